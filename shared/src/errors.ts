@@ -1,0 +1,318 @@
+// Every error that Fame Fabric names. One table, one class: callers match `code`, and a code is never renamed or
+// reused. The same code is used on the wire (NACKs, JSON-RPC `error.data.code`), in logs and in the docs. The mapping
+// to a transport's own numbers stands beside that transport: JSON-RPC in `protocol/rpc.ts`, WebSocket close codes in
+// the sentinel's `close-codes.ts`. `docs/errors.md` is held to this table by a test.
+
+/** What the table says about a code. */
+export interface ErrorEntry {
+  /** The part of the system that raises it. */
+  readonly area:
+    | 'protocol'
+    | 'auth'
+    | 'admission'
+    | 'route'
+    | 'rpc'
+    | 'task'
+    | 'conversation'
+    | 'turn'
+    | 'model'
+    | 'tool'
+    | 'store'
+    | 'link'
+    | 'config'
+    | 'workflow'
+    | 'stream'
+    | 'strategy'
+    | 'team';
+  /** Whether the same request may succeed later without a change. */
+  readonly retryable: boolean;
+  /** When it is raised, in one sentence that stands in docs/errors.md. */
+  readonly when: string;
+  /** What to do about it, in one sentence that stands in docs/errors.md. */
+  readonly fix: string;
+}
+
+const entry = (area: ErrorEntry['area'], retryable: boolean, when: string, fix: string): ErrorEntry =>
+  Object.freeze({ area, retryable, when, fix });
+
+export const ERRORS = Object.freeze({
+  PROTO_MALFORMED: entry(
+    'protocol',
+    false,
+    'A message is not valid UTF-8 JSON, or an envelope or frame field has the wrong type.',
+    'Correct the sender; the reason names the field.',
+  ),
+  PROTO_UNKNOWN_FRAME: entry(
+    'protocol',
+    false,
+    'A frame type is not part of the protocol.',
+    'Use a frame type of docs/protocol.md.',
+  ),
+  PROTO_OUT_OF_ORDER: entry(
+    'protocol',
+    false,
+    'A frame came where the protocol does not allow it, such as anything before NodeAttach.',
+    'Attach first, once.',
+  ),
+  PROTO_TOO_DEEP: entry('protocol', false, 'JSON is nested deeper than 64 levels.', 'Flatten the payload.'),
+  MESSAGE_TOO_LARGE: entry(
+    'protocol',
+    false,
+    'An envelope is larger than 262,144 bytes.',
+    'Send less, or send it in pieces through a streaming operation.',
+  ),
+  AUTH_FORBIDDEN: entry(
+    'auth',
+    false,
+    'The Origin or Host of a request is not allowed.',
+    'Add the name to FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS.',
+  ),
+  ADMIT_REFUSED: entry(
+    'admission',
+    false,
+    'An attach was refused; the reason says why.',
+    'Correct the attach request.',
+  ),
+  ADMIT_TIMEOUT: entry(
+    'admission',
+    true,
+    'No NodeAttach came within 5 s of the connection.',
+    'Send NodeAttach as the first message.',
+  ),
+  ADMIT_FULL: entry(
+    'admission',
+    true,
+    'The sentinel has as many sessions as it may have.',
+    'Try again later, or raise FAME_MAX_SESSIONS.',
+  ),
+  QUOTA_EXCEEDED: entry(
+    'admission',
+    true,
+    'A node used up one of its quotas: addresses, open calls, message rate or byte rate.',
+    'Slow down, release what is not needed, or raise the quota in the sentinel.',
+  ),
+  NO_ROUTE: entry(
+    'route',
+    true,
+    'Nobody serves the address or the capabilities.',
+    'Check the address and that the agent is attached (`fame ps`).',
+  ),
+  NODE_GONE: entry(
+    'route',
+    true,
+    'The node that was handling the call left and did not come back within the resume window.',
+    'Call again; if it stays, look at the log of the agent.',
+  ),
+  NODE_BUSY: entry(
+    'route',
+    true,
+    'The outbound queue of the target node is full.',
+    'Call again later with a pause.',
+  ),
+  HOPS_EXCEEDED: entry(
+    'route',
+    false,
+    'The `ttl` of the envelope was used up on its way.',
+    'Look for a routing loop, or send with a larger ttl.',
+  ),
+  ADDRESS_INVALID: entry(
+    'route',
+    false,
+    'An address does not follow the grammar `participant@location`.',
+    'Correct the address.',
+  ),
+  ADDRESS_IN_USE: entry(
+    'route',
+    true,
+    'The address is bound by another node that is alive.',
+    'Stop the other node or choose another address.',
+  ),
+  ADDRESS_FORBIDDEN: entry(
+    'route',
+    false,
+    'A node tried to bind a system or physical address that is not its own.',
+    'Bind logical addresses only.',
+  ),
+  REPLY_TO_FORGED: entry(
+    'route',
+    false,
+    'The replyTo of an envelope does not lie under the path of its sender.',
+    'Use the path that NodeAttachAck assigned.',
+  ),
+  METHOD_NOT_FOUND: entry(
+    'rpc',
+    false,
+    'The agent has no such operation.',
+    'Check the name of the operation.',
+  ),
+  PARAMS_INVALID: entry(
+    'rpc',
+    false,
+    'Parameters do not fit the operation; the message names the path of the fault.',
+    'Correct the parameters.',
+  ),
+  REQUEST_INVALID: entry('rpc', false, 'A payload is not a JSON-RPC 2.0 request.', 'Correct the request.'),
+  INTERNAL: entry(
+    'rpc',
+    false,
+    'The operation failed for a reason of its own; the id in the message stands in the log.',
+    'Look into the log of the agent.',
+  ),
+  TASK_UNKNOWN: entry('task', false, 'There is no task with that id.', 'Start it, or check the id.'),
+  TASK_NOT_CANCELABLE: entry('task', false, 'The task has already ended.', 'Nothing to do.'),
+  TASK_EXISTS: entry('task', false, 'A task with that id exists already.', 'Use a new id.'),
+  OPERATION_UNSUPPORTED: entry(
+    'task',
+    false,
+    'This agent does not offer that task method.',
+    'Use another method or agent.',
+  ),
+  CONVERSATION_UNKNOWN: entry(
+    'conversation',
+    false,
+    'There is no conversation with that id, or it has ended.',
+    'Start one with start_task.',
+  ),
+  CONVERSATION_EXISTS: entry(
+    'conversation',
+    false,
+    'A conversation with that id exists already.',
+    'Use a new id.',
+  ),
+  TURN_IN_PROGRESS: entry(
+    'conversation',
+    true,
+    'Another turn of the conversation is running and the turn policy is `reject`.',
+    'Wait for it, or cancel it with cancel_turn.',
+  ),
+  TURN_QUEUE_FULL: entry(
+    'conversation',
+    true,
+    'Too many turns of the conversation are waiting.',
+    'Wait for answers before asking more.',
+  ),
+  TURN_TIMEOUT: entry('turn', true, 'A turn ran longer than it may.', 'Ask again, or ask for less.'),
+  TURN_CANCELLED: entry('turn', false, 'The turn was cancelled.', 'Nothing to do.'),
+  TURN_STEP_LIMIT: entry(
+    'turn',
+    false,
+    'A turn called the model or its tools more often than it may.',
+    'Look for a loop in the tools.',
+  ),
+  MODEL_UNAVAILABLE: entry(
+    'model',
+    true,
+    'The model server cannot be reached or fails.',
+    'Check OPENAI_BASE_URL and the server.',
+  ),
+  MODEL_TIMEOUT: entry(
+    'model',
+    true,
+    'The model server did not answer in time.',
+    'Try again, or raise FAME_MODEL_TIMEOUT_MS.',
+  ),
+  MODEL_AUTH: entry(
+    'model',
+    false,
+    'The model server refused the key.',
+    'Set OPENAI_API_KEY to a valid key.',
+  ),
+  MODEL_NOT_FOUND: entry(
+    'model',
+    false,
+    'The model server does not know the model.',
+    'Set MODEL_NAME to a model that your key may use.',
+  ),
+  MODEL_RATE_LIMITED: entry(
+    'model',
+    true,
+    'The model server answers too many requests, or the quota is used up.',
+    'Wait, or check the plan of the account.',
+  ),
+  MODEL_REFUSED: entry(
+    'model',
+    false,
+    'The model server refused the request.',
+    'The message says why; correct the request.',
+  ),
+  TOOL_UNKNOWN: entry(
+    'tool',
+    false,
+    'The model called a tool that does not exist.',
+    'Nothing; the model is told.',
+  ),
+  TOOL_BAD_INPUT: entry(
+    'tool',
+    false,
+    'The arguments of a tool call are not valid.',
+    'Nothing; the model is told.',
+  ),
+  TOOL_FAILED: entry('tool', false, 'A tool threw an error.', 'Look into the log of the agent.'),
+  TOOL_TIMEOUT: entry(
+    'tool',
+    true,
+    'A tool ran longer than it may.',
+    'Raise its timeoutMs or make it faster.',
+  ),
+  LINK_CLOSED: entry('link', true, 'The link was closed while the call waited.', 'Connect again.'),
+  LINK_DRAINING: entry(
+    'link',
+    true,
+    'The link is being drained and takes no new calls.',
+    'Use another link.',
+  ),
+  LINK_TIMEOUT: entry(
+    'link',
+    true,
+    'The sentinel could not be reached or did not answer the attach in time.',
+    'Start the sentinel (`make start`) or check FAME_DIRECT_ADMISSION_URL.',
+  ),
+  LINK_REFUSED: entry('link', false, 'The sentinel refused the attach.', 'The message says why.'),
+  CALL_TIMEOUT: entry(
+    'link',
+    true,
+    'No answer, or no next item of a stream, came in time.',
+    'Call again, or give the call a larger timeoutMs.',
+  ),
+  CALL_CANCELLED: entry('link', false, 'The caller gave the call up.', 'Nothing to do.'),
+  CONFIG_INVALID: entry(
+    'config',
+    false,
+    'The configuration has faults; all of them are listed.',
+    'Correct the variables that are named.',
+  ),
+});
+
+export type ErrorCode = keyof typeof ERRORS;
+
+export interface FabricErrorOptions {
+  /** Overrides the table's word for this one error. */
+  retryable?: boolean;
+  /** Plain JSON that helps the caller; it travels on the wire, so never secrets or message bodies. */
+  details?: Record<string, unknown>;
+  /** What was caught; stays in this process and in its log. */
+  cause?: unknown;
+}
+
+/** The one error class of the fabric. Match `code`; `message` is for people; stacks and causes never travel. */
+export class FabricError extends Error {
+  override readonly name = 'FabricError';
+  readonly code: ErrorCode;
+  readonly retryable: boolean;
+  readonly details?: Record<string, unknown>;
+
+  constructor(code: ErrorCode, message: string, options: FabricErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.retryable = options.retryable ?? ERRORS[code].retryable;
+    if (options.details) this.details = options.details;
+  }
+}
+
+/** Whether `code` is a code of the table, such as one that came over the wire. */
+export const isErrorCode = (code: unknown): code is ErrorCode =>
+  typeof code === 'string' && Object.hasOwn(ERRORS, code);
+
+/** Whether `error` is a FabricError, of that code if one is given. */
+export const isFabricError = (error: unknown, code?: ErrorCode): error is FabricError =>
+  error instanceof FabricError && (code === undefined || error.code === code);

@@ -1,0 +1,3 @@
+// What shared offers to Node processes beyond `index.ts`: logs through pino, the sid hash.
+export { createLog, SECRET_FIELDS } from './pino-log.ts';
+export { sidOf } from './sid.ts';

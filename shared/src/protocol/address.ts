@@ -1,0 +1,70 @@
+// Addresses: `participant@location`, split at the last "@". The location is a host (`fame.fabric`, `*.fame.fabric`), a
+// path (`/sentinel/node`), or a host followed by a path. Addresses are compared as text, so there is no normalising.
+import { FabricError } from '../errors.ts';
+import { LIMITS } from './limits.ts';
+
+export interface Address {
+  readonly participant: string;
+  /** Host labels joined by dots, possibly with a leading `*.`; absent when the location is a path only. */
+  readonly host?: string;
+  /** Path with its leading slash; absent when the location is a host only. */
+  readonly path?: string;
+}
+
+const PARTICIPANT = /^[A-Za-z0-9_-]+$/;
+const HOST = /^(?:\*\.)?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*$/;
+const PATH = /^(?:\/[A-Za-z0-9._-]+)+$/;
+
+/** Participant of the system inbox that every node has. */
+export const SYSTEM_PARTICIPANT = '__sys__';
+/** Prefix of the participants of reply mailboxes. */
+export const REPLY_PREFIX = '__rpc__';
+
+/** Reads an address. @throws {ADDRESS_INVALID} when it does not follow the grammar or is longer than 256 bytes. */
+export function parseAddress(text: string): Address {
+  const address = tryParseAddress(text);
+  if (!address) {
+    const shown = String(text).slice(0, 80);
+    throw new FabricError(
+      'ADDRESS_INVALID',
+      `"${shown}" is not an address: expected participant@host, such as chat@fame.fabric`,
+    );
+  }
+  return address;
+}
+
+/** Reads an address; `undefined` when it does not follow the grammar. */
+export function tryParseAddress(text: string): Address | undefined {
+  if (typeof text !== 'string' || text.length > LIMITS.maxAddressBytes) return undefined;
+  const at = text.lastIndexOf('@');
+  if (at <= 0) return undefined;
+  const participant = text.slice(0, at);
+  if (!PARTICIPANT.test(participant)) return undefined;
+  const location = text.slice(at + 1);
+  const slash = location.indexOf('/');
+  const host = slash < 0 ? location : location.slice(0, slash);
+  const path = slash < 0 ? '' : location.slice(slash);
+  if (host === '' && path === '') return undefined;
+  if (host !== '' && !HOST.test(host)) return undefined;
+  if (path !== '' && !PATH.test(path)) return undefined;
+  return { participant, ...(host ? { host } : {}), ...(path ? { path } : {}) };
+}
+
+/** What follows the last "@": `fame.fabric`, `/sentinel/node`. Empty when there is no "@". */
+export const locationOf = (address: string): string => {
+  const at = address.lastIndexOf('@');
+  return at < 0 ? '' : address.slice(at + 1);
+};
+
+/** Whether `path` is `root` or lies below it. */
+export const isUnder = (path: string, root: string): boolean =>
+  path === root ||
+  (path.length > root.length && path.startsWith(root) && path.charCodeAt(root.length) === 47);
+
+/** Whether `host` belongs to the pool `pattern` (`*.fame.fabric` takes `fame.fabric` and everything below it). */
+export const poolMatches = (pattern: string, host: string): boolean => {
+  const suffix = pattern.slice(2);
+  return (
+    host === suffix || (host.endsWith(suffix) && host.charCodeAt(host.length - suffix.length - 1) === 46)
+  );
+};

@@ -1,0 +1,93 @@
+// What each frame must carry to be acted upon. Unknown keys are kept and ignored, so newer nodes can say more.
+import { FabricError } from '../errors.ts';
+import type { Frame, FrameType } from './envelope.ts';
+import { LIMITS } from './limits.ts';
+
+type Check = (value: unknown) => boolean;
+
+const text: Check = (v) => typeof v === 'string' && v.length > 0 && v.length <= LIMITS.maxIdBytes;
+const optionalText: Check = (v) =>
+  v === undefined || v === null || (typeof v === 'string' && v.length <= 1024);
+const bool: Check = (v) => typeof v === 'boolean';
+const any: Check = () => true;
+const names: Check = (v) => Array.isArray(v) && v.length <= LIMITS.maxCapabilities && v.every(text);
+const optionalNames: Check = (v) => v === undefined || v === null || names(v);
+const credits: Check = (v) => Number.isSafeInteger(v) && (v as number) > 0 && (v as number) <= 1_000_000;
+
+const ack = { ok: bool, refId: optionalText, code: optionalText, reason: optionalText };
+const capability = { capabilities: names, address: text };
+
+const FRAMES: Record<FrameType, Record<string, Check>> = {
+  NodeAttach: {
+    originType: text,
+    systemId: text,
+    instanceId: text,
+    assignedPath: optionalText,
+    capabilities: optionalNames,
+    acceptedLogicals: optionalNames,
+  },
+  NodeAttachAck: {
+    ...ack,
+    targetSystemId: optionalText,
+    targetPhysicalPath: optionalText,
+    assignedPath: optionalText,
+    routingEpoch: optionalText,
+  },
+  AddressBind: { address: text, physicalPath: optionalText },
+  AddressBindAck: ack,
+  AddressUnbind: { address: text },
+  AddressUnbindAck: ack,
+  CapabilityAdvertise: capability,
+  CapabilityAdvertiseAck: ack,
+  CapabilityWithdraw: capability,
+  CapabilityWithdrawAck: ack,
+  NodeHeartbeat: { address: optionalText, systemId: optionalText },
+  NodeHeartbeatAck: { ...ack, routingEpoch: optionalText },
+  Data: { payload: any, codec: optionalText },
+  DeliveryAck: ack,
+  CreditUpdate: { flowId: text, credits },
+  CallCancel: { corrId: text, reason: optionalText },
+  SecureOpen: {},
+  SecureAccept: {},
+  SecureClose: {},
+  KeyRequest: {},
+  KeyAnnounce: {},
+};
+
+// Attach frames of some nodes come with snake_case keys; every other frame is camelCase on the wire.
+const SNAKE: Record<string, string> = {
+  origin_type: 'originType',
+  system_id: 'systemId',
+  instance_id: 'instanceId',
+  assigned_path: 'assignedPath',
+  accepted_logicals: 'acceptedLogicals',
+};
+
+export const isFrameType = (type: unknown): type is FrameType =>
+  typeof type === 'string' && Object.hasOwn(FRAMES, type);
+
+/** Checks a frame by its type. @throws {PROTO_MALFORMED | PROTO_UNKNOWN_FRAME} */
+export function checkFrame(value: unknown): Frame {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new FabricError('PROTO_MALFORMED', 'frame must be an object');
+  }
+  const frame = value as Record<string, unknown>;
+  const { type } = frame;
+  if (!isFrameType(type)) {
+    const shown = typeof type === 'string' ? `"${type.slice(0, 40)}"` : 'missing';
+    throw new FabricError(
+      'PROTO_UNKNOWN_FRAME',
+      `frame.type is ${shown}, which is not a frame of this protocol`,
+    );
+  }
+  if (type === 'NodeAttach') {
+    for (const [from, to] of Object.entries(SNAKE)) if (frame[to] === undefined) frame[to] = frame[from];
+  }
+  const checks = FRAMES[type];
+  for (const field in checks) {
+    if (!checks[field]!(frame[field])) {
+      throw new FabricError('PROTO_MALFORMED', `${type}.${field} is missing or has the wrong type`);
+    }
+  }
+  return frame as unknown as Frame;
+}

@@ -1,0 +1,136 @@
+// JSON-RPC 2.0 as Fame speaks it: requests and replies are payloads of Data frames, matched by the envelope's corrId.
+// Here stand the shapes, the five ways parameters arrive, and the one mapping between FabricError codes and numbers.
+import { ERRORS, type ErrorCode, FabricError, isErrorCode } from '../errors.ts';
+
+export interface RpcRequest {
+  jsonrpc: '2.0';
+  id: string | number;
+  method: string;
+  params?: unknown;
+}
+export interface RpcErrorBody {
+  code: number;
+  message: string;
+  data?: unknown;
+}
+export interface RpcReply {
+  jsonrpc: '2.0';
+  id: string | number | null;
+  result?: unknown;
+  error?: RpcErrorBody;
+}
+
+// Numbers of JSON-RPC and of the A2A task methods; what has no number of its own is -32000 and told apart by data.code.
+const RPC_NUMBER: Partial<Record<ErrorCode, number>> = {
+  REQUEST_INVALID: -32600,
+  METHOD_NOT_FOUND: -32601,
+  PARAMS_INVALID: -32602,
+  TASK_EXISTS: -32602,
+  INTERNAL: -32603,
+  TASK_UNKNOWN: -32001,
+  TASK_NOT_CANCELABLE: -32002,
+  OPERATION_UNSUPPORTED: -32004,
+  MODEL_RATE_LIMITED: -32029,
+  QUOTA_EXCEEDED: -32029,
+};
+const CODE_OF_NUMBER = new Map<number, ErrorCode>([
+  [-32700, 'REQUEST_INVALID'],
+  [-32600, 'REQUEST_INVALID'],
+  [-32601, 'METHOD_NOT_FOUND'],
+  [-32602, 'PARAMS_INVALID'],
+  [-32603, 'INTERNAL'],
+  [-32001, 'TASK_UNKNOWN'],
+  [-32002, 'TASK_NOT_CANCELABLE'],
+  [-32003, 'OPERATION_UNSUPPORTED'],
+  [-32004, 'OPERATION_UNSUPPORTED'],
+]);
+
+export const isRpcRequest = (payload: unknown): payload is RpcRequest => {
+  if (typeof payload !== 'object' || payload === null) return false;
+  const { jsonrpc, method } = payload as Record<string, unknown>;
+  return jsonrpc === '2.0' && typeof method === 'string';
+};
+
+export const isRpcReply = (payload: unknown): payload is RpcReply => {
+  if (typeof payload !== 'object' || payload === null) return false;
+  const { jsonrpc, method } = payload as Record<string, unknown>;
+  return jsonrpc === '2.0' && method === undefined;
+};
+
+export const rpcRequest = (id: string | number, method: string, params: unknown): RpcRequest => ({
+  jsonrpc: '2.0',
+  id,
+  method,
+  params,
+});
+export const rpcResult = (id: string | number, result: unknown): RpcReply => ({
+  jsonrpc: '2.0',
+  id,
+  result: result ?? null,
+});
+
+/** The error reply for `error`. What is not a FabricError becomes INTERNAL with `logId`, and its text stays here. */
+export function rpcError(id: string | number, error: unknown, logId?: string): RpcReply {
+  if (error instanceof FabricError) {
+    return {
+      jsonrpc: '2.0',
+      id,
+      error: {
+        code: RPC_NUMBER[error.code] ?? -32000,
+        message: error.message,
+        data: {
+          code: error.code,
+          retryable: error.retryable,
+          ...(error.details ? { details: error.details } : {}),
+        },
+      },
+    };
+  }
+  const message = logId ? `The operation failed; its log names it ${logId}` : 'The operation failed';
+  return {
+    jsonrpc: '2.0',
+    id,
+    error: { code: -32603, message, data: { code: 'INTERNAL', retryable: false } },
+  };
+}
+
+/** The FabricError that an error reply stands for, whoever sent it. */
+export function errorOfReply(error: RpcErrorBody): FabricError {
+  const data =
+    typeof error.data === 'object' && error.data !== null ? (error.data as Record<string, unknown>) : {};
+  const code = isErrorCode(data.code) ? data.code : (CODE_OF_NUMBER.get(error.code) ?? 'INTERNAL');
+  const details = typeof data.details === 'object' && data.details !== null ? data.details : undefined;
+  return new FabricError(code, String(error.message ?? ERRORS[code].when), {
+    retryable: typeof data.retryable === 'boolean' ? data.retryable : ERRORS[code].retryable,
+    details: { rpcCode: error.code, ...(details as Record<string, unknown> | undefined) },
+  });
+}
+
+/** Parameters as an operation gets them: positional, by name, or both. */
+export interface CallParams {
+  args: unknown[];
+  named: Record<string, unknown>;
+}
+
+/**
+ * Reads the five forms in which parameters arrive: none, one object, `{args}`, `{args, kwargs}`, a JSON-RPC array.
+ * `{args: []}` alone means no arguments. @throws {PARAMS_INVALID} for anything else, such as a number.
+ */
+export function readParams(params: unknown): CallParams {
+  if (params === undefined || params === null) return { args: [], named: {} };
+  if (Array.isArray(params)) return { args: params, named: {} };
+  if (typeof params !== 'object') {
+    throw new FabricError('PARAMS_INVALID', 'params must be an object or an array');
+  }
+  const record = params as Record<string, unknown>;
+  const keys = Object.keys(record);
+  const isCallForm = keys.length > 0 && keys.every((key) => key === 'args' || key === 'kwargs');
+  const { args, kwargs } = record;
+  const argsFit = args === undefined || Array.isArray(args);
+  const kwargsFit =
+    kwargs === undefined || (typeof kwargs === 'object' && kwargs !== null && !Array.isArray(kwargs));
+  if (isCallForm && argsFit && kwargsFit) {
+    return { args: (args as unknown[]) ?? [], named: (kwargs as Record<string, unknown>) ?? {} };
+  }
+  return { args: [], named: record };
+}
