@@ -281,6 +281,61 @@ export const ERRORS = Object.freeze({
     'The configuration has faults; all of them are listed.',
     'Correct the variables that are named.',
   ),
+  WORKFLOW_LIMIT: entry(
+    'workflow',
+    false,
+    'A workflow passed one of its bounds: nodes of a run, depth, or visits of an edge; the message holds the path.',
+    'Look for a cycle that never leaves, or raise maxNodes, maxDepth or maxVisits.',
+  ),
+  NODE_SETTLED: entry(
+    'workflow',
+    false,
+    'Work was given to a task node that has already ended.',
+    'Give it to a live node, such as `parent: commander.root`.',
+  ),
+  COMMANDER_RUNNING: entry(
+    'workflow',
+    false,
+    'run() was called on a commander that is running.',
+    'Use submit() or call(), or wait for the run to end.',
+  ),
+  COMMANDER_STOPPED: entry(
+    'workflow',
+    false,
+    'Work was given to a commander that is not running.',
+    'Call run() first.',
+  ),
+  WOULD_DEADLOCK: entry(
+    'workflow',
+    false,
+    'A body or callback of a workflow waited for the end of the workflow that waits for it.',
+    'Use requestExit() from inside, or do not await the call.',
+  ),
+  ABORTED: entry('workflow', false, 'The work was cancelled before it ended.', 'Nothing to do.'),
+  STREAM_ENDED: entry(
+    'stream',
+    true,
+    'The answer of a model ended without a finish reason.',
+    'Ask again; if it stays, look at the model server or the proxy before it.',
+  ),
+  STREAM_LOCKED: entry(
+    'stream',
+    false,
+    'One branch of a stream was given to a second reader.',
+    'Read each branch in one place.',
+  ),
+  BUFFER_OVERFLOW: entry(
+    'stream',
+    false,
+    'More text waited in a stream, or came in one answer, than its limit allows.',
+    'Read the stream while it arrives, or raise its limit.',
+  ),
+  ARGUMENTS_INVALID: entry(
+    'stream',
+    false,
+    'The arguments of a function call are not valid, also after the model was asked to repair them.',
+    'Look at the issues in the details; simplify the parameters or use another model.',
+  ),
 });
 
 export type ErrorCode = keyof typeof ERRORS;
