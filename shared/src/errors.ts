@@ -336,6 +336,66 @@ export const ERRORS = Object.freeze({
     'The arguments of a function call are not valid, also after the model was asked to repair them.',
     'Look at the issues in the details; simplify the parameters or use another model.',
   ),
+  STRATEGY_UNKNOWN: entry(
+    'strategy',
+    false,
+    'No prompt strategy has that name; the message lists those that exist.',
+    'Use a name of the list, or define the strategy.',
+  ),
+  NO_FUNCTION_CALL: entry(
+    'strategy',
+    true,
+    'The model answered with text only, although a function call was asked of it several times.',
+    'Make the prompt plainer, or use another model.',
+  ),
+  PROTOCOL: entry(
+    'strategy',
+    false,
+    'The model made a move that the dialogue does not allow at this point.',
+    'Make the prompt plainer, or use another model.',
+  ),
+  REFINE_LIMIT: entry(
+    'strategy',
+    false,
+    'A refining dialogue took more rounds than it may.',
+    'Answer more plainly, or raise max_iterations.',
+  ),
+  BUDGET_EXCEEDED: entry(
+    'strategy',
+    false,
+    'The budget is used up; no further model call is made.',
+    'Raise the budget, or ask for less.',
+  ),
+  PRICE_UNKNOWN: entry(
+    'strategy',
+    false,
+    'A budget in USD is set and the model has no price.',
+    'Add the price of the model to the price table.',
+  ),
+  TEAM_CONFIG: entry(
+    'team',
+    false,
+    'The files of a team have faults; all of them are listed with file, line and column.',
+    'Correct the files (`fame team check FILE`).',
+  ),
+  ROUTE_UNKNOWN: entry(
+    'team',
+    false,
+    'An agent of a team chose a value for which its state map has no route.',
+    'Add the value, or an `otherwise` route, to the state map.',
+  ),
+  HANDOFF_LIMIT: entry(
+    'team',
+    false,
+    'A team handed a message over more often than it may.',
+    'Look for a loop in the state maps (`fame team diagram FILE`), or raise the limits.',
+  ),
+  MODEL_CALL_LIMIT: entry(
+    'team',
+    false,
+    'A team called models more often in one turn than it may.',
+    'Look for a function that always returns data, or raise max_model_calls.',
+  ),
 });
 
 export type ErrorCode = keyof typeof ERRORS;
