@@ -1,0 +1,27 @@
+// The test kit of agents: models that say what a test wrote down, and a fake OpenAI server with real bytes.
+export {
+  asReply,
+  type ControlledGate,
+  callChunks,
+  callTools,
+  DEFAULT_USAGE,
+  failing,
+  type Gate,
+  gate,
+  lastUser,
+  pieces,
+  reply,
+  type Scripted,
+  type ScriptedCall,
+  type ScriptReply,
+  type ScriptStep,
+  stall,
+  system,
+} from './testing/script.ts';
+export {
+  ScriptedModel,
+  type ScriptedModelOptions,
+  type ScriptedRequest,
+  scriptedModel,
+} from './testing/scripted-model.ts';
+export { checkTranscript, type Violation } from './testing/transcript-validator.ts';

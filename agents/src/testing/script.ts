@@ -1,0 +1,196 @@
+// What a scripted answer is made of, for the scripted model (in memory) and the fake OpenAI server (real bytes) alike:
+// a list of steps, played in order. Waiting is done by gates that the test opens; nothing here knows time.
+import type { FinishReason, ModelChunk, ModelRequest, Usage } from '../model.ts';
+import { untilAborted } from '../model-stream.ts';
+
+/** A point where the script waits until the test lets it go on. */
+export interface Gate {
+  readonly wait: Promise<unknown>;
+  /** Called by the player when the script has arrived at the gate. */
+  arrive?(): void;
+}
+
+/** A gate together with its handle: `reached` resolves when the script stands before it, `open()` lets it pass. */
+export interface ControlledGate extends Gate {
+  readonly reached: Promise<void>;
+  open(): void;
+}
+
+/** Makes a gate that stays closed until `open()`. */
+export function gate(): ControlledGate {
+  const opened = Promise.withResolvers<void>();
+  const reached = Promise.withResolvers<void>();
+  return {
+    wait: opened.promise,
+    reached: reached.promise,
+    arrive: reached.resolve,
+    open: opened.resolve,
+  };
+}
+
+/** Ends a script without an end: nothing comes any more until the reader gives up. */
+export const stall = (): ScriptStep => ({ wait: new Promise(() => {}) });
+
+export type ScriptStep =
+  /** A piece of text. */
+  | string
+  /** A chunk, passed on as it is. */
+  | ModelChunk
+  /** Waits. */
+  | Gate
+  /** Fails the stream; over HTTP: an `error` event with this message. */
+  | { readonly fail: Error }
+  /** Cuts the connection. */
+  | { readonly disconnect: true }
+  /** Raw bytes of the response body; the fake server only. */
+  | { readonly bytes: Uint8Array | string };
+
+export interface ScriptReply {
+  /** Whether this reply answers that request; a reply without it answers any. */
+  when?: (request: ModelRequest) => boolean;
+  steps: readonly ScriptStep[];
+  /** `null` sends none. @default tool_calls if there was one, else stop */
+  finish?: FinishReason | null;
+  /** `null` sends none. @default DEFAULT_USAGE */
+  usage?: Usage | null;
+  /** How many requests it answers; a reply for `Infinity` requests need not be used. @default 1 */
+  times?: number;
+}
+
+/** A reply, its text, its steps, or what makes one from the request. */
+export type Scripted<Reply extends ScriptReply = ScriptReply> =
+  | string
+  | readonly ScriptStep[]
+  | Reply
+  | ((request: ModelRequest, index: number) => string | readonly ScriptStep[] | Reply);
+
+export const DEFAULT_USAGE: Usage = Object.freeze({
+  prompt_tokens: 10,
+  completion_tokens: 5,
+  total_tokens: 15,
+});
+
+/** Cuts a text into pieces of `size` UTF-16 units; the last may be shorter. */
+export const pieces = (text: string, size: number): string[] =>
+  Array.from({ length: Math.ceil(text.length / size) }, (_, i) => text.slice(i * size, (i + 1) * size));
+
+type ReplyOptions = Omit<ScriptReply, 'steps'>;
+
+/** A text answer, in chunks of `chunkChars` characters. */
+export const reply = (text: string, o: ReplyOptions & { chunkChars?: number } = {}): ScriptReply => {
+  const { chunkChars = Math.max(1, text.length), ...rest } = o;
+  return { steps: pieces(text, chunkChars), ...rest };
+};
+
+export interface ScriptedCall {
+  name: string;
+  /** An object is written as JSON, a string is sent as it is. */
+  arguments: Record<string, unknown> | string;
+  /** @default call_<number of the call, over the whole run> */
+  id?: string;
+}
+
+let calls = 0;
+
+/** The chunks of one tool call: its opening delta, then the arguments in pieces of `chunkChars`. */
+export function callChunks(
+  call: ScriptedCall,
+  o: { index?: number; chunkChars?: number } = {},
+): ModelChunk[] {
+  const { index = 0 } = o;
+  const text = typeof call.arguments === 'string' ? call.arguments : JSON.stringify(call.arguments);
+  calls += 1;
+  const id = call.id ?? `call_${calls}`;
+  return [
+    {
+      choices: [
+        { index: 0, delta: { tool_calls: [{ index, id, function: { name: call.name, arguments: '' } }] } },
+      ],
+    },
+    ...pieces(text, o.chunkChars ?? Math.max(1, text.length)).map(
+      (part): ModelChunk => ({
+        choices: [{ index: 0, delta: { tool_calls: [{ index, function: { arguments: part } }] } }],
+      }),
+    ),
+  ];
+}
+
+/** An answer that calls tools, all in one reply, after an optional text. */
+export const callTools = (
+  list: ScriptedCall | readonly ScriptedCall[],
+  o: ReplyOptions & { chunkChars?: number; text?: string } = {},
+): ScriptReply => {
+  const { chunkChars, text, ...rest } = o;
+  const all = Array.isArray(list) ? (list as readonly ScriptedCall[]) : [list as ScriptedCall];
+  return {
+    steps: [
+      ...(text ? [text] : []),
+      ...all.flatMap((call, index) => callChunks(call, chunkChars ? { index, chunkChars } : { index })),
+    ],
+    ...rest,
+  };
+};
+
+/** An answer that fails, after the text that came before. */
+export const failing = (error: Error, text = '', o: ReplyOptions = {}): ScriptReply => ({
+  steps: [...(text ? [text] : []), { fail: error }],
+  ...o,
+});
+
+/** A matcher: the last user message contains `text`, or matches it. */
+export const lastUser =
+  (text: string | RegExp) =>
+  (request: ModelRequest): boolean => {
+    const content = request.messages.findLast((message) => message.role === 'user')?.content ?? '';
+    return typeof text === 'string' ? content.includes(text) : text.test(content);
+  };
+
+/** A matcher: the system message contains `text`. */
+export const system =
+  (text: string) =>
+  (request: ModelRequest): boolean =>
+    request.messages.some((message) => message.role === 'system' && message.content.includes(text));
+
+export type Played =
+  | { chunk: ModelChunk }
+  | { fail: Error }
+  | { disconnect: true }
+  | { bytes: Uint8Array | string };
+
+/** Normalizes what a script may be written as. */
+export const asReply = <Reply extends ScriptReply>(
+  script: Scripted<Reply>,
+  request: ModelRequest,
+  index: number,
+): Reply | ScriptReply => {
+  if (typeof script === 'function') return asReply(script(request, index), request, index);
+  if (typeof script === 'string') return reply(script);
+  return 'steps' in script ? script : { steps: script };
+};
+
+/** Plays a reply: its steps, then its finish and its usage. Rejects with the signal's reason while it waits. */
+export async function* play(script: ScriptReply, signal: AbortSignal): AsyncGenerator<Played, void> {
+  let called = false;
+  let finished = script.finish === null;
+  for (const step of script.steps) {
+    signal.throwIfAborted();
+    if (typeof step === 'string') {
+      yield { chunk: { choices: [{ index: 0, delta: { content: step } }] } };
+    } else if ('choices' in step) {
+      called ||= step.choices.some((choice) => choice.delta.tool_calls?.length);
+      finished ||= step.choices.some((choice) => choice.finish_reason);
+      yield { chunk: step };
+    } else if ('wait' in step) {
+      step.arrive?.();
+      await untilAborted(step.wait, signal);
+    } else {
+      yield step;
+      if (!('bytes' in step)) return;
+    }
+  }
+  if (!finished) {
+    const finish_reason = script.finish ?? (called ? 'tool_calls' : 'stop');
+    yield { chunk: { choices: [{ index: 0, delta: {}, finish_reason }] } };
+  }
+  if (script.usage !== null) yield { chunk: { choices: [], usage: script.usage ?? DEFAULT_USAGE } };
+}

@@ -1,0 +1,154 @@
+// A ChatModel that says what the test wrote down. It answers each request with the first unused reply that fits, checks
+// every request as the OpenAI API would, and remembers what it was asked. `done()` at the end of a test proves that
+// nothing was asked that was not expected, and that everything expected was asked.
+import { FabricError } from '@fame-fabric/shared';
+import type { ChatModel, ModelChunk, ModelRequest } from '../model.ts';
+import { modelStream } from '../model-stream.ts';
+import { asReply, play, type Scripted } from './script.ts';
+import { ArgumentRecorder, checkTranscript, type Violation } from './transcript-validator.ts';
+
+/** One request that came in, and what became of its stream. */
+export interface ScriptedRequest {
+  /** A deep copy: later changes to the caller's messages do not reach it. */
+  readonly request: ModelRequest;
+  /** Chunks that the reader has taken. */
+  chunks: number;
+  state: 'streaming' | 'ended' | 'failed' | 'aborted' | 'left';
+}
+
+export interface ScriptedModelOptions {
+  /** @default scripted */
+  name?: string;
+  /** Refuse requests that the OpenAI API would refuse. @default true */
+  validate?: boolean;
+}
+
+interface Slot {
+  readonly script: Scripted;
+  readonly when: ((request: ModelRequest) => boolean) | undefined;
+  readonly optional: boolean;
+  left: number;
+}
+
+export class ScriptedModel implements ChatModel {
+  readonly name: string;
+  readonly #slots: Slot[] = [];
+  readonly #validate: boolean;
+  readonly #calls: ScriptedRequest[] = [];
+  readonly #unexpected: string[] = [];
+  readonly #violations: Violation[] = [];
+  /** Argument texts this model wrote itself: sending them back is right, even where they are not JSON. */
+  readonly #written = new Set<string>();
+
+  constructor(replies: readonly Scripted[] = [], options: ScriptedModelOptions = {}) {
+    this.name = options.name ?? 'scripted';
+    this.#validate = options.validate ?? true;
+    this.push(...replies);
+  }
+
+  /** Adds replies behind the others. */
+  push(...replies: readonly Scripted[]): void {
+    for (const script of replies) {
+      const fixed = typeof script === 'object' && 'steps' in script ? script : undefined;
+      const times = fixed?.times ?? 1;
+      this.#slots.push({
+        script,
+        when: fixed?.when,
+        left: times,
+        optional: times === Number.POSITIVE_INFINITY,
+      });
+    }
+  }
+
+  /** Every request so far, in order of arrival. */
+  get calls(): readonly ScriptedRequest[] {
+    return this.#calls;
+  }
+
+  /** The requests alone. */
+  get requests(): readonly ModelRequest[] {
+    return this.#calls.map((call) => call.request);
+  }
+
+  /** How often the model was asked. */
+  get count(): number {
+    return this.#calls.length;
+  }
+
+  get violations(): readonly Violation[] {
+    return this.#violations;
+  }
+
+  stream(request: ModelRequest, options: { signal?: AbortSignal } = {}): AsyncIterable<ModelChunk> {
+    return modelStream(options.signal, (signal) => this.#answer(request, signal));
+  }
+
+  async *#answer(original: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelChunk, void> {
+    signal.throwIfAborted();
+    const request = structuredClone(original);
+    const call: ScriptedRequest = { request, chunks: 0, state: 'streaming' };
+    this.#calls.push(call);
+    const recorder = new ArgumentRecorder();
+    try {
+      this.#check(request);
+      const script = asReply(this.#take(request), request, this.#calls.length - 1);
+      for await (const step of play(script, signal)) {
+        if ('fail' in step) throw step.fail;
+        if ('disconnect' in step) throw new FabricError('MODEL_UNAVAILABLE', 'The script cut the stream.');
+        if ('bytes' in step) throw new Error('A script with raw bytes needs the fake OpenAI server.');
+        recorder.note(step.chunk);
+        call.chunks += 1;
+        yield step.chunk;
+        signal.throwIfAborted();
+      }
+      call.state = 'ended';
+    } catch (error) {
+      call.state = signal.aborted ? 'aborted' : 'failed';
+      throw error;
+    } finally {
+      if (call.state === 'streaming') call.state = 'left';
+      for (const text of recorder.texts) this.#written.add(text);
+    }
+  }
+
+  #check(request: ModelRequest): void {
+    if (!this.#validate) return;
+    const found = checkTranscript(request, { written: this.#written });
+    this.#violations.push(...found);
+    if (found[0]) throw new FabricError('MODEL_REFUSED', `The OpenAI API would refuse: ${found[0].message}`);
+  }
+
+  #take(request: ModelRequest): Scripted {
+    const slot = this.#slots.find((one) => one.left > 0 && (!one.when || one.when(request)));
+    if (!slot) {
+      const last = request.messages.at(-1);
+      const text = `request ${this.count} was not expected; its last message is ${JSON.stringify(last)}`;
+      this.#unexpected.push(text);
+      throw new Error(`Scripted model: ${text}.`);
+    }
+    slot.left -= 1;
+    return slot.script;
+  }
+
+  /** Throws when a request was refused as the OpenAI API would. */
+  assertValid(): void {
+    if (this.#violations.length === 0) return;
+    throw new Error(`Invalid requests:\n${this.#violations.map((one) => `- ${one.message}`).join('\n')}`);
+  }
+
+  /** Throws when a request was not expected or not valid, or a reply was not used. */
+  done(): void {
+    this.assertValid();
+    if (this.#unexpected.length > 0) throw new Error(`Scripted model: ${this.#unexpected.join('; ')}.`);
+    const unused = this.#slots.filter((slot) => !slot.optional && slot.left > 0).length;
+    if (unused > 0) {
+      throw new Error(
+        `Scripted model: ${unused} of ${this.#slots.length} replies not used by ${this.count} requests.`,
+      );
+    }
+  }
+}
+
+/** A scripted model with these replies. */
+export const scriptedModel = (replies: readonly Scripted[], options?: ScriptedModelOptions): ScriptedModel =>
+  new ScriptedModel(replies, options);

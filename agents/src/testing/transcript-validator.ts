@@ -1,0 +1,271 @@
+// Checks a Chat Completions request as the OpenAI API does before it answers: roles in order, every tool call answered
+// exactly once and at once, names and types as the API reference says. The scripted model and the fake server run every
+// request through it, so that a history which a real provider would refuse fails a test here first.
+import type { ModelChunk } from '../model.ts';
+
+export interface Violation {
+  /** Where: `messages[3].tool_call_id`. */
+  readonly param: string;
+  /** One sentence; begins with the place. */
+  readonly message: string;
+}
+
+export interface CheckOptions {
+  /**
+   * Argument texts that the model itself wrote. The API takes a call back verbatim even where its text is not JSON (a
+   * model can write such a thing); any other text that is not JSON is a fault of the sender.
+   */
+  written?: ReadonlySet<string>;
+  /** Whether `model` must be named, as over HTTP. @default false */
+  wire?: boolean;
+}
+
+type Json = Record<string, unknown>;
+type Say = (param: string, what: string) => void;
+
+const NAME = /^[A-Za-z0-9_-]{1,64}$/;
+const MAX_CALL_ID = 40;
+const MAX_TOOLS = 128;
+
+const isObject = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isJson = (text: string): boolean => {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** Every fault of a request, in the order of its fields; empty when the API would take it. */
+export function checkTranscript(request: unknown, options: CheckOptions = {}): Violation[] {
+  const found: Violation[] = [];
+  const say: Say = (param, what) => found.push({ param, message: `${param} ${what}.` });
+  if (!isObject(request)) {
+    say('body', 'must be a JSON object');
+    return found;
+  }
+  if (options.wire && (typeof request.model !== 'string' || !request.model)) {
+    say('model', 'must name a model');
+  }
+  checkMessages(request.messages, options, say);
+  checkTools(request, say);
+  checkNumbers(request, say);
+  return found;
+}
+
+function checkMessages(messages: unknown, options: CheckOptions, say: Say): void {
+  if (!Array.isArray(messages) || messages.length === 0) {
+    say('messages', 'must be a list of at least one message');
+    return;
+  }
+  // Ids of the last assistant message's calls that have no answer yet; `answered` tells "twice" from "unknown".
+  const open = new Map<string, string>();
+  const answered = new Set<string>();
+  const mustBeAnswered = (): void => {
+    for (const [id, place] of open) say(place, `calls a tool whose answer is missing (tool_call_id ${id})`);
+    open.clear();
+  };
+
+  for (const [i, message] of messages.entries()) {
+    const at = `messages[${i}]`;
+    if (!isObject(message)) {
+      say(at, 'must be an object');
+      continue;
+    }
+    const role = message.role;
+    if (role === 'tool') {
+      checkToolMessage(message, at, open, answered, say);
+      continue;
+    }
+    mustBeAnswered();
+    answered.clear();
+    if (role === 'assistant') checkAssistant(message, at, open, options, say);
+    else if (role === 'system' || role === 'developer' || role === 'user') {
+      checkContent(message.content, `${at}.content`, say);
+      if (message.tool_calls !== undefined) say(`${at}.tool_calls`, 'belongs to assistant messages only');
+    } else say(`${at}.role`, 'must be one of system, developer, user, assistant, tool');
+    if (message.tool_call_id !== undefined) say(`${at}.tool_call_id`, 'belongs to tool messages only');
+    checkName(message.name, `${at}.name`, say);
+  }
+  mustBeAnswered();
+}
+
+function checkToolMessage(
+  message: Json,
+  at: string,
+  open: Map<string, string>,
+  answered: Set<string>,
+  say: Say,
+): void {
+  const id = message.tool_call_id;
+  checkContent(message.content, `${at}.content`, say);
+  if (typeof id !== 'string' || !id) say(`${at}.tool_call_id`, 'must be the id of a tool call');
+  else if (answered.has(id)) say(`${at}.tool_call_id`, `answers ${id} a second time`);
+  else if (!open.delete(id))
+    say(`${at}.tool_call_id`, `answers ${id}, which the preceding assistant message did not call`);
+  else answered.add(id);
+}
+
+function checkAssistant(
+  message: Json,
+  at: string,
+  open: Map<string, string>,
+  options: CheckOptions,
+  say: Say,
+): void {
+  const { content, tool_calls: calls } = message;
+  if (calls === undefined) {
+    if (content === null || content === undefined) say(at, 'must have content or tool_calls');
+    else checkContent(content, `${at}.content`, say);
+    return;
+  }
+  if (content !== null && content !== undefined) checkContent(content, `${at}.content`, say);
+  if (!Array.isArray(calls) || calls.length === 0) {
+    say(`${at}.tool_calls`, 'must be a list of at least one call, or be left out');
+    return;
+  }
+  for (const [i, call] of calls.entries()) {
+    const place = `${at}.tool_calls[${i}]`;
+    if (!isObject(call)) {
+      say(place, 'must be an object');
+      continue;
+    }
+    const { id, type, function: fn } = call;
+    if (type !== 'function') say(`${place}.type`, 'must be function');
+    if (typeof id !== 'string' || !id || id.length > MAX_CALL_ID) {
+      say(`${place}.id`, `must be a text of 1 to ${MAX_CALL_ID} characters`);
+    } else if (open.has(id)) say(`${place}.id`, `is used twice (${id})`);
+    else open.set(id, place);
+    if (!isObject(fn)) {
+      say(`${place}.function`, 'must be an object');
+      continue;
+    }
+    checkName(fn.name ?? null, `${place}.function.name`, say);
+    const text = fn.arguments;
+    if (typeof text !== 'string') say(`${place}.function.arguments`, 'must be JSON as a text');
+    else if (!isJson(text) && !options.written?.has(text))
+      say(`${place}.function.arguments`, 'is not valid JSON');
+  }
+}
+
+/** A text, or a list of typed parts. */
+function checkContent(content: unknown, at: string, say: Say): void {
+  if (typeof content === 'string') return;
+  if (!Array.isArray(content) || content.length === 0) {
+    say(at, 'must be a text or a list of parts');
+    return;
+  }
+  for (const [i, part] of content.entries()) {
+    if (!isObject(part) || typeof part.type !== 'string') say(`${at}[${i}]`, 'must be a part with a type');
+    else if (part.type === 'text' && typeof part.text !== 'string') say(`${at}[${i}].text`, 'must be a text');
+  }
+}
+
+function checkName(name: unknown, at: string, say: Say): void {
+  if (name === undefined) return;
+  if (typeof name !== 'string' || !NAME.test(name)) say(at, 'must match ^[A-Za-z0-9_-]{1,64}$');
+}
+
+function checkTools(request: Json, say: Say): void {
+  const { tools, tool_choice: choice } = request;
+  if (tools === undefined) {
+    if (choice !== undefined && choice !== 'none') say('tool_choice', 'is only allowed together with tools');
+    return;
+  }
+  if (!Array.isArray(tools) || tools.length === 0 || tools.length > MAX_TOOLS) {
+    say('tools', `must be a list of 1 to ${MAX_TOOLS} tools, or be left out`);
+    return;
+  }
+  const names = new Set<unknown>();
+  for (const [i, tool] of tools.entries()) {
+    const at = `tools[${i}]`;
+    const fn = isObject(tool) ? tool.function : undefined;
+    if (!isObject(tool) || tool.type !== 'function' || !isObject(fn)) {
+      say(at, 'must be {type: "function", function: {...}}');
+      continue;
+    }
+    checkName(fn.name ?? null, `${at}.function.name`, say);
+    if (names.has(fn.name)) say(`${at}.function.name`, `is used twice (${String(fn.name)})`);
+    names.add(fn.name);
+    if (fn.description !== undefined && typeof fn.description !== 'string') {
+      say(`${at}.function.description`, 'must be a text');
+    }
+    if (fn.parameters !== undefined) checkParameters(fn.parameters, `${at}.function.parameters`, say);
+  }
+  checkChoice(choice, names, say);
+}
+
+function checkParameters(schema: unknown, at: string, say: Say): void {
+  if (!isObject(schema) || schema.type !== 'object') {
+    say(at, 'must be a JSON Schema of type object');
+    return;
+  }
+  const { properties, required } = schema;
+  if (properties !== undefined && !isObject(properties)) say(`${at}.properties`, 'must be an object');
+  else {
+    for (const [key, value] of Object.entries(properties ?? {})) {
+      if (!isObject(value) && typeof value !== 'boolean') say(`${at}.properties.${key}`, 'must be a schema');
+      else if (isObject(value) && value.type === 'array' && value.items === undefined) {
+        say(`${at}.properties.${key}`, 'is an array without items');
+      }
+    }
+  }
+  if (
+    required !== undefined &&
+    !(Array.isArray(required) && required.every((key) => typeof key === 'string'))
+  ) {
+    say(`${at}.required`, 'must be a list of names');
+  }
+}
+
+function checkChoice(choice: unknown, names: ReadonlySet<unknown>, say: Say): void {
+  if (choice === undefined || choice === 'none' || choice === 'auto' || choice === 'required') return;
+  const fn = isObject(choice) && choice.type === 'function' ? choice.function : undefined;
+  if (!isObject(fn) || typeof fn.name !== 'string') {
+    say('tool_choice', 'must be none, auto, required or {type: "function", function: {name}}');
+  } else if (!names.has(fn.name)) say('tool_choice', `names ${fn.name}, which is not among the tools`);
+}
+
+function checkNumbers(request: Json, say: Say): void {
+  const { temperature, max_tokens: maxTokens, stream, stream_options: streamOptions } = request;
+  if (temperature !== undefined && temperature !== null) {
+    if (typeof temperature !== 'number' || temperature < 0 || temperature > 2) {
+      say('temperature', 'must be a number from 0 to 2');
+    }
+  }
+  if (maxTokens !== undefined && maxTokens !== null) {
+    if (!Number.isInteger(maxTokens) || (maxTokens as number) < 1)
+      say('max_tokens', 'must be a whole number from 1');
+  }
+  if (stream !== undefined && stream !== null && typeof stream !== 'boolean')
+    say('stream', 'must be true or false');
+  if (streamOptions !== undefined && streamOptions !== null && stream !== true) {
+    say('stream_options', 'is only allowed when stream is true');
+  }
+}
+
+/** Puts the argument texts of a streamed answer together; `texts` are those of all calls seen so far. */
+export class ArgumentRecorder {
+  readonly #open = new Map<number, { id: string | undefined; text: string }>();
+  readonly #closed: string[] = [];
+  #last = 0;
+
+  note(chunk: ModelChunk): void {
+    for (const { delta } of chunk.choices) {
+      for (const { index = this.#last, id, function: fn } of delta.tool_calls ?? []) {
+        const slot = this.#open.get(index);
+        if (!slot || (id && slot.id && id !== slot.id)) {
+          if (slot) this.#closed.push(slot.text);
+          this.#open.set(index, { id, text: fn?.arguments ?? '' });
+        } else slot.text += fn?.arguments ?? '';
+        this.#last = index;
+      }
+    }
+  }
+
+  get texts(): readonly string[] {
+    return [...this.#closed, ...[...this.#open.values()].map((slot) => slot.text)];
+  }
+}
