@@ -1,0 +1,155 @@
+// An agent of the unmodified peer: `agent.mjs <kind> <address>`. It attaches to FAME_DIRECT_ADMISSION_URL and prints what
+// tests wait for. The decorators of the SDK are applied by hand, so this file runs as it is.
+import { BackgroundTaskAgent, BaseAgent, NODE_CONFIG, TaskState } from '@naylence/agent-sdk';
+import { operation } from '@naylence/runtime';
+
+const [kind = 'math', address = `${kind}@fame.fabric`] = process.argv.slice(2);
+
+const say = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }));
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** What `@operation()` on a method does. */
+function offer(agent, operations) {
+  for (const [method, options] of Object.entries(operations)) {
+    const { prototype } = agent;
+    operation(options)(prototype, method, Object.getOwnPropertyDescriptor(prototype, method));
+  }
+}
+
+class MathAgent extends BaseAgent {
+  add(x, y) {
+    return typeof x === 'object' ? x.x + x.y : x + y;
+  }
+  echo(value) {
+    return value ?? null;
+  }
+  whoami() {
+    return { pid: process.pid, address };
+  }
+  fail(text) {
+    throw new Error(text ?? 'on purpose');
+  }
+  async slow(ms) {
+    say('slow-started', { ms });
+    await pause(ms);
+    return `after ${ms} ms`;
+  }
+  crash() {
+    process.exit(7);
+  }
+  big(bytes) {
+    return 'x'.repeat(bytes);
+  }
+  async *fib(n) {
+    let [a, b] = [0, 1];
+    for (let i = 0; i < n; i++) {
+      yield a;
+      [a, b] = [b, a + b];
+    }
+  }
+  async *count(n) {
+    for (let i = 1; i <= n; i++) {
+      yield i;
+      // The SDK sends as fast as it can; a breath now and then keeps its own queue of 512 from overflowing.
+      if (i % 200 === 0) await pause(5);
+    }
+  }
+  async *drip(n) {
+    for (let i = 1; i <= n; i++) {
+      yield i;
+      await pause(50);
+    }
+  }
+}
+offer(MathAgent, {
+  add: {},
+  echo: {},
+  whoami: {},
+  fail: {},
+  slow: {},
+  crash: {},
+  big: {},
+  fib: { streaming: true, name: 'fib_stream' },
+  count: { streaming: true },
+  drip: { streaming: true },
+});
+
+class CapableAgent extends MathAgent {
+  get capabilities() {
+    return ['fame.capability.agent', 'fame.capability.math'];
+  }
+}
+
+/** Works in steps until it is done or cancelled: the payload is `{ steps, stepMs }`. */
+class WorkAgent extends BackgroundTaskAgent {
+  async runBackgroundTask(params) {
+    const { steps = 5, stepMs = 20 } = params.message.parts[0]?.data ?? {};
+    for (let step = 1; step <= steps; step++) {
+      if ((await this.getTaskState(params.id)) === TaskState.CANCELED) return null;
+      await this.updateTaskArtifact(params.id, { parts: [{ type: 'data', data: { step } }], index: step });
+      await pause(stepMs);
+    }
+    return { steps };
+  }
+}
+
+/** Sends three plain messages to the address that a client registered for its task. */
+class PushAgent extends BaseAgent {
+  #targets = new Map();
+  async registerPushEndpoint(config) {
+    this.#targets.set(config.id, config.pushNotificationConfig.url);
+    return config;
+  }
+  async getPushNotificationConfig({ id }) {
+    return { id, pushNotificationConfig: { url: this.#targets.get(id) } };
+  }
+  async notify(id) {
+    for (let n = 1; n <= 3; n++) await this.fabric.sendMessage(this.#targets.get(id), { task_id: id, n });
+    return this.#targets.get(id);
+  }
+}
+offer(PushAgent, { notify: {} });
+
+/** Prints every plain message. */
+class ReceiverAgent extends BaseAgent {
+  async onMessage(message) {
+    say('message', { message });
+    return null;
+  }
+}
+
+/** A conversation without a model: it remembers what it was told, so a turn depends on the turns before it. */
+class ChatAgent extends BaseAgent {
+  #said = new Map();
+  async startTask(params) {
+    this.#said.set(params.id, []);
+    const status = { state: TaskState.WORKING, timestamp: new Date().toISOString() };
+    return { id: params.id, sessionId: params.sessionId ?? params.id, status };
+  }
+  run_turn(id, text) {
+    const said = this.#said.get(id);
+    if (!said) throw new Error('no such conversation');
+    said.push(text);
+    return `turn ${said.length}: you said ${said.join(', then ')}`;
+  }
+  end_conversation(id) {
+    this.#said.delete(id);
+    return null;
+  }
+}
+offer(ChatAgent, { run_turn: {}, end_conversation: {} });
+
+const KINDS = {
+  math: MathAgent,
+  capable: CapableAgent,
+  work: WorkAgent,
+  push: PushAgent,
+  receiver: ReceiverAgent,
+  chat: ChatAgent,
+};
+const Kind = KINDS[kind];
+if (!Kind) throw new Error(`no such kind: ${kind}`);
+await new Kind(`${kind}-agent`).serve(address, {
+  rootConfig: NODE_CONFIG,
+  logLevel: process.env.PEER_LOG ?? 'info',
+});

@@ -1,0 +1,135 @@
+// Nodes of the unmodified peer, as processes. They come from `test/interop`, a package of its own that is installed when a
+// suite first needs it, so that nobody who only builds or runs the fabric downloads it.
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { freePort, healthy, type Proc, ROOT, startNode } from './processes.ts';
+
+const INTEROP = join(ROOT, 'test/interop');
+const PEER = join(INTEROP, 'peer');
+
+/** Installs the peer's packages once. Needs the npm registry the first time, and nothing afterwards. */
+export function ensureInstalled(): void {
+  if (existsSync(join(INTEROP, 'node_modules/@naylence/runtime/package.json'))) return;
+  execFileSync('npm', ['ci', '--ignore-scripts', '--no-fund', '--no-audit', '--prefix', INTEROP], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+}
+
+/** The URL that nodes are configured with, for a sentinel on this machine. */
+export const admissionUrl = (port: number): string =>
+  `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;
+
+export interface PeerSentinel {
+  proc: Proc;
+  port: number;
+  url: string;
+}
+
+export async function startPeerSentinel(options: { port?: number; env?: Record<string, string> } = {}): Promise<PeerSentinel> {
+  ensureInstalled();
+  const port = options.port ?? (await freePort());
+  const proc = startNode([join(PEER, 'sentinel.mjs')], {
+    name: 'peer sentinel',
+    env: { FAME_LISTENER_PORT: String(port), ...options.env },
+  });
+  await healthy(`http://127.0.0.1:${port}/fame/v1/attach/health`, proc);
+  return { proc, port, url: admissionUrl(port) };
+}
+
+export interface PeerOptions {
+  url: string;
+  address?: string;
+  env?: Record<string, string>;
+  /** Salt of the node id. Two processes of one script and one salt share their id, as two copies on one host do. */
+  salt?: string;
+}
+
+let salts = 0;
+const peerEnv = ({ url, env, salt }: PeerOptions): Record<string, string> => ({
+  FAME_DIRECT_ADMISSION_URL: url,
+  FAME_NODE_ID_SALT: salt ?? `${process.pid}-${++salts}`,
+  // The peer's own default is one attempt; a test that starts nodes in parallel wants them to wait for each other.
+  FAME_SESSION_MAX_INITIAL_ATTEMPTS: '5',
+  ...env,
+});
+
+/** Starts an agent script and waits until it is attached and bound. */
+export async function startPeerAgent(kind: string, options: PeerOptions): Promise<Proc> {
+  ensureInstalled();
+  const address = options.address ?? `${kind}@fame.fabric`;
+  const proc = startNode([join(PEER, 'agent.mjs'), kind, address], {
+    name: `peer agent ${address}`,
+    env: peerEnv(options),
+  });
+  await proc.waitFor(/agent_live/);
+  return proc;
+}
+
+export interface PeerAnswer {
+  seq: number;
+  ok: boolean;
+  result?: unknown;
+  error?: string;
+  ms: number;
+}
+
+/** A running client of the peer. Commands are the verbs of `interop/peer/client.mjs`. */
+export class PeerClient {
+  readonly proc: Proc;
+  #seq = 0;
+  #waiting = new Map<number, (answer: PeerAnswer) => void>();
+
+  private constructor(options: PeerOptions) {
+    this.proc = startNode([join(PEER, 'client.mjs')], { name: 'peer client', env: peerEnv(options) });
+    this.proc.onLine((line) => {
+      if (!line.startsWith('{"seq":')) return;
+      const answer = JSON.parse(line) as PeerAnswer;
+      this.#waiting.get(answer.seq)?.(answer);
+      this.#waiting.delete(answer.seq);
+    });
+  }
+
+  static async start(options: PeerOptions): Promise<PeerClient> {
+    ensureInstalled();
+    const client = new PeerClient(options);
+    await client.proc.waitFor(/"event":"ready"/);
+    return client;
+  }
+
+  /** Sends a command and waits for its answer, whatever it is. */
+  async ask(verb: string, command: Record<string, unknown>, timeoutMs = 20_000): Promise<PeerAnswer> {
+    const seq = ++this.#seq;
+    const answer = new Promise<PeerAnswer>((resolve) => this.#waiting.set(seq, resolve));
+    this.proc.write(JSON.stringify({ seq, verb, ...command }));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(this.proc.failure(`gave no answer to ${verb} in ${timeoutMs} ms`)), timeoutMs);
+    });
+    const gone = this.proc.exited.then(() => {
+      throw this.proc.failure(`exited before it answered ${verb}`);
+    });
+    try {
+      return await Promise.race([answer, late, gone]);
+    } finally {
+      clearTimeout(timer);
+      this.#waiting.delete(seq);
+    }
+  }
+
+  /** The result of a command that must succeed. */
+  async do<T = unknown>(verb: string, command: Record<string, unknown>, timeoutMs?: number): Promise<T> {
+    const answer = await this.ask(verb, command, timeoutMs);
+    if (!answer.ok) throw new Error(`${verb} failed: ${answer.error}`);
+    return answer.result as T;
+  }
+
+  /** Calls an operation. */
+  call<T = unknown>(address: string, method: string, ...args: unknown[]): Promise<T> {
+    return this.do<T>('call', { address, method, args });
+  }
+
+  stop(): Promise<unknown> {
+    return this.proc.stop('SIGTERM', 2_000);
+  }
+}
