@@ -191,6 +191,12 @@ export const ERRORS = Object.freeze({
     'Too many turns of the conversation are waiting.',
     'Wait for answers before asking more.',
   ),
+  TURN_CONFLICT: entry(
+    'conversation',
+    false,
+    'A turn id was used again with another message.',
+    'Give every message a turn id of its own.',
+  ),
   TURN_TIMEOUT: entry('turn', true, 'A turn ran longer than it may.', 'Ask again, or ask for less.'),
   TURN_CANCELLED: entry('turn', false, 'The turn was cancelled.', 'Nothing to do.'),
   TURN_STEP_LIMIT: entry(
@@ -198,6 +204,12 @@ export const ERRORS = Object.freeze({
     false,
     'A turn called the model or its tools more often than it may.',
     'Look for a loop in the tools.',
+  ),
+  TURN_CRASH_LOOP: entry(
+    'turn',
+    false,
+    'A turn was resumed 3 times after a crash and never got further.',
+    'Look into the log of the agent for what ends it; ask again with a new turn id.',
   ),
   MODEL_UNAVAILABLE: entry(
     'model',
@@ -253,6 +265,30 @@ export const ERRORS = Object.freeze({
     true,
     'A tool ran longer than it may.',
     'Raise its timeoutMs or make it faster.',
+  ),
+  STORE_UNAVAILABLE: entry(
+    'store',
+    true,
+    'The store of the conversations cannot be opened, read or written, or is locked.',
+    'The message names the cause; check FAME_DATA_DIR, its permissions and the disk.',
+  ),
+  STORE_CONFLICT: entry(
+    'store',
+    true,
+    'Another process writes to the conversation, or took it over.',
+    'Ask again with the same turn id; give agents that must not share a store a FAME_DATA_DIR each.',
+  ),
+  STORE_SCHEMA: entry(
+    'store',
+    false,
+    'The store was written by a newer version, or is not a store of conversations.',
+    'Run the newer version, or set FAME_DATA_DIR to another directory.',
+  ),
+  STORE_FULL: entry(
+    'store',
+    true,
+    'The disk, or the room that FAME_STORE_MAX_BYTES grants, is used up.',
+    'Free space, remove conversations (`fame conversations rm`), or raise FAME_STORE_MAX_BYTES.',
   ),
   LINK_CLOSED: entry('link', true, 'The link was closed while the call waited.', 'Connect again.'),
   LINK_DRAINING: entry(
