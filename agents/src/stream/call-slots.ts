@@ -1,0 +1,110 @@
+// Which call a piece of a streamed tool call belongs to. OpenAI numbers calls by `index` and names each once by `id`; servers
+// that speak the same API leave the index out, use 0 for every call, repeat the id in every piece, send it empty, or give two
+// calls the same one. Every call gets one slot here, whatever the server does.
+import { newId } from '@fame-fabric/shared';
+import type { ToolCallDelta } from '../model.ts';
+import { JsonTap } from './json-tap.ts';
+
+/** One tool call while it arrives. */
+export interface CallSlot {
+  /** Place in the reply: the server's index if it is free, else the next free one. */
+  readonly index: number;
+  /** The id as it is given out: the server's, made unique. */
+  id: string;
+  /** The id as the server wrote it, if it wrote one. */
+  wireId: string | undefined;
+  name: string;
+  /** The argument text so far. */
+  raw: string;
+  readonly tap: JsonTap;
+  /** The text for the user so far. */
+  toUser: string;
+  /** Text for the user that waits until the call that speaks now has ended. */
+  heldText: string;
+  tooLarge: boolean;
+  ended: boolean;
+  warned: boolean;
+}
+
+const present = (text: string | null | undefined): string | undefined =>
+  typeof text === 'string' && text !== '' ? text : undefined;
+
+export class CallSlots {
+  /** In the order in which they were opened. */
+  readonly all: CallSlot[] = [];
+  readonly #byWire = new Map<number, CallSlot>();
+  readonly #taken = new Set<number>();
+  readonly #ids = new Set<string>();
+  #nextFree = 0;
+  #last: CallSlot | undefined;
+  readonly #key: string | null;
+  readonly #onReplaced: (slot: CallSlot) => void;
+
+  /** `onReplaced` is told of a slot whose place another call took: nothing more can come for it. */
+  constructor(key: string | null, onReplaced: (slot: CallSlot) => void) {
+    this.#key = key;
+    this.#onReplaced = onReplaced;
+  }
+
+  /** The slot that the piece belongs to, opened if need be, with its id and name filled in. */
+  slotOf(delta: ToolCallDelta, text: string): CallSlot {
+    const id = present(delta.id);
+    const name = present(delta.function?.name);
+    const wire = typeof delta.index === 'number' ? delta.index : undefined;
+    let slot = wire === undefined ? this.#withoutIndex(id) : this.#byWire.get(wire);
+    if (slot !== undefined && this.#isAnother(slot, id, name, text)) {
+      if (wire !== undefined) this.#onReplaced(slot);
+      slot = undefined;
+    }
+    slot ??= this.#open(wire, id);
+    if (slot.wireId === undefined && id !== undefined) {
+      slot.wireId = id;
+      slot.id = this.#unique(id);
+    }
+    if (slot.name === '' && name !== undefined) slot.name = name;
+    this.#last = slot;
+    return slot;
+  }
+
+  #withoutIndex(id: string | undefined): CallSlot | undefined {
+    if (id === undefined || this.#last?.wireId === id) return this.#last;
+    return this.all.findLast((slot) => slot.wireId === id);
+  }
+
+  /** Whether a piece at the slot's place is the beginning of a further call. */
+  #isAnother(slot: CallSlot, id: string | undefined, name: string | undefined, text: string): boolean {
+    if (id !== undefined && slot.wireId !== undefined && id !== slot.wireId) return true;
+    // The same id again, with a name and a new object after the first one was closed: servers that send whole calls.
+    return id !== undefined && name !== undefined && slot.tap.closed && text.trimStart().startsWith('{');
+  }
+
+  #open(wire: number | undefined, id: string | undefined): CallSlot {
+    while (this.#taken.has(this.#nextFree)) this.#nextFree += 1;
+    const index = wire === undefined || this.#taken.has(wire) ? this.#nextFree : wire;
+    this.#taken.add(index);
+    const slot: CallSlot = {
+      index,
+      id: this.#unique(id ?? `call_${newId()}`),
+      wireId: id,
+      name: '',
+      raw: '',
+      tap: new JsonTap(this.#key),
+      toUser: '',
+      heldText: '',
+      tooLarge: false,
+      ended: false,
+      warned: false,
+    };
+    this.all.push(slot);
+    if (wire !== undefined) this.#byWire.set(wire, slot);
+    return slot;
+  }
+
+  /** Two calls with one id could not be told apart in the history: the second becomes `id_2`. */
+  #unique(id: string): string {
+    let unique = id;
+    for (let n = 2; this.#ids.has(unique); n += 1) unique = `${id}_${n}`;
+    this.#ids.add(unique);
+    return unique;
+  }
+}

@@ -1,0 +1,197 @@
+// Reads the text of one JSON object piece by piece, in whatever pieces it arrives, and gives out the decoded text of one of
+// its own string members while it is still being written. It never builds the object and never fails: whether the text is
+// JSON at all is decided by `parse-arguments.ts` once the object is whole. Every character is looked at once.
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const BACKSLASH = 0x5c;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
+const isSpace = (c: number): boolean => c === 0x20 || c === 0x0a || c === 0x0d || c === 0x09;
+const isHighSurrogate = (c: number): boolean => (c & 0xfc00) === 0xd800;
+
+/** What the escape letter stands for; other letters stand for themselves (the text is no JSON then, and is found out later). */
+const escapedUnit = (c: number): number => {
+  switch (c) {
+    case 0x6e: // n
+      return 0x0a;
+    case 0x74: // t
+      return 0x09;
+    case 0x72: // r
+      return 0x0d;
+    case 0x62: // b
+      return 0x08;
+    case 0x66: // f
+      return 0x0c;
+    default:
+      return c;
+  }
+};
+
+const hexValue = (c: number): number => {
+  if (c >= 0x30 && c <= 0x39) return c - 0x30;
+  const lower = c | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+};
+
+// Where the scanner stands: outside of strings, or in a string that is skipped, compared (a key) or tapped.
+const OUTSIDE = 0;
+const SKIPPED = 1;
+const KEY = 2;
+const TAPPED = 3;
+type Mode = typeof OUTSIDE | typeof SKIPPED | typeof KEY | typeof TAPPED;
+
+// What the outermost object expects next.
+const WANTS_KEY = 0;
+const WANTS_COLON = 1;
+const WANTS_VALUE = 2;
+const WANTS_COMMA = 3;
+
+export class JsonTap {
+  /** Whether the outermost object or array was closed; what follows it is not scanned. */
+  closed = false;
+  /** How deep the text was nested at its deepest. */
+  deepest = 0;
+  readonly #key: string | null;
+  #depth = 0;
+  #inObject = false;
+  #expects = WANTS_KEY;
+  #mode: Mode = OUTSIDE;
+  #keyText = '';
+  /** 0 outside of an escape, 5 after a backslash, 4 to 1 for the hex digits still to come. */
+  #escape = 0;
+  #code = 0;
+  /** A high surrogate whose partner has not come yet. */
+  #held = '';
+
+  /** `key` is the member to give out; with null nothing is, and only the end of the object is found. */
+  constructor(key: string | null) {
+    this.#key = key;
+  }
+
+  /** How many characters of the last piece belong to the object: all of them unless it was closed in that piece. */
+  consumed = 0;
+
+  /** Takes the next piece and returns the decoded text that it adds to the member: whole characters only. */
+  feed(text: string): string {
+    const end = text.length;
+    let at = 0;
+    let out = this.#held;
+    if (out !== '') this.#held = '';
+    while (at < end && !this.closed) {
+      if (this.#mode === OUTSIDE) {
+        this.#outside(text.charCodeAt(at));
+        at += 1;
+        continue;
+      }
+      if (this.#escape !== 0) {
+        const code = this.#escaped(text.charCodeAt(at));
+        at += 1;
+        if (code >= 0) {
+          if (this.#mode === TAPPED) out += String.fromCharCode(code);
+          else if (this.#mode === KEY) this.#addToKey(String.fromCharCode(code));
+        }
+        continue;
+      }
+      const start = at;
+      let c = 0;
+      while (at < end) {
+        c = text.charCodeAt(at);
+        if (c === QUOTE || c === BACKSLASH) break;
+        at += 1;
+      }
+      if (at > start) {
+        if (this.#mode === TAPPED) out += text.slice(start, at);
+        else if (this.#mode === KEY) this.#addToKey(text.slice(start, at));
+      }
+      if (at === end) break;
+      at += 1;
+      if (c === BACKSLASH) {
+        this.#escape = 5;
+        continue;
+      }
+      // A half pair at the end of a string is alone: what the next string begins with is not its partner.
+      if (this.#mode === TAPPED && out !== '') out = out.toWellFormed();
+      else if (this.#mode === KEY) this.#expects = WANTS_COLON;
+      this.#mode = OUTSIDE;
+    }
+    this.consumed = at;
+    if (out === '') return out;
+    if (this.#mode === TAPPED && isHighSurrogate(out.charCodeAt(out.length - 1))) {
+      this.#held = out.slice(-1);
+      out = out.slice(0, -1);
+    }
+    return out.toWellFormed();
+  }
+
+  #outside(c: number): void {
+    switch (c) {
+      case QUOTE:
+        this.#openString();
+        return;
+      case OPEN_BRACE:
+      case OPEN_BRACKET:
+        if (this.#depth === 0) this.#inObject = c === OPEN_BRACE;
+        else if (this.#depth === 1) this.#expects = WANTS_COMMA;
+        this.#depth += 1;
+        if (this.#depth > this.deepest) this.deepest = this.#depth;
+        return;
+      case CLOSE_BRACE:
+      case CLOSE_BRACKET:
+        if (this.#depth === 0) return;
+        this.#depth -= 1;
+        if (this.#depth === 0) this.closed = true;
+        return;
+      case COLON:
+        if (this.#depth === 1 && this.#expects === WANTS_COLON) this.#expects = WANTS_VALUE;
+        return;
+      case COMMA:
+        if (this.#depth === 1) this.#expects = WANTS_KEY;
+        return;
+      default:
+        if (this.#depth === 1 && this.#expects === WANTS_VALUE && !isSpace(c)) this.#expects = WANTS_COMMA;
+    }
+  }
+
+  #openString(): void {
+    this.#mode = SKIPPED;
+    if (this.#depth !== 1 || !this.#inObject || this.#key === null) return;
+    if (this.#expects === WANTS_KEY) {
+      this.#mode = KEY;
+      this.#keyText = '';
+    } else if (this.#expects === WANTS_VALUE) {
+      if (this.#keyText === this.#key) this.#mode = TAPPED;
+      this.#expects = WANTS_COMMA;
+    }
+  }
+
+  /** Takes one character of an escape; the code unit once it is whole, else -1. */
+  #escaped(c: number): number {
+    if (this.#escape === 5) {
+      if (c === 0x75) {
+        this.#escape = 4;
+        this.#code = 0;
+        return -1;
+      }
+      this.#escape = 0;
+      return escapedUnit(c);
+    }
+    const digit = hexValue(c);
+    if (digit < 0) {
+      this.#escape = 0;
+      return 0xfffd;
+    }
+    this.#code = this.#code * 16 + digit;
+    this.#escape -= 1;
+    return this.#escape === 0 ? this.#code : -1;
+  }
+
+  /** Keys are compared, not kept: one that is longer than the wanted key is already another one. */
+  #addToKey(text: string): void {
+    if (this.#keyText.length <= this.#key!.length) this.#keyText += text.slice(0, this.#key!.length + 1);
+  }
+}
