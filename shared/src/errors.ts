@@ -167,6 +167,18 @@ export const ERRORS = Object.freeze({
     'This agent does not offer that task method.',
     'Use another method or agent.',
   ),
+  OUTBOUND_FORBIDDEN: entry(
+    'task',
+    false,
+    'A URL that a caller gave may not be fetched: its scheme, port or address is not a public https one.',
+    'Give an https URL of a public host on port 443 or 8443.',
+  ),
+  OUTBOUND_FAILED: entry(
+    'task',
+    true,
+    'A URL that a caller gave could not be fetched: no connection, no answer in 5 s, or more than 64 KiB.',
+    'Check the server behind the URL.',
+  ),
   CONVERSATION_UNKNOWN: entry(
     'conversation',
     false,
