@@ -17,8 +17,7 @@ export function ensureInstalled(): void {
 }
 
 /** The URL that nodes are configured with, for a sentinel on this machine. */
-export const admissionUrl = (port: number): string =>
-  `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;
+export const admissionUrl = (port: number): string => `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;
 
 export interface PeerSentinel {
   proc: Proc;
@@ -26,7 +25,9 @@ export interface PeerSentinel {
   url: string;
 }
 
-export async function startPeerSentinel(options: { port?: number; env?: Record<string, string> } = {}): Promise<PeerSentinel> {
+export async function startPeerSentinel(
+  options: { port?: number; env?: Record<string, string> } = {},
+): Promise<PeerSentinel> {
   ensureInstalled();
   const port = options.port ?? (await freePort());
   const proc = startNode([join(PEER, 'sentinel.mjs')], {
@@ -104,7 +105,10 @@ export class PeerClient {
     this.proc.write(JSON.stringify({ seq, verb, ...command }));
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(this.proc.failure(`gave no answer to ${verb} in ${timeoutMs} ms`)), timeoutMs);
+      timer = setTimeout(
+        () => reject(this.proc.failure(`gave no answer to ${verb} in ${timeoutMs} ms`)),
+        timeoutMs,
+      );
     });
     const gone = this.proc.exited.then(() => {
       throw this.proc.failure(`exited before it answered ${verb}`);

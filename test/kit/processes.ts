@@ -28,7 +28,9 @@ process.once('exit', () => {
 
 /** The parent's environment without what would configure a node or a model. */
 export function cleanEnv(extra: Record<string, string> = {}): NodeJS.ProcessEnv {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(FAME|OPENAI|MODEL|VITEST|NODE_OPTIONS)/.test(name));
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !/^(FAME|OPENAI|MODEL|VITEST|NODE_OPTIONS)/.test(name),
+  );
   return { ...Object.fromEntries(inherited), NO_COLOR: '1', ...extra };
 }
 

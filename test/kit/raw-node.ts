@@ -185,7 +185,13 @@ export class RawNode {
   }
 
   /** Sends a JSON-RPC request and waits for the first answer: a reply, or a DeliveryAck that says no. */
-  call(to: string | undefined, method: string, params: Json = {}, header: Json = {}, timeoutMs = 5_000): Promise<Json> {
+  call(
+    to: string | undefined,
+    method: string,
+    params: Json = {},
+    header: Json = {},
+    timeoutMs = 5_000,
+  ): Promise<Json> {
     const sent = this.callOnly(to, method, params, header);
     return this.next((m) => m.corrId === sent.corrId, timeoutMs);
   }

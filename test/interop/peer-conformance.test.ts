@@ -1,0 +1,13 @@
+// The core-wire suite against the unmodified peer: what we ask of any Fame sentinel, the peer does too.
+import { afterAll, beforeAll } from 'vitest';
+import { coreWire } from '../conformance/core-wire.ts';
+import { type PeerSentinel, startPeerSentinel } from '../kit/naylence.ts';
+import { stopAll } from '../kit/processes.ts';
+
+let peer: PeerSentinel;
+beforeAll(async () => {
+  peer = await startPeerSentinel();
+}, 120_000);
+afterAll(stopAll);
+
+coreWire('unmodified peer', () => peer);
