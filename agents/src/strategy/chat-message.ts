@@ -1,0 +1,31 @@
+// The messages of a prompt, made by role. They are the wire messages of `model.ts`; the one translation is that of the
+// old role `function`, which the API calls `tool` today.
+import type { AssistantMessage, ModelMessage, SystemMessage, ToolMessage, UserMessage } from '../model.ts';
+
+/** A message as people write it: `function` is the old name of `tool`, `id` the call that a tool message answers. */
+export interface MessageInput {
+  role: 'system' | 'user' | 'assistant' | 'tool' | 'function';
+  content: string;
+  /** Required for `tool` and `function`. */
+  id?: string;
+}
+
+export const ChatMessage = Object.freeze({
+  user: (content: string): UserMessage => ({ role: 'user', content }),
+  system: (content: string): SystemMessage => ({ role: 'system', content }),
+  assistant: (content: string): AssistantMessage => ({ role: 'assistant', content }),
+  tool: (id: string, content: string): ToolMessage => ({ role: 'tool', tool_call_id: id, content }),
+  /** @throws {TypeError} when a tool message names no call */
+  of({ role, content, id }: MessageInput): ModelMessage {
+    if (role !== 'tool' && role !== 'function') return { role, content };
+    if (!id) throw new TypeError(`A message of the role "${role}" needs the id of the call that it answers`);
+    return ChatMessage.tool(id, content);
+  },
+});
+
+/** What a message says, tool calls written as `name(arguments)`. */
+export const textOf = (message: ModelMessage): string => {
+  const calls = message.role === 'assistant' ? (message.tool_calls ?? []) : [];
+  const lines = calls.map((call) => `${call.function.name}(${call.function.arguments})`);
+  return [...(message.content ? [message.content] : []), ...lines].join('\n');
+};

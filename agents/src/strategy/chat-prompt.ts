@@ -1,0 +1,85 @@
+// One request, before it is one: messages, the functions on offer, and which of them the model has to call.
+import { roughTokens, type TokenCounter } from '../history.ts';
+import type { ModelMessage, ToolChoice, ToolSpec } from '../model.ts';
+import { textOf } from './chat-message.ts';
+import type { CompletionFunction } from './completion-function.ts';
+
+export type Functions = readonly CompletionFunction[];
+export type FunctionChoice<F extends Functions> = 'auto' | 'none' | 'required' | F[number]['name'];
+
+export interface ChatPromptInit<F extends Functions> {
+  messages: readonly ModelMessage[];
+  functions?: F;
+  /** @default the one function, if there is one; `auto`, if there are several */
+  functionCall?: FunctionChoice<F>;
+  /** What is forced on a model that does not call anything. @default none: then `required` is asked for */
+  defaultFunctionCall?: F[number]['name'];
+}
+
+const WORDS = new Set(['auto', 'none', 'required']);
+
+export class ChatPrompt<const F extends Functions = Functions> {
+  readonly messages: readonly ModelMessage[];
+  readonly functions: F;
+  /** What the first request asks for; `undefined` without functions. */
+  readonly choice: ToolChoice | undefined;
+  /** What is asked of a model that did not call; `undefined` without functions. */
+  readonly insistence: ToolChoice | undefined;
+
+  /** @throws {TypeError} when a choice names no function of the prompt, or two functions share a name */
+  constructor(init: ChatPromptInit<F>) {
+    this.messages = [...init.messages];
+    this.functions = init.functions ?? ([] as unknown as F);
+    const names = this.functions.map((fn) => fn.name);
+    const twice = names.find((name, i) => names.indexOf(name) !== i);
+    if (twice) throw new TypeError(`Two functions of the prompt are called "${twice}"`);
+    for (const name of [init.functionCall, init.defaultFunctionCall]) {
+      if (name === undefined || names.includes(name) || (WORDS.has(name) && name === init.functionCall))
+        continue;
+      const known = names.length > 0 ? names.join(', ') : 'none';
+      throw new TypeError(`The prompt has no function "${name}"; its functions: ${known}`);
+    }
+    if (names.length === 0) return;
+    const wanted = init.functionCall ?? (names.length === 1 ? names[0]! : 'auto');
+    this.choice = choiceOf(wanted);
+    this.insistence = init.defaultFunctionCall ? choiceOf(init.defaultFunctionCall) : insistOn(this.choice);
+  }
+
+  /** Whether an answer without a call is an answer. */
+  get takesText(): boolean {
+    return this.choice === undefined || this.choice === 'none';
+  }
+
+  /** The messages as they are sent. */
+  raw(): ModelMessage[] {
+    return [...this.messages];
+  }
+
+  specs(): ToolSpec[] {
+    return this.functions.map((fn) => fn.spec);
+  }
+
+  /** For people: one block a message, `USER: ...`, and the signatures of the functions. */
+  toString(): string {
+    const blocks = this.messages.map((message) => `${message.role.toUpperCase()}: ${textOf(message)}`);
+    if (this.functions.length > 0) {
+      blocks.push(`FUNCTIONS:\n${this.functions.map((fn) => `- ${fn.signature()}`).join('\n')}`);
+    }
+    return blocks.join('\n\n');
+  }
+
+  /** Tokens of the messages and of the function definitions. */
+  tokens(count: TokenCounter = roughTokens): number {
+    const definitions = this.specs().map(({ function: definition }) => JSON.stringify(definition));
+    const all = [
+      ...this.messages,
+      ...definitions.map((content): ModelMessage => ({ role: 'system', content })),
+    ];
+    return all.reduce((sum, message) => sum + count(message), 0);
+  }
+}
+
+const choiceOf = (wanted: string): ToolChoice =>
+  WORDS.has(wanted) ? (wanted as 'auto') : { type: 'function', function: { name: wanted } };
+
+const insistOn = (choice: ToolChoice): ToolChoice => (typeof choice === 'object' ? choice : 'required');

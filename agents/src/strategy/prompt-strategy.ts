@@ -1,0 +1,190 @@
+// A strategy is a way to ask: which functions are on offer, what the prompt says, and how the answer changes the state of the
+// conversation. Strategies hold no state themselves; `defineStrategies` collects them under their names, and `execute` runs
+// one by name with everything typed by that name.
+import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
+import type { z } from 'zod';
+import type { ChatModel } from '../model.ts';
+import { nearestName } from '../nearest-name.ts';
+import type { Budget } from './budget.ts';
+import type { ChatPrompt, Functions } from './chat-prompt.ts';
+import { type ModelClass, type ModelClasses, modelOf } from './model-classes.ts';
+import { type Asked, ask, type Move, type MoveOf, type RetryPolicy } from './response-ladder.ts';
+import { StrategyError } from './strategy-error.ts';
+
+/** What a prompt may take into account. */
+export interface StrategyEnv {
+  readonly now: Date;
+  /** USD; Infinity without a budget. */
+  readonly remainingBudget: number;
+}
+
+export interface PromptStrategy<N extends string, I, F extends Functions, S = undefined> {
+  readonly name: N;
+  readonly modelClass: ModelClass;
+  /** Checks the input before anything is asked. */
+  readonly input: z.ZodType<I>;
+  readonly temperature?: number;
+  /** Takes no more than one call in an answer. @default false */
+  readonly exactlyOne?: boolean;
+  /** The state of a conversation that has none yet. */
+  initialState?(): S;
+  build(input: I, state: S, env: StrategyEnv): ChatPrompt<F> | Promise<ChatPrompt<F>>;
+  /** The state after a move; pure. Called for each move, in order. */
+  reduce?(state: S, move: MoveOf<F>): S;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a list of strategies has a different type in each place
+export type AnyStrategy = PromptStrategy<any, any, any, any>;
+export type NameOf<T extends readonly AnyStrategy[]> = T[number]['name'];
+type Named<T extends readonly AnyStrategy[], N> = Extract<T[number], { name: N }>;
+export type InputOf<T extends readonly AnyStrategy[], N> =
+  // biome-ignore lint/suspicious/noExplicitAny: matches any strategy
+  Named<T, N> extends PromptStrategy<any, infer I, any, any> ? I : never;
+export type FunctionsOf<T extends readonly AnyStrategy[], N> =
+  // biome-ignore lint/suspicious/noExplicitAny: matches any strategy
+  Named<T, N> extends PromptStrategy<any, any, infer F, any> ? F : never;
+export type StateOf<T extends readonly AnyStrategy[], N> =
+  // biome-ignore lint/suspicious/noExplicitAny: matches any strategy
+  Named<T, N> extends PromptStrategy<any, any, any, infer S> ? S : never;
+
+/** The answer to a strategy. */
+export interface ChatModelResponse<M extends Move, S> extends Asked<M> {
+  /** The first move. @throws {NO_FUNCTION_CALL} when the prompt asked for text */
+  readonly parsed: M;
+  /** The state after all moves. */
+  readonly state: S;
+}
+
+export interface ExecuteOptions<S = unknown> {
+  models: ModelClasses;
+  /** @default the strategy's initial state */
+  state?: S;
+  budget?: Budget;
+  signal?: AbortSignal;
+  retry?: RetryPolicy;
+  hooks?: ExecuteHooks;
+  clock?: Clock;
+  log?: Logger;
+}
+
+/** Each runs once in an execution and is awaited; what it throws fails the execution. */
+export interface ExecuteHooks {
+  begin?(run: { strategy: string; model: string }): void | Promise<void>;
+  end?(run: { strategy: string; model: string; error?: unknown }): void | Promise<void>;
+}
+
+/** Lets the compiler read off a strategy what its name, input, functions and state are. */
+export const defineStrategy = <const N extends string, I, const F extends Functions, S = undefined>(
+  strategy: PromptStrategy<N, I, F, S>,
+): PromptStrategy<N, I, F, S> => strategy;
+
+/** Strategies by name. @throws {TypeError} when two share a name */
+export const defineStrategies = <const T extends readonly AnyStrategy[]>(
+  ...strategies: T
+): StrategyRegistry<T> => new StrategyRegistry(strategies);
+
+export class StrategyRegistry<T extends readonly AnyStrategy[]> {
+  readonly #strategies = new Map<string, AnyStrategy>();
+
+  constructor(strategies: T) {
+    for (const strategy of strategies) {
+      const name = strategy.name as string;
+      if (this.#strategies.has(name)) throw new TypeError(`Two strategies are called "${name}"`);
+      this.#strategies.set(name, strategy);
+    }
+  }
+
+  get names(): readonly NameOf<T>[] {
+    return [...this.#strategies.keys()] as NameOf<T>[];
+  }
+
+  /**
+   * Builds the prompt of a strategy, asks the model of its class, and gives the checked moves and the new state.
+   * @throws {STRATEGY_UNKNOWN} before any model call
+   * @throws {PARAMS_INVALID} when the input does not fit
+   * @throws what `ask` throws
+   */
+  execute<const N extends NameOf<T>>(
+    name: N,
+    input: InputOf<T, N>,
+    options: ExecuteOptions<StateOf<T, N>>,
+  ): Promise<ChatModelResponse<MoveOf<FunctionsOf<T, N>> & Move, StateOf<T, N>>>;
+  execute(name: string, input: unknown, options: ExecuteOptions): Promise<ChatModelResponse<Move, unknown>>;
+  async execute(
+    name: string,
+    input: unknown,
+    options: ExecuteOptions<never>,
+  ): Promise<ChatModelResponse<Move, unknown>> {
+    const strategy = this.#find(name);
+    const { hooks, log = silentLog } = options;
+    const model = modelOf(options.models, strategy.modelClass, log);
+    const run = { strategy: name, model: model.name };
+    await hooks?.begin?.(run);
+    let response: ChatModelResponse<Move, unknown>;
+    try {
+      response = await this.#run(strategy, model, input, options);
+    } catch (error) {
+      try {
+        await hooks?.end?.({ ...run, error });
+      } catch (hookError) {
+        // The run has failed already, and its own error says more; this one is not lost either.
+        log.error('the end hook of a failed strategy failed', { strategy: name, err: hookError });
+      }
+      throw error;
+    }
+    await hooks?.end?.(run);
+    return response;
+  }
+
+  #find(name: string): AnyStrategy {
+    const strategy = this.#strategies.get(name);
+    if (strategy) return strategy;
+    const near = nearestName(name, this.#strategies.keys());
+    throw new FabricError(
+      'STRATEGY_UNKNOWN',
+      `There is no strategy "${name}"${near ? `; did you mean "${near}"?` : ''} Known: ${this.names.join(', ')}`,
+      { details: { known: this.names } },
+    );
+  }
+
+  async #run(
+    strategy: AnyStrategy,
+    model: ChatModel,
+    given: unknown,
+    options: ExecuteOptions<never>,
+  ): Promise<ChatModelResponse<Move, unknown>> {
+    const { budget, signal, retry, clock = systemClock } = options;
+    const checked = strategy.input.safeParse(given);
+    if (!checked.success) {
+      const issue = checked.error.issues[0]!;
+      const where = [strategy.name, ...issue.path].join('.');
+      throw new FabricError('PARAMS_INVALID', `${where}: ${issue.message}`);
+    }
+    let state: unknown = options.state === undefined ? strategy.initialState?.() : options.state;
+    const env = {
+      now: new Date(clock.now()),
+      remainingBudget: budget?.remaining ?? Number.POSITIVE_INFINITY,
+    };
+    const prompt: ChatPrompt = await strategy.build(checked.data, state, env);
+    const asked = await ask(prompt, {
+      model,
+      ...(budget ? { budget } : {}),
+      ...(signal ? { signal } : {}),
+      ...(retry ? { retry } : {}),
+      ...(strategy.temperature === undefined ? {} : { temperature: strategy.temperature }),
+      ...(strategy.exactlyOne ? { exactlyOne: true } : {}),
+    });
+    if (strategy.reduce) for (const move of asked.moves) state = strategy.reduce(state, move);
+    return {
+      ...asked,
+      state,
+      get parsed(): Move {
+        const first = asked.moves[0];
+        if (first) return first;
+        throw new StrategyError('NO_FUNCTION_CALL', 'The prompt asked for text, so the answer has no move', {
+          attempts: asked.attempts,
+        });
+      },
+    };
+  }
+}
