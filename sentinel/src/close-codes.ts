@@ -1,0 +1,27 @@
+// WebSocket close codes of the sentinel, each with the reason it sends. docs/protocol.md lists them with what a node
+// should do. Codes below 4000 are those of RFC 6455.
+import type { ErrorCode } from '@fame-fabric/shared';
+
+export const CLOSE = Object.freeze({
+  normal: 1000,
+  goingAway: 1001,
+  protocolError: 1002,
+  tooLarge: 1009,
+  policy: 1008,
+  serviceRestart: 1012,
+  tryLater: 1013,
+  slowConsumer: 4008,
+  badFrames: 4400,
+  outOfOrder: 4405,
+  admissionTimeout: 4408,
+  replaced: 4409,
+});
+
+/** The close code after an attach was refused with this code. */
+export const closeCodeOfRefusal = (code: ErrorCode): number => {
+  if (code === 'ADMIT_FULL') return CLOSE.tryLater;
+  if (code === 'ADMIT_TIMEOUT') return CLOSE.admissionTimeout;
+  if (code === 'PROTO_OUT_OF_ORDER') return CLOSE.outOfOrder;
+  if (code === 'MESSAGE_TOO_LARGE') return CLOSE.tooLarge;
+  return CLOSE.policy;
+};

@@ -1,0 +1,238 @@
+// Link-local frames: what a node says to the sentinel itself. Binds, capabilities, heartbeats, credits, cancels. Every
+// request gets its ack with the same corrId; credits are taken at once, so that they never wait behind messages.
+import {
+  type AddressBind,
+  type AddressUnbind,
+  type CapabilityAdvertise,
+  type CapabilityWithdraw,
+  type Envelope,
+  type ErrorCode,
+  type Frame,
+  isUnder,
+  type Logger,
+  newId,
+  REPLY_PREFIX,
+  SYSTEM_PARTICIPANT,
+  tryParseAddress,
+} from '@fame-fabric/shared';
+import type { Bindings } from './bindings.ts';
+import type { OpenCalls } from './calls.ts';
+import { CLOSE } from './close-codes.ts';
+import type { TraceTap } from './observe/trace.ts';
+import { answer, type Identity, nack } from './replies.ts';
+import type { Session } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+/** How long the holder of an address has to answer when somebody else binds it, in ms. */
+const CHALLENGE_MS = 2_000;
+
+export interface ControlParts {
+  self: Identity;
+  sessions: Sessions;
+  bindings: Bindings;
+  calls: OpenCalls;
+  trace: TraceTap;
+  log: Logger;
+}
+
+/** Told of binds and unbinds of nodes below us, so that parents and peers learn of them. */
+export interface Announcer {
+  bound(address: string, session: Session): void;
+  unbound(address: string): void;
+  advertised(capability: string, address: string): void;
+  withdrawn(capability: string, address: string): void;
+}
+
+export class Control {
+  readonly #parts: ControlParts;
+  readonly #maxAddresses: number;
+  announcer: Announcer | undefined;
+  /** Epoch of this sentinel in heartbeat acks: constant, so that no node binds again in the middle of its work. */
+  readonly #epoch = newId();
+
+  constructor(parts: ControlParts, options: { maxAddressesPerNode: number }) {
+    this.#parts = parts;
+    this.#maxAddresses = options.maxAddressesPerNode;
+  }
+
+  receive(from: Session, envelope: Envelope, size: number): void {
+    const { frame } = envelope;
+    switch (frame.type) {
+      case 'CreditUpdate':
+        from.addCredit(frame.flowId, frame.credits);
+        return;
+      case 'NodeHeartbeat':
+        this.#answer(from, envelope, {
+          type: 'NodeHeartbeatAck',
+          ok: true,
+          refId: envelope.id,
+          routingEpoch: this.#epoch,
+        });
+        return;
+      case 'CallCancel':
+        this.#cancel(from, frame.corrId, frame.reason);
+        break;
+      case 'AddressBind':
+        this.#bind(from, envelope, frame);
+        break;
+      case 'AddressUnbind':
+        this.#unbind(from, envelope, frame);
+        break;
+      case 'CapabilityAdvertise':
+        this.#advertise(from, envelope, frame);
+        break;
+      case 'CapabilityWithdraw':
+        this.#withdraw(from, envelope, frame);
+        break;
+      case 'NodeAttach':
+        from.sendControl(
+          nack(
+            this.#parts.self,
+            { id: envelope.id, replyTo: '', corrId: envelope.corrId ?? '' },
+            'PROTO_OUT_OF_ORDER',
+            'The node is attached already',
+          ),
+        );
+        break;
+      default:
+        // Acks of what we announced, and frames between others' ends: nothing here waits for them.
+        return;
+    }
+    const { trace } = this.#parts;
+    if (trace.active) {
+      trace.add({
+        t: Date.now(),
+        dir: 'control',
+        type: frame.type,
+        from: from.path,
+        to: 'address' in frame && typeof frame.address === 'string' ? frame.address : '',
+        ...(envelope.corrId === undefined ? {} : { corrId: envelope.corrId }),
+        id: envelope.id,
+        bytes: size,
+      });
+    }
+  }
+
+  #answer(to: Session, request: Envelope, frame: Frame): void {
+    to.sendControl(answer(this.#parts.self, request, frame));
+  }
+
+  #bind(from: Session, envelope: Envelope, { address }: AddressBind): void {
+    const ack = (ok: boolean, code?: ErrorCode, reason?: string): void => {
+      // A peer tells us of its addresses and waits for nothing.
+      if (from.kind === 'peer') return;
+      this.#answer(from, envelope, {
+        type: 'AddressBindAck',
+        ok,
+        refId: envelope.id,
+        address,
+        ...(code ? { code, reason: reason ?? code } : {}),
+      });
+    };
+    const parsed = tryParseAddress(address);
+    if (parsed === undefined) {
+      ack(false, 'ADDRESS_INVALID', `"${address}" is not an address: expected participant@host`);
+      return;
+    }
+    const isSystem = parsed.participant === SYSTEM_PARTICIPANT || parsed.participant.startsWith(REPLY_PREFIX);
+    if (isSystem || parsed.path !== undefined) {
+      // A node's own physical addresses are routed by its path; binding them changes nothing.
+      const own = parsed.host === undefined && parsed.path !== undefined && isUnder(parsed.path, from.path);
+      if (own) ack(true);
+      else ack(false, 'ADDRESS_FORBIDDEN', `${address} does not belong to ${from.path}`);
+      return;
+    }
+    const { bindings, sessions, log } = this.#parts;
+    if ((from.addresses?.size ?? 0) >= this.#maxAddresses && !from.addresses?.has(address)) {
+      ack(false, 'QUOTA_EXCEEDED', `A node may bind ${this.#maxAddresses} addresses`);
+      return;
+    }
+    const give = (): void => {
+      bindings.add(address, from);
+      ack(true);
+      if (from.kind === 'node') this.announcer?.bound(address, from);
+    };
+    const holder =
+      parsed.host?.startsWith('*.') || from.kind === 'peer' ? undefined : bindings.ownOwner(address);
+    if (holder === undefined || holder === from) {
+      give();
+      return;
+    }
+    void holder.ping(CHALLENGE_MS).then((isAlive) => {
+      if (from.state !== 'attached') return;
+      const current = bindings.ownOwner(address);
+      if (isAlive && current !== undefined && current !== from) {
+        log.warn('refused a bind: the address is in use', { address, path: from.path, holder: current.path });
+        ack(false, 'ADDRESS_IN_USE', `${address} is bound by another node that is alive`);
+        return;
+      }
+      if (current === holder) {
+        log.warn('evicted a node that did not answer', { address, path: holder.path });
+        sessions.end(holder, CLOSE.goingAway, 'no sign of life');
+      }
+      give();
+    });
+  }
+
+  #unbind(from: Session, envelope: Envelope, { address }: AddressUnbind): void {
+    if (
+      tryParseAddress(address) !== undefined &&
+      this.#parts.bindings.remove(address, from) &&
+      from.kind === 'node'
+    ) {
+      this.announcer?.unbound(address);
+    }
+    if (from.kind !== 'peer') {
+      this.#answer(from, envelope, { type: 'AddressUnbindAck', ok: true, refId: envelope.id, address });
+    }
+  }
+
+  #advertise(from: Session, envelope: Envelope, { capabilities, address }: CapabilityAdvertise): void {
+    const { bindings } = this.#parts;
+    const ack = { type: 'CapabilityAdvertiseAck', refId: envelope.id, capabilities, address } as const;
+    const known = from.capabilities?.size ?? 0;
+    if (tryParseAddress(address) === undefined) {
+      const reason = `"${address}" is not an address`;
+      this.#answer(from, envelope, { ...ack, ok: false, code: 'ADDRESS_INVALID', reason });
+      return;
+    }
+    if (known + capabilities.length > this.#maxAddresses) {
+      const reason = `A node may advertise ${this.#maxAddresses} capabilities`;
+      this.#answer(from, envelope, { ...ack, ok: false, code: 'QUOTA_EXCEEDED', reason });
+      return;
+    }
+    for (const capability of capabilities) {
+      const isFirst = !bindings.hasProvider(capability);
+      bindings.advertise(capability, address, from);
+      if (isFirst && from.kind === 'node') this.announcer?.advertised(capability, address);
+    }
+    this.#answer(from, envelope, { ...ack, ok: true });
+  }
+
+  #withdraw(from: Session, envelope: Envelope, { capabilities, address }: CapabilityWithdraw): void {
+    const { bindings } = this.#parts;
+    for (const capability of capabilities) {
+      const had = bindings.withdraw(capability, address, from);
+      if (had && from.kind === 'node' && !bindings.hasProvider(capability)) {
+        this.announcer?.withdrawn(capability, address);
+      }
+    }
+    this.#answer(from, envelope, {
+      type: 'CapabilityWithdrawAck',
+      ok: true,
+      refId: envelope.id,
+      capabilities,
+      address,
+    });
+  }
+
+  // The caller gave a call up: it is forgotten here and its callee is told, if it wants to know.
+  #cancel(from: Session, corrId: string, reason = 'cancelled'): void {
+    const { calls, sessions } = this.#parts;
+    const call = from.calls?.get(corrId);
+    if (call === undefined) return;
+    calls.close(call);
+    sessions.tellCallee(call, reason);
+    sessions.onEnded();
+  }
+}

@@ -1,0 +1,289 @@
+// The WebSocket door, and with `ws-transport.ts` in shared the only place that knows `ws`. It checks the upgrade (path,
+// Origin, Host), limits what a connection may cost before it attaches, and writes many small messages with few system
+// calls. Once a node is admitted its messages go straight to the router.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { FabricError, LIMITS, type Logger } from '@fame-fabric/shared';
+import { WebSocket, WebSocketServer } from 'ws';
+import type { Admission, Claim } from './admission.ts';
+import { CLOSE } from './close-codes.ts';
+import { isAllowedOrigin } from './origin.ts';
+import type { Router } from './route.ts';
+import type { Session, Ticker } from './session.ts';
+import type { Sessions } from './sessions.ts';
+import type { Wire } from './wire.ts';
+
+const ATTACH_PATH = /^\/fame\/v1\/attach\/ws\/(downstream|peer)\/([^/?#]+)\/?$/;
+const SEND_OPTIONS = { binary: true, compress: false, fin: true };
+
+/** Connections that may be open without having attached. */
+const MAX_UNATTACHED = 1_024;
+
+export interface ListenerParts {
+  admission: Admission;
+  router: Router;
+  sessions: Sessions;
+  ticker: Ticker;
+  log: Logger;
+}
+
+export interface ListenerOptions {
+  port: number;
+  host: string;
+  allowedOrigins: readonly string[];
+  allowedHosts: readonly string[];
+}
+
+// Sockets that wrote in this turn of the event loop and are corked; all are uncorked together at its end. More than half
+// of a router's time is the write system call, so one write for all messages of a turn is what makes it fast.
+let corked: Socket[] = [];
+const uncorkAll = (): void => {
+  const sockets = corked;
+  corked = [];
+  for (const socket of sockets) socket.uncork();
+};
+
+/** A WebSocket as the sentinel's sessions use it. */
+class NodeSocket implements Wire {
+  readonly claim: Claim;
+  readonly openedAt: number;
+  session: Session | undefined;
+  /** A first message was taken; until the session stands, there is no second. */
+  spoke = false;
+  readonly #ws: WebSocket;
+  readonly #socket: Socket;
+  #pongs: (() => void)[] | undefined;
+
+  constructor(ws: WebSocket, socket: Socket, claim: Claim, openedAt: number) {
+    this.#ws = ws;
+    this.#socket = socket;
+    this.claim = claim;
+    this.openedAt = openedAt;
+  }
+
+  send(bytes: Uint8Array): void {
+    if (this.#ws.readyState !== WebSocket.OPEN) return;
+    const socket = this.#socket;
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      if (corked.push(socket) === 1) setImmediate(uncorkAll);
+    }
+    this.#ws.send(bytes, SEND_OPTIONS);
+  }
+
+  close(code: number, reason: string): void {
+    this.#ws.close(code, reason.slice(0, 120));
+  }
+
+  terminate(): void {
+    this.#ws.terminate();
+  }
+
+  get bufferedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  get remote(): string {
+    return `${this.#socket.remoteAddress ?? 'unknown'}:${this.#socket.remotePort ?? 0}`;
+  }
+
+  ping(timeoutMs: number): Promise<boolean> {
+    if (this.#ws.readyState !== WebSocket.OPEN) return Promise.resolve(false);
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => resolve(false), timeoutMs).unref();
+    this.#pongs ??= [];
+    this.#pongs.push(() => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+    this.#ws.ping();
+    return promise;
+  }
+
+  ponged(): void {
+    const pongs = this.#pongs;
+    this.#pongs = undefined;
+    for (const pong of pongs ?? []) pong();
+  }
+}
+
+export class Listener {
+  readonly #parts: ListenerParts;
+  readonly #options: ListenerOptions;
+  readonly #http: Server;
+  readonly #door: WebSocketServer;
+  readonly #unattached = new Set<NodeSocket>();
+  readonly #sockets = new Set<NodeSocket>();
+  /** Answers plain HTTP requests. */
+  onRequest: (request: IncomingMessage, response: ServerResponse) => void = (_request, response) => {
+    response.writeHead(503).end();
+  };
+
+  constructor(parts: ListenerParts, options: ListenerOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#http = createServer(
+      { maxHeaderSize: 16_384, connectionsCheckingInterval: 1_000 },
+      (request, response) => this.onRequest(request, response),
+    );
+    this.#http.headersTimeout = 10_000;
+    this.#http.requestTimeout = 15_000;
+    this.#http.keepAliveTimeout = 5_000;
+    this.#door = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: LIMITS.maxFrameBytes,
+      maxFragments: 64,
+      maxBufferedChunks: 1_024,
+      // Any offered subprotocol is fine; a node that offers `bearer, <token>` must see `bearer` come back.
+      handleProtocols: (offered) => offered.values().next().value ?? false,
+    });
+    this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+  }
+
+  get server(): Server {
+    return this.#http;
+  }
+
+  /** Opens the port and returns its number. @throws {CONFIG_INVALID} when it is taken or may not be opened */
+  async start(): Promise<number> {
+    const { port, host } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      const failed = (error: NodeJS.ErrnoException): void => reject(portError(error, host, port));
+      this.#http.once('error', failed);
+      this.#http.listen({ port, host, backlog: 4_096 }, () => {
+        this.#http.off('error', failed);
+        resolve();
+      });
+    });
+    return (this.#http.address() as AddressInfo).port;
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { admission, log, ticker } = this.#parts;
+    const url = request.url ?? '';
+    const query = url.indexOf('?');
+    const match = ATTACH_PATH.exec(query < 0 ? url : url.slice(0, query));
+    if (!match) {
+      refuseUpgrade(socket, 404, 'Not Found');
+      return;
+    }
+    if (admission.draining || this.#unattached.size >= MAX_UNATTACHED) {
+      refuseUpgrade(socket, 503, 'Service Unavailable');
+      return;
+    }
+    if (!isAllowedOrigin(request.headers.origin, request.headers.host, this.#options)) {
+      log.warn('refused a web page: its origin is not allowed', {
+        code: 'AUTH_FORBIDDEN',
+        origin: request.headers.origin?.slice(0, 120),
+      });
+      refuseUpgrade(socket, 403, 'Forbidden');
+      return;
+    }
+    let systemId: string;
+    try {
+      systemId = decodeURIComponent(match[2]!);
+    } catch {
+      refuseUpgrade(socket, 400, 'Bad Request');
+      return;
+    }
+    const claim: Claim = { origin: match[1] as Claim['origin'], systemId };
+    this.#door.handleUpgrade(request, socket, head, (ws) => {
+      this.#open(new NodeSocket(ws, socket as Socket, claim, ticker.now), ws, socket as Socket);
+    });
+  }
+
+  #open(node: NodeSocket, ws: WebSocket, socket: Socket): void {
+    const { router, sessions } = this.#parts;
+    this.#unattached.add(node);
+    this.#sockets.add(node);
+    socket.setNoDelay(true);
+    ws.on('message', (data) => {
+      const { session } = node;
+      if (session !== undefined) router.receive(session, data as Buffer);
+      else this.#first(node, data as Buffer);
+    });
+    ws.on('pong', () => {
+      if (node.session !== undefined) node.session.heardAt = this.#parts.ticker.now;
+      node.ponged();
+    });
+    // ws closes a connection after every protocol error by itself, with the code of RFC 6455.
+    ws.on('error', () => {});
+    ws.on('close', () => {
+      this.#unattached.delete(node);
+      this.#sockets.delete(node);
+      if (node.session !== undefined) sessions.detach(node.session, node);
+      node.session = undefined;
+    });
+    socket.on('drain', () => node.session?.drained());
+  }
+
+  #first(node: NodeSocket, bytes: Buffer): void {
+    if (node.spoke) return;
+    node.spoke = true;
+    this.#unattached.delete(node);
+    node.session = this.#parts.admission.admit(node, node.claim, bytes);
+  }
+
+  /** Closes connections that were opened before `olderThan` and have said nothing. */
+  closeUnattached(olderThan: number): void {
+    for (const node of this.#unattached) {
+      if (node.openedAt > olderThan) break;
+      this.#unattached.delete(node);
+      this.#parts.admission.refuse(node, undefined, 'ADMIT_TIMEOUT', 'No NodeAttach came in time');
+    }
+  }
+
+  /** Takes no more connections; those that are open stay. */
+  stopListening(): void {
+    this.#http.close();
+    this.#http.closeIdleConnections();
+  }
+
+  /** Closes all that is open, then the port; what does not answer the close within a second is ended. */
+  async close(reason: string): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
+    for (const node of this.#sockets) node.close(CLOSE.goingAway, reason);
+    const impatience = setTimeout(() => {
+      for (const node of this.#sockets) node.terminate();
+      this.#http.closeAllConnections();
+    }, 1_000);
+    this.#http.closeIdleConnections();
+    await closed;
+    clearTimeout(impatience);
+  }
+}
+
+function refuseUpgrade(socket: Duplex, status: number, text: string): void {
+  socket.on('error', () => {});
+  socket.end(`HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+function portError(error: NodeJS.ErrnoException, host: string, port: number): FabricError {
+  if (error.code === 'EADDRINUSE') {
+    return new FabricError(
+      'CONFIG_INVALID',
+      `Port ${port} on ${host} is taken by another program. Stop it, or choose another port with FAME_LISTENER_PORT.`,
+      { cause: error, details: { reason: 'port-taken' } },
+    );
+  }
+  if (error.code === 'EACCES') {
+    return new FabricError(
+      'CONFIG_INVALID',
+      `Port ${port} may not be opened by this user; use one above 1023.`,
+      {
+        cause: error,
+      },
+    );
+  }
+  if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') {
+    return new FabricError('CONFIG_INVALID', `FAME_LISTENER_HOST ${host} is no interface of this machine.`, {
+      cause: error,
+    });
+  }
+  return new FabricError('CONFIG_INVALID', `Port ${port} on ${host} cannot be opened: ${error.message}`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,94 @@
+// The sentinel as a process: configuration, start, signals, exit code.
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isFabricError, type Logger } from '@fame-fabric/shared';
+import { readSentinelConfig, type SentinelConfig } from './config.ts';
+import { startSentinel } from './sentinel.ts';
+
+const EXIT = { ok: 0, failure: 1, usage: 2, unreachable: 69 };
+
+/** Runs a sentinel until a signal ends it; resolves to the exit code. Settings come from the environment. */
+export async function runSentinelProcess(): Promise<number> {
+  let config: SentinelConfig;
+  try {
+    config = readSentinelConfig(process.env);
+  } catch (error) {
+    if (!isFabricError(error, 'CONFIG_INVALID')) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return EXIT.usage;
+  }
+  const log = lazyLog(config);
+  const { promise: ended, resolve: end } = Promise.withResolvers<number>();
+  try {
+    const sentinel = await startSentinel({ ...config, nodeId: config.nodeId ?? storedId(config, log), log });
+    process.stderr.write(
+      `The sentinel listens on ${sentinel.url.replace('/downstream', '')} (id ${sentinel.id}, http://${config.host}:${sentinel.port}/healthz)\n`,
+    );
+    let signals = 0;
+    const stop = (signal: NodeJS.Signals): void => {
+      if (++signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143);
+      process.stderr.write('The sentinel drains; a second signal ends it at once\n');
+      sentinel.drain().then(
+        () => end(EXIT.ok),
+        (error: unknown) => {
+          log.error('the drain failed', { error });
+          end(EXIT.failure);
+        },
+      );
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+  } catch (error) {
+    if (!isFabricError(error)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return error.code === 'LINK_TIMEOUT' ? EXIT.unreachable : EXIT.failure;
+  }
+  return ended;
+}
+
+// The id is kept, so that paths stay true over a restart and nodes come back to where they were.
+function storedId({ dataDir, port }: SentinelConfig, log: Logger): string | undefined {
+  const file = join(dataDir, `sentinel-${port}.id`);
+  try {
+    const id = readFileSync(file, 'utf8').trim();
+    if (/^[A-Za-z0-9]{8,64}$/.test(id)) return id;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      log.warn('the stored id cannot be read', { file, error });
+    }
+  }
+  const id = randomBytes(8).toString('hex');
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    writeFileSync(file, `${id}\n`, { mode: 0o600 });
+  } catch (error) {
+    log.warn('the id of this sentinel cannot be kept; it will be another after a restart', { file, error });
+  }
+  return id;
+}
+
+// pino is loaded with the first line that is logged, so that the port opens before it.
+function lazyLog(config: SentinelConfig): Logger {
+  let loading: Promise<Logger> | undefined;
+  const load = (): Promise<Logger> => {
+    loading ??= import('@fame-fabric/shared/node').then(({ createLog }) =>
+      createLog('sentinel', config.logLevel),
+    );
+    return loading;
+  };
+  const line =
+    (level: 'debug' | 'info' | 'warn' | 'error') =>
+    (message: string, fields?: Record<string, unknown>): void => {
+      void load().then((log) => log[level](message, fields));
+    };
+  const isDebug = config.logLevel === 'trace' || config.logLevel === 'debug';
+  const log: Logger = {
+    debug: isDebug ? line('debug') : () => {},
+    info: line('info'),
+    warn: line('warn'),
+    error: line('error'),
+    with: () => log,
+  };
+  return log;
+}

@@ -1,0 +1,361 @@
+// THE PATH. What happens to every message of an attached node, in the order it happens: receive, read, check, look up,
+// hand on, or answer no. All of it is synchronous: nothing here waits, parses a payload or copies a table. A plain Data
+// envelope is read by its header alone and its bytes are handed on untouched; anything else goes through the codec.
+// Link-local frames go to `control.ts`; who is let in at all is decided in `admission.ts`.
+import {
+  decode,
+  type Envelope,
+  type ErrorCode,
+  encode,
+  FabricError,
+  isFabricError,
+  isUnder,
+  LIMITS,
+  type Logger,
+  RTYPE,
+  tryParseAddress,
+} from '@fame-fabric/shared';
+import { Header, readHeader } from '@fame-fabric/shared/protocol/header';
+import type { Bindings } from './bindings.ts';
+import { endsStream, type OpenCalls } from './calls.ts';
+import { CLOSE } from './close-codes.ts';
+import type { Control } from './control.ts';
+import type { Counters } from './observe/metrics.ts';
+import type { TraceTap } from './observe/trace.ts';
+import { type Identity, nack } from './replies.ts';
+import type { Session, Ticker } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+/** Bad frames within a minute that close a connection. */
+const BAD_FRAMES_LIMIT = 5;
+const MINUTE_MS = 60_000;
+const WANTS_ANSWER = RTYPE.reply | RTYPE.stream;
+
+export interface RouterParts {
+  self: Identity;
+  ticker: Ticker;
+  sessions: Sessions;
+  bindings: Bindings;
+  calls: OpenCalls;
+  control: Control;
+  counters: Counters;
+  trace: TraceTap;
+  log: Logger;
+}
+
+export class Router {
+  readonly #parts: RouterParts;
+  readonly #header = new Header();
+  /** While draining, no new calls pass; answers to open ones do. */
+  draining = false;
+
+  constructor(parts: RouterParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes one message of an attached node to wherever it belongs. Never throws. */
+  receive(from: Session, bytes: Buffer): void {
+    // 1. Receive.
+    from.heardAt = this.#parts.ticker.now;
+    const header = this.#header;
+
+    // 2. Read: the header of a plain envelope, or all of anything else.
+    if (!readHeader(bytes, header)) {
+      this.#receiveUnusual(from, bytes);
+      return;
+    }
+    if (header.flowId === '' || (header.to === '' && header.replyTo === '')) {
+      this.#receiveUnusual(from, bytes);
+      return;
+    }
+
+    // 3. Check.
+    if (bytes.length > LIMITS.maxEnvelopeBytes) {
+      this.#refuse(from, header, 'MESSAGE_TOO_LARGE', tooLargeReason(bytes.length), bytes.length);
+      return;
+    }
+    if (
+      header.replyTo !== from.checkedReplyTo &&
+      header.replyTo !== '' &&
+      !this.#mayReplyTo(from, header.replyTo)
+    ) {
+      this.#refuse(
+        from,
+        header,
+        'REPLY_TO_FORGED',
+        'replyTo does not lie under the path of the sender',
+        bytes.length,
+      );
+      return;
+    }
+
+    // 4. Look up.
+    const target = this.#find(from, header.to, header.id);
+
+    // 5. Hand on, or answer no.
+    this.#handOn(from, target, header, bytes);
+  }
+
+  // Finds who gets a message: a bound address, a pool, a path below us or a peer's, else the parent.
+  #find(from: Session, to: string, messageId: string): Session | undefined {
+    const { bindings, sessions, self } = this.#parts;
+    const at = to.lastIndexOf('@');
+    if (to.charCodeAt(at + 1) === 47) {
+      const path = to.slice(at + 1);
+      const exact = sessions.byPath(path);
+      if (exact !== undefined) return exact;
+      // Below a child sentinel: the segment behind our own path names it.
+      if (isUnder(path, self.path)) {
+        const next = path.indexOf('/', self.path.length + 1);
+        return next < 0 ? undefined : sessions.byPath(path.slice(0, next));
+      }
+      return sessions.peerOf(path) ?? sessions.parent;
+    }
+    const owner = bindings.owner(to);
+    if (owner !== undefined && owner !== from) return owner;
+    return bindings.poolMember(to, from, messageId) ?? owner ?? sessions.parent;
+  }
+
+  #handOn(from: Session, target: Session | undefined, header: Header, bytes: Buffer): void {
+    const { counters, calls, trace } = this.#parts;
+    const wantsAnswer = (header.rtype & WANTS_ANSWER) !== 0 && header.corrId !== '';
+    if (target === undefined || target === from) {
+      const valid = header.to === '' || tryParseAddress(header.to) !== undefined;
+      if (!valid)
+        this.#refuse(from, header, 'ADDRESS_INVALID', `"${header.to}" is not an address`, bytes.length);
+      else
+        this.#refuse(
+          from,
+          header,
+          'NO_ROUTE',
+          `Nobody serves ${header.to || 'these capabilities'}`,
+          bytes.length,
+        );
+      return;
+    }
+    let waitFor: Session | undefined;
+    let endsFlow = false;
+    if (wantsAnswer) {
+      if (target.state !== 'attached') {
+        this.#refuse(from, header, 'NODE_GONE', `The node that serves ${header.to} is away`, bytes.length);
+        return;
+      }
+      if (target.isBusy || this.draining) {
+        const why = this.draining
+          ? 'The sentinel is shutting down'
+          : `The node that serves ${header.to} is behind`;
+        this.#refuse(from, header, 'NODE_BUSY', why, bytes.length);
+        return;
+      }
+    } else {
+      const call = header.corrId === '' ? undefined : target.calls?.get(header.corrId);
+      const answers = call !== undefined && call.callee === from;
+      if (answers && (!call.isStream || endsStream(bytes, header.frameAt))) {
+        calls.close(call);
+        endsFlow = call.isStream && from.hasStreamFlows;
+      } else if (target.isHigh) waitFor = target;
+    }
+
+    from.countReceived(header.flowId, waitFor);
+    if (!this.#pass(from, target, header, bytes)) return;
+    if (wantsAnswer) {
+      calls.open({
+        caller: from,
+        callee: target,
+        corrId: header.corrId,
+        id: header.id,
+        replyTo: header.replyTo,
+        isStream: (header.rtype & RTYPE.stream) !== 0,
+      });
+    } else if (endsFlow) {
+      from.endFlow(header.flowId);
+      target.endFlow(header.flowId);
+    }
+    counters.forwarded++;
+    counters.forwardedBytes += bytes.length;
+    if (trace.active) this.#tap('forward', from, header, bytes.length, { via: target.path });
+  }
+
+  #tap(
+    dir: 'forward' | 'refuse',
+    from: Session,
+    header: Header,
+    bytes: number,
+    more: { via?: string; code?: ErrorCode },
+  ): void {
+    const { to, corrId, id } = header;
+    this.#parts.trace.add({
+      t: Date.now(),
+      dir,
+      type: 'Data',
+      from: from.path,
+      to,
+      corrId,
+      id,
+      bytes,
+      ...more,
+    });
+  }
+
+  #pass(from: Session, target: Session, header: Header, bytes: Buffer): boolean {
+    if (target.enqueue(bytes, header.flowId)) return true;
+    const { counters, log, sessions } = this.#parts;
+    counters.closedSlow++;
+    log.warn('closed a node whose queue is full', { path: target.path, queuedBytes: target.queuedBytes });
+    sessions.end(target, CLOSE.slowConsumer, 'outbound queue full');
+    this.#refuse(from, header, 'NODE_BUSY', `The node that serves ${header.to} does not read`, bytes.length);
+    return false;
+  }
+
+  #mayReplyTo(from: Session, replyTo: string): boolean {
+    if (from.kind !== 'parent') {
+      const at = replyTo.lastIndexOf('@');
+      if (at <= 0 || !isUnder(replyTo.slice(at + 1), from.path) || tryParseAddress(replyTo) === undefined)
+        return false;
+    }
+    from.checkedReplyTo = replyTo;
+    return true;
+  }
+
+  // What is not a plain Data envelope: read whole, then handled here, or routed with a header made from it.
+  #receiveUnusual(from: Session, bytes: Buffer): void {
+    const { counters, control } = this.#parts;
+    counters.decoded++;
+    let envelope: Envelope;
+    try {
+      envelope = decode(bytes);
+      if ('reply_to' in envelope) {
+        throw new FabricError('PROTO_MALFORMED', 'Envelope keys are camelCase: replyTo, not reply_to');
+      }
+    } catch (error) {
+      this.#complain(from, bytes, error);
+      return;
+    }
+    const { frame } = envelope;
+    const routed =
+      frame.type === 'Data' ||
+      frame.type === 'SecureOpen' ||
+      frame.type === 'SecureAccept' ||
+      frame.type === 'SecureClose' ||
+      (frame.type === 'DeliveryAck' && envelope.to !== undefined);
+    if (!routed) {
+      if (frame.type !== 'CreditUpdate' && envelope.flowId !== undefined) {
+        from.countReceived(envelope.flowId, undefined);
+      }
+      control.receive(from, envelope, bytes.length);
+      return;
+    }
+    this.#routeDecoded(from, envelope, bytes);
+  }
+
+  #routeDecoded(from: Session, envelope: Envelope, bytes: Buffer): void {
+    const { bindings, sessions, self } = this.#parts;
+    const header = new Header();
+    header.id = envelope.id;
+    header.to = envelope.to ?? '';
+    header.replyTo = envelope.replyTo ?? '';
+    header.corrId = envelope.corrId ?? '';
+    header.flowId = envelope.flowId ?? '';
+    header.rtype = envelope.rtype ?? 0;
+    if (
+      header.replyTo !== '' &&
+      header.replyTo !== from.checkedReplyTo &&
+      !this.#mayReplyTo(from, header.replyTo)
+    ) {
+      this.#refuse(
+        from,
+        header,
+        'REPLY_TO_FORGED',
+        'replyTo does not lie under the path of the sender',
+        bytes.length,
+      );
+      return;
+    }
+    let target: Session | undefined;
+    if (header.to !== '') target = this.#find(from, header.to, header.id);
+    else if (envelope.capabilities !== undefined) {
+      target = bindings.provider(envelope.capabilities, from, header.id) ?? sessions.parent;
+    } else {
+      this.#refuse(
+        from,
+        header,
+        'NO_ROUTE',
+        'The message has neither an address nor capabilities',
+        bytes.length,
+      );
+      return;
+    }
+    let passedOn = bytes;
+    if (envelope.ttl !== undefined || header.flowId === '') {
+      if (envelope.ttl !== undefined) {
+        if (envelope.ttl <= 0) {
+          this.#refuse(from, header, 'HOPS_EXCEEDED', 'The ttl of the envelope is used up', bytes.length);
+          return;
+        }
+        envelope.ttl--;
+      }
+      if (header.flowId === '') {
+        header.flowId = `${self.flowId}-${from.systemId}`;
+        envelope.flowId = header.flowId;
+      }
+      passedOn = Buffer.from(encode(envelope));
+    }
+    if (envelope.frame.type === 'DeliveryAck') {
+      this.#passAck(from, target, header, envelope.frame.ok, passedOn);
+      return;
+    }
+    header.frameAt = Math.max(0, passedOn.indexOf('"frame"'));
+    this.#handOn(from, target, header, passedOn);
+  }
+
+  // A delivery ack is nobody's request: it goes to its address or nowhere. A negative one ends the call it names.
+  #passAck(from: Session, target: Session | undefined, header: Header, ok: boolean, bytes: Buffer): void {
+    const { calls, self } = this.#parts;
+    from.countReceived(header.flowId, undefined);
+    if (target === undefined || target === from || header.to.endsWith(`@${self.path}`)) return;
+    const call = target.calls?.get(header.corrId);
+    if (!ok && call !== undefined && call.callee === from) calls.close(call);
+    this.#pass(from, target, header, bytes);
+  }
+
+  /** Answers no: to the caller's mailbox where there is one, else as a note on the sender's own connection. */
+  #refuse(from: Session, header: Header, code: ErrorCode, reason: string, size: number): void {
+    const { counters, self, trace } = this.#parts;
+    counters.refuse(code);
+    if (header.flowId !== '') from.countReceived(header.flowId, undefined);
+    // A peer's or parent's own NACK to a NACK could bounce for ever; only what asked for something is answered.
+    from.sendControl(nack(self, header, code, reason));
+    if (trace.active) this.#tap('refuse', from, header, size, { code });
+  }
+
+  // A message that is no envelope of ours: it is answered, and counted; the fifth within a minute closes the connection.
+  #complain(from: Session, bytes: Buffer, error: unknown): void {
+    const { counters, log, self, sessions, ticker } = this.#parts;
+    const code = isFabricError(error) ? error.code : 'PROTO_MALFORMED';
+    const reason = isFabricError(error) ? error.message : 'The message cannot be read';
+    counters.badFrames++;
+    const header = new Header();
+    const isReadable = readHeader(bytes, header) && header.corrId !== '';
+    const refused = isReadable ? header : { id: header.id, replyTo: '', corrId: '' };
+    from.sendControl(nack(self, refused, code, reason));
+    // An unknown frame may come from a newer node, and a large message from an honest one: neither is an attack.
+    if (code === 'PROTO_UNKNOWN_FRAME' || code === 'MESSAGE_TOO_LARGE') return;
+    if (ticker.now - from.badSince > MINUTE_MS) {
+      from.badSince = ticker.now;
+      from.badFrames = 0;
+      log.warn('a node sent a bad frame', {
+        path: from.path,
+        code,
+        size: bytes.length,
+        head: bytes.subarray(0, 32).toString('hex'),
+      });
+    }
+    if (++from.badFrames >= BAD_FRAMES_LIMIT) {
+      log.warn('closed a node that keeps sending bad frames', { path: from.path, code });
+      sessions.end(from, CLOSE.badFrames, `${BAD_FRAMES_LIMIT} bad frames within a minute`);
+    }
+  }
+}
+
+const tooLargeReason = (size: number): string =>
+  `The envelope has ${size} bytes; the limit is ${LIMITS.maxEnvelopeBytes}`;

@@ -1,0 +1,282 @@
+// One attached node as the router sees it: its path, its outbound queue with credits and bounds, and its open calls. A
+// session outlives its connection by the resume window: then it is `detached`, keeps what was meant for it, and a
+// connection of the same node picks it up. Not here: how nodes are let in (`admission.ts`), who owns which address
+// (`bindings.ts`).
+import { LIMITS, newId } from '@fame-fabric/shared';
+import type { OpenCall } from './calls.ts';
+import { Flow } from './flow.ts';
+import type { Wire } from './wire.ts';
+
+/** Bounds of one session's outbound side. Messages and bytes count what waits here, not what the socket took. */
+export const QUEUE = Object.freeze({
+  /** Above it, streams towards the node get no further credit; below half of it, they are paid. */
+  highMessages: 256,
+  highBytes: 1_048_576,
+  /** Above it, new calls to the node are refused with NODE_BUSY. */
+  busyMessages: 4_096,
+  busyBytes: 4_194_304,
+  /** Above it, the node is closed with 4008: its senders ignored their credit, or it never reads. */
+  closeMessages: 16_384,
+  closeBytes: 8_388_608,
+  /** Bytes that the socket may hold before messages wait here instead. */
+  wireBytes: 262_144,
+});
+
+/** Key of what the sentinel itself says; no node can use it as a flow id, and it needs no credit. */
+const CONTROL = '';
+
+/** Flow states kept for one session before idle ones are let go. */
+const MAX_IDLE_FLOWS = 1_024;
+
+export type SessionKind = 'node' | 'peer' | 'parent';
+export type SessionState = 'attached' | 'detached' | 'gone';
+
+export interface SessionOptions {
+  path: string;
+  systemId: string;
+  instanceId: string;
+  kind: SessionKind;
+  ticker: Ticker;
+}
+
+/** The time that the sweeper last saw, in ms: good enough for seconds, and costs nothing per message. */
+export interface Ticker {
+  now: number;
+}
+
+export class Session {
+  readonly path: string;
+  readonly systemId: string;
+  readonly kind: SessionKind;
+  instanceId: string;
+  state: SessionState = 'attached';
+  /** The connection; absent while detached. */
+  wire: Wire | undefined;
+  /** The node wants CallCancel frames. */
+  takesCancel = false;
+  /** The node gives every stream that it sends a flow of its own, which ends with the stream. */
+  hasStreamFlows = false;
+  /** Calls that this node made and that have no answer yet, by corrId. */
+  calls: Map<string, OpenCall> | undefined;
+  /** How many open calls this node is serving. */
+  serving = 0;
+  /** Addresses bound by this node. */
+  addresses: Set<string> | undefined;
+  /** Capabilities advertised by this node, each with the addresses that have it. */
+  capabilities: Map<string, Set<string>> | undefined;
+  /** The replyTo that was checked last: a caller uses one for all of its calls. */
+  checkedReplyTo = '';
+  /** When something was last received, by the ticker. */
+  heardAt: number;
+  /** When the queue last moved or began, by the ticker. */
+  movedAt: number;
+  readonly since: number;
+  /** Bad frames, and when their minute began. */
+  badFrames = 0;
+  badSince = 0;
+  queuedMessages = 0;
+  queuedBytes = 0;
+  readonly #ticker: Ticker;
+  #flows: Map<string, Flow> | undefined;
+  #waiting: Set<Flow> | undefined;
+  #owed: { session: Session; flow: Flow }[] | undefined;
+  #pinging = false;
+
+  constructor(options: SessionOptions) {
+    this.path = options.path;
+    this.systemId = options.systemId;
+    this.instanceId = options.instanceId;
+    this.kind = options.kind;
+    this.#ticker = options.ticker;
+    this.since = options.ticker.now;
+    this.heardAt = options.ticker.now;
+    this.movedAt = options.ticker.now;
+  }
+
+  /** Streams towards this node must wait. */
+  get isHigh(): boolean {
+    return this.queuedMessages >= QUEUE.highMessages || this.queuedBytes >= QUEUE.highBytes;
+  }
+
+  /** New calls to this node must be refused. */
+  get isBusy(): boolean {
+    return this.queuedMessages >= QUEUE.busyMessages || this.queuedBytes >= QUEUE.busyBytes;
+  }
+
+  /**
+   * Hands one message of a flow to the node, at once when it has credit, else in order behind what waits. `false`: the
+   * queue is over its last bound, nothing was taken, and the session must be closed.
+   */
+  enqueue(bytes: Uint8Array, flowId: string): boolean {
+    const flow = this.#flows?.get(flowId) ?? this.#newFlow(flowId);
+    const { wire } = this;
+    if (wire !== undefined && flow.out > 0 && flow.queued === 0 && wire.bufferedBytes < QUEUE.wireBytes) {
+      flow.out--;
+      wire.send(bytes);
+      return true;
+    }
+    return this.#hold(flow, bytes);
+  }
+
+  /** Sends a message of the sentinel itself, which takes no credit; while detached it waits for the node to come back. */
+  sendControl(bytes: Uint8Array): void {
+    if (this.wire !== undefined) this.wire.send(bytes);
+    else if (this.state === 'detached')
+      this.#hold(this.#flows?.get(CONTROL) ?? this.#newFlow(CONTROL), bytes);
+  }
+
+  #hold(flow: Flow, bytes: Uint8Array): boolean {
+    if (
+      this.queuedMessages >= QUEUE.closeMessages ||
+      this.queuedBytes + bytes.byteLength > QUEUE.closeBytes
+    ) {
+      return false;
+    }
+    if (this.queuedMessages === 0) this.movedAt = this.#ticker.now;
+    // What the socket delivered is a view of a slab that many messages share; to keep it is to keep the slab.
+    flow.push(bytes.buffer.byteLength > bytes.byteLength * 2 ? Uint8Array.from(bytes) : bytes);
+    this.queuedMessages++;
+    this.queuedBytes += bytes.byteLength;
+    this.#waiting ??= new Set();
+    this.#waiting.add(flow);
+    return true;
+  }
+
+  /** Credit came back from the node. */
+  addCredit(flowId: string, credits: number): void {
+    const flow = this.#flows?.get(flowId);
+    if (flow === undefined) return;
+    flow.out = Math.min(LIMITS.creditWindow, flow.out + credits);
+    if (flow.queued > 0) this.#flush(flow);
+    this.#settle();
+  }
+
+  /** The socket took what it held. */
+  drained(): void {
+    if (this.#waiting === undefined) return;
+    for (const flow of this.#waiting) if (!this.#flush(flow)) break;
+    this.#settle();
+  }
+
+  // `false` when the socket is full, so that there is no use in trying the next flow.
+  #flush(flow: Flow): boolean {
+    const { wire } = this;
+    if (wire === undefined) return false;
+    while (flow.out > 0) {
+      if (wire.bufferedBytes >= QUEUE.wireBytes) return false;
+      const bytes = flow.shift();
+      if (bytes === undefined) break;
+      flow.out--;
+      this.queuedMessages--;
+      this.queuedBytes -= bytes.byteLength;
+      this.movedAt = this.#ticker.now;
+      wire.send(bytes);
+    }
+    if (flow.queued === 0) {
+      this.#waiting?.delete(flow);
+      if (flow.ended) this.#flows?.delete(flow.id);
+    }
+    return true;
+  }
+
+  /** One message of a flow was received from the node; credit goes back after 24, unless `target` is full. */
+  countReceived(flowId: string, target: Session | undefined): void {
+    const flow = this.#flows?.get(flowId) ?? this.#newFlow(flowId);
+    if (++flow.received < LIMITS.creditReturnAfter || flow.owed) return;
+    if (target !== undefined) target.#owe(this, flow);
+    else this.#pay(flow);
+  }
+
+  #owe(session: Session, flow: Flow): void {
+    flow.owed = true;
+    this.#owed ??= [];
+    this.#owed.push({ session, flow });
+  }
+
+  #pay(flow: Flow): void {
+    flow.owed = false;
+    flow.received = 0;
+    const id = JSON.stringify(flow.id);
+    this.sendControl(
+      Buffer.from(
+        `{"version":"1.0","id":"${newId()}","flowId":${id},"seqId":0,"flowFlags":2,"frame":{"type":"CreditUpdate","flowId":${id},"credits":${LIMITS.creditWindow}}}`,
+      ),
+    );
+  }
+
+  /** Pays the senders that waited for this queue once it is half empty. */
+  #settle(): void {
+    if (this.#owed === undefined) return;
+    if (this.queuedMessages * 2 > QUEUE.highMessages || this.queuedBytes * 2 > QUEUE.highBytes) return;
+    this.#payOwed();
+  }
+
+  #payOwed(): void {
+    const owed = this.#owed;
+    this.#owed = undefined;
+    for (const { session, flow } of owed ?? []) session.#pay(flow);
+  }
+
+  /** The stream of this flow has ended: its state may go. */
+  endFlow(flowId: string): void {
+    const flow = this.#flows?.get(flowId);
+    if (flow === undefined) return;
+    flow.ended = true;
+    if (flow.queued === 0 && !flow.owed) this.#flows!.delete(flowId);
+  }
+
+  #newFlow(flowId: string): Flow {
+    this.#flows ??= new Map();
+    if (this.#flows.size >= MAX_IDLE_FLOWS) this.#dropIdleFlows();
+    const flow = new Flow(flowId, flowId === CONTROL ? Number.POSITIVE_INFINITY : LIMITS.creditWindow);
+    this.#flows.set(flowId, flow);
+    return flow;
+  }
+
+  #dropIdleFlows(): void {
+    for (const flow of this.#flows!.values()) {
+      if (flow.queued > 0 || flow.owed) continue;
+      // What is counted but not paid would be lost with the state, and the sender could wait for it for ever.
+      if (flow.received > 0) this.#pay(flow);
+      this.#flows!.delete(flow.id);
+    }
+  }
+
+  /** The connection is lost: what waits is kept, senders that waited for this queue are paid. */
+  detach(): void {
+    this.state = 'detached';
+    this.wire = undefined;
+    this.#payOwed();
+  }
+
+  /** A connection picks the session up. Call `drained()` once the attach is acknowledged. */
+  resume(wire: Wire): void {
+    this.state = 'attached';
+    this.wire = wire;
+    this.movedAt = this.#ticker.now;
+    for (const flow of this.#flows?.values() ?? []) {
+      if (flow.id !== CONTROL) flow.out = LIMITS.creditWindow;
+      flow.received = 0;
+    }
+  }
+
+  /** The session is over: everything it holds goes. */
+  dispose(): void {
+    this.state = 'gone';
+    this.wire = undefined;
+    this.#payOwed();
+    this.#flows = undefined;
+    this.#waiting = undefined;
+    this.queuedMessages = 0;
+    this.queuedBytes = 0;
+  }
+
+  /** Asks for a sign of life, one question at a time. */
+  ping(timeoutMs: number): Promise<boolean> {
+    if (this.wire === undefined || this.#pinging) return Promise.resolve(this.wire !== undefined);
+    this.#pinging = true;
+    return this.wire.ping(timeoutMs).finally(() => {
+      this.#pinging = false;
+    });
+  }
+}

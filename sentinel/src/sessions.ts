@@ -1,0 +1,156 @@
+// All sessions and their lives: attached, detached for the resume window, gone. What the end of a session means for
+// others happens here, once: its addresses go, its callers are told, its callees are told.
+import { type Clock, isUnder, type Logger, type Timer } from '@fame-fabric/shared';
+import type { Bindings } from './bindings.ts';
+import type { OpenCall, OpenCalls } from './calls.ts';
+import type { Counters } from './observe/metrics.ts';
+import { type Identity, nack, notice } from './replies.ts';
+import type { Session } from './session.ts';
+import type { Wire } from './wire.ts';
+
+export interface SessionsParts {
+  self: Identity;
+  clock: Clock;
+  bindings: Bindings;
+  calls: OpenCalls;
+  counters: Counters;
+  log: Logger;
+}
+
+/** What uplinks want to know when a node's addresses go. */
+export type Unbound = (
+  session: Session,
+  left: { addresses: string[]; capabilities: { capability: string; address: string }[] },
+) => void;
+
+export class Sessions {
+  readonly #parts: SessionsParts;
+  readonly #resumeWindowMs: number;
+  readonly #byPath = new Map<string, Session>();
+  readonly #bySystemId = new Map<string, Set<Session>>();
+  readonly #expiry = new Map<Session, Timer>();
+  readonly #peers = new Set<Session>();
+  /** The link to the parent sentinel while there is one. */
+  parent: Session | undefined;
+  /** Told whenever addresses went with their node. */
+  onUnbound: Unbound = () => {};
+  /** Told after a call was opened or closed by the end of a session; drain waits on it. */
+  onEnded: () => void = () => {};
+
+  constructor(parts: SessionsParts, options: { resumeWindowMs: number }) {
+    this.#parts = parts;
+    this.#resumeWindowMs = options.resumeWindowMs;
+  }
+
+  get size(): number {
+    return this.#byPath.size;
+  }
+
+  byPath(path: string): Session | undefined {
+    return this.#byPath.get(path);
+  }
+
+  /** The peer that `path` lies with. */
+  peerOf(path: string): Session | undefined {
+    for (const peer of this.#peers) if (isUnder(path, peer.path)) return peer;
+    return undefined;
+  }
+
+  get peers(): ReadonlySet<Session> {
+    return this.#peers;
+  }
+
+  /** Sessions of nodes that call themselves so; copies of one script share a systemId. */
+  ofSystem(systemId: string): Iterable<Session> {
+    return this.#bySystemId.get(systemId) ?? [];
+  }
+
+  all(): IterableIterator<Session> {
+    return this.#byPath.values();
+  }
+
+  add(session: Session): void {
+    this.#byPath.set(session.path, session);
+    const copies = this.#bySystemId.get(session.systemId);
+    if (copies) copies.add(session);
+    else this.#bySystemId.set(session.systemId, new Set([session]));
+    if (session.kind === 'peer') this.#peers.add(session);
+    if (session.kind === 'parent') this.parent = session;
+  }
+
+  /** The connection of a session is lost: it may come back within the resume window. */
+  detach(session: Session, wire: Wire): void {
+    // A session that another connection has picked up already is not touched by the end of the old one.
+    if (session.wire !== wire || session.state !== 'attached') return;
+    const { bindings, clock, counters } = this.#parts;
+    counters.detached++;
+    session.detach();
+    this.#unbind(session, bindings);
+    if (session.kind !== 'node' || this.#resumeWindowMs === 0) {
+      this.#dispose(session);
+      return;
+    }
+    this.#expiry.set(
+      session,
+      clock.after(this.#resumeWindowMs, () => this.#dispose(session)),
+    );
+  }
+
+  /** A connection picks a detached or displaced session up. */
+  resume(session: Session, wire: Wire): void {
+    this.#expiry.get(session)?.stop();
+    this.#expiry.delete(session);
+    session.resume(wire);
+  }
+
+  /** Closes the connection of a session and ends it at once, without a resume window. */
+  end(session: Session, code: number, reason: string): void {
+    const { wire } = session;
+    if (session.state === 'gone') return;
+    if (session.state === 'attached') this.#parts.counters.detached++;
+    this.#unbind(session, this.#parts.bindings);
+    this.#dispose(session);
+    wire?.close(code, reason);
+  }
+
+  #unbind(session: Session, bindings: Bindings): void {
+    const left = bindings.removeAll(session);
+    if (left.addresses.length > 0 || left.capabilities.length > 0) this.onUnbound(session, left);
+  }
+
+  #dispose(session: Session): void {
+    if (session.state === 'gone') return;
+    this.#expiry.get(session)?.stop();
+    this.#expiry.delete(session);
+    session.dispose();
+    if (this.#byPath.get(session.path) === session) this.#byPath.delete(session.path);
+    const copies = this.#bySystemId.get(session.systemId);
+    copies?.delete(session);
+    if (copies?.size === 0) this.#bySystemId.delete(session.systemId);
+    this.#peers.delete(session);
+    if (this.parent === session) this.parent = undefined;
+
+    const { calls } = this.#parts;
+    const served = calls.takeServedBy(session, this.#byPath.values());
+    for (const call of served) this.#tellCaller(call);
+    for (const call of calls.takeMadeBy(session)) this.tellCallee(call, 'caller-gone');
+    this.onEnded();
+  }
+
+  #tellCaller(call: OpenCall): void {
+    const reason = 'The node that was handling the call has left';
+    call.caller.sendControl(nack(this.#parts.self, call, 'NODE_GONE', reason));
+  }
+
+  /** Hands a cancel on to the callee, if it takes them. */
+  tellCallee(call: OpenCall, reason: string): void {
+    if (!call.callee.takesCancel) return;
+    call.callee.sendControl(notice(this.#parts.self, { type: 'CallCancel', corrId: call.corrId, reason }));
+  }
+
+  /** Stops the timers of all resume windows. */
+  stop(): void {
+    for (const timer of this.#expiry.values()) timer.stop();
+    this.#expiry.clear();
+  }
+}

@@ -1,0 +1,314 @@
+// A connection that this sentinel opens itself: to its parent, or to a peer. It attaches like any node, then is a session
+// like any other, so the router knows nothing of uplinks. What is new here: it reconnects, and it tells the other side
+// which addresses and capabilities live below us, also those that were bound before the link existed.
+import {
+  type Clock,
+  type Dial,
+  decode,
+  encode,
+  FabricError,
+  type Frame,
+  type Logger,
+  makeEnvelope,
+  type NodeAttachAck,
+  newId,
+  RTYPE,
+  type Timer,
+  type Transport,
+} from '@fame-fabric/shared';
+import { CANCEL_CAPABILITY, STREAM_FLOWS_CAPABILITY } from './admission.ts';
+import type { Bindings } from './bindings.ts';
+import type { Announcer } from './control.ts';
+import type { Identity } from './replies.ts';
+import type { Router } from './route.ts';
+import { Session, type Ticker } from './session.ts';
+import type { Sessions } from './sessions.ts';
+import type { Wire } from './wire.ts';
+
+const ATTACH_TIMEOUT_MS = 10_000;
+const HEARTBEAT_MS = 15_000;
+const BACKOFF_MIN_MS = 200;
+const BACKOFF_MAX_MS = 10_000;
+
+export interface UplinkParts {
+  self: Identity;
+  clock: Clock;
+  ticker: Ticker;
+  sessions: Sessions;
+  bindings: Bindings;
+  router: Router;
+  dial: Dial;
+  log: Logger;
+}
+
+/** A transport as a session uses it. Uplinks have no WebSocket ping: heartbeats tell whether the other side lives. */
+class UplinkWire implements Wire {
+  readonly #transport: Transport;
+  readonly remote: string;
+
+  constructor(transport: Transport, url: string) {
+    this.#transport = transport;
+    this.remote = url;
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#transport.send(bytes);
+  }
+  close(code: number, reason: string): void {
+    this.#transport.close(code, reason);
+  }
+  terminate(): void {
+    this.#transport.terminate();
+  }
+  get bufferedBytes(): number {
+    return this.#transport.bufferedBytes;
+  }
+  ping(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+}
+
+export class Uplink {
+  readonly #parts: UplinkParts;
+  readonly #url: string;
+  readonly #kind: 'parent' | 'peer';
+  readonly #instanceId = newId();
+  /** Told when the parent gave us another path than before: paths below us are no longer true. */
+  onPathChanged: () => void = () => {};
+  session: Session | undefined;
+  #timers: Timer[] = [];
+  #attempt = 0;
+  #closed = false;
+
+  constructor(parts: UplinkParts, options: { url: string; kind: 'parent' | 'peer' }) {
+    this.#parts = parts;
+    this.#url = options.url;
+    this.#kind = options.kind;
+  }
+
+  /** Attaches, trying until `timeoutMs` is over. @throws {LINK_TIMEOUT} */
+  async connect(timeoutMs: number): Promise<void> {
+    const { clock, log } = this.#parts;
+    const deadline = clock.now() + timeoutMs;
+    log.info(`waiting for the ${this.#kind} sentinel`, { url: this.#url });
+    for (;;) {
+      try {
+        await this.#attach();
+        return;
+      } catch (cause) {
+        if (this.#closed) return;
+        if (clock.now() >= deadline) {
+          throw new FabricError(
+            'LINK_TIMEOUT',
+            `The ${this.#kind} sentinel at ${this.#url} could not be reached within ${timeoutMs} ms`,
+            { cause },
+          );
+        }
+        await this.#pause();
+      }
+    }
+  }
+
+  #pause(): Promise<void> {
+    const longest = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#attempt++);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#timers.push(this.#parts.clock.after(longest * (0.5 + Math.random() / 2), resolve));
+    return promise;
+  }
+
+  async #attach(): Promise<void> {
+    const { self, dial, clock } = this.#parts;
+    const transport = await dial(`${this.#url}/${self.id}`, { timeoutMs: 5_000 });
+    const corrId = newId();
+    const { promise, resolve, reject } = Promise.withResolvers<NodeAttachAck>();
+    const deadline = clock.after(ATTACH_TIMEOUT_MS, () => {
+      reject(new FabricError('LINK_TIMEOUT', 'No NodeAttachAck came in time'));
+      transport.terminate();
+    });
+    transport.onMessage = (bytes) => {
+      try {
+        const { frame, corrId: answered } = decode(bytes);
+        if (frame.type === 'NodeAttachAck' && (answered === corrId || !frame.ok)) resolve(frame);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    transport.onClose = (code, reason) =>
+      reject(new FabricError('LINK_CLOSED', `The connection was closed: ${code} ${reason}`));
+    transport.send(
+      encode(
+        makeEnvelope(
+          {
+            type: 'NodeAttach',
+            originType: this.#kind === 'parent' ? 'downstream' : 'peer',
+            systemId: self.id,
+            instanceId: this.#instanceId,
+            acceptedLogicals: [this.#kind === 'parent' ? 'fame.fabric' : '*'],
+            capabilities: [CANCEL_CAPABILITY, STREAM_FLOWS_CAPABILITY],
+          },
+          { corrId, flowId: self.flowId, seqId: 0, flowFlags: 1 },
+        ),
+      ),
+    );
+    let ack: NodeAttachAck;
+    try {
+      ack = await promise;
+      if (!ack.ok || !ack.targetPhysicalPath || !ack.assignedPath) {
+        throw new FabricError(
+          'LINK_REFUSED',
+          `The ${this.#kind} sentinel refused: ${ack.reason ?? 'incomplete ack'}`,
+        );
+      }
+    } catch (error) {
+      transport.close(1000, 'not attached');
+      throw error;
+    } finally {
+      deadline.stop();
+    }
+    this.#attempt = 0;
+    this.#open(transport, ack);
+  }
+
+  #open(transport: Transport, ack: NodeAttachAck): void {
+    const { self, sessions, router, ticker, clock, log } = this.#parts;
+    if (this.#kind === 'parent' && ack.assignedPath !== self.path) {
+      self.path = ack.assignedPath!;
+      this.onPathChanged();
+    }
+    const wire = new UplinkWire(transport, this.#url);
+    const session = new Session({
+      path: ack.targetPhysicalPath!,
+      systemId: ack.targetSystemId ?? ack.targetPhysicalPath!.slice(1),
+      instanceId: '',
+      kind: this.#kind,
+      ticker,
+    });
+    session.wire = wire;
+    session.takesCancel = ack.software?.startsWith('fame-fabric/') ?? false;
+    session.hasStreamFlows = session.takesCancel;
+    sessions.add(session);
+    this.session = session;
+    const beat = clock.every(HEARTBEAT_MS, () => this.#say({ type: 'NodeHeartbeat' }));
+    transport.onMessage = (bytes) => {
+      router.receive(session, bytes as Buffer);
+      session.drained();
+    };
+    transport.onClose = (code) => {
+      beat.stop();
+      log.warn(`lost the ${this.#kind} sentinel`, { url: this.#url, closeCode: code });
+      sessions.detach(session, wire);
+      this.session = undefined;
+      if (!this.#closed) void this.connect(Number.POSITIVE_INFINITY);
+    };
+    log.info(`attached to the ${this.#kind} sentinel`, { url: this.#url, path: self.path });
+    this.#announceAll();
+  }
+
+  #announceAll(): void {
+    const { bindings } = this.#parts;
+    for (const { address, session } of bindings.ownAddresses()) this.bound(address, session);
+    if (this.#kind === 'parent') {
+      for (const { capability, address } of bindings.ownCapabilities()) this.advertised(capability, address);
+    }
+  }
+
+  bound(address: string, session: Session): void {
+    this.#say({ type: 'AddressBind', address, physicalPath: session.path });
+  }
+  unbound(address: string): void {
+    this.#say({ type: 'AddressUnbind', address });
+  }
+  advertised(capability: string, address: string): void {
+    if (this.#kind === 'parent')
+      this.#say({ type: 'CapabilityAdvertise', capabilities: [capability], address });
+  }
+  withdrawn(capability: string, address: string): void {
+    if (this.#kind === 'parent')
+      this.#say({ type: 'CapabilityWithdraw', capabilities: [capability], address });
+  }
+
+  #say(frame: Frame): void {
+    const { self } = this.#parts;
+    this.session?.sendControl(
+      encode(
+        makeEnvelope(frame, {
+          sid: self.sid,
+          replyTo: `__sys__@${self.path}`,
+          rtype: RTYPE.ack,
+          corrId: newId(),
+          flowId: self.flowId,
+          seqId: 0,
+          flowFlags: 0,
+        }),
+      ),
+    );
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const timer of this.#timers) timer.stop();
+    this.#timers = [];
+    this.session?.wire?.close(1000, 'the sentinel stops');
+  }
+}
+
+/** Tells all uplinks, and peers that attached to us, what is bound below us. */
+export class Uplinks implements Announcer {
+  readonly #uplinks: readonly Uplink[];
+  readonly #sessions: Sessions;
+  readonly #parts: UplinkParts;
+
+  constructor(uplinks: readonly Uplink[], parts: UplinkParts) {
+    this.#uplinks = uplinks;
+    this.#sessions = parts.sessions;
+    this.#parts = parts;
+  }
+
+  bound(address: string, session: Session): void {
+    for (const uplink of this.#uplinks) uplink.bound(address, session);
+    this.#tellPeers({ type: 'AddressBind', address, physicalPath: session.path });
+  }
+  unbound(address: string): void {
+    for (const uplink of this.#uplinks) uplink.unbound(address);
+    this.#tellPeers({ type: 'AddressUnbind', address });
+  }
+  advertised(capability: string, address: string): void {
+    for (const uplink of this.#uplinks) uplink.advertised(capability, address);
+  }
+  withdrawn(capability: string, address: string): void {
+    for (const uplink of this.#uplinks) uplink.withdrawn(capability, address);
+  }
+
+  /** A peer attached to us: it learns what is bound already. */
+  greet(peer: Session): void {
+    for (const { address, session } of this.#parts.bindings.ownAddresses()) {
+      this.#tell(peer, { type: 'AddressBind', address, physicalPath: session.path });
+    }
+  }
+
+  #tellPeers(frame: Frame): void {
+    const opened = new Set(this.#uplinks.map((uplink) => uplink.session));
+    for (const peer of this.#sessions.peers) if (!opened.has(peer)) this.#tell(peer, frame);
+  }
+
+  #tell(peer: Session, frame: Frame): void {
+    const { self } = this.#parts;
+    peer.sendControl(
+      encode(
+        makeEnvelope(frame, {
+          sid: self.sid,
+          replyTo: `__sys__@${self.path}`,
+          rtype: RTYPE.ack,
+          corrId: newId(),
+          flowId: self.flowId,
+          seqId: 0,
+          flowFlags: 0,
+        }),
+      ),
+    );
+  }
+
+  close(): void {
+    for (const uplink of this.#uplinks) uplink.close();
+  }
+}

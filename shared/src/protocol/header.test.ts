@@ -1,0 +1,94 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { makeEnvelope } from './envelope.ts';
+import { Header, readHeader } from './header.ts';
+
+const bytesOf = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
+const call = (extra: object = {}): object =>
+  makeEnvelope(
+    { type: 'Data', payload: { jsonrpc: '2.0', id: 'c1', method: 'add', params: { x: 1 } } },
+    {
+      to: 'math@fame.fabric',
+      replyTo: '__rpc__a@/S/N',
+      corrId: 'c1',
+      flowId: 'f1',
+      rtype: 2,
+      seqId: 3,
+      flowFlags: 0,
+      ...extra,
+    },
+  );
+
+test('reads the header of a plain Data envelope', () => {
+  const header = new Header();
+  const envelope = call() as { id: string };
+  expect(readHeader(bytesOf(envelope), header)).toBe(true);
+  expect({ ...header, frameAt: 0 }).toEqual({
+    id: envelope.id,
+    to: 'math@fame.fabric',
+    replyTo: '__rpc__a@/S/N',
+    corrId: 'c1',
+    flowId: 'f1',
+    rtype: 2,
+    frameAt: 0,
+  });
+});
+
+test('leaves to the codec whatever a lenient reader could read otherwise', () => {
+  const header = new Header();
+  const text = JSON.stringify(call());
+  const inner = text.slice(1, -1);
+  for (const hostile of [
+    `{${inner},"replyTo":"__rpc__x@/S/victim"}`,
+    `{${inner},"reply_to":"__rpc__x@/S/victim"}`,
+    `{${inner},"reply\\u0054o":"__rpc__x@/S/victim"}`,
+    `{${inner},"frame":{"type":"NodeAttachAck","ok":true}}`,
+    `{"to":"a@b.c",${inner}}`,
+    `{"reply_to":"x@/S/victim",${inner}}`,
+    ` ${text}`,
+    text.slice(0, -2),
+    'null',
+    '[]',
+    '',
+  ]) {
+    expect(readHeader(Buffer.from(hostile), header), hostile).toBe(false);
+  }
+});
+
+test('never disagrees with JSON.parse, whatever the envelope and its mutations', () => {
+  const header = new Header();
+  fc.assert(
+    fc.property(
+      fc.record({ a: fc.json(), extra: fc.dictionary(fc.string(), fc.jsonValue()) }),
+      fc.nat(),
+      fc.nat(255),
+      fc.boolean(),
+      ({ a, extra }, position, byte, mutate) => {
+        const bytes = bytesOf(call({ sid: a.slice(0, 20), ...extra, frame: { type: 'Data', payload: a } }));
+        if (mutate) bytes[position % bytes.length] = byte;
+        if (!readHeader(bytes, header)) return;
+        let parsed: Record<string, unknown>;
+        try {
+          parsed = JSON.parse(bytes.toString('utf8'));
+        } catch {
+          return; // the payload is not the header's business
+        }
+        for (const field of ['id', 'to', 'replyTo', 'corrId', 'flowId'] as const) {
+          expect(header[field]).toBe(parsed[field] ?? '');
+        }
+        expect(header.rtype).toBe(parsed.rtype ?? 0);
+        expect((parsed.frame as { type: string }).type).toBe('Data');
+      },
+    ),
+    { numRuns: 20_000 },
+  );
+});
+
+test('survives every truncation, and reads none before the frame', () => {
+  const header = new Header();
+  const bytes = bytesOf(call());
+  const frameAt = bytes.indexOf('"frame"');
+  for (let length = 0; length < bytes.length; length++) {
+    if (readHeader(bytes.subarray(0, length), header)) expect(length).toBeGreaterThan(frameAt);
+  }
+});
