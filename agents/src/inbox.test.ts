@@ -1,0 +1,130 @@
+import { FabricError } from '@fame-fabric/shared';
+import { describe, expect, test } from 'vitest';
+import { Inbox, type InboxTurn } from './inbox.ts';
+
+/** A turn that runs until it is told to end, and writes down when it did what. */
+function turnOf(name: string, log: string[], inbox: Inbox, box = 'c') {
+  let end: () => void = () => {};
+  const turn: InboxTurn & { end(): void } = {
+    run() {
+      log.push(`${name} runs`);
+      return new Promise((resolve) => {
+        end = () => {
+          log.push(`${name} ends`);
+          resolve();
+        };
+      });
+    },
+    cancel(reason) {
+      log.push(`${name} cancelled`);
+      expect(reason).toBeInstanceOf(FabricError);
+      if (!inbox.withdraw(box, turn)) turn.end();
+    },
+    end: () => end(),
+  };
+  return turn;
+}
+const soon = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe('one conversation', () => {
+  test('HI-4: turns run one at a time and in order', async () => {
+    const inbox = new Inbox();
+    const log: string[] = [];
+    const [a, b, c] = ['a', 'b', 'c'].map((name) => turnOf(name, log, inbox));
+    for (const turn of [a!, b!, c!]) inbox.put('c', turn);
+    a!.end();
+    await soon();
+    b!.end();
+    await soon();
+    c!.end();
+    await soon();
+    expect(log).toEqual(['a runs', 'a ends', 'b runs', 'b ends', 'c runs', 'c ends']);
+    expect(inbox.isBusy('c')).toBe(false);
+    expect([inbox.running, inbox.waiting]).toEqual([0, 0]);
+  });
+
+  test('HI-4: under `reject` a second turn is refused', () => {
+    const inbox = new Inbox();
+    inbox.put('c', turnOf('a', [], inbox), 'reject');
+    expect(() => inbox.check('c', 'reject')).toThrow(expect.objectContaining({ code: 'TURN_IN_PROGRESS' }));
+    expect(() => inbox.check('other', 'reject')).not.toThrow();
+  });
+
+  test('at most 16 wait', () => {
+    const inbox = new Inbox();
+    for (let i = 0; i < 17; i++) {
+      inbox.check('c', 'queue');
+      inbox.put('c', turnOf(`${i}`, [], inbox));
+    }
+    expect(() => inbox.check('c', 'queue')).toThrow(expect.objectContaining({ code: 'TURN_QUEUE_FULL' }));
+  });
+
+  test('under `interrupt` the newest takes the place of all before it', async () => {
+    const inbox = new Inbox();
+    const log: string[] = [];
+    const [a, b, c] = ['a', 'b', 'c'].map((name) => turnOf(name, log, inbox));
+    inbox.put('c', a!, 'queue');
+    inbox.put('c', b!, 'queue');
+    inbox.put('c', c!, 'interrupt');
+    await soon();
+    expect(log).toEqual(['a runs', 'b cancelled', 'a cancelled', 'a ends', 'c runs']);
+  });
+
+  test('a turn that throws does not stop those behind it', async () => {
+    const inbox = new Inbox();
+    const log: string[] = [];
+    inbox.put('c', { run: () => Promise.reject(new Error('broken')), cancel: () => {} });
+    inbox.put('c', turnOf('b', log, inbox));
+    await soon();
+    expect(log).toEqual(['b runs']);
+  });
+
+  test('a withdrawn turn leaves no second place in the line', async () => {
+    const inbox = new Inbox({ maxRunning: 1 });
+    const log: string[] = [];
+    const blocker = turnOf('x', log, inbox, 'x');
+    inbox.put('x', blocker);
+    const a = turnOf('a', log, inbox);
+    inbox.put('c', a);
+    expect(inbox.withdraw('c', a)).toBe(true);
+    const [b, c] = [turnOf('b', log, inbox), turnOf('c', log, inbox)];
+    inbox.put('c', b);
+    inbox.put('c', c);
+    blocker.end();
+    await soon();
+    expect(log).toEqual(['x runs', 'x ends', 'b runs']);
+    b.end();
+    await soon();
+    expect(log.at(-1)).toBe('c runs');
+  });
+});
+
+describe('across conversations', () => {
+  test('many run at once and the rest waits for a place', async () => {
+    const inbox = new Inbox({ maxRunning: 64 });
+    const log: string[] = [];
+    const turns = Array.from({ length: 70 }, (_, i) => turnOf(`${i}`, log, inbox, `c${i}`));
+    for (const [i, turn] of turns.entries()) inbox.put(`c${i}`, turn);
+    expect([inbox.running, inbox.waiting]).toEqual([64, 6]);
+    turns[0]!.end();
+    await soon();
+    expect(log.at(-1)).toBe('64 runs');
+    expect([inbox.running, inbox.waiting]).toEqual([64, 5]);
+  });
+
+  test('a conversation with many turns takes its turn like any other', async () => {
+    const inbox = new Inbox({ maxRunning: 1 });
+    const log: string[] = [];
+    const turns = ['a1', 'a2', 'a3', 'b1'].map((name) => turnOf(name, log, inbox, name[0]!));
+    for (const turn of turns) inbox.put(turn === turns[3] ? 'b' : 'a', turn);
+    turns[0]!.end();
+    await soon();
+    expect(log).toEqual(['a1 runs', 'a1 ends', 'b1 runs']);
+  });
+
+  test('what waits in all is bounded', () => {
+    const inbox = new Inbox({ maxRunning: 1, maxWaiting: 2 });
+    for (let i = 0; i < 3; i++) inbox.put(`c${i}`, turnOf(`${i}`, [], inbox, `c${i}`));
+    expect(() => inbox.check('new', 'queue')).toThrow(expect.objectContaining({ code: 'TURN_QUEUE_FULL' }));
+  });
+});
