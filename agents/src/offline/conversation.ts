@@ -1,0 +1,83 @@
+// What the offline model knows: the messages of the request, read once into the parts its rules ask for. It keeps
+// nothing between requests.
+import type { ModelMessage, ModelRequest } from '../model.ts';
+
+export interface ToolResult {
+  readonly name: string;
+  readonly args: string;
+  readonly content: string;
+}
+
+export interface Conversation {
+  /** All system messages together. */
+  readonly system: string;
+  /** What the user said, in order; empty messages left out. */
+  readonly users: readonly string[];
+  /** What the assistant said, in order; calls without text left out. */
+  readonly assistants: readonly string[];
+  /** The user message to answer; empty when the assistant is to open the conversation. */
+  readonly last: string;
+  /** Tool results that came since. */
+  readonly results: readonly ToolResult[];
+  /** Tool calls the assistant has made so far, over the whole conversation. */
+  readonly callCount: number;
+  /** Everything the assistant wrote, arguments included: what it has asked before. */
+  readonly written: string;
+}
+
+const textOf = (message: ModelMessage): string => {
+  // Over HTTP the content may be a list of parts; the text parts are what can be read here.
+  const content: unknown = message.content;
+  if (typeof content === 'string') return content;
+  if (!Array.isArray(content)) return '';
+  return content
+    .map((part: { text?: unknown }) => (typeof part?.text === 'string' ? part.text : ''))
+    .join(' ');
+};
+
+/** Reads the messages of a request. */
+export function readConversation(request: ModelRequest): Conversation {
+  const { messages } = request;
+  const texts = (role: ModelMessage['role']): string[] =>
+    messages
+      .filter((message) => message.role === role)
+      .map((message) => textOf(message).trim())
+      .filter(Boolean);
+  const lastUserAt = messages.findLastIndex((message) => message.role === 'user');
+  const lastUser = messages[lastUserAt];
+  const calls = messages.flatMap((message) =>
+    message.role === 'assistant' ? (message.tool_calls ?? []) : [],
+  );
+  const results = messages.slice(lastUserAt + 1).flatMap((message): ToolResult[] => {
+    if (message.role !== 'tool') return [];
+    const call = calls.find((one) => one.id === message.tool_call_id);
+    return [
+      {
+        name: call?.function.name ?? 'tool',
+        args: call?.function.arguments ?? '{}',
+        content: textOf(message),
+      },
+    ];
+  });
+  const assistants = texts('assistant');
+  return {
+    system: messages
+      .filter((message) => message.role === 'system' || (message.role as string) === 'developer')
+      .map(textOf)
+      .join('\n'),
+    users: texts('user'),
+    assistants,
+    last: lastUser ? textOf(lastUser).trim() : '',
+    results,
+    callCount: calls.length,
+    written: [...assistants, ...calls.map((call) => call.function.arguments)].join('\n'),
+  };
+}
+
+/** The parts of a message that want an answer each: its sentences, and questions joined by "and". */
+export const clauses = (text: string): string[] =>
+  text
+    .slice(0, 4000)
+    .split(/(?<=[.!?])\s+|\n+|,?\s+and\s+(?=(?:what|who|how|where|when|tell|count)\b)/i)
+    .map((clause) => clause.trim())
+    .filter(Boolean);

@@ -1,0 +1,125 @@
+// What a person says about themselves and the world ("my name is Ada", "my favourite colour is green", "the password is
+// plum"), and the questions that ask for it back. Later statements win over earlier ones.
+
+export interface Fact {
+  /** What it is about, normalized: `name`, `favourite colour`. */
+  readonly key: string;
+  /** Whose: `my` or `the`. */
+  readonly owner: 'my' | 'the';
+  readonly value: string;
+}
+
+const WORD = "[\\p{L}][\\p{L}\\p{M}'’-]*";
+const NAME = `(${WORD}(?:\\s+(?!And\\b|But\\b|What\\b|Who\\b)\\p{Lu}[\\p{L}\\p{M}'’-]*){0,2})`;
+const MY_NAME = new RegExp(`\\b(?:my name(?:['’]s| is)|call me)\\s+${NAME}`, 'iu');
+// "I'm Ada": only a capital tells a name from "I'm tired".
+const I_AM = /\b[Ii](?:['’]m| am)\s+(\p{Lu}[\p{L}\p{M}'’-]*)/u;
+const NOT_A_NAME = /^(?:a|an|the|so|very|not|in|on|at|from|sorry|here|happy|sad|fine|good|ok|okay|i)$/i;
+const MY =
+  /\bmy\s+([\p{L}][\p{L}\p{N} '-]{0,40}?)\s+(?:is|are|was|=)\s+(?:called\s+|named\s+)?([^.!?\n;]{1,200})/iu;
+const THE =
+  /(?:^|[.!?;,]\s*|\bthat\s+)(?:the|our)\s+([\p{L}][\p{L}\p{N} '-]{0,40}?)\s+(?:is|are|was)\s+([^.!?\n;]{1,200})/iu;
+const ABOUT_ME: readonly (readonly [RegExp, string])[] = [
+  [/\bI live in\s+([^.!?,\n;]{1,80})/i, 'home'],
+  [/\bI(?:['’]m| am| come) from\s+([^.!?,\n;]{1,80})/i, 'origin'],
+  [/\bI work (?:as|at|for|in)\s+([^.!?,\n;]{1,80})/i, 'work'],
+  [/\bI(?:['’]m| am)\s+(\d{1,3})(?:\s+years?\s+old|\s*(?:$|[.!,]))/i, 'age'],
+  [/\bI (?:really )?(?:like|love|enjoy)\s+([^.!?,\n;]{1,80})/i, 'like'],
+  [/\bI have\s+((?:an?|one|two|three|\d+)\s+[^.!?,\n;]{1,80})/i, 'have'],
+];
+
+const isQuestion = (text: string): boolean =>
+  /\?\s*$/.test(text) || /^(?:what|who|where|when|which|how|do|does|can|could|is|are)\b/i.test(text);
+
+/** One spelling for the lookup of a key. */
+const normal = (key: string): string =>
+  key
+    .toLowerCase()
+    .replaceAll('favorite', 'favourite')
+    .replaceAll('color', 'colour')
+    .replace(/^(?:own|first|full)\s+(?=name)/, '')
+    .replace(/\s+/g, ' ')
+    .trim();
+
+const tidy = (value: string): string =>
+  value
+    .replace(/\s+(?:and|but)\s+(?:my|i|what|please|can|who)\b.*$/i, '')
+    .replace(/[\s,]+$/, '')
+    .trim();
+
+/** What one sentence states. */
+export function factsIn(sentence: string): Fact[] {
+  const found: Fact[] = [];
+  const name = MY_NAME.exec(sentence)?.[1] ?? (I_AM.exec(sentence)?.[1] || undefined);
+  if (name && !NOT_A_NAME.test(name) && !/^(?:what|who|not)$/i.test(name)) {
+    found.push({ key: 'name', owner: 'my', value: name });
+  }
+  if (isQuestion(sentence)) return found;
+  for (const [pattern, key] of ABOUT_ME) {
+    const value = pattern.exec(sentence)?.[1];
+    if (value) found.push({ key, owner: 'my', value: tidy(value) });
+  }
+  for (const [pattern, owner] of [
+    [MY, 'my'],
+    [THE, 'the'],
+  ] as const) {
+    const match = pattern.exec(sentence);
+    const [, key = '', value = ''] = match ?? [];
+    if (match && normal(key) !== 'name' && value) found.push({ key: normal(key), owner, value: tidy(value) });
+  }
+  return found;
+}
+
+const KEY_OF_QUESTION: readonly (readonly [RegExp, string])[] = [
+  [
+    /\bwho am i\b|\bwhat am i called\b|\b(?:know|remember) (?:my name|who i am)\b|\bwhat do you call me\b/i,
+    'name',
+  ],
+  [/\bwhere do i live\b/i, 'home'],
+  [/\bwhere (?:am i|do i come) from\b/i, 'origin'],
+  [/\b(?:what|where) do i (?:work|do)\b|\bwhat is my (?:job|work)\b/i, 'work'],
+  [/\bhow old am i\b|\bwhat is my age\b/i, 'age'],
+  [/\bwhat do i (?:like|love|enjoy)\b/i, 'like'],
+  [/\bwhat do i have\b/i, 'have'],
+];
+const ASKED =
+  /\b(?:what|who|which|where|when)(?:['’]s|\s+is|\s+are|\s+was|\s+were)\s+(my|the|our)\s+([^?.!\n]{1,60})|\b(?:tell me|remember|know|recall|forgot(?:ten)?)\s+(?:what\s+)?(my)\s+([^?.!\n]{1,60})/i;
+
+/** What a question asks for; undefined when it asks for nothing that could have been stated. */
+export function askedFor(question: string): { key: string; owner: 'my' | 'the'; words: string } | undefined {
+  for (const [pattern, key] of KEY_OF_QUESTION)
+    if (pattern.test(question)) return { key, owner: 'my', words: key };
+  const match = ASKED.exec(question);
+  if (!match) return undefined;
+  const owner = /^my$/i.test(match[1] ?? match[3] ?? '') ? 'my' : 'the';
+  const words = (match[2] ?? match[4] ?? '')
+    .replace(/\s+(?:is|was|again|please|called|that i .*)$/i, '')
+    .trim();
+  return { key: normal(words), owner, words };
+}
+
+/** The latest fact for a key. */
+export const lookUp = (facts: readonly Fact[], key: string, owner: 'my' | 'the'): Fact | undefined =>
+  facts.findLast((fact) => fact.key === key && fact.owner === owner) ??
+  facts.findLast((fact) => fact.key === key);
+
+const SAYING: Readonly<Record<string, (value: string) => string>> = {
+  name: (value) => `Your name is ${value}.`,
+  home: (value) => `You live in ${value}.`,
+  origin: (value) => `You are from ${value}.`,
+  work: (value) => `About your work you told me: ${value}.`,
+  age: (value) => `You are ${value}.`,
+  like: (value) => `You like ${value}.`,
+  have: (value) => `You have ${value}.`,
+};
+
+const second = (value: string): string =>
+  value.replace(
+    /\b(?:my|mine|i)\b/gi,
+    (word) => ({ my: 'your', mine: 'yours', i: 'you' })[word.toLowerCase()] ?? word,
+  );
+
+/** Tells a fact back. */
+export const tell = (fact: Fact): string =>
+  (fact.owner === 'my' ? SAYING[fact.key]?.(second(fact.value)) : undefined) ??
+  `${fact.owner === 'my' ? 'Your' : 'The'} ${fact.key} is ${second(fact.value)}.`;

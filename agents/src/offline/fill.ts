@@ -1,0 +1,297 @@
+// Fills the parameters of a tool from the conversation: by their type, their enum and what their name says. Returns
+// undefined for a value that nobody has given, so that the caller can ask for it, or (for a forced call) take the schema's own fallback.
+import { bestOption, isAttack, isNo, moodOf } from './classify.ts';
+import type { Conversation } from './conversation.ts';
+import { clauses } from './conversation.ts';
+import { factsIn, lookUp } from './facts.ts';
+import { goalOf, goalsOf, questionsFor } from './requirements.ts';
+import { findSum } from './sums.ts';
+import { overlap, wordsOf } from './words.ts';
+
+type Schema = Record<string, unknown>;
+export type Value = string | number | boolean | null | Value[] | { [key: string]: Value };
+
+export interface FillScene {
+  readonly talk: Conversation;
+  /** The clause that asks for the call. */
+  readonly text: string;
+  /** Take a fallback where the conversation gives nothing. */
+  readonly forced: boolean;
+  /** One of several places or items that the clause names, when each gets a call of its own. */
+  readonly item?: string;
+}
+
+const MAX_DEPTH = 4;
+const isObject = (value: unknown): value is Schema =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** The schema's alternatives reduced to one that can be filled: not null. */
+function plain(schema: unknown): Schema {
+  if (!isObject(schema)) return {};
+  const options = (schema.anyOf ?? schema.oneOf) as unknown[] | undefined;
+  if (Array.isArray(options)) return plain(options.find((one) => isObject(one) && one.type !== 'null'));
+  const type = Array.isArray(schema.type) ? schema.type.find((one) => one !== 'null') : schema.type;
+  return { ...schema, type };
+}
+
+/** The arguments of a call, and which required ones are missing. */
+export function fillArguments(
+  parameters: unknown,
+  scene: FillScene,
+  depth = 0,
+): { args: { [key: string]: Value }; missing: string[] } {
+  const schema = plain(parameters);
+  const properties = isObject(schema.properties) ? schema.properties : {};
+  const required = new Set(Array.isArray(schema.required) ? schema.required : []);
+  const args: { [key: string]: Value } = {};
+  const missing: string[] = [];
+  const numbers = numbersIn(scene.text);
+  for (const [name, value] of Object.entries(properties)) {
+    const filled = fillOne(name, plain(value), scene, numbers, required.has(name), depth);
+    if (filled !== undefined) {
+      // defineProperty: a parameter may be called __proto__.
+      Object.defineProperty(args, name, {
+        value: filled,
+        enumerable: true,
+        writable: true,
+        configurable: true,
+      });
+    } else if (required.has(name)) missing.push(name);
+  }
+  return { args, missing };
+}
+
+function fillOne(
+  name: string,
+  schema: Schema,
+  scene: FillScene,
+  numbers: number[],
+  required: boolean,
+  depth: number,
+): Value | undefined {
+  if (name === 'to_user') return 'One moment, let me see to that.';
+  if (schema.const !== undefined) return schema.const as Value;
+  const description = typeof schema.description === 'string' ? schema.description : '';
+  const options = (Array.isArray(schema.enum) ? schema.enum : []).filter((one) => typeof one === 'string');
+  if (options.length > 0) {
+    const best = bestOption(scene.text, options, scene.talk.system);
+    if (best.score >= 1 || (required && (scene.forced || best.score > 0))) return best.option;
+    return (schema.default as Value | undefined) ?? (required ? best.option : undefined);
+  }
+  switch (schema.type) {
+    case 'number':
+    case 'integer':
+      return fillNumber(name, schema, scene, numbers, required);
+    case 'boolean':
+      return required || overlap(wordsOf(scene.text), wordsOf(name)) > 0
+        ? fillBoolean(name, description, scene)
+        : undefined;
+    case 'array':
+      return fillArray(name, schema, scene, required, depth);
+    case 'object':
+      if (depth >= MAX_DEPTH || (!required && depth > 0)) return required ? {} : undefined;
+      return fillArguments(schema, scene, depth + 1).args;
+    default: {
+      const text = fillText(name, description, scene, required);
+      const max = typeof schema.maxLength === 'number' ? schema.maxLength : 4000;
+      return text === undefined ? (schema.default as Value | undefined) : text.slice(0, max);
+    }
+  }
+}
+
+const numbersIn = (text: string): number[] =>
+  [...text.matchAll(/(?<![\w.])-?\d+(?:\.\d+)?(?![\w.]*\w)/g)].map(([number]) => Number(number));
+
+function fillNumber(
+  name: string,
+  schema: Schema,
+  scene: FillScene,
+  numbers: number[],
+  required: boolean,
+): number | undefined {
+  const low = typeof schema.minimum === 'number' ? schema.minimum : undefined;
+  const high = typeof schema.maximum === 'number' ? schema.maximum : undefined;
+  const named = new RegExp(
+    `\\b${name.replace(/[^\w]/g, '.')}\\s*(?:is|=|:|of)?\\s*(-?\\d+(?:\\.\\d+)?)`,
+    'i',
+  ).exec(scene.text);
+  let value: number | undefined;
+  if (/confidence|certainty|probability|score|likelihood/i.test(name)) {
+    value = high !== undefined && high > 1 ? Math.round(high * 0.9) : 0.9;
+  } else if (named) value = Number(named[1]);
+  else value = numbers.shift();
+  if (value === undefined) value = schema.default as number | undefined;
+  if (value === undefined) {
+    if (!required || !scene.forced) return undefined;
+    value = low ?? 1;
+  }
+  if (schema.type === 'integer') value = Math.round(value);
+  return Math.min(high ?? value, Math.max(low ?? value, value));
+}
+
+function fillBoolean(name: string, description: string, scene: FillScene): boolean {
+  const about = `${name} ${description}`;
+  if (/hack|attack|manipul|malicious|injection|suspicious|unsafe|jailbreak|abus|hostile/i.test(about)) {
+    return isAttack(scene.text);
+  }
+  if (/safe|legit|benign|allow|genuine|harmless/i.test(about)) return !isAttack(scene.text);
+  if (/angry|upset|unhappy|negative|complain/i.test(about)) return moodOf(scene.text) < 0;
+  if (/happy|satisfied|positive/i.test(about)) return moodOf(scene.text) > 0;
+  if (/question/i.test(name)) return /\?/.test(scene.text);
+  if (
+    new RegExp(`\\b(?:no|not|without|don't)\\b[^.]{0,20}\\b${name.replace(/[^\w]/g, '.')}`, 'i').test(
+      scene.text,
+    )
+  )
+    return false;
+  return !isNo(scene.text) && overlap(wordsOf(scene.text), wordsOf(about)) > 0;
+}
+
+function fillArray(
+  name: string,
+  schema: Schema,
+  scene: FillScene,
+  required: boolean,
+  depth: number,
+): Value[] | undefined {
+  const items = plain(schema.items);
+  const least = typeof schema.minItems === 'number' ? schema.minItems : 0;
+  const most = typeof schema.maxItems === 'number' ? schema.maxItems : 20;
+  const fit = (list: Value[]): Value[] => list.slice(0, most);
+  const wrap = (texts: readonly string[]): Value[] =>
+    texts.map((text) =>
+      items.type === 'object'
+        ? fillArguments(items, { ...scene, text, item: text, forced: true }, depth + 1).args
+        : text,
+    );
+  if (/question/i.test(name)) return fit(wrap(questionsFor(scene.talk, Math.max(least, Math.min(3, most)))));
+  if (/goal|requirement|objective|step|task/i.test(name)) return fit(wrap(goalsOf(scene.talk)));
+  if (Array.isArray(items.enum)) {
+    const options = items.enum.filter((one) => typeof one === 'string');
+    const chosen = options.filter((option) => bestOption(scene.text, [option]).score >= 2);
+    if (chosen.length === 0 && least > 0)
+      chosen.push(bestOption(scene.text, options, scene.talk.system).option);
+    return chosen.length > 0 || required ? fit(chosen) : undefined;
+  }
+  if (items.type === 'number' || items.type === 'integer') {
+    const numbers = numbersIn(scene.text);
+    return numbers.length > 0 || required ? fit(numbers) : undefined;
+  }
+  const listed = listIn(scene.text);
+  if (listed.length === 0 && !required) return undefined;
+  const texts = listed.length > 0 ? listed : least > 0 || scene.forced ? [scene.text] : [];
+  return texts.length > 0 || scene.forced ? fit(wrap(texts)) : undefined;
+}
+
+/** The items of a list in a text: quoted ones, else what follows a colon. */
+export function listIn(text: string): string[] {
+  const quoted = [...text.matchAll(/["“']([^"”']{1,200})["”'](?=\W|$)/g)].map(([, item = '']) => item);
+  if (quoted.length > 0) return quoted;
+  const list = /:\s*([^:]+)$/.exec(text)?.[1];
+  return list === undefined
+    ? []
+    : list
+        .split(/\s*(?:,|;|\n|\band\b)\s*/)
+        .map((item) => item.replace(/[.!?]$/, '').trim())
+        .filter(Boolean);
+}
+
+const firstMatch = (text: string, ...patterns: readonly RegExp[]): string | undefined => {
+  for (const pattern of patterns) {
+    const found = pattern.exec(text);
+    if (found) return (found[1] ?? found[0]).trim();
+  }
+  return undefined;
+};
+
+const CAPITALS = /(?<!^)(?<![.!?]\s)\b(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+)*)/u;
+const PLACE =
+  /\b(?:in|at|for|near|to|from|of)\s+((?:the\s+)?[\p{L}][\p{L}'’-]*(?:[\s-]+(?!today\b|tomorrow\b|now\b|right\b|please\b|like\b|this\b|on\b|and\b|in\b|at\b)[\p{L}][\p{L}'’-]*){0,2})/iu;
+const LANGUAGES =
+  /\b(English|French|German|Spanish|Italian|Dutch|Portuguese|Polish|Japanese|Chinese|Korean|Arabic|Russian|Latin|Swedish|Danish)\b/i;
+
+/** The places a clause names: "Paris and London" are two. */
+export function placesIn(text: string): string[] {
+  const many =
+    /\b(?:in|for|at)\s+(\p{Lu}[\p{L}'’-]*(?:\s\p{Lu}[\p{L}'’-]*)*(?:(?:,\s*(?:and\s+)?|\s+and\s+)\p{Lu}[\p{L}'’-]*(?:\s\p{Lu}[\p{L}'’-]*)*)+)/u.exec(
+      text,
+    )?.[1];
+  return many ? many.split(/\s*,\s*(?:and\s+)?|\s+and\s+/).filter(Boolean) : [];
+}
+
+function fillText(
+  name: string,
+  description: string,
+  scene: FillScene,
+  required: boolean,
+): string | undefined {
+  const { text, talk } = scene;
+  const key = name.replace(/([a-z\d])([A-Z])/g, '$1_$2').toLowerCase();
+  const is = (pattern: RegExp): boolean => pattern.test(key);
+  const facts = talk.users.flatMap((said) => clauses(said).flatMap(factsIn));
+  const other = new RegExp(
+    `\\b${key.replaceAll('_', '[ _-]?')}\\s*(?:is|=|:)\\s*["“']?([^"”',;\\n]{1,100}?)["”']?(?=[,;.?!]|$)`,
+    'i',
+  );
+  const named = firstMatch(text, other);
+  if (named) return named;
+  if (
+    scene.item !== undefined &&
+    is(/location|city|place|town|question|text|name|title|goal|item|description|requirement/)
+  )
+    return scene.item;
+
+  if (is(/expression|formula|equation|calculation|^sum$/))
+    return findSum(text) ?? (scene.forced && required ? text : undefined);
+  if (is(/e?mail/)) return firstMatch(text, /[\w.+-]+@[\w-]+\.[\w.-]*\w/);
+  if (is(/url|link|uri/)) return firstMatch(text, /https?:\/\/[^\s"'<>]+/);
+  if (is(/language|lang$/)) return firstMatch(text, LANGUAGES);
+  if (is(/location|city|place|town|country|region|destination|where/)) {
+    const known = (): string | undefined => lookUp(facts, 'home', 'my')?.value;
+    const found = firstMatch(text, new RegExp(CAPITALS.source, 'u'), PLACE);
+    return found && !/^(?:the )?(?:weather|forecast|moment|time|I)$/i.test(found) ? found : known();
+  }
+  if (is(/(?:^|_)(?:id|code|number|no|sku|reference|ref)$/)) {
+    const recent = [text, ...talk.users.toReversed()];
+    for (const said of recent) {
+      const id = firstMatch(said, /#\s?([\w-]+)/, /\b([A-Z]{1,6}-?\d[\w-]*)\b/, /\b(\d[\w-]*)\b/);
+      if (id) return id;
+    }
+    return scene.forced && required ? 'unknown' : undefined;
+  }
+  if (is(/date|day|when|time/) && !is(/zone/)) {
+    return (
+      firstMatch(
+        text,
+        /\b\d{4}-\d{2}-\d{2}\b/,
+        /\b(?:today|tomorrow|tonight|yesterday|(?:next|this) \w+|(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b/i,
+        /\b(?:at )?(\d{1,2}(?::\d{2})?\s?(?:am|pm|o'clock)?)\b/i,
+      ) ?? (scene.forced && required ? 'today' : undefined)
+    );
+  }
+  if (is(/reformulat|goal|objective|requirement/)) return goalOf(talk);
+  if (is(/question/) && /confirm|again|second/i.test(`${description} ${key} ${talk.system}`)) {
+    return `Have I understood you: ${goalOf(talk)} Is that right?`;
+  }
+  if (is(/question/) && scene.forced) return questionsFor(talk, 1)[0];
+  if (is(/(?:^|_)name$|person|recipient|customer|user|^to$|author/)) {
+    return (
+      firstMatch(text, /\b(?:to|for|called|named|with)\s+(\p{Lu}[\p{L}'’-]+(?:\s\p{Lu}[\p{L}'’-]+)*)/u) ??
+      lookUp(facts, 'name', 'my')?.value ??
+      firstMatch(text, new RegExp(CAPITALS.source, 'u'), /["“']([^"”']{1,100})["”']/) ??
+      (scene.forced && required ? text : undefined)
+    );
+  }
+  if (is(/summary|reason|reasoning|explanation|rationale/)) return `The user said: ${text}`;
+  if (!required && !/query|text|message|content|topic|subject|title|note/.test(key)) return undefined;
+  return subjectOf(text);
+}
+
+/** What a request is about: a quoted text, what follows a colon or "about", else the whole of it. */
+const subjectOf = (text: string): string =>
+  firstMatch(
+    text,
+    /["“]([^"”]{1,1000})["”]/,
+    /:\s*(\S[\s\S]*)$/,
+    /\b(?:about|for|up)\s+([^.!?\n]{2,200})[.!?]*$/i,
+  ) ?? text;

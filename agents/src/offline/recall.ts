@@ -1,0 +1,36 @@
+// Looks a question up in what the model was told: the sentence of the system prompt, of a tool result or of an earlier
+// message that shares most words with it. This is what lets a narrow agent answer from its instructions.
+import type { Conversation } from './conversation.ts';
+import { wordsOf } from './words.ts';
+
+const sentences = (text: string): string[] =>
+  text
+    .slice(0, 20_000)
+    .split(/(?<=[.!?])\s+|\n+/)
+    .map((sentence) => sentence.replace(/^[-*•\d.)\s]+(?=\p{L})/u, '').trim())
+    .filter(Boolean);
+
+/** The best sentence for a question, told as what it is; undefined when none shares two words with it. */
+export function recall(question: string, talk: Conversation): string | undefined {
+  const wanted = wordsOf(question);
+  let best: { score: number; text: string } | undefined;
+  const offer = (texts: readonly string[], saying: (sentence: string) => string): void => {
+    for (const sentence of texts) {
+      const words = wordsOf(sentence);
+      const score = [...wanted].filter((word) => words.has(word)).length;
+      if (score >= 2 && score > (best?.score ?? 0)) best = { score, text: saying(sentence) };
+    }
+  };
+  const earlier = talk.last ? talk.users.slice(0, -1) : talk.users;
+  offer(
+    sentences(talk.system).filter(
+      (sentence) => !/^(?:you|please|always|never|speak|answer|be)\b/i.test(sentence),
+    ),
+    (s) => s,
+  );
+  offer(
+    earlier.flatMap(sentences).filter((sentence) => !sentence.endsWith('?')),
+    (sentence) => `You told me: "${sentence}"`,
+  );
+  return best?.text;
+}

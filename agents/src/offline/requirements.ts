@@ -1,0 +1,61 @@
+// How the offline model helps to refine a request: it restates the goal from what was said, asks what it has not asked
+// before, and splits the result into goals.
+
+import { isYes } from './classify.ts';
+import type { Conversation } from './conversation.ts';
+
+const QUESTIONS = [
+  'Who is it for?',
+  'What must it do first of all?',
+  'By when do you need it?',
+  'What is out of scope?',
+  'How will you know that it is done?',
+  'Which limits are there, such as budget, technology or law?',
+  'What have you tried so far?',
+  'Who decides whether it is good enough?',
+];
+
+const clean = (text: string): string =>
+  text
+    .replace(/^\s*(?:the )?(?:objective|goal|task|request)\s*(?:is)?\s*:\s*/i, '')
+    .replace(
+      /^(?:please\s+)?(?:help me\s+(?:to\s+)?|i (?:want|need|would like)\s+(?:you\s+)?(?:to\s+)?|can you\s+|could you\s+)/i,
+      '',
+    )
+    .replace(/\s+/g, ' ')
+    .replace(/[\s.!?]+$/, '')
+    .trim();
+
+// A bare "yes" confirms, it is no requirement.
+const said = (talk: Conversation): string[] =>
+  talk.users
+    .filter((text) => !(isYes(text) && text.length < 20))
+    .map(clean)
+    .filter(Boolean);
+
+/** The goal in one sentence: the objective, with what was answered since. */
+export function goalOf(talk: Conversation): string {
+  const [objective = 'an objective that is still open', ...answers] = said(talk);
+  const start = objective.charAt(0).toUpperCase() + objective.slice(1);
+  return `${start}${answers.length > 0 ? ` (${answers.slice(-6).join('; ')})` : ''}.`;
+}
+
+/** The goals one by one. */
+export function goalsOf(talk: Conversation): string[] {
+  const [objective = 'an objective that is still open', ...answers] = said(talk);
+  const parts = objective.split(/\s*(?:,|;|\band then\b|\band\b)\s*/).filter((part) => part.length > 2);
+  const goals = [...parts, ...answers].map((goal) => goal.charAt(0).toUpperCase() + goal.slice(1));
+  return [...new Set(goals)].slice(0, 12);
+}
+
+/** `count` questions, those not asked before first. */
+export function questionsFor(talk: Conversation, count: number): string[] {
+  const open = QUESTIONS.filter(
+    (question) => !talk.written.includes(question) && !talk.system.includes(question),
+  );
+  return [...open, ...QUESTIONS.filter((question) => !open.includes(question))].slice(0, count);
+}
+
+/** How many questions have been asked so far. */
+export const askedCount = (talk: Conversation): number =>
+  QUESTIONS.filter((question) => talk.written.includes(question)).length;

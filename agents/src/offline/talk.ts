@@ -1,0 +1,244 @@
+// What the offline model says when no tool is called: a list of rules, tried in order on each clause of the last message.
+// A rule reads the conversation and answers, or passes. The last rule is honest about not knowing.
+import { type Conversation, clauses } from './conversation.ts';
+import { askedFor, type Fact, factsIn, lookUp, tell } from './facts.ts';
+import { counting, JOKE, poem, story } from './long-text.ts';
+import { type Persona, readPersona } from './persona.ts';
+import { recall } from './recall.ts';
+import { evaluate, findSum } from './sums.ts';
+
+/** What rules read. `earlier` are the user's messages before the one being answered. */
+export interface Scene {
+  readonly talk: Conversation;
+  readonly earlier: readonly string[];
+  readonly facts: readonly Fact[];
+  readonly persona: Persona;
+}
+
+type Rule = (clause: string, scene: Scene) => string | undefined;
+
+const WHAT_I_AM =
+  'I am the offline model of Fame Fabric: rules in this process, no network and no language model. Set OPENAI_API_KEY (or OPENAI_BASE_URL) to talk to a real one.';
+
+const ORDINALS = 'first second third fourth fifth sixth seventh eighth ninth tenth'.split(' ');
+
+const quote = (text: string): string => `"${text.length > 600 ? `${text.slice(0, 600)}…` : text}"`;
+const plural = (n: number, word: string): string => `${n} ${word}${n === 1 ? '' : 's'}`;
+
+/** Rules on the whole message; their text may run over several sentences. */
+const WHOLE: readonly Rule[] = [
+  (text) =>
+    /^(?:please\s+|can you\s+|could you\s+)?(?:repeat after me|repeat this|echo|say|write)\s*(?::|,)?\s+(?!something|it\b|that\b|again|a\b|an\b|me\b|what\b|hello to\b|one\b|two\b|\d+ (?:words|sentences|lines))(?:exactly\s*:?\s*)?([\s\S]+)$/i
+      .exec(text)?.[1]
+      ?.replace(/^["“']([\s\S]*)["”']\.?$/, '$1'),
+  (text) => /^(?:please\s+)?repeat\s*:\s*([\s\S]+)$/i.exec(text)?.[1],
+  (text) => {
+    const match =
+      /\b(reverse|spell|upper-?case|lower-?case)\s+(?:the (?:word|text)\s+)?:?\s*["“']?([^"”'\n]{1,200}?)["”']?[.?!]?$/i.exec(
+        text,
+      );
+    const [, verb = '', word = ''] = match ?? [];
+    if (!match) return undefined;
+    if (/^reverse/i.test(verb)) return quote([...word].reverse().join(''));
+    if (/^spell/i.test(verb)) return `${[...word].join('-').toUpperCase()}.`;
+    return quote(/^upper/i.test(verb) ? word.toUpperCase() : word.toLowerCase());
+  },
+];
+
+const asksBack =
+  /\b(?:i|we)\b[^?.]{0,30}\b(?:ask|say|said|sa(?:y|id)|tell|told|write|wrote|message|question)/i;
+
+/** Rules on one clause. */
+const RULES: readonly Rule[] = [
+  // What was said.
+  (clause, { talk, earlier }) => {
+    if (!/\bhow (?:many|often)\b/i.test(clause)) return undefined;
+    if (
+      /\b(?:you|your)\b[^?]{0,30}\b(?:answer|repl|said|say)/i.test(clause) &&
+      !/\bI\b|\bmy\b/.test(clause)
+    ) {
+      return `I have given ${plural(talk.assistants.length, 'answer')} so far, as far as I can see.`;
+    }
+    if (!/\b(?:turn|message|question|time|thing)s?\b|\bhow often\b/i.test(clause)) return undefined;
+    return `You have sent ${plural(earlier.length + 1, 'message')} that I can see, this one included.`;
+  },
+  (clause, { earlier }) => {
+    if (!asksBack.test(clause) && !/\bmy\b[^?.]{0,30}\b(?:message|question)\b/i.test(clause))
+      return undefined;
+    const which = ORDINALS.findIndex((word) => new RegExp(`\\b${word}\\b`, 'i').test(clause));
+    const isLast = /\b(?:last|previous(?:ly)?|before|just now|just|earlier|recent(?:ly)?)\b/i.test(clause);
+    if (which < 0 && !isLast) return undefined;
+    const said = which >= 0 ? earlier[which] : earlier.at(-1);
+    if (said !== undefined) {
+      return which >= 0
+        ? `Your ${ORDINALS[which]} message was: ${quote(said)}`
+        : `Your last message was: ${quote(said)}`;
+    }
+    return earlier.length === 0
+      ? 'This is the first message that I can see.'
+      : `You have sent only ${plural(earlier.length, 'message')} before this one, as far as I can see.`;
+  },
+  (clause, { talk }) => {
+    if (!/\bwhat (?:did|was|were) (?:you|your)\b[^?]{0,40}\b(?:say|said|answer|reply|message)/i.test(clause))
+      return undefined;
+    const said = /\bfirst\b/i.test(clause) ? talk.assistants[0] : talk.assistants.at(-1);
+    return said === undefined ? 'I have not said anything yet.' : `I said: ${quote(said)}`;
+  },
+  (clause, { earlier }) => {
+    if (
+      !/\brepeat\b[^?]{0,20}\b(?:what i said|my (?:last )?message|it|that|again)\b|\bwhat did i (?:just )?(?:say|tell you|ask)\s*(?:you)?\s*\??$/i.test(
+        clause,
+      )
+    ) {
+      return undefined;
+    }
+    const said = earlier.at(-1);
+    return said === undefined ? 'This is the first message that I can see.' : `You said: ${quote(said)}`;
+  },
+  (clause, { earlier }) => {
+    if (!/\b(?:summari[sz]e|what (?:have|did) we (?:talk|discuss)|sum up|our conversation)/i.test(clause))
+      return undefined;
+    if (earlier.length === 0) return 'We have not talked about anything yet.';
+    return `So far you said: ${earlier.slice(-12).map(quote).join(', ')}.`;
+  },
+  (clause, { earlier }) => {
+    if (!/\bwhat\b[^?]{0,30}\bremember\b/i.test(clause)) return undefined;
+    const notes = earlier.map((text) => noted(text)).filter((note) => note !== undefined);
+    return notes.length > 0 ? `You asked me to remember: ${notes.map(quote).join(', ')}.` : undefined;
+  },
+
+  // What was told. A message may state and ask at once; stating comes first.
+  (clause, { facts }) => {
+    const asked = askedFor(clause);
+    if (!asked) return undefined;
+    const fact = lookUp(facts, asked.key, asked.owner);
+    if (fact) return tell(fact);
+    if (asked.owner === 'my') return `You have not told me your ${asked.words} yet, as far as I can see.`;
+    return undefined;
+  },
+
+  // Sums.
+  (clause, { talk }) => {
+    const lastNumber = /(-?\d+(?:\.\d+)?)(?=[^\d]*$)/.exec(talk.assistants.at(-1) ?? '')?.[1];
+    const expression = findSum(clause, lastNumber === undefined ? undefined : Number(lastNumber));
+    if (expression === undefined) return undefined;
+    const sum = evaluate(expression);
+    return sum.ok
+      ? `${sum.expression} = ${sum.value}`
+      : `I cannot work out ${quote(expression)}: ${sum.reason}.`;
+  },
+
+  // Longer texts.
+  (clause) => counting(clause),
+  (clause, { facts }) =>
+    /\b(?:story|tale)\b/i.test(clause) ? story(clause, lookUp(facts, 'name', 'my')?.value) : undefined,
+  (clause) => (/\b(?:poem|verse|rhyme)\b/i.test(clause) ? poem(clause) : undefined),
+  (clause) => (/\balphabet\b/i.test(clause) ? [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'].join(' ') : undefined),
+  (clause) => (/\bjoke\b/i.test(clause) ? JOKE : undefined),
+
+  // About itself.
+  (clause, { persona }) => {
+    if (
+      !/\b(?:who|what) are you\b|\bare you (?:a|an|the|real|human|chatgpt|gpt|ai|offline|online)\b|\bwhat(?:['’]s| is) your name\b|\bwhat model\b|\bwhich model\b|\babout yourself\b/i.test(
+        clause,
+      )
+    ) {
+      return undefined;
+    }
+    const name = persona.givenName ? `My name here is ${persona.givenName}. ` : '';
+    const role = persona.role ? ` In this conversation I play ${persona.role}.` : '';
+    return `${name}${WHAT_I_AM}${role}`;
+  },
+  (clause) =>
+    /\bwhat can you do\b|^help\b|\bhow can you help\b/i.test(clause)
+      ? 'I can remember what you tell me in this conversation, say what you asked first or last, do sums, count, tell a story, and call the tools I am given. I am the offline model, so there is no language model behind me: set OPENAI_API_KEY for one.'
+      : undefined,
+  (clause) =>
+    /\bhow are you\b|\bhow(?:['’]s| is) it going\b/i.test(clause)
+      ? 'All my rules are in order, thank you. And you?'
+      : undefined,
+
+  // Courtesy.
+  (clause, { facts }) => {
+    if (
+      !/^(?:hi|hello|hey|howdy|ahoy|good (?:morning|evening|afternoon|day)|greetings|hola|bonjour|hallo|ciao)\b/i.test(
+        clause,
+      )
+    )
+      return undefined;
+    const name = lookUp(facts, 'name', 'my')?.value;
+    return `Hello${name ? `, ${name}` : ''}! What would you like to talk about?`;
+  },
+  (clause) => (/^(?:many )?(?:thanks|thank you|thx|cheers)\b/i.test(clause) ? 'You are welcome.' : undefined),
+  (clause) =>
+    /^(?:bye|goodbye|good night|see you|farewell)\b/i.test(clause)
+      ? 'Goodbye, and come back soon.'
+      : undefined,
+  (clause) => {
+    const note = noted(clause);
+    return note === undefined ? undefined : `I will remember: ${quote(note)}`;
+  },
+
+  // What needs the world outside.
+  (clause) =>
+    /\bwhat(?:['’]s| is) the (?:time|date)\b|\bwhat (?:time|day|date) is it\b/i.test(clause)
+      ? 'I am the offline model and have no clock; an agent with a clock tool could tell you.'
+      : undefined,
+];
+
+const noted = (text: string): string | undefined =>
+  /\bremember\s+(?:this|that|the following)?\s*:?\s*([^?]{2,300}?)[.!]?$/i.exec(text)?.[1];
+
+const acknowledge = (fact: Fact): string =>
+  fact.key === 'name' && fact.owner === 'my'
+    ? `Nice to meet you, ${fact.value}.`
+    : `Noted: ${lowerFirst(tell(fact))}`;
+const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
+
+/** Reads what rules need. */
+export function sceneOf(talk: Conversation): Scene {
+  const earlier = talk.last ? talk.users.slice(0, -1) : talk.users;
+  return {
+    talk,
+    earlier,
+    facts: [talk.system, ...talk.users].flatMap((text) => clauses(text).flatMap(factsIn)),
+    persona: readPersona(talk.system),
+  };
+}
+
+/** Opens a conversation: the user has said nothing. */
+export const opening = (scene: Scene): string => {
+  const name = scene.persona.givenName;
+  return `Hello! ${name ? `I am ${name}, played by` : 'I am'} the offline model of Fame Fabric. What would you like to talk about?`;
+};
+
+/** Answers one clause, or passes. */
+const answerClause = (clause: string, scene: Scene): string | undefined => {
+  const stated = factsIn(clause).map(acknowledge).join(' ');
+  for (const rule of RULES) {
+    const answer = rule(clause, scene);
+    if (answer !== undefined) return stated ? `${stated} ${answer}` : answer;
+  }
+  return stated || undefined;
+};
+
+const doNotKnow = (text: string, { talk }: Scene): string => {
+  const explained = talk.assistants.some((said) => said.includes('OPENAI_API_KEY'));
+  if (!/\?\s*$/.test(text)) return `I heard you: ${quote(text)}${explained ? '' : ` ${WHAT_I_AM}`}`;
+  return explained
+    ? 'That is beyond my rules: I am only the offline model.'
+    : `I do not know that. ${WHAT_I_AM}`;
+};
+
+/** The answer in plain words, before the persona colours it. `parts` are the clauses that still want an answer. */
+export function say(scene: Scene, parts: readonly string[]): string {
+  const { talk } = scene;
+  const whole = parts.join(' ');
+  for (const rule of WHOLE) {
+    const answer = rule(parts.length === clauses(talk.last).length ? talk.last : whole, scene);
+    if (answer !== undefined) return answer;
+  }
+  const answers = parts.map((clause) => answerClause(clause, scene)).filter((answer) => answer !== undefined);
+  if (answers.length > 0) return [...new Set(answers)].join(' ');
+  return recall(whole, scene.talk) ?? doNotKnow(whole, scene);
+}

@@ -1,0 +1,169 @@
+// When and which tools the offline model calls, and what it says once they answered. Plain requests only: a tool is
+// called when its name, its description or its enums point at what a clause asks for, and its parameters can be filled.
+import type { ModelRequest, ToolSpec } from '../model.ts';
+import { bestOption, isYes } from './classify.ts';
+import { type Conversation, clauses, type ToolResult } from './conversation.ts';
+import { type FillScene, fillArguments, placesIn, type Value } from './fill.ts';
+import { askedCount } from './requirements.ts';
+import { findSum } from './sums.ts';
+import { overlap, wordsOf } from './words.ts';
+
+export interface PlannedCall {
+  readonly name: string;
+  readonly args: { [key: string]: Value };
+}
+
+export interface ToolPlan {
+  readonly calls: readonly PlannedCall[];
+  /** The clauses that no tool answers. */
+  readonly rest: readonly string[];
+  /** A question for what is missing to call a tool. */
+  readonly ask?: string;
+}
+
+type Properties = Record<string, { enum?: unknown; type?: unknown; description?: unknown }>;
+const propertiesOf = (tool: ToolSpec): Properties =>
+  (tool.function.parameters?.properties ?? {}) as Properties;
+
+const CALCULATOR = /calc|math|arithm|evaluate|compute/i;
+const OPERATION: readonly (readonly [RegExp, RegExp])[] = [
+  [/^(?:add|sum|plus)/i, /\+|\bplus\b|\badd\b|\bsum\b/i],
+  [/^(?:subtract|minus)/i, /-|\bminus\b|\bsubtract\b/i],
+  [/^multipl/i, /\*|×|\btimes\b|\bmultipl/i],
+  [/^divide/i, /\/|÷|\bdivided\b|\bdivide\b/i],
+];
+
+/** How much speaks for calling a tool because of this clause; 3 is enough. */
+function fitness(tool: ToolSpec, clause: string): number {
+  const { name, description = '' } = tool.function;
+  if (new RegExp(`\\b${name.replace(/[^\w]/g, '.')}\\b`, 'i').test(clause) && /_|\d/.test(name)) return 20;
+  const sum = findSum(clause);
+  const operation = OPERATION.find(([pattern]) => pattern.test(name));
+  if (operation) return operation[1].test(clause) && /\d/.test(clause) ? 10 : 0;
+  if (CALCULATOR.test(name)) return sum !== undefined ? 12 : 0;
+  if (sum !== undefined) return 0;
+
+  const said = wordsOf(clause);
+  let score = overlap(said, wordsOf(name));
+  score += Math.min(2, overlap(said, wordsOf(description)) / 3);
+  for (const [key, schema] of Object.entries(propertiesOf(tool))) {
+    if (key === 'to_user') continue;
+    const options = Array.isArray(schema.enum) ? schema.enum.filter((one) => typeof one === 'string') : [];
+    if (options.length > 0 && bestOption(clause, options).score >= 3) score += 3;
+  }
+  return score;
+}
+
+const isRequest = (clause: string): boolean =>
+  /\?\s*$/.test(clause) ||
+  /^(?:please|can|could|would|what|who|where|when|which|how|is|are|do|does|tell|show|give|get|find|look|search|check|call|use|run|set|add|create|make|send|book|calculate|compute|convert|translate|list|remind|order|cancel|start|stop|open|close|turn|play|read|write|save|i (?:want|need|would like))\b/i.test(
+    clause,
+  );
+
+/** Tools that ask, confirm and finish: the moves of refining a request. */
+function dialogueMove(tools: readonly ToolSpec[], talk: Conversation): ToolSpec | undefined {
+  const find = (pattern: RegExp): ToolSpec | undefined =>
+    tools.find((tool) => pattern.test(tool.function.name));
+  const refine = find(/refine|clarify|ask/i);
+  const confirm = find(/confirm/i);
+  const finish = find(/validate|finish|finali[sz]e|complete|accept/i);
+  if (!refine || !(confirm || finish)) return undefined;
+  if (isYes(talk.last) && askedCount(talk) > 0) return finish ?? confirm;
+  return askedCount(talk) >= 4 ? (confirm ?? finish) : refine;
+}
+
+const best = (tools: readonly ToolSpec[], clause: string): { tool: ToolSpec; score: number } | undefined =>
+  tools
+    .map((tool) => ({ tool, score: fitness(tool, clause) }))
+    .reduce<{ tool: ToolSpec; score: number } | undefined>(
+      (left, right) => (right.score > (left?.score ?? -1) ? right : left),
+      undefined,
+    );
+
+/** One call, or one for each of the places that the clause names. */
+function callsOf(tool: ToolSpec, scene: FillScene): { calls: PlannedCall[]; missing: string[] } {
+  const { name, parameters } = tool.function;
+  const place = Object.keys(propertiesOf(tool)).some((key) => /location|city|place|town/i.test(key));
+  const items = place ? placesIn(scene.text) : [];
+  const filled = (items.length > 1 ? items : [undefined]).map((item) =>
+    fillArguments(parameters, item === undefined ? scene : { ...scene, item }),
+  );
+  return {
+    calls: filled.map(({ args }) => ({ name, args })),
+    missing: filled.flatMap(({ missing }) => missing),
+  };
+}
+
+/** What to call now; `rest` is left for words. */
+export function planTools(request: ModelRequest, talk: Conversation): ToolPlan {
+  const { tools = [], tool_choice: choice = 'auto' } = request;
+  const parts = clauses(talk.last);
+  if (tools.length === 0 || choice === 'none') return { calls: [], rest: parts };
+  const text = talk.last || talk.users.at(-1) || '';
+
+  if (typeof choice === 'object' || choice === 'required') {
+    const tool =
+      typeof choice === 'object'
+        ? tools.find((one) => one.function.name === choice.function.name)
+        : (dialogueMove(tools, talk) ?? best(tools, text)?.tool);
+    if (!tool) return { calls: [], rest: parts };
+    return { calls: callsOf(tool, { talk, text, forced: true }).calls, rest: [] };
+  }
+  // What the tools answered is told; they are not asked the same again.
+  const answered = talk.results.length > 0;
+  const move = answered ? undefined : dialogueMove(tools, talk);
+  if (move) return { calls: callsOf(move, { talk, text, forced: true }).calls, rest: [] };
+
+  const calls: PlannedCall[] = [];
+  const rest: string[] = [];
+  let ask: string | undefined;
+  for (const clause of parts) {
+    const choice = isRequest(clause) || routes(tools) ? best(tools, clause) : undefined;
+    if (!choice || choice.score < 3) rest.push(clause);
+    else if (!answered) {
+      const planned = callsOf(choice.tool, { talk, text: clause, forced: false });
+      if (planned.missing.length === 0) calls.push(...planned.calls);
+      else
+        ask ??= `For that I need to know the ${planned.missing.map((name) => name.replaceAll('_', ' ')).join(' and the ')}. What shall I take?`;
+    }
+  }
+  return { calls, rest, ...(ask && calls.length === 0 ? { ask } : {}) };
+}
+
+/** Whether the only tool routes: a plain statement is a reason to call it, too. */
+const routes = (tools: readonly ToolSpec[]): boolean =>
+  tools.length === 1 && Object.values(propertiesOf(tools[0]!)).some((schema) => Array.isArray(schema.enum));
+
+const MAX_TOLD = 2000;
+
+const inWords = (value: unknown): string => {
+  if (value === null || value === undefined) return 'nothing';
+  if (Array.isArray(value)) return value.length === 0 ? 'nothing' : value.map(inWords).join(', ');
+  if (typeof value !== 'object') return String(value);
+  return Object.entries(value)
+    .map(([key, inner]) => `${key.replaceAll('_', ' ')}: ${inWords(inner)}`)
+    .join(', ');
+};
+
+/** Says what tools answered. */
+export function tellResults(results: readonly ToolResult[]): string {
+  return results
+    .map(({ name, content }) => {
+      const label = name.replaceAll('_', ' ').replace(/^(?:get|fetch|find|look up)\s+/, '');
+      let value: unknown = content;
+      try {
+        value = JSON.parse(content);
+      } catch {
+        // A plain text is told as it is.
+      }
+      const error = /^error\b/i.test(content)
+        ? content
+        : typeof value === 'object' && value !== null && 'error' in value && value.error
+          ? inWords((value.error as { message?: unknown }).message ?? value.error)
+          : undefined;
+      if (error !== undefined) return `The tool ${name} did not work: ${error.slice(0, MAX_TOLD)}`;
+      const told = inWords(value).slice(0, MAX_TOLD);
+      return /[.!?]$/.test(told) ? told : `${label.charAt(0).toUpperCase()}${label.slice(1)}: ${told}.`;
+    })
+    .join(' ');
+}
