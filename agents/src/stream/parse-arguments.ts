@@ -36,94 +36,132 @@ export interface ArgumentsFault {
 /** Nesting that arguments may have, so that whatever walks them later cannot run out of stack. */
 export const MAX_ARGUMENT_DEPTH = 64;
 
+// V8 up to 14.6 reads a key such as "\n" or "\u0061" as a backslash once it has seen an object of the same shape with a
+// backslash as key (nodejs/node#63785). A text with an escape in a key is read by `readJson` therefore.
+const ESCAPE_IN_KEY = /\\.[^"\\]*"[ \t\r\n]*:/s;
+
 /** Parses the argument text of a call. An empty text means no arguments. */
 export function parseArguments(
   text: string,
 ): { ok: true; args: Record<string, unknown> } | { ok: false; error: ArgumentsFault } {
   if (text.trim() === '') return { ok: true, args: {} };
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    const fault = findJsonFault(text);
-    // The two readers of JSON agree on what is JSON; should they ever not, the one that builds the value is right.
-    const { at, expected } = fault ?? { at: text.length, expected: (error as Error).message };
-    const message = `The arguments are not valid JSON at ${at}: expected ${expected}`;
-    return { ok: false, error: { code: 'invalid_json', message, at } };
+  const read = parseJson(text);
+  if (!read.ok) {
+    const message = `The arguments are not valid JSON at ${read.at}: expected ${read.expected}`;
+    return { ok: false, error: { code: 'invalid_json', message, at: read.at } };
   }
+  const { value } = read;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return { ok: false, error: { code: 'not_an_object', message: 'The arguments must be one JSON object' } };
   }
   return { ok: true, args: value as Record<string, unknown> };
 }
 
+/** Reads JSON as JSON.parse does, with its fault explained and without its fault about escaped keys. */
+export function parseJson(text: string): JsonRead {
+  if (!ESCAPE_IN_KEY.test(text)) {
+    try {
+      return { ok: true, value: JSON.parse(text) };
+    } catch {
+      // Read again below: JSON.parse does not always say where it stopped.
+    }
+  }
+  return readJson(text);
+}
+
+/** A value, or where the text stops being JSON and what would have had to stand there. */
+export type JsonRead = { ok: true; value: unknown } | { ok: false; at: number; expected: string };
+
+/** Where a text stops being JSON, and what would have had to stand there; undefined if it is JSON. */
+export function findJsonFault(text: string): { at: number; expected: string } | undefined {
+  const read = readJson(text);
+  return read.ok ? undefined : { at: read.at, expected: read.expected };
+}
+
 const SPACE = /[ \t\r\n]*/y;
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
-const STRING_PREFIX = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*/y;
+const STRING_BEGINNING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*/y;
 const ATOM = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 
-/** Where a text stops being JSON, and what would have had to stand there; undefined if it is JSON. Keeps its own stack. */
-export function findJsonFault(text: string): { at: number; expected: string } | undefined {
+/** One open object or array; `key` is the member whose value comes next. */
+interface Container {
+  readonly value: Record<string, unknown> | unknown[];
+  key: string;
+}
+
+function put(container: Container, value: unknown): void {
+  if (Array.isArray(container.value)) container.value.push(value);
+  // Assigned, it would set the prototype; JSON has a plain member of that name.
+  else if (container.key === '__proto__') {
+    const descriptor = { value, enumerable: true, configurable: true, writable: true };
+    Object.defineProperty(container.value, container.key, descriptor);
+  } else container.value[container.key] = value;
+}
+
+/** Reads JSON like JSON.parse, and says where it is none. Keeps its own stack, so depth cannot exhaust the machine's. */
+export function readJson(text: string): JsonRead {
   let at = 0;
-  const take = (pattern: RegExp): boolean => {
+  const take = (pattern: RegExp): string | undefined => {
     pattern.lastIndex = at;
-    if (!pattern.test(text)) return false;
-    at = pattern.lastIndex;
-    return true;
+    const found = pattern.exec(text)?.[0];
+    if (found !== undefined) at = pattern.lastIndex;
+    return found;
   };
-  /** What a string lacks: its fault lies after the longest good beginning. */
-  const stringFault = (): { at: number; expected: string } => {
-    take(STRING_PREFIX);
-    if (at >= text.length) return { at, expected: 'the end of the string' };
-    return text[at] === '\\'
-      ? { at, expected: 'a valid escape' }
-      : { at, expected: 'control characters to be escaped' };
+  const fault = (expected: string): JsonRead => ({ ok: false, at, expected });
+  /** What a string lacks: the fault lies after its longest good beginning. */
+  const stringFault = (): JsonRead => {
+    take(STRING_BEGINNING);
+    if (at >= text.length) return fault('the end of the string');
+    return fault(text[at] === '\\' ? 'a valid escape' : 'control characters to be escaped');
   };
-  const open: ('{' | '[')[] = [];
+  const open: Container[] = [];
+  let result: unknown;
   let wants: 'value' | 'value or ]' | 'key' | 'key or }' | 'comma' = 'value';
+  const add = (value: unknown): void => {
+    const inside = open.at(-1);
+    if (inside) put(inside, value);
+    else result = value;
+    wants = 'comma';
+  };
   for (;;) {
     take(SPACE);
     const c = text[at];
     if (wants === 'comma') {
       const inside = open.at(-1);
-      if (inside === undefined) return c === undefined ? undefined : { at, expected: 'the end of the text' };
-      if (c === ',') {
-        at += 1;
-        wants = inside === '{' ? 'key' : 'value';
-      } else if (c === (inside === '{' ? '}' : ']')) {
-        at += 1;
-        open.pop();
-      } else {
-        return { at, expected: inside === '{' ? '"," or "}"' : '"," or "]"' };
-      }
+      if (inside === undefined)
+        return c === undefined ? { ok: true, value: result } : fault('the end of the text');
+      const close = Array.isArray(inside.value) ? ']' : '}';
+      if (c !== ',' && c !== close) return fault(`"," or "${close}"`);
+      at += 1;
+      if (c === close) open.pop();
+      else wants = close === '}' ? 'key' : 'value';
+    } else if ((c === '}' && wants === 'key or }') || (c === ']' && wants === 'value or ]')) {
+      at += 1;
+      open.pop();
+      wants = 'comma';
     } else if (wants === 'key' || wants === 'key or }') {
-      if (c === '}' && wants === 'key or }') {
-        at += 1;
-        open.pop();
-        wants = 'comma';
-        continue;
-      }
-      if (c !== '"') return { at, expected: wants === 'key' ? 'a key in quotes' : 'a key in quotes or "}"' };
-      if (!take(STRING)) return stringFault();
+      if (c !== '"') return fault(wants === 'key' ? 'a key in quotes' : 'a key in quotes or "}"');
+      const key = take(STRING);
+      if (key === undefined) return stringFault();
+      open.at(-1)!.key = JSON.parse(key) as string;
       take(SPACE);
-      if (text[at] !== ':') return { at, expected: '":"' };
+      if (text[at] !== ':') return fault('":"');
       at += 1;
       wants = 'value';
     } else if (c === '{' || c === '[') {
       at += 1;
-      open.push(c);
+      const container: Container = { value: c === '{' ? {} : [], key: '' };
+      add(container.value);
+      open.push(container);
       wants = c === '{' ? 'key or }' : 'value or ]';
-    } else if (c === ']' && wants === 'value or ]') {
-      at += 1;
-      open.pop();
-      wants = 'comma';
     } else if (c === '"') {
-      if (!take(STRING)) return stringFault();
-      wants = 'comma';
-    } else if (take(ATOM)) {
-      wants = 'comma';
+      const string = take(STRING);
+      if (string === undefined) return stringFault();
+      add(JSON.parse(string));
     } else {
-      return { at, expected: wants === 'value' ? 'a value' : 'a value or "]"' };
+      const atom = take(ATOM);
+      if (atom === undefined) return fault(wants === 'value' ? 'a value' : 'a value or "]"');
+      add(JSON.parse(atom));
     }
   }
 }

@@ -176,7 +176,6 @@ export class ReplySplitter {
   }
 
   #say(slot: CallSlot, text: string): void {
-    this.#flushContent();
     let said = text;
     if (slot.toUser === '') {
       if (this.#anyToolText) said = this.#options.separator + text;

@@ -674,7 +674,7 @@ describe('streams', () => {
       ...callChunks(0, 'a', 'f', ['{"to_user":"c"}']),
       finishChunk('tool_calls'),
     ]);
-    expect(items.map((item) => item.text)).toEqual(['a', '😀b', '\ufffd', 'c']);
+    expect(items.map((item) => item.text)).toEqual(['a', '😀b', 'c', '\ufffd']);
     expect((await stream.done).message.content).toBe('a😀b\ufffd');
   });
 
