@@ -30,6 +30,15 @@ export interface RawOptions {
 
 export const id = (): string => randomBytes(12).toString('base64url').replaceAll(/[-_]/g, 'x');
 
+/** What is not JSON becomes `{ unreadable }`, so that a test can see that it arrived. */
+const parse = (text: string): Json => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return { unreadable: text };
+  }
+};
+
 const asText = (data: unknown): string => Buffer.from(data as Uint8Array).toString('utf8');
 
 export class RawNode {
@@ -276,7 +285,7 @@ export class RawNode {
 
   #onMessage(data: unknown, isBinary: boolean): void {
     this.seen[isBinary ? 'binary' : 'text']++;
-    const message = JSON.parse(asText(data));
+    const message = parse(asText(data));
     const type = message.frame?.type;
     if (type === 'CreditUpdate') {
       this.#wake(message);

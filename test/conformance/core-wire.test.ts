@@ -1,0 +1,15 @@
+// The core wire against the sentinel at FAME_CONFORMANCE_URL, or against ours when nothing is set.
+import { afterAll, beforeAll } from 'vitest';
+import { stopAll } from '../kit/processes.ts';
+import { startOurSentinel } from '../kit/sentinel.ts';
+import { coreWire, type Target } from './core-wire.ts';
+
+const given = process.env.FAME_CONFORMANCE_URL;
+let target: Target;
+
+beforeAll(async () => {
+  target = given ? { url: given } : await startOurSentinel();
+}, 60_000);
+afterAll(stopAll);
+
+coreWire(given ?? 'our sentinel', () => target);

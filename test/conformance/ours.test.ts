@@ -1,0 +1,579 @@
+// What our sentinel does beyond the core wire, or differently where the wire leaves a choice. Black box, like the core:
+// bytes in, bytes out. Names in capitals are the codes callers match.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { stopAll } from '../kit/processes.ts';
+import { id, type Json, RawNode, RawNodes } from '../kit/raw-node.ts';
+import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+
+const RESUME_MS = 600;
+let sentinel: OurSentinel;
+beforeAll(async () => {
+  sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: String(RESUME_MS) } });
+}, 60_000);
+afterAll(stopAll);
+
+const nodes = new RawNodes(() => sentinel.url);
+afterEach(() => nodes.closeAll());
+
+let count = 0;
+const address = (participant = 'svc'): string => `${participant}-${++count}-${id()}@fame.fabric`;
+const isNack = (code: string) => (m: Json) => m.frame?.type === 'DeliveryAck' && m.frame.code === code;
+const data = (payload: Json): Json => ({ type: 'Data', payload });
+
+/** An agent that answers nothing by itself, and a call to it that is under way. */
+async function openCall(options: { attach?: Json; rtype?: number } = {}) {
+  const to = address();
+  const callee = await nodes.attached(options.attach ? { attach: options.attach } : {});
+  await callee.serve(to);
+  const caller = await nodes.attached();
+  const sent = caller.callOnly(to, 'work', {}, { rtype: options.rtype ?? 2 });
+  const request = await callee.next((m) => m.id === sent.id);
+  return { to, callee, caller, sent, request };
+}
+
+/** Waits until the sentinel has noticed that the connection of a node is lost. */
+async function isDetached({ path }: RawNode): Promise<void> {
+  const state = async (): Promise<string> => {
+    const { nodes } = (await (await fetch(`${sentinel.http}/fame/v1/nodes`)).json()) as Json;
+    return nodes.find((node: Json) => node.path === path)?.state ?? 'gone';
+  };
+  await expect.poll(state).toBe('detached');
+}
+
+describe('identity', () => {
+  test('Q17: a path that the node chooses is ignored', async () => {
+    const node = await nodes.attached({ attach: { assignedPath: '/somebody/else' } });
+    expect(node.path).toBe(`${node.sentinelPath}/${node.systemId}`);
+  });
+
+  test('Q17: a replyTo under the path of another node is refused with REPLY_TO_FORGED', async () => {
+    const to = address();
+    const server = await nodes.attached();
+    await server.serve(to);
+    const [victim, forger] = [await nodes.attached(), await nodes.attached()];
+    const sent = forger.callOnly(to, 'any', {}, { replyTo: victim.replyTo() });
+    const nack = await forger.next((m) => isNack('REPLY_TO_FORGED')(m));
+    expect(nack.frame.refId).toBe(sent.id);
+    expect(await server.silent((m) => m.id === sent.id)).toBe(true);
+    expect(await victim.silent((m) => m.frame?.type === 'DeliveryAck')).toBe(true);
+  });
+
+  test.each([
+    ['a longer name that begins like the own path', (own: RawNode) => `__rpc__x@${own.path}x`],
+    ['the path of the sentinel', (own: RawNode) => `__sys__@${own.sentinelPath}`],
+    ['a logical address', () => 'somebody@fame.fabric'],
+    ['no address at all', () => 'nonsense'],
+  ])('Q17: replyTo with %s is refused', async (_what, forge) => {
+    const to = address();
+    const server = await nodes.attached();
+    await server.serve(to);
+    const node = await nodes.attached();
+    node.callOnly(to, 'any', {}, { replyTo: forge(node) });
+    expect((await node.next(isNack('REPLY_TO_FORGED'))).frame.ok).toBe(false);
+    expect(await server.silent((m) => m.frame?.type === 'Data')).toBe(true);
+  });
+
+  test('Q17: hiding a second replyTo behind the frame does not get past the check', async () => {
+    const to = address();
+    const server = await nodes.attached();
+    await server.serve(to);
+    const [victim, forger] = [await nodes.attached(), await nodes.attached()];
+    const good = JSON.stringify(forger.replyTo());
+    const bad = JSON.stringify(victim.replyTo());
+    const frame = `{"type":"Data","payload":{"jsonrpc":"2.0","id":"1","method":"m"}}`;
+    const head = `"id":"x1","to":"${to}","rtype":2,"corrId":"c1","flowId":"f1"`;
+    const forged = [
+      `{${head},"replyTo":${good},"frame":${frame},"replyTo":${bad}}`,
+      `{${head},"replyTo":${good},"replyTo":${bad},"frame":${frame}}`,
+      `{${head},"replyTo":${good},"frame":${frame},"reply_to":${bad}}`,
+      `{${head},"replyTo":${good},"frame":${frame},"\\u0072eplyTo":${bad}}`,
+      `{${head},"frame":${frame},"replyTo":${bad}}`,
+    ];
+    for (const text of forged) forger.raw(text);
+    await forger.heartbeat();
+    expect(await server.silent((m) => JSON.stringify(m).includes(victim.path))).toBe(true);
+  });
+
+  test.each(['__sys__', '__rpc__abc', 'worker'])(
+    'Q17: %s at the path of another node cannot be bound',
+    async (participant) => {
+      const [victim, thief] = [await nodes.attached(), await nodes.attached()];
+      const ack = await thief.bind(`${participant}@${victim.path}`);
+      expect(ack.frame).toMatchObject({ type: 'AddressBindAck', ok: false, code: 'ADDRESS_FORBIDDEN' });
+    },
+  );
+
+  test('a node may name its own physical addresses', async () => {
+    const node = await nodes.attached();
+    expect((await node.bind(`worker@${node.path}`)).frame.ok).toBe(true);
+  });
+
+  test('the id of the sentinel is in every path and survives a restart', async () => {
+    const first = await startOurSentinel();
+    const before = (await RawNode.attached(first.url)).sentinelPath;
+    await first.proc.kill();
+    const second = await startOurSentinel({ port: first.port, dataDir: first.dataDir });
+    const after = await RawNode.attached(second.url);
+    expect(after.sentinelPath).toBe(before);
+    await after.cut();
+    await second.proc.kill();
+  });
+});
+
+describe('copies of one node', () => {
+  test('Q9: a second copy with another instance gets a path of its own and evicts nobody', async () => {
+    const systemId = id();
+    const [a, b, c] = [
+      await nodes.attached({ systemId }),
+      await nodes.attached({ systemId }),
+      await nodes.attached({ systemId }),
+    ];
+    expect([a.path, b.path, c.path]).toEqual([
+      `${a.sentinelPath}/${systemId}`,
+      `${a.sentinelPath}/${systemId}-2`,
+      `${a.sentinelPath}/${systemId}-3`,
+    ]);
+    const to = address();
+    await nodes.echo(to);
+    for (const node of [a, b, c])
+      expect((await node.call(to, 'echo', [node.path])).frame.payload.result).toEqual([node.path]);
+    expect(a.isClosed || b.isClosed || c.isClosed).toBe(false);
+  });
+
+  test('S18: the same instance takes its session over, and keeps its place when the older socket closes', async () => {
+    const older = await nodes.attached();
+    const newer = await nodes.attached({ systemId: older.systemId, instanceId: older.instanceId });
+    expect(newer.path).toBe(older.path);
+    expect((await older.closed).code).toBe(1000);
+    const to = address();
+    await newer.serve(to, (request) => newer.answer(request, 'newer'));
+    const caller = await nodes.attached();
+    expect((await caller.call(to, 'who')).frame.payload.result).toBe('newer');
+  });
+
+  test('S6: every attach has an epoch of its own, so that nodes bind again', async () => {
+    const older = await nodes.attached();
+    const newer = await nodes.attached({ systemId: older.systemId, instanceId: older.instanceId });
+    expect(newer.ack.frame.routingEpoch).not.toBe(older.ack.frame.routingEpoch);
+  });
+});
+
+describe('addresses', () => {
+  test('Q17: an address belongs to its first binder while that one lives: ADDRESS_IN_USE', async () => {
+    const to = address();
+    await nodes.echo(to);
+    const second = await nodes.attached();
+    const ack = await second.bind(to);
+    expect(ack.frame).toMatchObject({ ok: false, code: 'ADDRESS_IN_USE', address: to });
+    const caller = await nodes.attached();
+    expect((await caller.call(to, 'echo', ['first'])).frame.payload.result).toEqual(['first']);
+  });
+
+  test('a holder that does not answer the challenge is evicted', async () => {
+    const to = address();
+    const dead = await nodes.echo(to);
+    dead.stall();
+    const heir = await nodes.attached();
+    const ack = await heir.bind(to);
+    expect(ack.frame.ok).toBe(true);
+    heir.onRequest((request) => heir.answer(request, 'heir'));
+    const caller = await nodes.attached();
+    expect((await caller.call(to, 'who')).frame.payload.result).toBe('heir');
+  });
+
+  test('an address is free as soon as its holder has left', async () => {
+    const to = address();
+    const first = await nodes.echo(to);
+    await first.close();
+    const second = await nodes.attached();
+    await expect.poll(async () => (await second.bind(to)).frame.ok).toBe(true);
+  });
+
+  test('S19, Q16: pools and capabilities pick the living only', async () => {
+    const participant = `w${id()}`;
+    const capability = `cap.${id()}`;
+    const make = async (name: string): Promise<RawNode> => {
+      const node = await nodes.attached({ attach: { acceptedLogicals: ['*.fame.fabric'] } });
+      await node.serve(`${participant}@*.fame.fabric`, (request) => node.answer(request, name));
+      await node.advertise(`${participant}@*.fame.fabric`, [capability]);
+      return node;
+    };
+    const [dead] = [await make('dead'), await make('alive')];
+    await dead.cut();
+    const caller = await nodes.attached();
+    for (let time = 0; time < 20; time++) {
+      const byAddress = await caller.call(`${participant}@fame.fabric`, 'who');
+      const byCapability = await caller.call(undefined, 'who', {}, { capabilities: [capability] });
+      expect(byAddress.frame.payload?.result).toBe('alive');
+      expect(byCapability.frame.payload?.result).toBe('alive');
+    }
+  });
+
+  test.each(['bad address', 'garbage', '@fame.fabric', 'a@', 'a@b c', `${'x'.repeat(300)}@fame.fabric`])(
+    'Q28: binding "%s" is answered',
+    async (bad) => {
+      const node = await nodes.attached();
+      const ack = await node.bind(bad);
+      expect(ack.frame.ok).toBe(false);
+      expect(ack.frame.code).toMatch(/^(ADDRESS_INVALID|PROTO_MALFORMED)$/);
+    },
+  );
+
+  test.each(['bad address', 'garbage', '@fame.fabric', 'a@'])(
+    'Q28: calling "%s" is refused at once',
+    async (bad) => {
+      const node = await nodes.attached();
+      const nack = await node.call(bad, 'any', {}, {}, 1_000);
+      expect(nack.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'ADDRESS_INVALID' });
+    },
+  );
+
+  test('Q8: a participant that no node has at a path below us is refused at once, or answered by that node', async () => {
+    const caller = await nodes.attached();
+    const nack = await caller.call(`nobody@${caller.sentinelPath}/no-such-node`, 'any', {}, {}, 1_000);
+    expect(nack.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'NO_ROUTE' });
+  });
+});
+
+describe('open calls', () => {
+  test.each([
+    [2, 'a call'],
+    [4, 'a stream'],
+  ])('Q7, P5: NODE_GONE ends %s (rtype) when its node does not come back: %s', async (rtype) => {
+    const { callee, caller, sent, request } = await openCall({ rtype });
+    if (rtype === 4) {
+      for (let n = 1; n <= 3; n++) callee.answer(request, n);
+      for (let n = 1; n <= 3; n++) await caller.next((m) => m.corrId === sent.corrId);
+    }
+    await callee.cut();
+    const began = Date.now();
+    const nack = await caller.next((m) => m.corrId === sent.corrId, RESUME_MS + 1_400);
+    expect(nack.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'NODE_GONE', refId: sent.id });
+    expect(nack.to).toBe(sent.replyTo);
+    expect(Date.now() - began).toBeLessThan(2_000);
+  });
+
+  test('P5: a node that leaves in order is not waited for', async () => {
+    const { callee, caller, sent } = await openCall();
+    await callee.close();
+    const nack = await caller.next((m) => m.corrId === sent.corrId, RESUME_MS + 1_400);
+    expect(nack.frame.code).toBe('NODE_GONE');
+  });
+
+  test('an answer after a short cut still arrives, and nobody is told that the node is gone', async () => {
+    const { to, callee, caller, sent, request } = await openCall();
+    await callee.cut();
+    const back = await nodes.attached({ systemId: callee.systemId, instanceId: callee.instanceId });
+    await back.serve(to);
+    back.answer(request, 'late but here');
+    expect((await caller.next((m) => m.corrId === sent.corrId)).frame.payload.result).toBe('late but here');
+  });
+
+  test('a caller that was cut off for a moment gets what arrived meanwhile', async () => {
+    const { callee, caller, sent, request } = await openCall();
+    await caller.cut();
+    await isDetached(caller);
+    callee.answer(request, 'kept for you');
+    await callee.heartbeat();
+    const back = await nodes.attached({ systemId: caller.systemId, instanceId: caller.instanceId });
+    expect(back.path).toBe(caller.path);
+    expect((await back.next((m) => m.corrId === sent.corrId)).frame.payload.result).toBe('kept for you');
+  });
+
+  test('Q7: calls of a node that was restarted as another instance do not wait for ever', async () => {
+    const { to, callee, caller, sent } = await openCall();
+    await callee.cut();
+    const reborn = await nodes.attached({ systemId: callee.systemId });
+    await reborn.serve(to);
+    const nack = await caller.next((m) => m.corrId === sent.corrId, RESUME_MS + 3_000);
+    expect(nack.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'NODE_GONE' });
+  });
+
+  test('a call to a node that is away is refused at once, not kept until it times out', async () => {
+    const { to, callee, caller } = await openCall();
+    await callee.cut();
+    await expect
+      .poll(async () => (await caller.call(to, 'again', {}, {}, 1_000)).frame.code, { timeout: 2_000 })
+      .toMatch(/^(NODE_GONE|NO_ROUTE)$/);
+  });
+
+  test('Q13: calls that ended are forgotten', async () => {
+    const to = address();
+    const server = await nodes.echo(to);
+    const caller = await nodes.attached();
+    for (let n = 0; n < 50; n++) await caller.call(to, 'echo', [n]);
+    await server.cut();
+    expect(await caller.silent(isNack('NODE_GONE'))).toBe(true);
+  });
+});
+
+describe('cancel', () => {
+  const takesCancel = { capabilities: ['fame.capability.cancel'] };
+
+  test('Q2: CallCancel reaches a callee that declared it takes them', async () => {
+    const { callee, caller, sent } = await openCall({ attach: takesCancel, rtype: 4 });
+    caller.send({ frame: { type: 'CallCancel', corrId: sent.corrId, reason: 'enough' } });
+    const cancel = await callee.next((m) => m.frame?.type === 'CallCancel');
+    expect(cancel.frame).toMatchObject({ corrId: sent.corrId, reason: 'enough' });
+    expect(cancel.to).toBeUndefined();
+  });
+
+  test('CallCancel is never handed to a node that did not declare it', async () => {
+    const { callee, caller, sent } = await openCall();
+    caller.send({ frame: { type: 'CallCancel', corrId: sent.corrId } });
+    await caller.heartbeat();
+    expect(await callee.silent((m) => m.frame?.type === 'CallCancel')).toBe(true);
+  });
+
+  test('only the caller can cancel its call', async () => {
+    const { callee, sent } = await openCall({ attach: takesCancel });
+    const other = await nodes.attached();
+    other.send({ frame: { type: 'CallCancel', corrId: sent.corrId } });
+    await other.heartbeat();
+    expect(await callee.silent((m) => m.frame?.type === 'CallCancel')).toBe(true);
+  });
+
+  test('a caller that is gone past the resume window cancels with the reason caller-gone', async () => {
+    const { callee, caller, sent } = await openCall({ attach: takesCancel });
+    await caller.cut();
+    const cancel = await callee.next((m) => m.frame?.type === 'CallCancel', RESUME_MS + 2_000);
+    expect(cancel.frame).toMatchObject({ corrId: sent.corrId, reason: 'caller-gone' });
+  });
+});
+
+describe('what is passed on', () => {
+  test('S14: numbers, order of keys and spelling of text are passed on byte for byte', async () => {
+    const to = address();
+    const server = await nodes.attached();
+    await server.serve(to);
+    const seen = new Promise<string>((resolve) =>
+      server.socket.on('message', (bytes) => resolve(String(bytes))),
+    );
+    const node = await nodes.attached();
+    const text = `{"version":"1.0","id":"exact","to":"${to}","flowId":"f","seqId":7,"flowFlags":1,"frame":{"type":"Data","payload":{"big":12345678901234567890,"one":1.0,"e":1e2,"s":"\\u00e9"}},"ts":"2020-01-01T00:00:00.000Z"}`;
+    node.raw(text);
+    const payload = /"payload":(\{.*?\})\}/.exec(await seen)?.[1];
+    expect(payload).toBe('{"big":12345678901234567890,"one":1.0,"e":1e2,"s":"\\u00e9"}');
+  });
+
+  test('ttl: 0 is refused with HOPS_EXCEEDED, more is counted down', async () => {
+    const to = address();
+    const server = await nodes.attached();
+    await server.serve(to);
+    const node = await nodes.attached();
+    const refused = await node.call(to, 'any', {}, { ttl: 0 });
+    expect(refused.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'HOPS_EXCEEDED' });
+    node.send({ to, ttl: 5, frame: data('hop') });
+    expect((await server.next((m) => m.frame?.payload === 'hop')).ttl).toBe(4);
+  });
+
+  test('S16: CreditUpdate 32 comes for each flow after 24 messages, also without a target', async () => {
+    const node = await nodes.attached();
+    const flowId = id();
+    for (let n = 0; n < 24; n++) node.send({ flowId, to: address('nobody'), frame: data(n) });
+    const credit = await node.next((m) => m.frame?.type === 'CreditUpdate' && m.frame.flowId === flowId);
+    expect(credit.frame.credits).toBe(32);
+  });
+});
+
+describe('bad input', () => {
+  const malformed = [
+    ['no JSON', 'this is not json'],
+    ['Q11: a literal null', 'null'],
+    ['a number', '17'],
+    ['a string', '"hello"'],
+    ['an array', '[1,2]'],
+    ['an empty object', '{}'],
+    ['an empty message', ''],
+    ['a frame that is null', '{"frame":null}'],
+    ['a frame without type', '{"frame":{}}'],
+    ['a wrong type of a field', '{"to":1,"frame":{"type":"Data","payload":1}}'],
+    ['Data without payload', '{"to":"a@fame.fabric","frame":{"type":"AddressBind","address":null}}'],
+    ['snake_case reply_to', '{"to":"a@fame.fabric","reply_to":"x","frame":{"type":"Data","payload":1}}'],
+  ] as const;
+
+  test.each(malformed)('%s is answered within 1 s and the node stays', async (_what, text) => {
+    const node = await nodes.attached();
+    node.raw(text);
+    const nack = await node.next((m) => m.frame?.type === 'DeliveryAck' && m.frame.ok === false, 1_000);
+    expect(nack.frame.code).toMatch(/^PROTO_/);
+    expect((await node.heartbeat()).frame.ok).toBe(true);
+  });
+
+  test('bytes that are not UTF-8 are answered and not passed on', async () => {
+    const to = address();
+    const server = await nodes.attached();
+    await server.serve(to);
+    const node = await nodes.attached();
+    const before = Buffer.from(
+      `{"id":"u","to":"${to}","replyTo":"${node.replyTo()}","rtype":2,"corrId":"utf8","flowId":"f","frame":{"type":"Data","payload":"`,
+    );
+    node.raw(Buffer.concat([before, Buffer.from([0xc3, 0x28, 0xff]), Buffer.from('"}}')]));
+    expect((await node.next((m) => m.corrId === 'utf8', 1_000)).frame.code).toBe('PROTO_MALFORMED');
+    expect(await server.silent((m) => m.id === 'u')).toBe(true);
+  });
+
+  test.each([
+    ['cut off in the payload', '{"jsonrpc":"2.0","id":"1","method":'],
+    ['with a stray brace', '{"jsonrpc":"2.0"}}'],
+    ['with bare words', '{jsonrpc:2.0}'],
+  ])('a request whose payload is no JSON (%s) is answered and not passed on', async (_what, payload) => {
+    const to = address();
+    const server = await nodes.attached();
+    await server.serve(to);
+    const node = await nodes.attached();
+    node.raw(
+      `{"id":"broken","to":"${to}","replyTo":"${node.replyTo()}","rtype":2,"corrId":"broken","flowId":"f","frame":{"type":"Data","payload":${payload}}}`,
+    );
+    expect((await node.next((m) => m.corrId === 'broken', 1_000)).frame.code).toBe('PROTO_MALFORMED');
+    expect(await server.silent((m) => m.unreadable !== undefined || m.id === 'broken')).toBe(true);
+  });
+
+  test('P17: nesting over 64 is refused with PROTO_TOO_DEEP, 60 passes', async () => {
+    const to = address();
+    await nodes.echo(to);
+    const node = await nodes.attached();
+    const nested = (depth: number): Json => JSON.parse('['.repeat(depth) + ']'.repeat(depth));
+    expect((await node.call(to, 'echo', nested(58))).frame.payload.result).toEqual(nested(58));
+    const refused = await node.call(to, 'echo', nested(70), {}, 1_000);
+    expect(refused.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'PROTO_TOO_DEEP' });
+  });
+
+  test('five bad frames within a minute close with 4400', async () => {
+    const node = await nodes.attached();
+    for (let n = 0; n < 5; n++) node.raw('bad');
+    expect((await node.closed).code).toBe(4400);
+  });
+
+  test('an unknown frame is answered and does not count as bad', async () => {
+    const node = await nodes.attached();
+    for (let n = 0; n < 12; n++) node.send({ corrId: `u${n}`, frame: { type: 'FrameOfTheFuture' } });
+    expect((await node.next((m) => m.corrId === 'u0')).frame.code).toBe('PROTO_UNKNOWN_FRAME');
+    expect((await node.heartbeat()).frame.ok).toBe(true);
+  });
+
+  test('S4: a second NodeAttach on an attached socket is refused and harms nothing', async () => {
+    const node = await nodes.attached();
+    const frame = {
+      type: 'NodeAttach',
+      originType: 'downstream',
+      systemId: node.systemId,
+      instanceId: 'other',
+    };
+    node.send({ corrId: 'second', frame });
+    expect((await node.next((m) => m.corrId === 'second')).frame.ok).toBe(false);
+    expect((await node.heartbeat()).frame.ok).toBe(true);
+  });
+
+  test('Q6, P17: over 256 KiB is refused to the sender with MESSAGE_TOO_LARGE', async () => {
+    const to = address();
+    const server = await nodes.echo(to);
+    const node = await nodes.attached();
+    const fits = await node.call(to, 'echo', ['x'.repeat(255_000)]);
+    expect(fits.frame.payload.result[0]).toHaveLength(255_000);
+    const nack = await node.call(to, 'echo', ['x'.repeat(300_000)], {}, 1_000);
+    expect(nack.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'MESSAGE_TOO_LARGE' });
+    expect((await server.heartbeat()).frame.ok).toBe(true);
+  });
+
+  test('Q6: a reply over 256 KiB is refused to the agent, and its caller is told at once', async () => {
+    const { callee, caller, sent, request } = await openCall();
+    callee.answer(request, 'x'.repeat(300_000));
+    expect((await callee.next(isNack('MESSAGE_TOO_LARGE'), 1_000)).frame.ok).toBe(false);
+    const told = await caller.next((m) => m.corrId === sent.corrId, 1_000);
+    expect(told.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'MESSAGE_TOO_LARGE' });
+  });
+
+  test('P17: over 1 MiB closes with 1009 and harms nobody else', async () => {
+    const to = address();
+    await nodes.echo(to);
+    const [big, other] = [await nodes.attached(), await nodes.attached()];
+    big.raw(Buffer.alloc(1_048_577, 0x20));
+    expect((await big.closed).code).toBe(1009);
+    expect((await other.call(to, 'echo', ['fine'])).frame.payload.result).toEqual(['fine']);
+  });
+});
+
+describe('attach refused', () => {
+  const refused = async (frame: Json, options: Json = {}) => {
+    const node = await nodes.open(options);
+    const corrId = id();
+    node.send({
+      corrId,
+      frame: { originType: 'downstream', systemId: node.systemId, instanceId: 'i', ...frame },
+    });
+    const ack = await node.next((m) => m.corrId === corrId, 1_000);
+    return { ack, closed: await node.closed };
+  };
+
+  test.each([
+    ['another systemId than the URL', { type: 'NodeAttach', systemId: 'another' }],
+    ['the origin type upstream', { type: 'NodeAttach', originType: 'upstream' }],
+    ['a systemId with a slash', { type: 'NodeAttach', systemId: 'a/b' }],
+  ])('S20, S28, Q24: %s is refused with the corrId and 1008 at once', async (_what, frame) => {
+    const { ack, closed } = await refused(frame);
+    expect(ack.frame).toMatchObject({ type: 'NodeAttachAck', ok: false, code: 'ADMIT_REFUSED' });
+    expect(ack.frame.reason).toEqual(expect.any(String));
+    expect(closed.code).toBe(1008);
+  });
+
+  test('the first frame must be NodeAttach: 4405', async () => {
+    const { ack, closed } = await refused({ type: 'NodeHeartbeat' });
+    expect(ack.frame).toMatchObject({ ok: false, code: 'PROTO_OUT_OF_ORDER' });
+    expect(closed.code).toBe(4405);
+  });
+
+  test.each(['null', 'garbage', '[]', ''])(
+    '%j as the first message closes the socket at once',
+    async (text) => {
+      const node = await nodes.open();
+      node.raw(text);
+      expect((await node.closed).code).toBe(1008);
+    },
+  );
+
+  test('a connection that never attaches is closed after 5 s with 4408', async () => {
+    const node = await nodes.open();
+    const began = Date.now();
+    expect((await node.closed).code).toBe(4408);
+    expect(Date.now() - began).toBeLessThan(7_500);
+  });
+
+  test('the attach URL without an id is no WebSocket', async () => {
+    const bare = sentinel.url.replace('/downstream', '');
+    await expect(RawNode.open(bare.replace('/ws', '/other'))).rejects.toThrow(
+      /refused with 404|socket hang up/,
+    );
+  });
+});
+
+describe('health', () => {
+  test('Q29: the counts of the health page are true', async () => {
+    const health = async (): Promise<Json> => (await fetch(`${sentinel.http}/fame/v1/attach/health`)).json();
+    const before = (await health()).active_connections;
+    await Promise.all([nodes.attached(), nodes.attached(), nodes.attached()]);
+    expect((await health()).active_connections).toBe(before + 3);
+    await nodes.closeAll();
+    await expect.poll(async () => (await health()).active_connections).toBe(before);
+  });
+
+  test('/healthz, /readyz and /metrics answer', async () => {
+    for (const page of ['healthz', 'readyz', 'metrics']) {
+      expect((await fetch(`${sentinel.http}/${page}`)).status, page).toBe(200);
+    }
+  });
+
+  test('a plain GET on the attach path is no server error', async () => {
+    const { status } = await fetch(`${sentinel.http}/fame/v1/attach/ws/downstream/abc`);
+    expect(status).toBeGreaterThanOrEqual(400);
+    expect(status).toBeLessThan(500);
+  });
+
+  test('Q30: there is no HTTP ingress to confuse', async () => {
+    const answer = await fetch(`${sentinel.http}/fame/v1/ingress/downstream/abc`, {
+      method: 'POST',
+      body: '{}',
+    });
+    expect(answer.status).toBe(404);
+  });
+});

@@ -1,0 +1,48 @@
+// Our sentinel as a process, on a free port and with a data directory of its own that is removed when the tests end.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { admissionUrl } from './naylence.ts';
+import { fameArgs, freePort, healthy, type Proc, startNode } from './processes.ts';
+
+export interface OurSentinel {
+  proc: Proc;
+  port: number;
+  /** Admission URL without its last segment. */
+  url: string;
+  /** `http://127.0.0.1:port` */
+  http: string;
+  dataDir: string;
+}
+
+export interface OurSentinelOptions {
+  /** @default a free one */
+  port?: number;
+  /** Give the one of an earlier process to restart it with its id. @default a fresh directory */
+  dataDir?: string;
+  env?: Record<string, string>;
+}
+
+const made: string[] = [];
+process.once('exit', () => {
+  for (const directory of made) rmSync(directory, { recursive: true, force: true });
+});
+
+/** A directory for one test that goes when the test process ends. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'fame-test-'));
+  made.push(directory);
+  return directory;
+}
+
+export async function startOurSentinel(options: OurSentinelOptions = {}): Promise<OurSentinel> {
+  const port = options.port ?? (await freePort());
+  const dataDir = options.dataDir ?? temporaryDirectory();
+  const proc = startNode(fameArgs('sentinel'), {
+    name: 'sentinel',
+    env: { FAME_LISTENER_PORT: String(port), FAME_DATA_DIR: dataDir, FAME_LOG_LEVEL: 'warn', ...options.env },
+  });
+  const http = `http://127.0.0.1:${port}`;
+  await healthy(`${http}/readyz`, proc);
+  return { proc, port, url: admissionUrl(port), http, dataDir };
+}
