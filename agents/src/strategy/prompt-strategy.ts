@@ -29,6 +29,8 @@ export interface PromptStrategy<N extends string, I, F extends Functions, S = un
   /** The state of a conversation that has none yet. */
   initialState?(): S;
   build(input: I, state: S, env: StrategyEnv): ChatPrompt<F> | Promise<ChatPrompt<F>>;
+  /** What is wrong with moves that fit their schemas, for the model to read; it is told once, then PROTOCOL is thrown. */
+  accept?(moves: readonly MoveOf<F>[], state: S): string | undefined;
   /** The state after a move; pure. Called for each move, in order. */
   reduce?(state: S, move: MoveOf<F>): S;
 }
@@ -173,6 +175,7 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
       ...(retry ? { retry } : {}),
       ...(strategy.temperature === undefined ? {} : { temperature: strategy.temperature }),
       ...(strategy.exactlyOne ? { exactlyOne: true } : {}),
+      ...(strategy.accept ? { accept: (moves) => strategy.accept?.(moves, state) } : {}),
     });
     if (strategy.reduce) for (const move of asked.moves) state = strategy.reduce(state, move);
     return {

@@ -60,12 +60,15 @@ type Checked = { call: ToolCall; move: Move } | { call: ToolCall; fault: Fault }
 interface Fault {
   path: string;
   message: string;
+  /** The call fits its schema and comes at the wrong time. */
+  isMisplaced?: true;
 }
 
 /**
  * Asks until the answer fits.
  * @throws {NO_FUNCTION_CALL} when the model never calls a function
  * @throws {ARGUMENTS_INVALID} when its calls do not fit, also after it was told why
+ * @throws {PROTOCOL} when they fit but `accept` refuses them, also after it was told why
  * @throws {BUDGET_EXCEEDED} before a request that the budget does not allow; and what the model throws
  */
 export async function ask<F extends Functions>(
@@ -131,7 +134,7 @@ export async function ask<F extends Functions>(
       continue;
     }
 
-    const checked = check(calls, prompt.functions, options);
+    const checked = check(calls, reply.behind, prompt.functions, options);
     const wrong = checked.filter((one) => 'fault' in one);
     if (wrong.length === 0) {
       note('ok');
@@ -139,14 +142,19 @@ export async function ask<F extends Functions>(
     }
     note('invalid_call');
     faults += 1;
-    if (faults > invalidArgs) throw argumentsInvalid(wrong, attempts);
+    if (faults > invalidArgs) throw doesNotFit(wrong, attempts);
     messages.push(message, ...repairMessages(checked));
   }
 }
 
 const INSIST = 'Answer with a call of one of the functions, not with text.';
 
-function check(calls: readonly ToolCall[], functions: Functions, options: AskOptions): Checked[] {
+function check(
+  calls: readonly ToolCall[],
+  behind: ReadonlyMap<string, string>,
+  functions: Functions,
+  options: AskOptions,
+): Checked[] {
   const checked = calls.map((call, i): Checked => {
     const fn = functions.find((one) => one.name === call.function.name);
     if (!fn) {
@@ -159,7 +167,7 @@ function check(calls: readonly ToolCall[], functions: Functions, options: AskOpt
     if (options.exactlyOne && i > 0) {
       return { call, fault: { path: fn.name, message: 'make one call only' } };
     }
-    const parsed = fn.parse(call.function.arguments);
+    const parsed = fn.parse(call.function.arguments + (behind.get(call.id) ?? ''));
     if (parsed.ok) return { call, move: { name: fn.name, args: parsed.value, callId: call.id } };
     const [issue] = parsed.error.issues;
     const path = [fn.name, issue?.path].filter(Boolean).join('.');
@@ -168,7 +176,10 @@ function check(calls: readonly ToolCall[], functions: Functions, options: AskOpt
   if (checked.some((one) => 'fault' in one)) return checked;
   const objection = options.accept?.(checked.map((one) => (one as { move: Move }).move));
   if (objection === undefined) return checked;
-  return checked.map(({ call }) => ({ call, fault: { path: call.function.name, message: objection } }));
+  return checked.map(({ call }) => ({
+    call,
+    fault: { path: call.function.name, message: objection, isMisplaced: true },
+  }));
 }
 
 /** Every call gets its answer, as model servers demand; the calls that fit are told that they have not run. */
@@ -190,15 +201,14 @@ const noFunctionCall = (attempts: readonly Attempt[]): StrategyError =>
     details: { attempts: attempts.length },
   });
 
-const argumentsInvalid = (wrong: readonly Checked[], attempts: readonly Attempt[]): StrategyError => {
-  const issues = wrong.flatMap((one) => ('fault' in one ? [one.fault] : []));
-  const first = issues[0]!;
-  return new StrategyError(
-    'ARGUMENTS_INVALID',
-    `The call of the model does not fit: ${first.path}: ${first.message}`,
-    {
-      attempts,
-      details: { issues },
-    },
-  );
+const doesNotFit = (wrong: readonly Checked[], attempts: readonly Attempt[]): StrategyError => {
+  const faults = wrong.flatMap((one) => ('fault' in one ? [one.fault] : []));
+  const { path, message, isMisplaced } = faults[0]!;
+  if (isMisplaced) {
+    return new StrategyError('PROTOCOL', `The model called ${path} out of turn: ${message}`, { attempts });
+  }
+  return new StrategyError('ARGUMENTS_INVALID', `The call of the model does not fit: ${path}: ${message}`, {
+    attempts,
+    details: { issues: faults.map((fault) => ({ path: fault.path, message: fault.message })) },
+  });
 };
