@@ -1,6 +1,6 @@
 // Time as a dependency. Parts that wait take a Clock, so that tests turn the hands themselves (`testing/manual-clock.ts`).
 
-/** A timer that can be stopped. Timers of the system clock never keep the process alive by themselves. */
+/** A timer that can be stopped. Timers of the system clock do not keep the process alive unless asked to. */
 export interface Timer {
   stop(): void;
 }
@@ -8,8 +8,8 @@ export interface Timer {
 export interface Clock {
   /** Milliseconds since the epoch. */
   now(): number;
-  /** Calls `fn` once, `ms` milliseconds from now. */
-  after(ms: number, fn: () => void): Timer;
+  /** Calls `fn` once, `ms` milliseconds from now. `keepAlive`: the process lives at least until then. @default false */
+  after(ms: number, fn: () => void, options?: { keepAlive?: boolean }): Timer;
   /** Calls `fn` every `ms` milliseconds until stopped. */
   every(ms: number, fn: () => void): Timer;
 }
@@ -21,9 +21,9 @@ const unref = (timer: unknown): void => {
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  after(ms, fn) {
+  after(ms, fn, options) {
     const timer = setTimeout(fn, ms);
-    unref(timer);
+    if (!options?.keepAlive) unref(timer);
     return { stop: () => clearTimeout(timer) };
   },
   every(ms, fn) {

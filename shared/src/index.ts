@@ -10,7 +10,18 @@ export {
   isFabricError,
 } from './errors.ts';
 export { newId } from './ids.ts';
-export type { Dial, Transport } from './link/transport.ts';
+export { Link } from './link/link.ts';
+export type {
+  BindOptions,
+  CallOptions,
+  CallTarget,
+  IncomingCall,
+  LinkOptions,
+  LinkState,
+  Service,
+} from './link/link-types.ts';
+export { memoryDial, memoryPair } from './link/memory-transport.ts';
+export type { Dial, DialOptions, Transport } from './link/transport.ts';
 export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, silentLog } from './log.ts';
 export * from './protocol/address.ts';
 export { checkEnvelope, decode, depthExceeds, encode } from './protocol/codec.ts';

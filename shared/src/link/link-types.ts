@@ -47,6 +47,11 @@ export interface CallOptions {
   traceId?: string;
   /** Envelope metadata that travels with the request. */
   meta?: Record<string, unknown>;
+  /**
+   * After a reconnect the same request (same id) is sent again until it is answered. For operations that are idempotent
+   * by id; all others fail when an answer can no longer come. @default false
+   */
+  resend?: boolean;
 }
 
 /** A request that arrived for a bound address. Exactly one of `reply`, `fail` or `end` ends it; later ones do nothing. */

@@ -16,4 +16,12 @@ export interface Transport {
 }
 
 /** Opens a transport to `url`; rejects with LINK_TIMEOUT (cannot reach) or LINK_REFUSED (the server said no). */
-export type Dial = (url: string, options: { timeoutMs: number; token?: string }) => Promise<Transport>;
+export type Dial = (url: string, options: DialOptions) => Promise<Transport>;
+
+export interface DialOptions {
+  timeoutMs: number;
+  /** Bearer token, offered as WebSocket subprotocol. */
+  token?: string;
+  /** Gives the attempt up. */
+  signal?: AbortSignal;
+}

@@ -29,6 +29,8 @@ export interface NodeAttachAck {
   routingEpoch?: string;
   /** `name/version` of the sentinel's software; only ours says it, so a link knows whether it must pace bursts. */
   software?: string;
+  /** Only ours says it: whether the node found its earlier session, with what waited in it, or begins anew. */
+  resumed?: boolean;
 }
 export interface AddressBind {
   type: 'AddressBind';

@@ -1,0 +1,148 @@
+// Tells the sentinel which addresses this node serves: bind, advertise, and both again after every attach, since a
+// sentinel may have forgotten and binding twice is harmless. What cannot be bound again is tried again with a pause.
+import type { Clock, Timer } from '../clock.ts';
+import { FabricError, isErrorCode, isFabricError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { parseAddress } from '../protocol/address.ts';
+import { AGENT_CAPABILITY, type Binding, type Bindings } from './bindings.ts';
+import type { Control } from './control.ts';
+import type { BindOptions, Service } from './link-types.ts';
+import type { Self } from './self.ts';
+
+/** Addresses that are bound again at the same time. */
+const BATCH = 16;
+const RETRY_MIN_MS = 1_000;
+const RETRY_MAX_MS = 30_000;
+
+export interface BinderDeps {
+  clock: Clock;
+  log: Logger;
+  self: Self;
+  bindings: Bindings;
+  control: Control;
+  isAttached: () => boolean;
+  /** Resolves at the next attach. @throws {LINK_CLOSED} when there will be none. */
+  nextAttach: () => Promise<void>;
+}
+
+export class Binder {
+  readonly #deps: BinderDeps;
+  readonly #retries = new Map<string, Timer>();
+  /** Counts attaches, so that work begun on an older connection stops. */
+  #round = 0;
+
+  constructor(deps: BinderDeps) {
+    this.#deps = deps;
+  }
+
+  /** @throws {ADDRESS_INVALID | ADDRESS_IN_USE | ADMIT_REFUSED | LINK_TIMEOUT | LINK_CLOSED} or the code of the ack */
+  async bind(address: string, service: Service, options: BindOptions): Promise<void> {
+    const { participant, host, path } = parseAddress(address);
+    const { bindings, self } = this.#deps;
+    if (bindings.get(address)) {
+      throw new FabricError('ADDRESS_IN_USE', `${address} is bound on this link already`);
+    }
+    if (path !== undefined && !self.isOwn(address)) {
+      throw new FabricError('ADDRESS_FORBIDDEN', `${address} is not at this node's path ${self.path}`);
+    }
+    const binding: Binding = {
+      address,
+      participant,
+      pool: host?.startsWith('*.') ? host : undefined,
+      isPhysical: path !== undefined,
+      service,
+      capabilities: options.capabilities ?? [],
+    };
+    bindings.add(binding);
+    if (binding.isPhysical) return;
+    try {
+      for (;;) {
+        try {
+          await this.#announce(binding);
+          return;
+        } catch (error) {
+          // The connection broke meanwhile: `attached` binds all again, but this caller waits for its own answer.
+          if (!isFabricError(error, 'LINK_CLOSED') || bindings.get(address) !== binding) throw error;
+          await this.#deps.nextAttach();
+        }
+      }
+    } catch (error) {
+      if (bindings.get(address) === binding) bindings.remove(address);
+      throw error;
+    }
+  }
+
+  /** Serves an address no longer. What the sentinel does not hear because it is away, it forgets by itself. */
+  async unbind(address: string): Promise<void> {
+    const { bindings, control, isAttached } = this.#deps;
+    const binding = bindings.get(address);
+    if (!binding) return;
+    bindings.remove(address);
+    this.#stopRetry(address);
+    if (binding.isPhysical || !isAttached()) return;
+    const capabilities = [AGENT_CAPABILITY, ...binding.capabilities];
+    try {
+      await control.request({ type: 'CapabilityWithdraw', capabilities, address });
+      await control.request({ type: 'AddressUnbind', address });
+    } catch (error) {
+      if (!isFabricError(error, 'LINK_CLOSED')) throw error;
+    }
+  }
+
+  async #announce(binding: Binding): Promise<void> {
+    const { control, self } = this.#deps;
+    const { address } = binding;
+    checkAck(await control.request({ type: 'AddressBind', address, physicalPath: self.path }), address);
+    const capabilities = [AGENT_CAPABILITY, ...binding.capabilities];
+    checkAck(await control.request({ type: 'CapabilityAdvertise', capabilities, address }), address);
+  }
+
+  /** A new connection: everything is bound again. */
+  async attached(): Promise<void> {
+    const round = ++this.#round;
+    this.stop();
+    const { bindings } = this.#deps;
+    const all = [...bindings.values()].filter((binding) => !binding.isPhysical);
+    for (let at = 0; at < all.length && round === this.#round; at += BATCH) {
+      await Promise.all(all.slice(at, at + BATCH).map((binding) => this.#announceAgain(binding, round, 0)));
+    }
+  }
+
+  async #announceAgain(binding: Binding, round: number, attempt: number): Promise<void> {
+    const { bindings, clock, log } = this.#deps;
+    const { address } = binding;
+    try {
+      await this.#announce(binding);
+    } catch (error) {
+      const isCurrent = round === this.#round && bindings.get(address) === binding;
+      if (!isCurrent || isFabricError(error, 'LINK_CLOSED')) return;
+      const retryMs = Math.min(RETRY_MIN_MS * 2 ** attempt, RETRY_MAX_MS);
+      log.warn('an address could not be bound again', { address, retryMs, error });
+      const timer = clock.after(retryMs, () => {
+        this.#retries.delete(address);
+        void this.#announceAgain(binding, round, attempt + 1);
+      });
+      this.#retries.set(address, timer);
+    }
+  }
+
+  #stopRetry(address: string): void {
+    this.#retries.get(address)?.stop();
+    this.#retries.delete(address);
+  }
+
+  /** Stops what is going on; the next attach begins anew. */
+  stop(): void {
+    for (const timer of this.#retries.values()) timer.stop();
+    this.#retries.clear();
+  }
+}
+
+function checkAck(ack: { ok: boolean; code?: string; reason?: string }, address: string): void {
+  if (ack.ok) return;
+  const code = isErrorCode(ack.code) ? ack.code : 'ADMIT_REFUSED';
+  throw new FabricError(
+    code,
+    ack.reason || `The sentinel did not bind ${address} (${ack.code ?? 'no code'})`,
+  );
+}

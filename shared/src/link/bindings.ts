@@ -1,0 +1,83 @@
+// The addresses that this node serves, as the link looks them up for what arrives. Telling the sentinel about them is
+// the business of `binder.ts`.
+import { poolMatches, SYSTEM_PARTICIPANT, tryParseAddress } from '../protocol/address.ts';
+import type { Service } from './link-types.ts';
+import type { Self } from './self.ts';
+
+/** What every bound address advertises. */
+export const AGENT_CAPABILITY = 'fame.capability.agent';
+
+export interface Binding {
+  readonly address: string;
+  readonly participant: string;
+  /** `*.fame.fabric`; absent for an address of one node. */
+  readonly pool: string | undefined;
+  /** A participant at the own path: the sentinel routes it by path and is not told. */
+  readonly isPhysical: boolean;
+  readonly service: Service;
+  readonly capabilities: readonly string[];
+}
+
+export class Bindings {
+  readonly #self: Self;
+  readonly #byAddress = new Map<string, Binding>();
+
+  constructor(self: Self) {
+    this.#self = self;
+  }
+
+  get size(): number {
+    return this.#byAddress.size;
+  }
+
+  get(address: string): Binding | undefined {
+    return this.#byAddress.get(address);
+  }
+
+  add(binding: Binding): void {
+    this.#byAddress.set(binding.address, binding);
+  }
+
+  remove(address: string): void {
+    this.#byAddress.delete(address);
+  }
+
+  values(): Iterable<Binding> {
+    return this.#byAddress.values();
+  }
+
+  /** Who serves what was sent to `address`. */
+  find(address: string): Binding | undefined {
+    return this.#byAddress.get(address) ?? this.#findOther(address);
+  }
+
+  // An address at the own path means its participant, whatever host it is bound with; a pool takes every host below its own.
+  #findOther(address: string): Binding | undefined {
+    if (this.#byAddress.size === 0) return undefined;
+    const isOwn = this.#self.isOwn(address);
+    const parsed = tryParseAddress(address);
+    if (!parsed) return undefined;
+    const { participant, host } = parsed;
+    for (const binding of this.#byAddress.values()) {
+      if (isOwn) {
+        // The system inbox belongs to no single agent; the first one answers for the node.
+        if (binding.participant === participant || participant === SYSTEM_PARTICIPANT) return binding;
+      } else if (binding.pool && binding.participant === participant && host) {
+        if (poolMatches(binding.pool, host)) return binding;
+      }
+    }
+    return undefined;
+  }
+
+  /** Who has all of these capabilities. */
+  findCapable(capabilities: readonly string[]): Binding | undefined {
+    for (const binding of this.#byAddress.values()) {
+      if (binding.isPhysical) continue;
+      const fits = capabilities.every(
+        (name) => name === AGENT_CAPABILITY || binding.capabilities.includes(name),
+      );
+      if (fits) return binding;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,87 @@
+// Requests to the sentinel itself (bind, unbind, advertise, withdraw): one envelope, one ack with the same corrId, a
+// deadline. They never wait for credit, and a lost connection fails them at once; who asked decides about trying again.
+import type { Clock } from '../clock.ts';
+import { FabricError } from '../errors.ts';
+import { newId } from '../ids.ts';
+import { type Envelope, type Frame, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
+import type { Hop } from './hop.ts';
+import { Pending, type Waiter } from './pending.ts';
+import type { Self } from './self.ts';
+
+/** How long the sentinel has to acknowledge a control frame, in ms. */
+const ACK_TIMEOUT_MS = 20_000;
+
+type Ack = Extract<Frame, { ok: boolean }>;
+
+class ControlRequest implements Waiter {
+  readonly corrId = newId();
+  readonly deadline: number;
+  readonly #what: string;
+  readonly #resolve: (ack: Ack) => void;
+  readonly fail: (error: unknown) => void;
+
+  constructor(what: string, deadline: number, resolve: (ack: Ack) => void, reject: (error: unknown) => void) {
+    this.#what = what;
+    this.deadline = deadline;
+    this.#resolve = resolve;
+    this.fail = reject;
+  }
+
+  expire(): void {
+    const what = `The sentinel did not acknowledge ${this.#what} within ${ACK_TIMEOUT_MS} ms`;
+    this.fail(new FabricError('LINK_TIMEOUT', what));
+  }
+
+  onAck(ack: Ack): void {
+    this.#resolve(ack);
+  }
+}
+
+export class Control {
+  readonly #pending: Pending<ControlRequest>;
+  readonly #clock: Clock;
+  readonly #hop: Hop;
+  readonly #self: Self;
+
+  constructor(deps: { clock: Clock; hop: Hop; self: Self }) {
+    this.#clock = deps.clock;
+    this.#hop = deps.hop;
+    this.#self = deps.self;
+    this.#pending = new Pending(deps.clock);
+  }
+
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  /** Sends a frame and waits for its ack. @throws {LINK_CLOSED | LINK_TIMEOUT} */
+  request(frame: Frame): Promise<Ack> {
+    return new Promise((resolve, reject) => {
+      const request = new ControlRequest(frame.type, this.#clock.now() + ACK_TIMEOUT_MS, resolve, reject);
+      const self = this.#self;
+      const sent = this.#hop.sendControl(
+        makeEnvelope(frame, {
+          ...(self.sid === undefined ? undefined : { sid: self.sid }),
+          traceId: newId(),
+          replyTo: self.systemAddress,
+          rtype: RTYPE.ack,
+          corrId: request.corrId,
+        }),
+      );
+      if (sent) this.#pending.add(request);
+      else reject(new FabricError('LINK_CLOSED', `There is no connection for ${frame.type}`));
+    });
+  }
+
+  onAck(envelope: Envelope): void {
+    const request = envelope.corrId === undefined ? undefined : this.#pending.get(envelope.corrId);
+    if (!request) return;
+    this.#pending.remove(request);
+    request.onAck(envelope.frame as Ack);
+  }
+
+  /** The connection is gone, and with it every ack. */
+  failAll(error: FabricError): void {
+    this.#pending.failAll(error);
+  }
+}

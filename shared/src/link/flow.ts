@@ -1,0 +1,79 @@
+// Credits, per neighbour and per flow. A flow may have 32 messages on the way; the receiver pays with CreditUpdate after
+// 24. Frames of the control plane never wait for credit, and credit that arrives is booked in the message event itself:
+// two nodes that wait for each other's credit behind each other's messages never wake up again.
+import type { Envelope } from '../protocol/envelope.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { Fifo } from './fifo.ts';
+
+/** Whoever sent a message that had to wait. */
+export interface Sender {
+  /** The message is no longer wanted and is skipped. */
+  readonly isOver: boolean;
+  /** The message left. */
+  onSent(): void;
+  /** The message will never leave. */
+  onDropped(error: Error): void;
+}
+
+export interface Waiting {
+  readonly bytes: Uint8Array;
+  readonly envelope: Envelope;
+  readonly sender: Sender | undefined;
+}
+
+/** The sending side of one flow: what it may still send, and what waits for credit or for a connection. */
+export class SendFlow {
+  readonly id: string;
+  credit: number = LIMITS.creditWindow;
+  /** Number of the next message; streams number their items so that the caller notices a gap. */
+  seq = 0;
+  /** Goes as soon as nothing waits in it. */
+  isClosing = false;
+  readonly waiting = new Fifo<Waiting>();
+
+  constructor(id: string) {
+    this.id = id;
+  }
+}
+
+/** Flows of others that are counted at once. A flow that is let go is paid, so its sender never waits for a lost count. */
+const MAX_COUNTED_FLOWS = 1_024;
+
+/** The receiving side: messages taken and not paid for, per flow. */
+export class ReceivedFlows {
+  readonly #unpaid = new Map<string, number>();
+  readonly #pay: (flowId: string) => void;
+
+  constructor(pay: (flowId: string) => void) {
+    this.#pay = pay;
+  }
+
+  get size(): number {
+    return this.#unpaid.size;
+  }
+
+  /** Counts one message and pays when it is due. */
+  count(flowId: string): void {
+    const unpaid = (this.#unpaid.get(flowId) ?? 0) + 1;
+    if (unpaid >= LIMITS.creditReturnAfter) {
+      this.#unpaid.set(flowId, 0);
+      this.#pay(flowId);
+      return;
+    }
+    if (unpaid === 1 && this.#unpaid.size >= MAX_COUNTED_FLOWS) this.#forgetOldest();
+    this.#unpaid.set(flowId, unpaid);
+  }
+
+  #forgetOldest(): void {
+    for (const [flowId, unpaid] of this.#unpaid) {
+      this.#unpaid.delete(flowId);
+      if (unpaid > 0) this.#pay(flowId);
+      return;
+    }
+  }
+
+  /** A new connection counts from the start. */
+  clear(): void {
+    this.#unpaid.clear();
+  }
+}

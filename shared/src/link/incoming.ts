@@ -1,0 +1,232 @@
+// A call that another node made of us, as its service sees it. One of `reply`, `fail`, `end` ends it; what comes after is
+// ignored. Items of a stream travel on a flow of their own, named after the call: its credits are the backpressure.
+import { FabricError, isFabricError } from '../errors.ts';
+import { newId } from '../ids.ts';
+import { type DataFrame, type Envelope, makeEnvelope } from '../protocol/envelope.ts';
+import { type RpcReply, type RpcRequest, rpcError, rpcResult } from '../protocol/rpc.ts';
+import type { Sender, SendFlow } from './flow.ts';
+import type { Hop } from './hop.ts';
+import type { IncomingCall } from './link-types.ts';
+import type { Self } from './self.ts';
+
+/** Items of one stream that may wait for credit when their maker does not wait for `push`. */
+const MAX_WAITING_ITEMS = 1_000;
+
+const SENT: Promise<void> = Promise.resolve();
+
+// A maker that does not wait for `push` hears of the end through `signal`; it must not bring the process down.
+const ignore = (): void => {};
+const rejected = (error: unknown): Promise<never> => {
+  const promise = Promise.reject(error);
+  promise.catch(ignore);
+  return promise;
+};
+
+/** What a call needs of the table that holds it. */
+export interface IncomingOwner {
+  readonly self: Self;
+  finished(call: Incoming): void;
+  /** A reply could not be sent or kept. */
+  undeliverable(call: Incoming, error: unknown): void;
+}
+
+export class Incoming implements IncomingCall {
+  readonly address: string;
+  readonly id: string;
+  readonly method: string;
+  readonly params: unknown;
+  readonly isStream: boolean;
+  readonly replyTo: string;
+  readonly traceId: string | undefined;
+  readonly meta: Record<string, unknown> | undefined;
+  readonly corrId: string;
+  /** Where it came from, and where the answers go. */
+  readonly hop: Hop;
+  readonly #owner: IncomingOwner;
+  readonly #rpcId: string | number;
+  #isOver = false;
+  #flow: SendFlow | undefined;
+  #abort: AbortController | undefined;
+  #cancelReason: Error | undefined;
+
+  constructor(owner: IncomingOwner, hop: Hop, address: string, envelope: Envelope, request: RpcRequest) {
+    this.#owner = owner;
+    this.hop = hop;
+    this.address = address;
+    this.#rpcId = request.id ?? envelope.corrId ?? '';
+    this.id = String(this.#rpcId);
+    this.corrId = envelope.corrId ?? this.id;
+    this.method = request.method;
+    this.params = request.params;
+    this.isStream = ((envelope.rtype ?? 0) & 4) !== 0;
+    this.replyTo = envelope.replyTo ?? '';
+    this.traceId = envelope.traceId;
+    this.meta = envelope.meta;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  // Most calls never look at their signal, and a controller costs more than the rest of the call object.
+  get signal(): AbortSignal {
+    if (!this.#abort) {
+      this.#abort = new AbortController();
+      if (this.#cancelReason) this.#abort.abort(this.#cancelReason);
+    }
+    return this.#abort.signal;
+  }
+
+  reply(result: unknown): void {
+    if (this.#isOver) return;
+    if (this.isStream) {
+      // A plain operation that was called as a stream: its one item, then the end.
+      if (result !== undefined && result !== null) {
+        try {
+          this.#sendItem(rpcResult(this.#rpcId, result));
+        } catch (error) {
+          this.#finish(rpcError(this.#rpcId, tellable(error, this.method)));
+          return;
+        }
+      }
+      this.end();
+      return;
+    }
+    this.#finish(rpcResult(this.#rpcId, result));
+  }
+
+  fail(error: unknown, logId?: string): void {
+    if (this.#isOver) return;
+    this.#finish(rpcError(this.#rpcId, error, logId));
+  }
+
+  end(): void {
+    if (this.#isOver) return;
+    this.#finish(rpcResult(this.#rpcId, null));
+  }
+
+  push(item: unknown): Promise<void> {
+    if (this.#isOver) {
+      return rejected(this.#cancelReason ?? new FabricError('CALL_CANCELLED', 'The call is over'));
+    }
+    if (item === null || item === undefined) {
+      return rejected(
+        new FabricError('PARAMS_INVALID', 'A stream cannot carry null: on the wire it is the end'),
+      );
+    }
+    if (!this.isStream) {
+      // The caller wants one answer from an operation that has many: it gets the first.
+      this.reply(item);
+      return SENT;
+    }
+    try {
+      return this.#sendItem(rpcResult(this.#rpcId, item)) ?? SENT;
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  // `undefined` when the item left at once.
+  #sendItem(payload: RpcReply): Promise<void> | undefined {
+    this.#flow ??= this.hop.openFlow(this.corrId, newId);
+    const flow = this.#flow;
+    if (flow.waiting.size >= MAX_WAITING_ITEMS) {
+      throw new FabricError('NODE_BUSY', `${flow.waiting.size} items of the stream wait for their reader`);
+    }
+    const envelope = this.#envelope(payload);
+    envelope.seqId = flow.seq;
+    const waiting = new WaitingItem();
+    if (this.hop.send(flow, envelope, waiting)) {
+      flow.seq++;
+      return undefined;
+    }
+    flow.seq++;
+    return waiting.whenSent();
+  }
+
+  #finish(payload: RpcReply): void {
+    this.#isOver = true;
+    try {
+      this.#sendLast(payload);
+    } catch (error) {
+      try {
+        this.#sendLast(rpcError(this.#rpcId, tellable(error, this.method)));
+      } catch (second) {
+        this.#owner.undeliverable(this, second);
+      }
+    }
+    if (this.#flow) this.hop.closeFlow(this.#flow);
+    this.#owner.finished(this);
+  }
+
+  #sendLast(payload: RpcReply): void {
+    if (this.replyTo === '') return;
+    const envelope = this.#envelope(payload);
+    // The end stays behind the items.
+    if (this.#flow) {
+      envelope.seqId = this.#flow.seq;
+      this.hop.send(this.#flow, envelope);
+    } else this.hop.send(this.hop.main, envelope);
+  }
+
+  #envelope(payload: RpcReply): Envelope<DataFrame> {
+    const { self } = this.#owner;
+    return makeEnvelope<DataFrame>(
+      { type: 'Data', payload },
+      {
+        ...(self.sid === undefined ? undefined : { sid: self.sid }),
+        ...(this.traceId === undefined ? undefined : { traceId: this.traceId }),
+        to: this.replyTo,
+        replyTo: self.systemAddress,
+        corrId: this.corrId,
+      },
+    );
+  }
+
+  /** The caller gave up, or nothing can reach it any more. The operation hears of it through `signal` and `push`. */
+  cancel(reason: string): void {
+    if (this.#isOver || this.#cancelReason) return;
+    this.#cancelReason = new FabricError('CALL_CANCELLED', `The caller gave the call up: ${reason}`, {
+      details: { reason },
+    });
+    if (this.#flow) this.hop.dropFlow(this.#flow, this.#cancelReason);
+    this.#flow = undefined;
+    this.#isOver = true;
+    this.#abort?.abort(this.#cancelReason);
+    this.#owner.finished(this);
+  }
+}
+
+// What the caller hears of a reply that could not be written.
+const tellable = (error: unknown, method: string): FabricError => {
+  if (isFabricError(error, 'MESSAGE_TOO_LARGE')) {
+    return new FabricError('MESSAGE_TOO_LARGE', `The answer of ${method} is too large: ${error.message}`, {
+      ...(error.details ? { details: error.details } : {}),
+    });
+  }
+  return new FabricError('INTERNAL', `The answer of ${method} cannot be written as JSON`, { cause: error });
+};
+
+/** One item that waits for credit, and the maker that waits for it to leave. */
+class WaitingItem implements Sender {
+  readonly isOver = false;
+  #resolve: (() => void) | undefined;
+  #reject: ((error: Error) => void) | undefined;
+
+  whenSent(): Promise<void> {
+    const sent = new Promise<void>((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    sent.catch(ignore);
+    return sent;
+  }
+
+  onSent(): void {
+    this.#resolve?.();
+  }
+
+  onDropped(error: Error): void {
+    this.#reject?.(error);
+  }
+}

@@ -1,0 +1,495 @@
+// A node's end of its connection to a sentinel: attach, bind, send, call, stream, drain, close. This file is the wiring
+// and the dispatch of what arrives; calls that we make are in `calls.ts`, calls that we serve in `serving.ts`, addresses in
+// `bindings.ts` and `binder.ts`, credits in `hop.ts`, connecting in `dial.ts`.
+import { type Clock, systemClock } from '../clock.ts';
+import { FabricError, isFabricError } from '../errors.ts';
+import { newId } from '../ids.ts';
+import { type Logger, silentLog } from '../log.ts';
+import { tryParseAddress } from '../protocol/address.ts';
+import { decode } from '../protocol/codec.ts';
+import {
+  type DataFrame,
+  type DeliveryAck,
+  type Envelope,
+  makeEnvelope,
+  type NodeAttach,
+  type NodeAttachAck,
+  RTYPE,
+} from '../protocol/envelope.ts';
+import { isRpcReply } from '../protocol/rpc.ts';
+import { Binder } from './binder.ts';
+import { Bindings } from './bindings.ts';
+import { CallIterator } from './call-iterator.ts';
+import { Calls, FOREIGN_PACE } from './calls.ts';
+import { Control } from './control.ts';
+import { Dialer } from './dial.ts';
+import { Heartbeat } from './heartbeat.ts';
+import { Hop } from './hop.ts';
+import type { BindOptions, CallOptions, CallTarget, LinkOptions, LinkState, Service } from './link-types.ts';
+import { loopTransport } from './memory-transport.ts';
+import { salvage } from './salvage.ts';
+import { Self } from './self.ts';
+import { Serving } from './serving.ts';
+import type { Transport } from './transport.ts';
+
+/** Sentinels whose NodeAttachAck says so keep flows apart and stand any burst. */
+const OWN_SOFTWARE = 'fame-fabric/';
+/** Declared at the attach: this node understands CallCancel. */
+const CANCEL_CAPABILITY = 'fame.capability.cancel';
+/** How long the other side has to answer a close, in ms. */
+const CLOSE_TIMEOUT_MS = 2_000;
+/** Bad messages are logged at most so often, in ms. */
+const BAD_MESSAGE_LOG_MS = 10_000;
+
+export class Link {
+  readonly systemId: string;
+  readonly #instanceId = newId();
+  readonly #options: LinkOptions;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #self: Self;
+  readonly #uplink: Hop;
+  readonly #loop: Hop;
+  readonly #bindings: Bindings;
+  readonly #control: Control;
+  readonly #binder: Binder;
+  readonly #calls: Calls;
+  readonly #serving: Serving;
+  readonly #heartbeat: Heartbeat;
+  readonly #dialer: Dialer;
+  readonly #stateListeners = new Set<(state: LinkState) => void>();
+  #state: LinkState = 'idle';
+  #connecting: Promise<void> | undefined;
+  #dialing: AbortController | undefined;
+  #attachWaiters: { resolve: () => void; reject: (error: unknown) => void }[] = [];
+  #badMessages = 0;
+  #badLoggedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: LinkOptions) {
+    const { clock = systemClock, log = silentLog, trace } = options;
+    this.#options = options;
+    this.#clock = clock;
+    this.#log = log;
+    this.systemId = options.systemId ?? newId();
+    this.#self = new Self(options.sidOf);
+    const mainFlowId = newId();
+    this.#uplink = new Hop(mainFlowId, trace);
+    this.#loop = new Hop(mainFlowId, trace);
+    this.#bindings = new Bindings(this.#self);
+    this.#control = new Control({ clock, hop: this.#uplink, self: this.#self });
+    this.#serving = new Serving({ self: this.#self, bindings: this.#bindings, log });
+    this.#calls = new Calls({
+      clock,
+      self: this.#self,
+      uplink: this.#uplink,
+      loop: this.#loop,
+      isLocal: (target) => typeof target === 'string' && this.#isLocal(target),
+    });
+    this.#binder = new Binder({
+      clock,
+      log,
+      self: this.#self,
+      bindings: this.#bindings,
+      control: this.#control,
+      isAttached: () => this.#uplink.isAttached,
+      nextAttach: () => this.#nextAttach(),
+    });
+    this.#heartbeat = new Heartbeat({
+      clock,
+      everyMs: options.heartbeatMs ?? 15_000,
+      silentAfterMs: options.silentAfterMs ?? 30_000,
+      beat: () => this.#uplink.sendControl(makeEnvelope({ type: 'NodeHeartbeat' }, { corrId: newId() })),
+      giveUp: (silentMs) => this.#giveUp(silentMs),
+    });
+    this.#dialer = new Dialer({
+      url: attachUrl(options.url, this.systemId),
+      dial: options.dial,
+      token: options.token,
+      clock,
+      log,
+      backoffMinMs: options.backoffMinMs ?? 200,
+      backoffMaxMs: options.backoffMaxMs ?? 10_000,
+      trace,
+      makeAttach: () => this.#makeAttach(),
+      adopt: (transport, ack) => this.#adopt(transport, ack),
+    });
+    this.#openLoop();
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  /** The path that the sentinel assigned; empty before the first attach. */
+  get path(): string {
+    return this.#self.path;
+  }
+
+  /** What the link holds at the moment, for diagnostics. */
+  get counts(): Readonly<Record<string, number>> {
+    return {
+      calls: this.#calls.size,
+      serving: this.#serving.size,
+      addresses: this.#bindings.size,
+      waiting: this.#uplink.waitingCount + this.#loop.waitingCount,
+      flowsSent: this.#uplink.flowCount + this.#loop.flowCount,
+      flowsReceived: this.#uplink.received.size + this.#loop.received.size,
+      control: this.#control.size,
+      stateListeners: this.#stateListeners.size,
+    };
+  }
+
+  /** Calls `listener` at each change of state, until the returned function is called. */
+  onState(listener: (state: LinkState) => void): () => void {
+    this.#stateListeners.add(listener);
+    return () => this.#stateListeners.delete(listener);
+  }
+
+  /**
+   * Attaches. Keeps trying for `connectTimeoutMs`; afterwards the link reconnects by itself until it is closed.
+   * @throws {LINK_TIMEOUT} when no sentinel answered. @throws {LINK_REFUSED} when it said no; the link may try again then.
+   * @throws {LINK_CLOSED} when the link was closed. Rejects with the reason of `signal` when that aborts.
+   */
+  connect({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    if (this.#state === 'idle') this.#connecting = this.#connectFirst(signal);
+    if (this.#state === 'closed') return Promise.reject(closedError());
+    if (this.#uplink.isAttached) return Promise.resolve();
+    return this.#state === 'connecting' ? this.#connecting! : this.#nextAttach();
+  }
+
+  async #connectFirst(signal: AbortSignal | undefined): Promise<void> {
+    this.#setState('connecting');
+    this.#dialing = new AbortController();
+    const { signal: dialing } = this.#dialing;
+    const onAbort = (): void => this.#dialing?.abort(signal?.reason);
+    if (signal?.aborted) onAbort();
+    else signal?.addEventListener('abort', onAbort);
+    try {
+      await this.#dialer.first(this.#options.connectTimeoutMs ?? 30_000, dialing);
+    } catch (error) {
+      if (this.#state === 'connecting') this.#setState('idle');
+      this.#endAttachWaiters(error);
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      this.#dialing = undefined;
+    }
+  }
+
+  #makeAttach(): Envelope<NodeAttach> {
+    return makeEnvelope<NodeAttach>(
+      {
+        type: 'NodeAttach',
+        originType: 'downstream',
+        systemId: this.systemId,
+        instanceId: this.#instanceId,
+        acceptedLogicals: [...(this.#options.acceptedLogicals ?? ['fame.fabric'])],
+        capabilities: [CANCEL_CAPABILITY],
+      },
+      { traceId: newId(), corrId: newId(), flowId: this.#uplink.main.id },
+    );
+  }
+
+  #adopt(transport: Transport, ack: NodeAttachAck): void {
+    const isOwnSoftware = ack.software?.startsWith(OWN_SOFTWARE) === true;
+    const earlier = this.#self.path;
+    const path = ack.assignedPath!;
+    const isLost = earlier !== '' && (earlier !== path || ack.resumed === false);
+    this.#self.adopt(path);
+    this.#uplink.mayHoldCredit = isOwnSoftware;
+    this.#calls.pace = isOwnSoftware ? Number.POSITIVE_INFINITY : FOREIGN_PACE;
+    transport.onMessage = (bytes) => this.#onMessage(this.#uplink, bytes);
+    transport.onClose = (code, reason) => this.#onClose(transport, code, reason);
+    this.#uplink.attach(transport);
+    if (earlier !== '' && earlier !== path) this.#pathChanged(earlier, path);
+    if (this.#state !== 'draining') this.#setState('attached');
+    this.#heartbeat.start();
+    if (earlier === '') this.#log.debug('attached', { path, systemId: this.systemId });
+    else this.#log.info('attached again', { path, systemId: this.systemId });
+    const waiters = this.#attachWaiters;
+    this.#attachWaiters = [];
+    void this.#binder.attached();
+    this.#calls.reattached(isLost);
+    this.#uplink.flush();
+    this.#calls.pump();
+    for (const { resolve } of waiters) resolve();
+  }
+
+  // Nothing that was under way reaches the old path any more.
+  #pathChanged(earlier: string, path: string): void {
+    this.#serving.cancelAll(this.#uplink, 'caller-gone');
+    const dropped = this.#uplink.drop(new FabricError('LINK_CLOSED', 'The sentinel was restarted'));
+    this.#log.warn('the path of this node changed', { earlier, path, dropped });
+  }
+
+  #onClose(transport: Transport, code: number, reason: string): void {
+    if (this.#uplink.transport !== transport) return;
+    this.#uplink.detach();
+    this.#heartbeat.stop();
+    this.#binder.stop();
+    this.#control.failAll(new FabricError('LINK_CLOSED', `The connection was lost (${code})`));
+    if (this.#state === 'closed') return;
+    this.#log.warn('the connection was lost', { code, reason });
+    if (this.#state !== 'draining') this.#setState('reconnecting');
+    void this.#reconnect();
+  }
+
+  async #reconnect(): Promise<void> {
+    this.#dialing = new AbortController();
+    try {
+      await this.#dialer.again(this.#dialing.signal);
+    } catch (error) {
+      // Only `close` ends it; whoever waited was told there.
+      if (this.#state !== 'closed') throw error;
+    }
+  }
+
+  #giveUp(silentMs: number): void {
+    const { transport } = this.#uplink;
+    this.#log.warn('the sentinel is silent', { silentMs });
+    if (!transport) return;
+    transport.terminate();
+    // A dead network may report the end late or never.
+    this.#onClose(transport, 1006, 'silent');
+  }
+
+  #nextAttach(): Promise<void> {
+    if (this.#uplink.isAttached) return Promise.resolve();
+    if (this.#state === 'closed') return Promise.reject(closedError());
+    return new Promise((resolve, reject) => this.#attachWaiters.push({ resolve, reject }));
+  }
+
+  #endAttachWaiters(error: unknown): void {
+    const waiters = this.#attachWaiters;
+    this.#attachWaiters = [];
+    for (const { reject } of waiters) reject(error);
+  }
+
+  // ---- what arrives
+
+  #onMessage(hop: Hop, bytes: Uint8Array): void {
+    if (hop === this.#uplink) this.#heartbeat.heard();
+    let envelope: Envelope;
+    try {
+      envelope = decode(bytes);
+    } catch (error) {
+      this.#onBadMessage(hop, bytes, error);
+      return;
+    }
+    this.#options.trace?.('received', envelope);
+    const { frame, flowId } = envelope;
+    // Credit is booked before anything else: it must never wait behind messages that themselves need credit.
+    if (frame.type === 'CreditUpdate') {
+      hop.addCredit(frame.flowId, frame.credits);
+      return;
+    }
+    // A stream that owns its flow returns the credit itself, as its consumer takes the items.
+    if (flowId !== undefined && !this.#calls.streamOwning(envelope)) hop.received.count(flowId);
+    switch (frame.type) {
+      case 'Data':
+        this.#onData(hop, envelope as Envelope<DataFrame>, bytes.byteLength);
+        break;
+      case 'DeliveryAck':
+        this.#calls.onDeliveryAck(envelope as Envelope<DeliveryAck>);
+        break;
+      case 'CallCancel':
+        this.#serving.onCancel(frame.corrId, envelope.replyTo, frame.reason ?? 'aborted');
+        break;
+      case 'AddressBindAck':
+      case 'AddressUnbindAck':
+      case 'CapabilityAdvertiseAck':
+      case 'CapabilityWithdrawAck':
+        this.#control.onAck(envelope);
+        break;
+      default:
+        // Heartbeat acks only had to arrive; other frames are not a node's business.
+        break;
+    }
+  }
+
+  #onData(hop: Hop, envelope: Envelope<DataFrame>, size: number): void {
+    if (!isRpcReply(envelope.frame.payload)) {
+      this.#serving.onData(hop, envelope);
+      return;
+    }
+    if (((envelope.rtype ?? 0) & RTYPE.ack) !== 0 && envelope.replyTo !== undefined) {
+      if (!this.#serving.acknowledge(hop, envelope)) return;
+    }
+    this.#calls.onReply(envelope, size);
+  }
+
+  // What cannot be read harms nobody: whoever sent it is told where that is possible, and the link goes on.
+  #onBadMessage(hop: Hop, bytes: Uint8Array, error: unknown): void {
+    const fault = isFabricError(error)
+      ? error
+      : new FabricError('PROTO_MALFORMED', 'unreadable', { cause: error });
+    this.#badMessages++;
+    const now = this.#clock.now();
+    if (now - this.#badLoggedAt >= BAD_MESSAGE_LOG_MS) {
+      this.#badLoggedAt = now;
+      const { code, message: because } = fault;
+      this.#log.warn('a message cannot be read', {
+        code,
+        because,
+        size: bytes.byteLength,
+        count: this.#badMessages,
+      });
+      this.#badMessages = 0;
+    }
+    const header = salvage(bytes);
+    if (!header) return;
+    if (header.flowId !== undefined) hop.received.count(header.flowId);
+    if (header.isReply) {
+      if (header.corrId !== undefined) this.#calls.onBadReply(header.corrId, fault);
+    } else if (header.to !== undefined) this.#serving.refuse(hop, header, fault.code, fault.message);
+  }
+
+  // ---- what is asked of us by our own side
+
+  /**
+   * Serves `address`; again after every reconnect, until `unbind`. A pool (`w@*.fame.fabric`) may be bound by many nodes; an
+   * address at the own path is not told to the sentinel.
+   * @throws {ADDRESS_INVALID | ADDRESS_IN_USE | ADDRESS_FORBIDDEN | ADMIT_REFUSED | LINK_TIMEOUT | LINK_CLOSED}
+   */
+  async bind(address: string, service: Service, options: BindOptions = {}): Promise<void> {
+    this.#checkConnected();
+    await this.#binder.bind(address, service, options);
+  }
+
+  async unbind(address: string): Promise<void> {
+    await this.#binder.unbind(address);
+  }
+
+  /**
+   * Calls an operation and waits for its answer; a missing result is null. Waits for the connection where there is none.
+   * @throws {CALL_TIMEOUT | NO_ROUTE | NODE_GONE | NODE_BUSY | LINK_CLOSED | LINK_DRAINING | MESSAGE_TOO_LARGE} or what the
+   * callee said. Rejects with the signal's reason when that aborts.
+   */
+  call(target: CallTarget, method: string, params?: unknown, options: CallOptions = {}): Promise<unknown> {
+    const refusal = this.#refusal();
+    return refusal ? Promise.reject(refusal) : this.#calls.call(target, method, params, options);
+  }
+
+  /**
+   * Calls a streaming operation; the request is sent when the first item is asked for. Leaving the loop cancels it.
+   * `timeoutMs` is the longest wait for the next item. The iterator throws what `call` throws.
+   */
+  stream(
+    target: CallTarget,
+    method: string,
+    params?: unknown,
+    options: CallOptions = {},
+  ): AsyncIterableIterator<unknown> {
+    return new CallIterator(() => {
+      const refusal = this.#refusal();
+      if (refusal) throw refusal;
+      return this.#calls.stream(target, method, params, options);
+    });
+  }
+
+  /**
+   * Sends a plain message; nobody says whether it arrived.
+   * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED | ADDRESS_INVALID | NODE_BUSY | LINK_CLOSED | LINK_DRAINING}
+   */
+  send(to: string, payload: unknown): void {
+    const refusal = this.#refusal();
+    if (refusal) throw refusal;
+    if (!tryParseAddress(to)) throw new FabricError('ADDRESS_INVALID', `"${to}" is not an address`);
+    const hop = this.#isLocal(to) ? this.#loop : this.#uplink;
+    hop.send(hop.main, makeEnvelope<DataFrame>({ type: 'Data', payload }, { traceId: newId(), to }));
+  }
+
+  #isLocal(address: string): boolean {
+    return this.#self.isOwn(address) || this.#bindings.find(address) !== undefined;
+  }
+
+  #refusal(): FabricError | undefined {
+    if (this.#state === 'closed') return closedError();
+    if (this.#state === 'draining') return new FabricError('LINK_DRAINING', 'The link is being drained');
+    if (this.#state === 'idle')
+      return new FabricError('LINK_CLOSED', 'The link is not connected: call connect() first');
+    return undefined;
+  }
+
+  #checkConnected(): void {
+    const refusal = this.#refusal();
+    if (refusal) throw refusal;
+  }
+
+  // ---- the end
+
+  /** Takes no new calls, waits for those under way in both directions for at most `timeoutMs`, then closes. */
+  async drain(timeoutMs: number): Promise<void> {
+    if (this.#state === 'closed') return;
+    this.#setState('draining');
+    this.#serving.isDraining = true;
+    let timer: { stop(): void } | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      timer = this.#clock.after(timeoutMs, resolve, { keepAlive: true });
+    });
+    const idle = Promise.all([this.#serving.whenIdle(), this.#calls.whenIdle()]);
+    await Promise.race([idle, timeout]);
+    timer?.stop();
+    await this.close();
+  }
+
+  /** Closes at once: open calls fail with LINK_CLOSED, calls being served are cancelled. Final. */
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return;
+    this.#setState('closed');
+    const error = closedError();
+    this.#dialing?.abort(error);
+    this.#heartbeat.stop();
+    this.#binder.stop();
+    this.#control.failAll(error);
+    this.#endAttachWaiters(error);
+    this.#serving.cancelAll(undefined, 'link-closed');
+    this.#calls.closeAll(error);
+    this.#loop.detach();
+    const { transport } = this.#uplink;
+    this.#uplink.drop(error);
+    this.#uplink.detach();
+    if (transport) await this.#closeTransport(transport);
+    this.#stateListeners.clear();
+  }
+
+  #closeTransport(transport: Transport): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(CLOSE_TIMEOUT_MS, () => transport.terminate());
+      transport.onMessage = undefined;
+      transport.onClose = () => {
+        timer.stop();
+        resolve();
+      };
+      transport.close(1000, 'normal closure');
+    });
+  }
+
+  #openLoop(): void {
+    const transport = loopTransport();
+    transport.onMessage = (bytes) => this.#onMessage(this.#loop, bytes);
+    this.#loop.mayHoldCredit = true;
+    this.#loop.attach(transport);
+  }
+
+  #setState(state: LinkState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    for (const listener of this.#stateListeners) {
+      try {
+        listener(state);
+      } catch (error) {
+        this.#log.error('a state listener threw', { state, error });
+      }
+    }
+  }
+}
+
+const closedError = (): FabricError => new FabricError('LINK_CLOSED', 'The link is closed');
+
+/** `<url>/<systemId>`, before a query if there is one. */
+function attachUrl(url: string, systemId: string): string {
+  const query = url.indexOf('?');
+  const base = (query < 0 ? url : url.slice(0, query)).replace(/\/+$/, '');
+  return `${base}/${encodeURIComponent(systemId)}${query < 0 ? '' : url.slice(query)}`;
+}

@@ -1,0 +1,225 @@
+// What others ask of this node: finds who serves an address, hands requests and messages over, remembers the calls that
+// are open so that a CallCancel finds them, acknowledges those who want that, and says no where nobody serves.
+import { type ErrorCode, FabricError, isFabricError } from '../errors.ts';
+import { newId } from '../ids.ts';
+import type { Logger } from '../log.ts';
+import { type DataFrame, type Envelope, FLOW, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
+import { isRpcRequest } from '../protocol/rpc.ts';
+import type { Binding, Bindings } from './bindings.ts';
+import type { Hop } from './hop.ts';
+import { Incoming, type IncomingOwner } from './incoming.ts';
+import { SeenIds } from './seen-ids.ts';
+import type { Self } from './self.ts';
+
+export interface ServingDeps {
+  self: Self;
+  bindings: Bindings;
+  log: Logger;
+}
+
+export class Serving implements IncomingOwner {
+  readonly self: Self;
+  readonly #bindings: Bindings;
+  readonly #log: Logger;
+  // The corrId names a call, unless another caller's open call has it already: then it comes with the replyTo.
+  readonly #open = new Map<string, Incoming>();
+  readonly #seen = new SeenIds(10_000);
+  #whenIdle: (() => void) | undefined;
+  /** New calls are refused: the link is being drained. */
+  isDraining = false;
+
+  constructor({ self, bindings, log }: ServingDeps) {
+    this.self = self;
+    this.#bindings = bindings;
+    this.#log = log;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** A Data frame that is not an answer to a call of ours. */
+  onData(hop: Hop, envelope: Envelope<DataFrame>): void {
+    const { to, capabilities, replyTo } = envelope;
+    let binding: Binding | undefined;
+    if (to !== undefined) binding = this.#bindings.find(to);
+    else if (capabilities !== undefined) binding = this.#bindings.findCapable(capabilities);
+    if (!binding) {
+      const target = to ?? `[${capabilities?.join(', ') ?? ''}]`;
+      this.refuse(hop, envelope, 'NO_ROUTE', `Nobody serves ${target} on this node`);
+      return;
+    }
+    if (replyTo !== undefined && ((envelope.rtype ?? 0) & RTYPE.ack) !== 0) {
+      if (!this.acknowledge(hop, envelope)) return;
+    }
+    const { payload } = envelope.frame;
+    if (isRpcRequest(payload)) this.#onRequest(hop, binding, envelope, payload);
+    else this.#onMessage(hop, binding, envelope, payload);
+  }
+
+  /** Answers a message that wants to be acknowledged. `false` when it was here before: it was sent again, not anew. */
+  acknowledge(hop: Hop, envelope: Envelope): boolean {
+    const { id, replyTo } = envelope;
+    this.#sendTo(hop, envelope, replyTo, { type: 'DeliveryAck', ok: true, refId: id });
+    return id === '' || this.#seen.add(id);
+  }
+
+  #onRequest(
+    hop: Hop,
+    binding: Binding,
+    envelope: Envelope,
+    request: Parameters<typeof isRpcRequest>[0],
+  ): void {
+    if (!isRpcRequest(request)) return;
+    const call = new Incoming(this, hop, envelope.to ?? binding.address, envelope, request);
+    const key = this.#keyFor(call);
+    // The same request again, while the first is served: the first answers.
+    if (key === undefined) return;
+    this.#open.set(key, call);
+    if (this.isDraining) {
+      call.fail(new FabricError('LINK_DRAINING', 'This node is going away and takes no new calls'));
+      return;
+    }
+    try {
+      binding.service.onCall(call);
+    } catch (error) {
+      this.failed(call, error);
+    }
+  }
+
+  #keyFor(call: Incoming): string | undefined {
+    const { corrId, replyTo } = call;
+    const open = this.#open.get(corrId);
+    if (!open) return corrId;
+    if (open.replyTo === replyTo) return undefined;
+    const key = longKey(corrId, replyTo);
+    return this.#open.has(key) ? undefined : key;
+  }
+
+  failed(call: Incoming, error: unknown): void {
+    if (isFabricError(error)) {
+      call.fail(error);
+      return;
+    }
+    const logId = newId();
+    this.#log.error('a service threw', { logId, address: call.address, method: call.method, error });
+    call.fail(error, logId);
+  }
+
+  #onMessage(hop: Hop, binding: Binding, envelope: Envelope, payload: unknown): void {
+    const { service } = binding;
+    if (!service.onMessage) {
+      this.#log.debug('a plain message found no taker', { address: envelope.to });
+      return;
+    }
+    let value: unknown;
+    try {
+      value = service.onMessage(payload, envelope);
+    } catch (error) {
+      this.#messageFailed(binding, error);
+      return;
+    }
+    if (isPromise(value)) {
+      value.then(
+        (later) => this.#answerMessage(hop, binding, envelope, later),
+        (error: unknown) => this.#messageFailed(binding, error),
+      );
+    } else this.#answerMessage(hop, binding, envelope, value);
+  }
+
+  #answerMessage(hop: Hop, binding: Binding, envelope: Envelope, value: unknown): void {
+    const { replyTo, corrId, traceId } = envelope;
+    if (value === undefined || value === null || replyTo === undefined) return;
+    try {
+      hop.send(
+        hop.main,
+        makeEnvelope<DataFrame>(
+          { type: 'Data', payload: value },
+          {
+            ...(this.self.sid === undefined ? undefined : { sid: this.self.sid }),
+            ...(traceId === undefined ? undefined : { traceId }),
+            to: replyTo,
+            replyTo: this.self.systemAddress,
+            ...(corrId === undefined ? undefined : { corrId }),
+          },
+        ),
+      );
+    } catch (error) {
+      this.#messageFailed(binding, error);
+    }
+  }
+
+  #messageFailed(binding: Binding, error: unknown): void {
+    this.#log.error('onMessage threw', { address: binding.address, error });
+  }
+
+  /** Says no to whoever waits for an answer to this envelope. */
+  refuse(hop: Hop, envelope: Partial<Envelope>, code: ErrorCode, reason: string): void {
+    const { replyTo, corrId, id } = envelope;
+    if (replyTo === undefined || corrId === undefined) return;
+    this.#sendTo(
+      hop,
+      envelope,
+      replyTo,
+      { type: 'DeliveryAck', ok: false, code, reason, refId: id ?? '' },
+      FLOW.reset,
+    );
+  }
+
+  #sendTo(
+    hop: Hop,
+    { corrId, traceId }: Partial<Envelope>,
+    to: string | undefined,
+    frame: Envelope['frame'],
+    flowFlags?: number,
+  ): void {
+    hop.sendControl(
+      makeEnvelope(frame, {
+        ...(this.self.sid === undefined ? undefined : { sid: this.self.sid }),
+        ...(traceId === undefined ? undefined : { traceId }),
+        ...(to === undefined ? undefined : { to }),
+        ...(corrId === undefined ? undefined : { corrId }),
+        ...(flowFlags === undefined ? undefined : { flowFlags }),
+      }),
+    );
+  }
+
+  /** The caller of `corrId` gave up. `replyTo` tells callers with the same corrId apart. */
+  onCancel(corrId: string, replyTo: string | undefined, reason: string): void {
+    const call =
+      (replyTo === undefined ? undefined : this.#open.get(longKey(corrId, replyTo))) ??
+      this.#open.get(corrId);
+    if (call && (replyTo === undefined || call.replyTo === replyTo)) call.cancel(reason);
+  }
+
+  finished(call: Incoming): void {
+    const { corrId, replyTo } = call;
+    if (this.#open.get(corrId) === call) this.#open.delete(corrId);
+    else if (this.#open.get(longKey(corrId, replyTo)) === call) this.#open.delete(longKey(corrId, replyTo));
+    if (this.#open.size === 0) this.#whenIdle?.();
+  }
+
+  undeliverable(call: Incoming, error: unknown): void {
+    this.#log.warn('a reply could not be sent', { to: call.replyTo, method: call.method, error });
+  }
+
+  /** Cancels every open call that came through `hop`. */
+  cancelAll(hop: Hop | undefined, reason: string): void {
+    for (const call of [...this.#open.values()]) {
+      if (hop === undefined || call.hop === hop) call.cancel(reason);
+    }
+  }
+
+  /** Resolves when no call is being served any more. */
+  whenIdle(): Promise<void> {
+    if (this.#open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#whenIdle = resolve;
+    });
+  }
+}
+
+const longKey = (corrId: string, replyTo: string): string => `${corrId}\n${replyTo}`;
+
+const isPromise = (value: unknown): value is Promise<unknown> =>
+  typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';

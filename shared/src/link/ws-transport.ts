@@ -1,0 +1,117 @@
+// The WebSocket of Node processes, through `ws`. Writes of one turn of the event loop leave together: the system call is
+// the larger part of a message's cost, and at one call at a time the delay is not measurable.
+import type { Socket } from 'node:net';
+import WebSocket from 'ws';
+import { FabricError } from '../errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import type { Dial, Transport } from './transport.ts';
+
+const BINARY = Object.freeze({ binary: true });
+
+class WsTransport implements Transport {
+  onMessage: ((bytes: Uint8Array) => void) | undefined;
+  onClose: ((code: number, reason: string) => void) | undefined;
+  readonly #ws: WebSocket;
+  // `ws` does not document the socket; without it writes leave one by one.
+  readonly #socket: Pick<Socket, 'cork' | 'uncork'> | undefined;
+  #corked = false;
+
+  constructor(ws: WebSocket) {
+    this.#ws = ws;
+    const socket = (ws as unknown as { _socket?: Socket })._socket;
+    if (typeof socket?.cork === 'function' && typeof socket.uncork === 'function') this.#socket = socket;
+    ws.on('message', (data: Buffer) => this.onMessage?.(data));
+    ws.on('close', (code, reason) => this.#closed(code, reason.toString()));
+    // 'close' follows and says the same.
+    ws.on('error', () => {});
+  }
+
+  get bufferedBytes(): number {
+    return this.#ws.bufferedAmount;
+  }
+
+  send(bytes: Uint8Array): boolean {
+    if (this.#ws.readyState !== WebSocket.OPEN) return false;
+    if (!this.#corked && this.#socket) {
+      this.#corked = true;
+      this.#socket.cork();
+      setImmediate(uncork, this);
+    }
+    this.#ws.send(bytes, BINARY);
+    return true;
+  }
+
+  uncork(): void {
+    this.#corked = false;
+    this.#socket?.uncork();
+  }
+
+  close(code = 1000, reason = ''): void {
+    this.#ws.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#ws.terminate();
+  }
+
+  #closed(code: number, reason: string): void {
+    const { onClose } = this;
+    this.onClose = undefined;
+    this.onMessage = undefined;
+    onClose?.(code, reason);
+  }
+}
+
+const uncork = (transport: WsTransport): void => transport.uncork();
+
+/** Opens a WebSocket. @throws {LINK_TIMEOUT} when the server cannot be reached. @throws {LINK_REFUSED} when it says no. */
+export const wsDial: Dial = (url, { timeoutMs, token, signal }) =>
+  new Promise((resolve, reject) => {
+    let ws: WebSocket;
+    try {
+      ws = new WebSocket(url, token ? ['bearer', token] : [], {
+        perMessageDeflate: false,
+        maxPayload: LIMITS.maxFrameBytes,
+        handshakeTimeout: timeoutMs,
+      });
+    } catch (cause) {
+      reject(new FabricError('LINK_REFUSED', `Cannot dial ${url}: ${(cause as Error).message}`, { cause }));
+      return;
+    }
+    const onAbort = (): void => fail(new FabricError('LINK_CLOSED', 'The dial was given up'));
+    const done = (): void => {
+      ws.removeAllListeners();
+      signal?.removeEventListener('abort', onAbort);
+    };
+    const fail = (error: FabricError): void => {
+      done();
+      // A socket that is still connecting reports its end as an error.
+      ws.on('error', () => {});
+      ws.terminate();
+      reject(error);
+    };
+    ws.once('open', () => {
+      done();
+      resolve(new WsTransport(ws));
+    });
+    ws.once('error', (cause: Error) =>
+      fail(new FabricError('LINK_TIMEOUT', `Cannot reach ${url}: ${reason(cause)}`, { cause })),
+    );
+    ws.once('unexpected-response', (_request, response) => {
+      const status = response.statusCode ?? 0;
+      response.resume();
+      fail(
+        new FabricError(
+          status >= 400 && status < 500 && status !== 429 ? 'LINK_REFUSED' : 'LINK_TIMEOUT',
+          `${url} answered HTTP ${status} ${response.statusMessage ?? ''}`.trim(),
+          { details: { status } },
+        ),
+      );
+    });
+    if (signal?.aborted) onAbort();
+    else signal?.addEventListener('abort', onAbort);
+  });
+
+// A refused connection to a name with several addresses comes as one error of many, with an empty message.
+const reason = (error: Error & { code?: string; errors?: Error[] }): string =>
+  error.message || error.errors?.[0]?.message || error.code || error.name;

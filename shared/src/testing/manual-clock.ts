@@ -1,0 +1,74 @@
+// A clock whose hands the test turns. Timers fire in the order in which they are due, and see the time they were set for.
+import type { Clock, Timer } from '../clock.ts';
+
+interface Pending {
+  due: number;
+  readonly fn: () => void;
+  readonly everyMs: number | undefined;
+}
+
+export class ManualClock implements Clock {
+  #now: number;
+  readonly #timers = new Set<Pending>();
+
+  /** @default start 1_700_000_000_000 */
+  constructor(start = 1_700_000_000_000) {
+    this.#now = start;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  /** Timers that are set. */
+  get timerCount(): number {
+    return this.#timers.size;
+  }
+
+  after(ms: number, fn: () => void): Timer {
+    return this.#set({ due: this.#now + Math.max(0, ms), fn, everyMs: undefined });
+  }
+
+  every(ms: number, fn: () => void): Timer {
+    return this.#set({ due: this.#now + ms, fn, everyMs: ms });
+  }
+
+  #set(timer: Pending): Timer {
+    this.#timers.add(timer);
+    return { stop: () => void this.#timers.delete(timer) };
+  }
+
+  /** Turns the hands by `ms`; fires what is due on the way. */
+  advance(ms: number): void {
+    const until = this.#now + ms;
+    for (let timer = this.#next(until); timer; timer = this.#next(until)) {
+      this.#now = Math.max(this.#now, timer.due);
+      if (timer.everyMs === undefined) this.#timers.delete(timer);
+      else timer.due += Math.max(1, timer.everyMs);
+      timer.fn();
+    }
+    this.#now = until;
+  }
+
+  /** As `advance`, in steps, and lets promises settle between them: for code that sets its next timer after an await. */
+  async run(ms: number, stepMs = Math.max(1, ms / 100)): Promise<void> {
+    const until = this.#now + ms;
+    await settle();
+    while (this.#now < until) {
+      this.advance(Math.min(stepMs, until - this.#now));
+      await settle();
+    }
+  }
+
+  #next(until: number): Pending | undefined {
+    let first: Pending | undefined;
+    for (const timer of this.#timers)
+      if (timer.due <= until && (!first || timer.due < first.due)) first = timer;
+    return first;
+  }
+}
+
+/** Lets everything happen that needs no time: promises and their followers. */
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < 3; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+}

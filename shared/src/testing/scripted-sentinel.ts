@@ -1,0 +1,171 @@
+// The least that a link needs on the other side, for the tests of the link: it acks, routes by address and by path, keeps
+// every envelope it saw, and does what the test tells it (refuse, stay silent, forget, return no credit). Not a router.
+
+import { memoryDial } from '../link/memory-transport.ts';
+import type { Dial, Transport } from '../link/transport.ts';
+import { decode, encode } from '../protocol/codec.ts';
+import {
+  type Envelope,
+  type Frame,
+  type FrameOf,
+  type FrameType,
+  makeEnvelope,
+} from '../protocol/envelope.ts';
+import { LIMITS } from '../protocol/limits.ts';
+
+export interface ScriptedNode {
+  readonly transport: Transport;
+  readonly url: string;
+  readonly token: string | undefined;
+  systemId: string;
+  path: string;
+  /** Everything that this connection received. */
+  readonly received: Envelope[];
+  readonly unpaid: Map<string, number>;
+}
+
+export class ScriptedSentinel {
+  id = 'S';
+  /** As in NodeAttachAck; `undefined` plays a foreign sentinel. */
+  software: string | undefined = 'fame-fabric/test';
+  resumed: boolean | undefined;
+  /** Returns credit for what it receives. */
+  paysCredit = true;
+  /** Called before anything else is done; `false` means that the test dealt with the envelope. */
+  intercept: ((envelope: Envelope, node: ScriptedNode) => boolean | undefined) | undefined;
+  /** Dials fail as if nobody listened. */
+  isDown = false;
+  dials = 0;
+  readonly nodes: ScriptedNode[] = [];
+  readonly bound = new Map<string, ScriptedNode>();
+
+  /** For links in memory. */
+  readonly dial: Dial = (url, options) => {
+    this.dials++;
+    return this.#memoryDial(url, options);
+  };
+  readonly #memoryDial = memoryDial((transport, url, token) => {
+    if (this.isDown) throw new Error('connect ECONNREFUSED');
+    this.accept(transport, url, token);
+  });
+
+  /** A connection from anywhere. */
+  accept(transport: Transport, url = '', token?: string): ScriptedNode {
+    const node: ScriptedNode = {
+      transport,
+      url,
+      token,
+      systemId: '',
+      path: '',
+      received: [],
+      unpaid: new Map(),
+    };
+    this.nodes.push(node);
+    transport.onMessage = (bytes) => this.#onMessage(node, bytes);
+    transport.onClose = () => {
+      for (const [address, owner] of this.bound) if (owner === node) this.bound.delete(address);
+    };
+    return node;
+  }
+
+  /** The connection that was made last. */
+  get node(): ScriptedNode {
+    return this.nodes.at(-1)!;
+  }
+
+  /** What the last connection, or the given one, sent of one frame type. */
+  framesOf<T extends FrameType>(type: T, node: ScriptedNode = this.node): Envelope<FrameOf<T>>[] {
+    return node.received.filter((envelope) => envelope.frame.type === type) as unknown as Envelope<
+      FrameOf<T>
+    >[];
+  }
+
+  send(node: ScriptedNode, envelope: Envelope): void {
+    node.transport.send(encode(envelope));
+  }
+
+  answer(node: ScriptedNode, request: Envelope, frame: Frame): void {
+    this.send(node, makeEnvelope(frame, request.corrId === undefined ? {} : { corrId: request.corrId }));
+  }
+
+  #onMessage(node: ScriptedNode, bytes: Uint8Array): void {
+    const envelope = decode(bytes);
+    node.received.push(envelope);
+    const { frame, flowId } = envelope;
+    if (this.paysCredit && flowId !== undefined && frame.type !== 'CreditUpdate') {
+      const unpaid = (node.unpaid.get(flowId) ?? 0) + 1;
+      node.unpaid.set(flowId, unpaid % LIMITS.creditReturnAfter);
+      if (unpaid === LIMITS.creditReturnAfter) this.pay(node, flowId);
+    }
+    if (this.intercept?.(envelope, node) === false) return;
+    switch (frame.type) {
+      case 'NodeAttach':
+        this.#attach(node, envelope, frame.systemId);
+        break;
+      case 'AddressBind':
+        this.bound.set(frame.address, node);
+        this.answer(node, envelope, { type: 'AddressBindAck', ok: true, address: frame.address });
+        break;
+      case 'AddressUnbind':
+        this.bound.delete(frame.address);
+        this.answer(node, envelope, { type: 'AddressUnbindAck', ok: true, address: frame.address });
+        break;
+      case 'CapabilityAdvertise':
+      case 'CapabilityWithdraw':
+        this.answer(node, envelope, { ...frame, type: `${frame.type}Ack`, ok: true });
+        break;
+      case 'NodeHeartbeat':
+        this.answer(node, envelope, { type: 'NodeHeartbeatAck', ok: true });
+        break;
+      case 'Data':
+      case 'DeliveryAck':
+        this.#route(node, envelope);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #attach(node: ScriptedNode, envelope: Envelope, systemId: string): void {
+    node.systemId = systemId;
+    node.path = `/${this.id}/${systemId}`;
+    this.answer(node, envelope, {
+      type: 'NodeAttachAck',
+      ok: true,
+      refId: envelope.id,
+      targetSystemId: this.id,
+      targetPhysicalPath: `/${this.id}`,
+      assignedPath: node.path,
+      ...(this.software === undefined ? {} : { software: this.software }),
+      ...(this.resumed === undefined ? {} : { resumed: this.resumed }),
+    });
+  }
+
+  pay(node: ScriptedNode, flowId: string): void {
+    this.send(
+      node,
+      makeEnvelope({ type: 'CreditUpdate', flowId, credits: LIMITS.creditWindow }, { flowId, flowFlags: 2 }),
+    );
+  }
+
+  #route(from: ScriptedNode, envelope: Envelope): void {
+    const { to } = envelope;
+    const path = to?.slice(to.lastIndexOf('@') + 1);
+    const target =
+      this.bound.get(to ?? '') ?? this.nodes.findLast((node) => node.path === path && node.path !== '');
+    if (target && target !== from) this.send(target, envelope);
+    else if (
+      envelope.replyTo !== undefined &&
+      envelope.corrId !== undefined &&
+      envelope.frame.type === 'Data'
+    ) {
+      this.send(
+        from,
+        makeEnvelope(
+          { type: 'DeliveryAck', ok: false, code: 'NO_ROUTE', reason: `Unroutable to ${to}` },
+          { to: envelope.replyTo, corrId: envelope.corrId },
+        ),
+      );
+    }
+  }
+}
