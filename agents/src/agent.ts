@@ -207,26 +207,20 @@ class ServedAgent implements Serving, Service {
   }
 
   #fail(call: IncomingCall, error: unknown, signal?: AbortSignal): void {
-    let answer = error;
-    let logId: string | undefined;
-    if (!isFabricError(error)) {
-      if (signal?.aborted) {
-        answer = new FabricError('CALL_CANCELLED', 'The call was given up');
-        this.#log.debug('operation ended after its call was given up', { callId: call.id, error });
-      } else {
-        logId = newId();
-        this.#log.error('operation failed', {
-          logId,
-          method: call.method.slice(0, 64),
-          callId: call.id,
-          error,
-        });
-      }
-    }
+    const ids = { method: call.method.slice(0, 64), callId: call.id };
     try {
-      call.fail(answer, logId);
+      if (isFabricError(error)) call.fail(error);
+      else if (signal?.aborted) {
+        call.fail(new FabricError('CALL_CANCELLED', 'The call was given up'));
+        this.#log.debug('operation ended after its call was given up', { ...ids, error });
+      } else {
+        const logId = newId();
+        call.fail(error, logId);
+        this.#log.error('operation failed', { logId, ...ids, error });
+      }
     } catch (cause) {
-      this.#log.error('the error of a call could not be sent', { callId: call.id, error: cause });
+      // An error may be anything, also an object that throws when it is looked at.
+      this.#log.error('the error of a call could not be sent or logged', { ...ids, reason: typeof cause });
     }
   }
 

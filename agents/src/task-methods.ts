@@ -1,6 +1,11 @@
 // The task methods of the Fame wire as operations: their parameters, tolerant of nulls and absent fields, and what each
 // does with the table of tasks. They run beside the limit on concurrent calls: a subscription takes no one's place.
-import { type AgentCard, FabricError, type TaskSendParams } from '@fame-fabric/shared';
+import {
+  type AgentCard,
+  FabricError,
+  type PushNotificationConfig,
+  type TaskSendParams,
+} from '@fame-fabric/shared';
 import { z } from 'zod';
 import { type Operation, operation } from './operation.ts';
 import type { TaskTable } from './task-table.ts';
@@ -110,7 +115,7 @@ export function taskMethods(card: AgentCard, table: TaskTable | undefined): Reco
       immediate,
       params: pushSetParams,
       run: (params) => {
-        tasks().setPush(params.id, params.pushNotificationConfig as never);
+        tasks().setPush(params.id, params.pushNotificationConfig as PushNotificationConfig);
         return { id: params.id, pushNotificationConfig: params.pushNotificationConfig };
       },
     }),

@@ -52,10 +52,12 @@ export class TaskTable {
   readonly #handler: TaskHandler;
   readonly #deps: TaskTableDeps;
   readonly #entries = new Map<string, Entry>();
+  readonly #creating = new Map<string, Promise<Entry>>();
   // Entries in the order they ended: the oldest leaves first.
   readonly #ended = new Set<Entry>();
   // Counts code that still runs, also after a cancel that it does not heed.
   #running = 0;
+  #isClosed = false;
   #onIdle: (() => void)[] = [];
 
   constructor(handler: TaskHandler, deps: TaskTableDeps) {
@@ -78,7 +80,9 @@ export class TaskTable {
 
   /** Listens to a task, which is started if there is none with that id. The first event is its current state. */
   async *sendSubscribe(params: TaskSendParams, context: OperationContext): AsyncGenerator<TaskEvent> {
-    const known = this.#find(params.id);
+    // One that `accept` is looking at right now is as good as there; if it is refused, this request is looked at itself.
+    const creating = this.#creating.get(params.id);
+    const known = creating ? await creating.catch(() => undefined) : this.#find(params.id);
     if (known) {
       yield* this.#listen(known, context);
       return;
@@ -138,6 +142,7 @@ export class TaskTable {
 
   /** Fails what still runs and tells its subscribers. */
   close(): void {
+    this.#isClosed = true;
     for (const entry of this.#entries.values()) {
       if (isFinalState(entry.task.status.state)) continue;
       this.#setState(entry, 'failed', textMessage('agent', 'The agent was stopped'));
@@ -147,10 +152,23 @@ export class TaskTable {
 
   async #create(params: TaskSendParams, context: OperationContext): Promise<Entry> {
     const { id } = params;
-    this.#refuseKnown(id);
+    if (this.#find(id) || this.#creating.has(id)) {
+      throw new FabricError('TASK_EXISTS', `Task ${id} exists already`);
+    }
+    const creating = this.#accept(params, context);
+    this.#creating.set(id, creating);
+    try {
+      return await creating;
+    } finally {
+      this.#creating.delete(id);
+    }
+  }
+
+  async #accept(params: TaskSendParams, context: OperationContext): Promise<Entry> {
+    const { id } = params;
     if (params.pushNotification) this.#deps.notifier.check(params.pushNotification);
     await this.#handler.accept?.(params, context);
-    this.#refuseKnown(id);
+    if (this.#isClosed) throw new FabricError('NODE_GONE', 'The agent was stopped');
     const most = this.#handler.maxRunning ?? MAX_RUNNING;
     if (this.#running >= most) throw new FabricError('QUOTA_EXCEEDED', `${most} tasks are running already`);
     const entry: Entry = {
@@ -172,10 +190,6 @@ export class TaskTable {
     };
     this.#entries.set(id, entry);
     return entry;
-  }
-
-  #refuseKnown(id: string): void {
-    if (this.#find(id)) throw new FabricError('TASK_EXISTS', `Task ${id} exists already`);
   }
 
   #run(entry: Entry): void {

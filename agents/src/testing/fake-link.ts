@@ -1,0 +1,147 @@
+// A link without a sentinel: what is bound can be called right away, and what is sent is kept. It follows the contract of
+// `IncomingCall` to the letter, so a service that works here works on a real link.
+import {
+  type CallOptions,
+  type CallTarget,
+  type Envelope,
+  FabricError,
+  type IncomingCall,
+  LIMITS,
+  makeEnvelope,
+  newId,
+  type RpcReply,
+  rpcError,
+  type Service,
+} from '@fame-fabric/shared';
+import type { AgentLink } from '../agent-types.ts';
+
+export interface FakeCallOptions {
+  isStream?: boolean;
+  id?: string;
+  replyTo?: string;
+  meta?: Record<string, unknown>;
+  signal?: AbortSignal;
+  /** Holds each pushed item back until the promise it makes resolves. */
+  pace?: () => Promise<void>;
+  /** Sees each item as it is pushed. */
+  onItem?: (item: unknown) => void;
+}
+
+/** How a call went: its result, its items, or its error as it stands on the wire. */
+export interface Outcome {
+  result?: unknown;
+  items: unknown[];
+  error?: RpcReply['error'];
+  ended: boolean;
+}
+
+export interface FakeCall {
+  readonly done: Promise<Outcome>;
+  /** Gives the call up, as a caller does. */
+  cancel(reason?: string): void;
+}
+
+export class FakeLink implements AgentLink {
+  readonly sent: { to: string; payload: unknown }[] = [];
+  readonly bound = new Map<string, { service: Service; capabilities: readonly string[] }>();
+
+  async bind(
+    address: string,
+    service: Service,
+    options?: { capabilities?: readonly string[] },
+  ): Promise<void> {
+    if (this.bound.has(address)) throw new FabricError('ADDRESS_IN_USE', `${address} is bound`);
+    this.bound.set(address, { service, capabilities: options?.capabilities ?? [] });
+  }
+
+  async unbind(address: string): Promise<void> {
+    this.bound.delete(address);
+  }
+
+  send(to: string, payload: unknown): void {
+    this.sent.push({ to, payload });
+  }
+
+  /** Delivers a message that is not a call. */
+  deliver(address: string, payload: unknown): unknown {
+    const envelope: Envelope = makeEnvelope({ type: 'Data', payload }, { to: address });
+    return this.#serviceOf(address).onMessage?.(payload, envelope);
+  }
+
+  async call(target: CallTarget, method: string, params?: unknown, o: CallOptions = {}): Promise<unknown> {
+    const { error, result } = await this.start(this.#resolve(target), method, params, o).done;
+    if (error) throw new FabricError('INTERNAL', error.message, { details: { error } });
+    return result;
+  }
+
+  async *stream(
+    target: CallTarget,
+    method: string,
+    params?: unknown,
+    o: CallOptions = {},
+  ): AsyncIterable<unknown> {
+    const outcome = await this.start(this.#resolve(target), method, params, { ...o, isStream: true }).done;
+    yield* outcome.items;
+    if (outcome.error) throw new FabricError('INTERNAL', outcome.error.message);
+  }
+
+  /** Makes a call as it would arrive from the wire; `params` as they stand there. */
+  start(address: string, method: string, params?: unknown, options: FakeCallOptions = {}): FakeCall {
+    const controller = new AbortController();
+    const { promise, resolve } = Promise.withResolvers<Outcome>();
+    const outcome: Outcome = { items: [], ended: false };
+    const id = options.id ?? newId();
+    const finish = (part: Partial<Outcome>): void => {
+      if (outcome.ended) return;
+      resolve(Object.assign(outcome, part, { ended: true }));
+    };
+    const call: IncomingCall = {
+      address,
+      id,
+      method,
+      params,
+      isStream: options.isStream ?? false,
+      replyTo: options.replyTo ?? '__rpc__test@/sentinel/client',
+      traceId: 'trace',
+      meta: options.meta,
+      signal: controller.signal,
+      reply: (result) => finish({ result: wire(result) }),
+      fail: (error, logId) => finish({ error: rpcError(id, error, logId).error }),
+      push: async (item) => {
+        if (item === null || item === undefined) throw new TypeError('An item must not be null');
+        if (outcome.ended || controller.signal.aborted) {
+          throw new FabricError('CALL_CANCELLED', 'The call is over');
+        }
+        outcome.items.push(wire(item));
+        options.onItem?.(item);
+        await options.pace?.();
+      },
+      end: () => finish({}),
+    };
+    options.signal?.addEventListener('abort', () => controller.abort('caller-gone'), { once: true });
+    this.#serviceOf(address).onCall(call);
+    return { done: promise, cancel: (reason = 'caller-gone') => controller.abort(reason) };
+  }
+
+  #serviceOf(address: string): Service {
+    const bound = this.bound.get(address);
+    if (!bound) throw new FabricError('NO_ROUTE', `Nobody serves ${address}`);
+    return bound.service;
+  }
+
+  #resolve(target: CallTarget): string {
+    if (typeof target === 'string') return target;
+    for (const [address, { capabilities }] of this.bound) {
+      if (target.capabilities.every((name) => capabilities.includes(name))) return address;
+    }
+    throw new FabricError('NO_ROUTE', 'Nobody has the capabilities');
+  }
+}
+
+/** What arrives at the other end: JSON, within the limit. */
+function wire(value: unknown): unknown {
+  const text = JSON.stringify(value);
+  if (text.length > LIMITS.maxEnvelopeBytes)
+    throw new FabricError('MESSAGE_TOO_LARGE', 'The result is too large');
+  return JSON.parse(text);
+}
