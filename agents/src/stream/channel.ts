@@ -3,11 +3,6 @@
 // are channels.
 import { FabricError } from '@fame-fabric/shared';
 
-interface Waiter<T> {
-  resolve(result: IteratorResult<T, undefined>): void;
-  reject(error: unknown): void;
-}
-
 export interface ChannelOptions {
   /** Most of what may wait, in the unit of `push`'s `size`. */
   limit: number;
@@ -23,7 +18,10 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
   #sizes: number[] = [];
   #head = 0;
   #waiting = 0;
-  #waiters: Waiter<T>[] = [];
+  /** The read that waits for the next item, and how it is answered. */
+  #pending: Promise<IteratorResult<T, undefined>> | undefined;
+  #resolve: ((result: IteratorResult<T, undefined>) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
   #state: 'open' | 'ended' | 'failed' | 'left' = 'open';
   #error: unknown;
   #locked = false;
@@ -41,8 +39,10 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
   /** Adds an item; after the end, a failure or the reader's leaving it is dropped. */
   push(item: T, size = 1): void {
     if (this.#state !== 'open') return;
-    if (this.#waiters.length > 0) {
-      this.#waiters.shift()!.resolve({ value: item, done: false });
+    if (this.#resolve !== undefined) {
+      const resolve = this.#resolve;
+      this.#pending = this.#resolve = this.#reject = undefined;
+      resolve({ value: item, done: false });
       return;
     }
     if (this.#waiting + size > this.#options.limit) {
@@ -59,29 +59,36 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
   end(): void {
     if (this.#state !== 'open') return;
     this.#state = 'ended';
-    for (const waiter of this.#waiters.splice(0)) waiter.resolve({ value: undefined, done: true });
+    this.#answerEnd();
   }
 
   /** Fails the channel; the reader still gets what waits, then the error once. */
   fail(error: unknown): void {
     if (this.#state !== 'open') return;
-    const [first, ...others] = this.#waiters.splice(0);
-    if (first) {
-      this.#state = 'ended';
-      first.reject(error);
-      for (const waiter of others) waiter.resolve({ value: undefined, done: true });
+    if (this.#reject === undefined) {
+      this.#state = 'failed';
+      this.#error = error;
       return;
     }
-    this.#state = 'failed';
-    this.#error = error;
+    const reject = this.#reject;
+    this.#state = 'ended';
+    this.#pending = this.#resolve = this.#reject = undefined;
+    reject(error);
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
     if (this.#head < this.#items.length) return Promise.resolve({ value: this.#shift(), done: false });
     if (this.#state === 'open') {
-      return new Promise((resolve, reject) => {
-        this.#waiters.push({ resolve, reject });
+      // One reader reads one item after the other; should it not, its reads are answered in turn.
+      if (this.#pending !== undefined) {
+        const next = (): Promise<IteratorResult<T, undefined>> => this.next();
+        return this.#pending.then(next, next);
+      }
+      this.#pending = new Promise((resolve, reject) => {
+        this.#resolve = resolve;
+        this.#reject = reject;
       });
+      return this.#pending;
     }
     if (this.#state === 'failed') {
       this.#state = 'ended';
@@ -97,7 +104,7 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
     this.#waiting = 0;
     if (this.#state === 'open') {
       this.#state = 'left';
-      for (const waiter of this.#waiters.splice(0)) waiter.resolve({ value: undefined, done: true });
+      this.#answerEnd();
       this.#options.onLeave?.();
     } else if (this.#state === 'failed') {
       this.#state = 'ended';
@@ -109,6 +116,12 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
     if (this.#locked) throw new FabricError('STREAM_LOCKED', `${this.#options.name} has a reader already`);
     this.#locked = true;
     return this;
+  }
+
+  #answerEnd(): void {
+    const resolve = this.#resolve;
+    this.#pending = this.#resolve = this.#reject = undefined;
+    resolve?.({ value: undefined, done: true });
   }
 
   #shift(): T {

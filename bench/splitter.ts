@@ -1,0 +1,165 @@
+// How fast the splitter takes tool-call arguments apart, on one core: MB/s of argument text in pieces of 4 characters, at
+// growing lengths, beside what is often done instead: parsing the text so far again at every piece. The first column feeds the
+// splitter alone, the second drives the whole stream with both branches read. Run: node bench/splitter.ts [--json]
+import type { ModelChunk } from '@fame-fabric/agents/model';
+import { ReplySplitter } from '@fame-fabric/agents/stream/reply-splitter';
+import { splitToolStream } from '@fame-fabric/agents/stream/split-tool-stream';
+
+const PIECE = 4;
+const MAX_CHARS = 16 * 1024 * 1024;
+
+/** Arguments of about `length` characters: a text for the user with escapes, then a document. */
+function argumentsOf(length: number): string {
+  const line = 'A line of text with "quotes", a path C:\\temp, a tab\t and café 😀.\n';
+  const lines = Math.max(1, Math.floor(length / 2 / JSON.stringify(line).length));
+  return JSON.stringify({
+    title: 'notes',
+    to_user: line.repeat(lines),
+    body: line.repeat(lines),
+    pages: [1, 2, 3],
+  });
+}
+
+/**
+ * The chunks of one call, in pieces. One object is used for all of them: a million ready-made chunks would be hundreds of
+ * megabytes, and the figure that of the garbage collector.
+ */
+function* chunksOf(text: string): Generator<ModelChunk, undefined> {
+  yield { choices: [{ index: 0, delta: { tool_calls: [{ index: 0, id: 'c', function: { name: 'f' } }] } }] };
+  const piece = { arguments: '' };
+  const chunk: ModelChunk = {
+    choices: [{ index: 0, delta: { tool_calls: [{ index: 0, function: piece }] } }],
+  };
+  for (let at = 0; at < text.length; at += PIECE) {
+    piece.arguments = text.slice(at, at + PIECE);
+    yield chunk;
+  }
+  yield { choices: [{ index: 0, delta: {}, finish_reason: 'tool_calls' }] };
+  return undefined;
+}
+
+function feed(text: string): number {
+  let said = 0;
+  const splitter = new ReplySplitter(
+    {
+      toUserKey: 'to_user',
+      separator: '\n',
+      choice: 0,
+      maxArgumentChars: MAX_CHARS,
+      maxContentChars: MAX_CHARS,
+      maxCalls: 128,
+    },
+    {
+      text: (item) => {
+        said += item.text.length;
+      },
+      call: (call) => {
+        if (!call.ok) throw new Error(call.error.message);
+      },
+      warning: () => {},
+    },
+  );
+  for (const chunk of chunksOf(text)) splitter.push(chunk);
+  splitter.sourceEnded();
+  return said;
+}
+
+async function drive(text: string): Promise<number> {
+  // A bare iterator: an async generator would cost more than the splitter does.
+  const left = chunksOf(text);
+  const source: AsyncIterableIterator<ModelChunk> = {
+    next: () => Promise.resolve(left.next()),
+    [Symbol.asyncIterator]: () => source,
+  };
+  const stream = splitToolStream(source, { maxArgumentChars: MAX_CHARS, maxBufferedChars: MAX_CHARS });
+  let said = 0;
+  const read = async (): Promise<void> => {
+    for await (const item of stream.toUser) said += item.text.length;
+  };
+  const calls = async (): Promise<void> => {
+    for await (const call of stream.toolCalls) if (!call.ok) throw new Error(call.error.message);
+  };
+  await Promise.all([read(), calls()]);
+  return said;
+}
+
+/** The other way: close the text so far by hand and parse it again at every piece. */
+function reparse(text: string): number {
+  let raw = '';
+  let said = 0;
+  for (const chunk of chunksOf(text)) {
+    raw += chunk.choices[0]?.delta.tool_calls?.[0]?.function?.arguments ?? '';
+    let value: { to_user?: unknown } | undefined;
+    for (const end of ['', '}', '"}']) {
+      try {
+        value = JSON.parse(raw + end) as { to_user?: unknown };
+        break;
+      } catch {
+        // The next ending may fit.
+      }
+    }
+    if (typeof value?.to_user === 'string' && value.to_user.length > said) said = value.to_user.length;
+  }
+  return said;
+}
+
+async function megabytesPerSecond(
+  characters: number,
+  run: () => number | Promise<number>,
+  rounds: number,
+): Promise<number> {
+  const speeds: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    const started = performance.now();
+    if ((await run()) === 0) throw new Error('no text came out');
+    speeds.push(characters / 1e6 / ((performance.now() - started) / 1000));
+  }
+  return speeds.toSorted((a, b) => a - b)[Math.floor(rounds / 2)]!;
+}
+
+export interface SplitterFigures {
+  characters: number;
+  splitter: number;
+  stream: number;
+  reparsing: number | undefined;
+}
+
+export async function measureSplitter(
+  lengths = [4_096, 65_536, 262_144, 1_048_576],
+): Promise<SplitterFigures[]> {
+  const warm = argumentsOf(65_536);
+  for (let round = 0; round < 20; round += 1) {
+    feed(warm);
+    await drive(warm);
+  }
+  const rows: SplitterFigures[] = [];
+  for (const length of lengths) {
+    const text = argumentsOf(length);
+    const rounds = Math.max(5, Math.min(200, Math.floor(8_000_000 / length)));
+    rows.push({
+      characters: text.length,
+      splitter: await megabytesPerSecond(text.length, () => feed(text), rounds),
+      stream: await megabytesPerSecond(text.length, () => drive(text), rounds),
+      // Quadratic: longer texts would take minutes.
+      reparsing: length > 65_536 ? undefined : await megabytesPerSecond(text.length, () => reparse(text), 1),
+    });
+  }
+  return rows;
+}
+
+if (import.meta.main) {
+  const rows = await measureSplitter();
+  if (process.argv.includes('--json')) {
+    console.log(JSON.stringify({ node: process.version, pieceChars: PIECE, rows }));
+  } else {
+    console.log(`node ${process.version}, pieces of ${PIECE} characters, MB/s of argument text, median`);
+    console.log('characters   splitter   whole stream   re-parsing');
+    for (const { characters, splitter, stream, reparsing } of rows) {
+      const cells = [splitter, stream].map((speed) => speed.toFixed(1));
+      const last = reparsing === undefined ? '-' : reparsing.toFixed(3);
+      console.log(
+        `${String(characters).padStart(10)}${cells[0]!.padStart(11)}${cells[1]!.padStart(15)}${last.padStart(13)}`,
+      );
+    }
+  }
+}
