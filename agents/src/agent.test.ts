@@ -444,12 +444,15 @@ describe('starting and stopping', () => {
     serving = first;
   });
 
-  it('drains: refuses new calls, lets running ones finish', async () => {
+  it('drains: releases the address, refuses calls that are on their way, lets running ones finish', async () => {
     const gate = Promise.withResolvers<string>();
     const stopped = vi.fn();
     await serve({ operations: { wait: operation({ run: () => gate.promise }) }, onStop: stopped });
     const running = start('wait');
+    const bound = link.bound.get(ADDRESS)!;
     const drained = serving!.drain(10_000);
+    expect(link.bound.has(ADDRESS)).toBe(false);
+    link.bound.set(ADDRESS, bound);
     expect((await call('wait')).error?.data).toMatchObject({ code: 'LINK_DRAINING', retryable: true });
     expect(stopped).not.toHaveBeenCalled();
     gate.resolve('done');

@@ -16,8 +16,9 @@ import {
   systemClock,
 } from '@fame-fabric/shared';
 import type { Agent, AgentContext, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
+import { CallScope } from './call-scope.ts';
 import { nearestName } from './nearest-name.ts';
-import type { Operation, OperationContext } from './operation.ts';
+import type { Operation } from './operation.ts';
 import { Notifier } from './push.ts';
 import { createSafeFetch } from './safe-fetch.ts';
 import { Scheduler } from './scheduler.ts';
@@ -77,12 +78,13 @@ class ServedAgent implements Serving, Service {
   readonly #operations: ReadonlyMap<string, Operation>;
   readonly #scheduler: Scheduler;
   readonly #tasks: TaskTable | undefined;
-  readonly #calls = new Map<IncomingCall, { abort(reason: unknown): void; forget(): void }>();
+  readonly #calls = new Map<IncomingCall, CallScope>();
   readonly #closing = new AbortController();
   readonly #context: AgentContext;
   #state: 'opening' | 'open' | 'draining' | 'closed' = 'opening';
   #immediate = 0;
   #onImmediateIdle: (() => void)[] = [];
+  #unbound: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(agent: Agent, options: AgentOptions, link: AgentLink, serve: ServeOptions) {
@@ -121,6 +123,7 @@ class ServedAgent implements Serving, Service {
     try {
       await this.#link.bind(this.agent.address, this, { capabilities: this.agent.capabilities });
     } catch (error) {
+      this.#unbound = Promise.resolve(); // it belongs to another
       await this.close();
       throw error;
     }
@@ -143,23 +146,24 @@ class ServedAgent implements Serving, Service {
     if (!operation) throw unknownMethod(call.method, this.#operations.keys());
     const args = operation.read(call.params);
     const key = operation.keyOf(args);
-    const signal = this.#watch(call);
+    const scope = new CallScope(call, this.#link, this.#log);
+    this.#calls.set(call, scope);
     if (operation.immediate) {
       this.#immediate++;
-      void this.#run(call, operation, args, signal).then(() => this.#immediateEnded());
+      void this.#run(call, operation, args, scope).then(() => this.#immediateEnded());
       return;
     }
     const taken = this.#scheduler.submit({
       key,
-      signal,
-      run: () => this.#run(call, operation, args, signal),
+      scope,
+      run: () => this.#run(call, operation, args, scope),
       abandon: () => {
-        this.#calls.get(call)?.forget();
-        this.#fail(call, signal.reason, signal);
+        this.#forget(call, scope);
+        this.#fail(call, scope.signal.reason, scope);
       },
     });
     if (!taken) {
-      this.#calls.get(call)?.forget();
+      this.#forget(call, scope);
       throw new FabricError(
         'NODE_BUSY',
         `${this.agent.address} has too many calls waiting; call again later`,
@@ -167,50 +171,26 @@ class ServedAgent implements Serving, Service {
     }
   }
 
-  // An own controller instead of AbortSignal.any: closing reaches every call through the map, and no long-lived signal
-  // ever carries a listener of a call.
-  #watch(call: IncomingCall): AbortSignal {
-    const controller = new AbortController();
-    const giveUp = (): void => controller.abort(call.signal.reason);
-    if (call.signal.aborted) giveUp();
-    else call.signal.addEventListener('abort', giveUp, { once: true });
-    const forget = (): void => {
-      this.#calls.delete(call);
-      call.signal.removeEventListener('abort', giveUp);
-    };
-    this.#calls.set(call, { abort: (reason) => controller.abort(reason), forget });
-    return controller.signal;
-  }
-
-  async #run(call: IncomingCall, operation: Operation, args: unknown, signal: AbortSignal): Promise<void> {
+  async #run(call: IncomingCall, operation: Operation, args: unknown, scope: CallScope): Promise<void> {
     try {
-      await answer(call, operation.run(args, this.#contextOf(call, signal)), signal);
+      await answer(call, operation.run(args, scope), scope);
     } catch (error) {
-      this.#fail(call, error, signal);
+      this.#fail(call, error, scope);
     } finally {
-      this.#calls.get(call)?.forget();
+      this.#forget(call, scope);
     }
   }
 
-  #contextOf(call: IncomingCall, signal: AbortSignal): OperationContext {
-    return {
-      signal,
-      callId: call.id,
-      traceId: call.traceId,
-      meta: call.meta,
-      address: call.address,
-      replyTo: call.replyTo,
-      isStream: call.isStream,
-      log: this.#log.with({ method: call.method, callId: call.id }),
-      link: this.#link,
-    };
+  #forget(call: IncomingCall, scope: CallScope): void {
+    this.#calls.delete(call);
+    scope.dispose();
   }
 
-  #fail(call: IncomingCall, error: unknown, signal?: AbortSignal): void {
+  #fail(call: IncomingCall, error: unknown, scope?: CallScope): void {
     const ids = { method: call.method.slice(0, 64), callId: call.id };
     try {
       if (isFabricError(error)) call.fail(error);
-      else if (signal?.aborted) {
+      else if (scope?.isAborted) {
         call.fail(new FabricError('CALL_CANCELLED', 'The call was given up'));
         this.#log.debug('operation ended after its call was given up', { ...ids, error });
       } else {
@@ -237,7 +217,7 @@ class ServedAgent implements Serving, Service {
           resolve(undefined);
         }
       };
-      const job = { signal: this.#closing.signal, run, abandon: () => resolve(undefined) };
+      const job = { scope: this.#context, run, abandon: () => resolve(undefined) };
       if (!this.#scheduler.submit(job)) {
         this.#log.warn('a message was dropped: too many wait', { messageId: envelope.id });
         resolve(undefined);
@@ -247,11 +227,14 @@ class ServedAgent implements Serving, Service {
 
   async drain(timeoutMs: number): Promise<void> {
     if (this.#state === 'open') this.#state = 'draining';
+    // First of all the address is free again: for the other members of a pool, and for the one that comes after us.
+    const unbound = this.#unbind();
     const late = Promise.withResolvers<void>();
-    const timer = this.#clock.after(timeoutMs, late.resolve);
+    const timer = this.#clock.after(timeoutMs, late.resolve, { keepAlive: true });
     const idle = Promise.all([this.#scheduler.idle(), this.#tasks?.idle(), this.#immediateIdle()]);
     await Promise.race([idle, late.promise]);
     timer.stop();
+    await unbound;
     await this.close();
   }
 
@@ -261,21 +244,23 @@ class ServedAgent implements Serving, Service {
   }
 
   async #close(): Promise<void> {
-    const wasBound = this.#state !== 'opening';
     this.#state = 'closed';
     const stopping = new FabricError('NODE_GONE', `${this.agent.address} was stopped`);
     this.#closing.abort(stopping);
     this.#tasks?.close();
-    for (const [call, running] of [...this.#calls]) {
-      running.abort(stopping);
+    for (const [call, scope] of [...this.#calls]) {
+      scope.abort(stopping);
       this.#fail(call, stopping);
     }
-    if (wasBound) {
-      await this.#link.unbind(this.agent.address).catch((error: unknown) => {
-        this.#log.debug('the address was not released; it goes with the link', { error });
-      });
-    }
+    await this.#unbind();
     await this.#options.onStop?.();
+  }
+
+  #unbind(): Promise<void> {
+    this.#unbound ??= this.#link.unbind(this.agent.address).catch((error: unknown) => {
+      this.#log.debug('the address was not released; it goes with the link', { error });
+    });
+    return this.#unbound;
   }
 
   #immediateEnded(): void {
@@ -301,10 +286,10 @@ const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
   typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
 
 /** Sends what an operation made of a call: one result, or items, in the mode the caller asked for. */
-async function answer(call: IncomingCall, made: unknown, signal: AbortSignal): Promise<void> {
+async function answer(call: IncomingCall, made: unknown, scope: CallScope): Promise<void> {
   const result = await made;
   if (isAsyncIterable(result)) {
-    await answerItems(call, result[Symbol.asyncIterator](), signal);
+    await answerItems(call, result[Symbol.asyncIterator](), scope.signal);
   } else if (!call.isStream) {
     call.reply(result ?? null);
   } else {

@@ -8,7 +8,7 @@ function held(scheduler: Scheduler, log: string[], name: string, key?: string) {
   const controller = new AbortController();
   const taken = scheduler.submit({
     key,
-    signal: controller.signal,
+    scope: controller,
     run: async () => {
       log.push(`+${name}`);
       await promise;
@@ -101,7 +101,7 @@ describe('Scheduler', () => {
         fc.infiniteStream(fc.nat(5)),
         async (keys, max, waits) => {
           const scheduler = new Scheduler({ maxConcurrent: max, maxWaiting: 100 });
-          const signal = new AbortController().signal;
+          const scope = new AbortController();
           const active: (string | undefined)[] = [];
           const order: Record<string, number[]> = {};
           for (const [n, key] of keys.entries()) {
@@ -113,7 +113,7 @@ describe('Scheduler', () => {
               for (let i = waits.next().value; i > 0; i--) await null;
               active.splice(active.indexOf(key), 1);
             };
-            scheduler.submit({ key, signal, run, abandon: () => {} });
+            scheduler.submit({ key, scope, run, abandon: () => {} });
           }
           await scheduler.idle();
           const ran = Object.values(order);

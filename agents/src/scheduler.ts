@@ -4,8 +4,8 @@
 export interface Job {
   /** Jobs of one key run one after the other. */
   readonly key?: string | undefined;
-  /** Takes the job out of the line while it waits; a running job minds its own signal. */
-  readonly signal: AbortSignal;
+  /** Its signal, asked for when the job must wait, takes it out of the line; a running job minds it by itself. */
+  readonly scope: { readonly signal: AbortSignal };
   /** Never rejects. */
   run(): Promise<void>;
   /** Called instead of `run` when the job was taken back before its turn. */
@@ -50,16 +50,22 @@ export class Scheduler {
     const mustWait =
       this.#running >= this.#options.maxConcurrent || (job.key !== undefined && this.#behind.has(job.key));
     if (mustWait && this.#waiting >= this.#options.maxWaiting) return false;
+    if (!mustWait) {
+      if (job.key !== undefined) this.#behind.set(job.key, new Set());
+      this.#start(job);
+      return true;
+    }
     const ticket: Ticket = { job, onAbort: () => this.#takeBack(ticket) };
-    job.signal.addEventListener('abort', ticket.onAbort, { once: true });
-    this.#waiting++;
     const behind = job.key === undefined ? undefined : this.#behind.get(job.key);
     if (behind) behind.add(ticket);
     else {
       if (job.key !== undefined) this.#behind.set(job.key, new Set());
       this.#ready.add(ticket);
     }
-    this.#startReady();
+    this.#waiting++;
+    const { signal } = job.scope;
+    if (signal.aborted) this.#takeBack(ticket);
+    else signal.addEventListener('abort', ticket.onAbort, { once: true });
     return true;
   }
 
@@ -74,16 +80,19 @@ export class Scheduler {
       if (this.#running >= this.#options.maxConcurrent) return;
       this.#ready.delete(ticket);
       this.#waiting--;
-      this.#running++;
-      const { job } = ticket;
-      job.signal.removeEventListener('abort', ticket.onAbort);
-      void job.run().then(() => {
-        this.#running--;
-        this.#release(job.key);
-        this.#startReady();
-        this.#tellIdle();
-      });
+      ticket.job.scope.signal.removeEventListener('abort', ticket.onAbort);
+      this.#start(ticket.job);
     }
+  }
+
+  #start(job: Job): void {
+    this.#running++;
+    void job.run().then(() => {
+      this.#running--;
+      this.#release(job.key);
+      this.#startReady();
+      this.#tellIdle();
+    });
   }
 
   // The next job of the key goes to the end of the line: a busy key does not push in front of the others.
