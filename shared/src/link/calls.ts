@@ -16,13 +16,7 @@ import { isRpcReply, rpcRequest } from '../protocol/rpc.ts';
 import { Fifo } from './fifo.ts';
 import type { Hop } from './hop.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
-import {
-  type CallOwner,
-  type OpenCall,
-  StreamCall,
-  targetText,
-  UnaryCall,
-} from './open-call.ts';
+import { type CallOwner, type OpenCall, StreamCall, targetText, UnaryCall } from './open-call.ts';
 import { Pending } from './pending.ts';
 import type { Self } from './self.ts';
 
@@ -135,19 +129,18 @@ export class Calls implements CallOwner {
     const { self } = this.#deps;
     const { corrId, request } = call;
     const { target, method, params, options } = request;
-    const envelope = makeEnvelope<DataFrame>(
+    return makeEnvelope<DataFrame>(
       { type: 'Data', payload: rpcRequest(corrId, method, params) },
-      {
-        ...(self.sid === undefined ? undefined : { sid: self.sid }),
+      self.header({
         traceId: options.traceId ?? newId(),
-        ...(typeof target === 'string' ? { to: target } : { capabilities: [...target.capabilities] }),
+        to: typeof target === 'string' ? target : undefined,
         replyTo: self.replyAddress,
+        capabilities: typeof target === 'string' ? undefined : [...target.capabilities],
         rtype: call.isStream ? RTYPE.stream : RTYPE.reply,
         corrId,
-        ...(options.meta ? { meta: options.meta } : undefined),
-      },
+        meta: options.meta,
+      }),
     );
-    return envelope;
   }
 
   /** Sends what waits, as far as connection and pace allow. */
@@ -216,8 +209,9 @@ export class Calls implements CallOwner {
 
   #cancel(call: OpenCall, hop: Hop, reason: string): void {
     const { corrId } = call;
+    const { self } = this.#deps;
     hop.sendControl(
-      makeEnvelope({ type: 'CallCancel', corrId, reason }, { replyTo: this.#deps.self.replyAddress }),
+      makeEnvelope({ type: 'CallCancel', corrId, reason }, self.header({ replyTo: self.replyAddress })),
     );
   }
 

@@ -27,7 +27,7 @@ class ControlRequest implements Waiter {
     this.fail = reject;
   }
 
-  expire(): void {
+  onDue(): void {
     const what = `The sentinel did not acknowledge ${this.#what} within ${ACK_TIMEOUT_MS} ms`;
     this.fail(new FabricError('LINK_TIMEOUT', what));
   }
@@ -60,13 +60,15 @@ export class Control {
       const request = new ControlRequest(frame.type, this.#clock.now() + ACK_TIMEOUT_MS, resolve, reject);
       const self = this.#self;
       const sent = this.#hop.sendControl(
-        makeEnvelope(frame, {
-          ...(self.sid === undefined ? undefined : { sid: self.sid }),
-          traceId: newId(),
-          replyTo: self.systemAddress,
-          rtype: RTYPE.ack,
-          corrId: request.corrId,
-        }),
+        makeEnvelope(
+          frame,
+          self.header({
+            traceId: newId(),
+            replyTo: self.systemAddress,
+            rtype: RTYPE.ack,
+            corrId: request.corrId,
+          }),
+        ),
       );
       if (sent) this.#pending.add(request);
       else reject(new FabricError('LINK_CLOSED', `There is no connection for ${frame.type}`));

@@ -32,7 +32,7 @@ export class Hop {
     this.main = new SendFlow(mainFlowId);
     this.#flows.set(mainFlowId, this.main);
     this.#trace = trace;
-    this.received = new ReceivedFlows((flowId) => this.pay(flowId));
+    this.received = new ReceivedFlows((flowId) => this.pay(flowId, LIMITS.creditWindow));
   }
 
   get isAttached(): boolean {
@@ -72,11 +72,10 @@ export class Hop {
   }
 
   /**
-   * Sends a message when its flow has credit, else keeps it in order. `true` when it left at once.
+   * Sends a message of `flow` when that has credit, else keeps it in order. `true` when it left at once.
    * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED} from the codec. @throws {NODE_BUSY} when too much waits already.
    */
   send(flow: SendFlow, envelope: Envelope, sender?: Sender): boolean {
-    envelope.flowId = flow.id;
     const bytes = encode(envelope);
     if (this.transport !== undefined && flow.credit > 0 && flow.waiting.size === 0) {
       flow.credit--;
@@ -95,15 +94,13 @@ export class Hop {
   /** Sends a frame of the control plane, which never waits. `false`, and nothing is kept, without a connection. */
   sendControl(envelope: Envelope): boolean {
     if (this.transport === undefined) return false;
-    envelope.flowId ??= this.main.id;
     const bytes = encode(envelope);
     this.#trace?.('sent', envelope);
     return this.transport.send(bytes);
   }
 
-  /** Tells the neighbour that it may send the flow's window again. */
-  pay(flowId: string): void {
-    const { creditWindow: credits } = LIMITS;
+  /** Tells the neighbour that it may send so many more messages of a flow, up to the window. */
+  pay(flowId: string, credits: number): void {
     this.sendControl(
       makeEnvelope({ type: 'CreditUpdate', flowId, credits }, { flowId, flowFlags: FLOW.ack }),
     );

@@ -128,20 +128,21 @@ export class Incoming implements IncomingCall {
 
   // `undefined` when the item left at once.
   #sendItem(payload: RpcReply): Promise<void> | undefined {
-    this.#flow ??= this.hop.openFlow(this.corrId, newId);
-    const flow = this.#flow;
+    const flow = this.#ownFlow();
     if (flow.waiting.size >= MAX_WAITING_ITEMS) {
       throw new FabricError('NODE_BUSY', `${flow.waiting.size} items of the stream wait for their reader`);
     }
-    const envelope = this.#envelope(payload);
-    envelope.seqId = flow.seq;
     const waiting = new WaitingItem();
-    if (this.hop.send(flow, envelope, waiting)) {
-      flow.seq++;
-      return undefined;
-    }
+    const hasLeft = this.hop.send(flow, this.#envelope(payload, flow), waiting);
+    // Only now: an item that could not be written does not count.
     flow.seq++;
-    return waiting.whenSent();
+    return hasLeft ? undefined : waiting.whenSent();
+  }
+
+  // All that answers a stream travels on its own flow, so that the sentinel may forget the flow with the stream.
+  #ownFlow(): SendFlow {
+    this.#flow ??= this.hop.openFlow(this.corrId, newId);
+    return this.#flow;
   }
 
   #finish(payload: RpcReply): void {
@@ -161,25 +162,22 @@ export class Incoming implements IncomingCall {
 
   #sendLast(payload: RpcReply): void {
     if (this.replyTo === '') return;
-    const envelope = this.#envelope(payload);
-    // The end stays behind the items.
-    if (this.#flow) {
-      envelope.seqId = this.#flow.seq;
-      this.hop.send(this.#flow, envelope);
-    } else this.hop.send(this.hop.main, envelope);
+    const flow = this.isStream ? this.#ownFlow() : this.hop.main;
+    this.hop.send(flow, this.#envelope(payload, flow));
   }
 
-  #envelope(payload: RpcReply): Envelope<DataFrame> {
+  #envelope(payload: RpcReply, flow: SendFlow): Envelope<DataFrame> {
     const { self } = this.#owner;
     return makeEnvelope<DataFrame>(
       { type: 'Data', payload },
-      {
-        ...(self.sid === undefined ? undefined : { sid: self.sid }),
-        ...(this.traceId === undefined ? undefined : { traceId: this.traceId }),
+      self.header({
+        traceId: this.traceId,
         to: this.replyTo,
         replyTo: self.systemAddress,
         corrId: this.corrId,
-      },
+        flowId: flow.id,
+        seqId: this.isStream ? flow.seq : undefined,
+      }),
     );
   }
 

@@ -34,8 +34,8 @@ import type { Transport } from './transport.ts';
 
 /** Sentinels whose NodeAttachAck says so keep flows apart and stand any burst. */
 const OWN_SOFTWARE = 'fame-fabric/';
-/** Declared at the attach: this node understands CallCancel. */
-const CANCEL_CAPABILITY = 'fame.capability.cancel';
+/** Declared at the attach: this node understands CallCancel, and each stream that it sends has a flow of its own. */
+const NODE_CAPABILITIES = ['fame.capability.cancel', 'fame.capability.stream-flows'];
 /** How long the other side has to answer a close, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
 /** Bad messages are logged at most so often, in ms. */
@@ -72,9 +72,8 @@ export class Link {
     this.#log = log;
     this.systemId = options.systemId ?? newId();
     this.#self = new Self(options.sidOf);
-    const mainFlowId = newId();
-    this.#uplink = new Hop(mainFlowId, trace);
-    this.#loop = new Hop(mainFlowId, trace);
+    this.#uplink = new Hop(this.#self.flowId, trace);
+    this.#loop = new Hop(this.#self.flowId, trace);
     this.#bindings = new Bindings(this.#self);
     this.#control = new Control({ clock, hop: this.#uplink, self: this.#self });
     this.#serving = new Serving({ self: this.#self, bindings: this.#bindings, log });
@@ -98,7 +97,11 @@ export class Link {
       clock,
       everyMs: options.heartbeatMs ?? 15_000,
       silentAfterMs: options.silentAfterMs ?? 30_000,
-      beat: () => this.#uplink.sendControl(makeEnvelope({ type: 'NodeHeartbeat' }, { corrId: newId() })),
+      beat: () => {
+        this.#uplink.sendControl(
+          makeEnvelope({ type: 'NodeHeartbeat' }, this.#self.header({ corrId: newId() })),
+        );
+      },
       giveUp: (silentMs) => this.#giveUp(silentMs),
     });
     this.#dialer = new Dialer({
@@ -184,9 +187,9 @@ export class Link {
         systemId: this.systemId,
         instanceId: this.#instanceId,
         acceptedLogicals: [...(this.#options.acceptedLogicals ?? ['fame.fabric'])],
-        capabilities: [CANCEL_CAPABILITY],
+        capabilities: [...NODE_CAPABILITIES],
       },
-      { traceId: newId(), corrId: newId(), flowId: this.#uplink.main.id },
+      this.#self.header({ traceId: newId(), corrId: newId() }),
     );
   }
 
@@ -396,7 +399,10 @@ export class Link {
     if (refusal) throw refusal;
     if (!tryParseAddress(to)) throw new FabricError('ADDRESS_INVALID', `"${to}" is not an address`);
     const hop = this.#isLocal(to) ? this.#loop : this.#uplink;
-    hop.send(hop.main, makeEnvelope<DataFrame>({ type: 'Data', payload }, { traceId: newId(), to }));
+    hop.send(
+      hop.main,
+      makeEnvelope<DataFrame>({ type: 'Data', payload }, this.#self.header({ traceId: newId(), to })),
+    );
   }
 
   #isLocal(address: string): boolean {

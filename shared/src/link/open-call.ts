@@ -84,7 +84,11 @@ export abstract class OpenCall implements Waiter, Sender {
     if (!this.envelope) this.fail(error);
   }
 
-  expire(): void {
+  onDue(): void {
+    this.timeOut();
+  }
+
+  protected timeOut(): void {
     const { target, method } = this.request;
     this.fail(
       new FabricError(
@@ -129,8 +133,20 @@ export class UnaryCall extends OpenCall {
   }
 }
 
-/** What a stream may hold for a consumer that is behind, where holding credit back would harm others. */
-export const STREAM_BUFFER = Object.freeze({ items: 10_000, bytes: 8_388_608, lowWater: 8 });
+/**
+ * What a stream may hold for a consumer that is behind. Above `hold`, the credit of its own flow waits for the consumer; a
+ * held flow still gets one message every `trickleMs`, since a sentinel gives up a node whose queue does not move. Above
+ * `most`, the stream fails: that is for flows which others share, where holding credit back would harm them.
+ */
+export const STREAM_BUFFER = Object.freeze({
+  holdItems: 256,
+  holdBytes: 1_048_576,
+  mostItems: 10_000,
+  mostBytes: 8_388_608,
+  /** An own flow may have a window of the largest items on its way when it is held. */
+  mostOwnBytes: 16_777_216,
+  trickleMs: 4_000,
+});
 
 interface Item {
   readonly value: unknown;
@@ -148,15 +164,15 @@ export class StreamCall extends OpenCall {
   readonly #buffer = new Fifo<Item>();
   readonly #takers = new Fifo<Taker>();
   #bufferedBytes = 0;
-  /** Items of its own flow that were taken and not paid for. */
+  /** Messages of the stream's own flow that were taken and not paid for. */
   #unpaid = 0;
   #nextSeq = 0;
   #error: unknown;
   #hasError = false;
-  #hasItems = false;
 
-  get hasItems(): boolean {
-    return this.#hasItems;
+  /** Items that wait for the consumer. */
+  get buffered(): number {
+    return this.#buffer.size;
   }
 
   /**
@@ -168,14 +184,14 @@ export class StreamCall extends OpenCall {
   }
 
   onReply(reply: RpcReply, size: number, envelope: Envelope): void {
-    const ownsFlow = this.ownsFlow(envelope);
-    if (ownsFlow) {
+    if (this.ownsFlow(envelope)) {
       this.#unpaid++;
-      if (!this.#isNext(envelope.seqId)) {
-        this.#payWhenDue();
-        return;
-      }
-    }
+      if (this.#isNext(envelope.seqId)) this.#take(reply, size, STREAM_BUFFER.mostOwnBytes);
+      if (!this.isOver) this.#payWhenDue();
+    } else this.#take(reply, size, STREAM_BUFFER.mostBytes);
+  }
+
+  #take(reply: RpcReply, size: number, mostBytes: number): void {
     if (reply.error != null) {
       this.fail(errorOfReply(reply.error));
       return;
@@ -185,22 +201,21 @@ export class StreamCall extends OpenCall {
       for (let taker = this.#takers.shift(); taker; taker = this.#takers.shift()) taker.resolve(DONE);
       return;
     }
-    this.#hasItems = true;
-    this.deadline = this.owner.now() + this.timeoutMs;
     const taker = this.#takers.shift();
     if (taker) {
+      this.deadline = this.owner.now() + this.timeoutMs;
       taker.resolve({ value: reply.result, done: false });
-    } else {
-      this.#buffer.push({ value: reply.result, size });
-      this.#bufferedBytes += size;
-      // While items wait for their consumer it is not the callee that is late.
-      this.deadline = Number.POSITIVE_INFINITY;
-      if (!ownsFlow) this.#checkBuffer();
+      return;
     }
-    this.#payWhenDue();
+    this.#buffer.push({ value: reply.result, size });
+    this.#bufferedBytes += size;
+    // While items wait for their consumer it is not the callee that is late.
+    if (this.#buffer.size === 1) this.deadline = Number.POSITIVE_INFINITY;
+    this.#checkBuffer(mostBytes);
   }
 
-  // Items of an own flow are numbered; what was on its way when a connection broke shows as a gap.
+  // Items of an own flow are numbered; what was on its way when a connection broke shows as a gap, and what is sent again
+  // after a reconnect was here before.
   #isNext(seqId: number | undefined): boolean {
     if (seqId === undefined) return true;
     if (seqId === this.#nextSeq) {
@@ -217,8 +232,8 @@ export class StreamCall extends OpenCall {
     return false;
   }
 
-  #checkBuffer(): void {
-    if (this.#buffer.size <= STREAM_BUFFER.items && this.#bufferedBytes <= STREAM_BUFFER.bytes) return;
+  #checkBuffer(mostBytes: number): void {
+    if (this.#buffer.size <= STREAM_BUFFER.mostItems && this.#bufferedBytes <= mostBytes) return;
     const what = `${this.#buffer.size} items (${this.#bufferedBytes} bytes)`;
     this.fail(
       new FabricError('NODE_BUSY', `The stream is not read fast enough: ${what} wait`),
@@ -227,22 +242,33 @@ export class StreamCall extends OpenCall {
   }
 
   #payWhenDue(): void {
-    if (this.#unpaid < LIMITS.creditReturnAfter || this.#buffer.size > STREAM_BUFFER.lowWater) return;
+    if (this.#unpaid < LIMITS.creditReturnAfter) return;
+    const { holdItems, holdBytes, trickleMs } = STREAM_BUFFER;
+    if (this.#buffer.size > holdItems || this.#bufferedBytes > holdBytes) {
+      if (this.deadline !== Number.POSITIVE_INFINITY) return;
+      this.deadline = this.owner.now() + trickleMs;
+      this.owner.deadlineMoved(this);
+      return;
+    }
     this.#unpaid = 0;
-    this.hop?.pay(this.corrId);
+    this.hop?.pay(this.corrId, LIMITS.creditWindow);
+  }
+
+  /** Nothing came for too long; or, while items wait for the consumer, the held flow gets its next message. */
+  override onDue(): void {
+    if (this.#buffer.size === 0) {
+      this.timeOut();
+      return;
+    }
+    this.deadline = this.owner.now() + STREAM_BUFFER.trickleMs;
+    this.hop?.pay(this.corrId, 1);
   }
 
   next(): Promise<IteratorResult<unknown>> {
     const item = this.#buffer.shift();
     if (item) {
       this.#bufferedBytes -= item.size;
-      if (!this.isOver) {
-        this.#payWhenDue();
-        if (this.#buffer.size === 0) {
-          this.deadline = this.owner.now() + this.timeoutMs;
-          this.owner.deadlineMoved(this);
-        }
-      }
+      if (!this.isOver) this.#onTaken();
       return Promise.resolve({ value: item.value, done: false });
     }
     if (this.#hasError) {
@@ -251,6 +277,13 @@ export class StreamCall extends OpenCall {
     }
     if (this.isOver) return Promise.resolve(DONE);
     return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }));
+  }
+
+  #onTaken(): void {
+    this.#payWhenDue();
+    if (this.#buffer.size > 0) return;
+    this.deadline = this.owner.now() + this.timeoutMs;
+    this.owner.deadlineMoved(this);
   }
 
   /** The consumer left the loop. */

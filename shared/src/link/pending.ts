@@ -7,8 +7,8 @@ export interface Waiter {
   readonly corrId: string;
   /** Ms since the epoch; Infinity while nothing is due. */
   deadline: number;
-  /** The deadline has passed; the waiter is out of the table already. */
-  expire(): void;
+  /** The deadline has passed: the waiter fails and leaves the table, unless it moves its deadline. */
+  onDue(): void;
   /** The table was closed. */
   fail(error: unknown): void;
 }
@@ -81,16 +81,16 @@ export class Pending<W extends Waiter> {
 
   readonly #sweep = (): void => {
     const now = this.#clock.now();
-    const expired: W[] = [];
-    let next = Number.POSITIVE_INFINITY;
-    for (const waiter of this.#waiters.values()) {
-      if (waiter.deadline <= now) expired.push(waiter);
-      else if (waiter.deadline < next) next = waiter.deadline;
-    }
     this.#timer = undefined;
     this.#due = Number.POSITIVE_INFINITY;
-    for (const waiter of expired) this.#waiters.delete(waiter.corrId);
-    if (next !== Number.POSITIVE_INFINITY) this.#arm(Math.max(next, now + SLACK_MS));
-    for (const waiter of expired) waiter.expire();
+    const due: W[] = [];
+    for (const waiter of this.#waiters.values()) if (waiter.deadline <= now) due.push(waiter);
+    for (const waiter of due) {
+      waiter.onDue();
+      if (waiter.deadline <= now) this.remove(waiter);
+    }
+    let next = Number.POSITIVE_INFINITY;
+    for (const { deadline } of this.#waiters.values()) if (deadline < next) next = deadline;
+    if (next < this.#due) this.#arm(Math.max(next, now + SLACK_MS));
   };
 }

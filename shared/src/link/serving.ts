@@ -23,6 +23,8 @@ export class Serving implements IncomingOwner {
   readonly #log: Logger;
   // The corrId names a call, unless another caller's open call has it already: then it comes with the replyTo.
   readonly #open = new Map<string, Incoming>();
+  /** Calls that are kept under the longer name. */
+  #sharedIds = 0;
   readonly #seen = new SeenIds(10_000);
   #whenIdle: (() => void) | undefined;
   /** New calls are refused: the link is being drained. */
@@ -75,6 +77,7 @@ export class Serving implements IncomingOwner {
     const key = this.#keyFor(call);
     // The same request again, while the first is served: the first answers.
     if (key === undefined) return;
+    if (key !== call.corrId) this.#sharedIds++;
     this.#open.set(key, call);
     if (this.isDraining) {
       call.fail(new FabricError('LINK_DRAINING', 'This node is going away and takes no new calls'));
@@ -131,19 +134,8 @@ export class Serving implements IncomingOwner {
     const { replyTo, corrId, traceId } = envelope;
     if (value === undefined || value === null || replyTo === undefined) return;
     try {
-      hop.send(
-        hop.main,
-        makeEnvelope<DataFrame>(
-          { type: 'Data', payload: value },
-          {
-            ...(this.self.sid === undefined ? undefined : { sid: this.self.sid }),
-            ...(traceId === undefined ? undefined : { traceId }),
-            to: replyTo,
-            replyTo: this.self.systemAddress,
-            ...(corrId === undefined ? undefined : { corrId }),
-          },
-        ),
-      );
+      const header = this.self.header({ traceId, to: replyTo, replyTo: this.self.systemAddress, corrId });
+      hop.send(hop.main, makeEnvelope<DataFrame>({ type: 'Data', payload: value }, header));
     } catch (error) {
       this.#messageFailed(binding, error);
     }
@@ -173,29 +165,32 @@ export class Serving implements IncomingOwner {
     frame: Envelope['frame'],
     flowFlags?: number,
   ): void {
-    hop.sendControl(
-      makeEnvelope(frame, {
-        ...(this.self.sid === undefined ? undefined : { sid: this.self.sid }),
-        ...(traceId === undefined ? undefined : { traceId }),
-        ...(to === undefined ? undefined : { to }),
-        ...(corrId === undefined ? undefined : { corrId }),
-        ...(flowFlags === undefined ? undefined : { flowFlags }),
-      }),
-    );
+    hop.sendControl(makeEnvelope(frame, this.self.header({ traceId, to, corrId, flowFlags })));
   }
 
-  /** The caller of `corrId` gave up. `replyTo` tells callers with the same corrId apart. */
+  /**
+   * The caller of `corrId` gave up. When several callers use that corrId and `replyTo` does not tell which of them it was,
+   * nobody is cancelled: to go on for nothing is better than to stop another's call.
+   */
   onCancel(corrId: string, replyTo: string | undefined, reason: string): void {
-    const call =
-      (replyTo === undefined ? undefined : this.#open.get(longKey(corrId, replyTo))) ??
-      this.#open.get(corrId);
-    if (call && (replyTo === undefined || call.replyTo === replyTo)) call.cancel(reason);
+    const call = this.#open.get(corrId);
+    if (replyTo !== undefined) {
+      const caller = call?.replyTo === replyTo ? call : this.#open.get(longKey(corrId, replyTo));
+      caller?.cancel(reason);
+    } else if (this.#sharedIds === 0) call?.cancel(reason);
+    else {
+      const candidates = [...this.#open.values()].filter((open) => open.corrId === corrId);
+      if (candidates.length === 1) candidates[0]!.cancel(reason);
+    }
   }
 
   finished(call: Incoming): void {
     const { corrId, replyTo } = call;
     if (this.#open.get(corrId) === call) this.#open.delete(corrId);
-    else if (this.#open.get(longKey(corrId, replyTo)) === call) this.#open.delete(longKey(corrId, replyTo));
+    else if (this.#open.get(longKey(corrId, replyTo)) === call) {
+      this.#open.delete(longKey(corrId, replyTo));
+      this.#sharedIds--;
+    }
     if (this.#open.size === 0) this.#whenIdle?.();
   }
 
