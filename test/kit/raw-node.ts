@@ -216,6 +216,22 @@ export class RawNode {
     });
   }
 
+  /** Streams 1 to `count` and the end, never more than 32 items ahead of the credit that comes back. */
+  async answerStream(request: Json, count: number, item: (n: number) => Json = (n) => n): Promise<void> {
+    const flowId = id();
+    let credits = 32;
+    const refill = (message: Json): boolean =>
+      message.frame?.type === 'CreditUpdate' && message.frame.flowId === flowId;
+    for (let n = 1; n <= count + 1; n++) {
+      while (credits === 0 || this.inbox.some(refill)) {
+        const update = await this.next(refill, 30_000);
+        credits = Math.min(32, credits + update.frame.credits);
+      }
+      credits--;
+      this.answer(request, n > count ? null : item(n), { flowId });
+    }
+  }
+
   /** The oldest message that fits, now or within `timeoutMs`. Others stay in the inbox. */
   next(fits: (message: Json) => boolean = () => true, timeoutMs = 5_000): Promise<Json> {
     const at = this.inbox.findIndex(fits);

@@ -50,8 +50,8 @@ class MathAgent extends BaseAgent {
   async *count(n) {
     for (let i = 1; i <= n; i++) {
       yield i;
-      // The SDK sends as fast as it can; a breath now and then keeps its own queue of 512 from overflowing.
-      if (i % 200 === 0) await pause(5);
+      // The SDK takes items faster than it sends them; a rest now and then keeps its queue of 512 from overflowing.
+      if (i % 100 === 0) await pause(60);
     }
   }
   async *drip(n) {
@@ -123,7 +123,7 @@ class ChatAgent extends BaseAgent {
   #said = new Map();
   async startTask(params) {
     this.#said.set(params.id, []);
-    const status = { state: TaskState.WORKING, timestamp: new Date().toISOString() };
+    const status = { state: TaskState.WORKING, timestamp: new Date() };
     return { id: params.id, sessionId: params.sessionId ?? params.id, status };
   }
   run_turn(id, text) {
