@@ -1,0 +1,63 @@
+# The verbs people type. What they do stands in TypeScript (`bin/fame.ts`); this file only installs, builds and calls.
+# Node 24 comes with `npm ci` into node_modules, so the Node that runs npm may be older (20 or newer).
+
+NODE  := node_modules/.bin/node
+FAME  := $(NODE) --disable-warning=ExperimentalWarning dist/fame.js
+STAMP := dist/.made
+
+# An installed node_modules is as new as its lock file; a build is as new as the newest source.
+SOURCES := $(shell find shared/src sentinel/src agents/src client/src bin -name '*.ts' ! -name '*.test.ts' 2>/dev/null) \
+           $(wildcard tsconfig*.json */tsconfig.json)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help start run run-verbose stop status logs doctor test bench lint
+
+help: ## this list
+	@echo 'Fame Fabric: make start run'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name about; do \
+	  printf '%-14s %s\n' "$$name" "$$about"; done
+	@echo
+	@echo 'Settings are environment variables or lines of .env: OPENAI_API_KEY, MODEL_NAME, FAME_LISTENER_PORT,'
+	@echo 'MODE=local|docker (make start) and the others of docs/configuration.md.'
+
+start: $(STAMP) ## start a sentinel and the chat agent in the background
+	@$(FAME) local start --mode '$(or $(MODE),auto)'
+
+run: $(STAMP) ## talk to the chat agent
+	@$(FAME) chat
+
+run-verbose: $(STAMP) ## the same, showing the metadata of every envelope
+	@FAME_SHOW_ENVELOPES=$(or $(FAME_SHOW_ENVELOPES),true) $(FAME) chat
+
+stop: $(STAMP) ## end what start began
+	@$(FAME) local stop
+
+status: $(STAMP) ## say what runs
+	@$(FAME) local status
+
+logs: $(STAMP) ## show the logs of what runs
+	@$(FAME) local logs
+
+doctor: $(STAMP) ## check this machine and say what to fix
+	@$(FAME) doctor
+
+test: node_modules/.package-lock.json ## build and run every test
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm test
+
+bench: node_modules/.package-lock.json ## build and measure
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run bench
+
+lint: node_modules/.package-lock.json ## check format, style and types
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run lint
+
+node_modules/.package-lock.json: package-lock.json
+	@echo 'Installing (npm ci)...' >&2
+	@npm ci --no-fund --no-audit --loglevel=error >&2
+	@touch $@
+
+$(STAMP): node_modules/.package-lock.json $(SOURCES)
+	@echo 'Building...' >&2
+	@$(NODE) node_modules/typescript/bin/tsc -b bin >&2
+	@touch $@

@@ -1,0 +1,179 @@
+// The verbs of `fame`: what each takes, how it is used, and the one line that leads into its room. Rooms are loaded when
+// their verb is run, so that a sentinel does not pay for agents, nor a client for either. Help and checks are made from
+// this table, so they cannot tell different stories.
+import type { VerbInput } from '@fame-fabric/client/verbs/verb';
+
+export interface Flag {
+  type: 'string' | 'boolean';
+  short?: string;
+  /** What stands for its value in the help. */
+  value?: string;
+  about: string;
+}
+
+export interface Verb {
+  about: string;
+  usage: string;
+  examples: readonly string[];
+  flags?: Readonly<Record<string, Flag>>;
+  /** Most positional arguments. @default any number */
+  most?: number;
+  /** Not in the overview: `make` uses it. */
+  isHidden?: boolean;
+  run(input: VerbInput): Promise<number>;
+}
+
+const json: Flag = { type: 'boolean', about: 'print JSON, for programs' };
+const port: Flag = { type: 'string', value: 'PORT', about: 'listen on this port (FAME_LISTENER_PORT)' };
+
+const withPort = ({ flags }: VerbInput): void => {
+  if (typeof flags.port === 'string') process.env.FAME_LISTENER_PORT = flags.port;
+};
+
+export const VERBS: Readonly<Record<string, Verb>> = {
+  up: {
+    about: 'run a sentinel and the chat agent in this process',
+    usage: 'fame up [--port PORT]',
+    examples: ['fame up', 'OPENAI_API_KEY=... fame up'],
+    flags: { port },
+    most: 0,
+    async run(input) {
+      withPort(input);
+      return (await import('./up.ts')).runUp();
+    },
+  },
+  sentinel: {
+    about: 'run a sentinel, which nodes attach to',
+    usage: 'fame sentinel [--port PORT]',
+    examples: ['fame sentinel', 'FAME_LOG_LEVEL=debug fame sentinel --port 8001'],
+    flags: { port },
+    most: 0,
+    async run(input) {
+      withPort(input);
+      return (await import('@fame-fabric/sentinel/main')).runSentinelProcess();
+    },
+  },
+  agent: {
+    about: 'run the chat agent, or the agents named',
+    usage: 'fame agent [NAME...]',
+    examples: ['fame agent', 'OPENAI_API_KEY=... MODEL_NAME=gpt-4.1 fame agent'],
+    async run({ positionals }) {
+      return (await import('@fame-fabric/agents/main')).runAgentProcess(positionals);
+    },
+  },
+  chat: {
+    about: 'talk to a chat agent',
+    usage: 'fame chat [ADDRESS] [--system TEXT]',
+    examples: [
+      'fame chat',
+      'fame chat --system "Answer in one sentence."',
+      "printf 'Hello\\nexit\\n' | fame chat",
+    ],
+    flags: { system: { type: 'string', value: 'TEXT', about: 'system prompt (FAME_SYSTEM_PROMPT)' } },
+    most: 1,
+    async run(input) {
+      return (await import('@fame-fabric/client/verbs/chat')).runChat(input);
+    },
+  },
+  call: {
+    about: 'call an operation of an agent and print its result',
+    usage: 'fame call ADDRESS METHOD [JSON] [--stream] [--timeout TIME] [--json]',
+    examples: [
+      'fame call chat@fame.fabric describe',
+      `fame call math@fame.fabric add '{"x": 1, "y": 2}'`,
+      `fame call math@fame.fabric fib_stream '{"n": 10}' --stream --timeout 5s`,
+    ],
+    flags: {
+      stream: { type: 'boolean', about: 'call a streaming operation; one line an item' },
+      timeout: {
+        type: 'string',
+        value: 'TIME',
+        about: 'how long to wait, such as 500ms, 30s, 2m (default 30s)',
+      },
+      json,
+    },
+    most: 3,
+    async run(input) {
+      return (await import('@fame-fabric/client/verbs/call')).runCall(input);
+    },
+  },
+  ps: {
+    about: 'list nodes, addresses, capabilities and queues',
+    usage: 'fame ps [--json]',
+    examples: ['fame ps', "fame ps --json | jq '.nodes[].addresses'"],
+    flags: { json },
+    most: 0,
+    async run(input) {
+      return (await import('@fame-fabric/client/verbs/ps')).runPs(input);
+    },
+  },
+  trace: {
+    about: 'show live what passes through the sentinel: metadata, never content',
+    usage: 'fame trace [--from TEXT] [--to TEXT] [--type TYPE] [--corr ID] [--errors] [--json]',
+    examples: ['fame trace', 'fame trace --type data --to chat@fame.fabric', 'fame trace --errors --json'],
+    flags: {
+      from: { type: 'string', value: 'TEXT', about: "only where the sender's path contains this" },
+      to: { type: 'string', value: 'TEXT', about: 'only where the target contains this' },
+      type: { type: 'string', value: 'TYPE', about: 'only frames of this type' },
+      corr: { type: 'string', value: 'ID', about: 'only this correlation id' },
+      errors: { type: 'boolean', about: 'only what was refused' },
+      json,
+    },
+    most: 0,
+    async run(input) {
+      return (await import('@fame-fabric/client/verbs/trace')).runTrace(input);
+    },
+  },
+  doctor: {
+    about: 'check this machine and the connection, and say what to fix',
+    usage: 'fame doctor [--json]',
+    examples: ['fame doctor'],
+    flags: { json },
+    most: 0,
+    async run(input) {
+      return (await import('@fame-fabric/client/verbs/doctor')).runDoctor(input);
+    },
+  },
+  'offline-model': {
+    about: 'serve the built-in model as an OpenAI-compatible endpoint',
+    usage: 'fame offline-model [--port PORT] [--host HOST]',
+    examples: ['fame offline-model --port 8100', 'OPENAI_BASE_URL=http://127.0.0.1:8100/v1 fame agent'],
+    flags: {
+      port: { type: 'string', value: 'PORT', about: 'listen on this port (default 8100)' },
+      host: { type: 'string', value: 'HOST', about: 'listen on this interface (default 127.0.0.1)' },
+    },
+    most: 0,
+    async run(input) {
+      return (await import('./offline-model.ts')).runOfflineModel(input);
+    },
+  },
+  version: {
+    about: 'print the version',
+    usage: 'fame version [--json]',
+    examples: ['fame version'],
+    flags: { json },
+    most: 0,
+    async run(input) {
+      return (await import('./version.ts')).runVersion(input);
+    },
+  },
+  local: {
+    about: 'the background processes of `make start`',
+    usage: 'fame local start|stop|status|logs [--mode local|docker] [--follow] [--json]',
+    examples: ['fame local start --mode local', 'fame local status --json', 'fame local stop'],
+    flags: {
+      mode: {
+        type: 'string',
+        value: 'MODE',
+        about: 'local or docker (default: docker where an engine answers)',
+      },
+      follow: { type: 'boolean', short: 'f', about: 'logs: go on with what is added' },
+      json,
+    },
+    most: 1,
+    isHidden: true,
+    async run(input) {
+      return (await import('@fame-fabric/client/verbs/local')).runLocal(input);
+    },
+  },
+};

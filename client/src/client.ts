@@ -1,0 +1,99 @@
+// A client: a node that serves nothing and calls others. It is a thin hand on a Link, which attaches, reconnects and
+// matches answers; here stand the words a caller thinks in: call, stream, agent, conversation.
+import {
+  type CallOptions,
+  type CallTarget,
+  Link,
+  type LinkOptions,
+  type LinkState,
+} from '@fame-fabric/shared';
+import { Conversation, type ConversationOptions } from './conversation.ts';
+
+export interface ClientOptions extends LinkOptions {
+  /** Gives up connecting. */
+  signal?: AbortSignal;
+}
+
+/** One agent, so that its address need not be repeated. */
+export interface Agent {
+  readonly address: string;
+  /** `agent.call('add', { x: 1, y: 2 })`. @throws {NO_ROUTE | METHOD_NOT_FOUND | PARAMS_INVALID | CALL_TIMEOUT | ...} */
+  call(method: string, params?: unknown, options?: CallOptions): Promise<unknown>;
+  /** Items of a streaming operation. Leaving the loop cancels it. */
+  stream(method: string, params?: unknown, options?: CallOptions): AsyncIterable<unknown>;
+}
+
+/** A connected client. Close it with `close()` or `await using`. */
+export class Client {
+  readonly #link: Link;
+
+  /** Use `connect`, which also attaches. */
+  constructor(link: Link) {
+    this.#link = link;
+  }
+
+  get state(): LinkState {
+    return this.#link.state;
+  }
+
+  /** The physical path that the sentinel assigned; it may change with a reconnect. */
+  get path(): string | undefined {
+    return this.#link.path;
+  }
+
+  /** Tells of every change of `state` until the returned function is called. */
+  onState(listener: (state: LinkState) => void): () => void {
+    return this.#link.onState(listener);
+  }
+
+  /** Calls `method` of the agent at `target`. @throws {NO_ROUTE | METHOD_NOT_FOUND | CALL_TIMEOUT | ...} */
+  call(target: CallTarget, method: string, params?: unknown, options?: CallOptions): Promise<unknown> {
+    return this.#link.call(target, method, params, options);
+  }
+
+  /** Calls a streaming operation. Leaving the loop cancels it. */
+  stream(
+    target: CallTarget,
+    method: string,
+    params?: unknown,
+    options?: CallOptions,
+  ): AsyncIterable<unknown> {
+    return this.#link.stream(target, method, params, options);
+  }
+
+  agent(address: string): Agent {
+    return {
+      address,
+      call: (method, params, options) => this.call(address, method, params, options),
+      stream: (method, params, options) => this.stream(address, method, params, options),
+    };
+  }
+
+  /** A conversation with the chat agent at `address`; it starts with its first turn, or with `start()`. */
+  conversation(address: string, options?: ConversationOptions): Conversation {
+    return new Conversation(this, address, options);
+  }
+
+  close(): Promise<void> {
+    return this.#link.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/**
+ * Attaches to a sentinel and returns the client.
+ * @throws {LINK_TIMEOUT} when it cannot be reached within `connectTimeoutMs`; {LINK_REFUSED} when it says no
+ */
+export async function connectWith({ signal, ...options }: ClientOptions): Promise<Client> {
+  const link = new Link(options);
+  try {
+    await link.connect(signal ? { signal } : {});
+  } catch (error) {
+    await link.close();
+    throw error;
+  }
+  return new Client(link);
+}

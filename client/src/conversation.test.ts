@@ -1,0 +1,184 @@
+import { type CallOptions, FabricError } from '@fame-fabric/shared';
+import { expect, test, vi } from 'vitest';
+import { type Caller, Conversation, type TurnEvent } from './conversation.ts';
+
+interface Said {
+  method: string;
+  params: unknown;
+  options: CallOptions | undefined;
+}
+
+// An agent in this process: answers are functions of the parameters; what was called is kept.
+function agent(answers: Record<string, (params: unknown, options?: CallOptions) => unknown>) {
+  const said: Said[] = [];
+  const answer = (method: string, params: unknown, options?: CallOptions): unknown => {
+    said.push({ method, params, options });
+    const known: typeof answers = {
+      'tasks/send': () => ({}),
+      end_conversation: () => null,
+      cancel_turn: () => true,
+      ...answers,
+    };
+    const operation = known[method];
+    if (!operation) throw new FabricError('METHOD_NOT_FOUND', `There is no operation ${method}`);
+    return operation(params, options);
+  };
+  const caller: Caller = {
+    call: async (_address, method, params, options) => answer(method, params, options),
+    async *stream(_address, method, params, options) {
+      yield* answer(method, params, options) as AsyncIterable<unknown>;
+    },
+  };
+  return { caller, said, methods: () => said.map(({ method }) => method) };
+}
+
+async function* items(...list: unknown[]): AsyncGenerator<unknown> {
+  yield* list;
+}
+
+const collect = async (events: AsyncIterable<TurnEvent>): Promise<TurnEvent[]> => {
+  const all: TurnEvent[] = [];
+  for await (const event of events) all.push(event);
+  return all;
+};
+
+test('the first turn starts the conversation, once, with its system prompt', async () => {
+  const { caller, said, methods } = agent({
+    run_turn_stream: () => items({ type: 'text', text: 'Hi' }, { type: 'done', text: 'Hi' }),
+  });
+  const chat = new Conversation(caller, 'chat@fame.fabric', {
+    id: 'c1',
+    systemPrompt: 'Be kind',
+    maxHistoryLength: 3,
+  });
+  expect(await chat.ask('Hello')).toBe('Hi');
+  expect(await chat.ask('Again')).toBe('Hi');
+  expect(methods()).toEqual(['tasks/send', 'run_turn_stream', 'run_turn_stream']);
+  expect(said[0]?.params).toMatchObject({
+    id: 'c1',
+    message: { parts: [{ type: 'data', data: { system_prompt: 'Be kind', max_history_length: 3 } }] },
+  });
+  expect(said[1]?.params).toEqual({ args: ['c1', 'Hello'] });
+  expect(said[1]?.options?.id).not.toBe(said[2]?.options?.id);
+});
+
+test('a start that failed is tried again by the next turn', async () => {
+  const start = vi.fn().mockImplementationOnce(() => {
+    throw new FabricError('NO_ROUTE', 'Nobody is there');
+  });
+  const { caller } = agent({
+    'tasks/send': start,
+    run_turn_stream: () => items({ type: 'done', text: 'ok' }),
+  });
+  const chat = new Conversation(caller, 'chat@fame.fabric');
+  await expect(chat.ask('a')).rejects.toMatchObject({ code: 'NO_ROUTE' });
+  expect(await chat.ask('b')).toBe('ok');
+});
+
+test('an agent without run_turn_stream is asked with run_turn, from then on', async () => {
+  const { caller, methods } = agent({ run_turn: () => 'whole answer' });
+  const chat = new Conversation(caller, 'chat@fame.fabric');
+  expect(await collect(chat.stream('a'))).toEqual([{ type: 'done', text: 'whole answer' }]);
+  expect(await chat.ask('b')).toBe('whole answer');
+  expect(methods()).toEqual(['tasks/send', 'run_turn_stream', 'run_turn', 'run_turn']);
+});
+
+test('events that are told again after a reconnect are seen once', async () => {
+  const { caller } = agent({
+    run_turn_stream: () =>
+      items(
+        { type: 'text', seq: 1, text: 'a' },
+        { type: 'text', seq: 2, text: 'b' },
+        { type: 'text', seq: 1, text: 'a' },
+        { type: 'text', seq: 2, text: 'b' },
+        { type: 'text', seq: 3, text: 'c' },
+        { type: 'done', seq: 4, text: 'abc' },
+      ),
+  });
+  const chat = new Conversation(caller, 'chat@fame.fabric');
+  const events = await collect(chat.stream('x'));
+  expect(events.flatMap((event) => (event.type === 'text' ? [event.text] : [])).join('')).toBe('abc');
+});
+
+test('a stream that ends without `done` yields what it said, a restart counted', async () => {
+  const { caller } = agent({
+    run_turn_stream: () =>
+      items({ type: 'text', text: 'one two' }, { type: 'restart', keep: 4 }, { type: 'text', text: 'three' }),
+  });
+  const chat = new Conversation(caller, 'chat@fame.fabric');
+  expect(await chat.ask('x')).toBe('one three');
+});
+
+test('an error event ends the turn as that error and cancels nothing', async () => {
+  const { caller, methods } = agent({
+    run_turn_stream: () =>
+      items({ type: 'text', text: 'x' }, { type: 'error', code: 'MODEL_AUTH', message: 'Wrong key' }),
+  });
+  const chat = new Conversation(caller, 'chat@fame.fabric');
+  await expect(chat.ask('x')).rejects.toMatchObject({ code: 'MODEL_AUTH', message: 'Wrong key' });
+  expect(methods()).not.toContain('cancel_turn');
+  expect(await chat.history()).toEqual([]);
+});
+
+test('leaving the loop cancels just that turn', async () => {
+  const { caller, said } = agent({
+    run_turn_stream: () => items({ type: 'text', text: 'a' }, { type: 'text', text: 'b' }),
+  });
+  const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1' });
+  for await (const _ of chat.stream('x', { turnId: 't1' })) break;
+  expect(said.at(-1)).toMatchObject({ method: 'cancel_turn', params: { args: ['c1', 't1'] } });
+});
+
+test('aborting the signal cancels the turn at the agent and rejects', async () => {
+  const controller = new AbortController();
+  const { caller, methods } = agent({
+    run_turn_stream: (_params, options) =>
+      (async function* () {
+        yield { type: 'text', text: 'a' };
+        options?.signal?.throwIfAborted();
+      })(),
+  });
+  const chat = new Conversation(caller, 'chat@fame.fabric');
+  const turn = (async () => {
+    for await (const event of chat.stream('x', { signal: controller.signal })) {
+      if (event.type === 'text') controller.abort(new FabricError('CALL_CANCELLED', 'stopped'));
+    }
+  })();
+  await expect(turn).rejects.toMatchObject({ code: 'CALL_CANCELLED' });
+  expect(methods().at(-1)).toBe('cancel_turn');
+});
+
+test('history is what the agent remembers, only what was said', async () => {
+  const { caller } = agent({
+    get_history: () => [
+      { role: 'system', content: 'rules' },
+      { role: 'user', content: 'Q' },
+      { role: 'assistant', content: null, tool_calls: [] },
+      { role: 'tool', content: '4', tool_call_id: 'x' },
+      { role: 'assistant', content: 'A' },
+    ],
+  });
+  const chat = new Conversation(caller, 'chat@fame.fabric');
+  await chat.start();
+  expect(await chat.history()).toEqual([
+    { role: 'user', text: 'Q' },
+    { role: 'assistant', text: 'A' },
+  ]);
+});
+
+test('ending twice tells the agent once, and nothing can be asked afterwards', async () => {
+  const { caller, methods } = agent({ run_turn_stream: () => items({ type: 'done', text: 'x' }) });
+  {
+    await using chat = new Conversation(caller, 'chat@fame.fabric');
+    await chat.ask('x');
+    await chat.end();
+    await expect(chat.ask('y')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+  }
+  expect(methods().filter((method) => method === 'end_conversation')).toHaveLength(1);
+});
+
+test('a conversation that never started says no goodbye', async () => {
+  const { caller, said } = agent({});
+  await new Conversation(caller, 'chat@fame.fabric').end();
+  expect(said).toEqual([]);
+});

@@ -1,0 +1,109 @@
+import { type Envelope, makeEnvelope, rpcRequest } from '@fame-fabric/shared';
+import { expect, test } from 'vitest';
+import { createEnvelopePrinter } from './envelope-printer.ts';
+import { createStyle } from './style.ts';
+
+const SECRETS = [
+  'my user text',
+  'my system prompt',
+  'sk-canary',
+  'bearer-canary',
+  'tool-canary',
+  'meta-canary',
+];
+
+const request = (): Envelope =>
+  makeEnvelope(
+    {
+      type: 'Data',
+      payload: rpcRequest('r1', 'run_turn', {
+        args: ['c1', SECRETS[0]],
+        kwargs: { system_prompt: SECRETS[1], api_key: SECRETS[2] },
+      }),
+    },
+    {
+      to: 'chat@fame.fabric',
+      corrId: 'r1',
+      rtype: 2,
+      meta: { authorization: `Bearer ${SECRETS[3]}`, note: SECRETS[5] },
+      sec: { token: SECRETS[3] },
+    },
+  );
+
+const printed = (envelope: Envelope, mode?: 'metadata' | 'full'): string => {
+  let text = '';
+  const print = createEnvelopePrinter({
+    write: (block) => {
+      text += block;
+    },
+    now: () => 0,
+    ...(mode ? { mode } : {}),
+  });
+  print('sent', envelope);
+  return text;
+};
+
+test('a block tells time, direction, what it is, and the metadata as JSON', () => {
+  const text = printed(request());
+  const [empty, head, ...rest] = text.split('\n');
+  expect(empty).toBe('');
+  expect(head).toBe('1970-01-01T00:00:00.000Z - Sent envelope → Data request run_turn to chat@fame.fabric');
+  const body = JSON.parse(rest.join('\n'));
+  expect(body).toMatchObject({ to: 'chat@fame.fabric', corrId: 'r1', rtype: 2 });
+  expect(body.frame.payload).toMatchObject({
+    method: 'run_turn',
+    params: expect.stringMatching(/^<\d+ bytes>$/),
+  });
+});
+
+test.each([
+  ['a request', request()],
+  ['a reply', makeEnvelope({ type: 'Data', payload: { jsonrpc: '2.0', id: 1, result: SECRETS[0] } })],
+  [
+    'an error',
+    makeEnvelope({
+      type: 'Data',
+      payload: {
+        jsonrpc: '2.0',
+        id: 1,
+        error: {
+          code: -32000,
+          message: SECRETS[2],
+          data: { code: 'MODEL_AUTH', details: { tool: SECRETS[4] } },
+        },
+      },
+    }),
+  ],
+  ['a plain message', makeEnvelope({ type: 'Data', payload: { text: SECRETS[0], key: SECRETS[2] } })],
+  ['plain text', makeEnvelope({ type: 'Data', payload: SECRETS[0] })],
+  ['an opaque frame', makeEnvelope({ type: 'SecureOpen', body: SECRETS[0] })],
+])('metadata of %s holds nothing a person wrote and no secret', (_what, envelope) => {
+  const text = printed(envelope as Envelope);
+  for (const secret of SECRETS) expect(text).not.toContain(secret);
+});
+
+test('the name of an error is shown, its text is not', () => {
+  const data = { code: 'MODEL_AUTH' };
+  const payload = { jsonrpc: '2.0', id: 1, error: { code: -32000, message: 'secret', data } };
+  const text = printed(makeEnvelope({ type: 'Data', payload }));
+  expect(text).toContain('MODEL_AUTH');
+  expect(text).not.toContain('secret');
+});
+
+test('full shows the envelope as it is', () => {
+  for (const secret of [0, 1, 2]) expect(printed(request(), 'full')).toContain(SECRETS[secret]);
+});
+
+test('control characters of a peer do not reach the terminal, and colours come only when asked for', () => {
+  const envelope = makeEnvelope(
+    { type: 'Data', payload: rpcRequest(1, '\u001b[2Jx', {}) },
+    { to: 'a\u009b@b' },
+  );
+  expect(printed(envelope)).not.toMatch(/[\u001b\u009b]/);
+  let text = '';
+  const write = (block: string): void => {
+    text += block;
+  };
+  createEnvelopePrinter({ write, style: createStyle(true) })('received', request());
+  expect(text).toContain('\u001b[34m');
+});

@@ -1,0 +1,108 @@
+// Prints envelopes for people who want to see the wire: `make run-verbose`, `/trace on`. One block an envelope: when, which
+// way, what, then its metadata as JSON. Payloads are reduced to method names and sizes, so that neither user text nor
+// secrets reach a terminal or a log; only the mode `full` shows envelopes whole.
+import type { DataFrame, Envelope } from '@fame-fabric/shared';
+import { inert } from './inert-text.ts';
+import { createStyle, type Style } from './style.ts';
+
+export interface EnvelopePrinterOptions {
+  /** Takes whole blocks of lines. */
+  write: (block: string) => void;
+  /** `full` shows envelopes whole, user text included. @default 'metadata' */
+  mode?: 'metadata' | 'full';
+  /** @default no colours */
+  style?: Style;
+  /** Milliseconds since the epoch. @default Date.now */
+  now?: () => number;
+}
+
+export type EnvelopeTrace = (direction: 'sent' | 'received', envelope: Envelope) => void;
+
+/** A function for the `trace` option of a link or client. */
+export function createEnvelopePrinter(options: EnvelopePrinterOptions): EnvelopeTrace {
+  const { write, mode = 'metadata', style = createStyle(false), now = Date.now } = options;
+  return (direction, envelope) => {
+    const time = style.dim(new Date(now()).toISOString());
+    const way = direction === 'sent' ? 'Sent envelope →' : 'Received envelope ←';
+    const label = style.blue(`${way} ${inert(labelOf(envelope)).slice(0, 160)}`);
+    const body = mode === 'full' ? envelope : envelopeMetadata(envelope);
+    write(`\n${time} - ${label}\n${inert(JSON.stringify(body, null, 2))}\n`);
+  };
+}
+
+function labelOf({ frame, to }: Envelope): string {
+  const target = to === undefined ? '' : ` to ${to}`;
+  if (frame.type !== 'Data') return `${frame.type}${target}`;
+  const { method, result, error } = fieldsOf(frame.payload);
+  if (typeof method === 'string') return `Data request ${method}${target}`;
+  if (error !== undefined) return `Data error reply${target}`;
+  if (result !== undefined) return `Data reply${target}`;
+  return `Data${target}`;
+}
+
+const fieldsOf = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+
+const sizeOf = (value: unknown): number => {
+  const json = JSON.stringify(value);
+  return json === undefined ? 0 : new TextEncoder().encode(json).length;
+};
+
+// What may be shown of each frame: fields that only ever hold ids, addresses, codes and counts. Unknown ones become sizes.
+const FRAME_FIELDS = new Set(
+  (
+    'type originType systemId instanceId assignedPath capabilities acceptedLogicals ok code reason refId targetSystemId ' +
+    'targetPhysicalPath routingEpoch software address physicalPath flowId credits corrId codec'
+  ).split(' '),
+);
+const HEADER_FIELDS = new Set(
+  'version id sid traceId to replyTo capabilities rtype corrId flowId seqId flowFlags ttl priority ts'.split(
+    ' ',
+  ),
+);
+
+/** The envelope without its content: header, frame fields, and for payloads the method and the sizes in bytes. */
+export function envelopeMetadata(envelope: Envelope): Record<string, unknown> {
+  const shown: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(envelope)) {
+    if (key === 'frame') {
+      shown.frame =
+        envelope.frame.type === 'Data' ? dataMetadata(envelope.frame) : only(envelope.frame, FRAME_FIELDS);
+    } else if (HEADER_FIELDS.has(key)) shown[key] = value;
+    else shown[key] = hidden(value);
+  }
+  return shown;
+}
+
+const only = (record: object, allowed: ReadonlySet<string>): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(record).map(([key, value]) => [key, allowed.has(key) ? value : hidden(value)]),
+  );
+
+const hidden = (value: unknown): string => `<${sizeOf(value)} bytes>`;
+
+function dataMetadata(frame: DataFrame): Record<string, unknown> {
+  const payload = fieldsOf(frame.payload);
+  const shown: Record<string, unknown> = {};
+  if (payload.jsonrpc === '2.0') {
+    shown.jsonrpc = '2.0';
+    if ('id' in payload) shown.id = payload.id;
+    if (typeof payload.method === 'string') shown.method = payload.method;
+    if (payload.params !== undefined) shown.params = hidden(payload.params);
+    if (payload.result !== undefined) shown.result = payload.result === null ? null : hidden(payload.result);
+    if (payload.error !== undefined) {
+      const error = fieldsOf(payload.error);
+      const data = fieldsOf(error.data);
+      shown.error = {
+        code: typeof error.code === 'number' ? error.code : hidden(error.code),
+        ...(typeof data.code === 'string' ? { name: data.code } : {}),
+        message: hidden(error.message),
+      };
+    }
+  }
+  return {
+    type: frame.type,
+    ...(frame.codec === undefined ? {} : { codec: frame.codec }),
+    payload: payload.jsonrpc === '2.0' ? shown : hidden(frame.payload),
+  };
+}

@@ -1,0 +1,48 @@
+// `make start` by docker compose. It is used where a Docker engine answers, not merely where a `docker` command exists.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const ASK_MS = 5_000;
+
+/** Why docker compose cannot be used here; `undefined` when it can. */
+export function dockerFault(): string | undefined {
+  if (!existsSync('docker-compose.yml')) return 'there is no docker-compose.yml in this directory';
+  const engine = spawnSync('docker', ['info'], { stdio: 'ignore', timeout: ASK_MS });
+  if (engine.error)
+    return `the docker command does not run (${(engine.error as NodeJS.ErrnoException).code})`;
+  if (engine.status !== 0) return 'no Docker engine answers (`docker info` fails)';
+  const compose = spawnSync('docker', ['compose', 'version'], { stdio: 'ignore', timeout: ASK_MS });
+  return compose.status === 0
+    ? undefined
+    : 'the docker command has no compose plugin (`docker compose version` fails)';
+}
+
+/** Remembers that `start` used docker, so that `stop`, `status` and `logs` do. */
+export class DockerMark {
+  readonly #file: string;
+
+  constructor(dataDir: string) {
+    this.#file = join(dataDir, 'run', 'docker');
+  }
+
+  get isSet(): boolean {
+    return existsSync(this.#file);
+  }
+
+  set(): void {
+    mkdirSync(join(this.#file, '..'), { recursive: true, mode: 0o700 });
+    writeFileSync(this.#file, 'docker compose\n');
+  }
+
+  clear(): void {
+    rmSync(this.#file, { force: true });
+  }
+}
+
+/** Runs `docker compose ...` with its output on ours; returns its exit code. */
+export function compose(...args: string[]): number {
+  const run = spawnSync('docker', ['compose', ...args], { stdio: ['ignore', 'inherit', 'inherit'] });
+  if (run.error) throw run.error;
+  return run.status ?? 1;
+}

@@ -1,0 +1,87 @@
+// Who listens on a port: so that "the port is taken" can say by whom.
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { connect } from 'node:net';
+
+export interface PortOwner {
+  pid: number;
+  /** The command, cut to a readable length. */
+  command: string;
+}
+
+const CONNECT_MS = 1_000;
+
+/** Whether something accepts connections at `host:port`. */
+export function isPortTaken(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: CONNECT_MS });
+    const settle = (isTaken: boolean): void => {
+      socket.destroy();
+      resolve(isTaken);
+    };
+    socket.once('connect', () => settle(true));
+    socket.once('timeout', () => settle(true)); // somebody holds it and does not answer
+    socket.once('error', () => settle(false));
+  });
+}
+
+/** The process that listens on `port`; `undefined` where the system does not tell, such as for other users' processes. */
+export function portOwner(port: number): PortOwner | undefined {
+  try {
+    return process.platform === 'linux' ? linuxOwner(port) : lsofOwner(port);
+  } catch {
+    return undefined; // not allowed to look, or no lsof: the message does without the name
+  }
+}
+
+function linuxOwner(port: number): PortOwner | undefined {
+  const inodes = new Set([
+    ...listeningInodes('/proc/net/tcp', port),
+    ...listeningInodes('/proc/net/tcp6', port),
+  ]);
+  if (inodes.size === 0) return undefined;
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    let links: string[];
+    try {
+      links = readdirSync(`/proc/${entry}/fd`).map((fd) => readLink(`/proc/${entry}/fd/${fd}`));
+    } catch {
+      continue; // another user's process, or one that just ended
+    }
+    if (!links.some((link) => inodes.has(link))) continue;
+    const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+    return { pid: Number(entry), command: command.slice(0, 100) };
+  }
+  return undefined;
+}
+
+const readLink = (path: string): string => {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ''; // closed between the listing and now
+  }
+};
+
+// Lines of /proc/net/tcp: `sl local_address rem_address st ... inode`; state 0A is LISTEN, ports are hexadecimal.
+function listeningInodes(file: string, port: number): string[] {
+  const wanted = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    return []; // a kernel without IPv6
+  }
+  return text
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, local, , state]) => local?.endsWith(wanted) && state === '0A')
+    .map((fields) => `socket:[${fields[9]}]`);
+}
+
+function lsofOwner(port: number): PortOwner | undefined {
+  const args = ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'];
+  const text = execFileSync('lsof', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  const pid = /^p(\d+)$/m.exec(text)?.[1];
+  return pid === undefined ? undefined : { pid: Number(pid), command: /^c(.*)$/m.exec(text)?.[1] ?? '' };
+}

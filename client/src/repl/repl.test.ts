@@ -1,0 +1,280 @@
+import { FabricError, systemClock } from '@fame-fabric/shared';
+import { expect, test, vi } from 'vitest';
+import type { TurnEvent } from '../conversation.ts';
+import { createStyle } from '../style.ts';
+import { Repl, type ReplConversation, type ReplOptions } from './repl.ts';
+import type { ReplInput } from './repl-input.ts';
+
+type Turn = (text: string, signal: AbortSignal) => AsyncIterable<TurnEvent>;
+
+async function* echo(text: string): AsyncGenerator<TurnEvent> {
+  for (const piece of ['You said ', text]) yield { type: 'text', text: piece };
+  yield { type: 'done', text: `You said ${text}` };
+}
+
+// A whole REPL without terminal or link: lines in, what was written and noted out. A function among the lines runs when the
+// loop asks for input.
+function stage(
+  lines: (string | (() => void))[],
+  setting: Partial<ReplOptions> & { turn?: Turn; model?: string } = {},
+) {
+  const { turn = echo, model = 'test-model', ...options } = setting;
+  const screen = { answers: '', notes: '' };
+  const conversations: { systemPrompt: string | undefined; asked: string[]; ended: number }[] = [];
+  const trace = { isOn: false };
+  const waiting = [...lines];
+  const { promise: closed, resolve: close } = Promise.withResolvers<undefined>();
+  const input: ReplInput = {
+    onInterrupt: undefined,
+    async read() {
+      let next = waiting.shift();
+      while (typeof next === 'function') {
+        next();
+        next = waiting.shift();
+      }
+      return waiting.length === 0 && next === undefined && lines.includes(interrupts) ? closed : next;
+    },
+    note: (text) => {
+      screen.notes += text;
+    },
+    close: () => close(undefined),
+  };
+  const converse = (systemPrompt: string | undefined): ReplConversation => {
+    const own = { systemPrompt, asked: [] as string[], ended: 0 };
+    conversations.push(own);
+    return {
+      id: `c${conversations.length}`,
+      systemPrompt,
+      start: async () => {},
+      describe: async () => ({ model }),
+      async *stream(text, { signal } = {}) {
+        own.asked.push(text);
+        yield* turn(text, signal!);
+      },
+      history: async () => own.asked.map((text) => ({ role: 'user', text })),
+      end: async () => {
+        own.ended++;
+      },
+    };
+  };
+  const repl = new Repl(
+    {
+      input,
+      write: (text) => {
+        screen.answers += text;
+      },
+      converse,
+      listAgents: async () => 'chat@fame.fabric',
+      trace,
+      style: createStyle(false),
+      clock: systemClock,
+    },
+    { isInteractive: false, ...options },
+  );
+  return { repl, screen, conversations, trace, input };
+}
+const interrupts = (): void => {};
+
+test('answers come as "A> " lines, in order, and the end of the input ends the conversation', async () => {
+  const { repl, screen, conversations } = stage(['one', '', '  two  ']);
+  expect(await repl.run()).toBe(0);
+  expect(screen.answers).toBe('A> You said one\nA> You said two\n');
+  expect(conversations).toEqual([{ systemPrompt: undefined, asked: ['one', 'two'], ended: 1 }]);
+});
+
+test.each(['exit', 'quit', 'EXIT', '/exit', '/quit'])(
+  '%s ends it, and what follows is not asked',
+  async (word) => {
+    const { repl, conversations } = stage(['one', word, 'two']);
+    expect(await repl.run()).toBe(0);
+    expect(conversations[0]).toMatchObject({ asked: ['one'], ended: 1 });
+  },
+);
+
+test('the banner names the model, and for the offline one says how to get a real one', async () => {
+  const named = stage([]);
+  await named.repl.run();
+  expect(named.screen.notes).toContain('Model: test-model');
+  const offline = stage([], { model: 'offline' });
+  await offline.repl.run();
+  expect(offline.screen.notes).toContain('OPENAI_API_KEY');
+});
+
+test('a failed turn is one message with its fix; the next turn works', async () => {
+  let turns = 0;
+  const turn: Turn = async function* (text) {
+    if (turns++ === 0) throw new FabricError('MODEL_AUTH', 'The model server refused the key.');
+    yield* echo(text);
+  };
+  const { repl, screen } = stage(['one', 'two'], { turn });
+  expect(await repl.run()).toBe(1);
+  expect(screen.answers).toBe('A> You said two\n');
+  expect(screen.notes).toContain(
+    '! The model server refused the key. Set OPENAI_API_KEY to a valid key. (MODEL_AUTH)\n',
+  );
+  expect(screen.notes).not.toContain(' at ');
+});
+
+test('where a person watches, a failed turn does not change the exit code', async () => {
+  const turn: Turn = async function* () {
+    yield { type: 'text', text: 'half' };
+    throw new FabricError('MODEL_UNAVAILABLE', 'Gone');
+  };
+  const { repl, screen } = stage(['one'], { turn, isInteractive: true });
+  expect(await repl.run()).toBe(0);
+  expect(screen.answers).toBe('A> half\n');
+});
+
+test('escape sequences of a model are shown, not obeyed, and a pair cut in two arrives whole', async () => {
+  const turn: Turn = async function* () {
+    yield { type: 'text', text: '\u001b[2J\ud83d' };
+    yield { type: 'text', text: '\udc4b' };
+    yield { type: 'done', text: '\u001b[2J👋' };
+  };
+  const { repl, screen } = stage(['one'], { turn });
+  await repl.run();
+  expect(screen.answers).toBe('A> ␛[2J👋\n');
+});
+
+test('an answer that was not streamed is shown from its end', async () => {
+  const turn: Turn = async function* () {
+    yield { type: 'done', text: 'whole' };
+  };
+  const { repl, screen } = stage(['one'], { turn });
+  await repl.run();
+  expect(screen.answers).toBe('A> whole\n');
+});
+
+test('a turn that starts anew shows again what still stands', async () => {
+  const turn: Turn = async function* () {
+    yield { type: 'text', text: 'one two' };
+    yield { type: 'restart', keep: 4 };
+    yield { type: 'text', text: 'three' };
+    yield { type: 'done', text: 'one three' };
+  };
+  const { repl, screen } = stage(['x'], { turn });
+  await repl.run();
+  expect(screen.answers).toBe('A> one two\nA> one three\n');
+});
+
+test('the first Ctrl-C stops the turn and the REPL goes on; two in a row leave with 130', async () => {
+  const turn: Turn = async function* (text, signal) {
+    yield { type: 'text', text: 'begun' };
+    if (text !== 'long') return yield { type: 'done', text: 'begun' };
+    input.onInterrupt?.();
+    signal.throwIfAborted();
+  };
+  const { repl, screen, conversations, input } = stage(
+    ['long', 'short', interrupts, () => input.onInterrupt?.(), () => input.onInterrupt?.()],
+    { turn, isInteractive: true },
+  );
+  expect(await repl.run()).toBe(130);
+  expect(conversations[0]).toMatchObject({ asked: ['long', 'short'], ended: 1 });
+  expect(screen.answers).toBe('A> begun\nA> begun\n');
+  expect(screen.notes).toContain('Stopped.');
+  expect(screen.notes).toContain('Ctrl-C again leaves.');
+});
+
+test('one SIGINT ends a piped run, its turn stopped and its conversation ended', async () => {
+  const turn: Turn = async function* (_text, signal) {
+    yield { type: 'text', text: 'begun' };
+    input.onInterrupt?.();
+    signal.throwIfAborted();
+  };
+  const { repl, conversations, input } = stage(['long', 'next'], { turn });
+  expect(await repl.run()).toBe(130);
+  expect(conversations[0]).toMatchObject({ asked: ['long'], ended: 1 });
+});
+
+test('/system and /new start other conversations and end the one before', async () => {
+  const { repl, conversations } = stage(['a', '/system Talk like a pirate', 'b', '/new', 'c']);
+  await repl.run();
+  expect(conversations).toEqual([
+    { systemPrompt: undefined, asked: ['a'], ended: 1 },
+    { systemPrompt: 'Talk like a pirate', asked: ['b'], ended: 1 },
+    { systemPrompt: 'Talk like a pirate', asked: ['c'], ended: 1 },
+  ]);
+});
+
+test('/retry asks the last message again; // begins a message with a slash', async () => {
+  const { repl, conversations, screen } = stage(['/retry', 'a', '/retry', '//etc/hosts']);
+  await repl.run();
+  expect(conversations[0]?.asked).toEqual(['a', 'a', '/etc/hosts']);
+  expect(screen.notes).toContain('Nothing was asked yet.');
+});
+
+test('/help, /history, /model, /agents and /trace answer on the notes, and a slip is understood', async () => {
+  const { repl, screen, trace, conversations } = stage(
+    ['hello', '/help', '/history', '/model', '/agents', '/trace on', '/histroy', '/nothing'],
+    { isInteractive: true },
+  );
+  await repl.run();
+  for (const text of ['/system TEXT', 'Q> hello', 'test-model', 'chat@fame.fabric', 'tracing is on'])
+    expect(screen.notes).toContain(text);
+  expect(screen.notes).toContain('There is no command /histroy. Did you mean /history?');
+  expect(screen.notes).toContain('There is no command /nothing. /help lists');
+  expect(trace.isOn).toBe(true);
+  expect(conversations[0]?.asked).toEqual(['hello']);
+  expect(screen.answers).toBe('A> You said hello\n');
+});
+
+test('while envelopes are printed, an answer is held back and shown whole', async () => {
+  const seen: string[] = [];
+  const turn: Turn = async function* () {
+    yield { type: 'text', text: 'a' };
+    seen.push(screen.answers);
+    yield { type: 'text', text: 'b' };
+    yield { type: 'done', text: 'ab' };
+  };
+  const { repl, screen, trace } = stage(['x'], { turn, isInteractive: true });
+  trace.isOn = true;
+  await repl.run();
+  expect(seen).toEqual(['']);
+  expect(screen.answers).toBe('A> ab\n');
+});
+
+test('an indicator shows until the first piece is there, then is wiped', async () => {
+  const write = vi.fn();
+  const ticks: (() => void)[] = [];
+  const stop = vi.fn();
+  const clock = {
+    ...systemClock,
+    every: (_ms: number, fn: () => void) => {
+      ticks.push(fn);
+      return { stop };
+    },
+  };
+  const turn: Turn = async function* () {
+    ticks[0]?.();
+    ticks[0]?.();
+    yield { type: 'text', text: 'a' };
+    yield { type: 'done', text: 'a' };
+  };
+  const { repl } = stage(['x'], { turn, isInteractive: true, indicator: { write, clock } });
+  await repl.run();
+  expect(write.mock.calls.map(([text]) => text)).toEqual(['\r·  ', '\r·· ', '\r\u001b[K']);
+  expect(stop).toHaveBeenCalledTimes(1);
+});
+
+test('an agent that is not there ends it before anything was asked', async () => {
+  const { input, conversations } = stage(['x']);
+  const repl = new Repl(
+    {
+      input,
+      write: () => {},
+      converse: () =>
+        ({
+          start: async () => {
+            throw new FabricError('NO_ROUTE', 'Nobody serves chat@fame.fabric');
+          },
+        }) as unknown as ReplConversation,
+      listAgents: async () => '',
+      trace: { isOn: false },
+      style: createStyle(false),
+      clock: systemClock,
+    },
+    { isInteractive: false },
+  );
+  await expect(repl.run()).rejects.toMatchObject({ code: 'NO_ROUTE' });
+  expect(conversations[0]?.asked).toEqual([]);
+});

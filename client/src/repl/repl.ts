@@ -1,0 +1,210 @@
+// The conversation loop a person sits in front of: read a message, show the answer as it streams, until the end. It knows
+// neither terminals nor links: input, output and conversations are handed in, so that a pipe, a terminal and a test are
+// the same loop. A failed turn is told and forgotten; only the person, or the end of the input, ends the loop.
+import { type Clock, FabricError, isFabricError } from '@fame-fabric/shared';
+import type { Conversation } from '../conversation.ts';
+import { EXIT, explain } from '../exit-codes.ts';
+import { inert } from '../inert-text.ts';
+import type { Style } from '../style.ts';
+import { Answer, type AnswerOptions } from './answer.ts';
+import { helpText, readLine } from './commands.ts';
+import type { ReplInput } from './repl-input.ts';
+
+/** What the loop needs of a conversation. */
+export type ReplConversation = Pick<
+  Conversation,
+  'id' | 'systemPrompt' | 'start' | 'describe' | 'stream' | 'history' | 'end'
+>;
+
+export interface ReplParts {
+  input: ReplInput;
+  /** Takes answers: stdout. */
+  write: (text: string) => void;
+  /** Makes a conversation; it is not started yet. */
+  converse: (systemPrompt: string | undefined) => ReplConversation;
+  /** Describes who is attached. */
+  listAgents: () => Promise<string>;
+  /** Switches the printing of envelopes. */
+  trace: { isOn: boolean };
+  style: Style;
+  clock: Clock;
+}
+
+export interface ReplOptions {
+  /** A person watches; else answers go to a file or a program. */
+  isInteractive: boolean;
+  systemPrompt?: string;
+  /** Shows that an answer is under way; only where a person watches. */
+  indicator?: AnswerOptions['indicator'];
+}
+
+/** How long leaving waits for the agent to hear of it. */
+const GOODBYE_MS = 2_000;
+
+export class Repl {
+  readonly #parts: ReplParts;
+  readonly #options: ReplOptions;
+  #conversation: ReplConversation;
+  #running: AbortController | undefined;
+  #lastMessage: string | undefined;
+  #isWarned = false;
+  #isInterrupted = false;
+  #hasFailed = false;
+
+  constructor(parts: ReplParts, options: ReplOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#conversation = parts.converse(options.systemPrompt);
+  }
+
+  /**
+   * Runs until the input ends. Returns the exit code: 0, 130 when interrupted, and where nobody watches 1 when a turn
+   * failed. @throws what starting the first conversation throws, such as {NO_ROUTE}
+   */
+  async run(): Promise<number> {
+    const { input } = this.#parts;
+    input.onInterrupt = () => this.#interrupt();
+    await this.#conversation.start();
+    await this.#greet();
+    while (!this.#isInterrupted) {
+      const text = await input.read();
+      if (text === undefined || !(await this.#handle(text))) break;
+    }
+    await this.#endConversation();
+    if (this.#isInterrupted) return EXIT.interrupted;
+    return this.#hasFailed && !this.#options.isInteractive ? EXIT.failure : EXIT.ok;
+  }
+
+  #note(text: string): void {
+    this.#parts.input.note(`${text}\n`);
+  }
+
+  async #greet(): Promise<void> {
+    const { style } = this.#parts;
+    this.#note(style.dim(await this.#modelLine()));
+    if (this.#options.isInteractive) this.#note(style.dim('Type exit to leave, /help for more.'));
+  }
+
+  // The first Ctrl-C stops the running turn, or warns; the next one, with nothing entered in between, leaves.
+  #interrupt(): void {
+    if (this.#isWarned || (!this.#options.isInteractive && !this.#running)) {
+      this.#isInterrupted = true;
+      this.#running?.abort(stopped());
+      this.#parts.input.close();
+      return;
+    }
+    this.#isWarned = true;
+    if (this.#running) this.#running.abort(stopped());
+    else this.#note(this.#parts.style.dim('Ctrl-C again leaves.'));
+    if (this.#options.isInteractive) return;
+    this.#isInterrupted = true; // nobody is there to ask again
+    this.#parts.input.close();
+  }
+
+  /** `false` ends the loop. */
+  async #handle(input: string): Promise<boolean> {
+    this.#isWarned = false;
+    const line = readLine(input);
+    if (line.kind === 'message') await this.#turn(line.text);
+    else if (line.kind === 'unknown') {
+      const hint = line.suggestion ? `Did you mean /${line.suggestion}?` : '/help lists the commands.';
+      this.#note(`There is no command /${inert(line.name)}. ${hint}`);
+    } else if (line.kind === 'command') {
+      if (line.name === 'exit') return false;
+      try {
+        await this.#command(line.name, line.argument);
+      } catch (error) {
+        this.#fail(error);
+      }
+    }
+    return true;
+  }
+
+  async #command(name: string, argument: string): Promise<void> {
+    const { trace, listAgents } = this.#parts;
+    if (name === 'help') this.#note(helpText());
+    else if (name === 'new') await this.#begin(this.#conversation.systemPrompt);
+    else if (name === 'system') {
+      if (argument !== '') await this.#begin(argument);
+      else
+        this.#note(
+          this.#conversation.systemPrompt ?? "The agent's own system prompt. /system TEXT sets another.",
+        );
+    } else if (name === 'model') this.#note(await this.#modelLine());
+    else if (name === 'history') this.#note(await this.#historyText());
+    else if (name === 'agents') this.#note(await listAgents());
+    else if (name === 'retry') {
+      if (this.#lastMessage === undefined) this.#note('Nothing was asked yet.');
+      else await this.#turn(this.#lastMessage);
+    } else if (name === 'trace') {
+      if (argument === 'on' || argument === 'off') trace.isOn = argument === 'on';
+      else if (argument !== '') this.#note('/trace on, or /trace off.');
+      this.#note(`Envelope tracing is ${trace.isOn ? 'on' : 'off'}.`);
+    }
+  }
+
+  async #begin(systemPrompt: string | undefined): Promise<void> {
+    const next = this.#parts.converse(systemPrompt);
+    await next.start();
+    await this.#endConversation();
+    this.#conversation = next;
+    this.#lastMessage = undefined;
+    this.#note(this.#parts.style.dim('A new conversation.'));
+  }
+
+  async #modelLine(): Promise<string> {
+    const { model } = await this.#conversation.describe();
+    if (typeof model !== 'string') return 'The agent does not say which model answers.';
+    if (model !== 'offline') return `Model: ${inert(model)}`;
+    return 'Model: offline, a small built-in one. For a real one set OPENAI_API_KEY and start the agent again.';
+  }
+
+  async #historyText(): Promise<string> {
+    const messages = await this.#conversation.history();
+    if (messages.length === 0) return 'Nothing was said yet.';
+    return messages.map(({ role, text }) => `${role === 'user' ? 'Q>' : 'A>'} ${inert(text)}`).join('\n');
+  }
+
+  async #turn(text: string): Promise<void> {
+    const { write, style } = this.#parts;
+    const { indicator, isInteractive } = this.#options;
+    const running = new AbortController();
+    this.#running = running;
+    this.#lastMessage = text;
+    const isHeld = this.#parts.trace.isOn && isInteractive;
+    const answer = new Answer({ write, style, isHeld, ...(indicator && !isHeld ? { indicator } : {}) });
+    try {
+      for await (const event of this.#conversation.stream(text, { signal: running.signal })) {
+        if (event.type === 'text') answer.add(event.text);
+        else if (event.type === 'restart') answer.restart(event.keep);
+        else if (event.type === 'done') answer.end(event.text);
+      }
+    } catch (error) {
+      answer.abandon();
+      if (running.signal.aborted) this.#note(style.dim('Stopped.'));
+      else this.#fail(error);
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#hasFailed = true;
+    const { style } = this.#parts;
+    const hint = isFabricError(error, 'CONVERSATION_UNKNOWN')
+      ? 'The agent no longer knows this conversation. /new starts another.'
+      : inert(explain(error));
+    this.#note(`${style.red('!')} ${hint}`);
+  }
+
+  async #endConversation(): Promise<void> {
+    try {
+      await this.#conversation.end({ timeoutMs: GOODBYE_MS });
+    } catch (error) {
+      // The agent is gone, and with it the conversation; leaving is not held up by it.
+      if (!isFabricError(error)) throw error;
+    }
+  }
+}
+
+const stopped = (): FabricError => new FabricError('CALL_CANCELLED', 'Stopped by Ctrl-C');

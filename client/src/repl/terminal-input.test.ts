@@ -1,0 +1,141 @@
+import { PassThrough } from 'node:stream';
+import type { Clock } from '@fame-fabric/shared';
+import { expect, test, vi } from 'vitest';
+import { TerminalInput } from './terminal-input.ts';
+
+function terminal(history: string[] = []) {
+  const keys = new PassThrough();
+  const output = Object.assign(new PassThrough(), { columns: 80, rows: 24 });
+  let shown = '';
+  output.on('data', (chunk: Buffer) => {
+    shown += chunk.toString();
+  });
+  // Fast input is flushed when the test says so.
+  const due = new Set<() => void>();
+  const clock: Clock = {
+    now: () => 0,
+    after: (_ms, fn) => {
+      due.add(fn);
+      return { stop: () => due.delete(fn) };
+    },
+    every: () => ({ stop: () => {} }),
+  };
+  const lines: string[] = [];
+  const input = new TerminalInput({
+    input: keys,
+    output,
+    prompt: 'Q> ',
+    continuation: '.. ',
+    history,
+    onLine: (line) => lines.push(line),
+    clock,
+  });
+  const type = async (text: string): Promise<void> => {
+    keys.write(text);
+    await new Promise(setImmediate);
+    for (const fn of [...due]) fn();
+    due.clear();
+  };
+  return { input, type, keys, lines, shown: () => shown, wipe: () => (shown = '') };
+}
+
+test('a typed line is a message, behind the prompt', async () => {
+  const { input, type, shown, lines } = terminal();
+  const message = input.read();
+  await type('hello\r');
+  expect(await message).toBe('hello');
+  expect(shown()).toContain('Q> ');
+  expect(lines).toEqual(['hello']);
+  input.close();
+});
+
+test('a bracketed paste of several lines is one message, sent with Enter', async () => {
+  const { input, type } = terminal();
+  const message = input.read();
+  await type('see:\u001b[200~one\ntwo\nexit\nthree\u001b[201~');
+  await type('!\r');
+  expect(await message).toBe('see:one\ntwo\nexit\nthree!');
+  input.close();
+});
+
+test('lines that come faster than anybody types are one message, unless one is a command', async () => {
+  const { input, type } = terminal();
+  const pasted = input.read();
+  await type('one\rtwo\r');
+  expect(await pasted).toBe('one\ntwo');
+  const first = input.read();
+  await type('hi\rexit\r');
+  expect(await first).toBe('hi');
+  expect(await input.read()).toBe('exit');
+  input.close();
+});
+
+test('typing while an answer is written is not echoed, and waits for the next prompt', async () => {
+  const { input, type, shown, wipe } = terminal();
+  const first = input.read();
+  await type('one\r');
+  await first;
+  wipe();
+  await type('two\rthr');
+  expect(shown()).toBe('');
+  expect(await input.read()).toBe('two');
+  expect(shown()).toBe('Q> two\n');
+  const third = input.read();
+  await type('ee\r');
+  expect(await third).toBe('three');
+  input.close();
+});
+
+test('Ctrl-C clears what is typed; on an empty line it interrupts', async () => {
+  const { input, type } = terminal();
+  const onInterrupt = vi.fn();
+  input.onInterrupt = onInterrupt;
+  const message = input.read();
+  await type('wrong');
+  await type('\u0003');
+  expect(onInterrupt).not.toHaveBeenCalled();
+  await type('\u0003');
+  expect(onInterrupt).toHaveBeenCalledTimes(1);
+  await type('right\r');
+  expect(await message).toBe('right');
+  input.close();
+});
+
+test('Ctrl-C drops the lines of a paste that was not sent', async () => {
+  const { input, type } = terminal();
+  const message = input.read();
+  await type('\u001b[200~one\ntwo\u001b[201~');
+  await type('\u0003');
+  await type('three\r');
+  expect(await message).toBe('three');
+  input.close();
+});
+
+test('Ctrl-D on an empty line is the end, now and ever after', async () => {
+  const { input, type } = terminal();
+  const message = input.read();
+  await type('\u0004');
+  expect(await message).toBeUndefined();
+  expect(await input.read()).toBeUndefined();
+});
+
+test('a note steps in above the line that is being typed', async () => {
+  const { input, type, shown, wipe } = terminal();
+  const message = input.read();
+  await type('hel');
+  wipe();
+  input.note('Reconnecting...\n');
+  await new Promise(setImmediate);
+  expect(shown()).toMatch(/Reconnecting\.\.\.\n[\s\S]*Q> hel/);
+  await type('lo\r');
+  expect(await message).toBe('hello');
+  input.close();
+});
+
+test('the arrow key brings lines of earlier runs back', async () => {
+  const { input, type } = terminal(['newest', 'older']);
+  const message = input.read();
+  await type('\u001b[A\u001b[A\r');
+  expect(await message).toBe('older');
+  input.close();
+});

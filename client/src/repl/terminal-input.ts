@@ -1,0 +1,192 @@
+// Messages typed on a terminal: line editing and history by node:readline, several pasted lines as one message, and a
+// prompt that steps aside while an answer is being written. What is typed meanwhile waits, unseen, for the next prompt.
+import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from 'node:readline';
+import { Writable } from 'node:stream';
+import { type Clock, systemClock, type Timer } from '@fame-fabric/shared';
+import type { ReplInput } from './repl-input.ts';
+
+export interface TerminalInputOptions {
+  input: NodeJS.ReadableStream;
+  output: NodeJS.WritableStream & { columns?: number; rows?: number };
+  prompt: string;
+  /** Prompt of the further lines of a paste. */
+  continuation: string;
+  /** Earlier lines, newest first, as readline wants them. */
+  history?: readonly string[];
+  /** Told of every line that was entered. */
+  onLine?: (line: string) => void;
+  clock?: Clock;
+}
+
+const PASTE_ON = '\u001b[?2004h';
+const PASTE_OFF = '\u001b[?2004l';
+/** Terminals without bracketed paste deliver pasted lines faster than anybody types. */
+const FAST_INPUT_MS = 20;
+const HISTORY_SIZE = 1000;
+
+export class TerminalInput implements ReplInput {
+  onInterrupt: (() => void) | undefined;
+  readonly #options: TerminalInputOptions;
+  readonly #editor: Interface;
+  readonly #screen: Screen;
+  readonly #clock: Clock;
+  readonly #messages: string[] = [];
+  #lines: string[] = [];
+  #isPasting = false;
+  #hasPasted = false;
+  #flush: Timer | undefined;
+  #waiter: ((message: string | undefined) => void) | undefined;
+  #isClosed = false;
+
+  constructor(options: TerminalInputOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#screen = new Screen(options.output);
+    this.#screen.isMuted = true; // until the first read
+    this.#editor = createInterface({
+      input: options.input,
+      output: this.#screen,
+      terminal: true,
+      prompt: options.prompt,
+      history: [...(options.history ?? [])],
+      historySize: HISTORY_SIZE,
+      removeHistoryDuplicates: true,
+      tabSize: 2,
+    });
+    this.#editor.on('line', (line) => this.#onLine(line));
+    this.#editor.on('SIGINT', () => this.#onInterrupt());
+    this.#editor.on('close', () => this.#onClose());
+    options.input.on('keypress', this.#onKey);
+    options.output.write(PASTE_ON);
+  }
+
+  read(): Promise<string | undefined> {
+    const message = this.#messages.shift();
+    if (message !== undefined) {
+      this.#show(message);
+      return Promise.resolve(message);
+    }
+    if (this.#isClosed) return Promise.resolve(undefined);
+    this.#screen.isMuted = false;
+    this.#editor.setPrompt(this.#options.prompt);
+    this.#editor.prompt(true);
+    return new Promise((resolve) => {
+      this.#waiter = (next) => {
+        this.#screen.isMuted = true;
+        resolve(next);
+      };
+    });
+  }
+
+  note(text: string): void {
+    const { output } = this.#options;
+    if (this.#screen.isMuted || this.#isClosed) {
+      output.write(text);
+      return;
+    }
+    moveCursor(output, 0, -this.#editor.getCursorPos().rows);
+    cursorTo(output, 0);
+    clearScreenDown(output);
+    output.write(text);
+    this.#editor.prompt(true);
+  }
+
+  close(): void {
+    if (!this.#isClosed) this.#editor.close();
+  }
+
+  // What was entered ahead is shown where it is answered, so that the screen reads as a conversation.
+  #show(message: string): void {
+    const { output, prompt, continuation } = this.#options;
+    output.write(`${prompt}${message.split('\n').join(`\n${continuation}`)}\n`);
+  }
+
+  readonly #onKey = (_text: string | undefined, key: { name?: string } | undefined): void => {
+    if (key?.name === 'paste-start') this.#isPasting = this.#hasPasted = true;
+    else if (key?.name === 'paste-end') this.#isPasting = false;
+  };
+
+  #onLine(line: string): void {
+    this.#options.onLine?.(line);
+    this.#lines.push(line);
+    if (this.#isPasting) {
+      this.#editor.setPrompt(this.#options.continuation);
+      this.#editor.prompt();
+      return;
+    }
+    this.#flush?.stop();
+    this.#flush = undefined;
+    if (this.#hasPasted) this.#take();
+    else this.#flush = this.#clock.after(FAST_INPUT_MS, () => this.#take());
+  }
+
+  #take(): void {
+    this.#flush?.stop();
+    this.#flush = undefined;
+    const lines = this.#lines;
+    const wasPasted = this.#hasPasted;
+    this.#lines = [];
+    this.#hasPasted = false;
+    // Commands that were typed or sent quickly are commands, each on its own line; a paste is always one message.
+    const isSeparate = !wasPasted && lines.some((line) => /^\s*(?:exit|quit|\/[a-z]+.*)\s*$/i.test(line));
+    for (const message of isSeparate ? lines : [lines.join('\n')]) this.#messages.push(message);
+    const waiter = this.#waiter;
+    if (!waiter) return;
+    this.#waiter = undefined;
+    waiter(this.#messages.shift());
+  }
+
+  #onInterrupt(): void {
+    const isTyping = !this.#screen.isMuted && (this.#editor.line !== '' || this.#lines.length > 0);
+    if (!isTyping) {
+      this.onInterrupt?.();
+      return;
+    }
+    this.#flush?.stop();
+    this.#lines = [];
+    this.#hasPasted = this.#isPasting = false;
+    this.#editor.write(null, { ctrl: true, name: 'e' });
+    this.#editor.write(null, { ctrl: true, name: 'u' });
+    this.#options.output.write('\n');
+    this.#editor.setPrompt(this.#options.prompt);
+    this.#editor.prompt();
+  }
+
+  #onClose(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#options.input.removeListener('keypress', this.#onKey);
+    if (this.#lines.length > 0) this.#take();
+    this.#options.output.write(PASTE_OFF);
+    const waiter = this.#waiter;
+    if (!waiter) return;
+    this.#waiter = undefined;
+    this.#options.output.write('\n'); // the prompt stands on a line of its own
+    waiter(undefined);
+  }
+}
+
+// The editor's view of the terminal. While an answer is written it is muted, so that typing ahead does not echo into it.
+class Screen extends Writable {
+  isMuted = false;
+  readonly #output: TerminalInputOptions['output'];
+
+  constructor(output: TerminalInputOptions['output']) {
+    super({ decodeStrings: false });
+    this.#output = output;
+    output.on('resize', () => this.emit('resize'));
+  }
+
+  get columns(): number {
+    return this.#output.columns ?? 80;
+  }
+
+  get rows(): number {
+    return this.#output.rows ?? 24;
+  }
+
+  override _write(chunk: string | Buffer, _encoding: BufferEncoding, done: () => void): void {
+    if (!this.isMuted) this.#output.write(chunk);
+    done();
+  }
+}

@@ -1,0 +1,109 @@
+// `fame chat [address]`: puts the REPL together from the terminal, or the pipe, that the process has.
+import { FabricError, systemClock, tryParseAddress } from '@fame-fabric/shared';
+import type { Client } from '../client.ts';
+import { readClientConfig } from '../config.ts';
+import { createEnvelopePrinter } from '../envelope-printer.ts';
+import { getNodes } from '../http.ts';
+import { HistoryFile } from '../repl/history-file.ts';
+import { PipedInput } from '../repl/piped-input.ts';
+import { Repl } from '../repl/repl.ts';
+import type { ReplInput } from '../repl/repl-input.ts';
+import { TerminalInput } from '../repl/terminal-input.ts';
+import { createStyle } from '../style.ts';
+import { attach } from './attach.ts';
+import { describeNodes } from './ps.ts';
+import { textFlag, type VerbInput, writeNote, writeOut } from './verb.ts';
+
+export async function runChat(verb: VerbInput): Promise<number> {
+  const config = readClientConfig(process.env);
+  const address = verb.positionals[0] ?? config.chatAddress;
+  if (!tryParseAddress(address)) {
+    throw new FabricError('ADDRESS_INVALID', `"${address}" is not an address such as chat@fame.fabric`);
+  }
+  const { stdin, stdout, stderr } = process;
+  const screen = stdout.isTTY ? stdout : stderr;
+  const isInteractive = Boolean(stdin.isTTY && screen.isTTY);
+  const style = createStyle(isInteractive && config.hasColours);
+  const noteStyle = createStyle(Boolean(stderr.isTTY) && config.hasColours);
+
+  const leaving = new AbortController();
+  let input: ReplInput | undefined;
+  const note = (text: string): void => (input ? input.note(text) : writeNote(text));
+  const onSignal = (): void => (input?.onInterrupt ? input.onInterrupt() : leaving.abort());
+  const onGoodbye = (): void => {
+    onSignal(); // as two times Ctrl-C: stop the turn, end the conversation, leave
+    onSignal();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onGoodbye);
+  process.on('SIGHUP', onGoodbye);
+
+  const trace = { isOn: config.showEnvelopes !== 'off' };
+  const print = createEnvelopePrinter({
+    write: (block) => note(block),
+    mode: config.showEnvelopes === 'full' ? 'full' : 'metadata',
+    style: noteStyle,
+  });
+  let client: Client | undefined;
+  try {
+    const attached = await attach({
+      config,
+      note: (text) => note(noteStyle.dim(text)),
+      trace: (direction, envelope) => {
+        if (trace.isOn) print(direction, envelope);
+      },
+      signal: leaving.signal,
+    });
+    client = attached;
+    if (isInteractive) {
+      const history = new HistoryFile(config.dataDir, (reason) => note(`History is not kept: ${reason}\n`));
+      input = new TerminalInput({
+        input: stdin,
+        output: screen,
+        prompt: style.cyan('Q> '),
+        continuation: style.dim('.. '),
+        history: history.load(),
+        onLine: (line) => history.add(line),
+      });
+    } else input = new PipedInput(stdin, writeNote);
+    endWhenNobodyReads(input);
+    const repl = new Repl(
+      {
+        input,
+        write: writeOut,
+        converse: (systemPrompt) =>
+          attached.conversation(address, {
+            turnTimeoutMs: config.turnTimeoutMs,
+            ...(systemPrompt === undefined ? {} : { systemPrompt }),
+          }),
+        listAgents: async () => describeNodes(await getNodes(config.httpUrl)),
+        trace,
+        style,
+        clock: systemClock,
+      },
+      {
+        isInteractive,
+        ...withSystemPrompt(textFlag(verb, 'system') ?? config.systemPrompt),
+        ...(isInteractive ? { indicator: { write: (text) => screen.write(text), clock: systemClock } } : {}),
+      },
+    );
+    return await repl.run();
+  } finally {
+    input?.close();
+    process.removeListener('SIGINT', onSignal);
+    process.removeListener('SIGTERM', onGoodbye);
+    process.removeListener('SIGHUP', onGoodbye);
+    await client?.close();
+  }
+}
+
+const withSystemPrompt = (systemPrompt: string | undefined) =>
+  systemPrompt === undefined ? {} : { systemPrompt };
+
+// `fame chat | head -1`: when the reader of the answers has gone, so has the reason to go on.
+function endWhenNobodyReads(input: ReplInput): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    input.close();
+  });
+}

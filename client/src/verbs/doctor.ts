@@ -1,0 +1,138 @@
+// `fame doctor`: asks, one after the other, what has to be true for `make run` to work, and says what to fix.
+import { accessSync, constants, mkdirSync } from 'node:fs';
+import { isFabricError } from '@fame-fabric/shared';
+import { type ClientConfig, modelSource, readClientConfig } from '../config.ts';
+import { explain } from '../exit-codes.ts';
+import { getNodes } from '../http.ts';
+import { isReady } from '../local/local.ts';
+import { isPortTaken, portOwner } from '../local/port-owner.ts';
+import { connect } from '../node.ts';
+import { createStyle } from '../style.ts';
+import { type VerbInput, writeJson, writeOut } from './verb.ts';
+
+interface Finding {
+  check: string;
+  ok: boolean;
+  found: string;
+  fix?: string;
+}
+
+const NODE_NEEDED = 24;
+const ATTACH_MS = 3_000;
+
+export async function runDoctor({ flags }: VerbInput): Promise<number> {
+  const findings: Finding[] = [];
+  const style = createStyle(Boolean(process.stdout.isTTY) && !process.env.NO_COLOR);
+  const report = (check: string, ok: boolean, found: string, fix?: string): void => {
+    findings.push({ check, ok, found, ...(ok || fix === undefined ? {} : { fix }) });
+    if (flags.json) return;
+    const mark = ok ? style.green('ok ') : style.red('fix');
+    writeOut(
+      `${mark}  ${check.padEnd(14)} ${found}\n${ok || fix === undefined ? '' : `     ${' '.repeat(14)} ${fix}\n`}`,
+    );
+  };
+
+  const isOld = Number(process.versions.node.split('.')[0]) < NODE_NEEDED;
+  const fix = `Node ${NODE_NEEDED} or newer is needed; \`make\` installs one into node_modules.`;
+  report('Node', !isOld, process.versions.node, fix);
+  let config: ClientConfig;
+  try {
+    config = readClientConfig(process.env);
+    report('configuration', true, `sentinel at ${config.url}, chat agent at ${config.chatAddress}`);
+  } catch (error) {
+    report('configuration', false, explain(error), 'Correct the variables that are named.');
+    if (flags.json) writeJson(findings);
+    return 2;
+  }
+  report('model', true, modelSource(process.env));
+  checkDataDir(config, report);
+  const isReached = await checkSentinel(config, report);
+  if (isReached) await checkAgent(config, report);
+  if (flags.json) writeJson(findings);
+  if (findings.every(({ ok }) => ok)) return 0;
+  return isReached ? 1 : 69;
+}
+
+type Report = (check: string, ok: boolean, found: string, fix?: string) => void;
+
+function checkDataDir({ dataDir }: ClientConfig, report: Report): void {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    accessSync(dataDir, constants.W_OK);
+    report('data directory', true, dataDir);
+  } catch (error) {
+    report(
+      'data directory',
+      false,
+      (error as Error).message,
+      'Make it writable, or set FAME_DATA_DIR to another.',
+    );
+  }
+}
+
+async function checkSentinel({ httpUrl, url }: ClientConfig, report: Report): Promise<boolean> {
+  const { hostname, port: portText, protocol } = new URL(url);
+  const port = Number(portText || (protocol === 'wss:' ? 443 : 80));
+  const host = hostname.replace(/^\[|\]$/g, '');
+  const isLocal = ['127.0.0.1', 'localhost', '::1'].includes(host);
+  const owner = isLocal ? portOwner(port) : undefined;
+  const name = owner ? `${owner.command} (pid ${owner.pid})` : 'a program';
+  if (!(await isPortTaken(host, port))) {
+    const start = isLocal
+      ? '`make start` starts one.'
+      : 'Check the host and port in FAME_DIRECT_ADMISSION_URL.';
+    report('sentinel', false, `nobody listens on ${host}:${port}`, start);
+    return false;
+  }
+  try {
+    const { sentinel, nodes } = await getNodes(httpUrl);
+    report(
+      'sentinel',
+      true,
+      `${sentinel.id} (${sentinel.version}), ${nodes.length} attached; port ${port}: ${name}`,
+    );
+  } catch (error) {
+    if (!isFabricError(error)) throw error;
+    const other =
+      'Stop that program, or set FAME_LISTENER_PORT to another port for the sentinel and the client.';
+    report('sentinel', false, `port ${port} is served by ${name}, which is no Fame Fabric sentinel`, other);
+    return false;
+  }
+  const isWell = await isReady(httpUrl);
+  report(
+    'readiness',
+    isWell,
+    isWell ? 'takes attaches' : 'is draining',
+    'Wait for it to end, then start it again.',
+  );
+  return true;
+}
+
+async function checkAgent(config: ClientConfig, report: Report): Promise<void> {
+  const { url, token, chatAddress } = config;
+  const before = performance.now();
+  try {
+    const credentials = token === undefined ? {} : { token };
+    await using client = await connect({ url, connectTimeoutMs: ATTACH_MS, ...credentials });
+    report('attach', true, `${client.path ?? ''} in ${Math.round(performance.now() - before)} ms`);
+    const asked = performance.now();
+    try {
+      await client.call(chatAddress, 'agent.get_card', {}, { timeoutMs: ATTACH_MS });
+    } catch (error) {
+      const isThere =
+        isFabricError(error, 'METHOD_NOT_FOUND') || isFabricError(error, 'OPERATION_UNSUPPORTED');
+      if (!isThere) {
+        report(
+          'chat agent',
+          false,
+          explain(error),
+          '`make start`, or `fame agent`, starts one; `fame ps` shows who is there.',
+        );
+        return;
+      }
+    }
+    report('chat agent', true, `${chatAddress} answered in ${Math.round(performance.now() - asked)} ms`);
+  } catch (error) {
+    report('attach', false, explain(error), 'Look into the log of the sentinel: `make logs`.');
+  }
+}
