@@ -134,7 +134,7 @@ export class Session {
     }
     if (this.queuedMessages === 0) this.movedAt = this.#ticker.now;
     // What the socket delivered is a view of a slab that many messages share; to keep it is to keep the slab.
-    flow.push(bytes.buffer.byteLength > bytes.byteLength * 2 ? Uint8Array.from(bytes) : bytes);
+    flow.push(bytes.buffer.byteLength > bytes.byteLength * 2 ? Buffer.from(bytes) : bytes);
     this.queuedMessages++;
     this.queuedBytes += bytes.byteLength;
     this.#waiting ??= new Set();
