@@ -1,0 +1,80 @@
+// Our own nodes inside the test process: links over real WebSockets, and a small service that answers by operation name.
+import { type IncomingCall, Link, type LinkOptions, type Service } from '@fame-fabric/shared';
+import { wsDial } from '@fame-fabric/shared/node';
+import { sidOf } from '@fame-fabric/shared/sid';
+
+const open = new Set<Link>();
+
+/** A connected link. `closeLinks` closes it. */
+export async function connectLink(url: string, options: Partial<LinkOptions> = {}): Promise<Link> {
+  const link = new Link({ url, dial: wsDial, sidOf, ...options });
+  open.add(link);
+  await link.connect();
+  return link;
+}
+
+export async function closeLinks(): Promise<void> {
+  const links = [...open];
+  open.clear();
+  await Promise.all(links.map((link) => link.close()));
+}
+
+type Operation = (args: readonly unknown[], call: IncomingCall) => unknown;
+
+/** Positional arguments of a call, whichever of the usual forms it came in. */
+const argsOf = (params: unknown): readonly unknown[] => {
+  const { args } = (params ?? {}) as { args?: unknown[] };
+  return Array.isArray(args) ? args : [params];
+};
+
+/** Serves each operation; one that returns an async iterable is a stream, which is pushed item by item. */
+export function serviceOf(operations: Record<string, Operation>): Service {
+  return {
+    onCall: (call) => {
+      void answer(call, operations[call.method]);
+    },
+  };
+}
+
+async function answer(call: IncomingCall, operation: Operation | undefined): Promise<void> {
+  try {
+    if (!operation) throw new Error(`no operation ${call.method}`);
+    const result = await operation(argsOf(call.params), call);
+    if (!call.isStream) {
+      call.reply(result);
+      return;
+    }
+    for await (const item of result as AsyncIterable<unknown>) {
+      if (call.signal.aborted) return;
+      await call.push(item);
+    }
+    call.end();
+  } catch (error) {
+    if (!call.signal.aborted) call.fail(error);
+  }
+}
+
+/** What the math agent of the peer offers, served by ours. */
+export const mathService = (): Service =>
+  serviceOf({
+    add: ([x, y]) => (typeof x === 'object' ? (x as Pair).x + (x as Pair).y : (x as number) + (y as number)),
+    echo: ([value]) => value ?? null,
+    fail: ([text]) => {
+      throw new Error(String(text));
+    },
+    async *fib_stream([n]) {
+      let [a, b] = [0, 1];
+      for (let i = 0; i < (n as number); i++) {
+        yield a;
+        [a, b] = [b, a + b];
+      }
+    },
+    async *count([n]) {
+      for (let i = 1; i <= (n as number); i++) yield i;
+    },
+  });
+
+interface Pair {
+  x: number;
+  y: number;
+}
