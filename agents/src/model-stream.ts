@@ -1,6 +1,7 @@
 // How every model of ours hands out its stream. An async generator alone cannot be left while it waits for its next
 // piece (`return()` queues behind the pending `next()`); here leaving aborts first, so that the request behind it closes
 // at once. The listener on the caller's signal lives exactly as long as the iteration.
+import type { Clock } from '@fame-fabric/shared';
 import type { ModelChunk } from './model.ts';
 
 const DONE: IteratorResult<ModelChunk> = { done: true, value: undefined };
@@ -68,5 +69,16 @@ export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal):
     return await Promise.race([promise, aborted]);
   } finally {
     signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Waits `ms` milliseconds, or rejects with the signal's reason. */
+export async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = clock.after(ms, resolve);
+  try {
+    await untilAborted(promise, signal);
+  } finally {
+    timer.stop();
   }
 }

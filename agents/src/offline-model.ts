@@ -3,7 +3,7 @@
 // when asked. The rules live in `offline/`; this file streams what they answer.
 import { type Clock, systemClock } from '@fame-fabric/shared';
 import type { ChatModel, FinishReason, ModelChunk, ModelRequest, Usage } from './model.ts';
-import { modelStream, untilAborted } from './model-stream.ts';
+import { modelStream, pause } from './model-stream.ts';
 import { answer, type OfflineAnswer } from './offline/answer.ts';
 
 export const OFFLINE_MODEL_NAME = 'offline';
@@ -75,15 +75,4 @@ export function offlineModel(options: OfflineModelOptions = {}): ChatModel {
     name: OFFLINE_MODEL_NAME,
     stream: (request, { signal } = {}) => modelStream(signal, (inner) => chunks(request, inner)),
   };
-}
-
-/** Waits, or rejects with the signal's reason. */
-async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = clock.after(ms, resolve);
-  try {
-    await untilAborted(promise, signal);
-  } finally {
-    timer.stop();
-  }
 }

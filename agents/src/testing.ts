@@ -1,4 +1,15 @@
 // The test kit of agents: models that say what a test wrote down, and a fake OpenAI server with real bytes.
+
+export {
+  FakeOpenAI,
+  type FakeOpenAIOptions,
+  type Framing,
+  fakeOpenAI,
+  httpError,
+  type RecordedRequest,
+  type ServerReply,
+  type WireRequest,
+} from './testing/openai-server.ts';
 export {
   asReply,
   type ControlledGate,

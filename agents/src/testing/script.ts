@@ -168,8 +168,15 @@ export const asReply = <Reply extends ScriptReply>(
   return 'steps' in script ? script : { steps: script };
 };
 
-/** Plays a reply: its steps, then its finish and its usage. Rejects with the signal's reason while it waits. */
-export async function* play(script: ScriptReply, signal: AbortSignal): AsyncGenerator<Played, void> {
+/**
+ * Plays a reply: its steps, then its finish and its usage. Rejects with the signal's reason while it waits. `beforeWait`
+ * runs when a gate is reached, before the test hears of it.
+ */
+export async function* play(
+  script: ScriptReply,
+  signal: AbortSignal,
+  beforeWait?: () => Promise<void>,
+): AsyncGenerator<Played, void> {
   let called = false;
   let finished = script.finish === null;
   for (const step of script.steps) {
@@ -181,6 +188,7 @@ export async function* play(script: ScriptReply, signal: AbortSignal): AsyncGene
       finished ||= step.choices.some((choice) => choice.finish_reason);
       yield { chunk: step };
     } else if ('wait' in step) {
+      await beforeWait?.();
       step.arrive?.();
       await untilAborted(step.wait, signal);
     } else {

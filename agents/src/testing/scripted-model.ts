@@ -4,7 +4,8 @@
 import { FabricError } from '@fame-fabric/shared';
 import type { ChatModel, ModelChunk, ModelRequest } from '../model.ts';
 import { modelStream } from '../model-stream.ts';
-import { asReply, play, type Scripted } from './script.ts';
+import { ReplyQueue } from './reply-queue.ts';
+import { play, type Scripted } from './script.ts';
 import { ArgumentRecorder, checkTranscript, type Violation } from './transcript-validator.ts';
 
 /** One request that came in, and what became of its stream. */
@@ -23,20 +24,11 @@ export interface ScriptedModelOptions {
   validate?: boolean;
 }
 
-interface Slot {
-  readonly script: Scripted;
-  readonly when: ((request: ModelRequest) => boolean) | undefined;
-  readonly optional: boolean;
-  left: number;
-}
-
 export class ScriptedModel implements ChatModel {
   readonly name: string;
-  readonly #slots: Slot[] = [];
+  readonly #replies = new ReplyQueue();
   readonly #validate: boolean;
   readonly #calls: ScriptedRequest[] = [];
-  readonly #unexpected: string[] = [];
-  readonly #violations: Violation[] = [];
   /** Argument texts this model wrote itself: sending them back is right, even where they are not JSON. */
   readonly #written = new Set<string>();
 
@@ -48,16 +40,7 @@ export class ScriptedModel implements ChatModel {
 
   /** Adds replies behind the others. */
   push(...replies: readonly Scripted[]): void {
-    for (const script of replies) {
-      const fixed = typeof script === 'object' && 'steps' in script ? script : undefined;
-      const times = fixed?.times ?? 1;
-      this.#slots.push({
-        script,
-        when: fixed?.when,
-        left: times,
-        optional: times === Number.POSITIVE_INFINITY,
-      });
-    }
+    this.#replies.push(...replies);
   }
 
   /** Every request so far, in order of arrival. */
@@ -76,7 +59,7 @@ export class ScriptedModel implements ChatModel {
   }
 
   get violations(): readonly Violation[] {
-    return this.#violations;
+    return this.#replies.violations;
   }
 
   stream(request: ModelRequest, options: { signal?: AbortSignal } = {}): AsyncIterable<ModelChunk> {
@@ -91,7 +74,8 @@ export class ScriptedModel implements ChatModel {
     const recorder = new ArgumentRecorder();
     try {
       this.#check(request);
-      const script = asReply(this.#take(request), request, this.#calls.length - 1);
+      const script = this.#replies.take(request, this.count - 1);
+      if (!script) throw new Error(`Scripted model: ${this.#replies.unexpected(request, this.count - 1)}.`);
       for await (const step of play(script, signal)) {
         if ('fail' in step) throw step.fail;
         if ('disconnect' in step) throw new FabricError('MODEL_UNAVAILABLE', 'The script cut the stream.');
@@ -114,38 +98,18 @@ export class ScriptedModel implements ChatModel {
   #check(request: ModelRequest): void {
     if (!this.#validate) return;
     const found = checkTranscript(request, { written: this.#written });
-    this.#violations.push(...found);
+    this.#replies.violations.push(...found);
     if (found[0]) throw new FabricError('MODEL_REFUSED', `The OpenAI API would refuse: ${found[0].message}`);
-  }
-
-  #take(request: ModelRequest): Scripted {
-    const slot = this.#slots.find((one) => one.left > 0 && (!one.when || one.when(request)));
-    if (!slot) {
-      const last = request.messages.at(-1);
-      const text = `request ${this.count} was not expected; its last message is ${JSON.stringify(last)}`;
-      this.#unexpected.push(text);
-      throw new Error(`Scripted model: ${text}.`);
-    }
-    slot.left -= 1;
-    return slot.script;
   }
 
   /** Throws when a request was refused as the OpenAI API would. */
   assertValid(): void {
-    if (this.#violations.length === 0) return;
-    throw new Error(`Invalid requests:\n${this.#violations.map((one) => `- ${one.message}`).join('\n')}`);
+    this.#replies.assertValid();
   }
 
   /** Throws when a request was not expected or not valid, or a reply was not used. */
   done(): void {
-    this.assertValid();
-    if (this.#unexpected.length > 0) throw new Error(`Scripted model: ${this.#unexpected.join('; ')}.`);
-    const unused = this.#slots.filter((slot) => !slot.optional && slot.left > 0).length;
-    if (unused > 0) {
-      throw new Error(
-        `Scripted model: ${unused} of ${this.#slots.length} replies not used by ${this.count} requests.`,
-      );
-    }
+    this.#replies.done(this.count);
   }
 }
 
