@@ -65,6 +65,7 @@ const HEADER_FIELDS = new Set(
 export function envelopeMetadata(envelope: Envelope): Record<string, unknown> {
   const shown: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(envelope)) {
+    if (value === undefined) continue; // not sent either
     if (key === 'frame') {
       shown.frame =
         envelope.frame.type === 'Data' ? dataMetadata(envelope.frame) : only(envelope.frame, FRAME_FIELDS);

@@ -1,5 +1,5 @@
 // How the verbs that attach do it: the client over ws, one line about what is being waited for, quiet words on reconnects.
-import { systemClock } from '@fame-fabric/shared';
+import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
 import type { Client } from '../client.ts';
 import type { ClientConfig } from '../config.ts';
 import type { EnvelopeTrace } from '../envelope-printer.ts';
@@ -32,6 +32,10 @@ export async function attach({ config, note, trace, signal }: AttachOptions): Pr
       ...(trace ? { trace } : {}),
       ...(signal ? { signal } : {}),
     });
+  } catch (error) {
+    if (!isFabricError(error, 'LINK_TIMEOUT')) throw error;
+    const text = `No sentinel answered at ${config.url} within ${config.connectTimeoutMs / 1000} s: ${rootOf(error)}`;
+    throw new FabricError('LINK_TIMEOUT', text, { cause: error });
   } finally {
     waiting.stop();
   }
@@ -43,3 +47,7 @@ export async function attach({ config, note, trace, signal }: AttachOptions): Pr
   });
   return client;
 }
+
+// The message at the bottom, such as `connect ECONNREFUSED 127.0.0.1:8000`: those above repeat the URL and the fix.
+const rootOf = (error: Error): string =>
+  error.cause instanceof Error && error.cause.message !== '' ? rootOf(error.cause) : error.message;

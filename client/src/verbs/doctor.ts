@@ -86,11 +86,9 @@ async function checkSentinel({ httpUrl, url }: ClientConfig, report: Report): Pr
   }
   try {
     const { sentinel, nodes } = await getNodes(httpUrl);
-    report(
-      'sentinel',
-      true,
-      `${sentinel.id} (${sentinel.version}), ${nodes.length} attached; port ${port}: ${name}`,
-    );
+    const attached = nodes.filter(({ state }) => state === 'attached').length;
+    const who = `${sentinel.id} (${sentinel.version}), ${attached} attached`;
+    report('sentinel', true, `${who}; port ${port}: ${name}`);
   } catch (error) {
     if (!isFabricError(error)) throw error;
     const other =

@@ -13,7 +13,8 @@ export async function runPs({ flags }: VerbInput): Promise<number> {
 
 /** The list as a table. */
 export function describeNodes({ sentinel, nodes }: NodeList): string {
-  const head = `Sentinel ${sentinel.id} (${sentinel.version}), up ${duration(sentinel.uptimeMs)}, ${nodes.length} attached`;
+  const attached = nodes.filter(({ state }) => state === 'attached').length;
+  const head = `Sentinel ${sentinel.id} (${sentinel.version}), up ${duration(sentinel.uptimeMs)}, ${attached} attached`;
   if (nodes.length === 0) return `${head}. Agents attach with \`fame agent\`.`;
   const rows = nodes.map((node) => [
     node.path,

@@ -1,0 +1,137 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { VERBS } from './verbs.ts';
+
+const FAME = fileURLToPath(new URL('./fame.ts', import.meta.url));
+let cwd: string;
+beforeAll(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'fame-bin-'));
+});
+afterAll(() => rmSync(cwd, { recursive: true, force: true }));
+
+/** Runs `fame`, from its sources, in a directory of its own. */
+async function fame(args: string[], env: Record<string, string> = {}, input = '') {
+  const child = spawn(process.execPath, ['--conditions=source', FAME, ...args], {
+    cwd,
+    env: { PATH: process.env.PATH, ...env },
+  });
+  let out = '';
+  let err = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    out += chunk;
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    err += chunk;
+  });
+  child.stdin.end(input);
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  return { code, out, err };
+}
+
+// A port that nobody listens on: it was free a moment ago.
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+test('alone, and with help, it lists every verb that is not hidden', async () => {
+  const { code, out } = await fame([]);
+  expect(code).toBe(0);
+  for (const [name, { about, isHidden }] of Object.entries(VERBS)) {
+    if (isHidden) continue;
+    expect(out).toContain(name);
+    expect(out).toContain(about);
+  }
+  expect((await fame(['--help'])).out).toBe(out);
+});
+
+test.each(Object.keys(VERBS))(
+  '%s --help shows its usage, its flags and examples, and runs nothing',
+  async (name) => {
+    const { code, out, err } = await fame([name, '--help']);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(out).toContain(`Usage: ${VERBS[name]!.usage}`);
+    for (const flag of Object.keys(VERBS[name]!.flags ?? {})) expect(out).toContain(`--${flag}`);
+    for (const example of VERBS[name]!.examples) expect(out).toContain(example);
+  },
+);
+
+test.each([
+  [['chta'], 'Did you mean `fame chat`?'],
+  [['kubernetes'], '`fame help` lists the commands'],
+  [['ps', '--jsn'], 'Did you mean --json?'],
+  [['ps', 'extra'], '"extra"'],
+  [['call', 'chat@fame.fabric'], 'Usage: fame call'],
+  [['call', 'not-an-address', 'x'], 'ADDRESS_INVALID'],
+  [['call', 'chat@fame.fabric', 'x', '{'], 'is not JSON'],
+  [['call', 'chat@fame.fabric', 'x', '--timeout', 'soon'], '30s'],
+  [['local', 'strat'], 'did you mean start?'],
+  [['offline-model', '--port', 'x'], '--port takes a port'],
+])('fame %j is a mistake of usage: exit code 2 and what was meant', async (args, text) => {
+  const { code, out, err } = await fame(args);
+  expect({ code, out }).toEqual({ code: 2, out: '' });
+  expect(err).toContain(text);
+  expect(err).not.toMatch(/\n\s+at /);
+});
+
+test('faults of the configuration are told all at once, exit code 2', async () => {
+  const { code, err } = await fame(['ps'], { FAME_LISTENER_PORT: 'x', FAME_SHOW_ENVELOPES: 'maybe' });
+  expect(code).toBe(2);
+  expect(err).toContain('FAME_LISTENER_PORT');
+  expect(err).toContain('FAME_SHOW_ENVELOPES');
+});
+
+test('a .env file in the current directory is read, and the environment wins over it', async () => {
+  writeFileSync(join(cwd, '.env'), 'FAME_LISTENER_PORT=from-file\n');
+  try {
+    expect((await fame(['ps'])).err).toContain('from-file');
+    expect((await fame(['ps'], { FAME_LISTENER_PORT: 'from-env' })).err).toContain('from-env');
+  } finally {
+    rmSync(join(cwd, '.env'));
+  }
+});
+
+test.each([
+  [['ps'], 'make start'],
+  [['chat'], 'make start'],
+  [['call', 'chat@fame.fabric', 'describe'], 'make start'],
+  [['trace'], 'make start'],
+  [['doctor'], 'make start'],
+])('without a sentinel, fame %j says how to start one: exit code 69', async (args, text) => {
+  const env = { FAME_LISTENER_PORT: String(await freePort()), FAME_CONNECT_TIMEOUT_MS: '200' };
+  const { code, out, err } = await fame(args, env, 'hello\n');
+  expect(code).toBe(69);
+  expect(out + err).toContain(text);
+  expect(out).not.toContain('A>');
+});
+
+test('a foreign server on the port is told apart from a sentinel', async () => {
+  const server = createServer((_request, response) => response.writeHead(404).end()).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  try {
+    const { code, err } = await fame(['ps'], { FAME_LISTENER_PORT: String(port) });
+    expect(code).toBe(69);
+    expect(err).toContain('not a sentinel');
+    const doctor = await fame(['doctor', '--json'], { FAME_LISTENER_PORT: String(port) });
+    expect(doctor.code).toBe(69);
+    const findings = JSON.parse(doctor.out) as { check: string; ok: boolean; found: string }[];
+    expect(findings.find(({ check }) => check === 'sentinel')).toMatchObject({ ok: false });
+  } finally {
+    server.close();
+  }
+});
+
+test('version, as text and as JSON', async () => {
+  const { version } = JSON.parse((await fame(['version', '--json'])).out);
+  expect(version).toMatch(/^\d+\.\d+\.\d+/);
+  expect((await fame(['--version'])).out).toContain(version);
+});
