@@ -4,12 +4,17 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFabricError, type Logger } from '@fame-fabric/shared';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
-import { startSentinel } from './sentinel.ts';
+import { type RunningSentinel, startSentinel } from './sentinel.ts';
 
 const EXIT = { ok: 0, failure: 1, usage: 2, unreachable: 69 };
 
-/** Runs a sentinel until a signal ends it; resolves to the exit code. Settings come from the environment. */
-export async function runSentinelProcess(): Promise<number> {
+/**
+ * Runs a sentinel until a signal ends it; resolves to the exit code. Settings come from the environment. `onListening` gets
+ * the sentinel once nodes may attach, for a process that also runs something else.
+ */
+export async function runSentinelProcess(
+  options: { onListening?: (sentinel: RunningSentinel) => void } = {},
+): Promise<number> {
   let config: SentinelConfig;
   try {
     config = readSentinelConfig(process.env);
@@ -25,6 +30,7 @@ export async function runSentinelProcess(): Promise<number> {
     process.stderr.write(
       `The sentinel listens on ${sentinel.url.replace('/downstream', '')} (id ${sentinel.id}, http://${config.host}:${sentinel.port}/healthz)\n`,
     );
+    options.onListening?.(sentinel);
     let signals = 0;
     const stop = (signal: NodeJS.Signals): void => {
       if (++signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143);
