@@ -1,0 +1,150 @@
+import { isFabricError } from '@fame-fabric/shared';
+import { describe, expect, it } from 'vitest';
+import { AGENT_VARIABLES, type Environment, readAgentConfig } from './config.ts';
+
+const faultsOf = (env: Environment): string[] => {
+  try {
+    readAgentConfig(env);
+  } catch (error) {
+    if (isFabricError(error, 'CONFIG_INVALID')) {
+      const faults = error.details?.faults as string[];
+      for (const fault of faults) expect(error.message).toContain(fault);
+      return faults;
+    }
+    throw error;
+  }
+  return [];
+};
+
+const DEFAULTS = {
+  admissionUrl: 'ws://127.0.0.1:8000/fame/v1/attach/ws/downstream',
+  admissionToken: undefined,
+  nodeId: undefined,
+  connectTimeoutMs: 30_000,
+  drainMs: 10_000,
+  logLevel: 'info',
+  showEnvelopes: false,
+  dataDir: '.fame',
+  chatAddress: 'chat@fame.fabric',
+  maxConcurrent: 64,
+  model: {
+    name: 'gpt-4.1-mini',
+    apiKey: undefined,
+    baseUrl: undefined,
+    organization: undefined,
+    project: undefined,
+    timeoutMs: 60_000,
+  },
+};
+
+describe('readAgentConfig', () => {
+  it('has a default for everything, and takes empty values as unset', () => {
+    expect(readAgentConfig({})).toEqual(DEFAULTS);
+    expect(readAgentConfig(Object.fromEntries(AGENT_VARIABLES.map(({ name }) => [name, ' '])))).toEqual(
+      DEFAULTS,
+    );
+  });
+
+  it('reads every variable of its list, and no other', () => {
+    const read = new Set<string>();
+    const env = new Proxy({} as Environment, {
+      get(_, name) {
+        read.add(String(name));
+        return undefined;
+      },
+    });
+    readAgentConfig(env);
+    expect([...read].sort()).toEqual(AGENT_VARIABLES.map(({ name }) => name).sort());
+  });
+
+  it('takes what is set', () => {
+    const config = readAgentConfig({
+      FAME_DIRECT_ADMISSION_URL: 'wss://fabric.example.com/fame/v1/attach/ws/downstream',
+      FAME_ADMISSION_TOKEN: 'token',
+      FAME_NODE_ID: 'agents-1',
+      FAME_CONNECT_TIMEOUT_MS: '5000',
+      FAME_DRAIN_MS: '0',
+      FAME_LOG_LEVEL: 'WARNING',
+      FAME_SHOW_ENVELOPES: 'true',
+      FAME_DATA_DIR: '/var/lib/fame',
+      FAME_CHAT_ADDRESS: 'talk@fame.fabric',
+      FAME_MAX_CONCURRENT: '8',
+      OPENAI_API_KEY: 'sk-x',
+      OPENAI_BASE_URL: 'http://127.0.0.1:11434/v1',
+      MODEL_NAME: 'llama',
+      OPENAI_ORG_ID: 'org',
+      OPENAI_PROJECT_ID: 'proj',
+      FAME_MODEL_TIMEOUT_MS: '1000',
+    });
+    expect(config).toEqual({
+      admissionUrl: 'wss://fabric.example.com/fame/v1/attach/ws/downstream',
+      admissionToken: 'token',
+      nodeId: 'agents-1',
+      connectTimeoutMs: 5_000,
+      drainMs: 0,
+      logLevel: 'warn',
+      showEnvelopes: true,
+      dataDir: '/var/lib/fame',
+      chatAddress: 'talk@fame.fabric',
+      maxConcurrent: 8,
+      model: {
+        name: 'llama',
+        apiKey: 'sk-x',
+        baseUrl: 'http://127.0.0.1:11434/v1',
+        organization: 'org',
+        project: 'proj',
+        timeoutMs: 1_000,
+      },
+    });
+    expect(Object.isFrozen(config) && Object.isFrozen(config.model)).toBe(true);
+  });
+
+  it('finds the sentinel of this machine by its own variables', () => {
+    const urlOf = (env: Environment) => readAgentConfig(env).admissionUrl;
+    expect(urlOf({ FAME_LISTENER_PORT: '8123' })).toMatch('ws://127.0.0.1:8123/');
+    expect(urlOf({ FAME_LISTENER_HOST: '0.0.0.0' })).toMatch('ws://127.0.0.1:8000/');
+    expect(urlOf({ FAME_LISTENER_HOST: '::' })).toMatch('ws://[::1]:8000/');
+    expect(urlOf({ FAME_LISTENER_PORT: '8123', FAME_DIRECT_ADMISSION_URL: 'ws://a/b' })).toBe('ws://a/b');
+  });
+
+  it('reports every fault at once, with the variable, the value and what is expected', () => {
+    const faults = faultsOf({
+      FAME_DIRECT_ADMISSION_URL: 'http://sentinel:8000',
+      FAME_LISTENER_PORT: '99999',
+      FAME_NODE_ID: 'a/b',
+      FAME_CONNECT_TIMEOUT_MS: '30s',
+      FAME_DRAIN_MS: '-1',
+      FAME_LOG_LEVEL: 'loud',
+      FAME_SHOW_ENVELOPES: 'maybe',
+      FAME_CHAT_ADDRESS: 'chat',
+      FAME_MAX_CONCURRENT: '0',
+      OPENAI_BASE_URL: 'api.openai.com',
+      FAME_MODEL_TIMEOUT_MS: '1e3',
+    });
+    expect(faults.length).toBe(11);
+    expect(faults).toContain('FAME_CONNECT_TIMEOUT_MS is "30s"; expected a whole number from 1 to 86400000');
+    expect(faults).toContain('FAME_CHAT_ADDRESS is "chat"; expected an address such as chat@fame.fabric');
+    for (const fault of faults) expect(fault).toMatch(/^[A-Z_]+ is ".*"; expected /);
+  });
+
+  it('never repeats a secret, wherever it was put', () => {
+    const key = 'sk-proj-abcdefghijklmnopqrstuvwxyz0123456789';
+    const faults = faultsOf({
+      OPENAI_API_KEY: `${key}\nsecond line`,
+      FAME_ADMISSION_TOKEN: `${key} x`,
+      OPENAI_BASE_URL: `ftp://user:${key}@example.com/v1?key=${key}`,
+      FAME_DIRECT_ADMISSION_URL: `http://user:${key}@example.com/?token=${key}`,
+      FAME_LOG_LEVEL: key,
+    });
+    expect(faults.length).toBe(5);
+    expect(faults.join('\n')).not.toContain('abcdef');
+    expect(faults.join('\n')).toContain('FAME_DIRECT_ADMISSION_URL is "http://example.com/"');
+  });
+
+  it('marks what is secret', () => {
+    expect(AGENT_VARIABLES.filter(({ secret }) => secret).map(({ name }) => name)).toEqual([
+      'FAME_ADMISSION_TOKEN',
+      'OPENAI_API_KEY',
+    ]);
+  });
+});

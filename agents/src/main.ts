@@ -1,0 +1,62 @@
+// `fame agent [NAME...]`: the agents that come with the fabric, by name. The chat agent is served when none is named. This
+// is the wiring file of the room: it alone decides which model an agent gets.
+
+import { nearestName } from './nearest-name.ts';
+import type { AgentSource, ProcessContext, RunOptions } from './run-agents.ts';
+import { EXIT, runAgents } from './run-agents.ts';
+
+const AGENTS: Readonly<Record<string, () => Promise<AgentSource>>> = {
+  chat: async () => {
+    const { ChatAgent } = await import('./chat-agent.ts');
+    return async (context) => {
+      const model = await modelOf(context);
+      const agent = new ChatAgent({ address: context.config.chatAddress, model });
+      return { agent, note: `model: ${model.name}` };
+    };
+  },
+  echo: async () => (await import('./examples/echo-agent.ts')).echoAgent(),
+  math: async () => (await import('./examples/math-agent.ts')).mathAgent(),
+};
+
+/** The names that `runAgentProcess` takes. */
+export const AGENT_NAMES: readonly string[] = Object.freeze(Object.keys(AGENTS));
+
+/**
+ * Serves the named agents until a signal ends the process; resolves to its exit code: 0, 1 for a failure, 2 for a wrong name
+ * or configuration, 69 when no sentinel can be reached. @default args ['chat']
+ */
+export async function runAgentProcess(args: readonly string[], options: RunOptions = {}): Promise<number> {
+  const write = options.write ?? ((line) => void process.stderr.write(`${line}\n`));
+  const names = args.length > 0 ? [...new Set(args)] : ['chat'];
+  const sources: AgentSource[] = [];
+  for (const name of names) {
+    const load = Object.hasOwn(AGENTS, name) ? AGENTS[name] : undefined;
+    if (!load) {
+      const near = nearestName(name, AGENT_NAMES);
+      write(
+        `There is no agent "${name}"${near ? `; did you mean ${near}?` : ''} Known are: ${AGENT_NAMES.join(', ')}`,
+      );
+      return EXIT.usage;
+    }
+    sources.push(await load());
+  }
+  return runAgents(sources, options);
+}
+
+/** The model that the configuration asks for: a server's when there is a key or a base URL, else the built-in one. */
+async function modelOf({ config: { model }, log }: ProcessContext) {
+  if (model.apiKey === undefined && model.baseUrl === undefined) {
+    const { offlineModel } = await import('./offline-model.ts');
+    return offlineModel();
+  }
+  const { openaiModel } = await import('./openai-model.ts');
+  return openaiModel({
+    model: model.name,
+    apiKey: model.apiKey,
+    baseURL: model.baseUrl,
+    organization: model.organization,
+    project: model.project,
+    timeoutMs: model.timeoutMs,
+    log,
+  });
+}

@@ -1,0 +1,148 @@
+import { Link } from '@fame-fabric/shared';
+import { CaptureLog, ManualClock, settle } from '@fame-fabric/shared/testing';
+import { ScriptedSentinel } from '@fame-fabric/shared/testing/scripted-sentinel';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { defineAgent } from './agent.ts';
+import { operation } from './operation.ts';
+import { AgentWorker } from './worker.ts';
+
+let sentinel: ScriptedSentinel;
+let clock: ManualClock;
+let log: CaptureLog;
+let steps: string[];
+
+const newLink = () => new Link({ url: 'memory://s', dial: sentinel.dial, clock });
+const agentAt = (name: string, run: () => unknown = () => name) =>
+  defineAgent({
+    address: `${name}@fame.fabric`,
+    operations: { run: operation({ run }) },
+    onStart: () => void steps.push(`start ${name}`),
+    onStop: () => void steps.push(`stop ${name}`),
+  });
+const workerOf = (link: Link, ...agents: ReturnType<typeof agentAt>[]) =>
+  new AgentWorker(agents, { link, log, clock });
+
+async function caller(): Promise<Link> {
+  const link = newLink();
+  await link.connect();
+  return link;
+}
+
+beforeEach(() => {
+  sentinel = new ScriptedSentinel();
+  clock = new ManualClock();
+  log = new CaptureLog();
+  steps = [];
+});
+
+describe('AgentWorker', () => {
+  it('serves its agents in order on one link', async () => {
+    const link = newLink();
+    const worker = workerOf(link, agentAt('a'), agentAt('b'));
+    await worker.start();
+    const client = await caller();
+    expect(await client.call('a@fame.fabric', 'run')).toBe('a');
+    expect(await client.call('b@fame.fabric', 'run')).toBe('b');
+    await worker.drain(1_000);
+    expect(steps.slice(0, 2)).toEqual(['start a', 'start b']);
+    expect(steps.slice(2).sort()).toEqual(['stop a', 'stop b']);
+    expect(link.state).toBe('closed');
+    expect(sentinel.bound.size).toBe(0);
+    await client.close();
+  });
+
+  it('lets a running call finish, and takes no new one', async () => {
+    const gate = Promise.withResolvers<string>();
+    const worker = workerOf(
+      newLink(),
+      agentAt('a', () => gate.promise),
+    );
+    await worker.start();
+    const client = await caller();
+    const running = client.call('a@fame.fabric', 'run');
+    await settle();
+    const drained = worker.drain(10_000);
+    await settle();
+    expect(sentinel.bound.has('a@fame.fabric')).toBe(false);
+    await expect(client.call('a@fame.fabric', 'run')).rejects.toMatchObject({ code: 'NO_ROUTE' });
+    gate.resolve('finished');
+    expect(await running).toBe('finished');
+    await drained;
+    await client.close();
+  });
+
+  it('does not wait longer than it may, and tells the callers', async () => {
+    const link = newLink();
+    const worker = workerOf(
+      link,
+      agentAt('a', () => new Promise(() => {})),
+    );
+    await worker.start();
+    const client = await caller();
+    const running = client.call('a@fame.fabric', 'run');
+    running.catch(() => {});
+    await settle();
+    const drained = worker.drain(10_000);
+    await clock.run(9_000);
+    expect(link.state).not.toBe('closed');
+    await clock.run(2_000);
+    await expect(running).rejects.toMatchObject({ code: 'NODE_GONE' });
+    await drained;
+    expect(link.state).toBe('closed');
+    expect(steps).toEqual(['start a', 'stop a']);
+    await client.close();
+  });
+
+  it('takes back those before an agent that cannot be served', async () => {
+    sentinel.intercept = (envelope, node) => {
+      if (envelope.frame.type !== 'AddressBind' || envelope.frame.address !== 'b@fame.fabric')
+        return undefined;
+      sentinel.answer(node, envelope, {
+        type: 'AddressBindAck',
+        ok: false,
+        code: 'ADDRESS_IN_USE',
+        reason: 'taken',
+      });
+      return false;
+    };
+    const link = newLink();
+    const worker = workerOf(link, agentAt('a'), agentAt('b'), agentAt('c'));
+    await expect(worker.start()).rejects.toMatchObject({ code: 'ADDRESS_IN_USE' });
+    expect(steps.slice(0, 2)).toEqual(['start a', 'start b']);
+    expect(steps.slice(2).sort()).toEqual(['stop a', 'stop b']);
+    expect(link.state).toBe('closed');
+  });
+
+  it('survives an agent that fails to stop', async () => {
+    const bad = defineAgent({
+      address: 'bad@fame.fabric',
+      onStop() {
+        throw new Error('cannot stop');
+      },
+    });
+    const link = newLink();
+    const worker = workerOf(link, agentAt('a'), bad);
+    await worker.start();
+    await worker.drain(1_000);
+    expect(link.state).toBe('closed');
+    expect(steps).toContain('stop a');
+    expect(log.messages('error')).toEqual(['an agent did not stop as it should']);
+  });
+
+  it('gives up starting when it is told to', async () => {
+    sentinel.isDown = true;
+    const link = newLink();
+    const stop = new AbortController();
+    const starting = workerOf(link, agentAt('a')).start({ signal: stop.signal });
+    stop.abort(new Error('enough'));
+    await expect(starting).rejects.toThrow('enough');
+    expect(link.state).toBe('closed');
+    expect(steps).toEqual([]);
+  });
+
+  it('refuses two agents of one address', () => {
+    expect(() => workerOf(newLink(), agentAt('a'), agentAt('a'))).toThrow(
+      expect.objectContaining({ code: 'ADDRESS_IN_USE' }),
+    );
+  });
+});
