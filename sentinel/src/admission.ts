@@ -118,6 +118,8 @@ export class Admission {
     const session = this.#sessionFor(wire, systemId, instanceId, kind);
     session.takesCancel = frame.capabilities?.includes(CANCEL_CAPABILITY) ?? false;
     session.hasStreamFlows = frame.capabilities?.includes(STREAM_FLOWS_CAPABILITY) ?? false;
+    // A new epoch with every attach: the node binds again, whatever we may have forgotten of it.
+    session.epoch = newId();
     counters.attached++;
 
     const ack: NodeAttachAck = {
@@ -127,8 +129,7 @@ export class Admission {
       targetSystemId: self.id,
       targetPhysicalPath: self.path,
       assignedPath: session.path,
-      // A new epoch with every attach: the node binds again, whatever we may have forgotten of it.
-      routingEpoch: newId(),
+      routingEpoch: session.epoch,
       software: self.software,
     };
     const header = {
@@ -157,8 +158,7 @@ export class Admission {
     if (own !== undefined) {
       const older = own.wire;
       // The one in the map first: the close of the older connection must find itself displaced.
-      sessions.resume(own, wire);
-      own.instanceId = instanceId;
+      sessions.resume(own, wire, instanceId);
       own.heardAt = ticker.now;
       older?.close(CLOSE.normal, 'replaced by a newer connection of the same node');
       return own;

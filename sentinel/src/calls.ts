@@ -38,22 +38,25 @@ export class OpenCalls {
   }
 
   close(call: OpenCall): void {
-    if (call.caller.calls?.get(call.corrId) !== call) return;
-    call.caller.calls.delete(call.corrId);
+    if (!this.isOpen(call)) return;
+    call.caller.calls!.delete(call.corrId);
     call.callee.serving--;
     this.count--;
   }
 
-  /** Takes away and returns the calls that `callee` was serving; `sessions` are all that may have called. */
-  takeServedBy(callee: Session, sessions: Iterable<Session>): OpenCall[] {
+  /** The calls that `callee` is serving; `sessions` are all that may have called. */
+  servedBy(callee: Session, sessions: Iterable<Session>): OpenCall[] {
     if (callee.serving === 0) return [];
-    const taken: OpenCall[] = [];
+    const served: OpenCall[] = [];
     for (const session of sessions) {
-      for (const call of session.calls?.values() ?? []) if (call.callee === callee) taken.push(call);
-      if (taken.length >= callee.serving) break;
+      for (const call of session.calls?.values() ?? []) if (call.callee === callee) served.push(call);
+      if (served.length >= callee.serving) break;
     }
-    for (const call of taken) this.close(call);
-    return taken;
+    return served;
+  }
+
+  isOpen(call: OpenCall): boolean {
+    return call.caller.calls?.get(call.corrId) === call;
   }
 
   /** Takes away and returns the calls that `caller` made. */

@@ -10,7 +10,6 @@ import {
   type Frame,
   isUnder,
   type Logger,
-  newId,
   REPLY_PREFIX,
   SYSTEM_PARTICIPANT,
   tryParseAddress,
@@ -47,8 +46,6 @@ export class Control {
   readonly #parts: ControlParts;
   readonly #maxAddresses: number;
   announcer: Announcer | undefined;
-  /** Epoch of this sentinel in heartbeat acks: constant, so that no node binds again in the middle of its work. */
-  readonly #epoch = newId();
 
   constructor(parts: ControlParts, options: { maxAddressesPerNode: number }) {
     this.#parts = parts;
@@ -66,7 +63,8 @@ export class Control {
           type: 'NodeHeartbeatAck',
           ok: true,
           refId: envelope.id,
-          routingEpoch: this.#epoch,
+          // The epoch of its attach: another one would make the node bind again in the middle of its work.
+          routingEpoch: from.epoch,
         });
         return;
       case 'CallCancel':

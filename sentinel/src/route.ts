@@ -22,7 +22,7 @@ import { CLOSE } from './close-codes.ts';
 import type { Control } from './control.ts';
 import type { Counters } from './observe/metrics.ts';
 import type { TraceTap } from './observe/trace.ts';
-import { type Identity, nack } from './replies.ts';
+import { type Identity, nack, type Refused } from './replies.ts';
 import type { Session, Ticker } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -71,7 +71,7 @@ export class Router {
 
     // 3. Check.
     if (bytes.length > LIMITS.maxEnvelopeBytes) {
-      this.#refuse(from, header, 'MESSAGE_TOO_LARGE', tooLargeReason(bytes.length), bytes.length);
+      this.#refuseLarge(from, header, bytes.length);
       return;
     }
     if (
@@ -318,6 +318,18 @@ export class Router {
     this.#pass(from, target, header, bytes);
   }
 
+  // Too large to pass. When it was an answer, the one who waits for it is told as well.
+  #refuseLarge(from: Session, header: Header, size: number): void {
+    const { calls, self } = this.#parts;
+    const reason = `The envelope has ${size} bytes; the limit is ${LIMITS.maxEnvelopeBytes}`;
+    this.#refuse(from, header, 'MESSAGE_TOO_LARGE', reason, size);
+    const caller = header.corrId === '' ? undefined : this.#find(from, header.to, header.id);
+    const call = caller?.calls?.get(header.corrId);
+    if (call === undefined || call.callee !== from) return;
+    calls.close(call);
+    caller!.sendControl(nack(self, call, 'MESSAGE_TOO_LARGE', reason));
+  }
+
   /** Answers no: to the caller's mailbox where there is one, else as a note on the sender's own connection. */
   #refuse(from: Session, header: Header, code: ErrorCode, reason: string, size: number): void {
     const { counters, self, trace } = this.#parts;
@@ -334,10 +346,7 @@ export class Router {
     const code = isFabricError(error) ? error.code : 'PROTO_MALFORMED';
     const reason = isFabricError(error) ? error.message : 'The message cannot be read';
     counters.badFrames++;
-    const header = new Header();
-    const isReadable = readHeader(bytes, header) && header.corrId !== '';
-    const refused = isReadable ? header : { id: header.id, replyTo: '', corrId: '' };
-    from.sendControl(nack(self, refused, code, reason));
+    from.sendControl(nack(self, whoAsked(bytes), code, reason));
     // An unknown frame may come from a newer node, and a large message from an honest one: neither is an attack.
     if (code === 'PROTO_UNKNOWN_FRAME' || code === 'MESSAGE_TOO_LARGE') return;
     if (ticker.now - from.badSince > MINUTE_MS) {
@@ -357,5 +366,20 @@ export class Router {
   }
 }
 
-const tooLargeReason = (size: number): string =>
-  `The envelope has ${size} bytes; the limit is ${LIMITS.maxEnvelopeBytes}`;
+// Who waits for an answer to a message that was refused; empty where the message does not say.
+function whoAsked(bytes: Buffer): Refused {
+  // The fields before the frame are filled even when what stands behind them is broken.
+  const header = new Header();
+  if (readHeader(bytes, header) || header.frameAt > 0) return header;
+  let parsed: Record<string, unknown> = {};
+  try {
+    const value: unknown =
+      bytes.length > LIMITS.maxEnvelopeBytes ? undefined : JSON.parse(bytes.toString('utf8'));
+    if (typeof value === 'object' && value !== null) parsed = value as Record<string, unknown>;
+  } catch {
+    // Not JSON at all: there is nobody to name, and the note goes to the connection.
+  }
+  const short = (value: unknown): string =>
+    typeof value === 'string' && value.length <= LIMITS.maxIdBytes ? value : '';
+  return { id: short(parsed.id), replyTo: short(parsed.replyTo), corrId: short(parsed.corrId) };
+}

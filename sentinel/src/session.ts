@@ -49,6 +49,8 @@ export class Session {
   readonly systemId: string;
   readonly kind: SessionKind;
   instanceId: string;
+  /** Epoch that the node was told when it attached; its heartbeats must hear the same. */
+  epoch = '';
   state: SessionState = 'attached';
   /** The connection; absent while detached. */
   wire: Wire | undefined;

@@ -29,6 +29,7 @@ export class Sessions {
   readonly #byPath = new Map<string, Session>();
   readonly #bySystemId = new Map<string, Set<Session>>();
   readonly #expiry = new Map<Session, Timer>();
+  readonly #orphanTimers = new Set<Timer>();
   readonly #peers = new Set<Session>();
   /** The link to the parent sentinel while there is one. */
   parent: Session | undefined;
@@ -96,11 +97,41 @@ export class Sessions {
     );
   }
 
-  /** A connection picks a detached or displaced session up. */
-  resume(session: Session, wire: Wire): void {
+  /**
+   * A connection picks a detached or displaced session up. Another instance of the program knows nothing of the calls of
+   * the one before it: what that one asked is given up, what it was asked is answered within the resume window (a journal
+   * may still know it) or its callers are told.
+   */
+  resume(session: Session, wire: Wire, instanceId: string): void {
+    const { calls, clock } = this.#parts;
     this.#expiry.get(session)?.stop();
     this.#expiry.delete(session);
+    if (instanceId !== session.instanceId) {
+      session.instanceId = instanceId;
+      for (const call of calls.takeMadeBy(session)) this.tellCallee(call, 'caller-gone');
+      const orphans = calls.servedBy(session, this.#byPath.values());
+      if (orphans.length > 0) this.#answerOrphans(orphans, clock);
+    }
     session.resume(wire);
+  }
+
+  #answerOrphans(orphans: readonly OpenCall[], clock: Clock): void {
+    const timer = clock.after(this.#resumeWindowMs, () => {
+      this.#orphanTimers.delete(timer);
+      this.#endCalls(orphans);
+    });
+    this.#orphanTimers.add(timer);
+  }
+
+  // Tells the callers of those calls that are still open.
+  #endCalls(ended: readonly OpenCall[]): void {
+    const { calls } = this.#parts;
+    for (const call of ended) {
+      if (!calls.isOpen(call)) continue;
+      calls.close(call);
+      this.#tellCaller(call);
+    }
+    this.onEnded();
   }
 
   /** Closes the connection of a session and ends it at once, without a resume window. */
@@ -131,10 +162,8 @@ export class Sessions {
     if (this.parent === session) this.parent = undefined;
 
     const { calls } = this.#parts;
-    const served = calls.takeServedBy(session, this.#byPath.values());
-    for (const call of served) this.#tellCaller(call);
     for (const call of calls.takeMadeBy(session)) this.tellCallee(call, 'caller-gone');
-    this.onEnded();
+    this.#endCalls(calls.servedBy(session, this.#byPath.values()));
   }
 
   #tellCaller(call: OpenCall): void {
@@ -150,7 +179,8 @@ export class Sessions {
 
   /** Stops the timers of all resume windows. */
   stop(): void {
-    for (const timer of this.#expiry.values()) timer.stop();
+    for (const timer of [...this.#expiry.values(), ...this.#orphanTimers]) timer.stop();
     this.#expiry.clear();
+    this.#orphanTimers.clear();
   }
 }

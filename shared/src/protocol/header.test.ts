@@ -42,6 +42,11 @@ test('leaves to the codec whatever a lenient reader could read otherwise', () =>
     `{${inner},"replyTo":"__rpc__x@/S/victim"}`,
     `{${inner},"reply\\u0054o":"__rpc__x@/S/victim"}`,
     `{${inner},"frame":{"type":"NodeAttachAck","ok":true}}`,
+    text.replace('"payload"', '"type":"NodeAttachAck","payload"'),
+    text.replace('"payload"', '"t\\u0079pe":"NodeAttachAck","payload"'),
+    text.replace('{"x":1}', `${'['.repeat(63)}1${']'.repeat(63)}`),
+    text.replace('{"x":1}', '{"x":}'),
+    text.replace('{"x":1}', '{"x":bare}'),
     `{"to":"a@b.c",${inner}}`,
     `{"reply_to":"x@/S/victim",${inner}}`,
     ` ${text}`,
@@ -69,8 +74,10 @@ test('never disagrees with JSON.parse, whatever the envelope and its mutations',
         let parsed: Record<string, unknown>;
         try {
           parsed = JSON.parse(bytes.toString('utf8'));
-        } catch {
-          return; // the payload is not the header's business
+        } catch (error) {
+          // What stands inside a long text is the only thing that is not looked at.
+          if (bytes.length > 512) return;
+          throw error;
         }
         for (const field of ['id', 'to', 'replyTo', 'corrId', 'flowId'] as const) {
           expect(header[field]).toBe(parsed[field] ?? '');
@@ -83,11 +90,10 @@ test('never disagrees with JSON.parse, whatever the envelope and its mutations',
   );
 });
 
-test('survives every truncation, and reads none before the frame', () => {
+test('takes no truncated message', () => {
   const header = new Header();
   const bytes = bytesOf(call());
-  const frameAt = bytes.indexOf('"frame"');
   for (let length = 0; length < bytes.length; length++) {
-    if (readHeader(bytes.subarray(0, length), header)) expect(length).toBeGreaterThan(frameAt);
+    expect(readHeader(bytes.subarray(0, length), header)).toBe(false);
   }
 });

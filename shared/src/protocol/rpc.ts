@@ -100,7 +100,9 @@ export function errorOfReply(error: RpcErrorBody): FabricError {
     typeof error.data === 'object' && error.data !== null ? (error.data as Record<string, unknown>) : {};
   const code = isErrorCode(data.code) ? data.code : (CODE_OF_NUMBER.get(error.code) ?? 'INTERNAL');
   const details = typeof data.details === 'object' && data.details !== null ? data.details : undefined;
-  return new FabricError(code, String(error.message ?? ERRORS[code].when), {
+  // The message is a stranger's, and need not be a text at all.
+  const message = typeof error.message === 'string' ? error.message : ERRORS[code].when;
+  return new FabricError(code, message, {
     retryable: typeof data.retryable === 'boolean' ? data.retryable : ERRORS[code].retryable,
     details: { rpcCode: error.code, ...(details as Record<string, unknown> | undefined) },
   });

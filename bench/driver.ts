@@ -1,0 +1,199 @@
+// One side of the load: a process of its own that plays clients or the agent, told what to do over IPC. Commands are
+// answered one by one; figures are counted over the window that the orchestrator names.
+import { randomBytes } from 'node:crypto';
+import { attach, type FameNode, payloadAround } from './fame-node.ts';
+
+export type Command =
+  | { cmd: 'agent'; url: string; address: string; id: string }
+  | {
+      cmd: 'clients';
+      url: string;
+      address: string;
+      connections: number;
+      open: number;
+      size: number;
+      stream: boolean;
+    }
+  | { cmd: 'idle'; url: string; count: number }
+  | { cmd: 'bindMany'; url: string; count: number }
+  | { cmd: 'churn'; url: string; count: number }
+  | { cmd: 'window'; ms: number }
+  | { cmd: 'count'; messages: number }
+  | { cmd: 'deaf'; url: string; address: string; open: number; size: number }
+  | { cmd: 'closeLoad' }
+  | { cmd: 'close' };
+
+export interface WindowResult {
+  trips: number;
+  ms: number;
+  p50us: number;
+  p99us: number;
+}
+
+const load: FameNode[] = [];
+const rest: FameNode[] = [];
+let trips = 0;
+let latencies: number[] = [];
+let onTrip: (() => void) | undefined;
+let stopped = false;
+const runId = randomBytes(4).toString('hex');
+let serial = 0;
+const newId = (): string => runId + (serial++).toString(36).padStart(8, '0');
+
+async function agent(url: string, address: string, id: string): Promise<void> {
+  const node = await attach(url, id);
+  rest.push(node);
+  const flowId = `f-${id}-${runId}`;
+  const endless = new Map<string, boolean>();
+  node.onMessage = (envelope, text) => {
+    if (envelope.frame.type !== 'Data') return;
+    const { corrId, replyTo } = envelope;
+    const payload = envelope.frame.payload as { method: string; params: unknown };
+    if (payload.method === 'count') {
+      // A stream on a flow of its own: chunks of 256 bytes, as many as the credit of the flow lets go.
+      if (endless.has(corrId)) return;
+      const own = `s-${corrId}`;
+      const chunk = `{"version":"1.0","id":"${newId()}","to":"${replyTo}","corrId":"${corrId}","flowId":"${own}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":{"jsonrpc":"2.0","id":"${corrId}","result":{"text":"${'chunk '.repeat(30)}"}}}}`;
+      const pump = (): void => {
+        if (stopped || node.ws.readyState !== 1) return;
+        // The credit window paces it; one event-loop turn a batch keeps the socket read.
+        for (let i = 0; i < 16; i++) node.send(own, chunk);
+        if (node.ws.bufferedAmount < 65_536) setImmediate(pump);
+        else setTimeout(pump, 1);
+      };
+      endless.set(corrId, true);
+      pump();
+      return;
+    }
+    // The answer is as large as the question: its payload goes back under `result`.
+    const at = text.indexOf('"params":') + 9;
+    const end = text.lastIndexOf(
+      '}}',
+      text.lastIndexOf('"ts"') < at ? text.length : text.lastIndexOf('"ts"'),
+    );
+    const body = text.slice(at, end);
+    node.send(
+      flowId,
+      `{"version":"1.0","id":"${newId()}","to":"${replyTo}","corrId":"${corrId}","flowId":"${flowId}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":{"jsonrpc":"2.0","id":"${corrId}","result":${body}}},"ts":"2026-01-01T00:00:00.000Z"}`,
+    );
+  };
+  await node.bind(address);
+}
+
+async function clients(o: Extract<Command, { cmd: 'clients' }>): Promise<void> {
+  stopped = false;
+  const { head, tail } = payloadAround(o.size, o.stream ? 'count' : 'echo');
+  const perConnection = Math.max(1, Math.floor(o.open / o.connections));
+  for (let i = 0; i < o.connections; i++) {
+    const id = `client${newId()}`;
+    const node = await attach(o.url, id);
+    load.push(node);
+    const replyTo = `__rpc__${id}@${node.path}`;
+    const sent = new Map<string, number>();
+    const call = (): void => {
+      const corrId = newId();
+      sent.set(corrId, performance.now());
+      node.send(
+        `f-${id}`,
+        `{"version":"1.0","id":"${newId()}","traceId":"${corrId}","to":"${o.address}","replyTo":"${replyTo}","rtype":${o.stream ? 4 : 2},"corrId":"${corrId}","flowId":"f-${id}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":${head}${corrId}${tail}},"ts":"2026-01-01T00:00:00.000Z"}`,
+      );
+    };
+    node.onMessage = (envelope) => {
+      const at = sent.get(envelope.corrId);
+      if (at === undefined) return;
+      trips++;
+      onTrip?.();
+      if (o.stream) return;
+      sent.delete(envelope.corrId);
+      if (latencies.length < 200_000) latencies.push(performance.now() - at);
+      if (!stopped) call();
+    };
+    for (let k = 0; k < perConnection; k++) call();
+  }
+}
+
+const inBatches = async (
+  count: number,
+  size: number,
+  one: (index: number) => Promise<unknown>,
+): Promise<void> => {
+  for (let i = 0; i < count; i += size) {
+    await Promise.all(Array.from({ length: Math.min(size, count - i) }, (_, k) => one(i + k)));
+  }
+};
+
+async function run(command: Command): Promise<unknown> {
+  switch (command.cmd) {
+    case 'agent':
+      return agent(command.url, command.address, command.id);
+    case 'clients':
+      return clients(command);
+    case 'idle':
+      return inBatches(command.count, 50, async () => rest.push(await attach(command.url, `idle${newId()}`)));
+    case 'bindMany':
+      return inBatches(Math.ceil(command.count / 500), 1, async () => {
+        const node = await attach(command.url, `binder${newId()}`);
+        rest.push(node);
+        await inBatches(Math.min(500, command.count), 50, () => node.bind(`svc${newId()}@fame.fabric`));
+      });
+    case 'churn':
+      return inBatches(command.count, 50, async () => {
+        const node = await attach(command.url, `churn${newId()}`);
+        await node.bind(`svc${newId()}@fame.fabric`);
+        node.close();
+      });
+    case 'window': {
+      trips = 0;
+      latencies = [];
+      const from = performance.now();
+      await new Promise((resolve) => setTimeout(resolve, command.ms));
+      const ms = performance.now() - from;
+      const sorted = latencies.toSorted((a, b) => a - b);
+      const at = (q: number): number => Math.round((sorted[Math.floor(sorted.length * q)] ?? 0) * 1000);
+      return { trips, ms, p50us: at(0.5), p99us: at(0.99) } satisfies WindowResult;
+    }
+    case 'count': {
+      const target = trips + command.messages / 2;
+      await new Promise<void>((resolve) => {
+        onTrip = () => {
+          if (trips < target) return;
+          onTrip = undefined;
+          resolve();
+        };
+      });
+      return undefined;
+    }
+    case 'deaf': {
+      // A caller that sends and neither reads nor returns credit.
+      const node = await attach(command.url, `deaf${newId()}`, { honest: false });
+      rest.push(node);
+      const { head, tail } = payloadAround(command.size, 'echo');
+      for (let i = 0; i < command.open; i++) {
+        const corrId = newId();
+        node.ws.send(
+          Buffer.from(
+            `{"version":"1.0","id":"${newId()}","to":"${command.address}","replyTo":"__rpc__d@${node.path}","rtype":2,"corrId":"${corrId}","flowId":"deaf","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":${head}${corrId}${tail}},"ts":"x"}`,
+          ),
+        );
+      }
+      (node.ws as unknown as { _socket: { pause(): void } })._socket.pause();
+      return undefined;
+    }
+    case 'closeLoad':
+      stopped = true;
+      for (const node of load.splice(0)) node.close();
+      return undefined;
+    case 'close':
+      stopped = true;
+      for (const node of [...load.splice(0), ...rest.splice(0)]) node.ws.terminate();
+      return undefined;
+  }
+}
+
+process.on('message', (message: { n: number; command: Command }) => {
+  run(message.command).then(
+    (result) => process.send?.({ n: message.n, result }),
+    (error: unknown) => process.send?.({ n: message.n, error: String(error) }),
+  );
+});
+process.on('disconnect', () => process.exit(0));

@@ -1,0 +1,145 @@
+// A node made by hand for the bench: the least that speaks the Fame wire with honest credits. It is not our link, so that
+// the router is measured against a constant; the link has a cell of its own.
+import { randomBytes } from 'node:crypto';
+import { WebSocket } from 'ws';
+
+export interface FameNode {
+  readonly path: string;
+  send(flowId: string, text: string): void;
+  onMessage: (
+    envelope: {
+      corrId: string;
+      replyTo?: string;
+      flowId: string;
+      rtype?: number;
+      frame: { type: string; payload: never };
+    },
+    text: string,
+  ) => void;
+  bind(address: string): Promise<void>;
+  close(): void;
+  readonly ws: WebSocket;
+}
+
+interface FlowState {
+  balance: number;
+  received: number;
+  waiting: string[];
+}
+
+/** Attaches to `url/<id>`. `honest: false` never returns credit. */
+export async function attach(url: string, id: string, options: { honest?: boolean } = {}): Promise<FameNode> {
+  const ws = new WebSocket(`${url}/${id}`, { perMessageDeflate: false });
+  const flows = new Map<string, FlowState>();
+  const acks = new Map<string, (frame: Record<string, string>) => void>();
+  let gated = true;
+  const flow = (flowId: string): FlowState => {
+    let state = flows.get(flowId);
+    if (!state) {
+      state = { balance: 32, received: 0, waiting: [] };
+      flows.set(flowId, state);
+    }
+    return state;
+  };
+  const write = (text: string): void => ws.send(Buffer.from(text), { binary: true });
+  const node: FameNode = {
+    path: '',
+    ws,
+    onMessage: () => {},
+    send(flowId, text) {
+      if (!gated) return write(text);
+      const state = flow(flowId);
+      if (state.balance === 0) state.waiting.push(text);
+      else {
+        state.balance--;
+        write(text);
+      }
+    },
+    bind: (address) => ask({ type: 'AddressBind', address, physicalPath: node.path }).then(() => {}),
+    close: () => ws.close(1000),
+  };
+  const ask = (frame: object): Promise<Record<string, string>> => {
+    const corrId = randomBytes(8).toString('hex');
+    const { promise, resolve } = Promise.withResolvers<Record<string, string>>();
+    acks.set(corrId, resolve);
+    const replyTo = node.path === '' ? {} : { replyTo: `__sys__@${node.path}`, rtype: 1 };
+    write(
+      JSON.stringify({
+        version: '1.0',
+        id: corrId,
+        ...replyTo,
+        corrId,
+        flowId: `c-${id}`,
+        seqId: 0,
+        flowFlags: 0,
+        frame,
+      }),
+    );
+    return promise;
+  };
+  ws.on('message', (data: Buffer) => {
+    const text = data.toString('utf8');
+    const envelope = JSON.parse(text);
+    const { type } = envelope.frame;
+    if (type === 'CreditUpdate') {
+      const state = flow(envelope.frame.flowId);
+      state.balance = Math.min(32, state.balance + envelope.frame.credits);
+      while (state.balance > 0 && state.waiting.length > 0) {
+        state.balance--;
+        write(state.waiting.shift()!);
+      }
+      return;
+    }
+    if (gated && options.honest !== false && envelope.flowId) {
+      const state = flow(envelope.flowId);
+      if (++state.received >= 24) {
+        state.received = 0;
+        write(
+          `{"version":"1.0","id":"k${id}","flowId":"${envelope.flowId}","seqId":0,"flowFlags":2,"frame":{"type":"CreditUpdate","flowId":"${envelope.flowId}","credits":32}}`,
+        );
+      }
+    }
+    const ack = acks.get(envelope.corrId);
+    if (ack) {
+      acks.delete(envelope.corrId);
+      ack(envelope.frame);
+    } else node.onMessage(envelope, text);
+  });
+  await new Promise<void>((resolve, reject) => {
+    ws.once('open', () => resolve());
+    ws.once('error', reject);
+  });
+  const ack = await ask({
+    type: 'NodeAttach',
+    originType: 'downstream',
+    systemId: id,
+    instanceId: randomBytes(8).toString('hex'),
+    acceptedLogicals: ['fame.fabric'],
+  });
+  if (!ack.assignedPath) throw new Error(`attach refused: ${JSON.stringify(ack)}`);
+  (node as { path: string }).path = ack.assignedPath;
+  gated = !(ack.software ?? '').startsWith('floor/');
+  const beat = setInterval(() => {
+    if (gated)
+      write(
+        `{"version":"1.0","id":"h","corrId":"h${id}","flowId":"c-${id}","seqId":0,"flowFlags":0,"frame":{"type":"NodeHeartbeat"}}`,
+      );
+  }, 15_000);
+  beat.unref();
+  ws.on('close', () => clearInterval(beat));
+  return node;
+}
+
+/** A JSON-RPC payload of an A2A message that is exactly `size` bytes, split at the id. */
+export function payloadAround(size: number, method: string): { head: string; tail: string } {
+  const head = '{"jsonrpc":"2.0","id":"';
+  const before = `","method":"${method}","params":{"id":"task-0123456789abcdef","message":{"role":"user","parts":[{"type":"text","text":"`;
+  const after = '"}]}}}';
+  const room = size - head.length - 16 - before.length - after.length;
+  const words = 'the quick brown fox jumps over the lazy dog and runs on through the wood ';
+  return {
+    head,
+    tail:
+      before + words.repeat(Math.ceil(Math.max(0, room) / words.length)).slice(0, Math.max(0, room)) + after,
+  };
+}

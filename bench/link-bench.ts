@@ -1,0 +1,78 @@
+// What our own node library costs: a client and an agent, each a process with our link, 16 calls open on one connection.
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { cpuUs, OURS, start } from './contestants.ts';
+
+export interface LinkFigures {
+  clientUs: number;
+  agentUs: number;
+  rate: number;
+}
+
+const here = fileURLToPath(import.meta.url);
+
+/** Runs the two processes against our sentinel and measures a window of 3 s. */
+export async function measureLink(): Promise<LinkFigures> {
+  const sentinel = await start(OURS);
+  const child = (role: string) => {
+    const process_ = fork(here, [role, sentinel.url], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const next = (): Promise<unknown> => new Promise((resolve) => process_.once('message', resolve));
+    return { process: process_, next };
+  };
+  const agent = child('agent');
+  await agent.next();
+  const client = child('client');
+  await client.next();
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  const count = async (): Promise<number> => {
+    const answer = client.next();
+    client.process.send('count');
+    return (await answer) as number;
+  };
+  const trips0 = await count();
+  const clientCpu = cpuUs(client.process.pid!);
+  const agentCpu = cpuUs(agent.process.pid!);
+  const from = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  const trips = (await count()) - trips0;
+  const seconds = (performance.now() - from) / 1000;
+  const figures = {
+    clientUs: (cpuUs(client.process.pid!) - clientCpu) / trips,
+    agentUs: (cpuUs(agent.process.pid!) - agentCpu) / trips,
+    rate: trips / seconds,
+  };
+  client.process.kill('SIGKILL');
+  agent.process.kill('SIGKILL');
+  sentinel.stop();
+  return figures;
+}
+
+async function child(role: string, url: string): Promise<void> {
+  const { Link } = await import('@fame-fabric/shared');
+  const { wsDial } = await import('@fame-fabric/shared/node');
+  const { payloadAround } = await import('./fame-node.ts');
+  const link = new Link({ url, dial: wsDial });
+  await link.connect();
+  if (role === 'agent') {
+    await link.bind('echo@fame.fabric', { onCall: (call) => call.reply(call.params) });
+    process.send?.('ready');
+    return;
+  }
+  const { head, tail } = payloadAround(256, 'echo');
+  const { params } = JSON.parse(`${head}x${tail}`) as { params: unknown };
+  let trips = 0;
+  const loop = async (): Promise<void> => {
+    for (;;) {
+      await link.call('echo@fame.fabric', 'echo', params);
+      trips++;
+    }
+  };
+  for (let i = 0; i < 16; i++) void loop();
+  process.on('message', () => process.send?.(trips));
+  process.send?.('ready');
+}
+
+if (process.argv[1] === here && process.argv[2] && process.argv[3]) {
+  process.on('disconnect', () => process.exit(0));
+  await child(process.argv[2], process.argv[3]);
+}

@@ -1,0 +1,35 @@
+// b1, the floor below the floor: forwards between two kinds of connections without reading a message once they have said
+// who they are. What is left is `ws` and the kernel; nothing that looks at an envelope can be faster.
+import { type WebSocket, WebSocketServer } from 'ws';
+
+const clients: WebSocket[] = [];
+let agent: WebSocket | undefined;
+const server = new WebSocketServer({
+  host: '127.0.0.1',
+  port: Number(process.env.FAME_LISTENER_PORT ?? 0),
+  perMessageDeflate: false,
+});
+server.on('connection', (ws) => {
+  let isReady = false;
+  ws.on('message', (data: Buffer) => {
+    if (isReady) {
+      if (ws !== agent) agent?.send(data, { binary: true });
+      else clients[0]?.send(data, { binary: true });
+      return;
+    }
+    const { corrId, frame } = JSON.parse(data as unknown as string);
+    if (frame.type === 'NodeAttach') {
+      const ack = { type: 'NodeAttachAck', ok: true, targetSystemId: 'b1', targetPhysicalPath: '/b1' };
+      const assignedPath = `/b1/${frame.systemId}`;
+      ws.send(Buffer.from(JSON.stringify({ corrId, frame: { ...ack, assignedPath, software: 'floor/b1' } })));
+      if (frame.systemId.startsWith('agent')) return;
+      clients.unshift(ws);
+      isReady = true;
+    } else if (frame.type === 'AddressBind') {
+      agent = ws;
+      isReady = true;
+      ws.send(Buffer.from(JSON.stringify({ corrId, frame: { type: 'AddressBindAck', ok: true } })));
+    }
+  });
+});
+server.on('listening', () => console.log(`listening ${(server.address() as { port: number }).port}`));
