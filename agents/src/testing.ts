@@ -10,6 +10,7 @@ export {
   type ServerReply,
   type WireRequest,
 } from './testing/openai-server.ts';
+export { allCuts, type Cut, cutAt, everyChars, randomCuts, rechunk, seeded } from './testing/rechunk.ts';
 export {
   asReply,
   type ControlledGate,

@@ -137,7 +137,7 @@ function checkAssistant(
     if (typeof id !== 'string' || !id || id.length > MAX_CALL_ID) {
       say(`${place}.id`, `must be a text of 1 to ${MAX_CALL_ID} characters`);
     } else if (open.has(id)) say(`${place}.id`, `is used twice (${id})`);
-    else open.set(id, place);
+    if (typeof id === 'string' && !open.has(id)) open.set(id, place);
     if (!isObject(fn)) {
       say(`${place}.function`, 'must be an object');
       continue;

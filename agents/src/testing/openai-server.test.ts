@@ -1,0 +1,238 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type FakeOpenAI, type FakeOpenAIOptions, fakeOpenAI, httpError } from './openai-server.ts';
+import { callTools, gate, reply, stall } from './script.ts';
+
+const servers: FakeOpenAI[] = [];
+const serve = async (options?: FakeOpenAIOptions): Promise<FakeOpenAI> => {
+  const server = await fakeOpenAI(options);
+  servers.push(server);
+  return server;
+};
+afterEach(async () => {
+  await Promise.all(servers.splice(0).map((server) => server.close()));
+});
+
+const hello = { model: 'm', messages: [{ role: 'user', content: 'hello' }] };
+const post = (url: string, body: unknown = hello, init: RequestInit = {}): Promise<Response> =>
+  fetch(`${url}/chat/completions`, { method: 'POST', body: JSON.stringify(body), ...init });
+
+/** The packets of a streamed answer, as they arrive. */
+const packets = (url: string): Promise<Buffer[]> =>
+  new Promise((resolve, reject) => {
+    const request = httpRequest(`${url}/chat/completions`, { method: 'POST' }, (response) => {
+      const parts: Buffer[] = [];
+      response.on('data', (part: Buffer) => parts.push(part));
+      response.on('end', () => resolve(parts));
+      response.on('error', reject);
+    });
+    request.on('error', reject);
+    request.end(JSON.stringify({ ...hello, stream: true }));
+  });
+
+describe('the fake OpenAI server', () => {
+  it('answers in one piece when the request does not stream', async () => {
+    const server = await serve({
+      replies: [callTools({ id: 'c', name: 'f', arguments: { a: 1 } }, { text: 'so' })],
+    });
+    expect(await (await post(server.url)).json()).toMatchObject({
+      object: 'chat.completion',
+      choices: [
+        {
+          finish_reason: 'tool_calls',
+          message: {
+            content: 'so',
+            tool_calls: [{ id: 'c', function: { name: 'f', arguments: '{"a":1}' } }],
+          },
+        },
+      ],
+      usage: { total_tokens: 15 },
+    });
+    server.done();
+  });
+
+  it('streams chunks with the role first and [DONE] last', async () => {
+    const server = await serve({ replies: [reply('abc', { chunkChars: 1 })] });
+    const text = Buffer.concat(await packets(server.url)).toString();
+    const events = text.split('\n\n').filter(Boolean);
+    expect(events[0]).toContain('"delta":{"role":"assistant","content":"a"}');
+    expect(events.at(-1)).toBe('data: [DONE]');
+    expect(text).not.toContain('usage');
+  });
+
+  it('really splits characters', async () => {
+    const server = await serve({ replies: ['😀'], framing: { splitBytes: 1 } });
+    const parts = await packets(server.url);
+    expect(Buffer.concat(parts).toString()).toContain('"content":"😀"');
+    // Some packet holds a part of the four bytes only.
+    expect(parts.some((part) => part.toString().includes('\uFFFD'))).toBe(true);
+  });
+
+  it('really joins events, ends lines in CRLF and sends comments', async () => {
+    const server = await serve({
+      replies: [reply('abcd', { chunkChars: 1 })],
+      framing: { joinEvents: 100, crlf: true, comments: true },
+    });
+    const parts = await packets(server.url);
+    expect(parts.length).toBe(1);
+    expect(parts[0]?.toString()).toMatch(/^: keep-alive\r\ndata: .*\r\n\r\n: keep-alive\r\n/);
+  });
+
+  it('waits at a gate with the connection open', async () => {
+    const middle = gate();
+    const server = await serve({ replies: [['a', middle, 'b']] });
+    const response = await post(server.url, { ...hello, stream: true });
+    await middle.reached;
+    const reader = response.body!.getReader();
+    const first = new TextDecoder().decode((await reader.read()).value);
+    expect(first).toContain('"a"');
+    expect(first).not.toContain('"b"');
+    middle.open();
+    const second = new TextDecoder().decode((await reader.read()).value);
+    expect(second).toContain('"b"');
+    await reader.cancel();
+  });
+
+  it('breaks off in the middle', async () => {
+    const server = await serve({ replies: [['a', { disconnect: true }]] });
+    const response = await post(server.url, { ...hello, stream: true });
+    await expect(response.text()).rejects.toThrow();
+    expect(await server.requests[0]?.ended).toBe('cut');
+    expect(server.requests[0]?.hungUpAt).toBeUndefined();
+  });
+
+  it('notices when a client hangs up, before and after the first byte', async () => {
+    const server = await serve({ replies: [[stall()], ['a', stall()]] });
+    for (const n of [1, 2]) {
+      const abort = new AbortController();
+      const pending = post(server.url, { ...hello, stream: true }, { signal: abort.signal }).then(
+        (response) => response.text(),
+      );
+      const request = await server.arrival(n);
+      const at = performance.now();
+      abort.abort();
+      await expect(pending).rejects.toThrow();
+      expect(await request.ended).toBe('hung up');
+      expect(request.hungUpAt).toBeGreaterThanOrEqual(at);
+    }
+  });
+
+  it('answers with a status, headers and the error of the API', async () => {
+    const server = await serve({
+      replies: [httpError(429, { code: 'x', message: 'slow down' }, { 'retry-after': '7' })],
+    });
+    const response = await post(server.url);
+    expect(response.status).toBe(429);
+    expect(response.headers.get('retry-after')).toBe('7');
+    expect(await response.json()).toEqual({
+      error: { message: 'slow down', type: 'invalid_request_error', param: null, code: 'x' },
+    });
+  });
+
+  it('refuses what the API would refuse, and assertValid() throws', async () => {
+    const server = await serve({ replies: ['unused'] });
+    const response = await post(server.url, {
+      model: 'm',
+      messages: [{ role: 'tool', tool_call_id: 'x', content: '' }],
+    });
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ error: { param: 'messages[0].tool_call_id' } });
+    expect(() => server.assertValid()).toThrow('messages[0].tool_call_id');
+    expect(() => server.done()).toThrow();
+  });
+
+  it('refuses other keys and models, and answers 500 to what was not expected', async () => {
+    const server = await serve({ apiKey: 'k', models: ['m'] });
+    expect((await post(server.url)).status).toBe(401);
+    const headers = { authorization: 'Bearer k' };
+    expect((await post(server.url, { ...hello, model: 'other' }, { headers })).status).toBe(404);
+    expect((await post(server.url, hello, { headers })).status).toBe(500);
+    expect(() => server.done()).toThrow('request 3 was not expected');
+  });
+
+  it('answers by a function where no reply is left', async () => {
+    const server = await serve({
+      replies: ['first'],
+      respond: (request, index) => `${index} ${request.messages.length}`,
+    });
+    await post(server.url);
+    const body = (await (await post(server.url)).json()) as { choices: { message: { content: string } }[] };
+    expect(body.choices[0]?.message.content).toBe('1 1');
+    expect(server.count).toBe(2);
+  });
+});
+
+describe('the fake OpenAI server as a process', () => {
+  const children: ChildProcess[] = [];
+  afterEach(async () => {
+    for (const child of children.splice(0)) {
+      if (child.exitCode !== null) continue;
+      child.kill('SIGTERM');
+      await once(child, 'exit');
+    }
+  });
+  const launch = async (
+    env: Record<string, string> = {},
+  ): Promise<{ child: ChildProcess; url: string; origin: string }> => {
+    const main = fileURLToPath(new URL('./openai-server-main.ts', import.meta.url));
+    const child = spawn(process.execPath, ['--conditions=source', main], {
+      env: { ...process.env, ...env },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    children.push(child);
+    const [line] = (await once(createInterface(child.stdout!), 'line')) as [string];
+    return { child, ...(JSON.parse(line) as { url: string; origin: string }) };
+  };
+  const message = (content: string, tools?: unknown) => ({
+    model: 'm',
+    messages: [{ role: 'user', content }],
+    ...(tools ? { tools } : {}),
+  });
+
+  it('says nonces back, counts, fails and holds as it is told', async () => {
+    const { origin, url } = await launch();
+    const said = await (await post(url, message('please nonce: n-42'))).text();
+    expect(said).toContain('echo n-42');
+
+    const tools = [{ type: 'function', function: { name: 'save', parameters: { type: 'object' } } }];
+    const called = await (await post(url, message('nonce x1 call save {"a":1}', tools))).text();
+    expect(called).toContain('"name":"save","arguments":"{\\"a\\":1}"');
+
+    const settings = (body: unknown): Promise<Response> =>
+      fetch(`${origin}/_settings`, { method: 'POST', body: JSON.stringify(body) });
+    await settings({ failCount: 1, failStatus: 502 });
+    expect((await post(url)).status).toBe(502);
+    await settings({ holdAfter: 2 });
+    const response = await post(url, { ...message('nonce held'), stream: true });
+    const reader = response.body!.getReader();
+    await reader.read();
+    await fetch(`${origin}/_release`, { method: 'POST' });
+    let rest = '';
+    for (let part = await reader.read(); !part.done; part = await reader.read())
+      rest += new TextDecoder().decode(part.value);
+    expect(rest).toContain('[DONE]');
+
+    const seen = (await (await fetch(`${origin}/_requests`)).json()) as {
+      count: number;
+      requests: { state: string }[];
+    };
+    expect(seen.count).toBe(4);
+    expect(seen.requests.map((request) => request.state)).toEqual([
+      'answered',
+      'answered',
+      'answered',
+      'answered',
+    ]);
+  });
+
+  it('ends when its parent closes the pipe', async () => {
+    const { child } = await launch();
+    child.stdin!.end();
+    const [code] = await once(child, 'exit');
+    expect(code).toBe(0);
+  });
+});

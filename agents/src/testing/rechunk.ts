@@ -1,0 +1,121 @@
+// Cuts a recorded stream anew: the same answer, its texts and arguments in other pieces. What reads a stream must not care
+// where the cuts fall, and these are the cuts to try it with.
+import type { ModelChunk, ToolCallDelta } from '../model.ts';
+import { pieces } from './script.ts';
+
+/** Where to cut a text: gives its pieces, in order, none lost. */
+export type Cut = (text: string) => readonly string[];
+
+/** Pieces of `size` UTF-16 units: may cut through a surrogate pair, as real servers do through escapes. */
+export const everyChars =
+  (size: number): Cut =>
+  (text) =>
+    pieces(text, size);
+
+/** Two pieces: before and after `at`. */
+export const cutAt =
+  (at: number): Cut =>
+  (text) =>
+    [text.slice(0, at), text.slice(at)].filter(Boolean);
+
+/** Random pieces; the same seed gives the same cuts. */
+export function randomCuts(seed: number, maxChars = 12): Cut {
+  const random = seeded(seed);
+  return (text) => {
+    const parts: string[] = [];
+    for (let at = 0; at < text.length; ) {
+      const size = 1 + Math.floor(random() * maxChars);
+      parts.push(text.slice(at, at + size));
+      at += size;
+    }
+    return parts;
+  };
+}
+
+/** Numbers from 0 up to 1, determined by the seed (mulberry32). */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The same answer, its contents and arguments cut by `cut`. Opening deltas, finish reasons and usage stay in place. */
+export function rechunk(chunks: readonly ModelChunk[], cut: Cut): ModelChunk[] {
+  return joined(chunks).flatMap((chunk): ModelChunk[] => {
+    const [choice] = chunk.choices;
+    const { content, tool_calls: calls } = choice?.delta ?? {};
+    if (choice && typeof content === 'string' && content) {
+      return cut(content).map((part) => ({ ...chunk, choices: [{ ...choice, delta: { content: part } }] }));
+    }
+    const [call] = calls ?? [];
+    const text = call?.function?.arguments;
+    if (!choice || !call || !text) return [chunk];
+    const { arguments: _text, ...opening } = call.function ?? {};
+    const of = (delta: ToolCallDelta): ModelChunk => ({
+      ...chunk,
+      choices: [{ ...choice, delta: { tool_calls: [delta] } }],
+    });
+    const index = call.index === undefined ? {} : { index: call.index };
+    return [
+      ...(call.id || opening.name ? [of({ ...call, function: { ...opening, arguments: '' } })] : []),
+      ...cut(text).map((part) => of({ ...index, function: { arguments: part } })),
+    ];
+  });
+}
+
+/** Every way to cut that is worth trying for texts of up to `longest` characters: each size, and each two-way cut. */
+export function* allCuts(longest: number): Generator<Cut> {
+  for (let size = 1; size <= longest; size += 1) yield everyChars(size);
+  for (let at = 1; at < longest; at += 1) yield cutAt(at);
+}
+
+/** One delta a chunk, and pieces that follow each other in the same place made one. */
+function joined(chunks: readonly ModelChunk[]): ModelChunk[] {
+  const single = chunks.flatMap((chunk): ModelChunk[] => {
+    const [choice] = chunk.choices;
+    if (!choice) return [chunk];
+    const { content, tool_calls: calls = [] } = choice.delta;
+    const { finish_reason: finish, ...rest } = choice;
+    const parts = [
+      ...(typeof content === 'string' && content ? [{ content }] : []),
+      ...calls.map((call) => ({ tool_calls: [call] })),
+    ];
+    const { usage, ...bare } = chunk;
+    return [
+      ...parts.map((delta): ModelChunk => ({ ...bare, choices: [{ ...rest, delta }] })),
+      ...(finish || usage || parts.length === 0
+        ? [{ ...chunk, choices: [{ ...choice, delta: {} }] } satisfies ModelChunk]
+        : []),
+    ];
+  });
+  return single.reduce<ModelChunk[]>((list, chunk) => {
+    const merged = merge(list.at(-1), chunk);
+    if (merged) list[list.length - 1] = merged;
+    else list.push(chunk);
+    return list;
+  }, []);
+}
+
+function merge(left: ModelChunk | undefined, right: ModelChunk): ModelChunk | undefined {
+  const a = left?.choices[0];
+  const b = right.choices[0];
+  if (!left || !a || !b || a.finish_reason || b.finish_reason) return undefined;
+  if (typeof a.delta.content === 'string' && typeof b.delta.content === 'string') {
+    return { ...left, choices: [{ ...a, delta: { content: a.delta.content + b.delta.content } }] };
+  }
+  const before = a.delta.tool_calls?.[0];
+  const after = b.delta.tool_calls?.[0];
+  // An id or a name opens a call; without them a delta continues the call at its index.
+  if (!before || !after || after.id || after.function?.name || before.index !== after.index) return undefined;
+  const text = `${before.function?.arguments ?? ''}${after.function?.arguments ?? ''}`;
+  return {
+    ...left,
+    choices: [
+      { ...a, delta: { tool_calls: [{ ...before, function: { ...before.function, arguments: text } }] } },
+    ],
+  };
+}

@@ -1,0 +1,169 @@
+import { describe, expect, it } from 'vitest';
+import { ArgumentRecorder, checkTranscript } from './transcript-validator.ts';
+
+const user = { role: 'user', content: 'hi' };
+const call = (id: string, args = '{}', name = 'f') => ({
+  id,
+  type: 'function',
+  function: { name, arguments: args },
+});
+const calling = (...calls: unknown[]) => ({ role: 'assistant', content: null, tool_calls: calls });
+const result = (id: string) => ({ role: 'tool', tool_call_id: id, content: 'ok' });
+const tool = (name = 'f', parameters: unknown = { type: 'object', properties: {} }) => ({
+  type: 'function',
+  function: { name, parameters },
+});
+const params = (request: unknown): string[] => checkTranscript(request).map((violation) => violation.param);
+
+describe('the transcript validator takes', () => {
+  it.each([
+    [
+      'a plain conversation',
+      { messages: [{ role: 'system', content: 's' }, user, { role: 'assistant', content: '' }, user] },
+    ],
+    ['an empty user message', { messages: [{ role: 'user', content: '' }] }],
+    [
+      'calls and their answers, in any order',
+      { messages: [user, calling(call('a'), call('b')), result('b'), result('a'), user] },
+    ],
+    [
+      'text beside calls',
+      { messages: [user, { ...calling(call('a')), content: 'one moment' }, result('a')] },
+    ],
+    [
+      'the same id in a later turn',
+      { messages: [user, calling(call('a')), result('a'), user, calling(call('a')), result('a')] },
+    ],
+    ['parts', { messages: [{ role: 'user', content: [{ type: 'text', text: 'hi' }] }] }],
+    [
+      'tools and a forced one',
+      { messages: [user], tools: [tool()], tool_choice: { type: 'function', function: { name: 'f' } } },
+    ],
+  ])('%s', (_name, request) => {
+    expect(checkTranscript(request)).toEqual([]);
+  });
+});
+
+describe('the transcript validator refuses', () => {
+  it.each([
+    ['no messages', { messages: [] }, 'messages'],
+    ['what is no object', 7, 'body'],
+    ['an unknown role', { messages: [{ role: 'bot', content: 'x' }] }, 'messages[0].role'],
+    ['content that is null', { messages: [{ role: 'user', content: null }] }, 'messages[0].content'],
+    ['content that is a number', { messages: [{ role: 'user', content: 5 }] }, 'messages[0].content'],
+    [
+      'an assistant message without anything',
+      { messages: [user, { role: 'assistant', content: null }] },
+      'messages[1]',
+    ],
+    [
+      'an empty list of calls',
+      { messages: [user, { role: 'assistant', content: 'x', tool_calls: [] }] },
+      'messages[1].tool_calls',
+    ],
+    ['calls of a user', { messages: [{ ...user, tool_calls: [call('a')] }] }, 'messages[0].tool_calls'],
+    [
+      'a call without an answer at the end',
+      { messages: [user, calling(call('a'))] },
+      'messages[1].tool_calls[0]',
+    ],
+    [
+      'a call without an answer before the next message',
+      { messages: [user, calling(call('a'), call('b')), result('a'), user] },
+      'messages[1].tool_calls[1]',
+    ],
+    [
+      'an answer after the next message',
+      { messages: [user, calling(call('a')), user, result('a')] },
+      'messages[1].tool_calls[0] messages[3].tool_call_id',
+    ],
+    ['an answer to nothing', { messages: [user, result('a')] }, 'messages[1].tool_call_id'],
+    [
+      'a second answer',
+      { messages: [user, calling(call('a')), result('a'), result('a')] },
+      'messages[3].tool_call_id',
+    ],
+    [
+      'one id for two calls',
+      { messages: [user, calling(call('a'), call('a')), result('a')] },
+      'messages[1].tool_calls[1].id',
+    ],
+    [
+      'an id that is too long',
+      { messages: [user, calling(call('a'.repeat(41))), result('a'.repeat(41))] },
+      'messages[1].tool_calls[0].id',
+    ],
+    [
+      'arguments that are no JSON',
+      { messages: [user, calling(call('a', '{"x":')), result('a')] },
+      'messages[1].tool_calls[0].function.arguments',
+    ],
+    [
+      'arguments that are no text',
+      { messages: [user, calling({ ...call('a'), function: { name: 'f', arguments: {} } }), result('a')] },
+      'messages[1].tool_calls[0].function.arguments',
+    ],
+    [
+      'a call with a bad name',
+      { messages: [user, calling(call('a', '{}', 'no spaces')), result('a')] },
+      'messages[1].tool_calls[0].function.name',
+    ],
+    ['a tool with a bad name', { messages: [user], tools: [tool('a.b')] }, 'tools[0].function.name'],
+    [
+      'a name of 65 characters',
+      { messages: [user], tools: [tool('x'.repeat(65))] },
+      'tools[0].function.name',
+    ],
+    ['two tools of one name', { messages: [user], tools: [tool(), tool()] }, 'tools[1].function.name'],
+    ['no tools in the list', { messages: [user], tools: [] }, 'tools'],
+    [
+      'a schema that is no object',
+      { messages: [user], tools: [tool('f', { type: 'string' })] },
+      'tools[0].function.parameters',
+    ],
+    [
+      'an array without items',
+      { messages: [user], tools: [tool('f', { type: 'object', properties: { a: { type: 'array' } } })] },
+      'tools[0].function.parameters.properties.a',
+    ],
+    ['a choice without tools', { messages: [user], tool_choice: 'auto' }, 'tool_choice'],
+    [
+      'a choice that is not offered',
+      { messages: [user], tools: [tool()], tool_choice: { type: 'function', function: { name: 'g' } } },
+      'tool_choice',
+    ],
+    ['a choice that is none', { messages: [user], tools: [tool()], tool_choice: 'must' }, 'tool_choice'],
+    ['a temperature of 3', { messages: [user], temperature: 3 }, 'temperature'],
+    ['half a token', { messages: [user], max_tokens: 0.5 }, 'max_tokens'],
+    ['stream options without a stream', { messages: [user], stream_options: {} }, 'stream_options'],
+  ])('%s', (_name, request, param) => {
+    expect(params(request).join(' ')).toBe(param);
+  });
+
+  it('a request over the wire without a model', () => {
+    expect(checkTranscript({ messages: [user] }, { wire: true })[0]?.param).toBe('model');
+  });
+
+  it('names every fault, each in a sentence', () => {
+    const found = checkTranscript({ messages: [user, result('a'), result('b')], temperature: -1 });
+    expect(found.map((violation) => violation.message)).toEqual([
+      'messages[1].tool_call_id answers a, which the preceding assistant message did not call.',
+      'messages[2].tool_call_id answers b, which the preceding assistant message did not call.',
+      'temperature must be a number from 0 to 2.',
+    ]);
+  });
+});
+
+describe('the argument recorder', () => {
+  it('puts texts together by index and by id', () => {
+    const recorder = new ArgumentRecorder();
+    const delta = (one: object) => recorder.note({ choices: [{ delta: { tool_calls: [one] } }] });
+    delta({ index: 0, id: 'a', function: { name: 'f', arguments: '{"a' } });
+    delta({ index: 1, id: 'b', function: { name: 'g', arguments: '{' } });
+    delta({ index: 0, function: { arguments: '":1}' } });
+    delta({ index: 1, function: { arguments: '}' } });
+    delta({ index: 0, id: 'c', function: { name: 'h', arguments: '[' } });
+    delta({ function: { arguments: ']' } });
+    expect(recorder.texts.toSorted()).toEqual(['[]', '{"a":1}', '{}']);
+  });
+});
