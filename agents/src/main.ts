@@ -33,9 +33,8 @@ export async function runAgentProcess(args: readonly string[], options: RunOptio
     const load = Object.hasOwn(AGENTS, name) ? AGENTS[name] : undefined;
     if (!load) {
       const near = nearestName(name, AGENT_NAMES);
-      write(
-        `There is no agent "${name}"${near ? `; did you mean ${near}?` : ''} Known are: ${AGENT_NAMES.join(', ')}`,
-      );
+      const hint = near ? ` Did you mean ${near}?` : '';
+      write(`There is no agent "${name.slice(0, 64)}".${hint} There are: ${AGENT_NAMES.join(', ')}`);
       return EXIT.usage;
     }
     sources.push(await load());

@@ -17,16 +17,21 @@ export function nearestName(wanted: string, names: Iterable<string>): string | u
   return nearest;
 }
 
-/** Insertions, deletions and replacements between two words; `limit` when it is that many or more. */
+/** Insertions, deletions, replacements and swaps of neighbours between two words; `limit` when as many or more. */
 function editDistance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) >= limit) return limit;
+  let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
     const current = [i];
     for (let j = 1; j <= b.length; j++) {
       const replaced = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current.push(Math.min(previous[j]! + 1, current[j - 1]! + 1, replaced));
+      let least = Math.min(previous[j]! + 1, current[j - 1]! + 1, replaced);
+      const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      if (isSwap) least = Math.min(least, beforePrevious[j - 2]! + 1);
+      current.push(least);
     }
+    beforePrevious = previous;
     previous = current;
   }
   return Math.min(limit, previous[b.length]!);
