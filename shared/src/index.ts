@@ -22,6 +22,7 @@ export type {
 } from './link/link-types.ts';
 export { memoryDial, memoryPair } from './link/memory-transport.ts';
 export type { Dial, DialOptions, Transport } from './link/transport.ts';
+export { webDial } from './link/web-transport.ts';
 export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, silentLog } from './log.ts';
 export * from './protocol/address.ts';
 export { checkEnvelope, decode, depthExceeds, encode } from './protocol/codec.ts';

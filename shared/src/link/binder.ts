@@ -30,6 +30,8 @@ export class Binder {
   readonly #retries = new Map<string, Timer>();
   /** Counts attaches, so that work begun on an older connection stops. */
   #round = 0;
+  /** The link is being drained: nothing is bound again. */
+  #isWithdrawn = false;
 
   constructor(deps: BinderDeps) {
     this.#deps = deps;
@@ -101,6 +103,7 @@ export class Binder {
   async attached(): Promise<void> {
     const round = ++this.#round;
     this.stop();
+    if (this.#isWithdrawn) return;
     const { bindings } = this.#deps;
     const all = [...bindings.values()].filter((binding) => !binding.isPhysical);
     for (let at = 0; at < all.length && round === this.#round; at += BATCH) {
@@ -129,6 +132,19 @@ export class Binder {
   #stopRetry(address: string): void {
     this.#retries.get(address)?.stop();
     this.#retries.delete(address);
+  }
+
+  /** Asks the sentinel to send nobody here any more. What it does not hear, callers hear from `Serving`. */
+  withdrawAll(): void {
+    const { bindings, control, log } = this.#deps;
+    this.#isWithdrawn = true;
+    this.stop();
+    for (const { address, isPhysical } of bindings.values()) {
+      if (isPhysical) continue;
+      control.request({ type: 'AddressUnbind', address }).catch((error: unknown) => {
+        log.debug('an address was not unbound', { address, error });
+      });
+    }
   }
 
   /** Stops what is going on; the next attach begins anew. */

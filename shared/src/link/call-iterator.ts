@@ -1,5 +1,5 @@
 // What `link.stream()` hands out: the call begins with the first `next`, and leaving the loop ends it.
-import type { StreamCall } from './open-call.ts';
+import type { StreamCall } from './stream-call.ts';
 
 export class CallIterator implements AsyncIterableIterator<unknown> {
   readonly #begin: () => StreamCall;

@@ -13,12 +13,12 @@ import {
   RTYPE,
 } from '../protocol/envelope.ts';
 import { isRpcReply, rpcRequest } from '../protocol/rpc.ts';
-import { Fifo } from './fifo.ts';
 import type { Hop } from './hop.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
-import { type CallOwner, type OpenCall, StreamCall, targetText, UnaryCall } from './open-call.ts';
+import { type CallOwner, type OpenCall, targetText, UnaryCall } from './open-call.ts';
 import { Pending } from './pending.ts';
 import type { Self } from './self.ts';
+import { StreamCall } from './stream-call.ts';
 
 const CALL_TIMEOUT_MS = 30_000;
 
@@ -40,7 +40,8 @@ export interface CallsDeps {
 export class Calls implements CallOwner {
   readonly #deps: CallsDeps;
   readonly #open: Pending<OpenCall>;
-  readonly #waiting = new Fifo<OpenCall>();
+  /** Calls that were not handed to a hop yet, in order. */
+  readonly #waiting = new Set<OpenCall>();
   /** Requests at the sentinel that have no answer yet. */
   #inFlight = 0;
   /** Most requests that may be at the sentinel at once. */
@@ -107,7 +108,7 @@ export class Calls implements CallOwner {
       call.fail(new FabricError('PROTO_MALFORMED', 'The parameters cannot be written as JSON', { cause }));
       return;
     }
-    this.#waiting.push(call);
+    this.#waiting.add(call);
   }
 
   #send(call: OpenCall, hop: Hop): void {
@@ -119,7 +120,7 @@ export class Calls implements CallOwner {
       this.#inFlight++;
     }
     try {
-      call.isSent = hop.send(hop.main, envelope, call);
+      call.isQueued = !hop.send(hop.main, envelope, call);
     } catch (error) {
       call.fail(error);
     }
@@ -146,10 +147,10 @@ export class Calls implements CallOwner {
   /** Sends what waits, as far as connection and pace allow. */
   pump(): void {
     const { uplink } = this.#deps;
-    while (uplink.isAttached && this.#inFlight < this.pace) {
-      const call = this.#waiting.shift();
-      if (call === undefined) return;
-      if (!call.isOver) this.#send(call, uplink);
+    for (const call of this.#waiting) {
+      if (!uplink.isAttached || this.#inFlight >= this.pace) return;
+      this.#waiting.delete(call);
+      this.#send(call, uplink);
     }
   }
 
@@ -178,11 +179,9 @@ export class Calls implements CallOwner {
     call?.fail(nackError(code, reason, targetText(call.request.target)));
   }
 
-  /** An answer arrived that cannot be read. `true` when it was one of ours. */
-  onBadReply(corrId: string, error: FabricError): boolean {
-    const call = this.#open.get(corrId);
-    call?.fail(error, 'bad-reply');
-    return call !== undefined;
+  /** An answer arrived that cannot be read. */
+  onBadReply(corrId: string, error: FabricError): void {
+    this.#open.get(corrId)?.fail(error, 'bad-reply');
   }
 
   now(): number {
@@ -195,6 +194,7 @@ export class Calls implements CallOwner {
 
   release(call: OpenCall, cancel?: string): void {
     this.#open.remove(call);
+    if (this.#waiting.size > 0) this.#waiting.delete(call);
     if (this.#open.size === 0) this.#whenIdle?.();
     if (cancel !== undefined && call.hop) this.#cancel(call, call.hop, cancel);
     if (call.isPaced) this.#unpace(call);
@@ -220,16 +220,25 @@ export class Calls implements CallOwner {
    * more (`isLost`: the path is another, or the sentinel has forgotten the session) fail now.
    */
   reattached(isLost: boolean): void {
-    const { uplink, self } = this.#deps;
+    const { uplink } = this.#deps;
     for (const call of [...this.#open.values()]) {
-      if (call.hop !== uplink || !call.isSent) continue;
+      if (call.hop !== uplink || call.isQueued) continue;
       if (call.envelope) {
-        call.envelope.replyTo = self.replyAddress;
-        if (self.sid !== undefined) call.envelope.sid = self.sid;
-        call.isSent = uplink.send(uplink.main, call.envelope, call);
+        this.#sendAgain(call, call.envelope);
       } else if (isLost) {
         call.fail(new FabricError('LINK_CLOSED', 'The sentinel was restarted; the call was lost'));
       }
+    }
+  }
+
+  #sendAgain(call: OpenCall, envelope: Envelope): void {
+    const { uplink, self } = this.#deps;
+    envelope.replyTo = self.replyAddress;
+    if (self.sid !== undefined) envelope.sid = self.sid;
+    try {
+      call.isQueued = !uplink.send(uplink.main, envelope, call);
+    } catch (error) {
+      call.fail(error);
     }
   }
 

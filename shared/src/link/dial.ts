@@ -48,6 +48,7 @@ export class Dialer {
       const left = until - clock.now();
       try {
         await this.#attach(left, signal);
+        this.#attempt = 0;
         return;
       } catch (error) {
         signal.throwIfAborted();

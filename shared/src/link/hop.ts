@@ -27,6 +27,7 @@ export class Hop {
   readonly #trace: LinkOptions['trace'];
   #waiting = 0;
   #waitingBytes = 0;
+  #whenEmpty: (() => void) | undefined;
 
   constructor(mainFlowId: string, trace: LinkOptions['trace']) {
     this.main = new SendFlow(mainFlowId);
@@ -160,6 +161,15 @@ export class Hop {
   #forget(bytes: Uint8Array): void {
     this.#waiting--;
     this.#waitingBytes -= bytes.byteLength;
+    if (this.#waiting === 0) this.#whenEmpty?.();
+  }
+
+  /** Resolves when nothing waits any more. */
+  whenEmpty(): Promise<void> {
+    if (this.#waiting === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#whenEmpty = resolve;
+    });
   }
 
   #checkRoom(size: number): void {

@@ -53,7 +53,9 @@ export class Incoming implements IncomingCall {
     this.#owner = owner;
     this.hop = hop;
     this.address = address;
-    this.#rpcId = request.id ?? envelope.corrId ?? '';
+    const { id } = request;
+    const hasId = typeof id === 'string' || typeof id === 'number';
+    this.#rpcId = hasId ? id : (envelope.corrId ?? '');
     this.id = String(this.#rpcId);
     this.corrId = envelope.corrId ?? this.id;
     this.method = request.method;
@@ -61,7 +63,8 @@ export class Incoming implements IncomingCall {
     this.isStream = ((envelope.rtype ?? 0) & 4) !== 0;
     this.replyTo = envelope.replyTo ?? '';
     this.traceId = envelope.traceId;
-    this.meta = envelope.meta;
+    const { meta } = envelope;
+    this.meta = typeof meta === 'object' && meta !== null ? meta : undefined;
   }
 
   get isOver(): boolean {

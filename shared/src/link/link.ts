@@ -1,22 +1,18 @@
-// A node's end of its connection to a sentinel: attach, bind, send, call, stream, drain, close. This file is the wiring
-// and the dispatch of what arrives; calls that we make are in `calls.ts`, calls that we serve in `serving.ts`, addresses in
-// `bindings.ts` and `binder.ts`, credits in `hop.ts`, connecting in `dial.ts`.
-import { type Clock, systemClock } from '../clock.ts';
-import { FabricError, isFabricError } from '../errors.ts';
+// A node's end of its connection to a sentinel: attach, bind, send, call, stream, drain, close. This file is the wiring and
+// the states; what arrives goes through `receiver.ts`, calls that we make are in `calls.ts`, calls that we serve in
+// `serving.ts`, addresses in `bindings.ts` and `binder.ts`, credits in `hop.ts`, connecting in `dial.ts`.
+import { type Clock, systemClock, type Timer } from '../clock.ts';
+import { FabricError } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { type Logger, silentLog } from '../log.ts';
 import { tryParseAddress } from '../protocol/address.ts';
-import { decode } from '../protocol/codec.ts';
 import {
   type DataFrame,
-  type DeliveryAck,
   type Envelope,
   makeEnvelope,
   type NodeAttach,
   type NodeAttachAck,
-  RTYPE,
 } from '../protocol/envelope.ts';
-import { isRpcReply } from '../protocol/rpc.ts';
 import { Binder } from './binder.ts';
 import { Bindings } from './bindings.ts';
 import { CallIterator } from './call-iterator.ts';
@@ -27,7 +23,7 @@ import { Heartbeat } from './heartbeat.ts';
 import { Hop } from './hop.ts';
 import type { BindOptions, CallOptions, CallTarget, LinkOptions, LinkState, Service } from './link-types.ts';
 import { loopTransport } from './memory-transport.ts';
-import { salvage } from './salvage.ts';
+import { Receiver } from './receiver.ts';
 import { Self } from './self.ts';
 import { Serving } from './serving.ts';
 import type { Transport } from './transport.ts';
@@ -38,8 +34,6 @@ const OWN_SOFTWARE = 'fame-fabric/';
 const NODE_CAPABILITIES = ['fame.capability.cancel', 'fame.capability.stream-flows'];
 /** How long the other side has to answer a close, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
-/** Bad messages are logged at most so often, in ms. */
-const BAD_MESSAGE_LOG_MS = 10_000;
 
 export class Link {
   readonly systemId: string;
@@ -55,15 +49,16 @@ export class Link {
   readonly #binder: Binder;
   readonly #calls: Calls;
   readonly #serving: Serving;
+  readonly #receiver: Receiver;
   readonly #heartbeat: Heartbeat;
   readonly #dialer: Dialer;
   readonly #stateListeners = new Set<(state: LinkState) => void>();
   #state: LinkState = 'idle';
   #connecting: Promise<void> | undefined;
+  #draining: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
   #dialing: AbortController | undefined;
   #attachWaiters: { resolve: () => void; reject: (error: unknown) => void }[] = [];
-  #badMessages = 0;
-  #badLoggedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: LinkOptions) {
     const { clock = systemClock, log = silentLog, trace } = options;
@@ -83,6 +78,14 @@ export class Link {
       uplink: this.#uplink,
       loop: this.#loop,
       isLocal: (target) => typeof target === 'string' && this.#isLocal(target),
+    });
+    this.#receiver = new Receiver({
+      clock,
+      log,
+      trace,
+      calls: this.#calls,
+      serving: this.#serving,
+      control: this.#control,
     });
     this.#binder = new Binder({
       clock,
@@ -162,20 +165,21 @@ export class Link {
 
   async #connectFirst(signal: AbortSignal | undefined): Promise<void> {
     this.#setState('connecting');
-    this.#dialing = new AbortController();
-    const { signal: dialing } = this.#dialing;
-    const onAbort = (): void => this.#dialing?.abort(signal?.reason);
+    const dialing = new AbortController();
+    this.#dialing = dialing;
+    const onAbort = (): void => dialing.abort(signal?.reason);
     if (signal?.aborted) onAbort();
     else signal?.addEventListener('abort', onAbort);
     try {
-      await this.#dialer.first(this.#options.connectTimeoutMs ?? 30_000, dialing);
+      await this.#dialer.first(this.#options.connectTimeoutMs ?? 30_000, dialing.signal);
     } catch (error) {
       if (this.#state === 'connecting') this.#setState('idle');
       this.#endAttachWaiters(error);
       throw error;
     } finally {
       signal?.removeEventListener('abort', onAbort);
-      this.#dialing = undefined;
+      // The connection may be lost already, and the next attempt under way.
+      if (this.#dialing === dialing) this.#dialing = undefined;
     }
   }
 
@@ -201,7 +205,10 @@ export class Link {
     this.#self.adopt(path);
     this.#uplink.mayHoldCredit = isOwnSoftware;
     this.#calls.pace = isOwnSoftware ? Number.POSITIVE_INFINITY : FOREIGN_PACE;
-    transport.onMessage = (bytes) => this.#onMessage(this.#uplink, bytes);
+    transport.onMessage = (bytes) => {
+      this.#heartbeat.heard();
+      this.#receiver.onMessage(this.#uplink, bytes);
+    };
     transport.onClose = (code, reason) => this.#onClose(transport, code, reason);
     this.#uplink.attach(transport);
     if (earlier !== '' && earlier !== path) this.#pathChanged(earlier, path);
@@ -220,7 +227,7 @@ export class Link {
 
   // Nothing that was under way reaches the old path any more.
   #pathChanged(earlier: string, path: string): void {
-    this.#serving.cancelAll(this.#uplink, 'caller-gone');
+    this.#serving.cancelAll('caller-gone', this.#uplink);
     const dropped = this.#uplink.drop(new FabricError('LINK_CLOSED', 'The sentinel was restarted'));
     this.#log.warn('the path of this node changed', { earlier, path, dropped });
   }
@@ -267,87 +274,6 @@ export class Link {
     this.#attachWaiters = [];
     for (const { reject } of waiters) reject(error);
   }
-
-  // ---- what arrives
-
-  #onMessage(hop: Hop, bytes: Uint8Array): void {
-    if (hop === this.#uplink) this.#heartbeat.heard();
-    let envelope: Envelope;
-    try {
-      envelope = decode(bytes);
-    } catch (error) {
-      this.#onBadMessage(hop, bytes, error);
-      return;
-    }
-    this.#options.trace?.('received', envelope);
-    const { frame, flowId } = envelope;
-    // Credit is booked before anything else: it must never wait behind messages that themselves need credit.
-    if (frame.type === 'CreditUpdate') {
-      hop.addCredit(frame.flowId, frame.credits);
-      return;
-    }
-    // A stream that owns its flow returns the credit itself, as its consumer takes the items.
-    if (flowId !== undefined && !this.#calls.streamOwning(envelope)) hop.received.count(flowId);
-    switch (frame.type) {
-      case 'Data':
-        this.#onData(hop, envelope as Envelope<DataFrame>, bytes.byteLength);
-        break;
-      case 'DeliveryAck':
-        this.#calls.onDeliveryAck(envelope as Envelope<DeliveryAck>);
-        break;
-      case 'CallCancel':
-        this.#serving.onCancel(frame.corrId, envelope.replyTo, frame.reason ?? 'aborted');
-        break;
-      case 'AddressBindAck':
-      case 'AddressUnbindAck':
-      case 'CapabilityAdvertiseAck':
-      case 'CapabilityWithdrawAck':
-        this.#control.onAck(envelope);
-        break;
-      default:
-        // Heartbeat acks only had to arrive; other frames are not a node's business.
-        break;
-    }
-  }
-
-  #onData(hop: Hop, envelope: Envelope<DataFrame>, size: number): void {
-    if (!isRpcReply(envelope.frame.payload)) {
-      this.#serving.onData(hop, envelope);
-      return;
-    }
-    if (((envelope.rtype ?? 0) & RTYPE.ack) !== 0 && envelope.replyTo !== undefined) {
-      if (!this.#serving.acknowledge(hop, envelope)) return;
-    }
-    this.#calls.onReply(envelope, size);
-  }
-
-  // What cannot be read harms nobody: whoever sent it is told where that is possible, and the link goes on.
-  #onBadMessage(hop: Hop, bytes: Uint8Array, error: unknown): void {
-    const fault = isFabricError(error)
-      ? error
-      : new FabricError('PROTO_MALFORMED', 'unreadable', { cause: error });
-    this.#badMessages++;
-    const now = this.#clock.now();
-    if (now - this.#badLoggedAt >= BAD_MESSAGE_LOG_MS) {
-      this.#badLoggedAt = now;
-      const { code, message: because } = fault;
-      this.#log.warn('a message cannot be read', {
-        code,
-        because,
-        size: bytes.byteLength,
-        count: this.#badMessages,
-      });
-      this.#badMessages = 0;
-    }
-    const header = salvage(bytes);
-    if (!header) return;
-    if (header.flowId !== undefined) hop.received.count(header.flowId);
-    if (header.isReply) {
-      if (header.corrId !== undefined) this.#calls.onBadReply(header.corrId, fault);
-    } else if (header.to !== undefined) this.#serving.refuse(hop, header, fault.code, fault.message);
-  }
-
-  // ---- what is asked of us by our own side
 
   /**
    * Serves `address`; again after every reconnect, until `unbind`. A pool (`w@*.fame.fabric`) may be bound by many nodes; an
@@ -422,26 +348,41 @@ export class Link {
     if (refusal) throw refusal;
   }
 
-  // ---- the end
+  /**
+   * Takes no new calls, asks the sentinel to send none, waits for those under way in both directions for at most
+   * `timeoutMs`, then closes.
+   */
+  drain(timeoutMs: number): Promise<void> {
+    if (this.#state !== 'attached' && this.#state !== 'reconnecting') return this.#draining ?? this.close();
+    this.#draining = this.#drain(timeoutMs);
+    return this.#draining;
+  }
 
-  /** Takes no new calls, waits for those under way in both directions for at most `timeoutMs`, then closes. */
-  async drain(timeoutMs: number): Promise<void> {
-    if (this.#state === 'closed') return;
+  async #drain(timeoutMs: number): Promise<void> {
     this.#setState('draining');
     this.#serving.isDraining = true;
-    let timer: { stop(): void } | undefined;
+    this.#binder.withdrawAll();
+    let timer: Timer | undefined;
     const timeout = new Promise<void>((resolve) => {
       timer = this.#clock.after(timeoutMs, resolve, { keepAlive: true });
     });
-    const idle = Promise.all([this.#serving.whenIdle(), this.#calls.whenIdle()]);
-    await Promise.race([idle, timeout]);
+    await Promise.race([this.#whenIdle(), timeout]);
     timer?.stop();
     await this.close();
   }
 
-  /** Closes at once: open calls fail with LINK_CLOSED, calls being served are cancelled. Final. */
-  async close(): Promise<void> {
-    if (this.#state === 'closed') return;
+  async #whenIdle(): Promise<void> {
+    await Promise.all([this.#serving.whenIdle(), this.#calls.whenIdle()]);
+    await this.#uplink.whenEmpty();
+  }
+
+  /** Closes at once: open calls fail with LINK_CLOSED, calls being served are cancelled. Final; more calls wait for the first. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#setState('closed');
     const error = closedError();
     this.#dialing?.abort(error);
@@ -449,14 +390,14 @@ export class Link {
     this.#binder.stop();
     this.#control.failAll(error);
     this.#endAttachWaiters(error);
-    this.#serving.cancelAll(undefined, 'link-closed');
+    this.#serving.cancelAll('link-closed');
     this.#calls.closeAll(error);
     this.#loop.detach();
     const { transport } = this.#uplink;
     this.#uplink.drop(error);
     this.#uplink.detach();
-    if (transport) await this.#closeTransport(transport);
     this.#stateListeners.clear();
+    if (transport) await this.#closeTransport(transport);
   }
 
   #closeTransport(transport: Transport): Promise<void> {
@@ -473,7 +414,7 @@ export class Link {
 
   #openLoop(): void {
     const transport = loopTransport();
-    transport.onMessage = (bytes) => this.#onMessage(this.#loop, bytes);
+    transport.onMessage = (bytes) => this.#receiver.onMessage(this.#loop, bytes);
     this.#loop.mayHoldCredit = true;
     this.#loop.attach(transport);
   }

@@ -55,7 +55,8 @@ export class Serving implements IncomingOwner {
       if (!this.acknowledge(hop, envelope)) return;
     }
     const { payload } = envelope.frame;
-    if (isRpcRequest(payload)) this.#onRequest(hop, binding, envelope, payload);
+    if (isRpcRequest(payload))
+      this.#onRequest(binding, new Incoming(this, hop, to ?? binding.address, envelope, payload));
     else this.#onMessage(hop, binding, envelope, payload);
   }
 
@@ -66,14 +67,7 @@ export class Serving implements IncomingOwner {
     return id === '' || this.#seen.add(id);
   }
 
-  #onRequest(
-    hop: Hop,
-    binding: Binding,
-    envelope: Envelope,
-    request: Parameters<typeof isRpcRequest>[0],
-  ): void {
-    if (!isRpcRequest(request)) return;
-    const call = new Incoming(this, hop, envelope.to ?? binding.address, envelope, request);
+  #onRequest(binding: Binding, call: Incoming): void {
     const key = this.#keyFor(call);
     // The same request again, while the first is served: the first answers.
     if (key === undefined) return;
@@ -84,9 +78,11 @@ export class Serving implements IncomingOwner {
       return;
     }
     try {
-      binding.service.onCall(call);
+      // A service may be an async function all the same; its failure must not end the process.
+      const returned: unknown = binding.service.onCall(call);
+      if (isPromise(returned)) returned.then(undefined, (error: unknown) => this.#failed(call, error));
     } catch (error) {
-      this.failed(call, error);
+      this.#failed(call, error);
     }
   }
 
@@ -99,7 +95,7 @@ export class Serving implements IncomingOwner {
     return this.#open.has(key) ? undefined : key;
   }
 
-  failed(call: Incoming, error: unknown): void {
+  #failed(call: Incoming, error: unknown): void {
     if (isFabricError(error)) {
       call.fail(error);
       return;
@@ -198,8 +194,8 @@ export class Serving implements IncomingOwner {
     this.#log.warn('a reply could not be sent', { to: call.replyTo, method: call.method, error });
   }
 
-  /** Cancels every open call that came through `hop`. */
-  cancelAll(hop: Hop | undefined, reason: string): void {
+  /** Cancels every open call, or those that came through `hop`. */
+  cancelAll(reason: string, hop?: Hop): void {
     for (const call of [...this.#open.values()]) {
       if (hop === undefined || call.hop === hop) call.cancel(reason);
     }

@@ -1,0 +1,259 @@
+// Connecting: the first attach, refusals, the pauses between attempts, and coming back.
+import { describe, expect, it } from 'vitest';
+import { FabricError } from '../errors.ts';
+import type { NodeAttach } from '../protocol/envelope.ts';
+import { attach, errorOf, newLink } from '../testing/attach.ts';
+import { CaptureLog } from '../testing/capture-log.ts';
+import { ManualClock, settle } from '../testing/manual-clock.ts';
+import { ScriptedSentinel } from '../testing/scripted-sentinel.ts';
+import type { LinkState } from './link-types.ts';
+
+const attachOf = (sentinel: ScriptedSentinel, nth: number): NodeAttach =>
+  sentinel.nodes[nth]!.received[0]!.frame as NodeAttach;
+
+describe('the first attach', () => {
+  it('sends NodeAttach first and takes the path that the sentinel assigns', async () => {
+    const sentinel = new ScriptedSentinel();
+    const link = await attach(sentinel, { systemId: 'node-1', token: 'secret' });
+    expect(link.state).toBe('attached');
+    expect(link.path).toBe('/S/node-1');
+    expect(sentinel.node.url).toBe('memory://sentinel/downstream/node-1');
+    expect(sentinel.node.token).toBe('secret');
+    expect(attachOf(sentinel, 0)).toMatchObject({
+      type: 'NodeAttach',
+      originType: 'downstream',
+      systemId: 'node-1',
+      acceptedLogicals: ['fame.fabric'],
+      capabilities: ['fame.capability.cancel', 'fame.capability.stream-flows'],
+    });
+  });
+
+  it('puts the system id before the query of the URL', async () => {
+    const sentinel = new ScriptedSentinel();
+    await attach(sentinel, { systemId: 'a b', url: 'memory://s/down/?x=1' });
+    expect(sentinel.node.url).toBe('memory://s/down/a%20b?x=1');
+  });
+
+  it('keeps trying with one log line until the sentinel is there', async () => {
+    const sentinel = new ScriptedSentinel();
+    sentinel.isDown = true;
+    const [clock, log] = [new ManualClock(), new CaptureLog()];
+    const connecting = newLink(sentinel, { clock, log }).connect();
+    await clock.run(5_000, 50);
+    expect(sentinel.dials).toBeGreaterThan(4);
+    sentinel.isDown = false;
+    await clock.run(5_000, 50);
+    await connecting;
+    expect(log.lines.filter((line) => line.level !== 'debug')).toEqual([
+      {
+        level: 'info',
+        message: 'waiting for the sentinel',
+        fields: expect.objectContaining({ timeoutMs: 30_000, because: 'connect ECONNREFUSED' }),
+      },
+    ]);
+  });
+
+  it('ends with LINK_TIMEOUT that says what to do when nobody listens in time', async () => {
+    const sentinel = new ScriptedSentinel();
+    sentinel.isDown = true;
+    const clock = new ManualClock();
+    const link = newLink(sentinel, { clock, connectTimeoutMs: 2_000 });
+    const failed = errorOf(link.connect());
+    await clock.run(2_500, 20);
+    const error = await failed;
+    expect(error).toMatchObject({ code: 'LINK_TIMEOUT' });
+    expect(error.message).toMatch(/No sentinel at .* within 2000 ms: connect ECONNREFUSED\. Start it/);
+    expect(link.state).toBe('idle');
+    expect(clock.timerCount).toBe(0);
+    sentinel.isDown = false;
+    await link.connect();
+    expect(link.state).toBe('attached');
+  });
+
+  it('waits longer and longer between attempts, from 0.2 s to 10 s, with jitter', async () => {
+    const sentinel = new ScriptedSentinel();
+    sentinel.isDown = true;
+    const clock = new ManualClock();
+    const times: number[] = [];
+    const link = newLink(sentinel, {
+      clock,
+      connectTimeoutMs: 120_000,
+      dial: (url, options) => {
+        times.push(clock.now());
+        return sentinel.dial(url, options);
+      },
+    });
+    const failed = errorOf(link.connect());
+    await clock.run(125_000, 10);
+    await failed;
+    const pauses = times.slice(1).map((time, at) => time - times[at]!);
+    pauses.forEach((pause, at) => {
+      const longest = Math.min(200 * 2 ** at, 10_000);
+      expect(pause).toBeGreaterThanOrEqual(longest / 2 - 1);
+      expect(pause).toBeLessThanOrEqual(longest + 11);
+    });
+    expect(pauses.length).toBeGreaterThan(10);
+  }, 60_000);
+
+  it('is not repeated when the sentinel refuses it', async () => {
+    const sentinel = new ScriptedSentinel();
+    sentinel.intercept = (envelope, node) => {
+      sentinel.answer(node, envelope, {
+        type: 'NodeAttachAck',
+        ok: false,
+        code: 'ADMIT_FULL',
+        reason: 'as many nodes as it may have',
+      });
+      return false;
+    };
+    const error = await errorOf(newLink(sentinel).connect());
+    expect(error).toMatchObject({ code: 'LINK_REFUSED', details: { code: 'ADMIT_FULL' } });
+    expect(error.message).toContain('as many nodes as it may have');
+    expect(sentinel.dials).toBe(1);
+  });
+
+  it('understands a refusal without corrId, and a close with 1008', async () => {
+    const early = new ScriptedSentinel();
+    early.intercept = (_envelope, node) => {
+      early.send(node, {
+        id: 'x',
+        frame: { type: 'NodeAttachAck', ok: false, reason: 'Authentication failed' },
+      });
+      return false;
+    };
+    expect((await errorOf(newLink(early).connect())).message).toContain('Authentication failed');
+    const rude = new ScriptedSentinel();
+    rude.intercept = (_envelope, node) => {
+      node.transport.close(1008, 'Invalid origin type');
+      return false;
+    };
+    const error = await errorOf(newLink(rude).connect());
+    expect(error).toMatchObject({ code: 'LINK_REFUSED', details: { closeCode: 1008 } });
+    expect(error.message).toContain('Invalid origin type');
+  });
+
+  it('ignores an ack with another corrId, and garbage, until its time is over', async () => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    sentinel.intercept = (_envelope, node) => {
+      node.transport.send(new TextEncoder().encode('null'));
+      sentinel.send(node, {
+        id: 'x',
+        corrId: 'another',
+        frame: { type: 'NodeAttachAck', ok: true, assignedPath: '/evil' },
+      });
+      return false;
+    };
+    const failed = errorOf(newLink(sentinel, { clock, connectTimeoutMs: 9_000 }).connect());
+    await clock.run(9_500, 100);
+    expect(await failed).toMatchObject({ code: 'LINK_TIMEOUT' });
+    expect(clock.timerCount).toBe(0);
+  });
+
+  it('is given up when its signal aborts, with the reason of the signal', async () => {
+    const sentinel = new ScriptedSentinel();
+    sentinel.isDown = true;
+    const clock = new ManualClock();
+    const link = newLink(sentinel, { clock });
+    const abort = new AbortController();
+    const failed = errorOf(link.connect({ signal: abort.signal }));
+    await clock.run(300, 50);
+    const reason = new Error('enough');
+    abort.abort(reason);
+    expect(await failed).toBe(reason);
+    expect(link.state).toBe('idle');
+    expect(clock.timerCount).toBe(0);
+    expect(await errorOf(link.connect({ signal: abort.signal }))).toBe(reason);
+  });
+
+  it('ends with LINK_CLOSED when the link is closed meanwhile', async () => {
+    const sentinel = new ScriptedSentinel();
+    sentinel.isDown = true;
+    const clock = new ManualClock();
+    const link = newLink(sentinel, { clock });
+    const failed = errorOf(link.connect());
+    await clock.run(300, 50);
+    await link.close();
+    expect(await failed).toMatchObject({ code: 'LINK_CLOSED' });
+    expect(await errorOf(link.connect())).toMatchObject({ code: 'LINK_CLOSED' });
+    expect(clock.timerCount).toBe(0);
+  });
+
+  it('is one attempt for all who ask for it', async () => {
+    const sentinel = new ScriptedSentinel();
+    const link = newLink(sentinel);
+    await Promise.all([link.connect(), link.connect(), link.connect()]);
+    await link.connect();
+    expect(sentinel.dials).toBe(1);
+  });
+});
+
+describe('a lost connection', () => {
+  it('is made again by the same instance, and its states are told', async () => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    const link = await attach(sentinel, { clock, systemId: 'n' });
+    const states: LinkState[] = [];
+    const stop = link.onState((state) => states.push(state));
+    sentinel.node.transport.close(1001, 'going away');
+    await clock.run(250, 25);
+    expect(states).toEqual(['reconnecting', 'attached']);
+    expect(attachOf(sentinel, 1).instanceId).toBe(attachOf(sentinel, 0).instanceId);
+    stop();
+    sentinel.node.transport.close(1001, '');
+    await clock.run(2_000, 25);
+    expect(states).toHaveLength(2);
+    expect(link.state).toBe('attached');
+  });
+
+  it('is tried again after a refusal too, for as long as the link lives', async () => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    const link = await attach(sentinel, { clock });
+    sentinel.intercept = (envelope, node) => {
+      if (envelope.frame.type !== 'NodeAttach') return true;
+      sentinel.answer(node, envelope, { type: 'NodeAttachAck', ok: false, reason: 'not now' });
+      return false;
+    };
+    sentinel.node.transport.close(1012, '');
+    await clock.run(60_000, 200);
+    expect(link.state).toBe('reconnecting');
+    expect(sentinel.dials).toBeGreaterThan(6);
+    sentinel.intercept = undefined;
+    await clock.run(11_000, 200);
+    expect(link.state).toBe('attached');
+  });
+
+  it('is not made again once the link is closed', async () => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    const link = await attach(sentinel, { clock });
+    sentinel.node.transport.close(1001, '');
+    await settle();
+    expect(link.state).toBe('reconnecting');
+    await link.close();
+    await clock.run(20_000, 500);
+    expect(sentinel.dials).toBe(1);
+    expect(clock.timerCount).toBe(0);
+  });
+});
+
+describe('a dial that ends after the link was closed', () => {
+  it('is cut off', async () => {
+    const sentinel = new ScriptedSentinel();
+    const gate = Promise.withResolvers<void>();
+    const link = newLink(sentinel, {
+      dial: async (url, options) => {
+        await gate.promise;
+        return sentinel.dial(url, { timeoutMs: options.timeoutMs });
+      },
+    });
+    const failed = errorOf(link.connect());
+    await link.close();
+    gate.resolve();
+    expect(await failed).toBeInstanceOf(FabricError);
+    await settle();
+    expect(sentinel.node.transport.send(new Uint8Array([1]))).toBe(false);
+    expect(sentinel.node.received).toEqual([]);
+  });
+});

@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest';
+import { attach } from '../testing/attach.ts';
+import { ManualClock, settle } from '../testing/manual-clock.ts';
+import { ScriptedSentinel } from '../testing/scripted-sentinel.ts';
+import { Heartbeat } from './heartbeat.ts';
+
+describe('Heartbeat', () => {
+  const make = () => {
+    const clock = new ManualClock();
+    const seen = { beats: [] as number[], gaveUp: [] as number[] };
+    const start = clock.now();
+    const heartbeat = new Heartbeat({
+      clock,
+      everyMs: 15_000,
+      silentAfterMs: 30_000,
+      beat: () => seen.beats.push(clock.now() - start),
+      giveUp: (silentMs) => seen.gaveUp.push(silentMs),
+    });
+    return { clock, heartbeat, seen };
+  };
+
+  it('beats every 15 s and gives a silent peer up after 30 s, once', () => {
+    const { clock, heartbeat, seen } = make();
+    heartbeat.start();
+    clock.advance(29_999);
+    expect(seen).toEqual({ beats: [15_000], gaveUp: [] });
+    clock.advance(100_000);
+    expect(seen).toEqual({ beats: [15_000], gaveUp: [30_000] });
+    expect(clock.timerCount).toBe(0);
+  });
+
+  it('takes any message as a sign of life', () => {
+    const { clock, heartbeat, seen } = make();
+    heartbeat.start();
+    for (let minute = 0; minute < 10; minute++) {
+      clock.advance(29_000);
+      heartbeat.heard();
+    }
+    expect(seen.gaveUp).toEqual([]);
+    clock.advance(30_000);
+    expect(seen.gaveUp).toEqual([30_000]);
+  });
+
+  it('needs one timer, and none when stopped', () => {
+    const { clock, heartbeat } = make();
+    heartbeat.start();
+    heartbeat.start();
+    expect(clock.timerCount).toBe(1);
+    heartbeat.stop();
+    expect(clock.timerCount).toBe(0);
+  });
+});
+
+describe('a link', () => {
+  it('sends NodeHeartbeat with a corrId of its own', async () => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    await attach(sentinel, { clock });
+    await clock.run(31_000, 1_000);
+    const beats = sentinel.framesOf('NodeHeartbeat');
+    expect(beats).toHaveLength(2);
+    expect(new Set(beats.map((beat) => beat.corrId)).size).toBe(2);
+    expect(sentinel.dials).toBe(1);
+  });
+
+  it('cuts a silent sentinel off and attaches again', async () => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    const link = await attach(sentinel, { clock });
+    sentinel.intercept = (envelope) => envelope.frame.type !== 'NodeHeartbeat';
+    // Timers alone, so that the time of the end is exact.
+    clock.advance(29_999);
+    await settle();
+    expect(link.state).toBe('attached');
+    clock.advance(1);
+    await settle();
+    expect(link.state).toBe('reconnecting');
+    await clock.run(500, 50);
+    expect(link.state).toBe('attached');
+    expect(sentinel.dials).toBe(2);
+  });
+});
