@@ -1,0 +1,85 @@
+// What became of a tool call, and how the model is told. Every call gets exactly one outcome and one tool message: on success,
+// error, timeout and abort alike, so that the history stays valid for the next request.
+import type { ToolMessage } from '../model.ts';
+import type { JsonValue } from '../strategy/json-schema.ts';
+
+export type ToolFaultCode =
+  | 'unknown_tool'
+  | 'invalid_json'
+  | 'invalid_args'
+  | 'timeout'
+  | 'aborted'
+  | 'failed'
+  | 'too_large';
+
+export interface ToolFault {
+  code: ToolFaultCode;
+  /** Safe to show to the model and to people: no stack. */
+  message: string;
+  /** What the model should do differently. */
+  hint?: string;
+}
+
+export type ToolOutcome = {
+  index: number;
+  callId: string;
+  name: string;
+  /** From the start of the call, in milliseconds; 0 if it never started. */
+  ms: number;
+} & (
+  | {
+      ok: true;
+      value: JsonValue;
+      /** Set if the result was longer than allowed and cut. */
+      truncated?: true;
+    }
+  | { ok: false; error: ToolFault }
+);
+
+/** The text of the tool message: a string as it is, any other value as JSON, an error as `{"error": …}`. */
+export function outcomeContent(outcome: ToolOutcome): string {
+  if (!outcome.ok) return JSON.stringify({ error: outcome.error });
+  return typeof outcome.value === 'string' ? outcome.value : JSON.stringify(outcome.value);
+}
+
+export const toolMessage = (outcome: ToolOutcome): ToolMessage => ({
+  role: 'tool',
+  tool_call_id: outcome.callId,
+  content: outcomeContent(outcome),
+});
+
+const MAX_MESSAGE_CHARS = 500;
+
+/** A text about an error that is fit for the model: one line, of bounded length. */
+export function safeText(error: unknown): string {
+  const text = error instanceof Error ? error.message : typeof error === 'string' ? error : '';
+  const line = text.replace(/[\u0000-\u001f\u007f]+/g, ' ').trim();
+  if (line === '') return 'The tool failed without a reason';
+  return line.length > MAX_MESSAGE_CHARS ? `${line.slice(0, MAX_MESSAGE_CHARS).toWellFormed()}…` : line;
+}
+
+/** Turns what a tool returned into plain JSON. @throws {TypeError} for what JSON cannot say */
+export function asJson(value: unknown): { text: string; value: JsonValue } {
+  if (value === undefined || value === null) return { text: 'null', value: null };
+  if (typeof value === 'string') return { text: value, value };
+  const text = JSON.stringify(value, (_key, part: unknown) => {
+    // JSON.stringify would leave these out or write them as {}, and the model would take the gap for the answer.
+    if (
+      typeof part === 'function' ||
+      typeof part === 'symbol' ||
+      part instanceof Map ||
+      part instanceof Set
+    ) {
+      throw new TypeError('The result holds something that is not JSON');
+    }
+    return part;
+  });
+  if (text === undefined) throw new TypeError('The result is not JSON');
+  return { text, value: JSON.parse(text) as JsonValue };
+}
+
+/** Cuts a result that is too long and says so in it. */
+export function cutResult(text: string, maxChars: number): string {
+  const marker = `… [cut: ${maxChars} of ${text.length} characters]`;
+  return text.slice(0, Math.max(0, maxChars - marker.length)).toWellFormed() + marker;
+}

@@ -1,0 +1,117 @@
+// The tools that one agent offers: what the model is told of them, and the running of its calls.
+import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
+import type { ToolSpec } from '../model.ts';
+import { nearestName } from '../nearest-name.ts';
+import { signatureOf } from '../strategy/json-schema.ts';
+import type { ParsedToolCall } from '../stream/parse-arguments.ts';
+import { type AnyTool, specOf } from './tool.ts';
+import type { ToolOutcome } from './tool-outcome.ts';
+import { type ExecuteOptions, ToolRun } from './tool-run.ts';
+
+export type { ExecuteOptions } from './tool-run.ts';
+
+export interface ToolSetOptions {
+  /** Most calls that run at once. @default 8 */
+  maxParallel?: number;
+  /** How long a call may run, in milliseconds, unless its tool says otherwise. @default 30_000 */
+  defaultTimeoutMs?: number;
+  /** Longest result in characters, unless its tool says otherwise. @default 65_536 */
+  maxResultChars?: number;
+  /** The parameter that holds the text for the user; the splitter must be given the same. @default 'to_user' */
+  toUserKey?: string;
+  logger?: Logger;
+  clock?: Clock;
+}
+
+export class ToolSet {
+  readonly #tools: ReadonlyMap<string, AnyTool>;
+  readonly #options: ToolSetOptions;
+
+  /** @throws {TypeError} when two tools have one name */
+  constructor(tools: readonly AnyTool[] = [], options: ToolSetOptions = {}) {
+    const byName = new Map<string, AnyTool>();
+    for (const def of tools) {
+      if (byName.has(def.name)) throw new TypeError(`There are two tools named "${def.name}"`);
+      byName.set(def.name, def);
+    }
+    this.#tools = byName;
+    this.#options = options;
+  }
+
+  get names(): readonly string[] {
+    return [...this.#tools.keys()];
+  }
+
+  get size(): number {
+    return this.#tools.size;
+  }
+
+  get(name: string): AnyTool | undefined {
+    return this.#tools.get(name);
+  }
+
+  /** The tools as they stand in a request. */
+  specs(): ToolSpec[] {
+    return [...this.#tools.values()].map((def) => specOf(def, this.#options.toUserKey));
+  }
+
+  /** The tools of one kit. @throws {TOOL_UNKNOWN} when no tool belongs to it */
+  kit(name: string): ToolSet {
+    const all = [...this.#tools.values()];
+    const tools = all.filter((def) => def.kit === name);
+    if (tools.length === 0) {
+      const kits = new Set(all.flatMap((def) => def.kit ?? []));
+      const near = nearestName(name, kits);
+      const hint = near === undefined ? '' : `; did you mean "${near}"?`;
+      throw new FabricError(
+        'TOOL_UNKNOWN',
+        `There is no kit "${name}" among ${[...kits].join(', ') || 'none'}${hint}`,
+      );
+    }
+    return new ToolSet(tools, this.#options);
+  }
+
+  /** A set with further tools; this one stays as it is. */
+  with(...tools: AnyTool[]): ToolSet {
+    return new ToolSet([...this.#tools.values(), ...tools], this.#options);
+  }
+
+  /**
+   * Runs the calls of a reply and answers with one outcome for each, in the order of the calls. Tools start when the reply is
+   * complete, those marked `eager` as soon as their own arguments are.
+   * @throws what the calls' source throws, unless the signal aborted; then no tool runs any more
+   */
+  executeAll(
+    calls: AsyncIterable<ParsedToolCall> | readonly ParsedToolCall[],
+    options: ExecuteOptions,
+  ): Promise<ToolOutcome[]> {
+    const {
+      maxParallel = 8,
+      defaultTimeoutMs = 30_000,
+      maxResultChars = 65_536,
+      toUserKey = 'to_user',
+    } = this.#options;
+    const { clock = systemClock, logger = silentLog } = this.#options;
+    const limits = { maxParallel, defaultTimeoutMs, maxResultChars, toUserKey };
+    return new ToolRun({ tools: this.#tools, clock, logger }, limits, options).all(calls);
+  }
+
+  /** A manual for models that know no tools: one line and the parameters for each. */
+  describe(): string {
+    return describeTools(this.specs());
+  }
+}
+
+/** What a model is told of tools in plain text. */
+export function describeTools(specs: readonly ToolSpec[]): string {
+  return specs
+    .map(({ function: { name, description = '', parameters } }) => {
+      const properties = (parameters.properties ?? {}) as Record<string, Record<string, unknown>>;
+      const signature = signatureOf(name, { ...parameters, type: 'object', properties });
+      const about = Object.entries(properties)
+        .filter(([, schema]) => typeof schema.description === 'string')
+        .map(([key, schema]) => `  ${key}: ${schema.description}`);
+      return [`${signature} - ${description}`, ...about].join('\n');
+    })
+    .join('\n');
+}
