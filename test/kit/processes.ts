@@ -204,8 +204,6 @@ export async function healthy(url: string, proc: Proc, timeoutMs = 20_000): Prom
  * `dist` with FAME_TEST_FROM=dist, which is what ships.
  */
 export const fameArgs = (...args: readonly string[]): string[] =>
-  args[0] === 'sentinel' && process.env.TMP_SENTINEL
-    ? ['--conditions=source', process.env.TMP_SENTINEL]
-    : process.env.FAME_TEST_FROM === 'dist'
-      ? [join(ROOT, 'dist/fame.js'), ...args]
-      : ['--conditions=source', '--disable-warning=ExperimentalWarning', join(ROOT, 'bin/fame.ts'), ...args];
+  process.env.FAME_TEST_FROM === 'dist'
+    ? [join(ROOT, 'dist/fame.js'), ...args]
+    : ['--conditions=source', '--disable-warning=ExperimentalWarning', join(ROOT, 'bin/fame.ts'), ...args];
