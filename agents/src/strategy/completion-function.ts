@@ -27,6 +27,8 @@ export interface CompletionFunction<N extends string = string, A = unknown> {
   readonly name: N;
   readonly description: string | undefined;
   readonly schema: JsonSchemaObject;
+  /** Checks arguments that have been parsed. */
+  readonly parameters: z.ZodObject;
   /** As the model is told of it. */
   readonly spec: ToolSpec;
   /** One line, such as `solve(a: number, b: number)`. */
@@ -85,6 +87,7 @@ function completionFunction<N extends string, A>(
     name,
     description,
     schema,
+    parameters,
     spec: {
       type: 'function' as const,
       function: { name, ...(description ? { description } : {}), parameters: schema },

@@ -1,0 +1,152 @@
+// A function of ours that an agent may call. What it returns decides how the turn goes on: a text is shown to the user,
+// nothing means no reply, and any other JSON goes back to the agent, which is asked again. Running one never throws: its
+// failure is an outcome like the others.
+import { type Clock, isFabricError, type Logger } from '@fame-fabric/shared';
+import type { z } from 'zod';
+import type { JsonObject, JsonValue } from '../strategy/json-schema.ts';
+
+/** Says by itself what a value means. */
+export class Reply {
+  readonly kind: 'text' | 'silent' | 'data' | 'handoff';
+  readonly value: JsonValue;
+
+  constructor(kind: Reply['kind'], value: JsonValue) {
+    this.kind = kind;
+    this.value = value;
+  }
+}
+
+/** What an ability can return where its plain value would be taken otherwise. */
+export const reply = Object.freeze({
+  /** Shown to the user; ends the turn. */
+  text: (text: string): Reply => new Reply('text', text),
+  /** No reply; ends the turn. */
+  silent: (): Reply => new Reply('silent', null),
+  /** Goes to the agent, also when it is a text. */
+  data: (value: JsonValue): Reply => new Reply('data', value),
+  /** Another agent goes on. */
+  handoff: (agent: string): Reply => new Reply('handoff', agent),
+});
+
+export interface AbilityContext {
+  /** Aborts when the turn is given up or the ability has had its time. */
+  readonly signal: AbortSignal;
+  readonly callId: string;
+  /** The agent that called. */
+  readonly agent: string;
+  readonly conversationId: string | undefined;
+  readonly log: Logger;
+  /** Shows a text to the user now; it is not part of the result. */
+  emit(text: string): void;
+}
+
+export type AbilityReturn = string | null | undefined | JsonValue | Reply;
+// biome-ignore lint/suspicious/noExplicitAny: arguments are checked against the agent file before the call
+export type AbilityFn = (args: any, context: AbilityContext) => AbilityReturn | Promise<AbilityReturn>;
+
+/** An ability that brings its own definition; the agent file then needs to give its name only. */
+export interface AbilityDef {
+  readonly name: string;
+  readonly description: string;
+  readonly parameters: z.ZodObject;
+  readonly timeoutMs?: number;
+  execute: AbilityFn;
+}
+
+/** Abilities by name: a module whose exports are functions, or an object of them. */
+export type AbilityModule = Readonly<Record<string, AbilityFn | AbilityDef>>;
+
+export type AbilityOutcome =
+  | { kind: 'text'; text: string }
+  | { kind: 'silent' }
+  | { kind: 'data'; json: string }
+  | { kind: 'handoff'; agent: string }
+  | { kind: 'error'; code: 'timeout' | 'failed' | 'not_json' | 'aborted'; message: string; cause?: unknown };
+
+/** Longest result, in UTF-16 units; of a longer one the agent gets the beginning, marked. */
+export const MAX_RESULT_CHARS = 65_536;
+export const DEFAULT_TIMEOUT_MS = 30_000;
+
+export interface RunAbilityOptions {
+  timeoutMs: number;
+  clock: Clock;
+  /** Of the turn. */
+  signal: AbortSignal;
+}
+
+/** Runs an ability. A result that comes after its time, or after an abort, is dropped. */
+export async function runAbility(
+  ability: AbilityFn,
+  args: JsonObject,
+  context: Omit<AbilityContext, 'signal'>,
+  options: RunAbilityOptions,
+): Promise<AbilityOutcome> {
+  const { timeoutMs, clock, signal: outer } = options;
+  if (outer.aborted) return { kind: 'error', code: 'aborted', message: 'the turn was given up' };
+  const inner = new AbortController();
+  const { promise: stopped, resolve: stop } = Promise.withResolvers<AbilityOutcome>();
+  const onAbort = (): void => {
+    inner.abort(outer.reason);
+    stop({ kind: 'error', code: 'aborted', message: 'the turn was given up' });
+  };
+  outer.addEventListener('abort', onAbort, { once: true });
+  const timer = clock.after(timeoutMs, () => {
+    const message = `timed out after ${timeoutMs} ms`;
+    inner.abort(new DOMException(message, 'TimeoutError'));
+    stop({ kind: 'error', code: 'timeout', message });
+  });
+  let isOver = false;
+  const emit = (text: string): void => {
+    if (!isOver && text !== '') context.emit(text);
+  };
+  const work = (async () => outcomeOf(await ability(args, { ...context, emit, signal: inner.signal })))();
+  try {
+    return await Promise.race([work.catch(failure), stopped]);
+  } finally {
+    isOver = true;
+    timer.stop();
+    outer.removeEventListener('abort', onAbort);
+  }
+}
+
+// Our own errors were written to be read; of any other the log gets all and the model nothing.
+const failure = (cause: unknown): AbilityOutcome => ({
+  kind: 'error',
+  code: 'failed',
+  message: isFabricError(cause) ? cause.message : 'the function failed',
+  cause,
+});
+
+function outcomeOf(value: unknown): AbilityOutcome {
+  if (value instanceof Reply) {
+    if (value.kind === 'silent') return { kind: 'silent' };
+    if (value.kind === 'text') return { kind: 'text', text: String(value.value) };
+    if (value.kind === 'handoff') return { kind: 'handoff', agent: String(value.value) };
+    return dataOf(value.value);
+  }
+  if (value === null || value === undefined) return { kind: 'silent' };
+  if (typeof value === 'string') return { kind: 'text', text: value };
+  return dataOf(value);
+}
+
+function dataOf(value: unknown): AbilityOutcome {
+  const notJson: AbilityOutcome = {
+    kind: 'error',
+    code: 'not_json',
+    message: 'the function returned something that is not JSON',
+  };
+  try {
+    const json = JSON.stringify(value) as string | undefined;
+    if (json === undefined) return notJson;
+    if (json.length <= MAX_RESULT_CHARS) return { kind: 'data', json };
+    const beginning = json.slice(0, MAX_RESULT_CHARS).toWellFormed();
+    return { kind: 'data', json: JSON.stringify({ truncated: true, chars: json.length, beginning }) };
+  } catch (cause) {
+    return { ...notJson, cause };
+  }
+}
+
+/** Abilities by name; of two with one name the later module wins. */
+export function abilitiesOf(modules: readonly AbilityModule[]): Map<string, AbilityFn | AbilityDef> {
+  return new Map(modules.flatMap((module) => Object.entries(module)));
+}

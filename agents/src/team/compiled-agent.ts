@@ -1,0 +1,82 @@
+// An agent of a team, ready to work: its functions with their schemas, and its routes by value.
+
+import type { ToolChoice } from '../model.ts';
+import { type CompletionFunction, functionFromJsonSchema } from '../strategy/completion-function.ts';
+import { type JsonObject, schemaOfZod } from '../strategy/json-schema.ts';
+import { type AbilityDef, type AbilityFn, DEFAULT_TIMEOUT_MS } from './ability.ts';
+import type { AgentConfigT, RouteConfig } from './team-config.ts';
+
+export interface CompiledAbility {
+  readonly run: AbilityFn;
+  readonly timeoutMs: number;
+}
+
+export interface CompiledAgent {
+  readonly name: string;
+  readonly config: AgentConfigT;
+  readonly functions: ReadonlyMap<string, CompletionFunction<string, JsonObject>>;
+  /** Those of `functions` that run here, and those that the state map calls. */
+  readonly abilities: ReadonlyMap<string, CompiledAbility>;
+  /** What the model has to do; `undefined` without functions. */
+  readonly choice: ToolChoice | undefined;
+  /** Whether it has to call something. */
+  readonly isForced: boolean;
+  /** The route of a value; `undefined` when there is none. */
+  routeOf(value: string): RouteConfig | undefined;
+}
+
+/** `abilities` has every function that the agent names: the analysis saw to that. */
+export function compileAgent(
+  config: AgentConfigT,
+  abilities: ReadonlyMap<string, AbilityFn | AbilityDef>,
+): CompiledAgent {
+  const { functions = [], state_map: map, function_call: call } = config;
+  const own = new Map<string, CompletionFunction<string, JsonObject>>();
+  const runs = new Map<string, CompiledAbility>();
+  const addAbility = (name: string, timeoutMs?: number): void => {
+    const ability = abilities.get(name);
+    if (!ability) return;
+    runs.set(
+      name,
+      typeof ability === 'function'
+        ? { run: ability, timeoutMs: timeoutMs ?? DEFAULT_TIMEOUT_MS }
+        : {
+            run: (args, context) => ability.execute(args, context),
+            timeoutMs: timeoutMs ?? ability.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+          },
+    );
+  };
+  for (const fn of functions) {
+    const ability = abilities.get(fn.name);
+    const def = typeof ability === 'object' ? ability : undefined;
+    const description = fn.description ?? def?.description;
+    own.set(
+      fn.name,
+      functionFromJsonSchema({
+        name: fn.name,
+        ...(description ? { description } : {}),
+        parameters:
+          fn.parameters ??
+          (def ? schemaOfZod(fn.name, def.parameters) : { type: 'object' as const, properties: {} }),
+      }),
+    );
+    if (fn.name !== map?.function_name) addAbility(fn.name, fn.timeout_ms);
+  }
+  const routes = map ? [...Object.values(map.values_map), ...(map.otherwise ? [map.otherwise] : [])] : [];
+  for (const route of routes) {
+    const name = route.function;
+    if (name !== undefined && !runs.has(name)) {
+      addAbility(name, functions.find((fn) => fn.name === map?.function_name)?.timeout_ms);
+    }
+  }
+  const forced = typeof call === 'object' ? { type: 'function' as const, function: call } : call;
+  return {
+    name: config.name,
+    config,
+    functions: own,
+    abilities: runs,
+    choice: own.size > 0 ? (forced ?? 'auto') : undefined,
+    isForced: own.size > 0 && (typeof call === 'object' || call === 'required'),
+    routeOf: (value) => (map && Object.hasOwn(map.values_map, value) ? map.values_map[value] : undefined),
+  };
+}

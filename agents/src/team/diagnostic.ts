@@ -1,0 +1,70 @@
+// What is wrong with the files of a team, each with its place. All of them are found in one pass: nobody likes to correct a
+// file fault by fault.
+import { FabricError } from '@fame-fabric/shared';
+
+/** Faults of the files themselves, then faults of the team that they make up. */
+export type DiagnosticCode =
+  | 'TEAM_FILE'
+  | 'TEAM_SYNTAX'
+  | 'TEAM_KEY'
+  | 'TEAM_VALUE'
+  | 'TEAM_TRAP'
+  | 'TEAM_CYCLE'
+  | 'TEAM_UNKNOWN_AGENT'
+  | 'TEAM_UNKNOWN_FUNCTION'
+  | 'TEAM_UNKNOWN_ARGUMENT'
+  | 'TEAM_UNMAPPED_VALUE'
+  | 'TEAM_EXTRA_ROUTE'
+  | 'TEAM_UNREACHABLE'
+  | 'TEAM_REQUIRED_UNDECLARED'
+  | 'TEAM_FORCED_UNKNOWN'
+  | 'TEAM_TOKEN_UNKNOWN';
+
+/** Where in a configuration something stands: keys and list positions from the top. */
+export type ConfigPath = readonly (string | number)[];
+
+export interface Place {
+  file: string;
+  /** From 1. */
+  line: number;
+  column: number;
+}
+
+export interface Diagnostic {
+  readonly code: DiagnosticCode;
+  readonly level: 'error' | 'warning';
+  readonly message: string;
+  /** The agent it is about; absent for the team itself. */
+  readonly agent?: string;
+  readonly path: ConfigPath;
+  /** The part of the value at `path` that it is about. */
+  readonly part?: string;
+  readonly place?: Place;
+}
+
+/** One line, such as `agents/orders.yaml:3:5 error TEAM_TRAP: …`. */
+export function formatDiagnostic({ code, level, message, agent, path, place }: Diagnostic): string {
+  const where = place
+    ? `${place.file}:${place.line}:${place.column}`
+    : [agent ?? 'team', ...path.map(String)].join('.');
+  return `${where} ${level} ${code}: ${message}`;
+}
+
+/** The files of a team have faults. */
+export class TeamConfigError extends FabricError {
+  readonly #diagnostics: readonly Diagnostic[];
+
+  constructor(diagnostics: readonly Diagnostic[]) {
+    const errors = diagnostics.filter((one) => one.level === 'error');
+    const count = errors.length === 1 ? 'one fault' : `${errors.length} faults`;
+    super('TEAM_CONFIG', `The team has ${count}:\n${errors.map(formatDiagnostic).join('\n')}`, {
+      details: { faults: errors.map(({ code, message }) => ({ code, message })) },
+    });
+    this.#diagnostics = diagnostics;
+  }
+
+  /** Errors and warnings. */
+  get diagnostics(): readonly Diagnostic[] {
+    return this.#diagnostics;
+  }
+}

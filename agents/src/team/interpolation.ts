@@ -1,0 +1,90 @@
+// Fills `%{token}` in directives and in the descriptions of functions. One pass: what a value says is never looked at again,
+// so a customer's name cannot smuggle in a token. `%%{` stands for `%{`.
+import { FabricError } from '@fame-fabric/shared';
+
+/** What a value may depend on. */
+export interface RunContext {
+  readonly agent: string;
+  readonly hop: number;
+  readonly conversationId: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+export type InterpolationValue = string | number | boolean;
+/** Values by token. A function is called only if its token occurs, once each time an agent gets its turn. */
+export type Interpolations = Readonly<
+  Record<
+    string,
+    InterpolationValue | ((context: RunContext) => InterpolationValue | Promise<InterpolationValue>)
+  >
+>;
+
+const TOKEN = /%?%\{([^{}\s]+)\}/g;
+/** Tokens that hold what the agent before this one handed over, such as `%{handoff.sentiment}`. */
+export const HANDOFF_PREFIX = 'handoff.';
+
+/** The tokens of a text, each once. */
+export function tokensIn(text: string): string[] {
+  const tokens = [...text.matchAll(TOKEN)]
+    .filter(([whole]) => !whole.startsWith('%%'))
+    .map(([, token]) => token!);
+  return [...new Set(tokens)];
+}
+
+/** Where values come from while an agent has its turn: asked for at most once, however many texts use them. */
+export class TokenValues {
+  readonly #sources: readonly Interpolations[];
+  readonly #extras: Readonly<Record<string, unknown>>;
+  readonly #context: RunContext;
+  readonly #values = new Map<string, Promise<string>>();
+
+  /** Of `sources`, the first that knows a token wins. */
+  constructor(
+    sources: readonly Interpolations[],
+    extras: Readonly<Record<string, unknown>>,
+    context: RunContext,
+  ) {
+    this.#sources = sources;
+    this.#extras = extras;
+    this.#context = context;
+  }
+
+  /** `text` with every token replaced; a token without a value becomes nothing. */
+  async fill(text: string): Promise<string> {
+    const tokens = tokensIn(text);
+    const values = await Promise.all(tokens.map((token) => this.#value(token)));
+    const byToken = new Map(tokens.map((token, i) => [token, values[i]!]));
+    return text.replace(TOKEN, (whole, token: string) =>
+      whole.startsWith('%%') ? whole.slice(1) : (byToken.get(token) ?? ''),
+    );
+  }
+
+  #value(token: string): Promise<string> {
+    let value = this.#values.get(token);
+    if (!value) {
+      value = this.#read(token);
+      this.#values.set(token, value);
+    }
+    return value;
+  }
+
+  async #read(token: string): Promise<string> {
+    if (token.startsWith(HANDOFF_PREFIX)) {
+      const name = token.slice(HANDOFF_PREFIX.length);
+      const value = Object.hasOwn(this.#extras, name) ? this.#extras[name] : undefined;
+      if (value === undefined || value === null) return '';
+      return typeof value === 'object' ? JSON.stringify(value) : String(value);
+    }
+    const source = this.#sources.find((one) => Object.hasOwn(one, token));
+    const given = source?.[token];
+    const value = typeof given === 'function' ? await given(this.#context) : given;
+    if (value === undefined || value === null) return '';
+    if (typeof value === 'object' || typeof value === 'function') {
+      throw new FabricError(
+        'TEAM_CONFIG',
+        `The value of %{${token}} is neither a text, a number nor a boolean`,
+      );
+    }
+    return String(value);
+  }
+}

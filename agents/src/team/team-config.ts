@@ -1,0 +1,159 @@
+// What may stand in the files of a team. Strict: a key that is not known is a fault, for a misspelt key would be silently
+// without effect. `load-team.ts` reads the files, `analyze-team.ts` looks at what they make up together.
+import { z } from 'zod';
+import type { JsonSchemaObject, PropertyDef } from '../strategy/json-schema.ts';
+import { schemaOfList } from '../strategy/json-schema.ts';
+import type { ConfigPath } from './diagnostic.ts';
+
+const name = z.string().min(1).max(128);
+const functionName = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1 to 64 letters, digits, "_" and "-"');
+
+const routeShape = {
+  agent: name.optional(),
+  function: functionName.optional(),
+  ignore: z.string().min(1).optional(),
+  with: z.array(name).optional(),
+};
+const route = z.strictObject(routeShape).superRefine((value, context) => {
+  const targets = [value.agent, value.function, value.ignore].filter((target) => target !== undefined);
+  if (targets.length !== 1) {
+    context.addIssue({ code: 'custom', message: 'must name one of agent, function and ignore' });
+  }
+});
+
+const schemaObject = z.custom<JsonSchemaObject>(
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    (value as { type?: unknown }).type === 'object' &&
+    typeof (value as { properties?: unknown }).properties === 'object' &&
+    (value as { properties?: unknown }).properties !== null,
+  'must be a JSON Schema of type object with properties, or a list of { name, type }',
+);
+const propertyList = z
+  .array(z.looseObject({ name, type: z.string() }))
+  .transform((list) => schemaOfList(list as unknown as PropertyDef[]));
+
+const functionShape = {
+  name: functionName,
+  description: z.string().optional(),
+  parameters: z
+    .union([propertyList, schemaObject], {
+      error: 'must be a JSON Schema of type object with properties, or a list of { name, type }',
+    })
+    .optional(),
+  timeout_ms: z.int().min(1).optional(),
+};
+
+const forcedShape = { name: functionName };
+const stateMapShape = {
+  function_name: functionName,
+  argument_name: name,
+  values_map: z.record(z.string(), route),
+  otherwise: route.optional(),
+};
+
+const modelShape = {
+  /** A class of the team's `models`, or the name of a model. */
+  model: name.optional(),
+  temperature: z.number().min(0).max(2).optional(),
+  max_tokens: z.int().min(1).optional(),
+};
+
+const agentShape = {
+  ...modelShape,
+  system_directives: z.string().optional(),
+  functions: z.array(z.strictObject(functionShape)).optional(),
+  function_call: z
+    .union([z.enum(['auto', 'none', 'required']), z.strictObject(forcedShape)], {
+      error: 'must be auto, none, required or { name: a function }',
+    })
+    .optional(),
+  state_map: z.strictObject(stateMapShape).optional(),
+  /** Tokens that may be without a value; they become nothing. */
+  optional_tokens: z.array(name).optional(),
+  /** What happens when an ability fails: the model is told, the user is told, or the turn fails. @default model */
+  on_ability_error: z.enum(['model', 'reply', 'throw']).optional(),
+  /** Whether the next agent sees the call that handed over to it. @default true */
+  record_routing: z.boolean().optional(),
+};
+
+/** One agent: what stands in its file. */
+export const AgentConfig = z.strictObject(agentShape);
+export type AgentFile = z.output<typeof AgentConfig>;
+/** One agent with its name, which is the name of its file. */
+export type AgentConfigT = AgentFile & { name: string };
+export type RouteConfig = z.output<typeof route>;
+export type FunctionConfig = NonNullable<AgentFile['functions']>[number];
+
+const limitsShape = {
+  max_hops: z.int().min(0).optional(),
+  max_visits: z.int().min(1).optional(),
+  max_model_calls: z.int().min(1).optional(),
+  max_usd: z.number().positive().optional(),
+};
+const priceShape = {
+  input: z.number().min(0),
+  output: z.number().min(0),
+  cached_input: z.number().min(0).optional(),
+};
+const teamShape = {
+  /** Where the team is reached on the fabric. */
+  address: name.optional(),
+  description: z.string().optional(),
+  start: name,
+  /** A folder of agent files beside the team file; in code also the agents themselves. */
+  agents: z.union([z.string().min(1), z.record(name, AgentConfig)], { error: 'must be a folder' }),
+  /** Names of models by class. */
+  models: z.record(name, name).optional(),
+  /** For agents that do not say. */
+  defaults: z.strictObject(modelShape).optional(),
+  limits: z.strictObject(limitsShape).optional(),
+  on_limit: z
+    .union([z.enum(['error', 'ignore']), z.strictObject({ agent: name })], {
+      error: 'must be error, ignore or { agent: a name }',
+    })
+    .optional(),
+  allow_cycles: z.array(z.array(name).min(1)).optional(),
+  interpolations: z.record(name, z.union([z.string(), z.number(), z.boolean()])).optional(),
+  /** Modules beside the team file whose exports are abilities. */
+  abilities: z.array(z.string().min(1)).optional(),
+  /** USD for a million tokens, by the name of the model. */
+  prices: z.record(name, z.strictObject(priceShape)).optional(),
+};
+
+/** A team: what stands in its file. */
+export const TeamConfig = z.strictObject(teamShape);
+export type TeamConfigT = z.output<typeof TeamConfig>;
+export type TeamConfigInput = z.input<typeof TeamConfig>;
+
+/** Limits that hold where a team says nothing. */
+export const DEFAULT_LIMITS = Object.freeze({ max_hops: 8, max_visits: 2, max_model_calls: 16 });
+
+const isIn = (path: ConfigPath, ...pattern: (string | undefined)[]): boolean =>
+  path.length === pattern.length && pattern.every((part, i) => part === undefined || part === path[i]);
+
+/** The keys that are known at a place of an agent file. */
+export const agentKeysAt = (path: ConfigPath): readonly string[] => {
+  if (path.length === 0) return Object.keys(agentShape);
+  if (isIn(path, 'functions', undefined)) return Object.keys(functionShape);
+  if (isIn(path, 'state_map')) return Object.keys(stateMapShape);
+  if (isIn(path, 'function_call')) return Object.keys(forcedShape);
+  if (isIn(path, 'state_map', 'otherwise') || isIn(path, 'state_map', 'values_map', undefined)) {
+    return Object.keys(routeShape);
+  }
+  return [];
+};
+
+/** The keys that are known at a place of a team file. */
+export const teamKeysAt = (path: ConfigPath): readonly string[] => {
+  if (path.length === 0) return Object.keys(teamShape);
+  if (isIn(path, 'limits')) return Object.keys(limitsShape);
+  if (isIn(path, 'defaults')) return Object.keys(modelShape);
+  if (isIn(path, 'on_limit')) return ['agent'];
+  if (isIn(path, 'prices', undefined)) return Object.keys(priceShape);
+  if (path[0] === 'agents' && path.length >= 2) return agentKeysAt(path.slice(2));
+  return [];
+};

@@ -1,0 +1,51 @@
+// A team as a Mermaid state diagram. Ids are made up, names are quoted aliases, and whatever Mermaid would read as syntax is
+// escaped, so any name and any value can be drawn.
+import type { TeamEdge, TeamGraph } from './team-graph.ts';
+
+export interface DiagramOptions {
+  /** @default LR */
+  direction?: 'LR' | 'TB';
+}
+
+const ENTITIES: Readonly<Record<string, string>> = { '#': '#35;', '"': '#quot;', ';': '#59;' };
+const escaped = (text: string): string =>
+  text.replace(/\s+/g, ' ').replace(/[#";]/g, (character) => ENTITIES[character]!);
+
+/** The diagram: one arrow for each route; arrows on a cycle are marked with ↻. */
+export function teamDiagram(graph: TeamGraph, options: DiagramOptions = {}): string {
+  const ids = new Map<string, string>();
+  const states: string[] = [];
+  const idOf = (kind: 'a' | 'r' | 'f', name: string): string => {
+    const key = `${kind} ${name}`;
+    let id = ids.get(key);
+    if (!id) {
+      id = `${kind}_${[...ids.keys()].filter((other) => other.startsWith(kind)).length + 1}`;
+      ids.set(key, id);
+      states.push(`  state "${escaped(kind === 'f' ? `${name}()` : name)}" as ${id}`);
+    }
+    return id;
+  };
+  const labelOf = (edge: TeamEdge): string => {
+    const value = edge.value === null ? `${edge.argument} otherwise` : `${edge.argument} = ${edge.value}`;
+    const ignored = edge.to.kind === 'ignore' ? ` (ignore ${edge.to.name})` : '';
+    return escaped(`${edge.isLoop ? '↻ ' : ''}${value}${ignored}`);
+  };
+  for (const name of graph.agents) idOf('a', name);
+  const arrows = graph.edges.map((edge) => {
+    const to = { agent: 'a', remote: 'r', function: 'f' } as const;
+    const target = edge.to.kind === 'ignore' ? '[*]' : idOf(to[edge.to.kind], edge.to.name);
+    return `  ${idOf('a', edge.from)} --> ${target} : ${labelOf(edge)}`;
+  });
+  const ends = [...ids]
+    .filter(([key, id]) => !id.startsWith('a') || !graph.edges.some((edge) => `a ${edge.from}` === key))
+    .map(([, id]) => `  ${id} --> [*] : text`);
+  return [
+    'stateDiagram-v2',
+    `  direction ${options.direction ?? 'LR'}`,
+    ...states,
+    `  [*] --> ${idOf('a', graph.start)}`,
+    ...arrows,
+    ...ends,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,37 @@
+// The errors of a running team say which way the message went and what it had cost by then.
+import { type ErrorCode, FabricError } from '@fame-fabric/shared';
+import type { UsageReport } from '../strategy/usage-report.ts';
+
+export interface TeamErrorFacts {
+  /** The agents that had the message, in order. */
+  path: readonly string[];
+  usage: UsageReport;
+}
+
+export class TeamError extends FabricError {
+  readonly path: readonly string[];
+  readonly usage: UsageReport;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    facts: TeamErrorFacts,
+    details: Record<string, unknown> = {},
+    cause?: unknown,
+  ) {
+    const { calls, total_tokens, usd } = facts.usage.total;
+    super(code, message, {
+      details: { path: facts.path, model_calls: calls, total_tokens, usd, ...details },
+      ...(cause === undefined ? {} : { cause }),
+    });
+    this.path = facts.path;
+    this.usage = facts.usage;
+  }
+}
+
+/** How often each agent had the message. */
+export function countsOf(path: readonly string[]): Record<string, number> {
+  const counts = new Map<string, number>();
+  for (const name of path) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return Object.fromEntries(counts);
+}

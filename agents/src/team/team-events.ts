@@ -1,0 +1,47 @@
+// What a team tells while it works, and what a turn of it comes to.
+import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model.ts';
+import type { JsonObject } from '../strategy/json-schema.ts';
+import type { UsageReport } from '../strategy/usage-report.ts';
+import type { ParsedToolCall } from '../stream/split-tool-stream.ts';
+
+export type TeamEvent =
+  /** An agent gets the message. */
+  | { type: 'agent'; name: string; hop: number }
+  | { type: 'model_called'; agent: string; model: string; messages: readonly ModelMessage[] }
+  | {
+      type: 'model_replied';
+      agent: string;
+      model: string;
+      message: AssistantMessage;
+      finish: FinishReason;
+    }
+  | { type: 'usage'; agent: string; model: string; usage: Usage }
+  /** Text for the user. All of it put together is the text of the result. */
+  | { type: 'text'; text: string; agent: string }
+  | { type: 'tool_call'; agent: string; call: ParsedToolCall }
+  /** `content` is what the agent reads. */
+  | { type: 'tool_result'; agent: string; id: string; name: string; ok: boolean; content: string }
+  | { type: 'handoff'; from: string; to: string; value: string; extras: JsonObject }
+  | { type: 'ignored'; reason: string; agent: string }
+  | { type: 'done'; result: TeamResult };
+
+interface Common {
+  /** The agent that ended the turn. */
+  readonly agent: string;
+  /** The agents that had the message, in order. */
+  readonly path: readonly string[];
+  readonly usage: UsageReport;
+  /** What was said, with this turn, without the directives: the input of the next turn. */
+  readonly history: readonly ModelMessage[];
+  /** The messages of this turn alone, from the user's on. */
+  readonly turn: readonly ModelMessage[];
+  /** The model that was asked last. */
+  readonly model: string;
+}
+
+export type TeamResult = Common &
+  (
+    | { readonly kind: 'text'; readonly text: string }
+    | { readonly kind: 'silent' }
+    | { readonly kind: 'ignored'; readonly reason: string; readonly extras: JsonObject }
+  );

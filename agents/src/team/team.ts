@@ -1,0 +1,217 @@
+// A team of narrow agents, loaded and checked: it takes what a user says and gives one reply, or none. It holds no state of
+// any turn, so it may serve any number of them at once.
+import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
+import type { ChatModel, ModelMessage } from '../model.ts';
+import { Budget, type PriceTable } from '../strategy/budget.ts';
+import type { JsonObject } from '../strategy/json-schema.ts';
+import { type ModelClasses, modelOf } from '../strategy/model-classes.ts';
+import type { AbilityDef, AbilityFn } from './ability.ts';
+import { compileAgent } from './compiled-agent.ts';
+import type { Diagnostic } from './diagnostic.ts';
+import type { HandOverMeta, RemoteCall } from './hand-over.ts';
+import type { Interpolations } from './interpolation.ts';
+import { type AgentConfigT, DEFAULT_LIMITS, type TeamConfigT } from './team-config.ts';
+import { type DiagramOptions, teamDiagram } from './team-diagram.ts';
+import type { TeamEvent, TeamResult } from './team-events.ts';
+import type { TeamGraph } from './team-graph.ts';
+import { type ModelSettings, type TeamParts, TeamRun } from './team-run.ts';
+
+/** Gives the model behind a name; `default` when neither an agent nor the team names one. */
+export type ModelResolver = (name: string) => ChatModel;
+
+export interface TeamDeps {
+  /** A model for each class, or what gives the model behind a name. */
+  models: ModelResolver | ModelClasses;
+  /** Values for tokens; they come before those of the team file. */
+  interpolations?: Interpolations;
+  /** Every turn spends from it. */
+  budget?: Budget;
+  /** Reaches agents on other nodes. */
+  remote?: RemoteCall;
+  clock?: Clock;
+  log?: Logger;
+}
+
+export interface TeamRunOptions extends ModelSettings {
+  signal?: AbortSignal;
+  /** Values for tokens; they come before all others. */
+  interpolations?: Interpolations;
+  /** The agent that gets the message first. @default the team's start */
+  start?: string;
+  conversationId?: string;
+  /** Set when the message comes from another node. */
+  meta?: HandOverMeta;
+  /** What the agent before handed over. */
+  extras?: JsonObject;
+}
+
+/** A turn of a team. */
+export interface TeamTurn extends AsyncIterable<TeamEvent> {
+  /** A rejection that nobody awaits is not reported. */
+  readonly result: Promise<TeamResult>;
+}
+
+export interface TeamSource {
+  config: TeamConfigT;
+  agents: readonly AgentConfigT[];
+  abilities: ReadonlyMap<string, AbilityFn | AbilityDef>;
+  graph: TeamGraph;
+  diagnostics: readonly Diagnostic[];
+}
+
+export class Team {
+  readonly graph: TeamGraph;
+  /** Warnings; a team with errors cannot be loaded. */
+  readonly diagnostics: readonly Diagnostic[];
+  readonly address: string | undefined;
+  readonly description: string | undefined;
+  readonly #parts: TeamParts;
+  readonly #deps: TeamDeps;
+  readonly #config: TeamConfigT;
+
+  /** Use `loadTeam`: it checks what it is given. */
+  constructor(source: TeamSource, deps: TeamDeps) {
+    const { config, agents, abilities } = source;
+    this.graph = source.graph;
+    this.diagnostics = source.diagnostics;
+    this.address = config.address;
+    this.description = config.description;
+    this.#deps = deps;
+    this.#config = config;
+    const { max_hops: maxHops, max_visits: maxVisits, max_model_calls: maxModelCalls } = config.limits ?? {};
+    this.#parts = {
+      agents: new Map(agents.map((agent) => [agent.name, compileAgent(agent, abilities)])),
+      address: config.address,
+      start: config.start,
+      limits: {
+        maxHops: maxHops ?? DEFAULT_LIMITS.max_hops,
+        maxVisits: maxVisits ?? DEFAULT_LIMITS.max_visits,
+        maxModelCalls: maxModelCalls ?? DEFAULT_LIMITS.max_model_calls,
+      },
+      onLimit: config.on_limit ?? 'error',
+      defaults: config.defaults ?? {},
+      modelOf: (name) => this.#model(name),
+      remote: deps.remote,
+      clock: deps.clock ?? systemClock,
+      log: deps.log ?? silentLog,
+    };
+  }
+
+  /** Runs a turn. It starts at once and goes on whether or not its events are read; `signal` ends it. */
+  run(input: string | readonly ModelMessage[], options: TeamRunOptions = {}): TeamTurn {
+    return new RunningTurn(this.events(input, options));
+  }
+
+  /**
+   * The same, at the pace of its reader: the turn goes on only when the next event is asked for; leaving ends it.
+   * @throws {ROUTE_UNKNOWN | HANDOFF_LIMIT | MODEL_CALL_LIMIT | BUDGET_EXCEEDED | TOOL_UNKNOWN | TOOL_FAILED}
+   */
+  events(
+    input: string | readonly ModelMessage[],
+    options: TeamRunOptions = {},
+  ): AsyncGenerator<TeamEvent, TeamResult, void> {
+    const { start = this.#config.start, signal, interpolations, conversationId, meta, extras } = options;
+    if (!this.#parts.agents.has(start)) {
+      throw new FabricError('PARAMS_INVALID', `The team has no agent "${start}"`);
+    }
+    const { model, temperature, max_tokens } = options;
+    const run = new TeamRun(this.#parts, {
+      messages: typeof input === 'string' ? [{ role: 'user', content: input }] : input,
+      start,
+      signal: signal ?? new AbortController().signal,
+      interpolations: [
+        interpolations ?? {},
+        this.#deps.interpolations ?? {},
+        this.#config.interpolations ?? {},
+        { today: () => new Date(this.#parts.clock.now()).toISOString().slice(0, 10) },
+      ],
+      budget: this.#budget(meta?.budgetUsd),
+      settings: { model, temperature, max_tokens },
+      conversationId,
+      meta,
+      extras: extras ?? {},
+    });
+    return run.run();
+  }
+
+  /** The state diagram of the team, for Mermaid. */
+  toMermaid(options?: DiagramOptions): string {
+    return teamDiagram(this.graph, options);
+  }
+
+  /** The model that answers where nothing else is said. */
+  get defaultModel(): ChatModel {
+    return this.#model(this.#config.defaults?.model);
+  }
+
+  #model(name: string | undefined): ChatModel {
+    const { models, log } = this.#deps;
+    const wanted = name ?? 'default';
+    const mapped = this.#config.models;
+    const id = mapped && Object.hasOwn(mapped, wanted) ? mapped[wanted]! : wanted;
+    if (typeof models === 'function') return models(id);
+    return Object.hasOwn(models, wanted) ? modelOf(models, wanted, log) : modelOf(models, id, log);
+  }
+
+  /** The smaller of what the team allows for a turn and what the node before has left. */
+  #budget(handedUsd: number | undefined): Budget {
+    const limits = [this.#config.limits?.max_usd, handedUsd].filter((usd) => usd !== undefined);
+    const limitUsd = limits.length > 0 ? Math.min(...limits) : undefined;
+    const prices: PriceTable = { offline: { input: 0, output: 0 }, ...pricesOf(this.#config) };
+    const limit = limitUsd === undefined ? {} : { limitUsd };
+    const { budget } = this.#deps;
+    if (!budget) return new Budget({ prices, ...limit });
+    return budget.child(this.#config.prices ? { prices, ...limit } : limit);
+  }
+}
+
+const pricesOf = ({ prices = {} }: TeamConfigT): PriceTable =>
+  Object.fromEntries(
+    Object.entries(prices).map(([name, { input, output, cached_input }]) => [
+      name,
+      { input, output, ...(cached_input === undefined ? {} : { cached_input }) },
+    ]),
+  );
+
+/** Pulls the events of a turn and keeps them for whoever reads. */
+class RunningTurn implements TeamTurn {
+  readonly result: Promise<TeamResult>;
+  readonly #events: TeamEvent[] = [];
+  #changed = Promise.withResolvers<void>();
+  #isOver = false;
+
+  constructor(events: AsyncGenerator<TeamEvent, TeamResult, void>) {
+    this.result = this.#pull(events);
+    this.result.catch(() => {});
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<TeamEvent, void, void> {
+    let next = 0;
+    for (;;) {
+      while (next < this.#events.length) yield this.#events[next++]!;
+      if (this.#isOver) break;
+      await this.#changed.promise;
+    }
+    await this.result;
+  }
+
+  async #pull(events: AsyncGenerator<TeamEvent, TeamResult, void>): Promise<TeamResult> {
+    try {
+      for (;;) {
+        const step = await events.next();
+        if (step.done) return step.value;
+        this.#events.push(step.value);
+        this.#wake();
+      }
+    } finally {
+      this.#isOver = true;
+      this.#wake();
+    }
+  }
+
+  #wake(): void {
+    const { resolve } = this.#changed;
+    this.#changed = Promise.withResolvers<void>();
+    resolve();
+  }
+}
