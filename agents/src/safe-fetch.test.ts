@@ -1,7 +1,10 @@
 // P23. A listener stands on every loopback address; none of the tricks below may reach it. The port and plain http are
 // allowed in these tests, so nothing but the check of the address stands between a trick and the trap.
+import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Clock, FabricError } from '@fame-fabric/shared';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { isPublicAddress } from './public-address.ts';
@@ -297,6 +300,19 @@ describe('an exchange', () => {
     await expect(open(LOCAL)(url(), { headers: { 'x-a': 'b\r\nx-c: d' } })).rejects.toMatchObject(failing);
     await expect(open(LOCAL)(url(), { method: 'PO ST' })).rejects.toBeInstanceOf(FabricError);
   });
+});
+
+it('is the only module of the room that opens connections by itself', () => {
+  const room = fileURLToPath(new URL('.', import.meta.url));
+  const opening =
+    /import \{[^}]*\b(?:request|get|connect|createConnection)\b[^}]*\} from 'node:(?:http|https|http2|net|tls)'|\bfetch\(|from '(?:undici|axios)'/;
+  const modules = readdirSync(room, { recursive: true, encoding: 'utf8' }).filter(
+    (file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !file.startsWith('testing'),
+  );
+  expect(modules.length).toBeGreaterThan(20);
+  expect(modules.filter((file) => opening.test(readFileSync(join(room, file), 'utf8')))).toEqual([
+    'safe-fetch.ts',
+  ]);
 });
 
 describe('isPublicAddress', () => {
