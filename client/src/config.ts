@@ -8,7 +8,7 @@ export interface ClientVariable {
   readonly type: 'url' | 'integer' | 'text' | 'choice' | 'address' | 'path';
   readonly unit?: string;
   readonly default: string;
-  readonly about: string;
+  readonly description: string;
 }
 
 /** Every variable that the client reads. */
@@ -17,61 +17,74 @@ export const CLIENT_VARIABLES: readonly ClientVariable[] = Object.freeze([
     name: 'FAME_DIRECT_ADMISSION_URL',
     type: 'url',
     default: 'ws://127.0.0.1:<FAME_LISTENER_PORT>/fame/v1/attach/ws/downstream',
-    about: 'Where the sentinel admits nodes; ws:// or wss://.',
+    description: 'Where the sentinel admits nodes; ws:// or wss://.',
   },
   {
     name: 'FAME_LISTENER_PORT',
     type: 'integer',
     default: '8000',
-    about: 'Port of the sentinel on this machine; used when FAME_DIRECT_ADMISSION_URL is not set.',
+    description: 'Port of the sentinel on this machine; used when FAME_DIRECT_ADMISSION_URL is not set.',
   },
   {
     name: 'FAME_LISTENER_HOST',
     type: 'text',
     default: '127.0.0.1',
-    about: 'Interface of the sentinel on this machine; used as FAME_LISTENER_PORT is.',
+    description: 'Interface of the sentinel on this machine; used as FAME_LISTENER_PORT is.',
   },
-  { name: 'FAME_ADMISSION_TOKEN', type: 'text', default: '', about: 'Bearer token offered when attaching.' },
+  {
+    name: 'FAME_ADMISSION_TOKEN',
+    type: 'text',
+    default: '',
+    description: 'Bearer token offered when attaching.',
+    secret: true,
+  },
   {
     name: 'FAME_CONNECT_TIMEOUT_MS',
     type: 'integer',
     unit: 'ms',
     default: '30000',
-    about: 'How long the first attach keeps trying.',
+    description: 'How long the first attach keeps trying.',
   },
   {
     name: 'FAME_TURN_TIMEOUT_MS',
     type: 'integer',
     unit: 'ms',
     default: '600000',
-    about: 'How long a turn may take, and how long a streamed turn may be silent.',
+    description: 'How long a turn may take, and how long a streamed turn may be silent.',
   },
   {
     name: 'FAME_SHOW_ENVELOPES',
     type: 'choice',
     default: 'false',
-    about:
+    description:
       'true prints the metadata of every envelope on stderr; full prints whole envelopes, user text included.',
   },
   {
     name: 'FAME_SYSTEM_PROMPT',
     type: 'text',
     default: '',
-    about: 'System prompt of new conversations; unset leaves the choice to the agent.',
+    description: 'System prompt of new conversations; unset leaves the choice to the agent.',
   },
   {
     name: 'FAME_CHAT_ADDRESS',
     type: 'address',
     default: 'chat@fame.fabric',
-    about: 'The agent that `fame chat` talks to.',
+    description: 'The agent that `fame chat` talks to.',
+  },
+  {
+    name: 'FAME_DRAIN_MS',
+    type: 'integer',
+    unit: 'ms',
+    default: '10000',
+    description: 'How long `make stop` lets running calls finish; 10 s later what still runs is ended.',
   },
   {
     name: 'FAME_DATA_DIR',
     type: 'path',
     default: '.fame',
-    about: 'Where history, logs and pid files are kept.',
+    description: 'Where history, logs and pid files are kept.',
   },
-  { name: 'NO_COLOR', type: 'text', default: '', about: 'Any value switches colours off.' },
+  { name: 'NO_COLOR', type: 'text', default: '', description: 'Any value switches colours off.' },
 ]);
 
 export type ShowEnvelopes = 'off' | 'metadata' | 'full';
@@ -94,6 +107,7 @@ export interface ClientConfig {
   readonly showEnvelopes: ShowEnvelopes;
   readonly systemPrompt: string | undefined;
   readonly chatAddress: string;
+  readonly drainMs: number;
   readonly dataDir: string;
   readonly hasColours: boolean;
 }
@@ -132,7 +146,7 @@ export function readClientConfig(env: Readonly<Record<string, string | undefined
   const url = text('FAME_DIRECT_ADMISSION_URL') ?? localUrl;
   const parsed = URL.parse(url);
   if (!parsed || (parsed.protocol !== 'ws:' && parsed.protocol !== 'wss:')) {
-    faults.push(`FAME_DIRECT_ADMISSION_URL must be a ws:// or wss:// URL, not "${url}"`);
+    faults.push(`FAME_DIRECT_ADMISSION_URL must be a ws:// or wss:// URL, not "${shownUrl(url)}"`);
   }
 
   const shown = text('FAME_SHOW_ENVELOPES')?.toLowerCase() ?? 'false';
@@ -154,6 +168,7 @@ export function readClientConfig(env: Readonly<Record<string, string | undefined
     showEnvelopes: showEnvelopes ?? 'off',
     systemPrompt: text('FAME_SYSTEM_PROMPT'),
     chatAddress,
+    drainMs: integer('FAME_DRAIN_MS', 10_000, 0, 600_000),
     dataDir: text('FAME_DATA_DIR') ?? '.fame',
     hasColours: text('NO_COLOR') === undefined && env.TERM !== 'dumb',
   };
@@ -164,6 +179,9 @@ export function readClientConfig(env: Readonly<Record<string, string | undefined
   }
   return Object.freeze(config);
 }
+
+/** A URL as it may be printed: without user name, password and query. */
+export const shownUrl = (url: string): string => url.replace(/\/\/[^/@]*@/, '//').replace(/[?#].*$/, '');
 
 const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
 

@@ -33,9 +33,13 @@ export function explain(error: unknown): string {
   if (!isFabricError(error)) return error instanceof Error ? error.message : String(error);
   const message = sentence(error.message);
   if (error.code === 'CONFIG_INVALID') return error.message;
-  const { fix } = ERRORS[error.code];
-  const needsFix = fix !== 'Nothing to do.' && !message.includes(fix);
+  const { area, fix } = ERRORS[error.code];
+  // What models say comes from the agent, which knows the server and has put the fix into its sentence.
+  const needsFix = area !== 'model' && !SAYS_NOTHING.test(fix) && !message.includes(fix);
   return `${message}${needsFix ? ` ${fix}` : ''} (${error.code})`;
 }
+
+// Fixes of the table that send the reader back to the message.
+const SAYS_NOTHING = /^(?:Nothing to do\.|Nothing; |The message says why)/;
 
 const sentence = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);

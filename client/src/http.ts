@@ -44,8 +44,8 @@ export interface TraceLine {
 const REPLY_TIMEOUT_MS = 5_000;
 
 /** Fetches JSON from the sentinel. @throws {LINK_TIMEOUT} when nobody answers; {LINK_REFUSED} when it is no sentinel */
-export async function getJson(origin: string, path: string): Promise<unknown> {
-  const response = await request(origin, path, AbortSignal.timeout(REPLY_TIMEOUT_MS));
+export async function getJson(origin: string, path: string, timeoutMs = REPLY_TIMEOUT_MS): Promise<unknown> {
+  const response = await request(origin, path, AbortSignal.timeout(timeoutMs));
   try {
     return await response.json();
   } catch (cause) {
@@ -55,8 +55,8 @@ export async function getJson(origin: string, path: string): Promise<unknown> {
   }
 }
 
-export const getNodes = async (origin: string): Promise<NodeList> =>
-  (await getJson(origin, '/fame/v1/nodes')) as NodeList;
+export const getNodes = async (origin: string, timeoutMs?: number): Promise<NodeList> =>
+  (await getJson(origin, '/fame/v1/nodes', timeoutMs)) as NodeList;
 
 /** Lines of the live trace, until `signal` aborts or the sentinel ends it. */
 export async function* traceLines(origin: string, signal: AbortSignal): AsyncGenerator<TraceLine> {

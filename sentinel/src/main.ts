@@ -8,13 +8,13 @@ import { type RunningSentinel, startSentinel } from './sentinel.ts';
 
 const EXIT = { ok: 0, failure: 1, usage: 2, unreachable: 69 };
 
-/**
- * Runs a sentinel until a signal ends it; resolves to the exit code. Settings come from the environment. `onListening` gets
- * the sentinel once nodes may attach, for a process that also runs something else.
- */
-export async function runSentinelProcess(
-  options: { onListening?: (sentinel: RunningSentinel) => void } = {},
-): Promise<number> {
+export interface ProcessOptions {
+  /** Runs beside the sentinel, from the moment nodes may attach; its end ends the sentinel, in place of the signals. */
+  beside?: (sentinel: RunningSentinel) => Promise<unknown>;
+}
+
+/** Runs a sentinel until a signal ends it; resolves to the exit code. Settings come from the environment. */
+export async function runSentinelProcess({ beside }: ProcessOptions = {}): Promise<number> {
   let config: SentinelConfig;
   try {
     config = readSentinelConfig(process.env);
@@ -30,11 +30,7 @@ export async function runSentinelProcess(
     process.stderr.write(
       `The sentinel listens on ${sentinel.url.replace('/downstream', '')} (id ${sentinel.id}, http://${config.host}:${sentinel.port}/healthz)\n`,
     );
-    options.onListening?.(sentinel);
-    let signals = 0;
-    const stop = (signal: NodeJS.Signals): void => {
-      if (++signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143);
-      process.stderr.write('The sentinel drains; a second signal ends it at once\n');
+    const drain = (): void => {
       sentinel.drain().then(
         () => end(EXIT.ok),
         (error: unknown) => {
@@ -42,6 +38,16 @@ export async function runSentinelProcess(
           end(EXIT.failure);
         },
       );
+    };
+    if (beside) {
+      beside(sentinel).then(drain, drain); // who handed it in knows how it ended
+      return ended;
+    }
+    let signals = 0;
+    const stop = (signal: NodeJS.Signals): void => {
+      if (++signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143);
+      process.stderr.write('The sentinel drains; a second signal ends it at once\n');
+      drain();
     };
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);

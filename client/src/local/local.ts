@@ -24,8 +24,10 @@ export interface LocalStatus {
 
 const START_MS = 30_000;
 const POLL_MS = 100;
-/** The sentinel's own drain is 10 s at most by default; who needs longer is ended. */
-const STOP_MS = 20_000;
+/** Who holds a port is asked whether it is a sentinel; what is none may not answer at all. */
+const ASK_MS = 1_000;
+/** What has not drained so long after its time is ended. */
+const STOP_GRACE_MS = 10_000;
 
 export class Local {
   readonly #options: LocalOptions;
@@ -38,6 +40,10 @@ export class Local {
     this.agent = new Part('chat-agent', options.config.dataDir);
   }
 
+  get #patienceMs(): number {
+    return this.#options.config.drainMs + STOP_GRACE_MS;
+  }
+
   /** Starts what does not run yet and waits until calls can be made. @throws {LocalError} */
   async start(): Promise<void> {
     const { config, say } = this.#options;
@@ -46,10 +52,10 @@ export class Local {
       if (await this.#startSentinel()) begun.push(this.sentinel);
       if (await this.#startAgent()) begun.push(this.agent);
     } catch (error) {
-      for (const part of begun.reverse()) await part.stop(STOP_MS); // all of it runs, or nothing
+      for (const part of begun.reverse()) await part.stop(this.#patienceMs); // all of it runs, or nothing
       throw error;
     }
-    if (begun.length === 0) say(`Already running at ${config.local.httpUrl}; nothing to do.`);
+    if (begun.length === 0) say(`Already running at ${config.local.url}; nothing to do.`);
   }
 
   async #startSentinel(): Promise<boolean> {
@@ -97,7 +103,7 @@ export class Local {
     while (!(await isSo())) {
       const hasDied = part.running()?.pid !== record.pid;
       if (hasDied || Date.now() > deadline) {
-        await part.stop(STOP_MS);
+        await part.stop(this.#patienceMs);
         const what = hasDied ? 'ended while it was starting' : `was not ${state} after ${START_MS / 1000} s`;
         throw new LocalError(`The ${part.name} ${what}. The end of ${part.logFile}:\n${part.logTail(12)}`);
       }
@@ -112,7 +118,7 @@ export class Local {
     const other =
       'Stop it, or choose another port: `make start FAME_LISTENER_PORT=8001` (and the same for `make run`).';
     try {
-      const { sentinel } = await getNodes(config.local.httpUrl);
+      const { sentinel } = await getNodes(config.local.httpUrl, ASK_MS);
       return `Port ${config.local.port} is served by a Fame sentinel that \`make start\` did not begin: ${sentinel.id}, ${name}. ${other}`;
     } catch {
       return `Port ${config.local.port} is taken by ${name}. ${other}`;
@@ -124,7 +130,7 @@ export class Local {
     const ended: string[] = [];
     for (const part of [this.agent, this.sentinel]) {
       const record = part.running();
-      if (await part.stop(STOP_MS)) ended.push(`${part.name} (pid ${record?.pid})`);
+      if (await part.stop(this.#patienceMs)) ended.push(`${part.name} (pid ${record?.pid})`);
     }
     return ended;
   }

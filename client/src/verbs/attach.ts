@@ -1,7 +1,7 @@
 // How the verbs that attach do it: the client over ws, one line about what is being waited for, quiet words on reconnects.
 import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
 import type { Client } from '../client.ts';
-import type { ClientConfig } from '../config.ts';
+import { type ClientConfig, shownUrl } from '../config.ts';
 import type { EnvelopeTrace } from '../envelope-printer.ts';
 import { connect } from '../node.ts';
 
@@ -20,7 +20,7 @@ export async function attach({ config, note, trace, signal }: AttachOptions): Pr
   const waiting = systemClock.after(SAY_AFTER_MS, () => {
     const seconds = Math.round(config.connectTimeoutMs / 1000);
     note(
-      `Waiting up to ${seconds} s for a sentinel at ${config.url}. Is it running? \`make start\` starts it.\n`,
+      `Waiting up to ${seconds} s for a sentinel at ${shownUrl(config.url)}. Is it running? \`make start\` starts it.\n`,
     );
   });
   let client: Client;
@@ -33,8 +33,12 @@ export async function attach({ config, note, trace, signal }: AttachOptions): Pr
       ...(signal ? { signal } : {}),
     });
   } catch (error) {
+    if (isFabricError(error, 'LINK_REFUSED') && error.details?.status !== undefined) {
+      const text = `What answers at ${shownUrl(config.url)} is not a sentinel, or not one for this URL: HTTP ${error.details.status}. Check FAME_DIRECT_ADMISSION_URL and FAME_LISTENER_PORT; \`fame doctor\` looks closer`;
+      throw new FabricError('LINK_REFUSED', text, { cause: error });
+    }
     if (!isFabricError(error, 'LINK_TIMEOUT')) throw error;
-    const text = `No sentinel answered at ${config.url} within ${config.connectTimeoutMs / 1000} s: ${rootOf(error)}`;
+    const text = `No sentinel answered at ${shownUrl(config.url)} within ${config.connectTimeoutMs / 1000} s: ${rootOf(error)}`;
     throw new FabricError('LINK_TIMEOUT', text, { cause: error });
   } finally {
     waiting.stop();

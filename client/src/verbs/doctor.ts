@@ -1,7 +1,7 @@
 // `fame doctor`: asks, one after the other, what has to be true for `make run` to work, and says what to fix.
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import { isFabricError } from '@fame-fabric/shared';
-import { type ClientConfig, modelSource, readClientConfig } from '../config.ts';
+import { type ClientConfig, modelSource, readClientConfig, shownUrl } from '../config.ts';
 import { explain } from '../exit-codes.ts';
 import { getNodes } from '../http.ts';
 import { isReady } from '../local/local.ts';
@@ -38,7 +38,7 @@ export async function runDoctor({ flags }: VerbInput): Promise<number> {
   let config: ClientConfig;
   try {
     config = readClientConfig(process.env);
-    report('configuration', true, `sentinel at ${config.url}, chat agent at ${config.chatAddress}`);
+    report('configuration', true, `sentinel at ${shownUrl(config.url)}, chat agent at ${config.chatAddress}`);
   } catch (error) {
     report('configuration', false, explain(error), 'Correct the variables that are named.');
     if (flags.json) writeJson(findings);

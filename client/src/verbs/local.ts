@@ -53,7 +53,8 @@ async function start(verb: VerbInput): Promise<number> {
   if (docker.isSet || (!local.sentinel.running() && modeOf(verb) === 'docker')) {
     docker.set();
     const code = compose('up', '--detach', '--build', '--wait');
-    if (code !== 0) return code;
+    if (code !== 0)
+      throw new LocalError('docker compose failed, see above. `make start MODE=local` needs no Docker.');
     const deadline = Date.now() + ATTACH_MS;
     while (!(await isServed(config.local.httpUrl, config.chatAddress))) {
       if (Date.now() > deadline)
@@ -71,11 +72,13 @@ async function stop(): Promise<number> {
   let code = 0;
   const ended = await local.stop();
   if (docker.isSet) {
-    code = compose('down');
-    if (code === 0) docker.clear();
-    ended.push('docker compose');
+    if (compose('down') === 0) {
+      docker.clear();
+      ended.push('docker compose');
+    } else code = 1;
   }
-  say(ended.length > 0 ? `Stopped ${ended.join(', ')}.` : 'Nothing to stop.');
+  if (ended.length > 0) say(`Stopped ${ended.join(', ')}.`);
+  else if (code === 0) say('Nothing to stop.');
   if (code === 0 && (await isPortTaken(config.local.host, config.local.port))) {
     say(`Port ${config.local.port} is still served, by something that \`make start\` did not begin.`);
   }
@@ -90,7 +93,7 @@ async function status(verb: VerbInput): Promise<number> {
       writeJson({ mode: 'docker', url: config.local.url, isReady: isUp });
       return isUp ? 0 : 1;
     }
-    return compose('ps');
+    return compose('ps') === 0 ? 0 : 1;
   }
   const now = await local.status();
   const isStarted = local.sentinel.recorded() !== undefined || local.agent.recorded() !== undefined;
@@ -117,7 +120,8 @@ async function status(verb: VerbInput): Promise<number> {
 async function logs(verb: VerbInput): Promise<number> {
   const { local, docker } = parts();
   const isFollowing = verb.flags.follow === true || Boolean(process.stdout.isTTY);
-  if (docker.isSet) return compose('logs', '--tail', '100', ...(isFollowing ? ['--follow'] : []));
+  if (docker.isSet)
+    return compose('logs', '--tail', '100', ...(isFollowing ? ['--follow'] : [])) === 0 ? 0 : 1;
   const interrupt = onInterrupt();
   try {
     await showLogs([local.sentinel, local.agent], writeOut, {

@@ -1,5 +1,5 @@
 // `fame trace`: metadata of what passes through the sentinel, live, one line an envelope, until Ctrl-C.
-import { readClientConfig } from '../config.ts';
+import { readClientConfig, shownUrl } from '../config.ts';
 import { type TraceLine, traceLines } from '../http.ts';
 import { inert } from '../inert-text.ts';
 import { createStyle } from '../style.ts';
@@ -14,7 +14,7 @@ export async function runTrace(verb: VerbInput): Promise<number> {
     if (error.code !== 'EPIPE') throw error;
     process.exit(0); // `fame trace | head`: its reader has what it wanted
   });
-  if (process.stderr.isTTY) writeNote(`Tracing ${config.url}; Ctrl-C ends.\n`);
+  if (process.stderr.isTTY) writeNote(`Tracing ${shownUrl(config.url)}; Ctrl-C ends.\n`);
   try {
     for await (const line of traceLines(config.httpUrl, interrupt.signal)) {
       if (line.missed !== undefined)

@@ -1,0 +1,244 @@
+// `make start`, `run`, `status` and `stop` as people use them: real processes, a directory and a port of their own.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { processIdentity } from '@fame-fabric/client/local/process-identity';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+const FAME = fileURLToPath(new URL('./fame.ts', import.meta.url));
+const COMMAND = ['--conditions=source', FAME];
+let cwd: string;
+let env: Record<string, string | undefined>;
+let port: number;
+const children: ChildProcess[] = [];
+
+beforeEach(async () => {
+  cwd = mkdtempSync(join(tmpdir(), 'fame-local-'));
+  port = await freePort();
+  env = { PATH: process.env.PATH, FAME_LISTENER_PORT: String(port), FAME_CONNECT_TIMEOUT_MS: '5000' };
+});
+afterEach(async () => {
+  await fame('local', 'stop');
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+  rmSync(cwd, { recursive: true, force: true });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port: free } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return free;
+}
+
+function begin(args: readonly string[]): ChildProcess {
+  const child = spawn(process.execPath, [...COMMAND, ...args], { cwd, env });
+  children.push(child);
+  return child;
+}
+
+async function run(args: readonly string[], input = '') {
+  const child = begin(args);
+  let out = '';
+  let err = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    out += chunk;
+  });
+  child.stderr?.on('data', (chunk: Buffer) => {
+    err += chunk;
+  });
+  child.stdin?.end(input);
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, out, err };
+}
+const fame = (...args: string[]) => run(args);
+const status = async () => JSON.parse((await fame('local', 'status', '--json')).out);
+// A process that has ended and was not collected yet is not alive; where nobody collects orphans, it stays so.
+const isAlive = (pid: number): boolean => processIdentity(pid) !== undefined;
+
+test('start, talk, start again, stop: answers in order, nothing twice, nothing left', async () => {
+  const start = await fame('local', 'start', '--mode', 'local');
+  expect(start.err).toBe('');
+  expect(start.code).toBe(0);
+  expect(start.out).toContain('make run');
+  const { sentinel, agent } = await status();
+  expect(sentinel).toMatchObject({ isReady: true });
+  expect(agent).toMatchObject({ isAttached: true });
+
+  const chat = await run(['chat'], 'My name is Ada.\n\nWhat is my name?\nexit\nnever asked\n');
+  expect(chat.code).toBe(0);
+  const answers = chat.out.split('\n').filter(Boolean);
+  expect(answers).toHaveLength(2);
+  expect(answers.every((line) => line.startsWith('A> '))).toBe(true);
+  expect(answers[1]).toContain('Ada');
+  expect(chat.out).not.toContain('Q>');
+  expect(chat.err).toContain('OPENAI_API_KEY');
+
+  const again = await fame('local', 'start', '--mode', 'local');
+  expect(again).toMatchObject({ code: 0, err: '' });
+  expect(again.out).toContain('Already running');
+  expect((await status()).sentinel.pid).toBe(sentinel.pid);
+
+  const logFile = join(cwd, '.fame', 'logs', 'sentinel.log');
+  expect(statSync(logFile).mode & 0o077).toBe(0);
+  expect((await fame('local', 'logs')).out).toContain(readFileSync(logFile, 'utf8').split('\n')[0]);
+
+  const stop = await fame('local', 'stop');
+  expect(stop).toMatchObject({ code: 0, err: '' });
+  expect(isAlive(sentinel.pid) || isAlive(agent.pid)).toBe(false);
+  expect((await fame('local', 'stop')).out).toContain('Nothing to stop');
+  expect((await fame('local', 'status')).code).toBe(0);
+  expect((await run(['ps'])).code).toBe(69);
+});
+
+test('what died is told by status and started again; what lives is kept', async () => {
+  await fame('local', 'start', '--mode', 'local');
+  const before = await status();
+  process.kill(before.agent.pid, 'SIGKILL');
+  const broken = await fame('local', 'status');
+  expect(broken.code).toBe(1);
+  expect(broken.out).toContain('not running');
+  expect((await fame('local', 'start', '--mode', 'local')).code).toBe(0);
+  const after = await status();
+  expect(after.sentinel.pid).toBe(before.sentinel.pid);
+  expect(after.agent.pid).not.toBe(before.agent.pid);
+  expect(after.agent.isAttached).toBe(true);
+});
+
+test('a port that another program holds: its name, exit code 1, and nothing was begun', async () => {
+  const stranger = createServer().listen(port, '127.0.0.1');
+  await once(stranger, 'listening');
+  try {
+    const { code, err } = await fame('local', 'start', '--mode', 'local');
+    expect(code).toBe(1);
+    expect(err).toContain(`Port ${port} is taken by`);
+    expect(err).toContain(`pid ${process.pid}`);
+    expect(err).toContain('FAME_LISTENER_PORT');
+    expect(existsSync(join(cwd, '.fame', 'run', 'sentinel.json'))).toBe(false);
+    expect((await fame('local', 'stop')).out).toContain('Nothing to stop');
+    expect(stranger.listening).toBe(true);
+  } finally {
+    stranger.close();
+  }
+});
+
+test('a start that fails says what the log says and leaves nothing running', async () => {
+  env.OPENAI_BASE_URL = 'not a url';
+  const { code, err } = await fame('local', 'start', '--mode', 'local');
+  expect(code).toBe(1);
+  expect(err).toContain('OPENAI_BASE_URL');
+  expect(await status()).toMatchObject({ mode: 'local' });
+  expect((await status()).sentinel).toBeUndefined();
+});
+
+test('a sentinel that somebody else started is not stopped', async () => {
+  const sentinel = begin(['sentinel']);
+  await once(sentinel.stderr!, 'data');
+  const { code, err } = await fame('local', 'start', '--mode', 'local');
+  expect(code).toBe(1);
+  expect(err).toContain('Fame sentinel');
+  const stop = await fame('local', 'stop');
+  expect(stop.out).toContain('still served');
+  expect(sentinel.exitCode).toBeNull();
+  sentinel.kill('SIGTERM');
+  expect(await once(sentinel, 'exit')).toEqual([0, null]);
+});
+
+test('up is both in one process; ps, call and trace see it; SIGTERM ends it with 0', async () => {
+  const up = begin(['up']);
+  let said = '';
+  const isServed = new Promise<void>((resolve) => {
+    up.stderr?.on('data', (chunk: Buffer) => {
+      said += chunk;
+      if (said.includes('chat@fame.fabric')) resolve();
+    });
+  });
+  await isServed;
+  const nodes = JSON.parse((await fame('ps', '--json')).out);
+  expect(nodes.nodes.flatMap(({ addresses }: { addresses: string[] }) => addresses)).toContain(
+    'chat@fame.fabric',
+  );
+  expect((await fame('ps')).out).toContain('chat@fame.fabric');
+  expect((await fame('doctor')).code).toBe(0);
+
+  const trace = begin(['trace', '--json', '--type', 'data', '--to', 'chat@fame.fabric']);
+  let traced = '';
+  const hasTraced = new Promise<void>((resolve) => {
+    trace.stdout?.on('data', (chunk: Buffer) => {
+      traced += chunk;
+      if (traced.includes('\n')) resolve();
+    });
+  });
+  const described = async () =>
+    JSON.parse((await fame('call', 'chat@fame.fabric', 'describe', '--json')).out);
+  let isOver = false;
+  // The trace shows what comes after it has begun, so calls are made until it has seen one.
+  const calls = (async () => {
+    while (!isOver) expect(await described()).toMatchObject({ model: 'offline' });
+  })();
+  await hasTraced;
+  isOver = true;
+  await calls;
+  const line = JSON.parse(traced.split('\n')[0]!);
+  expect(line).toMatchObject({ type: 'Data', to: 'chat@fame.fabric' });
+  trace.kill('SIGINT');
+  expect(await once(trace, 'exit')).toEqual([130, null]);
+
+  const missing = await fame('call', 'chat@fame.fabric', 'nothing');
+  expect(missing).toMatchObject({ code: 1, out: '' });
+  expect((await fame('call', 'nobody@fame.fabric', 'x')).code).toBe(69);
+  up.kill('SIGTERM');
+  expect(await once(up, 'exit')).toEqual([0, null]);
+});
+
+test('verbose shows envelopes on stderr, without a word of what was said', async () => {
+  await fame('local', 'start', '--mode', 'local');
+  env.FAME_SHOW_ENVELOPES = 'true';
+  env.FAME_SYSTEM_PROMPT = 'canary-system';
+  const { code, out, err } = await run(['chat'], 'canary-user\n');
+  expect(code).toBe(0);
+  expect(out).toContain('canary-user');
+  expect(err).toContain('Sent envelope → Data request run_turn_stream to chat@fame.fabric');
+  expect(err).toContain('Received envelope ← Data reply');
+  expect(err).not.toContain('canary');
+});
+
+test('with a Docker engine, compose does it, and stop asks compose again', async () => {
+  // A stand-in for the docker command: an engine that answers, and a note of what it was asked.
+  const asked = join(cwd, 'asked');
+  writeFileSync(join(cwd, 'docker'), `#!/bin/sh\necho "$@" >> '${asked}'\n`);
+  chmodSync(join(cwd, 'docker'), 0o755);
+  writeFileSync(join(cwd, 'docker-compose.yml'), 'services: {}\n');
+  env.PATH = `${cwd}:${process.env.PATH}`;
+  const up = begin(['up']); // what compose would have started
+  await new Promise<void>((resolve) => {
+    up.stderr?.on('data', (chunk: Buffer) => {
+      if (chunk.includes('chat@fame.fabric')) resolve();
+    });
+  });
+  const start = await fame('local', 'start', '--mode', 'auto');
+  expect(start).toMatchObject({ code: 0, err: '' });
+  expect(start.out).toContain('Docker');
+  expect((await fame('local', 'status')).code).toBe(0);
+  expect((await fame('local', 'stop')).out).toContain('docker compose');
+  expect(readFileSync(asked, 'utf8').trim().split('\n')).toEqual([
+    'info',
+    'compose version',
+    'compose up --detach --build --wait',
+    'compose ps',
+    'compose down',
+  ]);
+  expect((await fame('local', 'stop')).out).toContain('Nothing to stop');
+  expect(up.exitCode).toBeNull();
+});
+
+test('MODE=docker without an engine says so, and what works without', async () => {
+  const { code, err } = await fame('local', 'start', '--mode', 'docker');
+  expect(code).toBe(1);
+  expect(err).toContain('MODE=local');
+});
