@@ -419,6 +419,29 @@ describe('28 hostile messages', () => {
   });
 });
 
+describe('listeners', () => {
+  it('on the signals of calls are taken off when the calls end', async () => {
+    const look = operation({ run: async (_, { signal }) => void signal.aborted });
+    const items = operation({
+      async *run() {
+        yield 1;
+      },
+    });
+    await serve({ operations: { look, items }, maxConcurrent: 1 });
+    const added = vi.spyOn(AbortSignal.prototype, 'addEventListener');
+    const removed = vi.spyOn(AbortSignal.prototype, 'removeEventListener');
+    const methods = Array.from({ length: 100 }, (_, i) => (i % 2 ? 'look' : 'items'));
+    await Promise.all(methods.map((method) => call(method, {}, { isStream: method === 'items' })));
+    await settle();
+    expect(added.mock.calls.length).toBeGreaterThan(100);
+    const listeners = new Set(added.mock.calls.map(([, listener]) => listener));
+    for (const [, listener] of removed.mock.calls) listeners.delete(listener);
+    expect(listeners.size).toBe(0);
+    added.mockRestore();
+    removed.mockRestore();
+  });
+});
+
 describe('starting and stopping', () => {
   it('binds the address with its capabilities, after onStart', async () => {
     const steps: string[] = [];

@@ -33,7 +33,7 @@ const held: TaskHandler = {
 async function serve(handler: TaskHandler = held): Promise<void> {
   const safeFetch: SafeFetch = Object.assign(
     async (url: string, request: unknown) => {
-      fetched(url, request);
+      await fetched(url, request);
       return { status: 200, headers: {}, body: '' };
     },
     {
@@ -307,9 +307,15 @@ describe('tasks/sendSubscribe', () => {
 
   it('bounds the subscribers of a task', async () => {
     await send('t1');
-    for (let i = 0; i < 64; i++) subscribe('t1');
+    const subscribers = Array.from({ length: 64 }, () => subscribe('t1'));
     await settle();
     expect((await subscribe('t1').done).error?.data).toMatchObject({ code: 'QUOTA_EXCEEDED' });
+    subscribers[0]!.cancel();
+    await subscribers[0]!.done;
+    await settle();
+    const next = subscribe('t1');
+    await settle();
+    expect(states(next.events)).toEqual(['working']);
   });
 });
 
@@ -451,6 +457,22 @@ describe('an agent without tasks', () => {
 });
 
 describe('stopping', () => {
+  it('drain waits for the notification of a task that ends in it', async () => {
+    const gate = Promise.withResolvers<void>();
+    fetched.mockReturnValueOnce(gate.promise);
+    await send('t1', { pushNotification: { url: 'https://hooks.example.com/' } });
+    let isDrained = false;
+    const drained = serving.drain(1_000).then(() => {
+      isDrained = true;
+    });
+    finish();
+    await vi.waitFor(() => expect(fetched).toHaveBeenCalledOnce());
+    await settle();
+    expect(isDrained).toBe(false);
+    gate.resolve();
+    await drained;
+  });
+
   it('drain waits for tasks, close fails them and tells their subscribers', async () => {
     const subscriber = subscribe('t1');
     await settle();

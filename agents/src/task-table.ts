@@ -134,10 +134,10 @@ export class TaskTable {
     return push;
   }
 
-  /** Resolves when no task runs. */
-  idle(): Promise<void> {
-    if (this.#running === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#onIdle.push(resolve));
+  /** Resolves when no task runs and the notifications of those that ended have been delivered. */
+  async idle(): Promise<void> {
+    if (this.#running > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+    await this.#deps.notifier.idle();
   }
 
   /** Fails what still runs and tells its subscribers. */
