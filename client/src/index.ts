@@ -1,8 +1,8 @@
 // The client library, for browsers and Node alike: nothing here needs a Node module. `node.ts` is the same over the ws
 // package, for processes.
 
+import { webDial } from '@fame-fabric/shared';
 import { type Client, type ClientOptions, connectWith } from './client.ts';
-import { webDial } from './web-dial.ts';
 
 export { type Agent, Client, type ClientOptions } from './client.ts';
 export {
