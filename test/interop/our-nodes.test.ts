@@ -120,7 +120,10 @@ describe('Q1, P9: one call does not wait for another', () => {
     const held = new Promise<void>((resolve) => {
       release = resolve;
     });
-    await agent.bind('busy@fame.fabric', serviceOf({ hold: () => held.then(() => 'held'), echo: ([v]) => v }));
+    await agent.bind(
+      'busy@fame.fabric',
+      serviceOf({ hold: () => held.then(() => 'held'), echo: ([v]) => v }),
+    );
     const holding = link.call('busy@fame.fabric', 'hold');
     expect(await link.call('busy@fame.fabric', 'echo', { args: ['meanwhile'] })).toBe('meanwhile');
     release();

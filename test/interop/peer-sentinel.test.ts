@@ -68,7 +68,9 @@ describe('our caller and an agent of the peer', () => {
 
   test('a task with its subscription', async () => {
     const params = { id: 'w1', message: { role: 'user', parts: [{ type: 'data', data: { steps: 3 } }] } };
-    expect(await link.call('work@fame.fabric', 'tasks/send', params)).toMatchObject({ status: { state: 'working' } });
+    expect(await link.call('work@fame.fabric', 'tasks/send', params)).toMatchObject({
+      status: { state: 'working' },
+    });
     const events = await collect(link.stream('work@fame.fabric', 'tasks/sendSubscribe', params));
     expect(events.at(-1)).toMatchObject({ status: { state: 'completed' }, final: true });
     expect(await link.call('work@fame.fabric', 'tasks/sendUnsubscribe', { id: 'w1' })).toBeNull();
@@ -98,11 +100,17 @@ describe('our agent and a client of the peer', () => {
   });
 
   test('by capability', async () => {
-    expect(await client.do('call', { capabilities: ['fame.capability.ours'], method: 'add', args: [1, 2] })).toBe(3);
+    expect(
+      await client.do('call', { capabilities: ['fame.capability.ours'], method: 'add', args: [1, 2] }),
+    ).toBe(3);
   });
 
   test('an exception ends its own call only, and its text stays with the agent', async () => {
-    const answer = await client.ask('call', { address: OURS, method: 'fail', args: ['a secret of the agent'] });
+    const answer = await client.ask('call', {
+      address: OURS,
+      method: 'fail',
+      args: ['a secret of the agent'],
+    });
     expect(answer.ok).toBe(false);
     expect(answer.error).not.toContain('secret');
     expect(await client.call(OURS, 'add', 1, 1)).toBe(2);
