@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import {
   B1,
   B2,
+  B2_NATIVE,
   type Contestant,
   cpuUs,
   Driver,
@@ -170,7 +171,7 @@ async function warm(players: readonly Player[]): Promise<void> {
 
 async function steadyCells(): Promise<void> {
   const players = [await player(B2), await player(OURS)];
-  if (!quick) players.push(await player(B1));
+  if (!quick) players.push(await player(B2_NATIVE), await player(B1));
   for (const text of flags.sentinel) {
     const [name = 'other', command = ''] = text.split(/=(.*)/s);
     players.push(await player({ name, command: command.split(' ') }));

@@ -28,8 +28,11 @@ export const OURS: StartCommand = {
   command: [NODE, 'dist/fame.js', 'sentinel'],
   env: { FAME_MAX_ADDRESSES_PER_NODE: '20000', FAME_DATA_DIR: '.fame/bench', FAME_LOG_LEVEL: 'error' },
 };
-export const B2: StartCommand = { name: 'b2', command: [NODE, here('relays/b2.ts')] };
-export const B1: StartCommand = { name: 'b1', command: [NODE, here('relays/b1.ts')] };
+// The floors are plain `ws`, as npm installs it; `bufferutil` is an optional extra that our packages bring along.
+const PLAIN = { WS_NO_BUFFER_UTIL: '1' };
+export const B2: StartCommand = { name: 'b2', command: [NODE, here('relays/b2.ts')], env: PLAIN };
+export const B2_NATIVE: StartCommand = { name: 'b2+bufferutil', command: [NODE, here('relays/b2.ts')] };
+export const B1: StartCommand = { name: 'b1', command: [NODE, here('relays/b1.ts')], env: PLAIN };
 
 /** naylence's own sentinel, when the interop packages are installed. */
 export function naylence(): StartCommand | undefined {

@@ -13,6 +13,7 @@ import type { Router } from './route.ts';
 import type { Session, Ticker } from './session.ts';
 import type { Sessions } from './sessions.ts';
 import type { Wire } from './wire.ts';
+import { countPassed } from './young-memory.ts';
 
 const ATTACH_PATH = /^\/fame\/v1\/attach\/ws\/(downstream|peer)\/([^/?#]+)\/?$/;
 
@@ -45,6 +46,11 @@ const flushAll = (): void => {
 
 /** Up to this size a message is copied behind its frame header, so that both are one write. */
 const COPY_UP_TO = 2_048;
+/**
+ * A larger message leaves at once. Kept to the end of the turn its memory outlives the young generation, and the garbage
+ * collector takes more than the write call that was saved: 58 % of the time at 64 KB.
+ */
+const KEEP_UP_TO = 8_192;
 /** Up to this many bytes the frames of a turn are joined: cheaper than a vector of them. */
 const JOIN_UP_TO = 16_384;
 
@@ -91,19 +97,21 @@ class NodeSocket implements Wire {
   send(bytes: Uint8Array): void {
     if (this.#ws.readyState !== WebSocket.OPEN) return;
     if (this.#frames.length === 0 && written.push(this) === 1) setImmediate(flushAll);
+    this.#frameBytes += bytes.byteLength;
     if (bytes.byteLength <= COPY_UP_TO) this.#frames.push(frameOf(bytes, true));
     else this.#frames.push(frameOf(bytes, false), bytes);
-    this.#frameBytes += bytes.byteLength;
+    if (bytes.byteLength > KEEP_UP_TO) this.flush();
   }
 
   /** Writes what was sent in this turn. */
   flush(): void {
     const frames = this.#frames;
+    if (frames.length === 0) return;
     const bytes = this.#frameBytes;
     this.#frames = [];
     this.#frameBytes = 0;
     const socket = this.#socket;
-    if (frames.length === 0 || socket.destroyed || !socket.writable) return;
+    if (socket.destroyed || !socket.writable) return;
     if (frames.length === 1) socket.write(frames[0]!);
     else if (bytes <= JOIN_UP_TO) socket.write(Buffer.concat(frames));
     else {
@@ -244,6 +252,7 @@ export class Listener {
     this.#sockets.add(node);
     socket.setNoDelay(true);
     ws.on('message', (data) => {
+      countPassed((data as Buffer).length);
       const { session } = node;
       if (session !== undefined) router.receive(session, data as Buffer);
       else this.#first(node, data as Buffer);
