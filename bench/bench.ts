@@ -295,8 +295,8 @@ async function growth(): Promise<void> {
 async function idleCost(): Promise<void> {
   const count = 5_000;
   const memory: Record<string, number> = {};
-  const attachCpu: Record<string, number[]> = {};
-  const attachWall: Record<string, number[]> = {};
+  const attachCpu: Record<string, number[]> = { b2: [], 'fame-fabric': [] };
+  const attachWall: Record<string, number[]> = { b2: [], 'fame-fabric': [] };
   for (const what of [B2, OURS]) {
     const c = await start(what);
     const driver = new Driver();
@@ -339,8 +339,8 @@ async function idleCost(): Promise<void> {
       const cpu0 = cpuUs(c.pid);
       const from = performance.now();
       await driver.tell({ cmd: 'idle', url: c.url, count: 1_000 });
-      (attachWall[c.name] ??= []).push(performance.now() - from);
-      (attachCpu[c.name] ??= []).push((cpuUs(c.pid) - cpu0) / 1_000);
+      attachWall[c.name]!.push(performance.now() - from);
+      attachCpu[c.name]!.push((cpuUs(c.pid) - cpu0) / 1_000);
       c.stop();
       driver.stop();
     }
