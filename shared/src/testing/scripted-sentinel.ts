@@ -31,6 +31,8 @@ export class ScriptedSentinel {
   resumed: boolean | undefined;
   /** Returns credit for what it receives. */
   paysCredit = true;
+  /** Keeps what it received for the test to look at. */
+  keepsEnvelopes = true;
   /** Called before anything else is done; `false` means that the test dealt with the envelope. */
   intercept: ((envelope: Envelope, node: ScriptedNode) => boolean | undefined) | undefined;
   /** Dials fail as if nobody listened. */
@@ -90,7 +92,7 @@ export class ScriptedSentinel {
 
   #onMessage(node: ScriptedNode, bytes: Uint8Array): void {
     const envelope = decode(bytes);
-    node.received.push(envelope);
+    if (this.keepsEnvelopes) node.received.push(envelope);
     const { frame, flowId } = envelope;
     if (this.paysCredit && flowId !== undefined && frame.type !== 'CreditUpdate') {
       const unpaid = (node.unpaid.get(flowId) ?? 0) + 1;

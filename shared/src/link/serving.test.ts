@@ -1,0 +1,496 @@
+// Serving: requests, messages, acknowledgements, cancelling, and replies that have to wait.
+import { describe, expect, it, vi } from 'vitest';
+import { type DataFrame, type Envelope, type EnvelopeHeader, makeEnvelope } from '../protocol/envelope.ts';
+import { attach, errorOf, serve } from '../testing/attach.ts';
+import { CaptureLog } from '../testing/capture-log.ts';
+import { ManualClock, settle } from '../testing/manual-clock.ts';
+import { ScriptedSentinel } from '../testing/scripted-sentinel.ts';
+import type { IncomingCall, LinkOptions, Service } from './link-types.ts';
+
+const CALLER = '__rpc__caller@/S/caller';
+
+/** An agent at `a@fame.fabric`, and a sentinel that sends requests to it and keeps its answers. */
+async function served(service: Service, options: Partial<LinkOptions> = {}) {
+  const sentinel = new ScriptedSentinel();
+  const answers: Envelope<DataFrame>[] = [];
+  const acks: Envelope[] = [];
+  sentinel.intercept = (envelope) => {
+    if (envelope.frame.type === 'Data') answers.push(envelope as Envelope<DataFrame>);
+    else if (envelope.frame.type === 'DeliveryAck') acks.push(envelope);
+    else return true;
+    return false;
+  };
+  const agent = await attach(sentinel, { systemId: 'a', ...options });
+  await agent.bind('a@fame.fabric', service);
+  let nth = 0;
+  const request = (method: string, header: Partial<EnvelopeHeader> = {}, params?: unknown) => {
+    const corrId = header.corrId ?? `c${nth++}`;
+    const payload = { jsonrpc: '2.0', id: corrId, method, params };
+    const envelope = makeEnvelope(
+      { type: 'Data', payload },
+      { to: 'a@fame.fabric', replyTo: CALLER, corrId, rtype: 2, traceId: 't', ...header },
+    );
+    sentinel.send(sentinel.node, envelope);
+    return envelope;
+  };
+  const cancel = (corrId: string, header: Partial<EnvelopeHeader> = {}) =>
+    sentinel.send(sentinel.node, makeEnvelope({ type: 'CallCancel', corrId, reason: 'caller-gone' }, header));
+  const message = (payload: unknown, header: Partial<EnvelopeHeader> = {}) => {
+    const envelope = makeEnvelope({ type: 'Data', payload }, { to: 'a@fame.fabric', ...header });
+    sentinel.send(sentinel.node, envelope);
+    return envelope;
+  };
+  return { sentinel, agent, answers, acks, request, cancel, message };
+}
+
+const payloadOf = (envelope: Envelope<DataFrame> | undefined) =>
+  envelope?.frame.payload as {
+    id: unknown;
+    result?: unknown;
+    error?: { code: number; data: { code: string } };
+  };
+
+describe('a request', () => {
+  it('becomes an IncomingCall, and its reply goes where the caller said', async () => {
+    let seen: IncomingCall | undefined;
+    const { request, answers } = await served(
+      serve((call) => {
+        seen = call;
+        call.reply({ ok: true });
+        call.reply('again');
+        call.fail(new Error('again'));
+        call.end();
+      }),
+      { sidOf: () => 'sid' },
+    );
+    request('add', { meta: { k: 1 } }, { args: [1] });
+    await settle();
+    expect(seen).toMatchObject({
+      address: 'a@fame.fabric',
+      id: 'c0',
+      method: 'add',
+      params: { args: [1] },
+      isStream: false,
+      replyTo: CALLER,
+      traceId: 't',
+      meta: { k: 1 },
+    });
+    expect(answers).toHaveLength(1);
+    expect(answers[0]).toMatchObject({
+      to: CALLER,
+      replyTo: '__sys__@/S/a',
+      corrId: 'c0',
+      traceId: 't',
+      sid: 'sid',
+      frame: { payload: { jsonrpc: '2.0', id: 'c0', result: { ok: true } } },
+    });
+    expect(answers[0]!.rtype).toBeUndefined();
+  });
+
+  it('keeps the type of its JSON-RPC id, and does without one', async () => {
+    const { sentinel, answers, message } = await served(serve((call) => call.reply(call.id)));
+    const ask = (id: unknown) =>
+      message({ jsonrpc: '2.0', id, method: 'm' }, { corrId: 'corr', replyTo: CALLER, rtype: 2 });
+    for (const id of [7, 'x', undefined, null, { deep: 1 }]) {
+      ask(id);
+      await settle();
+    }
+    expect(answers.map((answer) => payloadOf(answer).id)).toEqual([7, 'x', 'corr', 'corr', 'corr']);
+    expect(sentinel.node.transport.bufferedBytes).toBe(0);
+  });
+
+  it('without replyTo is served, and nobody is answered', async () => {
+    const seen = vi.fn((call: IncomingCall) => call.reply(1));
+    const { message, answers, agent } = await served(serve(seen));
+    message({ jsonrpc: '2.0', id: 1, method: 'm' });
+    await settle();
+    expect(seen).toHaveBeenCalledOnce();
+    expect(answers).toEqual([]);
+    expect(agent.counts.serving).toBe(0);
+  });
+
+  it('whose service throws, or fails later, is answered with INTERNAL and a log line', async () => {
+    const log = new CaptureLog();
+    const { request, answers } = await served(
+      serve((call) => {
+        if (call.method === 'later') return Promise.reject(new Error('later')) as never;
+        throw new Error(call.method);
+      }),
+      { log },
+    );
+    request('now');
+    request('later');
+    await settle();
+    expect(answers.map((answer) => payloadOf(answer).error!.data.code)).toEqual(['INTERNAL', 'INTERNAL']);
+    expect(JSON.stringify(answers)).not.toContain('"now"');
+    const lines = log.lines.filter(({ level }) => level === 'error');
+    expect(lines).toHaveLength(2);
+    expect(JSON.stringify(answers[0])).toContain(lines[0]!.fields.logId);
+  });
+
+  it('for a participant that is not here is refused with NO_ROUTE at once', async () => {
+    const { request, acks, answers } = await served(serve((call) => call.reply(1)));
+    const asked = request('m', { to: 'nobody@/S/a' });
+    await settle();
+    expect(answers).toEqual([]);
+    expect(acks).toHaveLength(1);
+    expect(acks[0]).toMatchObject({
+      to: CALLER,
+      corrId: asked.corrId,
+      flowFlags: 4,
+      frame: { ok: false, code: 'NO_ROUTE', refId: asked.id },
+    });
+  });
+
+  it('that comes again while it is served is served once', async () => {
+    const calls: IncomingCall[] = [];
+    const { request, answers } = await served(serve((call) => calls.push(call)));
+    request('m', { corrId: 'same' });
+    request('m', { corrId: 'same' });
+    await settle();
+    expect(calls).toHaveLength(1);
+    calls[0]!.reply(1);
+    await settle();
+    expect(answers).toHaveLength(1);
+    request('m', { corrId: 'same' });
+    await settle();
+    expect(calls).toHaveLength(2);
+  });
+
+  it('of two callers with one corrId is served for both', async () => {
+    const calls: IncomingCall[] = [];
+    const { request, answers, cancel, agent } = await served(serve((call) => calls.push(call)));
+    const other = '__rpc__other@/S/other';
+    request('m', { corrId: 'same' });
+    request('m', { corrId: 'same', replyTo: other });
+    await settle();
+    expect(calls.map((call) => call.replyTo)).toEqual([CALLER, other]);
+    // Whose call is meant cannot be told: nobody's is stopped.
+    cancel('same');
+    await settle();
+    expect(calls.map((call) => call.signal.aborted)).toEqual([false, false]);
+    cancel('same', { replyTo: other });
+    await settle();
+    expect(calls.map((call) => call.signal.aborted)).toEqual([false, true]);
+    cancel('same');
+    await settle();
+    expect(calls[0]!.signal.aborted).toBe(true);
+    expect(answers).toEqual([]);
+    expect(agent.counts.serving).toBe(0);
+  });
+});
+
+describe('a reply', () => {
+  it('above 262,144 bytes becomes the error MESSAGE_TOO_LARGE', async () => {
+    const { request, answers } = await served(
+      serve((call) =>
+        call.isStream
+          ? void call.push('x'.repeat(300_000)).catch(call.fail.bind(call))
+          : call.reply('x'.repeat(300_000)),
+      ),
+    );
+    request('m');
+    request('m', { rtype: 4 });
+    await settle();
+    expect(answers.map((answer) => payloadOf(answer).error!.data.code)).toEqual([
+      'MESSAGE_TOO_LARGE',
+      'MESSAGE_TOO_LARGE',
+    ]);
+  });
+
+  it('that is not JSON, or an error too large to tell, becomes an error that can be told', async () => {
+    const { request, answers } = await served(
+      serve((call) => {
+        if (call.method === 'bigint') call.reply({ n: 1n });
+        else call.fail(Object.assign(new Error(), { name: 'x' }), 'y'.repeat(300_000));
+      }),
+    );
+    request('bigint');
+    request('huge error');
+    await settle();
+    expect(answers.map((answer) => payloadOf(answer).error!.data.code)).toEqual([
+      'INTERNAL',
+      'MESSAGE_TOO_LARGE',
+    ]);
+  });
+
+  it('of a plain operation that was called as a stream is its one item and the end', async () => {
+    const { request, answers } = await served(
+      serve((call) => call.reply(call.method === 'none' ? null : 'x')),
+    );
+    request('one', { rtype: 4, corrId: 'a' });
+    request('none', { rtype: 4, corrId: 'b' });
+    await settle();
+    expect(answers.map((answer) => [answer.corrId, payloadOf(answer).result])).toEqual([
+      ['a', 'x'],
+      ['a', null],
+      ['b', null],
+    ]);
+  });
+
+  it('of a stream that was called plainly is its first item', async () => {
+    const { request, answers } = await served(
+      serve(async (call) => {
+        await call.push('first');
+        expect(await errorOf(call.push('second'))).toMatchObject({ code: 'CALL_CANCELLED' });
+        call.end();
+      }),
+    );
+    request('m');
+    await settle();
+    expect(answers.map((answer) => payloadOf(answer).result)).toEqual(['first']);
+  });
+});
+
+describe('the flows of replies', () => {
+  it('are one for all that is unary and one of its own, numbered, for each stream', async () => {
+    const { request, answers, sentinel } = await served(
+      serve(async (call) => {
+        if (!call.isStream) return call.reply(1);
+        if (call.method === 'fails') return call.fail(new Error('x'));
+        for (let at = 0; at < 3; at++) await call.push(at);
+        call.end();
+      }),
+    );
+    request('m', { corrId: 'u1' });
+    request('m', { corrId: 'u2' });
+    request('m', { corrId: 's1', rtype: 4 });
+    request('fails', { corrId: 's2', rtype: 4 });
+    await settle();
+    const main = sentinel.node.received[0]!.flowId;
+    expect(main).toBeDefined();
+    const flows = answers.map(({ corrId, flowId, seqId }) => [
+      corrId,
+      flowId === main ? 'main' : flowId,
+      seqId,
+    ]);
+    expect(flows.filter(([corrId]) => corrId !== 's1')).toEqual([
+      ['u1', 'main', undefined],
+      ['u2', 'main', undefined],
+      ['s2', 's2', 0],
+    ]);
+    expect(flows.filter(([corrId]) => corrId === 's1')).toEqual([0, 1, 2, 3].map((seq) => ['s1', 's1', seq]));
+  });
+
+  it('stop at 32 without credit, each by itself, and go on with it', async () => {
+    const pushed: Record<string, number> = { s1: 0, s2: 0 };
+    const { request, answers, sentinel } = await served(
+      serve(async (call) => {
+        for (let at = 0; at < 100; at++) {
+          await call.push(at);
+          pushed[call.id] = at + 1;
+        }
+        call.end();
+      }),
+    );
+    sentinel.paysCredit = false;
+    request('m', { corrId: 's1', rtype: 4 });
+    request('m', { corrId: 's2', rtype: 4 });
+    await settle();
+    expect(pushed).toEqual({ s1: 32, s2: 32 });
+    sentinel.pay(sentinel.node, 's2');
+    await settle();
+    expect(pushed).toEqual({ s1: 32, s2: 64 });
+    sentinel.pay(sentinel.node, 's1');
+    sentinel.pay(sentinel.node, 's1');
+    sentinel.pay(sentinel.node, 's1');
+    await settle();
+    // Paid three times at once, the window is 32 all the same: what waited left with the first, then 32 more.
+    const got = answers.filter(({ corrId }) => corrId === 's1').length;
+    expect(got).toBeGreaterThanOrEqual(64);
+    expect(got).toBeLessThan(70);
+    expect(answers.filter(({ corrId }) => corrId === 's2')).toHaveLength(64);
+  });
+
+  it('have a bound for items whose maker does not wait', async () => {
+    const { request, sentinel, agent } = await served(
+      serve((call) => {
+        for (let at = 0; at < 1_032; at++) void call.push(at);
+        void errorOf(call.push('one too many')).then((error) => call.fail(error));
+      }),
+    );
+    sentinel.paysCredit = false;
+    request('m', { rtype: 4 });
+    await settle();
+    expect(agent.counts).toMatchObject({ waiting: 1_001, serving: 0 });
+  });
+});
+
+describe('a cancel', () => {
+  it('aborts the signal of its call with the reason, whenever that is looked at', async () => {
+    const calls: IncomingCall[] = [];
+    const { request, cancel, answers, agent } = await served(serve((call) => calls.push(call)));
+    request('m', { corrId: 'early' });
+    request('m', { corrId: 'late' });
+    await settle();
+    const aborted = vi.fn();
+    calls[0]!.signal.addEventListener('abort', aborted);
+    cancel('early');
+    cancel('late');
+    cancel('unknown');
+    await settle();
+    expect(aborted).toHaveBeenCalledOnce();
+    for (const { signal } of calls) {
+      expect(signal.reason).toMatchObject({ code: 'CALL_CANCELLED', details: { reason: 'caller-gone' } });
+    }
+    for (const call of calls) call.reply('nobody wants it');
+    await settle();
+    expect(answers).toEqual([]);
+    expect(agent.counts.serving).toBe(0);
+  });
+
+  it('rejects the push that waits, and drops what waits with it', async () => {
+    let waiting: Promise<Error> | undefined;
+    const { request, cancel, sentinel, agent } = await served(
+      serve(async (call) => {
+        for (let at = 0; at < 32; at++) await call.push(at);
+        waiting = errorOf(call.push('no credit'));
+      }),
+    );
+    sentinel.paysCredit = false;
+    request('m', { corrId: 's', rtype: 4 });
+    await settle();
+    expect(agent.counts).toMatchObject({ waiting: 1, flowsSent: 3 });
+    cancel('s');
+    expect(await waiting).toMatchObject({ code: 'CALL_CANCELLED' });
+    expect(agent.counts).toMatchObject({ waiting: 0, flowsSent: 2 });
+  });
+});
+
+describe('a plain message', () => {
+  it('goes to onMessage; what that returns, now or later, goes to replyTo', async () => {
+    const onMessage = vi.fn((payload: unknown) => {
+      if (payload === 'later') return Promise.resolve({ later: true });
+      return payload === 'nothing' ? null : { now: true };
+    });
+    const { message, answers } = await served({ onCall: () => {}, onMessage });
+    message('now', { replyTo: CALLER, corrId: 'c' });
+    message('later', { replyTo: CALLER });
+    message('nothing', { replyTo: CALLER });
+    message('no replyTo');
+    message({ jsonrpc: '1.0', method: 'not ours' });
+    await settle();
+    expect(onMessage).toHaveBeenCalledTimes(5);
+    expect(answers.map(({ to, corrId, frame }) => [to, corrId, frame.payload])).toEqual([
+      [CALLER, 'c', { now: true }],
+      [CALLER, undefined, { later: true }],
+    ]);
+  });
+
+  it('whose handler throws is logged, and the agent goes on', async () => {
+    const log = new CaptureLog();
+    const { message, request, answers } = await served(
+      {
+        onCall: (call) => call.reply('alive'),
+        onMessage: (payload) => {
+          if (payload === 'later') return Promise.reject(new Error('x'));
+          if (payload === 'unsendable') return { n: 1n };
+          throw new Error('x');
+        },
+      },
+      { log },
+    );
+    message('now');
+    message('later');
+    message('unsendable', { replyTo: CALLER });
+    await settle();
+    expect(log.messages('error')).toEqual(['onMessage threw', 'onMessage threw', 'onMessage threw']);
+    request('m');
+    await settle();
+    expect(payloadOf(answers[0]).result).toBe('alive');
+  });
+
+  it('is sent by send(), to others and to the own addresses', async () => {
+    const onMessage = vi.fn();
+    const { agent, answers } = await served({ onCall: () => {}, onMessage });
+    agent.send('other@fame.fabric', { a: 1 });
+    agent.send('a@fame.fabric', { b: 2 });
+    await settle();
+    expect(answers[0]).toMatchObject({ to: 'other@fame.fabric', frame: { payload: { a: 1 } } });
+    expect(answers).toHaveLength(1);
+    expect(onMessage).toHaveBeenCalledWith({ b: 2 }, expect.objectContaining({ to: 'a@fame.fabric' }));
+    expect(() => agent.send('garbage', 1)).toThrow(/not an address/);
+    expect(() => agent.send('a@fame.fabric', 'x'.repeat(300_000))).toThrow(/limit/);
+  });
+});
+
+describe('an at-least-once peer', () => {
+  it('is acknowledged at once and again, and served once', async () => {
+    const onMessage = vi.fn();
+    const calls: IncomingCall[] = [];
+    const { message, sentinel, acks } = await served({ onCall: (call) => void calls.push(call), onMessage });
+    const sent = message('x', { rtype: 1, replyTo: '__sys__@/S/peer', corrId: 'c' });
+    const asked = message(
+      { jsonrpc: '2.0', id: 'r', method: 'm' },
+      { rtype: 3, replyTo: CALLER, corrId: 'r' },
+    );
+    sentinel.send(sentinel.node, sent);
+    sentinel.send(sentinel.node, asked);
+    await settle();
+    calls[0]!.reply(1);
+    sentinel.send(sentinel.node, asked);
+    await settle();
+    expect(onMessage).toHaveBeenCalledOnce();
+    expect(calls).toHaveLength(1);
+    expect(acks).toHaveLength(5);
+    expect(acks[0]).toMatchObject({
+      to: '__sys__@/S/peer',
+      corrId: 'c',
+      frame: { type: 'DeliveryAck', ok: true, refId: sent.id },
+    });
+  });
+});
+
+describe('while there is no connection', () => {
+  const away = async (id: string) => {
+    const calls: IncomingCall[] = [];
+    const [clock, log] = [new ManualClock(), new CaptureLog()];
+    const parts = await served(
+      serve((call) => calls.push(call)),
+      { clock, log },
+    );
+    for (const corrId of ['one', 'two', 'three']) parts.request('m', { corrId });
+    parts.request('m', { corrId: 'stream', rtype: 4 });
+    await settle();
+    parts.sentinel.node.transport.close(1006, '');
+    await settle();
+    parts.sentinel.id = id;
+    return { ...parts, calls, clock, log };
+  };
+
+  it('replies and items wait, and go when the path is the same', async () => {
+    const { calls, answers, clock, agent } = await away('S');
+    for (const call of calls.slice(0, 3)) call.reply(call.id);
+    const pushed = calls[3]!.push('item');
+    calls[3]!.end();
+    expect(agent.counts).toMatchObject({ waiting: 5, serving: 0 });
+    expect(answers).toEqual([]);
+    await clock.run(500, 50);
+    await pushed;
+    expect(answers.map(({ corrId }) => corrId)).toEqual(['one', 'two', 'three', 'stream', 'stream']);
+    expect(agent.counts).toMatchObject({ waiting: 0, flowsSent: 2 });
+  });
+
+  it('they are dropped with one log line when the path is another, and open calls are cancelled', async () => {
+    const { calls, answers, clock, agent, log } = await away('T');
+    for (const call of calls.slice(0, 2)) call.reply(call.id);
+    await clock.run(500, 50);
+    expect(answers).toEqual([]);
+    expect(agent.counts).toMatchObject({ waiting: 0, serving: 0, flowsSent: 2 });
+    expect(log.lines.filter(({ message }) => message.includes('path'))).toEqual([
+      { level: 'warn', message: expect.any(String), fields: { earlier: '/S/a', path: '/T/a', dropped: 2 } },
+    ]);
+    expect(calls[2]!.signal.reason).toMatchObject({ details: { reason: 'caller-gone' } });
+  });
+
+  it('no more than 1,000 wait; what does not fit is logged', async () => {
+    const { calls, agent, log, sentinel, clock } = await away('S');
+    for (let at = 0; at < 1_000; at++) agent.send('x@fame.fabric', at);
+    expect(() => agent.send('x@fame.fabric', 'one too many')).toThrow(/wait for the sentinel/);
+    calls[0]!.reply(1);
+    expect(log.messages('warn')).toContain('a reply could not be sent');
+    expect(agent.counts.waiting).toBe(1_000);
+    await clock.run(500, 50);
+    expect(sentinel.framesOf('Data')).toHaveLength(1_000);
+  });
+});
