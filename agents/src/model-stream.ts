@@ -75,7 +75,8 @@ export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal):
 /** Waits `ms` milliseconds, or rejects with the signal's reason. */
 export async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = clock.after(ms, resolve);
+  // Somebody waits for what comes after the pause: it keeps the process alive.
+  const timer = clock.after(ms, resolve, { keepAlive: true });
   try {
     await untilAborted(promise, signal);
   } finally {

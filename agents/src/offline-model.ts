@@ -35,7 +35,7 @@ export function* offlineChunks(request: ModelRequest): Generator<ModelChunk, voi
   const said: OfflineAnswer = answer(request);
   const limit = (request.max_tokens ?? Number.POSITIVE_INFINITY) * CHARS_PER_TOKEN;
   const cut = said.text.length > limit;
-  const text = cut ? said.text.slice(0, limit) : said.text;
+  const text = cut ? said.text.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '') : said.text;
   const part = (
     delta: ModelChunk['choices'][number]['delta'],
     finish_reason: FinishReason | null = null,

@@ -142,10 +142,14 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
     let finished = false;
     let timer: Timer | undefined;
     const waitForServer = (): void => {
-      timer = clock.after(finished ? Math.min(timeoutMs, AFTERMATH_MS) : timeoutMs, () => {
-        silent = true;
-        cut.abort();
-      });
+      timer = clock.after(
+        finished ? Math.min(timeoutMs, AFTERMATH_MS) : timeoutMs,
+        () => {
+          silent = true;
+          cut.abort();
+        },
+        { keepAlive: true },
+      );
     };
     // The library reports its own abort; what made us abort is the truth.
     const checkCut = (): void => {

@@ -74,10 +74,15 @@ export function readConversation(request: ModelRequest): Conversation {
   };
 }
 
+// Every rule looks at every clause: a text of a thousand dots must not keep the process busy.
+const MAX_CLAUSES = 24;
+const MAX_CHARS = 4000;
+
 /** The parts of a message that want an answer each: its sentences, and questions joined by "and". */
 export const clauses = (text: string): string[] =>
   text
-    .slice(0, 4000)
+    .slice(0, MAX_CHARS)
     .split(/(?<=[.!?])\s+|\n+|,?\s+and\s+(?=(?:what|who|how|where|when|tell|count)\b)/i)
     .map((clause) => clause.trim())
-    .filter(Boolean);
+    .filter((clause) => /[\p{L}\p{N}]/u.test(clause))
+    .slice(0, MAX_CLAUSES);

@@ -19,6 +19,10 @@ export interface FillScene {
   readonly forced: boolean;
   /** One of several places or items that the clause names, when each gets a call of its own. */
   readonly item?: string;
+  /** The name of the tool. */
+  readonly tool: string;
+  /** The names of the parameters beside this one. */
+  readonly siblings?: readonly string[];
 }
 
 const MAX_DEPTH = 4;
@@ -34,6 +38,14 @@ function plain(schema: unknown): Schema {
   return { ...schema, type };
 }
 
+/** Whether a schema takes null for what nobody has said. */
+function takesNull(schema: unknown): boolean {
+  if (!isObject(schema)) return false;
+  const options = schema.anyOf ?? schema.oneOf;
+  if (Array.isArray(options)) return options.some((one) => isObject(one) && one.type === 'null');
+  return Array.isArray(schema.type) && schema.type.includes('null');
+}
+
 /** The arguments of a call, and which required ones are missing. */
 export function fillArguments(
   parameters: unknown,
@@ -46,8 +58,12 @@ export function fillArguments(
   const args: { [key: string]: Value } = {};
   const missing: string[] = [];
   const numbers = numbersIn(scene.text);
+  const beside = { ...scene, siblings: Object.keys(properties) };
   for (const [name, value] of Object.entries(properties)) {
-    const filled = fillOne(name, plain(value), scene, numbers, required.has(name), depth);
+    const nullable = takesNull(value);
+    const needed = required.has(name);
+    const found = fillOne(name, plain(value), beside, numbers, needed && !nullable, depth);
+    const filled = found ?? (needed && nullable ? null : undefined);
     if (filled !== undefined) {
       // defineProperty: a parameter may be called __proto__.
       Object.defineProperty(args, name, {
@@ -56,7 +72,7 @@ export function fillArguments(
         writable: true,
         configurable: true,
       });
-    } else if (required.has(name)) missing.push(name);
+    } else if (needed) missing.push(name);
   }
   return { args, missing };
 }
@@ -241,14 +257,16 @@ function fillText(
   )
     return scene.item;
 
-  if (is(/expression|formula|equation|calculation|^sum$/))
+  if (is(/(?:^|_)(?:expression|formula|equation|calculation|sum)$/))
     return findSum(text) ?? (scene.forced && required ? text : undefined);
   if (is(/e?mail/)) return firstMatch(text, /[\w.+-]+@[\w-]+\.[\w.-]*\w/);
   if (is(/url|link|uri/)) return firstMatch(text, /https?:\/\/[^\s"'<>]+/);
   if (is(/language|lang$/)) return firstMatch(text, LANGUAGES);
-  if (is(/location|city|place|town|country|region|destination|where/)) {
+  if (is(/location|city|place|town|country|region|destination|address|where/)) {
     const known = (): string | undefined => lookUp(facts, 'home', 'my')?.value;
-    const found = firstMatch(text, new RegExp(CAPITALS.source, 'u'), PLACE);
+    // The capitals of somebody's name are no place.
+    const where = text.replace(/\bmy name is [^.!?]*[.!?]?\s*/i, '');
+    const found = firstMatch(where, CAPITALS, PLACE);
     return found && !/^(?:the )?(?:weather|forecast|moment|time|I)$/i.test(found) ? found : known();
   }
   if (is(/(?:^|_)(?:id|code|number|no|sku|reference|ref)$/)) {
@@ -270,15 +288,16 @@ function fillText(
     );
   }
   if (is(/reformulat|goal|objective|requirement/)) return goalOf(talk);
-  if (is(/question/) && /confirm|again|second/i.test(`${description} ${key} ${talk.system}`)) {
-    return `Have I understood you: ${goalOf(talk)} Is that right?`;
+  if (is(/question/) && /confirm/i.test(`${description} ${key} ${scene.tool}`)) {
+    const shown = scene.siblings?.some((sibling) => /goal/i.test(sibling));
+    return shown ? 'Have I understood you?' : `Have I understood you: ${goalOf(talk)} Is that right?`;
   }
   if (is(/question/) && scene.forced) return questionsFor(talk, 1)[0];
   if (is(/(?:^|_)name$|person|recipient|customer|user|^to$|author/)) {
     return (
       firstMatch(text, /\b(?:to|for|called|named|with)\s+(\p{Lu}[\p{L}'’-]+(?:\s\p{Lu}[\p{L}'’-]+)*)/u) ??
       lookUp(facts, 'name', 'my')?.value ??
-      firstMatch(text, new RegExp(CAPITALS.source, 'u'), /["“']([^"”']{1,100})["”']/) ??
+      firstMatch(text, CAPITALS, /["“']([^"”']{1,100})["”']/) ??
       (scene.forced && required ? text : undefined)
     );
   }

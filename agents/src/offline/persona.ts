@@ -28,7 +28,7 @@ const STYLES: readonly Style[] = [
       [/\bof\b/gi, "o'"],
       [/ing\b/g, "in'"],
     ],
-    before: ['Arr! ', 'Ahoy, matey! ', 'Shiver me timbers! '],
+    before: ['Arr! ', 'Avast, matey! ', 'Shiver me timbers! '],
     after: [' Arr!', ' Yo ho ho!', ''],
   },
   {

@@ -22,6 +22,7 @@ const clean = (text: string): string =>
       /^(?:please\s+)?(?:help me\s+(?:to\s+)?|i (?:want|need|would like)\s+(?:you\s+)?(?:to\s+)?|can you\s+|could you\s+)/i,
       '',
     )
+    .replace(/^(?:no|yes|well|ok)\s*,\s*/i, '')
     .replace(/\s+/g, ' ')
     .replace(/[\s.!?]+$/, '')
     .trim();

@@ -36,21 +36,34 @@ const NUMBER_WORD = new RegExp(`\\b(?:${NUMBER_WORDS.join('|')})\\b`, 'gi');
 const RUN = /(?:sqrt\s*\(|[\d.(-])(?:sqrt|mod|[\d\s.+\-*/^()%])*[\d.)%]/gi;
 const OPERATOR = /[\d.)%]\s*(?:[+\-*/^%]|mod)\s*[\d.(s-]|sqrt/i;
 
+const ASKS =
+  /\?\s*$|=|^\s*(?:and |so |please )*(?:what|how much|calculate|compute|work out|evaluate|solve|add|subtract|divide)\b|\b(?:minus|divided by)\b/i;
+
 /** The sum that a sentence contains, as an expression; undefined when there is none. `that` stands for `previous`. */
 export function findSum(sentence: string, previous?: number): string | undefined {
   let text = sentence.slice(0, MAX_CHARS * 4);
   text = text.replace(NUMBER_WORD, (word) => String(NUMBER_WORDS.indexOf(word.toLowerCase())));
   for (const [pattern, operator] of WORDS) text = text.replace(pattern, operator);
   if (previous !== undefined) {
-    text = text.replace(/\b(?:that|it|the (?:result|answer))\b(?=\s*[+\-*/^])|\bans\b/gi, `(${previous})`);
-    text = text.replace(/([+\-*/^])\s*(?:that|it|the (?:result|answer))\b/gi, `$1(${previous})`);
+    const value = previous < 0 ? `(${previous})` : String(previous);
+    text = text.replace(/\b(?:that|it|the (?:result|answer))\b(?=\s*[+\-*/^])|\bans\b/gi, value);
+    text = text.replace(/([+\-*/^])\s*(?:that|it|the (?:result|answer))\b/gi, `$1${value}`);
+    // "and times 2?" goes on from there.
+    text = text.replace(/^\s*(?:and|then|now|so)?[\s,]*([+*/^])\s*(?=[\d(.])/i, `${value}$1`);
+    text = text.replace(
+      /^\s*(?:and|then|now|so)?[\s,]*\badd\s+(\d+(?:\.\d+)?)(?:\s+to (?:that|it))?/i,
+      `${value}+$1`,
+    );
   }
   // Dates, telephone numbers and versions look like sums; only a stated request or other operators make them one.
   if (/\b\d{4}-\d{2}-\d{2}\b/.test(text)) return undefined;
-  return [...text.matchAll(RUN)]
+  const found = [...text.matchAll(RUN)]
     .map(([run]) => run.trim())
     .filter((run) => run.length <= MAX_CHARS && OPERATOR.test(run) && /\d/.test(run))
     .sort((a, b) => b.length - a.length)[0];
+  // "2-3 dogs" and "9/10" are sums only when somebody asks for them.
+  const asked = /[+*^%]|mod|sqrt/i.test(found ?? '') || ASKS.test(sentence) || found === text.trim();
+  return asked ? found : undefined;
 }
 
 /** Works an expression out: + - * / ^ % mod sqrt and parentheses. */

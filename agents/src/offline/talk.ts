@@ -31,7 +31,7 @@ const WHOLE: readonly Rule[] = [
     /^(?:please\s+|can you\s+|could you\s+)?(?:repeat after me|repeat this|echo|say|write)\s*(?::|,)?\s+(?!something|it\b|that\b|again|a\b|an\b|me\b|what\b|hello to\b|one\b|two\b|\d+ (?:words|sentences|lines))(?:exactly\s*:?\s*)?([\s\S]+)$/i
       .exec(text)?.[1]
       ?.replace(/^["“']([\s\S]*)["”']\.?$/, '$1'),
-  (text) => /^(?:please\s+)?repeat\s*:\s*([\s\S]+)$/i.exec(text)?.[1],
+  (text) => /(?:^|[.,;!]\s+|\bplease\s+)repeat\s*:\s*([\s\S]+)$/i.exec(text)?.[1],
   (text) => {
     const match =
       /\b(reverse|spell|upper-?case|lower-?case)\s+(?:the (?:word|text)\s+)?:?\s*["“']?([^"”'\n]{1,200}?)["”']?[.?!]?$/i.exec(
@@ -108,13 +108,13 @@ const RULES: readonly Rule[] = [
   },
 
   // What was told. A message may state and ask at once; stating comes first.
-  (clause, { facts }) => {
+  (clause, { talk, facts }) => {
     const asked = askedFor(clause);
     if (!asked) return undefined;
     const fact = lookUp(facts, asked.key, asked.owner);
     if (fact) return tell(fact);
-    if (asked.owner === 'my') return `You have not told me your ${asked.words} yet, as far as I can see.`;
-    return undefined;
+    if (asked.owner === 'the') return undefined;
+    return recall(clause, talk) ?? `You have not told me your ${asked.words} yet, as far as I can see.`;
   },
 
   // Sums.
@@ -145,9 +145,10 @@ const RULES: readonly Rule[] = [
     ) {
       return undefined;
     }
-    const name = persona.givenName ? `My name here is ${persona.givenName}. ` : '';
+    const name = persona.givenName;
+    const what = name ? WHAT_I_AM.replace('I am', `I am ${name}, played by`) : WHAT_I_AM;
     const role = persona.role ? ` In this conversation I play ${persona.role}.` : '';
-    return `${name}${WHAT_I_AM}${role}`;
+    return `${what}${role}`;
   },
   (clause) =>
     /\bwhat can you do\b|^help\b|\bhow can you help\b/i.test(clause)
@@ -158,7 +159,15 @@ const RULES: readonly Rule[] = [
       ? 'All my rules are in order, thank you. And you?'
       : undefined,
 
-  // Courtesy.
+  // What needs the world outside.
+  (clause) =>
+    /\bwhat(?:['’]s| is) the (?:time|date)\b|\bwhat (?:time|day|date) is it\b/i.test(clause)
+      ? 'I am the offline model and have no clock; an agent with a clock tool could tell you.'
+      : undefined,
+];
+
+/** Rules on a clause that states nothing else. */
+const SMALL_TALK: readonly Rule[] = [
   (clause, { facts }) => {
     if (
       !/^(?:hi|hello|hey|howdy|ahoy|good (?:morning|evening|afternoon|day)|greetings|hola|bonjour|hallo|ciao)\b/i.test(
@@ -178,12 +187,6 @@ const RULES: readonly Rule[] = [
     const note = noted(clause);
     return note === undefined ? undefined : `I will remember: ${quote(note)}`;
   },
-
-  // What needs the world outside.
-  (clause) =>
-    /\bwhat(?:['’]s| is) the (?:time|date)\b|\bwhat (?:time|day|date) is it\b/i.test(clause)
-      ? 'I am the offline model and have no clock; an agent with a clock tool could tell you.'
-      : undefined,
 ];
 
 const noted = (text: string): string | undefined =>
@@ -215,16 +218,19 @@ export const opening = (scene: Scene): string => {
 /** Answers one clause, or passes. */
 const answerClause = (clause: string, scene: Scene): string | undefined => {
   const stated = factsIn(clause).map(acknowledge).join(' ');
-  for (const rule of RULES) {
+  for (const rule of stated ? RULES : [...RULES, ...SMALL_TALK]) {
     const answer = rule(clause, scene);
     if (answer !== undefined) return stated ? `${stated} ${answer}` : answer;
   }
-  return stated || undefined;
+  return stated || recall(clause, scene.talk);
 };
+
+const isQuestion = (text: string): boolean =>
+  /\?\s*$/.test(text) || /^(?:what|who|where|when|which|why|how)\b/i.test(text);
 
 const doNotKnow = (text: string, { talk }: Scene): string => {
   const explained = talk.assistants.some((said) => said.includes('OPENAI_API_KEY'));
-  if (!/\?\s*$/.test(text)) return `I heard you: ${quote(text)}${explained ? '' : ` ${WHAT_I_AM}`}`;
+  if (!isQuestion(text)) return `I heard you: ${quote(text)}${explained ? '' : ` ${WHAT_I_AM}`}`;
   return explained
     ? 'That is beyond my rules: I am only the offline model.'
     : `I do not know that. ${WHAT_I_AM}`;
@@ -238,7 +244,13 @@ export function say(scene: Scene, parts: readonly string[]): string {
     const answer = rule(parts.length === clauses(talk.last).length ? talk.last : whole, scene);
     if (answer !== undefined) return answer;
   }
-  const answers = parts.map((clause) => answerClause(clause, scene)).filter((answer) => answer !== undefined);
-  if (answers.length > 0) return [...new Set(answers)].join(' ');
-  return recall(whole, scene.talk) ?? doNotKnow(whole, scene);
+  const answers = parts.map((clause) => ({ clause, text: answerClause(clause, scene) }));
+  const known = [...new Set(answers.map(({ text }) => text).filter((text) => text !== undefined))];
+  if (known.length === 0) return recall(whole, talk) ?? doNotKnow(whole, scene);
+  const open = answers.find(({ clause, text }) => text === undefined && isQuestion(clause));
+  return [
+    // "Hello! What would you like to talk about?" is no answer to somebody who has said it already.
+    ...known.filter((text) => known.length === 1 || !text.startsWith('Hello')),
+    ...(open ? [`I do not know about ${quote(open.clause)}.`] : []),
+  ].join(' ');
 }

@@ -33,10 +33,16 @@ const OPERATION: readonly (readonly [RegExp, RegExp])[] = [
   [/^divide/i, /\/|÷|\bdivided\b|\bdivide\b/i],
 ];
 
-/** How much speaks for calling a tool because of this clause; 3 is enough. */
+// A score that is enough to call a tool, and the one of a tool that is called by its name.
+const ENOUGH = 3;
+const NAMED = 20;
+
+/** How much speaks for calling a tool because of this clause. */
 function fitness(tool: ToolSpec, clause: string): number {
   const { name, description = '' } = tool.function;
-  if (new RegExp(`\\b${name.replace(/[^\w]/g, '.')}\\b`, 'i').test(clause) && /_|\d/.test(name)) return 20;
+  if (new RegExp(`\\b${name.replace(/[^\w]/g, '.')}\\b`, 'i').test(clause) && /_|\d/.test(name)) {
+    return NAMED;
+  }
   const sum = findSum(clause);
   const operation = OPERATION.find(([pattern]) => pattern.test(name));
   if (operation) return operation[1].test(clause) && /\d/.test(clause) ? 10 : 0;
@@ -81,12 +87,15 @@ const best = (tools: readonly ToolSpec[], clause: string): { tool: ToolSpec; sco
     );
 
 /** One call, or one for each of the places that the clause names. */
-function callsOf(tool: ToolSpec, scene: FillScene): { calls: PlannedCall[]; missing: string[] } {
+function callsOf(
+  tool: ToolSpec,
+  scene: Omit<FillScene, 'tool'>,
+): { calls: PlannedCall[]; missing: string[] } {
   const { name, parameters } = tool.function;
   const place = Object.keys(propertiesOf(tool)).some((key) => /location|city|place|town/i.test(key));
   const items = place ? placesIn(scene.text) : [];
   const filled = (items.length > 1 ? items : [undefined]).map((item) =>
-    fillArguments(parameters, item === undefined ? scene : { ...scene, item }),
+    fillArguments(parameters, { ...scene, tool: name, ...(item === undefined ? {} : { item }) }),
   );
   return {
     calls: filled.map(({ args }) => ({ name, args })),
@@ -94,10 +103,21 @@ function callsOf(tool: ToolSpec, scene: FillScene): { calls: PlannedCall[]; miss
   };
 }
 
+const ASKING = 'For that I need to know the ';
+const MAX_SUPPLIED = 80;
+
+/** The clauses of the last message; the short answer to a question of ours is read together with what it belongs to. */
+function clausesOf(talk: Conversation): string[] {
+  const before = talk.users.at(-2);
+  const asked = talk.assistants.at(-1)?.includes(ASKING) && talk.last && talk.last.length <= MAX_SUPPLIED;
+  if (!asked || !before || /\?\s*$/.test(talk.last)) return clauses(talk.last);
+  return [`${before.replace(/[\s?.!]+$/, '')} for ${talk.last}`];
+}
+
 /** What to call now; `rest` is left for words. */
 export function planTools(request: ModelRequest, talk: Conversation): ToolPlan {
   const { tools = [], tool_choice: choice = 'auto' } = request;
-  const parts = clauses(talk.last);
+  const parts = clausesOf(talk);
   if (tools.length === 0 || choice === 'none') return { calls: [], rest: parts };
   const text = talk.last || talk.users.at(-1) || '';
 
@@ -118,13 +138,14 @@ export function planTools(request: ModelRequest, talk: Conversation): ToolPlan {
   const rest: string[] = [];
   let ask: string | undefined;
   for (const clause of parts) {
-    const choice = isRequest(clause) || routes(tools) ? best(tools, clause) : undefined;
-    if (!choice || choice.score < 3) rest.push(clause);
+    const choice = best(tools, clause);
+    const plainly = choice && (isRequest(clause) || routes(tools) || choice.score >= NAMED);
+    if (!plainly || choice.score < ENOUGH) rest.push(clause);
     else if (!answered) {
       const planned = callsOf(choice.tool, { talk, text: clause, forced: false });
       if (planned.missing.length === 0) calls.push(...planned.calls);
       else
-        ask ??= `For that I need to know the ${planned.missing.map((name) => name.replaceAll('_', ' ')).join(' and the ')}. What shall I take?`;
+        ask ??= `${ASKING}${planned.missing.map((name) => name.replaceAll('_', ' ')).join(' and the ')}. What shall I take?`;
     }
   }
   return { calls, rest, ...(ask && calls.length === 0 ? { ask } : {}) };

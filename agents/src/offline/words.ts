@@ -69,7 +69,7 @@ const GROUPS: readonly ReadonlySet<string>[] = [
   group('story joke poem entertain fun'),
 ];
 
-/** How well two sets of words fit: 3 for each word in both, 2 for each group that both point at. */
+/** How well a text fits a label: 3 for each word in both, 2 and more for each group that both point at. */
 export function overlap(a: ReadonlySet<string>, b: ReadonlySet<string>): number {
   let score = 0;
   for (const word of a) if (b.has(word)) score += 3;
@@ -77,7 +77,9 @@ export function overlap(a: ReadonlySet<string>, b: ReadonlySet<string>): number 
     const left = [...a].filter((word) => one.has(word));
     const right = [...b].filter((word) => one.has(word));
     // The same word on both sides has been counted already.
-    if (left.length > 0 && right.length > 0 && !left.some((word) => b.has(word))) score += 2;
+    if (left.length > 0 && right.length > 0 && !left.some((word) => b.has(word))) {
+      score += 2 + (left.length - 1) / 2;
+    }
   }
   return score;
 }
