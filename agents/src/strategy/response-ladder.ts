@@ -43,6 +43,8 @@ export interface AskOptions {
   onAttempt?(attempt: Attempt): void;
   /** A last word on calls that fit their schema: what is wrong with them, for the model to read. */
   accept?(moves: readonly Move[]): string | undefined;
+  /** What is thrown when `accept` refuses again. @default PROTOCOL */
+  refusal?: 'PROTOCOL' | 'ARGUMENTS_INVALID';
 }
 
 export interface Asked<M extends Move = Move> {
@@ -178,7 +180,11 @@ function check(
   if (objection === undefined) return checked;
   return checked.map(({ call }) => ({
     call,
-    fault: { path: call.function.name, message: objection, isMisplaced: true },
+    fault: {
+      path: call.function.name,
+      message: objection,
+      ...(options.refusal === 'ARGUMENTS_INVALID' ? {} : { isMisplaced: true as const }),
+    },
   }));
 }
 

@@ -48,6 +48,17 @@ export async function readTeam(
   source: string | TeamConfigInput,
   options: ReadTeamOptions = {},
 ): Promise<TeamSource> {
+  const read = await readAll(source, options);
+  return { ...read, diagnostics: read.diagnostics.toSorted(byPlace) };
+}
+
+/** Team first, then the agents by name; places from the top. */
+const byPlace = (a: Diagnostic, b: Diagnostic): number =>
+  (a.agent ?? '').localeCompare(b.agent ?? '') ||
+  (a.place?.line ?? 0) - (b.place?.line ?? 0) ||
+  (a.place?.column ?? 0) - (b.place?.column ?? 0);
+
+async function readAll(source: string | TeamConfigInput, options: ReadTeamOptions): Promise<TeamSource> {
   const files = new Map<string, YamlFile>();
   const found: Diagnostic[] = [];
   const config =

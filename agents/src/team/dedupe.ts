@@ -1,0 +1,76 @@
+// A ready-made agent: has a model find items that mean the same. The model sorts numbers, not items: what comes back are the
+// very items that went in, each exactly once.
+import { z } from 'zod';
+import type { ChatModel } from '../model.ts';
+import type { Budget } from '../strategy/budget.ts';
+import { ChatMessage } from '../strategy/chat-message.ts';
+import { ChatPrompt } from '../strategy/chat-prompt.ts';
+import { defineFunction } from '../strategy/completion-function.ts';
+import type { JsonObject } from '../strategy/json-schema.ts';
+import { ask } from '../strategy/response-ladder.ts';
+
+const grouping = defineFunction({
+  name: 'group_items',
+  description:
+    'Report which items mean the same. Every number belongs to exactly one group; an item without equals is a group of its own.',
+  parameters: z.object({
+    groups: z.array(
+      z.object({
+        best: z.int().min(0).describe('Number of the clearest and most complete item of the group'),
+        members: z
+          .array(z.int().min(0))
+          .min(1)
+          .describe('Numbers of all items of the group, the best one included'),
+      }),
+    ),
+  }),
+});
+
+/**
+ * One item for each meaning, the best of its group, with all of the group as `originals`. Groups keep the order in which they
+ * begin.
+ * @throws {ARGUMENTS_INVALID} when the groups do not hold every item exactly once, also after the model was told
+ */
+export async function dedupe<T extends JsonObject>(
+  items: readonly T[],
+  o: { model: ChatModel; prompt?: string; budget?: Budget; signal?: AbortSignal },
+): Promise<(T & { originals: T[] })[]> {
+  if (items.length < 2) return items.map((item) => ({ ...item, originals: [item] }));
+  const task = o.prompt ?? 'Find out which of the items mean the same, whatever words they use.';
+  const lines = items.map((item, i) => `${i}: ${JSON.stringify(item)}`).join('\n');
+  const asked = await ask(
+    new ChatPrompt({ messages: [ChatMessage.system(task), ChatMessage.user(lines)], functions: [grouping] }),
+    {
+      model: o.model,
+      exactlyOne: true,
+      refusal: 'ARGUMENTS_INVALID',
+      accept: ([move]) => partitionFault((move!.args as Groups).groups, items.length),
+      ...(o.budget ? { budget: o.budget } : {}),
+      ...(o.signal ? { signal: o.signal } : {}),
+    },
+  );
+  return asked.moves[0]!.args.groups.map(({ best, members }) => ({
+    best,
+    members: members.toSorted((a, b) => a - b),
+  }))
+    .toSorted((a, b) => a.members[0]! - b.members[0]!)
+    .map(({ best, members }) => ({ ...items[best]!, originals: members.map((i) => items[i]!) }));
+}
+
+interface Groups {
+  groups: { best: number; members: number[] }[];
+}
+
+function partitionFault(groups: Groups['groups'], count: number): string | undefined {
+  const seen = new Set<number>();
+  for (const { best, members } of groups) {
+    if (!members.includes(best)) return `${best} is the best of a group that it does not belong to`;
+    for (const member of members) {
+      if (member >= count) return `there is no item ${member}; the last one is ${count - 1}`;
+      if (seen.has(member)) return `${member} stands in two groups`;
+      seen.add(member);
+    }
+  }
+  const missing = Array.from({ length: count }, (_, i) => i).filter((i) => !seen.has(i));
+  return missing.length > 0 ? `no group holds ${missing.slice(0, 20).join(', ')}` : undefined;
+}

@@ -1,0 +1,85 @@
+// A ready-made agent: has a model write a list, and gives it as checked items. The list is asked for as text, so that any model
+// can do it; a fence or a sentence around it does no harm.
+import { z } from 'zod';
+import type { ChatModel, ModelMessage } from '../model.ts';
+import type { Budget } from '../strategy/budget.ts';
+import { ChatMessage } from '../strategy/chat-message.ts';
+import { ChatPrompt } from '../strategy/chat-prompt.ts';
+import type { JsonObject } from '../strategy/json-schema.ts';
+import { parseLenientJson } from '../strategy/lenient-json.ts';
+import { ask } from '../strategy/response-ladder.ts';
+import { StrategyError } from '../strategy/strategy-error.ts';
+import { dedupe } from './dedupe.ts';
+
+interface Common<S extends z.ZodType> {
+  model: ChatModel;
+  /** What the list is to be made from. */
+  input: string;
+  /** What an item looks like. */
+  item: S;
+  /** What belongs on the list. @default everything in the message that fits the form of an item */
+  prompt?: string;
+  budget?: Budget;
+  signal?: AbortSignal;
+}
+export interface ListOptions<S extends z.ZodType> extends Common<S> {
+  /** Independent answers. @default 1 */
+  n?: number;
+  /** What becomes of several answers; required if there are several. `dedupe` asks the model once more. */
+  combine?: 'concat' | 'dedupe' | 'separate';
+}
+
+/**
+ * The items that the model lists.
+ * @throws {TypeError} when several answers are asked for and nothing says how to combine them
+ * @throws {ARGUMENTS_INVALID} when an answer is no list of such items, also after the model was told
+ */
+export function list<S extends z.ZodType>(
+  o: ListOptions<S> & { combine: 'separate' },
+): Promise<z.output<S>[][]>;
+export function list<S extends z.ZodType>(o: ListOptions<S>): Promise<z.output<S>[]>;
+export async function list<S extends z.ZodType>(o: ListOptions<S>): Promise<z.output<S>[] | z.output<S>[][]> {
+  const { n = 1, combine } = o;
+  if (n > 1 && !combine) throw new TypeError('Several lists need `combine`: concat, dedupe or separate');
+  const lists = await Promise.all(Array.from({ length: n }, () => once(o)));
+  if (combine === 'separate') return lists;
+  const all = lists.flat();
+  if (combine !== 'dedupe') return all;
+  const rest = { ...(o.budget ? { budget: o.budget } : {}), ...(o.signal ? { signal: o.signal } : {}) };
+  const groups = await dedupe(all as JsonObject[], { model: o.model, ...rest });
+  return groups.map(({ originals: _, ...item }) => item) as z.output<S>[];
+}
+
+const MAX_REPAIRS = 1;
+
+async function once<S extends z.ZodType>(o: Common<S>): Promise<z.output<S>[]> {
+  const items = z.array(o.item);
+  const { $schema: _, ...schema } = z.toJSONSchema(items, { io: 'input' });
+  const task = o.prompt ?? 'List everything in the message that fits the form of an item.';
+  const form = `Answer with a JSON array and nothing else. Its JSON Schema:\n${JSON.stringify(schema)}`;
+  const messages: ModelMessage[] = [ChatMessage.system(`${task}\n\n${form}`), ChatMessage.user(o.input)];
+  for (let repairs = 0; ; repairs++) {
+    const asked = await ask(new ChatPrompt({ messages }), {
+      model: o.model,
+      ...(o.budget ? { budget: o.budget } : {}),
+      ...(o.signal ? { signal: o.signal } : {}),
+    });
+    const json = parseLenientJson(asked.text ?? '', 'array');
+    const checked = json.ok ? items.safeParse(json.value) : undefined;
+    if (checked?.success) return checked.data;
+    const issues = checked
+      ? checked.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message }))
+      : [{ path: '', message: json.ok ? 'not an array' : json.message }];
+    const told = issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ');
+    if (repairs >= MAX_REPAIRS) {
+      throw new StrategyError('ARGUMENTS_INVALID', `The list of the model does not fit: ${told}`, {
+        attempts: asked.attempts,
+        details: { issues },
+      });
+    }
+    messages.push(
+      ChatMessage.assistant(asked.text ?? ''),
+      ChatMessage.user(`That list does not fit: ${told}. Write the whole list again.`),
+    );
+  }
+}
