@@ -7,38 +7,52 @@ import { defineAgent } from './agent.ts';
 import type { Agent, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
 import type { ConversationOptions } from './conversation.ts';
 import { ConversationHost, type HostOptions } from './conversation-host.ts';
-import { conversationOperations } from './conversation-operations.ts';
+import { conversationOperations, type OperationsOptions } from './conversation-operations.ts';
 import type { ChatModel } from './model.ts';
 import { operation } from './operation.ts';
+import { MemoryStore } from './store/memory-store.ts';
+import type { ConversationStore } from './store/store.ts';
+import type { ToolSet } from './tools/tool-set.ts';
 import { ChatTurns, type TurnRunner } from './turn.ts';
+
+const CHAT_ADDRESS = 'chat@fame.fabric';
 
 export interface ChatAgentOptions
   extends HostOptions,
+    Pick<OperationsOptions, 'opening'>,
     Pick<AgentOptions, 'name' | 'version' | 'capabilities' | 'card'> {
   /** @default 'chat@fame.fabric' */
   address?: string;
   description?: string;
   /** Answers; give this, or `turns`. */
   model?: ChatModel;
+  /** What the model may call. */
+  tools?: ToolSet;
   /** Runs the turns of an agent that works in a way of its own. */
   turns?: TurnRunner;
+  /** Where conversations are kept; whoever made it closes it. @default in memory */
+  store?: ConversationStore;
   /** @default 'You are a helpful assistant.' */
   systemPrompt?: string;
   /** Turns that the model is shown, where the caller does not say. @default 10 */
   maxHistoryLength?: number;
   /** Most model calls of one turn. @default 16 */
   maxSteps?: number;
+  /** Most tokens of one answer of the model. @default 4_096 */
+  maxAnswerTokens?: number;
 }
 
 export class ChatAgent implements Agent {
   readonly #agent: Agent;
   readonly #options: ChatAgentOptions;
   readonly #turns: TurnRunner;
+  readonly #store: ConversationStore;
 
   constructor(options: ChatAgentOptions) {
     this.#options = options;
     this.#turns = options.turns ?? chatTurns(options);
-    this.#agent = this.#declare(new ConversationHost({ turns: this.#turns }));
+    this.#store = options.store ?? new MemoryStore();
+    this.#agent = this.#declare(this.#host({}));
   }
 
   get address(): string {
@@ -58,26 +72,32 @@ export class ChatAgent implements Agent {
   }
 
   serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {
-    const host = new ConversationHost(
+    return this.#declare(this.#host(options)).serve(link, options);
+  }
+
+  #host({ clock, log }: ServeOptions): ConversationHost {
+    const agent = this.#options.address ?? CHAT_ADDRESS;
+    return new ConversationHost(
       {
-        turns: this.#turns,
-        ...(options.clock ? { clock: options.clock } : {}),
-        ...(options.log ? { log: options.log.with({ agent: this.address }) } : {}),
+        runner: this.#turns,
+        store: this.#store,
+        agent,
+        ...(clock ? { clock } : {}),
+        ...(log ? { log: log.with({ agent }) } : {}),
       },
       this.#options,
     );
-    return this.#declare(host).serve(link, options);
   }
 
   // Each serving has conversations of its own, so the declaration is made anew around its host.
   #declare(host: ConversationHost): Agent {
-    const { name, version, capabilities, card, model } = this.#options;
+    const { name, version, capabilities, card, opening } = this.#options;
     const defaults: ConversationOptions = {
       systemPrompt: this.#options.systemPrompt ?? 'You are a helpful assistant.',
       maxHistoryLength: this.#options.maxHistoryLength ?? 10,
       turnPolicy: 'queue',
     };
-    const address = this.#options.address ?? 'chat@fame.fabric';
+    const address = this.#options.address ?? CHAT_ADDRESS;
     return defineAgent({
       address,
       description: this.#options.description ?? 'Holds conversations with a language model.',
@@ -89,7 +109,7 @@ export class ChatAgent implements Agent {
         ...card,
       },
       operations: {
-        ...conversationOperations(host, { defaults }),
+        ...conversationOperations(host, { defaults, ...(opening ? { opening } : {}) }),
         describe: operation({
           immediate: true,
           description: 'Which model answers, and how a conversation is set up unless the caller says.',
@@ -97,18 +117,24 @@ export class ChatAgent implements Agent {
           run: () => ({
             address,
             model: this.#turns.modelName,
-            offline: (model?.name ?? this.#turns.modelName) === 'offline',
+            offline: this.#turns.modelName === 'offline',
             system_prompt: defaults.systemPrompt,
             max_history_length: defaults.maxHistoryLength,
           }),
         }),
       },
+      onStart: () => host.open(),
       onStop: () => host.close(),
     });
   }
 }
 
-function chatTurns({ model, maxSteps }: ChatAgentOptions): TurnRunner {
+function chatTurns({ model, tools, maxSteps, maxAnswerTokens }: ChatAgentOptions): TurnRunner {
   if (!model) throw new TypeError('A chat agent needs a model, or turns of its own');
-  return new ChatTurns({ model, ...(maxSteps ? { maxSteps } : {}) });
+  return new ChatTurns({
+    model,
+    ...(tools ? { tools } : {}),
+    ...(maxSteps ? { maxSteps } : {}),
+    ...(maxAnswerTokens ? { maxAnswerTokens } : {}),
+  });
 }

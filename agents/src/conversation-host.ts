@@ -1,33 +1,43 @@
 // Keeps the conversations of an agent and runs their turns: one outcome for each turn id, one turn at a time in each
-// conversation, everything bounded. What a turn does is its TurnRunner's business, who may call is the agent's.
+// conversation, everything bounded, all of it in the store before anybody hears of it. What a turn does is its runner's
+// business (`turn.ts`), how it is carried out is `turn-run.ts`, who may call is the agent's.
 import {
   type Clock,
   FabricError,
   isFabricError,
   type Logger,
-  newId,
   silentLog,
   systemClock,
+  type Timer,
 } from '@fame-fabric/shared';
-import {
-  CONVERSATION_LIMITS,
-  type ConversationEvent,
-  type ConversationOptions,
-  type ConversationState,
-  errorOfFault,
-  faultOf,
-  type TurnOutcome,
-} from './conversation.ts';
+import type { ConversationOptions, TurnOutcome } from './conversation.ts';
+import { type BudgetLimits, ConversationBudget, noSpending } from './conversation-budget.ts';
+import { acceptedOf, type Bodies } from './conversation-journal.ts';
+import { Conversation, historyOf, type Totals, turnOf } from './conversation-memory.ts';
 import { LiveTurn } from './conversation-turn.ts';
-import { type FailedTurnRule, History } from './history.ts';
+import type { FailedTurnRule } from './history.ts';
 import { Inbox, type InboxOptions, type InboxTurn } from './inbox.ts';
-import type { ModelMessage, Usage } from './model.ts';
-import { noUsage, type TurnEvent, type TurnResult, type TurnRunner } from './turn.ts';
+import type { ModelMessage } from './model.ts';
+import {
+  type ConversationRecord,
+  type ConversationStore,
+  isEndedState,
+  type JournalEvent,
+  type Peek,
+  type StoredState,
+} from './store/store.ts';
+import { noUsage, type TurnRunner } from './turn.ts';
+import { LeaveTurn, TurnRun } from './turn-run.ts';
 
 export interface HostDeps {
-  turns: TurnRunner;
+  runner: TurnRunner;
+  store: ConversationStore;
+  /** The address of the agent; conversations of others in the same store are left alone. */
+  agent: string;
   clock?: Clock;
   log?: Logger;
+  /** Called when a turn has ended that was taken over from a process that died, or from an earlier one of this agent. */
+  onRecovered?(turn: RecoveredTurn): void;
 }
 
 export interface HostOptions extends InboxOptions {
@@ -37,8 +47,15 @@ export interface HostOptions extends InboxOptions {
   graceMs?: number;
   /** What a failed turn leaves in the history. @default 'auto' */
   failedTurns?: FailedTurnRule;
-  /** Tokens of the window. @default unlimited */
+  /** Most tokens of the window. @default no limit */
   maxWindowTokens?: number;
+  budget?: BudgetLimits;
+  /** Idle conversations that stay in memory; the others are read again when they are needed. @default 1_000 */
+  maxIdle?: number;
+  /** How long this process keeps a conversation that it works on without writing, in ms. @default 15_000 */
+  leaseMs?: number;
+  /** How long to wait for another process to let go of a conversation, in ms. @default 20_000 */
+  leaseWaitMs?: number;
 }
 
 export interface StartRequest {
@@ -53,335 +70,466 @@ export interface TurnRequest {
   userMessage: string;
   /** The same id again is the same turn. */
   turnId: string;
+  /** Where the answer goes if this process does not live to give it. */
+  answerTo?: { replyTo: string; callId: string; isStream: boolean };
+}
+
+export interface RecoveredTurn {
+  conversationId: string;
+  turnId: string;
+  answerTo: { replyTo: string; callId: string; isStream: boolean };
+  outcome: TurnOutcome;
 }
 
 /** What people are shown about a conversation. */
-export interface ConversationView {
-  readonly id: string;
-  readonly state: ConversationState;
-  readonly options: ConversationOptions;
-  /** When it changed last, in ms since the epoch. */
-  readonly changedAt: number;
-  readonly turns: number;
-  readonly usage: Usage;
+export interface ConversationView extends Pick<ConversationRecord, 'id' | 'state' | 'changedAt' | 'turns'> {
+  readonly totals: Totals;
 }
 
-interface Conversation {
-  id: string;
-  options: ConversationOptions;
-  startCallId: string;
-  history: History;
-  runnerState: unknown;
-  state: ConversationState;
-  seq: number;
-  turns: Map<string, LiveTurn>;
-  running: LiveTurn | undefined;
-  changedAt: number;
-  turnCount: number;
-  usage: Usage;
-  /** Called when the conversation has ended. */
-  onEnd: Set<() => void>;
-}
+/** Conversations with open turns that are taken up at once after a start. */
+const RECOVERY_PAGE = 64;
 
 export class ConversationHost {
-  readonly #deps: Required<HostDeps>;
+  readonly #runner: TurnRunner;
+  readonly #store: ConversationStore;
+  readonly #agent: string;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #onRecovered: HostDeps['onRecovered'];
   readonly #options: HostOptions;
+  readonly #leaseMs: number;
+  readonly #budget: ConversationBudget;
   readonly #inbox: Inbox;
+  /** The longest unused first. */
   readonly #conversations = new Map<string, Conversation>();
+  readonly #waking = new Map<string, Promise<Conversation>>();
+  readonly #onEnd = new Map<string, Set<() => void>>();
+  #timers: Timer[] = [];
+  #isClosed = false;
 
   constructor(deps: HostDeps, options: HostOptions = {}) {
-    this.#deps = { clock: systemClock, log: silentLog, ...deps };
+    this.#runner = deps.runner;
+    this.#store = deps.store;
+    this.#agent = deps.agent;
+    this.#clock = deps.clock ?? systemClock;
+    this.#log = deps.log ?? silentLog;
+    this.#onRecovered = deps.onRecovered;
     this.#options = options;
+    this.#leaseMs = options.leaseMs ?? 15_000;
+    this.#budget = new ConversationBudget(options.budget);
     this.#inbox = new Inbox(options);
   }
 
-  get turns(): TurnRunner {
-    return this.#deps.turns;
+  /** Takes up what an earlier process left unfinished, now and whenever another one dies. @throws {STORE_UNAVAILABLE} */
+  async open(): Promise<void> {
+    await this.recover();
+    this.#timers = [
+      this.#clock.every(this.#leaseMs / 3, () => void this.#renew()),
+      this.#clock.every(this.#leaseMs, () => void this.#lookForUnfinished()),
+    ];
   }
 
   /** @throws {CONVERSATION_EXISTS} when another call started one with that id */
-  async start(request: StartRequest): Promise<ConversationView> {
-    const existing = this.#conversations.get(request.id);
-    if (existing) {
-      if (existing.startCallId === request.callId) return view(existing);
+  async start({ id, options, callId }: StartRequest): Promise<ConversationView> {
+    const body: Bodies['conversation_started'] = {
+      system_prompt: options.systemPrompt,
+      max_history_length: options.maxHistoryLength,
+      turn_policy: options.turnPolicy,
+      ...(options.payload ? { payload: options.payload } : {}),
+    };
+    const totals: Totals = { usage: noUsage(), spent: noSpending() };
+    const { created, record } = await this.#store.create({
+      id,
+      agent: this.#agent,
+      startCallId: callId,
+      historyTurns: options.maxHistoryLength,
+      totals: { ...totals },
+      started: { kind: 'conversation_started', at: this.#clock.now(), body: { ...body } },
+    });
+    if (!created && !(record.startCallId === callId && record.agent === this.#agent)) {
       throw new FabricError('CONVERSATION_EXISTS', 'A conversation with that id exists already.');
     }
-    const { options } = request;
-    const conversation: Conversation = {
-      id: request.id,
-      options,
-      startCallId: request.callId,
-      history: new History({
-        system: options.systemPrompt,
-        maxTurns: options.maxHistoryLength,
-        ...(this.#options.maxWindowTokens ? { maxTokens: this.#options.maxWindowTokens } : {}),
-      }),
-      runnerState: undefined,
-      state: 'working',
-      seq: 1,
-      turns: new Map(),
-      running: undefined,
-      changedAt: this.#deps.clock.now(),
-      turnCount: 0,
-      usage: noUsage(),
-      onEnd: new Set(),
-    };
-    this.#conversations.set(request.id, conversation);
-    return view(conversation);
+    return viewOf(record);
   }
 
   /**
-   * Takes a turn, or joins the one with that id. What it returns is the turn; its `outcome` and `follow` tell the rest.
+   * Takes a turn, joins the one with that id, or brings back how it ended. What it returns is the turn, safely written;
+   * its `outcome` and `follow` tell the rest.
    * @throws {CONVERSATION_UNKNOWN | TURN_CONFLICT | TURN_IN_PROGRESS | TURN_QUEUE_FULL} before anything was taken
+   * @throws {STORE_CONFLICT} when another process keeps the conversation; and what else the store throws
    */
   async turn(request: TurnRequest): Promise<LiveTurn> {
-    const conversation = this.#open(request.conversationId);
-    const known = conversation.turns.get(request.turnId);
-    if (known) {
-      if (known.userMessage !== request.userMessage) {
-        throw new FabricError('TURN_CONFLICT', 'This turn id belongs to another message.');
-      }
-      return known;
-    }
-    const policy = conversation.options.turnPolicy;
-    this.#inbox.check(conversation.id, policy);
-    const turn = new LiveTurn({ id: request.turnId, userMessage: request.userMessage });
-    conversation.turns.set(turn.id, turn);
-    const entry: InboxTurn = {
-      run: () => this.#run(conversation, turn),
-      cancel: (reason) => {
-        turn.abort(reason);
-        if (this.#inbox.withdraw(conversation.id, entry))
-          this.#end(conversation, turn, reason, '', noUsage());
-      },
+    const { conversationId: id, turnId } = request;
+    this.#mustBeOpen();
+    const live = this.#conversations.get(id)?.turns.get(turnId);
+    if (live) return sameMessage(live, request);
+    const peek = await this.#peek(id, turnId);
+    if (peek.turn && peek.turn.state !== 'open')
+      return sameMessage(await this.#endedTurn(id, turnId), request);
+    if (isEndedState(peek.state)) throw unknown();
+    const conversation = await this.#hold(id, peek.fence);
+    const known = conversation.turns.get(turnId);
+    if (known) return sameMessage(known, request);
+    return this.#accept(conversation, request);
+  }
+
+  async #accept(conversation: Conversation, request: TurnRequest): Promise<LiveTurn> {
+    if (conversation.isEnding) throw unknown();
+    const { userMessage, turnId } = request;
+    const { turnPolicy } = conversation.options;
+    this.#inbox.check(conversation.id, turnPolicy);
+    const deadline = this.#clock.now() + this.#turnTimeoutMs;
+    const turn = new LiveTurn({ id: turnId, userMessage, deadline });
+    conversation.turns.set(turnId, turn);
+    const { replyTo = '', callId = '', isStream = false } = request.answerTo ?? {};
+    const body = {
+      user_message: userMessage,
+      reply_to: replyTo,
+      corr_id: callId,
+      stream: isStream,
+      deadline,
     };
-    this.#inbox.put(conversation.id, entry, policy);
+    // The turn starts beside its acceptance: what it writes follows in the same journal, so one commit serves both.
+    const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, body }]);
+    this.#put(conversation, turn, turnPolicy);
+    try {
+      await accepted;
+    } catch (error) {
+      turn.abort(new LeaveTurn(isFabricError(error) ? error.code : 'STORE_UNAVAILABLE', messageOf(error)));
+      this.#drop(conversation);
+      throw error;
+    }
     return turn;
   }
 
   /** Cancels a turn, by default the one that runs. `false` when there was none. @throws {CONVERSATION_UNKNOWN} */
   async cancelTurn(conversationId: string, turnId?: string): Promise<boolean> {
-    const conversation = this.#open(conversationId);
-    const turn = turnId === undefined ? conversation.running : conversation.turns.get(turnId);
+    const peek = await this.#peek(conversationId, turnId);
+    if (isEndedState(peek.state)) throw unknown();
+    let conversation = this.#conversations.get(conversationId);
+    if (!conversation && peek.turn?.state === 'open')
+      conversation = await this.#hold(conversationId, peek.fence);
+    const turn = turnId === undefined ? conversation?.running : conversation?.turns.get(turnId);
     if (!turn || turn.ended) return false;
-    turn.abort(new FabricError('TURN_CANCELLED', 'The turn was cancelled.'));
+    turn.abort(new FabricError('TURN_CANCELLED', 'The turn was cancelled.', { details: { by: 'caller' } }));
     await turn.outcome;
     return true;
   }
 
   /** Ends a conversation and whatever runs in it. Twice, or with an unknown id, does nothing. */
-  async end(conversationId: string, state: 'completed' | 'canceled' = 'completed'): Promise<void> {
-    const conversation = this.#conversations.get(conversationId);
-    if (conversation?.state !== 'working') return;
-    conversation.state = state;
-    conversation.changedAt = this.#deps.clock.now();
-    const reason = new FabricError('TURN_CANCELLED', 'The conversation was ended.');
-    const open = [...conversation.turns.values()].filter((turn) => !turn.ended);
-    for (const turn of open) turn.abort(reason);
-    await Promise.all(open.map((turn) => turn.outcome));
-    for (const tell of conversation.onEnd) tell();
-    conversation.onEnd.clear();
+  async end(id: string, state: 'completed' | 'canceled' = 'completed'): Promise<void> {
+    const peek = await this.#store.peek(id);
+    if (peek?.agent !== this.#agent || isEndedState(peek.state)) return;
+    const conversation = await this.#hold(id, peek.fence);
+    if (conversation.isEnding) {
+      await new Promise<void>((resolve) => this.#listenersOf(id).add(resolve));
+      return;
+    }
+    conversation.isEnding = true;
+    try {
+      const reason = new FabricError('TURN_CANCELLED', 'The conversation was ended.', {
+        details: { by: 'end_conversation' },
+      });
+      const { open } = conversation;
+      for (const turn of open) turn.abort(reason);
+      await Promise.all(open.map((turn) => turn.outcome));
+      await conversation.journal.append([{ kind: 'conversation_ended', body: { state } }], {
+        state,
+        letGo: true,
+      });
+    } finally {
+      this.#drop(conversation);
+      this.#tellEnd(id);
+    }
   }
 
   /** Waits for the end of a conversation; `false` when `signal` aborted first. @throws {CONVERSATION_UNKNOWN} */
-  async whenEnded(conversationId: string, signal: AbortSignal): Promise<boolean> {
-    const conversation = this.#conversations.get(conversationId);
-    if (!conversation) throw unknown();
-    if (conversation.state !== 'working') return true;
-    if (signal.aborted) return false;
+  async whenEnded(id: string, signal: AbortSignal): Promise<boolean> {
+    if (isEndedState((await this.#peek(id)).state)) return true;
+    if (signal.aborted || this.#isClosed) return false;
     return new Promise((resolve) => {
       const leave = (): void => {
-        conversation.onEnd.delete(tell);
+        const listeners = this.#listenersOf(id);
+        listeners.delete(tell);
+        if (listeners.size === 0) this.#onEnd.delete(id);
         resolve(false);
       };
       const tell = (): void => {
         signal.removeEventListener('abort', leave);
-        resolve(true);
+        resolve(!this.#isClosed);
       };
-      conversation.onEnd.add(tell);
+      this.#listenersOf(id).add(tell);
       signal.addEventListener('abort', leave, { once: true });
     });
   }
 
-  /** @throws {CONVERSATION_UNKNOWN} when there is none with that id, ended ones included */
-  async look(conversationId: string): Promise<ConversationView> {
-    const conversation = this.#conversations.get(conversationId);
-    if (!conversation) throw unknown();
-    return view(conversation);
+  /** What is known of a conversation, ended ones included. @throws {CONVERSATION_UNKNOWN} */
+  async look(id: string): Promise<ConversationView> {
+    const record = await this.#store.record(id);
+    if (record?.agent !== this.#agent) throw unknown();
+    return viewOf(record);
   }
 
-  /** The remembered messages, oldest first. @throws {CONVERSATION_UNKNOWN} */
-  async messages(conversationId: string): Promise<ModelMessage[]> {
-    const conversation = this.#conversations.get(conversationId);
-    if (!conversation) throw unknown();
-    return conversation.history.turns.flat();
+  /** The messages that the model is shown, oldest first, without the system message. @throws {CONVERSATION_UNKNOWN} */
+  async messages(id: string): Promise<ModelMessage[]> {
+    const held = this.#conversations.get(id);
+    if (held) return held.history.turns.flat();
+    await this.#peek(id);
+    const [started] = await this.#store.read(id, { limit: 1 });
+    if (!started) throw unknown();
+    return historyOf(started, await this.#store.history(id)).turns.flat();
   }
 
-  /** Ends what runs. */
+  /** Takes up conversations with open turns that nobody holds. Resolves when they are on their way. */
+  async recover(): Promise<void> {
+    for (;;) {
+      const ids = await this.#store.unfinished(this.#agent, RECOVERY_PAGE);
+      const fresh = ids.filter((id) => !this.#conversations.has(id));
+      if (fresh.length > 0) this.#log.info('unfinished turns found', { conversations: fresh.length });
+      const taken = await Promise.all(
+        fresh.map(async (id) => {
+          try {
+            await this.#wake(id, 0);
+            return true;
+          } catch (error) {
+            // Somebody else was faster, or it is gone; both are fine.
+            this.#log.debug('a conversation could not be taken up', { conversationId: id, error });
+            return false;
+          }
+        }),
+      );
+      if (ids.length < RECOVERY_PAGE || !taken.includes(true)) return;
+    }
+  }
+
+  /** Leaves what runs: it stays open in the journal, and whoever opens the store next goes on with it. */
   async close(): Promise<void> {
-    const reason = new FabricError('TURN_CANCELLED', 'The agent stopped.');
-    const open = [...this.#conversations.values()].flatMap((one) => [...one.turns.values()]);
+    this.#isClosed = true;
+    for (const timer of this.#timers.splice(0)) timer.stop();
+    const reason = new LeaveTurn('NODE_GONE', 'The agent stopped; ask again with the same turn id.');
+    const conversations = [...this.#conversations.values()];
+    const busy = conversations.filter((conversation) => conversation.open.length > 0);
+    const open = busy.flatMap((conversation) => conversation.open);
     for (const turn of open) turn.abort(reason);
     await Promise.all(open.map((turn) => turn.outcome));
-  }
-
-  #open(conversationId: string): Conversation {
-    const conversation = this.#conversations.get(conversationId);
-    if (conversation?.state !== 'working') throw unknown();
-    return conversation;
-  }
-
-  async #run(conversation: Conversation, turn: LiveTurn): Promise<void> {
-    const { clock, turns } = this.#deps;
-    const limitMs = this.#options.turnTimeoutMs ?? 600_000;
-    const deadline = clock.after(limitMs, () =>
-      turn.abort(new FabricError('TURN_TIMEOUT', `The turn ran longer than ${limitMs} ms.`)),
-    );
-    conversation.running = turn;
-    const draft = conversation.history.begin(turn.userMessage);
-    const progress = { text: '', usage: noUsage(), started: new Set<string>(), isOver: false };
-    try {
-      const events = turns.run({
-        conversationId: conversation.id,
-        turnId: turn.id,
-        userMessage: turn.userMessage,
-        draft,
-        state: conversation.runnerState,
-        signal: turn.signal,
-      });
-      const result = await this.#orAborted(this.#follow(conversation, turn, events, progress), turn.signal);
-      draft.commit(result.messages);
-      if (result.state !== undefined) conversation.runnerState = result.state;
-      this.#complete(conversation, turn, result);
-    } catch (caught) {
-      const error = this.#errorOf(caught, turn);
-      draft.interrupt(progress.text, progress.started, this.#options.failedTurns);
-      this.#end(conversation, turn, error, progress.text, progress.usage);
-    } finally {
-      progress.isOver = true;
-      deadline.stop();
-      conversation.running = undefined;
-    }
-  }
-
-  async #follow(
-    conversation: Conversation,
-    turn: LiveTurn,
-    events: AsyncGenerator<TurnEvent, TurnResult, void>,
-    progress: { text: string; usage: Usage; started: Set<string>; isOver: boolean },
-  ): Promise<TurnResult> {
-    for (;;) {
-      const next = await events.next();
-      if (progress.isOver) {
-        // The turn was given up while its runner did not listen; nothing it does now counts.
-        await events.return(undefined as never);
-        throw turn.signal.reason;
-      }
-      if (next.done) return next.value;
-      const event = next.value;
-      if (event.type === 'text') {
-        progress.text += event.text;
-        for (const text of pieces(event.text)) {
-          turn.publish({ type: 'text', seq: ++conversation.seq, turn_id: turn.id, text });
+    await Promise.all(
+      busy.map(async ({ id, journal }) => {
+        try {
+          await journal.append([], { letGo: true });
+        } catch (error) {
+          this.#log.debug('a conversation was not let go of; its lease ends by itself', {
+            conversationId: id,
+            error,
+          });
         }
-      } else if (event.type === 'tool_started') {
-        progress.started.add(event.callId);
-        const { callId: id, name } = event;
-        turn.publish({ type: 'tool_call', seq: ++conversation.seq, turn_id: turn.id, id, name });
-      } else if (event.type === 'tool_finished') {
-        const { callId: id, name, ok } = event;
-        turn.publish({ type: 'tool_result', seq: ++conversation.seq, turn_id: turn.id, id, name, ok });
+      }),
+    );
+    this.#conversations.clear();
+    for (const id of [...this.#onEnd.keys()]) this.#tellEnd(id);
+  }
+
+  get #turnTimeoutMs(): number {
+    return this.#options.turnTimeoutMs ?? 600_000;
+  }
+
+  #put(conversation: Conversation, turn: LiveTurn, policy: ConversationOptions['turnPolicy']): void {
+    const { id } = conversation;
+    const run = async (): Promise<void> => {
+      turn.signal.removeEventListener('abort', onAbort);
+      conversation.running = turn;
+      await this.#runOf(conversation, turn).run();
+      conversation.running = undefined;
+      this.#afterTurn(conversation);
+    };
+    // A turn that is given up while it waits does not wait on: it ends where it stands.
+    const onAbort = (): void => {
+      if (!this.#inbox.withdraw(id, entry)) return;
+      void this.#runOf(conversation, turn)
+        .run()
+        .then(() => this.#afterTurn(conversation));
+    };
+    const entry: InboxTurn = { run, cancel: (reason) => turn.abort(reason) };
+    turn.signal.addEventListener('abort', onAbort, { once: true });
+    this.#inbox.put(id, entry, policy);
+  }
+
+  #runOf(conversation: Conversation, turn: LiveTurn): TurnRun {
+    return new TurnRun(
+      { runner: this.#runner, budget: this.#budget, clock: this.#clock, log: this.#log },
+      conversation,
+      turn,
+      {
+        turnTimeoutMs: this.#turnTimeoutMs,
+        graceMs: this.#options.graceMs ?? 2_000,
+        failedTurns: this.#options.failedTurns ?? 'auto',
+        isLast: () => !conversation.open.some((other) => other !== turn),
+      },
+    );
+  }
+
+  #afterTurn(conversation: Conversation): void {
+    conversation.trim();
+    if (conversation.journal.failure !== undefined) {
+      this.#log.warn('a conversation is read anew', {
+        conversationId: conversation.id,
+        error: conversation.journal.failure,
+      });
+      this.#drop(conversation);
+      return;
+    }
+    this.#evict();
+  }
+
+  /** The conversation, in memory and ours to write to, as long as its fence is the latest. */
+  async #hold(id: string, fence: number): Promise<Conversation> {
+    const held = this.#conversations.get(id);
+    if (held && held.journal.fence === fence && held.journal.failure === undefined) {
+      // The latest used stands last.
+      this.#conversations.delete(id);
+      this.#conversations.set(id, held);
+      return held;
+    }
+    if (held && held.open.length === 0) this.#drop(held);
+    return this.#wake(id, this.#options.leaseWaitMs ?? 20_000);
+  }
+
+  #wake(id: string, waitMs: number): Promise<Conversation> {
+    let waking = this.#waking.get(id);
+    if (!waking) {
+      waking = this.#read(id, waitMs).finally(() => this.#waking.delete(id));
+      this.#waking.set(id, waking);
+    }
+    return waking;
+  }
+
+  async #read(id: string, waitMs: number): Promise<Conversation> {
+    const until = this.#clock.now() + waitMs;
+    for (;;) {
+      try {
+        const waking = await this.#store.wake(id, this.#leaseMs);
+        if (waking?.record.agent !== this.#agent) throw unknown();
+        this.#mustBeOpen();
+        const conversation = new Conversation(waking, this.#store, {
+          leaseMs: this.#leaseMs,
+          now: () => this.#clock.now(),
+          maxWindowTokens: this.#options.maxWindowTokens,
+        });
+        this.#conversations.set(id, conversation);
+        for (const [i, turn] of conversation.open.entries())
+          this.#resume(conversation, turn, waking.open[i]!);
+        return conversation;
+      } catch (error) {
+        if (!isFabricError(error, 'STORE_CONFLICT') || this.#clock.now() >= until || this.#isClosed)
+          throw error;
+        const { retryAfterMs } = error.details ?? {};
+        const pause = Math.min(typeof retryAfterMs === 'number' ? retryAfterMs : 250, 250);
+        await new Promise<void>((resolve) => this.#clock.after(Math.max(1, pause), resolve));
       }
     }
   }
 
-  // A runner that does not listen to its signal gets a little time after an abort, then the turn goes on without it.
-  #orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-    return new Promise((resolve, reject) => {
-      let grace: { stop(): void } | undefined;
-      const onAbort = (): void => {
-        grace = this.#deps.clock.after(this.#options.graceMs ?? 2_000, () => reject(signal.reason));
-      };
-      if (signal.aborted) onAbort();
-      else signal.addEventListener('abort', onAbort, { once: true });
-      const done = (): void => {
-        grace?.stop();
-        signal.removeEventListener('abort', onAbort);
-      };
-      work.then(
-        (value) => {
-          done();
-          resolve(value);
-        },
-        (error) => {
-          done();
-          reject(error);
-        },
-      );
+  #resume(conversation: Conversation, turn: LiveTurn, events: readonly JournalEvent[]): void {
+    const { reply_to: replyTo, corr_id: callId, stream: isStream } = acceptedOf(events);
+    const { id: conversationId } = conversation;
+    void turn.outcome.then((outcome) => {
+      if (replyTo === '' || this.#isClosed) return;
+      const answerTo = { replyTo, callId, isStream };
+      this.#onRecovered?.({ conversationId, turnId: turn.id, answerTo, outcome });
     });
+    this.#put(conversation, turn, 'queue');
   }
 
-  #errorOf(caught: unknown, turn: LiveTurn): FabricError {
-    if (turn.signal.aborted && isFabricError(turn.signal.reason)) return turn.signal.reason;
-    if (isFabricError(caught)) return caught;
-    const logId = newId();
-    this.#deps.log.error('turn failed', { logId, turnId: turn.id, error: caught });
-    return new FabricError('INTERNAL', `The turn failed; the log of the agent names it ${logId}.`);
+  async #endedTurn(conversationId: string, turnId: string): Promise<LiveTurn> {
+    const events: JournalEvent[] = [];
+    for (let after = 0; ; after = events.at(-1)!.seq) {
+      const page = await this.#store.read(conversationId, { turnId, after, limit: 500 });
+      events.push(...page);
+      if (page.length < 500) break;
+    }
+    if (events.length === 0) throw unknown();
+    return turnOf(events);
   }
 
-  #complete(conversation: Conversation, turn: LiveTurn, result: TurnResult): void {
-    const { text, usage, model } = result;
-    const outcome: TurnOutcome = { state: 'completed', text, usage, model };
-    this.#settle(conversation, turn, outcome);
+  async #peek(id: string, turnId?: string): Promise<Peek> {
+    this.#mustBeOpen();
+    const peek = await this.#store.peek(id, turnId);
+    if (peek?.agent !== this.#agent) throw unknown();
+    return peek;
   }
 
-  #end(conversation: Conversation, turn: LiveTurn, error: FabricError, text: string, usage: Usage): void {
-    const state = error.code === 'TURN_CANCELLED' ? 'cancelled' : 'failed';
-    this.#settle(conversation, turn, { state, error: faultOf(error), text, usage });
-  }
-
-  #settle(conversation: Conversation, turn: LiveTurn, outcome: TurnOutcome): void {
-    conversation.changedAt = this.#deps.clock.now();
-    conversation.turnCount += 1;
-    turn.end(outcome, lastEvent(outcome, ++conversation.seq, turn.id));
-    // Enough to answer a caller that asks again soon.
-    if (conversation.turns.size > 64) {
-      for (const [id, old] of conversation.turns) {
-        if (conversation.turns.size <= 64) break;
-        if (old.ended) conversation.turns.delete(id);
+  async #renew(): Promise<void> {
+    const busy = [...this.#conversations.values()].filter((conversation) => conversation.open.length > 0);
+    if (busy.length === 0) return;
+    try {
+      const ids = busy.map((conversation) => conversation.id);
+      const kept = new Set(await this.#store.renew(ids, this.#leaseMs));
+      for (const conversation of busy) {
+        if (kept.has(conversation.id) || conversation.open.length === 0) continue;
+        const reason = new LeaveTurn('STORE_CONFLICT', 'Another process took the conversation over.');
+        for (const turn of conversation.open) turn.abort(reason);
+        this.#drop(conversation);
       }
+    } catch (error) {
+      this.#log.warn('leases of conversations could not be renewed', { error });
     }
   }
-}
 
-/** The text of a turn. @throws the error it ended with */
-export function textOf(outcome: TurnOutcome): string {
-  if (outcome.state === 'completed') return outcome.text;
-  throw errorOfFault(outcome.error);
-}
-
-function lastEvent(outcome: TurnOutcome, seq: number, turnId: string): ConversationEvent {
-  if (outcome.state === 'completed') {
-    const { text, usage, model } = outcome;
-    return { type: 'done', seq, turn_id: turnId, text, usage, model };
+  async #lookForUnfinished(): Promise<void> {
+    try {
+      await this.recover();
+    } catch (error) {
+      this.#log.warn('the store could not be searched for unfinished turns', { error });
+    }
   }
-  const { code, message, retryable } = outcome.error;
-  return { type: 'error', seq, turn_id: turnId, code, message, retryable, text: outcome.text };
+
+  #evict(): void {
+    const most = this.#options.maxIdle ?? 1_000;
+    if (this.#conversations.size <= most) return;
+    for (const conversation of this.#conversations.values()) {
+      if (this.#conversations.size <= most) return;
+      if (!this.#inbox.isBusy(conversation.id)) this.#drop(conversation);
+    }
+  }
+
+  #drop(conversation: Conversation): void {
+    if (this.#conversations.get(conversation.id) === conversation)
+      this.#conversations.delete(conversation.id);
+  }
+
+  #listenersOf(id: string): Set<() => void> {
+    let listeners = this.#onEnd.get(id);
+    if (!listeners) {
+      listeners = new Set();
+      this.#onEnd.set(id, listeners);
+    }
+    return listeners;
+  }
+
+  #tellEnd(id: string): void {
+    const listeners = this.#onEnd.get(id);
+    this.#onEnd.delete(id);
+    for (const tell of listeners ?? []) tell();
+  }
+
+  #mustBeOpen(): void {
+    if (this.#isClosed) throw new FabricError('NODE_GONE', 'The agent stopped.');
+  }
 }
 
-function* pieces(text: string): Generator<string> {
-  const most = CONVERSATION_LIMITS.maxTextEventChars;
-  for (let from = 0; from < text.length; from += most) yield text.slice(from, from + most);
+function sameMessage(turn: LiveTurn, { userMessage }: TurnRequest): LiveTurn {
+  if (turn.userMessage === userMessage) return turn;
+  throw new FabricError('TURN_CONFLICT', 'This turn id belongs to another message.');
 }
 
 const unknown = (): FabricError =>
   new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation with that id, or it has ended.');
 
-const view = (conversation: Conversation): ConversationView => ({
-  id: conversation.id,
-  state: conversation.state,
-  options: conversation.options,
-  changedAt: conversation.changedAt,
-  turns: conversation.turnCount,
-  usage: conversation.usage,
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+const viewOf = (record: ConversationRecord): ConversationView => ({
+  id: record.id,
+  state: record.state satisfies StoredState,
+  changedAt: record.changedAt,
+  turns: record.turns,
+  totals: record.totals as unknown as Totals,
 });

@@ -3,13 +3,20 @@
 import {
   FabricError,
   isFabricError,
+  isFinalState,
   type Message,
+  type Task,
   type TaskSendParams,
   type TaskStatusUpdateEvent,
 } from '@fame-fabric/shared';
 import { z } from 'zod';
-import { CONVERSATION_LIMITS, type ConversationEvent, type ConversationOptions } from './conversation.ts';
-import { type ConversationHost, textOf } from './conversation-host.ts';
+import {
+  CONVERSATION_LIMITS,
+  type ConversationEvent,
+  type ConversationOptions,
+  textOf,
+} from './conversation.ts';
+import type { ConversationHost } from './conversation-host.ts';
 import {
   conversationId,
   optionsOf,
@@ -33,6 +40,8 @@ const turnParams = z.object({
 export interface OperationsOptions {
   /** What a conversation is started with where the caller says nothing. */
   defaults: ConversationOptions;
+  /** What a conversation begins with, said for the caller at its start; its answer stands in the task. */
+  opening?: (payload: Readonly<Record<string, unknown>>) => string | undefined;
 }
 
 /** The operations on the conversations of `host`. */
@@ -42,17 +51,35 @@ export function conversationOperations(
 ): Record<string, Operation> {
   const immediate = true;
 
-  const start = (id: string, given: StartPayload, historyLength: number | null | undefined, callId: string) =>
-    host.start({ id, callId, options: optionsOf(given, historyLength, options.defaults) });
+  /** Starts a conversation, says its opening if it has one, and gives the task with what was answered. */
+  const start = async (
+    id: string,
+    given: StartPayload,
+    more: {
+      historyLength?: number | null | undefined;
+      sessionId?: string | null | undefined;
+      history: Message[];
+    },
+    { callId }: OperationContext,
+  ): Promise<Task> => {
+    const settings = optionsOf(given, more.historyLength, options.defaults);
+    const view = await host.start({ id, callId, options: settings });
+    const task = { sessionId: more.sessionId, history: more.history };
+    const userMessage = options.opening?.(settings.payload ?? {});
+    if (userMessage === undefined) return taskOf(view, task);
+    const turn = await host.turn({ conversationId: id, userMessage, turnId: `start-${callId}` });
+    const text = textOf(await turn.outcome);
+    return taskOf(await host.look(id), { ...task, text });
+  };
 
-  const sendTask = async (params: TaskSendParams, { callId }: OperationContext) => {
-    const view = await start(params.id, payloadOf(params), params.historyLength, callId);
-    return taskOf(view, { sessionId: params.sessionId, history: [params.message as Message] });
+  const sendTask = async (params: TaskSendParams, context: OperationContext): Promise<Task> => {
+    const { id, historyLength, sessionId, message } = params;
+    return start(id, payloadOf(params), { historyLength, sessionId, history: [message] }, context);
   };
 
   async function* subscribe(id: string, signal: AbortSignal): AsyncGenerator<TaskStatusUpdateEvent, void> {
     const first = taskOf(await host.look(id));
-    if (first.status.state === 'working') {
+    if (!isFinalState(first.status.state)) {
       yield { id, status: first.status, final: false, metadata: null };
       if (!(await host.whenEnded(id, signal))) return;
     }
@@ -64,10 +91,10 @@ export function conversationOperations(
       immediate,
       description: 'Starts a conversation and answers with its task.',
       params: startTaskParams,
-      async run(params, { callId }) {
+      run(params, context) {
         const given = { ...params.payload, ...definedOf(params) } as StartPayload;
-        const view = await start(params.id ?? callId, given, params.historyLength, callId);
-        return taskOf(view, { sessionId: params.sessionId, history: [] });
+        const { historyLength, sessionId } = params;
+        return start(params.id ?? context.callId, given, { historyLength, sessionId, history: [] }, context);
       },
     }),
     run_turn: operation({
@@ -176,11 +203,16 @@ interface TurnParams {
   turn_id?: string | undefined;
 }
 
-const take = (host: ConversationHost, params: TurnParams, { callId }: OperationContext): Promise<LiveTurn> =>
+const take = (
+  host: ConversationHost,
+  params: TurnParams,
+  { callId, replyTo, isStream }: OperationContext,
+): Promise<LiveTurn> =>
   host.turn({
     conversationId: params.conversation_id,
     userMessage: params.user_message,
     turnId: params.turn_id ?? callId,
+    answerTo: { replyTo, callId, isStream },
   });
 
 // A caller that is gone may come back for its answer, and an agent that stops finishes the turn when it is back; a caller

@@ -50,13 +50,15 @@ export function optionsOf(
   historyLength: number | null | undefined,
   defaults: ConversationOptions,
 ): ConversationOptions {
+  const { system_prompt, max_history_length, turn_policy, ...payload } = given;
   return {
-    systemPrompt: given.system_prompt ?? defaults.systemPrompt,
+    systemPrompt: system_prompt ?? defaults.systemPrompt,
     maxHistoryLength: Math.min(
-      given.max_history_length ?? historyLength ?? defaults.maxHistoryLength,
+      max_history_length ?? historyLength ?? defaults.maxHistoryLength,
       maxHistoryLength,
     ),
-    turnPolicy: given.turn_policy ?? defaults.turnPolicy,
+    turnPolicy: turn_policy ?? defaults.turnPolicy,
+    ...(Object.keys(payload).length > 0 ? { payload } : {}),
   };
 }
 

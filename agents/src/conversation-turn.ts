@@ -2,21 +2,32 @@
 // that comes late gets what it missed first; a caller that leaves changes nothing.
 import type { FabricError } from '@fame-fabric/shared';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
+import type { RecordedTurn } from './conversation-journal.ts';
 
 export interface LiveTurnOptions {
   id: string;
   userMessage: string;
+  /** When it times out, in ms since the epoch. */
+  deadline: number;
+  /** What it did before this process had it. */
+  recorded?: RecordedTurn;
+  /** Its events so far. */
+  events?: readonly ConversationEvent[];
+  /** How it ended, if it has. */
+  ended?: TurnOutcome;
 }
 
 export class LiveTurn {
   readonly id: string;
   readonly userMessage: string;
+  readonly deadline: number;
+  readonly recorded: RecordedTurn | undefined;
   /** Callers that follow it now. */
   listeners = 0;
   /** Settles with how the turn ended; never rejects. */
   readonly outcome: Promise<TurnOutcome>;
   readonly #abort = new AbortController();
-  readonly #events: ConversationEvent[] = [];
+  readonly #events: ConversationEvent[];
   #settle: (outcome: TurnOutcome) => void = () => {};
   #ended: TurnOutcome | undefined;
   #wakeAll: (() => void) | undefined;
@@ -25,12 +36,18 @@ export class LiveTurn {
   constructor(options: LiveTurnOptions) {
     this.id = options.id;
     this.userMessage = options.userMessage;
-    this.outcome = new Promise((resolve) => {
-      this.#settle = resolve;
-    });
+    this.deadline = options.deadline;
+    this.recorded = options.recorded;
+    this.#events = [...(options.events ?? [])];
+    this.#ended = options.ended;
+    this.outcome = options.ended
+      ? Promise.resolve(options.ended)
+      : new Promise((resolve) => {
+          this.#settle = resolve;
+        });
   }
 
-  /** Aborts when the turn is cancelled or ran too long; the reason is a FabricError. */
+  /** Aborts when the turn is cancelled, ran too long or has to be left; the reason is a FabricError. */
   get signal(): AbortSignal {
     return this.#abort.signal;
   }
@@ -45,6 +62,7 @@ export class LiveTurn {
 
   /** Shows an event to everybody who follows. */
   publish(event: ConversationEvent): void {
+    if (this.#ended) return;
     this.#events.push(event);
     this.#wakeAll?.();
   }
@@ -52,8 +70,8 @@ export class LiveTurn {
   /** Ends the turn, once; `last` is its last event. */
   end(outcome: TurnOutcome, last: ConversationEvent): void {
     if (this.#ended) return;
+    this.publish(last);
     this.#ended = outcome;
-    this.#events.push(last);
     this.#settle(outcome);
     this.#wakeAll?.();
   }
@@ -66,22 +84,15 @@ export class LiveTurn {
     const wake = (): void => this.#wakeAll?.();
     signal?.addEventListener('abort', wake, { once: true });
     try {
-      yield* this.#follow(after, signal);
+      let next = 0;
+      while ((this.#events[next]?.seq ?? Number.POSITIVE_INFINITY) <= after) next += 1;
+      for (;;) {
+        while (next < this.#events.length) yield this.#events[next++]!;
+        if (this.#ended || signal?.aborted) return;
+        await this.#nextChange();
+      }
     } finally {
       signal?.removeEventListener('abort', wake);
-    }
-  }
-
-  async *#follow(
-    after: number,
-    signal: AbortSignal | undefined,
-  ): AsyncGenerator<ConversationEvent, void, void> {
-    let next = 0;
-    while ((this.#events[next]?.seq ?? Number.POSITIVE_INFINITY) <= after) next += 1;
-    for (;;) {
-      while (next < this.#events.length) yield this.#events[next++]!;
-      if (this.#ended || signal?.aborted) return;
-      await this.#nextChange();
     }
   }
 

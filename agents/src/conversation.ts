@@ -23,9 +23,9 @@ export interface ConversationOptions {
   /** Turns that the model is shown. */
   readonly maxHistoryLength: number;
   readonly turnPolicy: TurnPolicy;
+  /** What an agent of another kind was started with. */
+  readonly payload?: Readonly<Record<string, unknown>>;
 }
-
-export type ConversationState = 'working' | 'completed' | 'canceled';
 
 /** What a caller of `run_turn_stream` sees. `seq` is the place in the record of the conversation. */
 export type ConversationEvent =
@@ -71,3 +71,9 @@ export const errorOfFault = (fault: TurnFault): FabricError =>
     retryable: fault.retryable,
     ...(fault.details ? { details: fault.details } : {}),
   });
+
+/** The text of a turn. @throws the error it ended with */
+export function textOf(outcome: TurnOutcome): string {
+  if (outcome.state === 'completed') return outcome.text;
+  throw errorOfFault(outcome.error);
+}

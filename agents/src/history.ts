@@ -75,7 +75,7 @@ export class History {
   add(messages: readonly ModelMessage[]): void {
     const fault = faultOfTurn(messages);
     if (fault) throw new Error(`This turn cannot be remembered: ${fault}`);
-    this.#turns.push(messages);
+    this.#turns.push(closeCalls(messages));
     if (this.#turns.length > this.#maxTurns) this.#turns = this.#turns.slice(-this.#maxTurns || Infinity);
   }
 
@@ -118,8 +118,15 @@ export class TurnDraft {
     this.#messages.push(message);
   }
 
+  /** Adds the result of a call. Results stand in the order of their calls, whatever order they come in. */
   tool(callId: string, content: string): void {
-    this.#messages.push({ role: 'tool', tool_call_id: callId, content });
+    const last = this.#messages.findLastIndex((message) => message.role === 'assistant');
+    const calls = (this.#messages[last] as AssistantMessage | undefined)?.tool_calls ?? [];
+    const place = (id: string): number => calls.findIndex((call) => call.id === id);
+    let at = this.#messages.length;
+    while (at > last + 1 && place((this.#messages[at - 1] as ToolMessage).tool_call_id) > place(callId))
+      at -= 1;
+    this.#messages.splice(at, 0, { role: 'tool', tool_call_id: callId, content });
   }
 
   /** Makes the turn part of the history, with `messages` instead of its own ones if given. Once; later calls do nothing. */
@@ -131,17 +138,19 @@ export class TurnDraft {
 
   /**
    * Ends a turn that failed or was cancelled. If a tool had been started the exchange is kept, closed so that the next
-   * turn knows what was done; else the history stays exactly as it was. `startedCalls` are calls whose outcome is unknown.
+   * turn knows what was done; else the history stays exactly as it was. `startedCalls` are calls that were started, whether
+   * their outcome is known or not. Tells whether the turn was kept.
    */
-  interrupt(partialText: string, startedCalls: ReadonlySet<string>, rule: FailedTurnRule = 'auto'): void {
-    if (this.#isSettled) return;
+  interrupt(partialText: string, startedCalls: ReadonlySet<string>, rule: FailedTurnRule = 'auto'): boolean {
+    if (this.#isSettled) return false;
     this.#isSettled = true;
     const toolRan = startedCalls.size > 0 || this.#messages.some((message) => message.role === 'tool');
-    if (rule === 'discard' || (rule === 'auto' && !toolRan)) return;
+    if (rule === 'discard' || (rule === 'auto' && !toolRan)) return false;
     const kept = closeCalls(this.#messages);
     const text = partialText === '' ? INTERRUPTED_MARK : `${partialText} ${INTERRUPTED_MARK}`;
     kept.push({ role: 'assistant', content: text });
     this.#history.add(kept);
+    return true;
   }
 }
 

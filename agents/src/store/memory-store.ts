@@ -119,8 +119,8 @@ export class MemoryStore implements ConversationStore {
     const shelf = this.#shelves.get(conversationId);
     if (!shelf) return undefined;
     const turn = turnId === undefined ? undefined : shelf.turns.get(turnId);
-    const { state, lastSeq } = shelf.record;
-    return { state, lastSeq, fence: shelf.fence, ...(turn ? { turn: { ...turn } } : {}) };
+    const { agent, state, lastSeq } = shelf.record;
+    return { agent, state, lastSeq, fence: shelf.fence, ...(turn ? { turn: { ...turn } } : {}) };
   }
 
   async append(append: Append): Promise<void> {

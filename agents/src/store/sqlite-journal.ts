@@ -171,6 +171,7 @@ export class SqliteJournal {
         ? undefined
         : this.#get<TurnRow>('SELECT * FROM turn WHERE conversation = ? AND turn_id = ?', row.key, turnId);
     return {
+      agent: row.agent,
       state: row.state,
       lastSeq: row.last_seq,
       fence: row.fence,

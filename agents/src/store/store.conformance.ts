@@ -243,6 +243,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       await append('c', fence, 1, wholeTurn('t'));
       await append('c', fence, 5, [event('turn_accepted', 'o')]);
       expect(await store.peek('c', 't')).toEqual({
+        agent: 'chat@fame.fabric',
         state: 'working',
         lastSeq: 6,
         fence: fence.fence,

@@ -108,6 +108,7 @@ export interface Waking {
 }
 
 export interface Peek {
+  readonly agent: string;
   readonly state: StoredState;
   readonly lastSeq: number;
   /** The number of the latest fence. */
