@@ -42,7 +42,8 @@ describe('the first attach', () => {
     await clock.run(5_000, 50);
     expect(sentinel.dials).toBeGreaterThan(4);
     sentinel.isDown = false;
-    await clock.run(5_000, 50);
+    // The pauses until then, and the one that may just have begun.
+    await clock.run(10_000, 50);
     await connecting;
     expect(log.lines.filter((line) => line.level !== 'debug')).toEqual([
       {
