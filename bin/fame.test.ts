@@ -135,3 +135,14 @@ test('version, as text and as JSON', async () => {
   expect(version).toMatch(/^\d+\.\d+\.\d+/);
   expect((await fame(['--version'])).out).toContain(version);
 });
+
+test.each([['chat'], ['call', 'chat@fame.fabric', 'describe']])(
+  'Ctrl-C while fame %s waits for a sentinel ends it with 130',
+  async (...args) => {
+    const env = { PATH: process.env.PATH, FAME_LISTENER_PORT: String(await freePort()) };
+    const child = spawn(process.execPath, ['--conditions=source', FAME, ...args], { cwd, env });
+    child.stderr.once('data', () => child.kill('SIGINT')); // what it waits for is the first thing it says
+    const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+    expect(code).toBe(130);
+  },
+);

@@ -12,7 +12,16 @@ import { VERBS, type Verb } from './verbs.ts';
 
 module.enableCompileCache?.();
 
+const NODE_NEEDED = 24;
+
 async function main([name, ...rest]: readonly string[]): Promise<number> {
+  if (Number.parseInt(process.versions.node, 10) < NODE_NEEDED) {
+    const found = `fame needs Node ${NODE_NEEDED} or newer, this is ${process.versions.node}.`;
+    process.stderr.write(
+      `${found} \`make\` uses the one that npm installed; so does \`npx node dist/fame.js\`.\n`,
+    );
+    return EXIT.usage;
+  }
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
     const about = rest[0] !== undefined && Object.hasOwn(VERBS, rest[0]) ? verbHelp(rest[0]) : overview();
     process.stdout.write(about);

@@ -35,8 +35,8 @@ function labelOf({ frame, to }: Envelope): string {
   if (frame.type !== 'Data') return `${frame.type}${target}`;
   const { method, result, error } = fieldsOf(frame.payload);
   if (typeof method === 'string') return `Data request ${method}${target}`;
-  if (error !== undefined) return `Data error reply${target}`;
-  if (result !== undefined) return `Data reply${target}`;
+  if (error !== undefined) return 'Data error reply'; // replies go to mailboxes, whose names say nothing
+  if (result !== undefined) return 'Data reply';
   return `Data${target}`;
 }
 

@@ -278,3 +278,24 @@ test('an agent that is not there ends it before anything was asked', async () =>
   await expect(repl.run()).rejects.toMatchObject({ code: 'NO_ROUTE' });
   expect(conversations[0]?.asked).toEqual([]);
 });
+
+test('an agent that does not answer the start can be left', async () => {
+  const { input } = stage([]);
+  const repl = new Repl(
+    {
+      input,
+      write: () => {},
+      converse: () =>
+        ({ start: () => new Promise(() => {}), end: async () => {} }) as unknown as ReplConversation,
+      listAgents: async () => '',
+      trace: { isOn: false },
+      style: createStyle(false),
+      clock: systemClock,
+    },
+    { isInteractive: true },
+  );
+  const run = repl.run();
+  input.onInterrupt?.();
+  input.onInterrupt?.();
+  expect(await run).toBe(130);
+});

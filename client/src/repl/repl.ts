@@ -50,6 +50,7 @@ export class Repl {
   #isWarned = false;
   #isInterrupted = false;
   #hasFailed = false;
+  readonly #left = Promise.withResolvers<void>();
 
   constructor(parts: ReplParts, options: ReplOptions) {
     this.#parts = parts;
@@ -64,8 +65,8 @@ export class Repl {
   async run(): Promise<number> {
     const { input } = this.#parts;
     input.onInterrupt = () => this.#interrupt();
-    await this.#conversation.start();
-    await this.#greet();
+    const begun = this.#conversation.start().then(() => this.#greet());
+    await Promise.race([begun, this.#left.promise]); // an agent that does not answer must not keep anybody
     while (!this.#isInterrupted) {
       const text = await input.read();
       if (text === undefined || !(await this.#handle(text))) break;
@@ -88,16 +89,19 @@ export class Repl {
   // The first Ctrl-C stops the running turn, or warns; the next one, with nothing entered in between, leaves.
   #interrupt(): void {
     if (this.#isWarned || (!this.#options.isInteractive && !this.#running)) {
-      this.#isInterrupted = true;
       this.#running?.abort(stopped());
-      this.#parts.input.close();
+      this.#leave();
       return;
     }
     this.#isWarned = true;
     if (this.#running) this.#running.abort(stopped());
     else this.#note(this.#parts.style.dim('Ctrl-C again leaves.'));
-    if (this.#options.isInteractive) return;
-    this.#isInterrupted = true; // nobody is there to ask again
+    if (!this.#options.isInteractive) this.#leave(); // nobody is there to ask again
+  }
+
+  #leave(): void {
+    this.#isInterrupted = true;
+    this.#left.resolve();
     this.#parts.input.close();
   }
 
@@ -194,7 +198,9 @@ export class Repl {
     const hint = isFabricError(error, 'CONVERSATION_UNKNOWN')
       ? 'The agent no longer knows this conversation. /new starts another.'
       : inert(explain(error));
-    this.#note(`${style.red('!')} ${hint}`);
+    const retry =
+      this.#options.isInteractive && isFabricError(error) && error.retryable ? ' /retry asks again.' : '';
+    this.#note(`${style.red('!')} ${hint}${retry}`);
   }
 
   async #endConversation(): Promise<void> {

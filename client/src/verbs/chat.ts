@@ -12,7 +12,7 @@ import { TerminalInput } from '../repl/terminal-input.ts';
 import { createStyle } from '../style.ts';
 import { attach } from './attach.ts';
 import { describeNodes } from './ps.ts';
-import { textFlag, type VerbInput, writeNote, writeOut } from './verb.ts';
+import { interrupted, textFlag, type VerbInput, writeNote, writeOut } from './verb.ts';
 
 export async function runChat(verb: VerbInput): Promise<number> {
   const config = readClientConfig(process.env);
@@ -29,7 +29,7 @@ export async function runChat(verb: VerbInput): Promise<number> {
   const leaving = new AbortController();
   let input: ReplInput | undefined;
   const note = (text: string): void => (input ? input.note(text) : writeNote(text));
-  const onSignal = (): void => (input?.onInterrupt ? input.onInterrupt() : leaving.abort());
+  const onSignal = (): void => (input?.onInterrupt ? input.onInterrupt() : leaving.abort(interrupted()));
   const onGoodbye = (): void => {
     onSignal(); // as two times Ctrl-C: stop the turn, end the conversation, leave
     onSignal();

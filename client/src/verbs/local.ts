@@ -63,7 +63,8 @@ async function start(verb: VerbInput): Promise<number> {
     }
     say(`Running in Docker at ${config.local.url}`);
   } else await local.start();
-  say('\nNext: make run, make run-verbose, make status, make logs, make stop');
+  const more = config.local.port === 8000 ? '' : ` (with FAME_LISTENER_PORT=${config.local.port})`;
+  say(`\nNext: make run${more}; also make run-verbose, status, logs, stop`);
   return 0;
 }
 

@@ -1,4 +1,5 @@
 // What every verb of `fame` gets and gives: parsed flags and the streams of the process in, an exit code out.
+import { FabricError } from '@fame-fabric/shared';
 
 export interface VerbInput {
   readonly positionals: readonly string[];
@@ -34,10 +35,13 @@ export const writeNote = (text: string): void => {
 };
 export const writeJson = (value: unknown): void => writeOut(`${JSON.stringify(value, null, 2)}\n`);
 
+/** Why a verb ended that was interrupted; exit code 130. */
+export const interrupted = (): FabricError => new FabricError('CALL_CANCELLED', 'Interrupted');
+
 /** Aborts at the first SIGINT or SIGTERM; a verb that uses it ends by itself, with exit code 130. */
 export function onInterrupt(): { signal: AbortSignal; release(): void } {
   const controller = new AbortController();
-  const abort = (): void => controller.abort();
+  const abort = (): void => controller.abort(interrupted());
   process.once('SIGINT', abort);
   process.once('SIGTERM', abort);
   return {
