@@ -1,0 +1,52 @@
+import { FabricError } from '@fame-fabric/shared';
+import { expect, test } from 'vitest';
+import { readSentinelConfig, VARIABLES } from './config.ts';
+
+const faultsOf = (env: Record<string, string>): string[] => {
+  try {
+    readSentinelConfig(env);
+    return [];
+  } catch (error) {
+    expect(error).toBeInstanceOf(FabricError);
+    expect((error as FabricError).code).toBe('CONFIG_INVALID');
+    return (error as FabricError).details?.faults as string[];
+  }
+};
+
+test('has sane defaults, takes empty as unset, and is frozen', () => {
+  const config = readSentinelConfig({ FAME_LISTENER_PORT: '', FAME_LOG_LEVEL: ' ' });
+  expect(config).toMatchObject({
+    port: 8000,
+    host: '127.0.0.1',
+    resumeWindowMs: 5_000,
+    drainMs: 10_000,
+    logLevel: 'info',
+  });
+  expect(Object.isFrozen(config)).toBe(true);
+});
+
+test('reports every fault at once, each with its variable', () => {
+  const faults = faultsOf({
+    FAME_LISTENER_PORT: '99999',
+    FAME_LOG_LEVEL: 'loud',
+    FAME_PARENT_URL: 'http://x',
+  });
+  expect(faults).toHaveLength(3);
+  expect(faults.join('\n')).toMatch(/FAME_LISTENER_PORT.*\n.*FAME_LOG_LEVEL|FAME_LOG_LEVEL/);
+});
+
+test('P24: another interface than loopback must be confirmed', () => {
+  expect(faultsOf({ FAME_LISTENER_HOST: '0.0.0.0' })[0]).toMatch(/FAME_OPEN_ON_ALL_INTERFACES/);
+  expect(
+    readSentinelConfig({ FAME_LISTENER_HOST: '0.0.0.0', FAME_OPEN_ON_ALL_INTERFACES: 'true' }).host,
+  ).toBe('0.0.0.0');
+});
+
+test('accepts the log level names of other Fame nodes', () => {
+  expect(readSentinelConfig({ FAME_LOG_LEVEL: 'WARNING' }).logLevel).toBe('warn');
+});
+
+test('lists each variable once, with a description', () => {
+  expect(new Set(VARIABLES.map((v) => v.name)).size).toBe(VARIABLES.length);
+  for (const variable of VARIABLES) expect(variable.description.length).toBeGreaterThan(10);
+});
