@@ -271,6 +271,11 @@ export class RawNode {
     return this.request({ type: 'NodeHeartbeat' });
   }
 
+  /** The ack of a heartbeat sent now, or nothing after `timeoutMs`. */
+  heartbeatWithin(timeoutMs: number): Promise<Json | undefined> {
+    return this.request({ type: 'NodeHeartbeat' }, {}, timeoutMs).catch(() => undefined);
+  }
+
   describeInbox(): string {
     return this.inbox
       .slice(-8)

@@ -1,0 +1,143 @@
+// P16: frames nobody meant, sent by the hundred thousand to a live sentinel while two canaries talk through it. Each must be
+// answered with a defined error, or end its connection with a defined code, within a second; frames that happen to be valid
+// are answered as usual. FAME_FUZZ_FRAMES and FAME_FUZZ_SEED choose how many and which; what ever fails becomes a fixture.
+import { decode } from '@fame-fabric/shared';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { stopAll } from '../kit/processes.ts';
+import { type Json, RawNode } from '../kit/raw-node.ts';
+import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { nextMessage, randomOf, validEnvelopes } from './fuzz-frames.ts';
+
+const FRAMES = Number(process.env.FAME_FUZZ_FRAMES ?? 100_000);
+const SEED = Number(process.env.FAME_FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const ATTACKERS = 8;
+const ANSWER_MS = 1_000;
+const CLOSE_CODES = new Set([1000, 1001, 1002, 1007, 1008, 1009, 4008, 4400, 4405, 4408, 4409]);
+const CANARY = 'canary@fame.fabric';
+const SERVED = 'served@fame.fabric';
+
+let sentinel: OurSentinel;
+beforeAll(async () => {
+  sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '0' } });
+}, 60_000);
+afterAll(stopAll);
+
+const isValid = (bytes: Buffer): boolean => {
+  try {
+    decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** Whether a message says no: a NACK, or an ack of anything that is not ok. */
+const saysNo = (message: Json): boolean => message.frame?.ok === false;
+
+interface Tally {
+  sent: number;
+  bad: number;
+  refused: number;
+  closed: Map<number, number>;
+  failures: { why: string; base64: string }[];
+}
+
+/** Sends messages until the common budget is used up, each proved handled by a heartbeat behind it. */
+async function attack(tally: Tally, bases: readonly object[], seed: number): Promise<void> {
+  const random = randomOf(seed);
+  let node = await RawNode.attached(sentinel.url);
+  while (tally.sent < FRAMES && tally.failures.length < 5) {
+    if (node.isClosed) node = await RawNode.attached(sentinel.url);
+    const bytes = nextMessage(bases, node.path, random);
+    tally.sent++;
+    const valid = isValid(bytes);
+    if (!valid) tally.bad++;
+    node.inbox.length = 0;
+    if (random.next() < 0.1) node.socket.send(bytes, { binary: false });
+    else node.raw(bytes);
+    const handled = await Promise.race([node.heartbeatWithin(ANSWER_MS), node.closed]);
+    if (handled === undefined)
+      tally.failures.push({ why: 'not handled within 1 s', base64: bytes.toString('base64') });
+    else if ('reason' in handled) {
+      tally.closed.set(handled.code, (tally.closed.get(handled.code) ?? 0) + 1);
+      if (!CLOSE_CODES.has(handled.code)) {
+        tally.failures.push({ why: `closed with ${handled.code}`, base64: bytes.toString('base64') });
+      }
+    } else if (!valid) {
+      if (node.inbox.some(saysNo)) tally.refused++;
+      else tally.failures.push({ why: 'bad, and not answered', base64: bytes.toString('base64') });
+    }
+  }
+  await node.cut();
+}
+
+/** Calls through the sentinel without pause; the longest answer in ms, or what went wrong. */
+async function sing(
+  server: RawNode,
+  until: () => boolean,
+): Promise<{ calls: number; longestMs: number; wrong: number }> {
+  const singer = await RawNode.attached(sentinel.url);
+  let [calls, longestMs, wrong] = [0, 0, 0];
+  while (!until()) {
+    const began = performance.now();
+    const song = { n: ++calls };
+    const reply = await singer.call(CANARY, 'echo', song, {}, 2_000).catch(() => undefined);
+    if (reply?.frame?.payload?.result?.n !== song.n) wrong++;
+    longestMs = Math.max(longestMs, performance.now() - began);
+    server.inbox.length = 0;
+    singer.inbox.length = 0;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await singer.cut();
+  return { calls, longestMs, wrong };
+}
+
+test(`P16: ${FRAMES} fuzzed frames: no crash, no zombie, every canary call answered (seed ${SEED})`, async () => {
+  const canary = await RawNode.attached(sentinel.url);
+  await canary.serve(CANARY, (request) => canary.answer(request, request.frame.payload.params));
+  const served = await RawNode.attached(sentinel.url);
+  await served.serve(SERVED, (request) => served.answer(request, null));
+
+  const world = {
+    addresses: [SERVED, 'nobody@fame.fabric', 'pool@*.fame.fabric'],
+    paths: [served.path, canary.path, canary.sentinelPath, '/no/where'],
+  };
+  const bases = validEnvelopes(world, 2_000, SEED);
+  const tally: Tally = { sent: 0, bad: 0, refused: 0, closed: new Map(), failures: [] };
+  const before = sentinel.proc.rssBytes();
+  let over = false;
+  const singing = sing(canary, () => over);
+  await Promise.all(Array.from({ length: ATTACKERS }, (_, n) => attack(tally, bases, SEED + n + 1)));
+  over = true;
+  const song = await singing;
+
+  expect(tally.failures, `seed ${SEED}`).toEqual([]);
+  expect(tally.sent).toBeGreaterThanOrEqual(FRAMES);
+  expect(tally.bad).toBeGreaterThan(FRAMES / 10);
+  expect(song.wrong).toBe(0);
+  expect(song.longestMs).toBeLessThan(ANSWER_MS);
+  expect(sentinel.proc.alive).toBe(true);
+  expect((sentinel.proc.rssBytes() - before) / 1_048_576).toBeLessThan(64);
+  // Logs stay small: at most 200 bytes for each bad frame.
+  expect(sentinel.proc.output.length).toBeLessThan(Math.max(200 * tally.bad, 1_000));
+  // Nothing of the attackers is left.
+  const left = async (): Promise<number> => {
+    const { nodes } = (await (await fetch(`${sentinel.http}/fame/v1/nodes`)).json()) as { nodes: unknown[] };
+    return nodes.length;
+  };
+  await expect.poll(left).toBe(2);
+  await Promise.all([canary.cut(), served.cut()]);
+}, 180_000);
+
+test('P16: fuzzed frames as the first message end the connection within a second', async () => {
+  const random = randomOf(SEED);
+  const bases = validEnvelopes({ addresses: [SERVED], paths: ['/a/b'] }, 200, SEED);
+  for (let n = 0; n < 500; n++) {
+    const node = await RawNode.open(sentinel.url);
+    const bytes = nextMessage(bases, '/a/b', random);
+    node.raw(bytes);
+    const timer = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), ANSWER_MS));
+    const outcome = await Promise.race([node.closed, timer]);
+    expect(outcome?.code, bytes.toString('base64')).toSatisfy((code: number) => CLOSE_CODES.has(code));
+  }
+});
