@@ -19,7 +19,7 @@ const CHAT_ADDRESS = 'chat@fame.fabric';
 
 export interface ChatAgentOptions
   extends HostOptions,
-    Pick<OperationsOptions, 'opening'>,
+    Pick<OperationsOptions, 'opening' | 'received'>,
     Pick<AgentOptions, 'name' | 'version' | 'capabilities' | 'card'> {
   /** @default 'chat@fame.fabric' */
   address?: string;
@@ -91,7 +91,7 @@ export class ChatAgent implements Agent {
 
   // Each serving has conversations of its own, so the declaration is made anew around its host.
   #declare(host: ConversationHost): Agent {
-    const { name, version, capabilities, card, opening } = this.#options;
+    const { name, version, capabilities, card, opening, received } = this.#options;
     const defaults: ConversationOptions = {
       systemPrompt: this.#options.systemPrompt ?? 'You are a helpful assistant.',
       maxHistoryLength: this.#options.maxHistoryLength ?? 10,
@@ -109,7 +109,11 @@ export class ChatAgent implements Agent {
         ...card,
       },
       operations: {
-        ...conversationOperations(host, { defaults, ...(opening ? { opening } : {}) }),
+        ...conversationOperations(host, {
+          defaults,
+          ...(opening ? { opening } : {}),
+          ...(received ? { received } : {}),
+        }),
         describe: operation({
           immediate: true,
           description: 'Which model answers, and how a conversation is set up unless the caller says.',

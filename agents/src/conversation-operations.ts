@@ -42,6 +42,8 @@ export interface OperationsOptions {
   defaults: ConversationOptions;
   /** What a conversation begins with, said for the caller at its start; its answer stands in the task. */
   opening?: (payload: Readonly<Record<string, unknown>>) => string | undefined;
+  /** What of the call that starts a conversation is kept in its payload, such as counters in the envelope's metadata. */
+  received?: (context: OperationContext) => Readonly<Record<string, unknown>>;
 }
 
 /** The operations on the conversations of `host`. */
@@ -60,9 +62,11 @@ export function conversationOperations(
       sessionId?: string | null | undefined;
       history: Message[];
     },
-    { callId }: OperationContext,
+    context: OperationContext,
   ): Promise<Task> => {
-    const settings = optionsOf(given, more.historyLength, options.defaults);
+    const { callId } = context;
+    const received = options.received?.(context);
+    const settings = optionsOf({ ...given, ...received }, more.historyLength, options.defaults);
     const view = await host.start({ id, callId, options: settings });
     const task = { sessionId: more.sessionId, history: more.history };
     const userMessage = options.opening?.(settings.payload ?? {});
