@@ -10,67 +10,78 @@ const MAX_QUEUED_BYTES = 16 * 1_048_576;
 class MemoryTransport implements Transport {
   onMessage: ((bytes: Uint8Array) => void) | undefined;
   onClose: ((code: number, reason: string) => void) | undefined;
+  /** The other end, or itself. */
   peer: MemoryTransport = this;
-  isClosed = false;
-  /** Bytes on their way to this end. */
+  /** This end sends no more. */
+  #isClosed = false;
+  /** Messages on their way to this end, and what follows the last of them. */
   readonly #incoming = new Fifo<Uint8Array>();
   #incomingBytes = 0;
-  #delivering = false;
+  #farewell: { code: number; reason: string } | undefined;
+  #isDelivering = false;
 
   get bufferedBytes(): number {
     return this.peer.#incomingBytes;
   }
 
   send(bytes: Uint8Array): boolean {
-    if (this.isClosed) return false;
-    return this.peer.#take(bytes);
-  }
-
-  close(code = 1000, reason = ''): void {
-    if (this.isClosed) return;
-    this.isClosed = true;
     const { peer } = this;
-    queueMicrotask(() => {
-      peer.isClosed = true;
-      peer.#closed(code, reason);
-      if (peer !== this) this.#closed(code, reason);
-    });
-  }
-
-  terminate(): void {
-    this.close(1006, '');
-  }
-
-  #take(bytes: Uint8Array): boolean {
-    if (this.#incomingBytes + bytes.byteLength > MAX_QUEUED_BYTES) {
+    if (this.#isClosed) return false;
+    if (peer.#incomingBytes + bytes.byteLength > MAX_QUEUED_BYTES) {
       this.close(1013, 'too much is on its way');
       return false;
     }
-    this.#incoming.push(bytes);
-    this.#incomingBytes += bytes.byteLength;
-    if (!this.#delivering) {
-      this.#delivering = true;
-      queueMicrotask(this.#deliver);
-    }
+    peer.#incoming.push(bytes);
+    peer.#incomingBytes += bytes.byteLength;
+    peer.#wake();
     return true;
+  }
+
+  /** What was sent before arrives first. */
+  close(code = 1000, reason = ''): void {
+    if (this.#isClosed) return;
+    const { peer } = this;
+    this.#isClosed = peer.#isClosed = true;
+    peer.#farewell = { code, reason };
+    peer.#wake();
+  }
+
+  /** What is on its way in either direction is lost. */
+  terminate(): void {
+    const { peer } = this;
+    if (peer.#farewell || !this.#isClosed) {
+      peer.#incoming.clear();
+      this.#incoming.clear();
+    }
+    this.close(1006, '');
+  }
+
+  #wake(): void {
+    if (this.#isDelivering) return;
+    this.#isDelivering = true;
+    queueMicrotask(this.#deliver);
   }
 
   readonly #deliver = (): void => {
     const bytes = this.#incoming.shift();
-    if (bytes === undefined) {
-      this.#delivering = false;
+    if (bytes !== undefined) {
+      this.#incomingBytes -= bytes.byteLength;
+      queueMicrotask(this.#deliver);
+      this.onMessage?.(bytes);
       return;
     }
-    this.#incomingBytes -= bytes.byteLength;
-    queueMicrotask(this.#deliver);
-    this.onMessage?.(bytes);
+    this.#isDelivering = false;
+    if (!this.#farewell) return;
+    const { code, reason } = this.#farewell;
+    this.#farewell = undefined;
+    this.#end(code, reason);
+    if (this.peer !== this) this.peer.#end(code, reason);
   };
 
-  #closed(code: number, reason: string): void {
+  #end(code: number, reason: string): void {
     const { onClose } = this;
     this.onClose = undefined;
     this.onMessage = undefined;
-    this.#incoming.clear();
     onClose?.(code, reason);
   }
 }

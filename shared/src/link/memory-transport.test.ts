@@ -1,0 +1,78 @@
+import { describe, expect, it } from 'vitest';
+import { FabricError } from '../errors.ts';
+import { errorOf } from '../testing/attach.ts';
+import { settle } from '../testing/manual-clock.ts';
+import { loopTransport, memoryDial, memoryPair } from './memory-transport.ts';
+import { transportCases } from './transport.cases.ts';
+import type { Transport } from './transport.ts';
+
+transportCases('memoryPair', async () => {
+  const [near, far] = memoryPair();
+  return { near, far };
+}, [1000, 1001, 4008]);
+
+describe('memoryPair', () => {
+  it('closes with 1013 when 16 MiB are on their way', async () => {
+    const [near, far] = memoryPair();
+    let code = 0;
+    far.onClose = (closeCode) => {
+      code = closeCode;
+    };
+    const megabyte = new Uint8Array(1_048_576);
+    for (let n = 0; n < 16; n++) expect(near.send(megabyte)).toBe(true);
+    expect(near.send(megabyte)).toBe(false);
+    await settle();
+    expect(code).toBe(1013);
+  });
+
+  it('loses what is on its way when it is terminated', async () => {
+    const [near, far] = memoryPair();
+    let heard = 0;
+    far.onMessage = () => heard++;
+    near.send(new Uint8Array(1));
+    near.terminate();
+    await settle();
+    expect(heard).toBe(0);
+  });
+});
+
+describe('loopTransport', () => {
+  it('hears itself, later and in order', async () => {
+    const loop = loopTransport();
+    const heard: number[] = [];
+    loop.onMessage = (bytes) => {
+      heard.push(bytes[0]!);
+      if (bytes[0] === 1) loop.send(new Uint8Array([3]));
+    };
+    loop.send(new Uint8Array([1]));
+    loop.send(new Uint8Array([2]));
+    expect(heard).toEqual([]);
+    await settle();
+    expect(heard).toEqual([1, 2, 3]);
+    let closed = 0;
+    loop.onClose = () => closed++;
+    loop.close();
+    await settle();
+    expect(closed).toBe(1);
+  });
+});
+
+describe('memoryDial', () => {
+  it('hands the far end over with the URL and the token', async () => {
+    const accepted: [Transport, string, string | undefined][] = [];
+    const dial = memoryDial((...all) => accepted.push(all));
+    const near = await dial('memory://x', { timeoutMs: 1, token: 't' });
+    expect(accepted).toEqual([[expect.anything(), 'memory://x', 't']]);
+    expect(near).not.toBe(accepted[0]![0]);
+  });
+
+  it('rejects with what the other side throws, and when it was given up', async () => {
+    const refusal = new FabricError('LINK_REFUSED', 'no');
+    const dial = memoryDial(() => {
+      throw refusal;
+    });
+    expect(await errorOf(dial('memory://x', { timeoutMs: 1 }))).toBe(refusal);
+    const aborted = dial('memory://x', { timeoutMs: 1, signal: AbortSignal.abort() });
+    expect(await errorOf(aborted)).toMatchObject({ code: 'LINK_CLOSED' });
+  });
+});

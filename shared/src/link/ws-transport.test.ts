@@ -1,0 +1,166 @@
+// Real WebSockets on the loopback: the transport cases, what a dial says when it fails, and a link over it all.
+import { createServer, type Server, type Socket } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { sidOf } from '../sid.ts';
+import { collect, errorOf, newLink, serve } from '../testing/attach.ts';
+import { ScriptedSentinel } from '../testing/scripted-sentinel.ts';
+import { openWsDoor, type WsDoor } from '../testing/ws-door.ts';
+import { transportCases } from './transport.cases.ts';
+import type { Dial, Transport } from './transport.ts';
+import { webDial } from './web-transport.ts';
+import { wsDial } from './ws-transport.ts';
+
+const dials: [string, Dial, number[]][] = [
+  ['wsDial', wsDial, [1000, 1001, 4008]],
+  ['webDial', webDial, [1000, 4008]],
+];
+
+let door: WsDoor;
+let accepted: { transport: Transport; path: string; protocols: string[] }[] = [];
+beforeAll(async () => {
+  door = await openWsDoor((transport, path, protocols) => accepted.push({ transport, path, protocols }));
+});
+afterEach(() => {
+  accepted = [];
+});
+afterAll(() => door.close());
+
+for (const [name, dial, codes] of dials) {
+  const open = async () => {
+    const near = await dial(door.url, { timeoutMs: 5_000 });
+    await vi.waitFor(() => expect(accepted).toHaveLength(1));
+    return { near, far: accepted[0]!.transport };
+  };
+  transportCases(name, open, codes);
+
+  describe(name, () => {
+    it('offers the token as a subprotocol, and none without one', async () => {
+      const withToken = await dial(`${door.url}/a/b`, { timeoutMs: 5_000, token: 'jwt' });
+      const without = await dial(`${door.url}/c`, { timeoutMs: 5_000 });
+      await vi.waitFor(() => expect(accepted).toHaveLength(2));
+      expect(accepted.map(({ path, protocols }) => [path, protocols])).toEqual([
+        ['/a/b', ['bearer', 'jwt']],
+        ['/c', []],
+      ]);
+      withToken.close();
+      without.close();
+    });
+
+    it('hears text messages as bytes, too', async () => {
+      const { near, far } = await open();
+      const heard: Uint8Array[] = [];
+      near.onMessage = (bytes) => heard.push(bytes);
+      far.send('text' as unknown as Uint8Array);
+      await vi.waitFor(() => expect(heard).toHaveLength(1));
+      expect(new TextDecoder().decode(heard[0])).toBe('text');
+      near.close();
+    });
+
+    it('rejects with LINK_TIMEOUT when nobody listens there', async () => {
+      const gone = await openWsDoor(() => {});
+      await gone.close();
+      const error = await errorOf(dial(gone.url, { timeoutMs: 5_000 }));
+      expect(error).toMatchObject({ code: 'LINK_TIMEOUT' });
+      if (dial === wsDial) expect(error.message).toContain('ECONNREFUSED');
+    });
+
+    it('rejects with LINK_REFUSED when the URL is not one', async () => {
+      expect(await errorOf(dial('not a url', { timeoutMs: 100 }))).toMatchObject({ code: 'LINK_REFUSED' });
+    });
+
+    it('rejects when it is given up, before or meanwhile', async () => {
+      const before = dial(door.url, { timeoutMs: 5_000, signal: AbortSignal.abort() });
+      expect(await errorOf(before)).toMatchObject({ code: 'LINK_CLOSED' });
+      const abort = new AbortController();
+      const meanwhile = errorOf(dial(door.url, { timeoutMs: 5_000, signal: abort.signal }));
+      abort.abort();
+      expect(await meanwhile).toMatchObject({ code: 'LINK_CLOSED' });
+    });
+  });
+}
+
+describe('a server that does not speak WebSocket', () => {
+  let server: Server;
+  const sockets = new Set<Socket>();
+  let answer = '';
+  beforeAll(async () => {
+    server = createServer((socket) => {
+      sockets.add(socket);
+      socket.on('data', () => answer && socket.end(answer));
+      socket.on('error', () => {});
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  });
+  afterAll(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const url = () => `ws://127.0.0.1:${(server.address() as { port: number }).port}/x`;
+
+  it.each([
+    [401, 'LINK_REFUSED'],
+    [404, 'LINK_REFUSED'],
+    [429, 'LINK_TIMEOUT'],
+    [503, 'LINK_TIMEOUT'],
+  ])('and answers HTTP %i: wsDial rejects with %s', async (status, code) => {
+    answer = `HTTP/1.1 ${status} Some Reason\r\nContent-Length: 0\r\n\r\n`;
+    const error = await errorOf(wsDial(url(), { timeoutMs: 5_000 }));
+    expect(error).toMatchObject({ code, details: { status } });
+    expect(error.message).toContain(`HTTP ${status} Some Reason`);
+  });
+
+  it.each(dials)('and never answers: %s rejects with LINK_TIMEOUT in its time', async (_name, dial) => {
+    answer = '';
+    expect(await errorOf(dial(url(), { timeoutMs: 50 }))).toMatchObject({ code: 'LINK_TIMEOUT' });
+  });
+});
+
+describe('a message above 1 MiB', () => {
+  it('closes the connection and harms nothing else', async () => {
+    const near = await wsDial(door.url, { timeoutMs: 5_000 });
+    await vi.waitFor(() => expect(accepted).toHaveLength(1));
+    const closed = vi.fn();
+    near.onClose = closed;
+    accepted[0]!.transport.send(new Uint8Array(1_048_577));
+    await vi.waitFor(() => expect(closed).toHaveBeenCalledOnce());
+  });
+});
+
+describe.each(dials)('a link over %s', (_name, dial) => {
+  it('calls, streams, loses its connection and comes back', async () => {
+    const sentinel = new ScriptedSentinel();
+    const server = await openWsDoor((transport, path) => sentinel.accept(transport, path));
+    try {
+      const options = { url: `${server.url}/fame/v1/attach/ws/downstream`, dial, sidOf, backoffMinMs: 5 };
+      const [agent, client] = [newLink(sentinel, options), newLink(sentinel, options)];
+      await Promise.all([agent.connect(), client.connect()]);
+      expect(sentinel.nodes.map(({ url }) => url).sort()).toEqual(
+        [agent, client].map(({ systemId }) => `/fame/v1/attach/ws/downstream/${systemId}`).sort(),
+      );
+      await agent.bind(
+        'a@fame.fabric',
+        serve(async (call) => {
+          if (!call.isStream) return call.reply(call.params);
+          for (let at = 0; at < 1_000; at++) await call.push(at);
+          call.end();
+        }),
+      );
+      const results = Array.from({ length: 200 }, (_, n) =>
+        client.call('a@fame.fabric', 'echo', { n, text: 'é€😀' }),
+      );
+      expect(await Promise.all(results)).toEqual(
+        Array.from({ length: 200 }, (_, n) => ({ n, text: 'é€😀' })),
+      );
+      expect(await collect(client.stream('a@fame.fabric', 's'))).toHaveLength(1_000);
+      const states: string[] = [];
+      agent.onState((state) => states.push(state));
+      for (const { transport } of [...sentinel.nodes]) transport.terminate();
+      await vi.waitFor(() => expect(states).toEqual(['reconnecting', 'attached']));
+      await vi.waitFor(() => expect(sentinel.bound.has('a@fame.fabric')).toBe(true), { timeout: 5_000 });
+      expect(await client.call('a@fame.fabric', 'echo', 'again')).toBe('again');
+      await Promise.all([agent.close(), client.close()]);
+    } finally {
+      await server.close();
+    }
+  });
+});
