@@ -106,11 +106,17 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
 
   let ready = false;
   let closing: Promise<void> | undefined;
-  const http = Promise.withResolvers<typeof listener.onRequest>();
+  // The web framework takes longer to load than all the rest, so it waits for the first plain HTTP request.
+  let http: Promise<typeof listener.onRequest> | undefined;
+  const httpParts = { self, sessions, calls, counters, trace, startedAt, isReady: () => ready };
   listener.onRequest = (request, response) => {
-    http.promise.then(
+    http ??= import('./http.ts').then(({ createHttp }) => createHttp(listener.server, httpParts, options));
+    http.then(
       (handle) => handle(request, response),
-      () => response.writeHead(500).end(),
+      (error: unknown) => {
+        log.error('the HTTP routes could not be loaded', { error });
+        response.writeHead(500).end();
+      },
     );
   };
   let port: number;
@@ -123,15 +129,6 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   }
   sweeper.start();
   ready = true;
-  const httpParts = { self, sessions, calls, counters, trace, startedAt, isReady: () => ready };
-  setImmediate(() => {
-    import('./http.ts')
-      .then(({ createHttp }) => createHttp(listener.server, httpParts, options))
-      .then(http.resolve, (error: unknown) => {
-        log.error('the HTTP routes could not be loaded', { error });
-        http.reject(error);
-      });
-  });
   for (const peer of peers) void peer.connect(Number.POSITIVE_INFINITY);
 
   const close = (reason: string): Promise<void> => {
