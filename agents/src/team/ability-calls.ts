@@ -1,6 +1,8 @@
 // Runs the functions that one answer calls, side by side but not too many at once, and passes on what they show to the user
 // while they work.
 import type { Clock, Logger } from '@fame-fabric/shared';
+import { z } from 'zod';
+import type { RecordedStep } from '../conversation-journal.ts';
 import type { JsonObject } from '../strategy/json-schema.ts';
 import { Channel } from '../stream/channel.ts';
 import type { ParsedToolCall } from '../stream/split-tool-stream.ts';
@@ -56,4 +58,42 @@ export function runAbilities(
     return outcomes;
   });
   return { texts, outcomes: all };
+}
+
+/** What calls came to before the turn was cut short: those that finished, and those that must not be tried twice. */
+export function recordedOutcomes(agent: CompiledAgent, recorded: RecordedStep): Map<string, AbilityOutcome> {
+  const outcomes = new Map<string, AbilityOutcome>();
+  for (const { id, function: called } of recorded.message.tool_calls ?? []) {
+    const finished = recorded.finished.get(id);
+    if (finished) outcomes.set(id, outcomeOf(finished.content));
+    else if (recorded.started.has(id) && agent.abilities.get(called.name)?.idempotent === false) {
+      const message = 'it was interrupted, and whether it had an effect is not known';
+      outcomes.set(id, { kind: 'error', code: 'aborted', message });
+    }
+  }
+  return outcomes;
+}
+
+const shape = z.union([
+  z
+    .strictObject({ shown_to_user: z.string() })
+    .transform(({ shown_to_user: text }) => ({ kind: 'text' as const, text })),
+  z.strictObject({ done: z.literal(true) }).transform(() => ({ kind: 'silent' as const })),
+  z
+    .strictObject({ handed_over_to: z.string() })
+    .transform(({ handed_over_to: agent }) => ({ kind: 'handoff' as const, agent })),
+  z
+    .strictObject({
+      error: z.strictObject({
+        code: z.enum(['timeout', 'failed', 'not_json', 'aborted']),
+        message: z.string(),
+      }),
+    })
+    .transform(({ error }) => ({ kind: 'error' as const, ...error })),
+]);
+
+/** Reads back what an outcome was written as for the agent; `team-run.ts` writes it. */
+function outcomeOf(content: string): AbilityOutcome {
+  const read = shape.safeParse(JSON.parse(content));
+  return read.success ? read.data : { kind: 'data', json: content };
 }

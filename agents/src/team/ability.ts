@@ -50,6 +50,8 @@ export interface AbilityDef {
   readonly description: string;
   readonly parameters: z.ZodObject;
   readonly timeoutMs?: number;
+  /** `false`: a call that was interrupted by a crash is not made again. @default true */
+  readonly idempotent?: boolean;
   execute: AbilityFn;
 }
 

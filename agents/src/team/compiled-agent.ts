@@ -9,6 +9,7 @@ import type { AgentConfigT, RouteConfig } from './team-config.ts';
 export interface CompiledAbility {
   readonly run: AbilityFn;
   readonly timeoutMs: number;
+  readonly idempotent: boolean;
 }
 
 export interface CompiledAgent {
@@ -39,10 +40,11 @@ export function compileAgent(
     runs.set(
       name,
       typeof ability === 'function'
-        ? { run: ability, timeoutMs: timeoutMs ?? DEFAULT_TIMEOUT_MS }
+        ? { run: ability, timeoutMs: timeoutMs ?? DEFAULT_TIMEOUT_MS, idempotent: true }
         : {
             run: (args, context) => ability.execute(args, context),
             timeoutMs: timeoutMs ?? ability.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+            idempotent: ability.idempotent ?? true,
           },
     );
   };

@@ -50,6 +50,8 @@ export function readMeta(meta: unknown, log: Logger = silentLog): HandOverMeta |
 
 /** A message for an agent on another node. */
 export interface RemoteRequest {
+  /** The same when the same turn is taken up again, so that the other node knows it again. */
+  readonly id: string;
   /** An address, or `capability:` and a name. */
   readonly target: string;
   readonly userMessage: string;

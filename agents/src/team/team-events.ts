@@ -7,20 +7,33 @@ import type { ParsedToolCall } from '../stream/split-tool-stream.ts';
 export type TeamEvent =
   /** An agent gets the message. */
   | { type: 'agent'; name: string; hop: number }
-  | { type: 'model_called'; agent: string; model: string; messages: readonly ModelMessage[] }
+  | { type: 'model_called'; agent: string; model: string; step: number; messages: readonly ModelMessage[] }
   | {
       type: 'model_replied';
       agent: string;
       model: string;
+      /** From 1, over all agents. */
+      step: number;
       message: AssistantMessage;
       finish: FinishReason;
+      usage: Usage;
+      /** It was given before the turn was cut short; so too below. */
+      isRecorded: boolean;
     }
   | { type: 'usage'; agent: string; model: string; usage: Usage }
   /** Text for the user. All of it put together is the text of the result. */
   | { type: 'text'; text: string; agent: string }
-  | { type: 'tool_call'; agent: string; call: ParsedToolCall }
+  | { type: 'tool_call'; agent: string; call: ParsedToolCall; isRecorded: boolean }
   /** `content` is what the agent reads. */
-  | { type: 'tool_result'; agent: string; id: string; name: string; ok: boolean; content: string }
+  | {
+      type: 'tool_result';
+      agent: string;
+      id: string;
+      name: string;
+      ok: boolean;
+      content: string;
+      isRecorded: boolean;
+    }
   | { type: 'handoff'; from: string; to: string; value: string; extras: JsonObject }
   | { type: 'ignored'; reason: string; agent: string }
   | { type: 'done'; result: TeamResult };

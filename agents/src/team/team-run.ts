@@ -3,13 +3,15 @@
 // number of turns at once. How the calls of an answer are read stands in `routing.ts`, what a function may return in
 // `ability.ts`, and what goes along to another node in `hand-over.ts`.
 import type { Clock, ErrorCode, Logger } from '@fame-fabric/shared';
+import type { RecordedStep } from '../conversation-journal.ts';
 import type { AssistantMessage, ChatModel, ModelMessage, ModelRequest, ToolSpec } from '../model.ts';
 import type { Budget } from '../strategy/budget.ts';
 import { roughUsage } from '../strategy/collect-reply.ts';
 import type { JsonObject } from '../strategy/json-schema.ts';
+import { parseArguments } from '../stream/parse-arguments.ts';
 import { type ParsedToolCall, splitToolStream } from '../stream/split-tool-stream.ts';
 import type { AbilityOutcome } from './ability.ts';
-import { runAbilities } from './ability-calls.ts';
+import { recordedOutcomes, runAbilities } from './ability-calls.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
 import type { HandOverMeta, RemoteCall } from './hand-over.ts';
 import { type Interpolations, TokenValues } from './interpolation.ts';
@@ -37,15 +39,12 @@ export interface ModelSettings {
 /** What all runs of a team share. */
 export interface TeamParts {
   readonly agents: ReadonlyMap<string, CompiledAgent>;
-  /** Where the team is reached; its agents are named by it across nodes. */
-  readonly address: string | undefined;
   readonly start: string;
   readonly limits: TeamLimits;
   readonly onLimit: NonNullable<TeamConfigT['on_limit']>;
   readonly defaults: ModelSettings;
   /** The model behind a class or a name; `undefined`: the default one. */
   modelOf(name: string | undefined): ChatModel;
-  readonly remote: RemoteCall | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -59,9 +58,15 @@ export interface RunInput {
   readonly budget: Budget;
   readonly settings: ModelSettings;
   readonly conversationId: string | undefined;
+  readonly turnId: string;
   /** Set when the message comes from another node. */
   readonly meta: HandOverMeta | undefined;
   readonly extras: JsonObject;
+  readonly remote: RemoteCall | undefined;
+  /** Where the team is reached; its agents are named by it across nodes. */
+  readonly address: string | undefined;
+  /** What a turn that was cut short had done: its answers and results stand, nothing of it is done again. */
+  readonly recorded: readonly RecordedStep[];
 }
 
 /** Where the message goes when an agent is done with it. */
@@ -100,6 +105,7 @@ export class TeamRun {
   readonly #visited: string[];
   #hops: number;
   #modelCalls: number;
+  #step = 0;
   #isPastLimit = false;
   #model = '';
   #text = '';
@@ -187,16 +193,31 @@ export class TeamRun {
       if (!Array.isArray(plans)) throw this.#noRoute(agent, plans.value);
       if (plans.some((plan) => plan.kind === 'refuse' && plan.isRouting)) mayRepair = false;
 
-      for (const call of calls) yield { type: 'tool_call', agent: agent.name, call };
+      const recorded = this.#input.recorded[this.#step - 1];
+      for (const call of calls) {
+        const isRecorded = recorded?.started.has(call.id) ?? false;
+        yield { type: 'tool_call', agent: agent.name, call, isRecorded };
+      }
       const answers = yield* this.#carryOut(agent, plans);
       for (const { plan, effect, content } of answers) {
         const { id, name } = plan.call;
-        yield { type: 'tool_result', agent: agent.name, id, name, ok: effect.kind !== 'error', content };
+        const isRecorded = recorded?.finished.has(id) ?? false;
+        yield {
+          type: 'tool_result',
+          agent: agent.name,
+          id,
+          name,
+          ok: effect.kind !== 'error',
+          content,
+          isRecorded,
+        };
       }
       const next = decide(answers);
       this.#record(agent, message, answers, next);
+      // Texts that the next recorded answer knows of have been shown.
+      const isShown = this.#step < this.#input.recorded.length;
       for (const { plan, effect } of answers) {
-        if (effect.kind === 'text') yield* this.#say(effect.text, agent.name, plan.call.id);
+        if (effect.kind === 'text' && !isShown) yield* this.#say(effect.text, agent.name, plan.call.id);
       }
       if (next !== 'again') return next;
       hasData ||= answers.some((answer) => answer.effect.kind === 'data');
@@ -231,9 +252,13 @@ export class TeamRun {
     if (this.#modelCalls >= maxModelCalls) {
       throw this.#error('MODEL_CALL_LIMIT', `The team called models ${maxModelCalls} times in this turn`);
     }
-    budget.check(model.name);
+    const recorded = this.#input.recorded[this.#step];
+    this.#step += 1;
     this.#modelCalls += 1;
     this.#model = model.name;
+    const about = { agent: agent.name, model: model.name, step: this.#step };
+    if (recorded) return yield* this.#askAgain(about, recorded);
+    budget.check(model.name);
     const temperature = this.#setting(agent, 'temperature');
     const max_tokens = this.#setting(agent, 'max_tokens');
     const request: ModelRequest = {
@@ -241,7 +266,6 @@ export class TeamRun {
       ...(temperature === undefined ? {} : { temperature }),
       ...(max_tokens === undefined ? {} : { max_tokens }),
     };
-    const about = { agent: agent.name, model: model.name };
     yield { type: 'model_called', ...about, messages: request.messages };
 
     const speaker = `answer ${this.#modelCalls}`;
@@ -257,13 +281,27 @@ export class TeamRun {
       const { message, finish, usage: reported } = await stream.done;
       const usage = reported ?? roughUsage(request, { message, finish });
       budget.charge(model.name, usage, agent.name);
-      yield { type: 'usage', ...about, usage };
-      yield { type: 'model_replied', ...about, message, finish };
+      yield { type: 'usage', agent: agent.name, model: model.name, usage };
+      yield { type: 'model_replied', ...about, message, finish, usage, isRecorded: false };
       if (calls.length > 0) for (const text of held) yield* this.#say(text, agent.name, speaker);
       return { message, calls };
     } finally {
       await stream.cancel();
     }
+  }
+
+  /** An answer that was given before the turn was cut short. Its text has been shown. */
+  *#askAgain(
+    about: { agent: string; model: string; step: number },
+    recorded: RecordedStep,
+  ): Generator<TeamEvent, { message: AssistantMessage; calls: ParsedToolCall[] }, void> {
+    const { message, finish, text } = recorded;
+    const usage = recorded.usage ?? roughUsage({ messages: this.#messages }, { message, finish });
+    this.#input.budget.charge(about.model, usage, about.agent);
+    this.#text += text;
+    this.#speaker = `answer ${this.#modelCalls}`;
+    yield { type: 'model_replied', ...about, message, finish, usage, isRecorded: true };
+    return { message, calls: callsOf(message) };
   }
 
   // Runs what the calls ask for: functions of the agent first, side by side, then the one that the state map names.
@@ -279,11 +317,13 @@ export class TeamRun {
         ? [{ call: plan.call, name: plan.route.function, args: plan.extras }]
         : [],
     );
-    const outcomes = new Map<string, AbilityOutcome>();
+    const recorded = this.#input.recorded[this.#step - 1];
+    const outcomes = recorded ? recordedOutcomes(agent, recorded) : new Map<string, AbilityOutcome>();
     const { clock, log } = this.#parts;
     const { signal, conversationId } = this.#input;
     for (const group of [direct, mapped]) {
-      const running = runAbilities(agent, group, { clock, log, signal, conversationId });
+      const open = group.filter(({ call }) => !outcomes.has(call.id));
+      const running = runAbilities(agent, open, { clock, log, signal, conversationId });
       for await (const said of running.texts) yield* this.#say(said.text, agent.name, `${said.callId} says`);
       for (const [id, outcome] of await running.outcomes) outcomes.set(id, outcome);
       signal.throwIfAborted();
@@ -305,21 +345,21 @@ export class TeamRun {
     if (plan.kind === 'refuse') {
       return { plan, effect: { kind: 'error' }, content: errorText(plan.fault.code, plan.fault.message) };
     }
-    if (outcome) return this.#answerOf(agent, plan, outcome);
-    if (plan.kind === 'route') {
+    if (plan.kind === 'route' && plan.route.function === undefined) {
       const { route, value, extras } = plan;
       const next = this.#nextOf(route, value ?? 'otherwise', extras);
       const content =
         next.kind === 'agent' ? { handed_over_to: next.target } : { ignored: route.ignore ?? '' };
       return { plan, effect: next, content: JSON.stringify(content) };
     }
+    if (outcome) return this.#answerOf(agent, plan, outcome);
     return { plan, effect: { kind: 'error' }, content: errorText('failed', 'the function does not exist') };
   }
 
   #answerOf(agent: CompiledAgent, plan: CallPlan, outcome: AbilityOutcome): Answer {
     switch (outcome.kind) {
       case 'text':
-        return { plan, effect: outcome, content: JSON.stringify({ shown_to_user: true }) };
+        return { plan, effect: outcome, content: JSON.stringify({ shown_to_user: outcome.text }) };
       case 'silent':
         return { plan, effect: outcome, content: JSON.stringify({ done: true }) };
       case 'data':
@@ -378,7 +418,7 @@ export class TeamRun {
   // ---- other nodes ----
 
   async *#askRemote(target: string, extras: JsonObject): AsyncGenerator<TeamEvent, TeamResult, void> {
-    const { remote } = this.#parts;
+    const { remote, conversationId, turnId } = this.#input;
     if (!remote) {
       throw this.#error(
         'ROUTE_UNKNOWN',
@@ -390,6 +430,7 @@ export class TeamRun {
     yield { type: 'agent', name: target, hop: this.#hops };
     let text = '';
     const events = remote({
+      id: `${conversationId ?? ''}/${turnId}/${this.#hops}`,
       target,
       userMessage: this.#messages[userAt]?.content ?? '',
       history: this.#messages.slice(0, Math.max(0, userAt)),
@@ -482,7 +523,8 @@ export class TeamRun {
   }
 
   #nameAcross(agent: string): string {
-    const { address, start } = this.#parts;
+    const { start } = this.#parts;
+    const { address } = this.#input;
     if (address === undefined) return agent;
     return agent === start ? address : `${agent}:${address}`;
   }
@@ -526,6 +568,15 @@ export class TeamRun {
     return new TeamError(code, message, { path: [...path], usage: this.#input.budget.spent }, details, cause);
   }
 }
+
+const callsOf = (message: AssistantMessage): ParsedToolCall[] =>
+  (message.tool_calls ?? []).map(({ id, function: { name, arguments: rawArguments } }, index) => {
+    const parsed = parseArguments(rawArguments);
+    const common = { index, id, name, rawArguments };
+    return parsed.ok
+      ? { ok: true, ...common, args: parsed.args }
+      : { ok: false, ...common, error: parsed.error };
+  });
 
 const errorText = (code: string, message: string): string => JSON.stringify({ error: { code, message } });
 

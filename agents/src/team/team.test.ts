@@ -351,7 +351,7 @@ describe('functions', () => {
     expect(result.turn.map((message) => message.content)).toEqual([
       'x',
       'Let me see.',
-      '{"shown_to_user":true}',
+      '{"shown_to_user":"Nine to five."}',
       'Nine to five.',
     ]);
   });
@@ -380,7 +380,7 @@ describe('functions', () => {
     expect(hours).toHaveBeenCalledOnce();
     const tools = model.requests[1]!.messages.filter((message) => message.role === 'tool');
     expect(tools[0]!.content).toContain('not valid JSON at 7');
-    expect(tools[1]!.content).toBe('{"shown_to_user":true}');
+    expect(tools[1]!.content).toBe('{"shown_to_user":"Nine to five."}');
   });
 
   it('TM-14 names an argument that does not exist, and does not call', async () => {

@@ -1,6 +1,7 @@
 // A team of narrow agents, loaded and checked: it takes what a user says and gives one reply, or none. It holds no state of
 // any turn, so it may serve any number of them at once.
-import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
+import { type Clock, FabricError, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
+import type { RecordedStep } from '../conversation-journal.ts';
 import type { ChatModel, ModelMessage } from '../model.ts';
 import { Budget, type PriceTable } from '../strategy/budget.ts';
 import type { JsonObject } from '../strategy/json-schema.ts';
@@ -43,6 +44,14 @@ export interface TeamRunOptions extends ModelSettings {
   meta?: HandOverMeta;
   /** What the agent before handed over. */
   extras?: JsonObject;
+  /** Of the turn in its conversation. @default a fresh one */
+  turnId?: string;
+  /** What a turn that was cut short had done. */
+  recorded?: readonly RecordedStep[];
+  /** Reaches agents on other nodes. @default that of the team */
+  remote?: RemoteCall;
+  /** Where the team is reached. @default that of the team file */
+  address?: string;
 }
 
 /** A turn of a team. */
@@ -81,7 +90,6 @@ export class Team {
     const { max_hops: maxHops, max_visits: maxVisits, max_model_calls: maxModelCalls } = config.limits ?? {};
     this.#parts = {
       agents: new Map(agents.map((agent) => [agent.name, compileAgent(agent, abilities)])),
-      address: config.address,
       start: config.start,
       limits: {
         maxHops: maxHops ?? DEFAULT_LIMITS.max_hops,
@@ -91,7 +99,6 @@ export class Team {
       onLimit: config.on_limit ?? 'error',
       defaults: config.defaults ?? {},
       modelOf: (name) => this.#model(name),
-      remote: deps.remote,
       clock: deps.clock ?? systemClock,
       log: deps.log ?? silentLog,
     };
@@ -128,8 +135,12 @@ export class Team {
       budget: this.#budget(meta?.budgetUsd),
       settings: { model, temperature, max_tokens },
       conversationId,
+      turnId: options.turnId ?? newId(),
       meta,
       extras: extras ?? {},
+      remote: options.remote ?? this.#deps.remote,
+      address: options.address ?? this.address,
+      recorded: options.recorded ?? [],
     });
     return run.run();
   }

@@ -1,0 +1,70 @@
+// A team as an agent of the fabric. It answers the same operations as the chat agent, so whoever talks to one can talk to the
+// other; behind its address many narrow agents share the work.
+import type { AgentCard } from '@fame-fabric/shared';
+import type { Agent, AgentLink, ServeOptions, Serving } from '../agent-types.ts';
+import { ChatAgent, type ChatAgentOptions } from '../chat-agent.ts';
+import { fabricCall } from './fabric-call.ts';
+import { metaOf, readMeta } from './hand-over.ts';
+import type { Team } from './team.ts';
+import { HAND_OVER_META, TeamTurns, type TeamTurnsOptions } from './team-turns.ts';
+
+export interface TeamAgentOptions
+  extends Omit<
+    ChatAgentOptions,
+    'model' | 'tools' | 'turns' | 'systemPrompt' | 'maxSteps' | 'maxAnswerTokens' | 'opening' | 'received'
+  > {
+  team: Team;
+  /** Stands in place of the system message; the first agent of the team reads it as a note. @default none */
+  note?: string;
+  greeting?: string;
+}
+
+const TEAM_ADDRESS = 'team@fame.fabric';
+
+export class TeamAgent implements Agent {
+  readonly #options: TeamAgentOptions;
+  readonly #agent: ChatAgent;
+
+  /** Its address is that of the options, else that of the team file, else team@fame.fabric. */
+  constructor(options: TeamAgentOptions) {
+    this.#options = options;
+    this.#agent = this.#chatAgent({});
+  }
+
+  get address(): string {
+    return this.#agent.address;
+  }
+  get name(): string {
+    return this.#agent.name;
+  }
+  get description(): string | undefined {
+    return this.#agent.description;
+  }
+  get capabilities(): readonly string[] {
+    return this.#agent.capabilities;
+  }
+  get card(): AgentCard {
+    return this.#agent.card;
+  }
+
+  serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {
+    return this.#chatAgent({ remote: fabricCall(link) }).serve(link, options);
+  }
+
+  #chatAgent(more: Pick<TeamTurnsOptions, 'remote'>): ChatAgent {
+    const { team, note, greeting, description, ...options } = this.#options;
+    const address = options.address ?? team.address ?? TEAM_ADDRESS;
+    return new ChatAgent({
+      ...options,
+      address,
+      description: description ?? team.description ?? 'A team of agents that share the work.',
+      systemPrompt: note ?? '',
+      turns: new TeamTurns(team, { address, ...more, ...(greeting === undefined ? {} : { greeting }) }),
+      // The counters of a hand-over travel in the metadata of the call; with the start they become part of the record.
+      received: ({ meta, log }) => {
+        const counters = readMeta(meta, log);
+        return counters ? { [HAND_OVER_META]: metaOf(counters) } : {};
+      },
+    });
+  }
+}
