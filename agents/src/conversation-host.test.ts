@@ -1,0 +1,722 @@
+import { FabricError, type Logger } from '@fame-fabric/shared';
+import { CaptureLog, ManualClock, settle } from '@fame-fabric/shared/testing';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { z } from 'zod';
+import { type ConversationEvent, textOf } from './conversation.ts';
+import { ConversationHost, type HostOptions, type RecoveredTurn } from './conversation-host.ts';
+import { INTERRUPTED_MARK } from './history.ts';
+import type { ChatModel } from './model.ts';
+import { MemoryStore } from './store/memory-store.ts';
+import type { Append, ConversationStore, JournalEvent } from './store/store.ts';
+import { callTools, failing, gate, reply, type Scripted, scriptedModel } from './testing.ts';
+import { tool } from './tools/tool.ts';
+import { ToolSet } from './tools/tool-set.ts';
+import { ChatTurns, type TurnRunner } from './turn.ts';
+
+const AGENT = 'chat@fame.fabric';
+const hosts: ConversationHost[] = [];
+afterEach(async () => {
+  for (const host of hosts.splice(0)) await host.close();
+});
+
+interface Setup {
+  store?: ConversationStore;
+  model?: ChatModel;
+  runner?: TurnRunner;
+  tools?: ToolSet;
+  clock?: ManualClock;
+  log?: Logger;
+  options?: HostOptions;
+  onRecovered?: (turn: RecoveredTurn) => void;
+}
+function hostOf({
+  store = new MemoryStore(),
+  model,
+  tools,
+  options,
+  runner,
+  ...deps
+}: Setup): ConversationHost {
+  const turns = runner ?? new ChatTurns({ model: model!, ...(tools ? { tools } : {}) });
+  const host = new ConversationHost({ runner: turns, store, agent: AGENT, ...deps }, options);
+  hosts.push(host);
+  return host;
+}
+const start = (host: ConversationHost, id = 'c', more: object = {}) =>
+  host.start({
+    id,
+    callId: `start-${id}`,
+    options: { systemPrompt: 'Be brief.', maxHistoryLength: 10, turnPolicy: 'queue', ...more },
+  });
+const say = async (host: ConversationHost, userMessage: string, turnId: string, conversationId = 'c') =>
+  textOf(await (await host.turn({ conversationId, userMessage, turnId })).outcome);
+const eventsOf = async (host: ConversationHost, userMessage: string, turnId: string, after = 0) => {
+  const turn = await host.turn({ conversationId: 'c', userMessage, turnId });
+  const events: ConversationEvent[] = [];
+  for await (const event of turn.follow(after)) events.push(event);
+  return events;
+};
+const journal = async (store: ConversationStore, id = 'c'): Promise<readonly JournalEvent[]> =>
+  store.read(id, { limit: 10_000 });
+const kinds = (events: readonly JournalEvent[]): string[] =>
+  events.map((event) => event.kind).filter((kind) => kind !== 'text');
+/** The text that a follower ends up with, whatever was taken back on the way. */
+const textSeen = (events: readonly ConversationEvent[]): string => {
+  let text = '';
+  for (const event of events) {
+    if (event.type === 'text') text += event.text;
+    else if (event.type === 'restart') text = text.slice(0, event.keep);
+  }
+  return text;
+};
+
+describe('the journal of a turn', () => {
+  test('tells it in order and without gaps', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel(['Hello']) });
+    await start(host);
+    await host.turn({
+      conversationId: 'c',
+      userMessage: 'hi',
+      turnId: 't',
+      answerTo: { replyTo: '__rpc__@/x', callId: 'id', isStream: false },
+    });
+    await say(host, 'hi', 't');
+    const events = await journal(store);
+    expect(events.map((event) => event.seq)).toEqual(events.map((_, i) => i + 1));
+    expect(kinds(events)).toEqual([
+      'conversation_started',
+      'turn_accepted',
+      'model_called',
+      'model_replied',
+      'turn_completed',
+    ]);
+    expect(events[1]!.body).toMatchObject({ user_message: 'hi', reply_to: '__rpc__@/x', corr_id: 'id' });
+    expect(events[2]!.body).toMatchObject({
+      step: 1,
+      messages: 2,
+      digest: expect.stringMatching(/^[0-9a-f]{64}$/),
+    });
+    expect(events.at(-1)!.body).toMatchObject({ text: 'Hello', in_history: true });
+    expect(await store.record('c')).toMatchObject({
+      totals: { usage: { total_tokens: 15 }, spent: { calls: 1, tokens: 15 } },
+    });
+  });
+
+  test('a model is asked only after its call is written down', async () => {
+    const store = new MemoryStore();
+    const atCall: string[][] = [];
+    const model = scriptedModel(['a']);
+    const spying: ChatModel = {
+      name: 'spy',
+      stream: (request, options) => {
+        void journal(store).then((events) => atCall.push(kinds(events)));
+        return model.stream(request, options);
+      },
+    };
+    const host = hostOf({ store, model: spying });
+    await start(host);
+    await say(host, 'hi', 't');
+    expect(atCall[0]!.slice(0, 3)).toEqual(['conversation_started', 'turn_accepted', 'model_called']);
+  });
+
+  test('text is written in pieces of 1 KiB or every 50 ms, and shown only once it is written', async () => {
+    const clock = new ManualClock();
+    const store = new MemoryStore({ clock });
+    const holds = [gate(), gate(), gate()];
+    const model = scriptedModel([['a', holds[0]!, 'b', holds[1]!, 'x'.repeat(1_024), holds[2]!, 'y']]);
+    const host = hostOf({ store, model, clock });
+    await start(host);
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    const texts = async () =>
+      (await journal(store)).filter((event) => event.kind === 'text').map((event) => event.body.text);
+    await holds[0]!.reached;
+    await vi.waitFor(async () => expect(await texts()).toEqual(['a']));
+    holds[0]!.open();
+    await holds[1]!.reached;
+    await settle();
+    expect(await texts()).toEqual(['a']);
+    clock.advance(50);
+    await settle();
+    expect(await texts()).toEqual(['a', 'b']);
+    holds[1]!.open();
+    await holds[2]!.reached;
+    await vi.waitFor(async () => expect(await texts()).toHaveLength(3));
+    holds[2]!.open();
+    expect(textOf(await turn.outcome)).toBe(`ab${'x'.repeat(1_024)}y`);
+    const seen: ConversationEvent[] = [];
+    for await (const event of turn.follow()) seen.push(event);
+    expect(textSeen(seen)).toBe(`ab${'x'.repeat(1_024)}y`);
+  });
+
+  test('a text event is never longer than fits an envelope, and never ends inside a character', async () => {
+    const text = `x${'😀'.repeat(20_000)}`;
+    const host = hostOf({ model: scriptedModel([text]) });
+    await start(host);
+    const events = await eventsOf(host, 'hi', 't');
+    const pieces = events.filter((event) => event.type === 'text').map((event) => event.text);
+    expect(pieces.length).toBeGreaterThan(2);
+    for (const piece of pieces) {
+      expect(piece.length).toBeLessThanOrEqual(16_384);
+      expect(piece.isWellFormed()).toBe(true);
+    }
+    expect(pieces.join('')).toBe(text);
+  });
+
+  test('a cancelled turn keeps its text for people, and the model does not see it', async () => {
+    const hold = gate();
+    const store = new MemoryStore();
+    const model = scriptedModel([['half an ans', hold], 'next']);
+    const host = hostOf({ store, model });
+    await start(host);
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    await hold.reached;
+    expect(await host.cancelTurn('c', 't')).toBe(true);
+    expect(await turn.outcome).toMatchObject({ state: 'cancelled', text: 'half an ans' });
+    const last = (await journal(store)).at(-1)!;
+    expect(last).toMatchObject({
+      kind: 'turn_cancelled',
+      body: { text: 'half an ans', in_history: false, error: { details: { by: 'caller' } } },
+    });
+    await say(host, 'again', 't2');
+    expect(model.requests[1]!.messages).toHaveLength(2);
+  });
+
+  test('HI-3: what a tool did before a failure is in the history, also after the conversation was read anew', async () => {
+    const store = new MemoryStore();
+    const look = tool({ name: 'look', description: 'x', parameters: z.object({}), execute: () => 'seen' });
+    const model = scriptedModel([
+      callTools({ name: 'look', id: 'a', arguments: {} }, { text: 'Looking. ' }),
+      failing(new FabricError('MODEL_UNAVAILABLE', 'gone'), 'I saw'),
+      'fine',
+      'fine too',
+    ]);
+    const host = hostOf({ store, model, tools: new ToolSet([look]) });
+    await start(host);
+    await expect(say(host, 'hi', 't')).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
+    await say(host, 'and?', 't2');
+    const live = model.requests[2]!.messages;
+    expect(live.map((message) => message.role)).toEqual([
+      'system',
+      'user',
+      'assistant',
+      'tool',
+      'assistant',
+      'user',
+    ]);
+    expect(live[4]!.content).toBe(`\nI saw ${INTERRUPTED_MARK}`);
+    const later = hostOf({
+      store: new MemoryStore({ sharedWith: store }),
+      model,
+      tools: new ToolSet([look]),
+    });
+    await host.close();
+    await say(later, 'once more', 't3');
+    expect(model.requests[3]!.messages.slice(0, 5)).toEqual(live.slice(0, 5));
+    model.done();
+  });
+});
+
+describe('exactly one effect', () => {
+  test('an answer that was recorded is given again by any process, without asking the model', async () => {
+    const store = new MemoryStore();
+    const first = hostOf({ store, model: scriptedModel(['Hello']) });
+    await start(first);
+    const events = await eventsOf(first, 'hi', 't');
+    await first.close();
+    const model = scriptedModel([]);
+    const second = hostOf({ store: new MemoryStore({ sharedWith: store }), model });
+    expect(await say(second, 'hi', 't')).toBe('Hello');
+    expect(await eventsOf(second, 'hi', 't')).toEqual(events);
+    expect(await eventsOf(second, 'hi', 't', events[0]!.seq)).toEqual(events.slice(1));
+    await expect(say(second, 'other', 't')).rejects.toMatchObject({ code: 'TURN_CONFLICT' });
+    expect(model.count).toBe(0);
+  });
+
+  test('a failure that was recorded is told again too', async () => {
+    const model = scriptedModel([failing(new FabricError('MODEL_REFUSED', 'no'))]);
+    const host = hostOf({ model });
+    await start(host);
+    for (let i = 0; i < 3; i++) {
+      await expect(say(host, 'hi', 't')).rejects.toMatchObject({ code: 'MODEL_REFUSED', retryable: false });
+    }
+    expect(model.count).toBe(1);
+  });
+
+  test('many callers with one id at one moment make one turn', async () => {
+    const model = scriptedModel(['once']);
+    const store = new MemoryStore();
+    const host = hostOf({ store, model });
+    await start(host);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => say(host, 'hi', 't')));
+    expect(new Set(answers)).toEqual(new Set(['once']));
+    expect(kinds(await journal(store)).filter((kind) => kind === 'turn_accepted')).toHaveLength(1);
+  });
+
+  test('recorded turns are answered after the conversation has ended, new ones are not taken', async () => {
+    const host = hostOf({ model: scriptedModel(['Hello']) });
+    await start(host);
+    await say(host, 'hi', 't');
+    await host.end('c');
+    expect(await say(host, 'hi', 't')).toBe('Hello');
+    await expect(say(host, 'hi', 't2')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    expect(await host.look('c')).toMatchObject({ state: 'completed', turns: 1 });
+  });
+
+  test('conversations of other agents in the same store are not ours', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel(['Hello']) });
+    await start(host);
+    await say(host, 'hi', 't');
+    const other = new ConversationHost({
+      runner: new ChatTurns({ model: scriptedModel([]) }),
+      store: new MemoryStore({ sharedWith: store }),
+      agent: 'other@fame.fabric',
+    });
+    hosts.push(other);
+    await expect(say(other, 'hi', 't')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    await expect(other.look('c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    await expect(start(other)).rejects.toMatchObject({ code: 'CONVERSATION_EXISTS' });
+  });
+});
+
+describe('after a crash', () => {
+  /** A store whose process dies at an append: before it reaches the disk, or right after. */
+  class DyingStore extends MemoryStore {
+    left = Number.POSITIVE_INFINITY;
+    isWritten = true;
+
+    override async append(append: Append): Promise<void> {
+      this.left -= append.events.length;
+      if (this.left > 0) return super.append(append);
+      if (this.isWritten && this.left > -append.events.length) await super.append(append);
+      await this.close();
+      return new Promise(() => {});
+    }
+  }
+
+  const book = (runs: string[], idempotent = true) =>
+    new ToolSet([
+      tool({
+        name: 'book',
+        description: 'Books a seat.',
+        parameters: z.object({ seat: z.string() }),
+        idempotent,
+        execute: ({ seat }) => {
+          runs.push(seat);
+          return `booked ${seat}`;
+        },
+      }),
+    ]);
+  const seats = (): Scripted => ({
+    ...callTools(
+      [
+        { name: 'book', id: 'a', arguments: { seat: '1A' } },
+        { name: 'book', id: 'b', arguments: { seat: '1B' } },
+      ],
+      { text: 'I will book two seats for you, one moment please.', chunkChars: 7 },
+    ),
+    when: ({ messages }) => messages.at(-1)!.role === 'user',
+    times: Number.POSITIVE_INFINITY,
+  });
+  const booked = (): Scripted => ({
+    ...reply('Both seats are booked. Anything else?', { chunkChars: 5 }),
+    when: ({ messages }) => messages.at(-1)!.role === 'tool',
+    times: Number.POSITIVE_INFINITY,
+  });
+  const ANSWER = 'I will book two seats for you, one moment please.\nBoth seats are booked. Anything else?';
+
+  for (const isWritten of [false, true]) {
+    test(`at any event (${isWritten ? 'written' : 'lost'}) the turn has one effect and one text`, async () => {
+      const whole = new MemoryStore();
+      const model = scriptedModel([seats(), booked()]);
+      const untouched = hostOf({ store: whole, model, tools: book([]) });
+      await start(untouched);
+      await say(untouched, 'two seats', 't');
+      const total = (await journal(whole)).length;
+      expect(total).toBeGreaterThan(9);
+
+      for (let dieAt = 1; dieAt <= total; dieAt++) {
+        const first = new DyingStore();
+        first.isWritten = isWritten;
+        const runs: string[] = [];
+        const models = [scriptedModel([seats(), booked()]), scriptedModel([seats(), booked()])];
+        const dying = hostOf({ store: first, model: models[0]!, tools: book(runs) });
+        await start(dying);
+        first.left = dieAt;
+        const seen: ConversationEvent[] = [];
+        const before = dying.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' });
+        void before.then(
+          async (turn) => {
+            for await (const event of turn.follow()) seen.push(event);
+          },
+          () => undefined,
+        );
+        for (let i = 0; i < 8; i++) await settle();
+        // What the first process still showed before it died stands; it says nothing any more.
+        const shown = structuredClone(seen).filter((event) => event.type !== 'error');
+        const runsBefore = runs.length;
+        hosts.splice(hosts.indexOf(dying), 1);
+
+        const store = new MemoryStore({ sharedWith: first });
+        await first.close();
+        const host = hostOf({ store, model: models[1]!, tools: book(runs) });
+        await host.recover();
+        const after = shown.at(-1)?.seq ?? 0;
+        const rest = await eventsOf(host, 'two seats', 't', after);
+
+        const where = `death at event ${dieAt}`;
+        expect(textSeen([...shown, ...rest]), where).toBe(ANSWER);
+        expect([...shown, ...rest].at(-1), where).toMatchObject({ type: 'done', text: ANSWER });
+        expect(textSeen(await eventsOf(host, 'two seats', 't')), where).toBe(ANSWER);
+        const events = await journal(store);
+        expect(
+          events.map((event) => event.seq),
+          where,
+        ).toEqual(events.map((_, i) => i + 1));
+        const count = (kind: string) => kinds(events).filter((one) => one === kind).length;
+        expect(count('turn_accepted'), where).toBe(1);
+        expect(count('turn_completed'), where).toBe(1);
+        expect(count('turn_failed') + count('turn_cancelled'), where).toBe(0);
+        // No call whose result was recorded ran again; one that was cut off may have.
+        const finished = events.filter((event) => event.kind === 'tool_finished');
+        expect(new Set(finished.map((event) => event.body.call_id)).size, where).toBe(finished.length);
+        expect(runs.length, where).toBeLessThanOrEqual(2 + runsBefore);
+        const calls = models.flatMap((one) => one.requests);
+        const steps = [false, true].map(
+          (second) => calls.filter((one) => one.messages.some((m) => m.role === 'tool') === second).length,
+        );
+        for (const made of steps) expect(made, where).toBeLessThanOrEqual(2);
+        for (const one of models) one.assertValid();
+        expect(await say(host, 'two seats', 't2'), where).toBe(ANSWER);
+        await host.close();
+      }
+    });
+  }
+
+  test('a tool that must not be repeated is not, and the model is told', async () => {
+    const first = new DyingStore();
+    const runs: string[] = [];
+    const dying = hostOf({ store: first, model: scriptedModel([seats()]), tools: book(runs, false) });
+    await start(dying);
+    const isCalled = new Promise<void>((resolve) => {
+      const push = runs.push.bind(runs);
+      runs.push = (...seats) => {
+        // Dies with the first booking made and its result not written.
+        first.left = 0;
+        first.isWritten = false;
+        resolve();
+        return push(...seats);
+      };
+    });
+    await dying.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' });
+    await isCalled;
+    await settle();
+    hosts.splice(hosts.indexOf(dying), 1);
+    await first.close();
+    const made = runs.length;
+    const model = scriptedModel([booked()]);
+    const store = new MemoryStore({ sharedWith: first });
+    const host = hostOf({ store, model, tools: book(runs, false) });
+    await host.recover();
+    await say(host, 'two seats', 't');
+    const results = model.requests[0]!.messages.filter((message) => message.role === 'tool');
+    expect(results.map((message) => message.tool_call_id)).toEqual(['a', 'b']);
+    expect(results.filter((message) => message.content.includes('interrupted'))).not.toHaveLength(0);
+    expect(new Set(runs).size).toBe(runs.length);
+    expect(runs.length).toBeGreaterThanOrEqual(made);
+  });
+
+  test('what waited runs after it, in order, and who asked is answered', async () => {
+    const first = new MemoryStore();
+    const hold = gate();
+    const dying = hostOf({ store: first, model: scriptedModel([[hold]]) });
+    await start(dying);
+    for (const turnId of ['t1', 't2', 't3']) {
+      await dying.turn({
+        conversationId: 'c',
+        userMessage: turnId,
+        turnId,
+        answerTo: { replyTo: '__rpc__@/caller', callId: `call-${turnId}`, isStream: false },
+      });
+    }
+    await hold.reached;
+    hosts.splice(hosts.indexOf(dying), 1);
+    await first.close();
+    const recovered: RecoveredTurn[] = [];
+    const store = new MemoryStore({ sharedWith: first });
+    const model = scriptedModel(['one', 'two', 'three']);
+    const host = hostOf({ store, model, onRecovered: (turn) => recovered.push(turn) });
+    await host.recover();
+    await vi.waitFor(() => expect(recovered).toHaveLength(3));
+    expect(
+      recovered.map(({ turnId, answerTo, outcome }) => [turnId, answerTo.callId, outcome]),
+    ).toMatchObject([
+      ['t1', 'call-t1', { text: 'one' }],
+      ['t2', 'call-t2', { text: 'two' }],
+      ['t3', 'call-t3', { text: 'three' }],
+    ]);
+    expect((await host.messages('c')).map((message) => message.content)).toEqual([
+      't1',
+      'one',
+      't2',
+      'two',
+      't3',
+      'three',
+    ]);
+  });
+
+  test('a turn that was resumed 3 times without getting further is given up', async () => {
+    let store = new MemoryStore();
+    const never = scriptedModel([{ steps: [gate()], times: Number.POSITIVE_INFINITY }]);
+    const host = hostOf({ store, model: never });
+    await start(host);
+    await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    for (let i = 1; i <= 4; i++) {
+      await vi.waitFor(() => expect(never.count).toBe(i));
+      hosts.pop();
+      await store.close();
+      store = new MemoryStore({ sharedWith: store });
+      const next = hostOf({ store, model: never });
+      await next.recover();
+      if (i === 4) {
+        await expect(say(next, 'hi', 't')).rejects.toMatchObject({ code: 'TURN_CRASH_LOOP' });
+        expect(await next.look('c')).toMatchObject({ totals: { spent: { calls: 4 } } });
+      }
+    }
+    expect(kinds(await journal(store)).filter((kind) => kind === 'turn_resumed')).toHaveLength(3);
+  });
+
+  test('a turn whose time is up when the agent comes back is told so', async () => {
+    const clock = new ManualClock();
+    const first = new MemoryStore({ clock });
+    const hold = gate();
+    const dying = hostOf({
+      store: first,
+      model: scriptedModel([[hold]]),
+      clock,
+      options: { turnTimeoutMs: 1_000 },
+    });
+    await start(dying);
+    await dying.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    await hold.reached;
+    hosts.pop();
+    await first.close();
+    clock.advance(2_000);
+    const store = new MemoryStore({ sharedWith: first, clock });
+    const host = hostOf({ store, model: scriptedModel([[hold]]), clock });
+    await host.recover();
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    clock.advance(1);
+    expect(await turn.outcome).toMatchObject({ state: 'failed', error: { code: 'TURN_TIMEOUT' } });
+  });
+});
+
+describe('two processes on one store', () => {
+  const pair = (setup: Setup = {}) => {
+    const clock = new ManualClock();
+    const one = new MemoryStore({ clock });
+    const two = new MemoryStore({ clock, sharedWith: one });
+    return { clock, one, two, ...setup };
+  };
+
+  test('the second waits for the first to let go, and both see one conversation', async () => {
+    const { clock, one, two } = pair();
+    const hold = gate();
+    const first = hostOf({ store: one, clock, model: scriptedModel([['a', hold, 'b']]) });
+    const second = hostOf({ store: two, clock, model: scriptedModel(['c']) });
+    await start(first);
+    const running = say(first, 'hi', 't1');
+    await hold.reached;
+    const later = say(second, 'and', 't2');
+    await settle();
+    hold.open();
+    expect(await running).toBe('ab');
+    await clock.run(1_000, 100);
+    expect(await later).toBe('c');
+    expect((await second.messages('c')).map((message) => message.content)).toEqual(['hi', 'ab', 'and', 'c']);
+    // The first one notices that its own copy is old.
+    expect((await eventsOf(first, 'and', 't2')).at(-1)).toMatchObject({ text: 'c' });
+  });
+
+  test('P2: a paused process is fenced off: its late writes are refused and its callers told to ask again', async () => {
+    const { clock, one, two } = pair();
+    const hold = gate();
+    const log = new CaptureLog();
+    const paused = hostOf({ store: one, clock, log, model: scriptedModel([['a', hold, 'b']]) });
+    await start(paused);
+    const late = await paused.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    await hold.reached;
+    await settle();
+    clock.advance(15_001);
+    const other = hostOf({ store: two, clock, model: scriptedModel(['fresh']) });
+    await other.recover();
+    expect(await say(other, 'hi', 't')).toBe('fresh');
+    const before = await journal(two);
+    hold.open();
+    expect(await late.outcome).toMatchObject({
+      state: 'failed',
+      error: { code: 'STORE_CONFLICT', retryable: true },
+    });
+    expect(await journal(two)).toEqual(before);
+    expect(await say(paused, 'hi', 't')).toBe('fresh');
+  });
+
+  test('a lease is renewed while a turn runs long', async () => {
+    const { clock, one, two } = pair();
+    const hold = gate();
+    const first = hostOf({ store: one, clock, model: scriptedModel([[hold, 'done']]) });
+    await first.open();
+    await start(first);
+    const running = say(first, 'hi', 't');
+    await hold.reached;
+    await clock.run(60_000, 1_000);
+    expect(await two.unfinished(AGENT, 10)).toEqual([]);
+    await expect(two.wake('c', 1)).rejects.toMatchObject({ code: 'STORE_CONFLICT' });
+    hold.open();
+    expect(await running).toBe('done');
+  });
+
+  test('what a process left when it was closed is taken up by another one at once', async () => {
+    const { clock, one, two } = pair();
+    const hold = gate();
+    const first = hostOf({ store: one, clock, model: scriptedModel([['a', hold]]) });
+    await start(first);
+    const turn = await first.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    await hold.reached;
+    await first.close();
+    expect(await turn.outcome).toMatchObject({
+      state: 'failed',
+      error: { code: 'NODE_GONE', retryable: true },
+    });
+    const second = hostOf({ store: two, clock, model: scriptedModel(['whole']) });
+    await second.recover();
+    expect(await say(second, 'hi', 't')).toBe('whole');
+  });
+});
+
+describe('limits', () => {
+  test('a turn that runs too long is stopped and told so', async () => {
+    const clock = new ManualClock();
+    const hold = gate();
+    const model = scriptedModel([['a', hold]]);
+    const host = hostOf({ model, clock, options: { turnTimeoutMs: 5_000 } });
+    await start(host);
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    await hold.reached;
+    clock.advance(5_000);
+    expect(await turn.outcome).toMatchObject({ state: 'failed', error: { code: 'TURN_TIMEOUT' }, text: 'a' });
+    expect(model.calls[0]!.state).toBe('aborted');
+  });
+
+  test('a runner that does not listen is given up after its grace', async () => {
+    const clock = new ManualClock();
+    const stubborn: TurnRunner = {
+      modelName: 'stubborn',
+      async *run() {
+        return new Promise(() => {});
+      },
+    };
+    const host = hostOf({ runner: stubborn, clock, options: { graceMs: 2_000 } });
+    await start(host);
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    const cancelled = host.cancelTurn('c');
+    await settle();
+    clock.advance(1_999);
+    await settle();
+    expect(turn.ended).toBeUndefined();
+    clock.advance(1);
+    expect(await cancelled).toBe(true);
+    expect(turn.ended).toMatchObject({ state: 'cancelled' });
+  });
+
+  test('P20: a budget stops the next model call before it is made', async () => {
+    const model = scriptedModel(['one', 'two', 'three']);
+    const host = hostOf({ model, options: { budget: { conversation: { maxModelCalls: 2 } } } });
+    await start(host);
+    await say(host, 'a', 't1');
+    await say(host, 'b', 't2');
+    await expect(say(host, 'c', 't3')).rejects.toMatchObject({
+      code: 'BUDGET_EXCEEDED',
+      details: { of: 'conversation', unit: 'model calls', limit: 2 },
+    });
+    expect(model.count).toBe(2);
+  });
+
+  test('P20: tokens and money are counted as the provider reports them, per turn and per conversation', async () => {
+    const usage = { prompt_tokens: 1_000_000, completion_tokens: 500_000, total_tokens: 1_500_000 };
+    const look = tool({ name: 'look', description: 'x', parameters: z.object({}), execute: () => 'seen' });
+    const model = scriptedModel([callTools({ name: 'look', arguments: {} }, { usage }), 'unused'], {
+      name: 'dear',
+    });
+    const prices = { dear: { input: 2, output: 8 } };
+    const host = hostOf({
+      model,
+      tools: new ToolSet([look]),
+      options: { budget: { turn: { maxUsd: 5 }, prices } },
+    });
+    await start(host);
+    await expect(say(host, 'a', 't')).rejects.toMatchObject({
+      code: 'BUDGET_EXCEEDED',
+      details: { of: 'turn', unit: 'USD', spent: 6 },
+    });
+    expect(model.count).toBe(1);
+    expect(await host.look('c')).toMatchObject({
+      totals: { spent: { calls: 1, tokens: 1_500_000, usd: 6 } },
+    });
+  });
+
+  test('a store that is full fails the turn with a clear error, and the rest stays readable', async () => {
+    const store = new MemoryStore({ maxBytes: 2_000 });
+    const host = hostOf({ store, model: scriptedModel(['x'.repeat(3_000)]) });
+    await start(host);
+    await say(host, 'a', 't1');
+    await expect(say(host, 'b', 't2')).rejects.toMatchObject({ code: 'STORE_FULL' });
+    expect(await say(host, 'a', 't1')).toHaveLength(3_000);
+    expect(await host.messages('c')).toHaveLength(2);
+  });
+
+  test('idle conversations leave memory and come back as they were', async () => {
+    const model = scriptedModel(['one', 'two', 'three']);
+    const host = hostOf({ model, options: { maxIdle: 1 } });
+    await start(host, 'c');
+    await start(host, 'd');
+    await say(host, 'a', 't1', 'c');
+    await say(host, 'b', 't1', 'd');
+    await say(host, 'again', 't2', 'c');
+    expect(model.requests[2]!.messages.map((message) => message.content)).toEqual([
+      'Be brief.',
+      'a',
+      'one',
+      'again',
+    ]);
+  });
+
+  test('what a runner keeps for itself is there in the next turn, also after a restart', async () => {
+    const store = new MemoryStore();
+    const counting: TurnRunner = {
+      modelName: 'counting',
+      async *run({ state, draft }) {
+        const next = ((state as number | undefined) ?? 0) + 1;
+        yield { type: 'text', text: `turn ${next}` };
+        draft.assistant({ role: 'assistant', content: `turn ${next}` });
+        const usage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
+        return { text: `turn ${next}`, usage, model: 'counting', state: next, taskState: 'input-required' };
+      },
+    };
+    const first = hostOf({ store, runner: counting });
+    await start(first);
+    expect(await say(first, 'a', 't1')).toBe('turn 1');
+    expect(await first.look('c')).toMatchObject({ state: 'input-required' });
+    await first.close();
+    const second = hostOf({ store: new MemoryStore({ sharedWith: store }), runner: counting });
+    expect(await say(second, 'b', 't2')).toBe('turn 2');
+  });
+
+  test('after it was closed the host takes nothing', async () => {
+    const host = hostOf({ model: scriptedModel([]) });
+    await start(host);
+    await host.close();
+    await expect(say(host, 'hi', 't')).rejects.toMatchObject({ code: 'NODE_GONE' });
+  });
+});
