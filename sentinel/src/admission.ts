@@ -115,7 +115,7 @@ export class Admission {
     if (systemId === self.id) throw new FabricError('ADMIT_REFUSED', 'systemId is that of this sentinel');
     if (this.draining) throw new FabricError('ADMIT_FULL', 'The sentinel is shutting down');
     const kind: SessionKind = originType === 'peer' ? 'peer' : 'node';
-    const session = this.#sessionFor(wire, systemId, instanceId, kind);
+    const { session, isResumed } = this.#sessionFor(wire, systemId, instanceId, kind);
     session.takesCancel = frame.capabilities?.includes(CANCEL_CAPABILITY) ?? false;
     session.hasStreamFlows = frame.capabilities?.includes(STREAM_FLOWS_CAPABILITY) ?? false;
     // A new epoch with every attach: the node binds again, whatever we may have forgotten of it.
@@ -131,6 +131,7 @@ export class Admission {
       assignedPath: session.path,
       routingEpoch: session.epoch,
       software: self.software,
+      resumed: isResumed,
     };
     const header = {
       sid: self.sid,
@@ -148,7 +149,12 @@ export class Admission {
   }
 
   // The session that this node had, or a new one. A live session of another instance is never touched.
-  #sessionFor(wire: Wire, systemId: string, instanceId: string, kind: SessionKind): Session {
+  #sessionFor(
+    wire: Wire,
+    systemId: string,
+    instanceId: string,
+    kind: SessionKind,
+  ): { session: Session; isResumed: boolean } {
     const { self, sessions, ticker } = this.#parts;
     const root = kind === 'peer' ? '' : self.path;
     const copies = [...sessions.ofSystem(systemId)].filter((session) => session.kind === kind);
@@ -157,11 +163,12 @@ export class Admission {
       copies.find((session) => session.state === 'detached');
     if (own !== undefined) {
       const older = own.wire;
+      const isResumed = own.instanceId === instanceId;
       // The one in the map first: the close of the older connection must find itself displaced.
       sessions.resume(own, wire, instanceId);
       own.heardAt = ticker.now;
       older?.close(CLOSE.normal, 'replaced by a newer connection of the same node');
-      return own;
+      return { session: own, isResumed };
     }
     if (sessions.size >= this.#maxSessions) {
       throw new FabricError(
@@ -174,6 +181,6 @@ export class Admission {
     const session = new Session({ path, systemId, instanceId, kind, ticker });
     session.wire = wire;
     sessions.add(session);
-    return session;
+    return { session, isResumed: false };
   }
 }
