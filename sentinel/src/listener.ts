@@ -263,10 +263,10 @@ export class Listener {
     });
     // ws closes a connection after every protocol error by itself, with the code of RFC 6455.
     ws.on('error', () => {});
-    ws.on('close', () => {
+    ws.on('close', (code) => {
       this.#unattached.delete(node);
       this.#sockets.delete(node);
-      if (node.session !== undefined) sessions.detach(node.session, node);
+      if (node.session !== undefined) sessions.detach(node.session, node, code === CLOSE.normal);
       node.session = undefined;
     });
     socket.on('drain', () => node.session?.drained());

@@ -40,6 +40,14 @@ test('a node that comes back within the window keeps its path and gets what wait
   expect(back.session.queuedMessages).toBe(0);
 });
 
+test('a node that says goodbye is gone at once', () => {
+  const { agent, caller, sessions } = pair();
+  caller.call('math@fame.fabric', 'c1');
+  sessions.detach(agent.session, agent.wire, true);
+  expect(agent.session.state).toBe('gone');
+  expect(codes(caller.wire.take())).toEqual(['NODE_GONE']);
+});
+
 test('a second copy of a running script gets a path of its own', () => {
   const { attach } = benchSentinel();
   const first = attach('script', { instanceId: 'one' });

@@ -79,15 +79,15 @@ export class Sessions {
     if (session.kind === 'parent') this.parent = session;
   }
 
-  /** The connection of a session is lost: it may come back within the resume window. */
-  detach(session: Session, wire: Wire): void {
+  /** The connection of a session ended: it may come back within the resume window, unless it said goodbye (`hasLeft`). */
+  detach(session: Session, wire: Wire, hasLeft = false): void {
     // A session that another connection has picked up already is not touched by the end of the old one.
     if (session.wire !== wire || session.state !== 'attached') return;
     const { bindings, clock, counters } = this.#parts;
     counters.detached++;
     session.detach();
     this.#unbind(session, bindings);
-    if (session.kind !== 'node' || this.#resumeWindowMs === 0) {
+    if (hasLeft || session.kind !== 'node' || this.#resumeWindowMs === 0) {
       this.#dispose(session);
       return;
     }
