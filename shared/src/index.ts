@@ -24,10 +24,75 @@ export { memoryDial, memoryPair } from './link/memory-transport.ts';
 export type { Dial, DialOptions, Transport } from './link/transport.ts';
 export { webDial } from './link/web-transport.ts';
 export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, silentLog } from './log.ts';
-export * from './protocol/address.ts';
+export {
+  type Address,
+  isUnder,
+  locationOf,
+  parseAddress,
+  poolMatches,
+  REPLY_PREFIX,
+  SYSTEM_PARTICIPANT,
+  tryParseAddress,
+} from './protocol/address.ts';
 export { checkEnvelope, decode, depthExceeds, encode } from './protocol/codec.ts';
-export * from './protocol/envelope.ts';
+export {
+  type AddressBind,
+  type AddressBindAck,
+  type AddressUnbind,
+  type AddressUnbindAck,
+  type CallCancel,
+  type CapabilityAdvertise,
+  type CapabilityAdvertiseAck,
+  type CapabilityWithdraw,
+  type CapabilityWithdrawAck,
+  type CreditUpdate,
+  type DataFrame,
+  type DeliveryAck,
+  type Envelope,
+  type EnvelopeHeader,
+  FLOW,
+  type Frame,
+  type FrameOf,
+  type FrameType,
+  makeEnvelope,
+  type NodeAttach,
+  type NodeAttachAck,
+  type NodeHeartbeat,
+  type NodeHeartbeatAck,
+  type OpaqueFrame,
+  RTYPE,
+} from './protocol/envelope.ts';
 export { checkFrame, isFrameType } from './protocol/frames.ts';
 export { LIMITS } from './protocol/limits.ts';
-export * from './protocol/rpc.ts';
-export * from './protocol/tasks.ts';
+export {
+  type CallParams,
+  errorOfReply,
+  isRpcReply,
+  isRpcRequest,
+  type RpcErrorBody,
+  type RpcReply,
+  type RpcRequest,
+  readParams,
+  rpcError,
+  rpcRequest,
+  rpcResult,
+} from './protocol/rpc.ts';
+export {
+  type AgentCard,
+  type AgentSkill,
+  type Artifact,
+  firstData,
+  firstText,
+  isFinalState,
+  type Message,
+  type Part,
+  type PushNotificationConfig,
+  type Task,
+  type TaskArtifactUpdateEvent,
+  type TaskEvent,
+  type TaskSendParams,
+  type TaskState,
+  type TaskStatus,
+  type TaskStatusUpdateEvent,
+  textMessage,
+} from './protocol/tasks.ts';

@@ -14,7 +14,9 @@ const names: Check = (v) => Array.isArray(v) && v.length <= LIMITS.maxCapabiliti
 const optionalNames: Check = (v) => v === undefined || v === null || names(v);
 const credits: Check = (v) => Number.isSafeInteger(v) && (v as number) > 0 && (v as number) <= 1_000_000;
 
-const ack = { ok: bool, refId: optionalText, code: optionalText, reason: optionalText };
+// A reason is for people and may be a whole report; the size of the envelope is its bound.
+const reason: Check = (v) => v === undefined || v === null || typeof v === 'string';
+const ack = { ok: bool, refId: optionalText, code: optionalText, reason };
 const capability = { capabilities: names, address: text };
 
 const FRAMES: Record<FrameType, Record<string, Check>> = {
@@ -32,6 +34,7 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
     targetPhysicalPath: optionalText,
     assignedPath: optionalText,
     routingEpoch: optionalText,
+    software: optionalText,
   },
   AddressBind: { address: text, physicalPath: optionalText },
   AddressBindAck: ack,
@@ -46,7 +49,7 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
   Data: { payload: any, codec: optionalText },
   DeliveryAck: ack,
   CreditUpdate: { flowId: text, credits },
-  CallCancel: { corrId: text, reason: optionalText },
+  CallCancel: { corrId: text, reason },
   SecureOpen: {},
   SecureAccept: {},
   SecureClose: {},

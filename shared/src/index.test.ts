@@ -1,0 +1,95 @@
+// The surface of shared: what `index.ts` promises by name, and that all of it loads in a browser.
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import * as index from './index.ts';
+import * as node from './node.ts';
+import * as testing from './testing.ts';
+
+describe('the exports', () => {
+  it('of index.ts are these', () => {
+    expect(Object.keys(index).sort()).toEqual([
+      'ERRORS',
+      'FLOW',
+      'FabricError',
+      'LIMITS',
+      'LOG_LEVELS',
+      'Link',
+      'REPLY_PREFIX',
+      'RTYPE',
+      'SYSTEM_PARTICIPANT',
+      'checkEnvelope',
+      'checkFrame',
+      'decode',
+      'depthExceeds',
+      'encode',
+      'errorOfReply',
+      'firstData',
+      'firstText',
+      'isErrorCode',
+      'isFabricError',
+      'isFinalState',
+      'isFrameType',
+      'isRpcReply',
+      'isRpcRequest',
+      'isUnder',
+      'locationOf',
+      'makeEnvelope',
+      'memoryDial',
+      'memoryPair',
+      'newId',
+      'parseAddress',
+      'poolMatches',
+      'readParams',
+      'rpcError',
+      'rpcRequest',
+      'rpcResult',
+      'silentLog',
+      'systemClock',
+      'textMessage',
+      'tryParseAddress',
+      'webDial',
+    ]);
+  });
+
+  it('of node.ts and testing.ts are these', () => {
+    expect(Object.keys(node).sort()).toEqual(['SECRET_FIELDS', 'createLog', 'sidOf', 'wsDial']);
+    expect(Object.keys(testing).sort()).toEqual([
+      'CaptureLog',
+      'ManualClock',
+      'memoryDial',
+      'memoryPair',
+      'settle',
+    ]);
+  });
+});
+
+describe('index.ts', () => {
+  // All files that a module loads, by its import and export lines; types are gone at run time and do not count.
+  const loadedBy = (file: string, seen = new Map<string, string[]>()): Map<string, string[]> => {
+    if (seen.has(file)) return seen;
+    const source = readFileSync(file, 'utf8');
+    const lines = source.matchAll(/^(?:import|export)\s+(?!type\b)(?:[^'"]*?from\s+)?['"]([^'"]+)['"]/gms);
+    const specifiers = [...lines].map((match) => match[1]!);
+    seen.set(file, specifiers);
+    for (const specifier of specifiers) {
+      if (specifier.startsWith('.')) loadedBy(resolve(dirname(file), specifier), seen);
+    }
+    return seen;
+  };
+
+  it('loads nothing that a browser does not have', () => {
+    const loaded = loadedBy(fileURLToPath(new URL('./index.ts', import.meta.url)));
+    expect(loaded.size).toBeGreaterThan(20);
+    const outside = new Set([...loaded.values()].flat().filter((specifier) => !specifier.startsWith('.')));
+    expect([...outside]).toEqual(['nanoid']);
+  });
+
+  it('would be caught if it did', () => {
+    const loaded = loadedBy(fileURLToPath(new URL('./node.ts', import.meta.url)));
+    expect(new Set([...loaded.values()].flat())).toEqual(
+      expect.objectContaining(new Set(['ws', 'pino', 'node:crypto'])),
+    );
+  });
+});

@@ -1,0 +1,100 @@
+// What reaches the log: one JSON line an event, no secrets, nothing endless.
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FabricError } from './errors.ts';
+import { LOG_LEVELS, silentLog } from './log.ts';
+import { createLog, SECRET_FIELDS } from './pino-log.ts';
+
+let folder: string;
+let file: string;
+let fd: number;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'fame-log-'));
+  file = join(folder, 'log');
+  fd = openSync(file, 'w');
+});
+afterEach(() => {
+  closeSync(fd);
+  rmSync(folder, { recursive: true });
+});
+
+const text = (): string => readFileSync(file, 'utf8');
+const lines = (): Record<string, unknown>[] =>
+  text()
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+
+describe('createLog', () => {
+  it('writes a JSON line with name, message, fields and an ISO time', () => {
+    createLog('agent', 'info', fd).info('attached', { path: '/S/a', count: 2 });
+    expect(lines()).toEqual([
+      expect.objectContaining({
+        name: 'agent',
+        msg: 'attached',
+        path: '/S/a',
+        count: 2,
+        time: expect.stringMatching(/^\d{4}-.*Z$/),
+      }),
+    ]);
+  });
+
+  it('leaves out what is below its level', () => {
+    const log = createLog('x', 'warn', fd);
+    log.debug('no');
+    log.info('no');
+    log.warn('yes');
+    log.error('yes');
+    createLog('x', 'silent', fd).error('no');
+    expect(lines().map(({ msg }) => msg)).toEqual(['yes', 'yes']);
+  });
+
+  it('masks secrets by the name of their field, one level down too, and in added fields', () => {
+    const log = createLog('x', 'info', fd);
+    for (const field of SECRET_FIELDS) {
+      log.info('m', { [field]: 'hunter2', inner: { [field]: 'hunter2' } });
+      log.with({ [field]: 'hunter2' }).info('m');
+    }
+    expect(text()).not.toContain('hunter2');
+    expect(text()).toContain('[secret]');
+  });
+
+  it('cuts long texts', () => {
+    createLog('x', 'info', fd).info('m', { long: 'y'.repeat(10_000) });
+    expect((lines()[0]!.long as string).length).toBe(513);
+  });
+
+  it('writes errors with code and cause, cut, and without details', () => {
+    const cause = new Error('c'.repeat(2_000));
+    const error = new FabricError('NODE_GONE', 'left', { cause, details: { body: 'do not log me' } });
+    const log = createLog('x', 'info', fd);
+    log.error('m', { error });
+    log.error('m', { error: 'not an error' });
+    const [first, second] = lines() as {
+      error: { code?: string; message: string; cause?: { message: string } };
+    }[];
+    expect(first!.error).toMatchObject({ name: 'FabricError', code: 'NODE_GONE', message: 'left' });
+    expect(first!.error.cause!.message).toHaveLength(512);
+    expect(second!.error.message).toBe('not an error');
+    expect(text()).not.toContain('do not log me');
+  });
+
+  it('adds the fields of with() to every line', () => {
+    createLog('x', 'info', fd).with({ node: 'n' }).with({ turn: 't' }).info('m');
+    expect(lines()[0]).toMatchObject({ node: 'n', turn: 't' });
+  });
+});
+
+describe('the silent log', () => {
+  it('says nothing, also with fields', () => {
+    const log = silentLog.with({ a: 1 });
+    for (const level of ['debug', 'info', 'warn', 'error'] as const) expect(log[level]('x')).toBeUndefined();
+  });
+});
+
+it('the names of levels include those of other Fame nodes', () => {
+  expect(LOG_LEVELS.critical).toBe('error');
+  expect(LOG_LEVELS.warning).toBe('warn');
+});

@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+import { FabricError } from '../errors.ts';
+import { checkFrame, isFrameType } from './frames.ts';
+
+const codeOf = (frame: unknown): string => {
+  try {
+    checkFrame(frame);
+  } catch (error) {
+    expect(error).toBeInstanceOf(FabricError);
+    return (error as FabricError).code;
+  }
+  return 'none';
+};
+
+// The least that each frame must carry.
+const least: Record<string, Record<string, unknown>> = {
+  NodeAttach: { originType: 'downstream', systemId: 's', instanceId: 'i' },
+  NodeAttachAck: { ok: true },
+  AddressBind: { address: 'a@b' },
+  AddressBindAck: { ok: false },
+  AddressUnbind: { address: 'a@b' },
+  AddressUnbindAck: { ok: true },
+  CapabilityAdvertise: { capabilities: ['x'], address: 'a@b' },
+  CapabilityAdvertiseAck: { ok: true },
+  CapabilityWithdraw: { capabilities: [], address: 'a@b' },
+  CapabilityWithdrawAck: { ok: true },
+  NodeHeartbeat: {},
+  NodeHeartbeatAck: { ok: true },
+  Data: {},
+  DeliveryAck: { ok: false },
+  CreditUpdate: { flowId: 'f', credits: 32 },
+  CallCancel: { corrId: 'c' },
+  SecureOpen: {},
+  SecureAccept: {},
+  SecureClose: {},
+  KeyRequest: {},
+  KeyAnnounce: {},
+};
+
+describe.each(Object.entries(least))('%s', (type, fields) => {
+  it('is a frame type, and complete with its least fields', () => {
+    expect(isFrameType(type)).toBe(true);
+    expect(codeOf({ type, ...fields })).toBe('none');
+  });
+
+  it('is refused without any of them, or with one of another type', () => {
+    for (const field of Object.keys(fields)) {
+      expect(codeOf({ type, ...fields, [field]: undefined })).toBe('PROTO_MALFORMED');
+      expect(codeOf({ type, ...fields, [field]: { no: 'such' } })).toBe('PROTO_MALFORMED');
+    }
+  });
+
+  it('keeps fields that this version does not know', () => {
+    expect(checkFrame({ type, ...fields, later: 1 })).toMatchObject({ later: 1 });
+  });
+});
+
+describe('a frame', () => {
+  it('of an unknown type is refused as such', () => {
+    for (const type of ['', 'data', 'toString', '__proto__', 'constructor', 1, null, undefined, {}]) {
+      expect(isFrameType(type)).toBe(false);
+      expect(codeOf({ type })).toBe('PROTO_UNKNOWN_FRAME');
+    }
+  });
+
+  it('that is no object is refused', () => {
+    for (const frame of [null, undefined, 1, 'Data', []]) expect(codeOf(frame)).toBe('PROTO_MALFORMED');
+  });
+
+  it('has bounds for what is counted and listed', () => {
+    const bad: Record<string, unknown>[] = [
+      { type: 'CreditUpdate', flowId: 'f', credits: 0 },
+      { type: 'CreditUpdate', flowId: 'f', credits: 1.5 },
+      { type: 'CreditUpdate', flowId: 'f', credits: 1_000_001 },
+      { type: 'CreditUpdate', flowId: '', credits: 1 },
+      { type: 'CapabilityAdvertise', address: 'a@b', capabilities: Array(33).fill('x') },
+      { type: 'CapabilityAdvertise', address: 'a@b', capabilities: [''] },
+      { type: 'AddressBind', address: 'x'.repeat(257) },
+      { type: 'NodeAttachAck', ok: true, software: 7 },
+    ];
+    for (const frame of bad) expect(codeOf(frame)).toBe('PROTO_MALFORMED');
+  });
+
+  it('may carry a long reason, since that is for people', () => {
+    expect(codeOf({ type: 'DeliveryAck', ok: false, reason: 'x'.repeat(20_000) })).toBe('none');
+  });
+
+  it('NodeAttach may come in snake_case', () => {
+    const frame = {
+      type: 'NodeAttach',
+      origin_type: 'downstream',
+      system_id: 's',
+      instance_id: 'i',
+      accepted_logicals: ['*'],
+    };
+    expect(checkFrame(frame)).toMatchObject({
+      originType: 'downstream',
+      systemId: 's',
+      instanceId: 'i',
+      acceptedLogicals: ['*'],
+    });
+  });
+});
