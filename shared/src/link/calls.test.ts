@@ -316,7 +316,7 @@ describe('calls to an address of the same link', () => {
 });
 
 describe('towards a foreign sentinel', () => {
-  it('at most 48 calls are out at once; the rest wait in order, and their time counts', async () => {
+  it('at most 24 calls are out at once; the rest wait in order, and their time counts', async () => {
     const { sentinel, requests } = silent();
     sentinel.software = undefined;
     const clock = new ManualClock();
@@ -328,14 +328,14 @@ describe('towards a foreign sentinel', () => {
       return n === 60 ? errorOf(result) : result;
     });
     await settle();
-    expect(requests).toHaveLength(48);
+    expect(requests).toHaveLength(24);
     await clock.run(1_100, 100);
     expect(await results[60]).toMatchObject({ code: 'CALL_TIMEOUT' });
     for (let at = 0; at < 99; at++) {
       const request = requests[at]!;
       answer(sentinel, request, { result: (request.frame.payload as { params: { n: number } }).params.n });
       await settle();
-      expect(requests.length).toBe(Math.min(at + 49, 99));
+      expect(requests.length).toBe(Math.min(at + 25, 99));
     }
     // What is sent is what was given, though the caller used one object for all.
     expect(await Promise.all(results.filter((_, n) => n !== 60))).toEqual(
@@ -349,14 +349,14 @@ describe('towards a foreign sentinel', () => {
     const { sentinel, requests } = silent();
     sentinel.software = 'naylence/0.4';
     const client = await attach(sentinel);
-    const streams = Array.from({ length: 49 }, () => client.stream('a@fame.fabric', 'm'));
+    const streams = Array.from({ length: 25 }, () => client.stream('a@fame.fabric', 'm'));
     const firsts = streams.map((stream) => stream.next());
     await settle();
-    expect(requests).toHaveLength(48);
+    expect(requests).toHaveLength(24);
     answer(sentinel, requests[0]!, { result: 'item' });
     expect(await firsts[0]).toEqual({ value: 'item', done: false });
     await settle();
-    expect(requests).toHaveLength(49);
+    expect(requests).toHaveLength(25);
     await Promise.all(streams.map((stream) => stream.return?.()));
   });
 

@@ -41,6 +41,8 @@ const MAX_COUNTED_FLOWS = 1_024;
 
 /** The receiving side: messages taken and not paid for, per flow. */
 export class ReceivedFlows {
+  /** Messages of a flow after which it is paid. */
+  payAfter: number = LIMITS.creditReturnAfter;
   readonly #unpaid = new Map<string, number>();
   readonly #pay: (flowId: string) => void;
 
@@ -55,7 +57,7 @@ export class ReceivedFlows {
   /** Counts one message and pays when it is due. */
   count(flowId: string): void {
     const unpaid = (this.#unpaid.get(flowId) ?? 0) + 1;
-    if (unpaid >= LIMITS.creditReturnAfter) {
+    if (unpaid >= this.payAfter) {
       this.#unpaid.set(flowId, 0);
       this.#pay(flowId);
       return;

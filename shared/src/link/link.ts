@@ -13,6 +13,7 @@ import {
   type NodeAttach,
   type NodeAttachAck,
 } from '../protocol/envelope.ts';
+import { LIMITS } from '../protocol/limits.ts';
 import { Binder } from './binder.ts';
 import { Bindings } from './bindings.ts';
 import { CallIterator } from './call-iterator.ts';
@@ -205,6 +206,7 @@ export class Link {
     this.#self.adopt(path);
     this.#uplink.mayHoldCredit = isOwnSoftware;
     this.#calls.pace = isOwnSoftware ? Number.POSITIVE_INFINITY : FOREIGN_PACE;
+    this.#uplink.received.payAfter = isOwnSoftware ? LIMITS.creditReturnAfter : 1;
     transport.onMessage = (bytes) => {
       this.#heartbeat.heard();
       this.#receiver.onMessage(this.#uplink, bytes);
