@@ -1,0 +1,83 @@
+// A5, P5: nobody waits for a dead agent. The agent is killed while a call and while a stream of it are open; the callers
+// hear of it when the time in which it might have come back is over, and no later than 2 s after that.
+import { gate, stall } from '@fame-fabric/agents/testing';
+import type { Client } from '@fame-fabric/client/client';
+import { isFabricError } from '@fame-fabric/shared';
+import { afterAll, describe, expect, test } from 'vitest';
+import { startOurSentinel } from '../kit/sentinel.ts';
+import { CHAT, converse, openClient, startAgent, startModel, stopStack } from '../kit/stack.ts';
+
+const GRACE_MS = 2_000;
+/** Clocks of two processes, rounded to ms. */
+const ROUNDING_MS = 50;
+
+afterAll(stopStack);
+
+/** How long after `since` the promise was rejected; it must be with NODE_GONE. */
+async function goneAfterMs(outcome: Promise<unknown>, since: () => number): Promise<number> {
+  const error: unknown = await outcome.then(
+    (value) => new Error(`there was an answer: ${JSON.stringify(value)}`),
+    (thrown: unknown) => thrown,
+  );
+  if (!isFabricError(error, 'NODE_GONE')) throw error;
+  expect(error.retryable).toBe(true);
+  return performance.now() - since();
+}
+
+async function openStream(client: Client) {
+  const conversation = await converse(client);
+  const begun = Promise.withResolvers<string>();
+  const read = async (): Promise<void> => {
+    for await (const event of conversation.stream('stream')) {
+      if (event.type === 'text') begun.resolve(event.text);
+    }
+  };
+  return { begun: begun.promise, ended: read() };
+}
+
+describe.each([
+  ['FAME_RESUME_WINDOW_MS=500', 500, { FAME_RESUME_WINDOW_MS: '500' }],
+  ['the default window of 5 s', 5_000, {}],
+  ['no window', 0, { FAME_RESUME_WINDOW_MS: '0' }],
+] as const)('A5: with %s', (name, windowMs, env) => {
+  test('callers of a killed agent get NODE_GONE in time, and its address is free at once', async () => {
+    const sentinel = await startOurSentinel({ env });
+    const standing = gate();
+    const model = await startModel({
+      respond: ({ messages }) => {
+        const { content } = messages.at(-1)!;
+        if (content === 'call') return [standing];
+        return content === 'stream' ? ['The beginning', stall()] : 'alive';
+      },
+    });
+    const agent = await startAgent(sentinel.url, { model });
+    const client = await openClient(sentinel.url);
+
+    const asked = await converse(client);
+    const call = client.call(CHAT, 'run_turn', { args: [asked.id, 'call'] }, { timeoutMs: 60_000 });
+    const stream = await openStream(client);
+    await standing.reached;
+    expect(await stream.begun).toBe('The beginning');
+
+    let killedAt = 0;
+    const callGone = goneAfterMs(call, () => killedAt);
+    const streamGone = goneAfterMs(stream.ended, () => killedAt);
+    killedAt = performance.now();
+    agent.child.kill('SIGKILL');
+
+    // Who takes its place need not wait for the window; it knows nothing of the calls of the dead.
+    await startAgent(sentinel.url, { model });
+    expect(await (await converse(client)).ask('are you there?')).toBe('alive');
+
+    const took = { call: Math.round(await callGone), stream: Math.round(await streamGone) };
+    console.info(
+      `A5: agent killed, ${name}: NODE_GONE after ${took.call} ms (call), ${took.stream} ms (stream)`,
+    );
+    for (const ms of [took.call, took.stream]) {
+      expect(ms).toBeGreaterThanOrEqual(windowMs - ROUNDING_MS);
+      expect(ms).toBeLessThanOrEqual(windowMs + GRACE_MS);
+    }
+    const nodes = (await (await fetch(`${sentinel.http}/metrics`)).text()).match(/^fame_open_calls (\d+)/m);
+    expect(nodes?.[1]).toBe('0');
+  }, 30_000);
+});
