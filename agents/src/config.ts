@@ -14,6 +14,13 @@ export interface AgentConfig {
   readonly logLevel: LogLevel;
   readonly showEnvelopes: boolean;
   readonly dataDir: string;
+  /** Days that a conversation is kept after its last change; 0 keeps for ever. */
+  readonly conversationTtlDays: number;
+  /** Most bytes of the store of conversations; 0 for no limit. */
+  readonly storeMaxBytes: number;
+  /** Most tokens that one conversation may spend; 0 for no limit. */
+  readonly conversationMaxTokens: number;
+  readonly maxAnswerTokens: number;
   readonly chatAddress: string;
   readonly maxConcurrent: number;
   readonly model: ModelConfig;
@@ -97,6 +104,34 @@ export const AGENT_VARIABLES: readonly AgentVariable[] = Object.freeze([
     'true or full writes a log line for every envelope sent and received: its metadata, never its payload.',
   ),
   variable('FAME_DATA_DIR', 'path', '.fame', 'Directory for what outlives the process.'),
+  variable(
+    'FAME_CONVERSATION_TTL_DAYS',
+    'integer',
+    '30',
+    'How long a conversation is kept after its last change; 0 keeps for ever.',
+    { unit: 'days' },
+  ),
+  variable(
+    'FAME_STORE_MAX_BYTES',
+    'integer',
+    '1073741824',
+    'Size of the store of conversations above which no new turns are taken; 0 for no limit.',
+    { unit: 'bytes' },
+  ),
+  variable(
+    'FAME_CONVERSATION_MAX_TOKENS',
+    'integer',
+    '0',
+    'Prompt and answer tokens that one conversation may spend in all; 0 for no limit.',
+    { unit: 'tokens' },
+  ),
+  variable(
+    'FAME_MAX_ANSWER_TOKENS',
+    'integer',
+    '4096',
+    'Longest single answer that the model is asked for.',
+    { unit: 'tokens' },
+  ),
   variable('FAME_CHAT_ADDRESS', 'address', 'chat@fame.fabric', 'Where the chat agent is served.'),
   variable(
     'FAME_MAX_CONCURRENT',
@@ -198,6 +233,10 @@ export function readAgentConfig(env: Environment): AgentConfig {
     logLevel: LOG_LEVELS[knownLevel ? level.toLowerCase() : 'info']!,
     showEnvelopes: YES.has(show),
     dataDir: text('FAME_DATA_DIR') ?? '.fame',
+    conversationTtlDays: integer('FAME_CONVERSATION_TTL_DAYS', 30, 0, 36_500),
+    storeMaxBytes: integer('FAME_STORE_MAX_BYTES', 1_073_741_824, 0, Number.MAX_SAFE_INTEGER),
+    conversationMaxTokens: integer('FAME_CONVERSATION_MAX_TOKENS', 0, 0, Number.MAX_SAFE_INTEGER),
+    maxAnswerTokens: integer('FAME_MAX_ANSWER_TOKENS', 4_096, 1, 1_000_000),
     chatAddress,
     maxConcurrent: integer('FAME_MAX_CONCURRENT', 64, 1, 10_000),
     model: Object.freeze({

@@ -8,10 +8,14 @@ import { EXIT, runAgents } from './run-agents.ts';
 const AGENTS: Readonly<Record<string, () => Promise<AgentSource>>> = {
   chat: async () => {
     const { ChatAgent } = await import('./chat-agent.ts');
+    const { openStore } = await import('./store/open-store.ts');
     return async (context) => {
+      const { chatAddress: address, conversationMaxTokens: maxTokens, maxAnswerTokens } = context.config;
       const model = await modelOf(context);
-      const agent = new ChatAgent({ address: context.config.chatAddress, model });
-      return { agent, note: `model: ${model.name}` };
+      const { store, close } = await openStore(context.config, context.log);
+      const budget = maxTokens > 0 ? { conversation: { maxTokens } } : {};
+      const agent = new ChatAgent({ address, model, store, budget, maxAnswerTokens });
+      return { agent, note: `model: ${model.name}; conversations in ${store.place}`, close };
     };
   },
   echo: async () => (await import('./examples/echo-agent.ts')).echoAgent(),

@@ -18,6 +18,8 @@ export interface ProcessContext {
 export interface NamedAgent {
   agent: Agent;
   note?: string;
+  /** Closes what was opened for it; called once it is not served any more. */
+  close?(): Promise<void>;
 }
 
 export type AgentSource = Agent | ((context: ProcessContext) => NamedAgent | Promise<NamedAgent>);
@@ -64,21 +66,25 @@ async function run(
 ): Promise<number> {
   const log = createLog('agents', config.logLevel);
   const named: NamedAgent[] = [];
-  for (const source of sources) {
-    named.push(typeof source === 'function' ? await source({ config, log }) : { agent: source });
+  try {
+    for (const source of sources) {
+      named.push(typeof source === 'function' ? await source({ config, log }) : { agent: source });
+    }
+    const link = new Link(linkOptions(config, log));
+    const agents = named.map(({ agent }) => agent);
+    const worker = new AgentWorker(agents, { link, log, maxConcurrent: config.maxConcurrent });
+    await worker.start({ signal: stop });
+    for (const { agent, note } of named) {
+      const about = note ? ` (${note})` : '';
+      write(`${agent.address} is served through ${shownUrl(config.admissionUrl)}${about}`);
+    }
+    await aborted(stop);
+    write(`Stopping: running calls have ${config.drainMs / 1_000} s to finish; a second signal ends them`);
+    await worker.drain(config.drainMs);
+    return EXIT.ok;
+  } finally {
+    for (const { close } of named.toReversed()) await close?.();
   }
-  const link = new Link(linkOptions(config, log));
-  const agents = named.map(({ agent }) => agent);
-  const worker = new AgentWorker(agents, { link, log, maxConcurrent: config.maxConcurrent });
-  await worker.start({ signal: stop });
-  for (const { agent, note } of named) {
-    const about = note ? ` (${note})` : '';
-    write(`${agent.address} is served through ${shownUrl(config.admissionUrl)}${about}`);
-  }
-  await aborted(stop);
-  write(`Stopping: running calls have ${config.drainMs / 1_000} s to finish; a second signal ends them`);
-  await worker.drain(config.drainMs);
-  return EXIT.ok;
 }
 
 function linkOptions(config: AgentConfig, log: Logger): LinkOptions {

@@ -137,7 +137,8 @@ export function runningFault(error: unknown): StoreFault {
   return fault;
 }
 
-function openingFault(error: unknown, path: string): StoreFault {
+/** A fault at the start: it names the path, because it is for the operator. */
+export function openingFault(error: unknown, path: string): StoreFault {
   if (error instanceof StoreFault) {
     const fix = 'Run the newer version, or set FAME_DATA_DIR to another directory.';
     return new StoreFault(error.code, `The store ${path} cannot be opened: ${error.message}. ${fix}`);

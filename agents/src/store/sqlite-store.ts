@@ -1,6 +1,5 @@
 // Conversations in a SQLite file. This side turns calls into requests to the thread that owns the file and its answers into
 // promises; the SQL stands in `sqlite-journal.ts`. Requests of one moment travel together and end up in one commit.
-import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Clock, type ErrorCode, FabricError, newId, systemClock } from '@fame-fabric/shared';
@@ -206,11 +205,8 @@ export class SqliteStore implements ConversationStore {
   }
 }
 
-/** The file of the conversations in a data directory, which is made if it is missing. */
-export function storePath(dataDir: string): string {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  return join(dataDir, 'conversations.db');
-}
+/** The file of the conversations in a data directory. */
+export const storePath = (dataDir: string): string => join(dataDir, 'conversations', 'journal.db');
 
 const errorOf = ({ code, message, details, cause }: NonNullable<WorkerAnswer['fault']>): FabricError =>
   new FabricError(code as ErrorCode, message, {

@@ -1,7 +1,7 @@
 // The thread that owns the database of a store: the waiting for the disk happens here, not where turns run. It carries out
 // whatever has arrived in one transaction, so many writers share one commit, and answers only after it is on the disk.
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { openDatabase, runningFault, StoreFault } from './sqlite-database.ts';
+import { openDatabase, openingFault, runningFault, StoreFault } from './sqlite-database.ts';
 import { SqliteJournal } from './sqlite-journal.ts';
 import { WriterLocks } from './writer-lock.ts';
 
@@ -44,7 +44,12 @@ const faultOf = (error: unknown): NonNullable<WorkerAnswer['fault']> => {
 
 function open() {
   const db = openDatabase(setup);
-  locks.hold(setup.holder);
+  try {
+    locks.hold(setup.holder);
+  } catch (error) {
+    db.close();
+    throw openingFault(error, setup.path);
+  }
   return {
     db,
     journal: new SqliteJournal(db, {

@@ -1,0 +1,38 @@
+// The store of a process as its configuration asks for it: the file in the data directory, with its sweeper.
+import type { Logger } from '@fame-fabric/shared';
+import { SqliteStore, storePath } from './sqlite-store.ts';
+import type { ConversationStore } from './store.ts';
+import { Sweeper } from './sweeper.ts';
+
+export interface StoreConfig {
+  readonly dataDir: string;
+  /** Days that a conversation is kept after its last change; 0 keeps for ever. */
+  readonly conversationTtlDays: number;
+  /** Most bytes of the store; 0 for no limit. */
+  readonly storeMaxBytes: number;
+}
+
+export interface OpenedStore {
+  readonly store: ConversationStore;
+  /** Stops the sweeper and closes the store. */
+  close(): Promise<void>;
+}
+
+/** Opens the store that `config` names. @throws {STORE_UNAVAILABLE | STORE_SCHEMA} with the path, the cause and the fix */
+export async function openStore(config: StoreConfig, log?: Logger): Promise<OpenedStore> {
+  const maxBytes = config.storeMaxBytes;
+  const store = await SqliteStore.open({ path: storePath(config.dataDir), maxBytes });
+  const sweeper = new Sweeper(store, {
+    ttlDays: config.conversationTtlDays,
+    maxBytes,
+    ...(log ? { log } : {}),
+  });
+  sweeper.start();
+  return {
+    store,
+    async close() {
+      await sweeper.stop();
+      await store.close();
+    },
+  };
+}
