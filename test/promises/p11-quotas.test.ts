@@ -1,0 +1,65 @@
+// P11: what one node may hold is bounded, what it did is gone when it leaves, and nobody else is slower for it.
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { percentile } from '../kit/percentile.ts';
+import { stopAll } from '../kit/processes.ts';
+import { type Json, RawNodes } from '../kit/raw-node.ts';
+import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+
+let sentinel: OurSentinel;
+beforeAll(async () => {
+  const quotas = { FAME_MAX_ADDRESSES_PER_NODE: '64', FAME_MAX_SESSIONS: '20' };
+  sentinel = await startOurSentinel({ env: { ...quotas, FAME_RESUME_WINDOW_MS: '500' } });
+}, 60_000);
+afterAll(stopAll);
+const nodes = new RawNodes(() => sentinel.url);
+afterEach(() => nodes.closeAll());
+
+test('P11: 20,000 binds of one node stop at its quota with QUOTA_EXCEEDED, and others stay fast', async () => {
+  await nodes.echo('p11@fame.fabric');
+  const [caller, greedy] = [await nodes.attached(), await nodes.attached()];
+  const refused: Json[] = [];
+  let answered = 0;
+  greedy.socket.on('message', (bytes) => {
+    const { frame } = JSON.parse(String(bytes)) as Json;
+    if (frame.type !== 'AddressBindAck') return;
+    answered++;
+    if (!frame.ok) refused.push(frame.code);
+  });
+  const times: number[] = [];
+  for (let n = 0; n < 20_000; n++) {
+    const frame = { type: 'AddressBind', address: `greedy-${n}@fame.fabric` };
+    greedy.send({ rtype: 1, corrId: `b${n}`, replyTo: `__sys__@${greedy.path}`, frame });
+    if (n % 200 !== 0) continue;
+    const began = performance.now();
+    await caller.call('p11@fame.fabric', 'echo', [n]);
+    times.push(performance.now() - began);
+  }
+  await expect.poll(() => answered, { timeout: 10_000 }).toBe(20_000);
+  expect(refused).toHaveLength(20_000 - 64);
+  expect(new Set(refused)).toEqual(new Set(['QUOTA_EXCEEDED']));
+  expect(percentile(times, 0.99)).toBeLessThan(100);
+}, 30_000);
+
+test('Q13: all that a node had is gone when it has left', async () => {
+  const list = async (): Promise<Json[]> =>
+    ((await (await fetch(`${sentinel.http}/fame/v1/nodes`)).json()) as Json).nodes;
+  await expect.poll(async () => (await list()).length, { timeout: 8_000 }).toBe(0);
+  const node = await nodes.attached();
+  for (let n = 0; n < 64; n++) await node.serve(`mine-${n}@fame.fabric`);
+  expect((await list())[0].addresses).toHaveLength(64);
+  await node.close();
+  const next = await nodes.attached();
+  for (let n = 0; n < 64; n++) expect((await next.bind(`mine-${n}@fame.fabric`)).frame.ok).toBe(true);
+}, 20_000);
+
+test('P11: sessions are bounded: one too many is refused with ADMIT_FULL and 1013', async () => {
+  await expect
+    .poll(async () => ((await (await fetch(`${sentinel.http}/fame/v1/nodes`)).json()) as Json).nodes.length, {
+      timeout: 8_000,
+    })
+    .toBe(0);
+  for (let n = 0; n < 20; n++) await nodes.attached();
+  const extra = await nodes.open();
+  await expect(extra.attach()).rejects.toThrow('ADMIT_FULL');
+  expect((await extra.closed).code).toBe(1013);
+}, 20_000);

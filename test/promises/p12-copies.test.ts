@@ -1,0 +1,48 @@
+// P12: one hundred clients of one host and script, all with the same systemId: nobody is evicted, nothing is lost.
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { stopAll } from '../kit/processes.ts';
+import { id, RawNodes } from '../kit/raw-node.ts';
+import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+
+const COPIES = 100;
+let sentinel: OurSentinel;
+beforeAll(async () => {
+  sentinel = await startOurSentinel();
+}, 60_000);
+afterAll(stopAll);
+const nodes = new RawNodes(() => sentinel.url);
+afterEach(() => nodes.closeAll());
+
+test('P12, Q9: 100 copies with one systemId make 2,000 calls at once and lose none', async () => {
+  await nodes.echo('p12@fame.fabric');
+  const systemId = id();
+  const copies = await Promise.all(Array.from({ length: COPIES }, () => nodes.attached({ systemId })));
+  expect(new Set(copies.map((copy) => copy.path)).size).toBe(COPIES);
+  const results = await Promise.all(
+    copies.flatMap((copy) =>
+      Array.from({ length: 20 }, async (_, n) => {
+        const reply = await copy.call('p12@fame.fabric', 'echo', [copy.path, n], {}, 10_000);
+        return JSON.stringify(reply.frame.payload.result) === JSON.stringify([copy.path, n]);
+      }),
+    ),
+  );
+  expect(results.filter((right) => right)).toHaveLength(COPIES * 20);
+  expect(copies.filter((copy) => copy.isClosed)).toHaveLength(0);
+});
+
+test('P12: copies that come and go while others work take nothing from them', async () => {
+  await nodes.echo('p12-churn@fame.fabric');
+  const systemId = id();
+  const steady = await nodes.attached({ systemId });
+  let stop = false;
+  const churn = (async () => {
+    while (!stop) await (await nodes.attached({ systemId })).cut();
+  })();
+  for (let n = 0; n < 200; n++) {
+    const reply = await steady.call('p12-churn@fame.fabric', 'echo', [n]);
+    expect(reply.frame.payload.result).toEqual([n]);
+  }
+  stop = true;
+  await churn;
+  expect(steady.isClosed).toBe(false);
+});
