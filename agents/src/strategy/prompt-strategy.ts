@@ -8,7 +8,14 @@ import { nearestName } from '../nearest-name.ts';
 import type { Budget } from './budget.ts';
 import type { ChatPrompt, Functions } from './chat-prompt.ts';
 import { type ModelClass, type ModelClasses, modelOf } from './model-classes.ts';
-import { type Asked, ask, type Move, type MoveOf, type RetryPolicy } from './response-ladder.ts';
+import {
+  type Asked,
+  ask,
+  type Collect,
+  type Move,
+  type MoveOf,
+  type RetryPolicy,
+} from './response-ladder.ts';
 import { StrategyError } from './strategy-error.ts';
 
 /** What a prompt may take into account. */
@@ -65,6 +72,8 @@ export interface ExecuteOptions<S = unknown> {
   signal?: AbortSignal;
   retry?: RetryPolicy;
   hooks?: ExecuteHooks;
+  /** Gets an answer of the model. @default collectReply */
+  collect?: Collect;
   clock?: Clock;
   log?: Logger;
 }
@@ -155,7 +164,7 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
     given: unknown,
     options: ExecuteOptions<never>,
   ): Promise<ChatModelResponse<Move, unknown>> {
-    const { budget, signal, retry, clock = systemClock } = options;
+    const { budget, signal, retry, collect, clock = systemClock } = options;
     const checked = strategy.input.safeParse(given);
     if (!checked.success) {
       const issue = checked.error.issues[0]!;
@@ -173,6 +182,7 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
       ...(budget ? { budget } : {}),
       ...(signal ? { signal } : {}),
       ...(retry ? { retry } : {}),
+      ...(collect ? { collect } : {}),
       ...(strategy.temperature === undefined ? {} : { temperature: strategy.temperature }),
       ...(strategy.exactlyOne ? { exactlyOne: true } : {}),
       ...(strategy.accept ? { accept: (moves) => strategy.accept?.(moves, state) } : {}),

@@ -80,6 +80,8 @@ export const refineInput = z.object({
   messages: z.array(z.custom<ModelMessage>()).min(1),
   /** The person has just confirmed the goal. */
   confirmed: z.boolean(),
+  /** What those who sent the person here want to be kept in mind. */
+  note: z.string(),
 });
 
 export const refineUserContext = defineStrategy({
@@ -88,10 +90,13 @@ export const refineUserContext = defineStrategy({
   input: refineInput,
   exactlyOne: true,
   initialState: newRefineState,
-  build({ messages, confirmed }, state, env) {
+  build({ messages, confirmed, note }, state, env) {
     const today = env.now.toISOString().slice(0, 10);
     return new ChatPrompt({
-      messages: [ChatMessage.system(`${DIRECTIVE}\nToday is ${today}.`), ...messages],
+      messages: [
+        ChatMessage.system(`${DIRECTIVE}\nToday is ${today}.${note ? `\nKeep in mind: ${note}` : ''}`),
+        ...messages,
+      ],
       functions: [refineRequirements, requestConfirmation, validateRequirements],
       functionCall:
         state.phase === 'new' ? 'refine_requirements' : confirmed ? 'validate_requirements' : 'auto',

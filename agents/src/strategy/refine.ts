@@ -8,7 +8,7 @@ import { ChatMessage } from './chat-message.ts';
 import type { ModelClasses } from './model-classes.ts';
 import { defineStrategies } from './prompt-strategy.ts';
 import { newRefineState, type RefinedGoals, type RefineState, refineUserContext } from './refine-strategy.ts';
-import type { RetryPolicy } from './response-ladder.ts';
+import type { Collect, RetryPolicy } from './response-ladder.ts';
 import { StrategyError } from './strategy-error.ts';
 
 export type { RefinedGoals, RefineEntry, RefineState } from './refine-strategy.ts';
@@ -22,6 +22,10 @@ export interface RefineOptions {
   budget?: Budget;
   signal?: AbortSignal;
   retry?: RetryPolicy;
+  /** What those who sent the person here want to be kept in mind. */
+  note?: string;
+  /** Gets an answer of the model. @default collectReply */
+  collect?: Collect;
   clock?: Clock;
   log?: Logger;
 }
@@ -61,6 +65,11 @@ export class RefineLimitError extends StrategyError {
 }
 
 const FINISH_WORDS = ['y', 'yes', 'done'];
+const plainWord = (text: string): string =>
+  text
+    .trim()
+    .toLowerCase()
+    .replace(/[.!]+$/, '');
 const strategies = defineStrategies(refineUserContext);
 
 /**
@@ -73,36 +82,15 @@ export async function refineStep(
   messages: readonly ModelMessage[],
   options: RefineOptions,
 ): Promise<RefineStep> {
-  const {
-    maxIterations = 10,
-    finishWords = FINISH_WORDS,
-    models,
-    budget,
-    signal,
-    retry,
-    clock,
-    log,
-  } = options;
+  const { maxIterations = 10, finishWords = FINISH_WORDS, note = '', ...execution } = options;
   const before = state ?? newRefineState();
   if (before.iterations >= maxIterations) throw new RefineLimitError(before);
-  const said = messages
-    .at(-1)
-    ?.content?.trim()
-    .toLowerCase()
-    .replace(/[.!]+$/, '');
-  const confirmed = before.phase === 'confirming' && finishWords.some((word) => word.toLowerCase() === said);
+  const said = plainWord(messages.at(-1)?.content ?? '');
+  const confirmed = before.phase === 'confirming' && finishWords.some((word) => plainWord(word) === said);
   const response = await strategies.execute(
     'refine_user_context',
-    { messages: [...messages], confirmed },
-    {
-      models,
-      state: before,
-      ...(budget ? { budget } : {}),
-      ...(signal ? { signal } : {}),
-      ...(retry ? { retry } : {}),
-      ...(clock ? { clock } : {}),
-      ...(log ? { log } : {}),
-    },
+    { messages: [...messages], confirmed, note },
+    { ...execution, state: before },
   );
   const { state: after, usage, model } = response;
   return { state: after, turn: turnOf(before, after), usage, model };

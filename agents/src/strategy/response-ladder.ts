@@ -2,12 +2,12 @@
 // with its own rung: it answers without a call (it is asked again, then one function is forced), or its call does not fit
 // (it is told what is wrong, once). The state of the climb lives on the stack, so any number of them run side by side.
 
-import type { AssistantMessage, ChatModel, ModelMessage, ToolCall, Usage } from '../model.ts';
+import type { AssistantMessage, ChatModel, ModelMessage, ModelRequest, ToolCall, Usage } from '../model.ts';
 import { addUsage, noUsage } from '../turn.ts';
 import type { Budget } from './budget.ts';
 import { ChatMessage } from './chat-message.ts';
 import type { ChatPrompt, Functions } from './chat-prompt.ts';
-import { collectReply } from './collect-reply.ts';
+import { type CollectedReply, collectReply } from './collect-reply.ts';
 import type { CompletionFunction } from './completion-function.ts';
 import { type Attempt, StrategyError } from './strategy-error.ts';
 
@@ -39,13 +39,20 @@ export interface AskOptions {
   maxTokens?: number;
   /** Takes no more than one call in an answer. @default false */
   exactlyOne?: boolean;
-  /** Told of each answer, in order, before anything else is asked. */
-  onAttempt?(attempt: Attempt): void;
+  /** Gets an answer; give it to watch the requests or to bring back recorded answers. @default collectReply */
+  collect?: Collect;
   /** A last word on calls that fit their schema: what is wrong with them, for the model to read. */
   accept?(moves: readonly Move[]): string | undefined;
   /** What is thrown when `accept` refuses again. @default PROTOCOL */
   refusal?: 'PROTOCOL' | 'ARGUMENTS_INVALID';
 }
+
+/** Asks a model once. */
+export type Collect = (
+  model: ChatModel,
+  request: ModelRequest,
+  signal: AbortSignal | undefined,
+) => Promise<CollectedReply>;
 
 export interface Asked<M extends Move = Move> {
   readonly message: AssistantMessage;
@@ -77,7 +84,7 @@ export async function ask<F extends Functions>(
   prompt: ChatPrompt<F>,
   options: AskOptions,
 ): Promise<Asked<MoveOf<F> & Move>> {
-  const { model, budget, signal } = options;
+  const { model, budget, signal, collect = collectReply } = options;
   const { noCall = 2, invalidArgs = 1, forceDefaultAfter = 1 } = options.retry ?? {};
   const messages = prompt.raw();
   const attempts: Attempt[] = [];
@@ -89,7 +96,7 @@ export async function ask<F extends Functions>(
   for (;;) {
     signal?.throwIfAborted();
     budget?.check(model.name);
-    const reply = await collectReply(
+    const reply = await collect(
       model,
       {
         messages: [...messages],
@@ -112,7 +119,6 @@ export async function ask<F extends Functions>(
         usage: reply.usage,
       };
       attempts.push(attempt);
-      options.onAttempt?.(attempt);
     };
     const asked = (moves: readonly Move[]): Asked<MoveOf<F> & Move> => ({
       message,

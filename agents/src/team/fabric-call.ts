@@ -6,9 +6,8 @@ import { FabricError, isErrorCode } from '@fame-fabric/shared';
 import type { ConversationEvent } from '../conversation.ts';
 import type { ModelMessage } from '../model.ts';
 import type { Outbound } from '../operation.ts';
-import { metaOf, type RemoteCall, type RemoteEvent, type RemoteRequest } from './hand-over.ts';
+import { HAND_OVER, metaOf, type RemoteCall, type RemoteEvent, type RemoteRequest } from './hand-over.ts';
 import { CAPABILITY_PREFIX } from './team-graph.ts';
-import { HAND_OVER } from './team-turns.ts';
 
 export interface FabricCallOptions {
   /** How long to wait for the next event of the other agent, in ms. @default 600_000 */

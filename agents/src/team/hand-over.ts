@@ -6,6 +6,10 @@ import { z } from 'zod';
 import type { ModelMessage, Usage } from '../model.ts';
 import type { JsonObject } from '../strategy/json-schema.ts';
 
+/** Keys of the payload that a conversation is started with: what was handed over, and the counters. */
+export const HAND_OVER = 'hand_over';
+export const HAND_OVER_META = 'hand_over_meta';
+
 /** The counters of a message on its way. */
 export interface HandOverMeta {
   /** How often it has been handed over. */

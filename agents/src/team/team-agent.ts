@@ -4,9 +4,9 @@ import type { AgentCard } from '@fame-fabric/shared';
 import type { Agent, AgentLink, ServeOptions, Serving } from '../agent-types.ts';
 import { ChatAgent, type ChatAgentOptions } from '../chat-agent.ts';
 import { fabricCall } from './fabric-call.ts';
-import { metaOf, readMeta } from './hand-over.ts';
+import { HAND_OVER_META, metaOf, readMeta } from './hand-over.ts';
 import type { Team } from './team.ts';
-import { HAND_OVER_META, TeamTurns, type TeamTurnsOptions } from './team-turns.ts';
+import { TeamTurns, type TeamTurnsOptions } from './team-turns.ts';
 
 export interface TeamAgentOptions
   extends Omit<

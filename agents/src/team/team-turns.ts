@@ -7,13 +7,9 @@ import type { ModelMessage, Usage } from '../model.ts';
 import type { JsonObject } from '../strategy/json-schema.ts';
 import type { Spent } from '../strategy/usage-report.ts';
 import type { TurnEvent, TurnInput, TurnResult, TurnRunner } from '../turn.ts';
-import { type RemoteCall, readMeta } from './hand-over.ts';
+import { HAND_OVER, HAND_OVER_META, type RemoteCall, readMeta } from './hand-over.ts';
 import type { Team } from './team.ts';
 import type { TeamEvent } from './team-events.ts';
-
-/** Keys of a conversation's payload: what another node handed over, and its counters. */
-export const HAND_OVER = 'hand_over';
-export const HAND_OVER_META = 'hand_over_meta';
 
 export interface TeamTurnsOptions {
   /** Where the team is reached. @default that of the team file */
