@@ -341,6 +341,12 @@ export const ERRORS = Object.freeze({
     'Work was given to a task node that has already ended.',
     'Give it to a live node, such as `parent: commander.root`.',
   ),
+  NODE_TIMEOUT: entry(
+    'workflow',
+    true,
+    'A handler of a workflow ran longer than its timeoutMs.',
+    'Raise its timeoutMs or make it faster.',
+  ),
   COMMANDER_RUNNING: entry(
     'workflow',
     false,
