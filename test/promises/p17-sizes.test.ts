@@ -1,0 +1,105 @@
+// P17: what is too large costs the sentinel next to nothing: it is refused by its announced size, or as soon as the parts
+// add up, and the socket closes with 1009. The answers themselves are in the conformance suite.
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { stopAll } from '../kit/processes.ts';
+import { RawNode } from '../kit/raw-node.ts';
+import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+
+const MiB = 1_048_576;
+let sentinel: OurSentinel;
+beforeAll(async () => {
+  sentinel = await startOurSentinel();
+}, 60_000);
+afterAll(stopAll);
+
+/** A WebSocket by hand: a TCP connection after the upgrade. */
+async function upgraded(): Promise<Socket> {
+  const socket = connect(sentinel.port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write(
+    'GET /fame/v1/attach/ws/downstream/byhand HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n' +
+      'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  );
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  expect(answer.toString()).toMatch(/^HTTP\/1\.1 101 /);
+  return socket;
+}
+
+/** A masked client frame; `announced` may say more than there is. */
+function frame(opcode: number, payload: Buffer, { fin = true, announced = payload.length } = {}): Buffer {
+  const head = Buffer.alloc(14);
+  head[0] = (fin ? 0x80 : 0) | opcode;
+  head[1] = 0x80 | 127;
+  head.writeBigUInt64BE(BigInt(announced), 2);
+  // A mask of zeros leaves the payload as it is.
+  return Buffer.concat([head, payload]);
+}
+
+/** The close code that arrives, or 0 when the connection just ends. */
+async function closeCode(socket: Socket): Promise<number> {
+  let received = Buffer.alloc(0);
+  socket.on('data', (chunk: Buffer) => {
+    received = Buffer.concat([received, chunk]);
+  });
+  await once(socket, 'close');
+  const at = received.indexOf(0x88);
+  return at < 0 ? 0 : received.readUInt16BE(at + 2);
+}
+
+test('P17: a frame that announces 100 MB is refused by its header: 1009 and no memory', async () => {
+  const before = sentinel.proc.rssBytes();
+  const socket = await upgraded();
+  socket.write(frame(2, Buffer.alloc(65_536), { announced: 100 * MiB }));
+  expect(await closeCode(socket)).toBe(1009);
+  expect((sentinel.proc.rssBytes() - before) / MiB).toBeLessThan(8);
+});
+
+test('P17: 100 MB in fragments is refused once they add up to more than 1 MiB', async () => {
+  const before = sentinel.proc.rssBytes();
+  const socket = await upgraded();
+  const closing = closeCode(socket);
+  const part = Buffer.alloc(65_536, 0x20);
+  socket.write(frame(2, part, { fin: false }));
+  for (let sent = 0; sent < 1_600 && !socket.destroyed; sent++) {
+    if (!socket.write(frame(0, part, { fin: false }))) await Promise.race([once(socket, 'drain'), closing]);
+  }
+  expect([1009, 0]).toContain(await closing);
+  expect((sentinel.proc.rssBytes() - before) / MiB).toBeLessThan(16);
+});
+
+test('P17: 100,000 empty fragments do not pile up', async () => {
+  const before = sentinel.proc.rssBytes();
+  const socket = await upgraded();
+  const closing = closeCode(socket);
+  socket.write(frame(2, Buffer.alloc(0), { fin: false }));
+  const many = Buffer.concat(Array.from({ length: 1_000 }, () => frame(0, Buffer.from('x'), { fin: false })));
+  for (let round = 0; round < 100 && !socket.destroyed; round++) {
+    if (!socket.write(many)) await Promise.race([once(socket, 'drain'), closing]);
+  }
+  expect([1008, 1009, 0]).toContain(await closing);
+  expect((sentinel.proc.rssBytes() - before) / MiB).toBeLessThan(16);
+});
+
+test.each([
+  ['an unmasked frame', Buffer.from([0x82, 0x01, 0x20]), 1002],
+  ['a reserved bit', Buffer.from([0xc2, 0x80, 0, 0, 0, 0]), 1002],
+  ['an unknown opcode', Buffer.from([0x83, 0x80, 0, 0, 0, 0]), 1002],
+  ['a continuation of nothing', Buffer.from([0x80, 0x80, 0, 0, 0, 0]), 1002],
+  [
+    'text that is no UTF-8',
+    Buffer.concat([Buffer.from([0x81, 0x82, 0, 0, 0, 0]), Buffer.from([0xc3, 0x28])]),
+    1007,
+  ],
+])('P16: %s closes with %i by RFC 6455', async (_what, bytes, code) => {
+  const socket = await upgraded();
+  socket.write(bytes);
+  expect(await closeCode(socket)).toBe(code);
+});
+
+test('P17: after all of that, others are served', async () => {
+  const node = await RawNode.attached(sentinel.url);
+  expect((await node.heartbeat()).frame.ok).toBe(true);
+  await node.cut();
+});

@@ -1,0 +1,103 @@
+// P18: the HTTP side of the port under clients that are slow, large, broken or gone.
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { stopAll } from '../kit/processes.ts';
+import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+
+let sentinel: OurSentinel;
+beforeAll(async () => {
+  sentinel = await startOurSentinel();
+}, 60_000);
+afterAll(stopAll);
+
+function open(text: string): Socket {
+  const socket = connect(sentinel.port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write(text);
+  return socket;
+}
+
+/** All that the server says until it closes, and how long that took in ms. */
+async function answerTo(text: string): Promise<{ answer: string; ms: number }> {
+  const began = Date.now();
+  const socket = open(text);
+  let answer = '';
+  socket.on('data', (chunk) => {
+    answer += String(chunk);
+  });
+  await once(socket, 'close');
+  return { answer, ms: Date.now() - began };
+}
+
+const status = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]);
+
+describe('P18: what takes its time is ended', () => {
+  test.concurrent('headers that never end: 408 within 12 s', async () => {
+    const { answer, ms } = await answerTo('GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ');
+    expect(status(answer)).toBe(408);
+    expect(ms).toBeLessThan(12_500);
+  });
+
+  test.concurrent('a body that never comes: ended within 17 s', async () => {
+    const { ms } = await answerTo(
+      'POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf',
+    );
+    expect(ms).toBeLessThan(17_000);
+  });
+
+  test.concurrent('a connection that says nothing: ended within 12 s', async () => {
+    const { ms } = await answerTo('');
+    expect(ms).toBeLessThan(12_500);
+  });
+
+  test.concurrent('a kept connection that asks nothing more: ended within 8 s', async () => {
+    const { answer, ms } = await answerTo('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    expect(status(answer)).toBe(200);
+    expect(ms).toBeLessThan(8_000);
+  });
+
+  test.concurrent('an upgrade without its NodeAttach: ended within 8 s', async () => {
+    const { answer, ms } = await answerTo(
+      'GET /fame/v1/attach/ws/downstream/silent HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n' +
+        'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    );
+    expect(status(answer)).toBe(101);
+    expect(ms).toBeLessThan(8_000);
+  });
+}, 20_000);
+
+test.each([
+  [
+    'headers of 20 KB',
+    `GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Big: ${'x'.repeat(20_000)}\r\n\r\n`,
+    431,
+  ],
+  ['a path of 20 KB', `GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`, 431],
+  ['no HTTP at all', 'HELLO SENTINEL\r\n\r\n', 400],
+  ['an unknown version', 'GET / HTTP/9.9\r\n\r\n', 400],
+  ['two lengths', 'POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400],
+  [
+    'an upgrade to another path',
+    'GET /socket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
+    404,
+  ],
+  [
+    'an upgrade with a broken id',
+    'GET /fame/v1/attach/ws/downstream/%E0%A4%A HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
+    400,
+  ],
+])('P18: %s is answered with %i', async (_what, text, code) => {
+  expect(status((await answerTo(text)).answer)).toBe(code);
+});
+
+test('P18: a body that is too large is answered with 413, or refused before it is read', async () => {
+  const answer = await fetch(`${sentinel.http}/healthz`, { method: 'POST', body: 'x'.repeat(100_000) });
+  expect([404, 413]).toContain(answer.status);
+});
+
+test('P18: 200 half-open connections do not keep others out', async () => {
+  const half = Array.from({ length: 200 }, () => open('GET /healthz HTTP/1.1\r\nHost: '));
+  expect((await fetch(`${sentinel.http}/healthz`)).status).toBe(200);
+  for (const socket of half) socket.destroy();
+});

@@ -1,0 +1,87 @@
+// P24: without configuration nobody on another machine can reach the sentinel, and asking for more than that has to be said.
+import { connect } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { afterAll, describe, expect, test } from 'vitest';
+import { fameArgs, freePort, startNode, stopAll } from '../kit/processes.ts';
+import { RawNode } from '../kit/raw-node.ts';
+import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+
+afterAll(stopAll);
+
+/** An address of this machine that other machines could use. */
+const outside = Object.values(networkInterfaces())
+  .flat()
+  .find((one) => one && !one.internal && one.family === 'IPv4')?.address;
+
+const connects = (host: string, port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: 2_000 });
+    const end = (open: boolean): void => {
+      socket.destroy();
+      resolve(open);
+    };
+    socket.once('connect', () => end(true));
+    socket.once('error', () => end(false));
+    socket.once('timeout', () => end(false));
+  });
+
+test.skipIf(outside === undefined)('P24: by default only loopback is reachable', async () => {
+  const { port, proc } = await startOurSentinel();
+  expect(await connects('127.0.0.1', port)).toBe(true);
+  expect(await connects(outside!, port)).toBe(false);
+  await proc.kill();
+});
+
+test.each(['0.0.0.0', '::', ...(outside === undefined ? [] : [outside])])(
+  'P24: listening on %s refuses to start and says how it is meant',
+  async (host) => {
+    const proc = startNode(fameArgs('sentinel'), {
+      env: { FAME_LISTENER_HOST: host, FAME_LISTENER_PORT: '0', FAME_DATA_DIR: temporaryDirectory() },
+    });
+    expect((await proc.exited).code).toBe(2);
+    expect(proc.output).toContain('FAME_OPEN_ON_ALL_INTERFACES');
+  },
+);
+
+test.skipIf(outside === undefined)('P24: FAME_OPEN_ON_ALL_INTERFACES=true opens all of them', async () => {
+  const { port, proc } = await startOurSentinel({
+    port: await freePort(),
+    env: { FAME_LISTENER_HOST: '0.0.0.0', FAME_OPEN_ON_ALL_INTERFACES: 'true' },
+  });
+  expect(await connects(outside!, port)).toBe(true);
+  await proc.kill();
+});
+
+describe('P22: a page in a browser', () => {
+  test.each([
+    ['a foreign Origin', { origin: 'https://example.com' }],
+    ['the Origin null', { origin: 'null' }],
+    [
+      'a foreign Origin that claims our Host',
+      { origin: 'http://example.com:1', headers: { host: 'example.com:1' } },
+    ],
+  ])('%s cannot open a WebSocket: 403', async (_what, ws) => {
+    const { url, proc } = await startOurSentinel();
+    await expect(RawNode.open(url, { ws })).rejects.toThrow(/403/);
+    await proc.kill();
+  });
+
+  test('the Host of another site cannot read the tables: 403', async () => {
+    const { http, proc, port } = await startOurSentinel();
+    const { request } = await import('node:http');
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      request(
+        { host: '127.0.0.1', port, path: '/fame/v1/nodes', headers: { host: 'evil.example' } },
+        (answer) => {
+          answer.resume();
+          resolve(answer.statusCode);
+        },
+      )
+        .on('error', reject)
+        .end();
+    });
+    expect(status).toBe(403);
+    expect((await fetch(`${http}/fame/v1/nodes`)).status).toBe(200);
+    await proc.kill();
+  });
+});
