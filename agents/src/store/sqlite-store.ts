@@ -166,6 +166,8 @@ export class SqliteStore implements ConversationStore {
     if (this.#gone) return;
     const exited = new Promise<void>((done) => this.#worker.once('exit', () => done()));
     await this.#ask('close');
+    // Its answer was the last, and a thread that nobody waits for would let the process end before it has.
+    this.#worker.ref();
     await exited;
   }
 
