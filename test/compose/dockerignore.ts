@@ -1,0 +1,40 @@
+// Which files of a directory a `.dockerignore` lets into the build context. The rules are those of Docker: patterns match a
+// path or any directory above it, `!` takes back, and the last pattern that matches decides.
+
+interface Rule {
+  readonly isException: boolean;
+  readonly pattern: RegExp;
+}
+
+function toPattern(glob: string): RegExp {
+  const source = glob
+    .split('/')
+    .map((part) => (part === '**' ? '**' : part.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '[^/]*')))
+    .join('/')
+    .replace(/^\*\*\//, '(?:.*/)?')
+    .replace(/^\*\*$/, '.*')
+    .replace(/\/\*\*$/, '/.*');
+  return new RegExp(`^${source}$`);
+}
+
+/** Reads the text of a `.dockerignore` and returns what tells whether a file, by its path from the root, is sent. */
+export function readDockerignore(text: string): (path: string) => boolean {
+  const rules: Rule[] = text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => {
+      const isException = line.startsWith('!');
+      const glob = (isException ? line.slice(1) : line).replace(/^\/|\/$/g, '');
+      return { isException, pattern: toPattern(glob) };
+    });
+  return (path) => {
+    const parts = path.split('/');
+    const ways = parts.map((_, i) => parts.slice(0, i + 1).join('/'));
+    let isSent = true;
+    for (const { isException, pattern } of rules) {
+      if (ways.some((way) => pattern.test(way))) isSent = isException;
+    }
+    return isSent;
+  };
+}

@@ -1,0 +1,159 @@
+// Builds an image without a container engine: reads a Dockerfile and does what it says in a directory for each stage, RUN
+// lines included. It knows the instructions and the forms that our Dockerfile uses and refuses all others, so that a line
+// it does not understand fails a test instead of being passed over. What it cannot tell is what the base image holds.
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { readDockerignore } from './dockerignore.ts';
+
+export interface Image {
+  /** What would be `/` in the container. */
+  readonly root: string;
+  readonly base: string;
+  workdir: string;
+  user: string;
+  env: Record<string, string>;
+  entrypoint: string[];
+  command: string[];
+  healthcheck: string[];
+  volumes: string[];
+}
+
+interface Instruction {
+  readonly word: string;
+  readonly rest: string;
+}
+
+const instructions = (dockerfile: string): Instruction[] =>
+  dockerfile
+    .replace(/\\\n/g, ' ')
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => {
+      const [, word = '', rest = ''] = /^(\S+)\s+(.*)$/.exec(line) ?? [];
+      return { word: word.toUpperCase(), rest };
+    });
+
+/** Files below `directory`, as paths from it; directories that `leaves` names are not entered. */
+export function filesBelow(directory: string, leaves: ReadonlySet<string> = new Set()): string[] {
+  const found: string[] = [];
+  const walk = (path: string): void => {
+    for (const entry of readdirSync(join(directory, path), { withFileTypes: true })) {
+      const name = path === '' ? entry.name : `${path}/${entry.name}`;
+      if (!entry.isDirectory()) found.push(name);
+      else if (!leaves.has(entry.name)) walk(name);
+    }
+  };
+  walk('');
+  return found;
+}
+
+/** Copies what the build context would hold. */
+export function copyContext(source: string, target: string): void {
+  const isSent = readDockerignore(readFileSync(join(source, '.dockerignore'), 'utf8'));
+  for (const file of filesBelow(source, new Set(['.git', 'node_modules', '.fame']))) {
+    if (!isSent(file)) continue;
+    mkdirSync(dirname(join(target, file)), { recursive: true });
+    cpSync(join(source, file), join(target, file), { verbatimSymlinks: true });
+  }
+}
+
+export interface BuildOptions {
+  dockerfile: string;
+  context: string;
+  /** An empty directory in which the stages are built. */
+  into: string;
+  /** Environment of RUN lines. */
+  env: NodeJS.ProcessEnv;
+}
+
+/** Returns the last stage. @throws when the Dockerfile has an instruction or a flag that is not known here */
+export function dryBuild({ dockerfile, context, into, env }: BuildOptions): Image {
+  const stages = new Map<string, Image>();
+  let image: Image | undefined;
+  for (const { word, rest } of instructions(dockerfile)) {
+    if (word === 'FROM') {
+      const [, base = '', name = `stage${stages.size}`] = /^(\S+)(?: AS (\S+))?$/i.exec(rest) ?? [];
+      image = emptyImage(join(into, name), base);
+      stages.set(name, image);
+      continue;
+    }
+    if (!image) throw new Error(`${word} before FROM`);
+    if (word === 'WORKDIR') {
+      image.workdir = rest;
+      mkdirSync(join(image.root, rest), { recursive: true });
+    } else if (word === 'COPY') copy(image, rest, context, stages);
+    else if (word === 'RUN') run(image, rest, env);
+    else if (word === 'ENV') Object.assign(image.env, pairs(rest));
+    else if (word === 'USER') image.user = rest;
+    else if (word === 'VOLUME') image.volumes.push(rest);
+    else if (word === 'ENTRYPOINT') image.entrypoint = execForm(rest);
+    else if (word === 'CMD') image.command = execForm(rest);
+    else if (word === 'HEALTHCHECK') image.healthcheck = execForm(/ CMD (.*)$/.exec(rest)?.[1] ?? '');
+    else if (word !== 'EXPOSE') throw new Error(`the dry build does not know ${word}`);
+  }
+  if (!image) throw new Error('the Dockerfile has no stage');
+  return image;
+}
+
+function run({ root, workdir, env: own }: Image, command: string, env: NodeJS.ProcessEnv): void {
+  const cwd = join(root, workdir);
+  const { status, stdout, stderr } = spawnSync('sh', ['-ec', command], {
+    cwd,
+    env: { ...env, ...own },
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`RUN ${command} ended with ${status}:\n${stdout}${stderr}`);
+}
+
+function emptyImage(root: string, base: string): Image {
+  mkdirSync(root, { recursive: true });
+  return {
+    root,
+    base,
+    workdir: '/',
+    user: 'root',
+    env: {},
+    entrypoint: [],
+    command: [],
+    healthcheck: [],
+    volumes: [],
+  };
+}
+
+const pairs = (text: string): Record<string, string> =>
+  Object.fromEntries(text.split(/\s+/).map((pair) => pair.split('=') as [string, string]));
+
+// Only the exec form: a shell form would hide signals from the process and need a shell in the image.
+function execForm(text: string): string[] {
+  const value: unknown = JSON.parse(text);
+  if (!Array.isArray(value) || !value.every((word) => typeof word === 'string')) {
+    throw new Error(`not the exec form: ${text}`);
+  }
+  return value;
+}
+
+function copy(image: Image, rest: string, context: string, stages: ReadonlyMap<string, Image>): void {
+  const words = rest.split(/\s+/);
+  let from = context;
+  while (words[0]?.startsWith('--')) {
+    const [flag, value = ''] = words.shift()!.split('=');
+    if (flag === '--from') {
+      const stage = stages.get(value);
+      if (!stage) throw new Error(`there is no stage ${value}`);
+      from = stage.root;
+    } else if (flag !== '--chown') throw new Error(`the dry build does not know COPY ${flag}`);
+  }
+  const target = words.pop()!;
+  const to = target.startsWith('/') ? join(image.root, target) : join(image.root, image.workdir, target);
+  for (const source of words) {
+    const path = join(from, source);
+    const isDirectory = statSync(path).isDirectory();
+    if (!isDirectory && !target.endsWith('/') && words.length > 1)
+      throw new Error(`${target} must end in a slash`);
+    const destination = isDirectory || !target.endsWith('/') ? to : join(to, basename(path));
+    mkdirSync(dirname(destination), { recursive: true });
+    cpSync(path, destination, { recursive: true, verbatimSymlinks: true });
+  }
+}
