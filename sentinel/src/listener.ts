@@ -297,7 +297,10 @@ export class Listener {
   /** Closes all that is open, then the port; what does not answer the close within a second is ended. */
   async close(reason: string): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
-    for (const node of this.#sockets) node.close(CLOSE.goingAway, reason);
+    // Nodes that come back all at once would meet a sentinel that has just started.
+    for (const node of this.#sockets) {
+      node.close(CLOSE.goingAway, `${reason}; retryAfterMs=${Math.round(200 + Math.random() * 1_800)}`);
+    }
     const impatience = setTimeout(() => {
       for (const node of this.#sockets) node.terminate();
       this.#http.closeAllConnections();

@@ -63,8 +63,9 @@ class UplinkWire implements Wire {
   get bufferedBytes(): number {
     return this.#transport.bufferedBytes;
   }
+  // What is heard from it, heartbeat acks at the least, is its only sign of life.
   ping(): Promise<boolean> {
-    return Promise.resolve(true);
+    return Promise.resolve(false);
   }
 }
 
@@ -76,7 +77,7 @@ export class Uplink {
   /** Told when the parent gave us another path than before: paths below us are no longer true. */
   onPathChanged: () => void = () => {};
   session: Session | undefined;
-  #timers: Timer[] = [];
+  #retry: Timer | undefined;
   #attempt = 0;
   #closed = false;
 
@@ -112,7 +113,7 @@ export class Uplink {
   #pause(): Promise<void> {
     const longest = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#attempt++);
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#timers.push(this.#parts.clock.after(longest * (0.5 + Math.random() / 2), resolve));
+    this.#retry = this.#parts.clock.after(longest * (0.5 + Math.random() / 2), resolve);
     return promise;
   }
 
@@ -246,8 +247,7 @@ export class Uplink {
 
   close(): void {
     this.#closed = true;
-    for (const timer of this.#timers) timer.stop();
-    this.#timers = [];
+    this.#retry?.stop();
     this.session?.wire?.close(1000, 'the sentinel stops');
   }
 }

@@ -1,0 +1,114 @@
+import { decode, type Envelope, encode, type Frame, makeEnvelope, type Transport } from '@fame-fabric/shared';
+import { memoryPair, settle } from '@fame-fabric/shared/testing';
+import { expect, test } from 'vitest';
+import { benchSentinel } from './testing/bench-sentinel.ts';
+import { Uplink, Uplinks } from './uplink.ts';
+
+/** The other side of an uplink: acknowledges the attach as `path` and keeps what it hears. */
+function otherSide(assignedPath: () => string) {
+  const heard: Envelope[] = [];
+  let transport: Transport | undefined;
+  let dials = 0;
+  const dial = async (): Promise<Transport> => {
+    dials++;
+    const [ours, theirs] = memoryPair();
+    transport = theirs;
+    theirs.onMessage = (bytes) => {
+      const envelope = decode(bytes);
+      if (envelope.frame.type !== 'NodeAttach') {
+        heard.push(envelope);
+        return;
+      }
+      const ack: Frame = {
+        type: 'NodeAttachAck',
+        ok: true,
+        targetSystemId: 'P',
+        targetPhysicalPath: '/P',
+        assignedPath: assignedPath(),
+        software: 'fame-fabric/test',
+      };
+      theirs.send(encode(makeEnvelope(ack, { corrId: envelope.corrId! })));
+    };
+    theirs.onClose = () => {};
+    return ours;
+  };
+  const addresses = (type: string): string[] =>
+    heard.flatMap(({ frame }) => (frame.type === type && 'address' in frame ? [String(frame.address)] : []));
+  return {
+    dial,
+    heard,
+    addresses,
+    cut: () => transport!.close(1006),
+    say: (e: Envelope) => transport!.send(encode(e)),
+    dials: () => dials,
+  };
+}
+
+test('a parent learns what was bound before the link existed, what comes later, and what goes', async () => {
+  const bench = benchSentinel();
+  const early = bench.attach('early');
+  early.bind('early@fame.fabric');
+  const parent = otherSide(() => '/P/S');
+  const parts = { ...bench, dial: parent.dial };
+  const uplink = new Uplink(parts, { url: 'ws://parent', kind: 'parent' });
+  let changes = 0;
+  uplink.onPathChanged = () => changes++;
+  const uplinks = new Uplinks([uplink], parts);
+  bench.control.announcer = uplinks;
+  bench.sessions.onUnbound = (_session, left) => {
+    for (const address of left.addresses) uplinks.unbound(address);
+  };
+
+  await uplink.connect(1_000);
+  await settle();
+  expect(changes).toBe(1);
+  expect(bench.self.path).toBe('/P/S');
+  expect(parent.addresses('AddressBind')).toEqual(['early@fame.fabric']);
+
+  const late = bench.attach('late');
+  expect(late.path).toBe('/P/S/late');
+  late.bind('late@fame.fabric');
+  late.lose();
+  await settle();
+  expect(parent.addresses('AddressBind')).toEqual(['early@fame.fabric', 'late@fame.fabric']);
+  expect(parent.addresses('AddressUnbind')).toEqual(['late@fame.fabric']);
+  uplinks.close();
+});
+
+test('what nobody below serves goes to the parent, and the parent reaches what is below', async () => {
+  const bench = benchSentinel();
+  const parent = otherSide(() => '/S');
+  const uplink = new Uplink({ ...bench, dial: parent.dial }, { url: 'ws://parent', kind: 'parent' });
+  await uplink.connect(1_000);
+  const node = bench.attach('node');
+  node.bind('math@fame.fabric');
+  expect(node.call('far@fame.fabric', 'c1')).toEqual([]);
+  await settle();
+  expect(parent.heard.find(({ corrId }) => corrId === 'c1')).toMatchObject({ to: 'far@fame.fabric' });
+  const payload = { jsonrpc: '2.0', id: 'c2', method: 'add' };
+  parent.say(
+    makeEnvelope(
+      { type: 'Data', payload },
+      { to: 'math@fame.fabric', replyTo: '__rpc__x@/P/other', corrId: 'c2', rtype: 2, flowId: 'far' },
+    ),
+  );
+  await settle();
+  expect(node.wire.take().some(({ corrId }) => corrId === 'c2')).toBe(true);
+  uplink.close();
+});
+
+test('a lost parent is dialled again, and told again', async () => {
+  const bench = benchSentinel();
+  bench.attach('node').bind('math@fame.fabric');
+  const parent = otherSide(() => '/S');
+  const uplink = new Uplink({ ...bench, dial: parent.dial }, { url: 'ws://parent', kind: 'parent' });
+  await uplink.connect(1_000);
+  await settle();
+  parent.cut();
+  await settle();
+  await bench.clock.run(1_000);
+  expect(parent.dials()).toBe(2);
+  expect(parent.addresses('AddressBind')).toHaveLength(2);
+  expect(bench.sessions.parent).toBeDefined();
+  uplink.close();
+});
