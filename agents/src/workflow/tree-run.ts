@@ -464,6 +464,7 @@ export class TreeRun {
     node.graceTimer?.stop();
     node.workTimer?.stop();
     this.liveNodes -= 1;
+    this.#tellState(node);
     node.announce();
     const parent = node.parent!;
     if (node.state === 'completed') {
@@ -526,6 +527,7 @@ export class TreeRun {
     root.endedAt = this.clock.now();
     this.state = 'ended';
     this.#queue = [];
+    this.#tellState(root);
     root.announce();
     this.#resolveEnded();
   }
@@ -573,9 +575,14 @@ export class TreeRun {
     else next();
   }
 
+  /** Final states are told when the node settles: until then a callback may still fail it. */
   #setState(node: Node, state: Node['state']): void {
     node.state = state;
-    this.#emit({ type: 'state', state, ...node.asName });
+    if (!node.isFinishing) this.#tellState(node);
+  }
+
+  #tellState(node: Node): void {
+    this.#emit({ type: 'state', state: node.state, ...node.asName });
   }
 }
 
