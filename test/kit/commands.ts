@@ -23,6 +23,8 @@ export async function startOurAgent(options: CommandOptions, ...names: string[])
 
 export interface Finished extends Exit {
   stdout: string;
+  /** Both streams. */
+  output: string;
 }
 
 /** Runs a command to its end. `input` is written to its standard input. */
@@ -33,5 +35,5 @@ export async function runFame(options: CommandOptions, args: string[], input = '
     stdout += text;
   });
   proc.child.stdin?.end(input);
-  return { ...(await proc.exited), stdout };
+  return { ...(await proc.exited), stdout, output: proc.output };
 }

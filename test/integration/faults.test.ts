@@ -1,0 +1,194 @@
+// A10: what goes wrong most often, seen by the person it happens to: one message that says what happened and what to do, the
+// right exit code, no stack, and a conversation that goes on as soon as it can.
+import { createServer } from 'node:net';
+import { type FakeOpenAI, httpError, stall } from '@fame-fabric/agents/testing';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Finished, runFame } from '../kit/commands.ts';
+import { fameArgs, freePort, type Proc, startNode } from '../kit/processes.ts';
+import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { spawnAgent, startAgent, startModel, stopStack } from '../kit/stack.ts';
+
+let sentinel: OurSentinel;
+
+beforeAll(async () => {
+  sentinel = await startOurSentinel();
+}, 30_000);
+afterAll(stopStack);
+
+/** `fame chat` on a pipe, line by line. */
+function chat(url: string): Proc {
+  const env = { FAME_DIRECT_ADMISSION_URL: url, FAME_DATA_DIR: temporaryDirectory() };
+  return startNode(fameArgs('chat'), { name: 'fame chat', env });
+}
+
+/** The one line in which a failed turn is told. */
+function complaint(output: string): string {
+  const lines = output.split('\n').filter((line) => line.startsWith('! '));
+  expect(lines).toHaveLength(1);
+  return lines[0]!;
+}
+
+const hasStack = (output: string): boolean => /^\s+at .+[:(]\d+/m.test(output) || output.includes('"stack"');
+
+describe('A10: what can be wrong with the model', () => {
+  interface Case {
+    name: string;
+    env?: Record<string, string>;
+    /** Puts the model server into the state that fails. */
+    fail: (model: FakeOpenAI) => unknown;
+    /** And out of it. */
+    recover?: (model: FakeOpenAI) => unknown;
+    says: RegExp;
+  }
+  const cases: Case[] = [
+    {
+      name: 'a wrong key',
+      fail: (model) => model.push(httpError(401, { message: 'Incorrect API key', code: 'invalid_api_key' })),
+      says: /refused the key: set OPENAI_API_KEY to a valid key\. \(MODEL_AUTH\)$/,
+    },
+    {
+      name: 'a model that the server does not know',
+      env: { MODEL_NAME: 'gpt-nonesuch' },
+      fail: (model) => model.push(httpError(404, { message: 'No such model', code: 'model_not_found' })),
+      says: /does not know the model "gpt-nonesuch": set MODEL_NAME .*\(MODEL_NOT_FOUND\)$/,
+    },
+    {
+      name: 'a server that is down',
+      fail: (model) => model.close(),
+      recover: (model) => model.listen(Number(new URL(urlOf.get(model)!).port)),
+      says: /cannot be reached \(connection refused\): check OPENAI_BASE_URL .*\(MODEL_UNAVAILABLE\)$/,
+    },
+    {
+      name: 'a server that says nothing',
+      env: { FAME_MODEL_TIMEOUT_MS: '300' },
+      fail: (model) => model.push([stall()]),
+      says: /FAME_MODEL_TIMEOUT_MS.*\(MODEL_TIMEOUT\)$/,
+    },
+    {
+      name: 'a server that falls silent in the middle',
+      env: { FAME_MODEL_TIMEOUT_MS: '300' },
+      fail: (model) => model.push(['half an answ', stall()]),
+      says: /FAME_MODEL_TIMEOUT_MS.*\(MODEL_TIMEOUT\)$/,
+    },
+    {
+      name: 'a quota that is used up',
+      fail: (model) => model.push(httpError(429, { message: 'Quota', code: 'insufficient_quota' })),
+      says: /quota .*check the plan and billing of the account\. \(MODEL_RATE_LIMITED\)$/,
+    },
+  ];
+  const urlOf = new WeakMap<FakeOpenAI, string>();
+
+  test.each(cases)(
+    '$name: one message with the fix; the next turn is answered',
+    async ({ env, fail, recover, says }) => {
+      const model = await startModel();
+      urlOf.set(model, model.url);
+      const agent = await startAgent(sentinel.url, { model, ...(env ? { env } : {}) });
+      const talk = chat(sentinel.url);
+      talk.write('first');
+      await talk.waitFor(/^A> re: first$/m);
+      await fail(model);
+      talk.write('second');
+      await talk.waitFor(/^! /m);
+      await recover?.(model);
+      talk.write('third');
+      await talk.waitFor(/^A> re: third$/m);
+      talk.write('exit');
+      expect(await talk.exited).toEqual({ code: 1, signal: null }); // a turn failed, and nobody watched
+
+      const told = complaint(talk.output);
+      expect(told).toMatch(says);
+      expect(told.length).toBeLessThan(300);
+      expect(hasStack(talk.output)).toBe(false);
+      // The failed turn left no trace in what the model sees.
+      const last = model.requests.at(-1)!.body.messages.filter(({ role }) => role !== 'system');
+      expect(last.map(({ content }) => content)).toEqual(['first', 're: first', 'third']);
+      model.assertValid();
+      expect((await agent.stop()).code).toBe(0);
+      expect(hasStack(agent.output)).toBe(false);
+    },
+    30_000,
+  );
+});
+
+describe('A10: nobody there', () => {
+  const nowhere = async () => ({
+    url: `ws://127.0.0.1:${await freePort()}/fame/v1/attach/ws/downstream`,
+    env: { FAME_CONNECT_TIMEOUT_MS: '500' },
+  });
+  const expectOneMessage = ({ code, output }: Finished, exit: number, says: RegExp): void => {
+    expect(output).toMatch(says);
+    expect(hasStack(output)).toBe(false);
+    expect(code).toBe(exit);
+  };
+
+  test.each([
+    ['chat', ['chat'], 'hello\n'],
+    ['call', ['call', 'chat@fame.fabric', 'describe'], ''],
+    ['ps', ['ps'], ''],
+  ])('no sentinel: `fame %s` says how to start one, and exits with 69', async (_, args, input) => {
+    const options = await nowhere();
+    const done = await runFame(options, args, input);
+    expect(done.stdout).toBe('');
+    expectOneMessage(done, 69, /127\.0\.0\.1:\d+.*make start/s);
+  });
+
+  test('no agent: `fame chat` says that nobody serves the address, and exits with 69', async () => {
+    const done = await runFame({ url: sentinel.url }, ['chat'], 'hello\n');
+    expectOneMessage(done, 69, /Nobody serves chat@fame\.fabric.*\(NO_ROUTE\)/);
+  });
+});
+
+test('A10: a port that is taken: the sentinel says so, what to do, and exits with 1', async () => {
+  const stranger = createServer();
+  const port = await new Promise<number>((resolve) => {
+    stranger.listen(0, '127.0.0.1', () => resolve((stranger.address() as { port: number }).port));
+  });
+  try {
+    const proc = startNode(fameArgs('sentinel'), {
+      env: { FAME_LISTENER_PORT: String(port), FAME_DATA_DIR: temporaryDirectory() },
+    });
+    expect(await proc.exited).toEqual({ code: 1, signal: null });
+    expect(proc.output).toMatch(new RegExp(`port ${port}.*(?:taken|in use).*FAME_LISTENER_PORT`, 'is'));
+    expect(hasStack(proc.output)).toBe(false);
+  } finally {
+    stranger.close();
+  }
+});
+
+describe('A10: a configuration with three faults at once', () => {
+  test.each([
+    [
+      'sentinel',
+      { FAME_LISTENER_PORT: 'eighty', FAME_DRAIN_MS: '-1', FAME_LOG_LEVEL: 'loud' },
+      [/FAME_LISTENER_PORT is "eighty"/, /FAME_DRAIN_MS is "-1"/, /FAME_LOG_LEVEL is "loud"/],
+    ],
+    [
+      'agent',
+      { OPENAI_BASE_URL: 'example.com', FAME_MODEL_TIMEOUT_MS: 'soon', FAME_LOG_LEVEL: 'loud' },
+      [/OPENAI_BASE_URL is "example\.com"/, /FAME_MODEL_TIMEOUT_MS is "soon"/, /FAME_LOG_LEVEL is "loud"/],
+    ],
+    [
+      'chat',
+      { FAME_DIRECT_ADMISSION_URL: 'http://x', FAME_TURN_TIMEOUT_MS: '0', FAME_CHAT_ADDRESS: 'nobody' },
+      [/FAME_DIRECT_ADMISSION_URL/, /FAME_TURN_TIMEOUT_MS/, /FAME_CHAT_ADDRESS/],
+    ],
+  ] as const)('fame %s names all three and exits with 2', async (verb, env, faults) => {
+    const proc = startNode(fameArgs(verb), { env: { FAME_DATA_DIR: temporaryDirectory(), ...env } });
+    proc.child.stdin?.end();
+    expect(await proc.exited).toEqual({ code: 2, signal: null });
+    for (const fault of faults) expect(proc.output).toMatch(fault);
+    expect(hasStack(proc.output)).toBe(false);
+    // One message: a line that says what it is about, and one for each fault.
+    expect(proc.output.trim().split('\n')).toHaveLength(4);
+  });
+});
+
+test('A10: a data directory that is a file: the agent says which, and what to do', async () => {
+  const agent = spawnAgent(sentinel.url, {
+    dataDir: fameArgs('agent').find((arg) => arg.endsWith('fame.js'))!,
+  });
+  expect((await agent.exited).code).toBe(1);
+  expect(agent.output).toMatch(/fame\.js.*FAME_DATA_DIR/s);
+  expect(hasStack(agent.output)).toBe(false);
+});

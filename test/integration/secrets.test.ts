@@ -1,0 +1,175 @@
+// A9, P21: every envelope of a turn can be watched at both ends and in between, and nothing that was said, nor any secret,
+// is ever in what is shown. Words that occur nowhere else are planted and looked for in everything the processes print.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { httpError } from '@fame-fabric/agents/testing';
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import { MAKE_FAILED, make } from '../kit/make.ts';
+import { freePort } from '../kit/processes.ts';
+import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { CHAT, lastUserText, startAgent, startModel, stopStack } from '../kit/stack.ts';
+
+const PLANTED = {
+  apiKey: 'sk-canary1key0123456789',
+  urlPassword: 'canary2password',
+  bearer: 'canary3bearer.0123456789',
+  query: 'canary4query0123456789',
+  systemPrompt: 'canary5system',
+  userText: 'canary6user',
+  answerText: 'canary7answer',
+  failingText: 'canary8failing',
+};
+const SECRETS = [PLANTED.apiKey, PLANTED.urlPassword, PLANTED.bearer, PLANTED.query];
+
+/** Names of the planted words that occur in `text`. */
+const foundIn = (text: string, words: readonly string[] = Object.values(PLANTED)): string[] =>
+  words.filter((word) => text.includes(word));
+
+const LABELS = [
+  'Sent envelope → NodeAttach',
+  'Received envelope ← NodeAttachAck',
+  `Sent envelope → Data request tasks/send to ${CHAT}`,
+  `Sent envelope → Data request run_turn_stream to ${CHAT}`,
+  'Received envelope ← Data reply',
+  `Sent envelope → Data request end_conversation to ${CHAT}`,
+];
+
+interface TraceEntry {
+  type: string;
+  id: string;
+  from: string;
+  to: string;
+}
+
+/** Reads the sentinel's live trace until `stop`. */
+async function readTrace(http: string): Promise<{ text: () => string; stop: () => void }> {
+  const stop = new AbortController();
+  const answer = await fetch(`${http}/fame/v1/trace`, { signal: stop.signal });
+  const chunks: Uint8Array[] = [];
+  const reading = (async () => {
+    for await (const chunk of answer.body!) chunks.push(chunk);
+  })();
+  reading.catch(() => {}); // `stop` ends it so
+  return { text: () => Buffer.concat(chunks).toString(), stop: () => stop.abort() };
+}
+
+const dataBetweenEnds = (trace: string): TraceEntry[] =>
+  trace
+    .split('\n')
+    .filter((line) => line.endsWith('}'))
+    .map((line) => JSON.parse(line) as TraceEntry)
+    .filter(({ type, to }) => type === 'Data' && (to === CHAT || to.startsWith('__rpc__')));
+
+const filesUnder = (directory: string): string[] =>
+  readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+
+afterEach(stopStack);
+afterAll(stopStack);
+
+describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s', (level) => {
+  test('make run-verbose, the agent and the sentinel show envelopes, and nothing of what they carry', async () => {
+    const model = await startModel({
+      respond: (request) =>
+        lastUserText(request).includes(PLANTED.failingText)
+          ? // What servers do: they repeat the key and the question in their refusal.
+            httpError(400, { message: `Bad key ${PLANTED.apiKey} for "${lastUserText(request)}"` })
+          : `I say ${PLANTED.answerText}.`,
+    });
+    const env = { FAME_LOG_LEVEL: level, FAME_SHOW_ENVELOPES: 'true', FAME_ADMISSION_TOKEN: PLANTED.bearer };
+    const sentinel = await startOurSentinel({ env });
+    const url = `${sentinel.url}?token=${PLANTED.query}`;
+    const agentData = temporaryDirectory();
+    const agent = await startAgent(url, {
+      dataDir: agentData,
+      env: { ...env, OPENAI_API_KEY: PLANTED.apiKey, OPENAI_BASE_URL: model.url },
+    });
+    const trace = await readTrace(sentinel.http);
+
+    const clientData = temporaryDirectory();
+    const chat = await make(
+      'run-verbose',
+      {
+        ...env,
+        FAME_DIRECT_ADMISSION_URL: url,
+        FAME_DATA_DIR: clientData,
+        FAME_SYSTEM_PROMPT: `You are ${PLANTED.systemPrompt}.`,
+        FAME_SHOW_ENVELOPES: '', // the target switches it on
+      },
+      `Hello ${PLANTED.userText}\nNow ${PLANTED.failingText}\nexit\n`,
+    );
+    // The conversation happened: the model was told everything, the answer is on stdout.
+    expect(model.requests[0]!.headers.authorization).toBe(`Bearer ${PLANTED.apiKey}`);
+    expect(foundIn(JSON.stringify(model.requests[0]!.body))).toEqual([
+      PLANTED.systemPrompt,
+      PLANTED.userText,
+    ]);
+    expect(chat).toMatchObject({ code: MAKE_FAILED, out: `A> I say ${PLANTED.answerText}.\n` });
+    expect(chat.err).toContain('MODEL_REFUSED');
+
+    // Every envelope between client and agent is in all three views, by its id.
+    const entries = await vi.waitFor(() => {
+      const passed = dataBetweenEnds(trace.text());
+      expect(passed.length).toBeGreaterThanOrEqual(12); // start, describe, two turns, end, and what was answered
+      return passed;
+    });
+    const shownByAgent = level === 'warn' || level === 'error' ? [] : entries;
+    const missing = (text: string, shown: readonly string[]) => shown.filter((one) => !text.includes(one));
+    expect(
+      missing(
+        chat.err,
+        entries.map(({ id }) => `"id": "${id}"`),
+      ),
+    ).toEqual([]);
+    expect(
+      missing(
+        agent.output,
+        shownByAgent.map(({ id }) => `"id":"${id}"`),
+      ),
+    ).toEqual([]);
+    expect(missing(chat.err, LABELS)).toEqual([]);
+
+    // And nothing of what they carried is anywhere.
+    const pages = await Promise.all(
+      ['/metrics', '/fame/v1/nodes', '/healthz', '/readyz'].map(async (path) =>
+        (await fetch(`${sentinel.http}${path}`)).text(),
+      ),
+    );
+    await Promise.all([agent.stop(), sentinel.proc.stop()]);
+    const shown = {
+      client: chat.err,
+      agent: agent.output,
+      sentinel: sentinel.proc.output,
+      trace: trace.text(),
+      pages: pages.join('\n'),
+    };
+    trace.stop();
+    for (const [where, text] of Object.entries(shown))
+      expect({ where, found: foundIn(text) }).toEqual({ where, found: [] });
+    // What is kept on disk is the conversation, in the agent's store; secrets are nowhere.
+    for (const directory of [agentData, clientData, sentinel.dataDir]) {
+      for (const file of filesUnder(directory)) {
+        const text = readFileSync(file, 'latin1');
+        expect({ file, found: foundIn(text, SECRETS) }).toEqual({ file, found: [] });
+      }
+    }
+  }, 30_000);
+});
+
+test('A9: a model server that cannot be reached is named without the password of its URL', async () => {
+  const sentinel = await startOurSentinel();
+  const agent = await startAgent(sentinel.url, {
+    env: {
+      FAME_LOG_LEVEL: 'trace',
+      OPENAI_API_KEY: PLANTED.apiKey,
+      OPENAI_BASE_URL: `http://me:${PLANTED.urlPassword}@127.0.0.1:${await freePort()}/v1`,
+    },
+  });
+  const env = { FAME_DIRECT_ADMISSION_URL: sentinel.url, FAME_DATA_DIR: temporaryDirectory() };
+  const chat = await make('run', env, `Hello ${PLANTED.userText}\n`);
+  expect(chat).toMatchObject({ code: MAKE_FAILED, out: '' });
+  expect(chat.err).toMatch(/127\.0\.0\.1:\d+.*MODEL_UNAVAILABLE/);
+  await agent.stop();
+  expect(foundIn(chat.err + agent.output)).toEqual([]);
+}, 30_000);
