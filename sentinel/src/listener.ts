@@ -17,6 +17,9 @@ import { countPassed } from './young-memory.ts';
 
 const ATTACH_PATH = /^\/fame\/v1\/attach\/ws\/(downstream|peer)\/([^/?#]+)\/?$/;
 
+/** How long the other end has to answer a close frame, in ms. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
 /** Connections that may be open without having attached. */
 const MAX_UNATTACHED = 1_024;
 
@@ -188,6 +191,8 @@ export class Listener {
       maxPayload: LIMITS.maxFrameBytes,
       maxFragments: 64,
       maxBufferedChunks: 1_024,
+      // A connection whose other end does not answer the close frame is ended.
+      closeTimeout: CLOSE_TIMEOUT_MS,
       // Any offered subprotocol is fine; a node that offers `bearer, <token>` must see `bearer` come back.
       handleProtocols: (offered) => offered.values().next().value ?? false,
     });

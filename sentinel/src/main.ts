@@ -6,6 +6,7 @@ import { isFabricError, type Logger } from '@fame-fabric/shared';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
 import { type RunningSentinel, startSentinel } from './sentinel.ts';
 
+const LOAD_LOG_AFTER_MS = 500;
 const EXIT = { ok: 0, failure: 1, usage: 2, unreachable: 69 };
 
 export interface ProcessOptions {
@@ -23,13 +24,14 @@ export async function runSentinelProcess({ beside }: ProcessOptions = {}): Promi
     process.stderr.write(`${error.message}\n`);
     return EXIT.usage;
   }
-  const log = lazyLog(config);
+  const { log, load } = lazyLog(config);
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   try {
     const sentinel = await startSentinel({ ...config, nodeId: config.nodeId ?? storedId(config, log), log });
     process.stderr.write(
       `The sentinel listens on ${sentinel.url.replace('/downstream', '')} (id ${sentinel.id}, http://${config.host}:${sentinel.port}/healthz)\n`,
     );
+    setTimeout(load, LOAD_LOG_AFTER_MS).unref();
     const drain = (): void => {
       sentinel.drain().then(
         () => end(EXIT.ok),
@@ -80,8 +82,9 @@ function storedId({ dataDir, port }: SentinelConfig, log: Logger): string | unde
   return id;
 }
 
-// pino is loaded with the first line that is logged, so that the port opens before it.
-function lazyLog(config: SentinelConfig): Logger {
+// pino is loaded after the port is open: with the first line that is logged, or a moment later, since the first line may
+// come in the middle of the work and loading stops the router for 60 ms.
+function lazyLog(config: SentinelConfig): { log: Logger; load: () => void } {
   let loading: Promise<Logger> | undefined;
   const load = (): Promise<Logger> => {
     loading ??= import('@fame-fabric/shared/node').then(({ createLog }) =>
@@ -102,5 +105,5 @@ function lazyLog(config: SentinelConfig): Logger {
     error: line('error'),
     with: () => log,
   };
-  return log;
+  return { log, load: () => void load() };
 }
