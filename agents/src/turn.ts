@@ -1,6 +1,7 @@
 // THE PATH of a turn: ask the model, hand its text on while it arrives, run the tools it calls, ask again, until it answers
-// without a call. One async generator tells it in events; not streaming means collecting them. It keeps nothing: what the
-// events mean for the record and for the callers is the business of `turn-run.ts` and `conversation-host.ts`.
+// without a call. The rounds are jobs of a commander, their branches its handlers; one async generator tells what happens
+// in events, and not streaming means collecting them. It keeps nothing: what the events mean for the record and for the
+// callers is the business of `turn-run.ts` and `conversation-host.ts`.
 import { FabricError, type Logger, silentLog } from '@fame-fabric/shared';
 import { CONVERSATION_LIMITS } from './conversation.ts';
 import type { RecordedStep } from './conversation-journal.ts';
@@ -15,10 +16,12 @@ import type {
   Usage,
 } from './model.ts';
 import { type ParsedToolCall, parseArguments } from './stream/parse-arguments.ts';
-import { splitToolStream } from './stream/split-tool-stream.ts';
+import { splitToolStream, type ToolStream } from './stream/split-tool-stream.ts';
 import { outcomeContent, type ToolOutcome } from './tools/tool-outcome.ts';
-import { type ExecuteOptions, ToolSet } from './tools/tool-set.ts';
+import { ToolSet } from './tools/tool-set.ts';
 import { TurnRelay } from './turn-relay.ts';
+import { Commander } from './workflow/commander.ts';
+import { defineHandler, defineJob } from './workflow/define.ts';
 
 /** What happens in a turn, in order. The turn goes on only when its consumer asks for the next event. */
 export type TurnEvent =
@@ -86,182 +89,236 @@ export interface ChatTurnsOptions {
 
 /** The turns of a chat agent: one model, and the tools that it may call. */
 export class ChatTurns implements TurnRunner {
-  readonly #model: ChatModel;
-  readonly #tools: ToolSet;
-  readonly #request: Omit<ModelRequest, 'messages'>;
-  readonly #maxSteps: number;
-  readonly #log: Logger;
+  readonly #setup: ChatSetup;
 
   constructor(options: ChatTurnsOptions) {
-    this.#model = options.model;
-    this.#tools = options.tools ?? new ToolSet();
-    this.#maxSteps = options.maxSteps ?? 16;
-    this.#log = options.log ?? silentLog;
-    this.#request = {
-      max_tokens: options.maxAnswerTokens ?? 4_096,
-      ...(this.#tools.size > 0 ? { tools: this.#tools.specs() } : {}),
+    const tools = options.tools ?? new ToolSet();
+    this.#setup = {
+      model: options.model,
+      tools,
+      request: {
+        max_tokens: options.maxAnswerTokens ?? 4_096,
+        ...(tools.size > 0 ? { tools: tools.specs() } : {}),
+      },
+      maxSteps: options.maxSteps ?? 16,
+      log: options.log ?? silentLog,
     };
   }
 
   get modelName(): string {
-    return this.#model.name;
+    return this.#setup.model.name;
   }
 
   /**
    * @throws {TURN_STEP_LIMIT} when the model still calls tools in its last allowed answer
    * @throws {BUFFER_OVERFLOW} when the text of the turn grows too long; and what the model throws
    */
-  async *run(input: TurnInput): AsyncGenerator<TurnEvent, TurnResult, void> {
-    const turn = { input, text: '', usage: noUsage() };
-    for (let step = 1; step <= this.#maxSteps; step += 1) {
-      input.signal.throwIfAborted();
-      const recorded = input.recorded?.[step - 1];
-      const message = recorded ? yield* this.#redo(turn, recorded) : yield* this.#ask(turn, step);
-      if (!message.tool_calls?.length) {
-        return { text: turn.text, usage: turn.usage, model: this.#model.name };
-      }
-    }
-    throw new FabricError(
-      'TURN_STEP_LIMIT',
-      `The turn called the model ${this.#maxSteps} times without an end.`,
-    );
+  run(input: TurnInput): AsyncGenerator<TurnEvent, TurnResult, void> {
+    const commander = new Commander({ signal: input.signal, logger: this.#setup.log });
+    const begin = (): void => {
+      running = commander.run(round(turn), { autoExit: true }).then(
+        () => turn.relay.end(turn.result),
+        (error: unknown) => turn.relay.fail(error),
+      );
+    };
+    const onLeave = (): Promise<void> => {
+      commander.requestExit();
+      return running;
+    };
+    let running: Promise<void> = Promise.resolve();
+    const turn = new ChatTurn(this.#setup, input, new TurnRelay<TurnResult>(begin, onLeave));
+    return turn.relay;
+  }
+}
+
+interface ChatSetup {
+  readonly model: ChatModel;
+  readonly tools: ToolSet;
+  /** What every request has beside its messages. */
+  readonly request: Omit<ModelRequest, 'messages'>;
+  readonly maxSteps: number;
+  readonly log: Logger;
+}
+
+// ---- the flow: a round is over when both of its branches are, and the turn when its first round is
+
+/** Asks the model once, or takes the answer that was recorded, and puts the next round if tools were called. */
+const round = defineJob('round', (_, turn: ChatTurn) => answer(turn));
+
+const answer = defineHandler('answer', async (self, turn: ChatTurn) => {
+  const step = turn.nextStep();
+  const recorded = turn.input.recorded?.[step - 1];
+  let message: AssistantMessage;
+  if (recorded) {
+    message = turn.recall(recorded);
+    await self.fork({ tools: openCalls(turn, recorded) });
+  } else {
+    const asked = await turn.ask(step, self.signal);
+    message = (await self.fork({ text: userText(turn, asked), tools: toolCalls(turn, asked) })).text;
+  }
+  if (message.tool_calls?.length) self.putJob(round(turn));
+});
+
+/** The text goes out while it arrives; the answer stands when it is whole. */
+const userText = defineHandler('user_text', (self, turn: ChatTurn, asked: Asked) =>
+  turn.hear(asked, self.signal),
+);
+
+/** Tools run when their answer is written down, each result is told when it is there. */
+const toolCalls = defineHandler('tool_calls', (self, turn: ChatTurn, asked: Asked) =>
+  turn.act(asked.stream.toolCalls, self.signal, asked.isWritten.promise),
+);
+
+/** Calls of a recorded answer that were not finished before the crash. */
+const openCalls = defineHandler('open_calls', async (self, turn: ChatTurn, step: RecordedStep) => {
+  const calls = await turn.callsToMake(step);
+  return turn.act(calls, self.signal, undefined);
+});
+
+/** A model call that is on its way. */
+interface Asked {
+  readonly step: number;
+  readonly stream: ToolStream;
+  /** Settles when the answer is whole and taken by the consumer, or broken. */
+  readonly isWritten: PromiseWithResolvers<void>;
+}
+
+/** One turn on its way: what its rounds share, and what each part of a round does. */
+class ChatTurn {
+  readonly input: TurnInput;
+  readonly relay: TurnRelay<TurnResult>;
+  readonly #setup: ChatSetup;
+  readonly #usage = noUsage();
+  #text = '';
+  #step = 0;
+
+  constructor(setup: ChatSetup, input: TurnInput, relay: TurnRelay<TurnResult>) {
+    this.#setup = setup;
+    this.input = input;
+    this.relay = relay;
   }
 
-  /** One round: the model answers, and what it calls runs. The turn goes on after the last of text, answer and tools. */
-  async *#ask(turn: Turn, step: number): AsyncGenerator<TurnEvent, AssistantMessage, void> {
-    const { draft, signal: outer } = turn.input;
-    const messages = draft.request();
-    const model = this.#model.name;
-    yield { type: 'model_called', step, model, messages };
+  get result(): TurnResult {
+    return { text: this.#text, usage: this.#usage, model: this.#setup.model.name };
+  }
 
-    const relay = new TurnRelay();
-    const failed = new AbortController();
-    const signal = AbortSignal.any([outer, failed.signal]);
-    const stream = splitToolStream(this.#model.stream({ ...this.#request, messages }, { signal }), {
+  nextStep(): number {
+    this.#step += 1;
+    const { maxSteps } = this.#setup;
+    if (this.#step <= maxSteps) return this.#step;
+    throw new FabricError('TURN_STEP_LIMIT', `The turn called the model ${maxSteps} times without an end.`);
+  }
+
+  async ask(step: number, signal: AbortSignal): Promise<Asked> {
+    const { model, request, log } = this.#setup;
+    const messages = this.input.draft.request();
+    await this.relay.event({ type: 'model_called', step, model: model.name, messages });
+    signal.throwIfAborted();
+    const stream = splitToolStream(model.stream({ ...request, messages }, { signal }), {
       signal,
       maxContentChars: CONVERSATION_LIMITS.maxTurnChars,
-      onWarning: ({ message }) => this.#log.warn('the model server broke the protocol', { model, message }),
+      onWarning: ({ message }) =>
+        log.warn('the model server broke the protocol', { model: model.name, message }),
     });
     const isWritten = Promise.withResolvers<void>();
+    // Only tools wait for it; without any, nobody minds that the answer broke.
     isWritten.promise.catch(() => {});
-    let answer: AssistantMessage | undefined;
+    return { step, stream, isWritten };
+  }
 
-    const hear = async (): Promise<void> => {
+  async hear({ step, stream, isWritten }: Asked, signal: AbortSignal): Promise<AssistantMessage> {
+    // The other branch broke: nobody needs the rest of the answer.
+    const stop = (): void => void stream.cancel(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+    try {
       let isFirst = true;
-      for await (const piece of stream.toUser) {
-        say(turn, relay, piece.text, isFirst);
+      for await (const { text } of stream.toUser) {
+        this.#say(text, isFirst);
         isFirst = false;
       }
       const { message, finish, usage } = await stream.done;
-      if (usage) addUsage(turn.usage, usage);
-      answer = message;
-      draft.assistant(message);
-      await relay.event({ type: 'model_replied', step, model, message, finish, ...(usage ? { usage } : {}) });
+      if (usage) addUsage(this.#usage, usage);
+      this.input.draft.assistant(message);
+      const model = this.#setup.model.name;
+      const told = { type: 'model_replied' as const, step, model, message, finish };
+      await this.relay.event(usage ? { ...told, usage } : told);
       isWritten.resolve();
-    };
-    const act = (): Promise<ToolOutcome[]> =>
-      this.#tools.executeAll(stream.toolCalls, this.#execution(turn, relay, signal, isWritten.promise));
-
-    const branch = <T>(work: Promise<T>): Promise<T> =>
-      work.catch((error: unknown) => {
-        isWritten.reject(error);
-        failed.abort(error);
-        throw error;
-      });
-    const both = Promise.allSettled([branch(hear()), branch(act())]).then((settled) => {
-      // The error that came first is the one that ended the round; the other is its echo.
-      const first = settled.find((one) => one.status === 'rejected');
-      if (first) relay.fail(failed.signal.reason ?? first.reason);
-      else relay.end();
-    });
-    try {
-      yield* relay.events();
+      return message;
+    } catch (error) {
+      isWritten.reject(error);
+      throw error;
     } finally {
-      if (!relay.isOver) failed.abort(new FabricError('ABORTED', 'The turn was left'));
-      await both;
+      signal.removeEventListener('abort', stop);
     }
-    return answer!;
   }
 
-  /** A round that was made before a crash: its answer stands, only calls that never finished are made now. */
-  async *#redo(turn: Turn, step: RecordedStep): AsyncGenerator<TurnEvent, AssistantMessage, void> {
-    const { draft, signal } = turn.input;
-    const { message, text, usage, started, finished } = step;
-    turn.text += text;
-    if (usage) addUsage(turn.usage, usage);
-    draft.assistant(message);
-    const open: ParsedToolCall[] = [];
-    for (const [index, call] of (message.tool_calls ?? []).entries()) {
-      const done = finished.get(call.id);
-      if (done) draft.tool(call.id, done.content);
-      else if (started.has(call.id) && this.#tools.get(call.function.name)?.idempotent === false) {
-        const { content } = abortedCall(
-          call.id,
-          'it was interrupted, and whether it had an effect is not known',
-        );
-        draft.tool(call.id, content);
-        yield { type: 'tool_finished', callId: call.id, name: call.function.name, ok: false, content };
-      } else open.push(parseCall(call, index));
-    }
-    if (open.length === 0) return message;
-    const relay = new TurnRelay();
-    const left = new AbortController();
-    const work = this.#tools
-      .executeAll(open, this.#execution(turn, relay, AbortSignal.any([signal, left.signal])))
-      .then(
-        () => relay.end(),
-        (error: unknown) => relay.fail(error),
-      );
-    try {
-      yield* relay.events();
-    } finally {
-      if (!relay.isOver) left.abort(new FabricError('ABORTED', 'The turn was left'));
-      await work;
-    }
-    return message;
-  }
-
-  // A tool starts once its start is written down, and that is after the answer it belongs to; only one that is marked
-  // `eager` may be ahead of the answer.
-  #execution(turn: Turn, relay: TurnRelay, signal: AbortSignal, isWritten?: Promise<void>): ExecuteOptions {
-    const { draft, conversationId } = turn.input;
-    return {
+  /** Runs calls. One that is not eager starts after the answer it belongs to, and after its start is written down. */
+  act(
+    calls: AsyncIterable<ParsedToolCall> | readonly ParsedToolCall[],
+    signal: AbortSignal,
+    isWritten: Promise<void> | undefined,
+  ): Promise<ToolOutcome[]> {
+    const { draft, conversationId } = this.input;
+    const { tools } = this.#setup;
+    return tools.executeAll(calls, {
       signal,
       conversationId,
-      emit: (text) => say(turn, relay, text, false),
+      emit: (text) => this.#say(text, false),
       onStart: async ({ id, name }) => {
-        if (!this.#tools.get(name)?.eager) await isWritten;
-        await relay.event({ type: 'tool_started', callId: id, name });
+        if (!tools.get(name)?.eager) await isWritten;
+        await this.relay.event({ type: 'tool_started', callId: id, name });
       },
       onOutcome: async (outcome) => {
         await isWritten;
         const { callId, name, ok } = outcome;
         const content = outcomeContent(outcome);
         draft.tool(callId, content);
-        await relay.event({ type: 'tool_finished', callId, name, ok, content });
+        await this.relay.event({ type: 'tool_finished', callId, name, ok, content });
       },
-    };
+    });
   }
-}
 
-/** What one run of a turn carries from round to round. */
-interface Turn {
-  readonly input: TurnInput;
-  text: string;
-  readonly usage: Usage;
-}
-
-// Texts of different rounds stand on lines of their own.
-function say(turn: Turn, relay: TurnRelay, text: string, isFirst: boolean): void {
-  const piece = isFirst && turn.text !== '' && !turn.text.endsWith('\n') ? `\n${text}` : text;
-  turn.text += piece;
-  if (turn.text.length > CONVERSATION_LIMITS.maxTurnChars) {
-    throw new FabricError(
-      'BUFFER_OVERFLOW',
-      `The text of the turn is longer than ${CONVERSATION_LIMITS.maxTurnChars} characters`,
-    );
+  /** Takes an answer that was given before a crash, with the results that are known. */
+  recall({ message, text, usage, finished }: RecordedStep): AssistantMessage {
+    this.#text += text;
+    if (usage) addUsage(this.#usage, usage);
+    this.input.draft.assistant(message);
+    for (const [callId, { content }] of finished) this.input.draft.tool(callId, content);
+    return message;
   }
-  relay.text(piece);
+
+  /** The calls of a recorded answer that have to be made; the model is told of those that must not be made again. */
+  async callsToMake({ message, started, finished }: RecordedStep): Promise<ParsedToolCall[]> {
+    const calls: ParsedToolCall[] = [];
+    for (const [index, call] of (message.tool_calls ?? []).entries()) {
+      const { id: callId } = call;
+      const { name } = call.function;
+      if (finished.has(callId)) continue;
+      if (started.has(callId) && this.#setup.tools.get(name)?.idempotent === false) {
+        const { content } = abortedCall(
+          callId,
+          'it was interrupted, and whether it had an effect is not known',
+        );
+        this.input.draft.tool(callId, content);
+        await this.relay.event({ type: 'tool_finished', callId, name, ok: false, content });
+      } else calls.push(parseCall(call, index));
+    }
+    return calls;
+  }
+
+  // Texts of different rounds stand on lines of their own.
+  #say(text: string, isFirst: boolean): void {
+    const piece = isFirst && this.#text !== '' && !this.#text.endsWith('\n') ? `\n${text}` : text;
+    this.#text += piece;
+    const { maxTurnChars } = CONVERSATION_LIMITS;
+    if (this.#text.length > maxTurnChars) {
+      throw new FabricError(
+        'BUFFER_OVERFLOW',
+        `The text of the turn is longer than ${maxTurnChars} characters`,
+      );
+    }
+    this.relay.text(piece);
+  }
 }
 
 function parseCall(
