@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { FabricError, LIMITS, type Logger } from '@fame-fabric/shared';
-import { WebSocket, WebSocketServer } from 'ws';
+import { type ServerOptions, WebSocket, WebSocketServer } from 'ws';
 import type { Admission, Claim } from './admission.ts';
 import { CLOSE } from './close-codes.ts';
 import { isAllowedOrigin } from './origin.ts';
@@ -184,7 +184,8 @@ export class Listener {
     this.#http.headersTimeout = 10_000;
     this.#http.requestTimeout = 15_000;
     this.#http.keepAliveTimeout = 5_000;
-    this.#door = new WebSocketServer({
+    // `closeTimeout` is documented by ws and missing in its types.
+    const doorOptions: ServerOptions & { closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
@@ -195,7 +196,8 @@ export class Listener {
       closeTimeout: CLOSE_TIMEOUT_MS,
       // Any offered subprotocol is fine; a node that offers `bearer, <token>` must see `bearer` come back.
       handleProtocols: (offered) => offered.values().next().value ?? false,
-    });
+    };
+    this.#door = new WebSocketServer(doorOptions);
     this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
   }
 
