@@ -5,7 +5,7 @@ import { decode } from '@fame-fabric/shared';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
 import { type Json, RawNode } from '../kit/raw-node.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { listNodes, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 import { nextMessage, randomOf, validEnvelopes } from './fuzz-frames.ts';
 
 const FRAMES = Number(process.env.FAME_FUZZ_FRAMES ?? 100_000);
@@ -122,11 +122,7 @@ test(`P16: ${FRAMES} fuzzed frames: no crash, no zombie, every canary call answe
   // Logs stay small: at most 200 bytes for each bad frame.
   expect(sentinel.proc.output.length).toBeLessThan(Math.max(200 * tally.bad, 1_000));
   // Nothing of the attackers is left.
-  const left = async (): Promise<number> => {
-    const { nodes } = (await (await fetch(`${sentinel.http}/fame/v1/nodes`)).json()) as { nodes: unknown[] };
-    return nodes.length;
-  };
-  await expect.poll(left).toBe(2);
+  await expect.poll(() => listNodes(sentinel)).toHaveLength(2);
   await Promise.all([canary.cut(), served.cut()]);
 }, 180_000);
 

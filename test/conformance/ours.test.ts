@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
 import { id, type Json, RawNode, RawNodes } from '../kit/raw-node.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { findNode, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 const RESUME_MS = 600;
 let sentinel: OurSentinel;
@@ -32,13 +32,8 @@ async function openCall(options: { attach?: Json; rtype?: number } = {}) {
 }
 
 /** Waits until the sentinel has noticed that the connection of a node is lost. */
-async function isDetached({ path }: RawNode): Promise<void> {
-  const state = async (): Promise<string> => {
-    const { nodes } = (await (await fetch(`${sentinel.http}/fame/v1/nodes`)).json()) as Json;
-    return nodes.find((node: Json) => node.path === path)?.state ?? 'gone';
-  };
-  await expect.poll(state).toBe('detached');
-}
+const isDetached = (node: RawNode): Promise<void> =>
+  expect.poll(async () => (await findNode(sentinel, node))?.state).toBe('detached');
 
 describe('identity', () => {
   test('Q17: a path that the node chooses is ignored', async () => {
@@ -531,13 +526,6 @@ describe('attach refused', () => {
       expect((await node.closed).code).toBe(1008);
     },
   );
-
-  test('a connection that never attaches is closed after 5 s with 4408', async () => {
-    const node = await nodes.open();
-    const began = Date.now();
-    expect((await node.closed).code).toBe(4408);
-    expect(Date.now() - began).toBeLessThan(7_500);
-  });
 
   test('the attach URL without an id is no WebSocket', async () => {
     const bare = sentinel.url.replace('/downstream', '');

@@ -46,3 +46,26 @@ export async function startOurSentinel(options: OurSentinelOptions = {}): Promis
   await healthy(`${http}/readyz`, proc);
   return { proc, port, url: admissionUrl(port), http, dataDir };
 }
+
+export interface ListedNode {
+  id: string;
+  path: string;
+  state: 'attached' | 'detached' | 'gone';
+  addresses: string[];
+  queuedMessages: number;
+  queuedBytes: number;
+  openCalls: number;
+  serving: number;
+}
+
+/** The nodes of a sentinel as it lists them itself. */
+export async function listNodes({ port }: { port: number }): Promise<ListedNode[]> {
+  const answer = await fetch(`http://127.0.0.1:${port}/fame/v1/nodes`);
+  return ((await answer.json()) as { nodes: ListedNode[] }).nodes;
+}
+
+/** One of them by its path; nothing when it is gone. */
+export const findNode = async (
+  sentinel: { port: number },
+  { path }: { path: string },
+): Promise<ListedNode | undefined> => (await listNodes(sentinel)).find((node) => node.path === path);

@@ -1,10 +1,11 @@
 // P24: without configuration nobody on another machine can reach the sentinel, and asking for more than that has to be said.
+import { request } from 'node:http';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fameArgs, freePort, startNode, stopAll } from '../kit/processes.ts';
 import { RawNode } from '../kit/raw-node.ts';
-import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 
 afterAll(stopAll);
 
@@ -53,6 +54,11 @@ test.skipIf(outside === undefined)('P24: FAME_OPEN_ON_ALL_INTERFACES=true opens 
 });
 
 describe('P22: a page in a browser', () => {
+  let sentinel: OurSentinel;
+  beforeAll(async () => {
+    sentinel = await startOurSentinel();
+  }, 60_000);
+
   test.each([
     ['a foreign Origin', { origin: 'https://example.com' }],
     ['the Origin null', { origin: 'null' }],
@@ -61,27 +67,25 @@ describe('P22: a page in a browser', () => {
       { origin: 'http://example.com:1', headers: { host: 'example.com:1' } },
     ],
   ])('%s cannot open a WebSocket: 403', async (_what, ws) => {
-    const { url, proc } = await startOurSentinel();
-    await expect(RawNode.open(url, { ws })).rejects.toThrow(/403/);
-    await proc.kill();
+    await expect(RawNode.open(sentinel.url, { ws })).rejects.toThrow(/403/);
   });
 
   test('the Host of another site cannot read the tables: 403', async () => {
-    const { http, proc, port } = await startOurSentinel();
-    const { request } = await import('node:http');
     const status = await new Promise<number | undefined>((resolve, reject) => {
-      request(
-        { host: '127.0.0.1', port, path: '/fame/v1/nodes', headers: { host: 'evil.example' } },
-        (answer) => {
-          answer.resume();
-          resolve(answer.statusCode);
-        },
-      )
+      const options = {
+        host: '127.0.0.1',
+        port: sentinel.port,
+        path: '/fame/v1/nodes',
+        headers: { host: 'evil.example' },
+      };
+      request(options, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode);
+      })
         .on('error', reject)
         .end();
     });
     expect(status).toBe(403);
-    expect((await fetch(`${http}/fame/v1/nodes`)).status).toBe(200);
-    await proc.kill();
+    expect((await fetch(`${sentinel.http}/fame/v1/nodes`)).status).toBe(200);
   });
 });

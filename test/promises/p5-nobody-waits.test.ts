@@ -1,0 +1,93 @@
+// P5 for silent deaths, and its other half: a node that says nothing is given up, one that beats is not. The sentinel runs in
+// this process on a clock that the test turns; the connections are real.
+import { type RunningSentinel, startSentinel } from '@fame-fabric/sentinel/sentinel';
+import { ManualClock } from '@fame-fabric/shared/testing';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type Json, RawNodes } from '../kit/raw-node.ts';
+import { findNode } from '../kit/sentinel.ts';
+
+let clock: ManualClock;
+let sentinel: RunningSentinel;
+beforeEach(async () => {
+  clock = new ManualClock(Date.now());
+  sentinel = await startSentinel({
+    port: 0,
+    host: '127.0.0.1',
+    resumeWindowMs: 5_000,
+    drainMs: 1_000,
+    maxSessions: 100,
+    maxAddressesPerNode: 100,
+    maxOpenCallsPerNode: 100,
+    allowedOrigins: [],
+    allowedHosts: [],
+    parentUrl: undefined,
+    peerUrls: [],
+    connectTimeoutMs: 1_000,
+    clock,
+  });
+});
+const nodes = new RawNodes(() => sentinel.url);
+afterEach(async () => {
+  await nodes.closeAll();
+  await sentinel.close();
+});
+
+const goneFor =
+  (corrId: string) =>
+  (m: Json): boolean =>
+    m.corrId === corrId && m.frame.code === 'NODE_GONE';
+
+test('P5: an agent that died silently is given up after 30 s, and its caller is told', async () => {
+  const callee = await nodes.attached();
+  await callee.serve('silent@fame.fabric');
+  const caller = await nodes.attached();
+  const sent = caller.callOnly('silent@fame.fabric', 'work');
+  await callee.next((m) => m.id === sent.id);
+  callee.stall();
+  for (let second = 0; second < 31; second++) {
+    clock.advance(1_000);
+    await caller.heartbeat();
+  }
+  expect((await caller.next(goneFor(sent.corrId), 1_000)).frame.ok).toBe(false);
+});
+
+test('P5: an agent whose connection is lost is waited for as long as the resume window, no longer', async () => {
+  const callee = await nodes.attached();
+  await callee.serve('cut@fame.fabric');
+  const caller = await nodes.attached();
+  const sent = caller.callOnly('cut@fame.fabric', 'work');
+  await callee.next((m) => m.id === sent.id);
+  await callee.cut();
+  await expect.poll(async () => (await findNode(sentinel, callee))?.state).toBe('detached');
+  clock.advance(4_900);
+  expect(await caller.silent(goneFor(sent.corrId))).toBe(true);
+  clock.advance(200);
+  expect((await caller.next(goneFor(sent.corrId), 1_000)).frame.ok).toBe(false);
+});
+
+test('S9, N5: a node that only beats every 15 s stays attached for an hour', async () => {
+  const node = await nodes.attached();
+  for (let beat = 0; beat < 240; beat++) {
+    for (let second = 0; second < 15; second++) clock.advance(1_000);
+    expect((await node.heartbeat()).frame.ok).toBe(true);
+  }
+  expect(node.isClosed).toBe(false);
+}, 30_000);
+
+test('S3, S10: a node that says nothing but answers pings stays attached, and hears from the sentinel every 30 s', async () => {
+  const node = await nodes.attached();
+  for (let half = 0; half < 4; half++) {
+    const pinged = new Promise((resolve) => node.socket.once('ping', resolve));
+    for (let second = 0; second < 16; second++) clock.advance(1_000);
+    await pinged;
+    const other = await nodes.attached();
+    await other.heartbeat();
+  }
+  expect(node.isClosed).toBe(false);
+});
+
+test('a connection that never attaches is closed once 5 s have passed', async () => {
+  const node = await nodes.open();
+  clock.advance(7_000);
+  expect((await node.closed).code).toBe(4408);
+});
