@@ -170,7 +170,7 @@ export function readClientConfig(env: Readonly<Record<string, string | undefined
     chatAddress,
     drainMs: integer('FAME_DRAIN_MS', 10_000, 0, 600_000),
     dataDir: text('FAME_DATA_DIR') ?? '.fame',
-    hasColours: text('NO_COLOR') === undefined && env.TERM !== 'dumb',
+    hasColours: wantsColours(env),
   };
   if (faults.length > 0) {
     throw new FabricError('CONFIG_INVALID', `The configuration has faults:\n  ${faults.join('\n  ')}`, {
@@ -179,6 +179,10 @@ export function readClientConfig(env: Readonly<Record<string, string | undefined
   }
   return Object.freeze(config);
 }
+
+/** Whether colours are wanted where there is a terminal. */
+export const wantsColours = (env: Readonly<Record<string, string | undefined>>): boolean =>
+  !env.NO_COLOR?.trim() && env.TERM !== 'dumb';
 
 /** A URL as it may be printed: without user name, password and query. */
 export const shownUrl = (url: string): string => url.replace(/\/\/[^/@]*@/, '//').replace(/[?#].*$/, '');

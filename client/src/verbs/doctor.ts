@@ -1,7 +1,7 @@
 // `fame doctor`: asks, one after the other, what has to be true for `make run` to work, and says what to fix.
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import { isFabricError } from '@fame-fabric/shared';
-import { type ClientConfig, modelSource, readClientConfig, shownUrl } from '../config.ts';
+import { type ClientConfig, modelSource, readClientConfig, shownUrl, wantsColours } from '../config.ts';
 import { explain } from '../exit-codes.ts';
 import { getNodes } from '../http.ts';
 import { isReady } from '../local/local.ts';
@@ -22,7 +22,7 @@ const ATTACH_MS = 3_000;
 
 export async function runDoctor({ flags }: VerbInput): Promise<number> {
   const findings: Finding[] = [];
-  const style = createStyle(Boolean(process.stdout.isTTY) && !process.env.NO_COLOR);
+  const style = createStyle(Boolean(process.stdout.isTTY) && wantsColours(process.env));
   const report = (check: string, ok: boolean, found: string, fix?: string): void => {
     findings.push({ check, ok, found, ...(ok || fix === undefined ? {} : { fix }) });
     if (flags.json) return;
