@@ -1,6 +1,13 @@
-import { type CallOptions, FabricError } from '@fame-fabric/shared';
-import { expect, test, vi } from 'vitest';
-import { type Caller, Conversation, type TurnEvent } from './conversation.ts';
+import { type CallOptions, type ErrorCode, FabricError } from '@fame-fabric/shared';
+import { ManualClock } from '@fame-fabric/shared/testing';
+import { describe, expect, test, vi } from 'vitest';
+import {
+  type Caller,
+  Conversation,
+  type ConversationOptions,
+  type TurnEvent,
+  type TurnOptions,
+} from './conversation.ts';
 
 interface Said {
   method: string;
@@ -58,8 +65,9 @@ test('the first turn starts the conversation, once, with its system prompt', asy
     id: 'c1',
     message: { parts: [{ type: 'data', data: { system_prompt: 'Be kind', max_history_length: 3 } }] },
   });
-  expect(said[1]?.params).toEqual({ args: ['c1', 'Hello'] });
-  expect(said[1]?.options?.id).not.toBe(said[2]?.options?.id);
+  expect(said[1]?.params).toMatchObject({ conversation_id: 'c1', user_message: 'Hello' });
+  const turnIds = said.slice(1).map(({ params }) => (params as { turn_id: string }).turn_id);
+  expect(new Set(turnIds).size).toBe(2);
 });
 
 test('a start that failed is tried again by the next turn', async () => {
@@ -98,6 +106,106 @@ test('events that are told again after a reconnect are seen once', async () => {
   const chat = new Conversation(caller, 'chat@fame.fabric');
   const events = await collect(chat.stream('x'));
   expect(events.flatMap((event) => (event.type === 'text' ? [event.text] : [])).join('')).toBe('abc');
+});
+
+describe('an agent that goes away in the middle of a turn', () => {
+  // Each attempt tells some events and then fails, but for the last.
+  const attempts = (...list: { tells: unknown[]; fails?: FabricError }[]) => {
+    const waiting = [...list];
+    return agent({
+      run_turn_stream: () =>
+        (async function* () {
+          const { tells, fails } = waiting.shift()!;
+          yield* tells;
+          if (fails) throw fails;
+        })(),
+    });
+  };
+  const gone = (code: ErrorCode = 'NODE_GONE') => new FabricError(code, 'away');
+  const turn = async (caller: Caller, options: ConversationOptions = {}, turnOptions: TurnOptions = {}) => {
+    const clock = new ManualClock();
+    const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', clock, ...options });
+    const events: TurnEvent[] = [];
+    let isOver = false;
+    const reading = (async () => {
+      for await (const event of chat.stream('x', { turnId: 't1', ...turnOptions })) events.push(event);
+    })().finally(() => {
+      isOver = true;
+    });
+    reading.catch(() => {});
+    while (!isOver) await clock.run(500, 100);
+    return { reading, events };
+  };
+  const text = (events: TurnEvent[]) =>
+    events.reduce((all, event) => {
+      if (event.type === 'text') return all + event.text;
+      return event.type === 'restart' ? all.slice(0, event.keep) : all;
+    }, '');
+
+  test('is asked again with the same turn id, for what comes after the last event', async () => {
+    const { caller, said } = attempts(
+      { tells: [{ type: 'text', seq: 3, text: 'one ' }], fails: gone() },
+      { tells: [], fails: gone('NO_ROUTE') },
+      {
+        tells: [{ type: 'error', seq: 5, code: 'NODE_GONE', message: 'The agent stopped', retryable: true }],
+      },
+      {
+        tells: [
+          { type: 'text', seq: 3, text: 'one ' },
+          { type: 'restart', seq: 4, keep: 2 },
+          { type: 'text', seq: 5, text: 'ly' },
+          { type: 'done', seq: 6, text: 'only' },
+        ],
+      },
+    );
+    const onAway = vi.fn();
+    const { reading, events } = await turn(caller, {}, { onAway });
+    await reading;
+    expect(text(events)).toBe('only');
+    expect(events.map((event) => event.seq)).toEqual([3, 4, 5, 6]);
+    const asked = said.filter(({ method }) => method === 'run_turn_stream').map(({ params }) => params);
+    const same = { conversation_id: 'c1', user_message: 'x', turn_id: 't1' };
+    expect(asked).toEqual([same, { ...same, after: 3 }, { ...same, after: 3 }, { ...same, after: 3 }]);
+    expect(said.some(({ method }) => method === 'cancel_turn')).toBe(false);
+    expect(onAway).toHaveBeenCalledTimes(1);
+  });
+
+  test('is given up after `patienceMs`, with the error of the last attempt', async () => {
+    const { caller, said } = attempts(...Array.from({ length: 100 }, () => ({ tells: [], fails: gone() })));
+    const { reading } = await turn(caller, { patienceMs: 10_000 });
+    await expect(reading).rejects.toMatchObject({ code: 'NODE_GONE' });
+    expect(said.length).toBeGreaterThan(5);
+    expect(said.length).toBeLessThan(20);
+  });
+
+  test.each([
+    ['MODEL_AUTH', {}],
+    ['CONVERSATION_UNKNOWN', {}],
+    ['LINK_CLOSED', { state: 'closed' as const }],
+    // Nobody was ever there: that is another fault than somebody who left.
+    ['NO_ROUTE', {}],
+  ] as const)('is not asked again after %s', async (code, more) => {
+    const { caller, said } = attempts({ tells: [], fails: gone(code) });
+    const { reading } = await turn({ ...caller, ...more }, { isResumed: true });
+    await expect(reading).rejects.toMatchObject({ code });
+    expect(said).toHaveLength(1);
+  });
+
+  test('is not asked again once the signal aborted', async () => {
+    const { caller, said } = attempts({ tells: [], fails: gone() });
+    const stop = new AbortController();
+    const onAway = (): void => stop.abort(new FabricError('CALL_CANCELLED', 'stopped'));
+    const { reading } = await turn(caller, {}, { signal: stop.signal, onAway });
+    await expect(reading).rejects.toMatchObject({ code: 'CALL_CANCELLED' });
+    expect(said.map(({ method }) => method)).toEqual(['tasks/send', 'run_turn_stream', 'cancel_turn']);
+  });
+});
+
+test('a conversation that is resumed is not started', async () => {
+  const { caller, methods } = agent({ run_turn_stream: () => items({ type: 'done', seq: 9, text: 'x' }) });
+  const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', isResumed: true });
+  await collect(chat.stream('x', { turnId: 't1', after: 7 }));
+  expect(methods()).toEqual(['run_turn_stream']);
 });
 
 test('a stream that ends without `done` yields what it said, a restart counted', async () => {

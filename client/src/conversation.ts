@@ -1,23 +1,39 @@
 // One conversation with a chat agent, seen from the client: start_task, then turns, then end_conversation. The agent keeps
 // the history; this object keeps the id and speaks the operations of docs/protocol.md. It works with chat agents of other
-// Fame implementations too: where `run_turn_stream` does not exist, a streamed turn is one `run_turn` call.
-import { type CallOptions, FabricError, isErrorCode, isFabricError, newId } from '@fame-fabric/shared';
+// Fame implementations too: where `run_turn_stream` does not exist, a streamed turn is one `run_turn` call. An agent or a
+// sentinel that goes away in the middle of a turn is asked again when it is back, for what comes after the last event seen.
+import {
+  type CallOptions,
+  type Clock,
+  FabricError,
+  isErrorCode,
+  isFabricError,
+  type LinkState,
+  newId,
+  systemClock,
+} from '@fame-fabric/shared';
 
 /** The part of a client that a conversation needs. */
 export interface Caller {
   call(address: string, method: string, params?: unknown, options?: CallOptions): Promise<unknown>;
   stream(address: string, method: string, params?: unknown, options?: CallOptions): AsyncIterable<unknown>;
+  readonly state?: LinkState;
 }
 
 export interface ConversationOptions {
   /** @default a fresh random id */
   id?: string;
+  /** The agent knows the conversation already: it is gone on with, not started. @default false */
+  isResumed?: boolean;
   /** @default the agent's own */
   systemPrompt?: string;
   /** How many turns the model is shown. @default the agent's own, 10 */
   maxHistoryLength?: number;
   /** How long a turn may take, or a streamed turn be silent, in ms. @default 600_000 */
   turnTimeoutMs?: number;
+  /** How long a turn waits for an agent that went away to be there again, in ms. @default 60_000 */
+  patienceMs?: number;
+  clock?: Clock;
 }
 
 export interface TurnOptions {
@@ -25,6 +41,10 @@ export interface TurnOptions {
   signal?: AbortSignal;
   /** The same id again is the same turn: it never runs twice. @default a fresh id */
   turnId?: string;
+  /** The `seq` of the last event of this turn that was seen before; only later ones are told. @default 0 */
+  after?: number;
+  /** Told when the agent is away and the turn waits for it to come back, once each time. */
+  onAway?: () => void;
 }
 
 export interface TurnUsage {
@@ -33,13 +53,16 @@ export interface TurnUsage {
   total_tokens?: number;
 }
 
-/** What a streamed turn yields: pieces of text as they come, and `done` with the whole at the end. */
+/**
+ * What a streamed turn yields: pieces of text as they come, and `done` with the whole at the end. `seq` is the place of the
+ * event in the record of the conversation, where the agent keeps one.
+ */
 export type TurnEvent =
-  | { type: 'text'; text: string }
-  | { type: 'tool_call' | 'tool_result'; [field: string]: unknown }
+  | { type: 'text'; text: string; seq?: number }
+  | { type: 'tool_call' | 'tool_result'; seq?: number; [field: string]: unknown }
   /** The agent starts its answer anew; only the first `keep` characters of the text so far still stand. */
-  | { type: 'restart'; keep: number }
-  | { type: 'done'; text: string; usage?: TurnUsage; model?: string };
+  | { type: 'restart'; keep: number; seq?: number }
+  | { type: 'done'; text: string; usage?: TurnUsage; model?: string; seq?: number };
 
 export interface ConversationMessage {
   role: 'user' | 'assistant';
@@ -55,6 +78,10 @@ export interface ChatAgentDescription {
 }
 
 const DEFAULT_TURN_TIMEOUT_MS = 600_000;
+const DEFAULT_PATIENCE_MS = 60_000;
+/** First and longest pause before a turn is asked again, jittered. */
+const ASK_AGAIN_MIN_MS = 100;
+const ASK_AGAIN_MAX_MS = 2_000;
 const START_TIMEOUT_MS = 30_000;
 const CONTROL_TIMEOUT_MS = 10_000;
 /** Cancelling is a courtesy to the agent; who cancels does not wait long for it. */
@@ -71,6 +98,11 @@ export class Conversation {
   readonly #caller: Caller;
   readonly #maxHistoryLength: number | undefined;
   readonly #turnTimeoutMs: number;
+  readonly #patienceMs: number;
+  readonly #clock: Clock;
+  readonly #startCallId = newId();
+  /** The agent has answered something: when nobody is at its address now, it will be back. */
+  #hasAnswered = false;
   readonly #transcript: ConversationMessage[] = [];
 
   constructor(caller: Caller, address: string, options: ConversationOptions = {}) {
@@ -80,6 +112,9 @@ export class Conversation {
     this.systemPrompt = options.systemPrompt;
     this.#maxHistoryLength = options.maxHistoryLength;
     this.#turnTimeoutMs = options.turnTimeoutMs ?? DEFAULT_TURN_TIMEOUT_MS;
+    this.#patienceMs = options.patienceMs ?? DEFAULT_PATIENCE_MS;
+    this.#clock = options.clock ?? systemClock;
+    if (options.isResumed) this.#started = Promise.resolve();
   }
 
   /** Starts the conversation at the agent. The first turn does it by itself; calling it again changes nothing. */
@@ -101,11 +136,16 @@ export class Conversation {
       sessionId: this.id,
       message: { role: 'user', parts: [{ type: 'data', data }] },
     };
-    await this.#control('tasks/send', params, START_TIMEOUT_MS);
+    // One id for all attempts: an agent that has heard of it already answers the same again.
+    await this.#control('tasks/send', params, START_TIMEOUT_MS, this.#startCallId);
   }
 
-  #control(method: string, params: unknown, timeoutMs: number): Promise<unknown> {
-    return this.#caller.call(this.address, method, params, { timeoutMs });
+  // All of these do no harm twice, so they are sent again after a reconnect.
+  async #control(method: string, params: unknown, timeoutMs: number, id?: string): Promise<unknown> {
+    const options = { timeoutMs, resend: true, ...(id === undefined ? {} : { id }) };
+    const answer = await this.#caller.call(this.address, method, params, options);
+    this.#hasAnswered = true;
+    return answer;
   }
 
   /** What the agent says about itself; empty for agents that cannot say. */
@@ -141,7 +181,7 @@ export class Conversation {
     const turnId = options.turnId ?? newId();
     let isOver = false;
     try {
-      for await (const event of this.#turn(text, turnId, options.signal)) {
+      for await (const event of this.#turn(text, turnId, options)) {
         if (event.type === 'done') {
           isOver = true;
           this.#transcript.push({ role: 'user', text }, { role: 'assistant', text: event.text });
@@ -157,23 +197,83 @@ export class Conversation {
     }
   }
 
-  // The turn id travels as the request's id: where a link sends a request again, the agent knows it for the same turn.
-  async *#turn(text: string, turnId: string, signal: AbortSignal | undefined): AsyncGenerator<TurnEvent> {
-    const params = { args: [this.id, text] };
-    const timeoutMs = this.#turnTimeoutMs;
-    const options = { timeoutMs, id: turnId, resend: true, ...(signal ? { signal } : {}) };
-    if (this.#canStream) {
+  // Asks until the turn has ended: the same turn id is the same turn, so nothing is said or done twice.
+  async *#turn(text: string, turnId: string, options: TurnOptions): AsyncGenerator<TurnEvent> {
+    if (!this.#canStream) {
+      yield* this.#whole(text, turnId, options);
+      return;
+    }
+    const heard = new Heard(options.after ?? 0);
+    let awaySince: number | undefined;
+    let attempts = 0;
+    for (;;) {
+      const before = heard.lastSeq;
       try {
-        yield* turnEvents(this.#caller.stream(this.address, 'run_turn_stream', params, options));
+        yield* heard.events(this.#ask(text, turnId, options.signal, heard.lastSeq));
         return;
       } catch (error) {
-        if (!isFabricError(error, 'METHOD_NOT_FOUND')) throw error;
-        this.#canStream = false;
+        if (isFabricError(error, 'METHOD_NOT_FOUND')) break;
+        const now = this.#clock.now();
+        if (heard.lastSeq !== before) awaySince = undefined;
+        if (awaySince === undefined) attempts = 0;
+        awaySince ??= now;
+        if (!this.#isAway(error, heard.lastSeq !== before) || now - awaySince >= this.#patienceMs)
+          throw error;
+        if (attempts === 0) options.onAway?.();
       }
+      const pause = Math.min(ASK_AGAIN_MAX_MS, ASK_AGAIN_MIN_MS * 2 ** attempts++);
+      await this.#pause(pause * (0.75 + Math.random() / 2), options.signal);
     }
-    // Not sent again after a reconnect: an agent without streams does not know turns by their ids either.
-    const answer = await this.#caller.call(this.address, 'run_turn', params, { ...options, resend: false });
+    this.#canStream = false;
+    yield* this.#whole(text, turnId, options);
+  }
+
+  /** Items of the turn after `after`: those so far, then those to come. */
+  async *#ask(text: string, turnId: string, signal: AbortSignal | undefined, after: number) {
+    const params = {
+      conversation_id: this.id,
+      user_message: text,
+      turn_id: turnId,
+      ...(after > 0 ? { after } : {}),
+    };
+    const options = { timeoutMs: this.#turnTimeoutMs, resend: true, ...(signal ? { signal } : {}) };
+    for await (const item of this.#caller.stream(this.address, 'run_turn_stream', params, options)) {
+      this.#hasAnswered = true;
+      yield item;
+    }
+  }
+
+  // Not asked again: an agent without streams does not know turns by their ids either.
+  async *#whole(text: string, turnId: string, { signal }: TurnOptions): AsyncGenerator<TurnEvent> {
+    const options = { timeoutMs: this.#turnTimeoutMs, id: turnId, ...(signal ? { signal } : {}) };
+    const answer = await this.#caller.call(this.address, 'run_turn', { args: [this.id, text] }, options);
     yield { type: 'done', text: typeof answer === 'string' ? answer : JSON.stringify(answer) };
+  }
+
+  // Whether the agent, or the way to it, is away for now. `hasMoved`: this attempt brought something.
+  #isAway(error: unknown, hasMoved: boolean): boolean {
+    if (!isFabricError(error)) return false;
+    const { state } = this.#caller;
+    if (state === 'closed' || state === 'draining') return false;
+    if (error.code === 'NO_ROUTE') return this.#hasAnswered;
+    // A reader that is too slow is told so in the middle of a stream; to ask again would not make it faster.
+    if (error.code === 'NODE_BUSY') return this.#hasAnswered && !hasMoved;
+    return AWAY.has(error.code);
+  }
+
+  #pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => {
+        timer.stop();
+        reject(signal?.reason);
+      };
+      const timer = this.#clock.after(ms, () => {
+        signal?.removeEventListener('abort', onAbort);
+        resolve();
+      });
+      if (signal?.aborted) onAbort();
+      else signal?.addEventListener('abort', onAbort, { once: true });
+    });
   }
 
   /** Cancels the running turn at the agent, or the one named; without one, nothing happens. */
@@ -210,30 +310,45 @@ function spoken(message: { role?: unknown; content?: unknown }): ConversationMes
   return isSpoken ? [{ role, text: content }] : [];
 }
 
-// Items of run_turn_stream as events; an error event ends the turn as the error it tells. After a reconnect the agent tells
-// the turn from its start: `seq` says what was seen already. The stream is read to its end, since leaving it early would
-// tell the agent that nobody listens any more.
-async function* turnEvents(items: AsyncIterable<unknown>): AsyncGenerator<TurnEvent> {
-  let text = '';
-  let lastSeq = 0;
-  let isDone = false;
-  try {
-    for await (const item of items) {
-      const event = item as { type?: unknown; [field: string]: unknown };
-      if (typeof event.seq === 'number') {
-        if (event.seq <= lastSeq) continue;
-        lastSeq = event.seq;
-      }
-      if (event.type === 'text' && typeof event.text === 'string') text += event.text;
-      if (event.type === 'restart' && typeof event.keep === 'number') text = text.slice(0, event.keep);
-      if (event.type === 'error') {
-        throw new FabricError(isErrorCode(event.code) ? event.code : 'INTERNAL', String(event.message));
-      }
-      isDone ||= event.type === 'done';
-      yield event as TurnEvent;
-    }
-  } catch (error) {
-    if (!isDone) throw error; // after `done` the answer is whole, whatever becomes of the connection
+/** Codes that say: nobody is there now, ask the same again. */
+const AWAY: ReadonlySet<string> = new Set(['NODE_GONE', 'LINK_CLOSED', 'LINK_DRAINING', 'STORE_CONFLICT']);
+
+/** What has been heard of one turn, over all attempts to hear it. */
+class Heard {
+  #text = '';
+  /** The seq of the last event; 0 where the agent gives none. */
+  lastSeq: number;
+
+  constructor(after: number) {
+    this.lastSeq = after;
   }
-  if (!isDone) yield { type: 'done', text };
+
+  // Items of run_turn_stream as events; an error event ends the turn as the error it tells. What is told again is known by
+  // its `seq`. The stream is read to its end, since leaving it early would tell the agent that nobody listens any more.
+  async *events(items: AsyncIterable<unknown>): AsyncGenerator<TurnEvent> {
+    let isDone = false;
+    try {
+      for await (const item of items) {
+        const event = item as { type?: unknown; [field: string]: unknown };
+        if (event.type === 'error') throw toldError(event);
+        if (typeof event.seq === 'number') {
+          if (event.seq <= this.lastSeq) continue;
+          this.lastSeq = event.seq;
+        }
+        if (event.type === 'text' && typeof event.text === 'string') this.#text += event.text;
+        if (event.type === 'restart' && typeof event.keep === 'number')
+          this.#text = this.#text.slice(0, event.keep);
+        isDone ||= event.type === 'done';
+        yield event as TurnEvent;
+      }
+    } catch (error) {
+      if (!isDone) throw error; // after `done` the answer is whole, whatever becomes of the connection
+    }
+    if (!isDone) yield { type: 'done', text: this.#text };
+  }
 }
+
+const toldError = ({ code, message, retryable }: { [field: string]: unknown }): FabricError =>
+  new FabricError(isErrorCode(code) ? code : 'INTERNAL', String(message), {
+    ...(typeof retryable === 'boolean' ? { retryable } : {}),
+  });

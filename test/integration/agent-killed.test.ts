@@ -28,7 +28,10 @@ async function openStream(client: Client) {
   const conversation = await converse(client);
   const begun = Promise.withResolvers<string>();
   const read = async (): Promise<void> => {
-    for await (const event of conversation.stream('stream')) {
+    // The operation itself: a `Conversation` would ask again until the agent is back.
+    const items = client.stream(CHAT, 'run_turn_stream', { args: [conversation.id, 'stream'] });
+    for await (const item of items) {
+      const event = item as { type: string; text: string };
       if (event.type === 'text') begun.resolve(event.text);
     }
   };
