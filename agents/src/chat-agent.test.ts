@@ -4,11 +4,13 @@ import type { Serving } from './agent-types.ts';
 import { ChatAgent, type ChatAgentOptions } from './chat-agent.ts';
 import { OPENING_REQUEST } from './history.ts';
 import type { ChatModel, ModelRequest } from './model.ts';
+import { MemoryStore } from './store/memory-store.ts';
 import { failing, gate, reply, scriptedModel } from './testing.ts';
 
 /** An agent served on a link made of nothing: `call` and `stream` are what a caller at the other end would see. */
 async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) {
   let service: Service | undefined;
+  const late: unknown[] = [];
   const link = {
     bind: async (_: string, bound: Service) => {
       service = bound;
@@ -18,7 +20,7 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
     stream: () => {
       throw new Error('not used');
     },
-    send: () => {},
+    send: (...sent: unknown[]) => void late.push(sent),
   };
   const serving = await new ChatAgent({ model, ...options }).serve(link);
   servings.push(serving);
@@ -50,6 +52,8 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
   };
   return {
     serving,
+    /** What was sent outside of any call. */
+    late,
     open,
     call: (method: string, params: unknown, id?: string) => open(method, params, false, id).result,
     stream: (method: string, params: unknown, id?: string) => open(method, params, true, id),
@@ -272,16 +276,19 @@ describe('turns', () => {
     expect(await second).toBe('bc');
   });
 
-  test('a caller whose connection is lost does not cancel the turn', async () => {
-    const hold = gate();
-    const { call, stream } = await serve(scriptedModel([['a', hold, 'b']]));
-    await call('start_task', { id: 'c' });
-    const lost = stream('run_turn_stream', ['c', 'hi', 't']);
-    await hold.reached;
-    lost.leave('caller-gone');
-    hold.open();
-    expect(await call('run_turn', ['c', 'hi', 't'])).toBe('ab');
-  });
+  test.each(['caller-gone', 'link-closed', 'items-lost', 'bad-reply'])(
+    'a loss on the way (%s) does not cancel the turn',
+    async (loss) => {
+      const hold = gate();
+      const { call, stream } = await serve(scriptedModel([['a', hold, 'b']]));
+      await call('start_task', { id: 'c' });
+      const lost = stream('run_turn_stream', ['c', 'hi', 't']);
+      await hold.reached;
+      lost.leave(loss);
+      hold.open();
+      expect(await call('run_turn', ['c', 'hi', 't'])).toBe('ab');
+    },
+  );
 
   test('FB-4: end_conversation during a turn ends it and frees the conversation', async () => {
     const hold = gate();
@@ -372,6 +379,34 @@ describe('as a task', () => {
       max_history_length: 10,
     });
   });
+});
+
+test('a caller that waited at a process which died is answered by the next one', async () => {
+  const hold = gate();
+  const first = new MemoryStore();
+  const { call, stream } = await serve(
+    scriptedModel([
+      ['half', hold],
+      ['half', hold],
+    ]),
+    { store: first },
+  );
+  for (const id of ['c', 'd', 'e']) await call('start_task', { id });
+  void call('run_turn', ['c', 'hi'], 'id-1').catch(() => undefined);
+  void stream('run_turn_stream', ['d', 'hi'], 'id-2').result.catch(() => undefined);
+  await hold.reached;
+  await vi.waitFor(async () => expect((await first.peek('d', 'id-2'))?.turn).toBeDefined());
+  await first.close();
+  const store = new MemoryStore({ sharedWith: first });
+  const model = scriptedModel(['whole', 'whole']);
+  const next = await serve(model, { store });
+  await vi.waitFor(() => expect(next.late).toHaveLength(1));
+  expect(next.late).toEqual([
+    ['__rpc__@/s/caller', { jsonrpc: '2.0', id: 'id-1', result: 'whole' }, { corrId: 'id-1' }],
+  ]);
+  expect(await next.call('run_turn', ['c', 'hi'], 'id-1')).toBe('whole');
+  expect(await next.call('run_turn', ['d', 'hi', 'id-2'])).toBe('whole');
+  expect(model.count).toBe(2);
 });
 
 test('closing the agent ends what runs with a clear error', async () => {

@@ -1,12 +1,12 @@
 // The conversation agent: people and programs start a conversation with it, say things, and get answers from a model that
 // remembers the last turns. This file only puts it together: the operations stand in `conversation-operations.ts`, the
 // conversations in `conversation-host.ts`, a turn in `turn.ts`.
-import type { AgentCard } from '@fame-fabric/shared';
+import { type AgentCard, type Logger, rpcError, rpcResult, silentLog } from '@fame-fabric/shared';
 import { z } from 'zod';
 import { defineAgent } from './agent.ts';
 import type { Agent, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
-import type { ConversationOptions } from './conversation.ts';
-import { ConversationHost, type HostOptions } from './conversation-host.ts';
+import { type ConversationOptions, errorOfFault } from './conversation.ts';
+import { ConversationHost, type HostOptions, type RecoveredTurn } from './conversation-host.ts';
 import { conversationOperations, type OperationsOptions } from './conversation-operations.ts';
 import type { ChatModel } from './model.ts';
 import { operation } from './operation.ts';
@@ -72,10 +72,10 @@ export class ChatAgent implements Agent {
   }
 
   serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {
-    return this.#declare(this.#host(options)).serve(link, options);
+    return this.#declare(this.#host(options, link)).serve(link, options);
   }
 
-  #host({ clock, log }: ServeOptions): ConversationHost {
+  #host({ clock, log }: ServeOptions, link?: AgentLink): ConversationHost {
     const agent = this.#options.address ?? CHAT_ADDRESS;
     return new ConversationHost(
       {
@@ -84,6 +84,7 @@ export class ChatAgent implements Agent {
         agent,
         ...(clock ? { clock } : {}),
         ...(log ? { log: log.with({ agent }) } : {}),
+        ...(link ? { onRecovered: (turn) => answerLate(link, turn, log ?? silentLog) } : {}),
       },
       this.#options,
     );
@@ -130,6 +131,22 @@ export class ChatAgent implements Agent {
       onStart: () => host.open(),
       onStop: () => host.close(),
     });
+  }
+}
+
+// The caller of a turn that an earlier process took may still wait where it was. The reader of a stream is not answered: it
+// has part of the text already, and asks again for what follows.
+function answerLate(link: AgentLink, turn: RecoveredTurn, log: Logger): void {
+  const { replyTo, callId: corrId, isStream } = turn.answerTo;
+  if (isStream) return;
+  try {
+    const { outcome } = turn;
+    const done = outcome.state === 'completed';
+    const answer = done ? rpcResult(corrId, outcome.text) : rpcError(corrId, errorOfFault(outcome.error));
+    link.send(replyTo, answer, { corrId });
+  } catch (error) {
+    const { conversationId, turnId } = turn;
+    log.debug('the caller of a recovered turn could not be answered', { conversationId, turnId, error });
   }
 }
 

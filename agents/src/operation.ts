@@ -11,8 +11,8 @@ export type ParamsSchema = z.ZodObject | z.ZodTuple;
 export interface Outbound {
   call(target: CallTarget, method: string, params?: unknown, options?: CallOptions): Promise<unknown>;
   stream(target: CallTarget, method: string, params?: unknown, options?: CallOptions): AsyncIterable<unknown>;
-  /** Sends a plain message; nobody confirms it. */
-  send(to: string, payload: unknown): void;
+  /** Sends a plain message; nobody confirms it. With `corrId` it answers the call of that id. */
+  send(to: string, payload: unknown, options?: { corrId?: string }): void;
 }
 
 /** What a running operation knows about its call. */

@@ -319,17 +319,18 @@ export class Link {
   }
 
   /**
-   * Sends a plain message; nobody says whether it arrived.
+   * Sends a plain message; nobody says whether it arrived. With `corrId` it answers the call of that id, which an earlier
+   * process may have taken.
    * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED | ADDRESS_INVALID | NODE_BUSY | LINK_CLOSED | LINK_DRAINING}
    */
-  send(to: string, payload: unknown): void {
+  send(to: string, payload: unknown, { corrId }: { corrId?: string } = {}): void {
     const refusal = this.#refusal();
     if (refusal) throw refusal;
     if (!tryParseAddress(to)) throw new FabricError('ADDRESS_INVALID', `"${to}" is not an address`);
     const hop = this.#isLocal(to) ? this.#loop : this.#uplink;
     hop.send(
       hop.main,
-      makeEnvelope<DataFrame>({ type: 'Data', payload }, this.#self.header({ traceId: newId(), to })),
+      makeEnvelope<DataFrame>({ type: 'Data', payload }, this.#self.header({ traceId: newId(), to, corrId })),
     );
   }
 
