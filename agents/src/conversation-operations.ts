@@ -239,11 +239,13 @@ function onLeave(host: ConversationHost, id: string, turn: LiveTurn, signal: Abo
   return { stop };
 }
 
+/** Reasons that tell of a loss on the way, after which the caller may come back for the rest. */
+const LOSSES: ReadonlySet<unknown> = new Set(['caller-gone', 'link-closed', 'items-lost', 'bad-reply']);
+
 /** Whether a call was given up by the will of its caller, not by a loss of its connection or the end of this agent. */
 function givenUp(reason: unknown): boolean {
-  if (isFabricError(reason))
-    return reason.code === 'CALL_CANCELLED' && reason.details?.reason !== 'caller-gone';
-  return reason !== 'caller-gone';
+  if (!isFabricError(reason)) return !LOSSES.has(reason);
+  return reason.code === 'CALL_CANCELLED' && !LOSSES.has(reason.details?.reason);
 }
 
 async function listen(host: ConversationHost, id: string, turn: LiveTurn, signal: AbortSignal) {
