@@ -138,7 +138,6 @@ export async function ask<F extends Functions>(
       silences += 1;
       if (silences > noCall) throw noFunctionCall(attempts);
       if (silences > forceDefaultAfter) choice = prompt.insistence;
-      if (message.content) messages.push(message, ChatMessage.user(INSIST));
       continue;
     }
 
@@ -154,8 +153,6 @@ export async function ask<F extends Functions>(
     messages.push(message, ...repairMessages(checked));
   }
 }
-
-const INSIST = 'Answer with a call of one of the functions, not with text.';
 
 function check(
   calls: readonly ToolCall[],

@@ -5,8 +5,12 @@ import { type Clock, isFabricError, type Logger } from '@fame-fabric/shared';
 import type { z } from 'zod';
 import type { JsonObject, JsonValue } from '../strategy/json-schema.ts';
 
+// Ability modules may come with their own copy of this file, so replies are told by a mark, not by their class.
+const MARK = Symbol.for('fame-fabric.reply');
+
 /** Says by itself what a value means. */
 export class Reply {
+  readonly [MARK] = true;
   readonly kind: 'text' | 'silent' | 'data' | 'handoff';
   readonly value: JsonValue;
 
@@ -119,8 +123,11 @@ const failure = (cause: unknown): AbilityOutcome => ({
   cause,
 });
 
+const isReply = (value: unknown): value is Reply =>
+  typeof value === 'object' && value !== null && (value as { [MARK]?: unknown })[MARK] === true;
+
 function outcomeOf(value: unknown): AbilityOutcome {
-  if (value instanceof Reply) {
+  if (isReply(value)) {
     if (value.kind === 'silent') return { kind: 'silent' };
     if (value.kind === 'text') return { kind: 'text', text: String(value.value) };
     if (value.kind === 'handoff') return { kind: 'handoff', agent: String(value.value) };

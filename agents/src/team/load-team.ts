@@ -20,9 +20,9 @@ import { teamGraph } from './team-graph.ts';
 import { schemaFaults, YamlFile } from './yaml-file.ts';
 
 export interface ReadTeamOptions {
-  /** Abilities beside those of the modules that the team file names. */
+  /** Abilities beside those of the modules that the team file names. Functions are not checked when there are neither. */
   abilities?: readonly AbilityModule[];
-  /** Tokens that get a value when the team runs. */
+  /** Tokens that get a value when the team runs. Without it code may still fill them, so unknown ones are warnings. */
   tokens?: Iterable<string>;
 }
 export interface LoadTeamOptions extends TeamDeps {
@@ -36,7 +36,7 @@ const BUILT_IN_TOKENS = ['today'];
 export async function loadTeam(source: string | TeamConfigInput, options: LoadTeamOptions): Promise<Team> {
   const { abilities, ...deps } = options;
   const read = await readTeam(source, {
-    ...(abilities ? { abilities } : {}),
+    abilities: abilities ?? [],
     tokens: Object.keys(options.interpolations ?? {}),
   });
   if (read.diagnostics.some((one) => one.level === 'error')) throw new TeamConfigError(read.diagnostics);
@@ -78,14 +78,17 @@ async function readAll(source: string | TeamConfigInput, options: ReadTeamOption
   }
   const { graph, diagnostics } = analyzeTeam(agents, config.start, {
     team: config,
-    abilities: new Set(abilities.keys()),
+    ...(options.abilities || config.abilities ? { abilities: new Set(abilities.keys()) } : {}),
     tokens: new Set([
       ...BUILT_IN_TOKENS,
       ...Object.keys(config.interpolations ?? {}),
       ...(options.tokens ?? []),
     ]),
   });
-  const placed = diagnostics.map((one) => withPlace(one, files));
+  const placed = diagnostics.map((one): Diagnostic => {
+    const isOpen = one.code === 'TEAM_TOKEN_UNKNOWN' && options.tokens === undefined;
+    return withPlace(isOpen ? { ...one, level: 'warning' } : one, files);
+  });
   if (config.limits?.max_usd !== undefined && !config.prices) {
     const message = 'limits.max_usd needs prices to count with';
     placed.push(withPlace(fault('TEAM_VALUE', ['limits', 'max_usd'], message), files));

@@ -100,6 +100,7 @@ const priceShape = {
   cached_input: z.number().min(0).optional(),
 };
 const teamShape = {
+  kind: z.literal('team').optional(),
   /** Where the team is reached on the fabric. */
   address: name.optional(),
   description: z.string().optional(),

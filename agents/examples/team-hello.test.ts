@@ -1,0 +1,14 @@
+// The example that the README shows: it runs as it stands there, and stays short.
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { team } from './team-hello.ts';
+
+it('TM-36 says hello, offline, in less than 20 lines', async () => {
+  expect(await team.run('Hi!').result).toMatchObject({
+    kind: 'text',
+    text: 'Hello, world!',
+    path: ['switchboard', 'greeter'],
+  });
+  const source = readFileSync(new URL('./team-hello.ts', import.meta.url), 'utf8');
+  expect(source.trim().split('\n').length).toBeLessThan(20);
+});

@@ -1,0 +1,34 @@
+// The public list of teams, by name: narrow agents wired by configuration, and the ready-made ones.
+export {
+  type AbilityContext,
+  type AbilityDef,
+  type AbilityFn,
+  type AbilityModule,
+  type AbilityReturn,
+  reply,
+} from './team/ability.ts';
+export { analyzeTeam } from './team/analyze-team.ts';
+export { type ChooseOptions, choose } from './team/choose.ts';
+export { dedupe } from './team/dedupe.ts';
+export {
+  type Diagnostic,
+  type DiagnosticCode,
+  formatDiagnostic,
+  TeamConfigError,
+} from './team/diagnostic.ts';
+export type { RemoteCall, RemoteEvent, RemoteRequest } from './team/hand-over.ts';
+export type { Interpolations, RunContext } from './team/interpolation.ts';
+export { type ListOptions, list } from './team/list.ts';
+export { type LoadTeamOptions, loadTeam, readTeam } from './team/load-team.ts';
+export { type ModelResolver, Team, type TeamRunOptions, type TeamTurn } from './team/team.ts';
+export { TeamAgent, type TeamAgentOptions } from './team/team-agent.ts';
+export {
+  AgentConfig,
+  type AgentConfigT,
+  TeamConfig,
+  type TeamConfigInput,
+  type TeamConfigT,
+} from './team/team-config.ts';
+export { TeamError } from './team/team-error.ts';
+export type { TeamEvent, TeamResult } from './team/team-events.ts';
+export type { TeamEdge, TeamGraph } from './team/team-graph.ts';
