@@ -1,0 +1,192 @@
+import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { type ControlledGate, callTools, gate, ScriptedModel } from '@fame-fabric/agents/testing';
+import { callChunks } from '@fame-fabric/agents/testing/script';
+import { getCurrentWeather } from '@fame-fabric/agents/tools/standard-tools';
+import { tool } from '@fame-fabric/agents/tools/tool';
+import { ToolSet } from '@fame-fabric/agents/tools/tool-set';
+import { Commander } from '@fame-fabric/agents/workflow/commander';
+import { describe, expect, it, vi } from 'vitest';
+import { z } from 'zod';
+import { type Chat, round } from './agere-loop.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+/** A user who asks these questions and then leaves. */
+function userWho(...questions: string[]) {
+  const written: string[] = [];
+  const ask = vi.fn(async () => {
+    written.push('|');
+    return questions.shift() ?? 'exit';
+  });
+  return { written, ask, ui: { write: (text: string) => void written.push(text), ask } };
+}
+
+describe('the loop of the Agere tutorial', () => {
+  it('answers, runs the tools of a round and asks for the next until the user leaves', async () => {
+    const model = new ScriptedModel([
+      callTools(
+        [
+          {
+            name: 'get_current_weather',
+            arguments: { to_user: 'I look at Paris.', location: 'Paris' },
+            id: 'a',
+          },
+          {
+            name: 'get_current_weather',
+            arguments: { to_user: 'And at Beijing.', location: 'Beijing' },
+            id: 'b',
+          },
+        ],
+        { text: 'One moment. ', chunkChars: 3 },
+      ),
+      'It is 22 degrees in Paris and 10 in Beijing.',
+      'You are welcome.',
+    ]);
+    const user = userWho('Thanks!');
+    const chat: Chat = {
+      model,
+      tools: new ToolSet([getCurrentWeather]),
+      messages: [{ role: 'user', content: 'How is the weather in Paris and Beijing?' }],
+      ui: user.ui,
+    };
+    expect(await new Commander().run(round(chat))).toBe('QUIT');
+    model.done();
+    expect(user.written.join('')).toBe(
+      'One moment. I look at Paris.\nAnd at Beijing.It is 22 degrees in Paris and 10 in Beijing.|You are welcome.|',
+    );
+    expect(chat.messages).toEqual([
+      { role: 'user', content: 'How is the weather in Paris and Beijing?' },
+      {
+        role: 'assistant',
+        content: 'One moment. ',
+        tool_calls: [
+          {
+            id: 'a',
+            type: 'function',
+            function: {
+              name: 'get_current_weather',
+              arguments: '{"to_user":"I look at Paris.","location":"Paris"}',
+            },
+          },
+          {
+            id: 'b',
+            type: 'function',
+            function: {
+              name: 'get_current_weather',
+              arguments: '{"to_user":"And at Beijing.","location":"Beijing"}',
+            },
+          },
+        ],
+      },
+      {
+        role: 'tool',
+        tool_call_id: 'a',
+        content: '{"location":"Paris","temperature":"22","unit":"celsius"}',
+      },
+      {
+        role: 'tool',
+        tool_call_id: 'b',
+        content: '{"location":"Beijing","temperature":"10","unit":"celsius"}',
+      },
+      { role: 'assistant', content: 'It is 22 degrees in Paris and 10 in Beijing.' },
+      { role: 'user', content: 'Thanks!' },
+      { role: 'assistant', content: 'You are welcome.' },
+    ]);
+  });
+
+  it('AG-2 asks for the next round only after both branches have ended, whichever ends last', async () => {
+    for (const last of ['text', 'tool']) {
+      const text: ControlledGate = gate();
+      const running = Promise.withResolvers<string>();
+      const started = vi.fn();
+      const slow = tool({
+        name: 'slow',
+        description: '',
+        parameters: z.object({}),
+        eager: true,
+        toUser: true,
+        execute: () => {
+          started();
+          return running.promise;
+        },
+      });
+      const model = new ScriptedModel([
+        [...callChunks({ name: 'slow', arguments: { to_user: 'Working' } }), text, ' … still writing'],
+        'Done.',
+      ]);
+      const user = userWho();
+      const chat: Chat = {
+        model,
+        tools: new ToolSet([slow]),
+        messages: [{ role: 'user', content: 'Go' }],
+        ui: user.ui,
+      };
+      const done = new Commander().run(round(chat));
+      await text.reached;
+      await vi.waitFor(() => expect(started).toHaveBeenCalled());
+      if (last === 'text') running.resolve('ok');
+      else text.open();
+      await new Promise((next) => setImmediate(next));
+      expect(model.count).toBe(1);
+      expect(user.ask).not.toHaveBeenCalled();
+      expect(user.written[0]).toBe('Working');
+      running.resolve('ok');
+      text.open();
+      expect(await done).toBe('QUIT');
+      expect(user.written).toEqual(['Working', ' … still writing', 'Done.', '|']);
+      model.done();
+    }
+  });
+
+  it('AG-25 keeps nothing of 10,000 rounds', { timeout: 120_000 }, async () => {
+    const ROUNDS = 10_000;
+    const chunk = { choices: [{ index: 0, delta: { content: 'ok' }, finish_reason: 'stop' as const }] };
+    const model = {
+      name: 'short',
+      async *stream() {
+        yield chunk;
+      },
+    };
+    let rounds = 0;
+    const liveNodes: number[] = [];
+    const heap: number[] = [];
+    const commander = new Commander();
+    const chat: Chat = {
+      model,
+      tools: new ToolSet(),
+      messages: [],
+      ui: {
+        write: () => {},
+        ask: async () => {
+          rounds += 1;
+          chat.messages.length = 0;
+          if (rounds % 1_000 === 0) {
+            await new Promise((next) => setImmediate(next));
+            collectGarbage();
+            liveNodes.push(commander.liveNodes);
+            heap.push(process.memoryUsage().heapUsed);
+          }
+          return rounds < ROUNDS ? 'go on' : 'exit';
+        },
+      },
+    };
+    expect(await commander.run(round(chat))).toBe('QUIT');
+    expect(rounds).toBe(ROUNDS);
+    // The round that asks, and nothing of those before.
+    expect(new Set(liveNodes)).toEqual(new Set([1]));
+    expect(commander.liveNodes).toBe(0);
+    expect(commander.root.children).toEqual([]);
+    expect(heap.at(-1)! - heap[1]!).toBeLessThan(1_000_000);
+  });
+
+  it('takes less than 40 lines of its own', () => {
+    const source = readFileSync(new URL('./agere-loop.ts', import.meta.url), 'utf8');
+    const own = source.slice(0, source.indexOf('if (import.meta.main)')).split('\n');
+    expect(own.filter((line) => line !== '' && !/^(?:import|\/\/|\/\*\*)/.test(line)).length).toBeLessThan(
+      40,
+    );
+  });
+});

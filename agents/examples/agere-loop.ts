@@ -1,0 +1,76 @@
+// The chat loop of the Agere tutorial on our own task tree: a round is a job that ends when everything it led to has ended, the
+// answer forks into text and tool calls, tools lead to a further answer of the same round, and the end of a round asks the user
+// for the next. Run it with `node agents/examples/agere-loop.ts` after `npm run build`; "exit" leaves. It uses the model server
+// of OPENAI_API_KEY or OPENAI_BASE_URL, else the built-in offline model.
+import { createInterface } from 'node:readline';
+import type { ChatModel, ModelMessage } from '@fame-fabric/agents/model';
+import type { ParsedToolCall } from '@fame-fabric/agents/stream/parse-arguments';
+import { splitToolStream, type UserText } from '@fame-fabric/agents/stream/split-tool-stream';
+import { toolMessage } from '@fame-fabric/agents/tools/tool-outcome';
+import { ToolSet } from '@fame-fabric/agents/tools/tool-set';
+import { Commander } from '@fame-fabric/agents/workflow/commander';
+import { defineHandler, defineJob, type JobRef } from '@fame-fabric/agents/workflow/define';
+
+export interface Chat {
+  model: ChatModel;
+  tools: ToolSet;
+  messages: ModelMessage[];
+  ui: { write(text: string): void; ask(): Promise<string> };
+}
+
+const userText = defineHandler('user_text', async (_self, text: AsyncIterable<UserText>, { ui }: Chat) => {
+  for await (const piece of text) ui.write(piece.text);
+});
+
+const toolCalls = defineHandler('tool_calls', (self, calls: AsyncIterable<ParsedToolCall>, { tools }: Chat) =>
+  tools.executeAll(calls, { signal: self.signal }),
+);
+
+const response = defineHandler('response', async (self, chat: Chat) => {
+  const { signal } = self;
+  const request = { messages: [...chat.messages], tools: chat.tools.specs() };
+  const answer = splitToolStream(chat.model.stream(request, { signal }), { signal });
+  const { outcomes } = await self.fork({
+    text: userText(answer.toUser, chat),
+    outcomes: toolCalls(answer.toolCalls, chat),
+  });
+  chat.messages.push((await answer.done).message, ...outcomes.map(toolMessage));
+  if (outcomes.length > 0) self.putJob(answerOf(chat));
+});
+
+const answerOf = defineJob('chat', (_self, chat: Chat) => response(chat));
+
+/** One round: the answer to the last message, with all its tools; then the next question, which begins a round of its own. */
+export const round: (chat: Chat) => JobRef = defineJob('round', (self, chat: Chat) => {
+  self.node.on('at_job_end', async ({ commander }) => {
+    const question = await chat.ui.ask();
+    if (question === 'exit') return commander.requestExit('QUIT');
+    chat.messages.push({ role: 'user', content: question });
+    commander.submit(round(chat));
+  });
+  self.putJob(answerOf(chat));
+});
+
+if (import.meta.main) {
+  const { readAgentConfig } = await import('@fame-fabric/agents/config');
+  const { offlineModel } = await import('@fame-fabric/agents/offline-model');
+  const { openaiModel } = await import('@fame-fabric/agents/openai-model');
+  const { standardTools } = await import('@fame-fabric/agents/tools/standard-tools');
+  const { name, apiKey, baseUrl: baseURL } = readAgentConfig(process.env).model;
+  const model = apiKey || baseURL ? openaiModel({ model: name, apiKey, baseURL }) : offlineModel();
+  const terminal = createInterface({ input: process.stdin });
+  const lines = terminal[Symbol.asyncIterator]();
+  const ui = {
+    write: (text: string) => void process.stdout.write(text),
+    ask: async () => {
+      process.stdout.write('\nYOU: ');
+      const line = await lines.next();
+      return line.done ? 'exit' : line.value;
+    },
+  };
+  const first = await ui.ask();
+  const messages: ModelMessage[] = [{ role: 'user', content: first }];
+  const chat: Chat = { model, tools: new ToolSet(standardTools()), messages, ui };
+  console.log(first === 'exit' ? 'QUIT' : await new Commander().run(round(chat)));
+  terminal.close();
+}
