@@ -1,6 +1,7 @@
 // `fame agent [NAME...]`: the agents that come with the fabric, by name. The chat agent is served when none is named. This
 // is the wiring file of the room: it alone decides which model an agent gets.
 
+import type { ChatModel } from './model.ts';
 import { nearestName } from './nearest-name.ts';
 import type { AgentSource, ProcessContext, RunOptions } from './run-agents.ts';
 import { EXIT, runAgents } from './run-agents.ts';
@@ -15,7 +16,8 @@ const AGENTS: Readonly<Record<string, () => Promise<AgentSource>>> = {
       const { store, close } = await openStore(context.config, context.log);
       const budget = maxTokens > 0 ? { conversation: { maxTokens } } : {};
       const agent = new ChatAgent({ address, model, store, budget, maxAnswerTokens });
-      return { agent, note: `model: ${model.name}; conversations in ${store.place}`, close };
+      context.log.info('conversations are kept', { store: store.place });
+      return { agent, note: `model: ${model.name}`, close };
     };
   },
   echo: async () => (await import('./examples/echo-agent.ts')).echoAgent(),
@@ -46,20 +48,49 @@ export async function runAgentProcess(args: readonly string[], options: RunOptio
   return runAgents(sources, options);
 }
 
-/** The model that the configuration asks for: a server's when there is a key or a base URL, else the built-in one. */
-async function modelOf({ config: { model }, log }: ProcessContext) {
+/**
+ * `fame team check|diagram|run FILE`: teams and refining dialogues from their files. Resolves to the exit code, as
+ * `runAgentProcess` does.
+ */
+export async function runTeamProcess(args: readonly string[], options: RunOptions = {}): Promise<number> {
+  const { runTeamCommand } = await import('./team/command.ts');
+  const { openStore } = await import('./store/open-store.ts');
+  return runTeamCommand(args, {
+    ...options,
+    models: modelsOf,
+    store: ({ config, log }) => openStore(config, log),
+  });
+}
+
+/** The model that the configuration asks for. */
+const modelOf = async (context: ProcessContext): Promise<ChatModel> => (await modelsOf(context))('default');
+
+/**
+ * The models of this process, by name, `default` being the one of the configuration: a server's when there is a key or a
+ * base URL, else the built-in one, whatever its name.
+ */
+async function modelsOf({ config: { model }, log }: ProcessContext): Promise<(name: string) => ChatModel> {
   if (model.apiKey === undefined && model.baseUrl === undefined) {
     const { offlineModel } = await import('./offline-model.ts');
-    return offlineModel();
+    const offline = offlineModel();
+    return () => offline;
   }
   const { openaiModel } = await import('./openai-model.ts');
-  return openaiModel({
-    model: model.name,
-    apiKey: model.apiKey,
-    baseURL: model.baseUrl,
-    organization: model.organization,
-    project: model.project,
-    timeoutMs: model.timeoutMs,
-    log,
-  });
+  const made = new Map<string, ChatModel>();
+  return (wanted) => {
+    const name = wanted === 'default' ? model.name : wanted;
+    const known = made.get(name);
+    if (known) return known;
+    const fresh = openaiModel({
+      model: name,
+      apiKey: model.apiKey,
+      baseURL: model.baseUrl,
+      organization: model.organization,
+      project: model.project,
+      timeoutMs: model.timeoutMs,
+      log,
+    });
+    made.set(name, fresh);
+    return fresh;
+  };
 }
