@@ -366,6 +366,12 @@ export const ERRORS = Object.freeze({
     'Use requestExit() from inside, or do not await the call.',
   ),
   ABORTED: entry('workflow', false, 'The work was cancelled before it ended.', 'Nothing to do.'),
+  PROMPT_UNFILLED: entry(
+    'workflow',
+    false,
+    'The text of a prompt was asked for while it has places without a value.',
+    'Fill in the names that the error tells.',
+  ),
   STREAM_ENDED: entry(
     'stream',
     true,
