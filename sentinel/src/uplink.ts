@@ -113,7 +113,8 @@ export class Uplink {
   #pause(): Promise<void> {
     const longest = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#attempt++);
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#retry = this.#parts.clock.after(longest * (0.5 + Math.random() / 2), resolve);
+    // Until the parent is found no port is open, and nothing else keeps the process alive.
+    this.#retry = this.#parts.clock.after(longest * (0.5 + Math.random() / 2), resolve, { keepAlive: true });
     return promise;
   }
 
@@ -126,10 +127,19 @@ export class Uplink {
       reject(new FabricError('LINK_TIMEOUT', 'No NodeAttachAck came in time'));
       transport.terminate();
     });
+    // What comes in one packet with the ack, such as the addresses that a peer tells us, waits until the session stands.
+    const early: Uint8Array[] = [];
+    let isAnswered = false;
     transport.onMessage = (bytes) => {
+      if (isAnswered) {
+        early.push(bytes);
+        return;
+      }
       try {
         const { frame, corrId: answered } = decode(bytes);
-        if (frame.type === 'NodeAttachAck' && (answered === corrId || !frame.ok)) resolve(frame);
+        if (frame.type !== 'NodeAttachAck' || (answered !== corrId && frame.ok)) return;
+        isAnswered = true;
+        resolve(frame);
       } catch (error) {
         reject(error);
       }
@@ -168,6 +178,7 @@ export class Uplink {
     }
     this.#attempt = 0;
     this.#open(transport, ack);
+    for (const bytes of early) transport.onMessage?.(bytes);
   }
 
   #open(transport: Transport, ack: NodeAttachAck): void {
