@@ -6,7 +6,7 @@ import { armsOf } from './edges.ts';
 const quoted = (text: string): string => {
   const safe = text
     .replace(/[\u0000-\u001f]+/g, ' ')
-    .replace(/[#"<>&;`\\]/g, (sign) => `#${sign.charCodeAt(0)};`);
+    .replace(/[#%"<>&;`\\]/g, (sign) => `#${sign.charCodeAt(0)};`);
   return `"${safe === '' ? ' ' : safe}"`;
 };
 

@@ -1,7 +1,7 @@
 // Checks the part of Mermaid's flowchart grammar that `workflowToMermaid` writes: a header, nodes with quoted texts, arrows with
 // quoted labels. Mermaid's own parser needs a browser and 150 MB; this one is strict about everything it does not know.
 
-const TEXT = '"(?:[^"#<>&;`\\\\\\u0000-\\u001f]|#\\d+;)+"';
+const TEXT = '"(?:[^"#%<>&;`\\\\\\u0000-\\u001f]|#\\d+;)+"';
 const NODE = new RegExp(`^  (n\\d+)(?:\\[(${TEXT})\\]|\\(\\[(${TEXT})\\]\\))$`, 'u');
 const ARROW = new RegExp(`^  (n\\d+) (-->|==>)(?:\\|(${TEXT})\\|)? (n\\d+)$`, 'u');
 
