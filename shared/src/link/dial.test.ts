@@ -1,4 +1,5 @@
 // Connecting: the first attach, refusals, the pauses between attempts, and coming back.
+import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { FabricError } from '../errors.ts';
 import type { NodeAttach } from '../protocol/envelope.ts';
@@ -236,6 +237,70 @@ describe('a lost connection', () => {
     await clock.run(20_000, 500);
     expect(sentinel.dials).toBe(1);
     expect(clock.timerCount).toBe(0);
+  });
+});
+
+describe('a connection that is lost in the moment of its attach', () => {
+  it('is made again, and no more once the link is closed', async () => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    const link = newLink(sentinel, { clock });
+    sentinel.intercept = (envelope, node) => {
+      if (envelope.frame.type !== 'NodeAttach') return true;
+      sentinel.answer(node, envelope, { type: 'NodeAttachAck', ok: true, assignedPath: '/S/n' });
+      node.transport.close(1001, '');
+      return false;
+    };
+    await link.connect();
+    await clock.run(1_000, 50);
+    expect(sentinel.dials).toBeGreaterThan(1);
+    await link.close();
+    const { dials } = sentinel;
+    await clock.run(60_000, 1_000);
+    expect(sentinel.dials).toBe(dials);
+    expect(clock.timerCount).toBe(0);
+  });
+
+  it('closed at once is not dialled again', async () => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    const link = newLink(sentinel, { clock });
+    link.onState((state) => {
+      if (state === 'attached') sentinel.node.transport.close(1001, '');
+    });
+    await link.connect();
+    await settle();
+    expect(link.state).toBe('reconnecting');
+    await link.close();
+    await clock.run(60_000, 1_000);
+    expect(sentinel.dials).toBe(1);
+    expect(clock.timerCount).toBe(0);
+  });
+});
+
+describe('the signal of a dial', () => {
+  it('gathers no listeners over many attempts', async () => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    const signals: AbortSignal[] = [];
+    const link = newLink(sentinel, {
+      clock,
+      backoffMaxMs: 200,
+      dial: (url, options) => {
+        signals.push(options.signal!);
+        return sentinel.dial(url, options);
+      },
+    });
+    sentinel.intercept = (_envelope, node) => {
+      node.transport.close(1001, '');
+      return false;
+    };
+    const failed = errorOf(link.connect());
+    await clock.run(10_000, 50);
+    expect(signals.length).toBeGreaterThan(30);
+    for (const signal of signals) expect(getEventListeners(signal, 'abort').length).toBeLessThanOrEqual(1);
+    await link.close();
+    await failed;
   });
 });
 

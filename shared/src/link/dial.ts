@@ -11,7 +11,7 @@ import type { Dial, Transport } from './transport.ts';
 const DIAL_TIMEOUT_MS = 5_000;
 const ACK_TIMEOUT_MS = 10_000;
 /** A connection that lived for so long was a good one: the next pause is the shortest again. */
-const GOOD_AFTER_MS = 10_000;
+const GOOD_AFTER_MS = 2_000;
 
 export interface DialerOptions {
   /** Complete, with the system id as its last segment. */

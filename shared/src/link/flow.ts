@@ -73,9 +73,4 @@ export class ReceivedFlows {
       return;
     }
   }
-
-  /** A new connection counts from the start. */
-  clear(): void {
-    this.#unpaid.clear();
-  }
 }

@@ -118,7 +118,6 @@ export class Hop {
   /** A connection is there: windows start anew. Nothing leaves before `flush`. */
   attach(transport: Transport): void {
     this.transport = transport;
-    this.received.clear();
     for (const flow of this.#flows.values()) flow.credit = LIMITS.creditWindow;
   }
 

@@ -49,7 +49,8 @@ export interface CallOptions {
   meta?: Record<string, unknown>;
   /**
    * After a reconnect the same request (same id) is sent again until it is answered. For operations that are idempotent
-   * by id; all others fail when an answer can no longer come. @default false
+   * by id; all others fail when an answer can no longer come. A stream must then yield the same items from its start:
+   * those that were here before are skipped. @default false
    */
   resend?: boolean;
 }

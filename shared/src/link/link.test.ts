@@ -163,6 +163,22 @@ describe('drain', () => {
     expect(await Promise.all(results)).toHaveLength(40);
   });
 
+  it('binds nothing again when the connection is lost meanwhile', async () => {
+    const { sentinel, clock, calls, agent, client } = await draining();
+    const result = client.call('a@fame.fabric', 'm');
+    await settle();
+    const drained = agent.drain(10_000);
+    await settle();
+    sentinel.nodes[0]!.transport.close(1006, '');
+    await clock.run(500, 50);
+    expect(sentinel.nodes).toHaveLength(3);
+    expect(sentinel.framesOf('AddressBind')).toEqual([]);
+    // The reply of the call that was under way still goes out.
+    calls[0]!.reply('after all');
+    expect(await result).toBe('after all');
+    await drained;
+  });
+
   it('ends after its time, whatever is still under way', async () => {
     const { clock, calls, agent, client } = await draining();
     const lost = client.call('a@fame.fabric', 'm', undefined, { timeoutMs: 100_000 });

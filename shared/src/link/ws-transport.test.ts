@@ -1,14 +1,66 @@
 // Real WebSockets on the loopback: the transport cases, what a dial says when it fails, and a link over it all.
-import { createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type WebSocket, WebSocketServer } from 'ws';
 import { sidOf } from '../sid.ts';
 import { collect, errorOf, newLink, serve } from '../testing/attach.ts';
 import { ScriptedSentinel } from '../testing/scripted-sentinel.ts';
-import { openWsDoor, type WsDoor } from '../testing/ws-door.ts';
 import { transportCases } from './transport.cases.ts';
 import type { Dial, Transport } from './transport.ts';
 import { webDial } from './web-transport.ts';
 import { wsDial } from './ws-transport.ts';
+
+interface WsDoor {
+  url: string;
+  close(): Promise<void>;
+}
+
+/** A server on a free port; `accept` gets the far end, the path of the request and the subprotocols it offered. */
+async function openWsDoor(
+  accept: (transport: Transport, path: string, protocols: string[]) => void,
+): Promise<WsDoor> {
+  const server = new WebSocketServer({
+    port: 0,
+    host: '127.0.0.1',
+    perMessageDeflate: false,
+  });
+  await once(server, 'listening');
+  server.on('connection', (ws, request) => {
+    const protocols = (request.headers['sec-websocket-protocol'] ?? '').split(/,\s*/).filter(Boolean);
+    accept(farEnd(ws), request.url ?? '', protocols);
+  });
+  return {
+    url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async close() {
+      for (const client of server.clients) client.terminate();
+      const closed = once(server, 'close');
+      server.close();
+      await closed;
+    },
+  };
+}
+
+function farEnd(ws: WebSocket): Transport {
+  const transport: Transport = {
+    send: (bytes) => {
+      if (ws.readyState !== ws.OPEN) return false;
+      ws.send(bytes);
+      return true;
+    },
+    close: (code, reason) => ws.close(code, reason),
+    terminate: () => ws.terminate(),
+    get bufferedBytes() {
+      return ws.bufferedAmount;
+    },
+    onMessage: undefined,
+    onClose: undefined,
+  };
+  ws.on('message', (data: Buffer) => transport.onMessage?.(data));
+  ws.on('close', (code, reason) => transport.onClose?.(code, reason.toString()));
+  ws.on('error', () => {});
+  return transport;
+}
 
 const dials: [string, Dial, number[]][] = [
   ['wsDial', wsDial, [1000, 1001, 4008]],
