@@ -61,6 +61,18 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       return (await import('@fame-fabric/agents/main')).runAgentProcess(positionals);
     },
   },
+  team: {
+    about: 'check, draw or run a team of agents from its file',
+    usage: 'fame team check|diagram|run FILE [MESSAGE]',
+    examples: [
+      'fame team check agents/examples/support-team/team.yaml',
+      'fame team run agents/examples/support-team/team.yaml "Where is my order 1042?"',
+      'fame team run agents/examples/support-team/team.yaml',
+    ],
+    async run({ positionals }) {
+      return (await import('@fame-fabric/agents/main')).runTeamProcess(positionals);
+    },
+  },
   chat: {
     about: 'talk to a chat agent',
     usage: 'fame chat [ADDRESS] [--system TEXT]',

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { tryParseAddress } from '@fame-fabric/shared';
 import { z } from 'zod';
 import type { ChatModel } from '../model.ts';
+import type { ConversationStore } from '../store/store.ts';
 import { type ConfigPath, type Diagnostic, TeamConfigError } from '../team/diagnostic.ts';
 import { schemaFaults, YamlFile } from '../team/yaml-file.ts';
 import type { PriceTable } from './budget.ts';
@@ -74,7 +75,7 @@ export async function readRefineFile(
 /** The agent that a file describes. @throws {TEAM_CONFIG} with all faults */
 export async function loadRefineAgent(
   path: string,
-  models: (name: string) => ChatModel,
+  { models, store }: { models: (name: string) => ChatModel; store?: ConversationStore },
 ): Promise<RefineAgent> {
   const { config, diagnostics } = await readRefineFile(path);
   if (!config || diagnostics.length > 0) throw new TeamConfigError(diagnostics);
@@ -85,6 +86,7 @@ export async function loadRefineAgent(
   const classes: ModelClasses = { default: models('default'), ...Object.fromEntries(named) };
   return new RefineAgent({
     models: { ...classes, smart: classes.smart ?? classes.default },
+    ...(store ? { store } : {}),
     ...(config.address ? { address: config.address } : {}),
     ...(config.description ? { description: config.description } : {}),
     ...(max_iterations ? { maxIterations: max_iterations } : {}),

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { offlineModel } from '../offline-model.ts';
+import { MemoryStore } from '../store/memory-store.ts';
 import { scriptedModel } from '../testing/scripted-model.ts';
 import { runTeamCommand } from './command.ts';
 
@@ -15,6 +16,7 @@ const file = (name: string, text: string): string => {
   return join(folder, name);
 };
 
+const store = async () => ({ store: new MemoryStore(), close: async () => {} });
 async function run(args: string[], model = offlineModel({ chunkDelayMs: 0 })) {
   let out = '';
   let err = '';
@@ -27,6 +29,7 @@ async function run(args: string[], model = offlineModel({ chunkDelayMs: 0 })) {
       err += `${line}\n`;
     },
     models: async () => () => model,
+    store,
   });
   return { code, out, err };
 }
@@ -98,7 +101,7 @@ describe('fame team', () => {
   });
 
   it('run refuses a faulty configuration with 2', async () => {
-    const options = { env: { FAME_DRAIN_MS: 'soon' }, models: async () => () => offlineModel() };
+    const options = { env: { FAME_DRAIN_MS: 'soon' }, models: async () => () => offlineModel(), store };
     const lines: string[] = [];
     const code = await runTeamCommand(['run', EXAMPLE, 'hi'], {
       ...options,

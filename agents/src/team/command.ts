@@ -5,7 +5,9 @@ import { isFabricError, newId, silentLog } from '@fame-fabric/shared';
 import type { Agent } from '../agent-types.ts';
 import { readAgentConfig } from '../config.ts';
 import { nearestName } from '../nearest-name.ts';
-import { EXIT, type ProcessContext, type RunOptions, runAgents } from '../run-agents.ts';
+import { EXIT, type NamedAgent, type ProcessContext, type RunOptions, runAgents } from '../run-agents.ts';
+import type { OpenedStore } from '../store/open-store.ts';
+import type { ConversationStore } from '../store/store.ts';
 import { loadRefineAgent, readRefineFile } from '../strategy/refine-file.ts';
 import { type Diagnostic, formatDiagnostic } from './diagnostic.ts';
 import { loadTeam, readTeam } from './load-team.ts';
@@ -19,6 +21,8 @@ export interface TeamCommandOptions extends RunOptions {
   print?: (text: string) => void;
   /** The models of this process, by name. */
   models: (context: ProcessContext) => Promise<ModelResolver>;
+  /** Where a served agent keeps its conversations. */
+  store: (context: ProcessContext) => Promise<OpenedStore>;
 }
 
 const VERBS = ['check', 'diagram', 'run'] as const;
@@ -94,10 +98,10 @@ async function run(path: string, message: string, options: Deps): Promise<number
     const context = { config: readAgentConfig(options.env ?? process.env), log: silentLog };
     return await askOnce(await loadTeam(path, { models: await options.models(context) }), message, options);
   }
-  return serve(options, async (context) => {
+  return serve(options, async (context, store) => {
     const { log } = context;
     const team = await loadTeam(path, { models: await options.models(context), log });
-    return { agent: new TeamAgent({ team }), model: team.defaultModel.name };
+    return { agent: new TeamAgent({ team, store }), model: team.defaultModel.name };
   });
 }
 
@@ -131,9 +135,9 @@ async function refineCommand(
     return EXIT.usage;
   }
   if (verb === 'run') {
-    return serve(options, async (context) => {
+    return serve(options, async (context, store) => {
       const models = await options.models(context);
-      return { agent: await loadRefineAgent(path, models), model: models('default').name };
+      return { agent: await loadRefineAgent(path, { models, store }), model: models('default').name };
     });
   }
   const { diagnostics } = await readRefineFile(path);
@@ -146,16 +150,18 @@ async function refineCommand(
 
 function serve(
   options: Deps,
-  make: (context: ProcessContext) => Promise<{ agent: Agent; model: string }>,
+  make: (context: ProcessContext, store: ConversationStore) => Promise<{ agent: Agent; model: string }>,
 ): Promise<number> {
   const { env, write } = options;
-  return runAgents(
-    [
-      async (context) => {
-        const { agent, model } = await make(context);
-        return { agent, note: `model: ${model}` };
-      },
-    ],
-    { write, ...(env ? { env } : {}) },
-  );
+  const source = async (context: ProcessContext): Promise<NamedAgent> => {
+    const { store, close } = await options.store(context);
+    try {
+      const { agent, model } = await make(context, store);
+      return { agent, note: `model: ${model}`, close };
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  };
+  return runAgents([source], { write, ...(env ? { env } : {}) });
 }
