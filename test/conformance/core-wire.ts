@@ -135,7 +135,7 @@ export function coreWire(name: string, target: () => Target): void {
     });
 
     describe('control', () => {
-      test('S7: the epoch in heartbeat acks does not change', async () => {
+      test('S7, Q18: the epoch in heartbeat acks does not change', async () => {
         const node = await nodes.attached();
         const first = await node.heartbeat();
         const second = await node.heartbeat();

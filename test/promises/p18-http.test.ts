@@ -65,7 +65,7 @@ describe('P18: what takes its time is ended', () => {
     expect(Date.now() - began).toBeLessThan(7_500);
   });
 
-  test.concurrent('an upgrade without its NodeAttach, by a client that answers no close: ended within 10 s', async () => {
+  test.concurrent('Q19: an upgrade without its NodeAttach, by a client that answers no close: ended within 10 s', async () => {
     const { answer, ms } = await answerTo(
       'GET /fame/v1/attach/ws/downstream/silent HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n' +
         'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
