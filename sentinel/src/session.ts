@@ -82,7 +82,7 @@ export class Session {
   #flows: Map<string, Flow> | undefined;
   #waiting: Set<Flow> | undefined;
   #owed: { session: Session; flow: Flow }[] | undefined;
-  #pinging = false;
+  #ping: Promise<boolean> | undefined;
 
   constructor(options: SessionOptions) {
     this.path = options.path;
@@ -273,12 +273,12 @@ export class Session {
     this.queuedBytes = 0;
   }
 
-  /** Asks for a sign of life, one question at a time. */
+  /** Asks for a sign of life; who asks while a question is open gets the answer to that one. */
   ping(timeoutMs: number): Promise<boolean> {
-    if (this.wire === undefined || this.#pinging) return Promise.resolve(this.wire !== undefined);
-    this.#pinging = true;
-    return this.wire.ping(timeoutMs).finally(() => {
-      this.#pinging = false;
+    if (this.wire === undefined) return Promise.resolve(false);
+    this.#ping ??= this.wire.ping(timeoutMs).finally(() => {
+      this.#ping = undefined;
     });
+    return this.#ping;
   }
 }
