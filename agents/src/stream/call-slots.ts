@@ -37,6 +37,7 @@ export class CallSlots {
   readonly #ids = new Set<string>();
   #nextFree = 0;
   #last: CallSlot | undefined;
+  #lastWire: number | undefined;
   readonly #key: string | null;
   readonly #onReplaced: (slot: CallSlot) => void;
 
@@ -48,6 +49,10 @@ export class CallSlots {
 
   /** The slot that the piece belongs to, opened if need be, with its id and name filled in. */
   slotOf(delta: ToolCallDelta, text: string): CallSlot {
+    // Nearly every piece is like this: more of the arguments of the call that the last piece belonged to.
+    if (this.#last !== undefined && delta.index === this.#lastWire && !delta.id && !delta.function?.name) {
+      return this.#last;
+    }
     const id = present(delta.id);
     const name = present(delta.function?.name);
     const wire = typeof delta.index === 'number' ? delta.index : undefined;
@@ -63,6 +68,7 @@ export class CallSlots {
     }
     if (slot.name === '' && name !== undefined) slot.name = name;
     this.#last = slot;
+    this.#lastWire = wire;
     return slot;
   }
 

@@ -56,8 +56,12 @@ export class JsonTap {
   closed = false;
   /** How deep the text was nested at its deepest. */
   deepest = 0;
+  /** Whether a key, at any depth, was written with an escape. */
+  hasEscapedKey = false;
   readonly #key: string | null;
   #depth = 0;
+  /** Whether the last string had an escape. */
+  #escapedString = false;
   #inObject = false;
   #expects = WANTS_KEY;
   #mode: Mode = OUTSIDE;
@@ -112,6 +116,7 @@ export class JsonTap {
       at += 1;
       if (c === BACKSLASH) {
         this.#escape = 5;
+        this.#escapedString = true;
         continue;
       }
       // A half pair at the end of a string is alone: what the next string begins with is not its partner.
@@ -147,6 +152,7 @@ export class JsonTap {
         if (this.#depth === 0) this.closed = true;
         return;
       case COLON:
+        if (this.#escapedString) this.hasEscapedKey = true;
         if (this.#depth === 1 && this.#expects === WANTS_COLON) this.#expects = WANTS_VALUE;
         return;
       case COMMA:
@@ -159,6 +165,7 @@ export class JsonTap {
 
   #openString(): void {
     this.#mode = SKIPPED;
+    this.#escapedString = false;
     if (this.#depth !== 1 || !this.#inObject || this.#key === null) return;
     if (this.#expects === WANTS_KEY) {
       this.#mode = KEY;

@@ -234,7 +234,7 @@ export class ReplySplitter {
       const message = `The arguments are nested deeper than ${MAX_ARGUMENT_DEPTH} levels`;
       return { ok: false, ...common, error: { code: 'too_large', message } };
     }
-    const parsed = parseArguments(rawArguments);
+    const parsed = parseArguments(rawArguments, slot.tap.hasEscapedKey);
     if (!parsed.ok) return { ok: false, ...common, error: parsed.error };
     if (this.#options.toUserKey !== null) delete parsed.args[this.#options.toUserKey];
     return { ok: true, ...common, args: parsed.args };
