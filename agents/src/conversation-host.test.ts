@@ -253,6 +253,17 @@ describe('exactly one effect', () => {
     expect(kinds(await journal(store)).filter((kind) => kind === 'turn_accepted')).toHaveLength(1);
   });
 
+  test('an old turn is answered from the journal also when the conversation is idle in memory', async () => {
+    const model = scriptedModel(Array.from({ length: 41 }, (_, i) => `answer ${i}`));
+    const host = hostOf({ model });
+    await start(host);
+    for (let i = 0; i < 40; i++) await say(host, `q${i}`, `t${i}`);
+    expect(await say(host, 'q0', 't0')).toBe('answer 0');
+    await expect(say(host, 'other', 't1')).rejects.toMatchObject({ code: 'TURN_CONFLICT' });
+    expect(await say(host, 'new', 't40')).toBe('answer 40');
+    expect(model.count).toBe(41);
+  });
+
   test('recorded turns are answered after the conversation has ended, new ones are not taken', async () => {
     const host = hostOf({ model: scriptedModel(['Hello']) });
     await start(host);

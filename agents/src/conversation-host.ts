@@ -161,8 +161,18 @@ export class ConversationHost {
   async turn(request: TurnRequest): Promise<LiveTurn> {
     const { conversationId: id, turnId } = request;
     this.#mustBeOpen();
-    const live = this.#conversations.get(id)?.turns.get(turnId);
+    const held = this.#conversations.get(id);
+    const live = held?.turns.get(turnId);
     if (live) return sameMessage(live, request);
+    if (held && held.open.length === 0 && !held.isEnding && held.journal.failure === undefined) {
+      // Most turns find their conversation idle and in memory. The store refuses the turn if it knows its id, or if
+      // somebody else has written meanwhile; then nothing has happened, and the long way tells why.
+      try {
+        return await this.#accept(held, request);
+      } catch (error) {
+        if (!isFabricError(error, 'STORE_CONFLICT')) throw error;
+      }
+    }
     const peek = await this.#peek(id, turnId);
     if (peek.turn && peek.turn.state !== 'open')
       return sameMessage(await this.#endedTurn(id, turnId), request);
@@ -370,10 +380,11 @@ export class ConversationHost {
   #afterTurn(conversation: Conversation): void {
     conversation.trim();
     if (conversation.journal.failure !== undefined) {
-      this.#log.warn('a conversation is read anew', {
-        conversationId: conversation.id,
-        error: conversation.journal.failure,
-      });
+      const { failure: error } = conversation.journal;
+      const fields = { conversationId: conversation.id, error };
+      // A conflict is how an old turn id, or another process, makes itself known; the next request finds its way.
+      if (isFabricError(error, 'STORE_CONFLICT')) this.#log.debug('a conversation is read anew', fields);
+      else this.#log.error('a conversation could not be written', fields);
       this.#drop(conversation);
       return;
     }

@@ -132,7 +132,13 @@ export class MemoryStore implements ConversationStore {
         details: { lastSeq: shelf?.record.lastSeq ?? 0 },
       });
     }
-    if (append.events.some((event) => event.kind === 'turn_accepted')) this.#mustHaveRoom();
+    for (const event of append.events) {
+      if (event.kind !== 'turn_accepted') continue;
+      this.#mustHaveRoom();
+      if (shelf.turns.has(event.turnId!)) {
+        throw new FabricError('STORE_CONFLICT', 'The conversation has a turn with that id already.');
+      }
+    }
     const { record } = shelf;
     for (const event of append.events) {
       record.lastSeq += 1;

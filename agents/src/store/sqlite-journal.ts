@@ -166,10 +166,7 @@ export class SqliteJournal {
   peek(id: string, turnId: string | undefined) {
     const row = this.#row(id);
     if (!row) return undefined;
-    const turn =
-      turnId === undefined
-        ? undefined
-        : this.#get<TurnRow>('SELECT * FROM turn WHERE conversation = ? AND turn_id = ?', row.key, turnId);
+    const turn = turnId === undefined ? undefined : this.#turn(row.key, turnId);
     return {
       agent: row.agent,
       state: row.state,
@@ -197,7 +194,13 @@ export class SqliteJournal {
         lastSeq: row?.last_seq ?? 0,
       });
     }
-    if (given.events.some((event) => event.kind === 'turn_accepted')) this.#mustHaveRoom();
+    for (const event of given.events) {
+      if (event.kind !== 'turn_accepted') continue;
+      this.#mustHaveRoom();
+      if (this.#turn(row.key, event.turnId!)) {
+        throw new StoreFault('STORE_CONFLICT', 'The conversation has a turn with that id already.');
+      }
+    }
     let seq = row.last_seq;
     let { turns, chars } = row;
     for (const event of given.events) {
@@ -403,6 +406,10 @@ export class SqliteJournal {
 
   #row(id: string): Row | undefined {
     return this.#get<Row>('SELECT * FROM conversation WHERE id = ?', id);
+  }
+
+  #turn(key: number, turnId: string): TurnRow | undefined {
+    return this.#get<TurnRow>('SELECT * FROM turn WHERE conversation = ? AND turn_id = ?', key, turnId);
   }
 
   #get<T>(sql: string, ...values: (string | number)[]): T | undefined {

@@ -253,6 +253,14 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect((await store.peek('c', 'nobody'))!.turn).toBeUndefined();
     });
 
+    test('a turn is accepted once', async () => {
+      const { fence } = await begin('c');
+      await append('c', fence, 1, wholeTurn('t'));
+      await expect(append('c', fence, 5, [event('turn_accepted', 't')])).rejects.toEqual(conflict);
+      await append('c', fence, 5, wholeTurn('t2'));
+      expect(await store.record('c')).toMatchObject({ turns: 2, lastSeq: 9 });
+    });
+
     test('totals and state are replaced with the append that changes them', async () => {
       const { fence } = await begin('c');
       await append('c', fence, 1, wholeTurn('t'), { totals: { tokens: 7 }, state: 'input-required' });

@@ -165,7 +165,8 @@ export interface ConversationStore {
   peek(conversationId: string, turnId?: string): Promise<Peek | undefined>;
   /**
    * Adds events, all or none. Appends are carried out in the order they were given.
-   * @throws {STORE_CONFLICT} when the fence is not the latest, or `after` is not the last seq
+   * @throws {STORE_CONFLICT} when the fence is not the latest, `after` is not the last seq, or a turn is accepted whose id
+   * the conversation knows
    */
   append(append: Append): Promise<void>;
   /** Holds on to conversations for another `leaseMs`; those that were lost are left out of the answer. */
