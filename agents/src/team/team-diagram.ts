@@ -7,9 +7,15 @@ export interface DiagramOptions {
   direction?: 'LR' | 'TB';
 }
 
-const ENTITIES: Readonly<Record<string, string>> = { '#': '#35;', '"': '#quot;', ';': '#59;' };
+// Of ASCII only what Mermaid reads as plain text stays; `--`, `:::` and the like are syntax in some places, and a line that
+// holds `direction LR` anywhere is taken for one that sets the direction.
+const UNSAFE = /[^A-Za-z0-9 =_.,@()?!'/:\u0080-\u{10ffff}-]|(?<=-)-|(?<=:):|d(?=irection (?:TB|BT|LR|RL))/giu;
 const escaped = (text: string): string =>
-  text.replace(/\s+/g, ' ').replace(/[#";]/g, (character) => ENTITIES[character]!);
+  text
+    .toWellFormed()
+    .replace(/[\s\p{Cc}]+/gu, ' ')
+    .trim()
+    .replace(UNSAFE, (character) => (character === '"' ? '#quot;' : `#${character.codePointAt(0)};`));
 
 /** The diagram: one arrow for each route; arrows on a cycle are marked with ↻. */
 export function teamDiagram(graph: TeamGraph, options: DiagramOptions = {}): string {
