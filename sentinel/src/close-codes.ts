@@ -14,7 +14,6 @@ export const CLOSE = Object.freeze({
   badFrames: 4400,
   outOfOrder: 4405,
   admissionTimeout: 4408,
-  replaced: 4409,
 });
 
 /** The close code after an attach was refused with this code. */

@@ -1,6 +1,8 @@
 // Credits of one flow on one connection. `out` is what we may still send, `received` what we took and have not paid for.
 // A flow that is out of credit keeps its messages here, in order; the session counts their bytes.
 
+import type { Session } from './session.ts';
+
 export class Flow {
   readonly id: string;
   out: number;
@@ -9,6 +11,10 @@ export class Flow {
   owed = false;
   /** The stream that this flow belonged to has ended. */
   ended = false;
+  /** Bytes that wait here. */
+  queuedBytes = 0;
+  /** Senders whose credit for this flow waits until it is half empty. */
+  debts: { session: Session; flow: Flow }[] | undefined;
   #queue: Uint8Array[] = [];
   #head = 0;
 
@@ -22,12 +28,14 @@ export class Flow {
   }
 
   push(bytes: Uint8Array): void {
+    this.queuedBytes += bytes.byteLength;
     this.#queue.push(bytes);
   }
 
   shift(): Uint8Array | undefined {
     const bytes = this.#queue[this.#head];
     if (bytes === undefined) return undefined;
+    this.queuedBytes -= bytes.byteLength;
     this.#queue[this.#head++] = undefined as unknown as Uint8Array;
     if (this.#head === this.#queue.length) {
       this.#queue = [];

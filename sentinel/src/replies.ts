@@ -66,7 +66,8 @@ export function nack(self: Identity, refused: Refused, code: ErrorCode, reason: 
   );
 }
 
-/** A link-local frame that nobody answers, such as CallCancel. */
-export function notice(self: Identity, frame: Frame): Uint8Array {
-  return encode(makeEnvelope(frame, { sid: self.sid, flowId: self.flowId, seqId: 0, flowFlags: 0 }));
+/** Tells a callee that its caller gave the call up; `replyTo` tells callers apart that chose the same corrId. */
+export function cancelNotice(self: Identity, corrId: string, replyTo: string, reason: string): Uint8Array {
+  const header = { sid: self.sid, replyTo, flowId: self.flowId, seqId: 0, flowFlags: 0 };
+  return encode(makeEnvelope({ type: 'CallCancel', corrId, reason }, header));
 }

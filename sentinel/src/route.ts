@@ -153,7 +153,7 @@ export class Router {
       if (answers && (!call.isStream || endsStream(bytes, header.frameAt))) {
         calls.close(call);
         endsFlow = call.isStream && from.hasStreamFlows;
-      } else if (target.isHigh) waitFor = target;
+      } else if (target.isHigh(header.flowId)) waitFor = target;
     }
 
     from.countReceived(header.flowId, waitFor);

@@ -9,7 +9,7 @@ import type { Wire } from './wire.ts';
 
 /** Bounds of one session's outbound side. Messages and bytes count what waits here, not what the socket took. */
 export const QUEUE = Object.freeze({
-  /** Above it, streams towards the node get no further credit; below half of it, they are paid. */
+  /** Above it, a flow towards the node gets no further credit; below half of it, it is paid. One slow stream holds up itself. */
   highMessages: 256,
   highBytes: 1_048_576,
   /** Above it, new calls to the node are refused with NODE_BUSY. */
@@ -81,7 +81,6 @@ export class Session {
   readonly #ticker: Ticker;
   #flows: Map<string, Flow> | undefined;
   #waiting: Set<Flow> | undefined;
-  #owed: { session: Session; flow: Flow }[] | undefined;
   #ping: Promise<boolean> | undefined;
 
   constructor(options: SessionOptions) {
@@ -95,9 +94,11 @@ export class Session {
     this.movedAt = options.ticker.now;
   }
 
-  /** Streams towards this node must wait. */
-  get isHigh(): boolean {
-    return this.queuedMessages >= QUEUE.highMessages || this.queuedBytes >= QUEUE.highBytes;
+  /** A flow towards this node must wait: so much of it is here already. */
+  isHigh(flowId: string): boolean {
+    const flow = this.#flows?.get(flowId);
+    if (flow === undefined || flow.queued === 0) return false;
+    return flow.queued >= QUEUE.highMessages || flow.queuedBytes >= QUEUE.highBytes || this.isBusy;
   }
 
   /** New calls to this node must be refused. */
@@ -150,22 +151,22 @@ export class Session {
     if (flow === undefined) return;
     flow.out = Math.min(LIMITS.creditWindow, flow.out + credits);
     if (flow.queued > 0) this.#flush(flow);
-    this.#settle();
   }
 
   /** The socket took what it held. */
   drained(): void {
     if (this.#waiting === undefined) return;
     for (const flow of this.#waiting) if (!this.#flush(flow)) break;
-    this.#settle();
   }
 
   // `false` when the socket is full, so that there is no use in trying the next flow.
   #flush(flow: Flow): boolean {
     const { wire } = this;
     if (wire === undefined) return false;
+    let isFull = false;
     while (flow.out > 0) {
-      if (wire.bufferedBytes >= QUEUE.wireBytes) return false;
+      isFull = wire.bufferedBytes >= QUEUE.wireBytes;
+      if (isFull) break;
       const bytes = flow.shift();
       if (bytes === undefined) break;
       flow.out--;
@@ -174,25 +175,30 @@ export class Session {
       this.movedAt = this.#ticker.now;
       wire.send(bytes);
     }
+    if (flow.queued * 2 <= QUEUE.highMessages && flow.queuedBytes * 2 <= QUEUE.highBytes)
+      this.#payDebts(flow);
     if (flow.queued === 0) {
       this.#waiting?.delete(flow);
       if (flow.ended) this.#flows?.delete(flow.id);
     }
-    return true;
+    return !isFull;
   }
 
   /** One message of a flow was received from the node; credit goes back after 24, unless `target` is full. */
   countReceived(flowId: string, target: Session | undefined): void {
     const flow = this.#flows?.get(flowId) ?? this.#newFlow(flowId);
     if (++flow.received < LIMITS.creditReturnAfter || flow.owed) return;
-    if (target !== undefined) target.#owe(this, flow);
-    else this.#pay(flow);
+    if (target === undefined || !target.#owe(this, flow)) this.#pay(flow);
   }
 
-  #owe(session: Session, flow: Flow): void {
-    flow.owed = true;
-    this.#owed ??= [];
-    this.#owed.push({ session, flow });
+  // Remembers whom to pay when this flow is half empty; `false` when there is nothing to wait for.
+  #owe(session: Session, received: Flow): boolean {
+    const flow = this.#flows?.get(received.id);
+    if (flow === undefined || flow.queued === 0) return false;
+    received.owed = true;
+    flow.debts ??= [];
+    flow.debts.push({ session, flow: received });
+    return true;
   }
 
   #pay(flow: Flow): void {
@@ -206,17 +212,14 @@ export class Session {
     );
   }
 
-  /** Pays the senders that waited for this queue once it is half empty. */
-  #settle(): void {
-    if (this.#owed === undefined) return;
-    if (this.queuedMessages * 2 > QUEUE.highMessages || this.queuedBytes * 2 > QUEUE.highBytes) return;
-    this.#payOwed();
+  #payDebts(flow: Flow): void {
+    const { debts } = flow;
+    flow.debts = undefined;
+    for (const debt of debts ?? []) debt.session.#pay(debt.flow);
   }
 
-  #payOwed(): void {
-    const owed = this.#owed;
-    this.#owed = undefined;
-    for (const { session, flow } of owed ?? []) session.#pay(flow);
+  #payAllDebts(): void {
+    for (const flow of this.#flows?.values() ?? []) this.#payDebts(flow);
   }
 
   /** The stream of this flow has ended: its state may go. */
@@ -248,7 +251,7 @@ export class Session {
   detach(): void {
     this.state = 'detached';
     this.wire = undefined;
-    this.#payOwed();
+    this.#payAllDebts();
   }
 
   /** A connection picks the session up. Call `drained()` once the attach is acknowledged. */
@@ -266,7 +269,7 @@ export class Session {
   dispose(): void {
     this.state = 'gone';
     this.wire = undefined;
-    this.#payOwed();
+    this.#payAllDebts();
     this.#flows = undefined;
     this.#waiting = undefined;
     this.queuedMessages = 0;

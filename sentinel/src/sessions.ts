@@ -4,7 +4,7 @@ import { type Clock, isUnder, type Logger, type Timer } from '@fame-fabric/share
 import type { Bindings } from './bindings.ts';
 import type { OpenCall, OpenCalls } from './calls.ts';
 import type { Counters } from './observe/metrics.ts';
-import { type Identity, nack, notice } from './replies.ts';
+import { cancelNotice, type Identity, nack } from './replies.ts';
 import type { Session } from './session.ts';
 import type { Wire } from './wire.ts';
 
@@ -174,7 +174,7 @@ export class Sessions {
   /** Hands a cancel on to the callee, if it takes them. */
   tellCallee(call: OpenCall, reason: string): void {
     if (!call.callee.takesCancel) return;
-    call.callee.sendControl(notice(this.#parts.self, { type: 'CallCancel', corrId: call.corrId, reason }));
+    call.callee.sendControl(cancelNotice(this.#parts.self, call.corrId, call.replyTo, reason));
   }
 
   /** Stops the timers of all resume windows. */
