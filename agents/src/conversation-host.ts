@@ -164,7 +164,8 @@ export class ConversationHost {
     const held = this.#conversations.get(id);
     const live = held?.turns.get(turnId);
     if (live) return sameMessage(live, request);
-    if (held && held.open.length === 0 && !held.isEnding && held.journal.failure === undefined) {
+    const isReady = held && held.open.length === 0 && !held.isEnding && !held.isCompleted;
+    if (isReady && held.journal.failure === undefined) {
       // Most turns find their conversation idle and in memory. The store refuses the turn if it knows its id, or if
       // somebody else has written meanwhile; then nothing has happened, and the long way tells why.
       try {
@@ -379,6 +380,11 @@ export class ConversationHost {
 
   #afterTurn(conversation: Conversation): void {
     conversation.trim();
+    if (conversation.isCompleted && conversation.open.length === 0) {
+      this.#drop(conversation);
+      this.#tellEnd(conversation.id);
+      return;
+    }
     if (conversation.journal.failure !== undefined) {
       const { failure: error } = conversation.journal;
       const fields = { conversationId: conversation.id, error };

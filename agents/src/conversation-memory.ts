@@ -36,6 +36,8 @@ export class Conversation {
   runnerState: unknown;
   running: LiveTurn | undefined;
   isEnding = false;
+  /** A turn has completed the task: nothing more can be said. */
+  isCompleted = false;
 
   constructor(
     waking: Waking,

@@ -342,6 +342,7 @@ export class TurnRun {
     });
     // Both are looked at together, so that neither is left alone with its error.
     const [, at] = await Promise.all([unwritten, seq]);
+    if (taskState === 'completed') this.#conversation.isCompleted = true;
     this.#turn.end(outcome, lastEvent(outcome, at, this.#turn.id));
   }
 

@@ -1,4 +1,5 @@
 // Teams and the refining dialogue on the fabric: each agent on a link of its own, a real sentinel between them, scripted models.
+import { join } from 'node:path';
 import type { Agent, Serving } from '@fame-fabric/agents/agent-types';
 import { ChatAgent } from '@fame-fabric/agents/chat-agent';
 import type { ConversationEvent } from '@fame-fabric/agents/conversation';
@@ -20,8 +21,8 @@ import {
 import type { Link, Task } from '@fame-fabric/shared';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { closeLinks, connectLink } from '../kit/our-node.ts';
-import { stopAll } from '../kit/processes.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { fameArgs, type Proc, ROOT, startNode, stopAll } from '../kit/processes.ts';
+import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 
 let sentinel: OurSentinel;
 let client: Link;
@@ -291,6 +292,7 @@ describe('the refining dialogue on the fabric', () => {
     expect(await get(id)).toBe('input-required');
     expect(await say('yes')).toBe('Build it\n\n- Pages');
     expect(await get(id)).toBe('completed');
+    await expect(say('more')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
     await end('refine@fame.fabric', id);
     await expect(say('more')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
     model.done();
@@ -340,6 +342,46 @@ describe('the refining dialogue on the fabric', () => {
     const { answers } = await talk('refine@fame.fabric', ['a site', 'pages', 'yes']);
     expect(answers[2]).toBe('Build it\n\n- Pages\n- Prices\n\nI start on Monday.');
     expect(planner.requests[0]!.messages.at(-1)!.content).toBe('Build it\n- Pages\n- Prices');
+  });
+});
+
+describe('fame team run', () => {
+  const EXAMPLE = join(ROOT, 'agents/examples/support-team/team.yaml');
+  const start = (dataDir: string): Proc =>
+    startNode(fameArgs('team', 'run', EXAMPLE), {
+      name: 'team',
+      env: { FAME_DIRECT_ADMISSION_URL: sentinel.url, FAME_DATA_DIR: dataDir },
+    });
+
+  it('serves the team, and goes on with its conversations after a kill', async () => {
+    const dataDir = temporaryDirectory();
+    const first = start(dataDir);
+    await first.waitFor(/^support@fame\.fabric is served through \S+ \(model: offline\)$/m);
+    const say = (user_message: string) =>
+      client.call(
+        'support@fame.fabric',
+        'run_turn',
+        { conversation_id: 'kept', user_message },
+        { timeoutMs: 10_000 },
+      );
+    await client.call('support@fame.fabric', 'start_task', { id: 'kept' });
+    expect(await say('Where is my order 1042?')).toMatch(/on its way/);
+    first.child.kill('SIGKILL');
+    await first.exited;
+    const second = start(dataDir);
+    await second.waitFor(/is served/);
+    expect(await say('Thank you, that was great!')).toBe('You are welcome!');
+    const history = (await client.call('support@fame.fabric', 'get_history', {
+      conversation_id: 'kept',
+    })) as {
+      role: string;
+      content: string;
+    }[];
+    expect(history.filter((message) => message.role === 'user').map((message) => message.content)).toEqual([
+      'Where is my order 1042?',
+      'Thank you, that was great!',
+    ]);
+    expect(await second.stop()).toMatchObject({ code: 0 });
   });
 });
 
