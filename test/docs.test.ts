@@ -1,0 +1,228 @@
+// The documents are held to the code: tables to the tables they describe, samples to the example files, links and file names
+// to what exists, commands to the verbs and targets there are. A row that is missing is printed as it should stand.
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { AGENT_VARIABLES } from '@fame-fabric/agents/config';
+import { CLIENT_VARIABLES } from '@fame-fabric/client/config';
+import { exitCodeOf } from '@fame-fabric/client/exit-codes';
+import { CLOSE } from '@fame-fabric/sentinel/close-codes';
+import { VARIABLES } from '@fame-fabric/sentinel/config';
+import { ERRORS, type ErrorCode, FabricError, isFrameType, LIMITS, rpcError } from '@fame-fabric/shared';
+import { describe, expect, test } from 'vitest';
+import { VERBS } from '../bin/verbs.ts';
+import { ROOT } from './kit/processes.ts';
+
+const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
+const DOCUMENTS = ['*.md', 'docs/**/*.md', 'bench/*.md', 'agents/**/*.md'].flatMap((pattern) =>
+  globSync(pattern, { cwd: ROOT, exclude: ['**/node_modules/**'] }),
+);
+const cell = (text: string): string => text.replaceAll('|', '\\|');
+const rowsOf = (text: string): string[] => text.split('\n').filter((line) => /^\| `/.test(line));
+/** The part of a document below a heading, to the next of the same rank. */
+function section(text: string, heading: string): string {
+  const at = text.indexOf(`\n${heading}\n`);
+  if (at < 0) throw new Error(`there is no "${heading}"`);
+  const rank = /^#+/.exec(heading)![0];
+  const next = text.indexOf(`\n${rank} `, at + heading.length);
+  return text.slice(at, next < 0 ? undefined : next);
+}
+
+describe('docs/errors.md', () => {
+  const text = read('docs/errors.md');
+  const areas = [...new Set(Object.values(ERRORS).map(({ area }) => area))];
+  const row = (code: ErrorCode): string => {
+    const { when, fix, retryable } = ERRORS[code];
+    const error = new FabricError(code, '');
+    const number = rpcError(1, error).error!.code;
+    return `| \`${code}\` | ${cell(when)} | ${cell(fix)} | ${retryable ? 'yes' : 'no'} | ${number} | ${exitCodeOf(error)} |`;
+  };
+
+  test.each(areas)('has every code of %s, as the table of the code has it', (area) => {
+    const codes = (Object.keys(ERRORS) as ErrorCode[]).filter((code) => ERRORS[code].area === area);
+    expect(rowsOf(section(text, `## ${area}`))).toEqual(codes.map(row));
+  });
+
+  test('has no others', () => {
+    expect(rowsOf(text)).toHaveLength(Object.keys(ERRORS).length);
+    expect(text.match(/^## \w+$/gm)).toEqual(areas.map((area) => `## ${area}`));
+  });
+
+  test('sends people to commands that exist only', () => {
+    for (const [code, { fix }] of Object.entries(ERRORS)) {
+      for (const [, verb] of fix.matchAll(/`fame ([a-z-]+)/g)) expect(VERBS, code).toHaveProperty(verb!);
+    }
+  });
+});
+
+describe('docs/configuration.md', () => {
+  const text = read('docs/configuration.md');
+  interface Variable {
+    readonly name: string;
+    readonly type: string;
+    readonly unit?: string;
+    readonly default: string;
+    readonly description: string;
+    readonly secret?: boolean;
+  }
+  const row = ({ name, type, unit, default: fallback, description, secret }: Variable): string => {
+    const kind = unit ? `${type}, ${unit}` : type;
+    const value =
+      fallback === '' || fallback === '(none)' ? '' : /\s/.test(fallback) ? fallback : `\`${fallback}\``;
+    return `| \`${name}\` | ${kind} | ${value} | ${cell(description)}${secret ? ' Never printed.' : ''} |`;
+  };
+  const LISTS: readonly (readonly [string, readonly Variable[]])[] = [
+    ['## Sentinel', VARIABLES],
+    ['## Agents', AGENT_VARIABLES],
+    ['## Client', CLIENT_VARIABLES],
+  ];
+
+  test.each(LISTS)('%s lists what its processes read', (heading, variables) => {
+    expect(rowsOf(section(text, heading))).toEqual(variables.map(row));
+  });
+
+  test('lists nothing else', () => {
+    const all = LISTS.flatMap(([, variables]) => variables);
+    expect(rowsOf(text)).toHaveLength(all.length);
+  });
+
+  test('a name that several processes read has one unit and one default', () => {
+    const seen = new Map<string, Variable>();
+    for (const variable of LISTS.flatMap(([, variables]) => variables)) {
+      const { name } = variable;
+      const first = seen.get(name) ?? variable;
+      seen.set(name, first);
+      expect([name, variable.unit]).toEqual([name, first.unit]);
+      // The id of a sentinel outlives it, that of an agent does not.
+      if (name !== 'FAME_NODE_ID') expect([name, variable.default]).toEqual([name, first.default]);
+    }
+  });
+
+  test('.env.example, the compose file and the README name variables that exist', () => {
+    const known = new Set(LISTS.flatMap(([, variables]) => variables.map(({ name }) => name)));
+    for (const file of ['.env.example', 'docker-compose.yml', ...DOCUMENTS]) {
+      const names = read(file).match(/\b(?:FAME|OPENAI)_[A-Z][A-Z_]+[A-Z]\b/g) ?? [];
+      for (const name of new Set(names)) {
+        // Settings of naylence nodes, of tests, and of compose itself.
+        if (/^FAME_(?:PLUGINS|SECURITY_PROFILE|TEST_FROM)$/.test(name)) continue;
+        expect(known, `${name} in ${file}`).toContain(name);
+      }
+    }
+  });
+});
+
+describe('docs/protocol.md', () => {
+  const text = read('docs/protocol.md');
+
+  test('names every close code of the sentinel, and no other of its own', () => {
+    const listed = rowsOf(section(text, '## Close codes')).map((row) => Number(/\d{4}/.exec(row)![0]));
+    expect(listed.toSorted()).toEqual(Object.values(CLOSE).toSorted());
+  });
+
+  test('lists the frames that exist', () => {
+    const frames = rowsOf(section(text, '## Frames')).flatMap((row) =>
+      [...row.split('|')[1]!.matchAll(/`(\w+)`/g)].map(([, name]) => name!),
+    );
+    expect(frames.filter((name) => !isFrameType(name))).toEqual([]);
+    const types = [...read('shared/src/protocol/envelope.ts').matchAll(/type: '(\w+)'/g)].map(
+      ([, name]) => name!,
+    );
+    const opaque = ['SecureOpen', 'SecureAccept', 'SecureClose', 'KeyRequest', 'KeyAnnounce'];
+    expect(new Set(frames)).toEqual(new Set([...types, ...opaque].filter(isFrameType)));
+  });
+
+  test('has every limit with its number', () => {
+    const limits = section(text, '## Limits');
+    for (const [name, value] of Object.entries(LIMITS)) {
+      expect(limits, name).toContain(`| \`${name}\` | ${value.toLocaleString('en-US')} |`);
+    }
+  });
+});
+
+describe('links and names', () => {
+  test.each(DOCUMENTS)('%s links to what exists', (file) => {
+    const text = read(file).replace(/^```[\s\S]*?^```/gm, '');
+    for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(target!)) continue;
+      const [path, anchor] = target!.split('#') as [string, string?];
+      const linked = path === '' ? file : join(dirname(file), path);
+      expect(existsSync(join(ROOT, linked)), `${target} in ${file}`).toBe(true);
+      if (anchor === undefined || !linked.endsWith('.md')) continue;
+      const anchors = [...read(linked).matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+        heading!
+          .toLowerCase()
+          .replace(/[^\w\s-]/g, '')
+          .trim()
+          .replaceAll(' ', '-'),
+      );
+      expect(anchors, `${target} in ${file}`).toContain(anchor);
+    }
+  });
+
+  test.each(DOCUMENTS)('%s names files that exist', (file) => {
+    const named = read(file).matchAll(
+      /`((?:shared|sentinel|agents|client|bin|test|bench|docs|\.ci)\/[\w./-]*\.\w+)`/g,
+    );
+    for (const [, path] of named) expect(existsSync(join(ROOT, path!)), `${path} in ${file}`).toBe(true);
+  });
+
+  test('the decisions are numbered without gaps, and each says what was decided and why', () => {
+    const files = globSync('docs/decisions/*.md', { cwd: ROOT }).sort();
+    expect(files.map((file) => Number(/\/(\d{4})-/.exec(file)?.[1]))).toEqual(files.map((_, i) => i + 1));
+    for (const file of files) {
+      for (const heading of ['## Decision', '## Why', '## Rejected'])
+        expect(read(file), file).toContain(heading);
+    }
+  });
+});
+
+describe('commands', () => {
+  const targets = new Set([...read('Makefile').matchAll(/^([a-z-]+):/gm)].map(([, name]) => name!));
+  const scripts = Object.keys(JSON.parse(read('package.json')).scripts);
+
+  test.each(DOCUMENTS)('%s shows commands that exist', (file) => {
+    const text = read(file);
+    const code = [...text.matchAll(/```(?:sh|console|text)?\n([\s\S]*?)```|`([^`\n]+)`/g)]
+      .map(([, block, inline]) => block ?? inline ?? '')
+      .flatMap((snippet) => snippet.split('\n'))
+      .map((line) =>
+        line
+          .replace(/^\$ /, '')
+          .replace(/\s#.*$/, '')
+          .replace(/^(?:[A-Z_]+=\S*\s+)+/, '')
+          .trim(),
+      );
+    for (const line of code) {
+      const make = /^make ((?:[a-z-]+ ?)+)(?:[A-Z_]+=|$)/.exec(line);
+      for (const target of make?.[1]?.trim().split(/\s+/) ?? [])
+        expect(targets, `${line} in ${file}`).toContain(target);
+      const verb = /(?:^|\/|\| )fame ([a-z-]+)(?: |$)/.exec(line)?.[1];
+      if (verb) expect(['help', ...Object.keys(VERBS)], `${line} in ${file}`).toContain(verb);
+      const script = /^npm run ([a-z-]+)/.exec(line)?.[1];
+      if (script) expect(scripts, `${line} in ${file}`).toContain(script);
+    }
+  });
+});
+
+describe('samples', () => {
+  // ```ts agents/examples/weather-agent.ts: the words after the language name the file that the block is.
+  const samples = DOCUMENTS.flatMap((file) =>
+    [...read(file).matchAll(/^```(?:ts|js|python|yaml) ([\w./-]+)\n([\s\S]*?)^```/gm)].map(
+      ([, path, text]) => [`${path} in ${file}`, path!, text!] as const,
+    ),
+  );
+
+  test.each(samples)('%s is the file as it runs', (_name, path, text) => {
+    expect(text).toBe(read(path));
+  });
+
+  test('the README shows an agent, and both languages of naylence', () => {
+    const shown = samples.map(([name]) => name);
+    for (const path of [
+      'agents/examples/weather-agent.ts',
+      'test/interop/samples/talk.mjs',
+      'test/interop/samples/talk.py',
+    ]) {
+      expect(shown).toContain(`${path} in README.md`);
+    }
+  });
+});

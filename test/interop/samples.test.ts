@@ -1,0 +1,37 @@
+// The samples of the README: unmodified clients of naylence, in both of its languages, talk to our chat agent.
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startOurAgent } from '../kit/commands.ts';
+import { ensureInstalled } from '../kit/naylence.ts';
+import { cleanEnv, Proc, ROOT, stopAll } from '../kit/processes.ts';
+import { pythonWithNaylence } from '../kit/python.ts';
+import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+
+const SAMPLES = join(ROOT, 'test/interop/samples');
+let sentinel: OurSentinel;
+beforeAll(async () => {
+  ensureInstalled();
+  sentinel = await startOurSentinel();
+  await startOurAgent(sentinel);
+}, 120_000);
+afterAll(stopAll);
+
+async function answersOf(command: string, sample: string): Promise<string[]> {
+  const env = cleanEnv({ FAME_DIRECT_ADMISSION_URL: sentinel.url }) as Record<string, string>;
+  const proc = new Proc(command, [join(SAMPLES, sample)], { name: sample, env });
+  const lines: string[] = [];
+  proc.onLine((line) => lines.push(line));
+  const { code } = await proc.exited;
+  if (code !== 0) throw proc.failure(`ended with ${code}`);
+  return lines.filter((line) => line.includes('Ada'));
+}
+
+test('talk.mjs', async () => {
+  expect(await answersOf(process.execPath, 'talk.mjs')).toHaveLength(2);
+}, 60_000);
+
+test('talk.py', async ({ skip }) => {
+  const found = pythonWithNaylence();
+  if ('missing' in found) skip(found.missing);
+  else expect(await answersOf(found.python, 'talk.py')).toHaveLength(2);
+}, 180_000);
