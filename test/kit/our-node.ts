@@ -1,5 +1,5 @@
 // Our own nodes inside the test process: links over real WebSockets, and a small service that answers by operation name.
-import { type IncomingCall, Link, type LinkOptions, type Service } from '@fame-fabric/shared';
+import { type IncomingCall, Link, type LinkOptions, readParams, type Service } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
 import { sidOf } from '@fame-fabric/shared/sid';
 
@@ -21,10 +21,10 @@ export async function closeLinks(): Promise<void> {
 
 type Operation = (args: readonly unknown[], call: IncomingCall) => unknown;
 
-/** Positional arguments of a call, whichever of the usual forms it came in. */
+/** The arguments of a call, whichever of the usual forms it came in; named ones are one last object. */
 const argsOf = (params: unknown): readonly unknown[] => {
-  const { args } = (params ?? {}) as { args?: unknown[] };
-  return Array.isArray(args) ? args : [params];
+  const { args, named } = readParams(params);
+  return Object.keys(named).length > 0 ? [...args, named] : args;
 };
 
 /** Serves each operation; one that returns an async iterable is a stream, which is pushed item by item. */

@@ -1,0 +1,162 @@
+// Python nodes of the peer on our sentinel: `make interop-python`. It finds Python 3.12 ($PYTHON, or python3.12, or python3 of
+// that version), makes a virtual environment under `.fame/interop-python`, installs the peer from PyPI there once, starts our
+// sentinel, our agents and Python agents, and checks what a Python client says and what our link gets from Python agents.
+import { deepStrictEqual, match, ok } from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { startOurAgent } from '../../kit/commands.ts';
+import { closeLinks, connectLink, mathService } from '../../kit/our-node.ts';
+import { Proc, ROOT, stopAll } from '../../kit/processes.ts';
+import { listNodes, type OurSentinel, startOurSentinel } from '../../kit/sentinel.ts';
+
+const HERE = join(ROOT, 'test/interop/python');
+const VENV = join(ROOT, '.fame/interop-python');
+const PYTHON = join(VENV, 'bin/python');
+
+/** A Python 3.12 or later of this machine. */
+function findPython(): string {
+  const wanted = 'import sys; sys.exit(0 if sys.version_info >= (3, 12) else 1)';
+  for (const command of [process.env.PYTHON, 'python3.12', 'python3.13', 'python3'].filter((name) => name)) {
+    try {
+      execFileSync(command!, ['-c', wanted], { stdio: 'ignore' });
+      return command!;
+    } catch {
+      // Not there, or too old: the next one.
+    }
+  }
+  throw new Error(
+    'No Python 3.12 found. Install it, or name it: PYTHON=/path/to/python3.12 make interop-python',
+  );
+}
+
+function install(): void {
+  const requirements = readFileSync(join(HERE, 'requirements.txt'), 'utf8');
+  const stamp = join(VENV, 'installed.txt');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === requirements) return;
+  const python = findPython();
+  console.log(`installing the Python peer into .fame/interop-python with ${python}`);
+  execFileSync(python, ['-m', 'venv', '--clear', VENV], { stdio: 'inherit' });
+  const pip = [
+    '-m',
+    'pip',
+    'install',
+    '--quiet',
+    '--disable-pip-version-check',
+    '-r',
+    join(HERE, 'requirements.txt'),
+  ];
+  execFileSync(PYTHON, pip, { stdio: 'inherit' });
+  writeFileSync(stamp, requirements);
+}
+
+const startPython = (sentinel: OurSentinel, script: string, ...args: string[]): Proc =>
+  new Proc(PYTHON, [join(HERE, script), ...args], {
+    name: `python ${script} ${args.join(' ')}`,
+    env: {
+      FAME_DIRECT_ADMISSION_URL: sentinel.url,
+      PYTHONUNBUFFERED: '1',
+      FAME_NODE_ID_SALT: args.join('-'),
+    },
+  });
+
+async function startPythonAgent(sentinel: OurSentinel, kind: string): Promise<void> {
+  const address = `${kind}-py@fame.fabric`;
+  const agent = startPython(sentinel, 'agent.py', kind, address);
+  const deadline = Date.now() + 30_000;
+  while (!(await listNodes(sentinel)).some((node) => node.addresses.includes(address))) {
+    if (!agent.alive || Date.now() > deadline) throw agent.failure('did not bind its address');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+interface Said {
+  add: number;
+  named: number;
+  count: boolean;
+  burst: boolean;
+  fail: string;
+}
+type Report = Record<'ts' | 'py', Said> & {
+  chat: { started: string; sums: string; name: string };
+  work: string[];
+  nobody: string;
+};
+
+const checks: [string, () => void | Promise<void>][] = [];
+const check = (what: string, run: () => void | Promise<void>): void => {
+  checks.push([what, run]);
+};
+
+async function main(): Promise<number> {
+  install();
+  const sentinel = await startOurSentinel();
+  const [agent, link] = await Promise.all([connectLink(sentinel.url), connectLink(sentinel.url)]);
+  await agent.bind('math@fame.fabric', mathService());
+  await Promise.all([
+    startOurAgent(sentinel),
+    startPythonAgent(sentinel, 'math'),
+    startPythonAgent(sentinel, 'work'),
+  ]);
+  const client = startPython(sentinel, 'client.py');
+  const { code } = await client.exited;
+  const line = client.output.split('\n').find((text) => text.startsWith('{"ts"'));
+  if (code !== 0 || !line) throw client.failure('did not report');
+  const report = JSON.parse(line) as Report;
+
+  for (const [kind, name] of [
+    ['ts', 'our agent'],
+    ['py', 'a Python agent'],
+  ] as const) {
+    const said = report[kind];
+    check(`a Python client calls ${name}, positional and named`, () =>
+      deepStrictEqual([said.add, said.named], [7, 42]),
+    );
+    check(`a Python client reads a stream of 300 items of ${name}`, () => ok(said.count));
+    check(`a Python client makes 100 calls of ${name} at once`, () => ok(said.burst));
+    check(`a Python client gets the error of ${name}`, () => match(said.fail, /./));
+  }
+  check('a Python client has three turns with our chat agent', () => {
+    match(report.chat.started, /working/i);
+    match(report.chat.sums, /42/);
+    match(report.chat.name, /Ada/);
+  });
+  check('a Python client follows a task of a Python agent', () => {
+    deepStrictEqual(report.work.filter((event) => event === 'artifact').length, 3);
+    deepStrictEqual(report.work.at(-1), 'completed');
+  });
+  check('a Python client is told that nobody serves an address', () =>
+    match(report.nobody, /Nobody serves nobody@fame.fabric/),
+  );
+  check('our link calls a Python agent', async () => {
+    deepStrictEqual(await link.call('math-py@fame.fabric', 'add', { args: [2, 3] }), 5);
+    deepStrictEqual(await link.call('math-py@fame.fabric', 'add', { x: 20, y: 22 }), 42);
+  });
+  check('our link reads a stream of a Python agent, whose end is no result at all', async () => {
+    let next = 1;
+    for await (const item of link.stream('math-py@fame.fabric', 'count', { args: [1_000] })) {
+      deepStrictEqual(item, next++);
+    }
+    deepStrictEqual(next, 1_001);
+  });
+
+  let failed = 0;
+  for (const [what, run] of checks) {
+    try {
+      await run();
+      console.log(`ok    ${what}`);
+    } catch (error) {
+      failed++;
+      console.log(`FAIL  ${what}: ${(error as Error).message}`);
+    }
+  }
+  console.log(`${checks.length - failed} of ${checks.length} hold`);
+  return failed === 0 ? 0 : 1;
+}
+
+try {
+  process.exitCode = await main();
+} finally {
+  await closeLinks();
+  await stopAll();
+}
