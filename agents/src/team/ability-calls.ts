@@ -1,99 +1,79 @@
-// Runs the functions that one answer calls, side by side but not too many at once, and passes on what they show to the user
-// while they work.
+// Runs the functions that one answer calls, side by side but not too many at once. What they show and what they come to is told
+// as it happens, so that a crash loses nothing that was finished.
 import type { Clock, Logger } from '@fame-fabric/shared';
-import { z } from 'zod';
 import type { RecordedStep } from '../conversation-journal.ts';
 import type { JsonObject } from '../strategy/json-schema.ts';
 import { Channel } from '../stream/channel.ts';
-import type { ParsedToolCall } from '../stream/split-tool-stream.ts';
 import { type AbilityOutcome, runAbility } from './ability.ts';
+import { outcomeOfContent } from './answers.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
+import type { CallPlan } from './routing.ts';
 
 const MAX_PARALLEL = 8;
 const MAX_WAITING_CHARS = 1_048_576;
 
+/** A call that runs a function: the one it names, or the one that the state map names. */
 export interface AbilityCall {
-  readonly call: ParsedToolCall;
+  readonly plan: CallPlan;
   readonly name: string;
   readonly args: JsonObject;
 }
+export type AbilityEvent =
+  | { type: 'text'; plan: CallPlan; text: string }
+  | { type: 'outcome'; plan: CallPlan; outcome: AbilityOutcome };
 
-export interface RunningAbilities {
-  /** What they show while they work; ends when all have ended. */
-  readonly texts: AsyncIterable<{ callId: string; text: string }>;
-  /** By call id. Never rejects. */
-  readonly outcomes: Promise<Map<string, AbilityOutcome>>;
+export interface AbilityDeps {
+  clock: Clock;
+  log: Logger;
+  signal: AbortSignal;
+  conversationId: string | undefined;
 }
 
+/** Ends when all have ended; never throws. */
 export function runAbilities(
   agent: CompiledAgent,
   calls: readonly AbilityCall[],
-  deps: { clock: Clock; log: Logger; signal: AbortSignal; conversationId: string | undefined },
-): RunningAbilities {
-  const { clock, log, signal, conversationId } = deps;
-  const texts = new Channel<{ callId: string; text: string }>({
-    limit: MAX_WAITING_CHARS,
-    name: 'the text of the abilities',
-  });
-  const outcomes = new Map<string, AbilityOutcome>();
+  { clock, log, signal, conversationId }: AbilityDeps,
+): AsyncIterable<AbilityEvent> {
+  const events = new Channel<AbilityEvent>({ limit: MAX_WAITING_CHARS, name: 'what the abilities tell' });
   const waiting = [...calls];
   const work = async (): Promise<void> => {
     for (let next = waiting.shift(); next; next = waiting.shift()) {
-      const { call, name, args } = next;
-      const ability = agent.abilities.get(name);
-      if (!ability) continue;
+      const { plan, name, args } = next;
       const context = {
-        callId: call.id,
+        callId: plan.call.id,
         agent: agent.name,
         conversationId,
         log: log.with({ agent: agent.name, ability: name }),
-        emit: (text: string) => texts.push({ callId: call.id, text }, text.length),
+        emit: (text: string) => events.push({ type: 'text', plan, text }, text.length),
       };
-      const { timeoutMs } = ability;
-      outcomes.set(call.id, await runAbility(ability.run, args, context, { timeoutMs, clock, signal }));
+      const ability = agent.abilities.get(name);
+      const outcome: AbilityOutcome = ability
+        ? await runAbility(ability.run, args, context, { timeoutMs: ability.timeoutMs, clock, signal })
+        : { kind: 'error', code: 'failed', message: 'the function does not exist' };
+      events.push({ type: 'outcome', plan, outcome }, 0);
     }
   };
-  const all = Promise.all(Array.from({ length: Math.min(MAX_PARALLEL, calls.length) }, work)).then(() => {
-    texts.end();
-    return outcomes;
-  });
-  return { texts, outcomes: all };
+  const workers = Array.from({ length: Math.min(MAX_PARALLEL, calls.length) }, work);
+  void Promise.all(workers).then(() => events.end());
+  return events;
 }
 
 /** What calls came to before the turn was cut short: those that finished, and those that must not be tried twice. */
-export function recordedOutcomes(agent: CompiledAgent, recorded: RecordedStep): Map<string, AbilityOutcome> {
-  const outcomes = new Map<string, AbilityOutcome>();
-  for (const { id, function: called } of recorded.message.tool_calls ?? []) {
-    const finished = recorded.finished.get(id);
-    if (finished) outcomes.set(id, outcomeOf(finished.content));
-    else if (recorded.started.has(id) && agent.abilities.get(called.name)?.idempotent === false) {
+export function recordedOutcomes(
+  agent: CompiledAgent,
+  calls: readonly AbilityCall[],
+  recorded: RecordedStep | undefined,
+): Map<CallPlan, AbilityOutcome> {
+  const outcomes = new Map<CallPlan, AbilityOutcome>();
+  for (const { plan, name } of calls) {
+    const { id } = plan.call;
+    const finished = recorded?.finished.get(id);
+    if (finished) outcomes.set(plan, outcomeOfContent(finished.content));
+    else if (recorded?.started.has(id) && agent.abilities.get(name)?.idempotent === false) {
       const message = 'it was interrupted, and whether it had an effect is not known';
-      outcomes.set(id, { kind: 'error', code: 'aborted', message });
+      outcomes.set(plan, { kind: 'error', code: 'aborted', message });
     }
   }
   return outcomes;
-}
-
-const shape = z.union([
-  z
-    .strictObject({ shown_to_user: z.string() })
-    .transform(({ shown_to_user: text }) => ({ kind: 'text' as const, text })),
-  z.strictObject({ done: z.literal(true) }).transform(() => ({ kind: 'silent' as const })),
-  z
-    .strictObject({ handed_over_to: z.string() })
-    .transform(({ handed_over_to: agent }) => ({ kind: 'handoff' as const, agent })),
-  z
-    .strictObject({
-      error: z.strictObject({
-        code: z.enum(['timeout', 'failed', 'not_json', 'aborted']),
-        message: z.string(),
-      }),
-    })
-    .transform(({ error }) => ({ kind: 'error' as const, ...error })),
-]);
-
-/** Reads back what an outcome was written as for the agent; `team-run.ts` writes it. */
-function outcomeOf(content: string): AbilityOutcome {
-  const read = shape.safeParse(JSON.parse(content));
-  return read.success ? read.data : { kind: 'data', json: content };
 }

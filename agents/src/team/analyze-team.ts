@@ -1,6 +1,7 @@
 // Looks at a team before it runs: names that lead nowhere, values without a route, agents nobody reaches, and circles. A
 // circle that nothing leads out of would call models for ever, so it keeps the team from loading.
 import { tidySchema, undeclaredRequired, zodOfSchema } from '../strategy/json-schema.ts';
+import { hasToRoute } from './compiled-agent.ts';
 import type { ConfigPath, Diagnostic, DiagnosticCode } from './diagnostic.ts';
 import { HANDOFF_PREFIX, tokensIn } from './interpolation.ts';
 import type { AgentConfigT, FunctionConfig, RouteConfig, TeamConfigT } from './team-config.ts';
@@ -244,12 +245,9 @@ class Analysis {
   /** Whether an agent has to route, and every route of it stays in the circle. */
   #isCaught(name: string, cycle: readonly string[]): boolean {
     const agent = this.#agents.get(name);
-    const { function_call: call, state_map: map, functions = [] } = agent ?? {};
-    const onlyRoutes = functions.length === 1 && functions[0]?.name === map?.function_name;
-    const hasToRoute =
-      (typeof call === 'object' && call.name === map?.function_name) || (call === 'required' && onlyRoutes);
     const routes = this.#graph.edges.filter((edge) => edge.from === name);
-    return hasToRoute && routes.every((edge) => edge.to.kind === 'agent' && cycle.includes(edge.to.name));
+    if (!agent || !hasToRoute(agent)) return false;
+    return routes.every((edge) => edge.to.kind === 'agent' && cycle.includes(edge.to.name));
   }
 }
 

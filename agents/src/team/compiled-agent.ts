@@ -20,8 +20,8 @@ export interface CompiledAgent {
   readonly abilities: ReadonlyMap<string, CompiledAbility>;
   /** What the model has to do; `undefined` without functions. */
   readonly choice: ToolChoice | undefined;
-  /** Whether it has to call something. */
-  readonly isForced: boolean;
+  /** Whether all it may do is choose where the message goes. */
+  readonly mustRoute: boolean;
   /** The route of a value; `undefined` when there is none. */
   routeOf(value: string): RouteConfig | undefined;
 }
@@ -78,7 +78,14 @@ export function compileAgent(
     functions: own,
     abilities: runs,
     choice: own.size > 0 ? (forced ?? 'auto') : undefined,
-    isForced: own.size > 0 && (typeof call === 'object' || call === 'required'),
+    mustRoute: hasToRoute(config),
     routeOf: (value) => (map && Object.hasOwn(map.values_map, value) ? map.values_map[value] : undefined),
   };
+}
+
+/** Whether the model has to call the function that the state map reads. */
+export function hasToRoute({ function_call: call, state_map: map, functions = [] }: AgentConfigT): boolean {
+  if (!map) return false;
+  if (typeof call === 'object') return call.name === map.function_name;
+  return call === 'required' && functions.length === 1 && functions[0]?.name === map.function_name;
 }

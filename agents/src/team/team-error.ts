@@ -28,10 +28,3 @@ export class TeamError extends FabricError {
     this.usage = facts.usage;
   }
 }
-
-/** How often each agent had the message. */
-export function countsOf(path: readonly string[]): Record<string, number> {
-  const counts = new Map<string, number>();
-  for (const name of path) counts.set(name, (counts.get(name) ?? 0) + 1);
-  return Object.fromEntries(counts);
-}

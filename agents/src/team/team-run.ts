@@ -1,7 +1,7 @@
 // THE PATH of a message through a team: an agent is asked, its functions run, its state map decides who gets the message
 // next, until a text, silence or an ignore ends the turn. All state of a turn lives in its run, so one team serves any
-// number of turns at once. How the calls of an answer are read stands in `routing.ts`, what a function may return in
-// `ability.ts`, and what goes along to another node in `hand-over.ts`.
+// number of turns at once. How the calls of an answer are read stands in `routing.ts`, what comes of them in `answers.ts`,
+// the limits in `message-path.ts`, and what goes along to another node in `hand-over.ts`.
 import type { Clock, ErrorCode, Logger } from '@fame-fabric/shared';
 import type { RecordedStep } from '../conversation-journal.ts';
 import type { AssistantMessage, ChatModel, ModelMessage, ModelRequest, ToolSpec } from '../model.ts';
@@ -10,24 +10,25 @@ import { roughUsage } from '../strategy/collect-reply.ts';
 import type { JsonObject } from '../strategy/json-schema.ts';
 import { parseArguments } from '../stream/parse-arguments.ts';
 import { type ParsedToolCall, splitToolStream } from '../stream/split-tool-stream.ts';
-import type { AbilityOutcome } from './ability.ts';
-import { recordedOutcomes, runAbilities } from './ability-calls.ts';
+import { type AbilityCall, recordedOutcomes, runAbilities } from './ability-calls.ts';
+import {
+  type Answer,
+  type AnswerDeps,
+  answerAfterRun,
+  answerWithoutRun,
+  decide,
+  type Next,
+  withOneHandOver,
+} from './answers.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
 import type { HandOverMeta, RemoteCall } from './hand-over.ts';
 import { type Interpolations, TokenValues } from './interpolation.ts';
+import { MessagePath, type PathExceeded, type TeamLimits } from './message-path.ts';
 import { type CallPlan, planCalls } from './routing.ts';
-import type { RouteConfig, TeamConfigT } from './team-config.ts';
-import { countsOf, TeamError } from './team-error.ts';
+import type { TeamConfigT } from './team-config.ts';
+import { TeamError } from './team-error.ts';
 import type { TeamEvent, TeamResult } from './team-events.ts';
 import { isRemote } from './team-graph.ts';
-
-export interface TeamLimits {
-  /** Hand-overs of one message. */
-  readonly maxHops: number;
-  /** How often one agent may get the same message. */
-  readonly maxVisits: number;
-  readonly maxModelCalls: number;
-}
 
 /** What a model is asked with, where the agent itself does not say. */
 export interface ModelSettings {
@@ -69,24 +70,6 @@ export interface RunInput {
   readonly recorded: readonly RecordedStep[];
 }
 
-/** Where the message goes when an agent is done with it. */
-type Next =
-  | { kind: 'agent'; target: string; value: string; extras: JsonObject }
-  | { kind: 'ignored'; reason: string; extras: JsonObject }
-  | { kind: 'text' }
-  | { kind: 'silent' };
-
-/** A call of an answer and what came of it. */
-interface Answer {
-  readonly plan: CallPlan;
-  readonly effect:
-    | { kind: 'text'; text: string }
-    | { kind: 'silent' | 'data' | 'error' }
-    | Extract<Next, { kind: 'agent' | 'ignored' }>;
-  /** What the agent reads. */
-  content: string;
-}
-
 /** Stands in the history where a turn ended without a word: model servers want the assistant to have the last one. */
 export const NO_REPLY = '[no reply]';
 /** Answers in a row that call a function that does not exist. */
@@ -100,12 +83,10 @@ export class TeamRun {
   /** What the caller's system messages say; for the first agent only. */
   readonly #note: string;
   readonly #turnStart: number;
-  readonly #path: string[] = [];
-  /** As `#path`, named across nodes, with those of the nodes before. */
-  readonly #visited: string[];
-  #hops: number;
-  #modelCalls: number;
+  readonly #path: MessagePath;
+  /** Model calls of this run, and with those of the nodes before. */
   #step = 0;
+  #modelCalls: number;
   #isPastLimit = false;
   #model = '';
   #text = '';
@@ -116,37 +97,35 @@ export class TeamRun {
     this.#input = input;
     this.#messages = input.messages.filter((message) => message.role !== 'system');
     this.#note = input.messages.flatMap((one) => (one.role === 'system' ? [one.content] : [])).join('\n\n');
-    this.#turnStart = Math.max(
-      0,
-      this.#messages.findLastIndex((message) => message.role === 'user'),
-    );
-    this.#visited = [...(input.meta?.visited ?? [])];
-    this.#hops = input.meta?.hops ?? 0;
+    const userAt = this.#messages.findLastIndex((message) => message.role === 'user');
+    this.#turnStart = Math.max(0, userAt);
+    this.#path = new MessagePath(parts.limits, { start: parts.start, address: input.address }, input.meta);
     this.#modelCalls = input.meta?.modelCalls ?? 0;
   }
 
   async *run(): AsyncGenerator<TeamEvent, TeamResult, void> {
+    const path = this.#path;
     let { start: target, extras } = this.#input;
     for (;;) {
       this.#input.signal.throwIfAborted();
-      const limit = this.#limitBefore(target);
+      const limit = this.#isPastLimit ? path.afterLimit(target) : path.limitBefore(target);
       if (limit) {
         const { onLimit } = this.#parts;
-        if (onLimit === 'error' || this.#isPastLimit) throw limit;
-        if (onLimit === 'ignore')
+        if (onLimit === 'error' || this.#isPastLimit) throw this.#limitError(limit);
+        if (onLimit === 'ignore') {
           return yield* this.#end({ kind: 'ignored', reason: 'handoff limit', extras: {} });
+        }
         this.#isPastLimit = true;
         target = onLimit.agent;
         extras = {};
       }
-      this.#path.push(target);
+      path.enter(target);
+      yield { type: 'agent', name: target, hop: path.hops };
       if (isRemote(target)) return yield* this.#askRemote(target, extras);
-      this.#visited.push(this.#nameAcross(target));
-      yield { type: 'agent', name: target, hop: this.#hops };
       const next = yield* this.#askAgent(this.#parts.agents.get(target)!, extras);
       if (next.kind !== 'agent') return yield* this.#end(next);
       yield { type: 'handoff', from: target, to: next.target, value: next.value, extras: next.extras };
-      this.#hops += 1;
+      path.hops += 1;
       ({ target, extras } = next);
     }
   }
@@ -162,56 +141,37 @@ export class TeamRun {
     for (;;) {
       // What was forced has been done once there is data: now the agent may say something about it.
       const choice = hasData ? 'auto' : agent.choice;
-      const isForced = agent.isForced && !hasData;
-      const { message, calls } = yield* this.#askModel(agent, model, isForced, {
-        messages: [
-          ...(directive ? [{ role: 'system' as const, content: directive }] : []),
-          ...this.#messages,
-        ],
+      const mustRoute = agent.mustRoute && !hasData;
+      const system = directive ? [{ role: 'system' as const, content: directive }] : [];
+      let { message, calls } = yield* this.#askModel(agent, model, mustRoute, {
+        messages: [...system, ...this.#messages],
         ...(tools.length > 0 ? { tools } : {}),
         ...(choice ? { tool_choice: choice } : {}),
       });
+      if (calls.length === 0 && !mustRoute) {
+        this.#messages.push({ role: 'assistant', content: message.content || NO_REPLY });
+        return { kind: 'text' };
+      }
       if (calls.length === 0) {
-        if (!isForced) {
-          this.#messages.push({ role: 'assistant', content: message.content || NO_REPLY });
-          return { kind: 'text' };
-        }
         // An answer without the call that was demanded says nothing that anybody should see.
-        if (!mayRepair) return this.#nextOf(this.#otherwise(agent), 'otherwise', {});
-        mayRepair = false;
-        continue;
+        if (mayRepair) {
+          mayRepair = false;
+          continue;
+        }
+        message = emptyCall(agent, this.#step);
+        calls = callsOf(message);
       }
 
       unknown = calls.some((call) => !agent.functions.has(call.name)) ? unknown + 1 : 0;
       if (unknown >= MAX_UNKNOWN) {
-        throw this.#error(
-          'TOOL_UNKNOWN',
-          `"${agent.name}" calls functions again and again that do not exist`,
-        );
+        const what = `"${agent.name}" calls functions again and again that do not exist`;
+        throw this.#error('TOOL_UNKNOWN', what);
       }
       const plans = planCalls(agent, calls, mayRepair);
       if (!Array.isArray(plans)) throw this.#noRoute(agent, plans.value);
       if (plans.some((plan) => plan.kind === 'refuse' && plan.isRouting)) mayRepair = false;
 
-      const recorded = this.#input.recorded[this.#step - 1];
-      for (const call of calls) {
-        const isRecorded = recorded?.started.has(call.id) ?? false;
-        yield { type: 'tool_call', agent: agent.name, call, isRecorded };
-      }
       const answers = yield* this.#carryOut(agent, plans);
-      for (const { plan, effect, content } of answers) {
-        const { id, name } = plan.call;
-        const isRecorded = recorded?.finished.has(id) ?? false;
-        yield {
-          type: 'tool_result',
-          agent: agent.name,
-          id,
-          name,
-          ok: effect.kind !== 'error',
-          content,
-          isRecorded,
-        };
-      }
       const next = decide(answers);
       this.#record(agent, message, answers, next);
       // Texts that the next recorded answer knows of have been shown.
@@ -226,10 +186,10 @@ export class TeamRun {
 
   async #prompt(agent: CompiledAgent, extras: JsonObject): Promise<{ directive: string; tools: ToolSpec[] }> {
     const { interpolations, conversationId, signal } = this.#input;
-    const context = { agent: agent.name, hop: this.#hops, conversationId, signal };
+    const context = { agent: agent.name, hop: this.#path.hops, conversationId, signal };
     const values = new TokenValues(interpolations, extras, context);
     const system = await values.fill(agent.config.system_directives ?? '');
-    const note = this.#path.length === 1 ? this.#note : '';
+    const note = this.#path.here.length === 1 ? this.#note : '';
     const tools = [...agent.functions.values()].map(async ({ spec }): Promise<ToolSpec> => {
       const { description } = spec.function;
       if (description === undefined) return spec;
@@ -241,10 +201,11 @@ export class TeamRun {
     };
   }
 
+  // One answer of the model. `holdText`: nobody sees its text before it has made the call that is demanded of it.
   async *#askModel(
     agent: CompiledAgent,
     model: ChatModel,
-    isForced: boolean,
+    holdText: boolean,
     asked: Pick<ModelRequest, 'messages' | 'tools' | 'tool_choice'>,
   ): AsyncGenerator<TeamEvent, { message: AssistantMessage; calls: ParsedToolCall[] }, void> {
     const { signal, budget } = this.#input;
@@ -268,13 +229,13 @@ export class TeamRun {
     };
     yield { type: 'model_called', ...about, messages: request.messages };
 
-    const speaker = `answer ${this.#modelCalls}`;
+    const speaker = `answer ${this.#step}`;
     const held: string[] = [];
     const calls: ParsedToolCall[] = [];
     const stream = splitToolStream(model.stream(request, { signal }), { toUserKey: null, signal });
     try {
       for await (const { text } of stream.toUser) {
-        if (isForced) held.push(text);
+        if (holdText) held.push(text);
         else yield* this.#say(text, agent.name, speaker);
       }
       for await (const call of stream.toolCalls) calls.push(call);
@@ -282,8 +243,8 @@ export class TeamRun {
       const usage = reported ?? roughUsage(request, { message, finish });
       budget.charge(model.name, usage, agent.name);
       yield { type: 'usage', agent: agent.name, model: model.name, usage };
-      yield { type: 'model_replied', ...about, message, finish, usage, isRecorded: false };
       if (calls.length > 0) for (const text of held) yield* this.#say(text, agent.name, speaker);
+      yield { type: 'model_replied', ...about, message, finish, usage, isRecorded: false };
       return { message, calls };
     } finally {
       await stream.cancel();
@@ -293,103 +254,66 @@ export class TeamRun {
   /** An answer that was given before the turn was cut short. Its text has been shown. */
   *#askAgain(
     about: { agent: string; model: string; step: number },
-    recorded: RecordedStep,
+    { message, finish, text, usage: reported }: RecordedStep,
   ): Generator<TeamEvent, { message: AssistantMessage; calls: ParsedToolCall[] }, void> {
-    const { message, finish, text } = recorded;
-    const usage = recorded.usage ?? roughUsage({ messages: this.#messages }, { message, finish });
+    const usage = reported ?? roughUsage({ messages: this.#messages }, { message, finish });
     this.#input.budget.charge(about.model, usage, about.agent);
     this.#text += text;
-    this.#speaker = `answer ${this.#modelCalls}`;
+    this.#speaker = `answer ${this.#step}`;
     yield { type: 'model_replied', ...about, message, finish, usage, isRecorded: true };
     return { message, calls: callsOf(message) };
   }
 
-  // Runs what the calls ask for: functions of the agent first, side by side, then the one that the state map names.
+  // Does what is planned: functions that the agent called, side by side, then the one that the state map names.
   async *#carryOut(
     agent: CompiledAgent,
     plans: readonly CallPlan[],
   ): AsyncGenerator<TeamEvent, Answer[], void> {
-    const direct = plans.flatMap((plan) =>
-      plan.kind === 'run' ? [{ call: plan.call, name: plan.call.name, args: plan.args }] : [],
-    );
-    const mapped = plans.flatMap((plan) =>
-      plan.kind === 'route' && plan.route.function !== undefined
-        ? [{ call: plan.call, name: plan.route.function, args: plan.extras }]
-        : [],
-    );
-    const recorded = this.#input.recorded[this.#step - 1];
-    const outcomes = recorded ? recordedOutcomes(agent, recorded) : new Map<string, AbilityOutcome>();
-    const { clock, log } = this.#parts;
+    const { clock, log, agents } = this.#parts;
     const { signal, conversationId } = this.#input;
-    for (const group of [direct, mapped]) {
-      const open = group.filter(({ call }) => !outcomes.has(call.id));
-      const running = runAbilities(agent, open, { clock, log, signal, conversationId });
-      for await (const said of running.texts) yield* this.#say(said.text, agent.name, `${said.callId} says`);
-      for (const [id, outcome] of await running.outcomes) outcomes.set(id, outcome);
+    const recorded = this.#input.recorded[this.#step - 1];
+    const deps: AnswerDeps = {
+      log,
+      knows: (name) => agents.has(name),
+      failure: (message, cause) => this.#error('TOOL_FAILED', message, {}, cause),
+    };
+    const answers = new Map<CallPlan, Answer>();
+    const told = (answer: Answer): TeamEvent => {
+      const { plan, effect, content } = answer;
+      answers.set(plan, answer);
+      const { id, name } = plan.call;
+      const isRecorded = recorded?.finished.has(id) ?? false;
+      return {
+        type: 'tool_result',
+        agent: agent.name,
+        id,
+        name,
+        ok: effect.kind !== 'error',
+        content,
+        isRecorded,
+      };
+    };
+
+    for (const { call } of plans) {
+      const isRecorded = recorded?.started.has(call.id) ?? false;
+      yield { type: 'tool_call', agent: agent.name, call, isRecorded };
+    }
+    for (const plan of plans) {
+      const answer = answerWithoutRun(plan);
+      if (answer) yield told(answer);
+    }
+    for (const group of groupsOf(plans)) {
+      const known = recordedOutcomes(agent, group, recorded);
+      for (const [plan, outcome] of known) yield told(answerAfterRun(agent, plan, outcome, deps));
+      const open = group.filter(({ plan }) => !known.has(plan));
+      for await (const event of runAbilities(agent, open, { clock, log, signal, conversationId })) {
+        const { plan } = event;
+        if (event.type === 'text') yield* this.#say(event.text, agent.name, `${plan.call.id} says`);
+        else if (!signal.aborted) yield told(answerAfterRun(agent, plan, event.outcome, deps));
+      }
       signal.throwIfAborted();
     }
-    const answers = plans.map((plan) => this.#answer(agent, plan, outcomes.get(plan.call.id)));
-    let first = true;
-    return answers.map((answer) => {
-      if (answer.effect.kind !== 'agent') return answer;
-      if (first) {
-        first = false;
-        return answer;
-      }
-      const message = 'another call of this answer decides already where the message goes';
-      return { ...answer, effect: { kind: 'error' }, content: errorText('only_one_handoff', message) };
-    });
-  }
-
-  #answer(agent: CompiledAgent, plan: CallPlan, outcome: AbilityOutcome | undefined): Answer {
-    if (plan.kind === 'refuse') {
-      return { plan, effect: { kind: 'error' }, content: errorText(plan.fault.code, plan.fault.message) };
-    }
-    if (plan.kind === 'route' && plan.route.function === undefined) {
-      const { route, value, extras } = plan;
-      const next = this.#nextOf(route, value ?? 'otherwise', extras);
-      const content =
-        next.kind === 'agent' ? { handed_over_to: next.target } : { ignored: route.ignore ?? '' };
-      return { plan, effect: next, content: JSON.stringify(content) };
-    }
-    if (outcome) return this.#answerOf(agent, plan, outcome);
-    return { plan, effect: { kind: 'error' }, content: errorText('failed', 'the function does not exist') };
-  }
-
-  #answerOf(agent: CompiledAgent, plan: CallPlan, outcome: AbilityOutcome): Answer {
-    switch (outcome.kind) {
-      case 'text':
-        return { plan, effect: outcome, content: JSON.stringify({ shown_to_user: outcome.text }) };
-      case 'silent':
-        return { plan, effect: outcome, content: JSON.stringify({ done: true }) };
-      case 'data':
-        return { plan, effect: { kind: 'data' }, content: outcome.json };
-      case 'handoff': {
-        const target = outcome.agent;
-        if (!isRemote(target) && !this.#parts.agents.has(target)) {
-          const content = errorText('failed', 'the function named an agent that does not exist');
-          return { plan, effect: { kind: 'error' }, content };
-        }
-        const effect = { kind: 'agent' as const, target, value: plan.call.name, extras: {} };
-        return { plan, effect, content: JSON.stringify({ handed_over_to: target }) };
-      }
-      case 'error': {
-        const { code, message, cause } = outcome;
-        const { name } = plan.call;
-        this.#parts.log.warn('ability failed', {
-          agent: agent.name,
-          ability: name,
-          reason: code,
-          error: cause,
-        });
-        const rule = agent.config.on_ability_error ?? 'model';
-        if (rule === 'throw')
-          throw this.#error('TOOL_FAILED', `"${name}" of "${agent.name}": ${message}`, {}, cause);
-        const content = errorText(code, message);
-        if (rule === 'model') return { plan, effect: { kind: 'error' }, content };
-        return { plan, effect: { kind: 'text', text: `This did not work: ${message}.` }, content };
-      }
-    }
+    return withOneHandOver(plans.map((plan) => answers.get(plan)!));
   }
 
   #record(
@@ -415,66 +339,53 @@ export class TeamRun {
     this.#messages.push({ role: 'assistant', content: texts.join('\n') || NO_REPLY });
   }
 
-  // ---- other nodes ----
-
+  // An agent on another node has the last word.
   async *#askRemote(target: string, extras: JsonObject): AsyncGenerator<TeamEvent, TeamResult, void> {
-    const { remote, conversationId, turnId } = this.#input;
+    const { remote, conversationId = '', turnId, budget, signal } = this.#input;
     if (!remote) {
-      throw this.#error(
-        'ROUTE_UNKNOWN',
-        `The message goes to ${target}, and this team cannot reach other nodes`,
-      );
+      const what = `The message goes to ${target}, and this team cannot reach other nodes`;
+      throw this.#error('ROUTE_UNKNOWN', what);
     }
-    const { budget, signal } = this.#input;
+    const { hops, visited } = this.#path;
     const userAt = this.#messages.findLastIndex((message) => message.role === 'user');
-    yield { type: 'agent', name: target, hop: this.#hops };
-    let text = '';
+    const budgetUsd = Number.isFinite(budget.remaining) ? { budgetUsd: budget.remaining } : {};
     const events = remote({
-      id: `${conversationId ?? ''}/${turnId}/${this.#hops}`,
+      id: `${conversationId}/${turnId}/${hops}`,
       target,
       userMessage: this.#messages[userAt]?.content ?? '',
       history: this.#messages.slice(0, Math.max(0, userAt)),
       extras,
-      meta: {
-        hops: this.#hops,
-        visited: this.#visited,
-        modelCalls: this.#modelCalls,
-        ...(Number.isFinite(budget.remaining) ? { budgetUsd: budget.remaining } : {}),
-      },
+      meta: { hops, visited, modelCalls: this.#modelCalls, ...budgetUsd },
       signal,
     });
+    let text = '';
     for await (const event of events) {
-      if (event.type === 'text') {
-        text += event.text;
-        yield* this.#say(event.text, target, target);
-        continue;
+      if (event.type === 'done') {
+        const { usage, model = target } = event;
+        this.#model = model;
+        if (usage) {
+          budget.charge(model, usage, target);
+          yield { type: 'usage', agent: target, model, usage };
+        }
+        // A node that does not stream says everything at its end.
+        if (text !== '') continue;
       }
-      const { usage, model = target } = event;
-      this.#model = model;
-      if (usage) {
-        budget.charge(model, usage, target);
-        yield { type: 'usage', agent: target, model, usage };
-      }
-      // A node that does not stream says everything at its end.
-      if (text === '' && event.text !== '') {
-        text = event.text;
-        yield* this.#say(text, target, target);
-      }
+      text += event.text;
+      yield* this.#say(event.text, target, target);
     }
     this.#messages.push({ role: 'assistant', content: text || NO_REPLY });
     return yield* this.#end(text ? { kind: 'text' } : { kind: 'silent' });
   }
 
-  // ---- ends ----
-
   async *#end(end: Exclude<Next, { kind: 'agent' }>): AsyncGenerator<TeamEvent, TeamResult, void> {
-    const agent = this.#path.at(-1) ?? this.#input.start;
+    const { here } = this.#path;
+    const agent = here.at(-1) ?? this.#input.start;
     if (this.#messages.at(-1)?.role !== 'assistant') {
       this.#messages.push({ role: 'assistant', content: NO_REPLY });
     }
     const common = {
       agent,
-      path: [...this.#path],
+      path: [...here],
       usage: this.#input.budget.spent,
       history: [...this.#messages],
       turn: this.#messages.slice(this.#turnStart),
@@ -484,9 +395,7 @@ export class TeamRun {
     const result: TeamResult =
       end.kind === 'text' || this.#text !== ''
         ? { ...common, kind: 'text', text: this.#text }
-        : end.kind === 'silent'
-          ? { ...common, kind: 'silent' }
-          : { ...common, kind: 'ignored', reason: end.reason, extras: end.extras };
+        : { ...common, ...end };
     yield { type: 'done', result };
     return result;
   }
@@ -506,49 +415,8 @@ export class TeamRun {
     return this.#input.settings[key] ?? own ?? this.#parts.defaults[key];
   }
 
-  #nextOf(
-    route: RouteConfig,
-    value: string,
-    extras: JsonObject,
-  ): Extract<Next, { kind: 'agent' | 'ignored' }> {
-    if (route.agent === undefined) return { kind: 'ignored', reason: route.ignore ?? '', extras };
-    const handed = Object.fromEntries(Object.entries(extras).filter(([name]) => route.with?.includes(name)));
-    return { kind: 'agent', target: route.agent, value, extras: handed };
-  }
-
-  #otherwise(agent: CompiledAgent): RouteConfig {
-    const route = agent.config.state_map?.otherwise;
-    if (route) return route;
-    throw this.#noRoute(agent, null);
-  }
-
-  #nameAcross(agent: string): string {
-    const { start } = this.#parts;
-    const { address } = this.#input;
-    if (address === undefined) return agent;
-    return agent === start ? address : `${agent}:${address}`;
-  }
-
-  #limitBefore(target: string): TeamError | undefined {
-    const { maxHops, maxVisits } = this.#parts.limits;
-    const name = isRemote(target) ? target : this.#nameAcross(target);
-    const visits = this.#visited.filter((one) => one === name).length;
-    const path = [...this.#visited, name];
-    if (this.#isPastLimit) return this.#limit('The message was handed on after its limit', path);
-    if (this.#hops > maxHops)
-      return this.#limit(`The message was handed over more than ${maxHops} times`, path);
-    if (visits < maxVisits) return undefined;
-    return this.#limit(`"${name}" had the message ${visits} times already`, path);
-  }
-
-  #limit(what: string, path: readonly string[]): TeamError {
-    return this.#error(
-      'HANDOFF_LIMIT',
-      `${what}: ${path.join(' → ')}`,
-      { counts: countsOf(path) },
-      undefined,
-      path,
-    );
+  #limitError({ message, path, counts }: PathExceeded): TeamError {
+    return this.#error('HANDOFF_LIMIT', message, { counts }, undefined, path);
   }
 
   #noRoute(agent: CompiledAgent, value: string | null): TeamError {
@@ -563,12 +431,26 @@ export class TeamRun {
     message: string,
     details: Record<string, unknown> = {},
     cause?: unknown,
-    path: readonly string[] = this.#visited,
+    path: readonly string[] = this.#path.visited,
   ): TeamError {
     return new TeamError(code, message, { path: [...path], usage: this.#input.budget.spent }, details, cause);
   }
 }
 
+/** Functions that the agent called first, then the one that the state map names. */
+function groupsOf(plans: readonly CallPlan[]): AbilityCall[][] {
+  const called = plans.flatMap((plan) =>
+    plan.kind === 'run' ? [{ plan, name: plan.call.name, args: plan.args }] : [],
+  );
+  const mapped = plans.flatMap((plan) =>
+    plan.kind === 'route' && plan.route.function !== undefined
+      ? [{ plan, name: plan.route.function, args: plan.extras }]
+      : [],
+  );
+  return [called, mapped];
+}
+
+/** The calls of an answer that is not streamed any more. */
 const callsOf = (message: AssistantMessage): ParsedToolCall[] =>
   (message.tool_calls ?? []).map(({ id, function: { name, arguments: rawArguments } }, index) => {
     const parsed = parseArguments(rawArguments);
@@ -578,14 +460,15 @@ const callsOf = (message: AssistantMessage): ParsedToolCall[] =>
       : { ok: false, ...common, error: parsed.error };
   });
 
-const errorText = (code: string, message: string): string => JSON.stringify({ error: { code, message } });
-
-/** What the answers to all calls of a reply come to: a hand-over, data for the agent, an ignore, or an end. */
-function decide(answers: readonly Answer[]): Next | 'again' {
-  const effects = answers.map((answer) => answer.effect);
-  const handOver = effects.find((effect) => effect.kind === 'agent');
-  if (handOver) return handOver;
-  if (effects.some((effect) => effect.kind === 'data' || effect.kind === 'error')) return 'again';
-  if (effects.some((effect) => effect.kind === 'text')) return { kind: 'text' };
-  return effects.find((effect) => effect.kind === 'ignored') ?? { kind: 'silent' };
-}
+/** Stands for the answer of an agent that does not route although it has to: it chose nothing. */
+const emptyCall = (agent: CompiledAgent, step: number): AssistantMessage => ({
+  role: 'assistant',
+  content: null,
+  tool_calls: [
+    {
+      id: `no_choice_${step}`,
+      type: 'function',
+      function: { name: agent.config.state_map?.function_name ?? '', arguments: '{}' },
+    },
+  ],
+});

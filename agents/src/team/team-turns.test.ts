@@ -141,6 +141,31 @@ describe('TeamTurns', () => {
     }
   });
 
+  it('tells that a function has finished while another one still runs', async () => {
+    const held = gate();
+    const abilities = [
+      {
+        stock: async () => {
+          await held.wait;
+          return { left: 3 };
+        },
+        hours: () => 'Nine to five.',
+        charge: () => null,
+      },
+    ];
+    const team = await loadTeam(
+      { start: 'switchboard', agents },
+      { models: { default: model() }, abilities },
+    );
+    const finished: string[] = [];
+    for await (const event of new TeamTurns(team).run(inputOf(new History()))) {
+      if (event.type !== 'tool_finished') continue;
+      finished.push(event.callId);
+      if (event.callId === 's2') held.open();
+    }
+    expect(finished).toEqual(['r1', 's2', 's1']);
+  });
+
   it('does not repeat a function that says it must not be', async () => {
     const charge = vi.fn(() => 'Charged.');
     const def = {

@@ -132,7 +132,7 @@ function readHandOver(payload: Readonly<Record<string, unknown>>): {
   throw new FabricError('PARAMS_INVALID', `${[HAND_OVER, ...issue.path].join('.')}: ${issue.message}`);
 }
 
-export const usageOf = ({ prompt_tokens, completion_tokens, total_tokens, cached_tokens }: Spent): Usage => ({
+const usageOf = ({ prompt_tokens, completion_tokens, total_tokens, cached_tokens }: Spent): Usage => ({
   prompt_tokens,
   completion_tokens,
   total_tokens,

@@ -1,6 +1,7 @@
 import { type LogFields, type Logger, silentLog } from '@fame-fabric/shared';
 import { describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
+import { faultOfTurn } from '../history.ts';
 import type { ChatModel, ModelMessage, ModelRequest } from '../model.ts';
 import { Budget } from '../strategy/budget.ts';
 import {
@@ -218,9 +219,14 @@ describe('routes', () => {
     const model = scriptedModel(['Ignore the rules? Sure!', chooses('order'), 'It ships.']);
     const result = await (await team(agents, model, { abilities: [{ thanks }] })).run('x').result;
     expect(result).toMatchObject({ text: 'It ships.' });
-    const stubborn = scriptedModel(['one', 'two']);
-    const error = await failure((await team(agents, stubborn, { abilities: [{ thanks }] })).run('x'));
+    const stubborn = () => scriptedModel(['one', 'two']);
+    const error = await failure((await team(agents, stubborn(), { abilities: [{ thanks }] })).run('x'));
     expect(error.code).toBe('ROUTE_UNKNOWN');
+    const map = { ...agents.switchboard!.state_map!, otherwise: { function: 'thanks' } };
+    const saved: Agents = { ...agents, switchboard: { ...agents.switchboard, state_map: map } };
+    const rescued = await (await team(saved, stubborn(), { abilities: [{ thanks }] })).run('x').result;
+    expect(rescued).toMatchObject({ kind: 'text', text: 'You are welcome.' });
+    expect(faultOfTurn(rescued.turn)).toBeUndefined();
   });
 
   it('lets one call of an answer decide where the message goes, the first', async () => {

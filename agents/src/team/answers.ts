@@ -1,0 +1,153 @@
+// What comes of the calls in one answer of a model: what the agent reads about each, and where the message goes because of all
+// of them. How an outcome is written for the agent and how it is read back from the journal stand side by side here.
+import type { Logger } from '@fame-fabric/shared';
+import { z } from 'zod';
+import type { JsonObject } from '../strategy/json-schema.ts';
+import type { AbilityOutcome } from './ability.ts';
+import type { CompiledAgent } from './compiled-agent.ts';
+import type { CallPlan } from './routing.ts';
+import type { RouteConfig } from './team-config.ts';
+import { isRemote } from './team-graph.ts';
+
+/** Where the message goes when an agent is done with it. */
+export type Next =
+  | { kind: 'agent'; target: string; value: string; extras: JsonObject }
+  | { kind: 'ignored'; reason: string; extras: JsonObject }
+  | { kind: 'text' }
+  | { kind: 'silent' };
+
+/** A call and what came of it. */
+export interface Answer {
+  readonly plan: CallPlan;
+  readonly effect:
+    | { kind: 'text'; text: string }
+    | { kind: 'silent' | 'data' | 'error' }
+    | Extract<Next, { kind: 'agent' | 'ignored' }>;
+  /** What the agent reads. */
+  readonly content: string;
+}
+
+export interface AnswerDeps {
+  /** Whether the team has an agent of that name. */
+  knows(agent: string): boolean;
+  /** The error that a turn fails with because a function failed. */
+  failure(message: string, cause: unknown): Error;
+  log: Logger;
+}
+
+const errorText = (code: string, message: string): string => JSON.stringify({ error: { code, message } });
+
+/** Where a call leads that runs nothing; `undefined` for one that does. */
+export function answerWithoutRun(plan: CallPlan): Answer | undefined {
+  if (plan.kind === 'refuse') {
+    return { plan, effect: { kind: 'error' }, content: errorText(plan.fault.code, plan.fault.message) };
+  }
+  if (plan.kind === 'run' || plan.route.function !== undefined) return undefined;
+  const { route, value, extras } = plan;
+  if (route.agent === undefined) {
+    const reason = route.ignore ?? '';
+    return {
+      plan,
+      effect: { kind: 'ignored', reason, extras },
+      content: JSON.stringify({ ignored: reason }),
+    };
+  }
+  const effect = {
+    kind: 'agent' as const,
+    target: route.agent,
+    value: value ?? 'otherwise',
+    extras: handed(route, extras),
+  };
+  return { plan, effect, content: JSON.stringify({ handed_over_to: route.agent }) };
+}
+
+const handed = (route: RouteConfig, extras: JsonObject): JsonObject =>
+  Object.fromEntries(Object.entries(extras).filter(([name]) => route.with?.includes(name)));
+
+/** The answer to a call whose function has run. @throws what `deps.failure` gives, where the agent says so */
+export function answerAfterRun(
+  agent: CompiledAgent,
+  plan: CallPlan,
+  outcome: AbilityOutcome,
+  deps: AnswerDeps,
+): Answer {
+  switch (outcome.kind) {
+    case 'text':
+      return { plan, effect: outcome, content: JSON.stringify({ shown_to_user: outcome.text }) };
+    case 'silent':
+      return { plan, effect: outcome, content: JSON.stringify({ done: true }) };
+    case 'data':
+      return { plan, effect: { kind: 'data' }, content: outcome.json };
+    case 'handoff': {
+      const target = outcome.agent;
+      if (!isRemote(target) && !deps.knows(target)) {
+        const content = errorText('failed', 'the function named an agent that does not exist');
+        return { plan, effect: { kind: 'error' }, content };
+      }
+      const effect = { kind: 'agent' as const, target, value: plan.call.name, extras: {} };
+      return { plan, effect, content: JSON.stringify({ handed_over_to: target }) };
+    }
+    case 'error':
+      return answerToError(agent, plan, outcome, deps);
+  }
+}
+
+function answerToError(
+  agent: CompiledAgent,
+  plan: CallPlan,
+  { code, message, cause }: AbilityOutcome & { kind: 'error' },
+  deps: AnswerDeps,
+): Answer {
+  const { name } = plan.call;
+  deps.log.warn('ability failed', { agent: agent.name, ability: name, reason: code, error: cause });
+  const rule = agent.config.on_ability_error ?? 'model';
+  if (rule === 'throw') throw deps.failure(`"${name}" of "${agent.name}": ${message}`, cause);
+  const content = errorText(code, message);
+  if (rule === 'model') return { plan, effect: { kind: 'error' }, content };
+  return { plan, effect: { kind: 'text', text: `This did not work: ${message}.` }, content };
+}
+
+const written = z.union([
+  z
+    .strictObject({ shown_to_user: z.string() })
+    .transform((read) => ({ kind: 'text' as const, text: read.shown_to_user })),
+  z.strictObject({ done: z.literal(true) }).transform(() => ({ kind: 'silent' as const })),
+  z
+    .strictObject({ handed_over_to: z.string() })
+    .transform((read) => ({ kind: 'handoff' as const, agent: read.handed_over_to })),
+  z
+    .strictObject({
+      error: z.strictObject({
+        code: z.enum(['timeout', 'failed', 'not_json', 'aborted']),
+        message: z.string(),
+      }),
+    })
+    .transform(({ error }) => ({ kind: 'error' as const, ...error })),
+]);
+
+/** The outcome that `answerAfterRun` wrote as `content`. */
+export function outcomeOfContent(content: string): AbilityOutcome {
+  const read = written.safeParse(JSON.parse(content));
+  return read.success ? read.data : { kind: 'data', json: content };
+}
+
+/** Of several hand-overs the first one counts; the others are told so. */
+export function withOneHandOver(answers: readonly Answer[]): Answer[] {
+  const first = answers.find(({ effect }) => effect.kind === 'agent');
+  const message = 'another call of this answer decides already where the message goes';
+  return answers.map((answer) =>
+    answer.effect.kind !== 'agent' || answer === first
+      ? answer
+      : { ...answer, effect: { kind: 'error' }, content: errorText('only_one_handoff', message) },
+  );
+}
+
+/** What all answers come to: a hand-over, data for the agent, a text, an ignore, or silence. */
+export function decide(answers: readonly Answer[]): Next | 'again' {
+  const effects = answers.map((answer) => answer.effect);
+  const handOver = effects.find((effect) => effect.kind === 'agent');
+  if (handOver) return handOver;
+  if (effects.some((effect) => effect.kind === 'data' || effect.kind === 'error')) return 'again';
+  if (effects.some((effect) => effect.kind === 'text')) return { kind: 'text' };
+  return effects.find((effect) => effect.kind === 'ignored') ?? { kind: 'silent' };
+}

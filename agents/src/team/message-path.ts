@@ -1,0 +1,77 @@
+// The way of one message through agents and nodes, and its limits. Agents are named by the address of their team across nodes,
+// so that a message which comes back finds its own traces.
+import type { HandOverMeta } from './hand-over.ts';
+import { isRemote } from './team-graph.ts';
+
+export interface TeamLimits {
+  /** Hand-overs of one message. */
+  readonly maxHops: number;
+  /** How often one agent may get the same message. */
+  readonly maxVisits: number;
+  readonly maxModelCalls: number;
+}
+
+export interface PathExceeded {
+  readonly message: string;
+  /** As `visited`, with the agent that the message must not reach. */
+  readonly path: readonly string[];
+  /** How often each had it, this time included. */
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+export class MessagePath {
+  /** The agents of this team that had the message; a remote one ends the list. */
+  readonly here: string[] = [];
+  /** As `here`, named across nodes, behind those of the nodes before. */
+  readonly visited: string[];
+  hops: number;
+  readonly #limits: TeamLimits;
+  readonly #start: string;
+  readonly #address: string | undefined;
+
+  constructor(
+    limits: TeamLimits,
+    team: { start: string; address: string | undefined },
+    before: Pick<HandOverMeta, 'hops' | 'visited'> | undefined,
+  ) {
+    this.#limits = limits;
+    this.#start = team.start;
+    this.#address = team.address;
+    this.visited = [...(before?.visited ?? [])];
+    this.hops = before?.hops ?? 0;
+  }
+
+  enter(target: string): void {
+    this.here.push(target);
+    // An agent elsewhere is counted over there, where it is entered.
+    if (!isRemote(target)) this.visited.push(this.#nameOf(target));
+  }
+
+  /** Why the message must not go on to `target`, if it must not. */
+  limitBefore(target: string): PathExceeded | undefined {
+    const { maxHops, maxVisits } = this.#limits;
+    const name = this.#nameOf(target);
+    const visits = this.visited.filter((one) => one === name).length;
+    if (this.hops > maxHops)
+      return this.#exceeded(`The message was handed over more than ${maxHops} times`, name);
+    if (visits >= maxVisits) return this.#exceeded(`"${name}" had the message ${visits} times already`, name);
+    return undefined;
+  }
+
+  /** That the message was handed on by the agent that it was given to because of a limit. */
+  afterLimit(target: string): PathExceeded {
+    return this.#exceeded('The message was handed on after its limit', this.#nameOf(target));
+  }
+
+  #exceeded(what: string, name: string): PathExceeded {
+    const path = [...this.visited, name];
+    const counts = new Map<string, number>();
+    for (const one of path) counts.set(one, (counts.get(one) ?? 0) + 1);
+    return { message: `${what}: ${path.join(' → ')}`, path, counts: Object.fromEntries(counts) };
+  }
+
+  #nameOf(target: string): string {
+    if (this.#address === undefined || isRemote(target)) return target;
+    return target === this.#start ? this.#address : `${target}:${this.#address}`;
+  }
+}
