@@ -7,6 +7,9 @@ import {
   FLOW,
   type Frame,
   makeEnvelope,
+  newId,
+  RTYPE,
+  SYSTEM_PARTICIPANT,
 } from '@fame-fabric/shared';
 
 export interface Identity {
@@ -70,4 +73,19 @@ export function nack(self: Identity, refused: Refused, code: ErrorCode, reason: 
 export function cancelNotice(self: Identity, corrId: string, replyTo: string, reason: string): Uint8Array {
   const header = { sid: self.sid, replyTo, flowId: self.flowId, seqId: 0, flowFlags: 0 };
   return encode(makeEnvelope({ type: 'CallCancel', corrId, reason }, header));
+}
+
+/** What this sentinel says as a node itself: a link-local request to a parent or peer. */
+export function announcement(self: Identity, frame: Frame): Uint8Array {
+  return encode(
+    makeEnvelope(frame, {
+      sid: self.sid,
+      replyTo: `${SYSTEM_PARTICIPANT}@${self.path}`,
+      rtype: RTYPE.ack,
+      corrId: newId(),
+      flowId: self.flowId,
+      seqId: 0,
+      flowFlags: 0,
+    }),
+  );
 }

@@ -12,14 +12,13 @@ import {
   makeEnvelope,
   type NodeAttachAck,
   newId,
-  RTYPE,
   type Timer,
   type Transport,
 } from '@fame-fabric/shared';
 import { CANCEL_CAPABILITY, STREAM_FLOWS_CAPABILITY } from './admission.ts';
 import type { Bindings } from './bindings.ts';
 import type { Announcer } from './control.ts';
-import type { Identity } from './replies.ts';
+import { announcement, type Identity } from './replies.ts';
 import type { Router } from './route.ts';
 import { Session, type Ticker } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -241,19 +240,7 @@ export class Uplink {
 
   #say(frame: Frame): void {
     const { self } = this.#parts;
-    this.session?.sendControl(
-      encode(
-        makeEnvelope(frame, {
-          sid: self.sid,
-          replyTo: `__sys__@${self.path}`,
-          rtype: RTYPE.ack,
-          corrId: newId(),
-          flowId: self.flowId,
-          seqId: 0,
-          flowFlags: 0,
-        }),
-      ),
-    );
+    this.session?.sendControl(announcement(self, frame));
   }
 
   close(): void {
@@ -304,19 +291,7 @@ export class Uplinks implements Announcer {
 
   #tell(peer: Session, frame: Frame): void {
     const { self } = this.#parts;
-    peer.sendControl(
-      encode(
-        makeEnvelope(frame, {
-          sid: self.sid,
-          replyTo: `__sys__@${self.path}`,
-          rtype: RTYPE.ack,
-          corrId: newId(),
-          flowId: self.flowId,
-          seqId: 0,
-          flowFlags: 0,
-        }),
-      ),
-    );
+    peer.sendControl(announcement(self, frame));
   }
 
   close(): void {
