@@ -677,6 +677,18 @@ describe('limits', () => {
     });
   });
 
+  test('P20: a call that broke is counted, and one that had begun to answer is counted as if it had been billed', async () => {
+    const broken = new FabricError('MODEL_UNAVAILABLE', 'gone');
+    const host = hostOf({ model: scriptedModel([failing(broken), failing(broken, 'half')]) });
+    await start(host);
+    await expect(say(host, 'a', 't1')).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
+    expect(await host.look('c')).toMatchObject({ totals: { spent: { calls: 1, tokens: 0 } } });
+    await expect(say(host, 'b', 't2')).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
+    const { totals } = await host.look('c');
+    expect(totals.spent.calls).toBe(2);
+    expect(totals.spent.tokens).toBeGreaterThan(1_000);
+  });
+
   test('a store that is full fails the turn with a clear error, and the rest stays readable', async () => {
     const store = new MemoryStore({ maxBytes: 2_000 });
     const host = hostOf({ store, model: scriptedModel(['x'.repeat(3_000)]) });

@@ -301,6 +301,7 @@ export class TurnRun {
       this.#leave(error);
       return;
     }
+    this.#chargeBroken();
     const partial = this.#text.slice(this.#whole);
     const inHistory = this.#draft.interrupt(partial, this.#started, this.#options.failedTurns);
     const state = error.code === 'TURN_CANCELLED' ? 'cancelled' : 'failed';
@@ -320,6 +321,16 @@ export class TurnRun {
     } catch (caught) {
       this.#leave(isFabricError(caught) ? caught : error);
     }
+  }
+
+  // A call that broke counts as one; if it had begun to answer, it was most likely billed.
+  #chargeBroken(): void {
+    const reserved = this.#reserved;
+    if (!reserved) return;
+    this.#reserved = undefined;
+    const spent = this.#text.length > this.#whole ? reserved : { calls: 1, tokens: 0, usd: 0 };
+    addSpending(this.#spent, spent);
+    addSpending(this.#conversation.totals.spent, spent);
   }
 
   async #settle(

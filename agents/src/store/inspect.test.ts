@@ -46,8 +46,7 @@ test('shows what was said, how each turn ended and what it cost', async () => {
     agent: 'chat@fame.fabric',
     state: 'working',
     turns: 3,
-    modelCalls: 2,
-    tokens: 30,
+    modelCalls: 3,
     options: { systemPrompt: 'Be brief.' },
     transcript: [
       {
