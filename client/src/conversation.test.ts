@@ -182,12 +182,20 @@ describe('an agent that goes away in the middle of a turn', () => {
     ['MODEL_AUTH', {}],
     ['CONVERSATION_UNKNOWN', {}],
     ['LINK_CLOSED', { state: 'closed' as const }],
-    // Nobody was ever there: that is another fault than somebody who left.
-    ['NO_ROUTE', {}],
   ] as const)('is not asked again after %s', async (code, more) => {
     const { caller, said } = attempts({ tells: [], fails: gone(code) });
     const { reading } = await turn({ ...caller, ...more }, { isResumed: true });
     await expect(reading).rejects.toMatchObject({ code });
+    expect(said).toHaveLength(1);
+  });
+
+  test('is not waited for when it was never there: that is another fault than to be away', async () => {
+    const start = () => {
+      throw gone('NO_ROUTE');
+    };
+    const { caller, said } = agent({ 'tasks/send': start });
+    const { reading } = await turn(caller);
+    await expect(reading).rejects.toMatchObject({ code: 'NO_ROUTE' });
     expect(said).toHaveLength(1);
   });
 

@@ -114,7 +114,10 @@ export class Conversation {
     this.#turnTimeoutMs = options.turnTimeoutMs ?? DEFAULT_TURN_TIMEOUT_MS;
     this.#patienceMs = options.patienceMs ?? DEFAULT_PATIENCE_MS;
     this.#clock = options.clock ?? systemClock;
-    if (options.isResumed) this.#started = Promise.resolve();
+    if (options.isResumed) {
+      this.#started = Promise.resolve();
+      this.#hasAnswered = true;
+    }
   }
 
   /** Starts the conversation at the agent. The first turn does it by itself; calling it again changes nothing. */

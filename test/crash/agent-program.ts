@@ -1,0 +1,45 @@
+// The agent that crash tests kill: the chat agent as it ships, with two tools that write down when they begin and end, and
+// that wait between for as long as a file named `hold` stands in their directory. Its only argument is that directory.
+import { appendFileSync, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { ChatAgent, openaiModel, runAgents } from '@fame-fabric/agents';
+import { openStore } from '@fame-fabric/agents/store/open-store';
+import { tool } from '@fame-fabric/agents/tools/tool';
+import { ToolSet } from '@fame-fabric/agents/tools/tool-set';
+import { z } from 'zod';
+
+const directory = process.argv[2]!;
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function work(name: string, about: string): Promise<string> {
+  appendFileSync(join(directory, 'notes'), `${name} started ${about}\n`);
+  while (existsSync(join(directory, 'hold'))) await pause(5);
+  appendFileSync(join(directory, 'notes'), `${name} finished ${about}\n`);
+  return `${name} of ${about}`;
+}
+
+const about = z.object({ about: z.string() });
+const look = tool({
+  name: 'look',
+  description: 'Looks something up.',
+  parameters: about,
+  execute: (args) => work('look', args.about),
+});
+const pay = tool({
+  name: 'pay',
+  description: 'Pays for something; twice would be once too often.',
+  parameters: about,
+  idempotent: false,
+  execute: (args) => work('pay', args.about),
+});
+
+process.exitCode = await runAgents([
+  async ({ config, log }) => {
+    const { name, apiKey, baseUrl, timeoutMs } = config.model;
+    const model = openaiModel({ model: name, apiKey, baseURL: baseUrl, timeoutMs, log });
+    const { store, close } = await openStore(config, log);
+    const tools = new ToolSet([look, pay]);
+    return { agent: new ChatAgent({ address: config.chatAddress, model, tools, store }), close };
+  },
+]);
+process.exit();

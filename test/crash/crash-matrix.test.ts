@@ -1,0 +1,43 @@
+// One effect for each turn, whoever dies when: every cell of the crash matrix, once. `npm run crash-matrix` runs more rounds
+// and prints the table of docs/guarantees.md.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { stopStack } from '../kit/stack.ts';
+import { answerOf, Fabric, textOf } from './fabric.ts';
+import { crashRound, POINTS, VICTIMS } from './matrix.ts';
+
+let fabric: Fabric;
+beforeAll(async () => {
+  fabric = await Fabric.start();
+}, 60_000);
+afterAll(async () => {
+  await fabric.stop();
+  await stopStack();
+});
+
+// A lost turn is lost: no second chance for these.
+const options = { timeout: 60_000, retry: 0 };
+
+describe.each(POINTS)('killed at: %s', (point) => {
+  test.each(VICTIMS)('%s', options, async (victim) => {
+    const { recoveryMs } = await crashRound(fabric, victim, point);
+    console.info(`${victim} killed at "${point}": the whole answer ${Math.round(recoveryMs)} ms later`);
+  });
+});
+
+test('a tool that must not run twice is not called again, and the model is told', options, async () => {
+  fabric.forget();
+  const turn = fabric.turn({ tool: 'pay' });
+  fabric.holdTools();
+  fabric.ask(turn);
+  await fabric.until('the tool runs', () => fabric.notes(turn.nonce).length > 0);
+  await fabric.kill('agent');
+  fabric.releaseTools();
+  await fabric.restart('agent');
+  await fabric.answered(turn);
+  expect(fabric.notes(turn.nonce)).toEqual([`pay started ${turn.nonce}`]);
+  const told = fabric.model.requests.findLast(({ body }) => body.messages.at(-1)?.role === 'tool');
+  const said = String(told?.body.messages.at(-1)?.content);
+  expect(said).toContain('interrupted');
+  expect(textOf(turn.events)).toBe(answerOf(turn.nonce, 'pay', said));
+  expect(fabric.model.violations).toEqual([]);
+});

@@ -1,0 +1,250 @@
+// A whole fabric whose processes can be killed one by one: sentinel, agent and client as processes, the agent's connection
+// through a proxy that can hold what passes, and the fake model server here, which lives on and counts what it was asked.
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type ControlledGate, callTools, gate, pieces, type WireRequest } from '@fame-fabric/agents/testing';
+import type { TurnEvent } from '@fame-fabric/client/conversation';
+import { newId } from '@fame-fabric/shared';
+import { admissionUrl } from '../kit/naylence.ts';
+import { type Proc, startNode } from '../kit/processes.ts';
+import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { API_KEY, lastUserText, startModel } from '../kit/stack.ts';
+import { TcpProxy } from '../kit/tcp-proxy.ts';
+import type { Ask } from './client-program.ts';
+import { JournalView } from './journal-view.ts';
+
+export type Victim = 'agent' | 'sentinel' | 'client';
+
+/** Where the model's answers to one turn wait. */
+export interface Gates {
+  /** Before the first byte of the first answer. */
+  first?: ControlledGate;
+  /** In the middle of the last answer. */
+  half?: ControlledGate;
+}
+
+/** One turn as its user sees it: what was asked, and what came of it, over all processes of the client. */
+export interface UserTurn {
+  readonly conversationId: string;
+  readonly turnId: string;
+  readonly nonce: string;
+  readonly text: string;
+  readonly gates: Gates;
+  /** Every event that a client saw, in the order they came. */
+  events: TurnEvent[];
+  error: string | undefined;
+  isDone: boolean;
+}
+
+const PROGRAM = (name: string): string => fileURLToPath(new URL(`./${name}-program.ts`, import.meta.url));
+const FLAGS = ['--disable-warning=ExperimentalWarning'];
+
+/** What a client has put together of a turn's text. */
+export const textOf = (events: readonly TurnEvent[]): string =>
+  events.reduce((text, event) => {
+    if (event.type === 'text') return text + event.text;
+    return event.type === 'restart' ? text.slice(0, event.keep) : text;
+  }, '');
+
+/** The whole answer to a turn, with what its tool said. */
+export const answerOf = (
+  nonce: string,
+  tool: 'look' | 'pay' = 'look',
+  said = `${tool} of ${nonce}`,
+): string => `Let me ${tool} first, ${nonce}.\n${secondText(nonce, said)}`;
+const secondText = (nonce: string, said: string): string =>
+  `The tool said "${said}". So this is the answer to ${nonce}: ${'word after word, '.repeat(8)}done.`;
+
+export class Fabric {
+  readonly dataDir = temporaryDirectory();
+  readonly toolDir = temporaryDirectory();
+  readonly journal = new JournalView(this.dataDir);
+  readonly #gates = new Map<string, Gates>();
+  readonly #turns = new Map<string, UserTurn>();
+  #model!: Awaited<ReturnType<typeof startModel>>;
+  #sentinel!: OurSentinel;
+  #proxy!: TcpProxy;
+  #agent!: Proc;
+  #client!: Proc;
+
+  static async start(): Promise<Fabric> {
+    const fabric = new Fabric();
+    fabric.#model = await startModel({ respond: (request) => fabric.#answer(request), apiKey: API_KEY });
+    fabric.#sentinel = await startOurSentinel({ env: SENTINEL_ENV });
+    fabric.#proxy = await TcpProxy.to(fabric.#sentinel.port);
+    await Promise.all([fabric.restart('agent'), fabric.restart('client')]);
+    return fabric;
+  }
+
+  get model() {
+    return this.#model;
+  }
+
+  get proxy(): TcpProxy {
+    return this.#proxy;
+  }
+
+  /** SIGKILL now; resolves when it is dead. */
+  kill(victim: Victim): Promise<unknown> {
+    if (victim === 'agent') return this.#agent.kill();
+    return victim === 'sentinel' ? this.#sentinel.proc.kill() : this.#client.kill();
+  }
+
+  async restart(victim: Victim): Promise<void> {
+    if (victim === 'sentinel') {
+      const { port, dataDir } = this.#sentinel;
+      this.#sentinel = await startOurSentinel({ port, dataDir, env: SENTINEL_ENV });
+    } else if (victim === 'agent') {
+      this.#agent = startNode([...FLAGS, PROGRAM('agent'), this.toolDir], {
+        name: 'agent',
+        env: {
+          FAME_DIRECT_ADMISSION_URL: admissionUrl(this.#proxy.port),
+          FAME_DATA_DIR: this.dataDir,
+          OPENAI_API_KEY: API_KEY,
+          OPENAI_BASE_URL: this.#model.url,
+        },
+      });
+      await this.#agent.waitFor(/ is served through /, 20_000);
+    } else {
+      this.#client = startNode([...FLAGS, PROGRAM('client'), this.#sentinel.url], { name: 'client' });
+      this.#client.onLine((line) => this.#hear(line));
+      await this.#client.waitFor(/"ready"/, 20_000);
+    }
+  }
+
+  /** A turn that has not been asked yet. */
+  turn(options: { conversationId?: string; gates?: Gates; tool?: 'look' | 'pay' | 'none' } = {}): UserTurn {
+    const { conversationId = newId(), gates = {}, tool = 'look' } = options;
+    const nonce = newId().replace(/[^0-9A-Za-z]/g, 'x');
+    const turn: UserTurn = {
+      conversationId,
+      turnId: newId(),
+      nonce,
+      text: `nonce ${nonce} with ${tool}`,
+      gates,
+      events: [],
+      error: undefined,
+      isDone: false,
+    };
+    this.#gates.set(nonce, gates);
+    this.#turns.set(turn.turnId, turn);
+    return turn;
+  }
+
+  /** Asks, or asks again for what was not seen yet. */
+  ask(turn: UserTurn, isResumed = false): void {
+    const { conversationId, turnId, text } = turn;
+    const after = turn.events.at(-1)?.seq ?? 0;
+    turn.isDone = false;
+    turn.error = undefined;
+    const line: Ask = { conversationId, turnId, text, after, isResumed };
+    this.#client.write(JSON.stringify(line));
+  }
+
+  #hear(line: string): void {
+    const said = JSON.parse(line) as { turnId?: string; event?: TurnEvent; error?: string; message?: string };
+    const turn = said.turnId === undefined ? undefined : this.#turns.get(said.turnId);
+    if (!turn) return;
+    if (said.error !== undefined) turn.error = `${said.error}: ${said.message}`;
+    if (said.event) turn.events.push(said.event);
+    if (said.event?.type === 'done') turn.isDone = true;
+  }
+
+  /** Forgets the turns so far. */
+  forget(): void {
+    this.#turns.clear();
+    this.#gates.clear();
+  }
+
+  /**
+   * Looks again and again until `holds`. It looks as fast as the processor can, and lets what else this process does have a
+   * turn every few milliseconds: whoever wants to kill at a point that lasts for less than one must not sleep.
+   */
+  async until(what: string, holds: () => boolean, timeoutMs = 30_000): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    while (!this.#holdsSoon(holds)) {
+      const fault = [...this.#turns.values()].find(({ error }) => error !== undefined);
+      if (fault) throw new Error(`${what}: the client was told ${fault.error}`);
+      if (performance.now() > deadline) {
+        throw new Error(
+          `${what}: not within ${timeoutMs} ms\n${this.#agent.output.slice(-1500)}\n${this.#client.output.slice(-500)}`,
+        );
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  #holdsSoon(holds: () => boolean): boolean {
+    const until = performance.now() + 2;
+    do {
+      if (holds()) return true;
+    } while (performance.now() < until);
+    return false;
+  }
+
+  async answered(turn: UserTurn): Promise<void> {
+    await this.until(
+      `turn ${turn.turnId} is answered`,
+      () => turn.isDone || turn.error !== undefined,
+      60_000,
+    );
+    if (turn.error !== undefined) throw new Error(`The client was told ${turn.error}`);
+  }
+
+  /** What the tools wrote down about a turn. */
+  notes(nonce: string): string[] {
+    let notes = '';
+    try {
+      notes = readFileSync(join(this.toolDir, 'notes'), 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+    return notes.split('\n').filter((line) => line.endsWith(` ${nonce}`));
+  }
+
+  holdTools(): void {
+    writeFileSync(join(this.toolDir, 'hold'), '');
+  }
+
+  releaseTools(): void {
+    rmSync(join(this.toolDir, 'hold'), { force: true });
+  }
+
+  /** Requests of a turn that the model server got, by step: 1 before the tool, 2 after it. */
+  requests(nonce: string, step: 1 | 2): number {
+    return this.#model.requests.filter(({ body }) => nonceOf(body) === nonce && stepOf(body) === step).length;
+  }
+
+  #answer(request: WireRequest) {
+    const nonce = nonceOf(request);
+    const { first, half } = this.#gates.get(nonce) ?? {};
+    const tool = /with (look|pay)/.exec(lastUserText(request))?.[1];
+    if (tool && stepOf(request) === 1) {
+      const call = { name: tool, arguments: { about: nonce }, id: `call_${nonce}` };
+      const reply = callTools(call, { text: `Let me ${tool} first, ${nonce}.` });
+      return first ? { ...reply, steps: [first, ...reply.steps] } : reply;
+    }
+    const said = request.messages.at(-1);
+    const whole =
+      tool && said?.role === 'tool' ? secondText(nonce, said.content) : `A plain answer to ${nonce}.`;
+    const parts = pieces(whole, 12);
+    const middle = Math.floor(parts.length / 2);
+    const gateAt = tool ? half : (half ?? first);
+    return gateAt ? [...parts.slice(0, middle), gateAt, ...parts.slice(middle)] : parts;
+  }
+
+  async stop(): Promise<void> {
+    this.journal.close();
+    await Promise.all((['client', 'agent', 'sentinel'] as const).map((one) => this.kill(one)));
+    await this.#proxy.close();
+    await this.#model.close();
+  }
+}
+
+const SENTINEL_ENV = { FAME_RESUME_WINDOW_MS: '1000' };
+
+const nonceOf = (request: WireRequest): string => /nonce (\w+)/.exec(lastUserText(request))?.[1] ?? '';
+const stepOf = ({ messages }: WireRequest): 1 | 2 => (messages.at(-1)?.role === 'tool' ? 2 : 1);
+
+export { gate };

@@ -1,0 +1,140 @@
+// A TCP proxy on loopback that stands between two processes of a test: it can hold what passes, and cut connections as a bad
+// network does. It knows nothing of the protocol above it.
+import { createServer, connect as dial, type Server, type Socket } from 'node:net';
+
+/** `up`: from the side that dialled to the target. `down`: what comes back. */
+export type Direction = 'up' | 'down';
+
+class Pipe {
+  readonly #from: Socket;
+  readonly #to: Socket;
+  #held: Buffer[] | undefined;
+
+  constructor(from: Socket, to: Socket, isHeld: boolean) {
+    this.#from = from;
+    this.#to = to;
+    if (isHeld) this.#held = [];
+    from.on('data', (bytes: Buffer) => this.#pass(bytes));
+  }
+
+  get held(): Buffer {
+    return Buffer.concat(this.#held ?? []);
+  }
+
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const bytes of held) this.#pass(bytes);
+  }
+
+  #pass(bytes: Buffer): void {
+    if (this.#held) this.#held.push(bytes);
+    else if (!this.#to.destroyed && !this.#to.write(bytes)) {
+      this.#from.pause();
+      this.#to.once('drain', () => this.#from.resume());
+    }
+  }
+}
+
+class Connection {
+  readonly #near: Socket;
+  readonly #far: Socket;
+  readonly pipes: Readonly<Record<Direction, Pipe>>;
+
+  constructor(near: Socket, far: Socket, held: ReadonlySet<Direction>, onClose: () => void) {
+    this.#near = near;
+    this.#far = far;
+    this.pipes = {
+      up: new Pipe(near, far, held.has('up')),
+      down: new Pipe(far, near, held.has('down')),
+    };
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      socket.setNoDelay(true);
+      // How it broke is the business of the two ends; here the other half goes with it.
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        other.destroy();
+        onClose();
+      });
+    }
+  }
+
+  /** Ends it as a network does: no closing handshake, a reset for both ends. */
+  cut(): void {
+    for (const socket of [this.#near, this.#far]) {
+      if (!socket.destroyed) socket.resetAndDestroy();
+    }
+  }
+}
+
+export class TcpProxy {
+  readonly #server: Server;
+  readonly #connections = new Set<Connection>();
+  readonly #held = new Set<Direction>();
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  /** Listens on a free port and passes every connection on to `port`. */
+  static async to(port: number): Promise<TcpProxy> {
+    const server = createServer({ noDelay: true });
+    const proxy = new TcpProxy(server);
+    server.on('connection', (near) => {
+      const connection: Connection = new Connection(near, dial(port, '127.0.0.1'), proxy.#held, () =>
+        proxy.#connections.delete(connection),
+      );
+      proxy.#connections.add(connection);
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(0, '127.0.0.1', resolve);
+    });
+    return proxy;
+  }
+
+  get port(): number {
+    return (this.#server.address() as { port: number }).port;
+  }
+
+  /** Connections that are open now. */
+  get size(): number {
+    return this.#connections.size;
+  }
+
+  /** Keeps back what passes in this direction, on connections to come as well, until `release`. */
+  hold(direction: Direction): void {
+    this.#held.add(direction);
+    for (const { pipes } of this.#connections) pipes[direction].hold();
+  }
+
+  /** Lets pass what was kept back, and what comes. */
+  release(direction: Direction): void {
+    this.#held.delete(direction);
+    for (const { pipes } of this.#connections) pipes[direction].release();
+  }
+
+  /** What is kept back in this direction now. */
+  held(direction: Direction): Buffer {
+    return Buffer.concat([...this.#connections].map(({ pipes }) => pipes[direction].held));
+  }
+
+  /** Cuts every connection, or those that `chosen` picks by their number; tells how many. */
+  cut(chosen: (index: number) => boolean = () => true): number {
+    const cut = [...this.#connections].filter((_, index) => chosen(index));
+    for (const connection of cut) connection.cut();
+    return cut.length;
+  }
+
+  async close(): Promise<void> {
+    this.cut();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+}
