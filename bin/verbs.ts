@@ -73,6 +73,20 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       return (await import('@fame-fabric/agents/main')).runTeamProcess(positionals);
     },
   },
+  conversations: {
+    about: 'list, show, export or remove the conversations kept on this machine',
+    usage: 'fame conversations [ls | show ID | export ID | rm ID] [--json]',
+    examples: [
+      'fame conversations ls',
+      'fame conversations show 3H6Tq9wYb2LkPz7d',
+      'fame conversations export 3H6Tq9wYb2LkPz7d > journal.jsonl',
+    ],
+    flags: { json },
+    async run({ positionals, flags }) {
+      const { runConversations } = await import('@fame-fabric/agents/conversations-command');
+      return runConversations(positionals, { json: flags.json === true });
+    },
+  },
   chat: {
     about: 'talk to a chat agent',
     usage: 'fame chat [ADDRESS] [--system TEXT]',
