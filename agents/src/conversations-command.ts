@@ -1,5 +1,6 @@
 // `fame conversations ls | show ID | export ID | rm ID`: what the store of this machine holds, read beside a running agent.
 // Data goes to stdout, words to stderr; what people once wrote is printed without anything a terminal would obey.
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import { type Environment, readAgentConfig } from './config.ts';
@@ -15,12 +16,15 @@ import {
 import { SqliteStore, storePath } from './store/sqlite-store.ts';
 import type { ConversationStore } from './store/store.ts';
 
+/** What it gives is awaited. */
+type Out = (text: string) => unknown;
+
 export interface CommandOptions {
   json?: boolean;
   /** @default process.env */
   env?: Environment;
-  /** Takes data. @default stdout */
-  out?: (text: string) => void;
+  /** Takes data; a promise holds back what follows. @default stdout */
+  out?: Out;
   /** Takes words for people. @default stderr */
   say?: (line: string) => void;
 }
@@ -35,7 +39,7 @@ export async function runConversations(
   words: readonly string[],
   options: CommandOptions = {},
 ): Promise<number> {
-  const out = options.out ?? ((text) => void process.stdout.write(text));
+  const out = options.out ?? toStdout();
   const say = options.say ?? ((line) => void process.stderr.write(`${line}\n`));
   const [action = 'ls', id, ...more] = words;
   const needsId = action !== 'ls';
@@ -65,13 +69,13 @@ async function list(
   store: ConversationStore | undefined,
   path: string,
   json: boolean,
-  out: (text: string) => void,
+  out: Out,
   say: (line: string) => void,
 ): Promise<void> {
   const conversations = store ? await listConversations(store, { limit: 1_000 }) : [];
-  if (json) out(`${JSON.stringify(conversations, null, 2)}\n`);
+  if (json) await out(`${JSON.stringify(conversations, null, 2)}\n`);
   else if (conversations.length === 0) say(`There are no conversations in ${path}.`);
-  else out(`${tableOf(conversations)}\n`);
+  else await out(`${tableOf(conversations)}\n`);
 }
 
 async function one(
@@ -79,19 +83,29 @@ async function one(
   action: string,
   id: string,
   json: boolean,
-  out: (text: string) => void,
+  out: Out,
   say: (line: string) => void,
 ): Promise<void> {
   if (action === 'export') {
-    for await (const line of exportConversation(store, id)) out(`${line}\n`);
+    for await (const line of exportConversation(store, id)) await out(`${line}\n`);
   } else if (action === 'rm') {
     await removeConversation(store, id);
-    if (json) out(`${JSON.stringify({ removed: id })}\n`);
+    if (json) await out(`${JSON.stringify({ removed: id })}\n`);
     else say(`Removed ${inert(id)}.`);
   } else {
     const shown = await showConversation(store, id);
-    out(json ? `${JSON.stringify(shown, null, 2)}\n` : `${transcriptOf(shown)}\n`);
+    await out(json ? `${JSON.stringify(shown, null, 2)}\n` : `${transcriptOf(shown)}\n`);
   }
+}
+
+// Whoever reads the output may stop before its end, as `head` does, or be slower than the store.
+function toStdout(): Out {
+  const { stdout } = process;
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(OK);
+    throw error;
+  });
+  return (text) => (stdout.write(text) ? undefined : once(stdout, 'drain'));
 }
 
 function tableOf(conversations: readonly ListedConversation[]): string {

@@ -11,6 +11,7 @@ export {
   type ModelConfig,
   readAgentConfig,
 } from './config.ts';
+export type { BudgetLimits } from './conversation-budget.ts';
 export { echoAgent } from './examples/echo-agent.ts';
 export { mathAgent } from './examples/math-agent.ts';
 export type { ChatModel, ModelChunk, ModelMessage, ModelRequest, Usage } from './model.ts';
@@ -38,6 +39,20 @@ export {
   type SafeFetchRequest,
   type SafeFetchResponse,
 } from './safe-fetch.ts';
+export { MemoryStore, type MemoryStoreOptions } from './store/memory-store.ts';
+export { type OpenedStore, openStore, type StoreConfig } from './store/open-store.ts';
+export { SqliteStore, type SqliteStoreOptions } from './store/sqlite-store.ts';
+export type { ConversationStore } from './store/store.ts';
 export { taskQueryParams, taskSendParams } from './task-methods.ts';
 export type { TaskHandle, TaskHandler } from './task-types.ts';
+export { type AnyTool, type ToolContext, type ToolOptions, tool } from './tools/tool.ts';
+export { ToolSet, type ToolSetOptions } from './tools/tool-set.ts';
+export {
+  ChatTurns,
+  type ChatTurnsOptions,
+  type TurnEvent,
+  type TurnInput,
+  type TurnResult,
+  type TurnRunner,
+} from './turn.ts';
 export { AgentWorker, type WorkerDeps } from './worker.ts';
