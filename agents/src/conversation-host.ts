@@ -13,8 +13,9 @@ import {
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './conversation-budget.ts';
 import { acceptedOf, type Bodies } from './conversation-journal.ts';
-import { Conversation, historyOf, type Totals, turnOf } from './conversation-memory.ts';
+import { type Conversation, historyOf, type Totals, turnOf } from './conversation-memory.ts';
 import { LiveTurn } from './conversation-turn.ts';
+import { HeldConversations, unknownConversation } from './held-conversations.ts';
 import type { FailedTurnRule } from './history.ts';
 import { Inbox, type InboxOptions, type InboxTurn } from './inbox.ts';
 import type { ModelMessage } from './model.ts';
@@ -100,9 +101,7 @@ export class ConversationHost {
   readonly #leaseMs: number;
   readonly #budget: ConversationBudget;
   readonly #inbox: Inbox;
-  /** The longest unused first. */
-  readonly #conversations = new Map<string, Conversation>();
-  readonly #waking = new Map<string, Promise<Conversation>>();
+  readonly #conversations: HeldConversations;
   readonly #onEnd = new Map<string, Set<() => void>>();
   #timers: Timer[] = [];
   #isClosed = false;
@@ -118,13 +117,31 @@ export class ConversationHost {
     this.#leaseMs = options.leaseMs ?? 15_000;
     this.#budget = new ConversationBudget(options.budget);
     this.#inbox = new Inbox(options);
+    this.#conversations = new HeldConversations(
+      {
+        store: this.#store,
+        agent: this.#agent,
+        clock: this.#clock,
+        log: this.#log,
+        isBusy: (id) => this.#inbox.isBusy(id),
+        onWoken: (conversation, { open }) => {
+          for (const [i, turn] of conversation.open.entries()) this.#resume(conversation, turn, open[i]!);
+        },
+      },
+      {
+        leaseMs: this.#leaseMs,
+        leaseWaitMs: options.leaseWaitMs ?? 20_000,
+        maxIdle: options.maxIdle ?? 1_000,
+        maxWindowTokens: options.maxWindowTokens,
+      },
+    );
   }
 
   /** Takes up what an earlier process left unfinished, now and whenever another one dies. @throws {STORE_UNAVAILABLE} */
   async open(): Promise<void> {
     await this.recover();
     this.#timers = [
-      this.#clock.every(this.#leaseMs / 3, () => void this.#renew()),
+      this.#clock.every(this.#leaseMs / 3, () => void this.#conversations.renew()),
       this.#clock.every(this.#leaseMs, () => void this.#lookForUnfinished()),
     ];
   }
@@ -177,15 +194,15 @@ export class ConversationHost {
     const peek = await this.#peek(id, turnId);
     if (peek.turn && peek.turn.state !== 'open')
       return sameMessage(await this.#endedTurn(id, turnId), request);
-    if (isEndedState(peek.state)) throw unknown();
-    const conversation = await this.#hold(id, peek.fence);
+    if (isEndedState(peek.state)) throw unknownConversation();
+    const conversation = await this.#conversations.hold(id, peek.fence);
     const known = conversation.turns.get(turnId);
     if (known) return sameMessage(known, request);
     return this.#accept(conversation, request);
   }
 
   async #accept(conversation: Conversation, request: TurnRequest): Promise<LiveTurn> {
-    if (conversation.isEnding) throw unknown();
+    if (conversation.isEnding) throw unknownConversation();
     const { userMessage, turnId } = request;
     const { turnPolicy } = conversation.options;
     this.#inbox.check(conversation.id, turnPolicy);
@@ -207,7 +224,7 @@ export class ConversationHost {
       await accepted;
     } catch (error) {
       turn.abort(new LeaveTurn(isFabricError(error) ? error.code : 'STORE_UNAVAILABLE', messageOf(error)));
-      this.#drop(conversation);
+      this.#conversations.drop(conversation);
       throw error;
     }
     return turn;
@@ -216,10 +233,10 @@ export class ConversationHost {
   /** Cancels a turn, by default the one that runs. `false` when there was none. @throws {CONVERSATION_UNKNOWN} */
   async cancelTurn(conversationId: string, turnId?: string): Promise<boolean> {
     const peek = await this.#peek(conversationId, turnId);
-    if (isEndedState(peek.state)) throw unknown();
+    if (isEndedState(peek.state)) throw unknownConversation();
     let conversation = this.#conversations.get(conversationId);
     if (!conversation && peek.turn?.state === 'open')
-      conversation = await this.#hold(conversationId, peek.fence);
+      conversation = await this.#conversations.hold(conversationId, peek.fence);
     const turn = turnId === undefined ? conversation?.running : conversation?.turns.get(turnId);
     if (!turn || turn.ended) return false;
     turn.abort(new FabricError('TURN_CANCELLED', 'The turn was cancelled.', { details: { by: 'caller' } }));
@@ -231,7 +248,7 @@ export class ConversationHost {
   async end(id: string, state: 'completed' | 'canceled' = 'completed'): Promise<void> {
     const peek = await this.#store.peek(id);
     if (peek?.agent !== this.#agent || isEndedState(peek.state)) return;
-    const conversation = await this.#hold(id, peek.fence);
+    const conversation = await this.#conversations.hold(id, peek.fence);
     if (conversation.isEnding) {
       await new Promise<void>((resolve) => this.#listenersOf(id).add(resolve));
       return;
@@ -249,7 +266,7 @@ export class ConversationHost {
         letGo: true,
       });
     } finally {
-      this.#drop(conversation);
+      this.#conversations.drop(conversation);
       this.#tellEnd(id);
     }
   }
@@ -277,7 +294,7 @@ export class ConversationHost {
   /** What is known of a conversation, ended ones included. @throws {CONVERSATION_UNKNOWN} */
   async look(id: string): Promise<ConversationView> {
     const record = await this.#store.record(id);
-    if (record?.agent !== this.#agent) throw unknown();
+    if (record?.agent !== this.#agent) throw unknownConversation();
     return viewOf(record);
   }
 
@@ -287,7 +304,7 @@ export class ConversationHost {
     if (held) return held.history.turns.flat();
     await this.#peek(id);
     const [started] = await this.#store.read(id, { limit: 1 });
-    if (!started) throw unknown();
+    if (!started) throw unknownConversation();
     return historyOf(started, await this.#store.history(id)).turns.flat();
   }
 
@@ -295,12 +312,12 @@ export class ConversationHost {
   async recover(): Promise<void> {
     for (;;) {
       const ids = await this.#store.unfinished(this.#agent, RECOVERY_PAGE);
-      const fresh = ids.filter((id) => !this.#conversations.has(id));
+      const fresh = ids.filter((id) => !this.#conversations.get(id));
       if (fresh.length > 0) this.#log.info('unfinished turns found', { conversations: fresh.length });
       const taken = await Promise.all(
         fresh.map(async (id) => {
           try {
-            await this.#wake(id, 0);
+            await this.#conversations.wake(id, 0);
             return true;
           } catch (error) {
             // Somebody else was faster, or it is gone; both are fine.
@@ -317,25 +334,7 @@ export class ConversationHost {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const timer of this.#timers.splice(0)) timer.stop();
-    const reason = new LeaveTurn('NODE_GONE', 'The agent stopped; ask again with the same turn id.');
-    const conversations = [...this.#conversations.values()];
-    const busy = conversations.filter((conversation) => conversation.open.length > 0);
-    const open = busy.flatMap((conversation) => conversation.open);
-    for (const turn of open) turn.abort(reason);
-    await Promise.all(open.map((turn) => turn.outcome));
-    await Promise.all(
-      busy.map(async ({ id, journal }) => {
-        try {
-          await journal.append([], { letGo: true });
-        } catch (error) {
-          this.#log.debug('a conversation was not let go of; its lease ends by itself', {
-            conversationId: id,
-            error,
-          });
-        }
-      }),
-    );
-    this.#conversations.clear();
+    await this.#conversations.close();
     for (const id of [...this.#onEnd.keys()]) this.#tellEnd(id);
   }
 
@@ -381,7 +380,7 @@ export class ConversationHost {
   #afterTurn(conversation: Conversation): void {
     conversation.trim();
     if (conversation.isCompleted && conversation.open.length === 0) {
-      this.#drop(conversation);
+      this.#conversations.drop(conversation);
       this.#tellEnd(conversation.id);
       return;
     }
@@ -391,65 +390,18 @@ export class ConversationHost {
       // A conflict is how an old turn id, or another process, makes itself known; the next request finds its way.
       if (isFabricError(error, 'STORE_CONFLICT')) this.#log.debug('a conversation is read anew', fields);
       else this.#log.error('a conversation could not be written', fields);
-      this.#drop(conversation);
+      this.#conversations.drop(conversation);
       return;
     }
-    this.#evict();
-  }
-
-  /** The conversation, in memory and ours to write to, as long as its fence is the latest. */
-  async #hold(id: string, fence: number): Promise<Conversation> {
-    const held = this.#conversations.get(id);
-    if (held && held.journal.fence === fence && held.journal.failure === undefined) {
-      // The latest used stands last.
-      this.#conversations.delete(id);
-      this.#conversations.set(id, held);
-      return held;
-    }
-    if (held && held.open.length === 0) this.#drop(held);
-    return this.#wake(id, this.#options.leaseWaitMs ?? 20_000);
-  }
-
-  #wake(id: string, waitMs: number): Promise<Conversation> {
-    let waking = this.#waking.get(id);
-    if (!waking) {
-      waking = this.#read(id, waitMs).finally(() => this.#waking.delete(id));
-      this.#waking.set(id, waking);
-    }
-    return waking;
-  }
-
-  async #read(id: string, waitMs: number): Promise<Conversation> {
-    const until = this.#clock.now() + waitMs;
-    for (;;) {
-      try {
-        const waking = await this.#store.wake(id, this.#leaseMs);
-        if (waking?.record.agent !== this.#agent) throw unknown();
-        this.#mustBeOpen();
-        const conversation = new Conversation(waking, this.#store, {
-          leaseMs: this.#leaseMs,
-          now: () => this.#clock.now(),
-          maxWindowTokens: this.#options.maxWindowTokens,
-        });
-        this.#conversations.set(id, conversation);
-        for (const [i, turn] of conversation.open.entries())
-          this.#resume(conversation, turn, waking.open[i]!);
-        return conversation;
-      } catch (error) {
-        if (!isFabricError(error, 'STORE_CONFLICT') || this.#clock.now() >= until || this.#isClosed)
-          throw error;
-        const { retryAfterMs } = error.details ?? {};
-        const pause = Math.min(typeof retryAfterMs === 'number' ? retryAfterMs : 250, 250);
-        await new Promise<void>((resolve) => this.#clock.after(Math.max(1, pause), resolve));
-      }
-    }
+    this.#conversations.evict();
   }
 
   #resume(conversation: Conversation, turn: LiveTurn, events: readonly JournalEvent[]): void {
     const { reply_to: replyTo, corr_id: callId, stream: isStream } = acceptedOf(events);
     const { id: conversationId } = conversation;
     void turn.outcome.then((outcome) => {
-      if (replyTo === '' || this.#isClosed) return;
+      // A turn that was left here is answered by whoever goes on with it.
+      if (replyTo === '' || turn.isLeft) return;
       const answerTo = { replyTo, callId, isStream };
       this.#onRecovered?.({ conversationId, turnId: turn.id, answerTo, outcome });
     });
@@ -463,32 +415,15 @@ export class ConversationHost {
       events.push(...page);
       if (page.length < 500) break;
     }
-    if (events.length === 0) throw unknown();
+    if (events.length === 0) throw unknownConversation();
     return turnOf(events);
   }
 
   async #peek(id: string, turnId?: string): Promise<Peek> {
     this.#mustBeOpen();
     const peek = await this.#store.peek(id, turnId);
-    if (peek?.agent !== this.#agent) throw unknown();
+    if (peek?.agent !== this.#agent) throw unknownConversation();
     return peek;
-  }
-
-  async #renew(): Promise<void> {
-    const busy = [...this.#conversations.values()].filter((conversation) => conversation.open.length > 0);
-    if (busy.length === 0) return;
-    try {
-      const ids = busy.map((conversation) => conversation.id);
-      const kept = new Set(await this.#store.renew(ids, this.#leaseMs));
-      for (const conversation of busy) {
-        if (kept.has(conversation.id) || conversation.open.length === 0) continue;
-        const reason = new LeaveTurn('STORE_CONFLICT', 'Another process took the conversation over.');
-        for (const turn of conversation.open) turn.abort(reason);
-        this.#drop(conversation);
-      }
-    } catch (error) {
-      this.#log.warn('leases of conversations could not be renewed', { error });
-    }
   }
 
   async #lookForUnfinished(): Promise<void> {
@@ -497,20 +432,6 @@ export class ConversationHost {
     } catch (error) {
       this.#log.warn('the store could not be searched for unfinished turns', { error });
     }
-  }
-
-  #evict(): void {
-    const most = this.#options.maxIdle ?? 1_000;
-    if (this.#conversations.size <= most) return;
-    for (const conversation of this.#conversations.values()) {
-      if (this.#conversations.size <= most) return;
-      if (!this.#inbox.isBusy(conversation.id)) this.#drop(conversation);
-    }
-  }
-
-  #drop(conversation: Conversation): void {
-    if (this.#conversations.get(conversation.id) === conversation)
-      this.#conversations.delete(conversation.id);
   }
 
   #listenersOf(id: string): Set<() => void> {
@@ -537,9 +458,6 @@ function sameMessage(turn: LiveTurn, { userMessage }: TurnRequest): LiveTurn {
   if (turn.userMessage === userMessage) return turn;
   throw new FabricError('TURN_CONFLICT', 'This turn id belongs to another message.');
 }
-
-const unknown = (): FabricError =>
-  new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation with that id, or it has ended.');
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

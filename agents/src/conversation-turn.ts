@@ -24,6 +24,8 @@ export class LiveTurn {
   readonly recorded: RecordedTurn | undefined;
   /** Callers that follow it now. */
   listeners = 0;
+  /** Whether it ended here only: in the journal it is open, and somebody else goes on with it. */
+  isLeft = false;
   /** Settles with how the turn ended; never rejects. */
   readonly outcome: Promise<TurnOutcome>;
   readonly #abort = new AbortController();

@@ -359,6 +359,7 @@ export class TurnRun {
 
   // The callers here are told to ask again; the turn itself is not over.
   #leave(error: FabricError): void {
+    this.#turn.isLeft = true;
     const outcome: TurnOutcome = {
       state: 'failed',
       error: faultOf(error),
