@@ -195,12 +195,22 @@ describe('commands', () => {
       const make = /^make ((?:[a-z-]+ ?)+)(?:[A-Z_]+=|$)/.exec(line);
       for (const target of make?.[1]?.trim().split(/\s+/) ?? [])
         expect(targets, `${line} in ${file}`).toContain(target);
-      const verb = /(?:^|\/|\| )fame ([a-z-]+)(?: |$)/.exec(line)?.[1];
+      const verb = /(?:^|\bnpx |\/|\| )fame ([a-z-]+)(?: |$)/.exec(line)?.[1];
       if (verb) expect(['help', ...Object.keys(VERBS)], `${line} in ${file}`).toContain(verb);
       const script = /^npm run ([a-z-]+)/.exec(line)?.[1];
       if (script) expect(scripts, `${line} in ${file}`).toContain(script);
     }
   });
+});
+
+test('the README lists every command and every make target that people type', () => {
+  const text = read('README.md');
+  for (const [name, { about, isHidden }] of Object.entries(VERBS)) {
+    if (!isHidden) expect(rowsOf(text)).toContain(`| \`npx fame ${name}\` | ${cell(about)} |`);
+  }
+  for (const [, target] of read('Makefile').matchAll(/^([a-z-]+):.*## /gm)) {
+    if (target !== 'help') expect(text).toContain(`make ${target}`);
+  }
 });
 
 describe('samples', () => {
