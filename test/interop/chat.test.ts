@@ -1,5 +1,6 @@
 // Conversations across the border, each node a process of its own: clients of the peer and ours, our chat agent with its
 // offline model and the peer's, on our sentinel and on the peer's. A turn can only be right when the turns before arrived.
+import { EXIT } from '@fame-fabric/client/exit-codes';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runFame, startOurAgent } from '../kit/commands.ts';
 import { PeerClient, startPeerAgent, startPeerSentinel } from '../kit/naylence.ts';
@@ -77,7 +78,9 @@ describe.each(SENTINELS)('through %s', (_name, start) => {
 
   test('our client is told when nobody serves an address', async () => {
     const began = Date.now();
-    expect((await runFame(sentinel, ['call', 'nobody@fame.fabric', 'any'])).code).toBe(1);
+    const { code, output } = await runFame(sentinel, ['call', 'nobody@fame.fabric', 'any']);
+    expect(code).toBe(EXIT.unreachable);
+    expect(output).toContain('NO_ROUTE');
     expect(Date.now() - began).toBeLessThan(5_000);
   });
 });

@@ -1,9 +1,10 @@
 // One request in, one answer out: what the offline model does, without streaming or time. A pure function of the request.
 import type { ModelRequest } from '../model.ts';
-import { clauses, readConversation } from './conversation.ts';
+import { callId, clauses, readConversation } from './conversation.ts';
 import { inPersona } from './persona.ts';
 import { opening, say, sceneOf } from './talk.ts';
-import { type PlannedCall, planTools, tellResults } from './tool-use.ts';
+import { tellResults } from './tell-results.ts';
+import { type PlannedCall, planTools } from './tool-use.ts';
 
 export interface OfflineAnswer {
   readonly text: string;
@@ -15,8 +16,7 @@ export function answer(request: ModelRequest): OfflineAnswer {
   const talk = readConversation(request);
   const plan = planTools(request, talk);
   if (plan.calls.length > 0) {
-    // Ids count on from the calls that the conversation has already.
-    const calls = plan.calls.map((call, i) => ({ ...call, id: `call_offline_${talk.callCount + i + 1}` }));
+    const calls = plan.calls.map((call, i) => ({ ...call, id: callId(talk.nextCall + i) }));
     return { text: '', calls };
   }
   const scene = sceneOf(talk);

@@ -19,8 +19,8 @@ export interface Conversation {
   readonly last: string;
   /** Tool results that came since. */
   readonly results: readonly ToolResult[];
-  /** Tool calls the assistant has made so far, over the whole conversation. */
-  readonly callCount: number;
+  /** The number that the next tool call may take: above those of all calls that can be seen. */
+  readonly nextCall: number;
   /** Everything the assistant wrote, arguments included: what it has asked before. */
   readonly written: string;
 }
@@ -34,6 +34,9 @@ const textOf = (message: ModelMessage): string => {
     .map((part: { text?: unknown }) => (typeof part?.text === 'string' ? part.text : ''))
     .join(' ');
 };
+
+const OWN_ID = /^call_offline_(\d{1,9})$/;
+export const callId = (number: number): string => `call_offline_${number}`;
 
 /** Reads the messages of a request. */
 export function readConversation(request: ModelRequest): Conversation {
@@ -50,7 +53,7 @@ export function readConversation(request: ModelRequest): Conversation {
   );
   const results = messages.slice(lastUserAt + 1).flatMap((message): ToolResult[] => {
     if (message.role !== 'tool') return [];
-    const call = calls.find((one) => one.id === message.tool_call_id);
+    const call = calls.findLast((one) => one.id === message.tool_call_id);
     return [
       {
         name: call?.function.name ?? 'tool',
@@ -69,7 +72,7 @@ export function readConversation(request: ModelRequest): Conversation {
     assistants,
     last: lastUser ? textOf(lastUser).trim() : '',
     results,
-    callCount: calls.length,
+    nextCall: Math.max(0, ...calls.map(({ id }) => Number(OWN_ID.exec(id)?.[1] ?? 0))) + 1,
     written: [...assistants, ...calls.map((call) => call.function.arguments)].join('\n'),
   };
 }

@@ -235,6 +235,14 @@ export function placesIn(text: string): string[] {
   return many ? many.split(/\s*,\s*(?:and\s+)?|\s+and\s+/).filter(Boolean) : [];
 }
 
+/** The time zone that a text names, by its own name or by its city. */
+function zoneIn(text: string): string | undefined {
+  const name = /\b[A-Z]\w+\/[A-Z][\w/]+|\bUTC\b/.exec(text)?.[0];
+  if (name) return name;
+  const place = firstMatch(text, CAPITALS, PLACE)?.replaceAll(' ', '_').toLowerCase();
+  return place && Intl.supportedValuesOf('timeZone').find((zone) => zone.toLowerCase().endsWith(`/${place}`));
+}
+
 function fillText(
   name: string,
   description: string,
@@ -257,6 +265,7 @@ function fillText(
   )
     return scene.item;
 
+  if (is(/zone/)) return zoneIn(text);
   if (is(/(?:^|_)(?:expression|formula|equation|calculation|sum)$/))
     return findSum(text) ?? (scene.forced && required ? text : undefined);
   if (is(/e?mail/)) return firstMatch(text, /[\w.+-]+@[\w-]+\.[\w.-]*\w/);
@@ -277,7 +286,7 @@ function fillText(
     }
     return scene.forced && required ? 'unknown' : undefined;
   }
-  if (is(/date|day|when|time/) && !is(/zone/)) {
+  if (is(/date|day|when|time/)) {
     return (
       firstMatch(
         text,

@@ -58,6 +58,8 @@ describe('the offline model calls a tool when asked plainly', () => {
     ],
     ['I live in Rome. How is the weather?', 'get_current_weather {"location":"Rome"}'],
     ['what time is it?', 'get_time {}'],
+    ['what time is it in new york?', 'get_time {"timezone":"America/New_York"}'],
+    ['What time is it in Asia/Tokyo?', 'get_time {"timezone":"Asia/Tokyo"}'],
     ['What is 12*(3+4)?', 'calculate {"expression":"12*(3+4)"}'],
     ['Where is my order #A-1234?', 'get_order_status {"order_id":"A-1234"}'],
     ['save_note: buy milk', 'save_note {"to_user":"One moment, let me see to that.","text":"buy milk"}'],
@@ -74,6 +76,8 @@ describe('the offline model calls a tool when asked plainly', () => {
     ['My name is Ada', 'Nice to meet you, Ada.'],
     ['thanks for the weather report', 'You are welcome.'],
     ['tell me a story', 'Here is a story'],
+    ['Write a story about the clock of Paris', 'Here is a story about the clock of Paris.'],
+    ["What is the current president's name?", 'I do not know that.'],
   ])('and else talks: %s', (content, start) => {
     expect(does(content, kit).startsWith(start)).toBe(true);
   });
@@ -151,13 +155,32 @@ describe('after the tools answered', () => {
     );
   });
 
+  it.each([
+    ['What is 6 times 7?', calculator, '{"expression":"6 * 7","result":42}', '6 * 7 = 42.'],
+    [
+      'How is the weather in Paris?',
+      weather,
+      '{"location":"Paris","temperature":"22","unit":"celsius"}',
+      'In Paris it is 22 degrees celsius.',
+    ],
+    [
+      'what time is it?',
+      clock,
+      '{"utc":"2026-01-01T00:00:00.000Z","local":"2026-01-01 01:00:00","time_zone":"Europe/Paris","weekday":"Thursday"}',
+      'It is Thursday, 2026-01-01 01:00:00 (Europe/Paris).',
+    ],
+  ])('says results of common shapes as a sentence: %s', (content, tool, result, said) => {
+    expect(follow(content, [tool], result)).toBe(said);
+  });
+
   it('gives later calls ids of their own', () => {
+    // The call before has scrolled out of sight: its number is not taken again all the same.
     const call = (id: string): AssistantMessage => ({
       role: 'assistant',
       content: null,
       tool_calls: [{ id, type: 'function', function: { name: 'get_time', arguments: '{}' } }],
     });
-    const first = answer({ messages: [user('what time is it?')], tools: [clock] }).calls[0]!.id;
+    const first = 'call_offline_7';
     const second = answer({
       messages: [
         user('what time is it?'),
@@ -167,7 +190,7 @@ describe('after the tools answered', () => {
       ],
       tools: [clock],
     }).calls[0]!.id;
-    expect(second).not.toBe(first);
+    expect(second).toBe('call_offline_8');
   });
 });
 

@@ -1,8 +1,8 @@
-// When and which tools the offline model calls, and what it says once they answered. Plain requests only: a tool is
-// called when its name, its description or its enums point at what a clause asks for, and its parameters can be filled.
+// When and which tools the offline model calls. Plain requests only: a tool is called when its name, its description or its
+// enums point at what a clause asks for, and its parameters can be filled. `tell-results.ts` says what they answered.
 import type { ModelRequest, ToolSpec } from '../model.ts';
 import { bestOption, isYes } from './classify.ts';
-import { type Conversation, clauses, type ToolResult } from './conversation.ts';
+import { type Conversation, clauses } from './conversation.ts';
 import { type FillScene, fillArguments, placesIn, type Value } from './fill.ts';
 import { askedCount } from './requirements.ts';
 import { findSum } from './sums.ts';
@@ -33,6 +33,11 @@ const OPERATION: readonly (readonly [RegExp, RegExp])[] = [
   [/^divide/i, /\/|÷|\bdivided\b|\bdivide\b/i],
 ];
 
+const TEXT = /story|stories|\btales?\b|poem|\bverse|\brhyme|joke/i;
+
+// Words of names and descriptions that say nothing about what the tool is for.
+const ANYWHERE = /\b(?:current|given|new|return|value|name|number|text|list)s?\b/gi;
+
 // A score that is enough to call a tool, and the one of a tool that is called by its name.
 const ENOUGH = 3;
 const NAMED = 20;
@@ -49,9 +54,12 @@ function fitness(tool: ToolSpec, clause: string): number {
   if (CALCULATOR.test(name)) return sum !== undefined ? 12 : 0;
   if (sum !== undefined) return 0;
 
+  // Texts on a subject are written, not looked up, unless the tool is there for them.
+  if (TEXT.test(clause) && !TEXT.test(`${name} ${description}`)) return 0;
+
   const said = wordsOf(clause);
-  let score = overlap(said, wordsOf(name));
-  score += Math.min(2, overlap(said, wordsOf(description)) / 3);
+  let score = overlap(said, wordsOf(name.replaceAll('_', ' ').replace(ANYWHERE, '')));
+  score += Math.min(2, overlap(said, wordsOf(description.replace(ANYWHERE, ''))) / 3);
   for (const [key, schema] of Object.entries(propertiesOf(tool))) {
     if (key === 'to_user') continue;
     const options = Array.isArray(schema.enum) ? schema.enum.filter((one) => typeof one === 'string') : [];
@@ -154,37 +162,3 @@ export function planTools(request: ModelRequest, talk: Conversation): ToolPlan {
 /** Whether the only tool routes: a plain statement is a reason to call it, too. */
 const routes = (tools: readonly ToolSpec[]): boolean =>
   tools.length === 1 && Object.values(propertiesOf(tools[0]!)).some((schema) => Array.isArray(schema.enum));
-
-const MAX_TOLD = 2000;
-
-const inWords = (value: unknown): string => {
-  if (value === null || value === undefined) return 'nothing';
-  if (Array.isArray(value)) return value.length === 0 ? 'nothing' : value.map(inWords).join(', ');
-  if (typeof value !== 'object') return String(value);
-  return Object.entries(value)
-    .map(([key, inner]) => `${key.replaceAll('_', ' ')}: ${inWords(inner)}`)
-    .join(', ');
-};
-
-/** Says what tools answered. */
-export function tellResults(results: readonly ToolResult[]): string {
-  return results
-    .map(({ name, content }) => {
-      const label = name.replaceAll('_', ' ').replace(/^(?:get|fetch|find|look up)\s+/, '');
-      let value: unknown = content;
-      try {
-        value = JSON.parse(content);
-      } catch {
-        // A plain text is told as it is.
-      }
-      const error = /^error\b/i.test(content)
-        ? content
-        : typeof value === 'object' && value !== null && 'error' in value && value.error
-          ? inWords((value.error as { message?: unknown }).message ?? value.error)
-          : undefined;
-      if (error !== undefined) return `The tool ${name} did not work: ${error.slice(0, MAX_TOLD)}`;
-      const told = inWords(value).slice(0, MAX_TOLD);
-      return /[.!?]$/.test(told) ? told : `${label.charAt(0).toUpperCase()}${label.slice(1)}: ${told}.`;
-    })
-    .join(' ');
-}

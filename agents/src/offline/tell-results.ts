@@ -1,0 +1,70 @@
+// How the offline model says what tools answered: common shapes as a sentence, anything else member by member.
+import type { ToolResult } from './conversation.ts';
+
+const MAX_TOLD = 2000;
+
+type Members = Readonly<Record<string, unknown>>;
+
+/** Shapes that have a sentence of their own: the members they consist of, and the sentence. */
+const SENTENCES: readonly (readonly [readonly string[], (value: Members) => string])[] = [
+  [['expression', 'result'], ({ expression, result }) => `${expression} = ${result}.`],
+  [
+    ['location', 'temperature', 'unit'],
+    ({ location, temperature, unit }) => `In ${location} it is ${temperature} degrees ${unit}.`,
+  ],
+  [
+    ['location', 'temperature'],
+    ({ location, temperature }) =>
+      temperature === 'unknown'
+        ? `Nobody could tell me how warm it is in ${location}.`
+        : `In ${location} it is ${temperature} degrees.`,
+  ],
+  [
+    ['utc', 'local', 'time_zone', 'weekday'],
+    ({ local, time_zone, weekday }) => `It is ${weekday}, ${local} (${time_zone}).`,
+  ],
+];
+
+const isMembers = (value: unknown): value is Members =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isPlain = (value: unknown): boolean => typeof value === 'string' || typeof value === 'number';
+
+function sentenceOf(value: unknown): string | undefined {
+  if (!isMembers(value) || !Object.values(value).every(isPlain)) return undefined;
+  const keys = Object.keys(value);
+  const found = SENTENCES.find(
+    ([members]) => members.length === keys.length && members.every((member) => Object.hasOwn(value, member)),
+  );
+  return found?.[1](value);
+}
+
+const inWords = (value: unknown): string => {
+  if (value === null || value === undefined) return 'nothing';
+  if (Array.isArray(value)) return value.length === 0 ? 'nothing' : value.map(inWords).join(', ');
+  if (!isMembers(value)) return String(value);
+  return Object.entries(value)
+    .map(([key, inner]) => `${key.replaceAll('_', ' ')}: ${inWords(inner)}`)
+    .join(', ');
+};
+
+function tellOne({ name, content }: ToolResult): string {
+  let value: unknown = content;
+  try {
+    value = JSON.parse(content);
+  } catch {
+    // A plain text is told as it is.
+  }
+  const error = /^error\b/i.test(content)
+    ? content
+    : isMembers(value) && value.error
+      ? inWords((value.error as { message?: unknown }).message ?? value.error)
+      : undefined;
+  if (error !== undefined) return `The tool ${name} did not work: ${error.slice(0, MAX_TOLD)}`;
+  const told = (sentenceOf(value) ?? inWords(value)).slice(0, MAX_TOLD);
+  if (/[.!?]$/.test(told)) return told;
+  const label = name.replaceAll('_', ' ').replace(/^(?:get|fetch|find|look up)\s+/, '');
+  return `${label.charAt(0).toUpperCase()}${label.slice(1)}: ${told}.`;
+}
+
+/** Says what tools answered. */
+export const tellResults = (results: readonly ToolResult[]): string => results.map(tellOne).join(' ');
