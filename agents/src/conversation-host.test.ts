@@ -337,72 +337,96 @@ describe('after a crash', () => {
   });
   const ANSWER = 'I will book two seats for you, one moment please.\nBoth seats are booked. Anything else?';
 
-  for (const isWritten of [false, true]) {
-    test(`at any event (${isWritten ? 'written' : 'lost'}) the turn has one effect and one text`, async () => {
-      const whole = new MemoryStore();
+  /** A clock by which 50 ms pass at every look: each piece of text is written by itself. */
+  const hastyClock = (): ManualClock => {
+    const clock = new ManualClock();
+    const now = clock.now.bind(clock);
+    let looks = 0;
+    clock.now = () => now() + 50 * looks++;
+    return clock;
+  };
+  const quiet = async (): Promise<void> => {
+    for (let i = 0; i < 8; i++) await settle();
+  };
+
+  /** One turn whose process dies at each of these events, counted anew for each process; the last one lives. */
+  async function live(deaths: readonly number[], isWritten: boolean) {
+    const runs: string[] = [];
+    const models: ReturnType<typeof scriptedModel>[] = [];
+    const seen: ConversationEvent[] = [];
+    let store = new DyingStore();
+    for (const death of [...deaths, Number.POSITIVE_INFINITY]) {
       const model = scriptedModel([seats(), booked()]);
-      const untouched = hostOf({ store: whole, model, tools: book([]) });
-      await start(untouched);
-      await say(untouched, 'two seats', 't');
-      const total = (await journal(whole)).length;
-      expect(total).toBeGreaterThan(9);
-
-      for (let dieAt = 1; dieAt <= total; dieAt++) {
-        const first = new DyingStore();
-        first.isWritten = isWritten;
-        const runs: string[] = [];
-        const models = [scriptedModel([seats(), booked()]), scriptedModel([seats(), booked()])];
-        const dying = hostOf({ store: first, model: models[0]!, tools: book(runs) });
-        await start(dying);
-        first.left = dieAt;
-        const seen: ConversationEvent[] = [];
-        const before = dying.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' });
-        void before.then(
-          async (turn) => {
-            for await (const event of turn.follow()) seen.push(event);
-          },
-          () => undefined,
-        );
-        for (let i = 0; i < 8; i++) await settle();
-        // What the first process still showed before it died stands; it says nothing any more.
-        const shown = structuredClone(seen).filter((event) => event.type !== 'error');
-        const runsBefore = runs.length;
-        hosts.splice(hosts.indexOf(dying), 1);
-
-        const store = new MemoryStore({ sharedWith: first });
-        await first.close();
-        const host = hostOf({ store, model: models[1]!, tools: book(runs) });
+      models.push(model);
+      const host = hostOf({ store, model, tools: book(runs), clock: hastyClock() });
+      if (models.length === 1) await start(host);
+      store.left = death;
+      store.isWritten = isWritten;
+      const dying = store;
+      const isLast = death === Number.POSITIVE_INFINITY;
+      const follow = async (): Promise<void> => {
         await host.recover();
-        const after = shown.at(-1)?.seq ?? 0;
-        const rest = await eventsOf(host, 'two seats', 't', after);
-
-        const where = `death at event ${dieAt}`;
-        expect(textSeen([...shown, ...rest]), where).toBe(ANSWER);
-        expect([...shown, ...rest].at(-1), where).toMatchObject({ type: 'done', text: ANSWER });
-        expect(textSeen(await eventsOf(host, 'two seats', 't')), where).toBe(ANSWER);
-        const events = await journal(store);
-        expect(
-          events.map((event) => event.seq),
-          where,
-        ).toEqual(events.map((_, i) => i + 1));
-        const count = (kind: string) => kinds(events).filter((one) => one === kind).length;
-        expect(count('turn_accepted'), where).toBe(1);
-        expect(count('turn_completed'), where).toBe(1);
-        expect(count('turn_failed') + count('turn_cancelled'), where).toBe(0);
-        // No call whose result was recorded ran again; one that was cut off may have.
-        const finished = events.filter((event) => event.kind === 'tool_finished');
-        expect(new Set(finished.map((event) => event.body.call_id)).size, where).toBe(finished.length);
-        expect(runs.length, where).toBeLessThanOrEqual(2 + runsBefore);
-        const calls = models.flatMap((one) => one.requests);
-        const steps = [false, true].map(
-          (second) => calls.filter((one) => one.messages.some((m) => m.role === 'tool') === second).length,
-        );
-        for (const made of steps) expect(made, where).toBeLessThanOrEqual(2);
-        for (const one of models) one.assertValid();
-        expect(await say(host, 'two seats', 't2'), where).toBe(ANSWER);
-        await host.close();
+        const turn = await host.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' });
+        for await (const event of turn.follow(seen.at(-1)?.seq ?? 0)) {
+          // The dead say nothing; what this test hears of them is only how the host leaves its callers.
+          if (dying.left > 0 && event.type !== 'error') seen.push(event);
+        }
+      };
+      if (isLast) {
+        await follow();
+        return { host, store, runs, models, seen };
       }
-    });
+      void follow().catch(() => undefined);
+      await quiet();
+      hosts.splice(hosts.indexOf(host), 1);
+      await store.close();
+      store = new DyingStore({ sharedWith: store });
+    }
+    throw new Error('not reached');
+  }
+
+  async function check(deaths: readonly number[], isWritten: boolean): Promise<void> {
+    const { host, store, runs, models, seen } = await live(deaths, isWritten);
+    const where = `deaths at events ${deaths.join(', ')}`;
+    expect(textSeen(seen), where).toBe(ANSWER);
+    expect(seen.at(-1), where).toMatchObject({ type: 'done', text: ANSWER });
+    expect(textSeen(await eventsOf(host, 'two seats', 't')), where).toBe(ANSWER);
+    const events = await journal(store);
+    expect(events.map((event) => event.seq)).toEqual(events.map((_, i) => i + 1));
+    const count = (kind: string) => kinds(events).filter((one) => one === kind).length;
+    expect(count('turn_accepted'), where).toBe(1);
+    expect(count('turn_completed'), where).toBe(1);
+    expect(count('turn_failed') + count('turn_cancelled'), where).toBe(0);
+    // No call whose result was recorded ran again; each death may have cut off both.
+    const finished = events.filter((event) => event.kind === 'tool_finished');
+    expect(finished.map((event) => event.body.call_id).toSorted(), where).toEqual(['a', 'b']);
+    expect(runs.length, where).toBeLessThanOrEqual(2 * (1 + deaths.length));
+    const calls = models.flatMap((one) => one.requests);
+    for (const role of ['user', 'tool']) {
+      const made = calls.filter(({ messages }) => messages.at(-1)!.role === role).length;
+      expect(made, where).toBeLessThanOrEqual(1 + deaths.length);
+    }
+    for (const one of models) one.assertValid();
+    expect(await say(host, 'two seats', 't2'), where).toBe(ANSWER);
+    await host.close();
+  }
+
+  for (const isWritten of [false, true]) {
+    const how = isWritten ? 'just written' : 'not written yet';
+    test(`at any event, ${how}, the turn has one effect and one text`, async () => {
+      const { store, seen } = await live([], isWritten);
+      const total = (await journal(store)).length;
+      expect(seen.filter((event) => event.type === 'text').length).toBeGreaterThan(5);
+      for (let death = 1; death < total; death++) await check([death], isWritten);
+    }, 60_000);
+
+    test(`twice, at any event and again soon after, ${how}, it is the same`, async () => {
+      const { store } = await live([], isWritten);
+      const total = (await journal(store)).length;
+      for (let death = 1; death < total; death += 2) {
+        for (const again of [2, 5, 11]) await check([death, again], isWritten);
+      }
+    }, 60_000);
   }
 
   test('a tool that must not be repeated is not, and the model is told', async () => {
