@@ -173,3 +173,21 @@ test('A9: a model server that cannot be reached is named without the password of
   await agent.stop();
   expect(foundIn(chat.err + agent.output)).toEqual([]);
 }, 30_000);
+
+test('A9: FAME_SHOW_ENVELOPES=full shows what was said to the person who asked for it, and still no secret', async () => {
+  const model = await startModel({ respond: () => `I say ${PLANTED.answerText}.` });
+  const sentinel = await startOurSentinel();
+  const env = { FAME_SHOW_ENVELOPES: 'full', FAME_ADMISSION_TOKEN: PLANTED.bearer };
+  const url = `${sentinel.url}?token=${PLANTED.query}`;
+  const key = { OPENAI_API_KEY: PLANTED.apiKey, OPENAI_BASE_URL: model.url };
+  const agent = await startAgent(url, { env: { ...env, ...key } });
+  const chat = await make(
+    'run-verbose',
+    { ...env, FAME_DIRECT_ADMISSION_URL: url, FAME_DATA_DIR: temporaryDirectory() },
+    `Hello ${PLANTED.userText}\n`,
+  );
+  expect(chat.code).toBe(0);
+  expect(foundIn(chat.err)).toEqual([PLANTED.userText, PLANTED.answerText]);
+  await agent.stop();
+  expect(foundIn(agent.output)).toEqual([]); // agents never log payloads
+}, 30_000);
