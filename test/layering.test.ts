@@ -136,7 +136,10 @@ describe('fences', () => {
     ['shared/src/link/ws-transport.ts', ['shared/src/node.ts']],
     ['shared/src/pino-log.ts', ['shared/src/node.ts']],
     ['agents/src/openai-model.ts', ['agents/src/index.ts', 'agents/src/main.ts']],
-    ['agents/src/store/sqlite-store.ts', ['agents/src/store/open-store.ts']],
+    [
+      'agents/src/store/sqlite-store.ts',
+      ['agents/src/conversations-command.ts', 'agents/src/index.ts', 'agents/src/store/open-store.ts'],
+    ],
   ])('%s is imported by its wiring only', (adapter, wiring) => {
     expect(importersOf((to, isType) => to === adapter && !isType)).toEqual(wiring);
   });
@@ -175,7 +178,7 @@ describe('the environment', () => {
   test('as a whole it is handed over where a process begins', () => {
     for (const file of readers(/\bprocess\.env\b/)) {
       expect(file).toMatch(
-        /^bin\/|\/main\.ts$|^agents\/src\/(?:run-agents|team\/command)\.ts$|^client\/src\/verbs\//,
+        /^bin\/|\/main\.ts$|^agents\/src\/(?:run-agents|conversations-command|team\/command)\.ts$|^client\/src\/verbs\//,
       );
     }
   });
