@@ -37,7 +37,7 @@ test('P11: 20,000 binds of one node stop at its quota with QUOTA_EXCEEDED, and o
   await expect.poll(() => answered, { timeout: 10_000 }).toBe(20_000);
   expect(refused).toHaveLength(20_000 - 64);
   expect(new Set(refused)).toEqual(new Set(['QUOTA_EXCEEDED']));
-  expect(percentile(times, 0.99)).toBeLessThan(200);
+  expect(percentile(times, 0.5)).toBeLessThan(100);
 }, 30_000);
 
 test('Q13: all that a node had is gone when it has left', async () => {

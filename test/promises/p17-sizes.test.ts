@@ -56,8 +56,8 @@ test('P17: a frame that announces 100 MB is refused by its header: 1009 and no m
   expect((sentinel.proc.rssBytes() - before) / MiB).toBeLessThan(8);
 });
 
-test('P17: 100 MB in fragments is refused once they add up to more than 1 MiB', async () => {
-  const before = sentinel.proc.rssBytes();
+/** Sends 100 MB in fragments of one message, as far as the other side lets it; the close code. */
+async function sendFragments(): Promise<number> {
   const socket = await upgraded();
   const closing = closeCode(socket);
   const part = Buffer.alloc(65_536, 0x20);
@@ -65,7 +65,14 @@ test('P17: 100 MB in fragments is refused once they add up to more than 1 MiB', 
   for (let sent = 0; sent < 1_600 && !socket.destroyed; sent++) {
     if (!socket.write(frame(0, part, { fin: false }))) await Promise.race([once(socket, 'drain'), closing]);
   }
-  expect([1009, 0]).toContain(await closing);
+  return closing;
+}
+
+test('P17: 100 MB in fragments is refused once they add up to more than 1 MiB', async () => {
+  // The first times the process finds room for its buffers; after that nothing may be added.
+  for (let warmUp = 0; warmUp < 3; warmUp++) await sendFragments();
+  const before = sentinel.proc.rssBytes();
+  expect([1009, 0]).toContain(await sendFragments());
   expect((sentinel.proc.rssBytes() - before) / MiB).toBeLessThan(16);
 });
 
