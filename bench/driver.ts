@@ -45,6 +45,8 @@ async function agent(url: string, address: string, id: string): Promise<void> {
   rest.push(node);
   const flowId = `f-${id}-${runId}`;
   const endless = new Map<string, boolean>();
+  const pumps = new Map<string, () => void>();
+  node.onCredit = (creditedFlow) => pumps.get(creditedFlow)?.();
   node.onMessage = (envelope, text) => {
     if (envelope.frame.type !== 'Data') return;
     const { corrId, replyTo } = envelope;
@@ -54,13 +56,17 @@ async function agent(url: string, address: string, id: string): Promise<void> {
       if (endless.has(corrId)) return;
       const own = `s-${corrId}`;
       const chunk = `{"version":"1.0","id":"${newId()}","to":"${replyTo}","corrId":"${corrId}","flowId":"${own}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":{"jsonrpc":"2.0","id":"${corrId}","result":{"text":"${'chunk '.repeat(30)}"}}}}`;
+      // The credit window paces it; one event-loop turn a batch keeps the socket read.
       const pump = (): void => {
         if (stopped || node.ws.readyState !== 1) return;
-        // The credit window paces it; one event-loop turn a batch keeps the socket read.
-        for (let i = 0; i < 16; i++) node.send(own, chunk);
+        for (let i = 0; i < 16; i++) {
+          if (node.isBlocked(own)) return;
+          node.send(own, chunk);
+        }
         if (node.ws.bufferedAmount < 65_536) setImmediate(pump);
         else setTimeout(pump, 1);
       };
+      pumps.set(own, pump);
       endless.set(corrId, true);
       pump();
       return;

@@ -6,6 +6,10 @@ import { WebSocket } from 'ws';
 export interface FameNode {
   readonly path: string;
   send(flowId: string, text: string): void;
+  /** Whether the flow is out of credit. */
+  isBlocked(flowId: string): boolean;
+  /** Called when credit came in. */
+  onCredit: (flowId: string) => void;
   onMessage: (
     envelope: {
       corrId: string;
@@ -55,6 +59,8 @@ export async function attach(url: string, id: string, options: { honest?: boolea
         write(text);
       }
     },
+    isBlocked: (flowId) => gated && flow(flowId).balance === 0,
+    onCredit: () => {},
     bind: (address) => ask({ type: 'AddressBind', address, physicalPath: node.path }).then(() => {}),
     close: () => ws.close(1000),
   };
@@ -88,6 +94,7 @@ export async function attach(url: string, id: string, options: { honest?: boolea
         state.balance--;
         write(state.waiting.shift()!);
       }
+      node.onCredit(envelope.frame.flowId);
       return;
     }
     if (gated && options.honest !== false && envelope.flowId) {
