@@ -115,11 +115,14 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
 
     test('bodies of any length come back whole', async () => {
       const { fence } = await begin('c');
-      // Surrogate pairs at every place, so that a careless cut would go through one.
-      const long = `x${'😀'.repeat(150_000)}`;
-      await append('c', fence, 1, [event('turn_accepted', 't', { user_message: long })]);
-      const [, back] = await store.read('c');
-      expect(back!.body.user_message === long).toBe(true);
+      // Surrogate pairs, beginning at an even and at an odd place: a careless cut goes through one of the two.
+      const texts = ['', 'x'].map((start) => `${start}${'😀'.repeat(75_000)}`);
+      await append('c', fence, 1, [
+        event('turn_accepted', 't'),
+        ...texts.map((text) => event('text', 't', { text })),
+      ]);
+      const back = await store.read('c', { after: 2 });
+      expect(back.map(({ body }, i) => body.text === texts[i])).toEqual([true, true]);
     });
 
     test('an append with the wrong `after` or an old fence changes nothing', async () => {
