@@ -30,6 +30,8 @@ const DEFAULTS = {
   conversationMaxTokens: 0,
   maxAnswerTokens: 4_096,
   chatAddress: 'chat@fame.fabric',
+  agents: ['chat'],
+  tools: 'standard',
   maxConcurrent: 64,
   model: {
     name: 'gpt-4.1-mini',
@@ -76,6 +78,8 @@ describe('readAgentConfig', () => {
       FAME_CONVERSATION_MAX_TOKENS: '100000',
       FAME_MAX_ANSWER_TOKENS: '512',
       FAME_CHAT_ADDRESS: 'talk@fame.fabric',
+      FAME_AGENTS: 'chat, refine team',
+      FAME_TOOLS: 'None',
       FAME_MAX_CONCURRENT: '8',
       OPENAI_API_KEY: 'sk-x',
       OPENAI_BASE_URL: 'http://127.0.0.1:11434/v1',
@@ -98,6 +102,8 @@ describe('readAgentConfig', () => {
       conversationMaxTokens: 100_000,
       maxAnswerTokens: 512,
       chatAddress: 'talk@fame.fabric',
+      agents: ['chat', 'refine', 'team'],
+      tools: 'none',
       maxConcurrent: 8,
       model: {
         name: 'llama',
@@ -129,11 +135,13 @@ describe('readAgentConfig', () => {
       FAME_LOG_LEVEL: 'loud',
       FAME_SHOW_ENVELOPES: 'maybe',
       FAME_CHAT_ADDRESS: 'chat',
+      FAME_AGENTS: ' , ',
+      FAME_TOOLS: 'all',
       FAME_MAX_CONCURRENT: '0',
       OPENAI_BASE_URL: 'api.openai.com',
       FAME_MODEL_TIMEOUT_MS: '1e3',
     });
-    expect(faults.length).toBe(11);
+    expect(faults.length).toBe(13);
     expect(faults).toContain('FAME_CONNECT_TIMEOUT_MS is "30s"; expected a whole number from 1 to 86400000');
     expect(faults).toContain('FAME_CHAT_ADDRESS is "chat"; expected an address such as chat@fame.fabric');
     for (const fault of faults) expect(fault).toMatch(/^[A-Z_]+ is ".*"; expected /);

@@ -22,6 +22,10 @@ export interface AgentConfig {
   readonly conversationMaxTokens: number;
   readonly maxAnswerTokens: number;
   readonly chatAddress: string;
+  /** Names of the agents to serve where none are named. */
+  readonly agents: readonly string[];
+  /** Which tools the chat agent offers its model. */
+  readonly tools: 'standard' | 'none';
   readonly maxConcurrent: number;
   readonly model: ModelConfig;
 }
@@ -38,7 +42,7 @@ export interface ModelConfig {
 
 export interface AgentVariable {
   readonly name: string;
-  readonly type: 'url' | 'integer' | 'text' | 'choice' | 'address' | 'path';
+  readonly type: 'url' | 'integer' | 'text' | 'choice' | 'address' | 'path' | 'list';
   readonly unit?: string;
   readonly default: string;
   readonly description: string;
@@ -134,6 +138,18 @@ export const AGENT_VARIABLES: readonly AgentVariable[] = Object.freeze([
   ),
   variable('FAME_CHAT_ADDRESS', 'address', 'chat@fame.fabric', 'Where the chat agent is served.'),
   variable(
+    'FAME_AGENTS',
+    'list',
+    'chat',
+    'Agents to serve where none are named: chat, refine, team, echo, math; with commas or spaces between.',
+  ),
+  variable(
+    'FAME_TOOLS',
+    'choice',
+    'standard',
+    'What the chat agent offers its model: standard (the weather of three cities, a clock, a calculator) or none.',
+  ),
+  variable(
     'FAME_MAX_CONCURRENT',
     'integer',
     '64',
@@ -222,6 +238,11 @@ export function readAgentConfig(env: Environment): AgentConfig {
     fault('FAME_CHAT_ADDRESS', chatAddress, 'an address such as chat@fame.fabric');
   }
 
+  const agents = (text('FAME_AGENTS') ?? 'chat').split(/[\s,]+/).filter(Boolean);
+  if (agents.length === 0) fault('FAME_AGENTS', ',', 'names of agents, such as chat,refine');
+  const tools = (text('FAME_TOOLS') ?? 'standard').toLowerCase();
+  if (tools !== 'standard' && tools !== 'none') fault('FAME_TOOLS', tools, 'standard or none');
+
   const config: AgentConfig = {
     admissionUrl:
       url('FAME_DIRECT_ADMISSION_URL', undefined, ['ws://', 'wss://'], `ws://sentinel:8000${ATTACH_PATH}`) ??
@@ -238,6 +259,8 @@ export function readAgentConfig(env: Environment): AgentConfig {
     conversationMaxTokens: integer('FAME_CONVERSATION_MAX_TOKENS', 0, 0, Number.MAX_SAFE_INTEGER),
     maxAnswerTokens: integer('FAME_MAX_ANSWER_TOKENS', 4_096, 1, 1_000_000),
     chatAddress,
+    agents: Object.freeze(agents),
+    tools: tools === 'none' ? 'none' : 'standard',
     maxConcurrent: integer('FAME_MAX_CONCURRENT', 64, 1, 10_000),
     model: Object.freeze({
       name: text('MODEL_NAME') ?? 'gpt-4.1-mini',

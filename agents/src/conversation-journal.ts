@@ -56,7 +56,7 @@ export interface Bodies {
     finish: FinishReason;
     usage: Usage | null;
   };
-  tool_started: { call_id: string; name: string };
+  tool_started: { call_id: string; name: string; args?: EventBody };
   tool_finished: { call_id: string; name: string; ok: boolean; content: string };
   turn_completed: TurnEnd & { model: string; messages?: readonly ModelMessage[] };
   turn_failed: TurnEnd & { error: TurnFault };
@@ -311,8 +311,8 @@ export function shown(event: JournalEvent): ConversationEvent | undefined {
     case 'turn_resumed':
       return { type: 'restart', seq, turn_id, keep: bodyOf(event, 'turn_resumed').keep };
     case 'tool_started': {
-      const { call_id: id, name } = bodyOf(event, 'tool_started');
-      return { type: 'tool_call', seq, turn_id, id, name };
+      const { call_id: id, name, args } = bodyOf(event, 'tool_started');
+      return { type: 'tool_call', seq, turn_id, id, name, ...(args ? { args } : {}) };
     }
     case 'tool_finished': {
       const { call_id: id, name, ok } = bodyOf(event, 'tool_finished');

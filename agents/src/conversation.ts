@@ -15,6 +15,8 @@ export const CONVERSATION_LIMITS = Object.freeze({
   maxTurnChars: 65_536,
   /** Longest piece of text in one event. */
   maxTextEventChars: 16_384,
+  /** Longest arguments that a `tool_call` event tells; it leaves out longer ones. */
+  maxToolArgsChars: 1_024,
 });
 
 /** How a conversation was set up. It never changes. */
@@ -30,7 +32,14 @@ export interface ConversationOptions {
 /** What a caller of `run_turn_stream` sees. `seq` is the place in the record of the conversation. */
 export type ConversationEvent =
   | { type: 'text'; seq: number; turn_id: string; text: string }
-  | { type: 'tool_call'; seq: number; turn_id: string; id: string; name: string }
+  | {
+      type: 'tool_call';
+      seq: number;
+      turn_id: string;
+      id: string;
+      name: string;
+      args?: Readonly<Record<string, unknown>>;
+    }
   | { type: 'tool_result'; seq: number; turn_id: string; id: string; name: string; ok: boolean }
   | { type: 'restart'; seq: number; turn_id: string; keep: number }
   | { type: 'done'; seq: number; turn_id: string; text: string; usage: Usage; model: string }

@@ -163,13 +163,15 @@ export class TurnRun {
         return this.#replied(event);
       case 'tool_started': {
         const { callId: id, name } = event;
+        const args = event.args ? { args: event.args } : {};
         this.#started.add(id);
-        return this.#record({ kind: 'tool_started', body: { call_id: id, name } }, (seq) => ({
+        return this.#record({ kind: 'tool_started', body: { call_id: id, name, ...args } }, (seq) => ({
           type: 'tool_call',
           seq,
           turn_id: this.#turn.id,
           id,
           name,
+          ...args,
         }));
       }
       case 'tool_finished': {

@@ -35,7 +35,7 @@ export type TurnEvent =
       finish: FinishReason;
       usage?: Usage;
     }
-  | { type: 'tool_started'; callId: string; name: string }
+  | { type: 'tool_started'; callId: string; name: string; args?: Readonly<Record<string, unknown>> }
   | { type: 'tool_finished'; callId: string; name: string; ok: boolean; content: string };
 
 /** What a turn came to. */
@@ -264,9 +264,9 @@ class ChatTurn {
       signal,
       conversationId,
       emit: (text) => this.#say(text, false),
-      onStart: async ({ id, name }) => {
-        if (!tools.get(name)?.eager) await isWritten;
-        await this.relay.event({ type: 'tool_started', callId: id, name });
+      onStart: async (call) => {
+        if (!tools.get(call.name)?.eager) await isWritten;
+        await this.relay.event(toolStarted(call));
       },
       onOutcome: async (outcome) => {
         await isWritten;
@@ -330,6 +330,13 @@ function parseCall(
   if (!parsed.ok) return { ok: false, ...common, error: parsed.error };
   delete parsed.args.to_user;
   return { ok: true, ...common, args: parsed.args };
+}
+
+/** Says that a call starts, with its arguments unless they are long. */
+export function toolStarted(call: ParsedToolCall): TurnEvent {
+  const told = { type: 'tool_started' as const, callId: call.id, name: call.name };
+  const isShort = call.rawArguments.length <= CONVERSATION_LIMITS.maxToolArgsChars;
+  return call.ok && isShort ? { ...told, args: call.args } : told;
 }
 
 export const noUsage = (): Usage => ({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 });

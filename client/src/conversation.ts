@@ -59,7 +59,8 @@ export interface TurnUsage {
  */
 export type TurnEvent =
   | { type: 'text'; text: string; seq?: number }
-  | { type: 'tool_call' | 'tool_result'; seq?: number; [field: string]: unknown }
+  | { type: 'tool_call'; id?: string; name?: string; args?: Record<string, unknown>; seq?: number }
+  | { type: 'tool_result'; id?: string; name?: string; ok?: boolean; seq?: number }
   /** The agent starts its answer anew; only the first `keep` characters of the text so far still stand. */
   | { type: 'restart'; keep: number; seq?: number }
   | { type: 'done'; text: string; usage?: TurnUsage; model?: string; seq?: number };

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { ModelMessage, Usage } from '../model.ts';
 import type { JsonObject } from '../strategy/json-schema.ts';
 import type { Spent } from '../strategy/usage-report.ts';
-import type { TurnEvent, TurnInput, TurnResult, TurnRunner } from '../turn.ts';
+import { type TurnEvent, type TurnInput, type TurnResult, type TurnRunner, toolStarted } from '../turn.ts';
 import { HAND_OVER, HAND_OVER_META, type RemoteCall, readMeta } from './hand-over.ts';
 import type { Team } from './team.ts';
 import type { TeamEvent } from './team-events.ts';
@@ -106,10 +106,8 @@ export class TeamTurns implements TurnRunner {
           ? undefined
           : { type: 'model_replied', step, model, message: answer, finish, usage };
       }
-      case 'tool_call': {
-        const { id: callId, name } = event.call;
-        return event.isRecorded ? undefined : { type: 'tool_started', callId, name };
-      }
+      case 'tool_call':
+        return event.isRecorded ? undefined : toolStarted(event.call);
       case 'tool_result': {
         const { id: callId, name, ok, content, isRecorded } = event;
         draft.tool(callId, content);

@@ -22,6 +22,8 @@ export class Answer {
   #text = '';
   #written = 0;
   #hasBegun = false;
+  /** A note came in between: the answer goes on in a line of its own. */
+  #isInterrupted = false;
   #ticker: Timer | undefined;
 
   constructor(options: AnswerOptions) {
@@ -34,12 +36,21 @@ export class Answer {
     if (!this.#options.isHeld) this.#writeUpTo(this.#safeEnd());
   }
 
+  /** Makes room for a line between two pieces of the answer, which is written by `write`. */
+  aside(write: () => void): void {
+    this.#stopIndicator();
+    this.#endLine();
+    this.#isInterrupted = this.#hasBegun;
+    write();
+    this.#startIndicator();
+  }
+
   /** The agent began anew and stands by the first `keep` characters only: what still holds is written again. */
   restart(keep: number): void {
     this.#text = this.#text.slice(0, keep);
     if (this.#written <= keep) return;
-    this.#options.write('\n');
-    this.#hasBegun = false;
+    this.#endLine();
+    this.#hasBegun = this.#isInterrupted = false;
     this.#written = 0;
     if (!this.#options.isHeld) this.#writeUpTo(this.#safeEnd());
   }
@@ -49,14 +60,18 @@ export class Answer {
     if (this.#text === '') this.#text = whole;
     this.#begin();
     this.#writeUpTo(this.#text.length);
-    this.#options.write('\n');
+    this.#endLine();
   }
 
   /** Ends an answer that will not be whole. */
   abandon(): void {
     this.#stopIndicator();
     this.#writeUpTo(this.#text.length);
-    if (this.#hasBegun) this.#options.write('\n');
+    this.#endLine();
+  }
+
+  #endLine(): void {
+    if (this.#hasBegun && !this.#isInterrupted) this.#options.write('\n');
   }
 
   // A high surrogate at the very end waits for its other half.
@@ -68,7 +83,11 @@ export class Answer {
   #writeUpTo(end: number): void {
     if (end <= this.#written) return;
     this.#begin();
-    this.#options.write(inert(this.#text.slice(this.#written, end)));
+    let text = this.#text.slice(this.#written, end);
+    // The line has been ended already.
+    if (this.#isInterrupted && text.startsWith('\n')) text = text.slice(1);
+    this.#isInterrupted = false;
+    this.#options.write(inert(text));
     this.#written = end;
   }
 

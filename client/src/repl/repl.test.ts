@@ -299,3 +299,45 @@ test('an agent that does not answer the start can be left', async () => {
   input.onInterrupt?.();
   expect(await run).toBe(130);
 });
+
+const withTools: Turn = async function* () {
+  yield { type: 'text', text: 'One moment.' };
+  yield { type: 'tool_call', id: 'a', name: 'get_current_weather', args: { location: 'Paris' } };
+  yield { type: 'tool_call', id: 'b', name: 'count', args: { to: 3, from: [1] } };
+  yield { type: 'tool_result', id: 'a', name: 'get_current_weather', ok: true };
+  yield { type: 'tool_result', id: 'b', name: 'count', ok: false };
+  yield { type: 'text', text: '\nIt is warm.' };
+  yield { type: 'done', text: 'One moment.\nIt is warm.' };
+};
+
+test('what tools are called with is told between the lines, to a person who watches', async () => {
+  const lines: string[] = [];
+  const { repl, screen, input } = stage(['weather?'], { turn: withTools, isInteractive: true });
+  input.note = (text) => lines.push(`${JSON.stringify(screen.answers)} ${text}`);
+  await repl.run();
+  expect(lines.slice(-3)).toEqual([
+    '"A> One moment.\\n"   [get_current_weather Paris]\n',
+    '"A> One moment.\\n"   [count 3, [1]]\n',
+    '"A> One moment.\\n"   [count failed]\n',
+  ]);
+  expect(screen.answers).toBe('A> One moment.\nIt is warm.\n');
+});
+
+test('where nobody watches, calls of tools are not told', async () => {
+  const { repl, screen } = stage(['weather?'], { turn: withTools });
+  await repl.run();
+  expect(screen.notes).not.toContain('weather');
+  expect(screen.answers).toBe('A> One moment.\nIt is warm.\n');
+});
+
+test('an answer that begins after a call has its sign then', async () => {
+  const turn: Turn = async function* () {
+    yield { type: 'tool_call', id: 'a', name: 'odd\u001b[2J', args: { text: 'x'.repeat(500) } };
+    yield { type: 'text', text: 'Done.' };
+    yield { type: 'done', text: 'Done.' };
+  };
+  const { repl, screen } = stage(['go'], { turn, isInteractive: true });
+  await repl.run();
+  expect(screen.notes).toMatch(/ {2}\[odd␛\[2J x{70,100}…\]\n/);
+  expect(screen.answers).toBe('A> Done.\n');
+});

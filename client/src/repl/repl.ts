@@ -9,6 +9,7 @@ import type { Style } from '../style.ts';
 import { Answer, type AnswerOptions } from './answer.ts';
 import { helpText, readLine } from './commands.ts';
 import type { ReplInput } from './repl-input.ts';
+import { toolLine } from './tool-line.ts';
 
 /** What the loop needs of a conversation. */
 export type ReplConversation = Pick<
@@ -181,6 +182,10 @@ export class Repl {
       for await (const event of this.#conversation.stream(text, { signal: running.signal })) {
         if (event.type === 'text') answer.add(event.text);
         else if (event.type === 'restart') answer.restart(event.keep);
+        else if (event.type === 'tool_call' && isInteractive)
+          answer.aside(() => this.#note(style.dim(`  ${toolLine(event)}`)));
+        else if (event.type === 'tool_result' && isInteractive && event.ok === false)
+          answer.aside(() => this.#note(style.dim(`  [${inert(event.name ?? 'a tool')} failed]`)));
         else if (event.type === 'done') answer.end(event.text);
       }
     } catch (error) {
