@@ -31,44 +31,50 @@ const isValid = (bytes: Buffer): boolean => {
   }
 };
 
-/** Whether a message says no: a NACK, or an ack of anything that is not ok. */
-const saysNo = (message: Json): boolean => message.frame?.ok === false;
+/** Whether a message says that a frame could not be read. */
+const saysBad = ({ frame }: Json): boolean =>
+  frame?.ok === false && /^(PROTO_|MESSAGE_TOO_LARGE)/.test(frame.code);
 
 interface Tally {
   sent: number;
   bad: number;
   refused: number;
   closed: Map<number, number>;
-  failures: { why: string; base64: string }[];
+  /** The frames are all that were sent since the last proof. */
+  failures: { why: string; base64: string[] }[];
   /** Memory of the sentinel after half of the frames, when its heap has found its size. */
   halfwayBytes: number;
 }
 
-/** Sends messages until the common budget is used up, each proved handled by a heartbeat behind it. */
+/** Sends messages until the common budget is used up. A heartbeat behind each bad one, and now and then, proves them handled. */
 async function attack(tally: Tally, bases: readonly object[], seed: number): Promise<void> {
   const random = randomOf(seed);
   let node = await RawNode.attached(sentinel.url);
+  let unproved: Buffer[] = [];
+  const fail = (why: string): void => {
+    tally.failures.push({ why, base64: unproved.map((bytes) => bytes.toString('base64')) });
+  };
   while (tally.sent < FRAMES && tally.failures.length < 5) {
     if (node.isClosed) node = await RawNode.attached(sentinel.url);
     const bytes = nextMessage(bases, node.path, random);
     if (++tally.sent === Math.floor(FRAMES / 2)) tally.halfwayBytes = sentinel.proc.rssBytes();
-    const valid = isValid(bytes);
-    if (!valid) tally.bad++;
-    node.inbox.length = 0;
     if (random.next() < 0.1) node.socket.send(bytes, { binary: false });
     else node.raw(bytes);
+    unproved.push(bytes);
+    const valid = isValid(bytes);
+    if (valid && unproved.length < 8) continue;
+    if (!valid) tally.bad++;
     const handled = await Promise.race([node.heartbeatWithin(ANSWER_MS), node.closed]);
-    if (handled === undefined)
-      tally.failures.push({ why: 'not handled within 1 s', base64: bytes.toString('base64') });
+    if (handled === undefined) fail('not handled within 1 s');
     else if ('reason' in handled) {
       tally.closed.set(handled.code, (tally.closed.get(handled.code) ?? 0) + 1);
-      if (!CLOSE_CODES.has(handled.code)) {
-        tally.failures.push({ why: `closed with ${handled.code}`, base64: bytes.toString('base64') });
-      }
+      if (!CLOSE_CODES.has(handled.code)) fail(`closed with ${handled.code}`);
     } else if (!valid) {
-      if (node.inbox.some(saysNo)) tally.refused++;
-      else tally.failures.push({ why: 'bad, and not answered', base64: bytes.toString('base64') });
+      if (node.inbox.some(saysBad)) tally.refused++;
+      else fail('bad, and not answered');
     }
+    unproved = [];
+    node.inbox.length = 0;
   }
   await node.cut();
 }
