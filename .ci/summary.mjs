@@ -10,7 +10,9 @@ try {
   process.exit(1);
 }
 // A file that could not even be loaded has no tests; it counts as one that failed.
-const broken = report.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0);
+const broken = report.testResults.filter(
+  (file) => file.status === 'failed' && file.assertionResults.length === 0,
+);
 const passed = report.numPassedTests;
 const failed = report.numFailedTests + broken.length;
 const skipped = report.numPendingTests + (report.numTodoTests ?? 0);

@@ -2,92 +2,62 @@
 // to what exists, commands to the verbs and targets there are. A row that is missing is printed as it should stand.
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { AGENT_VARIABLES } from '@fame-fabric/agents/config';
-import { CLIENT_VARIABLES } from '@fame-fabric/client/config';
-import { exitCodeOf } from '@fame-fabric/client/exit-codes';
 import { CLOSE } from '@fame-fabric/sentinel/close-codes';
-import { VARIABLES } from '@fame-fabric/sentinel/config';
-import { ERRORS, type ErrorCode, FabricError, isFrameType, LIMITS, rpcError } from '@fame-fabric/shared';
+import { ERRORS, isFrameType, LIMITS } from '@fame-fabric/shared';
 import { describe, expect, test } from 'vitest';
-import { VERBS } from '../bin/verbs.ts';
+import {
+  cell,
+  DOC_TABLES,
+  ERROR_AREAS,
+  rowsOf,
+  section,
+  VARIABLE_LISTS,
+  type Variable,
+  withRows,
+} from './kit/doc-tables.ts';
 import { ROOT } from './kit/processes.ts';
 
+/** The table of commands; `bin` is another project of the compiler, so it is imported by its path. */
+const { VERBS } = (await import(join(ROOT, 'bin/verbs.ts'))) as {
+  VERBS: Readonly<Record<string, { about: string; isHidden?: boolean }>>;
+};
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 const DOCUMENTS = ['*.md', 'docs/**/*.md', 'bench/*.md', 'agents/**/*.md'].flatMap((pattern) =>
   globSync(pattern, { cwd: ROOT, exclude: ['**/node_modules/**'] }),
 );
-const cell = (text: string): string => text.replaceAll('|', '\\|');
-const rowsOf = (text: string): string[] => text.split('\n').filter((line) => /^\| `/.test(line));
-/** The part of a document below a heading, to the next of the same rank. */
-function section(text: string, heading: string): string {
-  const at = text.indexOf(`\n${heading}\n`);
-  if (at < 0) throw new Error(`there is no "${heading}"`);
-  const rank = /^#+/.exec(heading)![0];
-  const next = text.indexOf(`\n${rank} `, at + heading.length);
-  return text.slice(at, next < 0 ? undefined : next);
-}
+describe('tables of the code', () => {
+  test.each(DOC_TABLES.map((table) => [table.file, table.heading, table] as const))(
+    '%s, %s: `npm run docs` would change nothing',
+    (file, heading, table) => {
+      expect(rowsOf(section(read(file), heading))).toEqual(table.rows);
+    },
+  );
 
-describe('docs/errors.md', () => {
-  const text = read('docs/errors.md');
-  const areas = [...new Set(Object.values(ERRORS).map(({ area }) => area))];
-  const row = (code: ErrorCode): string => {
-    const { when, fix, retryable } = ERRORS[code];
-    const error = new FabricError(code, '');
-    const number = rpcError(1, error).error!.code;
-    return `| \`${code}\` | ${cell(when)} | ${cell(fix)} | ${retryable ? 'yes' : 'no'} | ${number} | ${exitCodeOf(error)} |`;
-  };
-
-  test.each(areas)('has every code of %s, as the table of the code has it', (area) => {
-    const codes = (Object.keys(ERRORS) as ErrorCode[]).filter((code) => ERRORS[code].area === area);
-    expect(rowsOf(section(text, `## ${area}`))).toEqual(codes.map(row));
+  test('the documents have no other rows, and errors.md no other areas', () => {
+    for (const file of ['docs/errors.md', 'docs/configuration.md']) {
+      const rows = DOC_TABLES.filter((table) => table.file === file).flatMap((table) => table.rows);
+      expect(rowsOf(read(file))).toEqual(rows);
+    }
+    expect(read('docs/errors.md').match(/^## \w+$/gm)).toEqual(ERROR_AREAS.map((area) => `## ${area}`));
   });
 
-  test('has no others', () => {
-    expect(rowsOf(text)).toHaveLength(Object.keys(ERRORS).length);
-    expect(text.match(/^## \w+$/gm)).toEqual(areas.map((area) => `## ${area}`));
+  test('rows that are missing are put in, rows that are too many go, and words stay', () => {
+    const text = '# T\n\n## a\n\nWords.\n\n| Code |\n|---|\n| `OLD` |\n\nMore.\n\n## b\n\n| `B` |\n';
+    const table = { file: '', heading: '## a', rows: ['| `NEW` |', '| `$&` |'] };
+    const updated = withRows(text, table);
+    expect(updated).toBe(text.replace('| `OLD` |', () => table.rows.join('\n')));
+    expect(withRows(updated, table)).toBe(updated);
   });
 
-  test('sends people to commands that exist only', () => {
+  test('errors send people to commands that exist only', () => {
     for (const [code, { fix }] of Object.entries(ERRORS)) {
       for (const [, verb] of fix.matchAll(/`fame ([a-z-]+)/g)) expect(VERBS, code).toHaveProperty(verb!);
     }
   });
-});
 
-describe('docs/configuration.md', () => {
-  const text = read('docs/configuration.md');
-  interface Variable {
-    readonly name: string;
-    readonly type: string;
-    readonly unit?: string;
-    readonly default: string;
-    readonly description: string;
-    readonly secret?: boolean;
-  }
-  const row = ({ name, type, unit, default: fallback, description, secret }: Variable): string => {
-    const kind = unit ? `${type}, ${unit}` : type;
-    const value =
-      fallback === '' || fallback === '(none)' ? '' : /\s/.test(fallback) ? fallback : `\`${fallback}\``;
-    return `| \`${name}\` | ${kind} | ${value} | ${cell(description)}${secret ? ' Never printed.' : ''} |`;
-  };
-  const LISTS: readonly (readonly [string, readonly Variable[]])[] = [
-    ['## Sentinel', VARIABLES],
-    ['## Agents', AGENT_VARIABLES],
-    ['## Client', CLIENT_VARIABLES],
-  ];
-
-  test.each(LISTS)('%s lists what its processes read', (heading, variables) => {
-    expect(rowsOf(section(text, heading))).toEqual(variables.map(row));
-  });
-
-  test('lists nothing else', () => {
-    const all = LISTS.flatMap(([, variables]) => variables);
-    expect(rowsOf(text)).toHaveLength(all.length);
-  });
-
-  test('a name that several processes read has one unit and one default', () => {
+  test('a variable that several processes read has one unit and one default', () => {
     const seen = new Map<string, Variable>();
-    for (const variable of LISTS.flatMap(([, variables]) => variables)) {
+    for (const variable of VARIABLE_LISTS.flatMap(([, variables]) => variables)) {
       const { name } = variable;
       const first = seen.get(name) ?? variable;
       seen.set(name, first);
@@ -97,13 +67,10 @@ describe('docs/configuration.md', () => {
     }
   });
 
-  test('.env.example, the compose file and the README name variables that exist', () => {
-    const known = new Set(LISTS.flatMap(([, variables]) => variables.map(({ name }) => name)));
+  test('.env.example, the compose file and the documents name variables that exist', () => {
+    const known = new Set(VARIABLE_LISTS.flatMap(([, variables]) => variables.map(({ name }) => name)));
     for (const file of ['.env.example', 'docker-compose.yml', ...DOCUMENTS]) {
-      const names = read(file).match(/\b(?:FAME|OPENAI)_[A-Z][A-Z_]+[A-Z]\b/g) ?? [];
-      for (const name of new Set(names)) {
-        // Settings of naylence nodes, of tests, and of compose itself.
-        if (/^FAME_(?:PLUGINS|SECURITY_PROFILE|TEST_FROM)$/.test(name)) continue;
+      for (const name of new Set(read(file).match(/\b(?:FAME|OPENAI)_[A-Z][A-Z_]+[A-Z]\b/g) ?? [])) {
         expect(known, `${name} in ${file}`).toContain(name);
       }
     }

@@ -1,0 +1,98 @@
+// The tables of the documents that follow from tables of the code: which rows stand under which heading. A test compares
+// them with the documents; run as a program (`npm run docs`), it writes them there.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AGENT_VARIABLES } from '@fame-fabric/agents/config';
+import { CLIENT_VARIABLES } from '@fame-fabric/client/config';
+import { exitCodeOf } from '@fame-fabric/client/exit-codes';
+import { VARIABLES } from '@fame-fabric/sentinel/config';
+import { ERRORS, type ErrorCode, FabricError, rpcError } from '@fame-fabric/shared';
+import { ROOT } from './processes.ts';
+
+export interface Variable {
+  readonly name: string;
+  readonly type: string;
+  readonly unit?: string;
+  readonly default: string;
+  readonly description: string;
+  readonly secret?: boolean;
+}
+
+export interface DocTable {
+  readonly file: string;
+  readonly heading: string;
+  readonly rows: readonly string[];
+}
+
+export const cell = (text: string): string => text.replaceAll('|', '\\|');
+
+function errorRow(code: ErrorCode): string {
+  const { when, fix, retryable } = ERRORS[code];
+  const error = new FabricError(code, '');
+  const number = rpcError(1, error).error!.code;
+  return `| \`${code}\` | ${cell(when)} | ${cell(fix)} | ${retryable ? 'yes' : 'no'} | ${number} | ${exitCodeOf(error)} |`;
+}
+
+function variableRow({ name, type, unit, default: fallback, description, secret }: Variable): string {
+  const kind = unit ? `${type}, ${unit}` : type;
+  const isNone = fallback === '' || fallback === '(none)';
+  const value = isNone ? '' : /\s/.test(fallback) ? fallback : `\`${fallback}\``;
+  return `| \`${name}\` | ${kind} | ${value} | ${cell(description)}${secret ? ' Never printed.' : ''} |`;
+}
+
+/** What each kind of process reads. */
+export const VARIABLE_LISTS: readonly (readonly [string, readonly Variable[]])[] = [
+  ['## Sentinel', VARIABLES],
+  ['## Agents', AGENT_VARIABLES],
+  ['## Client', CLIENT_VARIABLES],
+];
+
+const CODES = Object.keys(ERRORS) as ErrorCode[];
+export const ERROR_AREAS = [...new Set(CODES.map((code) => ERRORS[code].area))];
+
+export const DOC_TABLES: readonly DocTable[] = [
+  ...ERROR_AREAS.map((area) => ({
+    file: 'docs/errors.md',
+    heading: `## ${area}`,
+    rows: CODES.filter((code) => ERRORS[code].area === area).map(errorRow),
+  })),
+  ...VARIABLE_LISTS.map(([heading, variables]) => ({
+    file: 'docs/configuration.md',
+    heading,
+    rows: variables.map(variableRow),
+  })),
+];
+
+const isRow = (line: string): boolean => line.startsWith('| `');
+export const rowsOf = (text: string): string[] => text.split('\n').filter(isRow);
+
+/** The part of a document below a heading, to the next of the same rank. @throws when there is no such heading */
+export function section(text: string, heading: string): string {
+  const at = text.indexOf(`\n${heading}\n`);
+  if (at < 0) throw new Error(`there is no "${heading}"`);
+  const rank = /^#+/.exec(heading)![0];
+  const next = text.indexOf(`\n${rank} `, at + heading.length);
+  return text.slice(at, next < 0 ? undefined : next);
+}
+
+/** The document with the rows of one table replaced; the words around it stay. */
+export function withRows(text: string, { heading, rows }: DocTable): string {
+  const old = section(text, heading);
+  const lines = old.split('\n');
+  const head = lines.findIndex((line) => line.startsWith('|---'));
+  if (head < 0) throw new Error(`there is no table under "${heading}"`);
+  const kept = lines.filter((line, i) => i <= head || !isRow(line));
+  kept.splice(head + 1, 0, ...rows);
+  return text.replace(old, () => kept.join('\n'));
+}
+
+if (import.meta.main) {
+  for (const table of DOC_TABLES) {
+    const path = join(ROOT, table.file);
+    const text = readFileSync(path, 'utf8');
+    const updated = withRows(text, table);
+    if (updated === text) continue;
+    writeFileSync(path, updated);
+    console.log(`${table.file}: ${table.heading}`);
+  }
+}
