@@ -108,13 +108,14 @@ const stopPlayer = ({ contestant, agent, clients }: Player): void => {
 };
 
 /** One window of one contestant: CPU per forwarded message, rate and latency. */
-async function measure({ contestant, clients }: Player, cell: Cell, windowMs: number): Promise<Row> {
+async function measure({ contestant, clients, agent }: Player, cell: Cell, windowMs: number): Promise<Row> {
   await clients.tell({ cmd: 'clients', url: contestant.url, address: ADDRESS, stream: false, ...cell });
   await clients.tell({ cmd: 'window', ms: 100 });
   const before = cpuUs(contestant.pid);
   const { trips, ms, p50us } = await clients.tell<WindowResult>({ cmd: 'window', ms: windowMs });
   const cpu = cpuUs(contestant.pid) - before;
   await clients.tell({ cmd: 'closeLoad' });
+  if (cell.stream) await agent.tell({ cmd: 'endStreams' });
   const messages = cell.stream ? trips : 2 * trips;
   return { us: cpu / Math.max(1, messages), rate: (trips / ms) * 1000, p50us };
 }

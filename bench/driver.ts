@@ -21,6 +21,7 @@ export type Command =
   | { cmd: 'count'; messages: number }
   | { cmd: 'deaf'; url: string; address: string; open: number; size: number }
   | { cmd: 'closeLoad' }
+  | { cmd: 'endStreams' }
   | { cmd: 'close' };
 
 export interface WindowResult {
@@ -36,6 +37,8 @@ let trips = 0;
 let latencies: number[] = [];
 let onTrip: (() => void) | undefined;
 let stopped = false;
+/** The streams that the agent is sending, by their flow. */
+const pumps = new Map<string, () => void>();
 const runId = randomBytes(4).toString('hex');
 let serial = 0;
 const newId = (): string => runId + (serial++).toString(36).padStart(8, '0');
@@ -44,8 +47,6 @@ async function agent(url: string, address: string, id: string): Promise<void> {
   const node = await attach(url, id);
   rest.push(node);
   const flowId = `f-${id}-${runId}`;
-  const endless = new Map<string, boolean>();
-  const pumps = new Map<string, () => void>();
   node.onCredit = (creditedFlow) => pumps.get(creditedFlow)?.();
   node.onMessage = (envelope, text) => {
     if (envelope.frame.type !== 'Data') return;
@@ -53,12 +54,12 @@ async function agent(url: string, address: string, id: string): Promise<void> {
     const payload = envelope.frame.payload as { method: string; params: unknown };
     if (payload.method === 'count') {
       // A stream on a flow of its own: chunks of 256 bytes, as many as the credit of the flow lets go.
-      if (endless.has(corrId)) return;
       const own = `s-${corrId}`;
-      const chunk = `{"version":"1.0","id":"${newId()}","to":"${replyTo}","corrId":"${corrId}","flowId":"${own}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":{"jsonrpc":"2.0","id":"${corrId}","result":{"text":"${'chunk '.repeat(30)}"}}}}`;
+      if (pumps.has(own)) return;
+      const chunk = `{"version":"1.0","id":"${newId()}","to":"${replyTo}","replyTo":"__sys__@${node.path}","corrId":"${corrId}","flowId":"${own}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":{"jsonrpc":"2.0","id":"${corrId}","result":{"text":"${'chunk '.repeat(30)}"}}}}`;
       // The credit window paces it; one event-loop turn a batch keeps the socket read.
       const pump = (): void => {
-        if (stopped || node.ws.readyState !== 1) return;
+        if (!pumps.has(own) || node.ws.readyState !== 1) return;
         for (let i = 0; i < 16; i++) {
           if (node.isBlocked(own)) return;
           node.send(own, chunk);
@@ -67,7 +68,6 @@ async function agent(url: string, address: string, id: string): Promise<void> {
         else setTimeout(pump, 1);
       };
       pumps.set(own, pump);
-      endless.set(corrId, true);
       pump();
       return;
     }
@@ -188,6 +188,9 @@ async function run(command: Command): Promise<unknown> {
     case 'closeLoad':
       stopped = true;
       for (const node of load.splice(0)) node.close();
+      return undefined;
+    case 'endStreams':
+      pumps.clear();
       return undefined;
     case 'close':
       stopped = true;

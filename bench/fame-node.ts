@@ -45,13 +45,24 @@ export async function attach(url: string, id: string, options: { honest?: boolea
     }
     return state;
   };
+  // The floors know no credits; there the two ends of a stream pay each other, so that none of them floods.
+  const isGated = (flowId: string): boolean => gated || flowId.startsWith('s-');
+  const addCredit = (flowId: string): void => {
+    const state = flow(flowId);
+    state.balance = 32;
+    while (state.balance > 0 && state.waiting.length > 0) {
+      state.balance--;
+      write(state.waiting.shift()!);
+    }
+    node.onCredit(flowId);
+  };
   const write = (text: string): void => ws.send(Buffer.from(text), { binary: true });
   const node: FameNode = {
     path: '',
     ws,
     onMessage: () => {},
     send(flowId, text) {
-      if (!gated) return write(text);
+      if (!isGated(flowId)) return write(text);
       const state = flow(flowId);
       if (state.balance === 0) state.waiting.push(text);
       else {
@@ -59,7 +70,7 @@ export async function attach(url: string, id: string, options: { honest?: boolea
         write(text);
       }
     },
-    isBlocked: (flowId) => gated && flow(flowId).balance === 0,
+    isBlocked: (flowId) => isGated(flowId) && flow(flowId).balance === 0,
     onCredit: () => {},
     bind: (address) => ask({ type: 'AddressBind', address, physicalPath: node.path }).then(() => {}),
     close: () => ws.close(1000),
@@ -87,22 +98,17 @@ export async function attach(url: string, id: string, options: { honest?: boolea
     const text = data.toString('utf8');
     const envelope = JSON.parse(text);
     const { type } = envelope.frame;
-    if (type === 'CreditUpdate') {
-      const state = flow(envelope.frame.flowId);
-      state.balance = Math.min(32, state.balance + envelope.frame.credits);
-      while (state.balance > 0 && state.waiting.length > 0) {
-        state.balance--;
-        write(state.waiting.shift()!);
-      }
-      node.onCredit(envelope.frame.flowId);
-      return;
-    }
-    if (gated && options.honest !== false && envelope.flowId) {
-      const state = flow(envelope.flowId);
+    if (type === 'CreditUpdate') return addCredit(envelope.frame.flowId);
+    if (envelope.frame.payload?.creditFor) return addCredit(envelope.frame.payload.creditFor);
+    const { flowId } = envelope;
+    if (options.honest !== false && flowId && isGated(flowId)) {
+      const state = flow(flowId);
       if (++state.received >= 24) {
         state.received = 0;
         write(
-          `{"version":"1.0","id":"k${id}","flowId":"${envelope.flowId}","seqId":0,"flowFlags":2,"frame":{"type":"CreditUpdate","flowId":"${envelope.flowId}","credits":32}}`,
+          gated
+            ? `{"version":"1.0","id":"k${id}","flowId":"${flowId}","seqId":0,"flowFlags":2,"frame":{"type":"CreditUpdate","flowId":"${flowId}","credits":32}}`
+            : `{"version":"1.0","id":"k${id}","to":"${envelope.replyTo}","flowId":"c-${id}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":{"creditFor":"${flowId}"}}}`,
         );
       }
     }

@@ -10,6 +10,8 @@ export interface OpenCall {
   readonly id: string;
   readonly replyTo: string;
   readonly isStream: boolean;
+  /** First bytes of the frame of a usual item, for streams. */
+  readonly itemHead: Buffer;
 }
 
 export class OpenCalls {
@@ -70,12 +72,16 @@ export class OpenCalls {
 const RESULT_NULL = Buffer.from('"result":null');
 const ERROR = Buffer.from('"error"');
 const RESULT = Buffer.from('"result":');
+const N_OF_NULL = 110;
 
 /**
- * Whether this message ends a stream: an error, a null result, or no result at all. Parses only when the bytes leave room
- * for doubt, so a chunk costs a search or two.
+ * Whether this message ends a stream: an error, a null result, or no result at all. An item of the usual shape is known by
+ * its first bytes; the rest is searched, and parsed only when that leaves room for doubt.
  */
-export function endsStream(bytes: Buffer, frameAt: number): boolean {
+export function endsStream(bytes: Buffer, frameAt: number, call: OpenCall): boolean {
+  const head = call.itemHead;
+  const valueAt = frameAt + head.length;
+  if (bytes[valueAt] !== N_OF_NULL && startsAt(bytes, frameAt, head)) return false;
   const mayEnd =
     bytes.indexOf(RESULT_NULL, frameAt) !== -1 ||
     bytes.indexOf(ERROR, frameAt) !== -1 ||
@@ -89,4 +95,17 @@ export function endsStream(bytes: Buffer, frameAt: number): boolean {
     // Not JSON behind the header: the caller's codec refuses it, and no further item can repair that stream.
     return true;
   }
+}
+
+const NO_HEAD = Buffer.alloc(0);
+
+/** How the frame of an item of this call begins in the usual spelling. */
+export const itemHeadOf = (corrId: string, isStream: boolean): Buffer =>
+  isStream
+    ? Buffer.from(`{"type":"Data","payload":{"jsonrpc":"2.0","id":${JSON.stringify(corrId)},"result":`)
+    : NO_HEAD;
+
+function startsAt(bytes: Buffer, at: number, head: Buffer): boolean {
+  for (let i = 0; i < head.length; i++) if (bytes[at + i] !== head[i]) return false;
+  return head.length > 0;
 }

@@ -17,7 +17,7 @@ import {
 } from '@fame-fabric/shared';
 import { Header, readHeader } from '@fame-fabric/shared/protocol/header';
 import type { Bindings } from './bindings.ts';
-import { endsStream, type OpenCalls } from './calls.ts';
+import { endsStream, itemHeadOf, type OpenCalls } from './calls.ts';
 import { CLOSE } from './close-codes.ts';
 import type { Control } from './control.ts';
 import type { Counters } from './observe/metrics.ts';
@@ -150,7 +150,7 @@ export class Router {
     } else {
       const call = header.corrId === '' ? undefined : target.calls?.get(header.corrId);
       const answers = call !== undefined && call.callee === from;
-      if (answers && (!call.isStream || endsStream(bytes, header.frameAt))) {
+      if (answers && (!call.isStream || endsStream(bytes, header.frameAt, call))) {
         calls.close(call);
         endsFlow = call.isStream && from.hasStreamFlows;
       } else if (target.isHigh(header.flowId)) waitFor = target;
@@ -159,13 +159,15 @@ export class Router {
     from.countReceived(header.flowId, waitFor);
     if (!this.#pass(from, target, header, bytes)) return;
     if (wantsAnswer) {
+      const isStream = (header.rtype & RTYPE.stream) !== 0;
       calls.open({
         caller: from,
         callee: target,
         corrId: header.corrId,
         id: header.id,
         replyTo: header.replyTo,
-        isStream: (header.rtype & RTYPE.stream) !== 0,
+        isStream,
+        itemHead: itemHeadOf(header.corrId, isStream),
       });
     } else if (endsFlow) {
       from.endFlow(header.flowId);
