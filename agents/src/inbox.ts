@@ -10,7 +10,7 @@ export interface InboxOptions {
   /**
    * Turns that run at once, each in a conversation of its own. A turn mostly waits for its model, so the bound is memory,
    * not CPU; 200 conversations with a model that takes 1 s are through in 2 s.
-   * @default 128
+   * @default 256
    */
   maxRunning?: number;
   /** Turns that may wait in one conversation. @default 16 */
@@ -43,7 +43,7 @@ export class Inbox {
   #waiting = 0;
 
   constructor(options: InboxOptions = {}) {
-    this.#maxRunning = options.maxRunning ?? 128;
+    this.#maxRunning = options.maxRunning ?? 256;
     this.#maxWaitingEach = options.maxWaitingEach ?? 16;
     this.#maxWaiting = options.maxWaiting ?? 4096;
   }
