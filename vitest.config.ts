@@ -1,5 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
+const exclude = ['**/node_modules/**', '**/dist/**'];
+
 export default defineConfig({
   // Tests read the TypeScript sources of every workspace, so a test run never sees a stale build; only tests that start
   // processes run what `npm run build` made.
@@ -15,22 +17,47 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{shared,sentinel,agents,client,bin,bench}/**/*.test.ts', 'test/*.test.ts'],
-          exclude: ['**/node_modules/**', '**/dist/**'],
+          exclude,
           sequence: { groupOrder: 0 },
+        },
+      },
+      // The three below start processes, which share few cores with the tests: one file at a time where promises about time
+      // are among them, and a second chance for a machine that was busy with something else.
+      {
+        extends: true,
+        test: {
+          name: 'wire',
+          globalSetup: ['test/kit/install-peer.ts'],
+          include: ['test/{conformance,interop,compose}/**/*.test.ts'],
+          exclude,
+          maxWorkers: 2,
+          retry: 1,
+          sequence: { groupOrder: 1 },
         },
       },
       {
         extends: true,
         test: {
-          // Whole processes on a few cores, with promises about time among them: one file at a time, after the rest, and a
-          // second chance for a machine that was busy with something else.
           name: 'system',
-          include: ['test/*/**/*.test.ts'],
-          exclude: ['**/node_modules/**'],
+          include: ['test/{integration,promises}/**/*.test.ts'],
+          exclude,
           maxWorkers: 1,
           fileParallelism: false,
           retry: 1,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          // Minutes of kills: `npm run test-crash`, a step of its own in continuous integration.
+          name: 'crash',
+          include: ['test/crash/**/*.test.ts'],
+          exclude,
+          maxWorkers: 1,
+          fileParallelism: false,
+          retry: 1,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

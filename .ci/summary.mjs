@@ -1,20 +1,22 @@
-// Prints what the test runner counted as `N passed, N failed, N skipped`; exit code 1 when a test failed or none ran.
+// Prints what the test runner counted over all of its reports as `N passed, N failed, N skipped`; exit code 1 when a test
+// failed, when none ran, or when a report is missing.
 import { readFileSync } from 'node:fs';
 
-let report;
-try {
-  report = JSON.parse(readFileSync(process.argv[2], 'utf8'));
-} catch (error) {
-  console.log(`The tests left no report (${error.message})`);
-  console.log('0 passed, 1 failed, 0 skipped');
-  process.exit(1);
+const sum = { passed: 0, failed: 0, skipped: 0 };
+for (const file of process.argv.slice(2)) {
+  try {
+    const report = JSON.parse(readFileSync(file, 'utf8'));
+    // A file that could not even be loaded has no tests; it counts as one that failed.
+    const broken = report.testResults.filter(
+      (result) => result.status === 'failed' && result.assertionResults.length === 0,
+    );
+    sum.passed += report.numPassedTests;
+    sum.failed += report.numFailedTests + broken.length;
+    sum.skipped += report.numPendingTests + (report.numTodoTests ?? 0);
+  } catch (error) {
+    console.log(`${file} is no report of the tests (${error.message})`);
+    sum.failed += 1;
+  }
 }
-// A file that could not even be loaded has no tests; it counts as one that failed.
-const broken = report.testResults.filter(
-  (file) => file.status === 'failed' && file.assertionResults.length === 0,
-);
-const passed = report.numPassedTests;
-const failed = report.numFailedTests + broken.length;
-const skipped = report.numPendingTests + (report.numTodoTests ?? 0);
-console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
-process.exit(failed === 0 && passed > 0 ? 0 : 1);
+console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
+process.exit(sum.failed === 0 && sum.passed > 0 ? 0 : 1);
