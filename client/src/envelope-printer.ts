@@ -52,7 +52,7 @@ const sizeOf = (value: unknown): number => {
 const FRAME_FIELDS = new Set(
   (
     'type originType systemId instanceId assignedPath capabilities acceptedLogicals ok code reason refId targetSystemId ' +
-    'targetPhysicalPath routingEpoch software address physicalPath flowId credits corrId codec'
+    'targetPhysicalPath routingEpoch software resumed address physicalPath flowId credits corrId codec'
   ).split(' '),
 );
 const HEADER_FIELDS = new Set(

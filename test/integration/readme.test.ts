@@ -1,0 +1,50 @@
+// The sessions that the README shows, replayed: what is typed there is typed here, and the answers must be those.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { runFame, startOurAgent } from '../kit/commands.ts';
+import { cleanEnv, ROOT, startNode, stopAll } from '../kit/processes.ts';
+import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+
+const sessions = [
+  ...readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(/^```console\n([\s\S]*?)^```/gm),
+].map(([, text]) => text!);
+const [conversation = '', ownAgent = ''] = sessions;
+
+let sentinel: OurSentinel;
+beforeAll(async () => {
+  sentinel = await startOurSentinel();
+  await startOurAgent(sentinel);
+}, 60_000);
+afterAll(stopAll);
+
+test('the first conversation', async () => {
+  const lines = conversation.split('\n');
+  const questions = lines.filter((line) => line.startsWith('Q> ')).map((line) => line.slice(3));
+  const answers = lines.filter((line) => line.startsWith('A> '));
+  expect(questions.at(-1)).toBe('exit');
+  expect(answers.length).toBeGreaterThan(2);
+  const { code, stdout } = await runFame(sentinel, ['chat'], `${questions.join('\n')}\n`);
+  expect(stdout.trim().split('\n')).toEqual(answers);
+  expect(code).toBe(0);
+});
+
+test('an agent of one’s own, called from the command line', async () => {
+  const [start, ...calls] = ownAgent.split(/^\$ /m).slice(1);
+  const script = /^npx node (\S+) &\n/.exec(start!)?.[1];
+  const env = cleanEnv({ FAME_DIRECT_ADMISSION_URL: sentinel.url }) as Record<string, string>;
+  const agent = startNode(
+    ['--conditions=source', '--disable-warning=ExperimentalWarning', join(ROOT, script!)],
+    { env },
+  );
+  await agent.waitFor(/weather@fame\.fabric is served through/);
+  expect(calls).toHaveLength(2);
+  for (const call of calls) {
+    const [, address, method, params, flag, output] =
+      /^npx fame call (\S+) (\S+) '([^']*)'(?: (--stream))?\n([\s\S]*)$/.exec(call) ?? [];
+    const args = ['call', address!, method!, params!, ...(flag ? [flag] : [])];
+    const { stdout, code } = await runFame(sentinel, args);
+    if (stdout === '') expect(code).toBe(1);
+    else expect(stdout).toBe(output);
+  }
+});
