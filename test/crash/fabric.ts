@@ -3,7 +3,15 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type ControlledGate, callTools, gate, pieces, type WireRequest } from '@fame-fabric/agents/testing';
+import {
+  type ControlledGate,
+  callTools,
+  gate,
+  pieces,
+  type Scripted,
+  type ServerReply,
+  type WireRequest,
+} from '@fame-fabric/agents/testing';
 import type { TurnEvent } from '@fame-fabric/client/conversation';
 import { newId } from '@fame-fabric/shared';
 import { admissionUrl } from '../kit/naylence.ts';
@@ -22,6 +30,13 @@ export interface Gates {
   first?: ControlledGate;
   /** In the middle of the last answer. */
   half?: ControlledGate;
+}
+
+export interface FabricOptions {
+  /** Answers instead of the script of the crash matrix. */
+  respond?: (request: WireRequest) => Scripted<ServerReply>;
+  /** @default true */
+  hasClient?: boolean;
 }
 
 /** One turn as its user sees it: what was asked, and what came of it, over all processes of the client. */
@@ -53,7 +68,7 @@ export const answerOf = (
   tool: 'look' | 'pay' = 'look',
   said = `${tool} of ${nonce}`,
 ): string => `Let me ${tool} first, ${nonce}.\n${secondText(nonce, said)}`;
-const secondText = (nonce: string, said: string): string =>
+export const secondText = (nonce: string, said: string): string =>
   `The tool said "${said}". So this is the answer to ${nonce}: ${'word after word, '.repeat(8)}done.`;
 
 export class Fabric {
@@ -66,15 +81,25 @@ export class Fabric {
   #sentinel!: OurSentinel;
   #proxy!: TcpProxy;
   #agent!: Proc;
-  #client!: Proc;
+  #client: Proc | undefined;
 
-  static async start(): Promise<Fabric> {
+  static async start(options: FabricOptions = {}): Promise<Fabric> {
     const fabric = new Fabric();
-    fabric.#model = await startModel({ respond: (request) => fabric.#answer(request), apiKey: API_KEY });
+    const { respond = (request) => fabric.#answer(request), hasClient = true } = options;
+    fabric.#model = await startModel({ respond, apiKey: API_KEY });
     fabric.#sentinel = await startOurSentinel({ env: SENTINEL_ENV });
     fabric.#proxy = await TcpProxy.to(fabric.#sentinel.port);
-    await Promise.all([fabric.restart('agent'), fabric.restart('client')]);
+    await Promise.all([fabric.restart('agent'), hasClient ? fabric.restart('client') : undefined]);
     return fabric;
+  }
+
+  /** The admission URL of the sentinel. */
+  get url(): string {
+    return this.#sentinel.url;
+  }
+
+  get agent(): Proc {
+    return this.#agent;
   }
 
   get model() {
@@ -88,7 +113,7 @@ export class Fabric {
   /** SIGKILL now; resolves when it is dead. */
   kill(victim: Victim): Promise<unknown> {
     if (victim === 'agent') return this.#agent.kill();
-    return victim === 'sentinel' ? this.#sentinel.proc.kill() : this.#client.kill();
+    return victim === 'sentinel' ? this.#sentinel.proc.kill() : (this.#client?.kill() ?? Promise.resolve());
   }
 
   async restart(victim: Victim): Promise<void> {
@@ -96,21 +121,27 @@ export class Fabric {
       const { port, dataDir } = this.#sentinel;
       this.#sentinel = await startOurSentinel({ port, dataDir, env: SENTINEL_ENV });
     } else if (victim === 'agent') {
-      this.#agent = startNode([...FLAGS, PROGRAM('agent'), this.toolDir], {
-        name: 'agent',
-        env: {
-          FAME_DIRECT_ADMISSION_URL: admissionUrl(this.#proxy.port),
-          FAME_DATA_DIR: this.dataDir,
-          OPENAI_API_KEY: API_KEY,
-          OPENAI_BASE_URL: this.#model.url,
-        },
-      });
+      this.spawnAgent();
       await this.#agent.waitFor(/ is served through /, 20_000);
     } else {
-      this.#client = startNode([...FLAGS, PROGRAM('client'), this.#sentinel.url], { name: 'client' });
-      this.#client.onLine((line) => this.#hear(line));
-      await this.#client.waitFor(/"ready"/, 20_000);
+      const client = startNode([...FLAGS, PROGRAM('client'), this.#sentinel.url], { name: 'client' });
+      this.#client = client;
+      client.onLine((line) => this.#hear(line));
+      await client.waitFor(/"ready"/, 20_000);
     }
+  }
+
+  /** Starts the agent and waits for nothing. */
+  spawnAgent(): void {
+    this.#agent = startNode([...FLAGS, PROGRAM('agent'), this.toolDir], {
+      name: 'agent',
+      env: {
+        FAME_DIRECT_ADMISSION_URL: admissionUrl(this.#proxy.port),
+        FAME_DATA_DIR: this.dataDir,
+        OPENAI_API_KEY: API_KEY,
+        OPENAI_BASE_URL: this.#model.url,
+      },
+    });
   }
 
   /** A turn that has not been asked yet. */
@@ -139,7 +170,7 @@ export class Fabric {
     turn.isDone = false;
     turn.error = undefined;
     const line: Ask = { conversationId, turnId, text, after, isResumed };
-    this.#client.write(JSON.stringify(line));
+    this.#client?.write(JSON.stringify(line));
   }
 
   #hear(line: string): void {
@@ -168,7 +199,7 @@ export class Fabric {
       if (fault) throw new Error(`${what}: the client was told ${fault.error}`);
       if (performance.now() > deadline) {
         throw new Error(
-          `${what}: not within ${timeoutMs} ms\n${this.#agent.output.slice(-1500)}\n${this.#client.output.slice(-500)}`,
+          `${what}: not within ${timeoutMs} ms\n${this.#agent.output.slice(-1500)}\n${this.#client?.output.slice(-500)}`,
         );
       }
       await new Promise((resolve) => setImmediate(resolve));
@@ -244,7 +275,7 @@ export class Fabric {
 
 const SENTINEL_ENV = { FAME_RESUME_WINDOW_MS: '1000' };
 
-const nonceOf = (request: WireRequest): string => /nonce (\w+)/.exec(lastUserText(request))?.[1] ?? '';
-const stepOf = ({ messages }: WireRequest): 1 | 2 => (messages.at(-1)?.role === 'tool' ? 2 : 1);
+export const nonceOf = (request: WireRequest): string => /nonce (\w+)/.exec(lastUserText(request))?.[1] ?? '';
+export const stepOf = ({ messages }: WireRequest): 1 | 2 => (messages.at(-1)?.role === 'tool' ? 2 : 1);
 
 export { gate };

@@ -10,12 +10,6 @@ export interface SeenEvent {
   body: Record<string, unknown>;
 }
 
-export interface SeenTurn {
-  conversationId: string;
-  turnId: string;
-  state: string;
-}
-
 export class JournalView {
   readonly #path: string;
   #db: DatabaseSync | undefined;
@@ -57,10 +51,18 @@ export class JournalView {
     }));
   }
 
-  turns(): SeenTurn[] {
-    const sql = `SELECT c.id AS conversationId, t.turn_id AS turnId, t.state AS state
-      FROM turn t JOIN conversation c ON c.key = t.conversation`;
-    return this.#open().prepare(sql).all() as unknown as SeenTurn[];
+  /** How often the journal says that the model was called: by the nonce of the turn's message and the step. */
+  modelCalls(): Map<string, number> {
+    const sql = `SELECT json_extract(a.body, '$.user_message') AS message, json_extract(m.body, '$.step') AS step,
+        count(*) AS calls
+      FROM event m JOIN event a ON a.conversation = m.conversation AND a.turn_id = m.turn_id
+      WHERE m.kind = 'model_called' AND a.kind = 'turn_accepted' GROUP BY m.conversation, m.turn_id, step`;
+    const calls = new Map<string, number>();
+    for (const row of this.#open().prepare(sql).iterate()) {
+      const { message, step, calls: count } = row as { message: string; step: number; calls: number };
+      calls.set(`${/nonce (\w+)/.exec(message)?.[1]} ${step}`, count);
+    }
+    return calls;
   }
 
   integrity(): string {

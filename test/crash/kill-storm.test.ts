@@ -1,0 +1,23 @@
+// P1 and P2, the short form: 0 lost and 0 doubled turns while the agent, and then the sentinel, is killed again and again.
+// `npm run kill-storm` does it a thousand times.
+import { afterAll, expect, test } from 'vitest';
+import { stopStack } from '../kit/stack.ts';
+import { runStorm } from './storm.ts';
+
+afterAll(stopStack);
+
+test.each([
+  { promise: 'P1', victim: 'agent', kills: 25, longestLifeMs: 1_500 },
+  { promise: 'P2', victim: 'sentinel', kills: 10, longestLifeMs: 2_000 },
+] as const)(
+  '$promise: 0 lost and 0 doubled turns in $kills kill -9 of the $victim with 50 conversations in flight',
+  { timeout: 180_000, retry: 0 },
+  async ({ promise, ...options }) => {
+    const report = await runStorm(options);
+    console.info(
+      `${promise}: ${report.kills} kills, ${report.turns} turns, ${report.resumed} resumed, ${report.givenUp} given up, at most ${report.mostAttempts} model calls a step, ${report.seconds} s`,
+    );
+    expect(report.faults).toEqual([]);
+    expect(report.turns).toBeGreaterThan(report.conversations);
+  },
+);

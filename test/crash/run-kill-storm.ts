@@ -1,0 +1,40 @@
+// `npm run kill-storm [-- --agent 1000 --sentinel 300 --conversations 50 --seed 1]`: kills the agent, then the sentinel, so
+// many times at random moments while conversations talk, and says what was lost or doubled.
+import { parseArgs } from 'node:util';
+import { runStorm, type StormReport } from './storm.ts';
+
+const { values } = parseArgs({
+  options: {
+    agent: { type: 'string', default: '1000' },
+    sentinel: { type: 'string', default: '300' },
+    conversations: { type: 'string', default: '50' },
+    seed: { type: 'string', default: '1' },
+  },
+});
+
+/** Longest life of a process: long enough to be killed in every state, its start included. */
+const LONGEST_LIFE_MS = { agent: 3_000, sentinel: 4_000 };
+
+let faults = 0;
+for (const victim of ['agent', 'sentinel'] as const) {
+  const kills = Number(values[victim]);
+  if (kills === 0) continue;
+  const report: StormReport = await runStorm({
+    victim,
+    kills,
+    conversations: Number(values.conversations),
+    longestLifeMs: LONGEST_LIFE_MS[victim],
+    seed: Number(values.seed),
+    onKill(count, turns) {
+      if (count % 25 === 0) process.stderr.write(`${victim}: ${count} kills, ${turns} turns\n`);
+    },
+  });
+  faults += report.faults.length;
+  const { turns, resumed, givenUp, mostAttempts, seconds } = report;
+  process.stdout.write(
+    `${victim}: ${kills} kills, ${turns} turns in ${report.conversations} conversations at once, ${report.faults.length} lost or doubled; ` +
+      `${resumed} turns resumed, ${givenUp} given up, at most ${mostAttempts} model calls a step; ${seconds} s\n`,
+  );
+  for (const fault of report.faults.slice(0, 20)) process.stdout.write(`  ${fault}\n`);
+}
+process.exit(faults === 0 ? 0 : 1);

@@ -1,0 +1,236 @@
+// The kill storm: one process is killed at random moments, again and again, while many conversations talk all the time. What
+// was asked and answered is kept here, and afterwards checked against the journal on the disk: nothing lost, nothing doubled.
+import { callTools, pieces, type ScriptStep, seeded, type WireRequest } from '@fame-fabric/agents/testing';
+import type { TurnEvent } from '@fame-fabric/client/conversation';
+import { connect } from '@fame-fabric/client/node';
+import { isFabricError, newId } from '@fame-fabric/shared';
+import { CHAT, lastUserText, pause } from '../kit/stack.ts';
+import { answerOf, Fabric, nonceOf, secondText, stepOf, textOf } from './fabric.ts';
+import type { SeenEvent } from './journal-view.ts';
+
+export interface StormOptions {
+  victim: 'agent' | 'sentinel';
+  kills: number;
+  /** Conversations that have a turn under way at every moment. @default 50 */
+  conversations?: number;
+  /** Longest time between the start of a process and its end, in ms. */
+  longestLifeMs: number;
+  seed?: number;
+  onKill?: (count: number, turns: number) => void;
+}
+
+export interface StormReport {
+  kills: number;
+  conversations: number;
+  /** Turns that a client asked and got an outcome of. */
+  turns: number;
+  /** Turns that the agent gave up because it died in them too often. */
+  givenUp: number;
+  /** Turns that some process took up from another. */
+  resumed: number;
+  /** Most model calls of one step of a turn. */
+  mostAttempts: number;
+  /** What is wrong; empty when nothing was lost or doubled. */
+  faults: string[];
+  seconds: number;
+}
+
+interface Asked {
+  conversationId: string;
+  turnId: string;
+  nonce: string;
+  expected: string;
+  outcome: 'completed' | 'TURN_CRASH_LOOP' | undefined;
+}
+
+/** Turns of one conversation, after which the next one begins. */
+const TURNS_A_CONVERSATION = 25;
+/** Turns that the model is shown. */
+const WINDOW = 3;
+
+export async function runStorm(options: StormOptions): Promise<StormReport> {
+  const { victim, kills, conversations = 50, longestLifeMs } = options;
+  const random = seeded(options.seed ?? 1);
+  const faults: string[] = [];
+  const asked: Asked[] = [];
+  const beganAt = performance.now();
+  const fabric = await Fabric.start({
+    hasClient: false,
+    respond: (request) => respond(request, random, faults),
+  });
+  const client = await connect({ url: fabric.url, backoffMaxMs: 500 });
+  let isOver = false;
+
+  const talk = async (): Promise<void> => {
+    while (!isOver) {
+      const conversation = client.conversation(CHAT, { maxHistoryLength: WINDOW });
+      if (
+        !(await started(
+          () => conversation.start(),
+          () => isOver,
+          faults,
+        ))
+      )
+        return;
+      for (let n = 0; n < TURNS_A_CONVERSATION && !isOver; n++) {
+        const turn = newTurn(conversation.id, random);
+        asked.push(turn);
+        const events: TurnEvent[] = [];
+        try {
+          const text = `nonce ${turn.nonce} with ${turn.expected.includes('look of') ? 'look' : 'none'}`;
+          for await (const event of conversation.stream(text, { turnId: turn.turnId })) events.push(event);
+        } catch (error) {
+          if (!isFabricError(error, 'TURN_CRASH_LOOP')) {
+            faults.push(`turn ${turn.turnId}: the client was told ${String(error)}`);
+            continue;
+          }
+          turn.outcome = 'TURN_CRASH_LOOP';
+          continue;
+        }
+        turn.outcome = 'completed';
+        const done = events.at(-1);
+        if (done?.type !== 'done' || done.text !== turn.expected) {
+          faults.push(`turn ${turn.turnId}: the answer is ${JSON.stringify(done)}, not ${turn.expected}`);
+        }
+        if (textOf(events) !== turn.expected) {
+          faults.push(`turn ${turn.turnId}: the stream said ${JSON.stringify(textOf(events))}`);
+        }
+      }
+    }
+  };
+
+  const talking = Array.from({ length: conversations }, talk);
+  for (let count = 1; count <= kills; count++) {
+    await new Promise((resolve) => setTimeout(resolve, random() * longestLifeMs));
+    await fabric.kill(victim);
+    if (victim === 'agent') fabric.spawnAgent();
+    else await fabric.restart('sentinel');
+    options.onKill?.(count, asked.length);
+  }
+  isOver = true;
+  await Promise.all(talking);
+  await client.close();
+  const checked = check(fabric, asked, faults);
+  await fabric.stop();
+  return {
+    kills,
+    conversations,
+    turns: asked.filter(({ outcome }) => outcome !== undefined).length,
+    givenUp: asked.filter(({ outcome }) => outcome === 'TURN_CRASH_LOOP').length,
+    ...checked,
+    faults,
+    seconds: Math.round((performance.now() - beganAt) / 1000),
+  };
+}
+
+function newTurn(conversationId: string, random: () => number): Asked {
+  const nonce = newId().replace(/[^0-9A-Za-z]/g, 'x');
+  const expected = random() < 0.5 ? answerOf(nonce) : plainAnswer(nonce);
+  return { conversationId, turnId: newId(), nonce, expected, outcome: undefined };
+}
+
+const plainAnswer = (nonce: string): string => `A plain answer to ${nonce}: ${'and so on, '.repeat(8)}done.`;
+
+/** Answers in pieces with pauses between them, so that many calls are under way at any moment. */
+function respond(request: WireRequest, random: () => number, faults: string[]) {
+  const nonce = nonceOf(request);
+  const users = request.messages.filter(({ role }) => role === 'user').map(({ content }) => content);
+  if (new Set(users).size !== users.length)
+    faults.push(`the model was shown a message twice: ${users.join()}`);
+  if (users.length > WINDOW + 1) faults.push(`the model was shown ${users.length} turns`);
+  const slowly = (text: string): ScriptStep[] =>
+    pieces(text, 24).flatMap((piece) => [pause(10 + random() * 60), piece]);
+  if (!lastUserText(request).endsWith('look')) return slowly(plainAnswer(nonce));
+  const said = request.messages.at(-1);
+  if (stepOf(request) === 2 && said?.role === 'tool') return slowly(secondText(nonce, said.content));
+  const call = callTools({ name: 'look', arguments: { about: nonce }, id: `call_${nonce}` });
+  return [...slowly(`Let me look first, ${nonce}.`), ...call.steps];
+}
+
+/** A conversation is asked for until it is there: nobody promises that an agent which is away can be asked for a new one. */
+async function started(
+  start: () => Promise<void>,
+  isOver: () => boolean,
+  faults: string[],
+): Promise<boolean> {
+  while (!isOver()) {
+    try {
+      await start();
+      return true;
+    } catch (error) {
+      if (!isFabricError(error) || !error.retryable) {
+        faults.push(`a conversation did not start: ${String(error)}`);
+        return false;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+  return false;
+}
+
+/** Compares what clients asked with what the journal holds. */
+function check(fabric: Fabric, asked: readonly Asked[], faults: string[]) {
+  const { journal } = fabric;
+  let resumed = 0;
+  let mostAttempts = 0;
+  const byConversation = Map.groupBy(asked, ({ conversationId }) => conversationId);
+  for (const [id, turns] of byConversation) {
+    const events = journal.events(id);
+    if (!events.every(({ seq }, index) => seq === index + 1)) faults.push(`conversation ${id} has gaps`);
+    const own = Map.groupBy(events, ({ turnId }) => turnId ?? '');
+    const accepted = events.filter(({ kind }) => kind === 'turn_accepted').map(({ turnId }) => turnId);
+    const order = turns.map(({ turnId }) => turnId);
+    if (accepted.join() !== order.join()) {
+      faults.push(
+        `conversation ${id} holds ${accepted.length} turns, not the ${order.length} in their order`,
+      );
+    }
+    for (const turn of turns) {
+      const seen = checkTurn(turn, own.get(turn.turnId) ?? [], faults);
+      if (seen.resumes > 0) resumed++;
+      mostAttempts = Math.max(mostAttempts, seen.attempts);
+    }
+  }
+  if (journal.integrity() !== 'ok') faults.push(`integrity_check: ${journal.integrity()}`);
+  const [violation] = fabric.model.violations;
+  if (violation)
+    faults.push(`the model server refused ${fabric.model.violations.length}: ${violation.message}`);
+  checkRequests(fabric, faults);
+  return { resumed, mostAttempts };
+}
+
+function checkTurn(turn: Asked, events: readonly SeenEvent[], faults: string[]) {
+  const of = (kind: RegExp): SeenEvent[] => events.filter((event) => kind.test(event.kind));
+  const outcomes = of(/^turn_(completed|failed|cancelled)$/);
+  const resumes = of(/^turn_resumed$/).length;
+  const fault = (what: string): void => void faults.push(`turn ${turn.turnId}: ${what}`);
+  if (of(/^turn_accepted$/).length !== 1) fault(`accepted ${of(/^turn_accepted$/).length} times`);
+  if (outcomes.length !== 1) fault(`${outcomes.length} outcomes`);
+  if (turn.outcome === 'completed' && outcomes[0]?.body.text !== turn.expected) fault('another answer');
+  if (turn.outcome === 'TURN_CRASH_LOOP' && resumes < 2) fault(`given up after ${resumes} resumes`);
+  let attempts = 0;
+  for (const step of [1, 2]) {
+    const called = of(/^model_called$/).filter(({ body }) => body.step === step).length;
+    attempts = Math.max(attempts, called);
+    if (called > 1 + resumes) fault(`step ${step} called the model ${called} times with ${resumes} resumes`);
+    const replied = of(/^model_replied$/).filter(({ body }) => body.step === step).length;
+    if (replied > 1) fault(`step ${step} was answered ${replied} times`);
+  }
+  for (const name of ['tool_finished']) {
+    if (of(new RegExp(`^${name}$`)).length > 1) fault('its tool finished twice');
+  }
+  return { resumes, attempts };
+}
+
+/** No model call was made that the journal does not know of. */
+function checkRequests(fabric: Fabric, faults: string[]): void {
+  const asked = new Map<string, number>();
+  for (const { body } of fabric.model.requests) {
+    const key = `${nonceOf(body)} ${stepOf(body)}`;
+    asked.set(key, (asked.get(key) ?? 0) + 1);
+  }
+  const known = fabric.journal.modelCalls();
+  for (const [key, count] of asked) {
+    if (count > (known.get(key) ?? 0)) faults.push(`the model was asked ${count} times for ${key}`);
+  }
+}
