@@ -105,11 +105,14 @@ export async function startStack(
   return { model, sentinel, agent };
 }
 
-/** Closes clients, processes and models. For `afterAll`. */
+/** Closes clients, processes and models. For `afterAll`. @throws when a model was sent what the OpenAI API refuses */
 export async function stopStack(): Promise<void> {
   await Promise.all([...clients].map((client) => client.close()));
   clients.clear();
   await stopAll();
   await Promise.all([...models].map((model) => model.close()));
+  const asked = [...models];
   models.clear();
+  // Whatever a suite is about, nothing that the OpenAI API would refuse may have been sent.
+  for (const model of asked) model.assertValid();
 }

@@ -70,7 +70,7 @@ function fitness(tool: ToolSpec, clause: string): number {
 
 const isRequest = (clause: string): boolean =>
   /\?\s*$/.test(clause) ||
-  /^(?:please|can|could|would|what|who|where|when|which|how|is|are|do|does|tell|show|give|get|find|look|search|check|call|use|run|set|add|create|make|send|book|calculate|compute|convert|translate|list|remind|order|cancel|start|stop|open|close|turn|play|read|write|save|i (?:want|need|would like))\b/i.test(
+  /^(?:please|can|could|would|what|who|where|when|which|how|is|are|do|does|tell|show|give|get|find|look|search|check|call|use|run|set|add|create|make|send|book|calculate|compute|convert|translate|list|remind|order|cancel|start|stop|open|close|turn|play|read|write|save|weather|forecast|temperature|time|i (?:want|need|would like))\b/i.test(
     clause,
   );
 

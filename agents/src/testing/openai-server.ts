@@ -66,8 +66,6 @@ export interface FakeOpenAIOptions {
   /** Answers whatever `replies` do not. */
   respond?: (request: WireRequest, index: number) => Scripted<ServerReply>;
   framing?: Framing;
-  /** Refuse requests that the OpenAI API would refuse, with its 400. @default true */
-  validate?: boolean;
   /** Refuse every other key with its 401. */
   apiKey?: string;
   /** Refuse every other model with its 404. */
@@ -238,15 +236,13 @@ export class FakeOpenAI {
   }
 
   #refusal(request: IncomingMessage, body: WireRequest): (ApiError & { status: number }) | undefined {
-    const { apiKey, models, validate = true, refuseStreamOptions } = this.#options;
+    const { apiKey, models, refuseStreamOptions } = this.#options;
     if (apiKey !== undefined && request.headers.authorization !== `Bearer ${apiKey}`) {
       return { status: 401, message: 'Incorrect API key provided.', code: 'invalid_api_key' };
     }
-    if (validate) {
-      const found = checkTranscript(body, { written: this.#written, wire: true });
-      this.#replies.violations.push(...found);
-      if (found[0]) return { status: 400, message: found[0].message, param: found[0].param };
-    }
+    const found = checkTranscript(body, { written: this.#written, wire: true });
+    this.#replies.violations.push(...found);
+    if (found[0]) return { status: 400, message: found[0].message, param: found[0].param };
     if (models && !models.includes(body.model)) {
       return { status: 404, message: `The model ${body.model} does not exist.`, code: 'model_not_found' };
     }

@@ -20,21 +20,17 @@ export interface ScriptedRequest {
 export interface ScriptedModelOptions {
   /** @default scripted */
   name?: string;
-  /** Refuse requests that the OpenAI API would refuse. @default true */
-  validate?: boolean;
 }
 
 export class ScriptedModel implements ChatModel {
   readonly name: string;
   readonly #replies = new ReplyQueue();
-  readonly #validate: boolean;
   readonly #calls: ScriptedRequest[] = [];
   /** Argument texts this model wrote itself: sending them back is right, even where they are not JSON. */
   readonly #written = new Set<string>();
 
   constructor(replies: readonly Scripted[] = [], options: ScriptedModelOptions = {}) {
     this.name = options.name ?? 'scripted';
-    this.#validate = options.validate ?? true;
     this.push(...replies);
   }
 
@@ -96,7 +92,6 @@ export class ScriptedModel implements ChatModel {
   }
 
   #check(request: ModelRequest): void {
-    if (!this.#validate) return;
     const found = checkTranscript(request, { written: this.#written });
     this.#replies.violations.push(...found);
     if (found[0]) throw new FabricError('MODEL_REFUSED', `The OpenAI API would refuse: ${found[0].message}`);
