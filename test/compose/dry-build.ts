@@ -52,7 +52,7 @@ export function filesBelow(directory: string, leaves: ReadonlySet<string> = new 
 /** Copies what the build context would hold. */
 export function copyContext(source: string, target: string): void {
   const isSent = readDockerignore(readFileSync(join(source, '.dockerignore'), 'utf8'));
-  for (const file of filesBelow(source, new Set(['.git', 'node_modules', '.fame', '.venv', 'dist']))) {
+  for (const file of filesBelow(source, new Set(['.git', 'node_modules', '.fame', 'dist']))) {
     if (!isSent(file)) continue;
     mkdirSync(dirname(join(target, file)), { recursive: true });
     cpSync(join(source, file), join(target, file), { verbatimSymlinks: true });

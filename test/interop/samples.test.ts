@@ -1,10 +1,10 @@
-// The samples of the README: unmodified clients of naylence, in both of its languages, talk to our chat agent.
+// The sample of the README: an unmodified client of naylence talks to our chat agent. Its sister in Python is run by
+// `npm run interop-python`, since it needs a Python that not every machine has.
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
 import { ensureInstalled } from '../kit/naylence.ts';
 import { cleanEnv, Proc, ROOT, stopAll } from '../kit/processes.ts';
-import { pythonWithNaylence } from '../kit/python.ts';
 import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 const SAMPLES = join(ROOT, 'test/interop/samples');
@@ -29,9 +29,3 @@ async function answersOf(command: string, sample: string): Promise<string[]> {
 test('talk.mjs', async () => {
   expect(await answersOf(process.execPath, 'talk.mjs')).toHaveLength(2);
 }, 60_000);
-
-test('talk.py', async ({ skip }) => {
-  const found = pythonWithNaylence();
-  if ('missing' in found) skip(found.missing);
-  else expect(await answersOf(found.python, 'talk.py')).toHaveLength(2);
-}, 180_000);

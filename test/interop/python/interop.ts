@@ -1,4 +1,4 @@
-// Python nodes of the peer on our sentinel: `make interop-python`. It finds Python 3.12 ($PYTHON, or python3.12, or python3 of
+// Python nodes of the peer on our sentinel: `npm run interop-python`. It finds Python 3.12 ($PYTHON, or python3.12, or python3 of
 // that version), makes a virtual environment under `.fame/interop-python`, installs the peer from PyPI there once, starts our
 // sentinel, our agents and Python agents, and checks what a Python client says and what our link gets from Python agents.
 import { deepStrictEqual, match, ok } from 'node:assert/strict';
@@ -26,7 +26,7 @@ function findPython(): string {
     }
   }
   throw new Error(
-    'No Python 3.12 found. Install it, or name it: PYTHON=/path/to/python3.12 make interop-python',
+    'No Python 3.12 found. Install it, or name it: PYTHON=/path/to/python3.12 npm run interop-python',
   );
 }
 
@@ -121,6 +121,9 @@ async function main(): Promise<number> {
     match(report.chat.sums, /42/);
     match(report.chat.name, /Ada/);
   });
+  const sample = startPython(sentinel, '../samples/talk.py');
+  const answers = (await sample.exited).code === 0 ? sample.output.match(/^.*\bAda\b.*$/gm) : [];
+  check('the Python sample of the README gets its two answers', () => deepStrictEqual(answers?.length, 2));
   check('a Python client follows a task of a Python agent', () => {
     deepStrictEqual(report.work.filter((event) => event === 'artifact').length, 3);
     deepStrictEqual(report.work.at(-1), 'completed');
