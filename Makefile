@@ -11,7 +11,7 @@ SOURCES := $(shell find shared/src sentinel/src agents/src client/src bin -name 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help start run run-verbose stop status logs doctor test bench lint
+.PHONY: help start run run-verbose stop status logs doctor test bench bench-quick interop-python lint
 
 help: ## this list
 	@echo 'Fame Fabric: make start run'
@@ -48,6 +48,12 @@ test: node_modules/.package-lock.json ## build and run every test
 
 bench: node_modules/.package-lock.json ## build and measure
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run bench
+
+bench-quick: node_modules/.package-lock.json ## the gates of continuous integration, in a minute
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run bench-quick
+
+interop-python: node_modules/.package-lock.json ## Python nodes of naylence on our sentinel (downloads them)
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run interop-python
 
 lint: node_modules/.package-lock.json ## check format, style and types
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run lint
