@@ -142,7 +142,7 @@ export class Admission {
       flowFlags: FLOW.syn,
     };
     wire.send(encode(makeEnvelope(ack, header)));
-    log.debug('a node attached', { path: session.path, kind, remote: wire.remote });
+    log.debug('a node attached', { path: session.path, kind });
     session.drained();
     if (kind === 'peer') this.onPeer(session);
     return session;
