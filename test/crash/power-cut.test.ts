@@ -1,0 +1,18 @@
+// P3, the short form. `npm run power-cut` does it 200 times.
+import { afterAll, expect, test } from 'vitest';
+import { stopStack } from '../kit/stack.ts';
+import { runPowerCuts } from './power-cut.ts';
+
+afterAll(stopStack);
+
+test('P3: what a client has seen is on the disk, wherever the power is cut', {
+  timeout: 60_000,
+  retry: 0,
+}, async () => {
+  const report = await runPowerCuts({ rounds: 20 });
+  console.info(
+    `P3: ${report.rounds} cuts, ${report.tornTails} with an unsynced tail, ${report.checked} conversations compared`,
+  );
+  expect(report.faults).toEqual([]);
+  expect(report.checked).toBeGreaterThan(100);
+});

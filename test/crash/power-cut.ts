@@ -1,0 +1,182 @@
+// The fallback for a test on a file system that drops unsynced pages: the agent is frozen (SIGSTOP) at random instants while
+// conversations talk, and its database is copied as it stands, in the middle of whatever it was writing. What a power cut
+// could take away is then taken away from the copy: bytes of the write-ahead log behind the last sync, and pages of the
+// database file that a checkpoint wrote since the log began. The copy must open, be whole, and hold all that any client saw.
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { SqliteStore, storePath } from '@fame-fabric/agents/store/sqlite-store';
+import { pieces, seeded, type WireRequest } from '@fame-fabric/agents/testing';
+import { connect } from '@fame-fabric/client/node';
+import { temporaryDirectory } from '../kit/sentinel.ts';
+import { CHAT, pause } from '../kit/stack.ts';
+import { Fabric, nonceOf } from './fabric.ts';
+import { JournalView } from './journal-view.ts';
+
+export interface PowerCutReport {
+  rounds: number;
+  /** Conversations that clients had seen something of, summed over the rounds. */
+  checked: number;
+  /** Rounds in which the log had a tail that was not synced. */
+  tornTails: number;
+  /** Rounds in which pages that a checkpoint had written were taken back. */
+  oldPages: number;
+  faults: string[];
+}
+
+const TALKERS = 20;
+const TURNS_A_CONVERSATION = 10;
+
+/** Where the write-ahead log stands, as its index in shared memory tells (https://www.sqlite.org/walformat.html). */
+interface LogState {
+  pageSize: number;
+  /** Frames that are committed: SQLite counts them here only after they were synced. */
+  frames: number;
+  /** Frames that a checkpoint has copied into the database file, or was about to copy. */
+  copied: number;
+  /** Changes whenever the log begins anew. */
+  salt: string;
+}
+
+function logState(path: string): LogState {
+  const index = readFileSync(`${path}-shm`);
+  return {
+    pageSize: index.readUInt16LE(14) || 65_536,
+    frames: index.readUInt32LE(16),
+    copied: Math.max(index.readUInt32LE(96), index.readUInt32LE(128)),
+    salt: index.subarray(32, 40).toString('hex'),
+  };
+}
+
+const endOf = ({ pageSize }: LogState, frames: number): number =>
+  frames === 0 ? 0 : 32 + frames * (24 + pageSize);
+
+export async function runPowerCuts(options: { rounds: number; seed?: number }): Promise<PowerCutReport> {
+  const random = seeded(options.seed ?? 1);
+  const report: PowerCutReport = {
+    rounds: options.rounds,
+    checked: 0,
+    tornTails: 0,
+    oldPages: 0,
+    faults: [],
+  };
+  const fabric = await Fabric.start({ hasClient: false, respond: answer });
+  const client = await connect({ url: fabric.url });
+  /** The last seq that a client saw of each conversation. */
+  const seen = new Map<string, number>();
+  let isOver = false;
+  const talk = async (): Promise<void> => {
+    while (!isOver) {
+      const conversation = client.conversation(CHAT);
+      for (let n = 0; n < TURNS_A_CONVERSATION && !isOver; n++) {
+        for await (const { seq = 0 } of conversation.stream(`nonce ${conversation.id}x${n}`)) {
+          seen.set(conversation.id, seq);
+        }
+      }
+    }
+  };
+  const talking = Array.from({ length: TALKERS }, talk);
+  const copies = temporaryDirectory();
+  const path = storePath(fabric.dataDir);
+  let earlier: { salt: string; file: string } | undefined;
+  for (let round = 1; round <= options.rounds; round++) {
+    await sleep(random() * 120);
+    await freeze(fabric.agent.pid, () => fabric.agent.child.kill('SIGSTOP'));
+    // What the agent had sent when it was frozen may still be on its way here.
+    await sleep(20);
+    const shown = new Map(seen);
+    const copy = storePath(join(copies, String(round)));
+    mkdirSync(dirname(copy), { recursive: true });
+    for (const end of ['', '-wal']) copyFileSync(path + end, copy + end);
+    const state = logState(path);
+    fabric.agent.child.kill('SIGCONT');
+
+    if (earlier?.salt === state.salt && random() < 0.5) {
+      copyFileSync(earlier.file, copy);
+      report.oldPages++;
+    } else {
+      earlier = { salt: state.salt, file: join(copies, `earlier-${round}`) };
+      copyFileSync(copy, earlier.file);
+    }
+    const size = readFileSync(`${copy}-wal`).length;
+    const synced = endOf(state, state.frames);
+    if (size > synced) report.tornTails++;
+    const faults = await Promise.all([
+      // Within what was not synced: nothing that anybody saw may be missing.
+      checkCopy(cutLog(copy, 'tail', between(random, synced, size)), shown),
+      // Here synced turns are lost, as a broken disk would lose them; what is left must be whole all the same.
+      checkCopy(cutLog(copy, 'log', between(random, endOf(state, state.copied), size)), new Map()),
+    ]);
+    report.faults.push(...faults.flat().map((fault) => `round ${round}: ${fault}`));
+    report.checked += shown.size;
+    rmSync(dirname(dirname(copy)), { recursive: true });
+  }
+  isOver = true;
+  await Promise.all(talking);
+  await client.close();
+  await fabric.stop();
+  return report;
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const between = (random: () => number, from: number, to: number): number =>
+  from + Math.floor(random() * (Math.max(from, to) - from + 1));
+
+/** Stops a process and waits until every thread of it stands still. */
+async function freeze(pid: number, stop: () => void): Promise<void> {
+  stop();
+  const status = `/proc/${pid}/status`;
+  while (existsSync(status) && !/^State:\s+T/m.test(readFileSync(status, 'utf8'))) await sleep(1);
+  await sleep(5);
+}
+
+/** A copy of the copy whose log ends at `at`; half of the time what is cut off is noise instead of nothing. */
+function cutLog(copy: string, name: string, at: number): string {
+  const path = storePath(join(dirname(dirname(copy)), `${name}-${at}`));
+  mkdirSync(dirname(path), { recursive: true });
+  for (const end of ['', '-wal']) copyFileSync(copy + end, path + end);
+  const log = `${path}-wal`;
+  const bytes = readFileSync(log);
+  if (at >= bytes.length) return path;
+  if (at % 2 === 0) truncateSync(log, at);
+  else writeFileSync(log, Buffer.concat([bytes.subarray(0, at), Buffer.alloc(bytes.length - at, 0xa5)]));
+  return path;
+}
+
+/** Opens a copy as an agent would, and compares it with what clients had seen. */
+async function checkCopy(path: string, shown: ReadonlyMap<string, number>): Promise<string[]> {
+  const dataDir = dirname(dirname(path));
+  const faults: string[] = [];
+  let ids: string[];
+  try {
+    const store = await SqliteStore.open({ path });
+    ids = (await store.list({ limit: 10_000 })).map(({ id }) => id);
+    await store.close();
+  } catch (error) {
+    return [`the copy does not open: ${String(error)}`];
+  }
+  const view = new JournalView(dataDir);
+  if (view.integrity() !== 'ok') faults.push(`integrity_check: ${view.integrity()}`);
+  for (const id of new Set([...ids, ...shown.keys()])) {
+    const events = view.events(id);
+    if (!events.every(({ seq }, index) => seq === index + 1)) faults.push(`conversation ${id} has gaps`);
+    const last = shown.get(id) ?? 0;
+    if (events.length < last)
+      faults.push(`a client saw event ${last} of ${id}, the copy ends at ${events.length}`);
+  }
+  view.close();
+  rmSync(dataDir, { recursive: true });
+  return faults;
+}
+
+function answer(request: WireRequest) {
+  const text = `An answer to ${nonceOf(request)}: ${'and so on, '.repeat(6)}done.`;
+  return pieces(text, 20).flatMap((piece) => [pause(4), piece]);
+}
