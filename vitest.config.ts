@@ -16,8 +16,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['{shared,sentinel,agents,client,bin,bench}/**/*.test.ts', 'test/*.test.ts'],
-          exclude,
+          include: ['{shared,sentinel,agents,client,bench}/**/*.test.ts', 'test/*.test.ts'],
+          exclude: [...exclude, 'agents/src/store/crash.test.ts'],
           sequence: { groupOrder: 0 },
         },
       },
@@ -28,7 +28,7 @@ export default defineConfig({
         test: {
           name: 'wire',
           globalSetup: ['test/kit/install-peer.ts'],
-          include: ['test/{conformance,interop,compose}/**/*.test.ts'],
+          include: ['bin/**/*.test.ts', 'test/{conformance,interop,compose}/**/*.test.ts'],
           exclude,
           maxWorkers: 2,
           retry: 1,
@@ -52,7 +52,7 @@ export default defineConfig({
         test: {
           // Minutes of kills: `npm run test-crash`, a step of its own in continuous integration.
           name: 'crash',
-          include: ['test/crash/**/*.test.ts'],
+          include: ['test/crash/**/*.test.ts', 'agents/src/store/crash.test.ts'],
           exclude,
           maxWorkers: 1,
           fileParallelism: false,
