@@ -16,7 +16,7 @@ const TEXT_MS = 50;
 const TEXT_CHARS = 1_024;
 /** Text that may be on its way to the store before the model has to wait. */
 const MAX_UNWRITTEN_CHARS = 32_768;
-/** A turn that was resumed so often without getting further is given up. */
+/** The resume at which a turn that never got further is given up: a step asks its model three times at the most. */
 const MAX_RESUMES = 3;
 
 export interface TurnRunDeps {
@@ -103,10 +103,10 @@ export class TurnRun {
     const { totals, journal } = this.#conversation;
     addSpending(totals.spent, recorded.unsettled);
     addSpending(this.#spent, recorded.lost);
-    if (attempt > MAX_RESUMES) {
+    if (attempt >= MAX_RESUMES) {
       throw new FabricError(
         'TURN_CRASH_LOOP',
-        `The turn was resumed ${MAX_RESUMES} times without getting further, and is given up.`,
+        `The turn was interrupted ${MAX_RESUMES} times without getting further, and is given up.`,
       );
     }
     const keep = this.#text.length;

@@ -220,7 +220,7 @@ export const ERRORS = Object.freeze({
   TURN_CRASH_LOOP: entry(
     'turn',
     false,
-    'A turn was resumed 3 times after a crash and never got further.',
+    'A turn was interrupted by a crash 3 times and never got further.',
     'Look into the log of the agent for what ends it; ask again with a new turn id.',
   ),
   MODEL_UNAVAILABLE: entry(

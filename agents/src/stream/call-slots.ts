@@ -4,6 +4,7 @@
 import { newId } from '@fame-fabric/shared';
 import type { ToolCallDelta } from '../model.ts';
 import { JsonTap } from './json-tap.ts';
+import { TextBuilder } from './text-builder.ts';
 
 /** One tool call while it arrives. */
 export interface CallSlot {
@@ -15,10 +16,10 @@ export interface CallSlot {
   wireId: string | undefined;
   name: string;
   /** The argument text so far. */
-  raw: string;
+  raw: TextBuilder;
   readonly tap: JsonTap;
   /** The text for the user so far. */
-  toUser: string;
+  toUser: TextBuilder;
   /** Text for the user that waits until the call that speaks now has ended. */
   heldText: string;
   tooLarge: boolean;
@@ -93,9 +94,9 @@ export class CallSlots {
       id: this.#unique(id ?? `call_${newId()}`),
       wireId: id,
       name: '',
-      raw: '',
+      raw: new TextBuilder(),
       tap: new JsonTap(this.#key),
-      toUser: '',
+      toUser: new TextBuilder(),
       heldText: '',
       tooLarge: false,
       ended: false,

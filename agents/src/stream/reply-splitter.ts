@@ -5,6 +5,7 @@ import { FabricError } from '@fame-fabric/shared';
 import type { AssistantMessage, FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model.ts';
 import { type CallSlot, CallSlots } from './call-slots.ts';
 import { MAX_ARGUMENT_DEPTH, type ParsedToolCall, parseArguments } from './parse-arguments.ts';
+import { TextBuilder } from './text-builder.ts';
 
 export interface UserText {
   text: string;
@@ -45,7 +46,7 @@ export interface Reply {
 const isHighSurrogate = (c: number): boolean => (c & 0xfc00) === 0xd800;
 
 export class ReplySplitter {
-  #content = '';
+  readonly #content = new TextBuilder();
   /** A high surrogate at the end of the content whose partner has not come yet. */
   #heldContent = '';
   readonly #slots: CallSlots;
@@ -104,15 +105,14 @@ export class ReplySplitter {
     const calls = this.#slots.all.toSorted((a, b) => a.index - b.index);
     const message: AssistantMessage = {
       role: 'assistant',
-      content: this.#content === '' && calls.length > 0 ? null : this.#content.toWellFormed(),
+      content: this.#content.length === 0 && calls.length > 0 ? null : this.#content.toString().toWellFormed(),
     };
     if (calls.length > 0) {
-      message.tool_calls = calls.map((slot) => ({
-        id: slot.id,
-        type: 'function',
+      message.tool_calls = calls.map(({ id, name, raw }) => {
+        const text = raw.toString();
         // Some model servers parse the arguments of the history and refuse an empty text.
-        function: { name: slot.name, arguments: slot.raw.trim() === '' ? '{}' : slot.raw },
-      }));
+        return { id, type: 'function', function: { name, arguments: text.trim() === '' ? '{}' : text } };
+      });
     }
     const reply: Reply = { message, finish: this.#finish };
     if (this.#usage) reply.usage = this.#usage;
@@ -120,7 +120,7 @@ export class ReplySplitter {
   }
 
   #addContent(content: string): void {
-    this.#content += content;
+    this.#content.add(content);
     if (this.#content.length > this.#options.maxContentChars) {
       throw new FabricError('BUFFER_OVERFLOW', `The answer is longer than ${this.#options.maxContentChars}`);
     }
@@ -157,11 +157,11 @@ export class ReplySplitter {
     }
     const userText = slot.tap.feed(text);
     const taken = slot.tap.consumed;
-    slot.raw += taken === text.length ? text : text.slice(0, taken);
+    slot.raw.add(taken === text.length ? text : text.slice(0, taken));
     if (userText !== '') this.#addToolText(slot, userText);
     if (slot.raw.length > this.#options.maxArgumentChars) {
       slot.tooLarge = true;
-      slot.raw = slot.raw.slice(0, this.#options.maxArgumentChars);
+      slot.raw = new TextBuilder(slot.raw.toString().slice(0, this.#options.maxArgumentChars));
     }
     if (slot.tap.closed) {
       this.#end(slot, false);
@@ -177,11 +177,11 @@ export class ReplySplitter {
 
   #say(slot: CallSlot, text: string): void {
     let said = text;
-    if (slot.toUser === '') {
+    if (slot.toUser.length === 0) {
       if (this.#anyToolText) said = this.#options.separator + text;
       this.#anyToolText = true;
     }
-    slot.toUser += text;
+    slot.toUser.add(text);
     this.#sink.text({ text: said, source: 'tool', toolCallId: slot.id, index: slot.index });
   }
 
@@ -219,8 +219,9 @@ export class ReplySplitter {
   }
 
   #parse(slot: CallSlot, truncated: boolean): ParsedToolCall {
-    const { index, id, name, raw: rawArguments, toUser, heldText } = slot;
-    const spoken = toUser + heldText;
+    const { index, id, name, toUser, heldText } = slot;
+    const rawArguments = slot.raw.toString();
+    const spoken = toUser.toString() + heldText;
     const common = { index, id, name, rawArguments, ...(spoken === '' ? {} : { toUser: spoken }) };
     if (slot.tooLarge) {
       const message = `The arguments are longer than ${this.#options.maxArgumentChars} characters`;
