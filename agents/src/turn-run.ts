@@ -360,7 +360,10 @@ export class TurnRun {
   }
 
   // The callers here are told to ask again; the turn itself is not over.
-  #leave(error: FabricError): void {
+  #leave(reason: FabricError): void {
+    // Of several appends that failed together, the first one says why.
+    const { failure } = this.#conversation.journal;
+    const error = isFabricError(failure) ? failure : reason;
     this.#turn.isLeft = true;
     const outcome: TurnOutcome = {
       state: 'failed',

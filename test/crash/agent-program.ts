@@ -1,5 +1,6 @@
 // The agent that crash tests kill: the chat agent as it ships, with two tools that write down when they begin and end, and
-// that wait between for as long as a file named `hold` stands in their directory. Its only argument is that directory.
+// that wait between for as long as a file named `hold` stands in their directory. Its arguments are that directory, and how
+// long it keeps a conversation that it does not write to, in ms.
 import { appendFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ChatAgent, openaiModel, runAgents } from '@fame-fabric/agents';
@@ -9,6 +10,7 @@ import { ToolSet } from '@fame-fabric/agents/tools/tool-set';
 import { z } from 'zod';
 
 const directory = process.argv[2]!;
+const leaseMs = Number(process.argv[3] ?? 15_000);
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function work(name: string, about: string): Promise<string> {
@@ -39,7 +41,7 @@ process.exitCode = await runAgents([
     const model = openaiModel({ model: name, apiKey, baseURL: baseUrl, timeoutMs, log });
     const { store, close } = await openStore(config, log);
     const tools = new ToolSet([look, pay]);
-    return { agent: new ChatAgent({ address: config.chatAddress, model, tools, store }), close };
+    return { agent: new ChatAgent({ address: config.chatAddress, model, tools, store, leaseMs }), close };
   },
 ]);
 process.exit();

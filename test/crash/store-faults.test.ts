@@ -1,0 +1,303 @@
+// What an agent does when its store cannot be used: a clear word at the start, with the path, the cause and what to do; or a
+// turn that fails with a code, while everything else goes on.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { storePath } from '@fame-fabric/agents/store/sqlite-store';
+import type { Client } from '@fame-fabric/client/client';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { fameArgs, Proc, startNode } from '../kit/processes.ts';
+import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import {
+  API_KEY,
+  converse,
+  lastUserText,
+  openClient,
+  spawnAgent,
+  startAgent,
+  startModel,
+  stopStack,
+} from '../kit/stack.ts';
+import { JournalView } from './journal-view.ts';
+
+let url: string;
+let model: Awaited<ReturnType<typeof startModel>>;
+
+beforeAll(async () => {
+  ({ url } = await startOurSentinel());
+  model = await startModel({ respond: (request) => `re: ${lastUserText(request).slice(0, 40)}` });
+});
+afterAll(stopStack);
+
+/** The processes of one test: they end with it, however it ends, and leave the address to the next. */
+const own: { stop(): unknown }[] = [];
+afterEach(async () => {
+  for (const one of own.splice(0).reverse()) await one.stop();
+});
+
+async function serve(options: Parameters<typeof startAgent>[1]): Promise<Proc> {
+  const agent = await startAgent(url, { model, ...options });
+  own.push(agent);
+  return agent;
+}
+
+async function attach(): Promise<Client> {
+  const client = await openClient(url);
+  own.push({ stop: () => client.close() });
+  return client;
+}
+
+/** A data directory whose store an agent has made and closed. */
+async function usedStore(): Promise<string> {
+  const dataDir = temporaryDirectory();
+  const agent = await serve({ dataDir });
+  const client = await attach();
+  const conversation = await converse(client, { id: `c-${Date.now()}` });
+  await conversation.ask('remember this');
+  await client.close();
+  await agent.stop();
+  return dataDir;
+}
+
+/** Starts an agent that must not be able to start, and gives what it said. */
+async function refused(dataDir: string): Promise<string> {
+  const agent = spawnAgent(url, { model, dataDir });
+  const { code } = await agent.exited;
+  expect(code).toBe(1);
+  // One message for a person, no stack.
+  expect(agent.output).not.toMatch(/^\s+at /m);
+  return agent.output;
+}
+
+describe('at the start', () => {
+  test('a directory that may not be written to', async () => {
+    const dataDir = join(temporaryDirectory(), 'data');
+    mkdirSync(dataDir);
+    chmodSync(dirname(dataDir), 0o755);
+    chmodSync(dataDir, 0o555);
+    const env = {
+      FAME_DIRECT_ADMISSION_URL: url,
+      FAME_DATA_DIR: dataDir,
+      OPENAI_API_KEY: API_KEY,
+      OPENAI_BASE_URL: model.url,
+    };
+    // Nothing is read-only to root, so root starts it as nobody.
+    const agent =
+      process.getuid?.() === 0
+        ? new Proc(
+            'setpriv',
+            ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, ...fameArgs('agent')],
+            { env },
+          )
+        : startNode(fameArgs('agent'), { env });
+    expect((await agent.exited).code).toBe(1);
+    expect(agent.output).toContain(dataDir);
+    expect(agent.output).toMatch(/permission denied|read-only|may be written to/);
+    expect(agent.output).toContain('FAME_DATA_DIR');
+    expect(agent.output).toContain('STORE_UNAVAILABLE');
+  });
+
+  test('a file that another process has locked for itself', async () => {
+    const dataDir = await usedStore();
+    const holder = new DatabaseSync(storePath(dataDir));
+    holder.exec(
+      'PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; CREATE TABLE mine (x); COMMIT; BEGIN IMMEDIATE',
+    );
+    const said = await refused(dataDir);
+    holder.close();
+    expect(said).toContain(storePath(dataDir));
+    expect(said).toContain('locked by another process');
+    expect(said).toContain('stop that process or give it another FAME_DATA_DIR');
+  });
+
+  test('a store of a newer version is not touched', async () => {
+    const dataDir = await usedStore();
+    const db = new DatabaseSync(storePath(dataDir));
+    db.exec('PRAGMA user_version = 99');
+    db.close();
+    const before = readFileSync(storePath(dataDir));
+    const said = await refused(dataDir);
+    expect(said).toMatch(/schema is version 99, this program knows up to \d+/);
+    expect(said).toContain('Run the newer version, or set FAME_DATA_DIR to another directory');
+    expect(said).toContain('STORE_SCHEMA');
+    expect(readFileSync(storePath(dataDir)).equals(before)).toBe(true);
+  });
+
+  test('a file that is something else', async () => {
+    const dataDir = temporaryDirectory();
+    mkdirSync(dirname(storePath(dataDir)), { recursive: true });
+    writeFileSync(storePath(dataDir), 'Dear diary, '.repeat(1_000));
+    const said = await refused(dataDir);
+    expect(said).toContain('not a database');
+    expect(said).toContain('move the file away or set FAME_DATA_DIR');
+    expect(readFileSync(storePath(dataDir), 'utf8')).toMatch(/^Dear diary/);
+  });
+
+  test('a file whose first pages are damaged', async () => {
+    const dataDir = await usedStore();
+    const path = storePath(dataDir);
+    const bytes = readFileSync(path);
+    bytes.fill(0x5a, 100, 4_096);
+    writeFileSync(path, bytes);
+    const said = await refused(dataDir);
+    expect(said).toContain(path);
+    expect(said).toMatch(/damaged; restore it from a backup, or move it away/);
+  });
+});
+
+describe('while turns run', () => {
+  test('a lock that another process holds too long fails the turn, and nothing else', async () => {
+    const dataDir = temporaryDirectory();
+    await serve({ dataDir });
+    const client = await attach();
+    const conversation = await converse(client);
+    expect(await conversation.ask('one')).toBe('re: one');
+    const holder = new DatabaseSync(storePath(dataDir));
+    holder.exec('BEGIN IMMEDIATE');
+    await expect(
+      client.call('chat@fame.fabric', 'run_turn', { args: [conversation.id, 'two', 'locked'] }),
+    ).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', message: expect.stringContaining('locked') });
+    holder.exec('ROLLBACK');
+    holder.close();
+    // The same turn again, and the conversation goes on as if nothing had been.
+    expect(
+      await client.call('chat@fame.fabric', 'run_turn', { args: [conversation.id, 'two', 'locked'] }),
+    ).toBe('re: two');
+    expect(await conversation.ask('three')).toBe('re: three');
+    expect((await conversation.history()).map(({ text }) => text)).toEqual([
+      'one',
+      're: one',
+      'two',
+      're: two',
+      'three',
+      're: three',
+    ]);
+  }, 40_000);
+
+  test('a damaged page fails the turns that need it, and the agent goes on', async () => {
+    const dataDir = temporaryDirectory();
+    const agent = await serve({ dataDir });
+    const client = await attach();
+    const long = 'x'.repeat(60_000);
+    const conversation = await converse(client, { id: 'damaged' });
+    for (let n = 0; n < 4; n++) await conversation.ask(`damaged ${n} ${long}`);
+    await client.close();
+    await agent.stop();
+    const path = storePath(dataDir);
+    const bytes = readFileSync(path);
+    // The pages of long messages: each names the next one of its chain, and is full of text.
+    const isFull = (page: number): boolean =>
+      bytes.subarray(page + 4, page + 4_096).every((byte) => byte === 0x78);
+    for (let page = 0; page < bytes.length; page += 4_096) {
+      if (isFull(page)) bytes.fill(0xff, page, page + 4_096);
+    }
+    writeFileSync(path, bytes);
+
+    await serve({ dataDir });
+    const again = await attach();
+    const turn = (id: string) => again.call('chat@fame.fabric', 'run_turn', { args: [id, 'still there?'] });
+    await expect(turn('damaged')).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      message: expect.stringContaining('damaged'),
+    });
+    expect(await again.call('chat@fame.fabric', 'describe')).toMatchObject({ address: 'chat@fame.fabric' });
+  }, 40_000);
+
+  test('FAME_STORE_MAX_BYTES fails new turns with what to do, and the file stays below', async () => {
+    const dataDir = temporaryDirectory();
+    const maxBytes = 1_048_576;
+    const agent = await serve({ dataDir, env: { FAME_STORE_MAX_BYTES: String(maxBytes) } });
+    const client = await attach();
+    const conversation = await converse(client);
+    const fill = async (): Promise<void> => {
+      for (let n = 0; n < 100; n++) await conversation.ask(`${n} ${'y'.repeat(30_000)}`);
+    };
+    await expect(fill()).rejects.toMatchObject({
+      code: 'STORE_FULL',
+      message: expect.stringContaining('raise FAME_STORE_MAX_BYTES'),
+    });
+    // What is there can be read, and making room makes it work again.
+    expect(await conversation.history()).not.toHaveLength(0);
+    const other = new JournalView(dataDir);
+    expect(other.events(conversation.id).length).toBeGreaterThan(20);
+    other.close();
+    await conversation.end();
+    await client.close();
+    await agent.stop();
+    expect(statSync(storePath(dataDir)).size).toBeLessThan(maxBytes + 262_144);
+
+    // At the next start the sweeper removes ended conversations first.
+    const second = await serve({ dataDir, env: { FAME_STORE_MAX_BYTES: String(maxBytes) } });
+    await second.waitFor(/conversations removed/);
+    const again = await attach();
+    expect(await (await converse(again)).ask('room?')).toBe('re: room?');
+  }, 60_000);
+});
+
+// A file system of a few MB needs a mount, and a mount needs a namespace of its own where we are not root.
+const IN_NAMESPACE = ['-rm', 'sh', '-c'];
+const canMount =
+  spawnSync('unshare', [...IN_NAMESPACE, 'mount -t tmpfs -o size=1m tmpfs /mnt'], { stdio: 'ignore' })
+    .status === 0;
+
+describe.skipIf(!canMount)('a disk that is full (needs unshare and mount)', () => {
+  test('fails the turn with STORE_FULL; what was said stays readable, and room makes it work again', async () => {
+    const dataDir = temporaryDirectory();
+    const args = [process.execPath, ...fameArgs('agent')].map((word) => `'${word}'`).join(' ');
+    const agent = new Proc(
+      'unshare',
+      [...IN_NAMESPACE, `mount -t tmpfs -o size=4m tmpfs '${dataDir}' && exec ${args}`],
+      {
+        name: 'agent on a small disk',
+        env: {
+          FAME_DIRECT_ADMISSION_URL: url,
+          FAME_DATA_DIR: dataDir,
+          OPENAI_API_KEY: API_KEY,
+          OPENAI_BASE_URL: model.url,
+        },
+      },
+    );
+    own.push(agent);
+    await agent.waitFor(/ is served through /, 20_000);
+    const client = await attach();
+    const conversation = await converse(client);
+    expect(await conversation.ask('one')).toBe('re: one');
+
+    // The agent's view of the disk, from outside.
+    const ballast = `/proc/${agent.pid}/root${dataDir}/ballast`;
+    fill(ballast);
+    const turn = (id: string, text: string) =>
+      client.call('chat@fame.fabric', 'run_turn', { args: [conversation.id, text, id] });
+    await expect(turn('full', 'two')).rejects.toMatchObject({
+      code: 'STORE_FULL',
+      message: expect.stringMatching(/no room left; free space/),
+    });
+    expect((await conversation.history()).map(({ text }) => text)).toEqual(['one', 're: one']);
+    await expect(converse(client)).rejects.toMatchObject({ code: 'STORE_FULL' });
+
+    rmSync(ballast);
+    expect(await turn('full', 'two')).toBe('re: two');
+    expect(await conversation.ask('three')).toBe('re: three');
+    const copy = join(temporaryDirectory(), 'data');
+    mkdirSync(dirname(storePath(copy)), { recursive: true });
+    await vi.waitFor(() => {
+      for (const end of ['', '-wal'])
+        copyFileSync(`/proc/${agent.pid}/root${storePath(dataDir)}${end}`, storePath(copy) + end);
+      const view = new JournalView(copy);
+      expect(view.integrity()).toBe('ok');
+      view.close();
+    });
+  }, 40_000);
+});
+
+/** Writes until nothing more fits. */
+function fill(path: string): void {
+  for (let size = 65_536; size >= 512; size /= 2) {
+    try {
+      for (;;) writeFileSync(path, Buffer.alloc(size), { flag: 'a' });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    }
+  }
+}

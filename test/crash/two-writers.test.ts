@@ -1,0 +1,141 @@
+// Two agent processes on one store, each behind a sentinel of its own: a conversation has one writer at a time. A writer that
+// was paused (SIGSTOP) and wakes after another took over writes nothing.
+import { fileURLToPath } from 'node:url';
+import { gate, type ScriptStep } from '@fame-fabric/agents/testing';
+import type { Client } from '@fame-fabric/client/client';
+import type { TurnEvent } from '@fame-fabric/client/conversation';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Proc, startNode } from '../kit/processes.ts';
+import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { API_KEY, CHAT, lastUserText, openClient, pause, startModel, stopStack } from '../kit/stack.ts';
+import { textOf } from './fabric.ts';
+import { JournalView } from './journal-view.ts';
+
+const LEASE_MS = 1_500;
+const PROGRAM = fileURLToPath(new URL('./agent-program.ts', import.meta.url));
+
+/** One of the two: an agent process behind its own sentinel, and a client of it. */
+interface Side {
+  agent: Proc;
+  client: Client;
+}
+
+const dataDir = temporaryDirectory();
+const journal = new JournalView(dataDir);
+const held = gate();
+let model: Awaited<ReturnType<typeof startModel>>;
+let one: Side;
+let other: Side;
+
+async function startSide(): Promise<Side> {
+  const { url } = await startOurSentinel();
+  const agent = startNode(['--disable-warning=ExperimentalWarning', PROGRAM, dataDir, String(LEASE_MS)], {
+    name: 'agent',
+    env: {
+      FAME_DIRECT_ADMISSION_URL: url,
+      FAME_DATA_DIR: dataDir,
+      OPENAI_API_KEY: API_KEY,
+      OPENAI_BASE_URL: model.url,
+    },
+  });
+  await agent.waitFor(/ is served through /, 20_000);
+  return { agent, client: await openClient(url) };
+}
+
+beforeAll(async () => {
+  model = await startModel({
+    respond(request, index): readonly ScriptStep[] {
+      const text = lastUserText(request);
+      const answer = [`an answer to ${text}`];
+      // The first call of this turn stands still; whoever asks again gets the whole answer at once.
+      if (
+        text === 'held' &&
+        model.requests.slice(0, index).every(({ body }) => lastUserText(body) !== 'held')
+      )
+        return ['an answer ', held, 'to held, late'];
+      return [pause(5), ...answer];
+    },
+  });
+  [one, other] = await Promise.all([startSide(), startSide()]);
+}, 60_000);
+
+afterAll(async () => {
+  journal.close();
+  one.agent.child.kill('SIGCONT');
+  await stopStack();
+});
+
+const ask = async (side: Side, id: string, text: string, turnId: string): Promise<TurnEvent[]> => {
+  const conversation = side.client.conversation(CHAT, { id, isResumed: true });
+  const events: TurnEvent[] = [];
+  for await (const event of conversation.stream(text, { turnId })) events.push(event);
+  return events;
+};
+
+/** What must hold of every journal, whoever wrote it. */
+function checkJournal(id: string, turnIds: readonly string[]): void {
+  const events = journal.events(id);
+  expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index + 1));
+  for (const turnId of turnIds) {
+    const own = events.filter((event) => event.turnId === turnId).map(({ kind }) => kind);
+    expect(own.filter((kind) => kind === 'turn_accepted')).toHaveLength(1);
+    expect(own.filter((kind) => /^turn_(completed|failed|cancelled)$/.test(kind))).toHaveLength(1);
+  }
+}
+
+test('a paused writer that wakes after another took over writes nothing', {
+  retry: 0,
+  timeout: 60_000,
+}, async () => {
+  await one.client.conversation(CHAT, { id: 'paused' }).start();
+  const first = ask(one, 'paused', 'held', 't1');
+  await held.reached;
+  one.agent.child.kill('SIGSTOP');
+  // Nobody tells the other process: it finds the turn when the lease of its owner has ended.
+  const recorded = await ask(other, 'paused', 'held', 't1');
+  expect(textOf(recorded)).toBe('an answer to held');
+  expect(recorded.at(-1)).toMatchObject({ type: 'done', text: 'an answer to held' });
+  const before = journal.events('paused');
+  held.open();
+  one.agent.child.kill('SIGCONT');
+  // The client of the paused one asks again, and is given what the journal holds.
+  const events = await first;
+  expect(events.at(-1)).toMatchObject({ type: 'done', text: 'an answer to held' });
+  expect(textOf(events)).toBe('an answer to held');
+  expect(journal.events('paused')).toEqual(before);
+  checkJournal('paused', ['t1']);
+  // Both go on with the conversation, one after the other.
+  expect(textOf(await ask(one, 'paused', 'next', 't2'))).toBe('an answer to next');
+  expect(textOf(await ask(other, 'paused', 'last', 't3'))).toBe('an answer to last');
+  checkJournal('paused', ['t1', 't2', 't3']);
+  model.assertValid();
+});
+
+test('turns that reach both processes at once run one after the other, each of them once', {
+  retry: 0,
+  timeout: 60_000,
+}, async () => {
+  const conversations = Array.from({ length: 8 }, (_, n) => `c${n}`);
+  await Promise.all(conversations.map((id) => one.client.conversation(CHAT, { id }).start()));
+  const asked = conversations.flatMap((id) =>
+    Array.from({ length: 6 }, (_, n) => ({ id, turnId: `${id}-t${n}`, text: `message ${n} of ${id}` })),
+  );
+  // Every second turn is asked of both, under one id; the others of one of them.
+  const answers = await Promise.all(
+    asked.flatMap(({ id, text, turnId }, n) => {
+      const sides = n % 2 === 0 ? [one, other] : [n % 4 === 1 ? one : other];
+      return sides.map(async (side) => ({ text, said: textOf(await ask(side, id, text, turnId)) }));
+    }),
+  );
+  for (const { text, said } of answers) expect(said).toBe(`an answer to ${text}`);
+  for (const id of conversations) {
+    checkJournal(
+      id,
+      asked.filter((turn) => turn.id === id).map(({ turnId }) => turnId),
+    );
+  }
+  for (const { text } of asked) {
+    expect(model.requests.filter(({ body }) => lastUserText(body) === text)).toHaveLength(1);
+  }
+  model.assertValid();
+});
