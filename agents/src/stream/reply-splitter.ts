@@ -105,7 +105,8 @@ export class ReplySplitter {
     const calls = this.#slots.all.toSorted((a, b) => a.index - b.index);
     const message: AssistantMessage = {
       role: 'assistant',
-      content: this.#content.length === 0 && calls.length > 0 ? null : this.#content.toString().toWellFormed(),
+      content:
+        this.#content.length === 0 && calls.length > 0 ? null : this.#content.toString().toWellFormed(),
     };
     if (calls.length > 0) {
       message.tool_calls = calls.map(({ id, name, raw }) => {
