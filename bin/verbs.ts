@@ -89,14 +89,21 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   chat: {
     about: 'talk to a chat agent',
-    usage: 'fame chat [ADDRESS] [--system TEXT]',
+    usage: 'fame chat [ADDRESS] [--system TEXT] [--resume [ID]]',
     examples: [
       'fame chat',
+      'fame chat --resume',
       'fame chat --system "Answer in one sentence."',
       "printf 'Hello\\nexit\\n' | fame chat",
     ],
-    flags: { system: { type: 'string', value: 'TEXT', about: 'system prompt (FAME_SYSTEM_PROMPT)' } },
-    most: 1,
+    flags: {
+      system: { type: 'string', value: 'TEXT', about: 'system prompt (FAME_SYSTEM_PROMPT)' },
+      resume: {
+        type: 'boolean',
+        about: 'go on with an earlier conversation: the one named, or one of the list',
+      },
+    },
+    most: 2,
     async run(input) {
       return (await import('@fame-fabric/client/verbs/chat')).runChat(input);
     },

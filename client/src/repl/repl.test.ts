@@ -16,11 +16,24 @@ async function* echo(text: string): AsyncGenerator<TurnEvent> {
 // loop asks for input.
 function stage(
   lines: (string | (() => void))[],
-  setting: Partial<ReplOptions> & { turn?: Turn; model?: string } = {},
+  setting: Partial<ReplOptions> & {
+    turn?: Turn;
+    model?: string;
+    resumes?: { turnId: string; text: string };
+  } = {},
 ) {
-  const { turn = echo, model = 'test-model', ...options } = setting;
+  const { turn = echo, model = 'test-model', resumes, ...options } = setting;
   const screen = { answers: '', notes: '' };
   const conversations: { systemPrompt: string | undefined; asked: string[]; ended: number }[] = [];
+  const turnIds: string[] = [];
+  const away: { now: (() => void) | undefined } = { now: undefined };
+  const kept: string[] = [];
+  const left = {
+    asked: (id: string, _address: string, { text }: { text: string }) =>
+      void kept.push(`${id} asked ${text}`),
+    answered: (id: string) => void kept.push(`${id} answered`),
+    forget: (id: string) => void kept.push(`${id} forgotten`),
+  };
   const trace = { isOn: false };
   const waiting = [...lines];
   const { promise: closed, resolve: close } = Promise.withResolvers<undefined>();
@@ -44,11 +57,14 @@ function stage(
     conversations.push(own);
     return {
       id: `c${conversations.length}`,
+      address: 'chat@fame.fabric',
       systemPrompt,
       start: async () => {},
       describe: async () => ({ model }),
-      async *stream(text, { signal } = {}) {
+      async *stream(text, { signal, turnId, onAway } = {}) {
         own.asked.push(text);
+        turnIds.push(turnId!);
+        away.now = onAway;
         yield* turn(text, signal!);
       },
       history: async () => own.asked.map((text) => ({ role: 'user', text })),
@@ -64,14 +80,19 @@ function stage(
         screen.answers += text;
       },
       converse,
+      left,
       listAgents: async () => 'chat@fame.fabric',
       trace,
       style: createStyle(false),
       clock: systemClock,
     },
-    { isInteractive: false, ...options },
+    {
+      isInteractive: false,
+      ...(resumes ? { resumed: { conversation: converse(undefined), open: resumes } } : {}),
+      ...options,
+    },
   );
-  return { repl, screen, conversations, trace, input };
+  return { repl, screen, conversations, trace, input, kept, turnIds, away };
 }
 const interrupts = (): void => {};
 
@@ -169,7 +190,9 @@ test('the first Ctrl-C stops the turn and the REPL goes on; two in a row leave w
     { turn, isInteractive: true },
   );
   expect(await repl.run()).toBe(130);
-  expect(conversations[0]).toMatchObject({ asked: ['long', 'short'], ended: 1 });
+  // Whoever leaves by Ctrl-C may come back.
+  expect(conversations[0]).toMatchObject({ asked: ['long', 'short'], ended: 0 });
+  expect(screen.notes).toContain('fame chat --resume c1');
   expect(screen.answers).toBe('A> begun\nA> begun\n');
   expect(screen.notes).toContain('Stopped.');
   expect(screen.notes).toContain('Ctrl-C again leaves.');
@@ -184,6 +207,56 @@ test('one SIGINT ends a piped run, its turn stopped and its conversation ended',
   const { repl, conversations, input } = stage(['long', 'next'], { turn });
   expect(await repl.run()).toBe(130);
   expect(conversations[0]).toMatchObject({ asked: ['long'], ended: 1 });
+});
+
+test('/leave leaves the conversation where it is, and says how to go on with it', async () => {
+  const { repl, conversations, screen, kept } = stage(['one', '/leave', 'two']);
+  expect(await repl.run()).toBe(0);
+  expect(conversations[0]).toMatchObject({ asked: ['one'], ended: 0 });
+  expect(screen.notes).toContain('fame chat --resume c1');
+  expect(kept).toEqual(['c1 asked one', 'c1 answered']);
+});
+
+test('a conversation that was ended is not remembered', async () => {
+  const { repl, kept } = stage(['one', 'exit']);
+  await repl.run();
+  expect(kept.at(-1)).toBe('c1 forgotten');
+});
+
+test('a resumed conversation shows what was said, and first brings the answer that was missing', async () => {
+  const { repl, conversations, screen, turnIds } = stage(['next', '/leave'], {
+    resumes: { turnId: 't1', text: 'left open' },
+  });
+  expect(await repl.run()).toBe(0);
+  expect(conversations).toMatchObject([{ asked: ['left open', 'next'] }]);
+  expect(turnIds[0]).toBe('t1');
+  expect(screen.notes).toContain('Nothing was said yet.');
+  expect(screen.answers).toBe('A> You said left open\nA> You said next\n');
+});
+
+test('a terminal that is gone changes nothing: the running turn goes on at the agent', async () => {
+  const closed = Promise.withResolvers<void>();
+  const turn: Turn = async function* (_text, signal) {
+    yield { type: 'text', text: 'begun' };
+    repl.hangUp();
+    closed.resolve();
+    expect(signal.aborted).toBe(false);
+    throw new FabricError('LINK_CLOSED', 'The link is closed');
+  };
+  const { repl, conversations, kept } = stage(['long', 'next'], { turn });
+  await repl.run();
+  expect(conversations[0]).toMatchObject({ asked: ['long'], ended: 0 });
+  expect(kept).toEqual(['c1 asked long']);
+});
+
+test('while the agent is away, a quiet word', async () => {
+  const turn: Turn = async function* (text) {
+    away.now?.();
+    yield { type: 'done', text };
+  };
+  const { repl, screen, away } = stage(['one'], { turn });
+  await repl.run();
+  expect(screen.notes).toContain('Reconnecting...');
 });
 
 test('/system and /new start other conversations and end the one before', async () => {

@@ -1,20 +1,21 @@
 // The conversation loop a person sits in front of: read a message, show the answer as it streams, until the end. It knows
 // neither terminals nor links: input, output and conversations are handed in, so that a pipe, a terminal and a test are
 // the same loop. A failed turn is told and forgotten; only the person, or the end of the input, ends the loop.
-import { type Clock, FabricError, isFabricError } from '@fame-fabric/shared';
+import { type Clock, FabricError, isFabricError, newId } from '@fame-fabric/shared';
 import type { Conversation } from '../conversation.ts';
 import { EXIT, explain } from '../exit-codes.ts';
 import { inert } from '../inert-text.ts';
 import type { Style } from '../style.ts';
 import { Answer, type AnswerOptions } from './answer.ts';
 import { helpText, readLine } from './commands.ts';
+import type { LeftConversations } from './left-conversations.ts';
 import type { ReplInput } from './repl-input.ts';
 import { toolLine } from './tool-line.ts';
 
 /** What the loop needs of a conversation. */
 export type ReplConversation = Pick<
   Conversation,
-  'id' | 'systemPrompt' | 'start' | 'describe' | 'stream' | 'history' | 'end'
+  'id' | 'address' | 'systemPrompt' | 'start' | 'describe' | 'stream' | 'history' | 'end'
 >;
 
 export interface ReplParts {
@@ -23,6 +24,8 @@ export interface ReplParts {
   write: (text: string) => void;
   /** Makes a conversation; it is not started yet. */
   converse: (systemPrompt: string | undefined) => ReplConversation;
+  /** Remembers the conversations that are left without being ended; absent where nobody comes back for them. */
+  left?: Pick<LeftConversations, 'asked' | 'answered' | 'forget'>;
   /** Describes who is attached. */
   listAgents: () => Promise<string>;
   /** Switches the printing of envelopes. */
@@ -35,6 +38,8 @@ export interface ReplOptions {
   /** A person watches; else answers go to a file or a program. */
   isInteractive: boolean;
   systemPrompt?: string;
+  /** An earlier conversation to go on with, and the message in it that has no answer yet. */
+  resumed?: { conversation: ReplConversation; open?: { turnId: string; text: string } | undefined };
   /** Shows that an answer is under way; only where a person watches. */
   indicator?: AnswerOptions['indicator'];
 }
@@ -51,12 +56,14 @@ export class Repl {
   #isWarned = false;
   #isInterrupted = false;
   #hasFailed = false;
+  /** The conversation stays with the agent, to be gone on with. */
+  #stays = false;
   readonly #left = Promise.withResolvers<void>();
 
   constructor(parts: ReplParts, options: ReplOptions) {
     this.#parts = parts;
     this.#options = options;
-    this.#conversation = parts.converse(options.systemPrompt);
+    this.#conversation = options.resumed?.conversation ?? parts.converse(options.systemPrompt);
   }
 
   /**
@@ -68,11 +75,14 @@ export class Repl {
     input.onInterrupt = () => this.#interrupt();
     const begun = this.#conversation.start().then(() => this.#greet());
     await Promise.race([begun, this.#left.promise]); // an agent that does not answer must not keep anybody
+    const open = this.#options.resumed?.open;
+    if (open && !this.#isInterrupted) await this.#turn(open.text, open.turnId);
     while (!this.#isInterrupted) {
       const text = await input.read();
       if (text === undefined || !(await this.#handle(text))) break;
     }
-    await this.#endConversation();
+    if (this.#stays) this.#sayHowToResume();
+    else await this.#endConversation();
     if (this.#isInterrupted) return EXIT.interrupted;
     return this.#hasFailed && !this.#options.isInteractive ? EXIT.failure : EXIT.ok;
   }
@@ -84,7 +94,13 @@ export class Repl {
   async #greet(): Promise<void> {
     const { style } = this.#parts;
     this.#note(style.dim(await this.#modelLine()));
-    if (this.#options.isInteractive) this.#note(style.dim('Type exit to leave, /help for more.'));
+    if (this.#options.resumed) this.#note(style.dim(await this.#historyText()));
+    if (this.#options.isInteractive)
+      this.#note(style.dim('Type exit to end, /leave to go on later, /help for more.'));
+  }
+
+  #sayHowToResume(): void {
+    this.#note(this.#parts.style.dim(`To go on with it: fame chat --resume ${this.#conversation.id}`));
   }
 
   // The first Ctrl-C stops the running turn, or warns; the next one, with nothing entered in between, leaves.
@@ -100,8 +116,16 @@ export class Repl {
     if (!this.#options.isInteractive) this.#leave(); // nobody is there to ask again
   }
 
+  /** The terminal is gone: everything stays as it is, the running turn included. */
+  hangUp(): void {
+    this.#stays = true;
+    this.#leave();
+  }
+
+  // Where a person sat in front of it, the conversation can be gone on with.
   #leave(): void {
     this.#isInterrupted = true;
+    if (this.#options.isInteractive) this.#stays = true;
     this.#left.resolve();
     this.#parts.input.close();
   }
@@ -116,6 +140,10 @@ export class Repl {
       this.#note(`There is no command /${inert(line.name)}. ${hint}`);
     } else if (line.kind === 'command') {
       if (line.name === 'exit') return false;
+      if (line.name === 'leave') {
+        this.#stays = true;
+        return false;
+      }
       try {
         await this.#command(line.name, line.argument);
       } catch (error) {
@@ -170,16 +198,19 @@ export class Repl {
     return messages.map(({ role, text }) => `${role === 'user' ? 'Q>' : 'A>'} ${inert(text)}`).join('\n');
   }
 
-  async #turn(text: string): Promise<void> {
-    const { write, style } = this.#parts;
+  async #turn(text: string, turnId = newId()): Promise<void> {
+    const { write, style, left } = this.#parts;
+    const conversation = this.#conversation;
     const { indicator, isInteractive } = this.#options;
     const running = new AbortController();
     this.#running = running;
     this.#lastMessage = text;
     const isHeld = this.#parts.trace.isOn && isInteractive;
     const answer = new Answer({ write, style, isHeld, ...(indicator && !isHeld ? { indicator } : {}) });
+    left?.asked(conversation.id, conversation.address, { turnId, text });
+    const onAway = (): void => this.#note(style.dim('Reconnecting...'));
     try {
-      for await (const event of this.#conversation.stream(text, { signal: running.signal })) {
+      for await (const event of conversation.stream(text, { turnId, onAway, signal: running.signal })) {
         if (event.type === 'text') answer.add(event.text);
         else if (event.type === 'restart') answer.restart(event.keep);
         else if (event.type === 'tool_call' && isInteractive)
@@ -188,8 +219,11 @@ export class Repl {
           answer.aside(() => this.#note(style.dim(`  [${inert(event.name ?? 'a tool')} failed]`)));
         else if (event.type === 'done') answer.end(event.text);
       }
+      left?.answered(conversation.id);
     } catch (error) {
       answer.abandon();
+      // What the end of the connection cut off goes on at the agent, and is asked for when somebody comes back.
+      if (!isFabricError(error, 'LINK_CLOSED')) left?.answered(conversation.id);
       if (running.signal.aborted) this.#note(style.dim('Stopped.'));
       else this.#fail(error);
     } finally {
@@ -209,6 +243,7 @@ export class Repl {
   }
 
   async #endConversation(): Promise<void> {
+    this.#parts.left?.forget(this.#conversation.id);
     try {
       await this.#conversation.end({ timeoutMs: GOODBYE_MS });
     } catch (error) {

@@ -1,10 +1,13 @@
 // `fame chat [address]`: puts the REPL together from the terminal, or the pipe, that the process has.
+import { createInterface } from 'node:readline/promises';
 import { FabricError, systemClock, tryParseAddress } from '@fame-fabric/shared';
 import type { Client } from '../client.ts';
 import { readClientConfig } from '../config.ts';
 import { createEnvelopePrinter } from '../envelope-printer.ts';
 import { getNodes } from '../http.ts';
+import { chooseConversation } from '../repl/choose-conversation.ts';
 import { HistoryFile } from '../repl/history-file.ts';
+import { LeftConversations } from '../repl/left-conversations.ts';
 import { PipedInput } from '../repl/piped-input.ts';
 import { Repl } from '../repl/repl.ts';
 import type { ReplInput } from '../repl/repl-input.ts';
@@ -12,13 +15,16 @@ import { TerminalInput } from '../repl/terminal-input.ts';
 import { createStyle } from '../style.ts';
 import { attach } from './attach.ts';
 import { describeNodes } from './ps.ts';
-import { interrupted, textFlag, type VerbInput, writeNote, writeOut } from './verb.ts';
+import { interrupted, textFlag, UsageError, type VerbInput, writeNote, writeOut } from './verb.ts';
 
 export async function runChat(verb: VerbInput): Promise<number> {
   const config = readClientConfig(process.env);
-  const address = verb.positionals[0] ?? config.chatAddress;
-  if (!tryParseAddress(address)) {
-    throw new FabricError('ADDRESS_INVALID', `"${address}" is not an address such as chat@fame.fabric`);
+  const isResumed = verb.flags.resume === true;
+  // The id of a conversation has no @.
+  const given = verb.positionals.find((word) => !isResumed || word.includes('@'));
+  const resumedId = verb.positionals.find((word) => word !== given);
+  if (resumedId !== undefined && (!isResumed || verb.positionals.length - (given ? 1 : 0) > 1)) {
+    throw new UsageError(`chat does not know what to do with "${verb.positionals.at(-1)}"`);
   }
   const { stdin, stdout, stderr } = process;
   const screen = stdout.isTTY ? stdout : stderr;
@@ -26,17 +32,43 @@ export async function runChat(verb: VerbInput): Promise<number> {
   const style = createStyle(isInteractive && config.hasColours);
   const noteStyle = createStyle(Boolean(stderr.isTTY) && config.hasColours);
 
-  const leaving = new AbortController();
   let input: ReplInput | undefined;
   const note = (text: string): void => (input ? input.note(text) : writeNote(text));
+  const left = new LeftConversations(config.dataDir, (reason) =>
+    note(`Conversations are not kept: ${reason}\n`),
+  );
+  const earlier = isResumed
+    ? await chooseConversation({
+        all: left.list(),
+        id: resumedId,
+        address: given,
+        defaultAddress: config.chatAddress,
+        now: systemClock.now(),
+        note: writeNote,
+        ...(isInteractive ? { ask: (question) => askOnce(stdin, screen, question) } : {}),
+      })
+    : undefined;
+  const address = given ?? earlier?.address ?? config.chatAddress;
+  if (!tryParseAddress(address)) {
+    throw new FabricError('ADDRESS_INVALID', `"${address}" is not an address such as chat@fame.fabric`);
+  }
+
+  const leaving = new AbortController();
+  let client: Client | undefined;
+  let repl: Repl | undefined;
   const onSignal = (): void => (input?.onInterrupt ? input.onInterrupt() : leaving.abort(interrupted()));
   const onGoodbye = (): void => {
     onSignal(); // as two times Ctrl-C: stop the turn, end the conversation, leave
     onSignal();
   };
+  const onHangUp = (): void => {
+    repl?.hangUp();
+    leaving.abort(interrupted());
+    void client?.close(); // the answer that is being written goes on at the agent
+  };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onGoodbye);
-  process.on('SIGHUP', onGoodbye);
+  process.on('SIGHUP', onHangUp);
 
   const trace = { isOn: config.showEnvelopes !== 'off' };
   const print = createEnvelopePrinter({
@@ -44,7 +76,6 @@ export async function runChat(verb: VerbInput): Promise<number> {
     mode: config.showEnvelopes === 'full' ? 'full' : 'metadata',
     style: noteStyle,
   });
-  let client: Client | undefined;
   try {
     const attached = await attach({
       config,
@@ -67,15 +98,17 @@ export async function runChat(verb: VerbInput): Promise<number> {
       });
     } else input = new PipedInput(stdin, writeNote);
     endWhenNobodyReads(input);
-    const repl = new Repl(
+    const conversationOptions = { turnTimeoutMs: config.turnTimeoutMs };
+    repl = new Repl(
       {
         input,
         write: writeOut,
         converse: (systemPrompt) =>
           attached.conversation(address, {
-            turnTimeoutMs: config.turnTimeoutMs,
+            ...conversationOptions,
             ...(systemPrompt === undefined ? {} : { systemPrompt }),
           }),
+        left,
         listAgents: async () => describeNodes(await getNodes(config.httpUrl)),
         trace,
         style,
@@ -84,6 +117,18 @@ export async function runChat(verb: VerbInput): Promise<number> {
       {
         isInteractive,
         ...withSystemPrompt(textFlag(verb, 'system') ?? config.systemPrompt),
+        ...(earlier
+          ? {
+              resumed: {
+                conversation: attached.conversation(address, {
+                  ...conversationOptions,
+                  id: earlier.id,
+                  isResumed: true,
+                }),
+                open: earlier.open,
+              },
+            }
+          : {}),
         ...(isInteractive ? { indicator: { write: (text) => screen.write(text), clock: systemClock } } : {}),
       },
     );
@@ -92,8 +137,21 @@ export async function runChat(verb: VerbInput): Promise<number> {
     input?.close();
     process.removeListener('SIGINT', onSignal);
     process.removeListener('SIGTERM', onGoodbye);
-    process.removeListener('SIGHUP', onGoodbye);
+    process.removeListener('SIGHUP', onHangUp);
     await client?.close();
+  }
+}
+
+async function askOnce(
+  input: NodeJS.ReadableStream,
+  output: NodeJS.WritableStream,
+  question: string,
+): Promise<string> {
+  const lines = createInterface({ input, output });
+  try {
+    return await lines.question(question);
+  } finally {
+    lines.close();
   }
 }
 

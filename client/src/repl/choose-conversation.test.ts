@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest';
+import { type Choice, chooseConversation } from './choose-conversation.ts';
+
+const MINUTE = 60_000;
+const all = [
+  {
+    id: 'b',
+    address: 'chat@fame.fabric',
+    title: 'About the weather',
+    changedAt: 0,
+    open: { turnId: 't', text: 'x' },
+  },
+  { id: 'a', address: 'other@fame.fabric', title: 'My name is \u001b[31mAda', changedAt: -180 * MINUTE },
+];
+const choose = (more: Partial<Choice>) => {
+  let notes = '';
+  const note = (text: string): void => {
+    notes += text;
+  };
+  const chosen = chooseConversation({
+    all,
+    id: undefined,
+    address: undefined,
+    defaultAddress: 'chat@fame.fabric',
+    now: 5 * MINUTE,
+    note,
+    ...more,
+  });
+  return { chosen, notes: () => notes };
+};
+
+test('the list is shown, and the person picks by number or id; Enter is the latest', async () => {
+  const listed = choose({ ask: async () => '2' });
+  expect(await listed.chosen).toMatchObject({ id: 'a', address: 'other@fame.fabric' });
+  expect(listed.notes()).toMatch(/1 {2}About the weather \(5 min ago, an answer is waiting\) b/);
+  expect(listed.notes()).toContain('(3 h ago) a');
+  expect(listed.notes()).not.toContain('\u001b');
+  expect(await choose({ ask: async () => '' }).chosen).toMatchObject({ id: 'b' });
+  expect(await choose({ ask: async () => 'a' }).chosen).toMatchObject({ id: 'a' });
+  await expect(choose({ ask: async () => '7' }).chosen).rejects.toMatchObject({
+    code: 'CONVERSATION_UNKNOWN',
+  });
+});
+
+test('without a person it is the latest, of the address if one was given', async () => {
+  expect(await choose({}).chosen).toMatchObject({ id: 'b' });
+  expect(await choose({ address: 'other@fame.fabric' }).chosen).toMatchObject({ id: 'a' });
+});
+
+test('an id that was given is taken, whether or not this machine knows it', async () => {
+  expect(await choose({ id: 'a' }).chosen).toMatchObject({ id: 'a', address: 'other@fame.fabric' });
+  expect(await choose({ id: 'z' }).chosen).toEqual({ id: 'z', address: 'chat@fame.fabric' });
+});
+
+test('nothing to go on with', async () => {
+  await expect(choose({ all: [] }).chosen).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+});
