@@ -25,6 +25,8 @@ import {
 import type { WindowResult } from './driver.ts';
 import { type LinkFigures, measureLink } from './link-bench.ts';
 import { measureNats } from './nats.ts';
+import { measureSplitter } from './splitter.ts';
+import { measureTurn } from './turn.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -423,6 +425,26 @@ async function linkCost(): Promise<void> {
   goal(13, 'our link: 15,000 calls/s to what one connection did', 15_000 / figures.rate, 1);
 }
 
+/** Goal 15 (a turn costs little beside its model) and 16 (arguments are taken apart as they come). */
+async function turnCost(): Promise<void> {
+  const { chunks, bareUs, modelUs, engineUs, overUs } = await measureTurn();
+  say(
+    `turn of ${chunks} chunks    openai loop ${bareUs.toFixed(0)} us | our model ${modelUs.toFixed(0)} us | engine ${engineUs.toFixed(0)} us`,
+  );
+  goal(15, `turn of ${chunks} chunks: CPU beyond the openai loop`, overUs, 150, 'us');
+  const rows = await measureSplitter();
+  for (const { characters, splitter, stream, reparsing } of rows) {
+    const beside = reparsing === undefined ? '' : ` | parsing again ${reparsing.toFixed(2)} MB/s`;
+    say(
+      `${characters} characters of arguments  splitter ${splitter.toFixed(1)} MB/s | whole stream ${stream.toFixed(1)} MB/s${beside}`,
+    );
+  }
+  const [, middle] = rows;
+  const longest = rows.at(-1)!;
+  goal(16, 'splitter, 64 KB in 4-character pieces: 20 MB/s to ours', 20 / middle!.splitter, 1);
+  goal(16, 'splitter, 1 MB: time a character, to 64 KB', middle!.splitter / longest.splitter, 1.5);
+}
+
 const began = performance.now();
 say(
   `machine: ${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`,
@@ -434,6 +456,7 @@ await pressure();
 if (!quick) {
   await idleCost();
   await linkCost();
+  await turnCost();
   for (const line of await measureNats()) say(line);
 }
 const seconds = (performance.now() - began) / 1000;

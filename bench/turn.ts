@@ -1,0 +1,148 @@
+// What the engine costs around a model server: processor time of a turn without tools and an answer of 200 chunks, beside a bare
+// loop over the stream of the `openai` package for the same bytes. The bytes come from memory, one event a read, so nothing
+// else is in the figure. Run: node bench/turn.ts [--json]
+import { History } from '@fame-fabric/agents/history';
+import { openaiModel } from '@fame-fabric/agents/openai-model';
+import { ChatTurns } from '@fame-fabric/agents/turn';
+import { OpenAI } from 'openai';
+
+const CHUNKS = 200;
+const TURNS = 200;
+const ROUNDS = 15;
+
+export interface TurnOverhead {
+  chunks: number;
+  /** Microseconds of processor time a turn, medians: the loop over the package, our model alone, the whole engine. */
+  bareUs: number;
+  modelUs: number;
+  engineUs: number;
+  /** Engine minus bare loop, median of the pairs. */
+  overUs: number;
+}
+
+const words = Array.from({ length: CHUNKS }, (_, i) => `word ${i} `);
+const event = (body: object): Uint8Array =>
+  new TextEncoder().encode(
+    `data: ${JSON.stringify({ id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1, model: 'bench', ...body })}\n\n`,
+  );
+const chunk = (delta: object, finish_reason: string | null = null): object => ({
+  choices: [{ index: 0, delta, logprobs: null, finish_reason }],
+});
+const EVENTS: readonly Uint8Array[] = [
+  event(chunk({ role: 'assistant', content: '' })),
+  ...words.map((content) => event(chunk({ content }))),
+  event(chunk({}, 'stop')),
+  event({ choices: [], usage: { prompt_tokens: 10, completion_tokens: CHUNKS, total_tokens: CHUNKS + 10 } }),
+  new TextEncoder().encode('data: [DONE]\n\n'),
+];
+
+/** A server in memory. */
+const fetchEvents = async (): Promise<Response> => {
+  let at = 0;
+  const body = new ReadableStream<Uint8Array>(
+    {
+      pull(controller) {
+        const next = EVENTS[at++];
+        if (next) controller.enqueue(next);
+        else controller.close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
+};
+
+const MESSAGES = [
+  { role: 'system' as const, content: 'Be brief.' },
+  { role: 'user' as const, content: 'hello' },
+];
+const client = new OpenAI({ apiKey: 'none', baseURL: 'http://bench.invalid/v1', fetch: fetchEvents });
+const model = openaiModel({
+  model: 'bench',
+  apiKey: 'none',
+  baseURL: 'http://bench.invalid/v1',
+  fetch: fetchEvents,
+});
+const turns = new ChatTurns({ model });
+
+async function bare(): Promise<string> {
+  let text = '';
+  const stream = await client.chat.completions.create({
+    model: 'bench',
+    messages: MESSAGES,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  for await (const { choices } of stream) text += choices[0]?.delta.content ?? '';
+  return text;
+}
+
+async function modelAlone(): Promise<string> {
+  let text = '';
+  for await (const { choices } of model.stream({ messages: MESSAGES }))
+    text += choices[0]?.delta.content ?? '';
+  return text;
+}
+
+async function engine(): Promise<string> {
+  const draft = new History({ system: 'Be brief.' }).begin('hello');
+  const { signal } = new AbortController();
+  const common = { conversationId: 'c', turnId: 't', userMessage: 'hello', state: undefined, payload: {} };
+  const events = turns.run({ ...common, draft, signal });
+  for (;;) {
+    const next = await events.next();
+    if (next.done) return next.value.text;
+  }
+}
+
+/** Microseconds of processor time for one of many runs, the collector's threads included. */
+async function cost(run: () => Promise<string>): Promise<number> {
+  const before = process.cpuUsage();
+  for (let n = 0; n < TURNS; n++)
+    if ((await run()) !== words.join('')) throw new Error('the answer is not whole');
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / TURNS;
+}
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+
+/** About 15 seconds. */
+export async function measureTurn(): Promise<TurnOverhead> {
+  const rounds: Record<'bare' | 'model' | 'engine', number[]> = { bare: [], model: [], engine: [] };
+  const contestants = [
+    ['bare', bare],
+    ['model', modelAlone],
+    ['engine', engine],
+  ] as const;
+  for (let round = -2; round < ROUNDS; round++) {
+    for (let k = 0; k < contestants.length; k++) {
+      const [name, run] = contestants[(k + round + 2) % contestants.length]!;
+      const us = await cost(run);
+      // The first rounds warm up.
+      if (round >= 0) rounds[name].push(us);
+    }
+  }
+  return {
+    chunks: CHUNKS,
+    bareUs: median(rounds.bare),
+    modelUs: median(rounds.model),
+    engineUs: median(rounds.engine),
+    overUs: median(rounds.engine.map((us, i) => us - rounds.bare[i]!)),
+  };
+}
+
+if (import.meta.main) {
+  const figures = await measureTurn();
+  const us = (n: number): string => n.toFixed(0);
+  if (process.argv.includes('--json')) console.log(JSON.stringify({ node: process.version, ...figures }));
+  else {
+    const { bareUs, modelUs, engineUs, overUs } = figures;
+    console.log(
+      `CPU of a turn of ${CHUNKS} chunks, medians of ${ROUNDS} alternations, node ${process.version}`,
+    );
+    console.log(
+      `openai loop ${us(bareUs)} us | our model ${us(modelUs)} us | engine ${us(engineUs)} us: ${us(overUs)} us beyond`,
+    );
+  }
+}
