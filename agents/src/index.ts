@@ -1,5 +1,5 @@
-// The public list of the agent room, by name; `index.test.ts` pins it. Running a process stands in `main.ts`, the test kit
-// in `testing.ts`.
+// The public list of the agent room, by name; `index.test.ts` pins it. `strategy.ts` and `team.ts` list all of their parts,
+// this file what most programs use of them. Running a process stands in `main.ts`, the test kit in `testing.ts`.
 export { FabricError, isFabricError } from '@fame-fabric/shared';
 export { defineAgent } from './agent.ts';
 export type { Agent, AgentContext, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
@@ -14,7 +14,19 @@ export {
 export type { BudgetLimits } from './conversation-budget.ts';
 export { echoAgent } from './examples/echo-agent.ts';
 export { mathAgent } from './examples/math-agent.ts';
-export type { ChatModel, ModelChunk, ModelMessage, ModelRequest, Usage } from './model.ts';
+export { History, type HistoryOptions, roughTokens, type TokenCounter, type TurnDraft } from './history.ts';
+export type {
+  AssistantMessage,
+  ChatModel,
+  FinishReason,
+  ModelChunk,
+  ModelMessage,
+  ModelRequest,
+  ToolCall,
+  ToolMessage,
+  ToolSpec,
+  Usage,
+} from './model.ts';
 export { type OfflineModelOptions, offlineModel } from './offline-model.ts';
 export { type OpenAIModelOptions, openaiModel } from './openai-model.ts';
 export {
@@ -25,6 +37,8 @@ export {
   operation,
   type ParamsSchema,
 } from './operation.ts';
+export { ContextWindow, type ContextWindowOptions, type Pin } from './prompt/context-window.ts';
+export { PromptTemplate } from './prompt/prompt-template.ts';
 export {
   type AgentSource,
   type NamedAgent,
@@ -43,10 +57,81 @@ export { MemoryStore, type MemoryStoreOptions } from './store/memory-store.ts';
 export { type OpenedStore, openStore, type StoreConfig } from './store/open-store.ts';
 export { SqliteStore, type SqliteStoreOptions } from './store/sqlite-store.ts';
 export type { ConversationStore } from './store/store.ts';
+export {
+  Budget,
+  type BudgetOptions,
+  ChatMessage,
+  type ChatModelResponse,
+  ChatPrompt,
+  type CompletionFunction,
+  defineFunction,
+  defineStrategies,
+  defineStrategy,
+  functionFromJsonSchema,
+  type JsonObject,
+  type JsonSchemaObject,
+  type JsonValue,
+  type ModelClass,
+  type ModelClasses,
+  type MoveOf,
+  type PriceTable,
+  type PromptStrategy,
+  RefineAgent,
+  type RefineAgentOptions,
+  type RefinedGoals,
+  type RetryPolicy,
+  refineUserContext,
+  type StrategyEnv,
+  StrategyRegistry,
+  type UsageReport,
+} from './strategy.ts';
+export { type ReceivingStages, withReceivingStages } from './stream/receiving-stages.ts';
+export {
+  type ParsedToolCall,
+  type Reply,
+  type SplitOptions,
+  splitToolStream,
+  type ToolStream,
+  type UserText,
+} from './stream/split-tool-stream.ts';
 export { taskQueryParams, taskSendParams } from './task-methods.ts';
 export type { TaskHandle, TaskHandler } from './task-types.ts';
-export { type AnyTool, type ToolContext, type ToolOptions, tool } from './tools/tool.ts';
-export { ToolSet, type ToolSetOptions } from './tools/tool-set.ts';
+export {
+  type AbilityContext,
+  type AbilityFn,
+  type AbilityModule,
+  type AbilityReturn,
+  analyzeTeam,
+  choose,
+  type Diagnostic,
+  dedupe,
+  type Interpolations,
+  type LoadTeamOptions,
+  list,
+  loadTeam,
+  type ModelResolver,
+  reply,
+  Team,
+  TeamAgent,
+  type TeamAgentOptions,
+  TeamConfigError,
+  type TeamConfigInput,
+  type TeamEvent,
+  type TeamResult,
+  type TeamTurn,
+} from './team.ts';
+export { standardTools } from './tools/standard-tools.ts';
+export { type TaggedToolOptions, taggedToolModel } from './tools/tagged-tool-model.ts';
+export {
+  type AnyTool,
+  type ToolContext,
+  type ToolDef,
+  ToolError,
+  type ToolOptions,
+  tool,
+} from './tools/tool.ts';
+export { outcomeContent, type ToolOutcome, toolMessage } from './tools/tool-outcome.ts';
+export { type ExecuteOptions, ToolSet, type ToolSetOptions } from './tools/tool-set.ts';
 export {
   ChatTurns,
   type ChatTurnsOptions,
@@ -56,3 +141,27 @@ export {
   type TurnRunner,
 } from './turn.ts';
 export { AgentWorker, type WorkerDeps } from './worker.ts';
+export { Commander, type CommanderOptions } from './workflow/commander.ts';
+export {
+  defineHandler,
+  defineJob,
+  type ErrorMode,
+  type HandlerCall,
+  type HandlerHandle,
+  type JobHandle,
+  type JobRef,
+  type NodeRef,
+  type Self,
+} from './workflow/define.ts';
+export { addConditionalEdge, addEdge, type EdgeOptions } from './workflow/edges.ts';
+export { renderTree } from './workflow/render-tree.ts';
+export type {
+  ExitReport,
+  NodeEvent,
+  NodeOutcome,
+  NodeState,
+  Stage,
+  StageEvent,
+  TaskNode,
+} from './workflow/task-node.ts';
+export { workflowToMermaid } from './workflow/workflow-diagram.ts';

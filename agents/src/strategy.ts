@@ -29,8 +29,8 @@ export {
   type RefineState,
   type RefineStep,
   type RefineTurn,
-  refine,
   refineStep,
+  refineUserContext,
   textOfRefine,
 } from './strategy/refine.ts';
 export { RefineAgent, type RefineAgentOptions } from './strategy/refine-agent.ts';

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { AssistantMessage, ModelMessage, ModelRequest, ToolChoice, ToolSpec } from '../model.ts';
 import { offlineModel } from '../offline-model.ts';
-import { refine } from '../strategy/refine.ts';
+import { refineUserContext } from '../strategy/refine.ts';
 import { checkTranscript } from '../testing/transcript-validator.ts';
 import { answer } from './answer.ts';
 
@@ -292,7 +292,7 @@ describe('a forced function is a decision', () => {
 
 describe('refining a request', () => {
   it('asks, asks again, confirms and hands goals over', async () => {
-    const dialogue = refine('I want a website for my bakery and an online shop.', {
+    const dialogue = refineUserContext('I want a website for my bakery and an online shop.', {
       models: { default: offlineModel({ chunkDelayMs: 0 }) },
     });
     const kinds: string[] = [];

@@ -84,7 +84,7 @@ export const refineInput = z.object({
   note: z.string(),
 });
 
-export const refineUserContext = defineStrategy({
+export const refineStrategy = defineStrategy({
   name: 'refine_user_context',
   modelClass: 'smart',
   input: refineInput,

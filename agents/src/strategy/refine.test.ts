@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { callTools, type ScriptReply } from '../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
 import { ChatMessage } from './chat-message.ts';
-import { type RefineLimitError, refine, refineStep, textOfRefine } from './refine.ts';
+import { type RefineLimitError, refineStep, refineUserContext, textOfRefine } from './refine.ts';
 
 const asks = (goal: string, ...questions: string[]): ScriptReply =>
   callTools({ name: 'refine_requirements', arguments: { reformulated_goal: goal, questions } });
@@ -24,7 +24,7 @@ describe('refine', () => {
       confirms('A website for a bakery with two pages by May'),
       hands('Build the site of a bakery by May', 'Page with opening hours', 'Page with prices'),
     ]);
-    const dialogue = refine('I need a website', { models: models(model) });
+    const dialogue = refineUserContext('I need a website', { models: models(model) });
     const first = await dialogue.next();
     expect(first.value).toEqual({
       kind: 'questions',
@@ -63,7 +63,7 @@ describe('refine', () => {
 
   it('ST-18 goes on asking when the confirmation is refused', async () => {
     const model = scriptedModel([asks('A', '?'), confirms('A'), asks('B', 'So?')]);
-    const dialogue = refine('x', { models: models(model) });
+    const dialogue = refineUserContext('x', { models: models(model) });
     await dialogue.next();
     await dialogue.next('a');
     expect((await dialogue.next('No, rather B')).value).toMatchObject({ goal: 'B' });
@@ -72,7 +72,7 @@ describe('refine', () => {
 
   it('ST-18 takes other words for yes', async () => {
     const model = scriptedModel([asks('A', '?'), confirms('A'), hands('A', 'a')]);
-    const dialogue = refine('x', { models: models(model), finishWords: ['ja'] });
+    const dialogue = refineUserContext('x', { models: models(model), finishWords: ['ja'] });
     await dialogue.next();
     await dialogue.next('a');
     await dialogue.next('Ja.');
@@ -81,12 +81,12 @@ describe('refine', () => {
 
   it('ST-19 repairs once when the model hands over before it asked, then gives up', async () => {
     const repaired = scriptedModel([hands('A', 'a'), asks('A', '?')]);
-    expect((await refine('x', { models: models(repaired) }).next()).value).toMatchObject({
+    expect((await refineUserContext('x', { models: models(repaired) }).next()).value).toMatchObject({
       kind: 'questions',
     });
     expect(repaired.requests[1]!.messages.at(-1)!.content).toContain('call refine_requirements first');
     const stubborn = scriptedModel([hands('A', 'a'), hands('A', 'a')]);
-    await expect(refine('x', { models: models(stubborn) }).next()).rejects.toMatchObject({
+    await expect(refineUserContext('x', { models: models(stubborn) }).next()).rejects.toMatchObject({
       code: 'PROTOCOL',
     });
     stubborn.done();
@@ -94,7 +94,7 @@ describe('refine', () => {
 
   it('ST-20 stops a model that asks for ever, with the best goal so far', async () => {
     const model = scriptedModel(Array.from({ length: 4 }, (_, i) => asks(`goal ${i + 1}`, 'And?')));
-    const dialogue = refine('x', { models: models(model), maxIterations: 4 });
+    const dialogue = refineUserContext('x', { models: models(model), maxIterations: 4 });
     await dialogue.next();
     for (let i = 0; i < 3; i++) await dialogue.next('hm');
     const error = (await dialogue.next('hm').catch((reason: unknown) => reason)) as RefineLimitError;
@@ -122,12 +122,12 @@ describe('refine', () => {
     const begin = vi.fn(async () => {});
     const end = vi.fn(async () => {});
     const script = () => scriptedModel([asks('A', '?'), hands('A', 'a')]);
-    const dialogue = refine('x', { models: models(script()), hooks: { begin, end } });
+    const dialogue = refineUserContext('x', { models: models(script()), hooks: { begin, end } });
     await dialogue.next();
     await dialogue.next('a');
     expect(begin).toHaveBeenCalledExactlyOnceWith('x');
     expect(end).toHaveBeenCalledExactlyOnceWith({ goalSentence: 'A', goals: ['a'] });
-    const broken = refine('x', {
+    const broken = refineUserContext('x', {
       models: models(script()),
       hooks: { end: () => Promise.reject(new Error('no')) },
     });

@@ -7,7 +7,7 @@ import type { Budget } from './budget.ts';
 import { ChatMessage } from './chat-message.ts';
 import type { ModelClasses } from './model-classes.ts';
 import { defineStrategies } from './prompt-strategy.ts';
-import { newRefineState, type RefinedGoals, type RefineState, refineUserContext } from './refine-strategy.ts';
+import { newRefineState, type RefinedGoals, type RefineState, refineStrategy } from './refine-strategy.ts';
 import type { Collect, RetryPolicy } from './response-ladder.ts';
 import { StrategyError } from './strategy-error.ts';
 
@@ -70,7 +70,7 @@ const plainWord = (text: string): string =>
     .trim()
     .toLowerCase()
     .replace(/[.!]+$/, '');
-const strategies = defineStrategies(refineUserContext);
+const strategies = defineStrategies(refineStrategy);
 
 /**
  * One step: `messages` is what was said so far and ends with what the person says now.
@@ -129,7 +129,7 @@ export interface RefineHooks {
  * The dialogue as a generator: yields what it asks, takes the answer in `next(answer)`, returns the goals.
  * @throws what `refineStep` throws
  */
-export async function* refine(
+export async function* refineUserContext(
   objective: string,
   options: RefineOptions & { hooks?: RefineHooks },
 ): AsyncGenerator<Exclude<RefineTurn, { kind: 'goals' }>, RefinedGoals, string> {
