@@ -13,6 +13,7 @@ import {
   RTYPE,
 } from '../protocol/envelope.ts';
 import { isRpcReply, rpcRequest } from '../protocol/rpc.ts';
+import { Deliveries } from './deliveries.ts';
 import type { Hop } from './hop.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
 import { type CallOwner, type OpenCall, targetText, UnaryCall } from './open-call.ts';
@@ -39,6 +40,8 @@ export interface CallsDeps {
   loop: Hop;
   /** Whether the target is served by this link. */
   isLocal: (target: CallTarget) => boolean;
+  /** Requests are acknowledged, and sent again until they are. */
+  deliveries?: Deliveries | undefined;
 }
 
 export class Calls implements CallOwner {
@@ -127,7 +130,10 @@ export class Calls implements CallOwner {
       call.isQueued = !hop.send(hop.main, envelope, call);
     } catch (error) {
       call.fail(error);
+      return;
     }
+    // Whether the call goes on is its own deadline's decision.
+    this.#deps.deliveries?.watch(hop, envelope, () => call.isOver).catch(() => {});
   }
 
   #envelope(call: OpenCall): Envelope<DataFrame> {
@@ -141,11 +147,16 @@ export class Calls implements CallOwner {
         to: typeof target === 'string' ? target : undefined,
         replyTo: self.replyAddress,
         capabilities: typeof target === 'string' ? undefined : [...target.capabilities],
-        rtype: call.isStream ? RTYPE.stream : RTYPE.reply,
+        rtype: this.#rtypeOf(call),
         corrId,
         meta: options.meta,
       }),
     );
+  }
+
+  #rtypeOf({ isStream }: OpenCall): number {
+    const rtype = isStream ? RTYPE.stream : RTYPE.reply;
+    return this.#deps.deliveries ? Deliveries.mark(rtype) : rtype;
   }
 
   /** Sends what waits, as far as connection and pace allow. */

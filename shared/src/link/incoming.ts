@@ -4,6 +4,7 @@ import { FabricError, isFabricError } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { type DataFrame, type Envelope, makeEnvelope } from '../protocol/envelope.ts';
 import { type RpcReply, type RpcRequest, rpcError, rpcResult } from '../protocol/rpc.ts';
+import { Deliveries } from './deliveries.ts';
 import type { Sender, SendFlow } from './flow.ts';
 import type { Hop } from './hop.ts';
 import type { IncomingCall } from './link-types.ts';
@@ -25,6 +26,8 @@ const rejected = (error: unknown): Promise<never> => {
 /** What a call needs of the table that holds it. */
 export interface IncomingOwner {
   readonly self: Self;
+  /** Answers are acknowledged, and sent again until they are. */
+  readonly deliveries: Deliveries | undefined;
   finished(call: Incoming): void;
   /** A reply could not be sent or kept. */
   undeliverable(call: Incoming, error: unknown): void;
@@ -136,9 +139,13 @@ export class Incoming implements IncomingCall {
       throw new FabricError('NODE_BUSY', `${flow.waiting.size} items of the stream wait for their reader`);
     }
     const waiting = new WaitingItem();
-    const hasLeft = this.hop.send(flow, this.#envelope(payload, flow), waiting);
+    const envelope = this.#envelope(payload, flow);
+    const hasLeft = this.hop.send(flow, envelope, waiting);
     // Only now: an item that could not be written does not count.
     flow.seq++;
+    // An item that is sent again must not come behind the next one, so the maker waits for each to arrive.
+    const arrived = this.#watch(envelope);
+    if (arrived) return arrived;
     return hasLeft ? undefined : waiting.whenSent();
   }
 
@@ -166,7 +173,15 @@ export class Incoming implements IncomingCall {
   #sendLast(payload: RpcReply): void {
     if (this.replyTo === '') return;
     const flow = this.isStream ? this.#ownFlow() : this.hop.main;
-    this.hop.send(flow, this.#envelope(payload, flow));
+    const envelope = this.#envelope(payload, flow);
+    this.hop.send(flow, envelope);
+    this.#watch(envelope)?.catch((error: unknown) => this.#owner.undeliverable(this, error));
+  }
+
+  #watch(envelope: Envelope): Promise<void> | undefined {
+    const arrived = this.#owner.deliveries?.watch(this.hop, envelope);
+    arrived?.catch(ignore);
+    return arrived;
   }
 
   #envelope(payload: RpcReply, flow: SendFlow): Envelope<DataFrame> {
@@ -178,6 +193,7 @@ export class Incoming implements IncomingCall {
         to: this.replyTo,
         replyTo: self.systemAddress,
         corrId: this.corrId,
+        rtype: this.#owner.deliveries ? Deliveries.mark(0) : undefined,
         flowId: flow.id,
         seqId: this.isStream ? flow.seq : undefined,
       }),

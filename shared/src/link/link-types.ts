@@ -31,6 +31,11 @@ export interface LinkOptions {
   backoffMaxMs?: number;
   clock?: Clock;
   log?: Logger;
+  /**
+   * `at-least-once`: requests and answers are acknowledged by the other end, and sent again until they are. Messages of others
+   * who want that are acknowledged, and told from repeats, in either profile. @default 'at-most-once'
+   */
+  deliveryProfile?: 'at-most-once' | 'at-least-once';
   /** Hash of the own path for the `sid` field; absent in a browser. */
   sidOf?: (path: string) => string;
   /** Sees every envelope that is sent or received. */

@@ -19,6 +19,7 @@ import { Bindings } from './bindings.ts';
 import { CallIterator } from './call-iterator.ts';
 import { Calls, FOREIGN_PACE } from './calls.ts';
 import { Control } from './control.ts';
+import { Deliveries } from './deliveries.ts';
 import { Dialer } from './dial.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { Hop } from './hop.ts';
@@ -49,6 +50,7 @@ export class Link {
   readonly #control: Control;
   readonly #binder: Binder;
   readonly #calls: Calls;
+  readonly #deliveries: Deliveries | undefined;
   readonly #serving: Serving;
   readonly #receiver: Receiver;
   readonly #heartbeat: Heartbeat;
@@ -72,13 +74,16 @@ export class Link {
     this.#loop = new Hop(this.#self.flowId, trace);
     this.#bindings = new Bindings(this.#self);
     this.#control = new Control({ clock, hop: this.#uplink, self: this.#self });
-    this.#serving = new Serving({ self: this.#self, bindings: this.#bindings, log });
+    this.#deliveries = options.deliveryProfile === 'at-least-once' ? new Deliveries(clock) : undefined;
+    const deliveries = this.#deliveries;
+    this.#serving = new Serving({ self: this.#self, bindings: this.#bindings, log, deliveries });
     this.#calls = new Calls({
       clock,
       self: this.#self,
       uplink: this.#uplink,
       loop: this.#loop,
       isLocal: (target) => typeof target === 'string' && this.#isLocal(target),
+      deliveries,
     });
     this.#receiver = new Receiver({
       clock,
@@ -87,6 +92,7 @@ export class Link {
       calls: this.#calls,
       serving: this.#serving,
       control: this.#control,
+      deliveries,
     });
     this.#binder = new Binder({
       clock,
@@ -395,6 +401,7 @@ export class Link {
     this.#endAttachWaiters(error);
     this.#serving.cancelAll('link-closed');
     this.#calls.closeAll(error);
+    this.#deliveries?.closeAll(error);
     this.#loop.detach();
     const { transport } = this.#uplink;
     this.#uplink.drop(error);

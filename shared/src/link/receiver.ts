@@ -8,6 +8,7 @@ import { type DataFrame, type DeliveryAck, type Envelope, RTYPE } from '../proto
 import { isRpcReply } from '../protocol/rpc.ts';
 import type { Calls } from './calls.ts';
 import type { Control } from './control.ts';
+import type { Deliveries } from './deliveries.ts';
 import type { Hop } from './hop.ts';
 import type { LinkOptions } from './link-types.ts';
 import { salvage } from './salvage.ts';
@@ -23,6 +24,7 @@ export interface ReceiverDeps {
   calls: Calls;
   serving: Serving;
   control: Control;
+  deliveries?: Deliveries | undefined;
 }
 
 export class Receiver {
@@ -66,6 +68,7 @@ export class Receiver {
         this.#onData(hop, envelope as Envelope<DataFrame>, size);
         break;
       case 'DeliveryAck':
+        this.#deps.deliveries?.acknowledged(frame.refId);
         calls.onDeliveryAck(envelope as Envelope<DeliveryAck>);
         break;
       case 'CallCancel':

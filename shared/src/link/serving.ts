@@ -6,6 +6,7 @@ import type { Logger } from '../log.ts';
 import { type DataFrame, type Envelope, FLOW, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
 import { isRpcRequest } from '../protocol/rpc.ts';
 import type { Binding, Bindings } from './bindings.ts';
+import type { Deliveries } from './deliveries.ts';
 import type { Hop } from './hop.ts';
 import { Incoming, type IncomingOwner } from './incoming.ts';
 import { SeenIds } from './seen-ids.ts';
@@ -15,10 +16,13 @@ export interface ServingDeps {
   self: Self;
   bindings: Bindings;
   log: Logger;
+  /** Answers are acknowledged, and sent again until they are. */
+  deliveries?: Deliveries | undefined;
 }
 
 export class Serving implements IncomingOwner {
   readonly self: Self;
+  readonly deliveries: Deliveries | undefined;
   readonly #bindings: Bindings;
   readonly #log: Logger;
   // The corrId names a call, unless another caller's open call has it already: then it comes with the replyTo.
@@ -30,8 +34,9 @@ export class Serving implements IncomingOwner {
   /** New calls are refused: the link is being drained. */
   isDraining = false;
 
-  constructor({ self, bindings, log }: ServingDeps) {
+  constructor({ self, bindings, log, deliveries }: ServingDeps) {
     this.self = self;
+    this.deliveries = deliveries;
     this.#bindings = bindings;
     this.#log = log;
   }
