@@ -216,6 +216,20 @@ test('a conversation that is resumed is not started', async () => {
   expect(methods()).toEqual(['run_turn_stream']);
 });
 
+test('whoever has seen all of a turn and asks again is told its end once more', async () => {
+  const { caller, said } = agent({
+    run_turn_stream: (params) =>
+      (params as { after?: number }).after
+        ? items()
+        : items({ type: 'text', seq: 5, text: 'x' }, { type: 'done', seq: 7, text: 'x' }),
+  });
+  const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', isResumed: true });
+  expect(await collect(chat.stream('x', { turnId: 't1', after: 7 }))).toEqual([
+    { type: 'done', seq: 7, text: 'x' },
+  ]);
+  expect(said).toHaveLength(2);
+});
+
 test('a stream that ends without `done` yields what it said, a restart counted', async () => {
   const { caller } = agent({
     run_turn_stream: () =>

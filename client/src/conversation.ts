@@ -208,15 +208,20 @@ export class Conversation {
       return;
     }
     const heard = new Heard(options.after ?? 0);
+    let from = heard.lastSeq;
     let awaySince: number | undefined;
     let attempts = 0;
     for (;;) {
       const before = heard.lastSeq;
       try {
-        yield* heard.events(this.#ask(text, turnId, options.signal, heard.lastSeq));
-        return;
+        const isOver = yield* heard.events(this.#ask(text, turnId, options.signal, from));
+        if (isOver) return;
+        // There was nothing behind the last event that was seen: it was the end of the turn, which is told once more.
+        from = 0;
+        continue;
       } catch (error) {
         if (isFabricError(error, 'METHOD_NOT_FOUND')) break;
+        from = heard.lastSeq;
         const now = this.#clock.now();
         if (heard.lastSeq !== before) awaySince = undefined;
         if (awaySince === undefined) attempts = 0;
@@ -329,14 +334,17 @@ class Heard {
 
   // Items of run_turn_stream as events; an error event ends the turn as the error it tells. What is told again is known by
   // its `seq`. The stream is read to its end, since leaving it early would tell the agent that nobody listens any more.
-  async *events(items: AsyncIterable<unknown>): AsyncGenerator<TurnEvent> {
+  // Tells whether the end of the turn was among them.
+  async *events(items: AsyncIterable<unknown>): AsyncGenerator<TurnEvent, boolean> {
     let isDone = false;
+    let count = 0;
     try {
       for await (const item of items) {
         const event = item as { type?: unknown; [field: string]: unknown };
+        count++;
         if (event.type === 'error') throw toldError(event);
         if (typeof event.seq === 'number') {
-          if (event.seq <= this.lastSeq) continue;
+          if (event.seq <= this.lastSeq && event.type !== 'done') continue;
           this.lastSeq = event.seq;
         }
         if (event.type === 'text' && typeof event.text === 'string') this.#text += event.text;
@@ -348,7 +356,9 @@ class Heard {
     } catch (error) {
       if (!isDone) throw error; // after `done` the answer is whole, whatever becomes of the connection
     }
+    if (!isDone && count === 0 && this.lastSeq > 0) return false;
     if (!isDone) yield { type: 'done', text: this.#text };
+    return true;
   }
 }
 

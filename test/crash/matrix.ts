@@ -44,7 +44,12 @@ export async function crashRound(fabric: Fabric, victim: Victim, point: Point): 
     const { turn } = scene;
     const killedAt = performance.now();
     await fabric.kill(victim);
-    const isHit = victim !== 'agent' || fabric.journal.lastKind(turn.turnId) === scene.lastKind;
+    const isHit =
+      victim === 'agent'
+        ? fabric.journal.lastKind(turn.turnId) === scene.lastKind
+        : point === 'after' || !turn.isDone;
+    // A client that had seen all of it is not asked for what comes behind.
+    if (turn.isDone) turn.events = [];
     fabric.journal.close();
     scene.letGo();
     await fabric.restart(victim);

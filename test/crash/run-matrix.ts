@@ -1,5 +1,9 @@
-// `npm run crash-matrix [-- --rounds 3] [--victim agent] [--point mid-stream]`: runs the crash matrix and prints it.
+// `npm run crash-matrix [-- --rounds 3] [--victim agent] [--point mid-stream] [--docs]`: runs the crash matrix and prints it;
+// with --docs it also takes the place of the last one in docs/guarantees.md.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { ROOT } from '../kit/processes.ts';
 import { Fabric, type Victim } from './fabric.ts';
 import { type Cell, POINTS, type Point, runMatrix, VICTIMS } from './matrix.ts';
 
@@ -8,6 +12,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     victim: { type: 'string', multiple: true },
     point: { type: 'string', multiple: true },
+    docs: { type: 'boolean', default: false },
   },
 });
 const rounds = Number(values.rounds);
@@ -38,14 +43,21 @@ const rows = points.map(
 );
 const passed = cells.reduce((sum, { passed }) => sum + passed, 0);
 const failed = cells.reduce((sum, cell) => sum + cell.failed.length, 0);
-process.stdout.write(
-  [
-    `| killed at | ${victims.join(' | ')} |`,
-    `|---|${victims.map(() => '---|').join('')}`,
-    ...rows,
-    '',
-    `${passed} of ${passed + failed} rounds passed in ${Math.round((performance.now() - beganAt) / 1000)} s; each cell: rounds that passed, longest time from the kill to the whole answer.`,
-    '',
-  ].join('\n'),
-);
+const seconds = Math.round((performance.now() - beganAt) / 1000);
+const day = new Date().toISOString().slice(0, 10);
+const table = `| killed at | ${victims.join(' | ')} |
+|---|${victims.map(() => '---|').join('')}
+${rows.join('\n')}
+
+${passed} of ${passed + failed} rounds passed in ${seconds} s (${day}, Node ${process.versions.node}). Each cell: rounds that passed, and the
+longest time from the kill to the whole answer at the client.
+`;
+process.stdout.write(table);
+if (values.docs) {
+  const path = join(ROOT, 'docs/guarantees.md');
+  const [before, after] = readFileSync(path, 'utf8').split(
+    /(?<=<!-- crash matrix -->\n)[\s\S]*(?=<!-- end -->)/,
+  );
+  writeFileSync(path, `${before}\n${table}\n${after}`);
+}
 process.exit(failed === 0 ? 0 : 1);
