@@ -2,7 +2,7 @@
 // suite first needs it, so that nobody who only builds or runs the fabric downloads it.
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { freePort, healthy, type Proc, ROOT, startNode } from './processes.ts';
 
 const INTEROP = join(ROOT, 'test/interop');
@@ -13,7 +13,17 @@ export function ensureInstalled(): void {
   if (existsSync(join(INTEROP, 'node_modules/@naylence/runtime/package.json'))) return;
   execFileSync('npm', ['ci', '--ignore-scripts', '--no-fund', '--no-audit', '--prefix', INTEROP], {
     stdio: ['ignore', 'ignore', 'inherit'],
+    env: machineEnvironment(),
   });
+}
+
+// npm looks for its global configuration, certificates among it, beside the node that runs it. That is the machine's, and
+// not the one that npm installed here and that `npm test` put in front.
+function machineEnvironment(): NodeJS.ProcessEnv {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')));
+  const path = (process.env.PATH ?? '').split(delimiter);
+  env.PATH = path.filter((folder) => !folder.includes('node_modules')).join(delimiter);
+  return env;
 }
 
 /** The URL that nodes are configured with, for a sentinel on this machine. */
