@@ -49,7 +49,7 @@ export async function crashRound(fabric: Fabric, victim: Victim, point: Point): 
         ? fabric.journal.lastKind(turn.turnId) === scene.lastKind
         : point === 'after' || !turn.isDone;
     // A client that had seen all of it is not asked for what comes behind.
-    if (turn.isDone) turn.events = [];
+    if (victim === 'client' && turn.isDone) turn.events = [];
     fabric.journal.close();
     scene.letGo();
     await fabric.restart(victim);
