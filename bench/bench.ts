@@ -265,7 +265,7 @@ async function growth(): Promise<void> {
       for (const p of order) rows.set(p, await measure(p, cell, windowMs));
       ratios.push(rows.get(b)!.us / rows.get(a)!.us);
     }
-    goal(7, what, median(ratios), limit, 'x', limit * 1.2);
+    goal(7, what, median(ratios), limit, 'x', limit * 1.5);
     for (const driver of drivers) driver.stop();
     return [a, b];
   };
