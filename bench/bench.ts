@@ -67,7 +67,7 @@ const goal = (
   value: number,
   limit: number,
   unit = 'x',
-  gate = limit * 1.25,
+  gate = limit * 2,
 ): void => {
   goals.push({ goal: number, what, limit, gate, value, unit });
   const verdict = value <= limit ? 'met' : 'MISSED';
