@@ -146,3 +146,15 @@ test.each([['chat'], ['call', 'chat@fame.fabric', 'describe']])(
     expect(code).toBe(130);
   },
 );
+
+test('a reader that leaves, such as head, ends a verb without a word', async () => {
+  const env = { PATH: process.env.PATH, FAME_LISTENER_PORT: String(await freePort()) };
+  const child = spawn(process.execPath, ['--conditions=source', FAME, 'doctor'], { cwd, env });
+  child.stdout.destroy();
+  let err = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    err += chunk;
+  });
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  expect({ code, err }).toEqual({ code: 0, err: '' });
+});

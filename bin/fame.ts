@@ -81,6 +81,12 @@ function flagFault(error: unknown, known: readonly string[]): string {
   return `There is no flag ${given}.${near ? ` Did you mean --${near}?` : ''}`;
 }
 
+// `fame doctor | head -1` ends when its reader does. A verb that listens itself has its own way to end.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  if (process.stdout.listenerCount('error') === 1) process.exit(EXIT.ok);
+});
+
 const code = await main(process.argv.slice(2));
 // Open handles must not hold the process up, and what was written must still arrive where it is read slowly.
 process.stdout.write('', () => process.exit(code));

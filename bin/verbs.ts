@@ -56,7 +56,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   agent: {
     about: 'run the chat agent, or the agents named',
     usage: 'fame agent [NAME...]',
-    examples: ['fame agent', 'OPENAI_API_KEY=... MODEL_NAME=gpt-4.1 fame agent'],
+    examples: ['fame agent', 'fame agent chat math', 'OPENAI_API_KEY=... MODEL_NAME=gpt-4.1 fame agent'],
     async run({ positionals }) {
       return (await import('@fame-fabric/agents/main')).runAgentProcess(positionals);
     },
@@ -66,6 +66,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     usage: 'fame team check|diagram|run FILE [MESSAGE]',
     examples: [
       'fame team check agents/examples/support-team/team.yaml',
+      'fame team diagram agents/examples/support-team/team.yaml',
       'fame team run agents/examples/support-team/team.yaml "Where is my order 1042?"',
       'fame team run agents/examples/support-team/team.yaml',
     ],
@@ -117,7 +118,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       `fame call math@fame.fabric fib_stream '{"n": 10}' --stream --timeout 5s`,
     ],
     flags: {
-      stream: { type: 'boolean', about: 'call a streaming operation; one line an item' },
+      stream: { type: 'boolean', about: 'print every item of a streaming operation, not the first only' },
       timeout: {
         type: 'string',
         value: 'TIME',

@@ -173,7 +173,8 @@ export function readClientConfig(env: Readonly<Record<string, string | undefined
     hasColours: wantsColours(env),
   };
   if (faults.length > 0) {
-    throw new FabricError('CONFIG_INVALID', `The configuration has faults:\n  ${faults.join('\n  ')}`, {
+    const count = faults.length === 1 ? 'a fault' : 'faults';
+    throw new FabricError('CONFIG_INVALID', `The configuration has ${count}:\n  ${faults.join('\n  ')}`, {
       details: { faults },
     });
   }

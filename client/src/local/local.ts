@@ -55,7 +55,8 @@ export class Local {
       for (const part of begun.reverse()) await part.stop(this.#patienceMs); // all of it runs, or nothing
       throw error;
     }
-    if (begun.length === 0) say(`Already running at ${config.local.url}; nothing to do.`);
+    if (begun.length === 0)
+      say(`Already running at ${config.local.url}; \`make stop\` first if settings changed.`);
   }
 
   async #startSentinel(): Promise<boolean> {

@@ -50,7 +50,7 @@ function linuxOwner(port: number): PortOwner | undefined {
     }
     if (!links.some((link) => inodes.has(link))) continue;
     const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-    return { pid: Number(entry), command: command.slice(0, 100) };
+    return { pid: Number(entry), command: command.length > 100 ? `${command.slice(0, 99)}…` : command };
   }
   return undefined;
 }

@@ -259,6 +259,21 @@ test('while the agent is away, a quiet word', async () => {
   expect(screen.notes).toContain('Reconnecting...');
 });
 
+test('an answer that the absence cut in two goes on in a line of its own', async () => {
+  const lines: string[] = [];
+  const turn: Turn = async function* () {
+    yield { type: 'text', text: 'one, ' };
+    away.now?.();
+    yield { type: 'text', text: 'two' };
+    yield { type: 'done', text: 'one, two' };
+  };
+  const { repl, screen, input, away } = stage(['count'], { turn });
+  input.note = (text) => lines.push(`${JSON.stringify(screen.answers)} ${text}`);
+  await repl.run();
+  expect(lines).toContain('"A> one, \\n" Reconnecting...\n');
+  expect(screen.answers).toBe('A> one, \ntwo\n');
+});
+
 test('/system and /new start other conversations and end the one before', async () => {
   const { repl, conversations } = stage(['a', '/system Talk like a pirate', 'b', '/new', 'c']);
   await repl.run();

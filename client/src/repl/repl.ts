@@ -208,7 +208,7 @@ export class Repl {
     const isHeld = this.#parts.trace.isOn && isInteractive;
     const answer = new Answer({ write, style, isHeld, ...(indicator && !isHeld ? { indicator } : {}) });
     left?.asked(conversation.id, conversation.address, { turnId, text });
-    const onAway = (): void => this.#note(style.dim('Reconnecting...'));
+    const onAway = (): void => answer.aside(() => this.#note(style.dim('Reconnecting...')));
     try {
       for await (const event of conversation.stream(text, { turnId, onAway, signal: running.signal })) {
         if (event.type === 'text') answer.add(event.text);

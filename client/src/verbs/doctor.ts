@@ -4,6 +4,7 @@ import { isFabricError } from '@fame-fabric/shared';
 import { type ClientConfig, modelSource, readClientConfig, shownUrl, wantsColours } from '../config.ts';
 import { explain } from '../exit-codes.ts';
 import { getNodes } from '../http.ts';
+import { inert } from '../inert-text.ts';
 import { isReady } from '../local/local.ts';
 import { isPortTaken, portOwner } from '../local/port-owner.ts';
 import { connect } from '../node.ts';
@@ -114,8 +115,10 @@ async function checkAgent(config: ClientConfig, report: Report): Promise<void> {
     await using client = await connect({ url, connectTimeoutMs: ATTACH_MS, ...credentials });
     report('attach', true, `${client.path ?? ''} in ${Math.round(performance.now() - before)} ms`);
     const asked = performance.now();
+    let model = '';
     try {
-      await client.call(chatAddress, 'agent.get_card', {}, { timeoutMs: ATTACH_MS });
+      const said = await client.call(chatAddress, 'describe', {}, { timeoutMs: ATTACH_MS });
+      model = modelIn(said);
     } catch (error) {
       const isThere =
         isFabricError(error, 'METHOD_NOT_FOUND') || isFabricError(error, 'OPERATION_UNSUPPORTED');
@@ -129,8 +132,15 @@ async function checkAgent(config: ClientConfig, report: Report): Promise<void> {
         return;
       }
     }
-    report('chat agent', true, `${chatAddress} answered in ${Math.round(performance.now() - asked)} ms`);
+    const took = Math.round(performance.now() - asked);
+    report('chat agent', true, `${chatAddress} answered in ${took} ms${model}`);
   } catch (error) {
     report('attach', false, explain(error), 'Look into the log of the sentinel: `make logs`.');
   }
+}
+
+// Which model the running agent asks, for agents that say so: their environment is not the one of this command.
+function modelIn(said: unknown): string {
+  const model = (said as { model?: unknown } | null)?.model;
+  return typeof model === 'string' ? `, model: ${inert(model)}` : '';
 }
