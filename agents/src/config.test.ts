@@ -86,6 +86,7 @@ describe('readAgentConfig', () => {
       MODEL_NAME: 'llama',
       OPENAI_ORG_ID: 'org',
       OPENAI_PROJECT_ID: 'proj',
+      FAME_DELIVERY_PROFILE: 'AT-LEAST-ONCE',
       FAME_MODEL_TIMEOUT_MS: '1000',
     });
     expect(config).toEqual({
@@ -93,6 +94,7 @@ describe('readAgentConfig', () => {
       admissionToken: 'token',
       nodeId: 'agents-1',
       connectTimeoutMs: 5_000,
+      deliveryProfile: 'at-least-once',
       drainMs: 0,
       logLevel: 'warn',
       showEnvelopes: true,

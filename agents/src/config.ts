@@ -11,6 +11,7 @@ export interface AgentConfig {
   readonly nodeId: string | undefined;
   readonly connectTimeoutMs: number;
   readonly drainMs: number;
+  readonly deliveryProfile: 'at-most-once' | 'at-least-once';
   readonly logLevel: LogLevel;
   readonly showEnvelopes: boolean;
   readonly dataDir: string;
@@ -94,6 +95,12 @@ export const AGENT_VARIABLES: readonly AgentVariable[] = Object.freeze([
     '10000',
     'How long running calls and tasks get to finish after SIGTERM.',
     { unit: 'ms' },
+  ),
+  variable(
+    'FAME_DELIVERY_PROFILE',
+    'choice',
+    'at-most-once',
+    'at-least-once has requests and answers acknowledged, and sends them again until they are.',
   ),
   variable(
     'FAME_LOG_LEVEL',
@@ -228,6 +235,9 @@ export function readAgentConfig(env: Environment): AgentConfig {
   if (nodeId !== undefined && !NODE_ID.test(nodeId)) {
     fault('FAME_NODE_ID', nodeId, '1 to 64 letters, digits, dots, underscores and hyphens');
   }
+  const profile = (text('FAME_DELIVERY_PROFILE') ?? 'at-most-once').toLowerCase();
+  if (profile !== 'at-most-once' && profile !== 'at-least-once')
+    fault('FAME_DELIVERY_PROFILE', profile, 'at-most-once or at-least-once');
   const level = text('FAME_LOG_LEVEL') ?? 'info';
   const knownLevel = Object.hasOwn(LOG_LEVELS, level.toLowerCase());
   if (!knownLevel) fault('FAME_LOG_LEVEL', level, `one of ${Object.keys(LOG_LEVELS).join(', ')}`);
@@ -251,6 +261,7 @@ export function readAgentConfig(env: Environment): AgentConfig {
     nodeId,
     connectTimeoutMs: integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, 86_400_000),
     drainMs: integer('FAME_DRAIN_MS', 10_000, 0, 600_000),
+    deliveryProfile: profile === 'at-least-once' ? profile : 'at-most-once',
     logLevel: LOG_LEVELS[knownLevel ? level.toLowerCase() : 'info']!,
     showEnvelopes: YES.has(show),
     dataDir: text('FAME_DATA_DIR') ?? '.fame',

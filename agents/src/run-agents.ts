@@ -94,6 +94,7 @@ function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
     sidOf,
     log,
     connectTimeoutMs: config.connectTimeoutMs,
+    deliveryProfile: config.deliveryProfile,
     ...(config.nodeId ? { systemId: config.nodeId } : {}),
     ...(config.admissionToken ? { token: config.admissionToken } : {}),
     ...(config.showEnvelopes ? { trace: envelopeLog(log) } : {}),
