@@ -22,6 +22,7 @@ const DEFAULTS = {
   nodeId: undefined,
   connectTimeoutMs: 30_000,
   drainMs: 10_000,
+  deliveryProfile: 'at-most-once',
   logLevel: 'info',
   showEnvelopes: false,
   dataDir: '.fame',
