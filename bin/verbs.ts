@@ -54,7 +54,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     },
   },
   agent: {
-    about: 'run the chat agent, or the agents named',
+    about: 'run the chat agent, or those named: chat, refine, team, echo, math',
     usage: 'fame agent [NAME...]',
     examples: ['fame agent', 'fame agent chat math', 'OPENAI_API_KEY=... MODEL_NAME=gpt-4.1 fame agent'],
     async run({ positionals }) {

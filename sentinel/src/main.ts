@@ -29,7 +29,7 @@ export async function runSentinelProcess({ beside }: ProcessOptions = {}): Promi
   try {
     const sentinel = await startSentinel({ ...config, nodeId: config.nodeId ?? storedId(config, log), log });
     process.stderr.write(
-      `The sentinel listens on ${sentinel.url.replace('/downstream', '')} (id ${sentinel.id}, http://${config.host}:${sentinel.port}/healthz)\n`,
+      `The sentinel listens on ${sentinel.url} (id ${sentinel.id}, http://${config.host}:${sentinel.port}/healthz)\n`,
     );
     setTimeout(load, LOAD_LOG_AFTER_MS).unref();
     const drain = (): void => {
