@@ -1,5 +1,5 @@
-import { offlineModel } from '@fame-fabric/agents';
-import { callTools, scriptedModel } from '@fame-fabric/agents/testing';
+import { offlineModel, openaiModel } from '@fame-fabric/agents';
+import { callTools, fakeOpenAI, httpError, scriptedModel } from '@fame-fabric/agents/testing';
 import { expect, it } from 'vitest';
 import { LINEAR, promptFor, QUADRATIC, solve } from './afaas-walkthrough.ts';
 
@@ -41,6 +41,24 @@ it('ST-1 walks through messages, functions, prompt, strategy and response', asyn
     ],
   });
   model.done();
+});
+
+it('ST-1 runs against a model server, over answers that have to be repaired', async () => {
+  const server = await fakeOpenAI({
+    framing: { splitBytes: 5 },
+    replies: [
+      'Let me think.',
+      callTools({ name: 'solve_quadratic', arguments: '{"a": 1, "b": ' }),
+      callTools({ name: 'solve_quadratic', arguments: { a: 1, b: -3, c: 2 } }, { chunkChars: 3 }),
+      httpError(503, { message: 'Busy.' }, { 'retry-after-ms': '1' }),
+      callTools({ name: 'solve_linear', arguments: { m: 2, b: 1, x: 3 } }),
+    ],
+  });
+  const model = openaiModel({ model: 'fake', baseURL: server.url });
+  expect(await solve(QUADRATIC, model)).toEqual({ text: 'x = 2 or x = 1', solved: 1 });
+  expect(await solve(LINEAR, model)).toEqual({ text: 'y = 7', solved: 1 });
+  server.done();
+  await server.close();
 });
 
 it('ST-1 runs with the built-in model', async () => {

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { type ControlledGate, callTools, gate, ScriptedModel } from '@fame-fabric/agents/testing';
+import { openaiModel } from '@fame-fabric/agents';
+import { type ControlledGate, callTools, fakeOpenAI, gate, ScriptedModel } from '@fame-fabric/agents/testing';
 import { callChunks } from '@fame-fabric/agents/testing/script';
 import { getCurrentWeather } from '@fame-fabric/agents/tools/standard-tools';
 import { tool } from '@fame-fabric/agents/tools/tool';
@@ -95,6 +96,44 @@ describe('the loop of the Agere tutorial', () => {
       { role: 'user', content: 'Thanks!' },
       { role: 'assistant', content: 'You are welcome.' },
     ]);
+  });
+
+  it('does the same with a model server, whose bytes come in pieces', async () => {
+    const server = await fakeOpenAI({
+      framing: { splitBytes: 7, crlf: true, comments: true },
+      replies: [
+        callTools(
+          [
+            {
+              name: 'get_current_weather',
+              arguments: { to_user: 'Ich schaue nach: 北京 😀', location: 'Beijing' },
+              id: 'a',
+            },
+            { name: 'get_current_weather', arguments: '{"location": "Par', id: 'b' },
+          ],
+          { chunkChars: 2 },
+        ),
+        callTools({ name: 'get_current_weather', arguments: { location: 'Paris' }, id: 'c' }),
+        '10 and 22 degrees.',
+      ],
+    });
+    const user = userWho();
+    const chat: Chat = {
+      model: openaiModel({ model: 'fake', baseURL: server.url }),
+      tools: new ToolSet([getCurrentWeather]),
+      messages: [{ role: 'user', content: 'Weather?' }],
+      ui: user.ui,
+    };
+    expect(await new Commander().run(round(chat))).toBe('QUIT');
+    expect(user.written.join('')).toBe('Ich schaue nach: 北京 😀10 and 22 degrees.|');
+    const results = chat.messages.flatMap((one) => (one.role === 'tool' ? [one.content] : []));
+    expect(results).toEqual([
+      '{"location":"Beijing","temperature":"10","unit":"celsius"}',
+      expect.stringContaining('"code":"invalid_json"'),
+      '{"location":"Paris","temperature":"22","unit":"celsius"}',
+    ]);
+    server.done();
+    await server.close();
   });
 
   it('AG-2 asks for the next round only after both branches have ended, whichever ends last', async () => {

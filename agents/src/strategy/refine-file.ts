@@ -51,7 +51,8 @@ const RefineConfig = z.strictObject(shape).refine((config) => !config.budget || 
 });
 export type RefineConfigT = z.output<typeof RefineConfig>;
 
-const keysAt = (path: ConfigPath): readonly string[] => {
+/** The keys that are known at a place of a file. */
+export const refineKeysAt = (path: ConfigPath): readonly string[] => {
   if (path.length === 0) return Object.keys(shape);
   if (path[0] === 'then') return Object.keys(handOver);
   if (path[0] === 'budget') return Object.keys(budget);
@@ -68,7 +69,7 @@ export async function readRefineFile(
   if (checked.success) return { config: checked.data, diagnostics: file.faults };
   return {
     config: undefined,
-    diagnostics: [...file.faults, ...schemaFaults(checked.error, keysAt, { file })],
+    diagnostics: [...file.faults, ...schemaFaults(checked.error, refineKeysAt, { file })],
   };
 }
 

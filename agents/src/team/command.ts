@@ -119,7 +119,8 @@ async function askOnce(team: Team, message: string, { print, write }: Deps): Pro
   if (said) print('\n');
   const { calls, total_tokens } = result.usage.total;
   const end = result.kind === 'ignored' ? `ignored: ${result.reason}` : result.kind;
-  write(`${result.path.join(' → ')} (${end}; ${calls} model calls, ${total_tokens} tokens, ${result.model})`);
+  const asked = `${calls} model ${calls === 1 ? 'call' : 'calls'}`;
+  write(`${result.path.join(' → ')} (${end}; ${asked}, ${total_tokens} tokens, ${result.model})`);
   return EXIT.ok;
 }
 

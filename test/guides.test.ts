@@ -1,0 +1,75 @@
+// The guides and the reference of team files, held to the code: every key has its row, every fault its line, programs are
+// short, and drawings are what the command draws. `integration/examples.test.ts` runs what the guides show.
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { refineKeysAt } from '@fame-fabric/agents/strategy/refine-file';
+import { readTeam } from '@fame-fabric/agents/team/load-team';
+import { agentKeysAt, teamKeysAt } from '@fame-fabric/agents/team/team-config';
+import { teamDiagram } from '@fame-fabric/agents/team/team-diagram';
+import { describe, expect, test } from 'vitest';
+import { ROOT } from './kit/processes.ts';
+
+const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
+const GUIDES = globSync('docs/guides/*.md', { cwd: ROOT }).sort();
+const MAX_LINES = 30;
+
+test('there is a guide for each way of working', () => {
+  expect(GUIDES.map((file) => file.slice('docs/guides/'.length))).toEqual([
+    'conversation.md',
+    'strategies.md',
+    'task-tree.md',
+    'teams.md',
+  ]);
+});
+
+test.each(GUIDES)('%s shows a program of less than 30 lines and what it prints', (file) => {
+  const text = read(file);
+  const programs = [...text.matchAll(/^```ts (\S+)\n/gm)].map(([, path]) => path!);
+  expect(programs.length).toBeGreaterThan(0);
+  for (const path of programs) {
+    expect(read(path).trim().split('\n').length, path).toBeLessThan(MAX_LINES);
+    expect(text).toContain(`\n$ npx node ${path}`);
+  }
+});
+
+describe('docs/team-configuration.md', () => {
+  const text = read('docs/team-configuration.md');
+  const keysIn = (heading: string): string[] => {
+    const at = text.indexOf(`\n## ${heading}\n`);
+    if (at < 0) throw new Error(`there is no "${heading}"`);
+    const end = text.indexOf('\n## ', at + 4);
+    const rows = text.slice(at, end < 0 ? undefined : end).matchAll(/^\| `(\w+)` \|/gm);
+    return [...rows].map(([, key]) => key!).sort();
+  };
+  const known = (keys: readonly string[]): string[] => [...keys].sort();
+
+  test.each([
+    ['A team', teamKeysAt([])],
+    ['Limits', teamKeysAt(['limits'])],
+    ['Prices', teamKeysAt(['prices', 'any'])],
+    ['An agent', agentKeysAt([])],
+    ['A function', agentKeysAt(['functions', 0])],
+    ['A state map', agentKeysAt(['state_map'])],
+    ['A route', agentKeysAt(['state_map', 'otherwise'])],
+    ['A refining dialogue', refineKeysAt([])],
+  ])('%s: lists the keys that are read, and no others', (heading, keys) => {
+    expect(keysIn(heading)).toEqual(known(keys));
+  });
+
+  test('names the keys inside of others', () => {
+    for (const key of teamKeysAt(['defaults'])) expect(text).toContain(`\`${key}\``);
+    const inner = [...refineKeysAt(['then']), ...refineKeysAt(['budget'])];
+    for (const key of inner) expect(text).toMatch(new RegExp(`\`\\{[^\`]*\\b${key}\\b[^\`]*\\}\``));
+  });
+
+  test('lists the faults that there are', () => {
+    const codes = read('agents/src/team/diagnostic.ts').matchAll(/^ {2}\| '(TEAM_\w+)'/gm);
+    expect(keysIn('Faults')).toEqual(known([...codes].map(([, code]) => code!)));
+  });
+});
+
+test('the drawing in the guide is what the command draws', async () => {
+  const { graph } = await readTeam(join(ROOT, 'agents/examples/support-team/team.yaml'));
+  const [, drawing] = /```mermaid\n([\s\S]*?)```/.exec(read('docs/guides/teams.md'))!;
+  expect(drawing).toBe(teamDiagram(graph));
+});

@@ -1,0 +1,93 @@
+// What the guides show is typed here and has to print what stands there: the commands of every `console` block, one after the
+// other, with a sentinel and a chat agent running. Also the programs that guides only name.
+import { chmodSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startOurAgent } from '../kit/commands.ts';
+import { fameArgs, Proc, ROOT, startNode, stopAll } from '../kit/processes.ts';
+import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+
+let sentinel: OurSentinel;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  sentinel = await startOurSentinel();
+  await startOurAgent(sentinel);
+  env = {
+    PATH: `${commands()}${delimiter}${process.env.PATH}`,
+    FAME_LISTENER_PORT: String(sentinel.port),
+    FAME_DATA_DIR: temporaryDirectory(),
+  };
+}, 60_000);
+afterAll(stopAll);
+
+/** A directory with an `npx` that knows `node` and `fame`, both from the sources. */
+function commands(): string {
+  const directory = temporaryDirectory();
+  const quoted = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(' ');
+  const node = quoted([process.execPath, ...fameArgs().slice(0, -1)]);
+  const script = `#!/bin/sh\ncase "$1" in\nnode) shift; exec ${node} "$@";;\nfame) shift; exec ${quoted([process.execPath, ...fameArgs()])} "$@";;\nesac\nexit 2\n`;
+  writeFileSync(join(directory, 'npx'), script);
+  chmodSync(join(directory, 'npx'), 0o755);
+  return directory;
+}
+
+interface Typed {
+  readonly command: string;
+  readonly prints: string;
+}
+const blocks = globSync('docs/guides/*.md', { cwd: ROOT }).flatMap((file) =>
+  [...readFileSync(join(ROOT, file), 'utf8').matchAll(/^```console\n([\s\S]*?)^```/gm)].map(([, text]) => {
+    const typed = text!
+      .split(/^\$ /m)
+      .slice(1)
+      .map((part): Typed => {
+        const end = part.indexOf('\n');
+        return { command: part.slice(0, end), prints: part.slice(end + 1) };
+      });
+    return [`${file}: ${typed.at(-1)!.command}`, typed] as const;
+  }),
+);
+
+/** Times and the port are those of the day. */
+const plain = (text: string): string =>
+  text.replace(/\b\d+ ms\b/g, 'N ms').replaceAll(`:${sentinel.port}/`, ':8000/');
+
+describe('the guides', () => {
+  test('have commands', () => {
+    expect(blocks.length).toBeGreaterThan(5);
+  });
+
+  test.each(blocks)('%s', async (_name, typed) => {
+    const stays: Proc[] = [];
+    for (const { command, prints } of typed) {
+      const isBackground = command.endsWith(' &');
+      const shell = isBackground ? `exec ${command.slice(0, -2)}` : command;
+      const proc = new Proc('/bin/sh', ['-c', shell], { name: command, env });
+      if (isBackground) {
+        stays.push(proc);
+        await proc.waitFor(/ is served through .*\n/);
+      } else expect(await proc.exited, proc.output).toEqual({ code: 0, signal: null });
+      expect(plain(proc.output)).toBe(plain(prints));
+    }
+    for (const proc of stays) expect(await proc.stop()).toMatchObject({ code: 0 });
+  });
+});
+
+const run = (file: string): Proc =>
+  startNode([...fameArgs().slice(0, -1), join(ROOT, file)], { name: file, env });
+
+test('the loop of the Agere tutorial runs with the built-in model', async () => {
+  const loop = run('agents/examples/agere-loop.ts');
+  for (const line of ["What's the weather in Paris?", 'What is 6 times 7?', 'exit']) loop.write(line);
+  expect(await loop.exited).toEqual({ code: 0, signal: null });
+  expect(loop.output).toMatch(/In Paris it is 22 degrees celsius\.\n/);
+  expect(loop.output).toMatch(/6 \* 7 = 42\.\n/);
+  expect(loop.output).toMatch(/QUIT\n$/);
+});
+
+test('the walk-through of the chat completion classes runs with the built-in model', async () => {
+  const walk = run('agents/examples/afaas-walkthrough.ts');
+  expect(await walk.exited).toEqual({ code: 0, signal: null });
+  expect(walk.output).toMatch(/x = 2 or x = 1\ny = 7\n$/);
+});
