@@ -19,5 +19,6 @@ test.each([
     );
     expect(report.faults).toEqual([]);
     expect(report.turns).toBeGreaterThan(report.conversations);
+    expect(report.mostAttempts).toBeLessThanOrEqual(3);
   },
 );
