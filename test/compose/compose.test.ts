@@ -167,13 +167,24 @@ describe('the image', () => {
     ]) {
       expect(files).toContain(`app/${file}`);
     }
+    // The team that `fame agent team` serves runs as it lies in the repository.
+    const team = files.filter((file) => file.startsWith('app/agents/examples/'));
+    expect(team).toContain('app/agents/examples/support-team/team.yaml');
     expect(
-      files.filter((file) => /\.test\.|\.conformance\.|\.env|(?<!\.d)\.ts$|\.git\b|marker/.test(file)),
+      files
+        .filter((file) => /\.test\.|\.conformance\.|\.env|(?<!\.d)\.ts$|\.git\b|marker/.test(file))
+        .filter((file) => !team.includes(file) || file.includes('.test.')),
     ).toEqual([]);
     expect(files.filter((file) => !file.startsWith('app/'))).toEqual([]);
     expect(image.user).toBe('node');
     expect(image.volumes).toEqual(['/data']);
     expect(lstatSync(join(image.root, 'data')).isDirectory()).toBe(true);
+  });
+
+  test('can load its team', async () => {
+    const file = '/app/agents/examples/support-team/team.yaml';
+    const command = ['CMD', 'node', '/app/dist/fame.js', 'team', 'check', file];
+    expect(await check(command, compose.services['chat-agent']!)).toBe(0);
   });
 
   test('holds the packages that run and none that only build or test', () => {
