@@ -181,6 +181,26 @@ describe('the OpenAI model', () => {
     expect(server.requests[2]?.body).toMatchObject({ max_completion_tokens: 5 });
   });
 
+  it.each([
+    [400, 'registry.ollama.ai/library/gemma:2b does not support tools'],
+    [400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'],
+    [404, 'No endpoints found that support tool use.'],
+    [422, 'Tools are not supported for this model'],
+  ])('asks a model without tools that knows none (%i %s), and remembers it', async (status, message) => {
+    const server = await serve({
+      respond: (request) => (request.tools ? httpError(status, { message }) : 'Hello.'),
+    });
+    const log = new CaptureLog();
+    const model = modelOf(server, { log });
+    for (let turn = 0; turn < 2; turn++)
+      expect(textOf(await read(model.stream(ask('Hi', { tools: [tool] }))))).toBe('Hello.');
+    expect(server.requests.map(({ body }) => Boolean(body.tools))).toEqual([true, false, false]);
+    expect(log.lines.filter((line) => line.message.includes('knows no tools'))).toHaveLength(1);
+    // A call that is demanded cannot be left out.
+    const forced = ask('Hi', { tools: [tool], tool_choice: 'required' });
+    expect((await failure(read(model.stream(forced)))).details).toMatchObject({ status });
+  });
+
   it('reads an answer that a server sends in one piece', async () => {
     const body = JSON.stringify({
       model: 'whole',

@@ -49,6 +49,8 @@ interface Dialect {
   noStreamOptions: boolean;
   noTemperature: boolean;
   maxCompletionTokens: boolean;
+  /** The model knows no tools. Where one is demanded, the refusal stands. */
+  noTools: boolean;
 }
 
 /**
@@ -67,7 +69,12 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
     );
   }
   const server = readUrl(options.baseURL || OPENAI_BASE_URL);
-  const dialect: Dialect = { noStreamOptions: false, noTemperature: false, maxCompletionTokens: false };
+  const dialect: Dialect = {
+    noStreamOptions: false,
+    noTemperature: false,
+    maxCompletionTokens: false,
+    noTools: false,
+  };
 
   // The library takes a tenth of a second to load: an agent that has not been asked anything does not pay for it.
   let client: Promise<OpenAI> | undefined;
@@ -116,7 +123,13 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
         return;
       } catch (thrown) {
         if (signal.aborted) throw signal.reason;
-        if (!delivered && learn(dialect, thrown)) continue;
+        const hadTools = !dialect.noTools;
+        if (!delivered && learn(dialect, thrown, request)) {
+          if (hadTools && dialect.noTools) {
+            log.warn('the model knows no tools, it is asked without them from now on', { model });
+          }
+          continue;
+        }
         const failure = modelFailure(thrown, contextOf(request), delivered);
         if (delivered || !failure.again || attempt >= MAX_ATTEMPTS) throw failure.error;
         const waitMs = delayMs(attempt, failure.retryAfterMs, random);
@@ -226,7 +239,8 @@ function readUrl(text: string): Server {
 }
 
 function bodyOf(request: ModelRequest, model: string, dialect: Dialect): Body {
-  const { messages, tools, tool_choice, temperature, max_tokens } = request;
+  const { messages, tool_choice, temperature, max_tokens } = request;
+  const tools = dialect.noTools && isFree(tool_choice) ? undefined : request.tools;
   return {
     model: request.model ?? model,
     messages: messages as Body['messages'],
@@ -243,20 +257,28 @@ function bodyOf(request: ModelRequest, model: string, dialect: Dialect): Body {
   };
 }
 
+/** How Ollama, llama.cpp, vLLM and OpenRouter say that a model knows no tools. */
+const NO_TOOLS =
+  /\bnot support\w* (?:\w+ )?(?:tools?|function.calling)|\btools?\b[^.]{0,40}\bnot supported|enable-auto-tool-choice|no endpoints found that support tool/i;
+
+const isFree = (choice: ModelRequest['tool_choice']): boolean =>
+  choice === undefined || choice === 'auto' || choice === 'none';
+
 /** Learns from a refusal what the server wants otherwise. True when asking again in the new way makes sense. */
-function learn(dialect: Dialect, thrown: unknown): boolean {
+function learn(dialect: Dialect, thrown: unknown, { tools, tool_choice }: ModelRequest): boolean {
   const { status, param, message } = (thrown ?? {}) as {
     status?: unknown;
     param?: unknown;
     message?: unknown;
   };
-  if (status !== 400 && status !== 422) return false;
   const about = `${String(param)} ${String(message)}`;
   const turnOn = (key: keyof Dialect): boolean => {
     const news = !dialect[key];
     dialect[key] = true;
     return news;
   };
+  if (NO_TOOLS.test(about) && tools && tools.length > 0 && isFree(tool_choice)) return turnOn('noTools');
+  if (status !== 400 && status !== 422) return false;
   if (/stream_options|include_usage/.test(about)) return turnOn('noStreamOptions');
   if (/max_completion_tokens/.test(about)) return turnOn('maxCompletionTokens');
   if (param === 'temperature' && /unsupported|not support/i.test(about)) return turnOn('noTemperature');
