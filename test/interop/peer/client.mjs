@@ -60,6 +60,10 @@ const VERBS = {
     return (await remote(target).startTask(makeTaskParams({ id, payload }))).status.state;
   },
 
+  async taskState({ id, ...target }) {
+    return (await remote(target).getTaskStatus({ id })).status.state;
+  },
+
   async push({ id, url, ...target }) {
     const agent = remote(target);
     await agent.registerPushEndpoint({ id, pushNotificationConfig: { url } });
