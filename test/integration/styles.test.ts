@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fameArgs, startNode } from '../kit/processes.ts';
 import { temporaryDirectory } from '../kit/sentinel.ts';
 import { lastUserText, openClient, type Stack, startStack, stopStack } from '../kit/stack.ts';
+import { CTRL_D, ENTER, startInTerminal } from '../kit/terminal.ts';
 
 let stack: Stack;
 let client: Client;
@@ -24,6 +25,11 @@ beforeAll(async () => {
       respond: (request) => {
         const text = lastUserText(request);
         const tools = new Set(request.tools?.map((tool) => tool.function.name));
+        if (tools.has('get_current_weather') && text.includes('weather')) {
+          if (request.messages.at(-1)?.role === 'tool') return 'It is warm.';
+          const args = { to_user: 'One moment.', location: 'Paris' };
+          return callTools({ name: 'get_current_weather', arguments: args }, { chunkChars: 4 });
+        }
         if (tools.has('report_verdict'))
           return callTools({ name: 'report_verdict', arguments: { verdict: 'safe' } });
         if (tools.has('set_request_type')) {
@@ -109,6 +115,27 @@ describe.each(STYLES)('$address', ({ address, calls }) => {
     expect(chat.output).toMatch(/^A> re: one/m);
     expect(chat.output).toMatch(/^A> re: two/m);
   });
+});
+
+test('a person sees what tools are called with, between the texts', async () => {
+  const terminal = startInTerminal(fameArgs('chat'), {
+    name: 'fame chat',
+    env: { FAME_DIRECT_ADMISSION_URL: stack.sentinel.url, FAME_DATA_DIR: temporaryDirectory() },
+  });
+  await terminal.waitFor(/Q> /);
+  terminal.clear();
+  terminal.type(`How is the weather?${ENTER}`);
+  await terminal.waitFor(
+    /A> One moment\.\r?\n[^\n]*\[get_current_weather Paris\]\r?\n[^\n]*It is warm\.\r?\n[^\n]*Q> /,
+  );
+  terminal.type(CTRL_D);
+  expect((await terminal.exited).code).toBe(0);
+  const { body } = stack.model.requests.findLast((request) => request.body.tools)!;
+  expect(body.tools!.map((tool) => tool.function.name)).toEqual([
+    'get_current_weather',
+    'clock',
+    'calculator',
+  ]);
 });
 
 test('the agents of a process share one store, and an agent does not know what was said to another', async () => {

@@ -80,6 +80,12 @@ test('FB-2 hands the first text to the client before the model has sent its last
   ]);
 });
 
+test('with FAME_TOOLS=none the model is offered none', async () => {
+  const conversation = await converse(await openClient(stack.sentinel.url));
+  await conversation.ask('hello');
+  expect(stack.model.requests.at(-1)!.body).not.toHaveProperty('tools');
+});
+
 test('FB-3 closes the request to the model within a second when the client leaves the stream', async () => {
   const conversation = await converse(await openClient(stack.sentinel.url));
   const before = stack.model.count;
