@@ -15,7 +15,7 @@ import {
   RTYPE,
   tryParseAddress,
 } from '@fame-fabric/shared';
-import { Header, readHeader } from '@fame-fabric/shared/protocol/header';
+import { Credit, Header, readCredit, readHeader } from '@fame-fabric/shared/protocol/header';
 import type { Bindings } from './bindings.ts';
 import { endsStream, itemHeadOf, type OpenCalls } from './calls.ts';
 import { CLOSE } from './close-codes.ts';
@@ -46,6 +46,7 @@ export interface RouterParts {
 export class Router {
   readonly #parts: RouterParts;
   readonly #header = new Header();
+  readonly #credit = new Credit();
   /** While draining, no new calls pass; answers to open ones do. */
   draining = false;
 
@@ -61,7 +62,9 @@ export class Router {
 
     // 2. Read: the header of a plain envelope, or all of anything else.
     if (!readHeader(bytes, header)) {
-      this.#receiveUnusual(from, bytes);
+      if (header.frameAt > 0 && header.to === '' && readCredit(bytes, header.frameAt, this.#credit)) {
+        from.addCredit(this.#credit.flowId, this.#credit.credits);
+      } else this.#receiveUnusual(from, bytes);
       return;
     }
     if (header.flowId === '' || (header.to === '' && header.replyTo === '')) {

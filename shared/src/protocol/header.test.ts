@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { makeEnvelope } from './envelope.ts';
-import { Header, readHeader } from './header.ts';
+import { Credit, Header, readCredit, readHeader } from './header.ts';
 
 const bytesOf = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 const call = (extra: object = {}): object =>
@@ -95,5 +95,42 @@ test('takes no truncated message', () => {
   const bytes = bytesOf(call());
   for (let length = 0; length < bytes.length; length++) {
     expect(readHeader(bytes.subarray(0, length), header)).toBe(false);
+  }
+});
+
+const creditOf = (text: string): { flowId: string; credits: number } | undefined => {
+  const header = new Header();
+  const credit = new Credit();
+  const bytes = Buffer.from(text);
+  if (readHeader(bytes, header) || header.frameAt === 0) return undefined;
+  return readCredit(bytes, header.frameAt, credit) ? { ...credit } : undefined;
+};
+
+test('reads a plain CreditUpdate, with and without a time stamp', () => {
+  const frame = '"frame":{"type":"CreditUpdate","flowId":"f-1","credits":32}';
+  expect(creditOf(`{"id":"a","flowId":"f-1","seqId":0,"flowFlags":2,${frame}}`)).toEqual({
+    flowId: 'f-1',
+    credits: 32,
+  });
+  expect(creditOf(`{"id":"a",${frame},"ts":"2026-01-01T00:00:00.000Z"}`)).toEqual({
+    flowId: 'f-1',
+    credits: 32,
+  });
+});
+
+test('leaves a CreditUpdate to the codec that is not plain', () => {
+  for (const frame of [
+    '{"type":"CreditUpdate","flowId":"","credits":32}',
+    '{"type":"CreditUpdate","flowId":"f","credits":0}',
+    '{"type":"CreditUpdate","flowId":"f","credits":032}',
+    '{"type":"CreditUpdate","flowId":"f","credits":1e3}',
+    '{"type":"CreditUpdate","flowId":"f","credits":-1}',
+    '{"type":"CreditUpdate","flowId":"f","credits":12345678}',
+    '{"type":"CreditUpdate","flowId":"\\u0066","credits":32}',
+    '{"type":"CreditUpdate","credits":32,"flowId":"f"}',
+    '{"type":"CreditUpdate","flowId":"f","credits":32},"to":"x@y.z"',
+    '{"type":"NodeHeartbeat"}',
+  ]) {
+    expect(creditOf(`{"id":"a","frame":${frame}}`), frame).toBeUndefined();
   }
 });

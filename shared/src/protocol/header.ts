@@ -184,3 +184,47 @@ function isFirstTypeOrOther(bytes: Buffer, from: number, to: number): boolean {
   for (let i = from; i < to; i++) if (bytes[i] === 92) return false;
   return true;
 }
+
+const CREDIT_UPDATE = [...Buffer.from('{"type":"CreditUpdate","flowId":"')];
+const CREDITS = [...Buffer.from('","credits":')];
+
+/** What a CreditUpdate says; one object is filled again and again. */
+export class Credit {
+  flowId = '';
+  credits = 0;
+}
+
+/**
+ * Fills `credit` from the frame at `frameAt`, which `readHeader` found and did not take. `false`: not a plain CreditUpdate;
+ * ask the codec. Every 24th message brings one, and the codec costs ten times as much.
+ */
+export function readCredit(buffer: Buffer, frameAt: number, credit: Credit): boolean {
+  const bytes = buffer as Bytes;
+  if (!isAt(bytes, frameAt, CREDIT_UPDATE)) return false;
+  const flowAt = frameAt + CREDIT_UPDATE.length;
+  const flowEnd = endOfText(bytes, flowAt);
+  if (flowEnd <= flowAt || flowEnd - flowAt > LIMITS.maxIdBytes || !isAt(bytes, flowEnd, CREDITS))
+    return false;
+  const flowId = bytes.latin1Slice(flowAt, flowEnd);
+  for (let i = 0; i < flowId.length; i++) {
+    const code = flowId.charCodeAt(i);
+    if (code > 126 || code === 92) return false;
+  }
+  let at = flowEnd + CREDITS.length;
+  let credits = 0;
+  const digitsAt = at;
+  for (let byte = bytes[at]!; byte >= 48 && byte <= 57; byte = bytes[++at]!)
+    credits = credits * 10 + byte - 48;
+  if (at === digitsAt || at - digitsAt > 6 || credits === 0 || bytes[digitsAt] === 48 || bytes[at] !== CLOSE)
+    return false;
+  at++;
+  const last = bytes.length - 1;
+  if (at !== last) {
+    if (!isAt(bytes, at, TIMESTAMP)) return false;
+    const valueAt = at + TIMESTAMP.length;
+    if (last - valueAt >= 64 || endOfText(bytes, valueAt) !== last - 1) return false;
+  }
+  credit.flowId = flowId;
+  credit.credits = credits;
+  return true;
+}
