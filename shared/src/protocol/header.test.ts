@@ -45,6 +45,7 @@ test('leaves to the codec whatever a lenient reader could read otherwise', () =>
     text.replace('"payload"', '"type":"NodeAttachAck","payload"'),
     text.replace('"payload"', '"t\\u0079pe":"NodeAttachAck","payload"'),
     text.replace('{"x":1}', `${'['.repeat(63)}1${']'.repeat(63)}`),
+    text.replace('"payload"', '"codec":-1,"payload"'),
     text.replace('{"x":1}', '{"x":}'),
     text.replace('{"x":1}', '{"x":bare}'),
     `{"to":"a@b.c",${inner}}`,

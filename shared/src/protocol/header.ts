@@ -81,6 +81,7 @@ const KEYS: readonly (readonly { readonly letters: readonly number[]; readonly f
 
 const FRAME = [...Buffer.from('frame')];
 const TYPE = [...Buffer.from('type')];
+const PAYLOAD = [...Buffer.from('payload')];
 const FRAME_DATA = [...Buffer.from('{"type":"Data"')];
 const TIMESTAMP = [...Buffer.from(',"ts":"')];
 
@@ -168,7 +169,7 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
 // the depth limit. JSON.parse lets the last of two equal keys win, so only `ts` may follow the frame.
 function isPlainData(bytes: Bytes, at: number): boolean {
   if (!isAt(bytes, at, FRAME_DATA)) return false;
-  const after = skipObject(bytes, at, LIMITS.maxDepth - 1, isFirstTypeOrOther);
+  const after = skipObject(bytes, at, LIMITS.maxDepth - 1, isKeyOfPlainData);
   if (after < 0) return false;
   if (!isUtf8(bytes)) return false;
   const last = bytes.length - 1;
@@ -178,11 +179,11 @@ function isPlainData(bytes: Bytes, at: number): boolean {
   return last - valueAt < 64 && endOfText(bytes, valueAt) === last - 1;
 }
 
-// `type` is the first key of the frame, as checked before; a second one, or one in disguise, is for the codec.
-function isFirstTypeOrOther(bytes: Buffer, from: number, to: number): boolean {
-  if (to - from === 4 && isAt(bytes as Bytes, from, TYPE)) return bytes[from - 2] === OPEN;
-  for (let i = from; i < to; i++) if (bytes[i] === 92) return false;
-  return true;
+// A plain Data frame has its `type`, which is its first key as checked before, and its payload. Whatever else it says, a
+// second type above all, is for the codec, which knows what the other keys must look like.
+function isKeyOfPlainData(bytes: Buffer, from: number, to: number): boolean {
+  if (to - from === PAYLOAD.length) return isAt(bytes as Bytes, from, PAYLOAD);
+  return to - from === TYPE.length && isAt(bytes as Bytes, from, TYPE) && bytes[from - 2] === OPEN;
 }
 
 const CREDIT_UPDATE = [...Buffer.from('{"type":"CreditUpdate","flowId":"')];
