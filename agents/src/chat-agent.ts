@@ -1,13 +1,15 @@
 // The conversation agent: people and programs start a conversation with it, say things, and get answers from a model that
 // remembers the last turns. This file only puts it together: the operations stand in `conversation-operations.ts`, the
 // conversations in `conversation-host.ts`, a turn in `turn.ts`.
-import { type AgentCard, type Logger, rpcError, rpcResult, silentLog } from '@fame-fabric/shared';
+
+import { type Logger, rpcError, rpcResult, silentLog } from '@fame-fabric/shared';
 import { z } from 'zod';
 import { defineAgent } from './agent.ts';
 import type { Agent, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
 import { type ConversationOptions, errorOfFault } from './conversation.ts';
 import { ConversationHost, type HostOptions, type RecoveredTurn } from './conversation-host.ts';
 import { conversationOperations, type OperationsOptions } from './conversation-operations.ts';
+import { DeclaredAgent } from './declared-agent.ts';
 import type { ChatModel } from './model.ts';
 import { operation } from './operation.ts';
 import { MemoryStore } from './store/memory-store.ts';
@@ -42,33 +44,18 @@ export interface ChatAgentOptions
   maxAnswerTokens?: number;
 }
 
-export class ChatAgent implements Agent {
-  readonly #agent: Agent;
+export class ChatAgent extends DeclaredAgent {
+  protected readonly declaration: Agent;
   readonly #options: ChatAgentOptions;
   readonly #turns: TurnRunner;
   readonly #store: ConversationStore;
 
   constructor(options: ChatAgentOptions) {
+    super();
     this.#options = options;
     this.#turns = options.turns ?? chatTurns(options);
     this.#store = options.store ?? new MemoryStore();
-    this.#agent = this.#declare(this.#host({}));
-  }
-
-  get address(): string {
-    return this.#agent.address;
-  }
-  get name(): string {
-    return this.#agent.name;
-  }
-  get description(): string | undefined {
-    return this.#agent.description;
-  }
-  get capabilities(): readonly string[] {
-    return this.#agent.capabilities;
-  }
-  get card(): AgentCard {
-    return this.#agent.card;
+    this.declaration = this.#declare(this.#host({}));
   }
 
   serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {

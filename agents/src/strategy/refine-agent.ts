@@ -1,8 +1,9 @@
 // The refining dialogue as an agent of the fabric: it takes a wish, asks until it is clear, has it confirmed, and completes its
 // task with the goals. It answers the same operations as the chat agent; `start_task({objective})` already asks.
-import type { AgentCard } from '@fame-fabric/shared';
+
 import type { Agent, AgentLink, ServeOptions, Serving } from '../agent-types.ts';
 import { ChatAgent, type ChatAgentOptions } from '../chat-agent.ts';
+import { DeclaredAgent } from '../declared-agent.ts';
 import { fabricCall } from '../team/fabric-call.ts';
 import type { PriceTable } from './budget.ts';
 import { RefineTurns, type RefineTurnsOptions } from './refine-turns.ts';
@@ -31,29 +32,14 @@ export interface RefineAgentOptions
 
 const REFINE_ADDRESS = 'refine@fame.fabric';
 
-export class RefineAgent implements Agent {
+export class RefineAgent extends DeclaredAgent {
   readonly #options: RefineAgentOptions;
-  readonly #agent: ChatAgent;
+  protected readonly declaration: Agent;
 
   constructor(options: RefineAgentOptions) {
+    super();
     this.#options = options;
-    this.#agent = this.#chatAgent({});
-  }
-
-  get address(): string {
-    return this.#agent.address;
-  }
-  get name(): string {
-    return this.#agent.name;
-  }
-  get description(): string | undefined {
-    return this.#agent.description;
-  }
-  get capabilities(): readonly string[] {
-    return this.#agent.capabilities;
-  }
-  get card(): AgentCard {
-    return this.#agent.card;
+    this.declaration = this.#chatAgent({});
   }
 
   serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {

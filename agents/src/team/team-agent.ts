@@ -1,8 +1,8 @@
 // A team as an agent of the fabric. It answers the same operations as the chat agent, so whoever talks to one can talk to the
 // other; behind its address many narrow agents share the work.
-import type { AgentCard } from '@fame-fabric/shared';
 import type { Agent, AgentLink, ServeOptions, Serving } from '../agent-types.ts';
 import { ChatAgent, type ChatAgentOptions } from '../chat-agent.ts';
+import { DeclaredAgent } from '../declared-agent.ts';
 import { fabricCall } from './fabric-call.ts';
 import { HAND_OVER_META, metaOf, readMeta } from './hand-over.ts';
 import type { Team } from './team.ts';
@@ -21,30 +21,15 @@ export interface TeamAgentOptions
 
 const TEAM_ADDRESS = 'team@fame.fabric';
 
-export class TeamAgent implements Agent {
+export class TeamAgent extends DeclaredAgent {
   readonly #options: TeamAgentOptions;
-  readonly #agent: ChatAgent;
+  protected readonly declaration: Agent;
 
   /** Its address is that of the options, else that of the team file, else team@fame.fabric. */
   constructor(options: TeamAgentOptions) {
+    super();
     this.#options = options;
-    this.#agent = this.#chatAgent({});
-  }
-
-  get address(): string {
-    return this.#agent.address;
-  }
-  get name(): string {
-    return this.#agent.name;
-  }
-  get description(): string | undefined {
-    return this.#agent.description;
-  }
-  get capabilities(): readonly string[] {
-    return this.#agent.capabilities;
-  }
-  get card(): AgentCard {
-    return this.#agent.card;
+    this.declaration = this.#chatAgent({});
   }
 
   serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {
