@@ -120,6 +120,7 @@ describe('fences', () => {
     ['openai', ['agents/src/openai-model.ts']],
     ['pino', ['shared/src/pino-log.ts']],
     ['nanoid', ['shared/src/ids.ts']],
+    ['bufferutil', ['sentinel/src/unmask.ts']],
     ['yaml', ['agents/src/team/yaml-file.ts']],
   ])('%s is known to one place', (library, places) => {
     expect(importersOf((to) => to === library)).toEqual(places);
@@ -129,7 +130,16 @@ describe('fences', () => {
     const packages = new Set(
       products.flatMap((file) => graph.get(file)!.map(({ to }) => to)).filter((to) => !/\/|^node:/.test(to)),
     );
-    expect([...packages].sort()).toEqual(['fastify', 'nanoid', 'openai', 'pino', 'ws', 'yaml', 'zod']);
+    expect([...packages].sort()).toEqual([
+      'bufferutil',
+      'fastify',
+      'nanoid',
+      'openai',
+      'pino',
+      'ws',
+      'yaml',
+      'zod',
+    ]);
     expect(new Set(importersOf((to) => to === 'zod').map(roomOf))).toEqual(new Set(['agents']));
   });
 

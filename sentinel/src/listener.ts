@@ -8,6 +8,7 @@ import { FabricError, LIMITS, type Logger } from '@fame-fabric/shared';
 import { type ServerOptions, WebSocket, WebSocketServer } from 'ws';
 import type { Admission, Claim } from './admission.ts';
 import { CLOSE } from './close-codes.ts';
+import { FrameReader, type FrameTaker } from './frame-reader.ts';
 import { isAllowedOrigin } from './origin.ts';
 import type { Router } from './route.ts';
 import type { Session, Ticker } from './session.ts';
@@ -78,7 +79,7 @@ function frameOf(bytes: Uint8Array, isWhole: boolean): Buffer {
 }
 
 /** A WebSocket as the sentinel's sessions use it. */
-class NodeSocket implements Wire {
+class NodeSocket implements Wire, FrameTaker {
   readonly claim: Claim;
   readonly openedAt: number;
   session: Session | undefined;
@@ -86,15 +87,43 @@ class NodeSocket implements Wire {
   spoke = false;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
+  readonly #reader = new FrameReader(this, LIMITS.maxFrameBytes);
+  readonly #toWs: (chunk: Buffer) => void;
+  readonly #onMessage: (node: NodeSocket, bytes: Buffer) => void;
   #pongs: (() => void)[] | undefined;
   #frames: Uint8Array[] = [];
   #frameBytes = 0;
 
-  constructor(ws: WebSocket, socket: Socket, claim: Claim, openedAt: number) {
+  constructor(
+    ws: WebSocket,
+    socket: Socket,
+    claim: Claim,
+    openedAt: number,
+    onMessage: (node: NodeSocket, bytes: Buffer) => void,
+  ) {
     this.#ws = ws;
     this.#socket = socket;
     this.claim = claim;
     this.openedAt = openedAt;
+    this.#onMessage = onMessage;
+    // `ws` listens to the socket; the reader steps between the two, and passes on what is not its own.
+    const [toWs] = socket.listeners('data');
+    this.#toWs = toWs as (chunk: Buffer) => void;
+    socket.off('data', this.#toWs);
+    socket.on('data', (chunk: Buffer) => this.#reader.read(chunk));
+  }
+
+  takeMessage(bytes: Buffer): void {
+    this.#onMessage(this, bytes);
+  }
+
+  takeOther(bytes: Buffer): void {
+    this.#toWs.call(this.#socket, bytes);
+  }
+
+  /** `ws` found a fault: it closes the connection, and nothing that still comes means anything. */
+  stopReading(): void {
+    this.#reader.stop();
   }
 
   send(bytes: Uint8Array): void {
@@ -249,27 +278,29 @@ export class Listener {
     }
     const claim: Claim = { origin: match[1] as Claim['origin'], systemId };
     this.#door.handleUpgrade(request, socket, head, (ws) => {
-      this.#open(new NodeSocket(ws, socket as Socket, claim, ticker.now), ws, socket as Socket);
+      const node = new NodeSocket(ws, socket as Socket, claim, ticker.now, this.#message);
+      this.#open(node, ws, socket as Socket);
     });
   }
 
+  readonly #message = (node: NodeSocket, bytes: Buffer): void => {
+    countPassed(bytes.length);
+    if (node.session !== undefined) this.#parts.router.receive(node.session, bytes);
+    else this.#first(node, bytes);
+  };
+
   #open(node: NodeSocket, ws: WebSocket, socket: Socket): void {
-    const { router, sessions } = this.#parts;
+    const { sessions } = this.#parts;
     this.#unattached.add(node);
     this.#sockets.add(node);
     socket.setNoDelay(true);
-    ws.on('message', (data) => {
-      countPassed((data as Buffer).length);
-      const { session } = node;
-      if (session !== undefined) router.receive(session, data as Buffer);
-      else this.#first(node, data as Buffer);
-    });
+    ws.on('message', (data) => this.#message(node, data as Buffer));
     ws.on('pong', () => {
       if (node.session !== undefined) node.session.heardAt = this.#parts.ticker.now;
       node.ponged();
     });
     // ws closes a connection after every protocol error by itself, with the code of RFC 6455.
-    ws.on('error', () => {});
+    ws.on('error', () => node.stopReading());
     ws.on('close', (code) => {
       this.#unattached.delete(node);
       this.#sockets.delete(node);

@@ -9,8 +9,11 @@ import type { Wire } from './wire.ts';
 
 /** Bounds of one session's outbound side. Messages and bytes count what waits here, not what the socket took. */
 export const QUEUE = Object.freeze({
-  /** Above it, a flow towards the node gets no further credit; below half of it, it is paid. One slow stream holds up itself. */
-  highMessages: 256,
+  /**
+   * Above it, a flow towards the node gets no further credit; below half of it, it is paid. One slow stream holds up itself.
+   * Two windows keep both ends busy; more would only lie here long enough to be moved to the old generation.
+   */
+  highMessages: 64,
   highBytes: 1_048_576,
   /** Above it, new calls to the node are refused with NODE_BUSY. */
   busyMessages: 4_096,

@@ -23,8 +23,8 @@ test('reads the header of a plain Data envelope', () => {
   const header = new Header();
   const envelope = call() as { id: string };
   expect(readHeader(bytesOf(envelope), header)).toBe(true);
-  expect(header.id).toBe(envelope.id);
   expect({ ...header, frameAt: 0 }).toEqual({
+    id: envelope.id,
     to: 'math@fame.fabric',
     replyTo: '__rpc__a@/S/N',
     corrId: 'c1',

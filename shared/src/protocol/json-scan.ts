@@ -21,6 +21,11 @@ const FIRST_ITEM = 4;
 
 const isObjectAt = new Uint8Array(LIMITS.maxDepth + 2);
 
+/** 1 for bytes of a text that need a look: the quote, the backslash, control characters. */
+const NEEDS_LOOK = new Uint8Array(256).fill(1, 0, 32);
+NEEDS_LOOK[QUOTE] = 1;
+NEEDS_LOOK[BACKSLASH] = 1;
+
 /** Where the text that opens at `at` (behind its quote) closes: the position of the closing quote, or MALFORMED. */
 export function endOfText(bytes: Buffer, at: number): number {
   const end = bytes.length;
@@ -28,9 +33,9 @@ export function endOfText(bytes: Buffer, at: number): number {
   let i = at;
   while (i < limit) {
     const byte = bytes[i]!;
-    if (byte === QUOTE) return i;
-    if (byte < 32) return MALFORMED;
-    if (byte !== BACKSLASH) i++;
+    if (NEEDS_LOOK[byte] === 0) i++;
+    else if (byte === QUOTE) return i;
+    else if (byte !== BACKSLASH) return MALFORMED;
     else if (isEscape(bytes[i + 1])) i += 2;
     else if (bytes[i + 1] === 117 && hasHexDigits(bytes, i + 2)) i += 6;
     else return MALFORMED;
