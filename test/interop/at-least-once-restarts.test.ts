@@ -1,0 +1,132 @@
+// At-least-once delivery with nodes of the peer, while connections break and processes die: an acknowledgement or an answer
+// that is really lost, and an agent that is started again with work pending. Ours handles each thing once.
+import { type Gate, gate } from '@fame-fabric/agents/testing';
+import { Link } from '@fame-fabric/shared';
+import { wsDial } from '@fame-fabric/shared/node';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { admissionUrl, PeerClient, startPeerAgent } from '../kit/naylence.ts';
+import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { CHAT, startAgent, startModel, stopStack } from '../kit/stack.ts';
+import { TcpProxy } from '../kit/tcp-proxy.ts';
+
+const env = { FAME_DELIVERY_PROFILE: 'at-least-once' };
+let sentinel: OurSentinel;
+
+beforeAll(async () => {
+  sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '20000' } });
+}, 30_000);
+afterAll(stopStack);
+
+test('acknowledgements and answers for us are lost with our connection: we ask again, and have one answer', async () => {
+  const address = 'lossy@fame.fabric';
+  const agent = await startPeerAgent('math', { url: sentinel.url, address, env });
+  const proxy = await TcpProxy.to(sentinel.port);
+  const sent: string[] = [];
+  const askedTwice = Promise.withResolvers<void>();
+  const ours = new Link({
+    url: admissionUrl(proxy.port),
+    dial: wsDial,
+    deliveryProfile: 'at-least-once',
+    trace(direction, { frame, id }) {
+      if (direction !== 'sent' || frame.type !== 'Data') return;
+      if (sent.includes(id)) askedTwice.resolve();
+      sent.push(id);
+    },
+  });
+  await ours.connect();
+  // Nothing comes back: neither the acknowledgement of the request nor the answer.
+  proxy.hold('down');
+  const answers: unknown[] = [];
+  const call = ours.call(address, 'slow', { args: [10] }).then((answer) => answers.push(answer));
+  await agent.waitFor(/"event":"slow-started"/);
+  await askedTwice.promise;
+  // What was held back is gone for good with the connection.
+  expect(proxy.cut()).toBe(1);
+  proxy.release('down');
+  await call;
+  expect(answers).toEqual(['after 10 ms']);
+  expect(new Set(sent).size).toBe(1);
+  // The agent of the peer has our acknowledgement in the end, and serves on.
+  expect(await ours.call(address, 'add', { args: [3, 4] })).toBe(7);
+  await ours.close();
+  await proxy.close();
+}, 60_000);
+
+/** A chat agent whose first model call stands still at `standing`, and a client of the peer that talks to it. */
+async function chatOf(standing: Gate, agentUrl = sentinel.url) {
+  let requests = 0;
+  const model = await startModel({
+    respond: () => {
+      requests += 1;
+      return requests === 1 ? ['The first ', standing] : 'The whole answer';
+    },
+  });
+  const options = { model, dataDir: temporaryDirectory(), env };
+  const agent = await startAgent(agentUrl, options);
+  const peer = await PeerClient.start({ url: sentinel.url, env });
+  const id = `conversation-${model.port}`;
+  await peer.do('startTask', { address: CHAT, id, payload: {} });
+  return {
+    agent,
+    peer,
+    id,
+    again: (url = sentinel.url) => startAgent(url, options),
+    requests: () => requests,
+    history: () => peer.call(CHAT, 'get_history', id),
+  };
+}
+
+const ONE_TURN = [
+  { role: 'user', content: 'hello' },
+  { role: 'assistant', content: 'The whole answer' },
+];
+
+test('our agent is killed in a turn that it has acknowledged: the next process answers the client of the peer', async () => {
+  const standing = gate();
+  const { agent, peer, id, again, requests, history } = await chatOf(standing);
+  const answer = peer.call(CHAT, 'run_turn', id, 'hello');
+  await standing.reached;
+  await agent.kill();
+  const next = await again();
+  expect(await answer).toBe('The whole answer');
+  expect(await history()).toEqual(ONE_TURN);
+  expect(requests()).toBe(2);
+  await peer.stop();
+  await next.stop();
+}, 60_000);
+
+test('our agent is killed before its acknowledgement left: the peer asks again, and the turn is one', async () => {
+  const standing = gate();
+  const proxy = await TcpProxy.to(sentinel.port);
+  const { agent, peer, id, again, requests, history } = await chatOf(standing, admissionUrl(proxy.port));
+  proxy.hold('up');
+  const answer = peer.call(CHAT, 'run_turn', id, 'hello');
+  await standing.reached;
+  await agent.kill();
+  proxy.release('up');
+  const next = await again();
+  expect(await answer).toBe('The whole answer');
+  expect(await history()).toEqual(ONE_TURN);
+  expect(requests()).toBe(2);
+  await peer.stop();
+  await next.stop();
+  await proxy.close();
+}, 60_000);
+
+test('an agent of the peer dies before it has acknowledged: the next process answers us, once', async () => {
+  const address = 'pending@fame.fabric';
+  const options = { url: sentinel.url, address, salt: 'pending', env };
+  const agent = await startPeerAgent('math', options);
+  const ours = new Link({ url: sentinel.url, dial: wsDial, deliveryProfile: 'at-least-once' });
+  await ours.connect();
+  // It is frozen, so that the request reaches its socket and nothing comes back.
+  agent.child.kill('SIGSTOP');
+  const answers: unknown[] = [];
+  const call = ours.call(address, 'slow', { args: [100] }).then((answer) => answers.push(answer));
+  await agent.kill();
+  const next = await startPeerAgent('math', options);
+  await call;
+  expect(answers).toEqual(['after 100 ms']);
+  expect(next.output).toContain('slow-started');
+  await ours.close();
+}, 60_000);
