@@ -165,7 +165,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     flags: { json },
     most: 0,
     async run(input) {
-      return (await import('@fame-fabric/client/verbs/doctor')).runDoctor(input);
+      return (await import('./doctor.ts')).runDoctor(input);
     },
   },
   'offline-model': {

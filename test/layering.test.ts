@@ -205,11 +205,12 @@ describe('connections outwards', () => {
     return isClient || dials || /(?<![.\w])fetch\(/.test(text);
   };
 
-  test('what a stranger asked for goes through safe-fetch; beside it, the client asks its own sentinel', () => {
+  test('what a stranger asked for goes through safe-fetch; beside it, the client asks its own servers', () => {
     expect(products.filter(opens).sort()).toEqual([
       'agents/src/safe-fetch.ts',
       'client/src/http.ts',
       'client/src/local/local.ts',
+      'client/src/verbs/model-probe.ts',
     ]);
   });
 

@@ -1,10 +1,17 @@
 // "Did you mean ...?": the closest of a few names to what was typed.
 
-/** The name nearest to `typed`, or `undefined` when none is near enough to be what was meant. */
-export function nearest(typed: string, names: readonly string[]): string | undefined {
+/**
+ * The name nearest to `typed`, or `undefined` when none is near enough to be what was meant.
+ * @param most letters that may be wrong. @default a third of them
+ */
+export function nearest(
+  typed: string,
+  names: readonly string[],
+  most = Math.max(1, Math.floor(typed.length / 3)),
+): string | undefined {
   const text = typed.toLowerCase();
   let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(text.length / 3)) + 1;
+  let bestDistance = most + 1;
   for (const name of names) {
     const distance = text.length > 1 && name.startsWith(text) ? 0 : editDistance(text, name);
     if (distance < bestDistance) [best, bestDistance] = [name, distance];

@@ -1,7 +1,7 @@
 // At-least-once delivery with nodes of the peer, while connections break and processes die: an acknowledgement or an answer
 // that is really lost, and an agent that is started again with work pending. Ours handles each thing once.
 import { type Gate, gate } from '@fame-fabric/agents/testing';
-import { Link } from '@fame-fabric/shared';
+import { Link, newId } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { admissionUrl, PeerClient, startPeerAgent } from '../kit/naylence.ts';
@@ -64,7 +64,7 @@ async function chatOf(standing: Gate, agentUrl = sentinel.url) {
   const options = { model, dataDir: temporaryDirectory(), env };
   const agent = await startAgent(agentUrl, options);
   const peer = await PeerClient.start({ url: sentinel.url, env });
-  const id = `conversation-${model.port}`;
+  const id = newId();
   await peer.do('startTask', { address: CHAT, id, payload: {} });
   return {
     agent,

@@ -7,8 +7,10 @@ import { getNodes } from '../http.ts';
 import { inert } from '../inert-text.ts';
 import { isReady } from '../local/local.ts';
 import { isPortTaken, portOwner } from '../local/port-owner.ts';
+import { nearest } from '../nearest.ts';
 import { connect } from '../node.ts';
 import { createStyle } from '../style.ts';
+import { probeModel } from './model-probe.ts';
 import { type VerbInput, writeJson, writeOut } from './verb.ts';
 
 interface Finding {
@@ -20,8 +22,14 @@ interface Finding {
 
 const NODE_NEEDED = 24;
 const ATTACH_MS = 3_000;
+/** Letters by which a misspelt variable may differ. */
+const MOST_WRONG_LETTERS = 2;
 
-export async function runDoctor({ flags }: VerbInput): Promise<number> {
+/** @param knownVariables every variable that some part of the fabric reads */
+export async function runDoctor(
+  { flags }: VerbInput,
+  knownVariables: readonly string[] = [],
+): Promise<number> {
   const findings: Finding[] = [];
   const style = createStyle(Boolean(process.stdout.isTTY) && wantsColours(process.env));
   const report = (check: string, ok: boolean, found: string, fix?: string): void => {
@@ -45,7 +53,10 @@ export async function runDoctor({ flags }: VerbInput): Promise<number> {
     if (flags.json) writeJson(findings);
     return 2;
   }
+  checkNames(process.env, knownVariables, report);
   report('model', true, modelSource(process.env));
+  const server = await probeModel(process.env);
+  if (server) report('model server', server.ok, inert(server.found), server.fix && inert(server.fix));
   checkDataDir(config, report);
   const isReached = await checkSentinel(config, report);
   if (isReached) await checkAgent(config, report);
@@ -55,6 +66,18 @@ export async function runDoctor({ flags }: VerbInput): Promise<number> {
 }
 
 type Report = (check: string, ok: boolean, found: string, fix?: string) => void;
+
+// A misspelt variable does nothing, and says nothing. Names that are unlike all of ours may be those of other Fame nodes.
+function checkNames(env: NodeJS.ProcessEnv, known: readonly string[], report: Report): void {
+  const lower = known.map((name) => name.toLowerCase());
+  for (const name of Object.keys(env)) {
+    if (!/^(FAME|OPENAI|MODEL)_/.test(name) || known.includes(name)) continue;
+    const near = nearest(name, lower, MOST_WRONG_LETTERS);
+    if (near === undefined) continue;
+    const fix = `Did you mean ${known[lower.indexOf(near)]}?`;
+    report('variable', false, `${name} is set, and nothing reads it`, fix);
+  }
+}
 
 function checkDataDir({ dataDir }: ClientConfig, report: Report): void {
   try {
