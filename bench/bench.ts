@@ -25,6 +25,7 @@ import {
 import type { WindowResult } from './driver.ts';
 import { type LinkFigures, measureLink } from './link-bench.ts';
 import { measureNats } from './nats.ts';
+import { measureRawRelay } from './raw-relay.ts';
 import { measureSplitter } from './splitter.ts';
 import { measureTurn } from './turn.ts';
 
@@ -497,6 +498,12 @@ if (!quick) {
   await idleCost();
   await linkCost();
   await turnCost();
+  for (const { size, us } of await measureRawRelay([256, 4_096, 65_536])) {
+    say(
+      `bytes only, ${size} B c16`.padEnd(23) +
+        `${us.toFixed(1)} us per message: TCP through Node, nothing read`,
+    );
+  }
   for (const line of await measureNats()) say(line);
 }
 const seconds = (performance.now() - began) / 1000;

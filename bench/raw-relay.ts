@@ -1,0 +1,107 @@
+// What Node itself takes to pass bytes on: a relay of TCP connections that reads nothing, frames nothing and routes nothing,
+// under the same load as the cells of the bench. No router on Node can cost less, so its figures are the end of the road.
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { connect, createServer, type Server } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { cpuUs } from './contestants.ts';
+
+const here = fileURLToPath(import.meta.url);
+const CONNECTIONS = 16;
+const WINDOWS = 5;
+const WINDOW_MS = 300;
+/** A frame and an envelope around a payload. */
+const AROUND_BYTES = 330;
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+
+/** Processor time of a message that is passed on, in us, for each payload size in bytes. */
+export async function measureRawRelay(sizes: readonly number[]): Promise<{ size: number; us: number }[]> {
+  const figures: { size: number; us: number }[] = [];
+  for (const size of sizes) {
+    const bytes = size + AROUND_BYTES;
+    const [echo, echoPort] = await begin('echo', bytes);
+    const [relay, relayPort] = await begin('relay', echoPort);
+    const clients = fork(here, ['clients', String(relayPort), String(bytes)]);
+    const trips = async (): Promise<number> => {
+      clients.send('trips');
+      const [count] = (await once(clients, 'message')) as [number];
+      return count;
+    };
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    const costs: number[] = [];
+    for (let n = 0; n < WINDOWS; n++) {
+      const before = await trips();
+      const cpu = cpuUs(relay.pid!);
+      await new Promise((resolve) => setTimeout(resolve, WINDOW_MS));
+      costs.push((cpuUs(relay.pid!) - cpu) / (2 * ((await trips()) - before)));
+    }
+    figures.push({ size, us: median(costs) });
+    for (const child of [clients, relay, echo]) child.kill('SIGKILL');
+  }
+  return figures;
+}
+
+async function begin(role: 'echo' | 'relay', argument: number): Promise<[ChildProcess, number]> {
+  const child = fork(here, [role, String(argument)]);
+  const [port] = (await once(child, 'message')) as [number];
+  return [child, port];
+}
+
+// The other processes. A socket that breaks is one that its other end has left: the run is over.
+const ignore = (): void => {};
+
+/** Calls `onWhole` for every `size` bytes that a socket delivers. */
+function counter(size: number, onWhole: () => void): (chunk: Buffer) => void {
+  let came = 0;
+  return (chunk) => {
+    came += chunk.length;
+    for (; came >= size; came -= size) onWhole();
+  };
+}
+
+function listen(server: Server): void {
+  server.listen(0, '127.0.0.1', () => process.send?.((server.address() as { port: number }).port));
+}
+
+function play(role: string | undefined, port: number, size: number): void {
+  if (role === 'relay') {
+    listen(
+      createServer({ noDelay: true }, (near) => {
+        const far = connect({ port, host: '127.0.0.1', noDelay: true });
+        near.on('data', (chunk) => far.write(chunk)).on('error', ignore);
+        far.on('data', (chunk) => near.write(chunk)).on('error', ignore);
+      }),
+    );
+  } else if (role === 'echo') {
+    const message = Buffer.alloc(port, 'x');
+    listen(
+      createServer({ noDelay: true }, (socket) => {
+        socket
+          .on(
+            'data',
+            counter(message.length, () => socket.write(message)),
+          )
+          .on('error', ignore);
+      }),
+    );
+  } else if (role === 'clients') {
+    let trips = 0;
+    const message = Buffer.alloc(size, 'x');
+    for (let n = 0; n < CONNECTIONS; n++) {
+      const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+      const again = (): void => {
+        trips++;
+        socket.write(message);
+      };
+      socket.on('data', counter(size, again)).on('error', ignore);
+      socket.write(message);
+    }
+    process.on('message', () => process.send?.(trips));
+  }
+}
+
+if (process.argv[1] === here) {
+  process.on('disconnect', () => process.exit(0));
+  play(process.argv[2], Number(process.argv[3]), Number(process.argv[4]));
+}
