@@ -240,6 +240,22 @@ describe('a lost connection', () => {
   });
 });
 
+describe('a sentinel that keeps dying soon after each attach', () => {
+  it('is attached to again within a second each time, however often it dies', async () => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    const link = await attach(sentinel, { clock });
+    for (let death = 1; death <= 30; death++) {
+      await clock.run(500, 50);
+      expect(link.state).toBe('attached');
+      sentinel.node.transport.close(1006, '');
+      await clock.run(1_000, 50);
+      expect(sentinel.dials).toBe(death + 1);
+    }
+    await link.close();
+  });
+});
+
 describe('a connection that is lost in the moment of its attach', () => {
   it('is made again, and no more once the link is closed', async () => {
     const sentinel = new ScriptedSentinel();

@@ -12,6 +12,11 @@ const DIAL_TIMEOUT_MS = 5_000;
 const ACK_TIMEOUT_MS = 10_000;
 /** A connection that lived for so long was a good one: the next pause is the shortest again. */
 const GOOD_AFTER_MS = 2_000;
+/**
+ * Attempts that count after a connection that was acknowledged and lived shorter: four times the shortest pause. There is a
+ * sentinel, so pauses as long as for one that is away would let a node miss one that keeps crashing for minutes.
+ */
+const ATTEMPTS_AFTER_SHORT = 2;
 
 export interface DialerOptions {
   /** Complete, with the system id as its last segment. */
@@ -64,7 +69,8 @@ export class Dialer {
   /** Attaches again, for as long as it takes. Rejects only when `signal` aborts. */
   async again(signal: AbortSignal): Promise<void> {
     const { clock, log, url } = this.#options;
-    if (clock.now() - this.#attachedAt >= GOOD_AFTER_MS) this.#attempt = 0;
+    const wasGood = clock.now() - this.#attachedAt >= GOOD_AFTER_MS;
+    this.#attempt = wasGood ? 0 : Math.min(this.#attempt, ATTEMPTS_AFTER_SHORT);
     for (let isFirst = true; ; ) {
       await pause(clock, this.#nextPause(), signal);
       try {
