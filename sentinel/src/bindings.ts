@@ -140,6 +140,14 @@ export class Bindings {
     return true;
   }
 
+  /** Whether a node below us serves this exact address or pool. */
+  isOwn(address: string): boolean {
+    if (this.#own.has(address)) return true;
+    const { participant, host } = tryParseAddress(address)!;
+    const pool = this.#pools.get(participant)?.find(({ pattern }) => pattern === host);
+    return pool !== undefined && [...pool.members].some(({ kind }) => kind === 'node');
+  }
+
   advertise(capability: string, address: string, session: Session): void {
     session.capabilities ??= new Map();
     const addresses = session.capabilities.get(capability);
@@ -167,8 +175,9 @@ export class Bindings {
     addresses: string[];
     capabilities: { capability: string; address: string }[];
   } {
-    const addresses = [...(session.addresses ?? [])];
-    for (const address of addresses) this.remove(address, session);
+    const removed = [...(session.addresses ?? [])];
+    for (const address of removed) this.remove(address, session);
+    const addresses = removed.filter((address) => !this.isOwn(address));
     const capabilities: { capability: string; address: string }[] = [];
     for (const [capability, names] of [...(session.capabilities ?? [])]) {
       for (const address of [...names]) {

@@ -42,6 +42,13 @@ export interface Announcer {
   withdrawn(capability: string, address: string): void;
 }
 
+/** Capabilities of a node, each as often as it has addresses. */
+const advertisedBy = ({ capabilities }: Session): number => {
+  let count = 0;
+  for (const addresses of capabilities?.values() ?? []) count += addresses.size;
+  return count;
+};
+
 export class Control {
   readonly #parts: ControlParts;
   readonly #maxAddresses: number;
@@ -92,8 +99,15 @@ export class Control {
           ),
         );
         break;
+      case 'AddressBindAck':
+        // Our parent's answer to what we announced: a node below us cannot be reached from there.
+        if (!frame.ok) {
+          const { address, code } = frame;
+          this.#parts.log.warn('an address below us was refused above', { address, code, path: from.path });
+        }
+        return;
       default:
-        // Acks of what we announced, and frames between others' ends: nothing here waits for them.
+        // Other acks of what we announced, and frames between others' ends: nothing here waits for them.
         return;
     }
     const { trace } = this.#parts;
@@ -150,33 +164,41 @@ export class Control {
       ack(true);
       if (from.kind === 'node') this.announcer?.bound(address, from);
     };
-    const holder =
-      parsed.host?.startsWith('*.') || from.kind === 'peer' ? undefined : bindings.ownOwner(address);
-    if (holder === undefined || holder === from) {
-      give();
-      return;
-    }
-    void holder.ping(CHALLENGE_MS).then((isAlive) => {
-      if (from.state !== 'attached') return;
-      const current = bindings.ownOwner(address);
-      if (isAlive && current !== undefined && current !== from) {
-        log.warn('refused a bind: the address is in use', { address, path: from.path, holder: current.path });
-        ack(false, 'ADDRESS_IN_USE', `${address} is bound by another node that is alive`);
+    const challenge = (holder: Session | undefined): void => {
+      if (holder === undefined || holder === from) {
+        give();
         return;
       }
-      if (current === holder) {
-        log.warn('evicted a node that did not answer', { address, path: holder.path });
-        sessions.end(holder, CLOSE.goingAway, 'no sign of life');
-      }
-      give();
-    });
+      void holder.ping(CHALLENGE_MS).then((isAlive) => {
+        if (from.state !== 'attached') return;
+        const current = bindings.ownOwner(address);
+        if (current !== holder) {
+          // Somebody else was faster, or the holder let go: whoever has it now is asked in its turn.
+          challenge(current);
+        } else if (isAlive) {
+          log.warn('refused a bind: the address is in use', {
+            address,
+            path: from.path,
+            holder: holder.path,
+          });
+          ack(false, 'ADDRESS_IN_USE', `${address} is bound by another node that is alive`);
+        } else {
+          log.warn('evicted a node that did not answer', { address, path: holder.path });
+          sessions.end(holder, CLOSE.goingAway, 'no sign of life');
+          give();
+        }
+      });
+    };
+    const isShared = parsed.host?.startsWith('*.') || from.kind === 'peer';
+    challenge(isShared ? undefined : bindings.ownOwner(address));
   }
 
   #unbind(from: Session, envelope: Envelope, { address }: AddressUnbind): void {
     if (
       tryParseAddress(address) !== undefined &&
       this.#parts.bindings.remove(address, from) &&
-      from.kind === 'node'
+      from.kind === 'node' &&
+      !this.#parts.bindings.isOwn(address)
     ) {
       this.announcer?.unbound(address);
     }
@@ -188,14 +210,13 @@ export class Control {
   #advertise(from: Session, envelope: Envelope, { capabilities, address }: CapabilityAdvertise): void {
     const { bindings } = this.#parts;
     const ack = { type: 'CapabilityAdvertiseAck', refId: envelope.id, capabilities, address } as const;
-    const known = from.capabilities?.size ?? 0;
     if (tryParseAddress(address) === undefined) {
       const reason = `"${address}" is not an address`;
       this.#answer(from, envelope, { ...ack, ok: false, code: 'ADDRESS_INVALID', reason });
       return;
     }
-    if (known + capabilities.length > this.#maxAddresses) {
-      const reason = `A node may advertise ${this.#maxAddresses} capabilities`;
+    if (advertisedBy(from) + capabilities.length > this.#maxAddresses) {
+      const reason = `A node may advertise ${this.#maxAddresses} capabilities, each address of one counted`;
       this.#answer(from, envelope, { ...ack, ok: false, code: 'QUOTA_EXCEEDED', reason });
       return;
     }

@@ -129,6 +129,17 @@ test('a length of 2^63 is no length that we keep room for', () => {
   expect(readAll([bytes])).toMatchObject({ messages: [], others: bytes });
 });
 
+test.each([
+  ['a reserved bit', Buffer.concat([Buffer.from([0xc2]), frame('rsv').subarray(1)])],
+  ['no mask', frame('plain', { masked: false })],
+  ['an unknown opcode', frame('?', { opcode: 11 })],
+  ['a continuation of nothing', frame('?', { opcode: 0 })],
+  ['more than may be', frame(Buffer.alloc(MAX + 1))],
+])('nothing behind a frame with %s is a message', (_, fault) => {
+  const bytes = Buffer.concat([frame('before'), fault, frame('behind')]);
+  expect(readAll([bytes]).messages).toEqual(['before']);
+});
+
 test('nothing behind a close frame is a message', () => {
   const close = frame(Buffer.from([3, 232]), { opcode: 8 });
   const bytes = Buffer.concat([frame('before'), close, frame('behind')]);

@@ -17,13 +17,17 @@ const WHOLE_BINARY = 0x82;
 const FIN = 0x80;
 const MASKED = 0x80;
 const OPCODE = 0x0f;
+const RESERVED = 0x70;
+const OPCODE_BINARY = 2;
 const OPCODE_CLOSE = 8;
+const OPCODE_PONG = 10;
 const MASK_BYTES = 4;
 const LONGEST_HEADER = 14;
 
 export class FrameReader {
   readonly #taker: FrameTaker;
-  readonly #maxBytes: number;
+  /** Largest message that is read here; a larger one is for `ws` to refuse. */
+  maxBytes: number;
   /** The beginning of a frame whose rest has not come yet, in a buffer that may be longer. */
   #held: Buffer | undefined;
   #heldBytes = 0;
@@ -31,17 +35,16 @@ export class FrameReader {
   #otherBytes = 0;
   /** `ws` is in the middle of a message in several fragments. */
   #isFragmented = false;
-  /** A close frame came: what follows it is for `ws` to ignore. */
+  /** A close frame or a fault came: what follows it is for `ws` to ignore. */
   #isClosing = false;
   #isStopped = false;
   /** Of the header read last: its bytes and those of the payload. */
   #headerBytes = 0;
   #payloadBytes = 0;
 
-  /** @param maxBytes largest message that is read here; a larger one is for `ws` to refuse */
   constructor(taker: FrameTaker, maxBytes: number) {
     this.#taker = taker;
-    this.#maxBytes = maxBytes;
+    this.maxBytes = maxBytes;
   }
 
   /** Takes what the socket delivered. */
@@ -73,7 +76,7 @@ export class FrameReader {
       }
       const payloadAt = at + this.#headerBytes;
       if (!this.#isPlain(bytes, at)) {
-        this.#leaveToWs(bytes[at]!);
+        this.#leaveToWs(bytes[at]!, bytes[at + 1]!);
         continue;
       }
       const next = payloadAt + this.#payloadBytes;
@@ -113,16 +116,24 @@ export class FrameReader {
     return (
       bytes[at] === WHOLE_BINARY &&
       (bytes[at + 1]! & MASKED) !== 0 &&
-      this.#payloadBytes <= this.#maxBytes &&
+      this.#payloadBytes <= this.maxBytes &&
       !this.#isFragmented
     );
   }
 
-  // The frame whose header was read is for `ws`, and with a close frame all that follows it.
-  #leaveToWs(first: number): void {
+  // The frame whose header was read is for `ws`, and with a close frame or a fault all that follows it: `ws` tells of a fault
+  // only when the chunk is through.
+  #leaveToWs(first: number, second: number): void {
     const opcode = first & OPCODE;
-    if (opcode === OPCODE_CLOSE) this.#isClosing = true;
-    else if (opcode < OPCODE_CLOSE) this.#isFragmented = (first & FIN) === 0;
+    const isData = opcode <= OPCODE_BINARY;
+    const isContinuation = opcode === 0;
+    this.#isClosing =
+      opcode === OPCODE_CLOSE ||
+      (first & RESERVED) !== 0 ||
+      (second & MASKED) === 0 ||
+      this.#payloadBytes > this.maxBytes ||
+      (isData ? isContinuation !== this.#isFragmented : opcode < OPCODE_CLOSE || opcode > OPCODE_PONG);
+    if (isData) this.#isFragmented = (first & FIN) === 0;
     this.#otherBytes = this.#headerBytes + this.#payloadBytes;
   }
 

@@ -23,6 +23,8 @@ const CLOSE_TIMEOUT_MS = 2_000;
 
 /** Connections that may be open without having attached. */
 const MAX_UNATTACHED = 1_024;
+/** What a connection may send before it has attached, in bytes: a NodeAttach, or a few pings. */
+const MAX_UNATTACHED_BYTES = 65_536;
 
 export interface ListenerParts {
   admission: Admission;
@@ -87,7 +89,9 @@ class NodeSocket implements Wire, FrameTaker {
   spoke = false;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
-  readonly #reader = new FrameReader(this, LIMITS.maxFrameBytes);
+  readonly #reader = new FrameReader(this, MAX_UNATTACHED_BYTES);
+  /** Bytes that went to `ws` before the node attached. */
+  #earlyBytes = 0;
   readonly #toWs: (chunk: Buffer) => void;
   readonly #onMessage: (node: NodeSocket, bytes: Buffer) => void;
   #pongs: (() => void)[] | undefined;
@@ -118,7 +122,21 @@ class NodeSocket implements Wire, FrameTaker {
   }
 
   takeOther(bytes: Buffer): void {
+    if (this.session === undefined) {
+      this.#earlyBytes += bytes.length;
+      if (this.#earlyBytes > MAX_UNATTACHED_BYTES) {
+        this.stopReading();
+        this.close(1009, 'too much before the attach');
+        return;
+      }
+    }
     this.#toWs.call(this.#socket, bytes);
+  }
+
+  /** The node is in: its messages may be as large as any. */
+  attached(session: Session): void {
+    this.session = session;
+    this.#reader.maxBytes = LIMITS.maxFrameBytes;
   }
 
   /** `ws` found a fault: it closes the connection, and nothing that still comes means anything. */
@@ -313,8 +331,11 @@ export class Listener {
   #first(node: NodeSocket, bytes: Buffer): void {
     if (node.spoke) return;
     node.spoke = true;
+    const session = this.#parts.admission.admit(node, node.claim, bytes);
+    // One that was refused counts among the unattached until it is closed.
+    if (session === undefined) return;
     this.#unattached.delete(node);
-    node.session = this.#parts.admission.admit(node, node.claim, bytes);
+    node.attached(session);
   }
 
   /** Closes connections that were opened before `olderThan` and have said nothing. */
@@ -322,7 +343,8 @@ export class Listener {
     for (const node of this.#unattached) {
       if (node.openedAt > olderThan) break;
       this.#unattached.delete(node);
-      this.#parts.admission.refuse(node, undefined, 'ADMIT_TIMEOUT', 'No NodeAttach came in time');
+      if (node.spoke) node.terminate();
+      else this.#parts.admission.refuse(node, undefined, 'ADMIT_TIMEOUT', 'No NodeAttach came in time');
     }
   }
 

@@ -162,3 +162,21 @@ test('the trace tap sees metadata only while somebody listens', () => {
   expect(trace.active).toBe(false);
   expect(JSON.stringify(seen)).not.toContain('params');
 });
+
+test('what a node sends after the sentinel has ended it comes from nobody', () => {
+  const { agent, caller, bindings, calls, sessions } = pair();
+  sessions.end(caller.session, 4400, 'enough');
+  expect(caller.call('math@fame.fabric', 'late')).toEqual([]);
+  caller.say({ type: 'AddressBind', address: 'ghost@fame.fabric' }, { corrId: 'b', rtype: 1 });
+  expect(agent.wire.take()).toEqual([]);
+  expect(calls.count).toBe(0);
+  expect(bindings.owner('ghost@fame.fabric')).toBeUndefined();
+});
+
+test('a node that asks and does not read the answers gets no more of them, and is closed', () => {
+  const { caller, sweeper } = pair();
+  caller.wire.bufferedBytes = QUEUE.closeBytes + 1;
+  expect(caller.call('nobody@fame.fabric', 'c')).toEqual([]);
+  sweeper.sweep();
+  expect(caller.wire.closed?.code).toBe(4008);
+});

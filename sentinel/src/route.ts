@@ -56,7 +56,8 @@ export class Router {
 
   /** Takes one message of an attached node to wherever it belongs. Never throws. */
   receive(from: Session, bytes: Buffer): void {
-    // 1. Receive.
+    // 1. Receive. What a node sends between its end and that of its connection comes from nobody.
+    if (from.state === 'gone') return;
     from.heardAt = this.#parts.ticker.now;
     const header = this.#header;
 

@@ -81,6 +81,8 @@ export class Session {
   badSince = 0;
   queuedMessages = 0;
   queuedBytes = 0;
+  /** Answers of the sentinel itself were not sent, because so many wait on the wire. */
+  isDeaf = false;
   readonly #ticker: Ticker;
   #flows: Map<string, Flow> | undefined;
   #waiting: Set<Flow> | undefined;
@@ -124,10 +126,16 @@ export class Session {
     return this.#hold(flow, bytes);
   }
 
-  /** Sends a message of the sentinel itself, which takes no credit; while detached it waits for the node to come back. */
+  /**
+   * Sends a message of the sentinel itself, which takes no credit; while detached it waits for the node to come back. A node
+   * that asks and asks and does not read the answers gets none beyond the last bound, and the sweeper closes it.
+   */
   sendControl(bytes: Uint8Array): void {
-    if (this.wire !== undefined) this.wire.send(bytes);
-    else if (this.state === 'detached')
+    const { wire } = this;
+    if (wire !== undefined) {
+      if (wire.bufferedBytes > QUEUE.closeBytes) this.isDeaf = true;
+      else wire.send(bytes);
+    } else if (this.state === 'detached')
       this.#hold(this.#flows?.get(CONTROL) ?? this.#newFlow(CONTROL), bytes);
   }
 
@@ -261,6 +269,7 @@ export class Session {
   resume(wire: Wire): void {
     this.state = 'attached';
     this.wire = wire;
+    this.isDeaf = false;
     this.movedAt = this.#ticker.now;
     for (const flow of this.#flows?.values() ?? []) {
       if (flow.id !== CONTROL) flow.out = LIMITS.creditWindow;

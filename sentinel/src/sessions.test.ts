@@ -171,3 +171,45 @@ test('sweeps ping silent nodes, give up dead ones and close those that do not re
   await sweepFor(11_000);
   expect(reader.wire.closed?.code).toBe(4008);
 });
+
+test('two nodes that want the address of a dead one at the same moment: one gets it, the other is told', async () => {
+  const { attach, bindings } = benchSentinel();
+  const dead = attach('dead');
+  dead.bind('svc@fame.fabric');
+  dead.wire.isAlive = false;
+  const wish = { type: 'AddressBind', address: 'svc@fame.fabric' } as const;
+  const rivals = ['first', 'second'].map((id) => attach(id));
+  for (const rival of rivals) rival.say(wish, { corrId: 'b', rtype: 1, replyTo: `__sys__@${rival.path}` });
+  await settle();
+  const answers = rivals.map(({ wire }) => wire.take()[0]!.frame as { ok: boolean; code?: string });
+  expect(answers).toMatchObject([{ ok: true }, { ok: false, code: 'ADDRESS_IN_USE' }]);
+  expect(bindings.owner('svc@fame.fabric')).toBe(rivals[0]!.session);
+});
+
+test('the addresses of a capability count, not only its name', () => {
+  const { attach } = benchSentinel({ maxAddressesPerNode: 3 });
+  const node = attach('many');
+  const advertise = (address: string) =>
+    node.say(
+      { type: 'CapabilityAdvertise', capabilities: ['cap'], address },
+      { corrId: address, rtype: 1, replyTo: `__sys__@${node.path}` },
+    )[0]!.frame;
+  for (const name of ['a', 'b', 'c']) expect(advertise(`${name}@fame.fabric`)).toMatchObject({ ok: true });
+  expect(advertise('d@fame.fabric')).toMatchObject({ ok: false, code: 'QUOTA_EXCEEDED' });
+});
+
+test('a pool is announced as gone only when its last member has left', () => {
+  const { attach, control, sessions } = benchSentinel();
+  const gone: string[] = [];
+  const note = (address: string): number => gone.push(address);
+  const nothing = (): void => {};
+  control.announcer = { bound: nothing, unbound: note, advertised: nothing, withdrawn: nothing };
+  sessions.onUnbound = (_session, { addresses }) => addresses.forEach(note);
+  const [one, two, three] = ['one', 'two', 'three'].map((id) => attach(id));
+  for (const node of [one!, two!, three!]) node.bind('w@*.fame.fabric');
+  sessions.end(one!.session, 1001, 'test');
+  two!.say({ type: 'AddressUnbind', address: 'w@*.fame.fabric' }, { corrId: 'u', rtype: 1 });
+  expect(gone).toEqual([]);
+  sessions.end(three!.session, 1001, 'test');
+  expect(gone).toEqual(['w@*.fame.fabric']);
+});

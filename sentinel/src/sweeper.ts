@@ -53,7 +53,8 @@ export class Sweeper {
   #look(session: Session, now: number): void {
     const { counters, log, sessions } = this.#parts;
     if (session.state !== 'attached') return;
-    if (session.queuedMessages > 0 && now - session.movedAt >= STUCK_MS) {
+    const isStuck = session.queuedMessages > 0 && now - session.movedAt >= STUCK_MS;
+    if (isStuck || session.isDeaf) {
       counters.closedSlow++;
       log.warn('closed a node that does not read', {
         path: session.path,

@@ -120,6 +120,10 @@ export class Uplink {
   async #attach(): Promise<void> {
     const { self, dial, clock } = this.#parts;
     const transport = await dial(`${this.#url}/${self.id}`, { timeoutMs: 5_000 });
+    if (this.#closed) {
+      transport.terminate();
+      throw new FabricError('LINK_CLOSED', 'The sentinel stops');
+    }
     const corrId = newId();
     const { promise, resolve, reject } = Promise.withResolvers<NodeAttachAck>();
     const deadline = clock.after(ATTACH_TIMEOUT_MS, () => {
@@ -163,6 +167,7 @@ export class Uplink {
     let ack: NodeAttachAck;
     try {
       ack = await promise;
+      if (this.#closed) throw new FabricError('LINK_CLOSED', 'The sentinel stops');
       if (!ack.ok || !ack.targetPhysicalPath || !ack.assignedPath) {
         throw new FabricError(
           'LINK_REFUSED',
@@ -200,10 +205,8 @@ export class Uplink {
     sessions.add(session);
     this.session = session;
     const beat = clock.every(HEARTBEAT_MS, () => this.#say({ type: 'NodeHeartbeat' }));
-    transport.onMessage = (bytes) => {
-      router.receive(session, bytes as Buffer);
-      session.drained();
-    };
+    transport.onMessage = (bytes) => router.receive(session, bytes as Buffer);
+    transport.onDrain = () => session.drained();
     transport.onClose = (code) => {
       beat.stop();
       log.warn(`lost the ${this.#kind} sentinel`, { url: this.#url, closeCode: code });

@@ -9,6 +9,8 @@ export interface Transport {
   terminate(): void;
   /** Bytes that `send` took and that have not left yet. */
   readonly bufferedBytes: number;
+  /** Told when all that `send` took has left, after some of it had to wait; by transports that can tell. */
+  onDrain?: (() => void) | undefined;
   /** Set once, before the first message can arrive. */
   onMessage: ((bytes: Uint8Array) => void) | undefined;
   /** Called exactly once, whichever side closed. */

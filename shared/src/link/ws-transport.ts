@@ -11,6 +11,7 @@ const BINARY = Object.freeze({ binary: true });
 class WsTransport implements Transport {
   onMessage: ((bytes: Uint8Array) => void) | undefined;
   onClose: ((code: number, reason: string) => void) | undefined;
+  onDrain: (() => void) | undefined;
   readonly #ws: WebSocket;
   // `ws` does not document the socket; without it writes leave one by one.
   readonly #socket: Pick<Socket, 'cork' | 'uncork'> | undefined;
@@ -19,7 +20,10 @@ class WsTransport implements Transport {
   constructor(ws: WebSocket) {
     this.#ws = ws;
     const socket = (ws as unknown as { _socket?: Socket })._socket;
-    if (typeof socket?.cork === 'function' && typeof socket.uncork === 'function') this.#socket = socket;
+    if (typeof socket?.cork === 'function' && typeof socket.uncork === 'function') {
+      this.#socket = socket;
+      socket.on('drain', () => this.onDrain?.());
+    }
     ws.on('message', (data: Buffer) => this.onMessage?.(data));
     ws.on('close', (code, reason) => this.#closed(code, reason.toString()));
     // 'close' follows and says the same.
