@@ -767,3 +767,72 @@ describe('limits', () => {
     await expect(say(host, 'hi', 't')).rejects.toMatchObject({ code: 'NODE_GONE' });
   });
 });
+
+describe('what a review found', () => {
+  test('a turn that the full store refuses leaves the one that runs beside it alone', async () => {
+    const store = new MemoryStore({ maxBytes: 20_000 });
+    const half = gate();
+    const host = hostOf({ store, model: scriptedModel([['part', half, ' end']]) });
+    await start(host);
+    const running = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't1' });
+    await half.reached;
+    await start(host, 'large', { systemPrompt: 'x'.repeat(30_000) });
+    await expect(say(host, 'more', 't2')).rejects.toMatchObject({ code: 'STORE_FULL' });
+    half.open();
+    expect(textOf(await running.outcome)).toBe('part end');
+    expect(kinds(await journal(store))).toContain('turn_completed');
+  });
+
+  test('after a crash loop the next turn tells the model which tools had run', async () => {
+    const pay = tool({
+      name: 'pay',
+      description: 'Pays.',
+      parameters: z.object({}),
+      idempotent: false,
+      execute: () => 'paid 100',
+    });
+    const tools = new ToolSet([pay]);
+    const store = new MemoryStore();
+    const firstGate = gate();
+    const first = hostOf({
+      store,
+      tools,
+      model: scriptedModel([callTools({ name: 'pay', arguments: '{}', id: 'call1' }), ['wait', firstGate]]),
+    });
+    await start(first);
+    await first.turn({ conversationId: 'c', userMessage: 'pay please', turnId: 't1' });
+    await firstGate.reached;
+    await first.close();
+    for (let crash = 0; crash < 2; crash++) {
+      const standing = gate();
+      const next = hostOf({ store, tools, model: scriptedModel([['wait', standing]]) });
+      await next.open();
+      await standing.reached;
+      await next.close();
+    }
+    const model = scriptedModel(['It is paid.']);
+    const last = hostOf({ store, tools, model });
+    await last.open();
+    await expect(say(last, 'pay please', 't1')).rejects.toMatchObject({ code: 'TURN_CRASH_LOOP' });
+    await say(last, 'did you pay?', 't2');
+    const shown = model.requests.at(-1)!.messages;
+    expect(shown).toContainEqual({ role: 'tool', tool_call_id: 'call1', content: 'paid 100' });
+  });
+
+  test('an end that could not be written is told to everybody who asked for it', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel(['hello']) });
+    await start(host);
+    await say(host, 'hi', 't1');
+    const append = store.append.bind(store);
+    store.append = (given: Append) =>
+      given.state === 'completed'
+        ? Promise.reject(new FabricError('STORE_UNAVAILABLE', 'The disk is away.'))
+        : append(given);
+    const ends = await Promise.allSettled([host.end('c'), host.end('c')]);
+    expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    store.append = append;
+    await host.end('c');
+    expect(await host.look('c')).toMatchObject({ state: 'completed' });
+  });
+});

@@ -102,6 +102,8 @@ export class ConversationHost {
   readonly #budget: ConversationBudget;
   readonly #inbox: Inbox;
   readonly #conversations: HeldConversations;
+  /** Ends that are under way, by conversation. */
+  readonly #endings = new Map<string, Promise<void>>();
   readonly #onEnd = new Map<string, Set<() => void>>();
   #timers: Timer[] = [];
   #isClosed = false;
@@ -198,6 +200,13 @@ export class ConversationHost {
     const conversation = await this.#conversations.hold(id, peek.fence);
     const known = conversation.turns.get(turnId);
     if (known) return sameMessage(known, request);
+    // A refusal in the journal would take the turns that run in this conversation with it: their numbers follow.
+    if (peek.isFull && conversation.open.length > 0) {
+      throw new FabricError(
+        'STORE_FULL',
+        'The store of conversations has no room for another turn; remove conversations or raise FAME_STORE_MAX_BYTES.',
+      );
+    }
     return this.#accept(conversation, request);
   }
 
@@ -249,10 +258,16 @@ export class ConversationHost {
     const peek = await this.#store.peek(id);
     if (peek?.agent !== this.#agent || isEndedState(peek.state)) return;
     const conversation = await this.#conversations.hold(id, peek.fence);
-    if (conversation.isEnding) {
-      await new Promise<void>((resolve) => this.#listenersOf(id).add(resolve));
-      return;
+    const ending = this.#endings.get(id) ?? this.#end(conversation, state);
+    this.#endings.set(id, ending);
+    try {
+      await ending;
+    } finally {
+      this.#endings.delete(id);
     }
+  }
+
+  async #end(conversation: Conversation, state: 'completed' | 'canceled'): Promise<void> {
     conversation.isEnding = true;
     try {
       const reason = new FabricError('TURN_CANCELLED', 'The conversation was ended.', {
@@ -267,8 +282,8 @@ export class ConversationHost {
       });
     } finally {
       this.#conversations.drop(conversation);
-      this.#tellEnd(id);
     }
+    this.#tellEnd(conversation.id);
   }
 
   /** Waits for the end of a conversation; `false` when `signal` aborted first. @throws {CONVERSATION_UNKNOWN} */

@@ -304,6 +304,7 @@ export class TurnRun {
       return;
     }
     this.#chargeBroken();
+    this.#recall();
     const partial = this.#text.slice(this.#whole);
     const inHistory = this.#draft.interrupt(partial, this.#started, this.#options.failedTurns);
     const state = error.code === 'TURN_CANCELLED' ? 'cancelled' : 'failed';
@@ -322,6 +323,15 @@ export class TurnRun {
       );
     } catch (caught) {
       this.#leave(isFabricError(caught) ? caught : error);
+    }
+  }
+
+  // A turn that ends before its runner has taken up what was done in an earlier process: the next turn must know of it.
+  #recall(): void {
+    if (this.#draft.messages.length > 1) return;
+    for (const { message, finished } of this.#turn.recorded?.steps ?? []) {
+      this.#draft.assistant(message);
+      for (const [callId, { content }] of finished) this.#draft.tool(callId, content);
     }
   }
 

@@ -120,7 +120,8 @@ export class MemoryStore implements ConversationStore {
     if (!shelf) return undefined;
     const turn = turnId === undefined ? undefined : shelf.turns.get(turnId);
     const { agent, state, lastSeq } = shelf.record;
-    return { agent, state, lastSeq, fence: shelf.fence, ...(turn ? { turn: { ...turn } } : {}) };
+    const isFull = this.#isFull();
+    return { agent, state, lastSeq, fence: shelf.fence, isFull, ...(turn ? { turn: { ...turn } } : {}) };
   }
 
   async append(append: Append): Promise<void> {
@@ -265,13 +266,16 @@ export class MemoryStore implements ConversationStore {
     if (this.#isClosed) throw new FabricError('STORE_UNAVAILABLE', 'The store of conversations was closed.');
   }
 
+  #isFull(): boolean {
+    return this.#maxBytes > 0 && this.#bytes() >= this.#maxBytes;
+  }
+
   #mustHaveRoom(): void {
-    if (this.#maxBytes > 0 && this.#bytes() >= this.#maxBytes) {
-      throw new FabricError(
-        'STORE_FULL',
-        `The store of conversations holds the ${this.#maxBytes} bytes it may hold; remove conversations or raise FAME_STORE_MAX_BYTES.`,
-      );
-    }
+    if (!this.#isFull()) return;
+    throw new FabricError(
+      'STORE_FULL',
+      `The store of conversations holds the ${this.#maxBytes} bytes it may hold; remove conversations or raise FAME_STORE_MAX_BYTES.`,
+    );
   }
 }
 

@@ -125,6 +125,9 @@ const resultCode = (error: unknown): number | undefined => {
   return typeof code === 'number' ? code & 0xff : undefined;
 };
 
+/** Another process holds the database. */
+export const isBusy = (error: unknown): boolean => resultCode(error) === 5;
+
 /** A fault while the store is in use. It says nothing of paths, because it may travel to a caller. */
 export function runningFault(error: unknown): StoreFault {
   if (error instanceof StoreFault) return error;

@@ -172,6 +172,7 @@ export class SqliteJournal {
       state: row.state,
       lastSeq: row.last_seq,
       fence: row.fence,
+      isFull: this.#isFull(),
       ...(turn
         ? {
             turn: {
@@ -394,14 +395,17 @@ export class SqliteJournal {
     return row.lease_until > now && !this.#options.isDead(row.holder);
   }
 
-  #mustHaveRoom(): void {
+  #isFull(): boolean {
     const { maxBytes } = this.#options;
-    if (maxBytes > 0 && usedBytes(this.#db) >= maxBytes) {
-      throw new StoreFault(
-        'STORE_FULL',
-        `The store of conversations holds the ${maxBytes} bytes it may hold; remove conversations or raise FAME_STORE_MAX_BYTES.`,
-      );
-    }
+    return maxBytes > 0 && usedBytes(this.#db) >= maxBytes;
+  }
+
+  #mustHaveRoom(): void {
+    if (!this.#isFull()) return;
+    throw new StoreFault(
+      'STORE_FULL',
+      `The store of conversations holds the ${this.#options.maxBytes} bytes it may hold; remove conversations or raise FAME_STORE_MAX_BYTES.`,
+    );
   }
 
   #row(id: string): Row | undefined {

@@ -58,6 +58,23 @@ describe('a store in a file', () => {
   const create = (store: SqliteStore, id: string) =>
     store.create({ id, agent: 'a@fame.fabric', startCallId: id, historyTurns: 10, totals: {}, started });
 
+  test('a lock of another process is waited for once, not once for each request, and reading goes on', async () => {
+    const busyMs = 100;
+    const store = await open({ busyMs });
+    await create(store, 'a');
+    const other = new DatabaseSync(path);
+    other.exec('BEGIN IMMEDIATE');
+    const began = performance.now();
+    const writes = Promise.allSettled(Array.from({ length: 50 }, (_, i) => create(store, `b${i}`)));
+    const reading = store.peek('a');
+    for (const { status } of await writes) expect(status).toBe('rejected');
+    expect(await reading).toMatchObject({ state: 'working' });
+    expect(performance.now() - began).toBeLessThan(20 * busyMs);
+    other.exec('ROLLBACK');
+    other.close();
+    expect(await create(store, 'c')).toMatchObject({ created: true });
+  });
+
   test('finds everything again after it was closed', async () => {
     const first = await open();
     await create(first, 'c');

@@ -1,7 +1,7 @@
 // The thread that owns the database of a store: the waiting for the disk happens here, not where turns run. It carries out
 // whatever has arrived in one transaction, so many writers share one commit, and answers only after it is on the disk.
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { openDatabase, openingFault, runningFault, StoreFault } from './sqlite-database.ts';
+import { isBusy, openDatabase, openingFault, runningFault, StoreFault } from './sqlite-database.ts';
 import { SqliteJournal } from './sqlite-journal.ts';
 import { WriterLocks } from './writer-lock.ts';
 
@@ -124,8 +124,16 @@ function serve({ db, journal }: ReturnType<typeof open>): void {
       return commit(batch);
     } catch (error) {
       if (batch.length === 1) return [{ id: batch[0]!.id, fault: faultOf(error) }];
-      // One of them does not fit; the others shall not suffer from it.
-      return batch.flatMap((request) => answer([request]));
+      if (!isBusy(error)) {
+        // One of them does not fit; the others shall not suffer from it.
+        return batch.flatMap((request) => answer([request]));
+      }
+      // Another process holds the database, and was waited for: to wait again for each of them would help none. Reading
+      // needs no lock.
+      const reads = batch.filter(({ op }) => !writes.has(op));
+      const refused = batch.filter(({ op }) => writes.has(op));
+      const fault = faultOf(error);
+      return [...refused.map(({ id }) => ({ id, fault })), ...(reads.length > 0 ? answer(reads) : [])];
     }
   };
 

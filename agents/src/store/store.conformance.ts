@@ -250,6 +250,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         state: 'working',
         lastSeq: 6,
         fence: fence.fence,
+        isFull: false,
         turn: { turnId: 't', state: 'completed', acceptedSeq: 2, endedSeq: 5, inHistory: true },
       });
       expect((await store.peek('c', 'o'))!.turn).toMatchObject({ state: 'open', endedSeq: 0 });
@@ -356,12 +357,14 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       const { fence } = await begin('c');
       await append('c', fence, 1, [event('turn_accepted', 't', { user_message: 'x'.repeat(300_000) })]);
       const full = expect.objectContaining({ code: 'STORE_FULL' });
+      expect(await store.peek('c')).toMatchObject({ isFull: true });
       await expect(append('c', fence, 2, [event('turn_accepted', 't2')])).rejects.toEqual(full);
       await expect(store.create(conversation('d'))).rejects.toEqual(full);
       await append('c', fence, 2, [event('turn_failed', 't', { in_history: false })], { leaseMs: 0 });
       expect(await store.read('c')).toHaveLength(3);
       expect(await store.remove('c')).toBe(true);
       expect(await store.create(conversation('d'))).toMatchObject({ created: true });
+      expect(await store.peek('d')).toMatchObject({ isFull: false });
     });
   });
 }

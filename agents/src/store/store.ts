@@ -113,6 +113,8 @@ export interface Peek {
   readonly lastSeq: number;
   /** The number of the latest fence. */
   readonly fence: number;
+  /** New turns are refused for want of room. */
+  readonly isFull: boolean;
   readonly turn?: TurnRecord;
 }
 
