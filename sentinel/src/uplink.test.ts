@@ -112,3 +112,50 @@ test('a lost parent is dialled again, and told again', async () => {
   expect(bench.sessions.parent).toBeDefined();
   uplink.close();
 });
+
+test('calls from the parent that were open when the connection broke are answered once it is back', async () => {
+  const bench = benchSentinel();
+  const node = bench.attach('node');
+  node.bind('math@fame.fabric');
+  const parent = otherSide(() => '/S');
+  const uplink = new Uplink({ ...bench, dial: parent.dial }, { url: 'ws://parent', kind: 'parent' });
+  await uplink.connect(1_000);
+  const payload = { jsonrpc: '2.0', id: 'c3', method: 'add' };
+  const header = {
+    to: 'math@fame.fabric',
+    replyTo: '__rpc__x@/P/other',
+    corrId: 'c3',
+    rtype: 2,
+    flowId: 'far',
+  };
+  parent.say(makeEnvelope({ type: 'Data', payload }, header));
+  await settle();
+  parent.cut();
+  await settle();
+  await bench.clock.run(1_000);
+  const answer = parent.heard.find(({ corrId }) => corrId === 'c3');
+  expect(answer).toMatchObject({ to: header.replyTo, frame: { ok: false, code: 'NODE_GONE' } });
+  uplink.close();
+});
+
+test('what waits for a full connection to the parent leaves when that has drained', async () => {
+  const bench = benchSentinel();
+  const node = bench.attach('node');
+  const parent = otherSide(() => '/S');
+  let ours: Transport | undefined;
+  const dial = async (): Promise<Transport> => {
+    ours = await parent.dial();
+    return ours;
+  };
+  const uplink = new Uplink({ ...bench, dial }, { url: 'ws://parent', kind: 'parent' });
+  await uplink.connect(1_000);
+  Object.defineProperty(ours!, 'bufferedBytes', { value: 1_000_000, configurable: true });
+  node.call('far@fame.fabric', 'c4');
+  await settle();
+  expect(parent.heard.some(({ corrId }) => corrId === 'c4')).toBe(false);
+  Object.defineProperty(ours!, 'bufferedBytes', { value: 0 });
+  ours!.onDrain?.();
+  await settle();
+  expect(parent.heard.some(({ corrId }) => corrId === 'c4')).toBe(true);
+  uplink.close();
+});

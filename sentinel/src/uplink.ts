@@ -17,8 +17,9 @@ import {
 } from '@fame-fabric/shared';
 import { CANCEL_CAPABILITY, STREAM_FLOWS_CAPABILITY } from './admission.ts';
 import type { Bindings } from './bindings.ts';
+import type { OpenCall } from './calls.ts';
 import type { Announcer } from './control.ts';
-import { announcement, type Identity } from './replies.ts';
+import { announcement, type Identity, nack } from './replies.ts';
 import type { Router } from './route.ts';
 import { Session, type Ticker } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -76,6 +77,8 @@ export class Uplink {
   /** Told when the parent gave us another path than before: paths below us are no longer true. */
   onPathChanged: () => void = () => {};
   session: Session | undefined;
+  /** Calls from the other side that were open when the connection was lost: their callers still wait. */
+  #lost: readonly OpenCall[] = [];
   #retry: Timer | undefined;
   #attempt = 0;
   #closed = false;
@@ -210,12 +213,20 @@ export class Uplink {
     transport.onClose = (code) => {
       beat.stop();
       log.warn(`lost the ${this.#kind} sentinel`, { url: this.#url, closeCode: code });
+      this.#lost = [...(session.calls?.values() ?? [])];
       sessions.detach(session, wire);
       this.session = undefined;
       if (!this.#closed) void this.connect(Number.POSITIVE_INFINITY);
     };
     log.info(`attached to the ${this.#kind} sentinel`, { url: this.#url, path: self.path });
     this.#announceAll();
+    // The other side has kept its half of these calls for us to come back; ours was given up with the connection.
+    for (const call of this.#lost) {
+      session.sendControl(
+        nack(self, call, 'NODE_GONE', 'The way to the node that was handling the call broke'),
+      );
+    }
+    this.#lost = [];
   }
 
   #announceAll(): void {
