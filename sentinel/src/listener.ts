@@ -126,7 +126,7 @@ class NodeSocket implements Wire, FrameTaker {
       this.#earlyBytes += bytes.length;
       if (this.#earlyBytes > MAX_UNATTACHED_BYTES) {
         this.stopReading();
-        this.close(1009, 'too much before the attach');
+        this.close(CLOSE.tooLarge, 'too much before the attach');
         return;
       }
     }

@@ -527,6 +527,14 @@ describe('attach refused', () => {
     },
   );
 
+  test('P17: more than 64 KiB before the attach close the socket with 1009', async () => {
+    for (const message of ['x'.repeat(70_000), Buffer.alloc(70_000, 'x')]) {
+      const node = await nodes.open();
+      node.raw(message);
+      expect((await node.closed).code).toBe(1009);
+    }
+  });
+
   test('the attach URL without an id is no WebSocket', async () => {
     const bare = sentinel.url.replace('/downstream', '');
     await expect(RawNode.open(bare.replace('/ws', '/other'))).rejects.toThrow(

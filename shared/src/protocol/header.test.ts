@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { decode } from './codec.ts';
 import { makeEnvelope } from './envelope.ts';
 import { Credit, Header, readCredit, readHeader } from './header.ts';
 
@@ -89,6 +90,29 @@ test('never disagrees with JSON.parse, whatever the envelope and its mutations',
     ),
     { numRuns: 20_000 },
   );
+});
+
+test.each([
+  ['seqId', '"seven"'],
+  ['flowFlags', '"x"'],
+  ['rtype', '"2"'],
+  ['ts', '7'],
+  ['sid', '7'],
+  ['traceId', '7'],
+  ['version', '1'],
+  ['seqId', '007'],
+])('leaves a %s of %s to the codec, which refuses it', (field, value) => {
+  const message = (spelled: string): Buffer => {
+    const { frame, ts, ...header } = call() as Record<string, unknown>;
+    const rest = Object.entries({ sid: 's', traceId: 't', ...header, ts, seqId: 1, flowFlags: 0 })
+      .filter(([name]) => name !== field)
+      .map(([name, one]) => `"${name}":${JSON.stringify(one)}`);
+    return Buffer.from(`{${rest.join()},"${field}":${spelled},"frame":${JSON.stringify(frame)}}`);
+  };
+  const isText = ['ts', 'sid', 'traceId', 'version'].includes(field);
+  expect(readHeader(message(isText ? '"x"' : '7'), new Header())).toBe(true);
+  expect(readHeader(message(value), new Header())).toBe(false);
+  expect(() => decode(message(value))).toThrow();
 });
 
 test('takes no truncated message', () => {

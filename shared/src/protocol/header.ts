@@ -25,6 +25,7 @@ export class Header {
 }
 
 const QUOTE = 34;
+const ZERO = 48;
 const COMMA = 44;
 const COLON = 58;
 const OPEN = 123;
@@ -37,8 +38,11 @@ const REPLY_TO = 4;
 const CORR_ID = 8;
 const FLOW_ID = 16;
 const RTYPE = 32;
+const TRACKED = 63;
+/** A number that a router has no use for. Texts of that kind have no bit. */
+const OTHER_NUMBER = 64;
 
-// Keys by their length; each with the bit to remember it by, 0 for those that a router has no use for.
+// Keys by their length; each with the bit to remember it by; what a router has no use for must have its kind all the same.
 const KEYS: readonly (readonly { readonly letters: readonly number[]; readonly field: number }[])[] = (() => {
   const keys: { letters: number[]; field: number }[][] = Array.from({ length: 10 }, () => []);
   const known = {
@@ -47,13 +51,13 @@ const KEYS: readonly (readonly { readonly letters: readonly number[]; readonly f
     ts: 0,
     sid: 0,
     rtype: RTYPE,
-    seqId: 0,
+    seqId: OTHER_NUMBER,
     corrId: CORR_ID,
     flowId: FLOW_ID,
     replyTo: REPLY_TO,
     traceId: 0,
     version: 0,
-    flowFlags: 0,
+    flowFlags: OTHER_NUMBER,
   };
   for (const [name, field] of Object.entries(known))
     keys[name.length]!.push({ letters: [...Buffer.from(name)], field });
@@ -129,7 +133,7 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
       return isPlainData(bytes, at);
     }
     const field = fieldOf(bytes, keyAt, keyLength);
-    if (field < 0 || (seen & field) !== 0) return false;
+    if (field < 0 || (seen & field & TRACKED) !== 0) return false;
     seen |= field;
     if (bytes[at] === QUOTE) {
       const valueAt = ++at;
@@ -161,9 +165,10 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
         number = number * 10 + byte - 48;
         byte = bytes[++at]!;
       }
-      if (at === valueAt || at - valueAt > 15) return false;
+      const digits = at - valueAt;
+      if (digits === 0 || digits > 15 || (digits > 1 && bytes[valueAt] === ZERO)) return false;
       if (field === RTYPE) header.rtype = number;
-      else if (field !== 0) return false;
+      else if (field !== OTHER_NUMBER) return false;
     }
     if (bytes[at] !== COMMA) return false;
     at++;
