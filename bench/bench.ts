@@ -205,9 +205,11 @@ async function steadyCells(): Promise<void> {
   const measured = CELLS.filter(({ goal: number }) => !quick || number <= 2);
   const table = measured.map((): Rows => new Map());
   const alternations = quick ? 5 : 4;
-  const windowMs = quick ? 250 : 300;
+  const windowMs = 250;
   // Two processes of one program differ by a tenth and more, for as long as they live: only several of each say something.
-  for (let set = 0; set < (quick ? 1 : 3); set++) {
+  const sets = quick ? 1 : 3;
+  for (let set = 0; set < sets; set++) {
+    if (sets > 1) console.error(`Steady load: processes ${set + 1} of ${sets}, about a minute each...`);
     const players = [await player(B2), await player(OURS)];
     if (!quick) players.push(await player(B2_NATIVE), await player(B1));
     for (const text of flags.sentinel) {
@@ -258,7 +260,7 @@ async function growth(): Promise<void> {
   const few = quick ? 400 : 1_000;
   const cell: Cell = { size: 256, open: 16, connections: 16 };
   const windowMs = 300;
-  const alternations = quick ? 3 : 7;
+  const alternations = quick ? 3 : 5;
   /** How much more `b` costs than `a`. */
   const ratioOf = async (a: Player, b: Player): Promise<number> => {
     const rows = new Map<Player, number[]>([

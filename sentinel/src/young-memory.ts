@@ -7,8 +7,8 @@ import { runInNewContext } from 'node:vm';
 
 const EVERY_BYTES = 4_194_304;
 
-// Collected so often, the young generation is small each time: one thread is done before the helpers have woken up, and on a
-// busy machine they are waited for. Without them, one process in three no longer takes twice the time at 64 KB.
+// Collected so often, the young generation is small each time: one thread is done before its helpers have woken up, and on
+// busy cores they are waited for. Without them 2 s of messages of 64 KB took 600 futex calls instead of 3,400.
 setFlagsFromString('--no-parallel-scavenge');
 
 type Collect = (options: { type: 'minor' }) => void;
