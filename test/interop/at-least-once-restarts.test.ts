@@ -5,7 +5,7 @@ import { Link, newId } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { admissionUrl, PeerClient, startPeerAgent } from '../kit/naylence.ts';
-import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { listNodes, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { CHAT, startAgent, startModel, stopStack } from '../kit/stack.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
 
@@ -53,7 +53,7 @@ test('acknowledgements and answers for us are lost with our connection: we ask a
 }, 60_000);
 
 /** A chat agent whose first model call stands still at `standing`, and a client of the peer that talks to it. */
-async function chatOf(standing: Gate, agentUrl = sentinel.url) {
+async function chatOf(standing: Gate, agentUrl = sentinel.url, peerUrl = sentinel.url) {
   let requests = 0;
   const model = await startModel({
     respond: () => {
@@ -63,7 +63,7 @@ async function chatOf(standing: Gate, agentUrl = sentinel.url) {
   });
   const options = { model, dataDir: temporaryDirectory(), env };
   const agent = await startAgent(agentUrl, options);
-  const peer = await PeerClient.start({ url: sentinel.url, env });
+  const peer = await PeerClient.start({ url: peerUrl, env });
   const id = newId();
   await peer.do('startTask', { address: CHAT, id, payload: {} });
   return {
@@ -97,36 +97,46 @@ test('our agent is killed in a turn that it has acknowledged: the next process a
 
 test('our agent is killed before its acknowledgement left: the peer asks again, and the turn is one', async () => {
   const standing = gate();
-  const proxy = await TcpProxy.to(sentinel.port);
-  const { agent, peer, id, again, requests, history } = await chatOf(standing, admissionUrl(proxy.port));
-  proxy.hold('up');
+  const [agentWay, peerWay] = await Promise.all([TcpProxy.to(sentinel.port), TcpProxy.to(sentinel.port)]);
+  const urls = [admissionUrl(agentWay.port), admissionUrl(peerWay.port)] as const;
+  const { agent, peer, id, again, requests, history } = await chatOf(standing, ...urls);
+  agentWay.hold('up');
   const answer = peer.call(CHAT, 'run_turn', id, 'hello');
   await standing.reached;
+  // What the peer sends again waits until there is somebody to take it.
+  peerWay.hold('up');
   await agent.kill();
-  proxy.release('up');
   const next = await again();
+  peerWay.release('up');
   expect(await answer).toBe('The whole answer');
   expect(await history()).toEqual(ONE_TURN);
   expect(requests()).toBe(2);
   await peer.stop();
   await next.stop();
-  await proxy.close();
+  await agentWay.close();
+  await peerWay.close();
 }, 60_000);
 
 test('an agent of the peer dies before it has acknowledged: the next process answers us, once', async () => {
   const address = 'pending@fame.fabric';
   const options = { url: sentinel.url, address, salt: 'pending', env };
   const agent = await startPeerAgent('math', options);
-  const ours = new Link({ url: sentinel.url, dial: wsDial, deliveryProfile: 'at-least-once' });
+  const proxy = await TcpProxy.to(sentinel.port);
+  const ours = new Link({ url: admissionUrl(proxy.port), dial: wsDial, deliveryProfile: 'at-least-once' });
   await ours.connect();
   // It is frozen, so that the request reaches its socket and nothing comes back.
   agent.child.kill('SIGSTOP');
   const answers: unknown[] = [];
   const call = ours.call(address, 'slow', { args: [100] }).then((answer) => answers.push(answer));
+  await expect.poll(async () => (await listNodes(sentinel)).some(({ serving }) => serving === 1)).toBe(true);
+  // What we send again waits until there is somebody to take it.
+  proxy.hold('up');
   await agent.kill();
   const next = await startPeerAgent('math', options);
+  proxy.release('up');
   await call;
   expect(answers).toEqual(['after 100 ms']);
   expect(next.output).toContain('slow-started');
   await ours.close();
+  await proxy.close();
 }, 60_000);
