@@ -17,7 +17,7 @@ help: ## this list
 	@echo 'Fame Fabric: make start run'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name about; do \
-	  printf '%-15s %s\n' "$$name" "$$about"; done
+	  printf '%-16s %s\n' "$$name" "$$about"; done
 	@echo
 	@echo 'Settings are environment variables or lines of .env: OPENAI_API_KEY, MODEL_NAME, FAME_LISTENER_PORT,'
 	@echo 'MODE=local|docker (make start) and the others of docs/configuration.md.'

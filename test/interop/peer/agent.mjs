@@ -51,7 +51,7 @@ class MathAgent extends BaseAgent {
     for (let i = 1; i <= n; i++) {
       yield i;
       // The SDK takes items faster than it sends them; a rest now and then keeps its queue of 512 from overflowing.
-      if (i % 100 === 0) await pause(60);
+      if (i % 50 === 0) await pause(80);
     }
   }
   async *drip(n) {
