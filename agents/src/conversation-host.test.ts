@@ -768,7 +768,7 @@ describe('limits', () => {
   });
 });
 
-describe('what a review found', () => {
+describe('beside a full store, a crash loop and a failing end', () => {
   test('a turn that the full store refuses leaves the one that runs beside it alone', async () => {
     const store = new MemoryStore({ maxBytes: 20_000 });
     const half = gate();
