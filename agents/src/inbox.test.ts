@@ -122,6 +122,21 @@ describe('across conversations', () => {
     expect(log).toEqual(['a1 runs', 'a1 ends', 'b1 runs']);
   });
 
+  test('a withdrawn turn leaves no place in the line to a later one of its conversation', async () => {
+    const inbox = new Inbox({ maxRunning: 1 });
+    const log: string[] = [];
+    const blocker = turnOf('x', log, inbox, 'x');
+    inbox.put('x', blocker);
+    const early = turnOf('early', log, inbox, 'c');
+    inbox.put('c', early);
+    inbox.put('d', turnOf('other', log, inbox, 'd'));
+    inbox.withdraw('c', early);
+    inbox.put('c', turnOf('late', log, inbox, 'c'));
+    blocker.end();
+    await soon();
+    expect(log).toEqual(['x runs', 'x ends', 'other runs']);
+  });
+
   test('what waits in all is bounded', () => {
     const inbox = new Inbox({ maxRunning: 1, maxWaiting: 2 });
     for (let i = 0; i < 3; i++) inbox.put(`c${i}`, turnOf(`${i}`, [], inbox, `c${i}`));

@@ -29,8 +29,6 @@ export interface InboxTurn {
 interface Mailbox {
   running: InboxTurn | undefined;
   waiting: InboxTurn[];
-  /** Whether it stands in the line for a free place. */
-  inLine: boolean;
 }
 
 export class Inbox {
@@ -38,7 +36,8 @@ export class Inbox {
   readonly #maxWaitingEach: number;
   readonly #maxWaiting: number;
   readonly #boxes = new Map<string, Mailbox>();
-  readonly #line: string[] = [];
+  /** Conversations that wait for a free place, in order. */
+  readonly #line = new Set<string>();
   #running = 0;
   #waiting = 0;
 
@@ -89,16 +88,13 @@ export class Inbox {
   put(conversationId: string, turn: InboxTurn, policy: TurnPolicy = 'queue'): void {
     let box = this.#boxes.get(conversationId);
     if (box && policy === 'interrupt') {
-      const reason = new FabricError(
-        'TURN_CANCELLED',
-        'A newer message of this conversation took its place.',
-      );
+      const reason = placeTaken();
       for (const earlier of [...box.waiting]) earlier.cancel(reason);
       box.running?.cancel(reason);
       box = this.#boxes.get(conversationId);
     }
     if (!box) {
-      box = { running: undefined, waiting: [], inLine: false };
+      box = { running: undefined, waiting: [] };
       this.#boxes.set(conversationId, box);
     }
     box.waiting.push(turn);
@@ -120,20 +116,16 @@ export class Inbox {
 
   // A conversation stands in the line once, however many of its turns wait: so no conversation can fill the line.
   #stepUp(conversationId: string, box: Mailbox): void {
-    if (box.inLine || box.running || box.waiting.length === 0) return;
-    box.inLine = true;
-    this.#line.push(conversationId);
+    if (!box.running && box.waiting.length > 0) this.#line.add(conversationId);
   }
 
   #startNext(): void {
-    while (this.#running < this.#maxRunning && this.#line.length > 0) {
-      const conversationId = this.#line.shift()!;
+    for (const conversationId of this.#line) {
+      if (this.#running >= this.#maxRunning) return;
+      this.#line.delete(conversationId);
       const box = this.#boxes.get(conversationId);
-      // A place in the line outlives its mailbox when the turn is withdrawn; a new mailbox stands there by itself.
-      if (!box?.inLine) continue;
-      box.inLine = false;
-      const turn = box.waiting.shift();
-      if (!turn) continue;
+      const turn = box?.waiting.shift();
+      if (!box || !turn) continue;
       this.#waiting -= 1;
       box.running = turn;
       this.#running += 1;
@@ -154,6 +146,12 @@ export class Inbox {
   }
 
   #dropIfEmpty(conversationId: string, box: Mailbox): void {
-    if (!box.running && box.waiting.length === 0) this.#boxes.delete(conversationId);
+    if (box.running || box.waiting.length > 0) return;
+    this.#boxes.delete(conversationId);
+    this.#line.delete(conversationId);
   }
 }
+
+/** Why a turn is cancelled under `interrupt`. */
+export const placeTaken = (): FabricError =>
+  new FabricError('TURN_CANCELLED', 'A newer message of this conversation took its place.');
