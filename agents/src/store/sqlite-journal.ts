@@ -273,8 +273,9 @@ export class SqliteJournal {
        ORDER BY changed_at`,
       agent,
     );
+    const isHeld = this.#heldAt(now);
     return rows
-      .filter((row) => !this.#isHeld(row, now))
+      .filter((row) => !isHeld(row))
       .slice(0, limit)
       .map((row) => row.id);
   }
@@ -304,10 +305,11 @@ export class SqliteJournal {
 
   sweep(now: number, { expiredBefore, maxBytes = 0, limit = 500 }: SweepOptions) {
     const removed: { id: string; state: StoredState }[] = [];
+    const isHeld = this.#heldAt(now);
     const take = (rows: Row[], until: () => boolean): void => {
       for (const row of rows) {
         if (removed.length >= limit || until()) return;
-        if (this.#isHeld(row, now)) continue;
+        if (isHeld(row)) continue;
         this.#remove(row.key);
         removed.push({ id: row.id, state: row.state });
       }
@@ -393,6 +395,17 @@ export class SqliteJournal {
 
   #isHeld(row: Row, now: number): boolean {
     return row.lease_until > now && !this.#options.isDead(row.holder);
+  }
+
+  /** `isHeld` for many rows: whether a holder is dead is asked once, because the answer opens a file. */
+  #heldAt(now: number): (row: Row) => boolean {
+    const held = new Map<string, boolean>();
+    return (row) => {
+      if (row.lease_until <= now) return false;
+      const known = held.get(row.holder) ?? this.#isHeld(row, now);
+      held.set(row.holder, known);
+      return known;
+    };
   }
 
   #isFull(): boolean {

@@ -15,6 +15,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { systemClock } from '@fame-fabric/shared';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openDatabase } from './sqlite-database.ts';
+import { SqliteJournal } from './sqlite-journal.ts';
 import { SqliteStore } from './sqlite-store.ts';
 import { storeConformance } from './store.conformance.ts';
 import type { NewEvent } from './store.ts';
@@ -292,6 +293,37 @@ describe('a store in a file', () => {
     } finally {
       child.kill('SIGKILL');
     }
+  });
+
+  test('whether a writer lives is asked once for all that it holds', () => {
+    const db = openDatabase({ path, busyMs: 0, hardMaxBytes: 0 });
+    const asked: string[] = [];
+    const journalOf = (holder: string) =>
+      new SqliteJournal(db, {
+        holder,
+        maxBytes: 0,
+        isDead: (one) => {
+          asked.push(one);
+          return one === 'dead';
+        },
+      });
+    for (const holder of ['living', 'dead']) {
+      const journal = journalOf(holder);
+      for (const id of ['1', '2', '3'].map((n) => holder + n)) {
+        const begun = { kind: 'conversation_started' as const, at: 1, body: '{}' };
+        journal.create(1, { id, agent: 'a', startCallId: id, historyTurns: 1, totals: '{}', started: begun });
+        const { fence } = journal.wake(1, id, 1_000)!;
+        const accepted = { kind: 'turn_accepted' as const, at: 1, turnId: 't', body: '{}' };
+        journal.append(1, { conversationId: id, fence, after: 1, events: [accepted], leaseMs: 1_000 });
+      }
+    }
+    const journal = journalOf('me');
+    expect(journal.unfinished(2, 'a', 10)).toEqual(['dead1', 'dead2', 'dead3']);
+    expect(asked.splice(0).sort()).toEqual(['dead', 'living']);
+    const { removed } = journal.sweep(2, { expiredBefore: 2 });
+    expect(removed.map(({ id }) => id)).toEqual(['dead1', 'dead2', 'dead3']);
+    expect(asked.sort()).toEqual(['dead', 'living']);
+    db.close();
   });
 
   test('a copy of an older file still opens', async () => {
