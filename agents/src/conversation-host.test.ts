@@ -836,3 +836,52 @@ describe('beside a full store, a crash loop and a failing end', () => {
     expect(await host.look('c')).toMatchObject({ state: 'completed' });
   });
 });
+
+describe('beside late answers of the store, old copies and other processes', () => {
+  test('a turn that was taken over and is cancelled before its turn comes still counts what may have been billed', async () => {
+    const first = new MemoryStore();
+    const hold = gate();
+    const dying = hostOf({ store: first, model: scriptedModel([[hold]]) });
+    await start(dying);
+    await dying.turn({ conversationId: 'c', userMessage: 'a', turnId: 't1' });
+    await hold.reached;
+    hosts.pop();
+    await first.close();
+    const busy = gate();
+    const host = hostOf({
+      store: new MemoryStore({ sharedWith: first }),
+      model: scriptedModel([[busy]]),
+      options: { maxRunning: 1 },
+    });
+    await start(host, 'd');
+    await host.turn({ conversationId: 'd', userMessage: 'b', turnId: 't1' });
+    await busy.reached;
+    await host.recover();
+    expect(await host.cancelTurn('c', 't1')).toBe(true);
+    expect(await host.look('c')).toMatchObject({ totals: { spent: { calls: 1 } } });
+  });
+
+  test('a turn whose time was up before it came to run asks no model', async () => {
+    const clock = new ManualClock();
+    const first = new MemoryStore({ clock });
+    const hold = gate();
+    const dying = hostOf({
+      store: first,
+      model: scriptedModel([[hold]]),
+      clock,
+      options: { turnTimeoutMs: 1_000 },
+    });
+    await start(dying);
+    await dying.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    await hold.reached;
+    hosts.pop();
+    await first.close();
+    clock.advance(2_000);
+    const model = scriptedModel(['late']);
+    const host = hostOf({ store: new MemoryStore({ sharedWith: first, clock }), model, clock });
+    await host.recover();
+    await settle();
+    await expect(say(host, 'hi', 't')).rejects.toMatchObject({ code: 'TURN_TIMEOUT' });
+    expect(model.count).toBe(0);
+  });
+});

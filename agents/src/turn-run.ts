@@ -82,6 +82,8 @@ export class TurnRun {
       );
     const deadline = clock.after(Math.max(0, turn.deadline - clock.now()), timeout);
     try {
+      this.#chargeLost();
+      if (turn.deadline <= clock.now()) timeout();
       turn.signal.throwIfAborted();
       await this.#resume();
       const result = await this.#orAborted(this.#drive());
@@ -96,13 +98,19 @@ export class TurnRun {
     }
   }
 
+  // What an earlier process had set aside for a call that never came back is spent, whatever becomes of the turn now.
+  #chargeLost(): void {
+    const { recorded } = this.#turn;
+    if (!recorded) return;
+    addSpending(this.#conversation.totals.spent, recorded.unsettled);
+    addSpending(this.#spent, recorded.lost);
+  }
+
   async #resume(): Promise<void> {
     const { recorded } = this.#turn;
     if (!recorded) return;
     const attempt = recorded.fruitlessResumes + 1;
     const { totals, journal } = this.#conversation;
-    addSpending(totals.spent, recorded.unsettled);
-    addSpending(this.#spent, recorded.lost);
     if (attempt >= MAX_RESUMES) {
       throw new FabricError(
         'TURN_CRASH_LOOP',
