@@ -838,6 +838,37 @@ describe('beside a full store, a crash loop and a failing end', () => {
 });
 
 describe('beside late answers of the store, old copies and other processes', () => {
+  test('under `interrupt` the turn that was to be cancelled is cancelled after a crash too', async () => {
+    const first = new MemoryStore();
+    const hold = gate();
+    const stubborn: TurnRunner = {
+      modelName: 'stubborn',
+      async *run() {
+        yield { type: 'text', text: 'half' };
+        await hold.reached;
+        return new Promise(() => {});
+      },
+    };
+    const dying = hostOf({ store: first, runner: stubborn });
+    await start(dying, 'c', { turnPolicy: 'interrupt' });
+    const answerTo = { replyTo: '__rpc__@/x', callId: 'call', isStream: false };
+    await dying.turn({ conversationId: 'c', userMessage: 'old', turnId: 't1', answerTo });
+    await dying.turn({ conversationId: 'c', userMessage: 'new', turnId: 't2', answerTo });
+    hosts.pop();
+    await first.close();
+    const recovered: RecoveredTurn[] = [];
+    const store = new MemoryStore({ sharedWith: first });
+    const model = scriptedModel(['answer']);
+    const host = hostOf({ store, model, onRecovered: (turn) => recovered.push(turn) });
+    await host.recover();
+    await vi.waitFor(() => expect(recovered).toHaveLength(2));
+    expect(recovered.map(({ turnId, outcome }) => [turnId, outcome])).toMatchObject([
+      ['t1', { state: 'cancelled', error: { code: 'TURN_CANCELLED' } }],
+      ['t2', { state: 'completed', text: 'answer' }],
+    ]);
+    expect(model.count).toBe(1);
+  });
+
   test('a turn that was taken over and is cancelled before its turn comes still counts what may have been billed', async () => {
     const first = new MemoryStore();
     const hold = gate();

@@ -17,7 +17,7 @@ import { type Conversation, historyOf, type Totals, turnOf } from './conversatio
 import { LiveTurn } from './conversation-turn.ts';
 import { HeldConversations, unknownConversation } from './held-conversations.ts';
 import type { FailedTurnRule } from './history.ts';
-import { Inbox, type InboxOptions, type InboxTurn } from './inbox.ts';
+import { Inbox, type InboxOptions, type InboxTurn, placeTaken } from './inbox.ts';
 import type { ModelMessage } from './model.ts';
 import {
   type ConversationRecord,
@@ -127,7 +127,14 @@ export class ConversationHost {
         log: this.#log,
         isBusy: (id) => this.#inbox.isBusy(id),
         onWoken: (conversation, { open }) => {
-          for (const [i, turn] of conversation.open.entries()) this.#resume(conversation, turn, open[i]!);
+          const turns = conversation.open;
+          const isInterrupting = conversation.options.turnPolicy === 'interrupt';
+          for (const [i, turn] of turns.entries()) {
+            // A process may die between the acceptance of a turn and the end of the one whose place it took.
+            if (conversation.isCompleted) turn.abort(unknownConversation());
+            else if (isInterrupting && i < turns.length - 1) turn.abort(placeTaken());
+            this.#resume(conversation, turn, open[i]!);
+          }
         },
       },
       {
@@ -367,8 +374,7 @@ export class ConversationHost {
       this.#afterTurn(conversation);
     };
     // A turn that is given up while it waits does not wait on: it ends where it stands.
-    const onAbort = (): void => {
-      if (!this.#inbox.withdraw(id, entry)) return;
+    const giveUp = (): void =>
       void this.#runOf(conversation, turn)
         .run()
         .then(() => this.#afterTurn(conversation));
@@ -388,8 +394,14 @@ export class ConversationHost {
         graceMs: this.#options.graceMs ?? 2_000,
         failedTurns: this.#options.failedTurns ?? 'auto',
         isLast: () => !conversation.open.some((other) => other !== turn),
+    const onAbort = (): void => {
+      if (this.#inbox.withdraw(id, entry)) giveUp();
       },
     );
+    if (turn.signal.aborted) {
+      giveUp();
+      return;
+    }
   }
 
   #afterTurn(conversation: Conversation): void {
