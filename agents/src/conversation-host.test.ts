@@ -869,6 +869,59 @@ describe('beside late answers of the store, old copies and other processes', () 
     expect(model.count).toBe(1);
   });
 
+  test('a look that the store answers late does not take up a conversation that has ended', async () => {
+    const store = new MemoryStore();
+    const model = scriptedModel(['a']);
+    const host = hostOf({ store, model });
+    await start(host);
+    await say(host, 'hi', 't1');
+    const look = store.peek.bind(store);
+    const late = Promise.withResolvers<void>();
+    store.peek = async (id, turnId) => {
+      const peek = await look(id, turnId);
+      if (turnId === 't2') await late.promise;
+      return peek;
+    };
+    await host.close();
+    const next = hostOf({ store, model });
+    const second = say(next, 'and', 't2');
+    await next.end('c');
+    late.resolve();
+    await expect(second).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    expect(await next.look('c')).toMatchObject({ state: 'completed', turns: 1 });
+  });
+
+  test('a turn that waited behind the one that completed the task does not open it again', async () => {
+    const store = new MemoryStore();
+    const hold = Promise.withResolvers<void>();
+    const runs: string[] = [];
+    const usage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
+    const finishing: TurnRunner = {
+      modelName: 'finishing',
+      async *run({ userMessage, draft }) {
+        runs.push(userMessage);
+        yield { type: 'text', text: 'x' };
+        await hold.promise;
+        draft.assistant({ role: 'assistant', content: 'x' });
+        return {
+          text: 'x',
+          usage,
+          model: 'm',
+          ...(userMessage === 'last' ? { taskState: 'completed' as const } : {}),
+        };
+      },
+    };
+    const host = hostOf({ store, runner: finishing });
+    await start(host);
+    const last = await host.turn({ conversationId: 'c', userMessage: 'last', turnId: 't1' });
+    const behind = await host.turn({ conversationId: 'c', userMessage: 'more', turnId: 't2' });
+    hold.resolve();
+    expect(await last.outcome).toMatchObject({ state: 'completed' });
+    expect(await behind.outcome).toMatchObject({ state: 'failed', error: { code: 'CONVERSATION_UNKNOWN' } });
+    expect(runs).toEqual(['last']);
+    expect(await host.look('c')).toMatchObject({ state: 'completed' });
+  });
+
   test('a turn that was taken over and is cancelled before its turn comes still counts what may have been billed', async () => {
     const first = new MemoryStore();
     const hold = gate();

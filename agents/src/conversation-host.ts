@@ -218,7 +218,8 @@ export class ConversationHost {
   }
 
   async #accept(conversation: Conversation, request: TurnRequest): Promise<LiveTurn> {
-    if (conversation.isEnding) throw unknownConversation();
+    this.#mustBeOpen();
+    if (conversation.isEnding || conversation.isCompleted) throw unknownConversation();
     const { userMessage, turnId } = request;
     const { turnPolicy } = conversation.options;
     this.#inbox.check(conversation.id, turnPolicy);
@@ -280,6 +281,7 @@ export class ConversationHost {
       const reason = new FabricError('TURN_CANCELLED', 'The conversation was ended.', {
         details: { by: 'end_conversation' },
       });
+    if (conversation.isCompleted) return;
       const { open } = conversation;
       for (const turn of open) turn.abort(reason);
       await Promise.all(open.map((turn) => turn.outcome));
@@ -406,7 +408,11 @@ export class ConversationHost {
 
   #afterTurn(conversation: Conversation): void {
     conversation.trim();
-    if (conversation.isCompleted && conversation.open.length === 0) {
+    if (conversation.isCompleted) {
+      const { open } = conversation;
+      // What waited behind the turn that completed the task comes too late.
+      for (const turn of open) turn.abort(unknownConversation());
+      if (open.length > 0) return;
       this.#conversations.drop(conversation);
       this.#tellEnd(conversation.id);
       return;

@@ -14,7 +14,7 @@ import {
 import { LiveTurn } from './conversation-turn.ts';
 import { History } from './history.ts';
 import type { Usage } from './model.ts';
-import type { ConversationStore, JournalEvent, Waking } from './store/store.ts';
+import { type ConversationStore, isEndedState, type JournalEvent, type Waking } from './store/store.ts';
 
 /** What a conversation has used so far. */
 export interface Totals {
@@ -36,8 +36,8 @@ export class Conversation {
   runnerState: unknown;
   running: LiveTurn | undefined;
   isEnding = false;
-  /** A turn has completed the task: nothing more can be said. */
-  isCompleted = false;
+  /** It has ended, or a turn has completed the task: nothing more can be said. */
+  isCompleted: boolean;
 
   constructor(
     waking: Waking,
@@ -46,6 +46,7 @@ export class Conversation {
   ) {
     const { record, started, fence } = waking;
     this.id = record.id;
+    this.isCompleted = isEndedState(record.state);
     this.options = optionsOfStart(started);
     const { leaseMs, now } = of;
     this.journal = new Journal(store, { id: this.id, fence, lastSeq: record.lastSeq, leaseMs, now });
