@@ -760,6 +760,17 @@ describe('limits', () => {
     expect(await say(second, 'b', 't2')).toBe('turn 2');
   });
 
+  test('ids that a store would not keep as they are do not become conversations or turns', async () => {
+    const host = hostOf({ model: scriptedModel([]) });
+    const refused = { code: 'PARAMS_INVALID' };
+    await expect(start(host, 'a\ud800')).rejects.toMatchObject(refused);
+    await start(host);
+    await expect(say(host, 'hi', 't\udc00')).rejects.toMatchObject(refused);
+    await expect(say(host, 'hi', 't', 'c\ud800')).rejects.toMatchObject(refused);
+    await expect(host.cancelTurn('c\ud800')).rejects.toMatchObject(refused);
+    await expect(host.end('c\ud800')).rejects.toMatchObject(refused);
+  });
+
   test('after it was closed the host takes nothing', async () => {
     const host = hostOf({ model: scriptedModel([]) });
     await start(host);

@@ -155,8 +155,9 @@ export class ConversationHost {
     ];
   }
 
-  /** @throws {CONVERSATION_EXISTS} when another call started one with that id */
+  /** @throws {CONVERSATION_EXISTS} when another call started one with that id @throws {PARAMS_INVALID} */
   async start({ id, options, callId }: StartRequest): Promise<ConversationView> {
+    mustBeText(id);
     const body: Bodies['conversation_started'] = {
       system_prompt: options.systemPrompt,
       max_history_length: options.maxHistoryLength,
@@ -181,7 +182,8 @@ export class ConversationHost {
   /**
    * Takes a turn, joins the one with that id, or brings back how it ended. What it returns is the turn, safely written;
    * its `outcome` and `follow` tell the rest.
-   * @throws {CONVERSATION_UNKNOWN | TURN_CONFLICT | TURN_IN_PROGRESS | TURN_QUEUE_FULL} before anything was taken
+   * @throws {CONVERSATION_UNKNOWN | TURN_CONFLICT | TURN_IN_PROGRESS | TURN_QUEUE_FULL | PARAMS_INVALID} before anything
+   * was taken
    * @throws {STORE_CONFLICT} when another process keeps the conversation; and what else the store throws
    */
   async turn(request: TurnRequest): Promise<LiveTurn> {
@@ -190,6 +192,7 @@ export class ConversationHost {
     const held = this.#conversations.get(id);
     const live = held?.turns.get(turnId);
     if (live) return sameMessage(live, request);
+    mustBeText(id, turnId);
     const isReady = held && held.open.length === 0 && !held.isEnding && !held.isCompleted;
     if (isReady && held.journal.failure === undefined) {
       // Most turns find their conversation idle and in memory. The store refuses the turn if it knows its id, or if
@@ -274,6 +277,7 @@ export class ConversationHost {
       this.#endings.delete(id);
     }
   }
+    mustBeText(id);
 
   async #end(conversation: Conversation, state: 'completed' | 'canceled'): Promise<void> {
     conversation.isEnding = true;
@@ -464,6 +468,7 @@ export class ConversationHost {
       await this.recover();
     } catch (error) {
       this.#log.warn('the store could not be searched for unfinished turns', { error });
+    mustBeText(id, turnId ?? '');
     }
   }
 
@@ -501,3 +506,9 @@ const viewOf = (record: ConversationRecord): ConversationView => ({
   turns: record.turns,
   totals: record.totals as unknown as Totals,
 });
+// A half of a surrogate pair becomes another character in a store of UTF-8, and the id that of something else.
+function mustBeText(...ids: string[]): void {
+  if (ids.every((id) => id.isWellFormed())) return;
+  throw new FabricError('PARAMS_INVALID', 'An id of a conversation or a turn is not well-formed text.');
+}
+
