@@ -849,6 +849,31 @@ describe('beside a full store, a crash loop and a failing end', () => {
 });
 
 describe('beside late answers of the store, old copies and other processes', () => {
+  test('a look that the store answers late does not take a running turn with it', async () => {
+    const store = new MemoryStore();
+    const hold = gate();
+    const model = scriptedModel([['a', hold, 'b'], 'c']);
+    const host = hostOf({ store, model });
+    await start(host);
+    const look = store.peek.bind(store);
+    const late = Promise.withResolvers<void>();
+    store.peek = async (id, turnId) => {
+      const peek = await look(id, turnId);
+      if (turnId === 't2') await late.promise;
+      return peek;
+    };
+    const second = say(host, 'and', 't2');
+    const first = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't1' });
+    await hold.reached;
+    late.resolve();
+    await settle();
+    hold.open();
+    expect(await first.outcome).toMatchObject({ state: 'completed', text: 'ab' });
+    expect(await second).toBe('c');
+    expect(kinds(await journal(store))).not.toContain('turn_resumed');
+    expect(model.count).toBe(2);
+  });
+
   test('under `interrupt` the turn that was to be cancelled is cancelled after a crash too', async () => {
     const first = new MemoryStore();
     const hold = gate();
@@ -902,6 +927,25 @@ describe('beside late answers of the store, old copies and other processes', () 
     expect(await next.look('c')).toMatchObject({ state: 'completed', turns: 1 });
   });
 
+  test('who waits for the end hears of one that came while the store was asked', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel([]) });
+    await start(host);
+    const look = store.peek.bind(store);
+    const late = Promise.withResolvers<void>();
+    store.peek = async (id, turnId) => {
+      const peek = await look(id, turnId);
+      await late.promise;
+      return peek;
+    };
+    const ended = host.whenEnded('c', new AbortController().signal);
+    await settle();
+    store.peek = look;
+    await host.end('c');
+    late.resolve();
+    expect(await ended).toBe(true);
+  });
+
   test('a turn that waited behind the one that completed the task does not open it again', async () => {
     const store = new MemoryStore();
     const hold = Promise.withResolvers<void>();
@@ -931,6 +975,48 @@ describe('beside late answers of the store, old copies and other processes', () 
     expect(await behind.outcome).toMatchObject({ state: 'failed', error: { code: 'CONVERSATION_UNKNOWN' } });
     expect(runs).toEqual(['last']);
     expect(await host.look('c')).toMatchObject({ state: 'completed' });
+  });
+
+  test('a turn of a process that died is taken up also where an old copy of its conversation lies in memory', async () => {
+    const clock = new ManualClock();
+    const one = new MemoryStore({ clock });
+    const two = new MemoryStore({ clock, sharedWith: one });
+    const hold = gate();
+    const living = hostOf({ store: one, clock, model: scriptedModel(['first', 'second']) });
+    await living.open();
+    await start(living);
+    await say(living, 'a', 't1');
+    const dying = hostOf({ store: two, clock, model: scriptedModel([[hold]]) });
+    await dying.turn({ conversationId: 'c', userMessage: 'b', turnId: 't2' });
+    await hold.reached;
+    hosts.pop();
+    await two.close();
+    await clock.run(15_000, 1_000);
+    expect(kinds(await journal(one)).filter((kind) => kind === 'turn_completed')).toHaveLength(2);
+  });
+
+  test('the messages of a conversation are those of the store, also when it was removed or another process went on', async () => {
+    const one = new MemoryStore();
+    const two = new MemoryStore({ sharedWith: one });
+    const first = hostOf({ store: one, model: scriptedModel(['x']) });
+    const second = hostOf({ store: two, model: scriptedModel(['y']) });
+    await start(first);
+    await say(first, 'a', 't1');
+    await say(second, 'b', 't2');
+    expect((await first.messages('c')).map((message) => message.content)).toEqual(['a', 'x', 'b', 'y']);
+    await one.remove('c');
+    await expect(second.messages('c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+  });
+
+  test('a conversation that was removed and started again under its id can be ended', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel(['x']) });
+    await start(host);
+    await say(host, 'a', 't1');
+    await store.remove('c');
+    await start(host);
+    await host.end('c');
+    expect(await host.look('c')).toMatchObject({ state: 'completed', turns: 0 });
   });
 
   test('a turn that was taken over and is cancelled before its turn comes still counts what may have been billed', async () => {
@@ -978,5 +1064,37 @@ describe('beside late answers of the store, old copies and other processes', () 
     await settle();
     await expect(say(host, 'hi', 't')).rejects.toMatchObject({ code: 'TURN_TIMEOUT' });
     expect(model.count).toBe(0);
+  });
+
+  test('a turn that hangs in a copy of the conversation that has become old does not hold up its successor', async () => {
+    const clock = new ManualClock();
+    const one = new MemoryStore({ clock });
+    const two = new MemoryStore({ clock, sharedWith: one });
+    const hold = gate();
+    const host = hostOf({ store: one, clock, model: scriptedModel([[hold], 'fresh', 'next']) });
+    await start(host);
+    const stale = await host.turn({ conversationId: 'c', userMessage: 'a', turnId: 't1' });
+    await hold.reached;
+    clock.advance(15_001);
+    // Another process took the conversation and died.
+    await two.wake('c', 15_000);
+    await two.close();
+    const next = say(host, 'b', 't2');
+    await settle();
+    expect(await stale.outcome).toMatchObject({ error: { code: 'STORE_CONFLICT', retryable: true } });
+    expect(await say(host, 'a', 't1')).toBe('fresh');
+    expect(await next).toBe('next');
+  });
+
+  test('cancel without an id reaches a turn that waits for a place', async () => {
+    const busy = gate();
+    const host = hostOf({ model: scriptedModel([[busy]]), options: { maxRunning: 1 } });
+    await start(host, 'd');
+    await start(host);
+    await host.turn({ conversationId: 'd', userMessage: 'b', turnId: 't1' });
+    await busy.reached;
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'a', turnId: 't1' });
+    expect(await host.cancelTurn('c')).toBe(true);
+    expect(await turn.outcome).toMatchObject({ state: 'cancelled' });
   });
 });

@@ -176,6 +176,9 @@ export class ConversationHost {
     if (!created && !(record.startCallId === callId && record.agent === this.#agent)) {
       throw new FabricError('CONVERSATION_EXISTS', 'A conversation with that id exists already.');
     }
+    // What we remember under this id was removed from the store.
+    const removed = created ? this.#conversations.get(id) : undefined;
+    if (removed?.open.length === 0) this.#conversations.drop(removed);
     return viewOf(record);
   }
 
@@ -189,10 +192,10 @@ export class ConversationHost {
   async turn(request: TurnRequest): Promise<LiveTurn> {
     const { conversationId: id, turnId } = request;
     this.#mustBeOpen();
+    mustBeText(id, turnId);
     const held = this.#conversations.get(id);
     const live = held?.turns.get(turnId);
     if (live) return sameMessage(live, request);
-    mustBeText(id, turnId);
     const isReady = held && held.open.length === 0 && !held.isEnding && !held.isCompleted;
     if (isReady && held.journal.failure === undefined) {
       // Most turns find their conversation idle and in memory. The store refuses the turn if it knows its id, or if
@@ -243,21 +246,29 @@ export class ConversationHost {
     try {
       await accepted;
     } catch (error) {
-      turn.abort(new LeaveTurn(isFabricError(error) ? error.code : 'STORE_UNAVAILABLE', messageOf(error)));
-      this.#conversations.drop(conversation);
+      // Nothing more can be written with this journal, so no turn of it runs on.
+      const code = isFabricError(error) ? error.code : 'STORE_UNAVAILABLE';
+      this.#conversations.leave(conversation, new LeaveTurn(code, messageOf(error)));
       throw error;
     }
     return turn;
   }
 
-  /** Cancels a turn, by default the one that runs. `false` when there was none. @throws {CONVERSATION_UNKNOWN} */
+  /**
+   * Cancels a turn, by default the one that runs or waits for a place to run. `false` when there was none.
+   * @throws {CONVERSATION_UNKNOWN}
+   */
   async cancelTurn(conversationId: string, turnId?: string): Promise<boolean> {
     const peek = await this.#peek(conversationId, turnId);
     if (isEndedState(peek.state)) throw unknownConversation();
-    let conversation = this.#conversations.get(conversationId);
-    if (!conversation && peek.turn?.state === 'open')
-      conversation = await this.#conversations.hold(conversationId, peek.fence);
-    const turn = turnId === undefined ? conversation?.running : conversation?.turns.get(turnId);
+    const conversation =
+      peek.turn?.state === 'open'
+        ? await this.#conversations.hold(conversationId, peek.fence)
+        : this.#conversations.get(conversationId);
+    const turn =
+      turnId === undefined
+        ? (conversation?.running ?? conversation?.open[0])
+        : conversation?.turns.get(turnId);
     if (!turn || turn.ended) return false;
     turn.abort(new FabricError('TURN_CANCELLED', 'The turn was cancelled.', { details: { by: 'caller' } }));
     await turn.outcome;
@@ -266,9 +277,11 @@ export class ConversationHost {
 
   /** Ends a conversation and whatever runs in it. Twice, or with an unknown id, does nothing. */
   async end(id: string, state: 'completed' | 'canceled' = 'completed'): Promise<void> {
+    mustBeText(id);
     const peek = await this.#store.peek(id);
     if (peek?.agent !== this.#agent || isEndedState(peek.state)) return;
     const conversation = await this.#conversations.hold(id, peek.fence);
+    if (conversation.isCompleted) return;
     const ending = this.#endings.get(id) ?? this.#end(conversation, state);
     this.#endings.set(id, ending);
     try {
@@ -277,7 +290,6 @@ export class ConversationHost {
       this.#endings.delete(id);
     }
   }
-    mustBeText(id);
 
   async #end(conversation: Conversation, state: 'completed' | 'canceled'): Promise<void> {
     conversation.isEnding = true;
@@ -285,7 +297,6 @@ export class ConversationHost {
       const reason = new FabricError('TURN_CANCELLED', 'The conversation was ended.', {
         details: { by: 'end_conversation' },
       });
-    if (conversation.isCompleted) return;
       const { open } = conversation;
       for (const turn of open) turn.abort(reason);
       await Promise.all(open.map((turn) => turn.outcome));
@@ -301,22 +312,22 @@ export class ConversationHost {
 
   /** Waits for the end of a conversation; `false` when `signal` aborted first. @throws {CONVERSATION_UNKNOWN} */
   async whenEnded(id: string, signal: AbortSignal): Promise<boolean> {
-    if (isEndedState((await this.#peek(id)).state)) return true;
-    if (signal.aborted || this.#isClosed) return false;
-    return new Promise((resolve) => {
-      const leave = (): void => {
-        const listeners = this.#listenersOf(id);
-        listeners.delete(tell);
-        if (listeners.size === 0) this.#onEnd.delete(id);
-        resolve(false);
-      };
-      const tell = (): void => {
-        signal.removeEventListener('abort', leave);
-        resolve(!this.#isClosed);
-      };
-      this.#listenersOf(id).add(tell);
-      signal.addEventListener('abort', leave, { once: true });
-    });
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const tell = (): void => resolve(!this.#isClosed);
+    const leave = (): void => resolve(false);
+    // It listens before it looks: an end between the two would be told to nobody.
+    this.#listenersOf(id).add(tell);
+    signal.addEventListener('abort', leave, { once: true });
+    try {
+      if (isEndedState((await this.#peek(id)).state)) return true;
+      if (signal.aborted || this.#isClosed) return false;
+      return await promise;
+    } finally {
+      signal.removeEventListener('abort', leave);
+      const listeners = this.#listenersOf(id);
+      listeners.delete(tell);
+      if (listeners.size === 0) this.#onEnd.delete(id);
+    }
   }
 
   /** What is known of a conversation, ended ones included. @throws {CONVERSATION_UNKNOWN} */
@@ -328,8 +339,6 @@ export class ConversationHost {
 
   /** The messages that the model is shown, oldest first, without the system message. @throws {CONVERSATION_UNKNOWN} */
   async messages(id: string): Promise<ModelMessage[]> {
-    const held = this.#conversations.get(id);
-    if (held) return held.history.turns.flat();
     await this.#peek(id);
     const [started] = await this.#store.read(id, { limit: 1 });
     if (!started) throw unknownConversation();
@@ -340,7 +349,8 @@ export class ConversationHost {
   async recover(): Promise<void> {
     for (;;) {
       const ids = await this.#store.unfinished(this.#agent, RECOVERY_PAGE);
-      const fresh = ids.filter((id) => !this.#conversations.get(id));
+      // One that lies idle in memory is older than the turn that a process left in it.
+      const fresh = ids.filter((id) => (this.#conversations.get(id)?.open.length ?? 0) === 0);
       if (fresh.length > 0) this.#log.info('unfinished turns found', { conversations: fresh.length });
       const taken = await Promise.all(
         fresh.map(async (id) => {
@@ -384,8 +394,14 @@ export class ConversationHost {
       void this.#runOf(conversation, turn)
         .run()
         .then(() => this.#afterTurn(conversation));
+    const onAbort = (): void => {
+      if (this.#inbox.withdraw(id, entry)) giveUp();
     };
     const entry: InboxTurn = { run, cancel: (reason) => turn.abort(reason) };
+    if (turn.signal.aborted) {
+      giveUp();
+      return;
+    }
     turn.signal.addEventListener('abort', onAbort, { once: true });
     this.#inbox.put(id, entry, policy);
   }
@@ -400,14 +416,8 @@ export class ConversationHost {
         graceMs: this.#options.graceMs ?? 2_000,
         failedTurns: this.#options.failedTurns ?? 'auto',
         isLast: () => !conversation.open.some((other) => other !== turn),
-    const onAbort = (): void => {
-      if (this.#inbox.withdraw(id, entry)) giveUp();
       },
     );
-    if (turn.signal.aborted) {
-      giveUp();
-      return;
-    }
   }
 
   #afterTurn(conversation: Conversation): void {
@@ -458,6 +468,7 @@ export class ConversationHost {
 
   async #peek(id: string, turnId?: string): Promise<Peek> {
     this.#mustBeOpen();
+    mustBeText(id, turnId ?? '');
     const peek = await this.#store.peek(id, turnId);
     if (peek?.agent !== this.#agent) throw unknownConversation();
     return peek;
@@ -468,7 +479,6 @@ export class ConversationHost {
       await this.recover();
     } catch (error) {
       this.#log.warn('the store could not be searched for unfinished turns', { error });
-    mustBeText(id, turnId ?? '');
     }
   }
 
@@ -497,6 +507,12 @@ function sameMessage(turn: LiveTurn, { userMessage }: TurnRequest): LiveTurn {
   throw new FabricError('TURN_CONFLICT', 'This turn id belongs to another message.');
 }
 
+// A half of a surrogate pair becomes another character in a store of UTF-8, and the id that of something else.
+function mustBeText(...ids: string[]): void {
+  if (ids.every((id) => id.isWellFormed())) return;
+  throw new FabricError('PARAMS_INVALID', 'An id of a conversation or a turn is not well-formed text.');
+}
+
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const viewOf = (record: ConversationRecord): ConversationView => ({
@@ -506,9 +522,3 @@ const viewOf = (record: ConversationRecord): ConversationView => ({
   turns: record.turns,
   totals: record.totals as unknown as Totals,
 });
-// A half of a surrogate pair becomes another character in a store of UTF-8, and the id that of something else.
-function mustBeText(...ids: string[]): void {
-  if (ids.every((id) => id.isWellFormed())) return;
-  throw new FabricError('PARAMS_INVALID', 'An id of a conversation or a turn is not well-formed text.');
-}
-

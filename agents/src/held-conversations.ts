@@ -51,19 +51,19 @@ export class HeldConversations {
   }
 
   /**
-   * The conversation, ours to write to. `fence` is the latest that the store knows; an older one means that somebody else
-   * had the conversation since.
+   * The conversation, ours to write to. `fence` is what the store told of it: a later one than ours means that somebody
+   * else had it since. An earlier one is an answer that came late, from before we read it ourselves.
    * @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} when another process does not let go in time
    */
   async hold(id: string, fence: number): Promise<Conversation> {
     const held = this.#held.get(id);
-    if (held && held.journal.fence === fence && held.journal.failure === undefined) {
+    if (held && held.journal.fence >= fence && held.journal.failure === undefined) {
       // The latest used stands last.
       this.#held.delete(id);
       this.#held.set(id, held);
       return held;
     }
-    if (held && held.open.length === 0) this.drop(held);
+    if (held) this.leave(held);
     return this.wake(id, this.#options.leaseWaitMs);
   }
 
@@ -109,6 +109,15 @@ export class HeldConversations {
     return conversation;
   }
 
+  /**
+   * Drops a conversation that can no longer be written. Its turns stop here and stay open in the journal; they would hold
+   * up whoever goes on with them.
+   */
+  leave(conversation: Conversation, reason: LeaveTurn = takenOver()): void {
+    for (const turn of conversation.open) turn.abort(reason);
+    this.drop(conversation);
+  }
+
   drop(conversation: Conversation): void {
     if (this.#held.get(conversation.id) === conversation) this.#held.delete(conversation.id);
   }
@@ -132,9 +141,7 @@ export class HeldConversations {
       const kept = new Set(await this.#deps.store.renew(ids, this.#options.leaseMs));
       for (const conversation of busy) {
         if (kept.has(conversation.id) || conversation.open.length === 0) continue;
-        const reason = new LeaveTurn('STORE_CONFLICT', 'Another process took the conversation over.');
-        for (const turn of conversation.open) turn.abort(reason);
-        this.drop(conversation);
+        this.leave(conversation);
       }
     } catch (error) {
       this.#deps.log.warn('leases of conversations could not be renewed', { error });
@@ -162,6 +169,9 @@ export class HeldConversations {
     this.#held.clear();
   }
 }
+
+const takenOver = (): LeaveTurn =>
+  new LeaveTurn('STORE_CONFLICT', 'Another process took the conversation over.');
 
 export const unknownConversation = (): FabricError =>
   new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation with that id, or it has ended.');
