@@ -171,19 +171,14 @@ export class Bindings {
   }
 
   /** Takes away all that a session has; returns the addresses and the capabilities that nobody has any more. */
-  removeAll(session: Session): {
-    addresses: string[];
-    capabilities: { capability: string; address: string }[];
-  } {
+  removeAll(session: Session): { addresses: string[]; capabilities: string[] } {
     const removed = [...(session.addresses ?? [])];
     for (const address of removed) this.remove(address, session);
     const addresses = removed.filter((address) => !this.isOwn(address));
-    const capabilities: { capability: string; address: string }[] = [];
+    const capabilities: string[] = [];
     for (const [capability, names] of [...(session.capabilities ?? [])]) {
-      for (const address of [...names]) {
-        this.withdraw(capability, address, session);
-        if (!this.#capabilities.has(capability)) capabilities.push({ capability, address });
-      }
+      for (const address of [...names]) this.withdraw(capability, address, session);
+      if (!this.#capabilities.has(capability)) capabilities.push(capability);
     }
     return { addresses, capabilities };
   }

@@ -39,7 +39,7 @@ export interface Announcer {
   bound(address: string, session: Session): void;
   unbound(address: string): void;
   advertised(capability: string, address: string): void;
-  withdrawn(capability: string, address: string): void;
+  withdrawn(capability: string): void;
 }
 
 /** Capabilities of a node, each as often as it has addresses. */
@@ -233,7 +233,7 @@ export class Control {
     for (const capability of capabilities) {
       const had = bindings.withdraw(capability, address, from);
       if (had && from.kind === 'node' && !bindings.hasProvider(capability)) {
-        this.announcer?.withdrawn(capability, address);
+        this.announcer?.withdrawn(capability);
       }
     }
     this.#answer(from, envelope, {

@@ -91,7 +91,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   sessions.onUnbound = (session, left) => {
     if (session.kind !== 'node') return;
     for (const address of left.addresses) uplinks.unbound(address);
-    for (const { capability, address } of left.capabilities) uplinks.withdrawn(capability, address);
+    for (const capability of left.capabilities) uplinks.withdrawn(capability);
   };
   admission.onPeer = (peer) => uplinks.greet(peer);
   if (parent) {

@@ -18,10 +18,7 @@ export interface SessionsParts {
 }
 
 /** What uplinks want to know when a node's addresses go. */
-export type Unbound = (
-  session: Session,
-  left: { addresses: string[]; capabilities: { capability: string; address: string }[] },
-) => void;
+export type Unbound = (session: Session, left: { addresses: string[]; capabilities: string[] }) => void;
 
 export class Sessions {
   readonly #parts: SessionsParts;

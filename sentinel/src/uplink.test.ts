@@ -159,3 +159,23 @@ test('what waits for a full connection to the parent leaves when that has draine
   expect(parent.heard.some(({ corrId }) => corrId === 'c4')).toBe(true);
   uplink.close();
 });
+
+test('a capability is withdrawn above with the address that it was advertised with', async () => {
+  const bench = benchSentinel();
+  const parent = otherSide(() => '/S');
+  const parts = { ...bench, dial: parent.dial };
+  const uplink = new Uplink(parts, { url: 'ws://parent', kind: 'parent' });
+  const uplinks = new Uplinks([uplink], parts);
+  bench.control.announcer = uplinks;
+  await uplink.connect(1_000);
+  const nodes = ['one', 'two'].map((name) => ({ node: bench.attach(name), address: `${name}@fame.fabric` }));
+  const capabilities = ['sums'];
+  for (const { node, address } of nodes)
+    node.say({ type: 'CapabilityAdvertise', capabilities, address }, { corrId: 'c' });
+  for (const { node, address } of nodes)
+    node.say({ type: 'CapabilityWithdraw', capabilities, address }, { corrId: 'c' });
+  await settle();
+  expect(parent.addresses('CapabilityAdvertise')).toEqual(['one@fame.fabric']);
+  expect(parent.addresses('CapabilityWithdraw')).toEqual(['one@fame.fabric']);
+  uplinks.close();
+});

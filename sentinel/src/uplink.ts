@@ -79,6 +79,8 @@ export class Uplink {
   session: Session | undefined;
   /** Calls from the other side that were open when the connection was lost: their callers still wait. */
   #lost: readonly OpenCall[] = [];
+  /** Capabilities that the parent knows of, with the address that it was told: it takes them back by both. */
+  readonly #advertised = new Map<string, string>();
   #retry: Timer | undefined;
   #attempt = 0;
   #closed = false;
@@ -231,9 +233,10 @@ export class Uplink {
 
   #announceAll(): void {
     const { bindings } = this.#parts;
+    this.#advertised.clear();
     for (const { address, session } of bindings.ownAddresses()) this.bound(address, session);
-    if (this.#kind === 'parent') {
-      for (const { capability, address } of bindings.ownCapabilities()) this.advertised(capability, address);
+    for (const { capability, address } of bindings.ownCapabilities()) {
+      if (!this.#advertised.has(capability)) this.advertised(capability, address);
     }
   }
 
@@ -244,12 +247,15 @@ export class Uplink {
     this.#say({ type: 'AddressUnbind', address });
   }
   advertised(capability: string, address: string): void {
-    if (this.#kind === 'parent')
-      this.#say({ type: 'CapabilityAdvertise', capabilities: [capability], address });
+    if (this.#kind !== 'parent') return;
+    this.#advertised.set(capability, address);
+    this.#say({ type: 'CapabilityAdvertise', capabilities: [capability], address });
   }
-  withdrawn(capability: string, address: string): void {
-    if (this.#kind === 'parent')
-      this.#say({ type: 'CapabilityWithdraw', capabilities: [capability], address });
+  withdrawn(capability: string): void {
+    const address = this.#advertised.get(capability);
+    if (address === undefined) return;
+    this.#advertised.delete(capability);
+    this.#say({ type: 'CapabilityWithdraw', capabilities: [capability], address });
   }
 
   #say(frame: Frame): void {
@@ -287,8 +293,8 @@ export class Uplinks implements Announcer {
   advertised(capability: string, address: string): void {
     for (const uplink of this.#uplinks) uplink.advertised(capability, address);
   }
-  withdrawn(capability: string, address: string): void {
-    for (const uplink of this.#uplinks) uplink.withdrawn(capability, address);
+  withdrawn(capability: string): void {
+    for (const uplink of this.#uplinks) uplink.withdrawn(capability);
   }
 
   /** A peer attached to us: it learns what is bound already. */
