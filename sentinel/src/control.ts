@@ -2,8 +2,10 @@
 // request gets its ack with the same corrId; credits are taken at once, so that they never wait behind messages.
 import {
   type AddressBind,
+  type AddressBindAck,
   type AddressUnbind,
   type CapabilityAdvertise,
+  type CapabilityAdvertiseAck,
   type CapabilityWithdraw,
   type Envelope,
   type ErrorCode,
@@ -40,6 +42,8 @@ export interface Announcer {
   unbound(address: string): void;
   advertised(capability: string, address: string): void;
   withdrawn(capability: string): void;
+  /** The parent has answered one of these. */
+  answered(ack: AddressBindAck | CapabilityAdvertiseAck): void;
 }
 
 /** Capabilities of a node, each as often as it has addresses. */
@@ -100,11 +104,8 @@ export class Control {
         );
         break;
       case 'AddressBindAck':
-        // Our parent's answer to what we announced: a node below us cannot be reached from there.
-        if (!frame.ok) {
-          const { address, code } = frame;
-          this.#parts.log.warn('an address below us was refused above', { address, code, path: from.path });
-        }
+      case 'CapabilityAdvertiseAck':
+        if (from.kind === 'parent') this.announcer?.answered(frame);
         return;
       default:
         // Other acks of what we announced, and frames between others' ends: nothing here waits for them.

@@ -203,7 +203,13 @@ test('a pool is announced as gone only when its last member has left', () => {
   const gone: string[] = [];
   const note = (address: string): number => gone.push(address);
   const nothing = (): void => {};
-  control.announcer = { bound: nothing, unbound: note, advertised: nothing, withdrawn: nothing };
+  control.announcer = {
+    bound: nothing,
+    unbound: note,
+    advertised: nothing,
+    withdrawn: nothing,
+    answered: nothing,
+  };
   sessions.onUnbound = (_session, { addresses }) => addresses.forEach(note);
   const [one, two, three] = ['one', 'two', 'three'].map((id) => attach(id));
   for (const node of [one!, two!, three!]) node.bind('w@*.fame.fabric');

@@ -1,6 +1,6 @@
 import { decode, type Envelope, encode, type Frame, makeEnvelope, type Transport } from '@fame-fabric/shared';
 import { memoryPair, settle } from '@fame-fabric/shared/testing';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { benchSentinel } from './testing/bench-sentinel.ts';
 import { Uplink, Uplinks } from './uplink.ts';
 
@@ -158,6 +158,103 @@ test('what waits for a full connection to the parent leaves when that has draine
   await settle();
   expect(parent.heard.some(({ corrId }) => corrId === 'c4')).toBe(true);
   uplink.close();
+});
+
+describe('what the parent refuses', () => {
+  async function belowAParent() {
+    const bench = benchSentinel({ maxAddressesPerNode: 1_000 });
+    const parent = otherSide(() => '/S');
+    const parts = { ...bench, dial: parent.dial };
+    const uplink = new Uplink(parts, { url: 'ws://parent', kind: 'parent' });
+    const uplinks = new Uplinks([uplink], parts);
+    bench.control.announcer = uplinks;
+    await uplink.connect(1_000);
+    const node = bench.attach('node');
+    /** The parent answers what it was told last. */
+    const answer = async (address: string, ok: boolean, code?: string): Promise<void> => {
+      parent.say(
+        makeEnvelope({ type: 'AddressBindAck', ok, address, ...(code ? { code } : {}) }, { corrId: 'b' }),
+      );
+      await settle();
+    };
+    const asked = async (): Promise<string[]> => {
+      parent.heard.length = 0;
+      await bench.clock.run(15_000, 15_000);
+      return parent.addresses('AddressBind');
+    };
+    const warnings = () => bench.log.lines.filter(({ message }) => message.includes('refused above'));
+    return { bench, parent, uplinks, node, answer, asked, warnings };
+  }
+
+  test('is asked for again with every heartbeat until it is taken, and logged once', async () => {
+    const { node, uplinks, answer, asked, warnings } = await belowAParent();
+    node.bind('math@fame.fabric');
+    await answer('math@fame.fabric', false, 'QUOTA_EXCEEDED');
+    expect(await asked()).toEqual(['math@fame.fabric']);
+    await answer('math@fame.fabric', false, 'QUOTA_EXCEEDED');
+    expect(await asked()).toEqual(['math@fame.fabric']);
+    await answer('math@fame.fabric', true);
+    expect(await asked()).toEqual([]);
+    expect(warnings()).toHaveLength(1);
+    uplinks.close();
+  });
+
+  test('is forgotten when it can never be taken, and when nobody below serves it any more', async () => {
+    const { node, uplinks, answer, asked } = await belowAParent();
+    node.bind('odd@fame.fabric');
+    await answer('odd@fame.fabric', false, 'ADDRESS_FORBIDDEN');
+    node.bind('math@fame.fabric');
+    node.say({ type: 'AddressUnbind', address: 'math@fame.fabric' });
+    await answer('math@fame.fabric', false, 'ADDRESS_IN_USE');
+    expect(await asked()).toEqual([]);
+    uplinks.close();
+  });
+
+  test('is asked for a few at a time, and each in its turn', async () => {
+    const { node, uplinks, answer, asked } = await belowAParent();
+    const addresses = Array.from({ length: 100 }, (_, i) => `a${i}@fame.fabric`);
+    for (const address of addresses) {
+      node.say({ type: 'AddressBind', address }, { corrId: 'bind' });
+      await answer(address, false, 'QUOTA_EXCEEDED');
+    }
+    const first = await asked();
+    expect(first).toEqual(addresses.slice(0, 64));
+    for (const address of first) await answer(address, false, 'QUOTA_EXCEEDED');
+    expect(await asked()).toEqual([...addresses.slice(64), ...addresses.slice(0, 28)]);
+    uplinks.close();
+  });
+
+  test('is asked for again when it is a capability too', async () => {
+    const { bench, node, parent, uplinks } = await belowAParent();
+    const address = 'math@fame.fabric';
+    node.say({ type: 'CapabilityAdvertise', capabilities: ['sums'], address }, { corrId: 'c' });
+    parent.say(
+      makeEnvelope(
+        {
+          type: 'CapabilityAdvertiseAck',
+          ok: false,
+          capabilities: ['sums'],
+          address,
+          code: 'QUOTA_EXCEEDED',
+        },
+        { corrId: 'c' },
+      ),
+    );
+    await settle();
+    parent.heard.length = 0;
+    await bench.clock.run(15_000, 15_000);
+    expect(parent.addresses('CapabilityAdvertise')).toEqual([address]);
+    uplinks.close();
+  });
+
+  test('is learnt from the parent alone', async () => {
+    const { bench, node, uplinks, warnings } = await belowAParent();
+    const other = bench.attach('other');
+    node.bind('math@fame.fabric');
+    other.say({ type: 'AddressBindAck', ok: false, address: 'math@fame.fabric', code: 'QUOTA_EXCEEDED' });
+    expect(warnings()).toEqual([]);
+    uplinks.close();
+  });
 });
 
 test('a capability is withdrawn above with the address that it was advertised with', async () => {

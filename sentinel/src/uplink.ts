@@ -2,12 +2,16 @@
 // like any other, so the router knows nothing of uplinks. What is new here: it reconnects, and it tells the other side
 // which addresses and capabilities live below us, also those that were bound before the link existed.
 import {
+  type AddressBindAck,
+  type CapabilityAdvertiseAck,
   type Clock,
   type Dial,
   decode,
+  ERRORS,
   encode,
   FabricError,
   type Frame,
+  isErrorCode,
   type Logger,
   makeEnvelope,
   type NodeAttachAck,
@@ -29,6 +33,8 @@ const ATTACH_TIMEOUT_MS = 10_000;
 const HEARTBEAT_MS = 15_000;
 const BACKOFF_MIN_MS = 200;
 const BACKOFF_MAX_MS = 10_000;
+/** Of what the parent refused, so much is asked for again with each heartbeat. */
+const ASKED_AGAIN = 64;
 
 export interface UplinkParts {
   self: Identity;
@@ -79,6 +85,8 @@ export class Uplink {
   session: Session | undefined;
   /** Calls from the other side that were open when the connection was lost: their callers still wait. */
   #lost: readonly OpenCall[] = [];
+  /** What the parent refused and may take later, by `keyOf`; the longest not asked for first. */
+  readonly #refused = new Set<string>();
   /** Capabilities that the parent knows of, with the address that it was told: it takes them back by both. */
   readonly #advertised = new Map<string, string>();
   #retry: Timer | undefined;
@@ -89,6 +97,10 @@ export class Uplink {
     this.#parts = parts;
     this.#url = options.url;
     this.#kind = options.kind;
+  }
+
+  get isParent(): boolean {
+    return this.#kind === 'parent';
   }
 
   /** Attaches, trying until `timeoutMs` is over. @throws {LINK_TIMEOUT} */
@@ -209,7 +221,10 @@ export class Uplink {
     session.hasStreamFlows = session.takesCancel;
     sessions.add(session);
     this.session = session;
-    const beat = clock.every(HEARTBEAT_MS, () => this.#say({ type: 'NodeHeartbeat' }));
+    const beat = clock.every(HEARTBEAT_MS, () => {
+      this.#say({ type: 'NodeHeartbeat' });
+      this.#askAgain();
+    });
     transport.onMessage = (bytes) => router.receive(session, bytes as Buffer);
     transport.onDrain = () => session.drained();
     transport.onClose = (code) => {
@@ -233,6 +248,7 @@ export class Uplink {
 
   #announceAll(): void {
     const { bindings } = this.#parts;
+    this.#refused.clear();
     this.#advertised.clear();
     for (const { address, session } of bindings.ownAddresses()) this.bound(address, session);
     for (const { capability, address } of bindings.ownCapabilities()) {
@@ -258,6 +274,42 @@ export class Uplink {
     this.#say({ type: 'CapabilityWithdraw', capabilities: [capability], address });
   }
 
+  /** The parent answered what we announced. What it refused cannot be reached from there, for the time being. */
+  answered(ack: AddressBindAck | CapabilityAdvertiseAck): void {
+    const { ok, address, code } = ack;
+    const [capability] = ack.type === 'CapabilityAdvertiseAck' ? (ack.capabilities ?? []) : [];
+    if (address === undefined) return;
+    const key = keyOf(address, capability);
+    const wasRefused = this.#refused.delete(key);
+    const fields = { address, ...(capability === undefined ? {} : { capability }), url: this.#url };
+    if (ok) {
+      if (wasRefused) this.#parts.log.info('an address below us that was refused is taken now', fields);
+      return;
+    }
+    if (!wasRefused) this.#parts.log.warn('an address below us was refused above', { ...fields, code });
+    // A refusal without a code of ours may mean anything.
+    if (!isErrorCode(code) || ERRORS[code].retryable) this.#refused.add(key);
+  }
+
+  // The parent does not tell when it has room, so it is asked. What nobody below serves any more is forgotten.
+  #askAgain(): void {
+    if (this.#refused.size === 0) return;
+    const { bindings } = this.#parts;
+    const below = new Map<string, () => void>();
+    for (const { address, session } of bindings.ownAddresses()) {
+      below.set(keyOf(address), () => this.bound(address, session));
+    }
+    for (const [capability, address] of this.#advertised) {
+      below.set(keyOf(address, capability), () => this.advertised(capability, address));
+    }
+    let left = ASKED_AGAIN;
+    for (const key of this.#refused) {
+      const ask = below.get(key);
+      if (ask === undefined) this.#refused.delete(key);
+      else if (left-- > 0) ask();
+    }
+  }
+
   #say(frame: Frame): void {
     const { self } = this.#parts;
     this.session?.sendControl(announcement(self, frame));
@@ -269,6 +321,9 @@ export class Uplink {
     this.session?.wire?.close(1000, 'the sentinel stops');
   }
 }
+
+/** An announcement, as the parent's answer names it. */
+const keyOf = (address: string, capability = ''): string => `${address} ${capability}`;
 
 /** Tells all uplinks, and peers that attached to us, what is bound below us. */
 export class Uplinks implements Announcer {
@@ -295,6 +350,9 @@ export class Uplinks implements Announcer {
   }
   withdrawn(capability: string): void {
     for (const uplink of this.#uplinks) uplink.withdrawn(capability);
+  }
+  answered(ack: AddressBindAck | CapabilityAdvertiseAck): void {
+    for (const uplink of this.#uplinks) if (uplink.isParent) uplink.answered(ack);
   }
 
   /** A peer attached to us: it learns what is bound already. */
