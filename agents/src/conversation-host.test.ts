@@ -739,6 +739,25 @@ describe('limits', () => {
     ]);
   });
 
+  test('idle conversations leave memory also when they are few and long', async () => {
+    const store = new MemoryStore();
+    const wake = vi.spyOn(store, 'wake');
+    const wakes = (id: string): number => wake.mock.calls.filter(([one]) => one === id).length;
+    const long = 'x'.repeat(2_000);
+    const model = scriptedModel([long, 'short', 'short', long]);
+    const host = hostOf({ store, model, options: { maxIdleChars: 3_000 } });
+    await start(host, 'c');
+    await start(host, 'd');
+    await say(host, long, 't1', 'c');
+    await say(host, 'b', 't1', 'd');
+    await settle();
+    await say(host, 'b', 't2', 'd');
+    expect([wakes('c'), wakes('d')]).toEqual([1, 1]);
+    await say(host, 'again', 't2', 'c');
+    expect(wakes('c')).toBe(2);
+    expect(model.requests[3]!.messages.map(({ content }) => content!.length)).toEqual([9, 2_000, 2_000, 5]);
+  });
+
   test('what a runner keeps for itself is there in the next turn, also after a restart', async () => {
     const store = new MemoryStore();
     const counting: TurnRunner = {

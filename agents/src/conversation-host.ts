@@ -53,6 +53,8 @@ export interface HostOptions extends InboxOptions {
   budget?: BudgetLimits;
   /** Idle conversations that stay in memory; the others are read again when they are needed. @default 1_000 */
   maxIdle?: number;
+  /** What idle conversations may take in memory, in characters of their windows and last turns. @default 67_108_864 */
+  maxIdleChars?: number;
   /** How long this process keeps a conversation that it works on without writing, in ms. @default 15_000 */
   leaseMs?: number;
   /** How long to wait for another process to let go of a conversation, in ms. @default 20_000 */
@@ -141,6 +143,7 @@ export class ConversationHost {
         leaseMs: this.#leaseMs,
         leaseWaitMs: options.leaseWaitMs ?? 20_000,
         maxIdle: options.maxIdle ?? 1_000,
+        maxIdleChars: options.maxIdleChars ?? 67_108_864,
         maxWindowTokens: options.maxWindowTokens,
       },
     );
@@ -440,7 +443,7 @@ export class ConversationHost {
       this.#conversations.drop(conversation);
       return;
     }
-    this.#conversations.evict();
+    this.#conversations.evict(conversation);
   }
 
   #resume(conversation: Conversation, turn: LiveTurn, events: readonly JournalEvent[]): void {

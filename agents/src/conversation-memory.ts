@@ -64,6 +64,16 @@ export class Conversation {
     return [...this.turns.values()].filter((turn) => !turn.ended);
   }
 
+  /** About what it takes in memory, in characters. */
+  get chars(): number {
+    let chars = this.options.systemPrompt.length + this.history.chars;
+    // The text of a turn stands in its events and in its outcome.
+    for (const { userMessage, ended } of this.turns.values()) {
+      chars += userMessage.length + 2 * (ended?.text.length ?? 0);
+    }
+    return chars;
+  }
+
   /** Forgets the oldest ended turns but a few. */
   trim(): void {
     for (const [id, turn] of this.turns) {

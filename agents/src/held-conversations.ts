@@ -22,6 +22,7 @@ export interface HeldOptions {
   /** How long to wait for another process to let go, in ms. */
   leaseWaitMs: number;
   maxIdle: number;
+  maxIdleChars: number;
   maxWindowTokens: number | undefined;
 }
 
@@ -33,6 +34,9 @@ export class HeldConversations {
   readonly #options: HeldOptions;
   /** The longest unused first. */
   readonly #held = new Map<string, Conversation>();
+  /** What those held take in memory, in characters, and what of it each was counted with. */
+  #chars = 0;
+  readonly #counted = new WeakMap<Conversation, number>();
   readonly #waking = new Map<string, Promise<Conversation>>();
   #isClosed = false;
 
@@ -104,7 +108,10 @@ export class HeldConversations {
       now: () => clock.now(),
       maxWindowTokens,
     });
+    const older = this.#held.get(id);
+    if (older) this.drop(older);
     this.#held.set(id, conversation);
+    this.#count(conversation, conversation.chars);
     onWoken(conversation, waking);
     return conversation;
   }
@@ -119,17 +126,25 @@ export class HeldConversations {
   }
 
   drop(conversation: Conversation): void {
-    if (this.#held.get(conversation.id) === conversation) this.#held.delete(conversation.id);
+    if (this.#held.get(conversation.id) !== conversation) return;
+    this.#held.delete(conversation.id);
+    this.#count(conversation, 0);
   }
 
-  /** Forgets the longest unused ones beyond `maxIdle`. */
-  evict(): void {
-    const { maxIdle } = this.#options;
-    if (this.#held.size <= maxIdle) return;
+  /** Forgets the longest unused ones beyond `maxIdle` and `maxIdleChars`; `changed` is the one that a turn has ended in. */
+  evict(changed: Conversation): void {
+    const { maxIdle, maxIdleChars } = this.#options;
+    if (this.#held.get(changed.id) === changed) this.#count(changed, changed.chars);
+    if (this.#held.size <= maxIdle && this.#chars <= maxIdleChars) return;
     for (const conversation of this.#held.values()) {
-      if (this.#held.size <= maxIdle) return;
       if (!this.#deps.isBusy(conversation.id)) this.drop(conversation);
+      if (this.#held.size <= maxIdle && this.#chars <= maxIdleChars) return;
     }
+  }
+
+  #count(conversation: Conversation, chars: number): void {
+    this.#chars += chars - (this.#counted.get(conversation) ?? 0);
+    this.#counted.set(conversation, chars);
   }
 
   /** Holds on to those that are worked on; leaves the turns of those that somebody else has taken. */

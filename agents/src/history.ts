@@ -27,14 +27,20 @@ export interface HistoryOptions {
 
 /** A rough count that holds for most languages and models: four characters a token, four tokens a message. */
 export const roughTokens: TokenCounter = (message) => {
-  let chars = message.content?.length ?? 0;
-  if (message.role === 'assistant') {
+  return 4 + Math.ceil(charsOf([message]) / 4);
+};
+
+function charsOf(messages: readonly ModelMessage[]): number {
+  let chars = 0;
+  for (const message of messages) {
+    chars += message.content?.length ?? 0;
+    if (message.role !== 'assistant') continue;
     for (const call of message.tool_calls ?? []) {
       chars += call.function.name.length + call.function.arguments.length;
     }
   }
-  return 4 + Math.ceil(chars / 4);
-};
+  return chars;
+}
 
 export class History {
   readonly #system: string | undefined;
@@ -42,6 +48,7 @@ export class History {
   readonly #maxTokens: number;
   readonly #count: TokenCounter;
   #turns: (readonly ModelMessage[])[] = [];
+  #chars = 0;
 
   constructor(options: HistoryOptions = {}) {
     this.#system = options.system;
@@ -71,12 +78,20 @@ export class History {
     return this.#turns;
   }
 
+  /** Characters of the remembered turns. */
+  get chars(): number {
+    return this.#chars;
+  }
+
   /** Adds a whole turn. @throws {Error} when no model server would accept its messages: a fault of the caller. */
   add(messages: readonly ModelMessage[]): void {
     const fault = faultOfTurn(messages);
     if (fault) throw new Error(`This turn cannot be remembered: ${fault}`);
-    this.#turns.push(closeCalls(messages));
-    if (this.#turns.length > this.#maxTurns) this.#turns = this.#turns.slice(-this.#maxTurns || Infinity);
+    const turn = closeCalls(messages);
+    this.#turns.push(turn);
+    this.#chars += charsOf(turn);
+    if (this.#turns.length <= this.#maxTurns) return;
+    for (const old of this.#turns.splice(0, this.#turns.length - this.#maxTurns)) this.#chars -= charsOf(old);
   }
 
   #firstThatFits(): number {
