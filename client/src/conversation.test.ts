@@ -1,10 +1,11 @@
-import { type CallOptions, type ErrorCode, FabricError } from '@fame-fabric/shared';
-import { ManualClock } from '@fame-fabric/shared/testing';
+import { type CallOptions, type ErrorCode, FabricError, type LinkState } from '@fame-fabric/shared';
+import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import { describe, expect, test, vi } from 'vitest';
 import {
   type Caller,
   Conversation,
   type ConversationOptions,
+  isUndecided,
   type TurnEvent,
   type TurnOptions,
 } from './conversation.ts';
@@ -167,7 +168,7 @@ describe('an agent that goes away in the middle of a turn', () => {
     const same = { conversation_id: 'c1', user_message: 'x', turn_id: 't1' };
     expect(asked).toEqual([same, { ...same, after: 3 }, { ...same, after: 3 }, { ...same, after: 3 }]);
     expect(said.some(({ method }) => method === 'cancel_turn')).toBe(false);
-    expect(onAway).toHaveBeenCalledTimes(1);
+    expect(onAway.mock.calls).toEqual([['agent']]);
   });
 
   test('is given up after `patienceMs`, with the error of the last attempt', async () => {
@@ -207,6 +208,84 @@ describe('an agent that goes away in the middle of a turn', () => {
     await expect(reading).rejects.toMatchObject({ code: 'CALL_CANCELLED' });
     expect(said.map(({ method }) => method)).toEqual(['tasks/send', 'run_turn_stream', 'cancel_turn']);
   });
+});
+
+describe('a connection that is lost in the middle of a turn', () => {
+  // A turn that hears nothing until `say` or the end of its signal; the state of the connection is the test's.
+  const silent = (state: LinkState = 'attached') => {
+    const clock = new ManualClock();
+    const next = Promise.withResolvers<unknown>();
+    const { caller, methods } = agent({
+      run_turn_stream: (_params, options) =>
+        (async function* () {
+          options?.signal?.throwIfAborted();
+          options?.signal?.addEventListener('abort', () => next.reject(options.signal?.reason));
+          yield await next.promise;
+        })(),
+    });
+    const listeners = new Set<(state: LinkState) => void>();
+    const link = {
+      ...caller,
+      state,
+      onState(listener: (state: LinkState) => void) {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    };
+    const become = (now: LinkState): void => {
+      link.state = now;
+      for (const listener of listeners) listener(now);
+    };
+    const chat = new Conversation(link, 'chat@fame.fabric', { clock, isResumed: true, patienceMs: 60_000 });
+    const onAway = vi.fn();
+    const turn = collect(chat.stream('x', { onAway }));
+    turn.catch(() => {});
+    return { clock, turn, become, onAway, methods, listeners, say: next.resolve };
+  };
+
+  test('is told at once, and the turn given up after `patienceMs`, not cancelled', async () => {
+    const { clock, turn, become, onAway, methods, listeners } = silent();
+    await clock.run(500_000, 100_000); // a long turn is fine
+    become('reconnecting');
+    expect(onAway.mock.calls).toEqual([['sentinel']]);
+    await clock.run(59_000, 10_000);
+    await clock.run(1_000, 500);
+    await expect(turn).rejects.toMatchObject({
+      code: 'LINK_TIMEOUT',
+      message: expect.stringContaining('60 s'),
+    });
+    expect(methods()).toEqual(['run_turn_stream']);
+    expect({ timers: clock.timerCount, listeners: listeners.size }).toEqual({ timers: 0, listeners: 0 });
+  });
+
+  test('and comes back costs no patience: each loss has its own', async () => {
+    const { clock, turn, become, say } = silent();
+    await settle();
+    for (let round = 0; round < 3; round++) {
+      become('reconnecting');
+      await clock.run(50_000, 10_000);
+      become('attached');
+    }
+    await clock.run(200_000, 50_000);
+    say({ type: 'done', text: 'late' });
+    expect(await turn).toEqual([{ type: 'done', text: 'late' }]);
+    expect(clock.timerCount).toBe(0);
+  });
+
+  test('or was lost before it was asked', async () => {
+    const { clock, turn, onAway } = silent('reconnecting');
+    await clock.run(60_000, 10_000);
+    await expect(turn).rejects.toMatchObject({ code: 'LINK_TIMEOUT' });
+    expect(onAway.mock.calls).toEqual([['sentinel']]);
+  });
+});
+
+test('after some errors the turn may still go on at the agent', () => {
+  const undecided = (code: ErrorCode) => isUndecided(new FabricError(code, 'x'));
+  expect(
+    ['LINK_TIMEOUT', 'LINK_CLOSED', 'NODE_GONE', 'NO_ROUTE'].every((code) => undecided(code as ErrorCode)),
+  ).toBe(true);
+  expect(undecided('MODEL_AUTH') || undecided('CALL_TIMEOUT') || isUndecided(new Error('x'))).toBe(false);
 });
 
 test('a conversation that is resumed is not started', async () => {

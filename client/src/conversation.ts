@@ -12,12 +12,14 @@ import {
   newId,
   systemClock,
 } from '@fame-fabric/shared';
+import { ConnectionPatience } from './connection-patience.ts';
 
 /** The part of a client that a conversation needs. */
 export interface Caller {
   call(address: string, method: string, params?: unknown, options?: CallOptions): Promise<unknown>;
   stream(address: string, method: string, params?: unknown, options?: CallOptions): AsyncIterable<unknown>;
   readonly state?: LinkState;
+  onState?(listener: (state: LinkState) => void): () => void;
 }
 
 export interface ConversationOptions {
@@ -31,7 +33,7 @@ export interface ConversationOptions {
   maxHistoryLength?: number;
   /** How long a turn may take, or a streamed turn be silent, in ms. @default 600_000 */
   turnTimeoutMs?: number;
-  /** How long a turn waits for an agent that went away to be there again, in ms. @default 60_000 */
+  /** How long a turn waits for an agent, or a connection to the sentinel, that went away, in ms. @default 60_000 */
   patienceMs?: number;
   clock?: Clock;
 }
@@ -43,8 +45,8 @@ export interface TurnOptions {
   turnId?: string;
   /** The `seq` of the last event of this turn that was seen before; only later ones are told. @default 0 */
   after?: number;
-  /** Told when the agent is away and the turn waits for it to come back, once each time. */
-  onAway?: () => void;
+  /** Told who is away when the turn begins to wait for the agent, or for the sentinel, to come back; once each time. */
+  onAway?: (who: 'agent' | 'sentinel') => void;
 }
 
 export interface TurnUsage {
@@ -170,7 +172,8 @@ export class Conversation {
 
   /**
    * Asks and waits for the whole answer.
-   * @throws {TURN_CANCELLED | MODEL_AUTH | ...} the agent's error, or CALL_CANCELLED when `signal` aborted
+   * @throws {TURN_CANCELLED | MODEL_AUTH | ...} the agent's error; CALL_CANCELLED when `signal` aborted; LINK_TIMEOUT when the
+   * connection was lost for longer than `patienceMs`. After an error that `isUndecided` the turn may still go on.
    */
   async ask(text: string, options: TurnOptions = {}): Promise<string> {
     let answer = '';
@@ -183,9 +186,18 @@ export class Conversation {
     if (this.#hasEnded) throw new FabricError('CONVERSATION_UNKNOWN', 'This conversation has ended');
     await this.start();
     const turnId = options.turnId ?? newId();
+    const { signal, onAway } = options;
+    const patience = new ConnectionPatience({
+      connection: this.#caller,
+      patienceMs: this.#patienceMs,
+      clock: this.#clock,
+      onLost: () => onAway?.('sentinel'),
+    });
+    const either = signal ? AbortSignal.any([signal, patience.signal]) : patience.signal;
     let isOver = false;
+    patience.start();
     try {
-      for await (const event of this.#turn(text, turnId, options)) {
+      for await (const event of this.#turn(text, turnId, { ...options, signal: either })) {
         if (event.type === 'done') {
           isOver = true;
           this.#transcript.push({ role: 'user', text }, { role: 'assistant', text: event.text });
@@ -194,9 +206,10 @@ export class Conversation {
       }
     } catch (error) {
       // An error of the agent has ended the turn already; what this side gave up on is still running there.
-      isOver = !options.signal?.aborted && !isFabricError(error, 'CALL_TIMEOUT');
+      isOver = !signal?.aborted && !isFabricError(error, 'CALL_TIMEOUT');
       throw error;
     } finally {
+      patience.stop();
       if (!isOver) await this.cancel(turnId).catch(() => {}); // the turn's own outcome matters more than this courtesy
     }
   }
@@ -228,7 +241,7 @@ export class Conversation {
         awaySince ??= now;
         if (!this.#isAway(error, heard.lastSeq !== before) || now - awaySince >= this.#patienceMs)
           throw error;
-        if (attempts === 0) options.onAway?.();
+        if (attempts === 0) options.onAway?.('agent');
       }
       const pause = Math.min(ASK_AGAIN_MAX_MS, ASK_AGAIN_MIN_MS * 2 ** attempts++);
       await this.#pause(pause * (0.75 + Math.random() / 2), options.signal);
@@ -321,6 +334,11 @@ function spoken(message: { role?: unknown; content?: unknown }): ConversationMes
 
 /** Codes that say: nobody is there now, ask the same again. */
 const AWAY: ReadonlySet<string> = new Set(['NODE_GONE', 'LINK_CLOSED', 'LINK_DRAINING', 'STORE_CONFLICT']);
+
+/** Whether a turn that failed so may still go on at the agent. Asked again with the same turn id, it is the same turn. */
+export const isUndecided = (error: unknown): boolean =>
+  isFabricError(error) &&
+  (AWAY.has(error.code) || error.code === 'NO_ROUTE' || error.code === 'LINK_TIMEOUT');
 
 /** What has been heard of one turn, over all attempts to hear it. */
 class Heard {

@@ -320,7 +320,7 @@ export const ERRORS = Object.freeze({
     'link',
     true,
     'No answer, or no next item of a stream, came in time.',
-    'Call again, or give the call a larger timeoutMs.',
+    'Call again, or give the call more time (`timeoutMs`, `--timeout`).',
   ),
   CALL_CANCELLED: entry('link', false, 'The caller gave the call up.', 'Nothing to do.'),
   CONFIG_INVALID: entry(

@@ -67,7 +67,9 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
       const events = [];
       let lastSeq = 0;
       try {
-        const onAway = (): void => void report.askedAgain++;
+        const onAway = (who: 'agent' | 'sentinel'): void => {
+          if (who === 'agent') report.askedAgain++;
+        };
         for await (const event of conversation.stream(`nonce ${nonce}`, { onAway })) {
           const { seq = 0 } = event;
           if (seq <= lastSeq) report.faults.push(`${nonce}: event ${seq} after ${lastSeq}`);

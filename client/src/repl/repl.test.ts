@@ -26,7 +26,7 @@ function stage(
   const screen = { answers: '', notes: '' };
   const conversations: { systemPrompt: string | undefined; asked: string[]; ended: number }[] = [];
   const turnIds: string[] = [];
-  const away: { now: (() => void) | undefined } = { now: undefined };
+  const away: { now: ((who: 'agent' | 'sentinel') => void) | undefined } = { now: undefined };
   const kept: string[] = [];
   const left = {
     asked: (id: string, _address: string, { text }: { text: string }) =>
@@ -251,27 +251,62 @@ test('a terminal that is gone changes nothing: the running turn goes on at the a
 
 test('while the agent is away, a quiet word', async () => {
   const turn: Turn = async function* (text) {
-    away.now?.();
+    away.now?.('agent');
     yield { type: 'done', text };
   };
   const { repl, screen, away } = stage(['one'], { turn });
   await repl.run();
-  expect(screen.notes).toContain('Reconnecting...');
+  expect(screen.notes).toContain('The agent is away. Waiting for it...');
 });
 
 test('an answer that the absence cut in two goes on in a line of its own', async () => {
   const lines: string[] = [];
   const turn: Turn = async function* () {
     yield { type: 'text', text: 'one, ' };
-    away.now?.();
+    repl.connection(false); // the turn tells it, once
+    away.now?.('sentinel');
+    repl.connection(true);
     yield { type: 'text', text: 'two' };
     yield { type: 'done', text: 'one, two' };
   };
   const { repl, screen, input, away } = stage(['count'], { turn });
   input.note = (text) => lines.push(`${JSON.stringify(screen.answers)} ${text}`);
   await repl.run();
-  expect(lines).toContain('"A> one, \\n" Reconnecting...\n');
+  expect(lines.slice(-2)).toEqual(['"A> one, \\n" Reconnecting...\n', '"A> one, \\n" Connected again.\n']);
   expect(screen.answers).toBe('A> one, \ntwo\n');
+});
+
+test('a connection that is lost between two turns is told too', async () => {
+  const { repl, screen } = stage([() => repl.connection(false), () => repl.connection(true)]);
+  await repl.run();
+  expect(screen.notes).toContain('Reconnecting...\nConnected again.\n');
+});
+
+test('a turn that was given up while the sentinel was away is asked again as the same turn', async () => {
+  let turns = 0;
+  const turn: Turn = async function* (text) {
+    if (turns++ === 0) throw new FabricError('LINK_TIMEOUT', 'The connection was lost');
+    yield* echo(text);
+  };
+  const setting = { turn, isInteractive: true };
+  const { repl, screen, turnIds, kept } = stage(['one', '/retry', '/retry', '/leave'], setting);
+  await repl.run();
+  expect(screen.notes).toContain('! The connection was lost. Start the sentinel (`make start`)');
+  expect(screen.notes).toContain('/retry asks again.');
+  expect(turnIds[1]).toBe(turnIds[0]);
+  expect(turnIds[2]).not.toBe(turnIds[0]); // that one was answered
+  expect(kept.slice(0, 3)).toEqual(['c1 asked one', 'c1 asked one', 'c1 answered']);
+});
+
+test('a turn that took too long is told in words of the prompt', async () => {
+  const turn: Turn = async function* () {
+    yield { type: 'text', text: 'x' };
+    throw new FabricError('CALL_TIMEOUT', 'No item within 600000 ms');
+  };
+  const { repl, screen } = stage(['one'], { turn });
+  await repl.run();
+  expect(screen.notes).toContain('FAME_TURN_TIMEOUT_MS');
+  expect(screen.notes).not.toContain('timeoutMs');
 });
 
 test('/system and /new start other conversations and end the one before', async () => {

@@ -1,8 +1,9 @@
 // The conversation loop a person sits in front of: read a message, show the answer as it streams, until the end. It knows
 // neither terminals nor links: input, output and conversations are handed in, so that a pipe, a terminal and a test are
 // the same loop. A failed turn is told and forgotten; only the person, or the end of the input, ends the loop.
-import { type Clock, FabricError, isFabricError, newId } from '@fame-fabric/shared';
-import type { Conversation } from '../conversation.ts';
+import { type Clock, type ErrorCode, FabricError, isFabricError, newId } from '@fame-fabric/shared';
+import { connectionText } from '../connection-text.ts';
+import { type Conversation, isUndecided } from '../conversation.ts';
 import { EXIT, explain } from '../exit-codes.ts';
 import { inert } from '../inert-text.ts';
 import type { Style } from '../style.ts';
@@ -44,6 +45,13 @@ export interface ReplOptions {
   indicator?: AnswerOptions['indicator'];
 }
 
+/** What the loop says better than the table of errors, which speaks to programs. */
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  CONVERSATION_UNKNOWN: 'This conversation was ended or removed. /new starts another.',
+  CALL_TIMEOUT:
+    'No answer came in time. FAME_TURN_TIMEOUT_MS sets how long a turn may take; /agents lists who is attached. (CALL_TIMEOUT)',
+};
+
 /** How long leaving waits for the agent to hear of it. */
 const GOODBYE_MS = 2_000;
 
@@ -52,7 +60,9 @@ export class Repl {
   readonly #options: ReplOptions;
   #conversation: ReplConversation;
   #running: AbortController | undefined;
-  #lastMessage: string | undefined;
+  #answer: Answer | undefined;
+  /** The last message, with the id of its turn where nobody knows yet how that ended. */
+  #last: { text: string; turnId?: string } | undefined;
   #isWarned = false;
   #isInterrupted = false;
   #hasFailed = false;
@@ -89,6 +99,18 @@ export class Repl {
 
   #note(text: string): void {
     this.#parts.input.note(`${text}\n`);
+  }
+
+  // A note on a line of its own, also in the middle of an answer.
+  #aside(text: string): void {
+    const write = (): void => this.#note(this.#parts.style.dim(text));
+    if (this.#answer) this.#answer.aside(write);
+    else write();
+  }
+
+  /** The connection to the sentinel is lost, or there again. A running turn tells by itself that it waits. */
+  connection(isThere: boolean): void {
+    if (isThere || !this.#answer) this.#aside(connectionText(isThere));
   }
 
   async #greet(): Promise<void> {
@@ -167,8 +189,8 @@ export class Repl {
     else if (name === 'history') this.#note(await this.#historyText());
     else if (name === 'agents') this.#note(await listAgents());
     else if (name === 'retry') {
-      if (this.#lastMessage === undefined) this.#note('Nothing was asked yet.');
-      else await this.#turn(this.#lastMessage);
+      if (this.#last === undefined) this.#note('Nothing was asked yet.');
+      else await this.#turn(this.#last.text, this.#last.turnId);
     } else if (name === 'trace') {
       if (argument === 'on' || argument === 'off') trace.isOn = argument === 'on';
       else if (argument !== '') this.#note('/trace on, or /trace off.');
@@ -181,7 +203,7 @@ export class Repl {
     await next.start();
     await this.#endConversation();
     this.#conversation = next;
-    this.#lastMessage = undefined;
+    this.#last = undefined;
     this.#note(this.#parts.style.dim('A new conversation.'));
   }
 
@@ -204,42 +226,42 @@ export class Repl {
     const { indicator, isInteractive } = this.#options;
     const running = new AbortController();
     this.#running = running;
-    this.#lastMessage = text;
+    this.#last = { text };
     const isHeld = this.#parts.trace.isOn && isInteractive;
     const answer = new Answer({ write, style, isHeld, ...(indicator && !isHeld ? { indicator } : {}) });
+    this.#answer = answer;
     left?.asked(conversation.id, conversation.address, { turnId, text });
-    const onAway = (): void => answer.aside(() => this.#note(style.dim('Reconnecting...')));
+    const onAway = (who: 'agent' | 'sentinel'): void =>
+      this.#aside(who === 'sentinel' ? connectionText(false) : 'The agent is away. Waiting for it...');
     try {
       for await (const event of conversation.stream(text, { turnId, onAway, signal: running.signal })) {
         if (event.type === 'text') answer.add(event.text);
         else if (event.type === 'restart') answer.restart(event.keep);
-        else if (event.type === 'tool_call' && isInteractive)
-          answer.aside(() => this.#note(style.dim(`  ${toolLine(event)}`)));
+        else if (event.type === 'tool_call' && isInteractive) this.#aside(`  ${toolLine(event)}`);
         else if (event.type === 'tool_result' && isInteractive && event.ok === false)
-          answer.aside(() => this.#note(style.dim(`  [${inert(event.name ?? 'a tool')} failed]`)));
+          this.#aside(`  [${inert(event.name ?? 'a tool')} failed]`);
         else if (event.type === 'done') answer.end(event.text);
       }
       left?.answered(conversation.id);
     } catch (error) {
       answer.abandon();
-      // What the end of the connection cut off goes on at the agent, and is asked for when somebody comes back.
-      if (!isFabricError(error, 'LINK_CLOSED')) left?.answered(conversation.id);
+      // What the end of the connection cut off goes on at the agent, and is asked for by /retry, or when somebody comes back.
+      if (isUndecided(error)) this.#last = { text, turnId };
+      else left?.answered(conversation.id);
       if (running.signal.aborted) this.#note(style.dim('Stopped.'));
       else this.#fail(error);
     } finally {
-      this.#running = undefined;
+      this.#running = this.#answer = undefined;
     }
   }
 
   #fail(error: unknown): void {
     this.#hasFailed = true;
     const { style } = this.#parts;
-    const hint = isFabricError(error, 'CONVERSATION_UNKNOWN')
-      ? 'The agent no longer knows this conversation. /new starts another.'
-      : inert(explain(error));
+    const hint = isFabricError(error) ? (HINTS[error.code] ?? explain(error)) : explain(error);
     const retry =
       this.#options.isInteractive && isFabricError(error) && error.retryable ? ' /retry asks again.' : '';
-    this.#note(`${style.red('!')} ${hint}${retry}`);
+    this.#note(`${style.red('!')} ${inert(hint)}${retry}`);
   }
 
   async #endConversation(): Promise<void> {

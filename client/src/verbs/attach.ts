@@ -2,12 +2,15 @@
 import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
 import type { Client } from '../client.ts';
 import { type ClientConfig, shownUrl } from '../config.ts';
+import { connectionText } from '../connection-text.ts';
 import type { EnvelopeTrace } from '../envelope-printer.ts';
 import { connect } from '../node.ts';
 
 export interface AttachOptions {
   config: ClientConfig;
   note: (text: string) => void;
+  /** Told when the connection is lost, and when it is there again. @default a note */
+  onConnection?: (isThere: boolean) => void;
   trace?: EnvelopeTrace;
   signal?: AbortSignal;
 }
@@ -16,7 +19,13 @@ export interface AttachOptions {
 const SAY_AFTER_MS = 700;
 
 /** Attaches. @throws {LINK_TIMEOUT | LINK_REFUSED} */
-export async function attach({ config, note, trace, signal }: AttachOptions): Promise<Client> {
+export async function attach({
+  config,
+  note,
+  onConnection = (isThere) => note(`${connectionText(isThere)}\n`),
+  trace,
+  signal,
+}: AttachOptions): Promise<Client> {
   const waiting = systemClock.after(SAY_AFTER_MS, () => {
     const seconds = Math.round(config.connectTimeoutMs / 1000);
     note(
@@ -45,8 +54,8 @@ export async function attach({ config, note, trace, signal }: AttachOptions): Pr
   }
   let isAway = false;
   client.onState((state) => {
-    if (state === 'reconnecting' && !isAway) note('Reconnecting...\n');
-    if (state === 'attached' && isAway) note('Connected again.\n');
+    if (state === 'reconnecting' && !isAway) onConnection(false);
+    if (state === 'attached' && isAway) onConnection(true);
     isAway = state === 'reconnecting';
   });
   return client;

@@ -80,6 +80,7 @@ export async function runChat(verb: VerbInput): Promise<number> {
     const attached = await attach({
       config,
       note: (text) => note(noteStyle.dim(text)),
+      onConnection: (isThere) => repl?.connection(isThere),
       trace: (direction, envelope) => {
         if (trace.isOn) print(direction, envelope);
       },
