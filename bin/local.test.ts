@@ -96,6 +96,25 @@ test('start, talk, start again, stop: answers in order, nothing twice, nothing l
   expect((await run(['ps'])).code).toBe(69);
 });
 
+test('a data directory that cannot be used is one message, and exit code 2', async () => {
+  writeFileSync(join(cwd, 'file'), '');
+  env.FAME_DATA_DIR = join(cwd, 'file', 'data');
+  const start = await fame('local', 'start', '--mode', 'local');
+  expect(start).toMatchObject({ code: 2, out: '' });
+  expect(start.err).toMatch(/^FAME_DATA_DIR is .* which cannot be used: .*\n$/);
+  const doctor = await fame('doctor', '--json');
+  expect(JSON.parse(doctor.out)).toContainEqual(
+    expect.objectContaining({ check: 'data directory', ok: false }),
+  );
+  for (const action of ['status', 'stop']) {
+    const { code, err } = await fame('local', action);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+  }
+  const agent = await fame('agent');
+  expect(agent.code).toBe(1);
+  expect(agent.err).toContain('FAME_DATA_DIR');
+});
+
 test('what died is told by status and started again; what lives is kept', async () => {
   await fame('local', 'start', '--mode', 'local');
   const before = await status();

@@ -1,8 +1,9 @@
 // The sentinel as a process: configuration, start, signals, exit code.
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFabricError, type Logger } from '@fame-fabric/shared';
+import { makeDirectory } from '@fame-fabric/shared/data-dir';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
 import { type RunningSentinel, startSentinel } from './sentinel.ts';
 
@@ -74,7 +75,7 @@ function storedId({ dataDir, port }: SentinelConfig, log: Logger): string | unde
   }
   const id = randomBytes(8).toString('hex');
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    makeDirectory(dataDir);
     writeFileSync(file, `${id}\n`, { mode: 0o600 });
   } catch (error) {
     log.warn('the id of this sentinel cannot be kept; it will be another after a restart', { file, error });

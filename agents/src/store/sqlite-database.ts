@@ -1,7 +1,6 @@
 // Opens a SQLite file as a store of conversations: its durability, its schema, and what each fault of it means. Runs in
 // the store's own thread (`sqlite-worker.ts`), so it knows nothing of the rest of the project.
-import { chmodSync, mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { chmodSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { MIGRATIONS, type Migration } from './migrations/migrations.ts';
 
@@ -31,12 +30,11 @@ export interface DatabaseOptions {
   migrations?: readonly Migration[];
 }
 
-/** @throws {StoreFault} STORE_UNAVAILABLE or STORE_SCHEMA, with the path, the cause and what to do */
+/** The directory of the file is there already. @throws {StoreFault} STORE_UNAVAILABLE or STORE_SCHEMA, with the path, the cause and what to do */
 export function openDatabase(options: DatabaseOptions): DatabaseSync {
   const { path } = options;
   let db: DatabaseSync | undefined;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     db = new DatabaseSync(path, { timeout: options.busyMs });
     // What people said is nobody else's business; SQLite gives the files beside it the same mode.
     chmodSync(path, 0o600);

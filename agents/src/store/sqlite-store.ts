@@ -3,6 +3,7 @@
 import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Clock, type ErrorCode, FabricError, newId, systemClock } from '@fame-fabric/shared';
+import { makeDirectory } from '@fame-fabric/shared/data-dir';
 import type { RawEvent, RawRecord } from './sqlite-journal.ts';
 import type { Operation, WorkerAnswer, WorkerRequest, WorkerSetup } from './sqlite-worker.ts';
 import type {
@@ -55,6 +56,13 @@ export class SqliteStore implements ConversationStore {
 
   /** @throws {STORE_UNAVAILABLE | STORE_SCHEMA} with the path, the cause and what to do */
   static async open(options: SqliteStoreOptions): Promise<SqliteStore> {
+    const place = resolve(options.path);
+    try {
+      makeDirectory(dirname(place));
+    } catch (cause) {
+      const why = `${(cause as Error).message}; set FAME_DATA_DIR to a directory that may be written to`;
+      throw new FabricError('STORE_UNAVAILABLE', `The store ${place} cannot be opened: ${why}.`, { cause });
+    }
     const store = new SqliteStore(options);
     await store.#ready;
     return store;

@@ -1,7 +1,8 @@
 // `make start` by docker compose. It is used where a Docker engine answers, not merely where a `docker` command exists.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { makeDirectory } from '@fame-fabric/shared/data-dir';
 
 const ASK_MS = 5_000;
 
@@ -31,7 +32,7 @@ export class DockerMark {
   }
 
   set(): void {
-    mkdirSync(join(this.#file, '..'), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(this.#file));
     writeFileSync(this.#file, 'docker compose\n');
   }
 

@@ -1,17 +1,9 @@
 // One background process that `fame local start` began: its pid file, its log, whether it still lives, how it is ended.
 // A pid file counts only while its process is the very one that was started; nobody else's process is ever signalled.
 import { spawn } from 'node:child_process';
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { dataDirFault, makeDirectory } from '@fame-fabric/shared/data-dir';
 import { processIdentity } from './process-identity.ts';
 
 /** What a pid file holds. */
@@ -30,10 +22,12 @@ const POLL_MS = 50;
 export class Part {
   readonly name: string;
   readonly logFile: string;
+  readonly #dataDir: string;
   readonly #pidFile: string;
 
   constructor(name: string, dataDir: string) {
     this.name = name;
+    this.#dataDir = dataDir;
     this.logFile = join(dataDir, 'logs', `${name}.log`);
     this.#pidFile = join(dataDir, 'run', `${name}.json`);
   }
@@ -44,15 +38,10 @@ export class Part {
     return record && processIdentity(record.pid) === record.identity ? record : undefined;
   }
 
-  /** What the pid file says, whether or not the process lives. */
+  /** What the pid file says, whether or not the process lives. @throws {CONFIG_INVALID} when it cannot be read */
   recorded(): PartRecord | undefined {
-    let text: string;
-    try {
-      text = readFileSync(this.#pidFile, 'utf8');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
+    const text = this.#read(this.#pidFile);
+    if (text === undefined) return undefined;
     try {
       const record = JSON.parse(text) as PartRecord;
       return Number.isSafeInteger(record.pid) && record.pid > 1 && record.identity ? record : undefined;
@@ -63,8 +52,8 @@ export class Part {
 
   /** Starts `fame <verb>` in the background, its output in the log. */
   start(args: readonly string[], env: NodeJS.ProcessEnv, port: number): PartRecord {
-    mkdirSync(join(this.logFile, '..'), { recursive: true, mode: 0o700 });
-    mkdirSync(join(this.#pidFile, '..'), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(this.logFile));
+    makeDirectory(dirname(this.#pidFile));
     this.#rotateLog();
     const log = openSync(this.logFile, 'a', 0o600);
     const fame = [...process.execArgv, process.argv[1]!, ...args];
@@ -86,7 +75,7 @@ export class Part {
     if (record) {
       await this.#end(record, patienceMs);
     }
-    rmSync(this.#pidFile, { force: true });
+    if (this.recorded()) rmSync(this.#pidFile, { force: true });
     return record !== undefined;
   }
 
@@ -107,13 +96,17 @@ export class Part {
     }
   }
 
-  /** The last lines of its log. */
+  /** The last lines of its log. @throws {CONFIG_INVALID} when it cannot be read */
   logTail(lines: number): string {
+    return (this.#read(this.logFile) ?? '').trimEnd().split('\n').slice(-lines).join('\n');
+  }
+
+  #read(file: string): string | undefined {
     try {
-      return readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+      return readFileSync(file, 'utf8');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-      throw error;
+      if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+      throw dataDirFault(this.#dataDir, error);
     }
   }
 }

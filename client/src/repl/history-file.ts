@@ -1,7 +1,8 @@
 // Lines typed in earlier runs, for the arrow keys. One line a line, oldest first, in a file that only its owner may read:
 // it holds what a person wrote to a model.
-import { appendFileSync, chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { appendFileSync, chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { makeDirectory } from '@fame-fabric/shared/data-dir';
 
 /** Most lines that are kept between runs. */
 const LINES_KEPT = 1000;
@@ -33,7 +34,7 @@ export class HistoryFile {
     const text = line.trim();
     if (text === '' || this.#hasFault) return;
     this.#guard(() => {
-      mkdirSync(join(this.#path, '..'), { recursive: true, mode: 0o700 });
+      makeDirectory(dirname(this.#path));
       appendFileSync(this.#path, `${text}\n`, { mode: 0o600 });
       chmodSync(this.#path, 0o600); // the mode above counts only for a new file
     }, undefined);

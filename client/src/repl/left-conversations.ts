@@ -1,8 +1,9 @@
 // Conversations that a person left without ending them, so that `fame chat --resume` finds them again. The agent keeps what was
 // said; this file keeps which ones there are, what each began with, and a message that has no answer yet. Only its owner may
 // read it.
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { makeDirectory } from '@fame-fabric/shared/data-dir';
 
 /** Most conversations that are remembered; the oldest goes first. */
 const MOST = 50;
@@ -65,7 +66,7 @@ export class LeftConversations {
   #write(change: (all: LeftConversation[]) => LeftConversation[]): void {
     if (this.#hasFault) return;
     this.#guard(() => {
-      mkdirSync(join(this.#path, '..'), { recursive: true, mode: 0o700 });
+      makeDirectory(dirname(this.#path));
       // Written beside it and moved, so that a crash leaves the one or the other.
       const beside = `${this.#path}.${process.pid}`;
       writeFileSync(beside, `${JSON.stringify(change(this.#read()), null, 1)}\n`, { mode: 0o600 });

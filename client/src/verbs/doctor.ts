@@ -1,6 +1,6 @@
 // `fame doctor`: asks, one after the other, what has to be true for `make run` to work, and says what to fix.
-import { accessSync, constants, mkdirSync } from 'node:fs';
 import { isFabricError } from '@fame-fabric/shared';
+import { checkDataDir } from '@fame-fabric/shared/data-dir';
 import { type ClientConfig, modelSource, readClientConfig, shownUrl, wantsColours } from '../config.ts';
 import { explain } from '../exit-codes.ts';
 import { getNodes } from '../http.ts';
@@ -57,7 +57,7 @@ export async function runDoctor(
   report('model', true, modelSource(process.env));
   const server = await probeModel(process.env);
   if (server) report('model server', server.ok, inert(server.found), server.fix && inert(server.fix));
-  checkDataDir(config, report);
+  reportDataDir(config, report);
   const isReached = await checkSentinel(config, report);
   if (isReached) await checkAgent(config, report);
   if (flags.json) writeJson(findings);
@@ -79,18 +79,13 @@ function checkNames(env: NodeJS.ProcessEnv, known: readonly string[], report: Re
   }
 }
 
-function checkDataDir({ dataDir }: ClientConfig, report: Report): void {
+function reportDataDir({ dataDir }: ClientConfig, report: Report): void {
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    accessSync(dataDir, constants.W_OK);
+    checkDataDir(dataDir);
     report('data directory', true, dataDir);
   } catch (error) {
-    report(
-      'data directory',
-      false,
-      (error as Error).message,
-      'Make it writable, or set FAME_DATA_DIR to another.',
-    );
+    if (!isFabricError(error)) throw error;
+    report('data directory', false, error.message);
   }
 }
 

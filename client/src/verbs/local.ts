@@ -1,5 +1,6 @@
 // `fame local start|stop|status|logs`: what `make start` and its sisters run. Docker compose or local processes; what `stop`
 // ends is what `start` wrote down that it began.
+import { checkDataDir } from '@fame-fabric/shared/data-dir';
 import { readClientConfig } from '../config.ts';
 import { compose, DockerMark, dockerFault } from '../local/docker.ts';
 import { isReady, isServed, Local, LocalError } from '../local/local.ts';
@@ -50,6 +51,7 @@ function modeOf(verb: VerbInput): 'local' | 'docker' {
 
 async function start(verb: VerbInput): Promise<number> {
   const { config, local, docker } = parts();
+  checkDataDir(config.dataDir);
   if (docker.isSet || (!local.sentinel.running() && modeOf(verb) === 'docker')) {
     docker.set();
     const code = compose('up', '--detach', '--build', '--wait');

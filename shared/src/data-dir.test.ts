@@ -1,0 +1,45 @@
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { checkDataDir, makeDirectory } from './data-dir.ts';
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'fame-data-dir-'));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+test('a directory is made with those above it, for its owner only; again changes nothing', () => {
+  const path = join(dir, 'a', 'b', 'c');
+  makeDirectory(path);
+  makeDirectory(path);
+  for (const made of [path, join(dir, 'a')]) expect(statSync(made).mode & 0o777).toBe(0o700);
+});
+
+test('a data directory that can be used is left as it was', () => {
+  const path = join(dir, 'data');
+  checkDataDir(path);
+  expect(readdirSync(path)).toEqual([]);
+});
+
+const refusal = (path: string) => () => checkDataDir(path);
+
+test('one that lies in a file, or is one, is refused with the name of the variable and the cause', () => {
+  const file = join(dir, 'file');
+  writeFileSync(file, '');
+  for (const path of [file, join(file, 'below'), join(file, 'far', 'below')]) {
+    expect(refusal(path)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+    expect(refusal(path)).toThrow(
+      `FAME_DATA_DIR is "${path}", which cannot be used: it, or what it lies in, is a`,
+    );
+  }
+});
+
+test.runIf(process.platform === 'linux')(
+  'one below /proc is refused, and does not keep anybody waiting',
+  () => {
+    expect(refusal('/proc/x/y')).toThrow(/takes no new files or directories \(ENOENT\)/);
+    expect(refusal('/proc')).toThrow('FAME_DATA_DIR');
+  },
+);
