@@ -96,6 +96,16 @@ test('start, talk, start again, stop: answers in order, nothing twice, nothing l
   expect((await run(['ps'])).code).toBe(69);
 });
 
+test('status and stop look at the port that start used, whatever the settings say now', async () => {
+  await fame('local', 'start', '--mode', 'local');
+  env.FAME_LISTENER_PORT = String(await freePort());
+  const { out, code } = await fame('local', 'status');
+  expect(code).toBe(0);
+  expect(out).toContain(`ready at ws://127.0.0.1:${port}/`);
+  expect(out).toContain('attached as chat@fame.fabric');
+  expect((await fame('local', 'stop')).code).toBe(0);
+});
+
 test('a data directory that cannot be used is one message, and exit code 2', async () => {
   writeFileSync(join(cwd, 'file'), '');
   env.FAME_DATA_DIR = join(cwd, 'file', 'data');

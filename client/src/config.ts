@@ -89,18 +89,21 @@ export const CLIENT_VARIABLES: readonly ClientVariable[] = Object.freeze([
 
 export type ShowEnvelopes = 'off' | 'metadata' | 'full';
 
+/** A sentinel on this machine. */
+export interface LocalSentinel {
+  readonly host: string;
+  readonly port: number;
+  readonly url: string;
+  readonly httpUrl: string;
+}
+
 export interface ClientConfig {
   /** Admission URL that the client uses. */
   readonly url: string;
   /** The same sentinel's HTTP side. */
   readonly httpUrl: string;
   /** Where a sentinel on this machine is reached. */
-  readonly local: {
-    readonly host: string;
-    readonly port: number;
-    readonly url: string;
-    readonly httpUrl: string;
-  };
+  readonly local: LocalSentinel;
   readonly token: string | undefined;
   readonly connectTimeoutMs: number;
   readonly turnTimeoutMs: number;
@@ -140,10 +143,10 @@ export function readClientConfig(env: Readonly<Record<string, string | undefined
 
   const port = integer('FAME_LISTENER_PORT', 8000, 1, 65_535);
   const host = reachable(text('FAME_LISTENER_HOST') ?? '127.0.0.1');
-  const localUrl = `ws://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
-  if (!URL.canParse(localUrl))
+  const local = localSentinel(host, port);
+  if (!URL.canParse(local.url))
     faults.push(`FAME_LISTENER_HOST must be a host name or an IP address, not "${host}"`);
-  const url = text('FAME_DIRECT_ADMISSION_URL') ?? localUrl;
+  const url = text('FAME_DIRECT_ADMISSION_URL') ?? local.url;
   const parsed = URL.parse(url);
   if (!parsed || (parsed.protocol !== 'ws:' && parsed.protocol !== 'wss:')) {
     faults.push(`FAME_DIRECT_ADMISSION_URL must be a ws:// or wss:// URL, not "${shownUrl(url)}"`);
@@ -161,7 +164,7 @@ export function readClientConfig(env: Readonly<Record<string, string | undefined
   const config: ClientConfig = {
     url,
     httpUrl: httpOrigin(url),
-    local: Object.freeze({ host, port, url: localUrl, httpUrl: httpOrigin(localUrl) }),
+    local,
     token: text('FAME_ADMISSION_TOKEN'),
     connectTimeoutMs: integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, 86_400_000),
     turnTimeoutMs: integer('FAME_TURN_TIMEOUT_MS', 600_000, 1, 86_400_000),
@@ -189,6 +192,11 @@ export const wantsColours = (env: Readonly<Record<string, string | undefined>>):
 export const shownUrl = (url: string): string => url.replace(/\/\/[^/@]*@/, '//').replace(/[?#].*$/, '');
 
 const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
+
+export function localSentinel(host: string, port: number): LocalSentinel {
+  const url = `ws://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
+  return Object.freeze({ host, port, url, httpUrl: httpOrigin(url) });
+}
 
 // A sentinel that listens on every interface is reached through loopback.
 const reachable = (host: string): string => ({ '0.0.0.0': '127.0.0.1', '::': '::1' })[host] ?? host;

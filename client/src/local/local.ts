@@ -1,6 +1,6 @@
 // The stack on this machine: a sentinel and a chat agent as background processes, begun by `start`, ended by `stop`, which
 // ends just those. Pid files and logs lie under the data directory; state is read from there and from the sentinel itself.
-import type { ClientConfig } from '../config.ts';
+import { type ClientConfig, type LocalSentinel, localSentinel } from '../config.ts';
 import { getNodes } from '../http.ts';
 import { Part, type PartRecord, pause } from './part.ts';
 import { isPortTaken, portOwner } from './port-owner.ts';
@@ -42,6 +42,12 @@ export class Local {
 
   get #patienceMs(): number {
     return this.#options.config.drainMs + STOP_GRACE_MS;
+  }
+
+  /** Where what `start` began is reached: on the port that was written down then, whatever the settings say now. */
+  where(): LocalSentinel {
+    const { local } = this.#options.config;
+    return localSentinel(local.host, this.sentinel.recorded()?.port ?? local.port);
   }
 
   /** Starts what does not run yet and waits until calls can be made. @throws {LocalError} */
@@ -137,20 +143,20 @@ export class Local {
   }
 
   async status(): Promise<LocalStatus> {
-    const { config } = this.#options;
     const sentinel = this.sentinel.running();
     const agent = this.agent.running();
+    const { url, httpUrl } = this.where();
     return {
-      url: config.local.url,
+      url,
       sentinel: sentinel && {
         pid: sentinel.pid,
         startedAt: sentinel.startedAt,
-        isReady: await isReady(config.local.httpUrl),
+        isReady: await isReady(httpUrl),
       },
       agent: agent && {
         pid: agent.pid,
         startedAt: agent.startedAt,
-        isAttached: await isServed(config.local.httpUrl, config.chatAddress),
+        isAttached: await isServed(httpUrl, this.#options.config.chatAddress),
       },
     };
   }

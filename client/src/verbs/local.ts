@@ -71,7 +71,8 @@ async function start(verb: VerbInput): Promise<number> {
 }
 
 async function stop(): Promise<number> {
-  const { config, local, docker } = parts();
+  const { local, docker } = parts();
+  const { host, port } = local.where();
   let code = 0;
   const ended = await local.stop();
   if (docker.isSet) {
@@ -82,8 +83,8 @@ async function stop(): Promise<number> {
   }
   if (ended.length > 0) say(`Stopped ${ended.join(', ')}.`);
   else if (code === 0) say('Nothing to stop.');
-  if (code === 0 && (await isPortTaken(config.local.host, config.local.port))) {
-    say(`Port ${config.local.port} is still served, by something that \`make start\` did not begin.`);
+  if (code === 0 && (await isPortTaken(host, port))) {
+    say(`Port ${port} is still served, by something that \`make start\` did not begin.`);
   }
   return code;
 }
