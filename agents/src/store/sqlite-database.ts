@@ -52,8 +52,9 @@ export function openDatabase(options: DatabaseOptions): DatabaseSync {
 
 function prepare(db: DatabaseSync, options: DatabaseOptions): void {
   const migrations = options.migrations ?? MIGRATIONS;
-  const applicationId = number(db, 'application_id');
+  // In this order: another process that makes the file at the same moment writes both at once, and may do so in between.
   const isEmpty = number(db, 'schema_version') === 0;
+  const applicationId = number(db, 'application_id');
   if (applicationId !== APPLICATION_ID && !isEmpty) {
     throw new StoreFault('STORE_SCHEMA', 'it is a database of another program');
   }
