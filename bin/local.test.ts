@@ -1,7 +1,16 @@
 // `make start`, `run`, `status` and `stop` as people use them: real processes, a directory and a port of their own.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -156,11 +165,27 @@ test('a port that another program holds: its name, exit code 1, and nothing was 
   }
 });
 
+test.each([[['local', 'start', '--mode', 'local']], [['up']]])(
+  'faults of all settings are told before %j starts anything',
+  async (args) => {
+    env.OPENAI_BASE_URL = 'not a url';
+    env.FAME_RESUME_WINDOW_MS = 'soon';
+    env.FAME_LOG_LEVEL = 'loud';
+    const { code, out, err } = await run(args);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    for (const name of ['OPENAI_BASE_URL', 'FAME_RESUME_WINDOW_MS', 'FAME_LOG_LEVEL'])
+      expect(err).toContain(name);
+    expect(err).not.toContain('listens');
+    expect(existsSync(join(cwd, '.fame', 'run'))).toBe(false);
+  },
+);
+
 test('a start that fails says what the log says and leaves nothing running', async () => {
-  env.OPENAI_BASE_URL = 'not a url';
+  mkdirSync(join(cwd, '.fame', 'conversations'), { recursive: true });
+  writeFileSync(join(cwd, '.fame', 'conversations', 'journal.db'), 'Dear diary, '.repeat(1_000));
   const { code, err } = await fame('local', 'start', '--mode', 'local');
   expect(code).toBe(1);
-  expect(err).toContain('OPENAI_BASE_URL');
+  expect(err).toContain('STORE_');
   expect(await status()).toMatchObject({ mode: 'local' });
   expect((await status()).sentinel).toBeUndefined();
 });

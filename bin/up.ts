@@ -1,15 +1,20 @@
 // `fame up`: a sentinel and the chat agent in one process, for a first look and for small machines. They still talk over
 // the sentinel's port, exactly as two processes do; the agent ends first, so that its last answers still pass.
 import { runAgentProcess } from '@fame-fabric/agents/main';
+import { readSentinelConfig } from '@fame-fabric/sentinel/config';
 import { runSentinelProcess } from '@fame-fabric/sentinel/main';
+import { checkDataDir } from '@fame-fabric/shared/data-dir';
+import { besideSentinel, checkSettings } from './settings.ts';
 
-/** Runs until a signal ends both; resolves to the exit code. */
+/** Runs until a signal ends both; resolves to the exit code. @throws {CONFIG_INVALID} before anything is started */
 export async function runUp(): Promise<number> {
+  const { env } = process;
+  checkSettings(env);
+  checkDataDir(readSentinelConfig(env).dataDir); // the journal of the agent lies there
   let agents: Promise<number> | undefined;
   const sentinelCode = await runSentinelProcess({
     beside: ({ port }) => {
-      process.env.FAME_DIRECT_ADMISSION_URL = `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;
-      agents = runAgentProcess([]);
+      agents = runAgentProcess([], { env: besideSentinel(env, port) });
       return agents;
     },
   });

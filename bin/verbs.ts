@@ -207,7 +207,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     most: 1,
     isHidden: true,
     async run(input) {
-      return (await import('@fame-fabric/client/verbs/local')).runLocal(input);
+      return (await import('./local.ts')).runLocal(input);
     },
   },
 };

@@ -51,6 +51,9 @@ export interface AgentVariable {
   readonly secret: boolean;
 }
 
+/** The agents that come with the fabric. `main.ts` makes them. */
+export const AGENT_NAMES: readonly string[] = Object.freeze(['chat', 'refine', 'team', 'echo', 'math']);
+
 const variable = (
   name: string,
   type: AgentVariable['type'],
@@ -148,7 +151,7 @@ export const AGENT_VARIABLES: readonly AgentVariable[] = Object.freeze([
     'FAME_AGENTS',
     'list',
     'chat',
-    'Agents to serve where none are named: chat, refine, team, echo, math; with commas or spaces between.',
+    `Agents to serve where none are named: ${AGENT_NAMES.join(', ')}; with commas or spaces between.`,
   ),
   variable(
     'FAME_TOOLS',
@@ -249,7 +252,8 @@ export function readAgentConfig(env: Environment): AgentConfig {
   }
 
   const agents = (text('FAME_AGENTS') ?? 'chat').split(/[\s,]+/).filter(Boolean);
-  if (agents.length === 0) fault('FAME_AGENTS', ',', 'names of agents, such as chat,refine');
+  if (agents.length === 0 || agents.some((name) => !AGENT_NAMES.includes(name)))
+    fault('FAME_AGENTS', text('FAME_AGENTS') ?? '', `names of agents among ${AGENT_NAMES.join(', ')}`);
   const tools = (text('FAME_TOOLS') ?? 'standard').toLowerCase();
   if (tools !== 'standard' && tools !== 'none') fault('FAME_TOOLS', tools, 'standard or none');
 

@@ -3,7 +3,7 @@
 
 import { fileURLToPath } from 'node:url';
 import type { Agent } from './agent-types.ts';
-import { readAgentConfig } from './config.ts';
+import { AGENT_NAMES, readAgentConfig } from './config.ts';
 import type { ChatModel } from './model.ts';
 import { nearestName } from './nearest-name.ts';
 import type { AgentSource, ProcessContext, RunOptions } from './run-agents.ts';
@@ -46,11 +46,6 @@ const PLAIN_AGENTS: Readonly<Record<string, () => Promise<Agent>>> = {
 };
 
 const SUPPORT_TEAM = fileURLToPath(new URL('../examples/support-team/team.yaml', import.meta.url));
-
-/** The names that `runAgentProcess` takes. */
-export const AGENT_NAMES: readonly string[] = Object.freeze(
-  [CONVERSATION_AGENTS, PLAIN_AGENTS].flatMap(Object.keys),
-);
 
 /**
  * Serves the named agents until a signal ends the process; resolves to its exit code: 0, 1 for a failure, 2 for a wrong name

@@ -25,10 +25,14 @@ const ATTACH_MS = 3_000;
 /** Letters by which a misspelt variable may differ. */
 const MOST_WRONG_LETTERS = 2;
 
-/** @param knownVariables every variable that some part of the fabric reads */
+/**
+ * @param knownVariables every variable that some part of the fabric reads
+ * @param checkSettings throws CONFIG_INVALID when a sentinel or an agent would refuse the environment
+ */
 export async function runDoctor(
   { flags }: VerbInput,
-  knownVariables: readonly string[] = [],
+  knownVariables: readonly string[],
+  checkSettings: (env: NodeJS.ProcessEnv) => void,
 ): Promise<number> {
   const findings: Finding[] = [];
   const style = createStyle(Boolean(process.stdout.isTTY) && wantsColours(process.env));
@@ -47,6 +51,7 @@ export async function runDoctor(
   let config: ClientConfig;
   try {
     config = readClientConfig(process.env);
+    checkSettings(process.env);
     report('configuration', true, `sentinel at ${shownUrl(config.url)}, chat agent at ${config.chatAddress}`);
   } catch (error) {
     report('configuration', false, explain(error), 'Correct the variables that are named.');

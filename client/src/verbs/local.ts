@@ -15,14 +15,17 @@ const say = (line: string): void => writeOut(`${line}\n`);
 const ACTIONS = { start, stop, status, logs };
 const ATTACH_MS = 30_000;
 
-export async function runLocal(verb: VerbInput): Promise<number> {
+type SettingsCheck = (env: NodeJS.ProcessEnv) => void;
+
+/** @param checkSettings throws CONFIG_INVALID when the sentinel or the agent would refuse the environment */
+export async function runLocal(verb: VerbInput, checkSettings: SettingsCheck): Promise<number> {
   const [action = ''] = verb.positionals;
   if (!Object.hasOwn(ACTIONS, action)) {
     const hint = nearest(action, Object.keys(ACTIONS));
     throw new UsageError(`local takes start, stop, status or logs${hint ? `; did you mean ${hint}?` : ''}`);
   }
   try {
-    return await ACTIONS[action as keyof typeof ACTIONS](verb);
+    return await ACTIONS[action as keyof typeof ACTIONS](verb, checkSettings);
   } catch (error) {
     if (!(error instanceof LocalError)) throw error;
     process.stderr.write(`${error.message}\n`);
@@ -49,7 +52,7 @@ function modeOf(verb: VerbInput): 'local' | 'docker' {
   return 'local';
 }
 
-async function start(verb: VerbInput): Promise<number> {
+async function start(verb: VerbInput, checkSettings: SettingsCheck): Promise<number> {
   const { config, local, docker } = parts();
   checkDataDir(config.dataDir);
   if (docker.isSet || (!local.sentinel.running() && modeOf(verb) === 'docker')) {
@@ -64,7 +67,10 @@ async function start(verb: VerbInput): Promise<number> {
       await pause(200);
     }
     say(`Running in Docker at ${config.local.url}`);
-  } else await local.start();
+  } else {
+    checkSettings(process.env);
+    await local.start();
+  }
   const more = config.local.port === 8000 ? '' : ` (with FAME_LISTENER_PORT=${config.local.port})`;
   say(`\nNext: make run${more}; also make run-verbose, status, logs, stop`);
   return 0;
