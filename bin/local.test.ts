@@ -88,6 +88,13 @@ test('start, talk, start again, stop: answers in order, nothing twice, nothing l
   expect(chat.out).not.toContain('Q>');
   expect(chat.err).toContain('OPENAI_API_KEY');
 
+  const up = await fame('up');
+  expect(up).toMatchObject({ code: 1, out: '' });
+  expect(up.err).toContain(
+    `Port ${port} is served by the fabric that \`make start\` began (pid ${sentinel.pid})`,
+  );
+  expect(up.err).toContain('`make stop` ends it');
+
   const again = await fame('local', 'start', '--mode', 'local');
   expect(again).toMatchObject({ code: 0, err: '' });
   expect(again.out).toContain('Already running');

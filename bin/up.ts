@@ -1,6 +1,8 @@
 // `fame up`: a sentinel and the chat agent in one process, for a first look and for small machines. They still talk over
 // the sentinel's port, exactly as two processes do; the agent ends first, so that its last answers still pass.
 import { runAgentProcess } from '@fame-fabric/agents/main';
+import { EXIT } from '@fame-fabric/client/exit-codes';
+import { Part } from '@fame-fabric/client/local/part';
 import { readSentinelConfig } from '@fame-fabric/sentinel/config';
 import { runSentinelProcess } from '@fame-fabric/sentinel/main';
 import { checkDataDir } from '@fame-fabric/shared/data-dir';
@@ -10,7 +12,15 @@ import { besideSentinel, checkSettings } from './settings.ts';
 export async function runUp(): Promise<number> {
   const { env } = process;
   checkSettings(env);
-  checkDataDir(readSentinelConfig(env).dataDir); // the journal of the agent lies there
+  const { dataDir, port: wanted } = readSentinelConfig(env);
+  checkDataDir(dataDir); // the journal of the agent lies there
+  const started = new Part('sentinel', dataDir).running();
+  if (started?.port === wanted) {
+    process.stderr.write(
+      `Port ${wanted} is served by the fabric that \`make start\` began (pid ${started.pid}). \`make run\` talks to it, \`make stop\` ends it; or choose another port: npx fame up --port ${wanted + 1}\n`,
+    );
+    return EXIT.failure;
+  }
   let agents: Promise<number> | undefined;
   const sentinelCode = await runSentinelProcess({
     beside: ({ port }) => {

@@ -380,7 +380,7 @@ function portError(error: NodeJS.ErrnoException, host: string, port: number): Fa
   if (error.code === 'EADDRINUSE') {
     return new FabricError(
       'CONFIG_INVALID',
-      `Port ${port} on ${host} is taken by another program. Stop it, or choose another port with FAME_LISTENER_PORT.`,
+      `Port ${port} on ${host} is taken. Stop what has it (\`make stop\`, if \`make start\` began it), or choose another port with FAME_LISTENER_PORT.`,
       { cause: error, details: { reason: 'port-taken' } },
     );
   }
