@@ -88,6 +88,15 @@ test('start, talk, start again, stop: answers in order, nothing twice, nothing l
   expect(chat.out).not.toContain('Q>');
   expect(chat.err).toContain('OPENAI_API_KEY');
 
+  const unknown = await fame('chat', '--resume', 'zzz');
+  expect(unknown).toMatchObject({ code: 1, out: '' });
+  expect(unknown.err).toContain('chat@fame.fabric has no conversation "zzz": it was ended or removed');
+  await run(['chat'], 'My name is Bob.\n/leave\n');
+  for (let round = 0; round < 2; round++) {
+    const resumed = await run(['chat', '--resume'], 'What is my name?\n');
+    expect(resumed).toMatchObject({ code: 0, out: expect.stringContaining('Bob') });
+  }
+
   const up = await fame('up');
   expect(up).toMatchObject({ code: 1, out: '' });
   expect(up.err).toContain(

@@ -49,11 +49,11 @@ test('shows, exports and removes beside a running agent', async () => {
   const listed = await run('ls');
   expect(listed).toMatchObject({ code: 0, said: '' });
   expect(listed.out).toMatch(
-    /^CONVERSATION +AGENT +STATE +TURNS +TOKENS +CHANGED\nc1 +chat@fame.fabric +working +2 +\d+ +20/,
+    /^CONVERSATION +AGENT +STATE +TURNS +TOKENS +CHANGED\nc1 +chat@fame.fabric +open +2 +\d+ +20/,
   );
-  expect(JSON.parse((await run('', true)).out)).toMatchObject([{ id: 'c1', turns: 2 }]);
+  expect(JSON.parse((await run('', true)).out)).toMatchObject([{ id: 'c1', state: 'working', turns: 2 }]);
   expect((await run('show c1')).out.replace(/\d+ tokens/, 'TOKENS tokens')).toBe(
-    `c1 at chat@fame.fabric: working, 2 turns, 2 model calls, TOKENS tokens
+    `c1 at chat@fame.fabric: open, 2 turns, 2 model calls, TOKENS tokens
 
 S> Be kind.
 

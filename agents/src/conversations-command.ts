@@ -113,7 +113,7 @@ function tableOf(conversations: readonly ListedConversation[]): string {
   const rows = conversations.map((one) => [
     one.id,
     one.agent,
-    one.state,
+    stateText(one.state),
     String(one.turns),
     String(one.tokens),
     one.changedAt,
@@ -130,10 +130,13 @@ function tableOf(conversations: readonly ListedConversation[]): string {
     .join('\n');
 }
 
+// The store keeps the state of the task that a conversation is, in the words of A2A: it is `working` until it ends.
+const stateText = (state: ListedConversation['state']): string => (state === 'working' ? 'open' : state);
+
 function transcriptOf(shown: ShownConversation): string {
   const { id, agent, state, turns, modelCalls, tokens, options, transcript } = shown;
   const counts = [count(turns, 'turn'), count(modelCalls, 'model call'), count(tokens, 'token')];
-  const head = `${inert(id)} at ${inert(agent)}: ${[state, ...counts].join(', ')}`;
+  const head = `${inert(id)} at ${inert(agent)}: ${[stateText(state), ...counts].join(', ')}`;
   const system = options.systemPrompt === '' ? [] : [indent('S> ', options.systemPrompt)];
   return [head, ...system, ...transcript.map(turnText)].join('\n\n');
 }

@@ -183,7 +183,7 @@ export const ERRORS = Object.freeze({
     'conversation',
     false,
     'There is no conversation with that id, or it has ended.',
-    'Start one with start_task.',
+    '`npx fame chat` begins a new one; programs call `start_task`.',
   ),
   CONVERSATION_EXISTS: entry(
     'conversation',

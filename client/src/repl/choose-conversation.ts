@@ -29,7 +29,7 @@ export async function chooseConversation(
   if (id !== undefined) return all.find((one) => one.id === id) ?? { id, address: address ?? defaultAddress };
   const latest = all[0];
   if (!latest) {
-    throw new FabricError('CONVERSATION_UNKNOWN', 'No conversation was left here. `fame chat` begins one');
+    throw new FabricError('CONVERSATION_UNKNOWN', 'No conversation was left here');
   }
   if (!ask) return latest;
   for (const [index, one] of all.entries()) {

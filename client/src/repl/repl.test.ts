@@ -234,6 +234,18 @@ test('a resumed conversation shows what was said, and first brings the answer th
   expect(screen.answers).toBe('A> You said left open\nA> You said next\n');
 });
 
+test.each([
+  [[], 0],
+  [['exit'], 1],
+  [['/new'], 1], // and the new one, which it began
+])('a pipe that resumed a conversation leaves it at its end, not when it says %j', async (lines, ended) => {
+  const resumes = { turnId: 't1', text: 'left open' };
+  const { repl, conversations, screen } = stage(['next', ...lines], { resumes });
+  await repl.run();
+  expect(conversations.map((one) => one.ended)).toEqual(conversations.map(() => ended));
+  expect(screen.notes.includes('fame chat --resume c1')).toBe(ended === 0);
+});
+
 test('a terminal that is gone changes nothing: the running turn goes on at the agent', async () => {
   const closed = Promise.withResolvers<void>();
   const turn: Turn = async function* (_text, signal) {

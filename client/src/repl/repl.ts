@@ -67,13 +67,15 @@ export class Repl {
   #isInterrupted = false;
   #hasFailed = false;
   /** The conversation stays with the agent, to be gone on with. */
-  #stays = false;
+  #stays: boolean;
   readonly #left = Promise.withResolvers<void>();
 
   constructor(parts: ReplParts, options: ReplOptions) {
     this.#parts = parts;
     this.#options = options;
     this.#conversation = options.resumed?.conversation ?? parts.converse(options.systemPrompt);
+    // The end of a pipe ends only what it began: the rest is for the next --resume.
+    this.#stays = options.resumed !== undefined && !options.isInteractive;
   }
 
   /**
@@ -161,7 +163,10 @@ export class Repl {
       const hint = line.suggestion ? `Did you mean /${line.suggestion}?` : '/help lists the commands.';
       this.#note(`There is no command /${inert(line.name)}. ${hint}`);
     } else if (line.kind === 'command') {
-      if (line.name === 'exit') return false;
+      if (line.name === 'exit') {
+        this.#stays = false;
+        return false;
+      }
       if (line.name === 'leave') {
         this.#stays = true;
         return false;
@@ -202,6 +207,7 @@ export class Repl {
     const next = this.#parts.converse(systemPrompt);
     await next.start();
     await this.#endConversation();
+    this.#stays = false;
     this.#conversation = next;
     this.#last = undefined;
     this.#note(this.#parts.style.dim('A new conversation.'));

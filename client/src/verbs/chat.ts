@@ -1,10 +1,11 @@
 // `fame chat [address]`: puts the REPL together from the terminal, or the pipe, that the process has.
 import { createInterface } from 'node:readline/promises';
-import { FabricError, systemClock, tryParseAddress } from '@fame-fabric/shared';
+import { FabricError, isFabricError, systemClock, tryParseAddress } from '@fame-fabric/shared';
 import type { Client } from '../client.ts';
 import { readClientConfig } from '../config.ts';
 import { createEnvelopePrinter } from '../envelope-printer.ts';
 import { getNodes } from '../http.ts';
+import { inert } from '../inert-text.ts';
 import { chooseConversation } from '../repl/choose-conversation.ts';
 import { HistoryFile } from '../repl/history-file.ts';
 import { LeftConversations } from '../repl/left-conversations.ts';
@@ -134,6 +135,11 @@ export async function runChat(verb: VerbInput): Promise<number> {
       },
     );
     return await repl.run();
+  } catch (error) {
+    if (!earlier || !isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
+    left.forget(earlier.id);
+    const text = `${address} has no conversation "${inert(earlier.id)}": it was ended or removed, or the id is another. \`npx fame chat --resume\` goes on with one that was left here`;
+    throw new FabricError('CONVERSATION_UNKNOWN', text, { cause: error });
   } finally {
     input?.close();
     process.removeListener('SIGINT', onSignal);
