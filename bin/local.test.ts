@@ -220,12 +220,13 @@ test('a sentinel that somebody else started is not stopped', async () => {
 });
 
 test('up is both in one process; ps, call and trace see it; SIGTERM ends it with 0', async () => {
+  env.FAME_AGENTS = 'chat,math';
   const up = begin(['up']);
   let said = '';
   const isServed = new Promise<void>((resolve) => {
     up.stderr?.on('data', (chunk: Buffer) => {
       said += chunk;
-      if (said.includes('chat@fame.fabric')) resolve();
+      if (said.includes('math@fame.fabric')) resolve();
     });
   });
   await isServed;
@@ -235,6 +236,14 @@ test('up is both in one process; ps, call and trace see it; SIGTERM ends it with
   );
   expect((await fame('ps')).out).toContain('chat@fame.fabric');
   expect((await fame('doctor')).code).toBe(0);
+
+  const items = await fame('call', 'math@fame.fabric', 'fib_stream', '{"n": 3}');
+  expect(items).toMatchObject({ code: 0, out: '0\n' });
+  expect(items.err).toContain('--stream prints all of them');
+  const whole = await fame('call', 'math@fame.fabric', 'fib_stream', '{"n": 3}', '--stream');
+  expect(whole).toMatchObject({ code: 0, out: '0\n1\n1\n', err: '' });
+  expect((await fame('call', 'math@fame.fabric', 'add', '{"x": 1, "y": 2}')).err).toBe('');
+  expect((await fame('call', 'math@fame.fabric', 'divide')).err).toContain('There are: add, ');
 
   const trace = begin(['trace', '--json', '--type', 'data', '--to', 'chat@fame.fabric']);
   let traced = '';
@@ -246,14 +255,10 @@ test('up is both in one process; ps, call and trace see it; SIGTERM ends it with
   });
   const described = async () =>
     JSON.parse((await fame('call', 'chat@fame.fabric', 'describe', '--json')).out);
-  let isOver = false;
-  // The trace shows what comes after it has begun, so calls are made until it has seen one.
-  const calls = (async () => {
-    while (!isOver) expect(await described()).toMatchObject({ model: 'offline' });
-  })();
+  const [listening] = (await once(trace.stderr!, 'data')) as [Buffer];
+  expect(String(listening)).toContain('Listening to ws://127.0.0.1:');
+  expect(await described()).toMatchObject({ model: 'offline' });
   await hasTraced;
-  isOver = true;
-  await calls;
   const line = JSON.parse(traced.split('\n')[0]!);
   expect(line).toMatchObject({ type: 'Data', to: 'chat@fame.fabric' });
   trace.kill('SIGINT');

@@ -66,7 +66,9 @@ describe('calls', () => {
     expect((await call('run_tunr')).error?.message).toBe(
       'There is no operation "run_tunr"; did you mean run_turn?',
     );
-    expect((await call('zzzzzzzz')).error?.message).toBe('There is no operation "zzzzzzzz"');
+    expect((await call('zzzzzzzz')).error?.message).toBe(
+      'There is no operation "zzzzzzzz". There are: run_turn',
+    );
     expect((await call('constructor')).error?.code).toBe(-32601);
   });
 
@@ -528,7 +530,7 @@ describe('the card', () => {
       defaultOutputModes: ['text'],
       skills: [
         { id: 'add', name: 'add', description: 'Adds two numbers.' },
-        { id: 'count', name: 'count' },
+        { id: 'count', name: 'count', tags: ['stream'] },
       ],
     });
   });

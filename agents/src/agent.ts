@@ -27,6 +27,8 @@ import { TaskTable } from './task-table.ts';
 
 const MAX_CONCURRENT = 64;
 const MAX_WAITING = 1024;
+/** Operations that an error lists. */
+const MOST_NAMES = 20;
 
 /** Declares an agent. @throws {ADDRESS_INVALID} when its address does not follow the grammar */
 export function defineAgent(options: AgentOptions): Agent {
@@ -64,7 +66,12 @@ function cardOf(options: AgentOptions, name: string): AgentCard {
     defaultOutputModes: ['text'],
     skills: operations
       .filter(([id]) => !id.includes('/'))
-      .map(([id, { description }]) => ({ id, name: id, ...(description ? { description } : {}) })),
+      .map(([id, { description, streams }]) => ({
+        id,
+        name: id,
+        ...(description ? { description } : {}),
+        ...(streams ? { tags: ['stream'] } : {}),
+      })),
     ...options.card,
   };
 }
@@ -277,8 +284,12 @@ class ServedAgent implements Serving, Service {
 }
 
 function unknownMethod(method: string, names: Iterable<string>): FabricError {
-  const near = nearestName(method, names);
-  const hint = near ? `; did you mean ${near}?` : '';
+  const known = [...names];
+  const near = nearestName(method, known);
+  const own = known.filter((name) => !/[/.]/.test(name)); // without those that every agent has
+  const more = own.length > MOST_NAMES ? ', ...' : '';
+  const all = own.length > 0 ? `. There are: ${own.slice(0, MOST_NAMES).join(', ')}${more}` : '';
+  const hint = near ? `; did you mean ${near}?` : all;
   return new FabricError('METHOD_NOT_FOUND', `There is no operation "${method.slice(0, 64)}"${hint}`);
 }
 

@@ -58,10 +58,15 @@ export async function getJson(origin: string, path: string, timeoutMs = REPLY_TI
 export const getNodes = async (origin: string, timeoutMs?: number): Promise<NodeList> =>
   (await getJson(origin, '/fame/v1/nodes', timeoutMs)) as NodeList;
 
-/** Lines of the live trace, until `signal` aborts or the sentinel ends it. */
-export async function* traceLines(origin: string, signal: AbortSignal): AsyncGenerator<TraceLine> {
+/** Lines of the live trace, until `signal` aborts or the sentinel ends it. `onOpen`: from now on it sees what passes. */
+export async function* traceLines(
+  origin: string,
+  signal: AbortSignal,
+  onOpen: () => void,
+): AsyncGenerator<TraceLine> {
   const response = await request(origin, '/fame/v1/trace', signal);
   if (!response.body) return;
+  onOpen();
   let rest = '';
   for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
     const lines = (rest + piece).split('\n');

@@ -1,5 +1,6 @@
 // `fame call ADDRESS METHOD [JSON]`: one call of any operation, its result on stdout.
 import { FabricError, tryParseAddress } from '@fame-fabric/shared';
+import type { Client } from '../client.ts';
 import { readClientConfig } from '../config.ts';
 import { createEnvelopePrinter } from '../envelope-printer.ts';
 import { inert } from '../inert-text.ts';
@@ -14,6 +15,8 @@ import {
   writeNote,
   writeOut,
 } from './verb.ts';
+
+const CARD_TIMEOUT_MS = 2_000;
 
 export async function runCall(verb: VerbInput): Promise<number> {
   const [address, method, json, ...rest] = verb.positionals;
@@ -41,10 +44,27 @@ export async function runCall(verb: VerbInput): Promise<number> {
     });
     if (verb.flags.stream)
       for await (const item of client.stream(address, method, params, options)) show(item);
-    else show(await client.call(address, method, params, options));
+    else {
+      show(await client.call(address, method, params, options));
+      if (await isStream(client, address, method))
+        writeNote('This is a stream, of which the first item was printed. --stream prints all of them.\n');
+    }
     return 0;
   } finally {
     interrupt.release();
+  }
+}
+
+// Agents that have a card say in it which operations are streams. A courtesy, so it is not waited for long, nor missed.
+async function isStream(client: Client, address: string, method: string): Promise<boolean> {
+  try {
+    const card = await client.call(address, 'agent.get_card', {}, { timeoutMs: CARD_TIMEOUT_MS });
+    const { skills } = card as { skills?: unknown };
+    return (
+      Array.isArray(skills) && skills.some((one) => one?.id === method && one.tags?.includes?.('stream'))
+    );
+  } catch {
+    return false; // the result is there; an agent without a card is none the worse for it
   }
 }
 

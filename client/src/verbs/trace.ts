@@ -1,9 +1,10 @@
 // `fame trace`: metadata of what passes through the sentinel, live, one line an envelope, until Ctrl-C.
+import { FRAME_TYPES } from '@fame-fabric/shared/protocol/frames';
 import { readClientConfig, shownUrl } from '../config.ts';
 import { type TraceLine, traceLines } from '../http.ts';
 import { inert } from '../inert-text.ts';
 import { createStyle } from '../style.ts';
-import { onInterrupt, textFlag, type VerbInput, writeNote, writeOut } from './verb.ts';
+import { onInterrupt, textFlag, UsageError, type VerbInput, writeNote, writeOut } from './verb.ts';
 
 export async function runTrace(verb: VerbInput): Promise<number> {
   const config = readClientConfig(process.env);
@@ -14,9 +15,9 @@ export async function runTrace(verb: VerbInput): Promise<number> {
     if (error.code !== 'EPIPE') throw error;
     process.exit(0); // `fame trace | head`: its reader has what it wanted
   });
-  if (process.stderr.isTTY) writeNote(`Tracing ${shownUrl(config.url)}; Ctrl-C ends.\n`);
+  const onOpen = (): void => writeNote(`Listening to ${shownUrl(config.url)}; Ctrl-C ends.\n`);
   try {
-    for await (const line of traceLines(config.httpUrl, interrupt.signal)) {
+    for await (const line of traceLines(config.httpUrl, interrupt.signal, onOpen)) {
       if (line.missed !== undefined)
         writeNote(`(${line.missed} more passed faster than they could be shown)\n`);
       else if (isWanted(line))
@@ -32,8 +33,15 @@ export async function runTrace(verb: VerbInput): Promise<number> {
   return 1;
 }
 
-/** The filters of the command line, all of which a line must pass. Texts match a part of the field. */
+/**
+ * The filters of the command line, all of which a line must pass. Texts match a part of the field.
+ * @throws {UsageError} for a type that no frame has
+ */
 export function filterOf(verb: VerbInput): (line: TraceLine) => boolean {
+  const wantedType = textFlag(verb, 'type')?.toLowerCase();
+  if (wantedType !== undefined && !FRAME_TYPES.some((type) => type.toLowerCase().includes(wantedType))) {
+    throw new UsageError(`There is no frame type like "${wantedType}". There are: ${FRAME_TYPES.join(', ')}`);
+  }
   const has = (name: 'from' | 'to' | 'type' | 'corr') => {
     const wanted = textFlag(verb, name)?.toLowerCase();
     return (...fields: (string | undefined)[]): boolean =>

@@ -69,6 +69,9 @@ const SNAKE: Record<string, string> = {
 export const isFrameType = (type: unknown): type is FrameType =>
   typeof type === 'string' && Object.hasOwn(FRAMES, type);
 
+/** Every frame type of the protocol. */
+export const FRAME_TYPES: readonly string[] = Object.freeze(Object.keys(FRAMES));
+
 /** Checks a frame by its type. @throws {PROTO_MALFORMED | PROTO_UNKNOWN_FRAME} */
 export function checkFrame(value: unknown): Frame {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
