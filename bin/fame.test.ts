@@ -75,6 +75,11 @@ test.each([
   [['call', 'chat@fame.fabric', 'x', '--timeout', 'soon'], '30s'],
   [['local', 'strat'], 'did you mean start?'],
   [['offline-model', '--port', 'x'], '--port takes a port'],
+  [['up', '--port', 'abc'], '--port takes a port, a whole number from 0 to 65535, not "abc"'],
+  [['sentinel', '--port', '65536'], '--port takes a port'],
+  [['team'], 'team takes check, diagram or run, and the file of a team.'],
+  [['conversations', 'lst'], 'Did you mean ls?'],
+  [['trace', '--type', 'dta'], 'There is no frame type like "dta". There are: NodeAttach'],
 ])('fame %j is a mistake of usage: exit code 2 and what was meant', async (args, text) => {
   const { code, out, err } = await fame(args);
   expect({ code, out }).toEqual({ code: 2, out: '' });

@@ -1,13 +1,11 @@
 // `fame offline-model`: the built-in model behind an OpenAI-compatible endpoint, for tests and demonstrations.
 import { startOfflineServer } from '@fame-fabric/agents/offline-server';
-import { onInterrupt, textFlag, UsageError, type VerbInput, writeNote } from '@fame-fabric/client/verbs/verb';
+import { onInterrupt, readPort, textFlag, type VerbInput, writeNote } from '@fame-fabric/client/verbs/verb';
 
 const DEFAULT_PORT = 8100;
 
 export async function runOfflineModel(input: VerbInput): Promise<number> {
-  const text = textFlag(input, 'port') ?? String(DEFAULT_PORT);
-  const port = Number(text);
-  if (!/^\d+$/.test(text) || port > 65_535) throw new UsageError(`--port takes a port, not "${text}"`);
+  const port = readPort(input) ?? DEFAULT_PORT;
   const server = await startOfflineServer({ port, host: textFlag(input, 'host') ?? '127.0.0.1' });
   writeNote(
     `The offline model answers at ${server.url}; Ctrl-C ends it.\nUse it with OPENAI_BASE_URL=${server.url}\n`,

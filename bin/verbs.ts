@@ -24,10 +24,16 @@ export interface Verb {
 }
 
 const json: Flag = { type: 'boolean', about: 'print JSON, for programs' };
-const port: Flag = { type: 'string', value: 'PORT', about: 'listen on this port (FAME_LISTENER_PORT)' };
+const port: Flag = {
+  type: 'string',
+  value: 'PORT',
+  about: 'listen on this port, 0 for a free one (FAME_LISTENER_PORT)',
+};
 
-const withPort = ({ flags }: VerbInput): void => {
-  if (typeof flags.port === 'string') process.env.FAME_LISTENER_PORT = flags.port;
+const withPort = async (input: VerbInput): Promise<void> => {
+  const { readPort } = await import('@fame-fabric/client/verbs/verb');
+  const given = readPort(input);
+  if (given !== undefined) process.env.FAME_LISTENER_PORT = String(given);
 };
 
 export const VERBS: Readonly<Record<string, Verb>> = {
@@ -38,7 +44,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     flags: { port },
     most: 0,
     async run(input) {
-      withPort(input);
+      await withPort(input);
       return (await import('./up.ts')).runUp();
     },
   },
@@ -49,7 +55,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     flags: { port },
     most: 0,
     async run(input) {
-      withPort(input);
+      await withPort(input);
       return (await import('@fame-fabric/sentinel/main')).runSentinelProcess();
     },
   },
@@ -118,11 +124,14 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       `fame call math@fame.fabric fib_stream '{"n": 10}' --stream --timeout 5s`,
     ],
     flags: {
-      stream: { type: 'boolean', about: 'print every item of a streaming operation, not the first only' },
+      stream: {
+        type: 'boolean',
+        about: 'print every item of a streaming operation; without it, the first only',
+      },
       timeout: {
         type: 'string',
         value: 'TIME',
-        about: 'how long to wait, such as 500ms, 30s, 2m (default 30s)',
+        about: 'how long to wait: 500ms, 30s, 2m; a plain number is seconds (default 30s)',
       },
       json,
     },
@@ -143,12 +152,12 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   trace: {
     about: 'show live what passes through the sentinel: metadata, never content',
-    usage: 'fame trace [--from TEXT] [--to TEXT] [--type TYPE] [--corr ID] [--errors] [--json]',
+    usage: 'fame trace [--from TEXT] [--to TEXT] [--type TEXT] [--corr ID] [--errors] [--json]',
     examples: ['fame trace', 'fame trace --type data --to chat@fame.fabric', 'fame trace --errors --json'],
     flags: {
       from: { type: 'string', value: 'TEXT', about: "only where the sender's path contains this" },
       to: { type: 'string', value: 'TEXT', about: 'only where the target contains this' },
-      type: { type: 'string', value: 'TYPE', about: 'only frames of this type' },
+      type: { type: 'string', value: 'TEXT', about: 'only frames whose type contains this, such as data' },
       corr: { type: 'string', value: 'ID', about: 'only this correlation id' },
       errors: { type: 'boolean', about: 'only what was refused' },
       json,
@@ -173,7 +182,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     usage: 'fame offline-model [--port PORT] [--host HOST]',
     examples: ['fame offline-model --port 8100', 'OPENAI_BASE_URL=http://127.0.0.1:8100/v1 fame agent'],
     flags: {
-      port: { type: 'string', value: 'PORT', about: 'listen on this port (default 8100)' },
+      port: { type: 'string', value: 'PORT', about: 'listen on this port, 0 for a free one (default 8100)' },
       host: { type: 'string', value: 'HOST', about: 'listen on this interface (default 127.0.0.1)' },
     },
     most: 0,

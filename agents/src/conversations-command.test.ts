@@ -87,6 +87,15 @@ test('a store that is not there is not made by looking', async () => {
   expect(readdirSync(dataDir)).toEqual([]);
 });
 
+test.each([
+  ['lst', 'conversations has no action "lst". Did you mean ls?'],
+  ['show', 'conversations show takes the id of a conversation.'],
+  ['ls c1', 'conversations ls does not know what to do with "c1".'],
+  ['rm c1 c2', 'conversations rm does not know what to do with "c2".'],
+])('%s is told with what is wrong', async (words, fault) => {
+  expect((await run(words)).said.startsWith(`${fault}\nUsage: `)).toBe(true);
+});
+
 test('wrong usage is told with its own code', async () => {
   for (const words of ['show', 'ls c1', 'nope c1', 'show c1 c2']) {
     expect(await run(words)).toMatchObject({ code: 2, out: '', said: expect.stringContaining('Usage') });

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import { type Environment, readAgentConfig } from './config.ts';
+import { nearestName } from './nearest-name.ts';
 import {
   exportConversation,
   type ListedConversation,
@@ -30,6 +31,7 @@ export interface CommandOptions {
 }
 
 const USAGE = 'Usage: fame conversations ls | show ID | export ID | rm ID [--json]';
+const ACTIONS: readonly string[] = ['ls', 'show', 'export', 'rm'];
 const OK = 0;
 const FAILURE = 1;
 const WRONG_USAGE = 2;
@@ -42,9 +44,9 @@ export async function runConversations(
   const out = options.out ?? toStdout();
   const say = options.say ?? ((line) => void process.stderr.write(`${line}\n`));
   const [action = 'ls', id, ...more] = words;
-  const needsId = action !== 'ls';
-  if (!['ls', 'show', 'export', 'rm'].includes(action) || more.length > 0 || needsId !== (id !== undefined)) {
-    say(USAGE);
+  const fault = usageFault(action, id, more);
+  if (fault !== undefined) {
+    say(`${fault}\n${USAGE}`);
     return WRONG_USAGE;
   }
   let store: SqliteStore | undefined;
@@ -63,6 +65,17 @@ export async function runConversations(
   } finally {
     await store?.close();
   }
+}
+
+function usageFault(action: string, id: string | undefined, more: readonly string[]): string | undefined {
+  if (!ACTIONS.includes(action)) {
+    const near = nearestName(action, ACTIONS);
+    return `conversations has no action "${inert(action.slice(0, 64))}".${near ? ` Did you mean ${near}?` : ''}`;
+  }
+  if (action !== 'ls' && id === undefined) return `conversations ${action} takes the id of a conversation.`;
+  const extra = action === 'ls' ? id : more[0];
+  if (extra === undefined) return undefined;
+  return `conversations ${action} does not know what to do with "${inert(extra.slice(0, 64))}".`;
 }
 
 async function list(

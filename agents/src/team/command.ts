@@ -37,8 +37,7 @@ export async function runTeamCommand(args: readonly string[], options: TeamComma
   const write = options.write ?? ((line) => void process.stderr.write(`${line}\n`));
   const [verb, path, ...words] = args;
   if (verb === undefined || !VERBS.some((one) => one === verb) || path === undefined) {
-    const near = verb === undefined ? undefined : nearestName(verb, VERBS);
-    write(near && near !== verb ? `${USAGE}\nDid you mean ${near}?` : USAGE);
+    write(`${usageFault(verb)}\n${USAGE}`);
     return EXIT.usage;
   }
   try {
@@ -51,6 +50,13 @@ export async function runTeamCommand(args: readonly string[], options: TeamComma
     write(error.code === 'TEAM_CONFIG' ? error.message : `${error.message} (${error.code})`);
     return error.code === 'CONFIG_INVALID' ? EXIT.usage : EXIT.failure;
   }
+}
+
+function usageFault(verb: string | undefined): string {
+  if (verb === undefined) return 'team takes check, diagram or run, and the file of a team.';
+  if (VERBS.some((one) => one === verb)) return `team ${verb} takes the file of a team.`;
+  const near = nearestName(verb, VERBS);
+  return `team has no action "${verb.slice(0, 64)}".${near ? ` Did you mean ${near}?` : ''}`;
 }
 
 type Deps = TeamCommandOptions & Required<Pick<TeamCommandOptions, 'print' | 'write'>>;

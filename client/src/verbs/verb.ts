@@ -21,6 +21,14 @@ export function readDuration(text: string, flag: string): number {
   return ms;
 }
 
+/** The port of `--port`, `undefined` when it was not given. @throws {UsageError} */
+export function readPort(input: VerbInput): number | undefined {
+  const text = textFlag(input, 'port');
+  if (text === undefined) return undefined;
+  if (/^\d+$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new UsageError(`--port takes a port, a whole number from 0 to 65535, not "${text}"`);
+}
+
 /** Text of a flag, `undefined` when it was not given. */
 export const textFlag = ({ flags }: VerbInput, name: string): string | undefined => {
   const value = flags[name];
