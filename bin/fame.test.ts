@@ -65,11 +65,11 @@ test.each(Object.keys(VERBS))(
 );
 
 test.each([
-  [['chta'], 'Did you mean `fame chat`?'],
-  [['kubernetes'], '`fame help` lists the commands'],
+  [['chta'], 'Did you mean `npx fame chat`?'],
+  [['kubernetes'], '`npx fame help` lists the commands'],
   [['ps', '--jsn'], 'Did you mean --json?'],
   [['ps', 'extra'], '"extra"'],
-  [['call', 'chat@fame.fabric'], 'Usage: fame call'],
+  [['call', 'chat@fame.fabric'], 'Usage: npx fame call'],
   [['call', 'not-an-address', 'x'], 'ADDRESS_INVALID'],
   [['call', 'chat@fame.fabric', 'x', '{'], 'is not JSON'],
   [['call', 'chat@fame.fabric', 'x', '--timeout', 'soon'], '30s'],

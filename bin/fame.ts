@@ -30,7 +30,7 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
   const word = name === '--version' || name === '-v' ? 'version' : name;
   if (!Object.hasOwn(VERBS, word)) {
     const near = nearest(word, Object.keys(VERBS));
-    const hint = near ? `Did you mean \`fame ${near}\`?` : '`fame help` lists the commands.';
+    const hint = near ? `Did you mean \`npx fame ${near}\`?` : '`npx fame help` lists the commands.';
     process.stderr.write(`fame has no command "${word}". ${hint}\n`);
     return EXIT.usage;
   }
@@ -45,7 +45,9 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
     return await verb.run(input);
   } catch (error) {
     if (error instanceof UsageError) {
-      process.stderr.write(`${error.message}\nUsage: ${verb.usage}\n\`fame ${word} --help\` says more.\n`);
+      process.stderr.write(
+        `${error.message}\nUsage: ${verb.usage}\n\`npx fame ${word} --help\` says more.\n`,
+      );
       return EXIT.usage;
     }
     process.stderr.write(`${explain(error)}\n`);

@@ -9,10 +9,10 @@ const columns = (rows: readonly (readonly [string, string])[]): string => {
 /** What `fame` says by itself. */
 export function overview(): string {
   const shown = Object.entries(VERBS).filter(([, verb]) => !verb.isHidden);
-  return `Usage: fame COMMAND
+  return `Usage: npx fame COMMAND
 
 ${columns(shown.map(([name, { about }]) => [name, about]))}
-\`fame COMMAND --help\` shows flags and examples. Settings are environment variables, or lines of a .env file in the
+\`npx fame COMMAND --help\` shows flags and examples. Settings are environment variables, or lines of a .env file in the
 current directory; docs/configuration.md lists them.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 69 cannot reach, 124 timed out, 130 interrupted.

@@ -39,8 +39,8 @@ const withPort = async (input: VerbInput): Promise<void> => {
 export const VERBS: Readonly<Record<string, Verb>> = {
   up: {
     about: 'run a sentinel and the chat agent in this process',
-    usage: 'fame up [--port PORT]',
-    examples: ['fame up', 'OPENAI_API_KEY=... fame up'],
+    usage: 'npx fame up [--port PORT]',
+    examples: ['npx fame up', 'OPENAI_API_KEY=... npx fame up'],
     flags: { port },
     most: 0,
     async run(input) {
@@ -50,8 +50,8 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   sentinel: {
     about: 'run a sentinel, which nodes attach to',
-    usage: 'fame sentinel [--port PORT]',
-    examples: ['fame sentinel', 'FAME_LOG_LEVEL=debug fame sentinel --port 8001'],
+    usage: 'npx fame sentinel [--port PORT]',
+    examples: ['npx fame sentinel', 'FAME_LOG_LEVEL=debug npx fame sentinel --port 8001'],
     flags: { port },
     most: 0,
     async run(input) {
@@ -61,20 +61,24 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   agent: {
     about: 'run the chat agent, or those named: chat, refine, team, echo, math',
-    usage: 'fame agent [NAME...]',
-    examples: ['fame agent', 'fame agent chat math', 'OPENAI_API_KEY=... MODEL_NAME=gpt-4.1 fame agent'],
+    usage: 'npx fame agent [NAME...]',
+    examples: [
+      'npx fame agent',
+      'npx fame agent chat math',
+      'OPENAI_API_KEY=... MODEL_NAME=gpt-4.1 npx fame agent',
+    ],
     async run({ positionals }) {
       return (await import('@fame-fabric/agents/main')).runAgentProcess(positionals);
     },
   },
   team: {
     about: 'check, draw or run a team of agents from its file',
-    usage: 'fame team check|diagram|run FILE [MESSAGE]',
+    usage: 'npx fame team check|diagram|run FILE [MESSAGE]',
     examples: [
-      'fame team check agents/examples/support-team/team.yaml',
-      'fame team diagram agents/examples/support-team/team.yaml',
-      'fame team run agents/examples/support-team/team.yaml "Where is my order 1042?"',
-      'fame team run agents/examples/support-team/team.yaml',
+      'npx fame team check agents/examples/support-team/team.yaml',
+      'npx fame team diagram agents/examples/support-team/team.yaml',
+      'npx fame team run agents/examples/support-team/team.yaml "Where is my order 1042?"',
+      'npx fame team run agents/examples/support-team/team.yaml',
     ],
     async run({ positionals }) {
       return (await import('@fame-fabric/agents/main')).runTeamProcess(positionals);
@@ -82,11 +86,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   conversations: {
     about: 'list, show, export or remove the conversations kept on this machine',
-    usage: 'fame conversations [ls | show ID | export ID | rm ID] [--json]',
+    usage: 'npx fame conversations [ls | show ID | export ID | rm ID] [--json]',
     examples: [
-      'fame conversations ls',
-      'fame conversations show 3H6Tq9wYb2LkPz7d',
-      'fame conversations export 3H6Tq9wYb2LkPz7d > journal.jsonl',
+      'npx fame conversations ls',
+      'npx fame conversations show 3H6Tq9wYb2LkPz7d',
+      'npx fame conversations export 3H6Tq9wYb2LkPz7d > journal.jsonl',
     ],
     flags: { json },
     async run({ positionals, flags }) {
@@ -96,12 +100,12 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   chat: {
     about: 'talk to a chat agent',
-    usage: 'fame chat [ADDRESS] [--system TEXT] [--resume [ID]]',
+    usage: 'npx fame chat [ADDRESS] [--system TEXT] [--resume [ID]]',
     examples: [
-      'fame chat',
-      'fame chat --resume',
-      'fame chat --system "Answer in one sentence."',
-      "printf 'Hello\\nexit\\n' | fame chat",
+      'npx fame chat',
+      'npx fame chat --resume',
+      'npx fame chat --system "Answer in one sentence."',
+      "printf 'Hello\\nexit\\n' | npx fame chat",
     ],
     flags: {
       system: { type: 'string', value: 'TEXT', about: 'system prompt (FAME_SYSTEM_PROMPT)' },
@@ -117,11 +121,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   call: {
     about: 'call an operation of an agent and print its result',
-    usage: 'fame call ADDRESS METHOD [JSON] [--stream] [--timeout TIME] [--json]',
+    usage: 'npx fame call ADDRESS METHOD [JSON] [--stream] [--timeout TIME] [--json]',
     examples: [
-      'fame call chat@fame.fabric describe',
-      `fame call math@fame.fabric add '{"x": 1, "y": 2}'`,
-      `fame call math@fame.fabric fib_stream '{"n": 10}' --stream --timeout 5s`,
+      'npx fame call chat@fame.fabric describe',
+      `npx fame call math@fame.fabric add '{"x": 1, "y": 2}'`,
+      `npx fame call math@fame.fabric fib_stream '{"n": 10}' --stream --timeout 5s`,
     ],
     flags: {
       stream: {
@@ -142,8 +146,8 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   ps: {
     about: 'list nodes, addresses, capabilities and queues',
-    usage: 'fame ps [--json]',
-    examples: ['fame ps', "fame ps --json | jq '.nodes[].addresses'"],
+    usage: 'npx fame ps [--json]',
+    examples: ['npx fame ps', "npx fame ps --json | jq '.nodes[].addresses'"],
     flags: { json },
     most: 0,
     async run(input) {
@@ -152,8 +156,12 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   trace: {
     about: 'show live what passes through the sentinel: metadata, never content',
-    usage: 'fame trace [--from TEXT] [--to TEXT] [--type TEXT] [--corr ID] [--errors] [--json]',
-    examples: ['fame trace', 'fame trace --type data --to chat@fame.fabric', 'fame trace --errors --json'],
+    usage: 'npx fame trace [--from TEXT] [--to TEXT] [--type TEXT] [--corr ID] [--errors] [--json]',
+    examples: [
+      'npx fame trace',
+      'npx fame trace --type data --to chat@fame.fabric',
+      'npx fame trace --errors --json',
+    ],
     flags: {
       from: { type: 'string', value: 'TEXT', about: "only where the sender's path contains this" },
       to: { type: 'string', value: 'TEXT', about: 'only where the target contains this' },
@@ -169,8 +177,8 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   doctor: {
     about: 'check this machine and the connection, and say what to fix',
-    usage: 'fame doctor [--json]',
-    examples: ['fame doctor'],
+    usage: 'npx fame doctor [--json]',
+    examples: ['npx fame doctor'],
     flags: { json },
     most: 0,
     async run(input) {
@@ -179,8 +187,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   'offline-model': {
     about: 'serve the built-in model as an OpenAI-compatible endpoint',
-    usage: 'fame offline-model [--port PORT] [--host HOST]',
-    examples: ['fame offline-model --port 8100', 'OPENAI_BASE_URL=http://127.0.0.1:8100/v1 fame agent'],
+    usage: 'npx fame offline-model [--port PORT] [--host HOST]',
+    examples: [
+      'npx fame offline-model --port 8100',
+      'OPENAI_BASE_URL=http://127.0.0.1:8100/v1 npx fame agent',
+    ],
     flags: {
       port: { type: 'string', value: 'PORT', about: 'listen on this port, 0 for a free one (default 8100)' },
       host: { type: 'string', value: 'HOST', about: 'listen on this interface (default 127.0.0.1)' },
@@ -192,8 +203,8 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   version: {
     about: 'print the version',
-    usage: 'fame version [--json]',
-    examples: ['fame version'],
+    usage: 'npx fame version [--json]',
+    examples: ['npx fame version'],
     flags: { json },
     most: 0,
     async run(input) {
@@ -202,8 +213,8 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   local: {
     about: 'the background processes of `make start`',
-    usage: 'fame local start|stop|status|logs [--mode local|docker] [--follow] [--json]',
-    examples: ['fame local start --mode local', 'fame local status --json', 'fame local stop'],
+    usage: 'npx fame local start|stop|status|logs [--mode local|docker] [--follow] [--json]',
+    examples: ['npx fame local start --mode local', 'npx fame local status --json', 'npx fame local stop'],
     flags: {
       mode: {
         type: 'string',

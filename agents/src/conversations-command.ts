@@ -30,7 +30,7 @@ export interface CommandOptions {
   say?: (line: string) => void;
 }
 
-const USAGE = 'Usage: fame conversations ls | show ID | export ID | rm ID [--json]';
+const USAGE = 'Usage: npx fame conversations ls | show ID | export ID | rm ID [--json]';
 const ACTIONS: readonly string[] = ['ls', 'show', 'export', 'rm'];
 const OK = 0;
 const FAILURE = 1;

@@ -95,7 +95,7 @@ export const ERRORS = Object.freeze({
     'route',
     true,
     'Nobody serves the address or the capabilities.',
-    'Check the address and that the agent is attached (`fame ps`).',
+    'Check the address and that the agent is attached (`npx fame ps`).',
   ),
   NODE_GONE: entry(
     'route',
@@ -300,7 +300,7 @@ export const ERRORS = Object.freeze({
     'store',
     true,
     'The disk, or the room that FAME_STORE_MAX_BYTES grants, is used up.',
-    'Free space, remove conversations (`fame conversations rm`), or raise FAME_STORE_MAX_BYTES.',
+    'Free space, remove conversations (`npx fame conversations rm`), or raise FAME_STORE_MAX_BYTES.',
   ),
   LINK_CLOSED: entry('link', true, 'The link was closed while the call waited.', 'Connect again.'),
   LINK_DRAINING: entry(
@@ -436,7 +436,7 @@ export const ERRORS = Object.freeze({
     'team',
     false,
     'The files of a team have faults; all of them are listed with file, line and column.',
-    'Correct the files (`fame team check FILE`).',
+    'Correct the files (`npx fame team check FILE`).',
   ),
   ROUTE_UNKNOWN: entry(
     'team',
@@ -448,7 +448,7 @@ export const ERRORS = Object.freeze({
     'team',
     false,
     'A team handed a message over more often than it may.',
-    'Look for a loop in the state maps (`fame team diagram FILE`), or raise the limits.',
+    'Look for a loop in the state maps (`npx fame team diagram FILE`), or raise the limits.',
   ),
   MODEL_CALL_LIMIT: entry(
     'team',

@@ -26,7 +26,7 @@ export interface TeamCommandOptions extends RunOptions {
 }
 
 const VERBS = ['check', 'diagram', 'run'] as const;
-const USAGE = 'Usage: fame team check|diagram|run FILE [MESSAGE]';
+const USAGE = 'Usage: npx fame team check|diagram|run FILE [MESSAGE]';
 
 /**
  * Runs one command; resolves to its exit code: 0, 1 when the files have faults or the turn failed, 2 for a wrong usage or

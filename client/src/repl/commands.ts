@@ -16,7 +16,7 @@ export const COMMANDS: readonly Command[] = [
   { name: 'model', about: 'show which model answers' },
   { name: 'agents', about: 'list who is attached' },
   { name: 'trace', argument: 'on|off', about: 'print the metadata of every envelope' },
-  { name: 'leave', about: 'leave; fame chat --resume goes on with the conversation' },
+  { name: 'leave', about: 'leave; npx fame chat --resume goes on with the conversation' },
   { name: 'exit', about: 'end the conversation (also exit, quit or Ctrl-D)' },
 ];
 

@@ -124,7 +124,7 @@ export class Repl {
   }
 
   #sayHowToResume(): void {
-    this.#note(this.#parts.style.dim(`To go on with it: fame chat --resume ${this.#conversation.id}`));
+    this.#note(this.#parts.style.dim(`To go on with it: npx fame chat --resume ${this.#conversation.id}`));
   }
 
   // The first Ctrl-C stops the running turn, or warns; the next one, with nothing entered in between, leaves.

@@ -43,7 +43,7 @@ export async function attach({
     });
   } catch (error) {
     if (isFabricError(error, 'LINK_REFUSED') && error.details?.status !== undefined) {
-      const text = `What answers at ${shownUrl(config.url)} is not a sentinel, or not one for this URL: HTTP ${error.details.status}. Check FAME_DIRECT_ADMISSION_URL and FAME_LISTENER_PORT; \`fame doctor\` looks closer`;
+      const text = `What answers at ${shownUrl(config.url)} is not a sentinel, or not one for this URL: HTTP ${error.details.status}. Check FAME_DIRECT_ADMISSION_URL and FAME_LISTENER_PORT; \`npx fame doctor\` looks closer`;
       throw new FabricError('LINK_REFUSED', text, { cause: error });
     }
     if (!isFabricError(error, 'LINK_TIMEOUT')) throw error;

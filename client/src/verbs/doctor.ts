@@ -150,7 +150,7 @@ async function checkAgent(config: ClientConfig, report: Report): Promise<void> {
           'chat agent',
           false,
           explain(error),
-          '`make start`, or `fame agent`, starts one; `fame ps` shows who is there.',
+          '`make start`, or `npx fame agent`, starts one; `npx fame ps` shows who is there.',
         );
         return;
       }

@@ -15,7 +15,7 @@ export async function runPs({ flags }: VerbInput): Promise<number> {
 export function describeNodes({ sentinel, nodes }: NodeList): string {
   const attached = nodes.filter(({ state }) => state === 'attached').length;
   const head = `Sentinel ${sentinel.id} (${sentinel.version}), up ${duration(sentinel.uptimeMs)}, ${attached} attached`;
-  if (nodes.length === 0) return `${head}. Agents attach with \`fame agent\`.`;
+  if (nodes.length === 0) return `${head}. Agents attach with \`npx fame agent\`.`;
   const rows = nodes.map((node) => [
     node.path,
     node.kind,
