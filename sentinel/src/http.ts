@@ -2,8 +2,9 @@
 // that knows fastify. It is loaded after the port listens, so that a node can attach before the web framework is there.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
 import type { OpenCalls } from './calls.ts';
+import { refusalBody, refuseMalformed } from './http-refusal.ts';
 import { type Counters, renderMetrics } from './observe/metrics.ts';
 import type { TraceEntry, TraceTap } from './observe/trace.ts';
 import { isAllowedHost, type OriginOptions } from './origin.ts';
@@ -39,6 +40,10 @@ export async function createHttp(
     bodyLimit: 1_024,
     exposeHeadRoutes: true,
     forceCloseConnections: true,
+    clientErrorHandler: refuseMalformed,
+    frameworkErrors: (_error, _request, reply: FastifyReply) => {
+      reply.code(400).send(refusalBody('PROTO_MALFORMED', 'The path of the request cannot be read'));
+    },
     // The server is the listener's: it listens already and calls `handle` itself.
     serverFactory: (handler) => {
       handle = handler;
@@ -50,17 +55,19 @@ export async function createHttp(
     const isHealth =
       request.url === '/healthz' || request.url === '/readyz' || request.url.endsWith('/health');
     if (!isHealth && !isAllowedHost(request.headers.host, options)) {
-      await reply.code(403).send({ error: { code: 'AUTH_FORBIDDEN', message: 'This Host is not allowed' } });
+      await reply.code(403).send(refusalBody('AUTH_FORBIDDEN', 'This Host is not allowed'));
     }
   });
   app.setNotFoundHandler(async (request, reply) =>
-    reply.code(404).send({
-      error: {
-        code: 'NO_ROUTE',
-        message: `Nothing is served at ${request.method} ${request.url.slice(0, 120)}`,
-      },
-    }),
+    reply
+      .code(404)
+      .send(refusalBody('NO_ROUTE', `Nothing is served at ${request.method} ${request.url.slice(0, 120)}`)),
   );
+  app.setErrorHandler<FastifyError>(async (error, _request, reply) => {
+    const { statusCode = 500, message } = error;
+    const ofTheCaller = statusCode === 413 ? 'MESSAGE_TOO_LARGE' : 'PROTO_MALFORMED';
+    return reply.code(statusCode).send(refusalBody(statusCode < 500 ? ofTheCaller : 'INTERNAL', message));
+  });
 
   const openSessions = (): number => {
     let open = 0;

@@ -9,6 +9,7 @@ import { type ServerOptions, WebSocket, WebSocketServer } from 'ws';
 import type { Admission, Claim } from './admission.ts';
 import { CLOSE } from './close-codes.ts';
 import { FrameReader, type FrameTaker } from './frame-reader.ts';
+import { refuseOn } from './http-refusal.ts';
 import { isAllowedOrigin } from './origin.ts';
 import type { Router } from './route.ts';
 import type { Session, Ticker } from './session.ts';
@@ -272,11 +273,11 @@ export class Listener {
     const query = url.indexOf('?');
     const match = ATTACH_PATH.exec(query < 0 ? url : url.slice(0, query));
     if (!match) {
-      refuseUpgrade(socket, 404, 'Not Found');
+      refuseOn(socket, 404, 'NO_ROUTE', 'Nodes attach at /fame/v1/attach/ws/downstream/SYSTEM_ID');
       return;
     }
     if (admission.draining || this.#unattached.size >= MAX_UNATTACHED) {
-      refuseUpgrade(socket, 503, 'Service Unavailable');
+      refuseOn(socket, 503, 'ADMIT_FULL', 'The sentinel takes no more nodes now; try again later');
       return;
     }
     if (!isAllowedOrigin(request.headers.origin, request.headers.host, this.#options)) {
@@ -284,14 +285,14 @@ export class Listener {
         code: 'AUTH_FORBIDDEN',
         origin: request.headers.origin?.slice(0, 120),
       });
-      refuseUpgrade(socket, 403, 'Forbidden');
+      refuseOn(socket, 403, 'AUTH_FORBIDDEN', 'This Origin is not allowed');
       return;
     }
     let systemId: string;
     try {
       systemId = decodeURIComponent(match[2]!);
     } catch {
-      refuseUpgrade(socket, 400, 'Bad Request');
+      refuseOn(socket, 400, 'PROTO_MALFORMED', 'The system id in the path cannot be read');
       return;
     }
     const claim: Claim = { origin: match[1] as Claim['origin'], systemId };
@@ -369,11 +370,6 @@ export class Listener {
     await closed;
     clearTimeout(impatience);
   }
-}
-
-function refuseUpgrade(socket: Duplex, status: number, text: string): void {
-  socket.on('error', () => {});
-  socket.end(`HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
 function portError(error: NodeJS.ErrnoException, host: string, port: number): FabricError {

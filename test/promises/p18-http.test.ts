@@ -95,8 +95,12 @@ test.each([
     'GET /fame/v1/attach/ws/downstream/%E0%A4%A HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
     400,
   ],
-])('P18: %s is answered with %i', async (_what, text, code) => {
-  expect(status((await answerTo(text)).answer)).toBe(code);
+  ['a path that cannot be read', 'GET /%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n', 400],
+])('P18: %s is answered with %i, in the shape of every error', async (_what, text, code) => {
+  const { answer } = await answerTo(text);
+  expect(status(answer)).toBe(code);
+  const { error } = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')));
+  expect(error).toEqual({ code: expect.stringMatching(/^[A-Z_]+$/), message: expect.any(String) });
 });
 
 test('P18: a body that is too large is answered with 413, or refused before it is read', async () => {
