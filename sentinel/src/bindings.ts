@@ -51,9 +51,12 @@ export class Bindings {
     return this.#own.get(address);
   }
 
+  get hasPools(): boolean {
+    return this.#pools.size > 0;
+  }
+
   /** One living member of a pool that takes `address`. */
   poolMember(address: string, except: Session, messageId: string): Session | undefined {
-    if (this.#pools.size === 0) return undefined;
     const at = address.lastIndexOf('@');
     const pools = this.#pools.get(address.slice(0, at));
     if (pools === undefined) return undefined;

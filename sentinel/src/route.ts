@@ -43,10 +43,30 @@ export interface RouterParts {
   log: Logger;
 }
 
+/** Addresses whose paths are remembered. */
+const MAX_PATHS = 4_096;
+
+/** The paths of physical addresses (`mailbox@/S/node`): cut out once, and remembered while the address is in use. */
+class Paths {
+  readonly #paths = new Map<string, string>();
+
+  /** The path of an address, empty for one that is logical. */
+  of(address: string): string {
+    const known = this.#paths.get(address);
+    if (known !== undefined) return known;
+    const at = address.lastIndexOf('@') + 1;
+    const path = address.charCodeAt(at) === 47 ? address.slice(at) : '';
+    if (this.#paths.size >= MAX_PATHS) this.#paths.clear();
+    this.#paths.set(address, path);
+    return path;
+  }
+}
+
 export class Router {
   readonly #parts: RouterParts;
   readonly #header = new Header();
   readonly #credit = new Credit();
+  readonly #paths = new Paths();
   /** While draining, no new calls pass; answers to open ones do. */
   draining = false;
 
@@ -94,18 +114,18 @@ export class Router {
     }
 
     // 4. Look up.
-    const target = this.#find(from, header.to, header.id);
+    const target = this.#find(from, header);
 
     // 5. Hand on, or answer no.
     this.#handOn(from, target, header, bytes);
   }
 
   // Finds who gets a message: a bound address, a pool, a path below us or a peer's, else the parent.
-  #find(from: Session, to: string, messageId: string): Session | undefined {
+  #find(from: Session, header: Header): Session | undefined {
     const { bindings, sessions, self } = this.#parts;
-    const at = to.lastIndexOf('@');
-    if (to.charCodeAt(at + 1) === 47) {
-      const path = to.slice(at + 1);
+    const { to } = header;
+    const path = this.#paths.of(to);
+    if (path !== '') {
       const exact = sessions.byPath(path);
       if (exact !== undefined) return exact;
       // Below a child sentinel: the segment behind our own path names it.
@@ -117,7 +137,9 @@ export class Router {
     }
     const owner = bindings.owner(to);
     if (owner !== undefined && owner !== from) return owner;
-    return bindings.poolMember(to, from, messageId) ?? owner ?? sessions.parent;
+    return (
+      (bindings.hasPools ? bindings.poolMember(to, from, header.id) : undefined) ?? owner ?? sessions.parent
+    );
   }
 
   #handOn(from: Session, target: Session | undefined, header: Header, bytes: Buffer): void {
@@ -278,7 +300,7 @@ export class Router {
       return;
     }
     let target: Session | undefined;
-    if (header.to !== '') target = this.#find(from, header.to, header.id);
+    if (header.to !== '') target = this.#find(from, header);
     else if (envelope.capabilities !== undefined) {
       target = bindings.provider(envelope.capabilities, from, header.id) ?? sessions.parent;
     } else {
@@ -329,7 +351,7 @@ export class Router {
     const { calls, self } = this.#parts;
     const reason = `The envelope has ${size} bytes; the limit is ${LIMITS.maxEnvelopeBytes}`;
     this.#refuse(from, header, 'MESSAGE_TOO_LARGE', reason, size);
-    const caller = header.corrId === '' ? undefined : this.#find(from, header.to, header.id);
+    const caller = header.corrId === '' ? undefined : this.#find(from, header);
     const call = caller?.calls?.get(header.corrId);
     if (call === undefined || call.callee !== from) return;
     calls.close(call);

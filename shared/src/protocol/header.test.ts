@@ -24,7 +24,7 @@ test('reads the header of a plain Data envelope', () => {
   const header = new Header();
   const envelope = call() as { id: string };
   expect(readHeader(bytesOf(envelope), header)).toBe(true);
-  expect({ ...header, frameAt: 0 }).toEqual({
+  expect({ ...header, id: header.id, frameAt: 0 }).toEqual({
     id: envelope.id,
     to: 'math@fame.fabric',
     replyTo: '__rpc__a@/S/N',

@@ -3,18 +3,16 @@
 // frame) and answers `false` for everything else, however valid; the caller then goes through the codec. The payload is
 // walked over, not parsed: that it is sound, within the depth limit, and cannot overrule the header is all it must show.
 import { isUtf8 } from 'node:buffer';
-import { endOfText, skipObject } from './json-scan.ts';
+import { Scan } from './json-scan.ts';
 import { LIMITS } from './limits.ts';
+import { type Bytes, textAt } from './text-cache.ts';
 
-/** Node's direct form of `toString('latin1', start, end)`: a third faster, and not in its types. */
-type Bytes = Buffer & { latin1Slice(start: number, end: number): string };
-
-/**
- * The header of one Data envelope; one object is filled again and again. Its texts are parts of one text of the whole header,
- * which costs one call into native code instead of five; who keeps one of them keeps the few hundred bytes around it.
- */
+/** The header of one Data envelope; one object is filled again and again. */
 export class Header {
-  id = '';
+  #id = '';
+  #bytes: Bytes | undefined;
+  #idAt = 0;
+  #idEnd = 0;
   to = '';
   replyTo = '';
   corrId = '';
@@ -22,12 +20,31 @@ export class Header {
   rtype = 0;
   /** Offset of the `{` of the frame. */
   frameAt = 0;
+
+  /** Made when it is asked for, from the bytes that were read: most messages are passed on without it. */
+  get id(): string {
+    if (this.#bytes !== undefined) {
+      this.#id = this.#bytes.latin1Slice(this.#idAt, this.#idEnd);
+      this.#bytes = undefined;
+    }
+    return this.#id;
+  }
+
+  set id(id: string) {
+    this.#id = id;
+    this.#bytes = undefined;
+  }
+
+  setId(bytes: Bytes, from: number, to: number): void {
+    this.#bytes = bytes;
+    this.#idAt = from;
+    this.#idEnd = to;
+  }
 }
 
 const QUOTE = 34;
 const ZERO = 48;
 const COMMA = 44;
-const COLON = 58;
 const OPEN = 123;
 const CLOSE = 125;
 
@@ -41,35 +58,68 @@ const RTYPE = 32;
 const TRACKED = 63;
 /** A number that a router has no use for. Texts of that kind have no bit. */
 const OTHER_NUMBER = 64;
+const FRAME = 128;
 
-// Keys by their length; each with the bit to remember it by; what a router has no use for must have its kind all the same.
-const KEYS: readonly (readonly { readonly letters: readonly number[]; readonly field: number }[])[] = (() => {
-  const keys: { letters: number[]; field: number }[][] = Array.from({ length: 10 }, () => []);
-  const known = {
-    id: ID,
-    to: TO,
-    ts: 0,
-    sid: 0,
-    rtype: RTYPE,
-    seqId: OTHER_NUMBER,
-    corrId: CORR_ID,
-    flowId: FLOW_ID,
-    replyTo: REPLY_TO,
-    traceId: 0,
-    version: 0,
-    flowFlags: OTHER_NUMBER,
+const scan = new Scan();
+
+// The keys of the plain shape, as often as they are met, each with the bit to remember it by; what a router has no use for
+// must have its kind all the same. A key is found by its first four bytes, its closing quote and colon included.
+const KEYS = (
+  [
+    ['version', 0],
+    ['id', ID],
+    ['sid', 0],
+    ['traceId', 0],
+    ['corrId', CORR_ID],
+    ['to', TO],
+    ['replyTo', REPLY_TO],
+    ['rtype', RTYPE],
+    ['flowId', FLOW_ID],
+    ['seqId', OTHER_NUMBER],
+    ['flowFlags', OTHER_NUMBER],
+    ['frame', FRAME],
+    ['ts', 0],
+  ] as const
+).map(([name, field]) => {
+  const spelled = Buffer.from(`${name}":`);
+  const { length } = spelled;
+  // Three words, which overlap in a short key, cover up to twelve bytes.
+  const middleAt = Math.min(4, length - 4);
+  return {
+    field,
+    length,
+    middleAt,
+    first: spelled.readInt32LE(0),
+    middle: spelled.readInt32LE(middleAt),
+    last: spelled.readInt32LE(length - 4),
   };
-  for (const [name, field] of Object.entries(known))
-    keys[name.length]!.push({ letters: [...Buffer.from(name)], field });
-  return keys;
-})();
+});
+/** Which key came behind which the last time: nodes write them in one order, so the first guess is right. */
+const next = new Uint8Array(KEYS.length + 1);
 
-/** 1 for what may not stand in a text of the plain shape: quote, backslash, control characters, all beyond ASCII. */
-const ENDS_PLAIN = new Uint8Array(256).fill(1, 0, 32).fill(1, 127);
-ENDS_PLAIN[QUOTE] = 1;
-ENDS_PLAIN[92] = 1;
+const isKeyAt = (at: number, end: number, k: number): boolean => {
+  const { first, middle, last, middleAt, length } = KEYS[k]!;
+  return (
+    scan.wordAt(at) === first &&
+    at + length < end &&
+    scan.wordAt(at + middleAt) === middle &&
+    scan.wordAt(at + length - 4) === last
+  );
+};
 
-const FRAME = [...Buffer.from('frame')];
+/** The key at `at`, which came behind the key `before`; -1 for one that is not known. */
+function keyAt(at: number, end: number, before: number): number {
+  const guess = next[before]!;
+  if (isKeyAt(at, end, guess)) return guess;
+  for (let k = 0; k < KEYS.length; k++) {
+    if (isKeyAt(at, end, k)) {
+      next[before] = k;
+      return k;
+    }
+  }
+  return -1;
+}
+
 const TYPE = [...Buffer.from('type')];
 const PAYLOAD = [...Buffer.from('payload')];
 const FRAME_DATA = [...Buffer.from('{"type":"Data"')];
@@ -80,11 +130,6 @@ const isAt = (bytes: Bytes, at: number, letters: readonly number[]): boolean => 
   return true;
 };
 
-const fieldOf = (bytes: Bytes, at: number, length: number): number => {
-  for (const key of KEYS[length]!) if (isAt(bytes, at, key.letters)) return key.field;
-  return -1;
-};
-
 /**
  * Fills `header` from `bytes`. `false`: not the plain shape; ask the codec. When `frameAt` is set all the same, the fields
  * before the frame were read and the frame is what is unusual.
@@ -93,6 +138,7 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
   const bytes = buffer as Bytes;
   const end = bytes.length;
   if (end < 32 || bytes[0] !== OPEN || bytes[end - 1] !== CLOSE) return false;
+  scan.over(bytes);
   header.id = '';
   header.to = '';
   header.replyTo = '';
@@ -112,33 +158,28 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
   let flowIdAt = 0;
   let flowIdEnd = 0;
   let at = 1;
+  let key = KEYS.length;
   for (;;) {
-    if (bytes[at] !== QUOTE) return false;
-    const keyAt = ++at;
-    // The keys of the plain shape have at most 9 letters.
-    const keyLimit = Math.min(end, keyAt + 10);
-    while (at < keyLimit && bytes[at] !== QUOTE) at++;
-    if (at === keyLimit || bytes[at + 1] !== COLON) return false;
-    const keyLength = at - keyAt;
-    at += 2;
-    if (keyLength === 5 && bytes[keyAt] === 102) {
-      if (!isAt(bytes, keyAt, FRAME)) return false;
-      const text = bytes.latin1Slice(0, at);
-      header.id = text.substring(idAt, idEnd);
-      header.to = text.substring(toAt, toEnd);
-      header.replyTo = text.substring(replyToAt, replyToEnd);
-      header.corrId = text.substring(corrIdAt, corrIdEnd);
-      header.flowId = text.substring(flowIdAt, flowIdEnd);
+    if (bytes[at] !== QUOTE || at + 5 > end) return false;
+    key = keyAt(++at, end, key);
+    if (key < 0) return false;
+    const { field, length } = KEYS[key]!;
+    at += length;
+    if (field === FRAME) {
+      header.setId(bytes, idAt, idEnd);
+      header.to = textAt(scan, toAt, toEnd);
+      header.replyTo = textAt(scan, replyToAt, replyToEnd);
+      header.corrId = textAt(scan, corrIdAt, corrIdEnd);
+      header.flowId = textAt(scan, flowIdAt, flowIdEnd);
       header.frameAt = at;
       return isPlainData(bytes, at);
     }
-    const field = fieldOf(bytes, keyAt, keyLength);
-    if (field < 0 || (seen & field & TRACKED) !== 0) return false;
+    if ((seen & field & TRACKED) !== 0) return false;
     seen |= field;
     if (bytes[at] === QUOTE) {
       const valueAt = ++at;
       const valueLimit = Math.min(end, valueAt + 257);
-      while (at < valueLimit && ENDS_PLAIN[bytes[at]!] === 0) at++;
+      at = scan.endOfPlain(at, valueLimit);
       if (at === valueLimit || bytes[at] !== QUOTE) return false;
       if (field === ID) {
         idAt = valueAt;
@@ -179,14 +220,14 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
 // the depth limit. JSON.parse lets the last of two equal keys win, so only `ts` may follow the frame.
 function isPlainData(bytes: Bytes, at: number): boolean {
   if (!isAt(bytes, at, FRAME_DATA)) return false;
-  const after = skipObject(bytes, at, LIMITS.maxDepth - 1, isKeyOfPlainData);
+  const after = scan.skipObject(at, LIMITS.maxDepth - 1, isKeyOfPlainData);
   if (after < 0) return false;
   if (!isUtf8(bytes)) return false;
   const last = bytes.length - 1;
   if (after === last) return true;
   if (!isAt(bytes, after, TIMESTAMP)) return false;
   const valueAt = after + TIMESTAMP.length;
-  return last - valueAt < 64 && endOfText(bytes, valueAt) === last - 1;
+  return last - valueAt < 64 && scan.endOfText(valueAt) === last - 1;
 }
 
 // A plain Data frame has its `type`, which is its first key as checked before, and its payload. Whatever else it says, a
@@ -212,11 +253,12 @@ export class Credit {
 export function readCredit(buffer: Buffer, frameAt: number, credit: Credit): boolean {
   const bytes = buffer as Bytes;
   if (!isAt(bytes, frameAt, CREDIT_UPDATE)) return false;
+  scan.over(bytes);
   const flowAt = frameAt + CREDIT_UPDATE.length;
-  const flowEnd = endOfText(bytes, flowAt);
+  const flowEnd = scan.endOfText(flowAt);
   if (flowEnd <= flowAt || flowEnd - flowAt > LIMITS.maxIdBytes || !isAt(bytes, flowEnd, CREDITS))
     return false;
-  const flowId = bytes.latin1Slice(flowAt, flowEnd);
+  const flowId = textAt(scan, flowAt, flowEnd);
   for (let i = 0; i < flowId.length; i++) {
     const code = flowId.charCodeAt(i);
     if (code > 126 || code === 92) return false;
@@ -233,7 +275,7 @@ export function readCredit(buffer: Buffer, frameAt: number, credit: Credit): boo
   if (at !== last) {
     if (!isAt(bytes, at, TIMESTAMP)) return false;
     const valueAt = at + TIMESTAMP.length;
-    if (last - valueAt >= 64 || endOfText(bytes, valueAt) !== last - 1) return false;
+    if (last - valueAt >= 64 || scan.endOfText(valueAt) !== last - 1) return false;
   }
   credit.flowId = flowId;
   credit.credits = credits;

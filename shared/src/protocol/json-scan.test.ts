@@ -1,14 +1,15 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { MALFORMED, skipObject, TOO_DEEP } from './json-scan.ts';
+import { MALFORMED, Scan, TOO_DEEP } from './json-scan.ts';
 
-const skip = (text: string, levels = 64): number => skipObject(Buffer.from(text), 0, levels);
+const scan = new Scan();
+const skip = (text: string, levels = 64): number => scan.over(Buffer.from(text)).skipObject(0, levels);
 
 test('finds the end of any object that JSON.stringify writes', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 6 })), fc.boolean(), (value, pretty) => {
       const bytes = Buffer.from(pretty ? JSON.stringify(value, null, 1) : JSON.stringify(value));
-      expect(skipObject(Buffer.concat([bytes, Buffer.from('}]"x')]), 0, 64)).toBe(bytes.length);
+      expect(scan.over(Buffer.concat([bytes, Buffer.from('}]"x')])).skipObject(0, 64)).toBe(bytes.length);
     }),
     { numRuns: 2_000 },
   );
@@ -30,7 +31,7 @@ test('agrees with JSON.parse on every object changed in one byte, but for what s
         } catch {
           isSound = false;
         }
-        const end = bytes[0] === 123 ? skipObject(bytes, 0, 64) : MALFORMED;
+        const end = bytes[0] === 123 ? scan.over(bytes).skipObject(0, 64) : MALFORMED;
         // \u with bad digits is the one escape that is not looked into.
         if (!isSound && /\\u/.test(text)) return;
         expect(end === bytes.length).toBe(isSound && bytes[0] === 123);
