@@ -115,7 +115,7 @@ describe('arrows', () => {
 
 describe('fences', () => {
   test.each([
-    ['ws', ['sentinel/src/listener.ts', 'shared/src/link/ws-transport.ts']],
+    ['ws', ['sentinel/src/listener.ts', 'sentinel/src/node-socket.ts', 'shared/src/link/ws-transport.ts']],
     ['fastify', ['sentinel/src/http.ts']],
     ['openai', ['agents/src/openai-model.ts']],
     ['pino', ['shared/src/pino-log.ts']],

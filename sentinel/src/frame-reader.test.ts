@@ -51,8 +51,13 @@ function readAll(chunks: readonly Buffer[], onMessage?: (reader: FrameReader) =>
     },
     MAX,
   );
-  // A chunk is unmasked in place, so each read gets a copy of its own.
-  for (const chunk of chunks) reader.read(Buffer.from(chunk));
+  // All chunks come by one buffer, as those of all sockets do: nothing of a chunk may be kept but as a copy.
+  const shared = Buffer.alloc(Math.max(0, ...chunks.map(({ length }) => length)));
+  for (const chunk of chunks) {
+    chunk.copy(shared);
+    reader.read(shared.subarray(0, chunk.length));
+    shared.fill(0xff);
+  }
   return { messages, order, others: Buffer.concat(others) };
 }
 

@@ -6,9 +6,9 @@ import { unmask } from './unmask.ts';
 
 /** Who gets what was read. */
 export interface FrameTaker {
-  /** One whole message, unmasked; a view of what the socket delivered. */
+  /** One whole message, unmasked; its bytes are the taker's until it returns. */
   takeMessage(bytes: Buffer): void;
-  /** Bytes of frames that are for `ws`. */
+  /** Bytes of frames that are for `ws`; the taker's until it returns. */
   takeOther(bytes: Buffer): void;
 }
 
@@ -47,7 +47,7 @@ export class FrameReader {
     this.maxBytes = maxBytes;
   }
 
-  /** Takes what the socket delivered. */
+  /** Takes what the socket delivered; nothing of it is kept but as a copy. */
   read(chunk: Buffer): void {
     if (this.#held === undefined) this.#readFrames(chunk, 0);
     else {

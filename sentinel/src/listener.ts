@@ -1,21 +1,18 @@
-// The WebSocket door, and with `ws-transport.ts` in shared the only place that knows `ws`. It checks the upgrade (path,
-// Origin, Host), limits what a connection may cost before it attaches, and writes many small messages with few system
-// calls. Once a node is admitted its messages go straight to the router.
+// The WebSocket door. It checks the upgrade (path, Origin, Host), and limits what a connection may cost before it attaches.
+// Once a node is admitted its messages go straight from its `node-socket.ts` to the router.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { FabricError, LIMITS, type Logger } from '@fame-fabric/shared';
-import { type ServerOptions, WebSocket, WebSocketServer } from 'ws';
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import type { Admission, Claim } from './admission.ts';
 import { CLOSE } from './close-codes.ts';
-import { FrameReader, type FrameTaker } from './frame-reader.ts';
 import { refuseOn } from './http-refusal.ts';
+import { NodeSocket } from './node-socket.ts';
 import { isAllowedOrigin } from './origin.ts';
 import type { Router } from './route.ts';
-import type { Session, Ticker } from './session.ts';
+import type { Ticker } from './session.ts';
 import type { Sessions } from './sessions.ts';
-import type { Wire } from './wire.ts';
-import { countPassed } from './young-memory.ts';
 
 const ATTACH_PATH = /^\/fame\/v1\/attach\/ws\/(downstream|peer)\/([^/?#]+)\/?$/;
 
@@ -24,8 +21,6 @@ const CLOSE_TIMEOUT_MS = 2_000;
 
 /** Connections that may be open without having attached. */
 const MAX_UNATTACHED = 1_024;
-/** What a connection may send before it has attached, in bytes: a NodeAttach, or a few pings. */
-const MAX_UNATTACHED_BYTES = 65_536;
 
 export interface ListenerParts {
   admission: Admission;
@@ -40,174 +35,6 @@ export interface ListenerOptions {
   host: string;
   allowedOrigins: readonly string[];
   allowedHosts: readonly string[];
-}
-
-// Nodes that were written to in this turn of the event loop; their frames leave together at its end. More than half of a
-// router's time is the write system call, so one call for all messages of a turn is what makes it fast.
-let written: NodeSocket[] = [];
-const flushAll = (): void => {
-  const nodes = written;
-  written = [];
-  for (const node of nodes) node.flush();
-};
-
-/** Up to this size a message is copied behind its frame header, so that both are one write. */
-const COPY_UP_TO = 2_048;
-/**
- * A larger message leaves at once. Kept to the end of the turn its memory outlives the young generation, and the garbage
- * collector takes more than the write call that was saved: 58 % of the time at 64 KB.
- */
-const KEEP_UP_TO = 8_192;
-/** Up to this many bytes the frames of a turn are joined: cheaper than a vector of them. */
-const JOIN_UP_TO = 16_384;
-
-// One unmasked binary frame of RFC 6455. `ws` could write it, at twice the cost: two writes and an options object each.
-function frameOf(bytes: Uint8Array, isWhole: boolean): Buffer {
-  const length = bytes.byteLength;
-  const headerBytes = length < 126 ? 2 : length < 65_536 ? 4 : 10;
-  const frame = Buffer.allocUnsafe(isWhole ? headerBytes + length : headerBytes);
-  frame[0] = 0x82;
-  if (headerBytes === 2) frame[1] = length;
-  else if (headerBytes === 4) {
-    frame[1] = 126;
-    frame[2] = length >> 8;
-    frame[3] = length & 255;
-  } else {
-    frame[1] = 127;
-    frame.writeUInt32BE(0, 2);
-    frame.writeUInt32BE(length, 6);
-  }
-  if (isWhole) frame.set(bytes, headerBytes);
-  return frame;
-}
-
-/** A WebSocket as the sentinel's sessions use it. */
-class NodeSocket implements Wire, FrameTaker {
-  readonly claim: Claim;
-  readonly openedAt: number;
-  session: Session | undefined;
-  /** A first message was taken; until the session stands, there is no second. */
-  spoke = false;
-  readonly #ws: WebSocket;
-  readonly #socket: Socket;
-  readonly #reader = new FrameReader(this, MAX_UNATTACHED_BYTES);
-  /** Bytes that went to `ws` before the node attached. */
-  #earlyBytes = 0;
-  readonly #toWs: (chunk: Buffer) => void;
-  readonly #onMessage: (node: NodeSocket, bytes: Buffer) => void;
-  #pongs: (() => void)[] | undefined;
-  #frames: Uint8Array[] = [];
-  #frameBytes = 0;
-
-  constructor(
-    ws: WebSocket,
-    socket: Socket,
-    claim: Claim,
-    openedAt: number,
-    onMessage: (node: NodeSocket, bytes: Buffer) => void,
-  ) {
-    this.#ws = ws;
-    this.#socket = socket;
-    this.claim = claim;
-    this.openedAt = openedAt;
-    this.#onMessage = onMessage;
-    // `ws` listens to the socket; the reader steps between the two, and passes on what is not its own.
-    const [toWs] = socket.listeners('data');
-    this.#toWs = toWs as (chunk: Buffer) => void;
-    socket.off('data', this.#toWs);
-    socket.on('data', (chunk: Buffer) => this.#reader.read(chunk));
-  }
-
-  takeMessage(bytes: Buffer): void {
-    this.#onMessage(this, bytes);
-  }
-
-  takeOther(bytes: Buffer): void {
-    if (this.session === undefined) {
-      this.#earlyBytes += bytes.length;
-      if (this.#earlyBytes > MAX_UNATTACHED_BYTES) {
-        this.stopReading();
-        this.close(CLOSE.tooLarge, 'too much before the attach');
-        return;
-      }
-    }
-    this.#toWs.call(this.#socket, bytes);
-  }
-
-  /** The node is in: its messages may be as large as any. */
-  attached(session: Session): void {
-    this.session = session;
-    this.#reader.maxBytes = LIMITS.maxFrameBytes;
-  }
-
-  /** `ws` found a fault: it closes the connection, and nothing that still comes means anything. */
-  stopReading(): void {
-    this.#reader.stop();
-  }
-
-  send(bytes: Uint8Array): void {
-    if (this.#ws.readyState !== WebSocket.OPEN) return;
-    if (this.#frames.length === 0 && written.push(this) === 1) setImmediate(flushAll);
-    this.#frameBytes += bytes.byteLength;
-    if (bytes.byteLength <= COPY_UP_TO) this.#frames.push(frameOf(bytes, true));
-    else this.#frames.push(frameOf(bytes, false), bytes);
-    if (bytes.byteLength > KEEP_UP_TO) this.flush();
-  }
-
-  /** Writes what was sent in this turn. */
-  flush(): void {
-    const frames = this.#frames;
-    if (frames.length === 0) return;
-    const bytes = this.#frameBytes;
-    this.#frames = [];
-    this.#frameBytes = 0;
-    const socket = this.#socket;
-    if (socket.destroyed || !socket.writable) return;
-    if (frames.length === 1) socket.write(frames[0]!);
-    else if (bytes <= JOIN_UP_TO) socket.write(Buffer.concat(frames));
-    else {
-      socket.cork();
-      for (const frame of frames) socket.write(frame);
-      socket.uncork();
-    }
-  }
-
-  close(code: number, reason: string): void {
-    // The close frame is the last; what was sent before it goes before it.
-    this.flush();
-    this.#ws.close(code, reason.slice(0, 120));
-  }
-
-  terminate(): void {
-    this.#ws.terminate();
-  }
-
-  get bufferedBytes(): number {
-    return this.#socket.writableLength + this.#frameBytes;
-  }
-
-  get remote(): string {
-    return `${this.#socket.remoteAddress ?? 'unknown'}:${this.#socket.remotePort ?? 0}`;
-  }
-
-  ping(timeoutMs: number): Promise<boolean> {
-    if (this.#ws.readyState !== WebSocket.OPEN) return Promise.resolve(false);
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const timer = setTimeout(() => resolve(false), timeoutMs).unref();
-    this.#pongs ??= [];
-    this.#pongs.push(() => {
-      clearTimeout(timer);
-      resolve(true);
-    });
-    this.#ws.ping();
-    return promise;
-  }
-
-  ponged(): void {
-    const pongs = this.#pongs;
-    this.#pongs = undefined;
-    for (const pong of pongs ?? []) pong();
-  }
 }
 
 export class Listener {
@@ -303,7 +130,6 @@ export class Listener {
   }
 
   readonly #message = (node: NodeSocket, bytes: Buffer): void => {
-    countPassed(bytes.length);
     if (node.session !== undefined) this.#parts.router.receive(node.session, bytes);
     else this.#first(node, bytes);
   };

@@ -147,8 +147,8 @@ export class Session {
       return false;
     }
     if (this.queuedMessages === 0) this.movedAt = this.#ticker.now;
-    // What the socket delivered is a view of a slab that many messages share; to keep it is to keep the slab.
-    flow.push(bytes.buffer.byteLength > bytes.byteLength * 2 ? Buffer.from(bytes) : bytes);
+    // What the socket delivered is a view of a buffer that the next read fills.
+    flow.push(Buffer.from(bytes));
     this.queuedMessages++;
     this.queuedBytes += bytes.byteLength;
     this.#waiting ??= new Set();

@@ -58,7 +58,8 @@ class UplinkWire implements Wire {
   }
 
   send(bytes: Uint8Array): void {
-    this.#transport.send(bytes);
+    // A transport may keep what it sends until it can.
+    this.#transport.send(Buffer.from(bytes));
   }
   close(code: number, reason: string): void {
     this.#transport.close(code, reason);

@@ -1,7 +1,10 @@
 // The port to a session's connection: what the sentinel needs of a WebSocket, a memory transport or an uplink.
 
 export interface Wire {
-  /** Sends one message. Nothing happens when the wire is closed; `onClose` has said so. */
+  /**
+   * Sends one message, whose bytes are the caller's again when this returns. Nothing happens when the wire is closed; it has
+   * said so.
+   */
   send(bytes: Uint8Array): void;
   close(code: number, reason: string): void;
   terminate(): void;

@@ -1,5 +1,6 @@
 // What our sentinel does beyond the core wire, or differently where the wire leaves a choice. Black box, like the core:
 // bytes in, bytes out. Names in capitals are the codes callers match.
+import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
 import { id, type Json, RawNode, RawNodes } from '../kit/raw-node.ts';
@@ -34,6 +35,39 @@ async function openCall(options: { attach?: Json; rtype?: number } = {}) {
 /** Waits until the sentinel has noticed that the connection of a node is lost. */
 const isDetached = (node: RawNode): Promise<void> =>
   expect.poll(async () => (await findNode(sentinel, node))?.state).toBe('detached');
+
+test('a NodeAttach that comes in one packet with the upgrade is answered', async () => {
+  const attach = JSON.stringify({
+    version: '1.0',
+    id: id(),
+    corrId: 'together',
+    frame: { type: 'NodeAttach', originType: 'downstream', systemId: 'hasty', instanceId: id() },
+  });
+  // One masked binary frame; a mask of zeros leaves the payload as it is.
+  const head = Buffer.from([0x82, 0x80 | 126, attach.length >> 8, attach.length & 255, 0, 0, 0, 0]);
+  const socket = connect(sentinel.port, '127.0.0.1');
+  try {
+    socket.write(
+      Buffer.concat([
+        Buffer.from(
+          'GET /fame/v1/attach/ws/downstream/hasty HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+            'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+        ),
+        head,
+        Buffer.from(attach),
+      ]),
+    );
+    let received = '';
+    for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
+      received += chunk;
+      if (received.endsWith('}')) break;
+    }
+    expect(received).toContain('"type":"NodeAttachAck"');
+    expect(received).toContain('"corrId":"together"');
+  } finally {
+    socket.destroy();
+  }
+});
 
 describe('identity', () => {
   test('Q17: a path that the node chooses is ignored', async () => {

@@ -1,0 +1,64 @@
+// That sockets of a server read into the shared buffer at all (a Node that does it otherwise would be slower, and nothing
+// else would show it), and that everything else about such a socket stays as it was.
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net';
+import { afterEach, expect, test } from 'vitest';
+import { readInto } from './read-buffer.ts';
+
+const servers: Server[] = [];
+const sockets: Socket[] = [];
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve));
+});
+
+async function pair(): Promise<{ client: Socket; accepted: Socket }> {
+  const server = createServer().listen(0, '127.0.0.1');
+  servers.push(server);
+  await once(server, 'listening');
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const [accepted] = (await once(server, 'connection')) as [Socket];
+  sockets.push(client, accepted);
+  return { client, accepted };
+}
+
+test('what a client sends arrives whole and in order, all of it by one buffer', async () => {
+  const sent = Buffer.from(Array.from({ length: 1_000_000 }, (_, i) => i % 251));
+  const backings = new Set<ArrayBufferLike>();
+  for (let round = 0; round < 2; round++) {
+    const { client, accepted } = await pair();
+    const received: Buffer[] = [];
+    const events: Buffer[] = [];
+    accepted.on('data', (chunk) => events.push(chunk));
+    expect(
+      readInto(accepted, (bytes) => {
+        backings.add(bytes.buffer);
+        received.push(Buffer.from(bytes));
+      }),
+    ).toBe(true);
+    client.end(sent);
+    await once(accepted, 'end');
+    expect(Buffer.concat(received).equals(sent)).toBe(true);
+    expect(events).toEqual([]);
+  }
+  expect(backings.size).toBe(1);
+});
+
+test('a paused socket is not read until it is resumed', async () => {
+  const { client, accepted } = await pair();
+  const { promise: read, resolve } = Promise.withResolvers<string>();
+  let isPaused = true;
+  readInto(accepted, (bytes) => resolve(`${isPaused ? 'too early: ' : ''}${bytes}`));
+  accepted.pause();
+  // What the server sends behind its pause comes back only when the client's bytes have long been there.
+  client.write('hello');
+  accepted.write('sent');
+  await once(client, 'data');
+  isPaused = false;
+  accepted.resume();
+  expect(await read).toBe('hello');
+});
+
+test('says no to a socket that is not open', () => {
+  expect(readInto(new Socket(), () => {})).toBe(false);
+});
