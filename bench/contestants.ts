@@ -1,6 +1,7 @@
 // Who takes part: how each router is started, and how its processor time and memory are read from /proc.
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Command } from './driver.ts';
 
@@ -94,6 +95,16 @@ export function cpuUs(pid: number): number {
     }
   }
   return ns / 1000;
+}
+
+/** Keeps a process on one core, where there are several, and `taskset`. */
+export function pin(pid: number, core: number): void {
+  if (availableParallelism() < 2) return;
+  try {
+    execFileSync('taskset', ['-a', '-p', '-c', String(core), String(pid)], { stdio: 'ignore' });
+  } catch {
+    // It makes figures steadier, and is not needed for them.
+  }
 }
 
 /** Resident memory of a process, in KB. */
