@@ -28,8 +28,10 @@ export const QUEUE = Object.freeze({
 /** Key of what the sentinel itself says; no node can use it as a flow id, and it needs no credit. */
 const CONTROL = '';
 
-/** Flow states kept for one session before idle ones are let go. */
-const MAX_IDLE_FLOWS = 1_024;
+/** Flow states kept for one session before some are let go. */
+const USUAL_FLOWS = 1_024;
+/** Flow states kept for one session, however much is lost with them. */
+const MAX_FLOWS = 16_384;
 
 export type SessionKind = 'node' | 'peer' | 'parent';
 export type SessionState = 'attached' | 'detached' | 'gone';
@@ -85,6 +87,8 @@ export class Session {
   isDeaf = false;
   readonly #ticker: Ticker;
   #flows: Map<string, Flow> | undefined;
+  /** So many flows, and it is time to let some go. */
+  #tidyAt = USUAL_FLOWS;
   #waiting: Set<Flow> | undefined;
   #ping: Promise<boolean> | undefined;
 
@@ -215,6 +219,7 @@ export class Session {
   #pay(flow: Flow): void {
     flow.owed = false;
     flow.received = 0;
+    if (flow.ended && flow.queued === 0) this.#flows?.delete(flow.id);
     const id = JSON.stringify(flow.id);
     this.sendControl(
       Buffer.from(
@@ -243,18 +248,32 @@ export class Session {
 
   #newFlow(flowId: string): Flow {
     this.#flows ??= new Map();
-    if (this.#flows.size >= MAX_IDLE_FLOWS) this.#dropIdleFlows();
+    if (this.#flows.size >= this.#tidyAt) this.#tidyFlows();
     const flow = new Flow(flowId, flowId === CONTROL ? Number.POSITIVE_INFINITY : LIMITS.creditWindow);
     this.#flows.set(flowId, flow);
     return flow;
   }
 
-  #dropIdleFlows(): void {
-    for (const flow of this.#flows!.values()) {
-      if (flow.queued > 0 || flow.owed) continue;
+  // Lets flows go, in the order of what is lost with them: nothing with those that have ended or have their whole window. A
+  // flow that comes back has a whole window again, so one whose window is used up, because its reader does not read, is let
+  // go only when there are far too many. It is looked for them again when there are twice as many.
+  #tidyFlows(): void {
+    const flows = this.#flows!;
+    this.#dropFlows(0, ({ ended, out }) => ended || out >= LIMITS.creditWindow);
+    if (flows.size >= USUAL_FLOWS) this.#dropFlows(USUAL_FLOWS / 2, ({ out }) => out > 0);
+    if (flows.size >= MAX_FLOWS) this.#dropFlows(MAX_FLOWS / 2, () => true);
+    this.#tidyAt = Math.max(USUAL_FLOWS, Math.min(2 * flows.size, flows.size + MAX_FLOWS / 2));
+  }
+
+  // Drops the oldest flows of a kind that nothing waits in, until `left` are left.
+  #dropFlows(left: number, isOfKind: (flow: Flow) => boolean): void {
+    const flows = this.#flows!;
+    for (const flow of flows.values()) {
+      if (flows.size <= left) return;
+      if (flow.queued > 0 || flow.owed || !isOfKind(flow)) continue;
       // What is counted but not paid would be lost with the state, and the sender could wait for it for ever.
       if (flow.received > 0) this.#pay(flow);
-      this.#flows!.delete(flow.id);
+      flows.delete(flow.id);
     }
   }
 

@@ -1,6 +1,7 @@
 import type { DeliveryAck } from '@fame-fabric/shared';
 import { settle } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
+import { Flow } from './flow.ts';
 import { benchSentinel } from './testing/bench-sentinel.ts';
 
 function pair(options = {}) {
@@ -218,4 +219,43 @@ test('a pool is announced as gone only when its last member has left', () => {
   expect(gone).toEqual([]);
   sessions.end(three!.session, 1001, 'test');
   expect(gone).toEqual(['w@*.fame.fabric']);
+});
+
+test('a window that is used up is not opened by a crowd of other flows', () => {
+  const { agent, caller, attach } = pair();
+  const crowd = attach('crowd');
+  const tell = (node: typeof caller, flowId: string): void => {
+    node.say({ type: 'Data', payload: 'item' }, { to: 'math@fame.fabric', flowId });
+  };
+  for (let item = 0; item < 32; item++) tell(caller, 'used-up');
+  expect(agent.wire.take()).toHaveLength(32);
+  for (let round = 0; round < 3; round++) {
+    for (let flow = 0; flow < 2_000; flow++) tell(crowd, `flow-${round}-${flow}`);
+    agent.wire.take();
+    tell(caller, 'used-up');
+    expect(agent.wire.take()).toEqual([]);
+  }
+  expect(agent.session.queuedMessages).toBe(3);
+  agent.say({ type: 'CreditUpdate', flowId: 'used-up', credits: 32 });
+  expect(agent.session.queuedMessages).toBe(0);
+});
+
+test('flows are let go in a time that grows with their number, also when something waits in each of them', () => {
+  const { agent, caller } = pair();
+  agent.lose();
+  const waiting = 8_000;
+  // A flow that is looked at is asked what waits in it.
+  let looked = 0;
+  const queued = Object.getOwnPropertyDescriptor(Flow.prototype, 'queued')!;
+  const counting = function (this: Flow): number {
+    looked++;
+    return queued.get!.call(this);
+  };
+  Object.defineProperty(Flow.prototype, 'queued', { ...queued, get: counting });
+  for (let flow = 0; flow < waiting; flow++) {
+    caller.say({ type: 'Data', payload: 'item' }, { to: `x@${agent.path}`, flowId: `f-${flow}` });
+  }
+  Object.defineProperty(Flow.prototype, 'queued', queued);
+  expect(agent.session.queuedMessages).toBeGreaterThanOrEqual(waiting);
+  expect(looked).toBeLessThan(20 * waiting);
 });
