@@ -2,6 +2,7 @@
 // Everything else (control frames, fragments, text, and whatever is wrong) is left to `ws`, which gets the bytes of just
 // these frames, in order, and answers or closes as RFC 6455 asks. Reading the plain ones here costs a third of what a
 // `Receiver` of `ws` does: one view a message, no stream, no state machine.
+import { giveBackHeldBuffer, takeHeldBuffer } from './held-buffers.ts';
 import { unmask } from './unmask.ts';
 
 /** Who gets what was read. */
@@ -148,7 +149,7 @@ export class FrameReader {
   // Keeps the beginning of a frame of `size` bytes. Room grows with what came, never with what a header announces.
   #hold(bytes: Buffer, at: number, size: number): void {
     const count = bytes.length - at;
-    const held = Buffer.allocUnsafe(Math.max(LONGEST_HEADER, Math.min(size, 2 * count)));
+    const held = takeHeldBuffer(Math.max(LONGEST_HEADER, Math.min(size, 2 * count)));
     bytes.copy(held, 0, at);
     this.#held = held;
     this.#heldBytes = count;
@@ -166,8 +167,9 @@ export class FrameReader {
       const count = Math.min(size - this.#heldBytes, chunk.length - used);
       const needed = this.#heldBytes + count;
       if (needed > held.length) {
-        const larger = Buffer.allocUnsafe(Math.min(size, 2 * needed));
+        const larger = takeHeldBuffer(Math.min(size, 2 * needed));
         held.copy(larger, 0, 0, this.#heldBytes);
+        giveBackHeldBuffer(held);
         held = larger;
         this.#held = held;
       }
@@ -177,6 +179,7 @@ export class FrameReader {
     }
     this.#held = undefined;
     this.#readFrames(held.subarray(0, this.#heldBytes), 0);
+    giveBackHeldBuffer(held);
     return used;
   }
 }
