@@ -354,8 +354,9 @@ async function idleCost(): Promise<void> {
       const cpu0 = cpuUs(c.pid);
       await pause(7_000);
       goal(8, '5,000 idle nodes: CPU of a core', ((cpuUs(c.pid) - cpu0) / 7_000_000) * 100, 0.1, '%');
-      // Heartbeats make the heap as large as it will be; between two rounds of them nothing may grow.
-      await pause(13_000);
+      // Heartbeats make the heap as large as it will be; between two rounds of them, 15 s and 30 s after each attach, nothing
+      // may grow.
+      await pause(7_500);
       beating = (rssKb(c.pid) - before) / count;
       const rss0 = rssKb(c.pid);
       await pause(6_000);
@@ -370,10 +371,12 @@ async function idleCost(): Promise<void> {
   );
   goal(9, 'RSS per idle node', memory['fame-fabric']!, 12, 'KB');
 
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < 9; round++) {
     for (const what of round % 2 === 0 ? [B2, OURS] : [OURS, B2]) {
       const c = await start(what);
       const driver = new Driver();
+      pin(c.pid, 0);
+      pin(driver.pid, 1);
       await driver.tell({ cmd: 'idle', url: c.url, count: 500 });
       const cpu0 = cpuUs(c.pid);
       const from = performance.now();

@@ -124,7 +124,8 @@ export class Listener {
     }
     const claim: Claim = { origin: match[1] as Claim['origin'], systemId };
     this.#door.handleUpgrade(request, socket, head, (ws) => {
-      const node = new NodeSocket(ws, socket as Socket, claim, ticker.now, this.#message);
+      const opening = { openedAt: ticker.now, hasHead: head.length > 0 };
+      const node = new NodeSocket(ws, socket as Socket, claim, opening, this.#message);
       this.#open(node, ws, socket as Socket);
     });
   }

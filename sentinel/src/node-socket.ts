@@ -82,7 +82,7 @@ export class NodeSocket implements Wire, FrameTaker {
     ws: WebSocket,
     socket: Socket,
     claim: Claim,
-    openedAt: number,
+    { openedAt, hasHead }: { openedAt: number; hasHead: boolean },
     onMessage: (node: NodeSocket, bytes: Buffer) => void,
   ) {
     this.#ws = ws;
@@ -94,9 +94,10 @@ export class NodeSocket implements Wire, FrameTaker {
     const [toWs] = socket.listeners('data');
     this.#toWs = toWs as (chunk: Buffer) => void;
     socket.off('data', this.#toWs);
-    // Once it reads into the shared buffer, what came together with the upgrade is all that comes by this event.
-    socket.on('data', (chunk: Buffer) => this.#reader.read(chunk));
-    readInto(socket, (bytes) => this.#reader.read(bytes));
+    const read = (bytes: Buffer): void => this.#reader.read(bytes);
+    const isShared = readInto(socket, read);
+    // What came together with the upgrade comes by this event in any case.
+    if (!isShared || hasHead) socket.on('data', read);
   }
 
   takeMessage(bytes: Buffer): void {
