@@ -2,6 +2,12 @@ import { defineConfig } from 'vitest/config';
 
 const exclude = ['**/node_modules/**', '**/dist/**'];
 
+/** Tests of whole systems that promise something about time, or look at every process there is: they want to be alone. */
+const alone = [
+  'test/promises/**/*.test.ts',
+  'test/integration/{agent-killed,concurrency,first-token,late-answer,nothing-left,sentinel-drain,sentinel-killed}.test.ts',
+];
+
 export default defineConfig({
   // Tests read the TypeScript sources of every workspace, so a test run never sees a stale build; only tests that start
   // processes run what `npm run build` made.
@@ -18,18 +24,19 @@ export default defineConfig({
           name: 'unit',
           include: ['{shared,sentinel,agents,client,bench}/**/*.test.ts', 'test/*.test.ts'],
           exclude: [...exclude, 'agents/src/store/crash.test.ts'],
+          maxWorkers: '100%',
           sequence: { groupOrder: 0 },
         },
       },
-      // The three below start processes, which share few cores with the tests: one file at a time where promises about time
-      // are among them, and a second chance for a machine that was busy with something else.
+      // The three below start processes, which share few cores with the tests: two files at a time, or one where it wants to be
+      // alone, and a second chance for a machine that was busy with something else.
       {
         extends: true,
         test: {
           name: 'wire',
           globalSetup: ['test/kit/install-peer.ts'],
-          include: ['bin/**/*.test.ts', 'test/{conformance,interop,compose}/**/*.test.ts'],
-          exclude,
+          include: ['bin/**/*.test.ts', 'test/{conformance,interop,compose,integration}/**/*.test.ts'],
+          exclude: [...exclude, ...alone],
           maxWorkers: 2,
           retry: 1,
           sequence: { groupOrder: 1 },
@@ -39,7 +46,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'system',
-          include: ['test/{integration,promises}/**/*.test.ts'],
+          include: alone,
           exclude,
           maxWorkers: 1,
           fileParallelism: false,
