@@ -97,7 +97,7 @@ interface Row {
 }
 
 const ADDRESS = 'echo@fame.fabric';
-const WARM_MESSAGES = quick ? 6_000 : 20_000;
+const WARM_MESSAGES = quick ? 15_000 : 60_000;
 
 async function player(what: StartCommand): Promise<Player> {
   const contestant = await start(what);
