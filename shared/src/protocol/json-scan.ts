@@ -119,6 +119,11 @@ export class Scan {
    * or byte beyond ASCII.
    */
   endOfPlain(at: number, limit: number): number {
+    return this.#endOf(at, limit, ENDS_PLAIN, TOPS);
+  }
+
+  // Where a byte of `table` comes, at `limit` at the latest. `beyond` is TOPS when the table has what lies beyond ASCII, else 0.
+  #endOf(at: number, limit: number, table: Uint8Array, beyond: number): number {
     const words = this.#words;
     const base = this.#base;
     let i = at;
@@ -130,31 +135,12 @@ export class Scan {
         (((quote - ONES) & ~quote) |
           ((slash - ONES) & ~slash) |
           ((word - SPACES) & ~word) |
-          (word + ONES) |
-          word) &
+          (((word + ONES) | word) & beyond)) &
         TOPS;
       if (marks !== 0) return i + firstOf(marks);
     }
     const { bytes } = this;
-    while (i < limit && ENDS_PLAIN[bytes[i]!] === 0) i++;
-    return i;
-  }
-
-  // Where a text from `at` has something to look at, at `limit` at the latest.
-  #endOfUsual(at: number, limit: number): number {
-    const words = this.#words;
-    const base = this.#base;
-    let i = at;
-    for (; i + 4 <= limit; i += 4) {
-      const word = words.getInt32(base + i, true);
-      const quote = word ^ QUOTES;
-      const slash = word ^ BACKSLASHES;
-      const marks =
-        (((quote - ONES) & ~quote) | ((slash - ONES) & ~slash) | ((word - SPACES) & ~word)) & TOPS;
-      if (marks !== 0) return i + firstOf(marks);
-    }
-    const { bytes } = this;
-    while (i < limit && NEEDS_LOOK[bytes[i]!] === 0) i++;
+    while (i < limit && table[bytes[i]!] === 0) i++;
     return i;
   }
 
@@ -164,7 +150,7 @@ export class Scan {
     const limit = Math.min(bytes.length, at + LONG_TEXT);
     let i = at;
     for (;;) {
-      i = this.#endOfUsual(i, limit);
+      i = this.#endOf(i, limit, NEEDS_LOOK, 0);
       if (i >= limit) break;
       const byte = bytes[i]!;
       if (byte === QUOTE) return i;
