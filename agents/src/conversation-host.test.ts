@@ -70,6 +70,26 @@ const textSeen = (events: readonly ConversationEvent[]): string => {
   return text;
 };
 
+/** What a process leaves that died in a turn whose time was up before another came. */
+async function timeIsUp() {
+  const clock = new ManualClock();
+  const first = new MemoryStore({ clock });
+  const hold = gate();
+  const dying = hostOf({
+    store: first,
+    model: scriptedModel([[hold]]),
+    clock,
+    options: { turnTimeoutMs: 1_000 },
+  });
+  await start(dying);
+  await dying.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+  await hold.reached;
+  hosts.pop();
+  await first.close();
+  clock.advance(2_000);
+  return { clock, store: new MemoryStore({ sharedWith: first, clock }) };
+}
+
 describe('the journal of a turn', () => {
   test('tells it in order and without gaps', async () => {
     const store = new MemoryStore();
@@ -523,23 +543,8 @@ describe('after a crash', () => {
   });
 
   test('a turn whose time is up when the agent comes back is told so', async () => {
-    const clock = new ManualClock();
-    const first = new MemoryStore({ clock });
-    const hold = gate();
-    const dying = hostOf({
-      store: first,
-      model: scriptedModel([[hold]]),
-      clock,
-      options: { turnTimeoutMs: 1_000 },
-    });
-    await start(dying);
-    await dying.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
-    await hold.reached;
-    hosts.pop();
-    await first.close();
-    clock.advance(2_000);
-    const store = new MemoryStore({ sharedWith: first, clock });
-    const host = hostOf({ store, model: scriptedModel([[hold]]), clock });
+    const { clock, store } = await timeIsUp();
+    const host = hostOf({ store, model: scriptedModel([[gate()]]), clock });
     await host.recover();
     const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
     clock.advance(1);
@@ -1062,23 +1067,9 @@ describe('beside late answers of the store, old copies and other processes', () 
   });
 
   test('a turn whose time was up before it came to run asks no model', async () => {
-    const clock = new ManualClock();
-    const first = new MemoryStore({ clock });
-    const hold = gate();
-    const dying = hostOf({
-      store: first,
-      model: scriptedModel([[hold]]),
-      clock,
-      options: { turnTimeoutMs: 1_000 },
-    });
-    await start(dying);
-    await dying.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
-    await hold.reached;
-    hosts.pop();
-    await first.close();
-    clock.advance(2_000);
+    const { clock, store } = await timeIsUp();
     const model = scriptedModel(['late']);
-    const host = hostOf({ store: new MemoryStore({ sharedWith: first, clock }), model, clock });
+    const host = hostOf({ store, model, clock });
     await host.recover();
     await settle();
     await expect(say(host, 'hi', 't')).rejects.toMatchObject({ code: 'TURN_TIMEOUT' });

@@ -117,7 +117,7 @@ export class NodeSocket implements Wire, FrameTaker {
     this.#toWs.call(this.#socket, Buffer.from(bytes));
   }
 
-  /** The node is in: its messages may be as large as any. */
+  /** The node was let in; the small bound for strangers ends here. */
   attached(session: Session): void {
     this.session = session;
     this.#reader.maxBytes = LIMITS.maxFrameBytes;

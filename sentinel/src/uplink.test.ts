@@ -160,15 +160,20 @@ test('what waits for a full connection to the parent leaves when that has draine
   uplink.close();
 });
 
+async function belowAParent() {
+  const bench = benchSentinel({ maxAddressesPerNode: 1_000 });
+  const parent = otherSide(() => '/S');
+  const parts = { ...bench, dial: parent.dial };
+  const uplink = new Uplink(parts, { url: 'ws://parent', kind: 'parent' });
+  const uplinks = new Uplinks([uplink], parts);
+  bench.control.announcer = uplinks;
+  await uplink.connect(1_000);
+  return { bench, parent, uplinks };
+}
+
 describe('what the parent refuses', () => {
-  async function belowAParent() {
-    const bench = benchSentinel({ maxAddressesPerNode: 1_000 });
-    const parent = otherSide(() => '/S');
-    const parts = { ...bench, dial: parent.dial };
-    const uplink = new Uplink(parts, { url: 'ws://parent', kind: 'parent' });
-    const uplinks = new Uplinks([uplink], parts);
-    bench.control.announcer = uplinks;
-    await uplink.connect(1_000);
+  async function withANode() {
+    const { bench, parent, uplinks } = await belowAParent();
     const node = bench.attach('node');
     /** The parent answers what it was told last. */
     const answer = async (address: string, ok: boolean, code?: string): Promise<void> => {
@@ -187,7 +192,7 @@ describe('what the parent refuses', () => {
   }
 
   test('is asked for again with every heartbeat until it is taken, and logged once', async () => {
-    const { node, uplinks, answer, asked, warnings } = await belowAParent();
+    const { node, uplinks, answer, asked, warnings } = await withANode();
     node.bind('math@fame.fabric');
     await answer('math@fame.fabric', false, 'QUOTA_EXCEEDED');
     expect(await asked()).toEqual(['math@fame.fabric']);
@@ -200,7 +205,7 @@ describe('what the parent refuses', () => {
   });
 
   test('is forgotten when it can never be taken, and when nobody below serves it any more', async () => {
-    const { node, uplinks, answer, asked } = await belowAParent();
+    const { node, uplinks, answer, asked } = await withANode();
     node.bind('odd@fame.fabric');
     await answer('odd@fame.fabric', false, 'ADDRESS_FORBIDDEN');
     node.bind('math@fame.fabric');
@@ -211,7 +216,7 @@ describe('what the parent refuses', () => {
   });
 
   test('is asked for a few at a time, and each in its turn', async () => {
-    const { node, uplinks, answer, asked } = await belowAParent();
+    const { node, uplinks, answer, asked } = await withANode();
     const addresses = Array.from({ length: 100 }, (_, i) => `a${i}@fame.fabric`);
     for (const address of addresses) {
       node.say({ type: 'AddressBind', address }, { corrId: 'bind' });
@@ -225,7 +230,7 @@ describe('what the parent refuses', () => {
   });
 
   test('is asked for again when it is a capability too', async () => {
-    const { bench, node, parent, uplinks } = await belowAParent();
+    const { bench, node, parent, uplinks } = await withANode();
     const address = 'math@fame.fabric';
     node.say({ type: 'CapabilityAdvertise', capabilities: ['sums'], address }, { corrId: 'c' });
     parent.say(
@@ -248,7 +253,7 @@ describe('what the parent refuses', () => {
   });
 
   test('is learnt from the parent alone', async () => {
-    const { bench, node, uplinks, warnings } = await belowAParent();
+    const { bench, node, uplinks, warnings } = await withANode();
     const other = bench.attach('other');
     node.bind('math@fame.fabric');
     other.say({ type: 'AddressBindAck', ok: false, address: 'math@fame.fabric', code: 'QUOTA_EXCEEDED' });
@@ -258,13 +263,7 @@ describe('what the parent refuses', () => {
 });
 
 test('a capability is withdrawn above with the address that it was advertised with', async () => {
-  const bench = benchSentinel();
-  const parent = otherSide(() => '/S');
-  const parts = { ...bench, dial: parent.dial };
-  const uplink = new Uplink(parts, { url: 'ws://parent', kind: 'parent' });
-  const uplinks = new Uplinks([uplink], parts);
-  bench.control.announcer = uplinks;
-  await uplink.connect(1_000);
+  const { bench, parent, uplinks } = await belowAParent();
   const nodes = ['one', 'two'].map((name) => ({ node: bench.attach(name), address: `${name}@fame.fabric` }));
   const capabilities = ['sums'];
   for (const { node, address } of nodes)

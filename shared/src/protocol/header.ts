@@ -35,7 +35,8 @@ export class Header {
     this.#bytes = undefined;
   }
 
-  setId(bytes: Bytes, from: number, to: number): void {
+  /** Where the id stands, for when somebody asks for it. */
+  idStandsAt(bytes: Bytes, from: number, to: number): void {
     this.#bytes = bytes;
     this.#idAt = from;
     this.#idEnd = to;
@@ -166,7 +167,7 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
     const { field, length } = KEYS[key]!;
     at += length;
     if (field === FRAME) {
-      header.setId(bytes, idAt, idEnd);
+      header.idStandsAt(bytes, idAt, idEnd);
       header.to = textAt(scan, toAt, toEnd);
       header.replyTo = textAt(scan, replyToAt, replyToEnd);
       header.corrId = textAt(scan, corrIdAt, corrIdEnd);
