@@ -16,7 +16,7 @@ import {
   writeOut,
 } from './verb.ts';
 
-const CARD_TIMEOUT_MS = 2_000;
+const CARD_TIMEOUT_MS = 500;
 
 export async function runCall(verb: VerbInput): Promise<number> {
   const [address, method, json, ...rest] = verb.positionals;
