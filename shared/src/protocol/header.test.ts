@@ -123,10 +123,10 @@ test('takes no truncated message', () => {
   }
 });
 
-const creditOf = (text: string): { flowId: string; credits: number } | undefined => {
+const creditOf = (message: string | Buffer): { flowId: string; credits: number } | undefined => {
   const header = new Header();
   const credit = new Credit();
-  const bytes = Buffer.from(text);
+  const bytes = Buffer.from(message);
   if (readHeader(bytes, header) || header.frameAt === 0) return undefined;
   return readCredit(bytes, header.frameAt, credit) ? { ...credit } : undefined;
 };
@@ -157,5 +157,18 @@ test('leaves a CreditUpdate to the codec that is not plain', () => {
     '{"type":"NodeHeartbeat"}',
   ]) {
     expect(creditOf(`{"id":"a","frame":${frame}}`), frame).toBeUndefined();
+  }
+});
+
+test('never disagrees with the codec about a CreditUpdate changed in one byte', () => {
+  const text =
+    '{"version":"1.0","id":"a","flowId":"f-1","frame":{"type":"CreditUpdate","flowId":"f-1","credits":32},"ts":"2026-01-01T00:00:00.000Z"}';
+  for (let position = 0; position < text.length; position++) {
+    for (let byte = 0; byte < 256; byte++) {
+      const bytes = Buffer.from(text);
+      bytes[position] = byte;
+      const credit = creditOf(bytes);
+      if (credit !== undefined) expect(decode(bytes).frame, bytes.toString()).toMatchObject({ ...credit });
+    }
   }
 });

@@ -256,14 +256,8 @@ export function readCredit(buffer: Buffer, frameAt: number, credit: Credit): boo
   if (!isAt(bytes, frameAt, CREDIT_UPDATE)) return false;
   scan.over(bytes);
   const flowAt = frameAt + CREDIT_UPDATE.length;
-  const flowEnd = scan.endOfText(flowAt);
-  if (flowEnd <= flowAt || flowEnd - flowAt > LIMITS.maxIdBytes || !isAt(bytes, flowEnd, CREDITS))
-    return false;
-  const flowId = textAt(scan, flowAt, flowEnd);
-  for (let i = 0; i < flowId.length; i++) {
-    const code = flowId.charCodeAt(i);
-    if (code > 126 || code === 92) return false;
-  }
+  const flowEnd = scan.endOfPlain(flowAt, Math.min(bytes.length, flowAt + LIMITS.maxIdBytes + 1));
+  if (flowEnd === flowAt || !isAt(bytes, flowEnd, CREDITS)) return false;
   let at = flowEnd + CREDITS.length;
   let credits = 0;
   const digitsAt = at;
@@ -276,9 +270,10 @@ export function readCredit(buffer: Buffer, frameAt: number, credit: Credit): boo
   if (at !== last) {
     if (!isAt(bytes, at, TIMESTAMP)) return false;
     const valueAt = at + TIMESTAMP.length;
-    if (last - valueAt >= 64 || scan.endOfText(valueAt) !== last - 1) return false;
+    if (last - valueAt >= 64 || scan.endOfPlain(valueAt, last) !== last - 1 || bytes[last - 1] !== QUOTE)
+      return false;
   }
-  credit.flowId = flowId;
+  credit.flowId = textAt(scan, flowAt, flowEnd);
   credit.credits = credits;
   return true;
 }
