@@ -15,7 +15,7 @@ test('finds the end of any object that JSON.stringify writes', () => {
   );
 });
 
-test('agrees with JSON.parse on every object changed in one byte, but for what stands in long texts', () => {
+test('agrees with JSON.parse on every object changed in one byte', () => {
   fc.assert(
     fc.property(
       fc.dictionary(fc.string(), fc.jsonValue()),
@@ -32,8 +32,6 @@ test('agrees with JSON.parse on every object changed in one byte, but for what s
           isSound = false;
         }
         const end = bytes[0] === 123 ? scan.over(bytes).skipObject(0, 64) : MALFORMED;
-        // \u with bad digits is the one escape that is not looked into.
-        if (!isSound && /\\u/.test(text)) return;
         expect(end === bytes.length).toBe(isSound && bytes[0] === 123);
       },
     ),

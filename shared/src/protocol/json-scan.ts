@@ -1,8 +1,7 @@
 // Walks over JSON in bytes without building it: enough to know where an object ends, that its brackets balance within the
-// depth limit, and that its grammar holds. Texts are looked through four bytes at a time, and what is longer than 256 bytes
-// by a native search, so what stands inside of a long text (control characters, escapes, UTF-8) is left to whoever parses
-// the message. Costs about 1 ns a byte of structure, half of that in texts and next to nothing in long ones, where
-// JSON.parse costs all of it.
+// depth limit, and that its grammar holds. Texts are looked through four bytes at a time, and what is longer than 256 bytes by a
+// native search, so what stands behind that in a text (control characters, escapes) is left to whoever parses the message.
+// Takes half to two thirds of the time of JSON.parse, and next to none in long texts.
 import { LIMITS } from './limits.ts';
 
 const QUOTE = 34;
@@ -13,12 +12,12 @@ const LONG_TEXT = 256;
 export const MALFORMED = -1;
 export const TOO_DEEP = -2;
 
-// What may come next.
-const VALUE = 0;
-const FIRST_KEY = 1;
-const KEY = 2;
-const AFTER_VALUE = 3;
-const FIRST_ITEM = 4;
+const COMMA = 44;
+const COLON = 58;
+const OPEN_ARRAY = 91;
+const CLOSE_ARRAY = 93;
+const OPEN_OBJECT = 123;
+const CLOSE_OBJECT = 125;
 
 const isObjectAt = new Uint8Array(LIMITS.maxDepth + 2);
 
@@ -41,6 +40,14 @@ const hasHexDigits = (bytes: Buffer, at: number): boolean => {
   }
   return true;
 };
+
+function behindBlanks(bytes: Buffer, at: number): number {
+  let i = at;
+  while (bytes[i]! <= 32 && isBlank(bytes[i]!)) i++;
+  return i;
+}
+
+const isBlank = (byte: number): boolean => byte === 32 || byte === 10 || byte === 13 || byte === 9;
 
 const LITERALS: Readonly<Record<number, Buffer>> = {
   116: Buffer.from('true'),
@@ -83,13 +90,15 @@ function endOfDigits(bytes: Buffer, at: number): number {
   return i;
 }
 
-// Four bytes at once, as one 32-bit number. `x - ONES & ~x` has its top bits set where a byte of `x` is 0; the lowest of
-// them is exact, and only that one is used.
+// Four bytes at once, as one 32-bit number. `x - n * ONES & ~x` has its top bits set where a byte of `x` is less than `n`; the
+// lowest of them is exact, and only that one is used. Turning the second bit makes the quote the one byte between the control
+// characters and all others that a text may hold, so one comparison finds both. `| 0` after every sum keeps V8 from looking for
+// overflows, which doubles the speed.
 const ONES = 0x01010101;
-const TOPS = 0x80808080;
-const QUOTES = QUOTE * ONES;
+const TOPS = 0x80808080 | 0;
+const TURNED = 2 * ONES;
+const ABOVE_QUOTE = ((QUOTE ^ 2) + 1) * ONES;
 const BACKSLASHES = BACKSLASH * ONES;
-const SPACES = 32 * ONES;
 
 /** Which of four bytes is the first to have its top bit in `marks`. */
 const firstOf = (marks: number): number => (31 - Math.clz32(marks & -marks)) >> 3;
@@ -125,17 +134,16 @@ export class Scan {
   // Where a byte of `table` comes, at `limit` at the latest. `beyond` is TOPS when the table has what lies beyond ASCII, else 0.
   #endOf(at: number, limit: number, table: Uint8Array, beyond: number): number {
     const words = this.#words;
-    const base = this.#base;
-    let i = at;
-    for (; i + 4 <= limit; i += 4) {
-      const word = words.getInt32(base + i, true);
-      const quote = word ^ QUOTES;
+    const base = this.#base | 0;
+    let i = at | 0;
+    for (; ((i + 4) | 0) <= limit; i = (i + 4) | 0) {
+      const word = words.getInt32((base + i) | 0, true);
+      const turned = word ^ TURNED;
       const slash = word ^ BACKSLASHES;
       const marks =
-        (((quote - ONES) & ~quote) |
-          ((slash - ONES) & ~slash) |
-          ((word - SPACES) & ~word) |
-          (((word + ONES) | word) & beyond)) &
+        ((((turned - ABOVE_QUOTE) | 0) & ~turned) |
+          (((slash - ONES) | 0) & ~slash) |
+          (((word + ONES) | 0 | word) & beyond)) &
         TOPS;
       if (marks !== 0) return i + firstOf(marks);
     }
@@ -181,58 +189,57 @@ export class Scan {
     onKey?: (bytes: Buffer, from: number, to: number) => boolean,
   ): number {
     const { bytes } = this;
-    const end = bytes.length;
-    let depth = 1;
-    isObjectAt[1] = 1;
-    let state = FIRST_KEY;
-    let i = at + 1;
-    while (i < end) {
+    let depth = 0;
+    let i = at;
+    for (;;) {
+      // A value begins at `i`.
       const byte = bytes[i]!;
-      if (byte === 32 || byte === 10 || byte === 13 || byte === 9) {
-        i++;
-      } else if (state === AFTER_VALUE) {
-        if (byte === 44) {
-          state = isObjectAt[depth] === 1 ? KEY : VALUE;
-          i++;
-        } else if (byte === (isObjectAt[depth] === 1 ? 125 : 93)) {
-          i++;
-          if (--depth === 0) return i;
-        } else return MALFORMED;
-      } else if (state === KEY || state === FIRST_KEY) {
-        if (byte === QUOTE) {
-          const close = this.endOfText(i + 1);
-          if (close < 0) return MALFORMED;
-          if (depth === 1 && onKey !== undefined && !onKey(bytes, i + 1, close)) return MALFORMED;
-          i = close + 1;
-          while (bytes[i] === 32 || bytes[i] === 10 || bytes[i] === 13 || bytes[i] === 9) i++;
-          if (bytes[i] !== 58) return MALFORMED;
-          i++;
-          state = VALUE;
-        } else if (byte === 125 && state === FIRST_KEY) {
-          i++;
-          if (--depth === 0) return i;
-          state = AFTER_VALUE;
-        } else return MALFORMED;
-      } else if (byte === QUOTE) {
-        const close = this.endOfText(i + 1);
-        if (close < 0) return MALFORMED;
-        i = close + 1;
-        state = AFTER_VALUE;
-      } else if (byte === 123 || byte === 91) {
+      if (byte === QUOTE) {
+        i = this.endOfText(i + 1) + 1;
+        if (i === 0) return MALFORMED;
+      } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
         if (++depth > levels) return TOO_DEEP;
-        isObjectAt[depth] = byte === 123 ? 1 : 0;
-        state = byte === 123 ? FIRST_KEY : FIRST_ITEM;
-        i++;
-      } else if (byte === 93 && state === FIRST_ITEM) {
-        i++;
-        depth--;
-        state = AFTER_VALUE;
+        const isObject = byte === OPEN_OBJECT;
+        isObjectAt[depth] = isObject ? 1 : 0;
+        i = behindBlanks(bytes, i + 1);
+        if (bytes[i] === (isObject ? CLOSE_OBJECT : CLOSE_ARRAY)) {
+          i++;
+          if (--depth === 0) return i;
+        } else if (isObject) {
+          i = this.#behindKey(i, depth === 1 ? onKey : undefined);
+          if (i < 0) return MALFORMED;
+          continue;
+        } else continue;
       } else {
         i = byte === 45 || (byte >= 48 && byte <= 57) ? endOfNumber(bytes, i) : endOfLiteral(bytes, i);
         if (i < 0) return MALFORMED;
-        state = AFTER_VALUE;
+      }
+      // It is behind us: the brackets that close behind it, and the next one.
+      for (;;) {
+        i = behindBlanks(bytes, i);
+        const isObject = isObjectAt[depth] === 1;
+        if (bytes[i] === COMMA) {
+          i = behindBlanks(bytes, i + 1);
+          if (!isObject) break;
+          i = this.#behindKey(i, depth === 1 ? onKey : undefined);
+          if (i < 0) return MALFORMED;
+          break;
+        }
+        if (bytes[i] !== (isObject ? CLOSE_OBJECT : CLOSE_ARRAY)) return MALFORMED;
+        i++;
+        if (--depth === 0) return i;
       }
     }
-    return MALFORMED;
+  }
+
+  // Where the value of the key at `at` begins, or MALFORMED.
+  #behindKey(at: number, onKey: ((bytes: Buffer, from: number, to: number) => boolean) | undefined): number {
+    const { bytes } = this;
+    if (bytes[at] !== QUOTE) return MALFORMED;
+    const close = this.endOfText(at + 1);
+    if (close < 0) return MALFORMED;
+    if (onKey !== undefined && !onKey(bytes, at + 1, close)) return MALFORMED;
+    const colon = behindBlanks(bytes, close + 1);
+    return bytes[colon] === COLON ? behindBlanks(bytes, colon + 1) : MALFORMED;
   }
 }
