@@ -3,7 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { FabricError, LIMITS, type Logger } from '@fame-fabric/shared';
+import { type Clock, FabricError, LIMITS, type Logger } from '@fame-fabric/shared';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import type { Admission, Claim } from './admission.ts';
 import { CLOSE } from './close-codes.ts';
@@ -26,6 +26,7 @@ export interface ListenerParts {
   admission: Admission;
   router: Router;
   sessions: Sessions;
+  clock: Clock;
   ticker: Ticker;
   log: Logger;
 }
@@ -53,7 +54,7 @@ export class Listener {
     this.#parts = parts;
     this.#options = options;
     this.#http = createServer(
-      { maxHeaderSize: 16_384, connectionsCheckingInterval: 1_000 },
+      { maxHeaderSize: 16_384, connectionsCheckingInterval: 2_000 },
       (request, response) => this.onRequest(request, response),
     );
     this.#http.headersTimeout = 10_000;
@@ -95,7 +96,7 @@ export class Listener {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { admission, log, ticker } = this.#parts;
+    const { admission, log, clock } = this.#parts;
     const url = request.url ?? '';
     const query = url.indexOf('?');
     const match = ATTACH_PATH.exec(query < 0 ? url : url.slice(0, query));
@@ -124,7 +125,7 @@ export class Listener {
     }
     const claim: Claim = { origin: match[1] as Claim['origin'], systemId };
     this.#door.handleUpgrade(request, socket, head, (ws) => {
-      const opening = { openedAt: ticker.now, hasHead: head.length > 0 };
+      const opening = { openedAt: clock.now(), hasHead: head.length > 0 };
       const node = new NodeSocket(ws, socket as Socket, claim, opening, this.#message);
       this.#open(node, ws, socket as Socket);
     });

@@ -69,7 +69,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const control = new Control({ self, sessions, bindings, calls, trace, log }, options);
   const router = new Router({ self, ticker, sessions, bindings, calls, control, counters, trace, log });
   const admission = new Admission({ self, ticker, sessions, counters, log }, options);
-  const listener = new Listener({ admission, router, sessions, ticker, log }, options);
+  const listener = new Listener({ admission, router, sessions, clock, ticker, log }, options);
   const sweeper = new Sweeper({
     clock,
     ticker,

@@ -1,4 +1,4 @@
-// The one timer of the sentinel: once a second it moves the coarse clock, asks silent nodes for a sign of life, closes
+// The one timer of the sentinel: every two seconds it moves the coarse clock, asks silent nodes for a sign of life, closes
 // those that stay silent, those that do not read, and connections that never attach. No node has a timer of its own.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import { CLOSE } from './close-codes.ts';
@@ -6,7 +6,10 @@ import type { Counters } from './observe/metrics.ts';
 import type { Session, Ticker } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
-export const SWEEP_MS = 1_000;
+/** What it looks after is counted in many seconds, and a process that wakes up has lost its caches. */
+export const SWEEP_MS = 2_000;
+/** How long a connection may take to attach. */
+const ATTACH_WITHIN_MS = 5_000;
 /** A node that was silent for so long is pinged. */
 const PING_AFTER_MS = 15_000;
 /** A node that stays silent for so long is given up. */
@@ -46,7 +49,7 @@ export class Sweeper {
   sweep(): void {
     const { clock, ticker, sessions, closeUnattached } = this.#parts;
     ticker.now = clock.now();
-    closeUnattached(ticker.now - 5_000);
+    closeUnattached(ticker.now - ATTACH_WITHIN_MS);
     for (const session of sessions.all()) this.#look(session, ticker.now);
   }
 
