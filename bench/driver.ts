@@ -13,6 +13,7 @@ export type Command =
       open: number;
       size: number;
       stream: boolean;
+      textBytes?: number;
     }
   | { cmd: 'idle'; url: string; count: number }
   | { cmd: 'bindMany'; url: string; count: number }
@@ -88,7 +89,7 @@ async function agent(url: string, address: string, id: string): Promise<void> {
 
 async function clients(o: Extract<Command, { cmd: 'clients' }>): Promise<void> {
   stopped = false;
-  const { head, tail } = payloadAround(o.size, o.stream ? 'count' : 'echo');
+  const { head, tail } = payloadAround(o.size, o.stream ? 'count' : 'echo', o.textBytes);
   const perConnection = Math.max(1, Math.floor(o.open / o.connections));
   for (let i = 0; i < o.connections; i++) {
     const id = `client${newId()}`;

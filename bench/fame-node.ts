@@ -143,16 +143,30 @@ export async function attach(url: string, id: string, options: { honest?: boolea
   return node;
 }
 
-/** A JSON-RPC payload of an A2A message that is exactly `size` bytes, split at the id. */
-export function payloadAround(size: number, method: string): { head: string; tail: string } {
+/** Length of the texts in a payload: a paragraph, or what an agent says at a time. */
+const TEXT_BYTES = 240;
+const PART = ['{"type":"text","text":"', '"}'] as const;
+const PART_BYTES = PART[0].length + PART[1].length;
+
+/**
+ * A JSON-RPC payload that is exactly `size` bytes, split at the id: an A2A message whose parts have texts of `textBytes`, the
+ * last of them what is left.
+ */
+export function payloadAround(
+  size: number,
+  method: string,
+  textBytes = TEXT_BYTES,
+): { head: string; tail: string } {
   const head = '{"jsonrpc":"2.0","id":"';
-  const before = `","method":"${method}","params":{"id":"task-0123456789abcdef","message":{"role":"user","parts":[{"type":"text","text":"`;
-  const after = '"}]}}}';
-  const room = size - head.length - 16 - before.length - after.length;
+  const before = `","method":"${method}","params":{"id":"task-0123456789abcdef","message":{"role":"user","parts":[`;
+  const after = ']}}}';
   const words = 'the quick brown fox jumps over the lazy dog and runs on through the wood ';
-  return {
-    head,
-    tail:
-      before + words.repeat(Math.ceil(Math.max(0, room) / words.length)).slice(0, Math.max(0, room)) + after,
-  };
+  const text = words.repeat(Math.ceil(Math.max(textBytes, size) / words.length));
+  const partOf = (bytes: number): string => PART.join(text.slice(0, bytes));
+  let room = size - head.length - 16 - before.length - after.length;
+  const parts: string[] = [];
+  for (; room > textBytes + 2 * PART_BYTES + 1; room -= textBytes + PART_BYTES + 1)
+    parts.push(partOf(textBytes));
+  parts.push(partOf(Math.max(0, room - PART_BYTES)));
+  return { head, tail: before + parts.join(',') + after };
 }
