@@ -1,11 +1,13 @@
 import { defineConfig } from 'vitest/config';
 
+/** For tests that start processes. */
+const setupFiles = ['test/kit/clean-up.ts'];
 const exclude = ['**/node_modules/**', '**/dist/**'];
 
-/** Tests of whole systems that promise something about time, or look at every process there is: they want to be alone. */
-const alone = [
-  'test/promises/**/*.test.ts',
-  'test/integration/{agent-killed,concurrency,first-token,late-answer,nothing-left,sentinel-drain,sentinel-killed}.test.ts',
+/** Tests that promise something about time; all they do is wait, and nothing busy may run beside them. */
+const punctual = [
+  'test/promises/{p8-slow-consumer,p15-drain}.test.ts',
+  'test/integration/{agent-killed,concurrency,first-token,late-answer,sentinel-drain,sentinel-killed}.test.ts',
 ];
 
 export default defineConfig({
@@ -28,16 +30,20 @@ export default defineConfig({
           sequence: { groupOrder: 0 },
         },
       },
-      // The three below start processes, which share few cores with the tests: two files at a time, or one where it wants to be
-      // alone, and a second chance for a machine that was busy with something else.
+      // The three below start processes, which share few cores with the tests: three files at a time, since some of them wait for
+      // seconds, and a second chance for a machine that was busy with something else.
       {
         extends: true,
         test: {
           name: 'wire',
+          setupFiles,
           globalSetup: ['test/kit/install-peer.ts'],
-          include: ['bin/**/*.test.ts', 'test/{conformance,interop,compose,integration}/**/*.test.ts'],
-          exclude: [...exclude, ...alone],
-          maxWorkers: 2,
+          include: [
+            'bin/**/*.test.ts',
+            'test/{conformance,interop,compose,integration,promises}/**/*.test.ts',
+          ],
+          exclude: [...exclude, ...punctual],
+          maxWorkers: 3,
           retry: 1,
           sequence: { groupOrder: 1 },
         },
@@ -46,10 +52,10 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'system',
-          include: alone,
+          setupFiles,
+          include: punctual,
           exclude,
-          maxWorkers: 1,
-          fileParallelism: false,
+          maxWorkers: 2,
           retry: 1,
           sequence: { groupOrder: 2 },
         },
@@ -59,6 +65,7 @@ export default defineConfig({
         test: {
           // Minutes of kills: `npm run test-crash`, a step of its own in continuous integration.
           name: 'crash',
+          setupFiles,
           include: ['test/crash/**/*.test.ts', 'agents/src/store/crash.test.ts'],
           exclude,
           maxWorkers: 1,

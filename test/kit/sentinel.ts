@@ -24,11 +24,15 @@ export interface OurSentinelOptions {
 }
 
 const made: string[] = [];
-process.once('exit', () => {
-  for (const directory of made) rmSync(directory, { recursive: true, force: true });
-});
 
-/** A directory for one test that goes when the test process ends. */
+/** Called when a test file or a script of this folder is through, and everything it started has ended. */
+export function removeTemporaryDirectories(): void {
+  for (const directory of made.splice(0)) rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+}
+// Scripts end by themselves; the processes of the test runner are ended.
+process.once('exit', removeTemporaryDirectories);
+
+/** A directory that goes when its test file or script has ended. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'fame-test-'));
   made.push(directory);
