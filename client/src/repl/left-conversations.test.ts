@@ -1,10 +1,14 @@
-import { mkdtempSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { LeftConversations } from './left-conversations.ts';
 
-const directory = (): string => mkdtempSync(join(tmpdir(), 'fame-left-'));
+const directory = (): string => {
+  const path = mkdtempSync(join(tmpdir(), 'fame-left-'));
+  onTestFinished(() => rmSync(path, { recursive: true }));
+  return path;
+};
 const open = (text: string) => ({ turnId: `t-${text}`, text });
 
 test('the latest first, each with what it began with and what has no answer yet', () => {
