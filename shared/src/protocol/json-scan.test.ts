@@ -68,3 +68,13 @@ test('skips long texts with quotes and backslashes in them', () => {
     expect(skip(text), tail).toBe(text.length);
   }
 });
+
+test.each([
+  ['a message', 0, 256],
+  ['a large message', 20_000, 32],
+])('looks for control characters in the texts of %s', (_, padding, lookedThrough) => {
+  const withTab = (at: number): string =>
+    `{"a":"${'x'.repeat(at)}\t${'x'.repeat(300)}","b":[${'1,'.repeat(padding / 2)}1]}`;
+  expect(skip(withTab(lookedThrough - 1))).toBe(MALFORMED);
+  expect(skip(withTab(lookedThrough))).toBeGreaterThan(0);
+});
