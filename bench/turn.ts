@@ -8,7 +8,7 @@ import { OpenAI } from 'openai';
 
 const CHUNKS = 200;
 const TURNS = 200;
-const ROUNDS = 15;
+const ROUNDS = 9;
 
 export interface TurnOverhead {
   chunks: number;
