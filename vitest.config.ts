@@ -63,11 +63,16 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Minutes of kills: `npm run test-crash`, a step of its own in continuous integration.
+          // Minutes of kills and of frames nobody meant: `npm run test-crash`, a step of its own in continuous integration.
           name: 'crash',
           setupFiles,
-          include: ['test/crash/**/*.test.ts', 'agents/src/store/crash.test.ts'],
+          include: [
+            'test/crash/**/*.test.ts',
+            'agents/src/store/crash.test.ts',
+            'test/conformance/fuzz.test.ts',
+          ],
           exclude,
+          env: { FAME_FUZZ_FRAMES: '100000' },
           maxWorkers: 1,
           fileParallelism: false,
           retry: 1,
