@@ -222,16 +222,16 @@ async function steadyCells(): Promise<void> {
   for (let set = 0; set < sets; set++) {
     if (sets > 1) console.error(`Steady load: processes ${set + 1} of ${sets}, about a minute each...`);
     const players = [await player(B2), await player(OURS)];
-    // Shown for scale, and not compared with: once is enough.
+    // Shown for scale, and not compared with: once is enough, and not in every cell.
     if (!quick && set === 0) players.push(await player(B2_NATIVE), await player(B1));
     for (const text of flags.sentinel) {
       const [name = 'other', command = ''] = text.split(/=(.*)/s);
       players.push(await player({ name, command: command.split(' ') }));
     }
     await warm(players);
-    const paired = players.filter((p) => p.contestant.name !== 'b1');
+    const compared = players.filter(({ contestant }) => !/^b1$|^b2\+/.test(contestant.name));
     for (const [i, { cell }] of measured.entries()) {
-      await addRows(table[i]!, i === 0 ? players : paired, cell, alternations, windowMs);
+      await addRows(table[i]!, cell.open === 16 ? players : compared, cell, alternations, windowMs);
     }
     for (const p of players) stopPlayer(p);
   }
@@ -257,7 +257,7 @@ async function naylenceCells(): Promise<void> {
   await warm(players);
   const timesOf = async (name: string, cell: Cell): Promise<number> => {
     const rows: Rows = new Map();
-    await addRows(rows, players, cell, 3, 1_000);
+    await addRows(rows, players, cell, 3, 800);
     const result = showCell(name, cell, rows);
     return result.naylence!.us / result['fame-fabric']!.us;
   };
@@ -280,7 +280,7 @@ async function growth(): Promise<void> {
   // Many short windows: the machine changes its speed from one second to the next, and both must see the same of it.
   const windowMs = 100;
   const leadMs = 40;
-  const alternations = quick ? 10 : 25;
+  const alternations = quick ? 10 : 20;
   /** How much more a message costs in a process after `prepareB` than in another one after `prepareA`. */
   const pair = async (
     what: string,
@@ -361,7 +361,7 @@ async function idleCost(): Promise<void> {
       // of V8 that follows such a crowd falls into one of the windows.
       const cpu: number[] = [];
       const grown: number[] = [];
-      for (const from of [2_000, 6_000, 17_000, 21_000, 32_000, 36_000]) {
+      for (const from of [2_000, 6_000, 17_000, 21_000]) {
         await at(from);
         beating = (rssKb(c.pid) - before) / count;
         const cpu0 = cpuUs(c.pid);

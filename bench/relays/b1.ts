@@ -1,8 +1,10 @@
 // b1, the floor below the floor: forwards between two kinds of connections without reading a message once they have said
-// who they are. What is left is `ws` and the kernel; nothing that looks at an envelope can be faster.
+// who they are. The agent answers in order, so an answer goes to whoever asked first. What is left is `ws` and the kernel;
+// nothing that looks at an envelope with `ws` can be faster.
 import { type WebSocket, WebSocketServer } from 'ws';
 
-const clients: WebSocket[] = [];
+/** Who asked and has no answer yet. */
+const asking: WebSocket[] = [];
 let agent: WebSocket | undefined;
 const server = new WebSocketServer({
   host: '127.0.0.1',
@@ -13,8 +15,11 @@ server.on('connection', (ws) => {
   let isReady = false;
   ws.on('message', (data: Buffer) => {
     if (isReady) {
-      if (ws !== agent) agent?.send(data, { binary: true });
-      else clients[0]?.send(data, { binary: true });
+      if (ws === agent) asking.shift()?.send(data, { binary: true });
+      else {
+        asking.push(ws);
+        agent?.send(data, { binary: true });
+      }
       return;
     }
     const { corrId, frame } = JSON.parse(data as unknown as string);
@@ -23,7 +28,6 @@ server.on('connection', (ws) => {
       const assignedPath = `/b1/${frame.systemId}`;
       ws.send(Buffer.from(JSON.stringify({ corrId, frame: { ...ack, assignedPath, software: 'floor/b1' } })));
       if (frame.systemId.startsWith('agent')) return;
-      clients.unshift(ws);
       isReady = true;
     } else if (frame.type === 'AddressBind') {
       agent = ws;
