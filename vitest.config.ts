@@ -27,6 +27,9 @@ export default defineConfig({
           include: ['{shared,sentinel,agents,client,bench}/**/*.test.ts', 'test/*.test.ts'],
           exclude: [...exclude, 'agents/src/store/crash.test.ts'],
           maxWorkers: '100%',
+          // Files share the modules of their process, which saves a third of the time; spies are taken back after each test.
+          isolate: false,
+          restoreMocks: true,
           sequence: { groupOrder: 0 },
         },
       },
