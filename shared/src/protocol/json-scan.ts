@@ -222,7 +222,7 @@ export class Scan {
         i = byte === 45 || (byte >= 48 && byte <= 57) ? endOfNumber(bytes, i) : endOfLiteral(bytes, i);
         if (i < 0) return MALFORMED;
       }
-      // It is behind us: the brackets that close behind it, and the next one.
+      // The value is read. Behind it brackets close, or a comma leads to the next one.
       for (;;) {
         i = behindBlanks(bytes, i);
         const isObject = isObjectAt[depth] === 1;
