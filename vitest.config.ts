@@ -25,7 +25,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{shared,sentinel,agents,client,bench}/**/*.test.ts', 'test/*.test.ts'],
-          exclude: [...exclude, 'agents/src/store/crash.test.ts'],
+          exclude,
           maxWorkers: '100%',
           // Files share the modules of their process, which saves a third of the time; spies are taken back after each test.
           isolate: false,
@@ -69,11 +69,7 @@ export default defineConfig({
           // Minutes of kills and of frames nobody meant: `npm run test-crash`, a step of its own in continuous integration.
           name: 'crash',
           setupFiles,
-          include: [
-            'test/crash/**/*.test.ts',
-            'agents/src/store/crash.test.ts',
-            'test/conformance/fuzz.test.ts',
-          ],
+          include: ['test/crash/**/*.test.ts', 'test/conformance/fuzz.test.ts'],
           exclude,
           env: { FAME_FUZZ_FRAMES: '100000' },
           maxWorkers: 1,

@@ -4,13 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ConversationHost } from '@fame-fabric/agents/conversation-host';
-import { History } from '@fame-fabric/agents/history';
-import type { ChatModel, ModelChunk } from '@fame-fabric/agents/model';
+import { ConversationHost } from '@fame-fabric/agents/conversation/conversation-host';
+import type { ChatModel, ModelChunk } from '@fame-fabric/agents/model/model';
 import { MemoryStore } from '@fame-fabric/agents/store/memory-store';
-import { SqliteStore } from '@fame-fabric/agents/store/sqlite-store';
+import { SqliteStore } from '@fame-fabric/agents/store/sqlite/sqlite-store';
 import type { ConversationStore } from '@fame-fabric/agents/store/store';
-import { ChatTurns } from '@fame-fabric/agents/turn';
+import { History } from '@fame-fabric/agents/turn/history';
+import { ChatTurns } from '@fame-fabric/agents/turn/turn';
 
 export interface TurnFigures {
   /** Microseconds of a turn of 200 chunks: a bare loop over them, and the whole engine. */

@@ -1,9 +1,10 @@
 // What the engine costs around a model server: processor time of a turn without tools and an answer of 200 chunks, beside a bare
 // loop over the stream of the `openai` package for the same bytes. The bytes come from memory, one event a read, so nothing
 // else is in the figure. Run: node bench/turn.ts [--json]
-import { History } from '@fame-fabric/agents/history';
-import { openaiModel } from '@fame-fabric/agents/openai-model';
-import { ChatTurns } from '@fame-fabric/agents/turn';
+
+import { openaiModel } from '@fame-fabric/agents/model/openai/openai-model';
+import { History } from '@fame-fabric/agents/turn/history';
+import { ChatTurns } from '@fame-fabric/agents/turn/turn';
 import { OpenAI } from 'openai';
 
 const CHUNKS = 200;

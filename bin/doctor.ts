@@ -1,6 +1,6 @@
 // `fame doctor` with what only the command knows: the variables of every room, to tell a misspelt one from a foreign one, and
 // what the rooms make of their values.
-import { AGENT_VARIABLES } from '@fame-fabric/agents/config';
+import { AGENT_VARIABLES } from '@fame-fabric/agents/process/config';
 import { CLIENT_VARIABLES } from '@fame-fabric/client/config';
 import { runDoctor as examine } from '@fame-fabric/client/verbs/doctor';
 import type { VerbInput } from '@fame-fabric/client/verbs/verb';

@@ -1,5 +1,5 @@
 // `fame offline-model`: the built-in model behind an OpenAI-compatible endpoint, for tests and demonstrations.
-import { startOfflineServer } from '@fame-fabric/agents/offline-server';
+import { startOfflineServer } from '@fame-fabric/agents/model/offline/offline-server';
 import { onInterrupt, readPort, textFlag, type VerbInput, writeNote } from '@fame-fabric/client/verbs/verb';
 
 const DEFAULT_PORT = 8100;

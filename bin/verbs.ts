@@ -68,7 +68,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       'OPENAI_API_KEY=... MODEL_NAME=gpt-4.1 npx fame agent',
     ],
     async run({ positionals }) {
-      return (await import('@fame-fabric/agents/main')).runAgentProcess(positionals);
+      return (await import('@fame-fabric/agents/process/main')).runAgentProcess(positionals);
     },
   },
   team: {
@@ -81,7 +81,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       'npx fame team run agents/examples/support-team/team.yaml',
     ],
     async run({ positionals }) {
-      return (await import('@fame-fabric/agents/main')).runTeamProcess(positionals);
+      return (await import('@fame-fabric/agents/process/main')).runTeamProcess(positionals);
     },
   },
   conversations: {
@@ -94,7 +94,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     ],
     flags: { json },
     async run({ positionals, flags }) {
-      const { runConversations } = await import('@fame-fabric/agents/conversations-command');
+      const { runConversations } = await import('@fame-fabric/agents/process/conversations-command');
       return runConversations(positionals, { json: flags.json === true });
     },
   },

@@ -2,7 +2,7 @@
 // short, and drawings are what the command draws. `integration/examples.test.ts` runs what the guides show.
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { refineKeysAt } from '@fame-fabric/agents/strategy/refine-file';
+import { refineKeysAt } from '@fame-fabric/agents/refine/refine-file';
 import { readTeam } from '@fame-fabric/agents/team/load-team';
 import { agentKeysAt, teamKeysAt } from '@fame-fabric/agents/team/team-config';
 import { teamDiagram } from '@fame-fabric/agents/team/team-diagram';
@@ -63,7 +63,7 @@ describe('docs/team-configuration.md', () => {
   });
 
   test('lists the faults that there are', () => {
-    const codes = read('agents/src/team/diagnostic.ts').matchAll(/^ {2}\| '(TEAM_\w+)'/gm);
+    const codes = read('agents/src/yaml/diagnostic.ts').matchAll(/^ {2}\| '(TEAM_\w+)'/gm);
     expect(keysIn('Faults')).toEqual(known([...codes].map(([, code]) => code!)));
   });
 });

@@ -18,8 +18,7 @@ interface Import {
 
 const isTest = (file: string): boolean => /\.test\.ts$/.test(file);
 /** Suites and programs that only tests use; they may do what products may not. */
-const isKit = (file: string): boolean =>
-  /\/testing\/|\/testing\.ts$|\.(?:cases|conformance)\.ts$|\/crash-program\.ts$/.test(file);
+const isKit = (file: string): boolean => /\/testing\/|\/testing\.ts$|\.(?:cases|conformance)\.ts$/.test(file);
 
 const sources = new Map<string, string>();
 for (const pattern of [
@@ -117,11 +116,11 @@ describe('fences', () => {
   test.each([
     ['ws', ['sentinel/src/listener.ts', 'sentinel/src/node-socket.ts', 'shared/src/link/ws-transport.ts']],
     ['fastify', ['sentinel/src/http.ts']],
-    ['openai', ['agents/src/openai-model.ts']],
+    ['openai', ['agents/src/model/openai/openai-model.ts']],
     ['pino', ['shared/src/pino-log.ts']],
     ['nanoid', ['shared/src/ids.ts']],
     ['bufferutil', ['sentinel/src/unmask.ts']],
-    ['yaml', ['agents/src/team/yaml-file.ts']],
+    ['yaml', ['agents/src/yaml/yaml-file.ts']],
   ])('%s is known to one place', (library, places) => {
     expect(importersOf((to) => to === library)).toEqual(places);
   });
@@ -148,10 +147,14 @@ describe('fences', () => {
     ['sentinel/src/http.ts', ['sentinel/src/sentinel.ts']],
     ['shared/src/link/ws-transport.ts', ['shared/src/node.ts']],
     ['shared/src/pino-log.ts', ['shared/src/node.ts']],
-    ['agents/src/openai-model.ts', ['agents/src/index.ts', 'agents/src/main.ts']],
+    ['agents/src/model/openai/openai-model.ts', ['agents/src/index.ts', 'agents/src/process/main.ts']],
     [
-      'agents/src/store/sqlite-store.ts',
-      ['agents/src/conversations-command.ts', 'agents/src/index.ts', 'agents/src/store/open-store.ts'],
+      'agents/src/store/sqlite/sqlite-store.ts',
+      [
+        'agents/src/index.ts',
+        'agents/src/process/conversations-command.ts',
+        'agents/src/store/open-store.ts',
+      ],
     ],
   ])('%s is imported by its wiring only', (adapter, wiring) => {
     expect(importersOf((to, isType) => to === adapter && !isType)).toEqual(wiring);
@@ -187,9 +190,7 @@ describe('the environment', () => {
 
   test('as a whole it is handed over where a process begins', () => {
     for (const file of readers(/\bprocess\.env\b/)) {
-      expect(file).toMatch(
-        /^bin\/|\/main\.ts$|^agents\/src\/(?:run-agents|conversations-command|team\/command)\.ts$|^client\/src\/verbs\//,
-      );
+      expect(file).toMatch(/^bin\/|\/main\.ts$|^agents\/src\/process\/|^client\/src\/verbs\//);
     }
   });
 });
@@ -204,7 +205,7 @@ describe('connections outwards', () => {
 
   test('what a stranger asked for goes through safe-fetch; beside it, the client asks its own servers', () => {
     expect(products.filter(opens).sort()).toEqual([
-      'agents/src/safe-fetch.ts',
+      'agents/src/net/safe-fetch.ts',
       'client/src/http.ts',
       'client/src/local/local.ts',
       'client/src/verbs/model-probe.ts',

@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm';
 import { openaiModel } from '@fame-fabric/agents';
 import { type ControlledGate, callTools, fakeOpenAI, gate, ScriptedModel } from '@fame-fabric/agents/testing';
 import { callChunks } from '@fame-fabric/agents/testing/script';
-import { getCurrentWeather } from '@fame-fabric/agents/tools/standard-tools';
+import { getCurrentWeather } from '@fame-fabric/agents/tools/standard/standard-tools';
 import { tool } from '@fame-fabric/agents/tools/tool';
 import { ToolSet } from '@fame-fabric/agents/tools/tool-set';
 import { Commander } from '@fame-fabric/agents/workflow/commander';

@@ -1,20 +1,30 @@
 // The public list of the agent room, by name; `index.test.ts` pins it. `strategy.ts` and `team.ts` list all of their parts,
 // this file what most programs use of them. Running a process stands in `main.ts`, the test kit in `testing.ts`.
 export { FabricError, isFabricError } from '@fame-fabric/shared';
-export { defineAgent } from './agent.ts';
-export type { Agent, AgentContext, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
-export { ChatAgent, type ChatAgentOptions } from './chat-agent.ts';
+export { defineAgent } from './agent/agent.ts';
+export type {
+  Agent,
+  AgentContext,
+  AgentLink,
+  AgentOptions,
+  ServeOptions,
+  Serving,
+} from './agent/agent-types.ts';
 export {
-  AGENT_VARIABLES,
-  type AgentConfig,
-  type AgentVariable,
-  type ModelConfig,
-  readAgentConfig,
-} from './config.ts';
-export type { BudgetLimits } from './conversation-budget.ts';
-export { echoAgent } from './examples/echo-agent.ts';
-export { mathAgent } from './examples/math-agent.ts';
-export { History, type HistoryOptions, roughTokens, type TokenCounter, type TurnDraft } from './history.ts';
+  type Operation,
+  type OperationContext,
+  type OperationOptions,
+  type Outbound,
+  operation,
+  type ParamsSchema,
+} from './agent/operation.ts';
+export { taskQueryParams, taskSendParams } from './agent/tasks/task-methods.ts';
+export type { TaskHandle, TaskHandler } from './agent/tasks/task-types.ts';
+export { AgentWorker, type WorkerDeps } from './agent/worker.ts';
+export { echoAgent } from './builtin/echo-agent.ts';
+export { mathAgent } from './builtin/math-agent.ts';
+export { ChatAgent, type ChatAgentOptions } from './conversation/chat-agent.ts';
+export type { BudgetLimits } from './conversation/conversation-budget.ts';
 export type {
   AssistantMessage,
   ChatModel,
@@ -26,37 +36,44 @@ export type {
   ToolMessage,
   ToolSpec,
   Usage,
-} from './model.ts';
-export { type OfflineModelOptions, offlineModel } from './offline-model.ts';
-export { type OpenAIModelOptions, openaiModel } from './openai-model.ts';
+} from './model/model.ts';
+export { type OfflineModelOptions, offlineModel } from './model/offline/offline-model.ts';
+export { type OpenAIModelOptions, openaiModel } from './model/openai/openai-model.ts';
+export { type ReceivingStages, withReceivingStages } from './model/stream/receiving-stages.ts';
 export {
-  type Operation,
-  type OperationContext,
-  type OperationOptions,
-  type Outbound,
-  operation,
-  type ParamsSchema,
-} from './operation.ts';
-export { ContextWindow, type ContextWindowOptions, type Pin } from './prompt/context-window.ts';
-export { PromptTemplate } from './prompt/prompt-template.ts';
-export {
-  type AgentSource,
-  type NamedAgent,
-  type ProcessContext,
-  type RunOptions,
-  runAgents,
-} from './run-agents.ts';
+  type ParsedToolCall,
+  type Reply,
+  type SplitOptions,
+  splitToolStream,
+  type ToolStream,
+  type UserText,
+} from './model/stream/split-tool-stream.ts';
 export {
   createSafeFetch,
   type SafeFetch,
   type SafeFetchOptions,
   type SafeFetchRequest,
   type SafeFetchResponse,
-} from './safe-fetch.ts';
+} from './net/safe-fetch.ts';
+export {
+  AGENT_VARIABLES,
+  type AgentConfig,
+  type AgentVariable,
+  type ModelConfig,
+  readAgentConfig,
+} from './process/config.ts';
+export {
+  type AgentSource,
+  type NamedAgent,
+  type ProcessContext,
+  type RunOptions,
+  runAgents,
+} from './process/run-agents.ts';
 export { MemoryStore, type MemoryStoreOptions } from './store/memory-store.ts';
 export { type OpenedStore, openStore, type StoreConfig } from './store/open-store.ts';
-export { SqliteStore, type SqliteStoreOptions } from './store/sqlite-store.ts';
+export { SqliteStore, type SqliteStoreOptions } from './store/sqlite/sqlite-store.ts';
 export type { ConversationStore } from './store/store.ts';
+export { PromptTemplate } from './strategy/prompt-template.ts';
 export {
   Budget,
   type BudgetOptions,
@@ -85,17 +102,6 @@ export {
   StrategyRegistry,
   type UsageReport,
 } from './strategy.ts';
-export { type ReceivingStages, withReceivingStages } from './stream/receiving-stages.ts';
-export {
-  type ParsedToolCall,
-  type Reply,
-  type SplitOptions,
-  splitToolStream,
-  type ToolStream,
-  type UserText,
-} from './stream/split-tool-stream.ts';
-export { taskQueryParams, taskSendParams } from './task-methods.ts';
-export type { TaskHandle, TaskHandler } from './task-types.ts';
 export {
   type AbilityContext,
   type AbilityFn,
@@ -120,8 +126,8 @@ export {
   type TeamResult,
   type TeamTurn,
 } from './team.ts';
-export { standardTools } from './tools/standard-tools.ts';
-export { type TaggedToolOptions, taggedToolModel } from './tools/tagged-tool-model.ts';
+export { standardTools } from './tools/standard/standard-tools.ts';
+export { type TaggedToolOptions, taggedToolModel } from './tools/tagged/tagged-tool-model.ts';
 export {
   type AnyTool,
   type ToolContext,
@@ -132,6 +138,14 @@ export {
 } from './tools/tool.ts';
 export { outcomeContent, type ToolOutcome, toolMessage } from './tools/tool-outcome.ts';
 export { type ExecuteOptions, ToolSet, type ToolSetOptions } from './tools/tool-set.ts';
+export { ContextWindow, type ContextWindowOptions, type Pin } from './turn/context-window.ts';
+export {
+  History,
+  type HistoryOptions,
+  roughTokens,
+  type TokenCounter,
+  type TurnDraft,
+} from './turn/history.ts';
 export {
   ChatTurns,
   type ChatTurnsOptions,
@@ -139,8 +153,7 @@ export {
   type TurnInput,
   type TurnResult,
   type TurnRunner,
-} from './turn.ts';
-export { AgentWorker, type WorkerDeps } from './worker.ts';
+} from './turn/turn.ts';
 export { Commander, type CommanderOptions } from './workflow/commander.ts';
 export {
   defineHandler,

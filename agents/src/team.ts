@@ -1,4 +1,6 @@
 // The public list of teams, by name: narrow agents wired by configuration, and the ready-made ones.
+
+export type { RemoteCall, RemoteEvent, RemoteRequest } from './handoff/hand-over.ts';
 export {
   type AbilityContext,
   type AbilityDef,
@@ -10,13 +12,6 @@ export {
 export { analyzeTeam } from './team/analyze-team.ts';
 export { type ChooseOptions, choose } from './team/choose.ts';
 export { dedupe } from './team/dedupe.ts';
-export {
-  type Diagnostic,
-  type DiagnosticCode,
-  formatDiagnostic,
-  TeamConfigError,
-} from './team/diagnostic.ts';
-export type { RemoteCall, RemoteEvent, RemoteRequest } from './team/hand-over.ts';
 export type { Interpolations, RunContext } from './team/interpolation.ts';
 export { type ListOptions, list } from './team/list.ts';
 export { type LoadTeamOptions, loadTeam, readTeam } from './team/load-team.ts';
@@ -32,3 +27,9 @@ export {
 export { TeamError } from './team/team-error.ts';
 export type { TeamEvent, TeamResult } from './team/team-events.ts';
 export type { TeamEdge, TeamGraph } from './team/team-graph.ts';
+export {
+  type Diagnostic,
+  type DiagnosticCode,
+  formatDiagnostic,
+  TeamConfigError,
+} from './yaml/diagnostic.ts';

@@ -15,7 +15,7 @@ import {
   RTYPE,
   tryParseAddress,
 } from '@fame-fabric/shared';
-import { Credit, Header, readCredit, readHeader } from '@fame-fabric/shared/protocol/header';
+import { Credit, Header, readCredit, readHeader } from '@fame-fabric/shared/protocol/router/header';
 import type { Bindings } from './bindings.ts';
 import { endsStream, itemHeadOf, type OpenCalls } from './calls.ts';
 import { CLOSE } from './close-codes.ts';

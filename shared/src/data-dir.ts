@@ -2,7 +2,7 @@
 // so that a sentinel does not load what else `node.ts` brings.
 import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { FabricError } from './errors.ts';
+import { FabricError } from './errors/error.ts';
 
 /**
  * Makes a directory, and those above it that are missing, for its owner only. Node's own recursive mkdir does not return where

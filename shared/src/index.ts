@@ -1,5 +1,5 @@
 // The public list of shared: all of it loads in a browser. `node.ts` adds what needs Node, `testing.ts` the test kit.
-export { type Clock, systemClock, type Timer } from './clock.ts';
+export { type Clock, systemClock, type Timer } from './async/clock.ts';
 export {
   ERRORS,
   type ErrorCode,
@@ -8,7 +8,7 @@ export {
   type FabricErrorOptions,
   isErrorCode,
   isFabricError,
-} from './errors.ts';
+} from './errors/error.ts';
 export { newId } from './ids.ts';
 export { Link } from './link/link.ts';
 export type {

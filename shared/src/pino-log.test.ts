@@ -3,7 +3,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FabricError } from './errors.ts';
+import { FabricError } from './errors/error.ts';
 import { LOG_LEVELS, silentLog } from './log.ts';
 import { createLog, SECRET_FIELDS } from './pino-log.ts';
 

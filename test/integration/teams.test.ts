@@ -1,10 +1,10 @@
 // Teams and the refining dialogue on the fabric: each agent on a link of its own, a real sentinel between them, scripted models.
 import { join } from 'node:path';
-import type { Agent, Serving } from '@fame-fabric/agents/agent-types';
-import { ChatAgent } from '@fame-fabric/agents/chat-agent';
-import type { ConversationEvent } from '@fame-fabric/agents/conversation';
-import type { ModelRequest } from '@fame-fabric/agents/model';
-import { RefineAgent } from '@fame-fabric/agents/strategy/refine-agent';
+import type { Agent, Serving } from '@fame-fabric/agents/agent/agent-types';
+import { ChatAgent } from '@fame-fabric/agents/conversation/chat-agent';
+import type { ConversationEvent } from '@fame-fabric/agents/conversation/conversation';
+import type { ModelRequest } from '@fame-fabric/agents/model/model';
+import { RefineAgent } from '@fame-fabric/agents/refine/refine-agent';
 import type { AbilityModule } from '@fame-fabric/agents/team/ability';
 import { loadTeam } from '@fame-fabric/agents/team/load-team';
 import { TeamAgent } from '@fame-fabric/agents/team/team-agent';

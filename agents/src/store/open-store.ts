@@ -1,6 +1,6 @@
 // The store of a process as its configuration asks for it: the file in the data directory, with its sweeper.
 import type { Logger } from '@fame-fabric/shared';
-import { SqliteStore, storePath } from './sqlite-store.ts';
+import { SqliteStore, storePath } from './sqlite/sqlite-store.ts';
 import type { ConversationStore } from './store.ts';
 import { Sweeper } from './sweeper.ts';
 

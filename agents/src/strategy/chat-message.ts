@@ -1,6 +1,12 @@
 // The messages of a prompt, made by role. They are the wire messages of `model.ts`; the one translation is that of the
 // old role `function`, which the API calls `tool` today.
-import type { AssistantMessage, ModelMessage, SystemMessage, ToolMessage, UserMessage } from '../model.ts';
+import type {
+  AssistantMessage,
+  ModelMessage,
+  SystemMessage,
+  ToolMessage,
+  UserMessage,
+} from '../model/model.ts';
 
 /** A message as people write it: `function` is the old name of `tool`, `id` the call that a tool message answers. */
 export interface MessageInput {

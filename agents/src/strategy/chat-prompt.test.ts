@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { defineFunction, functionFromJsonSchema } from '../tools/schema/completion-function.ts';
+import { schemaOfList } from '../tools/schema/json-schema.ts';
 import { ChatMessage } from './chat-message.ts';
 import { ChatPrompt } from './chat-prompt.ts';
-import { defineFunction, functionFromJsonSchema } from './completion-function.ts';
-import { schemaOfList } from './json-schema.ts';
 
 const solve = functionFromJsonSchema({
   name: 'solve_quadratic',

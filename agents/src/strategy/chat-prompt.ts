@@ -1,8 +1,9 @@
 // One request, before it is one: messages, the functions on offer, and which of them the model has to call.
-import { roughTokens, type TokenCounter } from '../history.ts';
-import type { ModelMessage, ToolChoice, ToolSpec } from '../model.ts';
+
+import type { ModelMessage, ToolChoice, ToolSpec } from '../model/model.ts';
+import type { CompletionFunction } from '../tools/schema/completion-function.ts';
+import { roughTokens, type TokenCounter } from '../turn/history.ts';
 import { textOf } from './chat-message.ts';
-import type { CompletionFunction } from './completion-function.ts';
 
 export type Functions = readonly CompletionFunction[];
 export type FunctionChoice<F extends Functions> = 'auto' | 'none' | 'required' | F[number]['name'];

@@ -1,13 +1,13 @@
 import { type LogFields, type Logger, silentLog } from '@fame-fabric/shared';
 import { describe, expect, expectTypeOf, it, vi } from 'vitest';
 import { z } from 'zod';
+import { Budget } from '../model/budget.ts';
+import type { ModelClasses } from '../model/model-classes.ts';
 import { callTools, gate, reply, type ScriptReply } from '../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
-import { Budget } from './budget.ts';
+import { defineFunction } from '../tools/schema/completion-function.ts';
 import { ChatMessage } from './chat-message.ts';
 import { ChatPrompt } from './chat-prompt.ts';
-import { defineFunction } from './completion-function.ts';
-import type { ModelClasses } from './model-classes.ts';
 import { defineStrategies, defineStrategy } from './prompt-strategy.ts';
 import type { StrategyError } from './strategy-error.ts';
 

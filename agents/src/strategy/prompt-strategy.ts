@@ -3,11 +3,11 @@
 // one by name with everything typed by that name.
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
 import type { z } from 'zod';
-import type { ChatModel } from '../model.ts';
+import type { Budget } from '../model/budget.ts';
+import type { ChatModel } from '../model/model.ts';
+import { type ModelClass, type ModelClasses, modelOf } from '../model/model-classes.ts';
 import { nearestName } from '../nearest-name.ts';
-import type { Budget } from './budget.ts';
 import type { ChatPrompt, Functions } from './chat-prompt.ts';
-import { type ModelClass, type ModelClasses, modelOf } from './model-classes.ts';
 import {
   type Asked,
   ask,

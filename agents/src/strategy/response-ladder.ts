@@ -2,13 +2,20 @@
 // with its own rung: it answers without a call (it is asked again, then one function is forced), or its call does not fit
 // (it is told what is wrong, once). The state of the climb lives on the stack, so any number of them run side by side.
 
-import type { AssistantMessage, ChatModel, ModelMessage, ModelRequest, ToolCall, Usage } from '../model.ts';
-import { addUsage, noUsage } from '../turn.ts';
-import type { Budget } from './budget.ts';
+import type { Budget } from '../model/budget.ts';
+import { type CollectedReply, collectReply } from '../model/collect-reply.ts';
+import type {
+  AssistantMessage,
+  ChatModel,
+  ModelMessage,
+  ModelRequest,
+  ToolCall,
+  Usage,
+} from '../model/model.ts';
+import type { CompletionFunction } from '../tools/schema/completion-function.ts';
+import { addUsage, noUsage } from '../turn/turn.ts';
 import { ChatMessage } from './chat-message.ts';
 import type { ChatPrompt, Functions } from './chat-prompt.ts';
-import { type CollectedReply, collectReply } from './collect-reply.ts';
-import type { CompletionFunction } from './completion-function.ts';
 import { type Attempt, StrategyError } from './strategy-error.ts';
 
 /** One function call of the model, checked and typed. */

@@ -1,7 +1,7 @@
 // The errors of strategies carry what the model said, for the caller in this process. That is content, so it never stands
 // in an enumerable property: loggers and the wire see code, message and details only.
 import { type ErrorCode, FabricError, type FabricErrorOptions } from '@fame-fabric/shared';
-import type { Usage } from '../model.ts';
+import type { Usage } from '../model/model.ts';
 
 /** One request to the model and what came of it. */
 export interface Attempt {

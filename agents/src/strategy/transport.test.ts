@@ -3,7 +3,7 @@
 import { type LogFields, type Logger, silentLog } from '@fame-fabric/shared';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { openaiModel } from '../openai-model.ts';
+import { openaiModel } from '../model/openai/openai-model.ts';
 import { ChatMessage } from './chat-message.ts';
 import { ChatPrompt } from './chat-prompt.ts';
 import { defineStrategies, defineStrategy } from './prompt-strategy.ts';

@@ -1,9 +1,9 @@
 // Runs the functions that one answer calls, side by side but not too many at once. What they show and what they come to is told
 // as it happens, so that a crash loses nothing that was finished.
 import type { Clock, Logger } from '@fame-fabric/shared';
-import type { RecordedStep } from '../conversation-journal.ts';
-import type { JsonObject } from '../strategy/json-schema.ts';
-import { Channel } from '../stream/channel.ts';
+import type { RecordedStep } from '../conversation/conversation-journal.ts';
+import { Channel } from '../model/stream/channel.ts';
+import type { JsonObject } from '../tools/schema/json-schema.ts';
 import { type AbilityOutcome, runAbility } from './ability.ts';
 import { outcomeOfContent } from './answers.ts';
 import type { CompiledAgent } from './compiled-agent.ts';

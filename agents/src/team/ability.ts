@@ -3,7 +3,7 @@
 // failure is an outcome like the others.
 import { type Clock, isFabricError, type Logger } from '@fame-fabric/shared';
 import type { z } from 'zod';
-import type { JsonObject, JsonValue } from '../strategy/json-schema.ts';
+import type { JsonObject, JsonValue } from '../tools/schema/json-schema.ts';
 
 // Ability modules may come with their own copy of this file, so replies are told by a mark, not by their class.
 const MARK = Symbol.for('fame-fabric.reply');

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { scriptedModel } from '../testing/scripted-model.ts';
+import { type DiagnosticCode, formatDiagnostic, type TeamConfigError } from '../yaml/diagnostic.ts';
 import { analyzeTeam } from './analyze-team.ts';
-import { type DiagnosticCode, formatDiagnostic, type TeamConfigError } from './diagnostic.ts';
 import { loadTeam } from './load-team.ts';
 import type { AgentConfigT, RouteConfig, TeamConfigInput } from './team-config.ts';
 

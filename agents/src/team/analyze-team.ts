@@ -1,8 +1,8 @@
 // Looks at a team before it runs: names that lead nowhere, values without a route, agents nobody reaches, and circles. A
 // circle that nothing leads out of would call models for ever, so it keeps the team from loading.
-import { tidySchema, undeclaredRequired, zodOfSchema } from '../strategy/json-schema.ts';
+import { tidySchema, undeclaredRequired, zodOfSchema } from '../tools/schema/json-schema.ts';
+import type { ConfigPath, Diagnostic, DiagnosticCode } from '../yaml/diagnostic.ts';
 import { hasToRoute } from './compiled-agent.ts';
-import type { ConfigPath, Diagnostic, DiagnosticCode } from './diagnostic.ts';
 import { HANDOFF_PREFIX, tokensIn } from './interpolation.ts';
 import type { AgentConfigT, FunctionConfig, RouteConfig, TeamConfigT } from './team-config.ts';
 import {

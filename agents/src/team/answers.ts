@@ -2,7 +2,7 @@
 // of them. How an outcome is written for the agent and how it is read back from the journal stand side by side here.
 import type { Logger } from '@fame-fabric/shared';
 import { z } from 'zod';
-import type { JsonObject } from '../strategy/json-schema.ts';
+import type { JsonObject } from '../tools/schema/json-schema.ts';
 import type { AbilityOutcome } from './ability.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
 import type { CallPlan } from './routing.ts';

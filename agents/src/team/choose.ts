@@ -1,11 +1,11 @@
 // A ready-made agent: has a model pick one of several options, and nothing else.
 import { z } from 'zod';
-import type { ChatModel } from '../model.ts';
-import type { Budget } from '../strategy/budget.ts';
+import type { Budget } from '../model/budget.ts';
+import type { ChatModel } from '../model/model.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';
 import { ChatPrompt } from '../strategy/chat-prompt.ts';
-import { defineFunction } from '../strategy/completion-function.ts';
 import { ask } from '../strategy/response-ladder.ts';
+import { defineFunction } from '../tools/schema/completion-function.ts';
 
 export interface ChooseOptions<K extends string> {
   model: ChatModel;

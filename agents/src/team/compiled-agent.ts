@@ -1,8 +1,8 @@
 // An agent of a team, ready to work: its functions with their schemas, and its routes by value.
 
-import type { ToolChoice } from '../model.ts';
-import { type CompletionFunction, functionFromJsonSchema } from '../strategy/completion-function.ts';
-import { type JsonObject, schemaOfZod } from '../strategy/json-schema.ts';
+import type { ToolChoice } from '../model/model.ts';
+import { type CompletionFunction, functionFromJsonSchema } from '../tools/schema/completion-function.ts';
+import { type JsonObject, schemaOfZod } from '../tools/schema/json-schema.ts';
 import { type AbilityDef, type AbilityFn, DEFAULT_TIMEOUT_MS } from './ability.ts';
 import type { AgentConfigT, RouteConfig } from './team-config.ts';
 

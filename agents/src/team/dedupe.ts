@@ -1,13 +1,13 @@
 // A ready-made agent: has a model find items that mean the same. The model sorts numbers, not items: what comes back are the
 // very items that went in, each exactly once.
 import { z } from 'zod';
-import type { ChatModel } from '../model.ts';
-import type { Budget } from '../strategy/budget.ts';
+import type { Budget } from '../model/budget.ts';
+import type { ChatModel } from '../model/model.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';
 import { ChatPrompt } from '../strategy/chat-prompt.ts';
-import { defineFunction } from '../strategy/completion-function.ts';
-import type { JsonObject } from '../strategy/json-schema.ts';
 import { ask } from '../strategy/response-ladder.ts';
+import { defineFunction } from '../tools/schema/completion-function.ts';
+import type { JsonObject } from '../tools/schema/json-schema.ts';
 
 const grouping = defineFunction({
   name: 'group_items',

@@ -1,14 +1,14 @@
 // A ready-made agent: has a model write a list, and gives it as checked items. The list is asked for as text, so that any model
 // can do it; a fence or a sentence around it does no harm.
 import { z } from 'zod';
-import type { ChatModel, ModelMessage } from '../model.ts';
-import type { Budget } from '../strategy/budget.ts';
+import type { Budget } from '../model/budget.ts';
+import type { ChatModel, ModelMessage } from '../model/model.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';
 import { ChatPrompt } from '../strategy/chat-prompt.ts';
-import type { JsonObject } from '../strategy/json-schema.ts';
-import { parseLenientJson } from '../strategy/lenient-json.ts';
 import { ask } from '../strategy/response-ladder.ts';
 import { StrategyError } from '../strategy/strategy-error.ts';
+import type { JsonObject } from '../tools/schema/json-schema.ts';
+import { parseLenientJson } from '../tools/schema/lenient-json.ts';
 import { dedupe } from './dedupe.ts';
 
 interface Common<S extends z.ZodType> {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { scriptedModel } from '../testing/scripted-model.ts';
-import { type Diagnostic, formatDiagnostic, type TeamConfigError } from './diagnostic.ts';
+import { type Diagnostic, formatDiagnostic, type TeamConfigError } from '../yaml/diagnostic.ts';
 import { loadTeam, parseAgentFile, readTeam } from './load-team.ts';
 
 const folders: string[] = [];

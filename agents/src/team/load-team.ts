@@ -3,9 +3,15 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import {
+  type ConfigPath,
+  type Diagnostic,
+  type DiagnosticCode,
+  TeamConfigError,
+} from '../yaml/diagnostic.ts';
+import { schemaFaults, YamlFile } from '../yaml/yaml-file.ts';
 import { type AbilityDef, type AbilityFn, type AbilityModule, abilitiesOf } from './ability.ts';
 import { analyzeTeam } from './analyze-team.ts';
-import { type ConfigPath, type Diagnostic, type DiagnosticCode, TeamConfigError } from './diagnostic.ts';
 import { Team, type TeamDeps, type TeamSource } from './team.ts';
 import {
   AgentConfig,
@@ -17,7 +23,6 @@ import {
   teamKeysAt,
 } from './team-config.ts';
 import { teamGraph } from './team-graph.ts';
-import { schemaFaults, YamlFile } from './yaml-file.ts';
 
 export interface ReadTeamOptions {
   /** Abilities beside those of the modules that the team file names. Functions are not checked when there are neither. */

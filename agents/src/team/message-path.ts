@@ -1,6 +1,6 @@
 // The way of one message through agents and nodes, and its limits. Agents are named by the address of their team across nodes,
 // so that a message which comes back finds its own traces.
-import type { HandOverMeta } from './hand-over.ts';
+import type { HandOverMeta } from '../handoff/hand-over.ts';
 import { isRemote } from './team-graph.ts';
 
 export interface TeamLimits {

@@ -1,8 +1,9 @@
 // Reads the calls of one answer: which ones run a function of ours, which one decides where the message goes, and which ones
 // cannot be followed and are answered with what is wrong. Pure; `team-run.ts` does what is planned here.
-import { checkArguments } from '../strategy/completion-function.ts';
-import type { JsonObject } from '../strategy/json-schema.ts';
-import type { ParsedToolCall } from '../stream/split-tool-stream.ts';
+
+import type { ParsedToolCall } from '../model/stream/split-tool-stream.ts';
+import { checkArguments } from '../tools/schema/completion-function.ts';
+import type { JsonObject } from '../tools/schema/json-schema.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
 import type { RouteConfig } from './team-config.ts';
 

@@ -1,10 +1,10 @@
 // A team as an agent of the fabric. It answers the same operations as the chat agent, so whoever talks to one can talk to the
 // other; behind its address many narrow agents share the work.
-import type { Agent, AgentLink, ServeOptions, Serving } from '../agent-types.ts';
-import { ChatAgent, type ChatAgentOptions } from '../chat-agent.ts';
-import { DeclaredAgent } from '../declared-agent.ts';
-import { fabricCall } from './fabric-call.ts';
-import { HAND_OVER_META, metaOf, readMeta } from './hand-over.ts';
+import type { Agent, AgentLink, ServeOptions, Serving } from '../agent/agent-types.ts';
+import { DeclaredAgent } from '../agent/declared-agent.ts';
+import { ChatAgent, type ChatAgentOptions } from '../conversation/chat-agent.ts';
+import { fabricCall } from '../handoff/fabric-call.ts';
+import { HAND_OVER_META, metaOf, readMeta } from '../handoff/hand-over.ts';
 import type { Team } from './team.ts';
 import { TeamTurns, type TeamTurnsOptions } from './team-turns.ts';
 

@@ -1,9 +1,9 @@
 // What may stand in the files of a team. Strict: a key that is not known is a fault, for a misspelt key would be silently
 // without effect. `load-team.ts` reads the files, `analyze-team.ts` looks at what they make up together.
 import { z } from 'zod';
-import type { JsonSchemaObject, PropertyDef } from '../strategy/json-schema.ts';
-import { schemaOfList } from '../strategy/json-schema.ts';
-import type { ConfigPath } from './diagnostic.ts';
+import type { JsonSchemaObject, PropertyDef } from '../tools/schema/json-schema.ts';
+import { schemaOfList } from '../tools/schema/json-schema.ts';
+import type { ConfigPath } from '../yaml/diagnostic.ts';
 
 const name = z.string().min(1).max(128);
 const functionName = z

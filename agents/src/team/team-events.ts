@@ -1,8 +1,8 @@
 // What a team tells while it works, and what a turn of it comes to.
-import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model.ts';
-import type { JsonObject } from '../strategy/json-schema.ts';
-import type { UsageReport } from '../strategy/usage-report.ts';
-import type { ParsedToolCall } from '../stream/split-tool-stream.ts';
+import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
+import type { ParsedToolCall } from '../model/stream/split-tool-stream.ts';
+import type { UsageReport } from '../model/usage-report.ts';
+import type { JsonObject } from '../tools/schema/json-schema.ts';
 
 export type TeamEvent =
   /** An agent gets the message. */

@@ -3,13 +3,14 @@
 // number of turns at once. How the calls of an answer are read stands in `routing.ts`, what comes of them in `answers.ts`,
 // the limits in `message-path.ts`, and what goes along to another node in `hand-over.ts`.
 import type { Clock, ErrorCode, Logger } from '@fame-fabric/shared';
-import type { RecordedStep } from '../conversation-journal.ts';
-import type { AssistantMessage, ChatModel, ModelMessage, ModelRequest, ToolSpec } from '../model.ts';
-import type { Budget } from '../strategy/budget.ts';
-import { roughUsage } from '../strategy/collect-reply.ts';
-import type { JsonObject } from '../strategy/json-schema.ts';
-import { parseArguments } from '../stream/parse-arguments.ts';
-import { type ParsedToolCall, splitToolStream } from '../stream/split-tool-stream.ts';
+import type { RecordedStep } from '../conversation/conversation-journal.ts';
+import type { HandOverMeta, RemoteCall } from '../handoff/hand-over.ts';
+import type { Budget } from '../model/budget.ts';
+import { roughUsage } from '../model/collect-reply.ts';
+import type { AssistantMessage, ChatModel, ModelMessage, ModelRequest, ToolSpec } from '../model/model.ts';
+import { parseArguments } from '../model/stream/parse-arguments.ts';
+import { type ParsedToolCall, splitToolStream } from '../model/stream/split-tool-stream.ts';
+import type { JsonObject } from '../tools/schema/json-schema.ts';
 import { type AbilityCall, recordedOutcomes, runAbilities } from './ability-calls.ts';
 import {
   type Answer,
@@ -21,7 +22,6 @@ import {
   withOneHandOver,
 } from './answers.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
-import type { HandOverMeta, RemoteCall } from './hand-over.ts';
 import { type Interpolations, TokenValues } from './interpolation.ts';
 import { MessagePath, type PathExceeded, type TeamLimits } from './message-path.ts';
 import { type CallPlan, planCalls } from './routing.ts';

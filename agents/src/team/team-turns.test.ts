@@ -1,13 +1,13 @@
 import { FabricError } from '@fame-fabric/shared';
 import { describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
-import { recordedTurn } from '../conversation-journal.ts';
-import { faultOfTurn, History } from '../history.ts';
-import type { ModelRequest } from '../model.ts';
+import { recordedTurn } from '../conversation/conversation-journal.ts';
+import type { ModelRequest } from '../model/model.ts';
 import type { JournalEvent } from '../store/store.ts';
 import { callTools, gate, type ScriptReply } from '../testing/script.ts';
 import { scriptedModel } from '../testing/scripted-model.ts';
-import type { TurnEvent, TurnInput, TurnResult } from '../turn.ts';
+import { faultOfTurn, History } from '../turn/history.ts';
+import type { TurnEvent, TurnInput, TurnResult } from '../turn/turn.ts';
 import { loadTeam } from './load-team.ts';
 import type { Team } from './team.ts';
 import { TeamTurns } from './team-turns.ts';

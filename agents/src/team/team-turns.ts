@@ -3,11 +3,17 @@
 // done again.
 import { FabricError } from '@fame-fabric/shared';
 import { z } from 'zod';
-import type { ModelMessage, Usage } from '../model.ts';
-import type { JsonObject } from '../strategy/json-schema.ts';
-import type { Spent } from '../strategy/usage-report.ts';
-import { type TurnEvent, type TurnInput, type TurnResult, type TurnRunner, toolStarted } from '../turn.ts';
-import { HAND_OVER, HAND_OVER_META, type RemoteCall, readMeta } from './hand-over.ts';
+import { HAND_OVER, HAND_OVER_META, type RemoteCall, readMeta } from '../handoff/hand-over.ts';
+import type { ModelMessage, Usage } from '../model/model.ts';
+import type { Spent } from '../model/usage-report.ts';
+import type { JsonObject } from '../tools/schema/json-schema.ts';
+import {
+  type TurnEvent,
+  type TurnInput,
+  type TurnResult,
+  type TurnRunner,
+  toolStarted,
+} from '../turn/turn.ts';
 import type { Team } from './team.ts';
 import type { TeamEvent } from './team-events.ts';
 

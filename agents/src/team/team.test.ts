@@ -1,9 +1,8 @@
 import { type LogFields, type Logger, silentLog } from '@fame-fabric/shared';
 import { describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
-import { faultOfTurn } from '../history.ts';
-import type { ChatModel, ModelMessage, ModelRequest } from '../model.ts';
-import { Budget } from '../strategy/budget.ts';
+import { Budget } from '../model/budget.ts';
+import type { ChatModel, ModelMessage, ModelRequest } from '../model/model.ts';
 import {
   callTools,
   DEFAULT_USAGE,
@@ -13,6 +12,7 @@ import {
   reply as says,
 } from '../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
+import { faultOfTurn } from '../turn/history.ts';
 import { type AbilityModule, reply } from './ability.ts';
 import { type LoadTeamOptions, loadTeam } from './load-team.ts';
 import type { TeamTurn } from './team.ts';

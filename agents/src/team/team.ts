@@ -1,15 +1,15 @@
 // A team of narrow agents, loaded and checked: it takes what a user says and gives one reply, or none. It holds no state of
 // any turn, so it may serve any number of them at once.
 import { type Clock, FabricError, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
-import type { RecordedStep } from '../conversation-journal.ts';
-import type { ChatModel, ModelMessage } from '../model.ts';
-import { Budget, type PriceTable } from '../strategy/budget.ts';
-import type { JsonObject } from '../strategy/json-schema.ts';
-import { type ModelClasses, modelOf } from '../strategy/model-classes.ts';
+import type { RecordedStep } from '../conversation/conversation-journal.ts';
+import type { HandOverMeta, RemoteCall } from '../handoff/hand-over.ts';
+import { Budget, type PriceTable } from '../model/budget.ts';
+import type { ChatModel, ModelMessage } from '../model/model.ts';
+import { type ModelClasses, modelOf } from '../model/model-classes.ts';
+import type { JsonObject } from '../tools/schema/json-schema.ts';
+import type { Diagnostic } from '../yaml/diagnostic.ts';
 import type { AbilityDef, AbilityFn } from './ability.ts';
 import { compileAgent } from './compiled-agent.ts';
-import type { Diagnostic } from './diagnostic.ts';
-import type { HandOverMeta, RemoteCall } from './hand-over.ts';
 import type { Interpolations } from './interpolation.ts';
 import { type AgentConfigT, DEFAULT_LIMITS, type TeamConfigT } from './team-config.ts';
 import { type DiagramOptions, teamDiagram } from './team-diagram.ts';

@@ -1,6 +1,6 @@
 // How the fake server's own process answers: it says the user's nonce back, so that a crash test can tell whose answer it
 // holds, and calls a tool when the message says so. Its settings can be changed while it runs.
-import type { ModelRequest } from '../model.ts';
+import type { ModelRequest } from '../model/model.ts';
 import type { ServerReply } from './openai-server.ts';
 import { callTools, type Gate, pieces, type ScriptStep } from './script.ts';
 

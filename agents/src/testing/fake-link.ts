@@ -13,7 +13,7 @@ import {
   rpcError,
   type Service,
 } from '@fame-fabric/shared';
-import type { AgentLink } from '../agent-types.ts';
+import type { AgentLink } from '../agent/agent-types.ts';
 
 export interface FakeCallOptions {
   isStream?: boolean;

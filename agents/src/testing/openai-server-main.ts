@@ -11,7 +11,7 @@
 //   POST /_release    lets held answers go on
 import { fstatSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { errorObject, readJson, sendJson } from '../openai-wire.ts';
+import { errorObject, readJson, sendJson } from '../model/openai/openai-wire.ts';
 import { ECHO_DEFAULTS, EchoAnswers } from './echo-answers.ts';
 import { FakeOpenAI } from './openai-server.ts';
 

@@ -3,7 +3,7 @@
 // was asked and when each client hung up, and refuses what the OpenAI API would refuse.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { ModelChunk, ModelRequest } from '../model.ts';
+import type { ModelChunk, ModelRequest } from '../model/model.ts';
 import {
   type ApiError,
   BodyError,
@@ -16,7 +16,7 @@ import {
   readJson,
   sendJson,
   type WireIds,
-} from '../openai-wire.ts';
+} from '../model/openai/openai-wire.ts';
 import { ReplyQueue } from './reply-queue.ts';
 import { asReply, play, type Scripted, type ScriptReply } from './script.ts';
 import { ArgumentRecorder, checkTranscript, type Violation } from './transcript-validator.ts';

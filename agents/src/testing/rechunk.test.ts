@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { ModelChunk } from '../model.ts';
-import { completionObject } from '../openai-wire.ts';
+import type { ModelChunk } from '../model/model.ts';
+import { completionObject } from '../model/openai/openai-wire.ts';
 import { allCuts, cutAt, everyChars, randomCuts, rechunk, seeded } from './rechunk.ts';
 import { callChunks } from './script.ts';
 

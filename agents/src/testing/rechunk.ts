@@ -1,6 +1,6 @@
 // Cuts a recorded stream anew: the same answer, its texts and arguments in other pieces. What reads a stream must not care
 // where the cuts fall, and these are the cuts to try it with.
-import type { ModelChunk, ToolCallDelta } from '../model.ts';
+import type { ModelChunk, ToolCallDelta } from '../model/model.ts';
 import { pieces } from './script.ts';
 
 /** Where to cut a text: gives its pieces, in order, none lost. */

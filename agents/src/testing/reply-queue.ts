@@ -1,6 +1,6 @@
 // The scripted answers of one test: each request takes the first unused one that fits. Remembers what was not expected and
 // what was refused, so that one call at the end tells all that was wrong.
-import type { ModelRequest } from '../model.ts';
+import type { ModelRequest } from '../model/model.ts';
 import { asReply, type Scripted, type ScriptReply } from './script.ts';
 import type { Violation } from './transcript-validator.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ChatModel, ModelChunk, ModelRequest } from '../model.ts';
+import type { ChatModel, ModelChunk, ModelRequest } from '../model/model.ts';
 import { callTools, failing, gate, lastUser, reply, stall } from './script.ts';
 import { scriptedModel } from './scripted-model.ts';
 

@@ -2,8 +2,8 @@
 // every request as the OpenAI API would, and remembers what it was asked. `done()` at the end of a test proves that
 // nothing was asked that was not expected, and that everything expected was asked.
 import { FabricError } from '@fame-fabric/shared';
-import type { ChatModel, ModelChunk, ModelRequest } from '../model.ts';
-import { modelStream } from '../model-stream.ts';
+import type { ChatModel, ModelChunk, ModelRequest } from '../model/model.ts';
+import { modelStream } from '../model/model-stream.ts';
 import { ReplyQueue } from './reply-queue.ts';
 import { play, type Scripted } from './script.ts';
 import { ArgumentRecorder, checkTranscript, type Violation } from './transcript-validator.ts';

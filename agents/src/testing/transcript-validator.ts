@@ -1,7 +1,7 @@
 // Checks a Chat Completions request as the OpenAI API does before it answers: roles in order, every tool call answered
 // exactly once and at once, names and types as the API reference says. The scripted model and the fake server run every
 // request through it, so that a history which a real provider would refuse fails a test here first.
-import type { ModelChunk } from '../model.ts';
+import type { ModelChunk } from '../model/model.ts';
 
 export interface Violation {
   /** Where: `messages[3].tool_call_id`. */

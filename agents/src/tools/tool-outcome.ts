@@ -1,7 +1,7 @@
 // What became of a tool call, and how the model is told. Every call gets exactly one outcome and one tool message: on success,
 // error, timeout and abort alike, so that the history stays valid for the next request.
-import type { ToolMessage } from '../model.ts';
-import type { JsonValue } from '../strategy/json-schema.ts';
+import type { ToolMessage } from '../model/model.ts';
+import type { JsonValue } from './schema/json-schema.ts';
 
 export type ToolFaultCode =
   | 'unknown_tool'

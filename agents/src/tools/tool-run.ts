@@ -2,11 +2,11 @@
 // Outcomes are reported in the order of the calls, whatever order they finish in. A tool that ignores its signal is not waited
 // for: its late result or error is dropped.
 import { type Clock, FabricError, type Logger } from '@fame-fabric/shared';
-import { untilAborted } from '../model-stream.ts';
+import type { Budget } from '../model/budget.ts';
+import { untilAborted } from '../model/model-stream.ts';
+import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 import { nearestName } from '../nearest-name.ts';
-import type { Budget } from '../strategy/budget.ts';
-import { checkArguments } from '../strategy/completion-function.ts';
-import type { ParsedToolCall } from '../stream/parse-arguments.ts';
+import { checkArguments } from './schema/completion-function.ts';
 import type { AnyTool, ToolContext } from './tool.ts';
 import {
   asJson,

@@ -1,9 +1,9 @@
 // The tools that one agent offers: what the model is told of them, and the running of its calls.
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
-import type { ToolSpec } from '../model.ts';
+import type { ToolSpec } from '../model/model.ts';
+import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 import { nearestName } from '../nearest-name.ts';
-import { signatureOf } from '../strategy/json-schema.ts';
-import type { ParsedToolCall } from '../stream/parse-arguments.ts';
+import { signatureOf } from './schema/json-schema.ts';
 import { type AnyTool, specOf } from './tool.ts';
 import type { ToolOutcome } from './tool-outcome.ts';
 import { type ExecuteOptions, ToolRun } from './tool-run.ts';

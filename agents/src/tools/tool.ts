@@ -2,9 +2,9 @@
 // when the tool is declared; `tool-set.ts` runs it.
 import type { Logger } from '@fame-fabric/shared';
 import type { z } from 'zod';
-import type { ToolSpec } from '../model.ts';
-import type { Budget } from '../strategy/budget.ts';
-import { type JsonSchemaObject, type JsonValue, schemaOfZod } from '../strategy/json-schema.ts';
+import type { Budget } from '../model/budget.ts';
+import type { ToolSpec } from '../model/model.ts';
+import { type JsonSchemaObject, type JsonValue, schemaOfZod } from './schema/json-schema.ts';
 
 /** What a tool is given beside its arguments. */
 export interface ToolContext {

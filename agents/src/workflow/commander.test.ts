@@ -1,6 +1,6 @@
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { pause } from '../model-stream.ts';
+import { pause } from '../model/model-stream.ts';
 import { Commander, type CommanderOptions } from './commander.ts';
 import { defineHandler, defineJob, type JobRef, type Self } from './define.ts';
 import type { Stage, TaskNode } from './task-node.ts';

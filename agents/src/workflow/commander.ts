@@ -2,7 +2,7 @@
 // is told to exit, until its signal aborts, until an error reaches it, or, with `autoExit`, until nothing is left to do. It may
 // run again afterwards. How a node lives and ends is told in `tree-run.ts`.
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
-import { Channel } from '../stream/channel.ts';
+import { Channel } from '../model/stream/channel.ts';
 import type { ErrorMode, HandlerCall, HandlerHandle, JobHandle, JobRef } from './define.ts';
 import { Handle } from './node.ts';
 import type { ExitReport, NodeEvent, TaskNode } from './task-node.ts';

@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { checkFlowchart } from '../testing/check-flowchart.ts';
 import { Commander, type CommanderOptions } from './commander.ts';
 import { defineHandler, defineJob, type NodeRef, type Self } from './define.ts';
 import { addConditionalEdge, addEdge } from './edges.ts';
 import { renderTree } from './render-tree.ts';
 import type { TaskNode } from './task-node.ts';
-import { checkFlowchart } from './testing/check-flowchart.ts';
 import { workflowToMermaid } from './workflow-diagram.ts';
 
 let visits: string[];

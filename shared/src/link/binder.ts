@@ -1,7 +1,7 @@
 // Tells the sentinel which addresses this node serves: bind, advertise, and both again after every attach, since a
 // sentinel may have forgotten and binding twice is harmless. What cannot be bound again is tried again with a pause.
-import type { Clock, Timer } from '../clock.ts';
-import { FabricError, isErrorCode, isFabricError } from '../errors.ts';
+import type { Clock, Timer } from '../async/clock.ts';
+import { FabricError, isErrorCode, isFabricError } from '../errors/error.ts';
 import type { Logger } from '../log.ts';
 import { parseAddress } from '../protocol/address.ts';
 import { AGENT_CAPABILITY, type Binding, type Bindings } from './bindings.ts';

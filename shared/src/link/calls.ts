@@ -1,8 +1,8 @@
 // The calls that this node makes: from `call()` to the answer. A request goes to the link itself when the address is
 // served here, else to the sentinel; it waits here while there is no connection or while a foreign sentinel has enough.
 // Not here: credits and queues (`hop.ts`), what others ask of us (`serving.ts`).
-import type { Clock } from '../clock.ts';
-import { type ErrorCode, FabricError, isErrorCode } from '../errors.ts';
+import type { Clock } from '../async/clock.ts';
+import { type ErrorCode, FabricError, isErrorCode } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { tryParseAddress } from '../protocol/address.ts';
 import {

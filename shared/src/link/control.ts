@@ -1,7 +1,7 @@
 // Requests to the sentinel itself (bind, unbind, advertise, withdraw): one envelope, one ack with the same corrId, a
 // deadline. They never wait for credit, and a lost connection fails them at once; who asked decides about trying again.
-import type { Clock } from '../clock.ts';
-import { FabricError } from '../errors.ts';
+import type { Clock } from '../async/clock.ts';
+import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { type Envelope, type Frame, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
 import type { Hop } from './hop.ts';

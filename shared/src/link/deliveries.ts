@@ -1,7 +1,7 @@
 // At-least-once delivery between two nodes: what was sent is sent again, the same envelope with the same id, until the other
 // end acknowledges it. The other end tells a repeat by that id (`serving.ts`), so nothing is handled twice.
-import type { Clock, Timer } from '../clock.ts';
-import { FabricError } from '../errors.ts';
+import type { Clock, Timer } from '../async/clock.ts';
+import { FabricError } from '../errors/error.ts';
 import { type Envelope, RTYPE } from '../protocol/envelope.ts';
 import type { Hop } from './hop.ts';
 

@@ -1,7 +1,7 @@
 // Connecting: the first attach, refusals, the pauses between attempts, and coming back.
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { FabricError } from '../errors.ts';
+import { FabricError } from '../errors/error.ts';
 import type { NodeAttach } from '../protocol/envelope.ts';
 import { attach, errorOf, newLink } from '../testing/attach.ts';
 import { CaptureLog } from '../testing/capture-log.ts';

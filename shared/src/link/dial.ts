@@ -1,7 +1,7 @@
 // From a URL to an attached connection: dial, NodeAttach, NodeAttachAck, and again with a growing pause. The first attach
 // gives up after `connectTimeoutMs`; later ones never do, until the link is closed.
-import type { Clock } from '../clock.ts';
-import { FabricError, isFabricError } from '../errors.ts';
+import type { Clock } from '../async/clock.ts';
+import { FabricError, isFabricError } from '../errors/error.ts';
 import type { Logger } from '../log.ts';
 import { decode, encode } from '../protocol/codec.ts';
 import type { Envelope, NodeAttach, NodeAttachAck } from '../protocol/envelope.ts';

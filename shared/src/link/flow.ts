@@ -1,9 +1,10 @@
 // Credits, per neighbour and per flow. A flow may have 32 messages on the way; the receiver pays with CreditUpdate after
 // 24. Frames of the control plane never wait for credit, and credit that arrives is booked in the message event itself:
 // two nodes that wait for each other's credit behind each other's messages never wake up again.
+
+import { Fifo } from '../async/fifo.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { Fifo } from './fifo.ts';
 
 /** Whoever sent a message that had to wait. */
 export interface Sender {

@@ -1,5 +1,5 @@
 // The link's pulse: a beat every 15 s, and the end of patience after 30 s without any message from the other side.
-import type { Clock, Timer } from '../clock.ts';
+import type { Clock, Timer } from '../async/clock.ts';
 
 export interface HeartbeatOptions {
   clock: Clock;

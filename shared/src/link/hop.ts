@@ -1,7 +1,7 @@
 // One neighbour of a link: the sentinel, or the link itself for addresses that it serves (`loopTransport`). A hop outlives
 // its connections: what waits for credit or for a connection stays here, in order, within bounds. It knows nothing of
 // calls; `calls.ts` and `serving.ts` hand it envelopes.
-import { FabricError } from '../errors.ts';
+import { FabricError } from '../errors/error.ts';
 import { encode } from '../protocol/codec.ts';
 import { type Envelope, FLOW, makeEnvelope } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';

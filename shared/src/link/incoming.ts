@@ -1,6 +1,6 @@
 // A call that another node made of us, as its service sees it. One of `reply`, `fail`, `end` ends it; what comes after is
 // ignored. Items of a stream travel on a flow of their own, named after the call: its credits are the backpressure.
-import { FabricError, isFabricError } from '../errors.ts';
+import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { type DataFrame, type Envelope, makeEnvelope } from '../protocol/envelope.ts';
 import { type RpcReply, type RpcRequest, rpcError, rpcResult } from '../protocol/rpc.ts';

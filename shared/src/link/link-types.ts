@@ -1,5 +1,5 @@
 // What a link takes and gives. `link.ts` implements it; agents, clients and gateways are written against it.
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../async/clock.ts';
 import type { Logger } from '../log.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import type { Dial } from './transport.ts';

@@ -1,8 +1,8 @@
 // A node's end of its connection to a sentinel: attach, bind, send, call, stream, drain, close. This file is the wiring and
 // the states; what arrives goes through `receiver.ts`, calls that we make are in `calls.ts`, calls that we serve in
 // `serving.ts`, addresses in `bindings.ts` and `binder.ts`, credits in `hop.ts`, connecting in `dial.ts`.
-import { type Clock, systemClock, type Timer } from '../clock.ts';
-import { FabricError } from '../errors.ts';
+import { type Clock, systemClock, type Timer } from '../async/clock.ts';
+import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { type Logger, silentLog } from '../log.ts';
 import { tryParseAddress } from '../protocol/address.ts';

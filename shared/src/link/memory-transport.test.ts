@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { FabricError } from '../errors.ts';
+import { FabricError } from '../errors/error.ts';
 import { errorOf } from '../testing/attach.ts';
 import { settle } from '../testing/manual-clock.ts';
 import { loopTransport, memoryDial, memoryPair } from './memory-transport.ts';

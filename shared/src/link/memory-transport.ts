@@ -1,7 +1,8 @@
 // Transports without a network: a pair whose ends talk to each other, and a loop that talks to itself. Messages arrive in
 // order, always after the sender's own code has run (one microtask a message), as they would from a socket.
-import { FabricError } from '../errors.ts';
-import { Fifo } from './fifo.ts';
+
+import { Fifo } from '../async/fifo.ts';
+import { FabricError } from '../errors/error.ts';
 import type { Dial, Transport } from './transport.ts';
 
 /** Bytes that may be on the way to one end; an end that is above it is closed, as a socket would be. */

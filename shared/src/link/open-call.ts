@@ -1,6 +1,6 @@
 // A call that this node made and that is not over: one answer (`UnaryCall`) or many (`StreamCall`, in `stream-call.ts`). It
 // holds what its caller sees; sending, pacing and cancelling is the business of `calls.ts`.
-import { FabricError } from '../errors.ts';
+import { FabricError } from '../errors/error.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { errorOfReply, type RpcReply } from '../protocol/rpc.ts';
 import type { Sender } from './flow.ts';

@@ -1,6 +1,6 @@
 // What waits for an answer: correlation id -> waiter. Deadlines share one timer, set to the earliest of them; a call costs
 // no timer of its own, and its deadline may move (streams) without touching anything.
-import type { Clock, Timer } from '../clock.ts';
+import type { Clock, Timer } from '../async/clock.ts';
 
 /** Something that waits for envelopes with its corrId. */
 export interface Waiter {

@@ -1,7 +1,7 @@
 // THE PATH of what arrives at a node: read, book credit, then to the calls that we made, the calls that we serve, or the
 // control plane. No message harms the link: what cannot be read is logged now and then, and its sender is told if possible.
-import type { Clock } from '../clock.ts';
-import { FabricError, isFabricError } from '../errors.ts';
+import type { Clock } from '../async/clock.ts';
+import { FabricError, isFabricError } from '../errors/error.ts';
 import type { Logger } from '../log.ts';
 import { decode } from '../protocol/codec.ts';
 import { type DataFrame, type DeliveryAck, type Envelope, RTYPE } from '../protocol/envelope.ts';

@@ -1,6 +1,6 @@
 // What others ask of this node: finds who serves an address, hands requests and messages over, remembers the calls that
 // are open so that a CallCancel finds them, acknowledges those who want that, and says no where nobody serves.
-import { type ErrorCode, FabricError, isFabricError } from '../errors.ts';
+import { type ErrorCode, FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import type { Logger } from '../log.ts';
 import { type DataFrame, type Envelope, FLOW, makeEnvelope, RTYPE } from '../protocol/envelope.ts';

@@ -1,10 +1,11 @@
 // A call with many answers, as its consumer sees it: items in order, without gaps, then the end or an error. It holds what
 // the consumer has not taken, within bounds, and returns the credit of its own flow as items are taken.
-import { FabricError } from '../errors.ts';
+
+import { Fifo } from '../async/fifo.ts';
+import { FabricError } from '../errors/error.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { errorOfReply, type RpcReply } from '../protocol/rpc.ts';
-import { Fifo } from './fifo.ts';
 import { OpenCall } from './open-call.ts';
 
 /**

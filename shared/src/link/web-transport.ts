@@ -1,6 +1,6 @@
 // The WebSocket of browsers (and of any runtime with the global). It knows no terminate, no status of a refused upgrade,
 // and only some close codes; otherwise it is `ws-transport.ts`.
-import { FabricError } from '../errors.ts';
+import { FabricError } from '../errors/error.ts';
 import type { Dial, Transport } from './transport.ts';
 
 class WebTransport implements Transport {

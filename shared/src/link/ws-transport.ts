@@ -2,7 +2,7 @@
 // the larger part of a message's cost, and at one call at a time the delay is not measurable.
 import type { Socket } from 'node:net';
 import WebSocket from 'ws';
-import { FabricError } from '../errors.ts';
+import { FabricError } from '../errors/error.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { Dial, Transport } from './transport.ts';
 

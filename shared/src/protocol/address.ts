@@ -1,6 +1,6 @@
 // Addresses: `participant@location`, split at the last "@". The location is a host (`fame.fabric`, `*.fame.fabric`), a
 // path (`/sentinel/node`), or a host followed by a path. Addresses are compared as text, so there is no normalising.
-import { FabricError } from '../errors.ts';
+import { FabricError } from '../errors/error.ts';
 import { LIMITS } from './limits.ts';
 
 export interface Address {

@@ -1,7 +1,7 @@
 // The door between bytes and envelopes: whatever comes, it is an envelope or a FabricError.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FabricError } from '../errors.ts';
+import { FabricError } from '../errors/error.ts';
 import { errorOf } from '../testing/attach.ts';
 import { checkEnvelope, decode, depthExceeds, encode } from './codec.ts';
 import { type Envelope, makeEnvelope } from './envelope.ts';

@@ -1,7 +1,7 @@
 // The one door between bytes and envelopes. Reading goes size, UTF-8, depth, JSON, header fields, frame fields, in that
 // order, so that nothing a stranger sends is parsed before its bounds are known. What a sentinel merely passes on is not
 // read here: see `header.ts`.
-import { FabricError } from '../errors.ts';
+import { FabricError } from '../errors/error.ts';
 import type { Envelope, Frame } from './envelope.ts';
 import { checkFrame } from './frames.ts';
 import { LIMITS } from './limits.ts';

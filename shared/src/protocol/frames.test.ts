@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { FabricError } from '../errors.ts';
+import { FabricError } from '../errors/error.ts';
 import { checkFrame, isFrameType } from './frames.ts';
 
 const codeOf = (frame: unknown): string => {

@@ -1,5 +1,5 @@
 // What each frame must carry to be acted upon. Unknown keys are kept and ignored, so newer nodes can say more.
-import { FabricError } from '../errors.ts';
+import { FabricError } from '../errors/error.ts';
 import type { Frame, FrameType } from './envelope.ts';
 import { LIMITS } from './limits.ts';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ERRORS, type ErrorCode, FabricError } from '../errors.ts';
+import { ERRORS, type ErrorCode, FabricError } from '../errors/error.ts';
 import {
   errorOfReply,
   isRpcReply,

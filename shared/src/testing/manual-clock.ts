@@ -1,5 +1,5 @@
 // A clock whose hands the test turns. Timers fire in the order in which they are due, and see the time they were set for.
-import type { Clock, Timer } from '../clock.ts';
+import type { Clock, Timer } from '../async/clock.ts';
 
 interface Pending {
   due: number;

@@ -1,0 +1,128 @@
+// The task methods of the Fame wire as operations: their parameters, tolerant of nulls and absent fields, and what each
+// does with the table of tasks. They run beside the limit on concurrent calls: a subscription takes no one's place.
+import {
+  type AgentCard,
+  FabricError,
+  type PushNotificationConfig,
+  type TaskSendParams,
+} from '@fame-fabric/shared';
+import { z } from 'zod';
+import { type Operation, operation } from '../operation.ts';
+import type { TaskTable } from './task-table.ts';
+
+const metadata = z.record(z.string(), z.unknown()).nullish();
+
+const part = z.discriminatedUnion('type', [
+  z.looseObject({ type: z.literal('text'), text: z.string(), metadata }),
+  z.looseObject({ type: z.literal('data'), data: z.record(z.string(), z.unknown()), metadata }),
+  z.looseObject({
+    type: z.literal('file'),
+    file: z.looseObject({
+      name: z.string().nullish(),
+      mimeType: z.string().nullish(),
+      bytes: z.string().nullish(),
+      uri: z.string().nullish(),
+    }),
+    metadata,
+  }),
+]);
+
+// Fame clients send the user's own text with role "agent", so the role says nothing here.
+const message = z.looseObject({
+  role: z.enum(['user', 'agent']),
+  parts: z.array(part).max(100),
+  metadata,
+});
+
+const taskId = z.string().min(1).max(256);
+
+const pushNotificationConfig = z.looseObject({
+  url: z.string().min(1).max(2048),
+  token: z.string().max(1024).nullish(),
+  authentication: z
+    .looseObject({
+      schemes: z.array(z.string().max(64)).max(8),
+      credentials: z.string().max(4096).nullish(),
+    })
+    .nullish(),
+});
+
+/** Parameters of `tasks/send` and `tasks/sendSubscribe`, for agents that answer these themselves. */
+export const taskSendParams = z.looseObject({
+  id: taskId,
+  message,
+  sessionId: z.string().max(256).nullish(),
+  acceptedOutputModes: z.array(z.string()).max(32).nullish(),
+  pushNotification: pushNotificationConfig.nullish(),
+  historyLength: z.int().min(0).nullish(),
+  metadata,
+});
+
+/** Parameters of the methods that name a task: `tasks/get`, `tasks/cancel` and their like. */
+export const taskQueryParams = z.looseObject({
+  id: taskId,
+  historyLength: z.int().min(0).nullish(),
+  metadata,
+});
+
+const pushSetParams = z.looseObject({ id: taskId, pushNotificationConfig });
+
+/** The task methods and `agent.get_card`. Without a table, the agent says that it runs no tasks. */
+export function taskMethods(card: AgentCard, table: TaskTable | undefined): Record<string, Operation> {
+  const tasks = (): TaskTable => {
+    if (table) return table;
+    throw new FabricError('OPERATION_UNSUPPORTED', `${card.url} runs no tasks`);
+  };
+  const immediate = true;
+  return {
+    'agent.get_card': operation({ immediate, params: z.looseObject({}), run: () => card }),
+    'tasks/send': operation({
+      immediate,
+      params: taskSendParams,
+      run: (params, context) => tasks().send(params as TaskSendParams, context),
+    }),
+    'tasks/sendSubscribe': operation({
+      immediate,
+      params: taskSendParams,
+      async *run(params, context) {
+        yield* tasks().sendSubscribe(params as TaskSendParams, context);
+      },
+    }),
+    'tasks/resubscribe': operation({
+      immediate,
+      params: taskQueryParams,
+      async *run({ id }, context) {
+        yield* tasks().resubscribe(id, context);
+      },
+    }),
+    // Clients send it after every subscription, also to an agent that has forgotten the task by now.
+    'tasks/sendUnsubscribe': operation({
+      immediate,
+      params: taskQueryParams,
+      run: ({ id }, { replyTo }) => table?.unsubscribe(id, replyTo),
+    }),
+    'tasks/get': operation({
+      immediate,
+      params: taskQueryParams,
+      run: ({ id, historyLength }) => tasks().get(id, historyLength),
+    }),
+    'tasks/cancel': operation({
+      immediate,
+      params: taskQueryParams,
+      run: ({ id }) => tasks().cancel(id),
+    }),
+    'tasks/pushNotification/set': operation({
+      immediate,
+      params: pushSetParams,
+      run: (params) => {
+        tasks().setPush(params.id, params.pushNotificationConfig as PushNotificationConfig);
+        return { id: params.id, pushNotificationConfig: params.pushNotificationConfig };
+      },
+    }),
+    'tasks/pushNotification/get': operation({
+      immediate,
+      params: taskQueryParams,
+      run: ({ id }) => ({ id, pushNotificationConfig: tasks().getPush(id) }),
+    }),
+  };
+}

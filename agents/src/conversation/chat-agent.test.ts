@@ -1,0 +1,421 @@
+import { FabricError, type IncomingCall, isFabricError, type Service, type Task } from '@fame-fabric/shared';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { Serving } from '../agent/agent-types.ts';
+import type { ChatModel, ModelRequest } from '../model/model.ts';
+import { MemoryStore } from '../store/memory-store.ts';
+import { failing, gate, reply, scriptedModel } from '../testing.ts';
+import { OPENING_REQUEST } from '../turn/history.ts';
+import { ChatAgent, type ChatAgentOptions } from './chat-agent.ts';
+
+/** An agent served on a link made of nothing: `call` and `stream` are what a caller at the other end would see. */
+async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) {
+  let service: Service | undefined;
+  const late: unknown[] = [];
+  const link = {
+    bind: async (_: string, bound: Service) => {
+      service = bound;
+    },
+    unbind: async () => {},
+    call: () => Promise.reject(new Error('not used')),
+    stream: () => {
+      throw new Error('not used');
+    },
+    send: (...sent: unknown[]) => void late.push(sent),
+  };
+  const serving = await new ChatAgent({ model, ...options }).serve(link);
+  servings.push(serving);
+  let ids = 0;
+  const open = (method: string, params: unknown, isStream: boolean, id = `call-${++ids}`) => {
+    const controller = new AbortController();
+    const items: unknown[] = [];
+    const done = Promise.withResolvers<unknown>();
+    done.promise.catch(() => {});
+    const call: IncomingCall = {
+      address: 'chat@fame.fabric',
+      id,
+      method,
+      params,
+      isStream,
+      replyTo: '__rpc__@/s/caller',
+      traceId: undefined,
+      meta: undefined,
+      signal: controller.signal,
+      reply: done.resolve,
+      fail: done.reject,
+      push: async (item) => {
+        items.push(structuredClone(item));
+      },
+      end: () => done.resolve(items),
+    };
+    service!.onCall(call);
+    return { result: done.promise, items, leave: (reason: unknown) => controller.abort(reason) };
+  };
+  return {
+    serving,
+    /** What was sent outside of any call. */
+    late,
+    open,
+    call: (method: string, params: unknown, id?: string) => open(method, params, false, id).result,
+    stream: (method: string, params: unknown, id?: string) => open(method, params, true, id),
+  };
+}
+const servings: Serving[] = [];
+afterEach(async () => {
+  for (const serving of servings.splice(0)) await serving.close();
+});
+const code = (expected: string) => expect.objectContaining({ code: expected });
+const echo = (request: ModelRequest): string => `you said ${request.messages.at(-1)!.content}`;
+describe('a conversation', () => {
+  test('goes as the chat example of the wire does', async () => {
+    const model = scriptedModel(['Hello! I am Nia.', 'You asked my name.']);
+    const { call } = await serve(model);
+    const task = (await call('tasks/send', {
+      id: 'conv-1',
+      sessionId: 'conv-1',
+      message: {
+        role: 'agent',
+        parts: [{ type: 'data', data: { system_prompt: 'You are Nia.' }, metadata: null }],
+        metadata: null,
+      },
+      historyLength: 5,
+    })) as Task;
+    expect(task).toMatchObject({ id: 'conv-1', sessionId: 'conv-1', artifacts: null, metadata: null });
+    expect(task.status.state).toBe('working');
+    expect(task.status.message!.parts).toEqual([{ type: 'text', text: '', metadata: null }]);
+    expect(Date.parse(task.status.timestamp)).toBeGreaterThan(0);
+    expect(await call('run_turn', { args: ['conv-1', 'Hello! What is your name?'] })).toBe(
+      'Hello! I am Nia.',
+    );
+    expect(await call('run_turn', { args: ['conv-1', 'What did I ask?'], kwargs: {} })).toBe(
+      'You asked my name.',
+    );
+    expect(model.requests[1]!.messages).toEqual([
+      { role: 'system', content: 'You are Nia.' },
+      { role: 'user', content: 'Hello! What is your name?' },
+      { role: 'assistant', content: 'Hello! I am Nia.' },
+      { role: 'user', content: 'What did I ask?' },
+    ]);
+    expect(await call('end_conversation', { args: ['conv-1'] })).toBe(null);
+    model.done();
+  });
+
+  test('starts by start_task too, and an empty first message asks the agent to open it', async () => {
+    const model = scriptedModel(['Good day!']);
+    const { call } = await serve(model, { systemPrompt: 'Be kind.' });
+    await call('start_task', { id: 'c', payload: { max_history_length: 3 } });
+    expect(await call('run_turn', { args: ['c', ''] })).toBe('Good day!');
+    expect(model.requests[0]!.messages).toEqual([
+      { role: 'system', content: 'Be kind.' },
+      { role: 'user', content: OPENING_REQUEST },
+    ]);
+  });
+
+  test('FB-1: duplicate and unknown ids are clear errors, and ending twice is fine', async () => {
+    const { call } = await serve(scriptedModel([]));
+    await call('start_task', { id: 'c' });
+    await expect(call('start_task', { id: 'c' })).rejects.toEqual(code('CONVERSATION_EXISTS'));
+    await expect(call('run_turn', ['nobody', 'hi'])).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
+    await expect(call('cancel_turn', ['nobody'])).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
+    expect(await call('end_conversation', ['nobody'])).toBe(null);
+    await call('end_conversation', ['c']);
+    expect(await call('end_conversation', ['c'])).toBe(null);
+    await expect(call('run_turn', ['c', 'hi'])).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
+  });
+
+  test('the same start call again gets the same answer', async () => {
+    const { call } = await serve(scriptedModel([]));
+    const first = await call('start_task', { id: 'c' }, 'same');
+    expect(await call('start_task', { id: 'c' }, 'same')).toEqual(first);
+  });
+
+  test('settings that do not fit are told by their name', async () => {
+    const { call } = await serve(scriptedModel([]));
+    await expect(call('start_task', { id: 'c', payload: { max_history_length: -1 } })).rejects.toMatchObject({
+      code: 'PARAMS_INVALID',
+      message: expect.stringContaining('max_history_length'),
+    });
+    await expect(
+      call('tasks/send', {
+        id: 'c',
+        message: { role: 'user', parts: [{ type: 'data', data: { turn_policy: 'sometimes' } }] },
+      }),
+    ).rejects.toMatchObject({ code: 'PARAMS_INVALID', message: expect.stringContaining('turn_policy') });
+    await expect(call('run_turn', ['c', 'x'.repeat(65_537)])).rejects.toEqual(code('PARAMS_INVALID'));
+  });
+
+  test('FB-8: conversations do not mix', async () => {
+    const model = scriptedModel(
+      Array.from({ length: 100 }, () => (request: ModelRequest) => reply(echo(request))),
+    );
+    const { call } = await serve(model);
+    const ids = Array.from({ length: 10 }, (_, i) => `c${i}`);
+    for (const id of ids) await call('start_task', { id, payload: { system_prompt: id } });
+    await Promise.all(
+      ids.map(async (id) => {
+        for (let i = 0; i < 10; i++)
+          expect(await call('run_turn', [id, `${id}/${i}`])).toBe(`you said ${id}/${i}`);
+      }),
+    );
+    for (const { messages } of model.requests) {
+      const id = messages[0]!.content!;
+      for (const message of messages) {
+        if (message.role === 'user') expect(message.content!.startsWith(`${id}/`)).toBe(true);
+      }
+    }
+  });
+
+  test('HI-3: a failed turn leaves the history as it was and the next one works', async () => {
+    const model = scriptedModel([
+      'one',
+      failing(new FabricError('MODEL_UNAVAILABLE', 'gone'), 'partial'),
+      'three',
+    ]);
+    const { call } = await serve(model);
+    await call('start_task', { id: 'c', payload: { system_prompt: '' } });
+    await call('run_turn', ['c', 'a']);
+    await expect(call('run_turn', ['c', 'b'])).rejects.toEqual(code('MODEL_UNAVAILABLE'));
+    expect(await call('run_turn', ['c', 'd'])).toBe('three');
+    expect(model.requests[2]!.messages.map((message) => message.content)).toEqual(['a', 'one', 'd']);
+  });
+
+  test('an error that is not ours does not travel', async () => {
+    const { call } = await serve(scriptedModel([failing(new Error('secret path /etc/x'))]));
+    await call('start_task', { id: 'c' });
+    const error = await call('run_turn', ['c', 'a']).catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ code: 'INTERNAL' });
+    expect(String(error)).not.toContain('secret');
+  });
+});
+
+describe('turns', () => {
+  test('the same turn id is the same turn: joined while it runs, answered after', async () => {
+    const hold = gate();
+    const model = scriptedModel([['on', hold, 'ce']]);
+    const { call } = await serve(model);
+    await call('start_task', { id: 'c' });
+    const first = call('run_turn', ['c', 'hi', 't1']);
+    await hold.reached;
+    const second = call('run_turn', ['c', 'hi', 't1']);
+    const third = call('run_turn', ['c', 'hi'], 't1');
+    hold.open();
+    expect(await Promise.all([first, second, third])).toEqual(['once', 'once', 'once']);
+    expect(await call('run_turn', ['c', 'hi', 't1'])).toBe('once');
+    await expect(call('run_turn', ['c', 'other', 't1'])).rejects.toEqual(code('TURN_CONFLICT'));
+    expect(model.count).toBe(1);
+  });
+
+  test('run_turn_stream gives the text while it arrives, then done', async () => {
+    const hold = gate();
+    const { call, stream } = await serve(scriptedModel([['Hel', hold, 'lo']]));
+    await call('start_task', { id: 'c' });
+    const open = stream('run_turn_stream', ['c', 'hi', { turn_id: 't1' }]);
+    await vi.waitFor(() => expect(open.items).toHaveLength(1));
+    expect(open.items[0]).toMatchObject({ type: 'text', text: 'Hel', turn_id: 't1' });
+    hold.open();
+    const items = (await open.result) as { type: string; seq: number; text: string }[];
+    expect(items.at(-1)).toMatchObject({
+      type: 'done',
+      text: 'Hello',
+      model: 'scripted',
+      usage: { total_tokens: 15 },
+    });
+    expect(items.map((item) => item.seq)).toEqual([...items.map((item) => item.seq)].sort((a, b) => a - b));
+    const later = (await stream('run_turn_stream', ['c', 'hi', { turn_id: 't1', after: items[0]!.seq }])
+      .result) as {
+      text: string;
+    }[];
+    expect(later).toEqual(items.slice(1));
+  });
+
+  test('a streamed turn that fails ends with an error event', async () => {
+    const { call, stream } = await serve(
+      scriptedModel([failing(new FabricError('MODEL_UNAVAILABLE', 'gone'), 'par')]),
+    );
+    await call('start_task', { id: 'c' });
+    const items = (await stream('run_turn_stream', ['c', 'hi']).result) as unknown[];
+    expect(items.at(-1)).toMatchObject({
+      type: 'error',
+      code: 'MODEL_UNAVAILABLE',
+      retryable: true,
+      text: 'par',
+    });
+  });
+
+  test('cancel_turn closes the model request and the turn ends as cancelled', async () => {
+    const hold = gate();
+    const model = scriptedModel([['Hel', hold]]);
+    const { call } = await serve(model);
+    await call('start_task', { id: 'c' });
+    const turn = call('run_turn', ['c', 'hi']);
+    await hold.reached;
+    expect(await call('cancel_turn', ['c'])).toBe(true);
+    await expect(turn).rejects.toEqual(code('TURN_CANCELLED'));
+    expect(model.calls[0]!.state).toBe('aborted');
+    expect(await call('cancel_turn', ['c'])).toBe(false);
+    expect(await call('get_history', ['c'])).toEqual([]);
+  });
+
+  test('FB-3: a caller that breaks out of the stream cancels the turn, unless another follows it', async () => {
+    const holds = [gate(), gate()];
+    const model = scriptedModel([
+      ['a', holds[0]!],
+      ['b', holds[1]!, 'c'],
+    ]);
+    const { call, stream } = await serve(model);
+    await call('start_task', { id: 'c' });
+    const alone = stream('run_turn_stream', ['c', 'hi']);
+    await holds[0]!.reached;
+    alone.leave('left');
+    await vi.waitFor(() => expect(model.calls[0]!.state).toBe('aborted'));
+
+    const first = stream('run_turn_stream', ['c', 'again', 't']);
+    const second = call('run_turn', ['c', 'again', 't']);
+    await holds[1]!.reached;
+    first.leave('left');
+    holds[1]!.open();
+    expect(await second).toBe('bc');
+  });
+
+  test.each(['caller-gone', 'link-closed', 'items-lost', 'bad-reply'])(
+    'a loss on the way (%s) does not cancel the turn',
+    async (loss) => {
+      const hold = gate();
+      const { call, stream } = await serve(scriptedModel([['a', hold, 'b']]));
+      await call('start_task', { id: 'c' });
+      const lost = stream('run_turn_stream', ['c', 'hi', 't']);
+      await hold.reached;
+      lost.leave(loss);
+      hold.open();
+      expect(await call('run_turn', ['c', 'hi', 't'])).toBe('ab');
+    },
+  );
+
+  test('FB-4: end_conversation during a turn ends it and frees the conversation', async () => {
+    const hold = gate();
+    const model = scriptedModel([['a', hold]]);
+    const { call } = await serve(model);
+    await call('start_task', { id: 'c' });
+    const turn = call('run_turn', ['c', 'hi']);
+    const waiting = call('run_turn', ['c', 'and']);
+    await hold.reached;
+    await call('end_conversation', ['c']);
+    await expect(turn).rejects.toEqual(code('TURN_CANCELLED'));
+    await expect(waiting).rejects.toEqual(code('TURN_CANCELLED'));
+    expect(model.calls[0]!.state).toBe('aborted');
+    await expect(call('run_turn', ['c', 'hi'])).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
+  });
+
+  test('HI-4: two at once wait for each other, or are refused under `reject`', async () => {
+    const hold = gate();
+    const model = scriptedModel([[hold, 'one'], 'two', [hold, 'three']]);
+    const { call } = await serve(model);
+    await call('start_task', { id: 'c' });
+    const both = [call('run_turn', ['c', 'a']), call('run_turn', ['c', 'b'])];
+    await hold.reached;
+    expect(model.count).toBe(1);
+    hold.open();
+    expect(await Promise.all(both)).toEqual(['one', 'two']);
+    await call('start_task', { id: 'r', turn_policy: 'reject' });
+    const first = call('run_turn', ['r', 'a']);
+    await expect(call('run_turn', ['r', 'b'])).rejects.toEqual(code('TURN_IN_PROGRESS'));
+    expect(await first).toBe('three');
+  });
+
+  test('under `interrupt` a new message takes the place of the running one', async () => {
+    const hold = gate();
+    const model = scriptedModel([['a', hold], 'second']);
+    const { call } = await serve(model);
+    await call('start_task', { id: 'c', turn_policy: 'interrupt' });
+    const first = call('run_turn', ['c', 'a']);
+    await hold.reached;
+    expect(await call('run_turn', ['c', 'b'])).toBe('second');
+    await expect(first).rejects.toEqual(code('TURN_CANCELLED'));
+  });
+
+  test('P9: many conversations are answered side by side', async () => {
+    const hold = gate();
+    const model = scriptedModel(Array.from({ length: 64 }, () => [hold, 'ok']));
+    const { call } = await serve(model);
+    const answers = await Promise.all(
+      Array.from({ length: 64 }, async (_, i) => {
+        await call('start_task', { id: `c${i}` });
+        return call('run_turn', [`c${i}`, 'hi']);
+      }).concat([vi.waitFor(() => expect(model.count).toBe(64)).then(() => hold.open())]),
+    );
+    expect(answers.slice(0, 64)).toEqual(Array.from({ length: 64 }, () => 'ok'));
+  });
+});
+
+describe('as a task', () => {
+  test('it can be asked for, subscribed to and cancelled', async () => {
+    const { call, stream } = await serve(scriptedModel(['yes']));
+    const message = { role: 'user', parts: [{ type: 'data', data: {} }] };
+    await call('tasks/send', { id: 'c', message });
+    const subscription = stream('tasks/sendSubscribe', { id: 'c', message });
+    await vi.waitFor(() => expect(subscription.items).toHaveLength(1));
+    await call('run_turn', ['c', 'really?']);
+    expect(await call('tasks/get', { id: 'c', historyLength: 5 })).toMatchObject({
+      status: { state: 'working' },
+      history: [
+        { role: 'user', parts: [{ type: 'text', text: 'really?' }] },
+        { role: 'agent', parts: [{ type: 'text', text: 'yes' }] },
+      ],
+    });
+    expect(await call('tasks/cancel', { id: 'c' })).toMatchObject({ status: { state: 'canceled' } });
+    expect(await subscription.result).toMatchObject([
+      { status: { state: 'working' }, final: false },
+      { status: { state: 'canceled' }, final: true },
+    ]);
+    await expect(call('tasks/cancel', { id: 'c' })).rejects.toEqual(code('TASK_NOT_CANCELABLE'));
+    await expect(call('tasks/get', { id: 'nobody' })).rejects.toEqual(code('TASK_UNKNOWN'));
+    expect(await call('tasks/sendUnsubscribe', { id: 'c' })).toBe(null);
+  });
+
+  test('it tells which model answers', async () => {
+    const { call } = await serve(scriptedModel([], { name: 'offline' }));
+    expect(await call('describe', {})).toMatchObject({
+      model: 'offline',
+      offline: true,
+      max_history_length: 10,
+    });
+  });
+});
+
+test('a caller that waited at a process which died is answered by the next one', async () => {
+  const hold = gate();
+  const first = new MemoryStore();
+  const { call, stream } = await serve(
+    scriptedModel([
+      ['half', hold],
+      ['half', hold],
+    ]),
+    { store: first },
+  );
+  for (const id of ['c', 'd', 'e']) await call('start_task', { id });
+  void call('run_turn', ['c', 'hi'], 'id-1').catch(() => undefined);
+  void stream('run_turn_stream', ['d', 'hi'], 'id-2').result.catch(() => undefined);
+  await hold.reached;
+  await vi.waitFor(async () => expect((await first.peek('d', 'id-2'))?.turn).toBeDefined());
+  await first.close();
+  const store = new MemoryStore({ sharedWith: first });
+  const model = scriptedModel(['whole', 'whole']);
+  const next = await serve(model, { store });
+  await vi.waitFor(() => expect(next.late).toHaveLength(1));
+  expect(next.late).toEqual([
+    ['__rpc__@/s/caller', { jsonrpc: '2.0', id: 'id-1', result: 'whole' }, { corrId: 'id-1' }],
+  ]);
+  expect(await next.call('run_turn', ['c', 'hi'], 'id-1')).toBe('whole');
+  expect(await next.call('run_turn', ['d', 'hi', 'id-2'])).toBe('whole');
+  expect(model.count).toBe(2);
+});
+
+test('closing the agent ends what runs with a clear error', async () => {
+  const hold = gate();
+  const { call, serving } = await serve(scriptedModel([['a', hold]]));
+  await call('start_task', { id: 'c' });
+  const turn = call('run_turn', ['c', 'hi']).catch((error: unknown) => error);
+  await hold.reached;
+  await serving.close();
+  const error = await turn;
+  expect(isFabricError(error)).toBe(true);
+});

@@ -1,0 +1,148 @@
+// The conversation agent: people and programs start a conversation with it, say things, and get answers from a model that
+// remembers the last turns. This file only puts it together: the operations stand in `conversation-operations.ts`, the
+// conversations in `conversation-host.ts`, a turn in `turn.ts`.
+
+import { type Logger, rpcError, rpcResult, silentLog } from '@fame-fabric/shared';
+import { z } from 'zod';
+import { defineAgent } from '../agent/agent.ts';
+import type { Agent, AgentLink, AgentOptions, ServeOptions, Serving } from '../agent/agent-types.ts';
+import { DeclaredAgent } from '../agent/declared-agent.ts';
+import { operation } from '../agent/operation.ts';
+import type { ChatModel } from '../model/model.ts';
+import { MemoryStore } from '../store/memory-store.ts';
+import type { ConversationStore } from '../store/store.ts';
+import type { ToolSet } from '../tools/tool-set.ts';
+import { ChatTurns, type TurnRunner } from '../turn/turn.ts';
+import { type ConversationOptions, errorOfFault } from './conversation.ts';
+import { ConversationHost, type HostOptions, type RecoveredTurn } from './conversation-host.ts';
+import { conversationOperations, type OperationsOptions } from './conversation-operations.ts';
+
+const CHAT_ADDRESS = 'chat@fame.fabric';
+
+export interface ChatAgentOptions
+  extends HostOptions,
+    Pick<OperationsOptions, 'opening' | 'received'>,
+    Pick<AgentOptions, 'name' | 'version' | 'capabilities' | 'card'> {
+  /** @default 'chat@fame.fabric' */
+  address?: string;
+  description?: string;
+  /** Answers; give this, or `turns`. */
+  model?: ChatModel;
+  /** What the model may call. */
+  tools?: ToolSet;
+  /** Runs the turns of an agent that works in a way of its own. */
+  turns?: TurnRunner;
+  /** Where conversations are kept; whoever made it closes it. @default in memory */
+  store?: ConversationStore;
+  /** @default 'You are a helpful assistant.' */
+  systemPrompt?: string;
+  /** Turns that the model is shown, where the caller does not say. @default 10 */
+  maxHistoryLength?: number;
+  /** Most model calls of one turn. @default 16 */
+  maxSteps?: number;
+  /** Most tokens of one answer of the model. @default 4_096 */
+  maxAnswerTokens?: number;
+}
+
+export class ChatAgent extends DeclaredAgent {
+  protected readonly declaration: Agent;
+  readonly #options: ChatAgentOptions;
+  readonly #turns: TurnRunner;
+  readonly #store: ConversationStore;
+
+  constructor(options: ChatAgentOptions) {
+    super();
+    this.#options = options;
+    this.#turns = options.turns ?? chatTurns(options);
+    this.#store = options.store ?? new MemoryStore();
+    this.declaration = this.#declare(this.#host({}));
+  }
+
+  serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {
+    return this.#declare(this.#host(options, link)).serve(link, options);
+  }
+
+  #host({ clock, log }: ServeOptions, link?: AgentLink): ConversationHost {
+    const agent = this.#options.address ?? CHAT_ADDRESS;
+    return new ConversationHost(
+      {
+        runner: this.#turns,
+        store: this.#store,
+        agent,
+        ...(clock ? { clock } : {}),
+        ...(log ? { log: log.with({ agent }) } : {}),
+        ...(link ? { onRecovered: (turn) => answerLate(link, turn, log ?? silentLog) } : {}),
+      },
+      this.#options,
+    );
+  }
+
+  // Each serving has conversations of its own, so the declaration is made anew around its host.
+  #declare(host: ConversationHost): Agent {
+    const { name, version, capabilities, card, opening, received } = this.#options;
+    const defaults: ConversationOptions = {
+      systemPrompt: this.#options.systemPrompt ?? 'You are a helpful assistant.',
+      maxHistoryLength: this.#options.maxHistoryLength ?? 10,
+      turnPolicy: 'queue',
+    };
+    const address = this.#options.address ?? CHAT_ADDRESS;
+    return defineAgent({
+      address,
+      description: this.#options.description ?? 'Holds conversations with a language model.',
+      ...(name ? { name } : {}),
+      ...(version ? { version } : {}),
+      ...(capabilities ? { capabilities } : {}),
+      card: {
+        capabilities: { streaming: true, pushNotifications: false, stateTransitionHistory: false },
+        ...card,
+      },
+      operations: {
+        ...conversationOperations(host, {
+          defaults,
+          ...(opening ? { opening } : {}),
+          ...(received ? { received } : {}),
+        }),
+        describe: operation({
+          immediate: true,
+          description: 'Which model answers, and how a conversation is set up unless the caller says.',
+          params: z.object({}),
+          run: () => ({
+            address,
+            model: this.#turns.modelName,
+            offline: this.#turns.modelName === 'offline',
+            system_prompt: defaults.systemPrompt,
+            max_history_length: defaults.maxHistoryLength,
+          }),
+        }),
+      },
+      onStart: () => host.open(),
+      onStop: () => host.close(),
+    });
+  }
+}
+
+// The caller of a turn that an earlier process took may still wait where it was. The reader of a stream is not answered: it
+// has part of the text already, and asks again for what follows.
+function answerLate(link: AgentLink, turn: RecoveredTurn, log: Logger): void {
+  const { replyTo, callId: corrId, isStream } = turn.answerTo;
+  if (isStream) return;
+  try {
+    const { outcome } = turn;
+    const done = outcome.state === 'completed';
+    const answer = done ? rpcResult(corrId, outcome.text) : rpcError(corrId, errorOfFault(outcome.error));
+    link.send(replyTo, answer, { corrId });
+  } catch (error) {
+    const { conversationId, turnId } = turn;
+    log.debug('the caller of a recovered turn could not be answered', { conversationId, turnId, error });
+  }
+}
+
+function chatTurns({ model, tools, maxSteps, maxAnswerTokens }: ChatAgentOptions): TurnRunner {
+  if (!model) throw new TypeError('A chat agent needs a model, or turns of its own');
+  return new ChatTurns({
+    model,
+    ...(tools ? { tools } : {}),
+    ...(maxSteps ? { maxSteps } : {}),
+    ...(maxAnswerTokens ? { maxAnswerTokens } : {}),
+  });
+}

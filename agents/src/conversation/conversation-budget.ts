@@ -1,0 +1,77 @@
+// What conversations may spend on model calls. Before a call an estimate is set aside, after it the real cost takes its
+// place; what was set aside for a call that never came back stays spent, because it may well have been billed.
+import { FabricError } from '@fame-fabric/shared';
+import { costOf, type PriceTable } from '../model/budget.ts';
+import type { ModelMessage, Usage } from '../model/model.ts';
+import { roughTokens } from '../turn/history.ts';
+import type { Spending } from './conversation-journal.ts';
+
+export interface SpendingLimits {
+  /** Prompt and completion tokens together. */
+  maxTokens?: number;
+  maxModelCalls?: number;
+  maxUsd?: number;
+}
+
+export interface BudgetLimits {
+  turn?: SpendingLimits;
+  conversation?: SpendingLimits;
+  /** USD for a million tokens, by the name of the model. A model that is not listed costs nothing. */
+  prices?: PriceTable;
+  /** Tokens that an answer is expected to have, for the estimate. @default 1_000 */
+  answerTokens?: number;
+}
+
+export const noSpending = (): Spending => ({ calls: 0, tokens: 0, usd: 0 });
+
+export class ConversationBudget {
+  readonly #limits: BudgetLimits;
+
+  constructor(limits: BudgetLimits = {}) {
+    this.#limits = limits;
+  }
+
+  /**
+   * What a call is expected to cost.
+   * @throws {BUDGET_EXCEEDED} when the turn or the conversation has spent what it may, or this call would go beyond
+   */
+  reserve(
+    model: string,
+    messages: readonly ModelMessage[],
+    turn: Spending,
+    conversation: Spending,
+  ): Spending {
+    let prompt = 0;
+    for (const message of messages) prompt += roughTokens(message);
+    const answer = this.#limits.answerTokens ?? 1_000;
+    const usage = { prompt_tokens: prompt, completion_tokens: answer, total_tokens: prompt + answer };
+    const reserved = this.spent(model, usage);
+    // The answer's length is a guess, so it alone never refuses a call: at most one call goes beyond a limit.
+    const least = this.spent(model, { ...usage, completion_tokens: 0, total_tokens: prompt });
+    check('turn', this.#limits.turn, turn, least);
+    check('conversation', this.#limits.conversation, conversation, least);
+    return reserved;
+  }
+
+  /** What a call has cost. */
+  spent(model: string, usage: Usage): Spending {
+    const prices = this.#limits.prices ?? {};
+    const price = Object.hasOwn(prices, model) ? prices[model] : undefined;
+    return { calls: 1, tokens: usage.total_tokens, usd: price ? costOf(usage, price) : 0 };
+  }
+}
+
+function check(whose: string, limits: SpendingLimits | undefined, spent: Spending, next: Spending): void {
+  if (!limits) return;
+  const { maxTokens, maxModelCalls, maxUsd } = limits;
+  const over = (limit: number | undefined, now: number, more: number): limit is number =>
+    limit !== undefined && (now >= limit || now + more > limit);
+  const refuse = (what: string, limit: number, used: number): never => {
+    throw new FabricError('BUDGET_EXCEEDED', `The budget of the ${whose} is used up: ${limit} ${what}.`, {
+      details: { of: whose, limit, unit: what, spent: used },
+    });
+  };
+  if (over(maxModelCalls, spent.calls, next.calls)) refuse('model calls', maxModelCalls, spent.calls);
+  if (over(maxTokens, spent.tokens, next.tokens)) refuse('tokens', maxTokens, spent.tokens);
+  if (over(maxUsd, spent.usd, next.usd)) refuse('USD', maxUsd, spent.usd);
+}

@@ -1,0 +1,1110 @@
+import { FabricError, type Logger } from '@fame-fabric/shared';
+import { CaptureLog, ManualClock, settle } from '@fame-fabric/shared/testing';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { z } from 'zod';
+import type { ChatModel } from '../model/model.ts';
+import { MemoryStore } from '../store/memory-store.ts';
+import type { Append, ConversationStore, JournalEvent } from '../store/store.ts';
+import { callTools, failing, gate, reply, type Scripted, scriptedModel } from '../testing.ts';
+import { tool } from '../tools/tool.ts';
+import { ToolSet } from '../tools/tool-set.ts';
+import { INTERRUPTED_MARK } from '../turn/history.ts';
+import { ChatTurns, type TurnRunner } from '../turn/turn.ts';
+import { type ConversationEvent, textOf } from './conversation.ts';
+import { ConversationHost, type HostOptions, type RecoveredTurn } from './conversation-host.ts';
+
+const AGENT = 'chat@fame.fabric';
+const hosts: ConversationHost[] = [];
+afterEach(async () => {
+  for (const host of hosts.splice(0)) await host.close();
+});
+
+interface Setup {
+  store?: ConversationStore;
+  model?: ChatModel;
+  runner?: TurnRunner;
+  tools?: ToolSet;
+  clock?: ManualClock;
+  log?: Logger;
+  options?: HostOptions;
+  onRecovered?: (turn: RecoveredTurn) => void;
+}
+function hostOf({
+  store = new MemoryStore(),
+  model,
+  tools,
+  options,
+  runner,
+  ...deps
+}: Setup): ConversationHost {
+  const turns = runner ?? new ChatTurns({ model: model!, ...(tools ? { tools } : {}) });
+  const host = new ConversationHost({ runner: turns, store, agent: AGENT, ...deps }, options);
+  hosts.push(host);
+  return host;
+}
+const start = (host: ConversationHost, id = 'c', more: object = {}) =>
+  host.start({
+    id,
+    callId: `start-${id}`,
+    options: { systemPrompt: 'Be brief.', maxHistoryLength: 10, turnPolicy: 'queue', ...more },
+  });
+const say = async (host: ConversationHost, userMessage: string, turnId: string, conversationId = 'c') =>
+  textOf(await (await host.turn({ conversationId, userMessage, turnId })).outcome);
+const eventsOf = async (host: ConversationHost, userMessage: string, turnId: string, after = 0) => {
+  const turn = await host.turn({ conversationId: 'c', userMessage, turnId });
+  const events: ConversationEvent[] = [];
+  for await (const event of turn.follow(after)) events.push(event);
+  return events;
+};
+const journal = async (store: ConversationStore, id = 'c'): Promise<readonly JournalEvent[]> =>
+  store.read(id, { limit: 10_000 });
+const kinds = (events: readonly JournalEvent[]): string[] =>
+  events.map((event) => event.kind).filter((kind) => kind !== 'text');
+/** The text that a follower ends up with, whatever was taken back on the way. */
+const textSeen = (events: readonly ConversationEvent[]): string => {
+  let text = '';
+  for (const event of events) {
+    if (event.type === 'text') text += event.text;
+    else if (event.type === 'restart') text = text.slice(0, event.keep);
+  }
+  return text;
+};
+
+/** What a process leaves that died in a turn whose time was up before another came. */
+async function timeIsUp() {
+  const clock = new ManualClock();
+  const first = new MemoryStore({ clock });
+  const hold = gate();
+  const dying = hostOf({
+    store: first,
+    model: scriptedModel([[hold]]),
+    clock,
+    options: { turnTimeoutMs: 1_000 },
+  });
+  await start(dying);
+  await dying.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+  await hold.reached;
+  hosts.pop();
+  await first.close();
+  clock.advance(2_000);
+  return { clock, store: new MemoryStore({ sharedWith: first, clock }) };
+}
+
+describe('the journal of a turn', () => {
+  test('tells it in order and without gaps', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel(['Hello']) });
+    await start(host);
+    await host.turn({
+      conversationId: 'c',
+      userMessage: 'hi',
+      turnId: 't',
+      answerTo: { replyTo: '__rpc__@/x', callId: 'id', isStream: false },
+    });
+    await say(host, 'hi', 't');
+    const events = await journal(store);
+    expect(events.map((event) => event.seq)).toEqual(events.map((_, i) => i + 1));
+    expect(kinds(events)).toEqual([
+      'conversation_started',
+      'turn_accepted',
+      'model_called',
+      'model_replied',
+      'turn_completed',
+    ]);
+    expect(events[1]!.body).toMatchObject({ user_message: 'hi', reply_to: '__rpc__@/x', corr_id: 'id' });
+    expect(events[2]!.body).toMatchObject({
+      step: 1,
+      messages: 2,
+      digest: expect.stringMatching(/^[0-9a-f]{64}$/),
+    });
+    expect(events.at(-1)!.body).toMatchObject({ text: 'Hello', in_history: true });
+    expect(await store.record('c')).toMatchObject({
+      totals: { usage: { total_tokens: 15 }, spent: { calls: 1, tokens: 15 } },
+    });
+  });
+
+  test('a model is asked only after its call is written down', async () => {
+    const store = new MemoryStore();
+    const atCall: string[][] = [];
+    const model = scriptedModel(['a']);
+    const spying: ChatModel = {
+      name: 'spy',
+      stream: (request, options) => {
+        void journal(store).then((events) => atCall.push(kinds(events)));
+        return model.stream(request, options);
+      },
+    };
+    const host = hostOf({ store, model: spying });
+    await start(host);
+    await say(host, 'hi', 't');
+    expect(atCall[0]!.slice(0, 3)).toEqual(['conversation_started', 'turn_accepted', 'model_called']);
+  });
+
+  test('text is written in pieces of 1 KiB or every 50 ms, and shown only once it is written', async () => {
+    const clock = new ManualClock();
+    const store = new MemoryStore({ clock });
+    const holds = [gate(), gate(), gate()];
+    const model = scriptedModel([['a', holds[0]!, 'b', holds[1]!, 'x'.repeat(1_024), holds[2]!, 'y']]);
+    const host = hostOf({ store, model, clock });
+    await start(host);
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    const texts = async () =>
+      (await journal(store)).filter((event) => event.kind === 'text').map((event) => event.body.text);
+    await holds[0]!.reached;
+    await vi.waitFor(async () => expect(await texts()).toEqual(['a']));
+    holds[0]!.open();
+    await holds[1]!.reached;
+    await settle();
+    expect(await texts()).toEqual(['a']);
+    clock.advance(50);
+    await settle();
+    expect(await texts()).toEqual(['a', 'b']);
+    holds[1]!.open();
+    await holds[2]!.reached;
+    await vi.waitFor(async () => expect(await texts()).toHaveLength(3));
+    holds[2]!.open();
+    expect(textOf(await turn.outcome)).toBe(`ab${'x'.repeat(1_024)}y`);
+    const seen: ConversationEvent[] = [];
+    for await (const event of turn.follow()) seen.push(event);
+    expect(textSeen(seen)).toBe(`ab${'x'.repeat(1_024)}y`);
+  });
+
+  test('a text event is never longer than fits an envelope, and never ends inside a character', async () => {
+    const text = `x${'😀'.repeat(20_000)}`;
+    const host = hostOf({ model: scriptedModel([text]) });
+    await start(host);
+    const events = await eventsOf(host, 'hi', 't');
+    const pieces = events.filter((event) => event.type === 'text').map((event) => event.text);
+    expect(pieces.length).toBeGreaterThan(2);
+    for (const piece of pieces) {
+      expect(piece.length).toBeLessThanOrEqual(16_384);
+      expect(piece.isWellFormed()).toBe(true);
+    }
+    expect(pieces.join('')).toBe(text);
+  });
+
+  test('a cancelled turn keeps its text for people, and the model does not see it', async () => {
+    const hold = gate();
+    const store = new MemoryStore();
+    const model = scriptedModel([['half an ans', hold], 'next']);
+    const host = hostOf({ store, model });
+    await start(host);
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    await hold.reached;
+    expect(await host.cancelTurn('c', 't')).toBe(true);
+    expect(await turn.outcome).toMatchObject({ state: 'cancelled', text: 'half an ans' });
+    const last = (await journal(store)).at(-1)!;
+    expect(last).toMatchObject({
+      kind: 'turn_cancelled',
+      body: { text: 'half an ans', in_history: false, error: { details: { by: 'caller' } } },
+    });
+    await say(host, 'again', 't2');
+    expect(model.requests[1]!.messages).toHaveLength(2);
+  });
+
+  test('HI-3: what a tool did before a failure is in the history, also after the conversation was read anew', async () => {
+    const store = new MemoryStore();
+    const look = tool({ name: 'look', description: 'x', parameters: z.object({}), execute: () => 'seen' });
+    const model = scriptedModel([
+      callTools({ name: 'look', id: 'a', arguments: {} }, { text: 'Looking. ' }),
+      failing(new FabricError('MODEL_UNAVAILABLE', 'gone'), 'I saw'),
+      'fine',
+      'fine too',
+    ]);
+    const host = hostOf({ store, model, tools: new ToolSet([look]) });
+    await start(host);
+    await expect(say(host, 'hi', 't')).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
+    await say(host, 'and?', 't2');
+    const live = model.requests[2]!.messages;
+    expect(live.map((message) => message.role)).toEqual([
+      'system',
+      'user',
+      'assistant',
+      'tool',
+      'assistant',
+      'user',
+    ]);
+    expect(live[4]!.content).toBe(`\nI saw ${INTERRUPTED_MARK}`);
+    const later = hostOf({
+      store: new MemoryStore({ sharedWith: store }),
+      model,
+      tools: new ToolSet([look]),
+    });
+    await host.close();
+    await say(later, 'once more', 't3');
+    expect(model.requests[3]!.messages.slice(0, 5)).toEqual(live.slice(0, 5));
+    model.done();
+  });
+});
+
+describe('exactly one effect', () => {
+  test('an answer that was recorded is given again by any process, without asking the model', async () => {
+    const store = new MemoryStore();
+    const first = hostOf({ store, model: scriptedModel(['Hello']) });
+    await start(first);
+    const events = await eventsOf(first, 'hi', 't');
+    await first.close();
+    const model = scriptedModel([]);
+    const second = hostOf({ store: new MemoryStore({ sharedWith: store }), model });
+    expect(await say(second, 'hi', 't')).toBe('Hello');
+    expect(await eventsOf(second, 'hi', 't')).toEqual(events);
+    expect(await eventsOf(second, 'hi', 't', events[0]!.seq)).toEqual(events.slice(1));
+    await expect(say(second, 'other', 't')).rejects.toMatchObject({ code: 'TURN_CONFLICT' });
+    expect(model.count).toBe(0);
+  });
+
+  test('a failure that was recorded is told again too', async () => {
+    const model = scriptedModel([failing(new FabricError('MODEL_REFUSED', 'no'))]);
+    const host = hostOf({ model });
+    await start(host);
+    for (let i = 0; i < 3; i++) {
+      await expect(say(host, 'hi', 't')).rejects.toMatchObject({ code: 'MODEL_REFUSED', retryable: false });
+    }
+    expect(model.count).toBe(1);
+  });
+
+  test('many callers with one id at one moment make one turn', async () => {
+    const model = scriptedModel(['once']);
+    const store = new MemoryStore();
+    const host = hostOf({ store, model });
+    await start(host);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => say(host, 'hi', 't')));
+    expect(new Set(answers)).toEqual(new Set(['once']));
+    expect(kinds(await journal(store)).filter((kind) => kind === 'turn_accepted')).toHaveLength(1);
+  });
+
+  test('an old turn is answered from the journal also when the conversation is idle in memory', async () => {
+    const model = scriptedModel(Array.from({ length: 41 }, (_, i) => `answer ${i}`));
+    const host = hostOf({ model });
+    await start(host);
+    for (let i = 0; i < 40; i++) await say(host, `q${i}`, `t${i}`);
+    expect(await say(host, 'q0', 't0')).toBe('answer 0');
+    await expect(say(host, 'other', 't1')).rejects.toMatchObject({ code: 'TURN_CONFLICT' });
+    expect(await say(host, 'new', 't40')).toBe('answer 40');
+    expect(model.count).toBe(41);
+  });
+
+  test('recorded turns are answered after the conversation has ended, new ones are not taken', async () => {
+    const host = hostOf({ model: scriptedModel(['Hello']) });
+    await start(host);
+    await say(host, 'hi', 't');
+    await host.end('c');
+    expect(await say(host, 'hi', 't')).toBe('Hello');
+    await expect(say(host, 'hi', 't2')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    expect(await host.look('c')).toMatchObject({ state: 'completed', turns: 1 });
+  });
+
+  test('conversations of other agents in the same store are not ours', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel(['Hello']) });
+    await start(host);
+    await say(host, 'hi', 't');
+    const other = new ConversationHost({
+      runner: new ChatTurns({ model: scriptedModel([]) }),
+      store: new MemoryStore({ sharedWith: store }),
+      agent: 'other@fame.fabric',
+    });
+    hosts.push(other);
+    await expect(say(other, 'hi', 't')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    await expect(other.look('c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    await expect(start(other)).rejects.toMatchObject({ code: 'CONVERSATION_EXISTS' });
+  });
+});
+
+describe('after a crash', () => {
+  /** A store whose process dies at an append: before it reaches the disk, or right after. */
+  class DyingStore extends MemoryStore {
+    left = Number.POSITIVE_INFINITY;
+    isWritten = true;
+
+    override async append(append: Append): Promise<void> {
+      this.left -= append.events.length;
+      if (this.left > 0) return super.append(append);
+      if (this.isWritten && this.left > -append.events.length) await super.append(append);
+      await this.close();
+      return new Promise(() => {});
+    }
+  }
+
+  const book = (runs: string[], idempotent = true) =>
+    new ToolSet([
+      tool({
+        name: 'book',
+        description: 'Books a seat.',
+        parameters: z.object({ seat: z.string() }),
+        idempotent,
+        execute: ({ seat }) => {
+          runs.push(seat);
+          return `booked ${seat}`;
+        },
+      }),
+    ]);
+  const seats = (): Scripted => ({
+    ...callTools(
+      [
+        { name: 'book', id: 'a', arguments: { seat: '1A' } },
+        { name: 'book', id: 'b', arguments: { seat: '1B' } },
+      ],
+      { text: 'I will book two seats for you, one moment please.', chunkChars: 7 },
+    ),
+    when: ({ messages }) => messages.at(-1)!.role === 'user',
+    times: Number.POSITIVE_INFINITY,
+  });
+  const booked = (): Scripted => ({
+    ...reply('Both seats are booked. Anything else?', { chunkChars: 5 }),
+    when: ({ messages }) => messages.at(-1)!.role === 'tool',
+    times: Number.POSITIVE_INFINITY,
+  });
+  const ANSWER = 'I will book two seats for you, one moment please.\nBoth seats are booked. Anything else?';
+
+  /** A clock by which 50 ms pass at every look: each piece of text is written by itself. */
+  const hastyClock = (): ManualClock => {
+    const clock = new ManualClock();
+    const now = clock.now.bind(clock);
+    let looks = 0;
+    clock.now = () => now() + 50 * looks++;
+    return clock;
+  };
+  const quiet = async (): Promise<void> => {
+    for (let i = 0; i < 8; i++) await settle();
+  };
+
+  /** One turn whose process dies at each of these events, counted anew for each process; the last one lives. */
+  async function live(deaths: readonly number[], isWritten: boolean) {
+    const runs: string[] = [];
+    const models: ReturnType<typeof scriptedModel>[] = [];
+    const seen: ConversationEvent[] = [];
+    let store = new DyingStore();
+    for (const death of [...deaths, Number.POSITIVE_INFINITY]) {
+      const model = scriptedModel([seats(), booked()]);
+      models.push(model);
+      const host = hostOf({ store, model, tools: book(runs), clock: hastyClock() });
+      if (models.length === 1) await start(host);
+      store.left = death;
+      store.isWritten = isWritten;
+      const dying = store;
+      const isLast = death === Number.POSITIVE_INFINITY;
+      const follow = async (): Promise<void> => {
+        await host.recover();
+        const turn = await host.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' });
+        for await (const event of turn.follow(seen.at(-1)?.seq ?? 0)) {
+          // The dead say nothing; what this test hears of them is only how the host leaves its callers.
+          if (dying.left > 0 && event.type !== 'error') seen.push(event);
+        }
+      };
+      if (isLast) {
+        await follow();
+        return { host, store, runs, models, seen };
+      }
+      void follow().catch(() => undefined);
+      await quiet();
+      hosts.splice(hosts.indexOf(host), 1);
+      await store.close();
+      store = new DyingStore({ sharedWith: store });
+    }
+    throw new Error('not reached');
+  }
+
+  async function check(deaths: readonly number[], isWritten: boolean): Promise<void> {
+    const { host, store, runs, models, seen } = await live(deaths, isWritten);
+    const where = `deaths at events ${deaths.join(', ')}`;
+    expect(textSeen(seen), where).toBe(ANSWER);
+    expect(seen.at(-1), where).toMatchObject({ type: 'done', text: ANSWER });
+    expect(textSeen(await eventsOf(host, 'two seats', 't')), where).toBe(ANSWER);
+    const events = await journal(store);
+    expect(events.map((event) => event.seq)).toEqual(events.map((_, i) => i + 1));
+    const count = (kind: string) => kinds(events).filter((one) => one === kind).length;
+    expect(count('turn_accepted'), where).toBe(1);
+    expect(count('turn_completed'), where).toBe(1);
+    expect(count('turn_failed') + count('turn_cancelled'), where).toBe(0);
+    // No call whose result was recorded ran again; each death may have cut off both.
+    const finished = events.filter((event) => event.kind === 'tool_finished');
+    expect(finished.map((event) => event.body.call_id).toSorted(), where).toEqual(['a', 'b']);
+    expect(runs.length, where).toBeLessThanOrEqual(2 * (1 + deaths.length));
+    const calls = models.flatMap((one) => one.requests);
+    for (const role of ['user', 'tool']) {
+      const made = calls.filter(({ messages }) => messages.at(-1)!.role === role).length;
+      expect(made, where).toBeLessThanOrEqual(1 + deaths.length);
+    }
+    for (const one of models) one.assertValid();
+    expect(await say(host, 'two seats', 't2'), where).toBe(ANSWER);
+    await host.close();
+  }
+
+  for (const isWritten of [false, true]) {
+    const how = isWritten ? 'just written' : 'not written yet';
+    test(`at any event, ${how}, the turn has one effect and one text`, async () => {
+      const { store, seen } = await live([], isWritten);
+      const total = (await journal(store)).length;
+      expect(seen.filter((event) => event.type === 'text').length).toBeGreaterThan(5);
+      for (let death = 1; death < total; death++) await check([death], isWritten);
+    }, 60_000);
+
+    test(`twice, at any event and again soon after, ${how}, it is the same`, async () => {
+      const { store } = await live([], isWritten);
+      const total = (await journal(store)).length;
+      for (let death = 1; death < total; death += 2) {
+        for (const again of [2, 5, 11]) await check([death, again], isWritten);
+      }
+    }, 60_000);
+  }
+
+  test('a tool that must not be repeated is not, and the model is told', async () => {
+    const first = new DyingStore();
+    const runs: string[] = [];
+    const dying = hostOf({ store: first, model: scriptedModel([seats()]), tools: book(runs, false) });
+    await start(dying);
+    const isCalled = new Promise<void>((resolve) => {
+      const push = runs.push.bind(runs);
+      runs.push = (...seats) => {
+        // Dies with the first booking made and its result not written.
+        first.left = 0;
+        first.isWritten = false;
+        resolve();
+        return push(...seats);
+      };
+    });
+    await dying.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' });
+    await isCalled;
+    await settle();
+    hosts.splice(hosts.indexOf(dying), 1);
+    await first.close();
+    const made = runs.length;
+    const model = scriptedModel([booked()]);
+    const store = new MemoryStore({ sharedWith: first });
+    const host = hostOf({ store, model, tools: book(runs, false) });
+    await host.recover();
+    await say(host, 'two seats', 't');
+    const results = model.requests[0]!.messages.filter((message) => message.role === 'tool');
+    expect(results.map((message) => message.tool_call_id)).toEqual(['a', 'b']);
+    expect(results.filter((message) => message.content.includes('interrupted'))).not.toHaveLength(0);
+    expect(new Set(runs).size).toBe(runs.length);
+    expect(runs.length).toBeGreaterThanOrEqual(made);
+  });
+
+  test('what waited runs after it, in order, and who asked is answered', async () => {
+    const first = new MemoryStore();
+    const hold = gate();
+    const dying = hostOf({ store: first, model: scriptedModel([[hold]]) });
+    await start(dying);
+    for (const turnId of ['t1', 't2', 't3']) {
+      await dying.turn({
+        conversationId: 'c',
+        userMessage: turnId,
+        turnId,
+        answerTo: { replyTo: '__rpc__@/caller', callId: `call-${turnId}`, isStream: false },
+      });
+    }
+    await hold.reached;
+    hosts.splice(hosts.indexOf(dying), 1);
+    await first.close();
+    const recovered: RecoveredTurn[] = [];
+    const store = new MemoryStore({ sharedWith: first });
+    const model = scriptedModel(['one', 'two', 'three']);
+    const host = hostOf({ store, model, onRecovered: (turn) => recovered.push(turn) });
+    await host.recover();
+    await vi.waitFor(() => expect(recovered).toHaveLength(3));
+    expect(
+      recovered.map(({ turnId, answerTo, outcome }) => [turnId, answerTo.callId, outcome]),
+    ).toMatchObject([
+      ['t1', 'call-t1', { text: 'one' }],
+      ['t2', 'call-t2', { text: 'two' }],
+      ['t3', 'call-t3', { text: 'three' }],
+    ]);
+    expect((await host.messages('c')).map((message) => message.content)).toEqual([
+      't1',
+      'one',
+      't2',
+      'two',
+      't3',
+      'three',
+    ]);
+  });
+
+  test('P1: the third resume of a turn that never got further gives it up, after three model calls', async () => {
+    let store = new MemoryStore();
+    const never = scriptedModel([{ steps: [gate()], times: Number.POSITIVE_INFINITY }]);
+    const host = hostOf({ store, model: never });
+    await start(host);
+    await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    for (let i = 1; i <= 3; i++) {
+      await vi.waitFor(() => expect(never.count).toBe(i));
+      hosts.pop();
+      await store.close();
+      store = new MemoryStore({ sharedWith: store });
+      const next = hostOf({ store, model: never });
+      await next.recover();
+      if (i === 3) {
+        await expect(say(next, 'hi', 't')).rejects.toMatchObject({ code: 'TURN_CRASH_LOOP' });
+        expect(await next.look('c')).toMatchObject({ totals: { spent: { calls: 3 } } });
+      }
+    }
+    expect(kinds(await journal(store)).filter((kind) => kind === 'turn_resumed')).toHaveLength(2);
+  });
+
+  test('a turn whose time is up when the agent comes back is told so', async () => {
+    const { clock, store } = await timeIsUp();
+    const host = hostOf({ store, model: scriptedModel([[gate()]]), clock });
+    await host.recover();
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    clock.advance(1);
+    expect(await turn.outcome).toMatchObject({ state: 'failed', error: { code: 'TURN_TIMEOUT' } });
+  });
+});
+
+describe('two processes on one store', () => {
+  const pair = (setup: Setup = {}) => {
+    const clock = new ManualClock();
+    const one = new MemoryStore({ clock });
+    const two = new MemoryStore({ clock, sharedWith: one });
+    return { clock, one, two, ...setup };
+  };
+
+  test('the second waits for the first to let go, and both see one conversation', async () => {
+    const { clock, one, two } = pair();
+    const hold = gate();
+    const first = hostOf({ store: one, clock, model: scriptedModel([['a', hold, 'b']]) });
+    const second = hostOf({ store: two, clock, model: scriptedModel(['c']) });
+    await start(first);
+    const running = say(first, 'hi', 't1');
+    await hold.reached;
+    const later = say(second, 'and', 't2');
+    await settle();
+    hold.open();
+    expect(await running).toBe('ab');
+    await clock.run(1_000, 100);
+    expect(await later).toBe('c');
+    expect((await second.messages('c')).map((message) => message.content)).toEqual(['hi', 'ab', 'and', 'c']);
+    // The first one notices that its own copy is old.
+    expect((await eventsOf(first, 'and', 't2')).at(-1)).toMatchObject({ text: 'c' });
+  });
+
+  test('P2: a paused process is fenced off: its late writes are refused and its callers told to ask again', async () => {
+    const { clock, one, two } = pair();
+    const hold = gate();
+    const log = new CaptureLog();
+    const paused = hostOf({ store: one, clock, log, model: scriptedModel([['a', hold, 'b']]) });
+    await start(paused);
+    const late = await paused.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    await hold.reached;
+    await settle();
+    clock.advance(15_001);
+    const other = hostOf({ store: two, clock, model: scriptedModel(['fresh']) });
+    await other.recover();
+    expect(await say(other, 'hi', 't')).toBe('fresh');
+    const before = await journal(two);
+    hold.open();
+    expect(await late.outcome).toMatchObject({
+      state: 'failed',
+      error: { code: 'STORE_CONFLICT', retryable: true },
+    });
+    expect(await journal(two)).toEqual(before);
+    expect(await say(paused, 'hi', 't')).toBe('fresh');
+  });
+
+  test('a lease is renewed while a turn runs long', async () => {
+    const { clock, one, two } = pair();
+    const hold = gate();
+    const first = hostOf({ store: one, clock, model: scriptedModel([[hold, 'done']]) });
+    await first.open();
+    await start(first);
+    const running = say(first, 'hi', 't');
+    await hold.reached;
+    await clock.run(60_000, 1_000);
+    expect(await two.unfinished(AGENT, 10)).toEqual([]);
+    await expect(two.wake('c', 1)).rejects.toMatchObject({ code: 'STORE_CONFLICT' });
+    hold.open();
+    expect(await running).toBe('done');
+  });
+
+  test('what a process left when it was closed is taken up by another one at once', async () => {
+    const { clock, one, two } = pair();
+    const hold = gate();
+    const first = hostOf({ store: one, clock, model: scriptedModel([['a', hold]]) });
+    await start(first);
+    const turn = await first.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    await hold.reached;
+    await first.close();
+    expect(await turn.outcome).toMatchObject({
+      state: 'failed',
+      error: { code: 'NODE_GONE', retryable: true },
+    });
+    const second = hostOf({ store: two, clock, model: scriptedModel(['whole']) });
+    await second.recover();
+    expect(await say(second, 'hi', 't')).toBe('whole');
+  });
+});
+
+describe('limits', () => {
+  test('a turn that runs too long is stopped and told so', async () => {
+    const clock = new ManualClock();
+    const hold = gate();
+    const model = scriptedModel([['a', hold]]);
+    const host = hostOf({ model, clock, options: { turnTimeoutMs: 5_000 } });
+    await start(host);
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    await hold.reached;
+    clock.advance(5_000);
+    expect(await turn.outcome).toMatchObject({ state: 'failed', error: { code: 'TURN_TIMEOUT' }, text: 'a' });
+    expect(model.calls[0]!.state).toBe('aborted');
+  });
+
+  test('a runner that does not listen is given up after its grace', async () => {
+    const clock = new ManualClock();
+    const stubborn: TurnRunner = {
+      modelName: 'stubborn',
+      async *run() {
+        return new Promise(() => {});
+      },
+    };
+    const host = hostOf({ runner: stubborn, clock, options: { graceMs: 2_000 } });
+    await start(host);
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    const cancelled = host.cancelTurn('c');
+    await settle();
+    clock.advance(1_999);
+    await settle();
+    expect(turn.ended).toBeUndefined();
+    clock.advance(1);
+    expect(await cancelled).toBe(true);
+    expect(turn.ended).toMatchObject({ state: 'cancelled' });
+  });
+
+  test('P20: a budget stops the next model call before it is made', async () => {
+    const model = scriptedModel(['one', 'two', 'three']);
+    const host = hostOf({ model, options: { budget: { conversation: { maxModelCalls: 2 } } } });
+    await start(host);
+    await say(host, 'a', 't1');
+    await say(host, 'b', 't2');
+    await expect(say(host, 'c', 't3')).rejects.toMatchObject({
+      code: 'BUDGET_EXCEEDED',
+      details: { of: 'conversation', unit: 'model calls', limit: 2 },
+    });
+    expect(model.count).toBe(2);
+  });
+
+  test('P20: tokens and money are counted as the provider reports them, per turn and per conversation', async () => {
+    const usage = { prompt_tokens: 1_000_000, completion_tokens: 500_000, total_tokens: 1_500_000 };
+    const look = tool({ name: 'look', description: 'x', parameters: z.object({}), execute: () => 'seen' });
+    const model = scriptedModel([callTools({ name: 'look', arguments: {} }, { usage }), 'unused'], {
+      name: 'dear',
+    });
+    const prices = { dear: { input: 2, output: 8 } };
+    const host = hostOf({
+      model,
+      tools: new ToolSet([look]),
+      options: { budget: { turn: { maxUsd: 5 }, prices } },
+    });
+    await start(host);
+    await expect(say(host, 'a', 't')).rejects.toMatchObject({
+      code: 'BUDGET_EXCEEDED',
+      details: { of: 'turn', unit: 'USD', spent: 6 },
+    });
+    expect(model.count).toBe(1);
+    expect(await host.look('c')).toMatchObject({
+      totals: { spent: { calls: 1, tokens: 1_500_000, usd: 6 } },
+    });
+  });
+
+  test('P20: a call that broke is counted, and one that had begun to answer is counted as if it had been billed', async () => {
+    const broken = new FabricError('MODEL_UNAVAILABLE', 'gone');
+    const host = hostOf({ model: scriptedModel([failing(broken), failing(broken, 'half')]) });
+    await start(host);
+    await expect(say(host, 'a', 't1')).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
+    expect(await host.look('c')).toMatchObject({ totals: { spent: { calls: 1, tokens: 0 } } });
+    await expect(say(host, 'b', 't2')).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
+    const { totals } = await host.look('c');
+    expect(totals.spent.calls).toBe(2);
+    expect(totals.spent.tokens).toBeGreaterThan(1_000);
+  });
+
+  test('a store that is full fails the turn with a clear error, and the rest stays readable', async () => {
+    const store = new MemoryStore({ maxBytes: 2_000 });
+    const host = hostOf({ store, model: scriptedModel(['x'.repeat(3_000)]) });
+    await start(host);
+    await say(host, 'a', 't1');
+    await expect(say(host, 'b', 't2')).rejects.toMatchObject({ code: 'STORE_FULL' });
+    expect(await say(host, 'a', 't1')).toHaveLength(3_000);
+    expect(await host.messages('c')).toHaveLength(2);
+  });
+
+  test('idle conversations leave memory and come back as they were', async () => {
+    const model = scriptedModel(['one', 'two', 'three']);
+    const host = hostOf({ model, options: { maxIdle: 1 } });
+    await start(host, 'c');
+    await start(host, 'd');
+    await say(host, 'a', 't1', 'c');
+    await say(host, 'b', 't1', 'd');
+    await say(host, 'again', 't2', 'c');
+    expect(model.requests[2]!.messages.map((message) => message.content)).toEqual([
+      'Be brief.',
+      'a',
+      'one',
+      'again',
+    ]);
+  });
+
+  test('idle conversations leave memory also when they are few and long', async () => {
+    const store = new MemoryStore();
+    const wake = vi.spyOn(store, 'wake');
+    const wakes = (id: string): number => wake.mock.calls.filter(([one]) => one === id).length;
+    const long = 'x'.repeat(2_000);
+    const model = scriptedModel([long, 'short', 'short', long]);
+    const host = hostOf({ store, model, options: { maxIdleChars: 3_000 } });
+    await start(host, 'c');
+    await start(host, 'd');
+    await say(host, long, 't1', 'c');
+    await say(host, 'b', 't1', 'd');
+    await settle();
+    await say(host, 'b', 't2', 'd');
+    expect([wakes('c'), wakes('d')]).toEqual([1, 1]);
+    await say(host, 'again', 't2', 'c');
+    expect(wakes('c')).toBe(2);
+    expect(model.requests[3]!.messages.map(({ content }) => content!.length)).toEqual([9, 2_000, 2_000, 5]);
+  });
+
+  test('what a runner keeps for itself is there in the next turn, also after a restart', async () => {
+    const store = new MemoryStore();
+    const counting: TurnRunner = {
+      modelName: 'counting',
+      async *run({ state, draft }) {
+        const next = ((state as number | undefined) ?? 0) + 1;
+        yield { type: 'text', text: `turn ${next}` };
+        draft.assistant({ role: 'assistant', content: `turn ${next}` });
+        const usage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
+        return { text: `turn ${next}`, usage, model: 'counting', state: next, taskState: 'input-required' };
+      },
+    };
+    const first = hostOf({ store, runner: counting });
+    await start(first);
+    expect(await say(first, 'a', 't1')).toBe('turn 1');
+    expect(await first.look('c')).toMatchObject({ state: 'input-required' });
+    await first.close();
+    const second = hostOf({ store: new MemoryStore({ sharedWith: store }), runner: counting });
+    expect(await say(second, 'b', 't2')).toBe('turn 2');
+  });
+
+  test('ids that a store would not keep as they are do not become conversations or turns', async () => {
+    const host = hostOf({ model: scriptedModel([]) });
+    const refused = { code: 'PARAMS_INVALID' };
+    await expect(start(host, 'a\ud800')).rejects.toMatchObject(refused);
+    await start(host);
+    await expect(say(host, 'hi', 't\udc00')).rejects.toMatchObject(refused);
+    await expect(say(host, 'hi', 't', 'c\ud800')).rejects.toMatchObject(refused);
+    await expect(host.cancelTurn('c\ud800')).rejects.toMatchObject(refused);
+    await expect(host.end('c\ud800')).rejects.toMatchObject(refused);
+  });
+
+  test('after it was closed the host takes nothing', async () => {
+    const host = hostOf({ model: scriptedModel([]) });
+    await start(host);
+    await host.close();
+    await expect(say(host, 'hi', 't')).rejects.toMatchObject({ code: 'NODE_GONE' });
+  });
+});
+
+describe('beside a full store, a crash loop and a failing end', () => {
+  test('a turn that the full store refuses leaves the one that runs beside it alone', async () => {
+    const store = new MemoryStore({ maxBytes: 20_000 });
+    const half = gate();
+    const host = hostOf({ store, model: scriptedModel([['part', half, ' end']]) });
+    await start(host);
+    const running = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't1' });
+    await half.reached;
+    await start(host, 'large', { systemPrompt: 'x'.repeat(30_000) });
+    await expect(say(host, 'more', 't2')).rejects.toMatchObject({ code: 'STORE_FULL' });
+    half.open();
+    expect(textOf(await running.outcome)).toBe('part end');
+    expect(kinds(await journal(store))).toContain('turn_completed');
+  });
+
+  test('after a crash loop the next turn tells the model which tools had run', async () => {
+    const pay = tool({
+      name: 'pay',
+      description: 'Pays.',
+      parameters: z.object({}),
+      idempotent: false,
+      execute: () => 'paid 100',
+    });
+    const tools = new ToolSet([pay]);
+    const store = new MemoryStore();
+    const firstGate = gate();
+    const first = hostOf({
+      store,
+      tools,
+      model: scriptedModel([callTools({ name: 'pay', arguments: '{}', id: 'call1' }), ['wait', firstGate]]),
+    });
+    await start(first);
+    await first.turn({ conversationId: 'c', userMessage: 'pay please', turnId: 't1' });
+    await firstGate.reached;
+    await first.close();
+    for (let crash = 0; crash < 2; crash++) {
+      const standing = gate();
+      const next = hostOf({ store, tools, model: scriptedModel([['wait', standing]]) });
+      await next.open();
+      await standing.reached;
+      await next.close();
+    }
+    const model = scriptedModel(['It is paid.']);
+    const last = hostOf({ store, tools, model });
+    await last.open();
+    await expect(say(last, 'pay please', 't1')).rejects.toMatchObject({ code: 'TURN_CRASH_LOOP' });
+    await say(last, 'did you pay?', 't2');
+    const shown = model.requests.at(-1)!.messages;
+    expect(shown).toContainEqual({ role: 'tool', tool_call_id: 'call1', content: 'paid 100' });
+  });
+
+  test('an end that could not be written is told to everybody who asked for it', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel(['hello']) });
+    await start(host);
+    await say(host, 'hi', 't1');
+    const append = store.append.bind(store);
+    store.append = (given: Append) =>
+      given.state === 'completed'
+        ? Promise.reject(new FabricError('STORE_UNAVAILABLE', 'The disk is away.'))
+        : append(given);
+    const ends = await Promise.allSettled([host.end('c'), host.end('c')]);
+    expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    store.append = append;
+    await host.end('c');
+    expect(await host.look('c')).toMatchObject({ state: 'completed' });
+  });
+});
+
+describe('beside late answers of the store, old copies and other processes', () => {
+  test('a look that the store answers late does not take a running turn with it', async () => {
+    const store = new MemoryStore();
+    const hold = gate();
+    const model = scriptedModel([['a', hold, 'b'], 'c']);
+    const host = hostOf({ store, model });
+    await start(host);
+    const look = store.peek.bind(store);
+    const late = Promise.withResolvers<void>();
+    store.peek = async (id, turnId) => {
+      const peek = await look(id, turnId);
+      if (turnId === 't2') await late.promise;
+      return peek;
+    };
+    const second = say(host, 'and', 't2');
+    const first = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't1' });
+    await hold.reached;
+    late.resolve();
+    await settle();
+    hold.open();
+    expect(await first.outcome).toMatchObject({ state: 'completed', text: 'ab' });
+    expect(await second).toBe('c');
+    expect(kinds(await journal(store))).not.toContain('turn_resumed');
+    expect(model.count).toBe(2);
+  });
+
+  test('under `interrupt` the turn that was to be cancelled is cancelled after a crash too', async () => {
+    const first = new MemoryStore();
+    const hold = gate();
+    const stubborn: TurnRunner = {
+      modelName: 'stubborn',
+      async *run() {
+        yield { type: 'text', text: 'half' };
+        await hold.reached;
+        return new Promise(() => {});
+      },
+    };
+    const dying = hostOf({ store: first, runner: stubborn });
+    await start(dying, 'c', { turnPolicy: 'interrupt' });
+    const answerTo = { replyTo: '__rpc__@/x', callId: 'call', isStream: false };
+    await dying.turn({ conversationId: 'c', userMessage: 'old', turnId: 't1', answerTo });
+    await dying.turn({ conversationId: 'c', userMessage: 'new', turnId: 't2', answerTo });
+    hosts.pop();
+    await first.close();
+    const recovered: RecoveredTurn[] = [];
+    const store = new MemoryStore({ sharedWith: first });
+    const model = scriptedModel(['answer']);
+    const host = hostOf({ store, model, onRecovered: (turn) => recovered.push(turn) });
+    await host.recover();
+    await vi.waitFor(() => expect(recovered).toHaveLength(2));
+    expect(recovered.map(({ turnId, outcome }) => [turnId, outcome])).toMatchObject([
+      ['t1', { state: 'cancelled', error: { code: 'TURN_CANCELLED' } }],
+      ['t2', { state: 'completed', text: 'answer' }],
+    ]);
+    expect(model.count).toBe(1);
+  });
+
+  test('a look that the store answers late does not take up a conversation that has ended', async () => {
+    const store = new MemoryStore();
+    const model = scriptedModel(['a']);
+    const host = hostOf({ store, model });
+    await start(host);
+    await say(host, 'hi', 't1');
+    const look = store.peek.bind(store);
+    const late = Promise.withResolvers<void>();
+    store.peek = async (id, turnId) => {
+      const peek = await look(id, turnId);
+      if (turnId === 't2') await late.promise;
+      return peek;
+    };
+    await host.close();
+    const next = hostOf({ store, model });
+    const second = say(next, 'and', 't2');
+    await next.end('c');
+    late.resolve();
+    await expect(second).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    expect(await next.look('c')).toMatchObject({ state: 'completed', turns: 1 });
+  });
+
+  test('who waits for the end hears of one that came while the store was asked', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel([]) });
+    await start(host);
+    const look = store.peek.bind(store);
+    const late = Promise.withResolvers<void>();
+    store.peek = async (id, turnId) => {
+      const peek = await look(id, turnId);
+      await late.promise;
+      return peek;
+    };
+    const ended = host.whenEnded('c', new AbortController().signal);
+    await settle();
+    store.peek = look;
+    await host.end('c');
+    late.resolve();
+    expect(await ended).toBe(true);
+  });
+
+  test('a turn that waited behind the one that completed the task does not open it again', async () => {
+    const store = new MemoryStore();
+    const hold = Promise.withResolvers<void>();
+    const runs: string[] = [];
+    const usage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
+    const finishing: TurnRunner = {
+      modelName: 'finishing',
+      async *run({ userMessage, draft }) {
+        runs.push(userMessage);
+        yield { type: 'text', text: 'x' };
+        await hold.promise;
+        draft.assistant({ role: 'assistant', content: 'x' });
+        return {
+          text: 'x',
+          usage,
+          model: 'm',
+          ...(userMessage === 'last' ? { taskState: 'completed' as const } : {}),
+        };
+      },
+    };
+    const host = hostOf({ store, runner: finishing });
+    await start(host);
+    const last = await host.turn({ conversationId: 'c', userMessage: 'last', turnId: 't1' });
+    const behind = await host.turn({ conversationId: 'c', userMessage: 'more', turnId: 't2' });
+    hold.resolve();
+    expect(await last.outcome).toMatchObject({ state: 'completed' });
+    expect(await behind.outcome).toMatchObject({ state: 'failed', error: { code: 'CONVERSATION_UNKNOWN' } });
+    expect(runs).toEqual(['last']);
+    expect(await host.look('c')).toMatchObject({ state: 'completed' });
+  });
+
+  test('a turn of a process that died is taken up also where an old copy of its conversation lies in memory', async () => {
+    const clock = new ManualClock();
+    const one = new MemoryStore({ clock });
+    const two = new MemoryStore({ clock, sharedWith: one });
+    const hold = gate();
+    const living = hostOf({ store: one, clock, model: scriptedModel(['first', 'second']) });
+    await living.open();
+    await start(living);
+    await say(living, 'a', 't1');
+    const dying = hostOf({ store: two, clock, model: scriptedModel([[hold]]) });
+    await dying.turn({ conversationId: 'c', userMessage: 'b', turnId: 't2' });
+    await hold.reached;
+    hosts.pop();
+    await two.close();
+    await clock.run(15_000, 1_000);
+    expect(kinds(await journal(one)).filter((kind) => kind === 'turn_completed')).toHaveLength(2);
+  });
+
+  test('the messages of a conversation are those of the store, also when it was removed or another process went on', async () => {
+    const one = new MemoryStore();
+    const two = new MemoryStore({ sharedWith: one });
+    const first = hostOf({ store: one, model: scriptedModel(['x']) });
+    const second = hostOf({ store: two, model: scriptedModel(['y']) });
+    await start(first);
+    await say(first, 'a', 't1');
+    await say(second, 'b', 't2');
+    expect((await first.messages('c')).map((message) => message.content)).toEqual(['a', 'x', 'b', 'y']);
+    await one.remove('c');
+    await expect(second.messages('c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+  });
+
+  test('a conversation that was removed and started again under its id can be ended', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel(['x']) });
+    await start(host);
+    await say(host, 'a', 't1');
+    await store.remove('c');
+    await start(host);
+    await host.end('c');
+    expect(await host.look('c')).toMatchObject({ state: 'completed', turns: 0 });
+  });
+
+  test('a turn that was taken over and is cancelled before its turn comes still counts what may have been billed', async () => {
+    const first = new MemoryStore();
+    const hold = gate();
+    const dying = hostOf({ store: first, model: scriptedModel([[hold]]) });
+    await start(dying);
+    await dying.turn({ conversationId: 'c', userMessage: 'a', turnId: 't1' });
+    await hold.reached;
+    hosts.pop();
+    await first.close();
+    const busy = gate();
+    const host = hostOf({
+      store: new MemoryStore({ sharedWith: first }),
+      model: scriptedModel([[busy]]),
+      options: { maxRunning: 1 },
+    });
+    await start(host, 'd');
+    await host.turn({ conversationId: 'd', userMessage: 'b', turnId: 't1' });
+    await busy.reached;
+    await host.recover();
+    expect(await host.cancelTurn('c', 't1')).toBe(true);
+    expect(await host.look('c')).toMatchObject({ totals: { spent: { calls: 1 } } });
+  });
+
+  test('a turn whose time was up before it came to run asks no model', async () => {
+    const { clock, store } = await timeIsUp();
+    const model = scriptedModel(['late']);
+    const host = hostOf({ store, model, clock });
+    await host.recover();
+    await settle();
+    await expect(say(host, 'hi', 't')).rejects.toMatchObject({ code: 'TURN_TIMEOUT' });
+    expect(model.count).toBe(0);
+  });
+
+  test('a turn that hangs in a copy of the conversation that has become old does not hold up its successor', async () => {
+    const clock = new ManualClock();
+    const one = new MemoryStore({ clock });
+    const two = new MemoryStore({ clock, sharedWith: one });
+    const hold = gate();
+    const host = hostOf({ store: one, clock, model: scriptedModel([[hold], 'fresh', 'next']) });
+    await start(host);
+    const stale = await host.turn({ conversationId: 'c', userMessage: 'a', turnId: 't1' });
+    await hold.reached;
+    clock.advance(15_001);
+    // Another process took the conversation and died.
+    await two.wake('c', 15_000);
+    await two.close();
+    const next = say(host, 'b', 't2');
+    await settle();
+    expect(await stale.outcome).toMatchObject({ error: { code: 'STORE_CONFLICT', retryable: true } });
+    expect(await say(host, 'a', 't1')).toBe('fresh');
+    expect(await next).toBe('next');
+  });
+
+  test('cancel without an id reaches a turn that waits for a place', async () => {
+    const busy = gate();
+    const host = hostOf({ model: scriptedModel([[busy]]), options: { maxRunning: 1 } });
+    await start(host, 'd');
+    await start(host);
+    await host.turn({ conversationId: 'd', userMessage: 'b', turnId: 't1' });
+    await busy.reached;
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'a', turnId: 't1' });
+    expect(await host.cancelTurn('c')).toBe(true);
+    expect(await turn.outcome).toMatchObject({ state: 'cancelled' });
+  });
+});

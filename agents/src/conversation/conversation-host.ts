@@ -1,0 +1,527 @@
+// Keeps the conversations of an agent and runs their turns: one outcome for each turn id, one turn at a time in each
+// conversation, everything bounded, all of it in the store before anybody hears of it. What a turn does is its runner's
+// business (`turn.ts`), how it is carried out is `turn-run.ts`, who may call is the agent's.
+import {
+  type Clock,
+  FabricError,
+  isFabricError,
+  type Logger,
+  silentLog,
+  systemClock,
+  type Timer,
+} from '@fame-fabric/shared';
+import type { ModelMessage } from '../model/model.ts';
+import {
+  type ConversationRecord,
+  type ConversationStore,
+  isEndedState,
+  type JournalEvent,
+  type Peek,
+  type StoredState,
+} from '../store/store.ts';
+import type { FailedTurnRule } from '../turn/history.ts';
+import { noUsage, type TurnRunner } from '../turn/turn.ts';
+import type { ConversationOptions, TurnOutcome } from './conversation.ts';
+import { type BudgetLimits, ConversationBudget, noSpending } from './conversation-budget.ts';
+import { acceptedOf, type Bodies } from './conversation-journal.ts';
+import { type Conversation, historyOf, type Totals, turnOf } from './conversation-memory.ts';
+import { LiveTurn } from './conversation-turn.ts';
+import { HeldConversations, unknownConversation } from './held-conversations.ts';
+import { Inbox, type InboxOptions, type InboxTurn, placeTaken } from './inbox.ts';
+import { LeaveTurn, TurnRun } from './turn-run.ts';
+
+export interface HostDeps {
+  runner: TurnRunner;
+  store: ConversationStore;
+  /** The address of the agent; conversations of others in the same store are left alone. */
+  agent: string;
+  clock?: Clock;
+  log?: Logger;
+  /** Called when a turn has ended that was taken over from a process that died, or from an earlier one of this agent. */
+  onRecovered?(turn: RecoveredTurn): void;
+}
+
+export interface HostOptions extends InboxOptions {
+  /** How long one turn may run, in ms. @default 600_000 */
+  turnTimeoutMs?: number;
+  /** How long a cancelled turn may take to stop by itself, in ms. @default 2_000 */
+  graceMs?: number;
+  /** What a failed turn leaves in the history. @default 'auto' */
+  failedTurns?: FailedTurnRule;
+  /** Most tokens of the window. @default no limit */
+  maxWindowTokens?: number;
+  budget?: BudgetLimits;
+  /** Idle conversations that stay in memory; the others are read again when they are needed. @default 1_000 */
+  maxIdle?: number;
+  /** What idle conversations may take in memory, in characters of their windows and last turns. @default 67_108_864 */
+  maxIdleChars?: number;
+  /** How long this process keeps a conversation that it works on without writing, in ms. @default 15_000 */
+  leaseMs?: number;
+  /** How long to wait for another process to let go of a conversation, in ms. @default 20_000 */
+  leaseWaitMs?: number;
+}
+
+export interface StartRequest {
+  id: string;
+  options: ConversationOptions;
+  /** The id of the call; the same call again is answered again. */
+  callId: string;
+}
+
+export interface TurnRequest {
+  conversationId: string;
+  userMessage: string;
+  /** The same id again is the same turn. */
+  turnId: string;
+  /** Where the answer goes if this process does not live to give it. */
+  answerTo?: { replyTo: string; callId: string; isStream: boolean };
+}
+
+export interface RecoveredTurn {
+  conversationId: string;
+  turnId: string;
+  answerTo: { replyTo: string; callId: string; isStream: boolean };
+  outcome: TurnOutcome;
+}
+
+/** What people are shown about a conversation. */
+export interface ConversationView extends Pick<ConversationRecord, 'id' | 'state' | 'changedAt' | 'turns'> {
+  readonly totals: Totals;
+}
+
+/** Conversations with open turns that are taken up at once after a start. */
+const RECOVERY_PAGE = 64;
+
+export class ConversationHost {
+  readonly #runner: TurnRunner;
+  readonly #store: ConversationStore;
+  readonly #agent: string;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #onRecovered: HostDeps['onRecovered'];
+  readonly #options: HostOptions;
+  readonly #leaseMs: number;
+  readonly #budget: ConversationBudget;
+  readonly #inbox: Inbox;
+  readonly #conversations: HeldConversations;
+  /** Ends that are under way, by conversation. */
+  readonly #endings = new Map<string, Promise<void>>();
+  readonly #onEnd = new Map<string, Set<() => void>>();
+  #timers: Timer[] = [];
+  #isClosed = false;
+
+  constructor(deps: HostDeps, options: HostOptions = {}) {
+    this.#runner = deps.runner;
+    this.#store = deps.store;
+    this.#agent = deps.agent;
+    this.#clock = deps.clock ?? systemClock;
+    this.#log = deps.log ?? silentLog;
+    this.#onRecovered = deps.onRecovered;
+    this.#options = options;
+    this.#leaseMs = options.leaseMs ?? 15_000;
+    this.#budget = new ConversationBudget(options.budget);
+    this.#inbox = new Inbox(options);
+    this.#conversations = new HeldConversations(
+      {
+        store: this.#store,
+        agent: this.#agent,
+        clock: this.#clock,
+        log: this.#log,
+        isBusy: (id) => this.#inbox.isBusy(id),
+        onWoken: (conversation, { open }) => {
+          const turns = conversation.open;
+          const isInterrupting = conversation.options.turnPolicy === 'interrupt';
+          for (const [i, turn] of turns.entries()) {
+            // A process may die between the acceptance of a turn and the end of the one whose place it took.
+            if (conversation.isCompleted) turn.abort(unknownConversation());
+            else if (isInterrupting && i < turns.length - 1) turn.abort(placeTaken());
+            this.#resume(conversation, turn, open[i]!);
+          }
+        },
+      },
+      {
+        leaseMs: this.#leaseMs,
+        leaseWaitMs: options.leaseWaitMs ?? 20_000,
+        maxIdle: options.maxIdle ?? 1_000,
+        maxIdleChars: options.maxIdleChars ?? 67_108_864,
+        maxWindowTokens: options.maxWindowTokens,
+      },
+    );
+  }
+
+  /** Takes up what an earlier process left unfinished, now and whenever another one dies. @throws {STORE_UNAVAILABLE} */
+  async open(): Promise<void> {
+    await this.recover();
+    this.#timers = [
+      this.#clock.every(this.#leaseMs / 3, () => void this.#conversations.renew()),
+      this.#clock.every(this.#leaseMs, () => void this.#lookForUnfinished()),
+    ];
+  }
+
+  /** @throws {CONVERSATION_EXISTS} when another call started one with that id @throws {PARAMS_INVALID} */
+  async start({ id, options, callId }: StartRequest): Promise<ConversationView> {
+    mustBeText(id);
+    const body: Bodies['conversation_started'] = {
+      system_prompt: options.systemPrompt,
+      max_history_length: options.maxHistoryLength,
+      turn_policy: options.turnPolicy,
+      ...(options.payload ? { payload: options.payload } : {}),
+    };
+    const totals: Totals = { usage: noUsage(), spent: noSpending() };
+    const { created, record } = await this.#store.create({
+      id,
+      agent: this.#agent,
+      startCallId: callId,
+      historyTurns: options.maxHistoryLength,
+      totals: { ...totals },
+      started: { kind: 'conversation_started', at: this.#clock.now(), body: { ...body } },
+    });
+    if (!created && !(record.startCallId === callId && record.agent === this.#agent)) {
+      throw new FabricError('CONVERSATION_EXISTS', 'A conversation with that id exists already.');
+    }
+    // What we remember under this id was removed from the store.
+    const removed = created ? this.#conversations.get(id) : undefined;
+    if (removed?.open.length === 0) this.#conversations.drop(removed);
+    return viewOf(record);
+  }
+
+  /**
+   * Takes a turn, joins the one with that id, or brings back how it ended. What it returns is the turn, safely written;
+   * its `outcome` and `follow` tell the rest.
+   * @throws {CONVERSATION_UNKNOWN | TURN_CONFLICT | TURN_IN_PROGRESS | TURN_QUEUE_FULL | PARAMS_INVALID} before anything
+   * was taken
+   * @throws {STORE_CONFLICT} when another process keeps the conversation; and what else the store throws
+   */
+  async turn(request: TurnRequest): Promise<LiveTurn> {
+    const { conversationId: id, turnId } = request;
+    this.#mustBeOpen();
+    mustBeText(id, turnId);
+    const held = this.#conversations.get(id);
+    const live = held?.turns.get(turnId);
+    if (live) return sameMessage(live, request);
+    const isReady = held && held.open.length === 0 && !held.isEnding && !held.isCompleted;
+    if (isReady && held.journal.failure === undefined) {
+      // Most turns find their conversation idle and in memory. The store refuses the turn if it knows its id, or if
+      // somebody else has written meanwhile; then nothing has happened, and the long way tells why.
+      try {
+        return await this.#accept(held, request);
+      } catch (error) {
+        if (!isFabricError(error, 'STORE_CONFLICT')) throw error;
+      }
+    }
+    const peek = await this.#peek(id, turnId);
+    if (peek.turn && peek.turn.state !== 'open')
+      return sameMessage(await this.#endedTurn(id, turnId), request);
+    if (isEndedState(peek.state)) throw unknownConversation();
+    const conversation = await this.#conversations.hold(id, peek.fence);
+    const known = conversation.turns.get(turnId);
+    if (known) return sameMessage(known, request);
+    // A refusal in the journal would take the turns that run in this conversation with it: their numbers follow.
+    if (peek.isFull && conversation.open.length > 0) {
+      throw new FabricError(
+        'STORE_FULL',
+        'The store of conversations has no room for another turn; remove conversations or raise FAME_STORE_MAX_BYTES.',
+      );
+    }
+    return this.#accept(conversation, request);
+  }
+
+  async #accept(conversation: Conversation, request: TurnRequest): Promise<LiveTurn> {
+    this.#mustBeOpen();
+    if (conversation.isEnding || conversation.isCompleted) throw unknownConversation();
+    const { userMessage, turnId } = request;
+    const { turnPolicy } = conversation.options;
+    this.#inbox.check(conversation.id, turnPolicy);
+    const deadline = this.#clock.now() + this.#turnTimeoutMs;
+    const turn = new LiveTurn({ id: turnId, userMessage, deadline });
+    conversation.turns.set(turnId, turn);
+    const { replyTo = '', callId = '', isStream = false } = request.answerTo ?? {};
+    const body = {
+      user_message: userMessage,
+      reply_to: replyTo,
+      corr_id: callId,
+      stream: isStream,
+      deadline,
+    };
+    // The turn starts beside its acceptance: what it writes follows in the same journal, so one commit serves both.
+    const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, body }]);
+    this.#put(conversation, turn, turnPolicy);
+    try {
+      await accepted;
+    } catch (error) {
+      // Nothing more can be written with this journal, so no turn of it runs on.
+      const code = isFabricError(error) ? error.code : 'STORE_UNAVAILABLE';
+      this.#conversations.leave(conversation, new LeaveTurn(code, messageOf(error)));
+      throw error;
+    }
+    return turn;
+  }
+
+  /**
+   * Cancels a turn, by default the one that runs or waits for a place to run. `false` when there was none.
+   * @throws {CONVERSATION_UNKNOWN}
+   */
+  async cancelTurn(conversationId: string, turnId?: string): Promise<boolean> {
+    const peek = await this.#peek(conversationId, turnId);
+    if (isEndedState(peek.state)) throw unknownConversation();
+    const conversation =
+      peek.turn?.state === 'open'
+        ? await this.#conversations.hold(conversationId, peek.fence)
+        : this.#conversations.get(conversationId);
+    const turn =
+      turnId === undefined
+        ? (conversation?.running ?? conversation?.open[0])
+        : conversation?.turns.get(turnId);
+    if (!turn || turn.ended) return false;
+    turn.abort(new FabricError('TURN_CANCELLED', 'The turn was cancelled.', { details: { by: 'caller' } }));
+    await turn.outcome;
+    return true;
+  }
+
+  /** Ends a conversation and whatever runs in it. Twice, or with an unknown id, does nothing. */
+  async end(id: string, state: 'completed' | 'canceled' = 'completed'): Promise<void> {
+    mustBeText(id);
+    const peek = await this.#store.peek(id);
+    if (peek?.agent !== this.#agent || isEndedState(peek.state)) return;
+    const conversation = await this.#conversations.hold(id, peek.fence);
+    if (conversation.isCompleted) return;
+    const ending = this.#endings.get(id) ?? this.#end(conversation, state);
+    this.#endings.set(id, ending);
+    try {
+      await ending;
+    } finally {
+      this.#endings.delete(id);
+    }
+  }
+
+  async #end(conversation: Conversation, state: 'completed' | 'canceled'): Promise<void> {
+    conversation.isEnding = true;
+    try {
+      const reason = new FabricError('TURN_CANCELLED', 'The conversation was ended.', {
+        details: { by: 'end_conversation' },
+      });
+      const { open } = conversation;
+      for (const turn of open) turn.abort(reason);
+      await Promise.all(open.map((turn) => turn.outcome));
+      await conversation.journal.append([{ kind: 'conversation_ended', body: { state } }], {
+        state,
+        letGo: true,
+      });
+    } finally {
+      this.#conversations.drop(conversation);
+    }
+    this.#tellEnd(conversation.id);
+  }
+
+  /** Waits for the end of a conversation; `false` when `signal` aborted first. @throws {CONVERSATION_UNKNOWN} */
+  async whenEnded(id: string, signal: AbortSignal): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const tell = (): void => resolve(!this.#isClosed);
+    const leave = (): void => resolve(false);
+    // It listens before it looks: an end between the two would be told to nobody.
+    this.#listenersOf(id).add(tell);
+    signal.addEventListener('abort', leave, { once: true });
+    try {
+      if (isEndedState((await this.#peek(id)).state)) return true;
+      if (signal.aborted || this.#isClosed) return false;
+      return await promise;
+    } finally {
+      signal.removeEventListener('abort', leave);
+      const listeners = this.#listenersOf(id);
+      listeners.delete(tell);
+      if (listeners.size === 0) this.#onEnd.delete(id);
+    }
+  }
+
+  /** What is known of a conversation, ended ones included. @throws {CONVERSATION_UNKNOWN} */
+  async look(id: string): Promise<ConversationView> {
+    const record = await this.#store.record(id);
+    if (record?.agent !== this.#agent) throw unknownConversation();
+    return viewOf(record);
+  }
+
+  /** The messages that the model is shown, oldest first, without the system message. @throws {CONVERSATION_UNKNOWN} */
+  async messages(id: string): Promise<ModelMessage[]> {
+    await this.#peek(id);
+    const [started] = await this.#store.read(id, { limit: 1 });
+    if (!started) throw unknownConversation();
+    return historyOf(started, await this.#store.history(id)).turns.flat();
+  }
+
+  /** Takes up conversations with open turns that nobody holds. Resolves when they are on their way. */
+  async recover(): Promise<void> {
+    for (;;) {
+      const ids = await this.#store.unfinished(this.#agent, RECOVERY_PAGE);
+      // One that lies idle in memory is older than the turn that a process left in it.
+      const fresh = ids.filter((id) => (this.#conversations.get(id)?.open.length ?? 0) === 0);
+      if (fresh.length > 0) this.#log.info('unfinished turns found', { conversations: fresh.length });
+      const taken = await Promise.all(
+        fresh.map(async (id) => {
+          try {
+            await this.#conversations.wake(id, 0);
+            return true;
+          } catch (error) {
+            // Somebody else was faster, or it is gone; both are fine.
+            this.#log.debug('a conversation could not be taken up', { conversationId: id, error });
+            return false;
+          }
+        }),
+      );
+      if (ids.length < RECOVERY_PAGE || !taken.includes(true)) return;
+    }
+  }
+
+  /** Leaves what runs: it stays open in the journal, and whoever opens the store next goes on with it. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const timer of this.#timers.splice(0)) timer.stop();
+    await this.#conversations.close();
+    for (const id of [...this.#onEnd.keys()]) this.#tellEnd(id);
+  }
+
+  get #turnTimeoutMs(): number {
+    return this.#options.turnTimeoutMs ?? 600_000;
+  }
+
+  #put(conversation: Conversation, turn: LiveTurn, policy: ConversationOptions['turnPolicy']): void {
+    const { id } = conversation;
+    const run = async (): Promise<void> => {
+      turn.signal.removeEventListener('abort', onAbort);
+      conversation.running = turn;
+      await this.#runOf(conversation, turn).run();
+      conversation.running = undefined;
+      this.#afterTurn(conversation);
+    };
+    // A turn that is given up while it waits does not wait on: it ends where it stands.
+    const giveUp = (): void =>
+      void this.#runOf(conversation, turn)
+        .run()
+        .then(() => this.#afterTurn(conversation));
+    const onAbort = (): void => {
+      if (this.#inbox.withdraw(id, entry)) giveUp();
+    };
+    const entry: InboxTurn = { run, cancel: (reason) => turn.abort(reason) };
+    if (turn.signal.aborted) {
+      giveUp();
+      return;
+    }
+    turn.signal.addEventListener('abort', onAbort, { once: true });
+    this.#inbox.put(id, entry, policy);
+  }
+
+  #runOf(conversation: Conversation, turn: LiveTurn): TurnRun {
+    return new TurnRun(
+      { runner: this.#runner, budget: this.#budget, clock: this.#clock, log: this.#log },
+      conversation,
+      turn,
+      {
+        turnTimeoutMs: this.#turnTimeoutMs,
+        graceMs: this.#options.graceMs ?? 2_000,
+        failedTurns: this.#options.failedTurns ?? 'auto',
+        isLast: () => !conversation.open.some((other) => other !== turn),
+      },
+    );
+  }
+
+  #afterTurn(conversation: Conversation): void {
+    conversation.trim();
+    if (conversation.isCompleted) {
+      const { open } = conversation;
+      // What waited behind the turn that completed the task comes too late.
+      for (const turn of open) turn.abort(unknownConversation());
+      if (open.length > 0) return;
+      this.#conversations.drop(conversation);
+      this.#tellEnd(conversation.id);
+      return;
+    }
+    if (conversation.journal.failure !== undefined) {
+      const { failure: error } = conversation.journal;
+      const fields = { conversationId: conversation.id, error };
+      // A conflict is how an old turn id, or another process, makes itself known; the next request finds its way.
+      if (isFabricError(error, 'STORE_CONFLICT')) this.#log.debug('a conversation is read anew', fields);
+      else this.#log.error('a conversation could not be written', fields);
+      this.#conversations.drop(conversation);
+      return;
+    }
+    this.#conversations.evict(conversation);
+  }
+
+  #resume(conversation: Conversation, turn: LiveTurn, events: readonly JournalEvent[]): void {
+    const { reply_to: replyTo, corr_id: callId, stream: isStream } = acceptedOf(events);
+    const { id: conversationId } = conversation;
+    void turn.outcome.then((outcome) => {
+      // A turn that was left here is answered by whoever goes on with it.
+      if (replyTo === '' || turn.isLeft) return;
+      const answerTo = { replyTo, callId, isStream };
+      this.#onRecovered?.({ conversationId, turnId: turn.id, answerTo, outcome });
+    });
+    this.#put(conversation, turn, 'queue');
+  }
+
+  async #endedTurn(conversationId: string, turnId: string): Promise<LiveTurn> {
+    const events: JournalEvent[] = [];
+    for (let after = 0; ; after = events.at(-1)!.seq) {
+      const page = await this.#store.read(conversationId, { turnId, after, limit: 500 });
+      events.push(...page);
+      if (page.length < 500) break;
+    }
+    if (events.length === 0) throw unknownConversation();
+    return turnOf(events);
+  }
+
+  async #peek(id: string, turnId?: string): Promise<Peek> {
+    this.#mustBeOpen();
+    mustBeText(id, turnId ?? '');
+    const peek = await this.#store.peek(id, turnId);
+    if (peek?.agent !== this.#agent) throw unknownConversation();
+    return peek;
+  }
+
+  async #lookForUnfinished(): Promise<void> {
+    try {
+      await this.recover();
+    } catch (error) {
+      this.#log.warn('the store could not be searched for unfinished turns', { error });
+    }
+  }
+
+  #listenersOf(id: string): Set<() => void> {
+    let listeners = this.#onEnd.get(id);
+    if (!listeners) {
+      listeners = new Set();
+      this.#onEnd.set(id, listeners);
+    }
+    return listeners;
+  }
+
+  #tellEnd(id: string): void {
+    const listeners = this.#onEnd.get(id);
+    this.#onEnd.delete(id);
+    for (const tell of listeners ?? []) tell();
+  }
+
+  #mustBeOpen(): void {
+    if (this.#isClosed) throw new FabricError('NODE_GONE', 'The agent stopped.');
+  }
+}
+
+function sameMessage(turn: LiveTurn, { userMessage }: TurnRequest): LiveTurn {
+  if (turn.userMessage === userMessage) return turn;
+  throw new FabricError('TURN_CONFLICT', 'This turn id belongs to another message.');
+}
+
+// A half of a surrogate pair becomes another character in a store of UTF-8, and the id that of something else.
+function mustBeText(...ids: string[]): void {
+  if (ids.every((id) => id.isWellFormed())) return;
+  throw new FabricError('PARAMS_INVALID', 'An id of a conversation or a turn is not well-formed text.');
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+const viewOf = (record: ConversationRecord): ConversationView => ({
+  id: record.id,
+  state: record.state satisfies StoredState,
+  changedAt: record.changedAt,
+  turns: record.turns,
+  totals: record.totals as unknown as Totals,
+});

@@ -1,0 +1,341 @@
+// What the events of a journal mean: how they are written, and what a conversation is when it is read back from them. The
+// same events rebuild the history, answer a caller that comes late, and tell a resumed turn what has been done already.
+
+import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
+import type {
+  ConversationStore,
+  EventBody,
+  EventKind,
+  Fence,
+  JournalEvent,
+  NewEvent,
+  StoredState,
+} from '../store/store.ts';
+import type { History, TurnDraft } from '../turn/history.ts';
+import {
+  type ConversationEvent,
+  type ConversationOptions,
+  errorOfFault,
+  type TurnFault,
+  type TurnOutcome,
+} from './conversation.ts';
+
+/** What each event carries. */
+export interface Bodies {
+  conversation_started: {
+    system_prompt: string;
+    max_history_length: number;
+    turn_policy: ConversationOptions['turnPolicy'];
+    /** What an agent of another kind was started with. */
+    payload?: EventBody;
+  };
+  turn_accepted: {
+    user_message: string;
+    reply_to: string;
+    corr_id: string;
+    /** Whether the caller asked for a stream. */
+    stream: boolean;
+    /** When the turn times out, in ms since the epoch. */
+    deadline: number;
+  };
+  turn_resumed: { attempt: number; keep: number };
+  model_called: {
+    step: number;
+    model: string;
+    /** How many messages were sent. */
+    messages: number;
+    /** SHA-256 of the messages as JSON, in hex. */
+    digest: string;
+    /** What was set aside of the budget until the answer tells what it cost. */
+    reserved: Spending;
+  };
+  text: { text: string; offset: number };
+  model_replied: {
+    step: number;
+    model: string;
+    message: AssistantMessage;
+    finish: FinishReason;
+    usage: Usage | null;
+  };
+  tool_started: { call_id: string; name: string; args?: EventBody };
+  tool_finished: { call_id: string; name: string; ok: boolean; content: string };
+  turn_completed: TurnEnd & { model: string; messages?: readonly ModelMessage[] };
+  turn_failed: TurnEnd & { error: TurnFault };
+  turn_cancelled: TurnEnd & { error: TurnFault };
+  conversation_ended: { state: StoredState };
+}
+
+interface TurnEnd {
+  text: string;
+  /** How much of `text` belongs to answers that are whole; the rest was cut short. */
+  whole_chars: number;
+  usage: Usage;
+  in_history: boolean;
+  /** What the runner keeps for the next turn. */
+  state?: unknown;
+}
+
+/** What model calls cost. */
+export interface Spending {
+  calls: number;
+  tokens: number;
+  usd: number;
+}
+
+export type Entry = { [K in EventKind]: { kind: K; turnId?: string; body: Bodies[K] } }[EventKind];
+
+const bodyOf = <K extends EventKind>(event: JournalEvent, _kind: K): Bodies[K] =>
+  event.body as unknown as Bodies[K];
+
+/** Appends to one conversation. Its numbers are given out at once; whether they hold, the store says later. */
+export class Journal {
+  readonly #store: ConversationStore;
+  readonly #id: string;
+  readonly #fence: Fence;
+  readonly #leaseMs: number;
+  readonly #now: () => number;
+  #lastSeq: number;
+  #failure: unknown;
+
+  constructor(
+    store: ConversationStore,
+    of: { id: string; fence: Fence; lastSeq: number; leaseMs: number; now: () => number },
+  ) {
+    this.#store = store;
+    this.#id = of.id;
+    this.#fence = of.fence;
+    this.#lastSeq = of.lastSeq;
+    this.#leaseMs = of.leaseMs;
+    this.#now = of.now;
+  }
+
+  get lastSeq(): number {
+    return this.#lastSeq;
+  }
+
+  get fence(): number {
+    return this.#fence.fence;
+  }
+
+  /** Why nothing more can be appended; the conversation has to be read anew. */
+  get failure(): unknown {
+    return this.#failure;
+  }
+
+  /**
+   * Adds entries and resolves with the seq of the first once they are durable. Appends keep the order they were made in.
+   * @throws {STORE_CONFLICT | STORE_UNAVAILABLE | STORE_FULL} and from then on always
+   */
+  async append(
+    entries: readonly Entry[],
+    more: { totals?: EventBody; state?: StoredState; letGo?: boolean } = {},
+  ): Promise<number> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const after = this.#lastSeq;
+    this.#lastSeq += entries.length;
+    const at = this.#now();
+    const events = entries.map((entry) => ({ at, ...entry }) as unknown as NewEvent);
+    try {
+      await this.#store.append({
+        conversationId: this.#id,
+        fence: this.#fence,
+        after,
+        events,
+        leaseMs: more.letGo ? 0 : this.#leaseMs,
+        ...(more.totals ? { totals: more.totals } : {}),
+        ...(more.state ? { state: more.state } : {}),
+      });
+    } catch (error) {
+      this.#failure ??= error;
+      throw error;
+    }
+    return after + 1;
+  }
+}
+
+export const optionsOfStart = (started: JournalEvent): ConversationOptions => {
+  const body = bodyOf(started, 'conversation_started');
+  return {
+    systemPrompt: body.system_prompt,
+    maxHistoryLength: body.max_history_length,
+    turnPolicy: body.turn_policy,
+    ...(body.payload ? { payload: body.payload } : {}),
+  };
+};
+
+/** Adds a turn that has ended to the history, from its events. */
+export function remember(history: History, events: readonly JournalEvent[]): void {
+  const draft = history.begin(acceptedOf(events).user_message);
+  const started = redo(draft, events);
+  const last = events.at(-1)!;
+  if (last.kind === 'turn_completed') draft.commit(bodyOf(last, 'turn_completed').messages);
+  else draft.interrupt(partialOf(bodyOf(last, 'turn_failed')), started, 'keep');
+}
+
+/** Writes what a turn has done so far into its draft. Gives the calls that were started. */
+export function redo(draft: TurnDraft, events: readonly JournalEvent[]): Set<string> {
+  const started = new Set<string>();
+  for (const event of events) {
+    if (event.kind === 'model_replied') draft.assistant(bodyOf(event, 'model_replied').message);
+    else if (event.kind === 'tool_started') started.add(bodyOf(event, 'tool_started').call_id);
+    else if (event.kind === 'tool_finished') {
+      const { call_id, content } = bodyOf(event, 'tool_finished');
+      draft.tool(call_id, content);
+    }
+  }
+  return started;
+}
+
+export const partialOf = (end: Pick<TurnEnd, 'text' | 'whole_chars'>): string =>
+  end.text.slice(end.whole_chars);
+
+export const acceptedOf = (events: readonly JournalEvent[]): Bodies['turn_accepted'] =>
+  bodyOf(events[0]!, 'turn_accepted');
+
+/** A model call of an unfinished turn whose answer is known. */
+export interface RecordedStep {
+  readonly message: AssistantMessage;
+  readonly finish: FinishReason;
+  readonly model: string;
+  readonly usage: Usage | undefined;
+  /** What the user was told in this step. */
+  readonly text: string;
+  /** Calls that were started, whether they finished or not. */
+  readonly started: ReadonlySet<string>;
+  readonly finished: ReadonlyMap<string, { ok: boolean; content: string }>;
+}
+
+/** What an unfinished turn has done, from its events. */
+export interface RecordedTurn {
+  readonly steps: readonly RecordedStep[];
+  /** The text that stands: that of whole answers. */
+  readonly text: string;
+  /** How often it was resumed since it last got further. */
+  readonly fruitlessResumes: number;
+  /** What was set aside for calls that never came back. */
+  readonly lost: Spending;
+  /** The part of `lost` that the totals of the conversation do not know of yet. */
+  readonly unsettled: Spending;
+}
+
+export function recordedTurn(events: readonly JournalEvent[]): RecordedTurn {
+  type Step = { -readonly [K in keyof RecordedStep]: RecordedStep[K] } & {
+    started: Set<string>;
+    finished: Map<string, { ok: boolean; content: string }>;
+  };
+  const steps: Step[] = [];
+  let whole = '';
+  let text = '';
+  let fruitlessResumes = 0;
+  let open: Spending | undefined;
+  const lost: Spending = { calls: 0, tokens: 0, usd: 0 };
+  // Tools that were called ahead of the whole answer belong to the answer that follows.
+  let early = new Set<string>();
+  let earlyDone = new Map<string, { ok: boolean; content: string }>();
+  const loseOpen = (): void => {
+    if (open) addSpending(lost, open);
+    open = undefined;
+  };
+  for (const event of events) {
+    if (event.kind === 'turn_resumed') {
+      fruitlessResumes += 1;
+      text = whole;
+      early = new Set();
+      earlyDone = new Map();
+      loseOpen();
+    } else if (event.kind === 'text') text += bodyOf(event, 'text').text;
+    else if (event.kind === 'model_called') {
+      loseOpen();
+      open = bodyOf(event, 'model_called').reserved;
+    } else if (event.kind === 'model_replied') {
+      const { message, finish, model, usage } = bodyOf(event, 'model_replied');
+      steps.push({
+        message,
+        finish,
+        model,
+        usage: usage ?? undefined,
+        text: text.slice(whole.length),
+        started: early,
+        finished: earlyDone,
+      });
+      early = new Set();
+      earlyDone = new Map();
+      whole = text;
+      fruitlessResumes = 0;
+      open = undefined;
+    } else if (event.kind === 'tool_started') {
+      const { call_id } = bodyOf(event, 'tool_started');
+      const step = stepOf(steps, call_id);
+      if (step) step.started.add(call_id);
+      else early.add(call_id);
+    } else if (event.kind === 'tool_finished') {
+      const { call_id, ok, content } = bodyOf(event, 'tool_finished');
+      const step = stepOf(steps, call_id);
+      if (step) step.finished.set(call_id, { ok, content });
+      else earlyDone.set(call_id, { ok, content });
+      fruitlessResumes = 0;
+    }
+  }
+  const unsettled = open ?? { calls: 0, tokens: 0, usd: 0 };
+  loseOpen();
+  return { steps, text: whole, fruitlessResumes, lost, unsettled };
+}
+
+const stepOf = <S extends RecordedStep>(steps: readonly S[], callId: string): S | undefined => {
+  const last = steps.at(-1);
+  return last?.message.tool_calls?.some((call) => call.id === callId) ? last : undefined;
+};
+
+export function addSpending(sum: Spending, more: Spending): void {
+  sum.calls += more.calls;
+  sum.tokens += more.tokens;
+  sum.usd += more.usd;
+}
+
+/** How a turn ended, from the event that ended it. */
+export function outcomeOf(last: JournalEvent): TurnOutcome | undefined {
+  if (last.kind === 'turn_completed') {
+    const { text, usage, model } = bodyOf(last, 'turn_completed');
+    return { state: 'completed', text, usage, model };
+  }
+  if (last.kind !== 'turn_failed' && last.kind !== 'turn_cancelled') return undefined;
+  const { text, usage, error } = bodyOf(last, 'turn_failed');
+  return { state: last.kind === 'turn_failed' ? 'failed' : 'cancelled', error, text, usage };
+}
+
+/** What followers of a turn are shown of an event; nothing of those that are about the inside. */
+export function shown(event: JournalEvent): ConversationEvent | undefined {
+  const { seq, turnId: turn_id = '' } = event;
+  switch (event.kind) {
+    case 'text':
+      return { type: 'text', seq, turn_id, text: bodyOf(event, 'text').text };
+    case 'turn_resumed':
+      return { type: 'restart', seq, turn_id, keep: bodyOf(event, 'turn_resumed').keep };
+    case 'tool_started': {
+      const { call_id: id, name, args } = bodyOf(event, 'tool_started');
+      return { type: 'tool_call', seq, turn_id, id, name, ...(args ? { args } : {}) };
+    }
+    case 'tool_finished': {
+      const { call_id: id, name, ok } = bodyOf(event, 'tool_finished');
+      return { type: 'tool_result', seq, turn_id, id, name, ok };
+    }
+    case 'turn_completed': {
+      const { text, usage, model } = bodyOf(event, 'turn_completed');
+      return { type: 'done', seq, turn_id, text, usage, model };
+    }
+    case 'turn_failed':
+    case 'turn_cancelled': {
+      const { error, text } = bodyOf(event, 'turn_failed');
+      const { code, message, retryable } = errorOfFault(error);
+      return { type: 'error', seq, turn_id, code, message, retryable, text };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** The `state` that the runner left with the last turn that ended. */
+export function runnerStateOf(history: readonly (readonly JournalEvent[])[]): unknown {
+  const last = history.at(-1)?.at(-1);
+  return last && bodyOf(last, 'turn_completed').state;
+}

@@ -1,0 +1,117 @@
+// A conversation while an agent has it in memory: what the journal says of it, ready to go on.
+
+import type { Usage } from '../model/model.ts';
+import { type ConversationStore, isEndedState, type JournalEvent, type Waking } from '../store/store.ts';
+import { History } from '../turn/history.ts';
+import type { ConversationOptions } from './conversation.ts';
+import {
+  acceptedOf,
+  Journal,
+  optionsOfStart,
+  outcomeOf,
+  recordedTurn,
+  remember,
+  runnerStateOf,
+  type Spending,
+  shown,
+} from './conversation-journal.ts';
+import { LiveTurn } from './conversation-turn.ts';
+
+/** What a conversation has used so far. */
+export interface Totals {
+  readonly usage: Usage;
+  readonly spent: Spending;
+}
+
+/** Ended turns that stay in memory, for callers that ask again at once. */
+const KEPT_TURNS = 16;
+
+export class Conversation {
+  readonly id: string;
+  readonly options: ConversationOptions;
+  readonly journal: Journal;
+  readonly history: History;
+  readonly totals: Totals;
+  /** Turns that have not ended, and the last ones that have. */
+  readonly turns = new Map<string, LiveTurn>();
+  runnerState: unknown;
+  running: LiveTurn | undefined;
+  isEnding = false;
+  /** It has ended, or a turn has completed the task: nothing more can be said. */
+  isCompleted: boolean;
+
+  constructor(
+    waking: Waking,
+    store: ConversationStore,
+    of: { leaseMs: number; now: () => number; maxWindowTokens: number | undefined },
+  ) {
+    const { record, started, fence } = waking;
+    this.id = record.id;
+    this.isCompleted = isEndedState(record.state);
+    this.options = optionsOfStart(started);
+    const { leaseMs, now } = of;
+    this.journal = new Journal(store, { id: this.id, fence, lastSeq: record.lastSeq, leaseMs, now });
+    this.totals = structuredClone(record.totals) as unknown as Totals;
+    this.history = historyOf(started, waking.history, of.maxWindowTokens);
+    this.runnerState = runnerStateOf(waking.history);
+    for (const events of waking.open) {
+      const turn = turnOf(events, recordedTurn(events));
+      this.turns.set(turn.id, turn);
+    }
+  }
+
+  /** Turns that run or wait. */
+  get open(): LiveTurn[] {
+    return [...this.turns.values()].filter((turn) => !turn.ended);
+  }
+
+  /** About what it takes in memory, in characters. */
+  get chars(): number {
+    let chars = this.options.systemPrompt.length + this.history.chars;
+    // The text of a turn stands in its events and in its outcome.
+    for (const { userMessage, ended } of this.turns.values()) {
+      chars += userMessage.length + 2 * (ended?.text.length ?? 0);
+    }
+    return chars;
+  }
+
+  /** Forgets the oldest ended turns but a few. */
+  trim(): void {
+    for (const [id, turn] of this.turns) {
+      if (this.turns.size <= KEPT_TURNS) return;
+      if (turn.ended) this.turns.delete(id);
+    }
+  }
+}
+
+export function historyOf(
+  started: JournalEvent,
+  turns: readonly (readonly JournalEvent[])[],
+  maxTokens?: number,
+): History {
+  const { systemPrompt, maxHistoryLength } = optionsOfStart(started);
+  const history = new History({
+    system: systemPrompt,
+    maxTurns: maxHistoryLength,
+    ...(maxTokens === undefined ? {} : { maxTokens }),
+  });
+  for (const events of turns) remember(history, events);
+  return history;
+}
+
+/** A turn as its events tell it. */
+export function turnOf(
+  events: readonly JournalEvent[],
+  recorded?: ReturnType<typeof recordedTurn>,
+): LiveTurn {
+  const { user_message, deadline } = acceptedOf(events);
+  const ended = outcomeOf(events.at(-1)!);
+  return new LiveTurn({
+    id: events[0]!.turnId!,
+    userMessage: user_message,
+    deadline,
+    events: events.flatMap((event) => shown(event) ?? []),
+    ...(ended ? { ended } : {}),
+    ...(recorded ? { recorded } : {}),
+  });
+}

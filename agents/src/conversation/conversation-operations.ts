@@ -1,0 +1,290 @@
+// What callers can do with conversations: the operations of every agent that holds them, and the task methods that mean
+// the same. They run beside the agent's limit on calls, because the host's inbox decides which turn may run when.
+import {
+  FabricError,
+  isFabricError,
+  isFinalState,
+  type Message,
+  type Task,
+  type TaskSendParams,
+  type TaskStatusUpdateEvent,
+} from '@fame-fabric/shared';
+import { z } from 'zod';
+import { type Operation, type OperationContext, operation } from '../agent/operation.ts';
+import { taskQueryParams, taskSendParams } from '../agent/tasks/task-methods.ts';
+import {
+  CONVERSATION_LIMITS,
+  type ConversationEvent,
+  type ConversationOptions,
+  textOf,
+} from './conversation.ts';
+import type { ConversationHost } from './conversation-host.ts';
+import {
+  conversationId,
+  optionsOf,
+  payloadOf,
+  type StartPayload,
+  spokenMessages,
+  startTaskParams,
+  taskOf,
+} from './conversation-tasks.ts';
+import type { LiveTurn } from './conversation-turn.ts';
+
+const turnId = z.string().min(1).max(CONVERSATION_LIMITS.maxIdChars);
+const turnParams = z.object({
+  conversation_id: conversationId,
+  user_message: z.string().max(CONVERSATION_LIMITS.maxUserMessageChars).default(''),
+  turn_id: turnId.optional(),
+});
+
+export interface OperationsOptions {
+  /** What a conversation is started with where the caller says nothing. */
+  defaults: ConversationOptions;
+  /** What a conversation begins with, said for the caller at its start; its answer stands in the task. */
+  opening?: (payload: Readonly<Record<string, unknown>>) => string | undefined;
+  /** What of the call that starts a conversation is kept in its payload, such as counters in the envelope's metadata. */
+  received?: (context: OperationContext) => Readonly<Record<string, unknown>>;
+}
+
+/** The operations on the conversations of `host`. */
+export function conversationOperations(
+  host: ConversationHost,
+  options: OperationsOptions,
+): Record<string, Operation> {
+  const immediate = true;
+
+  /** Starts a conversation, says its opening if it has one, and gives the task with what was answered. */
+  const start = async (
+    id: string,
+    given: StartPayload,
+    more: {
+      historyLength?: number | null | undefined;
+      sessionId?: string | null | undefined;
+      history: Message[];
+    },
+    context: OperationContext,
+  ): Promise<Task> => {
+    const { callId } = context;
+    const received = options.received?.(context);
+    const settings = optionsOf({ ...given, ...received }, more.historyLength, options.defaults);
+    const view = await host.start({ id, callId, options: settings });
+    const task = { sessionId: more.sessionId, history: more.history };
+    const userMessage = options.opening?.(settings.payload ?? {});
+    if (userMessage === undefined) return taskOf(view, task);
+    const turn = await host.turn({ conversationId: id, userMessage, turnId: `start-${callId}` });
+    const text = textOf(await turn.outcome);
+    return taskOf(await host.look(id), { ...task, text });
+  };
+
+  const sendTask = async (params: TaskSendParams, context: OperationContext): Promise<Task> => {
+    const { id, historyLength, sessionId, message } = params;
+    return start(id, payloadOf(params), { historyLength, sessionId, history: [message] }, context);
+  };
+
+  async function* subscribe(id: string, signal: AbortSignal): AsyncGenerator<TaskStatusUpdateEvent, void> {
+    const first = taskOf(await host.look(id));
+    if (!isFinalState(first.status.state)) {
+      yield { id, status: first.status, final: false, metadata: null };
+      if (!(await host.whenEnded(id, signal))) return;
+    }
+    yield { id, status: taskOf(await host.look(id)).status, final: true, metadata: null };
+  }
+
+  return {
+    start_task: operation({
+      immediate,
+      description: 'Starts a conversation and answers with its task.',
+      params: startTaskParams,
+      run(params, context) {
+        const given = { ...params.payload, ...definedOf(params) } as StartPayload;
+        const { historyLength, sessionId } = params;
+        return start(params.id ?? context.callId, given, { historyLength, sessionId, history: [] }, context);
+      },
+    }),
+    run_turn: operation({
+      immediate,
+      description: 'Says something in a conversation; answers with the whole reply.',
+      params: turnParams,
+      async run(params, context) {
+        const turn = await take(host, params, context);
+        return textOf(await listen(host, params.conversation_id, turn, context.signal));
+      },
+    }),
+    run_turn_stream: operation({
+      immediate,
+      description: 'Says something in a conversation; the reply comes in events while it is made.',
+      params: turnParams.extend({ after: z.int().min(0).optional() }),
+      async *run(params, context): AsyncGenerator<ConversationEvent, void> {
+        const turn = await take(host, params, context);
+        const leaving = onLeave(host, params.conversation_id, turn, context.signal);
+        try {
+          yield* turn.follow(params.after ?? 0, context.signal);
+        } finally {
+          leaving.stop();
+        }
+      },
+    }),
+    cancel_turn: operation({
+      immediate,
+      description:
+        'Cancels the running turn of a conversation, or the one named; tells whether there was one.',
+      params: z.object({ conversation_id: conversationId, turn_id: turnId.optional() }),
+      run: ({ conversation_id, turn_id }) => host.cancelTurn(conversation_id, turn_id),
+    }),
+    end_conversation: operation({
+      immediate,
+      description: 'Ends a conversation and whatever runs in it.',
+      params: z.object({ conversation_id: conversationId }),
+      run: ({ conversation_id }) => host.end(conversation_id),
+    }),
+    get_history: operation({
+      immediate,
+      description: 'The messages of a conversation that the model still remembers.',
+      params: z.object({ conversation_id: conversationId }),
+      run: async ({ conversation_id }) => lastThatFit(await host.messages(conversation_id)),
+    }),
+    'tasks/send': operation({
+      immediate,
+      params: taskSendParams,
+      run: (params, context) => sendTask(params as TaskSendParams, context),
+    }),
+    'tasks/sendSubscribe': operation({
+      immediate,
+      params: taskSendParams,
+      async *run(params, context) {
+        try {
+          await sendTask(params as TaskSendParams, context);
+        } catch (error) {
+          // To subscribe to a conversation that has been started is what clients do after tasks/send.
+          if (!isFabricError(error, 'CONVERSATION_EXISTS')) throw error;
+        }
+        yield* subscribe(params.id, context.signal);
+      },
+    }),
+    'tasks/resubscribe': operation({
+      immediate,
+      params: taskQueryParams,
+      async *run({ id }, { signal }) {
+        yield* asTask(subscribe(id, signal));
+      },
+    }),
+    'tasks/sendUnsubscribe': operation({ immediate, params: taskQueryParams, run: () => null }),
+    'tasks/get': operation({
+      immediate,
+      params: taskQueryParams,
+      async run({ id, historyLength }) {
+        try {
+          const view = await host.look(id);
+          const history = spokenMessages(lastThatFit(await host.messages(id)), historyLength ?? 0);
+          return taskOf(view, { history });
+        } catch (error) {
+          throw asTaskError(error);
+        }
+      },
+    }),
+    'tasks/cancel': operation({
+      immediate,
+      params: taskQueryParams,
+      async run({ id }) {
+        try {
+          const { state } = await host.look(id);
+          if (state !== 'working')
+            throw new FabricError('TASK_NOT_CANCELABLE', `The task is ${state} already.`);
+          await host.end(id, 'canceled');
+          return taskOf(await host.look(id));
+        } catch (error) {
+          throw asTaskError(error);
+        }
+      },
+    }),
+  };
+}
+
+/** The parameters of a turn as they arrive. */
+interface TurnParams {
+  conversation_id: string;
+  user_message: string;
+  turn_id?: string | undefined;
+}
+
+const take = (
+  host: ConversationHost,
+  params: TurnParams,
+  { callId, replyTo, isStream }: OperationContext,
+): Promise<LiveTurn> =>
+  host.turn({
+    conversationId: params.conversation_id,
+    userMessage: params.user_message,
+    turnId: params.turn_id ?? callId,
+    answerTo: { replyTo, callId, isStream },
+  });
+
+// A caller that is gone may come back for its answer, and an agent that stops finishes the turn when it is back; a caller
+// that gives the call up by itself means the turn. Another caller who follows the same turn keeps it alive.
+function onLeave(host: ConversationHost, id: string, turn: LiveTurn, signal: AbortSignal): { stop(): void } {
+  turn.listeners += 1;
+  let isListening = true;
+  const stop = (): void => {
+    if (isListening) turn.listeners -= 1;
+    isListening = false;
+    signal.removeEventListener('abort', left);
+  };
+  const left = (): void => {
+    const meant = givenUp(signal.reason);
+    stop();
+    if (meant && turn.listeners === 0) host.cancelTurn(id, turn.id).catch(() => undefined);
+  };
+  if (signal.aborted) left();
+  else signal.addEventListener('abort', left, { once: true });
+  return { stop };
+}
+
+/** Reasons that tell of a loss on the way, after which the caller may come back for the rest. */
+const LOSSES: ReadonlySet<unknown> = new Set(['caller-gone', 'link-closed', 'items-lost', 'bad-reply']);
+
+/** Whether a call was given up by the will of its caller, not by a loss of its connection or the end of this agent. */
+function givenUp(reason: unknown): boolean {
+  if (!isFabricError(reason)) return !LOSSES.has(reason);
+  return reason.code === 'CALL_CANCELLED' && !LOSSES.has(reason.details?.reason);
+}
+
+async function listen(host: ConversationHost, id: string, turn: LiveTurn, signal: AbortSignal) {
+  const leaving = onLeave(host, id, turn, signal);
+  try {
+    return await turn.outcome;
+  } finally {
+    leaving.stop();
+  }
+}
+
+const definedOf = (params: z.output<typeof startTaskParams>): Partial<StartPayload> =>
+  Object.fromEntries(
+    (['system_prompt', 'max_history_length', 'turn_policy'] as const)
+      .map((key) => [key, params[key]] as const)
+      .filter(([, value]) => value !== undefined && value !== null),
+  );
+
+// An answer must fit one envelope; what is oldest is left out.
+function lastThatFit<T>(messages: readonly T[]): T[] {
+  let left = 196_608;
+  let from = messages.length;
+  while (from > 0) {
+    left -= Buffer.byteLength(JSON.stringify(messages[from - 1]));
+    if (left < 0) break;
+    from -= 1;
+  }
+  return messages.slice(from);
+}
+
+const asTaskError = (error: unknown): unknown =>
+  isFabricError(error, 'CONVERSATION_UNKNOWN')
+    ? new FabricError('TASK_UNKNOWN', 'There is no task with that id.')
+    : error;
+
+async function* asTask<T>(events: AsyncGenerator<T, void>): AsyncGenerator<T, void> {
+  try {
+    yield* events;
+  } catch (error) {
+    throw asTaskError(error);
+  }
+}

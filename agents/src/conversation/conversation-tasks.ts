@@ -1,0 +1,99 @@
+// A conversation seen as a task of the Fame wire: how start parameters arrive in one, and what a task says about it.
+import {
+  FabricError,
+  firstData,
+  type Message,
+  type Task,
+  type TaskSendParams,
+  textMessage,
+} from '@fame-fabric/shared';
+import { z } from 'zod';
+import type { ModelMessage } from '../model/model.ts';
+import { OPENING_REQUEST } from '../turn/history.ts';
+import { CONVERSATION_LIMITS, type ConversationOptions } from './conversation.ts';
+import type { ConversationView } from './conversation-host.ts';
+
+const { maxIdChars, maxSystemPromptChars, maxHistoryLength } = CONVERSATION_LIMITS;
+
+export const conversationId = z.string().min(1).max(maxIdChars);
+
+const settings = {
+  system_prompt: z.string().max(maxSystemPromptChars).nullish(),
+  max_history_length: z.int().min(0).max(maxHistoryLength).nullish(),
+  turn_policy: z.enum(['queue', 'reject', 'interrupt']).nullish(),
+};
+const payload = z.looseObject(settings);
+export type StartPayload = z.output<typeof payload>;
+
+/** Parameters of `start_task` called by its name: an id, and the settings beside it or in `payload`. */
+export const startTaskParams = z.object({
+  id: conversationId.nullish(),
+  payload: payload.nullish(),
+  ...settings,
+  historyLength: z.int().min(0).max(maxHistoryLength).nullish(),
+  sessionId: z.string().max(maxIdChars).nullish(),
+});
+
+/** The settings in the first data part of `tasks/send`. @throws {PARAMS_INVALID} naming the one that is wrong */
+export function payloadOf(params: TaskSendParams): StartPayload {
+  const result = payload.safeParse(firstData(params.message) ?? {});
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  throw new FabricError(
+    'PARAMS_INVALID',
+    `${issue.path.map(String).join('.')}: ${issue.message}`.slice(0, 500),
+  );
+}
+
+export function optionsOf(
+  given: StartPayload,
+  historyLength: number | null | undefined,
+  defaults: ConversationOptions,
+): ConversationOptions {
+  const { system_prompt, max_history_length, turn_policy, ...payload } = given;
+  return {
+    systemPrompt: system_prompt ?? defaults.systemPrompt,
+    maxHistoryLength: Math.min(
+      max_history_length ?? historyLength ?? defaults.maxHistoryLength,
+      maxHistoryLength,
+    ),
+    turnPolicy: turn_policy ?? defaults.turnPolicy,
+    ...(Object.keys(payload).length > 0 ? { payload } : {}),
+  };
+}
+
+/** The task that stands for a conversation. Absent fields are null, as the clients of the wire expect. */
+export function taskOf(
+  view: ConversationView,
+  extra: { sessionId?: string | null | undefined; text?: string; history?: readonly Message[] } = {},
+): Task {
+  return {
+    id: view.id,
+    sessionId: extra.sessionId ?? view.id,
+    status: {
+      state: view.state,
+      message: {
+        role: 'agent',
+        parts: [{ type: 'text', text: extra.text ?? '', metadata: null }],
+        metadata: null,
+      },
+      timestamp: new Date(view.changedAt).toISOString(),
+    },
+    artifacts: null,
+    history: extra.history ? [...extra.history] : null,
+    metadata: null,
+  };
+}
+
+/** The last `most` things that were said, for people: tools and the request to open are left out. */
+export function spokenMessages(messages: readonly ModelMessage[], most: number): Message[] {
+  const spoken: Message[] = [];
+  for (const message of messages) {
+    if (message.role === 'user' && message.content !== OPENING_REQUEST) {
+      spoken.push(textMessage('user', message.content));
+    } else if (message.role === 'assistant' && message.content) {
+      spoken.push(textMessage('agent', message.content));
+    }
+  }
+  return most > 0 ? spoken.slice(-most) : [];
+}

@@ -1,0 +1,121 @@
+// A limit on what model calls may cost. It is asked before each call and told after each one, also after those whose
+// answer was of no use. A child spends from its parent as well, so a turn, a conversation and a user can each have one.
+import { FabricError } from '@fame-fabric/shared';
+import type { Usage } from './model.ts';
+import { type Spent, spentOf, UsageLedger, type UsageReport } from './usage-report.ts';
+
+/** USD for a million tokens. */
+export interface Price {
+  input: number;
+  output: number;
+  /** For prompt tokens that the provider had in its cache. @default input */
+  cached_input?: number;
+}
+/** Prices by the name of the model. */
+export type PriceTable = Readonly<Record<string, Price>>;
+
+export interface BudgetOptions {
+  /** @default no limit */
+  limitUsd?: number;
+  /** Prompt and completion tokens together. @default no limit */
+  limitTokens?: number;
+  /** Fraction of a limit at which `onWarn` is called, once. @default 0.8 */
+  warnAt?: number;
+  prices: PriceTable;
+  /** A model without a price under a limit in USD: refuse it, or let it through at no cost. @default error */
+  withoutPrice?: 'error' | 'unpriced';
+  parent?: Budget;
+  onWarn?(budget: Budget): void;
+}
+
+const MILLION = 1_000_000;
+
+/** What `usage` costs. Cached tokens are part of the prompt tokens. */
+export function costOf(usage: Usage, price: Price): number {
+  const cached = Math.min(usage.cached_tokens ?? 0, usage.prompt_tokens);
+  const input = (usage.prompt_tokens - cached) * price.input + cached * (price.cached_input ?? price.input);
+  return (input + usage.completion_tokens * price.output) / MILLION;
+}
+
+export class Budget {
+  readonly #options: BudgetOptions;
+  readonly #ledger = new UsageLedger();
+  #hasWarned = false;
+
+  constructor(options: BudgetOptions) {
+    this.#options = options;
+  }
+
+  get spent(): UsageReport {
+    return this.#ledger.report();
+  }
+
+  /** USD that may still be spent, here and in every parent; Infinity without a limit. Never below 0. */
+  get remaining(): number {
+    const own = (this.#options.limitUsd ?? Number.POSITIVE_INFINITY) - this.#ledger.report().total.usd;
+    return Math.max(0, Math.min(own, this.#options.parent?.remaining ?? Number.POSITIVE_INFINITY));
+  }
+
+  /** A budget inside this one, with its prices. */
+  child(options: Omit<Partial<BudgetOptions>, 'parent'> = {}): Budget {
+    const { prices, withoutPrice } = this.#options;
+    return new Budget({ prices, ...(withoutPrice ? { withoutPrice } : {}), ...options, parent: this });
+  }
+
+  /** Asked before a call. @throws {BUDGET_EXCEEDED} @throws {PRICE_UNKNOWN} for a model without a price */
+  check(model?: string): void {
+    const { limitUsd, limitTokens, parent } = this.#options;
+    const { usd, total_tokens } = this.#ledger.report().total;
+    if (limitUsd !== undefined && usd >= limitUsd) {
+      throw new FabricError('BUDGET_EXCEEDED', `The budget of ${limitUsd} USD is used up`, {
+        details: { limit_usd: limitUsd, spent_usd: usd },
+      });
+    }
+    if (limitTokens !== undefined && total_tokens >= limitTokens) {
+      throw new FabricError('BUDGET_EXCEEDED', `The budget of ${limitTokens} tokens is used up`, {
+        details: { limit_tokens: limitTokens, spent_tokens: total_tokens },
+      });
+    }
+    if (model !== undefined && limitUsd !== undefined && !this.#priceOf(model)) {
+      if ((this.#options.withoutPrice ?? 'error') === 'error') {
+        throw new FabricError(
+          'PRICE_UNKNOWN',
+          `The model "${model}" has no price, and a budget in USD is set`,
+        );
+      }
+    }
+    parent?.check(model);
+  }
+
+  /** Told after a call. Returns what was noted. */
+  charge(model: string, usage: Usage, agent?: string): Spent {
+    const price = this.#priceOf(model);
+    const spent = spentOf(usage, price ? costOf(usage, price) : 0);
+    this.#note((ledger) => ledger.add(spent, model, agent));
+    return spent;
+  }
+
+  /** Told what somebody else spent on this budget's account, such as a team on another node. */
+  absorb(report: UsageReport): void {
+    this.#note((ledger) => ledger.absorb(report));
+  }
+
+  #priceOf(model: string): Price | undefined {
+    const { prices } = this.#options;
+    return Object.hasOwn(prices, model) ? prices[model] : undefined;
+  }
+
+  #note(write: (ledger: UsageLedger) => void): void {
+    write(this.#ledger);
+    const { parent } = this.#options;
+    if (parent) parent.#note(write);
+    const { limitUsd, limitTokens, warnAt = 0.8, onWarn } = this.#options;
+    const { usd, total_tokens } = this.#ledger.report().total;
+    const isNear =
+      (limitUsd !== undefined && usd >= limitUsd * warnAt) ||
+      (limitTokens !== undefined && total_tokens >= limitTokens * warnAt);
+    if (!isNear || this.#hasWarned) return;
+    this.#hasWarned = true;
+    onWarn?.(this);
+  }
+}

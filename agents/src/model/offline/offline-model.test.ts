@@ -1,0 +1,225 @@
+import { ManualClock } from '@fame-fabric/shared/testing';
+import fc from 'fast-check';
+import { describe, expect, it, vi } from 'vitest';
+import { stall } from '../../testing/script.ts';
+import { scriptedModel } from '../../testing/scripted-model.ts';
+import type { ModelChunk, ModelMessage, ModelRequest } from '../model.ts';
+import { offlineModel } from './offline-model.ts';
+
+const model = offlineModel({ chunkDelayMs: 0 });
+
+const read = async (request: ModelRequest): Promise<ModelChunk[]> => {
+  const chunks: ModelChunk[] = [];
+  for await (const chunk of model.stream(request)) chunks.push(chunk);
+  return chunks;
+};
+const textOf = (chunks: readonly ModelChunk[]): string =>
+  chunks.map((chunk) => chunk.choices[0]?.delta.content ?? '').join('');
+
+/** Says each line in turn, in one conversation; gives the answers. */
+const chat = async (system: string | undefined, ...lines: string[]): Promise<string[]> => {
+  const messages: ModelMessage[] = system === undefined ? [] : [{ role: 'system', content: system }];
+  const answers: string[] = [];
+  for (const content of lines) {
+    messages.push({ role: 'user', content });
+    const text = textOf(await read({ messages }));
+    messages.push({ role: 'assistant', content: text });
+    answers.push(text);
+  }
+  return answers;
+};
+const last = async (...lines: string[]): Promise<string> => (await chat(undefined, ...lines)).at(-1) ?? '';
+
+describe('the offline model in conversation', () => {
+  it('opens the conversation on an empty user message', async () => {
+    expect(await last('')).toMatch(/^Hello!.*offline model/);
+  });
+
+  it.each([
+    ['My name is Ada.', 'What is my name?', 'Ada'],
+    ["I'm Ada", 'Who am I?', 'Ada'],
+    ['Please call me Ada Lovelace', 'Do you remember my name?', 'Ada Lovelace'],
+    ['my favourite colour is green', 'what is my favourite colour?', 'green'],
+    ['My favorite color is green.', "What's my favourite colour?", 'green'],
+    ['I live in New York.', 'Where do I live?', 'New York'],
+    ['I like trains and my dog is called Rex', 'what is my dog?', 'Rex'],
+    ['The password is plum.', 'What is the password?', 'plum'],
+    ['I am 36 years old', 'How old am I?', '36'],
+  ])('tells back: %s', async (told, asked, answer) => {
+    expect(await last(told, 'hello', asked)).toContain(answer);
+  });
+
+  it('takes the latest word for it', async () => {
+    expect(await last('My name is Ada.', 'Actually, my name is Grace.', 'What is my name?')).toBe(
+      'Your name is Grace.',
+    );
+  });
+
+  it('does not take a mood for a name', async () => {
+    expect(await last("I'm Sorry", "I'm tired", 'What is my name?')).toContain('not told me your name');
+  });
+
+  it('forgets what is not in the messages', async () => {
+    expect(await last('What is my name?')).toContain('not told me your name');
+  });
+
+  it('states and answers in one message', async () => {
+    const answer = await last('Hello, my name is Ada and what is 2+2?');
+    expect(answer).toContain('Nice to meet you, Ada.');
+    expect(answer).toContain('2+2 = 4');
+  });
+
+  it('says what was asked first, second and last', async () => {
+    const lines = ['How tall is the tower?', 'And how old?', 'hello'];
+    expect(await last(...lines, 'What did I ask first?')).toContain('"How tall is the tower?"');
+    expect(await last(...lines, 'What was my second question?')).toContain('"And how old?"');
+    expect(await last(...lines, 'What did I say last?')).toContain('"hello"');
+    expect(await last('What did I ask first?')).toContain('first message');
+  });
+
+  it('counts turns', async () => {
+    expect(await last('', 'a', 'b', 'How many messages have I sent?')).toContain('3 messages');
+    expect(await last('How many questions have I asked so far?')).toContain('1 message ');
+  });
+
+  it('repeats', async () => {
+    expect(await last('Repeat after me: The quick. Brown fox!')).toBe('The quick. Brown fox!');
+    expect(await last('one potato', 'repeat what I said')).toContain('"one potato"');
+    expect(await last('hello', 'What did you say first?')).toContain(
+      '"Hello! What would you like to talk about?"',
+    );
+  });
+
+  it('remembers notes', async () => {
+    expect(await last('Remember the number 1234.', 'hi', 'What did I ask you to remember?')).toContain(
+      'the number 1234',
+    );
+  });
+
+  it('does sums, and goes on from them', async () => {
+    expect(await chat(undefined, 'what is 12*(3+4)?', 'and times 2?')).toEqual([
+      '12*(3+4) = 84',
+      '84*2 = 168',
+    ]);
+    expect(await last('what is 5/0?')).toContain('divided by zero');
+  });
+
+  it('writes longer texts', async () => {
+    expect((await last('tell me a story about a dragon')).length).toBeGreaterThan(1200);
+    expect(await last('tell me a story about a dragon')).toContain('dragon');
+    expect((await last('Count to 50')).split(', ').length).toBe(50);
+    expect(await last('count from 3 to 6')).toBe('3, 4, 5, 6.');
+    expect(await last('count to 999999')).toContain('as far as I go');
+  });
+
+  it('says honestly what it is, and how to get a real one', async () => {
+    expect(await last('Who are you?')).toMatch(/offline model.*OPENAI_API_KEY/);
+    expect(await last('Why is the sky blue?')).toMatch(/do not know.*OPENAI_API_KEY/);
+    expect(await last('Why is the sky blue?', 'And the sea?')).not.toContain('OPENAI_API_KEY');
+  });
+
+  it('admits the part that it does not know', async () => {
+    const answer = await last('What is 2+2? What is the capital of France?');
+    expect(answer).toContain('2+2 = 4');
+    expect(answer).toContain('do not know about "What is the capital of France?"');
+  });
+
+  it('speaks as the system prompt wants, and leaves quotes and numbers alone', async () => {
+    const [hello, name, first] = await chat(
+      'You are a helpful assistant. Speak Pirate.',
+      'Hello',
+      'My name is Ada. What is my name?',
+      'What did I say first?',
+    );
+    expect(hello).toMatch(/Arr|Avast|Shiver/);
+    expect(name).toMatch(/Yer name be Ada/);
+    expect(first).toContain('"Hello"');
+    expect((await chat('Be brief.', 'tell me a story'))[0]).toMatch(/^[^.]*\.$/);
+    expect((await chat('Answer in upper case.', 'hello'))[0]).toBe(
+      'HELLO! WHAT WOULD YOU LIKE TO TALK ABOUT?',
+    );
+    expect((await chat('End every answer with "over".', 'hello'))[0]).toMatch(/over$/);
+    expect((await chat('Always reply with "OK".', 'tell me a story'))[0]).toBe('OK');
+    expect((await chat('Your name is Max.', 'Who are you?'))[0]).toMatch(
+      /^I am Max, played by the offline model/,
+    );
+  });
+
+  it('answers from its instructions', async () => {
+    const system = 'You help customers of a shop.\nThe shop opens at 9 on weekdays.\nDelivery takes 3 days.';
+    expect((await chat(system, 'When does the shop open?'))[0]).toContain('opens at 9');
+    expect((await chat(system, 'How long does delivery take?'))[0]).toContain('3 days');
+  });
+
+  it('gives the same answer to the same request', async () => {
+    const request = { messages: [{ role: 'user' as const, content: 'tell me a story about the sea' }] };
+    expect(await read(request)).toEqual(await read(request));
+  });
+
+  it('answers anything at all with text, and quickly', async () => {
+    const started = performance.now();
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.string({ maxLength: 200 }), { maxLength: 4 }), async (lines) => {
+        const answers = await chat(lines[0], ...lines);
+        expect(answers.every((answer) => answer.length > 0)).toBe(true);
+      }),
+      { numRuns: 200 },
+    );
+    for (const text of [
+      '. '.repeat(4000),
+      '('.repeat(9000),
+      'my '.repeat(3000),
+      'say '.repeat(3000),
+      '1+'.repeat(5000),
+    ]) {
+      await chat(text, text);
+    }
+    expect(performance.now() - started).toBeLessThan(8000);
+  });
+});
+
+describe('the stream of the offline model', () => {
+  it('comes word by word, with finish reason, usage and the name of the model', async () => {
+    const chunks = await read({ messages: [{ role: 'user', content: 'count to 20' }] });
+    expect(chunks.filter((chunk) => chunk.choices[0]?.delta.content).length).toBe(20);
+    expect(chunks.at(-2)?.choices[0]?.finish_reason).toBe('stop');
+    expect(chunks.at(-1)?.usage?.completion_tokens).toBeGreaterThan(10);
+    expect(chunks.every((chunk) => chunk.model === 'offline')).toBe(true);
+  });
+
+  it('is cut by max_tokens', async () => {
+    const chunks = await read({ messages: [{ role: 'user', content: 'tell me a story' }], max_tokens: 5 });
+    expect(textOf(chunks).length).toBe(20);
+    expect(chunks.at(-2)?.choices[0]?.finish_reason).toBe('length');
+  });
+
+  it('pauses between chunks, and stops at once on an abort without leaving a timer', async () => {
+    const clock = new ManualClock();
+    const abort = new AbortController();
+    const slow = offlineModel({ chunkDelayMs: 15, clock });
+    const stream = slow
+      .stream({ messages: [{ role: 'user', content: 'count to 5' }] }, { signal: abort.signal })
+      [Symbol.asyncIterator]();
+    expect(textOf([(await stream.next()).value])).toBe('1,');
+    const second = stream.next();
+    await vi.waitFor(() => expect(clock.timerCount).toBe(1));
+    clock.advance(15);
+    expect(textOf([(await second).value])).toBe(' 2,');
+    const third = stream.next();
+    await vi.waitFor(() => expect(clock.timerCount).toBe(1));
+    abort.abort(new Error('enough'));
+    await expect(third).rejects.toThrow('enough');
+    expect(clock.timerCount).toBe(0);
+  });
+
+  it('stands in for the scripted model: both end when the reader leaves', async () => {
+    for (const one of [model, scriptedModel([['a', stall()]])]) {
+      const stream = one
+        .stream({ messages: [{ role: 'user', content: 'count to 5' }] })
+        [Symbol.asyncIterator]();
+      await stream.next();
+      await stream.return?.();
+      expect((await stream.next()).done).toBe(true);
+    }
+  });
+});

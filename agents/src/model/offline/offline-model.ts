@@ -1,0 +1,78 @@
+// The built-in model: rules, no network, deterministic. An agent uses it when there is neither a key nor a base URL, so
+// that the whole fabric can be tried in a minute. It reads the messages it is given and only those, and says what it is
+// when asked. The rules live in `offline/`; this file streams what they answer.
+import { type Clock, systemClock } from '@fame-fabric/shared';
+import type { ChatModel, FinishReason, ModelChunk, ModelRequest, Usage } from '../model.ts';
+import { modelStream, pause } from '../model-stream.ts';
+import { answer, type OfflineAnswer } from './answer.ts';
+
+export const OFFLINE_MODEL_NAME = 'offline';
+
+export interface OfflineModelOptions {
+  /** Pause between two chunks, so that streaming can be seen. @default 15 */
+  chunkDelayMs?: number;
+  /** @default systemClock */
+  clock?: Clock;
+}
+
+const CHARS_PER_TOKEN = 4;
+const ARGUMENT_CHARS = 12;
+
+const tokens = (chars: number): number => Math.ceil(chars / CHARS_PER_TOKEN);
+
+/** Words with the space before them; putting them together gives the text again. */
+const wordChunks = (text: string): string[] => text.match(/\s*\S+|\s+$/g) ?? [];
+
+function usageOf(request: ModelRequest, written: number): Usage {
+  const read = JSON.stringify([request.messages, request.tools ?? []]).length;
+  const prompt_tokens = tokens(read);
+  const completion_tokens = tokens(written);
+  return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
+}
+
+/** The chunks of an answer, without a pause. `max_tokens` cuts text, never a tool call. */
+export function* offlineChunks(request: ModelRequest): Generator<ModelChunk, void> {
+  const said: OfflineAnswer = answer(request);
+  const limit = (request.max_tokens ?? Number.POSITIVE_INFINITY) * CHARS_PER_TOKEN;
+  const cut = said.text.length > limit;
+  const text = cut ? said.text.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '') : said.text;
+  const part = (
+    delta: ModelChunk['choices'][number]['delta'],
+    finish_reason: FinishReason | null = null,
+  ): ModelChunk => ({
+    choices: [{ index: 0, delta, finish_reason }],
+    model: OFFLINE_MODEL_NAME,
+  });
+
+  let written = text.length;
+  for (const content of wordChunks(text)) yield part({ content });
+  for (const [index, call] of said.calls.entries()) {
+    const args = JSON.stringify(call.args);
+    written += call.name.length + args.length;
+    yield part({ tool_calls: [{ index, id: call.id, function: { name: call.name, arguments: '' } }] });
+    for (let at = 0; at < args.length; at += ARGUMENT_CHARS) {
+      yield part({ tool_calls: [{ index, function: { arguments: args.slice(at, at + ARGUMENT_CHARS) } }] });
+    }
+  }
+  yield part({}, said.calls.length > 0 ? 'tool_calls' : cut ? 'length' : 'stop');
+  yield { choices: [], usage: usageOf(request, written), model: OFFLINE_MODEL_NAME };
+}
+
+/** The built-in model. */
+export function offlineModel(options: OfflineModelOptions = {}): ChatModel {
+  const { chunkDelayMs = 15, clock = systemClock } = options;
+
+  async function* chunks(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelChunk, void> {
+    let first = true;
+    for (const chunk of offlineChunks(request)) {
+      signal.throwIfAborted();
+      if (!first && chunkDelayMs > 0) await pause(clock, chunkDelayMs, signal);
+      first = false;
+      yield chunk;
+    }
+  }
+  return {
+    name: OFFLINE_MODEL_NAME,
+    stream: (request, { signal } = {}) => modelStream(signal, (inner) => chunks(request, inner)),
+  };
+}

@@ -1,0 +1,103 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FabricError } from '@fame-fabric/shared';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ConversationHost } from '../conversation/conversation-host.ts';
+import { SqliteStore, storePath } from '../store/sqlite/sqlite-store.ts';
+import { failing, scriptedModel } from '../testing.ts';
+import { ChatTurns } from '../turn/turn.ts';
+import { runConversations } from './conversations-command.ts';
+
+let dataDir: string;
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'fame-conversations-'));
+});
+afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
+
+async function run(words: string, json = false) {
+  let out = '';
+  const said: string[] = [];
+  const code = await runConversations(words.split(' ').filter(Boolean), {
+    json,
+    env: { FAME_DATA_DIR: dataDir },
+    out: (text) => {
+      out += text;
+    },
+    say: (line) => said.push(line),
+  });
+  return { code, out, said: said.join('\n') };
+}
+
+async function fill(): Promise<{ host: ConversationHost; store: SqliteStore }> {
+  const store = await SqliteStore.open({ path: storePath(dataDir) });
+  const model = scriptedModel([
+    'Hello\nthere \u001b[31mred',
+    failing(new FabricError('MODEL_REFUSED', 'No.'), 'I ca'),
+  ]);
+  const host = new ConversationHost({ runner: new ChatTurns({ model }), store, agent: 'chat@fame.fabric' });
+  const options = { systemPrompt: 'Be kind.', maxHistoryLength: 10, turnPolicy: 'queue' as const };
+  await host.start({ id: 'c1', callId: 's', options });
+  for (const userMessage of ['Hi', 'More']) {
+    await (await host.turn({ conversationId: 'c1', userMessage, turnId: userMessage })).outcome;
+  }
+  return { host, store };
+}
+
+test('shows, exports and removes beside a running agent', async () => {
+  const { host, store } = await fill();
+  const listed = await run('ls');
+  expect(listed).toMatchObject({ code: 0, said: '' });
+  expect(listed.out).toMatch(
+    /^CONVERSATION +AGENT +STATE +TURNS +TOKENS +CHANGED\nc1 +chat@fame.fabric +open +2 +\d+ +20/,
+  );
+  expect(JSON.parse((await run('', true)).out)).toMatchObject([{ id: 'c1', state: 'working', turns: 2 }]);
+  expect((await run('show c1')).out.replace(/\d+ tokens/, 'TOKENS tokens')).toBe(
+    `c1 at chat@fame.fabric: open, 2 turns, 2 model calls, TOKENS tokens
+
+S> Be kind.
+
+Q> Hi
+A> Hello
+   there \ufffd[31mred
+
+Q> More
+A> I ca
+   [failed: No. (MODEL_REFUSED)]
+`,
+  );
+  expect(JSON.parse((await run('show c1', true)).out)).toMatchObject({
+    transcript: [{ user: 'Hi' }, { state: 'failed' }],
+  });
+  const lines = (await run('export c1')).out.trim().split('\n');
+  expect(lines.map((line) => JSON.parse(line).seq)).toEqual(lines.map((_, i) => i + 1));
+  expect(await run('rm c1')).toEqual({ code: 0, out: '', said: 'Removed c1.' });
+  expect(await run('show c1')).toMatchObject({
+    code: 1,
+    said: expect.stringContaining('CONVERSATION_UNKNOWN'),
+  });
+  await host.close();
+  await store.close();
+});
+
+test('a store that is not there is not made by looking', async () => {
+  expect(await run('ls')).toMatchObject({ code: 0, said: expect.stringContaining('no conversations') });
+  expect(JSON.parse((await run('ls', true)).out)).toEqual([]);
+  expect(await run('show c1')).toMatchObject({ code: 1 });
+  expect(readdirSync(dataDir)).toEqual([]);
+});
+
+test.each([
+  ['lst', 'conversations has no action "lst". Did you mean ls?'],
+  ['show', 'conversations show takes the id of a conversation.'],
+  ['ls c1', 'conversations ls does not know what to do with "c1".'],
+  ['rm c1 c2', 'conversations rm does not know what to do with "c2".'],
+])('%s is told with what is wrong', async (words, fault) => {
+  expect((await run(words)).said.startsWith(`${fault}\nUsage: `)).toBe(true);
+});
+
+test('wrong usage is told with its own code', async () => {
+  for (const words of ['show', 'ls c1', 'nope c1', 'show c1 c2']) {
+    expect(await run(words)).toMatchObject({ code: 2, out: '', said: expect.stringContaining('Usage') });
+  }
+});

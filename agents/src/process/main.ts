@@ -1,0 +1,170 @@
+// `fame agent [NAME...]`: the agents that come with the fabric, by name; those of FAME_AGENTS when none is named. This is the
+// wiring file of the room: it alone decides which model, tools and store an agent gets.
+
+import { fileURLToPath } from 'node:url';
+import type { Agent } from '../agent/agent-types.ts';
+import type { ChatModel } from '../model/model.ts';
+import { nearestName } from '../nearest-name.ts';
+import type { OpenedStore } from '../store/open-store.ts';
+import type { ConversationStore } from '../store/store.ts';
+import { AGENT_NAMES, readAgentConfig } from './config.ts';
+import type { AgentSource, ProcessContext, RunOptions } from './run-agents.ts';
+import { EXIT, runAgents } from './run-agents.ts';
+
+/** What is at hand where an agent with conversations is made. */
+interface Kit {
+  readonly context: ProcessContext;
+  readonly model: ChatModel;
+  readonly store: ConversationStore;
+}
+
+/** The agents that hold conversations. They answer the same operations, so one client talks to any of them. */
+const CONVERSATION_AGENTS: Readonly<Record<string, (kit: Kit) => Promise<Agent>>> = {
+  async chat({ context: { config }, model, store }) {
+    const { ChatAgent } = await import('../conversation/chat-agent.ts');
+    const { chatAddress: address, conversationMaxTokens: maxTokens, maxAnswerTokens } = config;
+    const budget = maxTokens > 0 ? { conversation: { maxTokens } } : {};
+    return new ChatAgent({ address, model, store, budget, maxAnswerTokens, ...(await toolsOf(config)) });
+  },
+  async refine({ model, store }) {
+    const { RefineAgent } = await import('../refine/refine-agent.ts');
+    return new RefineAgent({ models: { default: model, smart: model }, store });
+  },
+  async team({ context: { log }, model, store }) {
+    const { loadTeam } = await import('../team/load-team.ts');
+    const { TeamAgent } = await import('../team/team-agent.ts');
+    // Whatever models the file names, this process has one.
+    const team = await loadTeam(SUPPORT_TEAM, { models: () => model, log });
+    return new TeamAgent({ team, store, address: 'team@fame.fabric' });
+  },
+};
+
+/** The agents without conversations: examples, and somebody to call. */
+const PLAIN_AGENTS: Readonly<Record<string, () => Promise<Agent>>> = {
+  echo: async () => (await import('../builtin/echo-agent.ts')).echoAgent(),
+  math: async () => (await import('../builtin/math-agent.ts')).mathAgent(),
+};
+
+const SUPPORT_TEAM = fileURLToPath(new URL('../../examples/support-team/team.yaml', import.meta.url));
+
+/**
+ * Serves the named agents until a signal ends the process; resolves to its exit code: 0, 1 for a failure, 2 for a wrong name
+ * or configuration, 69 when no sentinel can be reached. @default args those of FAME_AGENTS
+ */
+export async function runAgentProcess(args: readonly string[], options: RunOptions = {}): Promise<number> {
+  const write = options.write ?? ((line) => void process.stderr.write(`${line}\n`));
+  const store = sharedStore();
+  const sources: AgentSource[] = [];
+  for (const name of new Set(args.length > 0 ? args : namesIn(options.env ?? process.env))) {
+    if (Object.hasOwn(CONVERSATION_AGENTS, name)) sources.push(conversationAgent(name, store));
+    else if (Object.hasOwn(PLAIN_AGENTS, name)) sources.push(await PLAIN_AGENTS[name]!());
+    else {
+      const near = nearestName(name, AGENT_NAMES);
+      const hint = near ? ` Did you mean ${near}?` : '';
+      write(`There is no agent "${name.slice(0, 64)}".${hint} There are: ${AGENT_NAMES.join(', ')}`);
+      return EXIT.usage;
+    }
+  }
+  return runAgents(sources, options);
+}
+
+/** What FAME_AGENTS names. A faulty configuration is told by `runAgents`, with all of its faults. */
+function namesIn(env: NonNullable<RunOptions['env']>): readonly string[] {
+  try {
+    return readAgentConfig(env).agents;
+  } catch {
+    return [];
+  }
+}
+
+type StoreSource = (context: ProcessContext) => Promise<OpenedStore>;
+
+const conversationAgent =
+  (name: string, open: StoreSource): AgentSource =>
+  async (context) => {
+    const model = await modelOf(context);
+    const { store, close } = await open(context);
+    try {
+      const agent = await CONVERSATION_AGENTS[name]!({ context, model, store });
+      return { agent, note: `model: ${model.name}`, close };
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  };
+
+/** One store for all agents of a process, closed with the last of them. */
+function sharedStore(): StoreSource {
+  let opened: Promise<OpenedStore> | undefined;
+  let users = 0;
+  return async (context) => {
+    opened ??= import('../store/open-store.ts').then(async ({ openStore }) => {
+      const made = await openStore(context.config, context.log);
+      context.log.info('conversations are kept', { store: made.store.place });
+      return made;
+    });
+    const { store, close } = await opened;
+    users += 1;
+    return {
+      store,
+      async close() {
+        users -= 1;
+        if (users === 0) await close();
+      },
+    };
+  };
+}
+
+async function toolsOf({ tools }: ProcessContext['config']) {
+  if (tools === 'none') return {};
+  const { ToolSet } = await import('../tools/tool-set.ts');
+  const { standardTools } = await import('../tools/standard/standard-tools.ts');
+  return { tools: new ToolSet(standardTools()) };
+}
+
+/**
+ * `fame team check|diagram|run FILE`: teams and refining dialogues from their files. Resolves to the exit code, as
+ * `runAgentProcess` does.
+ */
+export async function runTeamProcess(args: readonly string[], options: RunOptions = {}): Promise<number> {
+  const { runTeamCommand } = await import('./team-command.ts');
+  const { openStore } = await import('../store/open-store.ts');
+  return runTeamCommand(args, {
+    ...options,
+    models: modelsOf,
+    store: ({ config, log }) => openStore(config, log),
+  });
+}
+
+/** The model that the configuration asks for. */
+const modelOf = async (context: ProcessContext): Promise<ChatModel> => (await modelsOf(context))('default');
+
+/**
+ * The models of this process, by name, `default` being the one of the configuration: a server's when there is a key or a
+ * base URL, else the built-in one, whatever its name.
+ */
+async function modelsOf({ config: { model }, log }: ProcessContext): Promise<(name: string) => ChatModel> {
+  if (model.apiKey === undefined && model.baseUrl === undefined) {
+    const { offlineModel } = await import('../model/offline/offline-model.ts');
+    const offline = offlineModel();
+    return () => offline;
+  }
+  const { openaiModel } = await import('../model/openai/openai-model.ts');
+  const made = new Map<string, ChatModel>();
+  return (wanted) => {
+    const name = wanted === 'default' ? model.name : wanted;
+    const known = made.get(name);
+    if (known) return known;
+    const fresh = openaiModel({
+      model: name,
+      apiKey: model.apiKey,
+      baseURL: model.baseUrl,
+      organization: model.organization,
+      project: model.project,
+      timeoutMs: model.timeoutMs,
+      log,
+    });
+    made.set(name, fresh);
+    return fresh;
+  };
+}

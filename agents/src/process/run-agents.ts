@@ -1,0 +1,120 @@
+// Agents as a process: configuration, link, signals, exit code. `fame agent` and programs of one's own both end here.
+import { FabricError, isFabricError, Link, type LinkOptions, type Logger } from '@fame-fabric/shared';
+import { createLog, sidOf, wsDial } from '@fame-fabric/shared/node';
+import type { Agent } from '../agent/agent-types.ts';
+import { AgentWorker } from '../agent/worker.ts';
+import { type AgentConfig, type Environment, readAgentConfig, shownUrl } from './config.ts';
+
+/** Exit codes of agent processes: as asked, failed, wrong usage or configuration, no sentinel. */
+export const EXIT = Object.freeze({ ok: 0, failure: 1, usage: 2, unreachable: 69 });
+
+/** What an agent is made with in a process. */
+export interface ProcessContext {
+  config: AgentConfig;
+  log: Logger;
+}
+
+/** An agent with what a person should read about it, such as which model answers. */
+export interface NamedAgent {
+  agent: Agent;
+  note?: string;
+  /** Closes what was opened for it; called once it is not served any more. */
+  close?(): Promise<void>;
+}
+
+export type AgentSource = Agent | ((context: ProcessContext) => NamedAgent | Promise<NamedAgent>);
+
+export interface RunOptions {
+  /** @default process.env */
+  env?: Environment;
+  /** Takes the lines that people read. @default stderr */
+  write?: (line: string) => void;
+}
+
+/**
+ * Serves agents until SIGTERM or SIGINT, then drains for FAME_DRAIN_MS; a second signal ends the process at once. Resolves to
+ * the exit code: 0 after a signal, 1 for a failure, 2 for a faulty configuration, 69 when no sentinel could be reached.
+ */
+export async function runAgents(sources: readonly AgentSource[], options: RunOptions = {}): Promise<number> {
+  const write = options.write ?? ((line) => void process.stderr.write(`${line}\n`));
+  const stop = new AbortController();
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
+    stop.abort(new FabricError('CALL_CANCELLED', `The process got ${signal}`));
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+  try {
+    const config = readAgentConfig(options.env ?? process.env);
+    return await run(sources, config, stop.signal, write);
+  } catch (error) {
+    if (stop.signal.aborted) return EXIT.ok;
+    if (!isFabricError(error)) throw error;
+    write(error.code === 'CONFIG_INVALID' ? error.message : `${error.message} (${error.code})`);
+    return exitCodeOf(error);
+  } finally {
+    process.off('SIGTERM', onSignal);
+    process.off('SIGINT', onSignal);
+  }
+}
+
+async function run(
+  sources: readonly AgentSource[],
+  config: AgentConfig,
+  stop: AbortSignal,
+  write: (line: string) => void,
+): Promise<number> {
+  const log = createLog('agents', config.logLevel);
+  const named: NamedAgent[] = [];
+  try {
+    for (const source of sources) {
+      named.push(typeof source === 'function' ? await source({ config, log }) : { agent: source });
+    }
+    const link = new Link(linkOptions(config, log));
+    const agents = named.map(({ agent }) => agent);
+    const worker = new AgentWorker(agents, { link, log, maxConcurrent: config.maxConcurrent });
+    await worker.start({ signal: stop });
+    for (const { agent, note } of named) {
+      const about = note ? ` (${note})` : '';
+      write(`${agent.address} is served through ${shownUrl(config.admissionUrl)}${about}`);
+    }
+    await aborted(stop);
+    write(`Stopping: running calls have ${config.drainMs / 1_000} s to finish; a second signal ends them`);
+    await worker.drain(config.drainMs);
+    return EXIT.ok;
+  } finally {
+    for (const { close } of named.toReversed()) await close?.();
+  }
+}
+
+function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
+  return {
+    url: config.admissionUrl,
+    dial: wsDial,
+    sidOf,
+    log,
+    connectTimeoutMs: config.connectTimeoutMs,
+    deliveryProfile: config.deliveryProfile,
+    ...(config.nodeId ? { systemId: config.nodeId } : {}),
+    ...(config.admissionToken ? { token: config.admissionToken } : {}),
+    ...(config.showEnvelopes ? { trace: envelopeLog(log) } : {}),
+  };
+}
+
+// Metadata only: what stands in a payload is nobody's business but the two ends'.
+function envelopeLog(log: Logger): NonNullable<LinkOptions['trace']> {
+  return (direction, { frame, sec, meta, ...header }) => {
+    log.info(`envelope ${direction}`, { ...header, frame: frame.type });
+  };
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+
+const exitCodeOf = ({ code }: FabricError): number => {
+  if (code === 'CONFIG_INVALID') return EXIT.usage;
+  return code === 'LINK_TIMEOUT' || code === 'LINK_REFUSED' ? EXIT.unreachable : EXIT.failure;
+};

@@ -1,0 +1,86 @@
+// The refining dialogue as an agent of the fabric: it takes a wish, asks until it is clear, has it confirmed, and completes its
+// task with the goals. It answers the same operations as the chat agent; `start_task({objective})` already asks.
+
+import type { Agent, AgentLink, ServeOptions, Serving } from '../agent/agent-types.ts';
+import { DeclaredAgent } from '../agent/declared-agent.ts';
+import { ChatAgent, type ChatAgentOptions } from '../conversation/chat-agent.ts';
+import { fabricCall } from '../handoff/fabric-call.ts';
+import type { PriceTable } from '../model/budget.ts';
+import { RefineTurns, type RefineTurnsOptions } from './refine-turns.ts';
+
+export interface RefineAgentOptions
+  extends Omit<
+      ChatAgentOptions,
+      | 'model'
+      | 'tools'
+      | 'turns'
+      | 'systemPrompt'
+      | 'maxSteps'
+      | 'maxAnswerTokens'
+      | 'maxHistoryLength'
+      | 'opening'
+      | 'received'
+      | 'budget'
+    >,
+    Pick<
+      RefineTurnsOptions,
+      'models' | 'maxIterations' | 'finishWords' | 'retry' | 'handOverTo' | 'greeting'
+    > {
+  /** What one dialogue may cost, and the fraction at which the log says so. @default no limit; warnAt 0.8 */
+  budget?: { limitUsd: number; warnAt?: number; prices: PriceTable };
+}
+
+const REFINE_ADDRESS = 'refine@fame.fabric';
+
+export class RefineAgent extends DeclaredAgent {
+  readonly #options: RefineAgentOptions;
+  protected readonly declaration: Agent;
+
+  constructor(options: RefineAgentOptions) {
+    super();
+    this.#options = options;
+    this.declaration = this.#chatAgent({});
+  }
+
+  serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {
+    const { log } = options;
+    return this.#chatAgent({ remote: fabricCall(link), ...(log ? { log } : {}) }).serve(link, options);
+  }
+
+  #chatAgent(more: Pick<RefineTurnsOptions, 'remote' | 'log'>): ChatAgent {
+    const {
+      models,
+      maxIterations = 10,
+      finishWords,
+      retry,
+      handOverTo,
+      greeting,
+      budget,
+      ...options
+    } = this.#options;
+    const turns = new RefineTurns({
+      models,
+      maxIterations,
+      ...more,
+      ...(finishWords ? { finishWords } : {}),
+      ...(retry ? { retry } : {}),
+      ...(handOverTo ? { handOverTo } : {}),
+      ...(greeting === undefined ? {} : { greeting }),
+      ...(budget
+        ? { warning: { atUsd: budget.limitUsd * (budget.warnAt ?? 0.8), prices: budget.prices } }
+        : {}),
+    });
+    return new ChatAgent({
+      ...options,
+      address: options.address ?? REFINE_ADDRESS,
+      description:
+        options.description ?? 'Turns a wish into goals: asks, has them confirmed, hands them over.',
+      systemPrompt: '',
+      turns,
+      // The whole dialogue has to stay in sight.
+      maxHistoryLength: Math.min(200, maxIterations + 2),
+      opening: ({ objective }) => (typeof objective === 'string' && objective.trim() ? objective : undefined),
+      ...(budget ? { budget: { conversation: { maxUsd: budget.limitUsd }, prices: budget.prices } } : {}),
+    });
+  }
+}

@@ -1,0 +1,133 @@
+// The prompt of the refining dialogue: how an intake agent turns a vague wish into goals that somebody else can work on. It
+// asks, it asks again, it has its understanding confirmed, and only then it hands the goals over. The dialogue around it is
+// `refine.ts`.
+import { z } from 'zod';
+import type { ModelMessage } from '../model/model.ts';
+import { ChatMessage } from '../strategy/chat-message.ts';
+import { ChatPrompt } from '../strategy/chat-prompt.ts';
+import { defineStrategy } from '../strategy/prompt-strategy.ts';
+import { defineFunction } from '../tools/schema/completion-function.ts';
+
+/** Something that was asked, and what came back. */
+export interface RefineEntry {
+  /** `q1`, `q2` … for questions, `c1` … for requests to confirm. */
+  readonly id: string;
+  readonly kind: 'question' | 'confirmation';
+  readonly text: string;
+}
+
+export interface RefinedGoals {
+  /** The goal in one sentence. */
+  readonly goalSentence: string;
+  readonly goals: readonly string[];
+}
+
+/** Where a refining dialogue stands. Plain JSON, so a conversation can keep it. */
+export interface RefineState {
+  readonly phase: 'new' | 'refining' | 'confirming' | 'done';
+  /** What the person wants, as it was understood last. */
+  readonly goal: string;
+  readonly entries: readonly RefineEntry[];
+  /** Answers of the model so far. */
+  readonly iterations: number;
+  readonly result?: RefinedGoals;
+}
+
+export const newRefineState = (): RefineState => ({ phase: 'new', goal: '', entries: [], iterations: 0 });
+
+const refineRequirements = defineFunction({
+  name: 'refine_requirements',
+  description:
+    'Say how you understand the goal now, and ask what is still unclear. Ask only what changes the work.',
+  parameters: z.object({
+    reformulated_goal: z
+      .string()
+      .min(1)
+      .describe('The goal as you understand it now, in the words of the person'),
+    questions: z.array(z.string().min(1)).min(1).max(5).describe('One fact each'),
+  }),
+});
+
+const requestConfirmation = defineFunction({
+  name: 'request_confirmation',
+  description: 'Use it when nothing is unclear any more: have your understanding of the goal confirmed.',
+  parameters: z.object({
+    reformulated_goal: z.string().min(1).describe('The goal as you understand it, complete'),
+    question: z.string().min(1).describe('Asks whether that is right; can be answered with yes'),
+  }),
+});
+
+const validateRequirements = defineFunction({
+  name: 'validate_requirements',
+  description: 'Use it when the person has confirmed the goal: hand it over to those who will work on it.',
+  parameters: z.object({
+    goal_sentence: z.string().min(1).describe('The goal in one sentence'),
+    goals: z
+      .array(z.string().min(1))
+      .min(1)
+      .max(10)
+      .describe('What has to be true at the end, one item each'),
+  }),
+});
+
+const DIRECTIVE = `You take requests in. Others will do the work later, and they will see nothing but the goal that you hand over.
+Find out what the person really wants: the purpose, the limits, what a good result is. Do not do the work yourself.
+Answer with function calls only. Ask first; when nothing is unclear, ask for confirmation; hand over what was confirmed.
+Speak the language of the person.`;
+
+export const refineInput = z.object({
+  /** What was said so far, oldest first; the last message is the person's. */
+  messages: z.array(z.custom<ModelMessage>()).min(1),
+  /** The person has just confirmed the goal. */
+  confirmed: z.boolean(),
+  /** What those who sent the person here want to be kept in mind. */
+  note: z.string(),
+});
+
+export const refineStrategy = defineStrategy({
+  name: 'refine_user_context',
+  modelClass: 'smart',
+  input: refineInput,
+  exactlyOne: true,
+  initialState: newRefineState,
+  build({ messages, confirmed, note }, state, env) {
+    const today = env.now.toISOString().slice(0, 10);
+    return new ChatPrompt({
+      messages: [
+        ChatMessage.system(`${DIRECTIVE}\nToday is ${today}.${note ? `\nKeep in mind: ${note}` : ''}`),
+        ...messages,
+      ],
+      functions: [refineRequirements, requestConfirmation, validateRequirements],
+      functionCall:
+        state.phase === 'new' ? 'refine_requirements' : confirmed ? 'validate_requirements' : 'auto',
+      defaultFunctionCall: confirmed ? 'validate_requirements' : 'refine_requirements',
+    });
+  },
+  accept([move], state) {
+    if (state.phase !== 'new' || move?.name === 'refine_requirements') return undefined;
+    return 'nothing has been asked yet; call refine_requirements first';
+  },
+  reduce(state, move): RefineState {
+    const iterations = state.iterations + 1;
+    const next = (kind: RefineEntry['kind'], texts: readonly string[]): readonly RefineEntry[] => {
+      const before = state.entries.filter((entry) => entry.kind === kind).length;
+      const made = texts.map((text, i) => ({ id: `${kind[0]}${before + i + 1}`, kind, text }));
+      return [...state.entries, ...made];
+    };
+    switch (move.name) {
+      case 'refine_requirements': {
+        const { reformulated_goal: goal, questions } = move.args;
+        return { phase: 'refining', goal, entries: next('question', questions), iterations };
+      }
+      case 'request_confirmation': {
+        const { reformulated_goal: goal, question } = move.args;
+        return { phase: 'confirming', goal, entries: next('confirmation', [question]), iterations };
+      }
+      case 'validate_requirements': {
+        const { goal_sentence: goalSentence, goals } = move.args;
+        const result = { goalSentence, goals };
+        return { phase: 'done', goal: goalSentence, entries: state.entries, iterations, result };
+      }
+    }
+  },
+});

@@ -1,0 +1,137 @@
+import { describe, expect, it, vi } from 'vitest';
+import { ChatMessage } from '../strategy/chat-message.ts';
+import { callTools, type ScriptReply } from '../testing/script.ts';
+import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
+import { type RefineLimitError, refineStep, refineUserContext, textOfRefine } from './refine.ts';
+
+const asks = (goal: string, ...questions: string[]): ScriptReply =>
+  callTools({ name: 'refine_requirements', arguments: { reformulated_goal: goal, questions } });
+const confirms = (goal: string): ScriptReply =>
+  callTools({
+    name: 'request_confirmation',
+    arguments: { reformulated_goal: goal, question: 'Is that right?' },
+  });
+const hands = (goal_sentence: string, ...goals: string[]): ScriptReply =>
+  callTools({ name: 'validate_requirements', arguments: { goal_sentence, goals } });
+const forced = (name: string) => ({ type: 'function', function: { name } });
+const models = (model: ScriptedModel) => ({ default: model, smart: model });
+
+describe('refine', () => {
+  it('ST-18 asks, asks again, has it confirmed, and hands the goals over', async () => {
+    const model = scriptedModel([
+      asks('A website', 'What for?', 'By when?'),
+      asks('A website for a bakery', 'Which pages?'),
+      confirms('A website for a bakery with two pages by May'),
+      hands('Build the site of a bakery by May', 'Page with opening hours', 'Page with prices'),
+    ]);
+    const dialogue = refineUserContext('I need a website', { models: models(model) });
+    const first = await dialogue.next();
+    expect(first.value).toEqual({
+      kind: 'questions',
+      goal: 'A website',
+      questions: [
+        { id: 'q1', text: 'What for?' },
+        { id: 'q2', text: 'By when?' },
+      ],
+    });
+    expect((await dialogue.next('A bakery, by May')).value).toMatchObject({ questions: [{ id: 'q3' }] });
+    expect((await dialogue.next('Hours and prices')).value).toMatchObject({ kind: 'confirmation', id: 'c1' });
+    expect(await dialogue.next('Yes!')).toEqual({
+      done: true,
+      value: {
+        goalSentence: 'Build the site of a bakery by May',
+        goals: ['Page with opening hours', 'Page with prices'],
+      },
+    });
+    expect(model.requests.map((request) => request.tool_choice)).toEqual([
+      forced('refine_requirements'),
+      'auto',
+      'auto',
+      forced('validate_requirements'),
+    ]);
+    expect(model.requests[3]!.messages.slice(1).map((message) => message.content)).toEqual([
+      'I need a website',
+      'A website\n\n1. What for?\n2. By when?',
+      'A bakery, by May',
+      'A website for a bakery\n\n1. Which pages?',
+      'Hours and prices',
+      'A website for a bakery with two pages by May\n\nIs that right?',
+      'Yes!',
+    ]);
+    model.done();
+  });
+
+  it('ST-18 goes on asking when the confirmation is refused', async () => {
+    const model = scriptedModel([asks('A', '?'), confirms('A'), asks('B', 'So?')]);
+    const dialogue = refineUserContext('x', { models: models(model) });
+    await dialogue.next();
+    await dialogue.next('a');
+    expect((await dialogue.next('No, rather B')).value).toMatchObject({ goal: 'B' });
+    expect(model.requests[2]!.tool_choice).toBe('auto');
+  });
+
+  it('ST-18 takes other words for yes', async () => {
+    const model = scriptedModel([asks('A', '?'), confirms('A'), hands('A', 'a')]);
+    const dialogue = refineUserContext('x', { models: models(model), finishWords: ['ja'] });
+    await dialogue.next();
+    await dialogue.next('a');
+    await dialogue.next('Ja.');
+    expect(model.requests[2]!.tool_choice).toEqual(forced('validate_requirements'));
+  });
+
+  it('ST-19 repairs once when the model hands over before it asked, then gives up', async () => {
+    const repaired = scriptedModel([hands('A', 'a'), asks('A', '?')]);
+    expect((await refineUserContext('x', { models: models(repaired) }).next()).value).toMatchObject({
+      kind: 'questions',
+    });
+    expect(repaired.requests[1]!.messages.at(-1)!.content).toContain('call refine_requirements first');
+    const stubborn = scriptedModel([hands('A', 'a'), hands('A', 'a')]);
+    await expect(refineUserContext('x', { models: models(stubborn) }).next()).rejects.toMatchObject({
+      code: 'PROTOCOL',
+    });
+    stubborn.done();
+  });
+
+  it('ST-20 stops a model that asks for ever, with the best goal so far', async () => {
+    const model = scriptedModel(Array.from({ length: 4 }, (_, i) => asks(`goal ${i + 1}`, 'And?')));
+    const dialogue = refineUserContext('x', { models: models(model), maxIterations: 4 });
+    await dialogue.next();
+    for (let i = 0; i < 3; i++) await dialogue.next('hm');
+    const error = (await dialogue.next('hm').catch((reason: unknown) => reason)) as RefineLimitError;
+    expect(error).toMatchObject({ code: 'REFINE_LIMIT', details: { iterations: 4 }, bestGoal: 'goal 4' });
+    expect(model.count).toBe(4);
+    model.done();
+  });
+
+  it('ST-21 keeps every question under an id of its own, and a confirmation as one entry', async () => {
+    const model = scriptedModel([asks('A', 'one?', 'two?', 'three?'), confirms('A')]);
+    const first = await refineStep(undefined, [ChatMessage.user('x')], { models: models(model) });
+    expect(first.state.entries.map((entry) => entry.id)).toEqual(['q1', 'q2', 'q3']);
+    const talk = [
+      ChatMessage.user('x'),
+      ChatMessage.assistant(textOfRefine(first.turn)),
+      ChatMessage.user('y'),
+    ];
+    const second = await refineStep(first.state, talk, { models: models(model) });
+    expect(second.state.entries.map((entry) => entry.id)).toEqual(['q1', 'q2', 'q3', 'c1']);
+    expect(first.state.entries).toHaveLength(3);
+    expect(JSON.parse(JSON.stringify(second.state))).toEqual(second.state);
+  });
+
+  it('ST-29 runs its hooks once, awaited, and fails with what they throw', async () => {
+    const begin = vi.fn(async () => {});
+    const end = vi.fn(async () => {});
+    const script = () => scriptedModel([asks('A', '?'), hands('A', 'a')]);
+    const dialogue = refineUserContext('x', { models: models(script()), hooks: { begin, end } });
+    await dialogue.next();
+    await dialogue.next('a');
+    expect(begin).toHaveBeenCalledExactlyOnceWith('x');
+    expect(end).toHaveBeenCalledExactlyOnceWith({ goalSentence: 'A', goals: ['a'] });
+    const broken = refineUserContext('x', {
+      models: models(script()),
+      hooks: { end: () => Promise.reject(new Error('no')) },
+    });
+    await broken.next();
+    await expect(broken.next('a')).rejects.toThrow('no');
+  });
+});

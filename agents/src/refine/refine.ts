@@ -1,0 +1,150 @@
+// The refining dialogue, one step for each thing the person says. `refineStep` is pure but for the model: state in, state
+// out, so a conversation can keep the state wherever it likes. `refine` is the same as a generator, for programs that hold
+// the dialogue themselves.
+import type { Clock, Logger } from '@fame-fabric/shared';
+import type { Budget } from '../model/budget.ts';
+import type { ModelMessage, Usage } from '../model/model.ts';
+import type { ModelClasses } from '../model/model-classes.ts';
+import { ChatMessage } from '../strategy/chat-message.ts';
+import { defineStrategies } from '../strategy/prompt-strategy.ts';
+import type { Collect, RetryPolicy } from '../strategy/response-ladder.ts';
+import { StrategyError } from '../strategy/strategy-error.ts';
+import { newRefineState, type RefinedGoals, type RefineState, refineStrategy } from './refine-strategy.ts';
+
+export type { RefinedGoals, RefineEntry, RefineState } from './refine-strategy.ts';
+
+export interface RefineOptions {
+  models: ModelClasses;
+  /** Most answers of the model in one dialogue. @default 10 */
+  maxIterations?: number;
+  /** What a person says to confirm, in any case. @default y, yes, done */
+  finishWords?: readonly string[];
+  budget?: Budget;
+  signal?: AbortSignal;
+  retry?: RetryPolicy;
+  /** What those who sent the person here want to be kept in mind. */
+  note?: string;
+  /** Gets an answer of the model. @default collectReply */
+  collect?: Collect;
+  clock?: Clock;
+  log?: Logger;
+}
+
+/** What the dialogue says next. */
+export type RefineTurn =
+  | {
+      readonly kind: 'questions';
+      readonly goal: string;
+      readonly questions: readonly { id: string; text: string }[];
+    }
+  | { readonly kind: 'confirmation'; readonly goal: string; readonly id: string; readonly question: string }
+  | { readonly kind: 'goals'; readonly goals: RefinedGoals };
+
+export interface RefineStep {
+  readonly state: RefineState;
+  readonly turn: RefineTurn;
+  readonly usage: Usage;
+  readonly model: string;
+}
+
+/** The dialogue took too many rounds. */
+export class RefineLimitError extends StrategyError {
+  readonly #state: RefineState;
+
+  constructor(state: RefineState) {
+    super('REFINE_LIMIT', `The goal was not settled in ${state.iterations} rounds`, {
+      details: { iterations: state.iterations },
+    });
+    this.#state = state;
+  }
+
+  /** The goal as it was understood last. Content, so it is not among what loggers and the wire see. */
+  get bestGoal(): string {
+    return this.#state.goal;
+  }
+}
+
+const FINISH_WORDS = ['y', 'yes', 'done'];
+const plainWord = (text: string): string =>
+  text
+    .trim()
+    .toLowerCase()
+    .replace(/[.!]+$/, '');
+const strategies = defineStrategies(refineStrategy);
+
+/**
+ * One step: `messages` is what was said so far and ends with what the person says now.
+ * @throws {REFINE_LIMIT} when the dialogue has had its rounds
+ * @throws {PROTOCOL} when the model hands over a goal before it has asked anything, also after it was told
+ */
+export async function refineStep(
+  state: RefineState | undefined,
+  messages: readonly ModelMessage[],
+  options: RefineOptions,
+): Promise<RefineStep> {
+  const { maxIterations = 10, finishWords = FINISH_WORDS, note = '', ...execution } = options;
+  const before = state ?? newRefineState();
+  if (before.iterations >= maxIterations) throw new RefineLimitError(before);
+  const said = plainWord(messages.at(-1)?.content ?? '');
+  const confirmed = before.phase === 'confirming' && finishWords.some((word) => plainWord(word) === said);
+  const response = await strategies.execute(
+    'refine_user_context',
+    { messages: [...messages], confirmed, note },
+    { ...execution, state: before },
+  );
+  const { state: after, usage, model } = response;
+  return { state: after, turn: turnOf(before, after), usage, model };
+}
+
+function turnOf(before: RefineState, after: RefineState): RefineTurn {
+  if (after.result) return { kind: 'goals', goals: after.result };
+  const asked = after.entries.slice(before.entries.length);
+  if (after.phase === 'confirming') {
+    const { id, text } = asked[0]!;
+    return { kind: 'confirmation', goal: after.goal, id, question: text };
+  }
+  return { kind: 'questions', goal: after.goal, questions: asked.map(({ id, text }) => ({ id, text })) };
+}
+
+/** What a person reads. */
+export function textOfRefine(turn: RefineTurn): string {
+  switch (turn.kind) {
+    case 'questions':
+      return [turn.goal, '', ...turn.questions.map((question, i) => `${i + 1}. ${question.text}`)].join('\n');
+    case 'confirmation':
+      return `${turn.goal}\n\n${turn.question}`;
+    case 'goals':
+      return [turn.goals.goalSentence, '', ...turn.goals.goals.map((goal) => `- ${goal}`)].join('\n');
+  }
+}
+
+export interface RefineHooks {
+  /** Runs once before the first model call and is awaited; throwing ends the dialogue. */
+  begin?(objective: string): void | Promise<void>;
+  /** Runs once when the goals are settled and is awaited; throwing fails the dialogue. */
+  end?(goals: RefinedGoals): void | Promise<void>;
+}
+
+/**
+ * The dialogue as a generator: yields what it asks, takes the answer in `next(answer)`, returns the goals.
+ * @throws what `refineStep` throws
+ */
+export async function* refineUserContext(
+  objective: string,
+  options: RefineOptions & { hooks?: RefineHooks },
+): AsyncGenerator<Exclude<RefineTurn, { kind: 'goals' }>, RefinedGoals, string> {
+  const { hooks, ...rest } = options;
+  await hooks?.begin?.(objective);
+  const messages: ModelMessage[] = [ChatMessage.user(objective)];
+  let state: RefineState | undefined;
+  for (;;) {
+    const step = await refineStep(state, messages, rest);
+    state = step.state;
+    if (step.turn.kind === 'goals') {
+      await hooks?.end?.(step.turn.goals);
+      return step.turn.goals;
+    }
+    const answer = yield step.turn;
+    messages.push(ChatMessage.assistant(textOfRefine(step.turn)), ChatMessage.user(answer));
+  }
+}

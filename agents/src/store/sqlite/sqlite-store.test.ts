@@ -1,0 +1,338 @@
+import { spawn } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { systemClock } from '@fame-fabric/shared';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { storeConformance } from '../store.conformance.ts';
+import type { NewEvent } from '../store.ts';
+import { openDatabase } from './sqlite-database.ts';
+import { SqliteJournal } from './sqlite-journal.ts';
+import { SqliteStore } from './sqlite-store.ts';
+
+storeConformance('the SQLite store', async (options) => {
+  const directory = mkdtempSync(join(tmpdir(), 'fame-store-'));
+  const opened: SqliteStore[] = [];
+  const open = async (): Promise<SqliteStore> => {
+    const store = await SqliteStore.open({ ...options, path: join(directory, 'conversations.db') });
+    opened.push(store);
+    return store;
+  };
+  return {
+    store: await open(),
+    another: open,
+    close: async () => {
+      for (const store of opened) await store.close();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+});
+
+describe('a store in a file', () => {
+  let directory: string;
+  let path: string;
+  const opened: SqliteStore[] = [];
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'fame-store-'));
+    path = join(directory, 'conversations.db');
+  });
+  afterEach(async () => {
+    for (const store of opened.splice(0)) await store.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  const open = async (more: Partial<Parameters<typeof SqliteStore.open>[0]> = {}): Promise<SqliteStore> => {
+    const store = await SqliteStore.open({ path, ...more });
+    opened.push(store);
+    return store;
+  };
+  const started: NewEvent = { kind: 'conversation_started', at: 1, body: { system_prompt: 's' } };
+  const create = (store: SqliteStore, id: string) =>
+    store.create({ id, agent: 'a@fame.fabric', startCallId: id, historyTurns: 10, totals: {}, started });
+
+  test('a lock of another process is waited for once, not once for each request, and reading goes on', async () => {
+    const busyMs = 100;
+    const store = await open({ busyMs });
+    await create(store, 'a');
+    const other = new DatabaseSync(path);
+    other.exec('BEGIN IMMEDIATE');
+    const began = performance.now();
+    const writes = Promise.allSettled(Array.from({ length: 50 }, (_, i) => create(store, `b${i}`)));
+    const reading = store.peek('a');
+    for (const { status } of await writes) expect(status).toBe('rejected');
+    expect(await reading).toMatchObject({ state: 'working' });
+    expect(performance.now() - began).toBeLessThan(20 * busyMs);
+    other.exec('ROLLBACK');
+    other.close();
+    expect(await create(store, 'c')).toMatchObject({ created: true });
+  });
+
+  test('finds everything again after it was closed', async () => {
+    const first = await open();
+    await create(first, 'c');
+    const { fence } = (await first.wake('c', 1000))!;
+    const accepted: NewEvent = { kind: 'turn_accepted', at: 2, turnId: 't', body: { user_message: 'hi' } };
+    await first.append({ conversationId: 'c', fence, after: 1, events: [accepted], leaseMs: 0 });
+    await first.close();
+    const second = await open();
+    expect(await second.read('c')).toMatchObject([{ seq: 1 }, { seq: 2, turnId: 't' }]);
+  });
+
+  test('is a durable log: WAL, synchronous FULL, and read by its owner only', async () => {
+    const db = openDatabase({ path, busyMs: 0, hardMaxBytes: 0 });
+    expect(db.prepare('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' });
+    expect(db.prepare('PRAGMA synchronous').get()).toEqual({ synchronous: 2 });
+    expect(db.prepare('PRAGMA auto_vacuum').get()).toEqual({ auto_vacuum: 2 });
+    db.close();
+    expect(statSync(path).mode & 0o077).toBe(0);
+  });
+
+  test('many processes may open a new one at the same moment', async () => {
+    const stores = await Promise.all(Array.from({ length: 8 }, () => open()));
+    const created = await Promise.all(stores.map((store) => create(store, 'c')));
+    expect(created.filter((one) => one.created)).toHaveLength(1);
+  });
+
+  test('no row grows past 64 KiB', async () => {
+    const store = await open();
+    await create(store, 'c');
+    const { fence } = (await store.wake('c', 1000))!;
+    const body = { user_message: '€'.repeat(60_000) };
+    await store.append({
+      conversationId: 'c',
+      fence,
+      after: 1,
+      events: [{ kind: 'turn_accepted', at: 1, turnId: 't', body }],
+      leaseMs: 0,
+    });
+    await store.close();
+    const db = new DatabaseSync(path);
+    const longest = db
+      .prepare(
+        'SELECT max(length(CAST(body AS BLOB))) AS row, (SELECT max(length(CAST(text AS BLOB))) FROM part) AS part FROM event',
+      )
+      .get() as { row: number; part: number };
+    db.close();
+    expect(longest.row).toBeLessThanOrEqual(65_536);
+    expect(longest.part).toBeGreaterThan(40_000);
+    expect(longest.part).toBeLessThanOrEqual(65_536);
+  });
+
+  test('P3: opens after a power cut at any byte of the log, with a prefix of what was written', async () => {
+    const store = await open();
+    await create(store, 'c');
+    const { fence } = (await store.wake('c', 1000))!;
+    for (let i = 0; i < 40; i++) {
+      const text: NewEvent = { kind: 'text', at: 1, turnId: 't', body: { text: 'x'.repeat(400), i } };
+      await store.append({ conversationId: 'c', fence, after: i + 1, events: [text], leaseMs: 1000 });
+    }
+    const main = readFileSync(path);
+    const log = readFileSync(`${path}-wal`);
+    expect(log.length).toBeGreaterThan(40_000);
+    let last = -1;
+    const cuts = Array.from({ length: 21 }, (_, i) => Math.floor((log.length * i) / 20));
+    for (const cut of cuts) {
+      const copy = join(directory, 'cut', 'conversations.db');
+      rmSync(join(directory, 'cut'), { recursive: true, force: true });
+      mkdirSync(join(directory, 'cut'));
+      writeFileSync(copy, main);
+      writeFileSync(`${copy}-wal`, log.subarray(0, cut));
+      const again = await SqliteStore.open({ path: copy });
+      const events = await again.read('c');
+      await again.close();
+      const check = new DatabaseSync(copy);
+      expect(check.prepare('PRAGMA integrity_check').get()).toEqual({ integrity_check: 'ok' });
+      check.close();
+      expect(events.map((event) => event.seq)).toEqual(events.map((_, i) => i + 1));
+      expect(events.length).toBeGreaterThanOrEqual(last);
+      last = events.length;
+    }
+    expect(last).toBe(41);
+  });
+
+  describe('says clearly what keeps it from opening', () => {
+    const fails = async (code: string, ...words: string[]): Promise<void> => {
+      const error = await SqliteStore.open({ path, busyMs: 20 }).then(
+        () => undefined,
+        (caught: Error) => caught,
+      );
+      expect(error).toMatchObject({ code });
+      for (const word of words) expect(error!.message).toContain(word);
+    };
+
+    test('a directory that may not be written to', async () => {
+      if (process.getuid?.() === 0) {
+        // Root may write anywhere; a file in the place of the directory is refused to everybody.
+        writeFileSync(join(directory, 'file'), '');
+        path = join(directory, 'file', 'conversations.db');
+      } else chmodSync(directory, 0o500);
+      await fails('STORE_UNAVAILABLE', path, 'FAME_DATA_DIR');
+    });
+
+    test('a file that is no database', async () => {
+      writeFileSync(path, 'not a database, but long enough to have a header'.repeat(20));
+      await fails('STORE_SCHEMA', path, 'not a database', 'FAME_DATA_DIR');
+    });
+
+    test('a database of another program', async () => {
+      const db = new DatabaseSync(path);
+      db.exec('CREATE TABLE theirs (a)');
+      db.close();
+      await fails('STORE_SCHEMA', path, 'another program');
+    });
+
+    test('a schema of a newer version', async () => {
+      await (await open()).close();
+      const db = new DatabaseSync(path);
+      db.exec('PRAGMA user_version = 99');
+      db.close();
+      await fails('STORE_SCHEMA', path, 'version 99', 'newer version');
+    });
+
+    test('a file that another process keeps locked', async () => {
+      await (await open()).close();
+      const db = new DatabaseSync(path);
+      db.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; UPDATE conversation SET turns = 0; COMMIT');
+      await fails('STORE_UNAVAILABLE', path, 'locked');
+      db.close();
+    });
+
+    test('a damaged file', async () => {
+      const store = await open();
+      for (let i = 0; i < 50; i++) await create(store, `c${i}`);
+      await store.close();
+      const bytes = readFileSync(path);
+      bytes.fill(0xff, 4096);
+      writeFileSync(path, bytes);
+      const again = await open();
+      await expect(again.list()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    });
+  });
+
+  test('a locked file during work is an error of that call, without its path, and the next one works', async () => {
+    const store = await open({ busyMs: 20 });
+    const db = new DatabaseSync(path);
+    db.exec('BEGIN IMMEDIATE');
+    const error = await create(store, 'c').catch((caught: Error) => caught);
+    expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect((error as Error).message).not.toContain(directory);
+    db.exec('ROLLBACK');
+    db.close();
+    expect(await create(store, 'c')).toMatchObject({ created: true });
+  });
+
+  test('a disk that is full fails what writes and leaves the rest readable', async () => {
+    const store = await open({ maxBytes: 1_000_000 });
+    await create(store, 'c');
+    const { fence } = (await store.wake('c', 1000))!;
+    const text = 'x'.repeat(3_000_000);
+    let after = 1;
+    const write = async (): Promise<void> => {
+      await store.append({
+        conversationId: 'c',
+        fence,
+        after,
+        events: [{ kind: 'text', at: 1, turnId: 't', body: { text } }],
+        leaseMs: 1000,
+      });
+      after += 1;
+    };
+    // Text of running turns may use the reserve above the limit, and not a byte more.
+    await expect(async () => {
+      for (let i = 0; i < 10; i++) await write();
+    }).rejects.toMatchObject({ code: 'STORE_FULL' });
+    expect(after).toBeGreaterThan(2);
+    expect(await store.read('c', { after: 1, limit: 1 })).toMatchObject([{ seq: 2 }]);
+    await store.append({ conversationId: 'c', fence, after, events: [], leaseMs: 0 });
+    expect(await store.remove('c')).toBe(true);
+    expect(await create(store, 'd')).toMatchObject({ created: true });
+  });
+
+  test('migrations run once each and in order', () => {
+    const migrations = [
+      { version: 1, sql: 'CREATE TABLE a (x)' },
+      { version: 2, sql: 'ALTER TABLE a ADD COLUMN y' },
+    ];
+    openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations: migrations.slice(0, 1) }).close();
+    openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations }).close();
+    const db = openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations });
+    expect(db.prepare('PRAGMA table_info(a)').all()).toHaveLength(2);
+    db.close();
+  });
+
+  test('what a killed process held may be taken over at once', async () => {
+    const store = await open();
+    await create(store, 'c');
+    const url = new URL('./sqlite-store.ts', import.meta.url).href;
+    const script = `
+      const { SqliteStore } = await import(${JSON.stringify(url)});
+      const store = await SqliteStore.open({ path: ${JSON.stringify(path)} });
+      await store.wake('c', 600000);
+      console.log('held');
+      setInterval(() => {}, 1000);
+    `;
+    const child = spawn(process.execPath, ['--conditions=source', '--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    try {
+      await new Promise((resolve) => child.stdout.once('data', resolve));
+      await expect(store.wake('c', 1000)).rejects.toMatchObject({ code: 'STORE_CONFLICT' });
+      const exited = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await exited;
+      expect(await store.wake('c', 1000)).toBeDefined();
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
+
+  test('whether a writer lives is asked once for all that it holds', () => {
+    const db = openDatabase({ path, busyMs: 0, hardMaxBytes: 0 });
+    const asked: string[] = [];
+    const journalOf = (holder: string) =>
+      new SqliteJournal(db, {
+        holder,
+        maxBytes: 0,
+        isDead: (one) => {
+          asked.push(one);
+          return one === 'dead';
+        },
+      });
+    for (const holder of ['living', 'dead']) {
+      const journal = journalOf(holder);
+      for (const id of ['1', '2', '3'].map((n) => holder + n)) {
+        const begun = { kind: 'conversation_started' as const, at: 1, body: '{}' };
+        journal.create(1, { id, agent: 'a', startCallId: id, historyTurns: 1, totals: '{}', started: begun });
+        const { fence } = journal.wake(1, id, 1_000)!;
+        const accepted = { kind: 'turn_accepted' as const, at: 1, turnId: 't', body: '{}' };
+        journal.append(1, { conversationId: id, fence, after: 1, events: [accepted], leaseMs: 1_000 });
+      }
+    }
+    const journal = journalOf('me');
+    expect(journal.unfinished(2, 'a', 10)).toEqual(['dead1', 'dead2', 'dead3']);
+    expect(asked.splice(0).sort()).toEqual(['dead', 'living']);
+    const { removed } = journal.sweep(2, { expiredBefore: 2 });
+    expect(removed.map(({ id }) => id)).toEqual(['dead1', 'dead2', 'dead3']);
+    expect(asked.sort()).toEqual(['dead', 'living']);
+    db.close();
+  });
+
+  test('a copy of an older file still opens', async () => {
+    const store = await open();
+    await create(store, 'c');
+    await store.close();
+    copyFileSync(path, join(directory, 'copy.db'));
+    const copy = await SqliteStore.open({ path: join(directory, 'copy.db'), clock: systemClock });
+    opened.push(copy);
+    expect(await copy.record('c')).toMatchObject({ id: 'c' });
+  });
+});

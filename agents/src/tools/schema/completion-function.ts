@@ -1,0 +1,128 @@
+// A function that a model may call: its name, the schema it is shown, and the one place where the text that the model
+// wrote becomes typed arguments or a list of what is wrong with them.
+import type { z } from 'zod';
+import type { ToolSpec } from '../../model/model.ts';
+import {
+  type JsonObject,
+  type JsonSchemaObject,
+  type PropertyDef,
+  schemaOfList,
+  schemaOfZod,
+  signatureOf,
+  tidySchema,
+  zodOfSchema,
+} from './json-schema.ts';
+import { parseLenientJson } from './lenient-json.ts';
+
+/** Why arguments were not taken. `message` names paths and positions, never values: it goes to the model and to logs. */
+export interface ArgumentsError {
+  code: 'invalid_json' | 'not_an_object' | 'invalid_args';
+  message: string;
+  issues: readonly { path: string; message: string }[];
+  at?: number;
+}
+export type ParsedArguments<A> = { ok: true; value: A } | { ok: false; error: ArgumentsError };
+
+export interface CompletionFunction<N extends string = string, A = unknown> {
+  readonly name: N;
+  readonly description: string | undefined;
+  readonly schema: JsonSchemaObject;
+  /** Checks arguments that have been parsed. */
+  readonly parameters: z.ZodObject;
+  /** As the model is told of it. */
+  readonly spec: ToolSpec;
+  /** One line, such as `solve(a: number, b: number)`. */
+  signature(): string;
+  /** Arguments out of the model's text, with the small repairs of `lenient-json.ts`. */
+  parse(raw: string): ParsedArguments<A>;
+}
+
+const NAME = /^[A-Za-z0-9_-]{1,64}$/;
+
+const failed = (code: ArgumentsError['code'], message: string, at?: number): ParsedArguments<never> => ({
+  ok: false,
+  error: { code, message, issues: [{ path: '', message }], ...(at === undefined ? {} : { at }) },
+});
+
+const pathOf = (path: readonly PropertyKey[]): string =>
+  path
+    .map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`))
+    .join('')
+    .replace(/^\./, '');
+
+/** Checks parsed arguments. Keys that no property has are refused unless the schema lets them in. */
+export function checkArguments<A>(
+  parameters: z.ZodObject,
+  schema: JsonSchemaObject,
+  args: Record<string, unknown>,
+): ParsedArguments<A> {
+  const result = parameters.safeParse(args);
+  const issues = result.success
+    ? []
+    : result.error.issues.map((issue) => ({ path: pathOf(issue.path), message: issue.message }));
+  const isOpen = schema.additionalProperties !== undefined && schema.additionalProperties !== false;
+  const isStrict = result.error?.issues.some((issue) => issue.code === 'unrecognized_keys') ?? false;
+  if (!isOpen && !isStrict) {
+    for (const key of Object.keys(args)) {
+      if (!Object.hasOwn(schema.properties, key)) issues.push({ path: key, message: 'No such parameter' });
+    }
+  }
+  if (result.success && issues.length === 0) return { ok: true, value: result.data as A };
+  const message = issues
+    .map((issue) => (issue.path ? `${issue.path}: ${issue.message}` : issue.message))
+    .join('; ');
+  return { ok: false, error: { code: 'invalid_args', message, issues } };
+}
+
+function completionFunction<N extends string, A>(
+  name: N,
+  description: string | undefined,
+  schema: JsonSchemaObject,
+  parameters: z.ZodObject,
+): CompletionFunction<N, A> {
+  if (!NAME.test(name)) {
+    throw new TypeError(`"${name}" is not a name of a function: 1 to 64 letters, digits, "_" and "-"`);
+  }
+  return Object.freeze({
+    name,
+    description,
+    schema,
+    parameters,
+    spec: {
+      type: 'function' as const,
+      function: { name, ...(description ? { description } : {}), parameters: schema },
+    },
+    signature: () => signatureOf(name, schema),
+    parse(raw: string): ParsedArguments<A> {
+      const json = parseLenientJson(raw.trim() === '' ? '{}' : raw);
+      if (!json.ok) return failed('invalid_json', `the arguments are ${json.message}`, json.at);
+      if (typeof json.value !== 'object' || json.value === null || Array.isArray(json.value)) {
+        return failed('not_an_object', 'the arguments are not a JSON object');
+      }
+      return checkArguments<A>(parameters, schema, json.value as Record<string, unknown>);
+    },
+  });
+}
+
+/** Declares a function by a zod object. @throws {TypeError} when the schema cannot be sent, or the name is not one */
+export function defineFunction<N extends string, S extends z.ZodObject>(d: {
+  name: N;
+  description?: string;
+  parameters: S;
+}): CompletionFunction<N, z.output<S>> {
+  return completionFunction(d.name, d.description, schemaOfZod(d.name, d.parameters), d.parameters);
+}
+
+/** Declares a function by JSON Schema, or by the old list of `{ name, type }`. @throws {TypeError} as `defineFunction` */
+export function functionFromJsonSchema<N extends string>(d: {
+  name: N;
+  description?: string;
+  parameters: JsonSchemaObject | readonly PropertyDef[];
+}): CompletionFunction<N, JsonObject> {
+  const isList = Array.isArray(d.parameters);
+  const given = isList
+    ? schemaOfList(d.parameters as readonly PropertyDef[])
+    : (d.parameters as JsonSchemaObject);
+  const schema = tidySchema(given);
+  return completionFunction(d.name, d.description, schema, zodOfSchema(d.name, schema));
+}

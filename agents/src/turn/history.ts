@@ -1,0 +1,213 @@
+// What a conversation remembers for the model: a bounded window of whole turns. A turn enters it in one step, complete and
+// in the order that model servers accept (each tool call answered, right behind its call), or it does not enter it at all.
+// It is not the record of the conversation: that is the journal (`conversation-journal.ts`), which keeps everything.
+import type { AssistantMessage, ModelMessage, ToolMessage } from '../model/model.ts';
+
+/** What the model is asked when a person opens a conversation without a word. */
+export const OPENING_REQUEST = 'Please open our conversation: greet me, and ask how you can help.';
+
+/** Stands at the end of a text that was cut short, so that the model knows that nobody saw the rest. */
+export const INTERRUPTED_MARK = '[interrupted]';
+
+/** What a failed or cancelled turn leaves: `auto` keeps it only if a tool had been started. */
+export type FailedTurnRule = 'auto' | 'discard' | 'keep';
+
+export type TokenCounter = (message: ModelMessage) => number;
+
+export interface HistoryOptions {
+  /** Always the first message of the window. */
+  system?: string;
+  /** Turns that are remembered; a plain turn is two messages. @default 10 */
+  maxTurns?: number;
+  /** Most tokens of the window without the system message; whole turns are left out from the oldest on. */
+  maxTokens?: number;
+  /** @default a quarter of the characters */
+  count?: TokenCounter;
+}
+
+/** A rough count that holds for most languages and models: four characters a token, four tokens a message. */
+export const roughTokens: TokenCounter = (message) => {
+  return 4 + Math.ceil(charsOf([message]) / 4);
+};
+
+function charsOf(messages: readonly ModelMessage[]): number {
+  let chars = 0;
+  for (const message of messages) {
+    chars += message.content?.length ?? 0;
+    if (message.role !== 'assistant') continue;
+    for (const call of message.tool_calls ?? []) {
+      chars += call.function.name.length + call.function.arguments.length;
+    }
+  }
+  return chars;
+}
+
+export class History {
+  readonly #system: string | undefined;
+  readonly #maxTurns: number;
+  readonly #maxTokens: number;
+  readonly #count: TokenCounter;
+  #turns: (readonly ModelMessage[])[] = [];
+  #chars = 0;
+
+  constructor(options: HistoryOptions = {}) {
+    this.#system = options.system;
+    this.#maxTurns = Math.max(0, options.maxTurns ?? 10);
+    this.#maxTokens = options.maxTokens ?? Number.POSITIVE_INFINITY;
+    this.#count = options.count ?? roughTokens;
+  }
+
+  /** Starts a turn. Nothing of it is part of the history before `commit`. */
+  begin(userText: string): TurnDraft {
+    const content = userText.trim() === '' ? OPENING_REQUEST : userText;
+    return new TurnDraft(this, content);
+  }
+
+  /** `[system]` and the last turns that fit, oldest first, cut between turns. A fresh array; the messages are shared. */
+  window(): ModelMessage[] {
+    const messages: ModelMessage[] = [];
+    if (this.#system !== undefined && this.#system !== '') {
+      messages.push({ role: 'system', content: this.#system });
+    }
+    for (const turn of this.#turns.slice(this.#firstThatFits())) messages.push(...turn);
+    return messages;
+  }
+
+  /** The remembered turns, oldest first. */
+  get turns(): readonly (readonly ModelMessage[])[] {
+    return this.#turns;
+  }
+
+  /** Characters of the remembered turns. */
+  get chars(): number {
+    return this.#chars;
+  }
+
+  /** Adds a whole turn. @throws {Error} when no model server would accept its messages: a fault of the caller. */
+  add(messages: readonly ModelMessage[]): void {
+    const fault = faultOfTurn(messages);
+    if (fault) throw new Error(`This turn cannot be remembered: ${fault}`);
+    const turn = closeCalls(messages);
+    this.#turns.push(turn);
+    this.#chars += charsOf(turn);
+    if (this.#turns.length <= this.#maxTurns) return;
+    for (const old of this.#turns.splice(0, this.#turns.length - this.#maxTurns)) this.#chars -= charsOf(old);
+  }
+
+  #firstThatFits(): number {
+    if (this.#maxTokens === Number.POSITIVE_INFINITY) return 0;
+    let left = this.#maxTokens;
+    let first = this.#turns.length;
+    while (first > 0) {
+      for (const message of this.#turns[first - 1]!) left -= this.#count(message);
+      if (left < 0) break;
+      first -= 1;
+    }
+    return first;
+  }
+}
+
+/** One turn while it runs: the user's message, and what the model and the tools have answered so far. */
+export class TurnDraft {
+  readonly #history: History;
+  readonly #messages: ModelMessage[];
+  #isSettled = false;
+
+  constructor(history: History, userText: string) {
+    this.#history = history;
+    this.#messages = [{ role: 'user', content: userText }];
+  }
+
+  /** What the model is asked next: the window, then this turn. */
+  request(): ModelMessage[] {
+    const messages = this.#history.window();
+    for (const message of this.#messages) messages.push(message);
+    return messages;
+  }
+
+  get messages(): readonly ModelMessage[] {
+    return this.#messages;
+  }
+
+  assistant(message: AssistantMessage): void {
+    this.#messages.push(message);
+  }
+
+  /** Adds the result of a call. Results stand in the order of their calls, whatever order they come in. */
+  tool(callId: string, content: string): void {
+    const last = this.#messages.findLastIndex((message) => message.role === 'assistant');
+    const calls = (this.#messages[last] as AssistantMessage | undefined)?.tool_calls ?? [];
+    const place = (id: string): number => calls.findIndex((call) => call.id === id);
+    let at = this.#messages.length;
+    while (at > last + 1 && place((this.#messages[at - 1] as ToolMessage).tool_call_id) > place(callId))
+      at -= 1;
+    this.#messages.splice(at, 0, { role: 'tool', tool_call_id: callId, content });
+  }
+
+  /** Makes the turn part of the history, with `messages` instead of its own ones if given. Once; later calls do nothing. */
+  commit(messages: readonly ModelMessage[] = this.#messages): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    if (messages.length > 1) this.#history.add([...messages]);
+  }
+
+  /**
+   * Ends a turn that failed or was cancelled. If a tool had been started the exchange is kept, closed so that the next
+   * turn knows what was done; else the history stays exactly as it was. `startedCalls` are calls that were started, whether
+   * their outcome is known or not. Tells whether the turn was kept.
+   */
+  interrupt(partialText: string, startedCalls: ReadonlySet<string>, rule: FailedTurnRule = 'auto'): boolean {
+    if (this.#isSettled) return false;
+    this.#isSettled = true;
+    const toolRan = startedCalls.size > 0 || this.#messages.some((message) => message.role === 'tool');
+    if (rule === 'discard' || (rule === 'auto' && !toolRan)) return false;
+    const kept = closeCalls(this.#messages);
+    const text = partialText === '' ? INTERRUPTED_MARK : `${partialText} ${INTERRUPTED_MARK}`;
+    kept.push({ role: 'assistant', content: text });
+    this.#history.add(kept);
+    return true;
+  }
+}
+
+/** The tool message for a call whose outcome nobody knows. */
+export const abortedCall = (callId: string, reason = 'the turn was interrupted'): ToolMessage => ({
+  role: 'tool',
+  tool_call_id: callId,
+  content: JSON.stringify({ error: { code: 'aborted', message: `This call did not finish: ${reason}.` } }),
+});
+
+// Answers every call that has no tool message, and puts the tool messages in the order of their calls.
+function closeCalls(messages: readonly ModelMessage[]): ModelMessage[] {
+  const answers = new Map<string, ToolMessage>();
+  for (const message of messages) if (message.role === 'tool') answers.set(message.tool_call_id, message);
+  const closed: ModelMessage[] = [];
+  for (const message of messages) {
+    if (message.role === 'tool') continue;
+    closed.push(message);
+    if (message.role !== 'assistant') continue;
+    for (const call of message.tool_calls ?? []) closed.push(answers.get(call.id) ?? abortedCall(call.id));
+  }
+  return closed;
+}
+
+/** Why a model server would refuse these messages as one turn, or `undefined` if it would not. */
+export function faultOfTurn(messages: readonly ModelMessage[]): string | undefined {
+  if (messages[0]?.role !== 'user') return 'it does not start with the user';
+  if (messages.at(-1)?.role !== 'assistant') return 'it does not end with the assistant';
+  let open: string[] = [];
+  for (const [index, message] of messages.entries()) {
+    if (message.role === 'tool') {
+      if (!open.includes(message.tool_call_id)) return `message ${index} answers no open call`;
+      open = open.filter((id) => id !== message.tool_call_id);
+      continue;
+    }
+    if (open.length > 0) return `call ${open[0]} is not answered before message ${index}`;
+    if (message.role === 'system') return `message ${index} is a system message`;
+    if (message.role === 'user' && index > 0) return `message ${index} is a second user message`;
+    if (message.role === 'assistant') {
+      open = (message.tool_calls ?? []).map((call) => call.id);
+      if (new Set(open).size !== open.length) return `message ${index} uses a call id twice`;
+    }
+  }
+  return open.length > 0 ? `call ${open[0]} is not answered` : undefined;
+}

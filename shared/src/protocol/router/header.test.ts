@@ -1,0 +1,174 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { decode } from '../codec.ts';
+import { makeEnvelope } from '../envelope.ts';
+import { Credit, Header, readCredit, readHeader } from './header.ts';
+
+const bytesOf = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
+const call = (extra: object = {}): object =>
+  makeEnvelope(
+    { type: 'Data', payload: { jsonrpc: '2.0', id: 'c1', method: 'add', params: { x: 1 } } },
+    {
+      to: 'math@fame.fabric',
+      replyTo: '__rpc__a@/S/N',
+      corrId: 'c1',
+      flowId: 'f1',
+      rtype: 2,
+      seqId: 3,
+      flowFlags: 0,
+      ...extra,
+    },
+  );
+
+test('reads the header of a plain Data envelope', () => {
+  const header = new Header();
+  const envelope = call() as { id: string };
+  expect(readHeader(bytesOf(envelope), header)).toBe(true);
+  expect({ ...header, id: header.id, frameAt: 0 }).toEqual({
+    id: envelope.id,
+    to: 'math@fame.fabric',
+    replyTo: '__rpc__a@/S/N',
+    corrId: 'c1',
+    flowId: 'f1',
+    rtype: 2,
+    frameAt: 0,
+  });
+});
+
+test('leaves to the codec whatever a lenient reader could read otherwise', () => {
+  const header = new Header();
+  const text = JSON.stringify(call());
+  const inner = text.slice(1, -1);
+  for (const hostile of [
+    `{${inner},"replyTo":"__rpc__x@/S/victim"}`,
+    `{${inner},"reply\\u0054o":"__rpc__x@/S/victim"}`,
+    `{${inner},"frame":{"type":"NodeAttachAck","ok":true}}`,
+    text.replace('"payload"', '"type":"NodeAttachAck","payload"'),
+    text.replace('"payload"', '"t\\u0079pe":"NodeAttachAck","payload"'),
+    text.replace('{"x":1}', `${'['.repeat(63)}1${']'.repeat(63)}`),
+    text.replace('"payload"', '"codec":-1,"payload"'),
+    text.replace('{"x":1}', '{"x":}'),
+    text.replace('{"x":1}', '{"x":bare}'),
+    `{"to":"a@b.c",${inner}}`,
+    `{"reply_to":"x@/S/victim",${inner}}`,
+    ` ${text}`,
+    text.slice(0, -2),
+    'null',
+    '[]',
+    '',
+  ]) {
+    expect(readHeader(Buffer.from(hostile), header), hostile).toBe(false);
+  }
+});
+
+test('never disagrees with JSON.parse, whatever the envelope and its mutations', () => {
+  const header = new Header();
+  fc.assert(
+    fc.property(
+      fc.record({ a: fc.json(), extra: fc.dictionary(fc.string(), fc.jsonValue()) }),
+      fc.nat(),
+      fc.nat(255),
+      fc.boolean(),
+      ({ a, extra }, position, byte, mutate) => {
+        const bytes = bytesOf(call({ sid: a.slice(0, 20), ...extra, frame: { type: 'Data', payload: a } }));
+        if (mutate) bytes[position % bytes.length] = byte;
+        if (!readHeader(bytes, header)) return;
+        let parsed: Record<string, unknown>;
+        try {
+          parsed = JSON.parse(bytes.toString('utf8'));
+        } catch (error) {
+          // What stands inside a long text is the only thing that is not looked at.
+          if (bytes.length > 512) return;
+          throw error;
+        }
+        for (const field of ['id', 'to', 'replyTo', 'corrId', 'flowId'] as const) {
+          expect(header[field]).toBe(parsed[field] ?? '');
+        }
+        expect(header.rtype).toBe(parsed.rtype ?? 0);
+        expect((parsed.frame as { type: string }).type).toBe('Data');
+      },
+    ),
+    { numRuns: 20_000 },
+  );
+});
+
+test.each([
+  ['seqId', '"seven"'],
+  ['flowFlags', '"x"'],
+  ['rtype', '"2"'],
+  ['ts', '7'],
+  ['sid', '7'],
+  ['traceId', '7'],
+  ['version', '1'],
+  ['seqId', '007'],
+])('leaves a %s of %s to the codec, which refuses it', (field, value) => {
+  const message = (spelled: string): Buffer => {
+    const { frame, ts, ...header } = call() as Record<string, unknown>;
+    const rest = Object.entries({ sid: 's', traceId: 't', ...header, ts, seqId: 1, flowFlags: 0 })
+      .filter(([name]) => name !== field)
+      .map(([name, one]) => `"${name}":${JSON.stringify(one)}`);
+    return Buffer.from(`{${rest.join()},"${field}":${spelled},"frame":${JSON.stringify(frame)}}`);
+  };
+  const isText = ['ts', 'sid', 'traceId', 'version'].includes(field);
+  expect(readHeader(message(isText ? '"x"' : '7'), new Header())).toBe(true);
+  expect(readHeader(message(value), new Header())).toBe(false);
+  expect(() => decode(message(value))).toThrow();
+});
+
+test('takes no truncated message', () => {
+  const header = new Header();
+  const bytes = bytesOf(call());
+  for (let length = 0; length < bytes.length; length++) {
+    expect(readHeader(bytes.subarray(0, length), header)).toBe(false);
+  }
+});
+
+const creditOf = (message: string | Buffer): { flowId: string; credits: number } | undefined => {
+  const header = new Header();
+  const credit = new Credit();
+  const bytes = Buffer.from(message);
+  if (readHeader(bytes, header) || header.frameAt === 0) return undefined;
+  return readCredit(bytes, header.frameAt, credit) ? { ...credit } : undefined;
+};
+
+test('reads a plain CreditUpdate, with and without a time stamp', () => {
+  const frame = '"frame":{"type":"CreditUpdate","flowId":"f-1","credits":32}';
+  expect(creditOf(`{"id":"a","flowId":"f-1","seqId":0,"flowFlags":2,${frame}}`)).toEqual({
+    flowId: 'f-1',
+    credits: 32,
+  });
+  expect(creditOf(`{"id":"a",${frame},"ts":"2026-01-01T00:00:00.000Z"}`)).toEqual({
+    flowId: 'f-1',
+    credits: 32,
+  });
+});
+
+test('leaves a CreditUpdate to the codec that is not plain', () => {
+  for (const frame of [
+    '{"type":"CreditUpdate","flowId":"","credits":32}',
+    '{"type":"CreditUpdate","flowId":"f","credits":0}',
+    '{"type":"CreditUpdate","flowId":"f","credits":032}',
+    '{"type":"CreditUpdate","flowId":"f","credits":1e3}',
+    '{"type":"CreditUpdate","flowId":"f","credits":-1}',
+    '{"type":"CreditUpdate","flowId":"f","credits":12345678}',
+    '{"type":"CreditUpdate","flowId":"\\u0066","credits":32}',
+    '{"type":"CreditUpdate","credits":32,"flowId":"f"}',
+    '{"type":"CreditUpdate","flowId":"f","credits":32},"to":"x@y.z"',
+    '{"type":"NodeHeartbeat"}',
+  ]) {
+    expect(creditOf(`{"id":"a","frame":${frame}}`), frame).toBeUndefined();
+  }
+});
+
+test('never disagrees with the codec about a CreditUpdate changed in one byte', () => {
+  const text =
+    '{"version":"1.0","id":"a","flowId":"f-1","frame":{"type":"CreditUpdate","flowId":"f-1","credits":32},"ts":"2026-01-01T00:00:00.000Z"}';
+  for (let position = 0; position < text.length; position++) {
+    for (let byte = 0; byte < 256; byte++) {
+      const bytes = Buffer.from(text);
+      bytes[position] = byte;
+      const credit = creditOf(bytes);
+      if (credit !== undefined) expect(decode(bytes).frame, bytes.toString()).toMatchObject({ ...credit });
+    }
+  }
+});

@@ -1,0 +1,279 @@
+// Reads of an envelope just what a router needs, straight from the bytes: the top-level fields up to `frame.type`. It
+// takes only the plain shape that real nodes send (compact JSON, plain ASCII header, `frame` last but for `ts`, a Data
+// frame) and answers `false` for everything else, however valid; the caller then goes through the codec. The payload is
+// walked over, not parsed: that it is sound, within the depth limit, and cannot overrule the header is all it must show.
+import { isUtf8 } from 'node:buffer';
+import { LIMITS } from '../limits.ts';
+import { Scan } from './json-scan.ts';
+import { type Bytes, textAt } from './text-cache.ts';
+
+/** The header of one Data envelope; one object is filled again and again. */
+export class Header {
+  #id = '';
+  #bytes: Bytes | undefined;
+  #idAt = 0;
+  #idEnd = 0;
+  to = '';
+  replyTo = '';
+  corrId = '';
+  flowId = '';
+  rtype = 0;
+  /** Offset of the `{` of the frame. */
+  frameAt = 0;
+
+  /** Made when it is asked for, from the bytes that were read: most messages are passed on without it. */
+  get id(): string {
+    if (this.#bytes !== undefined) {
+      this.#id = this.#bytes.latin1Slice(this.#idAt, this.#idEnd);
+      this.#bytes = undefined;
+    }
+    return this.#id;
+  }
+
+  set id(id: string) {
+    this.#id = id;
+    this.#bytes = undefined;
+  }
+
+  /** Where the id stands, for when somebody asks for it. */
+  idStandsAt(bytes: Bytes, from: number, to: number): void {
+    this.#bytes = bytes;
+    this.#idAt = from;
+    this.#idEnd = to;
+  }
+}
+
+const QUOTE = 34;
+const ZERO = 48;
+const COMMA = 44;
+const OPEN = 123;
+const CLOSE = 125;
+
+// Bits of the fields seen, to refuse a second one of the same name.
+const ID = 1;
+const TO = 2;
+const REPLY_TO = 4;
+const CORR_ID = 8;
+const FLOW_ID = 16;
+const RTYPE = 32;
+const TRACKED = 63;
+/** A number that a router has no use for. Texts of that kind have no bit. */
+const OTHER_NUMBER = 64;
+const FRAME = 128;
+
+const scan = new Scan();
+
+// The keys of the plain shape, as often as they are met, each with the bit to remember it by; what a router has no use for
+// must have its kind all the same. A key is found by its first four bytes, its closing quote and colon included.
+const KEYS = (
+  [
+    ['version', 0],
+    ['id', ID],
+    ['sid', 0],
+    ['traceId', 0],
+    ['corrId', CORR_ID],
+    ['to', TO],
+    ['replyTo', REPLY_TO],
+    ['rtype', RTYPE],
+    ['flowId', FLOW_ID],
+    ['seqId', OTHER_NUMBER],
+    ['flowFlags', OTHER_NUMBER],
+    ['frame', FRAME],
+    ['ts', 0],
+  ] as const
+).map(([name, field]) => {
+  const spelled = Buffer.from(`${name}":`);
+  const { length } = spelled;
+  // Three words, which overlap in a short key, cover up to twelve bytes.
+  const middleAt = Math.min(4, length - 4);
+  return {
+    field,
+    length,
+    middleAt,
+    first: spelled.readInt32LE(0),
+    middle: spelled.readInt32LE(middleAt),
+    last: spelled.readInt32LE(length - 4),
+  };
+});
+/** Which key came behind which the last time: nodes write them in one order, so the first guess is right. */
+const next = new Uint8Array(KEYS.length + 1);
+
+const isKeyAt = (at: number, end: number, k: number): boolean => {
+  const { first, middle, last, middleAt, length } = KEYS[k]!;
+  return (
+    scan.wordAt(at) === first &&
+    at + length < end &&
+    scan.wordAt(at + middleAt) === middle &&
+    scan.wordAt(at + length - 4) === last
+  );
+};
+
+/** The key at `at`, which came behind the key `before`; -1 for one that is not known. */
+function keyAt(at: number, end: number, before: number): number {
+  const guess = next[before]!;
+  if (isKeyAt(at, end, guess)) return guess;
+  for (let k = 0; k < KEYS.length; k++) {
+    if (isKeyAt(at, end, k)) {
+      next[before] = k;
+      return k;
+    }
+  }
+  return -1;
+}
+
+const TYPE = [...Buffer.from('type')];
+const PAYLOAD = [...Buffer.from('payload')];
+const FRAME_DATA = [...Buffer.from('{"type":"Data"')];
+const TIMESTAMP = [...Buffer.from(',"ts":"')];
+
+const isAt = (bytes: Bytes, at: number, letters: readonly number[]): boolean => {
+  for (let i = 0; i < letters.length; i++) if (bytes[at + i] !== letters[i]) return false;
+  return true;
+};
+
+/**
+ * Fills `header` from `bytes`. `false`: not the plain shape; ask the codec. When `frameAt` is set all the same, the fields
+ * before the frame were read and the frame is what is unusual.
+ */
+export function readHeader(buffer: Buffer, header: Header): boolean {
+  const bytes = buffer as Bytes;
+  const end = bytes.length;
+  if (end < 32 || bytes[0] !== OPEN || bytes[end - 1] !== CLOSE) return false;
+  scan.over(bytes);
+  header.id = '';
+  header.to = '';
+  header.replyTo = '';
+  header.corrId = '';
+  header.flowId = '';
+  header.rtype = 0;
+  header.frameAt = 0;
+  let seen = 0;
+  let idAt = 0;
+  let idEnd = 0;
+  let toAt = 0;
+  let toEnd = 0;
+  let replyToAt = 0;
+  let replyToEnd = 0;
+  let corrIdAt = 0;
+  let corrIdEnd = 0;
+  let flowIdAt = 0;
+  let flowIdEnd = 0;
+  let at = 1;
+  let key = KEYS.length;
+  for (;;) {
+    if (bytes[at] !== QUOTE || at + 5 > end) return false;
+    key = keyAt(++at, end, key);
+    if (key < 0) return false;
+    const { field, length } = KEYS[key]!;
+    at += length;
+    if (field === FRAME) {
+      header.idStandsAt(bytes, idAt, idEnd);
+      header.to = textAt(scan, toAt, toEnd);
+      header.replyTo = textAt(scan, replyToAt, replyToEnd);
+      header.corrId = textAt(scan, corrIdAt, corrIdEnd);
+      header.flowId = textAt(scan, flowIdAt, flowIdEnd);
+      header.frameAt = at;
+      return isPlainData(bytes, at);
+    }
+    if ((seen & field & TRACKED) !== 0) return false;
+    seen |= field;
+    if (bytes[at] === QUOTE) {
+      const valueAt = ++at;
+      const valueLimit = Math.min(end, valueAt + 257);
+      at = scan.endOfPlain(at, valueLimit);
+      if (at === valueLimit || bytes[at] !== QUOTE) return false;
+      if (field === ID) {
+        idAt = valueAt;
+        idEnd = at;
+      } else if (field === TO) {
+        toAt = valueAt;
+        toEnd = at;
+      } else if (field === REPLY_TO) {
+        replyToAt = valueAt;
+        replyToEnd = at;
+      } else if (field === CORR_ID) {
+        corrIdAt = valueAt;
+        corrIdEnd = at;
+      } else if (field === FLOW_ID) {
+        flowIdAt = valueAt;
+        flowIdEnd = at;
+      } else if (field !== 0) return false;
+      at++;
+    } else {
+      let number = 0;
+      const valueAt = at;
+      let byte = bytes[at]!;
+      while (byte >= 48 && byte <= 57) {
+        number = number * 10 + byte - 48;
+        byte = bytes[++at]!;
+      }
+      const digits = at - valueAt;
+      if (digits === 0 || digits > 15 || (digits > 1 && bytes[valueAt] === ZERO)) return false;
+      if (field === RTYPE) header.rtype = number;
+      else if (field !== OTHER_NUMBER) return false;
+    }
+    if (bytes[at] !== COMMA) return false;
+    at++;
+  }
+}
+
+// The frame says Data once, nothing behind it could overrule the header that was read, and the whole is sound JSON within
+// the depth limit. JSON.parse lets the last of two equal keys win, so only `ts` may follow the frame.
+function isPlainData(bytes: Bytes, at: number): boolean {
+  if (!isAt(bytes, at, FRAME_DATA)) return false;
+  const after = scan.skipObject(at, LIMITS.maxDepth - 1, isKeyOfPlainData);
+  if (after < 0) return false;
+  if (!isUtf8(bytes)) return false;
+  const last = bytes.length - 1;
+  if (after === last) return true;
+  if (!isAt(bytes, after, TIMESTAMP)) return false;
+  const valueAt = after + TIMESTAMP.length;
+  return last - valueAt < 64 && scan.endOfText(valueAt) === last - 1;
+}
+
+// A plain Data frame has its `type`, which is its first key as checked before, and its payload. Whatever else it says, a
+// second type above all, is for the codec, which knows what the other keys must look like.
+function isKeyOfPlainData(bytes: Buffer, from: number, to: number): boolean {
+  if (to - from === PAYLOAD.length) return isAt(bytes as Bytes, from, PAYLOAD);
+  return to - from === TYPE.length && isAt(bytes as Bytes, from, TYPE) && bytes[from - 2] === OPEN;
+}
+
+const CREDIT_UPDATE = [...Buffer.from('{"type":"CreditUpdate","flowId":"')];
+const CREDITS = [...Buffer.from('","credits":')];
+
+/** What a CreditUpdate says; one object is filled again and again. */
+export class Credit {
+  flowId = '';
+  credits = 0;
+}
+
+/**
+ * Fills `credit` from the frame at `frameAt`, which `readHeader` found and did not take. `false`: not a plain CreditUpdate;
+ * ask the codec. Every 24th message brings one, and the codec costs ten times as much.
+ */
+export function readCredit(buffer: Buffer, frameAt: number, credit: Credit): boolean {
+  const bytes = buffer as Bytes;
+  if (!isAt(bytes, frameAt, CREDIT_UPDATE)) return false;
+  scan.over(bytes);
+  const flowAt = frameAt + CREDIT_UPDATE.length;
+  const flowEnd = scan.endOfPlain(flowAt, Math.min(bytes.length, flowAt + LIMITS.maxIdBytes + 1));
+  if (flowEnd === flowAt || !isAt(bytes, flowEnd, CREDITS)) return false;
+  let at = flowEnd + CREDITS.length;
+  let credits = 0;
+  const digitsAt = at;
+  for (let byte = bytes[at]!; byte >= 48 && byte <= 57; byte = bytes[++at]!)
+    credits = credits * 10 + byte - 48;
+  if (at === digitsAt || at - digitsAt > 6 || credits === 0 || bytes[digitsAt] === 48 || bytes[at] !== CLOSE)
+    return false;
+  at++;
+  const last = bytes.length - 1;
+  if (at !== last) {
+    if (!isAt(bytes, at, TIMESTAMP)) return false;
+    const valueAt = at + TIMESTAMP.length;
+    if (last - valueAt >= 64 || scan.endOfPlain(valueAt, last) !== last - 1 || bytes[last - 1] !== QUOTE)
+      return false;
+  }
+  credit.flowId = textAt(scan, flowAt, flowEnd);
+  credit.credits = credits;
+  return true;
+}
