@@ -1,7 +1,7 @@
 // The public list of prompt strategies, by name: messages, functions, prompts, budgets, and the refining dialogue.
 export { Budget, type BudgetOptions, type Price, type PriceTable } from './model/budget.ts';
 export { type ModelClass, type ModelClasses, modelOf } from './model/model-classes.ts';
-export type { Spent, UsageReport } from './model/usage-report.ts';
+export type { Spent, UsageReport } from './model/usage.ts';
 export {
   type RefinedGoals,
   type RefineEntry,

@@ -11,6 +11,7 @@ import {
   type Timer,
 } from '@fame-fabric/shared';
 import type { ModelMessage } from '../model/model.ts';
+import { noUsage } from '../model/usage.ts';
 import {
   type ConversationRecord,
   type ConversationStore,
@@ -20,7 +21,7 @@ import {
   type StoredState,
 } from '../store/store.ts';
 import type { FailedTurnRule } from '../turn/history.ts';
-import { noUsage, type TurnRunner } from '../turn/turn.ts';
+import type { TurnRunner } from '../turn/turn.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './conversation-budget.ts';
 import { acceptedOf, type Bodies } from './conversation-journal.ts';

@@ -3,8 +3,9 @@
 // open in the journal, and whoever reads the conversation next goes on with it.
 import { hash } from 'node:crypto';
 import { type Clock, FabricError, isFabricError, type Logger, newId } from '@fame-fabric/shared';
+import { addUsage, noUsage } from '../model/usage.ts';
 import type { FailedTurnRule, TurnDraft } from '../turn/history.ts';
-import { addUsage, noUsage, type TurnEvent, type TurnResult, type TurnRunner } from '../turn/turn.ts';
+import type { TurnEvent, TurnResult, TurnRunner } from '../turn/turn.ts';
 import { CONVERSATION_LIMITS, type ConversationEvent, faultOf, type TurnOutcome } from './conversation.ts';
 import { type ConversationBudget, noSpending } from './conversation-budget.ts';
 import { addSpending, type Entry, type Spending } from './conversation-journal.ts';

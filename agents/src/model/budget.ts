@@ -2,7 +2,7 @@
 // answer was of no use. A child spends from its parent as well, so a turn, a conversation and a user can each have one.
 import { FabricError } from '@fame-fabric/shared';
 import type { Usage } from './model.ts';
-import { type Spent, spentOf, UsageLedger, type UsageReport } from './usage-report.ts';
+import { type Spent, spentOf, UsageLedger, type UsageReport } from './usage.ts';
 
 /** USD for a million tokens. */
 export interface Price {

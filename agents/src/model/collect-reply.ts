@@ -1,6 +1,7 @@
 // One whole answer of a model. Not streaming is collecting: the splitter reads the stream, and what counts is its end.
 import type { ChatModel, ModelChunk, ModelRequest, Usage } from './model.ts';
 import { type Reply, splitToolStream } from './stream/split-tool-stream.ts';
+import { roughUsage } from './usage.ts';
 
 export interface CollectedReply extends Reply {
   /** As the model server counted; by the rough rule of four characters a token where it did not. */
@@ -26,16 +27,7 @@ export async function collectReply(
   const reply = await stream.done;
   const calls = (reply.message.tool_calls ?? []).filter((call) => warned.has(call.id));
   const behind = calls.map((call) => [call.id, texts.behind(call.id, call.function.arguments)] as const);
-  return { ...reply, usage: reply.usage ?? roughUsage(request, reply), behind: new Map(behind) };
-}
-
-const tokensOf = (value: unknown): number => Math.ceil(JSON.stringify(value).length / 4);
-
-/** What an answer without a usage report is taken to have cost, so that no budget is blind to it. */
-export function roughUsage(request: ModelRequest, reply: Reply): Usage {
-  const prompt_tokens = tokensOf([request.messages, request.tools ?? []]);
-  const completion_tokens = tokensOf(reply.message);
-  return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
+  return { ...reply, usage: reply.usage ?? roughUsage(request, reply.message), behind: new Map(behind) };
 }
 
 /** The argument texts of an answer, whole. A slot of the API is an index; another id at an index is another call. */

@@ -3,9 +3,10 @@
 import { FabricError, type Logger, silentLog } from '@fame-fabric/shared';
 import type { RemoteCall } from '../handoff/hand-over.ts';
 import { costOf, type PriceTable } from '../model/budget.ts';
-import { collectReply, roughUsage } from '../model/collect-reply.ts';
+import { collectReply } from '../model/collect-reply.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import { modelOf } from '../model/model-classes.ts';
+import { roughUsage } from '../model/usage.ts';
 import type { Collect } from '../strategy/response-ladder.ts';
 import type { TurnEvent, TurnInput, TurnResult, TurnRunner } from '../turn/turn.ts';
 import { TurnRelay } from '../turn/turn-relay.ts';
@@ -162,7 +163,7 @@ function told(relay: TurnRelay, input: TurnInput): Collect {
     step += 1;
     if (recorded) {
       const { message, finish } = recorded;
-      const usage = recorded.usage ?? roughUsage(request, { message, finish });
+      const usage = recorded.usage ?? roughUsage(request, message);
       return { message, finish, usage, behind: new Map() };
     }
     await relay.event({ type: 'model_called', step, model: model.name, messages: request.messages });

@@ -12,8 +12,8 @@ import type {
   ToolCall,
   Usage,
 } from '../model/model.ts';
+import { addUsage, noUsage } from '../model/usage.ts';
 import type { CompletionFunction } from '../tools/schema/completion-function.ts';
-import { addUsage, noUsage } from '../turn/turn.ts';
 import { ChatMessage } from './chat-message.ts';
 import type { ChatPrompt, Functions } from './chat-prompt.ts';
 import { type Attempt, StrategyError } from './strategy-error.ts';

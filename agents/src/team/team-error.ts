@@ -1,6 +1,6 @@
 // The errors of a running team say which way the message went and what it had cost by then.
 import { type ErrorCode, FabricError } from '@fame-fabric/shared';
-import type { UsageReport } from '../model/usage-report.ts';
+import type { UsageReport } from '../model/usage.ts';
 
 export interface TeamErrorFacts {
   /** The agents that had the message, in order. */

@@ -1,7 +1,7 @@
 // What a team tells while it works, and what a turn of it comes to.
 import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
 import type { ParsedToolCall } from '../model/stream/split-tool-stream.ts';
-import type { UsageReport } from '../model/usage-report.ts';
+import type { UsageReport } from '../model/usage.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
 
 export type TeamEvent =

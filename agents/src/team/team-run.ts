@@ -6,10 +6,10 @@ import type { Clock, ErrorCode, Logger } from '@fame-fabric/shared';
 import type { RecordedStep } from '../conversation/conversation-journal.ts';
 import type { HandOverMeta, RemoteCall } from '../handoff/hand-over.ts';
 import type { Budget } from '../model/budget.ts';
-import { roughUsage } from '../model/collect-reply.ts';
 import type { AssistantMessage, ChatModel, ModelMessage, ModelRequest, ToolSpec } from '../model/model.ts';
 import { parseArguments } from '../model/stream/parse-arguments.ts';
 import { type ParsedToolCall, splitToolStream } from '../model/stream/split-tool-stream.ts';
+import { roughUsage } from '../model/usage.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
 import { type AbilityCall, recordedOutcomes, runAbilities } from './ability-calls.ts';
 import {
@@ -240,7 +240,7 @@ export class TeamRun {
       }
       for await (const call of stream.toolCalls) calls.push(call);
       const { message, finish, usage: reported } = await stream.done;
-      const usage = reported ?? roughUsage(request, { message, finish });
+      const usage = reported ?? roughUsage(request, message);
       budget.charge(model.name, usage, agent.name);
       yield { type: 'usage', agent: agent.name, model: model.name, usage };
       if (calls.length > 0) for (const text of held) yield* this.#say(text, agent.name, speaker);
@@ -256,7 +256,7 @@ export class TeamRun {
     about: { agent: string; model: string; step: number },
     { message, finish, text, usage: reported }: RecordedStep,
   ): Generator<TeamEvent, { message: AssistantMessage; calls: ParsedToolCall[] }, void> {
-    const usage = reported ?? roughUsage({ messages: this.#messages }, { message, finish });
+    const usage = reported ?? roughUsage({ messages: this.#messages }, message);
     this.#input.budget.charge(about.model, usage, about.agent);
     this.#text += text;
     this.#speaker = `answer ${this.#step}`;

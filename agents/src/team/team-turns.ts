@@ -5,7 +5,7 @@ import { FabricError } from '@fame-fabric/shared';
 import { z } from 'zod';
 import { HAND_OVER, HAND_OVER_META, type RemoteCall, readMeta } from '../handoff/hand-over.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
-import type { Spent } from '../model/usage-report.ts';
+import type { Spent } from '../model/usage.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
 import {
   type TurnEvent,

@@ -16,6 +16,7 @@ import type {
 } from '../model/model.ts';
 import { type ParsedToolCall, parseArguments } from '../model/stream/parse-arguments.ts';
 import { splitToolStream, type ToolStream } from '../model/stream/split-tool-stream.ts';
+import { addUsage, noUsage } from '../model/usage.ts';
 import { outcomeContent, type ToolOutcome } from '../tools/tool-outcome.ts';
 import { ToolSet } from '../tools/tool-set.ts';
 import { Commander } from '../workflow/commander.ts';
@@ -337,14 +338,4 @@ export function toolStarted(call: ParsedToolCall): TurnEvent {
   const told = { type: 'tool_started' as const, callId: call.id, name: call.name };
   const isShort = call.rawArguments.length <= CONVERSATION_LIMITS.maxToolArgsChars;
   return call.ok && isShort ? { ...told, args: call.args } : told;
-}
-
-export const noUsage = (): Usage => ({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 });
-
-/** Adds `more` to `sum`. */
-export function addUsage(sum: Usage, more: Usage): void {
-  sum.prompt_tokens += more.prompt_tokens;
-  sum.completion_tokens += more.completion_tokens;
-  sum.total_tokens += more.total_tokens;
-  if (more.cached_tokens !== undefined) sum.cached_tokens = (sum.cached_tokens ?? 0) + more.cached_tokens;
 }

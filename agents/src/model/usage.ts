@@ -1,7 +1,29 @@
-// What model calls took: tokens and USD, in sum and by name. One small ledger for budgets, strategies and teams.
-import type { Usage } from './model.ts';
+// Usage of model calls: token counts, and the ledger that budgets, strategies and teams keep of tokens and cost.
+import type { ModelMessage, ModelRequest, Usage } from './model.ts';
 
-/** Tokens and cost of some model calls. `usd` is 0 for models without a price. */
+export const noUsage = (): Usage => ({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 });
+
+/** Adds `more` to `sum`. */
+export function addUsage(sum: Usage, more: Usage): void {
+  sum.prompt_tokens += more.prompt_tokens;
+  sum.completion_tokens += more.completion_tokens;
+  sum.total_tokens += more.total_tokens;
+  if (more.cached_tokens !== undefined) sum.cached_tokens = (sum.cached_tokens ?? 0) + more.cached_tokens;
+}
+
+const tokensOf = (value: unknown): number => Math.ceil(JSON.stringify(value).length / 4);
+
+/** Estimates the usage of a reply without a usage report, at four characters a token, so that budgets count every call. */
+export function roughUsage(
+  { messages, tools = [] }: Pick<ModelRequest, 'messages' | 'tools'>,
+  reply: ModelMessage,
+): Usage {
+  const prompt_tokens = tokensOf([messages, tools]);
+  const completion_tokens = tokensOf(reply);
+  return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
+}
+
+/** Tokens and cost of one or more model calls. `usd` is 0 for models without a price. */
 export interface Spent {
   calls: number;
   prompt_tokens: number;
@@ -14,7 +36,7 @@ export interface Spent {
 export interface UsageReport {
   readonly total: Readonly<Spent>;
   readonly byModel: Readonly<Record<string, Readonly<Spent>>>;
-  /** By the agent that asked; empty where there are no agents. */
+  /** By the calling agent; empty where there are no agents. */
   readonly byAgent: Readonly<Record<string, Readonly<Spent>>>;
 }
 
@@ -40,7 +62,7 @@ export const spentOf = (usage: Usage, usd: number): Spent => ({
   usd,
 });
 
-/** Adds up. Names come from outside, so they live in maps. */
+/** Sums by model and by agent. The names come from outside, so the sums are kept in maps and not in objects. */
 export class UsageLedger {
   readonly #total = nothingSpent();
   readonly #byModel = new Map<string, Spent>();
@@ -52,14 +74,14 @@ export class UsageLedger {
     if (agent !== undefined) this.#note(this.#byAgent, agent, spent);
   }
 
-  /** Adds what somebody else reports. */
+  /** Adds another ledger's report, such as the one of a team on another node. */
   absorb(report: UsageReport): void {
     addTo(this.#total, report.total);
     for (const [name, spent] of Object.entries(report.byModel)) this.#note(this.#byModel, name, spent);
     for (const [name, spent] of Object.entries(report.byAgent)) this.#note(this.#byAgent, name, spent);
   }
 
-  /** A copy that no longer changes. */
+  /** Returns a snapshot that does not change. */
   report(): UsageReport {
     const copy = (map: ReadonlyMap<string, Spent>): Record<string, Spent> =>
       Object.fromEntries([...map].map(([name, spent]) => [name, { ...spent }]));
