@@ -170,8 +170,8 @@ describe('commands', () => {
   });
 });
 
-test('the README lists every command and every make target that people type', () => {
-  const text = read('README.md');
+test('docs/commands.md lists every command and every public make target', () => {
+  const text = read('docs/commands.md');
   for (const [name, { about, isHidden }] of Object.entries(VERBS)) {
     if (!isHidden) expect(rowsOf(text)).toContain(`| \`npx fame ${name}\` | ${cell(about)} |`);
   }
@@ -192,14 +192,19 @@ describe('samples', () => {
     expect(text).toBe(read(path));
   });
 
-  test('the README shows an agent, and both languages of naylence', () => {
+  test('the README shows an agent, and docs/naylence.md a client in both languages', () => {
     const shown = samples.map(([name]) => name);
-    for (const path of [
-      'agents/examples/weather-agent.ts',
-      'test/interop/samples/talk.mjs',
-      'test/interop/samples/talk.py',
+    for (const sample of [
+      'agents/examples/weather-agent.ts in README.md',
+      'test/interop/samples/talk.mjs in docs/naylence.md',
+      'test/interop/samples/talk.py in docs/naylence.md',
     ]) {
-      expect(shown).toContain(`${path} in README.md`);
+      expect(shown).toContain(sample);
     }
+  });
+
+  test('the README fits on two screens before its reference part', () => {
+    const lines = read('README.md').split('\n');
+    expect(lines.indexOf('## Reference')).toBeLessThan(140);
   });
 });

@@ -1,4 +1,4 @@
-// The sample of the README: an unmodified client of naylence talks to our chat agent. Its sister in Python is run by
+// The sample in docs/naylence.md: an unmodified client of naylence talks to our chat agent. Its sister in Python is run by
 // `npm run interop-python`, since it needs a Python that not every machine has.
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';

@@ -123,7 +123,9 @@ async function main(): Promise<number> {
   });
   const sample = startPython(sentinel, '../samples/talk.py');
   const answers = (await sample.exited).code === 0 ? sample.output.match(/^.*\bAda\b.*$/gm) : [];
-  check('the Python sample of the README gets its two answers', () => deepStrictEqual(answers?.length, 2));
+  check('the Python sample in docs/naylence.md gets its two answers', () =>
+    deepStrictEqual(answers?.length, 2),
+  );
   check('a Python client follows a task of a Python agent', () => {
     deepStrictEqual(report.work.filter((event) => event === 'artifact').length, 3);
     deepStrictEqual(report.work.at(-1), 'completed');
