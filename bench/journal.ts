@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ConversationHost } from '@fame-fabric/agents/conversation/conversation-host';
+import { ConversationHost } from '@fame-fabric/agents/conversation/host';
 import { noUsage } from '@fame-fabric/agents/model/usage';
 import { MemoryStore } from '@fame-fabric/agents/store/memory-store';
 import { SqliteStore } from '@fame-fabric/agents/store/sqlite/sqlite-store';

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ConversationHost } from '@fame-fabric/agents/conversation/conversation-host';
+import { ConversationHost } from '@fame-fabric/agents/conversation/host';
 import type { ChatModel, ModelChunk } from '@fame-fabric/agents/model/model';
 import { MemoryStore } from '@fame-fabric/agents/store/memory-store';
 import { SqliteStore } from '@fame-fabric/agents/store/sqlite/sqlite-store';

@@ -24,7 +24,7 @@ export { AgentWorker, type WorkerDeps } from './agent/worker.ts';
 export { echoAgent } from './builtin/echo-agent.ts';
 export { mathAgent } from './builtin/math-agent.ts';
 export { ChatAgent, type ChatAgentOptions } from './conversation/chat-agent.ts';
-export type { BudgetLimits } from './conversation/conversation-budget.ts';
+export type { BudgetLimits } from './conversation/spending.ts';
 export type {
   AssistantMessage,
   ChatModel,
@@ -48,6 +48,7 @@ export {
   type ToolStream,
   type UserText,
 } from './model/stream/split-tool-stream.ts';
+export { roughTokens, type TokenCounter } from './model/tokens.ts';
 export {
   createSafeFetch,
   type SafeFetch,
@@ -142,8 +143,6 @@ export { ContextWindow, type ContextWindowOptions, type Pin } from './turn/conte
 export {
   History,
   type HistoryOptions,
-  roughTokens,
-  type TokenCounter,
   type TurnDraft,
 } from './turn/history.ts';
 export {

@@ -15,6 +15,14 @@ export {
   textOfRefine,
 } from './refine/refine.ts';
 export { RefineAgent, type RefineAgentOptions } from './refine/refine-agent.ts';
+export {
+  type Asked,
+  type AskOptions,
+  ask,
+  type Move,
+  type MoveOf,
+  type RetryPolicy,
+} from './strategy/ask-with-repair.ts';
 export { ChatMessage, type MessageInput } from './strategy/chat-message.ts';
 export { ChatPrompt, type ChatPromptInit } from './strategy/chat-prompt.ts';
 export {
@@ -27,14 +35,6 @@ export {
   type StrategyEnv,
   StrategyRegistry,
 } from './strategy/prompt-strategy.ts';
-export {
-  type Asked,
-  type AskOptions,
-  ask,
-  type Move,
-  type MoveOf,
-  type RetryPolicy,
-} from './strategy/response-ladder.ts';
 export { type Attempt, StrategyError } from './strategy/strategy-error.ts';
 export {
   type ArgumentsError,

@@ -3,7 +3,7 @@
 import { appendFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { textOf } from '@fame-fabric/agents/conversation/conversation';
-import { ConversationHost } from '@fame-fabric/agents/conversation/conversation-host';
+import { ConversationHost } from '@fame-fabric/agents/conversation/host';
 import type { ChatModel, ModelChunk, ModelRequest } from '@fame-fabric/agents/model/model';
 import { SqliteStore } from '@fame-fabric/agents/store/sqlite/sqlite-store';
 import { checkTranscript } from '@fame-fabric/agents/testing/transcript-validator';

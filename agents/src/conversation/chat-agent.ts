@@ -14,8 +14,8 @@ import type { ConversationStore } from '../store/store.ts';
 import type { ToolSet } from '../tools/tool-set.ts';
 import { ChatTurns, type TurnRunner } from '../turn/turn.ts';
 import { type ConversationOptions, errorOfFault } from './conversation.ts';
-import { ConversationHost, type HostOptions, type RecoveredTurn } from './conversation-host.ts';
-import { conversationOperations, type OperationsOptions } from './conversation-operations.ts';
+import { ConversationHost, type HostOptions, type RecoveredTurn } from './host.ts';
+import { conversationOperations, type OperationsOptions } from './operations.ts';
 
 const CHAT_ADDRESS = 'chat@fame.fabric';
 

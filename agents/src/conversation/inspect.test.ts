@@ -6,7 +6,7 @@ import { callTools, failing, gate, scriptedModel } from '../testing.ts';
 import { tool } from '../tools/tool.ts';
 import { ToolSet } from '../tools/tool-set.ts';
 import { ChatTurns } from '../turn/turn.ts';
-import { ConversationHost } from './conversation-host.ts';
+import { ConversationHost } from './host.ts';
 import { exportConversation, listConversations, removeConversation, showConversation } from './inspect.ts';
 
 async function collect(lines: AsyncIterable<string>): Promise<string[]> {

@@ -4,13 +4,7 @@ import { FabricError } from '@fame-fabric/shared';
 import type { Usage } from '../model/model.ts';
 import type { ConversationRecord, ConversationStore, JournalEvent, TurnState } from '../store/store.ts';
 import type { ConversationOptions, TurnFault, TurnOutcome } from './conversation.ts';
-import {
-  acceptedOf,
-  optionsOfStart,
-  outcomeOf,
-  recordedTurn,
-  type Spending,
-} from './conversation-journal.ts';
+import { acceptedOf, optionsOfStart, outcomeOf, recordedTurn, type Spending } from './journal.ts';
 
 /** A conversation as `ls` shows it. */
 export interface ListedConversation {

@@ -7,10 +7,10 @@ import { addUsage, noUsage } from '../model/usage.ts';
 import type { FailedTurnRule, TurnDraft } from '../turn/history.ts';
 import type { TurnEvent, TurnResult, TurnRunner } from '../turn/turn.ts';
 import { CONVERSATION_LIMITS, type ConversationEvent, faultOf, type TurnOutcome } from './conversation.ts';
-import { type ConversationBudget, noSpending } from './conversation-budget.ts';
-import { addSpending, type Entry, type Spending } from './conversation-journal.ts';
-import type { Conversation } from './conversation-memory.ts';
-import type { LiveTurn } from './conversation-turn.ts';
+import { addSpending, type Entry, type Spending } from './journal.ts';
+import type { LiveTurn } from './live-turn.ts';
+import type { Conversation } from './loaded-conversation.ts';
+import { type ConversationBudget, noSpending } from './spending.ts';
 
 /** Text is written at least this often while it streams. */
 const TEXT_MS = 50;

@@ -6,8 +6,14 @@ import { FabricError, isErrorCode } from '@fame-fabric/shared';
 import type { Outbound } from '../agent/operation.ts';
 import type { ConversationEvent } from '../conversation/conversation.ts';
 import type { ModelMessage } from '../model/model.ts';
-import { CAPABILITY_PREFIX } from '../team/team-graph.ts';
-import { HAND_OVER, metaOf, type RemoteCall, type RemoteEvent, type RemoteRequest } from './hand-over.ts';
+import {
+  CAPABILITY_PREFIX,
+  HAND_OVER,
+  metaOf,
+  type RemoteCall,
+  type RemoteEvent,
+  type RemoteRequest,
+} from './hand-over.ts';
 
 export interface FabricCallOptions {
   /** How long to wait for the next event of the other agent, in ms. @default 600_000 */

@@ -6,6 +6,9 @@ import { z } from 'zod';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
 
+/** Starts a target that is a capability instead of an address. */
+export const CAPABILITY_PREFIX = 'capability:';
+
 /** Keys of the payload that a conversation is started with: what was handed over, and the counters. */
 export const HAND_OVER = 'hand_over';
 export const HAND_OVER_META = 'hand_over_meta';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FabricError } from '@fame-fabric/shared';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ConversationHost } from '../conversation/conversation-host.ts';
+import { ConversationHost } from '../conversation/host.ts';
 import { SqliteStore, storePath } from '../store/sqlite/sqlite-store.ts';
 import { failing, scriptedModel } from '../testing.ts';
 import { ChatTurns } from '../turn/turn.ts';

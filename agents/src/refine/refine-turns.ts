@@ -7,7 +7,7 @@ import { collectReply } from '../model/collect-reply.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import { modelOf } from '../model/model-classes.ts';
 import { roughUsage } from '../model/usage.ts';
-import type { Collect } from '../strategy/response-ladder.ts';
+import type { Collect } from '../strategy/ask-with-repair.ts';
 import type { TurnEvent, TurnInput, TurnResult, TurnRunner } from '../turn/turn.ts';
 import { TurnRelay } from '../turn/turn-relay.ts';
 import {

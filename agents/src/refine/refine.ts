@@ -5,9 +5,9 @@ import type { Clock, Logger } from '@fame-fabric/shared';
 import type { Budget } from '../model/budget.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import type { ModelClasses } from '../model/model-classes.ts';
+import type { Collect, RetryPolicy } from '../strategy/ask-with-repair.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';
 import { defineStrategies } from '../strategy/prompt-strategy.ts';
-import type { Collect, RetryPolicy } from '../strategy/response-ladder.ts';
 import { StrategyError } from '../strategy/strategy-error.ts';
 import { newRefineState, type RefinedGoals, type RefineState, refineStrategy } from './refine-strategy.ts';
 

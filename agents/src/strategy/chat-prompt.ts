@@ -1,8 +1,8 @@
 // One request, before it is one: messages, the functions on offer, and which of them the model has to call.
 
 import type { ModelMessage, ToolChoice, ToolSpec } from '../model/model.ts';
+import { roughTokens, type TokenCounter } from '../model/tokens.ts';
 import type { CompletionFunction } from '../tools/schema/completion-function.ts';
-import { roughTokens, type TokenCounter } from '../turn/history.ts';
 import { textOf } from './chat-message.ts';
 
 export type Functions = readonly CompletionFunction[];

@@ -7,7 +7,6 @@ import type { Budget } from '../model/budget.ts';
 import type { ChatModel } from '../model/model.ts';
 import { type ModelClass, type ModelClasses, modelOf } from '../model/model-classes.ts';
 import { nearestName } from '../nearest-name.ts';
-import type { ChatPrompt, Functions } from './chat-prompt.ts';
 import {
   type Asked,
   ask,
@@ -15,7 +14,8 @@ import {
   type Move,
   type MoveOf,
   type RetryPolicy,
-} from './response-ladder.ts';
+} from './ask-with-repair.ts';
+import type { ChatPrompt, Functions } from './chat-prompt.ts';
 import { StrategyError } from './strategy-error.ts';
 
 /** What a prompt may take into account. */

@@ -1,7 +1,7 @@
 // Runs the functions that one answer calls, side by side but not too many at once. What they show and what they come to is told
 // as it happens, so that a crash loses nothing that was finished.
 import type { Clock, Logger } from '@fame-fabric/shared';
-import type { RecordedStep } from '../conversation/conversation-journal.ts';
+import type { RecordedStep } from '../conversation/journal.ts';
 import { Channel } from '../model/stream/channel.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
 import { type AbilityOutcome, runAbility } from './ability.ts';

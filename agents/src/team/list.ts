@@ -3,9 +3,9 @@
 import { z } from 'zod';
 import type { Budget } from '../model/budget.ts';
 import type { ChatModel, ModelMessage } from '../model/model.ts';
+import { ask } from '../strategy/ask-with-repair.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';
 import { ChatPrompt } from '../strategy/chat-prompt.ts';
-import { ask } from '../strategy/response-ladder.ts';
 import { StrategyError } from '../strategy/strategy-error.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
 import { parseLenientJson } from '../tools/schema/lenient-json.ts';

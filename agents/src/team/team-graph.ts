@@ -1,6 +1,7 @@
 // A team as a graph: agents, functions and ignores are its nodes, the routes of the state maps its edges. Everything that is
 // said about a team as a whole, in checks and in pictures, is said about this graph.
 import { tryParseAddress } from '@fame-fabric/shared';
+import { CAPABILITY_PREFIX } from '../handoff/hand-over.ts';
 import type { AgentConfigT, RouteConfig, TeamConfigT } from './team-config.ts';
 
 export type TargetKind = 'agent' | 'remote' | 'function' | 'ignore';
@@ -28,8 +29,6 @@ export interface TeamGraph {
   /** Cycles of agents, each as a set of names that can all reach one another. */
   readonly cycles: readonly (readonly string[])[];
 }
-
-export const CAPABILITY_PREFIX = 'capability:';
 
 /** Whether a target lies on another node: an address, or `capability:` and a name. */
 export const isRemote = (target: string): boolean =>

@@ -3,7 +3,7 @@
 // number of turns at once. How the calls of an answer are read stands in `routing.ts`, what comes of them in `answers.ts`,
 // the limits in `message-path.ts`, and what goes along to another node in `hand-over.ts`.
 import type { Clock, ErrorCode, Logger } from '@fame-fabric/shared';
-import type { RecordedStep } from '../conversation/conversation-journal.ts';
+import type { RecordedStep } from '../conversation/journal.ts';
 import type { HandOverMeta, RemoteCall } from '../handoff/hand-over.ts';
 import type { Budget } from '../model/budget.ts';
 import type { AssistantMessage, ChatModel, ModelMessage, ModelRequest, ToolSpec } from '../model/model.ts';

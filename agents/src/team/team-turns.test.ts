@@ -1,7 +1,7 @@
 import { FabricError } from '@fame-fabric/shared';
 import { describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
-import { recordedTurn } from '../conversation/conversation-journal.ts';
+import { recordedTurn } from '../conversation/journal.ts';
 import type { ModelRequest } from '../model/model.ts';
 import type { JournalEvent } from '../store/store.ts';
 import { callTools, gate, type ScriptReply } from '../testing/script.ts';

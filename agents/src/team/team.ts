@@ -1,7 +1,7 @@
 // A team of narrow agents, loaded and checked: it takes what a user says and gives one reply, or none. It holds no state of
 // any turn, so it may serve any number of them at once.
 import { type Clock, FabricError, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
-import type { RecordedStep } from '../conversation/conversation-journal.ts';
+import type { RecordedStep } from '../conversation/journal.ts';
 import type { HandOverMeta, RemoteCall } from '../handoff/hand-over.ts';
 import { Budget, type PriceTable } from '../model/budget.ts';
 import type { ChatModel, ModelMessage } from '../model/model.ts';

@@ -2,6 +2,7 @@
 // in the order that model servers accept (each tool call answered, right behind its call), or it does not enter it at all.
 // It is not the record of the conversation: that is the journal (`conversation-journal.ts`), which keeps everything.
 import type { AssistantMessage, ModelMessage, ToolMessage } from '../model/model.ts';
+import { charsOf, roughTokens, type TokenCounter } from '../model/tokens.ts';
 
 /** What the model is asked when a person opens a conversation without a word. */
 export const OPENING_REQUEST = 'Please open our conversation: greet me, and ask how you can help.';
@@ -12,8 +13,6 @@ export const INTERRUPTED_MARK = '[interrupted]';
 /** What a failed or cancelled turn leaves: `auto` keeps it only if a tool had been started. */
 export type FailedTurnRule = 'auto' | 'discard' | 'keep';
 
-export type TokenCounter = (message: ModelMessage) => number;
-
 export interface HistoryOptions {
   /** Always the first message of the window. */
   system?: string;
@@ -23,23 +22,6 @@ export interface HistoryOptions {
   maxTokens?: number;
   /** @default a quarter of the characters */
   count?: TokenCounter;
-}
-
-/** A rough count that holds for most languages and models: four characters a token, four tokens a message. */
-export const roughTokens: TokenCounter = (message) => {
-  return 4 + Math.ceil(charsOf([message]) / 4);
-};
-
-function charsOf(messages: readonly ModelMessage[]): number {
-  let chars = 0;
-  for (const message of messages) {
-    chars += message.content?.length ?? 0;
-    if (message.role !== 'assistant') continue;
-    for (const call of message.tool_calls ?? []) {
-      chars += call.function.name.length + call.function.arguments.length;
-    }
-  }
-  return chars;
 }
 
 export class History {

@@ -4,7 +4,7 @@
 // callers is the business of `turn-run.ts` and `conversation-host.ts`.
 import { FabricError, type Logger, silentLog } from '@fame-fabric/shared';
 import { CONVERSATION_LIMITS } from '../conversation/conversation.ts';
-import type { RecordedStep } from '../conversation/conversation-journal.ts';
+import type { RecordedStep } from '../conversation/journal.ts';
 import type {
   AssistantMessage,
   ChatModel,

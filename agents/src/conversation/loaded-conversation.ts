@@ -14,8 +14,8 @@ import {
   runnerStateOf,
   type Spending,
   shown,
-} from './conversation-journal.ts';
-import { LiveTurn } from './conversation-turn.ts';
+} from './journal.ts';
+import { LiveTurn } from './live-turn.ts';
 
 /** What a conversation has used so far. */
 export interface Totals {

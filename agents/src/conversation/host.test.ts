@@ -11,7 +11,7 @@ import { ToolSet } from '../tools/tool-set.ts';
 import { INTERRUPTED_MARK } from '../turn/history.ts';
 import { ChatTurns, type TurnRunner } from '../turn/turn.ts';
 import { type ConversationEvent, textOf } from './conversation.ts';
-import { ConversationHost, type HostOptions, type RecoveredTurn } from './conversation-host.ts';
+import { ConversationHost, type HostOptions, type RecoveredTurn } from './host.ts';
 
 const AGENT = 'chat@fame.fabric';
 const hosts: ConversationHost[] = [];

@@ -2,7 +2,7 @@
 // that comes late gets what it missed first; a caller that leaves changes nothing.
 import type { FabricError } from '@fame-fabric/shared';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
-import type { RecordedTurn } from './conversation-journal.ts';
+import type { RecordedTurn } from './journal.ts';
 
 export interface LiveTurnOptions {
   id: string;

@@ -3,7 +3,7 @@
 // from the store again at any time.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import type { ConversationStore, Waking } from '../store/store.ts';
-import { Conversation } from './conversation-memory.ts';
+import { Conversation } from './loaded-conversation.ts';
 import { LeaveTurn } from './turn-run.ts';
 
 export interface HeldDeps {

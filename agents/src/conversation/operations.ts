@@ -18,7 +18,8 @@ import {
   type ConversationOptions,
   textOf,
 } from './conversation.ts';
-import type { ConversationHost } from './conversation-host.ts';
+import type { ConversationHost } from './host.ts';
+import type { LiveTurn } from './live-turn.ts';
 import {
   conversationId,
   optionsOf,
@@ -27,8 +28,7 @@ import {
   spokenMessages,
   startTaskParams,
   taskOf,
-} from './conversation-tasks.ts';
-import type { LiveTurn } from './conversation-turn.ts';
+} from './task-view.ts';
 
 const turnId = z.string().min(1).max(CONVERSATION_LIMITS.maxIdChars);
 const turnParams = z.object({

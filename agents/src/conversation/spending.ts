@@ -3,8 +3,8 @@
 import { FabricError } from '@fame-fabric/shared';
 import { costOf, type PriceTable } from '../model/budget.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
-import { roughTokens } from '../turn/history.ts';
-import type { Spending } from './conversation-journal.ts';
+import { roughTokens } from '../model/tokens.ts';
+import type { Spending } from './journal.ts';
 
 export interface SpendingLimits {
   /** Prompt and completion tokens together. */

@@ -11,7 +11,7 @@ import { z } from 'zod';
 import type { ModelMessage } from '../model/model.ts';
 import { OPENING_REQUEST } from '../turn/history.ts';
 import { CONVERSATION_LIMITS, type ConversationOptions } from './conversation.ts';
-import type { ConversationView } from './conversation-host.ts';
+import type { ConversationView } from './host.ts';
 
 const { maxIdChars, maxSystemPromptChars, maxHistoryLength } = CONVERSATION_LIMITS;
 

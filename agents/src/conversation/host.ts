@@ -23,12 +23,12 @@ import {
 import type { FailedTurnRule } from '../turn/history.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
-import { type BudgetLimits, ConversationBudget, noSpending } from './conversation-budget.ts';
-import { acceptedOf, type Bodies } from './conversation-journal.ts';
-import { type Conversation, historyOf, type Totals, turnOf } from './conversation-memory.ts';
-import { LiveTurn } from './conversation-turn.ts';
-import { HeldConversations, unknownConversation } from './held-conversations.ts';
 import { Inbox, type InboxOptions, type InboxTurn, placeTaken } from './inbox.ts';
+import { acceptedOf, type Bodies } from './journal.ts';
+import { LiveTurn } from './live-turn.ts';
+import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conversation.ts';
+import { HeldConversations, unknownConversation } from './loaded-conversations.ts';
+import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
 import { LeaveTurn, TurnRun } from './turn-run.ts';
 
 export interface HostDeps {
