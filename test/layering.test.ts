@@ -114,12 +114,19 @@ describe('arrows', () => {
 
 describe('fences', () => {
   test.each([
-    ['ws', ['sentinel/src/listener.ts', 'sentinel/src/node-socket.ts', 'shared/src/link/ws-transport.ts']],
-    ['fastify', ['sentinel/src/http.ts']],
+    [
+      'ws',
+      [
+        'sentinel/src/door/listener.ts',
+        'sentinel/src/door/node-socket.ts',
+        'shared/src/link/ws-transport.ts',
+      ],
+    ],
+    ['fastify', ['sentinel/src/http/http.ts']],
     ['openai', ['agents/src/model/openai/openai-model.ts']],
     ['pino', ['shared/src/pino-log.ts']],
     ['nanoid', ['shared/src/ids.ts']],
-    ['bufferutil', ['sentinel/src/unmask.ts']],
+    ['bufferutil', ['sentinel/src/door/unmask.ts']],
     ['yaml', ['agents/src/yaml/yaml-file.ts']],
   ])('%s is known to one place', (library, places) => {
     expect(importersOf((to) => to === library)).toEqual(places);
@@ -143,8 +150,8 @@ describe('fences', () => {
   });
 
   test.each([
-    ['sentinel/src/listener.ts', ['sentinel/src/sentinel.ts']],
-    ['sentinel/src/http.ts', ['sentinel/src/sentinel.ts']],
+    ['sentinel/src/door/listener.ts', ['sentinel/src/sentinel.ts']],
+    ['sentinel/src/http/http.ts', ['sentinel/src/sentinel.ts']],
     ['shared/src/link/ws-transport.ts', ['shared/src/node.ts']],
     ['shared/src/pino-log.ts', ['shared/src/node.ts']],
     ['agents/src/model/openai/openai-model.ts', ['agents/src/index.ts', 'agents/src/process/main.ts']],

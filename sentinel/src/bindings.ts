@@ -1,7 +1,7 @@
 // Who serves what: exact addresses, pools (`w@*.fame.fabric`) and capabilities, each kept as a long-lived table that only
 // changes when a node binds, unbinds or leaves. Reading is what the router does for every message; it copies nothing.
 import { poolMatches, tryParseAddress } from '@fame-fabric/shared';
-import type { Session } from './session.ts';
+import type { Session } from './session/session.ts';
 
 /** Picks one member of a pool for a message: the same message id always gives the same member. */
 function pick(members: Iterable<Session>, except: Session, messageId: string): Session | undefined {

@@ -17,12 +17,12 @@ import {
   tryParseAddress,
 } from '@fame-fabric/shared';
 import type { Bindings } from './bindings.ts';
-import type { OpenCalls } from './calls.ts';
 import { CLOSE } from './close-codes.ts';
-import type { TraceTap } from './observe/trace.ts';
+import type { TraceTap } from './http/trace.ts';
+import type { OpenCalls } from './open-calls.ts';
 import { answer, type Identity, nack } from './replies.ts';
-import type { Session } from './session.ts';
-import type { Sessions } from './sessions.ts';
+import type { Session } from './session/session.ts';
+import type { Sessions } from './session/sessions.ts';
 
 /** How long the holder of an address has to answer when somebody else binds it, in ms. */
 const CHALLENGE_MS = 2_000;

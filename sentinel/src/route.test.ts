@@ -1,6 +1,6 @@
 import type { DeliveryAck } from '@fame-fabric/shared';
 import { expect, test } from 'vitest';
-import { QUEUE } from './session.ts';
+import { QUEUE } from './session/session.ts';
 import { benchSentinel } from './testing/bench-sentinel.ts';
 
 const codeOf = (envelopes: readonly { frame: unknown }[]): string | undefined =>

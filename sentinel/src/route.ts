@@ -17,14 +17,14 @@ import {
 } from '@fame-fabric/shared';
 import { Credit, Header, readCredit, readHeader } from '@fame-fabric/shared/protocol/router/header';
 import type { Bindings } from './bindings.ts';
-import { endsStream, itemHeadOf, type OpenCalls } from './calls.ts';
 import { CLOSE } from './close-codes.ts';
 import type { Control } from './control.ts';
-import type { Counters } from './observe/metrics.ts';
-import type { TraceTap } from './observe/trace.ts';
+import type { Counters } from './http/metrics.ts';
+import type { TraceTap } from './http/trace.ts';
+import { endsStream, itemHeadOf, type OpenCalls } from './open-calls.ts';
 import { type Identity, nack, type Refused } from './replies.ts';
-import type { Session, Ticker } from './session.ts';
-import type { Sessions } from './sessions.ts';
+import type { Session, Ticker } from './session/session.ts';
+import type { Sessions } from './session/sessions.ts';
 
 /** Bad frames within a minute that close a connection. */
 const BAD_FRAMES_LIMIT = 5;

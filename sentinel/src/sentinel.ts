@@ -1,20 +1,20 @@
 // The wiring: makes every part by hand, starts them in order, stops them in reverse. Nothing is decided here.
 import { type Clock, type Dial, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
 import { sidOf } from '@fame-fabric/shared/sid';
-import { Admission } from './admission.ts';
 import { Bindings } from './bindings.ts';
-import { OpenCalls } from './calls.ts';
 import { CLOSE } from './close-codes.ts';
 import type { SentinelConfig } from './config.ts';
 import { Control } from './control.ts';
-import { Listener } from './listener.ts';
-import { Counters } from './observe/metrics.ts';
-import { TraceTap } from './observe/trace.ts';
+import { Admission } from './door/admission.ts';
+import { Listener } from './door/listener.ts';
+import { Counters } from './http/metrics.ts';
+import { TraceTap } from './http/trace.ts';
+import { OpenCalls } from './open-calls.ts';
 import type { Identity } from './replies.ts';
 import { Router } from './route.ts';
-import { Sessions } from './sessions.ts';
-import { Sweeper } from './sweeper.ts';
-import { Uplink, Uplinks } from './uplink.ts';
+import { Sessions } from './session/sessions.ts';
+import { Sweeper } from './session/sweeper.ts';
+import { Uplink, Uplinks } from './uplink/uplink.ts';
 
 /** `name/version`, as attach acks say it. */
 export const SOFTWARE = 'fame-fabric/0.1.0';
@@ -110,7 +110,9 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   let http: Promise<typeof listener.onRequest> | undefined;
   const httpParts = { self, sessions, calls, counters, trace, startedAt, isReady: () => ready };
   listener.onRequest = (request, response) => {
-    http ??= import('./http.ts').then(({ createHttp }) => createHttp(listener.server, httpParts, options));
+    http ??= import('./http/http.ts').then(({ createHttp }) =>
+      createHttp(listener.server, httpParts, options),
+    );
     http.then(
       (handle) => handle(request, response),
       (error: unknown) => {

@@ -1,16 +1,16 @@
 // The parts of a sentinel without port, timers or sockets, and nodes on fake wires: what the tests of the path stand on.
 import { type Envelope, type Frame, makeEnvelope, type NodeAttachAck } from '@fame-fabric/shared';
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
-import { Admission } from '../admission.ts';
 import { Bindings } from '../bindings.ts';
-import { OpenCalls } from '../calls.ts';
 import { Control } from '../control.ts';
-import { Counters } from '../observe/metrics.ts';
-import { TraceTap } from '../observe/trace.ts';
+import { Admission } from '../door/admission.ts';
+import { Counters } from '../http/metrics.ts';
+import { TraceTap } from '../http/trace.ts';
+import { OpenCalls } from '../open-calls.ts';
 import { Router } from '../route.ts';
-import type { Session } from '../session.ts';
-import { Sessions } from '../sessions.ts';
-import { Sweeper } from '../sweeper.ts';
+import type { Session } from '../session/session.ts';
+import { Sessions } from '../session/sessions.ts';
+import { Sweeper } from '../session/sweeper.ts';
 import { FakeWire } from './fake-wire.ts';
 
 export interface FakeNode {

@@ -1,6 +1,6 @@
 // A wire without a network: keeps what was sent, lets a test say how full it is and whether it answers pings.
 import type { Envelope } from '@fame-fabric/shared';
-import type { Wire } from '../wire.ts';
+import type { Wire } from '../session/wire.ts';
 
 export class FakeWire implements Wire {
   readonly sent: Uint8Array[] = [];

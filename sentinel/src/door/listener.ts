@@ -5,14 +5,14 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type Clock, FabricError, LIMITS, type Logger } from '@fame-fabric/shared';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
+import { CLOSE } from '../close-codes.ts';
+import type { Router } from '../route.ts';
+import type { Ticker } from '../session/session.ts';
+import type { Sessions } from '../session/sessions.ts';
 import type { Admission, Claim } from './admission.ts';
-import { CLOSE } from './close-codes.ts';
 import { refuseOn } from './http-refusal.ts';
 import { NodeSocket } from './node-socket.ts';
 import { isAllowedOrigin } from './origin.ts';
-import type { Router } from './route.ts';
-import type { Ticker } from './session.ts';
-import type { Sessions } from './sessions.ts';
 
 const ATTACH_PATH = /^\/fame\/v1\/attach\/ws\/(downstream|peer)\/([^/?#]+)\/?$/;
 

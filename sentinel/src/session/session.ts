@@ -3,7 +3,7 @@
 // connection of the same node picks it up. Not here: how nodes are let in (`admission.ts`), who owns which address
 // (`bindings.ts`).
 import { LIMITS, newId } from '@fame-fabric/shared';
-import type { OpenCall } from './calls.ts';
+import type { OpenCall } from '../open-calls.ts';
 import { Flow } from './flow.ts';
 import type { Wire } from './wire.ts';
 

@@ -3,13 +3,13 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
-import type { OpenCalls } from './calls.ts';
-import { refusalBody, refuseMalformed } from './http-refusal.ts';
-import { type Counters, renderMetrics } from './observe/metrics.ts';
-import type { TraceEntry, TraceTap } from './observe/trace.ts';
-import { isAllowedHost, type OriginOptions } from './origin.ts';
-import type { Identity } from './replies.ts';
-import type { Sessions } from './sessions.ts';
+import { refusalBody, refuseMalformed } from '../door/http-refusal.ts';
+import { isAllowedHost, type OriginOptions } from '../door/origin.ts';
+import type { OpenCalls } from '../open-calls.ts';
+import type { Identity } from '../replies.ts';
+import type { Sessions } from '../session/sessions.ts';
+import { type Counters, renderMetrics } from './metrics.ts';
+import type { TraceEntry, TraceTap } from './trace.ts';
 
 /** Lines that a slow reader of the trace may be behind before lines are skipped for it. */
 const TRACE_BACKLOG_BYTES = 1_048_576;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { endsStream, itemHeadOf, type OpenCall } from './calls.ts';
+import { endsStream, itemHeadOf, type OpenCall } from './open-calls.ts';
 
 const call = { corrId: 'c1', isStream: true, itemHead: itemHeadOf('c1', true) } as OpenCall;
 const ends = (payload: unknown): boolean => {

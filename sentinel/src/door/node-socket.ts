@@ -5,12 +5,12 @@
 import type { Socket } from 'node:net';
 import { LIMITS } from '@fame-fabric/shared';
 import { WebSocket } from 'ws';
+import { CLOSE } from '../close-codes.ts';
+import type { Session } from '../session/session.ts';
+import type { Wire } from '../session/wire.ts';
 import type { Claim } from './admission.ts';
-import { CLOSE } from './close-codes.ts';
 import { FrameReader, type FrameTaker } from './frame-reader.ts';
 import { readInto } from './read-buffer.ts';
-import type { Session } from './session.ts';
-import type { Wire } from './wire.ts';
 
 /** What a connection may send before it has attached, in bytes: a NodeAttach, or a few pings. */
 const MAX_UNATTACHED_BYTES = 65_536;

@@ -15,12 +15,12 @@ import {
   type NodeAttachAck,
   newId,
 } from '@fame-fabric/shared';
-import { CLOSE, closeCodeOfRefusal } from './close-codes.ts';
-import type { Counters } from './observe/metrics.ts';
-import type { Identity } from './replies.ts';
-import { Session, type SessionKind, type Ticker } from './session.ts';
-import type { Sessions } from './sessions.ts';
-import type { Wire } from './wire.ts';
+import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
+import type { Counters } from '../http/metrics.ts';
+import type { Identity } from '../replies.ts';
+import { Session, type SessionKind, type Ticker } from '../session/session.ts';
+import type { Sessions } from '../session/sessions.ts';
+import type { Wire } from '../session/wire.ts';
 
 /** Nodes that want CallCancel frames say so with this capability when they attach. */
 export const CANCEL_CAPABILITY = 'fame.capability.cancel';

@@ -1,6 +1,6 @@
 // Open calls: for every request that passed, who asked whom, until the answer or the stream's end. This is what lets the
 // router tell callers at once that their callee left, hand a cancel on, and tell a callee that its caller is gone.
-import type { Session } from './session.ts';
+import type { Session } from './session/session.ts';
 
 export interface OpenCall {
   readonly caller: Session;

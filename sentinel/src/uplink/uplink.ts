@@ -19,15 +19,15 @@ import {
   type Timer,
   type Transport,
 } from '@fame-fabric/shared';
-import { CANCEL_CAPABILITY, STREAM_FLOWS_CAPABILITY } from './admission.ts';
-import type { Bindings } from './bindings.ts';
-import type { OpenCall } from './calls.ts';
-import type { Announcer } from './control.ts';
-import { announcement, type Identity, nack } from './replies.ts';
-import type { Router } from './route.ts';
-import { Session, type Ticker } from './session.ts';
-import type { Sessions } from './sessions.ts';
-import type { Wire } from './wire.ts';
+import type { Bindings } from '../bindings.ts';
+import type { Announcer } from '../control.ts';
+import { CANCEL_CAPABILITY, STREAM_FLOWS_CAPABILITY } from '../door/admission.ts';
+import type { OpenCall } from '../open-calls.ts';
+import { announcement, type Identity, nack } from '../replies.ts';
+import type { Router } from '../route.ts';
+import { Session, type Ticker } from '../session/session.ts';
+import type { Sessions } from '../session/sessions.ts';
+import type { Wire } from '../session/wire.ts';
 
 const ATTACH_TIMEOUT_MS = 10_000;
 const HEARTBEAT_MS = 15_000;

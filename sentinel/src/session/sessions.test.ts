@@ -1,8 +1,8 @@
 import type { DeliveryAck } from '@fame-fabric/shared';
 import { settle } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
+import { benchSentinel } from '../testing/bench-sentinel.ts';
 import { Flow } from './flow.ts';
-import { benchSentinel } from './testing/bench-sentinel.ts';
 
 function pair(options = {}) {
   const bench = benchSentinel(options);

@@ -1,10 +1,10 @@
 // All sessions and their lives: attached, detached for the resume window, gone. What the end of a session means for
 // others happens here, once: its addresses go, its callers are told, its callees are told.
 import { type Clock, isUnder, type Logger, type Timer } from '@fame-fabric/shared';
-import type { Bindings } from './bindings.ts';
-import type { OpenCall, OpenCalls } from './calls.ts';
-import type { Counters } from './observe/metrics.ts';
-import { cancelNotice, type Identity, nack } from './replies.ts';
+import type { Bindings } from '../bindings.ts';
+import type { Counters } from '../http/metrics.ts';
+import type { OpenCall, OpenCalls } from '../open-calls.ts';
+import { cancelNotice, type Identity, nack } from '../replies.ts';
 import type { Session } from './session.ts';
 import type { Wire } from './wire.ts';
 

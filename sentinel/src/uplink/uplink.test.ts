@@ -1,7 +1,7 @@
 import { decode, type Envelope, encode, type Frame, makeEnvelope, type Transport } from '@fame-fabric/shared';
 import { memoryPair, settle } from '@fame-fabric/shared/testing';
 import { describe, expect, test } from 'vitest';
-import { benchSentinel } from './testing/bench-sentinel.ts';
+import { benchSentinel } from '../testing/bench-sentinel.ts';
 import { Uplink, Uplinks } from './uplink.ts';
 
 /** The other side of an uplink: acknowledges the attach as `path` and keeps what it hears. */

@@ -1,8 +1,8 @@
 // The one timer of the sentinel: every two seconds it moves the coarse clock, asks silent nodes for a sign of life, closes
 // those that stay silent, those that do not read, and connections that never attach. No node has a timer of its own.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
-import { CLOSE } from './close-codes.ts';
-import type { Counters } from './observe/metrics.ts';
+import { CLOSE } from '../close-codes.ts';
+import type { Counters } from '../http/metrics.ts';
 import type { Session, Ticker } from './session.ts';
 import type { Sessions } from './sessions.ts';
 

@@ -2,7 +2,7 @@
 // Everything else (control frames, fragments, text, and whatever is wrong) is left to `ws`, which gets the bytes of just
 // these frames, in order, and answers or closes as RFC 6455 asks. Reading the plain ones here costs a third of what a
 // `Receiver` of `ws` does: one view a message, no stream, no state machine.
-import { giveBackHeldBuffer, takeHeldBuffer } from './held-buffers.ts';
+import { giveBackHeldBuffer, takeHeldBuffer } from './buffer-pool.ts';
 import { unmask } from './unmask.ts';
 
 /** Who gets what was read. */
