@@ -10,6 +10,9 @@ const punctual = [
   'test/integration/{agent-killed,concurrency,first-token,late-answer,sentinel-drain,sentinel-killed}.test.ts',
 ];
 
+/** Tests of the command that start it as a process. */
+const processes = 'bin/{client,fame,local}.test.ts';
+
 export default defineConfig({
   // Tests read the TypeScript sources of every workspace, so a test run never sees a stale build; only tests that start
   // processes run what `npm run build` made.
@@ -24,8 +27,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['{shared,sentinel,agents,client,bench}/**/*.test.ts', 'test/*.test.ts'],
-          exclude,
+          include: ['{shared,sentinel,agents,client,bin,bench}/**/*.test.ts', 'test/*.test.ts'],
+          exclude: [...exclude, processes],
           maxWorkers: '100%',
           // Files share the modules of their process, which saves a third of the time; spies are taken back after each test.
           isolate: false,
@@ -41,10 +44,7 @@ export default defineConfig({
           name: 'wire',
           setupFiles,
           globalSetup: ['test/kit/install-peer.ts'],
-          include: [
-            'bin/**/*.test.ts',
-            'test/{conformance,interop,compose,integration,promises}/**/*.test.ts',
-          ],
+          include: [processes, 'test/{conformance,interop,compose,integration,promises}/**/*.test.ts'],
           exclude: [...exclude, ...punctual],
           maxWorkers: 3,
           retry: 1,

@@ -6,8 +6,8 @@ import module from 'node:module';
 import { parseArgs } from 'node:util';
 import { EXIT, exitCodeOf, explain } from '@fame-fabric/client/exit-codes';
 import { nearest } from '@fame-fabric/client/nearest';
-import { UsageError } from '@fame-fabric/client/verbs/verb';
 import { overview, verbHelp } from './help.ts';
+import { UsageError } from './verb.ts';
 import { VERBS, type Verb } from './verbs.ts';
 
 module.enableCompileCache?.();
@@ -42,7 +42,8 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
       return EXIT.ok;
     }
     if (existsSync('.env')) process.loadEnvFile('.env');
-    return await verb.run(input);
+    const { run } = await verb.load();
+    return await run(input);
   } catch (error) {
     if (error instanceof UsageError) {
       process.stderr.write(
@@ -71,7 +72,7 @@ function readInput(word: string, verb: Verb, args: readonly string[]) {
   if (!values.help && verb.most !== undefined && positionals.length > verb.most) {
     throw new UsageError(`${word} does not know what to do with "${positionals[verb.most]}"`);
   }
-  return { positionals, flags: values };
+  return { positionals, flags: values, env: process.env };
 }
 
 // parseArgs explains itself at length; a person wants to know which flag, and which one it should have been.

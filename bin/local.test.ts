@@ -15,8 +15,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { processIdentity } from '@fame-fabric/client/local/process-identity';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { processIdentity } from './local/process-identity.ts';
 
 const FAME = fileURLToPath(new URL('./fame.ts', import.meta.url));
 const COMMAND = ['--conditions=source', FAME];

@@ -1,7 +1,7 @@
 // The verbs of `fame`: what each takes, how it is used, and the one line that leads into its room. Rooms are loaded when
 // their verb is run, so that a sentinel does not pay for agents, nor a client for either. Help and checks are made from
 // this table, so they cannot tell different stories.
-import type { VerbInput } from '@fame-fabric/client/verbs/verb';
+import type { VerbInput } from './verb.ts';
 
 export interface Flag {
   type: 'string' | 'boolean';
@@ -20,7 +20,8 @@ export interface Verb {
   most?: number;
   /** Not in the overview: `make` uses it. */
   isHidden?: boolean;
-  run(input: VerbInput): Promise<number>;
+  /** Loads the verb's file, and the rooms it needs. `run` resolves to the exit code. */
+  load(): Promise<{ run(input: VerbInput): Promise<number> }>;
 }
 
 const json: Flag = { type: 'boolean', about: 'print JSON, for programs' };
@@ -30,12 +31,6 @@ const port: Flag = {
   about: 'listen on this port, 0 for a free one (FAME_LISTENER_PORT)',
 };
 
-const withPort = async (input: VerbInput): Promise<void> => {
-  const { readPort } = await import('@fame-fabric/client/verbs/verb');
-  const given = readPort(input);
-  if (given !== undefined) process.env.FAME_LISTENER_PORT = String(given);
-};
-
 export const VERBS: Readonly<Record<string, Verb>> = {
   up: {
     about: 'run a sentinel and the chat agent in this process',
@@ -43,10 +38,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     examples: ['npx fame up', 'OPENAI_API_KEY=... npx fame up'],
     flags: { port },
     most: 0,
-    async run(input) {
-      await withPort(input);
-      return (await import('./up.ts')).runUp();
-    },
+    load: () => import('./verbs/up.ts'),
   },
   sentinel: {
     about: 'run a sentinel, which nodes attach to',
@@ -54,10 +46,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     examples: ['npx fame sentinel', 'FAME_LOG_LEVEL=debug npx fame sentinel --port 8001'],
     flags: { port },
     most: 0,
-    async run(input) {
-      await withPort(input);
-      return (await import('@fame-fabric/sentinel/main')).runSentinelProcess();
-    },
+    load: () => import('./verbs/sentinel.ts'),
   },
   agent: {
     about: 'run the chat agent, or those named: chat, refine, team, echo, math',
@@ -67,9 +56,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       'npx fame agent chat math',
       'OPENAI_API_KEY=... MODEL_NAME=gpt-4.1 npx fame agent',
     ],
-    async run({ positionals }) {
-      return (await import('@fame-fabric/agents/process/main')).runAgentProcess(positionals);
-    },
+    load: () => import('./verbs/agent.ts'),
   },
   team: {
     about: 'check, draw or run a team of agents from its file',
@@ -80,9 +67,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       'npx fame team run agents/examples/support-team/team.yaml "Where is my order 1042?"',
       'npx fame team run agents/examples/support-team/team.yaml',
     ],
-    async run({ positionals }) {
-      return (await import('@fame-fabric/agents/process/main')).runTeamProcess(positionals);
-    },
+    load: () => import('./verbs/team.ts'),
   },
   conversations: {
     about: 'list, show, export or remove the conversations kept on this machine',
@@ -93,10 +78,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       'npx fame conversations export 3H6Tq9wYb2LkPz7d > journal.jsonl',
     ],
     flags: { json },
-    async run({ positionals, flags }) {
-      const { runConversations } = await import('@fame-fabric/agents/process/conversations-command');
-      return runConversations(positionals, { json: flags.json === true });
-    },
+    load: () => import('./verbs/conversations.ts'),
   },
   chat: {
     about: 'talk to a chat agent',
@@ -115,9 +97,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       },
     },
     most: 2,
-    async run(input) {
-      return (await import('@fame-fabric/client/verbs/chat')).runChat(input);
-    },
+    load: () => import('./verbs/chat.ts'),
   },
   call: {
     about: 'call an operation of an agent and print its result',
@@ -140,9 +120,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       json,
     },
     most: 3,
-    async run(input) {
-      return (await import('@fame-fabric/client/verbs/call')).runCall(input);
-    },
+    load: () => import('./verbs/call.ts'),
   },
   ps: {
     about: 'list nodes, addresses, capabilities and queues',
@@ -150,9 +128,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     examples: ['npx fame ps', "npx fame ps --json | jq '.nodes[].addresses'"],
     flags: { json },
     most: 0,
-    async run(input) {
-      return (await import('@fame-fabric/client/verbs/ps')).runPs(input);
-    },
+    load: () => import('./verbs/ps.ts'),
   },
   trace: {
     about: 'show live what passes through the sentinel: metadata, never content',
@@ -171,9 +147,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       json,
     },
     most: 0,
-    async run(input) {
-      return (await import('@fame-fabric/client/verbs/trace')).runTrace(input);
-    },
+    load: () => import('./verbs/trace.ts'),
   },
   doctor: {
     about: 'check this machine and the connection, and say what to fix',
@@ -181,9 +155,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     examples: ['npx fame doctor'],
     flags: { json },
     most: 0,
-    async run(input) {
-      return (await import('./doctor.ts')).runDoctor(input);
-    },
+    load: () => import('./verbs/doctor.ts'),
   },
   'offline-model': {
     about: 'serve the built-in model as an OpenAI-compatible endpoint',
@@ -197,9 +169,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       host: { type: 'string', value: 'HOST', about: 'listen on this interface (default 127.0.0.1)' },
     },
     most: 0,
-    async run(input) {
-      return (await import('./offline-model.ts')).runOfflineModel(input);
-    },
+    load: () => import('./verbs/offline-model.ts'),
   },
   version: {
     about: 'print the version',
@@ -207,9 +177,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     examples: ['npx fame version'],
     flags: { json },
     most: 0,
-    async run(input) {
-      return (await import('./version.ts')).runVersion(input);
-    },
+    load: () => import('./verbs/version.ts'),
   },
   local: {
     about: 'the background processes of `make start`',
@@ -226,8 +194,6 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     },
     most: 1,
     isHidden: true,
-    async run(input) {
-      return (await import('./local.ts')).runLocal(input);
-    },
+    load: () => import('./verbs/local.ts'),
   },
 };

@@ -12,6 +12,8 @@ const LOAD_LOG_AFTER_MS = 500;
 const EXIT = { ok: 0, failure: 1, usage: 2, unreachable: 69 };
 
 export interface ProcessOptions {
+  /** @default process.env */
+  env?: Readonly<Record<string, string | undefined>>;
   /** Runs beside the sentinel, from the moment nodes may attach; its end ends the sentinel, in place of the signals. */
   beside?: (sentinel: RunningSentinel) => Promise<unknown>;
 }
@@ -21,10 +23,10 @@ export interface ProcessOptions {
 setFlagsFromString('--no-parallel-scavenge');
 
 /** Runs a sentinel until a signal ends it; resolves to the exit code. Settings come from the environment. */
-export async function runSentinelProcess({ beside }: ProcessOptions = {}): Promise<number> {
+export async function runSentinelProcess({ env, beside }: ProcessOptions = {}): Promise<number> {
   let config: SentinelConfig;
   try {
-    config = readSentinelConfig(process.env);
+    config = readSentinelConfig(env ?? process.env);
   } catch (error) {
     if (!isFabricError(error, 'CONFIG_INVALID')) throw error;
     process.stderr.write(`${error.message}\n`);

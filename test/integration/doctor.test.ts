@@ -1,8 +1,8 @@
 // What doctor finds before an agent would: misspelt variables, and a model server that is away, refuses or lacks the model.
 import { createServer } from 'node:http';
 import { FakeOpenAI } from '@fame-fabric/agents/testing';
-import { probeModel } from '@fame-fabric/client/verbs/model-probe';
 import { afterEach, expect, test } from 'vitest';
+import { probeModel } from '../../bin/model-probe.ts';
 import { fameArgs, freePort, startNode, stopAll } from '../kit/processes.ts';
 
 const closing: (() => Promise<unknown>)[] = [];

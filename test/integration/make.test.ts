@@ -3,8 +3,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
-import { processIdentity } from '@fame-fabric/client/local/process-identity';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { processIdentity } from '../../bin/local/process-identity.ts';
 import { MAKE_FAILED, make } from '../kit/make.ts';
 import { freePort, startNode, stopAll } from '../kit/processes.ts';
 import { temporaryDirectory } from '../kit/sentinel.ts';

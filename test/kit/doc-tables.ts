@@ -3,10 +3,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AGENT_VARIABLES } from '@fame-fabric/agents/process/config';
-import { CLIENT_VARIABLES } from '@fame-fabric/client/config';
 import { exitCodeOf } from '@fame-fabric/client/exit-codes';
 import { VARIABLES } from '@fame-fabric/sentinel/config';
 import { ERRORS, type ErrorCode, FabricError, rpcError } from '@fame-fabric/shared';
+import { CLIENT_VARIABLES } from '../../bin/config.ts';
 import { ROOT } from './processes.ts';
 
 export interface Variable {

@@ -122,20 +122,6 @@ async function toolsOf({ tools }: ProcessContext['config']) {
   return { tools: new ToolSet(standardTools()) };
 }
 
-/**
- * `fame team check|diagram|run FILE`: teams and refining dialogues from their files. Resolves to the exit code, as
- * `runAgentProcess` does.
- */
-export async function runTeamProcess(args: readonly string[], options: RunOptions = {}): Promise<number> {
-  const { runTeamCommand } = await import('./team-command.ts');
-  const { openStore } = await import('../store/open-store.ts');
-  return runTeamCommand(args, {
-    ...options,
-    models: modelsOf,
-    store: ({ config, log }) => openStore(config, log),
-  });
-}
-
 /** The model that the configuration asks for. */
 const modelOf = async (context: ProcessContext): Promise<ChatModel> => (await modelsOf(context))('default');
 
@@ -143,7 +129,10 @@ const modelOf = async (context: ProcessContext): Promise<ChatModel> => (await mo
  * The models of this process, by name, `default` being the one of the configuration: a server's when there is a key or a
  * base URL, else the built-in one, whatever its name.
  */
-async function modelsOf({ config: { model }, log }: ProcessContext): Promise<(name: string) => ChatModel> {
+export async function modelsOf({
+  config: { model },
+  log,
+}: ProcessContext): Promise<(name: string) => ChatModel> {
   if (model.apiKey === undefined && model.baseUrl === undefined) {
     const { offlineModel } = await import('../model/offline/offline-model.ts');
     const offline = offlineModel();

@@ -1,17 +1,27 @@
 // `fame doctor`: asks, one after the other, what has to be true for `make run` to work, and says what to fix.
+import { AGENT_VARIABLES } from '@fame-fabric/agents/process/config';
+import { explain } from '@fame-fabric/client/exit-codes';
+import { inert } from '@fame-fabric/client/inert-text';
+import { nearest } from '@fame-fabric/client/nearest';
+import { connect } from '@fame-fabric/client/node';
+import { createStyle } from '@fame-fabric/client/style';
+import { VARIABLES as SENTINEL_VARIABLES } from '@fame-fabric/sentinel/config';
 import { isFabricError } from '@fame-fabric/shared';
 import { checkDataDir } from '@fame-fabric/shared/data-dir';
-import { type ClientConfig, modelSource, readClientConfig, shownUrl, wantsColours } from '../config.ts';
-import { explain } from '../exit-codes.ts';
-import { getNodes } from '../http.ts';
-import { inert } from '../inert-text.ts';
-import { isReady } from '../local/local.ts';
+import {
+  CLIENT_VARIABLES,
+  type ClientConfig,
+  modelSource,
+  readClientConfig,
+  shownUrl,
+  wantsColours,
+} from '../config.ts';
+import { isReady } from '../local/local-stack.ts';
 import { isPortTaken, portOwner } from '../local/port-owner.ts';
-import { nearest } from '../nearest.ts';
-import { connect } from '../node.ts';
-import { createStyle } from '../style.ts';
-import { probeModel } from './model-probe.ts';
-import { type VerbInput, writeJson, writeOut } from './verb.ts';
+import { probeModel } from '../model-probe.ts';
+import { getNodes } from '../sentinel-http.ts';
+import { checkSettings } from '../settings.ts';
+import { type Environment, type VerbInput, writeJson, writeOut } from '../verb.ts';
 
 interface Finding {
   check: string;
@@ -25,17 +35,9 @@ const ATTACH_MS = 3_000;
 /** Letters by which a misspelt variable may differ. */
 const MOST_WRONG_LETTERS = 2;
 
-/**
- * @param knownVariables every variable that some part of the fabric reads
- * @param checkSettings throws CONFIG_INVALID when a sentinel or an agent would refuse the environment
- */
-export async function runDoctor(
-  { flags }: VerbInput,
-  knownVariables: readonly string[],
-  checkSettings: (env: NodeJS.ProcessEnv) => void,
-): Promise<number> {
+export async function run({ flags, env }: VerbInput): Promise<number> {
   const findings: Finding[] = [];
-  const style = createStyle(Boolean(process.stdout.isTTY) && wantsColours(process.env));
+  const style = createStyle(Boolean(process.stdout.isTTY) && wantsColours(env));
   const report = (check: string, ok: boolean, found: string, fix?: string): void => {
     findings.push({ check, ok, found, ...(ok || fix === undefined ? {} : { fix }) });
     if (flags.json) return;
@@ -50,17 +52,17 @@ export async function runDoctor(
   report('Node', !isOld, process.versions.node, fix);
   let config: ClientConfig;
   try {
-    config = readClientConfig(process.env);
-    checkSettings(process.env);
+    config = readClientConfig(env);
+    checkSettings(env);
     report('configuration', true, `sentinel at ${shownUrl(config.url)}, chat agent at ${config.chatAddress}`);
   } catch (error) {
     report('configuration', false, explain(error), 'Correct the variables that are named.');
     if (flags.json) writeJson(findings);
     return 2;
   }
-  checkNames(process.env, knownVariables, report);
-  report('model', true, modelSource(process.env));
-  const server = await probeModel(process.env);
+  checkNames(env, report);
+  report('model', true, modelSource(env));
+  const server = await probeModel(env);
   if (server) report('model server', server.ok, inert(server.found), server.fix && inert(server.fix));
   reportDataDir(config, report);
   const isReached = await checkSentinel(config, report);
@@ -73,7 +75,8 @@ export async function runDoctor(
 type Report = (check: string, ok: boolean, found: string, fix?: string) => void;
 
 // A misspelt variable does nothing, and says nothing. Names that are unlike all of ours may be those of other Fame nodes.
-function checkNames(env: NodeJS.ProcessEnv, known: readonly string[], report: Report): void {
+function checkNames(env: Environment, report: Report): void {
+  const known = [...AGENT_VARIABLES, ...CLIENT_VARIABLES, ...SENTINEL_VARIABLES].map(({ name }) => name);
   const lower = known.map((name) => name.toLowerCase());
   for (const name of Object.keys(env)) {
     if (!/^(FAME|OPENAI|MODEL)_/.test(name) || known.includes(name)) continue;

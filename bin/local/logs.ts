@@ -1,7 +1,7 @@
 // Shows the logs of the background processes: the last lines of each, then, if asked, what is added.
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
-import type { Part } from './part.ts';
-import { pause } from './part.ts';
+import type { Part } from './managed-process.ts';
+import { pause } from './managed-process.ts';
 
 const POLL_MS = 250;
 const CHUNK_BYTES = 65_536;

@@ -1,10 +1,11 @@
 // How the verbs that attach do it: the client over ws, one line about what is being waited for, quiet words on reconnects.
+
+import type { Client } from '@fame-fabric/client/client';
+import { connectionText } from '@fame-fabric/client/connection-text';
+import type { EnvelopeTrace } from '@fame-fabric/client/envelope-printer';
+import { connect } from '@fame-fabric/client/node';
 import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
-import type { Client } from '../client.ts';
-import { type ClientConfig, shownUrl } from '../config.ts';
-import { connectionText } from '../connection-text.ts';
-import type { EnvelopeTrace } from '../envelope-printer.ts';
-import { connect } from '../node.ts';
+import { type ClientConfig, shownUrl } from './config.ts';
 
 export interface AttachOptions {
   config: ClientConfig;

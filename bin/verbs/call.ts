@@ -1,11 +1,12 @@
 // `fame call ADDRESS METHOD [JSON]`: one call of any operation, its result on stdout.
+
+import type { Client } from '@fame-fabric/client/client';
+import { createEnvelopePrinter } from '@fame-fabric/client/envelope-printer';
+import { inert } from '@fame-fabric/client/inert-text';
+import { createStyle } from '@fame-fabric/client/style';
 import { FabricError, tryParseAddress } from '@fame-fabric/shared';
-import type { Client } from '../client.ts';
+import { attach } from '../attach.ts';
 import { readClientConfig } from '../config.ts';
-import { createEnvelopePrinter } from '../envelope-printer.ts';
-import { inert } from '../inert-text.ts';
-import { createStyle } from '../style.ts';
-import { attach } from './attach.ts';
 import {
   onInterrupt,
   readDuration,
@@ -14,11 +15,11 @@ import {
   type VerbInput,
   writeNote,
   writeOut,
-} from './verb.ts';
+} from '../verb.ts';
 
 const CARD_TIMEOUT_MS = 500;
 
-export async function runCall(verb: VerbInput): Promise<number> {
+export async function run(verb: VerbInput): Promise<number> {
   const [address, method, json, ...rest] = verb.positionals;
   if (address === undefined || method === undefined || rest.length > 0) {
     throw new UsageError('call takes an address, a method and, if it has parameters, one JSON text');
@@ -29,7 +30,7 @@ export async function runCall(verb: VerbInput): Promise<number> {
   const params = readJson(json);
   const timeout = textFlag(verb, 'timeout');
   const timeoutMs = timeout === undefined ? undefined : readDuration(timeout, '--timeout');
-  const config = readClientConfig(process.env);
+  const config = readClientConfig(verb.env);
   const interrupt = onInterrupt();
   const options = { signal: interrupt.signal, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
   const show = (value: unknown): void => writeOut(`${resultText(value, Boolean(verb.flags.json))}\n`);

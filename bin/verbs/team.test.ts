@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { offlineModel } from '@fame-fabric/agents/model/offline/offline-model';
+import { MemoryStore } from '@fame-fabric/agents/store/memory-store';
+import { scriptedModel } from '@fame-fabric/agents/testing/scripted-model';
 import { afterAll, describe, expect, it } from 'vitest';
-import { offlineModel } from '../model/offline/offline-model.ts';
-import { MemoryStore } from '../store/memory-store.ts';
-import { scriptedModel } from '../testing/scripted-model.ts';
-import { runTeamCommand } from './team-command.ts';
+import { runTeamCommand } from './team.ts';
 
-const EXAMPLE = fileURLToPath(new URL('../../examples/support-team/team.yaml', import.meta.url));
+const EXAMPLE = fileURLToPath(new URL('../../agents/examples/support-team/team.yaml', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'fame-command-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 const file = (name: string, text: string): string => {

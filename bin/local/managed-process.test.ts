@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Part } from './part.ts';
+import { Part } from './managed-process.ts';
 import { isPortTaken, portOwner } from './port-owner.ts';
 import { processIdentity } from './process-identity.ts';
 

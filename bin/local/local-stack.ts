@@ -1,13 +1,15 @@
 // The stack on this machine: a sentinel and a chat agent as background processes, begun by `start`, ended by `stop`, which
 // ends just those. Pid files and logs lie under the data directory; state is read from there and from the sentinel itself.
+
 import { type ClientConfig, type LocalSentinel, localSentinel } from '../config.ts';
-import { getNodes } from '../http.ts';
-import { Part, type PartRecord, pause } from './part.ts';
+import { getNodes } from '../sentinel-http.ts';
+import type { Environment } from '../verb.ts';
+import { Part, type PartRecord, pause } from './managed-process.ts';
 import { isPortTaken, portOwner } from './port-owner.ts';
 
 export interface LocalOptions {
   config: ClientConfig;
-  env: NodeJS.ProcessEnv;
+  env: Environment;
   say: (line: string) => void;
 }
 

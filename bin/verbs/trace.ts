@@ -1,13 +1,14 @@
 // `fame trace`: metadata of what passes through the sentinel, live, one line an envelope, until Ctrl-C.
+
+import { inert } from '@fame-fabric/client/inert-text';
+import { createStyle } from '@fame-fabric/client/style';
 import { FRAME_TYPES } from '@fame-fabric/shared/protocol/frames';
 import { readClientConfig, shownUrl } from '../config.ts';
-import { type TraceLine, traceLines } from '../http.ts';
-import { inert } from '../inert-text.ts';
-import { createStyle } from '../style.ts';
-import { onInterrupt, textFlag, UsageError, type VerbInput, writeNote, writeOut } from './verb.ts';
+import { type TraceLine, traceLines } from '../sentinel-http.ts';
+import { onInterrupt, textFlag, UsageError, type VerbInput, writeNote, writeOut } from '../verb.ts';
 
-export async function runTrace(verb: VerbInput): Promise<number> {
-  const config = readClientConfig(process.env);
+export async function run(verb: VerbInput): Promise<number> {
+  const config = readClientConfig(verb.env);
   const style = createStyle(Boolean(process.stdout.isTTY) && config.hasColours);
   const isWanted = filterOf(verb);
   const interrupt = onInterrupt();

@@ -2,15 +2,16 @@
 // the sentinel's port, exactly as two processes do; the agent ends first, so that its last answers still pass.
 import { runAgentProcess } from '@fame-fabric/agents/process/main';
 import { EXIT } from '@fame-fabric/client/exit-codes';
-import { Part } from '@fame-fabric/client/local/part';
 import { readSentinelConfig } from '@fame-fabric/sentinel/config';
 import { runSentinelProcess } from '@fame-fabric/sentinel/main';
 import { checkDataDir } from '@fame-fabric/shared/data-dir';
-import { besideSentinel, checkSettings } from './settings.ts';
+import { Part } from '../local/managed-process.ts';
+import { besideSentinel, checkSettings } from '../settings.ts';
+import { envWithPort, type VerbInput } from '../verb.ts';
 
 /** Runs until a signal ends both; resolves to the exit code. @throws {CONFIG_INVALID} before anything is started */
-export async function runUp(): Promise<number> {
-  const { env } = process;
+export async function run(input: VerbInput): Promise<number> {
+  const env = envWithPort(input);
   checkSettings(env);
   const { dataDir, port: wanted } = readSentinelConfig(env);
   checkDataDir(dataDir); // the journal of the agent lies there
@@ -23,6 +24,7 @@ export async function runUp(): Promise<number> {
   }
   let agents: Promise<number> | undefined;
   const sentinelCode = await runSentinelProcess({
+    env,
     beside: ({ port }) => {
       agents = runAgentProcess([], { env: besideSentinel(env, port) });
       return agents;

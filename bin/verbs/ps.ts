@@ -1,11 +1,12 @@
 // `fame ps`: who is attached to the sentinel, what they serve, what waits for them.
-import { readClientConfig } from '../config.ts';
-import { getNodes, type NodeList } from '../http.ts';
-import { inert } from '../inert-text.ts';
-import { type VerbInput, writeJson, writeOut } from './verb.ts';
 
-export async function runPs({ flags }: VerbInput): Promise<number> {
-  const list = await getNodes(readClientConfig(process.env).httpUrl);
+import { inert } from '@fame-fabric/client/inert-text';
+import { readClientConfig } from '../config.ts';
+import { getNodes, type NodeList } from '../sentinel-http.ts';
+import { type VerbInput, writeJson, writeOut } from '../verb.ts';
+
+export async function run({ flags, env }: VerbInput): Promise<number> {
+  const list = await getNodes(readClientConfig(env).httpUrl);
   if (flags.json) writeJson(list);
   else writeOut(`${describeNodes(list)}\n`);
   return 0;

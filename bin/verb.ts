@@ -1,9 +1,13 @@
 // What every verb of `fame` gets and gives: parsed flags and the streams of the process in, an exit code out.
 import { FabricError } from '@fame-fabric/shared';
 
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 export interface VerbInput {
   readonly positionals: readonly string[];
   readonly flags: Readonly<Record<string, string | boolean | undefined>>;
+  /** The settings: the environment of the process and its .env file. */
+  readonly env: Environment;
 }
 
 /** A mistake in how a command was typed: shown with the usage of its verb, exit code 2. */
@@ -27,6 +31,12 @@ export function readPort(input: VerbInput): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d+$/.test(text) && Number(text) <= 65_535) return Number(text);
   throw new UsageError(`--port takes a port, a whole number from 0 to 65535, not "${text}"`);
+}
+
+/** The settings, with `--port` in place of FAME_LISTENER_PORT where it was given. @throws {UsageError} */
+export function envWithPort(input: VerbInput): Environment {
+  const port = readPort(input);
+  return port === undefined ? input.env : { ...input.env, FAME_LISTENER_PORT: String(port) };
 }
 
 /** Text of a flag, `undefined` when it was not given. */

@@ -1,13 +1,13 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ConversationHost } from '@fame-fabric/agents/conversation/host';
+import { SqliteStore, storePath } from '@fame-fabric/agents/store/sqlite/sqlite-store';
+import { failing, scriptedModel } from '@fame-fabric/agents/testing';
+import { ChatTurns } from '@fame-fabric/agents/turn/turn';
 import { FabricError } from '@fame-fabric/shared';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ConversationHost } from '../conversation/host.ts';
-import { SqliteStore, storePath } from '../store/sqlite/sqlite-store.ts';
-import { failing, scriptedModel } from '../testing.ts';
-import { ChatTurns } from '../turn/turn.ts';
-import { runConversations } from './conversations-command.ts';
+import { runConversations } from './conversations.ts';
 
 let dataDir: string;
 beforeEach(() => {

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { dataDirFault, makeDirectory } from '@fame-fabric/shared/data-dir';
+import type { Environment } from '../verb.ts';
 import { processIdentity } from './process-identity.ts';
 
 /** What a pid file holds. */
@@ -51,7 +52,7 @@ export class Part {
   }
 
   /** Starts `fame <verb>` in the background, its output in the log. */
-  start(args: readonly string[], env: NodeJS.ProcessEnv, port: number): PartRecord {
+  start(args: readonly string[], env: Environment, port: number): PartRecord {
     makeDirectory(dirname(this.logFile));
     makeDirectory(dirname(this.#pidFile));
     this.#rotateLog();

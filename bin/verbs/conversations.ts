@@ -2,7 +2,6 @@
 // Data goes to stdout, words to stderr; what people once wrote is printed without anything a terminal would obey.
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { FabricError, isFabricError } from '@fame-fabric/shared';
 import {
   exportConversation,
   type ListedConversation,
@@ -11,19 +10,20 @@ import {
   type ShownConversation,
   type ShownTurn,
   showConversation,
-} from '../conversation/inspect.ts';
-import { nearestName } from '../nearest-name.ts';
-import { SqliteStore, storePath } from '../store/sqlite/sqlite-store.ts';
-import type { ConversationStore } from '../store/store.ts';
-import { type Environment, readAgentConfig } from './config.ts';
+} from '@fame-fabric/agents/conversation/inspect';
+import { nearestName } from '@fame-fabric/agents/nearest-name';
+import { readAgentConfig } from '@fame-fabric/agents/process/config';
+import { SqliteStore, storePath } from '@fame-fabric/agents/store/sqlite/sqlite-store';
+import type { ConversationStore } from '@fame-fabric/agents/store/store';
+import { FabricError, isFabricError } from '@fame-fabric/shared';
+import type { Environment, VerbInput } from '../verb.ts';
 
 /** What it gives is awaited. */
 type Out = (text: string) => unknown;
 
 export interface CommandOptions {
   json?: boolean;
-  /** @default process.env */
-  env?: Environment;
+  env: Environment;
   /** Takes data; a promise holds back what follows. @default stdout */
   out?: Out;
   /** Takes words for people. @default stderr */
@@ -36,11 +36,11 @@ const OK = 0;
 const FAILURE = 1;
 const WRONG_USAGE = 2;
 
+export const run = ({ positionals, flags, env }: VerbInput): Promise<number> =>
+  runConversations(positionals, { json: flags.json === true, env });
+
 /** Runs the command and resolves to its exit code: 0, 1 for a failure, 2 for wrong usage or configuration. */
-export async function runConversations(
-  words: readonly string[],
-  options: CommandOptions = {},
-): Promise<number> {
+export async function runConversations(words: readonly string[], options: CommandOptions): Promise<number> {
   const out = options.out ?? toStdout();
   const say = options.say ?? ((line) => void process.stderr.write(`${line}\n`));
   const [action = 'ls', id, ...more] = words;
@@ -51,7 +51,7 @@ export async function runConversations(
   }
   let store: SqliteStore | undefined;
   try {
-    const path = storePath(readAgentConfig(options.env ?? process.env).dataDir);
+    const path = storePath(readAgentConfig(options.env).dataDir);
     // To look at a store must not make one.
     if (existsSync(path)) store = await SqliteStore.open({ path });
     if (action === 'ls') await list(store, path, options.json ?? false, out, say);

@@ -1,31 +1,30 @@
 // `fame local start|stop|status|logs`: what `make start` and its sisters run. Docker compose or local processes; what `stop`
 // ends is what `start` wrote down that it began.
+
+import { nearest } from '@fame-fabric/client/nearest';
 import { checkDataDir } from '@fame-fabric/shared/data-dir';
 import { readClientConfig } from '../config.ts';
 import { compose, DockerMark, dockerFault } from '../local/docker.ts';
-import { isReady, isServed, Local, LocalError } from '../local/local.ts';
+import { isReady, isServed, Local, LocalError } from '../local/local-stack.ts';
 import { showLogs } from '../local/logs.ts';
-import { pause } from '../local/part.ts';
+import { pause } from '../local/managed-process.ts';
 import { isPortTaken } from '../local/port-owner.ts';
-import { nearest } from '../nearest.ts';
+import { checkSettings } from '../settings.ts';
+import { onInterrupt, textFlag, UsageError, type VerbInput, writeJson, writeOut } from '../verb.ts';
 import { duration } from './ps.ts';
-import { onInterrupt, textFlag, UsageError, type VerbInput, writeJson, writeOut } from './verb.ts';
 
 const say = (line: string): void => writeOut(`${line}\n`);
 const ACTIONS = { start, stop, status, logs };
 const ATTACH_MS = 30_000;
 
-type SettingsCheck = (env: NodeJS.ProcessEnv) => void;
-
-/** @param checkSettings throws CONFIG_INVALID when the sentinel or the agent would refuse the environment */
-export async function runLocal(verb: VerbInput, checkSettings: SettingsCheck): Promise<number> {
+export async function run(verb: VerbInput): Promise<number> {
   const [action = ''] = verb.positionals;
   if (!Object.hasOwn(ACTIONS, action)) {
     const hint = nearest(action, Object.keys(ACTIONS));
     throw new UsageError(`local takes start, stop, status or logs${hint ? `; did you mean ${hint}?` : ''}`);
   }
   try {
-    return await ACTIONS[action as keyof typeof ACTIONS](verb, checkSettings);
+    return await ACTIONS[action as keyof typeof ACTIONS](verb);
   } catch (error) {
     if (!(error instanceof LocalError)) throw error;
     process.stderr.write(`${error.message}\n`);
@@ -33,11 +32,11 @@ export async function runLocal(verb: VerbInput, checkSettings: SettingsCheck): P
   }
 }
 
-const parts = () => {
-  const config = readClientConfig(process.env);
+const parts = ({ env }: VerbInput) => {
+  const config = readClientConfig(env);
   return {
     config,
-    local: new Local({ config, env: process.env, say }),
+    local: new Local({ config, env, say }),
     docker: new DockerMark(config.dataDir),
   };
 };
@@ -52,8 +51,8 @@ function modeOf(verb: VerbInput): 'local' | 'docker' {
   return 'local';
 }
 
-async function start(verb: VerbInput, checkSettings: SettingsCheck): Promise<number> {
-  const { config, local, docker } = parts();
+async function start(verb: VerbInput): Promise<number> {
+  const { config, local, docker } = parts(verb);
   checkDataDir(config.dataDir);
   if (docker.isSet || (!local.sentinel.running() && modeOf(verb) === 'docker')) {
     docker.set();
@@ -68,7 +67,7 @@ async function start(verb: VerbInput, checkSettings: SettingsCheck): Promise<num
     }
     say(`Running in Docker at ${config.local.url}`);
   } else {
-    checkSettings(process.env);
+    checkSettings(verb.env);
     await local.start();
   }
   const more = config.local.port === 8000 ? '' : ` (with FAME_LISTENER_PORT=${config.local.port})`;
@@ -76,8 +75,8 @@ async function start(verb: VerbInput, checkSettings: SettingsCheck): Promise<num
   return 0;
 }
 
-async function stop(): Promise<number> {
-  const { local, docker } = parts();
+async function stop(verb: VerbInput): Promise<number> {
+  const { local, docker } = parts(verb);
   const { host, port } = local.where();
   let code = 0;
   const ended = await local.stop();
@@ -96,7 +95,7 @@ async function stop(): Promise<number> {
 }
 
 async function status(verb: VerbInput): Promise<number> {
-  const { config, local, docker } = parts();
+  const { config, local, docker } = parts(verb);
   if (docker.isSet) {
     if (verb.flags.json) {
       const isUp = await isReady(config.local.httpUrl);
@@ -128,7 +127,7 @@ async function status(verb: VerbInput): Promise<number> {
 }
 
 async function logs(verb: VerbInput): Promise<number> {
-  const { local, docker } = parts();
+  const { local, docker } = parts(verb);
   const isFollowing = verb.flags.follow === true || Boolean(process.stdout.isTTY);
   if (docker.isSet)
     return compose('logs', '--tail', '100', ...(isFollowing ? ['--follow'] : [])) === 0 ? 0 : 1;

@@ -1,25 +1,25 @@
 // `fame chat [address]`: puts the REPL together from the terminal, or the pipe, that the process has.
 import { createInterface } from 'node:readline/promises';
+import type { Client } from '@fame-fabric/client/client';
+import { createEnvelopePrinter } from '@fame-fabric/client/envelope-printer';
+import { inert } from '@fame-fabric/client/inert-text';
+import { chooseConversation } from '@fame-fabric/client/repl/choose-conversation';
+import { HistoryFile } from '@fame-fabric/client/repl/history-file';
+import { LeftConversations } from '@fame-fabric/client/repl/left-conversations';
+import { PipedInput } from '@fame-fabric/client/repl/piped-input';
+import { Repl } from '@fame-fabric/client/repl/repl';
+import type { ReplInput } from '@fame-fabric/client/repl/repl-input';
+import { TerminalInput } from '@fame-fabric/client/repl/terminal-input';
+import { createStyle } from '@fame-fabric/client/style';
 import { FabricError, isFabricError, systemClock, tryParseAddress } from '@fame-fabric/shared';
-import type { Client } from '../client.ts';
+import { attach } from '../attach.ts';
 import { readClientConfig } from '../config.ts';
-import { createEnvelopePrinter } from '../envelope-printer.ts';
-import { getNodes } from '../http.ts';
-import { inert } from '../inert-text.ts';
-import { chooseConversation } from '../repl/choose-conversation.ts';
-import { HistoryFile } from '../repl/history-file.ts';
-import { LeftConversations } from '../repl/left-conversations.ts';
-import { PipedInput } from '../repl/piped-input.ts';
-import { Repl } from '../repl/repl.ts';
-import type { ReplInput } from '../repl/repl-input.ts';
-import { TerminalInput } from '../repl/terminal-input.ts';
-import { createStyle } from '../style.ts';
-import { attach } from './attach.ts';
+import { getNodes } from '../sentinel-http.ts';
+import { interrupted, textFlag, UsageError, type VerbInput, writeNote, writeOut } from '../verb.ts';
 import { describeNodes } from './ps.ts';
-import { interrupted, textFlag, UsageError, type VerbInput, writeNote, writeOut } from './verb.ts';
 
-export async function runChat(verb: VerbInput): Promise<number> {
-  const config = readClientConfig(process.env);
+export async function run(verb: VerbInput): Promise<number> {
+  const config = readClientConfig(verb.env);
   const isResumed = verb.flags.resume === true;
   // The id of a conversation has no @.
   const given = verb.positionals.find((word) => !isResumed || word.includes('@'));

@@ -1,22 +1,31 @@
 // `fame team check|diagram|run FILE`: looks at the files of a team, draws them, or runs them. Which models there are is decided
 // by `main.ts`; how an agent process lives and ends, by `run-agents.ts`.
 import { readFile } from 'node:fs/promises';
+import type { Agent } from '@fame-fabric/agents/agent/agent-types';
+import { nearestName } from '@fame-fabric/agents/nearest-name';
+import { readAgentConfig } from '@fame-fabric/agents/process/config';
+import { modelsOf } from '@fame-fabric/agents/process/main';
+import {
+  EXIT,
+  type NamedAgent,
+  type ProcessContext,
+  type RunOptions,
+  runAgents,
+} from '@fame-fabric/agents/process/run-agents';
+import { loadRefineAgent, readRefineFile } from '@fame-fabric/agents/refine/refine-file';
+import { type OpenedStore, openStore } from '@fame-fabric/agents/store/open-store';
+import type { ConversationStore } from '@fame-fabric/agents/store/store';
+import { loadTeam, readTeam } from '@fame-fabric/agents/team/load-team';
+import type { ModelResolver, Team } from '@fame-fabric/agents/team/team';
+import { TeamAgent } from '@fame-fabric/agents/team/team-agent';
+import { teamDiagram } from '@fame-fabric/agents/team/team-diagram';
+import { type Diagnostic, formatDiagnostic } from '@fame-fabric/agents/yaml/diagnostic';
+import { YamlFile } from '@fame-fabric/agents/yaml/yaml-file';
 import { isFabricError, newId, silentLog } from '@fame-fabric/shared';
-import type { Agent } from '../agent/agent-types.ts';
-import { nearestName } from '../nearest-name.ts';
-import { loadRefineAgent, readRefineFile } from '../refine/refine-file.ts';
-import type { OpenedStore } from '../store/open-store.ts';
-import type { ConversationStore } from '../store/store.ts';
-import { loadTeam, readTeam } from '../team/load-team.ts';
-import type { ModelResolver, Team } from '../team/team.ts';
-import { TeamAgent } from '../team/team-agent.ts';
-import { teamDiagram } from '../team/team-diagram.ts';
-import { type Diagnostic, formatDiagnostic } from '../yaml/diagnostic.ts';
-import { YamlFile } from '../yaml/yaml-file.ts';
-import { readAgentConfig } from './config.ts';
-import { EXIT, type NamedAgent, type ProcessContext, type RunOptions, runAgents } from './run-agents.ts';
+import type { Environment, VerbInput } from '../verb.ts';
 
 export interface TeamCommandOptions extends RunOptions {
+  env: Environment;
   /** Takes what the command is asked for. @default stdout */
   print?: (text: string) => void;
   /** The models of this process, by name. */
@@ -27,6 +36,13 @@ export interface TeamCommandOptions extends RunOptions {
 
 const VERBS = ['check', 'diagram', 'run'] as const;
 const USAGE = 'Usage: npx fame team check|diagram|run FILE [MESSAGE]';
+
+export const run = ({ positionals, env }: VerbInput): Promise<number> =>
+  runTeamCommand(positionals, {
+    env,
+    models: modelsOf,
+    store: ({ config, log }) => openStore(config, log),
+  });
 
 /**
  * Runs one command; resolves to its exit code: 0, 1 when the files have faults or the turn failed, 2 for a wrong usage or
@@ -44,7 +60,7 @@ export async function runTeamCommand(args: readonly string[], options: TeamComma
     if (await isRefineFile(path)) return await refineCommand(verb, path, words, { ...options, print, write });
     if (verb === 'check') return await check(path, print);
     if (verb === 'diagram') return await diagram(path, print, write);
-    return await run(path, words.join(' '), { ...options, print, write });
+    return await runTeam(path, words.join(' '), { ...options, print, write });
   } catch (error) {
     if (!isFabricError(error)) throw error;
     write(error.code === 'TEAM_CONFIG' ? error.message : `${error.message} (${error.code})`);
@@ -99,9 +115,9 @@ async function diagram(
   return code;
 }
 
-async function run(path: string, message: string, options: Deps): Promise<number> {
+async function runTeam(path: string, message: string, options: Deps): Promise<number> {
   if (message !== '') {
-    const context = { config: readAgentConfig(options.env ?? process.env), log: silentLog };
+    const context = { config: readAgentConfig(options.env), log: silentLog };
     return await askOnce(await loadTeam(path, { models: await options.models(context) }), message, options);
   }
   return serve(options, async (context, store) => {

@@ -1,10 +1,10 @@
 // `fame offline-model`: the built-in model behind an OpenAI-compatible endpoint, for tests and demonstrations.
 import { startOfflineServer } from '@fame-fabric/agents/model/offline/offline-server';
-import { onInterrupt, readPort, textFlag, type VerbInput, writeNote } from '@fame-fabric/client/verbs/verb';
+import { onInterrupt, readPort, textFlag, type VerbInput, writeNote } from '../verb.ts';
 
 const DEFAULT_PORT = 8100;
 
-export async function runOfflineModel(input: VerbInput): Promise<number> {
+export async function run(input: VerbInput): Promise<number> {
   const port = readPort(input) ?? DEFAULT_PORT;
   const server = await startOfflineServer({ port, host: textFlag(input, 'host') ?? '127.0.0.1' });
   writeNote(

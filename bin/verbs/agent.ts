@@ -1,0 +1,6 @@
+// `fame agent [NAME...]`.
+import { runAgentProcess } from '@fame-fabric/agents/process/main';
+import type { VerbInput } from '../verb.ts';
+
+export const run = ({ positionals, env }: VerbInput): Promise<number> =>
+  runAgentProcess(positionals, { env });
