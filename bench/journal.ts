@@ -105,7 +105,7 @@ async function wake(turns: number): Promise<number> {
   const times: number[] = [];
   for (let n = 0; n < 300; n++) {
     const at = performance.now();
-    await store.wake('c', 1_000);
+    await store.acquire('c', 1_000);
     times.push(performance.now() - at);
   }
   await store.close();

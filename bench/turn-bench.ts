@@ -129,7 +129,7 @@ async function measureWaking(store: ConversationStore): Promise<TurnFigures['wak
   for (let i = 0; i < 400; i++) {
     for (const turns of ['10', '10000'] as const) {
       const from = performance.now();
-      await store.wake(`wake-${turns}`, 1_000);
+      await store.acquire(`wake-${turns}`, 1_000);
       times[turns].push(performance.now() - from);
     }
   }

@@ -612,7 +612,7 @@ describe('two processes on one store', () => {
     await hold.reached;
     await clock.run(60_000, 1_000);
     expect(await two.unfinished(AGENT, 10)).toEqual([]);
-    await expect(two.wake('c', 1)).rejects.toMatchObject({ code: 'STORE_CONFLICT' });
+    await expect(two.acquire('c', 1)).rejects.toMatchObject({ code: 'STORE_CONFLICT' });
     hold.open();
     expect(await running).toBe('done');
   });
@@ -746,7 +746,7 @@ describe('limits', () => {
 
   test('idle conversations leave memory also when they are few and long', async () => {
     const store = new MemoryStore();
-    const wake = vi.spyOn(store, 'wake');
+    const wake = vi.spyOn(store, 'acquire');
     const wakes = (id: string): number => wake.mock.calls.filter(([one]) => one === id).length;
     const long = 'x'.repeat(2_000);
     const model = scriptedModel([long, 'short', 'short', long]);
@@ -1087,7 +1087,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     await hold.reached;
     clock.advance(15_001);
     // Another process took the conversation and died.
-    await two.wake('c', 15_000);
+    await two.acquire('c', 15_000);
     await two.close();
     const next = say(host, 'b', 't2');
     await settle();

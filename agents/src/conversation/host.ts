@@ -214,7 +214,7 @@ export class ConversationHost {
     if (peek.turn && peek.turn.state !== 'open')
       return sameMessage(await this.#endedTurn(id, turnId), request);
     if (isEndedState(peek.state)) throw unknownConversation();
-    const conversation = await this.#conversations.hold(id, peek.fence);
+    const conversation = await this.#conversations.hold(id, peek.epoch);
     const known = conversation.turns.get(turnId);
     if (known) return sameMessage(known, request);
     // A refusal in the journal would take the turns that run in this conversation with it: their numbers follow.
@@ -267,7 +267,7 @@ export class ConversationHost {
     if (isEndedState(peek.state)) throw unknownConversation();
     const conversation =
       peek.turn?.state === 'open'
-        ? await this.#conversations.hold(conversationId, peek.fence)
+        ? await this.#conversations.hold(conversationId, peek.epoch)
         : this.#conversations.get(conversationId);
     const turn =
       turnId === undefined
@@ -284,7 +284,7 @@ export class ConversationHost {
     mustBeText(id);
     const peek = await this.#store.peek(id);
     if (peek?.agent !== this.#agent || isEndedState(peek.state)) return;
-    const conversation = await this.#conversations.hold(id, peek.fence);
+    const conversation = await this.#conversations.hold(id, peek.epoch);
     if (conversation.isCompleted) return;
     const ending = this.#endings.get(id) ?? this.#end(conversation, state);
     this.#endings.set(id, ending);
@@ -306,7 +306,7 @@ export class ConversationHost {
       await Promise.all(open.map((turn) => turn.outcome));
       await conversation.journal.append([{ kind: 'conversation_ended', body: { state } }], {
         state,
-        letGo: true,
+        release: true,
       });
     } finally {
       this.#conversations.drop(conversation);

@@ -113,8 +113,9 @@ export class Journal {
     return this.#lastSeq;
   }
 
-  get fence(): number {
-    return this.#fence.fence;
+  /** Epoch of the acquisition that this journal writes under. */
+  get epoch(): number {
+    return this.#fence.epoch;
   }
 
   /** Why nothing more can be appended; the conversation has to be read anew. */
@@ -128,7 +129,7 @@ export class Journal {
    */
   async append(
     entries: readonly Entry[],
-    more: { totals?: EventBody; state?: StoredState; letGo?: boolean } = {},
+    more: { totals?: EventBody; state?: StoredState; release?: boolean } = {},
   ): Promise<number> {
     if (this.#failure !== undefined) throw this.#failure;
     const after = this.#lastSeq;
@@ -141,7 +142,7 @@ export class Journal {
         fence: this.#fence,
         after,
         events,
-        leaseMs: more.letGo ? 0 : this.#leaseMs,
+        leaseMs: more.release ? 0 : this.#leaseMs,
         ...(more.totals ? { totals: more.totals } : {}),
         ...(more.state ? { state: more.state } : {}),
       });

@@ -1,7 +1,12 @@
 // A conversation while an agent has it in memory: what the journal says of it, ready to go on.
 
 import type { Usage } from '../model/model.ts';
-import { type ConversationStore, isEndedState, type JournalEvent, type Waking } from '../store/store.ts';
+import {
+  type AcquiredConversation,
+  type ConversationStore,
+  isEndedState,
+  type JournalEvent,
+} from '../store/store.ts';
 import { History } from '../turn/history.ts';
 import type { ConversationOptions } from './conversation.ts';
 import {
@@ -41,7 +46,7 @@ export class Conversation {
   isCompleted: boolean;
 
   constructor(
-    waking: Waking,
+    waking: AcquiredConversation,
     store: ConversationStore,
     of: { leaseMs: number; now: () => number; maxWindowTokens: number | undefined },
   ) {

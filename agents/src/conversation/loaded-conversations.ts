@@ -2,7 +2,7 @@
 // as long as nobody else took it, held on to while its turns run, and forgotten when it was idle longest; what it is comes
 // from the store again at any time.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
-import type { ConversationStore, Waking } from '../store/store.ts';
+import type { AcquiredConversation, ConversationStore } from '../store/store.ts';
 import { Conversation } from './loaded-conversation.ts';
 import { LeaveTurn } from './turn-run.ts';
 
@@ -14,7 +14,7 @@ export interface HeldDeps {
   /** Whether a turn of the conversation runs or waits. */
   isBusy(conversationId: string): boolean;
   /** Called for each conversation that was read, before anybody gets it. */
-  onWoken(conversation: Conversation, waking: Waking): void;
+  onWoken(conversation: Conversation, waking: AcquiredConversation): void;
 }
 
 export interface HeldOptions {
@@ -55,13 +55,13 @@ export class HeldConversations {
   }
 
   /**
-   * The conversation, ours to write to. `fence` is what the store told of it: a later one than ours means that somebody
-   * else had it since. An earlier one is an answer that came late, from before we read it ourselves.
+   * Returns the conversation, acquired for writing. `epoch` is what the store reported last: a later one than ours means
+   * that another process acquired it since; an earlier one is a late answer from before our own acquisition.
    * @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} when another process does not let go in time
    */
-  async hold(id: string, fence: number): Promise<Conversation> {
+  async hold(id: string, epoch: number): Promise<Conversation> {
     const held = this.#held.get(id);
-    if (held && held.journal.fence >= fence && held.journal.failure === undefined) {
+    if (held && held.journal.epoch >= epoch && held.journal.failure === undefined) {
       // The latest used stands last.
       this.#held.delete(id);
       this.#held.set(id, held);
@@ -100,7 +100,7 @@ export class HeldConversations {
   async #read(id: string): Promise<Conversation> {
     const { store, agent, clock, onWoken } = this.#deps;
     const { leaseMs, maxWindowTokens } = this.#options;
-    const waking = await store.wake(id, leaseMs);
+    const waking = await store.acquire(id, leaseMs);
     if (waking?.record.agent !== agent) throw unknownConversation();
     if (this.#isClosed) throw new FabricError('NODE_GONE', 'The agent stopped.');
     const conversation = new Conversation(waking, store, {
@@ -174,7 +174,7 @@ export class HeldConversations {
     await Promise.all(
       busy.map(async ({ id: conversationId, journal }) => {
         try {
-          await journal.append([], { letGo: true });
+          await journal.append([], { release: true });
         } catch (error) {
           const message = 'a conversation was not let go of; its lease ends by itself';
           this.#deps.log.debug(message, { conversationId, error });

@@ -369,7 +369,7 @@ export class TurnRun {
     });
     const seq = journal.append([entry], {
       totals: { ...totals },
-      letGo: this.#options.isLast(),
+      release: this.#options.isLast(),
       ...(taskState ? { state: taskState } : {}),
     });
     // Both are looked at together, so that neither is left alone with its error.

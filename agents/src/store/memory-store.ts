@@ -1,6 +1,7 @@
 // Conversations in memory, for tests and for agents that shall forget: everything that the port promises but durability.
 import { type Clock, FabricError, newId, systemClock } from '@fame-fabric/shared';
 import {
+  type AcquiredConversation,
   type Append,
   type ConversationRecord,
   type ConversationStore,
@@ -17,7 +18,6 @@ import {
   type SweepOptions,
   type SweepReport,
   type TurnRecord,
-  type Waking,
 } from './store.ts';
 
 /** Bodies are kept as JSON, so that what comes back is exactly what any other store would give. */
@@ -31,7 +31,7 @@ interface Shelf {
   turns: Map<string, Mutable<TurnRecord>>;
   holder: string;
   leaseUntil: number;
-  fence: number;
+  epoch: number;
 }
 
 export interface MemoryStoreOptions {
@@ -86,12 +86,12 @@ export class MemoryStore implements ConversationStore {
       turns: new Map(),
       holder: '',
       leaseUntil: 0,
-      fence: 0,
+      epoch: 0,
     });
     return { created: true, record: { ...record } };
   }
 
-  async wake(conversationId: string, leaseMs: number): Promise<Waking | undefined> {
+  async acquire(conversationId: string, leaseMs: number): Promise<AcquiredConversation | undefined> {
     this.#mustBeOpen();
     const shelf = this.#shelves.get(conversationId);
     if (!shelf) return undefined;
@@ -101,13 +101,13 @@ export class MemoryStore implements ConversationStore {
         details: { retryAfterMs: shelf.leaseUntil - now },
       });
     }
-    shelf.fence += 1;
+    shelf.epoch += 1;
     shelf.holder = this.#holder;
     shelf.leaseUntil = now + leaseMs;
     const open = [...shelf.turns.values()].filter((turn) => turn.state === 'open');
     return {
       record: { ...shelf.record, totals: copy(shelf.record.totals) },
-      fence: { holder: this.#holder, fence: shelf.fence },
+      fence: { holder: this.#holder, epoch: shelf.epoch },
       started: given(shelf.events[0]!),
       history: history(shelf),
       open: open.map((turn) => eventsOf(shelf, turn.turnId).map(given)),
@@ -121,14 +121,14 @@ export class MemoryStore implements ConversationStore {
     const turn = turnId === undefined ? undefined : shelf.turns.get(turnId);
     const { agent, state, lastSeq } = shelf.record;
     const isFull = this.#isFull();
-    return { agent, state, lastSeq, fence: shelf.fence, isFull, ...(turn ? { turn: { ...turn } } : {}) };
+    return { agent, state, lastSeq, epoch: shelf.epoch, isFull, ...(turn ? { turn: { ...turn } } : {}) };
   }
 
   async append(append: Append): Promise<void> {
     this.#mustBeOpen();
     const shelf = this.#shelves.get(append.conversationId);
-    const { holder, fence } = append.fence;
-    if (!shelf || shelf.fence !== fence || shelf.holder !== holder || shelf.record.lastSeq !== append.after) {
+    const { holder, epoch } = append.fence;
+    if (!shelf || shelf.epoch !== epoch || shelf.holder !== holder || shelf.record.lastSeq !== append.after) {
       throw new FabricError('STORE_CONFLICT', 'Another process took the conversation over.', {
         details: { lastSeq: shelf?.record.lastSeq ?? 0 },
       });

@@ -2,7 +2,14 @@
 // open its store; "another" is a second writer on the same conversations, as a second process would be.
 import type { Clock } from '@fame-fabric/shared';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Append, ConversationStore, Fence, NewConversation, NewEvent, Waking } from './store.ts';
+import type {
+  AcquiredConversation,
+  Append,
+  ConversationStore,
+  Fence,
+  NewConversation,
+  NewEvent,
+} from './store.ts';
 
 export interface StoreBench {
   store: ConversationStore;
@@ -58,9 +65,9 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       started: event('conversation_started', undefined, { system_prompt: 'Be kind.' }),
       ...more,
     });
-    const begin = async (id: string, more: Partial<NewConversation> = {}): Promise<Waking> => {
+    const begin = async (id: string, more: Partial<NewConversation> = {}): Promise<AcquiredConversation> => {
       await store.create(conversation(id, more));
-      return (await store.wake(id, LEASE))!;
+      return (await store.acquire(id, LEASE))!;
     };
     const append = (
       id: string,
@@ -87,7 +94,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.record('c')).toEqual(first.record);
       expect(await store.record('nobody')).toBeUndefined();
       expect(await store.peek('nobody')).toBeUndefined();
-      expect(await store.wake('nobody', LEASE)).toBeUndefined();
+      expect(await store.acquire('nobody', LEASE)).toBeUndefined();
     });
 
     test('events come back as they were, in order and without gaps', async () => {
@@ -130,7 +137,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       await append('c', fence, 1, wholeTurn('t1'));
       await expect(append('c', fence, 1, wholeTurn('t2'))).rejects.toEqual(conflict);
       await expect(append('c', fence, 9, wholeTurn('t2'))).rejects.toEqual(conflict);
-      const later = (await store.wake('c', LEASE))!;
+      const later = (await store.acquire('c', LEASE))!;
       await expect(append('c', fence, 5, wholeTurn('t2'))).rejects.toEqual(conflict);
       await expect(append('nobody', fence, 0, wholeTurn('t2'))).rejects.toEqual(conflict);
       expect((await store.record('c'))!.lastSeq).toBe(5);
@@ -162,7 +169,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       const other = await bench.another();
       const { fence } = await begin('c');
       await append('c', fence, 1, [], { leaseMs: 0 });
-      const taken = (await other.wake('c', LEASE))!;
+      const taken = (await other.acquire('c', LEASE))!;
       const results = await Promise.allSettled([
         store.append({ conversationId: 'c', fence, after: 1, events: wholeTurn('x'), leaseMs: LEASE }),
         other.append({
@@ -180,16 +187,16 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
     test('nobody wakes what somebody else holds, until the lease has passed', async () => {
       const other = await bench.another();
       const { fence } = await begin('c');
-      await expect(other.wake('c', LEASE)).rejects.toMatchObject({
+      await expect(other.acquire('c', LEASE)).rejects.toMatchObject({
         code: 'STORE_CONFLICT',
         details: { retryAfterMs: LEASE },
       });
       clock.pass(LEASE - 1);
       expect(await store.renew(['c', 'nobody'], LEASE)).toEqual(['c']);
       clock.pass(LEASE - 1);
-      await expect(other.wake('c', LEASE)).rejects.toEqual(conflict);
+      await expect(other.acquire('c', LEASE)).rejects.toEqual(conflict);
       clock.pass(1);
-      expect(await other.wake('c', LEASE)).toBeDefined();
+      expect(await other.acquire('c', LEASE)).toBeDefined();
       expect(await store.renew(['c'], LEASE)).toEqual([]);
       await expect(append('c', fence, 1, wholeTurn('late'))).rejects.toEqual(conflict);
     });
@@ -199,19 +206,19 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       const { fence } = await begin('c');
       await append('c', fence, 1, wholeTurn('t1'), { leaseMs: 0 });
       await append('c', fence, 5, wholeTurn('t2'), { leaseMs: 0 });
-      expect(await other.wake('c', LEASE)).toMatchObject({ record: { lastSeq: 9 } });
+      expect(await other.acquire('c', LEASE)).toMatchObject({ record: { lastSeq: 9 } });
     });
 
     test('what a writer held that is gone may be taken over at once', async () => {
       const other = await bench.another();
       await store.create(conversation('c'));
-      await other.wake('c', LEASE);
-      await expect(store.wake('c', LEASE)).rejects.toEqual(conflict);
+      await other.acquire('c', LEASE);
+      await expect(store.acquire('c', LEASE)).rejects.toEqual(conflict);
       await other.close();
-      expect(await store.wake('c', LEASE)).toBeDefined();
+      expect(await store.acquire('c', LEASE)).toBeDefined();
     });
 
-    test('waking brings the last turns of the history and every open turn', async () => {
+    test('acquiring returns the last turns of the history and every open turn', async () => {
       const { fence } = await begin('c');
       let after = 1;
       for (const [turn, inHistory] of [
@@ -228,17 +235,17 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         event('turn_accepted', 'o2', { user_message: 'two' }),
         event('text', 'o1', { text: 'half' }),
       ]);
-      const waking = (await store.wake('c', LEASE))!;
-      expect(waking.started.body).toEqual({ system_prompt: 'Be kind.' });
-      expect(waking.history.map((turn) => turn.map((one) => `${one.turnId} ${one.kind}`))).toEqual([
+      const acquired = (await store.acquire('c', LEASE))!;
+      expect(acquired.started.body).toEqual({ system_prompt: 'Be kind.' });
+      expect(acquired.history.map((turn) => turn.map((one) => `${one.turnId} ${one.kind}`))).toEqual([
         ['t2 turn_accepted', 't2 model_replied', 't2 turn_completed'],
         ['t4 turn_accepted', 't4 model_replied', 't4 turn_completed'],
       ]);
-      expect(waking.open.map((turn) => turn.map((one) => `${one.turnId} ${one.kind}`))).toEqual([
+      expect(acquired.open.map((turn) => turn.map((one) => `${one.turnId} ${one.kind}`))).toEqual([
         ['o1 turn_accepted', 'o1 text'],
         ['o2 turn_accepted'],
       ]);
-      expect(await store.history('c')).toEqual(waking.history);
+      expect(await store.history('c')).toEqual(acquired.history);
     });
 
     test('a turn can be looked up by its id', async () => {
@@ -249,7 +256,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         agent: 'chat@fame.fabric',
         state: 'working',
         lastSeq: 6,
-        fence: fence.fence,
+        epoch: fence.epoch,
         isFull: false,
         turn: { turnId: 't', state: 'completed', acceptedSeq: 2, endedSeq: 5, inHistory: true },
       });

@@ -71,17 +71,18 @@ export interface NewConversation {
   readonly id: string;
   readonly agent: string;
   readonly startCallId: string;
-  /** How many turns the model is shown, and `wake` brings. */
+  /** How many turns the model is shown, and `acquire` returns. */
   readonly historyTurns: number;
   readonly totals: EventBody;
   /** Becomes seq 1. */
   readonly started: NewEvent;
 }
 
-/** A right to write to a conversation. It is lost as soon as somebody else wakes the conversation. */
+/** Fencing token of one acquisition. The store rejects writes whose epoch is not the conversation's latest. */
 export interface Fence {
   readonly holder: string;
-  readonly fence: number;
+  /** Counts up with each `acquire`. */
+  readonly epoch: number;
 }
 
 export interface Append {
@@ -92,12 +93,12 @@ export interface Append {
   readonly events: readonly NewEvent[];
   readonly totals?: EventBody;
   readonly state?: StoredState;
-  /** Until when nobody else may wake the conversation, in ms from now; 0 lets go of it. The fence holds on regardless. */
+  /** Renews the lease for this long, in ms; 0 releases it. The fence stays valid until another writer acquires the conversation. */
   readonly leaseMs: number;
 }
 
 /** A conversation and what is needed to go on with it; its size does not grow with the conversation. */
-export interface Waking {
+export interface AcquiredConversation {
   readonly record: ConversationRecord;
   readonly fence: Fence;
   readonly started: JournalEvent;
@@ -111,8 +112,8 @@ export interface Peek {
   readonly agent: string;
   readonly state: StoredState;
   readonly lastSeq: number;
-  /** The number of the latest fence. */
-  readonly fence: number;
+  /** Epoch of the latest acquisition; 0 before the first. */
+  readonly epoch: number;
   /** New turns are refused for want of room. */
   readonly isFull: boolean;
   readonly turn?: TurnRecord;
@@ -162,7 +163,7 @@ export interface ConversationStore {
    * that id. Whoever had it before, this writer included, can no longer write with its old fence.
    * @throws {STORE_CONFLICT} while somebody else holds it; `details.retryAfterMs` says for how long at most
    */
-  wake(conversationId: string, leaseMs: number): Promise<Waking | undefined>;
+  acquire(conversationId: string, leaseMs: number): Promise<AcquiredConversation | undefined>;
   /** Whether the conversation and the turn exist, and how far they are. */
   peek(conversationId: string, turnId?: string): Promise<Peek | undefined>;
   /**
@@ -176,7 +177,7 @@ export interface ConversationStore {
   record(conversationId: string): Promise<ConversationRecord | undefined>;
   /** Events in order, at most `limit`. */
   read(conversationId: string, options?: ReadOptions): Promise<readonly JournalEvent[]>;
-  /** The last turns that are part of the history, as in `Waking`; nobody needs to hold the conversation. */
+  /** The last turns that are part of the history, as in `AcquiredConversation`; nobody needs to hold the conversation. */
   history(conversationId: string): Promise<readonly (readonly JournalEvent[])[]>;
   /** Conversations of the agent that have open turns and that nobody who lives holds. */
   unfinished(agent: string, limit: number): Promise<readonly string[]>;

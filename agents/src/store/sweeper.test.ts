@@ -16,7 +16,7 @@ async function filled(clock: ManualClock, count: number, more: { state?: 'comple
     };
     await store.create({ id, agent: 'a@f', startCallId: id, historyTurns: 1, totals: {}, started });
     if (more.state) {
-      const { fence } = (await store.wake(id, 1))!;
+      const { fence } = (await store.acquire(id, 1))!;
       await store.append({ conversationId: id, fence, after: 1, events: [], leaseMs: 0, state: more.state });
     }
   }

@@ -126,7 +126,7 @@ export class SqliteJournal {
     return { created: true, record: recordOf(this.#row(given.id)!) };
   }
 
-  wake(now: number, id: string, leaseMs: number) {
+  acquire(now: number, id: string, leaseMs: number) {
     const { holder } = this.#options;
     const row = this.#row(id);
     if (!row) return undefined;
@@ -135,11 +135,11 @@ export class SqliteJournal {
         retryAfterMs: row.lease_until - now,
       });
     }
-    const fence = row.fence + 1;
+    const epoch = row.fence + 1;
     this.#prepare('UPDATE conversation SET holder = ?, lease_until = ?, fence = ? WHERE key = ?').run(
       holder,
       now + leaseMs,
-      fence,
+      epoch,
       row.key,
     );
     const open = this.#all<TurnRow>(
@@ -148,7 +148,7 @@ export class SqliteJournal {
     );
     return {
       record: recordOf(row),
-      fence: { holder, fence },
+      fence: { holder, epoch },
       started: this.#event(
         row.key,
         this.#get<EventRow>(
@@ -171,7 +171,7 @@ export class SqliteJournal {
       agent: row.agent,
       state: row.state,
       lastSeq: row.last_seq,
-      fence: row.fence,
+      epoch: row.fence,
       isFull: this.#isFull(),
       ...(turn
         ? {
@@ -189,8 +189,8 @@ export class SqliteJournal {
 
   append(now: number, given: RawAppend): void {
     const row = this.#row(given.conversationId);
-    const { holder, fence } = given.fence;
-    if (!row || row.fence !== fence || row.holder !== holder || row.last_seq !== given.after) {
+    const { holder, epoch } = given.fence;
+    if (!row || row.fence !== epoch || row.holder !== holder || row.last_seq !== given.after) {
       throw new StoreFault('STORE_CONFLICT', 'Another process took the conversation over.', {
         lastSeq: row?.last_seq ?? 0,
       });

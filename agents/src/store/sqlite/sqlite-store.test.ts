@@ -79,7 +79,7 @@ describe('a store in a file', () => {
   test('finds everything again after it was closed', async () => {
     const first = await open();
     await create(first, 'c');
-    const { fence } = (await first.wake('c', 1000))!;
+    const { fence } = (await first.acquire('c', 1000))!;
     const accepted: NewEvent = { kind: 'turn_accepted', at: 2, turnId: 't', body: { user_message: 'hi' } };
     await first.append({ conversationId: 'c', fence, after: 1, events: [accepted], leaseMs: 0 });
     await first.close();
@@ -105,7 +105,7 @@ describe('a store in a file', () => {
   test('no row grows past 64 KiB', async () => {
     const store = await open();
     await create(store, 'c');
-    const { fence } = (await store.wake('c', 1000))!;
+    const { fence } = (await store.acquire('c', 1000))!;
     const body = { user_message: '€'.repeat(60_000) };
     await store.append({
       conversationId: 'c',
@@ -130,7 +130,7 @@ describe('a store in a file', () => {
   test('P3: opens after a power cut at any byte of the log, with a prefix of what was written', async () => {
     const store = await open();
     await create(store, 'c');
-    const { fence } = (await store.wake('c', 1000))!;
+    const { fence } = (await store.acquire('c', 1000))!;
     for (let i = 0; i < 40; i++) {
       const text: NewEvent = { kind: 'text', at: 1, turnId: 't', body: { text: 'x'.repeat(400), i } };
       await store.append({ conversationId: 'c', fence, after: i + 1, events: [text], leaseMs: 1000 });
@@ -233,7 +233,7 @@ describe('a store in a file', () => {
   test('a disk that is full fails what writes and leaves the rest readable', async () => {
     const store = await open({ maxBytes: 1_000_000 });
     await create(store, 'c');
-    const { fence } = (await store.wake('c', 1000))!;
+    const { fence } = (await store.acquire('c', 1000))!;
     const text = 'x'.repeat(3_000_000);
     let after = 1;
     const write = async (): Promise<void> => {
@@ -276,7 +276,7 @@ describe('a store in a file', () => {
     const script = `
       const { SqliteStore } = await import(${JSON.stringify(url)});
       const store = await SqliteStore.open({ path: ${JSON.stringify(path)} });
-      await store.wake('c', 600000);
+      await store.acquire('c', 600000);
       console.log('held');
       setInterval(() => {}, 1000);
     `;
@@ -285,11 +285,11 @@ describe('a store in a file', () => {
     });
     try {
       await new Promise((resolve) => child.stdout.once('data', resolve));
-      await expect(store.wake('c', 1000)).rejects.toMatchObject({ code: 'STORE_CONFLICT' });
+      await expect(store.acquire('c', 1000)).rejects.toMatchObject({ code: 'STORE_CONFLICT' });
       const exited = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGKILL');
       await exited;
-      expect(await store.wake('c', 1000)).toBeDefined();
+      expect(await store.acquire('c', 1000)).toBeDefined();
     } finally {
       child.kill('SIGKILL');
     }
@@ -312,7 +312,7 @@ describe('a store in a file', () => {
       for (const id of ['1', '2', '3'].map((n) => holder + n)) {
         const begun = { kind: 'conversation_started' as const, at: 1, body: '{}' };
         journal.create(1, { id, agent: 'a', startCallId: id, historyTurns: 1, totals: '{}', started: begun });
-        const { fence } = journal.wake(1, id, 1_000)!;
+        const { fence } = journal.acquire(1, id, 1_000)!;
         const accepted = { kind: 'turn_accepted' as const, at: 1, turnId: 't', body: '{}' };
         journal.append(1, { conversationId: id, fence, after: 1, events: [accepted], leaseMs: 1_000 });
       }

@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { type Clock, type ErrorCode, FabricError, newId, systemClock } from '@fame-fabric/shared';
 import { makeDirectory } from '@fame-fabric/shared/data-dir';
 import type {
+  AcquiredConversation,
   Append,
   ConversationRecord,
   ConversationStore,
@@ -18,7 +19,6 @@ import type {
   ReadOptions,
   SweepOptions,
   SweepReport,
-  Waking,
 } from '../store.ts';
 import type { RawEvent, RawRecord } from './sqlite-journal.ts';
 import type { Operation, WorkerAnswer, WorkerRequest, WorkerSetup } from './sqlite-worker.ts';
@@ -104,11 +104,11 @@ export class SqliteStore implements ConversationStore {
     return { created, record: recordOf(record) };
   }
 
-  async wake(conversationId: string, leaseMs: number): Promise<Waking | undefined> {
+  async acquire(conversationId: string, leaseMs: number): Promise<AcquiredConversation | undefined> {
     const raw = await this.#ask<
       | { record: RawRecord; fence: Fence; started: RawEvent; history: RawEvent[][]; open: RawEvent[][] }
       | undefined
-    >('wake', conversationId, leaseMs);
+    >('acquire', conversationId, leaseMs);
     if (!raw) return undefined;
     return {
       record: recordOf(raw.record),

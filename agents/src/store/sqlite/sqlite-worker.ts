@@ -26,7 +26,7 @@ export interface WorkerAnswer {
   fault?: { code: string; message: string; details: Record<string, unknown> | undefined; cause: string };
 }
 
-const WRITES = ['create', 'wake', 'append', 'renew', 'remove', 'sweep'] as const;
+const WRITES = ['create', 'acquire', 'append', 'renew', 'remove', 'sweep'] as const;
 const READS = ['peek', 'record', 'read', 'history', 'unfinished', 'list'] as const;
 export type Operation = (typeof WRITES)[number] | (typeof READS)[number] | 'close';
 
@@ -67,8 +67,8 @@ function serve({ db, journal }: ReturnType<typeof open>): void {
     switch (op) {
       case 'create':
         return journal.create(now, ...(args as [never]));
-      case 'wake':
-        return journal.wake(now, ...(args as [never, never]));
+      case 'acquire':
+        return journal.acquire(now, ...(args as [never, never]));
       case 'append':
         return journal.append(now, ...(args as [never]));
       case 'renew':
