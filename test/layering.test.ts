@@ -157,7 +157,7 @@ describe('fences', () => {
     ['agents/src/model/openai/openai-model.ts', ['agents/src/index.ts', 'agents/src/process/main.ts']],
     [
       'agents/src/store/sqlite/sqlite-store.ts',
-      ['agents/src/index.ts', 'agents/src/store/open-store.ts', 'bin/verbs/conversations.ts'],
+      ['agents/src/index.ts', 'agents/src/internal.ts', 'agents/src/store/open-store.ts'],
     ],
   ])('%s is imported by its wiring only', (adapter, wiring) => {
     expect(importersOf((to, isType) => to === adapter && !isType)).toEqual(wiring);

@@ -1,10 +1,8 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ConversationHost } from '@fame-fabric/agents/conversation/host';
-import { SqliteStore, storePath } from '@fame-fabric/agents/store/sqlite/sqlite-store';
+import { ChatTurns, ConversationHost, SqliteStore, storePath } from '@fame-fabric/agents/internal';
 import { failing, scriptedModel } from '@fame-fabric/agents/testing';
-import { ChatTurns } from '@fame-fabric/agents/turn/turn';
 import { FabricError } from '@fame-fabric/shared';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runConversations } from './conversations.ts';

@@ -3,18 +3,19 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import {
+  type ConversationStore,
   exportConversation,
   type ListedConversation,
   listConversations,
   removeConversation,
   type ShownConversation,
   type ShownTurn,
+  SqliteStore,
   showConversation,
-} from '@fame-fabric/agents/conversation/inspect';
+  storePath,
+} from '@fame-fabric/agents/internal';
 import { nearestName } from '@fame-fabric/agents/nearest-name';
-import { readAgentConfig } from '@fame-fabric/agents/process/config';
-import { SqliteStore, storePath } from '@fame-fabric/agents/store/sqlite/sqlite-store';
-import type { ConversationStore } from '@fame-fabric/agents/store/store';
+import { readAgentConfig } from '@fame-fabric/agents/process';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import type { Environment, VerbInput } from '../verb.ts';
 

@@ -1,7 +1,7 @@
 // Looks into the journal of a running agent from outside, through SQLite itself and read-only: what stands there is what a
 // restarted agent would find. It shares no code with the store.
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { storePath } from '@fame-fabric/agents/store/sqlite/sqlite-store';
+import { storePath } from '@fame-fabric/agents/internal';
 
 export interface SeenEvent {
   seq: number;

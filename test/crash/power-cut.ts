@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { SqliteStore, storePath } from '@fame-fabric/agents/store/sqlite/sqlite-store';
+import { SqliteStore, storePath } from '@fame-fabric/agents/internal';
 import { pieces, seeded, type WireRequest } from '@fame-fabric/agents/testing';
 import { connect } from '@fame-fabric/client/node';
 import { temporaryDirectory } from '../kit/sentinel.ts';

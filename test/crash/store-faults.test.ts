@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { storePath } from '@fame-fabric/agents/store/sqlite/sqlite-store';
+import { storePath } from '@fame-fabric/agents/internal';
 import type { Client } from '@fame-fabric/client/client';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { fameArgs, Proc, startNode } from '../kit/processes.ts';

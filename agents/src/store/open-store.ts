@@ -1,6 +1,7 @@
 // The store of a process as its configuration asks for it: the file in the data directory, with its sweeper.
+import { join } from 'node:path';
 import type { Logger } from '@fame-fabric/shared';
-import { SqliteStore, storePath } from './sqlite/sqlite-store.ts';
+import { SqliteStore } from './sqlite/sqlite-store.ts';
 import type { ConversationStore } from './store.ts';
 import { Sweeper } from './sweeper.ts';
 
@@ -17,6 +18,9 @@ export interface OpenedStore {
   /** Stops the sweeper and closes the store. */
   close(): Promise<void>;
 }
+
+/** Path of the store's file below a data directory. */
+export const storePath = (dataDir: string): string => join(dataDir, 'conversations', 'journal.db');
 
 /** Opens the store that `config` names. @throws {STORE_UNAVAILABLE | STORE_SCHEMA} with the path, the cause and the fix */
 export async function openStore(config: StoreConfig, log?: Logger): Promise<OpenedStore> {

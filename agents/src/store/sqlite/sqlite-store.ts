@@ -215,9 +215,6 @@ export class SqliteStore implements ConversationStore {
   }
 }
 
-/** The file of the conversations in a data directory. */
-export const storePath = (dataDir: string): string => join(dataDir, 'conversations', 'journal.db');
-
 const errorOf = ({ code, message, details, cause }: NonNullable<WorkerAnswer['fault']>): FabricError =>
   new FabricError(code as ErrorCode, message, {
     ...(details ? { details } : {}),

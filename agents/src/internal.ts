@@ -1,0 +1,23 @@
+// Names that our own command, tests and benchmarks need beside the public lists. Nothing here is promised to users.
+export { type ConversationEvent, textOf } from './conversation/conversation.ts';
+export { ConversationHost } from './conversation/host.ts';
+export {
+  exportConversation,
+  type ListedConversation,
+  listConversations,
+  removeConversation,
+  type ShownConversation,
+  type ShownTurn,
+  showConversation,
+} from './conversation/inspect.ts';
+export { startOfflineServer } from './model/offline/offline-server.ts';
+export { ReplySplitter } from './model/stream/reply-splitter.ts';
+export { refineKeysAt } from './refine/refine-file.ts';
+export { openStore, storePath } from './store/open-store.ts';
+export { SqliteStore } from './store/sqlite/sqlite-store.ts';
+export type { ConversationStore } from './store/store.ts';
+export { Sweeper } from './store/sweeper.ts';
+export { agentKeysAt, teamKeysAt } from './team/team-config.ts';
+export { teamDiagram } from './team/team-diagram.ts';
+export { History } from './turn/history.ts';
+export { ChatTurns, noUsage, type TurnRunner } from './turn/turn.ts';

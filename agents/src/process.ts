@@ -1,0 +1,18 @@
+// Public list for programs that run agents as a process: configuration, signals, exit codes. Importing it loads no model, store
+// or agent; `runAgentProcess` loads what the configuration asks for.
+export {
+  AGENT_VARIABLES,
+  type AgentConfig,
+  type AgentVariable,
+  type Environment,
+  type ModelConfig,
+  readAgentConfig,
+} from './process/config.ts';
+export { runAgentProcess, runTeamProcess } from './process/main.ts';
+export {
+  type AgentSource,
+  type NamedAgent,
+  type ProcessContext,
+  type RunOptions,
+  runAgents,
+} from './process/run-agents.ts';
