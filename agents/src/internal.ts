@@ -12,6 +12,7 @@ export {
 } from './conversation/inspect.ts';
 export { startOfflineServer } from './model/offline/offline-server.ts';
 export { ReplySplitter } from './model/stream/reply-splitter.ts';
+export { noUsage } from './model/usage.ts';
 export { refineKeysAt } from './refine/refine-file.ts';
 export { openStore, storePath } from './store/open-store.ts';
 export { SqliteStore } from './store/sqlite/sqlite-store.ts';
@@ -20,4 +21,4 @@ export { Sweeper } from './store/sweeper.ts';
 export { agentKeysAt, teamKeysAt } from './team/team-config.ts';
 export { teamDiagram } from './team/team-diagram.ts';
 export { History } from './turn/history.ts';
-export { ChatTurns, noUsage, type TurnRunner } from './turn/turn.ts';
+export { ChatTurns, type TurnRunner } from './turn/turn.ts';
