@@ -13,8 +13,8 @@ export {
 export { startOfflineServer } from './model/offline/offline-server.ts';
 export { ReplySplitter } from './model/stream/reply-splitter.ts';
 export { noUsage } from './model/usage.ts';
-export { refineKeysAt } from './refine/refine-file.ts';
-export { openStore, storePath } from './store/open-store.ts';
+export { loadRefineAgent, readRefineFile, refineKeysAt } from './refine/refine-file.ts';
+export { type OpenedStore, openStore, storePath } from './store/open-store.ts';
 export { SqliteStore } from './store/sqlite/sqlite-store.ts';
 export type { ConversationStore } from './store/store.ts';
 export { Sweeper } from './store/sweeper.ts';
@@ -22,3 +22,4 @@ export { agentKeysAt, teamKeysAt } from './team/team-config.ts';
 export { teamDiagram } from './team/team-diagram.ts';
 export { History } from './turn/history.ts';
 export { ChatTurns, type TurnRunner } from './turn/turn.ts';
+export { YamlFile } from './yaml/yaml-file.ts';

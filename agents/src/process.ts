@@ -8,9 +8,10 @@ export {
   type ModelConfig,
   readAgentConfig,
 } from './process/config.ts';
-export { runAgentProcess, runTeamProcess } from './process/main.ts';
+export { modelsOf, runAgentProcess } from './process/main.ts';
 export {
   type AgentSource,
+  EXIT,
   type NamedAgent,
   type ProcessContext,
   type RunOptions,
