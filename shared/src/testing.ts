@@ -2,3 +2,4 @@
 export { memoryDial, memoryPair } from './link/memory-transport.ts';
 export { CaptureLog, type LogLine } from './testing/capture-log.ts';
 export { ManualClock, settle } from './testing/manual-clock.ts';
+export { type ScriptedNode, ScriptedSentinel } from './testing/scripted-sentinel.ts';

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Fifo } from './fifo.ts';
 
 describe('Fifo', () => {
-  it('does what an array does, for any order of push, shift, peek and clear', () => {
+  it('behaves as an array does under any order of push, shift, peek and clear', () => {
     const steps = fc.array(
       fc.oneof({ weight: 3, arbitrary: fc.integer() }, fc.constantFrom('shift', 'peek', 'clear')),
     );
@@ -22,6 +22,7 @@ describe('Fifo', () => {
             array.length = 0;
           }
           expect(fifo.size).toBe(array.length);
+          expect([...fifo]).toEqual(array);
         }
       }),
     );

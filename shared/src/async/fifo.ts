@@ -1,4 +1,7 @@
-// A queue whose push and shift are constant time, however long it grows.
+// First in, first out, with constant-time push and shift at any length.
+
+/** Items consumed before the backing array is compacted. */
+const COMPACT_AFTER = 1024;
 
 export class Fifo<T> {
   #items: (T | undefined)[] = [];
@@ -12,16 +15,18 @@ export class Fifo<T> {
     this.#items.push(item);
   }
 
+  /** The oldest item, which stays. */
   peek(): T | undefined {
     return this.#items[this.#head];
   }
 
+  /** Removes and returns the oldest item. */
   shift(): T | undefined {
     if (this.#head === this.#items.length) return undefined;
     const item = this.#items[this.#head];
     this.#items[this.#head++] = undefined;
     if (this.#head === this.#items.length) this.clear();
-    else if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
+    else if (this.#head > COMPACT_AFTER && this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;
     }
@@ -31,5 +36,10 @@ export class Fifo<T> {
   clear(): void {
     this.#items.length = 0;
     this.#head = 0;
+  }
+
+  /** Iterates from the oldest item to the newest, and removes nothing. */
+  *[Symbol.iterator](): Generator<T, void, void> {
+    for (let at = this.#head; at < this.#items.length; at++) yield this.#items[at] as T;
   }
 }

@@ -1,0 +1,48 @@
+// Growing delays between attempts, with jitter so that clients that failed together do not return together.
+
+export interface BackoffOptions {
+  /** Delay before the first retry, in ms, without jitter. */
+  readonly minMs: number;
+  /** Longest delay, in ms. */
+  readonly maxMs: number;
+  /** Random numbers from 0 up to 1. @default Math.random */
+  readonly random?: (() => number) | undefined;
+}
+
+/**
+ * Delay before retry `attempt` (0 is the first), in ms: `minMs`, doubled with each attempt up to `maxMs`, of which the upper
+ * half is random.
+ */
+export function backoffDelayMs(
+  attempt: number,
+  { minMs, maxMs, random = Math.random }: BackoffOptions,
+): number {
+  // The exponent is capped because 2 ** 1024 is Infinity, and 0 * Infinity would be NaN.
+  const delayMs = Math.min(maxMs, minMs * 2 ** Math.min(attempt, 30));
+  return delayMs * (0.5 + random() / 2);
+}
+
+/** The delays of one series of attempts. */
+export class Backoff {
+  readonly #options: BackoffOptions;
+  #attempt = 0;
+
+  constructor(options: BackoffOptions) {
+    this.#options = options;
+  }
+
+  /** Delays handed out since the last reset. */
+  get attempt(): number {
+    return this.#attempt;
+  }
+
+  /** Delay before the next attempt, in ms. */
+  nextDelayMs(): number {
+    return backoffDelayMs(this.#attempt++, this.#options);
+  }
+
+  /** Starts over, by default with the shortest delay. */
+  reset(attempt = 0): void {
+    this.#attempt = attempt;
+  }
+}

@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest';
+import { settle } from '../testing/manual-clock.ts';
+import { Broadcast } from './broadcast.ts';
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
+describe('Broadcast', () => {
+  test('delivers all items to every follower, early or late', async () => {
+    const broadcast = new Broadcast<number>();
+    const early = collect(broadcast);
+    broadcast.publish(1);
+    await settle();
+    broadcast.publish(2);
+    const late = collect(broadcast.follow());
+    await settle();
+    broadcast.publish(3);
+    broadcast.end();
+    expect(await Promise.all([early, late, collect(broadcast)])).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2, 3],
+    ]);
+    expect(broadcast.isOver).toBe(true);
+  });
+
+  test('begins with the items that it was made with, from any index', async () => {
+    const broadcast = new Broadcast([1, 2, 3]);
+    broadcast.publish(4);
+    broadcast.end();
+    expect(await collect(broadcast.follow({ from: 2 }))).toEqual([3, 4]);
+    expect(await collect(broadcast.follow({ from: 9 }))).toEqual([]);
+  });
+
+  test('ends once: items, ends and errors after that are dropped', async () => {
+    const broadcast = new Broadcast([1]);
+    broadcast.end();
+    broadcast.publish(2);
+    broadcast.fail(new Error('late'));
+    expect(await collect(broadcast)).toEqual([1]);
+    expect(broadcast.items).toEqual([1]);
+  });
+
+  test('followers receive a failure after the last item', async () => {
+    const broadcast = new Broadcast<number>();
+    const follower = broadcast.follow();
+    broadcast.publish(1);
+    broadcast.fail(new Error('broken'));
+    expect(await follower.next()).toEqual({ value: 1, done: false });
+    await expect(follower.next()).rejects.toThrow('broken');
+  });
+
+  test('an abort ends one follower and leaves the others', async () => {
+    const broadcast = new Broadcast<number>();
+    const controller = new AbortController();
+    const leaving = collect(broadcast.follow({ signal: controller.signal }));
+    const staying = collect(broadcast);
+    broadcast.publish(1);
+    await settle();
+    controller.abort();
+    expect(await leaving).toEqual([1]);
+    broadcast.publish(2);
+    broadcast.end();
+    expect(await staying).toEqual([1, 2]);
+  });
+
+  test('a follower that leaves its loop leaves the others alone', async () => {
+    const broadcast = new Broadcast([1, 2]);
+    for await (const item of broadcast) {
+      expect(item).toBe(1);
+      break;
+    }
+    broadcast.end();
+    expect(await collect(broadcast)).toEqual([1, 2]);
+  });
+});

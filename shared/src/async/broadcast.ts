@@ -1,0 +1,76 @@
+// One producer, any number of followers. Every follower receives all items in order, also those from before it came, and
+// reads at its own pace. Items are kept until the broadcast itself is dropped, so the producer bounds their number.
+import { onAbort } from './abort.ts';
+
+export interface FollowOptions {
+  /** Index of the first item to deliver. @default 0 */
+  readonly from?: number | undefined;
+  /** Ends the iteration without an error when it aborts. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class Broadcast<T> implements AsyncIterable<T> {
+  readonly #items: T[];
+  #end: { readonly error?: unknown; readonly hasFailed: boolean } | undefined;
+  /** Shared by all followers that wait, and made only if one does. */
+  #change: PromiseWithResolvers<void> | undefined;
+
+  /** `items` are delivered before everything that is published. */
+  constructor(items: Iterable<T> = []) {
+    this.#items = [...items];
+  }
+
+  /** All items so far. */
+  get items(): readonly T[] {
+    return this.#items;
+  }
+
+  get isOver(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** Adds an item. Drops it after the end. */
+  publish(item: T): void {
+    if (this.#end) return;
+    this.#items.push(item);
+    this.#wakeFollowers();
+  }
+
+  /** Ends the iteration of every follower once it has received all items. */
+  end(): void {
+    this.#end ??= { hasFailed: false };
+    this.#wakeFollowers();
+  }
+
+  /** As `end`, but followers receive the error after the last item. */
+  fail(error: unknown): void {
+    this.#end ??= { error, hasFailed: true };
+    this.#wakeFollowers();
+  }
+
+  /** Iterates over past and future items. Leaving the loop does not affect the producer or other followers. */
+  async *follow({ from = 0, signal }: FollowOptions = {}): AsyncGenerator<T, void, void> {
+    const stopListening = onAbort(signal, () => this.#wakeFollowers());
+    try {
+      for (let next = from; ; ) {
+        while (next < this.#items.length) yield this.#items[next++]!;
+        if (this.#end?.hasFailed) throw this.#end.error;
+        if (this.#end || signal?.aborted) return;
+        this.#change ??= Promise.withResolvers();
+        await this.#change.promise;
+      }
+    } finally {
+      stopListening();
+    }
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<T, void, void> {
+    return this.follow();
+  }
+
+  #wakeFollowers(): void {
+    const change = this.#change;
+    this.#change = undefined;
+    change?.resolve();
+  }
+}

@@ -1,0 +1,155 @@
+// A bounded queue between one writer and one reader, read as an async iterable. The writer never waits: unread items are
+// kept up to a limit, and beyond it the channel fails for its reader. For many readers see `broadcast.ts`.
+import { FabricError } from '../errors/error.ts';
+import { Fifo } from './fifo.ts';
+
+export interface ChannelOptions {
+  /** Most that may be unread, in the unit of `push`'s `size`. @default unlimited */
+  readonly limit?: number | undefined;
+  /** Names the channel in its errors, such as "the text of the reply". */
+  readonly name: string;
+  /** Makes the error of a channel whose limit was exceeded. @default BUFFER_OVERFLOW */
+  readonly overflow?: ((limit: number) => FabricError) | undefined;
+  /** Called once when the reader leaves before the end. */
+  readonly onLeave?: (() => void) | undefined;
+}
+
+interface PendingRead<T> {
+  resolve(result: IteratorResult<T, undefined>): void;
+  reject(error: unknown): void;
+}
+
+const DONE: IteratorResult<never, undefined> = Object.freeze({ value: undefined, done: true });
+
+/** The writer's end (`push`, `end`, `fail`) and the reader's end (`for await`) of one queue. */
+export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined> {
+  readonly #options: ChannelOptions;
+  readonly #limit: number;
+  readonly #items = new Fifo<T>();
+  readonly #sizes = new Fifo<number>();
+  #unread = 0;
+  /** Reads that wait for an item; there is more than one only if the reader does not wait for each. */
+  readonly #reads = new Fifo<PendingRead<T>>();
+  /** `failed`: the error has not been read yet. `left`: the reader left before the end. */
+  #state: 'open' | 'ended' | 'failed' | 'left' = 'open';
+  #error: unknown;
+  #hasReader = false;
+
+  constructor(options: ChannelOptions) {
+    this.#options = options;
+    this.#limit = options.limit ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Unread items. */
+  get length(): number {
+    return this.#items.size;
+  }
+
+  /** Sum of the sizes of the unread items. */
+  get unread(): number {
+    return this.#unread;
+  }
+
+  /** True if the reader waits for an item. */
+  get isAwaited(): boolean {
+    return this.#reads.size > 0;
+  }
+
+  /** True until the channel ends or fails, or its reader leaves. */
+  get isOpen(): boolean {
+    return this.#state === 'open';
+  }
+
+  /** True if the reader left before the end. */
+  get hasLeft(): boolean {
+    return this.#state === 'left';
+  }
+
+  /** Adds an item. Drops it when the channel is no longer open. Fails the channel when the limit is exceeded. */
+  push(item: T, size = 1): void {
+    if (this.#state !== 'open') return;
+    const read = this.#reads.shift();
+    if (read) {
+      read.resolve({ value: item, done: false });
+      return;
+    }
+    if (this.#unread + size > this.#limit) {
+      this.fail(this.#overflow());
+      return;
+    }
+    this.#items.push(item);
+    this.#sizes.push(size);
+    this.#unread += size;
+  }
+
+  /** Ends the channel. The reader still receives the unread items. */
+  end(): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'ended';
+    this.#finishReads();
+  }
+
+  /** Fails the channel. The reader still receives the unread items, then the error once. */
+  fail(error: unknown): void {
+    if (this.#state !== 'open') return;
+    const read = this.#reads.shift();
+    if (read) {
+      this.#state = 'ended';
+      read.reject(error);
+      this.#finishReads();
+    } else {
+      this.#state = 'failed';
+      this.#error = error;
+    }
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#items.size > 0) {
+      this.#unread -= this.#sizes.shift()!;
+      return Promise.resolve({ value: this.#items.shift() as T, done: false });
+    }
+    switch (this.#state) {
+      case 'open':
+        return new Promise((resolve, reject) => this.#reads.push({ resolve, reject }));
+      case 'failed':
+        this.#state = 'ended';
+        return Promise.reject(this.#error);
+      default:
+        return Promise.resolve(DONE);
+    }
+  }
+
+  /** Leaves the channel: unread items are dropped, and so is everything pushed from now on. */
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.#items.clear();
+    this.#sizes.clear();
+    this.#unread = 0;
+    if (this.#state === 'open') {
+      this.#state = 'left';
+      this.#finishReads();
+      this.#options.onLeave?.();
+    } else if (this.#state === 'failed') this.#state = 'ended';
+    return Promise.resolve(DONE);
+  }
+
+  /** @throws {STREAM_LOCKED} when the channel has a reader already */
+  [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
+    if (this.#hasReader) {
+      throw new FabricError('STREAM_LOCKED', `${this.#options.name} has a reader already`);
+    }
+    this.#hasReader = true;
+    return this;
+  }
+
+  #finishReads(): void {
+    for (let read = this.#reads.shift(); read; read = this.#reads.shift()) read.resolve(DONE);
+  }
+
+  #overflow(): FabricError {
+    const { name, overflow } = this.#options;
+    return (
+      overflow?.(this.#limit) ??
+      new FabricError('BUFFER_OVERFLOW', `The reader of ${name} is more than ${this.#limit} behind.`)
+    );
+  }
+}

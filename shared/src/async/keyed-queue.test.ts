@@ -1,0 +1,169 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { settle } from '../testing/manual-clock.ts';
+import { type KeyedJob, KeyedQueue } from './keyed-queue.ts';
+
+/** A job that runs until the test ends it. */
+function jobOf(log: string[], name: string, key?: string): KeyedJob & { end(): void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return {
+    key,
+    run: async () => {
+      log.push(`+${name}`);
+      await promise;
+      log.push(`-${name}`);
+    },
+    end: resolve,
+  };
+}
+
+describe('KeyedQueue', () => {
+  test('runs as many jobs at once as it may, the others in order', async () => {
+    const queue = new KeyedQueue({ maxRunning: 2 });
+    const log: string[] = [];
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name) => jobOf(log, name));
+    expect([a, b, c, d].map((job) => queue.add(job!))).toEqual(['running', 'running', 'waiting', 'waiting']);
+    expect([queue.running, queue.waiting]).toEqual([2, 2]);
+    b!.end();
+    await settle();
+    a!.end();
+    await settle();
+    expect(log).toEqual(['+a', '+b', '-b', '+c', '-a', '+d']);
+    c!.end();
+    d!.end();
+    await queue.idle();
+    expect([queue.running, queue.waiting]).toEqual([0, 0]);
+  });
+
+  test('runs jobs of one key one after the other, other keys beside them', async () => {
+    const queue = new KeyedQueue({ maxRunning: 10 });
+    const log: string[] = [];
+    const [first, second, other] = [jobOf(log, '1', 'k'), jobOf(log, '2', 'k'), jobOf(log, 'o', 'other')];
+    for (const job of [first, second, other]) queue.add(job);
+    expect(log).toEqual(['+1', '+o']);
+    expect(queue.runningOf('k')).toBe(first);
+    expect(queue.waitingOf('k')).toEqual([second]);
+    first.end();
+    await settle();
+    expect(log).toEqual(['+1', '+o', '-1', '+2']);
+    second.end();
+    other.end();
+    await queue.idle();
+    expect(queue.has('k')).toBe(false);
+  });
+
+  test('a job that waits for its key takes no place from others', () => {
+    const queue = new KeyedQueue({ maxRunning: 2 });
+    const log: string[] = [];
+    for (const job of [jobOf(log, '1', 'k'), jobOf(log, '2', 'k'), jobOf(log, 'free')]) queue.add(job);
+    expect(log).toEqual(['+1', '+free']);
+  });
+
+  test('a key with many jobs goes to the end of the line after each', async () => {
+    const queue = new KeyedQueue({ maxRunning: 1 });
+    const log: string[] = [];
+    const jobs = [jobOf(log, 'a1', 'a'), jobOf(log, 'a2', 'a'), jobOf(log, 'a3', 'a'), jobOf(log, 'b', 'b')];
+    for (const job of jobs) queue.add(job);
+    for (const job of jobs) job.end();
+    await queue.idle();
+    expect(log.filter((line) => line.startsWith('+'))).toEqual(['+a1', '+b', '+a2', '+a3']);
+  });
+
+  test('takes no more jobs than may wait, in all and with one key', async () => {
+    const queue = new KeyedQueue({ maxRunning: 1, maxWaiting: 2, maxWaitingPerKey: 1 });
+    const log: string[] = [];
+    const running = jobOf(log, 'a', 'k');
+    expect(queue.add(running)).toBe('running');
+    expect(queue.add(jobOf(log, 'b', 'k'))).toBe('waiting');
+    expect(queue.add(jobOf(log, 'c', 'k'))).toBe('key-full');
+    expect(queue.add(jobOf(log, 'd', 'l'))).toBe('waiting');
+    expect(queue.add(jobOf(log, 'e'))).toBe('full');
+    expect(queue.waiting).toBe(2);
+  });
+
+  test('takes back a job that waits, and no other', async () => {
+    const queue = new KeyedQueue({ maxRunning: 1 });
+    const log: string[] = [];
+    const [running, behindKey, inLine] = [jobOf(log, 'a', 'k'), jobOf(log, 'b', 'k'), jobOf(log, 'c', 'l')];
+    const [behindLine, free] = [jobOf(log, 'd', 'l'), jobOf(log, 'e')];
+    for (const job of [running, behindKey, inLine, behindLine, free]) queue.add(job);
+    expect([behindKey, inLine, free, running].map((job) => queue.remove(job))).toEqual([
+      true,
+      true,
+      true,
+      false,
+    ]);
+    expect(queue.remove(behindKey)).toBe(false);
+    running.end();
+    behindLine.end();
+    await queue.idle();
+    expect(log).toEqual(['+a', '-a', '+d', '-d']);
+  });
+
+  test('a removed job leaves its key no second place in the line', async () => {
+    const queue = new KeyedQueue({ maxRunning: 1 });
+    const log: string[] = [];
+    const [blocker, removed] = [jobOf(log, 'x', 'x'), jobOf(log, 'r', 'k')];
+    for (const job of [blocker, removed]) queue.add(job);
+    queue.remove(removed);
+    const [b, c] = [jobOf(log, 'b', 'k'), jobOf(log, 'c', 'k')];
+    for (const job of [b, c]) queue.add(job);
+    blocker.end();
+    await settle();
+    expect(log).toEqual(['+x', '-x', '+b']);
+    b.end();
+    c.end();
+    await queue.idle();
+  });
+
+  test('is idle when its last waiting job is removed', async () => {
+    const queue = new KeyedQueue({ maxRunning: 0 });
+    const job = jobOf([], 'a');
+    queue.add(job);
+    const idle = queue.idle();
+    queue.remove(job);
+    await idle;
+  });
+
+  test('a job that rejects does not stop those behind it', async () => {
+    const queue = new KeyedQueue({ maxRunning: 1 });
+    const log: string[] = [];
+    queue.add({ key: 'k', run: () => Promise.reject(new Error('broken')) });
+    const next = jobOf(log, 'b', 'k');
+    queue.add(next);
+    next.end();
+    await queue.idle();
+    expect(log).toEqual(['+b', '-b']);
+  });
+
+  test('never runs too many, never two of a key, and all in the order of their key', async () => {
+    const keyLists = fc.array(fc.constantFrom(undefined, 'a', 'b', 'c'), { maxLength: 40 });
+    await fc.assert(
+      fc.asyncProperty(
+        keyLists,
+        fc.integer({ min: 1, max: 4 }),
+        fc.infiniteStream(fc.nat(5)),
+        async (keys, maxRunning, turns) => {
+          const queue = new KeyedQueue({ maxRunning });
+          const active: (string | undefined)[] = [];
+          const order = new Map<string | undefined, number[]>();
+          for (const [n, key] of keys.entries()) {
+            const run = async (): Promise<void> => {
+              expect(active.length).toBeLessThan(maxRunning);
+              if (key) expect(active).not.toContain(key);
+              active.push(key);
+              order.set(key, [...(order.get(key) ?? []), n]);
+              for (let left = turns.next().value; left > 0; left--) await null;
+              active.splice(active.indexOf(key), 1);
+            };
+            queue.add({ key, run });
+          }
+          await queue.idle();
+          const ran = [...order.values()];
+          expect(ran.flat().length).toBe(keys.length);
+          for (const list of ran) expect(list).toEqual(list.toSorted((x, y) => x - y));
+        },
+      ),
+    );
+  });
+});

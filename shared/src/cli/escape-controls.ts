@@ -1,0 +1,23 @@
+// Makes text of unknown origin (models, agents, peers) safe to print on a terminal: control characters cannot move the
+// cursor, retitle the window or write to the clipboard, and bidirectional controls cannot reorder what is read. Each
+// character is replaced on its own, so the pieces of a stream can be escaped one by one.
+
+// C0 except tab and line feed, DEL and C1; then the bidirectional controls of Unicode (UAX #9): marks, embeddings, isolates.
+const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+function visible(control: string): string {
+  const code = control.charCodeAt(0);
+  // A carriage return alone lets text overwrite the start of its line; before a line feed it adds nothing.
+  if (code === 0x0d) return '';
+  // U+2400 and the following are pictures of the C0 controls, such as ␛.
+  if (code < 0x20) return String.fromCharCode(0x2400 + code);
+  if (code === 0x7f) return '\u2421';
+  if (code < 0x100) return `\\x${code.toString(16)}`;
+  return `\\u${code.toString(16).padStart(4, '0')}`;
+}
+
+/** `text` with every control character that a terminal obeys replaced by a visible one. Tabs and line feeds stay. */
+export const escapeControls = (text: string): string => text.replace(CONTROLS, visible);
+
+/** As `escapeControls`, on one line: runs of white space become one space. */
+export const escapeLine = (text: string): string => escapeControls(text.replace(/\s+/g, ' '));

@@ -1,0 +1,30 @@
+// Exit codes of every process of ours.
+import { type ErrorCode, isFabricError } from '../errors/error.ts';
+
+/** 69 is EX_UNAVAILABLE of sysexits.h, 124 what timeout(1) uses, 130 what shells use for SIGINT. */
+export const EXIT = Object.freeze({
+  ok: 0,
+  failure: 1,
+  usage: 2,
+  unreachable: 69,
+  timeout: 124,
+  interrupted: 130,
+});
+
+/** Exit codes by error code. Every other error exits with `EXIT.failure`. */
+const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
+  CONFIG_INVALID: EXIT.usage,
+  ADDRESS_INVALID: EXIT.usage,
+  LINK_TIMEOUT: EXIT.unreachable,
+  LINK_REFUSED: EXIT.unreachable,
+  LINK_CLOSED: EXIT.unreachable,
+  NO_ROUTE: EXIT.unreachable,
+  NODE_GONE: EXIT.unreachable,
+  CALL_TIMEOUT: EXIT.timeout,
+  TURN_TIMEOUT: EXIT.timeout,
+  CALL_CANCELLED: EXIT.interrupted,
+};
+
+/** The exit code of a process that ends because of `error`. */
+export const exitCodeOf = (error: unknown): number =>
+  isFabricError(error) ? (EXIT_CODES[error.code] ?? EXIT.failure) : EXIT.failure;

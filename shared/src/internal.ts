@@ -1,0 +1,17 @@
+// Primitives that our own workspaces share and that we do not promise to users. All of it loads in a browser.
+export { onAbort, pause, untilAborted } from './async/abort.ts';
+export { Backoff, type BackoffOptions, backoffDelayMs } from './async/backoff.ts';
+export { Broadcast, type FollowOptions } from './async/broadcast.ts';
+export { Channel, type ChannelOptions } from './async/channel.ts';
+export { Fifo } from './async/fifo.ts';
+export { type KeyedJob, KeyedQueue, type KeyedQueueOptions } from './async/keyed-queue.ts';
+export { closestMatch } from './cli/closest-match.ts';
+export { escapeControls, escapeLine } from './cli/escape-controls.ts';
+export { EXIT, exitCodeOf } from './cli/exit-codes.ts';
+export { createStyle, type Style } from './cli/style.ts';
+export { formatTable } from './cli/table.ts';
+export { BOOLEANS, configInvalid, EnvReader, readEnv, type UrlOptions } from './env/read-env.ts';
+export type { Environment, Variable } from './env/variable.ts';
+export { FRAME_TYPES } from './protocol/frames.ts';
+export { charBoundary, cutText, isHighSurrogate } from './text/cut-text.ts';
+export { redactUrl } from './text/redact-url.ts';
