@@ -3,13 +3,8 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ConversationHost } from '@fame-fabric/agents/conversation/host';
-import { noUsage } from '@fame-fabric/agents/model/usage';
-import { MemoryStore } from '@fame-fabric/agents/store/memory-store';
-import { SqliteStore } from '@fame-fabric/agents/store/sqlite/sqlite-store';
-import type { ConversationStore } from '@fame-fabric/agents/store/store';
-import { Sweeper } from '@fame-fabric/agents/store/sweeper';
-import type { TurnRunner } from '@fame-fabric/agents/turn/turn';
+import { type ConversationStore, MemoryStore, SqliteStore } from '@fame-fabric/agents';
+import { ConversationHost, noUsage, Sweeper, type TurnRunner } from '@fame-fabric/agents/internal';
 
 const FLOORS = { acceptedPerSecond: 3_000, addedP50Ms: 1, addedP99Ms: 5, wakeFactor: 2 };
 const SOAK_TURNS = 10_000;

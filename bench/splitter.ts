@@ -1,9 +1,9 @@
 // How fast the splitter takes tool-call arguments apart, on one core: MB/s of argument text in pieces of 4 characters, at
 // growing lengths, beside what is often done instead: parsing the text so far again at every piece. The first column feeds the
 // splitter alone, the second drives the whole stream with both branches read. Run: node bench/splitter.ts [--json]
-import type { ModelChunk } from '@fame-fabric/agents/model/model';
-import { ReplySplitter } from '@fame-fabric/agents/model/stream/reply-splitter';
-import { splitToolStream } from '@fame-fabric/agents/model/stream/split-tool-stream';
+import type { ModelChunk } from '@fame-fabric/agents';
+import { ReplySplitter } from '@fame-fabric/agents/internal';
+import { splitToolStream } from '@fame-fabric/agents/workflow';
 
 const PIECE = 4;
 const MAX_CHARS = 16 * 1024 * 1024;

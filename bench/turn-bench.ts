@@ -4,13 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ConversationHost } from '@fame-fabric/agents/conversation/host';
-import type { ChatModel, ModelChunk } from '@fame-fabric/agents/model/model';
-import { MemoryStore } from '@fame-fabric/agents/store/memory-store';
-import { SqliteStore } from '@fame-fabric/agents/store/sqlite/sqlite-store';
-import type { ConversationStore } from '@fame-fabric/agents/store/store';
-import { History } from '@fame-fabric/agents/turn/history';
-import { ChatTurns } from '@fame-fabric/agents/turn/turn';
+import {
+  type ChatModel,
+  type ConversationStore,
+  MemoryStore,
+  type ModelChunk,
+  SqliteStore,
+} from '@fame-fabric/agents';
+import { ChatTurns, ConversationHost, History } from '@fame-fabric/agents/internal';
 
 export interface TurnFigures {
   /** Microseconds of a turn of 200 chunks: a bare loop over them, and the whole engine. */

@@ -2,9 +2,8 @@
 // loop over the stream of the `openai` package for the same bytes. The bytes come from memory, one event a read, so nothing
 // else is in the figure. Run: node bench/turn.ts [--json]
 
-import { openaiModel } from '@fame-fabric/agents/model/openai/openai-model';
-import { History } from '@fame-fabric/agents/turn/history';
-import { ChatTurns } from '@fame-fabric/agents/turn/turn';
+import { openaiModel } from '@fame-fabric/agents';
+import { ChatTurns, History } from '@fame-fabric/agents/internal';
 import { OpenAI } from 'openai';
 
 const CHUNKS = 200;

@@ -1,6 +1,5 @@
 // The client library against a real sentinel and a real chat agent, over both of its transports.
-import { ChatAgent } from '@fame-fabric/agents/conversation/chat-agent';
-import { offlineModel } from '@fame-fabric/agents/model/offline/offline-model';
+import { ChatAgent, offlineModel } from '@fame-fabric/agents';
 import { connect as webConnect } from '@fame-fabric/client';
 import type { Client } from '@fame-fabric/client/client';
 import { connect as wsConnect } from '@fame-fabric/client/node';

@@ -1,6 +1,6 @@
 // All settings of a sentinel and a chat agent on this machine, checked before anything is started: by `fame up`, by
 // `make start`, which hands its environment on to both, and by `fame doctor`.
-import { type Environment, readAgentConfig } from '@fame-fabric/agents/process/config';
+import { type Environment, readAgentConfig } from '@fame-fabric/agents/process';
 import { readSentinelConfig } from '@fame-fabric/sentinel/config';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 

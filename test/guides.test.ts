@@ -2,10 +2,8 @@
 // short, and drawings are what the command draws. `integration/examples.test.ts` runs what the guides show.
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { refineKeysAt } from '@fame-fabric/agents/refine/refine-file';
-import { readTeam } from '@fame-fabric/agents/team/load-team';
-import { agentKeysAt, teamKeysAt } from '@fame-fabric/agents/team/team-config';
-import { teamDiagram } from '@fame-fabric/agents/team/team-diagram';
+import { agentKeysAt, refineKeysAt, teamDiagram, teamKeysAt } from '@fame-fabric/agents/internal';
+import { readTeam } from '@fame-fabric/agents/team';
 import { describe, expect, test } from 'vitest';
 import { ROOT } from './kit/processes.ts';
 

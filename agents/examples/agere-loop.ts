@@ -3,13 +3,25 @@
 // for the next. Run it with `node agents/examples/agere-loop.ts` after `npm run build`; "exit" leaves. It uses the model server
 // of OPENAI_API_KEY or OPENAI_BASE_URL, else the built-in offline model.
 import { createInterface } from 'node:readline';
-import type { ChatModel, ModelMessage } from '@fame-fabric/agents/model/model';
-import type { ParsedToolCall } from '@fame-fabric/agents/model/stream/parse-arguments';
-import { splitToolStream, type UserText } from '@fame-fabric/agents/model/stream/split-tool-stream';
-import { toolMessage } from '@fame-fabric/agents/tools/tool-outcome';
-import { ToolSet } from '@fame-fabric/agents/tools/tool-set';
-import { Commander } from '@fame-fabric/agents/workflow/commander';
-import { defineHandler, defineJob, type JobRef } from '@fame-fabric/agents/workflow/define';
+import {
+  type ChatModel,
+  type ModelMessage,
+  offlineModel,
+  openaiModel,
+  standardTools,
+  ToolSet,
+} from '@fame-fabric/agents';
+import { readAgentConfig } from '@fame-fabric/agents/process';
+import {
+  Commander,
+  defineHandler,
+  defineJob,
+  type JobRef,
+  type ParsedToolCall,
+  splitToolStream,
+  toolMessage,
+  type UserText,
+} from '@fame-fabric/agents/workflow';
 
 export interface Chat {
   model: ChatModel;
@@ -52,10 +64,6 @@ export const round: (chat: Chat) => JobRef = defineJob('round', (self, chat: Cha
 });
 
 if (import.meta.main) {
-  const { readAgentConfig } = await import('@fame-fabric/agents/process/config');
-  const { offlineModel } = await import('@fame-fabric/agents/model/offline/offline-model');
-  const { openaiModel } = await import('@fame-fabric/agents/model/openai/openai-model');
-  const { standardTools } = await import('@fame-fabric/agents/tools/standard/standard-tools');
   const { name, apiKey, baseUrl: baseURL } = readAgentConfig(process.env).model;
   const model = apiKey || baseURL ? openaiModel({ model: name, apiKey, baseURL }) : offlineModel();
   const terminal = createInterface({ input: process.stdin });

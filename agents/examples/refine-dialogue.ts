@@ -1,4 +1,5 @@
-import { offlineModel, refineUserContext } from '@fame-fabric/agents';
+import { offlineModel } from '@fame-fabric/agents';
+import { refineUserContext } from '@fame-fabric/agents/strategy';
 
 const answers = ['The customers of my bakery', 'By May', 'yes'];
 const dialogue = refineUserContext('I want a web site', { models: { default: offlineModel() } });

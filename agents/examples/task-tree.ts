@@ -1,4 +1,4 @@
-import { Commander, defineHandler, defineJob, type JobRef, renderTree } from '@fame-fabric/agents';
+import { Commander, defineHandler, defineJob, type JobRef, renderTree } from '@fame-fabric/agents/workflow';
 
 interface Round {
   number: number;

@@ -35,6 +35,7 @@ export {
   type StrategyEnv,
   StrategyRegistry,
 } from './strategy/prompt-strategy.ts';
+export { PromptTemplate } from './strategy/prompt-template.ts';
 export { type Attempt, StrategyError } from './strategy/strategy-error.ts';
 export {
   type ArgumentsError,

@@ -1,4 +1,15 @@
-// Public list of task trees, by name: jobs and handlers, the commander that runs them, and their edges.
+// Public list for control flow of one's own, by name: task trees, the splitter of a model's stream, and the window that keeps
+// a conversation within a token limit.
+
+export { type ReceivingStages, withReceivingStages } from './model/stream/receiving-stages.ts';
+export {
+  type ParsedToolCall,
+  splitToolStream,
+  type ToolStream,
+  type UserText,
+} from './model/stream/split-tool-stream.ts';
+export { toolMessage } from './tools/tool-outcome.ts';
+export { ContextWindow, type ContextWindowOptions, type Pin } from './turn/context-window.ts';
 export { Commander, type CommanderOptions } from './workflow/commander.ts';
 export {
   defineHandler,

@@ -7,6 +7,7 @@ import {
   exportConversation,
   type ListedConversation,
   listConversations,
+  nearestName,
   removeConversation,
   type ShownConversation,
   type ShownTurn,
@@ -14,7 +15,6 @@ import {
   showConversation,
   storePath,
 } from '@fame-fabric/agents/internal';
-import { nearestName } from '@fame-fabric/agents/nearest-name';
 import { readAgentConfig } from '@fame-fabric/agents/process';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import type { Environment, VerbInput } from '../verb.ts';

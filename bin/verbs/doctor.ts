@@ -1,5 +1,5 @@
 // `fame doctor`: asks, one after the other, what has to be true for `make run` to work, and says what to fix.
-import { AGENT_VARIABLES } from '@fame-fabric/agents/process/config';
+import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
 import { explain } from '@fame-fabric/client/exit-codes';
 import { inert } from '@fame-fabric/client/inert-text';
 import { nearest } from '@fame-fabric/client/nearest';

@@ -1,5 +1,5 @@
 // `fame offline-model`: the built-in model behind an OpenAI-compatible endpoint, for tests and demonstrations.
-import { startOfflineServer } from '@fame-fabric/agents/model/offline/offline-server';
+import { startOfflineServer } from '@fame-fabric/agents/internal';
 import { onInterrupt, readPort, textFlag, type VerbInput, writeNote } from '../verb.ts';
 
 const DEFAULT_PORT = 8100;

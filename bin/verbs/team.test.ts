@@ -2,9 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { offlineModel } from '@fame-fabric/agents/model/offline/offline-model';
-import { MemoryStore } from '@fame-fabric/agents/store/memory-store';
-import { scriptedModel } from '@fame-fabric/agents/testing/scripted-model';
+import { MemoryStore, offlineModel } from '@fame-fabric/agents';
+import { scriptedModel } from '@fame-fabric/agents/testing';
 import { afterAll, describe, expect, it } from 'vitest';
 import { runTeamCommand } from './team.ts';
 

@@ -1,26 +1,33 @@
 // `fame team check|diagram|run FILE`: looks at the files of a team, draws them, or runs them. Which models there are is decided
 // by `main.ts`; how an agent process lives and ends, by `run-agents.ts`.
 import { readFile } from 'node:fs/promises';
-import type { Agent } from '@fame-fabric/agents/agent/agent-types';
-import { nearestName } from '@fame-fabric/agents/nearest-name';
-import { readAgentConfig } from '@fame-fabric/agents/process/config';
-import { modelsOf } from '@fame-fabric/agents/process/main';
+import { type Agent, type ConversationStore, runAgents } from '@fame-fabric/agents';
+import {
+  loadRefineAgent,
+  nearestName,
+  type OpenedStore,
+  openStore,
+  readRefineFile,
+  teamDiagram,
+  YamlFile,
+} from '@fame-fabric/agents/internal';
 import {
   EXIT,
+  modelsOf,
   type NamedAgent,
   type ProcessContext,
   type RunOptions,
-  runAgents,
-} from '@fame-fabric/agents/process/run-agents';
-import { loadRefineAgent, readRefineFile } from '@fame-fabric/agents/refine/refine-file';
-import { type OpenedStore, openStore } from '@fame-fabric/agents/store/open-store';
-import type { ConversationStore } from '@fame-fabric/agents/store/store';
-import { loadTeam, readTeam } from '@fame-fabric/agents/team/load-team';
-import type { ModelResolver, Team } from '@fame-fabric/agents/team/team';
-import { TeamAgent } from '@fame-fabric/agents/team/team-agent';
-import { teamDiagram } from '@fame-fabric/agents/team/team-diagram';
-import { type Diagnostic, formatDiagnostic } from '@fame-fabric/agents/yaml/diagnostic';
-import { YamlFile } from '@fame-fabric/agents/yaml/yaml-file';
+  readAgentConfig,
+} from '@fame-fabric/agents/process';
+import {
+  type Diagnostic,
+  formatDiagnostic,
+  loadTeam,
+  type ModelResolver,
+  readTeam,
+  type Team,
+  TeamAgent,
+} from '@fame-fabric/agents/team';
 import { isFabricError, newId, silentLog } from '@fame-fabric/shared';
 import type { Environment, VerbInput } from '../verb.ts';
 

@@ -1,6 +1,6 @@
 // `fame up`: a sentinel and the chat agent in one process, for a first look and for small machines. They still talk over
 // the sentinel's port, exactly as two processes do; the agent ends first, so that its last answers still pass.
-import { runAgentProcess } from '@fame-fabric/agents/process/main';
+import { runAgentProcess } from '@fame-fabric/agents/process';
 import { EXIT } from '@fame-fabric/client/exit-codes';
 import { readSentinelConfig } from '@fame-fabric/sentinel/config';
 import { runSentinelProcess } from '@fame-fabric/sentinel/main';

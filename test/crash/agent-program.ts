@@ -3,10 +3,8 @@
 // long it keeps a conversation that it does not write to, in ms.
 import { appendFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { ChatAgent, openaiModel, runAgents } from '@fame-fabric/agents';
-import { openStore } from '@fame-fabric/agents/store/open-store';
-import { tool } from '@fame-fabric/agents/tools/tool';
-import { ToolSet } from '@fame-fabric/agents/tools/tool-set';
+import { ChatAgent, openaiModel, runAgents, ToolSet, tool } from '@fame-fabric/agents';
+import { openStore } from '@fame-fabric/agents/internal';
 import { z } from 'zod';
 
 const directory = process.argv[2]!;

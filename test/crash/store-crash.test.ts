@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { showConversation } from '@fame-fabric/agents/conversation/inspect';
-import { SqliteStore } from '@fame-fabric/agents/store/sqlite/sqlite-store';
+import { SqliteStore } from '@fame-fabric/agents';
+import { showConversation } from '@fame-fabric/agents/internal';
 import { expect, test } from 'vitest';
 
 const PROGRAM = fileURLToPath(new URL('./store-program.ts', import.meta.url));

@@ -2,14 +2,16 @@
 // one line of JSON each. Its model calls a tool and then echoes the message, slowly enough to be hit at any moment.
 import { appendFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { textOf } from '@fame-fabric/agents/conversation/conversation';
-import { ConversationHost } from '@fame-fabric/agents/conversation/host';
-import type { ChatModel, ModelChunk, ModelRequest } from '@fame-fabric/agents/model/model';
-import { SqliteStore } from '@fame-fabric/agents/store/sqlite/sqlite-store';
-import { checkTranscript } from '@fame-fabric/agents/testing/transcript-validator';
-import { tool } from '@fame-fabric/agents/tools/tool';
-import { ToolSet } from '@fame-fabric/agents/tools/tool-set';
-import { ChatTurns } from '@fame-fabric/agents/turn/turn';
+import {
+  type ChatModel,
+  type ModelChunk,
+  type ModelRequest,
+  SqliteStore,
+  ToolSet,
+  tool,
+} from '@fame-fabric/agents';
+import { ChatTurns, ConversationHost, textOf } from '@fame-fabric/agents/internal';
+import { checkTranscript } from '@fame-fabric/agents/testing';
 import { z } from 'zod';
 
 interface Question {

@@ -1,14 +1,9 @@
 // Teams and the refining dialogue on the fabric: each agent on a link of its own, a real sentinel between them, scripted models.
 import { join } from 'node:path';
-import type { Agent, Serving } from '@fame-fabric/agents/agent/agent-types';
-import { ChatAgent } from '@fame-fabric/agents/conversation/chat-agent';
-import type { ConversationEvent } from '@fame-fabric/agents/conversation/conversation';
-import type { ModelRequest } from '@fame-fabric/agents/model/model';
-import { RefineAgent } from '@fame-fabric/agents/refine/refine-agent';
-import type { AbilityModule } from '@fame-fabric/agents/team/ability';
-import { loadTeam } from '@fame-fabric/agents/team/load-team';
-import { TeamAgent } from '@fame-fabric/agents/team/team-agent';
-import type { TeamConfigInput } from '@fame-fabric/agents/team/team-config';
+import { type Agent, ChatAgent, type ModelRequest, type Serving } from '@fame-fabric/agents';
+import type { ConversationEvent } from '@fame-fabric/agents/internal';
+import { RefineAgent } from '@fame-fabric/agents/strategy';
+import { type AbilityModule, loadTeam, TeamAgent, type TeamConfigInput } from '@fame-fabric/agents/team';
 import {
   callTools,
   gate,

@@ -1,9 +1,7 @@
 // What a turn promises where it crosses the fabric: a chat agent and a sentinel as processes, clients over real sockets, a
 // model that the test plays: the FB cases.
 import { join } from 'node:path';
-import { ChatAgent } from '@fame-fabric/agents/conversation/chat-agent';
-import type { ChatModel } from '@fame-fabric/agents/model/model';
-import { SqliteStore } from '@fame-fabric/agents/store/sqlite/sqlite-store';
+import { ChatAgent, type ChatModel, SqliteStore } from '@fame-fabric/agents';
 import { gate, httpError, stall } from '@fame-fabric/agents/testing';
 import type { TurnEvent } from '@fame-fabric/client/conversation';
 import { FabricError } from '@fame-fabric/shared';

@@ -2,7 +2,7 @@
 // them with the documents; run as a program (`npm run docs`), it writes them there.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { AGENT_VARIABLES } from '@fame-fabric/agents/process/config';
+import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
 import { exitCodeOf } from '@fame-fabric/client/exit-codes';
 import { VARIABLES } from '@fame-fabric/sentinel/config';
 import { ERRORS, type ErrorCode, FabricError, rpcError } from '@fame-fabric/shared';

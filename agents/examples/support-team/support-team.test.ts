@@ -1,7 +1,6 @@
 // The team as it stands in its files, with the built-in model: every way through it, and what the command says about it.
 import { fileURLToPath } from 'node:url';
-import { offlineModel } from '@fame-fabric/agents';
-import type { ModelMessage } from '@fame-fabric/agents/model/model';
+import { type ModelMessage, offlineModel } from '@fame-fabric/agents';
 import { loadTeam, type Team } from '@fame-fabric/agents/team';
 import { callTools, scriptedModel } from '@fame-fabric/agents/testing';
 import { beforeAll, expect, it } from 'vitest';

@@ -1,0 +1,73 @@
+// The public lists, pinned with their types: a name that comes or goes changes this file.
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+
+/** Names that a list exports, types included. */
+function exportsOf(list: string): string[] {
+  const text = readFileSync(new URL(`./${list}.ts`, import.meta.url), 'utf8');
+  const clauses = [...text.matchAll(/^export (?:type )?\{([^}]*)\} from '[^']+';$/gm)].map(
+    ([, names]) => names!,
+  );
+  expect(text.match(/^export/gm), 'every export is by name').toHaveLength(clauses.length);
+  const names = clauses.flatMap((clause) => clause.split(','));
+  return names
+    .map((name) => name.trim().replace(/^type /, ''))
+    .filter((name) => name !== '')
+    .sort();
+}
+
+const LISTS = {
+  index: `
+    Agent AgentContext AgentOptions AgentWorker ChatAgent ChatAgentOptions ChatModel ConversationStore
+    FabricError MemoryStore ModelChunk ModelMessage ModelRequest OperationContext Serving SqliteStore
+    TaskHandler ToolContext ToolError ToolSet createSafeFetch defineAgent isFabricError offlineModel
+    openaiModel operation runAgents standardTools taggedToolModel tool
+  `,
+  team: `
+    AbilityContext AbilityDef AbilityFn AbilityModule AbilityReturn AgentConfig AgentConfigT
+    ChooseOptions Diagnostic DiagnosticCode Interpolations ListOptions LoadTeamOptions ModelResolver
+    RemoteCall RemoteEvent RemoteRequest RunContext Team TeamAgent TeamAgentOptions TeamConfig
+    TeamConfigError TeamConfigInput TeamConfigT TeamEdge TeamError TeamEvent TeamGraph TeamResult
+    TeamRunOptions TeamTurn analyzeTeam choose dedupe formatDiagnostic list loadTeam readTeam reply
+  `,
+  strategy: `
+    ArgumentsError AskOptions Asked Attempt Budget BudgetOptions ChatMessage ChatModelResponse
+    ChatPrompt ChatPromptInit CompletionFunction ExecuteHooks ExecuteOptions JsonObject JsonSchemaObject
+    JsonValue MessageInput ModelClass ModelClasses Move MoveOf ParsedArguments Price PriceTable
+    PromptStrategy PromptTemplate PropertyDef RefineAgent RefineAgentOptions RefineEntry
+    RefineLimitError RefineOptions RefineState RefineStep RefineTurn RefinedGoals RetryPolicy Spent
+    StrategyEnv StrategyError StrategyRegistry UsageReport ask defineFunction defineStrategies
+    defineStrategy functionFromJsonSchema modelOf refineStep refineUserContext textOfRefine
+  `,
+  workflow: `
+    Commander CommanderOptions ContextWindow ContextWindowOptions EdgeOptions ErrorMode ExitReport
+    HandlerCall HandlerHandle JobHandle JobRef NodeEvent NodeOutcome NodeRef NodeState ParsedToolCall
+    Pin ReceivingStages Self Stage StageEvent TaskNode ToolStream UserText addConditionalEdge addEdge
+    defineHandler defineJob renderTree splitToolStream toolMessage withReceivingStages workflowToMermaid
+  `,
+  process: `
+    AGENT_VARIABLES AgentConfig AgentSource AgentVariable EXIT Environment ModelConfig NamedAgent
+    ProcessContext RunOptions modelsOf readAgentConfig runAgentProcess runAgents
+  `,
+  testing: `
+    ControlledGate Cut DEFAULT_USAGE FakeOpenAI FakeOpenAIOptions Framing Gate RecordedRequest
+    ScriptReply ScriptStep Scripted ScriptedCall ScriptedModel ScriptedModelOptions ScriptedRequest
+    ServerReply Violation WireRequest allCuts asReply callChunks callTools checkTranscript cutAt
+    everyChars failing fakeOpenAI gate httpError lastUser pieces randomCuts rechunk reply scriptedModel
+    seeded stall system
+  `,
+};
+
+test.each(Object.entries(LISTS))('the list "%s" is the one we promise', (list, names) => {
+  expect(exportsOf(list)).toEqual(names.trim().split(/\s+/));
+});
+
+test('package.json exports exactly these lists, and the one for ourselves', () => {
+  const { exports } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  const lists = [...Object.keys(LISTS), 'internal'].map((list) => (list === 'index' ? '.' : `./${list}`));
+  expect(
+    Object.keys(exports)
+      .filter((path) => path !== './*')
+      .sort(),
+  ).toEqual(lists.sort());
+});
