@@ -1,14 +1,7 @@
 // The public list of shared: all of it loads in a browser. `node.ts` adds what needs Node, `testing.ts` the test kit.
 export { type Clock, systemClock, type Timer } from './async/clock.ts';
-export {
-  ERRORS,
-  type ErrorCode,
-  type ErrorEntry,
-  FabricError,
-  type FabricErrorOptions,
-  isErrorCode,
-  isFabricError,
-} from './errors/error.ts';
+export { ERRORS, type ErrorCode, type ErrorEntry, isErrorCode } from './errors/codes.ts';
+export { FabricError, type FabricErrorOptions, isFabricError } from './errors/error.ts';
 export { newId } from './ids.ts';
 export { Link } from './link/link.ts';
 export type {

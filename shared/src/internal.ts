@@ -12,6 +12,16 @@ export { createStyle, type Style } from './cli/style.ts';
 export { formatTable } from './cli/table.ts';
 export { BOOLEANS, configInvalid, EnvReader, readEnv, type UrlOptions } from './env/read-env.ts';
 export type { Environment, Variable } from './env/variable.ts';
+export {
+  AGENT_CAPABILITY,
+  CANCEL_CAPABILITY,
+  isOwnSoftware,
+  NODE_CAPABILITIES,
+  STREAM_FLOWS_CAPABILITY,
+} from './link/capabilities.ts';
+export { Dialer, type DialerDeps, type DialerOptions } from './link/dialer.ts';
+export { Heartbeat, type HeartbeatDeps, type HeartbeatOptions } from './link/heartbeat.ts';
 export { FRAME_TYPES } from './protocol/frames.ts';
+export { type PartialHeader, parsePartialHeader } from './protocol/partial-header.ts';
 export { charBoundary, cutText, isHighSurrogate } from './text/cut-text.ts';
 export { redactUrl } from './text/redact-url.ts';

@@ -1,5 +1,6 @@
 // Exit codes of every process of ours.
-import { type ErrorCode, isFabricError } from '../errors/error.ts';
+import type { ErrorCode } from '../errors/codes.ts';
+import { isFabricError } from '../errors/error.ts';
 
 /** 69 is EX_UNAVAILABLE of sysexits.h, 124 what timeout(1) uses, 130 what shells use for SIGINT. */
 export const EXIT = Object.freeze({

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ERRORS, type ErrorCode, FabricError, isErrorCode, isFabricError } from './error.ts';
+import { ERRORS, type ErrorCode, isErrorCode } from './codes.ts';
+import { FabricError, isFabricError } from './error.ts';
 
 describe('the table of errors', () => {
   it('has for every code a sentence on when and a sentence on what to do', () => {

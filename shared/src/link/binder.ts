@@ -1,13 +1,15 @@
 // Tells the sentinel which addresses this node serves: bind, advertise, and both again after every attach, since a
 // sentinel may have forgotten and binding twice is harmless. What cannot be bound again is tried again with a pause.
 import type { Clock, Timer } from '../async/clock.ts';
-import { FabricError, isErrorCode, isFabricError } from '../errors/error.ts';
+import { isErrorCode } from '../errors/codes.ts';
+import { FabricError, isFabricError } from '../errors/error.ts';
 import type { Logger } from '../log.ts';
 import { parseAddress } from '../protocol/address.ts';
-import { AGENT_CAPABILITY, type Binding, type Bindings } from './bindings.ts';
+import type { Binding, Bindings } from './bindings.ts';
+import { AGENT_CAPABILITY } from './capabilities.ts';
 import type { Control } from './control.ts';
 import type { BindOptions, Service } from './link-types.ts';
-import type { Self } from './self.ts';
+import type { NodeIdentity } from './node-identity.ts';
 
 /** Addresses that are bound again at the same time. */
 const BATCH = 16;
@@ -17,7 +19,7 @@ const RETRY_MAX_MS = 30_000;
 export interface BinderDeps {
   clock: Clock;
   log: Logger;
-  self: Self;
+  identity: NodeIdentity;
   bindings: Bindings;
   control: Control;
   isAttached: () => boolean;
@@ -40,12 +42,12 @@ export class Binder {
   /** @throws {ADDRESS_INVALID | ADDRESS_IN_USE | ADMIT_REFUSED | LINK_TIMEOUT | LINK_CLOSED} or the code of the ack */
   async bind(address: string, service: Service, options: BindOptions): Promise<void> {
     const { participant, host, path } = parseAddress(address);
-    const { bindings, self } = this.#deps;
+    const { bindings, identity } = this.#deps;
     if (bindings.get(address)) {
       throw new FabricError('ADDRESS_IN_USE', `${address} is bound on this link already`);
     }
-    if (path !== undefined && !self.isOwn(address)) {
-      throw new FabricError('ADDRESS_FORBIDDEN', `${address} is not at this node's path ${self.path}`);
+    if (path !== undefined && !identity.isOwn(address)) {
+      throw new FabricError('ADDRESS_FORBIDDEN', `${address} is not at this node's path ${identity.path}`);
     }
     const binding: Binding = {
       address,
@@ -92,9 +94,9 @@ export class Binder {
   }
 
   async #announce(binding: Binding): Promise<void> {
-    const { control, self } = this.#deps;
+    const { control, identity } = this.#deps;
     const { address } = binding;
-    checkAck(await control.request({ type: 'AddressBind', address, physicalPath: self.path }), address);
+    checkAck(await control.request({ type: 'AddressBind', address, physicalPath: identity.path }), address);
     const capabilities = [AGENT_CAPABILITY, ...binding.capabilities];
     checkAck(await control.request({ type: 'CapabilityAdvertise', capabilities, address }), address);
   }

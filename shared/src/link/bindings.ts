@@ -1,11 +1,9 @@
 // The addresses that this node serves, as the link looks them up for what arrives. Telling the sentinel about them is
 // the business of `binder.ts`.
 import { poolMatches, SYSTEM_PARTICIPANT, tryParseAddress } from '../protocol/address.ts';
+import { AGENT_CAPABILITY } from './capabilities.ts';
 import type { Service } from './link-types.ts';
-import type { Self } from './self.ts';
-
-/** What every bound address advertises. */
-export const AGENT_CAPABILITY = 'fame.capability.agent';
+import type { NodeIdentity } from './node-identity.ts';
 
 export interface Binding {
   readonly address: string;
@@ -19,11 +17,11 @@ export interface Binding {
 }
 
 export class Bindings {
-  readonly #self: Self;
+  readonly #identity: NodeIdentity;
   readonly #byAddress = new Map<string, Binding>();
 
-  constructor(self: Self) {
-    this.#self = self;
+  constructor(identity: NodeIdentity) {
+    this.#identity = identity;
   }
 
   get size(): number {
@@ -54,7 +52,7 @@ export class Bindings {
   // An address at the own path means its participant, whatever host it is bound with; a pool takes every host below its own.
   #findOther(address: string): Binding | undefined {
     if (this.#byAddress.size === 0) return undefined;
-    const isOwn = this.#self.isOwn(address);
+    const isOwn = this.#identity.isOwn(address);
     const parsed = tryParseAddress(address);
     if (!parsed) return undefined;
     const { participant, host } = parsed;

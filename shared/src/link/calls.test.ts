@@ -432,14 +432,14 @@ describe('when the connection breaks', () => {
   it('a resend that was still waiting for credit goes out once', async () => {
     for (const id of ['S', 'T']) {
       const { sentinel, requests, clock, client, drop } = await broken({ id });
-      sentinel.paysCredit = false;
+      sentinel.grantsCredit = false;
       const results = Array.from({ length: 40 }, (_, n) =>
         client.call('a@fame.fabric', 'turn', { n }, { resend: true }),
       );
       await settle();
       expect(requests).toHaveLength(32);
       requests.length = 0;
-      sentinel.paysCredit = true;
+      sentinel.grantsCredit = true;
       await drop();
       await clock.run(500, 50);
       expect(requests).toHaveLength(40);

@@ -1,8 +1,9 @@
 // The calls that this node makes: from `call()` to the answer. A request goes to the link itself when the address is
 // served here, else to the sentinel; it waits here while there is no connection or while a foreign sentinel has enough.
-// Not here: credits and queues (`hop.ts`), what others ask of us (`serving.ts`).
+// Not here: credits and queues (`neighbor.ts`), what others ask of us (`serving.ts`).
 import type { Clock } from '../async/clock.ts';
-import { type ErrorCode, FabricError, isErrorCode } from '../errors/error.ts';
+import { type ErrorCode, isErrorCode } from '../errors/codes.ts';
+import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { tryParseAddress } from '../protocol/address.ts';
 import {
@@ -14,11 +15,11 @@ import {
 } from '../protocol/envelope.ts';
 import { isRpcReply, rpcRequest } from '../protocol/rpc.ts';
 import { Deliveries } from './deliveries.ts';
-import type { Hop } from './hop.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
+import type { Neighbor } from './neighbor.ts';
+import type { NodeIdentity } from './node-identity.ts';
 import { type CallOwner, type OpenCall, targetText, UnaryCall } from './open-call.ts';
 import { Pending } from './pending.ts';
-import type { Self } from './self.ts';
 import { StreamCall } from './stream-call.ts';
 
 const CALL_TIMEOUT_MS = 30_000;
@@ -35,9 +36,9 @@ export const FOREIGN_PACE = 24;
 
 export interface CallsDeps {
   clock: Clock;
-  self: Self;
-  uplink: Hop;
-  loop: Hop;
+  identity: NodeIdentity;
+  uplink: Neighbor;
+  loop: Neighbor;
   /** Whether the target is served by this link. */
   isLocal: (target: CallTarget) => boolean;
   /** Requests are acknowledged, and sent again until they are. */
@@ -47,7 +48,7 @@ export interface CallsDeps {
 export class Calls implements CallOwner {
   readonly #deps: CallsDeps;
   readonly #open: Pending<OpenCall>;
-  /** Calls that were not handed to a hop yet, in order. */
+  /** Calls that were not handed to a neighbor yet, in order. */
   readonly #waiting = new Set<OpenCall>();
   /** Requests at the sentinel that have no answer yet. */
   #inFlight = 0;
@@ -118,34 +119,34 @@ export class Calls implements CallOwner {
     this.#waiting.add(call);
   }
 
-  #send(call: OpenCall, hop: Hop): void {
+  #send(call: OpenCall, neighbor: Neighbor): void {
     const envelope = this.#envelope(call);
-    call.hop = hop;
+    call.neighbor = neighbor;
     if (call.request.options.resend) call.envelope = envelope;
-    if (hop === this.#deps.uplink) {
+    if (neighbor === this.#deps.uplink) {
       call.isPaced = true;
       this.#inFlight++;
     }
     try {
-      call.isQueued = !hop.send(hop.main, envelope, call);
+      call.isQueued = !neighbor.send(neighbor.main, envelope, call);
     } catch (error) {
       call.fail(error);
       return;
     }
     // Whether the call goes on is its own deadline's decision.
-    this.#deps.deliveries?.watch(hop, envelope, () => call.isOver).catch(() => {});
+    this.#deps.deliveries?.watch(neighbor, envelope, () => call.isOver).catch(() => {});
   }
 
   #envelope(call: OpenCall): Envelope<DataFrame> {
-    const { self } = this.#deps;
+    const { identity } = this.#deps;
     const { corrId, request } = call;
     const { target, method, params, options } = request;
     return makeEnvelope<DataFrame>(
       { type: 'Data', payload: rpcRequest(corrId, method, params) },
-      self.header({
+      identity.header({
         traceId: options.traceId ?? newId(),
         to: typeof target === 'string' ? target : undefined,
-        replyTo: self.replyAddress,
+        replyTo: identity.replyAddress,
         capabilities: typeof target === 'string' ? undefined : [...target.capabilities],
         rtype: this.#rtypeOf(call),
         corrId,
@@ -211,7 +212,7 @@ export class Calls implements CallOwner {
     this.#open.remove(call);
     if (this.#waiting.size > 0) this.#waiting.delete(call);
     if (this.#open.size === 0) this.#whenIdle?.();
-    if (cancel !== undefined && call.hop) this.#cancel(call, call.hop, cancel);
+    if (cancel !== undefined && call.neighbor) this.#cancel(call, call.neighbor, cancel);
     if (call.isPaced) this.#unpace(call);
   }
 
@@ -222,11 +223,14 @@ export class Calls implements CallOwner {
     if (this.#waiting.size > 0) this.pump();
   }
 
-  #cancel(call: OpenCall, hop: Hop, reason: string): void {
+  #cancel(call: OpenCall, neighbor: Neighbor, reason: string): void {
     const { corrId } = call;
-    const { self } = this.#deps;
-    hop.sendControl(
-      makeEnvelope({ type: 'CallCancel', corrId, reason }, self.header({ replyTo: self.replyAddress })),
+    const { identity } = this.#deps;
+    neighbor.sendControl(
+      makeEnvelope(
+        { type: 'CallCancel', corrId, reason },
+        identity.header({ replyTo: identity.replyAddress }),
+      ),
     );
   }
 
@@ -237,7 +241,7 @@ export class Calls implements CallOwner {
   reattached(isLost: boolean): void {
     const { uplink } = this.#deps;
     for (const call of [...this.#open.values()]) {
-      if (call.hop !== uplink || call.isQueued) continue;
+      if (call.neighbor !== uplink || call.isQueued) continue;
       if (call.envelope) {
         this.#sendAgain(call, call.envelope);
       } else if (isLost) {
@@ -247,9 +251,9 @@ export class Calls implements CallOwner {
   }
 
   #sendAgain(call: OpenCall, envelope: Envelope): void {
-    const { uplink, self } = this.#deps;
-    envelope.replyTo = self.replyAddress;
-    if (self.sid !== undefined) envelope.sid = self.sid;
+    const { uplink, identity } = this.#deps;
+    envelope.replyTo = identity.replyAddress;
+    if (identity.sid !== undefined) envelope.sid = identity.sid;
     try {
       call.isQueued = !uplink.send(uplink.main, envelope, call);
     } catch (error) {

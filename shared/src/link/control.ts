@@ -4,9 +4,9 @@ import type { Clock } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { type Envelope, type Frame, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
-import type { Hop } from './hop.ts';
+import type { Neighbor } from './neighbor.ts';
+import type { NodeIdentity } from './node-identity.ts';
 import { Pending, type Waiter } from './pending.ts';
-import type { Self } from './self.ts';
 
 /** How long the sentinel has to acknowledge a control frame, in ms. */
 const ACK_TIMEOUT_MS = 20_000;
@@ -40,13 +40,13 @@ class ControlRequest implements Waiter {
 export class Control {
   readonly #pending: Pending<ControlRequest>;
   readonly #clock: Clock;
-  readonly #hop: Hop;
-  readonly #self: Self;
+  readonly #neighbor: Neighbor;
+  readonly #identity: NodeIdentity;
 
-  constructor(deps: { clock: Clock; hop: Hop; self: Self }) {
+  constructor(deps: { clock: Clock; neighbor: Neighbor; identity: NodeIdentity }) {
     this.#clock = deps.clock;
-    this.#hop = deps.hop;
-    this.#self = deps.self;
+    this.#neighbor = deps.neighbor;
+    this.#identity = deps.identity;
     this.#pending = new Pending(deps.clock);
   }
 
@@ -58,13 +58,13 @@ export class Control {
   request(frame: Frame): Promise<Ack> {
     return new Promise((resolve, reject) => {
       const request = new ControlRequest(frame.type, this.#clock.now() + ACK_TIMEOUT_MS, resolve, reject);
-      const self = this.#self;
-      const sent = this.#hop.sendControl(
+      const identity = this.#identity;
+      const sent = this.#neighbor.sendControl(
         makeEnvelope(
           frame,
-          self.header({
+          identity.header({
             traceId: newId(),
-            replyTo: self.systemAddress,
+            replyTo: identity.systemAddress,
             rtype: RTYPE.ack,
             corrId: request.corrId,
           }),

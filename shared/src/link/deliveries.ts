@@ -3,13 +3,13 @@
 import type { Clock, Timer } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { type Envelope, RTYPE } from '../protocol/envelope.ts';
-import type { Hop } from './hop.ts';
+import type { Neighbor } from './neighbor.ts';
 
 /** Times that a message is sent again, and the pauses before, in ms: each twice the one before. */
 export const RETRIES = Object.freeze({ most: 5, baseMs: 1_000, factor: 2, capMs: 10_000 });
 
 interface Open {
-  readonly hop: Hop;
+  readonly neighbor: Neighbor;
   readonly envelope: Envelope;
   readonly isOver: (() => boolean) | undefined;
   readonly settle: (error?: FabricError) => void;
@@ -39,7 +39,7 @@ export class Deliveries {
    * Watches over a message that was sent: resolves when it is acknowledged, or when `isOver` says that nobody needs to know
    * any more. Rejects with CALL_TIMEOUT when it was sent as often as it may be.
    */
-  watch(hop: Hop, envelope: Envelope, isOver?: () => boolean): Promise<void> {
+  watch(neighbor: Neighbor, envelope: Envelope, isOver?: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       const settle = (error?: FabricError): void => {
         this.#open.get(envelope.id)?.timer.stop();
@@ -48,7 +48,7 @@ export class Deliveries {
         else resolve();
       };
       this.#open.set(envelope.id, {
-        hop,
+        neighbor,
         envelope,
         isOver,
         settle,
@@ -75,7 +75,7 @@ export class Deliveries {
   #again(id: string): void {
     const open = this.#open.get(id);
     if (!open) return;
-    const { hop, envelope, isOver, settle } = open;
+    const { neighbor, envelope, isOver, settle } = open;
     if (isOver?.()) {
       settle();
       return;
@@ -88,7 +88,7 @@ export class Deliveries {
     }
     open.attempt++;
     try {
-      hop.send(hop.main, envelope);
+      neighbor.send(neighbor.main, envelope);
     } catch {
       // No room now; the next attempt may find some.
     }

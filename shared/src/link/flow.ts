@@ -43,34 +43,34 @@ const MAX_COUNTED_FLOWS = 1_024;
 /** The receiving side: messages taken and not paid for, per flow. */
 export class ReceivedFlows {
   /** Messages of a flow after which it is paid. */
-  payAfter: number = LIMITS.creditReturnAfter;
-  readonly #unpaid = new Map<string, number>();
-  readonly #pay: (flowId: string) => void;
+  grantAfter: number = LIMITS.creditReturnAfter;
+  readonly #sinceGrant = new Map<string, number>();
+  readonly #grant: (flowId: string) => void;
 
-  constructor(pay: (flowId: string) => void) {
-    this.#pay = pay;
+  constructor(grant: (flowId: string) => void) {
+    this.#grant = grant;
   }
 
   get size(): number {
-    return this.#unpaid.size;
+    return this.#sinceGrant.size;
   }
 
   /** Counts one message and pays when it is due. */
   count(flowId: string): void {
-    const unpaid = (this.#unpaid.get(flowId) ?? 0) + 1;
-    if (unpaid >= this.payAfter) {
-      this.#unpaid.set(flowId, 0);
-      this.#pay(flowId);
+    const ungranted = (this.#sinceGrant.get(flowId) ?? 0) + 1;
+    if (ungranted >= this.grantAfter) {
+      this.#sinceGrant.set(flowId, 0);
+      this.#grant(flowId);
       return;
     }
-    if (unpaid === 1 && this.#unpaid.size >= MAX_COUNTED_FLOWS) this.#forgetOldest();
-    this.#unpaid.set(flowId, unpaid);
+    if (ungranted === 1 && this.#sinceGrant.size >= MAX_COUNTED_FLOWS) this.#evictOldest();
+    this.#sinceGrant.set(flowId, ungranted);
   }
 
-  #forgetOldest(): void {
-    for (const [flowId, unpaid] of this.#unpaid) {
-      this.#unpaid.delete(flowId);
-      if (unpaid > 0) this.#pay(flowId);
+  #evictOldest(): void {
+    for (const [flowId, ungranted] of this.#sinceGrant) {
+      this.#sinceGrant.delete(flowId);
+      if (ungranted > 0) this.#grant(flowId);
       return;
     }
   }

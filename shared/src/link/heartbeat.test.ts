@@ -7,15 +7,16 @@ import { Heartbeat } from './heartbeat.ts';
 describe('Heartbeat', () => {
   const make = () => {
     const clock = new ManualClock();
-    const seen = { beats: [] as number[], gaveUp: [] as number[] };
+    const seen = { beats: [] as number[], silences: [] as number[] };
     const start = clock.now();
-    const heartbeat = new Heartbeat({
-      clock,
-      everyMs: 15_000,
-      silentAfterMs: 30_000,
-      beat: () => seen.beats.push(clock.now() - start),
-      giveUp: (silentMs) => seen.gaveUp.push(silentMs),
-    });
+    const heartbeat = new Heartbeat(
+      {
+        clock,
+        beat: () => seen.beats.push(clock.now() - start),
+        onSilence: (silentMs) => seen.silences.push(silentMs),
+      },
+      { intervalMs: 15_000, silentAfterMs: 30_000 },
+    );
     return { clock, heartbeat, seen };
   };
 
@@ -23,9 +24,9 @@ describe('Heartbeat', () => {
     const { clock, heartbeat, seen } = make();
     heartbeat.start();
     clock.advance(29_999);
-    expect(seen).toEqual({ beats: [15_000], gaveUp: [] });
+    expect(seen).toEqual({ beats: [15_000], silences: [] });
     clock.advance(100_000);
-    expect(seen).toEqual({ beats: [15_000], gaveUp: [30_000] });
+    expect(seen).toEqual({ beats: [15_000], silences: [30_000] });
     expect(clock.timerCount).toBe(0);
   });
 
@@ -34,11 +35,11 @@ describe('Heartbeat', () => {
     heartbeat.start();
     for (let minute = 0; minute < 10; minute++) {
       clock.advance(29_000);
-      heartbeat.heard();
+      heartbeat.received();
     }
-    expect(seen.gaveUp).toEqual([]);
+    expect(seen.silences).toEqual([]);
     clock.advance(30_000);
-    expect(seen.gaveUp).toEqual([30_000]);
+    expect(seen.silences).toEqual([30_000]);
   });
 
   it('needs one timer, and none when stopped', () => {

@@ -1,30 +1,38 @@
-// The link's pulse: a beat every 15 s, and the end of patience after 30 s without any message from the other side.
+// Keeps one connection alive and detects that it is dead: sends a beat at an interval, and reports a peer that has sent
+// nothing for too long. Knows nothing of links or sessions.
 import type { Clock, Timer } from '../async/clock.ts';
 
+export interface HeartbeatDeps {
+  readonly clock: Clock;
+  /** Sends a beat. */
+  readonly beat: () => void;
+  /** Called once, with the length of the silence in ms; the heartbeat has stopped then. */
+  readonly onSilence: (silentMs: number) => void;
+}
+
 export interface HeartbeatOptions {
-  clock: Clock;
-  /** Pause between beats, in ms. */
-  everyMs: number;
-  /** Silence after which the peer is given up, in ms. */
-  silentAfterMs: number;
-  beat: () => void;
-  giveUp: (silentMs: number) => void;
+  /** Time between beats, in ms. */
+  readonly intervalMs: number;
+  /** Silence after which the peer counts as dead, in ms. Infinity: never. */
+  readonly silentAfterMs: number;
 }
 
 export class Heartbeat {
+  readonly #deps: HeartbeatDeps;
   readonly #options: HeartbeatOptions;
   #timer: Timer | undefined;
-  #heardAt = 0;
+  #receivedAt = 0;
   #beatAt = 0;
 
-  constructor(options: HeartbeatOptions) {
+  constructor(deps: HeartbeatDeps, options: HeartbeatOptions) {
+    this.#deps = deps;
     this.#options = options;
   }
 
   start(): void {
     this.stop();
-    this.#heardAt = this.#beatAt = this.#options.clock.now();
-    this.#arm();
+    this.#receivedAt = this.#beatAt = this.#deps.clock.now();
+    this.#schedule();
   }
 
   stop(): void {
@@ -32,29 +40,31 @@ export class Heartbeat {
     this.#timer = undefined;
   }
 
-  /** Something arrived: any message is a sign of life. */
-  heard(): void {
-    this.#heardAt = this.#options.clock.now();
+  /** Records that a message arrived. Any message is a sign of life. */
+  received(): void {
+    this.#receivedAt = this.#deps.clock.now();
   }
 
-  #arm(): void {
-    const { clock, everyMs, silentAfterMs } = this.#options;
-    const due = Math.min(this.#beatAt + everyMs, this.#heardAt + silentAfterMs);
+  #schedule(): void {
+    const { clock } = this.#deps;
+    const { intervalMs, silentAfterMs } = this.#options;
+    const due = Math.min(this.#beatAt + intervalMs, this.#receivedAt + silentAfterMs);
     this.#timer = clock.after(Math.max(due - clock.now(), 0), this.#tick);
   }
 
   readonly #tick = (): void => {
-    const { clock, everyMs, silentAfterMs, beat, giveUp } = this.#options;
+    const { clock, beat, onSilence } = this.#deps;
+    const { intervalMs, silentAfterMs } = this.#options;
     const now = clock.now();
-    if (now - this.#heardAt >= silentAfterMs) {
+    if (now - this.#receivedAt >= silentAfterMs) {
       this.stop();
-      giveUp(now - this.#heardAt);
+      onSilence(now - this.#receivedAt);
       return;
     }
-    if (now - this.#beatAt >= everyMs) {
+    if (now - this.#beatAt >= intervalMs) {
       this.#beatAt = now;
       beat();
     }
-    this.#arm();
+    this.#schedule();
   };
 }

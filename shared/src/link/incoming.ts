@@ -6,9 +6,9 @@ import { type DataFrame, type Envelope, makeEnvelope } from '../protocol/envelop
 import { type RpcReply, type RpcRequest, rpcError, rpcResult } from '../protocol/rpc.ts';
 import { Deliveries } from './deliveries.ts';
 import type { Sender, SendFlow } from './flow.ts';
-import type { Hop } from './hop.ts';
 import type { IncomingCall } from './link-types.ts';
-import type { Self } from './self.ts';
+import type { Neighbor } from './neighbor.ts';
+import type { NodeIdentity } from './node-identity.ts';
 
 /** Items of one stream that may wait for credit when their maker does not wait for `push`. */
 const MAX_WAITING_ITEMS = 1_000;
@@ -25,7 +25,7 @@ const rejected = (error: unknown): Promise<never> => {
 
 /** What a call needs of the table that holds it. */
 export interface IncomingOwner {
-  readonly self: Self;
+  readonly identity: NodeIdentity;
   /** Answers are acknowledged, and sent again until they are. */
   readonly deliveries: Deliveries | undefined;
   finished(call: Incoming): void;
@@ -44,7 +44,7 @@ export class Incoming implements IncomingCall {
   readonly meta: Record<string, unknown> | undefined;
   readonly corrId: string;
   /** Where it came from, and where the answers go. */
-  readonly hop: Hop;
+  readonly neighbor: Neighbor;
   readonly #owner: IncomingOwner;
   readonly #rpcId: string | number;
   #isOver = false;
@@ -52,9 +52,15 @@ export class Incoming implements IncomingCall {
   #abort: AbortController | undefined;
   #cancelReason: Error | undefined;
 
-  constructor(owner: IncomingOwner, hop: Hop, address: string, envelope: Envelope, request: RpcRequest) {
+  constructor(
+    owner: IncomingOwner,
+    neighbor: Neighbor,
+    address: string,
+    envelope: Envelope,
+    request: RpcRequest,
+  ) {
     this.#owner = owner;
-    this.hop = hop;
+    this.neighbor = neighbor;
     this.address = address;
     const { id } = request;
     const hasId = typeof id === 'string' || typeof id === 'number';
@@ -140,7 +146,7 @@ export class Incoming implements IncomingCall {
     }
     const waiting = new WaitingItem();
     const envelope = this.#envelope(payload, flow);
-    const hasLeft = this.hop.send(flow, envelope, waiting);
+    const hasLeft = this.neighbor.send(flow, envelope, waiting);
     // Only now: an item that could not be written does not count.
     flow.seq++;
     // An item that is sent again must not come behind the next one, so the maker waits for each to arrive.
@@ -151,7 +157,7 @@ export class Incoming implements IncomingCall {
 
   // All that answers a stream travels on its own flow, so that the sentinel may forget the flow with the stream.
   #ownFlow(): SendFlow {
-    this.#flow ??= this.hop.openFlow(this.corrId, newId);
+    this.#flow ??= this.neighbor.openFlow(this.corrId, newId);
     return this.#flow;
   }
 
@@ -166,32 +172,32 @@ export class Incoming implements IncomingCall {
         this.#owner.undeliverable(this, second);
       }
     }
-    if (this.#flow) this.hop.closeFlow(this.#flow);
+    if (this.#flow) this.neighbor.closeFlow(this.#flow);
     this.#owner.finished(this);
   }
 
   #sendLast(payload: RpcReply): void {
     if (this.replyTo === '') return;
-    const flow = this.isStream ? this.#ownFlow() : this.hop.main;
+    const flow = this.isStream ? this.#ownFlow() : this.neighbor.main;
     const envelope = this.#envelope(payload, flow);
-    this.hop.send(flow, envelope);
+    this.neighbor.send(flow, envelope);
     this.#watch(envelope)?.catch((error: unknown) => this.#owner.undeliverable(this, error));
   }
 
   #watch(envelope: Envelope): Promise<void> | undefined {
-    const arrived = this.#owner.deliveries?.watch(this.hop, envelope);
+    const arrived = this.#owner.deliveries?.watch(this.neighbor, envelope);
     arrived?.catch(ignore);
     return arrived;
   }
 
   #envelope(payload: RpcReply, flow: SendFlow): Envelope<DataFrame> {
-    const { self } = this.#owner;
+    const { identity } = this.#owner;
     return makeEnvelope<DataFrame>(
       { type: 'Data', payload },
-      self.header({
+      identity.header({
         traceId: this.traceId,
         to: this.replyTo,
-        replyTo: self.systemAddress,
+        replyTo: identity.systemAddress,
         corrId: this.corrId,
         rtype: this.#owner.deliveries ? Deliveries.mark(0) : undefined,
         flowId: flow.id,
@@ -206,7 +212,7 @@ export class Incoming implements IncomingCall {
     this.#cancelReason = new FabricError('CALL_CANCELLED', `The caller gave the call up: ${reason}`, {
       details: { reason },
     });
-    if (this.#flow) this.hop.dropFlow(this.#flow, this.#cancelReason);
+    if (this.#flow) this.neighbor.dropFlow(this.#flow, this.#cancelReason);
     this.#flow = undefined;
     this.#isOver = true;
     this.#abort?.abort(this.#cancelReason);

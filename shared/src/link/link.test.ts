@@ -153,12 +153,12 @@ describe('drain', () => {
     const { sentinel, calls, agent, client } = await draining();
     const results = Array.from({ length: 40 }, () => client.call('a@fame.fabric', 'm'));
     await settle();
-    sentinel.paysCredit = false;
+    sentinel.grantsCredit = false;
     for (const call of calls) call.reply(1);
     const drained = agent.drain(10_000);
     await settle();
     expect(agent.state).toBe('draining');
-    sentinel.pay(sentinel.nodes[0]!, sentinel.nodes[0]!.received[0]!.flowId!);
+    sentinel.grantCredit(sentinel.nodes[0]!, sentinel.nodes[0]!.received[0]!.flowId!);
     await drained;
     expect(await Promise.all(results)).toHaveLength(40);
   });

@@ -1,6 +1,7 @@
 // A node's end of its connection to a sentinel: attach, bind, send, call, stream, drain, close. This file is the wiring and
 // the states; what arrives goes through `receiver.ts`, calls that we make are in `calls.ts`, calls that we serve in
-// `serving.ts`, addresses in `bindings.ts` and `binder.ts`, credits in `hop.ts`, connecting in `dial.ts`.
+// `serving.ts`, addresses in `bindings.ts` and `binder.ts`, credits in `neighbor.ts`, connecting in `dialer.ts`.
+import { onAbort } from '../async/abort.ts';
 import { type Clock, systemClock, type Timer } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
@@ -18,22 +19,19 @@ import { Binder } from './binder.ts';
 import { Bindings } from './bindings.ts';
 import { CallIterator } from './call-iterator.ts';
 import { Calls, FOREIGN_PACE } from './calls.ts';
+import { isOwnSoftware, NODE_CAPABILITIES } from './capabilities.ts';
 import { Control } from './control.ts';
 import { Deliveries } from './deliveries.ts';
-import { Dialer } from './dial.ts';
+import { Dialer } from './dialer.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { Hop } from './hop.ts';
 import type { BindOptions, CallOptions, CallTarget, LinkOptions, LinkState, Service } from './link-types.ts';
 import { loopTransport } from './memory-transport.ts';
+import { Neighbor } from './neighbor.ts';
+import { NodeIdentity } from './node-identity.ts';
 import { Receiver } from './receiver.ts';
-import { Self } from './self.ts';
 import { Serving } from './serving.ts';
 import type { Transport } from './transport.ts';
 
-/** Sentinels whose NodeAttachAck says so keep flows apart and stand any burst. */
-const OWN_SOFTWARE = 'fame-fabric/';
-/** Declared at the attach: this node understands CallCancel, and each stream that it sends has a flow of its own. */
-const NODE_CAPABILITIES = ['fame.capability.cancel', 'fame.capability.stream-flows'];
 /** How long the other side has to answer a close, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -43,9 +41,9 @@ export class Link {
   readonly #options: LinkOptions;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #self: Self;
-  readonly #uplink: Hop;
-  readonly #loop: Hop;
+  readonly #identity: NodeIdentity;
+  readonly #uplink: Neighbor;
+  readonly #loop: Neighbor;
   readonly #bindings: Bindings;
   readonly #control: Control;
   readonly #binder: Binder;
@@ -69,17 +67,17 @@ export class Link {
     this.#clock = clock;
     this.#log = log;
     this.systemId = options.systemId ?? newId();
-    this.#self = new Self(options.sidOf);
-    this.#uplink = new Hop(this.#self.flowId, trace);
-    this.#loop = new Hop(this.#self.flowId, trace);
-    this.#bindings = new Bindings(this.#self);
-    this.#control = new Control({ clock, hop: this.#uplink, self: this.#self });
+    this.#identity = new NodeIdentity(options.sidOf);
+    this.#uplink = new Neighbor(this.#identity.flowId, trace);
+    this.#loop = new Neighbor(this.#identity.flowId, trace);
+    this.#bindings = new Bindings(this.#identity);
+    this.#control = new Control({ clock, neighbor: this.#uplink, identity: this.#identity });
     this.#deliveries = options.deliveryProfile === 'at-least-once' ? new Deliveries(clock) : undefined;
     const deliveries = this.#deliveries;
-    this.#serving = new Serving({ self: this.#self, bindings: this.#bindings, log, deliveries });
+    this.#serving = new Serving({ identity: this.#identity, bindings: this.#bindings, log, deliveries });
     this.#calls = new Calls({
       clock,
-      self: this.#self,
+      identity: this.#identity,
       uplink: this.#uplink,
       loop: this.#loop,
       isLocal: (target) => typeof target === 'string' && this.#isLocal(target),
@@ -97,35 +95,40 @@ export class Link {
     this.#binder = new Binder({
       clock,
       log,
-      self: this.#self,
+      identity: this.#identity,
       bindings: this.#bindings,
       control: this.#control,
       isAttached: () => this.#uplink.isAttached,
       nextAttach: () => this.#nextAttach(),
     });
-    this.#heartbeat = new Heartbeat({
-      clock,
-      everyMs: options.heartbeatMs ?? 15_000,
-      silentAfterMs: options.silentAfterMs ?? 30_000,
-      beat: () => {
-        this.#uplink.sendControl(
-          makeEnvelope({ type: 'NodeHeartbeat' }, this.#self.header({ corrId: newId() })),
-        );
+    this.#heartbeat = new Heartbeat(
+      {
+        clock,
+        beat: () => {
+          this.#uplink.sendControl(
+            makeEnvelope({ type: 'NodeHeartbeat' }, this.#identity.header({ corrId: newId() })),
+          );
+        },
+        onSilence: (silentMs) => this.#onSilence(silentMs),
       },
-      giveUp: (silentMs) => this.#giveUp(silentMs),
-    });
-    this.#dialer = new Dialer({
-      url: attachUrl(options.url, this.systemId),
-      dial: options.dial,
-      token: options.token,
-      clock,
-      log,
-      backoffMinMs: options.backoffMinMs ?? 200,
-      backoffMaxMs: options.backoffMaxMs ?? 10_000,
-      trace,
-      makeAttach: () => this.#makeAttach(),
-      adopt: (transport, ack) => this.#adopt(transport, ack),
-    });
+      { intervalMs: options.heartbeatMs ?? 15_000, silentAfterMs: options.silentAfterMs ?? 30_000 },
+    );
+    this.#dialer = new Dialer(
+      {
+        dial: options.dial,
+        clock,
+        log,
+        trace,
+        makeAttach: () => this.#makeAttach(),
+        onAttached: (transport, ack) => this.#onAttached(transport, ack),
+      },
+      {
+        url: attachUrl(options.url, this.systemId),
+        token: options.token,
+        backoffMinMs: options.backoffMinMs,
+        backoffMaxMs: options.backoffMaxMs,
+      },
+    );
     this.#openLoop();
   }
 
@@ -135,7 +138,7 @@ export class Link {
 
   /** The path that the sentinel assigned; empty before the first attach. */
   get path(): string {
-    return this.#self.path;
+    return this.#identity.path;
   }
 
   /** What the link holds at the moment, for diagnostics. */
@@ -174,17 +177,15 @@ export class Link {
     this.#setState('connecting');
     const dialing = new AbortController();
     this.#dialing = dialing;
-    const onAbort = (): void => dialing.abort(signal?.reason);
-    if (signal?.aborted) onAbort();
-    else signal?.addEventListener('abort', onAbort);
+    const stopListening = onAbort(signal, () => dialing.abort(signal?.reason));
     try {
-      await this.#dialer.first(this.#options.connectTimeoutMs ?? 30_000, dialing.signal);
+      await this.#dialer.attach(this.#options.connectTimeoutMs ?? 30_000, dialing.signal);
     } catch (error) {
       if (this.#state === 'connecting') this.#setState('idle');
       this.#endAttachWaiters(error);
       throw error;
     } finally {
-      signal?.removeEventListener('abort', onAbort);
+      stopListening();
       // The connection may be lost already, and the next attempt under way.
       if (this.#dialing === dialing) this.#dialing = undefined;
     }
@@ -200,21 +201,21 @@ export class Link {
         acceptedLogicals: [...(this.#options.acceptedLogicals ?? ['fame.fabric'])],
         capabilities: [...NODE_CAPABILITIES],
       },
-      this.#self.header({ traceId: newId(), corrId: newId() }),
+      this.#identity.header({ traceId: newId(), corrId: newId() }),
     );
   }
 
-  #adopt(transport: Transport, ack: NodeAttachAck): void {
-    const isOwnSoftware = ack.software?.startsWith(OWN_SOFTWARE) === true;
-    const earlier = this.#self.path;
+  #onAttached(transport: Transport, ack: NodeAttachAck): void {
+    const isOwn = isOwnSoftware(ack.software);
+    const earlier = this.#identity.path;
     const path = ack.assignedPath!;
     const isLost = earlier !== '' && (earlier !== path || ack.resumed === false);
-    this.#self.adopt(path);
-    this.#uplink.mayHoldCredit = isOwnSoftware;
-    this.#calls.pace = isOwnSoftware ? Number.POSITIVE_INFINITY : FOREIGN_PACE;
-    this.#uplink.received.payAfter = isOwnSoftware ? LIMITS.creditReturnAfter : 1;
+    this.#identity.adopt(path);
+    this.#uplink.mayWithholdCredit = isOwn;
+    this.#calls.pace = isOwn ? Number.POSITIVE_INFINITY : FOREIGN_PACE;
+    this.#uplink.received.grantAfter = isOwn ? LIMITS.creditReturnAfter : 1;
     transport.onMessage = (bytes) => {
-      this.#heartbeat.heard();
+      this.#heartbeat.received();
       this.#receiver.onMessage(this.#uplink, bytes);
     };
     transport.onClose = (code, reason) => this.#onClose(transport, code, reason);
@@ -255,14 +256,14 @@ export class Link {
   async #reconnect(): Promise<void> {
     this.#dialing = new AbortController();
     try {
-      await this.#dialer.again(this.#dialing.signal);
+      await this.#dialer.reattach(this.#dialing.signal);
     } catch (error) {
       // Only `close` ends it; whoever waited was told there.
       if (this.#state !== 'closed') throw error;
     }
   }
 
-  #giveUp(silentMs: number): void {
+  #onSilence(silentMs: number): void {
     const { transport } = this.#uplink;
     this.#log.warn('the sentinel is silent', { silentMs });
     if (!transport) return;
@@ -333,15 +334,18 @@ export class Link {
     const refusal = this.#refusal();
     if (refusal) throw refusal;
     if (!tryParseAddress(to)) throw new FabricError('ADDRESS_INVALID', `"${to}" is not an address`);
-    const hop = this.#isLocal(to) ? this.#loop : this.#uplink;
-    hop.send(
-      hop.main,
-      makeEnvelope<DataFrame>({ type: 'Data', payload }, this.#self.header({ traceId: newId(), to, corrId })),
+    const neighbor = this.#isLocal(to) ? this.#loop : this.#uplink;
+    neighbor.send(
+      neighbor.main,
+      makeEnvelope<DataFrame>(
+        { type: 'Data', payload },
+        this.#identity.header({ traceId: newId(), to, corrId }),
+      ),
     );
   }
 
   #isLocal(address: string): boolean {
-    return this.#self.isOwn(address) || this.#bindings.find(address) !== undefined;
+    return this.#identity.isOwn(address) || this.#bindings.find(address) !== undefined;
   }
 
   #refusal(): FabricError | undefined {
@@ -425,7 +429,7 @@ export class Link {
   #openLoop(): void {
     const transport = loopTransport();
     transport.onMessage = (bytes) => this.#receiver.onMessage(this.#loop, bytes);
-    this.#loop.mayHoldCredit = true;
+    this.#loop.mayWithholdCredit = true;
     this.#loop.attach(transport);
   }
 

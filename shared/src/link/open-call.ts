@@ -4,8 +4,8 @@ import { FabricError } from '../errors/error.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { errorOfReply, type RpcReply } from '../protocol/rpc.ts';
 import type { Sender } from './flow.ts';
-import type { Hop } from './hop.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
+import type { Neighbor } from './neighbor.ts';
 import type { Waiter } from './pending.ts';
 
 /** What an open call needs of the table that holds it. */
@@ -35,10 +35,10 @@ export abstract class OpenCall implements Waiter, Sender {
   deadline: number;
   isOver = false;
   /** Where the request went; absent while it waits in the link. */
-  hop: Hop | undefined;
+  neighbor: Neighbor | undefined;
   /** The request as sent, kept for calls that may be sent again. */
   envelope: Envelope | undefined;
-  /** The request waits in its hop, for credit or for the connection. */
+  /** The request waits in its neighbor, for credit or for the connection. */
   isQueued = false;
   /** Counts against the pace. */
   isPaced = false;

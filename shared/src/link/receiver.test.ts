@@ -206,14 +206,14 @@ describe('an answer that cannot be read', () => {
 describe('credit', () => {
   it('is booked in the message event, and a link out of credit still answers and returns credit', async () => {
     const { sentinel, agent, send, request } = await agentWith();
-    sentinel.paysCredit = false;
+    sentinel.grantsCredit = false;
     for (let n = 0; n < 40; n++) agent.send('x@fame.fabric', n);
     for (let n = 0; n < 48; n++) send(request({ corrId: `c${n}`, to: 'nobody@/S/a', flowId: 'f' }));
     await settle();
     expect(agent.counts.waiting).toBe(8);
     expect(sentinel.framesOf('DeliveryAck')).toHaveLength(48);
     expect(sentinel.framesOf('CreditUpdate').filter(({ frame }) => frame.flowId === 'f')).toHaveLength(2);
-    sentinel.pay(sentinel.node, sentinel.node.received[0]!.flowId!);
+    sentinel.grantCredit(sentinel.node, sentinel.node.received[0]!.flowId!);
     await settle();
     expect(agent.counts.waiting).toBe(0);
   });

@@ -5,13 +5,13 @@ import { FabricError, isFabricError } from '../errors/error.ts';
 import type { Logger } from '../log.ts';
 import { decode } from '../protocol/codec.ts';
 import { type DataFrame, type DeliveryAck, type Envelope, RTYPE } from '../protocol/envelope.ts';
+import { parsePartialHeader } from '../protocol/partial-header.ts';
 import { isRpcReply } from '../protocol/rpc.ts';
 import type { Calls } from './calls.ts';
 import type { Control } from './control.ts';
 import type { Deliveries } from './deliveries.ts';
-import type { Hop } from './hop.ts';
 import type { LinkOptions } from './link-types.ts';
-import { salvage } from './salvage.ts';
+import type { Neighbor } from './neighbor.ts';
 import type { Serving } from './serving.ts';
 
 /** Bad messages are logged at most so often, in ms. */
@@ -36,36 +36,36 @@ export class Receiver {
     this.#deps = deps;
   }
 
-  onMessage(hop: Hop, bytes: Uint8Array): void {
+  onMessage(neighbor: Neighbor, bytes: Uint8Array): void {
     let envelope: Envelope;
     try {
       envelope = decode(bytes);
     } catch (error) {
-      this.#onBadMessage(hop, bytes, error);
+      this.#onBadMessage(neighbor, bytes, error);
       return;
     }
     try {
       this.#deps.trace?.('received', envelope);
-      this.#dispatch(hop, envelope, bytes.byteLength);
+      this.#dispatch(neighbor, envelope, bytes.byteLength);
     } catch (error) {
       // Nothing that a stranger sends may end the process, not even what we did not foresee.
       this.#deps.log.error('a message could not be handled', { type: envelope.frame.type, error });
     }
   }
 
-  #dispatch(hop: Hop, envelope: Envelope, size: number): void {
+  #dispatch(neighbor: Neighbor, envelope: Envelope, size: number): void {
     const { calls, serving, control } = this.#deps;
     const { frame, flowId } = envelope;
     // Credit is booked before anything else: it must never wait behind messages that themselves need credit.
     if (frame.type === 'CreditUpdate') {
-      hop.addCredit(frame.flowId, frame.credits);
+      neighbor.addCredit(frame.flowId, frame.credits);
       return;
     }
     // A stream that owns its flow returns the credit itself, as its consumer takes the items.
-    if (flowId !== undefined && !calls.streamOwning(envelope)) hop.received.count(flowId);
+    if (flowId !== undefined && !calls.streamOwning(envelope)) neighbor.received.count(flowId);
     switch (frame.type) {
       case 'Data':
-        this.#onData(hop, envelope as Envelope<DataFrame>, size);
+        this.#onData(neighbor, envelope as Envelope<DataFrame>, size);
         break;
       case 'DeliveryAck':
         this.#deps.deliveries?.acknowledged(frame.refId);
@@ -86,31 +86,31 @@ export class Receiver {
     }
   }
 
-  #onData(hop: Hop, envelope: Envelope<DataFrame>, size: number): void {
+  #onData(neighbor: Neighbor, envelope: Envelope<DataFrame>, size: number): void {
     const { calls, serving } = this.#deps;
     if (!isRpcReply(envelope.frame.payload)) {
-      serving.onData(hop, envelope);
+      serving.onData(neighbor, envelope);
       return;
     }
     if (((envelope.rtype ?? 0) & RTYPE.ack) !== 0 && envelope.replyTo !== undefined) {
-      if (!serving.acknowledge(hop, envelope)) return;
+      if (!serving.acknowledge(neighbor, envelope)) return;
     }
     calls.onReply(envelope, size);
   }
 
-  #onBadMessage(hop: Hop, bytes: Uint8Array, error: unknown): void {
+  #onBadMessage(neighbor: Neighbor, bytes: Uint8Array, error: unknown): void {
     const { calls, serving } = this.#deps;
     const fault = isFabricError(error)
       ? error
       : new FabricError('PROTO_MALFORMED', 'The message cannot be read', { cause: error });
     this.#logBadMessage(fault, bytes.byteLength);
-    const header = salvage(bytes);
-    if (!header) return;
+    const header = parsePartialHeader(bytes);
+    if (header?.frameType !== 'Data') return;
     // It used its sender's credit, whatever it was.
-    if (header.flowId !== undefined) hop.received.count(header.flowId);
+    if (header.flowId !== undefined) neighbor.received.count(header.flowId);
     if (header.isReply) {
       if (header.corrId !== undefined) calls.onBadReply(header.corrId, fault);
-    } else serving.refuse(hop, header, fault.code, fault.message);
+    } else serving.refuse(neighbor, header, fault.code, fault.message);
   }
 
   #logBadMessage({ code, message: because }: FabricError, size: number): void {

@@ -283,17 +283,17 @@ describe('the flows of replies', () => {
         call.end();
       }),
     );
-    sentinel.paysCredit = false;
+    sentinel.grantsCredit = false;
     request('m', { corrId: 's1', rtype: 4 });
     request('m', { corrId: 's2', rtype: 4 });
     await settle();
     expect(pushed).toEqual({ s1: 32, s2: 32 });
-    sentinel.pay(sentinel.node, 's2');
+    sentinel.grantCredit(sentinel.node, 's2');
     await settle();
     expect(pushed).toEqual({ s1: 32, s2: 64 });
-    sentinel.pay(sentinel.node, 's1');
-    sentinel.pay(sentinel.node, 's1');
-    sentinel.pay(sentinel.node, 's1');
+    sentinel.grantCredit(sentinel.node, 's1');
+    sentinel.grantCredit(sentinel.node, 's1');
+    sentinel.grantCredit(sentinel.node, 's1');
     await settle();
     // Paid three times at once, the window is 32 all the same: what waited left with the first, then 32 more.
     const got = answers.filter(({ corrId }) => corrId === 's1').length;
@@ -309,7 +309,7 @@ describe('the flows of replies', () => {
         void errorOf(call.push('one too many')).then((error) => call.fail(error));
       }),
     );
-    sentinel.paysCredit = false;
+    sentinel.grantsCredit = false;
     request('m', { rtype: 4 });
     await settle();
     expect(agent.counts).toMatchObject({ waiting: 1_001, serving: 0 });
@@ -347,7 +347,7 @@ describe('a cancel', () => {
         waiting = errorOf(call.push('no credit'));
       }),
     );
-    sentinel.paysCredit = false;
+    sentinel.grantsCredit = false;
     request('m', { corrId: 's', rtype: 4 });
     await settle();
     expect(agent.counts).toMatchObject({ waiting: 1, flowsSent: 3 });

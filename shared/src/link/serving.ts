@@ -1,19 +1,20 @@
 // What others ask of this node: finds who serves an address, hands requests and messages over, remembers the calls that
 // are open so that a CallCancel finds them, acknowledges those who want that, and says no where nobody serves.
-import { type ErrorCode, FabricError, isFabricError } from '../errors/error.ts';
+import type { ErrorCode } from '../errors/codes.ts';
+import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import type { Logger } from '../log.ts';
 import { type DataFrame, type Envelope, FLOW, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
 import { isRpcRequest } from '../protocol/rpc.ts';
 import type { Binding, Bindings } from './bindings.ts';
 import type { Deliveries } from './deliveries.ts';
-import type { Hop } from './hop.ts';
 import { Incoming, type IncomingOwner } from './incoming.ts';
+import type { Neighbor } from './neighbor.ts';
+import type { NodeIdentity } from './node-identity.ts';
 import { SeenIds } from './seen-ids.ts';
-import type { Self } from './self.ts';
 
 export interface ServingDeps {
-  self: Self;
+  identity: NodeIdentity;
   bindings: Bindings;
   log: Logger;
   /** Answers are acknowledged, and sent again until they are. */
@@ -21,7 +22,7 @@ export interface ServingDeps {
 }
 
 export class Serving implements IncomingOwner {
-  readonly self: Self;
+  readonly identity: NodeIdentity;
   readonly deliveries: Deliveries | undefined;
   readonly #bindings: Bindings;
   readonly #log: Logger;
@@ -34,8 +35,8 @@ export class Serving implements IncomingOwner {
   /** New calls are refused: the link is being drained. */
   isDraining = false;
 
-  constructor({ self, bindings, log, deliveries }: ServingDeps) {
-    this.self = self;
+  constructor({ identity, bindings, log, deliveries }: ServingDeps) {
+    this.identity = identity;
     this.deliveries = deliveries;
     this.#bindings = bindings;
     this.#log = log;
@@ -46,29 +47,29 @@ export class Serving implements IncomingOwner {
   }
 
   /** A Data frame that is not an answer to a call of ours. */
-  onData(hop: Hop, envelope: Envelope<DataFrame>): void {
+  onData(neighbor: Neighbor, envelope: Envelope<DataFrame>): void {
     const { to, capabilities, replyTo } = envelope;
     let binding: Binding | undefined;
     if (to !== undefined) binding = this.#bindings.find(to);
     else if (capabilities !== undefined) binding = this.#bindings.findCapable(capabilities);
     if (!binding) {
       const target = to ?? `[${capabilities?.join(', ') ?? ''}]`;
-      this.refuse(hop, envelope, 'NO_ROUTE', `Nobody serves ${target} on this node`);
+      this.refuse(neighbor, envelope, 'NO_ROUTE', `Nobody serves ${target} on this node`);
       return;
     }
     if (replyTo !== undefined && ((envelope.rtype ?? 0) & RTYPE.ack) !== 0) {
-      if (!this.acknowledge(hop, envelope)) return;
+      if (!this.acknowledge(neighbor, envelope)) return;
     }
     const { payload } = envelope.frame;
     if (isRpcRequest(payload))
-      this.#onRequest(binding, new Incoming(this, hop, to ?? binding.address, envelope, payload));
-    else this.#onMessage(hop, binding, envelope, payload);
+      this.#onRequest(binding, new Incoming(this, neighbor, to ?? binding.address, envelope, payload));
+    else this.#onMessage(neighbor, binding, envelope, payload);
   }
 
   /** Answers a message that wants to be acknowledged. `false` when it was here before: it was sent again, not anew. */
-  acknowledge(hop: Hop, envelope: Envelope): boolean {
+  acknowledge(neighbor: Neighbor, envelope: Envelope): boolean {
     const { id, replyTo } = envelope;
-    this.#sendTo(hop, envelope, replyTo, { type: 'DeliveryAck', ok: true, refId: id });
+    this.#sendTo(neighbor, envelope, replyTo, { type: 'DeliveryAck', ok: true, refId: id });
     return id === '' || this.#seen.add(id);
   }
 
@@ -110,7 +111,7 @@ export class Serving implements IncomingOwner {
     call.fail(error, logId);
   }
 
-  #onMessage(hop: Hop, binding: Binding, envelope: Envelope, payload: unknown): void {
+  #onMessage(neighbor: Neighbor, binding: Binding, envelope: Envelope, payload: unknown): void {
     const { service } = binding;
     if (!service.onMessage) {
       this.#log.debug('a plain message found no taker', { address: envelope.to });
@@ -125,18 +126,23 @@ export class Serving implements IncomingOwner {
     }
     if (isPromise(value)) {
       value.then(
-        (later) => this.#answerMessage(hop, binding, envelope, later),
+        (later) => this.#answerMessage(neighbor, binding, envelope, later),
         (error: unknown) => this.#messageFailed(binding, error),
       );
-    } else this.#answerMessage(hop, binding, envelope, value);
+    } else this.#answerMessage(neighbor, binding, envelope, value);
   }
 
-  #answerMessage(hop: Hop, binding: Binding, envelope: Envelope, value: unknown): void {
+  #answerMessage(neighbor: Neighbor, binding: Binding, envelope: Envelope, value: unknown): void {
     const { replyTo, corrId, traceId } = envelope;
     if (value === undefined || value === null || replyTo === undefined) return;
     try {
-      const header = this.self.header({ traceId, to: replyTo, replyTo: this.self.systemAddress, corrId });
-      hop.send(hop.main, makeEnvelope<DataFrame>({ type: 'Data', payload: value }, header));
+      const header = this.identity.header({
+        traceId,
+        to: replyTo,
+        replyTo: this.identity.systemAddress,
+        corrId,
+      });
+      neighbor.send(neighbor.main, makeEnvelope<DataFrame>({ type: 'Data', payload: value }, header));
     } catch (error) {
       this.#messageFailed(binding, error);
     }
@@ -147,11 +153,11 @@ export class Serving implements IncomingOwner {
   }
 
   /** Says no to whoever waits for an answer to this envelope. */
-  refuse(hop: Hop, envelope: Partial<Envelope>, code: ErrorCode, reason: string): void {
+  refuse(neighbor: Neighbor, envelope: Partial<Envelope>, code: ErrorCode, reason: string): void {
     const { replyTo, corrId, id } = envelope;
     if (replyTo === undefined || corrId === undefined) return;
     this.#sendTo(
-      hop,
+      neighbor,
       envelope,
       replyTo,
       { type: 'DeliveryAck', ok: false, code, reason, refId: id ?? '' },
@@ -160,13 +166,13 @@ export class Serving implements IncomingOwner {
   }
 
   #sendTo(
-    hop: Hop,
+    neighbor: Neighbor,
     { corrId, traceId }: Partial<Envelope>,
     to: string | undefined,
     frame: Envelope['frame'],
     flowFlags?: number,
   ): void {
-    hop.sendControl(makeEnvelope(frame, this.self.header({ traceId, to, corrId, flowFlags })));
+    neighbor.sendControl(makeEnvelope(frame, this.identity.header({ traceId, to, corrId, flowFlags })));
   }
 
   /**
@@ -199,10 +205,10 @@ export class Serving implements IncomingOwner {
     this.#log.warn('a reply could not be sent', { to: call.replyTo, method: call.method, error });
   }
 
-  /** Cancels every open call, or those that came through `hop`. */
-  cancelAll(reason: string, hop?: Hop): void {
+  /** Cancels every open call, or those that came through `neighbor`. */
+  cancelAll(reason: string, neighbor?: Neighbor): void {
     for (const call of [...this.#open.values()]) {
-      if (hop === undefined || call.hop === hop) call.cancel(reason);
+      if (neighbor === undefined || call.neighbor === neighbor) call.cancel(reason);
     }
   }
 

@@ -237,7 +237,7 @@ describe('backpressure', () => {
       call.end();
     });
     // A sentinel with no buffer of its own: what the reader pays is what the maker gets.
-    sentinel.paysCredit = false;
+    sentinel.grantsCredit = false;
     sentinel.intercept = ({ frame }, node) => {
       if (frame.type === 'CreditUpdate' && node === sentinel.nodes[1]) {
         sentinel.send(sentinel.nodes[0]!, makeEnvelope(frame));

@@ -40,7 +40,7 @@ export class StreamCall extends OpenCall {
   readonly #takers = new Fifo<Taker>();
   #bufferedBytes = 0;
   /** Messages of the stream's own flow that were taken and not paid for. */
-  #unpaid = 0;
+  #sinceGrant = 0;
   #nextSeq = 0;
   #error: unknown;
   #hasError = false;
@@ -55,14 +55,14 @@ export class StreamCall extends OpenCall {
    * items alone, so holding its credit back slows its sender and nobody else.
    */
   ownsFlow(envelope: Envelope): boolean {
-    return envelope.flowId === this.corrId && this.hop?.mayHoldCredit === true;
+    return envelope.flowId === this.corrId && this.neighbor?.mayWithholdCredit === true;
   }
 
   onReply(reply: RpcReply, size: number, envelope: Envelope): void {
     if (this.ownsFlow(envelope)) {
-      this.#unpaid++;
+      this.#sinceGrant++;
       if (this.#isNext(envelope.seqId)) this.#take(reply, size, STREAM_BUFFER.mostOwnBytes);
-      if (!this.isOver) this.#payWhenDue();
+      if (!this.isOver) this.#grantWhenDue();
     } else this.#take(reply, size, STREAM_BUFFER.mostBytes);
   }
 
@@ -116,8 +116,8 @@ export class StreamCall extends OpenCall {
     );
   }
 
-  #payWhenDue(): void {
-    if (this.#unpaid < LIMITS.creditReturnAfter) return;
+  #grantWhenDue(): void {
+    if (this.#sinceGrant < LIMITS.creditReturnAfter) return;
     const { holdItems, holdBytes, trickleMs } = STREAM_BUFFER;
     if (this.#buffer.size > holdItems || this.#bufferedBytes > holdBytes) {
       if (this.deadline !== Number.POSITIVE_INFINITY) return;
@@ -125,8 +125,8 @@ export class StreamCall extends OpenCall {
       this.owner.deadlineMoved(this);
       return;
     }
-    this.#unpaid = 0;
-    this.hop?.pay(this.corrId, LIMITS.creditWindow);
+    this.#sinceGrant = 0;
+    this.neighbor?.grantCredit(this.corrId, LIMITS.creditWindow);
   }
 
   /** Nothing came for too long; or, while items wait for the consumer, the held flow gets its next message. */
@@ -136,7 +136,7 @@ export class StreamCall extends OpenCall {
       return;
     }
     this.deadline = this.owner.now() + STREAM_BUFFER.trickleMs;
-    this.hop?.pay(this.corrId, 1);
+    this.neighbor?.grantCredit(this.corrId, 1);
   }
 
   next(): Promise<IteratorResult<unknown>> {
@@ -155,7 +155,7 @@ export class StreamCall extends OpenCall {
   }
 
   #onTaken(): void {
-    this.#payWhenDue();
+    this.#grantWhenDue();
     if (this.#buffer.size > 0) return;
     this.deadline = this.owner.now() + this.timeoutMs;
     this.owner.deadlineMoved(this);

@@ -23,7 +23,7 @@ export type Dial = (url: string, options: DialOptions) => Promise<Transport>;
 export interface DialOptions {
   timeoutMs: number;
   /** Bearer token, offered as WebSocket subprotocol. */
-  token?: string;
+  token?: string | undefined;
   /** Gives the attempt up. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }

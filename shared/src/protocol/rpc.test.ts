@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ERRORS, type ErrorCode, FabricError } from '../errors/error.ts';
+import { ERRORS, type ErrorCode } from '../errors/codes.ts';
+import { FabricError } from '../errors/error.ts';
 import {
   errorOfReply,
   isRpcReply,

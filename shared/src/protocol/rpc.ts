@@ -1,6 +1,7 @@
 // JSON-RPC 2.0 as Fame speaks it: requests and replies are payloads of Data frames, matched by the envelope's corrId.
 // Here stand the shapes, the five ways parameters arrive, and the one mapping between FabricError codes and numbers.
-import { ERRORS, type ErrorCode, FabricError, isErrorCode } from '../errors/error.ts';
+import { ERRORS, type ErrorCode, isErrorCode } from '../errors/codes.ts';
+import { FabricError } from '../errors/error.ts';
 
 export interface RpcRequest {
   jsonrpc: '2.0';

@@ -21,7 +21,7 @@ export interface ScriptedNode {
   path: string;
   /** Everything that this connection received. */
   readonly received: Envelope[];
-  readonly unpaid: Map<string, number>;
+  readonly ungranted: Map<string, number>;
 }
 
 export class ScriptedSentinel {
@@ -30,7 +30,7 @@ export class ScriptedSentinel {
   software: string | undefined = 'fame-fabric/test';
   resumed: boolean | undefined;
   /** Returns credit for what it receives. */
-  paysCredit = true;
+  grantsCredit = true;
   /** Keeps what it received for the test to look at. */
   keepsEnvelopes = true;
   /** Called before anything else is done; `false` means that the test dealt with the envelope. */
@@ -60,7 +60,7 @@ export class ScriptedSentinel {
       systemId: '',
       path: '',
       received: [],
-      unpaid: new Map(),
+      ungranted: new Map(),
     };
     this.nodes.push(node);
     transport.onMessage = (bytes) => this.#onMessage(node, bytes);
@@ -94,10 +94,10 @@ export class ScriptedSentinel {
     const envelope = decode(bytes);
     if (this.keepsEnvelopes) node.received.push(envelope);
     const { frame, flowId } = envelope;
-    if (this.paysCredit && flowId !== undefined && frame.type !== 'CreditUpdate') {
-      const unpaid = (node.unpaid.get(flowId) ?? 0) + 1;
-      node.unpaid.set(flowId, unpaid % LIMITS.creditReturnAfter);
-      if (unpaid === LIMITS.creditReturnAfter) this.pay(node, flowId);
+    if (this.grantsCredit && flowId !== undefined && frame.type !== 'CreditUpdate') {
+      const ungranted = (node.ungranted.get(flowId) ?? 0) + 1;
+      node.ungranted.set(flowId, ungranted % LIMITS.creditReturnAfter);
+      if (ungranted === LIMITS.creditReturnAfter) this.grantCredit(node, flowId);
     }
     if (this.intercept?.(envelope, node) === false) return;
     switch (frame.type) {
@@ -143,7 +143,7 @@ export class ScriptedSentinel {
     });
   }
 
-  pay(node: ScriptedNode, flowId: string): void {
+  grantCredit(node: ScriptedNode, flowId: string): void {
     this.send(
       node,
       makeEnvelope({ type: 'CreditUpdate', flowId, credits: LIMITS.creditWindow }, { flowId, flowFlags: 2 }),

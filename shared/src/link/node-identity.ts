@@ -17,7 +17,7 @@ export interface HeaderFields {
   meta?: Record<string, unknown> | undefined;
 }
 
-export class Self {
+export class NodeIdentity {
   /** The flow of calls, unary replies and control frames. */
   readonly flowId = newId();
   readonly #sidOf: ((path: string) => string) | undefined;

@@ -1,4 +1,4 @@
-// One neighbour of a link: the sentinel, or the link itself for addresses that it serves (`loopTransport`). A hop outlives
+// One neighbour of a link: the sentinel, or the link itself for addresses that it serves (`loopTransport`). A neighbor outlives
 // its connections: what waits for credit or for a connection stays here, in order, within bounds. It knows nothing of
 // calls; `calls.ts` and `serving.ts` hand it envelopes.
 import { FabricError } from '../errors/error.ts';
@@ -16,13 +16,13 @@ const BOUNDS = Object.freeze({
   attachedBytes: 67_108_864,
 });
 
-export class Hop {
+export class Neighbor {
   /** The flow of calls, unary replies and control frames. */
   readonly main: SendFlow;
   readonly received: ReceivedFlows;
   transport: Transport | undefined;
   /** Credit of a stream's own flow may wait for the stream's consumer: the neighbour keeps flows apart. */
-  mayHoldCredit = false;
+  mayWithholdCredit = false;
   readonly #flows = new Map<string, SendFlow>();
   readonly #trace: LinkOptions['trace'];
   #waiting = 0;
@@ -33,7 +33,7 @@ export class Hop {
     this.main = new SendFlow(mainFlowId);
     this.#flows.set(mainFlowId, this.main);
     this.#trace = trace;
-    this.received = new ReceivedFlows((flowId) => this.pay(flowId, LIMITS.creditWindow));
+    this.received = new ReceivedFlows((flowId) => this.grantCredit(flowId, LIMITS.creditWindow));
   }
 
   get isAttached(): boolean {
@@ -101,7 +101,7 @@ export class Hop {
   }
 
   /** Tells the neighbour that it may send so many more messages of a flow, up to the window. */
-  pay(flowId: string, credits: number): void {
+  grantCredit(flowId: string, credits: number): void {
     this.sendControl(
       makeEnvelope({ type: 'CreditUpdate', flowId, credits }, { flowId, flowFlags: FLOW.ack }),
     );

@@ -1,0 +1,21 @@
+// Capabilities and software names of the protocol, for both ends of a connection. Decision records say what each allows.
+
+/** Advertised for every bound address. */
+export const AGENT_CAPABILITY = 'fame.capability.agent';
+/** Declared in NodeAttach: the node understands CallCancel. */
+export const CANCEL_CAPABILITY = 'fame.capability.cancel';
+/** Declared in NodeAttach: every stream that the node sends has a flow of its own. */
+export const STREAM_FLOWS_CAPABILITY = 'fame.capability.stream-flows';
+
+/** Declared in NodeAttach by every node of ours, sentinels that attach to a parent or peer included. */
+export const NODE_CAPABILITIES: readonly string[] = Object.freeze([
+  CANCEL_CAPABILITY,
+  STREAM_FLOWS_CAPABILITY,
+]);
+
+/**
+ * True if a NodeAttachAck comes from a sentinel of ours. Such a sentinel understands CallCancel, keeps flows apart and
+ * takes any burst of messages.
+ */
+export const isOwnSoftware = (software: string | null | undefined): boolean =>
+  software?.startsWith('fame-fabric/') === true;

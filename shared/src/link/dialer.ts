@@ -1,0 +1,221 @@
+// Opens an attached connection to a sentinel: dial, NodeAttach, NodeAttachAck, and again after growing delays. The first
+// attach fails after a timeout; later ones go on until they are aborted. Knows nothing of links: sentinels attach to their
+// parents and peers with it as well.
+import { onAbort, pause } from '../async/abort.ts';
+import { Backoff } from '../async/backoff.ts';
+import type { Clock } from '../async/clock.ts';
+import { FabricError, isFabricError } from '../errors/error.ts';
+import type { Logger } from '../log.ts';
+import { decode, encode } from '../protocol/codec.ts';
+import type { Envelope, NodeAttach, NodeAttachAck } from '../protocol/envelope.ts';
+import type { Dial, Transport } from './transport.ts';
+
+const DIAL_TIMEOUT_MS = 5_000;
+const ACK_TIMEOUT_MS = 10_000;
+/** A connection that lasted this long was stable: the next delay is the shortest again. */
+const STABLE_AFTER_MS = 2_000;
+/**
+ * Upper bound of the attempt count after a connection that was attached but did not last: delays of at most four times
+ * the shortest. The sentinel is there, and with longer delays a node would miss one that keeps crashing for minutes.
+ */
+const ATTEMPTS_AFTER_UNSTABLE = 2;
+/** WebSocket close code of a sentinel that refuses an attach without an ack. */
+const POLICY_VIOLATION = 1008;
+
+export interface DialerDeps {
+  readonly dial: Dial;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Makes the request of one attempt; its `corrId` names the attempt. */
+  readonly makeAttach: () => Envelope<NodeAttach>;
+  /**
+   * Takes over the connection. Called inside the message event of the ack, so that no message after it is missed. What it
+   * throws fails the attempt, and the dialer terminates the transport.
+   */
+  readonly onAttached: (transport: Transport, ack: NodeAttachAck) => void;
+  readonly trace?: ((direction: 'sent' | 'received', envelope: Envelope) => void) | undefined;
+}
+
+export interface DialerOptions {
+  /** Complete admission URL, with the system id as its last segment. */
+  readonly url: string;
+  /** Bearer token, offered as WebSocket subprotocol. */
+  readonly token?: string | undefined;
+  /** First delay between attempts, in ms. @default 200 */
+  readonly backoffMinMs?: number | undefined;
+  /** Longest delay between attempts, in ms. @default 10_000 */
+  readonly backoffMaxMs?: number | undefined;
+  /** True if the first attach goes on after a refusal, until its timeout. @default false */
+  readonly retriesRefusal?: boolean | undefined;
+  /** Names the other side in errors and logs. @default 'sentinel' */
+  readonly peer?: string | undefined;
+  /** Says what to do about an unreachable sentinel. @default advice about FAME_DIRECT_ADMISSION_URL */
+  readonly advice?: string | undefined;
+}
+
+export class Dialer {
+  readonly #deps: DialerDeps;
+  readonly #options: DialerOptions;
+  readonly #peer: string;
+  readonly #backoff: Backoff;
+  #attachedAt = 0;
+
+  constructor(deps: DialerDeps, options: DialerOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#peer = options.peer ?? 'sentinel';
+    this.#backoff = new Backoff({
+      minMs: options.backoffMinMs ?? 200,
+      maxMs: options.backoffMaxMs ?? 10_000,
+    });
+  }
+
+  /**
+   * Attaches for the first time.
+   * @throws {LINK_REFUSED} when the sentinel refuses, unless `retriesRefusal` is set
+   * @throws {LINK_TIMEOUT} when there was no attach within `timeoutMs`
+   * @throws the reason of `signal` when that aborts
+   */
+  async attach(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#deps;
+    const { url, retriesRefusal = false } = this.#options;
+    const until = clock.now() + timeoutMs;
+    for (let isFirst = true; ; isFirst = false) {
+      try {
+        await this.#attempt(until - clock.now(), signal);
+        this.#backoff.reset();
+        return;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (isFabricError(error, 'LINK_REFUSED') && !retriesRefusal) throw error;
+        const delayMs = this.#backoff.nextDelayMs();
+        if (clock.now() + delayMs >= until) throw this.#unreachable(timeoutMs, error);
+        if (isFirst) log.info(`waiting for the ${this.#peer}`, { url, timeoutMs, because: messageOf(error) });
+        await pause(clock, delayMs, signal);
+      }
+    }
+  }
+
+  /** Attaches again after a lost connection, with as many attempts as it takes. @throws the reason of `signal` only */
+  async reattach(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#deps;
+    const { url } = this.#options;
+    const wasStable = clock.now() - this.#attachedAt >= STABLE_AFTER_MS;
+    this.#backoff.reset(wasStable ? 0 : Math.min(this.#backoff.attempt, ATTEMPTS_AFTER_UNSTABLE));
+    for (let isFirst = true; ; ) {
+      await pause(clock, this.#backoff.nextDelayMs(), signal);
+      try {
+        await this.#attempt(Number.POSITIVE_INFINITY, signal);
+        return;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (isFirst) {
+          log.warn(`cannot reattach to the ${this.#peer}, retrying`, { url, because: messageOf(error) });
+        }
+        isFirst = false;
+      }
+    }
+  }
+
+  async #attempt(leftMs: number, signal: AbortSignal): Promise<void> {
+    const { dial, clock } = this.#deps;
+    const { url, token } = this.#options;
+    const timeoutMs = Math.max(1, Math.min(DIAL_TIMEOUT_MS, leftMs));
+    const transport = await dial(url, { timeoutMs, signal, token });
+    if (signal.aborted) {
+      transport.terminate();
+      signal.throwIfAborted();
+    }
+    await this.#handshake(transport, Math.max(1, Math.min(ACK_TIMEOUT_MS, leftMs)), signal);
+    this.#attachedAt = clock.now();
+  }
+
+  #handshake(transport: Transport, timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, trace, makeAttach, onAttached } = this.#deps;
+    const { url } = this.#options;
+    const attach = makeAttach();
+    return new Promise((resolve, reject) => {
+      const stopListening = onAbort(signal, () => fail(signal.reason));
+      const finish = (): void => {
+        timer.stop();
+        stopListening();
+        transport.onMessage = undefined;
+        transport.onClose = undefined;
+      };
+      const fail = (error: unknown): void => {
+        finish();
+        transport.terminate();
+        reject(error);
+      };
+      const timer = clock.after(timeoutMs, () =>
+        fail(new FabricError('LINK_TIMEOUT', `${url} did not answer NodeAttach within ${timeoutMs} ms`)),
+      );
+      transport.onClose = (code, reason) =>
+        fail(
+          new FabricError(
+            code === POLICY_VIOLATION ? 'LINK_REFUSED' : 'LINK_TIMEOUT',
+            `${url} closed the connection during the attach (${code}${reason ? ` ${reason}` : ''})`,
+            { details: { closeCode: code } },
+          ),
+        );
+      transport.onMessage = (bytes) => {
+        const envelope = readAck(bytes, attach.corrId!);
+        if (!envelope) return;
+        trace?.('received', envelope);
+        const refusal = this.#refusalIn(envelope.frame);
+        if (refusal) {
+          fail(refusal);
+          return;
+        }
+        finish();
+        try {
+          onAttached(transport, envelope.frame);
+          resolve();
+        } catch (error) {
+          fail(error);
+        }
+      };
+      trace?.('sent', attach);
+      transport.send(encode(attach));
+    });
+  }
+
+  #refusalIn({ ok, code, reason, assignedPath }: NodeAttachAck): FabricError | undefined {
+    if (!ok) {
+      return new FabricError(
+        'LINK_REFUSED',
+        `The ${this.#peer} refused the attach: ${reason || code || 'no reason given'}`,
+        { details: code ? { code } : undefined },
+      );
+    }
+    return assignedPath
+      ? undefined
+      : new FabricError('LINK_REFUSED', `The ${this.#peer} acknowledged the attach without a path`);
+  }
+
+  #unreachable(timeoutMs: number, cause: unknown): FabricError {
+    const { url, advice = 'Start it (make start) or check FAME_DIRECT_ADMISSION_URL' } = this.#options;
+    return new FabricError(
+      'LINK_TIMEOUT',
+      `No ${this.#peer} at ${url} within ${timeoutMs} ms: ${messageOf(cause)}. ${advice}`,
+      { cause },
+    );
+  }
+}
+
+// A refusal may lack the corrId, since some sentinels refuse before they read the NodeAttach.
+function readAck(bytes: Uint8Array, corrId: string): Envelope<NodeAttachAck> | undefined {
+  let envelope: Envelope;
+  try {
+    envelope = decode(bytes);
+  } catch {
+    // An unreadable message is no answer. The timeout ends the attempt if none follows.
+    return undefined;
+  }
+  const { frame } = envelope;
+  if (frame.type !== 'NodeAttachAck') return undefined;
+  const isOurs = envelope.corrId === corrId || (envelope.corrId === undefined && !frame.ok);
+  return isOurs ? (envelope as Envelope<NodeAttachAck>) : undefined;
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

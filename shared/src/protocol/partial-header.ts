@@ -1,0 +1,50 @@
+import { LIMITS } from './limits.ts';
+import { isRpcReply } from './rpc.ts';
+
+const FIELDS = ['id', 'traceId', 'to', 'replyTo', 'corrId', 'flowId'] as const;
+
+/** The readable header fields of a message that is not a valid envelope. */
+export interface PartialHeader {
+  readonly id?: string;
+  readonly traceId?: string;
+  readonly to?: string;
+  readonly replyTo?: string;
+  readonly corrId?: string;
+  readonly flowId?: string;
+  /** `frame.type`, of whatever frame it is. */
+  readonly frameType: string | undefined;
+  /** True if the payload is a JSON-RPC reply: no answer to it is expected. */
+  readonly isReply: boolean;
+}
+
+const decoder = new TextDecoder();
+
+/**
+ * Reads the header fields of a message that the codec refuses, so that the refusal reaches the caller. `undefined` when the
+ * message is longer than `maxBytes` or not a JSON object. @default maxBytes the largest frame
+ */
+export function parsePartialHeader(
+  bytes: Uint8Array,
+  maxBytes: number = LIMITS.maxFrameBytes,
+): PartialHeader | undefined {
+  if (bytes.byteLength > maxBytes) return undefined;
+  let message: unknown;
+  try {
+    message = JSON.parse(decoder.decode(bytes));
+  } catch {
+    // Not JSON, so there is no caller to find in it. The caller of this function logs the refusal.
+    return undefined;
+  }
+  if (typeof message !== 'object' || message === null) return undefined;
+  const { frame, ...fields } = message as Record<string, unknown>;
+  const { type, payload } = (frame ?? {}) as { type?: unknown; payload?: unknown };
+  const header: { -readonly [Field in keyof PartialHeader]: PartialHeader[Field] } = {
+    frameType: typeof type === 'string' ? type : undefined,
+    isReply: isRpcReply(payload),
+  };
+  for (const field of FIELDS) {
+    const text = fields[field];
+    if (typeof text === 'string' && text.length <= LIMITS.maxIdBytes) header[field] = text;
+  }
+  return header;
+}
