@@ -2,6 +2,12 @@ import { defineConfig } from 'vitest/config';
 
 /** For tests that start processes. */
 const setupFiles = ['test/kit/clean-up.ts'];
+/** Tests that start processes wait for events; the limits only end what hangs, also on a machine that is busy. */
+const patience = {
+  testTimeout: 90_000,
+  hookTimeout: 90_000,
+  expect: { poll: { timeout: 20_000, interval: 20 } },
+};
 const exclude = ['**/node_modules/**', '**/dist/**'];
 
 /** Tests that promise something about time; all they do is wait, and nothing busy may run beside them. */
@@ -42,12 +48,12 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'wire',
+          ...patience,
           setupFiles,
           globalSetup: ['test/kit/install-peer.ts'],
           include: [processes, 'test/{conformance,interop,compose,integration,promises}/**/*.test.ts'],
           exclude: [...exclude, ...punctual],
           maxWorkers: 3,
-          retry: 1,
           sequence: { groupOrder: 1 },
         },
       },
@@ -55,11 +61,11 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'system',
+          ...patience,
           setupFiles,
           include: punctual,
           exclude,
           maxWorkers: 2,
-          retry: 1,
           sequence: { groupOrder: 2 },
         },
       },
@@ -68,13 +74,13 @@ export default defineConfig({
         test: {
           // Minutes of kills and of frames nobody meant: `npm run test-crash`, a step of its own in continuous integration.
           name: 'crash',
+          ...patience,
           setupFiles,
           include: ['test/crash/**/*.test.ts', 'test/conformance/fuzz.test.ts'],
           exclude,
           env: { FAME_FUZZ_FRAMES: '100000' },
           maxWorkers: 1,
           fileParallelism: false,
-          retry: 1,
           sequence: { groupOrder: 3 },
         },
       },

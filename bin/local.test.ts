@@ -1,6 +1,6 @@
 // `make start`, `run`, `status` and `stop` as people use them: real processes, a directory and a port of their own.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -49,6 +49,16 @@ function begin(args: readonly string[]): ChildProcess {
   const child = spawn(process.execPath, [...COMMAND, ...args], { cwd, env });
   children.push(child);
   return child;
+}
+
+/** Waits until a process has written `text` to standard error. */
+async function printed(child: ChildProcess, text: string): Promise<void> {
+  let output = '';
+  for await (const [chunk] of on(child.stderr!, 'data', { close: ['end'] })) {
+    output += chunk;
+    if (output.includes(text)) return;
+  }
+  throw new Error(`The process ended before it wrote "${text}":\n${output}`);
 }
 
 async function run(args: readonly string[], input = '') {
@@ -208,7 +218,7 @@ test('a start that fails says what the log says and leaves nothing running', asy
 
 test('a sentinel that somebody else started is not stopped', async () => {
   const sentinel = begin(['sentinel']);
-  await once(sentinel.stderr!, 'data');
+  await printed(sentinel, 'listens on');
   const { code, err } = await fame('local', 'start', '--mode', 'local');
   expect(code).toBe(1);
   expect(err).toContain('Fame sentinel');
@@ -222,14 +232,7 @@ test('a sentinel that somebody else started is not stopped', async () => {
 test('up is both in one process; ps, call and trace see it; SIGTERM ends it with 0', async () => {
   env.FAME_AGENTS = 'chat,math';
   const up = begin(['up']);
-  let said = '';
-  const isServed = new Promise<void>((resolve) => {
-    up.stderr?.on('data', (chunk: Buffer) => {
-      said += chunk;
-      if (said.includes('math@fame.fabric')) resolve();
-    });
-  });
-  await isServed;
+  await printed(up, 'math@fame.fabric');
   const nodes = JSON.parse((await fame('ps', '--json')).out);
   expect(nodes.nodes.flatMap(({ addresses }: { addresses: string[] }) => addresses)).toContain(
     'chat@fame.fabric',
@@ -255,8 +258,7 @@ test('up is both in one process; ps, call and trace see it; SIGTERM ends it with
   });
   const described = async () =>
     JSON.parse((await fame('call', 'chat@fame.fabric', 'describe', '--json')).out);
-  const [listening] = (await once(trace.stderr!, 'data')) as [Buffer];
-  expect(String(listening)).toContain('Listening to ws://127.0.0.1:');
+  await printed(trace, 'Listening to ws://127.0.0.1:');
   expect(await described()).toMatchObject({ model: 'offline' });
   await hasTraced;
   const line = JSON.parse(traced.split('\n')[0]!);
@@ -291,11 +293,7 @@ test('with a Docker engine, compose does it, and stop asks compose again', async
   writeFileSync(join(cwd, 'docker-compose.yml'), 'services: {}\n');
   env.PATH = `${cwd}:${process.env.PATH}`;
   const up = begin(['up']); // what compose would have started
-  await new Promise<void>((resolve) => {
-    up.stderr?.on('data', (chunk: Buffer) => {
-      if (chunk.includes('chat@fame.fabric')) resolve();
-    });
-  });
+  await printed(up, 'chat@fame.fabric');
   const start = await fame('local', 'start', '--mode', 'auto');
   expect(start).toMatchObject({ code: 0, err: '' });
   expect(start.out).toContain('Docker');

@@ -30,7 +30,7 @@ test('a process is known again by its start time, and gone when it has ended', a
   expect(processIdentity(process.pid)).not.toBe(identity);
   child.kill('SIGKILL');
   await once(child, 'exit');
-  await vi.waitFor(() => expect(processIdentity(child.pid!)).toBeUndefined());
+  await vi.waitFor(() => expect(processIdentity(child.pid!)).toBeUndefined(), { timeout: 20_000 });
 });
 
 test('a pid that meanwhile belongs to another process is neither ours nor signalled', async () => {

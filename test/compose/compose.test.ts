@@ -223,7 +223,7 @@ describe('the image', () => {
     expect(await sentinel.stop()).toEqual({ code: 0, signal: null });
     expect(await check(image.healthcheck, sentinelService)).not.toBe(0);
     expect(filesBelow(image.root)).toHaveLength(before);
-  }, 60_000);
+  });
 });
 
 describe('.dockerignore', () => {

@@ -9,7 +9,7 @@ let target: Target;
 
 beforeAll(async () => {
   target = given ? { url: given } : await startOurSentinel();
-}, 60_000);
+});
 afterAll(stopAll);
 
 coreWire(given ?? 'our sentinel', () => target);

@@ -66,7 +66,7 @@ describe('a live sentinel', () => {
   let sentinel: OurSentinel;
   beforeAll(async () => {
     sentinel = await startOurSentinel();
-  }, 60_000);
+  });
   afterAll(stopAll);
   const nodes = new RawNodes(() => sentinel.url);
   afterEach(() => nodes.closeAll());

@@ -23,7 +23,7 @@ const SERVED = 'served@fame.fabric';
 let sentinel: OurSentinel;
 beforeAll(async () => {
   sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '0' } });
-}, 60_000);
+});
 afterAll(stopAll);
 const nodes = new RawNodes(() => sentinel.url);
 afterEach(() => nodes.closeAll());

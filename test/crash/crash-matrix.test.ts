@@ -8,7 +8,7 @@ import { crashRound, POINTS, VICTIMS } from './matrix.ts';
 let fabric: Fabric;
 beforeAll(async () => {
   fabric = await Fabric.start();
-}, 60_000);
+});
 afterAll(async () => {
   await fabric.stop();
   await stopStack();

@@ -1,7 +1,7 @@
 // P6: many clients stream while their connections, and the agent's, are cut at random again and again. Every text must arrive
 // without a gap and without a repeat: what a client puts together is what the journal says, byte by byte.
 import { pieces, seeded, type WireRequest } from '@fame-fabric/agents/testing';
-import type { Client } from '@fame-fabric/client/client';
+import type { Conversation } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { admissionUrl } from '../kit/naylence.ts';
 import { CHAT, pause } from '../kit/stack.ts';
@@ -60,8 +60,7 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
     timers.add(timer);
   };
 
-  const talk = async (client: Client): Promise<void> => {
-    const conversation = client.conversation(CHAT, { maxHistoryLength: 1 });
+  const talk = async (conversation: Conversation): Promise<void> => {
     for (let n = 0; !isOver; n++) {
       const nonce = `${conversation.id.replace(/\W/g, 'x')}x${n}`;
       const events = [];
@@ -94,7 +93,10 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
   const clients = await Promise.all(
     proxies.map((proxy) => connect({ url: admissionUrl(proxy.port), backoffMaxMs: 2_000 })),
   );
-  const talking = clients.map((client) => talk(client));
+  // A first message to an address that is not served fails at once; the conversations are there before anything is cut.
+  const conversations = clients.map((client) => client.conversation(CHAT, { maxHistoryLength: 1 }));
+  await Promise.all(conversations.map((conversation) => conversation.start()));
+  const talking = conversations.map((conversation) => talk(conversation));
   for (const proxy of proxies) {
     keepCutting(() => {
       report.cuts += proxy.cut();

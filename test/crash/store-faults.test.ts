@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { storePath } from '@fame-fabric/agents/internal';
 import type { Client } from '@fame-fabric/client/client';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { eventually } from '../kit/eventually.ts';
 import { fameArgs, Proc, startNode } from '../kit/processes.ts';
 import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import {
@@ -173,7 +174,7 @@ describe('while turns run', () => {
       'three',
       're: three',
     ]);
-  }, 40_000);
+  });
 
   test('a damaged page fails the turns that need it, and the agent goes on', async () => {
     const dataDir = temporaryDirectory();
@@ -202,7 +203,7 @@ describe('while turns run', () => {
       message: expect.stringContaining('damaged'),
     });
     expect(await again.call('chat@fame.fabric', 'describe')).toMatchObject({ address: 'chat@fame.fabric' });
-  }, 40_000);
+  });
 
   test('FAME_STORE_MAX_BYTES fails new turns with what to do, and the file stays below', async () => {
     const dataDir = temporaryDirectory();
@@ -232,7 +233,7 @@ describe('while turns run', () => {
     await second.waitFor(/conversations removed/);
     const again = await attach();
     expect(await (await converse(again)).ask('room?')).toBe('re: room?');
-  }, 60_000);
+  });
 });
 
 // A file system of a few MB needs a mount, and a mount needs a namespace of its own where we are not root.
@@ -281,14 +282,14 @@ describe.skipIf(!canMount)('a disk that is full (needs unshare and mount)', () =
     expect(await conversation.ask('three')).toBe('re: three');
     const copy = join(temporaryDirectory(), 'data');
     mkdirSync(dirname(storePath(copy)), { recursive: true });
-    await vi.waitFor(() => {
+    await eventually(() => {
       for (const end of ['', '-wal'])
         copyFileSync(`/proc/${agent.pid}/root${storePath(dataDir)}${end}`, storePath(copy) + end);
       const view = new JournalView(copy);
       expect(view.integrity()).toBe('ok');
       view.close();
     });
-  }, 40_000);
+  });
 });
 
 /** Writes until nothing more fits. */

@@ -57,7 +57,7 @@ beforeAll(async () => {
     },
   });
   [one, other] = await Promise.all([startSide(), startSide()]);
-}, 60_000);
+});
 
 afterAll(async () => {
   journal.close();

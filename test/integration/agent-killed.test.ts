@@ -82,5 +82,5 @@ describe.each([
     }
     const nodes = (await (await fetch(`${sentinel.http}/metrics`)).text()).match(/^fame_open_calls (\d+)/m);
     expect(nodes?.[1]).toBe('0');
-  }, 30_000);
+  });
 });

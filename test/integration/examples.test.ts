@@ -18,7 +18,7 @@ beforeAll(async () => {
     FAME_LISTENER_PORT: String(sentinel.port),
     FAME_DATA_DIR: temporaryDirectory(),
   };
-}, 60_000);
+});
 afterAll(stopAll);
 
 /** A directory with an `npx` that knows `node` and `fame`, both from the sources. */

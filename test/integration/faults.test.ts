@@ -12,7 +12,7 @@ let sentinel: OurSentinel;
 
 beforeAll(async () => {
   sentinel = await startOurSentinel();
-}, 30_000);
+});
 afterAll(stopStack);
 
 /** `fame chat` on a pipe, line by line. */

@@ -2,7 +2,8 @@
 // sentinel, the agent: all processes; the model is in this one, so it sees when its sockets are closed.
 import { gate, stall } from '@fame-fabric/agents/testing';
 import type { Conversation } from '@fame-fabric/client/conversation';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '../kit/eventually.ts';
 import { fameArgs, startNode } from '../kit/processes.ts';
 import { temporaryDirectory } from '../kit/sentinel.ts';
 import { converse, lastUserText, openClient, type Stack, startStack, stopStack } from '../kit/stack.ts';
@@ -24,7 +25,7 @@ beforeAll(async () => {
       },
     },
   });
-}, 30_000);
+});
 afterAll(stopStack);
 
 const chatOptions = () => ({
@@ -87,7 +88,7 @@ test('A7: a turn that the client gives up closes the socket of the model within 
   }
   report('cancel to closed socket', figures);
   expect(await conversation.ask('still there?')).toBe('re: still there?');
-}, 30_000);
+});
 
 test('A7: Ctrl-C in a terminal does the same, and the conversation goes on; Ctrl-D leaves with 0', async () => {
   const terminal = startInTerminal(fameArgs('chat'), chatOptions());
@@ -109,7 +110,7 @@ test('A7: Ctrl-C in a terminal does the same, and the conversation goes on; Ctrl
   await terminal.waitFor(/A> re: and now\?[\s\S]*Q> /);
   terminal.type(CTRL_D);
   expect((await terminal.exited).code).toBe(0);
-}, 30_000);
+});
 
 test('A7: a second Ctrl-C leaves with 130, and nothing of it stays at the sentinel', async () => {
   const terminal = startInTerminal(fameArgs('chat'), chatOptions());
@@ -122,7 +123,7 @@ test('A7: a second Ctrl-C leaves with 130, and nothing of it stays at the sentin
   await terminal.waitFor(/Stopped\.[\s\S]*Q> /);
   terminal.type(CTRL_C);
   expect((await terminal.exited).code).toBe(130);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const { nodes } = (await (await fetch(`${stack.sentinel.http}/fame/v1/nodes`)).json()) as {
       nodes: Node[];
     };

@@ -31,4 +31,4 @@ test('a caller of a killed agent is answered by the process that follows it', as
     { role: 'assistant', content: 'The whole answer' },
   ]);
   expect(requests).toBe(2);
-}, 40_000);
+});

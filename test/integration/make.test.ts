@@ -90,7 +90,7 @@ test('A1: start, run, status, start again, stop, stop again', async () => {
   const stopAgain = await make('stop', env);
   expect(stopAgain).toMatchObject({ code: 0, err: '' });
   expect(stopAgain.out).toContain('Nothing to stop');
-}, 60_000);
+});
 
 test('A1: a conversation is there again after stop and start', async () => {
   await make('start', env);
@@ -106,7 +106,7 @@ test('A1: a conversation is there again after stop and start', async () => {
   const asked = client.call('chat@fame.fabric', 'run_turn', { args: [before.id, 'What is my name?'] });
   expect(await asked).toContain('Ada');
   await client.close();
-}, 60_000);
+});
 
 test('A1: without make start, make run says so and exits with what make has for failure', async () => {
   const run = await make('run', { ...env, FAME_CONNECT_TIMEOUT_MS: '300' }, 'hello\n');
@@ -152,4 +152,4 @@ test('A1: a pid file whose number now belongs to another process does not end th
   expect(pidOf('sentinel')).not.toBe(stranger.pid);
   expect(await make('stop', env)).toMatchObject({ code: 0, out: expect.stringContaining('Stopped') });
   expect(stranger.alive).toBe(true);
-}, 60_000);
+});

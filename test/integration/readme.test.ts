@@ -15,7 +15,7 @@ let sentinel: OurSentinel;
 beforeAll(async () => {
   sentinel = await startOurSentinel();
   await startOurAgent(sentinel);
-}, 60_000);
+});
 afterAll(stopAll);
 
 test('the first conversation', async () => {

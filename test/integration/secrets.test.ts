@@ -3,7 +3,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { httpError } from '@fame-fabric/agents/testing';
-import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { eventually } from '../kit/eventually.ts';
 import { MAKE_FAILED, make } from '../kit/make.ts';
 import { freePort } from '../kit/processes.ts';
 import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
@@ -109,7 +110,7 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
     expect(chat.err).toContain('MODEL_REFUSED');
 
     // Every envelope between client and agent is in all three views, by its id.
-    const entries = await vi.waitFor(() => {
+    const entries = await eventually(() => {
       const passed = dataBetweenEnds(trace.text());
       expect(passed.length).toBeGreaterThanOrEqual(12); // start, describe, two turns, end, and what was answered
       return passed;
@@ -154,7 +155,7 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
         expect({ file, found: foundIn(text, SECRETS) }).toEqual({ file, found: [] });
       }
     }
-  }, 30_000);
+  });
 });
 
 test('A9: a model server that cannot be reached is named without the password of its URL', async () => {
@@ -172,7 +173,7 @@ test('A9: a model server that cannot be reached is named without the password of
   expect(chat.err).toMatch(/127\.0\.0\.1:\d+.*MODEL_UNAVAILABLE/);
   await agent.stop();
   expect(foundIn(chat.err + agent.output)).toEqual([]);
-}, 30_000);
+});
 
 test('A9: FAME_SHOW_ENVELOPES=full shows what was said to the person who asked for it, and still no secret', async () => {
   const model = await startModel({ respond: () => `I say ${PLANTED.answerText}.` });
@@ -190,4 +191,4 @@ test('A9: FAME_SHOW_ENVELOPES=full shows what was said to the person who asked f
   expect(foundIn(chat.err)).toEqual([PLANTED.userText, PLANTED.answerText]);
   await agent.stop();
   expect(foundIn(agent.output)).toEqual([]); // agents never log payloads
-}, 30_000);
+});

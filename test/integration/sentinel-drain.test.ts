@@ -1,7 +1,8 @@
 // A5, P15: a sentinel that is told to stop. It says so at its readiness page, takes nobody new, lets what is under way
 // finish, closes every connection with 1001, and exits with 0; a second signal ends it at once.
 import { gate, stall } from '@fame-fabric/agents/testing';
-import { afterAll, expect, test, vi } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
+import { eventually } from '../kit/eventually.ts';
 import { RawNode } from '../kit/raw-node.ts';
 import { converse, openClient, type Stack, startStack, stopStack } from '../kit/stack.ts';
 
@@ -40,7 +41,7 @@ test('A5: SIGTERM: not ready, the turn under way finishes, then 1001 and exit 0'
   expect(await isReady(stack)).toBe(200);
 
   proc.child.kill('SIGTERM');
-  await vi.waitFor(async () => expect(await isReady(stack)).toBe(503));
+  await eventually(async () => expect(await isReady(stack)).toBe(503));
   await expect(RawNode.attached(url)).rejects.toThrow();
   expect(bystander.isClosed).toBe(false);
 
@@ -51,7 +52,7 @@ test('A5: SIGTERM: not ready, the turn under way finishes, then 1001 and exit 0'
     reason: expect.stringMatching(/shutting down/),
   });
   expect(await proc.exited).toEqual({ code: 0, signal: null });
-}, 30_000);
+});
 
 test('A5: what is not finished after FAME_DRAIN_MS does not keep the sentinel', async () => {
   const stack = await startStack({
@@ -66,7 +67,7 @@ test('A5: what is not finished after FAME_DRAIN_MS does not keep the sentinel', 
   const tookMs = performance.now() - began;
   expect(tookMs).toBeGreaterThanOrEqual(300);
   expect(tookMs).toBeLessThan(2_000);
-}, 30_000);
+});
 
 test('A5: a second signal ends the sentinel at once', async () => {
   const stack = await startStack({
@@ -84,4 +85,4 @@ test('A5: a second signal ends the sentinel at once', async () => {
   const tookMs = Math.round(performance.now() - began);
   console.info(`A5: exit ${tookMs} ms after the second signal`);
   expect(tookMs).toBeLessThanOrEqual(1_000);
-}, 30_000);
+});

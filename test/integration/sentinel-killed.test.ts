@@ -2,7 +2,8 @@
 // had; what was under way is asked again under the same id and answered once.
 import { gate } from '@fame-fabric/agents/testing';
 import type { TurnEvent } from '@fame-fabric/client/conversation';
-import { afterAll, expect, test, vi } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
+import { eventually } from '../kit/eventually.ts';
 import { fameArgs, startNode } from '../kit/processes.ts';
 import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { converse, openClient, startStack, stopStack } from '../kit/stack.ts';
@@ -20,7 +21,7 @@ test('A5: after a kill -9 of the sentinel, client and agent answer within 3 s of
     expect(await conversation.ask('before')).toBe('re: before');
     const { path } = client;
     await stack.sentinel.proc.kill();
-    await vi.waitFor(() => expect(client.state).toBe('reconnecting'));
+    await eventually(() => expect(client.state).toBe('reconnecting'));
     await startOurSentinel(stack.sentinel);
     const listeningAt = performance.now();
     expect(await conversation.ask('after')).toBe('re: after');
@@ -31,7 +32,7 @@ test('A5: after a kill -9 of the sentinel, client and agent answer within 3 s of
   }
   console.info(`A5: answers after the sentinel listens again: ${figures.join(', ')} ms (<= ${BACK_MS})`);
   expect(Math.max(...figures)).toBeLessThanOrEqual(BACK_MS);
-}, 60_000);
+});
 
 test('A5: a sentinel that is killed again and again costs pauses, and no turn', async () => {
   const stack = await startStack();
@@ -44,7 +45,7 @@ test('A5: a sentinel that is killed again and again costs pauses, and no turn', 
   }
   expect(await conversation.history()).toHaveLength(6);
   expect(stack.model.count).toBe(3);
-}, 60_000);
+});
 
 test('A5: a turn that is under way when the sentinel is killed is answered once, and whole', async () => {
   const half = gate();
@@ -55,7 +56,7 @@ test('A5: a turn that is under way when the sentinel is killed is answered once,
   const turn = (async () => {
     for await (const event of conversation.stream('tell me')) events.push(event);
   })();
-  await vi.waitFor(() => expect(events).toHaveLength(1));
+  await eventually(() => expect(events).toHaveLength(1));
   await half.reached;
   await stack.sentinel.proc.kill();
   half.open(); // the answer is complete while nobody is there to carry it
@@ -69,7 +70,7 @@ test('A5: a turn that is under way when the sentinel is killed is answered once,
     { role: 'user', text: 'tell me' },
     { role: 'assistant', text },
   ]);
-}, 30_000);
+});
 
 test('A5: a person in `fame chat` sees a pause and two notes, and goes on', async () => {
   const stack = await startStack();
@@ -85,4 +86,4 @@ test('A5: a person in `fame chat` sees a pause and two notes, and goes on', asyn
   expect(chat.output).toMatch(/^Connected again\.$/m);
   chat.write('exit');
   expect(await chat.exited).toEqual({ code: 0, signal: null });
-}, 30_000);
+});

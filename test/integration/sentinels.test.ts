@@ -3,7 +3,8 @@
 //
 //   peer ---- parent ---- child ---- grandchild
 import type { Link } from '@fame-fabric/shared';
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { eventually } from '../kit/eventually.ts';
 import { closeLinks, connectLink, mathService, serviceOf } from '../kit/our-node.ts';
 import { fameArgs, freePort, startNode } from '../kit/processes.ts';
 import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
@@ -29,7 +30,7 @@ beforeAll(async () => {
   await serve(grandchild, 'at-grandchild');
   peer = await startOurSentinel({ env: { FAME_PEER_URLS: peerUrl(parent), ...WINDOW } });
   await serve(peer, 'at-peer');
-}, 60_000);
+});
 afterEach(async () => {
   await Promise.all([...extra].map((link) => link.close()));
   extra.clear();
@@ -59,13 +60,10 @@ const echo = (link: Link, name: string, value: unknown = 'hi') =>
 
 /** Waits until the address is served for this caller: connections between sentinels heal in the background. */
 const reachable = (link: Link, name: string): Promise<void> =>
-  vi.waitFor(async () => expect(await echo(link, name)).toBe('hi'), { timeout: 10_000, interval: 50 });
+  eventually(async () => expect(await echo(link, name)).toBe('hi'));
 
 const unreachable = (link: Link, name: string): Promise<void> =>
-  vi.waitFor(() => expect(echo(link, name)).rejects.toMatchObject({ code: 'NO_ROUTE' }), {
-    timeout: 5_000,
-    interval: 25,
-  });
+  eventually(() => expect(echo(link, name)).rejects.toMatchObject({ code: 'NO_ROUTE' }));
 
 test.each(['parent', 'child', 'grandchild', 'peer'] as const)(
   'from the %s every agent of the four sentinels can be called, also those bound before the link existed',
@@ -101,9 +99,9 @@ test('a capability below is found from above', async () => {
   const able = await serve(grandchild, 'able', ['fame.capability.rare']);
   const ask = () =>
     link.call({ capabilities: ['fame.capability.rare'] }, 'echo', { args: [7] }, { timeoutMs: 5_000 });
-  await vi.waitFor(async () => expect(await ask()).toBe(7));
+  await eventually(async () => expect(await ask()).toBe(7));
   await able.close();
-  await vi.waitFor(() => expect(ask()).rejects.toMatchObject({ code: 'NO_ROUTE' }));
+  await eventually(() => expect(ask()).rejects.toMatchObject({ code: 'NO_ROUTE' }));
 });
 
 test('a cancel goes all the way down', async () => {
@@ -123,7 +121,7 @@ test('a cancel goes all the way down', async () => {
     }),
   );
   const link = await caller(peer);
-  await vi.waitFor(async () => expect(await link.call('slow@fame.fabric', 'ready')).toBe(true));
+  await eventually(async () => expect(await link.call('slow@fame.fabric', 'ready')).toBe(true));
   const stop = new AbortController();
   const call = link.call('slow@fame.fabric', 'wait', {}, { signal: stop.signal });
   await link.call('slow@fame.fabric', 'ready'); // the wait has arrived: messages keep their order
@@ -153,7 +151,7 @@ test('a child that dies: its addresses are gone at the parent and the peer, its 
   console.info(`child sentinel killed: callers above it have NODE_GONE after ${tookMs} ms (window 300)`);
   expect(tookMs).toBeLessThanOrEqual(2_300);
   for (const link of callers) await unreachable(link, 'doomed');
-}, 20_000);
+});
 
 test('a parent that is killed and started again has everything below it again, under the same paths', async () => {
   const local = await caller(child);
@@ -167,7 +165,7 @@ test('a parent that is killed and started again has everything below it again, u
   await reachable(far, 'at-grandchild');
   await reachable(local, 'at-peer');
   expect(local.path).toBe(path);
-}, 30_000);
+});
 
 test('a parent that comes back as another gives new paths, and everybody below follows', async () => {
   const other = await startOurSentinel({ env: WINDOW });
@@ -180,7 +178,7 @@ test('a parent that comes back as another gives new paths, and everybody below f
   await reachable(link, 'follower');
   expect(server.path).not.toBe(before);
   await server.close();
-}, 30_000);
+});
 
 test('a peer that is killed is gone, and started again it is back', async () => {
   const near = await caller(parent);
@@ -190,7 +188,7 @@ test('a peer that is killed is gone, and started again it is back', async () => 
   peer = await startOurSentinel({ ...peer, env: { FAME_PEER_URLS: peerUrl(parent), ...WINDOW } });
   await reachable(near, 'at-peer'); // its agent came back by itself
   await reachable(await caller(peer), 'at-grandchild');
-}, 30_000);
+});
 
 test('a child whose parent cannot be reached says so and exits with 69', async () => {
   const proc = startNode(fameArgs('sentinel'), {

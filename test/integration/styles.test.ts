@@ -44,7 +44,7 @@ beforeAll(async () => {
     agent: { names: ['chat', 'refine', 'team'] },
   });
   client = await openClient(stack.sentinel.url);
-}, 30_000);
+});
 afterAll(stopStack);
 
 const STYLES = [

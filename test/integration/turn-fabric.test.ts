@@ -41,7 +41,7 @@ beforeAll(async () => {
     },
     agent: { env: { FAME_TOOLS: 'none' } },
   });
-}, 30_000);
+});
 afterAll(stopStack);
 
 test('FB-1 says which conversation exists already and which does not', async () => {
@@ -169,7 +169,7 @@ test('FB-8 holds 100 conversations of 10 turns without mixing them, in bounded m
   await serving.close();
   await link.close();
   await store.close();
-}, 60_000);
+});
 
 test('FB-9 prints envelopes when asked to, and nothing of what they carry', async () => {
   const chat = startNode(fameArgs('chat', '--system', 'planted-system'), {

@@ -14,7 +14,7 @@ let sentinel: OurSentinel;
 
 beforeAll(async () => {
   sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '20000' } });
-}, 30_000);
+});
 afterAll(stopStack);
 
 test('acknowledgements and answers for us are lost with our connection: we ask again, and have one answer', async () => {
@@ -50,7 +50,7 @@ test('acknowledgements and answers for us are lost with our connection: we ask a
   expect(await ours.call(address, 'add', { args: [3, 4] })).toBe(7);
   await ours.close();
   await proxy.close();
-}, 60_000);
+});
 
 /** A chat agent whose first model call stands still at `standing`, and a client of the peer that talks to it. */
 async function chatOf(standing: Gate, agentUrl = sentinel.url, peerUrl = sentinel.url) {
@@ -93,7 +93,7 @@ test('our agent is killed in a turn that it has acknowledged: the next process a
   expect(requests()).toBe(2);
   await peer.stop();
   await next.stop();
-}, 60_000);
+});
 
 test('our agent is killed before its acknowledgement left: the peer asks again, and the turn is one', async () => {
   const standing = gate();
@@ -115,7 +115,7 @@ test('our agent is killed before its acknowledgement left: the peer asks again, 
   await next.stop();
   await agentWay.close();
   await peerWay.close();
-}, 60_000);
+});
 
 test('an agent of the peer dies before it has acknowledged: the next process answers us, once', async () => {
   const address = 'pending@fame.fabric';
@@ -139,4 +139,4 @@ test('an agent of the peer dies before it has acknowledged: the next process ans
   expect(next.output).toContain('slow-started');
   await ours.close();
   await proxy.close();
-}, 60_000);
+});

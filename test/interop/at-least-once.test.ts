@@ -22,7 +22,7 @@ beforeAll(async () => {
   peer = await PeerClient.start({ url: sentinel.url, env });
   ours = new Link({ url: admissionUrl(proxy.port), dial: wsDial, deliveryProfile: 'at-least-once' });
   await ours.connect();
-}, 60_000);
+});
 afterAll(async () => {
   await ours.close();
   await proxy.close();
@@ -54,4 +54,4 @@ test('acknowledgements and answers that are lost: the peer asks again, ours hand
   expect(await answer).toBe('handled');
   expect(calls).toHaveLength(1);
   expect(await peer.call(MATH, 'add', 1, 1)).toBe(2);
-}, 40_000);
+});

@@ -132,7 +132,7 @@ describe('streams', () => {
     const stream = { address, method: 'count', args: [], summary: true };
     expect(await client.do('stream', stream, 60_000)).toEqual({ count: 20_000, inOrder: true });
     expect((sentinel.proc.rssBytes() - before) / 1_048_576).toBeLessThan(64);
-  }, 60_000);
+  });
 });
 
 describe('tasks', () => {
@@ -208,5 +208,5 @@ describe('lives of nodes', () => {
 
   test('Q31: after the sentinel was killed and started again, agent and client find each other', async () => {
     expect(await restarted).toBe(9);
-  }, 60_000);
+  });
 });

@@ -28,4 +28,4 @@ async function answersOf(command: string, sample: string): Promise<string[]> {
 
 test('talk.mjs', async () => {
   expect(await answersOf(process.execPath, 'talk.mjs')).toHaveLength(2);
-}, 60_000);
+});

@@ -1,9 +1,11 @@
 // Nodes of the unmodified peer, as processes. They come from `test/interop`, a package of its own that is installed when a
 // suite first needs it, so that nobody who only builds or runs the fabric downloads it.
+
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { freePort, healthy, type Proc, ROOT, startNode } from './processes.ts';
+import { WAIT_LIMIT_MS } from './wait-limit.ts';
 
 const INTEROP = join(ROOT, 'test/interop');
 const PEER = join(INTEROP, 'peer');
@@ -109,7 +111,7 @@ export class PeerClient {
   }
 
   /** Sends a command and waits for its answer, whatever it is. */
-  async ask(verb: string, command: Record<string, unknown>, timeoutMs = 20_000): Promise<PeerAnswer> {
+  async ask(verb: string, command: Record<string, unknown>, timeoutMs = WAIT_LIMIT_MS): Promise<PeerAnswer> {
     const seq = ++this.#seq;
     const answer = new Promise<PeerAnswer>((resolve) => this.#waiting.set(seq, resolve));
     this.proc.write(JSON.stringify({ seq, verb, ...command }));

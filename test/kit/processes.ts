@@ -1,10 +1,12 @@
 // Real processes for tests: started on a free port, awaited by what they print or by their health page, and ended with the
 // test that began them. Every process is ended by its own pid; what it printed goes into the error when a wait fails.
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { WAIT_LIMIT_MS } from './wait-limit.ts';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -102,7 +104,7 @@ export class Proc {
   }
 
   /** Waits until the output matches. Rejects with the output when it exits first or `timeoutMs` pass. */
-  async waitFor(pattern: RegExp, timeoutMs = 15_000): Promise<RegExpMatchArray> {
+  async waitFor(pattern: RegExp, timeoutMs = WAIT_LIMIT_MS): Promise<RegExpMatchArray> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
       const found = this.output.match(pattern);
@@ -174,20 +176,24 @@ export async function stopAll(): Promise<void> {
   await Promise.all([...running].map((proc) => proc.kill()));
 }
 
-/** A port that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
+/**
+ * A port that was free a moment ago. It is below the range from which the kernel takes the ports of outgoing connections, so
+ * that none of those takes it meanwhile.
+ */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const isFree = await new Promise<boolean>((resolve) => {
+      const server = createServer();
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
     });
-  });
+    if (isFree) return port;
+  }
 }
 
 /** Polls `url` until it answers 2xx. */
-export async function healthy(url: string, proc: Proc, timeoutMs = 20_000): Promise<void> {
+export async function healthy(url: string, proc: Proc, timeoutMs = WAIT_LIMIT_MS): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (proc.alive) {
     const answer = await fetch(url, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);

@@ -1,7 +1,9 @@
 // A node made by hand: a WebSocket client that speaks envelopes as plain JSON, so that tests can say exactly what crosses
 // the wire, right or wrong. It knows no class of ours. It returns credits by itself unless told not to.
+
 import { randomBytes } from 'node:crypto';
 import { type ClientOptions, WebSocket } from 'ws';
+import { WAIT_LIMIT_MS } from './wait-limit.ts';
 
 /** An envelope as parsed JSON. Tests look into it freely. */
 // biome-ignore lint/suspicious/noExplicitAny: a test reads arbitrary wire content by path
@@ -145,7 +147,7 @@ export class RawNode {
   }
 
   /** Sends a link-local request and waits for its answer by corrId. */
-  async request(frame: Json, header: Json = {}, timeoutMs = 5_000): Promise<Json> {
+  async request(frame: Json, header: Json = {}, timeoutMs = WAIT_LIMIT_MS): Promise<Json> {
     const corrId = id();
     this.send({ rtype: 1, replyTo: `__sys__@${this.path}`, corrId, ...header, frame });
     return this.next((m) => m.corrId === corrId, timeoutMs);
@@ -199,7 +201,7 @@ export class RawNode {
     method: string,
     params: Json = {},
     header: Json = {},
-    timeoutMs = 5_000,
+    timeoutMs = WAIT_LIMIT_MS,
   ): Promise<Json> {
     const sent = this.callOnly(to, method, params, header);
     return this.next((m) => m.corrId === sent.corrId, timeoutMs);
@@ -233,7 +235,7 @@ export class RawNode {
   }
 
   /** The oldest message that fits, now or within `timeoutMs`. Others stay in the inbox. */
-  next(fits: (message: Json) => boolean = () => true, timeoutMs = 5_000): Promise<Json> {
+  next(fits: (message: Json) => boolean = () => true, timeoutMs = WAIT_LIMIT_MS): Promise<Json> {
     const at = this.inbox.findIndex(fits);
     if (at >= 0) return Promise.resolve(this.inbox.splice(at, 1)[0]);
     return new Promise((resolve, reject) => {

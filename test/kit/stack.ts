@@ -56,7 +56,7 @@ export interface AgentProcessOptions {
 /** Starts `fame agent` and waits until it serves. */
 export async function startAgent(url: string, options: AgentProcessOptions = {}): Promise<Proc> {
   const proc = spawnAgent(url, options);
-  await proc.waitFor(/ is served through /, 20_000);
+  await proc.waitFor(/ is served through /);
   return proc;
 }
 

@@ -13,7 +13,7 @@ let node: RawNode;
 beforeAll(async () => {
   sentinel = await startOurSentinel();
   [agent, node] = await Promise.all([startOurAgent(sentinel), RawNode.attached(sentinel.url)]);
-}, 60_000);
+});
 afterAll(stopAll);
 
 const rpc = (fields: Json): Json => ({ jsonrpc: '2.0', id: 'h', ...fields });
@@ -81,7 +81,7 @@ test.each(PAYLOADS)('P10, Q3: the agent serves on after %s', async (_what, paylo
     });
   }
   node.send({ to: CHAT, frame: { type: 'Data', payload } });
-  const reply = await node.call(CHAT, 'describe', { args: [] }, {}, 2_000);
+  const reply = await node.call(CHAT, 'describe', { args: [] });
   expect(reply.frame.payload.result).toMatchObject({ address: CHAT });
   expect(agent.alive).toBe(true);
 });

@@ -9,7 +9,7 @@ let sentinel: OurSentinel;
 beforeAll(async () => {
   const quotas = { FAME_MAX_ADDRESSES_PER_NODE: '64', FAME_MAX_SESSIONS: '20' };
   sentinel = await startOurSentinel({ env: { ...quotas, FAME_RESUME_WINDOW_MS: '500' } });
-}, 60_000);
+});
 afterAll(stopAll);
 const nodes = new RawNodes(() => sentinel.url);
 afterEach(() => nodes.closeAll());
@@ -34,26 +34,26 @@ test('P11: 20,000 binds of one node stop at its quota with QUOTA_EXCEEDED, and o
     await caller.call('p11@fame.fabric', 'echo', [n]);
     times.push(performance.now() - began);
   }
-  await expect.poll(() => answered, { timeout: 10_000 }).toBe(20_000);
+  await expect.poll(() => answered).toBe(20_000);
   expect(refused).toHaveLength(20_000 - 64);
   expect(new Set(refused)).toEqual(new Set(['QUOTA_EXCEEDED']));
   expect(percentile(times, 0.5)).toBeLessThan(100);
-}, 30_000);
+});
 
 test('Q13: all that a node had is gone when it has left', async () => {
-  await expect.poll(() => listNodes(sentinel), { timeout: 8_000 }).toHaveLength(0);
+  await expect.poll(() => listNodes(sentinel)).toHaveLength(0);
   const node = await nodes.attached();
   for (let n = 0; n < 64; n++) await node.serve(`mine-${n}@fame.fabric`);
   expect((await listNodes(sentinel))[0]?.addresses).toHaveLength(64);
   await node.close();
   const next = await nodes.attached();
   for (let n = 0; n < 64; n++) expect((await next.bind(`mine-${n}@fame.fabric`)).frame.ok).toBe(true);
-}, 20_000);
+});
 
 test('P11: sessions are bounded: one too many is refused with ADMIT_FULL and 1013', async () => {
-  await expect.poll(() => listNodes(sentinel), { timeout: 8_000 }).toHaveLength(0);
+  await expect.poll(() => listNodes(sentinel)).toHaveLength(0);
   for (let n = 0; n < 20; n++) await nodes.attached();
   const extra = await nodes.open();
   await expect(extra.attach()).rejects.toThrow('ADMIT_FULL');
   expect((await extra.closed).code).toBe(1013);
-}, 20_000);
+});

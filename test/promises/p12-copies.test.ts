@@ -8,7 +8,7 @@ const COPIES = 100;
 let sentinel: OurSentinel;
 beforeAll(async () => {
   sentinel = await startOurSentinel();
-}, 60_000);
+});
 afterAll(stopAll);
 const nodes = new RawNodes(() => sentinel.url);
 afterEach(() => nodes.closeAll());

@@ -11,7 +11,7 @@ const MiB = 1_048_576;
 let sentinel: OurSentinel;
 beforeAll(async () => {
   sentinel = await startOurSentinel();
-}, 60_000);
+});
 afterAll(stopAll);
 
 /** A WebSocket by hand: a TCP connection after the upgrade. */

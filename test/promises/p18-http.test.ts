@@ -9,7 +9,7 @@ import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 let sentinel: OurSentinel;
 beforeAll(async () => {
   sentinel = await startOurSentinel();
-}, 60_000);
+});
 afterAll(stopAll);
 
 function open(text: string): Socket {
@@ -73,7 +73,7 @@ describe('P18: what takes its time is ended', () => {
     expect(status(answer)).toBe(101);
     expect(ms).toBeLessThan(10_000);
   });
-}, 20_000);
+});
 
 test.each([
   [

@@ -57,7 +57,7 @@ describe('P22: a page in a browser', () => {
   let sentinel: OurSentinel;
   beforeAll(async () => {
     sentinel = await startOurSentinel();
-  }, 60_000);
+  });
 
   test.each([
     ['a foreign Origin', { origin: 'https://example.com' }],

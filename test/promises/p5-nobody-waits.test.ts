@@ -48,7 +48,7 @@ test('P5: an agent that died silently is given up after 30 s, and its caller is 
     clock.advance(1_000);
     await caller.heartbeat();
   }
-  expect((await caller.next(goneFor(sent.corrId), 1_000)).frame.ok).toBe(false);
+  expect((await caller.next(goneFor(sent.corrId))).frame.ok).toBe(false);
 });
 
 test('P5: an agent whose connection is lost is waited for as long as the resume window, no longer', async () => {
@@ -62,7 +62,7 @@ test('P5: an agent whose connection is lost is waited for as long as the resume 
   clock.advance(4_900);
   expect(await caller.silent(goneFor(sent.corrId))).toBe(true);
   clock.advance(200);
-  expect((await caller.next(goneFor(sent.corrId), 1_000)).frame.ok).toBe(false);
+  expect((await caller.next(goneFor(sent.corrId))).frame.ok).toBe(false);
 });
 
 test('S9, N5: a node that only beats every 15 s stays attached for an hour', async () => {
@@ -72,7 +72,7 @@ test('S9, N5: a node that only beats every 15 s stays attached for an hour', asy
     expect((await node.heartbeat()).frame.ok).toBe(true);
   }
   expect(node.isClosed).toBe(false);
-}, 30_000);
+});
 
 test('S3, S10: a node that says nothing but answers pings stays attached, and hears from the sentinel every 30 s', async () => {
   const node = await nodes.attached();
