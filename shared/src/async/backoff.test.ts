@@ -17,6 +17,10 @@ test('the upper half of each delay is random', () => {
   expect(Math.max(...delays)).toBeLessThan(200);
 });
 
+test('jitter can be switched off', () => {
+  expect(backoffDelayMs(2, { minMs: 100, maxMs: 1_000, jitter: 0 })).toBe(400);
+});
+
 test('any number of attempts gives a finite delay', () => {
   expect(backoffDelayMs(5_000, longest)).toBe(1_000);
   expect(backoffDelayMs(5_000, { ...longest, minMs: 0 })).toBe(0);

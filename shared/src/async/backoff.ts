@@ -5,21 +5,23 @@ export interface BackoffOptions {
   readonly minMs: number;
   /** Longest delay, in ms. */
   readonly maxMs: number;
+  /** Part of each delay that is random, from 0 to 1. @default 0.5 */
+  readonly jitter?: number | undefined;
   /** Random numbers from 0 up to 1. @default Math.random */
   readonly random?: (() => number) | undefined;
 }
 
 /**
- * Delay before retry `attempt` (0 is the first), in ms: `minMs`, doubled with each attempt up to `maxMs`, of which the upper
- * half is random.
+ * Delay before retry `attempt` (0 is the first), in ms: `minMs`, doubled with each attempt up to `maxMs`. The delay is
+ * that long at most; jitter shortens it.
  */
 export function backoffDelayMs(
   attempt: number,
-  { minMs, maxMs, random = Math.random }: BackoffOptions,
+  { minMs, maxMs, jitter = 0.5, random = Math.random }: BackoffOptions,
 ): number {
   // The exponent is capped because 2 ** 1024 is Infinity, and 0 * Infinity would be NaN.
   const delayMs = Math.min(maxMs, minMs * 2 ** Math.min(attempt, 30));
-  return delayMs * (0.5 + random() / 2);
+  return delayMs * (1 - jitter + random() * jitter);
 }
 
 /** The delays of one series of attempts. */

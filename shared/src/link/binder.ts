@@ -1,5 +1,6 @@
 // Tells the sentinel which addresses this node serves: bind, advertise, and both again after every attach, since a
 // sentinel may have forgotten and binding twice is harmless. What cannot be bound again is tried again with a pause.
+import { backoffDelayMs } from '../async/backoff.ts';
 import type { Clock, Timer } from '../async/clock.ts';
 import { isErrorCode } from '../errors/codes.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
@@ -13,8 +14,7 @@ import type { NodeIdentity } from './node-identity.ts';
 
 /** Addresses that are bound again at the same time. */
 const BATCH = 16;
-const RETRY_MIN_MS = 1_000;
-const RETRY_MAX_MS = 30_000;
+const RETRY_DELAYS = Object.freeze({ minMs: 1_000, maxMs: 30_000 });
 
 export interface BinderDeps {
   clock: Clock;
@@ -121,7 +121,7 @@ export class Binder {
     } catch (error) {
       const isCurrent = round === this.#round && bindings.get(address) === binding;
       if (!isCurrent || isFabricError(error, 'LINK_CLOSED')) return;
-      const retryMs = Math.min(RETRY_MIN_MS * 2 ** attempt, RETRY_MAX_MS);
+      const retryMs = Math.round(backoffDelayMs(attempt, RETRY_DELAYS));
       log.warn('an address could not be bound again', { address, retryMs, error });
       const timer = clock.after(retryMs, () => {
         this.#retries.delete(address);

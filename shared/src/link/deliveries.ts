@@ -1,12 +1,15 @@
 // At-least-once delivery between two nodes: what was sent is sent again, the same envelope with the same id, until the other
 // end acknowledges it. The other end tells a repeat by that id (`serving.ts`), so nothing is handled twice.
+import { backoffDelayMs } from '../async/backoff.ts';
 import type { Clock, Timer } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { type Envelope, RTYPE } from '../protocol/envelope.ts';
 import type { Neighbor } from './neighbor.ts';
 
-/** Times that a message is sent again, and the pauses before, in ms: each twice the one before. */
-export const RETRIES = Object.freeze({ most: 5, baseMs: 1_000, factor: 2, capMs: 10_000 });
+/** Times that a message is sent again. */
+const MAX_RETRIES = 5;
+/** No jitter: each message has its own delays already, and guarantees name them. */
+const RETRY_DELAYS = Object.freeze({ minMs: 1_000, maxMs: 10_000, jitter: 0 });
 
 interface Open {
   readonly neighbor: Neighbor;
@@ -68,11 +71,10 @@ export class Deliveries {
   }
 
   #next(id: string, attempt: number): Timer {
-    const { baseMs, factor, capMs } = RETRIES;
-    return this.#clock.after(Math.min(capMs, baseMs * factor ** attempt), () => this.#again(id));
+    return this.#clock.after(backoffDelayMs(attempt, RETRY_DELAYS), () => this.#resend(id));
   }
 
-  #again(id: string): void {
+  #resend(id: string): void {
     const open = this.#open.get(id);
     if (!open) return;
     const { neighbor, envelope, isOver, settle } = open;
@@ -80,7 +82,7 @@ export class Deliveries {
       settle();
       return;
     }
-    if (open.attempt >= RETRIES.most) {
+    if (open.attempt >= MAX_RETRIES) {
       settle(
         new FabricError('CALL_TIMEOUT', `The message was not acknowledged, sent ${open.attempt + 1} times`),
       );

@@ -290,7 +290,7 @@ describe('backpressure', () => {
       })(),
     );
     expect(error).toMatchObject({ code: 'NODE_BUSY' });
-    expect(error.message).toMatch(/not read fast enough/);
+    expect(error.message).toMatch(/read too slowly/);
     expect(items).toHaveLength(10_001);
   });
 
