@@ -192,6 +192,8 @@ const ADAPTERS = {
 
 /** What opens connections: the fetch for addresses that a stranger named, and the command's requests to its own servers. */
 const OUTWARD = [
+  // Requests OPENAI_BASE_URL only, over node:http: the body of its response is a Node stream.
+  'agents/src/model/openai/node-fetch.ts',
   'agents/src/net/safe-fetch.ts',
   'bin/local/local-stack.ts',
   'bin/model-probe.ts',

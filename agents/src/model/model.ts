@@ -1,10 +1,10 @@
-// The port to a language model. Shapes are those of the OpenAI Chat Completions API, so that adapters stay thin and what
-// a person knows from there holds here. `openai-model.ts`, `offline-model.ts` and the scripted model implement it.
+// The port to a language model. Its shapes are those of the OpenAI Chat Completions API, which keeps adapters thin and
+// familiar. Implementations: `openai/openai-model.ts`, `offline/offline-model.ts` and the scripted model of the tests.
 
 export interface ToolCall {
   id: string;
   type: 'function';
-  /** `arguments` is the raw JSON text as the model wrote it. */
+  /** `arguments` is the raw JSON text from the model. */
   function: { name: string; arguments: string };
 }
 export type SystemMessage = { role: 'system'; content: string };
@@ -21,13 +21,13 @@ export type ToolChoice = 'auto' | 'none' | 'required' | { type: 'function'; func
 
 export interface ModelRequest {
   messages: readonly ModelMessage[];
-  tools?: readonly ToolSpec[];
-  tool_choice?: ToolChoice;
-  temperature?: number;
-  /** Most tokens of the answer. */
-  max_tokens?: number;
+  tools?: readonly ToolSpec[] | undefined;
+  tool_choice?: ToolChoice | undefined;
+  temperature?: number | undefined;
+  /** Maximum tokens of the answer. */
+  max_tokens?: number | undefined;
   /** Overrides the model's own name. */
-  model?: string;
+  model?: string | undefined;
 }
 
 export interface Usage {
@@ -39,27 +39,27 @@ export interface Usage {
 export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'function_call';
 
 export interface ToolCallDelta {
-  index?: number;
-  id?: string;
-  function?: { name?: string; arguments?: string };
+  index?: number | undefined;
+  id?: string | undefined;
+  function?: { name?: string | undefined; arguments?: string | undefined } | undefined;
 }
-/** One piece of a streamed answer: a `chat.completion.chunk`, or the part of one that we read. */
+/** One piece of a streamed answer: the fields of a `chat.completion.chunk` that we read. */
 export interface ModelChunk {
   choices: readonly {
-    index?: number;
-    delta: { content?: string | null; tool_calls?: readonly ToolCallDelta[] };
-    finish_reason?: FinishReason | null;
+    index?: number | undefined;
+    delta: { content?: string | null | undefined; tool_calls?: readonly ToolCallDelta[] | undefined };
+    finish_reason?: FinishReason | null | undefined;
   }[];
-  usage?: Usage | null;
-  model?: string;
+  usage?: Usage | null | undefined;
+  model?: string | undefined;
 }
 
 export interface ChatModel {
-  /** What answers and the `usage` report call it; `offline` for the built-in one. */
+  /** The name in replies and usage reports; `offline` for the built-in model. */
   readonly name: string;
   /**
    * Streams one answer. Aborting `signal`, or leaving the iteration, closes the request to the model server.
    * @throws {MODEL_UNAVAILABLE | MODEL_TIMEOUT | MODEL_AUTH | MODEL_NOT_FOUND | MODEL_RATE_LIMITED | MODEL_REFUSED}
    */
-  stream(request: ModelRequest, options?: { signal?: AbortSignal }): AsyncIterable<ModelChunk>;
+  stream(request: ModelRequest, options?: { signal?: AbortSignal | undefined }): AsyncIterable<ModelChunk>;
 }

@@ -58,7 +58,10 @@ export class ScriptedModel implements ChatModel {
     return this.#replies.violations;
   }
 
-  stream(request: ModelRequest, options: { signal?: AbortSignal } = {}): AsyncIterable<ModelChunk> {
+  stream(
+    request: ModelRequest,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): AsyncIterable<ModelChunk> {
     return modelStream(options.signal, (signal) => this.#answer(request, signal));
   }
 

@@ -1,28 +1,38 @@
-// The answer of a Chat Completions server, from the bytes of a response to the chunks that we read: tolerant of what the
-// many servers that speak this API send besides, leave out, or spell differently.
+// The body of a Chat Completions response: bytes in, chunks out. Tolerates what the many servers that speak this API add,
+// omit or spell differently.
 import type { Clock } from '@fame-fabric/shared';
 import type { FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model.ts';
 import { EventParser } from './event-parser.ts';
 
-/** The chunks of one response. Its own reader, so that a body read to the end gives its connection back. */
+/** The part of a response that is read here: of the platform's `Response`, or of ours with a Node stream as its body. */
+export interface CompletionResponse {
+  readonly headers: { get(name: string): string | null };
+  readonly body: AsyncIterable<Uint8Array> | null;
+  text(): Promise<string>;
+}
+
+/** The chunks of one response. A body that is read to its end returns its connection for the next request. */
 export class CompletionBody {
-  readonly #response: Response;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  readonly #response: CompletionResponse;
+  readonly #reader: AsyncIterator<Uint8Array> | undefined;
   readonly #decoder = new TextDecoder();
   readonly #parser = new EventParser();
-  /** Whether the server said that its answer is whole: what follows is only the end of the HTTP body. */
+  /** True once the server sent `[DONE]`: only the end of the HTTP body follows. */
   complete = false;
   #ended = false;
   #failure: Error | undefined;
 
-  constructor(response: Response) {
+  constructor(response: CompletionResponse) {
     this.#response = response;
-    // A server that does not stream answers in one piece of JSON (or with a web page, which is none).
-    const streams = !/\b(?:json|html)\b/i.test(response.headers.get('content-type') ?? '');
-    this.#reader = streams ? response.body?.getReader() : undefined;
+    // A server that does not stream answers with one JSON object. A web page is read the same way, and fails as JSON.
+    const isStream = !/\b(?:json|html)\b/i.test(response.headers.get('content-type') ?? '');
+    this.#reader = isStream ? response.body?.[Symbol.asyncIterator]() : undefined;
   }
 
-  /** The chunks that came together, perhaps none; undefined at the end. @throws what the server or the network did */
+  /**
+   * Returns the chunks of the next read, which may be none, or undefined at the end.
+   * @throws the error of the network, or one that the server sent in the stream
+   */
   async next(): Promise<ModelChunk[] | undefined> {
     if (this.#failure) throw this.#failure;
     if (this.complete || this.#ended) return undefined;
@@ -30,17 +40,17 @@ export class CompletionBody {
       this.#ended = true;
       return this.#read([await this.#response.text()], asChunk);
     }
-    const { done, value } = await this.#reader.read();
-    this.#ended = done;
-    const found = done
+    const { done, value } = await this.#reader.next();
+    this.#ended = done === true;
+    const events = done
       ? this.#parser.end()
       : this.#parser.push(this.#decoder.decode(value, { stream: true }));
-    const end = found.indexOf('[DONE]');
+    const end = events.indexOf('[DONE]');
     this.complete = end >= 0;
-    return this.#read(end >= 0 ? found.slice(0, end) : found);
+    return this.#read(end >= 0 ? events.slice(0, end) : events);
   }
 
-  /** What came before a fault is handed on first; the fault is thrown by the next call. */
+  /** Returns the chunks before a fault first; the next call throws the fault. */
   #read(texts: readonly string[], convert: (raw: Loose) => unknown = (raw) => raw): ModelChunk[] {
     const chunks: ModelChunk[] = [];
     for (const text of texts) {
@@ -56,15 +66,15 @@ export class CompletionBody {
     return chunks;
   }
 
-  /** Reads what is left of the body, so that its connection can carry the next request. Cuts it when that takes long. */
-  readToEnd(clock: Clock, withinMs: number, cut: AbortController): void {
+  /** Reads the rest of the body, so that its connection can carry the next request. Aborts `request` after `withinMs`. */
+  readToEnd(clock: Clock, withinMs: number, request: AbortController): void {
     const reader = this.#reader;
     if (!reader || this.#ended) return;
-    const timer = clock.after(withinMs, () => cut.abort());
+    const timer = clock.after(withinMs, () => request.abort());
     const drain = async (): Promise<void> => {
-      while (!(await reader.read()).done);
+      while (!(await reader.next()).done);
     };
-    // The answer is whole: nobody cares any more whether its connection ends well.
+    // The answer is complete, so a failure of its connection has no effect.
     drain().then(
       () => timer.stop(),
       () => timer.stop(),
@@ -72,7 +82,9 @@ export class CompletionBody {
   }
 }
 
-/** A whole `chat.completion` as one chunk. */
+type Loose = Record<string, unknown>;
+
+/** Converts a whole `chat.completion` to one chunk. */
 const asChunk = (whole: Loose): unknown => ({
   ...whole,
   choices: (Array.isArray(whole.choices) ? (whole.choices as Loose[]) : []).map((choice) => ({
@@ -85,21 +97,22 @@ const asText = (value: unknown): string | undefined => {
   if (value === undefined || value === null) return undefined;
   return typeof value === 'string' ? value : JSON.stringify(value);
 };
+const asNumber = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
 
-type Loose = Record<string, unknown>;
-
-/** The part of a chunk that we read, whatever else a server puts into it; undefined for a chunk without news. */
+/** Reads the fields of a chunk that we use; returns undefined for a chunk without any. */
 function readChunk(raw: unknown): ModelChunk | undefined {
   const { choices, usage, model, error } = (raw ?? {}) as Loose;
   if (error) throw streamError(error);
   const read = (Array.isArray(choices) ? (choices as Loose[]) : []).map((choice, i) => {
-    const delta = (choice.delta ?? {}) as Loose;
-    const calls = Array.isArray(delta.tool_calls) ? (delta.tool_calls as Loose[]).map(readCall) : [];
+    const { content, tool_calls } = (choice.delta ?? {}) as Loose;
     return {
-      index: typeof choice.index === 'number' ? choice.index : i,
+      index: asNumber(choice.index) ?? i,
       delta: {
-        ...(typeof delta.content === 'string' ? { content: delta.content } : {}),
-        ...(calls.length > 0 ? { tool_calls: calls } : {}),
+        content: typeof content === 'string' ? content : undefined,
+        tool_calls:
+          Array.isArray(tool_calls) && tool_calls.length > 0
+            ? (tool_calls as Loose[]).map(readCall)
+            : undefined,
       },
       finish_reason: ((choice.finish_reason as FinishReason | '' | null | undefined) ||
         null) as FinishReason | null,
@@ -108,40 +121,38 @@ function readChunk(raw: unknown): ModelChunk | undefined {
   if (read.length === 0 && !usage) return undefined;
   return {
     choices: read,
-    ...(usage ? { usage: readUsage(usage as Loose) } : {}),
-    ...(typeof model === 'string' && model ? { model } : {}),
+    usage: usage ? readUsage(usage as Loose) : undefined,
+    model: typeof model === 'string' && model ? model : undefined,
   };
 }
 
 function readCall(call: Loose): ToolCallDelta {
   const fn = (call.function ?? {}) as Loose;
-  const name = asText(fn.name);
-  const args = asText(fn.arguments);
   return {
-    ...(typeof call.index === 'number' ? { index: call.index } : {}),
-    ...(typeof call.id === 'string' && call.id ? { id: call.id } : {}),
-    function: { ...(name ? { name } : {}), ...(args === undefined ? {} : { arguments: args }) },
+    index: asNumber(call.index),
+    id: typeof call.id === 'string' && call.id ? call.id : undefined,
+    function: { name: asText(fn.name) || undefined, arguments: asText(fn.arguments) },
   };
 }
 
 function readUsage(usage: Loose): Usage {
-  const count = (value: unknown): number => (typeof value === 'number' ? value : 0);
+  const count = (value: unknown): number => asNumber(value) ?? 0;
   const cached = (usage.prompt_tokens_details as Loose | null | undefined)?.cached_tokens;
   const prompt_tokens = count(usage.prompt_tokens);
   const completion_tokens = count(usage.completion_tokens);
-  return {
+  const sum = {
     prompt_tokens,
     completion_tokens,
     total_tokens: count(usage.total_tokens) || prompt_tokens + completion_tokens,
-    ...(typeof cached === 'number' ? { cached_tokens: cached } : {}),
   };
+  // Absent and not undefined: usage is journaled and sent as JSON.
+  return typeof cached === 'number' ? { ...sum, cached_tokens: cached } : sum;
 }
 
-/** An error that came inside the stream, in the shape that errors with a status have. */
+/** Converts an error inside the stream to the shape of the library's errors with a status. */
 function streamError(raw: unknown): Error {
   const error: Loose = typeof raw === 'object' && raw !== null ? (raw as Loose) : { message: String(raw) };
   const { message, code, type, param } = error;
-  // Some gateways put the HTTP status there.
-  const status = typeof code === 'number' ? { status: code } : {};
-  return Object.assign(new Error(String(message)), { error, code, type, param, ...status });
+  // Some gateways send the HTTP status as the code.
+  return Object.assign(new Error(String(message)), { error, code, type, param, status: asNumber(code) });
 }

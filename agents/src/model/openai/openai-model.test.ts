@@ -200,7 +200,7 @@ describe('the OpenAI model', () => {
     for (let turn = 0; turn < 2; turn++)
       expect(textOf(await read(model.stream(ask('Hi', { tools: [tool] }))))).toBe('Hello.');
     expect(server.requests.map(({ body }) => Boolean(body.tools))).toEqual([true, false, false]);
-    expect(log.lines.filter((line) => line.message.includes('knows no tools'))).toHaveLength(1);
+    expect(log.lines.filter((line) => line.message.includes('cannot call tools'))).toHaveLength(1);
     // A call that is demanded cannot be left out.
     const forced = ask('Hi', { tools: [tool], tool_choice: 'required' });
     expect((await failure(read(model.stream(forced)))).details).toMatchObject({ status });

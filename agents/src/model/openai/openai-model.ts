@@ -1,6 +1,6 @@
-// The model behind the OpenAI Chat Completions API, or any server that speaks it. It always streams, retries by itself
-// before the first chunk (never after: what was handed on cannot be taken back), and closes the HTTP request at once when
-// the reader aborts or leaves. The only file that imports `openai`; what went wrong is put into words in model-failure.ts.
+// The model behind the OpenAI Chat Completions API, or any server that speaks it. It always streams. It retries before the
+// first chunk and never after it: a chunk that was delivered cannot be withdrawn. It closes the HTTP request as soon as the
+// reader aborts or leaves. The `openai` package builds the request and its errors; docs/decisions/0015 has what it does not do.
 import {
   type Clock,
   FabricError,
@@ -11,72 +11,60 @@ import {
 } from '@fame-fabric/shared';
 import type { OpenAI } from 'openai';
 import type { ChatModel, ModelChunk, ModelRequest } from '../model.ts';
-import { type FailureContext, modelFailure } from '../model-failure.ts';
-import { delayMs, MAX_ATTEMPTS } from '../model-retry.ts';
 import { modelStream, pause, untilAborted } from '../model-stream.ts';
 import { CompletionBody } from './completion-body.ts';
+import { type FailureContext, modelFailure } from './model-failure.ts';
+import { delayMs, MAX_ATTEMPTS } from './model-retry.ts';
+import { nodeFetch } from './node-fetch.ts';
+import { learnDialect, requestBody, standardDialect } from './request-body.ts';
 
-// How long the usage report may come after the finish reason, and the end of the body after that.
-const AFTERMATH_MS = 2000;
+/** Longest wait for the usage report after the finish reason, and for the end of the body after that. */
+const TRAILER_TIMEOUT_MS = 2000;
+/** The package's own timer is longer than ours: ours counts the server's silence, the package's the whole request. */
+const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
 export const OPENAI_BASE_URL = 'https://api.openai.com/v1';
 
 export interface OpenAIModelOptions {
-  /** The name of the model; a request may override it. */
+  /** Name of the model; a request may override it. */
   model: string;
-  /** Servers of one's own often need none. */
+  /** Self-hosted servers often need none. */
   apiKey?: string | undefined;
-  /** Credentials in it are sent as Basic authorization, its query with every request. @default https://api.openai.com/v1 */
+  /** Its credentials are sent as Basic authorization, its query with every request. @default https://api.openai.com/v1 */
   baseURL?: string | undefined;
   organization?: string | undefined;
   project?: string | undefined;
   /** Longest wait for the first chunk, and between two chunks. @default 60000 */
   timeoutMs?: number | undefined;
   /** @default systemClock */
-  clock?: Clock;
-  /** Told of each retry. @default silentLog */
-  log?: Logger;
-  /** @default the platform's fetch */
-  fetch?: typeof globalThis.fetch;
+  clock?: Clock | undefined;
+  /** Receives a warning for each retry. @default silentLog */
+  log?: Logger | undefined;
+  /** @default a fetch over node:http(s) */
+  fetch?: typeof globalThis.fetch | undefined;
   /** Jitter: numbers from 0 up to 1. @default Math.random */
-  random?: () => number;
-}
-
-type Body = OpenAI.ChatCompletionCreateParamsStreaming;
-
-/** What some servers refuse and can be left out or renamed; learnt from their first refusal. */
-interface Dialect {
-  noStreamOptions: boolean;
-  noTemperature: boolean;
-  maxCompletionTokens: boolean;
-  /** The model knows no tools. Where one is demanded, the refusal stands. */
-  noTools: boolean;
+  random?: (() => number) | undefined;
 }
 
 /**
- * A model on a server that speaks Chat Completions. Nothing is loaded or sent before the first request.
- * @throws {CONFIG_INVALID} when `baseURL` is not an http or https URL, or `apiKey` cannot be a key
+ * Makes a model on a server that speaks Chat Completions. Loads and sends nothing before the first request.
+ * @throws {CONFIG_INVALID} when `baseURL` is not an http or https URL, or `apiKey` has a character that no header can carry
  */
 export function openaiModel(options: OpenAIModelOptions): ChatModel {
-  const { model, organization, project, timeoutMs = 60_000, fetch } = options;
-  const { clock = systemClock, log = silentLog, random = Math.random } = options;
-  // A line break behind a pasted key is common, and no header can carry it.
+  const { model, organization, project, timeoutMs = 60_000 } = options;
+  const { clock = systemClock, log = silentLog, random = Math.random, fetch = nodeFetch } = options;
+  // A line break after a pasted key is common, and no header can carry it.
   const apiKey = options.apiKey?.trim();
   if (apiKey && !/^[\x21-\x7e]+$/.test(apiKey)) {
     throw new FabricError(
       'CONFIG_INVALID',
-      'OPENAI_API_KEY contains characters that no key has: copy it again.',
+      'OPENAI_API_KEY contains a character that no key has: copy the key again.',
     );
   }
   const server = readUrl(options.baseURL || OPENAI_BASE_URL);
-  const dialect: Dialect = {
-    noStreamOptions: false,
-    noTemperature: false,
-    maxCompletionTokens: false,
-    noTools: false,
-  };
+  const dialect = standardDialect();
 
-  // The library takes a tenth of a second to load: an agent that has not been asked anything does not pay for it.
+  // The package takes a tenth of a second to load: an agent pays for it with its first request.
   let client: Promise<OpenAI> | undefined;
   const load = (): Promise<OpenAI> => {
     client ??= import('openai').then(
@@ -84,39 +72,38 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
         new OpenAI({
           apiKey: apiKey || 'no-key',
           baseURL: server.url,
-          // null, not undefined: the environment is read by config.ts alone.
+          // null and not undefined, which would make the package read the environment.
           organization: organization || null,
           project: project || null,
           adminAPIKey: null,
           webhookSecret: null,
           maxRetries: 0,
-          // Our own clock ends waiting; the library's timer must not be faster.
-          timeout: 2 ** 31 - 1,
+          timeout: NO_TIMEOUT_MS,
           logLevel: 'off',
           defaultQuery: server.query,
-          ...(server.authorization && !apiKey
-            ? { defaultHeaders: { Authorization: server.authorization } }
-            : {}),
-          ...(fetch ? { fetch } : {}),
+          defaultHeaders:
+            server.authorization && !apiKey ? { Authorization: server.authorization } : undefined,
+          fetch,
         }),
     );
     return client;
   };
 
   const contextOf = (request: ModelRequest): FailureContext => ({
-    url: server.shown,
+    url: server.url,
     model: request.model ?? model,
     apiKey,
     nowMs: clock.now(),
     texts: request.messages.map((message) => message.content ?? ''),
   });
 
+  /** Sends the request until it is answered, refused for good, or out of attempts. */
   async function* answer(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelChunk, void> {
     for (let attempt = 1; ; ) {
       signal.throwIfAborted();
       let delivered = false;
       try {
-        for await (const chunk of once(request, signal)) {
+        for await (const chunk of attemptOnce(request, signal)) {
           delivered = true;
           yield chunk;
         }
@@ -124,16 +111,16 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
       } catch (thrown) {
         if (signal.aborted) throw signal.reason;
         const hadTools = !dialect.noTools;
-        if (!delivered && learn(dialect, thrown, request)) {
+        if (!delivered && learnDialect(dialect, thrown, request)) {
           if (hadTools && dialect.noTools) {
-            log.warn('the model knows no tools, it is asked without them from now on', { model });
+            log.warn('the model cannot call tools, so requests omit them from now on', { model });
           }
           continue;
         }
         const failure = modelFailure(thrown, contextOf(request), delivered);
-        if (delivered || !failure.again || attempt >= MAX_ATTEMPTS) throw failure.error;
+        if (delivered || !failure.isTransient || attempt >= MAX_ATTEMPTS) throw failure.error;
         const waitMs = delayMs(attempt, failure.retryAfterMs, random);
-        log.warn('model request failed, trying again', {
+        log.warn('model request failed, retrying', {
           code: failure.error.code,
           status: failure.error.details?.status,
           attempt,
@@ -145,62 +132,67 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
     }
   }
 
-  /** One request. Throws what went wrong as it came; a silent server is a MODEL_TIMEOUT. */
-  async function* once(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelChunk, void> {
-    const cut = new AbortController();
-    const onAbort = (): void => cut.abort(signal.reason);
+  /** Sends one request. Throws errors of the network and the server unchanged, and MODEL_TIMEOUT for a silent server. */
+  async function* attemptOnce(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelChunk, void> {
+    const connection = new AbortController();
+    const onAbort = (): void => connection.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
-    let silent = false;
-    let begun = false;
-    let finished = false;
+    let phase: 'sent' | 'answering' | 'finished' = 'sent';
+    let isSilent = false;
     let timer: Timer | undefined;
-    const waitForServer = (): void => {
+    const awaitServer = (): void => {
       timer = clock.after(
-        finished ? Math.min(timeoutMs, AFTERMATH_MS) : timeoutMs,
+        phase === 'finished' ? Math.min(timeoutMs, TRAILER_TIMEOUT_MS) : timeoutMs,
         () => {
-          silent = true;
-          cut.abort();
+          isSilent = true;
+          connection.abort();
         },
         { keepAlive: true },
       );
     };
-    // The library reports its own abort; what made us abort is the truth.
-    const checkCut = (): void => {
+    // After an abort the package throws an error of its own; this throws the reason of the abort instead.
+    const checkAborted = (): void => {
       signal.throwIfAborted();
-      if (silent && !finished) throw timedOut(server.shown, timeoutMs, begun);
+      if (isSilent && phase !== 'finished') throw timedOut(server.url, timeoutMs, phase);
     };
 
+    // The package's types demand mutable lists, and no undefined fields.
+    const params = requestBody(
+      request,
+      model,
+      dialect,
+    ) as unknown as OpenAI.ChatCompletionCreateParamsStreaming;
     let body: CompletionBody | undefined;
     try {
       const openai = await untilAborted(load(), signal);
-      waitForServer();
+      awaitServer();
       const response = await openai.chat.completions
-        .create(bodyOf(request, model, dialect), { signal: cut.signal })
+        .create(params, { signal: connection.signal })
         .asResponse();
       body = new CompletionBody(response);
       for (let chunks = await body.next(); chunks; chunks = await body.next()) {
-        // Comments count as signs of life, too: that is what servers send them for.
+        // A read without chunks resets the timer too: servers send comments as heartbeats.
         timer?.stop();
-        checkCut();
+        checkAborted();
         for (const chunk of chunks) {
-          begun = true;
-          finished ||= chunk.choices.some((choice) => choice.finish_reason);
+          if (phase === 'sent') phase = 'answering';
+          if (chunk.choices.some((choice) => choice.finish_reason)) phase = 'finished';
           yield chunk;
-          checkCut();
+          checkAborted();
         }
-        waitForServer();
+        awaitServer();
       }
-      checkCut();
-      if (!finished) throw brokenOff(server.shown, begun);
+      checkAborted();
+      if (phase !== 'finished') throw brokenOff(server.url, phase);
     } catch (error) {
-      checkCut();
-      // A finished answer stays one, even if the connection breaks behind it.
-      if (!finished) throw error;
+      checkAborted();
+      // A finished answer stays valid when its connection breaks afterwards.
+      if (phase !== 'finished') throw error;
     } finally {
       timer?.stop();
       signal.removeEventListener('abort', onAbort);
-      if (body?.complete) body.readToEnd(clock, AFTERMATH_MS, cut);
-      else cut.abort();
+      if (body?.complete) body.readToEnd(clock, TRAILER_TIMEOUT_MS, connection);
+      else connection.abort();
     }
   }
 
@@ -211,10 +203,8 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
 }
 
 interface Server {
-  /** Where requests go. */
+  /** Base URL without credentials and query. */
   readonly url: string;
-  /** The same for messages. */
-  readonly shown: string;
   readonly query: Record<string, string>;
   readonly authorization: string | undefined;
 }
@@ -229,72 +219,23 @@ function readUrl(text: string): Server {
   }
   const { username, password } = url;
   const login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  const bare = `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
   return {
-    url: bare,
-    shown: bare,
+    url: `${url.origin}${url.pathname.replace(/\/+$/, '')}`,
     query: Object.fromEntries(url.searchParams),
     authorization: username || password ? `Basic ${Buffer.from(login).toString('base64')}` : undefined,
   };
 }
 
-function bodyOf(request: ModelRequest, model: string, dialect: Dialect): Body {
-  const { messages, tool_choice, temperature, max_tokens } = request;
-  const tools = dialect.noTools && isFree(tool_choice) ? undefined : request.tools;
-  return {
-    model: request.model ?? model,
-    messages: messages as Body['messages'],
-    stream: true,
-    ...(dialect.noStreamOptions ? {} : { stream_options: { include_usage: true } }),
-    ...(tools && tools.length > 0 ? { tools: tools as NonNullable<Body['tools']> } : {}),
-    ...(tools && tools.length > 0 && tool_choice ? { tool_choice } : {}),
-    ...(temperature === undefined || dialect.noTemperature ? {} : { temperature }),
-    ...(max_tokens === undefined
-      ? {}
-      : dialect.maxCompletionTokens
-        ? { max_completion_tokens: max_tokens }
-        : { max_tokens }),
-  };
-}
-
-/** How Ollama, llama.cpp, vLLM and OpenRouter say that a model knows no tools. */
-const NO_TOOLS =
-  /\bnot support\w* (?:\w+ )?(?:tools?|function.calling)|\btools?\b[^.]{0,40}\bnot supported|enable-auto-tool-choice|no endpoints found that support tool/i;
-
-const isFree = (choice: ModelRequest['tool_choice']): boolean =>
-  choice === undefined || choice === 'auto' || choice === 'none';
-
-/** Learns from a refusal what the server wants otherwise. True when asking again in the new way makes sense. */
-function learn(dialect: Dialect, thrown: unknown, { tools, tool_choice }: ModelRequest): boolean {
-  const { status, param, message } = (thrown ?? {}) as {
-    status?: unknown;
-    param?: unknown;
-    message?: unknown;
-  };
-  const about = `${String(param)} ${String(message)}`;
-  const turnOn = (key: keyof Dialect): boolean => {
-    const news = !dialect[key];
-    dialect[key] = true;
-    return news;
-  };
-  if (NO_TOOLS.test(about) && tools && tools.length > 0 && isFree(tool_choice)) return turnOn('noTools');
-  if (status !== 400 && status !== 422) return false;
-  if (/stream_options|include_usage/.test(about)) return turnOn('noStreamOptions');
-  if (/max_completion_tokens/.test(about)) return turnOn('maxCompletionTokens');
-  if (param === 'temperature' && /unsupported|not support/i.test(about)) return turnOn('noTemperature');
-  return false;
-}
-
-const timedOut = (url: string, timeoutMs: number, begun: boolean): FabricError =>
+const timedOut = (url: string, timeoutMs: number, phase: 'sent' | 'answering'): FabricError =>
   new FabricError(
     'MODEL_TIMEOUT',
-    `The model server at ${url} ${begun ? 'stopped in the middle of its answer' : 'did not answer'} for ${timeoutMs} ms: try again, or raise FAME_MODEL_TIMEOUT_MS.`,
+    `The model server at ${url} ${phase === 'sent' ? 'did not answer' : 'stopped in the middle of its answer'} for ${timeoutMs} ms: try again, or raise FAME_MODEL_TIMEOUT_MS.`,
   );
 
-const brokenOff = (url: string, begun: boolean): FabricError =>
+const brokenOff = (url: string, phase: 'sent' | 'answering'): FabricError =>
   new FabricError(
     'MODEL_UNAVAILABLE',
-    begun
-      ? `The model server at ${url} broke off in the middle of its answer: ask again.`
-      : `The model server at ${url} sent an empty answer: check OPENAI_BASE_URL and the server.`,
+    phase === 'sent'
+      ? `The model server at ${url} sent an empty answer: check OPENAI_BASE_URL and the server.`
+      : `The model server at ${url} broke off in the middle of its answer: ask again.`,
   );

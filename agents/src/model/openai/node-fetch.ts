@@ -1,0 +1,122 @@
+// A `fetch` over node:http(s) for the model client. The body of its response is the Node stream itself: the platform's fetch
+// wraps it in a web stream, which costs more per chunk than reading the answer does. Connections, proxies and certificates
+// come from the global agents. URLs that a stranger supplied go through net/safe-fetch.ts instead.
+import { type IncomingMessage, request as plainRequest } from 'node:http';
+import { request as secureRequest } from 'node:https';
+import type { Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
+
+/** Time to open a connection, TLS included. */
+const CONNECT_TIMEOUT_MS = 10_000;
+const MAX_REDIRECTS = 20;
+
+/** The part of `Response` that the model client reads. */
+export class NodeResponse {
+  readonly status: number;
+  readonly headers = new Headers();
+  readonly url: string;
+  readonly body: IncomingMessage;
+
+  constructor(url: URL, body: IncomingMessage) {
+    this.url = url.href;
+    this.body = body;
+    this.status = body.statusCode ?? 0;
+    const { rawHeaders } = body;
+    for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+      this.headers.append(rawHeaders[at]!, rawHeaders[at + 1]!);
+    }
+    // The stream keeps an error for its next reader. Without a listener it would drop one that comes before the first read.
+    body.on('error', () => {});
+  }
+
+  get ok(): boolean {
+    return this.status >= 200 && this.status < 300;
+  }
+
+  text(): Promise<string> {
+    return text(this.body);
+  }
+
+  async json(): Promise<unknown> {
+    return JSON.parse(await this.text());
+  }
+}
+
+interface Outgoing {
+  readonly url: URL;
+  readonly method: string;
+  readonly headers: Headers;
+  readonly body: string | undefined;
+}
+
+/** A `fetch` for a URL and a text body, as the `openai` package sends them. Follows redirects. */
+export const nodeFetch: typeof globalThis.fetch = async (
+  input,
+  { method = 'GET', headers, body, signal } = {},
+) => {
+  let outgoing: Outgoing = {
+    url: new URL(input instanceof Request ? input.url : input),
+    method,
+    headers: new Headers(headers),
+    body: body as string | undefined,
+  };
+  for (let redirects = 0; ; redirects += 1) {
+    const response = await send(outgoing, signal ?? undefined);
+    const next = redirected(outgoing, response);
+    if (!next) return response as unknown as Response;
+    // An unread body would keep its connection.
+    response.body.resume();
+    if (redirects === MAX_REDIRECTS) throw new Error(`Stopped after ${MAX_REDIRECTS} redirects.`);
+    outgoing = next;
+  }
+};
+
+/** Sends one request; resolves with the head of its response. Aborting `signal` closes the connection, also after that. */
+function send({ url, method, headers, body }: Outgoing, signal?: AbortSignal): Promise<NodeResponse> {
+  return new Promise((resolve, reject) => {
+    const request = (url.protocol === 'https:' ? secureRequest : plainRequest)(
+      url,
+      // A compressed stream arrives in bursts.
+      { method, headers: { 'accept-encoding': 'identity', ...Object.fromEntries(headers) }, signal },
+      (response) => resolve(new NodeResponse(url, response)),
+    );
+    request.on('error', reject);
+    request.once('socket', (socket) => limitConnecting(socket, url));
+    request.end(body);
+  });
+}
+
+/** Gives up on a host that does not accept the connection. The system itself would wait for minutes. */
+function limitConnecting(socket: Socket, url: URL): void {
+  if (!socket.connecting) return;
+  const onTimeout = (): void => {
+    const error = new Error(`${url.host} accepted no connection in ${CONNECT_TIMEOUT_MS} ms.`);
+    socket.destroy(Object.assign(error, { code: 'ETIMEDOUT' }));
+  };
+  socket.setTimeout(CONNECT_TIMEOUT_MS, onTimeout);
+  socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+    socket.off('timeout', onTimeout);
+    socket.setTimeout(0);
+  });
+}
+
+/**
+ * The request that a redirect asks for, by the rules of the Fetch standard: 307 and 308 repeat the request, the others turn
+ * a POST into a GET, and another origin gets no credentials.
+ */
+function redirected({ url, method, headers, body }: Outgoing, response: NodeResponse): Outgoing | undefined {
+  const location = response.headers.get('location');
+  if (location === null || ![301, 302, 303, 307, 308].includes(response.status)) return undefined;
+  const target = new URL(location, url);
+  if (!/^https?:$/.test(target.protocol)) throw new Error('A redirect leaves HTTP.');
+  const next = new Headers(headers);
+  if (target.origin !== url.origin) {
+    for (const name of ['authorization', 'proxy-authorization', 'cookie', 'host']) next.delete(name);
+  }
+  const isRepeated = response.status >= 307 || method !== 'POST';
+  if (isRepeated) return { url: target, method, headers: next, body };
+  for (const name of ['content-type', 'content-length', 'content-encoding', 'content-language']) {
+    next.delete(name);
+  }
+  return { url: target, method: 'GET', headers: next, body: undefined };
+}
