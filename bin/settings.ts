@@ -1,8 +1,9 @@
 // All settings of a sentinel and a chat agent on this machine, checked before anything is started: by `fame up`, by
 // `make start`, which hands its environment on to both, and by `fame doctor`.
-import { type Environment, readAgentConfig } from '@fame-fabric/agents/process';
+import { readAgentConfig } from '@fame-fabric/agents/process';
 import { readSentinelConfig } from '@fame-fabric/sentinel/config';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
+import type { Environment } from '@fame-fabric/shared/internal';
 
 /** @throws {CONFIG_INVALID} with what either of them finds */
 export function checkSettings(env: Environment): void {

@@ -13,7 +13,6 @@ export {
 export { startOfflineServer } from './model/offline/offline-server.ts';
 export { ReplySplitter } from './model/stream/reply-splitter.ts';
 export { noUsage } from './model/usage.ts';
-export { nearestName } from './nearest-name.ts';
 export { loadRefineAgent, readRefineFile, refineKeysAt } from './refine/refine-file.ts';
 export { type OpenedStore, openStore, storePath } from './store/open-store.ts';
 export { SqliteStore } from './store/sqlite/sqlite-store.ts';

@@ -3,15 +3,12 @@
 export {
   AGENT_VARIABLES,
   type AgentConfig,
-  type AgentVariable,
-  type Environment,
   type ModelConfig,
   readAgentConfig,
 } from './process/config.ts';
 export { modelsOf, runAgentProcess } from './process/main.ts';
 export {
   type AgentSource,
-  EXIT,
   type NamedAgent,
   type ProcessContext,
   type RunOptions,

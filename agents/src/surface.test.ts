@@ -46,7 +46,7 @@ const LISTS = {
     defineHandler defineJob renderTree splitToolStream toolMessage withReceivingStages workflowToMermaid
   `,
   process: `
-    AGENT_VARIABLES AgentConfig AgentSource AgentVariable EXIT Environment ModelConfig NamedAgent
+    AGENT_VARIABLES AgentConfig AgentSource ModelConfig NamedAgent
     ProcessContext RunOptions modelsOf readAgentConfig runAgentProcess runAgents
   `,
   testing: `

@@ -1,5 +1,6 @@
 // `fame conversations ls | show ID | export ID | rm ID`: what the store of this machine holds, read beside a running agent.
 // Data goes to stdout, words to stderr; what people once wrote is printed without anything a terminal would obey.
+
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import {
@@ -7,7 +8,6 @@ import {
   exportConversation,
   type ListedConversation,
   listConversations,
-  nearestName,
   removeConversation,
   type ShownConversation,
   type ShownTurn,
@@ -17,6 +17,7 @@ import {
 } from '@fame-fabric/agents/internal';
 import { readAgentConfig } from '@fame-fabric/agents/process';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
+import { closestMatch } from '@fame-fabric/shared/internal';
 import type { Environment, VerbInput } from '../verb.ts';
 
 /** What it gives is awaited. */
@@ -70,7 +71,7 @@ export async function runConversations(words: readonly string[], options: Comman
 
 function usageFault(action: string, id: string | undefined, more: readonly string[]): string | undefined {
   if (!ACTIONS.includes(action)) {
-    const near = nearestName(action, ACTIONS);
+    const near = closestMatch(action, ACTIONS);
     return `conversations has no action "${inert(action.slice(0, 64))}".${near ? ` Did you mean ${near}?` : ''}`;
   }
   if (action !== 'ls' && id === undefined) return `conversations ${action} takes the id of a conversation.`;

@@ -1,10 +1,10 @@
 // `fame team check|diagram|run FILE`: looks at the files of a team, draws them, or runs them. Which models there are is decided
 // by `main.ts`; how an agent process lives and ends, by `run-agents.ts`.
+
 import { readFile } from 'node:fs/promises';
 import { type Agent, type ConversationStore, runAgents } from '@fame-fabric/agents';
 import {
   loadRefineAgent,
-  nearestName,
   type OpenedStore,
   openStore,
   readRefineFile,
@@ -12,7 +12,6 @@ import {
   YamlFile,
 } from '@fame-fabric/agents/internal';
 import {
-  EXIT,
   modelsOf,
   type NamedAgent,
   type ProcessContext,
@@ -29,6 +28,7 @@ import {
   TeamAgent,
 } from '@fame-fabric/agents/team';
 import { isFabricError, newId, silentLog } from '@fame-fabric/shared';
+import { closestMatch, EXIT } from '@fame-fabric/shared/internal';
 import type { Environment, VerbInput } from '../verb.ts';
 
 export interface TeamCommandOptions extends RunOptions {
@@ -78,7 +78,7 @@ export async function runTeamCommand(args: readonly string[], options: TeamComma
 function usageFault(verb: string | undefined): string {
   if (verb === undefined) return 'team takes check, diagram or run, and the file of a team.';
   if (VERBS.some((one) => one === verb)) return `team ${verb} takes the file of a team.`;
-  const near = nearestName(verb, VERBS);
+  const near = closestMatch(verb, VERBS);
   return `team has no action "${verb.slice(0, 64)}".${near ? ` Did you mean ${near}?` : ''}`;
 }
 

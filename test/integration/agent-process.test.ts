@@ -97,7 +97,7 @@ describe('fame agent', () => {
   });
 
   it.each([
-    ['a name that nobody has', ['maht'], {}, 2, /There is no agent "maht"\. Did you mean math\?/],
+    ['a name that nobody has', ['maht'], {}, 2, /Unknown agent "maht"\. Did you mean math\?/],
     [
       'a faulty configuration',
       ['echo'],

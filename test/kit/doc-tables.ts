@@ -6,17 +6,11 @@ import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
 import { exitCodeOf } from '@fame-fabric/client/exit-codes';
 import { VARIABLES } from '@fame-fabric/sentinel/config';
 import { ERRORS, type ErrorCode, FabricError, rpcError } from '@fame-fabric/shared';
+import type { Variable as SharedVariable } from '@fame-fabric/shared/internal';
 import { CLIENT_VARIABLES } from '../../bin/config.ts';
 import { ROOT } from './processes.ts';
 
-export interface Variable {
-  readonly name: string;
-  readonly type: string;
-  readonly unit?: string;
-  readonly default: string;
-  readonly description: string;
-  readonly secret?: boolean;
-}
+export type Variable = Omit<SharedVariable, 'type'> & { readonly type: string };
 
 export interface DocTable {
   readonly file: string;

@@ -1,6 +1,7 @@
 // An agent: an address, its operations, its tasks. `defineAgent` only declares; `serve` binds the declaration to a link
 // and answers calls until closed. A call's way stands here from top to bottom: find the operation, read the parameters,
 // wait for a turn, run, answer. Whatever goes wrong in it ends that call and nothing else.
+
 import {
   type AgentCard,
   type Clock,
@@ -15,7 +16,7 @@ import {
   silentLog,
   systemClock,
 } from '@fame-fabric/shared';
-import { nearestName } from '../nearest-name.ts';
+import { closestMatch } from '@fame-fabric/shared/internal';
 import { createSafeFetch } from '../net/safe-fetch.ts';
 import type { Agent, AgentContext, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
 import { CallScope } from './call-scope.ts';
@@ -285,7 +286,7 @@ class ServedAgent implements Serving, Service {
 
 function unknownMethod(method: string, names: Iterable<string>): FabricError {
   const known = [...names];
-  const near = nearestName(method, known);
+  const near = closestMatch(method, known);
   const own = known.filter((name) => !/[/.]/.test(name)); // without those that every agent has
   const more = own.length > MOST_NAMES ? ', ...' : '';
   const all = own.length > 0 ? `. There are: ${own.slice(0, MOST_NAMES).join(', ')}${more}` : '';

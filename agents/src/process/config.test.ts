@@ -1,6 +1,7 @@
 import { isFabricError } from '@fame-fabric/shared';
+import type { Environment } from '@fame-fabric/shared/internal';
 import { describe, expect, it } from 'vitest';
-import { AGENT_VARIABLES, type Environment, readAgentConfig } from './config.ts';
+import { AGENT_VARIABLES, readAgentConfig } from './config.ts';
 
 const faultsOf = (env: Environment): string[] => {
   try {

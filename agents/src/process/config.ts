@@ -1,13 +1,19 @@
-// The one place where agent processes read the environment: everything is checked, every fault is reported at once, and
-// what comes out is frozen. Secrets are never repeated, not even in a fault. docs/configuration.md is held to
-// AGENT_VARIABLES by a test.
-import { FabricError, LOG_LEVELS, type LogLevel, tryParseAddress } from '@fame-fabric/shared';
+// Configuration of agent processes. No other file of this workspace reads the environment. Secrets are never repeated, not even
+// in a fault. A test holds docs/configuration.md to AGENT_VARIABLES.
+import { LOG_LEVELS, type LogLevel, tryParseAddress } from '@fame-fabric/shared';
+import {
+  BOOLEANS,
+  type Environment,
+  type EnvReader,
+  readEnv,
+  type Variable,
+} from '@fame-fabric/shared/internal';
 
 export interface AgentConfig {
   /** Admission URL of the sentinel, without the node's id. */
   readonly admissionUrl: string;
   readonly admissionToken: string | undefined;
-  /** Stable id of this node; absent: a random one for each process. */
+  /** Stable id of this node; undefined for a random one per process. */
   readonly nodeId: string | undefined;
   readonly connectTimeoutMs: number;
   readonly drainMs: number;
@@ -15,23 +21,23 @@ export interface AgentConfig {
   readonly logLevel: LogLevel;
   readonly showEnvelopes: boolean;
   readonly dataDir: string;
-  /** Days that a conversation is kept after its last change; 0 keeps for ever. */
+  /** Retention of a conversation after its last change, in days; 0 keeps it forever. */
   readonly conversationTtlDays: number;
-  /** Most bytes of the store of conversations; 0 for no limit. */
+  /** Size limit of the conversation store, in bytes; 0 for no limit. */
   readonly storeMaxBytes: number;
-  /** Most tokens that one conversation may spend; 0 for no limit. */
+  /** Token budget of one conversation; 0 for no limit. */
   readonly conversationMaxTokens: number;
   readonly maxAnswerTokens: number;
   readonly chatAddress: string;
-  /** Names of the agents to serve where none are named. */
+  /** Agents to serve when the command names none. */
   readonly agents: readonly string[];
-  /** Which tools the chat agent offers its model. */
+  /** Tools that the chat agent offers its model. */
   readonly tools: 'standard' | 'none';
   readonly maxConcurrent: number;
   readonly model: ModelConfig;
 }
 
-/** With neither key nor base URL, agents use the built-in model. */
+/** Model server. With neither a key nor a base URL, agents use the built-in offline model. */
 export interface ModelConfig {
   readonly name: string;
   readonly apiKey: string | undefined;
@@ -41,268 +47,261 @@ export interface ModelConfig {
   readonly timeoutMs: number;
 }
 
-export interface AgentVariable {
-  readonly name: string;
-  readonly type: 'url' | 'integer' | 'text' | 'choice' | 'address' | 'path' | 'list';
-  readonly unit?: string;
-  readonly default: string;
-  readonly description: string;
-  /** Its value is never printed. */
-  readonly secret: boolean;
-}
-
-/** The agents that come with the fabric. `main.ts` makes them. */
+/** Agents that come with the fabric. `main.ts` makes them. */
 export const AGENT_NAMES: readonly string[] = Object.freeze(['chat', 'refine', 'team', 'echo', 'math']);
 
-const variable = (
-  name: string,
-  type: AgentVariable['type'],
-  fallback: string,
-  description: string,
-  more: { unit?: string; secret?: boolean } = {},
-): AgentVariable => Object.freeze({ name, type, default: fallback, description, secret: false, ...more });
+const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
 
 /** Every variable that agent processes read. */
-export const AGENT_VARIABLES: readonly AgentVariable[] = Object.freeze([
-  variable(
-    'FAME_DIRECT_ADMISSION_URL',
-    'url',
-    'ws://127.0.0.1:<FAME_LISTENER_PORT>/fame/v1/attach/ws/downstream',
-    'Where the sentinel admits nodes; ws:// or wss://.',
-  ),
-  variable(
-    'FAME_LISTENER_PORT',
-    'integer',
-    '8000',
-    'Port of the sentinel on this machine; used when FAME_DIRECT_ADMISSION_URL is not set.',
-  ),
-  variable(
-    'FAME_LISTENER_HOST',
-    'text',
-    '127.0.0.1',
-    'Interface of the sentinel on this machine; used as FAME_LISTENER_PORT is.',
-  ),
-  variable('FAME_ADMISSION_TOKEN', 'text', '', 'Bearer token offered when attaching.', { secret: true }),
-  variable(
-    'FAME_NODE_ID',
-    'text',
-    'random for each process',
-    'Id of this node; the last segment of its path.',
-  ),
-  variable('FAME_CONNECT_TIMEOUT_MS', 'integer', '30000', 'How long the first attach keeps trying.', {
+export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
+  {
+    name: 'FAME_DIRECT_ADMISSION_URL',
+    type: 'url',
+    default: `ws://127.0.0.1:<FAME_LISTENER_PORT>${ATTACH_PATH}`,
+    description: 'Where the sentinel admits nodes; ws:// or wss://.',
+  },
+  {
+    name: 'FAME_LISTENER_PORT',
+    type: 'integer',
+    default: '8000',
+    description: 'Port of the sentinel on this machine; used when FAME_DIRECT_ADMISSION_URL is not set.',
+  },
+  {
+    name: 'FAME_LISTENER_HOST',
+    type: 'text',
+    default: '127.0.0.1',
+    description: 'Interface of the sentinel on this machine; used as FAME_LISTENER_PORT is.',
+  },
+  {
+    name: 'FAME_ADMISSION_TOKEN',
+    type: 'text',
+    default: '',
+    description: 'Bearer token offered when attaching.',
+    secret: true,
+  },
+  {
+    name: 'FAME_NODE_ID',
+    type: 'text',
+    default: 'random for each process',
+    description: 'Id of this node; the last segment of its path.',
+  },
+  {
+    name: 'FAME_CONNECT_TIMEOUT_MS',
+    type: 'integer',
     unit: 'ms',
-  }),
-  variable(
-    'FAME_DRAIN_MS',
-    'integer',
-    '10000',
-    'How long running calls and tasks get to finish after SIGTERM.',
-    { unit: 'ms' },
-  ),
-  variable(
-    'FAME_DELIVERY_PROFILE',
-    'choice',
-    'at-most-once',
-    'at-least-once has requests and answers acknowledged, and sends them again until they are.',
-  ),
-  variable(
-    'FAME_LOG_LEVEL',
-    'choice',
-    'info',
-    'trace, debug, info, warn, error or silent; the upper-case names of other Fame nodes work too.',
-  ),
-  variable(
-    'FAME_SHOW_ENVELOPES',
-    'choice',
-    'false',
-    'true or full writes a log line for every envelope sent and received: its metadata, never its payload.',
-  ),
-  variable('FAME_DATA_DIR', 'path', '.fame', 'Directory for what outlives the process.'),
-  variable(
-    'FAME_CONVERSATION_TTL_DAYS',
-    'integer',
-    '30',
-    'How long a conversation is kept after its last change; 0 keeps for ever.',
-    { unit: 'days' },
-  ),
-  variable(
-    'FAME_STORE_MAX_BYTES',
-    'integer',
-    '1073741824',
-    'Size of the store of conversations above which no new turns are taken; 0 for no limit.',
-    { unit: 'bytes' },
-  ),
-  variable(
-    'FAME_CONVERSATION_MAX_TOKENS',
-    'integer',
-    '0',
-    'Prompt and answer tokens that one conversation may spend in all; 0 for no limit.',
-    { unit: 'tokens' },
-  ),
-  variable(
-    'FAME_MAX_ANSWER_TOKENS',
-    'integer',
-    '4096',
-    'Longest single answer that the model is asked for.',
-    { unit: 'tokens' },
-  ),
-  variable('FAME_CHAT_ADDRESS', 'address', 'chat@fame.fabric', 'Where the chat agent is served.'),
-  variable(
-    'FAME_AGENTS',
-    'list',
-    'chat',
-    `Agents to serve where none are named: ${AGENT_NAMES.join(', ')}; with commas or spaces between.`,
-  ),
-  variable(
-    'FAME_TOOLS',
-    'choice',
-    'standard',
-    'What the chat agent offers its model: standard (the weather of three cities, a clock, a calculator) or none.',
-  ),
-  variable(
-    'FAME_MAX_CONCURRENT',
-    'integer',
-    '64',
-    'Calls that one agent runs at once; others wait in order.',
-    { unit: 'calls' },
-  ),
-  variable(
-    'OPENAI_API_KEY',
-    'text',
-    '',
-    'Key of the model server. With neither a key nor OPENAI_BASE_URL the built-in offline model answers.',
-    { secret: true },
-  ),
-  variable(
-    'OPENAI_BASE_URL',
-    'url',
-    'https://api.openai.com/v1',
-    'A server that speaks the OpenAI Chat Completions API.',
-  ),
-  variable('MODEL_NAME', 'text', 'gpt-4.1-mini', 'The model to ask for.'),
-  variable('OPENAI_ORG_ID', 'text', '', 'Organization that requests are counted for.'),
-  variable('OPENAI_PROJECT_ID', 'text', '', 'Project that requests are counted for.'),
-  variable(
-    'FAME_MODEL_TIMEOUT_MS',
-    'integer',
-    '60000',
-    'Longest wait for the first piece of an answer, and between two pieces.',
-    { unit: 'ms' },
-  ),
+    default: '30000',
+    description: 'Time limit of the first attach, retries included.',
+  },
+  {
+    name: 'FAME_DRAIN_MS',
+    type: 'integer',
+    unit: 'ms',
+    default: '10000',
+    description: 'Time that running calls and tasks get to finish after SIGTERM.',
+  },
+  {
+    name: 'FAME_DELIVERY_PROFILE',
+    type: 'choice',
+    default: 'at-most-once',
+    description: 'With at-least-once, requests and answers are acknowledged, and sent again until they are.',
+  },
+  {
+    name: 'FAME_LOG_LEVEL',
+    type: 'choice',
+    default: 'info',
+    description:
+      'trace, debug, info, warn, error or silent; the upper-case names of other Fame nodes work too.',
+  },
+  {
+    name: 'FAME_SHOW_ENVELOPES',
+    type: 'choice',
+    default: 'false',
+    description: 'true or full logs the metadata of every envelope sent and received, never its payload.',
+  },
+  {
+    name: 'FAME_DATA_DIR',
+    type: 'path',
+    default: '.fame',
+    description: 'Directory for data that outlives the process.',
+  },
+  {
+    name: 'FAME_CONVERSATION_TTL_DAYS',
+    type: 'integer',
+    unit: 'days',
+    default: '30',
+    description: 'Retention of a conversation after its last change; 0 keeps it forever.',
+  },
+  {
+    name: 'FAME_STORE_MAX_BYTES',
+    type: 'integer',
+    unit: 'bytes',
+    default: '1073741824',
+    description: 'Size of the conversation store at which new turns are refused; 0 for no limit.',
+  },
+  {
+    name: 'FAME_CONVERSATION_MAX_TOKENS',
+    type: 'integer',
+    unit: 'tokens',
+    default: '0',
+    description: 'Prompt and answer tokens that one conversation may spend in all; 0 for no limit.',
+  },
+  {
+    name: 'FAME_MAX_ANSWER_TOKENS',
+    type: 'integer',
+    unit: 'tokens',
+    default: '4096',
+    description: 'Longest single answer that the model is asked for.',
+  },
+  {
+    name: 'FAME_CHAT_ADDRESS',
+    type: 'address',
+    default: 'chat@fame.fabric',
+    description: 'Address of the chat agent.',
+  },
+  {
+    name: 'FAME_AGENTS',
+    type: 'list',
+    default: 'chat',
+    description: `Agents to serve when the command names none: ${AGENT_NAMES.join(', ')}; separated by commas or spaces.`,
+  },
+  {
+    name: 'FAME_TOOLS',
+    type: 'choice',
+    default: 'standard',
+    description:
+      'Tools that the chat agent offers its model: standard (the weather of three cities, a clock, a calculator) or none.',
+  },
+  {
+    name: 'FAME_MAX_CONCURRENT',
+    type: 'integer',
+    unit: 'calls',
+    default: '64',
+    description: 'Calls that one agent runs at once; others wait in order.',
+  },
+  {
+    name: 'OPENAI_API_KEY',
+    type: 'text',
+    default: '',
+    description:
+      'Key of the model server. With neither a key nor OPENAI_BASE_URL the built-in offline model answers.',
+    secret: true,
+  },
+  {
+    name: 'OPENAI_BASE_URL',
+    type: 'url',
+    default: 'https://api.openai.com/v1',
+    description: 'A server that speaks the OpenAI Chat Completions API.',
+  },
+  { name: 'MODEL_NAME', type: 'text', default: 'gpt-4.1-mini', description: 'Model to request.' },
+  {
+    name: 'OPENAI_ORG_ID',
+    type: 'text',
+    default: '',
+    description: 'Organization that requests are billed to.',
+  },
+  {
+    name: 'OPENAI_PROJECT_ID',
+    type: 'text',
+    default: '',
+    description: 'Project that requests are billed to.',
+  },
+  {
+    name: 'FAME_MODEL_TIMEOUT_MS',
+    type: 'integer',
+    unit: 'ms',
+    default: '60000',
+    description: 'Longest wait for the first chunk of an answer, and between two chunks.',
+  },
 ]);
 
-export type Environment = Readonly<Record<string, string | undefined>>;
-
-const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
 const NODE_ID = /^[A-Za-z0-9._-]{1,64}$/;
-const YES = new Set(['true', 'full', '1', 'yes', 'on']);
-const NO = new Set(['false', '0', 'no', 'off']);
 
-/** Reads the environment; empty values count as unset. @throws {CONFIG_INVALID} with one line for each fault */
-export function readAgentConfig(env: Environment): AgentConfig {
-  const faults: string[] = [];
-  const text = (name: string): string | undefined => env[name]?.trim() || undefined;
-  const fault = (name: string, value: string, expected: string): void => {
-    faults.push(`${name} is "${shown(value)}"; expected ${expected}`);
-  };
-  const integer = (name: string, fallback: number, least: number, most: number): number => {
-    const value = text(name);
-    if (value === undefined) return fallback;
-    const number = Number(value);
-    if (/^\d+$/.test(value) && number >= least && number <= most) return number;
-    fault(name, value, `a whole number from ${least} to ${most}`);
-    return fallback;
-  };
-  const url = (name: string, fallback: string | undefined, schemes: readonly string[], example: string) => {
-    const value = text(name);
-    if (value === undefined) return fallback;
-    const { protocol, hostname } = URL.parse(value) ?? {};
-    if (hostname && schemes.includes(`${protocol}//`)) return value;
-    fault(name, value, `a URL that begins with ${schemes.join(' or ')}, such as ${example}`);
-    return fallback;
-  };
-  // What goes into an HTTP header must be plain; the value itself is not repeated.
-  const secret = (name: string): string | undefined => {
-    const value = text(name);
-    if (value === undefined || /^[\x21-\x7e]+$/.test(value)) return value;
-    faults.push(`${name} has a blank, a line break or a character that is not ASCII in it; copy it again`);
-    return undefined;
-  };
+/** Reads the configuration of an agent process. @throws {CONFIG_INVALID} with one line for each fault */
+export const readAgentConfig = (env: Environment): AgentConfig =>
+  readEnv(env, (reader) => {
+    // Read in any case, so that its faults are reported even while FAME_DIRECT_ADMISSION_URL is set.
+    const localUrl = localAdmissionUrl(reader);
+    return {
+      admissionUrl:
+        reader.url('FAME_DIRECT_ADMISSION_URL', {
+          protocols: ['ws:', 'wss:'],
+          example: `ws://sentinel:8000${ATTACH_PATH}`,
+        }) ?? localUrl,
+      admissionToken: reader.secret('FAME_ADMISSION_TOKEN'),
+      nodeId: nodeId(reader),
+      connectTimeoutMs: reader.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, 86_400_000),
+      drainMs: reader.integer('FAME_DRAIN_MS', 10_000, 0, 600_000),
+      deliveryProfile: reader.choice<AgentConfig['deliveryProfile']>(
+        'FAME_DELIVERY_PROFILE',
+        'at-most-once',
+        {
+          'at-most-once': 'at-most-once',
+          'at-least-once': 'at-least-once',
+        },
+      ),
+      logLevel: reader.choice('FAME_LOG_LEVEL', 'info', LOG_LEVELS),
+      showEnvelopes: reader.choice(
+        'FAME_SHOW_ENVELOPES',
+        false,
+        { ...BOOLEANS, full: true },
+        'true, false or full',
+      ),
+      dataDir: reader.text('FAME_DATA_DIR') ?? '.fame',
+      conversationTtlDays: reader.integer('FAME_CONVERSATION_TTL_DAYS', 30, 0, 36_500),
+      storeMaxBytes: reader.integer('FAME_STORE_MAX_BYTES', 1_073_741_824, 0, Number.MAX_SAFE_INTEGER),
+      conversationMaxTokens: reader.integer('FAME_CONVERSATION_MAX_TOKENS', 0, 0, Number.MAX_SAFE_INTEGER),
+      maxAnswerTokens: reader.integer('FAME_MAX_ANSWER_TOKENS', 4_096, 1, 1_000_000),
+      chatAddress: chatAddress(reader),
+      agents: agentNames(reader),
+      tools: reader.choice<AgentConfig['tools']>('FAME_TOOLS', 'standard', {
+        standard: 'standard',
+        none: 'none',
+      }),
+      maxConcurrent: reader.integer('FAME_MAX_CONCURRENT', 64, 1, 10_000),
+      model: {
+        name: reader.text('MODEL_NAME') ?? 'gpt-4.1-mini',
+        apiKey: reader.secret('OPENAI_API_KEY'),
+        baseUrl: reader.url('OPENAI_BASE_URL', {
+          protocols: ['https:', 'http:'],
+          example: 'https://api.openai.com/v1',
+        }),
+        organization: reader.secret('OPENAI_ORG_ID'),
+        project: reader.secret('OPENAI_PROJECT_ID'),
+        timeoutMs: reader.integer('FAME_MODEL_TIMEOUT_MS', 60_000, 1, 86_400_000),
+      },
+    };
+  });
 
-  const port = integer('FAME_LISTENER_PORT', 8000, 1, 65_535);
-  const host = reachable(text('FAME_LISTENER_HOST') ?? '127.0.0.1');
-  const localUrl = `ws://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
-  if (!URL.canParse(localUrl)) fault('FAME_LISTENER_HOST', host, 'a host name or an IP address');
-
-  const nodeId = text('FAME_NODE_ID');
-  if (nodeId !== undefined && !NODE_ID.test(nodeId)) {
-    fault('FAME_NODE_ID', nodeId, '1 to 64 letters, digits, dots, underscores and hyphens');
-  }
-  const profile = (text('FAME_DELIVERY_PROFILE') ?? 'at-most-once').toLowerCase();
-  if (profile !== 'at-most-once' && profile !== 'at-least-once')
-    fault('FAME_DELIVERY_PROFILE', profile, 'at-most-once or at-least-once');
-  const level = text('FAME_LOG_LEVEL') ?? 'info';
-  const knownLevel = Object.hasOwn(LOG_LEVELS, level.toLowerCase());
-  if (!knownLevel) fault('FAME_LOG_LEVEL', level, `one of ${Object.keys(LOG_LEVELS).join(', ')}`);
-  const show = (text('FAME_SHOW_ENVELOPES') ?? 'false').toLowerCase();
-  if (!YES.has(show) && !NO.has(show)) fault('FAME_SHOW_ENVELOPES', show, 'true, false or full');
-  const chatAddress = text('FAME_CHAT_ADDRESS') ?? 'chat@fame.fabric';
-  if (!tryParseAddress(chatAddress)?.host) {
-    fault('FAME_CHAT_ADDRESS', chatAddress, 'an address such as chat@fame.fabric');
-  }
-
-  const agents = (text('FAME_AGENTS') ?? 'chat').split(/[\s,]+/).filter(Boolean);
-  if (agents.length === 0 || agents.some((name) => !AGENT_NAMES.includes(name)))
-    fault('FAME_AGENTS', text('FAME_AGENTS') ?? '', `names of agents among ${AGENT_NAMES.join(', ')}`);
-  const tools = (text('FAME_TOOLS') ?? 'standard').toLowerCase();
-  if (tools !== 'standard' && tools !== 'none') fault('FAME_TOOLS', tools, 'standard or none');
-
-  const config: AgentConfig = {
-    admissionUrl:
-      url('FAME_DIRECT_ADMISSION_URL', undefined, ['ws://', 'wss://'], `ws://sentinel:8000${ATTACH_PATH}`) ??
-      localUrl,
-    admissionToken: secret('FAME_ADMISSION_TOKEN'),
-    nodeId,
-    connectTimeoutMs: integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, 86_400_000),
-    drainMs: integer('FAME_DRAIN_MS', 10_000, 0, 600_000),
-    deliveryProfile: profile === 'at-least-once' ? profile : 'at-most-once',
-    logLevel: LOG_LEVELS[knownLevel ? level.toLowerCase() : 'info']!,
-    showEnvelopes: YES.has(show),
-    dataDir: text('FAME_DATA_DIR') ?? '.fame',
-    conversationTtlDays: integer('FAME_CONVERSATION_TTL_DAYS', 30, 0, 36_500),
-    storeMaxBytes: integer('FAME_STORE_MAX_BYTES', 1_073_741_824, 0, Number.MAX_SAFE_INTEGER),
-    conversationMaxTokens: integer('FAME_CONVERSATION_MAX_TOKENS', 0, 0, Number.MAX_SAFE_INTEGER),
-    maxAnswerTokens: integer('FAME_MAX_ANSWER_TOKENS', 4_096, 1, 1_000_000),
-    chatAddress,
-    agents: Object.freeze(agents),
-    tools: tools === 'none' ? 'none' : 'standard',
-    maxConcurrent: integer('FAME_MAX_CONCURRENT', 64, 1, 10_000),
-    model: Object.freeze({
-      name: text('MODEL_NAME') ?? 'gpt-4.1-mini',
-      apiKey: secret('OPENAI_API_KEY'),
-      baseUrl: url('OPENAI_BASE_URL', undefined, ['https://', 'http://'], 'https://api.openai.com/v1'),
-      organization: secret('OPENAI_ORG_ID'),
-      project: secret('OPENAI_PROJECT_ID'),
-      timeoutMs: integer('FAME_MODEL_TIMEOUT_MS', 60_000, 1, 86_400_000),
-    }),
-  };
-  if (faults.length > 0) {
-    const count = faults.length === 1 ? 'a fault' : `${faults.length} faults`;
-    throw new FabricError('CONFIG_INVALID', `The configuration has ${count}:\n  ${faults.join('\n  ')}`, {
-      details: { faults },
-    });
-  }
-  return Object.freeze(config);
+/** Admission URL of the sentinel on this machine. */
+function localAdmissionUrl(reader: EnvReader): string {
+  const port = reader.integer('FAME_LISTENER_PORT', 8000, 1, 65_535);
+  const listener = reader.text('FAME_LISTENER_HOST') ?? '127.0.0.1';
+  // A sentinel that listens on every interface is reached through loopback.
+  const host = { '0.0.0.0': '127.0.0.1', '::': '::1' }[listener] ?? listener;
+  const url = `ws://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
+  reader.check('FAME_LISTENER_HOST', host, URL.canParse(url), 'a host name or an IP address');
+  return url;
 }
 
-/** A URL as it may be printed: without user name, password and query. */
-export const shownUrl = (url: string): string => url.replace(/\/\/[^/@]*@/, '//').replace(/[?#].*$/, '');
+function nodeId(reader: EnvReader): string | undefined {
+  const id = reader.text('FAME_NODE_ID');
+  const expected = '1 to 64 letters, digits, dots, underscores and hyphens';
+  if (id !== undefined) reader.check('FAME_NODE_ID', id, NODE_ID.test(id), expected);
+  return id;
+}
 
-// People paste keys into the wrong variable: what could be one is cut to its first letters.
-const shown = (value: string): string => {
-  const safe = shownUrl(value);
-  return /^[\w-]{24,}$/.test(safe) ? `${safe.slice(0, 4)}…` : safe.slice(0, 80);
-};
+function chatAddress(reader: EnvReader): string {
+  const address = reader.text('FAME_CHAT_ADDRESS') ?? 'chat@fame.fabric';
+  const isValid = Boolean(tryParseAddress(address)?.host);
+  reader.check('FAME_CHAT_ADDRESS', address, isValid, 'an address such as chat@fame.fabric');
+  return address;
+}
 
-// A sentinel that listens on every interface is reached through loopback.
-const reachable = (host: string): string => ({ '0.0.0.0': '127.0.0.1', '::': '::1' })[host] ?? host;
+function agentNames(reader: EnvReader): string[] {
+  const text = reader.text('FAME_AGENTS');
+  if (text === undefined) return ['chat'];
+  const names = reader.list('FAME_AGENTS', /[\s,]+/);
+  const isValid = names.length > 0 && names.every((name) => AGENT_NAMES.includes(name));
+  reader.check('FAME_AGENTS', text, isValid, `names of agents among ${AGENT_NAMES.join(', ')}`);
+  return names;
+}

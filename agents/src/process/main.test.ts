@@ -8,15 +8,15 @@ async function run(args: string[], env: Record<string, string> = {}) {
 }
 
 it.each([
-  [['chat', 'refin'], 'There is no agent "refin". Did you mean refine?'],
-  [['constructor'], 'There is no agent "constructor".'],
-])('says which there are when a name is wrong: %j', async (args, message) => {
+  [['chat', 'refin'], 'Unknown agent "refin". Did you mean refine?'],
+  [['constructor'], 'Unknown agent "constructor".'],
+])('an unknown name is refused with the known ones: %j', async (args, message) => {
   const { code, lines } = await run(args);
   expect(code).toBe(2);
-  expect(lines).toEqual([`${message} There are: chat, refine, team, echo, math`]);
+  expect(lines).toEqual([`${message} Known agents: chat, refine, team, echo, math`]);
 });
 
-it('tells every fault of the configuration once', async () => {
+it('every fault of the configuration is reported once', async () => {
   const { code, lines } = await run([], { FAME_TOOLS: 'some', FAME_MAX_CONCURRENT: 'many' });
   expect(code).toBe(2);
   expect(lines).toHaveLength(1);

@@ -1,24 +1,23 @@
-// `fame agent [NAME...]`: the agents that come with the fabric, by name; those of FAME_AGENTS when none is named. This is the
-// wiring file of the room: it alone decides which model, tools and store an agent gets.
-
+// Wiring of the agents that come with the fabric: `fame agent [NAME...]` serves them by name, or those of FAME_AGENTS. This file
+// alone decides which model, tools and store an agent gets. Signals and exit codes are handled in `run-agents.ts`.
 import { fileURLToPath } from 'node:url';
+import { closestMatch, EXIT } from '@fame-fabric/shared/internal';
 import type { Agent } from '../agent/agent-types.ts';
 import type { ChatModel } from '../model/model.ts';
-import { nearestName } from '../nearest-name.ts';
 import type { OpenedStore } from '../store/open-store.ts';
 import type { ConversationStore } from '../store/store.ts';
 import { AGENT_NAMES, readAgentConfig } from './config.ts';
 import type { AgentSource, ProcessContext, RunOptions } from './run-agents.ts';
-import { EXIT, runAgents } from './run-agents.ts';
+import { runAgents } from './run-agents.ts';
 
-/** What is at hand where an agent with conversations is made. */
+/** Parts that an agent with conversations is made from. */
 interface Kit {
   readonly context: ProcessContext;
   readonly model: ChatModel;
   readonly store: ConversationStore;
 }
 
-/** The agents that hold conversations. They answer the same operations, so one client talks to any of them. */
+/** Agents that hold conversations. They serve the same operations, so one client works with all of them. */
 const CONVERSATION_AGENTS: Readonly<Record<string, (kit: Kit) => Promise<Agent>>> = {
   async chat({ context: { config }, model, store }) {
     const { ChatAgent } = await import('../conversation/chat-agent.ts');
@@ -33,13 +32,13 @@ const CONVERSATION_AGENTS: Readonly<Record<string, (kit: Kit) => Promise<Agent>>
   async team({ context: { log }, model, store }) {
     const { loadTeam } = await import('../team/load-team.ts');
     const { TeamAgent } = await import('../team/team-agent.ts');
-    // Whatever models the file names, this process has one.
+    // The file may name other models; this process has one.
     const team = await loadTeam(SUPPORT_TEAM, { models: () => model, log });
     return new TeamAgent({ team, store, address: 'team@fame.fabric' });
   },
 };
 
-/** The agents without conversations: examples, and somebody to call. */
+/** Agents without conversations: examples to call. */
 const PLAIN_AGENTS: Readonly<Record<string, () => Promise<Agent>>> = {
   echo: async () => (await import('../builtin/echo-agent.ts')).echoAgent(),
   math: async () => (await import('../builtin/math-agent.ts')).mathAgent(),
@@ -48,8 +47,8 @@ const PLAIN_AGENTS: Readonly<Record<string, () => Promise<Agent>>> = {
 const SUPPORT_TEAM = fileURLToPath(new URL('../../examples/support-team/team.yaml', import.meta.url));
 
 /**
- * Serves the named agents until a signal ends the process; resolves to its exit code: 0, 1 for a failure, 2 for a wrong name
- * or configuration, 69 when no sentinel can be reached. @default args those of FAME_AGENTS
+ * Serves the named agents until a signal ends the process. Resolves to the exit code, as `runAgents` does, and to 2 for an
+ * unknown name. @default args the agents of FAME_AGENTS
  */
 export async function runAgentProcess(args: readonly string[], options: RunOptions = {}): Promise<number> {
   const write = options.write ?? ((line) => void process.stderr.write(`${line}\n`));
@@ -59,16 +58,16 @@ export async function runAgentProcess(args: readonly string[], options: RunOptio
     if (Object.hasOwn(CONVERSATION_AGENTS, name)) sources.push(conversationAgent(name, store));
     else if (Object.hasOwn(PLAIN_AGENTS, name)) sources.push(await PLAIN_AGENTS[name]!());
     else {
-      const near = nearestName(name, AGENT_NAMES);
+      const near = closestMatch(name, AGENT_NAMES);
       const hint = near ? ` Did you mean ${near}?` : '';
-      write(`There is no agent "${name.slice(0, 64)}".${hint} There are: ${AGENT_NAMES.join(', ')}`);
+      write(`Unknown agent "${name.slice(0, 64)}".${hint} Known agents: ${AGENT_NAMES.join(', ')}`);
       return EXIT.usage;
     }
   }
   return runAgents(sources, options);
 }
 
-/** What FAME_AGENTS names. A faulty configuration is told by `runAgents`, with all of its faults. */
+/** Names in FAME_AGENTS; none if the configuration is faulty, which `runAgents` reports. */
 function namesIn(env: NonNullable<RunOptions['env']>): readonly string[] {
   try {
     return readAgentConfig(env).agents;
@@ -93,14 +92,14 @@ const conversationAgent =
     }
   };
 
-/** One store for all agents of a process, closed with the last of them. */
+/** One store for all agents of a process. It closes with the last of them. */
 function sharedStore(): StoreSource {
   let opened: Promise<OpenedStore> | undefined;
   let users = 0;
   return async (context) => {
     opened ??= import('../store/open-store.ts').then(async ({ openStore }) => {
       const made = await openStore(context.config, context.log);
-      context.log.info('conversations are kept', { store: made.store.place });
+      context.log.info('conversation store opened', { store: made.store.place });
       return made;
     });
     const { store, close } = await opened;

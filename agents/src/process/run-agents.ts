@@ -1,24 +1,22 @@
-// Agents as a process: configuration, link, signals, exit code. `fame agent` and programs of one's own both end here.
+// Runs agents as a process: configuration, link, signals, exit code. Used by `fame agent` and by programs of users.
 import { FabricError, isFabricError, Link, type LinkOptions, type Logger } from '@fame-fabric/shared';
+import { type Environment, EXIT, exitCodeOf, onAbort, redactUrl } from '@fame-fabric/shared/internal';
 import { createLog, sidOf, wsDial } from '@fame-fabric/shared/node';
 import type { Agent } from '../agent/agent-types.ts';
 import { AgentWorker } from '../agent/worker.ts';
-import { type AgentConfig, type Environment, readAgentConfig, shownUrl } from './config.ts';
+import { type AgentConfig, readAgentConfig } from './config.ts';
 
-/** Exit codes of agent processes: as asked, failed, wrong usage or configuration, no sentinel. */
-export const EXIT = Object.freeze({ ok: 0, failure: 1, usage: 2, unreachable: 69 });
-
-/** What an agent is made with in a process. */
+/** Configuration and log that an agent is made with. */
 export interface ProcessContext {
-  config: AgentConfig;
-  log: Logger;
+  readonly config: AgentConfig;
+  readonly log: Logger;
 }
 
-/** An agent with what a person should read about it, such as which model answers. */
+/** An agent with the details that its start line prints, such as the model. */
 export interface NamedAgent {
-  agent: Agent;
-  note?: string;
-  /** Closes what was opened for it; called once it is not served any more. */
+  readonly agent: Agent;
+  readonly note?: string | undefined;
+  /** Closes resources that were opened for the agent; called after it stopped. */
   close?(): Promise<void>;
 }
 
@@ -26,21 +24,21 @@ export type AgentSource = Agent | ((context: ProcessContext) => NamedAgent | Pro
 
 export interface RunOptions {
   /** @default process.env */
-  env?: Environment;
-  /** Takes the lines that people read. @default stderr */
+  env?: Environment | undefined;
+  /** Writes a line for the operator. @default stderr */
   write?: (line: string) => void;
 }
 
 /**
- * Serves agents until SIGTERM or SIGINT, then drains for FAME_DRAIN_MS; a second signal ends the process at once. Resolves to
- * the exit code: 0 after a signal, 1 for a failure, 2 for a faulty configuration, 69 when no sentinel could be reached.
+ * Serves agents until SIGTERM or SIGINT, then drains for FAME_DRAIN_MS. A second signal ends the process at once. Resolves to
+ * the exit code: 0 after a signal, 1 for a failure, 2 for a faulty configuration, 69 if no sentinel was reachable.
  */
 export async function runAgents(sources: readonly AgentSource[], options: RunOptions = {}): Promise<number> {
   const write = options.write ?? ((line) => void process.stderr.write(`${line}\n`));
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
-    stop.abort(new FabricError('CALL_CANCELLED', `The process got ${signal}`));
+    stop.abort(new FabricError('CALL_CANCELLED', `The process received ${signal}`));
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
@@ -76,9 +74,9 @@ async function run(
     await worker.start({ signal: stop });
     for (const { agent, note } of named) {
       const about = note ? ` (${note})` : '';
-      write(`${agent.address} is served through ${shownUrl(config.admissionUrl)}${about}`);
+      write(`${agent.address} is served through ${redactUrl(config.admissionUrl)}${about}`);
     }
-    await aborted(stop);
+    await new Promise<void>((resolve) => onAbort(stop, resolve));
     write(`Stopping: running calls have ${config.drainMs / 1_000} s to finish; a second signal ends them`);
     await worker.drain(config.drainMs);
     return EXIT.ok;
@@ -101,20 +99,9 @@ function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
   };
 }
 
-// Metadata only: what stands in a payload is nobody's business but the two ends'.
+// Logs metadata only: payloads are private to the two ends.
 function envelopeLog(log: Logger): NonNullable<LinkOptions['trace']> {
   return (direction, { frame, sec, meta, ...header }) => {
     log.info(`envelope ${direction}`, { ...header, frame: frame.type });
   };
 }
-
-const aborted = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-
-const exitCodeOf = ({ code }: FabricError): number => {
-  if (code === 'CONFIG_INVALID') return EXIT.usage;
-  return code === 'LINK_TIMEOUT' || code === 'LINK_REFUSED' ? EXIT.unreachable : EXIT.failure;
-};

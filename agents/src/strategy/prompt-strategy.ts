@@ -1,12 +1,13 @@
 // A strategy is a way to ask: which functions are on offer, what the prompt says, and how the answer changes the state of the
 // conversation. Strategies hold no state themselves; `defineStrategies` collects them under their names, and `execute` runs
 // one by name with everything typed by that name.
+
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
+import { closestMatch } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
 import type { Budget } from '../model/budget.ts';
 import type { ChatModel } from '../model/model.ts';
 import { type ModelClass, type ModelClasses, modelOf } from '../model/model-classes.ts';
-import { nearestName } from '../nearest-name.ts';
 import {
   type Asked,
   ask,
@@ -150,7 +151,7 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
   #find(name: string): AnyStrategy {
     const strategy = this.#strategies.get(name);
     if (strategy) return strategy;
-    const near = nearestName(name, this.#strategies.keys());
+    const near = closestMatch(name, this.#strategies.keys());
     throw new FabricError(
       'STRATEGY_UNKNOWN',
       `There is no strategy "${name}"${near ? `; did you mean "${near}"?` : ''} Known: ${this.names.join(', ')}`,

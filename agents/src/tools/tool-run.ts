@@ -1,11 +1,12 @@
 // The run of all tool calls of one reply: which start when, at most so many at once, each with its own signal and deadline.
 // Outcomes are reported in the order of the calls, whatever order they finish in. A tool that ignores its signal is not waited
 // for: its late result or error is dropped.
+
 import { type Clock, FabricError, type Logger } from '@fame-fabric/shared';
+import { closestMatch } from '@fame-fabric/shared/internal';
 import type { Budget } from '../model/budget.ts';
 import { untilAborted } from '../model/model-stream.ts';
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
-import { nearestName } from '../nearest-name.ts';
 import { checkArguments } from './schema/completion-function.ts';
 import type { AnyTool, ToolContext } from './tool.ts';
 import {
@@ -141,7 +142,7 @@ export class ToolRun {
   #refusal(call: ParsedToolCall): ToolFault | undefined {
     if (!this.#tools.has(call.name)) {
       const names = [...this.#tools.keys()];
-      const near = nearestName(call.name, names);
+      const near = closestMatch(call.name, names);
       return {
         code: 'unknown_tool',
         message: `There is no tool "${safeText(call.name)}". Tools: ${names.join(', ') || 'none'}`,

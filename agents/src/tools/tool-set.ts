@@ -1,8 +1,9 @@
 // The tools that one agent offers: what the model is told of them, and the running of its calls.
+
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
+import { closestMatch } from '@fame-fabric/shared/internal';
 import type { ToolSpec } from '../model/model.ts';
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
-import { nearestName } from '../nearest-name.ts';
 import { signatureOf } from './schema/json-schema.ts';
 import { type AnyTool, specOf } from './tool.ts';
 import type { ToolOutcome } from './tool-outcome.ts';
@@ -61,7 +62,7 @@ export class ToolSet {
     const tools = all.filter((def) => def.kit === name);
     if (tools.length === 0) {
       const kits = new Set(all.flatMap((def) => def.kit ?? []));
-      const near = nearestName(name, kits);
+      const near = closestMatch(name, kits);
       const hint = near === undefined ? '' : `; did you mean "${near}"?`;
       throw new FabricError(
         'TOOL_UNKNOWN',

@@ -1,5 +1,6 @@
 // A YAML file as plain data, with the place of every key and value in it. Strict: a key that stands twice is a fault. On
 // agent files the Ruby spelling is understood as well: there keys and names start with a colon (`:agent: :leaf`).
+import { closestMatch } from '@fame-fabric/shared/internal';
 import {
   type Document,
   isAlias,
@@ -14,7 +15,6 @@ import {
   visit,
 } from 'yaml';
 import type { z } from 'zod';
-import { nearestName } from '../nearest-name.ts';
 import type { ConfigPath, Diagnostic, Place } from './diagnostic.ts';
 
 /** Most bytes of a file; far more than any agent needs. */
@@ -148,7 +148,7 @@ export function schemaFaults(
     const path = issue.path as (string | number)[];
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map((key) => {
-        const near = nearestName(key, known(path));
+        const near = closestMatch(key, known(path));
         return fault(
           'TEAM_KEY',
           [...path, key],
