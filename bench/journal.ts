@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ConversationStore, MemoryStore, SqliteStore } from '@fame-fabric/agents';
+import { type ChatModel, type ConversationStore, MemoryStore, SqliteStore } from '@fame-fabric/agents';
 import { ConversationHost, noUsage, Sweeper, type TurnRunner } from '@fame-fabric/agents/internal';
 
 const FLOORS = { acceptedPerSecond: 3_000, addedP50Ms: 1, addedP99Ms: 5, wakeFactor: 2 };
@@ -12,13 +12,16 @@ const SOAK_TURNS = 10_000;
 /** Answers at once, so that what is measured is the rest. */
 const runner: TurnRunner = {
   modelName: 'instant',
-  async *run({ draft, userMessage }) {
-    const message = { role: 'assistant' as const, content: `re: ${userMessage}` };
-    yield { type: 'model_called', step: 1, model: 'instant', messages: draft.request() };
-    yield { type: 'text', text: message.content };
-    draft.assistant(message);
-    yield { type: 'model_replied', step: 1, model: 'instant', message, finish: 'stop', usage: noUsage() };
-    return { text: message.content, usage: noUsage(), model: 'instant' };
+  async run({ ask, say, messages, userMessage }) {
+    const text = `re: ${userMessage}`;
+    const model: ChatModel = {
+      name: 'instant',
+      async *stream() {
+        yield { choices: [{ delta: { content: text }, finish_reason: 'stop' }], usage: noUsage() };
+      },
+    };
+    await ask(model, { messages }, { onText: (more) => say(more, { from: 'model' }) });
+    return { usage: noUsage(), model: 'instant' };
   },
 };
 
@@ -46,10 +49,7 @@ async function accepted(): Promise<number> {
   const never = new Promise<never>(() => {});
   const waiting: TurnRunner = {
     modelName: 'waiting',
-    // biome-ignore lint/correctness/useYield: it never gets so far
-    async *run() {
-      return await never;
-    },
+    run: () => never,
   };
   const host = new ConversationHost({ runner: waiting, store, agent: 'bench@fame.fabric' });
   const conversations = Array.from({ length: 256 }, (_, n) => `c${n}`);

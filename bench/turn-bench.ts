@@ -11,7 +11,7 @@ import {
   type ModelChunk,
   SqliteStore,
 } from '@fame-fabric/agents';
-import { ChatTurns, ConversationHost, History } from '@fame-fabric/agents/internal';
+import { ChatTurns, ConversationHost, UnrecordedTurn } from '@fame-fabric/agents/internal';
 
 export interface TurnFigures {
   /** Microseconds of a turn of 200 chunks: a bare loop over them, and the whole engine. */
@@ -52,14 +52,14 @@ async function bare(model: ChatModel): Promise<string> {
 }
 
 async function engine(turns: ChatTurns): Promise<string> {
-  const draft = new History().begin('hello');
+  const actions = new UnrecordedTurn(() => {});
+  const messages = [{ role: 'user', content: 'hello' }] as const;
   const { signal } = new AbortController();
   const common = { conversationId: 'c', turnId: 't', userMessage: 'hello', state: undefined, payload: {} };
-  const events = turns.run({ ...common, draft, signal });
-  for (;;) {
-    const next = await events.next();
-    if (next.done) return next.value.text;
-  }
+  const { ask, makeCall } = actions;
+  const say: UnrecordedTurn['say'] = (text, source) => actions.say(text, source);
+  await turns.run({ ...common, messages, signal, ask, makeCall, say, text: '' });
+  return actions.text;
 }
 
 const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;

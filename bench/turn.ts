@@ -3,7 +3,7 @@
 // else is in the figure. Run: node bench/turn.ts [--json]
 
 import { openaiModel } from '@fame-fabric/agents';
-import { ChatTurns, History } from '@fame-fabric/agents/internal';
+import { ChatTurns, UnrecordedTurn } from '@fame-fabric/agents/internal';
 import { OpenAI } from 'openai';
 
 const CHUNKS = 200;
@@ -85,14 +85,17 @@ async function modelAlone(): Promise<string> {
 }
 
 async function engine(): Promise<string> {
-  const draft = new History({ system: 'Be brief.' }).begin('hello');
+  const actions = new UnrecordedTurn(() => {});
+  const messages = [
+    { role: 'system', content: 'Be brief.' },
+    { role: 'user', content: 'hello' },
+  ] as const;
   const { signal } = new AbortController();
   const common = { conversationId: 'c', turnId: 't', userMessage: 'hello', state: undefined, payload: {} };
-  const events = turns.run({ ...common, draft, signal });
-  for (;;) {
-    const next = await events.next();
-    if (next.done) return next.value.text;
-  }
+  const { ask, makeCall } = actions;
+  const say: UnrecordedTurn['say'] = (text, source) => actions.say(text, source);
+  await turns.run({ ...common, messages, signal, ask, makeCall, say, text: '' });
+  return actions.text;
 }
 
 /** Microseconds of processor time for one of many runs, the collector's threads included. */

@@ -18,9 +18,9 @@ export { RefineAgent, type RefineAgentOptions } from './refine/refine-agent.ts';
 export {
   type Asked,
   type AskOptions,
-  ask,
-  type Move,
-  type MoveOf,
+  askWithRepair,
+  type FunctionCall,
+  type FunctionCallOf,
   type RetryPolicy,
 } from './strategy/ask-with-repair.ts';
 export { ChatMessage, type MessageInput } from './strategy/chat-message.ts';

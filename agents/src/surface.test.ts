@@ -32,11 +32,12 @@ const LISTS = {
   `,
   strategy: `
     ArgumentsError AskOptions Asked Attempt Budget BudgetOptions ChatMessage ChatModelResponse
-    ChatPrompt ChatPromptInit CompletionFunction ExecuteHooks ExecuteOptions JsonObject JsonSchemaObject
-    JsonValue MessageInput ModelClass ModelClasses Move MoveOf ParsedArguments Price PriceTable
+    ChatPrompt ChatPromptInit CompletionFunction ExecuteHooks ExecuteOptions FunctionCall FunctionCallOf
+    JsonObject JsonSchemaObject
+    JsonValue MessageInput ModelClass ModelClasses ParsedArguments Price PriceTable
     PromptStrategy PromptTemplate PropertyDef RefineAgent RefineAgentOptions RefineEntry
     RefineLimitError RefineOptions RefineState RefineStep RefineTurn RefinedGoals RetryPolicy Spent
-    StrategyEnv StrategyError StrategyRegistry UsageReport ask defineFunction defineStrategies
+    StrategyEnv StrategyError StrategyRegistry UsageReport askWithRepair defineFunction defineStrategies
     defineStrategy functionFromJsonSchema modelOf refineStep refineUserContext textOfRefine
   `,
   workflow: `

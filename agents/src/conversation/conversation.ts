@@ -2,6 +2,7 @@
 // host, the operations and the store; nothing here does anything but check and convert.
 import { FabricError, isErrorCode } from '@fame-fabric/shared';
 import type { Usage } from '../model/model.ts';
+import { MAX_SHOWN_ARGUMENT_CHARS } from '../turn/journaled-tools.ts';
 import type { TurnPolicy } from './inbox.ts';
 
 /** Limits on what a caller may hand in or get back, in UTF-16 characters; three bytes each still fit one envelope. */
@@ -16,7 +17,7 @@ export const CONVERSATION_LIMITS = Object.freeze({
   /** Longest piece of text in one event. */
   maxTextEventChars: 16_384,
   /** Longest arguments that a `tool_call` event tells; it leaves out longer ones. */
-  maxToolArgsChars: 1_024,
+  maxToolArgsChars: MAX_SHOWN_ARGUMENT_CHARS,
 });
 
 /** How a conversation was set up. It never changes. */

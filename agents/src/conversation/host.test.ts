@@ -3,13 +3,16 @@ import { CaptureLog, ManualClock, settle } from '@fame-fabric/shared/testing';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import type { ChatModel } from '../model/model.ts';
+import { noUsage } from '../model/usage.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import type { Append, ConversationStore, JournalEvent } from '../store/store.ts';
 import { callTools, failing, gate, reply, type Scripted, scriptedModel } from '../testing.ts';
 import { tool } from '../tools/tool.ts';
 import { ToolSet } from '../tools/tool-set.ts';
+import { ChatTurns } from '../turn/chat-turns.ts';
 import { INTERRUPTED_MARK } from '../turn/history.ts';
-import { ChatTurns, type TurnRunner } from '../turn/turn.ts';
+import { callId } from '../turn/steps.ts';
+import type { TurnRunner } from '../turn/turn.ts';
 import { type ConversationEvent, textOf } from './conversation.ts';
 import { ConversationHost, type HostOptions, type RecoveredTurn } from './host.ts';
 
@@ -326,6 +329,8 @@ describe('after a crash', () => {
     }
   }
 
+  const A = callId('t', 1, 0);
+  const B = callId('t', 1, 1);
   const book = (runs: string[], idempotent = true) =>
     new ToolSet([
       tool({
@@ -419,7 +424,7 @@ describe('after a crash', () => {
     expect(count('turn_failed') + count('turn_cancelled'), where).toBe(0);
     // No call whose result was recorded ran again; each death may have cut off both.
     const finished = events.filter((event) => event.kind === 'tool_finished');
-    expect(finished.map((event) => event.body.call_id).toSorted(), where).toEqual(['a', 'b']);
+    expect(finished.map((event) => event.body.call_id).toSorted(), where).toEqual([A, B].toSorted());
     expect(runs.length, where).toBeLessThanOrEqual(2 * (1 + deaths.length));
     const calls = models.flatMap((one) => one.requests);
     for (const role of ['user', 'tool']) {
@@ -476,7 +481,7 @@ describe('after a crash', () => {
     await host.recover();
     await say(host, 'two seats', 't');
     const results = model.requests[0]!.messages.filter((message) => message.role === 'tool');
-    expect(results.map((message) => message.tool_call_id)).toEqual(['a', 'b']);
+    expect(results.map((message) => message.tool_call_id)).toEqual([A, B]);
     expect(results.filter((message) => message.content.includes('interrupted'))).not.toHaveLength(0);
     expect(new Set(runs).size).toBe(runs.length);
     expect(runs.length).toBeGreaterThanOrEqual(made);
@@ -653,9 +658,7 @@ describe('limits', () => {
     const clock = new ManualClock();
     const stubborn: TurnRunner = {
       modelName: 'stubborn',
-      async *run() {
-        return new Promise(() => {});
-      },
+      run: () => new Promise(() => {}),
     };
     const host = hostOf({ runner: stubborn, clock, options: { graceMs: 2_000 } });
     await start(host);
@@ -767,12 +770,10 @@ describe('limits', () => {
     const store = new MemoryStore();
     const counting: TurnRunner = {
       modelName: 'counting',
-      async *run({ state, draft }) {
+      async run({ state, say }) {
         const next = ((state as number | undefined) ?? 0) + 1;
-        yield { type: 'text', text: `turn ${next}` };
-        draft.assistant({ role: 'assistant', content: `turn ${next}` });
-        const usage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
-        return { text: `turn ${next}`, usage, model: 'counting', state: next, taskState: 'input-required' };
+        await say(`turn ${next}`, { from: 'runner' });
+        return { usage: noUsage(), model: 'counting', state: next, taskState: 'input-required' };
       },
     };
     const first = hostOf({ store, runner: counting });
@@ -851,7 +852,7 @@ describe('beside a full store, a crash loop and a failing end', () => {
     await expect(say(last, 'pay please', 't1')).rejects.toMatchObject({ code: 'TURN_CRASH_LOOP' });
     await say(last, 'did you pay?', 't2');
     const shown = model.requests.at(-1)!.messages;
-    expect(shown).toContainEqual({ role: 'tool', tool_call_id: 'call1', content: 'paid 100' });
+    expect(shown).toContainEqual({ role: 'tool', tool_call_id: callId('t1', 1, 0), content: 'paid 100' });
   });
 
   test('an end that could not be written is told to everybody who asked for it', async () => {
@@ -903,8 +904,8 @@ describe('beside late answers of the store, old copies and other processes', () 
     const hold = gate();
     const stubborn: TurnRunner = {
       modelName: 'stubborn',
-      async *run() {
-        yield { type: 'text', text: 'half' };
+      async run({ say }) {
+        await say('half', { from: 'runner' });
         await hold.reached;
         return new Promise(() => {});
       },
@@ -974,17 +975,14 @@ describe('beside late answers of the store, old copies and other processes', () 
     const store = new MemoryStore();
     const hold = Promise.withResolvers<void>();
     const runs: string[] = [];
-    const usage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
     const finishing: TurnRunner = {
       modelName: 'finishing',
-      async *run({ userMessage, draft }) {
+      async run({ userMessage, say }) {
         runs.push(userMessage);
-        yield { type: 'text', text: 'x' };
+        await say('x', { from: 'runner' });
         await hold.promise;
-        draft.assistant({ role: 'assistant', content: 'x' });
         return {
-          text: 'x',
-          usage,
+          usage: noUsage(),
           model: 'm',
           ...(userMessage === 'last' ? { taskState: 'completed' as const } : {}),
         };

@@ -25,11 +25,11 @@ import type { TurnRunner } from '../turn/turn.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
 import { Inbox, type InboxOptions, type InboxTurn, placeTaken } from './inbox.ts';
 import { acceptedOf, type Bodies } from './journal.ts';
-import { LiveTurn } from './live-turn.ts';
+import { LiveTurn, TurnHandedOff } from './live-turn.ts';
 import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conversation.ts';
 import { HeldConversations, unknownConversation } from './loaded-conversations.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
-import { LeaveTurn, TurnRun } from './turn-run.ts';
+import { TurnRun } from './turn-run.ts';
 
 export interface HostDeps {
   runner: TurnRunner;
@@ -134,7 +134,7 @@ export class ConversationHost {
           const isInterrupting = conversation.options.turnPolicy === 'interrupt';
           for (const [i, turn] of turns.entries()) {
             // A process may die between the acceptance of a turn and the end of the one whose place it took.
-            if (conversation.isCompleted) turn.abort(unknownConversation());
+            if (conversation.phase === 'ended') turn.abort(unknownConversation());
             else if (isInterrupting && i < turns.length - 1) turn.abort(placeTaken());
             this.#resume(conversation, turn, open[i]!);
           }
@@ -200,7 +200,7 @@ export class ConversationHost {
     const held = this.#conversations.get(id);
     const live = held?.turns.get(turnId);
     if (live) return sameMessage(live, request);
-    const isReady = held && held.open.length === 0 && !held.isEnding && !held.isCompleted;
+    const isReady = held && held.open.length === 0 && held.phase === 'open';
     if (isReady && held.journal.failure === undefined) {
       // Most turns find their conversation idle and in memory. The store refuses the turn if it knows its id, or if
       // somebody else has written meanwhile; then nothing has happened, and the long way tells why.
@@ -229,7 +229,7 @@ export class ConversationHost {
 
   async #accept(conversation: Conversation, request: TurnRequest): Promise<LiveTurn> {
     this.#mustBeOpen();
-    if (conversation.isEnding || conversation.isCompleted) throw unknownConversation();
+    if (conversation.phase !== 'open') throw unknownConversation();
     const { userMessage, turnId } = request;
     const { turnPolicy } = conversation.options;
     this.#inbox.check(conversation.id, turnPolicy);
@@ -252,7 +252,7 @@ export class ConversationHost {
     } catch (error) {
       // Nothing more can be written with this journal, so no turn of it runs on.
       const code = isFabricError(error) ? error.code : 'STORE_UNAVAILABLE';
-      this.#conversations.leave(conversation, new LeaveTurn(code, messageOf(error)));
+      this.#conversations.leave(conversation, new TurnHandedOff(code, messageOf(error)));
       throw error;
     }
     return turn;
@@ -285,7 +285,7 @@ export class ConversationHost {
     const peek = await this.#store.peek(id);
     if (peek?.agent !== this.#agent || isEndedState(peek.state)) return;
     const conversation = await this.#conversations.hold(id, peek.epoch);
-    if (conversation.isCompleted) return;
+    if (conversation.phase === 'ended') return;
     const ending = this.#endings.get(id) ?? this.#end(conversation, state);
     this.#endings.set(id, ending);
     try {
@@ -296,7 +296,7 @@ export class ConversationHost {
   }
 
   async #end(conversation: Conversation, state: 'completed' | 'canceled'): Promise<void> {
-    conversation.isEnding = true;
+    conversation.phase = 'ending';
     try {
       const reason = new FabricError('TURN_CANCELLED', 'The conversation was ended.', {
         details: { by: 'end_conversation' },
@@ -426,7 +426,7 @@ export class ConversationHost {
 
   #afterTurn(conversation: Conversation): void {
     conversation.trim();
-    if (conversation.isCompleted) {
+    if (conversation.phase === 'ended') {
       const { open } = conversation;
       // What waited behind the turn that completed the task comes too late.
       for (const turn of open) turn.abort(unknownConversation());
@@ -452,7 +452,7 @@ export class ConversationHost {
     const { id: conversationId } = conversation;
     void turn.outcome.then((outcome) => {
       // A turn that was left here is answered by whoever goes on with it.
-      if (replyTo === '' || turn.isLeft) return;
+      if (replyTo === '' || turn.isHandedOff) return;
       const answerTo = { replyTo, callId, isStream };
       this.#onRecovered?.({ conversationId, turnId: turn.id, answerTo, outcome });
     });

@@ -5,7 +5,7 @@ import { MemoryStore } from '../store/memory-store.ts';
 import { callTools, failing, gate, scriptedModel } from '../testing.ts';
 import { tool } from '../tools/tool.ts';
 import { ToolSet } from '../tools/tool-set.ts';
-import { ChatTurns } from '../turn/turn.ts';
+import { ChatTurns } from '../turn/chat-turns.ts';
 import { ConversationHost } from './host.ts';
 import { exportConversation, listConversations, removeConversation, showConversation } from './inspect.ts';
 

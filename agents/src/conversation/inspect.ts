@@ -4,7 +4,9 @@ import { FabricError } from '@fame-fabric/shared';
 import type { Usage } from '../model/model.ts';
 import type { ConversationRecord, ConversationStore, JournalEvent, TurnState } from '../store/store.ts';
 import type { ConversationOptions, TurnFault, TurnOutcome } from './conversation.ts';
-import { acceptedOf, optionsOfStart, outcomeOf, recordedTurn, type Spending } from './journal.ts';
+import { acceptedOf, optionsOfStart, outcomeOf } from './journal.ts';
+import { recordedTurn } from './recorded-turn.ts';
+import type { Spending } from './spending.ts';
 
 /** A conversation as `ls` shows it. */
 export interface ListedConversation {

@@ -11,7 +11,7 @@ import type {
   NewEvent,
   StoredState,
 } from '../store/store.ts';
-import type { History, TurnDraft } from '../turn/history.ts';
+import type { TextSource } from '../turn/turn.ts';
 import {
   type ConversationEvent,
   type ConversationOptions,
@@ -19,6 +19,7 @@ import {
   type TurnFault,
   type TurnOutcome,
 } from './conversation.ts';
+import type { Spending } from './spending.ts';
 
 /** What each event carries. */
 export interface Bodies {
@@ -38,7 +39,14 @@ export interface Bodies {
     /** When the turn times out, in ms since the epoch. */
     deadline: number;
   };
-  turn_resumed: { attempt: number; keep: number };
+  turn_resumed: {
+    /** 0 when no process died: the turn diverged from its record. */
+    attempt: number;
+    /** Characters of the turn's text that still stand. */
+    keep: number;
+    /** The first recorded step that no longer holds. */
+    from_step?: number | undefined;
+  };
   model_called: {
     step: number;
     model: string;
@@ -46,23 +54,43 @@ export interface Bodies {
     messages: number;
     /** SHA-256 of the messages as JSON, in hex. */
     digest: string;
+    /** Who asked, and the digest of the turn's own messages. Absent in journals of 0.1.0, as all that is optional here. */
+    scope?: string;
+    turn_digest?: string;
     /** What was set aside of the budget until the answer tells what it cost. */
     reserved: Spending;
   };
-  text: { text: string; offset: number };
+  text: {
+    text: string;
+    offset: number;
+    from?: TextSource['from'];
+    /** The call whose function said it. */
+    step?: number;
+    index?: number;
+  };
   model_replied: {
     step: number;
     model: string;
     message: AssistantMessage;
     finish: FinishReason;
     usage: Usage | null;
+    /** Text that came after the arguments of calls, by call id. */
+    trailing?: Readonly<Record<string, string>>;
   };
-  tool_started: { call_id: string; name: string; args?: EventBody };
-  tool_finished: { call_id: string; name: string; ok: boolean; content: string };
+  tool_started: CallBody & { args?: EventBody };
+  tool_finished: CallBody & { ok: boolean; content: string };
   turn_completed: TurnEnd & { model: string; messages?: readonly ModelMessage[] };
   turn_failed: TurnEnd & { error: TurnFault };
   turn_cancelled: TurnEnd & { error: TurnFault };
   conversation_ended: { state: StoredState };
+}
+
+interface CallBody {
+  call_id: string;
+  name: string;
+  step?: number;
+  /** Place of the call in the reply of its step, from 0. */
+  index?: number;
 }
 
 interface TurnEnd {
@@ -75,16 +103,9 @@ interface TurnEnd {
   state?: unknown;
 }
 
-/** What model calls cost. */
-export interface Spending {
-  calls: number;
-  tokens: number;
-  usd: number;
-}
-
 export type Entry = { [K in EventKind]: { kind: K; turnId?: string; body: Bodies[K] } }[EventKind];
 
-const bodyOf = <K extends EventKind>(event: JournalEvent, _kind: K): Bodies[K] =>
+export const bodyOf = <K extends EventKind>(event: JournalEvent, _kind: K): Bodies[K] =>
   event.body as unknown as Bodies[K];
 
 /** Appends to one conversation. Its numbers are given out at once; whether they hold, the store says later. */
@@ -164,134 +185,11 @@ export const optionsOfStart = (started: JournalEvent): ConversationOptions => {
   };
 };
 
-/** Adds a turn that has ended to the history, from its events. */
-export function remember(history: History, events: readonly JournalEvent[]): void {
-  const draft = history.begin(acceptedOf(events).user_message);
-  const started = redo(draft, events);
-  const last = events.at(-1)!;
-  if (last.kind === 'turn_completed') draft.commit(bodyOf(last, 'turn_completed').messages);
-  else draft.interrupt(partialOf(bodyOf(last, 'turn_failed')), started, 'keep');
-}
-
-/** Writes what a turn has done so far into its draft. Gives the calls that were started. */
-export function redo(draft: TurnDraft, events: readonly JournalEvent[]): Set<string> {
-  const started = new Set<string>();
-  for (const event of events) {
-    if (event.kind === 'model_replied') draft.assistant(bodyOf(event, 'model_replied').message);
-    else if (event.kind === 'tool_started') started.add(bodyOf(event, 'tool_started').call_id);
-    else if (event.kind === 'tool_finished') {
-      const { call_id, content } = bodyOf(event, 'tool_finished');
-      draft.tool(call_id, content);
-    }
-  }
-  return started;
-}
-
 export const partialOf = (end: Pick<TurnEnd, 'text' | 'whole_chars'>): string =>
   end.text.slice(end.whole_chars);
 
 export const acceptedOf = (events: readonly JournalEvent[]): Bodies['turn_accepted'] =>
   bodyOf(events[0]!, 'turn_accepted');
-
-/** A model call of an unfinished turn whose answer is known. */
-export interface RecordedStep {
-  readonly message: AssistantMessage;
-  readonly finish: FinishReason;
-  readonly model: string;
-  readonly usage: Usage | undefined;
-  /** What the user was told in this step. */
-  readonly text: string;
-  /** Calls that were started, whether they finished or not. */
-  readonly started: ReadonlySet<string>;
-  readonly finished: ReadonlyMap<string, { ok: boolean; content: string }>;
-}
-
-/** What an unfinished turn has done, from its events. */
-export interface RecordedTurn {
-  readonly steps: readonly RecordedStep[];
-  /** The text that stands: that of whole answers. */
-  readonly text: string;
-  /** How often it was resumed since it last got further. */
-  readonly fruitlessResumes: number;
-  /** What was set aside for calls that never came back. */
-  readonly lost: Spending;
-  /** The part of `lost` that the totals of the conversation do not know of yet. */
-  readonly unsettled: Spending;
-}
-
-export function recordedTurn(events: readonly JournalEvent[]): RecordedTurn {
-  type Step = { -readonly [K in keyof RecordedStep]: RecordedStep[K] } & {
-    started: Set<string>;
-    finished: Map<string, { ok: boolean; content: string }>;
-  };
-  const steps: Step[] = [];
-  let whole = '';
-  let text = '';
-  let fruitlessResumes = 0;
-  let open: Spending | undefined;
-  const lost: Spending = { calls: 0, tokens: 0, usd: 0 };
-  // Tools that were called ahead of the whole answer belong to the answer that follows.
-  let early = new Set<string>();
-  let earlyDone = new Map<string, { ok: boolean; content: string }>();
-  const loseOpen = (): void => {
-    if (open) addSpending(lost, open);
-    open = undefined;
-  };
-  for (const event of events) {
-    if (event.kind === 'turn_resumed') {
-      fruitlessResumes += 1;
-      text = whole;
-      early = new Set();
-      earlyDone = new Map();
-      loseOpen();
-    } else if (event.kind === 'text') text += bodyOf(event, 'text').text;
-    else if (event.kind === 'model_called') {
-      loseOpen();
-      open = bodyOf(event, 'model_called').reserved;
-    } else if (event.kind === 'model_replied') {
-      const { message, finish, model, usage } = bodyOf(event, 'model_replied');
-      steps.push({
-        message,
-        finish,
-        model,
-        usage: usage ?? undefined,
-        text: text.slice(whole.length),
-        started: early,
-        finished: earlyDone,
-      });
-      early = new Set();
-      earlyDone = new Map();
-      whole = text;
-      fruitlessResumes = 0;
-      open = undefined;
-    } else if (event.kind === 'tool_started') {
-      const { call_id } = bodyOf(event, 'tool_started');
-      const step = stepOf(steps, call_id);
-      if (step) step.started.add(call_id);
-      else early.add(call_id);
-    } else if (event.kind === 'tool_finished') {
-      const { call_id, ok, content } = bodyOf(event, 'tool_finished');
-      const step = stepOf(steps, call_id);
-      if (step) step.finished.set(call_id, { ok, content });
-      else earlyDone.set(call_id, { ok, content });
-      fruitlessResumes = 0;
-    }
-  }
-  const unsettled = open ?? { calls: 0, tokens: 0, usd: 0 };
-  loseOpen();
-  return { steps, text: whole, fruitlessResumes, lost, unsettled };
-}
-
-const stepOf = <S extends RecordedStep>(steps: readonly S[], callId: string): S | undefined => {
-  const last = steps.at(-1);
-  return last?.message.tool_calls?.some((call) => call.id === callId) ? last : undefined;
-};
-
-export function addSpending(sum: Spending, more: Spending): void {
-  sum.calls += more.calls;
-  sum.tokens += more.tokens;
-  sum.usd += more.usd;
-}
 
 /** How a turn ended, from the event that ended it. */
 export function outcomeOf(last: JournalEvent): TurnOutcome | undefined {

@@ -1,8 +1,8 @@
 // One turn while somebody may be interested in it: its events so far, how it ended, and everybody who follows it. A caller
 // that comes late gets what it missed first; a caller that leaves changes nothing.
-import type { FabricError } from '@fame-fabric/shared';
+import { FabricError } from '@fame-fabric/shared';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
-import type { RecordedTurn } from './journal.ts';
+import type { RecordedTurn } from './recorded-turn.ts';
 
 export interface LiveTurnOptions {
   id: string;
@@ -17,6 +17,13 @@ export interface LiveTurnOptions {
   ended?: TurnOutcome;
 }
 
+/** The reason to stop a turn in this process without ending it: it stays open in the journal. */
+export class TurnHandedOff extends FabricError {}
+
+type State =
+  | { readonly kind: 'open' }
+  | { readonly kind: 'ended' | 'handed off'; readonly outcome: TurnOutcome };
+
 export class LiveTurn {
   readonly id: string;
   readonly userMessage: string;
@@ -24,14 +31,12 @@ export class LiveTurn {
   readonly recorded: RecordedTurn | undefined;
   /** Callers that follow it now. */
   listeners = 0;
-  /** Whether it ended here only: in the journal it is open, and somebody else goes on with it. */
-  isLeft = false;
   /** Settles with how the turn ended; never rejects. */
   readonly outcome: Promise<TurnOutcome>;
   readonly #abort = new AbortController();
   readonly #events: ConversationEvent[];
   #settle: (outcome: TurnOutcome) => void = () => {};
-  #ended: TurnOutcome | undefined;
+  #state: State;
   #wakeAll: (() => void) | undefined;
   #changed: Promise<void> | undefined;
 
@@ -41,7 +46,7 @@ export class LiveTurn {
     this.deadline = options.deadline;
     this.recorded = options.recorded;
     this.#events = [...(options.events ?? [])];
-    this.#ended = options.ended;
+    this.#state = options.ended ? { kind: 'ended', outcome: options.ended } : { kind: 'open' };
     this.outcome = options.ended
       ? Promise.resolve(options.ended)
       : new Promise((resolve) => {
@@ -55,26 +60,40 @@ export class LiveTurn {
   }
 
   get ended(): TurnOutcome | undefined {
-    return this.#ended;
+    return this.#state.kind === 'open' ? undefined : this.#state.outcome;
+  }
+
+  /** True if the turn stays open in the journal, for another process to go on with. */
+  get isHandedOff(): boolean {
+    return this.#state.kind === 'handed off';
   }
 
   abort(reason: FabricError): void {
-    if (!this.#ended) this.#abort.abort(reason);
+    if (this.#state.kind === 'open') this.#abort.abort(reason);
   }
 
   /** Shows an event to everybody who follows. */
   publish(event: ConversationEvent): void {
-    if (this.#ended) return;
+    if (this.#state.kind !== 'open') return;
     this.#events.push(event);
     this.#wakeAll?.();
   }
 
   /** Ends the turn, once; `last` is its last event. */
   end(outcome: TurnOutcome, last: ConversationEvent): void {
-    if (this.#ended) return;
+    this.#close({ kind: 'ended', outcome }, last);
+  }
+
+  /** Ends the turn for its callers in this process only; in the journal it stays open, for another process. */
+  handOff(outcome: TurnOutcome, last: ConversationEvent): void {
+    this.#close({ kind: 'handed off', outcome }, last);
+  }
+
+  #close(state: Exclude<State, { kind: 'open' }>, last: ConversationEvent): void {
+    if (this.#state.kind !== 'open') return;
     this.publish(last);
-    this.#ended = outcome;
-    this.#settle(outcome);
+    this.#state = state;
+    this.#settle(state.outcome);
     this.#wakeAll?.();
   }
 
@@ -90,7 +109,7 @@ export class LiveTurn {
       while ((this.#events[next]?.seq ?? Number.POSITIVE_INFINITY) <= after) next += 1;
       for (;;) {
         while (next < this.#events.length) yield this.#events[next++]!;
-        if (this.#ended || signal?.aborted) return;
+        if (this.#state.kind !== 'open' || signal?.aborted) return;
         await this.#nextChange();
       }
     } finally {

@@ -9,18 +9,10 @@ import {
 } from '../store/store.ts';
 import { History } from '../turn/history.ts';
 import type { ConversationOptions } from './conversation.ts';
-import {
-  acceptedOf,
-  Journal,
-  optionsOfStart,
-  outcomeOf,
-  recordedTurn,
-  remember,
-  runnerStateOf,
-  type Spending,
-  shown,
-} from './journal.ts';
+import { acceptedOf, Journal, optionsOfStart, outcomeOf, runnerStateOf, shown } from './journal.ts';
 import { LiveTurn } from './live-turn.ts';
+import { type RecordedTurn, recordedTurn, remember } from './recorded-turn.ts';
+import type { Spending } from './spending.ts';
 
 /** What a conversation has used so far. */
 export interface Totals {
@@ -41,9 +33,8 @@ export class Conversation {
   readonly turns = new Map<string, LiveTurn>();
   runnerState: unknown;
   running: LiveTurn | undefined;
-  isEnding = false;
-  /** It has ended, or a turn has completed the task: nothing more can be said. */
-  isCompleted: boolean;
+  /** `ended`: by its caller, or by a turn that completed the task. Only an open one takes turns. */
+  phase: 'open' | 'ending' | 'ended';
 
   constructor(
     waking: AcquiredConversation,
@@ -52,7 +43,7 @@ export class Conversation {
   ) {
     const { record, started, fence } = waking;
     this.id = record.id;
-    this.isCompleted = isEndedState(record.state);
+    this.phase = isEndedState(record.state) ? 'ended' : 'open';
     this.options = optionsOfStart(started);
     const { leaseMs, now } = of;
     this.journal = new Journal(store, { id: this.id, fence, lastSeq: record.lastSeq, leaseMs, now });
@@ -105,10 +96,7 @@ export function historyOf(
 }
 
 /** A turn as its events tell it. */
-export function turnOf(
-  events: readonly JournalEvent[],
-  recorded?: ReturnType<typeof recordedTurn>,
-): LiveTurn {
+export function turnOf(events: readonly JournalEvent[], recorded?: RecordedTurn): LiveTurn {
   const { user_message, deadline } = acceptedOf(events);
   const ended = outcomeOf(events.at(-1)!);
   return new LiveTurn({

@@ -3,8 +3,8 @@
 // from the store again at any time.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import type { AcquiredConversation, ConversationStore } from '../store/store.ts';
+import { TurnHandedOff } from './live-turn.ts';
 import { Conversation } from './loaded-conversation.ts';
-import { LeaveTurn } from './turn-run.ts';
 
 export interface HeldDeps {
   store: ConversationStore;
@@ -120,7 +120,7 @@ export class HeldConversations {
    * Drops a conversation that can no longer be written. Its turns stop here and stay open in the journal; they would hold
    * up whoever goes on with them.
    */
-  leave(conversation: Conversation, reason: LeaveTurn = takenOver()): void {
+  leave(conversation: Conversation, reason: TurnHandedOff = takenOver()): void {
     for (const turn of conversation.open) turn.abort(reason);
     this.drop(conversation);
   }
@@ -168,7 +168,7 @@ export class HeldConversations {
     this.#isClosed = true;
     const { busy } = this;
     const open = busy.flatMap((conversation) => conversation.open);
-    const reason = new LeaveTurn('NODE_GONE', 'The agent stopped; ask again with the same turn id.');
+    const reason = new TurnHandedOff('NODE_GONE', 'The agent stopped; ask again with the same turn id.');
     for (const turn of open) turn.abort(reason);
     await Promise.all(open.map((turn) => turn.outcome));
     await Promise.all(
@@ -185,8 +185,8 @@ export class HeldConversations {
   }
 }
 
-const takenOver = (): LeaveTurn =>
-  new LeaveTurn('STORE_CONFLICT', 'Another process took the conversation over.');
+const takenOver = (): TurnHandedOff =>
+  new TurnHandedOff('STORE_CONFLICT', 'Another process took the conversation over.');
 
 export const unknownConversation = (): FabricError =>
   new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation with that id, or it has ended.');

@@ -4,7 +4,13 @@ import { FabricError } from '@fame-fabric/shared';
 import { costOf, type PriceTable } from '../model/budget.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import { roughTokens } from '../model/tokens.ts';
-import type { Spending } from './journal.ts';
+
+/** Cost of model calls. */
+export interface Spending {
+  calls: number;
+  tokens: number;
+  usd: number;
+}
 
 export interface SpendingLimits {
   /** Prompt and completion tokens together. */
@@ -23,6 +29,13 @@ export interface BudgetLimits {
 }
 
 export const noSpending = (): Spending => ({ calls: 0, tokens: 0, usd: 0 });
+
+/** Adds `more` to `sum`. */
+export function addSpending(sum: Spending, more: Spending): void {
+  sum.calls += more.calls;
+  sum.tokens += more.tokens;
+  sum.usd += more.usd;
+}
 
 export class ConversationBudget {
   readonly #limits: BudgetLimits;

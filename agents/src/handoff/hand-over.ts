@@ -16,7 +16,7 @@ export const HAND_OVER_META = 'hand_over_meta';
 /** The counters of a message on its way. */
 export interface HandOverMeta {
   /** How often it has been handed over. */
-  readonly hops: number;
+  readonly handoffs: number;
   /** Whom it has passed, in order: agents as `team-run.ts` names them across nodes. */
   readonly visited: readonly string[];
   /** Model calls so far. */
@@ -36,8 +36,13 @@ const wire = z.object({
 });
 
 /** The counters as envelope metadata: scalars and a flat list. */
-export const metaOf = ({ hops, visited, modelCalls, budgetUsd }: HandOverMeta): Record<string, unknown> => ({
-  hops,
+export const metaOf = ({
+  handoffs,
+  visited,
+  modelCalls,
+  budgetUsd,
+}: HandOverMeta): Record<string, unknown> => ({
+  hops: handoffs,
   visited: visited.slice(-MAX_VISITED),
   model_calls: modelCalls,
   ...(budgetUsd === undefined || !Number.isFinite(budgetUsd) ? {} : { budget_usd: budgetUsd }),
@@ -51,8 +56,8 @@ export function readMeta(meta: unknown, log: Logger = silentLog): HandOverMeta |
     log.warn('counters of a hand-over are not valid', { issue: read.error.issues[0]?.path.join('.') });
     return undefined;
   }
-  const { hops, visited, model_calls: modelCalls, budget_usd: budgetUsd } = read.data;
-  return { hops, visited, modelCalls, ...(budgetUsd === undefined ? {} : { budgetUsd }) };
+  const { hops: handoffs, visited, model_calls: modelCalls, budget_usd: budgetUsd } = read.data;
+  return { handoffs, visited, modelCalls, ...(budgetUsd === undefined ? {} : { budgetUsd }) };
 }
 
 /** A message for an agent on another node. */

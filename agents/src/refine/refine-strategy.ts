@@ -103,28 +103,28 @@ export const refineStrategy = defineStrategy({
       defaultFunctionCall: confirmed ? 'validate_requirements' : 'refine_requirements',
     });
   },
-  accept([move], state) {
-    if (state.phase !== 'new' || move?.name === 'refine_requirements') return undefined;
+  accept([call], state) {
+    if (state.phase !== 'new' || call?.name === 'refine_requirements') return undefined;
     return 'nothing has been asked yet; call refine_requirements first';
   },
-  reduce(state, move): RefineState {
+  reduce(state, call): RefineState {
     const iterations = state.iterations + 1;
     const next = (kind: RefineEntry['kind'], texts: readonly string[]): readonly RefineEntry[] => {
       const before = state.entries.filter((entry) => entry.kind === kind).length;
       const made = texts.map((text, i) => ({ id: `${kind[0]}${before + i + 1}`, kind, text }));
       return [...state.entries, ...made];
     };
-    switch (move.name) {
+    switch (call.name) {
       case 'refine_requirements': {
-        const { reformulated_goal: goal, questions } = move.args;
+        const { reformulated_goal: goal, questions } = call.args;
         return { phase: 'refining', goal, entries: next('question', questions), iterations };
       }
       case 'request_confirmation': {
-        const { reformulated_goal: goal, question } = move.args;
+        const { reformulated_goal: goal, question } = call.args;
         return { phase: 'confirming', goal, entries: next('confirmation', [question]), iterations };
       }
       case 'validate_requirements': {
-        const { goal_sentence: goalSentence, goals } = move.args;
+        const { goal_sentence: goalSentence, goals } = call.args;
         const result = { goalSentence, goals };
         return { phase: 'done', goal: goalSentence, entries: state.entries, iterations, result };
       }

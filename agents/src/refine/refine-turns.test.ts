@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { callTools, type ScriptReply } from '../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
+import { type TurnKitOptions, turnKit } from '../testing/turn-kit.ts';
 import { History } from '../turn/history.ts';
-import type { TurnEvent, TurnInput, TurnResult } from '../turn/turn.ts';
+import type { RecordedStep } from '../turn/steps.ts';
 import { RefineTurns, type RefineTurnsOptions } from './refine-turns.ts';
 
 const asks = (goal: string, ...questions: string[]): ScriptReply =>
@@ -11,47 +12,30 @@ const asks = (goal: string, ...questions: string[]): ScriptReply =>
 async function play(
   model: ScriptedModel,
   userMessage: string,
-  more: Partial<TurnInput & RefineTurnsOptions> = {},
+  { warning, log, ...options }: TurnKitOptions & Partial<RefineTurnsOptions> = {},
 ) {
-  const history = new History();
-  const draft = history.begin(userMessage);
-  const { warning, log, ...input } = more;
+  const { turn, seen } = turnKit({ history: new History(), userMessage, ...options });
   const turns = new RefineTurns({
     models: { default: model, smart: model },
     ...(warning ? { warning } : {}),
     ...(log ? { log } : {}),
   });
-  const events: TurnEvent[] = [];
-  const turn = turns.run({
-    conversationId: 'c',
-    turnId: 't',
-    userMessage,
-    draft,
-    state: undefined,
-    payload: {},
-    signal: new AbortController().signal,
-    ...input,
-  });
-  for (;;) {
-    const step = await turn.next();
-    if (step.done) return { events, result: step.value as TurnResult };
-    events.push(step.value);
-  }
+  return { seen, result: await turns.run(turn), text: turn.text };
 }
 
 describe('RefineTurns', () => {
   it('tells of every attempt, and keeps the dialogue as the state of the turn', async () => {
     const model = scriptedModel(['Hm.', asks('A site', 'For whom?')]);
-    const { events, result } = await play(model, 'I need a site');
-    expect(events.map((event) => event.type)).toEqual([
-      'model_called',
-      'model_replied',
-      'model_called',
-      'model_replied',
-      'text',
+    const { seen, result, text } = await play(model, 'I need a site');
+    expect(seen).toEqual([
+      'model_called 1',
+      'model_replied 1',
+      'model_called 2',
+      'model_replied 2',
+      'text A site\n\n1. For whom?',
     ]);
+    expect(text).toBe('A site\n\n1. For whom?');
     expect(result).toMatchObject({
-      text: 'A site\n\n1. For whom?',
       taskState: 'input-required',
       usage: { total_tokens: 30 },
       state: { dialogue: { phase: 'refining', goal: 'A site', iterations: 1 } },
@@ -60,34 +44,29 @@ describe('RefineTurns', () => {
 
   it('does not ask again for answers that were recorded before a crash', async () => {
     const model = scriptedModel([asks('A site', 'For whom?')]);
-    const recorded = [
+    const recorded: RecordedStep[] = [
       {
-        message: { role: 'assistant' as const, content: 'Hm.' },
-        finish: 'stop' as const,
+        message: { role: 'assistant', content: 'Hm.' },
+        finish: 'stop',
         model: 'scripted',
         usage: undefined,
-        text: '',
-        started: new Set<string>(),
-        finished: new Map(),
+        trailing: undefined,
+        question: undefined,
+        textEnd: 0,
+        calls: new Map(),
       },
     ];
-    const { events, result } = await play(model, 'I need a site', { recorded });
-    expect(result.text).toBe('A site\n\n1. For whom?');
-    expect(events.map((event) => (event.type === 'model_called' ? event.step : event.type))).toEqual([
-      2,
-      'model_replied',
-      'text',
-    ]);
+    const { seen, text } = await play(model, 'I need a site', { recorded });
+    expect(text).toBe('A site\n\n1. For whom?');
+    expect(seen).toEqual(['model_called 2', 'model_replied 2', `text ${text}`]);
     model.done();
   });
 
   it('asks what it is about when a person opens without a word', async () => {
     const model = scriptedModel([]);
-    const { result } = await play(model, '');
-    expect(result).toMatchObject({
-      taskState: 'input-required',
-      text: expect.stringContaining('What would you like'),
-    });
+    const { result, text } = await play(model, '');
+    expect(result).toMatchObject({ taskState: 'input-required' });
+    expect(text).toContain('What would you like');
     expect(result.state).toBeUndefined();
   });
 

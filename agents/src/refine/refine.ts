@@ -2,10 +2,11 @@
 // out, so a conversation can keep the state wherever it likes. `refine` is the same as a generator, for programs that hold
 // the dialogue themselves.
 import type { Clock, Logger } from '@fame-fabric/shared';
+import type { AskModel } from '../model/ask-model.ts';
 import type { Budget } from '../model/budget.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import type { ModelClasses } from '../model/model-classes.ts';
-import type { Collect, RetryPolicy } from '../strategy/ask-with-repair.ts';
+import type { RetryPolicy } from '../strategy/ask-with-repair.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';
 import { defineStrategies } from '../strategy/prompt-strategy.ts';
 import { StrategyError } from '../strategy/strategy-error.ts';
@@ -16,16 +17,16 @@ export type { RefinedGoals, RefineEntry, RefineState } from './refine-strategy.t
 export interface RefineOptions {
   models: ModelClasses;
   /** Most answers of the model in one dialogue. @default 10 */
-  maxIterations?: number;
-  /** What a person says to confirm, in any case. @default y, yes, done */
-  finishWords?: readonly string[];
-  budget?: Budget;
-  signal?: AbortSignal;
-  retry?: RetryPolicy;
+  maxIterations?: number | undefined;
+  /** Words that confirm, in any case. @default y, yes, done */
+  finishWords?: readonly string[] | undefined;
+  budget?: Budget | undefined;
+  signal?: AbortSignal | undefined;
+  retry?: RetryPolicy | undefined;
   /** What those who sent the person here want to be kept in mind. */
   note?: string;
-  /** Gets an answer of the model. @default collectReply */
-  collect?: Collect;
+  /** Asks the model. @default askModel */
+  askModel?: AskModel | undefined;
   clock?: Clock;
   log?: Logger;
 }

@@ -1,31 +1,33 @@
-// From a prompt to function calls that fit, or to an error that says what was tried. Two things go wrong with a model, each
-// with its own rung: it answers without a call (it is asked again, then one function is forced), or its call does not fit
-// (it is told what is wrong, once). The state of the climb lives on the stack, so any number of them run side by side.
+// Asks a model until its reply fits. Two things go wrong with a model, and each has its own remedy: a reply without a call is
+// asked for again, and then with one function forced; a call that does not fit is answered with its fault, once. The team uses
+// the first part, `askForCall`, for agents that have to route.
 
+import { type AskModel, askModel, type Reply } from '../model/ask-model.ts';
 import type { Budget } from '../model/budget.ts';
-import { type CollectedReply, collectReply } from '../model/collect-reply.ts';
 import type {
   AssistantMessage,
   ChatModel,
   ModelMessage,
   ModelRequest,
   ToolCall,
+  ToolChoice,
   Usage,
 } from '../model/model.ts';
-import { addUsage, noUsage } from '../model/usage.ts';
+import { addUsage, noUsage, roughUsage } from '../model/usage.ts';
 import type { CompletionFunction } from '../tools/schema/completion-function.ts';
+import { faultContent, type ToolFault } from '../tools/tool-outcome.ts';
 import { ChatMessage } from './chat-message.ts';
 import type { ChatPrompt, Functions } from './chat-prompt.ts';
 import { type Attempt, StrategyError } from './strategy-error.ts';
 
-/** One function call of the model, checked and typed. */
-export interface Move<N extends string = string, A = unknown> {
+/** A function call of the model, checked and typed. */
+export interface FunctionCall<N extends string = string, A = unknown> {
   name: N;
   args: A;
   callId: string;
 }
-export type MoveOf<F extends Functions> = {
-  [K in keyof F]: F[K] extends CompletionFunction<infer N, infer A> ? Move<N, A> : never;
+export type FunctionCallOf<F extends Functions> = {
+  [K in keyof F]: F[K] extends CompletionFunction<infer N, infer A> ? FunctionCall<N, A> : never;
 }[number];
 
 export interface RetryPolicy {
@@ -39,32 +41,27 @@ export interface RetryPolicy {
 
 export interface AskOptions {
   model: ChatModel;
-  budget?: Budget;
-  signal?: AbortSignal;
-  retry?: RetryPolicy;
-  temperature?: number;
-  maxTokens?: number;
+  budget?: Budget | undefined;
+  signal?: AbortSignal | undefined;
+  retry?: RetryPolicy | undefined;
+  temperature?: number | undefined;
+  maxTokens?: number | undefined;
   /** Takes no more than one call in an answer. @default false */
-  exactlyOne?: boolean;
-  /** Gets an answer; give it to watch the requests or to bring back recorded answers. @default collectReply */
-  collect?: Collect;
-  /** A last word on calls that fit their schema: what is wrong with them, for the model to read. */
-  accept?(moves: readonly Move[]): string | undefined;
+  exactlyOne?: boolean | undefined;
+  /** Asks the model. @default askModel */
+  askModel?: AskModel | undefined;
+  /** Names the one who asks; see `AskModelOptions`. */
+  scope?: string | undefined;
+  /** Objects to calls that fit their schema, in words that the model reads. */
+  accept?: ((calls: readonly FunctionCall[]) => string | undefined) | undefined;
   /** What is thrown when `accept` refuses again. @default PROTOCOL */
   refusal?: 'PROTOCOL' | 'ARGUMENTS_INVALID';
 }
 
-/** Asks a model once. */
-export type Collect = (
-  model: ChatModel,
-  request: ModelRequest,
-  signal: AbortSignal | undefined,
-) => Promise<CollectedReply>;
-
-export interface Asked<M extends Move = Move> {
+export interface Asked<C extends FunctionCall = FunctionCall> {
   readonly message: AssistantMessage;
-  /** The calls in order; empty for a prompt that takes text. */
-  readonly moves: readonly M[];
+  /** In order; empty for a prompt that takes text. */
+  readonly calls: readonly C[];
   readonly text: string | null;
   /** Of all attempts. */
   readonly usage: Usage;
@@ -72,7 +69,7 @@ export interface Asked<M extends Move = Move> {
   readonly attempts: readonly Attempt[];
 }
 
-type Checked = { call: ToolCall; move: Move } | { call: ToolCall; fault: Fault };
+type Checked = { call: ToolCall; made: FunctionCall } | { call: ToolCall; fault: Fault };
 interface Fault {
   path: string;
   message: string;
@@ -80,90 +77,101 @@ interface Fault {
   isMisplaced?: true;
 }
 
+/** Counts the replies without a call, and ends the patience with them. */
+export interface Silences {
+  count: number;
+  readonly most: number;
+}
+
 /**
- * Asks until the answer fits.
+ * Asks until a reply makes a call. `undefined` once there were more than `silences.most` replies without one; the caller keeps
+ * the count, because it may ask again later.
+ */
+export async function askForCall<R extends Pick<Reply, 'message'>>(
+  silences: Silences,
+  ask: (silences: number) => Promise<R>,
+): Promise<R | undefined> {
+  for (;;) {
+    const reply = await ask(silences.count);
+    if (reply.message.tool_calls?.length) return reply;
+    silences.count += 1;
+    if (silences.count > silences.most) return undefined;
+  }
+}
+
+/**
+ * Asks until the reply fits.
  * @throws {NO_FUNCTION_CALL} when the model never calls a function
  * @throws {ARGUMENTS_INVALID} when its calls do not fit, also after it was told why
  * @throws {PROTOCOL} when they fit but `accept` refuses them, also after it was told why
  * @throws {BUDGET_EXCEEDED} before a request that the budget does not allow; and what the model throws
  */
-export async function ask<F extends Functions>(
+export async function askWithRepair<F extends Functions>(
   prompt: ChatPrompt<F>,
   options: AskOptions,
-): Promise<Asked<MoveOf<F> & Move>> {
-  const { model, budget, signal, collect = collectReply } = options;
+): Promise<Asked<FunctionCallOf<F> & FunctionCall>> {
+  const { model, budget, signal, scope, temperature } = options;
   const { noCall = 2, invalidArgs = 1, forceDefaultAfter = 1 } = options.retry ?? {};
+  const ask = options.askModel ?? askModel;
   const messages = prompt.raw();
   const attempts: Attempt[] = [];
   const usage = noUsage();
-  let choice = prompt.choice;
-  let silences = 0;
-  let faults = 0;
 
-  for (;;) {
+  const once = async (choice: ToolChoice | undefined): Promise<Reply> => {
     signal?.throwIfAborted();
-    budget?.check(model.name);
-    const reply = await collect(
-      model,
-      {
-        messages: [...messages],
-        ...(prompt.functions.length > 0 ? { tools: prompt.specs() } : {}),
-        ...(choice ? { tool_choice: choice } : {}),
-        ...(options.temperature === undefined ? {} : { temperature: options.temperature }),
-        ...(options.maxTokens === undefined ? {} : { max_tokens: options.maxTokens }),
-      },
-      signal,
-    );
-    budget?.charge(model.name, reply.usage);
-    addUsage(usage, reply.usage);
-    const { message } = reply;
-    const calls = message.tool_calls ?? [];
-    const note = (outcome: Attempt['outcome']): void => {
-      const attempt: Attempt = {
-        outcome,
-        text: message.content,
-        calls: calls.map((call) => call.function),
-        usage: reply.usage,
-      };
-      attempts.push(attempt);
+    const request: ModelRequest = {
+      messages: [...messages],
+      ...(prompt.functions.length > 0 ? { tools: prompt.specs() } : {}),
+      ...(choice ? { tool_choice: choice } : {}),
+      ...(temperature === undefined ? {} : { temperature }),
+      ...(options.maxTokens === undefined ? {} : { max_tokens: options.maxTokens }),
     };
-    const asked = (moves: readonly Move[]): Asked<MoveOf<F> & Move> => ({
-      message,
-      moves: moves as readonly (MoveOf<F> & Move)[],
-      text: message.content,
-      usage,
-      model: model.name,
-      attempts,
-    });
+    const reply = await ask(model, request, { signal, scope, check: () => budget?.check(model.name) });
+    const { message } = reply;
+    const cost = reply.usage ?? roughUsage(request, message);
+    budget?.charge(model.name, cost);
+    addUsage(usage, cost);
+    const calls = message.tool_calls ?? [];
+    const outcome = calls.length > 0 || prompt.takesText ? 'ok' : 'no_call';
+    attempts.push({ outcome, text: message.content, calls: calls.map((call) => call.function), usage: cost });
+    return reply;
+  };
+  const asked = (
+    { message }: Reply,
+    calls: readonly FunctionCall[],
+  ): Asked<FunctionCallOf<F> & FunctionCall> => ({
+    message,
+    calls: calls as readonly (FunctionCallOf<F> & FunctionCall)[],
+    text: message.content,
+    usage,
+    model: model.name,
+    attempts,
+  });
 
-    if (calls.length === 0) {
-      if (prompt.takesText) {
-        note('ok');
-        return asked([]);
-      }
-      note('no_call');
-      silences += 1;
-      if (silences > noCall) throw noFunctionCall(attempts);
-      if (silences > forceDefaultAfter) choice = prompt.insistence;
-      continue;
-    }
-
-    const checked = check(calls, reply.behind, prompt.functions, options);
+  const silences: Silences = { count: 0, most: noCall };
+  const insist = (count: number): Promise<Reply> =>
+    once(count > forceDefaultAfter ? prompt.insistence : prompt.choice);
+  for (let faults = 0; ; ) {
+    const reply = prompt.takesText ? await once(prompt.choice) : await askForCall(silences, insist);
+    if (!reply) throw noFunctionCall(attempts);
+    const { tool_calls: calls = [] } = reply.message;
+    const checked = check(calls, reply.trailing, prompt.functions, options);
     const wrong = checked.filter((one) => 'fault' in one);
-    if (wrong.length === 0) {
-      note('ok');
-      return asked(checked.map((one) => (one as { move: Move }).move));
-    }
-    note('invalid_call');
+    if (wrong.length === 0)
+      return asked(
+        reply,
+        checked.map((one) => (one as { made: FunctionCall }).made),
+      );
+    attempts.push({ ...attempts.pop()!, outcome: 'invalid_call' });
     faults += 1;
     if (faults > invalidArgs) throw doesNotFit(wrong, attempts);
-    messages.push(message, ...repairMessages(checked));
+    messages.push(reply.message, ...repairMessages(checked));
   }
 }
 
 function check(
   calls: readonly ToolCall[],
-  behind: ReadonlyMap<string, string>,
+  trailing: ReadonlyMap<string, string> | undefined,
   functions: Functions,
   options: AskOptions,
 ): Checked[] {
@@ -179,14 +187,14 @@ function check(
     if (options.exactlyOne && i > 0) {
       return { call, fault: { path: fn.name, message: 'make one call only' } };
     }
-    const parsed = fn.parse(call.function.arguments + (behind.get(call.id) ?? ''));
-    if (parsed.ok) return { call, move: { name: fn.name, args: parsed.value, callId: call.id } };
+    const parsed = fn.parse(call.function.arguments + (trailing?.get(call.id) ?? ''));
+    if (parsed.ok) return { call, made: { name: fn.name, args: parsed.value, callId: call.id } };
     const [issue] = parsed.error.issues;
     const path = [fn.name, issue?.path].filter(Boolean).join('.');
     return { call, fault: { path, message: parsed.error.message } };
   });
   if (checked.some((one) => 'fault' in one)) return checked;
-  const objection = options.accept?.(checked.map((one) => (one as { move: Move }).move));
+  const objection = options.accept?.(checked.map((one) => (one as { made: FunctionCall }).made));
   if (objection === undefined) return checked;
   return checked.map(({ call }) => ({
     call,
@@ -198,17 +206,17 @@ function check(
   }));
 }
 
-/** Every call gets its answer, as model servers demand; the calls that fit are told that they have not run. */
+/** Answers every call, as model servers demand; calls that fit are told that they have not run. */
 const repairMessages = (checked: readonly Checked[]): ModelMessage[] =>
   checked.map((one) => {
-    const error =
+    const fault: ToolFault =
       'fault' in one
         ? { code: 'invalid_args', message: one.fault.message, hint: 'Correct it and call again.' }
         : {
             code: 'not_run',
             message: 'Another call of this answer was not valid. Make all of the calls again.',
           };
-    return ChatMessage.tool(one.call.id, JSON.stringify({ error }));
+    return ChatMessage.tool(one.call.id, faultContent(fault));
   });
 
 const noFunctionCall = (attempts: readonly Attempt[]): StrategyError =>

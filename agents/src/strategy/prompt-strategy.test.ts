@@ -31,8 +31,8 @@ const clarify = defineStrategy({
       functions: [refine, confirm],
       defaultFunctionCall: 'refine_requirements',
     }),
-  reduce: (state, move) =>
-    move.name === 'refine_requirements' ? { asked: [...state.asked, ...move.args.questions] } : state,
+  reduce: (state, call) =>
+    call.name === 'refine_requirements' ? { asked: [...state.asked, ...call.args.questions] } : state,
 });
 const summarize = defineStrategy({
   name: 'summarize',
@@ -195,13 +195,13 @@ describe('execute', () => {
       { name: 'confirm', arguments: { question: 'Right?' } },
     ]);
     const response = await run(scriptedModel([two]));
-    expect(response.moves.map((move) => move.name)).toEqual(['refine_requirements', 'confirm']);
-    expect(response.parsed).toBe(response.moves[0]);
+    expect(response.calls.map((call) => call.name)).toEqual(['refine_requirements', 'confirm']);
+    expect(response.parsed).toBe(response.calls[0]);
     expect(response.state).toEqual({ asked: ['a'] });
 
     const model = scriptedModel([two, ask(['a'])]);
     const one = await strategies.execute('single', input, { models: { default: model } });
-    expect(one.moves).toHaveLength(1);
+    expect(one.calls).toHaveLength(1);
     expect(model.requests[1]!.messages.filter((message) => message.role === 'tool')).toHaveLength(2);
   });
 
@@ -337,14 +337,14 @@ describe('execute', () => {
     expect(end).toHaveBeenCalledExactlyOnceWith({ strategy: 'clarify', model: 'scripted', error });
   });
 
-  it('takes text where the prompt offers no function, and then has no move', async () => {
+  it('takes text where the prompt offers no function, and then has no call', async () => {
     const response = await strategies.execute(
       'summarize',
       { text: 'x' },
       { models: { default: scriptedModel(['ok']) } },
     );
     expect(response.text).toBe('ok');
-    expect(response.moves).toEqual([]);
-    expect(() => response.parsed).toThrow(/no move/);
+    expect(response.calls).toEqual([]);
+    expect(() => response.parsed).toThrow(/no call/);
   });
 });

@@ -5,15 +5,15 @@
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
 import { closestMatch } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
+import type { AskModel } from '../model/ask-model.ts';
 import type { Budget } from '../model/budget.ts';
 import type { ChatModel } from '../model/model.ts';
 import { type ModelClass, type ModelClasses, modelOf } from '../model/model-classes.ts';
 import {
   type Asked,
-  ask,
-  type Collect,
-  type Move,
-  type MoveOf,
+  askWithRepair,
+  type FunctionCall,
+  type FunctionCallOf,
   type RetryPolicy,
 } from './ask-with-repair.ts';
 import type { ChatPrompt, Functions } from './chat-prompt.ts';
@@ -31,16 +31,16 @@ export interface PromptStrategy<N extends string, I, F extends Functions, S = un
   readonly modelClass: ModelClass;
   /** Checks the input before anything is asked. */
   readonly input: z.ZodType<I>;
-  readonly temperature?: number;
+  readonly temperature?: number | undefined;
   /** Takes no more than one call in an answer. @default false */
-  readonly exactlyOne?: boolean;
+  readonly exactlyOne?: boolean | undefined;
   /** The state of a conversation that has none yet. */
   initialState?(): S;
   build(input: I, state: S, env: StrategyEnv): ChatPrompt<F> | Promise<ChatPrompt<F>>;
-  /** What is wrong with moves that fit their schemas, for the model to read; it is told once, then PROTOCOL is thrown. */
-  accept?(moves: readonly MoveOf<F>[], state: S): string | undefined;
-  /** The state after a move; pure. Called for each move, in order. */
-  reduce?(state: S, move: MoveOf<F>): S;
+  /** Objects to calls that fit their schemas, in words that the model reads; the second time PROTOCOL is thrown. */
+  accept?(calls: readonly FunctionCallOf<F>[], state: S): string | undefined;
+  /** The state after a call; pure. Called for each call, in order. */
+  reduce?(state: S, call: FunctionCallOf<F>): S;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a list of strategies has a different type in each place
@@ -58,10 +58,10 @@ export type StateOf<T extends readonly AnyStrategy[], N> =
   Named<T, N> extends PromptStrategy<any, any, any, infer S> ? S : never;
 
 /** The answer to a strategy. */
-export interface ChatModelResponse<M extends Move, S> extends Asked<M> {
-  /** The first move. @throws {NO_FUNCTION_CALL} when the prompt asked for text */
+export interface ChatModelResponse<M extends FunctionCall, S> extends Asked<M> {
+  /** The first call. @throws {NO_FUNCTION_CALL} when the prompt asked for text */
   readonly parsed: M;
-  /** The state after all moves. */
+  /** The state after all calls. */
   readonly state: S;
 }
 
@@ -69,12 +69,12 @@ export interface ExecuteOptions<S = unknown> {
   models: ModelClasses;
   /** @default the strategy's initial state */
   state?: S;
-  budget?: Budget;
-  signal?: AbortSignal;
-  retry?: RetryPolicy;
+  budget?: Budget | undefined;
+  signal?: AbortSignal | undefined;
+  retry?: RetryPolicy | undefined;
   hooks?: ExecuteHooks;
-  /** Gets an answer of the model. @default collectReply */
-  collect?: Collect;
+  /** Asks the model. @default askModel */
+  askModel?: AskModel | undefined;
   clock?: Clock;
   log?: Logger;
 }
@@ -111,28 +111,32 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
   }
 
   /**
-   * Builds the prompt of a strategy, asks the model of its class, and gives the checked moves and the new state.
+   * Builds the prompt of a strategy, asks the model of its class, and gives the checked calls and the new state.
    * @throws {STRATEGY_UNKNOWN} before any model call
    * @throws {PARAMS_INVALID} when the input does not fit
-   * @throws what `ask` throws
+   * @throws what `askWithRepair` throws
    */
   execute<const N extends NameOf<T>>(
     name: N,
     input: InputOf<T, N>,
     options: ExecuteOptions<StateOf<T, N>>,
-  ): Promise<ChatModelResponse<MoveOf<FunctionsOf<T, N>> & Move, StateOf<T, N>>>;
-  execute(name: string, input: unknown, options: ExecuteOptions): Promise<ChatModelResponse<Move, unknown>>;
+  ): Promise<ChatModelResponse<FunctionCallOf<FunctionsOf<T, N>> & FunctionCall, StateOf<T, N>>>;
+  execute(
+    name: string,
+    input: unknown,
+    options: ExecuteOptions,
+  ): Promise<ChatModelResponse<FunctionCall, unknown>>;
   async execute(
     name: string,
     input: unknown,
     options: ExecuteOptions<never>,
-  ): Promise<ChatModelResponse<Move, unknown>> {
+  ): Promise<ChatModelResponse<FunctionCall, unknown>> {
     const strategy = this.#find(name);
     const { hooks, log = silentLog } = options;
     const model = modelOf(options.models, strategy.modelClass, log);
     const run = { strategy: name, model: model.name };
     await hooks?.begin?.(run);
-    let response: ChatModelResponse<Move, unknown>;
+    let response: ChatModelResponse<FunctionCall, unknown>;
     try {
       response = await this.#run(strategy, model, input, options);
     } catch (error) {
@@ -164,8 +168,8 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
     model: ChatModel,
     given: unknown,
     options: ExecuteOptions<never>,
-  ): Promise<ChatModelResponse<Move, unknown>> {
-    const { budget, signal, retry, collect, clock = systemClock } = options;
+  ): Promise<ChatModelResponse<FunctionCall, unknown>> {
+    const { budget, signal, retry, askModel, clock = systemClock } = options;
     const checked = strategy.input.safeParse(given);
     if (!checked.success) {
       const issue = checked.error.issues[0]!;
@@ -178,24 +182,25 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
       remainingBudget: budget?.remaining ?? Number.POSITIVE_INFINITY,
     };
     const prompt: ChatPrompt = await strategy.build(checked.data, state, env);
-    const asked = await ask(prompt, {
+    const asked = await askWithRepair(prompt, {
       model,
-      ...(budget ? { budget } : {}),
-      ...(signal ? { signal } : {}),
-      ...(retry ? { retry } : {}),
-      ...(collect ? { collect } : {}),
-      ...(strategy.temperature === undefined ? {} : { temperature: strategy.temperature }),
-      ...(strategy.exactlyOne ? { exactlyOne: true } : {}),
-      ...(strategy.accept ? { accept: (moves) => strategy.accept?.(moves, state) } : {}),
+      budget,
+      signal,
+      retry,
+      askModel,
+      scope: strategy.name,
+      temperature: strategy.temperature,
+      exactlyOne: strategy.exactlyOne,
+      accept: (calls) => strategy.accept?.(calls, state),
     });
-    if (strategy.reduce) for (const move of asked.moves) state = strategy.reduce(state, move);
+    if (strategy.reduce) for (const call of asked.calls) state = strategy.reduce(state, call);
     return {
       ...asked,
       state,
-      get parsed(): Move {
-        const first = asked.moves[0];
+      get parsed(): FunctionCall {
+        const first = asked.calls[0];
         if (first) return first;
-        throw new StrategyError('NO_FUNCTION_CALL', 'The prompt asked for text, so the answer has no move', {
+        throw new StrategyError('NO_FUNCTION_CALL', 'The prompt asked for text, so the reply has no call', {
           attempts: asked.attempts,
         });
       },

@@ -4,6 +4,7 @@
 import { type Clock, isFabricError, type Logger } from '@fame-fabric/shared';
 import type { z } from 'zod';
 import type { JsonObject, JsonValue } from '../tools/schema/json-schema.ts';
+import type { ToolFaultCode } from '../tools/tool-outcome.ts';
 
 // Ability modules may come with their own copy of this file, so replies are told by a mark, not by their class.
 const MARK = Symbol.for('fame-fabric.reply');
@@ -62,12 +63,14 @@ export interface AbilityDef {
 /** Abilities by name: a module whose exports are functions, or an object of them. */
 export type AbilityModule = Readonly<Record<string, AbilityFn | AbilityDef>>;
 
+export type AbilityFaultCode = Extract<ToolFaultCode, 'timeout' | 'failed' | 'not_json' | 'aborted'>;
+
 export type AbilityOutcome =
   | { kind: 'text'; text: string }
   | { kind: 'silent' }
   | { kind: 'data'; json: string }
   | { kind: 'handoff'; agent: string }
-  | { kind: 'error'; code: 'timeout' | 'failed' | 'not_json' | 'aborted'; message: string; cause?: unknown };
+  | { kind: 'error'; code: AbilityFaultCode; message: string; cause?: unknown };
 
 /** Longest result, in UTF-16 units; of a longer one the agent gets the beginning, marked. */
 export const MAX_RESULT_CHARS = 65_536;

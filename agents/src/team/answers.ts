@@ -3,6 +3,7 @@
 import type { Logger } from '@fame-fabric/shared';
 import { z } from 'zod';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
+import { faultContent } from '../tools/tool-outcome.ts';
 import type { AbilityOutcome } from './ability.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
 import type { CallPlan } from './routing.ts';
@@ -35,12 +36,10 @@ export interface AnswerDeps {
   log: Logger;
 }
 
-const errorText = (code: string, message: string): string => JSON.stringify({ error: { code, message } });
-
 /** Where a call leads that runs nothing; `undefined` for one that does. */
 export function answerWithoutRun(plan: CallPlan): Answer | undefined {
   if (plan.kind === 'refuse') {
-    return { plan, effect: { kind: 'error' }, content: errorText(plan.fault.code, plan.fault.message) };
+    return { plan, effect: { kind: 'error' }, content: faultContent(plan.fault) };
   }
   if (plan.kind === 'run' || plan.route.function !== undefined) return undefined;
   const { route, value, extras } = plan;
@@ -81,7 +80,10 @@ export function answerAfterRun(
     case 'handoff': {
       const target = outcome.agent;
       if (!isRemote(target) && !deps.knows(target)) {
-        const content = errorText('failed', 'the function named an agent that does not exist');
+        const content = faultContent({
+          code: 'failed',
+          message: 'the function named an agent that does not exist',
+        });
         return { plan, effect: { kind: 'error' }, content };
       }
       const effect = { kind: 'agent' as const, target, value: plan.call.name, extras: {} };
@@ -102,7 +104,7 @@ function answerToError(
   deps.log.warn('ability failed', { agent: agent.name, ability: name, reason: code, error: cause });
   const rule = agent.config.on_ability_error ?? 'model';
   if (rule === 'throw') throw deps.failure(`"${name}" of "${agent.name}": ${message}`, cause);
-  const content = errorText(code, message);
+  const content = faultContent({ code, message });
   if (rule === 'model') return { plan, effect: { kind: 'error' }, content };
   return { plan, effect: { kind: 'text', text: `This did not work: ${message}.` }, content };
 }
@@ -138,7 +140,11 @@ export function withOneHandOver(answers: readonly Answer[]): Answer[] {
   return answers.map((answer) =>
     answer.effect.kind !== 'agent' || answer === first
       ? answer
-      : { ...answer, effect: { kind: 'error' }, content: errorText('only_one_handoff', message) },
+      : {
+          ...answer,
+          effect: { kind: 'error' },
+          content: faultContent({ code: 'only_one_handoff', message }),
+        },
   );
 }
 

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Budget } from '../model/budget.ts';
 import type { ChatModel } from '../model/model.ts';
-import { ask } from '../strategy/ask-with-repair.ts';
+import { askWithRepair } from '../strategy/ask-with-repair.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';
 import { ChatPrompt } from '../strategy/chat-prompt.ts';
 import { defineFunction } from '../tools/schema/completion-function.ts';
@@ -34,7 +34,7 @@ export async function choose<K extends string>(o: ChooseOptions<K>): Promise<K> 
   });
   const list = keys.map((key) => `- ${key}: ${o.options[key]}`).join('\n');
   const task = o.prompt ?? 'Choose the option that fits the message best.';
-  const asked = await ask(
+  const asked = await askWithRepair(
     new ChatPrompt({
       messages: [ChatMessage.system(`${task}\n\nOptions:\n${list}`), ChatMessage.user(o.input)],
       functions: [choice],
@@ -42,9 +42,9 @@ export async function choose<K extends string>(o: ChooseOptions<K>): Promise<K> 
     {
       model: o.model,
       exactlyOne: true,
-      ...(o.budget ? { budget: o.budget } : {}),
-      ...(o.signal ? { signal: o.signal } : {}),
+      budget: o.budget,
+      signal: o.signal,
     },
   );
-  return asked.moves[0]!.args.option;
+  return asked.calls[0]!.args.option;
 }

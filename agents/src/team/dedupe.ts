@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import type { Budget } from '../model/budget.ts';
 import type { ChatModel } from '../model/model.ts';
-import { ask } from '../strategy/ask-with-repair.ts';
+import { askWithRepair } from '../strategy/ask-with-repair.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';
 import { ChatPrompt } from '../strategy/chat-prompt.ts';
 import { defineFunction } from '../tools/schema/completion-function.ts';
@@ -38,18 +38,18 @@ export async function dedupe<T extends JsonObject>(
   if (items.length < 2) return items.map((item) => ({ ...item, originals: [item] }));
   const task = o.prompt ?? 'Find out which of the items mean the same, whatever words they use.';
   const lines = items.map((item, i) => `${i}: ${JSON.stringify(item)}`).join('\n');
-  const asked = await ask(
+  const asked = await askWithRepair(
     new ChatPrompt({ messages: [ChatMessage.system(task), ChatMessage.user(lines)], functions: [grouping] }),
     {
       model: o.model,
       exactlyOne: true,
       refusal: 'ARGUMENTS_INVALID',
       accept: ([move]) => partitionFault((move!.args as Groups).groups, items.length),
-      ...(o.budget ? { budget: o.budget } : {}),
-      ...(o.signal ? { signal: o.signal } : {}),
+      budget: o.budget,
+      signal: o.signal,
     },
   );
-  return asked.moves[0]!.args.groups.map(({ best, members }) => ({
+  return asked.calls[0]!.args.groups.map(({ best, members }) => ({
     best,
     members: members.toSorted((a, b) => a - b),
   }))

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import type { Budget } from '../model/budget.ts';
 import type { ChatModel, ModelMessage } from '../model/model.ts';
-import { ask } from '../strategy/ask-with-repair.ts';
+import { askWithRepair } from '../strategy/ask-with-repair.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';
 import { ChatPrompt } from '../strategy/chat-prompt.ts';
 import { StrategyError } from '../strategy/strategy-error.ts';
@@ -59,10 +59,10 @@ async function once<S extends z.ZodType>(o: Common<S>): Promise<z.output<S>[]> {
   const form = `Answer with a JSON array and nothing else. Its JSON Schema:\n${JSON.stringify(schema)}`;
   const messages: ModelMessage[] = [ChatMessage.system(`${task}\n\n${form}`), ChatMessage.user(o.input)];
   for (let repairs = 0; ; repairs++) {
-    const asked = await ask(new ChatPrompt({ messages }), {
+    const asked = await askWithRepair(new ChatPrompt({ messages }), {
       model: o.model,
-      ...(o.budget ? { budget: o.budget } : {}),
-      ...(o.signal ? { signal: o.signal } : {}),
+      budget: o.budget,
+      signal: o.signal,
     });
     const json = parseLenientJson(asked.text ?? '', 'array');
     const checked = json.ok ? items.safeParse(json.value) : undefined;

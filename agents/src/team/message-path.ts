@@ -5,7 +5,7 @@ import { isRemote } from './team-graph.ts';
 
 export interface TeamLimits {
   /** Hand-overs of one message. */
-  readonly maxHops: number;
+  readonly maxHandoffs: number;
   /** How often one agent may get the same message. */
   readonly maxVisits: number;
   readonly maxModelCalls: number;
@@ -24,7 +24,7 @@ export class MessagePath {
   readonly here: string[] = [];
   /** As `here`, named across nodes, behind those of the nodes before. */
   readonly visited: string[];
-  hops: number;
+  handoffs: number;
   readonly #limits: TeamLimits;
   readonly #start: string;
   readonly #address: string | undefined;
@@ -32,13 +32,13 @@ export class MessagePath {
   constructor(
     limits: TeamLimits,
     team: { start: string; address: string | undefined },
-    before: Pick<HandOverMeta, 'hops' | 'visited'> | undefined,
+    before: Pick<HandOverMeta, 'handoffs' | 'visited'> | undefined,
   ) {
     this.#limits = limits;
     this.#start = team.start;
     this.#address = team.address;
     this.visited = [...(before?.visited ?? [])];
-    this.hops = before?.hops ?? 0;
+    this.handoffs = before?.handoffs ?? 0;
   }
 
   enter(target: string): void {
@@ -49,11 +49,11 @@ export class MessagePath {
 
   /** Why the message must not go on to `target`, if it must not. */
   limitBefore(target: string): PathExceeded | undefined {
-    const { maxHops, maxVisits } = this.#limits;
+    const { maxHandoffs, maxVisits } = this.#limits;
     const name = this.#nameOf(target);
     const visits = this.visited.filter((one) => one === name).length;
-    if (this.hops > maxHops)
-      return this.#exceeded(`The message was handed over more than ${maxHops} times`, name);
+    if (this.handoffs > maxHandoffs)
+      return this.#exceeded(`The message was handed over more than ${maxHandoffs} times`, name);
     if (visits >= maxVisits) return this.#exceeded(`"${name}" had the message ${visits} times already`, name);
     return undefined;
   }

@@ -4,20 +4,16 @@
 import type { ParsedToolCall } from '../model/stream/split-tool-stream.ts';
 import { checkArguments } from '../tools/schema/completion-function.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
+import type { ToolFault } from '../tools/tool-outcome.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
 import type { RouteConfig } from './team-config.ts';
-
-export interface CallFault {
-  code: 'unknown_tool' | 'invalid_json' | 'invalid_args' | 'only_one_handoff';
-  message: string;
-}
 
 /** What to do about a call. */
 export type CallPlan =
   | { kind: 'run'; call: ParsedToolCall; args: JsonObject }
   /** `value` is what the model chose; `null` if it did not choose, and `otherwise` is taken. */
   | { kind: 'route'; call: ParsedToolCall; route: RouteConfig; value: string | null; extras: JsonObject }
-  | { kind: 'refuse'; call: ParsedToolCall; fault: CallFault; isRouting: boolean };
+  | { kind: 'refuse'; call: ParsedToolCall; fault: ToolFault; isRouting: boolean };
 
 /** The state map has no way for what the model chose. */
 export interface NoRoute {
@@ -78,7 +74,7 @@ const scalarOf = (value: unknown): string | undefined =>
 
 /** Whether the arguments of a call fit the function it names. */
 function planOf(agent: CompiledAgent, call: ParsedToolCall): Extract<CallPlan, { kind: 'run' | 'refuse' }> {
-  const refuse = (code: CallFault['code'], message: string): CallPlan & { kind: 'refuse' } => ({
+  const refuse = (code: ToolFault['code'], message: string): CallPlan & { kind: 'refuse' } => ({
     kind: 'refuse',
     call,
     isRouting: false,

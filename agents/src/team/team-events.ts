@@ -1,4 +1,4 @@
-// What a team tells while it works, and what a turn of it comes to.
+// Events of a team while it works, and the result of a turn.
 import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
 import type { ParsedToolCall } from '../model/stream/split-tool-stream.ts';
 import type { UsageReport } from '../model/usage.ts';
@@ -17,13 +17,11 @@ export type TeamEvent =
       message: AssistantMessage;
       finish: FinishReason;
       usage: Usage;
-      /** It was given before the turn was cut short; so too below. */
-      isRecorded: boolean;
     }
   | { type: 'usage'; agent: string; model: string; usage: Usage }
   /** Text for the user. All of it put together is the text of the result. */
   | { type: 'text'; text: string; agent: string }
-  | { type: 'tool_call'; agent: string; call: ParsedToolCall; isRecorded: boolean }
+  | { type: 'tool_call'; agent: string; call: ParsedToolCall }
   /** `content` is what the agent reads. */
   | {
       type: 'tool_result';
@@ -32,7 +30,6 @@ export type TeamEvent =
       name: string;
       ok: boolean;
       content: string;
-      isRecorded: boolean;
     }
   | { type: 'handoff'; from: string; to: string; value: string; extras: JsonObject }
   | { type: 'ignored'; reason: string; agent: string }

@@ -1,21 +1,20 @@
-// THE PATH of a message through a team: an agent is asked, its functions run, its state map decides who gets the message
-// next, until a text, silence or an ignore ends the turn. All state of a turn lives in its run, so one team serves any
-// number of turns at once. How the calls of an answer are read stands in `routing.ts`, what comes of them in `answers.ts`,
-// the limits in `message-path.ts`, and what goes along to another node in `hand-over.ts`.
+// THE PATH of a message through a team: an agent is asked, its functions run, its state map decides which agent gets the message
+// next, until a text, silence or an ignore ends the turn. All state of a turn lives in its run, so one team serves any number of
+// turns at once. `routing.ts` plans the calls of a reply, `answers.ts` says what came of them, `message-path.ts` keeps the limits,
+// and `hand-over.ts` is what goes along to another node. The run asks models, makes calls and says text through `TurnActions`.
 import type { Clock, ErrorCode, Logger } from '@fame-fabric/shared';
-import type { RecordedStep } from '../conversation/journal.ts';
 import type { HandOverMeta, RemoteCall } from '../handoff/hand-over.ts';
 import type { Budget } from '../model/budget.ts';
 import type { AssistantMessage, ChatModel, ModelMessage, ModelRequest, ToolSpec } from '../model/model.ts';
-import { parseArguments } from '../model/stream/parse-arguments.ts';
-import { type ParsedToolCall, splitToolStream } from '../model/stream/split-tool-stream.ts';
+import { type ParsedToolCall, parseCall } from '../model/stream/parse-arguments.ts';
 import { roughUsage } from '../model/usage.ts';
+import { askForCall } from '../strategy/ask-with-repair.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
-import { type AbilityCall, recordedOutcomes, runAbilities } from './ability-calls.ts';
+import type { TurnActions } from '../turn/turn.ts';
+import { type AbilityCall, runAbilities } from './ability-calls.ts';
 import {
   type Answer,
   type AnswerDeps,
-  answerAfterRun,
   answerWithoutRun,
   decide,
   type Next,
@@ -30,14 +29,14 @@ import { TeamError } from './team-error.ts';
 import type { TeamEvent, TeamResult } from './team-events.ts';
 import { isRemote } from './team-graph.ts';
 
-/** What a model is asked with, where the agent itself does not say. */
+/** Settings of a request that the agent itself does not give. */
 export interface ModelSettings {
   readonly model?: string | undefined;
   readonly temperature?: number | undefined;
   readonly max_tokens?: number | undefined;
 }
 
-/** What all runs of a team share. */
+/** Parts that all runs of a team share. */
 export interface TeamParts {
   readonly agents: ReadonlyMap<string, CompiledAgent>;
   readonly start: string;
@@ -50,7 +49,7 @@ export interface TeamParts {
   readonly log: Logger;
 }
 
-/** What one run is given. */
+/** Input of one run. */
 export interface RunInput {
   readonly messages: readonly ModelMessage[];
   readonly start: string;
@@ -64,15 +63,16 @@ export interface RunInput {
   readonly meta: HandOverMeta | undefined;
   readonly extras: JsonObject;
   readonly remote: RemoteCall | undefined;
-  /** Where the team is reached; its agents are named by it across nodes. */
+  /** Address of the team; its agents are named by it across nodes. */
   readonly address: string | undefined;
-  /** What a turn that was cut short had done: its answers and results stand, nothing of it is done again. */
-  readonly recorded: readonly RecordedStep[];
+  readonly actions: TurnActions;
+  /** Receives all events but text, which the actions show. */
+  readonly emit: (event: TeamEvent) => void;
 }
 
-/** Stands in the history where a turn ended without a word: model servers want the assistant to have the last one. */
+/** Ends a turn without a word in the history: model servers expect the assistant's message last. */
 export const NO_REPLY = '[no reply]';
-/** Answers in a row that call a function that does not exist. */
+/** Replies in a row that call a function that does not exist, after which the turn fails. */
 const MAX_UNKNOWN = 3;
 
 export class TeamRun {
@@ -84,13 +84,12 @@ export class TeamRun {
   readonly #note: string;
   readonly #turnStart: number;
   readonly #path: MessagePath;
-  /** Model calls of this run, and with those of the nodes before. */
+  /** Model calls of this run. */
   #step = 0;
+  /** Model calls of this run and of the nodes before. */
   #modelCalls: number;
   #isPastLimit = false;
   #model = '';
-  #text = '';
-  #speaker = '';
 
   constructor(parts: TeamParts, input: RunInput) {
     this.#parts = parts;
@@ -103,7 +102,12 @@ export class TeamRun {
     this.#modelCalls = input.meta?.modelCalls ?? 0;
   }
 
-  async *run(): AsyncGenerator<TeamEvent, TeamResult, void> {
+  /** The agent that has the message now. */
+  get agent(): string {
+    return this.#path.here.at(-1) ?? this.#input.start;
+  }
+
+  async run(): Promise<TeamResult> {
     const path = this.#path;
     let { start: target, extras } = this.#input;
     for (;;) {
@@ -112,54 +116,55 @@ export class TeamRun {
       if (limit) {
         const { onLimit } = this.#parts;
         if (onLimit === 'error' || this.#isPastLimit) throw this.#limitError(limit);
-        if (onLimit === 'ignore') {
-          return yield* this.#end({ kind: 'ignored', reason: 'handoff limit', extras: {} });
-        }
+        if (onLimit === 'ignore') return this.#end({ kind: 'ignored', reason: 'handoff limit', extras: {} });
         this.#isPastLimit = true;
         target = onLimit.agent;
         extras = {};
       }
       path.enter(target);
-      yield { type: 'agent', name: target, hop: path.hops };
-      if (isRemote(target)) return yield* this.#askRemote(target, extras);
-      const next = yield* this.#askAgent(this.#parts.agents.get(target)!, extras);
-      if (next.kind !== 'agent') return yield* this.#end(next);
-      yield { type: 'handoff', from: target, to: next.target, value: next.value, extras: next.extras };
-      path.hops += 1;
+      this.#input.emit({ type: 'agent', name: target, hop: path.handoffs });
+      if (isRemote(target)) return this.#askRemote(target, extras);
+      const next = await this.#askAgent(this.#parts.agents.get(target)!, extras);
+      if (next.kind !== 'agent') return this.#end(next);
+      this.#input.emit({
+        type: 'handoff',
+        from: target,
+        to: next.target,
+        value: next.value,
+        extras: next.extras,
+      });
+      path.handoffs += 1;
       ({ target, extras } = next);
     }
   }
 
   // One agent has the message: ask it, run what it calls, ask it again with the results, until it lets go of the message.
-  async *#askAgent(agent: CompiledAgent, extras: JsonObject): AsyncGenerator<TeamEvent, Next, void> {
+  async #askAgent(agent: CompiledAgent, extras: JsonObject): Promise<Next> {
     const { directive, tools } = await this.#prompt(agent, extras);
     const model = this.#parts.modelOf(this.#setting(agent, 'model'));
+    const system = directive ? [{ role: 'system' as const, content: directive }] : [];
     let hasData = false;
-    let mayRepair = true;
+    // One repair for an agent that does not call, or that routes wrongly.
+    const silences = { count: 0, most: 1 };
     let unknown = 0;
 
     for (;;) {
-      // What was forced has been done once there is data: now the agent may say something about it.
+      // A forced call has been made once there is data: now the agent may say something about it.
       const choice = hasData ? 'auto' : agent.choice;
       const mustRoute = agent.mustRoute && !hasData;
-      const system = directive ? [{ role: 'system' as const, content: directive }] : [];
-      let { message, calls } = yield* this.#askModel(agent, model, mustRoute, {
-        messages: [...system, ...this.#messages],
-        ...(tools.length > 0 ? { tools } : {}),
-        ...(choice ? { tool_choice: choice } : {}),
-      });
-      if (calls.length === 0 && !mustRoute) {
+      const ask = (): Promise<{ message: AssistantMessage }> =>
+        this.#askModel(agent, model, mustRoute, {
+          messages: [...system, ...this.#messages],
+          ...(tools.length > 0 ? { tools } : {}),
+          ...(choice ? { tool_choice: choice } : {}),
+        });
+      const { message } = mustRoute
+        ? ((await askForCall(silences, ask)) ?? { message: emptyCall(agent, this.#step) })
+        : await ask();
+      const calls = callsOf(message);
+      if (calls.length === 0) {
         this.#messages.push({ role: 'assistant', content: message.content || NO_REPLY });
         return { kind: 'text' };
-      }
-      if (calls.length === 0) {
-        // An answer without the call that was demanded says nothing that anybody should see.
-        if (mayRepair) {
-          mayRepair = false;
-          continue;
-        }
-        message = emptyCall(agent, this.#step);
-        calls = callsOf(message);
       }
 
       unknown = calls.some((call) => !agent.functions.has(call.name)) ? unknown + 1 : 0;
@@ -167,17 +172,16 @@ export class TeamRun {
         const what = `"${agent.name}" calls functions again and again that do not exist`;
         throw this.#error('TOOL_UNKNOWN', what);
       }
-      const plans = planCalls(agent, calls, mayRepair);
+      const plans = planCalls(agent, calls, silences.count < silences.most);
       if (!Array.isArray(plans)) throw this.#noRoute(agent, plans.value);
-      if (plans.some((plan) => plan.kind === 'refuse' && plan.isRouting)) mayRepair = false;
+      if (plans.some((plan) => plan.kind === 'refuse' && plan.isRouting))
+        silences.count = Math.max(silences.count, silences.most);
 
-      const answers = yield* this.#carryOut(agent, plans);
+      const answers = await this.#carryOut(agent, plans);
       const next = decide(answers);
-      this.#record(agent, message, answers, next);
-      // Texts that the next recorded answer knows of have been shown.
-      const isShown = this.#step < this.#input.recorded.length;
+      this.#addToHistory(agent, message, answers, next);
       for (const { plan, effect } of answers) {
-        if (effect.kind === 'text' && !isShown) yield* this.#say(effect.text, agent.name, plan.call.id);
+        if (effect.kind === 'text') await this.#say(effect.text, plan.call.id);
       }
       if (next !== 'again') return next;
       hasData ||= answers.some((answer) => answer.effect.kind === 'data');
@@ -186,7 +190,7 @@ export class TeamRun {
 
   async #prompt(agent: CompiledAgent, extras: JsonObject): Promise<{ directive: string; tools: ToolSpec[] }> {
     const { interpolations, conversationId, signal } = this.#input;
-    const context = { agent: agent.name, hop: this.#path.hops, conversationId, signal };
+    const context = { agent: agent.name, hop: this.#path.handoffs, conversationId, signal };
     const values = new TokenValues(interpolations, extras, context);
     const system = await values.fill(agent.config.system_directives ?? '');
     const note = this.#path.here.length === 1 ? this.#note : '';
@@ -201,25 +205,22 @@ export class TeamRun {
     };
   }
 
-  // One answer of the model. `holdText`: nobody sees its text before it has made the call that is demanded of it.
-  async *#askModel(
+  // Asks the model once. With `holdText` its text is shown only if the reply makes the call that is demanded.
+  async #askModel(
     agent: CompiledAgent,
     model: ChatModel,
     holdText: boolean,
     asked: Pick<ModelRequest, 'messages' | 'tools' | 'tool_choice'>,
-  ): AsyncGenerator<TeamEvent, { message: AssistantMessage; calls: ParsedToolCall[] }, void> {
-    const { signal, budget } = this.#input;
+  ) {
+    const { signal, budget, actions, emit } = this.#input;
     const { maxModelCalls } = this.#parts.limits;
     if (this.#modelCalls >= maxModelCalls) {
       throw this.#error('MODEL_CALL_LIMIT', `The team called models ${maxModelCalls} times in this turn`);
     }
-    const recorded = this.#input.recorded[this.#step];
     this.#step += 1;
     this.#modelCalls += 1;
     this.#model = model.name;
     const about = { agent: agent.name, model: model.name, step: this.#step };
-    if (recorded) return yield* this.#askAgain(about, recorded);
-    budget.check(model.name);
     const temperature = this.#setting(agent, 'temperature');
     const max_tokens = this.#setting(agent, 'max_tokens');
     const request: ModelRequest = {
@@ -227,96 +228,79 @@ export class TeamRun {
       ...(temperature === undefined ? {} : { temperature }),
       ...(max_tokens === undefined ? {} : { max_tokens }),
     };
-    yield { type: 'model_called', ...about, messages: request.messages };
-
-    const speaker = `answer ${this.#step}`;
+    const source = { from: 'model', speaker: `reply ${this.#step}` } as const;
     const held: string[] = [];
-    const calls: ParsedToolCall[] = [];
-    const stream = splitToolStream(model.stream(request, { signal }), { toUserKey: null, signal });
-    try {
-      for await (const { text } of stream.toUser) {
-        if (holdText) held.push(text);
-        else yield* this.#say(text, agent.name, speaker);
-      }
-      for await (const call of stream.toolCalls) calls.push(call);
-      const { message, finish, usage: reported } = await stream.done;
-      const usage = reported ?? roughUsage(request, message);
-      budget.charge(model.name, usage, agent.name);
-      yield { type: 'usage', agent: agent.name, model: model.name, usage };
-      if (calls.length > 0) for (const text of held) yield* this.#say(text, agent.name, speaker);
-      yield { type: 'model_replied', ...about, message, finish, usage, isRecorded: false };
-      return { message, calls };
-    } finally {
-      await stream.cancel();
-    }
+    const reply = await actions.ask(model, request, {
+      signal,
+      scope: agent.name,
+      check: () => {
+        budget.check(model.name);
+        emit({ type: 'model_called', ...about, messages: request.messages });
+      },
+      onText: (text) => {
+        if (!holdText) return actions.say(text, source);
+        held.push(text);
+        return undefined;
+      },
+      onReply: ({ message }) => {
+        if (message.tool_calls?.length) void actions.say(held.join(''), source);
+      },
+    });
+    const { message, finish } = reply;
+    const usage = reply.usage ?? roughUsage(request, message);
+    budget.charge(model.name, usage, agent.name);
+    emit({ type: 'usage', agent: agent.name, model: model.name, usage });
+    emit({ type: 'model_replied', ...about, message, finish, usage });
+    return reply;
   }
 
-  /** An answer that was given before the turn was cut short. Its text has been shown. */
-  *#askAgain(
-    about: { agent: string; model: string; step: number },
-    { message, finish, text, usage: reported }: RecordedStep,
-  ): Generator<TeamEvent, { message: AssistantMessage; calls: ParsedToolCall[] }, void> {
-    const usage = reported ?? roughUsage({ messages: this.#messages }, message);
-    this.#input.budget.charge(about.model, usage, about.agent);
-    this.#text += text;
-    this.#speaker = `answer ${this.#step}`;
-    yield { type: 'model_replied', ...about, message, finish, usage, isRecorded: true };
-    return { message, calls: callsOf(message) };
-  }
-
-  // Does what is planned: functions that the agent called, side by side, then the one that the state map names.
-  async *#carryOut(
-    agent: CompiledAgent,
-    plans: readonly CallPlan[],
-  ): AsyncGenerator<TeamEvent, Answer[], void> {
+  // Carries the plans out: functions that the agent called, side by side, then the one that the state map names.
+  async #carryOut(agent: CompiledAgent, plans: readonly CallPlan[]): Promise<Answer[]> {
     const { clock, log, agents } = this.#parts;
-    const { signal, conversationId } = this.#input;
-    const recorded = this.#input.recorded[this.#step - 1];
+    const { signal, conversationId, actions, emit } = this.#input;
     const deps: AnswerDeps = {
       log,
       knows: (name) => agents.has(name),
       failure: (message, cause) => this.#error('TOOL_FAILED', message, {}, cause),
     };
     const answers = new Map<CallPlan, Answer>();
-    const told = (answer: Answer): TeamEvent => {
+    const started = ({ call }: CallPlan): void => emit({ type: 'tool_call', agent: agent.name, call });
+    const answered = (answer: Answer): void => {
       const { plan, effect, content } = answer;
       answers.set(plan, answer);
       const { id, name } = plan.call;
-      const isRecorded = recorded?.finished.has(id) ?? false;
-      return {
-        type: 'tool_result',
-        agent: agent.name,
-        id,
-        name,
-        ok: effect.kind !== 'error',
-        content,
-        isRecorded,
-      };
+      emit({ type: 'tool_result', agent: agent.name, id, name, ok: effect.kind !== 'error', content });
     };
 
-    for (const { call } of plans) {
-      const isRecorded = recorded?.started.has(call.id) ?? false;
-      yield { type: 'tool_call', agent: agent.name, call, isRecorded };
-    }
     for (const plan of plans) {
       const answer = answerWithoutRun(plan);
-      if (answer) yield told(answer);
+      if (!answer) continue;
+      started(plan);
+      const ok = answer.effect.kind !== 'error';
+      const { content } = await actions.makeCall({
+        call: plan.call,
+        isRun: true,
+        execute: async () => ({ ok, content: answer.content }),
+      });
+      answered({ ...answer, content });
     }
     for (const group of groupsOf(plans)) {
-      const known = recordedOutcomes(agent, group, recorded);
-      for (const [plan, outcome] of known) yield told(answerAfterRun(agent, plan, outcome, deps));
-      const open = group.filter(({ plan }) => !known.has(plan));
-      for await (const event of runAbilities(agent, open, { clock, log, signal, conversationId })) {
-        const { plan } = event;
-        if (event.type === 'text') yield* this.#say(event.text, agent.name, `${plan.call.id} says`);
-        else if (!signal.aborted) yield told(answerAfterRun(agent, plan, event.outcome, deps));
-      }
+      await runAbilities(agent, group, {
+        clock,
+        log,
+        signal,
+        conversationId,
+        makeCall: actions.makeCall,
+        answers: deps,
+        onStart: started,
+        onAnswer: answered,
+      });
       signal.throwIfAborted();
     }
     return withOneHandOver(plans.map((plan) => answers.get(plan)!));
   }
 
-  #record(
+  #addToHistory(
     agent: CompiledAgent,
     message: AssistantMessage,
     answers: readonly Answer[],
@@ -340,22 +324,22 @@ export class TeamRun {
   }
 
   // An agent on another node has the last word.
-  async *#askRemote(target: string, extras: JsonObject): AsyncGenerator<TeamEvent, TeamResult, void> {
-    const { remote, conversationId = '', turnId, budget, signal } = this.#input;
+  async #askRemote(target: string, extras: JsonObject): Promise<TeamResult> {
+    const { remote, conversationId = '', turnId, budget, signal, emit } = this.#input;
     if (!remote) {
       const what = `The message goes to ${target}, and this team cannot reach other nodes`;
       throw this.#error('ROUTE_UNKNOWN', what);
     }
-    const { hops, visited } = this.#path;
+    const { handoffs, visited } = this.#path;
     const userAt = this.#messages.findLastIndex((message) => message.role === 'user');
     const budgetUsd = Number.isFinite(budget.remaining) ? { budgetUsd: budget.remaining } : {};
     const events = remote({
-      id: `${conversationId}/${turnId}/${hops}`,
+      id: `${conversationId}/${turnId}/${handoffs}`,
       target,
       userMessage: this.#messages[userAt]?.content ?? '',
       history: this.#messages.slice(0, Math.max(0, userAt)),
       extras,
-      meta: { hops, visited, modelCalls: this.#modelCalls, ...budgetUsd },
+      meta: { handoffs, visited, modelCalls: this.#modelCalls, ...budgetUsd },
       signal,
     });
     let text = '';
@@ -365,49 +349,42 @@ export class TeamRun {
         this.#model = model;
         if (usage) {
           budget.charge(model, usage, target);
-          yield { type: 'usage', agent: target, model, usage };
+          emit({ type: 'usage', agent: target, model, usage });
         }
         // A node that does not stream says everything at its end.
         if (text !== '') continue;
       }
       text += event.text;
-      yield* this.#say(event.text, target, target);
+      await this.#say(event.text, target);
     }
     this.#messages.push({ role: 'assistant', content: text || NO_REPLY });
-    return yield* this.#end(text ? { kind: 'text' } : { kind: 'silent' });
+    return this.#end(text ? { kind: 'text' } : { kind: 'silent' });
   }
 
-  async *#end(end: Exclude<Next, { kind: 'agent' }>): AsyncGenerator<TeamEvent, TeamResult, void> {
-    const { here } = this.#path;
-    const agent = here.at(-1) ?? this.#input.start;
+  #end(end: Exclude<Next, { kind: 'agent' }>): TeamResult {
+    const { actions, budget, emit } = this.#input;
+    const { agent } = this;
     if (this.#messages.at(-1)?.role !== 'assistant') {
       this.#messages.push({ role: 'assistant', content: NO_REPLY });
     }
     const common = {
       agent,
-      path: [...here],
-      usage: this.#input.budget.spent,
+      path: [...this.#path.here],
+      usage: budget.spent,
       history: [...this.#messages],
       turn: this.#messages.slice(this.#turnStart),
       model: this.#model,
     };
-    if (end.kind === 'ignored') yield { type: 'ignored', reason: end.reason, agent };
+    if (end.kind === 'ignored') emit({ type: 'ignored', reason: end.reason, agent });
+    const { text } = actions;
     const result: TeamResult =
-      end.kind === 'text' || this.#text !== ''
-        ? { ...common, kind: 'text', text: this.#text }
-        : { ...common, ...end };
-    yield { type: 'done', result };
+      end.kind === 'text' || text !== '' ? { ...common, kind: 'text', text } : { ...common, ...end };
+    emit({ type: 'done', result });
     return result;
   }
 
-  /** Shows a text. Texts of different origin are set apart by a line break, which is part of the text. */
-  *#say(text: string, agent: string, speaker: string): Generator<TeamEvent, void, void> {
-    if (text === '') return;
-    const isApart = this.#text !== '' && this.#speaker !== speaker && !this.#text.endsWith('\n');
-    const shown = isApart ? `\n${text}` : text;
-    this.#speaker = speaker;
-    this.#text += shown;
-    yield { type: 'text', text: shown, agent };
+  #say(text: string, speaker: string): Promise<void> | undefined {
+    return this.#input.actions.say(text, { from: 'runner', speaker });
   }
 
   #setting<K extends keyof ModelSettings>(agent: CompiledAgent, key: K): ModelSettings[K] {
@@ -450,15 +427,8 @@ function groupsOf(plans: readonly CallPlan[]): AbilityCall[][] {
   return [called, mapped];
 }
 
-/** The calls of an answer that is not streamed any more. */
-const callsOf = (message: AssistantMessage): ParsedToolCall[] =>
-  (message.tool_calls ?? []).map(({ id, function: { name, arguments: rawArguments } }, index) => {
-    const parsed = parseArguments(rawArguments);
-    const common = { index, id, name, rawArguments };
-    return parsed.ok
-      ? { ok: true, ...common, args: parsed.args }
-      : { ok: false, ...common, error: parsed.error };
-  });
+const callsOf = ({ tool_calls: calls = [] }: AssistantMessage): ParsedToolCall[] =>
+  calls.map((call, index) => parseCall(call, index));
 
 /** Stands for the answer of an agent that does not route although it has to: it chose nothing. */
 const emptyCall = (agent: CompiledAgent, step: number): AssistantMessage => ({

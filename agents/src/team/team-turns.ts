@@ -1,21 +1,12 @@
-// Runs the turns of a conversation as turns of a team. What the conversation's host is told are the model calls and function
-// calls of all agents, so its journal can take up a turn that a crash cut short: what was answered or done is not asked or
-// done again.
+// Runs the turns of a conversation as turns of a team.
 import { FabricError } from '@fame-fabric/shared';
 import { z } from 'zod';
 import { HAND_OVER, HAND_OVER_META, type RemoteCall, readMeta } from '../handoff/hand-over.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
-import type { Spent } from '../model/usage.ts';
+import { noUsage, type Spent } from '../model/usage.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
-import {
-  type TurnEvent,
-  type TurnInput,
-  type TurnResult,
-  type TurnRunner,
-  toolStarted,
-} from '../turn/turn.ts';
+import type { TurnContext, TurnResult, TurnRunner } from '../turn/turn.ts';
 import type { Team } from './team.ts';
-import type { TeamEvent } from './team-events.ts';
 
 export interface TeamTurnsOptions {
   /** Where the team is reached. @default that of the team file */
@@ -48,80 +39,37 @@ export class TeamTurns implements TurnRunner {
     return this.#team.defaultModel.name;
   }
 
-  /** @throws what `Team.events` throws; {PARAMS_INVALID} when what another node handed over cannot be read */
-  async *run(input: TurnInput): AsyncGenerator<TurnEvent, TurnResult, void> {
-    const { draft, payload, conversationId, turnId, recorded, signal } = input;
-    if (input.userMessage.trim() === '') return yield* this.#greet();
+  /** Runs one turn. @throws what `Team.run` throws; {PARAMS_INVALID} when what another node handed over cannot be read */
+  async run(turn: TurnContext): Promise<TurnResult> {
+    if (turn.userMessage.trim() === '') return this.#greet(turn);
+    const { payload, conversationId, turnId, signal } = turn;
     const { history, extras } = readHandOver(payload);
-    const meta = readMeta(payload[HAND_OVER_META]);
     const { remote, address } = this.#options;
-    const events = this.#team.events([...history, ...draft.request()], {
+    const result = await this.#team.run([...history, ...turn.messages], {
       conversationId,
       turnId,
       signal,
       extras,
-      ...(recorded ? { recorded } : {}),
-      ...(meta ? { meta } : {}),
-      ...(remote ? { remote } : {}),
-      ...(address ? { address } : {}),
-    });
-    try {
-      for (;;) {
-        const step = await events.next();
-        if (step.done) {
-          const { value: result } = step;
-          return {
-            text: result.kind === 'text' ? result.text : '',
-            usage: usageOf(result.usage.total),
-            model: result.model || this.modelName,
-            messages: result.turn,
-          };
-        }
-        const event = this.#note(step.value, input);
-        if (event) yield event;
-      }
-    } finally {
-      await events.return(undefined as never);
-    }
+      meta: readMeta(payload[HAND_OVER_META]),
+      remote,
+      address,
+      actions: turn,
+    }).result;
+    return {
+      usage: usageOf(result.usage.total),
+      model: result.model || this.modelName,
+      messages: result.turn,
+    };
   }
 
-  async *#greet(): AsyncGenerator<TurnEvent, TurnResult, void> {
+  async #greet(turn: TurnContext): Promise<TurnResult> {
     const text = this.#options.greeting ?? 'Hello! What can I do for you?';
-    yield { type: 'text', text };
-    const usage: Usage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
+    await turn.say(text, { from: 'runner' });
     const messages: ModelMessage[] = [
       { role: 'user', content: 'Hello' },
       { role: 'assistant', content: text },
     ];
-    return { text, usage, model: this.modelName, messages };
-  }
-
-  /** Writes an event into the draft, which is what stays of a turn that fails; gives what the host is told. */
-  #note(event: TeamEvent, { draft }: TurnInput): TurnEvent | undefined {
-    switch (event.type) {
-      case 'text':
-        return { type: 'text', text: event.text };
-      case 'model_called': {
-        const { step, model, messages } = event;
-        return { type: 'model_called', step, model, messages };
-      }
-      case 'model_replied': {
-        const { step, model, message: answer, finish, usage, isRecorded } = event;
-        draft.assistant(answer);
-        return isRecorded
-          ? undefined
-          : { type: 'model_replied', step, model, message: answer, finish, usage };
-      }
-      case 'tool_call':
-        return event.isRecorded ? undefined : toolStarted(event.call);
-      case 'tool_result': {
-        const { id: callId, name, ok, content, isRecorded } = event;
-        draft.tool(callId, content);
-        return isRecorded ? undefined : { type: 'tool_finished', callId, name, ok, content };
-      }
-      default:
-        return undefined;
-    }
+    return { usage: noUsage(), model: this.modelName, messages };
   }
 }
 

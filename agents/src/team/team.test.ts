@@ -704,11 +704,4 @@ describe('turns', () => {
     expect(signal.reason).toBe(reason);
     expect(model.count).toBe(1);
   });
-
-  it('ends the model call when the reader of the events leaves', async () => {
-    const model = scriptedModel([says('one two three', { chunkChars: 1 })]);
-    const loaded = await team({ a: topic('A.') }, model);
-    for await (const event of loaded.events('x')) if (event.type === 'text') break;
-    expect(model.calls[0]!.state).toMatch(/left|aborted/);
-  });
 });

@@ -1,12 +1,13 @@
 // A team of narrow agents, loaded and checked: it takes what a user says and gives one reply, or none. It holds no state of
 // any turn, so it may serve any number of them at once.
 import { type Clock, FabricError, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
-import type { RecordedStep } from '../conversation/journal.ts';
 import type { HandOverMeta, RemoteCall } from '../handoff/hand-over.ts';
 import { Budget, type PriceTable } from '../model/budget.ts';
 import type { ChatModel, ModelMessage } from '../model/model.ts';
 import { type ModelClasses, modelOf } from '../model/model-classes.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
+import type { TurnActions } from '../turn/turn.ts';
+import { UnrecordedTurn } from '../turn/unrecorded-turn.ts';
 import type { Diagnostic } from '../yaml/diagnostic.ts';
 import type { AbilityDef, AbilityFn } from './ability.ts';
 import { compileAgent } from './compiled-agent.ts';
@@ -34,24 +35,24 @@ export interface TeamDeps {
 }
 
 export interface TeamRunOptions extends ModelSettings {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Values for tokens; they come before all others. */
-  interpolations?: Interpolations;
+  interpolations?: Interpolations | undefined;
   /** The agent that gets the message first. @default the team's start */
-  start?: string;
-  conversationId?: string;
+  start?: string | undefined;
+  conversationId?: string | undefined;
   /** Set when the message comes from another node. */
-  meta?: HandOverMeta;
+  meta?: HandOverMeta | undefined;
   /** What the agent before handed over. */
-  extras?: JsonObject;
+  extras?: JsonObject | undefined;
   /** Of the turn in its conversation. @default a fresh one */
-  turnId?: string;
-  /** What a turn that was cut short had done. */
-  recorded?: readonly RecordedStep[];
+  turnId?: string | undefined;
+  /** Asks models, makes calls and says text. @default without a journal */
+  actions?: TurnActions | undefined;
   /** Reaches agents on other nodes. @default that of the team */
-  remote?: RemoteCall;
+  remote?: RemoteCall | undefined;
   /** Where the team is reached. @default that of the team file */
-  address?: string;
+  address?: string | undefined;
 }
 
 /** A turn of a team. */
@@ -87,12 +88,16 @@ export class Team {
     this.description = config.description;
     this.#deps = deps;
     this.#config = config;
-    const { max_hops: maxHops, max_visits: maxVisits, max_model_calls: maxModelCalls } = config.limits ?? {};
+    const {
+      max_hops: maxHandoffs,
+      max_visits: maxVisits,
+      max_model_calls: maxModelCalls,
+    } = config.limits ?? {};
     this.#parts = {
       agents: new Map(agents.map((agent) => [agent.name, compileAgent(agent, abilities)])),
       start: config.start,
       limits: {
-        maxHops: maxHops ?? DEFAULT_LIMITS.max_hops,
+        maxHandoffs: maxHandoffs ?? DEFAULT_LIMITS.max_hops,
         maxVisits: maxVisits ?? DEFAULT_LIMITS.max_visits,
         maxModelCalls: maxModelCalls ?? DEFAULT_LIMITS.max_model_calls,
       },
@@ -104,25 +109,18 @@ export class Team {
     };
   }
 
-  /** Runs a turn. It starts at once and goes on whether or not its events are read; `signal` ends it. */
-  run(input: string | readonly ModelMessage[], options: TeamRunOptions = {}): TeamTurn {
-    return new RunningTurn(this.events(input, options));
-  }
-
   /**
-   * The same, at the pace of its reader: the turn goes on only when the next event is asked for; leaving ends it.
-   * @throws {ROUTE_UNKNOWN | HANDOFF_LIMIT | MODEL_CALL_LIMIT | BUDGET_EXCEEDED | TOOL_UNKNOWN | TOOL_FAILED}
+   * Runs a turn. It starts at once and goes on whether or not its events are read; `signal` ends it. The result rejects with
+   * ROUTE_UNKNOWN, HANDOFF_LIMIT, MODEL_CALL_LIMIT, BUDGET_EXCEEDED, TOOL_UNKNOWN, TOOL_FAILED, or what a model throws.
    */
-  events(
-    input: string | readonly ModelMessage[],
-    options: TeamRunOptions = {},
-  ): AsyncGenerator<TeamEvent, TeamResult, void> {
+  run(input: string | readonly ModelMessage[], options: TeamRunOptions = {}): TeamTurn {
     const { start = this.#config.start, signal, interpolations, conversationId, meta, extras } = options;
     if (!this.#parts.agents.has(start)) {
       throw new FabricError('PARAMS_INVALID', `The team has no agent "${start}"`);
     }
     const { model, temperature, max_tokens } = options;
-    const run = new TeamRun(this.#parts, {
+    const turn = new RunningTurn();
+    const run: TeamRun = new TeamRun(this.#parts, {
       messages: typeof input === 'string' ? [{ role: 'user', content: input }] : input,
       start,
       signal: signal ?? new AbortController().signal,
@@ -140,9 +138,12 @@ export class Team {
       extras: extras ?? {},
       remote: options.remote ?? this.#deps.remote,
       address: options.address ?? this.address,
-      recorded: options.recorded ?? [],
+      actions:
+        options.actions ?? new UnrecordedTurn((text) => turn.add({ type: 'text', text, agent: run.agent })),
+      emit: (event) => turn.add(event),
     });
-    return run.run();
+    turn.settle(run.run());
+    return turn;
   }
 
   /** The state diagram of the team, for Mermaid. */
@@ -184,45 +185,38 @@ const pricesOf = ({ prices = {} }: TeamConfigT): PriceTable =>
     ]),
   );
 
-/** Pulls the events of a turn and keeps them for whoever reads. */
+/** Keeps the events of a turn for its readers. */
 class RunningTurn implements TeamTurn {
   readonly result: Promise<TeamResult>;
+  readonly settle: (result: Promise<TeamResult>) => void;
   readonly #events: TeamEvent[] = [];
   #changed = Promise.withResolvers<void>();
-  #isOver = false;
+  #state: 'running' | 'over' = 'running';
 
-  constructor(events: AsyncGenerator<TeamEvent, TeamResult, void>) {
-    this.result = this.#pull(events);
-    this.result.catch(() => {});
+  constructor() {
+    const { promise, resolve } = Promise.withResolvers<TeamResult>();
+    this.result = promise;
+    this.settle = resolve;
+    const end = (): void => {
+      this.#state = 'over';
+      this.#changed.resolve();
+    };
+    promise.then(end, end);
+  }
+
+  add(event: TeamEvent): void {
+    this.#events.push(event);
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<TeamEvent, void, void> {
     let next = 0;
     for (;;) {
       while (next < this.#events.length) yield this.#events[next++]!;
-      if (this.#isOver) break;
+      if (this.#state === 'over') break;
       await this.#changed.promise;
     }
     await this.result;
-  }
-
-  async #pull(events: AsyncGenerator<TeamEvent, TeamResult, void>): Promise<TeamResult> {
-    try {
-      for (;;) {
-        const step = await events.next();
-        if (step.done) return step.value;
-        this.#events.push(step.value);
-        this.#wake();
-      }
-    } finally {
-      this.#isOver = true;
-      this.#wake();
-    }
-  }
-
-  #wake(): void {
-    const { resolve } = this.#changed;
-    this.#changed = Promise.withResolvers<void>();
-    resolve();
   }
 }

@@ -1,16 +1,29 @@
 // What became of a tool call, and how the model is told. Every call gets exactly one outcome and one tool message: on success,
 // error, timeout and abort alike, so that the history stays valid for the next request.
 import type { ToolMessage } from '../model/model.ts';
+import type { CallResult } from './make-call.ts';
 import type { JsonValue } from './schema/json-schema.ts';
 
+/** Why a call has no result. One vocabulary for the tools of a chat agent, the functions of a team and those of a strategy. */
 export type ToolFaultCode =
+  /** There is no function of that name. */
   | 'unknown_tool'
+  /** The arguments are not JSON. */
   | 'invalid_json'
+  /** The arguments do not match the schema. */
   | 'invalid_args'
+  /** The arguments exceed their limit. */
+  | 'too_large'
   | 'timeout'
+  /** The turn ended first, or a crash interrupted a call that must not be repeated. */
   | 'aborted'
   | 'failed'
-  | 'too_large';
+  /** The function returned something that JSON cannot hold. */
+  | 'not_json'
+  /** Another call of the reply was invalid, so none of them ran. */
+  | 'not_run'
+  /** Another call of the reply hands the message over already. */
+  | 'only_one_handoff';
 
 export interface ToolFault {
   code: ToolFaultCode;
@@ -18,6 +31,27 @@ export interface ToolFault {
   message: string;
   /** What the model should do differently. */
   hint?: string;
+}
+
+/** The content of a tool message that reports a fault. */
+export const faultContent = (error: ToolFault): string => JSON.stringify({ error });
+
+/** Fault of a call that a crash interrupted and that must not be made again. */
+export const INTERRUPTED: ToolFault = Object.freeze({
+  code: 'aborted',
+  message: 'The call was interrupted, and whether it had an effect is not known.',
+});
+
+/** Reads the fault out of the content of a tool message; `undefined` if it reports none. */
+export function faultOfContent(content: string): ToolFault | undefined {
+  try {
+    const { error } = JSON.parse(content) as { error?: Partial<ToolFault> };
+    return typeof error?.code === 'string' && typeof error.message === 'string'
+      ? (error as ToolFault)
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export type ToolOutcome = {
@@ -38,8 +72,18 @@ export type ToolOutcome = {
 
 /** The text of the tool message: a string as it is, any other value as JSON, an error as `{"error": …}`. */
 export function outcomeContent(outcome: ToolOutcome): string {
-  if (!outcome.ok) return JSON.stringify({ error: outcome.error });
+  if (!outcome.ok) return faultContent(outcome.error);
   return typeof outcome.value === 'string' ? outcome.value : JSON.stringify(outcome.value);
+}
+
+/** The outcome of a call whose result comes from a record. */
+export function outcomeOfResult(
+  call: { index: number; id: string; name: string },
+  { ok, content }: CallResult,
+): ToolOutcome {
+  const common = { index: call.index, callId: call.id, name: call.name, ms: 0 };
+  if (ok) return { ...common, ok, value: content };
+  return { ...common, ok, error: faultOfContent(content) ?? { code: 'failed', message: content } };
 }
 
 export const toolMessage = (outcome: ToolOutcome): ToolMessage => ({

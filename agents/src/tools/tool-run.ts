@@ -1,17 +1,18 @@
-// The run of all tool calls of one reply: which start when, at most so many at once, each with its own signal and deadline.
-// Outcomes are reported in the order of the calls, whatever order they finish in. A tool that ignores its signal is not waited
-// for: its late result or error is dropped.
-
+// Runs all tool calls of one reply: an eager tool at once, the others when the reply is whole, at most so many at a time, each
+// with a signal and a deadline of its own. Outcomes come in the order of the calls, whatever order they finish in. A tool that
+// ignores its signal is not waited for: its late result or error is dropped.
 import { type Clock, FabricError, type Logger } from '@fame-fabric/shared';
 import { closestMatch } from '@fame-fabric/shared/internal';
 import type { Budget } from '../model/budget.ts';
-import { untilAborted } from '../model/model-stream.ts';
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
+import type { CallResult, MakeCall } from './make-call.ts';
 import { checkArguments } from './schema/completion-function.ts';
 import type { AnyTool, ToolContext } from './tool.ts';
 import {
   asJson,
   cutResult,
+  outcomeContent,
+  outcomeOfResult,
   safeText,
   type ToolFault,
   type ToolFaultCode,
@@ -21,14 +22,12 @@ import {
 export interface ExecuteOptions {
   /** Every open call gets the outcome `aborted` when it aborts. */
   signal: AbortSignal;
-  conversationId?: string;
-  budget?: Budget;
-  /** Takes the text that tools show to the user. */
-  emit?: (text: string, call: ParsedToolCall) => void;
-  /** Before a tool runs, awaited: the place to write down that it was started. */
-  onStart?: (call: ParsedToolCall) => void | Promise<void>;
-  /** With each outcome as it comes, awaited before `executeAll` returns. */
-  onOutcome?: (outcome: ToolOutcome) => void | Promise<void>;
+  conversationId?: string | undefined;
+  budget?: Budget | undefined;
+  /** Receives the text that tools show to the user. */
+  emit?: ((text: string, call: ParsedToolCall) => void) | undefined;
+  /** Makes each call, and may know its result already. @default runs the tool */
+  makeCall?: MakeCall | undefined;
 }
 
 export interface RunLimits {
@@ -47,17 +46,23 @@ type Verdict = { ok: true; value: unknown } | { ok: false; error: ToolFault };
 
 export class ToolRun {
   readonly #outcomes: ToolOutcome[] = [];
+  readonly #started: Promise<void>[] = [];
+  /** Calls that wait for the reply to be whole. */
+  readonly #waiting: ParsedToolCall[] = [];
+  readonly #failures: unknown[] = [];
   /** Calls that wait for a free place. */
   readonly #queue: (() => void)[] = [];
-  /** Tells every running call that the run is over. */
+  /** Ends each running call. */
   readonly #open = new Set<(reason: unknown) => void>();
+  /** Aborts with the signal of the options, or when a call could not be recorded. */
+  readonly #abort = new AbortController();
   #running = 0;
-  #stopped: { reason: unknown } | undefined;
   readonly #tools: ReadonlyMap<string, AnyTool>;
   readonly #limits: RunLimits;
   readonly #options: ExecuteOptions;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #onAbort = (): void => this.#stop(this.#options.signal.reason);
 
   constructor(
     deps: { tools: ReadonlyMap<string, AnyTool>; clock: Clock; logger: Logger },
@@ -69,76 +74,97 @@ export class ToolRun {
     this.#logger = deps.logger;
     this.#limits = limits;
     this.#options = options;
+    const { signal } = options;
+    if (signal.aborted) this.#onAbort();
+    else signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  async all(calls: AsyncIterable<ParsedToolCall> | readonly ParsedToolCall[]): Promise<ToolOutcome[]> {
-    const { signal } = this.#options;
-    const onAbort = (): void => this.#stop(signal.reason);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-    const started: Promise<void>[] = [];
-    const failures: unknown[] = [];
-    const start = (call: ParsedToolCall): void => {
-      const run = this.#one(call).catch((error: unknown) => {
-        // A hook failed: what cannot be written down must not go on.
-        failures.push(error);
-        this.#stop(error);
-      });
-      started.push(run);
-    };
+  /** Aborts when the run stops early. Whatever works beside it, such as the reading of the reply, stops with it. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** Takes the next call of the reply. An eager tool starts now, any other one in `finish`. */
+  add(call: ParsedToolCall): void {
+    if (this.#tools.get(call.name)?.eager) this.#start(call);
+    else this.#waiting.push(call);
+  }
+
+  /** The reply is whole: runs what waits, and resolves with all outcomes. @throws what `makeCall` throws */
+  async finish(): Promise<ToolOutcome[]> {
     try {
-      const waiting: ParsedToolCall[] = [];
-      try {
-        for await (const call of untilStopped(calls, signal)) {
-          if (this.#tools.get(call.name)?.eager) start(call);
-          else waiting.push(call);
-        }
-      } catch (error) {
-        // An abort ends the run with outcomes; a broken answer ends it with its error, once nothing runs any more.
-        if (!signal.aborted) {
-          failures.push(error);
-          this.#stop(error);
-        }
-      }
-      if (failures.length === 0) for (const call of waiting) start(call);
-      await Promise.all(started);
+      if (this.#failures.length === 0) for (const call of this.#waiting.splice(0)) this.#start(call);
+      await Promise.all(this.#started);
     } finally {
-      signal.removeEventListener('abort', onAbort);
+      this.#options.signal.removeEventListener('abort', this.#onAbort);
     }
-    if (failures.length > 0) throw failures[0];
+    if (this.#failures.length > 0) throw this.#failures[0];
     return this.#outcomes.toSorted((a, b) => a.index - b.index);
   }
 
+  /** The reply broke: stops the run. Resolves, once nothing runs any more, with the error that came first. */
+  async fail(error: unknown): Promise<unknown> {
+    this.#failures.push(error);
+    this.#stop(error);
+    await this.finish().catch(() => undefined);
+    return this.#failures[0];
+  }
+
+  #start(call: ParsedToolCall): void {
+    const run = this.#one(call).catch((error: unknown) => {
+      // A call that cannot be recorded must not go on.
+      this.#failures.push(error);
+      this.#stop(error);
+    });
+    this.#started.push(run);
+  }
+
+  get #isStopped(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
   #stop(reason: unknown): void {
-    if (this.#stopped) return;
-    this.#stopped = { reason };
+    if (this.#isStopped) return;
+    this.#abort.abort(reason);
     for (const end of [...this.#open]) end(reason);
-    for (const wake of this.#queue.splice(0)) wake();
+    for (const proceed of this.#queue.splice(0)) proceed();
   }
 
   async #one(call: ParsedToolCall): Promise<void> {
     const fault = this.#refusal(call);
-    let verdict: Verdict;
-    let ms = 0;
-    if (fault) {
-      verdict = { ok: false, error: fault };
-    } else {
-      await this.#place();
-      try {
-        if (!this.#stopped) await this.#options.onStart?.(call);
-        const started = this.#clock.now();
-        verdict = this.#stopped ? aborted : await this.#execute(call);
-        ms = this.#clock.now() - started;
-      } finally {
-        this.#leave();
-      }
+    if (!fault) await this.#place();
+    try {
+      this.#outcomes.push(await this.#make(call, fault));
+    } finally {
+      if (!fault) this.#leave();
     }
-    const outcome = this.#outcomeOf(call, verdict, ms);
-    this.#outcomes.push(outcome);
-    await this.#options.onOutcome?.(outcome);
   }
 
-  /** Why a call is not even started. */
+  async #make(call: ParsedToolCall, fault: ToolFault | undefined): Promise<ToolOutcome> {
+    const { makeCall, emit: show } = this.#options;
+    let outcome: ToolOutcome | undefined;
+    const execute = async (emit: (text: string) => void): Promise<CallResult> => {
+      const started = this.#clock.now();
+      const verdict: Verdict = fault
+        ? { ok: false, error: fault }
+        : this.#isStopped
+          ? aborted
+          : await this.#execute(call, emit);
+      outcome = this.#outcomeOf(call, verdict, this.#clock.now() - started);
+      return { ok: outcome.ok, content: outcomeContent(outcome) };
+    };
+    const result = makeCall
+      ? await makeCall({
+          call,
+          isRun: !fault && !this.#isStopped,
+          isIdempotent: this.#tools.get(call.name)?.idempotent,
+          execute,
+        })
+      : await execute((text) => show?.(text, call));
+    return outcome ?? outcomeOfResult(call, result);
+  }
+
+  /** The fault of a call that cannot run. */
   #refusal(call: ParsedToolCall): ToolFault | undefined {
     if (!this.#tools.has(call.name)) {
       const names = [...this.#tools.keys()];
@@ -159,10 +185,10 @@ export class ToolRun {
     return { code: codes[call.error.code], message: call.error.message };
   }
 
-  /** Waits for one of the places; returns at once when the run was stopped. */
+  /** Waits for a free place; returns at once when the run was stopped. */
   async #place(): Promise<void> {
     this.#running += 1;
-    if (this.#running <= this.#limits.maxParallel || this.#stopped) return;
+    if (this.#running <= this.#limits.maxParallel || this.#isStopped) return;
     await new Promise<void>((resolve) => {
       this.#queue.push(resolve);
     });
@@ -173,7 +199,7 @@ export class ToolRun {
     this.#queue.shift()?.();
   }
 
-  async #execute(call: ParsedToolCall): Promise<Verdict> {
+  async #execute(call: ParsedToolCall, emit: (text: string) => void): Promise<Verdict> {
     const def = this.#tools.get(call.name)!;
     const given = { ...(call.ok ? call.args : {}) };
     if (def.toUser) delete given[this.#limits.toUserKey];
@@ -221,7 +247,7 @@ export class ToolRun {
       index: call.index,
       logger,
       emit: (text) => {
-        if (!settled && text !== '') this.#options.emit?.(text, call);
+        if (!settled && text !== '') emit(text);
       },
       ...(conversationId === undefined ? {} : { conversationId }),
       ...(budget === undefined ? {} : { budget }),
@@ -267,26 +293,4 @@ function failure(error: unknown): Verdict {
     safeText(error),
     typeof hint === 'string' && hint !== '' ? safeText(hint) : undefined,
   );
-}
-
-/** The calls until they end or the signal aborts, also if they never end by themselves. */
-async function* untilStopped<T>(
-  items: AsyncIterable<T> | readonly T[],
-  signal: AbortSignal,
-): AsyncGenerator<T> {
-  if (Symbol.iterator in items) {
-    yield* items;
-    return;
-  }
-  const iterator = items[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const step = await untilAborted(iterator.next(), signal);
-      if (step.done) return;
-      yield step.value;
-    }
-  } finally {
-    // Not awaited: a source that waits would hold the run.
-    iterator.return?.().then(undefined, () => {});
-  }
 }

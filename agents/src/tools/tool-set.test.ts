@@ -295,7 +295,7 @@ describe('ToolSet', () => {
     const failure = new Error('reset');
     const ran = vi.fn();
     const aborted = vi.fn();
-    const outcomes: ToolOutcome[] = [];
+    const results: unknown[] = [];
     const set = new ToolSet([
       simple('default', ran),
       tool({
@@ -317,12 +317,16 @@ describe('ToolSet', () => {
     const stream = splitToolStream(sourceOf(chunks));
     const done = set.executeAll(stream.toolCalls, {
       signal: never,
-      onOutcome: (outcome) => void outcomes.push(outcome),
+      makeCall: async ({ call: { id }, execute }) => {
+        const result = await execute(() => {});
+        results.push({ id, ...result });
+        return result;
+      },
     });
     await expect(done).rejects.toBe(failure);
     expect(ran).not.toHaveBeenCalled();
     expect(aborted).toHaveBeenCalledWith(failure);
-    expect(outcomes).toMatchObject([{ callId: 'b', ok: false, error: { code: 'aborted' } }]);
+    expect(results).toEqual([{ id: 'b', ok: false, content: expect.stringContaining('"aborted"') }]);
   });
 
   it('TL-7 never runs more calls at once than allowed', async () => {
@@ -469,26 +473,32 @@ describe('ToolSet', () => {
     });
   });
 
-  it('says when each call starts and ends, before and after it runs', async () => {
+  it('makes each call through `makeCall`, which may know its result', async () => {
     const log: string[] = [];
     const set = new ToolSet([simple('f', () => void log.push('runs'))]);
-    await set.executeAll([call(0, 'f')], {
+    const outcomes = await set.executeAll([call(0, 'f'), call(1, 'f'), call(2, 'g')], {
       signal: never,
-      onStart: async ({ id }) => {
-        await Promise.resolve();
-        log.push(`start ${id}`);
+      makeCall: async ({ call: { id }, isRun, execute }) => {
+        log.push(`make ${id} ${isRun}`);
+        return id === 'c1'
+          ? { ok: false, content: '{"error":{"code":"timeout","message":"late"}}' }
+          : execute(() => {});
       },
-      onOutcome: ({ ok }) => void log.push(`outcome ${ok}`),
     });
-    expect(log).toEqual(['start c0', 'runs', 'outcome true']);
+    expect(log).toEqual(['make c2 false', 'make c0 true', 'runs', 'make c1 true']);
+    expect(outcomes).toMatchObject([
+      { callId: 'c0', ok: true },
+      { callId: 'c1', ok: false, error: { code: 'timeout', message: 'late' } },
+      { callId: 'c2', ok: false, error: { code: 'unknown_tool' } },
+    ]);
   });
 
-  it('stops everything when a start cannot be written down', async () => {
+  it('stops everything when a call cannot be recorded', async () => {
     const ran = vi.fn();
     const set = new ToolSet([simple('f', ran)]);
     const done = set.executeAll([call(0, 'f'), call(1, 'f')], {
       signal: never,
-      onStart: () => Promise.reject(new Error('disk full')),
+      makeCall: () => Promise.reject(new Error('disk full')),
     });
     await expect(done).rejects.toThrow('disk full');
     expect(ran).not.toHaveBeenCalled();

@@ -3,6 +3,7 @@
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
 import { closestMatch } from '@fame-fabric/shared/internal';
 import type { ToolSpec } from '../model/model.ts';
+import { untilAborted } from '../model/model-stream.ts';
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 import { signatureOf } from './schema/json-schema.ts';
 import { type AnyTool, specOf } from './tool.ts';
@@ -77,15 +78,8 @@ export class ToolSet {
     return new ToolSet([...this.#tools.values(), ...tools], this.#options);
   }
 
-  /**
-   * Runs the calls of a reply and answers with one outcome for each, in the order of the calls. Tools start when the reply is
-   * complete, those marked `eager` as soon as their own arguments are.
-   * @throws what the calls' source throws, unless the signal aborted; then no tool runs any more
-   */
-  executeAll(
-    calls: AsyncIterable<ParsedToolCall> | readonly ParsedToolCall[],
-    options: ExecuteOptions,
-  ): Promise<ToolOutcome[]> {
+  /** Starts the run of the calls of one reply, to which they are added as they arrive. */
+  start(options: ExecuteOptions): ToolRun {
     const {
       maxParallel = 8,
       defaultTimeoutMs = 30_000,
@@ -94,7 +88,26 @@ export class ToolSet {
     } = this.#options;
     const { clock = systemClock, logger = silentLog } = this.#options;
     const limits = { maxParallel, defaultTimeoutMs, maxResultChars, toUserKey };
-    return new ToolRun({ tools: this.#tools, clock, logger }, limits, options).all(calls);
+    return new ToolRun({ tools: this.#tools, clock, logger }, limits, options);
+  }
+
+  /**
+   * Runs the calls of a reply and resolves with one outcome for each, in the order of the calls. Tools start when the reply is
+   * complete, those marked `eager` as soon as their own arguments are.
+   * @throws what the calls' source throws, unless the signal aborted; then no tool runs any more
+   */
+  async executeAll(
+    calls: AsyncIterable<ParsedToolCall> | readonly ParsedToolCall[],
+    options: ExecuteOptions,
+  ): Promise<ToolOutcome[]> {
+    const run = this.start(options);
+    try {
+      for await (const call of untilStopped(calls, run.signal)) run.add(call);
+    } catch (error) {
+      // After an abort each call gets its outcome; a broken reply has none.
+      if (!options.signal.aborted) throw await run.fail(error);
+    }
+    return run.finish();
   }
 
   /** A manual for models that know no tools: one line and the parameters for each. */
@@ -103,7 +116,29 @@ export class ToolSet {
   }
 }
 
-/** What a model is told of tools in plain text. */
+/** The calls until they end or the signal aborts, also if they never end by themselves. */
+async function* untilStopped<T>(
+  items: AsyncIterable<T> | readonly T[],
+  signal: AbortSignal,
+): AsyncGenerator<T> {
+  if (Symbol.iterator in items) {
+    yield* items;
+    return;
+  }
+  const iterator = items[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const step = await untilAborted(iterator.next(), signal);
+      if (step.done) return;
+      yield step.value;
+    }
+  } finally {
+    // Not awaited: a source that waits would hold the run.
+    iterator.return?.().then(undefined, () => {});
+  }
+}
+
+/** Describes tools in plain text. */
 export function describeTools(specs: readonly ToolSpec[]): string {
   return specs
     .map(({ function: { name, description = '', parameters } }) => {

@@ -3,6 +3,7 @@
 // It is not the record of the conversation: that is the journal (`conversation-journal.ts`), which keeps everything.
 import type { AssistantMessage, ModelMessage, ToolMessage } from '../model/model.ts';
 import { charsOf, roughTokens, type TokenCounter } from '../model/tokens.ts';
+import { faultContent } from '../tools/tool-outcome.ts';
 
 /** What the model is asked when a person opens a conversation without a word. */
 export const OPENING_REQUEST = 'Please open our conversation: greet me, and ask how you can help.';
@@ -93,7 +94,7 @@ export class History {
 export class TurnDraft {
   readonly #history: History;
   readonly #messages: ModelMessage[];
-  #isSettled = false;
+  #state: 'open' | 'settled' = 'open';
 
   constructor(history: History, userText: string) {
     this.#history = history;
@@ -120,6 +121,8 @@ export class TurnDraft {
     const last = this.#messages.findLastIndex((message) => message.role === 'assistant');
     const calls = (this.#messages[last] as AssistantMessage | undefined)?.tool_calls ?? [];
     const place = (id: string): number => calls.findIndex((call) => call.id === id);
+    // A team answers an agent that did not choose with a call of its own, which no reply has.
+    if (place(callId) < 0) return;
     let at = this.#messages.length;
     while (at > last + 1 && place((this.#messages[at - 1] as ToolMessage).tool_call_id) > place(callId))
       at -= 1;
@@ -128,8 +131,8 @@ export class TurnDraft {
 
   /** Makes the turn part of the history, with `messages` instead of its own ones if given. Once; later calls do nothing. */
   commit(messages: readonly ModelMessage[] = this.#messages): void {
-    if (this.#isSettled) return;
-    this.#isSettled = true;
+    if (this.#state === 'settled') return;
+    this.#state = 'settled';
     if (messages.length > 1) this.#history.add([...messages]);
   }
 
@@ -139,8 +142,8 @@ export class TurnDraft {
    * their outcome is known or not. Tells whether the turn was kept.
    */
   interrupt(partialText: string, startedCalls: ReadonlySet<string>, rule: FailedTurnRule = 'auto'): boolean {
-    if (this.#isSettled) return false;
-    this.#isSettled = true;
+    if (this.#state === 'settled') return false;
+    this.#state = 'settled';
     const toolRan = startedCalls.size > 0 || this.#messages.some((message) => message.role === 'tool');
     if (rule === 'discard' || (rule === 'auto' && !toolRan)) return false;
     const kept = closeCalls(this.#messages);
@@ -151,11 +154,11 @@ export class TurnDraft {
   }
 }
 
-/** The tool message for a call whose outcome nobody knows. */
-export const abortedCall = (callId: string, reason = 'the turn was interrupted'): ToolMessage => ({
+/** The tool message for a call whose outcome is not known. */
+export const abortedCall = (callId: string): ToolMessage => ({
   role: 'tool',
   tool_call_id: callId,
-  content: JSON.stringify({ error: { code: 'aborted', message: `This call did not finish: ${reason}.` } }),
+  content: faultContent({ code: 'aborted', message: 'This call did not finish: the turn was interrupted.' }),
 });
 
 // Answers every call that has no tool message, and puts the tool messages in the order of their calls.

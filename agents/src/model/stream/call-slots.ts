@@ -10,7 +10,7 @@ import { TextBuilder } from './text-builder.ts';
 export interface CallSlot {
   /** Place in the reply: the server's index if it is free, else the next free one. */
   readonly index: number;
-  /** The id as it is given out: the server's, made unique. */
+  /** The id as it is given out: that of the `callId` option, else the server's, made unique. */
   id: string;
   /** The id as the server wrote it, if it wrote one. */
   wireId: string | undefined;
@@ -24,7 +24,8 @@ export interface CallSlot {
   heldText: string;
   tooLarge: boolean;
   ended: boolean;
-  warned: boolean;
+  /** Text that came after the arguments were complete; it is no part of them. */
+  trailing: string;
 }
 
 const present = (text: string | null | undefined): string | undefined =>
@@ -41,11 +42,17 @@ export class CallSlots {
   #lastWire: number | undefined;
   readonly #key: string | null;
   readonly #onReplaced: (slot: CallSlot) => void;
+  readonly #callId: ((index: number) => string) | undefined;
 
   /** `onReplaced` is told of a slot whose place another call took: nothing more can come for it. */
-  constructor(key: string | null, onReplaced: (slot: CallSlot) => void) {
+  constructor(
+    key: string | null,
+    onReplaced: (slot: CallSlot) => void,
+    callId: ((index: number) => string) | undefined,
+  ) {
     this.#key = key;
     this.#onReplaced = onReplaced;
+    this.#callId = callId;
   }
 
   /** The slot that the piece belongs to, opened if need be, with its id and name filled in. */
@@ -65,7 +72,7 @@ export class CallSlots {
     slot ??= this.#open(wire, id);
     if (slot.wireId === undefined && id !== undefined) {
       slot.wireId = id;
-      slot.id = this.#unique(id);
+      if (!this.#callId) slot.id = this.#unique(id);
     }
     if (slot.name === '' && name !== undefined) slot.name = name;
     this.#last = slot;
@@ -91,7 +98,7 @@ export class CallSlots {
     this.#taken.add(index);
     const slot: CallSlot = {
       index,
-      id: this.#unique(id ?? `call_${newId()}`),
+      id: this.#callId?.(index) ?? this.#unique(id ?? `call_${newId()}`),
       wireId: id,
       name: '',
       raw: new TextBuilder(),
@@ -100,7 +107,7 @@ export class CallSlots {
       heldText: '',
       tooLarge: false,
       ended: false,
-      warned: false,
+      trailing: '',
     };
     this.all.push(slot);
     if (wire !== undefined) this.#byWire.set(wire, slot);

@@ -1,5 +1,6 @@
 // The argument text of one tool call, once it is whole: parsed by JSON.parse, or explained. The explanation is for the model,
 // which is asked to write the call again, so it says where the fault is and what was expected there.
+import type { ToolCall } from '../model.ts';
 
 export type ParsedToolCall =
   | {
@@ -25,6 +26,19 @@ export type ParsedToolCall =
       toUser?: string;
       error: ArgumentsFault;
     };
+
+/** Parses a call of a whole reply. `toUserKey` names the argument with the text for the user, which is left out. */
+export function parseCall(
+  { id, function: { name, arguments: rawArguments } }: ToolCall,
+  index: number,
+  toUserKey?: string | null,
+): ParsedToolCall {
+  const parsed = parseArguments(rawArguments);
+  const common = { index, id, name, rawArguments };
+  if (!parsed.ok) return { ok: false, ...common, error: parsed.error };
+  if (toUserKey) delete parsed.args[toUserKey];
+  return { ok: true, ...common, args: parsed.args };
+}
 
 export interface ArgumentsFault {
   code: 'invalid_json' | 'not_an_object' | 'truncated' | 'too_large';

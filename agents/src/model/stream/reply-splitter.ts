@@ -35,12 +35,16 @@ export interface ReplyOptions {
   maxArgumentChars: number;
   maxContentChars: number;
   maxCalls: number;
+  /** Names the call at a place of the reply. @default the server's id */
+  callId?: ((index: number) => string) | undefined;
 }
 
 export interface Reply {
   message: AssistantMessage;
   finish: FinishReason;
   usage?: Usage;
+  /** Text that came after the complete arguments of a call, by the call's id; only for calls that had some. */
+  trailing?: ReadonlyMap<string, string>;
 }
 
 const isHighSurrogate = (c: number): boolean => (c & 0xfc00) === 0xd800;
@@ -64,7 +68,7 @@ export class ReplySplitter {
   constructor(options: ReplyOptions, sink: ReplySink) {
     this.#options = options;
     this.#sink = sink;
-    this.#slots = new CallSlots(options.toUserKey, (slot) => this.#end(slot, false));
+    this.#slots = new CallSlots(options.toUserKey, (slot) => this.#end(slot, false), options.callId);
   }
 
   /** The first finish reason, once it came. */
@@ -117,6 +121,8 @@ export class ReplySplitter {
     }
     const reply: Reply = { message, finish: this.#finish };
     if (this.#usage) reply.usage = this.#usage;
+    const trailing = calls.filter((call) => call.trailing.trim() !== '');
+    if (trailing.length > 0) reply.trailing = new Map(trailing.map((call) => [call.id, call.trailing]));
     return reply;
   }
 
@@ -256,8 +262,9 @@ export class ReplySplitter {
   }
 
   #warnTrailing(slot: CallSlot, text: string): void {
-    if (slot.warned || text.trim() === '') return;
-    slot.warned = true;
+    const wasBlank = slot.trailing.trim() === '';
+    if (slot.trailing.length < this.#options.maxArgumentChars) slot.trailing += text;
+    if (!wasBlank || text.trim() === '') return;
     const message = 'Text came after the arguments of a tool call were complete; it was left out';
     this.#sink.warning({ type: 'protocol_warning', message, toolCallId: slot.id });
   }

@@ -25,6 +25,8 @@ export interface SplitOptions {
   maxContentChars?: number;
   /** Most tool calls of one answer; more fail it with BUFFER_OVERFLOW. @default 128 */
   maxCalls?: number;
+  /** Names the call at a place of the reply. @default the server's id, made unique */
+  callId?: (index: number) => string;
   /** Ends both branches with its reason and closes the source. */
   signal?: AbortSignal;
   /**
@@ -71,6 +73,7 @@ export function splitToolStream(source: AsyncIterable<ModelChunk>, options: Spli
       maxArgumentChars: options.maxArgumentChars ?? 262_144,
       maxContentChars: options.maxContentChars ?? 4_194_304,
       maxCalls: options.maxCalls ?? 128,
+      callId: options.callId,
     },
     {
       text: (item) => toUser.push(item, item.text.length),

@@ -3,11 +3,12 @@ import { settle } from '@fame-fabric/shared/testing';
 import { describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import type { ChatModel, ModelChunk } from '../model/model.ts';
+import { type TurnKitOptions, turnKit } from '../testing/turn-kit.ts';
 import { callTools, failing, gate, type Scripted, scriptedModel } from '../testing.ts';
 import { tool } from '../tools/tool.ts';
 import { ToolSet } from '../tools/tool-set.ts';
-import { History } from './history.ts';
-import { ChatTurns, type ChatTurnsOptions, type TurnEvent, type TurnInput, type TurnResult } from './turn.ts';
+import { ChatTurns, type ChatTurnsOptions } from './chat-turns.ts';
+import { callId, questionOf, type RecordedCall, type RecordedStep } from './steps.ts';
 
 const weather = tool({
   name: 'weather',
@@ -17,48 +18,25 @@ const weather = tool({
   execute: ({ city }) => `sunny in ${city}`,
 });
 
-function begin(replies: readonly Scripted[], more: Partial<ChatTurnsOptions & TurnInput> = {}) {
+function begin(replies: readonly Scripted[], more: Partial<ChatTurnsOptions & TurnKitOptions> = {}) {
+  const { tools = new ToolSet([weather]), maxSteps, ...options } = more;
   const model = scriptedModel(replies);
-  const history = new History({ system: 'Be brief.' });
-  const draft = history.begin('hi');
-  const controller = new AbortController();
-  const { tools = new ToolSet([weather]), maxSteps, recorded } = more;
-  const turns = new ChatTurns({ model, tools, ...(maxSteps ? { maxSteps } : {}) });
-  const events = turns.run({
-    conversationId: 'c',
-    turnId: 't',
-    userMessage: 'hi',
-    draft,
-    state: undefined,
-    payload: {},
-    signal: controller.signal,
-    ...(recorded ? { recorded } : {}),
-  });
-  return { model, history, draft, controller, events };
+  const kit = turnKit(options);
+  const run = () => new ChatTurns({ model, tools, maxSteps }).run(kit.turn);
+  return { ...kit, model, run };
 }
-
-/** Reads a turn to its end. `seen` holds the events as short lines. */
-async function collect(events: AsyncGenerator<TurnEvent, TurnResult, void>, seen: string[] = []) {
-  for (;;) {
-    const next = await events.next();
-    if (next.done) return { result: next.value, seen };
-    seen.push(line(next.value));
-  }
-}
-const line = (event: TurnEvent): string => {
-  if (event.type === 'text') return `text ${event.text}`;
-  if (event.type === 'tool_started') return `start ${event.callId}`;
-  if (event.type === 'tool_finished') return `finish ${event.callId} ${event.ok}`;
-  return `${event.type} ${event.step}`;
-};
+const textOf = (seen: readonly string[]): string =>
+  seen.flatMap((line) => (line.startsWith('text ') ? [line.slice(5)] : [])).join('');
+const A = callId('t', 1, 0);
+const B = callId('t', 1, 1);
 
 describe('a turn', () => {
   test('is one model call when the model just answers', async () => {
-    const { events, model, draft } = begin([['Hel', 'lo']]);
-    const { result, seen } = await collect(events);
+    const { turn, run, seen, model, draft } = begin([['Hel', 'lo']]);
+    const result = await run();
     expect(seen.filter((one) => !one.startsWith('text'))).toEqual(['model_called 1', 'model_replied 1']);
+    expect(turn.text).toBe('Hello');
     expect(result).toEqual({
-      text: 'Hello',
       usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 },
       model: 'scripted',
     });
@@ -69,7 +47,7 @@ describe('a turn', () => {
   });
 
   test('HI-5: text for the user and calls end up in one message, followed by the results in order', async () => {
-    const { events, model, draft, history } = begin([
+    const { turn, run, seen, model, draft, history } = begin([
       callTools(
         [
           { name: 'weather', id: 'a', arguments: '{"to_user": "Looking.", "city": "Rome"}' },
@@ -79,30 +57,25 @@ describe('a turn', () => {
       ),
       'Sunny everywhere.',
     ]);
-    const { result, seen } = await collect(events);
+    const result = await run();
     draft.commit();
-    expect(result.text).toBe('One moment.Looking.\nSunny everywhere.');
-    expect(
-      seen
-        .filter((one) => one.startsWith('text'))
-        .map((one) => one.slice(5))
-        .join(''),
-    ).toBe(result.text);
+    expect(turn.text).toBe('One moment.Looking.\nSunny everywhere.');
+    expect(textOf(seen)).toBe(turn.text);
     expect(history.window().slice(2)).toEqual([
       {
         role: 'assistant',
         content: 'One moment.',
         tool_calls: [
           {
-            id: 'a',
+            id: A,
             type: 'function',
             function: { name: 'weather', arguments: '{"to_user": "Looking.", "city": "Rome"}' },
           },
-          { id: 'b', type: 'function', function: { name: 'weather', arguments: '{"city":"Oslo"}' } },
+          { id: B, type: 'function', function: { name: 'weather', arguments: '{"city":"Oslo"}' } },
         ],
       },
-      { role: 'tool', tool_call_id: 'a', content: 'sunny in Rome' },
-      { role: 'tool', tool_call_id: 'b', content: 'sunny in Oslo' },
+      { role: 'tool', tool_call_id: A, content: 'sunny in Rome' },
+      { role: 'tool', tool_call_id: B, content: 'sunny in Oslo' },
       { role: 'assistant', content: 'Sunny everywhere.' },
     ]);
     expect(result.usage.total_tokens).toBe(30);
@@ -125,12 +98,11 @@ describe('a turn', () => {
         },
       });
       const script = callTools({ name: 'held', id: 'h', arguments: {} });
-      const { events, model } = begin(
+      const { run, seen, model } = begin(
         [slow === 'text' ? { ...script, steps: [...script.steps, hold, 'late text'] } : script, 'end'],
         { tools: new ToolSet([held]) },
       );
-      const seen: string[] = [];
-      const done = collect(events, seen);
+      const done = run();
       await hold.reached;
       await settle();
       expect(model.count).toBe(1);
@@ -138,8 +110,8 @@ describe('a turn', () => {
       hold.open();
       await done;
       const second = seen.indexOf('model_called 2');
-      expect(second).toBeGreaterThan(seen.indexOf('finish h true'));
-      expect(seen.indexOf('finish h true')).toBeGreaterThan(seen.indexOf('model_replied 1'));
+      expect(second).toBeGreaterThan(seen.indexOf('finish 1.0 true'));
+      expect(seen.indexOf('finish 1.0 true')).toBeGreaterThan(seen.indexOf('model_replied 1'));
     }
   });
 
@@ -155,16 +127,15 @@ describe('a turn', () => {
         return n;
       },
     });
-    const { events, model } = begin(
+    const { run, seen, model } = begin(
       [callTools([0, 1, 2].map((n) => ({ name: 'wait', id: `c${n}`, arguments: { n } }))), 'end'],
       { tools: new ToolSet([wait]) },
     );
-    const seen: string[] = [];
-    const done = collect(events, seen);
+    const done = run();
     for (const n of [2, 0, 1]) {
       await gates[n]!.reached;
       gates[n]!.open();
-      await vi.waitFor(() => expect(seen).toContain(`finish c${n} true`));
+      await vi.waitFor(() => expect(seen).toContain(`finish 1.${n} true`));
     }
     await done;
     expect(
@@ -173,9 +144,12 @@ describe('a turn', () => {
   });
 
   test('TL-6: no tool starts before the answer it belongs to is taken, and none at all when it breaks', async () => {
-    const { events } = begin([callTools({ name: 'weather', id: 'a', arguments: { city: 'Rome' } }), 'end']);
-    const { seen } = await collect(events);
-    expect(seen.indexOf('start a')).toBe(seen.indexOf('model_replied 1') + 1);
+    const { run, seen } = begin([
+      callTools({ name: 'weather', id: 'a', arguments: { city: 'Rome' } }),
+      'end',
+    ]);
+    await run();
+    expect(seen.indexOf('start 1.0')).toBe(seen.indexOf('model_replied 1') + 1);
     const runs: string[] = [];
     const noting = tool({ ...weather, execute: ({ city }) => void runs.push(city) });
     const script = callTools({ name: 'weather', arguments: { city: 'Rome' } });
@@ -183,7 +157,7 @@ describe('a turn', () => {
       [{ ...script, steps: [...script.steps, { fail: new FabricError('MODEL_UNAVAILABLE', 'gone') }] }],
       { tools: new ToolSet([noting]) },
     );
-    await expect(collect(broken.events)).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
+    await expect(broken.run()).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
     expect(runs).toEqual([]);
   });
 
@@ -199,21 +173,20 @@ describe('a turn', () => {
       },
     });
     const script = callTools({ name: 'weather', id: 'a', arguments: { city: 'Rome' } });
-    const { events, draft } = begin([{ ...script, steps: [...script.steps, hold] }, 'end'], {
+    const { run, seen, draft } = begin([{ ...script, steps: [...script.steps, hold] }, 'end'], {
       tools: new ToolSet([eager]),
     });
-    const seen: string[] = [];
-    const done = collect(events, seen);
+    const done = run();
     await started.reached;
-    expect(seen).toEqual(['model_called 1', 'start a']);
+    expect(seen).toEqual(['model_called 1', 'start 1.0']);
     hold.open();
     await done;
     draft.commit();
-    expect(seen.indexOf('finish a true')).toBeGreaterThan(seen.indexOf('model_replied 1'));
+    expect(seen.indexOf('finish 1.0 true')).toBeGreaterThan(seen.indexOf('model_replied 1'));
   });
 
   test('TL-1: an unknown tool and bad arguments are told to the model, and the others run', async () => {
-    const { events, model, draft } = begin([
+    const { run, seen, model, draft } = begin([
       callTools([
         { name: 'wether', id: 'a', arguments: {} },
         { name: 'weather', id: 'b', arguments: '{"city": ' },
@@ -221,9 +194,9 @@ describe('a turn', () => {
       ]),
       'sorry',
     ]);
-    const { seen } = await collect(events);
+    await run();
     draft.commit();
-    expect(seen.filter((one) => one.startsWith('start'))).toEqual(['start c']);
+    expect(seen.filter((one) => one.startsWith('start'))).toEqual(['start 1.2']);
     const results = model.requests[1]!.messages.filter((message) => message.role === 'tool');
     expect(results.map((message) => message.content)).toEqual([
       expect.stringContaining('unknown_tool'),
@@ -240,38 +213,37 @@ describe('a turn', () => {
         return 'blue';
       },
     });
-    const { events, model } = begin(
+    const { turn, run, model } = begin(
       [callTools({ name: 'weather', id: 'a', arguments: { city: 'x' } }), 'Blue.'],
       { tools: new ToolSet([talking]) },
     );
-    const { result } = await collect(events);
-    expect(result.text).toBe('(asking the sky)\nBlue.');
+    await run();
+    expect(turn.text).toBe('(asking the sky)\nBlue.');
     expect(model.requests[1]!.messages.at(-1)!.content).toBe('blue');
   });
 
   test('stops after 16 model calls', async () => {
-    const { events, model } = begin([
+    const { run, model } = begin([
       {
         ...callTools({ name: 'weather', id: 'a', arguments: { city: 'Rome' } }),
         times: Number.POSITIVE_INFINITY,
       },
     ]);
-    await expect(collect(events)).rejects.toMatchObject({ code: 'TURN_STEP_LIMIT' });
+    await expect(run()).rejects.toMatchObject({ code: 'TURN_STEP_LIMIT' });
     expect(model.count).toBe(16);
   });
 
   test('AG-3: when the answer breaks, its own error is the one that is told, and nothing goes on', async () => {
-    const { events, model } = begin([failing(new FabricError('MODEL_RATE_LIMITED', 'slow down'), 'par')]);
-    const seen: string[] = [];
-    await expect(collect(events, seen)).rejects.toMatchObject({ code: 'MODEL_RATE_LIMITED' });
+    const { run, seen, model } = begin([failing(new FabricError('MODEL_RATE_LIMITED', 'slow down'), 'par')]);
+    await expect(run()).rejects.toMatchObject({ code: 'MODEL_RATE_LIMITED' });
     expect(seen).toEqual(['model_called 1', 'text par']);
     expect(model.calls[0]!.state).toBe('failed');
   });
 
   test('DS-35: an abort ends it at once with its reason and closes the request', async () => {
     const hold = gate();
-    const { events, controller, model } = begin([['a', hold, 'b']]);
-    const done = collect(events);
+    const { run, controller, model } = begin([['a', hold, 'b']]);
+    const done = run();
     await hold.reached;
     const reason = new FabricError('TURN_CANCELLED', 'stop');
     controller.abort(reason);
@@ -292,7 +264,7 @@ describe('a turn', () => {
         );
       },
     });
-    const { events, controller, draft, history } = begin(
+    const { run, seen, controller, draft, history } = begin(
       [
         callTools([
           { name: 'slow', id: 'a', arguments: {} },
@@ -301,13 +273,12 @@ describe('a turn', () => {
       ],
       { tools: new ToolSet([slow, weather]) },
     );
-    const seen: string[] = [];
-    const done = collect(events, seen);
+    const done = run();
     await hold.reached;
-    await vi.waitFor(() => expect(seen).toContain('finish b true'));
+    await vi.waitFor(() => expect(seen).toContain('finish 1.1 true'));
     controller.abort(new FabricError('TURN_CANCELLED', 'stop'));
     await expect(done).rejects.toMatchObject({ code: 'TURN_CANCELLED' });
-    expect(seen).toContain('finish a false');
+    expect(seen).toContain('finish 1.0 false');
     expect(draft.interrupt('', new Set(['a', 'b']))).toBe(true);
     expect(history.turns[0]!.map((message) => message.role)).toEqual([
       'user',
@@ -318,17 +289,6 @@ describe('a turn', () => {
     ]);
   });
 
-  test('leaving it closes the request and stops the tools', async () => {
-    const hold = gate();
-    const { events, model } = begin([['a', hold, 'b']]);
-    for (;;) {
-      const next = await events.next();
-      if (!next.done && next.value.type === 'text') break;
-    }
-    await events.return(undefined as never);
-    await vi.waitFor(() => expect(model.calls[0]!.state).toMatch(/aborted|left/));
-  });
-
   test('a model that never listens to its signal does not hold it up', async () => {
     const deaf: ChatModel = {
       name: 'deaf',
@@ -336,21 +296,12 @@ describe('a turn', () => {
         await new Promise(() => {});
       },
     };
-    const controller = new AbortController();
-    const draft = new History().begin('hi');
-    const events = new ChatTurns({ model: deaf }).run({
-      conversationId: 'c',
-      turnId: 't',
-      userMessage: 'hi',
-      draft,
-      state: undefined,
-      payload: {},
-      signal: controller.signal,
-    });
-    await events.next();
-    const next = events.next();
+    const { turn, controller, seen } = turnKit();
+    const running = new ChatTurns({ model: deaf }).run(turn);
+    await vi.waitFor(() => expect(seen).toEqual(['model_called 1']));
+    await settle();
     controller.abort(new FabricError('TURN_CANCELLED', 'stop'));
-    await expect(next).rejects.toMatchObject({ code: 'TURN_CANCELLED' });
+    await expect(running).rejects.toMatchObject({ code: 'TURN_CANCELLED' });
   });
 });
 
@@ -364,42 +315,56 @@ describe('a turn that goes on after a crash', () => {
       function: { name: id === 'b' ? 'once' : 'weather', arguments: '{"to_user":"x","city":"Rome"}' },
     })),
   };
-  const step = {
+  const call = (index: number, result?: RecordedCall['result'], text = ''): RecordedCall => ({
+    index,
+    isStarted: true,
+    result,
+    text,
+  });
+  const step: RecordedStep = {
     message,
-    finish: 'tool_calls' as const,
+    finish: 'tool_calls',
     model: 'scripted',
     usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 },
-    text: 'Looking.',
-    started: new Set(['a', 'b', 'c']),
-    finished: new Map([['a', { ok: true, content: 'sunny before' }]]),
+    trailing: undefined,
+    question: questionOf(undefined, [{ role: 'user', content: 'hi' }]),
+    textEnd: 8,
+    calls: new Map([
+      ['a', call(0, { ok: true, content: 'sunny before' }, ' (a looks)')],
+      ['b', call(1, undefined, ' (b pays)')],
+      ['c', call(2)],
+    ]),
   };
-
-  test('asks nothing again that was answered, and repeats only calls that may be repeated', async () => {
-    const runs: string[] = [];
-    const once = tool({
-      ...weather,
-      name: 'once',
-      idempotent: false,
-      execute: () => void runs.push('once'),
-    });
-    const again = tool({
+  const once = (runs: string[]) =>
+    tool({ ...weather, name: 'once', idempotent: false, execute: () => void runs.push('once') });
+  const again = (runs: string[]) =>
+    tool({
       ...weather,
       execute: ({ city }) => {
         runs.push(city);
         return 'sunny now';
       },
     });
-    const { events, model, draft } = begin(['Done.'], {
-      tools: new ToolSet([again, once]),
+
+  test('asks nothing again that was answered, and repeats only calls that may be repeated', async () => {
+    const runs: string[] = [];
+    const { turn, run, seen, model, draft } = begin(['Done.'], {
+      tools: new ToolSet([again(runs), once(runs)]),
       recorded: [step],
+      text: 'Looking.',
     });
-    const { result, seen } = await collect(events);
+    const result = await run();
     draft.commit();
-    expect(result.text).toBe('Looking.\nDone.');
+    expect(turn.text).toBe('Looking. (a looks) (b pays)\nDone.');
     expect(result.usage.total_tokens).toBe(17);
     expect(runs).toEqual(['Rome']);
-    expect(seen.slice(0, 3)).toEqual(['finish b false', 'start c', 'finish c true']);
-    expect(seen).toContain('model_called 2');
+    expect(seen.filter((line) => !line.startsWith('text ')).toSorted()).toEqual([
+      'finish 1.1 false',
+      'finish 1.2 true',
+      'model_called 2',
+      'model_replied 2',
+      'start 1.2',
+    ]);
     const results = model.requests[0]!.messages.filter((one) => one.role === 'tool');
     expect(results.map((one) => one.content)).toEqual([
       'sunny before',
@@ -409,10 +374,57 @@ describe('a turn that goes on after a crash', () => {
     expect(model.count).toBe(1);
   });
 
-  test('ends without any call when the last answer was recorded', async () => {
-    const last = { ...step, message: { role: 'assistant' as const, content: 'Bye.' }, text: 'Bye.' };
-    const { events, model } = begin([], { recorded: [last] });
-    const { result, seen } = await collect(events);
-    expect([result.text, seen, model.count]).toEqual(['Bye.', [], 0]);
+  test('ends without any call when the last reply was recorded', async () => {
+    const last: RecordedStep = {
+      ...step,
+      message: { role: 'assistant', content: 'Bye.' },
+      textEnd: 4,
+      calls: new Map(),
+    };
+    const { turn, run, seen, model } = begin([], { recorded: [last], text: 'Bye.' });
+    await run();
+    expect([turn.text, seen, model.count]).toEqual(['Bye.', [], 0]);
+  });
+
+  test('goes on live, from the text that stands, where the question is not the recorded one', async () => {
+    const runs: string[] = [];
+    const finished = new Map(
+      [...step.calls].map(([id, one]) => [id, { ...one, result: { ok: true, content: 'x' } }]),
+    );
+    const first: RecordedStep = { ...step, calls: finished };
+    const second: RecordedStep = {
+      ...step,
+      message: { role: 'assistant', content: 'It rains.' },
+      question: { scope: '', digest: 'of another question' },
+      textEnd: 'Looking. (a looks) (b pays)\nIt rains.'.length,
+      calls: new Map(),
+    };
+    const { turn, run, seen } = begin(['It shines.'], {
+      tools: new ToolSet([again(runs), once(runs)]),
+      recorded: [first, second],
+      text: 'Looking. (a looks) (b pays)\nIt rains.',
+    });
+    await run();
+    expect(turn.text).toBe('Looking. (a looks) (b pays)\nIt shines.');
+    expect(seen[0]).toBe('dropped from 2, keep 8');
+    expect(textOf(seen)).toBe(' (a looks) (b pays)\nIt shines.');
+    expect(runs).toEqual([]);
+  });
+
+  test('a record of 0.1.0 does not know its questions and is taken as it is', async () => {
+    const old: RecordedStep = {
+      ...step,
+      question: undefined,
+      calls: new Map([...step.calls].map(([id, one]) => [id, { ...one, index: undefined, text: '' }])),
+    };
+    const runs: string[] = [];
+    const { turn, run, seen } = begin(['Done.'], {
+      tools: new ToolSet([again(runs), once(runs)]),
+      recorded: [old],
+      text: 'Looking.',
+    });
+    await run();
+    expect(turn.text).toBe('Looking.\nDone.');
+    expect(seen.some((line) => line.startsWith('dropped'))).toBe(false);
   });
 });

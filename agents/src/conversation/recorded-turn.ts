@@ -1,0 +1,187 @@
+// Reads what a turn has done from its events: the steps that a resumed turn does not do again, the text that stands, and the
+// cost of model calls whose reply was lost. Reads journals of 0.1.0 too; their rows do not say where a text came from, and call
+// ids are those of the model server.
+import type { Usage } from '../model/model.ts';
+import type { JournalEvent } from '../store/store.ts';
+import type { History, TurnDraft } from '../turn/history.ts';
+import type { RecordedCall, RecordedStep } from '../turn/steps.ts';
+import { acceptedOf, bodyOf, partialOf } from './journal.ts';
+import { addSpending, noSpending, type Spending } from './spending.ts';
+
+/** What an unfinished turn has done. */
+export interface RecordedTurn {
+  readonly steps: readonly RecordedStep[];
+  /** The text that stands: up to the end of the last whole reply. */
+  readonly text: string;
+  /** Resumes since the turn last made progress. */
+  readonly fruitlessResumes: number;
+  /** Every reply that was recorded, also those of steps that were dropped later: they were paid for. */
+  readonly replies: readonly { readonly model: string; readonly usage: Usage | undefined }[];
+  /** Ids of the calls that were started, finished or not. */
+  readonly startedCalls: ReadonlySet<string>;
+  /** Reservations of model calls whose reply never came. */
+  readonly lost: Spending;
+  /** The part of `lost` that the totals of the conversation do not include yet. */
+  readonly unsettled: Spending;
+}
+
+type Call = { -readonly [K in keyof RecordedCall]: RecordedCall[K] } & { isOfEarlierProcess: boolean };
+type Step = Omit<RecordedStep, 'calls'> & { readonly calls: Map<string, Call> };
+
+export function recordedTurn(events: readonly JournalEvent[]): RecordedTurn {
+  const reader = new RecordReader();
+  for (const event of events) reader.read(event);
+  return reader.result();
+}
+
+class RecordReader {
+  #steps: Step[] = [];
+  #text = '';
+  #textEnd = 0;
+  #fruitlessResumes = 0;
+  #question: RecordedStep['question'];
+  /** Calls of eager tools, which start before the reply they belong to is recorded. */
+  #early = new Map<string, Call>();
+  #reserved: Spending | undefined;
+  readonly #lost = noSpending();
+  readonly #replies: RecordedTurn['replies'][number][] = [];
+  readonly #startedCalls = new Set<string>();
+
+  read(event: JournalEvent): void {
+    switch (event.kind) {
+      case 'turn_resumed':
+        this.#resumed(event);
+        break;
+      case 'model_called':
+        this.#called(event);
+        break;
+      case 'text':
+        this.#said(event);
+        break;
+      case 'model_replied':
+        this.#replied(event);
+        break;
+      case 'tool_started': {
+        const body = bodyOf(event, 'tool_started');
+        this.#startedCalls.add(body.call_id);
+        this.#callsOf(body).set(body.call_id, newCall(body.index));
+        break;
+      }
+      case 'tool_finished': {
+        const body = bodyOf(event, 'tool_finished');
+        const { call_id, ok, content } = body;
+        const calls = this.#callsOf(body);
+        const call = calls.get(call_id) ?? newCall(body.index);
+        calls.set(call_id, { ...call, result: { ok, content } });
+        this.#fruitlessResumes = 0;
+      }
+    }
+  }
+
+  result(): RecordedTurn {
+    const unsettled = this.#reserved ?? noSpending();
+    this.#loseReserved();
+    return {
+      steps: this.#steps,
+      text: this.#text.slice(0, this.#textEnd),
+      fruitlessResumes: this.#fruitlessResumes,
+      replies: this.#replies,
+      startedCalls: this.#startedCalls,
+      lost: this.#lost,
+      unsettled,
+    };
+  }
+
+  #resumed(event: JournalEvent): void {
+    const { from_step: fromStep, keep } = bodyOf(event, 'turn_resumed');
+    this.#early = new Map();
+    this.#loseReserved();
+    if (fromStep === undefined) {
+      this.#fruitlessResumes += 1;
+      this.#text = this.#text.slice(0, this.#textEnd);
+      for (const { calls } of this.#steps) for (const call of calls.values()) call.isOfEarlierProcess = true;
+      return;
+    }
+    this.#steps = this.#steps.slice(0, fromStep - 1);
+    this.#text = this.#text.slice(0, keep);
+    this.#textEnd = Math.min(this.#textEnd, this.#steps.at(-1)?.textEnd ?? 0);
+  }
+
+  #called(event: JournalEvent): void {
+    const { scope, turn_digest: digest, reserved } = bodyOf(event, 'model_called');
+    this.#loseReserved();
+    this.#reserved = reserved;
+    this.#question = digest === undefined ? undefined : { scope: scope ?? '', digest };
+  }
+
+  #said(event: JournalEvent): void {
+    const { text, step, index } = bodyOf(event, 'text');
+    this.#text += text;
+    if (step === undefined) return;
+    const calls = this.#steps[step - 1]?.calls.values() ?? [];
+    const call = [...calls].find((one) => one.index === index);
+    // Text of a finished call is a repetition of its own.
+    if (!call || call.result) return;
+    if (call.isOfEarlierProcess) call.text = '';
+    call.isOfEarlierProcess = false;
+    call.text += text;
+  }
+
+  #replied(event: JournalEvent): void {
+    const { message, finish, model, usage, trailing } = bodyOf(event, 'model_replied');
+    this.#textEnd = this.#text.length;
+    this.#steps.push({
+      message,
+      finish,
+      model,
+      usage: usage ?? undefined,
+      trailing: trailing && new Map(Object.entries(trailing)),
+      question: this.#question,
+      textEnd: this.#textEnd,
+      calls: this.#early,
+    });
+    this.#replies.push({ model, usage: usage ?? undefined });
+    this.#early = new Map();
+    this.#question = undefined;
+    this.#reserved = undefined;
+    this.#fruitlessResumes = 0;
+  }
+
+  #callsOf({ call_id, step }: { call_id: string; step?: number }): Map<string, Call> {
+    const last = this.#steps.at(-1);
+    if (step !== undefined) return this.#steps[step - 1]?.calls ?? this.#early;
+    const isOfLast = last?.message.tool_calls?.some((call) => call.id === call_id);
+    return last && isOfLast ? last.calls : this.#early;
+  }
+
+  #loseReserved(): void {
+    if (this.#reserved) addSpending(this.#lost, this.#reserved);
+    this.#reserved = undefined;
+  }
+}
+
+const newCall = (index: number | undefined): Call => ({
+  index,
+  isStarted: true,
+  result: undefined,
+  text: '',
+  isOfEarlierProcess: false,
+});
+
+/** Adds what a turn has done to its draft. */
+export function redo(draft: TurnDraft, steps: readonly RecordedStep[]): void {
+  for (const { message, calls } of steps) {
+    draft.assistant(message);
+    for (const [id, { result }] of calls) if (result) draft.tool(id, result.content);
+  }
+}
+
+/** Adds a turn that has ended to the history, from its events. */
+export function remember(history: History, events: readonly JournalEvent[]): void {
+  const draft = history.begin(acceptedOf(events).user_message);
+  const { steps, startedCalls } = recordedTurn(events);
+  redo(draft, steps);
+  const last = events.at(-1)!;
+  if (last.kind === 'turn_completed') draft.commit(bodyOf(last, 'turn_completed').messages);
+  else draft.interrupt(partialOf(bodyOf(last, 'turn_failed')), startedCalls, 'keep');
+}

@@ -1,0 +1,33 @@
+// One request to a model and its whole reply. Strategies and runners take an `AskModel` and do not know which one: this plain
+// one, or the one that goes through the journal of a turn (`turn/journaled-model.ts`).
+import type { ChatModel, ModelRequest } from './model.ts';
+import { type ReadReplyOptions, readReply } from './stream/read-reply.ts';
+import type { Reply } from './stream/reply-splitter.ts';
+
+export type { Reply } from './stream/reply-splitter.ts';
+
+export interface AskModelOptions extends Omit<ReadReplyOptions, 'callId'> {
+  /** Names the one who asks, such as an agent of a team. A resumed turn compares it with its record. */
+  scope?: string | undefined;
+  /** Runs before the request; what it throws refuses the request. A recorded reply needs no request, so no check. */
+  check?: (() => void) | undefined;
+  /** Runs when the reply is whole, before it is recorded. Not called for a recorded reply. */
+  onReply?: ((reply: Reply) => void) | undefined;
+}
+
+/** Asks a model once. */
+export type AskModel = (model: ChatModel, request: ModelRequest, options?: AskModelOptions) => Promise<Reply>;
+
+/** Asks `model` and reads its reply. Aborting the signal closes the request. @throws what `readReply` and the model throw */
+export const askModel = async (
+  model: ChatModel,
+  request: ModelRequest,
+  options: AskModelOptions & Pick<ReadReplyOptions, 'callId'> = {},
+): Promise<Reply> => {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  options.check?.();
+  const reply = await readReply(model.stream(request, signal ? { signal } : {}), options);
+  options.onReply?.(reply);
+  return reply;
+};

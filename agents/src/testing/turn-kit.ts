@@ -1,0 +1,73 @@
+// A turn for tests of runners: the context that a conversation gives, with a journal that only notes what it is told.
+import { silentLog } from '@fame-fabric/shared';
+import { History, type TurnDraft } from '../turn/history.ts';
+import { JournaledModel, type ModelJournal } from '../turn/journaled-model.ts';
+import { JournaledTools, type ToolJournal } from '../turn/journaled-tools.ts';
+import { type RecordedStep, Steps } from '../turn/steps.ts';
+import type { TurnContext } from '../turn/turn.ts';
+import { TurnText } from '../turn/turn-text.ts';
+
+export interface TurnKitOptions {
+  history?: History;
+  userMessage?: string;
+  recorded?: readonly RecordedStep[];
+  /** The text of the recorded steps. */
+  text?: string;
+  state?: unknown;
+  payload?: Readonly<Record<string, unknown>>;
+  signal?: AbortSignal;
+}
+
+export interface TurnKit {
+  readonly turn: TurnContext;
+  readonly history: History;
+  readonly draft: TurnDraft;
+  readonly controller: AbortController;
+  /** The entries of the journal and the texts, as short lines in order. Calls are named by step and place: `1.0`. */
+  readonly seen: string[];
+}
+
+/** Makes a turn and notes what its runner does. */
+export function turnKit(options: TurnKitOptions = {}): TurnKit {
+  const { history = new History({ system: 'Be brief.' }), userMessage = 'hi', payload = {}, state } = options;
+  const controller = new AbortController();
+  const signal = options.signal ?? controller.signal;
+  const draft = history.begin(userMessage);
+  const seen: string[] = [];
+  const note = (line: string): Promise<void> => {
+    seen.push(line);
+    return new Promise((resolve) => setImmediate(resolve));
+  };
+  const journal: ModelJournal & ToolJournal = {
+    modelCalled: ({ step }) => note(`model_called ${step}`),
+    modelReplied: ({ step }) => note(`model_replied ${step}`),
+    recordDropped: ({ fromStep, keep }) => note(`dropped from ${fromStep}, keep ${keep}`),
+    toolStarted: ({ step, index }) => note(`start ${step}.${index}`),
+    toolFinished: ({ step, index }, { ok }) => note(`finish ${step}.${index} ${ok}`),
+  };
+  const steps = new Steps('t', options.recorded);
+  const text = new TurnText(steps, options.text);
+  const say: TurnContext['say'] = (more, source) => {
+    const from = text.length;
+    if (text.add(more, source)) seen.push(`text ${text.value.slice(from)}`);
+    return undefined;
+  };
+  const model = new JournaledModel({ steps, journal, draft, text, say, log: silentLog });
+  const tools = new JournaledTools({ steps, journal, draft, say });
+  const turn: TurnContext = {
+    conversationId: 'c',
+    turnId: 't',
+    userMessage,
+    messages: draft.request(),
+    state,
+    payload,
+    signal,
+    ask: model.ask,
+    makeCall: tools.makeCall,
+    say,
+    get text() {
+      return text.value;
+    },
+  };
+  return { turn, history, draft, controller, seen };
+}

@@ -1,0 +1,24 @@
+// The port between a function call of a model and the function that runs: whoever runs calls gets a `MakeCall`. The plain one
+// runs the function; the one of `turn/journaled-tools.ts` records the call and knows the results of an earlier process.
+import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
+
+/** Result of a call, as the model reads it. */
+export interface CallResult {
+  readonly ok: boolean;
+  readonly content: string;
+}
+
+/** A call that is about to be made. */
+export interface CallToMake {
+  readonly call: ParsedToolCall;
+  /** False for a call that is refused without running anything. */
+  readonly isRun: boolean;
+  /** False if the call must not be made again after a crash interrupted it. @default true */
+  readonly isIdempotent?: boolean | undefined;
+  /** Sets the text of the function apart from that of others by a line break. @default no line break */
+  readonly speaker?: string | undefined;
+  /** Runs the function. `emit` shows text to the user meanwhile. */
+  execute(emit: (text: string) => void): Promise<CallResult>;
+}
+
+export type MakeCall = (call: CallToMake) => Promise<CallResult>;

@@ -1,0 +1,111 @@
+// Asks models through the journal of a turn. A recorded reply comes back without a request, a budget check or a reservation.
+// A new request is recorded before it is sent, and its reply before the runner sees it. If the runner asks something else than
+// the record says, the rest of the record is dropped and the turn goes on live.
+import type { Logger } from '@fame-fabric/shared';
+import { type AskModel, type AskModelOptions, askModel, type Reply } from '../model/ask-model.ts';
+import type { ModelMessage, Usage } from '../model/model.ts';
+import { parseCall } from '../model/stream/parse-arguments.ts';
+import type { TurnDraft } from './history.ts';
+import { callId, type Question, questionOf, type RecordedStep, type Steps } from './steps.ts';
+import type { TurnActions } from './turn.ts';
+import type { TurnText } from './turn-text.ts';
+
+/** Where the model calls of a turn are recorded. Each method resolves when its entry is durable. */
+export interface ModelJournal {
+  /** Also reserves the cost of the call. @throws {BUDGET_EXCEEDED} */
+  modelCalled(call: {
+    step: number;
+    model: string;
+    messages: readonly ModelMessage[];
+    question: Question;
+  }): Promise<unknown>;
+  modelReplied(reply: {
+    step: number;
+    model: string;
+    usage: Usage | undefined;
+    reply: Reply;
+  }): Promise<unknown>;
+  /** The record from `fromStep` on no longer holds, and of the text only `keep` characters. */
+  recordDropped(drop: { fromStep: number; keep: number }): Promise<unknown>;
+}
+
+export interface JournaledModelDeps {
+  steps: Steps;
+  journal: ModelJournal;
+  draft: TurnDraft;
+  text: TurnText;
+  say: TurnActions['say'];
+  log: Logger;
+}
+
+export class JournaledModel {
+  readonly #deps: JournaledModelDeps;
+
+  constructor(deps: JournaledModelDeps) {
+    this.#deps = deps;
+  }
+
+  readonly ask: AskModel = async (model, request, options = {}) => {
+    const { steps, journal, draft } = this.#deps;
+    options.signal?.throwIfAborted();
+    const question = questionOf(options.scope, request.messages);
+    await this.#checkRecord(question);
+    const recorded = steps.advance();
+    if (recorded) return this.#replay(recorded, options);
+
+    options.check?.();
+    const step = steps.number;
+    const replied = Promise.withResolvers<void>();
+    // Only results of eager tools wait for it.
+    replied.promise.catch(() => {});
+    steps.replied = replied.promise;
+    try {
+      await journal.modelCalled({ step, model: model.name, messages: request.messages, question });
+      options.signal?.throwIfAborted();
+      const reply = await askModel(model, request, {
+        ...options,
+        check: undefined,
+        callId: (index) => callId(steps.turnId, step, index),
+      });
+      draft.assistant(reply.message);
+      const written = journal.modelReplied({ step, model: model.name, usage: reply.usage, reply });
+      // A reply without calls is written together with the end of the turn, which follows at once.
+      if (reply.message.tool_calls?.length) await written;
+      else written.catch(() => {});
+      replied.resolve();
+      return reply;
+    } catch (error) {
+      replied.reject(error);
+      throw error;
+    }
+  };
+
+  /** Call it when the runner is done: a record that goes on behind the end no longer holds. */
+  finish(): Promise<void> {
+    return this.#checkRecord(undefined);
+  }
+
+  #replay({ message, finish, usage, trailing, calls }: RecordedStep, options: AskModelOptions): Reply {
+    const { draft, text } = this.#deps;
+    text.confirm();
+    draft.assistant(message);
+    for (const [id, { result }] of calls) if (result) draft.tool(id, result.content);
+    for (const [index, call] of (message.tool_calls ?? []).entries()) {
+      options.onCall?.(parseCall(call, index, options.toUserKey));
+    }
+    return { message, finish, ...(usage ? { usage } : {}), ...(trailing ? { trailing } : {}) };
+  }
+
+  async #checkRecord(question: Question | undefined): Promise<void> {
+    const { steps, journal, text, say, log } = this.#deps;
+    const reason = steps.divergence(question);
+    if (reason === undefined) return;
+    const fromStep = steps.number + 1;
+    const keep = steps.isReplaying ? (steps.current?.textEnd ?? 0) : text.length;
+    log.warn('turn diverges from its record; the rest of the record is dropped', { fromStep, reason });
+    steps.drop();
+    const repeated = text.restart(keep);
+    await journal.recordDropped({ fromStep, keep });
+    for (const { text: again, source } of repeated) await say(again, source);
+  }
+}

@@ -1,0 +1,76 @@
+// Makes the calls of a turn through its journal. A finished call is not made again: its result and its text come from the
+// record. A call that was started and not finished is made again, unless its function is not idempotent: then the model reads
+// that it was interrupted.
+import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
+import type { CallResult, CallToMake, MakeCall } from '../tools/make-call.ts';
+import { faultContent, INTERRUPTED } from '../tools/tool-outcome.ts';
+import type { TurnDraft } from './history.ts';
+import type { Steps } from './steps.ts';
+import type { TextSource, TurnActions } from './turn.ts';
+
+/** Longest arguments, in characters, that the record of a started call shows. */
+export const MAX_SHOWN_ARGUMENT_CHARS = 1_024;
+
+/** A call in the journal. */
+export interface CallEntry {
+  readonly step: number;
+  readonly index: number;
+  readonly callId: string;
+  readonly name: string;
+}
+
+/** Where the calls of a turn are recorded. Each method resolves when its entry is durable. */
+export interface ToolJournal {
+  toolStarted(call: CallEntry, args: Readonly<Record<string, unknown>> | undefined): Promise<unknown>;
+  toolFinished(call: CallEntry, result: CallResult): Promise<unknown>;
+}
+
+export interface JournaledToolsDeps {
+  steps: Steps;
+  journal: ToolJournal;
+  draft: TurnDraft;
+  say: TurnActions['say'];
+}
+
+export class JournaledTools {
+  readonly #deps: JournaledToolsDeps;
+
+  constructor(deps: JournaledToolsDeps) {
+    this.#deps = deps;
+  }
+
+  readonly makeCall: MakeCall = async ({ call, isRun, isIdempotent, speaker, execute }: CallToMake) => {
+    const { steps, journal, say } = this.#deps;
+    const recorded = steps.request(call.id);
+    const step = steps.number;
+    const entry: CallEntry = { step, index: call.index, callId: call.id, name: call.name };
+    const source: TextSource = { from: 'tool', step, index: call.index, speaker };
+    if (recorded?.result) {
+      await say(recorded.text, source);
+      return recorded.result;
+    }
+    if (recorded?.isStarted && isIdempotent === false) {
+      await say(recorded.text, source);
+      return this.#finished(entry, { ok: false, content: faultContent(INTERRUPTED) });
+    }
+    if (isRun) await journal.toolStarted(entry, shownArguments(call));
+    let written: Promise<void> | undefined;
+    const result = await execute((text) => {
+      written = say(text, source) ?? written;
+    });
+    await written;
+    // An eager tool may finish before the reply it belongs to.
+    await steps.replied;
+    return this.#finished(entry, result);
+  };
+
+  async #finished(entry: CallEntry, result: CallResult): Promise<CallResult> {
+    const { journal, draft } = this.#deps;
+    draft.tool(entry.callId, result.content);
+    await journal.toolFinished(entry, result);
+    return result;
+  }
+}
+
+const shownArguments = (call: ParsedToolCall): Readonly<Record<string, unknown>> | undefined =>
+  call.ok && call.rawArguments.length <= MAX_SHOWN_ARGUMENT_CHARS ? call.args : undefined;

@@ -1,0 +1,118 @@
+// Position of a turn in its steps. A step is one model call and the calls of its reply. The first steps may have been recorded
+// by a process that died: `advance` gives them out again, in order, until the record ends or no longer fits.
+import { hash } from 'node:crypto';
+import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
+import type { CallResult } from '../tools/make-call.ts';
+
+/** A call of a recorded step. */
+export interface RecordedCall {
+  readonly index: number | undefined;
+  readonly isStarted: boolean;
+  readonly result: CallResult | undefined;
+  /** What the function said to the user after its step's reply was recorded. */
+  readonly text: string;
+}
+
+/** A model call of an unfinished turn whose reply is known. */
+export interface RecordedStep {
+  readonly message: AssistantMessage;
+  readonly finish: FinishReason;
+  readonly model: string;
+  readonly usage: Usage | undefined;
+  /** Text that came after the arguments of a call, by its id. */
+  readonly trailing: ReadonlyMap<string, string> | undefined;
+  /** The question: who asked, and the turn's own messages. `undefined` in journals of 0.1.0, which are not compared. */
+  readonly question: Question | undefined;
+  /** Characters of the turn's text that the recorded reply ends. */
+  readonly textEnd: number;
+  /** By id. */
+  readonly calls: ReadonlyMap<string, RecordedCall>;
+}
+
+/** What makes a replayed question the recorded one. */
+export interface Question {
+  readonly scope: string;
+  /** SHA-256 of the turn's messages after the user's, without system messages: a prompt may hold a date. */
+  readonly digest: string;
+}
+
+export function questionOf(scope: string | undefined, messages: readonly ModelMessage[]): Question {
+  const from = messages.findLastIndex(({ role }) => role === 'user') + 1;
+  const own = messages.slice(from).filter(({ role }) => role !== 'system');
+  return { scope: scope ?? '', digest: hash('sha256', JSON.stringify(own)) };
+}
+
+/** Names the call at a place of a turn: nine letters and digits, which every model server accepts, and always the same. */
+export function callId(turnId: string, step: number, index: number): string {
+  const id = hash('sha256', `${turnId}/${step}/${index}`, 'base64').replace(/[^A-Za-z0-9]/g, '');
+  return id.slice(0, 9).padEnd(9, '0');
+}
+
+export class Steps {
+  readonly turnId: string;
+  #recorded: readonly RecordedStep[];
+  #number = 0;
+  readonly #requested = new Set<string>();
+  /** Settles when the reply of the current step is recorded. */
+  replied: Promise<void> = Promise.resolve();
+
+  constructor(turnId: string, recorded: readonly RecordedStep[] = []) {
+    this.turnId = turnId;
+    this.#recorded = recorded;
+  }
+
+  /** The current step, from 1; 0 before the first. */
+  get number(): number {
+    return this.#number;
+  }
+
+  /** True while recorded steps lie ahead: text that is said now was said before the crash, and stands. */
+  get isReplaying(): boolean {
+    return this.#number < this.#recorded.length;
+  }
+
+  /** The current step, if it was recorded. */
+  get current(): RecordedStep | undefined {
+    return this.#recorded[this.#number - 1];
+  }
+
+  /** Recorded steps that were not given out. */
+  get ahead(): readonly RecordedStep[] {
+    return this.#recorded.slice(this.#number);
+  }
+
+  /** The recorded call, which counts as requested from now on. */
+  request(id: string): RecordedCall | undefined {
+    this.#requested.add(id);
+    return this.current?.calls.get(id);
+  }
+
+  /** Why the record does not fit what the runner does next: it asks `question`, or it ends. `undefined` if it fits. */
+  divergence(question: Question | undefined): string | undefined {
+    const { current } = this;
+    if (current?.question) {
+      for (const [id, { result }] of current.calls) {
+        if (result && !this.#requested.has(id)) return `the result of call ${id} was not requested`;
+      }
+    }
+    const next = this.#recorded[this.#number];
+    if (!next) return undefined;
+    if (!question) return 'the turn ends before its recorded steps';
+    if (!next.question) return undefined;
+    if (next.question.scope !== question.scope)
+      return `"${question.scope}" asks instead of "${next.question.scope}"`;
+    return next.question.digest === question.digest ? undefined : 'the messages differ';
+  }
+
+  /** Drops the recorded steps that were not given out. */
+  drop(): void {
+    this.#recorded = this.#recorded.slice(0, this.#number);
+  }
+
+  /** Enters the next step; returns it if it was recorded. */
+  advance(): RecordedStep | undefined {
+    this.#number += 1;
+    this.#requested.clear();
+    return this.current;
+  }
+}

@@ -1,0 +1,125 @@
+// The text of a turn: put together from what models, tools and the runner say, with the line breaks between them. After a crash
+// the runner says everything again from the beginning; what stands in the record already is left out here.
+import { FabricError } from '@fame-fabric/shared';
+import type { Steps } from './steps.ts';
+import type { TextSource } from './turn.ts';
+
+/** A piece of text that was not written yet. */
+export interface TextPiece {
+  readonly text: string;
+  /** Where it stands in the text of the turn. */
+  readonly offset: number;
+  readonly source: TextSource;
+}
+
+interface Said {
+  readonly text: string;
+  readonly source: TextSource;
+}
+
+export class TurnText {
+  readonly #steps: Pick<Steps, 'isReplaying'>;
+  readonly #maxChars: number;
+  #text: string;
+  #speaker: string | undefined;
+  /** Ends of the unwritten pieces. */
+  #pieces: { end: number; readonly source: TextSource }[] = [];
+  #written: number;
+  /** What was said again since the last recorded reply, and left out because it stands. */
+  #repeated: Said[] = [];
+  /** Characters that belong to whole replies. */
+  whole: number;
+
+  /** `standing` is the text that was recorded up to the last whole reply. */
+  constructor(steps: Pick<Steps, 'isReplaying'>, standing = '', maxChars = Number.POSITIVE_INFINITY) {
+    this.#steps = steps;
+    this.#maxChars = maxChars;
+    this.#text = standing;
+    this.#written = standing.length;
+    this.whole = standing.length;
+  }
+
+  get value(): string {
+    return this.#text;
+  }
+
+  get length(): number {
+    return this.#text.length;
+  }
+
+  get unwrittenChars(): number {
+    return this.#text.length - this.#written;
+  }
+
+  /** Adds a text. False if it stands already. @throws {BUFFER_OVERFLOW} when the text of the turn grows too long */
+  add(text: string, source: TextSource): boolean {
+    if (text === '') return false;
+    if (this.#steps.isReplaying) {
+      this.#repeated.push({ text, source });
+      return false;
+    }
+    if (this.#text.length + text.length > this.#maxChars) {
+      throw new FabricError(
+        'BUFFER_OVERFLOW',
+        `The text of the turn exceeds its limit of ${this.#maxChars} characters.`,
+      );
+    }
+    const { speaker } = source;
+    if (speaker !== undefined && speaker !== this.#speaker) {
+      this.#speaker = speaker;
+      if (this.#text !== '' && !this.#text.endsWith('\n')) {
+        // The break is no part of a tool's own text, which may have to be said again elsewhere.
+        this.#append('\n', source.from === 'tool' ? { from: 'runner' } : source);
+      }
+    }
+    this.#append(text, source);
+    return true;
+  }
+
+  #append(text: string, source: TextSource): void {
+    this.#text += text;
+    const last = this.#pieces.at(-1);
+    if (last && isSame(last.source, source)) last.end = this.#text.length;
+    else this.#pieces.push({ end: this.#text.length, source });
+  }
+
+  /** A recorded reply was given out: what was said before it stands for good. */
+  confirm(): void {
+    this.#repeated = [];
+  }
+
+  /** Cuts the text back to `keep` characters. Returns what was said again behind them, to be said for good. */
+  restart(keep: number): readonly Said[] {
+    this.#text = this.#text.slice(0, keep);
+    this.#written = Math.min(this.#written, keep);
+    this.whole = Math.min(this.whole, keep);
+    this.#speaker = undefined;
+    const repeated = this.#repeated;
+    this.#repeated = [];
+    return repeated;
+  }
+
+  /** The pieces that were not written yet, each at most `maxChars` long; they count as written from now on. */
+  takeUnwritten(maxChars: number): TextPiece[] {
+    const pieces: TextPiece[] = [];
+    let from = this.#written;
+    for (const { end, source } of this.#pieces) {
+      while (from < end) {
+        const text = cut(this.#text, from, Math.min(from + maxChars, end));
+        pieces.push({ text, offset: from, source });
+        from += text.length;
+      }
+    }
+    this.#pieces = [];
+    this.#written = from;
+    return pieces;
+  }
+}
+
+const isSame = (a: TextSource, b: TextSource): boolean =>
+  a === b ||
+  (a.from === 'tool' ? b.from === 'tool' && a.step === b.step && a.index === b.index : a.from === b.from);
+
+// A piece must not end inside a surrogate pair.
+const cut = (text: string, from: number, to: number): string =>
+  text.slice(from, to < text.length && (text.charCodeAt(to - 1) & 0xfc00) === 0xd800 ? to - 1 : to);

@@ -1,0 +1,29 @@
+// The actions of a turn without a journal: for a team that runs on its own, outside a conversation.
+import { askModel } from '../model/ask-model.ts';
+import type { MakeCall } from '../tools/make-call.ts';
+import type { TextSource, TurnActions } from './turn.ts';
+import { TurnText } from './turn-text.ts';
+
+export class UnrecordedTurn implements TurnActions {
+  readonly #text = new TurnText({ isReplaying: false });
+  readonly #onText: (text: string) => void;
+
+  /** `onText` receives each piece of text, line breaks included. */
+  constructor(onText: (text: string) => void) {
+    this.#onText = onText;
+  }
+
+  readonly ask = askModel;
+
+  readonly makeCall: MakeCall = ({ call: { index }, speaker, execute }) =>
+    execute((text) => void this.say(text, { from: 'tool', step: 0, index, speaker }));
+
+  say(text: string, source: TextSource): undefined {
+    const from = this.#text.length;
+    if (this.#text.add(text, source)) this.#onText(this.#text.value.slice(from));
+  }
+
+  get text(): string {
+    return this.#text.value;
+  }
+}
