@@ -1,7 +1,7 @@
 // All settings of a sentinel and a chat agent on this machine, checked before anything is started: by `fame up`, by
 // `make start`, which hands its environment on to both, and by `fame doctor`.
 import { readAgentConfig } from '@fame-fabric/agents/process';
-import { readSentinelConfig } from '@fame-fabric/sentinel/config';
+import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import type { Environment } from '@fame-fabric/shared/internal';
 

@@ -2,7 +2,7 @@
 // to what exists, commands to the verbs and targets there are. A row that is missing is printed as it should stand.
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { CLOSE } from '@fame-fabric/sentinel/close-codes';
+import { CLOSE } from '@fame-fabric/sentinel/internal';
 import { ERRORS, isFrameType, LIMITS } from '@fame-fabric/shared';
 import { describe, expect, test } from 'vitest';
 import {

@@ -167,6 +167,8 @@ const LIBRARIES = {
   ws: [
     'sentinel/src/door/listener.ts',
     'sentinel/src/door/node-socket.ts',
+    'sentinel/src/door/plain-socket.ts',
+    'sentinel/src/door/ws-check.ts',
     'shared/src/link/ws-transport.ts',
   ],
   fastify: ['sentinel/src/http/http.ts'],

@@ -5,7 +5,7 @@ import { inert } from '@fame-fabric/client/inert-text';
 import { nearest } from '@fame-fabric/client/nearest';
 import { connect } from '@fame-fabric/client/node';
 import { createStyle } from '@fame-fabric/client/style';
-import { VARIABLES as SENTINEL_VARIABLES } from '@fame-fabric/sentinel/config';
+import { VARIABLES as SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { isFabricError } from '@fame-fabric/shared';
 import { checkDataDir } from '@fame-fabric/shared/data-dir';
 import {

@@ -2,8 +2,8 @@
 // the sentinel's port, exactly as two processes do; the agent ends first, so that its last answers still pass.
 import { runAgentProcess } from '@fame-fabric/agents/process';
 import { EXIT } from '@fame-fabric/client/exit-codes';
-import { readSentinelConfig } from '@fame-fabric/sentinel/config';
-import { runSentinelProcess } from '@fame-fabric/sentinel/main';
+import { runSentinelProcess } from '@fame-fabric/sentinel';
+import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
 import { checkDataDir } from '@fame-fabric/shared/data-dir';
 import { Part } from '../local/managed-process.ts';
 import { besideSentinel, checkSettings } from '../settings.ts';

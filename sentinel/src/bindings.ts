@@ -1,9 +1,9 @@
-// Who serves what: exact addresses, pools (`w@*.fame.fabric`) and capabilities, each kept as a long-lived table that only
-// changes when a node binds, unbinds or leaves. Reading is what the router does for every message; it copies nothing.
+// The bindings: exact addresses, pools (`w@*.fame.fabric`) and capabilities, each with the nodes that serve it. The tables
+// change only when a node binds, unbinds or leaves. The router reads them for every message, and copies nothing.
 import { poolMatches, tryParseAddress } from '@fame-fabric/shared';
 import type { Session } from './session/session.ts';
 
-/** Picks one member of a pool for a message: the same message id always gives the same member. */
+/** Picks one attached member for a message: the same message id always gives the same member. */
 function pick(members: Iterable<Session>, except: Session, messageId: string): Session | undefined {
   let best: Session | undefined;
   let highest = -1;
@@ -32,21 +32,38 @@ interface Pool {
   readonly members: Set<Session>;
 }
 
+/** What one node has bound and advertised. */
+interface NodeBindings {
+  readonly addresses: Set<string>;
+  /** Capabilities, each with the addresses that have it. */
+  readonly capabilities: Map<string, Set<string>>;
+}
+
+/** Addresses and capabilities that no node serves any more. */
+export interface RemovedBindings {
+  readonly addresses: readonly string[];
+  readonly capabilities: readonly string[];
+}
+
+const NOTHING: RemovedBindings = Object.freeze({ addresses: [], capabilities: [] });
+
 export class Bindings {
   /** Exact addresses of nodes below us. */
   readonly #own = new Map<string, Session>();
-  /** Exact addresses that peers told us of. */
+  /** Exact addresses that peers announced. */
   readonly #peers = new Map<string, Session>();
   /** Pools by participant. */
   readonly #pools = new Map<string, Pool[]>();
+  /** Providers of each capability. */
   readonly #capabilities = new Map<string, Set<Session>>();
+  readonly #byNode = new Map<Session, NodeBindings>();
 
-  /** Who has the exact address; nodes below us come before peers. */
+  /** The node that serves this exact address; nodes below us come before peers. */
   owner(address: string): Session | undefined {
     return this.#own.get(address) ?? this.#peers.get(address);
   }
 
-  /** Who has it among the nodes below us. */
+  /** The node below us that serves this exact address. */
   ownOwner(address: string): Session | undefined {
     return this.#own.get(address);
   }
@@ -55,7 +72,7 @@ export class Bindings {
     return this.#pools.size > 0;
   }
 
-  /** One living member of a pool that takes `address`. */
+  /** One attached member of a pool that matches `address`. */
   poolMember(address: string, except: Session, messageId: string): Session | undefined {
     const at = address.lastIndexOf('@');
     const pools = this.#pools.get(address.slice(0, at));
@@ -69,13 +86,15 @@ export class Bindings {
     return undefined;
   }
 
-  /** One living node that has all of these capabilities. */
+  /** One attached node that has all of these capabilities. */
   provider(capabilities: readonly string[], except: Session, messageId: string): Session | undefined {
     const [first, ...rest] = capabilities;
     const providers = first === undefined ? undefined : this.#capabilities.get(first);
     if (providers === undefined) return undefined;
     if (rest.length === 0) return pick(providers, except, messageId);
-    const all = [...providers].filter((node) => rest.every((name) => node.capabilities?.has(name)));
+    const all = [...providers].filter((node) =>
+      rest.every((name) => this.#byNode.get(node)?.capabilities.has(name)),
+    );
     return pick(all, except, messageId);
   }
 
@@ -83,7 +102,24 @@ export class Bindings {
     return this.#capabilities.has(capability);
   }
 
-  /** Every exact or pool address of the nodes below us, with its owner; for telling a new parent or peer. */
+  /** The addresses that a node has bound. */
+  addressesOf(node: Session): ReadonlySet<string> | undefined {
+    return this.#byNode.get(node)?.addresses;
+  }
+
+  /** The capabilities that a node has advertised. */
+  capabilitiesOf(node: Session): Iterable<string> {
+    return this.#byNode.get(node)?.capabilities.keys() ?? [];
+  }
+
+  /** Advertisements of a node: each capability counts once for each of its addresses. */
+  advertisementCount(node: Session): number {
+    let count = 0;
+    for (const addresses of this.#byNode.get(node)?.capabilities.values() ?? []) count += addresses.size;
+    return count;
+  }
+
+  /** Every exact or pool address of the nodes below us, with a node that serves it. */
   *ownAddresses(): Iterable<{ address: string; session: Session }> {
     for (const [address, session] of this.#own) yield { address, session };
     for (const [participant, pools] of this.#pools) {
@@ -95,19 +131,27 @@ export class Bindings {
     }
   }
 
+  /** Every capability of the nodes below us, with one address of each provider. */
   *ownCapabilities(): Iterable<{ capability: string; address: string }> {
     for (const [capability, providers] of this.#capabilities) {
       for (const provider of providers) {
-        const [address] = provider.capabilities?.get(capability) ?? [];
+        const [address] = this.#byNode.get(provider)?.capabilities.get(capability) ?? [];
         if (provider.kind === 'node' && address !== undefined) yield { capability, address };
       }
     }
   }
 
-  /** Gives `address` to `session`. Exclusive addresses go to whoever is named here; the caller has asked the owner. */
+  /** True if a node below us serves this exact address or pool. */
+  isOwn(address: string): boolean {
+    if (this.#own.has(address)) return true;
+    const { participant, host } = tryParseAddress(address)!;
+    const pool = this.#pools.get(participant)?.find(({ pattern }) => pattern === host);
+    return pool !== undefined && [...pool.members].some(({ kind }) => kind === 'node');
+  }
+
+  /** Binds `address` to `session`, in place of its owner; the caller has challenged that one. */
   add(address: string, session: Session): void {
-    session.addresses ??= new Set();
-    session.addresses.add(address);
+    this.#ofNode(session).addresses.add(address);
     const { participant, host } = tryParseAddress(address)!;
     if (host?.startsWith('*.')) {
       const pools = this.#pools.get(participant) ?? [];
@@ -122,13 +166,13 @@ export class Bindings {
     }
     const table = session.kind === 'peer' ? this.#peers : this.#own;
     const earlier = table.get(address);
-    if (earlier !== undefined && earlier !== session) earlier.addresses?.delete(address);
+    if (earlier !== undefined && earlier !== session) this.#byNode.get(earlier)?.addresses.delete(address);
     table.set(address, session);
   }
 
-  /** Takes `address` from `session`; `false` when it did not have it. */
+  /** Unbinds `address` from `session`; `false` if it was not bound to it. */
   remove(address: string, session: Session): boolean {
-    if (!session.addresses?.delete(address)) return false;
+    if (!this.#byNode.get(session)?.addresses.delete(address)) return false;
     const { participant, host } = tryParseAddress(address)!;
     if (host?.startsWith('*.')) {
       const pools = this.#pools.get(participant);
@@ -143,29 +187,23 @@ export class Bindings {
     return true;
   }
 
-  /** Whether a node below us serves this exact address or pool. */
-  isOwn(address: string): boolean {
-    if (this.#own.has(address)) return true;
-    const { participant, host } = tryParseAddress(address)!;
-    const pool = this.#pools.get(participant)?.find(({ pattern }) => pattern === host);
-    return pool !== undefined && [...pool.members].some(({ kind }) => kind === 'node');
-  }
-
   advertise(capability: string, address: string, session: Session): void {
-    session.capabilities ??= new Map();
-    const addresses = session.capabilities.get(capability);
+    const { capabilities } = this.#ofNode(session);
+    const addresses = capabilities.get(capability);
     if (addresses) addresses.add(address);
-    else session.capabilities.set(capability, new Set([address]));
+    else capabilities.set(capability, new Set([address]));
     const providers = this.#capabilities.get(capability);
     if (providers) providers.add(session);
     else this.#capabilities.set(capability, new Set([session]));
   }
 
+  /** Withdraws a capability of an address; `false` if it was not advertised. */
   withdraw(capability: string, address: string, session: Session): boolean {
-    const addresses = session.capabilities?.get(capability);
+    const capabilities = this.#byNode.get(session)?.capabilities;
+    const addresses = capabilities?.get(capability);
     if (!addresses?.delete(address)) return false;
     if (addresses.size === 0) {
-      session.capabilities!.delete(capability);
+      capabilities!.delete(capability);
       const providers = this.#capabilities.get(capability);
       providers?.delete(session);
       if (providers?.size === 0) this.#capabilities.delete(capability);
@@ -173,16 +211,27 @@ export class Bindings {
     return true;
   }
 
-  /** Takes away all that a session has; returns the addresses and the capabilities that nobody has any more. */
-  removeAll(session: Session): { addresses: string[]; capabilities: string[] } {
-    const removed = [...(session.addresses ?? [])];
+  /** Removes everything of a session; returns what no node serves any more. */
+  removeAll(session: Session): RemovedBindings {
+    const node = this.#byNode.get(session);
+    if (node === undefined) return NOTHING;
+    const removed = [...node.addresses];
     for (const address of removed) this.remove(address, session);
-    const addresses = removed.filter((address) => !this.isOwn(address));
     const capabilities: string[] = [];
-    for (const [capability, names] of [...(session.capabilities ?? [])]) {
-      for (const address of [...names]) this.withdraw(capability, address, session);
+    for (const [capability, addresses] of [...node.capabilities]) {
+      for (const address of [...addresses]) this.withdraw(capability, address, session);
       if (!this.#capabilities.has(capability)) capabilities.push(capability);
     }
-    return { addresses, capabilities };
+    this.#byNode.delete(session);
+    return { addresses: removed.filter((address) => !this.isOwn(address)), capabilities };
+  }
+
+  #ofNode(session: Session): NodeBindings {
+    let node = this.#byNode.get(session);
+    if (node === undefined) {
+      node = { addresses: new Set(), capabilities: new Map() };
+      this.#byNode.set(session, node);
+    }
+    return node;
   }
 }

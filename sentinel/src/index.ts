@@ -1,4 +1,5 @@
-// What the sentinel offers to programs that embed it.
-export { readSentinelConfig, type SentinelConfig, VARIABLES, type Variable } from './config.ts';
-export { runSentinelProcess } from './main.ts';
-export { type RunningSentinel, type SentinelOptions, SOFTWARE, startSentinel } from './sentinel.ts';
+// The public list of the sentinel, for programs that embed one. `internal.ts` adds what only this repository needs.
+export { readSentinelConfig, type SentinelConfig } from './config.ts';
+export { SOFTWARE } from './identity.ts';
+export { type ProcessOptions, runSentinelProcess } from './main.ts';
+export { type RunningSentinel, type SentinelOptions, startSentinel } from './sentinel.ts';

@@ -1,29 +1,25 @@
 // The sentinel as a process: configuration, start, signals, exit code.
-import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { isFabricError, type Logger } from '@fame-fabric/shared';
-import { makeDirectory } from '@fame-fabric/shared/data-dir';
+import { type Environment, EXIT } from '@fame-fabric/shared/internal';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
+import { storedNodeId } from './identity.ts';
 import { type RunningSentinel, startSentinel } from './sentinel.ts';
 
 const LOAD_LOG_AFTER_MS = 500;
-const EXIT = { ok: 0, failure: 1, usage: 2, unreachable: 69 };
 
 export interface ProcessOptions {
   /** @default process.env */
-  env?: Readonly<Record<string, string | undefined>>;
-  /** Runs beside the sentinel, from the moment nodes may attach; its end ends the sentinel, in place of the signals. */
-  beside?: (sentinel: RunningSentinel) => Promise<unknown>;
+  env?: Environment | undefined;
+  /** Runs beside the sentinel, as soon as nodes may attach. When it settles, the sentinel drains; signals are its own. */
+  beside?: ((sentinel: RunningSentinel) => Promise<unknown>) | undefined;
 }
 
-// The young generation of a router is so small each time that waking V8's helper threads for it, and waiting for them on busy
-// cores, costs more than they save: a tenth of what it takes to attach a node.
-setFlagsFromString('--no-parallel-scavenge');
-
-/** Runs a sentinel until a signal ends it; resolves to the exit code. Settings come from the environment. */
+/** Runs a sentinel until a signal ends it; resolves to the exit code. The environment configures it. */
 export async function runSentinelProcess({ env, beside }: ProcessOptions = {}): Promise<number> {
+  // The young generation of a router is so small that waking V8's helper threads for it, and waiting for them on busy cores,
+  // costs more than it saves: a tenth of the time to attach a node.
+  setFlagsFromString('--no-parallel-scavenge');
   let config: SentinelConfig;
   try {
     config = readSentinelConfig(env ?? process.env);
@@ -35,7 +31,11 @@ export async function runSentinelProcess({ env, beside }: ProcessOptions = {}): 
   const { log, load } = lazyLog(config);
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   try {
-    const sentinel = await startSentinel({ ...config, nodeId: config.nodeId ?? storedId(config, log), log });
+    const sentinel = await startSentinel({
+      ...config,
+      nodeId: config.nodeId ?? storedNodeId(config, log),
+      log,
+    });
     process.stderr.write(
       `The sentinel listens on ${sentinel.url} (id ${sentinel.id}, http://${config.host}:${sentinel.port}/healthz)\n`,
     );
@@ -50,7 +50,8 @@ export async function runSentinelProcess({ env, beside }: ProcessOptions = {}): 
       );
     };
     if (beside) {
-      beside(sentinel).then(drain, drain); // who handed it in knows how it ended
+      // The caller handles its outcome.
+      beside(sentinel).then(drain, drain);
       return ended;
     }
     let signals = 0;
@@ -69,29 +70,8 @@ export async function runSentinelProcess({ env, beside }: ProcessOptions = {}): 
   return ended;
 }
 
-// The id is kept, so that paths stay true over a restart and nodes come back to where they were.
-function storedId({ dataDir, port }: SentinelConfig, log: Logger): string | undefined {
-  const file = join(dataDir, `sentinel-${port}.id`);
-  try {
-    const id = readFileSync(file, 'utf8').trim();
-    if (/^[A-Za-z0-9]{8,64}$/.test(id)) return id;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-      log.warn('the stored id cannot be read', { file, error });
-    }
-  }
-  const id = randomBytes(8).toString('hex');
-  try {
-    makeDirectory(dataDir);
-    writeFileSync(file, `${id}\n`, { mode: 0o600 });
-  } catch (error) {
-    log.warn('the id of this sentinel cannot be kept; it will be another after a restart', { file, error });
-  }
-  return id;
-}
-
-// pino is loaded after the port is open: with the first line that is logged, or a moment later, since the first line may
-// come in the middle of the work and loading stops the router for 60 ms.
+// Loads pino after the port is open: with the first line, or a moment later, since the first line may come in the middle of
+// work and loading blocks the router for 60 ms.
 function lazyLog(config: SentinelConfig): { log: Logger; load: () => void } {
   let loading: Promise<Logger> | undefined;
   const load = (): Promise<Logger> => {

@@ -10,7 +10,7 @@ const ends = (payload: unknown): boolean => {
 };
 const reply = (more: object): object => ({ jsonrpc: '2.0', id: 'c1', ...more });
 
-test('items do not end a stream, whatever they hold and however they are spelled', () => {
+test('items do not end a stream, whatever they contain and however they are formatted', () => {
   for (const result of [
     0,
     '',
@@ -26,13 +26,13 @@ test('items do not end a stream, whatever they hold and however they are spelled
   }
 });
 
-test('a null result, an error and no result at all end it', () => {
+test('a null result, an error or a missing result ends a stream', () => {
   expect(ends(reply({ result: null }))).toBe(true);
   expect(ends(reply({}))).toBe(true);
   expect(ends(reply({ error: { code: -32603, message: 'no', data: { result: 1 } } }))).toBe(true);
   expect(ends(reply({ error: { code: 1, message: 'no' }, result: null }))).toBe(true);
 });
 
-test('a plain message does not', () => {
+test('a message that is no reply does not end a stream', () => {
   expect(ends({ error: 'not a reply' })).toBe(false);
 });

@@ -1,5 +1,5 @@
-// Open calls: for every request that passed, who asked whom, until the answer or the stream's end. This is what lets the
-// router tell callers at once that their callee left, hand a cancel on, and tell a callee that its caller is gone.
+// Open calls: every request that passed, with its caller and its callee, until the answer or the end of the stream. With
+// them the router notifies callers whose callee left, passes cancels on, and notifies callees whose caller left.
 import type { Session } from './session/session.ts';
 
 export interface OpenCall {
@@ -14,58 +14,111 @@ export interface OpenCall {
   readonly itemHead: Buffer;
 }
 
+/** The calls of one node. */
+interface NodeCalls {
+  /** Calls that it made, by corrId, oldest first. */
+  made: Map<string, OpenCall> | undefined;
+  /** Count of calls that it serves. */
+  serving: number;
+}
+
 export class OpenCalls {
   readonly #maxPerCaller: number;
-  /** All open calls, of all callers. */
-  count = 0;
+  readonly #byNode = new Map<Session, NodeCalls>();
+  #count = 0;
+  #onNone: (() => void) | undefined;
 
   constructor(maxPerCaller: number) {
     this.#maxPerCaller = maxPerCaller;
   }
 
+  /** Open calls of all callers. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Open calls that this node made. */
+  madeBy(caller: Session): OpenCall[] {
+    return [...(this.#byNode.get(caller)?.made?.values() ?? [])];
+  }
+
+  /** Count of open calls that this node serves. */
+  servingCount(callee: Session): number {
+    return this.#byNode.get(callee)?.serving ?? 0;
+  }
+
+  find(caller: Session, corrId: string): OpenCall | undefined {
+    return this.#byNode.get(caller)?.made?.get(corrId);
+  }
+
+  isOpen(call: OpenCall): boolean {
+    return this.find(call.caller, call.corrId) === call;
+  }
+
   open(call: OpenCall): void {
-    const { caller, corrId } = call;
-    caller.calls ??= new Map();
-    const calls = caller.calls;
-    const earlier = calls.get(corrId);
+    const of = this.#callsOf(call.caller);
+    of.made ??= new Map();
+    const { made } = of;
+    const earlier = made.get(call.corrId);
     if (earlier !== undefined) this.close(earlier);
-    else if (calls.size >= this.#maxPerCaller) {
-      // A callee that never answers must not lock its caller out: the oldest call is no longer watched.
-      const oldest = calls.values().next().value;
+    else if (made.size >= this.#maxPerCaller) {
+      // A callee that never answers must not lock its caller out: the oldest call is no longer tracked.
+      const oldest = made.values().next().value;
       if (oldest) this.close(oldest);
     }
-    calls.set(corrId, call);
-    call.callee.serving++;
-    this.count++;
+    made.set(call.corrId, call);
+    this.#callsOf(call.callee).serving++;
+    this.#count++;
   }
 
   close(call: OpenCall): void {
-    if (!this.isOpen(call)) return;
-    call.caller.calls!.delete(call.corrId);
-    call.callee.serving--;
-    this.count--;
+    const made = this.#byNode.get(call.caller)?.made;
+    if (made?.get(call.corrId) !== call) return;
+    made.delete(call.corrId);
+    this.#callsOf(call.callee).serving--;
+    if (--this.#count === 0) this.#onNone?.();
   }
 
-  /** The calls that `callee` is serving; `sessions` are all that may have called. */
-  servedBy(callee: Session, sessions: Iterable<Session>): OpenCall[] {
-    if (callee.serving === 0) return [];
+  /** Resolves as soon as no call is open. For one waiter, the drain. */
+  async whenNone(): Promise<void> {
+    if (this.#count === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#onNone = resolve;
+    await promise;
+    this.#onNone = undefined;
+  }
+
+  /** The calls that `callee` serves. */
+  servedBy(callee: Session): OpenCall[] {
     const served: OpenCall[] = [];
-    for (const session of sessions) {
-      for (const call of session.calls?.values() ?? []) if (call.callee === callee) served.push(call);
-      if (served.length >= callee.serving) break;
+    const serving = this.servingCount(callee);
+    if (serving === 0) return served;
+    for (const { made } of this.#byNode.values()) {
+      for (const call of made?.values() ?? []) if (call.callee === callee) served.push(call);
+      if (served.length >= serving) break;
     }
     return served;
   }
 
-  isOpen(call: OpenCall): boolean {
-    return call.caller.calls?.get(call.corrId) === call;
-  }
-
-  /** Takes away and returns the calls that `caller` made. */
+  /** Closes and returns the calls that `caller` made. */
   takeMadeBy(caller: Session): OpenCall[] {
-    const taken = [...(caller.calls?.values() ?? [])];
+    const taken = this.madeBy(caller);
     for (const call of taken) this.close(call);
     return taken;
+  }
+
+  /** Forgets a node that is gone, once its calls are closed. */
+  forget(node: Session): void {
+    this.#byNode.delete(node);
+  }
+
+  #callsOf(node: Session): NodeCalls {
+    let calls = this.#byNode.get(node);
+    if (calls === undefined) {
+      calls = { made: undefined, serving: 0 };
+      this.#byNode.set(node, calls);
+    }
+    return calls;
   }
 }
 
@@ -75,8 +128,8 @@ const RESULT = Buffer.from('"result":');
 const N_OF_NULL = 110;
 
 /**
- * Whether this message ends a stream: an error, a null result, or no result at all. An item of the usual shape is known by
- * its first bytes; the rest is searched, and parsed only when that leaves room for doubt.
+ * True if this message ends a stream: it has an error, a null result or no result. A usual item is recognized by its
+ * first bytes; others are searched, and parsed only when the search is inconclusive.
  */
 export function endsStream(bytes: Buffer, frameAt: number, call: OpenCall): boolean {
   const head = call.itemHead;
@@ -99,7 +152,7 @@ export function endsStream(bytes: Buffer, frameAt: number, call: OpenCall): bool
 
 const NO_HEAD = Buffer.alloc(0);
 
-/** How the frame of an item of this call begins in the usual spelling. */
+/** First bytes of the frame of an item of this call, in the usual spelling. */
 export const itemHeadOf = (corrId: string, isStream: boolean): Buffer =>
   isStream
     ? Buffer.from(`{"type":"Data","payload":{"jsonrpc":"2.0","id":${JSON.stringify(corrId)},"result":`)

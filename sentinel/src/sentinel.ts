@@ -1,23 +1,24 @@
-// The wiring: makes every part by hand, starts them in order, stops them in reverse. Nothing is decided here.
+// The wiring: makes every part by hand, starts them in order, stops them in reverse. No part is changed after it is made.
+import type { Server } from 'node:http';
 import { type Clock, type Dial, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
-import { sidOf } from '@fame-fabric/shared/sid';
+import { AddressChallenge } from './address-challenge.ts';
 import { Bindings } from './bindings.ts';
-import { CLOSE } from './close-codes.ts';
 import type { SentinelConfig } from './config.ts';
 import { Control } from './control.ts';
+import { Counters } from './counters.ts';
 import { Admission } from './door/admission.ts';
-import { Listener } from './door/listener.ts';
-import { Counters } from './http/metrics.ts';
+import { Listener, type RequestHandler } from './door/listener.ts';
+import type { HttpParts } from './http/http.ts';
 import { TraceTap } from './http/trace.ts';
+import { Identity } from './identity.ts';
 import { OpenCalls } from './open-calls.ts';
-import type { Identity } from './replies.ts';
 import { Router } from './route.ts';
+import { CoarseClock } from './session/coarse-clock.ts';
+import { SessionTable } from './session/session-table.ts';
 import { Sessions } from './session/sessions.ts';
 import { Sweeper } from './session/sweeper.ts';
-import { Uplink, Uplinks } from './uplink/uplink.ts';
-
-/** `name/version`, as attach acks say it. */
-export const SOFTWARE = 'fame-fabric/0.1.0';
+import { Announcements } from './uplink/announcements.ts';
+import { Uplink } from './uplink/uplink.ts';
 
 export interface SentinelOptions
   extends Pick<
@@ -36,9 +37,11 @@ export interface SentinelOptions
     | 'connectTimeoutMs'
   > {
   /** @default a random id */
-  nodeId?: string | undefined;
-  clock?: Clock;
-  log?: Logger;
+  readonly nodeId?: string | undefined;
+  /** Reads and writes WebSocket frames through `ws` alone, which is slower. @default only if `ws` differs from what we need */
+  readonly usesPlainWs?: boolean | undefined;
+  readonly clock?: Clock | undefined;
+  readonly log?: Logger | undefined;
 }
 
 export interface RunningSentinel {
@@ -47,7 +50,7 @@ export interface RunningSentinel {
   readonly port: number;
   /** Admission URL for nodes, `ws://host:port/fame/v1/attach/ws/downstream`. */
   readonly url: string;
-  /** Stops taking work, lets calls in flight finish for up to `drainMs`, then closes everything. */
+  /** Refuses new work, lets calls in flight finish for up to `drainMs`, then closes everything. */
   drain(): Promise<void>;
   /** Closes everything at once. */
   close(): Promise<void>;
@@ -58,117 +61,135 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLog;
   const startedAt = clock.now();
-  const id = options.nodeId ?? newId();
-  const self: Identity = { id, path: `/${id}`, sid: sidOf(`/${id}`), flowId: newId(), software: SOFTWARE };
-  const ticker = { now: startedAt };
+  let isReady = false;
+
+  const identity = new Identity(options.nodeId ?? newId());
+  const time = new CoarseClock(clock);
   const counters = new Counters();
   const trace = new TraceTap();
   const bindings = new Bindings();
   const calls = new OpenCalls(options.maxOpenCallsPerNode);
-  const sessions = new Sessions({ self, clock, bindings, calls, counters, log }, options);
-  const control = new Control({ self, sessions, bindings, calls, trace, log }, options);
-  const router = new Router({ self, ticker, sessions, bindings, calls, control, counters, trace, log });
-  const admission = new Admission({ self, ticker, sessions, counters, log }, options);
-  const listener = new Listener({ admission, router, sessions, clock, ticker, log }, options);
-  const sweeper = new Sweeper({
-    clock,
-    ticker,
+  const table = new SessionTable();
+  const announcer = new Announcements({ identity, table, bindings, log });
+  const sessions = new Sessions(
+    { identity, clock, time, table, bindings, calls, announcer, counters, log },
+    options,
+  );
+  const challenge = new AddressChallenge({ bindings, sessions, log });
+  const control = new Control({ identity, sessions, bindings, challenge, calls, announcer, trace }, options);
+  const router = new Router({
+    identity,
+    table,
     sessions,
+    bindings,
+    calls,
+    control,
     counters,
+    trace,
     log,
-    closeUnattached: (olderThan) => listener.closeUnattached(olderThan),
   });
-
-  // A parent gives us our path, so it comes before the port opens; peers may come and go.
-  const uplinkParts = { self, clock, ticker, sessions, bindings, router, log, dial: lazyDial };
+  const admission = new Admission(
+    { identity, clock, table, sessions, router, announcer, counters, log },
+    options,
+  );
+  const onRequest = lazyHttp(
+    { identity, table, bindings, calls, counters, trace, startedAt, isReady: () => isReady },
+    options,
+    log,
+  );
+  const listener = new Listener({ admission, onRequest, log }, options);
+  const closeUnattached = (openedBefore: number): void => admission.closeUnattached(openedBefore);
+  const sweeper = new Sweeper({ clock, time, table, sessions, counters, log, closeUnattached });
+  const uplinkParts = {
+    identity,
+    clock,
+    sessions,
+    calls,
+    router,
+    announcements: announcer,
+    dial: lazyDial,
+    log,
+  };
   const parent =
     options.parentUrl === undefined
       ? undefined
       : new Uplink(uplinkParts, { url: options.parentUrl, kind: 'parent' });
   const peers = options.peerUrls.map((url) => new Uplink(uplinkParts, { url, kind: 'peer' }));
-  const uplinks = new Uplinks(parent ? [parent, ...peers] : peers, uplinkParts);
-  control.announcer = uplinks;
-  sessions.onUnbound = (session, left) => {
-    if (session.kind !== 'node') return;
-    for (const address of left.addresses) uplinks.unbound(address);
-    for (const capability of left.capabilities) uplinks.withdrawn(capability);
+  const closeUplinks = (): void => {
+    for (const uplink of [parent, ...peers]) uplink?.close();
   };
-  admission.onPeer = (peer) => uplinks.greet(peer);
-  if (parent) {
-    parent.onPathChanged = () => {
-      self.sid = sidOf(self.path);
-      for (const session of [...sessions.all()]) {
-        if (session.kind === 'node')
-          sessions.end(session, CLOSE.serviceRestart, 'the path of this sentinel changed');
-      }
-    };
-  }
 
-  let ready = false;
-  let closing: Promise<void> | undefined;
-  // The web framework takes longer to load than all the rest, so it waits for the first plain HTTP request.
-  let http: Promise<typeof listener.onRequest> | undefined;
-  const httpParts = { self, sessions, calls, counters, trace, startedAt, isReady: () => ready };
-  listener.onRequest = (request, response) => {
-    http ??= import('./http/http.ts').then(({ createHttp }) =>
-      createHttp(listener.server, httpParts, options),
-    );
-    http.then(
-      (handle) => handle(request, response),
-      (error: unknown) => {
-        log.error('the HTTP routes could not be loaded', { error });
-        response.writeHead(500).end();
-      },
-    );
-  };
   let port: number;
   try {
+    // A parent assigns our path, so attach to it before the port opens; peers may come and go.
     if (parent) await parent.connect(options.connectTimeoutMs);
     port = await listener.start();
   } catch (error) {
-    uplinks.close();
+    closeUplinks();
     throw error;
   }
   sweeper.start();
-  ready = true;
-  for (const peer of peers) void peer.connect(Number.POSITIVE_INFINITY);
+  for (const peer of peers) peer.connectInBackground();
+  isReady = true;
 
-  const close = (reason: string): Promise<void> => {
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => {
     closing ??= (async () => {
-      ready = false;
-      admission.draining = true;
+      isReady = false;
+      admission.stop();
       sweeper.stop();
-      uplinks.close();
-      await listener.close(reason);
+      closeUplinks();
+      await listener.close('the sentinel is shutting down');
       sessions.stop();
     })();
     return closing;
   };
 
+  // Open calls end first, then their last messages leave.
+  const whenIdle = async (): Promise<void> => {
+    await calls.whenNone();
+    await Promise.all([...table.all()].map(({ outbound }) => outbound.whenEmpty()));
+  };
+
   return {
-    id,
+    id: identity.id,
     get path() {
-      return self.path;
+      return identity.path;
     },
     port,
     url: `ws://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}/fame/v1/attach/ws/downstream`,
     async drain() {
-      ready = false;
-      admission.draining = true;
-      router.draining = true;
-      const { promise, resolve } = Promise.withResolvers<void>();
+      isReady = false;
+      admission.stop();
+      router.drain();
+      const { promise: timeout, resolve } = Promise.withResolvers<void>();
       const deadline = clock.after(options.drainMs, resolve);
-      const watch = clock.every(50, () => {
-        if (calls.count === 0) resolve();
-      });
-      if (calls.count === 0) resolve();
-      await promise;
+      await Promise.race([whenIdle(), timeout]);
       deadline.stop();
-      watch.stop();
       if (calls.count > 0) log.warn('closing with calls in flight', { openCalls: calls.count });
-      await close('the sentinel is shutting down');
+      await close();
     },
-    close: () => close('the sentinel is shutting down'),
+    close,
+  };
+}
+
+// The web framework takes longer to load than all the rest, so it waits for the first plain HTTP request.
+function lazyHttp(
+  parts: HttpParts,
+  options: Pick<SentinelOptions, 'allowedOrigins' | 'allowedHosts'>,
+  log: Logger,
+): RequestHandler {
+  const load = async (server: Server) => (await import('./http/http.ts')).createHttp(server, parts, options);
+  let http: ReturnType<typeof load> | undefined;
+  return (server, request, response) => {
+    http ??= load(server);
+    http.then(
+      (handle) => handle(request, response),
+      (error: unknown) => {
+        log.error('cannot load the HTTP routes', { error });
+        response.writeHead(500).end();
+      },
+    );
   };
 }
 

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
 import { exitCodeOf } from '@fame-fabric/client/exit-codes';
-import { VARIABLES } from '@fame-fabric/sentinel/config';
+import { VARIABLES } from '@fame-fabric/sentinel/internal';
 import { ERRORS, type ErrorCode, FabricError, rpcError } from '@fame-fabric/shared';
 import type { Variable as SharedVariable } from '@fame-fabric/shared/internal';
 import { CLIENT_VARIABLES } from '../../bin/config.ts';

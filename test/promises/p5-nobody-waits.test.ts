@@ -1,6 +1,6 @@
 // P5 for silent deaths, and its other half: a node that says nothing is given up, one that beats is not. The sentinel runs in
 // this process on a clock that the test turns; the connections are real.
-import { type RunningSentinel, startSentinel } from '@fame-fabric/sentinel/sentinel';
+import { type RunningSentinel, startSentinel } from '@fame-fabric/sentinel';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Json, RawNodes } from '../kit/raw-node.ts';

@@ -1,63 +1,125 @@
-// From a fresh connection to a session: the first message must be NodeAttach, within 5 s. Identity is given out here: the
-// path is ours to choose, a node that comes back gets its session again, and a second copy of a running script gets a
-// path of its own instead of evicting the first.
+// From a fresh connection to a session: the first message must be NodeAttach, within 5 s. The sentinel assigns the path. A
+// node that comes back resumes its session; a twin, a second copy of a running script, gets a path of its own and never
+// evicts the first. Once attached, the messages of a connection go straight to the router.
 import {
+  type Clock,
   decode,
   type Envelope,
   type ErrorCode,
-  encode,
   FabricError,
   FLOW,
   isFabricError,
   type Logger,
-  makeEnvelope,
   type NodeAttach,
   type NodeAttachAck,
   newId,
 } from '@fame-fabric/shared';
+import { CANCEL_CAPABILITY, STREAM_FLOWS_CAPABILITY } from '@fame-fabric/shared/internal';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
-import type { Counters } from '../http/metrics.ts';
-import type { Identity } from '../replies.ts';
-import { Session, type SessionKind, type Ticker } from '../session/session.ts';
+import type { Counters } from '../counters.ts';
+import { assignPath, type Identity, isSystemId } from '../identity.ts';
+import { answer } from '../replies.ts';
+import type { Router } from '../route.ts';
+import type { NodeTransport } from '../session/node-transport.ts';
+import type { AttachTerms, Session, SessionKind } from '../session/session.ts';
+import type { SessionTable } from '../session/session-table.ts';
 import type { Sessions } from '../session/sessions.ts';
-import type { Wire } from '../session/wire.ts';
 
-/** Nodes that want CallCancel frames say so with this capability when they attach. */
-export const CANCEL_CAPABILITY = 'fame.capability.cancel';
-/** Nodes that give each stream they send a flow of its own say so with this one. */
-export const STREAM_FLOWS_CAPABILITY = 'fame.capability.stream-flows';
+/** Connections that may be open without having attached. */
+const MAX_UNATTACHED = 1_024;
 
-const SEGMENT = /^[A-Za-z0-9._-]{1,128}$/;
-
-/** What the URL of a connection says. */
+/** What the URL of a connection states. */
 export interface Claim {
   readonly origin: 'downstream' | 'peer';
   readonly systemId: string;
 }
 
+/** A connection that has not attached. */
+interface Candidate {
+  readonly transport: NodeTransport;
+  readonly claim: Claim;
+  readonly openedAt: number;
+  /** It sent its first message; until it is attached there is no second. */
+  receivedFirstFrame: boolean;
+}
+
 export interface AdmissionParts {
-  self: Identity;
-  ticker: Ticker;
+  identity: Identity;
+  clock: Clock;
+  table: SessionTable;
   sessions: Sessions;
+  router: Router;
+  announcer: PeerListener;
   counters: Counters;
   log: Logger;
+}
+
+/** Announces what is bound below us to a peer that has just attached. */
+export interface PeerListener {
+  announceTo(peer: Session): void;
 }
 
 export class Admission {
   readonly #parts: AdmissionParts;
   readonly #maxSessions: number;
-  /** While draining, nobody is let in. */
-  draining = false;
-  /** Told of a peer that attached, so that it learns our addresses. */
-  onPeer: (session: Session) => void = () => {};
+  /** Oldest first. */
+  readonly #candidates = new Set<Candidate>();
+  #isStopped = false;
 
   constructor(parts: AdmissionParts, options: { maxSessions: number }) {
     this.#parts = parts;
     this.#maxSessions = options.maxSessions;
   }
 
-  /** Takes the first message of a connection. Answers and returns the session, or answers, closes and returns nothing. */
-  admit(wire: Wire, claim: Claim, bytes: Uint8Array): Session | undefined {
+  /** True if a new connection may be opened. */
+  get isOpen(): boolean {
+    return !this.#isStopped && this.#candidates.size < MAX_UNATTACHED;
+  }
+
+  /** Refuses every attach from now on. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Takes charge of a new connection. */
+  open(transport: NodeTransport, claim: Claim): void {
+    const openedAt = this.#parts.clock.now();
+    const candidate: Candidate = { transport, claim, openedAt, receivedFirstFrame: false };
+    this.#candidates.add(candidate);
+    transport.onMessage = (bytes) => this.#receiveFirst(candidate, bytes);
+    transport.onClose = () => this.#candidates.delete(candidate);
+  }
+
+  /** Closes connections that were opened before `openedBefore` and have not attached. */
+  closeUnattached(openedBefore: number): void {
+    for (const candidate of this.#candidates) {
+      const { openedAt, receivedFirstFrame, transport } = candidate;
+      if (openedAt > openedBefore) break;
+      this.#candidates.delete(candidate);
+      if (receivedFirstFrame) transport.terminate();
+      else this.#refuse(transport, undefined, 'ADMIT_TIMEOUT', 'No NodeAttach arrived in time');
+    }
+  }
+
+  #receiveFirst(candidate: Candidate, bytes: Uint8Array): void {
+    if (candidate.receivedFirstFrame) return;
+    candidate.receivedFirstFrame = true;
+    const { router, sessions } = this.#parts;
+    const { transport } = candidate;
+    const session = this.#admit(candidate, bytes);
+    // A refused connection counts among the candidates until it is closed.
+    if (session === undefined) return;
+    this.#candidates.delete(candidate);
+    transport.raiseLimits?.();
+    transport.onMessage = (message) => router.receive(session, message as Buffer);
+    transport.onDrain = () => session.outbound.flush();
+    transport.onPong = () => session.markReceived();
+    transport.onClose = (code) => sessions.detach(session, transport, code === CLOSE.normal);
+    session.outbound.flush();
+    if (session.kind === 'peer') this.#parts.announcer.announceTo(session);
+  }
+
+  #admit({ transport, claim }: Candidate, bytes: Uint8Array): Session | undefined {
     let envelope: Envelope | undefined;
     try {
       envelope = decode(bytes);
@@ -67,120 +129,91 @@ export class Admission {
           `The first frame must be NodeAttach, not ${envelope.frame.type}`,
         );
       }
-      return this.#attach(wire, claim, envelope, envelope.frame);
+      return this.#attach(transport, claim, envelope, envelope.frame);
     } catch (error) {
       const code = isFabricError(error) ? error.code : 'ADMIT_REFUSED';
       const reason = isFabricError(error) ? error.message : 'The attach could not be handled';
-      this.refuse(wire, envelope, code, reason);
+      this.#refuse(transport, envelope, code, reason);
       if (!isFabricError(error)) this.#parts.log.error('an attach failed', { error });
       return undefined;
     }
   }
 
-  /** Says no and closes; with the request's corrId when there is one, so that the node can tell its user why. */
-  refuse(wire: Wire, request: Envelope | undefined, code: ErrorCode, reason: string): void {
-    const { self, log, counters } = this.#parts;
-    const frame: NodeAttachAck = {
-      type: 'NodeAttachAck',
-      ok: false,
-      code,
-      reason,
-      refId: request?.id || 'unknown',
-    };
-    const header = { sid: self.sid, flowId: self.flowId, seqId: 0, flowFlags: FLOW.syn };
-    wire.send(
-      encode(
-        makeEnvelope(frame, request?.corrId === undefined ? header : { ...header, corrId: request.corrId }),
-      ),
-    );
+  // Sends the refusal and closes; with the request's corrId if there is one, so that the node can report the reason.
+  #refuse(transport: NodeTransport, request: Envelope | undefined, code: ErrorCode, reason: string): void {
+    const { counters, identity, log } = this.#parts;
+    const refId = request?.id || 'unknown';
+    const ack: NodeAttachAck = { type: 'NodeAttachAck', ok: false, code, reason, refId };
+    transport.send(answer(identity, request, ack, FLOW.syn));
     counters.refuse(code);
-    log.warn('refused an attach', { code, reason, remote: wire.remote });
-    wire.close(closeCodeOfRefusal(code), reason.slice(0, 120));
+    log.warn('refused an attach', { code, reason, remote: transport.remote });
+    transport.close(closeCodeOfRefusal(code), reason.slice(0, 120));
   }
 
-  #attach(wire: Wire, claim: Claim, envelope: Envelope, frame: NodeAttach): Session {
-    const { self, counters, log } = this.#parts;
-    const { systemId, instanceId, originType } = frame;
+  #attach(transport: NodeTransport, claim: Claim, envelope: Envelope, frame: NodeAttach): Session {
+    const { counters, identity, log } = this.#parts;
+    const { systemId, originType, capabilities } = frame;
     if (originType !== 'downstream' && originType !== 'peer') {
-      throw new FabricError('ADMIT_REFUSED', 'originType must be downstream or peer');
+      throw refused('originType must be downstream or peer');
     }
-    if (!SEGMENT.test(systemId)) {
-      throw new FabricError(
-        'ADMIT_REFUSED',
-        'systemId may have 1 to 128 letters, digits, dots, underscores and hyphens',
-      );
+    if (!isSystemId(systemId)) {
+      throw refused('systemId may have 1 to 128 letters, digits, dots, underscores and hyphens');
     }
-    if (systemId !== claim.systemId)
-      throw new FabricError('ADMIT_REFUSED', 'systemId is not the one in the URL');
-    if (systemId === self.id) throw new FabricError('ADMIT_REFUSED', 'systemId is that of this sentinel');
-    if (this.draining) throw new FabricError('ADMIT_FULL', 'The sentinel is shutting down');
+    if (systemId !== claim.systemId) throw refused('systemId differs from the one in the URL');
+    if (systemId === identity.id) throw refused('systemId is that of this sentinel');
+    if (this.#isStopped) throw new FabricError('ADMIT_FULL', 'The sentinel is shutting down');
     const kind: SessionKind = originType === 'peer' ? 'peer' : 'node';
-    const { session, isResumed } = this.#sessionFor(wire, systemId, instanceId, kind);
-    session.takesCancel = frame.capabilities?.includes(CANCEL_CAPABILITY) ?? false;
-    session.hasStreamFlows = frame.capabilities?.includes(STREAM_FLOWS_CAPABILITY) ?? false;
-    // A new epoch with every attach: the node binds again, whatever we may have forgotten of it.
-    session.epoch = newId();
+    const { session, isResumed } = this.#openOrResume(transport, systemId, kind, {
+      instanceId: frame.instanceId,
+      // A new epoch with every attach: the node binds again, whatever we may have forgotten of it.
+      epoch: newId(),
+      takesCancel: capabilities?.includes(CANCEL_CAPABILITY) ?? false,
+      hasStreamFlows: capabilities?.includes(STREAM_FLOWS_CAPABILITY) ?? false,
+    });
     counters.attached++;
-
     const ack: NodeAttachAck = {
       type: 'NodeAttachAck',
       ok: true,
       refId: envelope.id || 'unknown',
-      targetSystemId: self.id,
-      targetPhysicalPath: self.path,
+      targetSystemId: identity.id,
+      targetPhysicalPath: identity.path,
       assignedPath: session.path,
-      routingEpoch: session.epoch,
-      software: self.software,
+      routingEpoch: session.terms.epoch,
+      software: identity.software,
       resumed: isResumed,
     };
-    const header = {
-      sid: self.sid,
-      ...(envelope.traceId === undefined ? {} : { traceId: envelope.traceId }),
-      ...(envelope.corrId === undefined ? {} : { corrId: envelope.corrId }),
-      flowId: self.flowId,
-      seqId: 0,
-      flowFlags: FLOW.syn,
-    };
-    wire.send(encode(makeEnvelope(ack, header)));
+    transport.send(answer(identity, envelope, ack, FLOW.syn));
     log.debug('a node attached', { path: session.path, kind });
-    session.drained();
-    if (kind === 'peer') this.onPeer(session);
     return session;
   }
 
-  // The session that this node had, or a new one. A live session of another instance is never touched.
-  #sessionFor(
-    wire: Wire,
+  // Resumes the session that this node had, or opens a new one. A live session of another instance is never touched.
+  #openOrResume(
+    transport: NodeTransport,
     systemId: string,
-    instanceId: string,
     kind: SessionKind,
+    terms: AttachTerms,
   ): { session: Session; isResumed: boolean } {
-    const { self, sessions, ticker } = this.#parts;
-    const root = kind === 'peer' ? '' : self.path;
-    const copies = [...sessions.ofSystem(systemId)].filter((session) => session.kind === kind);
+    const { identity, sessions, table } = this.#parts;
+    const copies = [...table.ofSystem(systemId)].filter((session) => session.kind === kind);
     const own =
-      copies.find((session) => session.instanceId === instanceId) ??
+      copies.find((session) => session.terms.instanceId === terms.instanceId) ??
       copies.find((session) => session.state === 'detached');
     if (own !== undefined) {
-      const older = own.wire;
-      const isResumed = own.instanceId === instanceId;
-      // The one in the map first: the close of the older connection must find itself displaced.
-      sessions.resume(own, wire, instanceId);
-      own.heardAt = ticker.now;
-      older?.close(CLOSE.normal, 'replaced by a newer connection of the same node');
+      const isResumed = own.terms.instanceId === terms.instanceId;
+      sessions.resume(own, transport, terms);
       return { session: own, isResumed };
     }
-    if (sessions.size >= this.#maxSessions) {
+    if (table.size >= this.#maxSessions) {
       throw new FabricError(
         'ADMIT_FULL',
-        `The sentinel has ${this.#maxSessions} nodes, as many as it may have`,
+        `Session limit reached (${this.#maxSessions}). Raise FAME_MAX_SESSIONS or add a sentinel.`,
       );
     }
-    let path = `${root}/${systemId}`;
-    for (let copy = 2; sessions.byPath(path) !== undefined; copy++) path = `${root}/${systemId}-${copy}`;
-    const session = new Session({ path, systemId, instanceId, kind, ticker });
-    session.wire = wire;
-    sessions.add(session);
-    return { session, isResumed: false };
+    const root = kind === 'peer' ? '' : identity.path;
+    const path = assignPath(root, systemId, (taken) => table.byPath(taken) !== undefined);
+    return { session: sessions.open({ path, systemId, kind }, transport, terms), isResumed: false };
   }
 }
+
+const refused = (reason: string): FabricError => new FabricError('ADMIT_REFUSED', reason);

@@ -1,26 +1,26 @@
-// Buffers for the beginnings of frames whose rest has not come yet, used again and again. Large blocks of memory that are
-// made and dropped several hundred times a second make V8 mark its whole heap to find the dead ones.
+// A pool of buffers for partially received frames. Large blocks of memory that are allocated and dropped several hundred
+// times a second make V8 mark its whole heap to find the dead ones.
 
-/** Smaller ones come out of Node's own pool. */
-const SMALLEST = 8_192;
+/** Smaller buffers come from Node's own pool. */
+const MIN_POOLED_BYTES = 8_192;
 /** Spare buffers of one size, which is a power of two. */
-const MOST = 4;
+const MAX_SPARES = 4;
 
-const spare = new Map<number, Buffer[]>();
+const spares = new Map<number, Buffer[]>();
 
-/** A buffer of at least so many bytes. */
-export function takeHeldBuffer(bytes: number): Buffer {
-  if (bytes < SMALLEST) return Buffer.allocUnsafe(bytes);
+/** A buffer of at least `bytes` bytes. */
+export function acquireBuffer(bytes: number): Buffer {
+  if (bytes < MIN_POOLED_BYTES) return Buffer.allocUnsafe(bytes);
   const size = 2 ** Math.ceil(Math.log2(bytes));
-  return spare.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size);
+  return spares.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size);
 }
 
-/** Nobody looks at this buffer any more. */
-export function giveBackHeldBuffer(buffer: Buffer): void {
+/** Returns a buffer to the pool; the caller must not use it any more. */
+export function releaseBuffer(buffer: Buffer): void {
   const { length } = buffer;
-  // Only what was made here is a power of two, and alone in its memory.
-  if (length < SMALLEST || length !== buffer.buffer.byteLength) return;
-  const buffers = spare.get(length);
-  if (buffers === undefined) spare.set(length, [buffer]);
-  else if (buffers.length < MOST) buffers.push(buffer);
+  // Only buffers of this pool are a power of two and alone in their memory.
+  if (length < MIN_POOLED_BYTES || length !== buffer.buffer.byteLength) return;
+  const buffers = spares.get(length);
+  if (buffers === undefined) spares.set(length, [buffer]);
+  else if (buffers.length < MAX_SPARES) buffers.push(buffer);
 }

@@ -39,12 +39,12 @@ function readAll(chunks: readonly Buffer[], onMessage?: (reader: FrameReader) =>
   const others: Buffer[] = [];
   const reader = new FrameReader(
     {
-      takeMessage(bytes) {
+      onMessage(bytes) {
         messages.push(bytes.toString('latin1'));
         order.push('message');
         onMessage?.(reader);
       },
-      takeOther(bytes) {
+      passToWs(bytes) {
         others.push(Buffer.from(bytes));
         if (order.at(-1) !== 'other') order.push('other');
       },

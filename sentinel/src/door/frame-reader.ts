@@ -1,16 +1,15 @@
-// Takes plain WebSocket frames out of what a socket delivers: whole, masked, binary messages, which is what nodes send all day.
-// Everything else (control frames, fragments, text, and whatever is wrong) is left to `ws`, which gets the bytes of just
-// these frames, in order, and answers or closes as RFC 6455 asks. Reading the plain ones here costs a third of what a
-// `Receiver` of `ws` does: one view a message, no stream, no state machine.
-import { giveBackHeldBuffer, takeHeldBuffer } from './buffer-pool.ts';
+// Reads plain WebSocket frames from the bytes of a socket: whole, masked, binary messages, which is what nodes send all day.
+// All other frames (control, fragments, text, and every fault) are left to `ws`, which gets the bytes of just these
+// frames, in order, and answers or closes as RFC 6455 asks. Reading a plain frame here costs a third of what a `Receiver`
+// of `ws` does: one view for a message, no stream, no state machine.
+import { acquireBuffer, releaseBuffer } from './buffer-pool.ts';
 import { unmask } from './unmask.ts';
 
-/** Who gets what was read. */
-export interface FrameTaker {
-  /** One whole message, unmasked; its bytes are the taker's until it returns. */
-  takeMessage(bytes: Buffer): void;
-  /** Bytes of frames that are for `ws`; the taker's until it returns. */
-  takeOther(bytes: Buffer): void;
+export interface FrameConsumer {
+  /** Receives one whole message, unmasked; the bytes are valid until it returns. */
+  readonly onMessage: ((bytes: Buffer) => void) | undefined;
+  /** Receives the bytes of frames that are for `ws`, valid until it returns. */
+  passToWs(bytes: Buffer): void;
 }
 
 /** FIN, no reserved bit, opcode 2. */
@@ -23,56 +22,61 @@ const OPCODE_BINARY = 2;
 const OPCODE_CLOSE = 8;
 const OPCODE_PONG = 10;
 const MASK_BYTES = 4;
-const LONGEST_HEADER = 14;
+const MAX_HEADER_BYTES = 14;
 
 export class FrameReader {
-  readonly #taker: FrameTaker;
-  /** Largest message that is read here; a larger one is for `ws` to refuse. */
-  maxBytes: number;
-  /** The beginning of a frame whose rest has not come yet, in a buffer that may be longer. */
-  #held: Buffer | undefined;
-  #heldBytes = 0;
-  /** Bytes of a frame of `ws` that are still to come. */
-  #otherBytes = 0;
+  readonly #consumer: FrameConsumer;
+  #maxBytes: number;
+  /** First bytes of a partially received frame, in a buffer that may be longer. */
+  #partial: Buffer | undefined;
+  #partialBytes = 0;
+  /** Bytes of a frame for `ws` that have not arrived yet. */
+  #wsBytes = 0;
   /** `ws` is in the middle of a message in several fragments. */
   #isFragmented = false;
-  /** A close frame or a fault came: what follows it is for `ws` to ignore. */
+  /** A close frame or a fault arrived: everything after it is for `ws` to ignore. */
   #isClosing = false;
   #isStopped = false;
-  /** Of the header read last: its bytes and those of the payload. */
+  /** Lengths in the header that was read last. */
   #headerBytes = 0;
   #payloadBytes = 0;
 
-  constructor(taker: FrameTaker, maxBytes: number) {
-    this.#taker = taker;
-    this.maxBytes = maxBytes;
+  /** @param maxBytes largest message that is read here; `ws` refuses a larger one */
+  constructor(consumer: FrameConsumer, maxBytes: number) {
+    this.#consumer = consumer;
+    this.#maxBytes = maxBytes;
   }
 
-  /** Takes what the socket delivered; nothing of it is kept but as a copy. */
+  /** Changes the largest message that is read here. */
+  set maxBytes(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Reads a chunk of the socket; keeps copies only. */
   read(chunk: Buffer): void {
-    if (this.#held === undefined) this.#readFrames(chunk, 0);
+    if (this.#partial === undefined) this.#readFrames(chunk, 0);
     else {
-      const at = this.#complete(chunk);
+      const at = this.#completePartial(chunk);
       if (at < chunk.length) this.#readFrames(chunk, at);
     }
   }
 
-  /** Takes nothing any more: `ws` found a fault, and what follows it has no meaning. */
+  /** Ignores everything from now on: `ws` found a fault, and bytes after it have no meaning. */
   stop(): void {
     this.#isStopped = true;
-    this.#held = undefined;
+    this.#partial = undefined;
   }
 
   #readFrames(bytes: Buffer, from: number): void {
     const end = bytes.length;
     let at = from;
     while (at < end && !this.#isStopped) {
-      if (this.#isClosing || this.#otherBytes > 0) {
-        at += this.#passOn(bytes, at);
+      if (this.#isClosing || this.#wsBytes > 0) {
+        at += this.#passToWs(bytes, at);
         continue;
       }
       if (!this.#readHeader(bytes, at, end)) {
-        this.#hold(bytes, at, LONGEST_HEADER);
+        this.#keepPartial(bytes, at, MAX_HEADER_BYTES);
         return;
       }
       const payloadAt = at + this.#headerBytes;
@@ -82,17 +86,17 @@ export class FrameReader {
       }
       const next = payloadAt + this.#payloadBytes;
       if (next > end) {
-        this.#hold(bytes, at, next - at);
+        this.#keepPartial(bytes, at, next - at);
         return;
       }
       const message = bytes.subarray(payloadAt, next);
       unmask(message, bytes, payloadAt - MASK_BYTES);
       at = next;
-      this.#taker.takeMessage(message);
+      this.#consumer.onMessage?.(message);
     }
   }
 
-  // Finds how long header and payload are; `false` when the header is not all there.
+  // Reads the lengths of header and payload; `false` when the header is incomplete.
   #readHeader(bytes: Buffer, at: number, end: number): boolean {
     if (end - at < 2) return false;
     const second = bytes[at + 1]!;
@@ -117,13 +121,13 @@ export class FrameReader {
     return (
       bytes[at] === WHOLE_BINARY &&
       (bytes[at + 1]! & MASKED) !== 0 &&
-      this.#payloadBytes <= this.maxBytes &&
+      this.#payloadBytes <= this.#maxBytes &&
       !this.#isFragmented
     );
   }
 
-  // The frame whose header was read is for `ws`, and with a close frame or a fault all that follows it: `ws` tells of a fault
-  // only when the chunk is through.
+  // Leaves the frame whose header was read to `ws`, and after a close frame or a fault everything that follows: `ws` reports a
+  // fault only at the end of the chunk.
   #leaveToWs(first: number, second: number): void {
     const opcode = first & OPCODE;
     const isData = opcode <= OPCODE_BINARY;
@@ -132,54 +136,54 @@ export class FrameReader {
       opcode === OPCODE_CLOSE ||
       (first & RESERVED) !== 0 ||
       (second & MASKED) === 0 ||
-      this.#payloadBytes > this.maxBytes ||
+      this.#payloadBytes > this.#maxBytes ||
       (isData ? isContinuation !== this.#isFragmented : opcode < OPCODE_CLOSE || opcode > OPCODE_PONG);
     if (isData) this.#isFragmented = (first & FIN) === 0;
-    this.#otherBytes = this.#headerBytes + this.#payloadBytes;
+    this.#wsBytes = this.#headerBytes + this.#payloadBytes;
   }
 
-  #passOn(bytes: Buffer, at: number): number {
+  #passToWs(bytes: Buffer, at: number): number {
     const rest = bytes.length - at;
-    const count = this.#isClosing ? rest : Math.min(rest, this.#otherBytes);
-    this.#otherBytes -= count;
-    this.#taker.takeOther(bytes.subarray(at, at + count));
+    const count = this.#isClosing ? rest : Math.min(rest, this.#wsBytes);
+    this.#wsBytes -= count;
+    this.#consumer.passToWs(bytes.subarray(at, at + count));
     return count;
   }
 
-  // Keeps the beginning of a frame of `size` bytes. Room grows with what came, never with what a header announces.
-  #hold(bytes: Buffer, at: number, size: number): void {
+  // Keeps the first bytes of a frame of `size` bytes. The buffer grows with what arrived, never with what a header announces.
+  #keepPartial(bytes: Buffer, at: number, size: number): void {
     const count = bytes.length - at;
-    const held = takeHeldBuffer(Math.max(LONGEST_HEADER, Math.min(size, 2 * count)));
-    bytes.copy(held, 0, at);
-    this.#held = held;
-    this.#heldBytes = count;
+    const partial = acquireBuffer(Math.max(MAX_HEADER_BYTES, Math.min(size, 2 * count)));
+    bytes.copy(partial, 0, at);
+    this.#partial = partial;
+    this.#partialBytes = count;
   }
 
-  // Adds to the held beginning as much as its frame needs; answers how many bytes of `chunk` were used.
-  #complete(chunk: Buffer): number {
-    let held = this.#held!;
+  // Adds to the partial frame what it needs of `chunk`; returns how many bytes were used.
+  #completePartial(chunk: Buffer): number {
+    let partial = this.#partial!;
     let used = 0;
     for (;;) {
-      const isKnown = this.#readHeader(held, 0, this.#heldBytes);
-      const size = isKnown ? this.#headerBytes + this.#payloadBytes : this.#heldBytes + 1;
-      if (isKnown && (this.#heldBytes === size || !this.#isPlain(held, 0))) break;
+      const isKnown = this.#readHeader(partial, 0, this.#partialBytes);
+      const size = isKnown ? this.#headerBytes + this.#payloadBytes : this.#partialBytes + 1;
+      if (isKnown && (this.#partialBytes === size || !this.#isPlain(partial, 0))) break;
       if (used === chunk.length) return used;
-      const count = Math.min(size - this.#heldBytes, chunk.length - used);
-      const needed = this.#heldBytes + count;
-      if (needed > held.length) {
-        const larger = takeHeldBuffer(Math.min(size, 2 * needed));
-        held.copy(larger, 0, 0, this.#heldBytes);
-        giveBackHeldBuffer(held);
-        held = larger;
-        this.#held = held;
+      const count = Math.min(size - this.#partialBytes, chunk.length - used);
+      const needed = this.#partialBytes + count;
+      if (needed > partial.length) {
+        const larger = acquireBuffer(Math.min(size, 2 * needed));
+        partial.copy(larger, 0, 0, this.#partialBytes);
+        releaseBuffer(partial);
+        partial = larger;
+        this.#partial = partial;
       }
-      chunk.copy(held, this.#heldBytes, used, used + count);
-      this.#heldBytes = needed;
+      chunk.copy(partial, this.#partialBytes, used, used + count);
+      this.#partialBytes = needed;
       used += count;
     }
-    this.#held = undefined;
-    this.#readFrames(held.subarray(0, this.#heldBytes), 0);
-    giveBackHeldBuffer(held);
+    this.#partial = undefined;
+    this.#readFrames(partial.subarray(0, this.#partialBytes), 0);
+    releaseBuffer(partial);
     return used;
   }
 }

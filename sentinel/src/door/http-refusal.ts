@@ -1,5 +1,4 @@
-// How the port says no over HTTP: one JSON shape, `{ error: { code, message } }`, also where there is no request that could be
-// answered in the ordinary way, but a bare socket.
+// Refusals over HTTP: one JSON shape, `{ error: { code, message } }`, also on a bare socket without a request to answer.
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ErrorCode } from '@fame-fabric/shared';
@@ -9,21 +8,22 @@ export const refusalBody = (code: ErrorCode, message: string) => ({ error: { cod
 /** Answers on the socket and closes it. */
 export function refuseOn(socket: Duplex, status: number, code: ErrorCode, message: string): void {
   const body = JSON.stringify(refusalBody(code, message));
-  socket.on('error', () => {}); // it is going anyway
+  // The socket is closing anyway.
+  socket.on('error', () => {});
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }
 
-/** Answers what was no request that can be read, or came too slowly. */
+/** Answers bytes that are no HTTP request, or a request that came too slowly. */
 export function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
   }
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    refuseOn(socket, 408, 'PROTO_MALFORMED', 'The request did not come in time');
+    refuseOn(socket, 408, 'PROTO_MALFORMED', 'The request did not arrive in time');
   else if (error.code === 'HPE_HEADER_OVERFLOW')
     refuseOn(socket, 431, 'MESSAGE_TOO_LARGE', 'The headers of the request are larger than 16 KiB');
   else refuseOn(socket, 400, 'PROTO_MALFORMED', 'This is not an HTTP request');

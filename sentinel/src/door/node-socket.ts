@@ -1,47 +1,46 @@
-// A WebSocket as the sentinel's sessions use it, made to pass on messages without making anything. What comes is read into
-// one buffer that all sockets share; what goes is copied behind its frame header into a buffer that is used again as soon
-// as the system took it, and all that goes to one node in a turn of the event loop leaves by one write: more than half of a
-// router's time is the write system call. Handshake, pings and closing are left to `ws`.
+// The WebSocket of a node, made to pass messages on without allocating. Reads go into one buffer that all sockets share.
+// Writes are copied behind their frame headers into a buffer that is reused as soon as the system took it, and all messages
+// to one node in a turn of the event loop leave by one write: the write system call is more than half of a router's time.
+// Handshake, pings and closing are left to `ws`; `ws-check.ts` lists what is used of its inside.
 import type { Socket } from 'node:net';
 import { LIMITS } from '@fame-fabric/shared';
 import { WebSocket } from 'ws';
 import { CLOSE } from '../close-codes.ts';
-import type { Session } from '../session/session.ts';
-import type { Wire } from '../session/wire.ts';
-import type { Claim } from './admission.ts';
-import { FrameReader, type FrameTaker } from './frame-reader.ts';
+import type { NodeTransport } from '../session/node-transport.ts';
+import { type FrameConsumer, FrameReader } from './frame-reader.ts';
+import { Pings } from './pings.ts';
 import { readInto } from './read-buffer.ts';
 
-/** What a connection may send before it has attached, in bytes: a NodeAttach, or a few pings. */
-const MAX_UNATTACHED_BYTES = 65_536;
+/** Bound on a connection that has not attached, in bytes: a NodeAttach, or a few pings. */
+export const MAX_UNATTACHED_BYTES = 65_536;
 
-/** What leaves together is gathered in a buffer of this size; a larger message leaves at once. */
+/** Size of a gather buffer; a larger message leaves at once. */
 const GATHER_BYTES = 16_384;
-/** Buffers in use at one time; with the last of them all that was gathered leaves early. */
-const MAX_BUFFERS = 64;
-const LONGEST_HEADER = 10;
-/** Room for a message of 64 KB, its frame header included. */
+/** Gather buffers in use at one time; the last one makes all of them leave early. */
+const MAX_GATHER_BUFFERS = 64;
+const MAX_HEADER_BYTES = 10;
+/** Room for a message of 64 KB with its frame header. */
 const LARGE_BYTES = 131_072;
 
-/** Nodes that were sent something in this turn of the event loop. */
-let written: NodeSocket[] = [];
+/** Sockets with gathered messages in this turn of the event loop. */
+let gathered: NodeSocket[] = [];
 const flushAll = (): void => {
-  const nodes = written;
-  written = [];
-  for (const node of nodes) node.flush();
+  const sockets = gathered;
+  gathered = [];
+  for (const socket of sockets) socket.flush();
 };
 
-/** Buffers that nobody uses now. */
-const spare: Buffer[] = [];
+/** Gather buffers that are free. */
+const spares: Buffer[] = [];
 let large = Buffer.allocUnsafeSlow(LARGE_BYTES);
 
-function takeBuffer(): Buffer {
-  if (spare.length === 0 && written.length >= MAX_BUFFERS) flushAll();
-  return spare.pop() ?? Buffer.allocUnsafeSlow(GATHER_BYTES);
+function acquireGatherBuffer(): Buffer {
+  if (spares.length === 0 && gathered.length >= MAX_GATHER_BUFFERS) flushAll();
+  return spares.pop() ?? Buffer.allocUnsafeSlow(GATHER_BYTES);
 }
 
-// Writes one unmasked binary frame of RFC 6455 to `out`; answers where it ends.
-function putFrame(out: Buffer, at: number, bytes: Uint8Array): number {
+// Writes one unmasked binary frame (RFC 6455, 5.2) to `out`; returns the offset of its end.
+function writeFrame(out: Buffer, at: number, bytes: Uint8Array): number {
   const length = bytes.byteLength;
   let i = at;
   out[i++] = 0x82;
@@ -60,105 +59,97 @@ function putFrame(out: Buffer, at: number, bytes: Uint8Array): number {
   return i + length;
 }
 
-/** A WebSocket as the sentinel's sessions use it. */
-export class NodeSocket implements Wire, FrameTaker {
-  readonly claim: Claim;
-  readonly openedAt: number;
-  session: Session | undefined;
-  /** A first message was taken; until the session stands, there is no second. */
-  spoke = false;
+export class NodeSocket implements NodeTransport, FrameConsumer {
+  onMessage: ((bytes: Uint8Array) => void) | undefined;
+  onClose: ((code: number, reason: string) => void) | undefined;
+  onDrain: (() => void) | undefined;
+  onPong: (() => void) | undefined;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #reader = new FrameReader(this, MAX_UNATTACHED_BYTES);
-  /** Bytes that went to `ws` before the node attached. */
-  #earlyBytes = 0;
-  readonly #toWs: (chunk: Buffer) => void;
-  readonly #onMessage: (node: NodeSocket, bytes: Buffer) => void;
-  #pongs: (() => void)[] | undefined;
+  readonly #pings = new Pings();
+  readonly #wsOnData: (chunk: Buffer) => void;
+  /** Bytes that `ws` may still receive before the node attaches. */
+  #earlyBytes = MAX_UNATTACHED_BYTES;
   #out: Buffer | undefined;
   #outBytes = 0;
 
-  constructor(
-    ws: WebSocket,
-    socket: Socket,
-    claim: Claim,
-    { openedAt, hasHead }: { openedAt: number; hasHead: boolean },
-    onMessage: (node: NodeSocket, bytes: Buffer) => void,
-  ) {
+  /** @param hasHead the first bytes arrived together with the upgrade request */
+  constructor(ws: WebSocket, socket: Socket, hasHead: boolean) {
     this.#ws = ws;
     this.#socket = socket;
-    this.claim = claim;
-    this.openedAt = openedAt;
-    this.#onMessage = onMessage;
-    // `ws` listens to the socket; the reader steps between the two, and passes on what is not its own.
-    const [toWs] = socket.listeners('data');
-    this.#toWs = toWs as (chunk: Buffer) => void;
-    socket.off('data', this.#toWs);
+    ws.on('message', (data) => this.onMessage?.(data as Buffer));
+    ws.on('pong', () => {
+      this.#pings.pong();
+      this.onPong?.();
+    });
+    // `ws` closes a connection after every protocol error by itself, with the code of RFC 6455.
+    ws.on('error', () => this.#reader.stop());
+    ws.on('close', (code, reason) => {
+      const { onClose } = this;
+      this.onMessage = undefined;
+      this.onClose = undefined;
+      onClose?.(code, reason.toString());
+    });
+    socket.on('drain', () => this.onDrain?.());
+    // The reader takes the place of `ws` as the listener of the socket, and passes on the frames that it leaves to `ws`.
+    const [wsOnData] = socket.listeners('data');
+    this.#wsOnData = wsOnData as (chunk: Buffer) => void;
+    socket.off('data', this.#wsOnData);
     const read = (bytes: Buffer): void => this.#reader.read(bytes);
     const isShared = readInto(socket, read);
-    // What came together with the upgrade comes by this event in any case.
+    // The head is delivered by this event in any case.
     if (!isShared || hasHead) socket.on('data', read);
   }
 
-  takeMessage(bytes: Buffer): void {
-    this.#onMessage(this, bytes);
-  }
-
-  takeOther(bytes: Buffer): void {
-    if (this.session === undefined) {
-      this.#earlyBytes += bytes.length;
-      if (this.#earlyBytes > MAX_UNATTACHED_BYTES) {
-        this.stopReading();
-        this.close(CLOSE.tooLarge, 'too much before the attach');
-        return;
-      }
+  passToWs(bytes: Buffer): void {
+    this.#earlyBytes -= bytes.length;
+    if (this.#earlyBytes < 0) {
+      this.#reader.stop();
+      this.close(CLOSE.tooLarge, 'too many bytes before the attach');
+      return;
     }
-    // `ws` keeps what it is given.
-    this.#toWs.call(this.#socket, Buffer.from(bytes));
+    // `ws` keeps the bytes.
+    this.#wsOnData.call(this.#socket, Buffer.from(bytes));
   }
 
-  /** The node was let in; the small bound for strangers ends here. */
-  attached(session: Session): void {
-    this.session = session;
-    this.#reader.maxBytes = LIMITS.maxFrameBytes;
+  raiseLimits(maxBytes: number = LIMITS.maxFrameBytes): void {
+    this.#reader.maxBytes = maxBytes;
+    this.#earlyBytes = Number.POSITIVE_INFINITY;
   }
 
-  /** `ws` found a fault: it closes the connection, and nothing that still comes means anything. */
-  stopReading(): void {
-    this.#reader.stop();
-  }
-
-  send(bytes: Uint8Array): void {
-    if (this.#ws.readyState !== WebSocket.OPEN) return;
-    const needed = bytes.byteLength + LONGEST_HEADER;
+  send(bytes: Uint8Array): boolean {
+    if (this.#ws.readyState !== WebSocket.OPEN) return false;
+    const needed = bytes.byteLength + MAX_HEADER_BYTES;
     if (this.#outBytes + needed > GATHER_BYTES) {
       this.flush();
       if (needed > GATHER_BYTES) {
         this.#sendLarge(bytes);
-        return;
+        return true;
       }
     }
     if (this.#out === undefined) {
-      this.#out = takeBuffer();
-      if (written.push(this) === 1) setImmediate(flushAll);
+      this.#out = acquireGatherBuffer();
+      if (gathered.push(this) === 1) setImmediate(flushAll);
     }
-    this.#outBytes = putFrame(this.#out, this.#outBytes, bytes);
+    this.#outBytes = writeFrame(this.#out, this.#outBytes, bytes);
+    return true;
   }
 
-  /** Writes what was gathered. */
+  /** Writes the gathered messages. */
   flush(): void {
     const out = this.#out;
     if (out === undefined) return;
     const count = this.#outBytes;
     this.#out = undefined;
     this.#outBytes = 0;
-    if (this.#write(out, count)) spare.push(out);
+    if (this.#write(out, count)) spares.push(out);
   }
 
   #sendLarge(bytes: Uint8Array): void {
-    const size = bytes.byteLength + LONGEST_HEADER;
+    const size = bytes.byteLength + MAX_HEADER_BYTES;
     if (size > large.length) large = Buffer.allocUnsafeSlow(size);
-    if (!this.#write(large, putFrame(large, 0, bytes))) large = Buffer.allocUnsafeSlow(LARGE_BYTES);
+    if (!this.#write(large, writeFrame(large, 0, bytes))) large = Buffer.allocUnsafeSlow(LARGE_BYTES);
   }
 
   // Writes the first `count` bytes; `false` when the socket still holds the buffer.
@@ -166,17 +157,17 @@ export class NodeSocket implements Wire, FrameTaker {
     const socket = this.#socket;
     if (socket.destroyed || !socket.writable) return true;
     if (socket.writableLength > 0) {
-      // It will wait behind what waits already, in no more memory than it needs.
+      // It queues behind earlier writes, in no more memory than it needs.
       socket.write(Buffer.from(out.subarray(0, count)));
       return true;
     }
     socket.write(out.subarray(0, count));
-    // What the system took at once is out of our hands, and so is not counted here any more.
+    // Bytes that the system took at once are not ours any more, and not counted here.
     return socket.writableLength === 0;
   }
 
-  close(code: number, reason: string): void {
-    // The close frame is the last; what was sent before it goes before it.
+  close(code: number = CLOSE.normal, reason = ''): void {
+    // The close frame is the last one: gathered messages go first.
     this.flush();
     this.#ws.close(code, reason.slice(0, 120));
   }
@@ -190,25 +181,17 @@ export class NodeSocket implements Wire, FrameTaker {
   }
 
   get remote(): string {
-    return `${this.#socket.remoteAddress ?? 'unknown'}:${this.#socket.remotePort ?? 0}`;
+    return remoteOf(this.#socket);
   }
 
   ping(timeoutMs: number): Promise<boolean> {
     if (this.#ws.readyState !== WebSocket.OPEN) return Promise.resolve(false);
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const timer = setTimeout(() => resolve(false), timeoutMs).unref();
-    this.#pongs ??= [];
-    this.#pongs.push(() => {
-      clearTimeout(timer);
-      resolve(true);
-    });
+    const pong = this.#pings.wait(timeoutMs);
     this.#ws.ping();
-    return promise;
-  }
-
-  ponged(): void {
-    const pongs = this.#pongs;
-    this.#pongs = undefined;
-    for (const pong of pongs ?? []) pong();
+    return pong;
   }
 }
+
+/** Address and port of the other end, for logs. */
+export const remoteOf = ({ remoteAddress = 'unknown', remotePort = 0 }: Socket): string =>
+  `${remoteAddress}:${remotePort}`;

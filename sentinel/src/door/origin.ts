@@ -1,5 +1,5 @@
-// Which web pages may talk to the sentinel. Programs send no Origin and pass; a browser always sends one, and any page a
-// person visits could otherwise reach a port on their machine, also through a name that was made to point at it.
+// Restricts access by web pages. Programs send no Origin and pass. A browser always sends one; without the check any page
+// that a person visits could reach a port on their machine, also through a DNS name that points at it.
 
 export interface OriginOptions {
   readonly allowedOrigins: readonly string[];
@@ -10,14 +10,14 @@ const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
 const nameOf = (host: string): string => host.replace(/:\d+$/, '').toLowerCase();
 
-/** Whether `host` (a Host header) names this machine or is allowed by name. */
+/** True if `host`, a Host header, names this machine or an allowed host. */
 export const isAllowedHost = (host: string | undefined, { allowedHosts }: OriginOptions): boolean => {
   if (host === undefined) return false;
   const name = nameOf(host);
   return LOOPBACK.test(name) || allowedHosts.some((allowed) => allowed.toLowerCase() === name);
 };
 
-/** Whether a WebSocket with this Origin may be opened. */
+/** True if a page of this Origin may open a WebSocket. */
 export function isAllowedOrigin(
   origin: string | undefined,
   host: string | undefined,

@@ -1,16 +1,16 @@
-// One buffer for what all sockets read. Node gives every read a block of 64 KB of its own, which costs an allocation, a
-// copy, an object in the heap and its collection; a router is done with what it read when the callback returns, and needs
-// just one block for all of its connections.
+// One read buffer for all sockets. Node gives every read a block of 64 KB of its own, which costs an allocation, a copy, an
+// object in the heap and its collection. A router is done with the bytes when the callback returns, so one block serves all
+// of its connections.
 //
-// Node has this for sockets that a program opens itself (`onread` of `net.Socket`), and not for those that a server accepts.
-// The two fields it goes by are found by their values on a socket made for that. In a Node that does it otherwise,
-// `readInto` does nothing, and the socket is read by its `data` events as ever: slower, and no less correct.
+// Node offers this for sockets that a program opens (`onread` of `net.Socket`), not for those that a server accepts. The
+// two fields that implement it are found by their values on a probe. In a Node that does it differently `readInto` does
+// nothing, and the socket is read by its `data` events: slower, and equally correct.
 import { Socket } from 'node:net';
 
-/** Larger than a frame of 64 KB, so that most large messages are read by one call. */
+/** Larger than a frame of 64 KB, so that most large messages need one read. */
 const READ_BYTES = 131_072;
 
-/** What every read fills, from its beginning. */
+/** Every read fills it from its beginning. */
 const readBuffer = Buffer.allocUnsafeSlow(READ_BYTES);
 
 type Handle = { useUserBuffer?: (buffer: Buffer) => void };
@@ -27,8 +27,8 @@ const fields = ((): { buffer: symbol; callback: symbol } | undefined => {
 })();
 
 /**
- * Has an open socket read into the shared buffer from now on. `onRead` gets what came, until it returns: the next read, of
- * any socket, overwrites it. `false`: this Node has no such thing, and nothing was changed.
+ * Makes an open socket read into the shared buffer. `onRead` receives bytes that are valid until it returns: the next read,
+ * of any socket, overwrites them. `false`: this Node does not support it, and nothing was changed.
  */
 export function readInto(socket: Socket, onRead: (bytes: Buffer) => void): boolean {
   const inside = socket as unknown as Inside;

@@ -1,12 +1,12 @@
-// Takes the mask off what a client sent (RFC 6455, 5.3). Long messages by `bufferutil` where it is installed, which is the
-// same native helper that `ws` uses; short ones, and all without it, in a loop.
+// Removes the mask of a client's frame (RFC 6455, 5.3): long messages by `bufferutil` where it is installed, the native
+// addon that `ws` uses too; short ones, and all without it, in a loop.
 
 type NativeUnmask = (bytes: Buffer, mask: Buffer) => void;
 
 /** Up to this size the loop is faster than a call into native code. */
 const LOOP_UP_TO = 48;
 
-// An optional dependency: without it, or on a platform that it has no build for, the loop does it all.
+// An optional dependency: the loop replaces it where it is absent or has no build for the platform.
 const native: NativeUnmask | undefined = await import('bufferutil').then(
   (module) => module.default.unmask,
   () => undefined,

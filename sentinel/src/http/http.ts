@@ -1,23 +1,26 @@
-// Plain HTTP on the sentinel's port: health, readiness, metrics, and what `fame ps` and `fame trace` read. The only file
-// that knows fastify. It is loaded after the port listens, so that a node can attach before the web framework is there.
+// Plain HTTP on the sentinel's port: health, readiness, metrics, and the data of `fame ps` and `fame trace`. The only file
+// that imports fastify. It is loaded after the port listens, so that nodes can attach before the web framework is ready.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
+import type { Bindings } from '../bindings.ts';
+import type { Counters } from '../counters.ts';
 import { refusalBody, refuseMalformed } from '../door/http-refusal.ts';
 import { isAllowedHost, type OriginOptions } from '../door/origin.ts';
+import type { Identity } from '../identity.ts';
 import type { OpenCalls } from '../open-calls.ts';
-import type { Identity } from '../replies.ts';
-import type { Sessions } from '../session/sessions.ts';
-import { type Counters, renderMetrics } from './metrics.ts';
+import type { SessionTable } from '../session/session-table.ts';
+import { renderMetrics } from './metrics.ts';
 import type { TraceEntry, TraceTap } from './trace.ts';
 
-/** Lines that a slow reader of the trace may be behind before lines are skipped for it. */
+/** Backlog of one trace reader beyond which it misses entries. */
 const TRACE_BACKLOG_BYTES = 1_048_576;
 const MAX_TRACE_READERS = 8;
 
 export interface HttpParts {
-  self: Identity;
-  sessions: Sessions;
+  identity: Identity;
+  table: SessionTable;
+  bindings: Bindings;
   calls: OpenCalls;
   counters: Counters;
   trace: TraceTap;
@@ -27,13 +30,13 @@ export interface HttpParts {
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** Builds the routes for a server that the caller owns; what comes back answers its requests. */
+/** Builds the routes for a server that the caller owns; returns the function that answers its requests. */
 export async function createHttp(
   server: Server,
   parts: HttpParts,
   options: OriginOptions,
 ): Promise<RequestHandler> {
-  const { sessions, counters, calls, trace, self, startedAt } = parts;
+  const { bindings, calls, counters, identity, startedAt, table, trace } = parts;
   let handle: RequestHandler | undefined;
   const app: FastifyInstance = Fastify({
     logger: false,
@@ -44,13 +47,13 @@ export async function createHttp(
     frameworkErrors: (_error, _request, reply: FastifyReply) => {
       reply.code(400).send(refusalBody('PROTO_MALFORMED', 'The path of the request cannot be read'));
     },
-    // The server is the listener's: it listens already and calls `handle` itself.
+    // The server belongs to the listener, which calls `handle` itself.
     serverFactory: (handler) => {
       handle = handler;
       return server;
     },
   });
-  // The tables name nodes and addresses: a page that got here through a foreign name must not read them.
+  // The tables contain nodes and addresses: a page that got here through a foreign DNS name must not read them.
   app.addHook('onRequest', async (request, reply) => {
     const isHealth =
       request.url === '/healthz' || request.url === '/readyz' || request.url.endsWith('/health');
@@ -61,7 +64,7 @@ export async function createHttp(
   app.setNotFoundHandler(async (request, reply) =>
     reply
       .code(404)
-      .send(refusalBody('NO_ROUTE', `Nothing is served at ${request.method} ${request.url.slice(0, 120)}`)),
+      .send(refusalBody('NO_ROUTE', `Nothing here answers ${request.method} ${request.url.slice(0, 120)}`)),
   );
   app.setErrorHandler<FastifyError>(async (error, _request, reply) => {
     const { statusCode = 500, message } = error;
@@ -71,7 +74,7 @@ export async function createHttp(
 
   const openSessions = (): number => {
     let open = 0;
-    for (const session of sessions.all()) if (session.state === 'attached') open++;
+    for (const session of table.all()) if (session.state === 'attached') open++;
     return open;
   };
   const attachHealth = () => ({
@@ -89,9 +92,9 @@ export async function createHttp(
   app.get('/metrics', async (_request, reply) => {
     let queuedMessages = 0;
     let queuedBytes = 0;
-    for (const session of sessions.all()) {
-      queuedMessages += session.queuedMessages;
-      queuedBytes += session.queuedBytes;
+    for (const { outbound } of table.all()) {
+      queuedMessages += outbound.messages;
+      queuedBytes += outbound.bytes;
     }
     const gauges = {
       sessions: openSessions(),
@@ -103,27 +106,35 @@ export async function createHttp(
     return reply.type('text/plain; version=0.0.4').send(renderMetrics(counters, gauges));
   });
   app.get('/fame/v1/nodes', async () => ({
-    sentinel: { id: self.id, path: self.path, version: self.software, uptimeMs: Date.now() - startedAt },
-    nodes: [...sessions.all()].map((session) => ({
+    sentinel: {
+      id: identity.id,
+      path: identity.path,
+      version: identity.software,
+      uptimeMs: Date.now() - startedAt,
+    },
+    nodes: [...table.all()].map((session) => ({
       id: session.systemId,
       path: session.path,
       kind: session.kind,
       state: session.state,
       since: new Date(session.since).toISOString(),
-      addresses: [...(session.addresses ?? [])],
-      capabilities: [...(session.capabilities?.keys() ?? [])],
-      queuedMessages: session.queuedMessages,
-      queuedBytes: session.queuedBytes,
-      openCalls: session.calls?.size ?? 0,
-      serving: session.serving,
+      addresses: [...(bindings.addressesOf(session) ?? [])],
+      capabilities: [...bindings.capabilitiesOf(session)],
+      queuedMessages: session.outbound.messages,
+      queuedBytes: session.outbound.bytes,
+      openCalls: calls.madeBy(session).length,
+      serving: calls.servingCount(session),
     })),
   }));
   let readers = 0;
   app.get('/fame/v1/trace', async (_request, reply) => {
     if (readers >= MAX_TRACE_READERS) {
-      return reply
-        .code(429)
-        .send({ error: { code: 'QUOTA_EXCEEDED', message: `${MAX_TRACE_READERS} traces are open` } });
+      return reply.code(429).send({
+        error: {
+          code: 'QUOTA_EXCEEDED',
+          message: `The limit of ${MAX_TRACE_READERS} open traces is reached`,
+        },
+      });
     }
     readers++;
     const stream = new Readable({ read() {} });
@@ -138,7 +149,7 @@ export async function createHttp(
       stop();
       stream.destroy();
     });
-    // The headers go at once, so that a reader knows it is listening before anything happens.
+    // Send the headers at once, so that a reader knows it is listening before the first entry.
     reply.raw.flushHeaders?.();
     return reply.type('application/x-ndjson').send(stream);
   });

@@ -1,5 +1,5 @@
-// The trace tap: metadata of envelopes, never their payloads, for whoever listens. While nobody does, the path asks one
-// boolean. Listeners get what happened in batches from a bounded ring; what they do not take in time is counted as missed.
+// The trace tap: metadata of envelopes, never their payloads, for its listeners. Without a listener the path checks one
+// boolean. Entries are delivered in batches from a bounded ring; entries that do not fit are counted as missed.
 
 export interface TraceEntry {
   /** Milliseconds since the epoch. */
@@ -7,16 +7,16 @@ export interface TraceEntry {
   dir: 'forward' | 'refuse' | 'control';
   /** Frame type. */
   type: string;
-  /** Path of the sender's node. */
+  /** Path of the sender. */
   from: string;
-  /** Address it was sent to; empty for link-local frames. */
+  /** Address that it was sent to; empty for link-local frames. */
   to: string;
-  /** Path of the node it went to. */
-  via?: string;
-  corrId?: string;
-  id?: string;
+  /** Path of the receiver. */
+  via?: string | undefined;
+  corrId?: string | undefined;
+  id?: string | undefined;
   bytes: number;
-  code?: string;
+  code?: string | undefined;
 }
 
 const RING = 1_024;
@@ -25,21 +25,25 @@ const BATCH_MS = 50;
 export type TraceListener = (entries: readonly TraceEntry[], missed: number) => void;
 
 export class TraceTap {
-  /** Whether anybody listens; the path asks it before it builds an entry. */
-  active = false;
   readonly #listeners = new Set<TraceListener>();
+  #isActive = false;
   #ring: TraceEntry[] = [];
   #missed = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** Starts to listen; call what comes back to stop. */
+  /** True while there is a listener; check it before building an entry. */
+  get isActive(): boolean {
+    return this.#isActive;
+  }
+
+  /** Adds a listener; returns a function that removes it. */
   listen(listener: TraceListener): () => void {
     this.#listeners.add(listener);
-    this.active = true;
+    this.#isActive = true;
     return () => {
       this.#listeners.delete(listener);
       if (this.#listeners.size > 0) return;
-      this.active = false;
+      this.#isActive = false;
       this.#ring = [];
       clearTimeout(this.#timer);
       this.#timer = undefined;

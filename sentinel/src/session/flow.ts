@@ -1,49 +1,113 @@
-// Credits of one flow on one connection. `out` is what we may still send, `received` what we took and have not paid for.
-// A flow that is out of credit keeps its messages here, in order; the session counts their bytes.
+// Credit of one flow on one connection, in both directions, and the messages of it that wait for credit.
+import { LIMITS } from '@fame-fabric/shared';
+import { Fifo } from '@fame-fabric/shared/internal';
 
-import type { Session } from './session.ts';
+/** The side that grants a sender its credit again. */
+export interface CreditGranter {
+  grantCredit(flow: Flow): void;
+}
+
+/** A grant that waits until a congested flow is half empty. */
+export interface WithheldGrant {
+  readonly granter: CreditGranter;
+  readonly flow: Flow;
+}
 
 export class Flow {
   readonly id: string;
-  out: number;
+  /** Messages that we may still send. */
+  credit: number;
+  /** Messages that we received and have not granted credit for. */
   received = 0;
-  /** Credit is due, but a full queue somewhere holds it back. */
-  owed = false;
+  /** Credit is due to the sender, but a congested flow elsewhere holds it back. */
+  isGrantWithheld = false;
   /** The stream that this flow belonged to has ended. */
-  ended = false;
-  /** Bytes that wait here. */
-  queuedBytes = 0;
-  /** Senders whose credit for this flow waits until it is half empty. */
-  debts: { session: Session; flow: Flow }[] | undefined;
-  #queue: Uint8Array[] = [];
-  #head = 0;
+  hasEnded = false;
+  /** Grants to the senders of this flow that wait for it to drain. */
+  withheldGrants: WithheldGrant[] | undefined;
+  #queue: Fifo<Uint8Array> | undefined;
+  #queuedBytes = 0;
 
-  constructor(id: string, window: number) {
+  constructor(id: string, credit: number) {
     this.id = id;
-    this.out = window;
+    this.credit = credit;
   }
 
+  /** Messages that wait here. */
   get queued(): number {
-    return this.#queue.length - this.#head;
+    return this.#queue === undefined ? 0 : this.#queue.size;
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes;
   }
 
   push(bytes: Uint8Array): void {
-    this.queuedBytes += bytes.byteLength;
+    this.#queue ??= new Fifo();
     this.#queue.push(bytes);
+    this.#queuedBytes += bytes.byteLength;
   }
 
   shift(): Uint8Array | undefined {
-    const bytes = this.#queue[this.#head];
-    if (bytes === undefined) return undefined;
-    this.queuedBytes -= bytes.byteLength;
-    this.#queue[this.#head++] = undefined as unknown as Uint8Array;
-    if (this.#head === this.#queue.length) {
-      this.#queue = [];
-      this.#head = 0;
-    } else if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#head);
-      this.#head = 0;
-    }
+    const bytes = this.#queue?.shift();
+    if (bytes !== undefined) this.#queuedBytes -= bytes.byteLength;
     return bytes;
+  }
+}
+
+/** Flow count that triggers the first eviction. */
+const USUAL_FLOWS = 1_024;
+/** Flow count beyond which flows are evicted whatever is lost with them. */
+const MAX_FLOWS = 16_384;
+
+/** The flows of one session, by id, bounded. */
+export class FlowTable {
+  readonly #granter: CreditGranter;
+  readonly #flows = new Map<string, Flow>();
+  #evictAt = USUAL_FLOWS;
+
+  constructor(granter: CreditGranter) {
+    this.#granter = granter;
+  }
+
+  get(flowId: string): Flow | undefined {
+    return this.#flows.get(flowId);
+  }
+
+  values(): Iterable<Flow> {
+    return this.#flows.values();
+  }
+
+  add(flowId: string, credit: number): Flow {
+    if (this.#flows.size >= this.#evictAt) this.#evict();
+    const flow = new Flow(flowId, credit);
+    this.#flows.set(flowId, flow);
+    return flow;
+  }
+
+  delete(flow: Flow): void {
+    this.#flows.delete(flow.id);
+  }
+
+  // Evicts the cheapest loss first: flows that have ended or have a full window, then those with some credit. A flow that
+  // comes back starts with a full window, so one that has used its window up, because its reader does not read, stays
+  // until there are far too many. The threshold doubles with what is left, so that the cost stays linear.
+  #evict(): void {
+    const flows = this.#flows;
+    this.#evictUntil(0, ({ hasEnded, credit }) => hasEnded || credit >= LIMITS.creditWindow);
+    if (flows.size >= USUAL_FLOWS) this.#evictUntil(USUAL_FLOWS / 2, ({ credit }) => credit > 0);
+    if (flows.size >= MAX_FLOWS) this.#evictUntil(MAX_FLOWS / 2, () => true);
+    this.#evictAt = Math.max(USUAL_FLOWS, Math.min(2 * flows.size, flows.size + MAX_FLOWS / 2));
+  }
+
+  // Evicts the oldest matching flows without queued messages until `count` flows are left.
+  #evictUntil(count: number, matches: (flow: Flow) => boolean): void {
+    for (const flow of this.#flows.values()) {
+      if (this.#flows.size <= count) return;
+      if (flow.queued > 0 || flow.isGrantWithheld || !matches(flow)) continue;
+      // Messages counted but not granted would be lost with the state, and the sender could wait for ever.
+      if (flow.received > 0) this.#granter.grantCredit(flow);
+      this.#flows.delete(flow.id);
+    }
   }
 }

@@ -1,11 +1,11 @@
 import type { DeliveryAck } from '@fame-fabric/shared';
 import { settle } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
-import { benchSentinel } from '../testing/bench-sentinel.ts';
+import { makeParts } from '../testing/sentinel-parts.ts';
 import { Flow } from './flow.ts';
 
 function pair(options = {}) {
-  const bench = benchSentinel(options);
+  const bench = makeParts(options);
   const agent = bench.attach('agent', { capabilities: ['fame.capability.cancel'] });
   const caller = bench.attach('caller');
   agent.bind('math@fame.fabric');
@@ -14,21 +14,21 @@ function pair(options = {}) {
 const codes = (envelopes: readonly { frame: unknown }[]): (string | undefined)[] =>
   envelopes.map(({ frame }) => (frame as DeliveryAck).code);
 
-test('P5: callers of a node that left are told when the resume window is over, and not before', () => {
+test('P5: callers of a node that left receive NODE_GONE at the end of the resume window, and not before', () => {
   const { agent, caller, clock, bindings } = pair();
   caller.call('math@fame.fabric', 'c1');
   agent.lose();
   expect(bindings.owner('math@fame.fabric')).toBeUndefined();
   clock.advance(4_999);
-  expect(caller.wire.take()).toEqual([]);
+  expect(caller.transport.take()).toEqual([]);
   clock.advance(1);
-  expect(codes(caller.wire.take())).toEqual(['NODE_GONE']);
+  expect(codes(caller.transport.take())).toEqual(['NODE_GONE']);
 });
 
-test('a node that comes back within the window keeps its path and gets what waited for it', () => {
+test('a node that resumes within the window keeps its path and receives its queue', () => {
   const { agent, caller, clock, attach } = pair();
   caller.call('math@fame.fabric', 'c1');
-  const [request] = agent.wire.take();
+  const [request] = agent.transport.take();
   caller.lose();
   agent.reply(request!, 'late');
   clock.advance(1_000);
@@ -38,32 +38,32 @@ test('a node that comes back within the window keeps its path and gets what wait
   // attach() took the ack; the answer was flushed behind it.
   clock.advance(10_000);
   expect(back.session.state).toBe('attached');
-  expect(back.session.queuedMessages).toBe(0);
+  expect(back.session.outbound.messages).toBe(0);
 });
 
-test('a node that says goodbye is gone at once', () => {
-  const { agent, caller, sessions } = pair();
+test('a node that closes normally is gone at once', () => {
+  const { agent, caller } = pair();
   caller.call('math@fame.fabric', 'c1');
-  sessions.detach(agent.session, agent.wire, true);
+  agent.lose(1000);
   expect(agent.session.state).toBe('gone');
-  expect(codes(caller.wire.take())).toEqual(['NODE_GONE']);
+  expect(codes(caller.transport.take())).toEqual(['NODE_GONE']);
 });
 
 test('a second copy of a running script gets a path of its own', () => {
-  const { attach } = benchSentinel();
+  const { attach } = makeParts();
   const first = attach('script', { instanceId: 'one' });
   const second = attach('script', { instanceId: 'two' });
   const third = attach('script', { instanceId: 'three' });
   expect([first.path, second.path, third.path]).toEqual(['/S/script', '/S/script-2', '/S/script-3']);
-  expect(first.wire.closed).toBeUndefined();
+  expect(first.transport.closed).toBeUndefined();
 });
 
 test('a newer connection of the same instance takes over, and the end of the older one changes nothing', () => {
-  const { attach, sessions } = benchSentinel();
+  const { attach } = makeParts();
   const older = attach('node');
   const newer = attach('node');
-  expect(older.wire.closed?.code).toBe(1000);
-  sessions.detach(older.session, older.wire);
+  expect(older.transport.closed?.code).toBe(1000);
+  older.lose();
   expect(newer.session.state).toBe('attached');
 });
 
@@ -71,48 +71,52 @@ test('another instance inherits the path; calls of the one before end with the w
   const { agent, caller, clock, attach } = pair();
   caller.call('math@fame.fabric', 'lost');
   caller.call('math@fame.fabric', 'known');
-  const requests = agent.wire.take();
+  const requests = agent.transport.take();
   agent.lose();
   const reborn = attach('agent', { instanceId: 'reborn' });
   expect(reborn.path).toBe('/S/agent');
   reborn.reply(requests[1]!, 'from the journal');
   clock.advance(5_000);
-  const got = caller.wire.take();
+  const got = caller.transport.take();
   expect(got.map((e) => e.corrId)).toEqual(['known', 'lost']);
   expect(codes(got.slice(1))).toEqual(['NODE_GONE']);
 });
 
-test('a callee is told that its caller is gone', () => {
+test('a callee is notified that its caller is gone', () => {
   const { agent, caller, clock } = pair();
   caller.call('math@fame.fabric', 'c1');
-  agent.wire.take();
+  agent.transport.take();
   caller.lose();
   clock.advance(5_000);
-  expect(agent.wire.take()[0]?.frame).toEqual({ type: 'CallCancel', corrId: 'c1', reason: 'caller-gone' });
+  expect(agent.transport.take()[0]?.frame).toEqual({
+    type: 'CallCancel',
+    corrId: 'c1',
+    reason: 'caller-gone',
+  });
 });
 
-test('an address belongs to its first binder while that one answers; a dead one is evicted', async () => {
+test('an address stays with its first binder while that answers; a dead one is evicted', async () => {
   const { agent, attach, bindings } = pair();
   const rival = attach('rival');
-  const ask = (): void => {
-    rival.say({ type: 'AddressBind', address: 'math@fame.fabric' }, { corrId: 'b', rtype: 1 });
+  const challenge = (): void => {
+    rival.send({ type: 'AddressBind', address: 'math@fame.fabric' }, { corrId: 'b', rtype: 1 });
   };
-  ask();
+  challenge();
   await settle();
-  expect(rival.wire.take()[0]?.frame).toMatchObject({ ok: false, code: 'ADDRESS_IN_USE' });
-  agent.wire.isAlive = false;
-  ask();
+  expect(rival.transport.take()[0]?.frame).toMatchObject({ ok: false, code: 'ADDRESS_IN_USE' });
+  agent.transport.isAlive = false;
+  challenge();
   await settle();
-  expect(rival.wire.take()[0]?.frame).toMatchObject({ ok: true });
+  expect(rival.transport.take()[0]?.frame).toMatchObject({ ok: true });
   expect(bindings.owner('math@fame.fabric')).toBe(rival.session);
   expect(agent.session.state).toBe('gone');
 });
 
-test('addresses of others, beyond the grammar or beyond the limit are refused with a code', () => {
-  const { attach } = benchSentinel({ maxAddressesPerNode: 2 });
+test('addresses of other nodes, malformed ones and those above the limit are refused with a code', () => {
+  const { attach } = makeParts({ maxAddressesPerNode: 2 });
   const node = attach('node');
   const bind = (address: string): unknown => {
-    const [ack] = node.say({ type: 'AddressBind', address }, { corrId: 'b', rtype: 1 });
+    const [ack] = node.send({ type: 'AddressBind', address }, { corrId: 'b', rtype: 1 });
     return (ack!.frame as DeliveryAck).code;
   };
   expect(bind('garbage')).toBe('ADDRESS_INVALID');
@@ -125,33 +129,33 @@ test('addresses of others, beyond the grammar or beyond the limit are refused wi
 });
 
 test('only living members of a pool are picked', () => {
-  const { attach } = benchSentinel();
+  const { attach } = makeParts();
   const members = ['w1', 'w2'].map((id) => attach(id));
   for (const member of members) member.bind('w@*.fame.fabric');
   const caller = attach('caller');
   members[0]!.lose();
   for (let i = 0; i < 20; i++) expect(caller.call('w@fame.fabric', `c${i}`)).toEqual([]);
-  expect(members[1]!.wire.take()).toHaveLength(20);
+  expect(members[1]!.transport.take()).toHaveLength(20);
 });
 
-test('nothing is left of nodes that came and went', () => {
-  const { attach, sessions, calls, clock, bindings } = benchSentinel();
+test('nodes that have left leave no state behind', () => {
+  const { attach, calls, clock, bindings, table } = makeParts();
   for (let i = 0; i < 1_000; i++) {
     const node = attach(`n${i}`);
     node.bind(`svc${i}@fame.fabric`);
     node.lose();
   }
   clock.advance(5_000);
-  expect(sessions.size).toBe(0);
+  expect(table.size).toBe(0);
   expect(calls.count).toBe(0);
   expect([...bindings.ownAddresses()]).toEqual([]);
   expect(clock.timerCount).toBe(0);
 });
 
-test('sweeps ping silent nodes, give up dead ones and close those that do not read', async () => {
-  const { attach, sweeper, clock } = benchSentinel();
+test('a sweep pings silent nodes, closes dead ones and those that do not read', async () => {
+  const { attach, sweeper, clock } = makeParts();
   const silent = attach('silent');
-  silent.wire.isAlive = false;
+  silent.transport.isAlive = false;
   const quiet = attach('quiet');
   const sweepFor = async (ms: number): Promise<void> => {
     for (let t = 0; t < ms; t += 1_000) {
@@ -162,36 +166,36 @@ test('sweeps ping silent nodes, give up dead ones and close those that do not re
   };
   await sweepFor(31_000);
   expect(silent.session.state).toBe('gone');
-  expect(silent.wire.terminated).toBe(true);
+  expect(silent.transport.terminated).toBe(true);
   expect(quiet.session.state).toBe('attached');
-  expect(quiet.wire.pings).toBeGreaterThan(0);
+  expect(quiet.transport.pings).toBeGreaterThan(0);
 
   const reader = attach('reader');
   reader.bind('slow@fame.fabric');
   for (let i = 0; i < 40; i++) quiet.call('slow@fame.fabric', `c${i}`);
   await sweepFor(11_000);
-  expect(reader.wire.closed?.code).toBe(4008);
+  expect(reader.transport.closed?.code).toBe(4008);
 });
 
-test('two nodes that want the address of a dead one at the same moment: one gets it, the other is told', async () => {
-  const { attach, bindings } = benchSentinel();
+test('of two nodes that bind the address of a dead one at the same moment, one gets it and the other a refusal', async () => {
+  const { attach, bindings } = makeParts();
   const dead = attach('dead');
   dead.bind('svc@fame.fabric');
-  dead.wire.isAlive = false;
-  const wish = { type: 'AddressBind', address: 'svc@fame.fabric' } as const;
+  dead.transport.isAlive = false;
+  const bind = { type: 'AddressBind', address: 'svc@fame.fabric' } as const;
   const rivals = ['first', 'second'].map((id) => attach(id));
-  for (const rival of rivals) rival.say(wish, { corrId: 'b', rtype: 1, replyTo: `__sys__@${rival.path}` });
+  for (const rival of rivals) rival.send(bind, { corrId: 'b', rtype: 1, replyTo: `__sys__@${rival.path}` });
   await settle();
-  const answers = rivals.map(({ wire }) => wire.take()[0]!.frame as { ok: boolean; code?: string });
+  const answers = rivals.map(({ transport }) => transport.take()[0]!.frame as { ok: boolean; code?: string });
   expect(answers).toMatchObject([{ ok: true }, { ok: false, code: 'ADDRESS_IN_USE' }]);
   expect(bindings.owner('svc@fame.fabric')).toBe(rivals[0]!.session);
 });
 
-test('the addresses of a capability count, not only its name', () => {
-  const { attach } = benchSentinel({ maxAddressesPerNode: 3 });
+test('each address of a capability counts towards the limit', () => {
+  const { attach } = makeParts({ maxAddressesPerNode: 3 });
   const node = attach('many');
   const advertise = (address: string) =>
-    node.say(
+    node.send(
       { type: 'CapabilityAdvertise', capabilities: ['cap'], address },
       { corrId: address, rtype: 1, replyTo: `__sys__@${node.path}` },
     )[0]!.frame;
@@ -199,63 +203,59 @@ test('the addresses of a capability count, not only its name', () => {
   expect(advertise('d@fame.fabric')).toMatchObject({ ok: false, code: 'QUOTA_EXCEEDED' });
 });
 
-test('a pool is announced as gone only when its last member has left', () => {
-  const { attach, control, sessions } = benchSentinel();
-  const gone: string[] = [];
-  const note = (address: string): number => gone.push(address);
-  const nothing = (): void => {};
-  control.announcer = {
-    bound: nothing,
-    unbound: note,
-    advertised: nothing,
-    withdrawn: nothing,
-    answered: nothing,
-  };
-  sessions.onUnbound = (_session, { addresses }) => addresses.forEach(note);
+test('a pool is announced as unbound only when its last member has left', () => {
+  const { attach, sessions } = makeParts();
+  const neighbor = attach('neighbor', { peer: true });
+  const unbound = (): unknown[] =>
+    neighbor.transport
+      .take()
+      .flatMap(({ frame }) =>
+        frame.type === 'AddressUnbind' ? [(frame as { address: string }).address] : [],
+      );
   const [one, two, three] = ['one', 'two', 'three'].map((id) => attach(id));
   for (const node of [one!, two!, three!]) node.bind('w@*.fame.fabric');
   sessions.end(one!.session, 1001, 'test');
-  two!.say({ type: 'AddressUnbind', address: 'w@*.fame.fabric' }, { corrId: 'u', rtype: 1 });
-  expect(gone).toEqual([]);
+  two!.send({ type: 'AddressUnbind', address: 'w@*.fame.fabric' }, { corrId: 'u', rtype: 1 });
+  expect(unbound()).toEqual([]);
   sessions.end(three!.session, 1001, 'test');
-  expect(gone).toEqual(['w@*.fame.fabric']);
+  expect(unbound()).toEqual(['w@*.fame.fabric']);
 });
 
-test('a window that is used up is not opened by a crowd of other flows', () => {
+test('a used-up window is not refilled by many other flows', () => {
   const { agent, caller, attach } = pair();
   const crowd = attach('crowd');
-  const tell = (node: typeof caller, flowId: string): void => {
-    node.say({ type: 'Data', payload: 'item' }, { to: 'math@fame.fabric', flowId });
+  const sendItem = (node: typeof caller, flowId: string): void => {
+    node.send({ type: 'Data', payload: 'item' }, { to: 'math@fame.fabric', flowId });
   };
-  for (let item = 0; item < 32; item++) tell(caller, 'used-up');
-  expect(agent.wire.take()).toHaveLength(32);
+  for (let item = 0; item < 32; item++) sendItem(caller, 'used-up');
+  expect(agent.transport.take()).toHaveLength(32);
   for (let round = 0; round < 3; round++) {
-    for (let flow = 0; flow < 2_000; flow++) tell(crowd, `flow-${round}-${flow}`);
-    agent.wire.take();
-    tell(caller, 'used-up');
-    expect(agent.wire.take()).toEqual([]);
+    for (let flow = 0; flow < 2_000; flow++) sendItem(crowd, `flow-${round}-${flow}`);
+    agent.transport.take();
+    sendItem(caller, 'used-up');
+    expect(agent.transport.take()).toEqual([]);
   }
-  expect(agent.session.queuedMessages).toBe(3);
-  agent.say({ type: 'CreditUpdate', flowId: 'used-up', credits: 32 });
-  expect(agent.session.queuedMessages).toBe(0);
+  expect(agent.session.outbound.messages).toBe(3);
+  agent.send({ type: 'CreditUpdate', flowId: 'used-up', credits: 32 });
+  expect(agent.session.outbound.messages).toBe(0);
 });
 
-test('flows are let go in a time that grows with their number, also when something waits in each of them', () => {
+test('flow eviction takes linear time, even if every flow has queued messages', () => {
   const { agent, caller } = pair();
   agent.lose();
   const waiting = 8_000;
-  // A flow that is looked at is asked what waits in it.
-  let looked = 0;
+  // Eviction reads `queued` of every flow that it visits.
+  let visits = 0;
   const queued = Object.getOwnPropertyDescriptor(Flow.prototype, 'queued')!;
   const counting = function (this: Flow): number {
-    looked++;
+    visits++;
     return queued.get!.call(this);
   };
   Object.defineProperty(Flow.prototype, 'queued', { ...queued, get: counting });
   for (let flow = 0; flow < waiting; flow++) {
-    caller.say({ type: 'Data', payload: 'item' }, { to: `x@${agent.path}`, flowId: `f-${flow}` });
+    caller.send({ type: 'Data', payload: 'item' }, { to: `x@${agent.path}`, flowId: `f-${flow}` });
   }
   Object.defineProperty(Flow.prototype, 'queued', queued);
-  expect(agent.session.queuedMessages).toBeGreaterThanOrEqual(waiting);
-  expect(looked).toBeLessThan(20 * waiting);
+  expect(agent.session.outbound.messages).toBeGreaterThanOrEqual(waiting);
+  expect(visits).toBeLessThan(20 * waiting);
 });

@@ -1,89 +1,78 @@
-// All sessions and their lives: attached, detached for the resume window, gone. What the end of a session means for
-// others happens here, once: its addresses go, its callers are told, its callees are told.
-import { type Clock, isUnder, type Logger, type Timer } from '@fame-fabric/shared';
-import type { Bindings } from '../bindings.ts';
-import type { Counters } from '../http/metrics.ts';
+// The lives of sessions: attached, detached for the resume window, gone. The consequences of an end are handled here, once:
+// addresses are removed, callers and callees are notified.
+import type { Clock, Logger, Timer } from '@fame-fabric/shared';
+import type { Bindings, RemovedBindings } from '../bindings.ts';
+import { CLOSE } from '../close-codes.ts';
+import type { Counters } from '../counters.ts';
+import type { Identity } from '../identity.ts';
 import type { OpenCall, OpenCalls } from '../open-calls.ts';
-import { cancelNotice, type Identity, nack } from '../replies.ts';
-import type { Session } from './session.ts';
-import type { Wire } from './wire.ts';
+import { cancelNotice, nack } from '../replies.ts';
+import type { CoarseClock } from './coarse-clock.ts';
+import type { NodeTransport } from './node-transport.ts';
+import { type AttachTerms, Session, type SessionName } from './session.ts';
+import type { SessionTable } from './session-table.ts';
 
 export interface SessionsParts {
-  self: Identity;
+  identity: Identity;
   clock: Clock;
+  time: CoarseClock;
+  table: SessionTable;
   bindings: Bindings;
   calls: OpenCalls;
+  announcer: RemovalListener;
   counters: Counters;
   log: Logger;
 }
 
-/** What uplinks want to know when a node's addresses go. */
-export type Unbound = (session: Session, left: { addresses: string[]; capabilities: string[] }) => void;
+/** Learns which addresses and capabilities left with their node. */
+export interface RemovalListener {
+  removed(session: Session, removed: RemovedBindings): void;
+}
 
 export class Sessions {
   readonly #parts: SessionsParts;
   readonly #resumeWindowMs: number;
-  readonly #byPath = new Map<string, Session>();
-  readonly #bySystemId = new Map<string, Set<Session>>();
   readonly #expiry = new Map<Session, Timer>();
   readonly #orphanTimers = new Set<Timer>();
-  readonly #peers = new Set<Session>();
-  /** The link to the parent sentinel while there is one. */
-  parent: Session | undefined;
-  /** Told whenever addresses went with their node. */
-  onUnbound: Unbound = () => {};
-  /** Told after a call was opened or closed by the end of a session; drain waits on it. */
-  onEnded: () => void = () => {};
 
   constructor(parts: SessionsParts, options: { resumeWindowMs: number }) {
     this.#parts = parts;
     this.#resumeWindowMs = options.resumeWindowMs;
   }
 
-  get size(): number {
-    return this.#byPath.size;
+  /** Begins a session with its first connection. */
+  open(name: SessionName, transport: NodeTransport, terms: AttachTerms): Session {
+    const session = new Session(name, transport, terms, this.#parts.time);
+    this.#parts.table.add(session);
+    return session;
   }
 
-  byPath(path: string): Session | undefined {
-    return this.#byPath.get(path);
+  /**
+   * Hands a new connection to a session, in place of a lost or an older one. Another instance of the program does not know
+   * the calls of the one before it: those that it made are cancelled, those that it serves are answered within the resume
+   * window (its journal may know them) or their callers are notified.
+   */
+  resume(session: Session, transport: NodeTransport, terms: AttachTerms): void {
+    const { calls } = this.#parts;
+    const replaced = session.transport;
+    this.#stopExpiry(session);
+    if (terms.instanceId !== session.terms.instanceId) {
+      for (const call of calls.takeMadeBy(session)) this.cancelAtCallee(call, 'caller-gone');
+      const orphans = calls.servedBy(session);
+      if (orphans.length > 0) this.#expireOrphans(orphans);
+    }
+    // Install the new connection before closing the old one, so that the old close handler sees it was replaced.
+    session.resume(transport, terms);
+    replaced?.close(CLOSE.normal, 'replaced by a newer connection of the same node');
   }
 
-  /** The peer that `path` lies with. */
-  peerOf(path: string): Session | undefined {
-    for (const peer of this.#peers) if (isUnder(path, peer.path)) return peer;
-    return undefined;
-  }
-
-  get peers(): ReadonlySet<Session> {
-    return this.#peers;
-  }
-
-  /** Sessions of nodes that call themselves so; copies of one script share a systemId. */
-  ofSystem(systemId: string): Iterable<Session> {
-    return this.#bySystemId.get(systemId) ?? [];
-  }
-
-  all(): IterableIterator<Session> {
-    return this.#byPath.values();
-  }
-
-  add(session: Session): void {
-    this.#byPath.set(session.path, session);
-    const copies = this.#bySystemId.get(session.systemId);
-    if (copies) copies.add(session);
-    else this.#bySystemId.set(session.systemId, new Set([session]));
-    if (session.kind === 'peer') this.#peers.add(session);
-    if (session.kind === 'parent') this.parent = session;
-  }
-
-  /** The connection of a session ended: it may come back within the resume window, unless it said goodbye (`hasLeft`). */
-  detach(session: Session, wire: Wire, hasLeft = false): void {
-    // A session that another connection has picked up already is not touched by the end of the old one.
-    if (session.wire !== wire || session.state !== 'attached') return;
-    const { bindings, clock, counters } = this.#parts;
+  /** A connection ended. The node may resume within the window, unless it said goodbye (`hasLeft`). */
+  detach(session: Session, transport: NodeTransport, hasLeft = false): void {
+    if (session.transport !== transport) return;
+    const { clock, counters } = this.#parts;
     counters.detached++;
     session.detach();
-    this.#unbind(session, bindings);
+    this.#removeBindings(session);
     if (hasLeft || session.kind !== 'node' || this.#resumeWindowMs === 0) {
       this.#dispose(session);
       return;
@@ -94,84 +83,27 @@ export class Sessions {
     );
   }
 
-  /**
-   * A connection picks a detached or displaced session up. Another instance of the program knows nothing of the calls of
-   * the one before it: what that one asked is given up, what it was asked is answered within the resume window (a journal
-   * may still know it) or its callers are told.
-   */
-  resume(session: Session, wire: Wire, instanceId: string): void {
-    const { calls, clock } = this.#parts;
-    this.#expiry.get(session)?.stop();
-    this.#expiry.delete(session);
-    if (instanceId !== session.instanceId) {
-      session.instanceId = instanceId;
-      for (const call of calls.takeMadeBy(session)) this.tellCallee(call, 'caller-gone');
-      const orphans = calls.servedBy(session, this.#byPath.values());
-      if (orphans.length > 0) this.#answerOrphans(orphans, clock);
-    }
-    session.resume(wire);
-  }
-
-  #answerOrphans(orphans: readonly OpenCall[], clock: Clock): void {
-    const timer = clock.after(this.#resumeWindowMs, () => {
-      this.#orphanTimers.delete(timer);
-      this.#endCalls(orphans);
-    });
-    this.#orphanTimers.add(timer);
-  }
-
-  // Tells the callers of those calls that are still open.
-  #endCalls(ended: readonly OpenCall[]): void {
-    const { calls } = this.#parts;
-    for (const call of ended) {
-      if (!calls.isOpen(call)) continue;
-      calls.close(call);
-      this.#tellCaller(call);
-    }
-    this.onEnded();
-  }
-
-  /** Closes the connection of a session and ends it at once, without a resume window. */
+  /** Ends a session at once, without a resume window, and closes its connection. */
   end(session: Session, code: number, reason: string): void {
-    const { wire } = session;
     if (session.state === 'gone') return;
-    if (session.state === 'attached') this.#parts.counters.detached++;
-    this.#unbind(session, this.#parts.bindings);
+    const { transport } = session;
+    if (transport !== undefined) this.#parts.counters.detached++;
+    this.#removeBindings(session);
     this.#dispose(session);
-    wire?.close(code, reason);
+    transport?.close(code, reason);
   }
 
-  #unbind(session: Session, bindings: Bindings): void {
-    const left = bindings.removeAll(session);
-    if (left.addresses.length > 0 || left.capabilities.length > 0) this.onUnbound(session, left);
+  /** Ends the sessions of all nodes, so that they attach again. */
+  endNodes(code: number, reason: string): void {
+    for (const session of [...this.#parts.table.all()]) {
+      if (session.kind === 'node') this.end(session, code, reason);
+    }
   }
 
-  #dispose(session: Session): void {
-    if (session.state === 'gone') return;
-    this.#expiry.get(session)?.stop();
-    this.#expiry.delete(session);
-    session.dispose();
-    if (this.#byPath.get(session.path) === session) this.#byPath.delete(session.path);
-    const copies = this.#bySystemId.get(session.systemId);
-    copies?.delete(session);
-    if (copies?.size === 0) this.#bySystemId.delete(session.systemId);
-    this.#peers.delete(session);
-    if (this.parent === session) this.parent = undefined;
-
-    const { calls } = this.#parts;
-    for (const call of calls.takeMadeBy(session)) this.tellCallee(call, 'caller-gone');
-    this.#endCalls(calls.servedBy(session, this.#byPath.values()));
-  }
-
-  #tellCaller(call: OpenCall): void {
-    const reason = 'The node that was handling the call has left';
-    call.caller.sendControl(nack(this.#parts.self, call, 'NODE_GONE', reason));
-  }
-
-  /** Hands a cancel on to the callee, if it takes them. */
-  tellCallee(call: OpenCall, reason: string): void {
-    if (!call.callee.takesCancel) return;
-    call.callee.sendControl(cancelNotice(this.#parts.self, call.corrId, call.replyTo, reason));
+  /** Passes the cancel of a call on to its callee, if that takes them. */
+  cancelAtCallee({ callee, corrId, replyTo }: OpenCall, reason: string): void {
+    if (!callee.terms.takesCancel) return;
+    callee.outbound.sendControl(cancelNotice(this.#parts.identity, corrId, replyTo, reason));
   }
 
   /** Stops the timers of all resume windows. */
@@ -179,5 +111,45 @@ export class Sessions {
     for (const timer of [...this.#expiry.values(), ...this.#orphanTimers]) timer.stop();
     this.#expiry.clear();
     this.#orphanTimers.clear();
+  }
+
+  #stopExpiry(session: Session): void {
+    this.#expiry.get(session)?.stop();
+    this.#expiry.delete(session);
+  }
+
+  #expireOrphans(orphans: readonly OpenCall[]): void {
+    const timer = this.#parts.clock.after(this.#resumeWindowMs, () => {
+      this.#orphanTimers.delete(timer);
+      this.#failCalls(orphans);
+    });
+    this.#orphanTimers.add(timer);
+  }
+
+  // Notifies the callers of those calls that are still open.
+  #failCalls(failed: readonly OpenCall[]): void {
+    const { calls, identity } = this.#parts;
+    for (const call of failed) {
+      if (!calls.isOpen(call)) continue;
+      calls.close(call);
+      const reason = 'The node that was handling the call has left';
+      call.caller.outbound.sendControl(nack(identity, call, 'NODE_GONE', reason));
+    }
+  }
+
+  #removeBindings(session: Session): void {
+    const { announcer, bindings } = this.#parts;
+    announcer.removed(session, bindings.removeAll(session));
+  }
+
+  #dispose(session: Session): void {
+    if (session.state === 'gone') return;
+    const { calls, table } = this.#parts;
+    this.#stopExpiry(session);
+    session.dispose();
+    table.remove(session);
+    for (const call of calls.takeMadeBy(session)) this.cancelAtCallee(call, 'caller-gone');
+    this.#failCalls(calls.servedBy(session));
+    calls.forget(session);
   }
 }

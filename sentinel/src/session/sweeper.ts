@@ -1,32 +1,35 @@
-// The one timer of the sentinel: every two seconds it moves the coarse clock, asks silent nodes for a sign of life, closes
-// those that stay silent, those that do not read, and connections that never attach. No node has a timer of its own.
+// The one timer of the sentinel. Every two seconds it advances the coarse clock, pings silent nodes, and closes nodes that
+// stay silent, nodes that do not read, and connections that never attach. No node has a timer of its own.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import { CLOSE } from '../close-codes.ts';
-import type { Counters } from '../http/metrics.ts';
-import type { Session, Ticker } from './session.ts';
+import type { Counters } from '../counters.ts';
+import type { CoarseClock } from './coarse-clock.ts';
+import type { Session } from './session.ts';
+import type { SessionTable } from './session-table.ts';
 import type { Sessions } from './sessions.ts';
 
-/** What it looks after is counted in many seconds, and a process that wakes up has lost its caches. */
+/** Its deadlines are many seconds long, and a process that wakes up has lost its caches. */
 export const SWEEP_MS = 2_000;
 /** How long a connection may take to attach. */
 const ATTACH_WITHIN_MS = 5_000;
-/** A node that was silent for so long is pinged. */
+/** Silence after which a node is pinged. */
 const PING_AFTER_MS = 15_000;
-/** A node that stays silent for so long is given up. */
+/** Silence after which a node is given up. */
 const GIVE_UP_AFTER_MS = 30_000;
-/** A queue that did not move for so long closes its node. */
-const STUCK_MS = 10_000;
-/** How long the answer to a ping may take; silence is judged by what was heard, so this only frees the question. */
+/** How long a queue may stand still before its node is closed. */
+const STALLED_MS = 10_000;
+/** How long a pong may take. Silence is judged by what was received, so this only ends the wait. */
 const PONG_MS = 10_000;
 
 export interface SweeperParts {
   clock: Clock;
-  ticker: Ticker;
+  time: CoarseClock;
+  table: SessionTable;
   sessions: Sessions;
   counters: Counters;
   log: Logger;
-  /** Closes connections that were opened before `olderThan` and have not attached. */
-  closeUnattached: (olderThan: number) => void;
+  /** Closes connections that were opened before `openedBefore` and have not attached. */
+  closeUnattached: (openedBefore: number) => void;
 }
 
 export class Sweeper {
@@ -47,35 +50,30 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { clock, ticker, sessions, closeUnattached } = this.#parts;
-    ticker.now = clock.now();
-    closeUnattached(ticker.now - ATTACH_WITHIN_MS);
-    for (const session of sessions.all()) this.#look(session, ticker.now);
+    const { time, table, closeUnattached } = this.#parts;
+    closeUnattached(time.tick() - ATTACH_WITHIN_MS);
+    for (const session of table.all()) this.#check(session);
   }
 
-  #look(session: Session, now: number): void {
+  #check(session: Session): void {
     const { counters, log, sessions } = this.#parts;
-    if (session.state !== 'attached') return;
-    const isStuck = session.queuedMessages > 0 && now - session.movedAt >= STUCK_MS;
-    if (isStuck || session.isDeaf) {
+    const { outbound, path, silentMs, transport } = session;
+    if (transport === undefined) return;
+    if (outbound.stalledMs >= STALLED_MS || outbound.isSaturated) {
       counters.closedSlow++;
       log.warn('closed a node that does not read', {
-        path: session.path,
-        queuedMessages: session.queuedMessages,
-        queuedBytes: session.queuedBytes,
+        path,
+        queuedMessages: outbound.messages,
+        queuedBytes: outbound.bytes,
       });
       sessions.end(session, CLOSE.slowConsumer, 'the node does not read');
-      return;
-    }
-    const silentMs = now - session.heardAt;
-    if (silentMs >= GIVE_UP_AFTER_MS) {
-      log.warn('gave up a silent node', { path: session.path, silentMs });
-      const { wire } = session;
+    } else if (silentMs >= GIVE_UP_AFTER_MS) {
+      log.warn('closed a silent node', { path, silentMs });
       sessions.end(session, CLOSE.goingAway, 'silent');
-      wire?.terminate();
+      transport.terminate();
     } else if (silentMs >= PING_AFTER_MS) {
       void session.ping(PONG_MS).then((isAlive) => {
-        if (isAlive) session.heardAt = this.#parts.ticker.now;
+        if (isAlive) session.markReceived();
       });
     }
   }

@@ -1,59 +1,87 @@
-// The parts of a sentinel without port, timers or sockets, and nodes on fake wires: what the tests of the path stand on.
+// The parts of a sentinel without port, timers or sockets, and nodes on fake transports: the fixture of the path's tests.
 import { type Envelope, type Frame, makeEnvelope, type NodeAttachAck } from '@fame-fabric/shared';
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
+import { AddressChallenge } from '../address-challenge.ts';
 import { Bindings } from '../bindings.ts';
 import { Control } from '../control.ts';
+import { Counters } from '../counters.ts';
 import { Admission } from '../door/admission.ts';
-import { Counters } from '../http/metrics.ts';
 import { TraceTap } from '../http/trace.ts';
+import { Identity } from '../identity.ts';
 import { OpenCalls } from '../open-calls.ts';
 import { Router } from '../route.ts';
+import { CoarseClock } from '../session/coarse-clock.ts';
 import type { Session } from '../session/session.ts';
+import { SessionTable } from '../session/session-table.ts';
 import { Sessions } from '../session/sessions.ts';
 import { Sweeper } from '../session/sweeper.ts';
-import { FakeWire } from './fake-wire.ts';
+import { Announcements } from '../uplink/announcements.ts';
+import { FakeTransport } from './fake-transport.ts';
 
 export interface FakeNode {
-  readonly wire: FakeWire;
+  readonly transport: FakeTransport;
   readonly session: Session;
   readonly path: string;
-  /** Sends one envelope into the router and answers what the node itself got back. */
-  say(frame: Frame, header?: Partial<Envelope>): Envelope[];
+  /** Sends one envelope to the router; returns what the node itself received meanwhile. */
+  send(frame: Frame, header?: Partial<Envelope>): Envelope[];
   /** Binds an address and takes the ack. */
   bind(address: string): void;
-  /** A JSON-RPC call as a node sends it. */
+  /** Sends a JSON-RPC call as a node does. */
   call(to: string, corrId: string, more?: Partial<Envelope>): Envelope[];
-  /** The answer to a call. */
+  /** Answers a call. */
   reply(to: Envelope, result: unknown): void;
-  lose(): void;
+  /** Loses the connection, or closes it as a node that leaves. */
+  lose(closeCode?: number): void;
 }
 
-export function benchSentinel(options: { resumeWindowMs?: number; maxAddressesPerNode?: number } = {}) {
+export interface PartsOptions {
+  resumeWindowMs?: number;
+  maxAddressesPerNode?: number;
+}
+
+export function makeParts(options: PartsOptions = {}) {
   const clock = new ManualClock();
   const log = new CaptureLog();
-  const self = { id: 'S', path: '/S', sid: 'sid', flowId: 'sentinel-flow', software: 'fame-fabric/test' };
-  const ticker = { now: clock.now() };
+  const identity = new Identity('S');
+  const time = new CoarseClock(clock);
   const counters = new Counters();
   const trace = new TraceTap();
   const bindings = new Bindings();
   const calls = new OpenCalls(100);
+  const table = new SessionTable();
+  const announcer = new Announcements({ identity, table, bindings, log });
   const sessions = new Sessions(
-    { self, clock, bindings, calls, counters, log },
+    { identity, clock, time, table, bindings, calls, announcer, counters, log },
     { resumeWindowMs: options.resumeWindowMs ?? 5_000 },
   );
+  const challenge = new AddressChallenge({ bindings, sessions, log });
   const control = new Control(
-    { self, sessions, bindings, calls, trace, log },
+    { identity, sessions, bindings, challenge, calls, announcer, trace },
     { maxAddressesPerNode: options.maxAddressesPerNode ?? 10 },
   );
-  const router = new Router({ self, ticker, sessions, bindings, calls, control, counters, trace, log });
-  const admission = new Admission({ self, ticker, sessions, counters, log }, { maxSessions: 5_000 });
-  const sweeper = new Sweeper({ clock, ticker, sessions, counters, log, closeUnattached: () => {} });
+  const router = new Router({
+    identity,
+    table,
+    sessions,
+    bindings,
+    calls,
+    control,
+    counters,
+    trace,
+    log,
+  });
+  const admission = new Admission(
+    { identity, clock, table, sessions, router, announcer, counters, log },
+    { maxSessions: 5_000 },
+  );
+  const closeUnattached = (openedBefore: number): void => admission.closeUnattached(openedBefore);
+  const sweeper = new Sweeper({ clock, time, table, sessions, counters, log, closeUnattached });
 
   const attach = (
     systemId: string,
     more: { instanceId?: string; capabilities?: string[]; peer?: boolean } = {},
   ): FakeNode => {
-    const wire = new FakeWire();
+    const transport = new FakeTransport();
     const origin = more.peer ? 'peer' : 'downstream';
     const frame: Frame = {
       type: 'NodeAttach',
@@ -62,22 +90,22 @@ export function benchSentinel(options: { resumeWindowMs?: number; maxAddressesPe
       instanceId: more.instanceId ?? `instance-${systemId}`,
       ...(more.capabilities ? { capabilities: more.capabilities } : {}),
     };
-    const bytes = Buffer.from(JSON.stringify(makeEnvelope(frame, { corrId: 'attach' })));
-    const session = admission.admit(wire, { origin, systemId }, bytes);
-    if (session === undefined) throw new Error(`refused: ${JSON.stringify(wire.take())}`);
-    const [ack] = wire.take();
-    const path = (ack!.frame as NodeAttachAck).assignedPath!;
-    const send = (envelope: Envelope): void => router.receive(session, Buffer.from(JSON.stringify(envelope)));
+    admission.open(transport, { origin, systemId });
+    transport.receive(makeEnvelope(frame, { corrId: 'attach' }));
+    const [ack] = transport.take();
+    const { ok, assignedPath: path } = ack!.frame as NodeAttachAck;
+    if (!ok) throw new Error(`refused: ${JSON.stringify(ack)}`);
+    const session = table.byPath(path!)!;
     const node: FakeNode = {
-      wire,
+      transport,
       session,
-      path,
-      say(frame, header = {}) {
-        send(makeEnvelope(frame, { flowId: `f-${systemId}`, ...header }));
-        return wire.take();
+      path: path!,
+      send(frame, header = {}) {
+        transport.receive(makeEnvelope(frame, { flowId: `f-${systemId}`, ...header }));
+        return transport.take();
       },
       bind(address) {
-        const [answer] = node.say(
+        const [answer] = node.send(
           { type: 'AddressBind', address },
           { corrId: 'bind', rtype: 1, replyTo: `__sys__@${path}` },
         );
@@ -85,33 +113,35 @@ export function benchSentinel(options: { resumeWindowMs?: number; maxAddressesPe
       },
       call(to, corrId, header = {}) {
         const payload = { jsonrpc: '2.0', id: corrId, method: 'echo', params: {} };
-        return node.say(
+        return node.send(
           { type: 'Data', payload },
           { to, corrId, rtype: 2, replyTo: `__rpc__${systemId}@${path}`, ...header },
         );
       },
       reply(request, result) {
         const payload = { jsonrpc: '2.0', id: request.corrId!, result };
-        send(
+        transport.receive(
           makeEnvelope(
             { type: 'Data', payload },
             { to: request.replyTo!, corrId: request.corrId!, flowId: `f-${systemId}` },
           ),
         );
       },
-      lose: () => sessions.detach(session, wire),
+      lose: (closeCode = 1006) => transport.onClose?.(closeCode, ''),
     };
     return node;
   };
   return {
     clock,
     log,
-    self,
-    ticker,
+    identity,
+    time,
     counters,
     trace,
     bindings,
     calls,
+    table,
+    announcements: announcer,
     sessions,
     control,
     router,

@@ -1,0 +1,17 @@
+// Counters that the path increments and `/metrics` prints. Plain numbers: an increment is all that a message pays.
+
+export class Counters {
+  forwarded = 0;
+  forwardedBytes = 0;
+  /** Messages that went through the codec because their shape was not the plain one. */
+  decoded = 0;
+  refused: Record<string, number> = Object.create(null);
+  badFrames = 0;
+  attached = 0;
+  detached = 0;
+  closedSlow = 0;
+
+  refuse(code: string): void {
+    this.refused[code] = (this.refused[code] ?? 0) + 1;
+  }
+}

@@ -1,0 +1,87 @@
+// The WebSocket of a node through the public interface of `ws` alone: the way out where `ws-check.ts` finds a `ws` that
+// `node-socket.ts` does not fit. Slower, because every message passes the streams of `ws`.
+import type { Socket } from 'node:net';
+import { WebSocket } from 'ws';
+import { CLOSE } from '../close-codes.ts';
+import type { NodeTransport } from '../session/node-transport.ts';
+import { MAX_UNATTACHED_BYTES, remoteOf } from './node-socket.ts';
+import { Pings } from './pings.ts';
+
+const BINARY = Object.freeze({ binary: true });
+
+export class PlainSocket implements NodeTransport {
+  onMessage: ((bytes: Uint8Array) => void) | undefined;
+  onClose: ((code: number, reason: string) => void) | undefined;
+  onDrain: (() => void) | undefined;
+  onPong: (() => void) | undefined;
+  readonly #ws: WebSocket;
+  readonly #socket: Socket;
+  readonly #pings = new Pings();
+  #maxBytes = MAX_UNATTACHED_BYTES;
+
+  constructor(ws: WebSocket, socket: Socket) {
+    this.#ws = ws;
+    this.#socket = socket;
+    ws.on('message', (data) => this.#receive(data as Buffer));
+    ws.on('ping', (data) => this.#countEarly(data.length));
+    ws.on('pong', (data) => {
+      this.#countEarly(data.length);
+      this.#pings.pong();
+      this.onPong?.();
+    });
+    // `ws` closes the connection after an error by itself, and 'close' follows.
+    ws.on('error', () => {});
+    ws.on('close', (code, reason) => {
+      const { onClose } = this;
+      this.onMessage = undefined;
+      this.onClose = undefined;
+      onClose?.(code, reason.toString());
+    });
+    socket.on('drain', () => this.onDrain?.());
+  }
+
+  #receive(bytes: Buffer): void {
+    if (bytes.length > this.#maxBytes) this.close(CLOSE.tooLarge, 'too many bytes before the attach');
+    else this.onMessage?.(bytes);
+  }
+
+  #countEarly(bytes: number): void {
+    this.#maxBytes -= bytes;
+    if (this.#maxBytes < 0) this.close(CLOSE.tooLarge, 'too many bytes before the attach');
+  }
+
+  // The limit of the server, `maxPayload`, is enforced by `ws` itself.
+  raiseLimits(_maxBytes?: number): void {
+    this.#maxBytes = Number.POSITIVE_INFINITY;
+  }
+
+  send(bytes: Uint8Array): boolean {
+    if (this.#ws.readyState !== WebSocket.OPEN) return false;
+    // `ws` keeps the bytes until the system takes them.
+    this.#ws.send(Buffer.from(bytes), BINARY);
+    return true;
+  }
+
+  close(code: number = CLOSE.normal, reason = ''): void {
+    this.#ws.close(code, reason.slice(0, 120));
+  }
+
+  terminate(): void {
+    this.#ws.terminate();
+  }
+
+  get bufferedBytes(): number {
+    return this.#ws.bufferedAmount;
+  }
+
+  get remote(): string {
+    return remoteOf(this.#socket);
+  }
+
+  ping(timeoutMs: number): Promise<boolean> {
+    if (this.#ws.readyState !== WebSocket.OPEN) return Promise.resolve(false);
+    const pong = this.#pings.wait(timeoutMs);
+    this.#ws.ping();
+    return pong;
+  }
+}

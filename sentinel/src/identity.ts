@@ -1,0 +1,107 @@
+// Everything about the names of nodes: the id, path and sid of this sentinel, the ids and paths that it accepts and assigns,
+// and the path in an address.
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Logger, newId } from '@fame-fabric/shared';
+import { makeDirectory } from '@fame-fabric/shared/data-dir';
+import { sidOf } from '@fame-fabric/shared/sid';
+
+/** `name/version`, as attach acks state it. */
+export const SOFTWARE = 'fame-fabric/0.1.0';
+
+const NODE_ID = /^[A-Za-z0-9._-]{1,64}$/;
+const STORED_ID = /^[A-Za-z0-9]{8,64}$/;
+const SYSTEM_ID = /^[A-Za-z0-9._-]{1,128}$/;
+
+/** True if a sentinel may have this id. */
+export const isNodeId = (id: string): boolean => NODE_ID.test(id);
+
+/** True if a node may attach with this system id, which becomes a segment of its path. */
+export const isSystemId = (id: string): boolean => SYSTEM_ID.test(id);
+
+/** This sentinel. Its path, and with it its sid, changes when a parent assigns another one. */
+export class Identity {
+  /** A segment of every path below this sentinel. */
+  readonly id: string;
+  /** Flow of everything that the sentinel itself sends. */
+  readonly flowId = newId();
+  readonly software = SOFTWARE;
+  #path: string;
+  #sid: string;
+
+  constructor(id: string) {
+    this.id = id;
+    this.#path = `/${id}`;
+    this.#sid = sidOf(this.#path);
+  }
+
+  /** Physical path: `/S`, or `/P/S` below a parent. */
+  get path(): string {
+    return this.#path;
+  }
+
+  /** Hash of the path, which every envelope of the sentinel carries. */
+  get sid(): string {
+    return this.#sid;
+  }
+
+  /** Takes the path that a parent assigned. Returns `false` if it is the same as before. */
+  adoptPath(path: string): boolean {
+    if (path === this.#path) return false;
+    this.#path = path;
+    this.#sid = sidOf(path);
+    return true;
+  }
+}
+
+/** A path for a new node: `root/systemId`, or for a twin, another running copy of the same script, `root/systemId-2`. */
+export function assignPath(root: string, systemId: string, isTaken: (path: string) => boolean): string {
+  let path = `${root}/${systemId}`;
+  for (let copy = 2; isTaken(path); copy++) path = `${root}/${systemId}-${copy}`;
+  return path;
+}
+
+/** Addresses whose paths are cached. */
+const MAX_CACHED_PATHS = 4_096;
+const SLASH = 47;
+
+/** The paths in physical addresses (`mailbox@/S/node`), cached while the addresses are in use. */
+export class PathCache {
+  readonly #paths = new Map<string, string>();
+
+  /** The path of a physical address; empty for a logical one. */
+  of(address: string): string {
+    const known = this.#paths.get(address);
+    if (known !== undefined) return known;
+    const at = address.lastIndexOf('@') + 1;
+    const path = address.charCodeAt(at) === SLASH ? address.slice(at) : '';
+    if (this.#paths.size >= MAX_CACHED_PATHS) this.#paths.clear();
+    this.#paths.set(address, path);
+    return path;
+  }
+}
+
+/**
+ * Reads the id of the sentinel on this port from the data directory, or makes one and keeps it there. A restart keeps the
+ * id, so that paths stay valid and nodes resume where they were.
+ */
+export function storedNodeId({ dataDir, port }: { dataDir: string; port: number }, log: Logger): string {
+  const file = join(dataDir, `sentinel-${port}.id`);
+  try {
+    const id = readFileSync(file, 'utf8').trim();
+    if (STORED_ID.test(id)) return id;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      log.warn('cannot read the stored node id', { file, error });
+    }
+  }
+  const id = randomBytes(8).toString('hex');
+  try {
+    makeDirectory(dataDir);
+    writeFileSync(file, `${id}\n`, { mode: 0o600 });
+  } catch (error) {
+    log.warn('cannot store the node id; a restart will change it', { file, error });
+  }
+  return id;
+}

@@ -1,0 +1,18 @@
+// The port to a session's connection: the `Transport` of shared, and what only a sentinel needs of it. The sockets of
+// `door/` and the connections of `uplink/` implement it.
+import type { Transport } from '@fame-fabric/shared';
+
+/**
+ * `send` has copied the bytes or written them when it returns; they belong to the caller again. The bytes that
+ * `onMessage` receives are a `Buffer`, valid until it returns.
+ */
+export interface NodeTransport extends Transport {
+  /** Address of the other end, for logs. */
+  readonly remote: string;
+  /** Pings the other end; resolves `false` when no pong arrived within `timeoutMs`. */
+  ping(timeoutMs: number): Promise<boolean>;
+  /** Called at each pong, whether requested or not. */
+  onPong?: (() => void) | undefined;
+  /** Raises the bound on messages from that of a stranger to that of an attached node. */
+  raiseLimits?(): void;
+}

@@ -1,0 +1,139 @@
+// Announces the bindings of nodes below this sentinel: addresses to the parent and to all peers, capabilities to the parent
+// only. A new parent or peer receives everything that is bound already. Announcements that the parent refused for now are
+// repeated with its heartbeats.
+import {
+  type AddressBindAck,
+  type CapabilityAdvertiseAck,
+  ERRORS,
+  type Frame,
+  isErrorCode,
+  type Logger,
+} from '@fame-fabric/shared';
+import type { Bindings, RemovedBindings } from '../bindings.ts';
+import type { Announcer } from '../control.ts';
+import type { Identity } from '../identity.ts';
+import { announcement } from '../replies.ts';
+import type { Session } from '../session/session.ts';
+import type { SessionTable } from '../session/session-table.ts';
+import type { RemovalListener } from '../session/sessions.ts';
+
+/** Maximum refused announcements retried per heartbeat. */
+const MAX_RETRIES = 64;
+
+export interface AnnouncementParts {
+  identity: Identity;
+  table: SessionTable;
+  bindings: Bindings;
+  log: Logger;
+}
+
+/** Names an announcement as the parent's answer does. */
+const keyOf = (address: string, capability = ''): string => `${address} ${capability}`;
+
+export class Announcements implements Announcer, RemovalListener {
+  readonly #parts: AnnouncementParts;
+  /** Keys of announcements that the parent refused and may accept later, least recently retried first. */
+  readonly #refused = new Set<string>();
+  /** Capabilities announced to the parent, each with the address that it was announced with: a withdrawal names both. */
+  readonly #advertised = new Map<string, string>();
+
+  constructor(parts: AnnouncementParts) {
+    this.#parts = parts;
+  }
+
+  /** Announces everything to a parent or peer that has just attached. */
+  announceTo(neighbor: Session): void {
+    const { bindings } = this.#parts;
+    for (const { address, session } of bindings.ownAddresses()) {
+      this.#send(neighbor, bindOf(address, session));
+    }
+    if (neighbor.kind !== 'parent') return;
+    this.#refused.clear();
+    this.#advertised.clear();
+    for (const { capability, address } of bindings.ownCapabilities()) {
+      if (!this.#advertised.has(capability)) this.advertised(capability, address);
+    }
+  }
+
+  bound(address: string, session: Session): void {
+    this.#sendToAll(bindOf(address, session));
+  }
+
+  unbound(address: string): void {
+    this.#sendToAll({ type: 'AddressUnbind', address });
+  }
+
+  advertised(capability: string, address: string): void {
+    const { parent } = this.#parts.table;
+    if (parent === undefined) return;
+    this.#advertised.set(capability, address);
+    this.#send(parent, { type: 'CapabilityAdvertise', capabilities: [capability], address });
+  }
+
+  withdrawn(capability: string): void {
+    const address = this.#advertised.get(capability);
+    if (address === undefined) return;
+    this.#advertised.delete(capability);
+    const { parent } = this.#parts.table;
+    if (parent) this.#send(parent, { type: 'CapabilityWithdraw', capabilities: [capability], address });
+  }
+
+  removed(session: Session, { addresses, capabilities }: RemovedBindings): void {
+    if (session.kind !== 'node') return;
+    for (const address of addresses) this.unbound(address);
+    for (const capability of capabilities) this.withdrawn(capability);
+  }
+
+  answered({ ok, address, code, ...ack }: AddressBindAck | CapabilityAdvertiseAck): void {
+    const { log, table } = this.#parts;
+    const [capability] = ack.type === 'CapabilityAdvertiseAck' ? (ack.capabilities ?? []) : [];
+    if (address === undefined) return;
+    const key = keyOf(address, capability);
+    const wasRefused = this.#refused.delete(key);
+    const fields = { address, capability, url: table.parent?.transport?.remote };
+    if (ok) {
+      if (wasRefused) log.info('the parent accepted an announcement that it had refused', fields);
+      return;
+    }
+    if (!wasRefused) log.warn('the parent refused an announcement', { ...fields, code });
+    // A refusal without a code of ours may be temporary.
+    if (!isErrorCode(code) || ERRORS[code].retryable) this.#refused.add(key);
+  }
+
+  /** Repeats refused announcements: a parent does not notify us when it has room. Those that are void are forgotten. */
+  retryRefused(): void {
+    if (this.#refused.size === 0) return;
+    const { bindings, table } = this.#parts;
+    const { parent } = table;
+    if (parent === undefined) return;
+    const current = new Map<string, () => void>();
+    for (const { address, session } of bindings.ownAddresses()) {
+      current.set(keyOf(address), () => this.#send(parent, bindOf(address, session)));
+    }
+    for (const [capability, address] of this.#advertised) {
+      current.set(keyOf(address, capability), () => this.advertised(capability, address));
+    }
+    let left = MAX_RETRIES;
+    for (const key of this.#refused) {
+      const announce = current.get(key);
+      if (announce === undefined) this.#refused.delete(key);
+      else if (left-- > 0) announce();
+    }
+  }
+
+  #sendToAll(frame: Frame): void {
+    const { parent, peers } = this.#parts.table;
+    if (parent) this.#send(parent, frame);
+    for (const peer of peers) this.#send(peer, frame);
+  }
+
+  #send(neighbor: Session, frame: Frame): void {
+    neighbor.outbound.sendControl(announcement(this.#parts.identity, frame));
+  }
+}
+
+const bindOf = (address: string, { path }: Session): Frame => ({
+  type: 'AddressBind',
+  address,
+  physicalPath: path,
+});
