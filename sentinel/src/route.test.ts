@@ -1,4 +1,4 @@
-import type { DeliveryAck } from '@fame-fabric/shared';
+import { type DeliveryAck, LIMITS, makeEnvelope } from '@fame-fabric/shared';
 import { expect, test } from 'vitest';
 import { QUEUE } from './session/outbound-queue.ts';
 import { makeParts } from './testing/sentinel-parts.ts';
@@ -179,4 +179,17 @@ test('a node that does not read its replies gets no more of them, and is closed'
   expect(caller.call('nobody@fame.fabric', 'c')).toEqual([]);
   sweeper.sweep();
   expect(caller.transport.closed?.code).toBe(4008);
+});
+
+test('an envelope that grows over the limit when it is written anew is refused', () => {
+  const { agent, caller } = pair();
+  const frame = { type: 'Data' as const, payload: { jsonrpc: '2.0', id: 'g1', method: 'm', params: '' } };
+  const header = { to: 'math@fame.fabric', corrId: 'g1', rtype: 2, replyTo: '__rpc__c@/S/caller' };
+  const envelope = { ...makeEnvelope(frame, header) };
+  const room = LIMITS.maxEnvelopeBytes - JSON.stringify(envelope).length;
+  frame.payload.params = 'x'.repeat(room);
+  // Without a flow id the router adds one.
+  caller.transport.receive(envelope);
+  expect(codeOf(caller.transport.take())).toBe('MESSAGE_TOO_LARGE');
+  expect(agent.transport.take()).toEqual([]);
 });

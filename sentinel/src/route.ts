@@ -149,7 +149,14 @@ export class Router {
       if (ttl !== undefined) envelope.ttl = ttl - 1;
       if (header.flowId === '') header.flowId = `${identity.flowId}-${from.systemId}`;
       envelope.flowId = header.flowId;
-      passedOn = Buffer.from(encode(envelope));
+      try {
+        passedOn = Buffer.from(encode(envelope));
+      } catch (error) {
+        // Written anew, an envelope near the limit may exceed it.
+        const { code, message } = error as FabricError;
+        this.#refuse(from, header, code, message, bytes.length);
+        return;
+      }
     }
     const { bindings, table } = this.#parts;
     const target =
