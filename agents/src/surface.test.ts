@@ -42,8 +42,8 @@ const LISTS = {
   `,
   workflow: `
     Commander CommanderOptions ContextWindow ContextWindowOptions EdgeOptions ErrorMode ExitReport
-    HandlerCall HandlerHandle JobHandle JobRef NodeEvent NodeOutcome NodeRef NodeState ParsedToolCall
-    Pin ReceivingStages Self Stage StageEvent TaskNode ToolStream UserText addConditionalEdge addEdge
+    HandlerCall HandlerHandle JobHandle JobRef NodeEvent NodeOutcome NodeState ParsedToolCall
+    Pin ReceivingStages Self Stage StageEvent TaskNode ToolStream TreeCommander UserText WorkRef addConditionalEdge addEdge
     defineHandler defineJob renderTree splitToolStream toolMessage withReceivingStages workflowToMermaid
   `,
   process: `

@@ -11,26 +11,24 @@ export {
 export { toolMessage } from './tools/tool-outcome.ts';
 export { ContextWindow, type ContextWindowOptions, type Pin } from './turn/context-window.ts';
 export { Commander, type CommanderOptions } from './workflow/commander.ts';
-export {
-  defineHandler,
-  defineJob,
-  type ErrorMode,
-  type HandlerCall,
-  type HandlerHandle,
-  type JobHandle,
-  type JobRef,
-  type NodeRef,
-  type Self,
-} from './workflow/define.ts';
+export { defineHandler, defineJob } from './workflow/define.ts';
 export { addConditionalEdge, addEdge, type EdgeOptions } from './workflow/edges.ts';
 export { renderTree } from './workflow/render-tree.ts';
 export type {
+  ErrorMode,
   ExitReport,
+  HandlerCall,
+  HandlerHandle,
+  JobHandle,
+  JobRef,
   NodeEvent,
   NodeOutcome,
   NodeState,
+  Self,
   Stage,
   StageEvent,
   TaskNode,
+  TreeCommander,
+  WorkRef,
 } from './workflow/task-node.ts';
 export { workflowToMermaid } from './workflow/workflow-diagram.ts';

@@ -2,8 +2,8 @@ import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { pause } from '../model/model-stream.ts';
 import { Commander, type CommanderOptions } from './commander.ts';
-import { defineHandler, defineJob, type JobRef, type Self } from './define.ts';
-import type { Stage, TaskNode } from './task-node.ts';
+import { defineHandler, defineJob } from './define.ts';
+import type { JobRef, Self, Stage, TaskNode } from './task-node.ts';
 
 const STAGES: readonly Stage[] = [
   'at_job_start',
@@ -58,7 +58,7 @@ const throws = defineHandler('throws', async (self, ms: number, error: unknown) 
   throw error;
 });
 const never = defineHandler('never', (self) => pause(clock, 1e9, self.signal));
-const stubborn = defineHandler('stubborn', () => new Promise<void>(() => {}));
+const unresponsive = defineHandler('unresponsive', () => new Promise<void>(() => {}));
 const job = (name: string, body: (self: Self) => unknown, options = {}): JobRef =>
   defineJob<void, unknown>(name, body, options)();
 
@@ -446,7 +446,7 @@ describe('Commander', () => {
     const again = vi.fn();
     expect(await one.run(job('again', again), { autoExit: true })).toBeUndefined();
     expect(again).toHaveBeenCalledOnce();
-    expect(one.exitReport).toEqual({ cancelled: [], discarded: [], stubborn: [] });
+    expect(one.exitReport).toEqual({ cancelled: [], discarded: [], unresponsive: [] });
   });
 
   it('AG-13 exit() from outside waits and reports; from inside it refuses', async () => {
@@ -470,11 +470,11 @@ describe('Commander', () => {
     expect(report).toMatchObject({
       cancelled: [{ name: 'first' }, { name: 'never' }],
       discarded: [],
-      stubborn: [],
+      unresponsive: [],
     });
     expect(await done).toBe('value');
     expect(await waiting).toBe('value');
-    expect(await one.exit()).toEqual({ cancelled: [], discarded: [], stubborn: [] });
+    expect(await one.exit()).toEqual({ cancelled: [], discarded: [], unresponsive: [] });
   });
 
   it('AG-14 after a failure too, and leaves no ghost', async () => {
@@ -530,7 +530,7 @@ describe('Commander', () => {
           defineHandler('kills', async (inner) => {
             await pause(clock, 20, inner.signal);
             const report = await cancelled!.terminate('enough');
-            note(`terminated ${report.stubborn.length}`);
+            note(`terminated ${report.unresponsive.length}`);
           })(),
         );
       }),
@@ -550,17 +550,17 @@ describe('Commander', () => {
     ]);
   });
 
-  it('AG-17 terminate gives a stubborn body its grace time and names it', async () => {
+  it('AG-17 terminate gives a unresponsive body its grace time and names it', async () => {
     const logger = new CaptureLog();
     const one = commander({ graceMs: 500, logger });
     const events: string[] = [];
     const reading = (async () => {
-      for await (const event of one.events) if (event.type === 'stubborn') events.push(event.name);
+      for await (const event of one.events) if (event.type === 'unresponsive') events.push(event.name);
     })();
     let inner: TaskNode | undefined;
     const done = one.run(
       job('parent', (self) => {
-        inner = self.call(stubborn()).node;
+        inner = self.call(unresponsive()).node;
       }),
     );
     await turn();
@@ -568,13 +568,15 @@ describe('Commander', () => {
     await elapse(490);
     expect(inner?.state).toBe('active');
     await elapse(20);
-    expect(await terminated).toEqual({ stubborn: [{ id: '1.1.1', kind: 'handler', name: 'stubborn' }] });
+    expect(await terminated).toEqual({
+      unresponsive: [{ id: '1.1.1', kind: 'handler', name: 'unresponsive' }],
+    });
     expect(inner?.state).toBe('cancelled');
     expect(logger.messages('warn')).toEqual(['a node did not stop in its grace time']);
     await one.exit();
     await done;
     await reading;
-    expect(events).toEqual(['stubborn']);
+    expect(events).toEqual(['unresponsive']);
   });
 
   it('AG-17 an exit is not held up either, nor by a callback that never ends', async () => {
@@ -585,11 +587,11 @@ describe('Commander', () => {
       }),
     );
     await turn();
-    one.call(stubborn());
+    one.call(unresponsive());
     await turn();
     const left = one.exit('out');
     await elapse(110);
-    expect((await left).stubborn.map(({ name }) => name)).toEqual(['parent', 'stubborn']);
+    expect((await left).unresponsive.map(({ name }) => name)).toEqual(['parent', 'unresponsive']);
     expect(await done).toBe('out');
   });
 

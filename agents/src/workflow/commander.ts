@@ -1,35 +1,45 @@
-// The commander: the root of a task tree and its outside. It runs jobs one after the other and handlers side by side, until it
-// is told to exit, until its signal aborts, until an error reaches it, or, with `autoExit`, until nothing is left to do. It may
-// run again afterwards. How a node lives and ends is told in `tree-run.ts`.
+// The commander: the root of a task tree and its outside. It runs jobs one after the other and handlers side by side, until an
+// exit is requested, its signal aborts, an error reaches it, or, with `autoExit`, no work is left. It may run again afterwards.
+// The life of a node is in `tree-run.ts`.
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
-import { Channel } from '../model/stream/channel.ts';
-import type { ErrorMode, HandlerCall, HandlerHandle, JobHandle, JobRef } from './define.ts';
-import { Handle } from './node.ts';
-import type { ExitReport, NodeEvent, TaskNode } from './task-node.ts';
+import { Channel, onAbort } from '@fame-fabric/shared/internal';
+import { Handle } from './handle.ts';
+import { isInside } from './stages.ts';
+import type {
+  ErrorMode,
+  ExitReport,
+  HandlerCall,
+  HandlerHandle,
+  JobHandle,
+  JobRef,
+  NodeEvent,
+  TaskNode,
+  TreeCommander,
+} from './task-node.ts';
 import { type RunOptions, TreeRun } from './tree-run.ts';
 
 export interface CommanderOptions {
   /** Aborts every run. */
-  signal?: AbortSignal;
-  /** What an error of a child does, for all nodes that do not say otherwise themselves. @default 'fail-fast' */
-  errors?: ErrorMode;
-  /** How long cancelled code may go on before it is left behind, in milliseconds. @default 2_000 */
-  graceMs?: number;
+  signal?: AbortSignal | undefined;
+  /** Effect of a child's error, for all nodes without a mode of their own. @default 'fail-fast' */
+  errors?: ErrorMode | undefined;
+  /** Time that cancelled code has to end before it is abandoned, in ms. @default 2_000 */
+  graceMs?: number | undefined;
   /**
-   * Most nodes of one run.
-   * @default 10_000 for what one job or handler under the commander starts; such rounds may follow one another without end
+   * Node limit of one run.
+   * @default 10_000 below each job or handler under the commander; any number of those may follow one another
    */
-  maxNodes?: number;
-  /** How deep the tree may be, at most MAX_DEPTH. @default 1_000 */
-  maxDepth?: number;
-  /** A job's body that holds the queue longer than this is named in an event and in the log, in milliseconds. @default 1_000 */
-  slowJobMs?: number;
-  logger?: Logger;
-  clock?: Clock;
+  maxNodes?: number | undefined;
+  /** Depth limit of the tree, at most MAX_DEPTH. @default 1_000 */
+  maxDepth?: number | undefined;
+  /** Time after which a job's body that holds the queue is reported in an event and in the log, in ms. @default 1_000 */
+  slowJobMs?: number | undefined;
+  logger?: Logger | undefined;
+  clock?: Clock | undefined;
 }
 
-/** Events that may wait unread before a reader of `events` is cut off. */
-const MAX_WAITING_EVENTS = 10_000;
+/** Unread events at which the stream of a reader of `events` fails. */
+const MAX_UNREAD_EVENTS = 10_000;
 
 /** Errors and aborts go through the tree in nested calls: deeper trees would exhaust the stack. */
 export const MAX_DEPTH = 1_000;
@@ -37,7 +47,7 @@ export const MAX_DEPTH = 1_000;
 // biome-ignore lint/suspicious/noExplicitAny: the results of first jobs are not the commander's.
 type FirstJob = JobRef<any>;
 
-export class Commander<R = unknown> implements AsyncDisposable {
+export class Commander<R = unknown> implements TreeCommander, AsyncDisposable {
   #run: TreeRun;
   readonly #signal: AbortSignal | undefined;
   readonly #runOptions: RunOptions;
@@ -59,36 +69,36 @@ export class Commander<R = unknown> implements AsyncDisposable {
     this.#run = this.#newRun();
   }
 
-  /** The commander's own node: of the run that is going on, else of the last one. What is registered on it holds for all runs. */
+  /** The commander's own node, of the current run or else of the last one. Its callbacks hold for all runs. */
   get root(): TaskNode {
     return this.#run.root;
   }
 
   get running(): boolean {
-    return this.#run.state === 'running' || this.#run.state === 'ending';
+    return this.#run.state !== 'idle' && this.#run.state !== 'ended';
   }
 
-  /** How many nodes live below the commander. */
+  /** Number of nodes below the commander that have not ended. */
   get liveNodes(): number {
     return this.#run.liveNodes;
   }
 
-  /** What the last exit cut off. */
+  /** Nodes that the last exit ended early. */
   get exitReport(): ExitReport {
     return this.#run.report;
   }
 
-  /** Whether no work is queued or going on. */
+  /** True while no work is queued or running. */
   isEmpty(): boolean {
     return this.#run.isEmpty;
   }
 
-  /** State changes, slow jobs and stubborn nodes, from now until the end of the run. Each reader gets all of them. */
+  /** State changes, slow jobs and unresponsive nodes, from now until the end of the run. Each reader receives all of them. */
   get events(): AsyncIterable<NodeEvent> {
     return {
       [Symbol.asyncIterator]: () => {
         const reader: Channel<NodeEvent> = new Channel({
-          limit: MAX_WAITING_EVENTS,
+          limit: MAX_UNREAD_EVENTS,
           name: 'the events of the commander',
           onLeave: () => this.#readers.delete(reader),
         });
@@ -99,24 +109,22 @@ export class Commander<R = unknown> implements AsyncDisposable {
   }
 
   /**
-   * Runs the jobs and whatever follows from them. Resolves with the value of the exit, or undefined after `autoExit`.
+   * Runs the jobs and all work that follows from them. Resolves with the value of the exit, or undefined after `autoExit`.
    * @throws the error that reached the commander, or the reason of the signal
    * @throws {COMMANDER_RUNNING} while it runs
    */
   async run(
     job: FirstJob | readonly FirstJob[] = [],
-    options: { autoExit?: boolean; signal?: AbortSignal } = {},
+    options: { autoExit?: boolean | undefined; signal?: AbortSignal | undefined } = {},
   ): Promise<R | undefined> {
     if (this.running) throw new FabricError('COMMANDER_RUNNING', 'The commander is running; use submit()');
     const signals = [this.#signal, options.signal].filter((signal) => signal !== undefined);
     for (const signal of signals) signal.throwIfAborted();
     if (this.#run.state === 'ended') this.#run = this.#newRun(this.#run);
     const run = this.#run;
-    const listeners = signals.map((signal) => {
-      const listener = (): void => run.leave({ error: signal.reason }, signal.reason);
-      signal.addEventListener('abort', listener, { once: true });
-      return () => signal.removeEventListener('abort', listener);
-    });
+    const listeners = signals.map((signal) =>
+      onAbort(signal, () => run.requestEnd({ error: signal.reason }, signal.reason)),
+    );
     try {
       run.start(Array.isArray(job) ? job : [job as FirstJob], options.autoExit ?? false);
       await run.ended;
@@ -128,7 +136,7 @@ export class Commander<R = unknown> implements AsyncDisposable {
     return resultOf<R>(run);
   }
 
-  /** Runs the jobs until nothing is left to do; if the commander runs already, hands them to it and returns at once. */
+  /** Runs the jobs until no work is left. If the commander runs already, submits them and returns at once. */
   async runAuto(job: FirstJob | readonly FirstJob[]): Promise<{ started: boolean; result?: R }> {
     if (this.running) {
       for (const one of Array.isArray(job) ? job : [job as FirstJob]) this.submit(one);
@@ -148,9 +156,9 @@ export class Commander<R = unknown> implements AsyncDisposable {
     return new Handle<T>(this.#run.add(this.#run.root, handler));
   }
 
-  /** Asks the run to end with this result; safe from inside bodies and callbacks. The first request counts. */
+  /** Requests that the run end with this result; safe from inside bodies and callbacks. The first request counts. */
   requestExit(result?: R): void {
-    this.#run.leave({ value: result }, new FabricError('ABORTED', 'The commander exits'));
+    this.#run.requestEnd({ value: result }, new FabricError('ABORTED', 'The commander exits'));
   }
 
   /**
@@ -160,14 +168,14 @@ export class Commander<R = unknown> implements AsyncDisposable {
   async exit(result?: R): Promise<ExitReport> {
     const run = this.#run;
     this.#refuseInside('exit');
-    if (!this.running) return { cancelled: [], discarded: [], stubborn: [] };
+    if (!this.running) return { cancelled: [], discarded: [], unresponsive: [] };
     this.requestExit(result);
     await run.ended;
     return run.report;
   }
 
   /**
-   * Waits for the end of the run; its value, or undefined if the commander has never run.
+   * Waits for the end of the run. Resolves with its value, or undefined if the commander has never run.
    * @throws the error of the run
    * @throws {WOULD_DEADLOCK} from inside a body or callback of this commander
    */
@@ -191,7 +199,7 @@ export class Commander<R = unknown> implements AsyncDisposable {
   }
 
   #refuseInside(what: string): void {
-    if (!this.running || !this.#run.isInside()) return;
+    if (!this.running || !isInside(this.#run.root)) return;
     throw new FabricError(
       'WOULD_DEADLOCK',
       `${what}() from inside the tree would wait for itself; use requestExit()`,

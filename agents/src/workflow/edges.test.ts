@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { checkFlowchart } from '../testing/check-flowchart.ts';
 import { Commander, type CommanderOptions } from './commander.ts';
-import { defineHandler, defineJob, type NodeRef, type Self } from './define.ts';
+import { defineHandler, defineJob } from './define.ts';
 import { addConditionalEdge, addEdge } from './edges.ts';
 import { renderTree } from './render-tree.ts';
-import type { TaskNode } from './task-node.ts';
+import type { Self, TaskNode, WorkRef } from './task-node.ts';
 import { workflowToMermaid } from './workflow-diagram.ts';
 
 let visits: string[];
@@ -40,7 +40,7 @@ function conditionalChain() {
 
 describe('edges', () => {
   it('AG-21 a linear chain visits its nodes in order', async () => {
-    const chain: NodeRef[] = [job('job1'), handler('handler1'), job('job2'), handler('handler2')];
+    const chain: WorkRef[] = [job('job1'), handler('handler1'), job('job2'), handler('handler2')];
     chain.slice(1).forEach((to, n) => {
       addEdge(chain[n]!, to);
     });

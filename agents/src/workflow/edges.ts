@@ -1,22 +1,22 @@
-// Edges between jobs and handlers: what runs when another has completed. They belong to the calls themselves, so a workflow is
-// wired once and can run many times; how often each edge was followed belongs to the run.
+// Edges between jobs and handlers: one runs when another has completed. Edges belong to the calls themselves, so a workflow is
+// wired once and runs many times. The count of each edge belongs to the run.
 import { FabricError } from '@fame-fabric/shared';
-import type { NodeRef } from './define.ts';
+import type { WorkRef } from './task-node.ts';
 
 const DEFAULT_MAX_VISITS = 100;
-/** How much of the way a node remembers, so that a long ring does not grow. */
+/** Longest path that a node keeps, so that a cycle does not grow it. */
 const MAX_PATH = 64;
 
 export interface EdgeOptions {
   /** Becomes the `data` of the node that the edge leads to. @default the data of the node it comes from */
   data?: unknown;
-  /** How often the edge may be followed in one run. @default 100 */
-  maxVisits?: number;
+  /** Limit of traversals in one run. @default 100 */
+  maxVisits?: number | undefined;
 }
 
 /** One way out of a node. */
 export interface EdgeArm {
-  readonly to: NodeRef;
+  readonly to: WorkRef;
   /** The result that chooses it; null for an edge without a condition, undefined for the rest of the results. */
   readonly label: string | null | undefined;
   readonly isJoin: boolean;
@@ -29,11 +29,11 @@ interface Edge {
   readonly arms: readonly EdgeArm[];
 }
 
-const edgesFrom = new WeakMap<NodeRef, Edge[]>();
-/** The arms that a node joins. */
-const joinsTo = new WeakMap<NodeRef, EdgeArm[]>();
+const edgesFrom = new WeakMap<WorkRef, Edge[]>();
+/** Arms that a node joins. */
+const joinsTo = new WeakMap<WorkRef, EdgeArm[]>();
 
-function add(from: NodeRef, edge: Edge): void {
+function add(from: WorkRef, edge: Edge): void {
   const edges = edgesFrom.get(from);
   if (edges) edges.push(edge);
   else edgesFrom.set(from, [edge]);
@@ -43,18 +43,22 @@ function add(from: NodeRef, edge: Edge): void {
  * Runs `to` each time `from` has completed, as a node under the commander. Several edges from one node fork. With
  * `join: 'all'`, `to` runs once after all such edges that lead to it.
  */
-export function addEdge(from: NodeRef, to: NodeRef, options: EdgeOptions & { join?: 'all' } = {}): void {
+export function addEdge(
+  from: WorkRef,
+  to: WorkRef,
+  options: EdgeOptions & { join?: 'all' | undefined } = {},
+): void {
   const { join, ...rest } = options;
   const arm: EdgeArm = { to, label: null, isJoin: join === 'all', options: rest };
   if (arm.isJoin) joinsTo.set(to, [...(joinsTo.get(to) ?? []), arm]);
   add(from, { arms: [arm], pick: () => arm });
 }
 
-/** Runs the node that the result of `from`, as a text, stands for; `otherwise` for all other results, else nothing. */
+/** Runs the node that `map` has for the result of `from`, as a text; `otherwise` for all other results, else nothing. */
 export function addConditionalEdge(
-  from: NodeRef,
-  map: Readonly<Record<string, NodeRef>>,
-  options: EdgeOptions & { otherwise?: NodeRef } = {},
+  from: WorkRef,
+  map: Readonly<Record<string, WorkRef>>,
+  options: EdgeOptions & { otherwise?: WorkRef | undefined } = {},
 ): void {
   const { otherwise, ...rest } = options;
   const arms = new Map<string, EdgeArm>();
@@ -72,25 +76,25 @@ export function addConditionalEdge(
 }
 
 /** All ways out of a node. */
-export const armsOf = (from: NodeRef): EdgeArm[] => (edgesFrom.get(from) ?? []).flatMap((edge) => edge.arms);
+export const armsOf = (from: WorkRef): EdgeArm[] => (edgesFrom.get(from) ?? []).flatMap((edge) => edge.arms);
 
 /** A node that is to run because of an edge. */
 export interface NextNode {
-  to: NodeRef;
+  to: WorkRef;
   data: unknown;
   path: readonly string[];
 }
 
-/** How often the edges of one run were followed, and which joins wait for more. */
+/** Traversal counts of one run's edges, and the joins that wait for more arms. */
 export class EdgeVisits {
   readonly #visits = new Map<EdgeArm, number>();
   readonly #waiting = new Map<EdgeArm, number>();
 
   /**
-   * What runs after a node has completed.
-   * @throws {WORKFLOW_LIMIT} when an edge was followed too often; `details` hold the path and the number
+   * Returns the nodes that run after this one has completed.
+   * @throws {WORKFLOW_LIMIT} when an edge exceeds `maxVisits`; `details` hold the path and the limit
    */
-  follow(from: { ref: NodeRef | null; result: unknown; data: unknown; path: readonly string[] }): NextNode[] {
+  follow(from: { ref: WorkRef | null; result: unknown; data: unknown; path: readonly string[] }): NextNode[] {
     const edges = from.ref && edgesFrom.get(from.ref);
     if (!edges) return [];
     const next: NextNode[] = [];
@@ -114,7 +118,7 @@ export class EdgeVisits {
     return next;
   }
 
-  /** Whether this arm was the last that its join waited for. */
+  /** True if this arm was the last that its join waited for. */
   #joined(arm: EdgeArm): boolean {
     this.#waiting.set(arm, (this.#waiting.get(arm) ?? 0) + 1);
     const arms = joinsTo.get(arm.to) ?? [];

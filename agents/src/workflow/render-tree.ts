@@ -1,4 +1,4 @@
-// A snapshot of a task tree as text, for logs and terminals.
+// Snapshot of a task tree as text, for logs and terminals.
 import type { TaskNode } from './task-node.ts';
 
 const elapsed = (ms: number): string =>
@@ -9,7 +9,7 @@ const line = (node: TaskNode): string =>
     ? `commander (${node.state}, ${elapsed(node.elapsedMs)})`
     : `${node.id} ${node.kind} ${node.name} (${node.state}, ${elapsed(node.elapsedMs)})`;
 
-/** The node and all below it, one line each: id, kind, name, state and time from its start. */
+/** Prints the node and all below it, one line each: id, kind, name, state and elapsed time. */
 export function renderTree(node: TaskNode): string {
   const lines: string[] = [];
   const draw = (at: TaskNode, first: string, rest: string): void => {

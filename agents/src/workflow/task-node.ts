@@ -1,9 +1,148 @@
-// What can be seen of a task tree from outside: its nodes, their states, the stages at which callbacks run, and the events.
-import type { Commander } from './commander.ts';
+// Vocabulary of a task tree: work that can be added, the nodes it becomes, their states, stages and events, and the view of the
+// commander that code inside the tree has. Jobs and handlers are declared in `define.ts`; a call is a plain description of work
+// that has not begun. The tree makes a node of it when it is put, called, forked or reached by an edge.
 
-/** `pending` before it is taken in, `queued` for a job that waits its turn, then `active`, then one of three final states. */
+// ---- work
+
+/** `fail-fast`: an error of a child fails its parent. `isolate`: it stays on the child. */
+export type ErrorMode = 'fail-fast' | 'isolate';
+
+interface Work {
+  readonly name: string;
+  readonly errors: ErrorMode | undefined;
+  readonly timeoutMs: number | undefined;
+  readonly body: (self: Self) => unknown;
+}
+
+/** A job with its input. `R` is the type of its result. */
+export class JobRef<R = unknown> {
+  readonly kind = 'job';
+  readonly name: string;
+  readonly work: Work;
+  /** Carries the type only. */
+  declare readonly result?: R;
+
+  constructor(work: Work) {
+    this.name = work.name;
+    this.work = work;
+  }
+}
+
+/** A handler with its arguments. `R` is the type of its result. */
+export class HandlerCall<R = unknown> {
+  readonly kind = 'handler';
+  readonly name: string;
+  readonly work: Work;
+  /** Carries the type only. */
+  declare readonly result?: R;
+
+  constructor(work: Work) {
+    this.name = work.name;
+    this.work = work;
+  }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: an edge leads between nodes of any result.
+export type WorkRef = JobRef<any> | HandlerCall<any>;
+
+/** Handle of work that was added to a tree. Awaiting it gives the result, or throws the error; not awaiting it is fine. */
+export interface WorkHandle<R> extends PromiseLike<R> {
+  readonly node: TaskNode<R>;
+}
+export type JobHandle<R = unknown> = WorkHandle<R>;
+export type HandlerHandle<R = unknown> = WorkHandle<R>;
+
+// biome-ignore lint/suspicious/noExplicitAny: branches return what they like.
+export type Branches = Record<string, HandlerCall<any>>;
+export type Joined<B extends Branches> = { [K in keyof B]: B[K] extends HandlerCall<infer R> ? R : never };
+
+/** The tree as a body sees it. */
+export interface Self<D = unknown> {
+  readonly node: TaskNode;
+  /** Aborts when the node is cancelled, fails or exceeds its timeout. */
+  readonly signal: AbortSignal;
+  /** Free for use; an edge passes it on. */
+  data: D;
+  readonly commander: TreeCommander;
+  /** Queues a job. Jobs run one after the other, so a job's body must not await one. @throws {NODE_SETTLED | WORKFLOW_LIMIT} */
+  putJob<R>(job: JobRef<R>, options?: { parent?: TaskNode | undefined }): WorkHandle<R>;
+  /** Starts a handler; await the handle for its result. @throws {NODE_SETTLED | WORKFLOW_LIMIT} */
+  call<R>(handler: HandlerCall<R>, options?: { parent?: TaskNode | undefined }): WorkHandle<R>;
+  /**
+   * Starts handlers side by side and waits for all. The first error aborts the others and is thrown once they have ended. Under
+   * `isolate` the others go on, and the result of a failed branch is undefined.
+   */
+  fork<B extends Branches>(branches: B): Promise<Joined<B>>;
+  /** Ends the run with this result; the rest of the tree is cancelled. */
+  exitCommander(result?: unknown): void;
+}
+
+/** The commander as code inside its tree sees it. `Commander` is its one implementation. */
+export interface TreeCommander {
+  readonly root: TaskNode;
+  readonly running: boolean;
+  readonly liveNodes: number;
+  isEmpty(): boolean;
+  submit<T>(job: JobRef<T>): JobHandle<T>;
+  call<T>(handler: HandlerCall<T>): HandlerHandle<T>;
+  requestExit(result?: unknown): void;
+  exit(result?: unknown): Promise<ExitReport>;
+  waitForExit(): Promise<unknown>;
+}
+
+// ---- nodes
+
+/** `pending` at first, `queued` for a job that waits its turn, then `active`, then one of three final states. */
 export type NodeState = 'pending' | 'queued' | 'active' | 'completed' | 'failed' | 'cancelled';
 export type NodeKind = 'commander' | 'job' | 'handler';
+
+/** Result of a node. `suppressed` holds the errors that came after the first. */
+export type NodeOutcome<R = unknown> =
+  | { status: 'completed'; result: R }
+  | { status: 'failed'; error: unknown; suppressed: readonly unknown[] }
+  | { status: 'cancelled'; reason: unknown };
+
+/** A node as events and reports name it. */
+export interface NodeName {
+  readonly id: string;
+  readonly kind: NodeKind;
+  readonly name: string;
+}
+
+export interface TaskNode<R = unknown> extends NodeName {
+  /** Such as "1.3.2": the path of places from the commander, stable from creation. */
+  readonly id: string;
+  readonly kind: NodeKind;
+  readonly name: string;
+  readonly state: NodeState;
+  readonly parent: TaskNode | null;
+  /** Its children; the commander keeps those that still live, every other node keeps all. */
+  readonly children: readonly TaskNode[];
+  /** Aborts with the node. */
+  readonly signal: AbortSignal;
+  /** Result of the body; if that was a handler, the handler's result. */
+  readonly result: R | undefined;
+  readonly error: unknown;
+  /** Errors that came after the first. */
+  readonly suppressed: readonly unknown[];
+  /** From its start until now or its end, in ms; 0 before. */
+  readonly elapsedMs: number;
+  /** Resolves when the node and all below it have ended; never rejects. */
+  readonly settled: Promise<NodeOutcome<R>>;
+  /** From the parent up to the commander. */
+  ancestors(): Iterable<TaskNode>;
+  /** The nearest ancestor of that kind or name. */
+  find(kindOrName: string): TaskNode | undefined;
+  /** Adds a callback; those of one stage run one after the other, awaited. One that throws fails the node. */
+  on(stage: Stage, fn: StageCallback<R>): this;
+  /**
+   * Aborts the node and all below it and waits until they have ended, at most for the grace time. Called from inside the
+   * subtree it does not wait.
+   */
+  terminate(reason?: unknown): Promise<TerminateReport>;
+}
+
+// ---- stages, events, reports
 
 /**
  * When callbacks run. A node that completes passes start and end; one that fails start, exception and end; one that is
@@ -21,76 +160,30 @@ export type Stage =
 export interface StageEvent<R = unknown> {
   stage: Stage;
   node: TaskNode<R>;
-  commander: Commander;
+  commander: TreeCommander;
   result?: R;
   error?: unknown;
-  /** Why the node was cancelled. */
+  /** Reason of the cancellation. */
   reason?: unknown;
 }
 export type StageCallback<R = unknown> = (event: StageEvent<R>) => void | Promise<void>;
-
-/** What a node came to. `suppressed` holds the errors that came after the first. */
-export type NodeOutcome<R = unknown> =
-  | { status: 'completed'; result: R }
-  | { status: 'failed'; error: unknown; suppressed: readonly unknown[] }
-  | { status: 'cancelled'; reason: unknown };
-
-/** How a report names a node. */
-export interface NodeName {
-  readonly id: string;
-  readonly kind: NodeKind;
-  readonly name: string;
-}
-
-export interface TerminateReport {
-  /** Nodes whose code was still running when the grace time was over; what they do later is ignored. */
-  readonly stubborn: readonly NodeName[];
-}
-
-/** What an exit cut off. */
-export interface ExitReport extends TerminateReport {
-  /** Nodes that had started. */
-  readonly cancelled: readonly NodeName[];
-  /** Jobs that waited in the queue and never started. */
-  readonly discarded: readonly NodeName[];
-}
-
-export interface TaskNode<R = unknown> extends NodeName {
-  /** Such as "1.3.2": the path of places from the commander, stable from creation. */
-  readonly id: string;
-  readonly kind: NodeKind;
-  readonly name: string;
-  readonly state: NodeState;
-  readonly parent: TaskNode | null;
-  /** Its children; the commander keeps those that still live, every other node keeps all. */
-  readonly children: readonly TaskNode[];
-  /** Aborts with the node. */
-  readonly signal: AbortSignal;
-  /** The value of the body; if that was a handler, the handler's value. */
-  readonly result: R | undefined;
-  readonly error: unknown;
-  /** Errors that came after the first. */
-  readonly suppressed: readonly unknown[];
-  /** From its start until now or its end, in milliseconds; 0 before. */
-  readonly elapsedMs: number;
-  /** Resolves when the node and all below it have ended; never rejects. */
-  readonly settled: Promise<NodeOutcome<R>>;
-  /** From the parent up to the commander. */
-  ancestors(): Iterable<TaskNode>;
-  /** The nearest ancestor of that kind or name. */
-  find(kindOrName: string): TaskNode | undefined;
-  /** Adds a callback; those of one stage run one after the other, awaited. One that throws fails the node. */
-  on(stage: Stage, fn: StageCallback<R>): this;
-  /**
-   * Aborts the node and all below it and waits until they have ended, at most for the grace time. Called from inside the
-   * subtree it does not wait.
-   */
-  terminate(reason?: unknown): Promise<TerminateReport>;
-}
 
 export type NodeEvent =
   | ({ type: 'state'; state: NodeState } & NodeName)
   /** A job's body holds the queue for longer than `slowJobMs`. */
   | ({ type: 'slow_job'; ms: number } & NodeName)
   /** A cancelled node's code went on after the grace time. */
-  | ({ type: 'stubborn' } & NodeName);
+  | ({ type: 'unresponsive' } & NodeName);
+
+export interface TerminateReport {
+  /** Nodes whose code was still running when the grace time was over; its later effects are ignored. */
+  readonly unresponsive: readonly NodeName[];
+}
+
+/** Nodes that an exit ended early. */
+export interface ExitReport extends TerminateReport {
+  /** Nodes that had started. */
+  readonly cancelled: readonly NodeName[];
+  /** Jobs that waited in the queue and never started. */
+  readonly discarded: readonly NodeName[];
+}

@@ -1,18 +1,20 @@
-// Random trees with failures, cancellations, deaf and stubborn bodies, throwing callbacks and exits: however they go, every node
+// Random trees with failures, cancellations, deaf and unresponsive bodies, throwing callbacks and exits: however they go, every node
 // ends exactly once, children before parents, nothing hangs, nothing is left.
 import { ManualClock } from '@fame-fabric/shared/testing';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Commander } from './commander.ts';
-import {
-  defineHandler,
-  defineJob,
-  type HandlerCall,
-  type JobRef,
-  type NodeRef,
-  type Self,
-} from './define.ts';
-import type { NodeEvent, NodeOutcome, Stage, TaskNode } from './task-node.ts';
+import { defineHandler, defineJob } from './define.ts';
+import type {
+  HandlerCall,
+  JobRef,
+  NodeEvent,
+  NodeOutcome,
+  Self,
+  Stage,
+  TaskNode,
+  WorkRef,
+} from './task-node.ts';
 
 const NUM_RUNS = 10_000;
 const GRACE_MS = 10;
@@ -119,8 +121,8 @@ const ticks = async (count: number, self: Self, ear: Plan['ear']): Promise<void>
 
 function refOf(plan: Plan, kind: 'job', watched: Watched): JobRef;
 function refOf(plan: Plan, kind: 'handler', watched: Watched): HandlerCall;
-function refOf(plan: Plan, kind: Plan['kind'], watched: Watched): NodeRef;
-function refOf(plan: Plan, kind: Plan['kind'], watched: Watched): NodeRef {
+function refOf(plan: Plan, kind: Plan['kind'], watched: Watched): WorkRef;
+function refOf(plan: Plan, kind: Plan['kind'], watched: Watched): WorkRef {
   const body = async (self: Self): Promise<unknown> => {
     let last: TaskNode | undefined;
     const take = <H extends { node: TaskNode }>(handle: H, child: Plan): H => {

@@ -1,60 +1,56 @@
-// THE PATH of a node: taken in, started, its body run, its children waited for, its callbacks run, settled, its parent told. One
-// object of this class is one run of a commander. It works in plain calls and reactions, bottom-up and without polling; only
-// bodies, callbacks and grace times take time. What a user sees of it is in `commander.ts`.
-import { AsyncLocalStorage } from 'node:async_hooks';
+// THE PATH of a node: added, started, its body run, its children awaited, its last callbacks run, settled, its parent finished in
+// turn. One object of this class is one run of a commander. It works in plain calls and reactions, bottom-up and without polling;
+// only bodies, callbacks and grace times take time. `commander.ts` is its outside, `tree-node.ts` holds the facts of a node.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
-import type { Commander } from './commander.ts';
-import { HandlerCall, type NodeRef } from './define.ts';
 import { EdgeVisits } from './edges.ts';
-import { Node } from './node.ts';
-import { NodeSelf } from './node-self.ts';
-import type {
-  ExitReport,
-  NodeEvent,
-  NodeName,
-  Stage,
-  StageCallback,
-  StageEvent,
-  TerminateReport,
+import { JobQueue } from './job-queue.ts';
+import { isInside, isThenable, runCallback, runInside, runStage } from './stages.ts';
+import {
+  type ExitReport,
+  HandlerCall,
+  type NodeEvent,
+  type NodeName,
+  type Stage,
+  type StageCallback,
+  type TerminateReport,
+  type TreeCommander,
+  type WorkRef,
 } from './task-node.ts';
+import { type NodeRun, TreeNode } from './tree-node.ts';
+import { TreeSelf } from './tree-self.ts';
 
 export interface RunOptions {
   readonly isolates: boolean;
   readonly graceMs: number;
-  /** Most nodes of the run; undefined counts only what one root-level node starts, up to DEFAULT_MAX_NODES. */
+  /** TreeNode limit of the run. Undefined limits each node under the commander to DEFAULT_MAX_NODES below it. */
   readonly maxNodes: number | undefined;
   readonly maxDepth: number;
   readonly slowJobMs: number;
 }
 export const DEFAULT_MAX_NODES = 10_000;
 
-/** Which node's body or callback the running code belongs to: to know who would wait for himself. */
-const current = new AsyncLocalStorage<Node>();
-
-const isThenable = (value: unknown): value is PromiseLike<unknown> =>
-  typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
-
-/** How much of the way down an error tells. */
+/** Most names in the path of an error. */
 const MAX_PATH = 32;
-/** The longest time that a timer can wait; a longer one is none. */
+/** Longest time that a timer can wait; a longer one counts as none. */
 const MAX_TIMER_MS = 2_147_483_647;
 
 interface EndCallback {
-  readonly node: Node;
+  readonly node: TreeNode;
   readonly fn: StageCallback;
 }
 
-export class TreeRun {
-  readonly root: Node;
-  readonly commander: Commander;
+export class TreeRun implements NodeRun {
+  readonly root: TreeNode;
+  readonly commander: TreeCommander;
   readonly clock: Clock;
-  /** Resolves when the run has ended; `failure` and `value` tell how. */
+  /** Resolves when the run has ended, with `failure` or with `value`. */
   readonly ended: Promise<void>;
   failure: { readonly error: unknown } | undefined;
   value: unknown;
   /** Nodes that have not settled, without the commander itself. */
   liveNodes = 0;
-  state: 'idle' | 'running' | 'ending' | 'ended' = 'idle';
+  /** `stopping`: no work is accepted any more. `ending`: every node has ended, and the last callbacks run. */
+  state: 'idle' | 'running' | 'stopping' | 'ending' | 'ended' = 'idle';
 
   readonly #logger: Logger;
   readonly #options: RunOptions;
@@ -62,22 +58,17 @@ export class TreeRun {
   readonly #resolveEnded: () => void;
   readonly #endCallbacks: EndCallback[] = [];
   readonly #visits = new EdgeVisits();
-  readonly #stubborn: NodeName[] = [];
-  #queue: Node[] = [];
-  /** The job whose body the queue waits for. */
-  #holder: Node | undefined;
-  #isPumping = false;
+  readonly #unresponsive: NodeName[] = [];
+  readonly #jobs = new JobQueue((job) => this.#startJob(job));
   #created = 0;
   #autoExit = false;
-  /** Set once nothing new is taken in any more. */
-  #leaving = false;
   #cut: { cancelled: readonly NodeName[]; discarded: readonly NodeName[] } = { cancelled: [], discarded: [] };
 
   constructor(
-    commander: Commander,
+    commander: TreeCommander,
     deps: { clock: Clock; logger: Logger; emit: (event: NodeEvent) => void },
     options: RunOptions,
-    /** The run before: what was registered on its commander node holds for every run. */
+    /** The run before: callbacks of its commander node hold for every run. */
     previous?: TreeRun,
   ) {
     this.commander = commander;
@@ -85,11 +76,11 @@ export class TreeRun {
     this.#logger = deps.logger;
     this.#emit = deps.emit;
     this.#options = options;
-    this.root = new Node(this, null, null, options.isolates);
+    this.root = new TreeNode(this, null, null, options.isolates);
     if (previous) {
       this.root.adoptCallbacks(previous.root);
       const kept = previous.#endCallbacks.filter(({ node }) => node === previous.root);
-      for (const { fn } of kept) this.atEnd(this.root, fn);
+      for (const { fn } of kept) this.onEnd(this.root, fn);
     }
     const { promise, resolve } = Promise.withResolvers<void>();
     this.ended = promise;
@@ -97,25 +88,18 @@ export class TreeRun {
   }
 
   get report(): ExitReport {
-    return { ...this.#cut, stubborn: [...this.#stubborn] };
+    return { ...this.#cut, unresponsive: [...this.#unresponsive] };
   }
 
   get isEmpty(): boolean {
     return this.root.live.size === 0;
   }
 
-  /** Whether the calling code runs inside this tree, or inside the part of it below `node`. */
-  isInside(node: Node = this.root): boolean {
-    for (let at: Node | null | undefined = current.getStore(); at; at = at.parent)
-      if (at === node) return true;
-    return false;
-  }
-
-  atEnd(node: Node, fn: StageCallback): void {
+  onEnd(node: TreeNode, fn: StageCallback): void {
     this.#endCallbacks.push({ node, fn });
   }
 
-  start(refs: readonly NodeRef[], autoExit: boolean): void {
+  start(refs: readonly WorkRef[], autoExit: boolean): void {
     this.state = 'running';
     this.#autoExit = autoExit;
     this.root.startedAt = this.clock.now();
@@ -129,27 +113,25 @@ export class TreeRun {
     this.#finish(this.root);
   }
 
-  // ---- taking in
+  // ---- adding
 
-  /** @throws {COMMANDER_STOPPED | NODE_SETTLED | WORKFLOW_LIMIT} */
-  add(parent: Node, ref: NodeRef): Node {
+  add(parent: TreeNode, ref: WorkRef): TreeNode {
     this.#checkOpen(parent);
     this.#checkLimits(parent);
     const isolates = ref.work.errors === undefined ? this.#options.isolates : ref.work.errors === 'isolate';
-    const node = new Node(this, parent, ref, isolates);
+    const node = new TreeNode(this, parent, ref, isolates);
     this.liveNodes += 1;
     if (node.kind === 'job') {
       this.#setState(node, 'queued');
-      this.#queue.push(node);
-      this.#pumpSoon();
+      this.#jobs.add(node);
     } else {
-      // Not at once: whoever called it may still add callbacks, or await it, before anything can fail.
+      // Not at once: the caller may still add callbacks, or await the handle, before anything can fail.
       queueMicrotask(() => this.#startHandler(node));
     }
     return node;
   }
 
-  #checkOpen(parent: Node): void {
+  #checkOpen(parent: TreeNode): void {
     if (parent.run !== this || !parent.isOpen) {
       if (parent.parent === null) throw stopped();
       const how = parent.cancel ? 'was cancelled' : parent.isFailing ? 'has failed' : 'has ended';
@@ -158,39 +140,24 @@ export class TreeRun {
         `"${parent.name}" (${parent.id}) ${how} and takes no more work; use \`parent: commander.root\``,
       );
     }
-    if (this.state !== 'running' || this.#leaving) throw stopped();
+    if (this.state !== 'running') throw stopped();
   }
 
-  #checkLimits(parent: Node): void {
+  #checkLimits(parent: TreeNode): void {
     const { maxNodes, maxDepth } = this.#options;
-    const top = topOf(parent);
+    const { top } = parent;
     const most = maxNodes ?? DEFAULT_MAX_NODES;
     const count = maxNodes === undefined ? top.started : this.#created;
     if (count >= most) throw limit(parent, `A run may have ${most} nodes`, { maxNodes: most });
     if (parent.depth >= maxDepth) throw limit(parent, `A tree may be ${maxDepth} deep`, { maxDepth });
     this.#created += 1;
-    // Rounds follow one another under the commander for as long as people talk: only what a round starts is counted.
+    // Rounds follow one another under the commander without end, so each is counted on its own.
     if (top.parent) top.started += 1;
   }
 
   // ---- starting
 
-  #pumpSoon(): void {
-    if (this.#isPumping || this.#holder) return;
-    this.#isPumping = true;
-    queueMicrotask(() => {
-      this.#isPumping = false;
-      this.#startNextJob();
-    });
-  }
-
-  #startNextJob(): void {
-    if (this.#holder) return;
-    let node = this.#queue.shift();
-    while (node?.bodyDone) node = this.#queue.shift();
-    if (!node) return;
-    const job = node;
-    this.#holder = job;
+  #startJob(job: TreeNode): void {
     const { slowJobMs } = this.#options;
     if (slowJobMs <= MAX_TIMER_MS) {
       job.workTimer = this.clock.after(slowJobMs, () => {
@@ -201,22 +168,22 @@ export class TreeRun {
     this.#begin(job, 'at_job_start');
   }
 
-  #startHandler(node: Node): void {
+  #startHandler(node: TreeNode): void {
     if (node.bodyDone || node.isSettled) return;
     const timeoutMs = node.ref?.work.timeoutMs;
     if (timeoutMs !== undefined && timeoutMs <= MAX_TIMER_MS) {
       node.workTimer = this.clock.after(timeoutMs, () => {
         const message = `"${node.name}" ran longer than ${timeoutMs} ms`;
-        if (!node.isFinishing && !node.cancel) this.#fail(node, new FabricError('NODE_TIMEOUT', message));
+        if (!node.isClosed && !node.cancel) this.#fail(node, new FabricError('NODE_TIMEOUT', message));
       });
     }
     this.#begin(node, 'at_handler_start');
   }
 
-  #begin(node: Node, stage: Stage): void {
+  #begin(node: TreeNode, stage: Stage): void {
     node.startedAt = this.clock.now();
     this.#setState(node, 'active');
-    this.#runStage(node, stage, (thrown) => {
+    runStage(node, stage, (thrown) => {
       if (node.isSettled) return;
       if (thrown) this.#bodyFailed(node, thrown.error);
       else if (node.cancel || node.isFailing) this.#bodyEnded(node);
@@ -224,10 +191,10 @@ export class TreeRun {
     });
   }
 
-  #runBody(node: Node): void {
+  #runBody(node: TreeNode): void {
     let value: unknown;
     try {
-      value = current.run(node, node.ref!.work.body, new NodeSelf(node));
+      value = runInside(node, node.ref!.work.body, new TreeSelf(node));
     } catch (error) {
       this.#bodyFailed(node, error);
       return;
@@ -244,7 +211,7 @@ export class TreeRun {
 
   // ---- the body's end
 
-  #bodyReturned(node: Node, value: unknown): void {
+  #bodyReturned(node: TreeNode, value: unknown): void {
     if (node.isSettled) return;
     if (value instanceof HandlerCall && node.kind === 'job') {
       if (node.isOpen) {
@@ -261,31 +228,25 @@ export class TreeRun {
     this.#bodyEnded(node);
   }
 
-  #bodyFailed(node: Node, error: unknown): void {
+  #bodyFailed(node: TreeNode, error: unknown): void {
     if (node.isSettled) return;
     if (node.cancel) this.#failedWhileCancelled(node, error);
     else this.#fail(node, error);
     this.#bodyEnded(node);
   }
 
-  #bodyEnded(node: Node): void {
+  #bodyEnded(node: TreeNode): void {
     node.bodyDone = true;
     node.workTimer?.stop();
-    // The end of a job without children is told before the next job starts.
+    // Callbacks at the end of a job without children run before the next job starts.
     this.#finish(node);
-    this.#release(node);
-  }
-
-  #release(node: Node): void {
-    if (this.#holder !== node) return;
-    this.#holder = undefined;
-    this.#pumpSoon();
+    this.#jobs.release(node);
   }
 
   // ---- failing
 
-  /** A node fails: all below it is cancelled, and the error goes up until somebody takes it. */
-  #fail(node: Node, error: unknown): void {
+  /** Fails a node: cancels all below it and passes the error up until an ancestor isolates it or a caller awaits it. */
+  #fail(node: TreeNode, error: unknown): void {
     if (node.isSettled) return;
     if (node.isFailing) {
       if (error !== node.error && !isConsequence(error)) node.suppressed.push(error);
@@ -293,23 +254,23 @@ export class TreeRun {
     }
     node.isFailing = true;
     node.error = error;
-    if (!node.parent) this.#leaving = true;
-    // Held open until the error has been handed on, or the parent might end before it hears of it.
+    if (!node.parent && this.state === 'running') this.state = 'stopping';
+    // Keep the node open until the error is passed on, or its parent might end first.
     node.pendingStages += 1;
-    this.#tellException(node);
+    this.#runExceptionStage(node);
     const reason = new FabricError('ABORTED', `"${node.name}" (${node.id}) failed`, { cause: error });
     node.abort(reason);
     for (const child of [...node.live]) this.cancel(child, reason);
-    if (node.fork) node.fork.failed(error, reason);
+    if (node.fork) node.fork.branchFailed(error, reason);
     else this.#propagate(node, error);
     node.pendingStages -= 1;
     this.#finish(node);
-    if (!node.isSettled) this.#watch(node);
+    if (!node.isSettled) this.#startGraceTime(node);
   }
 
-  #tellException(node: Node): void {
+  #runExceptionStage(node: TreeNode): void {
     node.pendingStages += 1;
-    this.#runStage(node, 'at_exception', (thrown) => {
+    runStage(node, 'at_exception', (thrown) => {
       node.pendingStages -= 1;
       if (node.isSettled) return;
       if (thrown) node.suppressed.push(thrown.error);
@@ -317,23 +278,23 @@ export class TreeRun {
     });
   }
 
-  #propagate(node: Node, error: unknown): void {
+  #propagate(node: TreeNode, error: unknown): void {
     if (node.isAwaited) return;
     for (let parent = node.parent; parent; parent = parent.parent) {
       if (parent.isolates) return;
-      // What is being cancelled stays cancelled; the error must still not be lost.
+      // A cancelled ancestor stays cancelled; the error must still not be lost.
       if (parent.cancel && parent.parent) continue;
       this.#fail(parent, error);
       return;
     }
   }
 
-  /** An error of a body that was told to stop: usually that very stop. */
-  #failedWhileCancelled(node: Node, error: unknown): void {
+  /** Handles an error of a cancelled body, which usually is the cancellation itself. */
+  #failedWhileCancelled(node: TreeNode, error: unknown): void {
     if (error === node.cancel?.reason || isConsequence(error)) return;
     node.error = error;
     const failing = [...node.ancestors()].find((ancestor) => ancestor.isFailing);
-    if (node.fork) node.fork.also(error);
+    if (node.fork) node.fork.suppress(error);
     else if (failing) failing.suppressed.push(error);
     else
       this.#logger.warn('a node failed while it was being cancelled', {
@@ -346,11 +307,11 @@ export class TreeRun {
   // ---- cancelling
 
   /** Aborts a node and all below it. They settle as soon as their bodies end, at the latest after the grace time. */
-  cancel(node: Node, reason: unknown): void {
+  cancel(node: TreeNode, reason: unknown): void {
     if (node.isSettled || node.cancel || node.isFailing) return;
-    if (node.isFinishing) {
+    if (node.isClosed) {
       node.abort(reason);
-      this.#watch(node);
+      this.#startGraceTime(node);
       return;
     }
     node.cancel = { reason };
@@ -359,28 +320,29 @@ export class TreeRun {
     for (const child of [...node.live]) this.cancel(child, reason);
     if (!hasStarted) node.bodyDone = true;
     this.#finish(node);
-    if (!node.isSettled) this.#watch(node);
+    if (!node.isSettled) this.#startGraceTime(node);
   }
 
-  async terminate(node: Node, reason?: unknown): Promise<TerminateReport> {
+  async terminate(node: TreeNode, reason?: unknown): Promise<TerminateReport> {
     const why = reason ?? new FabricError('ABORTED', `"${node.name}" (${node.id}) was terminated`);
     if (!node.parent) {
-      if (this.state === 'running') this.leave({ value: undefined }, why);
-      if (!this.isInside()) await this.ended;
-      return { stubborn: this.report.stubborn };
+      if (this.state === 'running') this.requestEnd({ value: undefined }, why);
+      if (!isInside(node)) await this.ended;
+      return { unresponsive: this.report.unresponsive };
     }
     this.cancel(node, why);
-    if (!this.isInside(node)) await node.settled;
-    return { stubborn: [...below(node)].filter((one) => one.isStubborn).map((one) => one.asName) };
+    if (!isInside(node)) await node.settled;
+    const unresponsive = [...node.subtree()].filter((one) => one.isUnresponsive);
+    return { unresponsive: unresponsive.map((one) => one.asName) };
   }
 
   /** Ends the run: with a value, or with an error that `run()` throws. */
-  leave(how: { value: unknown } | { error: unknown }, reason: unknown): void {
-    if (this.state !== 'running' || this.#leaving) return;
-    this.#leaving = true;
+  requestEnd(how: { value: unknown } | { error: unknown }, reason: unknown): void {
+    if (this.state !== 'running') return;
+    this.state = 'stopping';
     if ('error' in how) this.failure = how;
     else this.value = how.value;
-    const live = [...below(this.root)].filter((node) => node.parent && !node.isSettled);
+    const live = [...this.root.subtree()].filter((node) => node.parent && !node.isSettled);
     this.#cut = {
       cancelled: live.filter((node) => node.state !== 'queued').map((node) => node.asName),
       discarded: live.filter((node) => node.state === 'queued').map((node) => node.asName),
@@ -391,57 +353,57 @@ export class TreeRun {
     this.#finish(this.root);
   }
 
-  /** From now on the node has only the grace time left. */
-  #watch(node: Node): void {
+  /** Gives the node the grace time to end. */
+  #startGraceTime(node: TreeNode): void {
     if (!node.parent || node.graceTimer) return;
     node.graceTimer = this.clock.after(this.#options.graceMs, () => this.#force(node));
   }
 
-  /** The grace time is over: the node is settled although its code still runs. */
-  #force(node: Node): void {
+  /** Settles the node although its code still runs: the grace time is over. */
+  #force(node: TreeNode): void {
     for (const child of [...node.live]) this.#force(child);
     if (node.isSettled) return;
-    node.isStubborn = true;
-    this.#stubborn.push(node.asName);
-    this.#emit({ type: 'stubborn', ...node.asName });
+    node.isUnresponsive = true;
+    this.#unresponsive.push(node.asName);
+    this.#emit({ type: 'unresponsive', ...node.asName });
     this.#logger.warn('a node did not stop in its grace time', { node: node.id, name: node.name });
     node.bodyDone = true;
     node.pendingStages = 0;
-    if (!node.isFinishing) {
-      node.isFinishing = true;
+    if (!node.isClosed) {
+      node.phase = 'finishing';
       this.#setState(node, node.isFailing ? 'failed' : 'cancelled');
-      this.#runStage(node, lastStage(node), (thrown) => {
+      runStage(node, lastStage(node), (thrown) => {
         if (thrown)
           this.#logger.warn('a callback failed after the grace time', { node: node.id, error: thrown.error });
       });
     }
     this.#settle(node);
-    this.#release(node);
+    this.#jobs.release(node);
   }
 
   // ---- ending
 
-  /** Ends the node if its body and all below it have ended: last callbacks, then settled. */
-  #finish(node: Node): void {
-    if (node.isFinishing || !node.bodyDone || node.live.size > 0 || node.pendingStages > 0) return;
+  /** Ends the node if its body and all below it have ended: runs the last callbacks, then settles it. */
+  #finish(node: TreeNode): void {
+    if (node.isClosed || !node.bodyDone || node.live.size > 0 || node.pendingStages > 0) return;
     if (!node.parent) {
       this.#finishRoot();
       return;
     }
-    node.isFinishing = true;
+    node.phase = 'finishing';
     if (node.isFailing) this.#setState(node, 'failed');
     else if (node.cancel) this.#setState(node, 'cancelled');
     else this.#setState(node, 'completed');
-    this.#runStage(node, lastStage(node), (thrown) => {
+    runStage(node, lastStage(node), (thrown) => {
       if (node.isSettled) return;
-      if (thrown && !((this.#leaving || node.cancel) && isConsequence(thrown.error)))
+      if (thrown && !((this.state !== 'running' || node.cancel) && isConsequence(thrown.error)))
         this.#failedAtEnd(node, thrown.error);
       else this.#settle(node);
     });
   }
 
-  /** A last callback threw: the node fails after all. */
-  #failedAtEnd(node: Node, error: unknown): void {
+  /** Fails a node whose last callback threw. */
+  #failedAtEnd(node: TreeNode, error: unknown): void {
     if (node.state === 'failed') {
       node.suppressed.push(error);
       this.#settle(node);
@@ -449,7 +411,7 @@ export class TreeRun {
     }
     this.#setState(node, 'failed');
     node.error = error;
-    this.#runStage(node, 'at_exception', (thrown) => {
+    runStage(node, 'at_exception', (thrown) => {
       if (node.isSettled) return;
       if (thrown) node.suppressed.push(thrown.error);
       this.#propagate(node, error);
@@ -457,15 +419,15 @@ export class TreeRun {
     });
   }
 
-  #settle(node: Node): void {
+  #settle(node: TreeNode): void {
     if (node.isSettled) return;
-    node.isSettled = true;
+    node.phase = 'settled';
     node.endedAt = this.clock.now();
     node.graceTimer?.stop();
     node.workTimer?.stop();
     this.liveNodes -= 1;
-    this.#tellState(node);
-    node.announce();
+    this.#emitState(node);
+    node.resolveSettled();
     const parent = node.parent!;
     if (node.state === 'completed') {
       if (parent.resultOf === node) parent.result = node.result;
@@ -475,8 +437,8 @@ export class TreeRun {
     this.#finish(parent);
   }
 
-  #followEdges(node: Node): void {
-    if (this.#leaving) return;
+  #followEdges(node: TreeNode): void {
+    if (this.state !== 'running') return;
     try {
       for (const { to, data, path } of this.#visits.follow(node)) {
         const next = this.add(this.root, to);
@@ -484,17 +446,16 @@ export class TreeRun {
         next.path = path;
       }
     } catch (error) {
-      // A bound must hold under `isolate` as well.
+      // A limit holds under `isolate` as well.
       this.#fail(this.root, error);
     }
   }
 
   #finishRoot(): void {
     const { root } = this;
-    if (this.state !== 'running' || !(this.#leaving || this.#autoExit)) return;
+    if (this.state !== 'stopping' && !(this.state === 'running' && this.#autoExit)) return;
     this.state = 'ending';
-    this.#leaving = true;
-    root.isFinishing = true;
+    root.phase = 'finishing';
     if (root.isFailing) this.failure ??= { error: root.error };
     root.result = this.value;
     this.#setState(root, root.isFailing ? 'failed' : this.failure ? 'cancelled' : 'completed');
@@ -514,7 +475,7 @@ export class TreeRun {
       else this.failure = { error };
       next();
     };
-    this.#call(node, 'at_commander_end', fn, next, failed);
+    runCallback(node, 'at_commander_end', fn, next, failed);
   }
 
   #end(): void {
@@ -523,72 +484,31 @@ export class TreeRun {
       root.error = this.failure.error;
       this.#setState(root, 'failed');
     }
-    root.isSettled = true;
+    root.phase = 'settled';
     root.endedAt = this.clock.now();
     this.state = 'ended';
-    this.#queue = [];
-    this.#tellState(root);
-    root.announce();
+    this.#jobs.clear();
+    this.#emitState(root);
+    root.resolveSettled();
     this.#resolveEnded();
   }
 
-  // ---- callbacks
+  // ---- states
 
-  /** Runs the callbacks of a stage one after the other; in the same breath if none of them takes time. */
-  #runStage(node: Node, stage: Stage, then: (thrown?: { error: unknown }) => void): void {
-    const list = node.callbacks(stage);
-    if (!list) {
-      then();
-      return;
-    }
-    const step = (at: number): void => {
-      const fn = list[at];
-      if (!fn) {
-        then();
-        return;
-      }
-      const next = (): void => step(at + 1);
-      this.#call(node, stage, fn, next, (error) => then({ error }));
-    };
-    step(0);
-  }
-
-  #call(
-    node: Node,
-    stage: Stage,
-    fn: StageCallback,
-    next: () => void,
-    failed: (error: unknown) => void,
-  ): void {
-    const event: StageEvent = { stage, node, commander: this.commander };
-    if (node.state === 'completed') event.result = node.result;
-    if (node.isFailing || node.state === 'failed') event.error = node.error;
-    if (node.cancel) event.reason = node.cancel.reason;
-    let done: unknown;
-    try {
-      done = current.run(node, fn, event);
-    } catch (error) {
-      failed(error);
-      return;
-    }
-    if (isThenable(done)) Promise.resolve(done).then(next, failed);
-    else next();
-  }
-
-  /** Final states are told when the node settles: until then a callback may still fail it. */
-  #setState(node: Node, state: Node['state']): void {
+  /** A final state is emitted when the node settles, since until then a callback may still fail it. */
+  #setState(node: TreeNode, state: TreeNode['state']): void {
     node.state = state;
-    if (!node.isFinishing) this.#tellState(node);
+    if (!node.isClosed) this.#emitState(node);
   }
 
-  #tellState(node: Node): void {
+  #emitState(node: TreeNode): void {
     this.#emit({ type: 'state', state: node.state, ...node.asName });
   }
 }
 
 const stopped = (): FabricError => new FabricError('COMMANDER_STOPPED', 'The commander is not running');
 
-function limit(parent: Node, message: string, details: Record<string, unknown>): FabricError {
+function limit(parent: TreeNode, message: string, details: Record<string, unknown>): FabricError {
   const names = [parent, ...parent.ancestors()].reverse().map((node) => node.name);
   const path = names.length > MAX_PATH ? ['…', ...names.slice(-MAX_PATH)] : names;
   return new FabricError('WORKFLOW_LIMIT', `${message}: ${path.join(' → ')}`, {
@@ -596,25 +516,12 @@ function limit(parent: Node, message: string, details: Record<string, unknown>):
   });
 }
 
-/** The root-level node that `node` stands under; the commander for itself. */
-function topOf(node: Node): Node {
-  let top = node;
-  while (top.parent?.parent) top = top.parent;
-  return top;
-}
-
-/** A node and all below it that is still known. */
-function* below(node: Node): Generator<Node> {
-  yield node;
-  for (const child of node.children) yield* below(child);
-}
-
-function lastStage(node: Node): Stage {
+function lastStage(node: TreeNode): Stage {
   if (node.state === 'cancelled') return 'at_terminate';
   return node.kind === 'job' ? 'at_job_end' : 'at_handler_end';
 }
 
-/** Errors that only say that something was told to stop. */
+/** True for errors that follow from a cancellation. */
 const isConsequence = (error: unknown): boolean =>
   (error as { name?: unknown } | null | undefined)?.name === 'AbortError' ||
   isFabricError(error, 'ABORTED') ||

@@ -1,8 +1,8 @@
 // The edges of a workflow as a Mermaid flowchart: jobs as boxes, handlers with round ends, conditions on the arrows.
-import type { NodeRef } from './define.ts';
 import { armsOf } from './edges.ts';
+import type { WorkRef } from './task-node.ts';
 
-/** Texts stand in quotes; what Mermaid would read in them is written as its character codes. */
+/** Quotes a text and writes Mermaid's own signs as character codes. */
 const quoted = (text: string): string => {
   const safe = text
     .replace(/[\u0000-\u001f]+/g, ' ')
@@ -10,12 +10,12 @@ const quoted = (text: string): string => {
   return `"${safe === '' ? ' ' : safe}"`;
 };
 
-/** The graph of edges from `entry` on. */
-export function workflowToMermaid(entry: NodeRef): string {
-  const ids = new Map<NodeRef, string>();
+/** Draws the edges from `entry` on. */
+export function workflowToMermaid(entry: WorkRef): string {
+  const ids = new Map<WorkRef, string>();
   const nodes: string[] = [];
   const arrows: string[] = [];
-  const idOf = (ref: NodeRef): string => {
+  const idOf = (ref: WorkRef): string => {
     const known = ids.get(ref);
     if (known) return known;
     const id = `n${ids.size + 1}`;
@@ -24,7 +24,7 @@ export function workflowToMermaid(entry: NodeRef): string {
     return id;
   };
   idOf(entry);
-  // A map is walked in the order of insertion, also what is added meanwhile.
+  // A map iterates in insertion order, entries added meanwhile included.
   for (const [ref, id] of ids) {
     for (const { to, label, isJoin } of armsOf(ref)) {
       const text = label === undefined ? 'otherwise' : label;

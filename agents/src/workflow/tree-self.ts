@@ -1,13 +1,22 @@
-// What a body is given: its own node and the ways to add work below it.
-import type { Commander } from './commander.ts';
-import type { Branches, HandlerCall, JobRef, Joined, NodeHandle, NodeRef, Self } from './define.ts';
-import { type ForkBranches, Handle, Node } from './node.ts';
-import type { TaskNode } from './task-node.ts';
+// The tree as a body sees it: its own node, and the ways to add work below it.
+import { Handle } from './handle.ts';
+import type {
+  Branches,
+  HandlerCall,
+  JobRef,
+  Joined,
+  Self,
+  TaskNode,
+  TreeCommander,
+  WorkHandle,
+  WorkRef,
+} from './task-node.ts';
+import { type Fork, TreeNode } from './tree-node.ts';
 
-export class NodeSelf implements Self {
-  readonly node: Node;
+export class TreeSelf implements Self {
+  readonly node: TreeNode;
 
-  constructor(node: Node) {
+  constructor(node: TreeNode) {
     this.node = node;
   }
 
@@ -15,7 +24,7 @@ export class NodeSelf implements Self {
     return this.node.signal;
   }
 
-  get commander(): Commander {
+  get commander(): TreeCommander {
     return this.node.run.commander;
   }
 
@@ -27,29 +36,29 @@ export class NodeSelf implements Self {
     this.node.data = data;
   }
 
-  putJob<R>(job: JobRef<R>, options: { parent?: TaskNode } = {}): NodeHandle<R> {
+  putJob<R>(job: JobRef<R>, options: { parent?: TaskNode | undefined } = {}): WorkHandle<R> {
     return this.#add(job, options.parent);
   }
 
-  call<R>(handler: HandlerCall<R>, options: { parent?: TaskNode } = {}): NodeHandle<R> {
+  call<R>(handler: HandlerCall<R>, options: { parent?: TaskNode | undefined } = {}): WorkHandle<R> {
     return this.#add(handler, options.parent);
   }
 
   async fork<B extends Branches>(branches: B): Promise<Joined<B>> {
     const { node } = this;
     const { run } = node;
-    const started: [string, Node][] = [];
+    const started: [string, TreeNode][] = [];
     let first: { error: unknown } | undefined;
     const suppress = (error: unknown): void => void node.suppressed.push(error);
-    const fork: ForkBranches = {
-      failed(error, reason) {
+    const fork: Fork = {
+      branchFailed(error, reason) {
         if (first) suppress(error);
         else if (!node.isolates) {
           first = { error };
           for (const [, branch] of started) run.cancel(branch, reason);
         }
       },
-      also: suppress,
+      suppress,
     };
     for (const [key, call] of Object.entries(branches)) {
       const branch = run.add(node, call);
@@ -71,9 +80,9 @@ export class NodeSelf implements Self {
     this.commander.requestExit(result);
   }
 
-  #add<R>(ref: NodeRef, parent: TaskNode | undefined): NodeHandle<R> {
-    if (parent !== undefined && !(parent instanceof Node))
-      throw new TypeError('parent is not a node of a commander');
+  #add<R>(ref: WorkRef, parent: TaskNode | undefined): WorkHandle<R> {
+    if (parent !== undefined && !(parent instanceof TreeNode))
+      throw new TypeError('options.parent is not a node of a commander');
     return new Handle<R>(this.node.run.add(parent ?? this.node, ref));
   }
 }

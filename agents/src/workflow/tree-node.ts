@@ -1,6 +1,5 @@
-// One node of a running tree: the facts about it. What happens to it is decided in `tree-run.ts`.
-import type { Timer } from '@fame-fabric/shared';
-import type { NodeHandle, NodeRef } from './define.ts';
+// One node of a running tree: its facts, and the answers that follow from them alone. `tree-run.ts` decides what happens to it.
+import type { Clock, Timer } from '@fame-fabric/shared';
 import type {
   NodeKind,
   NodeName,
@@ -10,27 +9,39 @@ import type {
   StageCallback,
   TaskNode,
   TerminateReport,
+  TreeCommander,
+  WorkRef,
 } from './task-node.ts';
-import type { TreeRun } from './tree-run.ts';
 
-/** What a branch of a fork tells the others. */
-export interface ForkBranches {
-  /** A branch has failed. */
-  failed(error: unknown, reason: unknown): void;
-  /** A branch threw although it was told to stop. */
-  also(error: unknown): void;
+/** The run as its nodes use it. `TreeRun` is its one implementation. */
+export interface NodeRun {
+  readonly clock: Clock;
+  readonly commander: TreeCommander;
+  /** @throws {COMMANDER_STOPPED | NODE_SETTLED | WORKFLOW_LIMIT} */
+  add(parent: TreeNode, ref: WorkRef): TreeNode;
+  cancel(node: TreeNode, reason: unknown): void;
+  terminate(node: TreeNode, reason?: unknown): Promise<TerminateReport>;
+  onEnd(node: TreeNode, fn: StageCallback): void;
 }
 
-export class Node implements TaskNode {
+/** The fork that a branch belongs to. */
+export interface Fork {
+  /** A branch failed. */
+  branchFailed(error: unknown, reason: unknown): void;
+  /** A branch threw another error after it was cancelled. */
+  suppress(error: unknown): void;
+}
+
+export class TreeNode implements TaskNode {
   readonly id: string;
   readonly kind: NodeKind;
   readonly name: string;
-  readonly parent: Node | null;
+  readonly parent: TreeNode | null;
   readonly depth: number;
-  readonly run: TreeRun;
-  /** What it was made from; null for the commander. */
-  readonly ref: NodeRef | null;
-  /** Whether an error of a child stays on the child. */
+  readonly run: NodeRun;
+  /** Work that it was made from; null for the commander. */
+  readonly ref: WorkRef | null;
+  /** True if an error of a child stays on the child. */
   readonly isolates: boolean;
 
   state: NodeState = 'pending';
@@ -38,32 +49,32 @@ export class Node implements TaskNode {
   error: unknown;
   readonly suppressed: unknown[] = [];
   data: unknown;
-  /** Names of the nodes that edges led through to here. */
+  /** Names of the nodes on the edges that led here. */
   path: readonly string[];
 
   /** Children that have not settled. */
-  readonly live = new Set<Node>();
-  readonly #kept: Node[] = [];
+  readonly live = new Set<TreeNode>();
+  readonly #kept: TreeNode[] = [];
   #born = 0;
-  /** The root-level ancestor counts what it started. */
+  /** Nodes started below a node that stands directly under the commander. */
   started = 0;
 
+  /** `finishing`: the last callbacks run and no work can be added. `settled`: final. */
+  phase: 'open' | 'finishing' | 'settled' = 'open';
   bodyDone = false;
-  /** Set once its last callbacks run: nothing can be added any more. */
-  isFinishing = false;
-  isSettled = false;
   isFailing = false;
-  /** Why it is being cancelled. */
+  /** Set when the node is cancelled. */
   cancel: { readonly reason: unknown } | undefined;
-  /** Somebody awaits its value, and gets its error. */
+  /** A caller awaits the result and receives the error. */
   isAwaited = false;
-  isStubborn = false;
+  /** Its code was still running when the grace time was over. */
+  isUnresponsive = false;
   /** Callbacks of `at_exception` that still run. */
   pendingStages = 0;
   /** Set for the branches of a fork. */
-  fork: ForkBranches | undefined;
-  /** The handler whose value is this job's. */
-  resultOf: Node | undefined;
+  fork: Fork | undefined;
+  /** The handler whose result is this job's. */
+  resultOf: TreeNode | undefined;
 
   startedAt: number | undefined;
   endedAt: number | undefined;
@@ -76,7 +87,7 @@ export class Node implements TaskNode {
   #settled: Promise<NodeOutcome> | undefined;
   #resolve: ((outcome: NodeOutcome) => void) | undefined;
 
-  constructor(run: TreeRun, parent: Node | null, ref: NodeRef | null, isolates: boolean) {
+  constructor(run: NodeRun, parent: TreeNode | null, ref: WorkRef | null, isolates: boolean) {
     this.run = run;
     this.parent = parent;
     this.ref = ref;
@@ -88,25 +99,34 @@ export class Node implements TaskNode {
     this.id = parent ? parent.adopt(this) : '1';
   }
 
-  /** Takes a child in; its id. */
-  adopt(child: Node): string {
+  /** Adds a child and returns its id. */
+  adopt(child: TreeNode): string {
     this.#born += 1;
     this.live.add(child);
-    // The commander lives long and would keep every round there ever was.
+    // The commander lives long and would keep every round.
     if (this.parent) this.#kept.push(child);
     return `${this.id}.${this.#born}`;
   }
 
-  /** Whether work may still be added below it. */
+  /** True while work may be added below it. */
   get isOpen(): boolean {
-    return !(this.isSettled || this.isFinishing || this.isFailing || this.cancel);
+    return this.phase === 'open' && !this.isFailing && !this.cancel;
   }
 
-  get children(): readonly Node[] {
+  /** True once the last callbacks run. */
+  get isClosed(): boolean {
+    return this.phase !== 'open';
+  }
+
+  get isSettled(): boolean {
+    return this.phase === 'settled';
+  }
+
+  get children(): readonly TreeNode[] {
     return this.parent ? [...this.#kept] : [...this.live];
   }
 
-  /** Made when first asked for: most nodes never need one. */
+  /** Created on first use: most nodes never need one. */
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
@@ -140,16 +160,16 @@ export class Node implements TaskNode {
     return this.#settled;
   }
 
-  /** Tells whoever waits that it has settled. */
-  announce(): void {
+  /** Resolves `settled`. */
+  resolveSettled(): void {
     this.#resolve?.(this.outcome);
   }
 
-  *ancestors(): Iterable<Node> {
+  *ancestors(): Iterable<TreeNode> {
     for (let node = this.parent; node; node = node.parent) yield node;
   }
 
-  find(kindOrName: string): Node | undefined {
+  find(kindOrName: string): TreeNode | undefined {
     for (const node of this.ancestors())
       if (node.kind === kindOrName || node.name === kindOrName) return node;
     return undefined;
@@ -158,7 +178,7 @@ export class Node implements TaskNode {
   // biome-ignore lint/suspicious/noExplicitAny: the type of the result is known to the caller alone.
   on(stage: Stage, fn: StageCallback<any>): this {
     if (stage === 'at_commander_end') {
-      this.run.atEnd(this, fn);
+      this.run.onEnd(this, fn);
       return this;
     }
     this.#callbacks ??= new Map();
@@ -168,8 +188,21 @@ export class Node implements TaskNode {
     return this;
   }
 
+  /** The ancestor that stands directly under the commander; the commander for itself. */
+  get top(): TreeNode {
+    let top: TreeNode = this;
+    while (top.parent?.parent) top = top.parent;
+    return top;
+  }
+
+  /** This node and all known nodes below it. */
+  *subtree(): Generator<TreeNode> {
+    yield this;
+    for (const child of this.children) yield* child.subtree();
+  }
+
   /** Keeps the callbacks of the commander node of an earlier run. */
-  adoptCallbacks(earlier: Node): void {
+  adoptCallbacks(earlier: TreeNode): void {
     this.#callbacks = earlier.#callbacks;
   }
 
@@ -181,34 +214,8 @@ export class Node implements TaskNode {
     return this.run.terminate(this, reason);
   }
 
-  /** How reports name it. */
+  /** The node as events and reports name it. */
   get asName(): NodeName {
     return { id: this.id, kind: this.kind, name: this.name };
-  }
-}
-
-/** Makes a node awaitable. Without a reader its error goes its way up the tree, and never becomes an unhandled rejection. */
-export class Handle<R> implements NodeHandle<R> {
-  readonly node: TaskNode<R>;
-  readonly #node: Node;
-
-  constructor(node: Node) {
-    this.#node = node;
-    this.node = node as TaskNode<R>;
-  }
-
-  // biome-ignore lint/suspicious/noThenProperty: being awaitable is what a handle is for.
-  then<A = R, B = never>(
-    onValue?: ((value: R) => A | PromiseLike<A>) | null,
-    onError?: ((error: unknown) => B | PromiseLike<B>) | null,
-  ): Promise<A | B> {
-    this.#node.isAwaited = true;
-    const value = this.#node.settled.then((outcome) => {
-      if (outcome.status === 'completed') return outcome.result as R;
-      throw outcome.status === 'failed' ? outcome.error : outcome.reason;
-    });
-    const result = value.then(onValue, onError);
-    if (!onError) result.catch(() => {});
-    return result;
   }
 }
