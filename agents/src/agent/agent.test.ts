@@ -187,7 +187,7 @@ describe('streams', () => {
       items: [1],
       error: { code: -32603 },
     });
-    expect(String(lines[0]?.fields.error)).toContain('was null');
+    expect(String(lines[0]?.fields.error)).toContain('yielded null');
   });
 
   it('waits for the reader', async () => {
@@ -319,7 +319,7 @@ describe('messages', () => {
     };
     await serve({ onMessage, operations: { ok: operation({ run: () => true }) } }, log);
     expect(await link.deliver(ADDRESS, {})).toBeUndefined();
-    expect(lines[0]?.message).toBe('a message failed');
+    expect(lines[0]?.message).toBe('message handler failed');
     expect((await call('ok')).result).toBe(true);
   });
 });

@@ -1,64 +1,44 @@
-// One listener of a task: a bounded line of events between the task, which never waits, and a caller that reads at its
-// own pace.
+// One subscription to a task: a bounded queue of events between the task, which never waits, and a caller that reads at its own
+// pace.
 import { FabricError, type TaskEvent } from '@fame-fabric/shared';
+import { Channel, onAbort } from '@fame-fabric/shared/internal';
 
 const MAX_BEHIND = 1000;
 
 export class Subscriber {
-  /** Who listens; `tasks/sendUnsubscribe` finds it by this. */
+  /** Mailbox of the caller, by which `tasks/sendUnsubscribe` finds the subscription. */
   readonly replyTo: string;
-  #events: TaskEvent[] = [];
-  #wake: (() => void) | undefined;
-  #state: 'open' | 'ended' | 'overrun' = 'open';
+  readonly #events = new Channel<TaskEvent>({
+    name: 'the events of a task',
+    limit: MAX_BEHIND,
+    overflow: (limit) =>
+      new FabricError(
+        'QUOTA_EXCEEDED',
+        `The subscriber is more than ${limit} events behind; tasks/resubscribe continues from the current state`,
+      ),
+  });
 
   constructor(replyTo: string) {
     this.replyTo = replyTo;
   }
 
-  /** Queues an event. The final one is the last that counts. */
-  offer(event: TaskEvent): void {
-    if (this.#state !== 'open') return;
-    if (this.#events.length >= MAX_BEHIND) this.#state = 'overrun';
-    else {
-      this.#events.push(event);
-      if ('final' in event && event.final) this.#state = 'ended';
-    }
-    this.#wake?.();
+  /** Queues an event. Events after the final one are dropped. */
+  publish(event: TaskEvent): void {
+    this.#events.push(event);
+    if ('final' in event && event.final) this.end();
   }
 
   end(): void {
-    if (this.#state === 'open') this.#state = 'ended';
-    this.#wake?.();
+    this.#events.end();
   }
 
-  /** The events in order, until the final one, `end` or an abort. @throws {QUOTA_EXCEEDED} when the reader fell behind */
+  /** Iterates over the events until the final one, `end` or an abort. @throws {QUOTA_EXCEEDED} if the reader falls behind */
   async *events(signal: AbortSignal): AsyncGenerator<TaskEvent> {
-    const onAbort = (): void => {
-      this.#events = [];
-      this.end();
-    };
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
+    const stopListening = onAbort(signal, () => void this.#events.return());
     try {
-      for (;;) {
-        const batch = this.#events;
-        this.#events = [];
-        yield* batch;
-        if (this.#events.length > 0) continue;
-        if (this.#state === 'overrun') {
-          throw new FabricError(
-            'QUOTA_EXCEEDED',
-            `The subscriber fell ${MAX_BEHIND} events behind; tasks/resubscribe goes on from the current state`,
-          );
-        }
-        if (this.#state === 'ended') return;
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-        this.#wake = undefined;
-      }
+      yield* this.#events;
     } finally {
-      signal.removeEventListener('abort', onAbort);
+      stopListening();
     }
   }
 }

@@ -273,7 +273,7 @@ export class TaskTable {
   }
 
   #publish(entry: Entry, event: TaskEvent): void {
-    for (const subscriber of entry.subscribers) subscriber.offer(event);
+    for (const subscriber of entry.subscribers) subscriber.publish(event);
   }
 
   #notify(entry: Entry, payload: Record<string, unknown>): void {
@@ -289,7 +289,7 @@ export class TaskTable {
     }
     const { id, status } = entry.task;
     const subscriber = new Subscriber(context.replyTo);
-    subscriber.offer({ id, status, final: isFinalState(status.state) });
+    subscriber.publish({ id, status, final: isFinalState(status.state) });
     entry.subscribers.add(subscriber);
     start?.();
     try {

@@ -1,0 +1,61 @@
+// Sends the result of an operation to the caller: one reply, or the items of a stream, in the mode that the caller requested.
+import { FabricError, type IncomingCall } from '@fame-fabric/shared';
+import { onAbort } from '@fame-fabric/shared/internal';
+
+const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
+  typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
+
+/** Sends `returned`, which is what `run` of the operation returned. `scope.signal` is read only for streams. */
+export async function answer(
+  call: IncomingCall,
+  returned: unknown,
+  scope: { readonly signal: AbortSignal },
+): Promise<void> {
+  const result = await returned;
+  if (isAsyncIterable(result)) {
+    await answerItems(call, result[Symbol.asyncIterator](), scope.signal);
+  } else if (!call.isStream) {
+    call.reply(result ?? null);
+  } else {
+    if (result !== undefined && result !== null) await call.push(result);
+    call.end();
+  }
+}
+
+async function answerItems(
+  call: IncomingCall,
+  items: AsyncIterator<unknown>,
+  signal: AbortSignal,
+): Promise<void> {
+  // `return` is queued behind a pending `next`, so a generator ends at its next yield. One that listens to the signal ends at once.
+  let returned: Promise<unknown> | undefined;
+  const endIteration = (): void => {
+    if (returned) return;
+    returned = (async () => items.return?.())();
+    returned.catch(() => {}); // awaited below, where an error of its cleanup is thrown
+  };
+  const stopListening = onAbort(signal, endIteration);
+  try {
+    for (;;) {
+      const { done, value } = await items.next();
+      if (signal.aborted) throw new FabricError('CALL_CANCELLED', 'The call was cancelled');
+      if (done) {
+        if (call.isStream) call.end();
+        else call.reply(null);
+        return;
+      }
+      if (value === undefined || value === null) {
+        throw new Error('An operation yielded null, which on the wire is the end of the stream');
+      }
+      if (!call.isStream) {
+        call.reply(value);
+        return;
+      }
+      await call.push(value);
+    }
+  } finally {
+    stopListening();
+    endIteration();
+    await returned;
+  }
+}

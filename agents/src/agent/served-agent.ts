@@ -1,0 +1,237 @@
+// An agent on a link, and THE PATH of a call: find the operation, read the parameters, schedule, run, answer. An error ends the
+// call that it belongs to and nothing else. Declarations are in `agent.ts`, the sending of results in `answer.ts`.
+import {
+  type Clock,
+  type Envelope,
+  FabricError,
+  type IncomingCall,
+  isFabricError,
+  type Logger,
+  newId,
+  type Service,
+  silentLog,
+  systemClock,
+} from '@fame-fabric/shared';
+import { closestMatch } from '@fame-fabric/shared/internal';
+import { createSafeFetch } from '../net/safe-fetch.ts';
+import type { Agent, AgentContext, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
+import { answer } from './answer.ts';
+import { CallScope } from './call-scope.ts';
+import type { Operation } from './operation.ts';
+import { Scheduler } from './scheduler.ts';
+import { Notifier } from './tasks/push.ts';
+import { taskMethods } from './tasks/task-methods.ts';
+import { TaskTable } from './tasks/task-table.ts';
+
+const MAX_CONCURRENT = 64;
+const MAX_WAITING = 1024;
+/** Most operations that an error lists. */
+const MAX_LISTED = 20;
+
+export class ServedAgent implements Serving, Service {
+  readonly agent: Agent;
+  readonly #options: AgentOptions;
+  readonly #link: AgentLink;
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  readonly #operations: ReadonlyMap<string, Operation>;
+  readonly #scheduler: Scheduler;
+  readonly #tasks: TaskTable | undefined;
+  readonly #calls = new Map<IncomingCall, CallScope>();
+  readonly #closing = new AbortController();
+  readonly #context: AgentContext;
+  #state: 'opening' | 'open' | 'draining' | 'closed' = 'opening';
+  /** Running calls of immediate operations, which the scheduler does not count. */
+  readonly #immediate = new Set<Promise<void>>();
+  #unbound: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(agent: Agent, options: AgentOptions, link: AgentLink, serve: ServeOptions) {
+    this.agent = agent;
+    this.#options = options;
+    this.#link = link;
+    this.#log = (serve.log ?? silentLog).with({ agent: options.address });
+    this.#clock = serve.clock ?? systemClock;
+    this.#scheduler = new Scheduler({
+      maxConcurrent: options.maxConcurrent ?? serve.maxConcurrent ?? MAX_CONCURRENT,
+      maxWaiting: options.maxWaiting ?? MAX_WAITING,
+    });
+    if (options.tasks) {
+      const notifier = new Notifier({
+        link,
+        safeFetch: serve.safeFetch ?? createSafeFetch(),
+        log: this.#log,
+      });
+      this.#tasks = new TaskTable(options.tasks, { link, notifier, clock: this.#clock, log: this.#log });
+    }
+    this.#operations = new Map(
+      Object.entries({ ...taskMethods(agent.card, this.#tasks), ...options.operations }),
+    );
+    this.#context = {
+      address: options.address,
+      link,
+      log: this.#log,
+      clock: this.#clock,
+      signal: this.#closing.signal,
+    };
+  }
+
+  async open(): Promise<void> {
+    await this.#options.onStart?.(this.#context);
+    this.#state = 'open';
+    try {
+      await this.#link.bind(this.agent.address, this, { capabilities: this.agent.capabilities });
+    } catch (error) {
+      // Not bound, so there is nothing to release: the address may belong to another node.
+      this.#unbound = Promise.resolve();
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** Never throws: every error becomes the answer to this call. */
+  onCall(call: IncomingCall): void {
+    try {
+      this.#accept(call);
+    } catch (error) {
+      this.#fail(call, error);
+    }
+  }
+
+  #accept(call: IncomingCall): void {
+    if (this.#state !== 'open') {
+      throw new FabricError('LINK_DRAINING', `${this.agent.address} is stopping and accepts no new calls`);
+    }
+    const operation = this.#operations.get(call.method);
+    if (!operation) throw unknownMethod(call.method, this.#operations.keys());
+    const args = operation.read(call.params);
+    const key = operation.keyOf(args);
+    const scope = new CallScope(call, this.#link, this.#log);
+    this.#calls.set(call, scope);
+    if (operation.immediate) {
+      const running = this.#run(call, operation, args, scope);
+      this.#immediate.add(running);
+      void running.then(() => this.#immediate.delete(running));
+      return;
+    }
+    const isAccepted = this.#scheduler.submit({
+      key,
+      scope,
+      run: () => this.#run(call, operation, args, scope),
+      abandon: () => {
+        this.#forget(call, scope);
+        this.#fail(call, scope.signal.reason, scope);
+      },
+    });
+    if (!isAccepted) {
+      this.#forget(call, scope);
+      throw new FabricError(
+        'NODE_BUSY',
+        `${this.agent.address} has too many waiting calls; call again later`,
+      );
+    }
+  }
+
+  async #run(call: IncomingCall, operation: Operation, args: unknown, scope: CallScope): Promise<void> {
+    try {
+      await answer(call, operation.run(args, scope), scope);
+    } catch (error) {
+      this.#fail(call, error, scope);
+    } finally {
+      this.#forget(call, scope);
+    }
+  }
+
+  #forget(call: IncomingCall, scope: CallScope): void {
+    this.#calls.delete(call);
+    scope.dispose();
+  }
+
+  #fail(call: IncomingCall, error: unknown, scope?: CallScope): void {
+    const ids = { method: call.method.slice(0, 64), callId: call.id };
+    try {
+      if (isFabricError(error)) call.fail(error);
+      else if (scope?.isAborted) {
+        call.fail(new FabricError('CALL_CANCELLED', 'The call was cancelled'));
+        this.#log.debug('operation failed after its call was cancelled', { ...ids, error });
+      } else {
+        const logId = newId();
+        call.fail(error, logId);
+        this.#log.error('operation failed', { logId, ...ids, error });
+      }
+    } catch (cause) {
+      // A thrown value may be anything, even an object whose properties throw.
+      this.#log.error('cannot send or log the error of a call', { ...ids, reason: typeof cause });
+    }
+  }
+
+  /** Messages share the queue of the calls, so their number is bounded too. */
+  onMessage(payload: unknown, envelope: Envelope): Promise<unknown> | undefined {
+    const { onMessage } = this.#options;
+    if (!onMessage || this.#state !== 'open') return undefined;
+    return new Promise((resolve) => {
+      const run = async (): Promise<void> => {
+        try {
+          resolve(await onMessage.call(this.#options, payload, envelope, this.#context));
+        } catch (error) {
+          this.#log.error('message handler failed', { messageId: envelope.id, error });
+          resolve(undefined);
+        }
+      };
+      const job = { scope: this.#context, run, abandon: () => resolve(undefined) };
+      if (!this.#scheduler.submit(job)) {
+        this.#log.warn('message dropped: the queue is full', { messageId: envelope.id });
+        resolve(undefined);
+      }
+    });
+  }
+
+  async drain(timeoutMs: number): Promise<void> {
+    if (this.#state === 'open') this.#state = 'draining';
+    // Release the address first: the other members of a pool, or a successor, take over the new calls.
+    const unbound = this.#unbind();
+    const late = Promise.withResolvers<void>();
+    const timer = this.#clock.after(timeoutMs, late.resolve, { keepAlive: true });
+    const idle = Promise.all([this.#scheduler.idle(), this.#tasks?.idle(), Promise.all(this.#immediate)]);
+    await Promise.race([idle, late.promise]);
+    timer.stop();
+    await unbound;
+    await this.close();
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#state = 'closed';
+    const stopping = new FabricError('NODE_GONE', `${this.agent.address} was stopped`);
+    this.#closing.abort(stopping);
+    this.#tasks?.close();
+    for (const [call, scope] of [...this.#calls]) {
+      scope.abort(stopping);
+      this.#fail(call, stopping);
+    }
+    await this.#unbind();
+    await this.#options.onStop?.();
+  }
+
+  #unbind(): Promise<void> {
+    this.#unbound ??= this.#link.unbind(this.agent.address).catch((error: unknown) => {
+      this.#log.debug('address not released; it ends with the link', { error });
+    });
+    return this.#unbound;
+  }
+}
+
+function unknownMethod(method: string, names: Iterable<string>): FabricError {
+  const known = [...names];
+  const near = closestMatch(method, known);
+  // Without the operations that every agent has.
+  const own = known.filter((name) => !/[/.]/.test(name));
+  const more = own.length > MAX_LISTED ? ', ...' : '';
+  const all = own.length > 0 ? `. There are: ${own.slice(0, MAX_LISTED).join(', ')}${more}` : '';
+  const hint = near ? `; did you mean ${near}?` : all;
+  return new FabricError('METHOD_NOT_FOUND', `There is no operation "${method.slice(0, 64)}"${hint}`);
+}
