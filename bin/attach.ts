@@ -1,36 +1,29 @@
-// How the verbs that attach do it: the client over ws, one line about what is being waited for, quiet words on reconnects.
-
-import type { Client } from '@fame-fabric/client/client';
-import { connectionText } from '@fame-fabric/client/connection-text';
-import type { EnvelopeTrace } from '@fame-fabric/client/envelope-printer';
+// Attaches a command to the sentinel: says what it waits for, explains a failure, and reports lost connections.
+import type { Client, EnvelopeTrace } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
-import { type ClientConfig, shownUrl } from './config.ts';
+import { redactUrl } from '@fame-fabric/shared/internal';
+import type { ClientConfig } from './config.ts';
 
 export interface AttachOptions {
   config: ClientConfig;
-  note: (text: string) => void;
-  /** Told when the connection is lost, and when it is there again. @default a note */
-  onConnection?: (isThere: boolean) => void;
-  trace?: EnvelopeTrace;
-  signal?: AbortSignal;
+  writeNote: (text: string) => void;
+  /** Called when the connection is lost, and when it is back. */
+  onConnection: (isConnected: boolean) => void;
+  trace?: EnvelopeTrace | undefined;
+  signal?: AbortSignal | undefined;
 }
 
-/** A person who waits longer than this is told for what. */
-const SAY_AFTER_MS = 700;
+/** Delay before a note says what the command waits for. */
+const NOTE_DELAY_MS = 700;
 
-/** Attaches. @throws {LINK_TIMEOUT | LINK_REFUSED} */
-export async function attach({
-  config,
-  note,
-  onConnection = (isThere) => note(`${connectionText(isThere)}\n`),
-  trace,
-  signal,
-}: AttachOptions): Promise<Client> {
-  const waiting = systemClock.after(SAY_AFTER_MS, () => {
+/** @throws {LINK_TIMEOUT | LINK_REFUSED} */
+export async function attach(options: AttachOptions): Promise<Client> {
+  const { config, writeNote, onConnection } = options;
+  const note = systemClock.after(NOTE_DELAY_MS, () => {
     const seconds = Math.round(config.connectTimeoutMs / 1000);
-    note(
-      `Waiting up to ${seconds} s for a sentinel at ${shownUrl(config.url)}. Is it running? \`make start\` starts it.\n`,
+    writeNote(
+      `Waiting up to ${seconds} s for a sentinel at ${redactUrl(config.url)}. \`make start\` starts one.\n`,
     );
   });
   let client: Client;
@@ -39,29 +32,33 @@ export async function attach({
       url: config.url,
       connectTimeoutMs: config.connectTimeoutMs,
       ...(config.token === undefined ? {} : { token: config.token }),
-      ...(trace ? { trace } : {}),
-      ...(signal ? { signal } : {}),
+      ...(options.trace ? { trace: options.trace } : {}),
+      ...(options.signal ? { signal: options.signal } : {}),
     });
   } catch (error) {
-    if (isFabricError(error, 'LINK_REFUSED') && error.details?.status !== undefined) {
-      const text = `What answers at ${shownUrl(config.url)} is not a sentinel, or not one for this URL: HTTP ${error.details.status}. Check FAME_DIRECT_ADMISSION_URL and FAME_LISTENER_PORT; \`npx fame doctor\` looks closer`;
-      throw new FabricError('LINK_REFUSED', text, { cause: error });
-    }
-    if (!isFabricError(error, 'LINK_TIMEOUT')) throw error;
-    const text = `No sentinel answered at ${shownUrl(config.url)} within ${config.connectTimeoutMs / 1000} s: ${rootOf(error)}`;
-    throw new FabricError('LINK_TIMEOUT', text, { cause: error });
+    throw attachFault(error, config);
   } finally {
-    waiting.stop();
+    note.stop();
   }
-  let isAway = false;
+  let isLost = false;
   client.onState((state) => {
-    if (state === 'reconnecting' && !isAway) onConnection(false);
-    if (state === 'attached' && isAway) onConnection(true);
-    isAway = state === 'reconnecting';
+    if (state === 'reconnecting' && !isLost) onConnection(false);
+    if (state === 'attached' && isLost) onConnection(true);
+    isLost = state === 'reconnecting';
   });
   return client;
 }
 
-// The message at the bottom, such as `connect ECONNREFUSED 127.0.0.1:8000`: those above repeat the URL and the fix.
-const rootOf = (error: Error): string =>
-  error.cause instanceof Error && error.cause.message !== '' ? rootOf(error.cause) : error.message;
+function attachFault(error: unknown, { url, connectTimeoutMs }: ClientConfig): unknown {
+  if (isFabricError(error, 'LINK_REFUSED') && error.details?.status !== undefined) {
+    const text = `The server at ${redactUrl(url)} is not a sentinel, or has no such path: HTTP ${error.details.status}. Check FAME_DIRECT_ADMISSION_URL and FAME_LISTENER_PORT; \`npx fame doctor\` shows more`;
+    return new FabricError('LINK_REFUSED', text, { cause: error });
+  }
+  if (!isFabricError(error, 'LINK_TIMEOUT')) return error;
+  const text = `No sentinel answered at ${redactUrl(url)} within ${connectTimeoutMs / 1000} s: ${rootMessage(error)}`;
+  return new FabricError('LINK_TIMEOUT', text, { cause: error });
+}
+
+// The innermost message, such as `connect ECONNREFUSED 127.0.0.1:8000`. The outer ones repeat the URL and the fix.
+const rootMessage = (error: Error): string =>
+  error.cause instanceof Error && error.cause.message !== '' ? rootMessage(error.cause) : error.message;

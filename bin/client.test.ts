@@ -1,7 +1,7 @@
 // The client library against a real sentinel and a real chat agent, over both of its transports.
 import { ChatAgent, offlineModel } from '@fame-fabric/agents';
+import type { Client } from '@fame-fabric/client';
 import { connect as webConnect } from '@fame-fabric/client';
-import type { Client } from '@fame-fabric/client/client';
 import { connect as wsConnect } from '@fame-fabric/client/node';
 import { type RunningSentinel, readSentinelConfig, startSentinel } from '@fame-fabric/sentinel';
 import { Link } from '@fame-fabric/shared';

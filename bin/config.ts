@@ -1,18 +1,9 @@
-// What the client processes read from the environment, and nothing else does: checked as a whole, every fault reported at
-// once, frozen. An empty string counts as unset, so that `VAR=` in a compose file or a .env file means "the default".
-import { FabricError, tryParseAddress } from '@fame-fabric/shared';
+// The settings of the commands that talk to a fabric or start one. This file alone reads them from the environment.
+import { tryParseAddress } from '@fame-fabric/shared';
+import { type Environment, readEnv, type Variable } from '@fame-fabric/shared/internal';
 
-/** One variable, as docs/configuration.md lists it. */
-export interface ClientVariable {
-  readonly name: string;
-  readonly type: 'url' | 'integer' | 'text' | 'choice' | 'address' | 'path';
-  readonly unit?: string;
-  readonly default: string;
-  readonly description: string;
-}
-
-/** Every variable that the client reads. */
-export const CLIENT_VARIABLES: readonly ClientVariable[] = Object.freeze([
+/** Every variable that the commands read; docs/configuration.md lists them. */
+export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
   {
     name: 'FAME_DIRECT_ADMISSION_URL',
     type: 'url',
@@ -85,11 +76,11 @@ export const CLIENT_VARIABLES: readonly ClientVariable[] = Object.freeze([
     description: 'Where history, logs and pid files are kept.',
   },
   { name: 'NO_COLOR', type: 'text', default: '', description: 'Any value switches colours off.' },
-]);
+] as const satisfies Variable[]);
 
 export type ShowEnvelopes = 'off' | 'metadata' | 'full';
 
-/** A sentinel on this machine. */
+/** Where a sentinel on this machine is reached. */
 export interface LocalSentinel {
   readonly host: string;
   readonly port: number;
@@ -98,11 +89,10 @@ export interface LocalSentinel {
 }
 
 export interface ClientConfig {
-  /** Admission URL that the client uses. */
+  /** Admission URL. */
   readonly url: string;
-  /** The same sentinel's HTTP side. */
+  /** HTTP origin of the same sentinel. */
   readonly httpUrl: string;
-  /** Where a sentinel on this machine is reached. */
   readonly local: LocalSentinel;
   readonly token: string | undefined;
   readonly connectTimeoutMs: number;
@@ -112,10 +102,14 @@ export interface ClientConfig {
   readonly chatAddress: string;
   readonly drainMs: number;
   readonly dataDir: string;
+  /** False if the user does not want colours, even on a terminal. */
   readonly hasColours: boolean;
 }
 
-const SHOW: Readonly<Record<string, ShowEnvelopes>> = {
+const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
+const DAY_MS = 86_400_000;
+
+const SHOW_ENVELOPES: Readonly<Record<string, ShowEnvelopes>> = {
   true: 'metadata',
   1: 'metadata',
   yes: 'metadata',
@@ -127,71 +121,37 @@ const SHOW: Readonly<Record<string, ShowEnvelopes>> = {
   off: 'off',
 };
 
-/** Reads the client's variables. @throws {CONFIG_INVALID} with one line a fault. */
-export function readClientConfig(env: Readonly<Record<string, string | undefined>>): ClientConfig {
-  const faults: string[] = [];
-  const text = (name: string): string | undefined => env[name]?.trim() || undefined;
+/** Reads the settings of the commands. @throws {CONFIG_INVALID} with one line for each fault */
+export const readClientConfig = (env: Environment): ClientConfig =>
+  readEnv(env, (reader) => {
+    const port = reader.integer('FAME_LISTENER_PORT', 8000, 1, 65_535);
+    const host = reachableHost(reader.text('FAME_LISTENER_HOST') ?? '127.0.0.1');
+    const local = localSentinel(host, port);
+    reader.check('FAME_LISTENER_HOST', host, URL.canParse(local.url), 'a host name or an IP address');
+    const url =
+      reader.url('FAME_DIRECT_ADMISSION_URL', { protocols: ['ws:', 'wss:'], example: local.url }) ??
+      local.url;
+    const chatAddress = reader.text('FAME_CHAT_ADDRESS') ?? 'chat@fame.fabric';
+    const isAddress = tryParseAddress(chatAddress) !== undefined;
+    reader.check('FAME_CHAT_ADDRESS', chatAddress, isAddress, 'an address such as chat@fame.fabric');
+    return {
+      url,
+      httpUrl: httpOrigin(url),
+      local,
+      token: reader.text('FAME_ADMISSION_TOKEN'),
+      connectTimeoutMs: reader.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, DAY_MS),
+      turnTimeoutMs: reader.integer('FAME_TURN_TIMEOUT_MS', 600_000, 1, DAY_MS),
+      showEnvelopes: reader.choice('FAME_SHOW_ENVELOPES', 'off', SHOW_ENVELOPES, 'true, false or full'),
+      systemPrompt: reader.text('FAME_SYSTEM_PROMPT'),
+      chatAddress,
+      drainMs: reader.integer('FAME_DRAIN_MS', 10_000, 0, 600_000),
+      dataDir: reader.text('FAME_DATA_DIR') ?? '.fame',
+      hasColours: wantsColours(env),
+    };
+  });
 
-  const integer = (name: string, fallback: number, least: number, most: number): number => {
-    const given = text(name);
-    if (given === undefined) return fallback;
-    const value = Number(given);
-    if (/^\d+$/.test(given) && value >= least && value <= most) return value;
-    faults.push(`${name} must be a whole number from ${least} to ${most}, not "${given}"`);
-    return fallback;
-  };
-
-  const port = integer('FAME_LISTENER_PORT', 8000, 1, 65_535);
-  const host = reachable(text('FAME_LISTENER_HOST') ?? '127.0.0.1');
-  const local = localSentinel(host, port);
-  if (!URL.canParse(local.url))
-    faults.push(`FAME_LISTENER_HOST must be a host name or an IP address, not "${host}"`);
-  const url = text('FAME_DIRECT_ADMISSION_URL') ?? local.url;
-  const parsed = URL.parse(url);
-  if (!parsed || (parsed.protocol !== 'ws:' && parsed.protocol !== 'wss:')) {
-    faults.push(`FAME_DIRECT_ADMISSION_URL must be a ws:// or wss:// URL, not "${shownUrl(url)}"`);
-  }
-
-  const shown = text('FAME_SHOW_ENVELOPES')?.toLowerCase() ?? 'false';
-  const showEnvelopes = Object.hasOwn(SHOW, shown) ? SHOW[shown] : undefined;
-  if (!showEnvelopes) faults.push(`FAME_SHOW_ENVELOPES must be true, false or full, not "${shown}"`);
-
-  const chatAddress = text('FAME_CHAT_ADDRESS') ?? 'chat@fame.fabric';
-  if (!tryParseAddress(chatAddress)) {
-    faults.push(`FAME_CHAT_ADDRESS must be an address such as chat@fame.fabric, not "${chatAddress}"`);
-  }
-
-  const config: ClientConfig = {
-    url,
-    httpUrl: httpOrigin(url),
-    local,
-    token: text('FAME_ADMISSION_TOKEN'),
-    connectTimeoutMs: integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, 86_400_000),
-    turnTimeoutMs: integer('FAME_TURN_TIMEOUT_MS', 600_000, 1, 86_400_000),
-    showEnvelopes: showEnvelopes ?? 'off',
-    systemPrompt: text('FAME_SYSTEM_PROMPT'),
-    chatAddress,
-    drainMs: integer('FAME_DRAIN_MS', 10_000, 0, 600_000),
-    dataDir: text('FAME_DATA_DIR') ?? '.fame',
-    hasColours: wantsColours(env),
-  };
-  if (faults.length > 0) {
-    const count = faults.length === 1 ? 'a fault' : 'faults';
-    throw new FabricError('CONFIG_INVALID', `The configuration has ${count}:\n  ${faults.join('\n  ')}`, {
-      details: { faults },
-    });
-  }
-  return Object.freeze(config);
-}
-
-/** Whether colours are wanted where there is a terminal. */
-export const wantsColours = (env: Readonly<Record<string, string | undefined>>): boolean =>
-  !env.NO_COLOR?.trim() && env.TERM !== 'dumb';
-
-/** A URL as it may be printed: without user name, password and query. */
-export const shownUrl = (url: string): string => url.replace(/\/\/[^/@]*@/, '//').replace(/[?#].*$/, '');
-
-const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
+/** True if the user wants colours on a terminal. */
+export const wantsColours = (env: Environment): boolean => !env.NO_COLOR?.trim() && env.TERM !== 'dumb';
 
 export function localSentinel(host: string, port: number): LocalSentinel {
   const url = `ws://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
@@ -199,18 +159,10 @@ export function localSentinel(host: string, port: number): LocalSentinel {
 }
 
 // A sentinel that listens on every interface is reached through loopback.
-const reachable = (host: string): string => ({ '0.0.0.0': '127.0.0.1', '::': '::1' })[host] ?? host;
+const reachableHost = (host: string): string => ({ '0.0.0.0': '127.0.0.1', '::': '::1' })[host] ?? host;
 
-// The sentinel's HTTP side: same host and port as its WebSocket door. A URL with a fault is reported as such elsewhere.
+// A sentinel serves HTTP on the host and port of its WebSocket. The origin of an invalid URL is empty; `readEnv` reports it.
 function httpOrigin(url: string): string {
   const parsed = URL.parse(url);
   return parsed ? `${parsed.protocol === 'wss:' ? 'https:' : 'http:'}//${parsed.host}` : '';
-}
-
-/** Which model an agent that is started from this environment will use, in words. */
-export function modelSource(env: Readonly<Record<string, string | undefined>>): string {
-  const name = env.MODEL_NAME?.trim() || 'gpt-4.1-mini';
-  if (env.OPENAI_BASE_URL?.trim()) return `${name} at OPENAI_BASE_URL, for agents started from here`;
-  if (env.OPENAI_API_KEY?.trim()) return `${name}, OPENAI_API_KEY is set, for agents started from here`;
-  return 'offline, the built-in one; OPENAI_API_KEY or OPENAI_BASE_URL chooses a real one for agents started from here';
 }

@@ -1,4 +1,4 @@
-// The help texts, made from the table of verbs.
+// The help texts, generated from the table of verbs.
 import { VERBS } from './verbs.ts';
 
 const columns = (rows: readonly (readonly [string, string])[]): string => {
@@ -6,12 +6,12 @@ const columns = (rows: readonly (readonly [string, string])[]): string => {
   return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}\n`).join('');
 };
 
-/** What `fame` says by itself. */
+/** The output of `fame help`. */
 export function overview(): string {
-  const shown = Object.entries(VERBS).filter(([, verb]) => !verb.isHidden);
+  const listed = Object.entries(VERBS).filter(([, verb]) => !verb.isHidden);
   return `Usage: npx fame COMMAND
 
-${columns(shown.map(([name, { about }]) => [name, about]))}
+${columns(listed.map(([name, { about }]) => [name, about]))}
 \`npx fame COMMAND --help\` shows flags and examples. Settings are environment variables, or lines of a .env file in the
 current directory; docs/configuration.md lists them.
 
@@ -19,11 +19,12 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 69 cannot reach, 1
 `;
 }
 
+/** The output of `fame VERB --help`. */
 export function verbHelp(name: string): string {
   const { about, usage, examples, flags = {} } = VERBS[name]!;
-  const rows = Object.entries(flags).map(([flag, { short, value, about: what }]): [string, string] => [
+  const rows = Object.entries(flags).map(([flag, { short, value, about: text }]): [string, string] => [
     `${short ? `-${short}, ` : ''}--${flag}${value ? ` ${value}` : ''}`,
-    what,
+    text,
   ]);
   const sentence = `${about[0]!.toUpperCase()}${about.slice(1)}.`;
   return `Usage: ${usage}

@@ -1,10 +1,11 @@
-// Asks the model server that the environment names whether it is there, takes the key and offers the model, before an agent
-// finds out in the middle of a turn. Only `GET models` is asked, which costs nothing.
+// Checks the model server of the settings before an agent needs it: it answers, accepts the key, and offers the model. The
+// only request is `GET models`, which costs nothing.
+import type { ModelConfig } from '@fame-fabric/agents/process';
+import { escapeLine } from '@fame-fabric/shared/internal';
 
-const PROBE_MS = 3_000;
-const OPENAI = 'https://api.openai.com/v1';
-/** Names of other models that are shown, at most. */
-const SHOWN = 5;
+const PROBE_TIMEOUT_MS = 3_000;
+const OPENAI_URL = 'https://api.openai.com/v1';
+const MAX_MODELS_SHOWN = 5;
 
 export interface ModelFinding {
   ok: boolean;
@@ -12,53 +13,45 @@ export interface ModelFinding {
   fix?: string;
 }
 
-/** What there is to say about a model server; nothing when the environment names none. */
-export async function probeModel(
-  env: Readonly<Record<string, string | undefined>>,
-): Promise<ModelFinding | undefined> {
-  const key = env.OPENAI_API_KEY?.trim();
-  const base = env.OPENAI_BASE_URL?.trim();
-  if (!key && !base) return undefined;
-  const root = (base || OPENAI).replace(/\/+$/, '');
-  const url = URL.parse(`${root}/models`);
-  if (!url) {
-    return { ok: false, found: 'OPENAI_BASE_URL is no URL', fix: 'Write it like http://127.0.0.1:11434/v1.' };
-  }
+/** The state of the model server, `undefined` if the settings name none. */
+export async function probeModel({ apiKey, baseUrl, name }: ModelConfig): Promise<ModelFinding | undefined> {
+  if (apiKey === undefined && baseUrl === undefined) return undefined;
+  const url = new URL(`${(baseUrl ?? OPENAI_URL).replace(/\/+$/, '')}/models`);
   let response: Response;
   try {
     response = await fetch(url, {
-      headers: key ? { authorization: `Bearer ${key}` } : {},
-      signal: AbortSignal.timeout(PROBE_MS),
+      headers: apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` },
+      signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
     });
   } catch (error) {
-    const fix = base
+    const fix = baseUrl
       ? 'Start that server, or correct OPENAI_BASE_URL.'
       : 'Check the network of this machine.';
-    return { ok: false, found: `nobody answers at ${url.host} (${causeOf(error)})`, fix };
+    return { ok: false, found: `no server answers at ${url.host} (${causeOf(error)})`, fix };
   }
   if (response.status === 401 || response.status === 403) {
     await response.body?.cancel();
-    const fix = 'Set OPENAI_API_KEY to a key of that server, and start the agent again.';
+    const fix = 'Set OPENAI_API_KEY to a key of that server, then restart the agent.';
     return { ok: false, found: `${url.host} refuses the key (${response.status})`, fix };
   }
   if (!response.ok) {
     await response.body?.cancel();
     return { ok: true, found: `${url.host} answers, and lists no models (${response.status})` };
   }
-  return checkOffer(url.host, env.MODEL_NAME?.trim() || 'gpt-4.1-mini', await idsIn(response));
+  return checkModels(url.host, name, await idsIn(response));
 }
 
-function checkOffer(host: string, model: string, ids: readonly string[]): ModelFinding {
+function checkModels(host: string, model: string, ids: readonly string[]): ModelFinding {
   if (ids.length === 0) return { ok: true, found: `${host} answers, and lists no models` };
-  // Ollama lists `llama3.2:latest` and answers to `llama3.2`.
+  // Ollama lists `llama3.2:latest` and accepts `llama3.2`.
   if (ids.some((id) => id === model || id === `${model}:latest`)) {
     return { ok: true, found: `${host} offers ${model}` };
   }
-  const others = ids.slice(0, SHOWN).join(', ') + (ids.length > SHOWN ? ', ...' : '');
+  const others = ids.slice(0, MAX_MODELS_SHOWN).join(', ') + (ids.length > MAX_MODELS_SHOWN ? ', ...' : '');
   return {
     ok: false,
     found: `${host} does not offer ${model}`,
-    fix: `Set MODEL_NAME to one that it has: ${others}`,
+    fix: escapeLine(`Set MODEL_NAME to one of its models: ${others}`),
   };
 }
 
@@ -70,12 +63,11 @@ async function idsIn(response: Response): Promise<string[]> {
       typeof entry?.id === 'string' ? [entry.id] : [],
     );
   } catch {
-    // It answers, and not with JSON: whether it can hold a conversation is not for this question to say.
-    return [];
+    return []; // not JSON: such a server may still complete chats
   }
 }
 
 function causeOf(error: unknown): string {
   const { name, cause } = error as { name?: string; cause?: { code?: string } };
-  return name === 'TimeoutError' ? `no answer in ${PROBE_MS} ms` : (cause?.code ?? 'no connection');
+  return name === 'TimeoutError' ? `no answer in ${PROBE_TIMEOUT_MS} ms` : (cause?.code ?? 'no connection');
 }

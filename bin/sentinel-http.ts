@@ -1,8 +1,8 @@
-// The sentinel's HTTP side as the client reads it: who is attached, is it well, what passes. Plain fetch, no retries: these
-// are questions a person asks, and the answer "not reachable" is an answer.
+// The HTTP endpoints of a sentinel: attached nodes, readiness, live trace. Requests are not retried: "not reachable" is an
+// answer too. What a sentinel returns is not checked further, so escape it before printing.
 import { FabricError } from '@fame-fabric/shared';
 
-/** Answer of `GET /fame/v1/nodes`. */
+/** Reply of `GET /fame/v1/nodes`. */
 export interface NodeList {
   sentinel: { id: string; path: string; version: string; uptimeMs: number };
   nodes: readonly AttachedNode[];
@@ -19,46 +19,64 @@ export interface AttachedNode {
   capabilities: readonly string[];
   queuedMessages: number;
   queuedBytes: number;
-  /** Calls that this node made and waits for. */
+  /** Calls of this node that have no reply yet. */
   openCalls: number;
 }
 
-/** One line of `GET /fame/v1/trace`: the metadata of an envelope that passed. */
+/** One line of `GET /fame/v1/trace`: the metadata of an envelope. */
 export interface TraceLine {
-  /** Milliseconds since the epoch. */
+  /** ms since the epoch. */
   t: number;
   /** `forward`, `refuse` or `control`. */
   dir: string;
   type: string;
   from: string;
   to: string;
-  /** Path of the node it went to. */
+  /** Path of the node that received it. */
   via?: string;
   corrId?: string;
   bytes: number;
   code?: string;
-  /** Instead of all the others: so many envelopes passed that this reader was too slow for. */
+  /** Set alone: the number of lines dropped because this reader was too slow. */
   missed?: number;
 }
 
 const REPLY_TIMEOUT_MS = 5_000;
+const READY_TIMEOUT_MS = 2_000;
 
-/** Fetches JSON from the sentinel. @throws {LINK_TIMEOUT} when nobody answers; {LINK_REFUSED} when it is no sentinel */
-export async function getJson(origin: string, path: string, timeoutMs = REPLY_TIMEOUT_MS): Promise<unknown> {
-  const response = await request(origin, path, AbortSignal.timeout(timeoutMs));
+/** Nodes of the sentinel. @throws {LINK_TIMEOUT} if nothing answers; {LINK_REFUSED} if it is not a sentinel */
+export async function getNodes(origin: string, timeoutMs = REPLY_TIMEOUT_MS): Promise<NodeList> {
+  const response = await request(origin, '/fame/v1/nodes', AbortSignal.timeout(timeoutMs));
   try {
-    return await response.json();
+    return (await response.json()) as NodeList;
   } catch (cause) {
-    throw new FabricError('LINK_REFUSED', `${origin} answers, but not as a Fame Fabric sentinel does`, {
-      cause,
-    });
+    throw new FabricError('LINK_REFUSED', `The server at ${origin} is not a Fame Fabric sentinel`, { cause });
   }
 }
 
-export const getNodes = async (origin: string, timeoutMs?: number): Promise<NodeList> =>
-  (await getJson(origin, '/fame/v1/nodes', timeoutMs)) as NodeList;
+/** True if the sentinel admits nodes. */
+export async function isReady(origin: string): Promise<boolean> {
+  try {
+    const signal = AbortSignal.timeout(READY_TIMEOUT_MS);
+    const response = await fetch(new URL('/readyz', origin), { signal });
+    await response.body?.cancel();
+    return response.ok;
+  } catch {
+    return false; // not started yet
+  }
+}
 
-/** Lines of the live trace, until `signal` aborts or the sentinel ends it. `onOpen`: from now on it sees what passes. */
+/** True if an attached node serves `address`. */
+export async function isServed(origin: string, address: string): Promise<boolean> {
+  try {
+    const { nodes } = await getNodes(origin);
+    return nodes.some((node) => node.state === 'attached' && node.addresses.includes(address));
+  } catch {
+    return false; // not started yet
+  }
+}
+
+/** Lines of the live trace, until `signal` aborts or the sentinel ends it. Calls `onOpen` when the trace has begun. */
 export async function* traceLines(
   origin: string,
   signal: AbortSignal,
@@ -84,6 +102,8 @@ async function request(origin: string, path: string, signal: AbortSignal): Promi
   }
   if (response.ok) return response;
   await response.body?.cancel();
-  const what = response.status === 404 ? 'does not know' : `answers ${response.status} to`;
-  throw new FabricError('LINK_REFUSED', `${origin} ${what} ${path}: it is not a sentinel of this version`);
+  throw new FabricError(
+    'LINK_REFUSED',
+    `The server at ${origin} is not a sentinel of this version: it answered ${response.status} to ${path}`,
+  );
 }

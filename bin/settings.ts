@@ -1,26 +1,21 @@
-// All settings of a sentinel and a chat agent on this machine, checked before anything is started: by `fame up`, by
-// `make start`, which hands its environment on to both, and by `fame doctor`.
+// Checks every setting of a sentinel and a chat agent on this machine, before `fame up`, `make start` or `fame doctor` go on.
 import { readAgentConfig } from '@fame-fabric/agents/process';
 import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
-import { FabricError, isFabricError } from '@fame-fabric/shared';
-import type { Environment } from '@fame-fabric/shared/internal';
+import { isFabricError } from '@fame-fabric/shared';
+import { configInvalid, type Environment } from '@fame-fabric/shared/internal';
 
-/** @throws {CONFIG_INVALID} with what either of them finds */
+/** @throws {CONFIG_INVALID} with the faults of both, each variable once */
 export function checkSettings(env: Environment): void {
-  const faults = faultsOf(() => readSentinelConfig(env));
-  const told = faults.map(variableOf);
-  // The port is the sentinel's business: it may choose one.
-  const ofTheAgent = faultsOf(() => readAgentConfig(besideSentinel(env, '')));
-  const all = [...faults, ...ofTheAgent.filter((fault) => !told.includes(variableOf(fault)))];
-  if (all.length === 0) return;
-  const count = all.length === 1 ? 'a fault' : `${all.length} faults`;
-  throw new FabricError('CONFIG_INVALID', `The configuration has ${count}:\n  ${all.join('\n  ')}`, {
-    details: { faults: all },
-  });
+  const sentinelFaults = faultsOf(() => readSentinelConfig(env));
+  const reported = sentinelFaults.map(variableOf);
+  // The port is left out here: port 0 is valid for a sentinel, which then chooses one.
+  const agentFaults = faultsOf(() => readAgentConfig(localAgentEnv(env, '')));
+  const faults = [...sentinelFaults, ...agentFaults.filter((fault) => !reported.includes(variableOf(fault)))];
+  if (faults.length > 0) throw configInvalid(faults);
 }
 
-/** The environment of an agent that attaches to the sentinel on this machine at `port`. */
-export const besideSentinel = (env: Environment, port: number | ''): Environment => ({
+/** The environment of an agent that attaches to the sentinel at `port` of this machine. */
+export const localAgentEnv = (env: Environment, port: number | ''): Environment => ({
   ...env,
   FAME_LISTENER_PORT: String(port),
   FAME_DIRECT_ADMISSION_URL: '',

@@ -1,12 +1,12 @@
-// The verbs of `fame`: what each takes, how it is used, and the one line that leads into its room. Rooms are loaded when
-// their verb is run, so that a sentinel does not pay for agents, nor a client for either. Help and checks are made from
-// this table, so they cannot tell different stories.
+// The verbs of `fame`: arguments, flags, help, and the file that runs each. A verb's file, and the rooms it imports, load only
+// when the verb runs, so a sentinel does not pay for agents, and a client pays for neither. Help texts and argument checks
+// are generated from this table.
 import type { VerbInput } from './verb.ts';
 
 export interface Flag {
   type: 'string' | 'boolean';
   short?: string;
-  /** What stands for its value in the help. */
+  /** Placeholder of its value in the help. */
   value?: string;
   about: string;
 }
@@ -16,11 +16,11 @@ export interface Verb {
   usage: string;
   examples: readonly string[];
   flags?: Readonly<Record<string, Flag>>;
-  /** Most positional arguments. @default any number */
-  most?: number;
-  /** Not in the overview: `make` uses it. */
+  /** @default unlimited */
+  maxPositionals?: number;
+  /** Left out of the overview; `make` uses it. */
   isHidden?: boolean;
-  /** Loads the verb's file, and the rooms it needs. `run` resolves to the exit code. */
+  /** Loads the verb's file. Its `run` resolves to the exit code. */
   load(): Promise<{ run(input: VerbInput): Promise<number> }>;
 }
 
@@ -37,7 +37,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     usage: 'npx fame up [--port PORT]',
     examples: ['npx fame up', 'OPENAI_API_KEY=... npx fame up'],
     flags: { port },
-    most: 0,
+    maxPositionals: 0,
     load: () => import('./verbs/up.ts'),
   },
   sentinel: {
@@ -45,7 +45,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     usage: 'npx fame sentinel [--port PORT]',
     examples: ['npx fame sentinel', 'FAME_LOG_LEVEL=debug npx fame sentinel --port 8001'],
     flags: { port },
-    most: 0,
+    maxPositionals: 0,
     load: () => import('./verbs/sentinel.ts'),
   },
   agent: {
@@ -93,10 +93,10 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       system: { type: 'string', value: 'TEXT', about: 'system prompt (FAME_SYSTEM_PROMPT)' },
       resume: {
         type: 'boolean',
-        about: 'go on with an earlier conversation: the one named, or one of the list',
+        about: 'continue an earlier conversation: the one with this ID, or one from a list',
       },
     },
-    most: 2,
+    maxPositionals: 2,
     load: () => import('./verbs/chat.ts'),
   },
   call: {
@@ -110,16 +110,16 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     flags: {
       stream: {
         type: 'boolean',
-        about: 'print every item of a streaming operation; without it, the first only',
+        about: 'print every item of a streaming operation, not only the first',
       },
       timeout: {
         type: 'string',
         value: 'TIME',
-        about: 'how long to wait: 500ms, 30s, 2m; a plain number is seconds (default 30s)',
+        about: 'how long to wait, such as 500ms, 30s or 2m; a plain number is seconds (default 30s)',
       },
       json,
     },
-    most: 3,
+    maxPositionals: 3,
     load: () => import('./verbs/call.ts'),
   },
   ps: {
@@ -127,11 +127,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     usage: 'npx fame ps [--json]',
     examples: ['npx fame ps', "npx fame ps --json | jq '.nodes[].addresses'"],
     flags: { json },
-    most: 0,
+    maxPositionals: 0,
     load: () => import('./verbs/ps.ts'),
   },
   trace: {
-    about: 'show live what passes through the sentinel: metadata, never content',
+    about: 'show live the envelopes that pass through the sentinel: metadata, never content',
     usage: 'npx fame trace [--from TEXT] [--to TEXT] [--type TEXT] [--corr ID] [--errors] [--json]',
     examples: [
       'npx fame trace',
@@ -139,14 +139,18 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       'npx fame trace --errors --json',
     ],
     flags: {
-      from: { type: 'string', value: 'TEXT', about: "only where the sender's path contains this" },
-      to: { type: 'string', value: 'TEXT', about: 'only where the target contains this' },
-      type: { type: 'string', value: 'TEXT', about: 'only frames whose type contains this, such as data' },
-      corr: { type: 'string', value: 'ID', about: 'only this correlation id' },
-      errors: { type: 'boolean', about: 'only what was refused' },
+      from: { type: 'string', value: 'TEXT', about: "only envelopes whose sender's path contains this" },
+      to: { type: 'string', value: 'TEXT', about: 'only envelopes whose target contains this' },
+      type: {
+        type: 'string',
+        value: 'TEXT',
+        about: 'only envelopes whose frame type contains this, such as data',
+      },
+      corr: { type: 'string', value: 'ID', about: 'only envelopes with this correlation id' },
+      errors: { type: 'boolean', about: 'only envelopes that were refused' },
       json,
     },
-    most: 0,
+    maxPositionals: 0,
     load: () => import('./verbs/trace.ts'),
   },
   doctor: {
@@ -154,7 +158,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     usage: 'npx fame doctor [--json]',
     examples: ['npx fame doctor'],
     flags: { json },
-    most: 0,
+    maxPositionals: 0,
     load: () => import('./verbs/doctor.ts'),
   },
   'offline-model': {
@@ -168,7 +172,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       port: { type: 'string', value: 'PORT', about: 'listen on this port, 0 for a free one (default 8100)' },
       host: { type: 'string', value: 'HOST', about: 'listen on this interface (default 127.0.0.1)' },
     },
-    most: 0,
+    maxPositionals: 0,
     load: () => import('./verbs/offline-model.ts'),
   },
   version: {
@@ -176,23 +180,23 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     usage: 'npx fame version [--json]',
     examples: ['npx fame version'],
     flags: { json },
-    most: 0,
+    maxPositionals: 0,
     load: () => import('./verbs/version.ts'),
   },
   local: {
-    about: 'the background processes of `make start`',
+    about: 'manage the background processes of `make start`',
     usage: 'npx fame local start|stop|status|logs [--mode local|docker] [--follow] [--json]',
     examples: ['npx fame local start --mode local', 'npx fame local status --json', 'npx fame local stop'],
     flags: {
       mode: {
         type: 'string',
         value: 'MODE',
-        about: 'local or docker (default: docker where an engine answers)',
+        about: 'local or docker (default: docker if a Docker engine answers)',
       },
-      follow: { type: 'boolean', short: 'f', about: 'logs: go on with what is added' },
+      follow: { type: 'boolean', short: 'f', about: 'logs: follow the logs' },
       json,
     },
-    most: 1,
+    maxPositionals: 1,
     isHidden: true,
     load: () => import('./verbs/local.ts'),
   },

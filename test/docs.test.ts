@@ -9,10 +9,10 @@ import {
   cell,
   DOC_TABLES,
   ERROR_AREAS,
+  type ListedVariable,
   rowsOf,
   section,
   VARIABLE_LISTS,
-  type Variable,
   withRows,
 } from './kit/doc-tables.ts';
 import { ROOT } from './kit/processes.ts';
@@ -56,7 +56,7 @@ describe('tables of the code', () => {
   });
 
   test('a variable that several processes read has one unit and one default', () => {
-    const seen = new Map<string, Variable>();
+    const seen = new Map<string, ListedVariable>();
     for (const variable of VARIABLE_LISTS.flatMap(([, variables]) => variables)) {
       const { name } = variable;
       const first = seen.get(name) ?? variable;

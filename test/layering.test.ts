@@ -197,7 +197,6 @@ const OUTWARD = [
   // Requests OPENAI_BASE_URL only, over node:http: the body of its response is a Node stream.
   'agents/src/model/openai/node-fetch.ts',
   'agents/src/net/safe-fetch.ts',
-  'bin/local/local-stack.ts',
   'bin/model-probe.ts',
   'bin/sentinel-http.ts',
 ];

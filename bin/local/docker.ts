@@ -1,25 +1,25 @@
-// `make start` by docker compose. It is used where a Docker engine answers, not merely where a `docker` command exists.
+// `make start` through docker compose. It needs a Docker engine that answers, not merely a `docker` command.
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { makeDirectory } from '@fame-fabric/shared/data-dir';
 
-const ASK_MS = 5_000;
+const PROBE_TIMEOUT_MS = 5_000;
 
-/** Why docker compose cannot be used here; `undefined` when it can. */
+/** The reason why docker compose cannot be used here, `undefined` if it can. */
 export function dockerFault(): string | undefined {
   if (!existsSync('docker-compose.yml')) return 'there is no docker-compose.yml in this directory';
-  const engine = spawnSync('docker', ['info'], { stdio: 'ignore', timeout: ASK_MS });
+  const engine = spawnSync('docker', ['info'], { stdio: 'ignore', timeout: PROBE_TIMEOUT_MS });
   if (engine.error)
     return `the docker command does not run (${(engine.error as NodeJS.ErrnoException).code})`;
   if (engine.status !== 0) return 'no Docker engine answers (`docker info` fails)';
-  const compose = spawnSync('docker', ['compose', 'version'], { stdio: 'ignore', timeout: ASK_MS });
+  const compose = spawnSync('docker', ['compose', 'version'], { stdio: 'ignore', timeout: PROBE_TIMEOUT_MS });
   return compose.status === 0
     ? undefined
     : 'the docker command has no compose plugin (`docker compose version` fails)';
 }
 
-/** Remembers that `start` used docker, so that `stop`, `status` and `logs` do. */
+/** Records that `start` used docker, so that `stop`, `status` and `logs` use it too. */
 export class DockerMark {
   readonly #file: string;
 
@@ -41,7 +41,7 @@ export class DockerMark {
   }
 }
 
-/** Runs `docker compose ...` with its output on ours; returns its exit code. */
+/** Runs `docker compose ...` with the output of this process. Returns its exit code. */
 export function compose(...args: string[]): number {
   const run = spawnSync('docker', ['compose', ...args], { stdio: ['ignore', 'inherit', 'inherit'] });
   if (run.error) throw run.error;

@@ -1,19 +1,19 @@
-// The stack on this machine: a sentinel and a chat agent as background processes, begun by `start`, ended by `stop`, which
-// ends just those. Pid files and logs lie under the data directory; state is read from there and from the sentinel itself.
-
+// A sentinel and a chat agent as background processes on this machine. `stop` ends only what `start` started. Pid files and
+// logs are kept in the data directory; whether a process is ready is asked of the sentinel.
+import { systemClock } from '@fame-fabric/shared';
+import { type Environment, escapeControls, escapeLine, pause } from '@fame-fabric/shared/internal';
 import { type ClientConfig, type LocalSentinel, localSentinel } from '../config.ts';
-import { getNodes } from '../sentinel-http.ts';
-import type { Environment } from '../verb.ts';
-import { Part, type PartRecord, pause } from './managed-process.ts';
+import { getNodes, isReady, isServed } from '../sentinel-http.ts';
+import { ManagedProcess, type ProcessRecord } from './managed-process.ts';
 import { isPortTaken, portOwner } from './port-owner.ts';
 
-export interface LocalOptions {
+export interface LocalStackOptions {
   config: ClientConfig;
   env: Environment;
-  say: (line: string) => void;
+  writeLine: (line: string) => void;
 }
 
-/** Something a person has to decide: shown as it is, exit code 1. */
+/** A failure that the user has to resolve. Its message is printed as it is; exit code 1. */
 export class LocalError extends Error {
   override readonly name = 'LocalError';
 }
@@ -24,130 +24,134 @@ export interface LocalStatus {
   agent: { pid: number; startedAt: number; isAttached: boolean } | undefined;
 }
 
-const START_MS = 30_000;
+const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 100;
-/** Who holds a port is asked whether it is a sentinel; what is none may not answer at all. */
-const ASK_MS = 1_000;
-/** What has not drained so long after its time is ended. */
+/** The program on a taken port may not be a sentinel, and may never answer. */
+const IDENTIFY_TIMEOUT_MS = 1_000;
+/** Time between the end of the drain and SIGKILL. */
 const STOP_GRACE_MS = 10_000;
+const LOG_LINES_SHOWN = 12;
 
-export class Local {
-  readonly #options: LocalOptions;
-  readonly sentinel: Part;
-  readonly agent: Part;
+export class LocalStack {
+  readonly sentinel: ManagedProcess;
+  readonly agent: ManagedProcess;
+  readonly #options: LocalStackOptions;
 
-  constructor(options: LocalOptions) {
+  constructor(options: LocalStackOptions) {
     this.#options = options;
-    this.sentinel = new Part('sentinel', options.config.dataDir);
-    this.agent = new Part('chat-agent', options.config.dataDir);
+    this.sentinel = new ManagedProcess('sentinel', options.config.dataDir);
+    this.agent = new ManagedProcess('chat-agent', options.config.dataDir);
   }
 
-  get #patienceMs(): number {
+  get #stopGraceMs(): number {
     return this.#options.config.drainMs + STOP_GRACE_MS;
   }
 
-  /** Where what `start` began is reached: on the port that was written down then, whatever the settings say now. */
-  where(): LocalSentinel {
+  /** Address of the sentinel that `start` started, on the port recorded then, whatever the settings are now. */
+  location(): LocalSentinel {
     const { local } = this.#options.config;
     return localSentinel(local.host, this.sentinel.recorded()?.port ?? local.port);
   }
 
-  /** Starts what does not run yet and waits until calls can be made. @throws {LocalError} */
+  /** Starts what does not run yet and waits until the chat agent can be called. @throws {LocalError} */
   async start(): Promise<void> {
-    const { config, say } = this.#options;
-    const begun: Part[] = [];
+    const { config, writeLine } = this.#options;
+    const started: ManagedProcess[] = [];
     try {
-      if (await this.#startSentinel()) begun.push(this.sentinel);
-      if (await this.#startAgent()) begun.push(this.agent);
+      if (await this.#startSentinel()) started.push(this.sentinel);
+      if (await this.#startAgent()) started.push(this.agent);
     } catch (error) {
-      for (const part of begun.reverse()) await part.stop(this.#patienceMs); // all of it runs, or nothing
+      for (const part of started.reverse()) await part.stop(this.#stopGraceMs); // start both or none
       throw error;
     }
-    if (begun.length === 0)
-      say(`Already running at ${config.local.url}; \`make stop\` first if settings changed.`);
+    if (started.length === 0) {
+      writeLine(
+        `Already running at ${config.local.url}. To apply changed settings, run \`make stop\` first.`,
+      );
+    }
   }
 
   async #startSentinel(): Promise<boolean> {
-    const { config, env, say } = this.#options;
+    const { config, env, writeLine } = this.#options;
+    const { host, port, url, httpUrl } = config.local;
     const running = this.sentinel.running();
     if (running) {
-      if (running.port === config.local.port) return false;
+      if (running.port === port) return false;
       throw new LocalError(
-        `The sentinel already runs on port ${running.port}. \`make stop\` first, to start it on port ${config.local.port}.`,
+        `The sentinel already runs on port ${running.port}. To start it on port ${port}, run \`make stop\` first.`,
       );
     }
-    if (await isPortTaken(config.local.host, config.local.port))
-      throw new LocalError(await this.#whoHasThePort());
-    const record = this.sentinel.start(
-      ['sentinel'],
-      { ...env, FAME_LISTENER_PORT: String(config.local.port) },
-      config.local.port,
-    );
-    await this.#until(this.sentinel, record, 'ready', () => isReady(config.local.httpUrl));
-    say(`sentinel    pid ${record.pid}, ${config.local.url}`);
+    if (await isPortTaken(host, port)) throw new LocalError(await this.#portFault());
+    const record = this.sentinel.start(['sentinel'], { ...env, FAME_LISTENER_PORT: String(port) }, port);
+    await this.#waitUntil(this.sentinel, record, 'ready', () => isReady(httpUrl));
+    writeLine(`sentinel    pid ${record.pid}, ${url}`);
     return true;
   }
 
   async #startAgent(): Promise<boolean> {
-    const { config, env, say } = this.#options;
+    const { config, env, writeLine } = this.#options;
+    const { port, url, httpUrl } = config.local;
     if (this.agent.running()) return false;
-    if (await isServed(config.local.httpUrl, config.chatAddress)) {
-      say(`chat agent  ${config.chatAddress} is already served, by an agent that was started by hand`);
+    if (await isServed(httpUrl, config.chatAddress)) {
+      writeLine(`chat agent  ${config.chatAddress} is already served by an agent that was started by hand`);
       return false;
     }
-    const record = this.agent.start(
-      ['agent'],
-      { ...env, FAME_DIRECT_ADMISSION_URL: config.local.url },
-      config.local.port,
-    );
-    await this.#until(this.agent, record, 'attached', () =>
-      isServed(config.local.httpUrl, config.chatAddress),
-    );
-    say(`chat agent  pid ${record.pid}, ${config.chatAddress}`);
+    const record = this.agent.start(['agent'], { ...env, FAME_DIRECT_ADMISSION_URL: url }, port);
+    await this.#waitUntil(this.agent, record, 'attached', () => isServed(httpUrl, config.chatAddress));
+    writeLine(`chat agent  pid ${record.pid}, ${config.chatAddress}`);
     return true;
   }
 
-  async #until(part: Part, record: PartRecord, state: string, isSo: () => Promise<boolean>): Promise<void> {
-    const deadline = Date.now() + START_MS;
-    while (!(await isSo())) {
-      const hasDied = part.running()?.pid !== record.pid;
-      if (hasDied || Date.now() > deadline) {
-        await part.stop(this.#patienceMs);
-        const what = hasDied ? 'ended while it was starting' : `was not ${state} after ${START_MS / 1000} s`;
-        throw new LocalError(`The ${part.name} ${what}. The end of ${part.logFile}:\n${part.logTail(12)}`);
+  async #waitUntil(
+    part: ManagedProcess,
+    record: ProcessRecord,
+    state: string,
+    isInState: () => Promise<boolean>,
+  ): Promise<void> {
+    const deadline = Date.now() + START_TIMEOUT_MS;
+    while (!(await isInState())) {
+      const hasEnded = part.running()?.pid !== record.pid;
+      if (hasEnded || Date.now() > deadline) {
+        await part.stop(this.#stopGraceMs);
+        const fault = hasEnded
+          ? 'ended while it was starting'
+          : `was not ${state} after ${START_TIMEOUT_MS / 1000} s`;
+        const tail = escapeControls(part.logTail(LOG_LINES_SHOWN));
+        throw new LocalError(`The ${part.name} ${fault}. The end of ${part.logFile}:\n${tail}`);
       }
-      await pause(POLL_MS);
+      await pause(systemClock, POLL_MS);
     }
   }
 
-  async #whoHasThePort(): Promise<string> {
-    const { config } = this.#options;
-    const owner = portOwner(config.local.port);
+  async #portFault(): Promise<string> {
+    const { port, httpUrl } = this.#options.config.local;
+    const owner = portOwner(port);
     const name = owner ? `${owner.command} (pid ${owner.pid})` : 'another program';
-    const other =
+    const fix =
       'Stop it, or choose another port: `make start FAME_LISTENER_PORT=8001` (and the same for `make run`).';
     try {
-      const { sentinel } = await getNodes(config.local.httpUrl, ASK_MS);
-      return `Port ${config.local.port} is served by a Fame sentinel that \`make start\` did not begin: ${sentinel.id}, ${name}. ${other}`;
+      const { sentinel } = await getNodes(httpUrl, IDENTIFY_TIMEOUT_MS);
+      const id = escapeLine(String(sentinel.id));
+      return `Port ${port} is taken by a Fame sentinel that \`make start\` did not start: ${id}, ${name}. ${fix}`;
     } catch {
-      return `Port ${config.local.port} is taken by ${name}. ${other}`;
+      return `Port ${port} is taken by ${name}. ${fix}`;
     }
   }
 
-  /** Ends what `start` began; returns what it ended. */
+  /** Stops what `start` started. Returns the names and pids of what it stopped. */
   async stop(): Promise<string[]> {
-    const ended: string[] = [];
+    const stopped: string[] = [];
     for (const part of [this.agent, this.sentinel]) {
       const record = part.running();
-      if (await part.stop(this.#patienceMs)) ended.push(`${part.name} (pid ${record?.pid})`);
+      if (await part.stop(this.#stopGraceMs)) stopped.push(`${part.name} (pid ${record?.pid})`);
     }
-    return ended;
+    return stopped;
   }
 
   async status(): Promise<LocalStatus> {
     const sentinel = this.sentinel.running();
     const agent = this.agent.running();
-    const { url, httpUrl } = this.where();
+    const { url, httpUrl } = this.location();
     return {
       url,
       sentinel: sentinel && {
@@ -161,26 +165,5 @@ export class Local {
         isAttached: await isServed(httpUrl, this.#options.config.chatAddress),
       },
     };
-  }
-}
-
-/** Whether the sentinel takes attaches. */
-export async function isReady(origin: string): Promise<boolean> {
-  try {
-    const response = await fetch(new URL('/readyz', origin), { signal: AbortSignal.timeout(2_000) });
-    await response.body?.cancel();
-    return response.ok;
-  } catch {
-    return false; // not there yet
-  }
-}
-
-/** Whether somebody attached serves `address`. */
-export async function isServed(origin: string, address: string): Promise<boolean> {
-  try {
-    const { nodes } = await getNodes(origin);
-    return nodes.some((node) => node.state === 'attached' && node.addresses.includes(address));
-  } catch {
-    return false; // not there yet
   }
 }

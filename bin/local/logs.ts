@@ -1,35 +1,42 @@
-// Shows the logs of the background processes: the last lines of each, then, if asked, what is added.
+// Prints the logs of the background processes: their last lines, then new ones if asked to follow.
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
-import type { Part } from './managed-process.ts';
-import { pause } from './managed-process.ts';
+import { systemClock } from '@fame-fabric/shared';
+import { escapeControls, pause } from '@fame-fabric/shared/internal';
+import type { ManagedProcess } from './managed-process.ts';
 
 const POLL_MS = 250;
 const CHUNK_BYTES = 65_536;
 
-/** Writes logs to `write`; with a signal it follows them until that aborts. */
+export interface ShowLogsOptions {
+  /** Last lines printed of each log. */
+  lines: number;
+  /** Follows the logs until this signal aborts. */
+  follow?: AbortSignal | undefined;
+}
+
 export async function showLogs(
-  parts: readonly Part[],
+  parts: readonly ManagedProcess[],
   write: (text: string) => void,
-  options: { lines: number; follow?: AbortSignal },
+  { lines, follow }: ShowLogsOptions,
 ): Promise<void> {
   for (const part of parts) {
-    const tail = part.logTail(options.lines);
-    write(`==> ${part.logFile} <==\n${tail === '' ? '(empty)' : tail}\n\n`);
+    const tail = part.logTail(lines);
+    write(`==> ${part.logFile} <==\n${tail === '' ? '(empty)' : escapeControls(tail)}\n\n`);
   }
-  const { follow } = options;
   if (!follow) return;
-  const places = new Map(parts.map((part) => [part, sizeOf(part.logFile)]));
-  let last: Part | undefined;
+  const offsets = new Map(parts.map((part) => [part, sizeOf(part.logFile)]));
+  let last: ManagedProcess | undefined;
   while (!follow.aborted) {
-    await pause(POLL_MS);
+    await pause(systemClock, POLL_MS);
     for (const part of parts) {
       const size = sizeOf(part.logFile);
-      let from = places.get(part)!;
-      if (size < from) from = 0; // a new file took its place
-      if (size === from) continue;
-      const text = read(part.logFile, from, Math.min(size - from, CHUNK_BYTES));
-      places.set(part, from + Math.min(size - from, CHUNK_BYTES));
-      write(`${last === part ? '' : `==> ${part.name} <==\n`}${text}`);
+      let offset = offsets.get(part)!;
+      if (size < offset) offset = 0; // the log was rotated
+      if (size === offset) continue;
+      const bytes = Math.min(size - offset, CHUNK_BYTES);
+      const text = read(part.logFile, offset, bytes);
+      offsets.set(part, offset + bytes);
+      write(`${last === part ? '' : `==> ${part.name} <==\n`}${escapeControls(text)}`);
       last = part;
     }
   }
@@ -37,11 +44,11 @@ export async function showLogs(
 
 const sizeOf = (file: string): number => (existsSync(file) ? statSync(file).size : 0);
 
-function read(file: string, from: number, bytes: number): string {
+function read(file: string, offset: number, bytes: number): string {
   const handle = openSync(file, 'r');
   try {
     const buffer = Buffer.alloc(bytes);
-    return buffer.toString('utf8', 0, readSync(handle, buffer, 0, bytes, from));
+    return buffer.toString('utf8', 0, readSync(handle, buffer, 0, bytes, offset));
   } finally {
     closeSync(handle);
   }

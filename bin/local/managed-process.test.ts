@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Part } from './managed-process.ts';
+import { ManagedProcess } from './managed-process.ts';
 import { isPortTaken, portOwner } from './port-owner.ts';
 import { processIdentity } from './process-identity.ts';
 
@@ -37,7 +37,7 @@ test('a pid that meanwhile belongs to another process is neither ours nor signal
   const stranger = sleeper();
   try {
     record('sentinel', { pid: stranger.pid, identity: 'another boot/1' });
-    const part = new Part('sentinel', dir);
+    const part = new ManagedProcess('sentinel', dir);
     expect(part.running()).toBeUndefined();
     expect(await part.stop(1_000)).toBe(false);
     expect(processIdentity(stranger.pid!)).toBeTruthy();
@@ -55,7 +55,7 @@ test('what it started is ended, and one that does not listen is ended all the sa
   ]);
   await once(child.stdout, 'data');
   record('chat-agent', { pid: child.pid, identity: processIdentity(child.pid!) });
-  const part = new Part('chat-agent', dir);
+  const part = new ManagedProcess('chat-agent', dir);
   expect(part.running()).toMatchObject({ pid: child.pid });
   expect(await part.stop(200)).toBe(true);
   expect(processIdentity(child.pid!)).toBeUndefined();
@@ -67,7 +67,7 @@ test.each(['', '{', '{"pid":0,"identity":"x"}', '{"pid":-5,"identity":"x"}', '{"
   (text) => {
     mkdirSync(join(dir, 'run'), { recursive: true });
     writeFileSync(join(dir, 'run', 'sentinel.json'), text);
-    expect(new Part('sentinel', dir).running()).toBeUndefined();
+    expect(new ManagedProcess('sentinel', dir).running()).toBeUndefined();
   },
 );
 
@@ -83,7 +83,7 @@ test('the owner of a taken port is named; a free port is free', async () => {
 });
 
 test('the tail of a log is its last lines; a missing log is empty', () => {
-  const part = new Part('sentinel', dir);
+  const part = new ManagedProcess('sentinel', dir);
   expect(part.logTail(3)).toBe('');
   mkdirSync(join(dir, 'logs'));
   writeFileSync(part.logFile, 'a\nb\nc\nd\n');

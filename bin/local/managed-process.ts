@@ -1,26 +1,27 @@
-// One background process that `fame local start` began: its pid file, its log, whether it still lives, how it is ended.
-// A pid file counts only while its process is the very one that was started; nobody else's process is ever signalled.
+// A background process that `fame local start` started: its pid file, its log, and how it is stopped. A pid file counts only
+// while its pid still belongs to the process that was started, so no other process is ever signalled.
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { systemClock } from '@fame-fabric/shared';
 import { dataDirFault, makeDirectory } from '@fame-fabric/shared/data-dir';
-import type { Environment } from '../verb.ts';
+import { type Environment, pause } from '@fame-fabric/shared/internal';
 import { processIdentity } from './process-identity.ts';
 
-/** What a pid file holds. */
-export interface PartRecord {
+/** Content of a pid file. */
+export interface ProcessRecord {
   name: string;
   pid: number;
   identity: string;
   port: number;
-  /** Milliseconds since the epoch. */
+  /** ms since the epoch. */
   startedAt: number;
 }
 
 const LOG_ROTATE_BYTES = 10_485_760;
 const POLL_MS = 50;
 
-export class Part {
+export class ManagedProcess {
   readonly name: string;
   readonly logFile: string;
   readonly #dataDir: string;
@@ -33,26 +34,26 @@ export class Part {
     this.#pidFile = join(dataDir, 'run', `${name}.json`);
   }
 
-  /** Its record while it lives; a stale pid file counts as none. */
-  running(): PartRecord | undefined {
+  /** Its record while it runs. A stale pid file is ignored. */
+  running(): ProcessRecord | undefined {
     const record = this.recorded();
     return record && processIdentity(record.pid) === record.identity ? record : undefined;
   }
 
-  /** What the pid file says, whether or not the process lives. @throws {CONFIG_INVALID} when it cannot be read */
-  recorded(): PartRecord | undefined {
+  /** Content of the pid file, whether or not the process runs. @throws {CONFIG_INVALID} if the file cannot be read */
+  recorded(): ProcessRecord | undefined {
     const text = this.#read(this.#pidFile);
     if (text === undefined) return undefined;
     try {
-      const record = JSON.parse(text) as PartRecord;
+      const record = JSON.parse(text) as ProcessRecord;
       return Number.isSafeInteger(record.pid) && record.pid > 1 && record.identity ? record : undefined;
     } catch {
-      return undefined; // written halfway by a machine that lost power: as good as none
+      return undefined; // written halfway when the machine lost power
     }
   }
 
-  /** Starts `fame <verb>` in the background, its output in the log. */
-  start(args: readonly string[], env: Environment, port: number): PartRecord {
+  /** Starts `fame ARGS` in the background, with its output in the log. */
+  start(args: readonly string[], env: Environment, port: number): ProcessRecord {
     makeDirectory(dirname(this.logFile));
     makeDirectory(dirname(this.#pidFile));
     this.#rotateLog();
@@ -63,30 +64,19 @@ export class Part {
     child.unref();
     const identity = child.pid === undefined ? undefined : processIdentity(child.pid);
     if (child.pid === undefined || identity === undefined) {
-      throw new Error(`The ${this.name} could not be started; ${this.logFile} may say why`);
+      throw new Error(`The ${this.name} did not start; see ${this.logFile}`);
     }
     const record = { name: this.name, pid: child.pid, identity, port, startedAt: Date.now() };
     writeFileSync(this.#pidFile, `${JSON.stringify(record)}\n`, { mode: 0o600 });
     return record;
   }
 
-  /** Asks it to end (SIGTERM, which drains), insists after `patienceMs`. `false` when it did not run. */
-  async stop(patienceMs: number): Promise<boolean> {
+  /** Sends SIGTERM, which drains, and SIGKILL after `graceMs`. Returns `false` if it did not run. */
+  async stop(graceMs: number): Promise<boolean> {
     const record = this.running();
-    if (record) {
-      await this.#end(record, patienceMs);
-    }
+    if (record) await terminate(record, graceMs);
     if (this.recorded()) rmSync(this.#pidFile, { force: true });
     return record !== undefined;
-  }
-
-  async #end(record: PartRecord, patienceMs: number): Promise<void> {
-    const deadline = Date.now() + patienceMs;
-    signal(record, 'SIGTERM');
-    while (processIdentity(record.pid) === record.identity) {
-      if (Date.now() > deadline) signal(record, 'SIGKILL');
-      await pause(POLL_MS);
-    }
   }
 
   #rotateLog(): void {
@@ -97,7 +87,7 @@ export class Part {
     }
   }
 
-  /** The last lines of its log. @throws {CONFIG_INVALID} when it cannot be read */
+  /** The last lines of its log. @throws {CONFIG_INVALID} if the file cannot be read */
   logTail(lines: number): string {
     return (this.#read(this.logFile) ?? '').trimEnd().split('\n').slice(-lines).join('\n');
   }
@@ -112,13 +102,20 @@ export class Part {
   }
 }
 
-function signal({ pid, identity }: PartRecord, name: NodeJS.Signals): void {
+async function terminate(record: ProcessRecord, graceMs: number): Promise<void> {
+  const deadline = Date.now() + graceMs;
+  signal(record, 'SIGTERM');
+  while (processIdentity(record.pid) === record.identity) {
+    if (Date.now() > deadline) signal(record, 'SIGKILL');
+    await pause(systemClock, POLL_MS);
+  }
+}
+
+function signal({ pid, identity }: ProcessRecord, name: NodeJS.Signals): void {
   if (processIdentity(pid) !== identity) return;
   try {
     process.kill(pid, name);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // gone between the two lines
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // it ended after the check
   }
 }
-
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

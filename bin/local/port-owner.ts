@@ -1,36 +1,38 @@
-// Who listens on a port: so that "the port is taken" can say by whom.
+// Finds the process that listens on a port, so that "the port is taken" can name it.
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect } from 'node:net';
+import { cutText, escapeLine } from '@fame-fabric/shared/internal';
 
 export interface PortOwner {
   pid: number;
-  /** The command, cut to a readable length. */
+  /** Its command line, cut to a readable length and safe to print. */
   command: string;
 }
 
-const CONNECT_MS = 1_000;
+const CONNECT_TIMEOUT_MS = 1_000;
+const MAX_COMMAND_CHARS = 100;
 
-/** Whether something accepts connections at `host:port`. */
+/** True if something listens at `host:port`. */
 export function isPortTaken(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: CONNECT_MS });
+    const socket = connect({ host, port, timeout: CONNECT_TIMEOUT_MS });
     const settle = (isTaken: boolean): void => {
       socket.destroy();
       resolve(isTaken);
     };
     socket.once('connect', () => settle(true));
-    socket.once('timeout', () => settle(true)); // somebody holds it and does not answer
+    socket.once('timeout', () => settle(true)); // it is held, and does not answer
     socket.once('error', () => settle(false));
   });
 }
 
-/** The process that listens on `port`; `undefined` where the system does not tell, such as for other users' processes. */
+/** The process that listens on `port`, `undefined` if the system does not show it, such as for another user's process. */
 export function portOwner(port: number): PortOwner | undefined {
   try {
     return process.platform === 'linux' ? linuxOwner(port) : lsofOwner(port);
   } catch {
-    return undefined; // not allowed to look, or no lsof: the message does without the name
+    return undefined; // access denied, or no lsof: the message leaves the name out
   }
 }
 
@@ -50,16 +52,18 @@ function linuxOwner(port: number): PortOwner | undefined {
     }
     if (!links.some((link) => inodes.has(link))) continue;
     const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-    return { pid: Number(entry), command: command.length > 100 ? `${command.slice(0, 99)}…` : command };
+    return { pid: Number(entry), command: printable(command) };
   }
   return undefined;
 }
+
+const printable = (command: string): string => escapeLine(cutText(command, MAX_COMMAND_CHARS));
 
 const readLink = (path: string): string => {
   try {
     return readlinkSync(path);
   } catch {
-    return ''; // closed between the listing and now
+    return ''; // closed since the listing
   }
 };
 
@@ -83,5 +87,7 @@ function lsofOwner(port: number): PortOwner | undefined {
   const args = ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'];
   const text = execFileSync('lsof', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   const pid = /^p(\d+)$/m.exec(text)?.[1];
-  return pid === undefined ? undefined : { pid: Number(pid), command: /^c(.*)$/m.exec(text)?.[1] ?? '' };
+  return pid === undefined
+    ? undefined
+    : { pid: Number(pid), command: printable(/^c(.*)$/m.exec(text)?.[1] ?? '') };
 }

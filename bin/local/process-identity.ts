@@ -1,8 +1,8 @@
-// Tells whether a process is still the one that was started: a pid alone is reused, a pid with its start time is not.
+// Identifies a process by its start time, because the system reuses pids.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
-/** What only this life of `pid` has; `undefined` when no such process runs. Compare it with what was kept. */
+/** An identity of the process `pid` that no later process with the same pid has. `undefined` if no such process runs. */
 export function processIdentity(pid: number): string | undefined {
   try {
     return process.platform === 'linux' ? linuxIdentity(pid) : psIdentity(pid);
@@ -13,10 +13,10 @@ export function processIdentity(pid: number): string | undefined {
 
 function linuxIdentity(pid: number): string | undefined {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // Field 2 is the command in brackets and may hold anything; after it come the state and, as field 22, the start time.
+  // Field 2 is the command in brackets, which may contain anything. The state follows it; field 22 is the start time.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state, startTicks] = [fields[0], fields[19]];
-  if (state === 'Z' || state === 'X' || !startTicks) return undefined; // dead, only not yet collected
+  if (state === 'Z' || state === 'X' || !startTicks) return undefined; // a zombie
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   return `${boot}/${startTicks}`;
 }

@@ -1,6 +1,6 @@
-// `fame agent [NAME...]`.
+// `fame agent [NAME...]`: runs agents until a signal ends them.
 import { runAgentProcess } from '@fame-fabric/agents/process';
-import type { VerbInput } from '../verb.ts';
+import { type VerbInput, writeMessage } from '../verb.ts';
 
 export const run = ({ positionals, env }: VerbInput): Promise<number> =>
-  runAgentProcess(positionals, { env });
+  runAgentProcess(positionals, { env, write: writeMessage });

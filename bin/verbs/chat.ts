@@ -1,174 +1,216 @@
-// `fame chat [address]`: puts the REPL together from the terminal, or the pipe, that the process has.
+// `fame chat [ADDRESS]`: runs the prompt of the client on the terminal, or the pipe, of this process.
 import { createInterface } from 'node:readline/promises';
-import type { Client } from '@fame-fabric/client/client';
-import { createEnvelopePrinter } from '@fame-fabric/client/envelope-printer';
-import { inert } from '@fame-fabric/client/inert-text';
-import { chooseConversation } from '@fame-fabric/client/repl/choose-conversation';
-import { HistoryFile } from '@fame-fabric/client/repl/history-file';
-import { LeftConversations } from '@fame-fabric/client/repl/left-conversations';
-import { PipedInput } from '@fame-fabric/client/repl/piped-input';
-import { Repl } from '@fame-fabric/client/repl/repl';
-import type { ReplInput } from '@fame-fabric/client/repl/repl-input';
-import { TerminalInput } from '@fame-fabric/client/repl/terminal-input';
-import { createStyle } from '@fame-fabric/client/style';
+import { type Client, createEnvelopePrinter, type EnvelopeTrace } from '@fame-fabric/client';
+import {
+  chooseConversation,
+  HistoryFile,
+  PipedInput,
+  Repl,
+  type ReplInput,
+  type SavedConversation,
+  SavedConversations,
+  TerminalInput,
+} from '@fame-fabric/client/repl';
 import { FabricError, isFabricError, systemClock, tryParseAddress } from '@fame-fabric/shared';
+import { createStyle, type Style } from '@fame-fabric/shared/internal';
 import { attach } from '../attach.ts';
-import { readClientConfig } from '../config.ts';
+import { type ClientConfig, readClientConfig } from '../config.ts';
 import { getNodes } from '../sentinel-http.ts';
-import { interrupted, textFlag, UsageError, type VerbInput, writeNote, writeOut } from '../verb.ts';
+import {
+  interrupted,
+  onStdoutClosed,
+  textFlag,
+  UsageError,
+  type VerbInput,
+  writeNote,
+  writeOut,
+} from '../verb.ts';
 import { describeNodes } from './ps.ts';
 
-export async function run(verb: VerbInput): Promise<number> {
-  const config = readClientConfig(verb.env);
-  const isResumed = verb.flags.resume === true;
-  // The id of a conversation has no @.
-  const given = verb.positionals.find((word) => !isResumed || word.includes('@'));
-  const resumedId = verb.positionals.find((word) => word !== given);
-  if (resumedId !== undefined && (!isResumed || verb.positionals.length - (given ? 1 : 0) > 1)) {
-    throw new UsageError(`chat does not know what to do with "${verb.positionals.at(-1)}"`);
+export async function run(input: VerbInput): Promise<number> {
+  const config = readClientConfig(input.env);
+  const target = readTarget(input);
+  return new ChatProcess(config, textFlag(input, 'system') ?? config.systemPrompt).run(target);
+}
+
+/** The conversation that the command line asks for. */
+interface Target {
+  address: string | undefined;
+  isResumed: boolean;
+  /** The conversation to resume; absent: chosen from a list. */
+  id: string | undefined;
+}
+
+/** @throws {UsageError} */
+function readTarget({ positionals, flags }: VerbInput): Target {
+  const isResumed = flags.resume === true;
+  // With --resume, a word without @ is the id of a conversation.
+  const address = positionals.find((word) => !isResumed || word.includes('@'));
+  const id = positionals.find((word) => word !== address);
+  const hasExtra = id !== undefined && (!isResumed || positionals.length - (address ? 1 : 0) > 1);
+  if (hasExtra) throw new UsageError(`chat takes no argument "${positionals.at(-1)}"`);
+  return { address, isResumed, id };
+}
+
+type Resumed = Pick<SavedConversation, 'id' | 'address' | 'open'>;
+
+class ChatProcess {
+  readonly #config: ClientConfig;
+  readonly #systemPrompt: string | undefined;
+  readonly #screen = process.stdout.isTTY ? process.stdout : process.stderr;
+  readonly #isInteractive = Boolean(process.stdin.isTTY && this.#screen.isTTY);
+  readonly #style: Style;
+  readonly #noteStyle: Style;
+  readonly #saved: SavedConversations;
+  readonly #trace: { isOn: boolean };
+  readonly #leaving = new AbortController();
+  #input: ReplInput | undefined;
+  #client: Client | undefined;
+  #repl: Repl | undefined;
+
+  constructor(config: ClientConfig, systemPrompt: string | undefined) {
+    this.#config = config;
+    this.#systemPrompt = systemPrompt;
+    this.#style = createStyle(this.#isInteractive && config.hasColours);
+    this.#noteStyle = createStyle(Boolean(process.stderr.isTTY) && config.hasColours);
+    this.#trace = { isOn: config.showEnvelopes !== 'off' };
+    this.#saved = new SavedConversations(config.dataDir, (reason) =>
+      this.#note(`Conversations are not saved: ${reason}\n`),
+    );
   }
-  const { stdin, stdout, stderr } = process;
-  const screen = stdout.isTTY ? stdout : stderr;
-  const isInteractive = Boolean(stdin.isTTY && screen.isTTY);
-  const style = createStyle(isInteractive && config.hasColours);
-  const noteStyle = createStyle(Boolean(stderr.isTTY) && config.hasColours);
 
-  let input: ReplInput | undefined;
-  const note = (text: string): void => (input ? input.note(text) : writeNote(text));
-  const left = new LeftConversations(config.dataDir, (reason) =>
-    note(`Conversations are not kept: ${reason}\n`),
-  );
-  const earlier = isResumed
-    ? await chooseConversation({
-        all: left.list(),
-        id: resumedId,
-        address: given,
-        defaultAddress: config.chatAddress,
-        now: systemClock.now(),
-        note: writeNote,
-        ...(isInteractive ? { ask: (question) => askOnce(stdin, screen, question) } : {}),
-      })
-    : undefined;
-  const address = given ?? earlier?.address ?? config.chatAddress;
-  if (!tryParseAddress(address)) {
-    throw new FabricError('ADDRESS_INVALID', `"${address}" is not an address such as chat@fame.fabric`);
+  async run(target: Target): Promise<number> {
+    const resumed = target.isResumed ? await this.#chooseConversation(target) : undefined;
+    const address = target.address ?? resumed?.address ?? this.#config.chatAddress;
+    if (!tryParseAddress(address)) {
+      throw new FabricError('ADDRESS_INVALID', `"${address}" is not an address such as chat@fame.fabric`);
+    }
+    const releaseSignals = this.#handleSignals();
+    try {
+      this.#client = await this.#attach();
+      this.#input = this.#openInput();
+      onStdoutClosed(() => this.#input?.close());
+      this.#repl = this.#openRepl(this.#client, this.#input, address, resumed);
+      return await this.#repl.run();
+    } catch (error) {
+      if (!resumed || !isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
+      this.#saved.remove(resumed.id);
+      const text = `${address} has no conversation "${resumed.id}": it was ended or removed, or the id is wrong. \`npx fame chat --resume\` lists the conversations of this machine`;
+      throw new FabricError('CONVERSATION_UNKNOWN', text, { cause: error });
+    } finally {
+      this.#input?.close();
+      releaseSignals();
+      await this.#client?.close();
+    }
   }
 
-  const leaving = new AbortController();
-  let client: Client | undefined;
-  let repl: Repl | undefined;
-  const onSignal = (): void => (input?.onInterrupt ? input.onInterrupt() : leaving.abort(interrupted()));
-  const onGoodbye = (): void => {
-    onSignal(); // as two times Ctrl-C: stop the turn, end the conversation, leave
-    onSignal();
-  };
-  const onHangUp = (): void => {
-    repl?.hangUp();
-    leaving.abort(interrupted());
-    void client?.close(); // the answer that is being written goes on at the agent
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onGoodbye);
-  process.on('SIGHUP', onHangUp);
+  #note(text: string): void {
+    if (this.#input) this.#input.note(text);
+    else writeNote(text);
+  }
 
-  const trace = { isOn: config.showEnvelopes !== 'off' };
-  const print = createEnvelopePrinter({
-    write: (block) => note(block),
-    mode: config.showEnvelopes === 'full' ? 'full' : 'metadata',
-    style: noteStyle,
-  });
-  try {
-    const attached = await attach({
-      config,
-      note: (text) => note(noteStyle.dim(text)),
-      onConnection: (isThere) => repl?.connection(isThere),
-      trace: (direction, envelope) => {
-        if (trace.isOn) print(direction, envelope);
-      },
-      signal: leaving.signal,
+  #chooseConversation({ id, address }: Target): Promise<Resumed> {
+    return chooseConversation({
+      saved: this.#saved.list(),
+      id,
+      address,
+      defaultAddress: this.#config.chatAddress,
+      now: systemClock.now(),
+      writeNote,
+      prompt: this.#isInteractive ? (question) => promptOnce(this.#screen, question) : undefined,
     });
-    client = attached;
-    if (isInteractive) {
-      const history = new HistoryFile(config.dataDir, (reason) => note(`History is not kept: ${reason}\n`));
-      input = new TerminalInput({
-        input: stdin,
-        output: screen,
-        prompt: style.cyan('Q> '),
-        continuation: style.dim('.. '),
-        history: history.load(),
-        onLine: (line) => history.add(line),
-      });
-    } else input = new PipedInput(stdin, writeNote);
-    endWhenNobodyReads(input);
-    const conversationOptions = { turnTimeoutMs: config.turnTimeoutMs };
-    repl = new Repl(
+  }
+
+  /** Returns a function that removes the handlers. */
+  #handleSignals(): () => void {
+    const interrupt = (): void => {
+      if (this.#input?.onInterrupt) this.#input.onInterrupt();
+      else this.#leaving.abort(interrupted());
+    };
+    const terminate = (): void => {
+      interrupt(); // like Ctrl-C twice: stop the turn, end the conversation, leave
+      interrupt();
+    };
+    const hangUp = (): void => {
+      this.#repl?.hangUp();
+      this.#leaving.abort(interrupted());
+      void this.#client?.close(); // a running turn goes on at the agent
+    };
+    process.on('SIGINT', interrupt);
+    process.on('SIGTERM', terminate);
+    process.on('SIGHUP', hangUp);
+    return () => {
+      process.removeListener('SIGINT', interrupt);
+      process.removeListener('SIGTERM', terminate);
+      process.removeListener('SIGHUP', hangUp);
+    };
+  }
+
+  #attach(): Promise<Client> {
+    const print = createEnvelopePrinter({
+      write: (block) => this.#note(block),
+      mode: this.#config.showEnvelopes === 'full' ? 'full' : 'metadata',
+      style: this.#noteStyle,
+    });
+    const trace: EnvelopeTrace = (direction, envelope) => {
+      if (this.#trace.isOn) print(direction, envelope);
+    };
+    return attach({
+      config: this.#config,
+      writeNote: (text) => this.#note(this.#noteStyle.dim(text)),
+      onConnection: (isConnected) => this.#repl?.showConnection(isConnected),
+      trace,
+      signal: this.#leaving.signal,
+    });
+  }
+
+  #openInput(): ReplInput {
+    if (!this.#isInteractive) return new PipedInput(process.stdin, writeNote);
+    const history = new HistoryFile(this.#config.dataDir, (reason) =>
+      this.#note(`The history is not kept: ${reason}\n`),
+    );
+    return new TerminalInput({
+      input: process.stdin,
+      output: this.#screen,
+      prompt: this.#style.cyan('Q> '),
+      continuation: this.#style.dim('.. '),
+      history: history.load(),
+      onLine: (line) => history.add(line),
+    });
+  }
+
+  #openRepl(client: Client, input: ReplInput, address: string, resumed: Resumed | undefined): Repl {
+    const { turnTimeoutMs, httpUrl } = this.#config;
+    const indicator = { write: (text: string) => void this.#screen.write(text), clock: systemClock };
+    return new Repl(
       {
         input,
         write: writeOut,
-        converse: (systemPrompt) =>
-          attached.conversation(address, {
-            ...conversationOptions,
-            ...(systemPrompt === undefined ? {} : { systemPrompt }),
-          }),
-        left,
-        listAgents: async () => describeNodes(await getNodes(config.httpUrl)),
-        trace,
-        style,
+        converse: (systemPrompt) => client.conversation(address, { turnTimeoutMs, systemPrompt }),
+        saved: this.#saved,
+        listAgents: async () => describeNodes(await getNodes(httpUrl)),
+        trace: this.#trace,
+        style: this.#style,
         clock: systemClock,
       },
       {
-        isInteractive,
-        ...withSystemPrompt(textFlag(verb, 'system') ?? config.systemPrompt),
-        ...(earlier
-          ? {
-              resumed: {
-                conversation: attached.conversation(address, {
-                  ...conversationOptions,
-                  id: earlier.id,
-                  isResumed: true,
-                }),
-                open: earlier.open,
-              },
-            }
-          : {}),
-        ...(isInteractive ? { indicator: { write: (text) => screen.write(text), clock: systemClock } } : {}),
+        isInteractive: this.#isInteractive,
+        systemPrompt: this.#systemPrompt,
+        resumed: resumed && {
+          conversation: client.conversation(address, { turnTimeoutMs, id: resumed.id, isResumed: true }),
+          open: resumed.open,
+        },
+        indicator: this.#isInteractive ? indicator : undefined,
       },
     );
-    return await repl.run();
-  } catch (error) {
-    if (!earlier || !isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
-    left.forget(earlier.id);
-    const text = `${address} has no conversation "${inert(earlier.id)}": it was ended or removed, or the id is another. \`npx fame chat --resume\` goes on with one that was left here`;
-    throw new FabricError('CONVERSATION_UNKNOWN', text, { cause: error });
-  } finally {
-    input?.close();
-    process.removeListener('SIGINT', onSignal);
-    process.removeListener('SIGTERM', onGoodbye);
-    process.removeListener('SIGHUP', onHangUp);
-    await client?.close();
   }
 }
 
-async function askOnce(
-  input: NodeJS.ReadableStream,
-  output: NodeJS.WritableStream,
-  question: string,
-): Promise<string> {
-  const lines = createInterface({ input, output });
+async function promptOnce(output: NodeJS.WritableStream, question: string): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output });
   try {
     return await lines.question(question);
   } finally {
     lines.close();
   }
-}
-
-const withSystemPrompt = (systemPrompt: string | undefined) =>
-  systemPrompt === undefined ? {} : { systemPrompt };
-
-// `fame chat | head -1`: when the reader of the answers has gone, so has the reason to go on.
-function endWhenNobodyReads(input: ReplInput): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    input.close();
-  });
 }

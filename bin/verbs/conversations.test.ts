@@ -15,16 +15,16 @@ afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
 async function run(words: string, json = false) {
   let out = '';
-  const said: string[] = [];
+  const messages: string[] = [];
   const code = await runConversations(words.split(' ').filter(Boolean), {
     json,
     env: { FAME_DATA_DIR: dataDir },
-    out: (text) => {
+    print: (text) => {
       out += text;
     },
-    say: (line) => said.push(line),
+    write: (line) => messages.push(line),
   });
-  return { code, out, said: said.join('\n') };
+  return { code, out, messages: messages.join('\n') };
 }
 
 async function fill(): Promise<{ host: ConversationHost; store: SqliteStore }> {
@@ -45,7 +45,7 @@ async function fill(): Promise<{ host: ConversationHost; store: SqliteStore }> {
 test('shows, exports and removes beside a running agent', async () => {
   const { host, store } = await fill();
   const listed = await run('ls');
-  expect(listed).toMatchObject({ code: 0, said: '' });
+  expect(listed).toMatchObject({ code: 0, messages: '' });
   expect(listed.out).toMatch(
     /^CONVERSATION +AGENT +STATE +TURNS +TOKENS +CHANGED\nc1 +chat@fame.fabric +open +2 +\d+ +20/,
   );
@@ -57,7 +57,7 @@ S> Be kind.
 
 Q> Hi
 A> Hello
-   there \ufffd[31mred
+   there ␛[31mred
 
 Q> More
 A> I ca
@@ -69,17 +69,17 @@ A> I ca
   });
   const lines = (await run('export c1')).out.trim().split('\n');
   expect(lines.map((line) => JSON.parse(line).seq)).toEqual(lines.map((_, i) => i + 1));
-  expect(await run('rm c1')).toEqual({ code: 0, out: '', said: 'Removed c1.' });
+  expect(await run('rm c1')).toEqual({ code: 0, out: '', messages: 'Removed c1.' });
   expect(await run('show c1')).toMatchObject({
     code: 1,
-    said: expect.stringContaining('CONVERSATION_UNKNOWN'),
+    messages: expect.stringContaining('CONVERSATION_UNKNOWN'),
   });
   await host.close();
   await store.close();
 });
 
 test('a store that is not there is not made by looking', async () => {
-  expect(await run('ls')).toMatchObject({ code: 0, said: expect.stringContaining('no conversations') });
+  expect(await run('ls')).toMatchObject({ code: 0, messages: expect.stringContaining('no conversations') });
   expect(JSON.parse((await run('ls', true)).out)).toEqual([]);
   expect(await run('show c1')).toMatchObject({ code: 1 });
   expect(readdirSync(dataDir)).toEqual([]);
@@ -88,14 +88,14 @@ test('a store that is not there is not made by looking', async () => {
 test.each([
   ['lst', 'conversations has no action "lst". Did you mean ls?'],
   ['show', 'conversations show takes the id of a conversation.'],
-  ['ls c1', 'conversations ls does not know what to do with "c1".'],
-  ['rm c1 c2', 'conversations rm does not know what to do with "c2".'],
-])('%s is told with what is wrong', async (words, fault) => {
-  expect((await run(words)).said.startsWith(`${fault}\nUsage: `)).toBe(true);
+  ['ls c1', 'conversations ls takes no argument "c1".'],
+  ['rm c1 c2', 'conversations rm takes no argument "c2".'],
+])('%s is wrong usage, and the message says why', async (words, fault) => {
+  expect((await run(words)).messages.startsWith(`${fault}\nUsage: `)).toBe(true);
 });
 
-test('wrong usage is told with its own code', async () => {
+test('wrong usage exits with 2', async () => {
   for (const words of ['show', 'ls c1', 'nope c1', 'show c1 c2']) {
-    expect(await run(words)).toMatchObject({ code: 2, out: '', said: expect.stringContaining('Usage') });
+    expect(await run(words)).toMatchObject({ code: 2, out: '', messages: expect.stringContaining('Usage') });
   }
 });

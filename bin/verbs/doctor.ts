@@ -1,90 +1,114 @@
-// `fame doctor`: asks, one after the other, what has to be true for `make run` to work, and says what to fix.
-import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
-import { explain } from '@fame-fabric/client/exit-codes';
-import { inert } from '@fame-fabric/client/inert-text';
-import { nearest } from '@fame-fabric/client/nearest';
+// `fame doctor`: checks, one after the other, what `make run` needs, and says how to fix what fails.
+import { AGENT_VARIABLES, type ModelConfig, readAgentConfig } from '@fame-fabric/agents/process';
 import { connect } from '@fame-fabric/client/node';
-import { createStyle } from '@fame-fabric/client/style';
 import { VARIABLES as SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { isFabricError } from '@fame-fabric/shared';
 import { checkDataDir } from '@fame-fabric/shared/data-dir';
 import {
-  CLIENT_VARIABLES,
-  type ClientConfig,
-  modelSource,
-  readClientConfig,
-  shownUrl,
-  wantsColours,
-} from '../config.ts';
-import { isReady } from '../local/local-stack.ts';
+  closestMatch,
+  createStyle,
+  type Environment,
+  EXIT,
+  escapeControls,
+  escapeLine,
+  explainError,
+  redactUrl,
+  type Style,
+} from '@fame-fabric/shared/internal';
+import { CLIENT_VARIABLES, type ClientConfig, readClientConfig, wantsColours } from '../config.ts';
 import { isPortTaken, portOwner } from '../local/port-owner.ts';
 import { probeModel } from '../model-probe.ts';
-import { getNodes } from '../sentinel-http.ts';
-import { checkSettings } from '../settings.ts';
-import { type Environment, type VerbInput, writeJson, writeOut } from '../verb.ts';
+import { getNodes, isReady } from '../sentinel-http.ts';
+import { checkSettings, localAgentEnv } from '../settings.ts';
+import { type VerbInput, writeJson, writeOut } from '../verb.ts';
 
-interface Finding {
+/** The result of one check. */
+export interface Finding {
   check: string;
   ok: boolean;
   found: string;
   fix?: string;
 }
 
-const NODE_NEEDED = 24;
-const ATTACH_MS = 3_000;
-/** Letters by which a misspelt variable may differ. */
-const MOST_WRONG_LETTERS = 2;
+type Report = (check: string, ok: boolean, found: string, fix?: string) => void;
+
+const MIN_NODE_VERSION = 24;
+const ATTACH_TIMEOUT_MS = 3_000;
+const MAX_TYPOS = 2;
 
 export async function run({ flags, env }: VerbInput): Promise<number> {
   const findings: Finding[] = [];
   const style = createStyle(Boolean(process.stdout.isTTY) && wantsColours(env));
-  const report = (check: string, ok: boolean, found: string, fix?: string): void => {
-    findings.push({ check, ok, found, ...(ok || fix === undefined ? {} : { fix }) });
-    if (flags.json) return;
-    const mark = ok ? style.green('ok ') : style.red('fix');
-    writeOut(
-      `${mark}  ${check.padEnd(14)} ${found}\n${ok || fix === undefined ? '' : `     ${' '.repeat(14)} ${fix}\n`}`,
-    );
+  const report: Report = (check, ok, found, fix) => {
+    const finding: Finding = { check, ok, found, ...(ok || fix === undefined ? {} : { fix }) };
+    findings.push(finding);
+    if (!flags.json) writeOut(findingText(finding, style));
   };
-
-  const isOld = Number(process.versions.node.split('.')[0]) < NODE_NEEDED;
-  const fix = `Node ${NODE_NEEDED} or newer is needed; \`make\` installs one into node_modules.`;
-  report('Node', !isOld, process.versions.node, fix);
-  let config: ClientConfig;
-  try {
-    config = readClientConfig(env);
-    checkSettings(env);
-    report('configuration', true, `sentinel at ${shownUrl(config.url)}, chat agent at ${config.chatAddress}`);
-  } catch (error) {
-    report('configuration', false, explain(error), 'Correct the variables that are named.');
-    if (flags.json) writeJson(findings);
-    return 2;
-  }
-  checkNames(env, report);
-  report('model', true, modelSource(env));
-  const server = await probeModel(env);
-  if (server) report('model server', server.ok, inert(server.found), server.fix && inert(server.fix));
-  reportDataDir(config, report);
-  const isReached = await checkSentinel(config, report);
-  if (isReached) await checkAgent(config, report);
+  const code = await checkAll(env, report);
   if (flags.json) writeJson(findings);
-  if (findings.every(({ ok }) => ok)) return 0;
-  return isReached ? 1 : 69;
+  return findings.every(({ ok }) => ok) ? EXIT.ok : code;
 }
 
-type Report = (check: string, ok: boolean, found: string, fix?: string) => void;
+/** One or two lines about a finding, safe to print. A faulty configuration has a line for each fault. */
+export function findingText({ check, ok, found, fix }: Finding, style: Style): string {
+  const mark = ok ? style.green('ok ') : style.red('fix');
+  const hint = fix === undefined ? '' : `     ${' '.repeat(14)} ${escapeLine(fix)}\n`;
+  return `${mark}  ${check.padEnd(14)} ${escapeControls(found)}\n${hint}`;
+}
 
-// A misspelt variable does nothing, and says nothing. Names that are unlike all of ours may be those of other Fame nodes.
-function checkNames(env: Environment, report: Report): void {
+/** Returns the exit code if a check failed. */
+async function checkAll(env: Environment, report: Report): Promise<number> {
+  checkNodeVersion(report);
+  const settings = readSettings(env, report);
+  if (!settings) return EXIT.usage;
+  const { config, model } = settings;
+  checkVariableNames(env, report);
+  report('model', true, modelText(model));
+  const server = await probeModel(model);
+  if (server) report('model server', server.ok, server.found, server.fix);
+  reportDataDir(config, report);
+  if (!(await checkSentinel(config, report))) return EXIT.unreachable;
+  await checkAgent(config, report);
+  return EXIT.failure;
+}
+
+function checkNodeVersion(report: Report): void {
+  const isRecent = Number(process.versions.node.split('.')[0]) >= MIN_NODE_VERSION;
+  const fix = `fame needs Node ${MIN_NODE_VERSION} or newer; \`make\` installs one into node_modules.`;
+  report('Node', isRecent, process.versions.node, fix);
+}
+
+function readSettings(
+  env: Environment,
+  report: Report,
+): { config: ClientConfig; model: ModelConfig } | undefined {
+  try {
+    const config = readClientConfig(env);
+    checkSettings(env);
+    const text = `sentinel at ${redactUrl(config.url)}, chat agent at ${config.chatAddress}`;
+    report('configuration', true, text);
+    return { config, model: readAgentConfig(localAgentEnv(env, '')).model };
+  } catch (error) {
+    report('configuration', false, explainError(error), 'Correct these variables.');
+    return undefined;
+  }
+}
+
+// A misspelt variable has no effect, and no process reports it. A name unlike all of ours may belong to another Fame node.
+function checkVariableNames(env: Environment, report: Report): void {
   const known = [...AGENT_VARIABLES, ...CLIENT_VARIABLES, ...SENTINEL_VARIABLES].map(({ name }) => name);
-  const lower = known.map((name) => name.toLowerCase());
   for (const name of Object.keys(env)) {
     if (!/^(FAME|OPENAI|MODEL)_/.test(name) || known.includes(name)) continue;
-    const near = nearest(name, lower, MOST_WRONG_LETTERS);
-    if (near === undefined) continue;
-    const fix = `Did you mean ${known[lower.indexOf(near)]}?`;
-    report('variable', false, `${name} is set, and nothing reads it`, fix);
+    const match = closestMatch(name, known, MAX_TYPOS);
+    if (match) report('variable', false, `${name} is set, and nothing reads it`, `Did you mean ${match}?`);
   }
+}
+
+/** The model of an agent that is started with these settings. */
+function modelText({ name, apiKey, baseUrl }: ModelConfig): string {
+  if (baseUrl !== undefined) return `${name} at OPENAI_BASE_URL, for agents started from here`;
+  if (apiKey !== undefined) return `${name}, OPENAI_API_KEY is set, for agents started from here`;
+  return 'offline, the built-in one; OPENAI_API_KEY or OPENAI_BASE_URL chooses a real one for agents started from here';
 }
 
 function reportDataDir({ dataDir }: ClientConfig, report: Report): void {
@@ -97,76 +121,67 @@ function reportDataDir({ dataDir }: ClientConfig, report: Report): void {
   }
 }
 
+/** Returns `true` if a sentinel answers. */
 async function checkSentinel({ httpUrl, url }: ClientConfig, report: Report): Promise<boolean> {
   const { hostname, port: portText, protocol } = new URL(url);
   const port = Number(portText || (protocol === 'wss:' ? 443 : 80));
   const host = hostname.replace(/^\[|\]$/g, '');
   const isLocal = ['127.0.0.1', 'localhost', '::1'].includes(host);
-  const owner = isLocal ? portOwner(port) : undefined;
-  const name = owner ? `${owner.command} (pid ${owner.pid})` : 'a program';
   if (!(await isPortTaken(host, port))) {
-    const start = isLocal
+    const fix = isLocal
       ? '`make start` starts one.'
       : 'Check the host and port in FAME_DIRECT_ADMISSION_URL.';
-    report('sentinel', false, `nobody listens on ${host}:${port}`, start);
+    report('sentinel', false, `no process listens on ${host}:${port}`, fix);
     return false;
   }
+  const owner = isLocal ? portOwner(port) : undefined;
+  const name = owner ? `${owner.command} (pid ${owner.pid})` : 'a program';
   try {
     const { sentinel, nodes } = await getNodes(httpUrl);
     const attached = nodes.filter(({ state }) => state === 'attached').length;
-    const who = `${sentinel.id} (${sentinel.version}), ${attached} attached`;
-    report('sentinel', true, `${who}; port ${port}: ${name}`);
+    const text = `${sentinel.id} (${sentinel.version}), ${attached} attached; port ${port}: ${name}`;
+    report('sentinel', true, escapeLine(text));
   } catch (error) {
     if (!isFabricError(error)) throw error;
-    const other =
+    const fix =
       'Stop that program, or set FAME_LISTENER_PORT to another port for the sentinel and the client.';
-    report('sentinel', false, `port ${port} is served by ${name}, which is no Fame Fabric sentinel`, other);
+    report('sentinel', false, `port ${port} is used by ${name}, which is not a Fame Fabric sentinel`, fix);
     return false;
   }
-  const isWell = await isReady(httpUrl);
-  report(
-    'readiness',
-    isWell,
-    isWell ? 'takes attaches' : 'is draining',
-    'Wait for it to end, then start it again.',
-  );
+  const isUp = await isReady(httpUrl);
+  report('readiness', isUp, isUp ? 'admits nodes' : 'is draining', 'Start it again when it has ended.');
   return true;
 }
 
-async function checkAgent(config: ClientConfig, report: Report): Promise<void> {
-  const { url, token, chatAddress } = config;
+async function checkAgent({ url, token, chatAddress }: ClientConfig, report: Report): Promise<void> {
   const before = performance.now();
   try {
     const credentials = token === undefined ? {} : { token };
-    await using client = await connect({ url, connectTimeoutMs: ATTACH_MS, ...credentials });
-    report('attach', true, `${client.path ?? ''} in ${Math.round(performance.now() - before)} ms`);
-    const asked = performance.now();
+    await using client = await connect({ url, connectTimeoutMs: ATTACH_TIMEOUT_MS, ...credentials });
+    report('attach', true, escapeLine(`${client.path ?? ''} in ${millisSince(before)} ms`));
+    const calledAt = performance.now();
     let model = '';
     try {
-      const said = await client.call(chatAddress, 'describe', {}, { timeoutMs: ATTACH_MS });
-      model = modelIn(said);
+      model = modelIn(await client.call(chatAddress, 'describe', {}, { timeoutMs: ATTACH_TIMEOUT_MS }));
     } catch (error) {
-      const isThere =
+      const isServed =
         isFabricError(error, 'METHOD_NOT_FOUND') || isFabricError(error, 'OPERATION_UNSUPPORTED');
-      if (!isThere) {
-        report(
-          'chat agent',
-          false,
-          explain(error),
-          '`make start`, or `npx fame agent`, starts one; `npx fame ps` shows who is there.',
-        );
+      if (!isServed) {
+        const fix = '`make start`, or `npx fame agent`, starts one; `npx fame ps` lists the attached nodes.';
+        report('chat agent', false, explainError(error), fix);
         return;
       }
     }
-    const took = Math.round(performance.now() - asked);
-    report('chat agent', true, `${chatAddress} answered in ${took} ms${model}`);
+    report('chat agent', true, `${chatAddress} answered in ${millisSince(calledAt)} ms${model}`);
   } catch (error) {
-    report('attach', false, explain(error), 'Look into the log of the sentinel: `make logs`.');
+    report('attach', false, explainError(error), 'See the log of the sentinel: `make logs`.');
   }
 }
 
-// Which model the running agent asks, for agents that say so: their environment is not the one of this command.
-function modelIn(said: unknown): string {
-  const model = (said as { model?: unknown } | null)?.model;
-  return typeof model === 'string' ? `, model: ${inert(model)}` : '';
+const millisSince = (start: number): number => Math.round(performance.now() - start);
+
+// The model of the running agent, if it names one. Its settings are not those of this command.
+function modelIn(description: unknown): string {
+  const model = (description as { model?: unknown } | null)?.model;
+  return typeof model === 'string' ? escapeLine(`, model: ${model}`) : '';
 }

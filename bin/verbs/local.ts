@@ -1,48 +1,59 @@
-// `fame local start|stop|status|logs`: what `make start` and its sisters run. Docker compose or local processes; what `stop`
-// ends is what `start` wrote down that it began.
-
-import { nearest } from '@fame-fabric/client/nearest';
+// `fame local start|stop|status|logs`, which `make start` and its sister targets run: through docker compose or with local
+// processes. `stop` ends only what `start` started.
+import { systemClock } from '@fame-fabric/shared';
 import { checkDataDir } from '@fame-fabric/shared/data-dir';
+import { closestMatch, EXIT, pause } from '@fame-fabric/shared/internal';
 import { readClientConfig } from '../config.ts';
+import { durationText } from '../duration.ts';
 import { compose, DockerMark, dockerFault } from '../local/docker.ts';
-import { isReady, isServed, Local, LocalError } from '../local/local-stack.ts';
+import { LocalError, LocalStack } from '../local/local-stack.ts';
 import { showLogs } from '../local/logs.ts';
-import { pause } from '../local/managed-process.ts';
 import { isPortTaken } from '../local/port-owner.ts';
+import { isReady, isServed } from '../sentinel-http.ts';
 import { checkSettings } from '../settings.ts';
-import { onInterrupt, textFlag, UsageError, type VerbInput, writeJson, writeOut } from '../verb.ts';
-import { duration } from './ps.ts';
+import {
+  onInterrupt,
+  textFlag,
+  UsageError,
+  type VerbInput,
+  writeJson,
+  writeNote,
+  writeOut,
+} from '../verb.ts';
 
-const say = (line: string): void => writeOut(`${line}\n`);
 const ACTIONS = { start, stop, status, logs };
-const ATTACH_MS = 30_000;
+const ATTACH_TIMEOUT_MS = 30_000;
+const POLL_MS = 200;
+const LOG_LINES = 50;
 
-export async function run(verb: VerbInput): Promise<number> {
-  const [action = ''] = verb.positionals;
+const writeLine = (line: string): void => writeOut(`${line}\n`);
+
+export async function run(input: VerbInput): Promise<number> {
+  const [action = ''] = input.positionals;
   if (!Object.hasOwn(ACTIONS, action)) {
-    const hint = nearest(action, Object.keys(ACTIONS));
-    throw new UsageError(`local takes start, stop, status or logs${hint ? `; did you mean ${hint}?` : ''}`);
+    const match = closestMatch(action, Object.keys(ACTIONS));
+    throw new UsageError(`local takes start, stop, status or logs${match ? `; did you mean ${match}?` : ''}`);
   }
   try {
-    return await ACTIONS[action as keyof typeof ACTIONS](verb);
+    return await ACTIONS[action as keyof typeof ACTIONS](input);
   } catch (error) {
     if (!(error instanceof LocalError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return 1;
+    writeNote(`${error.message}\n`);
+    return EXIT.failure;
   }
 }
 
-const parts = ({ env }: VerbInput) => {
+const open = ({ env }: VerbInput) => {
   const config = readClientConfig(env);
   return {
     config,
-    local: new Local({ config, env, say }),
+    stack: new LocalStack({ config, env, writeLine }),
     docker: new DockerMark(config.dataDir),
   };
 };
 
-function modeOf(verb: VerbInput): 'local' | 'docker' {
-  const mode = textFlag(verb, 'mode') || 'auto';
+function modeOf(input: VerbInput): 'local' | 'docker' {
+  const mode = textFlag(input, 'mode') || 'auto';
   if (mode === 'local') return 'local';
   if (mode !== 'docker' && mode !== 'auto') throw new UsageError(`MODE is local or docker, not "${mode}"`);
   const fault = dockerFault();
@@ -51,94 +62,94 @@ function modeOf(verb: VerbInput): 'local' | 'docker' {
   return 'local';
 }
 
-async function start(verb: VerbInput): Promise<number> {
-  const { config, local, docker } = parts(verb);
+async function start(input: VerbInput): Promise<number> {
+  const { config, stack, docker } = open(input);
+  const { port, url, httpUrl } = config.local;
   checkDataDir(config.dataDir);
-  if (docker.isSet || (!local.sentinel.running() && modeOf(verb) === 'docker')) {
+  if (docker.isSet || (!stack.sentinel.running() && modeOf(input) === 'docker')) {
     docker.set();
-    const code = compose('up', '--detach', '--build', '--wait');
-    if (code !== 0)
-      throw new LocalError('docker compose failed, see above. `make start MODE=local` needs no Docker.');
-    const deadline = Date.now() + ATTACH_MS;
-    while (!(await isServed(config.local.httpUrl, config.chatAddress))) {
-      if (Date.now() > deadline)
-        throw new LocalError('The chat agent did not attach. `make logs` shows why.');
-      await pause(200);
+    if (compose('up', '--detach', '--build', '--wait') !== 0) {
+      throw new LocalError('docker compose failed; see its output. `make start MODE=local` needs no Docker.');
     }
-    say(`Running in Docker at ${config.local.url}`);
+    const deadline = Date.now() + ATTACH_TIMEOUT_MS;
+    while (!(await isServed(httpUrl, config.chatAddress))) {
+      if (Date.now() > deadline) {
+        throw new LocalError('The chat agent did not attach. `make logs` shows why.');
+      }
+      await pause(systemClock, POLL_MS);
+    }
+    writeLine(`Running in Docker at ${url}`);
   } else {
-    checkSettings(verb.env);
-    await local.start();
+    checkSettings(input.env);
+    await stack.start();
   }
-  const more = config.local.port === 8000 ? '' : ` (with FAME_LISTENER_PORT=${config.local.port})`;
-  say(`\nNext: make run${more}; also make run-verbose, status, logs, stop`);
-  return 0;
+  const withPort = port === 8000 ? '' : ` (with FAME_LISTENER_PORT=${port})`;
+  writeLine(`\nNext: make run${withPort}; also make run-verbose, status, logs, stop`);
+  return EXIT.ok;
 }
 
-async function stop(verb: VerbInput): Promise<number> {
-  const { local, docker } = parts(verb);
-  const { host, port } = local.where();
-  let code = 0;
-  const ended = await local.stop();
+async function stop(input: VerbInput): Promise<number> {
+  const { stack, docker } = open(input);
+  const { host, port } = stack.location();
+  let code: number = EXIT.ok;
+  const stopped = await stack.stop();
   if (docker.isSet) {
     if (compose('down') === 0) {
       docker.clear();
-      ended.push('docker compose');
-    } else code = 1;
+      stopped.push('docker compose');
+    } else code = EXIT.failure;
   }
-  if (ended.length > 0) say(`Stopped ${ended.join(', ')}.`);
-  else if (code === 0) say('Nothing to stop.');
-  if (code === 0 && (await isPortTaken(host, port))) {
-    say(`Port ${port} is still served, by something that \`make start\` did not begin.`);
+  if (stopped.length > 0) writeLine(`Stopped ${stopped.join(', ')}.`);
+  else if (code === EXIT.ok) writeLine('Nothing to stop.');
+  if (code === EXIT.ok && (await isPortTaken(host, port))) {
+    writeLine(`Port ${port} is still in use by a process that \`make start\` did not start.`);
   }
   return code;
 }
 
-async function status(verb: VerbInput): Promise<number> {
-  const { config, local, docker } = parts(verb);
+async function status(input: VerbInput): Promise<number> {
+  const { config, stack, docker } = open(input);
   if (docker.isSet) {
-    if (verb.flags.json) {
-      const isUp = await isReady(config.local.httpUrl);
-      writeJson({ mode: 'docker', url: config.local.url, isReady: isUp });
-      return isUp ? 0 : 1;
-    }
-    return compose('ps') === 0 ? 0 : 1;
+    if (!input.flags.json) return compose('ps') === 0 ? EXIT.ok : EXIT.failure;
+    const isUp = await isReady(config.local.httpUrl);
+    writeJson({ mode: 'docker', url: config.local.url, isReady: isUp });
+    return isUp ? EXIT.ok : EXIT.failure;
   }
-  const now = await local.status();
-  const isStarted = local.sentinel.recorded() !== undefined || local.agent.recorded() !== undefined;
-  const isWell = now.sentinel?.isReady === true && now.agent?.isAttached === true;
-  if (verb.flags.json) writeJson({ mode: 'local', ...now });
-  else if (!isStarted) say('Nothing runs. `make start` starts a sentinel and a chat agent.');
+  const now = await stack.status();
+  const { sentinel, agent } = now;
+  const isStarted = stack.sentinel.recorded() !== undefined || stack.agent.recorded() !== undefined;
+  const isHealthy = sentinel?.isReady === true && agent?.isAttached === true;
+  if (input.flags.json) writeJson({ mode: 'local', ...now });
+  else if (!isStarted) writeLine('Nothing runs. `make start` starts a sentinel and a chat agent.');
   else {
-    const line = (name: string, part: { pid: number; startedAt: number } | undefined, state: string): void =>
-      say(
-        part
-          ? `${name.padEnd(11)} ${state}, pid ${part.pid}, up ${duration(Date.now() - part.startedAt)}`
-          : `${name.padEnd(11)} not running; \`make start\` starts it, \`make logs\` says what happened`,
-      );
-    line('sentinel', now.sentinel, now.sentinel?.isReady ? `ready at ${now.url}` : 'not ready');
-    line(
-      'chat agent',
-      now.agent,
-      now.agent?.isAttached ? `attached as ${config.chatAddress}` : 'not attached',
+    writeLine(statusLine('sentinel', sentinel, sentinel?.isReady ? `ready at ${now.url}` : 'not ready'));
+    const isAttached = agent?.isAttached === true;
+    writeLine(
+      statusLine('chat agent', agent, isAttached ? `attached as ${config.chatAddress}` : 'not attached'),
     );
   }
-  return !isStarted || isWell ? 0 : 1;
+  return !isStarted || isHealthy ? EXIT.ok : EXIT.failure;
 }
 
-async function logs(verb: VerbInput): Promise<number> {
-  const { local, docker } = parts(verb);
-  const isFollowing = verb.flags.follow === true || Boolean(process.stdout.isTTY);
-  if (docker.isSet)
-    return compose('logs', '--tail', '100', ...(isFollowing ? ['--follow'] : [])) === 0 ? 0 : 1;
+function statusLine(name: string, part: { pid: number; startedAt: number } | undefined, state: string) {
+  const label = name.padEnd(11);
+  if (!part) return `${label} not running; \`make start\` starts it, \`make logs\` shows why it ended`;
+  return `${label} ${state}, pid ${part.pid}, up ${durationText(Date.now() - part.startedAt)}`;
+}
+
+async function logs(input: VerbInput): Promise<number> {
+  const { stack, docker } = open(input);
+  const isFollowing = input.flags.follow === true || Boolean(process.stdout.isTTY);
+  if (docker.isSet) {
+    const code = compose('logs', '--tail', '100', ...(isFollowing ? ['--follow'] : []));
+    return code === 0 ? EXIT.ok : EXIT.failure;
+  }
   const interrupt = onInterrupt();
   try {
-    await showLogs([local.sentinel, local.agent], writeOut, {
-      lines: 50,
-      ...(isFollowing ? { follow: interrupt.signal } : {}),
-    });
+    const follow = isFollowing ? interrupt.signal : undefined;
+    await showLogs([stack.sentinel, stack.agent], writeOut, { lines: LOG_LINES, follow });
   } finally {
     interrupt.release();
   }
-  return 0;
+  return EXIT.ok;
 }

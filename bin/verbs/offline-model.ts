@@ -1,6 +1,7 @@
-// `fame offline-model`: the built-in model behind an OpenAI-compatible endpoint, for tests and demonstrations.
+// `fame offline-model`: serves the built-in model through an OpenAI-compatible endpoint, for tests and demonstrations.
 import { startOfflineServer } from '@fame-fabric/agents/internal';
-import { onInterrupt, readPort, textFlag, type VerbInput, writeNote } from '../verb.ts';
+import { EXIT } from '@fame-fabric/shared/internal';
+import { aborted, onInterrupt, readPort, textFlag, type VerbInput, writeNote } from '../verb.ts';
 
 const DEFAULT_PORT = 8100;
 
@@ -11,10 +12,8 @@ export async function run(input: VerbInput): Promise<number> {
     `The offline model answers at ${server.url}; Ctrl-C ends it.\nUse it with OPENAI_BASE_URL=${server.url}\n`,
   );
   const { signal, release } = onInterrupt();
-  await new Promise<void>((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  await aborted(signal);
   release();
   await server.close();
-  return 0;
+  return EXIT.ok;
 }

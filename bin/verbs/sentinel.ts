@@ -1,4 +1,4 @@
-// `fame sentinel`.
+// `fame sentinel`: runs a sentinel until a signal ends it.
 import { runSentinelProcess } from '@fame-fabric/sentinel';
 import { envWithPort, type VerbInput } from '../verb.ts';
 

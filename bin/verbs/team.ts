@@ -1,8 +1,6 @@
-// `fame team check|diagram|run FILE`: looks at the files of a team, draws them, or runs them. Which models there are is decided
-// by `main.ts`; how an agent process lives and ends, by `run-agents.ts`.
-
+// `fame team check|diagram|run FILE`: checks the files of a team, draws them, or runs them.
 import { readFile } from 'node:fs/promises';
-import { type Agent, type ConversationStore, runAgents } from '@fame-fabric/agents';
+import type { Agent, ConversationStore } from '@fame-fabric/agents';
 import {
   loadRefineAgent,
   type OpenedStore,
@@ -17,6 +15,7 @@ import {
   type ProcessContext,
   type RunOptions,
   readAgentConfig,
+  runAgents,
 } from '@fame-fabric/agents/process';
 import {
   type Diagnostic,
@@ -28,20 +27,30 @@ import {
   TeamAgent,
 } from '@fame-fabric/agents/team';
 import { isFabricError, newId, silentLog } from '@fame-fabric/shared';
-import { closestMatch, EXIT } from '@fame-fabric/shared/internal';
-import type { Environment, VerbInput } from '../verb.ts';
+import {
+  closestMatch,
+  cutText,
+  type Environment,
+  EXIT,
+  escapeControls,
+  escapeLine,
+} from '@fame-fabric/shared/internal';
+import { type VerbInput, writeMessage, writeOut } from '../verb.ts';
 
 export interface TeamCommandOptions extends RunOptions {
   env: Environment;
-  /** Takes what the command is asked for. @default stdout */
+  /** Receives results. @default stdout */
   print?: (text: string) => void;
-  /** The models of this process, by name. */
+  /** Opens the models of this process, by name. */
   models: (context: ProcessContext) => Promise<ModelResolver>;
-  /** Where a served agent keeps its conversations. */
+  /** Opens the store of an agent that is served. */
   store: (context: ProcessContext) => Promise<OpenedStore>;
 }
 
-const VERBS = ['check', 'diagram', 'run'] as const;
+type Deps = TeamCommandOptions & Required<Pick<TeamCommandOptions, 'print' | 'write'>>;
+
+const ACTIONS = ['check', 'diagram', 'run'] as const;
+type Action = (typeof ACTIONS)[number];
 const USAGE = 'Usage: npx fame team check|diagram|run FILE [MESSAGE]';
 
 export const run = ({ positionals, env }: VerbInput): Promise<number> =>
@@ -52,54 +61,61 @@ export const run = ({ positionals, env }: VerbInput): Promise<number> =>
   });
 
 /**
- * Runs one command; resolves to its exit code: 0, 1 when the files have faults or the turn failed, 2 for a wrong usage or
- * configuration, 69 when no sentinel can be reached.
+ * Runs one action. Resolves to its exit code: 0; 1 if the files have faults or the turn failed; 2 for wrong usage or
+ * configuration; 69 if no sentinel can be reached.
  */
 export async function runTeamCommand(args: readonly string[], options: TeamCommandOptions): Promise<number> {
-  const print = options.print ?? ((text) => void process.stdout.write(text));
-  const write = options.write ?? ((line) => void process.stderr.write(`${line}\n`));
-  const [verb, path, ...words] = args;
-  if (verb === undefined || !VERBS.some((one) => one === verb) || path === undefined) {
-    write(`${usageFault(verb)}\n${USAGE}`);
+  const { print = writeOut, write = writeMessage } = options;
+  const [word, path, ...words] = args;
+  const action = ACTIONS.find((one) => one === word);
+  if (action === undefined || path === undefined) {
+    write(`${usageFault(word)}\n${USAGE}`);
     return EXIT.usage;
   }
+  const deps: Deps = { ...options, print: (text) => print(escapeControls(text)), write };
   try {
-    if (await isRefineFile(path)) return await refineCommand(verb, path, words, { ...options, print, write });
-    if (verb === 'check') return await check(path, print);
-    if (verb === 'diagram') return await diagram(path, print, write);
-    return await runTeam(path, words.join(' '), { ...options, print, write });
+    const message = words.join(' ');
+    return (await isRefineFile(path))
+      ? await runRefineAction(action, path, message, deps)
+      : await runTeamAction(action, path, message, deps);
   } catch (error) {
     if (!isFabricError(error)) throw error;
-    write(error.code === 'TEAM_CONFIG' ? error.message : `${error.message} (${error.code})`);
+    const message = error.code === 'TEAM_CONFIG' ? error.message : `${error.message} (${error.code})`;
+    write(escapeControls(message));
     return error.code === 'CONFIG_INVALID' ? EXIT.usage : EXIT.failure;
   }
 }
 
-function usageFault(verb: string | undefined): string {
-  if (verb === undefined) return 'team takes check, diagram or run, and the file of a team.';
-  if (VERBS.some((one) => one === verb)) return `team ${verb} takes the file of a team.`;
-  const near = closestMatch(verb, VERBS);
-  return `team has no action "${verb.slice(0, 64)}".${near ? ` Did you mean ${near}?` : ''}`;
+function usageFault(word: string | undefined): string {
+  if (word === undefined) return 'team takes check, diagram or run, and the file of a team.';
+  if (ACTIONS.some((one) => one === word)) return `team ${word} takes the file of a team.`;
+  const match = closestMatch(word, ACTIONS);
+  return `team has no action "${escapeLine(cutText(word, 64))}".${match ? ` Did you mean ${match}?` : ''}`;
 }
 
-type Deps = TeamCommandOptions & Required<Pick<TeamCommandOptions, 'print' | 'write'>>;
-
-/** A file that cannot be read is a team file with a fault: the check says what is wrong with it. */
+/** A file that cannot be read counts as a team file, so that the check reports it. */
 async function isRefineFile(path: string): Promise<boolean> {
   const text = await readFile(path, 'utf8').catch(() => '');
   const { data } = new YamlFile(path, text);
   return typeof data === 'object' && data !== null && (data as { kind?: unknown }).kind === 'refine';
 }
 
-function report(diagnostics: readonly Diagnostic[], print: (text: string) => void): number {
-  for (const one of diagnostics) print(`${formatDiagnostic(one)}\n`);
-  return diagnostics.some((one) => one.level === 'error') ? EXIT.failure : EXIT.ok;
+async function runTeamAction(action: Action, path: string, message: string, deps: Deps): Promise<number> {
+  if (action === 'check') return checkTeam(path, deps);
+  if (action === 'diagram') return drawTeam(path, deps);
+  if (message === '') {
+    return serve(deps, async (context, store) => {
+      const team = await loadTeam(path, { models: await deps.models(context), log: context.log });
+      return { agent: new TeamAgent({ team, store }), model: team.defaultModel.name };
+    });
+  }
+  const context = { config: readAgentConfig(deps.env), log: silentLog };
+  return runTurn(await loadTeam(path, { models: await deps.models(context) }), message, deps);
 }
 
-async function check(path: string, print: (text: string) => void): Promise<number> {
+async function checkTeam(path: string, { print }: Deps): Promise<number> {
   const { diagnostics, graph } = await readTeam(path);
   const code = report(diagnostics, print);
-  const count = (what: number, one: string): string => `${what} ${one}${what === 1 ? '' : 's'}`;
   const errors = diagnostics.filter((one) => one.level === 'error').length;
   const parts = [
     count(graph.agents.length, 'agent'),
@@ -111,80 +127,62 @@ async function check(path: string, print: (text: string) => void): Promise<numbe
   return code;
 }
 
-async function diagram(
-  path: string,
-  print: (text: string) => void,
-  write: (line: string) => void,
-): Promise<number> {
+async function drawTeam(path: string, { print, write }: Deps): Promise<number> {
   const { diagnostics, graph } = await readTeam(path);
   const code = report(diagnostics, (text) => write(text.trimEnd()));
   if (code === EXIT.ok) print(teamDiagram(graph));
   return code;
 }
 
-async function runTeam(path: string, message: string, options: Deps): Promise<number> {
-  if (message !== '') {
-    const context = { config: readAgentConfig(options.env), log: silentLog };
-    return await askOnce(await loadTeam(path, { models: await options.models(context) }), message, options);
-  }
-  return serve(options, async (context, store) => {
-    const { log } = context;
-    const team = await loadTeam(path, { models: await options.models(context), log });
-    return { agent: new TeamAgent({ team, store }), model: team.defaultModel.name };
-  });
+/** Prints one line for each diagnostic. Returns the exit code. */
+function report(diagnostics: readonly Diagnostic[], print: (text: string) => void): number {
+  for (const one of diagnostics) print(`${escapeLine(formatDiagnostic(one))}\n`);
+  return diagnostics.some((one) => one.level === 'error') ? EXIT.failure : EXIT.ok;
 }
 
-/** One turn, without a sentinel: what a person types to try a team. */
-async function askOnce(team: Team, message: string, { print, write }: Deps): Promise<number> {
-  let said = false;
+/** Runs one turn without a sentinel, to try a team. */
+async function runTurn(team: Team, message: string, { print, write }: Deps): Promise<number> {
+  let hasText = false;
   const turn = team.run(message, { turnId: newId() });
   for await (const event of turn) {
-    if (event.type === 'text') {
-      said = true;
-      print(event.text);
-    }
+    if (event.type !== 'text') continue;
+    hasText = true;
+    print(event.text);
   }
   const result = await turn.result;
-  if (said) print('\n');
+  if (hasText) print('\n');
   const { calls, total_tokens } = result.usage.total;
-  const end = result.kind === 'ignored' ? `ignored: ${result.reason}` : result.kind;
-  const asked = `${calls} model ${calls === 1 ? 'call' : 'calls'}`;
-  write(`${result.path.join(' → ')} (${end}; ${asked}, ${total_tokens} tokens, ${result.model})`);
+  const outcome = result.kind === 'ignored' ? `ignored: ${result.reason}` : result.kind;
+  const cost = `${count(calls, 'model call')}, ${total_tokens} tokens, ${result.model}`;
+  write(escapeLine(`${result.path.join(' → ')} (${outcome}; ${cost})`));
   return EXIT.ok;
 }
 
-async function refineCommand(
-  verb: string,
-  path: string,
-  words: readonly string[],
-  options: Deps,
-): Promise<number> {
-  const { print, write } = options;
-  if (verb === 'diagram' || words.length > 0) {
-    write(`${path} describes a refining dialogue; it can be checked, and run without a message`);
+async function runRefineAction(action: Action, path: string, message: string, deps: Deps): Promise<number> {
+  const { print, write } = deps;
+  if (action === 'diagram' || message !== '') {
+    write(`${path} describes a refining dialogue. It can be checked, and run without a message.`);
     return EXIT.usage;
   }
-  if (verb === 'run') {
-    return serve(options, async (context, store) => {
-      const models = await options.models(context);
+  if (action === 'run') {
+    return serve(deps, async (context, store) => {
+      const models = await deps.models(context);
       return { agent: await loadRefineAgent(path, { models, store }), model: models('default').name };
     });
   }
   const { diagnostics } = await readRefineFile(path);
   const code = report(diagnostics, print);
-  print(
-    `${path}: a refining dialogue, ${diagnostics.length} ${diagnostics.length === 1 ? 'error' : 'errors'}\n`,
-  );
+  print(`${path}: a refining dialogue, ${count(diagnostics.length, 'error')}\n`);
   return code;
 }
 
+/** Serves the agent of a file until a signal ends the process. */
 function serve(
-  options: Deps,
+  { env, write, store: openStoreOf }: Deps,
   make: (context: ProcessContext, store: ConversationStore) => Promise<{ agent: Agent; model: string }>,
 ): Promise<number> {
-  const { env, write } = options;
   const source = async (context: ProcessContext): Promise<NamedAgent> => {
-    const { store, close } = await options.store(context);
+    const { store, close } = await openStoreOf(context);
     try {
       const { agent, model } = await make(context, store);
       return { agent, note: `model: ${model}`, close };
@@ -193,5 +191,7 @@ function serve(
       throw error;
     }
   };
-  return runAgents([source], { write, ...(env ? { env } : {}) });
+  return runAgents([source], { write, env });
 }
+
+const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;

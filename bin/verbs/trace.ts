@@ -1,55 +1,66 @@
-// `fame trace`: metadata of what passes through the sentinel, live, one line an envelope, until Ctrl-C.
-
-import { inert } from '@fame-fabric/client/inert-text';
-import { createStyle } from '@fame-fabric/client/style';
-import { FRAME_TYPES } from '@fame-fabric/shared/protocol/frames';
-import { readClientConfig, shownUrl } from '../config.ts';
+// `fame trace`: the metadata of every envelope that passes through the sentinel, live, one line each, until Ctrl-C.
+import {
+  createStyle,
+  EXIT,
+  escapeLine,
+  FRAME_TYPES,
+  printableJson,
+  redactUrl,
+  type Style,
+} from '@fame-fabric/shared/internal';
+import { readClientConfig } from '../config.ts';
 import { type TraceLine, traceLines } from '../sentinel-http.ts';
-import { onInterrupt, textFlag, UsageError, type VerbInput, writeNote, writeOut } from '../verb.ts';
+import {
+  onInterrupt,
+  onStdoutClosed,
+  textFlag,
+  UsageError,
+  type VerbInput,
+  writeNote,
+  writeOut,
+} from '../verb.ts';
 
-export async function run(verb: VerbInput): Promise<number> {
-  const config = readClientConfig(verb.env);
+export async function run(input: VerbInput): Promise<number> {
+  const config = readClientConfig(input.env);
   const style = createStyle(Boolean(process.stdout.isTTY) && config.hasColours);
-  const isWanted = filterOf(verb);
+  const matches = filterOf(input);
   const interrupt = onInterrupt();
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    process.exit(0); // `fame trace | head`: its reader has what it wanted
-  });
-  const onOpen = (): void => writeNote(`Listening to ${shownUrl(config.url)}; Ctrl-C ends.\n`);
+  onStdoutClosed(() => process.exit(EXIT.ok));
+  const onOpen = (): void => writeNote(`Tracing ${redactUrl(config.url)}. Ctrl-C ends the trace.\n`);
   try {
     for await (const line of traceLines(config.httpUrl, interrupt.signal, onOpen)) {
-      if (line.missed !== undefined)
-        writeNote(`(${line.missed} more passed faster than they could be shown)\n`);
-      else if (isWanted(line))
-        writeOut(verb.flags.json ? `${JSON.stringify(line)}\n` : `${lineText(line, style)}\n`);
+      if (line.missed !== undefined) writeNote(missedText(line.missed));
+      else if (matches(line)) writeOut(`${input.flags.json ? printableJson(line) : lineText(line, style)}\n`);
     }
   } catch (error) {
     if (!interrupt.signal.aborted) throw error;
   } finally {
     interrupt.release();
   }
-  if (interrupt.signal.aborted) return 130;
+  if (interrupt.signal.aborted) return EXIT.interrupted;
   writeNote('The sentinel ended the trace.\n');
-  return 1;
+  return EXIT.failure;
 }
 
+const missedText = (count: number): string =>
+  `(${Number(count)} envelopes were left out: they passed faster than they could be printed)\n`;
+
 /**
- * The filters of the command line, all of which a line must pass. Texts match a part of the field.
- * @throws {UsageError} for a type that no frame has
+ * Combines the filters of the command line; a line must pass all of them. Each matches a part of its field, ignoring case.
+ * @throws {UsageError} if no frame type matches `--type`
  */
-export function filterOf(verb: VerbInput): (line: TraceLine) => boolean {
-  const wantedType = textFlag(verb, 'type')?.toLowerCase();
+export function filterOf(input: VerbInput): (line: TraceLine) => boolean {
+  const wantedType = textFlag(input, 'type')?.toLowerCase();
   if (wantedType !== undefined && !FRAME_TYPES.some((type) => type.toLowerCase().includes(wantedType))) {
-    throw new UsageError(`There is no frame type like "${wantedType}". There are: ${FRAME_TYPES.join(', ')}`);
+    throw new UsageError(`No frame type contains "${wantedType}". The types are: ${FRAME_TYPES.join(', ')}`);
   }
-  const has = (name: 'from' | 'to' | 'type' | 'corr') => {
-    const wanted = textFlag(verb, name)?.toLowerCase();
+  const filter = (name: 'from' | 'to' | 'type' | 'corr') => {
+    const wanted = textFlag(input, name)?.toLowerCase();
     return (...fields: (string | undefined)[]): boolean =>
       wanted === undefined || fields.some((field) => field?.toLowerCase().includes(wanted));
   };
-  const [from, to, type, corr] = [has('from'), has('to'), has('type'), has('corr')];
-  const onlyErrors = verb.flags.errors === true;
+  const [from, to, type, corr] = [filter('from'), filter('to'), filter('type'), filter('corr')];
+  const onlyErrors = input.flags.errors === true;
   return (line) =>
     from(line.from) &&
     to(line.to, line.via) &&
@@ -58,12 +69,14 @@ export function filterOf(verb: VerbInput): (line: TraceLine) => boolean {
     (!onlyErrors || line.code !== undefined || line.dir === 'refuse');
 }
 
-function lineText(line: TraceLine, style: ReturnType<typeof createStyle>): string {
-  const time = new Date(line.t).toISOString().slice(11, 23);
+/** One line of the trace, safe to print. */
+export function lineText(line: TraceLine, style: Style): string {
+  const time = new Date(Number(line.t)).toJSON()?.slice(11, 23) ?? '-';
   const target = line.to || line.via || '(sentinel)';
-  const code = line.code ? ` ${style.red(inert(line.code))}` : '';
   const corr = line.corrId ? ` corr=${line.corrId}` : '';
-  return `${style.dim(time)} ${line.dir.padEnd(7)} ${inert(line.type).padEnd(14)} ${inert(
-    `${line.from} → ${target}${corr}`,
-  )} ${line.bytes} B${code}`;
+  const way = escapeLine(`${line.from} → ${target}${corr} ${line.bytes} B`);
+  const code = line.code ? ` ${style.red(escapeLine(line.code))}` : '';
+  return `${style.dim(time)} ${cell(line.dir, 7)} ${cell(line.type, 14)} ${way}${code}`;
 }
+
+const cell = (text: string, width: number): string => escapeLine(text).padEnd(width);

@@ -1,32 +1,32 @@
-// `fame up`: a sentinel and the chat agent in one process, for a first look and for small machines. They still talk over
-// the sentinel's port, exactly as two processes do; the agent ends first, so that its last answers still pass.
+// `fame up`: a sentinel and the chat agent in one process, for a first look and for small machines. They talk over the
+// sentinel's port, as two processes do. The agent ends first, so that its last answers are delivered.
 import { runAgentProcess } from '@fame-fabric/agents/process';
-import { EXIT } from '@fame-fabric/client/exit-codes';
 import { runSentinelProcess } from '@fame-fabric/sentinel';
 import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
 import { checkDataDir } from '@fame-fabric/shared/data-dir';
-import { Part } from '../local/managed-process.ts';
-import { besideSentinel, checkSettings } from '../settings.ts';
-import { envWithPort, type VerbInput } from '../verb.ts';
+import { EXIT } from '@fame-fabric/shared/internal';
+import { ManagedProcess } from '../local/managed-process.ts';
+import { checkSettings, localAgentEnv } from '../settings.ts';
+import { envWithPort, type VerbInput, writeMessage, writeNote } from '../verb.ts';
 
-/** Runs until a signal ends both; resolves to the exit code. @throws {CONFIG_INVALID} before anything is started */
+/** Runs until a signal ends both. @throws {CONFIG_INVALID} before it starts anything */
 export async function run(input: VerbInput): Promise<number> {
   const env = envWithPort(input);
   checkSettings(env);
-  const { dataDir, port: wanted } = readSentinelConfig(env);
-  checkDataDir(dataDir); // the journal of the agent lies there
-  const started = new Part('sentinel', dataDir).running();
-  if (started?.port === wanted) {
-    process.stderr.write(
-      `Port ${wanted} is served by the fabric that \`make start\` began (pid ${started.pid}). \`make run\` talks to it, \`make stop\` ends it; or choose another port: npx fame up --port ${wanted + 1}\n`,
+  const { dataDir, port } = readSentinelConfig(env);
+  checkDataDir(dataDir); // the agent keeps its journal there
+  const running = new ManagedProcess('sentinel', dataDir).running();
+  if (running?.port === port) {
+    writeNote(
+      `Port ${port} is in use by the fabric that \`make start\` started (pid ${running.pid}). \`make run\` talks to it, \`make stop\` ends it. To run another one: npx fame up --port ${port + 1}\n`,
     );
     return EXIT.failure;
   }
   let agents: Promise<number> | undefined;
   const sentinelCode = await runSentinelProcess({
     env,
-    beside: ({ port }) => {
-      agents = runAgentProcess([], { env: besideSentinel(env, port) });
+    beside: (sentinel) => {
+      agents = runAgentProcess([], { env: localAgentEnv(env, sentinel.port), write: writeMessage });
       return agents;
     },
   });

@@ -1,5 +1,6 @@
-// `fame version`.
+// `fame version`: the version of the package and of Node.
 import { readFileSync } from 'node:fs';
+import { EXIT } from '@fame-fabric/shared/internal';
 import { type VerbInput, writeJson, writeOut } from '../verb.ts';
 
 export async function run({ flags }: VerbInput): Promise<number> {
@@ -7,5 +8,5 @@ export async function run({ flags }: VerbInput): Promise<number> {
   const node = process.versions.node;
   if (flags.json) writeJson({ version, node });
   else writeOut(`fame-fabric ${version} (Node ${node})\n`);
-  return 0;
+  return EXIT.ok;
 }

@@ -1,5 +1,5 @@
-// A client: a node that serves nothing and calls others. It is a thin hand on a Link, which attaches, reconnects and
-// matches answers; here stand the words a caller thinks in: call, stream, agent, conversation.
+// A client: a node that calls others and serves nothing. Its Link attaches, reconnects and matches replies; this class adds
+// the terms of a caller: call, stream, agent, conversation.
 import {
   type CallOptions,
   type CallTarget,
@@ -10,16 +10,16 @@ import {
 import { Conversation, type ConversationOptions } from './conversation.ts';
 
 export interface ClientOptions extends LinkOptions {
-  /** Gives up connecting. */
-  signal?: AbortSignal;
+  /** Cancels the attempt to connect. */
+  signal?: AbortSignal | undefined;
 }
 
-/** One agent, so that its address need not be repeated. */
+/** An agent at a fixed address. */
 export interface Agent {
   readonly address: string;
   /** `agent.call('add', { x: 1, y: 2 })`. @throws {NO_ROUTE | METHOD_NOT_FOUND | PARAMS_INVALID | CALL_TIMEOUT | ...} */
   call(method: string, params?: unknown, options?: CallOptions): Promise<unknown>;
-  /** Items of a streaming operation. Leaving the loop cancels it. */
+  /** Yields the items of a streaming operation. Leaving the loop cancels it. */
   stream(method: string, params?: unknown, options?: CallOptions): AsyncIterable<unknown>;
 }
 
@@ -27,7 +27,7 @@ export interface Agent {
 export class Client {
   readonly #link: Link;
 
-  /** Use `connect`, which also attaches. */
+  /** Use `connect` instead, which also attaches. */
   constructor(link: Link) {
     this.#link = link;
   }
@@ -36,12 +36,12 @@ export class Client {
     return this.#link.state;
   }
 
-  /** The physical path that the sentinel assigned; it may change with a reconnect. */
+  /** The physical path that the sentinel assigned. A reconnect may change it. */
   get path(): string | undefined {
     return this.#link.path;
   }
 
-  /** Tells of every change of `state` until the returned function is called. */
+  /** Calls `listener` with every new state. Returns a function that removes the listener. */
   onState(listener: (state: LinkState) => void): () => void {
     return this.#link.onState(listener);
   }
@@ -69,7 +69,7 @@ export class Client {
     };
   }
 
-  /** A conversation with the chat agent at `address`; it starts with its first turn, or with `start()`. */
+  /** A conversation with the chat agent at `address`. It starts with its first turn, or with `start()`. */
   conversation(address: string, options?: ConversationOptions): Conversation {
     return new Conversation(this, address, options);
   }
@@ -85,7 +85,7 @@ export class Client {
 
 /**
  * Attaches to a sentinel and returns the client.
- * @throws {LINK_TIMEOUT} when it cannot be reached within `connectTimeoutMs`; {LINK_REFUSED} when it says no
+ * @throws {LINK_TIMEOUT} if it cannot be reached within `connectTimeoutMs`; {LINK_REFUSED} if it refuses the node
  */
 export async function connectWith({ signal, ...options }: ClientOptions): Promise<Client> {
   const link = new Link(options);

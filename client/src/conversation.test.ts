@@ -1,14 +1,9 @@
 import { type CallOptions, type ErrorCode, FabricError, type LinkState } from '@fame-fabric/shared';
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import { describe, expect, test, vi } from 'vitest';
-import {
-  type Caller,
-  Conversation,
-  type ConversationOptions,
-  isUndecided,
-  type TurnEvent,
-  type TurnOptions,
-} from './conversation.ts';
+import type { Caller } from './chat-operations.ts';
+import { Conversation, type ConversationOptions, type TurnOptions } from './conversation.ts';
+import { isUndecided, type TurnEvent } from './turn-event.ts';
 
 interface Said {
   method: string;
@@ -171,9 +166,9 @@ describe('an agent that goes away in the middle of a turn', () => {
     expect(onAway.mock.calls).toEqual([['agent']]);
   });
 
-  test('is given up after `patienceMs`, with the error of the last attempt', async () => {
+  test('is given up after `reconnectTimeoutMs`, with the error of the last attempt', async () => {
     const { caller, said } = attempts(...Array.from({ length: 100 }, () => ({ tells: [], fails: gone() })));
-    const { reading } = await turn(caller, { patienceMs: 10_000 });
+    const { reading } = await turn(caller, { reconnectTimeoutMs: 10_000 });
     await expect(reading).rejects.toMatchObject({ code: 'NODE_GONE' });
     expect(said.length).toBeGreaterThan(5);
     expect(said.length).toBeLessThan(20);
@@ -236,14 +231,18 @@ describe('a connection that is lost in the middle of a turn', () => {
       link.state = now;
       for (const listener of listeners) listener(now);
     };
-    const chat = new Conversation(link, 'chat@fame.fabric', { clock, isResumed: true, patienceMs: 60_000 });
+    const chat = new Conversation(link, 'chat@fame.fabric', {
+      clock,
+      isResumed: true,
+      reconnectTimeoutMs: 60_000,
+    });
     const onAway = vi.fn();
     const turn = collect(chat.stream('x', { onAway }));
     turn.catch(() => {});
     return { clock, turn, become, onAway, methods, listeners, say: next.resolve };
   };
 
-  test('is told at once, and the turn given up after `patienceMs`, not cancelled', async () => {
+  test('is told at once, and the turn given up after `reconnectTimeoutMs`, not cancelled', async () => {
     const { clock, turn, become, onAway, methods, listeners } = silent();
     await clock.run(500_000, 100_000); // a long turn is fine
     become('reconnecting');

@@ -1,7 +1,7 @@
 import { type Envelope, makeEnvelope, rpcRequest } from '@fame-fabric/shared';
+import { createStyle } from '@fame-fabric/shared/internal';
 import { expect, test } from 'vitest';
 import { createEnvelopePrinter } from './envelope-printer.ts';
-import { createStyle } from './style.ts';
 
 const SECRETS = [
   'my user text',

@@ -1,32 +1,33 @@
-// Prints envelopes for people who want to see the wire: `make run-verbose`, `/trace on`. One block an envelope: when, which
-// way, what, then its metadata as JSON. Payloads are reduced to method names and sizes, so that neither user text nor
-// secrets reach a terminal or a log; only the mode `full` shows envelopes whole.
+// Prints envelopes for people who debug the wire: `make run-verbose`, `/trace on`. Each is a block with its time, direction,
+// label, and metadata as JSON. A payload is reduced to its method and size, so that neither user text nor secrets reach a
+// terminal or a log. Only the mode `full` prints envelopes whole.
 import type { DataFrame, Envelope } from '@fame-fabric/shared';
-import { inert } from './inert-text.ts';
-import { createStyle, type Style } from './style.ts';
+import { createStyle, cutText, escapeLine, printableJson, type Style } from '@fame-fabric/shared/internal';
 
 export interface EnvelopePrinterOptions {
-  /** Takes whole blocks of lines. */
+  /** Receives one block of lines for each envelope. */
   write: (block: string) => void;
-  /** `full` shows envelopes whole, user text included. @default 'metadata' */
-  mode?: 'metadata' | 'full';
+  /** `full` prints envelopes whole, user text included. @default 'metadata' */
+  mode?: 'metadata' | 'full' | undefined;
   /** @default no colours */
-  style?: Style;
-  /** Milliseconds since the epoch. @default Date.now */
-  now?: () => number;
+  style?: Style | undefined;
+  /** ms since the epoch. @default Date.now */
+  now?: (() => number) | undefined;
 }
+
+const MAX_LABEL_CHARS = 160;
 
 export type EnvelopeTrace = (direction: 'sent' | 'received', envelope: Envelope) => void;
 
-/** A function for the `trace` option of a link or client. */
+/** Creates a function for the `trace` option of a link or client. */
 export function createEnvelopePrinter(options: EnvelopePrinterOptions): EnvelopeTrace {
   const { write, mode = 'metadata', style = createStyle(false), now = Date.now } = options;
   return (direction, envelope) => {
     const time = style.dim(new Date(now()).toISOString());
     const way = direction === 'sent' ? 'Sent envelope →' : 'Received envelope ←';
-    const label = style.blue(`${way} ${inert(labelOf(envelope)).slice(0, 160)}`);
+    const label = style.blue(`${way} ${cutText(escapeLine(labelOf(envelope)), MAX_LABEL_CHARS)}`);
     const body = mode === 'full' ? envelope : envelopeMetadata(envelope);
-    write(`\n${time} - ${label}\n${inert(JSON.stringify(body, null, 2))}\n`);
+    write(`\n${time} - ${label}\n${printableJson(body, 2)}\n`);
   };
 }
 
@@ -35,7 +36,7 @@ function labelOf({ frame, to }: Envelope): string {
   if (frame.type !== 'Data') return `${frame.type}${target}`;
   const { method, result, error } = fieldsOf(frame.payload);
   if (typeof method === 'string') return `Data request ${method}${target}`;
-  if (error !== undefined) return 'Data error reply'; // replies go to mailboxes, whose names say nothing
+  if (error !== undefined) return 'Data error reply'; // replies go to mailboxes, whose names carry no meaning
   if (result !== undefined) return 'Data reply';
   return `Data${target}`;
 }
@@ -48,7 +49,7 @@ const sizeOf = (value: unknown): number => {
   return json === undefined ? 0 : new TextEncoder().encode(json).length;
 };
 
-// What may be shown of each frame: fields that only ever hold ids, addresses, codes and counts. Unknown ones become sizes.
+// Frame fields that hold only ids, addresses, codes and counts. The value of any other field is replaced by its size.
 const FRAME_FIELDS = new Set(
   (
     'type originType systemId instanceId assignedPath capabilities acceptedLogicals ok code reason refId targetSystemId ' +
@@ -61,7 +62,7 @@ const HEADER_FIELDS = new Set(
   ),
 );
 
-/** The envelope without its content: header, frame fields, and for payloads the method and the sizes in bytes. */
+/** An envelope without its content: header, frame fields, and for a payload its method and its sizes in bytes. */
 export function envelopeMetadata(envelope: Envelope): Record<string, unknown> {
   const shown: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(envelope)) {

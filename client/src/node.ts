@@ -1,4 +1,4 @@
-// The client library for Node processes: as index.ts, over the ws package.
+// The client library for Node: `connect` over the ws package.
 import { sidOf, wsDial } from '@fame-fabric/shared/node';
 import { type Client, connectWith } from './client.ts';
 import type { ConnectOptions } from './index.ts';

@@ -12,7 +12,7 @@ import {
   type ServerReply,
   type WireRequest,
 } from '@fame-fabric/agents/testing';
-import type { TurnEvent } from '@fame-fabric/client/conversation';
+import type { TurnEvent } from '@fame-fabric/client';
 import { newId } from '@fame-fabric/shared';
 import { admissionUrl } from '../kit/naylence.ts';
 import { type Proc, startNode } from '../kit/processes.ts';

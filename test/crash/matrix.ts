@@ -1,7 +1,7 @@
 // The crash matrix: every process of the fabric is killed (SIGKILL) at every point of a turn, and afterwards the turn must
 // have had exactly one effect. A point is reached by what can be seen from outside: the journal on the disk, what the model
 // server was asked, what the client has heard, what the proxy holds. A round that was killed too late is done again.
-import type { ConversationMessage } from '@fame-fabric/client/conversation';
+import type { ConversationMessage } from '@fame-fabric/client';
 import { answerOf, type Fabric, gate, textOf, type UserTurn, type Victim } from './fabric.ts';
 
 export const VICTIMS: readonly Victim[] = ['agent', 'sentinel', 'client'];

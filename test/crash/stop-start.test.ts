@@ -49,5 +49,5 @@ test('a conversation is gone on with after make stop and make start', { timeout:
   // It was ended now, so there is nothing left to go on with.
   const third = await fame(['chat', '--resume']);
   expect(third.code).toBe(1);
-  expect(third.all).toContain('No conversation was left here');
+  expect(third.all).toContain('There is no conversation to resume');
 });

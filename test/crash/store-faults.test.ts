@@ -5,7 +5,7 @@ import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, statSync, wri
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { storePath } from '@fame-fabric/agents/internal';
-import type { Client } from '@fame-fabric/client/client';
+import type { Client } from '@fame-fabric/client';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { fameArgs, Proc, startNode } from '../kit/processes.ts';

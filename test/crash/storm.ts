@@ -1,7 +1,7 @@
 // The kill storm: one process is killed at random moments, again and again, while many conversations talk all the time. What
 // was asked and answered is kept here, and afterwards checked against the journal on the disk: nothing lost, nothing doubled.
 import { callTools, pieces, type ScriptStep, seeded, type WireRequest } from '@fame-fabric/agents/testing';
-import type { TurnEvent } from '@fame-fabric/client/conversation';
+import type { TurnEvent } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { isFabricError, newId } from '@fame-fabric/shared';
 import { CHAT, lastUserText, pause } from '../kit/stack.ts';

@@ -2,8 +2,7 @@
 // was paused (SIGSTOP) and wakes after another took over writes nothing.
 import { fileURLToPath } from 'node:url';
 import { gate, type ScriptStep } from '@fame-fabric/agents/testing';
-import type { Client } from '@fame-fabric/client/client';
-import type { TurnEvent } from '@fame-fabric/client/conversation';
+import type { Client, TurnEvent } from '@fame-fabric/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Proc, startNode } from '../kit/processes.ts';
 import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';

@@ -1,7 +1,7 @@
 // A5, P5: nobody waits for a dead agent. The agent is killed while a call and while a stream of it are open; the callers
 // hear of it when the time in which it might have come back is over, and no later than 2 s after that.
 import { gate, stall } from '@fame-fabric/agents/testing';
-import type { Client } from '@fame-fabric/client/client';
+import type { Client } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
 import { afterAll, describe, expect, test } from 'vitest';
 import { startOurSentinel } from '../kit/sentinel.ts';

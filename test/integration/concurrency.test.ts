@@ -1,6 +1,6 @@
 // A4, P9: conversations do not wait for each other, turns of one conversation do. The model takes a second for every answer,
 // the agent and the sentinel are processes of their own, so what is over that second is what the fabric adds.
-import type { Conversation } from '@fame-fabric/client/conversation';
+import type { Conversation } from '@fame-fabric/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
   converse,

@@ -1,5 +1,6 @@
 // What doctor finds before an agent would: misspelt variables, and a model server that is away, refuses or lacks the model.
 import { createServer } from 'node:http';
+import { readAgentConfig } from '@fame-fabric/agents/process';
 import { FakeOpenAI } from '@fame-fabric/agents/testing';
 import { afterEach, expect, test } from 'vitest';
 import { probeModel } from '../../bin/model-probe.ts';
@@ -10,6 +11,8 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
   await stopAll();
 });
+
+const probe = (env: Record<string, string>) => probeModel(readAgentConfig(env).model);
 
 /** A model server that answers `GET models` in one way; its URL. */
 async function modelServer(status: number, body: string): Promise<string> {
@@ -23,7 +26,7 @@ async function modelServer(status: number, body: string): Promise<string> {
 }
 
 test('with neither a key nor a URL there is nothing to ask', async () => {
-  expect(await probeModel({ OPENAI_API_KEY: ' ', MODEL_NAME: 'some' })).toBeUndefined();
+  expect(await probe({ OPENAI_API_KEY: ' ', MODEL_NAME: 'some' })).toBeUndefined();
 });
 
 test.each([
@@ -36,16 +39,15 @@ test.each([
   ['lists what is no list', 200, { data: [null, { id: 7 }] }, true, 'lists no models'],
 ] as const)('a server that %s', async (_, status, body, ok, found) => {
   const url = await modelServer(status, JSON.stringify(body));
-  const finding = await probeModel({ OPENAI_BASE_URL: `${url}/`, OPENAI_API_KEY: 'k', MODEL_NAME: 'small' });
+  const finding = await probe({ OPENAI_BASE_URL: `${url}/`, OPENAI_API_KEY: 'k', MODEL_NAME: 'small' });
   expect(finding).toMatchObject({ ok, found: expect.stringContaining(found) });
   expect(finding!.fix !== undefined).toBe(!ok);
 });
 
-test('a server that is not there, and a URL that is none', async () => {
-  const away = await probeModel({ OPENAI_BASE_URL: `http://127.0.0.1:${await freePort()}/v1` });
+test('a server that is not there', async () => {
+  const away = await probe({ OPENAI_BASE_URL: `http://127.0.0.1:${await freePort()}/v1` });
   expect(away).toMatchObject({ ok: false, found: expect.stringContaining('ECONNREFUSED') });
   expect(away!.fix).toContain('OPENAI_BASE_URL');
-  expect(await probeModel({ OPENAI_BASE_URL: 'not a url' })).toMatchObject({ ok: false });
 });
 
 test('doctor names a misspelt variable and the one that was meant, and says what the model server says', async () => {

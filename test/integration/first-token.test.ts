@@ -1,7 +1,7 @@
 // A7: an answer is shown while it is made, and Ctrl-C ends it where it is made. `fame chat` in a terminal and in a pipe, the
 // sentinel, the agent: all processes; the model is in this one, so it sees when its sockets are closed.
 import { gate, stall } from '@fame-fabric/agents/testing';
-import type { Conversation } from '@fame-fabric/client/conversation';
+import type { Conversation } from '@fame-fabric/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { fameArgs, startNode } from '../kit/processes.ts';

@@ -1,7 +1,7 @@
 // A5, P7: a sentinel that was killed and started again on its port. Its nodes come back by themselves, to the paths they
 // had; what was under way is asked again under the same id and answered once.
 import { gate } from '@fame-fabric/agents/testing';
-import type { TurnEvent } from '@fame-fabric/client/conversation';
+import type { TurnEvent } from '@fame-fabric/client';
 import { afterAll, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { fameArgs, startNode } from '../kit/processes.ts';

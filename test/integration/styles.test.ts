@@ -1,7 +1,7 @@
 // One process serves the three ways of working (a conversation, a refining dialogue, a team), and one client drives them all:
 // as a stream, cut short, many at once, and from the REPL. The model is a fake server, so it sees what reaches it.
 import { callTools, type Gate, gate, type Scripted, stall } from '@fame-fabric/agents/testing';
-import type { Client } from '@fame-fabric/client/client';
+import type { Client } from '@fame-fabric/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fameArgs, startNode } from '../kit/processes.ts';
 import { temporaryDirectory } from '../kit/sentinel.ts';

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { ChatAgent, type ChatModel, SqliteStore } from '@fame-fabric/agents';
 import { gate, httpError, stall } from '@fame-fabric/agents/testing';
-import type { TurnEvent } from '@fame-fabric/client/conversation';
+import type { TurnEvent } from '@fame-fabric/client';
 import { FabricError } from '@fame-fabric/shared';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { livingBytes } from '../kit/heap.ts';

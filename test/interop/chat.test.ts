@@ -1,6 +1,6 @@
 // Conversations across the border, each node a process of its own: clients of the peer and ours, our chat agent with its
 // offline model and the peer's, on our sentinel and on the peer's. A turn can only be right when the turns before arrived.
-import { EXIT } from '@fame-fabric/client/exit-codes';
+import { EXIT } from '@fame-fabric/shared/internal';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runFame, startOurAgent } from '../kit/commands.ts';
 import { PeerClient, startPeerAgent, startPeerSentinel } from '../kit/naylence.ts';

@@ -3,14 +3,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
-import { exitCodeOf } from '@fame-fabric/client/exit-codes';
 import { VARIABLES } from '@fame-fabric/sentinel/internal';
 import { ERRORS, type ErrorCode, FabricError, rpcError } from '@fame-fabric/shared';
-import type { Variable as SharedVariable } from '@fame-fabric/shared/internal';
+import { exitCodeOf, type Variable } from '@fame-fabric/shared/internal';
 import { CLIENT_VARIABLES } from '../../bin/config.ts';
 import { ROOT } from './processes.ts';
 
-export type Variable = Omit<SharedVariable, 'type'> & { readonly type: string };
+/** A variable of one of the lists. */
+export type ListedVariable = Omit<Variable, 'type'> & { readonly type: string };
 
 export interface DocTable {
   readonly file: string;
@@ -27,7 +27,7 @@ function errorRow(code: ErrorCode): string {
   return `| \`${code}\` | ${cell(when)} | ${cell(fix)} | ${retryable ? 'yes' : 'no'} | ${number} | ${exitCodeOf(error)} |`;
 }
 
-function variableRow({ name, type, unit, default: fallback, description, secret }: Variable): string {
+function variableRow({ name, type, unit, default: fallback, description, secret }: ListedVariable): string {
   const kind = unit ? `${type}, ${unit}` : type;
   const isNone = fallback === '' || fallback === '(none)';
   const value = isNone ? '' : /\s/.test(fallback) ? fallback : `\`${fallback}\``;
@@ -35,7 +35,7 @@ function variableRow({ name, type, unit, default: fallback, description, secret 
 }
 
 /** What each kind of process reads. */
-export const VARIABLE_LISTS: readonly (readonly [string, readonly Variable[]])[] = [
+export const VARIABLE_LISTS: readonly (readonly [string, readonly ListedVariable[]])[] = [
   ['## Sentinel', VARIABLES],
   ['## Agents', AGENT_VARIABLES],
   ['## Client', CLIENT_VARIABLES],

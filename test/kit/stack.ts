@@ -3,8 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { FakeOpenAI, type FakeOpenAIOptions, type Gate, type WireRequest } from '@fame-fabric/agents/testing';
-import type { Client, ClientOptions } from '@fame-fabric/client/client';
-import type { Conversation, ConversationOptions } from '@fame-fabric/client/conversation';
+import type { Client, ClientOptions, Conversation, ConversationOptions } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { fameArgs, type Proc, ROOT, startNode, stopAll } from './processes.ts';
 import {

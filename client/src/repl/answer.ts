@@ -1,16 +1,15 @@
-// Writes one answer as it streams: `A> `, then the text, made inert. On a terminal a small sign moves until the first piece
-// is there. Surrogate pairs that the stream cut in two are put together again before they are written.
+// Writes one answer as it streams: `A> `, then the text, with its controls escaped. On a terminal an indicator moves until the
+// first piece arrives. Surrogate pairs that the stream split are joined before they are written.
 import type { Clock, Timer } from '@fame-fabric/shared';
-import { inert } from '../inert-text.ts';
-import type { Style } from '../style.ts';
+import { escapeControls, isHighSurrogate, type Style } from '@fame-fabric/shared/internal';
 
 export interface AnswerOptions {
-  /** Where answers go: stdout. */
+  /** Receives the answer: stdout. */
   write: (text: string) => void;
-  /** Shows that something is under way; absent where nobody watches. */
-  indicator?: { write: (text: string) => void; clock: Clock };
+  /** Shows that an answer is awaited; absent if no person watches. */
+  indicator?: { write: (text: string) => void; clock: Clock } | undefined;
   style: Style;
-  /** Keeps the text back until the end, since other output comes in between. */
+  /** Holds the text back until the end, because other output is written meanwhile. */
   isHeld: boolean;
 }
 
@@ -22,7 +21,7 @@ export class Answer {
   #text = '';
   #written = 0;
   #hasBegun = false;
-  /** A note came in between: the answer goes on in a line of its own. */
+  /** The line of the answer was ended for a note; its next piece begins a new line. */
   #isInterrupted = false;
   #ticker: Timer | undefined;
 
@@ -36,16 +35,16 @@ export class Answer {
     if (!this.#options.isHeld) this.#writeUpTo(this.#safeEnd());
   }
 
-  /** Makes room for a line between two pieces of the answer, which is written by `write`. */
-  aside(write: () => void): void {
+  /** Ends the current line, so that `writeNote` writes on a line of its own. */
+  interrupt(writeNote: () => void): void {
     this.#stopIndicator();
     this.#endLine();
     this.#isInterrupted = this.#hasBegun;
-    write();
+    writeNote();
     this.#startIndicator();
   }
 
-  /** The agent began anew and stands by the first `keep` characters only: what still holds is written again. */
+  /** Discards the text after its first `keep` characters, and writes the rest again if some of it was written. */
   restart(keep: number): void {
     this.#text = this.#text.slice(0, keep);
     if (this.#written <= keep) return;
@@ -55,7 +54,7 @@ export class Answer {
     if (!this.#options.isHeld) this.#writeUpTo(this.#safeEnd());
   }
 
-  /** Ends the answer; `whole` is its text where nothing was streamed. */
+  /** Ends the answer. `whole` is its text if none was streamed. */
   end(whole: string): void {
     if (this.#text === '') this.#text = whole;
     this.#begin();
@@ -63,7 +62,7 @@ export class Answer {
     this.#endLine();
   }
 
-  /** Ends an answer that will not be whole. */
+  /** Ends an incomplete answer. */
   abandon(): void {
     this.#stopIndicator();
     this.#writeUpTo(this.#text.length);
@@ -74,20 +73,20 @@ export class Answer {
     if (this.#hasBegun && !this.#isInterrupted) this.#options.write('\n');
   }
 
-  // A high surrogate at the very end waits for its other half.
+  // A high surrogate at the end waits for its other half.
   #safeEnd(): number {
-    const last = this.#text.charCodeAt(this.#text.length - 1);
-    return last >= 0xd800 && last <= 0xdbff ? this.#text.length - 1 : this.#text.length;
+    const { length } = this.#text;
+    return isHighSurrogate(this.#text.charCodeAt(length - 1)) ? length - 1 : length;
   }
 
   #writeUpTo(end: number): void {
     if (end <= this.#written) return;
     this.#begin();
     let text = this.#text.slice(this.#written, end);
-    // The line has been ended already.
+    // A line break at the start of the piece is there already.
     if (this.#isInterrupted && text.startsWith('\n')) text = text.slice(1);
     this.#isInterrupted = false;
-    this.#options.write(inert(text));
+    this.#options.write(escapeControls(text));
     this.#written = end;
   }
 

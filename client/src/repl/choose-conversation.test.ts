@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type Choice, chooseConversation } from './choose-conversation.ts';
+import { type ChooseOptions, chooseConversation } from './choose-conversation.ts';
 
 const MINUTE = 60_000;
 const all = [
@@ -12,32 +12,32 @@ const all = [
   },
   { id: 'a', address: 'other@fame.fabric', title: 'My name is \u001b[31mAda', changedAt: -180 * MINUTE },
 ];
-const choose = (more: Partial<Choice>) => {
+const choose = (more: Partial<ChooseOptions>) => {
   let notes = '';
-  const note = (text: string): void => {
+  const writeNote = (text: string): void => {
     notes += text;
   };
   const chosen = chooseConversation({
-    all,
+    saved: all,
     id: undefined,
     address: undefined,
     defaultAddress: 'chat@fame.fabric',
     now: 5 * MINUTE,
-    note,
+    writeNote,
     ...more,
   });
   return { chosen, notes: () => notes };
 };
 
 test('the list is shown, and the person picks by number or id; Enter is the latest', async () => {
-  const listed = choose({ ask: async () => '2' });
+  const listed = choose({ prompt: async () => '2' });
   expect(await listed.chosen).toMatchObject({ id: 'a', address: 'other@fame.fabric' });
-  expect(listed.notes()).toMatch(/1 {2}About the weather \(5 min ago, an answer is waiting\) b/);
+  expect(listed.notes()).toMatch(/1 {2}About the weather \(5 min ago, answer pending\) b/);
   expect(listed.notes()).toContain('(3 h ago) a');
   expect(listed.notes()).not.toContain('\u001b');
-  expect(await choose({ ask: async () => '' }).chosen).toMatchObject({ id: 'b' });
-  expect(await choose({ ask: async () => 'a' }).chosen).toMatchObject({ id: 'a' });
-  await expect(choose({ ask: async () => '7' }).chosen).rejects.toMatchObject({
+  expect(await choose({ prompt: async () => '' }).chosen).toMatchObject({ id: 'b' });
+  expect(await choose({ prompt: async () => 'a' }).chosen).toMatchObject({ id: 'a' });
+  await expect(choose({ prompt: async () => '7' }).chosen).rejects.toMatchObject({
     code: 'CONVERSATION_UNKNOWN',
   });
 });
@@ -53,5 +53,5 @@ test('an id that was given is taken, whether or not this machine knows it', asyn
 });
 
 test('nothing to go on with', async () => {
-  await expect(choose({ all: [] }).chosen).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+  await expect(choose({ saved: [] }).chosen).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
 });

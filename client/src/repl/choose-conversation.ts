@@ -1,46 +1,45 @@
-// Which earlier conversation `fame chat --resume` goes on with: the one that was named, the one that a person picks from the
-// list, or the latest where nobody can be asked.
+// Chooses the earlier conversation that `fame chat --resume` continues: the one that was named, the one that a person picks from
+// a list, or the latest if there is no person to ask.
 import { FabricError } from '@fame-fabric/shared';
-import { inert } from '../inert-text.ts';
-import type { LeftConversation } from './left-conversations.ts';
+import { escapeLine } from '@fame-fabric/shared/internal';
+import type { SavedConversation } from './saved-conversations.ts';
 
-export interface Choice {
+export interface ChooseOptions {
   /** The latest first. */
-  all: readonly LeftConversation[];
-  /** The id that was given. */
+  saved: readonly SavedConversation[];
+  /** The id from the command line. */
   id: string | undefined;
-  /** The address that was given. */
+  /** The address from the command line. */
   address: string | undefined;
-  /** Used for an id that is not in the list. */
+  /** Address for an id that is not in the list. */
   defaultAddress: string;
   now: number;
-  note(text: string): void;
-  /** Asks the person; absent where nobody can be asked. */
-  ask?(question: string): Promise<string>;
+  writeNote(text: string): void;
+  /** Asks the person; absent if there is none. */
+  prompt?: ((question: string) => Promise<string>) | undefined;
 }
 
-/** @throws {CONVERSATION_UNKNOWN} when nothing was left, or the answer is not in the list */
+/** @throws {CONVERSATION_UNKNOWN} if no conversation was saved, or the reply is not in the list */
 export async function chooseConversation(
-  choice: Choice,
-): Promise<Pick<LeftConversation, 'id' | 'address' | 'open'>> {
-  const { id, address, defaultAddress, now, note, ask } = choice;
-  const all = choice.all.filter((one) => address === undefined || one.address === address);
-  // One that this machine does not know of may still be known to the agent.
-  if (id !== undefined) return all.find((one) => one.id === id) ?? { id, address: address ?? defaultAddress };
-  const latest = all[0];
-  if (!latest) {
-    throw new FabricError('CONVERSATION_UNKNOWN', 'No conversation was left here');
+  options: ChooseOptions,
+): Promise<Pick<SavedConversation, 'id' | 'address' | 'open'>> {
+  const { id, address, defaultAddress, now, writeNote, prompt } = options;
+  const list = options.saved.filter((one) => address === undefined || one.address === address);
+  if (id !== undefined) {
+    // The agent may have a conversation that this machine did not save.
+    return list.find((one) => one.id === id) ?? { id, address: address ?? defaultAddress };
   }
-  if (!ask) return latest;
-  for (const [index, one] of all.entries()) {
-    const waits = one.open ? ', an answer is waiting' : '';
-    note(
-      `${String(index + 1).padStart(3)}  ${inert(one.title)} (${ago(now - one.changedAt)}${waits}) ${one.id}\n`,
-    );
+  const latest = list[0];
+  if (!latest) throw new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation to resume');
+  if (!prompt) return latest;
+  for (const [index, one] of list.entries()) {
+    const state = one.open ? ', answer pending' : '';
+    const text = `${one.title} (${ago(now - one.changedAt)}${state}) ${one.id}`;
+    writeNote(`${String(index + 1).padStart(3)}  ${escapeLine(text)}\n`);
   }
-  const answer = (await ask(`Which one? (Enter: 1) `)).trim();
-  const chosen = answer === '' ? latest : (all[Number(answer) - 1] ?? all.find((one) => one.id === answer));
-  if (!chosen) throw new FabricError('CONVERSATION_UNKNOWN', `"${inert(answer)}" is not in the list`);
+  const reply = (await prompt('Which one? (Enter: 1) ')).trim();
+  const chosen = reply === '' ? latest : (list[Number(reply) - 1] ?? list.find((one) => one.id === reply));
+  if (!chosen) throw new FabricError('CONVERSATION_UNKNOWN', `"${reply}" is not in the list`);
   return chosen;
 }
 

@@ -1,18 +1,17 @@
-// Lines typed in earlier runs, for the arrow keys. One line a line, oldest first, in a file that only its owner may read:
-// it holds what a person wrote to a model.
+// Lines typed in earlier runs, for the arrow keys: one per line, oldest first. Only the owner may read the file, because it holds
+// messages to a model.
 import { appendFileSync, chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { makeDirectory } from '@fame-fabric/shared/data-dir';
 
-/** Most lines that are kept between runs. */
-const LINES_KEPT = 1000;
+const MAX_LINES = 1000;
 
 export class HistoryFile {
   readonly #path: string;
   readonly #onFault: (reason: string) => void;
-  #hasFault = false;
+  #hasFailed = false;
 
-  /** `onFault` is told, once, why history cannot be kept; the conversation goes on without. */
+  /** @param onFault called once if the history cannot be kept; the conversation continues without it */
   constructor(dataDir: string, onFault: (reason: string) => void) {
     this.#path = join(dataDir, 'history');
     this.#onFault = onFault;
@@ -22,8 +21,8 @@ export class HistoryFile {
   load(): string[] {
     return this.#guard(() => {
       const lines = this.#read();
-      if (lines.length > LINES_KEPT) {
-        lines.splice(0, lines.length - LINES_KEPT);
+      if (lines.length > MAX_LINES) {
+        lines.splice(0, lines.length - MAX_LINES);
         writeFileSync(this.#path, `${lines.join('\n')}\n`, { mode: 0o600 });
       }
       return lines.reverse();
@@ -32,11 +31,11 @@ export class HistoryFile {
 
   add(line: string): void {
     const text = line.trim();
-    if (text === '' || this.#hasFault) return;
+    if (text === '' || this.#hasFailed) return;
     this.#guard(() => {
       makeDirectory(dirname(this.#path));
       appendFileSync(this.#path, `${text}\n`, { mode: 0o600 });
-      chmodSync(this.#path, 0o600); // the mode above counts only for a new file
+      chmodSync(this.#path, 0o600); // `mode` applies to a new file only
     }, undefined);
   }
 
@@ -53,8 +52,8 @@ export class HistoryFile {
     try {
       return work();
     } catch (error) {
-      if (!this.#hasFault) this.#onFault(error instanceof Error ? error.message : String(error));
-      this.#hasFault = true;
+      if (!this.#hasFailed) this.#onFault(error instanceof Error ? error.message : String(error));
+      this.#hasFailed = true;
       return otherwise;
     }
   }

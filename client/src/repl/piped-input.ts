@@ -1,4 +1,4 @@
-// Messages from a pipe or a file: one a line, no prompts. Notes go to stderr, so stdout holds answers only.
+// Messages from a pipe or a file, one per line, without prompts. Notes go to stderr, so stdout holds only answers.
 import { createInterface, type Interface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { ReplInput } from './repl-input.ts';
@@ -12,7 +12,7 @@ export class PipedInput implements ReplInput {
 
   constructor(input: Readable, writeNote: (text: string) => void) {
     this.#lines = createInterface({ input, terminal: false, crlfDelay: Number.POSITIVE_INFINITY });
-    this.#iterator = this.#lines[Symbol.asyncIterator](); // taken now: it buffers what comes before the first read
+    this.#iterator = this.#lines[Symbol.asyncIterator](); // created now, so that it buffers the lines before the first read
     this.#writeNote = writeNote;
   }
 

@@ -1,7 +1,7 @@
 import { FabricError, systemClock } from '@fame-fabric/shared';
+import { createStyle } from '@fame-fabric/shared/internal';
 import { expect, test, vi } from 'vitest';
-import type { TurnEvent } from '../conversation.ts';
-import { createStyle } from '../style.ts';
+import type { TurnEvent } from '../turn-event.ts';
 import { Repl, type ReplConversation, type ReplOptions } from './repl.ts';
 import type { ReplInput } from './repl-input.ts';
 
@@ -28,11 +28,11 @@ function stage(
   const turnIds: string[] = [];
   const away: { now: ((who: 'agent' | 'sentinel') => void) | undefined } = { now: undefined };
   const kept: string[] = [];
-  const left = {
-    asked: (id: string, _address: string, { text }: { text: string }) =>
+  const saved = {
+    messageSent: (id: string, _address: string, { text }: { text: string }) =>
       void kept.push(`${id} asked ${text}`),
-    answered: (id: string) => void kept.push(`${id} answered`),
-    forget: (id: string) => void kept.push(`${id} forgotten`),
+    messageSettled: (id: string) => void kept.push(`${id} answered`),
+    remove: (id: string) => void kept.push(`${id} forgotten`),
   };
   const trace = { isOn: false };
   const waiting = [...lines];
@@ -80,7 +80,7 @@ function stage(
         screen.answers += text;
       },
       converse,
-      left,
+      saved,
       listAgents: async () => 'chat@fame.fabric',
       trace,
       style: createStyle(false),
@@ -195,7 +195,7 @@ test('the first Ctrl-C stops the turn and the REPL goes on; two in a row leave w
   expect(screen.notes).toContain('fame chat --resume c1');
   expect(screen.answers).toBe('A> begun\nA> begun\n');
   expect(screen.notes).toContain('Stopped.');
-  expect(screen.notes).toContain('Ctrl-C again leaves.');
+  expect(screen.notes).toContain('Press Ctrl-C again to leave.');
 });
 
 test('one SIGINT ends a piped run, its turn stopped and its conversation ended', async () => {
@@ -230,7 +230,7 @@ test('a resumed conversation shows what was said, and first brings the answer th
   expect(await repl.run()).toBe(0);
   expect(conversations).toMatchObject([{ asked: ['left open', 'next'] }]);
   expect(turnIds[0]).toBe('t1');
-  expect(screen.notes).toContain('Nothing was said yet.');
+  expect(screen.notes).toContain('This conversation has no messages yet.');
   expect(screen.answers).toBe('A> You said left open\nA> You said next\n');
 });
 
@@ -268,16 +268,16 @@ test('while the agent is away, a quiet word', async () => {
   };
   const { repl, screen, away } = stage(['one'], { turn });
   await repl.run();
-  expect(screen.notes).toContain('The agent is away. Waiting for it...');
+  expect(screen.notes).toContain('Waiting for the agent to come back...');
 });
 
 test('an answer that the absence cut in two goes on in a line of its own', async () => {
   const lines: string[] = [];
   const turn: Turn = async function* () {
     yield { type: 'text', text: 'one, ' };
-    repl.connection(false); // the turn tells it, once
+    repl.showConnection(false); // the turn tells it, once
     away.now?.('sentinel');
-    repl.connection(true);
+    repl.showConnection(true);
     yield { type: 'text', text: 'two' };
     yield { type: 'done', text: 'one, two' };
   };
@@ -289,7 +289,7 @@ test('an answer that the absence cut in two goes on in a line of its own', async
 });
 
 test('a connection that is lost between two turns is told too', async () => {
-  const { repl, screen } = stage([() => repl.connection(false), () => repl.connection(true)]);
+  const { repl, screen } = stage([() => repl.showConnection(false), () => repl.showConnection(true)]);
   await repl.run();
   expect(screen.notes).toContain('Reconnecting...\nConnected again.\n');
 });
@@ -304,7 +304,7 @@ test('a turn that was given up while the sentinel was away is asked again as the
   const { repl, screen, turnIds, kept } = stage(['one', '/retry', '/retry', '/leave'], setting);
   await repl.run();
   expect(screen.notes).toContain('! The connection was lost. Start the sentinel (`make start`)');
-  expect(screen.notes).toContain('/retry asks again.');
+  expect(screen.notes).toContain('/retry sends it again.');
   expect(turnIds[1]).toBe(turnIds[0]);
   expect(turnIds[2]).not.toBe(turnIds[0]); // that one was answered
   expect(kept.slice(0, 3)).toEqual(['c1 asked one', 'c1 asked one', 'c1 answered']);
@@ -335,7 +335,7 @@ test('/retry asks the last message again; // begins a message with a slash', asy
   const { repl, conversations, screen } = stage(['/retry', 'a', '/retry', '//etc/hosts']);
   await repl.run();
   expect(conversations[0]?.asked).toEqual(['a', 'a', '/etc/hosts']);
-  expect(screen.notes).toContain('Nothing was asked yet.');
+  expect(screen.notes).toContain('There is no message to send again.');
 });
 
 test('/help, /history, /model, /agents and /trace answer on the notes, and a slip is understood', async () => {

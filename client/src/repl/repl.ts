@@ -1,19 +1,18 @@
-// The conversation loop a person sits in front of: read a message, show the answer as it streams, until the end. It knows
-// neither terminals nor links: input, output and conversations are handed in, so that a pipe, a terminal and a test are
-// the same loop. A failed turn is told and forgotten; only the person, or the end of the input, ends the loop.
-import { type Clock, type ErrorCode, FabricError, isFabricError, newId } from '@fame-fabric/shared';
-import { connectionText } from '../connection-text.ts';
-import { type Conversation, isUndecided } from '../conversation.ts';
-import { EXIT, explain } from '../exit-codes.ts';
-import { inert } from '../inert-text.ts';
-import type { Style } from '../style.ts';
+// The conversation loop of the prompt: reads a message, shows the answer as it streams, and starts over. It has no terminal and
+// no link: input, output and conversations are passed in, so that a terminal, a pipe and a test run the same loop. A failed
+// turn is reported and the loop goes on; only the person, or the end of the input, ends it.
+import { type Clock, FabricError, isFabricError, newId } from '@fame-fabric/shared';
+import { EXIT, escapeLine, type Style } from '@fame-fabric/shared/internal';
+import type { Conversation } from '../conversation.ts';
+import { isUndecided, type TurnEvent } from '../turn-event.ts';
 import { Answer, type AnswerOptions } from './answer.ts';
-import { helpText, readLine } from './commands.ts';
-import type { LeftConversations } from './left-conversations.ts';
+import { type CommandName, helpText, parseLine } from './commands.ts';
+import { connectionText } from './connection-text.ts';
 import type { ReplInput } from './repl-input.ts';
-import { toolLine } from './tool-line.ts';
+import type { OpenTurn, SavedConversations } from './saved-conversations.ts';
+import { failureText, historyText, modelText, toolCallText, toolFailureText } from './texts.ts';
 
-/** What the loop needs of a conversation. */
+/** The part of a conversation that the loop needs. */
 export type ReplConversation = Pick<
   Conversation,
   'id' | 'address' | 'systemPrompt' | 'start' | 'describe' | 'stream' | 'history' | 'end'
@@ -21,263 +20,263 @@ export type ReplConversation = Pick<
 
 export interface ReplParts {
   input: ReplInput;
-  /** Takes answers: stdout. */
+  /** Receives answers: stdout. */
   write: (text: string) => void;
-  /** Makes a conversation; it is not started yet. */
+  /** Creates a conversation, which is not started yet. */
   converse: (systemPrompt: string | undefined) => ReplConversation;
-  /** Remembers the conversations that are left without being ended; absent where nobody comes back for them. */
-  left?: Pick<LeftConversations, 'asked' | 'answered' | 'forget'>;
-  /** Describes who is attached. */
+  /** Keeps the conversations that are left without being ended. @default none are kept */
+  saved?: Pick<SavedConversations, 'messageSent' | 'messageSettled' | 'remove'> | undefined;
+  /** Describes the attached nodes. */
   listAgents: () => Promise<string>;
-  /** Switches the printing of envelopes. */
+  /** Switches envelope tracing. */
   trace: { isOn: boolean };
   style: Style;
   clock: Clock;
 }
 
 export interface ReplOptions {
-  /** A person watches; else answers go to a file or a program. */
+  /** A person watches; otherwise answers go to a file or a program. */
   isInteractive: boolean;
-  systemPrompt?: string;
-  /** An earlier conversation to go on with, and the message in it that has no answer yet. */
-  resumed?: { conversation: ReplConversation; open?: { turnId: string; text: string } | undefined };
-  /** Shows that an answer is under way; only where a person watches. */
+  systemPrompt?: string | undefined;
+  /** An earlier conversation to continue, and the message in it that has no answer yet. */
+  resumed?: { conversation: ReplConversation; open?: OpenTurn | undefined } | undefined;
+  /** Shows that an answer is awaited. */
   indicator?: AnswerOptions['indicator'];
 }
 
-/** What the loop says better than the table of errors, which speaks to programs. */
-const HINTS: Partial<Record<ErrorCode, string>> = {
-  CONVERSATION_UNKNOWN: 'This conversation was ended or removed. /new starts another.',
-  CALL_TIMEOUT:
-    'No answer came in time. FAME_TURN_TIMEOUT_MS sets how long a turn may take; /agents lists who is attached. (CALL_TIMEOUT)',
-};
+/** The turn that runs. */
+interface RunningTurn {
+  readonly controller: AbortController;
+  readonly answer: Answer;
+}
 
-/** How long leaving waits for the agent to hear of it. */
-const GOODBYE_MS = 2_000;
+/** How long leaving waits for the agent to end the conversation. */
+const END_TIMEOUT_MS = 2_000;
 
 export class Repl {
   readonly #parts: ReplParts;
   readonly #options: ReplOptions;
+  readonly #left = Promise.withResolvers<void>();
   #conversation: ReplConversation;
-  #running: AbortController | undefined;
-  #answer: Answer | undefined;
-  /** The last message, with the id of its turn where nobody knows yet how that ended. */
-  #last: { text: string; turnId?: string } | undefined;
+  #turn: RunningTurn | undefined;
+  /** The last message, with its turn id while the outcome of that turn is not known. */
+  #lastMessage: { text: string; turnId?: string } | undefined;
+  /** The agent keeps the conversation after this program ends. */
+  #isKept: boolean;
+  /** Ctrl-C was pressed once since the last input. */
   #isWarned = false;
   #isInterrupted = false;
   #hasFailed = false;
-  /** The conversation stays with the agent, to be gone on with. */
-  #stays: boolean;
-  readonly #left = Promise.withResolvers<void>();
 
   constructor(parts: ReplParts, options: ReplOptions) {
     this.#parts = parts;
     this.#options = options;
     this.#conversation = options.resumed?.conversation ?? parts.converse(options.systemPrompt);
-    // The end of a pipe ends only what it began: the rest is for the next --resume.
-    this.#stays = options.resumed !== undefined && !options.isInteractive;
+    // The end of a pipe ends only a conversation that the pipe began.
+    this.#isKept = options.resumed !== undefined && !options.isInteractive;
   }
 
   /**
-   * Runs until the input ends. Returns the exit code: 0, 130 when interrupted, and where nobody watches 1 when a turn
-   * failed. @throws what starting the first conversation throws, such as {NO_ROUTE}
+   * Runs until the input ends. Returns the exit code: 0; 130 if interrupted; 1 if a turn failed and no person watches.
+   * @throws the error of starting the first conversation, such as {NO_ROUTE}
    */
   async run(): Promise<number> {
     const { input } = this.#parts;
+    const { isInteractive, resumed } = this.#options;
     input.onInterrupt = () => this.#interrupt();
-    const begun = this.#conversation.start().then(() => this.#greet());
-    await Promise.race([begun, this.#left.promise]); // an agent that does not answer must not keep anybody
-    const open = this.#options.resumed?.open;
-    if (open && !this.#isInterrupted) await this.#turn(open.text, open.turnId);
+    const started = this.#conversation.start().then(() => this.#showBanner());
+    await Promise.race([started, this.#left.promise]); // the person may leave before a slow agent answers
+    if (resumed?.open && !this.#isInterrupted) await this.#runTurn(resumed.open.text, resumed.open.turnId);
     while (!this.#isInterrupted) {
       const text = await input.read();
       if (text === undefined || !(await this.#handle(text))) break;
     }
-    if (this.#stays) this.#sayHowToResume();
+    if (this.#isKept) this.#dimNote(`To continue it: npx fame chat --resume ${this.#conversation.id}`);
     else await this.#endConversation();
     if (this.#isInterrupted) return EXIT.interrupted;
-    return this.#hasFailed && !this.#options.isInteractive ? EXIT.failure : EXIT.ok;
+    return this.#hasFailed && !isInteractive ? EXIT.failure : EXIT.ok;
+  }
+
+  /** Reports that the connection to the sentinel was lost, or is back. A running turn reports a loss itself. */
+  showConnection(isConnected: boolean): void {
+    if (isConnected || !this.#turn) this.#noteBesideAnswer(connectionText(isConnected));
+  }
+
+  /** Leaves because the terminal is gone. The agent keeps the conversation, and a running turn goes on. */
+  hangUp(): void {
+    this.#isKept = true;
+    this.#leave();
+  }
+
+  // The first Ctrl-C stops the running turn, or warns. The next one leaves, if nothing was entered in between.
+  #interrupt(): void {
+    const { isInteractive } = this.#options;
+    if (this.#isWarned || (!isInteractive && !this.#turn)) {
+      this.#turn?.controller.abort(stopped());
+      this.#leave();
+      return;
+    }
+    this.#isWarned = true;
+    if (this.#turn) this.#turn.controller.abort(stopped());
+    else this.#dimNote('Press Ctrl-C again to leave.');
+    if (!isInteractive) this.#leave(); // no further input can be expected
+  }
+
+  // A person can continue the conversation later.
+  #leave(): void {
+    this.#isInterrupted = true;
+    if (this.#options.isInteractive) this.#isKept = true;
+    this.#left.resolve();
+    this.#parts.input.close();
+  }
+
+  /** Returns `false` if the loop ends. */
+  async #handle(input: string): Promise<boolean> {
+    this.#isWarned = false;
+    const line = parseLine(input);
+    if (line.kind === 'message') await this.#runTurn(line.text);
+    if (line.kind === 'unknown') {
+      const hint = line.suggestion ? `Did you mean /${line.suggestion}?` : '/help lists the commands.';
+      this.#note(escapeLine(`There is no command /${line.name}. ${hint}`));
+    }
+    if (line.kind !== 'command') return true;
+    if (line.name === 'exit' || line.name === 'leave') {
+      this.#isKept = line.name === 'leave';
+      return false;
+    }
+    try {
+      await this.#runCommand(line.name, line.argument);
+    } catch (error) {
+      this.#fail(error);
+    }
+    return true;
+  }
+
+  async #runCommand(name: Exclude<CommandName, 'exit' | 'leave'>, argument: string): Promise<void> {
+    const { systemPrompt } = this.#conversation;
+    switch (name) {
+      case 'help':
+        return this.#note(helpText());
+      case 'new':
+        return this.#startAnew(systemPrompt);
+      case 'system':
+        if (argument !== '') return this.#startAnew(argument);
+        return this.#note(systemPrompt ?? "The agent's own system prompt. /system TEXT sets another.");
+      case 'model':
+        return this.#note(modelText(await this.#conversation.describe()));
+      case 'history':
+        return this.#note(historyText(await this.#conversation.history()));
+      case 'agents':
+        return this.#note(await this.#parts.listAgents());
+      case 'retry':
+        if (this.#lastMessage === undefined) return this.#note('There is no message to send again.');
+        return this.#runTurn(this.#lastMessage.text, this.#lastMessage.turnId);
+      case 'trace':
+        return this.#setTrace(argument);
+    }
+  }
+
+  #setTrace(argument: string): void {
+    const { trace } = this.#parts;
+    if (argument === 'on' || argument === 'off') trace.isOn = argument === 'on';
+    else if (argument !== '') this.#note('Use /trace on or /trace off.');
+    this.#note(`Envelope tracing is ${trace.isOn ? 'on' : 'off'}.`);
+  }
+
+  async #startAnew(systemPrompt: string | undefined): Promise<void> {
+    const next = this.#parts.converse(systemPrompt);
+    await next.start();
+    await this.#endConversation();
+    this.#isKept = false;
+    this.#conversation = next;
+    this.#lastMessage = undefined;
+    this.#dimNote('Started a new conversation.');
+  }
+
+  async #endConversation(): Promise<void> {
+    this.#parts.saved?.remove(this.#conversation.id);
+    try {
+      await this.#conversation.end({ timeoutMs: END_TIMEOUT_MS });
+    } catch (error) {
+      // The agent is gone, or slow. Leaving does not depend on it.
+      if (!isFabricError(error)) throw error;
+    }
+  }
+
+  async #runTurn(text: string, turnId = newId()): Promise<void> {
+    const { saved } = this.#parts;
+    const { id, address } = this.#conversation;
+    const turn = { controller: new AbortController(), answer: this.#openAnswer() };
+    this.#turn = turn;
+    this.#lastMessage = { text };
+    saved?.messageSent(id, address, { turnId, text });
+    const { signal } = turn.controller;
+    const onAway = (party: 'agent' | 'sentinel'): void =>
+      this.#noteBesideAnswer(
+        party === 'sentinel' ? connectionText(false) : 'Waiting for the agent to come back...',
+      );
+    try {
+      for await (const event of this.#conversation.stream(text, { turnId, onAway, signal })) {
+        this.#show(event, turn.answer);
+      }
+      saved?.messageSettled(id);
+    } catch (error) {
+      turn.answer.abandon();
+      // A turn without an outcome may still run at the agent. /retry, or the next --resume, requests its answer.
+      if (isUndecided(error)) this.#lastMessage = { text, turnId };
+      else saved?.messageSettled(id);
+      if (signal.aborted) this.#dimNote('Stopped.');
+      else this.#fail(error);
+    } finally {
+      this.#turn = undefined;
+    }
+  }
+
+  #openAnswer(): Answer {
+    const { write, style, trace } = this.#parts;
+    const { isInteractive, indicator } = this.#options;
+    const isHeld = trace.isOn && isInteractive;
+    return new Answer({ write, style, isHeld, indicator: isHeld ? undefined : indicator });
+  }
+
+  #show(event: TurnEvent, answer: Answer): void {
+    const { isInteractive } = this.#options;
+    if (event.type === 'text') answer.add(event.text);
+    else if (event.type === 'restart') answer.restart(event.keep);
+    else if (event.type === 'done') answer.end(event.text);
+    else if (!isInteractive) return;
+    else if (event.type === 'tool_call') this.#noteBesideAnswer(`  ${toolCallText(event)}`);
+    else if (event.type === 'tool_result' && event.ok === false) {
+      this.#noteBesideAnswer(`  ${toolFailureText(event)}`);
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#hasFailed = true;
+    const canRetry = this.#options.isInteractive && isFabricError(error) && error.retryable;
+    const hint = canRetry ? ' /retry sends it again.' : '';
+    this.#note(`${this.#parts.style.red('!')} ${failureText(error)}${hint}`);
+  }
+
+  async #showBanner(): Promise<void> {
+    this.#dimNote(modelText(await this.#conversation.describe()));
+    if (this.#options.resumed) this.#dimNote(historyText(await this.#conversation.history()));
+    if (this.#options.isInteractive)
+      this.#dimNote('Type exit to end, /leave to continue later, /help for more.');
   }
 
   #note(text: string): void {
     this.#parts.input.note(`${text}\n`);
   }
 
-  // A note on a line of its own, also in the middle of an answer.
-  #aside(text: string): void {
-    const write = (): void => this.#note(this.#parts.style.dim(text));
-    if (this.#answer) this.#answer.aside(write);
-    else write();
+  #dimNote(text: string): void {
+    this.#note(this.#parts.style.dim(text));
   }
 
-  /** The connection to the sentinel is lost, or there again. A running turn tells by itself that it waits. */
-  connection(isThere: boolean): void {
-    if (isThere || !this.#answer) this.#aside(connectionText(isThere));
-  }
-
-  async #greet(): Promise<void> {
-    const { style } = this.#parts;
-    this.#note(style.dim(await this.#modelLine()));
-    if (this.#options.resumed) this.#note(style.dim(await this.#historyText()));
-    if (this.#options.isInteractive)
-      this.#note(style.dim('Type exit to end, /leave to go on later, /help for more.'));
-  }
-
-  #sayHowToResume(): void {
-    this.#note(this.#parts.style.dim(`To go on with it: npx fame chat --resume ${this.#conversation.id}`));
-  }
-
-  // The first Ctrl-C stops the running turn, or warns; the next one, with nothing entered in between, leaves.
-  #interrupt(): void {
-    if (this.#isWarned || (!this.#options.isInteractive && !this.#running)) {
-      this.#running?.abort(stopped());
-      this.#leave();
-      return;
-    }
-    this.#isWarned = true;
-    if (this.#running) this.#running.abort(stopped());
-    else this.#note(this.#parts.style.dim('Ctrl-C again leaves.'));
-    if (!this.#options.isInteractive) this.#leave(); // nobody is there to ask again
-  }
-
-  /** The terminal is gone: everything stays as it is, the running turn included. */
-  hangUp(): void {
-    this.#stays = true;
-    this.#leave();
-  }
-
-  // Where a person sat in front of it, the conversation can be gone on with.
-  #leave(): void {
-    this.#isInterrupted = true;
-    if (this.#options.isInteractive) this.#stays = true;
-    this.#left.resolve();
-    this.#parts.input.close();
-  }
-
-  /** `false` ends the loop. */
-  async #handle(input: string): Promise<boolean> {
-    this.#isWarned = false;
-    const line = readLine(input);
-    if (line.kind === 'message') await this.#turn(line.text);
-    else if (line.kind === 'unknown') {
-      const hint = line.suggestion ? `Did you mean /${line.suggestion}?` : '/help lists the commands.';
-      this.#note(`There is no command /${inert(line.name)}. ${hint}`);
-    } else if (line.kind === 'command') {
-      if (line.name === 'exit') {
-        this.#stays = false;
-        return false;
-      }
-      if (line.name === 'leave') {
-        this.#stays = true;
-        return false;
-      }
-      try {
-        await this.#command(line.name, line.argument);
-      } catch (error) {
-        this.#fail(error);
-      }
-    }
-    return true;
-  }
-
-  async #command(name: string, argument: string): Promise<void> {
-    const { trace, listAgents } = this.#parts;
-    if (name === 'help') this.#note(helpText());
-    else if (name === 'new') await this.#begin(this.#conversation.systemPrompt);
-    else if (name === 'system') {
-      if (argument !== '') await this.#begin(argument);
-      else
-        this.#note(
-          this.#conversation.systemPrompt ?? "The agent's own system prompt. /system TEXT sets another.",
-        );
-    } else if (name === 'model') this.#note(await this.#modelLine());
-    else if (name === 'history') this.#note(await this.#historyText());
-    else if (name === 'agents') this.#note(await listAgents());
-    else if (name === 'retry') {
-      if (this.#last === undefined) this.#note('Nothing was asked yet.');
-      else await this.#turn(this.#last.text, this.#last.turnId);
-    } else if (name === 'trace') {
-      if (argument === 'on' || argument === 'off') trace.isOn = argument === 'on';
-      else if (argument !== '') this.#note('/trace on, or /trace off.');
-      this.#note(`Envelope tracing is ${trace.isOn ? 'on' : 'off'}.`);
-    }
-  }
-
-  async #begin(systemPrompt: string | undefined): Promise<void> {
-    const next = this.#parts.converse(systemPrompt);
-    await next.start();
-    await this.#endConversation();
-    this.#stays = false;
-    this.#conversation = next;
-    this.#last = undefined;
-    this.#note(this.#parts.style.dim('A new conversation.'));
-  }
-
-  async #modelLine(): Promise<string> {
-    const { model } = await this.#conversation.describe();
-    if (typeof model !== 'string') return 'The agent does not say which model answers.';
-    if (model !== 'offline') return `Model: ${inert(model)}`;
-    return 'Model: offline, a small built-in one. For a real one set OPENAI_API_KEY and start the agent again.';
-  }
-
-  async #historyText(): Promise<string> {
-    const messages = await this.#conversation.history();
-    if (messages.length === 0) return 'Nothing was said yet.';
-    return messages.map(({ role, text }) => `${role === 'user' ? 'Q>' : 'A>'} ${inert(text)}`).join('\n');
-  }
-
-  async #turn(text: string, turnId = newId()): Promise<void> {
-    const { write, style, left } = this.#parts;
-    const conversation = this.#conversation;
-    const { indicator, isInteractive } = this.#options;
-    const running = new AbortController();
-    this.#running = running;
-    this.#last = { text };
-    const isHeld = this.#parts.trace.isOn && isInteractive;
-    const answer = new Answer({ write, style, isHeld, ...(indicator && !isHeld ? { indicator } : {}) });
-    this.#answer = answer;
-    left?.asked(conversation.id, conversation.address, { turnId, text });
-    const onAway = (who: 'agent' | 'sentinel'): void =>
-      this.#aside(who === 'sentinel' ? connectionText(false) : 'The agent is away. Waiting for it...');
-    try {
-      for await (const event of conversation.stream(text, { turnId, onAway, signal: running.signal })) {
-        if (event.type === 'text') answer.add(event.text);
-        else if (event.type === 'restart') answer.restart(event.keep);
-        else if (event.type === 'tool_call' && isInteractive) this.#aside(`  ${toolLine(event)}`);
-        else if (event.type === 'tool_result' && isInteractive && event.ok === false)
-          this.#aside(`  [${inert(event.name ?? 'a tool')} failed]`);
-        else if (event.type === 'done') answer.end(event.text);
-      }
-      left?.answered(conversation.id);
-    } catch (error) {
-      answer.abandon();
-      // What the end of the connection cut off goes on at the agent, and is asked for by /retry, or when somebody comes back.
-      if (isUndecided(error)) this.#last = { text, turnId };
-      else left?.answered(conversation.id);
-      if (running.signal.aborted) this.#note(style.dim('Stopped.'));
-      else this.#fail(error);
-    } finally {
-      this.#running = this.#answer = undefined;
-    }
-  }
-
-  #fail(error: unknown): void {
-    this.#hasFailed = true;
-    const { style } = this.#parts;
-    const hint = isFabricError(error) ? (HINTS[error.code] ?? explain(error)) : explain(error);
-    const retry =
-      this.#options.isInteractive && isFabricError(error) && error.retryable ? ' /retry asks again.' : '';
-    this.#note(`${style.red('!')} ${inert(hint)}${retry}`);
-  }
-
-  async #endConversation(): Promise<void> {
-    this.#parts.left?.forget(this.#conversation.id);
-    try {
-      await this.#conversation.end({ timeoutMs: GOODBYE_MS });
-    } catch (error) {
-      // The agent is gone, and with it the conversation; leaving is not held up by it.
-      if (!isFabricError(error)) throw error;
-    }
+  // A note on a line of its own, even while an answer is written.
+  #noteBesideAnswer(text: string): void {
+    if (this.#turn) this.#turn.answer.interrupt(() => this.#dimNote(text));
+    else this.#dimNote(text);
   }
 }
 

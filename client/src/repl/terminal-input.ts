@@ -1,5 +1,5 @@
-// Messages typed on a terminal: line editing and history by node:readline, several pasted lines as one message, and a
-// prompt that steps aside while an answer is being written. What is typed meanwhile waits, unseen, for the next prompt.
+// Messages typed on a terminal. node:readline edits lines and keeps the history; several pasted lines are one message. The prompt
+// is hidden while an answer is written, and input typed meanwhile appears at the next prompt.
 import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from 'node:readline';
 import { Writable } from 'node:stream';
 import { type Clock, systemClock, type Timer } from '@fame-fabric/shared';
@@ -9,18 +9,18 @@ export interface TerminalInputOptions {
   input: NodeJS.ReadableStream;
   output: NodeJS.WritableStream & { columns?: number; rows?: number };
   prompt: string;
-  /** Prompt of the further lines of a paste. */
+  /** Prompt of the further lines of a pasted message. */
   continuation: string;
-  /** Earlier lines, newest first, as readline wants them. */
-  history?: readonly string[];
-  /** Told of every line that was entered. */
-  onLine?: (line: string) => void;
-  clock?: Clock;
+  /** Earlier lines, newest first, as readline expects them. */
+  history?: readonly string[] | undefined;
+  /** Called with every line that was entered. */
+  onLine?: ((line: string) => void) | undefined;
+  clock?: Clock | undefined;
 }
 
 const PASTE_ON = '\u001b[?2004h';
 const PASTE_OFF = '\u001b[?2004l';
-/** Terminals without bracketed paste deliver pasted lines faster than anybody types. */
+/** Terminals without bracketed paste deliver pasted lines faster than a person types. */
 const FAST_INPUT_MS = 20;
 const HISTORY_SIZE = 1000;
 
@@ -95,7 +95,7 @@ export class TerminalInput implements ReplInput {
     if (!this.#isClosed) this.#editor.close();
   }
 
-  // What was entered ahead is shown where it is answered, so that the screen reads as a conversation.
+  // Input typed ahead is shown when it is sent, so that the screen reads as a conversation.
   #show(message: string): void {
     const { output, prompt, continuation } = this.#options;
     output.write(`${prompt}${message.split('\n').join(`\n${continuation}`)}\n`);
@@ -127,7 +127,7 @@ export class TerminalInput implements ReplInput {
     const wasPasted = this.#hasPasted;
     this.#lines = [];
     this.#hasPasted = false;
-    // Commands that were typed or sent quickly are commands, each on its own line; a paste is always one message.
+    // Commands that arrive fast, such as from a script, stay separate lines. A paste is always one message.
     const isSeparate = !wasPasted && lines.some((line) => /^\s*(?:exit|quit|\/[a-z]+.*)\s*$/i.test(line));
     for (const message of isSeparate ? lines : [lines.join('\n')]) this.#messages.push(message);
     const waiter = this.#waiter;
@@ -161,12 +161,12 @@ export class TerminalInput implements ReplInput {
     const waiter = this.#waiter;
     if (!waiter) return;
     this.#waiter = undefined;
-    this.#options.output.write('\n'); // the prompt stands on a line of its own
+    this.#options.output.write('\n'); // end the line of the prompt
     waiter(undefined);
   }
 }
 
-// The editor's view of the terminal. While an answer is written it is muted, so that typing ahead does not echo into it.
+// The terminal as the editor sees it. It is muted while an answer is written, so that typing ahead does not echo into it.
 class Screen extends Writable {
   isMuted = false;
   readonly #output: TerminalInputOptions['output'];

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { escapeControls, escapeLine } from './escape-controls.ts';
+import { escapeControls, escapeLine, printableJson } from './escape-controls.ts';
 
 const OBEYED = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
 
@@ -39,4 +39,17 @@ test('no control survives, wherever a stream is cut', () => {
 
 test('a line has no line break', () => {
   expect(escapeLine('one\r\n two\tthree\u001b')).toBe('one two three␛');
+});
+
+test('JSON for a terminal has no control in it and parses to the same value', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (text) => {
+      const json = printableJson({ text });
+      expect(json).not.toMatch(/[\u0000-\u001f\u2028\u2029]/);
+      expect(json).not.toMatch(OBEYED);
+      expect(JSON.parse(json)).toEqual({ text });
+    }),
+  );
+  expect(printableJson('\u202e\u009b')).toBe('"\\u202e\\u009b"');
+  expect(printableJson(undefined)).toBe('null');
 });

@@ -21,3 +21,13 @@ export const escapeControls = (text: string): string => text.replace(CONTROLS, v
 
 /** As `escapeControls`, on one line: runs of white space become one space. */
 export const escapeLine = (text: string): string => escapeControls(text.replace(/\s+/g, ' '));
+
+/**
+ * `value` as JSON that a terminal can print: C1, bidirectional controls and line separators are written as JSON escapes, so
+ * the text still parses to the same value. `JSON.stringify` escapes the C0 controls itself.
+ */
+export const printableJson = (value: unknown, indent?: number): string =>
+  (JSON.stringify(value, null, indent) ?? 'null').replace(
+    /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );

@@ -1,0 +1,102 @@
+// The conversations that a person left without ending them, for `fame chat --resume`. The agent keeps the history. This file
+// keeps their ids, their titles, and a message that has no answer yet. Only its owner may read it.
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { makeDirectory } from '@fame-fabric/shared/data-dir';
+import { cutText } from '@fame-fabric/shared/internal';
+
+/** The oldest conversation is removed first. */
+const MAX_CONVERSATIONS = 50;
+const MAX_TITLE_CHARS = 60;
+
+export interface OpenTurn {
+  readonly turnId: string;
+  readonly text: string;
+}
+
+export interface SavedConversation {
+  readonly id: string;
+  readonly address: string;
+  /** The beginning of its first message. */
+  readonly title: string;
+  /** ms since the epoch. */
+  readonly changedAt: number;
+  /** A message that was sent, and had no answer when the program ended. */
+  readonly open?: OpenTurn;
+}
+
+export class SavedConversations {
+  readonly #path: string;
+  readonly #onFault: (reason: string) => void;
+  #hasFailed = false;
+
+  /** @param onFault called once if conversations cannot be saved */
+  constructor(dataDir: string, onFault: (reason: string) => void) {
+    this.#path = join(dataDir, 'chats.json');
+    this.#onFault = onFault;
+  }
+
+  /** All conversations, the latest first. */
+  list(): SavedConversation[] {
+    return this.#guard(() => this.#read(), []);
+  }
+
+  get(id: string): SavedConversation | undefined {
+    return this.list().find((one) => one.id === id);
+  }
+
+  /** Saves a conversation with a message that was sent. */
+  messageSent(id: string, address: string, open: OpenTurn): void {
+    const title = this.get(id)?.title ?? cutText(open.text.replace(/\s+/g, ' '), MAX_TITLE_CHARS, '');
+    this.#put({ id, address, title, changedAt: Date.now(), open });
+  }
+
+  /** Records that the message was answered, or never will be. */
+  messageSettled(id: string): void {
+    const known = this.get(id);
+    if (!known) return;
+    const { address, title } = known;
+    this.#put({ id, address, title, changedAt: Date.now() });
+  }
+
+  remove(id: string): void {
+    this.#update((all) => all.filter((one) => one.id !== id));
+  }
+
+  #put(entry: SavedConversation): void {
+    this.#update((all) => [entry, ...all.filter((one) => one.id !== entry.id)].slice(0, MAX_CONVERSATIONS));
+  }
+
+  #update(change: (all: SavedConversation[]) => SavedConversation[]): void {
+    if (this.#hasFailed) return;
+    this.#guard(() => {
+      makeDirectory(dirname(this.#path));
+      // Write a new file and rename it, so that a crash leaves either the old or the new one.
+      const temporary = `${this.#path}.${process.pid}`;
+      writeFileSync(temporary, `${JSON.stringify(change(this.#read()), null, 1)}\n`, { mode: 0o600 });
+      renameSync(temporary, this.#path);
+    }, undefined);
+  }
+
+  #read(): SavedConversation[] {
+    let text: string;
+    try {
+      text = readFileSync(this.#path, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
+    const parsed: unknown = JSON.parse(text);
+    return Array.isArray(parsed) ? parsed.filter((one) => typeof one?.id === 'string') : [];
+  }
+
+  #guard<T>(work: () => T, otherwise: T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (!this.#hasFailed) this.#onFault(error instanceof Error ? error.message : String(error));
+      this.#hasFailed = true;
+      return otherwise;
+    }
+  }
+}
