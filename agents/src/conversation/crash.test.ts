@@ -1,0 +1,123 @@
+// Text of tools over crashes: a tool's text cannot be made again, so a resumed turn takes it from the journal.
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { RefineTurns } from '../refine/refine-turns.ts';
+import { type Survived, surviveCrashes } from '../testing/crash-anywhere.ts';
+import { callTools, reply } from '../testing/script.ts';
+import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
+import { tool } from '../tools/tool.ts';
+import { ToolSet } from '../tools/tool-set.ts';
+import { ChatTurns } from '../turn/chat-turns.ts';
+
+const forever = Number.POSITIVE_INFINITY;
+const count = (text: string, part: string): number => text.split(part).length - 1;
+const of = ({ journal }: Survived, kind: string) => journal.filter((event) => event.kind === kind);
+
+describe('a turn whose tools show text', () => {
+  const talking = (name: string, runs: string[], more: object = {}) =>
+    tool({
+      name,
+      description: 'x',
+      parameters: z.object({}),
+      execute: async (_, { emit }) => {
+        runs.push(name);
+        emit(`<${name}>`);
+        await Promise.resolve();
+        emit(`</${name}>`);
+        return `${name} done`;
+      },
+      ...more,
+    });
+  const model = (): ScriptedModel =>
+    scriptedModel([
+      {
+        ...callTools(
+          ['peek', 'look', 'pay'].map((name) => ({ name, arguments: {} })),
+          { text: 'Three things to do.', chunkChars: 8 },
+        ),
+        when: ({ messages }) => messages.at(-1)!.role === 'user',
+        times: forever,
+      },
+      {
+        ...reply('All done.', { chunkChars: 5 }),
+        when: ({ messages }) => messages.at(-1)!.role === 'tool',
+        times: forever,
+      },
+    ]);
+
+  const live = async (deaths: readonly number[], isWritten: boolean) => {
+    const runs: string[] = [];
+    const models: ScriptedModel[] = [];
+    const survived = await surviveCrashes({
+      runner: () => {
+        models.push(model());
+        const tools = new ToolSet([
+          talking('peek', runs, { eager: true }),
+          talking('look', runs),
+          talking('pay', runs, { idempotent: false }),
+        ]);
+        return new ChatTurns({ model: models.at(-1)!, tools });
+      },
+      userMessage: 'Please.',
+      deaths,
+      isWritten,
+    });
+    for (const one of models) one.assertValid();
+    return { ...survived, runs };
+  };
+
+  for (const isWritten of [false, true]) {
+    test(`loses and repeats none of it, whatever event it dies at, ${isWritten ? 'just' : 'not yet'} written`, async () => {
+      const whole = await live([], isWritten);
+      expect(whole.recorded).toContain('</look>');
+      for (let death = 1; death < whole.journal.length; death++) {
+        for (const deaths of [[death], [death, 2], [death, 3], [death, 5], [death, 7]]) {
+          const survived = await live(deaths, isWritten);
+          const where = `deaths at ${deaths.join(', ')}`;
+          const { recorded, streamed } = survived;
+          expect(streamed, where).toBe(recorded);
+          expect([count(recorded, '<look>'), count(recorded, '</look>')], where).toEqual([1, 1]);
+          expect(recorded.startsWith('Three things to do.') || recorded.startsWith('<peek>'), where).toBe(
+            true,
+          );
+          expect(recorded.endsWith('\nAll done.'), where).toBe(true);
+          const paid = of(survived, 'tool_finished').find(({ body }) => body.name === 'pay')!;
+          // A call that was interrupted may have been cut short, but what it said stays.
+          const said = paid.body.ok ? 1 : Math.min(1, survived.runs.filter((name) => name === 'pay').length);
+          expect(count(recorded, '<pay>'), where).toBeLessThanOrEqual(said);
+          if (paid.body.ok) expect(count(recorded, '</pay>'), where).toBe(1);
+          expect(survived.runs.filter((name) => name === 'pay').length, where).toBeLessThanOrEqual(1);
+          expect(of(survived, 'tool_finished'), where).toHaveLength(3);
+          expect(of(survived, 'model_replied'), where).toHaveLength(2);
+        }
+      }
+    }, 90_000);
+  }
+});
+
+test('a turn of the refining dialogue gives the same answer after a crash at any event, and asks nothing twice', async () => {
+  const asks = callTools({
+    name: 'refine_requirements',
+    arguments: { reformulated_goal: 'A site', questions: ['For whom?'] },
+  });
+  const answer = 'A site\n\n1. For whom?';
+  // A process whose first request is the second of the turn gets the second reply.
+  const live = (deaths: readonly number[], repliedBefore = 0) =>
+    surviveCrashes({
+      runner: (process) => {
+        const model = scriptedModel(process > 0 && repliedBefore > 0 ? [asks] : ['Hm.', asks]);
+        return new RefineTurns({ models: { default: model, smart: model } });
+      },
+      userMessage: 'A site, please.',
+      deaths,
+      isWritten: true,
+    });
+  const whole = await live([]);
+  expect([whole.streamed, whole.recorded]).toEqual([answer, answer]);
+  for (let death = 1; death < whole.journal.length; death++) {
+    const replies = whole.journal.slice(0, death + 1).filter(({ kind }) => kind === 'model_replied').length;
+    const survived = await live([death], replies);
+    expect([survived.streamed, survived.recorded], `death at ${death}`).toEqual([answer, answer]);
+    expect(of(survived, 'model_replied'), `death at ${death}`).toHaveLength(2);
+  }
+});
