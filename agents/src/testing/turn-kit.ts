@@ -25,6 +25,8 @@ export interface TurnKit {
   readonly controller: AbortController;
   /** The entries of the journal and the texts, as short lines in order. Calls are named by step and place: `1.0`. */
   readonly seen: string[];
+  /** Ends the turn, as the conversation does after its runner. */
+  finish(): Promise<void>;
 }
 
 /** Makes a turn and notes what its runner does. */
@@ -69,5 +71,5 @@ export function turnKit(options: TurnKitOptions = {}): TurnKit {
       return text.value;
     },
   };
-  return { turn, history, draft, controller, seen };
+  return { turn, history, draft, controller, seen, finish: () => model.finish() };
 }
