@@ -31,7 +31,7 @@ test('one that lies in a file, or is one, is refused with the name of the variab
   for (const path of [file, join(file, 'below'), join(file, 'far', 'below')]) {
     expect(refusal(path)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
     expect(refusal(path)).toThrow(
-      `FAME_DATA_DIR is "${path}", which cannot be used: it, or what it lies in, is a`,
+      `FAME_DATA_DIR is "${path}", which cannot be used: it, or a directory above it, is a`,
     );
   }
 });
@@ -39,7 +39,7 @@ test('one that lies in a file, or is one, is refused with the name of the variab
 test.runIf(process.platform === 'linux')(
   'one below /proc is refused, and does not keep anybody waiting',
   () => {
-    expect(refusal('/proc/x/y')).toThrow(/takes no new files or directories \(ENOENT\)/);
+    expect(refusal('/proc/x/y')).toThrow(/accepts no new files or directories \(ENOENT\)/);
     expect(refusal('/proc')).toThrow('FAME_DATA_DIR');
   },
 );

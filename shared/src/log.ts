@@ -1,5 +1,5 @@
-// Structured logs. Every line tells an outcome, with its facts as fields. This is the port; `pino-log.ts` is the one file
-// that knows pino. Nothing here ever receives a payload: fields are ids, codes, counts and sizes.
+// The logging port. A log line describes an outcome, with its facts as fields: ids, codes, counts and sizes, never payloads.
+// `pino-log.ts` implements it.
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
 export type LogFields = Record<string, unknown>;
@@ -9,21 +9,22 @@ export interface Logger {
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
   error(message: string, fields?: LogFields): void;
-  /** A logger that adds these fields to every line. */
+  /** Returns a logger that adds these fields to every line. */
   with(fields: LogFields): Logger;
 }
 
-const nothing = (): void => {};
+const discard = (): void => {};
 
+/** Discards every line. */
 export const silentLog: Logger = {
-  debug: nothing,
-  info: nothing,
-  warn: nothing,
-  error: nothing,
+  debug: discard,
+  info: discard,
+  warn: discard,
+  error: discard,
   with: () => silentLog,
 };
 
-/** The names that FAME_LOG_LEVEL accepts, in any case; TRACE to CRITICAL are the spellings of other Fame nodes. */
+/** Log levels by the names that FAME_LOG_LEVEL accepts in any case. `warning` and `critical` are names of other Fame nodes. */
 export const LOG_LEVELS: Readonly<Record<string, LogLevel>> = Object.freeze({
   trace: 'trace',
   debug: 'debug',

@@ -1,32 +1,32 @@
-// The fence around pino. JSON lines on stderr, secrets masked by field name, long texts cut.
+// Logging through pino: JSON lines on stderr, secrets masked by field name, long texts cut. The only file that imports pino.
 import { pino } from 'pino';
 import type { LogFields, Logger, LogLevel } from './log.ts';
+import { cutText } from './text/cut-text.ts';
 
-/** Fields whose value is never written, wherever they stand in a line's first two levels. */
+/** Fields whose values are masked, on the first two levels of a line. */
 export const SECRET_FIELDS = ['authorization', 'apiKey', 'api_key', 'token', 'password', 'secret', 'cookie'];
 
-const LONGEST_TEXT = 512;
+const MAX_TEXT_CHARS = 512;
+const MAX_STACK_CHARS = 2048;
 
-// Causes carry stacks and may quote what a stranger sent: a line keeps the name, the code and a cut message.
+// Errors hold long stacks and may quote messages of other nodes, so their texts are cut.
 const errorFields = (error: unknown): LogFields => {
-  if (!(error instanceof Error)) return { message: String(error).slice(0, LONGEST_TEXT) };
+  if (!(error instanceof Error)) return { message: cutText(String(error), MAX_TEXT_CHARS, '') };
   const { code } = error as { code?: unknown };
   return {
     name: error.name,
-    ...(code === undefined ? {} : { code }),
-    message: error.message.slice(0, LONGEST_TEXT),
-    ...(error.stack ? { stack: error.stack.slice(0, 2048) } : {}),
-    ...(error.cause === undefined ? {} : { cause: errorFields(error.cause) }),
+    code,
+    message: cutText(error.message, MAX_TEXT_CHARS, ''),
+    stack: error.stack && cutText(error.stack, MAX_STACK_CHARS, ''),
+    cause: error.cause === undefined ? undefined : errorFields(error.cause),
   };
 };
 
 const cut = (fields: LogFields): LogFields => {
   const safe: LogFields = {};
   for (const [key, value] of Object.entries(fields)) {
-    if (typeof value === 'string' && value.length > LONGEST_TEXT)
-      safe[key] = `${value.slice(0, LONGEST_TEXT)}…`;
-    else if (key === 'error') safe[key] = errorFields(value);
-    else safe[key] = value;
+    if (key === 'error') safe[key] = errorFields(value);
+    else safe[key] = typeof value === 'string' ? cutText(value, MAX_TEXT_CHARS) : value;
   }
   return safe;
 };

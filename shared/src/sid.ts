@@ -1,9 +1,9 @@
-// `sid`, the hash of a sender's path that Fame nodes put on their envelopes: base62 of the first 16 bytes of SHA-256.
+// The `sid` field of envelopes: a hash of the sender's path, base62 of the first 16 bytes of SHA-256.
 import { createHash } from 'node:crypto';
 
 const DIGITS = '0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
 
-/** The sid of a physical path. `/RKsXiRss762vzbhZ` gives `1Onwe2yOg0dNOM8EPMDvK0`. */
+/** The sid of a physical path. For example, `/RKsXiRss762vzbhZ` has the sid `1Onwe2yOg0dNOM8EPMDvK0`. */
 export function sidOf(path: string): string {
   const digest = createHash('sha256').update(path, 'utf8').digest('hex').slice(0, 32);
   let number = BigInt(`0x${digest}`);

@@ -17,10 +17,10 @@ import type { AgentLink } from '../agent/agent-types.ts';
 
 export interface FakeCallOptions {
   isStream?: boolean;
-  id?: string;
-  replyTo?: string;
-  meta?: Record<string, unknown>;
-  signal?: AbortSignal;
+  id?: string | undefined;
+  replyTo?: string | undefined;
+  meta?: Record<string, unknown> | undefined;
+  signal?: AbortSignal | undefined;
   /** Holds each pushed item back until the promise it makes resolves. */
   pace?: () => Promise<void>;
   /** Sees each item as it is pushed. */

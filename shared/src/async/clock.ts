@@ -1,6 +1,6 @@
-// Time as a dependency. Parts that wait take a Clock, so that tests turn the hands themselves (`testing/manual-clock.ts`).
+// Time as a dependency. Code that waits takes a Clock, so that tests control time (`testing/manual-clock.ts`).
 
-/** A timer that can be stopped. Timers of the system clock do not keep the process alive unless asked to. */
+/** A running timer. Timers of the system clock do not keep the process alive, unless `keepAlive` is set. */
 export interface Timer {
   stop(): void;
 }
@@ -8,13 +8,13 @@ export interface Timer {
 export interface Clock {
   /** Milliseconds since the epoch. */
   now(): number;
-  /** Calls `fn` once, `ms` milliseconds from now. `keepAlive`: the process lives at least until then. @default false */
-  after(ms: number, fn: () => void, options?: { keepAlive?: boolean }): Timer;
+  /** Calls `fn` once after `ms` milliseconds. With `keepAlive`, the process does not exit before. @default keepAlive false */
+  after(ms: number, fn: () => void, options?: { keepAlive?: boolean | undefined }): Timer;
   /** Calls `fn` every `ms` milliseconds until stopped. */
   every(ms: number, fn: () => void): Timer;
 }
 
-// `unref` exists on Node's timer objects; a browser's timers are numbers.
+// Timers are objects with `unref` in Node and numbers in browsers.
 const unref = (timer: unknown): void => {
   (timer as { unref?: () => void }).unref?.();
 };

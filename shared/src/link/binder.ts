@@ -1,5 +1,5 @@
-// Tells the sentinel which addresses this node serves: bind, advertise, and both again after every attach, since a
-// sentinel may have forgotten and binding twice is harmless. What cannot be bound again is tried again with a pause.
+// Announces the addresses that this node serves: binds and advertises them, and repeats both after every attach, because a
+// sentinel may have lost its state and binding twice is harmless. Retries a rebind that fails, with a growing delay.
 import { backoffDelayMs } from '../async/backoff.ts';
 import type { Clock, Timer } from '../async/clock.ts';
 import { isErrorCode } from '../errors/codes.ts';
@@ -12,7 +12,7 @@ import type { Control } from './control.ts';
 import type { BindOptions, Service } from './link-types.ts';
 import type { NodeIdentity } from './node-identity.ts';
 
-/** Addresses that are bound again at the same time. */
+/** Addresses rebound in parallel. */
 const BATCH = 16;
 const RETRY_DELAYS = Object.freeze({ minMs: 1_000, maxMs: 30_000 });
 
@@ -23,28 +23,28 @@ export interface BinderDeps {
   bindings: Bindings;
   control: Control;
   isAttached: () => boolean;
-  /** Resolves at the next attach. @throws {LINK_CLOSED} when there will be none. */
+  /** Resolves at the next attach. @throws {LINK_CLOSED} when the link is closed first */
   nextAttach: () => Promise<void>;
 }
 
 export class Binder {
   readonly #deps: BinderDeps;
   readonly #retries = new Map<string, Timer>();
-  /** Counts attaches, so that work begun on an older connection stops. */
+  /** Number of attaches; work that belongs to an earlier one stops. */
   #round = 0;
-  /** The link is being drained: nothing is bound again. */
+  /** True while the link drains: nothing is rebound then. */
   #isWithdrawn = false;
 
   constructor(deps: BinderDeps) {
     this.#deps = deps;
   }
 
-  /** @throws {ADDRESS_INVALID | ADDRESS_IN_USE | ADMIT_REFUSED | LINK_TIMEOUT | LINK_CLOSED} or the code of the ack */
+  /** Binds an address. @throws {ADDRESS_INVALID | ADDRESS_IN_USE | ADMIT_REFUSED | LINK_TIMEOUT | LINK_CLOSED} or the ack's code */
   async bind(address: string, service: Service, options: BindOptions): Promise<void> {
     const { participant, host, path } = parseAddress(address);
     const { bindings, identity } = this.#deps;
     if (bindings.get(address)) {
-      throw new FabricError('ADDRESS_IN_USE', `${address} is bound on this link already`);
+      throw new FabricError('ADDRESS_IN_USE', `${address} is already bound on this link`);
     }
     if (path !== undefined && !identity.isOwn(address)) {
       throw new FabricError('ADDRESS_FORBIDDEN', `${address} is not at this node's path ${identity.path}`);
@@ -65,7 +65,7 @@ export class Binder {
           await this.#announce(binding);
           return;
         } catch (error) {
-          // The connection broke meanwhile: `attached` binds all again, but this caller waits for its own answer.
+          // The connection was lost. `attached` rebinds every address, but this caller needs an ack of its own.
           if (!isFabricError(error, 'LINK_CLOSED') || bindings.get(address) !== binding) throw error;
           await this.#deps.nextAttach();
         }
@@ -76,7 +76,7 @@ export class Binder {
     }
   }
 
-  /** Serves an address no longer. What the sentinel does not hear because it is away, it forgets by itself. */
+  /** Stops serving an address. A sentinel that is not connected drops the binding with the session. */
   async unbind(address: string): Promise<void> {
     const { bindings, control, isAttached } = this.#deps;
     const binding = bindings.get(address);
@@ -101,7 +101,7 @@ export class Binder {
     checkAck(await control.request({ type: 'CapabilityAdvertise', capabilities, address }), address);
   }
 
-  /** A new connection: everything is bound again. */
+  /** Rebinds every address, on a new connection. */
   async attached(): Promise<void> {
     const round = ++this.#round;
     this.stop();
@@ -109,11 +109,11 @@ export class Binder {
     const { bindings } = this.#deps;
     const all = [...bindings.values()].filter((binding) => !binding.isPhysical);
     for (let at = 0; at < all.length && round === this.#round; at += BATCH) {
-      await Promise.all(all.slice(at, at + BATCH).map((binding) => this.#announceAgain(binding, round, 0)));
+      await Promise.all(all.slice(at, at + BATCH).map((binding) => this.#reannounce(binding, round, 0)));
     }
   }
 
-  async #announceAgain(binding: Binding, round: number, attempt: number): Promise<void> {
+  async #reannounce(binding: Binding, round: number, attempt: number): Promise<void> {
     const { bindings, clock, log } = this.#deps;
     const { address } = binding;
     try {
@@ -122,10 +122,10 @@ export class Binder {
       const isCurrent = round === this.#round && bindings.get(address) === binding;
       if (!isCurrent || isFabricError(error, 'LINK_CLOSED')) return;
       const retryMs = Math.round(backoffDelayMs(attempt, RETRY_DELAYS));
-      log.warn('an address could not be bound again', { address, retryMs, error });
+      log.warn('could not rebind an address', { address, retryMs, error });
       const timer = clock.after(retryMs, () => {
         this.#retries.delete(address);
-        void this.#announceAgain(binding, round, attempt + 1);
+        void this.#reannounce(binding, round, attempt + 1);
       });
       this.#retries.set(address, timer);
     }
@@ -136,7 +136,7 @@ export class Binder {
     this.#retries.delete(address);
   }
 
-  /** Asks the sentinel to send nobody here any more. What it does not hear, callers hear from `Serving`. */
+  /** Unbinds every address, without waiting. `Serving` refuses the calls that still arrive. */
   withdrawAll(): void {
     const { bindings, control, log } = this.#deps;
     this.#isWithdrawn = true;
@@ -144,23 +144,26 @@ export class Binder {
     for (const { address, isPhysical } of bindings.values()) {
       if (isPhysical) continue;
       control.request({ type: 'AddressUnbind', address }).catch((error: unknown) => {
-        log.debug('an address was not unbound', { address, error });
+        log.debug('could not unbind an address', { address, error });
       });
     }
   }
 
-  /** Stops what is going on; the next attach begins anew. */
+  /** Stops all retries. The next attach starts over. */
   stop(): void {
     for (const timer of this.#retries.values()) timer.stop();
     this.#retries.clear();
   }
 }
 
-function checkAck(ack: { ok: boolean; code?: string; reason?: string }, address: string): void {
+function checkAck(
+  ack: { ok: boolean; code?: string | undefined; reason?: string | undefined },
+  address: string,
+): void {
   if (ack.ok) return;
   const code = isErrorCode(ack.code) ? ack.code : 'ADMIT_REFUSED';
   throw new FabricError(
     code,
-    ack.reason || `The sentinel did not bind ${address} (${ack.code ?? 'no code'})`,
+    ack.reason || `The sentinel refused to bind ${address} (${ack.code ?? 'no code'})`,
   );
 }

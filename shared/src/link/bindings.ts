@@ -1,5 +1,4 @@
-// The addresses that this node serves, as the link looks them up for what arrives. Telling the sentinel about them is
-// the business of `binder.ts`.
+// The addresses that this node serves, looked up for every message that arrives. `binder.ts` announces them.
 import { poolMatches, SYSTEM_PARTICIPANT, tryParseAddress } from '../protocol/address.ts';
 import { AGENT_CAPABILITY } from './capabilities.ts';
 import type { Service } from './link-types.ts';
@@ -8,9 +7,9 @@ import type { NodeIdentity } from './node-identity.ts';
 export interface Binding {
   readonly address: string;
   readonly participant: string;
-  /** `*.fame.fabric`; absent for an address of one node. */
+  /** Pool pattern such as `*.fame.fabric`; `undefined` for an address of one node. */
   readonly pool: string | undefined;
-  /** A participant at the own path: the sentinel routes it by path and is not told. */
+  /** True for a participant at this node's path: the sentinel routes it by path and needs no announcement. */
   readonly isPhysical: boolean;
   readonly service: Service;
   readonly capabilities: readonly string[];
@@ -44,12 +43,12 @@ export class Bindings {
     return this.#byAddress.values();
   }
 
-  /** Who serves what was sent to `address`. */
+  /** The binding that serves `address`. */
   find(address: string): Binding | undefined {
     return this.#byAddress.get(address) ?? this.#findOther(address);
   }
 
-  // An address at the own path means its participant, whatever host it is bound with; a pool takes every host below its own.
+  // An address at this node's path is matched by its participant alone. A pool matches its own host and every host below it.
   #findOther(address: string): Binding | undefined {
     if (this.#byAddress.size === 0) return undefined;
     const isOwn = this.#identity.isOwn(address);
@@ -58,7 +57,7 @@ export class Bindings {
     const { participant, host } = parsed;
     for (const binding of this.#byAddress.values()) {
       if (isOwn) {
-        // The system inbox belongs to no single agent; the first one answers for the node.
+        // The system inbox belongs to no single agent; the first binding answers for the node.
         if (binding.participant === participant || participant === SYSTEM_PARTICIPANT) return binding;
       } else if (binding.pool && binding.participant === participant && host) {
         if (poolMatches(binding.pool, host)) return binding;
@@ -67,7 +66,7 @@ export class Bindings {
     return undefined;
   }
 
-  /** Who has all of these capabilities. */
+  /** The first binding that has all of these capabilities. */
   findCapable(capabilities: readonly string[]): Binding | undefined {
     for (const binding of this.#byAddress.values()) {
       if (binding.isPhysical) continue;

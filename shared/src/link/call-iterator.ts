@@ -1,19 +1,19 @@
-// What `link.stream()` hands out: the call begins with the first `next`, and leaving the loop ends it.
+// The iterator that `link.stream()` returns. The first `next` starts the call, and leaving the loop ends it.
 import type { StreamCall } from './stream-call.ts';
 
 export class CallIterator implements AsyncIterableIterator<unknown> {
-  readonly #begin: () => StreamCall;
+  readonly #start: () => StreamCall;
   #call: StreamCall | undefined;
   #isOver = false;
 
-  constructor(begin: () => StreamCall) {
-    this.#begin = begin;
+  constructor(start: () => StreamCall) {
+    this.#start = start;
   }
 
   async next(): Promise<IteratorResult<unknown>> {
     if (this.#isOver) return { value: undefined, done: true };
     try {
-      this.#call ??= this.#begin();
+      this.#call ??= this.#start();
     } catch (error) {
       this.#isOver = true;
       throw error;

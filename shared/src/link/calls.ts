@@ -1,6 +1,6 @@
-// The calls that this node makes: from `call()` to the answer. A request goes to the link itself when the address is
-// served here, else to the sentinel; it waits here while there is no connection or while a foreign sentinel has enough.
-// Not here: credits and queues (`neighbor.ts`), what others ask of us (`serving.ts`).
+// The calls that this node makes, from `call()` to the answer. A request goes over the loop if this link serves the address,
+// else to the sentinel. It waits here while there is no connection, or while the pace of a foreign sentinel is reached.
+// Credits and queues are in `neighbor.ts`; the calls that this node serves are in `serving.ts`.
 import type { Clock } from '../async/clock.ts';
 import { type ErrorCode, isErrorCode } from '../errors/codes.ts';
 import { FabricError } from '../errors/error.ts';
@@ -24,13 +24,13 @@ import { StreamCall } from './stream-call.ts';
 
 const CALL_TIMEOUT_MS = 30_000;
 
-/** Codes of foreign sentinels for a callee that is gone. */
+/** Codes with which foreign sentinels report a callee that is gone. */
 const GONE_CODES = new Set(['CHILD_UNREACHABLE', 'ROUTE_CONNECTOR_CLOSED', 'PEER_UNREACHABLE']);
 
 /**
- * Calls that a foreign sentinel gets at once. It waits for credit inside its receiving loop, so more answers on their way
- * than the window of 32 can make it wait for itself for good. Measured in 14 runs of 400 calls each: three wedged at 48,
- * one at 32 with credit paid after 24, none with credit paid for every message.
+ * Calls in flight at a foreign sentinel. Such a sentinel waits for credit inside its receive loop, so more answers in flight
+ * than the window of 32 can deadlock it. Measured in 14 runs of 400 calls: 3 deadlocks at 48; 1 at 32 with credit granted
+ * after 24 messages; none with credit granted after each message.
  */
 export const FOREIGN_PACE = 24;
 
@@ -39,20 +39,20 @@ export interface CallsDeps {
   identity: NodeIdentity;
   uplink: Neighbor;
   loop: Neighbor;
-  /** Whether the target is served by this link. */
+  /** True if this link serves the target. */
   isLocal: (target: CallTarget) => boolean;
-  /** Requests are acknowledged, and sent again until they are. */
+  /** Set for at-least-once delivery. */
   deliveries?: Deliveries | undefined;
 }
 
 export class Calls implements CallOwner {
   readonly #deps: CallsDeps;
   readonly #open: Pending<OpenCall>;
-  /** Calls that were not handed to a neighbor yet, in order. */
+  /** Calls that no neighbor has yet, in order. */
   readonly #waiting = new Set<OpenCall>();
-  /** Requests at the sentinel that have no answer yet. */
+  /** Unanswered requests at the sentinel. */
   #inFlight = 0;
-  /** Most requests that may be at the sentinel at once. */
+  /** Limit of `#inFlight`. */
   pace = Number.POSITIVE_INFINITY;
   #whenIdle: (() => void) | undefined;
 
@@ -94,7 +94,7 @@ export class Calls implements CallOwner {
       );
     }
     if (id !== undefined && (id === '' || this.#open.has(id))) {
-      throw new FabricError('REQUEST_INVALID', `A call with the id "${id}" is open already`);
+      throw new FabricError('REQUEST_INVALID', `A call with the id "${id}" is already open`);
     }
   }
 
@@ -108,12 +108,12 @@ export class Calls implements CallOwner {
   }
 
   #wait(call: OpenCall): void {
-    // The caller may change its object while we wait; what is sent is what was given.
+    // A copy, since the caller may change its object before the request is sent.
     const { request } = call;
     try {
       if (request.params !== undefined) request.params = JSON.parse(JSON.stringify(request.params));
     } catch (cause) {
-      call.fail(new FabricError('PROTO_MALFORMED', 'The parameters cannot be written as JSON', { cause }));
+      call.fail(new FabricError('PROTO_MALFORMED', 'The parameters cannot be serialized as JSON', { cause }));
       return;
     }
     this.#waiting.add(call);
@@ -133,7 +133,7 @@ export class Calls implements CallOwner {
       call.fail(error);
       return;
     }
-    // Whether the call goes on is its own deadline's decision.
+    // An undelivered request ends with the deadline of its call.
     this.#deps.deliveries?.watch(neighbor, envelope, () => call.isOver).catch(() => {});
   }
 
@@ -160,7 +160,7 @@ export class Calls implements CallOwner {
     return this.#deps.deliveries ? Deliveries.mark(rtype) : rtype;
   }
 
-  /** Sends what waits, as far as connection and pace allow. */
+  /** Sends waiting requests, as far as connection and pace allow. */
   pump(): void {
     const { uplink } = this.#deps;
     for (const call of this.#waiting) {
@@ -170,7 +170,7 @@ export class Calls implements CallOwner {
     }
   }
 
-  /** The live stream that this envelope is an item of, when its flow is that stream's own. */
+  /** True if this envelope is an item of a live stream and travels on that stream's own flow. */
   streamOwning(envelope: Envelope): boolean {
     const { corrId } = envelope;
     if (corrId === undefined || envelope.flowId !== corrId) return false;
@@ -178,7 +178,7 @@ export class Calls implements CallOwner {
     return call instanceof StreamCall && call.ownsFlow(envelope);
   }
 
-  /** An answer, or an item of a stream, arrived. Those of calls that are over are late, and ignored. */
+  /** Hands an answer or an item of a stream to its call. Ignores late ones, whose call is over. */
   onReply(envelope: Envelope<DataFrame>, size: number): void {
     const { payload } = envelope.frame;
     const call = envelope.corrId === undefined ? undefined : this.#open.get(envelope.corrId);
@@ -187,7 +187,7 @@ export class Calls implements CallOwner {
     if (call.isPaced && call.isStream && !call.isOver) this.#unpace(call);
   }
 
-  /** Somebody on the way says that the request did not arrive. */
+  /** Fails the call whose request was not delivered. */
   onDeliveryAck(envelope: Envelope<DeliveryAck>): void {
     const { ok, code, reason } = envelope.frame;
     if (ok || envelope.corrId === undefined) return;
@@ -195,7 +195,7 @@ export class Calls implements CallOwner {
     call?.fail(nackError(code, reason, targetText(call.request.target)));
   }
 
-  /** An answer arrived that cannot be read. */
+  /** Fails the call whose answer is unreadable. */
   onBadReply(corrId: string, error: FabricError): void {
     this.#open.get(corrId)?.fail(error, 'bad-reply');
   }
@@ -216,7 +216,7 @@ export class Calls implements CallOwner {
     if (call.isPaced) this.#unpace(call);
   }
 
-  // A stream counts until its first item: from then on it is paced by its credits.
+  // A stream counts until its first item; from then on its credits pace it.
   #unpace(call: OpenCall): void {
     call.isPaced = false;
     this.#inFlight--;
@@ -235,22 +235,22 @@ export class Calls implements CallOwner {
   }
 
   /**
-   * The sentinel is there again. Requests that may be sent again are; of the others, those whose answer cannot come any
-   * more (`isLost`: the path is another, or the sentinel has forgotten the session) fail now.
+   * Resumes after a reconnect. Requests that allow it are sent again. The others fail if their answers cannot arrive any
+   * more: `isLost` means that the path changed, or that the sentinel has lost the session.
    */
   reattached(isLost: boolean): void {
     const { uplink } = this.#deps;
     for (const call of [...this.#open.values()]) {
       if (call.neighbor !== uplink || call.isQueued) continue;
       if (call.envelope) {
-        this.#sendAgain(call, call.envelope);
+        this.#resend(call, call.envelope);
       } else if (isLost) {
-        call.fail(new FabricError('LINK_CLOSED', 'The sentinel was restarted; the call was lost'));
+        call.fail(new FabricError('LINK_CLOSED', 'The call was lost because the sentinel restarted'));
       }
     }
   }
 
-  #sendAgain(call: OpenCall, envelope: Envelope): void {
+  #resend(call: OpenCall, envelope: Envelope): void {
     const { uplink, identity } = this.#deps;
     envelope.replyTo = identity.replyAddress;
     if (identity.sid !== undefined) envelope.sid = identity.sid;
@@ -266,7 +266,7 @@ export class Calls implements CallOwner {
     this.#open.failAll(error);
   }
 
-  /** Resolves when no call is open any more. */
+  /** Resolves when no call is open. */
   whenIdle(): Promise<void> {
     if (this.#open.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
@@ -275,7 +275,7 @@ export class Calls implements CallOwner {
   }
 }
 
-/** The error that a negative DeliveryAck stands for. */
+/** The error of a negative DeliveryAck. */
 export function nackError(code: string | undefined, reason: string | undefined, target: string): FabricError {
   let known: ErrorCode = 'NO_ROUTE';
   if (isErrorCode(code)) known = code;

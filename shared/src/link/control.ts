@@ -1,5 +1,5 @@
-// Requests to the sentinel itself (bind, unbind, advertise, withdraw): one envelope, one ack with the same corrId, a
-// deadline. They never wait for credit, and a lost connection fails them at once; who asked decides about trying again.
+// Requests to the sentinel itself (bind, unbind, advertise, withdraw): one envelope, one ack with the same corrId, one
+// deadline. They never wait for credit. A lost connection fails them at once, and the requester decides whether to retry.
 import type { Clock } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
@@ -8,7 +8,7 @@ import type { Neighbor } from './neighbor.ts';
 import type { NodeIdentity } from './node-identity.ts';
 import { Pending, type Waiter } from './pending.ts';
 
-/** How long the sentinel has to acknowledge a control frame, in ms. */
+/** Time limit for the ack of a control frame, in ms. */
 const ACK_TIMEOUT_MS = 20_000;
 
 type Ack = Extract<Frame, { ok: boolean }>;
@@ -16,20 +16,25 @@ type Ack = Extract<Frame, { ok: boolean }>;
 class ControlRequest implements Waiter {
   readonly corrId = newId();
   readonly deadline: number;
-  readonly #what: string;
+  readonly #frameType: string;
   readonly #resolve: (ack: Ack) => void;
   readonly fail: (error: unknown) => void;
 
-  constructor(what: string, deadline: number, resolve: (ack: Ack) => void, reject: (error: unknown) => void) {
-    this.#what = what;
+  constructor(
+    frameType: string,
+    deadline: number,
+    resolve: (ack: Ack) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#frameType = frameType;
     this.deadline = deadline;
     this.#resolve = resolve;
     this.fail = reject;
   }
 
   onDue(): void {
-    const what = `The sentinel did not acknowledge ${this.#what} within ${ACK_TIMEOUT_MS} ms`;
-    this.fail(new FabricError('LINK_TIMEOUT', what));
+    const message = `The sentinel did not acknowledge ${this.#frameType} within ${ACK_TIMEOUT_MS} ms`;
+    this.fail(new FabricError('LINK_TIMEOUT', message));
   }
 
   onAck(ack: Ack): void {
@@ -71,7 +76,7 @@ export class Control {
         ),
       );
       if (sent) this.#pending.add(request);
-      else reject(new FabricError('LINK_CLOSED', `There is no connection for ${frame.type}`));
+      else reject(new FabricError('LINK_CLOSED', `${frame.type} was not sent: there is no connection`));
     });
   }
 
@@ -82,7 +87,7 @@ export class Control {
     request.onAck(envelope.frame as Ack);
   }
 
-  /** The connection is gone, and with it every ack. */
+  /** Fails every open request, because their acks were lost with the connection. */
   failAll(error: FabricError): void {
     this.#pending.failAll(error);
   }

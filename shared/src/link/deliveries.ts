@@ -1,14 +1,14 @@
-// At-least-once delivery between two nodes: what was sent is sent again, the same envelope with the same id, until the other
-// end acknowledges it. The other end tells a repeat by that id (`serving.ts`), so nothing is handled twice.
+// At-least-once delivery between two nodes: sends the same envelope with the same id again until the receiver acknowledges it.
+// The receiver recognizes a repeated id (`serving.ts`) and handles each message once.
 import { backoffDelayMs } from '../async/backoff.ts';
 import type { Clock, Timer } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { type Envelope, RTYPE } from '../protocol/envelope.ts';
 import type { Neighbor } from './neighbor.ts';
 
-/** Times that a message is sent again. */
+/** Maximum number of times that a message is sent again. */
 const MAX_RETRIES = 5;
-/** No jitter: each message has its own delays already, and guarantees name them. */
+/** Without jitter, so that the time until the last repetition is fixed. */
 const RETRY_DELAYS = Object.freeze({ minMs: 1_000, maxMs: 10_000, jitter: 0 });
 
 interface Open {
@@ -28,19 +28,19 @@ export class Deliveries {
     this.#clock = clock;
   }
 
-  /** Messages without an acknowledgement yet. */
+  /** Number of unacknowledged messages. */
   get size(): number {
     return this.#open.size;
   }
 
-  /** `rtype` of a message that is to be acknowledged. */
+  /** Adds the request for an acknowledgement to an `rtype`. */
   static mark(rtype: number | undefined): number {
     return (rtype ?? 0) | RTYPE.ack;
   }
 
   /**
-   * Watches over a message that was sent: resolves when it is acknowledged, or when `isOver` says that nobody needs to know
-   * any more. Rejects with CALL_TIMEOUT when it was sent as often as it may be.
+   * Repeats a message that was sent, until it is acknowledged or `isOver` returns true; resolves then. Rejects with
+   * CALL_TIMEOUT after the last repetition.
    */
   watch(neighbor: Neighbor, envelope: Envelope, isOver?: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -61,7 +61,7 @@ export class Deliveries {
     });
   }
 
-  /** The other end has it. */
+  /** Settles the message with this id. */
   acknowledged(id: string | undefined): void {
     if (id !== undefined) this.#open.get(id)?.settle();
   }
@@ -84,7 +84,10 @@ export class Deliveries {
     }
     if (open.attempt >= MAX_RETRIES) {
       settle(
-        new FabricError('CALL_TIMEOUT', `The message was not acknowledged, sent ${open.attempt + 1} times`),
+        new FabricError(
+          'CALL_TIMEOUT',
+          `The message was sent ${open.attempt + 1} times and not acknowledged`,
+        ),
       );
       return;
     }
@@ -92,7 +95,7 @@ export class Deliveries {
     try {
       neighbor.send(neighbor.main, envelope);
     } catch {
-      // No room now; the next attempt may find some.
+      // The queue is full. The next attempt may find room.
     }
     open.timer = this.#next(id, open.attempt);
   }

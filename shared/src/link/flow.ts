@@ -1,18 +1,18 @@
-// Credits, per neighbour and per flow. A flow may have 32 messages on the way; the receiver pays with CreditUpdate after
-// 24. Frames of the control plane never wait for credit, and credit that arrives is booked in the message event itself:
-// two nodes that wait for each other's credit behind each other's messages never wake up again.
+// Credits, per neighbor and per flow. A flow may have 32 messages in flight, and the receiver grants new credit after 24.
+// Control frames need no credit, and received credit is booked in the message event itself: two nodes that queue each
+// other's credit behind messages that need credit would deadlock.
 
 import { Fifo } from '../async/fifo.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';
 
-/** Whoever sent a message that had to wait. */
+/** The sender of a message that is queued. */
 export interface Sender {
-  /** The message is no longer wanted and is skipped. */
+  /** True if the message is no longer needed; it is skipped then. */
   readonly isOver: boolean;
-  /** The message left. */
+  /** Called when the message was sent. */
   onSent(): void;
-  /** The message will never leave. */
+  /** Called when the message was dropped. */
   onDropped(error: Error): void;
 }
 
@@ -22,13 +22,13 @@ export interface Waiting {
   readonly sender: Sender | undefined;
 }
 
-/** The sending side of one flow: what it may still send, and what waits for credit or for a connection. */
+/** The sending side of one flow: its credit, and the messages that wait for credit or for a connection. */
 export class SendFlow {
   readonly id: string;
   credit: number = LIMITS.creditWindow;
-  /** Number of the next message; streams number their items so that the caller notices a gap. */
+  /** Number of the next message. Streams number their items, so that the caller detects a gap. */
   seq = 0;
-  /** Goes as soon as nothing waits in it. */
+  /** True if the flow is removed as soon as its queue is empty. */
   isClosing = false;
   readonly waiting = new Fifo<Waiting>();
 
@@ -37,14 +37,14 @@ export class SendFlow {
   }
 }
 
-/** Flows of others that are counted at once. A flow that is let go is paid, so its sender never waits for a lost count. */
+/** Limit of counted flows. Evicting a flow grants its credit, so that no sender waits for a count that was lost. */
 const MAX_COUNTED_FLOWS = 1_024;
 
-/** The receiving side: messages taken and not paid for, per flow. */
+/** The receiving side: messages of each flow since its last credit grant. */
 export class ReceivedFlows {
-  /** Messages of a flow after which it is paid. */
+  /** Messages of a flow after which credit is granted. */
   grantAfter: number = LIMITS.creditReturnAfter;
-  readonly #sinceGrant = new Map<string, number>();
+  readonly #received = new Map<string, number>();
   readonly #grant: (flowId: string) => void;
 
   constructor(grant: (flowId: string) => void) {
@@ -52,25 +52,25 @@ export class ReceivedFlows {
   }
 
   get size(): number {
-    return this.#sinceGrant.size;
+    return this.#received.size;
   }
 
-  /** Counts one message and pays when it is due. */
+  /** Counts one message, and grants credit when it is due. */
   count(flowId: string): void {
-    const ungranted = (this.#sinceGrant.get(flowId) ?? 0) + 1;
-    if (ungranted >= this.grantAfter) {
-      this.#sinceGrant.set(flowId, 0);
+    const received = (this.#received.get(flowId) ?? 0) + 1;
+    if (received >= this.grantAfter) {
+      this.#received.set(flowId, 0);
       this.#grant(flowId);
       return;
     }
-    if (ungranted === 1 && this.#sinceGrant.size >= MAX_COUNTED_FLOWS) this.#evictOldest();
-    this.#sinceGrant.set(flowId, ungranted);
+    if (received === 1 && this.#received.size >= MAX_COUNTED_FLOWS) this.#evictOldest();
+    this.#received.set(flowId, received);
   }
 
   #evictOldest(): void {
-    for (const [flowId, ungranted] of this.#sinceGrant) {
-      this.#sinceGrant.delete(flowId);
-      if (ungranted > 0) this.#grant(flowId);
+    for (const [flowId, received] of this.#received) {
+      this.#received.delete(flowId);
+      if (received > 0) this.#grant(flowId);
       return;
     }
   }

@@ -1,5 +1,5 @@
-// A call that another node made of us, as its service sees it. One of `reply`, `fail`, `end` ends it; what comes after is
-// ignored. Items of a stream travel on a flow of their own, named after the call: its credits are the backpressure.
+// A call from another node, as the service that handles it sees it. The first of `reply`, `fail` and `end` ends it; later ones
+// do nothing. Items of a stream travel on a flow of their own, named after the call, whose credits are the backpressure.
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { type DataFrame, type Envelope, makeEnvelope } from '../protocol/envelope.ts';
@@ -10,12 +10,12 @@ import type { IncomingCall } from './link-types.ts';
 import type { Neighbor } from './neighbor.ts';
 import type { NodeIdentity } from './node-identity.ts';
 
-/** Items of one stream that may wait for credit when their maker does not wait for `push`. */
+/** Items of one stream that may wait for credit if its producer does not await `push`. */
 const MAX_WAITING_ITEMS = 1_000;
 
 const SENT: Promise<void> = Promise.resolve();
 
-// A maker that does not wait for `push` hears of the end through `signal`; it must not bring the process down.
+// A producer that does not await `push` learns of the end through `signal`. Its unhandled rejections must not end the process.
 const ignore = (): void => {};
 const rejected = (error: unknown): Promise<never> => {
   const promise = Promise.reject(error);
@@ -23,13 +23,13 @@ const rejected = (error: unknown): Promise<never> => {
   return promise;
 };
 
-/** What a call needs of the table that holds it. */
+/** The table of calls, as one call uses it. */
 export interface IncomingOwner {
   readonly identity: NodeIdentity;
-  /** Answers are acknowledged, and sent again until they are. */
+  /** Set for at-least-once delivery. */
   readonly deliveries: Deliveries | undefined;
   finished(call: Incoming): void;
-  /** A reply could not be sent or kept. */
+  /** Called when a reply could be neither sent nor queued. */
   undeliverable(call: Incoming, error: unknown): void;
 }
 
@@ -43,7 +43,7 @@ export class Incoming implements IncomingCall {
   readonly traceId: string | undefined;
   readonly meta: Record<string, unknown> | undefined;
   readonly corrId: string;
-  /** Where it came from, and where the answers go. */
+  /** Where the call came from and its answers go. */
   readonly neighbor: Neighbor;
   readonly #owner: IncomingOwner;
   readonly #rpcId: string | number;
@@ -80,7 +80,7 @@ export class Incoming implements IncomingCall {
     return this.#isOver;
   }
 
-  // Most calls never look at their signal, and a controller costs more than the rest of the call object.
+  // Created on demand: most calls never use their signal, and a controller costs more than the rest of the call object.
   get signal(): AbortSignal {
     if (!this.#abort) {
       this.#abort = new AbortController();
@@ -92,12 +92,12 @@ export class Incoming implements IncomingCall {
   reply(result: unknown): void {
     if (this.#isOver) return;
     if (this.isStream) {
-      // A plain operation that was called as a stream: its one item, then the end.
+      // A unary operation that was called as a stream yields its one result as an item.
       if (result !== undefined && result !== null) {
         try {
           this.#sendItem(rpcResult(this.#rpcId, result));
         } catch (error) {
-          this.#finish(rpcError(this.#rpcId, tellable(error, this.method)));
+          this.#finish(rpcError(this.#rpcId, replyError(error, this.method)));
           return;
         }
       }
@@ -119,15 +119,15 @@ export class Incoming implements IncomingCall {
 
   push(item: unknown): Promise<void> {
     if (this.#isOver) {
-      return rejected(this.#cancelReason ?? new FabricError('CALL_CANCELLED', 'The call is over'));
+      return rejected(this.#cancelReason ?? new FabricError('CALL_CANCELLED', 'The call has ended'));
     }
     if (item === null || item === undefined) {
       return rejected(
-        new FabricError('PARAMS_INVALID', 'A stream cannot carry null: on the wire it is the end'),
+        new FabricError('PARAMS_INVALID', 'A stream cannot carry null, which is its end on the wire'),
       );
     }
     if (!this.isStream) {
-      // The caller wants one answer from an operation that has many: it gets the first.
+      // The caller wants one answer from a streaming operation: it gets the first item.
       this.reply(item);
       return SENT;
     }
@@ -138,24 +138,27 @@ export class Incoming implements IncomingCall {
     }
   }
 
-  // `undefined` when the item left at once.
+  // Returns `undefined` if the item was sent at once.
   #sendItem(payload: RpcReply): Promise<void> | undefined {
     const flow = this.#ownFlow();
     if (flow.waiting.size >= MAX_WAITING_ITEMS) {
-      throw new FabricError('NODE_BUSY', `${flow.waiting.size} items of the stream wait for their reader`);
+      throw new FabricError(
+        'NODE_BUSY',
+        `The stream is read too slowly: ${flow.waiting.size} items are queued`,
+      );
     }
-    const waiting = new WaitingItem();
+    const waiting = new QueuedItem();
     const envelope = this.#envelope(payload, flow);
     const hasLeft = this.neighbor.send(flow, envelope, waiting);
-    // Only now: an item that could not be written does not count.
+    // Counted only now, because an item that cannot be serialized takes no number.
     flow.seq++;
-    // An item that is sent again must not come behind the next one, so the maker waits for each to arrive.
+    // A repeated item must not arrive behind its successor, so the producer waits for the acknowledgement of each.
     const arrived = this.#watch(envelope);
     if (arrived) return arrived;
     return hasLeft ? undefined : waiting.whenSent();
   }
 
-  // All that answers a stream travels on its own flow, so that the sentinel may forget the flow with the stream.
+  // Every answer of a stream travels on the stream's own flow, so that the sentinel can drop the flow with the stream.
   #ownFlow(): SendFlow {
     this.#flow ??= this.neighbor.openFlow(this.corrId, newId);
     return this.#flow;
@@ -167,7 +170,7 @@ export class Incoming implements IncomingCall {
       this.#sendLast(payload);
     } catch (error) {
       try {
-        this.#sendLast(rpcError(this.#rpcId, tellable(error, this.method)));
+        this.#sendLast(rpcError(this.#rpcId, replyError(error, this.method)));
       } catch (second) {
         this.#owner.undeliverable(this, second);
       }
@@ -206,10 +209,10 @@ export class Incoming implements IncomingCall {
     );
   }
 
-  /** The caller gave up, or nothing can reach it any more. The operation hears of it through `signal` and `push`. */
+  /** Ends the call because its caller cancelled it or is unreachable. `signal` aborts, and `push` rejects. */
   cancel(reason: string): void {
     if (this.#isOver || this.#cancelReason) return;
-    this.#cancelReason = new FabricError('CALL_CANCELLED', `The caller gave the call up: ${reason}`, {
+    this.#cancelReason = new FabricError('CALL_CANCELLED', `The caller cancelled the call: ${reason}`, {
       details: { reason },
     });
     if (this.#flow) this.neighbor.dropFlow(this.#flow, this.#cancelReason);
@@ -220,18 +223,20 @@ export class Incoming implements IncomingCall {
   }
 }
 
-// What the caller hears of a reply that could not be written.
-const tellable = (error: unknown, method: string): FabricError => {
+// The error that the caller receives for a reply that cannot be serialized.
+const replyError = (error: unknown, method: string): FabricError => {
   if (isFabricError(error, 'MESSAGE_TOO_LARGE')) {
     return new FabricError('MESSAGE_TOO_LARGE', `The answer of ${method} is too large: ${error.message}`, {
-      ...(error.details ? { details: error.details } : {}),
+      details: error.details,
     });
   }
-  return new FabricError('INTERNAL', `The answer of ${method} cannot be written as JSON`, { cause: error });
+  return new FabricError('INTERNAL', `The answer of ${method} cannot be serialized as JSON`, {
+    cause: error,
+  });
 };
 
-/** One item that waits for credit, and the maker that waits for it to leave. */
-class WaitingItem implements Sender {
+/** One item that waits for credit, and the producer that awaits it. */
+class QueuedItem implements Sender {
   readonly isOver = false;
   #resolve: (() => void) | undefined;
   #reject: ((error: Error) => void) | undefined;

@@ -1,10 +1,10 @@
-// What a link takes and gives. `link.ts` implements it; agents, clients and gateways are written against it.
+// The interface of a link. `link.ts` implements it; agents, clients and gateways are written against it.
 import type { Clock } from '../async/clock.ts';
 import type { Logger } from '../log.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import type { Dial } from './transport.ts';
 
-/** Where a link stands. `closed` is final. */
+/** State of a link. `closed` is final. */
 export type LinkState = 'idle' | 'connecting' | 'attached' | 'reconnecting' | 'draining' | 'closed';
 
 /** An address, or the capabilities that the callee must have, all of them. */
@@ -15,84 +15,85 @@ export interface LinkOptions {
   url: string;
   dial: Dial;
   /** @default a random id per process */
-  systemId?: string;
+  systemId?: string | undefined;
   /** Bearer token, offered as WebSocket subprotocol. */
-  token?: string;
+  token?: string | undefined;
   /** Logical roots this node accepts. @default ['fame.fabric'] */
-  acceptedLogicals?: readonly string[];
-  /** How long the first attach keeps trying, in ms. @default 30_000 */
-  connectTimeoutMs?: number;
-  /** @default 15_000 */
-  heartbeatMs?: number;
-  /** A peer that is silent for so long is given up, in ms. @default 30_000 */
-  silentAfterMs?: number;
-  /** First and longest pause between attempts to reconnect, in ms, jittered. @default 200 and 10_000 */
-  backoffMinMs?: number;
-  backoffMaxMs?: number;
-  clock?: Clock;
-  log?: Logger;
+  acceptedLogicals?: readonly string[] | undefined;
+  /** Time limit for the first attach, in ms. @default 30_000 */
+  connectTimeoutMs?: number | undefined;
+  /** Time between heartbeats, in ms. @default 15_000 */
+  heartbeatMs?: number | undefined;
+  /** Silence after which the connection is terminated, in ms. @default 30_000 */
+  silentAfterMs?: number | undefined;
+  /** First delay between attempts to reconnect, in ms, before jitter. @default 200 */
+  backoffMinMs?: number | undefined;
+  /** Longest delay between attempts to reconnect, in ms. @default 10_000 */
+  backoffMaxMs?: number | undefined;
+  clock?: Clock | undefined;
+  log?: Logger | undefined;
   /**
-   * `at-least-once`: requests and answers are acknowledged by the other end, and sent again until they are. Messages of others
-   * who want that are acknowledged, and told from repeats, in either profile. @default 'at-most-once'
+   * `at-least-once`: requests and answers are sent again until the receiver acknowledges them. In either profile, messages
+   * that ask for it are acknowledged, and repeated ones are recognized. @default 'at-most-once'
    */
-  deliveryProfile?: 'at-most-once' | 'at-least-once';
-  /** Hash of the own path for the `sid` field; absent in a browser. */
-  sidOf?: (path: string) => string;
-  /** Sees every envelope that is sent or received. */
-  trace?: (direction: 'sent' | 'received', envelope: Envelope) => void;
+  deliveryProfile?: 'at-most-once' | 'at-least-once' | undefined;
+  /** Hash of this node's path for the `sid` field; absent in a browser. */
+  sidOf?: ((path: string) => string) | undefined;
+  /** Called with every envelope that is sent or received. */
+  trace?: ((direction: 'sent' | 'received', envelope: Envelope) => void) | undefined;
 }
 
 export interface CallOptions {
-  /** How long to wait for the answer, or for the next item of a stream, in ms. @default 30_000 */
-  timeoutMs?: number;
-  /** Gives the call up; the callee is told where it can be. */
-  signal?: AbortSignal;
-  /** JSON-RPC id and corrId; the same id again is the same call. @default a fresh id */
-  id?: string;
-  traceId?: string;
+  /** Time limit for the answer, or for each item of a stream, in ms. @default 30_000 */
+  timeoutMs?: number | undefined;
+  /** Cancels the call, at the callee too if it can be reached. */
+  signal?: AbortSignal | undefined;
+  /** JSON-RPC id and corrId. The same id names the same call. @default a fresh id */
+  id?: string | undefined;
+  traceId?: string | undefined;
   /** Envelope metadata that travels with the request. */
-  meta?: Record<string, unknown>;
+  meta?: Record<string, unknown> | undefined;
   /**
-   * After a reconnect the same request (same id) is sent again until it is answered. For operations that are idempotent
-   * by id; all others fail when an answer can no longer come. A stream must then yield the same items from its start:
-   * those that were here before are skipped. @default false
+   * True if the same request (same id) is sent again after each reconnect until it is answered. For operations that are
+   * idempotent by id; other calls fail when their answer can no longer arrive. A stream must yield the same items from its
+   * start, and those received before are skipped. @default false
    */
-  resend?: boolean;
+  resend?: boolean | undefined;
 }
 
-/** A request that arrived for a bound address. Exactly one of `reply`, `fail` or `end` ends it; later ones do nothing. */
+/** A request to a bound address. The first of `reply`, `fail` and `end` ends it; later ones do nothing. */
 export interface IncomingCall {
-  /** The bound address, or the own system address, that it was sent to. */
+  /** The bound address, or this node's system address, to which it was sent. */
   readonly address: string;
   readonly id: string;
   readonly method: string;
-  /** As on the wire; `readParams` makes sense of it. */
+  /** As on the wire. `readParams` normalizes the forms. */
   readonly params: unknown;
-  /** The caller wants many items. */
+  /** True if the caller asked for a stream. */
   readonly isStream: boolean;
   readonly replyTo: string;
   readonly traceId: string | undefined;
   readonly meta: Record<string, unknown> | undefined;
-  /** Aborts when the caller gave the call up, with a reason such as `caller-gone`. */
+  /** Aborts when the call is cancelled. The reason is a FabricError whose `details.reason` is, for example, `caller-gone`. */
   readonly signal: AbortSignal;
-  /** Sends the one result. */
+  /** Sends the result. */
   reply(result: unknown): void;
-  /** Sends an error reply; `rpcError` decides what may travel. */
+  /** Sends an error reply. `rpcError` decides which parts of the error travel. */
   fail(error: unknown, logId?: string): void;
-  /** Sends one item of a stream; resolves when the next one may be sent. Rejects when the call is over. Never null. */
+  /** Sends one item of a stream, which must not be null. Resolves when the next may be sent; rejects after the end. */
   push(item: unknown): Promise<void>;
   /** Ends a stream. */
   end(): void;
 }
 
-/** What serves a bound address. */
+/** Handles the messages to a bound address. */
 export interface Service {
   onCall(call: IncomingCall): void;
-  /** A Data message that is not a JSON-RPC request; a value that is not null or undefined is sent to its replyTo. */
+  /** Handles a Data message that is not a JSON-RPC request. A result other than null or undefined goes to its replyTo. */
   onMessage?(payload: unknown, envelope: Envelope): unknown;
 }
 
 export interface BindOptions {
-  /** Advertised beside `fame.capability.agent`. */
-  capabilities?: readonly string[];
+  /** Advertised in addition to `fame.capability.agent`. */
+  capabilities?: readonly string[] | undefined;
 }

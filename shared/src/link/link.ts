@@ -1,6 +1,6 @@
-// A node's end of its connection to a sentinel: attach, bind, send, call, stream, drain, close. This file is the wiring and
-// the states; what arrives goes through `receiver.ts`, calls that we make are in `calls.ts`, calls that we serve in
-// `serving.ts`, addresses in `bindings.ts` and `binder.ts`, credits in `neighbor.ts`, connecting in `dialer.ts`.
+// A node's end of its connection to a sentinel: attach, bind, send, call, stream, drain, close. This file holds the wiring and
+// the states. Incoming messages go through `receiver.ts`, outgoing calls are in `calls.ts`, incoming calls in `serving.ts`,
+// addresses in `bindings.ts` and `binder.ts`, credits in `neighbor.ts`, and connecting in `dialer.ts`.
 import { onAbort } from '../async/abort.ts';
 import { type Clock, systemClock, type Timer } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
@@ -32,7 +32,7 @@ import { Receiver } from './receiver.ts';
 import { Serving } from './serving.ts';
 import type { Transport } from './transport.ts';
 
-/** How long the other side has to answer a close, in ms. */
+/** Time limit for the peer's answer to a close, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
 export class Link {
@@ -136,12 +136,12 @@ export class Link {
     return this.#state;
   }
 
-  /** The path that the sentinel assigned; empty before the first attach. */
+  /** The path that the sentinel assigned. Empty before the first attach. */
   get path(): string {
     return this.#identity.path;
   }
 
-  /** What the link holds at the moment, for diagnostics. */
+  /** Sizes of the tables and queues, for diagnostics. */
   get counts(): Readonly<Record<string, number>> {
     return {
       calls: this.#calls.size,
@@ -155,18 +155,20 @@ export class Link {
     };
   }
 
-  /** Calls `listener` at each change of state, until the returned function is called. */
+  /** Calls `listener` at each change of state. Returns a function that removes it. */
   onState(listener: (state: LinkState) => void): () => void {
     this.#stateListeners.add(listener);
     return () => this.#stateListeners.delete(listener);
   }
 
   /**
-   * Attaches. Keeps trying for `connectTimeoutMs`; afterwards the link reconnects by itself until it is closed.
-   * @throws {LINK_TIMEOUT} when no sentinel answered. @throws {LINK_REFUSED} when it said no; the link may try again then.
-   * @throws {LINK_CLOSED} when the link was closed. Rejects with the reason of `signal` when that aborts.
+   * Attaches, with attempts for up to `connectTimeoutMs`. From then on the link reconnects by itself until it is closed.
+   * @throws {LINK_TIMEOUT} when no sentinel answered
+   * @throws {LINK_REFUSED} when the sentinel refused; `connect` may be called again then
+   * @throws {LINK_CLOSED} when the link is closed
+   * @throws the reason of `signal` when that aborts
    */
-  connect({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+  connect({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     if (this.#state === 'idle') this.#connecting = this.#connectFirst(signal);
     if (this.#state === 'closed') return Promise.reject(closedError());
     if (this.#uplink.isAttached) return Promise.resolve();
@@ -186,7 +188,7 @@ export class Link {
       throw error;
     } finally {
       stopListening();
-      // The connection may be lost already, and the next attempt under way.
+      // The connection may be lost already, and a reconnect may run.
       if (this.#dialing === dialing) this.#dialing = undefined;
     }
   }
@@ -224,7 +226,7 @@ export class Link {
     if (this.#state !== 'draining') this.#setState('attached');
     this.#heartbeat.start();
     if (earlier === '') this.#log.debug('attached', { path, systemId: this.systemId });
-    else this.#log.info('attached again', { path, systemId: this.systemId });
+    else this.#log.info('reattached', { path, systemId: this.systemId });
     const waiters = this.#attachWaiters;
     this.#attachWaiters = [];
     void this.#binder.attached();
@@ -234,10 +236,10 @@ export class Link {
     for (const { resolve } of waiters) resolve();
   }
 
-  // Nothing that was under way reaches the old path any more.
+  // Answers to the old path cannot arrive any more.
   #pathChanged(earlier: string, path: string): void {
     this.#serving.cancelAll('caller-gone', this.#uplink);
-    const dropped = this.#uplink.drop(new FabricError('LINK_CLOSED', 'The sentinel was restarted'));
+    const dropped = this.#uplink.drop(new FabricError('LINK_CLOSED', 'The sentinel restarted'));
     this.#log.warn('the path of this node changed', { earlier, path, dropped });
   }
 
@@ -246,7 +248,7 @@ export class Link {
     this.#uplink.detach();
     this.#heartbeat.stop();
     this.#binder.stop();
-    this.#control.failAll(new FabricError('LINK_CLOSED', `The connection was lost (${code})`));
+    this.#control.failAll(new FabricError('LINK_CLOSED', `The connection was lost (close code ${code})`));
     if (this.#state === 'closed') return;
     this.#log.warn('the connection was lost', { code, reason });
     if (this.#state !== 'draining') this.#setState('reconnecting');
@@ -258,7 +260,7 @@ export class Link {
     try {
       await this.#dialer.reattach(this.#dialing.signal);
     } catch (error) {
-      // Only `close` ends it; whoever waited was told there.
+      // Only `close` aborts it, and `close` has rejected the waiters.
       if (this.#state !== 'closed') throw error;
     }
   }
@@ -268,7 +270,7 @@ export class Link {
     this.#log.warn('the sentinel is silent', { silentMs });
     if (!transport) return;
     transport.terminate();
-    // A dead network may report the end late or never.
+    // On a dead network the close event may come late or never.
     this.#onClose(transport, 1006, 'silent');
   }
 
@@ -285,8 +287,8 @@ export class Link {
   }
 
   /**
-   * Serves `address`; again after every reconnect, until `unbind`. A pool (`w@*.fame.fabric`) may be bound by many nodes; an
-   * address at the own path is not told to the sentinel.
+   * Serves `address` until `unbind`, and binds it again after every reconnect. Many nodes may bind the same pool
+   * (`w@*.fame.fabric`). An address at this node's own path needs no binding at the sentinel.
    * @throws {ADDRESS_INVALID | ADDRESS_IN_USE | ADDRESS_FORBIDDEN | ADMIT_REFUSED | LINK_TIMEOUT | LINK_CLOSED}
    */
   async bind(address: string, service: Service, options: BindOptions = {}): Promise<void> {
@@ -294,14 +296,16 @@ export class Link {
     await this.#binder.bind(address, service, options);
   }
 
+  /** Stops serving `address`. */
   async unbind(address: string): Promise<void> {
     await this.#binder.unbind(address);
   }
 
   /**
-   * Calls an operation and waits for its answer; a missing result is null. Waits for the connection where there is none.
-   * @throws {CALL_TIMEOUT | NO_ROUTE | NODE_GONE | NODE_BUSY | LINK_CLOSED | LINK_DRAINING | MESSAGE_TOO_LARGE} or what the
-   * callee said. Rejects with the signal's reason when that aborts.
+   * Calls an operation and resolves to its result, which is null if there is none. Waits for the connection if it is lost.
+   * @throws {CALL_TIMEOUT | NO_ROUTE | NODE_GONE | NODE_BUSY | LINK_CLOSED | LINK_DRAINING | MESSAGE_TOO_LARGE} or the error
+   * of the callee
+   * @throws the reason of `signal` when that aborts
    */
   call(target: CallTarget, method: string, params?: unknown, options: CallOptions = {}): Promise<unknown> {
     const refusal = this.#refusal();
@@ -309,8 +313,8 @@ export class Link {
   }
 
   /**
-   * Calls a streaming operation; the request is sent when the first item is asked for. Leaving the loop cancels it.
-   * `timeoutMs` is the longest wait for the next item. The iterator throws what `call` throws.
+   * Calls a streaming operation. The request is sent when the first item is read, and leaving the loop cancels the call.
+   * `timeoutMs` applies to each item. The iterator throws the errors of `call`.
    */
   stream(
     target: CallTarget,
@@ -326,11 +330,11 @@ export class Link {
   }
 
   /**
-   * Sends a plain message; nobody says whether it arrived. With `corrId` it answers the call of that id, which an earlier
-   * process may have taken.
+   * Sends a message without an acknowledgement. With `corrId` it answers the call of that id, which an earlier process may
+   * have received.
    * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED | ADDRESS_INVALID | NODE_BUSY | LINK_CLOSED | LINK_DRAINING}
    */
-  send(to: string, payload: unknown, { corrId }: { corrId?: string } = {}): void {
+  send(to: string, payload: unknown, { corrId }: { corrId?: string | undefined } = {}): void {
     const refusal = this.#refusal();
     if (refusal) throw refusal;
     if (!tryParseAddress(to)) throw new FabricError('ADDRESS_INVALID', `"${to}" is not an address`);
@@ -350,7 +354,7 @@ export class Link {
 
   #refusal(): FabricError | undefined {
     if (this.#state === 'closed') return closedError();
-    if (this.#state === 'draining') return new FabricError('LINK_DRAINING', 'The link is being drained');
+    if (this.#state === 'draining') return new FabricError('LINK_DRAINING', 'The link is draining');
     if (this.#state === 'idle')
       return new FabricError('LINK_CLOSED', 'The link is not connected: call connect() first');
     return undefined;
@@ -362,8 +366,8 @@ export class Link {
   }
 
   /**
-   * Takes no new calls, asks the sentinel to send none, waits for those under way in both directions for at most
-   * `timeoutMs`, then closes.
+   * Refuses new calls, unbinds every address, waits up to `timeoutMs` for the calls in flight in both directions, then
+   * closes.
    */
   drain(timeoutMs: number): Promise<void> {
     if (this.#state !== 'attached' && this.#state !== 'reconnecting') return this.#draining ?? this.close();
@@ -389,7 +393,7 @@ export class Link {
     await this.#uplink.whenEmpty();
   }
 
-  /** Closes at once: open calls fail with LINK_CLOSED, calls being served are cancelled. Final; more calls wait for the first. */
+  /** Closes at once and for good. Outgoing calls fail with LINK_CLOSED, and incoming calls are cancelled. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

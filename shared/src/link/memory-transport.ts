@@ -1,11 +1,10 @@
-// Transports without a network: a pair whose ends talk to each other, and a loop that talks to itself. Messages arrive in
-// order, always after the sender's own code has run (one microtask a message), as they would from a socket.
-
+// Transports within one process: a pair of connected ends, and a loop that is connected to itself. Messages arrive in order and
+// asynchronously (one microtask a message), as from a socket.
 import { Fifo } from '../async/fifo.ts';
 import { FabricError } from '../errors/error.ts';
 import type { Dial, Transport } from './transport.ts';
 
-/** Bytes that may be on the way to one end; an end that is above it is closed, as a socket would be. */
+/** Limit of the bytes in flight to one end. Exceeding it closes the connection, as it would close a socket. */
 const MAX_QUEUED_BYTES = 16 * 1_048_576;
 
 class MemoryTransport implements Transport {
@@ -13,12 +12,12 @@ class MemoryTransport implements Transport {
   onClose: ((code: number, reason: string) => void) | undefined;
   /** The other end, or itself. */
   peer: MemoryTransport = this;
-  /** This end sends no more. */
+  /** True once this end can no longer send. */
   #isClosed = false;
-  /** Messages on their way to this end, and what follows the last of them. */
+  /** Messages in flight to this end. `#pendingClose` is the close that follows them. */
   readonly #incoming = new Fifo<Uint8Array>();
   #incomingBytes = 0;
-  #farewell: { code: number; reason: string } | undefined;
+  #pendingClose: { code: number; reason: string } | undefined;
   #isDelivering = false;
 
   get bufferedBytes(): number {
@@ -29,7 +28,7 @@ class MemoryTransport implements Transport {
     const { peer } = this;
     if (this.#isClosed) return false;
     if (peer.#incomingBytes + bytes.byteLength > MAX_QUEUED_BYTES) {
-      this.close(1013, 'too much is on its way');
+      this.close(1013, 'too many bytes in flight');
       return false;
     }
     peer.#incoming.push(bytes);
@@ -38,19 +37,19 @@ class MemoryTransport implements Transport {
     return true;
   }
 
-  /** What was sent before arrives first. */
+  /** Closes after the messages in flight have arrived. */
   close(code = 1000, reason = ''): void {
     if (this.#isClosed) return;
     const { peer } = this;
     this.#isClosed = peer.#isClosed = true;
-    peer.#farewell = { code, reason };
+    peer.#pendingClose = { code, reason };
     peer.#wake();
   }
 
-  /** What is on its way in either direction is lost. */
+  /** Closes at once and drops the messages in flight, in both directions. */
   terminate(): void {
     const { peer } = this;
-    if (peer.#farewell || !this.#isClosed) {
+    if (peer.#pendingClose || !this.#isClosed) {
       peer.#incoming.clear();
       this.#incoming.clear();
     }
@@ -72,9 +71,9 @@ class MemoryTransport implements Transport {
       return;
     }
     this.#isDelivering = false;
-    if (!this.#farewell) return;
-    const { code, reason } = this.#farewell;
-    this.#farewell = undefined;
+    if (!this.#pendingClose) return;
+    const { code, reason } = this.#pendingClose;
+    this.#pendingClose = undefined;
     this.#end(code, reason);
     if (this.peer !== this) this.peer.#end(code, reason);
   };
@@ -87,7 +86,7 @@ class MemoryTransport implements Transport {
   }
 }
 
-/** Two ends of one connection in this process. */
+/** The two ends of one connection. */
 export function memoryPair(): [Transport, Transport] {
   const [left, right] = [new MemoryTransport(), new MemoryTransport()];
   left.peer = right;
@@ -95,18 +94,18 @@ export function memoryPair(): [Transport, Transport] {
   return [left, right];
 }
 
-/** A transport whose messages come back to itself. */
+/** A transport that receives its own messages. */
 export const loopTransport = (): Transport => new MemoryTransport();
 
 /**
- * A dial that hands the far end of each connection to `accept`, such as a sentinel in the same process. `accept` throws
- * LINK_TIMEOUT or LINK_REFUSED to turn the connection down.
+ * A dial function that hands the far end of each connection to `accept`, for example to a sentinel in this process. `accept`
+ * throws LINK_TIMEOUT or LINK_REFUSED to reject the connection.
  */
 export function memoryDial(
   accept: (transport: Transport, url: string, token: string | undefined) => void,
 ): Dial {
   return async (url, { token, signal }) => {
-    if (signal?.aborted) throw new FabricError('LINK_CLOSED', 'The dial was given up');
+    if (signal?.aborted) throw new FabricError('LINK_CLOSED', 'The dial was aborted');
     const [near, far] = memoryPair();
     accept(far, url, token);
     return near;

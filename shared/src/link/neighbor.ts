@@ -1,6 +1,6 @@
-// One neighbour of a link: the sentinel, or the link itself for addresses that it serves (`loopTransport`). A neighbor outlives
-// its connections: what waits for credit or for a connection stays here, in order, within bounds. It knows nothing of
-// calls; `calls.ts` and `serving.ts` hand it envelopes.
+// A neighbor of a link: the sentinel, or the link itself for the addresses that it serves (`loopTransport`). It outlives its
+// connections and keeps messages that wait for credit or for a connection, in order and within bounds. It knows nothing of
+// calls: `calls.ts` and `serving.ts` give it envelopes.
 import { FabricError } from '../errors/error.ts';
 import { encode } from '../protocol/codec.ts';
 import { type Envelope, FLOW, makeEnvelope } from '../protocol/envelope.ts';
@@ -9,7 +9,7 @@ import { ReceivedFlows, type Sender, SendFlow } from './flow.ts';
 import type { LinkOptions } from './link-types.ts';
 import type { Transport } from './transport.ts';
 
-/** What may wait: without a connection little, since it may never come back; with one, what credits hold up. */
+/** Limits of the queue. Low without a connection, which may never return; with one, credits bound the wait. */
 const BOUNDS = Object.freeze({
   detachedMessages: 1_000,
   detachedBytes: 8_388_608,
@@ -21,7 +21,7 @@ export class Neighbor {
   readonly main: SendFlow;
   readonly received: ReceivedFlows;
   transport: Transport | undefined;
-  /** Credit of a stream's own flow may wait for the stream's consumer: the neighbour keeps flows apart. */
+  /** True if the neighbor keeps flows apart, so that withholding the credit of one flow does not block others. */
   mayWithholdCredit = false;
   readonly #flows = new Map<string, SendFlow>();
   readonly #trace: LinkOptions['trace'];
@@ -40,48 +40,49 @@ export class Neighbor {
     return this.transport !== undefined;
   }
 
-  /** Flows that this end sends. */
+  /** Number of flows that this end sends on. */
   get flowCount(): number {
     return this.#flows.size;
   }
 
-  /** Messages that wait for credit or for a connection. */
+  /** Number of messages that wait for credit or for a connection. */
   get waitingCount(): number {
     return this.#waiting;
   }
 
-  /** A flow of its own, for the items of one stream. `closeFlow` lets it go. */
+  /** Opens a flow for the items of one stream. `closeFlow` releases it. */
   openFlow(id: string, otherId: () => string): SendFlow {
     const flow = new SendFlow(this.#flows.has(id) ? otherId() : id);
     this.#flows.set(flow.id, flow);
     return flow;
   }
 
-  /** Lets a flow go once what waits in it has left. */
+  /** Releases a flow once its queue is empty. */
   closeFlow(flow: SendFlow): void {
     if (flow.waiting.size === 0) this.#flows.delete(flow.id);
     else flow.isClosing = true;
   }
 
-  /** Drops what waits in a flow. */
+  /** Releases a flow and drops its queue. */
   dropFlow(flow: SendFlow, error: Error): void {
     for (let item = flow.waiting.shift(); item; item = flow.waiting.shift()) {
-      this.#forget(item.bytes);
+      this.#uncount(item.bytes);
       item.sender?.onDropped(error);
     }
     this.#flows.delete(flow.id);
   }
 
   /**
-   * Sends a message of `flow` when that has credit, else keeps it in order. `true` when it left at once.
-   * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED} from the codec. @throws {NODE_BUSY} when too much waits already.
+   * Sends a message on `flow`, or queues it if the flow has no credit. Returns true if it was sent at once.
+   * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED} from the codec
+   * @throws {NODE_BUSY} when the queue is full
    */
   send(flow: SendFlow, envelope: Envelope, sender?: Sender): boolean {
     const bytes = encode(envelope);
     if (this.transport !== undefined && flow.credit > 0 && flow.waiting.size === 0) {
       flow.credit--;
       this.#trace?.('sent', envelope);
-      // A transport that closed under us loses it like any message on its way: the close event is next.
+      // If the transport has just closed, the message is lost like any other in flight; the close event follows.
       this.transport.send(bytes);
       return true;
     }
@@ -92,7 +93,7 @@ export class Neighbor {
     return false;
   }
 
-  /** Sends a frame of the control plane, which never waits. `false`, and nothing is kept, without a connection. */
+  /** Sends a control frame, which needs no credit. Returns false, and queues nothing, without a connection. */
   sendControl(envelope: Envelope): boolean {
     if (this.transport === undefined) return false;
     const bytes = encode(envelope);
@@ -100,14 +101,14 @@ export class Neighbor {
     return this.transport.send(bytes);
   }
 
-  /** Tells the neighbour that it may send so many more messages of a flow, up to the window. */
+  /** Allows the neighbor to send `credits` more messages on a flow, up to the window. */
   grantCredit(flowId: string, credits: number): void {
     this.sendControl(
       makeEnvelope({ type: 'CreditUpdate', flowId, credits }, { flowId, flowFlags: FLOW.ack }),
     );
   }
 
-  /** Credit came in. */
+  /** Books credit that the neighbor granted. */
   addCredit(flowId: string, credits: number): void {
     const flow = this.#flows.get(flowId);
     if (flow === undefined) return;
@@ -115,7 +116,7 @@ export class Neighbor {
     this.#flush(flow);
   }
 
-  /** A connection is there: windows start anew. Nothing leaves before `flush`. */
+  /** Takes a new connection and resets the credit windows. Queued messages are sent by `flush`. */
   attach(transport: Transport): void {
     this.transport = transport;
     for (const flow of this.#flows.values()) flow.credit = LIMITS.creditWindow;
@@ -133,7 +134,7 @@ export class Neighbor {
     while (this.transport !== undefined && flow.credit > 0) {
       const item = flow.waiting.shift();
       if (item === undefined) break;
-      this.#forget(item.bytes);
+      this.#uncount(item.bytes);
       if (item.sender?.isOver) continue;
       flow.credit--;
       this.#trace?.('sent', item.envelope);
@@ -143,12 +144,12 @@ export class Neighbor {
     if (flow.isClosing && flow.waiting.size === 0) this.#flows.delete(flow.id);
   }
 
-  /** Drops all that waits, such as when the path it names is gone. Returns how many messages nobody will hear about. */
+  /** Drops every queued message. Returns the number of those whose senders cannot be notified. */
   drop(error: Error): number {
     let dropped = 0;
     for (const flow of this.#flows.values()) {
       for (let item = flow.waiting.shift(); item; item = flow.waiting.shift()) {
-        this.#forget(item.bytes);
+        this.#uncount(item.bytes);
         if (item.sender) item.sender.onDropped(error);
         else dropped++;
       }
@@ -157,13 +158,13 @@ export class Neighbor {
     return dropped;
   }
 
-  #forget(bytes: Uint8Array): void {
+  #uncount(bytes: Uint8Array): void {
     this.#waiting--;
     this.#waitingBytes -= bytes.byteLength;
     if (this.#waiting === 0) this.#whenEmpty?.();
   }
 
-  /** Resolves when nothing waits any more. */
+  /** Resolves when the queue is empty. */
   whenEmpty(): Promise<void> {
     if (this.#waiting === 0) return Promise.resolve();
     return new Promise((resolve) => {
@@ -177,7 +178,7 @@ export class Neighbor {
       ? bytes <= BOUNDS.attachedBytes
       : this.#waiting < BOUNDS.detachedMessages && bytes <= BOUNDS.detachedBytes;
     if (!fits) {
-      throw new FabricError('NODE_BUSY', `${this.#waiting} messages wait for the sentinel already`);
+      throw new FabricError('NODE_BUSY', `${this.#waiting} messages for the sentinel are already queued`);
     }
   }
 }

@@ -1,28 +1,29 @@
-// Who this node is, as the sentinel said in its last NodeAttachAck. One object, shared by all parts of a link.
+// The identity of this node, as the last NodeAttachAck assigned it. All parts of a link share one object.
 import { newId } from '../ids.ts';
 import { REPLY_PREFIX, SYSTEM_PARTICIPANT } from '../protocol/address.ts';
 import type { EnvelopeHeader } from '../protocol/envelope.ts';
 
-/** Header fields of a message that this node makes; `undefined` is left out on the wire. */
-export interface HeaderFields {
-  traceId?: string | undefined;
-  to?: string | undefined;
-  replyTo?: string | undefined;
-  capabilities?: string[] | undefined;
-  rtype?: number | undefined;
-  corrId?: string | undefined;
-  flowId?: string;
-  seqId?: number | undefined;
-  flowFlags?: number | undefined;
-  meta?: Record<string, unknown> | undefined;
-}
+/** Header fields of an outgoing message. Undefined fields are omitted on the wire. */
+export type HeaderFields = Pick<
+  EnvelopeHeader,
+  | 'traceId'
+  | 'to'
+  | 'replyTo'
+  | 'capabilities'
+  | 'rtype'
+  | 'corrId'
+  | 'flowId'
+  | 'seqId'
+  | 'flowFlags'
+  | 'meta'
+>;
 
 export class NodeIdentity {
   /** The flow of calls, unary replies and control frames. */
   readonly flowId = newId();
   readonly #sidOf: ((path: string) => string) | undefined;
   readonly #replyParticipant = `${REPLY_PREFIX}${newId()}`;
-  /** `/sentinel/node`; empty before the first attach. */
+  /** Path such as `/sentinel/node`. Empty before the first attach. */
   path = '';
   sid: string | undefined;
   systemAddress = '';
@@ -33,6 +34,7 @@ export class NodeIdentity {
     this.#sidOf = sidOf;
   }
 
+  /** Takes the path that a NodeAttachAck assigns. */
   adopt(path: string): void {
     if (path === this.path) return;
     this.path = path;
@@ -42,9 +44,9 @@ export class NodeIdentity {
     this.replyAddress = `${this.#replyParticipant}${this.#atPath}`;
   }
 
-  /** The header of a message of this node. It is complete, so that all of it stands before the frame: routers read no further. */
+  /** The complete header of an outgoing message. All of it precedes the frame, because routers read no further. */
   header(fields: HeaderFields): Partial<EnvelopeHeader> {
-    // JSON leaves undefined fields out, which is cheaper than building objects of many shapes.
+    // One object shape for all messages; JSON omits undefined fields.
     return {
       sid: this.sid,
       traceId: fields.traceId,
@@ -57,10 +59,10 @@ export class NodeIdentity {
       seqId: fields.seqId,
       flowFlags: fields.flowFlags,
       meta: fields.meta,
-    } as Partial<EnvelopeHeader>;
+    };
   }
 
-  /** Whether an address is a participant at this node's own path. */
+  /** True if an address names a participant at this node's own path. */
   isOwn(address: string): boolean {
     return this.path !== '' && address.endsWith(this.#atPath);
   }

@@ -1,5 +1,5 @@
-// A call that this node made and that is not over: one answer (`UnaryCall`) or many (`StreamCall`, in `stream-call.ts`). It
-// holds what its caller sees; sending, pacing and cancelling is the business of `calls.ts`.
+// An outgoing call that has not ended, with one answer (`UnaryCall`) or many (`StreamCall`, in `stream-call.ts`). It holds the
+// caller's side; `calls.ts` sends, paces and cancels.
 import { FabricError } from '../errors/error.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { errorOfReply, type RpcReply } from '../protocol/rpc.ts';
@@ -8,12 +8,12 @@ import type { CallOptions, CallTarget } from './link-types.ts';
 import type { Neighbor } from './neighbor.ts';
 import type { Waiter } from './pending.ts';
 
-/** What an open call needs of the table that holds it. */
+/** The table of open calls, as one call uses it. */
 export interface CallOwner {
   now(): number;
-  /** The call is over. `cancel`: the callee does not know, and is told with this reason. */
+  /** Removes a call that has ended. With `cancel`, the callee is notified with that reason. */
   release(call: OpenCall, cancel?: string): void;
-  /** A stream waits for items anew: its deadline moved. */
+  /** Notes that the deadline of a call has moved. */
   deadlineMoved(call: OpenCall): void;
 }
 
@@ -34,13 +34,13 @@ export abstract class OpenCall implements Waiter, Sender {
   abstract readonly isStream: boolean;
   deadline: number;
   isOver = false;
-  /** Where the request went; absent while it waits in the link. */
+  /** Where the request was sent; `undefined` while it waits in `calls.ts`. */
   neighbor: Neighbor | undefined;
-  /** The request as sent, kept for calls that may be sent again. */
+  /** The request as sent, for calls that allow resending. */
   envelope: Envelope | undefined;
-  /** The request waits in its neighbor, for credit or for the connection. */
+  /** True while the request waits in its neighbor for credit or for a connection. */
   isQueued = false;
-  /** Counts against the pace. */
+  /** True while the call counts against the pace. */
   isPaced = false;
   protected readonly owner: CallOwner;
 
@@ -56,7 +56,7 @@ export abstract class OpenCall implements Waiter, Sender {
   abstract onReply(reply: RpcReply, size: number, envelope: Envelope): void;
   protected abstract settle(error: unknown): void;
 
-  /** Ends the call with an error. `cancel` tells the callee. */
+  /** Ends the call with an error. With `cancel`, the callee is notified with that reason. */
   fail(error: unknown, cancel?: string): void {
     if (this.isOver) return;
     this.finish(cancel);
@@ -69,7 +69,7 @@ export abstract class OpenCall implements Waiter, Sender {
     this.owner.release(this, cancel);
   }
 
-  /** The caller's signal aborted. */
+  /** Called when the caller's signal aborts. */
   handleEvent(): void {
     this.fail(this.request.options.signal?.reason, 'aborted');
   }

@@ -1,19 +1,19 @@
-// What waits for an answer: correlation id -> waiter. Deadlines share one timer, set to the earliest of them; a call costs
-// no timer of its own, and its deadline may move (streams) without touching anything.
+// Waiters for answers, by correlation id. All deadlines share one timer, set to the earliest: a waiter needs no timer of its
+// own, and a deadline may move to a later time at no cost.
 import type { Clock, Timer } from '../async/clock.ts';
 
-/** Something that waits for envelopes with its corrId. */
+/** Waits for envelopes with its corrId. */
 export interface Waiter {
   readonly corrId: string;
-  /** Ms since the epoch; Infinity while nothing is due. */
+  /** In ms since the epoch. Infinity: none. */
   deadline: number;
-  /** The deadline has passed: the waiter fails and leaves the table, unless it moves its deadline. */
+  /** Called when the deadline has passed. The waiter fails, or moves its deadline to stay in the table. */
   onDue(): void;
-  /** The table was closed. */
+  /** Called when the table is closed. */
   fail(error: unknown): void;
 }
 
-/** Deadlines are met to within this many ms, so that many close ones share a sweep. */
+/** Deadlines that lie this close together, in ms, share one sweep. */
 const SLACK_MS = 5;
 const LONGEST_TIMER_MS = 2_147_483_647;
 
@@ -48,17 +48,17 @@ export class Pending<W extends Waiter> {
     if (waiter.deadline < this.#due) this.#arm(waiter.deadline);
   }
 
-  /** A deadline that moved to an earlier time must be told; a later one need not be. */
+  /** Must be called after a deadline moved to an earlier time. */
   moved(waiter: W): void {
     if (waiter.deadline < this.#due) this.#arm(waiter.deadline);
   }
 
   remove(waiter: W): void {
-    // The timer stays: it finds nothing to do, and the next call need not set one.
+    // The timer stays set: an idle sweep costs less than a new timer for the next waiter.
     if (this.#waiters.get(waiter.corrId) === waiter) this.#waiters.delete(waiter.corrId);
   }
 
-  /** Takes all waiters away and fails them. */
+  /** Removes all waiters and fails them. */
   failAll(error: unknown): void {
     const waiters = [...this.#waiters.values()];
     this.#waiters.clear();

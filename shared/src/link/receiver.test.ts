@@ -148,7 +148,7 @@ describe('garbage', () => {
     clock.advance(10_000);
     send('more');
     await settle();
-    const lines = log.lines.filter(({ message }) => message === 'a message cannot be read');
+    const lines = log.lines.filter(({ message }) => message === 'received an unreadable message');
     expect(lines.map(({ fields }) => [fields.code, fields.count])).toEqual([
       ['PROTO_MALFORMED', 1],
       ['PROTO_MALFORMED', 100],

@@ -1,5 +1,5 @@
-// THE PATH of what arrives at a node: read, book credit, then to the calls that we made, the calls that we serve, or the
-// control plane. No message harms the link: what cannot be read is logged now and then, and its sender is told if possible.
+// The path of an incoming message: decode, book credit, then dispatch to outgoing calls, incoming calls or control requests. No
+// message can harm the link. Unreadable ones are logged at a limited rate and refused if their header can be read.
 import type { Clock } from '../async/clock.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import type { Logger } from '../log.ts';
@@ -14,7 +14,7 @@ import type { LinkOptions } from './link-types.ts';
 import type { Neighbor } from './neighbor.ts';
 import type { Serving } from './serving.ts';
 
-/** Bad messages are logged at most so often, in ms. */
+/** Minimum time between two log lines about bad messages, in ms. */
 const BAD_MESSAGE_LOG_MS = 10_000;
 
 export interface ReceiverDeps {
@@ -48,20 +48,20 @@ export class Receiver {
       this.#deps.trace?.('received', envelope);
       this.#dispatch(neighbor, envelope, bytes.byteLength);
     } catch (error) {
-      // Nothing that a stranger sends may end the process, not even what we did not foresee.
-      this.#deps.log.error('a message could not be handled', { type: envelope.frame.type, error });
+      // No message may end the process, whatever fault it finds in our code.
+      this.#deps.log.error('could not handle a message', { type: envelope.frame.type, error });
     }
   }
 
   #dispatch(neighbor: Neighbor, envelope: Envelope, size: number): void {
     const { calls, serving, control } = this.#deps;
     const { frame, flowId } = envelope;
-    // Credit is booked before anything else: it must never wait behind messages that themselves need credit.
+    // Credit is booked first: it must not wait behind messages that need credit themselves.
     if (frame.type === 'CreditUpdate') {
       neighbor.addCredit(frame.flowId, frame.credits);
       return;
     }
-    // A stream that owns its flow returns the credit itself, as its consumer takes the items.
+    // A stream with a flow of its own grants its credit itself, as its consumer reads.
     if (flowId !== undefined && !calls.streamOwning(envelope)) neighbor.received.count(flowId);
     switch (frame.type) {
       case 'Data':
@@ -81,7 +81,7 @@ export class Receiver {
         control.onAck(envelope);
         break;
       default:
-        // Heartbeat acks only had to arrive; other frames are not a node's business.
+        // A heartbeat ack has done its work by arriving. Other frames are not meant for nodes.
         break;
     }
   }
@@ -102,11 +102,11 @@ export class Receiver {
     const { calls, serving } = this.#deps;
     const fault = isFabricError(error)
       ? error
-      : new FabricError('PROTO_MALFORMED', 'The message cannot be read', { cause: error });
+      : new FabricError('PROTO_MALFORMED', 'The message is unreadable', { cause: error });
     this.#logBadMessage(fault, bytes.byteLength);
     const header = parsePartialHeader(bytes);
     if (header?.frameType !== 'Data') return;
-    // It used its sender's credit, whatever it was.
+    // A bad message uses credit like any other.
     if (header.flowId !== undefined) neighbor.received.count(header.flowId);
     if (header.isReply) {
       if (header.corrId !== undefined) calls.onBadReply(header.corrId, fault);
@@ -118,7 +118,7 @@ export class Receiver {
     this.#badMessages++;
     const now = clock.now();
     if (now - this.#badLoggedAt < BAD_MESSAGE_LOG_MS) return;
-    log.warn('a message cannot be read', { code, because, size, count: this.#badMessages });
+    log.warn('received an unreadable message', { code, because, size, count: this.#badMessages });
     this.#badLoggedAt = now;
     this.#badMessages = 0;
   }

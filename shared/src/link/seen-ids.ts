@@ -1,17 +1,17 @@
-// The last ids that were seen, within a bound: what tells a message that was sent again from a new one.
+// A bounded set of recent ids, to recognize messages that are sent again.
 
 export class SeenIds {
   readonly #capacity: number;
-  // Two generations: when the young one is full the old one is forgotten, so never fewer than `capacity` are known.
+  // Two generations: when the young one is full, it replaces the old one. At least the last `capacity` ids are known.
   #young = new Set<string>();
   #old = new Set<string>();
 
-  /** @param capacity ids that are surely known; at most twice as many are kept */
+  /** @param capacity number of recent ids that are always known; up to twice as many are kept */
   constructor(capacity: number) {
     this.#capacity = capacity;
   }
 
-  /** Notes an id. `false` when it was seen before. */
+  /** Adds an id. Returns false if it was seen before. */
   add(id: string): boolean {
     if (this.#young.has(id) || this.#old.has(id)) return false;
     this.#young.add(id);

@@ -1,5 +1,5 @@
-// What others ask of this node: finds who serves an address, hands requests and messages over, remembers the calls that
-// are open so that a CallCancel finds them, acknowledges those who want that, and says no where nobody serves.
+// Incoming requests and messages: finds the service of an address and dispatches to it, keeps the open calls so that a
+// CallCancel finds them, acknowledges messages that ask for it, and refuses messages to addresses that are not served here.
 import type { ErrorCode } from '../errors/codes.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
@@ -17,7 +17,7 @@ export interface ServingDeps {
   identity: NodeIdentity;
   bindings: Bindings;
   log: Logger;
-  /** Answers are acknowledged, and sent again until they are. */
+  /** Set for at-least-once delivery. */
   deliveries?: Deliveries | undefined;
 }
 
@@ -26,13 +26,13 @@ export class Serving implements IncomingOwner {
   readonly deliveries: Deliveries | undefined;
   readonly #bindings: Bindings;
   readonly #log: Logger;
-  // The corrId names a call, unless another caller's open call has it already: then it comes with the replyTo.
+  // By corrId; if an open call of another caller has the same corrId, by corrId and replyTo.
   readonly #open = new Map<string, Incoming>();
-  /** Calls that are kept under the longer name. */
+  /** Number of calls under the longer key. */
   #sharedIds = 0;
   readonly #seen = new SeenIds(10_000);
   #whenIdle: (() => void) | undefined;
-  /** New calls are refused: the link is being drained. */
+  /** True while the link drains: new calls are refused then. */
   isDraining = false;
 
   constructor({ identity, bindings, log, deliveries }: ServingDeps) {
@@ -46,7 +46,7 @@ export class Serving implements IncomingOwner {
     return this.#open.size;
   }
 
-  /** A Data frame that is not an answer to a call of ours. */
+  /** Handles a Data frame that is not an answer. */
   onData(neighbor: Neighbor, envelope: Envelope<DataFrame>): void {
     const { to, capabilities, replyTo } = envelope;
     let binding: Binding | undefined;
@@ -54,7 +54,7 @@ export class Serving implements IncomingOwner {
     else if (capabilities !== undefined) binding = this.#bindings.findCapable(capabilities);
     if (!binding) {
       const target = to ?? `[${capabilities?.join(', ') ?? ''}]`;
-      this.refuse(neighbor, envelope, 'NO_ROUTE', `Nobody serves ${target} on this node`);
+      this.refuse(neighbor, envelope, 'NO_ROUTE', `No service for ${target} on this node`);
       return;
     }
     if (replyTo !== undefined && ((envelope.rtype ?? 0) & RTYPE.ack) !== 0) {
@@ -66,7 +66,7 @@ export class Serving implements IncomingOwner {
     else this.#onMessage(neighbor, binding, envelope, payload);
   }
 
-  /** Answers a message that wants to be acknowledged. `false` when it was here before: it was sent again, not anew. */
+  /** Acknowledges a message that asks for it. Returns false if the message was received before. */
   acknowledge(neighbor: Neighbor, envelope: Envelope): boolean {
     const { id, replyTo } = envelope;
     this.#sendTo(neighbor, envelope, replyTo, { type: 'DeliveryAck', ok: true, refId: id });
@@ -75,16 +75,16 @@ export class Serving implements IncomingOwner {
 
   #onRequest(binding: Binding, call: Incoming): void {
     const key = this.#keyFor(call);
-    // The same request again, while the first is served: the first answers.
+    // A repetition of a request that is being served. The answer to the first serves both.
     if (key === undefined) return;
     if (key !== call.corrId) this.#sharedIds++;
     this.#open.set(key, call);
     if (this.isDraining) {
-      call.fail(new FabricError('LINK_DRAINING', 'This node is going away and takes no new calls'));
+      call.fail(new FabricError('LINK_DRAINING', 'This node is draining and accepts no new calls'));
       return;
     }
     try {
-      // A service may be an async function all the same; its failure must not end the process.
+      // A service may return a promise despite its type. Its rejection must not end the process.
       const returned: unknown = binding.service.onCall(call);
       if (isPromise(returned)) returned.then(undefined, (error: unknown) => this.#failed(call, error));
     } catch (error) {
@@ -107,14 +107,14 @@ export class Serving implements IncomingOwner {
       return;
     }
     const logId = newId();
-    this.#log.error('a service threw', { logId, address: call.address, method: call.method, error });
+    this.#log.error('a service failed', { logId, address: call.address, method: call.method, error });
     call.fail(error, logId);
   }
 
   #onMessage(neighbor: Neighbor, binding: Binding, envelope: Envelope, payload: unknown): void {
     const { service } = binding;
     if (!service.onMessage) {
-      this.#log.debug('a plain message found no taker', { address: envelope.to });
+      this.#log.debug('a message has no handler', { address: envelope.to });
       return;
     }
     let value: unknown;
@@ -149,10 +149,10 @@ export class Serving implements IncomingOwner {
   }
 
   #messageFailed(binding: Binding, error: unknown): void {
-    this.#log.error('onMessage threw', { address: binding.address, error });
+    this.#log.error('a message handler failed', { address: binding.address, error });
   }
 
-  /** Says no to whoever waits for an answer to this envelope. */
+  /** Sends a negative DeliveryAck to the caller of this envelope, if there is one. */
   refuse(neighbor: Neighbor, envelope: Partial<Envelope>, code: ErrorCode, reason: string): void {
     const { replyTo, corrId, id } = envelope;
     if (replyTo === undefined || corrId === undefined) return;
@@ -176,8 +176,8 @@ export class Serving implements IncomingOwner {
   }
 
   /**
-   * The caller of `corrId` gave up. When several callers use that corrId and `replyTo` does not tell which of them it was,
-   * nobody is cancelled: to go on for nothing is better than to stop another's call.
+   * Cancels the call of `corrId`. If several callers use that corrId and `replyTo` does not identify one of them, no call is
+   * cancelled: wasted work is better than a wrong cancellation.
    */
   onCancel(corrId: string, replyTo: string | undefined, reason: string): void {
     const call = this.#open.get(corrId);
@@ -202,17 +202,17 @@ export class Serving implements IncomingOwner {
   }
 
   undeliverable(call: Incoming, error: unknown): void {
-    this.#log.warn('a reply could not be sent', { to: call.replyTo, method: call.method, error });
+    this.#log.warn('could not send a reply', { to: call.replyTo, method: call.method, error });
   }
 
-  /** Cancels every open call, or those that came through `neighbor`. */
+  /** Cancels every open call, or only those that came through `neighbor`. */
   cancelAll(reason: string, neighbor?: Neighbor): void {
     for (const call of [...this.#open.values()]) {
       if (neighbor === undefined || call.neighbor === neighbor) call.cancel(reason);
     }
   }
 
-  /** Resolves when no call is being served any more. */
+  /** Resolves when no call is open. */
   whenIdle(): Promise<void> {
     if (this.#open.size === 0) return Promise.resolve();
     return new Promise((resolve) => {

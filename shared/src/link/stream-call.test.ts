@@ -90,7 +90,7 @@ describe('a stream', () => {
     const error = await errorOf(read());
     expect(error).toMatchObject({
       code: 'INTERNAL',
-      message: 'The operation failed; its log names it log-1',
+      message: 'The operation failed. The id of its log entry is log-1',
     });
     expect(items).toEqual(['one', 'two']);
   });

@@ -1,29 +1,29 @@
-// The port under a link: one open, ordered, message-framed connection. WebSocket, browser WebSocket and memory implement it.
+// The port below a link: one open, ordered, message-framed connection. Implemented by ws, browser WebSockets and memory.
 
 export interface Transport {
-  /** Sends one message. `false` when the transport is closed and the message did not leave. */
+  /** Sends one message. Returns false, and sends nothing, if the transport is closed. */
   send(bytes: Uint8Array): boolean;
-  /** Closes it. `code` is a WebSocket close code. */
+  /** Closes the connection with a WebSocket close code. */
   close(code?: number, reason?: string): void;
-  /** Ends it at once, without a closing handshake. */
+  /** Closes the connection at once, without a closing handshake. */
   terminate(): void;
-  /** Bytes that `send` took and that have not left yet. */
+  /** Bytes that were passed to `send` and not written yet. */
   readonly bufferedBytes: number;
-  /** Told when all that `send` took has left, after some of it had to wait; by transports that can tell. */
+  /** Called when all buffered bytes have been written, by transports that support it. */
   onDrain?: (() => void) | undefined;
-  /** Set once, before the first message can arrive. */
+  /** Called with every message. Must be set before the first one can arrive. */
   onMessage: ((bytes: Uint8Array) => void) | undefined;
   /** Called exactly once, whichever side closed. */
   onClose: ((code: number, reason: string) => void) | undefined;
 }
 
-/** Opens a transport to `url`; rejects with LINK_TIMEOUT (cannot reach) or LINK_REFUSED (the server said no). */
+/** Opens a transport to `url`. Rejects with LINK_TIMEOUT (unreachable) or LINK_REFUSED (the server refused). */
 export type Dial = (url: string, options: DialOptions) => Promise<Transport>;
 
 export interface DialOptions {
   timeoutMs: number;
   /** Bearer token, offered as WebSocket subprotocol. */
   token?: string | undefined;
-  /** Gives the attempt up. */
+  /** Aborts the attempt. */
   signal?: AbortSignal | undefined;
 }

@@ -1,5 +1,5 @@
-// The WebSocket of browsers (and of any runtime with the global). It knows no terminate, no status of a refused upgrade,
-// and only some close codes; otherwise it is `ws-transport.ts`.
+// Transport over the WebSocket global of browsers and other runtimes. It differs from `ws-transport.ts` where that API is
+// limited: no terminate, no status of a refused upgrade, and few close codes.
 import { FabricError } from '../errors/error.ts';
 import type { Dial, Transport } from './transport.ts';
 
@@ -12,7 +12,7 @@ class WebTransport implements Transport {
     this.#socket = socket;
     socket.onmessage = ({ data }: MessageEvent) => this.onMessage?.(bytesOf(data));
     socket.onclose = ({ code, reason }: CloseEvent) => this.#closed(code, reason);
-    // 'close' follows and says the same.
+    // A 'close' event follows every 'error' event.
     socket.onerror = null;
   }
 
@@ -26,13 +26,13 @@ class WebTransport implements Transport {
     return true;
   }
 
-  /** Pages may only say 1000 or 3000 to 4999; anything else goes out as 1000. */
+  /** Pages may send only 1000 and 3000 to 4999; other codes are sent as 1000. */
   close(code = 1000, reason = ''): void {
     const allowed = code === 1000 || (code >= 3000 && code <= 4999);
     this.#socket.close(allowed ? code : 1000, reason);
   }
 
-  /** A page cannot cut a connection off: it says goodbye and stops listening. */
+  /** A page cannot terminate a connection: this starts the closing handshake and ignores further events. */
   terminate(): void {
     this.#socket.close();
     this.#closed(1006, '');
@@ -53,8 +53,9 @@ const bytesOf = (data: unknown): Uint8Array =>
   typeof data === 'string' ? encoder.encode(data) : new Uint8Array(data as ArrayBuffer);
 
 /**
- * Opens a WebSocket in a browser. @throws {LINK_TIMEOUT} when it did not open; browsers do not tell why, so a refusal
- * during the upgrade looks the same. @throws {LINK_REFUSED} when the URL is not one.
+ * Opens a WebSocket in a browser.
+ * @throws {LINK_TIMEOUT} when it did not open. Browsers hide the cause, so a refused upgrade looks the same.
+ * @throws {LINK_REFUSED} when the URL is invalid
  */
 export const webDial: Dial = (url, { timeoutMs, token, signal }) =>
   new Promise((resolve, reject) => {
@@ -76,7 +77,7 @@ export const webDial: Dial = (url, { timeoutMs, token, signal }) =>
       socket.close();
       reject(error);
     };
-    const onAbort = (): void => fail(new FabricError('LINK_CLOSED', 'The dial was given up'));
+    const onAbort = (): void => fail(new FabricError('LINK_CLOSED', 'The dial was aborted'));
     const timer = setTimeout(
       () => fail(new FabricError('LINK_TIMEOUT', `${url} did not answer within ${timeoutMs} ms`)),
       timeoutMs,

@@ -1,5 +1,5 @@
-// The WebSocket of Node processes, through `ws`. Writes of one turn of the event loop leave together: the system call is
-// the larger part of a message's cost, and at one call at a time the delay is not measurable.
+// Transport over `ws`, for Node processes. Writes of one event loop iteration share one system call, which is the larger part
+// of a message's cost. With one call at a time the added delay is not measurable.
 import type { Socket } from 'node:net';
 import WebSocket from 'ws';
 import { FabricError } from '../errors/error.ts';
@@ -13,7 +13,7 @@ class WsTransport implements Transport {
   onClose: ((code: number, reason: string) => void) | undefined;
   onDrain: (() => void) | undefined;
   readonly #ws: WebSocket;
-  // `ws` does not document the socket; without it writes leave one by one.
+  // `ws` does not document the socket. Without it, each write is a system call of its own.
   readonly #socket: Pick<Socket, 'cork' | 'uncork'> | undefined;
   #corked = false;
 
@@ -26,7 +26,7 @@ class WsTransport implements Transport {
     }
     ws.on('message', (data: Buffer) => this.onMessage?.(data));
     ws.on('close', (code, reason) => this.#closed(code, reason.toString()));
-    // 'close' follows and says the same.
+    // A 'close' event follows every 'error' event.
     ws.on('error', () => {});
   }
 
@@ -68,7 +68,7 @@ class WsTransport implements Transport {
 
 const uncork = (transport: WsTransport): void => transport.uncork();
 
-/** Opens a WebSocket. @throws {LINK_TIMEOUT} when the server cannot be reached. @throws {LINK_REFUSED} when it says no. */
+/** Opens a WebSocket. @throws {LINK_TIMEOUT} when the server is unreachable. @throws {LINK_REFUSED} when it refuses. */
 export const wsDial: Dial = (url, { timeoutMs, token, signal }) =>
   new Promise((resolve, reject) => {
     let ws: WebSocket;
@@ -82,14 +82,14 @@ export const wsDial: Dial = (url, { timeoutMs, token, signal }) =>
       reject(new FabricError('LINK_REFUSED', `Cannot dial ${url}: ${(cause as Error).message}`, { cause }));
       return;
     }
-    const onAbort = (): void => fail(new FabricError('LINK_CLOSED', 'The dial was given up'));
+    const onAbort = (): void => fail(new FabricError('LINK_CLOSED', 'The dial was aborted'));
     const done = (): void => {
       ws.removeAllListeners();
       signal?.removeEventListener('abort', onAbort);
     };
     const fail = (error: FabricError): void => {
       done();
-      // A socket that is still connecting reports its end as an error.
+      // Terminating a socket that is still connecting emits an error.
       ws.on('error', () => {});
       ws.terminate();
       reject(error);
@@ -116,6 +116,6 @@ export const wsDial: Dial = (url, { timeoutMs, token, signal }) =>
     else signal?.addEventListener('abort', onAbort);
   });
 
-// A refused connection to a name with several addresses comes as one error of many, with an empty message.
+// A refused connection to a host with several addresses is reported as an AggregateError with an empty message.
 const reason = (error: Error & { code?: string; errors?: Error[] }): string =>
   error.message || error.errors?.[0]?.message || error.code || error.name;

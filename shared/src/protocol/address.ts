@@ -1,14 +1,15 @@
 // Addresses: `participant@location`, split at the last "@". The location is a host (`fame.fabric`, `*.fame.fabric`), a
-// path (`/sentinel/node`), or a host followed by a path. Addresses are compared as text, so there is no normalising.
+// path (`/sentinel/node`), or a host followed by a path. Addresses are compared as text and never normalized.
 import { FabricError } from '../errors/error.ts';
+import { cutText } from '../text/cut-text.ts';
 import { LIMITS } from './limits.ts';
 
 export interface Address {
   readonly participant: string;
-  /** Host labels joined by dots, possibly with a leading `*.`; absent when the location is a path only. */
-  readonly host?: string;
-  /** Path with its leading slash; absent when the location is a host only. */
-  readonly path?: string;
+  /** Labels joined by dots, possibly with a leading `*.`. Absent if the location is only a path. */
+  readonly host?: string | undefined;
+  /** Path with its leading slash. Absent if the location is only a host. */
+  readonly path?: string | undefined;
 }
 
 const PARTICIPANT = /^[A-Za-z0-9_-]+$/;
@@ -20,20 +21,20 @@ export const SYSTEM_PARTICIPANT = '__sys__';
 /** Prefix of the participants of reply mailboxes. */
 export const REPLY_PREFIX = '__rpc__';
 
-/** Reads an address. @throws {ADDRESS_INVALID} when it does not follow the grammar or is longer than 256 bytes. */
+/** Parses an address. @throws {ADDRESS_INVALID} when it does not follow the grammar or is longer than 256 bytes */
 export function parseAddress(text: string): Address {
   const address = tryParseAddress(text);
   if (!address) {
-    const shown = String(text).slice(0, 80);
+    const quoted = cutText(String(text), 80);
     throw new FabricError(
       'ADDRESS_INVALID',
-      `"${shown}" is not an address: expected participant@host, such as chat@fame.fabric`,
+      `"${quoted}" is not an address: expected participant@host, such as chat@fame.fabric`,
     );
   }
   return address;
 }
 
-/** Reads an address; `undefined` when it does not follow the grammar. */
+/** Parses an address. Returns `undefined` if it does not follow the grammar. */
 export function tryParseAddress(text: string): Address | undefined {
   if (typeof text !== 'string' || text.length > LIMITS.maxAddressBytes) return undefined;
   const at = text.lastIndexOf('@');
@@ -47,21 +48,21 @@ export function tryParseAddress(text: string): Address | undefined {
   if (host === '' && path === '') return undefined;
   if (host !== '' && !HOST.test(host)) return undefined;
   if (path !== '' && !PATH.test(path)) return undefined;
-  return { participant, ...(host ? { host } : {}), ...(path ? { path } : {}) };
+  return { participant, host: host || undefined, path: path || undefined };
 }
 
-/** What follows the last "@": `fame.fabric`, `/sentinel/node`. Empty when there is no "@". */
+/** The location of an address, such as `fame.fabric` or `/sentinel/node`. Empty if there is no "@". */
 export const locationOf = (address: string): string => {
   const at = address.lastIndexOf('@');
   return at < 0 ? '' : address.slice(at + 1);
 };
 
-/** Whether `path` is `root` or lies below it. */
+/** True if `path` is `root` or lies below it. */
 export const isUnder = (path: string, root: string): boolean =>
   path === root ||
   (path.length > root.length && path.startsWith(root) && path.charCodeAt(root.length) === 47);
 
-/** Whether `host` belongs to the pool `pattern` (`*.fame.fabric` takes `fame.fabric` and everything below it). */
+/** True if `host` belongs to the pool `pattern`: `*.fame.fabric` includes `fame.fabric` and every host below it. */
 export const poolMatches = (pattern: string, host: string): boolean => {
   const suffix = pattern.slice(2);
   return (

@@ -1,6 +1,5 @@
-// The one door between bytes and envelopes. Reading goes size, UTF-8, depth, JSON, header fields, frame fields, in that
-// order, so that nothing a stranger sends is parsed before its bounds are known. What a sentinel merely passes on is not
-// read here: see `header.ts`.
+// Encodes and decodes envelopes. Decoding checks size, depth, UTF-8 and JSON, header fields and frame fields, in that order, so
+// that input is bounded before it is parsed. Envelopes that a sentinel only forwards are not decoded: see `router/header.ts`.
 import { FabricError } from '../errors/error.ts';
 import type { Envelope, Frame } from './envelope.ts';
 import { checkFrame } from './frames.ts';
@@ -9,14 +8,14 @@ import { LIMITS } from './limits.ts';
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-// Buffer is three times as fast as TextEncoder and TextDecoder for short texts, where there is one.
+// For short texts, Buffer is three times as fast as TextEncoder. Browsers have no Buffer.
 const NodeBuffer: typeof Buffer | undefined = globalThis.Buffer;
 
 const toBytes: (text: string) => Uint8Array = NodeBuffer
   ? (text) => NodeBuffer.from(text, 'utf8')
   : (text) => encoder.encode(text);
 
-/** Writes an envelope. @throws {MESSAGE_TOO_LARGE} above 262,144 bytes. @throws {PROTO_MALFORMED} when it is not JSON. */
+/** Encodes an envelope. @throws {MESSAGE_TOO_LARGE} above 262,144 bytes @throws {PROTO_MALFORMED} when it is not JSON */
 export function encode(envelope: Envelope): Uint8Array {
   let text: string;
   try {
@@ -24,7 +23,7 @@ export function encode(envelope: Envelope): Uint8Array {
   } catch (cause) {
     throw new FabricError(
       'PROTO_MALFORMED',
-      `The payload cannot be written as JSON: ${(cause as Error).message}`,
+      `The payload cannot be serialized as JSON: ${(cause as Error).message}`,
       {
         cause,
       },
@@ -42,7 +41,7 @@ export const tooLarge = (size: number): FabricError =>
     { details: { size, limit: LIMITS.maxEnvelopeBytes } },
   );
 
-/** Reads one message. @throws {MESSAGE_TOO_LARGE | PROTO_TOO_DEEP | PROTO_MALFORMED | PROTO_UNKNOWN_FRAME} */
+/** Decodes one message. @throws {MESSAGE_TOO_LARGE | PROTO_TOO_DEEP | PROTO_MALFORMED | PROTO_UNKNOWN_FRAME} */
 export function decode(message: Uint8Array | string): Envelope {
   const bytes = typeof message === 'string' ? toBytes(message) : message;
   if (bytes.byteLength > LIMITS.maxEnvelopeBytes) throw tooLarge(bytes.byteLength);
@@ -56,7 +55,7 @@ function parse(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(decoder.decode(bytes));
   } catch (cause) {
-    // The parser's own message quotes the text, and bodies never reach logs or other nodes.
+    // The parser's own message quotes the input, and message bodies must not reach logs or other nodes.
     throw new FabricError('PROTO_MALFORMED', 'The message is not valid UTF-8 JSON', { cause });
   }
 }
@@ -64,7 +63,7 @@ function parse(bytes: Uint8Array): unknown {
 const QUOTE = 34;
 const BACKSLASH = 92;
 
-/** Whether brackets nest deeper than `limit`, counted over the bytes without parsing; brackets in strings do not count. */
+/** True if brackets outside of strings nest deeper than `limit`. Scans the bytes without parsing them. */
 export function depthExceeds(bytes: Uint8Array, limit: number): boolean {
   const end = bytes.byteLength;
   let depth = 0;
@@ -98,7 +97,7 @@ const INTEGER_FIELDS = ['rtype', 'seqId', 'flowFlags', 'ttl'] as const;
 
 const malformed = (what: string): FabricError => new FabricError('PROTO_MALFORMED', what);
 
-/** Checks what the codec promises of an envelope: field types, id lengths, and the frame by its type. */
+/** Validates a parsed envelope: field types, id lengths, and the frame by its type. @throws {PROTO_MALFORMED | PROTO_UNKNOWN_FRAME} */
 export function checkEnvelope(value: unknown): Envelope {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw malformed('An envelope must be a JSON object');
@@ -117,13 +116,13 @@ export function checkEnvelope(value: unknown): Envelope {
     if (number === undefined) continue;
     if (number === null) delete envelope[field];
     else if (!Number.isSafeInteger(number) || (number as number) < 0) {
-      throw malformed(`${field} must be a whole number that is not negative`);
+      throw malformed(`${field} must be a non-negative whole number`);
     }
   }
   if (envelope.capabilities === null) delete envelope.capabilities;
   else if (envelope.capabilities !== undefined) checkCapabilities(envelope.capabilities, 'capabilities');
   envelope.frame = checkFrame(envelope.frame);
-  // A missing id is tolerated on arrival, as every Fame node does; the reader that needs one refuses by itself.
+  // Every Fame node accepts a missing id. Code that needs one checks for it.
   envelope.id ??= '';
   return envelope as unknown as Envelope<Frame>;
 }

@@ -1,8 +1,8 @@
-// The envelope: one flat JSON object a WebSocket message. These are the types and the small makers; bytes are the codec's.
-// Everything optional is absent when unset. docs/protocol.md explains each field.
+// The envelope: one flat JSON object per WebSocket message. Holds its types and `makeEnvelope`; `codec.ts` converts to bytes.
+// Optional fields that are undefined are omitted on the wire. docs/protocol.md explains each field.
 import { newId } from '../ids.ts';
 
-/** Bits of `rtype`: what the sender wants back. */
+/** Bits of `rtype`: the responses that the sender expects. */
 export const RTYPE = Object.freeze({ none: 0, ack: 1, reply: 2, stream: 4 });
 
 /** Bits of `flowFlags`. */
@@ -13,38 +13,38 @@ export interface NodeAttach {
   originType: 'downstream' | 'peer';
   systemId: string;
   instanceId: string;
-  assignedPath?: string;
-  capabilities?: string[];
-  acceptedLogicals?: string[];
+  assignedPath?: string | undefined;
+  capabilities?: string[] | undefined;
+  acceptedLogicals?: string[] | undefined;
 }
 export interface NodeAttachAck {
   type: 'NodeAttachAck';
   ok: boolean;
-  code?: string;
-  reason?: string;
-  refId?: string;
-  targetSystemId?: string;
-  targetPhysicalPath?: string;
-  assignedPath?: string;
-  routingEpoch?: string;
+  code?: string | undefined;
+  reason?: string | undefined;
+  refId?: string | undefined;
+  targetSystemId?: string | undefined;
+  targetPhysicalPath?: string | undefined;
+  assignedPath?: string | undefined;
+  routingEpoch?: string | undefined;
   /** `name/version` of the sentinel's software; only ours says it, so a link knows whether it must pace bursts. */
-  software?: string;
+  software?: string | undefined;
   /** Only ours says it: whether the node found its earlier session, with what waited in it, or begins anew. */
-  resumed?: boolean;
+  resumed?: boolean | undefined;
 }
 export interface AddressBind {
   type: 'AddressBind';
   address: string;
-  physicalPath?: string;
-  encryptionKeyId?: string;
+  physicalPath?: string | undefined;
+  encryptionKeyId?: string | undefined;
 }
 export interface AddressBindAck {
   type: 'AddressBindAck';
   ok: boolean;
-  refId?: string;
-  address?: string;
-  code?: string;
-  reason?: string;
+  refId?: string | undefined;
+  address?: string | undefined;
+  code?: string | undefined;
+  reason?: string | undefined;
 }
 export interface AddressUnbind {
   type: 'AddressUnbind';
@@ -53,10 +53,10 @@ export interface AddressUnbind {
 export interface AddressUnbindAck {
   type: 'AddressUnbindAck';
   ok: boolean;
-  refId?: string;
-  address?: string;
-  code?: string;
-  reason?: string;
+  refId?: string | undefined;
+  address?: string | undefined;
+  code?: string | undefined;
+  reason?: string | undefined;
 }
 export interface CapabilityAdvertise {
   type: 'CapabilityAdvertise';
@@ -66,11 +66,11 @@ export interface CapabilityAdvertise {
 export interface CapabilityAdvertiseAck {
   type: 'CapabilityAdvertiseAck';
   ok: boolean;
-  refId?: string;
-  capabilities?: string[];
-  address?: string;
-  code?: string;
-  reason?: string;
+  refId?: string | undefined;
+  capabilities?: string[] | undefined;
+  address?: string | undefined;
+  code?: string | undefined;
+  reason?: string | undefined;
 }
 export interface CapabilityWithdraw {
   type: 'CapabilityWithdraw';
@@ -80,47 +80,47 @@ export interface CapabilityWithdraw {
 export interface CapabilityWithdrawAck {
   type: 'CapabilityWithdrawAck';
   ok: boolean;
-  refId?: string;
-  capabilities?: string[];
-  address?: string;
-  code?: string;
-  reason?: string;
+  refId?: string | undefined;
+  capabilities?: string[] | undefined;
+  address?: string | undefined;
+  code?: string | undefined;
+  reason?: string | undefined;
 }
 export interface NodeHeartbeat {
   type: 'NodeHeartbeat';
-  address?: string;
-  systemId?: string;
+  address?: string | undefined;
+  systemId?: string | undefined;
 }
 export interface NodeHeartbeatAck {
   type: 'NodeHeartbeatAck';
   ok: boolean;
-  refId?: string;
-  routingEpoch?: string;
+  refId?: string | undefined;
+  routingEpoch?: string | undefined;
 }
 export interface DataFrame {
   type: 'Data';
   payload: unknown;
-  codec?: string;
+  codec?: string | undefined;
 }
 export interface DeliveryAck {
   type: 'DeliveryAck';
   ok: boolean;
-  refId?: string;
-  code?: string;
-  reason?: string;
+  refId?: string | undefined;
+  code?: string | undefined;
+  reason?: string | undefined;
 }
 export interface CreditUpdate {
   type: 'CreditUpdate';
   flowId: string;
   credits: number;
 }
-/** Ours: the caller of `corrId` gave up. Link-local; a sentinel that does not know it drops it. */
+/** Our extension: the caller of `corrId` cancelled the call. Link-local; sentinels without the extension drop it. */
 export interface CallCancel {
   type: 'CallCancel';
   corrId: string;
-  reason?: string;
+  reason?: string | undefined;
 }
-/** Frames that only pass through: their content is the business of the two ends. */
+/** Frames that are only forwarded. Their content concerns the two ends alone. */
 export interface OpaqueFrame {
   type: 'SecureOpen' | 'SecureAccept' | 'SecureClose' | 'KeyRequest' | 'KeyAnnounce';
   [key: string]: unknown;
@@ -149,39 +149,39 @@ export type FrameType = Frame['type'];
 export type FrameOf<T extends FrameType> = Extract<Frame, { type: T }>;
 
 export interface EnvelopeHeader {
-  version?: string;
-  /** Identity of the message: the same on every hop and on every retry. */
+  version?: string | undefined;
+  /** Identifies the message. The same on every hop and in every repetition. */
   id: string;
   /** Hash of the sender's path (`sidOf`). */
-  sid?: string;
-  traceId?: string;
+  sid?: string | undefined;
+  traceId?: string | undefined;
   /** Absent: a link-local frame, or routed by `capabilities`. */
-  to?: string;
-  replyTo?: string;
-  capabilities?: string[];
+  to?: string | undefined;
+  replyTo?: string | undefined;
+  capabilities?: string[] | undefined;
   /** Sum of `RTYPE` bits. */
-  rtype?: number;
-  corrId?: string;
-  /** Flow that credits are counted by. */
-  flowId?: string;
-  seqId?: number;
+  rtype?: number | undefined;
+  corrId?: string | undefined;
+  /** Flow on which credits are counted. */
+  flowId?: string | undefined;
+  seqId?: number | undefined;
   /** Sum of `FLOW` bits. */
-  flowFlags?: number;
-  /** Hops that are left. */
-  ttl?: number;
-  priority?: string;
+  flowFlags?: number | undefined;
+  /** Remaining hops. */
+  ttl?: number | undefined;
+  priority?: string | undefined;
   /** ISO 8601, milliseconds, UTC. */
-  ts?: string;
+  ts?: string | undefined;
   sec?: unknown;
-  aft?: string;
-  meta?: Record<string, unknown>;
+  aft?: string | undefined;
+  meta?: Record<string, unknown> | undefined;
 }
 
 export interface Envelope<F extends Frame = Frame> extends EnvelopeHeader {
   frame: F;
 }
 
-// toISOString costs more than the rest of making an envelope; a burst shares the text of its millisecond.
+// toISOString costs more than the rest of makeEnvelope, so envelopes of the same millisecond share its result.
 let stampedMs = 0;
 let stamp = '';
 const timestamp = (): string => {
@@ -193,7 +193,7 @@ const timestamp = (): string => {
   return stamp;
 };
 
-/** Makes an envelope with a fresh `id` and `ts`; `header` wins over both. Key order puts `frame` last but for `ts`. */
+/** Makes an envelope with a fresh `id`, which `header` may override, and a fresh `ts`. Only `ts` follows `frame`. */
 export function makeEnvelope<F extends Frame>(frame: F, header: Partial<EnvelopeHeader> = {}): Envelope<F> {
   return { version: '1.0', id: newId(), ...header, frame, ts: timestamp() };
 }

@@ -1,5 +1,6 @@
-// What each frame must carry to be acted upon. Unknown keys are kept and ignored, so newer nodes can say more.
+// Validation of frames: the fields that each frame type requires. Unknown fields are kept, so newer nodes can add some.
 import { FabricError } from '../errors/error.ts';
+import { cutText } from '../text/cut-text.ts';
 import type { Frame, FrameType } from './envelope.ts';
 import { LIMITS } from './limits.ts';
 
@@ -14,7 +15,7 @@ const names: Check = (v) => Array.isArray(v) && v.length <= LIMITS.maxCapabiliti
 const optionalNames: Check = (v) => v === undefined || v === null || names(v);
 const credits: Check = (v) => Number.isSafeInteger(v) && (v as number) > 0 && (v as number) <= 1_000_000;
 
-// A reason is for people and may be a whole report; the size of the envelope is its bound.
+// A reason is text for people and may be long. The size limit of the envelope bounds it.
 const reason: Check = (v) => v === undefined || v === null || typeof v === 'string';
 const ack = { ok: bool, refId: optionalText, code: optionalText, reason };
 const capability = { capabilities: names, address: text };
@@ -57,8 +58,8 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
   KeyAnnounce: {},
 };
 
-// Attach frames of some nodes come with snake_case keys; every other frame is camelCase on the wire.
-const SNAKE: Record<string, string> = {
+// Some nodes send NodeAttach with snake_case keys. All other frames are camelCase on the wire.
+const SNAKE_CASE_KEYS: Record<string, string> = {
   origin_type: 'originType',
   system_id: 'systemId',
   instance_id: 'instanceId',
@@ -72,7 +73,7 @@ export const isFrameType = (type: unknown): type is FrameType =>
 /** Every frame type of the protocol. */
 export const FRAME_TYPES: readonly string[] = Object.freeze(Object.keys(FRAMES));
 
-/** Checks a frame by its type. @throws {PROTO_MALFORMED | PROTO_UNKNOWN_FRAME} */
+/** Validates a frame by its type. @throws {PROTO_MALFORMED | PROTO_UNKNOWN_FRAME} */
 export function checkFrame(value: unknown): Frame {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new FabricError('PROTO_MALFORMED', 'frame must be an object');
@@ -80,14 +81,15 @@ export function checkFrame(value: unknown): Frame {
   const frame = value as Record<string, unknown>;
   const { type } = frame;
   if (!isFrameType(type)) {
-    const shown = typeof type === 'string' ? `"${type.slice(0, 40)}"` : 'missing';
+    const quoted = typeof type === 'string' ? `"${cutText(type, 40)}"` : 'missing';
     throw new FabricError(
       'PROTO_UNKNOWN_FRAME',
-      `frame.type is ${shown}, which is not a frame of this protocol`,
+      `frame.type is ${quoted}, which is not a frame type of this protocol`,
     );
   }
   if (type === 'NodeAttach') {
-    for (const [from, to] of Object.entries(SNAKE)) if (frame[to] === undefined) frame[to] = frame[from];
+    for (const [from, to] of Object.entries(SNAKE_CASE_KEYS))
+      if (frame[to] === undefined) frame[to] = frame[from];
   }
   const checks = FRAMES[type];
   for (const field in checks) {

@@ -1,9 +1,9 @@
-// The limits of the wire, in one place. Each carries its unit in its name; docs/protocol.md lists them with their reasons.
+// Limits of the protocol. docs/protocol.md lists them with their reasons.
 
 export const LIMITS = Object.freeze({
-  /** Largest envelope that is routed or sent, in bytes of UTF-8 JSON; nodes of every Fame version agree on it. */
+  /** Largest envelope, in bytes of UTF-8 JSON. The same for nodes of every Fame version. */
   maxEnvelopeBytes: 262_144,
-  /** Largest message that is read at all, in bytes; above it the socket is closed with 1009. */
+  /** Largest WebSocket message, in bytes. A larger one closes the socket with 1009. */
   maxFrameBytes: 1_048_576,
   /** Deepest nesting of objects and arrays. */
   maxDepth: 64,
@@ -11,10 +11,10 @@ export const LIMITS = Object.freeze({
   maxIdBytes: 256,
   /** Longest address, in bytes. */
   maxAddressBytes: 256,
-  /** Most capabilities in one frame or envelope. */
+  /** Maximum number of capabilities in one frame or envelope. */
   maxCapabilities: 32,
-  /** Messages of one flow that may be on the way without a CreditUpdate. */
+  /** Messages of one flow that may be in flight without new credit. */
   creditWindow: 32,
-  /** A receiver returns credit after this many messages of a flow. */
+  /** Messages of one flow after which a receiver grants new credit. */
   creditReturnAfter: 24,
 });

@@ -1,5 +1,5 @@
-// JSON-RPC 2.0 as Fame speaks it: requests and replies are payloads of Data frames, matched by the envelope's corrId.
-// Here stand the shapes, the five ways parameters arrive, and the one mapping between FabricError codes and numbers.
+// JSON-RPC 2.0 over Fame: requests and replies are payloads of Data frames, matched by the envelope's corrId. Holds the types,
+// the five forms of parameters, and the mapping between FabricError codes and JSON-RPC numbers.
 import { ERRORS, type ErrorCode, isErrorCode } from '../errors/codes.ts';
 import { FabricError } from '../errors/error.ts';
 
@@ -21,7 +21,7 @@ export interface RpcReply {
   error?: RpcErrorBody;
 }
 
-// Numbers of JSON-RPC and of the A2A task methods; what has no number of its own is -32000 and told apart by data.code.
+// Numbers of JSON-RPC and of the A2A task methods. Other codes are -32000 and differ by data.code.
 const RPC_NUMBER: Partial<Record<ErrorCode, number>> = {
   REQUEST_INVALID: -32600,
   METHOD_NOT_FOUND: -32601,
@@ -70,7 +70,7 @@ export const rpcResult = (id: string | number, result: unknown): RpcReply => ({
   result: result ?? null,
 });
 
-/** The error reply for `error`. What is not a FabricError becomes INTERNAL with `logId`, and its text stays here. */
+/** The error reply for `error`. An error that is not a FabricError becomes INTERNAL with `logId`, without its message. */
 export function rpcError(id: string | number, error: unknown, logId?: string): RpcReply {
   if (error instanceof FabricError) {
     return {
@@ -82,12 +82,14 @@ export function rpcError(id: string | number, error: unknown, logId?: string): R
         data: {
           code: error.code,
           retryable: error.retryable,
-          ...(error.details ? { details: error.details } : {}),
+          details: error.details,
         },
       },
     };
   }
-  const message = logId ? `The operation failed; its log names it ${logId}` : 'The operation failed';
+  const message = logId
+    ? `The operation failed. The id of its log entry is ${logId}`
+    : 'The operation failed';
   return {
     jsonrpc: '2.0',
     id,
@@ -95,13 +97,13 @@ export function rpcError(id: string | number, error: unknown, logId?: string): R
   };
 }
 
-/** The FabricError that an error reply stands for, whoever sent it. */
+/** The FabricError of an error reply, from a node of any kind. */
 export function errorOfReply(error: RpcErrorBody): FabricError {
   const data =
     typeof error.data === 'object' && error.data !== null ? (error.data as Record<string, unknown>) : {};
   const code = isErrorCode(data.code) ? data.code : (CODE_OF_NUMBER.get(error.code) ?? 'INTERNAL');
   const details = typeof data.details === 'object' && data.details !== null ? data.details : undefined;
-  // The message is a stranger's, and need not be a text at all.
+  // The reply comes from another node, so the message may have any type.
   const message = typeof error.message === 'string' ? error.message : ERRORS[code].when;
   return new FabricError(code, message, {
     retryable: typeof data.retryable === 'boolean' ? data.retryable : ERRORS[code].retryable,
@@ -109,15 +111,16 @@ export function errorOfReply(error: RpcErrorBody): FabricError {
   });
 }
 
-/** Parameters as an operation gets them: positional, by name, or both. */
+/** Normalized parameters of a call: positional, by name, or both. */
 export interface CallParams {
   args: unknown[];
   named: Record<string, unknown>;
 }
 
 /**
- * Reads the five forms in which parameters arrive: none, one object, `{args}`, `{args, kwargs}`, a JSON-RPC array.
- * `{args: []}` alone means no arguments. @throws {PARAMS_INVALID} for anything else, such as a number.
+ * Normalizes the five forms of parameters: none, one object, `{args}`, `{args, kwargs}`, a JSON-RPC array. `{args: []}` means
+ * no arguments.
+ * @throws {PARAMS_INVALID} for any other value, such as a number
  */
 export function readParams(params: unknown): CallParams {
   if (params === undefined || params === null) return { args: [], named: {} };

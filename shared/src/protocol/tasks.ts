@@ -1,4 +1,4 @@
-// The task shapes of the Fame wire (an early A2A). Optional fields may be absent or null, whoever sent them.
+// The task types of the Fame protocol, an early A2A. Optional fields may be absent or null.
 
 export type TaskState =
   | 'submitted'

@@ -1,4 +1,4 @@
-// Links on a scripted sentinel, closed after each test: what every test of the link begins with.
+// Links attached to a scripted sentinel, closed after each test.
 import { afterEach } from 'vitest';
 import { Link } from '../link/link.ts';
 import type { IncomingCall, LinkOptions, Service } from '../link/link-types.ts';
@@ -29,7 +29,7 @@ export const serve = (onCall: (call: IncomingCall) => void): Service => ({ onCal
 export const errorOf = (promise: Promise<unknown>): Promise<Error & { code?: string }> =>
   promise.then(
     () => {
-      throw new Error('it did not reject');
+      throw new Error('the promise did not reject');
     },
     (error) => error,
   );

@@ -1,4 +1,4 @@
-// A logger that keeps its lines for a test to look at.
+// A logger that records its lines for assertions.
 import type { LogFields, Logger } from '../log.ts';
 
 export interface LogLine {
@@ -32,7 +32,7 @@ export class CaptureLog implements Logger {
   error(message: string, fields?: LogFields): void {
     this.#add('error', message, fields);
   }
-  /** Writes to the same lines. */
+  /** Returns a logger that records to the same list. */
   with(fields: LogFields): CaptureLog {
     return new CaptureLog(this.lines, { ...this.#fields, ...fields });
   }

@@ -1,4 +1,4 @@
-// A clock whose hands the test turns. Timers fire in the order in which they are due, and see the time they were set for.
+// A clock that a test advances. Timers fire in the order in which they are due, and `now()` is then the time they are due.
 import type { Clock, Timer } from '../async/clock.ts';
 
 interface Pending {
@@ -20,7 +20,7 @@ export class ManualClock implements Clock {
     return this.#now;
   }
 
-  /** Timers that are set. */
+  /** Number of active timers. */
   get timerCount(): number {
     return this.#timers.size;
   }
@@ -38,7 +38,7 @@ export class ManualClock implements Clock {
     return { stop: () => void this.#timers.delete(timer) };
   }
 
-  /** Turns the hands by `ms`; fires what is due on the way. */
+  /** Advances the time by `ms` and fires the timers that become due. */
   advance(ms: number): void {
     const until = this.#now + ms;
     for (let timer = this.#next(until); timer; timer = this.#next(until)) {
@@ -50,7 +50,7 @@ export class ManualClock implements Clock {
     this.#now = until;
   }
 
-  /** As `advance`, in steps, and lets promises settle between them: for code that sets its next timer after an await. */
+  /** As `advance`, in steps, with `settle` between them: for code that sets its next timer after an await. */
   async run(ms: number, stepMs = Math.max(1, ms / 100)): Promise<void> {
     const until = this.#now + ms;
     await settle();
@@ -68,7 +68,7 @@ export class ManualClock implements Clock {
   }
 }
 
-/** Lets everything happen that needs no time: promises and their followers. */
+/** Waits until pending promise reactions have run. */
 export async function settle(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }

@@ -1,6 +1,5 @@
-// The least that a link needs on the other side, for the tests of the link: it acks, routes by address and by path, keeps
-// every envelope it saw, and does what the test tells it (refuse, stay silent, forget, return no credit). Not a router.
-
+// A minimal sentinel for tests of the link: acknowledges, routes by address and by path, records every envelope, and follows
+// the test's script (refuse, stay silent, lose state, withhold credit). It is not a router.
 import { memoryDial } from '../link/memory-transport.ts';
 import type { Dial, Transport } from '../link/transport.ts';
 import { decode, encode } from '../protocol/codec.ts';
@@ -19,29 +18,29 @@ export interface ScriptedNode {
   readonly token: string | undefined;
   systemId: string;
   path: string;
-  /** Everything that this connection received. */
+  /** Every envelope received on this connection. */
   readonly received: Envelope[];
   readonly ungranted: Map<string, number>;
 }
 
 export class ScriptedSentinel {
   id = 'S';
-  /** As in NodeAttachAck; `undefined` plays a foreign sentinel. */
+  /** As in NodeAttachAck. `undefined` plays a foreign sentinel. */
   software: string | undefined = 'fame-fabric/test';
   resumed: boolean | undefined;
-  /** Returns credit for what it receives. */
+  /** True if it grants credit for the messages it receives. */
   grantsCredit = true;
-  /** Keeps what it received for the test to look at. */
+  /** True if it records the envelopes it receives. */
   keepsEnvelopes = true;
-  /** Called before anything else is done; `false` means that the test dealt with the envelope. */
+  /** Called with each envelope before it is handled. Returning false prevents the handling. */
   intercept: ((envelope: Envelope, node: ScriptedNode) => boolean | undefined) | undefined;
-  /** Dials fail as if nobody listened. */
+  /** True if dials fail as on a closed port. */
   isDown = false;
   dials = 0;
   readonly nodes: ScriptedNode[] = [];
   readonly bound = new Map<string, ScriptedNode>();
 
-  /** For links in memory. */
+  /** Dial function for links in this process. */
   readonly dial: Dial = (url, options) => {
     this.dials++;
     return this.#memoryDial(url, options);
@@ -51,7 +50,7 @@ export class ScriptedSentinel {
     this.accept(transport, url, token);
   });
 
-  /** A connection from anywhere. */
+  /** Accepts a connection of any transport. */
   accept(transport: Transport, url = '', token?: string): ScriptedNode {
     const node: ScriptedNode = {
       transport,
@@ -70,12 +69,12 @@ export class ScriptedSentinel {
     return node;
   }
 
-  /** The connection that was made last. */
+  /** The latest connection. */
   get node(): ScriptedNode {
     return this.nodes.at(-1)!;
   }
 
-  /** What the last connection, or the given one, sent of one frame type. */
+  /** Envelopes of one frame type that the latest or the given connection sent. */
   framesOf<T extends FrameType>(type: T, node: ScriptedNode = this.node): Envelope<FrameOf<T>>[] {
     return node.received.filter((envelope) => envelope.frame.type === type) as unknown as Envelope<
       FrameOf<T>
@@ -138,8 +137,8 @@ export class ScriptedSentinel {
       targetSystemId: this.id,
       targetPhysicalPath: `/${this.id}`,
       assignedPath: node.path,
-      ...(this.software === undefined ? {} : { software: this.software }),
-      ...(this.resumed === undefined ? {} : { resumed: this.resumed }),
+      software: this.software,
+      resumed: this.resumed,
     });
   }
 

@@ -1,13 +1,13 @@
-// Reads of an envelope just what a router needs, straight from the bytes: the top-level fields up to `frame.type`. It
-// takes only the plain shape that real nodes send (compact JSON, plain ASCII header, `frame` last but for `ts`, a Data
-// frame) and answers `false` for everything else, however valid; the caller then goes through the codec. The payload is
-// walked over, not parsed: that it is sound, within the depth limit, and cannot overrule the header is all it must show.
+// Reads the fields that a router needs straight from the bytes of an envelope: the top-level fields up to `frame.type`. It
+// accepts only the plain shape that nodes send (compact JSON, plain ASCII header, a Data frame, nothing behind the frame but
+// `ts`). For any other message, valid or not, it returns false and the caller uses the codec. The payload is scanned, not
+// parsed: it must be valid JSON within the depth limit and must not override the header.
 import { isUtf8 } from 'node:buffer';
 import { LIMITS } from '../limits.ts';
 import { Scan } from './json-scan.ts';
 import { type Bytes, textAt } from './text-cache.ts';
 
-/** The header of one Data envelope; one object is filled again and again. */
+/** The header of one Data envelope. Reused from message to message. */
 export class Header {
   #id = '';
   #bytes: Bytes | undefined;
@@ -21,7 +21,7 @@ export class Header {
   /** Offset of the `{` of the frame. */
   frameAt = 0;
 
-  /** Made when it is asked for, from the bytes that were read: most messages are passed on without it. */
+  /** Decoded on first use, because most messages are forwarded without it. */
   get id(): string {
     if (this.#bytes !== undefined) {
       this.#id = this.#bytes.latin1Slice(this.#idAt, this.#idEnd);
@@ -35,8 +35,8 @@ export class Header {
     this.#bytes = undefined;
   }
 
-  /** Where the id stands, for when somebody asks for it. */
-  idStandsAt(bytes: Bytes, from: number, to: number): void {
+  /** Sets the position of the id in the message. */
+  locateId(bytes: Bytes, from: number, to: number): void {
     this.#bytes = bytes;
     this.#idAt = from;
     this.#idEnd = to;
@@ -49,7 +49,7 @@ const COMMA = 44;
 const OPEN = 123;
 const CLOSE = 125;
 
-// Bits of the fields seen, to refuse a second one of the same name.
+// Bits of the fields seen so far, to detect duplicates.
 const ID = 1;
 const TO = 2;
 const REPLY_TO = 4;
@@ -57,14 +57,14 @@ const CORR_ID = 8;
 const FLOW_ID = 16;
 const RTYPE = 32;
 const TRACKED = 63;
-/** A number that a router has no use for. Texts of that kind have no bit. */
+/** A number that routers do not use. Strings that they do not use have no bit. */
 const OTHER_NUMBER = 64;
 const FRAME = 128;
 
 const scan = new Scan();
 
-// The keys of the plain shape, as often as they are met, each with the bit to remember it by; what a router has no use for
-// must have its kind all the same. A key is found by its first four bytes, its closing quote and colon included.
+// The keys of the plain shape by frequency, each with its bit. Values that routers do not use must have the right type as well.
+// A key is compared in words of four bytes, closing quote and colon included.
 const KEYS = (
   [
     ['version', 0],
@@ -84,7 +84,7 @@ const KEYS = (
 ).map(([name, field]) => {
   const spelled = Buffer.from(`${name}":`);
   const { length } = spelled;
-  // Three words, which overlap in a short key, cover up to twelve bytes.
+  // Three words cover up to twelve bytes; in a short key they overlap.
   const middleAt = Math.min(4, length - 4);
   return {
     field,
@@ -95,7 +95,7 @@ const KEYS = (
     last: spelled.readInt32LE(length - 4),
   };
 });
-/** Which key came behind which the last time: nodes write them in one order, so the first guess is right. */
+/** The key that followed each key in the last message. A node writes its keys in one order, so this guess is mostly right. */
 const next = new Uint8Array(KEYS.length + 1);
 
 const isKeyAt = (at: number, end: number, k: number): boolean => {
@@ -108,7 +108,7 @@ const isKeyAt = (at: number, end: number, k: number): boolean => {
   );
 };
 
-/** The key at `at`, which came behind the key `before`; -1 for one that is not known. */
+/** Index of the key at `at`, which follows the key `before`. -1: unknown key. */
 function keyAt(at: number, end: number, before: number): number {
   const guess = next[before]!;
   if (isKeyAt(at, end, guess)) return guess;
@@ -132,14 +132,14 @@ const isAt = (bytes: Bytes, at: number, letters: readonly number[]): boolean => 
 };
 
 /**
- * Fills `header` from `bytes`. `false`: not the plain shape; ask the codec. When `frameAt` is set all the same, the fields
- * before the frame were read and the frame is what is unusual.
+ * Fills `header` from the bytes of a message. Returns false if it does not have the plain shape; use the codec then. If
+ * `frameAt` is set nevertheless, the fields before the frame were read and only the frame is unusual.
  */
 export function readHeader(buffer: Buffer, header: Header): boolean {
   const bytes = buffer as Bytes;
   const end = bytes.length;
   if (end < 32 || bytes[0] !== OPEN || bytes[end - 1] !== CLOSE) return false;
-  scan.over(bytes);
+  scan.reset(bytes);
   header.id = '';
   header.to = '';
   header.replyTo = '';
@@ -167,7 +167,7 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
     const { field, length } = KEYS[key]!;
     at += length;
     if (field === FRAME) {
-      header.idStandsAt(bytes, idAt, idEnd);
+      header.locateId(bytes, idAt, idEnd);
       header.to = textAt(scan, toAt, toEnd);
       header.replyTo = textAt(scan, replyToAt, replyToEnd);
       header.corrId = textAt(scan, corrIdAt, corrIdEnd);
@@ -217,8 +217,8 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
   }
 }
 
-// The frame says Data once, nothing behind it could overrule the header that was read, and the whole is sound JSON within
-// the depth limit. JSON.parse lets the last of two equal keys win, so only `ts` may follow the frame.
+// True if the frame is a Data frame with one type, the message is valid JSON within the depth limit, and nothing behind the
+// frame overrides the header. In JSON.parse the last of two equal keys wins, so only `ts` may follow the frame.
 function isPlainData(bytes: Bytes, at: number): boolean {
   if (!isAt(bytes, at, FRAME_DATA)) return false;
   const after = scan.skipObject(at, LIMITS.maxDepth - 1, isKeyOfPlainData);
@@ -228,11 +228,11 @@ function isPlainData(bytes: Bytes, at: number): boolean {
   if (after === last) return true;
   if (!isAt(bytes, after, TIMESTAMP)) return false;
   const valueAt = after + TIMESTAMP.length;
-  return last - valueAt < 64 && scan.endOfText(valueAt) === last - 1;
+  return last - valueAt < 64 && scan.endOfString(valueAt) === last - 1;
 }
 
-// A plain Data frame has its `type`, which is its first key as checked before, and its payload. Whatever else it says, a
-// second type above all, is for the codec, which knows what the other keys must look like.
+// A plain Data frame has a `type`, its first key, and a payload. Any other key, in particular a second type, is left to the
+// codec, which validates all fields.
 function isKeyOfPlainData(bytes: Buffer, from: number, to: number): boolean {
   if (to - from === PAYLOAD.length) return isAt(bytes as Bytes, from, PAYLOAD);
   return to - from === TYPE.length && isAt(bytes as Bytes, from, TYPE) && bytes[from - 2] === OPEN;
@@ -241,20 +241,20 @@ function isKeyOfPlainData(bytes: Buffer, from: number, to: number): boolean {
 const CREDIT_UPDATE = [...Buffer.from('{"type":"CreditUpdate","flowId":"')];
 const CREDITS = [...Buffer.from('","credits":')];
 
-/** What a CreditUpdate says; one object is filled again and again. */
+/** The content of one CreditUpdate. Reused from message to message. */
 export class Credit {
   flowId = '';
   credits = 0;
 }
 
 /**
- * Fills `credit` from the frame at `frameAt`, which `readHeader` found and did not take. `false`: not a plain CreditUpdate;
- * ask the codec. Every 24th message brings one, and the codec costs ten times as much.
+ * Fills `credit` from the frame at `frameAt`, as `readHeader` found it. Returns false if that is not a plain CreditUpdate; use
+ * the codec then. Worthwhile because every 24th message is one, and the codec takes ten times as long.
  */
 export function readCredit(buffer: Buffer, frameAt: number, credit: Credit): boolean {
   const bytes = buffer as Bytes;
   if (!isAt(bytes, frameAt, CREDIT_UPDATE)) return false;
-  scan.over(bytes);
+  scan.reset(bytes);
   const flowAt = frameAt + CREDIT_UPDATE.length;
   const flowEnd = scan.endOfPlain(flowAt, Math.min(bytes.length, flowAt + LIMITS.maxIdBytes + 1));
   if (flowEnd === flowAt || !isAt(bytes, flowEnd, CREDITS)) return false;

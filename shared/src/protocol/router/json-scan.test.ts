@@ -3,13 +3,13 @@ import { expect, test } from 'vitest';
 import { MALFORMED, Scan, TOO_DEEP } from './json-scan.ts';
 
 const scan = new Scan();
-const skip = (text: string, levels = 64): number => scan.over(Buffer.from(text)).skipObject(0, levels);
+const skip = (text: string, levels = 64): number => scan.reset(Buffer.from(text)).skipObject(0, levels);
 
 test('finds the end of any object that JSON.stringify writes', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 6 })), fc.boolean(), (value, pretty) => {
       const bytes = Buffer.from(pretty ? JSON.stringify(value, null, 1) : JSON.stringify(value));
-      expect(scan.over(Buffer.concat([bytes, Buffer.from('}]"x')])).skipObject(0, 64)).toBe(bytes.length);
+      expect(scan.reset(Buffer.concat([bytes, Buffer.from('}]"x')])).skipObject(0, 64)).toBe(bytes.length);
     }),
     { numRuns: 2_000 },
   );
@@ -31,7 +31,7 @@ test('agrees with JSON.parse on every object changed in one byte', () => {
         } catch {
           isSound = false;
         }
-        const end = bytes[0] === 123 ? scan.over(bytes).skipObject(0, 64) : MALFORMED;
+        const end = bytes[0] === 123 ? scan.reset(bytes).skipObject(0, 64) : MALFORMED;
         expect(end === bytes.length).toBe(isSound && bytes[0] === 123);
       },
     ),

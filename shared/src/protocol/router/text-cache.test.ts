@@ -5,7 +5,7 @@ import { textAt } from './text-cache.ts';
 const scan = new Scan();
 const read = (text: string): string => {
   const bytes = Buffer.from(`{"some":"${text}","more":"behind"}`);
-  return textAt(scan.over(bytes), 9, 9 + text.length);
+  return textAt(scan.reset(bytes), 9, 9 + text.length);
 };
 
 test('a text is what its bytes say, however many others came before, at every length', () => {

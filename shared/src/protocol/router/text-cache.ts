@@ -1,33 +1,33 @@
-// Texts that come again and again: addresses, mailboxes, flow ids, the corrId of a request and its answer. A text made anew
-// from bytes costs an object, and then a hash and a comparison in every table that is asked; one that is remembered is the
-// same object with the hash known. It is found by its length and some of its bytes, and then all of them are compared.
+// A cache of strings that recur: addresses, mailboxes, flow ids, the corrId of a request and its answer. A new string costs an
+// allocation, and a hash and a comparison in every map lookup; a cached one is the same object with its hash computed. Lookup
+// is by length and some of the bytes, followed by a comparison of all of them.
 import type { Scan } from './json-scan.ts';
 
-/** Node's direct form of `toString('latin1', start, end)`: a third faster, and not in its types. */
+/** With Node's direct form of `toString('latin1', start, end)`, which is a third faster and missing from its types. */
 export type Bytes = Buffer & { latin1Slice(start: number, end: number): string };
 
-/** A power of two. Two texts of one slot drive each other out, which costs time and nothing else. */
+/** A power of two. Strings that share a slot evict each other, which costs only time. */
 const SLOTS = 1_024;
-/** Longer texts, and those of less than a word, are made anew each time. */
-const LONGEST = 96;
-const SHORTEST = 4;
+/** Strings outside of these lengths are not cached. */
+const MAX_BYTES = 96;
+const MIN_BYTES = 4;
 
-const kept = Buffer.alloc(SLOTS * LONGEST);
+const kept = Buffer.alloc(SLOTS * MAX_BYTES);
 const keptWords = new DataView(kept.buffer, kept.byteOffset, kept.length);
 const lengths = new Uint8Array(SLOTS);
 const texts: string[] = new Array<string>(SLOTS).fill('');
 
-/** The text of ASCII bytes from `from` up to `to`; at least four bytes stand before it. */
+/** The string of the ASCII bytes from `from` up to `to`. At least four bytes must precede it in the message. */
 export function textAt(scan: Scan, from: number, to: number): string {
   const length = to - from;
-  if (length < SHORTEST || length > LONGEST)
+  if (length < MIN_BYTES || length > MAX_BYTES)
     return length === 0 ? '' : (scan.bytes as Bytes).latin1Slice(from, to);
-  // What tells texts of one kind apart stands at their end, or in the middle.
+  // Strings of one kind differ at their end or in the middle.
   const last = scan.wordAt(to - 4);
   let mix = Math.imul(scan.wordAt(to - 8), 0x9e3779b1) ^ Math.imul(last, 0x85ebca6b) ^ length;
   mix = Math.imul(mix ^ (mix >>> 15) ^ scan.wordAt(from + (length >> 1) - 2), 0xc2b2ae35);
   const slot = (mix ^ (mix >>> 15)) & (SLOTS - 1);
-  const at = slot * LONGEST;
+  const at = slot * MAX_BYTES;
   if (lengths[slot] === length && keptWords.getInt32(at + length - 4, true) === last) {
     let i = 0;
     const end = length - 4;
