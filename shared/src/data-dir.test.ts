@@ -10,14 +10,14 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-test('a directory is made with those above it, for its owner only; again changes nothing', () => {
+test('a directory is created with its parents, for its owner only, and left alone if it exists', () => {
   const path = join(dir, 'a', 'b', 'c');
   makeDirectory(path);
   makeDirectory(path);
   for (const made of [path, join(dir, 'a')]) expect(statSync(made).mode & 0o777).toBe(0o700);
 });
 
-test('a data directory that can be used is left as it was', () => {
+test('a usable data directory stays unchanged', () => {
   const path = join(dir, 'data');
   checkDataDir(path);
   expect(readdirSync(path)).toEqual([]);
@@ -25,7 +25,7 @@ test('a data directory that can be used is left as it was', () => {
 
 const refusal = (path: string) => () => checkDataDir(path);
 
-test('one that lies in a file, or is one, is refused with the name of the variable and the cause', () => {
+test('a data directory that is a file, or is below one, is refused with the name of the variable and the cause', () => {
   const file = join(dir, 'file');
   writeFileSync(file, '');
   for (const path of [file, join(file, 'below'), join(file, 'far', 'below')]) {
@@ -36,10 +36,7 @@ test('one that lies in a file, or is one, is refused with the name of the variab
   }
 });
 
-test.runIf(process.platform === 'linux')(
-  'one below /proc is refused, and does not keep anybody waiting',
-  () => {
-    expect(refusal('/proc/x/y')).toThrow(/accepts no new files or directories \(ENOENT\)/);
-    expect(refusal('/proc')).toThrow('FAME_DATA_DIR');
-  },
-);
+test.runIf(process.platform === 'linux')('a data directory below /proc is refused without delay', () => {
+  expect(refusal('/proc/x/y')).toThrow(/accepts no new files or directories \(ENOENT\)/);
+  expect(refusal('/proc')).toThrow('FAME_DATA_DIR');
+});

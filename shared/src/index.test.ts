@@ -1,4 +1,4 @@
-// The surface of shared: what `index.ts` promises by name, and that all of it loads in a browser.
+// The surface of shared: the names that each entry point exports, and that index.ts and internal.ts load in a browser.
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -75,7 +75,7 @@ describe('the exports', () => {
 });
 
 describe.each(['index.ts', 'internal.ts'])('%s', (name) => {
-  // All files that a module loads, by its import and export lines; types are gone at run time and do not count.
+  // All files that a module loads, by its import and export lines. Type imports do not exist at run time.
   const loadedBy = (file: string, seen = new Map<string, string[]>()): Map<string, string[]> => {
     if (seen.has(file)) return seen;
     const source = readFileSync(file, 'utf8');
@@ -94,7 +94,7 @@ describe.each(['index.ts', 'internal.ts'])('%s', (name) => {
     expect([...outside].filter((specifier) => specifier !== 'nanoid')).toEqual([]);
   });
 
-  it('would be caught if it did', () => {
+  it('detects such an import', () => {
     const loaded = loadedBy(fileURLToPath(new URL('./node.ts', import.meta.url)));
     expect(new Set([...loaded.values()].flat())).toEqual(
       expect.objectContaining(new Set(['ws', 'pino', 'node:crypto'])),

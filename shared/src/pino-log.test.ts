@@ -1,4 +1,4 @@
-// What reaches the log: one JSON line an event, no secrets, nothing endless.
+// Log lines: one JSON line per event, no secrets, bounded length.
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -41,7 +41,7 @@ describe('createLog', () => {
     ]);
   });
 
-  it('leaves out what is below its level', () => {
+  it('omits lines below its level', () => {
     const log = createLog('x', 'warn', fd);
     log.debug('no');
     log.info('no');
@@ -51,7 +51,7 @@ describe('createLog', () => {
     expect(lines().map(({ msg }) => msg)).toEqual(['yes', 'yes']);
   });
 
-  it('masks secrets by the name of their field, one level down too, and in added fields', () => {
+  it('masks secrets by field name, also one level down and in added fields', () => {
     const log = createLog('x', 'info', fd);
     for (const field of SECRET_FIELDS) {
       log.info('m', { [field]: 'hunter2', inner: { [field]: 'hunter2' } });
@@ -88,13 +88,13 @@ describe('createLog', () => {
 });
 
 describe('the silent log', () => {
-  it('says nothing, also with fields', () => {
+  it('writes nothing', () => {
     const log = silentLog.with({ a: 1 });
     for (const level of ['debug', 'info', 'warn', 'error'] as const) expect(log[level]('x')).toBeUndefined();
   });
 });
 
-it('the names of levels include those of other Fame nodes', () => {
+it('the level names include those of other Fame nodes', () => {
   expect(LOG_LEVELS.critical).toBe('error');
   expect(LOG_LEVELS.warning).toBe('warn');
 });

@@ -10,7 +10,7 @@ export interface UrlOptions {
   readonly protocols: readonly string[];
   /** A URL to show in a fault. */
   readonly example: string;
-  /** How the URL must end, such as `/downstream`. */
+  /** Required ending of the URL, such as `/downstream`. */
   readonly ending?: string | undefined;
 }
 

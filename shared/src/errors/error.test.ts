@@ -3,7 +3,7 @@ import { ERRORS, type ErrorCode, isErrorCode } from './codes.ts';
 import { FabricError, isFabricError } from './error.ts';
 
 describe('the table of errors', () => {
-  it('has for every code a sentence on when and a sentence on what to do', () => {
+  it('has a sentence on the cause and a sentence of advice for every code', () => {
     for (const [code, { when, fix }] of Object.entries(ERRORS)) {
       expect(code).toMatch(/^[A-Z][A-Z0-9_]+$/);
       expect(when, code).toMatch(/^\S.+\.$/s);
@@ -18,7 +18,7 @@ describe('the table of errors', () => {
 });
 
 describe('FabricError', () => {
-  it('takes retryable from the table unless told otherwise', () => {
+  it('takes retryable from the table unless an option overrides it', () => {
     for (const code of Object.keys(ERRORS) as ErrorCode[]) {
       expect(new FabricError(code, 'x').retryable).toBe(ERRORS[code].retryable);
     }
@@ -41,7 +41,7 @@ describe('FabricError', () => {
 });
 
 describe('isFabricError and isErrorCode', () => {
-  it('know ours from others', () => {
+  it('distinguish our errors and codes from others', () => {
     const error = new FabricError('NODE_GONE', 'left');
     expect(isFabricError(error)).toBe(true);
     expect(isFabricError(error, 'NODE_GONE')).toBe(true);

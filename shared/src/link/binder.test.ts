@@ -1,4 +1,4 @@
-// Addresses: bound and advertised, bound again after each attach, found when something is sent to them.
+// Addresses: binding, advertising, rebinding after each attach, and lookup of incoming messages.
 import { describe, expect, it } from 'vitest';
 import type { AddressBind } from '../protocol/envelope.ts';
 import { attach, errorOf, serve } from '../testing/attach.ts';
@@ -30,7 +30,7 @@ describe('bind', () => {
     });
   });
 
-  it('rejects with the code and the reason of the ack, and leaves nothing behind', async () => {
+  it('rejects with the code and the reason of the ack, and removes the binding', async () => {
     const sentinel = new ScriptedSentinel();
     const agent = await attach(sentinel);
     const refuse = (code: string) => {
@@ -40,7 +40,7 @@ describe('bind', () => {
           type: 'AddressBindAck',
           ok: false,
           code,
-          reason: 'somebody has it',
+          reason: 'it is taken',
         });
         return false;
       };
@@ -48,7 +48,7 @@ describe('bind', () => {
     refuse('ADDRESS_IN_USE');
     expect(await errorOf(agent.bind('a@fame.fabric', nothing))).toMatchObject({
       code: 'ADDRESS_IN_USE',
-      message: 'somebody has it',
+      message: 'it is taken',
     });
     refuse('SOMETHING_ELSE');
     expect(await errorOf(agent.bind('a@fame.fabric', nothing))).toMatchObject({ code: 'ADMIT_REFUSED' });
@@ -71,7 +71,7 @@ describe('bind', () => {
     expect(agent.counts.control).toBe(0);
   });
 
-  it('refuses what is no address, what is bound already, and paths of others', async () => {
+  it('refuses invalid addresses, addresses that are bound already, and the paths of other nodes', async () => {
     const agent = await attach(new ScriptedSentinel());
     await agent.bind('a@fame.fabric', nothing);
     expect(await errorOf(agent.bind('garbage', nothing))).toMatchObject({ code: 'ADDRESS_INVALID' });
@@ -79,7 +79,7 @@ describe('bind', () => {
     expect(await errorOf(agent.bind('a@/S/other', nothing))).toMatchObject({ code: 'ADDRESS_FORBIDDEN' });
   });
 
-  it('goes on after a connection that broke in the middle', async () => {
+  it('continues after the connection was lost and restored', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const agent = await attach(sentinel, { clock });
@@ -122,7 +122,7 @@ describe('unbind', () => {
 });
 
 describe('after each attach', () => {
-  it('all addresses are bound and advertised again, whatever the sentinel remembers', async () => {
+  it('all addresses are bound and advertised again, whether or not the sentinel still has them', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const agent = await attach(sentinel, { clock });
@@ -135,7 +135,7 @@ describe('after each attach', () => {
     expect(sentinel.framesOf('CapabilityAdvertise')).toHaveLength(40);
   });
 
-  it('an address that is refused is logged and tried again with a pause, until it is bound', async () => {
+  it('a refused address is logged and retried after growing delays, until it is bound', async () => {
     const sentinel = new ScriptedSentinel();
     const [clock, log] = [new ManualClock(), new CaptureLog()];
     const agent = await attach(sentinel, { clock, log });
@@ -155,11 +155,11 @@ describe('after each attach', () => {
     await clock.run(20_000, 100);
     expect(sentinel.bound.has('a@fame.fabric')).toBe(true);
     expect(log.messages('warn').filter((line) => line === 'could not rebind an address')).toHaveLength(3);
-    // 1 s, 2 s, 4 s: the fourth attempt is the last.
+    // Delays of up to 1 s, 2 s and 4 s: the fourth attempt succeeds.
     expect(sentinel.framesOf('AddressBind')).toHaveLength(4);
   });
 
-  it('the pause for a refused address ends with its connection, with unbind and with close', async () => {
+  it('the retry of a refused address is cancelled by a lost connection, by unbind and by close', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const agent = await attach(sentinel, { clock });
@@ -179,7 +179,7 @@ describe('after each attach', () => {
   });
 });
 
-describe('what arrives', () => {
+describe('an incoming message', () => {
   it('for a host of a pool reaches the pool', async () => {
     const sentinel = new ScriptedSentinel();
     const agent = await attach(sentinel, { systemId: 'a' });
@@ -199,7 +199,7 @@ describe('what arrives', () => {
     }
   });
 
-  it('for a participant at the own path reaches whoever is bound with that name', async () => {
+  it("for a participant at the node's own path reaches the binding of that participant", async () => {
     const sentinel = new ScriptedSentinel();
     const agent = await attach(sentinel, { systemId: 'a' });
     const client = await attach(sentinel);

@@ -1,4 +1,4 @@
-// Calls: answers, refusals, deadlines, cancelling, pacing, and what becomes of them when the connection breaks.
+// Calls: answers, refusals, deadlines, cancellation, pacing and lost connections.
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { type DataFrame, type Envelope, makeEnvelope } from '../protocol/envelope.ts';
@@ -7,7 +7,7 @@ import { ManualClock, settle } from '../testing/manual-clock.ts';
 import { ScriptedSentinel } from '../testing/scripted-sentinel.ts';
 import type { IncomingCall } from './link-types.ts';
 
-/** A sentinel that keeps requests to itself. */
+/** A sentinel that forwards no requests. */
 function silent(): { sentinel: ScriptedSentinel; requests: Envelope<DataFrame>[] } {
   const sentinel = new ScriptedSentinel();
   const requests: Envelope<DataFrame>[] = [];
@@ -29,7 +29,7 @@ const answer = (sentinel: ScriptedSentinel, { corrId, replyTo }: Envelope, paylo
   );
 
 describe('a request', () => {
-  it('is a Data frame as the wire has it', async () => {
+  it('is a complete Data envelope', async () => {
     const { sentinel, requests } = silent();
     const client = await attach(sentinel, { systemId: 'c', sidOf: (path) => `sid of ${path}` });
     const result = client.call('math@fame.fabric', 'add', { x: 3 }, { meta: { who: 'me' } });
@@ -46,7 +46,7 @@ describe('a request', () => {
       meta: { who: 'me' },
       frame: { payload: { jsonrpc: '2.0', id: request!.corrId, method: 'add', params: { x: 3 } } },
     });
-    // A router reads no further than the frame.
+    // A router reads the fields before the frame only.
     expect(Object.keys(request!).indexOf('flowId')).toBeLessThan(Object.keys(request!).indexOf('frame'));
     answer(sentinel, request!, { result: 7 });
     expect(await result).toBe(7);
@@ -84,20 +84,20 @@ describe('an answer', () => {
     expect(
       await errorOf(call({ error: { code: -32000, message: 'x', data: { code: 'TURN_IN_PROGRESS' } } })),
     ).toMatchObject({ code: 'TURN_IN_PROGRESS', retryable: true });
-    // Whatever a stranger puts there.
+    // The fields come from another node and may have any type.
     for (const error of [1, 'text', [], {}, { message: { toString: 1, valueOf: 1 } }]) {
       expect(await errorOf(call({ error }))).toMatchObject({ code: 'INTERNAL' });
     }
   });
 
-  it('that comes late, twice or for nobody is ignored', async () => {
+  it('that is late, repeated or unexpected is ignored', async () => {
     const { sentinel, requests } = silent();
     const client = await attach(sentinel);
     const result = client.call('a@fame.fabric', 'm');
     await settle();
     answer(sentinel, requests[0]!, { result: 1 });
     answer(sentinel, requests[0]!, { result: 2 });
-    answer(sentinel, { ...requests[0]!, corrId: 'nobody' }, { result: 3 });
+    answer(sentinel, { ...requests[0]!, corrId: 'unknown' }, { result: 3 });
     expect(await result).toBe(1);
     await settle();
     expect(client.counts.calls).toBe(0);
@@ -128,7 +128,7 @@ describe('an answer', () => {
     expect(await failed).toMatchObject({ code, message: 'because' });
   });
 
-  it('with rtype 1 is acknowledged at once, and not taken twice', async () => {
+  it('with rtype 1 is acknowledged at once, and accepted once', async () => {
     const { sentinel, requests } = silent();
     const client = await attach(sentinel);
     const result = client.call('a@fame.fabric', 'm');
@@ -149,7 +149,7 @@ describe('an answer', () => {
 });
 
 describe('a call', () => {
-  it('times out with CALL_TIMEOUT after 30 s, or after its own time, and says so to the callee', async () => {
+  it('times out with CALL_TIMEOUT after 30 s or its own timeout, and notifies the callee', async () => {
     const { sentinel } = silent();
     const clock = new ManualClock();
     const client = await attach(sentinel, { clock });
@@ -187,7 +187,7 @@ describe('a call', () => {
     expect(client.counts.calls).toBe(0);
   });
 
-  it('rejects with the reason of its signal, tells the callee, and leaves no listener', async () => {
+  it('rejects with the reason of its signal, notifies the callee, and leaves no listener', async () => {
     const { sentinel, requests } = silent();
     const client = await attach(sentinel);
     const abort = new AbortController();
@@ -253,7 +253,7 @@ describe('a call', () => {
     expect(client.counts.calls).toBe(0);
   });
 
-  it('needs a link that was connected and is not closed', async () => {
+  it('needs a link that is connected', async () => {
     const sentinel = new ScriptedSentinel();
     const link = newLink(sentinel);
     expect(await errorOf(link.call('a@fame.fabric', 'm'))).toMatchObject({ code: 'LINK_CLOSED' });
@@ -273,7 +273,7 @@ describe('a call', () => {
 });
 
 describe('calls to an address of the same link', () => {
-  it('never leave it, and come as copies', async () => {
+  it('do not reach the sentinel, and arrive as copies', async () => {
     const sentinel = new ScriptedSentinel();
     const link = await attach(sentinel);
     const seen: IncomingCall[] = [];
@@ -315,8 +315,8 @@ describe('calls to an address of the same link', () => {
   });
 });
 
-describe('towards a foreign sentinel', () => {
-  it('at most 24 calls are out at once; the rest wait in order, and their time counts', async () => {
+describe('through a foreign sentinel', () => {
+  it('at most 24 calls are in flight; the others wait in order, and their timeouts run', async () => {
     const { sentinel, requests } = silent();
     sentinel.software = undefined;
     const clock = new ManualClock();
@@ -337,11 +337,11 @@ describe('towards a foreign sentinel', () => {
       await settle();
       expect(requests.length).toBe(Math.min(at + 25, 99));
     }
-    // What is sent is what was given, though the caller used one object for all.
+    // Each request was copied, although the caller reuses one object.
     expect(await Promise.all(results.filter((_, n) => n !== 60))).toEqual(
       Array.from({ length: 100 }, (_, n) => n).filter((n) => n !== 60),
     );
-    // One that never left is not cancelled at the callee.
+    // A request that was never sent is not cancelled at the callee.
     expect(sentinel.framesOf('CallCancel')).toEqual([]);
   });
 
@@ -360,7 +360,7 @@ describe('towards a foreign sentinel', () => {
     await Promise.all(streams.map((stream) => stream.return?.()));
   });
 
-  it('our own gets all at once', async () => {
+  it('our own sentinel gets all at once', async () => {
     const { sentinel, requests } = silent();
     const client = await attach(sentinel);
     const failed = Array.from({ length: 1_000 }, () => errorOf(client.call('a@fame.fabric', 'm')));
@@ -371,7 +371,7 @@ describe('towards a foreign sentinel', () => {
   });
 });
 
-describe('when the connection breaks', () => {
+describe('when the connection is lost', () => {
   const broken = async (options: { resumed?: boolean; id?: string } = {}) => {
     const { sentinel, requests } = silent();
     const clock = new ManualClock();
@@ -385,7 +385,7 @@ describe('when the connection breaks', () => {
     return { sentinel, requests, clock, client, drop };
   };
 
-  it('calls in flight wait for the answer that the sentinel may still bring, within their time', async () => {
+  it('calls in flight wait until their timeout for the answer that the sentinel may still deliver', async () => {
     const { sentinel, requests, clock, client, drop } = await broken();
     const result = client.call('a@fame.fabric', 'm');
     const lost = errorOf(client.call('a@fame.fabric', 'n', undefined, { timeoutMs: 5_000 }));
@@ -429,7 +429,7 @@ describe('when the connection breaks', () => {
     expect(await result).toBe('once');
   });
 
-  it('a resend that was still waiting for credit goes out once', async () => {
+  it('a repeated request that was still queued is sent once', async () => {
     for (const id of ['S', 'T']) {
       const { sentinel, requests, clock, client, drop } = await broken({ id });
       sentinel.grantsCredit = false;
@@ -449,7 +449,7 @@ describe('when the connection breaks', () => {
     }
   });
 
-  it('calls made meanwhile wait for the attach, bounded by their time', async () => {
+  it('new calls wait for the attach until their timeout', async () => {
     const { sentinel, requests, clock, client, drop } = await broken();
     await drop();
     const params = { n: 1 };

@@ -30,7 +30,7 @@ async function atLeastOnce() {
 }
 
 describe('at-least-once', () => {
-  test('a request is sent again, the same, until it is acknowledged', async () => {
+  test('a request is repeated unchanged until it is acknowledged', async () => {
     const { clock, sent, link, acknowledge } = await atLeastOnce();
     const call = link.call('b@fame.fabric', 'add', {}, { timeoutMs: 120_000 });
     call.catch(() => {});
@@ -46,7 +46,7 @@ describe('at-least-once', () => {
     await link.close();
   });
 
-  test('it is sent 6 times at most, and the call keeps its own deadline', async () => {
+  test('a request is sent at most 6 times, and its call keeps its own deadline', async () => {
     const { clock, sent, link } = await atLeastOnce();
     const call = link.call('b@fame.fabric', 'add', {}, { timeoutMs: 60_000 });
     const failed = expect(call).rejects.toMatchObject({ code: 'CALL_TIMEOUT', details: { method: 'add' } });
@@ -56,7 +56,7 @@ describe('at-least-once', () => {
     await link.close();
   });
 
-  test('an answer is sent again until it is acknowledged; the request that comes again is handled once', async () => {
+  test('an answer is repeated until it is acknowledged, and a repeated request is handled once', async () => {
     const { clock, sent, link, sentinel, acknowledge } = await atLeastOnce();
     const onCall = vi.fn((call: IncomingCall) => call.reply(7));
     await link.bind('a@fame.fabric', serve(onCall));
@@ -78,7 +78,7 @@ describe('at-least-once', () => {
     await link.close();
   });
 
-  test('the items of a stream go one by one', async () => {
+  test('the items of a stream are sent one by one', async () => {
     const { sent, link, sentinel, acknowledge } = await atLeastOnce();
     await link.bind(
       'a@fame.fabric',

@@ -1,4 +1,4 @@
-// Connecting: the first attach, refusals, the pauses between attempts, and coming back.
+// Connecting: the first attach, refusals, the delays between attempts, and reconnecting.
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { FabricError } from '../errors/error.ts';
@@ -35,7 +35,7 @@ describe('the first attach', () => {
     expect(sentinel.node.url).toBe('memory://s/down/a%20b?x=1');
   });
 
-  it('keeps trying with one log line until the sentinel is there', async () => {
+  it('retries with one log line until the sentinel is there', async () => {
     const sentinel = new ScriptedSentinel();
     sentinel.isDown = true;
     const [clock, log] = [new ManualClock(), new CaptureLog()];
@@ -43,7 +43,7 @@ describe('the first attach', () => {
     await clock.run(5_000, 50);
     expect(sentinel.dials).toBeGreaterThan(4);
     sentinel.isDown = false;
-    // The pauses until then, and the one that may just have begun.
+    // The remaining delays.
     await clock.run(10_000, 50);
     await connecting;
     expect(log.lines.filter((line) => line.level !== 'debug')).toEqual([
@@ -55,7 +55,7 @@ describe('the first attach', () => {
     ]);
   });
 
-  it('ends with LINK_TIMEOUT that says what to do when nobody listens in time', async () => {
+  it('fails with LINK_TIMEOUT and advice when there is no sentinel in time', async () => {
     const sentinel = new ScriptedSentinel();
     sentinel.isDown = true;
     const clock = new ManualClock();
@@ -72,7 +72,7 @@ describe('the first attach', () => {
     expect(link.state).toBe('attached');
   });
 
-  it('waits longer and longer between attempts, from 0.2 s to 10 s, with jitter', async () => {
+  it('waits between attempts, from 0.2 s up to 10 s, with jitter', async () => {
     const sentinel = new ScriptedSentinel();
     sentinel.isDown = true;
     const clock = new ManualClock();
@@ -114,7 +114,7 @@ describe('the first attach', () => {
     expect(sentinel.dials).toBe(1);
   });
 
-  it('understands a refusal without corrId, and a close with 1008', async () => {
+  it('recognizes a refusal without corrId, and a close with 1008', async () => {
     const early = new ScriptedSentinel();
     early.intercept = (_envelope, node) => {
       early.send(node, {
@@ -134,7 +134,7 @@ describe('the first attach', () => {
     expect(error.message).toContain('Invalid origin type');
   });
 
-  it('ignores an ack with another corrId, and garbage, until its time is over', async () => {
+  it('ignores an ack with another corrId, and garbage, until its timeout', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     sentinel.intercept = (_envelope, node) => {
@@ -152,7 +152,7 @@ describe('the first attach', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  it('is given up when its signal aborts, with the reason of the signal', async () => {
+  it('rejects with the reason of its signal when that aborts', async () => {
     const sentinel = new ScriptedSentinel();
     sentinel.isDown = true;
     const clock = new ManualClock();
@@ -168,7 +168,7 @@ describe('the first attach', () => {
     expect(await errorOf(link.connect({ signal: abort.signal }))).toBe(reason);
   });
 
-  it('ends with LINK_CLOSED when the link is closed meanwhile', async () => {
+  it('fails with LINK_CLOSED when the link is closed meanwhile', async () => {
     const sentinel = new ScriptedSentinel();
     sentinel.isDown = true;
     const clock = new ManualClock();
@@ -181,7 +181,7 @@ describe('the first attach', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  it('is one attempt for all who ask for it', async () => {
+  it('is shared by concurrent calls of connect', async () => {
     const sentinel = new ScriptedSentinel();
     const link = newLink(sentinel);
     await Promise.all([link.connect(), link.connect(), link.connect()]);
@@ -191,7 +191,7 @@ describe('the first attach', () => {
 });
 
 describe('a lost connection', () => {
-  it('is made again by the same instance, and its states are told', async () => {
+  it('is restored by the same instance, and its states are reported', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const link = await attach(sentinel, { clock, systemId: 'n' });
@@ -208,7 +208,7 @@ describe('a lost connection', () => {
     expect(link.state).toBe('attached');
   });
 
-  it('is tried again after a refusal too, for as long as the link lives', async () => {
+  it('is retried after a refusal too, until the link is closed', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const link = await attach(sentinel, { clock });
@@ -226,7 +226,7 @@ describe('a lost connection', () => {
     expect(link.state).toBe('attached');
   });
 
-  it('is not made again once the link is closed', async () => {
+  it('is not restored once the link is closed', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const link = await attach(sentinel, { clock });
@@ -240,8 +240,8 @@ describe('a lost connection', () => {
   });
 });
 
-describe('a sentinel that keeps dying soon after each attach', () => {
-  it('is attached to again within a second each time, however often it dies', async () => {
+describe('a sentinel that keeps crashing soon after each attach', () => {
+  it('is reattached to within a second each time', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const link = await attach(sentinel, { clock });
@@ -256,8 +256,8 @@ describe('a sentinel that keeps dying soon after each attach', () => {
   });
 });
 
-describe('a connection that is lost in the moment of its attach', () => {
-  it('is made again, and no more once the link is closed', async () => {
+describe('a connection that is lost at the moment of its attach', () => {
+  it('is restored, but not once the link is closed', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const link = newLink(sentinel, { clock });
@@ -277,7 +277,7 @@ describe('a connection that is lost in the moment of its attach', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  it('closed at once is not dialled again', async () => {
+  it('is not dialed again if the link is closed at once', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const link = newLink(sentinel, { clock });
@@ -295,7 +295,7 @@ describe('a connection that is lost in the moment of its attach', () => {
 });
 
 describe('the signal of a dial', () => {
-  it('gathers no listeners over many attempts', async () => {
+  it('accumulates no listeners over many attempts', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const signals: AbortSignal[] = [];
@@ -321,7 +321,7 @@ describe('the signal of a dial', () => {
 });
 
 describe('a dial that ends after the link was closed', () => {
-  it('is cut off', async () => {
+  it('is terminated', async () => {
     const sentinel = new ScriptedSentinel();
     const gate = Promise.withResolvers<void>();
     const link = newLink(sentinel, {

@@ -49,7 +49,7 @@ export interface DialerOptions {
   readonly retriesRefusal?: boolean | undefined;
   /** Names the other side in errors and logs. @default 'sentinel' */
   readonly peer?: string | undefined;
-  /** Says what to do about an unreachable sentinel. @default advice about FAME_DIRECT_ADMISSION_URL */
+  /** Advice in the error about an unreachable sentinel. @default advice about FAME_DIRECT_ADMISSION_URL */
   readonly advice?: string | undefined;
 }
 

@@ -7,7 +7,7 @@ describe('ReceivedFlows', () => {
     return { paid, flows: new ReceivedFlows((flowId) => paid.push(flowId)) };
   };
 
-  it('pays a flow after 24 messages of it, each flow by itself', () => {
+  it('grants credit after 24 messages of each flow', () => {
     const { paid, flows } = make();
     for (let n = 0; n < 23; n++) {
       flows.count('a');
@@ -21,7 +21,7 @@ describe('ReceivedFlows', () => {
     expect(paid).toEqual(['b', 'b', 'a']);
   });
 
-  it('keeps at most 1,024 flows, and pays those that it lets go', () => {
+  it('counts at most 1,024 flows, and grants credit to those that it evicts', () => {
     const { paid, flows } = make();
     for (let n = 0; n < 5_000; n++) flows.count(`flow ${n}`);
     expect(flows.size).toBe(1_024);

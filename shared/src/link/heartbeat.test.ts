@@ -20,7 +20,7 @@ describe('Heartbeat', () => {
     return { clock, heartbeat, seen };
   };
 
-  it('beats every 15 s and gives a silent peer up after 30 s, once', () => {
+  it('beats every 15 s and reports a silent peer after 30 s, once', () => {
     const { clock, heartbeat, seen } = make();
     heartbeat.start();
     clock.advance(29_999);
@@ -30,7 +30,7 @@ describe('Heartbeat', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  it('takes any message as a sign of life', () => {
+  it('counts any message as a sign of life', () => {
     const { clock, heartbeat, seen } = make();
     heartbeat.start();
     for (let minute = 0; minute < 10; minute++) {
@@ -64,12 +64,12 @@ describe('a link', () => {
     expect(sentinel.dials).toBe(1);
   });
 
-  it('cuts a silent sentinel off and attaches again', async () => {
+  it('terminates a silent connection and reattaches', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const link = await attach(sentinel, { clock });
     sentinel.intercept = (envelope) => envelope.frame.type !== 'NodeHeartbeat';
-    // Timers alone, so that the time of the end is exact.
+    // Without promises in between, so that the time is exact.
     clock.advance(29_999);
     await settle();
     expect(link.state).toBe('attached');

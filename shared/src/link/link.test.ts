@@ -1,4 +1,4 @@
-// The link as a whole: two nodes over a scripted sentinel, its end, and what is left of it afterwards.
+// The link as a whole: two nodes over a scripted sentinel, drain, close, and leaks.
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import type { Envelope } from '../protocol/envelope.ts';
@@ -10,7 +10,7 @@ import { Link } from './link.ts';
 import type { IncomingCall, LinkState } from './link-types.ts';
 
 describe('two nodes', () => {
-  it('call each other, in both directions, at once', async () => {
+  it('call each other in both directions at once', async () => {
     const sentinel = new ScriptedSentinel();
     const [left, right] = [await attach(sentinel), await attach(sentinel)];
     await left.bind(
@@ -31,7 +31,7 @@ describe('two nodes', () => {
     expect(right.counts).toMatchObject({ calls: 0, serving: 0, waiting: 0 });
   });
 
-  it('stand 1,000 open calls on one node, towards any sentinel', async () => {
+  it('handle 1,000 open calls on one node, through any sentinel', async () => {
     for (const software of ['fame-fabric/1', undefined]) {
       const sentinel = new ScriptedSentinel();
       sentinel.software = software;
@@ -47,7 +47,7 @@ describe('two nodes', () => {
 });
 
 describe('the trace hook', () => {
-  it('sees every envelope that is sent or received, in order', async () => {
+  it('receives every envelope that is sent or received, in order', async () => {
     const sentinel = new ScriptedSentinel();
     const seen: string[] = [];
     const trace = (direction: string, { frame }: Envelope) => void seen.push(`${direction} ${frame.type}`);
@@ -71,7 +71,7 @@ describe('the trace hook', () => {
 });
 
 describe('listeners of the state', () => {
-  it('hear every change, and one that throws harms nobody', async () => {
+  it('are called at every change, even if one of them throws', async () => {
     const sentinel = new ScriptedSentinel();
     const log = new CaptureLog();
     const link = newLink(sentinel, { log });
@@ -102,7 +102,7 @@ describe('drain', () => {
     return { sentinel, clock, calls, agent, client };
   };
 
-  it('lets what is under way finish, takes nothing new, then closes with 1000', async () => {
+  it('lets calls in flight finish, refuses new ones, then closes with 1000', async () => {
     const { sentinel, calls, agent, client } = await draining();
     let code = 0;
     sentinel.nodes[0]!.transport.onClose = (closeCode) => {
@@ -136,7 +136,7 @@ describe('drain', () => {
       ),
     ).toMatchObject({ code: 'LINK_DRAINING' });
     await settle();
-    // The sentinel was asked to send nobody; who knows the path is told.
+    // The addresses are unbound. A caller that knows the path is refused.
     expect(sentinel.bound.has('a@fame.fabric')).toBe(false);
     expect(await errorOf(client.call(`a@${agent.path}`, 'm'))).toMatchObject({ code: 'LINK_DRAINING' });
     expect(agent.state).toBe('draining');
@@ -149,7 +149,7 @@ describe('drain', () => {
     expect(code).toBe(1000);
   });
 
-  it('waits for replies that have no credit yet', async () => {
+  it('waits for replies that need credit', async () => {
     const { sentinel, calls, agent, client } = await draining();
     const results = Array.from({ length: 40 }, () => client.call('a@fame.fabric', 'm'));
     await settle();
@@ -163,7 +163,7 @@ describe('drain', () => {
     expect(await Promise.all(results)).toHaveLength(40);
   });
 
-  it('binds nothing again when the connection is lost meanwhile', async () => {
+  it('rebinds no address when the connection is lost meanwhile', async () => {
     const { sentinel, clock, calls, agent, client } = await draining();
     const result = client.call('a@fame.fabric', 'm');
     await settle();
@@ -173,13 +173,13 @@ describe('drain', () => {
     await clock.run(500, 50);
     expect(sentinel.nodes).toHaveLength(3);
     expect(sentinel.framesOf('AddressBind')).toEqual([]);
-    // The reply of the call that was under way still goes out.
+    // The reply of the call in flight is still sent.
     calls[0]!.reply('after all');
     expect(await result).toBe('after all');
     await drained;
   });
 
-  it('ends after its time, whatever is still under way', async () => {
+  it('ends after its timeout, with calls still in flight', async () => {
     const { clock, calls, agent, client } = await draining();
     const lost = client.call('a@fame.fabric', 'm', undefined, { timeoutMs: 100_000 });
     lost.catch(() => {});
@@ -193,7 +193,7 @@ describe('drain', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  it('of an idle link, or of one that never attached, is a close', async () => {
+  it('closes an idle link, and one that never attached', async () => {
     const { agent } = await draining();
     await agent.drain(10_000);
     expect(agent.state).toBe('closed');
@@ -204,7 +204,7 @@ describe('drain', () => {
 });
 
 describe('close', () => {
-  it('fails what waits, cancels what is served, and is final', async () => {
+  it('fails outgoing calls, cancels incoming calls, and is final', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const calls: IncomingCall[] = [];
@@ -228,7 +228,7 @@ describe('close', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  it('cuts off a sentinel that does not answer it within 2 s', async () => {
+  it('terminates the connection of a sentinel that does not answer within 2 s', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     let terminated = false;
@@ -254,7 +254,7 @@ describe('close', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  it('ends the loop of a bind that waits for its sentinel', async () => {
+  it('rejects a bind that waits for the sentinel', async () => {
     const sentinel = new ScriptedSentinel();
     const link = await attach(sentinel, { clock: new ManualClock() });
     sentinel.intercept = (envelope, node) => {
@@ -275,7 +275,7 @@ describe('close', () => {
 });
 
 describe('after 1,000 rounds (R22)', () => {
-  it('of connect, bind, call, stream and close, nothing is left', async () => {
+  it('of connect, bind, call, stream and close, nothing leaks', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const { signal } = new AbortController();
@@ -318,7 +318,7 @@ describe('after 1,000 rounds (R22)', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
     expect(sentinel.bound.size).toBe(1);
     const { serving, flowsReceived } = agent.counts;
-    // The calls that nobody answers are still with the agent; here no sentinel says that their callers are gone.
+    // The agent still holds the unanswered calls; the scripted sentinel does not report lost callers.
     expect(serving).toBe(1_000);
     expect(flowsReceived).toBeLessThanOrEqual(1_024);
     expect({ ...agent.counts, serving: 0, flowsReceived: 0 }).toEqual({
@@ -328,7 +328,7 @@ describe('after 1,000 rounds (R22)', () => {
     });
   }, 60_000);
 
-  it('of losing the connection and attaching again, nothing has grown', async () => {
+  it('of losing the connection and reattaching, nothing has grown', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     const link = await attach(sentinel, { clock });
@@ -336,7 +336,7 @@ describe('after 1,000 rounds (R22)', () => {
       'a@fame.fabric',
       serve(() => {}),
     );
-    // Past the deadline of the bind, whose timer finds nothing to do.
+    // Past the deadline of the bind, whose timer then does nothing.
     await clock.run(25_000, 5_000);
     const [timers, counts] = [clock.timerCount, link.counts];
     for (let round = 0; round < 1_000; round++) {

@@ -12,7 +12,7 @@ transportCases('memoryPair', async () => {
 }, [1000, 1001, 4008]);
 
 describe('memoryPair', () => {
-  it('closes with 1013 when 16 MiB are on their way', async () => {
+  it('closes with 1013 when more than 16 MiB are in flight', async () => {
     const [near, far] = memoryPair();
     let code = 0;
     far.onClose = (closeCode) => {
@@ -25,7 +25,7 @@ describe('memoryPair', () => {
     expect(code).toBe(1013);
   });
 
-  it('loses what is on its way when it is terminated', async () => {
+  it('drops the messages in flight when it is terminated', async () => {
     const [near, far] = memoryPair();
     let heard = 0;
     far.onMessage = () => heard++;
@@ -37,7 +37,7 @@ describe('memoryPair', () => {
 });
 
 describe('loopTransport', () => {
-  it('hears itself, later and in order', async () => {
+  it('receives its own messages, asynchronously and in order', async () => {
     const loop = loopTransport();
     const heard: number[] = [];
     loop.onMessage = (bytes) => {
@@ -58,7 +58,7 @@ describe('loopTransport', () => {
 });
 
 describe('memoryDial', () => {
-  it('hands the far end over with the URL and the token', async () => {
+  it('passes on the far end, the URL and the token', async () => {
     const accepted: [Transport, string, string | undefined][] = [];
     const dial = memoryDial((...all) => accepted.push(all));
     const near = await dial('memory://x', { timeoutMs: 1, token: 't' });
@@ -66,7 +66,7 @@ describe('memoryDial', () => {
     expect(near).not.toBe(accepted[0]![0]);
   });
 
-  it('rejects with what the other side throws, and when it was given up', async () => {
+  it('rejects with the error of the other side, and when it is aborted', async () => {
     const refusal = new FabricError('LINK_REFUSED', 'no');
     const dial = memoryDial(() => {
       throw refusal;

@@ -23,7 +23,7 @@ const make = () => {
 };
 
 describe('Pending', () => {
-  it('fires each deadline in its time, within 5 ms, with one timer', () => {
+  it('fires each deadline within 5 ms, with one timer', () => {
     const { clock, pending, due, waiter } = make();
     waiter('b', 200);
     waiter('a', 100);
@@ -41,7 +41,7 @@ describe('Pending', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  it('follows a deadline that moved, later by itself and earlier when told', () => {
+  it('follows a deadline that moves later, and one that moves earlier after moved()', () => {
     const { clock, pending, due, waiter } = make();
     const later = waiter('later', 100);
     const sooner = waiter('sooner', 10_000);
@@ -67,7 +67,7 @@ describe('Pending', () => {
     expect(pending.size).toBe(0);
   });
 
-  it('never fires what was removed or has no deadline', () => {
+  it('does not fire a removed waiter or one without a deadline', () => {
     const { clock, pending, due, waiter } = make();
     pending.remove(waiter('gone', 100));
     waiter('for ever', Number.POSITIVE_INFINITY);
@@ -77,7 +77,7 @@ describe('Pending', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  it('stands deadlines beyond the longest timer', () => {
+  it('supports deadlines beyond the longest timer', () => {
     const { clock, due, waiter } = make();
     waiter('in a year', 365 * 86_400_000);
     clock.advance(364 * 86_400_000);
@@ -86,7 +86,7 @@ describe('Pending', () => {
     expect(due).toEqual(['in a year']);
   });
 
-  it('fails all who wait and stops its timer', () => {
+  it('fails all waiters and stops its timer', () => {
     const { clock, pending, due, waiter } = make();
     waiter('a', 1);
     waiter('b', 2);

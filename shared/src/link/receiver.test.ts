@@ -1,4 +1,4 @@
-// What arrives and cannot be read, or is not for us: nothing of it harms the link, and those who wait are told.
+// Unreadable and misrouted messages: none harms the link, and their callers are notified.
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { makeEnvelope } from '../protocol/envelope.ts';
@@ -39,7 +39,7 @@ afterEach(() => {
 });
 
 describe('garbage', () => {
-  it('of any kind leaves the link attached and serving', async () => {
+  it('of any kind leaves the link attached and working', async () => {
     const { sentinel, agent, send, request } = await agentWith();
     const junk = [
       '',
@@ -77,7 +77,7 @@ describe('garbage', () => {
     expect(sentinel.framesOf('Data')).toHaveLength(1);
   });
 
-  it('made at random does no harm either', async () => {
+  it('made at random has no effect either', async () => {
     const { sentinel, agent, send, request } = await agentWith();
     const value = fc.jsonValue({ maxDepth: 4 });
     const frame = fc.record(
@@ -141,7 +141,7 @@ describe('garbage', () => {
     expect(sentinel.framesOf('Data')).toHaveLength(1);
   }, 60_000);
 
-  it('is logged with its code and without its content, once in 10 s', async () => {
+  it('is logged with its code and without its content, once every 10 s', async () => {
     const { send, log, clock } = await agentWith();
     for (let n = 0; n < 100; n++) send('{"secret":"do not log me"');
     await settle();
@@ -157,7 +157,7 @@ describe('garbage', () => {
   });
 });
 
-describe('a request that cannot be read', () => {
+describe('an unreadable request', () => {
   const deep = (): unknown => {
     let value: unknown = 1;
     for (let depth = 0; depth < 70; depth++) value = [value];
@@ -177,7 +177,7 @@ describe('a request that cannot be read', () => {
     ]);
   });
 
-  it('uses up credit like any other, and it comes back', async () => {
+  it('uses credit like any other, and credit is granted for it', async () => {
     const { sentinel, send, request } = await agentWith();
     for (let n = 0; n < 24; n++) send(request({ flowId: 'f', rtype: 'bad' }));
     await settle();
@@ -185,8 +185,8 @@ describe('a request that cannot be read', () => {
   });
 });
 
-describe('an answer that cannot be read', () => {
-  it('fails its call at once, and its sender is not answered', async () => {
+describe('an unreadable answer', () => {
+  it('fails its call at once and is not answered', async () => {
     const { sentinel, agent } = await agentWith();
     sentinel.intercept = (envelope, node) => {
       if (envelope.frame.type !== 'Data') return true;
@@ -204,7 +204,7 @@ describe('an answer that cannot be read', () => {
 });
 
 describe('credit', () => {
-  it('is booked in the message event, and a link out of credit still answers and returns credit', async () => {
+  it('is booked in the message event, and a link without credit still refuses messages and grants credit', async () => {
     const { sentinel, agent, send, request } = await agentWith();
     sentinel.grantsCredit = false;
     for (let n = 0; n < 40; n++) agent.send('x@fame.fabric', n);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { SeenIds } from './seen-ids.ts';
 
 describe('SeenIds', () => {
-  it('knows the last ids again, and forgets the oldest', () => {
+  it('recognizes recent ids and evicts the oldest', () => {
     const seen = new SeenIds(100);
     expect(seen.add('first')).toBe(true);
     expect(seen.add('first')).toBe(false);

@@ -1,4 +1,4 @@
-// Serving: requests, messages, acknowledgements, cancelling, and replies that have to wait.
+// Serving: requests, messages, acknowledgements, cancellation and queued replies.
 import { describe, expect, it, vi } from 'vitest';
 import { type DataFrame, type Envelope, type EnvelopeHeader, makeEnvelope } from '../protocol/envelope.ts';
 import { attach, errorOf, serve } from '../testing/attach.ts';
@@ -9,7 +9,7 @@ import type { IncomingCall, LinkOptions, Service } from './link-types.ts';
 
 const CALLER = '__rpc__caller@/S/caller';
 
-/** An agent at `a@fame.fabric`, and a sentinel that sends requests to it and keeps its answers. */
+/** An agent at `a@fame.fabric`, and a sentinel that sends requests to it and records its answers. */
 async function served(service: Service, options: Partial<LinkOptions> = {}) {
   const sentinel = new ScriptedSentinel();
   const answers: Envelope<DataFrame>[] = [];
@@ -51,7 +51,7 @@ const payloadOf = (envelope: Envelope<DataFrame> | undefined) =>
   };
 
 describe('a request', () => {
-  it('becomes an IncomingCall, and its reply goes where the caller said', async () => {
+  it("becomes an IncomingCall, and its reply goes to the caller's replyTo", async () => {
     let seen: IncomingCall | undefined;
     const { request, answers } = await served(
       serve((call) => {
@@ -87,7 +87,7 @@ describe('a request', () => {
     expect(answers[0]!.rtype).toBeUndefined();
   });
 
-  it('keeps the type of its JSON-RPC id, and does without one', async () => {
+  it('keeps the type of its JSON-RPC id, and needs none', async () => {
     const { sentinel, answers, message } = await served(serve((call) => call.reply(call.id)));
     const ask = (id: unknown) =>
       message({ jsonrpc: '2.0', id, method: 'm' }, { corrId: 'corr', replyTo: CALLER, rtype: 2 });
@@ -99,7 +99,7 @@ describe('a request', () => {
     expect(sentinel.node.transport.bufferedBytes).toBe(0);
   });
 
-  it('without replyTo is served, and nobody is answered', async () => {
+  it('without replyTo is served and not answered', async () => {
     const seen = vi.fn((call: IncomingCall) => call.reply(1));
     const { message, answers, agent } = await served(serve(seen));
     message({ jsonrpc: '2.0', id: 1, method: 'm' });
@@ -109,7 +109,7 @@ describe('a request', () => {
     expect(agent.counts.serving).toBe(0);
   });
 
-  it('whose service throws, or fails later, is answered with INTERNAL and a log line', async () => {
+  it('whose service throws or rejects is answered with INTERNAL and logged', async () => {
     const log = new CaptureLog();
     const { request, answers } = await served(
       serve((call) => {
@@ -128,7 +128,7 @@ describe('a request', () => {
     expect(JSON.stringify(answers[0])).toContain(lines[0]!.fields.logId);
   });
 
-  it('for a participant that is not here is refused with NO_ROUTE at once', async () => {
+  it('for a participant without a binding is refused with NO_ROUTE at once', async () => {
     const { request, acks, answers } = await served(serve((call) => call.reply(1)));
     const asked = request('m', { to: 'nobody@/S/a' });
     await settle();
@@ -142,7 +142,7 @@ describe('a request', () => {
     });
   });
 
-  it('that comes again while it is served is served once', async () => {
+  it('that is repeated while it is served is served once', async () => {
     const calls: IncomingCall[] = [];
     const { request, answers } = await served(serve((call) => calls.push(call)));
     request('m', { corrId: 'same' });
@@ -157,7 +157,7 @@ describe('a request', () => {
     expect(calls).toHaveLength(2);
   });
 
-  it('of two callers with one corrId is served for both', async () => {
+  it("with the corrId of another caller's call is served separately", async () => {
     const calls: IncomingCall[] = [];
     const { request, answers, cancel, agent } = await served(serve((call) => calls.push(call)));
     const other = '__rpc__other@/S/other';
@@ -165,7 +165,7 @@ describe('a request', () => {
     request('m', { corrId: 'same', replyTo: other });
     await settle();
     expect(calls.map((call) => call.replyTo)).toEqual([CALLER, other]);
-    // Whose call is meant cannot be told: nobody's is stopped.
+    // The cancel is ambiguous, so no call is cancelled.
     cancel('same');
     await settle();
     expect(calls.map((call) => call.signal.aborted)).toEqual([false, false]);
@@ -198,7 +198,7 @@ describe('a reply', () => {
     ]);
   });
 
-  it('that is not JSON, or an error too large to tell, becomes an error that can be told', async () => {
+  it('that is not JSON, or an error that is too large, becomes a smaller error', async () => {
     const { request, answers } = await served(
       serve((call) => {
         if (call.method === 'bigint') call.reply({ n: 1n });
@@ -214,7 +214,7 @@ describe('a reply', () => {
     ]);
   });
 
-  it('of a plain operation that was called as a stream is its one item and the end', async () => {
+  it('of a unary operation that was called as a stream is one item and the end', async () => {
     const { request, answers } = await served(
       serve((call) => call.reply(call.method === 'none' ? null : 'x')),
     );
@@ -228,7 +228,7 @@ describe('a reply', () => {
     ]);
   });
 
-  it('of a stream that was called plainly is its first item', async () => {
+  it('of a streaming operation that was called as unary is its first item', async () => {
     const { request, answers } = await served(
       serve(async (call) => {
         await call.push('first');
@@ -243,7 +243,7 @@ describe('a reply', () => {
 });
 
 describe('the flows of replies', () => {
-  it('are one for all that is unary and one of its own, numbered, for each stream', async () => {
+  it('are one for all unary replies, and one with numbered items for each stream', async () => {
     const { request, answers, sentinel } = await served(
       serve(async (call) => {
         if (!call.isStream) return call.reply(1);
@@ -272,7 +272,7 @@ describe('the flows of replies', () => {
     expect(flows.filter(([corrId]) => corrId === 's1')).toEqual([0, 1, 2, 3].map((seq) => ['s1', 's1', seq]));
   });
 
-  it('stop at 32 without credit, each by itself, and go on with it', async () => {
+  it('each stop after 32 messages without credit, and continue with credit', async () => {
     const pushed: Record<string, number> = { s1: 0, s2: 0 };
     const { request, answers, sentinel } = await served(
       serve(async (call) => {
@@ -295,14 +295,14 @@ describe('the flows of replies', () => {
     sentinel.grantCredit(sentinel.node, 's1');
     sentinel.grantCredit(sentinel.node, 's1');
     await settle();
-    // Paid three times at once, the window is 32 all the same: what waited left with the first, then 32 more.
+    // Three grants at once still make a window of 32: the first sent the queued items, then 32 more follow.
     const got = answers.filter(({ corrId }) => corrId === 's1').length;
     expect(got).toBeGreaterThanOrEqual(64);
     expect(got).toBeLessThan(70);
     expect(answers.filter(({ corrId }) => corrId === 's2')).toHaveLength(64);
   });
 
-  it('have a bound for items whose maker does not wait', async () => {
+  it('limit the items of a producer that does not await push', async () => {
     const { request, sentinel, agent } = await served(
       serve((call) => {
         for (let at = 0; at < 1_032; at++) void call.push(at);
@@ -317,7 +317,7 @@ describe('the flows of replies', () => {
 });
 
 describe('a cancel', () => {
-  it('aborts the signal of its call with the reason, whenever that is looked at', async () => {
+  it('aborts the signal of its call with the reason, before or after its first use', async () => {
     const calls: IncomingCall[] = [];
     const { request, cancel, answers, agent } = await served(serve((call) => calls.push(call)));
     request('m', { corrId: 'early' });
@@ -339,7 +339,7 @@ describe('a cancel', () => {
     expect(agent.counts.serving).toBe(0);
   });
 
-  it('rejects the push that waits, and drops what waits with it', async () => {
+  it('rejects the pending push and drops the queued items', async () => {
     let waiting: Promise<Error> | undefined;
     const { request, cancel, sentinel, agent } = await served(
       serve(async (call) => {
@@ -357,8 +357,8 @@ describe('a cancel', () => {
   });
 });
 
-describe('a plain message', () => {
-  it('goes to onMessage; what that returns, now or later, goes to replyTo', async () => {
+describe('a message that is not a request', () => {
+  it('goes to onMessage, whose result or promised result goes to replyTo', async () => {
     const onMessage = vi.fn((payload: unknown) => {
       if (payload === 'later') return Promise.resolve({ later: true });
       return payload === 'nothing' ? null : { now: true };
@@ -377,7 +377,7 @@ describe('a plain message', () => {
     ]);
   });
 
-  it('whose handler throws is logged, and the agent goes on', async () => {
+  it('whose handler fails is logged, and the link continues', async () => {
     const log = new CaptureLog();
     const { message, request, answers } = await served(
       {
@@ -400,7 +400,7 @@ describe('a plain message', () => {
     expect(payloadOf(answers[0]).result).toBe('alive');
   });
 
-  it('is sent by send(), to others and to the own addresses', async () => {
+  it('is sent by send(), to other nodes and to addresses of the same link', async () => {
     const onMessage = vi.fn();
     const { agent, answers } = await served({ onCall: () => {}, onMessage });
     agent.send('other@fame.fabric', { a: 1 });
@@ -415,7 +415,7 @@ describe('a plain message', () => {
 });
 
 describe('an at-least-once peer', () => {
-  it('is acknowledged at once and again, and served once', async () => {
+  it('gets an acknowledgement for each repetition, and is served once', async () => {
     const onMessage = vi.fn();
     const calls: IncomingCall[] = [];
     const { message, sentinel, acks } = await served({ onCall: (call) => void calls.push(call), onMessage });
@@ -458,7 +458,7 @@ describe('while there is no connection', () => {
     return { ...parts, calls, clock, log };
   };
 
-  it('replies and items wait, and go when the path is the same', async () => {
+  it('replies and items are queued, and sent if the path stays the same', async () => {
     const { calls, answers, clock, agent } = await away('S');
     for (const call of calls.slice(0, 3)) call.reply(call.id);
     const pushed = calls[3]!.push('item');
@@ -471,7 +471,7 @@ describe('while there is no connection', () => {
     expect(agent.counts).toMatchObject({ waiting: 0, flowsSent: 2 });
   });
 
-  it('they are dropped with one log line when the path is another, and open calls are cancelled', async () => {
+  it('replies and items are dropped with one log line if the path changes, and open calls are cancelled', async () => {
     const { calls, answers, clock, agent, log } = await away('T');
     for (const call of calls.slice(0, 2)) call.reply(call.id);
     await clock.run(500, 50);
@@ -483,7 +483,7 @@ describe('while there is no connection', () => {
     expect(calls[2]!.signal.reason).toMatchObject({ details: { reason: 'caller-gone' } });
   });
 
-  it('no more than 1,000 wait; what does not fit is logged', async () => {
+  it('at most 1,000 messages are queued, and further ones are logged', async () => {
     const { calls, agent, log, sentinel, clock } = await away('S');
     for (let at = 0; at < 1_000; at++) agent.send('x@fame.fabric', at);
     expect(() => agent.send('x@fame.fabric', 'one too many')).toThrow(

@@ -1,4 +1,4 @@
-// Streams as their consumer sees them: order, ends, idle deadlines, leaving, backpressure, gaps, and no growth.
+// Streams as their consumer sees them: order, ends, idle deadlines, leaving, backpressure, gaps and leaks.
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { type CreditUpdate, type DataFrame, type Envelope, makeEnvelope } from '../protocol/envelope.ts';
@@ -20,7 +20,7 @@ const count = (n: number) => async (call: IncomingCall) => {
   call.end();
 };
 
-/** A stream whose items the test sends itself. */
+/** A stream whose items the test sends. */
 async function byHand(options: Partial<LinkOptions> = {}, software: string | undefined = 'fame-fabric/1') {
   const sentinel = new ScriptedSentinel();
   sentinel.software = software;
@@ -33,7 +33,7 @@ async function byHand(options: Partial<LinkOptions> = {}, software: string | und
   const client = await attach(sentinel, options);
   const stream = client.stream('s@fame.fabric', 'm', undefined, { timeoutMs: 10_000 });
   const first = stream.next();
-  // Not every test waits for it.
+  // Not every test awaits it.
   first.catch(() => {});
   await settle();
   const { corrId = '', replyTo = '' } = request!;
@@ -50,7 +50,7 @@ async function byHand(options: Partial<LinkOptions> = {}, software: string | und
 }
 
 describe('a stream', () => {
-  it('asks with rtype 4 when the first item is wanted, and not before', async () => {
+  it('sends its request, with rtype 4, when the first item is read', async () => {
     const { sentinel, client, request } = await byHand();
     expect(request).toMatchObject({ rtype: 4, frame: { payload: { method: 'm' } } });
     const before = sentinel.node.received.length;
@@ -65,7 +65,7 @@ describe('a stream', () => {
     expect(items).toEqual(Array.from({ length: 2_000 }, (_, at) => ({ at })));
   });
 
-  it('ends on a result of null and on neither result nor error', async () => {
+  it('ends at a null result, and at a reply without result and error', async () => {
     for (const end of [{ result: null }, {}]) {
       const { stream, first, send, client } = await byHand();
       send({ result: 1 });
@@ -95,7 +95,7 @@ describe('a stream', () => {
     expect(items).toEqual(['one', 'two']);
   });
 
-  it('ends with NODE_GONE when the sentinel says so', async () => {
+  it('ends with NODE_GONE after such a negative ack', async () => {
     const { sentinel, stream, first, send, corrId } = await byHand();
     send({ result: 1 });
     await first;
@@ -108,7 +108,7 @@ describe('a stream', () => {
     expect(await stream.next()).toEqual({ value: undefined, done: true });
   });
 
-  it('carries every kind of JSON value but null', async () => {
+  it('carries every JSON value except null', async () => {
     const values = [0, '', false, [], {}, 'text', 1.5, [null], { a: null }];
     const { client } = await pair(async (call) => {
       for (const value of values) await call.push(value);
@@ -119,7 +119,7 @@ describe('a stream', () => {
     expect(await collect(client.stream('s@fame.fabric', 'm'))).toEqual(values);
   });
 
-  it('may be asked for several items at once', async () => {
+  it('allows several reads at once', async () => {
     const { client } = await pair(count(3));
     const stream = client.stream('s@fame.fabric', 'm');
     const results = await Promise.all([stream.next(), stream.next(), stream.next(), stream.next()]);
@@ -128,7 +128,7 @@ describe('a stream', () => {
 });
 
 describe('the idle deadline', () => {
-  it('is for each item anew', async () => {
+  it('applies to each item', async () => {
     const clock = new ManualClock();
     const { first, stream, send, client } = await byHand({ clock });
     clock.advance(9_000);
@@ -147,7 +147,7 @@ describe('the idle deadline', () => {
     expect((await third).message).toContain('No item');
   });
 
-  it('does not run while items wait for a slow consumer', async () => {
+  it('does not run while items are unread', async () => {
     const clock = new ManualClock();
     const { first, stream, send, client } = await byHand({ clock });
     send({ result: 1 });
@@ -172,7 +172,7 @@ describe('leaving a stream', () => {
         calls.push(call);
         for (let at = 0; ; at++) await call.push(at);
       });
-      // The scripted sentinel hands cancels on, as ours does.
+      // The scripted sentinel forwards cancels, as ours does.
       sentinel.intercept = (envelope, node) => {
         if (envelope.frame.type !== 'CallCancel') return true;
         const { corrId, reason = '' } = envelope.frame;
@@ -207,7 +207,7 @@ describe('leaving a stream', () => {
     },
   );
 
-  it('before it began sends nothing', async () => {
+  it('before its first read sends nothing', async () => {
     const { sentinel, client } = await pair(count(1));
     const before = sentinel.node.received.length;
     const stream = client.stream('s@fame.fabric', 'm');
@@ -217,7 +217,7 @@ describe('leaving a stream', () => {
     expect(sentinel.node.received).toHaveLength(before);
   });
 
-  it('of a callee that cannot be told still returns credit for what keeps coming', async () => {
+  it('of a callee that cannot be notified still grants credit for the items that arrive', async () => {
     const { stream, first, send, credits, corrId } = await byHand();
     send({ result: 0 }, { flowId: corrId, seqId: 0 });
     await first;
@@ -229,14 +229,14 @@ describe('leaving a stream', () => {
 });
 
 describe('backpressure', () => {
-  it('holds the maker of a stream back while its consumer is behind, and nobody else', async () => {
+  it('slows the producer of a stream whose consumer is slow, and no other', async () => {
     let pushed = 0;
     const { sentinel, client } = await pair(async (call) => {
       if (call.method === 'other') return call.reply('quick');
       for (; pushed < 5_000; pushed++) await call.push(pushed);
       call.end();
     });
-    // A sentinel with no buffer of its own: what the reader pays is what the maker gets.
+    // A sentinel without a buffer: the producer gets exactly the credit that the reader grants.
     sentinel.grantsCredit = false;
     sentinel.intercept = ({ frame }, node) => {
       if (frame.type === 'CreditUpdate' && node === sentinel.nodes[1]) {
@@ -256,7 +256,7 @@ describe('backpressure', () => {
     expect(rest).toEqual(Array.from({ length: 4_999 }, (_, at) => at + 1));
   });
 
-  it('lets one message through every 4 s, so that the queue at the sentinel moves', async () => {
+  it('grants credit for one message every 4 s, so that the queue of the sentinel moves', async () => {
     const clock = new ManualClock();
     const { first, send, credits, corrId } = await byHand({ clock });
     const own = () => credits().filter(({ flowId }) => flowId === corrId);
@@ -273,7 +273,7 @@ describe('backpressure', () => {
     ).toEqual([1, 1, 1]);
   });
 
-  it('is not done with a flow that others share: credit comes back, and the buffer has a bound', async () => {
+  it('does not withhold the credit of a shared flow, and limits the buffer instead', async () => {
     const { client, stream, first, send, credits } = await byHand();
     for (let at = 0; at < 10_001; at++) send({ result: at }, { flowId: 'the only flow of that node' });
     await settle();
@@ -294,7 +294,7 @@ describe('backpressure', () => {
     expect(items).toHaveLength(10_001);
   });
 
-  it('is not done towards a foreign sentinel, which would hold back others too', async () => {
+  it('does not withhold credit from a foreign sentinel, which would slow other calls', async () => {
     const { first, send, credits, corrId } = await byHand({}, 'naylence/0.4');
     for (let at = 0; at < 1_000; at++) send({ result: at }, { flowId: corrId, seqId: at % 7 });
     await first;
@@ -302,7 +302,7 @@ describe('backpressure', () => {
     expect(credits().filter(({ flowId }) => flowId === corrId)).toHaveLength(1_000);
   });
 
-  it('bounds the bytes that wait, too', async () => {
+  it('limits the unread bytes as well', async () => {
     const { client, first, send } = await byHand();
     const big = 'x'.repeat(200_000);
     for (let at = 0; at < 43; at++) send({ result: big }, { flowId: 'shared' });
@@ -313,7 +313,7 @@ describe('backpressure', () => {
 });
 
 describe('a gap', () => {
-  it('in the numbers of a stream ends it with an error instead of leaving a hole', async () => {
+  it('in the item numbers fails the stream', async () => {
     const { stream, first, send, corrId, sentinel } = await byHand();
     send({ result: 'a' }, { flowId: corrId, seqId: 0 });
     send({ result: 'b' }, { flowId: corrId, seqId: 1 });
@@ -327,7 +327,7 @@ describe('a gap', () => {
     expect(sentinel.framesOf('CallCancel')).toHaveLength(1);
   });
 
-  it('is not what items are that come again', async () => {
+  it('is not reported for repeated items', async () => {
     const { stream, first, send, corrId } = await byHand();
     for (const seqId of [0, 1, 0, 1, 2]) send({ result: seqId }, { flowId: corrId, seqId });
     send({ result: null }, { flowId: corrId, seqId: 3 });
@@ -336,7 +336,7 @@ describe('a gap', () => {
 });
 
 describe('many streams', () => {
-  it('leave nothing behind: 100,000 of them, 100 at once', async () => {
+  it('leave nothing behind after 100,000 streams, 100 at a time', async () => {
     const { client, agent, sentinel } = await pair(async (call) => {
       await call.push(1);
       call.end();

@@ -1,4 +1,4 @@
-// What every transport must do; each implementation runs these cases against a pair of its own ends.
+// The contract of transports. Each implementation runs these cases against a pair of its own ends.
 import { describe, expect, it, vi } from 'vitest';
 import type { Transport } from './transport.ts';
 
@@ -7,44 +7,44 @@ export interface Ends {
   far: Transport;
 }
 
-/** @param open connects two ends; @param codes close codes that this transport can say */
+/** @param open connects two ends @param codes close codes that this transport can send */
 export function transportCases(name: string, open: () => Promise<Ends>, codes: number[]): void {
   const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
   const listen = (transport: Transport) => {
-    const heard: string[] = [];
+    const received: string[] = [];
     const closed: [number, string][] = [];
-    transport.onMessage = (bytes) => heard.push(new TextDecoder().decode(bytes));
+    transport.onMessage = (bytes) => received.push(new TextDecoder().decode(bytes));
     transport.onClose = (code, reason) => closed.push([code, reason]);
-    return { heard, closed };
+    return { received, closed };
   };
 
   describe(name, () => {
-    it('delivers messages in order, in both directions, after the sender has gone on', async () => {
+    it('delivers messages in order, in both directions, asynchronously', async () => {
       const { near, far } = await open();
       const [atNear, atFar] = [listen(near), listen(far)];
       for (let n = 0; n < 100; n++) {
         expect(near.send(bytesOf(`to far ${n}`))).toBe(true);
         expect(far.send(bytesOf(`to near ${n}`))).toBe(true);
       }
-      expect(atFar.heard).toEqual([]);
-      await vi.waitFor(() => expect(atFar.heard).toHaveLength(100));
-      await vi.waitFor(() => expect(atNear.heard).toHaveLength(100));
-      expect(atFar.heard).toEqual(Array.from({ length: 100 }, (_, n) => `to far ${n}`));
-      expect(atNear.heard).toEqual(Array.from({ length: 100 }, (_, n) => `to near ${n}`));
+      expect(atFar.received).toEqual([]);
+      await vi.waitFor(() => expect(atFar.received).toHaveLength(100));
+      await vi.waitFor(() => expect(atNear.received).toHaveLength(100));
+      expect(atFar.received).toEqual(Array.from({ length: 100 }, (_, n) => `to far ${n}`));
+      expect(atNear.received).toEqual(Array.from({ length: 100 }, (_, n) => `to near ${n}`));
       near.close();
     });
 
-    it('keeps the borders of messages, empty and large ones', async () => {
+    it('preserves message boundaries, of empty and large messages too', async () => {
       const { near, far } = await open();
-      const { heard } = listen(far);
+      const { received } = listen(far);
       const messages = ['', 'é€😀', 'x'.repeat(262_144), ''];
       for (const message of messages) near.send(bytesOf(message));
-      await vi.waitFor(() => expect(heard).toHaveLength(4));
-      expect(heard).toEqual(messages);
+      await vi.waitFor(() => expect(received).toHaveLength(4));
+      expect(received).toEqual(messages);
       near.close();
     });
 
-    it.each(codes)('closes with %i, once, for both ends, after what was sent before', async (code) => {
+    it.each(codes)('closes with %i, once for both ends, after the messages in flight', async (code) => {
       const { near, far } = await open();
       const [atNear, atFar] = [listen(near), listen(far)];
       near.send(bytesOf('last words'));
@@ -53,13 +53,13 @@ export function transportCases(name: string, open: () => Promise<Ends>, codes: n
       expect(near.send(bytesOf('too late'))).toBe(false);
       await vi.waitFor(() => expect(atFar.closed).toEqual([[code, 'because']]));
       await vi.waitFor(() => expect(atNear.closed).toHaveLength(1));
-      expect(atFar.heard).toEqual(['last words']);
+      expect(atFar.received).toEqual(['last words']);
       expect(far.send(bytesOf('too late'))).toBe(false);
       near.terminate();
       expect(atNear.closed).toHaveLength(1);
     });
 
-    it('terminates: both ends hear that it is over', async () => {
+    it('notifies both ends when it is terminated', async () => {
       const { near, far } = await open();
       const [atNear, atFar] = [listen(near), listen(far)];
       near.terminate();
@@ -68,13 +68,13 @@ export function transportCases(name: string, open: () => Promise<Ends>, codes: n
       expect(near.send(bytesOf('x'))).toBe(false);
     });
 
-    it('says how much has not left yet', async () => {
+    it('reports the bytes that were not written yet', async () => {
       const { near, far } = await open();
-      const { heard } = listen(far);
+      const { received } = listen(far);
       expect(near.bufferedBytes).toBe(0);
       near.send(bytesOf('x'.repeat(1_000)));
       expect(near.bufferedBytes).toBeGreaterThanOrEqual(1_000);
-      await vi.waitFor(() => expect(heard).toHaveLength(1));
+      await vi.waitFor(() => expect(received).toHaveLength(1));
       await vi.waitFor(() => expect(near.bufferedBytes).toBe(0));
       near.close();
     });

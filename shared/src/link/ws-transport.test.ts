@@ -1,4 +1,4 @@
-// Real WebSockets on the loopback: the transport cases, what a dial says when it fails, and a link over it all.
+// Real WebSockets on the loopback interface: the transport cases, errors of a dial, and a link on top.
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -86,7 +86,7 @@ for (const [name, dial, codes] of dials) {
   transportCases(name, open, codes);
 
   describe(name, () => {
-    it('offers the token as a subprotocol, and none without one', async () => {
+    it('offers the token as a subprotocol, and no subprotocol without one', async () => {
       const withToken = await dial(`${door.url}/a/b`, { timeoutMs: 5_000, token: 'jwt' });
       const without = await dial(`${door.url}/c`, { timeoutMs: 5_000 });
       await vi.waitFor(() => expect(accepted).toHaveLength(2));
@@ -98,7 +98,7 @@ for (const [name, dial, codes] of dials) {
       without.close();
     });
 
-    it('hears text messages as bytes, too', async () => {
+    it('receives text messages as bytes', async () => {
       const { near, far } = await open();
       const heard: Uint8Array[] = [];
       near.onMessage = (bytes) => heard.push(bytes);
@@ -108,7 +108,7 @@ for (const [name, dial, codes] of dials) {
       near.close();
     });
 
-    it('rejects with LINK_TIMEOUT when nobody listens there', async () => {
+    it('rejects with LINK_TIMEOUT when the port is closed', async () => {
       const gone = await openWsDoor(() => {});
       await gone.close();
       const error = await errorOf(dial(gone.url, { timeoutMs: 5_000 }));
@@ -116,11 +116,11 @@ for (const [name, dial, codes] of dials) {
       if (dial === wsDial) expect(error.message).toContain('ECONNREFUSED');
     });
 
-    it('rejects with LINK_REFUSED when the URL is not one', async () => {
+    it('rejects with LINK_REFUSED when the URL is invalid', async () => {
       expect(await errorOf(dial('not a url', { timeoutMs: 100 }))).toMatchObject({ code: 'LINK_REFUSED' });
     });
 
-    it('rejects when it is given up, before or meanwhile', async () => {
+    it('rejects when it is aborted, before or during the attempt', async () => {
       const before = dial(door.url, { timeoutMs: 5_000, signal: AbortSignal.abort() });
       expect(await errorOf(before)).toMatchObject({ code: 'LINK_CLOSED' });
       const abort = new AbortController();
@@ -161,14 +161,14 @@ describe('a server that does not speak WebSocket', () => {
     expect(error.message).toContain(`HTTP ${status} Some Reason`);
   });
 
-  it.each(dials)('and never answers: %s rejects with LINK_TIMEOUT in its time', async (_name, dial) => {
+  it.each(dials)('and never answers: %s rejects with LINK_TIMEOUT on time', async (_name, dial) => {
     answer = '';
     expect(await errorOf(dial(url(), { timeoutMs: 50 }))).toMatchObject({ code: 'LINK_TIMEOUT' });
   });
 });
 
 describe('a message above 1 MiB', () => {
-  it('closes the connection and harms nothing else', async () => {
+  it('closes the connection and has no other effect', async () => {
     const near = await wsDial(door.url, { timeoutMs: 5_000 });
     await vi.waitFor(() => expect(accepted).toHaveLength(1));
     const closed = vi.fn();
@@ -179,7 +179,7 @@ describe('a message above 1 MiB', () => {
 });
 
 describe.each(dials)('a link over %s', (_name, dial) => {
-  it('calls, streams, loses its connection and comes back', async () => {
+  it('calls, streams, loses its connection and reconnects', async () => {
     const sentinel = new ScriptedSentinel();
     const server = await openWsDoor((transport, path) => sentinel.accept(transport, path));
     try {

@@ -49,17 +49,17 @@ describe('an address', () => {
     expect(() => parseAddress(text)).toThrow(expect.objectContaining({ code: 'ADDRESS_INVALID' }));
   });
 
-  it('has at most 256 letters', () => {
+  it('has at most 256 characters', () => {
     expect(tryParseAddress(`a@${'x'.repeat(254)}`)).toBeDefined();
     expect(tryParseAddress(`a@${'x'.repeat(255)}`)).toBeUndefined();
   });
 
-  it('of another type is none', () => {
+  it('of another type is not an address', () => {
     for (const value of [null, undefined, 1, {}, []]) expect(tryParseAddress(value as never)).toBeUndefined();
     expect(() => parseAddress(undefined as never)).toThrow('is not an address');
   });
 
-  it('is put together again from its parts, for any address of the grammar', () => {
+  it('is restored from its parts, for any address of the grammar', () => {
     const word = (letters: string) =>
       fc.string({ unit: fc.constantFrom(...letters), minLength: 1, maxLength: 8 });
     const alnum = 'abcXYZ019';
@@ -84,7 +84,7 @@ describe('an address', () => {
     );
   });
 
-  it('never takes long to refuse', () => {
+  it('is refused quickly in any case', () => {
     fc.assert(fc.property(fc.string({ maxLength: 300 }), (text) => void tryParseAddress(text)));
     const started = performance.now();
     for (const evil of ['a', '-', 'a.', '/a', '*.']) tryParseAddress(`x@${evil.repeat(120)}!`);
@@ -93,7 +93,7 @@ describe('an address', () => {
 });
 
 describe('locationOf', () => {
-  it('is what follows the last @', () => {
+  it('is the part after the last @', () => {
     expect(locationOf('a@b@c')).toBe('c');
     expect(locationOf('nothing')).toBe('');
   });

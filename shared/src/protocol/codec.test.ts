@@ -1,4 +1,4 @@
-// The door between bytes and envelopes: whatever comes, it is an envelope or a FabricError.
+// Every input of the codec becomes an envelope or a FabricError.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FabricError } from '../errors/error.ts';
@@ -31,7 +31,7 @@ const sample = makeEnvelope(
 );
 
 describe('encode and decode', () => {
-  it('are each other’s inverse for any JSON payload', () => {
+  it('are inverse to each other for any JSON payload', () => {
     const header = fc.record(
       {
         to: fc.string({ maxLength: 256 }),
@@ -51,14 +51,14 @@ describe('encode and decode', () => {
     );
   });
 
-  it('keep keys that this version does not know', () => {
+  it('keep unknown keys', () => {
     const odd = { id: 'x', later: { a: 1 }, frame: { type: 'Data', payload: null, new: true } };
     expect(decode(JSON.stringify(odd))).toEqual(odd);
   });
 });
 
 describe('decode', () => {
-  it('throws nothing but FabricError, whatever the bytes are', () => {
+  it('throws only FabricError for any bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => void codeOf(() => decode(bytes))),
       {
@@ -67,7 +67,7 @@ describe('decode', () => {
     );
   });
 
-  it('throws nothing but FabricError, whatever the JSON is', () => {
+  it('throws only FabricError for any JSON', () => {
     fc.assert(
       fc.property(fc.json(), (text) => void codeOf(() => decode(text))),
       { numRuns: 1_000 },
@@ -96,7 +96,7 @@ describe('decode', () => {
     );
   });
 
-  it('refuses a message that is cut off, at every offset', () => {
+  it('refuses a truncated message, at every offset', () => {
     const bytes = encode(sample);
     for (let end = 0; end < bytes.byteLength; end++) {
       expect(codeOf(() => decode(bytes.subarray(0, end)))).toBe('PROTO_MALFORMED');
@@ -104,7 +104,7 @@ describe('decode', () => {
     expect(decode(bytes)).toEqual(JSON.parse(JSON.stringify(sample)));
   });
 
-  it('stands any one byte being another', () => {
+  it('accepts or refuses a message with any single byte changed', () => {
     const bytes = encode(sample);
     fc.assert(
       fc.property(fc.nat(bytes.byteLength - 1), fc.nat(255), (at, byte) => {
@@ -116,7 +116,7 @@ describe('decode', () => {
     );
   });
 
-  it('refuses what is not UTF-8, also inside of strings, and a byte order mark', () => {
+  it('refuses invalid UTF-8, inside strings too, and a byte order mark', () => {
     const bytes = encode(sample);
     const at = bytes.indexOf(0xe2);
     expect(at).toBeGreaterThan(0);
@@ -124,12 +124,12 @@ describe('decode', () => {
     expect(codeOf(() => decode(bytesOf(`\ufeff${JSON.stringify(sample)}`)))).toBe('PROTO_MALFORMED');
   });
 
-  it('says nothing about the content of what it refuses', async () => {
+  it('does not quote the content of a refused message', async () => {
     const error = await errorOf(Promise.resolve().then(() => decode('{"password":"hunter2"')));
     expect(error.message).not.toContain('hunter2');
   });
 
-  it('takes exactly 262,144 bytes and no more', () => {
+  it('accepts at most 262,144 bytes', () => {
     const empty = encode(makeEnvelope({ type: 'Data', payload: '' }, { id: 'x' })).byteLength;
     const of = (size: number) =>
       JSON.stringify(makeEnvelope({ type: 'Data', payload: 'x'.repeat(size - empty) }, { id: 'x' }));
@@ -140,7 +140,7 @@ describe('decode', () => {
     expect(encode(JSON.parse(of(LIMITS.maxEnvelopeBytes))).byteLength).toBe(LIMITS.maxEnvelopeBytes);
   });
 
-  it('counts the bytes of a string, not its letters', () => {
+  it('counts the bytes of a string, not its characters', () => {
     const payload = '€'.repeat(90_000);
     expect(payload.length).toBeLessThan(LIMITS.maxEnvelopeBytes);
     expect(codeOf(() => decode(JSON.stringify({ frame: { type: 'Data', payload } })))).toBe(
@@ -148,7 +148,7 @@ describe('decode', () => {
     );
   });
 
-  it('takes 64 levels and no more, and is not led astray by brackets in strings', () => {
+  it('accepts at most 64 levels and ignores brackets in strings', () => {
     const of = (levels: number) =>
       JSON.stringify({ id: '', frame: { type: 'Data', payload: nested(levels - 2) } });
     expect(decode(of(64)).frame.type).toBe('Data');
@@ -163,7 +163,7 @@ describe('decode', () => {
     }
   });
 
-  it('makes nobody a prototype', () => {
+  it('sets no prototype', () => {
     const envelope = decode(
       '{"__proto__":{"admin":true},"frame":{"type":"Data","payload":{"__proto__":{"x":1}}}}',
     );
@@ -173,7 +173,7 @@ describe('decode', () => {
 });
 
 describe('encode', () => {
-  it('refuses what JSON cannot say', () => {
+  it('refuses values that JSON cannot represent', () => {
     const loop: Record<string, unknown> = {};
     loop.self = loop;
     for (const payload of [1n, loop]) {
@@ -213,7 +213,7 @@ describe('checkEnvelope', () => {
     },
   );
 
-  it.each(['rtype', 'seqId', 'flowFlags', 'ttl'])('wants %s to be a whole number, or absent', (field) => {
+  it.each(['rtype', 'seqId', 'flowFlags', 'ttl'])('requires %s to be a whole number or absent', (field) => {
     expect(check({ [field]: 0 })).toMatchObject({ [field]: 0 });
     for (const value of [-1, 1.5, '1', true, [], 2 ** 53]) {
       expect(codeOf(() => check({ [field]: value }))).toBe('PROTO_MALFORMED');
@@ -221,7 +221,7 @@ describe('checkEnvelope', () => {
     expect(field in check({ [field]: null })).toBe(false);
   });
 
-  it('wants capabilities to be at most 32 names', () => {
+  it('requires capabilities to be at most 32 names', () => {
     expect(check({ capabilities: Array(32).fill('x') }).capabilities).toHaveLength(32);
     expect('capabilities' in check({ capabilities: null })).toBe(false);
     for (const capabilities of ['x', {}, [1], [''], ['x'.repeat(257)], Array(33).fill('x')]) {
@@ -233,7 +233,7 @@ describe('checkEnvelope', () => {
     expect(check({}).id).toBe('');
   });
 
-  it('refuses everything that is not an object', () => {
+  it('refuses values that are not objects', () => {
     for (const value of [null, undefined, 1, 'x', [], true]) {
       expect(codeOf(() => checkEnvelope(value))).toBe('PROTO_MALFORMED');
     }

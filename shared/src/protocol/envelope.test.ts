@@ -3,7 +3,7 @@ import { makeEnvelope } from './envelope.ts';
 import { firstData, firstText, isFinalState, textMessage } from './tasks.ts';
 
 describe('makeEnvelope', () => {
-  it('gives a fresh id and the time, and puts the frame behind the header', () => {
+  it('sets a fresh id and the time, and puts the frame after the header', () => {
     const [a, b] = [
       makeEnvelope({ type: 'NodeHeartbeat' }, { corrId: 'c' }),
       makeEnvelope({ type: 'NodeHeartbeat' }),
@@ -16,13 +16,13 @@ describe('makeEnvelope', () => {
     expect(Object.keys(a)).toEqual(['version', 'id', 'corrId', 'frame', 'ts']);
   });
 
-  it('takes an id that is given', () => {
+  it('keeps a given id', () => {
     expect(makeEnvelope({ type: 'NodeHeartbeat' }, { id: 'mine' }).id).toBe('mine');
   });
 });
 
-describe('messages of tasks', () => {
-  it('give their first text and their first data', () => {
+describe('messages and states of tasks', () => {
+  it('return their first text and their first data', () => {
     const message = {
       role: 'user' as const,
       parts: [

@@ -12,7 +12,7 @@ const codeOf = (frame: unknown): string => {
   return 'none';
 };
 
-// The least that each frame must carry.
+// The required fields of each frame.
 const least: Record<string, Record<string, unknown>> = {
   NodeAttach: { originType: 'downstream', systemId: 's', instanceId: 'i' },
   NodeAttachAck: { ok: true },
@@ -38,19 +38,19 @@ const least: Record<string, Record<string, unknown>> = {
 };
 
 describe.each(Object.entries(least))('%s', (type, fields) => {
-  it('is a frame type, and complete with its least fields', () => {
+  it('is a frame type and accepts its required fields alone', () => {
     expect(isFrameType(type)).toBe(true);
     expect(codeOf({ type, ...fields })).toBe('none');
   });
 
-  it('is refused without any of them, or with one of another type', () => {
+  it('is refused if a required field is missing or has another type', () => {
     for (const field of Object.keys(fields)) {
       expect(codeOf({ type, ...fields, [field]: undefined })).toBe('PROTO_MALFORMED');
       expect(codeOf({ type, ...fields, [field]: { no: 'such' } })).toBe('PROTO_MALFORMED');
     }
   });
 
-  it('keeps fields that this version does not know', () => {
+  it('keeps unknown fields', () => {
     expect(checkFrame({ type, ...fields, later: 1 })).toMatchObject({ later: 1 });
   });
 });
@@ -63,11 +63,11 @@ describe('a frame', () => {
     }
   });
 
-  it('that is no object is refused', () => {
+  it('that is not an object is refused', () => {
     for (const frame of [null, undefined, 1, 'Data', []]) expect(codeOf(frame)).toBe('PROTO_MALFORMED');
   });
 
-  it('has bounds for what is counted and listed', () => {
+  it('has limits for numbers and lists', () => {
     const bad: Record<string, unknown>[] = [
       { type: 'CreditUpdate', flowId: 'f', credits: 0 },
       { type: 'CreditUpdate', flowId: 'f', credits: 1.5 },
@@ -81,7 +81,7 @@ describe('a frame', () => {
     for (const frame of bad) expect(codeOf(frame)).toBe('PROTO_MALFORMED');
   });
 
-  it('may carry a long reason, since that is for people', () => {
+  it('may carry a long reason', () => {
     expect(codeOf({ type: 'DeliveryAck', ok: false, reason: 'x'.repeat(20_000) })).toBe('none');
   });
 

@@ -32,13 +32,13 @@ describe('readParams', () => {
     expect(readParams(params)).toEqual({ args, named });
   });
 
-  it('refuses what is neither object nor array', () => {
+  it('refuses values that are neither object nor array', () => {
     for (const params of [1, 'x', true]) {
       expect(() => readParams(params)).toThrow(expect.objectContaining({ code: 'PARAMS_INVALID' }));
     }
   });
 
-  it('always gives a list and an object, or PARAMS_INVALID', () => {
+  it('always returns a list and an object, or throws PARAMS_INVALID', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (params) => {
         if (params !== null && typeof params !== 'object') {
@@ -54,7 +54,7 @@ describe('readParams', () => {
 });
 
 describe('requests and replies', () => {
-  it('are told apart by their method', () => {
+  it('differ by their method', () => {
     expect(isRpcRequest(rpcRequest('1', 'm', {}))).toBe(true);
     expect(isRpcReply(rpcRequest('1', 'm', {}))).toBe(false);
     for (const reply of [rpcResult('1', 1), rpcError('1', new Error('x')), { jsonrpc: '2.0', id: 1 }]) {
@@ -75,7 +75,7 @@ describe('requests and replies', () => {
     }
   });
 
-  it('write a missing result as null', () => {
+  it('represent a missing result as null', () => {
     expect(rpcResult(1, undefined)).toEqual({ jsonrpc: '2.0', id: 1, result: null });
   });
 });
@@ -91,7 +91,7 @@ describe('an error', () => {
     }
   });
 
-  it('that is not ours tells nothing of itself but the id of its log line', () => {
+  it('that is not a FabricError reveals only the id of its log entry', () => {
     const { error } = rpcError('1', new Error('the key is hunter2'), 'log-7');
     expect(JSON.stringify(error)).not.toContain('hunter2');
     expect(error).toMatchObject({ code: -32603, data: { code: 'INTERNAL' } });

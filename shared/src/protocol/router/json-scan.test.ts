@@ -15,7 +15,7 @@ test('finds the end of any object that JSON.stringify writes', () => {
   );
 });
 
-test('agrees with JSON.parse on every object changed in one byte', () => {
+test('agrees with JSON.parse about any object with any byte changed', { timeout: 60_000 }, () => {
   fc.assert(
     fc.property(
       fc.dictionary(fc.string(), fc.jsonValue()),
@@ -39,7 +39,7 @@ test('agrees with JSON.parse on every object changed in one byte', () => {
   );
 });
 
-test('tells depth from faults', () => {
+test('distinguishes excessive depth from faults', () => {
   expect(skip(`{"a":${'['.repeat(63)}${']'.repeat(63)}}`)).toBeGreaterThan(0);
   expect(skip(`{"a":${'['.repeat(64)}${']'.repeat(64)}}`)).toBe(TOO_DEEP);
   expect(skip(`{"a":"${'['.repeat(100)}"}`)).toBeGreaterThan(0);
@@ -61,7 +61,7 @@ test('tells depth from faults', () => {
   }
 });
 
-test('skips long texts with quotes and backslashes in them', () => {
+test('skips long strings that contain quotes and backslashes', () => {
   const long = 'x'.repeat(400);
   for (const tail of ['\\"', '\\\\', '\\\\\\"', '"'.repeat(0)]) {
     const text = `{"a":"${long}${tail}","b":1}`;

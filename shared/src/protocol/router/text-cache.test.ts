@@ -8,8 +8,8 @@ const read = (text: string): string => {
   return textAt(scan.reset(bytes), 9, 9 + text.length);
 };
 
-test('a text is what its bytes say, however many others came before, at every length', () => {
-  // Far more texts than are remembered, many of them alike but for one letter anywhere.
+test('returns the string of the bytes, at every length and after any other strings', () => {
+  // Far more strings than slots, many of which differ in a single character.
   for (let round = 0; round < 3; round++) {
     for (let length = 0; length < 130; length++) {
       const text = 'abcdefghij'.repeat(13).slice(0, length);
