@@ -3,7 +3,8 @@
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CLOSE } from '@fame-fabric/sentinel/internal';
-import { ERRORS, isFrameType, LIMITS } from '@fame-fabric/shared';
+import { ERRORS, LIMITS } from '@fame-fabric/shared';
+import { isFrameType } from '@fame-fabric/shared/internal';
 import { describe, expect, test } from 'vitest';
 import {
   cell,

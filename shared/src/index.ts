@@ -20,14 +20,13 @@ export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, silentLog } fro
 export {
   type Address,
   isUnder,
-  locationOf,
   parseAddress,
   poolMatches,
   REPLY_PREFIX,
   SYSTEM_PARTICIPANT,
   tryParseAddress,
 } from './protocol/address.ts';
-export { checkEnvelope, decode, depthExceeds, encode } from './protocol/codec.ts';
+export { decode, encode } from './protocol/codec.ts';
 export {
   type AddressBind,
   type AddressBindAck,
@@ -55,13 +54,9 @@ export {
   type OpaqueFrame,
   RTYPE,
 } from './protocol/envelope.ts';
-export { checkFrame, isFrameType } from './protocol/frames.ts';
 export { LIMITS } from './protocol/limits.ts';
 export {
   type CallParams,
-  errorOfReply,
-  isRpcReply,
-  isRpcRequest,
   type RpcErrorBody,
   type RpcReply,
   type RpcRequest,

@@ -22,7 +22,7 @@ export {
 } from './link/capabilities.ts';
 export { Dialer, type DialerDeps, type DialerOptions } from './link/dialer.ts';
 export { Heartbeat, type HeartbeatDeps, type HeartbeatOptions } from './link/heartbeat.ts';
-export { FRAME_TYPES } from './protocol/frames.ts';
+export { FRAME_TYPES, isFrameType } from './protocol/frames.ts';
 export { type PartialHeader, parsePartialHeader } from './protocol/partial-header.ts';
 export { charBoundary, cutText, isHighSurrogate } from './text/cut-text.ts';
 export { redactUrl } from './text/redact-url.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isUnder, locationOf, parseAddress, poolMatches, tryParseAddress } from './address.ts';
+import { isUnder, parseAddress, poolMatches, tryParseAddress } from './address.ts';
 
 describe('an address', () => {
   it.each([
@@ -79,7 +79,6 @@ describe('an address', () => {
       fc.property(word(`${alnum}_-`), location, (participant, place) => {
         const { participant: name, host: h = '', path: p = '' } = parseAddress(`${participant}@${place}`);
         expect([name, h + p]).toEqual([participant, place]);
-        expect(locationOf(`${participant}@${place}`)).toBe(place);
       }),
     );
   });
@@ -89,13 +88,6 @@ describe('an address', () => {
     const started = performance.now();
     for (const evil of ['a', '-', 'a.', '/a', '*.']) tryParseAddress(`x@${evil.repeat(120)}!`);
     expect(performance.now() - started).toBeLessThan(250);
-  });
-});
-
-describe('locationOf', () => {
-  it('is the part after the last @', () => {
-    expect(locationOf('a@b@c')).toBe('c');
-    expect(locationOf('nothing')).toBe('');
   });
 });
 

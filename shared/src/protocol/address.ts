@@ -51,12 +51,6 @@ export function tryParseAddress(text: string): Address | undefined {
   return { participant, host: host || undefined, path: path || undefined };
 }
 
-/** The location of an address, such as `fame.fabric` or `/sentinel/node`. Empty if there is no "@". */
-export const locationOf = (address: string): string => {
-  const at = address.lastIndexOf('@');
-  return at < 0 ? '' : address.slice(at + 1);
-};
-
 /** True if `path` is `root` or lies below it. */
 export const isUnder = (path: string, root: string): boolean =>
   path === root ||
