@@ -1,4 +1,4 @@
-// Waiting that an AbortSignal can end.
+// Abortable waiting.
 import type { Clock } from './clock.ts';
 
 /**
@@ -16,8 +16,8 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
 }
 
 /**
- * Settles as `promise` does, or rejects with the signal's reason as soon as it aborts. The promise itself goes on; its
- * later rejection is ignored. Leaves no listener behind.
+ * Settles as `promise` does, or rejects with the signal's reason as soon as it aborts. The work behind
+ * the promise continues; its later rejection is ignored. Leaves no listener behind.
  */
 export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;

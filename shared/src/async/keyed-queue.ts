@@ -84,7 +84,7 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     const target = lane ?? this.#addLane(id);
     target.waiting.add(job);
     this.#waiting++;
-    // A lane that was there already is in the line, or comes back to it when its running job ends.
+    // An existing lane is already in the line, or returns to it when its running job ends.
     if (!lane) this.#line.add(target);
     return 'waiting';
   }
@@ -122,7 +122,7 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     this.#running--;
     if (lane) {
       lane.running = undefined;
-      // At the end of the line: the other keys come first.
+      // At the end of the line, so that other keys get their turn first.
       if (lane.waiting.size > 0) this.#line.add(lane);
       this.#dropIfEmpty(lane);
     }

@@ -1,4 +1,4 @@
-// Exit codes of every process of ours.
+// Exit codes, the same for every process.
 import type { ErrorCode } from '../errors/codes.ts';
 import { isFabricError } from '../errors/error.ts';
 

@@ -50,7 +50,7 @@ export class EnvReader {
     return fallback;
   }
 
-  /** One of the keys of `choices`, ignoring case; returns what it stands for. */
+  /** The entry of `choices` whose key is the value, ignoring case. */
   choice<T>(
     name: string,
     fallback: T,
@@ -119,7 +119,7 @@ export class EnvReader {
 }
 
 /**
- * Returns what `read` makes of the environment, deeply frozen.
+ * Returns the result of `read`, deeply frozen.
  * @throws {CONFIG_INVALID} with every fault that the reader collected, also in `details.faults`
  */
 export function readEnv<T extends object>(env: Environment, read: (reader: EnvReader) => T): Readonly<T> {
@@ -137,7 +137,8 @@ export function configInvalid(faults: readonly string[]): FabricError {
   });
 }
 
-// A key that was pasted into the wrong variable must not end up in a log: of what may be one, only the beginning is printed.
+// People paste keys into the wrong variable, and keys must not reach a log. Of a value that may be a key, only the first
+// characters are printed.
 function printable(value: string): string {
   const safe = redactUrl(value);
   return /^[\w-]{24,}$/.test(safe) ? cutText(safe, 4) : cutText(safe, 120);

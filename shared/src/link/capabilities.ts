@@ -1,4 +1,4 @@
-// Capabilities and software names of the protocol, for both ends of a connection. Decision records say what each allows.
+// Capabilities and software names that both ends of a connection exchange.
 
 /** Advertised for every bound address. */
 export const AGENT_CAPABILITY = 'fame.capability.agent';

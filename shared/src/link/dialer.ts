@@ -45,7 +45,7 @@ export interface DialerOptions {
   readonly backoffMinMs?: number | undefined;
   /** Longest delay between attempts, in ms. @default 10_000 */
   readonly backoffMaxMs?: number | undefined;
-  /** True if the first attach goes on after a refusal, until its timeout. @default false */
+  /** True if the first attach continues after a refusal, until its timeout. @default false */
   readonly retriesRefusal?: boolean | undefined;
   /** Names the other side in errors and logs. @default 'sentinel' */
   readonly peer?: string | undefined;

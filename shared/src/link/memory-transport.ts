@@ -14,7 +14,7 @@ class MemoryTransport implements Transport {
   peer: MemoryTransport = this;
   /** True once this end can no longer send. */
   #isClosed = false;
-  /** Messages in flight to this end. `#pendingClose` is the close that follows them. */
+  /** Messages in flight to this end; `#pendingClose` follows the last of them. */
   readonly #incoming = new Fifo<Uint8Array>();
   #incomingBytes = 0;
   #pendingClose: { code: number; reason: string } | undefined;

@@ -48,7 +48,7 @@ export class Receiver {
       this.#deps.trace?.('received', envelope);
       this.#dispatch(neighbor, envelope, bytes.byteLength);
     } catch (error) {
-      // No message may end the process, whatever fault it finds in our code.
+      // No message may end the process, even if it triggers a bug of ours.
       this.#deps.log.error('could not handle a message', { type: envelope.frame.type, error });
     }
   }

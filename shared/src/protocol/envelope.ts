@@ -27,9 +27,9 @@ export interface NodeAttachAck {
   targetPhysicalPath?: string | undefined;
   assignedPath?: string | undefined;
   routingEpoch?: string | undefined;
-  /** `name/version` of the sentinel's software; only ours says it, so a link knows whether it must pace bursts. */
+  /** `name/version` of the sentinel's software. Our extension: a link paces its bursts for other software. */
   software?: string | undefined;
-  /** Only ours says it: whether the node found its earlier session, with what waited in it, or begins anew. */
+  /** Our extension: true if the node's earlier session was resumed with its queued messages, false if it is new. */
   resumed?: boolean | undefined;
 }
 export interface AddressBind {

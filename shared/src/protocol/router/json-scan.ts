@@ -7,8 +7,8 @@ import { LIMITS } from '../limits.ts';
 const QUOTE = 34;
 const BACKSLASH = 92;
 /**
- * Bytes of a string that are checked before a native search takes over. Fewer in large messages: programs write those, and
- * faults are mostly made by hand.
+ * Bytes of a string that are checked before a native search takes over. Fewer in large messages, which programs write
+ * and which rarely have faults.
  */
 const CHECKED_BYTES = 256;
 const CHECKED_BYTES_IN_LARGE = 32;
