@@ -131,7 +131,7 @@ test('a failed turn is one message with its fix; the next turn works', async () 
   expect(await repl.run()).toBe(1);
   expect(screen.answers).toBe('A> You said two\n');
   expect(screen.notes).toContain(
-    '! The agent went away. Call again; if it stays, look at the log of the agent. (NODE_GONE)\n',
+    '! The agent went away. Call again. If it keeps happening, read the log of the agent. (NODE_GONE)\n',
   );
   expect(screen.notes).not.toMatch(/\n\s+at /);
 });
