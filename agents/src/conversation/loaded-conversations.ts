@@ -1,7 +1,9 @@
 // The conversations that this process has in memory and may write to. One is read from the store when it is needed, kept
 // as long as nobody else took it, held on to while its turns run, and forgotten when it was idle longest; what it is comes
 // from the store again at any time.
+
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
+import { pause } from '@fame-fabric/shared/internal';
 import type { AcquiredConversation, ConversationStore } from '../store/store.ts';
 import { TurnHandedOff } from './live-turn.ts';
 import { Conversation } from './loaded-conversation.ts';
@@ -91,8 +93,8 @@ export class HeldConversations {
         const isHeld = isFabricError(error, 'STORE_CONFLICT');
         if (!isHeld || clock.now() >= until || this.#isClosed) throw error;
         const { retryAfterMs } = error.details ?? {};
-        const pause = Math.min(typeof retryAfterMs === 'number' ? retryAfterMs : POLL_MS, POLL_MS);
-        await new Promise<void>((resolve) => clock.after(Math.max(1, pause), resolve));
+        const retryMs = typeof retryAfterMs === 'number' ? retryAfterMs : POLL_MS;
+        await pause(clock, Math.max(1, Math.min(retryMs, POLL_MS)));
       }
     }
   }

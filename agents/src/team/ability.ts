@@ -1,7 +1,9 @@
 // A function of ours that an agent may call. What it returns decides how the turn goes on: a text is shown to the user,
 // nothing means no reply, and any other JSON goes back to the agent, which is asked again. Running one never throws: its
 // failure is an outcome like the others.
+
 import { type Clock, isFabricError, type Logger } from '@fame-fabric/shared';
+import { cutText } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
 import type { JsonObject, JsonValue } from '../tools/schema/json-schema.ts';
 import type { ToolFaultCode } from '../tools/tool-outcome.ts';
@@ -151,7 +153,7 @@ function dataOf(value: unknown): AbilityOutcome {
     const json = JSON.stringify(value) as string | undefined;
     if (json === undefined) return notJson;
     if (json.length <= MAX_RESULT_CHARS) return { kind: 'data', json };
-    const beginning = json.slice(0, MAX_RESULT_CHARS).toWellFormed();
+    const beginning = cutText(json, MAX_RESULT_CHARS, '');
     return { kind: 'data', json: JSON.stringify({ truncated: true, chars: json.length, beginning }) };
   } catch (cause) {
     return { ...notJson, cause };

@@ -1,6 +1,8 @@
 // A team of narrow agents, loaded and checked: it takes what a user says and gives one reply, or none. It holds no state of
 // any turn, so it may serve any number of them at once.
+
 import { type Clock, FabricError, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
+import { Broadcast } from '@fame-fabric/shared/internal';
 import type { HandOverMeta, RemoteCall } from '../handoff/hand-over.ts';
 import { Budget, type PriceTable } from '../model/budget.ts';
 import type { ChatModel, ModelMessage } from '../model/model.ts';
@@ -185,38 +187,27 @@ const pricesOf = ({ prices = {} }: TeamConfigT): PriceTable =>
     ]),
   );
 
-/** Keeps the events of a turn for its readers. */
+/** The events and the result of a turn, for any number of readers. */
 class RunningTurn implements TeamTurn {
   readonly result: Promise<TeamResult>;
   readonly settle: (result: Promise<TeamResult>) => void;
-  readonly #events: TeamEvent[] = [];
-  #changed = Promise.withResolvers<void>();
-  #state: 'running' | 'over' = 'running';
+  readonly #events = new Broadcast<TeamEvent>();
 
   constructor() {
     const { promise, resolve } = Promise.withResolvers<TeamResult>();
     this.result = promise;
     this.settle = resolve;
-    const end = (): void => {
-      this.#state = 'over';
-      this.#changed.resolve();
-    };
-    promise.then(end, end);
+    promise.then(
+      () => this.#events.end(),
+      (error: unknown) => this.#events.fail(error),
+    );
   }
 
   add(event: TeamEvent): void {
-    this.#events.push(event);
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
+    this.#events.publish(event);
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<TeamEvent, void, void> {
-    let next = 0;
-    for (;;) {
-      while (next < this.#events.length) yield this.#events[next++]!;
-      if (this.#state === 'over') break;
-      await this.#changed.promise;
-    }
-    await this.result;
+  [Symbol.asyncIterator](): AsyncGenerator<TeamEvent, void, void> {
+    return this.#events.follow();
   }
 }

@@ -1,5 +1,6 @@
 // What became of a tool call, and how the model is told. Every call gets exactly one outcome and one tool message: on success,
 // error, timeout and abort alike, so that the history stays valid for the next request.
+import { cutText } from '@fame-fabric/shared/internal';
 import type { ToolMessage } from '../model/model.ts';
 import type { CallResult } from './make-call.ts';
 import type { JsonValue } from './schema/json-schema.ts';
@@ -99,7 +100,7 @@ export function safeText(error: unknown): string {
   const text = error instanceof Error ? error.message : typeof error === 'string' ? error : '';
   const line = text.replace(/[\u0000-\u001f\u007f]+/g, ' ').trim();
   if (line === '') return 'The tool failed without a reason';
-  return line.length > MAX_MESSAGE_CHARS ? `${line.slice(0, MAX_MESSAGE_CHARS).toWellFormed()}…` : line;
+  return cutText(line, MAX_MESSAGE_CHARS);
 }
 
 /** Turns what a tool returned into plain JSON. @throws {TypeError} for what JSON cannot say */
@@ -125,5 +126,5 @@ export function asJson(value: unknown): { text: string; value: JsonValue } {
 /** Cuts a result that is too long and says so in it. */
 export function cutResult(text: string, maxChars: number): string {
   const marker = `… [cut: ${maxChars} of ${text.length} characters]`;
-  return text.slice(0, Math.max(0, maxChars - marker.length)).toWellFormed() + marker;
+  return cutText(text, Math.max(0, maxChars - marker.length), marker);
 }

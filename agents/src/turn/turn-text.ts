@@ -1,6 +1,8 @@
 // The text of a turn: put together from what models, tools and the runner say, with the line breaks between them. After a crash
 // the runner says everything again from the beginning; what stands in the record already is left out here.
+
 import { FabricError } from '@fame-fabric/shared';
+import { charBoundary } from '@fame-fabric/shared/internal';
 import type { Steps } from './steps.ts';
 import type { TextSource } from './turn.ts';
 
@@ -105,7 +107,7 @@ export class TurnText {
     let from = this.#written;
     for (const { end, source } of this.#pieces) {
       while (from < end) {
-        const text = cut(this.#text, from, Math.min(from + maxChars, end));
+        const text = this.#text.slice(from, charBoundary(this.#text, Math.min(from + maxChars, end)));
         pieces.push({ text, offset: from, source });
         from += text.length;
       }
@@ -119,7 +121,3 @@ export class TurnText {
 const isSame = (a: TextSource, b: TextSource): boolean =>
   a === b ||
   (a.from === 'tool' ? b.from === 'tool' && a.step === b.step && a.index === b.index : a.from === b.from);
-
-// A piece must not end inside a surrogate pair.
-const cut = (text: string, from: number, to: number): string =>
-  text.slice(from, to < text.length && (text.charCodeAt(to - 1) & 0xfc00) === 0xd800 ? to - 1 : to);

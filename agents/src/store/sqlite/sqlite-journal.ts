@@ -1,6 +1,8 @@
 // What the SQLite store does, in SQL: synchronous, one call an operation, inside a transaction that somebody else opens.
 // An operation that refuses has written nothing, so it never spoils the others of its commit. Bodies are JSON texts here.
+
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { charBoundary } from '@fame-fabric/shared/internal';
 import {
   type EventKind,
   endOfTurn,
@@ -467,8 +469,7 @@ const isLong = (body: string): boolean =>
 function cut(body: string): string[] {
   const parts: string[] = [];
   for (let from = 0; from < body.length; ) {
-    let to = Math.min(from + PART_CHARS, body.length);
-    if ((body.charCodeAt(to - 1) & 0xfc00) === 0xd800 && to < body.length) to -= 1;
+    const to = charBoundary(body, from + PART_CHARS);
     parts.push(body.slice(from, to));
     from = to;
   }
