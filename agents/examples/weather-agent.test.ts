@@ -1,7 +1,7 @@
 // The example that the README shows: it runs as it stands there, and stays short.
 import { readFileSync } from 'node:fs';
 import { Link } from '@fame-fabric/shared';
-import { ScriptedSentinel } from '@fame-fabric/shared/testing/scripted-sentinel';
+import { ScriptedSentinel } from '@fame-fabric/shared/testing';
 import { expect, it } from 'vitest';
 import { weatherAgent } from './weather-agent.ts';
 

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { makeDirectory } from '@fame-fabric/shared/data-dir';
+import { makeDirectory } from '@fame-fabric/shared/node';
 
 const PROBE_TIMEOUT_MS = 5_000;
 

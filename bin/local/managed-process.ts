@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemClock } from '@fame-fabric/shared';
-import { dataDirFault, makeDirectory } from '@fame-fabric/shared/data-dir';
 import { type Environment, pause } from '@fame-fabric/shared/internal';
+import { dataDirFault, makeDirectory } from '@fame-fabric/shared/node';
 import { processIdentity } from './process-identity.ts';
 
 /** Content of a pid file. */

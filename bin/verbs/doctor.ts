@@ -3,7 +3,6 @@ import { AGENT_VARIABLES, type ModelConfig, readAgentConfig } from '@fame-fabric
 import { connect } from '@fame-fabric/client/node';
 import { VARIABLES as SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { isFabricError } from '@fame-fabric/shared';
-import { checkDataDir } from '@fame-fabric/shared/data-dir';
 import {
   closestMatch,
   createStyle,
@@ -15,6 +14,7 @@ import {
   redactUrl,
   type Style,
 } from '@fame-fabric/shared/internal';
+import { checkDataDir } from '@fame-fabric/shared/node';
 import { CLIENT_VARIABLES, type ClientConfig, readClientConfig, wantsColours } from '../config.ts';
 import { isPortTaken, portOwner } from '../local/port-owner.ts';
 import { probeModel } from '../model-probe.ts';

@@ -1,8 +1,8 @@
 // `fame local start|stop|status|logs`, which `make start` and its sister targets run: through docker compose or with local
 // processes. `stop` ends only what `start` started.
 import { systemClock } from '@fame-fabric/shared';
-import { checkDataDir } from '@fame-fabric/shared/data-dir';
 import { closestMatch, EXIT, pause } from '@fame-fabric/shared/internal';
+import { checkDataDir } from '@fame-fabric/shared/node';
 import { readClientConfig } from '../config.ts';
 import { durationText } from '../duration.ts';
 import { compose, DockerMark, dockerFault } from '../local/docker.ts';

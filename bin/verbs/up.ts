@@ -3,8 +3,8 @@
 import { runAgentProcess } from '@fame-fabric/agents/process';
 import { runSentinelProcess } from '@fame-fabric/sentinel';
 import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
-import { checkDataDir } from '@fame-fabric/shared/data-dir';
 import { EXIT } from '@fame-fabric/shared/internal';
+import { checkDataDir } from '@fame-fabric/shared/node';
 import { ManagedProcess } from '../local/managed-process.ts';
 import { checkSettings, localAgentEnv } from '../settings.ts';
 import { envWithPort, type VerbInput, writeMessage, writeNote } from '../verb.ts';

@@ -4,8 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Logger, newId } from '@fame-fabric/shared';
-import { makeDirectory } from '@fame-fabric/shared/data-dir';
-import { sidOf } from '@fame-fabric/shared/sid';
+import { makeDirectory, sidOf } from '@fame-fabric/shared/node';
 
 /** `name/version`, as attach acks state it. */
 export const SOFTWARE = 'fame-fabric/0.1.0';

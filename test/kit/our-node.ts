@@ -1,7 +1,6 @@
 // Our own nodes inside the test process: links over real WebSockets, and a small service that answers by operation name.
 import { type IncomingCall, Link, type LinkOptions, readParams, type Service } from '@fame-fabric/shared';
-import { wsDial } from '@fame-fabric/shared/node';
-import { sidOf } from '@fame-fabric/shared/sid';
+import { sidOf, wsDial } from '@fame-fabric/shared/node';
 
 const open = new Set<Link>();
 

@@ -1,6 +1,5 @@
 import { Link } from '@fame-fabric/shared';
-import { CaptureLog, ManualClock, settle } from '@fame-fabric/shared/testing';
-import { ScriptedSentinel } from '@fame-fabric/shared/testing/scripted-sentinel';
+import { CaptureLog, ManualClock, ScriptedSentinel, settle } from '@fame-fabric/shared/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { defineAgent } from './agent.ts';
 import { operation } from './operation.ts';

@@ -1,5 +1,5 @@
 import { Link, type Task, type TaskEvent } from '@fame-fabric/shared';
-import { ScriptedSentinel } from '@fame-fabric/shared/testing/scripted-sentinel';
+import { ScriptedSentinel } from '@fame-fabric/shared/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AgentWorker } from '../agent/worker.ts';
 import { echoAgent } from './echo-agent.ts';

@@ -2,7 +2,7 @@
 // messages to a model.
 import { appendFileSync, chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { makeDirectory } from '@fame-fabric/shared/data-dir';
+import { makeDirectory } from '@fame-fabric/shared/node';
 
 const MAX_LINES = 1000;
 

@@ -2,8 +2,8 @@
 // keeps their ids, their titles, and a message that has no answer yet. Only its owner may read it.
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { makeDirectory } from '@fame-fabric/shared/data-dir';
 import { cutText } from '@fame-fabric/shared/internal';
+import { makeDirectory } from '@fame-fabric/shared/node';
 
 /** The oldest conversation is removed first. */
 const MAX_CONVERSATIONS = 50;

@@ -3,7 +3,7 @@
 import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Clock, type ErrorCode, FabricError, newId, systemClock } from '@fame-fabric/shared';
-import { makeDirectory } from '@fame-fabric/shared/data-dir';
+import { makeDirectory } from '@fame-fabric/shared/node';
 import type {
   AcquiredConversation,
   Append,
