@@ -57,7 +57,7 @@ test.each([
   });
 });
 
-test('a turn that is given up ends at the agent, and the next one is answered', async () => {
+test('a cancelled turn ends at the agent, and the next turn is answered', async () => {
   const client = await open();
   const chat = client.conversation(CHAT);
   const stop = new AbortController();
@@ -71,13 +71,13 @@ test('a turn that is given up ends at the agent, and the next one is answered', 
   expect(await chat.ask('My name is Bob.')).toContain('Bob');
 });
 
-test('an agent by its address: calls, errors with their codes, and streams', async () => {
+test('an agent object calls, streams, and rejects with error codes', async () => {
   const client = await open(webConnect);
   const agent = client.agent(CHAT);
   expect(await agent.call('describe')).toMatchObject({ address: CHAT });
   await expect(agent.call('nothing')).rejects.toMatchObject({ code: 'METHOD_NOT_FOUND' });
   await expect(agent.call('run_turn', {})).rejects.toMatchObject({ code: 'PARAMS_INVALID' });
-  await expect(client.call('nobody@fame.fabric', 'x')).rejects.toMatchObject({ code: 'NO_ROUTE' });
+  await expect(client.call('missing@fame.fabric', 'x')).rejects.toMatchObject({ code: 'NO_ROUTE' });
   const stream = agent.stream('run_turn_stream', { conversation_id: 'none', user_message: 'x' });
   const read = async () => {
     for await (const _ of stream);
@@ -86,14 +86,14 @@ test('an agent by its address: calls, errors with their codes, and streams', asy
 });
 
 test.each([wsConnect, webConnect])(
-  'nobody there: LINK_TIMEOUT, and nothing is left open',
+  'without a sentinel, connecting fails with LINK_TIMEOUT and leaves nothing open',
   async (connect) => {
     const options = { url: 'ws://127.0.0.1:1/fame/v1/attach/ws/downstream', connectTimeoutMs: 50 };
     await expect(connect(options)).rejects.toMatchObject({ code: 'LINK_TIMEOUT' });
   },
 );
 
-test('connecting can be given up', async () => {
+test('connecting can be cancelled', async () => {
   const stop = new AbortController();
   const connecting = webConnect({ url: 'ws://127.0.0.1:1/x', signal: stop.signal });
   stop.abort(new Error('enough'));

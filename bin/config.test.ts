@@ -2,7 +2,7 @@ import { FabricError } from '@fame-fabric/shared';
 import { expect, test } from 'vitest';
 import { CLIENT_VARIABLES, readClientConfig } from './config.ts';
 
-test('an empty environment gives the defaults that the list tells', () => {
+test('an empty environment gives the listed defaults', () => {
   const config = readClientConfig({});
   expect(config.url).toBe('ws://127.0.0.1:8000/fame/v1/attach/ws/downstream');
   expect(config.httpUrl).toBe('http://127.0.0.1:8000');
@@ -38,7 +38,7 @@ test('every fault is reported at once, with the name of its variable', () => {
   for (const name of Object.keys(env)) expect(error.message).toContain(name);
 });
 
-test('the local port and host choose the URL, unless one is given', () => {
+test('the local port and host determine the URL, unless one is set', () => {
   expect(readClientConfig({ FAME_LISTENER_PORT: '8123' }).url).toContain('ws://127.0.0.1:8123/');
   expect(readClientConfig({ FAME_LISTENER_HOST: '0.0.0.0' }).local.httpUrl).toBe('http://127.0.0.1:8000');
   expect(readClientConfig({ FAME_LISTENER_HOST: '::1' }).url).toContain('ws://[::1]:8000/');

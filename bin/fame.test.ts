@@ -33,7 +33,7 @@ async function fame(args: string[], env: Record<string, string> = {}, input = ''
   return { code, out, err };
 }
 
-// A port that nobody listens on: it was free a moment ago.
+// A port without a listener; it was free a moment ago.
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
@@ -42,7 +42,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-test('alone, and with help, it lists every verb that is not hidden', async () => {
+test('fame and fame --help list every verb that is not hidden', async () => {
   const { code, out } = await fame([]);
   expect(code).toBe(0);
   for (const [name, { about, isHidden }] of Object.entries(VERBS)) {
@@ -80,21 +80,21 @@ test.each([
   [['team'], 'team takes check, diagram or run, and the file of a team.'],
   [['conversations', 'lst'], 'Did you mean ls?'],
   [['trace', '--type', 'dta'], 'There is no frame type like "dta". There are: NodeAttach'],
-])('fame %j is a mistake of usage: exit code 2 and what was meant', async (args, text) => {
+])('fame %j is wrong usage: exit code 2, and a hint', async (args, text) => {
   const { code, out, err } = await fame(args);
   expect({ code, out }).toEqual({ code: 2, out: '' });
   expect(err).toContain(text);
   expect(err).not.toMatch(/\n\s+at /);
 });
 
-test('faults of the configuration are told all at once, exit code 2', async () => {
+test('all faults of the configuration are reported at once, exit code 2', async () => {
   const { code, err } = await fame(['ps'], { FAME_LISTENER_PORT: 'x', FAME_SHOW_ENVELOPES: 'maybe' });
   expect(code).toBe(2);
   expect(err).toContain('FAME_LISTENER_PORT');
   expect(err).toContain('FAME_SHOW_ENVELOPES');
 });
 
-test('a .env file in the current directory is read, and the environment wins over it', async () => {
+test('a .env file in the current directory is read, and the environment takes precedence', async () => {
   writeFileSync(join(cwd, '.env'), 'FAME_LISTENER_PORT=from-file\n');
   try {
     expect((await fame(['ps'])).err).toContain('from-file');
@@ -118,7 +118,7 @@ test.each([
   expect(out).not.toContain('A>');
 });
 
-test('a foreign server on the port is told apart from a sentinel', async () => {
+test('a server on the port that is not a sentinel is recognized', async () => {
   const server = createServer((_request, response) => response.writeHead(404).end()).listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
   const { port } = server.address() as { port: number };
@@ -146,13 +146,13 @@ test.each([['chat'], ['call', 'chat@fame.fabric', 'describe']])(
   async (...args) => {
     const env = { PATH: process.env.PATH, FAME_LISTENER_PORT: String(await freePort()) };
     const child = spawn(process.execPath, ['--conditions=source', FAME, ...args], { cwd, env });
-    child.stderr.once('data', () => child.kill('SIGINT')); // what it waits for is the first thing it says
+    child.stderr.once('data', () => child.kill('SIGINT')); // its first output names what it waits for
     const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
     expect(code).toBe(130);
   },
 );
 
-test('a reader that leaves, such as head, ends a verb without a word', async () => {
+test('a verb ends silently when its reader, such as head, closes the pipe', async () => {
   const env = { PATH: process.env.PATH, FAME_LISTENER_PORT: String(await freePort()) };
   const child = spawn(process.execPath, ['--conditions=source', FAME, 'doctor'], { cwd, env });
   child.stdout.destroy();

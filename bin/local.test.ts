@@ -77,10 +77,10 @@ async function run(args: readonly string[], input = '') {
 }
 const fame = (...args: string[]) => run(args);
 const status = async () => JSON.parse((await fame('local', 'status', '--json')).out);
-// A process that has ended and was not collected yet is not alive; where nobody collects orphans, it stays so.
+// A zombie does not count as alive. Where no process reaps orphans, it stays one.
 const isAlive = (pid: number): boolean => processIdentity(pid) !== undefined;
 
-test('start, talk, start again, stop: answers in order, nothing twice, nothing left', async () => {
+test('start, talk, start again, stop: answers in order, no second process, none left', async () => {
   const start = await fame('local', 'start', '--mode', 'local');
   expect(start.err).toBe('');
   expect(start.code).toBe(0);
@@ -131,7 +131,7 @@ test('start, talk, start again, stop: answers in order, nothing twice, nothing l
   expect((await run(['ps'])).code).toBe(69);
 });
 
-test('status and stop look at the port that start used, whatever the settings say now', async () => {
+test('status and stop use the port that start used, whatever the settings are now', async () => {
   await fame('local', 'start', '--mode', 'local');
   env.FAME_LISTENER_PORT = String(await freePort());
   const { out, code } = await fame('local', 'status');
@@ -160,7 +160,7 @@ test('a data directory that cannot be used is one message, and exit code 2', asy
   expect(agent.err).toContain('FAME_DATA_DIR');
 });
 
-test('what died is told by status and started again; what lives is kept', async () => {
+test('status reports a dead process, and start restarts only that one', async () => {
   await fame('local', 'start', '--mode', 'local');
   const before = await status();
   process.kill(before.agent.pid, 'SIGKILL');
@@ -174,7 +174,7 @@ test('what died is told by status and started again; what lives is kept', async 
   expect(after.agent.isAttached).toBe(true);
 });
 
-test('a port that another program holds: its name, exit code 1, and nothing was begun', async () => {
+test('a port that another program holds: its name, exit code 1, and nothing started', async () => {
   const stranger = createServer().listen(port, '127.0.0.1');
   await once(stranger, 'listening');
   try {
@@ -192,7 +192,7 @@ test('a port that another program holds: its name, exit code 1, and nothing was 
 });
 
 test.each([[['local', 'start', '--mode', 'local']], [['up']]])(
-  'faults of all settings are told before %j starts anything',
+  '%j reports the faults of all settings before it starts anything',
   async (args) => {
     env.OPENAI_BASE_URL = 'not a url';
     env.FAME_RESUME_WINDOW_MS = 'soon';
@@ -206,7 +206,7 @@ test.each([[['local', 'start', '--mode', 'local']], [['up']]])(
   },
 );
 
-test('a start that fails says what the log says and leaves nothing running', async () => {
+test('a start that fails prints the end of the log and leaves nothing running', async () => {
   mkdirSync(join(cwd, '.fame', 'conversations'), { recursive: true });
   writeFileSync(join(cwd, '.fame', 'conversations', 'journal.db'), 'Dear diary, '.repeat(1_000));
   const { code, err } = await fame('local', 'start', '--mode', 'local');
@@ -216,7 +216,7 @@ test('a start that fails says what the log says and leaves nothing running', asy
   expect((await status()).sentinel).toBeUndefined();
 });
 
-test('a sentinel that somebody else started is not stopped', async () => {
+test('a sentinel that was started by hand is not stopped', async () => {
   const sentinel = begin(['sentinel']);
   await printed(sentinel, 'listens on');
   const { code, err } = await fame('local', 'start', '--mode', 'local');
@@ -229,7 +229,7 @@ test('a sentinel that somebody else started is not stopped', async () => {
   expect(await once(sentinel, 'exit')).toEqual([0, null]);
 });
 
-test('up is both in one process; ps, call and trace see it; SIGTERM ends it with 0', async () => {
+test('up runs both in one process; ps, call and trace reach it; SIGTERM ends it with 0', async () => {
   env.FAME_AGENTS = 'chat,math';
   const up = begin(['up']);
   await printed(up, 'math@fame.fabric');
@@ -268,12 +268,12 @@ test('up is both in one process; ps, call and trace see it; SIGTERM ends it with
 
   const missing = await fame('call', 'chat@fame.fabric', 'nothing');
   expect(missing).toMatchObject({ code: 1, out: '' });
-  expect((await fame('call', 'nobody@fame.fabric', 'x')).code).toBe(69);
+  expect((await fame('call', 'missing@fame.fabric', 'x')).code).toBe(69);
   up.kill('SIGTERM');
   expect(await once(up, 'exit')).toEqual([0, null]);
 });
 
-test('verbose shows envelopes on stderr, without a word of what was said', async () => {
+test('verbose prints envelopes on stderr, without the text of messages', async () => {
   await fame('local', 'start', '--mode', 'local');
   env.FAME_SHOW_ENVELOPES = 'true';
   env.FAME_SYSTEM_PROMPT = 'canary-system';
@@ -285,7 +285,7 @@ test('verbose shows envelopes on stderr, without a word of what was said', async
   expect(err).not.toContain('canary');
 });
 
-test('with a Docker engine, compose does it, and stop asks compose again', async () => {
+test('with a Docker engine, start and stop use docker compose', async () => {
   // A stand-in for the docker command: an engine that answers, and a note of what it was asked.
   const asked = join(cwd, 'asked');
   writeFileSync(join(cwd, 'docker'), `#!/bin/sh\necho "$@" >> '${asked}'\n`);
@@ -310,7 +310,7 @@ test('with a Docker engine, compose does it, and stop asks compose again', async
   expect(up.exitCode).toBeNull();
 });
 
-test('MODE=docker without an engine says so, and what works without', async () => {
+test('MODE=docker without an engine is an error that names MODE=local', async () => {
   const { code, err } = await fame('local', 'start', '--mode', 'docker');
   expect(code).toBe(1);
   expect(err).toContain('MODE=local');

@@ -11,7 +11,7 @@ import { processIdentity } from './process-identity.ts';
 
 let dir: string;
 beforeEach(() => {
-  dir = mkdtempSync(join(tmpdir(), 'fame-part-'));
+  dir = mkdtempSync(join(tmpdir(), 'fame-process-'));
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -22,7 +22,7 @@ const record = (name: string, fields: object): void => {
   writeFileSync(join(dir, 'run', `${name}.json`), JSON.stringify({ name, port: 1, startedAt: 0, ...fields }));
 };
 
-test('a process is known again by its start time, and gone when it has ended', async () => {
+test('a process is identified by its start time, and has no identity after its end', async () => {
   const child = sleeper();
   const identity = processIdentity(child.pid!);
   expect(identity).toBeTruthy();
@@ -33,37 +33,37 @@ test('a process is known again by its start time, and gone when it has ended', a
   await vi.waitFor(() => expect(processIdentity(child.pid!)).toBeUndefined(), { timeout: 20_000 });
 });
 
-test('a pid that meanwhile belongs to another process is neither ours nor signalled', async () => {
+test('a pid that was reused by another process is neither reported nor signalled', async () => {
   const stranger = sleeper();
   try {
     record('sentinel', { pid: stranger.pid, identity: 'another boot/1' });
-    const part = new ManagedProcess('sentinel', dir);
-    expect(part.running()).toBeUndefined();
-    expect(await part.stop(1_000)).toBe(false);
+    const managed = new ManagedProcess('sentinel', dir);
+    expect(managed.running()).toBeUndefined();
+    expect(await managed.stop(1_000)).toBe(false);
     expect(processIdentity(stranger.pid!)).toBeTruthy();
     expect(stranger.exitCode).toBeNull();
-    expect(part.recorded()).toBeUndefined();
+    expect(managed.recorded()).toBeUndefined();
   } finally {
     stranger.kill('SIGKILL');
   }
 });
 
-test('what it started is ended, and one that does not listen is ended all the same', async () => {
+test('stop ends a process, also one that ignores SIGTERM', async () => {
   const child = spawn(process.execPath, [
     '-e',
     "process.on('SIGTERM', () => {}); console.log('up'); setInterval(() => {}, 1000)",
   ]);
   await once(child.stdout, 'data');
   record('chat-agent', { pid: child.pid, identity: processIdentity(child.pid!) });
-  const part = new ManagedProcess('chat-agent', dir);
-  expect(part.running()).toMatchObject({ pid: child.pid });
-  expect(await part.stop(200)).toBe(true);
+  const managed = new ManagedProcess('chat-agent', dir);
+  expect(managed.running()).toMatchObject({ pid: child.pid });
+  expect(await managed.stop(200)).toBe(true);
   expect(processIdentity(child.pid!)).toBeUndefined();
-  expect(await part.stop(200)).toBe(false);
+  expect(await managed.stop(200)).toBe(false);
 });
 
 test.each(['', '{', '{"pid":0,"identity":"x"}', '{"pid":-5,"identity":"x"}', '{"pid":1,"identity":"x"}'])(
-  'a pid file with %s counts as none',
+  'a pid file with %s is ignored',
   (text) => {
     mkdirSync(join(dir, 'run'), { recursive: true });
     writeFileSync(join(dir, 'run', 'sentinel.json'), text);
@@ -83,10 +83,10 @@ test('the owner of a taken port is named; a free port is free', async () => {
 });
 
 test('the tail of a log is its last lines; a missing log is empty', () => {
-  const part = new ManagedProcess('sentinel', dir);
-  expect(part.logTail(3)).toBe('');
+  const managed = new ManagedProcess('sentinel', dir);
+  expect(managed.logTail(3)).toBe('');
   mkdirSync(join(dir, 'logs'));
-  writeFileSync(part.logFile, 'a\nb\nc\nd\n');
-  expect(part.logTail(2)).toBe('c\nd');
-  expect(readFileSync(part.logFile, 'utf8')).toContain('a');
+  writeFileSync(managed.logFile, 'a\nb\nc\nd\n');
+  expect(managed.logTail(2)).toBe('c\nd');
+  expect(readFileSync(managed.logFile, 'utf8')).toContain('a');
 });

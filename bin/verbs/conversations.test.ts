@@ -42,7 +42,7 @@ async function fill(): Promise<{ host: ConversationHost; store: SqliteStore }> {
   return { host, store };
 }
 
-test('shows, exports and removes beside a running agent', async () => {
+test('lists, shows, exports and removes while an agent runs', async () => {
   const { host, store } = await fill();
   const listed = await run('ls');
   expect(listed).toMatchObject({ code: 0, messages: '' });
@@ -78,7 +78,7 @@ A> I ca
   await store.close();
 });
 
-test('a store that is not there is not made by looking', async () => {
+test('reading does not create a store', async () => {
   expect(await run('ls')).toMatchObject({ code: 0, messages: expect.stringContaining('no conversations') });
   expect(JSON.parse((await run('ls', true)).out)).toEqual([]);
   expect(await run('show c1')).toMatchObject({ code: 1 });

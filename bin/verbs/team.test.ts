@@ -34,7 +34,7 @@ async function run(args: string[], model = offlineModel({ chunkDelayMs: 0 })) {
 }
 
 describe('fame team', () => {
-  it('check says what a sound team consists of', async () => {
+  it('check counts the parts of a valid team', async () => {
     expect(await run(['check', EXAMPLE])).toEqual({
       code: 0,
       out: `${EXAMPLE}: 4 agents, 9 routes, 0 errors, 0 warnings\n`,
@@ -42,7 +42,7 @@ describe('fame team', () => {
     });
   });
 
-  it('check names each fault with its place, and exits with 1', async () => {
+  it('check reports each fault with its position, and exits with 1', async () => {
     const path = file('broken.yaml', 'start: a\nagents: { a: { modle: x } }\n');
     const { code, out } = await run(['check', path]);
     expect(code).toBe(1);
@@ -53,7 +53,7 @@ describe('fame team', () => {
     });
   });
 
-  it('check leaves open what only code can fill', async () => {
+  it('check accepts placeholders that only code can fill', async () => {
     const path = file(
       'code.yaml',
       'start: a\nagents: { a: { system_directives: "%{who}", functions: [{ name: f }] } }\n',
@@ -65,7 +65,7 @@ describe('fame team', () => {
     expect((await run(['run', path, 'hi'])).err).toMatch(/TEAM_UNKNOWN_FUNCTION[\s\S]*TEAM_TOKEN_UNKNOWN/);
   });
 
-  it('diagram prints Mermaid, or the faults', async () => {
+  it('diagram prints Mermaid, or the faults of the team', async () => {
     const { code, out } = await run(['diagram', EXAMPLE]);
     expect(code).toBe(0);
     expect(out).toMatch(/^stateDiagram-v2\n/);
@@ -73,7 +73,7 @@ describe('fame team', () => {
     expect(broken).toMatchObject({ code: 1, out: '', err: expect.stringContaining('TEAM_UNKNOWN_AGENT') });
   });
 
-  it('run with a message answers it, and says which way it went', async () => {
+  it('run with a message prints the answer and the path of the turn', async () => {
     const { code, out, err } = await run(['run', EXAMPLE, 'Where', 'is', 'my', 'order', '1042?']);
     expect(code).toBe(0);
     expect(out).toMatch(/on its way.*\n$/);
@@ -99,7 +99,7 @@ describe('fame team', () => {
     });
   });
 
-  it('run refuses a faulty configuration with 2', async () => {
+  it('run exits with 2 for a faulty configuration', async () => {
     const options = { env: { FAME_DRAIN_MS: 'soon' }, models: async () => () => offlineModel(), store };
     const lines: string[] = [];
     const code = await runTeamCommand(['run', EXAMPLE, 'hi'], {
@@ -110,7 +110,7 @@ describe('fame team', () => {
     expect(lines[0]).toContain('FAME_DRAIN_MS');
   });
 
-  it('knows a refining dialogue, and says what is wrong with one', async () => {
+  it('checks a refining dialogue', async () => {
     const good = file(
       'intake.yaml',
       'kind: refine\naddress: intake@fame.fabric\nmodels: { default: gpt-4.1-mini, smart: gpt-4.1 }\nmax_iterations: 6\nfinish_words: [y, yes, done]\nthen: { agent: planner@fame.fabric, with: [goals] }\nbudget: { limit_usd: 0.05, warn_at: 0.8 }\nprices: { gpt-4.1: { input: 2, output: 8 } }\n',
@@ -122,7 +122,7 @@ describe('fame team', () => {
     });
     const bad = file(
       'bad.yaml',
-      'kind: refine\nadress: intake@fame.fabric\nthen: { agent: nobody, with: [all] }\nbudget: { limit_usd: 1 }\n',
+      'kind: refine\nadress: intake@fame.fabric\nthen: { agent: missing, with: [all] }\nbudget: { limit_usd: 1 }\n',
     );
     const { code, out } = await run(['check', bad]);
     expect(code).toBe(1);
@@ -131,7 +131,7 @@ describe('fame team', () => {
     expect(await run(['diagram', good])).toMatchObject({ code: 2 });
   });
 
-  it('says how it is used', async () => {
+  it('prints its usage', async () => {
     expect(await run([])).toEqual({
       code: 2,
       out: '',

@@ -28,7 +28,7 @@ test('the client library bundles for a browser without any Node module or Node-o
   ).toEqual([]);
 });
 
-test('the bundle runs where only the names of a browser exist', async () => {
+test('the bundle runs with the globals of a browser only', async () => {
   const { outputFiles } = await bundle('./index.ts');
   const dialled: string[] = [];
   class DeadWebSocket {

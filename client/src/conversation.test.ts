@@ -5,7 +5,7 @@ import type { Caller } from './chat-operations.ts';
 import { Conversation, type ConversationOptions, type TurnOptions } from './conversation.ts';
 import { isUndecided, type TurnEvent } from './turn-event.ts';
 
-interface Said {
+interface Request {
   method: string;
   params: unknown;
   options: CallOptions | undefined;
@@ -13,9 +13,9 @@ interface Said {
 
 // An agent in this process: answers are functions of the parameters; what was called is kept.
 function agent(answers: Record<string, (params: unknown, options?: CallOptions) => unknown>) {
-  const said: Said[] = [];
+  const requests: Request[] = [];
   const answer = (method: string, params: unknown, options?: CallOptions): unknown => {
-    said.push({ method, params, options });
+    requests.push({ method, params, options });
     const known: typeof answers = {
       'tasks/send': () => ({}),
       end_conversation: () => null,
@@ -32,7 +32,7 @@ function agent(answers: Record<string, (params: unknown, options?: CallOptions) 
       yield* answer(method, params, options) as AsyncIterable<unknown>;
     },
   };
-  return { caller, said, methods: () => said.map(({ method }) => method) };
+  return { caller, requests, methods: () => requests.map(({ method }) => method) };
 }
 
 async function* items(...list: unknown[]): AsyncGenerator<unknown> {
@@ -46,7 +46,7 @@ const collect = async (events: AsyncIterable<TurnEvent>): Promise<TurnEvent[]> =
 };
 
 test('the first turn starts the conversation, once, with its system prompt', async () => {
-  const { caller, said, methods } = agent({
+  const { caller, requests, methods } = agent({
     run_turn_stream: () => items({ type: 'text', text: 'Hi' }, { type: 'done', text: 'Hi' }),
   });
   const chat = new Conversation(caller, 'chat@fame.fabric', {
@@ -57,16 +57,16 @@ test('the first turn starts the conversation, once, with its system prompt', asy
   expect(await chat.ask('Hello')).toBe('Hi');
   expect(await chat.ask('Again')).toBe('Hi');
   expect(methods()).toEqual(['tasks/send', 'run_turn_stream', 'run_turn_stream']);
-  expect(said[0]?.params).toMatchObject({
+  expect(requests[0]?.params).toMatchObject({
     id: 'c1',
     message: { parts: [{ type: 'data', data: { system_prompt: 'Be kind', max_history_length: 3 } }] },
   });
-  expect(said[1]?.params).toMatchObject({ conversation_id: 'c1', user_message: 'Hello' });
-  const turnIds = said.slice(1).map(({ params }) => (params as { turn_id: string }).turn_id);
+  expect(requests[1]?.params).toMatchObject({ conversation_id: 'c1', user_message: 'Hello' });
+  const turnIds = requests.slice(1).map(({ params }) => (params as { turn_id: string }).turn_id);
   expect(new Set(turnIds).size).toBe(2);
 });
 
-test('a start that failed is tried again by the next turn', async () => {
+test('the next turn retries a start that failed', async () => {
   const start = vi.fn().mockImplementationOnce(() => {
     throw new FabricError('NO_ROUTE', 'Nobody is there');
   });
@@ -79,7 +79,7 @@ test('a start that failed is tried again by the next turn', async () => {
   expect(await chat.ask('b')).toBe('ok');
 });
 
-test('an agent without run_turn_stream is asked with run_turn, from then on', async () => {
+test('for an agent without run_turn_stream, this and later turns use run_turn', async () => {
   const { caller, methods } = agent({ run_turn: () => 'whole answer' });
   const chat = new Conversation(caller, 'chat@fame.fabric');
   expect(await collect(chat.stream('a'))).toEqual([{ type: 'done', text: 'whole answer' }]);
@@ -87,7 +87,7 @@ test('an agent without run_turn_stream is asked with run_turn, from then on', as
   expect(methods()).toEqual(['tasks/send', 'run_turn_stream', 'run_turn', 'run_turn']);
 });
 
-test('events that are told again after a reconnect are seen once', async () => {
+test('events that are repeated after a reconnect are yielded once', async () => {
   const { caller } = agent({
     run_turn_stream: () =>
       items(
@@ -104,7 +104,7 @@ test('events that are told again after a reconnect are seen once', async () => {
   expect(events.flatMap((event) => (event.type === 'text' ? [event.text] : [])).join('')).toBe('abc');
 });
 
-describe('an agent that goes away in the middle of a turn', () => {
+describe('an agent that is lost during a turn', () => {
   // Each attempt tells some events and then fails, but for the last.
   const attempts = (...list: { tells: unknown[]; fails?: FabricError }[]) => {
     const waiting = [...list];
@@ -138,8 +138,8 @@ describe('an agent that goes away in the middle of a turn', () => {
       return event.type === 'restart' ? all.slice(0, event.keep) : all;
     }, '');
 
-  test('is asked again with the same turn id, for what comes after the last event', async () => {
-    const { caller, said } = attempts(
+  test('is requested again with the same turn id, from the last event on', async () => {
+    const { caller, requests } = attempts(
       { tells: [{ type: 'text', seq: 3, text: 'one ' }], fails: gone() },
       { tells: [], fails: gone('NO_ROUTE') },
       {
@@ -159,19 +159,21 @@ describe('an agent that goes away in the middle of a turn', () => {
     await reading;
     expect(text(events)).toBe('only');
     expect(events.map((event) => event.seq)).toEqual([3, 4, 5, 6]);
-    const asked = said.filter(({ method }) => method === 'run_turn_stream').map(({ params }) => params);
+    const asked = requests.filter(({ method }) => method === 'run_turn_stream').map(({ params }) => params);
     const same = { conversation_id: 'c1', user_message: 'x', turn_id: 't1' };
     expect(asked).toEqual([same, { ...same, after: 3 }, { ...same, after: 3 }, { ...same, after: 3 }]);
-    expect(said.some(({ method }) => method === 'cancel_turn')).toBe(false);
+    expect(requests.some(({ method }) => method === 'cancel_turn')).toBe(false);
     expect(onAway.mock.calls).toEqual([['agent']]);
   });
 
-  test('is given up after `reconnectTimeoutMs`, with the error of the last attempt', async () => {
-    const { caller, said } = attempts(...Array.from({ length: 100 }, () => ({ tells: [], fails: gone() })));
+  test('fails the turn after `reconnectTimeoutMs`, with the error of the last attempt', async () => {
+    const { caller, requests } = attempts(
+      ...Array.from({ length: 100 }, () => ({ tells: [], fails: gone() })),
+    );
     const { reading } = await turn(caller, { reconnectTimeoutMs: 10_000 });
     await expect(reading).rejects.toMatchObject({ code: 'NODE_GONE' });
-    expect(said.length).toBeGreaterThan(5);
-    expect(said.length).toBeLessThan(20);
+    expect(requests.length).toBeGreaterThan(5);
+    expect(requests.length).toBeLessThan(20);
   });
 
   test.each([
@@ -179,33 +181,33 @@ describe('an agent that goes away in the middle of a turn', () => {
     ['CONVERSATION_UNKNOWN', {}],
     ['LINK_CLOSED', { state: 'closed' as const }],
   ] as const)('is not asked again after %s', async (code, more) => {
-    const { caller, said } = attempts({ tells: [], fails: gone(code) });
+    const { caller, requests } = attempts({ tells: [], fails: gone(code) });
     const { reading } = await turn({ ...caller, ...more }, { isResumed: true });
     await expect(reading).rejects.toMatchObject({ code });
-    expect(said).toHaveLength(1);
+    expect(requests).toHaveLength(1);
   });
 
-  test('is not waited for when it was never there: that is another fault than to be away', async () => {
+  test('is not waited for if it never answered', async () => {
     const start = () => {
       throw gone('NO_ROUTE');
     };
-    const { caller, said } = agent({ 'tasks/send': start });
+    const { caller, requests } = agent({ 'tasks/send': start });
     const { reading } = await turn(caller);
     await expect(reading).rejects.toMatchObject({ code: 'NO_ROUTE' });
-    expect(said).toHaveLength(1);
+    expect(requests).toHaveLength(1);
   });
 
-  test('is not asked again once the signal aborted', async () => {
-    const { caller, said } = attempts({ tells: [], fails: gone() });
+  test('is not requested again after the signal aborted', async () => {
+    const { caller, requests } = attempts({ tells: [], fails: gone() });
     const stop = new AbortController();
     const onAway = (): void => stop.abort(new FabricError('CALL_CANCELLED', 'stopped'));
     const { reading } = await turn(caller, {}, { signal: stop.signal, onAway });
     await expect(reading).rejects.toMatchObject({ code: 'CALL_CANCELLED' });
-    expect(said.map(({ method }) => method)).toEqual(['tasks/send', 'run_turn_stream', 'cancel_turn']);
+    expect(requests.map(({ method }) => method)).toEqual(['tasks/send', 'run_turn_stream', 'cancel_turn']);
   });
 });
 
-describe('a connection that is lost in the middle of a turn', () => {
+describe('a connection that is lost during a turn', () => {
   // A turn that hears nothing until `say` or the end of its signal; the state of the connection is the test's.
   const silent = (state: LinkState = 'attached') => {
     const clock = new ManualClock();
@@ -242,7 +244,7 @@ describe('a connection that is lost in the middle of a turn', () => {
     return { clock, turn, become, onAway, methods, listeners, say: next.resolve };
   };
 
-  test('is told at once, and the turn given up after `reconnectTimeoutMs`, not cancelled', async () => {
+  test('is reported at once; after `reconnectTimeoutMs` the turn fails and is not cancelled', async () => {
     const { clock, turn, become, onAway, methods, listeners } = silent();
     await clock.run(500_000, 100_000); // a long turn is fine
     become('reconnecting');
@@ -257,7 +259,7 @@ describe('a connection that is lost in the middle of a turn', () => {
     expect({ timers: clock.timerCount, listeners: listeners.size }).toEqual({ timers: 0, listeners: 0 });
   });
 
-  test('and comes back costs no patience: each loss has its own', async () => {
+  test('and returns resets the deadline for the next loss', async () => {
     const { clock, turn, become, say } = silent();
     await settle();
     for (let round = 0; round < 3; round++) {
@@ -271,7 +273,7 @@ describe('a connection that is lost in the middle of a turn', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  test('or was lost before it was asked', async () => {
+  test('counts also if it was lost before the turn began', async () => {
     const { clock, turn, onAway } = silent('reconnecting');
     await clock.run(60_000, 10_000);
     await expect(turn).rejects.toMatchObject({ code: 'LINK_TIMEOUT' });
@@ -279,7 +281,7 @@ describe('a connection that is lost in the middle of a turn', () => {
   });
 });
 
-test('after some errors the turn may still go on at the agent', () => {
+test('some errors leave the turn undecided', () => {
   const undecided = (code: ErrorCode) => isUndecided(new FabricError(code, 'x'));
   expect(
     ['LINK_TIMEOUT', 'LINK_CLOSED', 'NODE_GONE', 'NO_ROUTE'].every((code) => undecided(code as ErrorCode)),
@@ -287,15 +289,15 @@ test('after some errors the turn may still go on at the agent', () => {
   expect(undecided('MODEL_AUTH') || undecided('CALL_TIMEOUT') || isUndecided(new Error('x'))).toBe(false);
 });
 
-test('a conversation that is resumed is not started', async () => {
+test('a resumed conversation is not started again', async () => {
   const { caller, methods } = agent({ run_turn_stream: () => items({ type: 'done', seq: 9, text: 'x' }) });
   const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', isResumed: true });
   await collect(chat.stream('x', { turnId: 't1', after: 7 }));
   expect(methods()).toEqual(['run_turn_stream']);
 });
 
-test('whoever has seen all of a turn and asks again is told its end once more', async () => {
-  const { caller, said } = agent({
+test('a turn that was seen to its end yields its last event again', async () => {
+  const { caller, requests } = agent({
     run_turn_stream: (params) =>
       (params as { after?: number }).after
         ? items()
@@ -305,10 +307,10 @@ test('whoever has seen all of a turn and asks again is told its end once more', 
   expect(await collect(chat.stream('x', { turnId: 't1', after: 7 }))).toEqual([
     { type: 'done', seq: 7, text: 'x' },
   ]);
-  expect(said).toHaveLength(2);
+  expect(requests).toHaveLength(2);
 });
 
-test('a stream that ends without `done` yields what it said, a restart counted', async () => {
+test('a stream that ends without `done` yields its text, with restarts applied', async () => {
   const { caller } = agent({
     run_turn_stream: () =>
       items({ type: 'text', text: 'one two' }, { type: 'restart', keep: 4 }, { type: 'text', text: 'three' }),
@@ -317,7 +319,7 @@ test('a stream that ends without `done` yields what it said, a restart counted',
   expect(await chat.ask('x')).toBe('one three');
 });
 
-test('an error event ends the turn as that error and cancels nothing', async () => {
+test('an error event rejects with that error and cancels nothing', async () => {
   const { caller, methods } = agent({
     run_turn_stream: () =>
       items({ type: 'text', text: 'x' }, { type: 'error', code: 'MODEL_AUTH', message: 'Wrong key' }),
@@ -328,13 +330,13 @@ test('an error event ends the turn as that error and cancels nothing', async () 
   expect(await chat.history()).toEqual([]);
 });
 
-test('leaving the loop cancels just that turn', async () => {
-  const { caller, said } = agent({
+test('leaving the loop cancels that turn only', async () => {
+  const { caller, requests } = agent({
     run_turn_stream: () => items({ type: 'text', text: 'a' }, { type: 'text', text: 'b' }),
   });
   const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1' });
   for await (const _ of chat.stream('x', { turnId: 't1' })) break;
-  expect(said.at(-1)).toMatchObject({ method: 'cancel_turn', params: { args: ['c1', 't1'] } });
+  expect(requests.at(-1)).toMatchObject({ method: 'cancel_turn', params: { args: ['c1', 't1'] } });
 });
 
 test('aborting the signal cancels the turn at the agent and rejects', async () => {
@@ -356,7 +358,7 @@ test('aborting the signal cancels the turn at the agent and rejects', async () =
   expect(methods().at(-1)).toBe('cancel_turn');
 });
 
-test('history is what the agent remembers, only what was said', async () => {
+test('history returns the messages of users and the model that the agent remembers', async () => {
   const { caller } = agent({
     get_history: () => [
       { role: 'system', content: 'rules' },
@@ -374,7 +376,7 @@ test('history is what the agent remembers, only what was said', async () => {
   ]);
 });
 
-test('ending twice tells the agent once, and nothing can be asked afterwards', async () => {
+test('a second end sends nothing, and no turn can follow', async () => {
   const { caller, methods } = agent({ run_turn_stream: () => items({ type: 'done', text: 'x' }) });
   {
     await using chat = new Conversation(caller, 'chat@fame.fabric');
@@ -385,8 +387,8 @@ test('ending twice tells the agent once, and nothing can be asked afterwards', a
   expect(methods().filter((method) => method === 'end_conversation')).toHaveLength(1);
 });
 
-test('a conversation that never started says no goodbye', async () => {
-  const { caller, said } = agent({});
+test('a conversation that never started sends no end', async () => {
+  const { caller, requests } = agent({});
   await new Conversation(caller, 'chat@fame.fabric').end();
-  expect(said).toEqual([]);
+  expect(requests).toEqual([]);
 });

@@ -43,7 +43,7 @@ const printed = (envelope: Envelope, mode?: 'metadata' | 'full'): string => {
   return text;
 };
 
-test('a block tells time, direction, what it is, and the metadata as JSON', () => {
+test('a block has the time, direction, label, and metadata as JSON', () => {
   const text = printed(request());
   const [empty, head, ...rest] = text.split('\n');
   expect(empty).toBe('');
@@ -77,12 +77,12 @@ test.each([
   ['a plain message', makeEnvelope({ type: 'Data', payload: { text: SECRETS[0], key: SECRETS[2] } })],
   ['plain text', makeEnvelope({ type: 'Data', payload: SECRETS[0] })],
   ['an opaque frame', makeEnvelope({ type: 'SecureOpen', body: SECRETS[0] })],
-])('metadata of %s holds nothing a person wrote and no secret', (_what, envelope) => {
+])('metadata of %s contains no user text and no secret', (_what, envelope) => {
   const text = printed(envelope as Envelope);
   for (const secret of SECRETS) expect(text).not.toContain(secret);
 });
 
-test('the name of an error is shown, its text is not', () => {
+test('the code of an error is printed, its message is not', () => {
   const data = { code: 'MODEL_AUTH' };
   const payload = { jsonrpc: '2.0', id: 1, error: { code: -32000, message: 'secret', data } };
   const text = printed(makeEnvelope({ type: 'Data', payload }));
@@ -90,11 +90,11 @@ test('the name of an error is shown, its text is not', () => {
   expect(text).not.toContain('secret');
 });
 
-test('full shows the envelope as it is', () => {
+test('full prints the whole envelope', () => {
   for (const secret of [0, 1, 2]) expect(printed(request(), 'full')).toContain(SECRETS[secret]);
 });
 
-test('control characters of a peer do not reach the terminal, and colours come only when asked for', () => {
+test('control characters of a peer are escaped, and colours are off by default', () => {
   const envelope = makeEnvelope(
     { type: 'Data', payload: rpcRequest(1, '\u001b[2Jx', {}) },
     { to: 'a\u009b@b' },

@@ -1,4 +1,4 @@
-// What a turn yields, and which of its failures leave it running.
+// The events of a turn, and the failures after which it may still run.
 import { isFabricError } from '@fame-fabric/shared';
 
 export interface TurnUsage {

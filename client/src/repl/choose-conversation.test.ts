@@ -29,7 +29,7 @@ const choose = (more: Partial<ChooseOptions>) => {
   return { chosen, notes: () => notes };
 };
 
-test('the list is shown, and the person picks by number or id; Enter is the latest', async () => {
+test('prints the list; the person picks by number or id, Enter picks the latest', async () => {
   const listed = choose({ prompt: async () => '2' });
   expect(await listed.chosen).toMatchObject({ id: 'a', address: 'other@fame.fabric' });
   expect(listed.notes()).toMatch(/1 {2}About the weather \(5 min ago, answer pending\) b/);
@@ -42,16 +42,16 @@ test('the list is shown, and the person picks by number or id; Enter is the late
   });
 });
 
-test('without a person it is the latest, of the address if one was given', async () => {
+test('without a person it picks the latest, of the address if one was given', async () => {
   expect(await choose({}).chosen).toMatchObject({ id: 'b' });
   expect(await choose({ address: 'other@fame.fabric' }).chosen).toMatchObject({ id: 'a' });
 });
 
-test('an id that was given is taken, whether or not this machine knows it', async () => {
+test('takes a given id, whether or not this machine saved it', async () => {
   expect(await choose({ id: 'a' }).chosen).toMatchObject({ id: 'a', address: 'other@fame.fabric' });
   expect(await choose({ id: 'z' }).chosen).toEqual({ id: 'z', address: 'chat@fame.fabric' });
 });
 
-test('nothing to go on with', async () => {
+test('fails if no conversation was saved', async () => {
   await expect(choose({ saved: [] }).chosen).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
 });

@@ -14,7 +14,7 @@ const fail = (reason: string): never => {
   throw new Error(reason);
 };
 
-test('lines come back newest first, in a file that only its owner may read', () => {
+test('returns lines newest first, from a file that only its owner may read', () => {
   const dataDir = join(dir, 'data');
   const history = new HistoryFile(dataDir, fail);
   expect(history.load()).toEqual([]);
@@ -24,14 +24,14 @@ test('lines come back newest first, in a file that only its owner may read', () 
   expect(statSync(dataDir).mode & 0o777).toBe(0o700);
 });
 
-test('a file that others could read is closed to them with the next line', () => {
+test('the next line makes a readable file private', () => {
   writeFileSync(join(dir, 'history'), 'old\n');
   chmodSync(join(dir, 'history'), 0o644);
   new HistoryFile(dir, fail).add('new');
   expect(statSync(join(dir, 'history')).mode & 0o777).toBe(0o600);
 });
 
-test('it keeps the last thousand lines', () => {
+test('keeps the last thousand lines', () => {
   writeFileSync(join(dir, 'history'), `${Array.from({ length: 1500 }, (_, i) => `line ${i}`).join('\n')}\n`);
   const lines = new HistoryFile(dir, fail).load();
   expect(lines).toHaveLength(1000);
@@ -39,7 +39,7 @@ test('it keeps the last thousand lines', () => {
   expect(new HistoryFile(dir, fail).load()).toEqual(lines);
 });
 
-test('where it cannot be kept, that is said once and nothing fails', () => {
+test('a history that cannot be kept is reported once, and nothing fails', () => {
   const file = join(dir, 'a-file');
   writeFileSync(file, '');
   const onFault = vi.fn();

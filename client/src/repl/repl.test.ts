@@ -104,7 +104,7 @@ test('answers come as "A> " lines, in order, and the end of the input ends the c
 });
 
 test.each(['exit', 'quit', 'EXIT', '/exit', '/quit'])(
-  '%s ends it, and what follows is not asked',
+  '%s ends the loop, and later lines are not sent',
   async (word) => {
     const { repl, conversations } = stage(['one', word, 'two']);
     expect(await repl.run()).toBe(0);
@@ -112,7 +112,7 @@ test.each(['exit', 'quit', 'EXIT', '/exit', '/quit'])(
   },
 );
 
-test('the banner names the model, and for the offline one says how to get a real one', async () => {
+test('the banner names the model, and how to replace the offline one', async () => {
   const named = stage([]);
   await named.repl.run();
   expect(named.screen.notes).toContain('Model: test-model');
@@ -121,7 +121,7 @@ test('the banner names the model, and for the offline one says how to get a real
   expect(offline.screen.notes).toContain('OPENAI_API_KEY');
 });
 
-test('a failed turn is one message with its fix; the next turn works', async () => {
+test('a failed turn prints one message with its fix; the next turn works', async () => {
   let turns = 0;
   const turn: Turn = async function* (text) {
     if (turns++ === 0) throw new FabricError('NODE_GONE', 'The agent went away');
@@ -136,7 +136,7 @@ test('a failed turn is one message with its fix; the next turn works', async () 
   expect(screen.notes).not.toMatch(/\n\s+at /);
 });
 
-test('where a person watches, a failed turn does not change the exit code', async () => {
+test('in a terminal, a failed turn does not change the exit code', async () => {
   const turn: Turn = async function* () {
     yield { type: 'text', text: 'half' };
     throw new FabricError('MODEL_UNAVAILABLE', 'Gone');
@@ -146,7 +146,7 @@ test('where a person watches, a failed turn does not change the exit code', asyn
   expect(screen.answers).toBe('A> half\n');
 });
 
-test('escape sequences of a model are shown, not obeyed, and a pair cut in two arrives whole', async () => {
+test('escape sequences of a model become visible, and a split surrogate pair is joined', async () => {
   const turn: Turn = async function* () {
     yield { type: 'text', text: '\u001b[2J\ud83d' };
     yield { type: 'text', text: '\udc4b' };
@@ -157,7 +157,7 @@ test('escape sequences of a model are shown, not obeyed, and a pair cut in two a
   expect(screen.answers).toBe('A> ␛[2J👋\n');
 });
 
-test('an answer that was not streamed is shown from its end', async () => {
+test('an answer without text events is printed from its end', async () => {
   const turn: Turn = async function* () {
     yield { type: 'done', text: 'whole' };
   };
@@ -166,7 +166,7 @@ test('an answer that was not streamed is shown from its end', async () => {
   expect(screen.answers).toBe('A> whole\n');
 });
 
-test('a turn that starts anew shows again what still stands', async () => {
+test('a restarted answer is printed again from the text that remains', async () => {
   const turn: Turn = async function* () {
     yield { type: 'text', text: 'one two' };
     yield { type: 'restart', keep: 4 };
@@ -209,7 +209,7 @@ test('one SIGINT ends a piped run, its turn stopped and its conversation ended',
   expect(conversations[0]).toMatchObject({ asked: ['long'], ended: 1 });
 });
 
-test('/leave leaves the conversation where it is, and says how to go on with it', async () => {
+test('/leave keeps the conversation and prints how to continue it', async () => {
   const { repl, conversations, screen, kept } = stage(['one', '/leave', 'two']);
   expect(await repl.run()).toBe(0);
   expect(conversations[0]).toMatchObject({ asked: ['one'], ended: 0 });
@@ -217,13 +217,13 @@ test('/leave leaves the conversation where it is, and says how to go on with it'
   expect(kept).toEqual(['c1 asked one', 'c1 answered']);
 });
 
-test('a conversation that was ended is not remembered', async () => {
+test('a conversation that ended is removed from the saved ones', async () => {
   const { repl, kept } = stage(['one', 'exit']);
   await repl.run();
   expect(kept.at(-1)).toBe('c1 forgotten');
 });
 
-test('a resumed conversation shows what was said, and first brings the answer that was missing', async () => {
+test('a resumed conversation shows its history, then the missing answer', async () => {
   const { repl, conversations, screen, turnIds } = stage(['next', '/leave'], {
     resumes: { turnId: 't1', text: 'left open' },
   });
@@ -238,7 +238,7 @@ test.each([
   [[], 0],
   [['exit'], 1],
   [['/new'], 1], // and the new one, which it began
-])('a pipe that resumed a conversation leaves it at its end, not when it says %j', async (lines, ended) => {
+])('a pipe keeps a conversation that it resumed, unless it sends %j', async (lines, ended) => {
   const resumes = { turnId: 't1', text: 'left open' };
   const { repl, conversations, screen } = stage(['next', ...lines], { resumes });
   await repl.run();
@@ -246,7 +246,7 @@ test.each([
   expect(screen.notes.includes('fame chat --resume c1')).toBe(ended === 0);
 });
 
-test('a terminal that is gone changes nothing: the running turn goes on at the agent', async () => {
+test('a terminal that is gone cancels nothing: the running turn goes on at the agent', async () => {
   const closed = Promise.withResolvers<void>();
   const turn: Turn = async function* (_text, signal) {
     yield { type: 'text', text: 'begun' };
@@ -261,7 +261,7 @@ test('a terminal that is gone changes nothing: the running turn goes on at the a
   expect(kept).toEqual(['c1 asked long']);
 });
 
-test('while the agent is away, a quiet word', async () => {
+test('a note reports that the turn waits for the agent', async () => {
   const turn: Turn = async function* (text) {
     away.now?.('agent');
     yield { type: 'done', text };
@@ -271,7 +271,7 @@ test('while the agent is away, a quiet word', async () => {
   expect(screen.notes).toContain('Waiting for the agent to come back...');
 });
 
-test('an answer that the absence cut in two goes on in a line of its own', async () => {
+test('an answer that was interrupted continues on a new line', async () => {
   const lines: string[] = [];
   const turn: Turn = async function* () {
     yield { type: 'text', text: 'one, ' };
@@ -288,13 +288,13 @@ test('an answer that the absence cut in two goes on in a line of its own', async
   expect(screen.answers).toBe('A> one, \ntwo\n');
 });
 
-test('a connection that is lost between two turns is told too', async () => {
+test('a connection that is lost between two turns is reported too', async () => {
   const { repl, screen } = stage([() => repl.showConnection(false), () => repl.showConnection(true)]);
   await repl.run();
   expect(screen.notes).toContain('Reconnecting...\nConnected again.\n');
 });
 
-test('a turn that was given up while the sentinel was away is asked again as the same turn', async () => {
+test('/retry after a lost connection continues the same turn', async () => {
   let turns = 0;
   const turn: Turn = async function* (text) {
     if (turns++ === 0) throw new FabricError('LINK_TIMEOUT', 'The connection was lost');
@@ -310,7 +310,7 @@ test('a turn that was given up while the sentinel was away is asked again as the
   expect(kept.slice(0, 3)).toEqual(['c1 asked one', 'c1 asked one', 'c1 answered']);
 });
 
-test('a turn that took too long is told in words of the prompt', async () => {
+test('a turn that timed out is explained for the prompt', async () => {
   const turn: Turn = async function* () {
     yield { type: 'text', text: 'x' };
     throw new FabricError('CALL_TIMEOUT', 'No item within 600000 ms');
@@ -321,7 +321,7 @@ test('a turn that took too long is told in words of the prompt', async () => {
   expect(screen.notes).not.toContain('timeoutMs');
 });
 
-test('/system and /new start other conversations and end the one before', async () => {
+test('/system and /new start a conversation and end the previous one', async () => {
   const { repl, conversations } = stage(['a', '/system Talk like a pirate', 'b', '/new', 'c']);
   await repl.run();
   expect(conversations).toEqual([
@@ -331,14 +331,14 @@ test('/system and /new start other conversations and end the one before', async 
   ]);
 });
 
-test('/retry asks the last message again; // begins a message with a slash', async () => {
+test('/retry sends the last message again; // begins a message with a slash', async () => {
   const { repl, conversations, screen } = stage(['/retry', 'a', '/retry', '//etc/hosts']);
   await repl.run();
   expect(conversations[0]?.asked).toEqual(['a', 'a', '/etc/hosts']);
   expect(screen.notes).toContain('There is no message to send again.');
 });
 
-test('/help, /history, /model, /agents and /trace answer on the notes, and a slip is understood', async () => {
+test('/help, /history, /model, /agents and /trace answer in notes, and a typo gets a hint', async () => {
   const { repl, screen, trace, conversations } = stage(
     ['hello', '/help', '/history', '/model', '/agents', '/trace on', '/histroy', '/nothing'],
     { isInteractive: true },
@@ -353,7 +353,7 @@ test('/help, /history, /model, /agents and /trace answer on the notes, and a sli
   expect(screen.answers).toBe('A> You said hello\n');
 });
 
-test('while envelopes are printed, an answer is held back and shown whole', async () => {
+test('while envelopes are printed, an answer is held and printed whole', async () => {
   const seen: string[] = [];
   const turn: Turn = async function* () {
     yield { type: 'text', text: 'a' };
@@ -368,7 +368,7 @@ test('while envelopes are printed, an answer is held back and shown whole', asyn
   expect(screen.answers).toBe('A> ab\n');
 });
 
-test('an indicator shows until the first piece is there, then is wiped', async () => {
+test('an indicator shows until the first piece arrives, then disappears', async () => {
   const write = vi.fn();
   const ticks: (() => void)[] = [];
   const stop = vi.fn();
@@ -391,7 +391,7 @@ test('an indicator shows until the first piece is there, then is wiped', async (
   expect(stop).toHaveBeenCalledTimes(1);
 });
 
-test('an agent that is not there ends it before anything was asked', async () => {
+test('a missing agent ends the loop before any message is read', async () => {
   const { input, conversations } = stage(['x']);
   const repl = new Repl(
     {
@@ -414,7 +414,7 @@ test('an agent that is not there ends it before anything was asked', async () =>
   expect(conversations[0]?.asked).toEqual([]);
 });
 
-test('an agent that does not answer the start can be left', async () => {
+test('a person can leave while the agent does not answer the start', async () => {
   const { input } = stage([]);
   const repl = new Repl(
     {
@@ -445,7 +445,7 @@ const withTools: Turn = async function* () {
   yield { type: 'done', text: 'One moment.\nIt is warm.' };
 };
 
-test('what tools are called with is told between the lines, to a person who watches', async () => {
+test('in a terminal, tool calls are printed on lines of their own', async () => {
   const lines: string[] = [];
   const { repl, screen, input } = stage(['weather?'], { turn: withTools, isInteractive: true });
   input.note = (text) => lines.push(`${JSON.stringify(screen.answers)} ${text}`);
@@ -458,14 +458,14 @@ test('what tools are called with is told between the lines, to a person who watc
   expect(screen.answers).toBe('A> One moment.\nIt is warm.\n');
 });
 
-test('where nobody watches, calls of tools are not told', async () => {
+test('in a pipe, tool calls are not printed', async () => {
   const { repl, screen } = stage(['weather?'], { turn: withTools });
   await repl.run();
   expect(screen.notes).not.toContain('weather');
   expect(screen.answers).toBe('A> One moment.\nIt is warm.\n');
 });
 
-test('an answer that begins after a call has its sign then', async () => {
+test('an answer that begins after a tool call gets its prompt then', async () => {
   const turn: Turn = async function* () {
     yield { type: 'tool_call', id: 'a', name: 'odd\u001b[2J', args: { text: 'x'.repeat(500) } };
     yield { type: 'text', text: 'Done.' };

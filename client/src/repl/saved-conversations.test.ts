@@ -11,7 +11,7 @@ const directory = (): string => {
 };
 const open = (text: string) => ({ turnId: `t-${text}`, text });
 
-test('the latest first, each with what it began with and what has no answer yet', () => {
+test('lists the latest first, with titles and unanswered messages', () => {
   const dataDir = directory();
   const saved = new SavedConversations(dataDir, vi.fn());
   saved.messageSent('a', 'chat@fame.fabric', open('My name is Ada'));
@@ -30,14 +30,14 @@ test('the latest first, each with what it began with and what has no answer yet'
   expect(statSync(join(dataDir, 'chats.json')).mode & 0o777).toBe(0o600);
 });
 
-test('fifty are remembered', () => {
+test('keeps the latest fifty', () => {
   const saved = new SavedConversations(directory(), vi.fn());
   for (let n = 0; n < 60; n++) saved.messageSent(`c${n}`, 'chat@fame.fabric', open('x'));
   expect(saved.list()).toHaveLength(50);
   expect(saved.list()[0]?.id).toBe('c59');
 });
 
-test('a file that cannot be read is told once, and nothing is kept', () => {
+test('a file that cannot be read is reported once, and nothing is saved', () => {
   const dataDir = directory();
   writeFileSync(join(dataDir, 'chats.json'), '{ not json');
   const onFault = vi.fn();

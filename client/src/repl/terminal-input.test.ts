@@ -58,7 +58,7 @@ test('a bracketed paste of several lines is one message, sent with Enter', async
   input.close();
 });
 
-test('lines that come faster than anybody types are one message, unless one is a command', async () => {
+test('lines that arrive faster than a person types are one message, unless one is a command', async () => {
   const { input, type } = terminal();
   const pasted = input.read();
   await type('one\rtwo\r');
@@ -70,7 +70,7 @@ test('lines that come faster than anybody types are one message, unless one is a
   input.close();
 });
 
-test('typing while an answer is written is not echoed, and waits for the next prompt', async () => {
+test('input typed while an answer is written is not echoed, and appears at the next prompt', async () => {
   const { input, type, shown, wipe } = terminal();
   const first = input.read();
   await type('one\r');
@@ -111,7 +111,7 @@ test('Ctrl-C drops the lines of a paste that was not sent', async () => {
   input.close();
 });
 
-test('Ctrl-D on an empty line is the end, now and ever after', async () => {
+test('Ctrl-D on an empty line ends the input for good', async () => {
   const { input, type } = terminal();
   const message = input.read();
   await type('\u0004');
@@ -119,7 +119,7 @@ test('Ctrl-D on an empty line is the end, now and ever after', async () => {
   expect(await input.read()).toBeUndefined();
 });
 
-test('a note steps in above the line that is being typed', async () => {
+test('a note is written above the line that is being typed', async () => {
   const { input, type, shown, wipe } = terminal();
   const message = input.read();
   await type('hel');
@@ -132,7 +132,7 @@ test('a note steps in above the line that is being typed', async () => {
   input.close();
 });
 
-test('the arrow key brings lines of earlier runs back', async () => {
+test('the arrow key recalls lines of earlier runs', async () => {
   const { input, type } = terminal(['newest', 'older']);
   const message = input.read();
   await type('\u001b[A\u001b[A\r');
