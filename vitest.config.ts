@@ -10,6 +10,9 @@ const patience = {
 };
 const exclude = ['**/node_modules/**', '**/dist/**'];
 
+/** A minute of frames, with time limits of its own. */
+const autobahn = 'test/conformance/autobahn.test.ts';
+
 /** Tests that promise something about time; all they do is wait, and nothing busy may run beside them. */
 const punctual = [
   'test/promises/{p8-slow-consumer,p15-drain}.test.ts',
@@ -52,7 +55,7 @@ export default defineConfig({
           setupFiles,
           globalSetup: ['test/kit/install-peer.ts'],
           include: [processes, 'test/{conformance,interop,compose,integration,promises}/**/*.test.ts'],
-          exclude: [...exclude, ...punctual],
+          exclude: [...exclude, ...punctual, autobahn],
           maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
@@ -76,7 +79,7 @@ export default defineConfig({
           name: 'crash',
           ...patience,
           setupFiles,
-          include: ['test/crash/**/*.test.ts', 'test/conformance/fuzz.test.ts'],
+          include: ['test/crash/**/*.test.ts', 'test/conformance/fuzz.test.ts', autobahn],
           exclude,
           env: { FAME_FUZZ_FRAMES: '100000' },
           maxWorkers: 1,

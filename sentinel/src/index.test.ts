@@ -1,0 +1,37 @@
+import { execFileSync } from 'node:child_process';
+import { expect, test } from 'vitest';
+import * as surface from './index.ts';
+import * as internal from './internal.ts';
+
+test('the package exports these names and no others', () => {
+  expect(Object.keys(surface).sort()).toEqual([
+    'SOFTWARE',
+    'readSentinelConfig',
+    'runSentinelProcess',
+    'startSentinel',
+  ]);
+  expect(Object.keys(internal).sort()).toEqual(['CLOSE', 'VARIABLES', 'readSentinelConfig']);
+});
+
+test('an import has no side effect', () => {
+  const program = `
+    const state = () => JSON.stringify([
+      process.eventNames(), process.getActiveResourcesInfo(), Object.keys(globalThis), Object.keys(process.env),
+    ]);
+    const v8 = (await import('node:v8')).default;
+    const flags = [];
+    // Node opens them when they are first read; output of this program must not count as a change.
+    process.stdout, process.stderr;
+    v8.setFlagsFromString = (flag) => flags.push(flag);
+    (await import('node:module')).syncBuiltinESMExports();
+    const before = state();
+    await import(${JSON.stringify(new URL('./index.ts', import.meta.url).href)});
+    console.log(JSON.stringify({ isUnchanged: state() === before, flags }));
+  `;
+  const output = execFileSync(
+    process.execPath,
+    ['--conditions=source', '--input-type=module', '--eval', program],
+    { encoding: 'utf8' },
+  );
+  expect(JSON.parse(output)).toEqual({ isUnchanged: true, flags: [] });
+});
