@@ -6,7 +6,7 @@ import { CLOSE } from './close-codes.ts';
 import type { Session } from './session/session.ts';
 import type { Sessions } from './session/sessions.ts';
 
-/** How long a holder has to answer, in ms. */
+/** Time in which a holder must answer, in ms. */
 const CHALLENGE_MS = 2_000;
 
 export interface ChallengeParts {

@@ -32,7 +32,7 @@ interface Pool {
   readonly members: Set<Session>;
 }
 
-/** What one node has bound and advertised. */
+/** The bindings and advertisements of one node. */
 interface NodeBindings {
   readonly addresses: Set<string>;
   /** Capabilities, each with the addresses that have it. */

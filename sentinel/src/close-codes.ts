@@ -1,5 +1,5 @@
-// WebSocket close codes of the sentinel, each with the reason it sends. docs/protocol.md lists them with what a node
-// should do. Codes below 4000 are those of RFC 6455.
+// WebSocket close codes of the sentinel. docs/protocol.md lists them with advice for nodes. Codes below 4000 are those of
+// RFC 6455.
 import type { ErrorCode } from '@fame-fabric/shared';
 
 export const CLOSE = Object.freeze({

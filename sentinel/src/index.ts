@@ -1,4 +1,4 @@
-// The public list of the sentinel, for programs that embed one. `internal.ts` adds what only this repository needs.
+// The public exports, for programs that embed a sentinel. `internal.ts` has those that only this repository needs.
 export { readSentinelConfig, type SentinelConfig } from './config.ts';
 export { SOFTWARE } from './identity.ts';
 export { type ProcessOptions, runSentinelProcess } from './main.ts';

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { endsStream, itemHeadOf, type OpenCall } from './open-calls.ts';
+import { endsStream, itemHeadOf, type OpenCall, OpenCalls } from './open-calls.ts';
+import type { Session } from './session/session.ts';
 
 const call = { corrId: 'c1', isStream: true, itemHead: itemHeadOf('c1', true) } as OpenCall;
 const ends = (payload: unknown): boolean => {
@@ -35,4 +36,46 @@ test('a null result, an error or a missing result ends a stream', () => {
 
 test('a message that is no reply does not end a stream', () => {
   expect(ends({ error: 'not a reply' })).toBe(false);
+});
+
+const node = (path: string): Session => ({ path }) as Session;
+const callOf = (caller: Session, callee: Session, corrId: string): OpenCall =>
+  ({ caller, callee, corrId }) as OpenCall;
+
+test('the drain is released by the close of the last open call, and at once if there is none', async () => {
+  const calls = new OpenCalls(10);
+  await calls.whenNone();
+  const [a, b] = [node('/S/a'), node('/S/b')];
+  const [first, second] = [callOf(a, b, 'c1'), callOf(b, a, 'c2')];
+  calls.open(first);
+  calls.open(second);
+  let isIdle = false;
+  const waiting = calls.whenNone().then(() => {
+    isIdle = true;
+  });
+  calls.close(first);
+  await Promise.resolve();
+  expect(isIdle).toBe(false);
+  calls.close(second);
+  await waiting;
+  expect(calls.count).toBe(0);
+});
+
+test('beyond the limit the oldest call of a caller is no longer tracked', () => {
+  const calls = new OpenCalls(2);
+  const [caller, callee] = [node('/S/caller'), node('/S/callee')];
+  for (const corrId of ['c1', 'c2', 'c3']) calls.open(callOf(caller, callee, corrId));
+  expect(calls.madeBy(caller).map(({ corrId }) => corrId)).toEqual(['c2', 'c3']);
+  expect(calls.servedBy(callee)).toHaveLength(2);
+  expect(calls.servingCount(callee)).toBe(2);
+});
+
+test('the same corrId of two callers names two calls', () => {
+  const calls = new OpenCalls(2);
+  const [one, two, callee] = [node('/S/one'), node('/S/two'), node('/S/callee')];
+  calls.open(callOf(one, callee, 'c'));
+  calls.open(callOf(two, callee, 'c'));
+  calls.close(calls.find(one, 'c')!);
+  expect(calls.find(one, 'c')).toBeUndefined();
+  expect(calls.find(two, 'c')).toBeDefined();
 });

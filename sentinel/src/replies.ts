@@ -13,7 +13,7 @@ import {
 } from '@fame-fabric/shared';
 import type { Identity } from './identity.ts';
 
-/** What names a refused message to its sender; a field that the message lacks is empty. */
+/** The fields that identify a refused message to its sender; missing ones are empty. */
 export interface Refused {
   readonly id: string;
   readonly replyTo: string;

@@ -27,7 +27,7 @@ test('a call reaches the node that bound the address, and the answer returns by 
 
 test('a call to an address that no node serves is refused at once, with the corrId and a code', () => {
   const { caller } = pair();
-  const [nack] = caller.call('nobody@fame.fabric', 'c2');
+  const [nack] = caller.call('unbound@fame.fabric', 'c2');
   expect(nack).toMatchObject({ to: '__rpc__caller@/S/caller', corrId: 'c2', flowFlags: 4 });
   expect(codeOf([nack!])).toBe('NO_ROUTE');
   expect(codeOf(caller.call('no address', 'c3'))).toBe('ADDRESS_INVALID');
@@ -176,7 +176,7 @@ test('frames of a session that has ended are ignored', () => {
 test('a node that does not read its replies gets no more of them, and is closed', () => {
   const { caller, sweeper } = pair();
   caller.transport.bufferedBytes = QUEUE.closeBytes + 1;
-  expect(caller.call('nobody@fame.fabric', 'c')).toEqual([]);
+  expect(caller.call('unbound@fame.fabric', 'c')).toEqual([]);
   sweeper.sweep();
   expect(caller.transport.closed?.code).toBe(4008);
 });
@@ -192,4 +192,27 @@ test('an envelope that grows over the limit when it is written anew is refused',
   caller.transport.receive(envelope);
   expect(codeOf(caller.transport.take())).toBe('MESSAGE_TOO_LARGE');
   expect(agent.transport.take()).toEqual([]);
+});
+
+test('a drain can wait for the messages that still wait for credit', async () => {
+  const { agent, caller } = pair();
+  for (let i = 0; i < 40; i++) caller.call('math@fame.fabric', `w${i}`);
+  let isEmpty = false;
+  const waiting = agent.session.outbound.whenEmpty().then(() => {
+    isEmpty = true;
+  });
+  await Promise.resolve();
+  expect(isEmpty).toBe(false);
+  agent.send({ type: 'CreditUpdate', flowId: 'f-caller', credits: 32 });
+  await waiting;
+  expect(agent.session.outbound.messages).toBe(0);
+});
+
+test('a drain does not wait for a node that disconnects', async () => {
+  const { agent, caller } = pair();
+  for (let i = 0; i < 40; i++) caller.call('math@fame.fabric', `w${i}`);
+  const waiting = agent.session.outbound.whenEmpty();
+  agent.lose();
+  await waiting;
+  expect(agent.session.outbound.messages).toBe(8);
 });

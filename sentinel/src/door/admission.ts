@@ -28,7 +28,7 @@ import type { Sessions } from '../session/sessions.ts';
 /** Connections that may be open without having attached. */
 const MAX_UNATTACHED = 1_024;
 
-/** What the URL of a connection states. */
+/** Statements of a connection's URL, which the NodeAttach must repeat. */
 export interface Claim {
   readonly origin: 'downstream' | 'peer';
   readonly systemId: string;

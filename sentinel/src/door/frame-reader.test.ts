@@ -1,4 +1,4 @@
-// What the reader takes and what it leaves to ws, for every way in which a stream of frames can be cut into chunks.
+// The split between messages and bytes for ws, for every way to cut a stream of frames into chunks.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { FrameReader } from './frame-reader.ts';
@@ -9,7 +9,7 @@ interface FrameOptions {
   opcode?: number;
   fin?: boolean;
   masked?: boolean;
-  /** Spell the length in more bytes than it needs. */
+  /** Encodes the length in more bytes than it needs. */
   lengthBytes?: 1 | 2 | 8;
 }
 
@@ -32,7 +32,7 @@ function frame(
   return Buffer.concat([head, mask, body.map((byte, i) => byte ^ mask[i % 4]!)]);
 }
 
-/** Reads chunks and answers what came out: messages, and the bytes for ws, joined where they follow each other. */
+/** Reads chunks; returns the messages, and the bytes for ws, joined where they follow each other. */
 function readAll(chunks: readonly Buffer[], onMessage?: (reader: FrameReader) => void) {
   const messages: string[] = [];
   const order: string[] = [];
@@ -51,7 +51,7 @@ function readAll(chunks: readonly Buffer[], onMessage?: (reader: FrameReader) =>
     },
     MAX,
   );
-  // All chunks come by one buffer, as those of all sockets do: nothing of a chunk may be kept but as a copy.
+  // All chunks share one buffer, as those of sockets do, so the reader may keep copies only.
   const shared = Buffer.alloc(Math.max(0, ...chunks.map(({ length }) => length)));
   for (const chunk of chunks) {
     chunk.copy(shared);
@@ -69,7 +69,7 @@ const cutAt = (bytes: Buffer, cuts: readonly number[]): Buffer[] => {
     .filter(({ length }) => length > 0);
 };
 
-test('a whole binary message is unmasked and handed on, at every length that is spelled differently', () => {
+test('a whole binary message is unmasked and passed on, for every encoding of its length', () => {
   for (const length of [0, 1, 2, 3, 4, 5, 47, 48, 49, 125, 126, 127, 65_535, 65_536, MAX]) {
     const text = 'abcdefghijklm'.repeat(Math.ceil(length / 13)).slice(0, length);
     expect(readAll([frame(text)]).messages).toEqual([text]);
@@ -85,14 +85,14 @@ test('a frame may be cut in two at every byte', () => {
   }
 });
 
-test('it may come byte by byte', () => {
+test('frames may arrive byte by byte', () => {
   const bytes = Buffer.concat([frame('y'.repeat(200)), frame('', { opcode: 9 }), frame('z')]);
   const { messages, others } = readAll([...bytes].map((byte) => Buffer.from([byte])));
   expect(messages).toEqual(['y'.repeat(200), 'z']);
   expect(others).toEqual(frame('', { opcode: 9 }));
 });
 
-test('control frames go to ws, in their place', () => {
+test('control frames go to ws, in order', () => {
   const ping = frame('are you there', { opcode: 9 });
   const pong = frame('', { opcode: 10 });
   const { messages, order, others } = readAll([Buffer.concat([frame('a'), ping, frame('b'), pong])]);
@@ -101,7 +101,7 @@ test('control frames go to ws, in their place', () => {
   expect(others).toEqual(Buffer.concat([ping, pong]));
 });
 
-test('text, and a message in fragments with all that stands between them, goes to ws', () => {
+test('text goes to ws, and so do fragments and the frames between them', () => {
   const text = frame('text', { opcode: 1 });
   const parts = [
     frame('one', { fin: false }),
@@ -114,22 +114,22 @@ test('text, and a message in fragments with all that stands between them, goes t
   expect(others).toEqual(Buffer.concat([text, ...parts]));
 });
 
-test('a whole message in the middle of a fragmented one is a fault, and for ws to find', () => {
+test('a whole message between fragments is a fault, which ws finds', () => {
   const bytes = Buffer.concat([frame('one', { fin: false }), frame('whole')]);
   expect(readAll([bytes])).toMatchObject({ messages: [], others: bytes });
 });
 
 test.each([
   ['without a mask', frame('plain', { masked: false })],
-  ['larger than may be', frame(Buffer.alloc(MAX + 1))],
+  ['above the size limit', frame(Buffer.alloc(MAX + 1))],
   ['with a reserved bit', Buffer.concat([Buffer.from([0xc2]), frame('rsv').subarray(1)])],
   ['with an unknown opcode', frame('?', { opcode: 3 })],
-])('a frame %s goes to ws before its end has come', (_, bytes) => {
+])('a frame %s goes to ws before it is complete', (_, bytes) => {
   expect(readAll([bytes]).others).toEqual(bytes);
   expect(readAll([bytes.subarray(0, 15)]).others).toEqual(bytes.subarray(0, 15));
 });
 
-test('a length of 2^63 is no length that we keep room for', () => {
+test('a length of 2^63 reserves no memory', () => {
   const bytes = Buffer.concat([Buffer.from([0x82, 0xff]), Buffer.alloc(8, 0x7f), Buffer.alloc(20)]);
   expect(readAll([bytes])).toMatchObject({ messages: [], others: bytes });
 });
@@ -139,13 +139,13 @@ test.each([
   ['no mask', frame('plain', { masked: false })],
   ['an unknown opcode', frame('?', { opcode: 11 })],
   ['a continuation of nothing', frame('?', { opcode: 0 })],
-  ['more than may be', frame(Buffer.alloc(MAX + 1))],
-])('nothing behind a frame with %s is a message', (_, fault) => {
+  ['a length above the limit', frame(Buffer.alloc(MAX + 1))],
+])('no message is read after a frame with %s', (_, fault) => {
   const bytes = Buffer.concat([frame('before'), fault, frame('behind')]);
   expect(readAll([bytes]).messages).toEqual(['before']);
 });
 
-test('nothing behind a close frame is a message', () => {
+test('no message is read after a close frame', () => {
   const close = frame(Buffer.from([3, 232]), { opcode: 8 });
   const bytes = Buffer.concat([frame('before'), close, frame('behind')]);
   for (let cut = 1; cut < bytes.length; cut++) {
@@ -153,7 +153,7 @@ test('nothing behind a close frame is a message', () => {
   }
 });
 
-test('once stopped it takes nothing more, not even from the same chunk', () => {
+test('a stopped reader reads nothing more, not even from the same chunk', () => {
   const { messages, others } = readAll(
     [Buffer.concat([frame('one'), frame('two')]), frame('three')],
     (reader) => reader.stop(),
@@ -162,7 +162,7 @@ test('once stopped it takes nothing more, not even from the same chunk', () => {
   expect(others).toHaveLength(0);
 });
 
-test('any frames in any chunks: every message once and in order, every other byte to ws', () => {
+test('for any frames in any chunks, every message arrives once and in order, and every other byte goes to ws', () => {
   const anyFrame = fc.record({
     text: fc.string({ maxLength: 400 }).map((text) => Buffer.from(text).toString('latin1')),
     kind: fc.constantFrom('whole' as const, 'whole' as const, 'ping' as const, 'text' as const),

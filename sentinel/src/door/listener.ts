@@ -17,7 +17,7 @@ import { wsMismatch } from './ws-check.ts';
 
 const ATTACH_PATH = /^\/fame\/v1\/attach\/ws\/(downstream|peer)\/([^/?#]+)\/?$/;
 
-/** How long the other end has to answer a close frame, in ms. */
+/** Time in which the other end must answer a close frame, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /** Answers a plain HTTP request of `server`. */

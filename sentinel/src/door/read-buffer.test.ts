@@ -1,5 +1,5 @@
-// That sockets of a server read into the shared buffer at all (a Node that does it otherwise would be slower, and nothing
-// else would show it), and that everything else about such a socket stays as it was.
+// Sockets of a server read into the shared buffer, and behave as before in every other respect. A Node that does it
+// differently would only be slower, which no other test shows.
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
@@ -22,7 +22,7 @@ async function pair(): Promise<{ client: Socket; accepted: Socket }> {
   return { client, accepted };
 }
 
-test('what a client sends arrives whole and in order, all of it by one buffer', async () => {
+test('the bytes of a client arrive complete and in order, through one buffer', async () => {
   const sent = Buffer.from(Array.from({ length: 1_000_000 }, (_, i) => i % 251));
   const backings = new Set<ArrayBufferLike>();
   for (let round = 0; round < 2; round++) {
@@ -50,7 +50,7 @@ test('a paused socket is not read until it is resumed', async () => {
   let isPaused = true;
   readInto(accepted, (bytes) => resolve(`${isPaused ? 'too early: ' : ''}${bytes}`));
   accepted.pause();
-  // What the server sends behind its pause comes back only when the client's bytes have long been there.
+  // The client's bytes have reached the server by the time that the client receives this.
   client.write('hello');
   accepted.write('sent');
   await once(client, 'data');
@@ -59,6 +59,6 @@ test('a paused socket is not read until it is resumed', async () => {
   expect(await read).toBe('hello');
 });
 
-test('says no to a socket that is not open', () => {
+test('a socket that is not open is refused', () => {
   expect(readInto(new Socket(), () => {})).toBe(false);
 });

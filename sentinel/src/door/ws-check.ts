@@ -1,7 +1,7 @@
-// What `node-socket.ts` uses of the inside of `ws`, tried out on a pair of streams when the sentinel starts:
+// Checks the parts of the inside of `ws` that `node-socket.ts` uses, on a pair of streams when the sentinel starts:
 //   - after the upgrade the socket has one `data` listener, and it is that of `ws`;
 //   - that listener, called with the bytes of some frames only, handles them at once;
-//   - `ws` writes its own frames straight to the socket, so that frames of ours may stand between them.
+//   - `ws` writes its own frames straight to the socket, so that our frames may go between them.
 // A `ws` that works differently is used through its public interface (`plain-socket.ts`).
 import type { IncomingMessage } from 'node:http';
 import { type Duplex, duplexPair } from 'node:stream';

@@ -11,14 +11,14 @@ const MINUTE_MS = 60_000;
 export type SessionKind = 'node' | 'peer' | 'parent';
 export type SessionState = 'attached' | 'detached' | 'gone';
 
-/** What stays the same for the life of a session. */
+/** The properties that never change during a session. */
 export interface SessionName {
   readonly path: string;
   readonly systemId: string;
   readonly kind: SessionKind;
 }
 
-/** What a node declares, or is given, at each attach. */
+/** Declarations of a node at an attach, and the epoch that it is assigned. */
 export interface AttachTerms {
   readonly instanceId: string;
   /** Routing epoch: a new one makes the node bind its addresses again, so its heartbeat acks must repeat it. */

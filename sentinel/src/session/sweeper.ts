@@ -10,15 +10,15 @@ import type { Sessions } from './sessions.ts';
 
 /** Its deadlines are many seconds long, and a process that wakes up has lost its caches. */
 export const SWEEP_MS = 2_000;
-/** How long a connection may take to attach. */
+/** Time in which a connection must attach. */
 const ATTACH_WITHIN_MS = 5_000;
 /** Silence after which a node is pinged. */
 const PING_AFTER_MS = 15_000;
 /** Silence after which a node is given up. */
 const GIVE_UP_AFTER_MS = 30_000;
-/** How long a queue may stand still before its node is closed. */
+/** Time without progress after which a queue closes its node. */
 const STALLED_MS = 10_000;
-/** How long a pong may take. Silence is judged by what was received, so this only ends the wait. */
+/** Time limit of a pong. Silence is measured separately, so this only ends the wait. */
 const PONG_MS = 10_000;
 
 export interface SweeperParts {
