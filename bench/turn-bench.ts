@@ -11,7 +11,7 @@ import {
   type ModelChunk,
   SqliteStore,
 } from '@fame-fabric/agents';
-import { ChatTurns, ConversationHost, UnrecordedTurn } from '@fame-fabric/agents/internal';
+import { ChatTurns, ConversationHost, UnrecordedActions } from '@fame-fabric/agents/internal';
 
 export interface TurnFigures {
   /** Microseconds of a turn of 200 chunks: a bare loop over them, and the whole engine. */
@@ -52,12 +52,12 @@ async function bare(model: ChatModel): Promise<string> {
 }
 
 async function engine(turns: ChatTurns): Promise<string> {
-  const actions = new UnrecordedTurn(() => {});
+  const actions = new UnrecordedActions(() => {});
   const messages = [{ role: 'user', content: 'hello' }] as const;
   const { signal } = new AbortController();
   const common = { conversationId: 'c', turnId: 't', userMessage: 'hello', state: undefined, payload: {} };
   const { ask, makeCall } = actions;
-  const say: UnrecordedTurn['say'] = (text, source) => actions.say(text, source);
+  const say: UnrecordedActions['say'] = (text, source) => actions.say(text, source);
   await turns.run({ ...common, messages, signal, ask, makeCall, say, text: '' });
   return actions.text;
 }

@@ -3,7 +3,7 @@
 // else is in the figure. Run: node bench/turn.ts [--json]
 
 import { openaiModel } from '@fame-fabric/agents';
-import { ChatTurns, UnrecordedTurn } from '@fame-fabric/agents/internal';
+import { ChatTurns, UnrecordedActions } from '@fame-fabric/agents/internal';
 import { OpenAI } from 'openai';
 
 const CHUNKS = 200;
@@ -85,7 +85,7 @@ async function modelAlone(): Promise<string> {
 }
 
 async function engine(): Promise<string> {
-  const actions = new UnrecordedTurn(() => {});
+  const actions = new UnrecordedActions(() => {});
   const messages = [
     { role: 'system', content: 'Be brief.' },
     { role: 'user', content: 'hello' },
@@ -93,7 +93,7 @@ async function engine(): Promise<string> {
   const { signal } = new AbortController();
   const common = { conversationId: 'c', turnId: 't', userMessage: 'hello', state: undefined, payload: {} };
   const { ask, makeCall } = actions;
-  const say: UnrecordedTurn['say'] = (text, source) => actions.say(text, source);
+  const say: UnrecordedActions['say'] = (text, source) => actions.say(text, source);
   await turns.run({ ...common, messages, signal, ask, makeCall, say, text: '' });
   return actions.text;
 }

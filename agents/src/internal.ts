@@ -22,5 +22,5 @@ export { agentKeysAt, teamKeysAt } from './team/team-config.ts';
 export { teamDiagram } from './team/team-diagram.ts';
 export { ChatTurns } from './turn/chat-turns.ts';
 export type { TurnRunner } from './turn/turn.ts';
-export { UnrecordedTurn } from './turn/unrecorded-turn.ts';
+export { UnrecordedActions } from './turn/unrecorded-actions.ts';
 export { YamlFile } from './yaml/yaml-file.ts';

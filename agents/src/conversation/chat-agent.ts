@@ -54,7 +54,7 @@ export class ChatAgent extends DeclaredAgent {
   constructor(options: ChatAgentOptions) {
     super();
     this.#options = options;
-    this.#turns = options.turns ?? chatTurns(options);
+    this.#turns = options.turns ?? runnerOf(options);
     this.#store = options.store ?? new MemoryStore();
     this.declaration = this.#declare(this.#host({}));
   }
@@ -138,7 +138,7 @@ function answerLate(link: AgentLink, turn: RecoveredTurn, log: Logger): void {
   }
 }
 
-function chatTurns({ model, tools, maxSteps, maxAnswerTokens }: ChatAgentOptions): TurnRunner {
+function runnerOf({ model, tools, maxSteps, maxAnswerTokens }: ChatAgentOptions): TurnRunner {
   if (!model) throw new TypeError('A chat agent needs a model, or turns of its own');
   return new ChatTurns({
     model,

@@ -23,7 +23,7 @@ import {
 import type { FailedTurnRule } from '../turn/history.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
-import { Inbox, type InboxOptions, type InboxTurn, placeTaken } from './inbox.ts';
+import { Inbox, type InboxEntry, type InboxOptions, placeTaken } from './inbox.ts';
 import { acceptedOf, type Bodies } from './journal.ts';
 import { LiveTurn, TurnHandedOff } from './live-turn.ts';
 import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conversation.ts';
@@ -399,15 +399,15 @@ export class ConversationHost {
         .run()
         .then(() => this.#afterTurn(conversation));
     const onAbort = (): void => {
-      if (this.#inbox.withdraw(id, entry)) giveUp();
+      if (this.#inbox.withdraw(entry)) giveUp();
     };
-    const entry: InboxTurn = { run, cancel: (reason) => turn.abort(reason) };
+    const entry: InboxEntry = { key: id, run, cancel: (reason) => turn.abort(reason) };
     if (turn.signal.aborted) {
       giveUp();
       return;
     }
     turn.signal.addEventListener('abort', onAbort, { once: true });
-    this.#inbox.put(id, entry, policy);
+    this.#inbox.put(entry, policy);
   }
 
   #runOf(conversation: Conversation, turn: LiveTurn): TurnRun {

@@ -1,11 +1,12 @@
 import { FabricError } from '@fame-fabric/shared';
 import { describe, expect, test } from 'vitest';
-import { Inbox, type InboxTurn } from './inbox.ts';
+import { Inbox, type InboxEntry } from './inbox.ts';
 
-/** A turn that runs until it is told to end, and writes down when it did what. */
+/** A turn that runs until its `end` is called, and logs what it does. */
 function turnOf(name: string, log: string[], inbox: Inbox, box = 'c') {
   let end: () => void = () => {};
-  const turn: InboxTurn & { end(): void } = {
+  const turn: InboxEntry & { end(): void } = {
+    key: box,
     run() {
       log.push(`${name} runs`);
       return new Promise((resolve) => {
@@ -18,7 +19,7 @@ function turnOf(name: string, log: string[], inbox: Inbox, box = 'c') {
     cancel(reason) {
       log.push(`${name} cancelled`);
       expect(reason).toBeInstanceOf(FabricError);
-      if (!inbox.withdraw(box, turn)) turn.end();
+      if (!inbox.withdraw(turn)) turn.end();
     },
     end: () => end(),
   };
@@ -31,7 +32,7 @@ describe('one conversation', () => {
     const inbox = new Inbox();
     const log: string[] = [];
     const [a, b, c] = ['a', 'b', 'c'].map((name) => turnOf(name, log, inbox));
-    for (const turn of [a!, b!, c!]) inbox.put('c', turn);
+    for (const turn of [a!, b!, c!]) inbox.put(turn);
     a!.end();
     await soon();
     b!.end();
@@ -45,7 +46,7 @@ describe('one conversation', () => {
 
   test('HI-4: under `reject` a second turn is refused', () => {
     const inbox = new Inbox();
-    inbox.put('c', turnOf('a', [], inbox), 'reject');
+    inbox.put(turnOf('a', [], inbox), 'reject');
     expect(() => inbox.check('c', 'reject')).toThrow(expect.objectContaining({ code: 'TURN_IN_PROGRESS' }));
     expect(() => inbox.check('other', 'reject')).not.toThrow();
   });
@@ -54,7 +55,7 @@ describe('one conversation', () => {
     const inbox = new Inbox();
     for (let i = 0; i < 17; i++) {
       inbox.check('c', 'queue');
-      inbox.put('c', turnOf(`${i}`, [], inbox));
+      inbox.put(turnOf(`${i}`, [], inbox));
     }
     expect(() => inbox.check('c', 'queue')).toThrow(expect.objectContaining({ code: 'TURN_QUEUE_FULL' }));
   });
@@ -63,9 +64,9 @@ describe('one conversation', () => {
     const inbox = new Inbox();
     const log: string[] = [];
     const [a, b, c] = ['a', 'b', 'c'].map((name) => turnOf(name, log, inbox));
-    inbox.put('c', a!, 'queue');
-    inbox.put('c', b!, 'queue');
-    inbox.put('c', c!, 'interrupt');
+    inbox.put(a!, 'queue');
+    inbox.put(b!, 'queue');
+    inbox.put(c!, 'interrupt');
     await soon();
     expect(log).toEqual(['a runs', 'b cancelled', 'a cancelled', 'a ends', 'c runs']);
   });
@@ -73,8 +74,8 @@ describe('one conversation', () => {
   test('a turn that throws does not stop those behind it', async () => {
     const inbox = new Inbox();
     const log: string[] = [];
-    inbox.put('c', { run: () => Promise.reject(new Error('broken')), cancel: () => {} });
-    inbox.put('c', turnOf('b', log, inbox));
+    inbox.put({ key: 'c', run: () => Promise.reject(new Error('broken')), cancel: () => {} });
+    inbox.put(turnOf('b', log, inbox));
     await soon();
     expect(log).toEqual(['b runs']);
   });
@@ -83,13 +84,13 @@ describe('one conversation', () => {
     const inbox = new Inbox({ maxRunning: 1 });
     const log: string[] = [];
     const blocker = turnOf('x', log, inbox, 'x');
-    inbox.put('x', blocker);
+    inbox.put(blocker);
     const a = turnOf('a', log, inbox);
-    inbox.put('c', a);
-    expect(inbox.withdraw('c', a)).toBe(true);
+    inbox.put(a);
+    expect(inbox.withdraw(a)).toBe(true);
     const [b, c] = [turnOf('b', log, inbox), turnOf('c', log, inbox)];
-    inbox.put('c', b);
-    inbox.put('c', c);
+    inbox.put(b);
+    inbox.put(c);
     blocker.end();
     await soon();
     expect(log).toEqual(['x runs', 'x ends', 'b runs']);
@@ -104,7 +105,7 @@ describe('across conversations', () => {
     const inbox = new Inbox({ maxRunning: 64 });
     const log: string[] = [];
     const turns = Array.from({ length: 70 }, (_, i) => turnOf(`${i}`, log, inbox, `c${i}`));
-    for (const [i, turn] of turns.entries()) inbox.put(`c${i}`, turn);
+    for (const turn of turns) inbox.put(turn);
     expect([inbox.running, inbox.waiting]).toEqual([64, 6]);
     turns[0]!.end();
     await soon();
@@ -116,7 +117,7 @@ describe('across conversations', () => {
     const inbox = new Inbox({ maxRunning: 1 });
     const log: string[] = [];
     const turns = ['a1', 'a2', 'a3', 'b1'].map((name) => turnOf(name, log, inbox, name[0]!));
-    for (const turn of turns) inbox.put(turn === turns[3] ? 'b' : 'a', turn);
+    for (const turn of turns) inbox.put(turn);
     turns[0]!.end();
     await soon();
     expect(log).toEqual(['a1 runs', 'a1 ends', 'b1 runs']);
@@ -126,12 +127,12 @@ describe('across conversations', () => {
     const inbox = new Inbox({ maxRunning: 1 });
     const log: string[] = [];
     const blocker = turnOf('x', log, inbox, 'x');
-    inbox.put('x', blocker);
+    inbox.put(blocker);
     const early = turnOf('early', log, inbox, 'c');
-    inbox.put('c', early);
-    inbox.put('d', turnOf('other', log, inbox, 'd'));
-    inbox.withdraw('c', early);
-    inbox.put('c', turnOf('late', log, inbox, 'c'));
+    inbox.put(early);
+    inbox.put(turnOf('other', log, inbox, 'd'));
+    inbox.withdraw(early);
+    inbox.put(turnOf('late', log, inbox, 'c'));
     blocker.end();
     await soon();
     expect(log).toEqual(['x runs', 'x ends', 'other runs']);
@@ -139,7 +140,7 @@ describe('across conversations', () => {
 
   test('what waits in all is bounded', () => {
     const inbox = new Inbox({ maxRunning: 1, maxWaiting: 2 });
-    for (let i = 0; i < 3; i++) inbox.put(`c${i}`, turnOf(`${i}`, [], inbox, `c${i}`));
+    for (let i = 0; i < 3; i++) inbox.put(turnOf(`${i}`, [], inbox, `c${i}`));
     expect(() => inbox.check('new', 'queue')).toThrow(expect.objectContaining({ code: 'TURN_QUEUE_FULL' }));
   });
 });

@@ -85,7 +85,7 @@ export async function showConversation(store: ConversationStore, id: string): Pr
     else turns.set(event.turnId, [event]);
   }
   if (!options) throw unknown(id);
-  return { ...listedOf(record), options, transcript: [...turns.values()].map(shownTurn) };
+  return { ...listedOf(record), options, transcript: [...turns.values()].map(showTurn) };
 }
 
 /** Every event of a conversation as a line of JSON, in order. @throws {CONVERSATION_UNKNOWN} */
@@ -131,7 +131,7 @@ function listedOf(record: ConversationRecord): ListedConversation {
   };
 }
 
-function shownTurn(events: readonly JournalEvent[]): ShownTurn {
+function showTurn(events: readonly JournalEvent[]): ShownTurn {
   const first = events[0]!;
   const last = events.at(-1)!;
   const outcome: TurnOutcome | undefined = outcomeOf(last);

@@ -79,9 +79,9 @@ export interface Bodies {
   };
   tool_started: CallBody & { args?: EventBody };
   tool_finished: CallBody & { ok: boolean; content: string };
-  turn_completed: TurnEnd & { model: string; messages?: readonly ModelMessage[] };
-  turn_failed: TurnEnd & { error: TurnFault };
-  turn_cancelled: TurnEnd & { error: TurnFault };
+  turn_completed: OutcomeBody & { model: string; messages?: readonly ModelMessage[] };
+  turn_failed: OutcomeBody & { error: TurnFault };
+  turn_cancelled: OutcomeBody & { error: TurnFault };
   conversation_ended: { state: StoredState };
 }
 
@@ -93,7 +93,7 @@ interface CallBody {
   index?: number;
 }
 
-interface TurnEnd {
+interface OutcomeBody {
   text: string;
   /** How much of `text` belongs to answers that are whole; the rest was cut short. */
   whole_chars: number;
@@ -185,7 +185,7 @@ export const optionsOfStart = (started: JournalEvent): ConversationOptions => {
   };
 };
 
-export const partialOf = (end: Pick<TurnEnd, 'text' | 'whole_chars'>): string =>
+export const partialOf = (end: Pick<OutcomeBody, 'text' | 'whole_chars'>): string =>
   end.text.slice(end.whole_chars);
 
 export const acceptedOf = (events: readonly JournalEvent[]): Bodies['turn_accepted'] =>

@@ -1,21 +1,9 @@
-// One turn while somebody may be interested in it: its events so far, how it ended, and everybody who follows it. A caller
-// that comes late gets what it missed first; a caller that leaves changes nothing.
+// One turn while callers may be interested in it: its events so far, its outcome, and the callers that follow it. A caller that
+// comes late gets the events it missed first; a caller that leaves changes nothing.
 import { FabricError } from '@fame-fabric/shared';
+import { Broadcast } from '@fame-fabric/shared/internal';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
 import type { RecordedTurn } from './recorded-turn.ts';
-
-export interface LiveTurnOptions {
-  id: string;
-  userMessage: string;
-  /** When it times out, in ms since the epoch. */
-  deadline: number;
-  /** What it did before this process had it. */
-  recorded?: RecordedTurn;
-  /** Its events so far. */
-  events?: readonly ConversationEvent[];
-  /** How it ended, if it has. */
-  ended?: TurnOutcome;
-}
 
 /** The reason to stop a turn in this process without ending it: it stays open in the journal. */
 export class TurnHandedOff extends FabricError {}
@@ -27,38 +15,46 @@ type State =
 export class LiveTurn {
   readonly id: string;
   readonly userMessage: string;
+  /** When it times out, in ms since the epoch. */
   readonly deadline: number;
+  /** Its steps in an earlier process. */
   readonly recorded: RecordedTurn | undefined;
   /** Callers that follow it now. */
   listeners = 0;
-  /** Settles with how the turn ended; never rejects. */
+  /** Never rejects. */
   readonly outcome: Promise<TurnOutcome>;
   readonly #abort = new AbortController();
-  readonly #events: ConversationEvent[];
-  #settle: (outcome: TurnOutcome) => void = () => {};
-  #state: State;
-  #wakeAll: (() => void) | undefined;
-  #changed: Promise<void> | undefined;
+  readonly #events: Broadcast<ConversationEvent>;
+  readonly #settle: (outcome: TurnOutcome) => void;
+  #state: State = { kind: 'open' };
 
-  constructor(options: LiveTurnOptions) {
-    this.id = options.id;
-    this.userMessage = options.userMessage;
-    this.deadline = options.deadline;
-    this.recorded = options.recorded;
-    this.#events = [...(options.events ?? [])];
-    this.#state = options.ended ? { kind: 'ended', outcome: options.ended } : { kind: 'open' };
-    this.outcome = options.ended
-      ? Promise.resolve(options.ended)
-      : new Promise((resolve) => {
-          this.#settle = resolve;
-        });
+  constructor(of: {
+    id: string;
+    userMessage: string;
+    deadline: number;
+    recorded?: RecordedTurn | undefined;
+    /** Its events so far. */
+    events?: readonly ConversationEvent[];
+    /** Its outcome, if it has ended. */
+    ended?: TurnOutcome | undefined;
+  }) {
+    this.id = of.id;
+    this.userMessage = of.userMessage;
+    this.deadline = of.deadline;
+    this.recorded = of.recorded;
+    this.#events = new Broadcast(of.events);
+    const { promise, resolve } = Promise.withResolvers<TurnOutcome>();
+    this.outcome = promise;
+    this.#settle = resolve;
+    if (of.ended) this.#close({ kind: 'ended', outcome: of.ended });
   }
 
-  /** Aborts when the turn is cancelled, ran too long or has to be left; the reason is a FabricError. */
+  /** Aborts when the turn is cancelled, ran too long or is handed off; the reason is a FabricError. */
   get signal(): AbortSignal {
     return this.#abort.signal;
   }
 
+  /** Its outcome for the callers of this process, once it has one. */
   get ended(): TurnOutcome | undefined {
     return this.#state.kind === 'open' ? undefined : this.#state.outcome;
   }
@@ -72,11 +68,9 @@ export class LiveTurn {
     if (this.#state.kind === 'open') this.#abort.abort(reason);
   }
 
-  /** Shows an event to everybody who follows. */
+  /** Shows an event to all followers. */
   publish(event: ConversationEvent): void {
-    if (this.#state.kind !== 'open') return;
-    this.#events.push(event);
-    this.#wakeAll?.();
+    this.#events.publish(event);
   }
 
   /** Ends the turn, once; `last` is its last event. */
@@ -89,43 +83,21 @@ export class LiveTurn {
     this.#close({ kind: 'handed off', outcome }, last);
   }
 
-  #close(state: Exclude<State, { kind: 'open' }>, last: ConversationEvent): void {
+  #close(state: Exclude<State, { kind: 'open' }>, last?: ConversationEvent): void {
     if (this.#state.kind !== 'open') return;
-    this.publish(last);
+    if (last) this.#events.publish(last);
+    this.#events.end();
     this.#state = state;
     this.#settle(state.outcome);
-    this.#wakeAll?.();
   }
 
   /**
-   * The events after `after`, those so far and those to come, up to the last one or the abort of `signal`. Leaving does
-   * not touch the turn.
+   * Iterates over the events behind `after`, past and future, up to the last one or the abort of `signal`. Leaving does not
+   * affect the turn.
    */
-  async *follow(after = 0, signal?: AbortSignal): AsyncGenerator<ConversationEvent, void, void> {
-    const wake = (): void => this.#wakeAll?.();
-    signal?.addEventListener('abort', wake, { once: true });
-    try {
-      let next = 0;
-      while ((this.#events[next]?.seq ?? Number.POSITIVE_INFINITY) <= after) next += 1;
-      for (;;) {
-        while (next < this.#events.length) yield this.#events[next++]!;
-        if (this.#state.kind !== 'open' || signal?.aborted) return;
-        await this.#nextChange();
-      }
-    } finally {
-      signal?.removeEventListener('abort', wake);
-    }
-  }
-
-  // One promise for all who wait, made anew only when somebody waits.
-  #nextChange(): Promise<void> {
-    this.#changed ??= new Promise((resolve) => {
-      this.#wakeAll = () => {
-        this.#wakeAll = undefined;
-        this.#changed = undefined;
-        resolve();
-      };
-    });
-    return this.#changed;
+  follow(after = 0, signal?: AbortSignal): AsyncGenerator<ConversationEvent, void, void> {
+    const { items } = this.#events;
+    const from = items.findIndex(({ seq }) => seq > after);
+    return this.#events.follow({ from: from < 0 ? items.length : from, signal });
   }
 }

@@ -1,4 +1,4 @@
-// A conversation while an agent has it in memory: what the journal says of it, ready to go on.
+// A conversation in memory: its options, history and open turns as the journal has them, ready for the next turn.
 
 import type { Usage } from '../model/model.ts';
 import {
@@ -104,7 +104,7 @@ export function turnOf(events: readonly JournalEvent[], recorded?: RecordedTurn)
     userMessage: user_message,
     deadline,
     events: events.flatMap((event) => shown(event) ?? []),
-    ...(ended ? { ended } : {}),
-    ...(recorded ? { recorded } : {}),
+    ended,
+    recorded,
   });
 }

@@ -93,8 +93,8 @@ export class HeldConversations {
         const isHeld = isFabricError(error, 'STORE_CONFLICT');
         if (!isHeld || clock.now() >= until || this.#isClosed) throw error;
         const { retryAfterMs } = error.details ?? {};
-        const retryMs = typeof retryAfterMs === 'number' ? retryAfterMs : POLL_MS;
-        await pause(clock, Math.max(1, Math.min(retryMs, POLL_MS)));
+        const wait = Math.min(typeof retryAfterMs === 'number' ? retryAfterMs : POLL_MS, POLL_MS);
+        await pause(clock, Math.max(1, wait));
       }
     }
   }

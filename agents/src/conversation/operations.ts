@@ -201,7 +201,7 @@ export function conversationOperations(
 }
 
 /** The parameters of a turn as they arrive. */
-interface TurnParams {
+interface CallParams {
   conversation_id: string;
   user_message: string;
   turn_id?: string | undefined;
@@ -209,7 +209,7 @@ interface TurnParams {
 
 const take = (
   host: ConversationHost,
-  params: TurnParams,
+  params: CallParams,
   { callId, replyTo, isStream }: OperationContext,
 ): Promise<LiveTurn> =>
   host.turn({

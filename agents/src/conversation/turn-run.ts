@@ -20,13 +20,13 @@ import { TurnWriter } from './turn-writer.ts';
 /** The resume at which a turn without progress is given up: a step asks its model three times at most. */
 const MAX_RESUMES = 3;
 
-export interface TurnRunDeps {
+export interface RunDeps {
   runner: TurnRunner;
   budget: ConversationBudget;
   clock: Clock;
   log: Logger;
 }
-export interface TurnRunOptions {
+export interface RunOptions {
   turnTimeoutMs: number;
   graceMs: number;
   failedTurns: FailedTurnRule;
@@ -35,8 +35,8 @@ export interface TurnRunOptions {
 }
 
 export class TurnRun {
-  readonly #deps: TurnRunDeps;
-  readonly #options: TurnRunOptions;
+  readonly #deps: RunDeps;
+  readonly #options: RunOptions;
   readonly #conversation: Conversation;
   readonly #turn: LiveTurn;
   readonly #draft: TurnDraft;
@@ -44,7 +44,7 @@ export class TurnRun {
   readonly #text: TurnText;
   readonly #writer: TurnWriter;
 
-  constructor(deps: TurnRunDeps, conversation: Conversation, turn: LiveTurn, options: TurnRunOptions) {
+  constructor(deps: RunDeps, conversation: Conversation, turn: LiveTurn, options: RunOptions) {
     this.#deps = deps;
     this.#options = options;
     this.#conversation = conversation;

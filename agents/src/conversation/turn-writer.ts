@@ -26,7 +26,7 @@ const MAX_UNDURABLE_CHARS = 32_768;
 
 type Body<K extends Entry['kind']> = Extract<Entry, { kind: K }>['body'];
 
-export interface TurnWriterDeps {
+export interface WriterDeps {
   conversation: Conversation;
   turn: LiveTurn;
   text: TurnText;
@@ -35,7 +35,7 @@ export interface TurnWriterDeps {
 }
 
 export class TurnWriter implements ModelJournal, ToolJournal {
-  readonly #deps: TurnWriterDeps;
+  readonly #deps: WriterDeps;
   readonly #turnId: string;
   /** Characters that were handed to the store and are not durable yet. */
   #undurable = 0;
@@ -49,7 +49,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   /** Set once the turn has ended: a runner that goes on changes nothing. */
   #closed: { reason: unknown } | undefined;
 
-  constructor(deps: TurnWriterDeps) {
+  constructor(deps: WriterDeps) {
     this.#deps = deps;
     this.#turnId = deps.turn.id;
     const { recorded } = deps.turn;

@@ -39,7 +39,7 @@ async function* converse(
   const id = `handover-${createHash('sha256').update(request.id).digest('hex').slice(0, 40)}`;
   const meta = metaOf(request.meta);
   const address = await addressOf(link, request.target, signal);
-  const payload = { [HAND_OVER]: { history: lastTurnsThatFit(request.history), extras } };
+  const payload = { [HAND_OVER]: { history: recentHistory(request.history), extras } };
   await link.call(
     address,
     'start_task',
@@ -83,7 +83,7 @@ const errorOf = ({ code, message, retryable }: ConversationEvent & { type: 'erro
   new FabricError(isErrorCode(code) ? code : 'INTERNAL', message, { retryable });
 
 /** Whole turns from the end, so that no call stands without its answer. */
-function lastTurnsThatFit(history: readonly ModelMessage[]): ModelMessage[] {
+function recentHistory(history: readonly ModelMessage[]): ModelMessage[] {
   let left = MAX_HISTORY_BYTES;
   let from = history.length;
   for (let at = history.length - 1; at >= 0; at--) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { type RunnerKitOptions, runnerKit } from '../testing/runner-kit.ts';
 import { callTools, type ScriptReply } from '../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
-import { type TurnKitOptions, turnKit } from '../testing/turn-kit.ts';
 import { History } from '../turn/history.ts';
 import type { RecordedStep } from '../turn/steps.ts';
 import { RefineTurns, type RefineTurnsOptions } from './refine-turns.ts';
@@ -12,9 +12,9 @@ const asks = (goal: string, ...questions: string[]): ScriptReply =>
 async function play(
   model: ScriptedModel,
   userMessage: string,
-  { warning, log, ...options }: TurnKitOptions & Partial<RefineTurnsOptions> = {},
+  { warning, log, ...options }: RunnerKitOptions & Partial<RefineTurnsOptions> = {},
 ) {
-  const { turn, seen } = turnKit({ history: new History(), userMessage, ...options });
+  const { turn, seen } = runnerKit({ history: new History(), userMessage, ...options });
   const turns = new RefineTurns({
     models: { default: model, smart: model },
     ...(warning ? { warning } : {}),

@@ -1,7 +1,7 @@
 // THE PATH of a message through a team: an agent is asked, its functions run, its state map decides which agent gets the message
 // next, until a text, silence or an ignore ends the turn. All state of a turn lives in its run, so one team serves any number of
 // turns at once. `routing.ts` plans the calls of a reply, `answers.ts` says what came of them, `message-path.ts` keeps the limits,
-// and `hand-over.ts` is what goes along to another node. The run asks models, makes calls and says text through `TurnActions`.
+// and `hand-over.ts` is what goes along to another node. The run asks models, makes calls and says text through `RunnerActions`.
 import type { Clock, ErrorCode, Logger } from '@fame-fabric/shared';
 import type { HandOverMeta, RemoteCall } from '../handoff/hand-over.ts';
 import type { Budget } from '../model/budget.ts';
@@ -10,7 +10,7 @@ import { type ParsedToolCall, parseCall } from '../model/stream/parse-arguments.
 import { roughUsage } from '../model/usage.ts';
 import { askForCall } from '../strategy/ask-with-repair.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
-import type { TurnActions } from '../turn/turn.ts';
+import type { RunnerActions } from '../turn/turn.ts';
 import { type AbilityCall, runAbilities } from './ability-calls.ts';
 import {
   type Answer,
@@ -65,7 +65,7 @@ export interface RunInput {
   readonly remote: RemoteCall | undefined;
   /** Address of the team; its agents are named by it across nodes. */
   readonly address: string | undefined;
-  readonly actions: TurnActions;
+  readonly actions: RunnerActions;
   /** Receives all events but text, which the actions show. */
   readonly emit: (event: TeamEvent) => void;
 }

@@ -3,10 +3,10 @@ import { describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import type { ModelRequest } from '../model/model.ts';
 import { surviveCrashes } from '../testing/crash-anywhere.ts';
+import { type RunnerKitOptions, runnerKit } from '../testing/runner-kit.ts';
 import { callTools, gate, reply, type ScriptReply } from '../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
-import { type TurnKitOptions, turnKit } from '../testing/turn-kit.ts';
-import { faultOfTurn, History } from '../turn/history.ts';
+import { History, transcriptFault } from '../turn/history.ts';
 import type { RecordedStep } from '../turn/steps.ts';
 import type { AbilityContext, AbilityModule } from './ability.ts';
 import { loadTeam } from './load-team.ts';
@@ -50,8 +50,8 @@ const model = () => scriptedModel(Array.from({ length: 8 }, () => answer));
 
 const loadShop = (of: ScriptedModel, functions: AbilityModule = abilities) =>
   loadTeam({ start: 'switchboard', agents }, { models: { default: of }, abilities: [functions] });
-async function play(team: Team, options: TurnKitOptions = {}) {
-  const { turn, seen, draft } = turnKit({ history: new History(), userMessage: 'How many?', ...options });
+async function play(team: Team, options: RunnerKitOptions = {}) {
+  const { turn, seen, draft } = runnerKit({ history: new History(), userMessage: 'How many?', ...options });
   const result = await new TeamTurns(team).run(turn);
   return { seen, result, text: turn.text, draft };
 }
@@ -77,7 +77,7 @@ describe('TeamTurns', () => {
     ]);
     expect(result).toMatchObject({ usage: { total_tokens: 45 } });
     expect(text).toBe(ANSWER);
-    expect(faultOfTurn(result.messages!)).toBeUndefined();
+    expect(transcriptFault(result.messages!)).toBeUndefined();
   });
 
   for (const isWritten of [false, true]) {
@@ -175,7 +175,7 @@ describe('TeamTurns', () => {
       return { left: 3 };
     };
     const team = await loadShop(model(), { ...abilities, stock });
-    const { turn, seen } = turnKit({ history: new History(), userMessage: 'How many?' });
+    const { turn, seen } = runnerKit({ history: new History(), userMessage: 'How many?' });
     const running = new TeamTurns(team).run(turn);
     await vi.waitFor(() => expect(seen).toContain('finish 2.1 true'));
     expect(seen).not.toContain('finish 2.0 true');
@@ -236,7 +236,7 @@ describe('TeamTurns', () => {
         abilities: [{ stock: () => ({ left: 3 }), hours: () => '', charge: () => '' }],
       },
     );
-    const kit = turnKit({ history, userMessage: 'How many?', signal: abort.signal });
+    const kit = runnerKit({ history, userMessage: 'How many?', signal: abort.signal });
     const reason = new FabricError('TURN_CANCELLED', 'enough');
     const running = new TeamTurns(team).run(kit.turn);
     await stuck.reached;
@@ -244,7 +244,7 @@ describe('TeamTurns', () => {
     await expect(running).rejects.toBe(reason);
     kit.draft.interrupt('Three ', new Set(['r1', 's1']));
     const [turn] = history.turns;
-    expect(faultOfTurn(turn!)).toBeUndefined();
+    expect(transcriptFault(turn!)).toBeUndefined();
     expect(turn!.map((message) => message.role)).toEqual([
       'user',
       'assistant',
@@ -258,7 +258,7 @@ describe('TeamTurns', () => {
     const quiet = new History();
     const first = new AbortController();
     first.abort(reason);
-    const early = turnKit({ history: quiet, signal: first.signal });
+    const early = runnerKit({ history: quiet, signal: first.signal });
     await expect(new TeamTurns(team).run(early.turn)).rejects.toBe(reason);
     early.draft.interrupt('', new Set());
     expect(quiet.turns).toEqual([]);
@@ -272,7 +272,7 @@ describe('TeamTurns', () => {
     );
     const { result, text } = await play(team, { userMessage: ' ' });
     expect(text).toBe('Hello! What can I do for you?');
-    expect(faultOfTurn(result.messages!)).toBeUndefined();
+    expect(transcriptFault(result.messages!)).toBeUndefined();
     expect(silent.count).toBe(0);
   });
 

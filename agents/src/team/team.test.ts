@@ -12,7 +12,7 @@ import {
   reply as says,
 } from '../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
-import { faultOfTurn } from '../turn/history.ts';
+import { transcriptFault } from '../turn/history.ts';
 import { type AbilityModule, reply } from './ability.ts';
 import { type LoadTeamOptions, loadTeam } from './load-team.ts';
 import type { TeamTurn } from './team.ts';
@@ -226,7 +226,7 @@ describe('routes', () => {
     const saved: Agents = { ...agents, switchboard: { ...agents.switchboard, state_map: map } };
     const rescued = await (await team(saved, stubborn(), { abilities: [{ thanks }] })).run('x').result;
     expect(rescued).toMatchObject({ kind: 'text', text: 'You are welcome.' });
-    expect(faultOfTurn(rescued.turn)).toBeUndefined();
+    expect(transcriptFault(rescued.turn)).toBeUndefined();
   });
 
   it('lets one call of an answer decide where the message goes, the first', async () => {

@@ -8,8 +8,8 @@ import { Budget, type PriceTable } from '../model/budget.ts';
 import type { ChatModel, ModelMessage } from '../model/model.ts';
 import { type ModelClasses, modelOf } from '../model/model-classes.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
-import type { TurnActions } from '../turn/turn.ts';
-import { UnrecordedTurn } from '../turn/unrecorded-turn.ts';
+import type { RunnerActions } from '../turn/turn.ts';
+import { UnrecordedActions } from '../turn/unrecorded-actions.ts';
 import type { Diagnostic } from '../yaml/diagnostic.ts';
 import type { AbilityDef, AbilityFn } from './ability.ts';
 import { compileAgent } from './compiled-agent.ts';
@@ -50,7 +50,7 @@ export interface TeamRunOptions extends ModelSettings {
   /** Of the turn in its conversation. @default a fresh one */
   turnId?: string | undefined;
   /** Asks models, makes calls and says text. @default without a journal */
-  actions?: TurnActions | undefined;
+  actions?: RunnerActions | undefined;
   /** Reaches agents on other nodes. @default that of the team */
   remote?: RemoteCall | undefined;
   /** Where the team is reached. @default that of the team file */
@@ -121,7 +121,7 @@ export class Team {
       throw new FabricError('PARAMS_INVALID', `The team has no agent "${start}"`);
     }
     const { model, temperature, max_tokens } = options;
-    const turn = new RunningTurn();
+    const events = new Broadcast<TeamEvent>();
     const run: TeamRun = new TeamRun(this.#parts, {
       messages: typeof input === 'string' ? [{ role: 'user', content: input }] : input,
       start,
@@ -141,11 +141,16 @@ export class Team {
       remote: options.remote ?? this.#deps.remote,
       address: options.address ?? this.address,
       actions:
-        options.actions ?? new UnrecordedTurn((text) => turn.add({ type: 'text', text, agent: run.agent })),
-      emit: (event) => turn.add(event),
+        options.actions ??
+        new UnrecordedActions((text) => events.publish({ type: 'text', text, agent: run.agent })),
+      emit: (event) => events.publish(event),
     });
-    turn.settle(run.run());
-    return turn;
+    const result = run.run();
+    result.then(
+      () => events.end(),
+      (error: unknown) => events.fail(error),
+    );
+    return { result, [Symbol.asyncIterator]: () => events.follow() };
   }
 
   /** The state diagram of the team, for Mermaid. */
@@ -186,28 +191,3 @@ const pricesOf = ({ prices = {} }: TeamConfigT): PriceTable =>
       { input, output, ...(cached_input === undefined ? {} : { cached_input }) },
     ]),
   );
-
-/** The events and the result of a turn, for any number of readers. */
-class RunningTurn implements TeamTurn {
-  readonly result: Promise<TeamResult>;
-  readonly settle: (result: Promise<TeamResult>) => void;
-  readonly #events = new Broadcast<TeamEvent>();
-
-  constructor() {
-    const { promise, resolve } = Promise.withResolvers<TeamResult>();
-    this.result = promise;
-    this.settle = resolve;
-    promise.then(
-      () => this.#events.end(),
-      (error: unknown) => this.#events.fail(error),
-    );
-  }
-
-  add(event: TeamEvent): void {
-    this.#events.publish(event);
-  }
-
-  [Symbol.asyncIterator](): AsyncGenerator<TeamEvent, void, void> {
-    return this.#events.follow();
-  }
-}

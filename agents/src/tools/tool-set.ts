@@ -1,9 +1,8 @@
 // The tools that one agent offers: what the model is told of them, and the running of its calls.
 
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
-import { closestMatch } from '@fame-fabric/shared/internal';
+import { closestMatch, untilAborted } from '@fame-fabric/shared/internal';
 import type { ToolSpec } from '../model/model.ts';
-import { untilAborted } from '../model/model-stream.ts';
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 import { signatureOf } from './schema/json-schema.ts';
 import { type AnyTool, specOf } from './tool.ts';

@@ -3,7 +3,7 @@ import { settle } from '@fame-fabric/shared/testing';
 import { describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import type { ChatModel, ModelChunk } from '../model/model.ts';
-import { type TurnKitOptions, turnKit } from '../testing/turn-kit.ts';
+import { type RunnerKitOptions, runnerKit } from '../testing/runner-kit.ts';
 import { callTools, failing, gate, type Scripted, scriptedModel } from '../testing.ts';
 import { tool } from '../tools/tool.ts';
 import { ToolSet } from '../tools/tool-set.ts';
@@ -18,10 +18,10 @@ const weather = tool({
   execute: ({ city }) => `sunny in ${city}`,
 });
 
-function begin(replies: readonly Scripted[], more: Partial<ChatTurnsOptions & TurnKitOptions> = {}) {
+function begin(replies: readonly Scripted[], more: Partial<ChatTurnsOptions & RunnerKitOptions> = {}) {
   const { tools = new ToolSet([weather]), maxSteps, ...options } = more;
   const model = scriptedModel(replies);
-  const kit = turnKit(options);
+  const kit = runnerKit(options);
   const run = () => new ChatTurns({ model, tools, maxSteps }).run(kit.turn);
   return { ...kit, model, run };
 }
@@ -296,7 +296,7 @@ describe('a turn', () => {
         await new Promise(() => {});
       },
     };
-    const { turn, controller, seen } = turnKit();
+    const { turn, controller, seen } = runnerKit();
     const running = new ChatTurns({ model: deaf }).run(turn);
     await vi.waitFor(() => expect(seen).toEqual(['model_called 1']));
     await settle();

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { AssistantMessage, ModelMessage } from '../model/model.ts';
 import { checkTranscript } from '../testing.ts';
-import { faultOfTurn, History, INTERRUPTED_MARK, OPENING_REQUEST } from './history.ts';
+import { History, INTERRUPTED_MARK, OPENING_REQUEST, transcriptFault } from './history.ts';
 
 const say = (history: History, user: string, answer: string): void => {
   const draft = history.begin(user);
@@ -187,7 +187,7 @@ test('HI: whatever turns come and fail, the window is one that the OpenAI API ac
         expect(window[0]!.role).toBe('system');
         expect(window.length === 1 || window[1]!.role === 'user').toBe(true);
         expect(history.turns.length).toBeLessThanOrEqual(maxTurns);
-        for (const kept of history.turns) expect(faultOfTurn(kept)).toBeUndefined();
+        for (const kept of history.turns) expect(transcriptFault(kept)).toBeUndefined();
       }
     }),
     { numRuns: 300 },

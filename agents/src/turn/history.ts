@@ -68,7 +68,7 @@ export class History {
 
   /** Adds a whole turn. @throws {Error} when no model server would accept its messages: a fault of the caller. */
   add(messages: readonly ModelMessage[]): void {
-    const fault = faultOfTurn(messages);
+    const fault = transcriptFault(messages);
     if (fault) throw new Error(`This turn cannot be remembered: ${fault}`);
     const turn = closeCalls(messages);
     this.#turns.push(turn);
@@ -176,7 +176,7 @@ function closeCalls(messages: readonly ModelMessage[]): ModelMessage[] {
 }
 
 /** Why a model server would refuse these messages as one turn, or `undefined` if it would not. */
-export function faultOfTurn(messages: readonly ModelMessage[]): string | undefined {
+export function transcriptFault(messages: readonly ModelMessage[]): string | undefined {
   if (messages[0]?.role !== 'user') return 'it does not start with the user';
   if (messages.at(-1)?.role !== 'assistant') return 'it does not end with the assistant';
   let open: string[] = [];

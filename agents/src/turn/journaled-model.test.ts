@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { runnerKit } from '../testing/runner-kit.ts';
 import { callTools } from '../testing/script.ts';
 import { scriptedModel } from '../testing/scripted-model.ts';
-import { turnKit } from '../testing/turn-kit.ts';
 import { callId, questionOf, type RecordedStep } from './steps.ts';
 import { TurnText } from './turn-text.ts';
 
@@ -37,7 +37,7 @@ describe('a record that does not fit', () => {
 
   test('is dropped from the step that another asks', async () => {
     const model = scriptedModel(['Other.']);
-    const { turn, seen } = turnKit({ recorded: [step('One.')], text: 'One.' });
+    const { turn, seen } = runnerKit({ recorded: [step('One.')], text: 'One.' });
     const { message } = await turn.ask(model, { messages: [user] }, { scope: 'b' });
     expect(message.content).toBe('Other.');
     expect(seen).toEqual(['dropped from 1, keep 0', 'model_called 1', 'model_replied 1']);
@@ -45,7 +45,7 @@ describe('a record that does not fit', () => {
 
   test('is dropped behind a result that the runner does not request', async () => {
     const model = scriptedModel(['Other.']);
-    const { turn, seen } = turnKit({ recorded: record, text: 'One.\nTwo.' });
+    const { turn, seen } = runnerKit({ recorded: record, text: 'One.\nTwo.' });
     await turn.ask(model, { messages: [user] }, { scope: 'a' });
     const own = { role: 'tool' as const, tool_call_id: 'x', content: 'not looked up' };
     await turn.ask(model, { messages: [user, calling, own] }, { scope: 'a' });
@@ -53,7 +53,7 @@ describe('a record that does not fit', () => {
   });
 
   test('is dropped when the turn ends before it', async () => {
-    const { turn, seen, finish } = turnKit({ recorded: record, text: 'One.\nTwo.' });
+    const { turn, seen, finish } = runnerKit({ recorded: record, text: 'One.\nTwo.' });
     await turn.ask(scriptedModel([]), { messages: [user] }, { scope: 'a' });
     const [call] = calling.tool_calls;
     await turn.makeCall({
@@ -67,7 +67,7 @@ describe('a record that does not fit', () => {
   });
 
   test('says again what the runner said behind the text that stands', async () => {
-    const { turn, finish } = turnKit({ recorded: record, text: 'One.\nSo.\nTwo.' });
+    const { turn, finish } = runnerKit({ recorded: record, text: 'One.\nSo.\nTwo.' });
     await turn.ask(scriptedModel([]), { messages: [user] }, { scope: 'a' });
     await turn.say('So.', { from: 'runner', speaker: 'f' });
     expect(turn.text).toBe('One.\nSo.\nTwo.');
@@ -88,7 +88,7 @@ test('calls get ids of our own: nine letters and digits, the same for the same p
   const ids = [callId('t', 1, 0), callId('t', 1, 1), callId('t', 2, 0), callId('u', 1, 0)];
   for (const id of ids) expect(id).toMatch(/^[A-Za-z0-9]{9}$/);
   expect(new Set(ids).size).toBe(4);
-  const { turn } = turnKit();
+  const { turn } = runnerKit();
   const calls = ['a', 'a'].map((id) => ({ name: 'f', id, arguments: {} }));
   const { message } = await turn.ask(scriptedModel([callTools(calls)]), { messages: [user] });
   expect(message.tool_calls!.map(({ id }) => id)).toEqual(ids.slice(0, 2));

@@ -7,7 +7,7 @@ import type { ModelMessage, Usage } from '../model/model.ts';
 import { parseCall } from '../model/stream/parse-arguments.ts';
 import type { TurnDraft } from './history.ts';
 import { callId, type Question, questionOf, type RecordedStep, type Steps } from './steps.ts';
-import type { TurnActions } from './turn.ts';
+import type { RunnerActions } from './turn.ts';
 import type { TurnText } from './turn-text.ts';
 
 /** Where the model calls of a turn are recorded. Each method resolves when its entry is durable. */
@@ -34,7 +34,7 @@ export interface JournaledModelDeps {
   journal: ModelJournal;
   draft: TurnDraft;
   text: TurnText;
-  say: TurnActions['say'];
+  say: RunnerActions['say'];
   log: Logger;
 }
 

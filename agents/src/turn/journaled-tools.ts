@@ -6,7 +6,7 @@ import type { CallResult, CallToMake, MakeCall } from '../tools/make-call.ts';
 import { faultContent, INTERRUPTED } from '../tools/tool-outcome.ts';
 import type { TurnDraft } from './history.ts';
 import type { Steps } from './steps.ts';
-import type { TextSource, TurnActions } from './turn.ts';
+import type { RunnerActions, TextSource } from './turn.ts';
 
 /** Longest arguments, in characters, that the record of a started call shows. */
 export const MAX_SHOWN_ARGUMENT_CHARS = 1_024;
@@ -29,7 +29,7 @@ export interface JournaledToolsDeps {
   steps: Steps;
   journal: ToolJournal;
   draft: TurnDraft;
-  say: TurnActions['say'];
+  say: RunnerActions['say'];
 }
 
 export class JournaledTools {

@@ -25,7 +25,7 @@ export type TextSource =
     };
 
 /** What a turn can do. */
-export interface TurnActions {
+export interface RunnerActions {
   /** Asks a model. A recorded reply comes back without a request; of the callbacks only `onCall` runs for it. */
   readonly ask: AskModel;
   /** Makes a call of the last reply. A recorded result comes back without a run. */
@@ -36,7 +36,7 @@ export interface TurnActions {
   readonly text: string;
 }
 
-export interface TurnContext extends TurnActions {
+export interface TurnContext extends RunnerActions {
   readonly conversationId: string;
   readonly turnId: string;
   /** As the caller wrote it; may be empty. */

@@ -7,7 +7,7 @@ import { type RecordedStep, Steps } from '../turn/steps.ts';
 import type { TurnContext } from '../turn/turn.ts';
 import { TurnText } from '../turn/turn-text.ts';
 
-export interface TurnKitOptions {
+export interface RunnerKitOptions {
   history?: History;
   userMessage?: string;
   recorded?: readonly RecordedStep[];
@@ -18,7 +18,7 @@ export interface TurnKitOptions {
   signal?: AbortSignal;
 }
 
-export interface TurnKit {
+export interface RunnerKit {
   readonly turn: TurnContext;
   readonly history: History;
   readonly draft: TurnDraft;
@@ -30,7 +30,7 @@ export interface TurnKit {
 }
 
 /** Makes a turn and notes what its runner does. */
-export function turnKit(options: TurnKitOptions = {}): TurnKit {
+export function runnerKit(options: RunnerKitOptions = {}): RunnerKit {
   const { history = new History({ system: 'Be brief.' }), userMessage = 'hi', payload = {}, state } = options;
   const controller = new AbortController();
   const signal = options.signal ?? controller.signal;

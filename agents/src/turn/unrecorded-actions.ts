@@ -1,10 +1,10 @@
 // The actions of a turn without a journal: for a team that runs on its own, outside a conversation.
 import { askModel } from '../model/ask-model.ts';
 import type { MakeCall } from '../tools/make-call.ts';
-import type { TextSource, TurnActions } from './turn.ts';
+import type { RunnerActions, TextSource } from './turn.ts';
 import { TurnText } from './turn-text.ts';
 
-export class UnrecordedTurn implements TurnActions {
+export class UnrecordedActions implements RunnerActions {
   readonly #text = new TurnText({ isReplaying: false });
   readonly #onText: (text: string) => void;
 
