@@ -25,8 +25,8 @@ const processes = 'bin/{client,fame,local}.test.ts';
 export default defineConfig({
   // Tests read the TypeScript sources of every workspace, so a test run never sees a stale build; only tests that start
   // processes run what `npm run build` made.
-  resolve: { conditions: ['source'] },
-  ssr: { resolve: { conditions: ['source', 'module', 'node', 'development|production'] } },
+  resolve: { conditions: ['fame-source'] },
+  ssr: { resolve: { conditions: ['fame-source', 'module', 'node', 'development|production'] } },
   test: {
     testTimeout: 20_000,
     hookTimeout: 20_000,

@@ -16,7 +16,7 @@ afterAll(() => rmSync(cwd, { recursive: true, force: true }));
 
 /** Runs `fame`, from its sources, in a directory of its own. */
 async function fame(args: string[], env: Record<string, string> = {}, input = '') {
-  const child = spawn(process.execPath, ['--conditions=source', FAME, ...args], {
+  const child = spawn(process.execPath, ['--conditions=fame-source', FAME, ...args], {
     cwd,
     env: { PATH: process.env.PATH, ...env },
   });
@@ -145,7 +145,7 @@ test.each([['chat'], ['call', 'chat@fame.fabric', 'describe']])(
   'Ctrl-C while fame %s waits for a sentinel ends it with 130',
   async (...args) => {
     const env = { PATH: process.env.PATH, FAME_LISTENER_PORT: String(await freePort()) };
-    const child = spawn(process.execPath, ['--conditions=source', FAME, ...args], { cwd, env });
+    const child = spawn(process.execPath, ['--conditions=fame-source', FAME, ...args], { cwd, env });
     child.stderr.once('data', () => child.kill('SIGINT')); // its first output names what it waits for
     const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
     expect(code).toBe(130);
@@ -154,7 +154,7 @@ test.each([['chat'], ['call', 'chat@fame.fabric', 'describe']])(
 
 test('a verb ends silently when its reader, such as head, closes the pipe', async () => {
   const env = { PATH: process.env.PATH, FAME_LISTENER_PORT: String(await freePort()) };
-  const child = spawn(process.execPath, ['--conditions=source', FAME, 'doctor'], { cwd, env });
+  const child = spawn(process.execPath, ['--conditions=fame-source', FAME, 'doctor'], { cwd, env });
   child.stdout.destroy();
   let err = '';
   child.stderr.on('data', (chunk: Buffer) => {

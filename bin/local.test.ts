@@ -19,7 +19,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { processIdentity } from './local/process-identity.ts';
 
 const FAME = fileURLToPath(new URL('./fame.ts', import.meta.url));
-const COMMAND = ['--conditions=source', FAME];
+const COMMAND = ['--conditions=fame-source', FAME];
 let cwd: string;
 let env: Record<string, string | undefined>;
 let port: number;

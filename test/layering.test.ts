@@ -274,7 +274,7 @@ describe('floors of the agents', () => {
     expectNone('room circles', roomCircles(tree, 'agents/src', FLOORS));
   });
 
-  const index = { agents: { exports: { '.': { source: './src/index.ts' } } } };
+  const index = { agents: { exports: { '.': { 'fame-source': './src/index.ts' } } } };
 
   test('a planted import of a higher floor is found, a type import too', () => {
     const faulty = planted({
@@ -324,11 +324,21 @@ describe('exports', () => {
     expectNone('wildcards', wildcardExports(tree));
   });
 
+  test('the condition for our sources has a name of our own', () => {
+    // Other packages publish TypeScript under "source", which Node does not run in node_modules.
+    const entries = Object.entries(tree.packages).flatMap(([folder, { exports = {} }]) =>
+      Object.entries(exports)
+        .filter(([, entry]) => typeof entry === 'object' && 'source' in entry)
+        .map(([path]) => `${folder} ${path}`),
+    );
+    expectNone('conditions', entries);
+  });
+
   test('a sibling is imported through its named exports only', () => {
     expectNone('deep', deepImports(tree));
   });
 
-  const packages = { shared: { exports: { '.': { source: './src/index.ts' }, './*': './src/*.ts' } } };
+  const packages = { shared: { exports: { '.': { 'fame-source': './src/index.ts' }, './*': './src/*.ts' } } };
 
   test('a planted wildcard is found', () => {
     expect(wildcardExports(planted({}, packages))).toEqual(['shared/package.json exports "./*"']);
@@ -481,7 +491,7 @@ describe('side effects', () => {
       execFileSync(
         process.execPath,
         [
-          '--conditions=source',
+          '--conditions=fame-source',
           '--disable-warning=ExperimentalWarning',
           'test/kit/side-effects.mjs',
           ...modules,

@@ -14,7 +14,7 @@ const bundle = (entry: string) =>
     format: 'iife',
     globalName: 'fame',
     platform: 'browser',
-    conditions: ['source'],
+    conditions: ['fame-source'],
     logLevel: 'silent',
   });
 

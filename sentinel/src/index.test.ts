@@ -30,7 +30,7 @@ test('an import has no side effect', () => {
   `;
   const output = execFileSync(
     process.execPath,
-    ['--conditions=source', '--input-type=module', '--eval', program],
+    ['--conditions=fame-source', '--input-type=module', '--eval', program],
     { encoding: 'utf8' },
   );
   expect(JSON.parse(output)).toEqual({ isUnchanged: true, flags: [] });

@@ -31,7 +31,7 @@ test(`P1: 0 lost and 0 doubled turns in ${KILLS} kill -9 with ${CONVERSATIONS} c
   let child: ChildProcessWithoutNullStreams | undefined;
 
   const run = async (): Promise<ChildProcessWithoutNullStreams> => {
-    child = spawn(process.execPath, ['--conditions=source', PROGRAM, path, notes]);
+    child = spawn(process.execPath, ['--conditions=fame-source', PROGRAM, path, notes]);
     child.stderr.pipe(process.stderr);
     // A question to a process that was just killed is lost, as it would be on any wire.
     child.stdin.on('error', () => undefined);

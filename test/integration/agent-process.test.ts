@@ -131,7 +131,7 @@ describe('fame agent', () => {
 });
 
 it('an agent of one’s own runs as the README shows it', async () => {
-  const proc = startNode(['--conditions=source', join(ROOT, 'agents/examples/weather-agent.ts')], {
+  const proc = startNode(['--conditions=fame-source', join(ROOT, 'agents/examples/weather-agent.ts')], {
     env: { FAME_DIRECT_ADMISSION_URL: sentinel.url },
   });
   await proc.waitFor(/^weather@fame\.fabric is served through/m);

@@ -34,7 +34,7 @@ test('an agent of one’s own, called from the command line', async () => {
   const script = /^npx node (\S+) &\n/.exec(start!)?.[1];
   const env = cleanEnv({ FAME_DIRECT_ADMISSION_URL: sentinel.url }) as Record<string, string>;
   const agent = startNode(
-    ['--conditions=source', '--disable-warning=ExperimentalWarning', join(ROOT, script!)],
+    ['--conditions=fame-source', '--disable-warning=ExperimentalWarning', join(ROOT, script!)],
     { env },
   );
   await agent.waitFor(/weather@fame\.fabric is served through/);

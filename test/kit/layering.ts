@@ -13,7 +13,7 @@ export interface Import {
 }
 
 export interface PackageFile {
-  readonly exports?: Readonly<Record<string, { readonly source?: string } | string>>;
+  readonly exports?: Readonly<Record<string, { readonly 'fame-source'?: string } | string>>;
 }
 
 export interface SourceTree {
@@ -75,7 +75,7 @@ function resolve(file: string, name: string, packages: SourceTree['packages']): 
   const [, room, path] = /^@fame-fabric\/([^/]+)(?:\/(.*))?$/.exec(name) ?? [];
   if (room) {
     const entry = packages[room]?.exports?.[path === undefined ? '.' : `./${path}`];
-    const source = typeof entry === 'object' ? entry.source : undefined;
+    const source = typeof entry === 'object' ? entry['fame-source'] : undefined;
     return join(room, source ?? `src/${path ?? 'index'}.ts`);
   }
   return isBuiltin(name)
@@ -168,7 +168,7 @@ export function floorViolations(
 ): string[] {
   const found = new Set<string>();
   const entries = Object.values(tree.packages[workspaceOf(base)]?.exports ?? {}).flatMap((entry) =>
-    typeof entry === 'object' && entry.source ? [join(workspaceOf(base), entry.source)] : [],
+    typeof entry === 'object' && entry['fame-source'] ? [join(workspaceOf(base), entry['fame-source'])] : [],
   );
   const files = [...tree.imports.keys()].filter(
     (file) => file.startsWith(`${base}/`) && isProduct(file) && roomOf(file, base) !== 'testing',

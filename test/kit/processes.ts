@@ -212,4 +212,9 @@ export async function healthy(url: string, proc: Proc, timeoutMs = WAIT_LIMIT_MS
 export const fameArgs = (...args: readonly string[]): string[] =>
   process.env.FAME_TEST_FROM === 'dist'
     ? [join(ROOT, 'dist/fame.js'), ...args]
-    : ['--conditions=source', '--disable-warning=ExperimentalWarning', join(ROOT, 'bin/fame.ts'), ...args];
+    : [
+        '--conditions=fame-source',
+        '--disable-warning=ExperimentalWarning',
+        join(ROOT, 'bin/fame.ts'),
+        ...args,
+      ];

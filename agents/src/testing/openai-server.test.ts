@@ -179,7 +179,7 @@ describe('the fake OpenAI server as a process', () => {
     env: Record<string, string> = {},
   ): Promise<{ child: ChildProcess; url: string; origin: string }> => {
     const main = fileURLToPath(new URL('./openai-server-main.ts', import.meta.url));
-    const child = spawn(process.execPath, ['--conditions=source', main], {
+    const child = spawn(process.execPath, ['--conditions=fame-source', main], {
       env: { ...process.env, ...env },
       stdio: ['pipe', 'pipe', 'inherit'],
     });

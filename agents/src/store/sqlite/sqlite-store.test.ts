@@ -280,7 +280,7 @@ describe('a store in a file', () => {
       console.log('held');
       setInterval(() => {}, 1000);
     `;
-    const child = spawn(process.execPath, ['--conditions=source', '--input-type=module', '-e', script], {
+    const child = spawn(process.execPath, ['--conditions=fame-source', '--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     try {
