@@ -18,14 +18,14 @@ describe('the event parser', () => {
   });
 
   it('joins the data lines of one event', () => {
-    expect(all('data: a\ndata:  b\ndata\n\n')).toEqual(['a\n b']);
+    expect(all('data: a\ndata:  b\ndata\n\n')).toEqual(['a\n b\n']);
   });
 
-  it('gives the last event even without a blank line behind it', () => {
+  it('returns the last event without a blank line after it', () => {
     expect(all('data: a\n\ndata: b')).toEqual(['a', 'b']);
   });
 
-  it('gives the same events however the text is cut', () => {
+  it('returns the same events for every split of the text', () => {
     const stream =
       ': hi\r\n\r\ndata: {"a":1}\r\n\r\ndata: é😀\n\nevent: e\ndata: x\ndata: y\n\ndata: [DONE]\r\n\r\n';
     const whole = all(stream);
@@ -44,7 +44,7 @@ describe('the event parser', () => {
     );
   });
 
-  it('refuses an event without end', () => {
+  it('rejects an event above the size limit', () => {
     const parser = new EventParser();
     const part = 'x'.repeat(1024 * 1024);
     parser.push(`data: ${part}`);

@@ -1,46 +1,33 @@
-// Server-sent events, from text in any pieces to the data of each event. Knows nothing of models or of HTTP.
+// Server-sent events: text in pieces of any size in, the data of each event out. The library parses; the limit on an event
+// and the tolerant end are ours.
+import { createParser } from 'eventsource-parser';
 
-/** Longest event; a server that sends more is not one. */
+/** Longest event in characters. A server that sends a longer one is not a Chat Completions server. */
 const MAX_EVENT_CHARS = 4 * 1024 * 1024;
 
 export class EventParser {
-  #rest = '';
-  #data: string[] = [];
-  #size = 0;
-
-  /** The data of the events that are complete now. @throws RangeError when an event does not end */
-  push(text: string): string[] {
-    const found: string[] = [];
-    const all = this.#rest + text;
-    let at = 0;
-    for (const match of all.matchAll(/\r\n|\n|\r/g)) {
-      // A CR at the very end may be the first half of a CRLF.
-      if (match[0] === '\r' && match.index === all.length - 1) break;
-      this.#line(all.slice(at, match.index), found);
-      at = match.index + match[0].length;
-    }
-    this.#rest = all.slice(at);
-    if (this.#size + this.#rest.length > MAX_EVENT_CHARS) {
+  #events: string[] = [];
+  readonly #parser = createParser({
+    maxBufferSize: MAX_EVENT_CHARS,
+    onEvent: ({ data }) => this.#events.push(data),
+    onError: ({ type }) => {
+      // Unknown fields are ignored, as the standard says.
+      if (type !== 'max-buffer-size-exceeded') return;
       throw new RangeError(`An event is longer than ${MAX_EVENT_CHARS} characters.`);
-    }
-    return found;
+    },
+  });
+
+  /** Returns the data of the events that `text` completes. @throws RangeError when an event is too long */
+  push(text: string): string[] {
+    this.#parser.feed(text);
+    if (this.#events.length === 0) return [];
+    const events = this.#events;
+    this.#events = [];
+    return events;
   }
 
-  /** The data of what has no blank line behind it: some servers leave the last one out. */
+  /** Returns the data of an event that no blank line ended: some servers omit it after the last event. */
   end(): string[] {
     return this.push('\n\n\n');
-  }
-
-  #line(line: string, found: string[]): void {
-    if (line === '') {
-      if (this.#data.length > 0) found.push(this.#data.join('\n'));
-      this.#data = [];
-      this.#size = 0;
-    } else if (line.startsWith('data:')) {
-      const value = line.slice(line[5] === ' ' ? 6 : 5);
-      this.#data.push(value);
-      this.#size += value.length;
-    }
-    // Comments and other fields (event, id, retry) carry nothing that Chat Completions uses.
   }
 }
