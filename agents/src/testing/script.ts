@@ -1,7 +1,8 @@
 // What a scripted answer is made of, for the scripted model (in memory) and the fake OpenAI server (real bytes) alike:
 // a list of steps, played in order. Waiting is done by gates that the test opens; nothing here knows time.
+
+import { untilAborted } from '@fame-fabric/shared/internal';
 import type { FinishReason, ModelChunk, ModelRequest, Usage } from '../model/model.ts';
-import { untilAborted } from '../model/model-stream.ts';
 
 /** A point where the script waits until the test lets it go on. */
 export interface Gate {

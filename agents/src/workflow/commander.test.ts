@@ -1,6 +1,6 @@
+import { pause } from '@fame-fabric/shared/internal';
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { pause } from '../model/model-stream.ts';
 import { Commander, type CommanderOptions } from './commander.ts';
 import { defineHandler, defineJob } from './define.ts';
 import type { JobRef, Self, Stage, TaskNode } from './task-node.ts';

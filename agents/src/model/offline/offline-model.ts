@@ -2,8 +2,9 @@
 // that the whole fabric can be tried in a minute. It reads the messages it is given and only those, and says what it is
 // when asked. The rules live in `offline/`; this file streams what they answer.
 import { type Clock, systemClock } from '@fame-fabric/shared';
+import { pause } from '@fame-fabric/shared/internal';
 import type { ChatModel, FinishReason, ModelChunk, ModelRequest, Usage } from '../model.ts';
-import { modelStream, pause } from '../model-stream.ts';
+import { modelStream } from '../model-stream.ts';
 import { answer, type OfflineAnswer } from './answer.ts';
 
 export const OFFLINE_MODEL_NAME = 'offline';

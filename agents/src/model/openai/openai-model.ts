@@ -9,9 +9,10 @@ import {
   systemClock,
   type Timer,
 } from '@fame-fabric/shared';
+import { onAbort, pause, untilAborted } from '@fame-fabric/shared/internal';
 import type { OpenAI } from 'openai';
 import type { ChatModel, ModelChunk, ModelRequest } from '../model.ts';
-import { modelStream, pause, untilAborted } from '../model-stream.ts';
+import { modelStream } from '../model-stream.ts';
 import { CompletionBody } from './completion-body.ts';
 import { type FailureContext, modelFailure } from './model-failure.ts';
 import { delayMs, MAX_ATTEMPTS } from './model-retry.ts';
@@ -135,8 +136,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
   /** Sends one request. Throws errors of the network and the server unchanged, and MODEL_TIMEOUT for a silent server. */
   async function* attemptOnce(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelChunk, void> {
     const connection = new AbortController();
-    const onAbort = (): void => connection.abort(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
+    const stopListening = onAbort(signal, () => connection.abort(signal.reason));
     let phase: 'sent' | 'answering' | 'finished' = 'sent';
     let isSilent = false;
     let timer: Timer | undefined;
@@ -190,7 +190,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
       if (phase !== 'finished') throw error;
     } finally {
       timer?.stop();
-      signal.removeEventListener('abort', onAbort);
+      stopListening();
       if (body?.complete) body.readToEnd(clock, TRAILER_TIMEOUT_MS, connection);
       else connection.abort();
     }

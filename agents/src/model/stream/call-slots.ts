@@ -1,6 +1,6 @@
-// Which call a piece of a streamed tool call belongs to. OpenAI numbers calls by `index` and names each once by `id`; servers
-// that speak the same API leave the index out, use 0 for every call, repeat the id in every piece, send it empty, or give two
-// calls the same one. Every call gets one slot here, whatever the server does.
+// Assigns each piece of a streamed tool call to its call. OpenAI numbers calls by `index` and sends each `id` once. Other
+// servers of the same API omit the index, use 0 for every call, repeat the id in every piece, send it empty, or give two calls
+// the same one. Every call gets one slot here in all of these cases.
 import { newId } from '@fame-fabric/shared';
 import type { ToolCallDelta } from '../model.ts';
 import { JsonTap } from './json-tap.ts';
@@ -8,11 +8,11 @@ import { TextBuilder } from './text-builder.ts';
 
 /** One tool call while it arrives. */
 export interface CallSlot {
-  /** Place in the reply: the server's index if it is free, else the next free one. */
+  /** Index in the reply: the server's if it is free, else the next free one. */
   readonly index: number;
-  /** The id as it is given out: that of the `callId` option, else the server's, made unique. */
+  /** The id from the `callId` option, else the server's id, made unique. */
   id: string;
-  /** The id as the server wrote it, if it wrote one. */
+  /** The id as the server sent it. */
   wireId: string | undefined;
   name: string;
   /** The argument text so far. */
@@ -20,7 +20,7 @@ export interface CallSlot {
   readonly tap: JsonTap;
   /** The text for the user so far. */
   toUser: TextBuilder;
-  /** Text for the user that waits until the call that speaks now has ended. */
+  /** Text for the user that is held back until the call whose text is streamed now has ended. */
   heldText: string;
   tooLarge: boolean;
   ended: boolean;
@@ -32,7 +32,7 @@ const present = (text: string | null | undefined): string | undefined =>
   typeof text === 'string' && text !== '' ? text : undefined;
 
 export class CallSlots {
-  /** In the order in which they were opened. */
+  /** In the order of their first pieces. */
   readonly all: CallSlot[] = [];
   readonly #byWire = new Map<number, CallSlot>();
   readonly #taken = new Set<number>();
@@ -44,7 +44,7 @@ export class CallSlots {
   readonly #onReplaced: (slot: CallSlot) => void;
   readonly #callId: ((index: number) => string) | undefined;
 
-  /** `onReplaced` is told of a slot whose place another call took: nothing more can come for it. */
+  /** `onReplaced` gets each slot whose wire index another call took: it receives no more pieces. */
   constructor(
     key: string | null,
     onReplaced: (slot: CallSlot) => void,
@@ -55,9 +55,9 @@ export class CallSlots {
     this.#callId = callId;
   }
 
-  /** The slot that the piece belongs to, opened if need be, with its id and name filled in. */
+  /** Returns the slot of a piece, with its id and name. Opens it for the first piece of a call. */
   slotOf(delta: ToolCallDelta, text: string): CallSlot {
-    // Nearly every piece is like this: more of the arguments of the call that the last piece belonged to.
+    // The common case: more arguments for the call of the last piece.
     if (this.#last !== undefined && delta.index === this.#lastWire && !delta.id && !delta.function?.name) {
       return this.#last;
     }
@@ -85,10 +85,10 @@ export class CallSlots {
     return this.all.findLast((slot) => slot.wireId === id);
   }
 
-  /** Whether a piece at the slot's place is the beginning of a further call. */
+  /** True if a piece for the slot's wire index begins another call. */
   #isAnother(slot: CallSlot, id: string | undefined, name: string | undefined, text: string): boolean {
     if (id !== undefined && slot.wireId !== undefined && id !== slot.wireId) return true;
-    // The same id again, with a name and a new object after the first one was closed: servers that send whole calls.
+    // Servers that send whole calls repeat the id, with a name and a new object after the first one was closed.
     return id !== undefined && name !== undefined && slot.tap.closed && text.trimStart().startsWith('{');
   }
 
@@ -114,7 +114,7 @@ export class CallSlots {
     return slot;
   }
 
-  /** Two calls with one id could not be told apart in the history: the second becomes `id_2`. */
+  /** Renames a repeated id to `id_2`, because calls in the history are matched by id. */
   #unique(id: string): string {
     let unique = id;
     for (let n = 2; this.#ids.has(unique); n += 1) unique = `${id}_${n}`;

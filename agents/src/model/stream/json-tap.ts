@@ -1,6 +1,6 @@
-// Reads the text of one JSON object piece by piece, in whatever pieces it arrives, and gives out the decoded text of one of
-// its own string members while it is still being written. It never builds the object and never fails: whether the text is
-// JSON at all is decided by `parse-arguments.ts` once the object is whole. Every character is looked at once.
+// Scans the text of one JSON object in pieces of any size, and returns the decoded text of one of its own string members
+// while the object is still arriving. It builds no object and never fails: `parse-arguments.ts` checks the complete text. Every
+// character is read once.
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -14,7 +14,7 @@ const CLOSE_BRACE = 0x7d;
 const isSpace = (c: number): boolean => c === 0x20 || c === 0x0a || c === 0x0d || c === 0x09;
 const isHighSurrogate = (c: number): boolean => (c & 0xfc00) === 0xd800;
 
-/** What the escape letter stands for; other letters stand for themselves (the text is no JSON then, and is found out later). */
+/** Decodes an escape letter. Unknown letters decode to themselves; the parser rejects them later. */
 const escapedUnit = (c: number): number => {
   switch (c) {
     case 0x6e: // n
@@ -38,49 +38,49 @@ const hexValue = (c: number): number => {
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 };
 
-// Where the scanner stands: outside of strings, or in a string that is skipped, compared (a key) or tapped.
+// The scanner's position: outside strings, or in a string that is skipped, compared (a key) or tapped.
 const OUTSIDE = 0;
 const SKIPPED = 1;
 const KEY = 2;
 const TAPPED = 3;
 type Mode = typeof OUTSIDE | typeof SKIPPED | typeof KEY | typeof TAPPED;
 
-// What the outermost object expects next.
+// The next token of the outermost object.
 const WANTS_KEY = 0;
 const WANTS_COLON = 1;
 const WANTS_VALUE = 2;
 const WANTS_COMMA = 3;
 
 export class JsonTap {
-  /** Whether the outermost object or array was closed; what follows it is not scanned. */
+  /** True once the outermost object or array was closed. Text after it is not scanned. */
   closed = false;
-  /** How deep the text was nested at its deepest. */
+  /** Greatest nesting depth so far. */
   deepest = 0;
-  /** Whether a key, at any depth, was written with an escape. */
+  /** True if a key at any depth has an escape. */
   hasEscapedKey = false;
   readonly #key: string | null;
   #depth = 0;
-  /** Whether the last string had an escape. */
+  /** True if the last string had an escape. */
   #escapedString = false;
   #inObject = false;
   #expects = WANTS_KEY;
   #mode: Mode = OUTSIDE;
   #keyText = '';
-  /** 0 outside of an escape, 5 after a backslash, 4 to 1 for the hex digits still to come. */
+  /** 0 outside an escape, 5 after a backslash, 4 to 1 for the number of missing hex digits. */
   #escape = 0;
   #code = 0;
-  /** A high surrogate whose partner has not come yet. */
+  /** A high surrogate whose low surrogate has not arrived. */
   #held = '';
 
-  /** `key` is the member to give out; with null nothing is, and only the end of the object is found. */
+  /** `key` is the member whose text is returned; null only finds the end of the object. */
   constructor(key: string | null) {
     this.#key = key;
   }
 
-  /** How many characters of the last piece belong to the object: all of them unless it was closed in that piece. */
+  /** Number of characters of the last piece that belong to the object: all of them unless that piece closed it. */
   consumed = 0;
 
-  /** Takes the next piece and returns the decoded text that it adds to the member: whole characters only. */
+  /** Scans the next piece and returns the decoded text that it adds to the member, in whole characters. */
   feed(text: string): string {
     const end = text.length;
     let at = 0;

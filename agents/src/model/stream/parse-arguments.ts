@@ -1,21 +1,21 @@
-// The argument text of one tool call, once it is whole: parsed by JSON.parse, or explained. The explanation is for the model,
-// which is asked to write the call again, so it says where the fault is and what was expected there.
+// Parses the complete argument text of one tool call. A fault is explained with its offset and the expected token, because
+// the model gets the explanation and repeats the call.
 import type { ToolCall } from '../model.ts';
 
 export type ParsedToolCall =
   | {
       ok: true;
-      /** Place of the call in the reply, from 0. */
+      /** Index of the call in the reply, from 0. */
       index: number;
       /** Unique in the reply. */
       id: string;
       name: string;
       /** The parsed arguments without the text for the user. */
       args: Record<string, unknown>;
-      /** The argument text as the model wrote it. */
+      /** The argument text of the model. */
       rawArguments: string;
-      /** The text for the user that was streamed from this call, if there was any. */
-      toUser?: string;
+      /** The text for the user that was streamed from this call. */
+      toUser?: string | undefined;
     }
   | {
       ok: false;
@@ -23,7 +23,7 @@ export type ParsedToolCall =
       id: string;
       name: string;
       rawArguments: string;
-      toUser?: string;
+      toUser?: string | undefined;
       error: ArgumentsFault;
     };
 
@@ -47,16 +47,16 @@ export interface ArgumentsFault {
   at?: number;
 }
 
-/** Nesting that arguments may have, so that whatever walks them later cannot run out of stack. */
+/** Deepest nesting of arguments. Code that walks them recursively cannot exhaust the stack. */
 export const MAX_ARGUMENT_DEPTH = 64;
 
 // V8 up to 14.6 reads a key such as "\n" or "\u0061" as a backslash once it has seen an object of the same shape with a
-// backslash as key (nodejs/node#63785). A text with an escape in a key is read by `readJson` therefore.
+// backslash as key (nodejs/node#63785). Therefore `readJson` reads texts with an escape in a key.
 const ESCAPE_IN_KEY = /\\.[^"\\]*"[ \t\r\n]*:/s;
 
 /**
- * Parses the argument text of a call. An empty text means no arguments. `hasEscapedKey` spares a look at the whole text to
- * whoever knows.
+ * Parses the argument text of a call. An empty text means no arguments. A caller that knows `hasEscapedKey` saves a scan of
+ * the text.
  */
 export function parseArguments(
   text: string,
@@ -75,22 +75,22 @@ export function parseArguments(
   return { ok: true, args: value as Record<string, unknown> };
 }
 
-/** Reads JSON as JSON.parse does, with its fault explained and without its fault about escaped keys. */
+/** Parses JSON like JSON.parse, but explains faults, and reads escaped keys correctly. */
 export function parseJson(text: string, hasEscapedKey = ESCAPE_IN_KEY.test(text)): JsonRead {
   if (!hasEscapedKey) {
     try {
       return { ok: true, value: JSON.parse(text) };
     } catch {
-      // Read again below: JSON.parse does not always say where it stopped.
+      // JSON.parse does not always report the offset, so the text is read again below.
     }
   }
   return readJson(text);
 }
 
-/** A value, or where the text stops being JSON and what would have had to stand there. */
+/** A value, or the offset of the first fault and the token that was expected there. */
 export type JsonRead = { ok: true; value: unknown } | { ok: false; at: number; expected: string };
 
-/** Where a text stops being JSON, and what would have had to stand there; undefined if it is JSON. */
+/** Returns the first fault of a text with its offset and the expected token, or undefined for valid JSON. */
 export function findJsonFault(text: string): { at: number; expected: string } | undefined {
   const read = readJson(text);
   return read.ok ? undefined : { at: read.at, expected: read.expected };
@@ -101,7 +101,7 @@ const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const STRING_BEGINNING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*/y;
 const ATOM = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 
-/** One open object or array; `key` is the member whose value comes next. */
+/** One open object or array; `key` is the member that gets the next value. */
 interface Container {
   readonly value: Record<string, unknown> | unknown[];
   key: string;
@@ -109,14 +109,14 @@ interface Container {
 
 function put(container: Container, value: unknown): void {
   if (Array.isArray(container.value)) container.value.push(value);
-  // Assigned, it would set the prototype; JSON has a plain member of that name.
+  // An assignment would set the prototype; in JSON it is a plain member.
   else if (container.key === '__proto__') {
     const descriptor = { value, enumerable: true, configurable: true, writable: true };
     Object.defineProperty(container.value, container.key, descriptor);
   } else container.value[container.key] = value;
 }
 
-/** Reads JSON like JSON.parse, and says where it is none. Keeps its own stack, so depth cannot exhaust the machine's. */
+/** Parses JSON with an explained fault. Its own stack keeps deep nesting from exhausting the call stack. */
 export function readJson(text: string): JsonRead {
   let at = 0;
   const take = (pattern: RegExp): string | undefined => {
@@ -126,7 +126,7 @@ export function readJson(text: string): JsonRead {
     return found;
   };
   const fault = (expected: string): JsonRead => ({ ok: false, at, expected });
-  /** What a string lacks: the fault lies after its longest good beginning. */
+  /** The fault of a string: it lies after the longest valid prefix. */
   const stringFault = (): JsonRead => {
     take(STRING_BEGINNING);
     if (at >= text.length) return fault('the end of the string');

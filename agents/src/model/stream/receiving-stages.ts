@@ -1,15 +1,15 @@
-// Hooks around the reading of a stream, for whoever wants to know when an answer began and what it was when it ended.
+// Hooks at the start and the end of a stream, for code that records when a reply began and its full content.
 
 export interface ReceivingStages<T> {
   /** Before the first item, or before the end of an empty source. */
   onStart?(): void | Promise<void>;
-  /** After the last item, or when the reader leaves early; `complete` tells which. */
+  /** After the last item, or when the reader leaves early; `complete` is false then. */
   onEnd?(all: readonly T[], complete: boolean): void | Promise<void>;
   /** When the source fails, instead of `onEnd`. */
   onError?(error: unknown): void | Promise<void>;
 }
 
-/** Passes `source` on and calls each stage once, awaited. An error of a hook reaches the reader. */
+/** Yields the items of `source` and awaits each hook once. An error of a hook reaches the reader. */
 export async function* withReceivingStages<T>(
   source: AsyncIterable<T>,
   stages: ReceivingStages<T>,

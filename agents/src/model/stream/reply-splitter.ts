@@ -1,6 +1,5 @@
-// One streamed answer of a model, taken apart as it arrives: text for the user goes out at once, each tool call as soon as it
-// is whole, and the whole assistant message stands at the end. Synchronous and without timers; `split-tool-stream.ts` is the
-// loop that feeds it and the two branches that carry what it gives out.
+// Parses one streamed reply of a model: emits text for the user at once and each tool call as soon as it is complete, and
+// assembles the assistant message. Synchronous and without timers; `split-tool-stream.ts` feeds it and carries its output.
 import { FabricError } from '@fame-fabric/shared';
 import type { AssistantMessage, FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model.ts';
 import { type CallSlot, CallSlots } from './call-slots.ts';
@@ -9,13 +8,13 @@ import { TextBuilder } from './text-builder.ts';
 
 export interface UserText {
   text: string;
-  /** `content` is the answer itself; `tool` is the text for the user inside a tool call. */
+  /** `content` for the reply itself, `tool` for text inside a tool call. */
   source: 'content' | 'tool';
   toolCallId?: string;
   index?: number;
 }
 
-/** A fault of the model server that the answer survived. */
+/** A fault of the model server that the reply survived. */
 export interface ProtocolWarning {
   type: 'protocol_warning';
   message: string;
@@ -42,24 +41,24 @@ export interface ReplyOptions {
 export interface Reply {
   message: AssistantMessage;
   finish: FinishReason;
-  usage?: Usage;
-  /** Text that came after the complete arguments of a call, by the call's id; only for calls that had some. */
-  trailing?: ReadonlyMap<string, string>;
+  usage?: Usage | undefined;
+  /** Text after the complete arguments of a call, by the call's id; only for calls that had some. */
+  trailing?: ReadonlyMap<string, string> | undefined;
 }
 
 const isHighSurrogate = (c: number): boolean => (c & 0xfc00) === 0xd800;
 
 export class ReplySplitter {
   readonly #content = new TextBuilder();
-  /** A high surrogate at the end of the content whose partner has not come yet. */
+  /** A high surrogate at the end of the content whose low surrogate has not arrived. */
   #heldContent = '';
   readonly #slots: CallSlots;
   #finish: FinishReason | undefined;
   #usage: Usage | undefined;
   #nextIndex = 0;
   readonly #ready = new Map<number, ParsedToolCall>();
-  /** The call whose text goes to the user now; the others' text waits until it has ended. */
-  #speaker: CallSlot | undefined;
+  /** The call whose text is streamed now; the texts of other calls are held back until it ends. */
+  #streaming: CallSlot | undefined;
   #anyToolText = false;
   #warnedLate = false;
   readonly #options: ReplyOptions;
@@ -71,14 +70,14 @@ export class ReplySplitter {
     this.#slots = new CallSlots(options.toUserKey, (slot) => this.#end(slot, false), options.callId);
   }
 
-  /** The first finish reason, once it came. */
+  /** The first finish reason so far. */
   get finish(): FinishReason | undefined {
     return this.#finish;
   }
 
   /**
-   * Takes the next chunk.
-   * @throws {BUFFER_OVERFLOW} when the answer has more text or more calls than allowed
+   * Processes the next chunk.
+   * @throws {BUFFER_OVERFLOW} when the reply exceeds its limits of text or calls
    */
   push(chunk: ModelChunk): void {
     if (chunk.usage) this.#usage = chunk.usage;
@@ -98,12 +97,12 @@ export class ReplySplitter {
     }
   }
 
-  /** Says that the source ended. Calls that are still open are given out as truncated if no finish reason came. */
+  /** Ends the reply. Without a finish reason the open calls are emitted as truncated. */
   sourceEnded(): void {
     if (this.#finish === undefined) this.#close(undefined, 'source end');
   }
 
-  /** The whole answer so far; undefined while no finish reason came. */
+  /** Returns the whole reply, or undefined before the finish reason. */
   reply(): Reply | undefined {
     if (this.#finish === undefined) return undefined;
     const calls = this.#slots.all.toSorted((a, b) => a.index - b.index);
@@ -115,21 +114,26 @@ export class ReplySplitter {
     if (calls.length > 0) {
       message.tool_calls = calls.map(({ id, name, raw }) => {
         const text = raw.toString();
-        // Some model servers parse the arguments of the history and refuse an empty text.
+        // Some model servers parse the arguments in the history and refuse an empty text.
         return { id, type: 'function', function: { name, arguments: text.trim() === '' ? '{}' : text } };
       });
     }
-    const reply: Reply = { message, finish: this.#finish };
-    if (this.#usage) reply.usage = this.#usage;
     const trailing = calls.filter((call) => call.trailing.trim() !== '');
-    if (trailing.length > 0) reply.trailing = new Map(trailing.map((call) => [call.id, call.trailing]));
-    return reply;
+    return {
+      message,
+      finish: this.#finish,
+      usage: this.#usage,
+      trailing: trailing.length > 0 ? new Map(trailing.map((call) => [call.id, call.trailing])) : undefined,
+    };
   }
 
   #addContent(content: string): void {
     this.#content.add(content);
     if (this.#content.length > this.#options.maxContentChars) {
-      throw new FabricError('BUFFER_OVERFLOW', `The answer is longer than ${this.#options.maxContentChars}`);
+      throw new FabricError(
+        'BUFFER_OVERFLOW',
+        `The reply is longer than ${this.#options.maxContentChars} characters`,
+      );
     }
     let text = this.#heldContent === '' ? content : this.#heldContent + content;
     this.#heldContent = '';
@@ -148,13 +152,13 @@ export class ReplySplitter {
 
   #addCall(delta: ToolCallDelta): void {
     const given: unknown = delta.function?.arguments;
-    // Arguments as an object instead of a text: seen from servers that only imitate the API.
+    // Some servers that imitate the API send the arguments as an object.
     const text = typeof given === 'string' ? given : given == null ? '' : JSON.stringify(given);
     const slot = this.#slots.slotOf(delta, text);
     if (this.#slots.all.length > this.#options.maxCalls) {
       throw new FabricError(
         'BUFFER_OVERFLOW',
-        `The answer has more than ${this.#options.maxCalls} tool calls`,
+        `The reply has more than ${this.#options.maxCalls} tool calls`,
       );
     }
     if (text === '' || slot.tooLarge) return;
@@ -177,39 +181,39 @@ export class ReplySplitter {
   }
 
   #addToolText(slot: CallSlot, text: string): void {
-    this.#speaker ??= slot;
-    if (this.#speaker === slot) this.#say(slot, text);
+    this.#streaming ??= slot;
+    if (this.#streaming === slot) this.#emit(slot, text);
     else slot.heldText += text;
   }
 
-  #say(slot: CallSlot, text: string): void {
-    let said = text;
+  #emit(slot: CallSlot, text: string): void {
+    let emitted = text;
     if (slot.toUser.length === 0) {
-      if (this.#anyToolText) said = this.#options.separator + text;
+      if (this.#anyToolText) emitted = this.#options.separator + text;
       this.#anyToolText = true;
     }
     slot.toUser.add(text);
-    this.#sink.text({ text: said, source: 'tool', toolCallId: slot.id, index: slot.index });
+    this.#sink.text({ text: emitted, source: 'tool', toolCallId: slot.id, index: slot.index });
   }
 
-  /** Ends one call: parses it, gives out its text and every call whose turn it is. */
+  /** Ends one call: parses it, emits the texts that it held back, and every call that is next in order. */
   #end(slot: CallSlot, truncated: boolean): void {
     if (slot.ended) return;
     slot.ended = true;
-    if (this.#speaker === slot) this.#speaker = undefined;
-    while (this.#speaker === undefined) {
-      const next = this.#nextToSpeak();
+    if (this.#streaming === slot) this.#streaming = undefined;
+    while (this.#streaming === undefined) {
+      const next = this.#nextHeld();
       if (next === undefined) break;
       const text = next.heldText;
       next.heldText = '';
-      this.#speaker = next.ended ? undefined : next;
-      this.#say(next, text);
+      this.#streaming = next.ended ? undefined : next;
+      this.#emit(next, text);
     }
     this.#ready.set(slot.index, this.#parse(slot, truncated));
-    this.#giveReady();
+    this.#emitReady();
   }
 
-  #nextToSpeak(): CallSlot | undefined {
+  #nextHeld(): CallSlot | undefined {
     let next: CallSlot | undefined;
     for (const slot of this.#slots.all) {
       if (slot.heldText !== '' && (next === undefined || slot.index < next.index)) next = slot;
@@ -217,7 +221,7 @@ export class ReplySplitter {
     return next;
   }
 
-  #giveReady(): void {
+  #emitReady(): void {
     for (let call = this.#ready.get(this.#nextIndex); call; call = this.#ready.get(this.#nextIndex)) {
       this.#ready.delete(this.#nextIndex);
       this.#nextIndex += 1;
@@ -228,14 +232,14 @@ export class ReplySplitter {
   #parse(slot: CallSlot, truncated: boolean): ParsedToolCall {
     const { index, id, name, toUser, heldText } = slot;
     const rawArguments = slot.raw.toString();
-    const spoken = toUser.toString() + heldText;
-    const common = { index, id, name, rawArguments, ...(spoken === '' ? {} : { toUser: spoken }) };
+    const streamed = toUser.toString() + heldText;
+    const common = { index, id, name, rawArguments, toUser: streamed === '' ? undefined : streamed };
     if (slot.tooLarge) {
       const message = `The arguments are longer than ${this.#options.maxArgumentChars} characters`;
       return { ok: false, ...common, error: { code: 'too_large', message } };
     }
     if (truncated && !slot.tap.closed && rawArguments.trim() !== '') {
-      const message = `The answer was cut off inside the arguments, after ${rawArguments.length} characters`;
+      const message = `The reply was cut off inside the arguments, after ${rawArguments.length} characters`;
       return { ok: false, ...common, error: { code: 'truncated', message, at: rawArguments.length } };
     }
     if (slot.tap.deepest > MAX_ARGUMENT_DEPTH) {
@@ -248,14 +252,14 @@ export class ReplySplitter {
     return { ok: true, ...common, args: parsed.args };
   }
 
-  /** Nothing more comes: ends every call in the order of their places. */
+  /** Ends the reply and every open call, by index. */
   #close(finish: FinishReason | undefined, reason: FinishReason | 'source end'): void {
     this.#finish = finish;
     this.#flushContent();
     const truncated = reason === 'length' || reason === 'content_filter' || reason === 'source end';
     const byIndex = this.#slots.all.toSorted((a, b) => a.index - b.index);
     for (const slot of byIndex) this.#end(slot, truncated);
-    // A server whose numbers have gaps: what waited for a place that nobody took.
+    // The indexes of some servers have gaps: emits the calls after a gap.
     const waiting = [...this.#ready.values()].toSorted((a, b) => a.index - b.index);
     this.#ready.clear();
     for (const call of waiting) this.#sink.call(call);
@@ -265,7 +269,7 @@ export class ReplySplitter {
     const wasBlank = slot.trailing.trim() === '';
     if (slot.trailing.length < this.#options.maxArgumentChars) slot.trailing += text;
     if (!wasBlank || text.trim() === '') return;
-    const message = 'Text came after the arguments of a tool call were complete; it was left out';
+    const message = 'Text after the complete arguments of a tool call was ignored';
     this.#sink.warning({ type: 'protocol_warning', message, toolCallId: slot.id });
   }
 
@@ -274,7 +278,7 @@ export class ReplySplitter {
     this.#warnedLate = true;
     this.#sink.warning({
       type: 'protocol_warning',
-      message: 'Text came after the finish reason; it was left out',
+      message: 'Text after the finish reason was ignored',
     });
   }
 }

@@ -584,7 +584,7 @@ describe('streams', () => {
     expect(calls).toMatchObject([{ ok: false, error: { code: 'too_large' } }]);
   });
 
-  it('DS-37 does not block on a branch that nobody reads, and fails that branch alone past its limit', async () => {
+  it('DS-37 does not block on an unread branch, and fails only that branch above its limit', async () => {
     const chunks = [
       ...Array.from({ length: 30 }, () => contentChunk('0123456789')),
       ...callChunks(0, 'a', 'f', ['{"x":1}']),
@@ -627,8 +627,8 @@ describe('streams', () => {
     );
     expect(calls).toMatchObject([{ ok: true, args: { x: 1 }, rawArguments: '{"x":1}' }]);
     expect(warnings).toEqual([
-      'a Text came after the arguments of a tool call were complete; it was left out',
-      '- Text came after the finish reason; it was left out',
+      'a Text after the complete arguments of a tool call was ignored',
+      '- Text after the finish reason was ignored',
     ]);
   });
 

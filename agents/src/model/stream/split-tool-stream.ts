@@ -1,9 +1,9 @@
-// The splitter: reads the chunks of a model's answer and offers them as two branches that are read at the same time, the text
-// for the user and the tool calls, plus the whole answer at the end. It reads the source at the source's pace and never waits
-// for a reader. The taking apart is done by `reply-splitter.ts`.
+// The splitter: divides the chunks of a model's reply into two branches that are read side by side, the text for the user and
+// the tool calls, and collects the whole reply. It reads at the pace of the source and never waits for a reader.
+// `reply-splitter.ts` has the parsing, without time and streams.
 import { FabricError } from '@fame-fabric/shared';
+import { Channel, onAbort } from '@fame-fabric/shared/internal';
 import type { ModelChunk } from '../model.ts';
-import { Channel } from './channel.ts';
 import type { ParsedToolCall } from './parse-arguments.ts';
 import { type ProtocolWarning, type Reply, ReplySplitter, type UserText } from './reply-splitter.ts';
 
@@ -11,42 +11,42 @@ export type { ArgumentsFault, ParsedToolCall } from './parse-arguments.ts';
 export type { ProtocolWarning, Reply, UserText } from './reply-splitter.ts';
 
 export interface SplitOptions {
-  /** The argument whose text goes to the user while it arrives; null switches that off. @default 'to_user' */
-  toUserKey?: string | null;
-  /** Stands between the texts of different calls. @default '\n' */
-  separator?: string;
-  /** Which of the answer's choices is read. @default 0 */
-  choice?: number;
+  /** The argument whose text is streamed to the user; null for none. @default 'to_user' */
+  toUserKey?: string | null | undefined;
+  /** Separates the texts of different calls. @default '\n' */
+  separator?: string | undefined;
+  /** Index of the choice that is read. @default 0 */
+  choice?: number | undefined;
   /** Longest argument text of one call, in characters; a longer one becomes `too_large`. @default 262_144 */
-  maxArgumentChars?: number;
-  /** Most characters that may wait unread in one branch; then that branch fails with BUFFER_OVERFLOW. @default 1_048_576 */
-  maxBufferedChars?: number;
-  /** Longest answer text, in characters; a longer answer fails with BUFFER_OVERFLOW. @default 4_194_304 */
-  maxContentChars?: number;
-  /** Most tool calls of one answer; more fail it with BUFFER_OVERFLOW. @default 128 */
-  maxCalls?: number;
-  /** Names the call at a place of the reply. @default the server's id, made unique */
-  callId?: (index: number) => string;
+  maxArgumentChars?: number | undefined;
+  /** Maximum unread characters of one branch; beyond it the branch fails with BUFFER_OVERFLOW. @default 1_048_576 */
+  maxBufferedChars?: number | undefined;
+  /** Longest reply text, in characters; a longer reply fails with BUFFER_OVERFLOW. @default 4_194_304 */
+  maxContentChars?: number | undefined;
+  /** Maximum tool calls of one reply; more fail it with BUFFER_OVERFLOW. @default 128 */
+  maxCalls?: number | undefined;
+  /** Returns the id of the call at an index of the reply. @default the server's id, made unique */
+  callId?: ((index: number) => string) | undefined;
   /** Ends both branches with its reason and closes the source. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /**
-   * Closes what feeds the source; called at most once, and only if the stream is left before its end. Give it when the source
-   * is an async generator: `return()` on one waits until its pending read is done. Aborting the request's signal is usual.
+   * Closes the request behind the source. Called at most once, and only if the stream is cancelled before its end. A source
+   * that is an async generator needs it, because its `return()` waits for the pending read. Usually aborts the request.
    */
-  onCancel?: (reason: unknown) => void;
-  /** Told of faults of the model server that the answer survived. */
-  onWarning?: (warning: ProtocolWarning) => void;
+  onCancel?: ((reason: unknown) => void) | undefined;
+  /** Receives faults of the model server that the reply survived. */
+  onWarning?: ((warning: ProtocolWarning) => void) | undefined;
 }
 
-/** The two branches of an answer. Each may be read once; leaving both closes the source. */
+/** The two branches of a reply. Each can be read once; leaving both closes the source. */
 export interface ToolStream {
-  /** Text for the user, as it arrives. Never holds half of a surrogate pair. */
+  /** Text for the user, as it arrives. Never splits a surrogate pair. */
   readonly toUser: AsyncIterable<UserText>;
-  /** The tool calls in the order of their places, each as soon as it is complete. */
+  /** The tool calls by index, each as soon as it is complete. */
   readonly toolCalls: AsyncIterable<ParsedToolCall>;
   /**
-   * The whole answer, once the source ended. Rejects with the source's error or the abort reason; a rejection that nobody
-   * awaits is not reported.
+   * The whole reply, once the source ended. Rejects with the source's error or the abort reason. An unhandled rejection does
+   * not end the process.
    * @throws {STREAM_ENDED} when the source ended without a finish reason
    */
   readonly done: Promise<Reply>;
@@ -54,13 +54,13 @@ export interface ToolStream {
   cancel(reason?: unknown): Promise<void>;
 }
 
-/** Splits the answer of a model. Reading starts at once. */
+/** Splits the reply of a model. Reading starts at once. */
 export function splitToolStream(source: AsyncIterable<ModelChunk>, options: SplitOptions = {}): ToolStream {
   const { signal, onCancel, onWarning } = options;
   const limit = options.maxBufferedChars ?? 1_048_576;
   const leave = (): void => {
-    if (toUser.left && toolCalls.left) {
-      void cancel(new FabricError('ABORTED', 'Both branches of the stream were left by their readers'));
+    if (toUser.hasLeft && toolCalls.hasLeft) {
+      void cancel(new FabricError('ABORTED', 'The readers left both branches of the stream'));
     }
   };
   const toUser = new Channel<UserText>({ limit, name: 'the text branch', onLeave: leave });
@@ -82,14 +82,15 @@ export function splitToolStream(source: AsyncIterable<ModelChunk>, options: Spli
     },
   );
   const { promise: done, resolve, reject } = Promise.withResolvers<Reply>();
-  // The error also reaches the readers of the branches; `done` alone must not end the process.
+  // The readers of the branches get the error too, so `done` may stay unread.
   done.catch(() => {});
 
   let iterator: AsyncIterator<ModelChunk> | undefined;
-  let settled = false;
+  let isSettled = false;
+  let stopListening = (): void => {};
   const settle = (finishUp: () => void): void => {
-    settled = true;
-    signal?.removeEventListener('abort', onAbort);
+    isSettled = true;
+    stopListening();
     finishUp();
   };
   const failAll = (error: unknown): void => {
@@ -101,19 +102,18 @@ export function splitToolStream(source: AsyncIterable<ModelChunk>, options: Spli
     try {
       await iterator?.return?.();
     } catch {
-      // Whoever left does not care how the source took it; the reason for leaving has been given to the readers.
+      // The readers already have the reason of the cancellation.
     }
   };
   const cancel = (reason?: unknown): Promise<void> => {
-    if (settled) return Promise.resolve();
+    if (isSettled) return Promise.resolve();
     const why = reason ?? new FabricError('ABORTED', 'The stream was cancelled');
     settle(() => failAll(why));
     onCancel?.(why);
     return closeSource();
   };
-  const onAbort = (): void => void cancel(signal?.reason);
 
-  /** After the finish reason the answer is whole; only the usage may still come, so the branches need not wait for it. */
+  // Only the usage may follow the finish reason, and the branches do not need it.
   const endBranches = (): void => {
     toUser.end();
     toolCalls.end();
@@ -121,14 +121,14 @@ export function splitToolStream(source: AsyncIterable<ModelChunk>, options: Spli
   const finishDone = (): void => {
     const reply = splitter.reply();
     if (reply) resolve(reply);
-    else reject(new FabricError('STREAM_ENDED', "The model's answer ended without a finish reason"));
+    else reject(new FabricError('STREAM_ENDED', "The model's reply ended without a finish reason"));
   };
   const pump = async (): Promise<void> => {
     try {
       iterator = source[Symbol.asyncIterator]();
       for (;;) {
         const step = await iterator.next();
-        if (settled) return;
+        if (isSettled) return;
         if (step.done) break;
         splitter.push(step.value);
         if (splitter.finish !== undefined) endBranches();
@@ -137,14 +137,14 @@ export function splitToolStream(source: AsyncIterable<ModelChunk>, options: Spli
       endBranches();
       settle(finishDone);
     } catch (error) {
-      if (settled) return;
+      if (isSettled) return;
       if (splitter.finish === undefined) {
         settle(() => failAll(error));
         onCancel?.(error);
         await closeSource();
         return;
       }
-      // The answer was complete: what broke is only the connection that carried it.
+      // The reply was complete; only its connection broke.
       onWarning?.({ type: 'protocol_warning', message: 'The source failed after the finish reason' });
       settle(finishDone);
     }
@@ -153,7 +153,7 @@ export function splitToolStream(source: AsyncIterable<ModelChunk>, options: Spli
   if (signal?.aborted) {
     settle(() => failAll(signal.reason));
   } else {
-    signal?.addEventListener('abort', onAbort, { once: true });
+    stopListening = onAbort(signal, () => void cancel(signal?.reason));
     void pump();
   }
   return { toUser, toolCalls, done, cancel };

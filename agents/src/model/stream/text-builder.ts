@@ -1,5 +1,5 @@
-// Puts a text together from many small pieces. With `+=` V8 keeps a node for every piece until somebody reads the text, and each
-// collection of garbage copies them all: a text of a megabyte, in pieces of 4 characters, takes twice as long then.
+// Joins many small pieces into one text. With `+=` V8 keeps a node for every piece until the text is read, and each garbage
+// collection copies them all: a megabyte in pieces of 4 characters takes twice as long.
 
 const JOIN_CHARS = 1_024;
 
