@@ -1,5 +1,5 @@
-// A limit on what model calls may cost. It is asked before each call and told after each one, also after those whose
-// answer was of no use. A child spends from its parent as well, so a turn, a conversation and a user can each have one.
+// A limit on the cost of model calls. `check` runs before each call and `charge` after it, also for replies that were discarded.
+// A child spends from its parent too, so a turn, a conversation and a user can each have a budget.
 import { FabricError } from '@fame-fabric/shared';
 import type { Usage } from './model.ts';
 import { type Spent, spentOf, UsageLedger, type UsageReport } from './usage.ts';
@@ -30,7 +30,7 @@ export interface BudgetOptions {
 
 const MILLION = 1_000_000;
 
-/** What `usage` costs. Cached tokens are part of the prompt tokens. */
+/** Returns the cost of `usage` in USD. Cached tokens are part of the prompt tokens. */
 export function costOf(usage: Usage, price: Price): number {
   const cached = Math.min(usage.cached_tokens ?? 0, usage.prompt_tokens);
   const input = (usage.prompt_tokens - cached) * price.input + cached * (price.cached_input ?? price.input);
@@ -62,7 +62,7 @@ export class Budget {
     return new Budget({ prices, ...(withoutPrice ? { withoutPrice } : {}), ...options, parent: this });
   }
 
-  /** Asked before a call. @throws {BUDGET_EXCEEDED} @throws {PRICE_UNKNOWN} for a model without a price */
+  /** Checks the limits before a call. @throws {BUDGET_EXCEEDED} @throws {PRICE_UNKNOWN} for a model without a price */
   check(model?: string): void {
     const { limitUsd, limitTokens, parent } = this.#options;
     const { usd, total_tokens } = this.#ledger.report().total;
@@ -87,7 +87,7 @@ export class Budget {
     parent?.check(model);
   }
 
-  /** Told after a call. Returns what was noted. */
+  /** Charges a call that was made. Returns its tokens and cost. */
   charge(model: string, usage: Usage, agent?: string): Spent {
     const price = this.#priceOf(model);
     const spent = spentOf(usage, price ? costOf(usage, price) : 0);
@@ -95,7 +95,7 @@ export class Budget {
     return spent;
   }
 
-  /** Told what somebody else spent on this budget's account, such as a team on another node. */
+  /** Adds spending that was reported from elsewhere, such as a team on another node. */
   absorb(report: UsageReport): void {
     this.#note((ledger) => ledger.absorb(report));
   }

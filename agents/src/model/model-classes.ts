@@ -1,4 +1,4 @@
-// Which model a strategy or an agent runs on. They name a class of model, such as `fast`; the table says which one that is.
+// Model classes, such as `fast`: a strategy or an agent names a class, and a table maps it to a model.
 import { FabricError, type Logger, silentLog } from '@fame-fabric/shared';
 import type { ChatModel } from './model.ts';
 
@@ -13,17 +13,17 @@ export interface ModelClasses {
 const warned = new WeakMap<ModelClasses, Set<string>>();
 
 /**
- * The model of a class. Says once for each table that a class is served by `default`.
+ * Returns the model of a class. Logs once for each table and class that `default` serves it.
  * @throws {CONFIG_INVALID} when the table has no default
  */
 export function modelOf(models: ModelClasses, modelClass: ModelClass, log: Logger = silentLog): ChatModel {
   if (!models.default) throw new FabricError('CONFIG_INVALID', 'The table of models has no "default"');
   const model = Object.hasOwn(models, modelClass) ? models[modelClass] : undefined;
   if (model) return model;
-  const told = warned.get(models) ?? new Set<string>();
-  warned.set(models, told);
-  if (!told.has(modelClass)) {
-    told.add(modelClass);
+  const classes = warned.get(models) ?? new Set<string>();
+  warned.set(models, classes);
+  if (!classes.has(modelClass)) {
+    classes.add(modelClass);
     log.warn('model class is not set, the default model serves it', {
       model_class: modelClass,
       model: models.default.name,

@@ -1,5 +1,5 @@
-// Which IP addresses belong to the public internet. Everything that could be this machine, its network or a cloud's own
-// services does not; what a list may forget is the reason why IPv6 is allowed by its one public block, not refused by blocks.
+// Public IP addresses. Addresses of this machine, its network and the services of a cloud are not public. IPv6 is allowed by
+// its one public block and not refused by a list, because a list may be incomplete.
 import { BlockList, isIP } from 'node:net';
 
 // IANA's special-purpose registry, and 168.63.129.16: an Azure host service behind a public address.
@@ -28,7 +28,7 @@ const PUBLIC_V6 = '2000::/3';
 // Inside that block: protocol assignments with Teredo, documentation, 6to4 and documentation again.
 const NOT_PUBLIC_V6 = ['2001::/23', '2001:db8::/32', '2002::/16', '2620:4f:8000::/48', '3fff::/20'];
 
-/** A set of addresses from texts such as `10.0.0.0/8` or `127.0.0.2`. @throws TypeError for anything else */
+/** Parses addresses and ranges such as `127.0.0.2` and `10.0.0.0/8` into a set. @throws TypeError for other texts */
 export function addressSet(ranges: readonly string[]): BlockList {
   const set = new BlockList();
   for (const range of ranges) {
@@ -46,7 +46,7 @@ const notPublicV4 = addressSet(NOT_PUBLIC_V4);
 const publicV6 = addressSet([PUBLIC_V6]);
 const notPublicV6 = addressSet(NOT_PUBLIC_V6);
 
-/** Whether `address` is an IP address of the public internet. IPv4 in the dress of IPv6 never is. */
+/** True if `address` is an IP address of the public internet. An IPv4 address mapped to IPv6 never is. */
 export function isPublicAddress(address: string): boolean {
   switch (isIP(address)) {
     case 4:

@@ -1,6 +1,6 @@
-// Outbound HTTP on request of a stranger, the only module that makes it. The address is checked at the moment of
-// connecting, by the same lookup whose answer the socket uses, so a name that changes its mind in between gains nothing.
-// No redirects, no proxies, no kept connections; scheme, port, time and sizes are bounded. docs/errors.md has the codes.
+// Outbound HTTP to URLs that a stranger supplied. The address is checked by the lookup whose result the socket uses, so a name
+// that resolves differently later gains nothing. Redirects, proxies and kept connections are off; scheme, port, time and sizes
+// are limited. docs/errors.md has the codes.
 import { lookup as systemLookup } from 'node:dns/promises';
 import { type IncomingMessage, Agent as PlainAgent, request as plainRequest } from 'node:http';
 import { request as secureRequest, Agent as TlsAgent } from 'node:https';
@@ -18,33 +18,33 @@ export interface SafeFetchRequest {
 
 export interface SafeFetchResponse {
   status: number;
-  /** A redirect is a response like any other: nothing follows it. */
+  /** Redirects are returned and not followed. */
   headers: Readonly<Record<string, string | string[] | undefined>>;
   body: string;
 }
 
-/** Fetches a URL that a stranger gave. */
+/** Fetches a URL that a stranger supplied. */
 export interface SafeFetch {
   /** @throws {OUTBOUND_FORBIDDEN | OUTBOUND_FAILED | MESSAGE_TOO_LARGE | CALL_CANCELLED} */
   (url: string, request?: SafeFetchRequest): Promise<SafeFetchResponse>;
-  /** Looks at what can be told without a lookup. @throws {OUTBOUND_FORBIDDEN} */
+  /** Checks a URL without a DNS lookup. @throws {OUTBOUND_FORBIDDEN} */
   check(url: string): void;
 }
 
 export interface SafeFetchOptions {
-  /** Also takes plain `http:` URLs. @default false */
-  allowHttp?: boolean;
-  /** Ports that may be reached. @default [443, 8443] */
-  ports?: readonly number[];
-  /** Addresses or ranges that may be reached although they are not public, such as `10.1.2.0/24`. @default none */
-  allowAddresses?: readonly string[];
+  /** Also accepts `http:` URLs. @default false */
+  allowHttp?: boolean | undefined;
+  /** Allowed ports. @default [443, 8443] */
+  ports?: readonly number[] | undefined;
+  /** Allowed addresses or ranges that are not public, such as `10.1.2.0/24`. @default none */
+  allowAddresses?: readonly string[] | undefined;
   /** Time for the whole exchange, in ms. @default 5_000 */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Largest body, sent or received, in bytes. @default 65_536 */
-  maxBytes?: number;
-  /** Addresses of a host name. @default the system's resolver */
-  resolve?: (hostname: string) => Promise<readonly { address: string; family: number }[]>;
-  clock?: Clock;
+  maxBytes?: number | undefined;
+  /** Resolves a host name. @default the system's resolver */
+  resolve?: ((hostname: string) => Promise<readonly { address: string; family: number }[]>) | undefined;
+  clock?: Clock | undefined;
 }
 
 const MAX_URL_LENGTH = 2048;
@@ -54,7 +54,7 @@ const forbidden = (what: string): FabricError => new FabricError('OUTBOUND_FORBI
 const failed = (what: string, cause?: unknown): FabricError =>
   new FabricError('OUTBOUND_FAILED', what, cause === undefined ? {} : { cause });
 
-/** Makes a SafeFetch; without options it reaches public https servers only. */
+/** Makes a SafeFetch. Without options it reaches only public https servers. */
 export function createSafeFetch(options: SafeFetchOptions = {}): SafeFetch {
   const ports = options.ports ?? [443, 8443];
   const timeoutMs = options.timeoutMs ?? 5_000;
@@ -76,7 +76,7 @@ export function createSafeFetch(options: SafeFetchOptions = {}): SafeFetch {
     const isPlain = url.protocol === 'http:';
     if (url.protocol !== 'https:' && !(isPlain && options.allowHttp))
       throw forbidden('must begin with https://');
-    if (url.username !== '' || url.password !== '') throw forbidden('may not carry a user name or password');
+    if (url.username !== '' || url.password !== '') throw forbidden('contains a user name or password');
     const port = url.port === '' ? (isPlain ? 80 : 443) : Number(url.port);
     if (!ports.includes(port)) throw forbidden(`names port ${port}; allowed are ${ports.join(', ')}`);
     const host = hostOf(url);
@@ -86,7 +86,7 @@ export function createSafeFetch(options: SafeFetchOptions = {}): SafeFetch {
     return url;
   };
 
-  // Every address must do, not just one: the socket may try them all.
+  // Every address must be allowed: the socket may try them all.
   const guardedLookup: LookupFunction = (hostname, lookupOptions, callback) => {
     const answer = async (): Promise<{ address: string; family: number }[]> => {
       const found = (await resolve(hostname)).map(({ address }) => ({ address, family: isIP(address) }));
@@ -109,7 +109,7 @@ export function createSafeFetch(options: SafeFetchOptions = {}): SafeFetch {
     new Promise((fulfil, reject) => {
       const isPlain = url.protocol === 'http:';
       const open = isPlain ? plainRequest : secureRequest;
-      // An agent of its own, since the global one may keep connections or go through a proxy that skips the check.
+      // The global agent may keep connections, or use a proxy that skips the check.
       const agent = new (isPlain ? PlainAgent : TlsAgent)({ keepAlive: false });
       const body = request.body ?? '';
       const outgoing = open(
@@ -136,7 +136,7 @@ export function createSafeFetch(options: SafeFetchOptions = {}): SafeFetch {
       const fail = (error: unknown): void => {
         settle(() => reject(isFabricError(error) ? error : failed('The URL could not be fetched', error)));
       };
-      const onAbort = (): void => fail(new FabricError('CALL_CANCELLED', 'The fetch was given up'));
+      const onAbort = (): void => fail(new FabricError('CALL_CANCELLED', 'The fetch was cancelled'));
       const timer = clock.after(timeoutMs, () => fail(failed(`The URL did not answer in ${timeoutMs} ms`)));
       request.signal?.addEventListener('abort', onAbort, { once: true });
       outgoing.on('error', fail);
@@ -148,11 +148,11 @@ export function createSafeFetch(options: SafeFetchOptions = {}): SafeFetch {
     if (Buffer.byteLength(request.body ?? '') > maxBytes) {
       throw new FabricError('MESSAGE_TOO_LARGE', `The body to send is larger than ${maxBytes} bytes`);
     }
-    if (request.signal?.aborted) throw new FabricError('CALL_CANCELLED', 'The fetch was given up');
+    if (request.signal?.aborted) throw new FabricError('CALL_CANCELLED', 'The fetch was cancelled');
     try {
       return await send(url, request);
     } catch (error) {
-      // Such as a header with a line break in it, which the request itself refuses.
+      // Such as a header with a line break, which the request itself refuses.
       throw isFabricError(error) ? error : failed('The request could not be made', error);
     }
   };

@@ -1,9 +1,9 @@
-// One request in, one answer out: what the offline model does, without streaming or time. A pure function of the request.
+// The answer of the offline model as a pure function of the request, without streaming and time.
 import type { ModelRequest } from '../model.ts';
 import { callId, clauses, readConversation } from './conversation.ts';
+import { describeResults } from './describe-results.ts';
 import { inPersona } from './persona.ts';
-import { opening, say, sceneOf } from './talk.ts';
-import { tellResults } from './tell-results.ts';
+import { opening, replyTo, sceneOf } from './talk.ts';
 import { type PlannedCall, planTools } from './tool-use.ts';
 
 export interface OfflineAnswer {
@@ -22,16 +22,16 @@ export function answer(request: ModelRequest): OfflineAnswer {
   const scene = sceneOf(talk);
   const plain = (): string => {
     if (scene.persona.exactly) return scene.persona.exactly;
-    if (plan.ask) return plan.ask;
+    if (plan.question) return plan.question;
     if (talk.results.length > 0) {
-      const told = tellResults(talk.results);
-      // What else was asked is answered as well, unless the tools have answered all of it.
+      const report = describeResults(talk.results);
+      // Clauses that no tool answered are answered in words.
       return plan.rest.length > 0 && plan.rest.length < clauses(talk.last).length
-        ? `${told} ${say(scene, plan.rest)}`
-        : told;
+        ? `${report} ${replyTo(scene, plan.rest)}`
+        : report;
     }
-    return talk.last ? say(scene, plan.rest) : opening(scene);
+    return talk.last ? replyTo(scene, plan.rest) : opening(scene);
   };
-  const said = plain();
-  return { text: scene.persona.exactly ? said : inPersona(said, talk.system, talk.users.length), calls: [] };
+  const text = plain();
+  return { text: scene.persona.exactly ? text : inPersona(text, talk.system, talk.users.length), calls: [] };
 }

@@ -1,5 +1,5 @@
-// Picks the value of an enum that fits a text best: by the words they share, by groups of related words, by what the
-// system prompt says about each value, and by a few rules for yes or no, mood, and attempts to break an agent's rules.
+// Picks the enum value that fits a text best, by shared words, groups of related words, the system prompt's lines about each
+// value, and a few rules for yes and no, mood, and attempts to break an agent's rules.
 import { overlap, stem, wordsOf } from './words.ts';
 
 const ATTACK =
@@ -31,46 +31,46 @@ const NO = /^\s*(?:n|no|nope|not|wrong|never)\b/i;
 const has = (some: ReadonlySet<string>, all: ReadonlySet<string>): boolean =>
   [...some].some((word) => all.has(word));
 
-/** Whether a text tries to talk an agent out of its rules. */
+/** True if a text tries to make an agent break its rules. */
 export const isAttack = (text: string): boolean => ATTACK.test(text);
 export const isYes = (text: string): boolean => YES.test(text);
 export const isNo = (text: string): boolean => NO.test(text);
 
-/** -1, 0 or 1. */
+/** Returns -1 for a negative, 0 for a neutral and 1 for a positive text. */
 export function moodOf(text: string): number {
-  const said = wordsOf(text);
-  const count = (list: ReadonlySet<string>): number => [...said].filter((word) => list.has(word)).length;
+  const textWords = wordsOf(text);
+  const count = (list: ReadonlySet<string>): number => [...textWords].filter((word) => list.has(word)).length;
   return Math.sign(count(POSITIVE) - count(NEGATIVE));
 }
 
-/** What the system prompt says about a value: the lines that name it. */
+/** The lines of the system prompt that name a value. */
 const linesAbout = (option: string, system: string): string =>
   system
     .split('\n')
     .filter((line) => line.toLowerCase().includes(option.toLowerCase()))
     .map((line) => line.slice(line.toLowerCase().indexOf(option.toLowerCase()) + option.length))
-    // A line that lists many values says nothing about this one.
+    // A long line lists many values and describes none.
     .filter((line) => line.length < 400)
     .join(' ');
 
 export interface Fit {
   readonly option: string;
-  /** 0: nothing speaks for it. */
+  /** 0 for no evidence. */
   readonly score: number;
 }
 
-/** The option that fits best. @throws nothing; `options` must not be empty */
+/** Returns the option that fits best. `options` must not be empty. */
 export function bestOption(text: string, options: readonly string[], system = ''): Fit {
-  const said = wordsOf(text);
+  const textWords = wordsOf(text);
   const mood = moodOf(text);
   const attack = isAttack(text);
   const scored = options.map((option): Fit => {
     const label = wordsOf(option);
     if (has(label, REST_LABELS)) return { option, score: 0.1 };
-    let score = overlap(said, label);
+    let score = overlap(textWords, label);
     const about = linesAbout(option, system);
     if (about && options.filter((other) => other !== option && about.includes(other)).length === 0) {
-      score += overlap(said, wordsOf(about)) / 2;
+      score += overlap(textWords, wordsOf(about)) / 2;
     }
     if (text.toLowerCase().includes(option.toLowerCase())) score += 4;
     if (has(label, BAD_LABELS)) score += attack ? 10 : 0;
@@ -82,6 +82,5 @@ export function bestOption(text: string, options: readonly string[], system = ''
     if (/^(?:no|n|false)$/i.test(option)) score += isNo(text) ? 5 : 0;
     return { option, score };
   });
-  const best = scored.reduce((left, right) => (right.score > left.score ? right : left));
-  return best;
+  return scored.reduce((left, right) => (right.score > left.score ? right : left));
 }

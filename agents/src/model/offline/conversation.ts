@@ -1,5 +1,5 @@
-// What the offline model knows: the messages of the request, read once into the parts its rules ask for. It keeps
-// nothing between requests.
+// The conversation as the rules of the offline model read it, parsed from the messages of one request. Nothing is kept between
+// requests.
 import type { ModelMessage, ModelRequest } from '../model.ts';
 
 export interface ToolResult {
@@ -9,24 +9,24 @@ export interface ToolResult {
 }
 
 export interface Conversation {
-  /** All system messages together. */
+  /** All system messages, joined. */
   readonly system: string;
-  /** What the user said, in order; empty messages left out. */
+  /** The user's messages in order, without empty ones. */
   readonly users: readonly string[];
-  /** What the assistant said, in order; calls without text left out. */
+  /** The assistant's texts in order, without calls that have none. */
   readonly assistants: readonly string[];
-  /** The user message to answer; empty when the assistant is to open the conversation. */
+  /** The user message to answer; empty when the assistant opens the conversation. */
   readonly last: string;
-  /** Tool results that came since. */
+  /** Tool results after that message. */
   readonly results: readonly ToolResult[];
-  /** The number that the next tool call may take: above those of all calls that can be seen. */
+  /** Number of the next tool call: above the numbers of all calls in the messages. */
   readonly nextCall: number;
-  /** Everything the assistant wrote, arguments included: what it has asked before. */
+  /** All texts and call arguments of the assistant. Finds the questions that it asked before. */
   readonly written: string;
 }
 
 const textOf = (message: ModelMessage): string => {
-  // Over HTTP the content may be a list of parts; the text parts are what can be read here.
+  // Over HTTP the content may be a list of parts. Only text parts are read.
   const content: unknown = message.content;
   if (typeof content === 'string') return content;
   if (!Array.isArray(content)) return '';
@@ -77,11 +77,11 @@ export function readConversation(request: ModelRequest): Conversation {
   };
 }
 
-// Every rule looks at every clause: a text of a thousand dots must not keep the process busy.
+// Every rule is tried on every clause, so their number is limited.
 const MAX_CLAUSES = 24;
 const MAX_CHARS = 4000;
 
-/** The parts of a message that want an answer each: its sentences, and questions joined by "and". */
+/** Splits a message into clauses to answer: its sentences, and questions joined by "and". */
 export const clauses = (text: string): string[] =>
   text
     .slice(0, MAX_CHARS)

@@ -1,10 +1,10 @@
-// What a person says about themselves and the world ("my name is Ada", "my favourite colour is green", "the password is
-// plum"), and the questions that ask for it back. Later statements win over earlier ones.
+// Facts that a person states ("my name is Ada", "my favourite colour is green", "the password is plum"), and the questions
+// about them. Later statements replace earlier ones.
 
 export interface Fact {
-  /** What it is about, normalized: `name`, `favourite colour`. */
+  /** The subject, normalized: `name`, `favourite colour`. */
   readonly key: string;
-  /** Whose: `my` or `the`. */
+  /** `my` for facts about the user. */
   readonly owner: 'my' | 'the';
   readonly value: string;
 }
@@ -12,7 +12,7 @@ export interface Fact {
 const WORD = "[\\p{L}][\\p{L}\\p{M}'’-]*";
 const NAME = `(${WORD}(?:\\s+(?!And\\b|But\\b|What\\b|Who\\b)\\p{Lu}[\\p{L}\\p{M}'’-]*){0,2})`;
 const MY_NAME = new RegExp(`\\b(?:my name(?:['’]s| is)|call me)\\s+${NAME}`, 'iu');
-// "I'm Ada": only a capital tells a name from "I'm tired".
+// "I'm Ada": the capital distinguishes a name from "I'm tired".
 const I_AM = /\b[Ii](?:['’]m| am)\s+(\p{Lu}[\p{L}\p{M}'’-]*)/u;
 const NOT_A_NAME = /^(?:a|an|the|so|very|not|in|on|at|from|sorry|here|happy|sad|fine|good|ok|okay|i)$/i;
 const MY =
@@ -31,7 +31,7 @@ const ABOUT_ME: readonly (readonly [RegExp, string])[] = [
 const isQuestion = (text: string): boolean =>
   /\?\s*$/.test(text) || /^(?:what|who|where|when|which|how|do|does|can|could|is|are)\b/i.test(text);
 
-/** One spelling for the lookup of a key. */
+/** Normalizes a key for lookups. */
 const normal = (key: string): string =>
   key
     .toLowerCase()
@@ -47,7 +47,7 @@ const tidy = (value: string): string =>
     .replace(/[\s,]+$/, '')
     .trim();
 
-/** What one sentence states. */
+/** Returns the facts that one sentence states. */
 export function factsIn(sentence: string): Fact[] {
   const found: Fact[] = [];
   const name = MY_NAME.exec(sentence)?.[1] ?? (I_AM.exec(sentence)?.[1] || undefined);
@@ -85,7 +85,7 @@ const KEY_OF_QUESTION: readonly (readonly [RegExp, string])[] = [
 const ASKED =
   /\b(?:what|who|which|where|when)(?:['’]s|\s+is|\s+are|\s+was|\s+were)\s+(my|the|our)\s+([^?.!\n]{1,60})|\b(?:tell me|remember|know|recall|forgot(?:ten)?)\s+(?:what\s+)?(my)\s+([^?.!\n]{1,60})/i;
 
-/** What a question asks for; undefined when it asks for nothing that could have been stated. */
+/** Returns the fact that a question asks for, or undefined if it asks for none. */
 export function askedFor(question: string): { key: string; owner: 'my' | 'the'; words: string } | undefined {
   for (const [pattern, key] of KEY_OF_QUESTION)
     if (pattern.test(question)) return { key, owner: 'my', words: key };
@@ -98,28 +98,28 @@ export function askedFor(question: string): { key: string; owner: 'my' | 'the'; 
   return { key: normal(words), owner, words };
 }
 
-/** The latest fact for a key. */
+/** Returns the latest fact for a key. */
 export const lookUp = (facts: readonly Fact[], key: string, owner: 'my' | 'the'): Fact | undefined =>
   facts.findLast((fact) => fact.key === key && fact.owner === owner) ??
   facts.findLast((fact) => fact.key === key);
 
-const SAYING: Readonly<Record<string, (value: string) => string>> = {
+const SENTENCES: Readonly<Record<string, (value: string) => string>> = {
   name: (value) => `Your name is ${value}.`,
   home: (value) => `You live in ${value}.`,
   origin: (value) => `You are from ${value}.`,
-  work: (value) => `About your work you told me: ${value}.`,
+  work: (value) => `You told me about your work: ${value}.`,
   age: (value) => `You are ${value}.`,
   like: (value) => `You like ${value}.`,
   have: (value) => `You have ${value}.`,
 };
 
-const second = (value: string): string =>
+const inSecondPerson = (value: string): string =>
   value.replace(
     /\b(?:my|mine|i)\b/gi,
     (word) => ({ my: 'your', mine: 'yours', i: 'you' })[word.toLowerCase()] ?? word,
   );
 
-/** Tells a fact back. */
-export const tell = (fact: Fact): string =>
-  (fact.owner === 'my' ? SAYING[fact.key]?.(second(fact.value)) : undefined) ??
-  `${fact.owner === 'my' ? 'Your' : 'The'} ${fact.key} is ${second(fact.value)}.`;
+/** Formats a fact as a sentence to the user. */
+export const factSentence = (fact: Fact): string =>
+  (fact.owner === 'my' ? SENTENCES[fact.key]?.(inSecondPerson(fact.value)) : undefined) ??
+  `${fact.owner === 'my' ? 'Your' : 'The'} ${fact.key} is ${inSecondPerson(fact.value)}.`;

@@ -1,5 +1,5 @@
-// Fills the parameters of a tool from the conversation: by their type, their enum and what their name says. Returns
-// undefined for a value that nobody has given, so that the caller can ask for it, or (for a forced call) take the schema's own fallback.
+// Fills the parameters of a tool from the conversation, by their type, enum and name. A value that the conversation does not
+// contain is undefined: the caller asks for it, or falls back to the schema for a forced call.
 import { bestOption, isAttack, isNo, moodOf } from './classify.ts';
 import type { Conversation } from './conversation.ts';
 import { clauses } from './conversation.ts';
@@ -15,21 +15,21 @@ export interface FillScene {
   readonly talk: Conversation;
   /** The clause that asks for the call. */
   readonly text: string;
-  /** Take a fallback where the conversation gives nothing. */
+  /** Falls back to a default where the conversation has no value. */
   readonly forced: boolean;
-  /** One of several places or items that the clause names, when each gets a call of its own. */
-  readonly item?: string;
+  /** One of several places or items that the clause names, when each gets its own call. */
+  readonly item?: string | undefined;
   /** The name of the tool. */
   readonly tool: string;
-  /** The names of the parameters beside this one. */
-  readonly siblings?: readonly string[];
+  /** The names of all parameters of the object. */
+  readonly siblings?: readonly string[] | undefined;
 }
 
 const MAX_DEPTH = 4;
 const isObject = (value: unknown): value is Schema =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** The schema's alternatives reduced to one that can be filled: not null. */
+/** Reduces the alternatives of a schema to the first that is not null. */
 function plain(schema: unknown): Schema {
   if (!isObject(schema)) return {};
   const options = (schema.anyOf ?? schema.oneOf) as unknown[] | undefined;
@@ -38,7 +38,7 @@ function plain(schema: unknown): Schema {
   return { ...schema, type };
 }
 
-/** Whether a schema takes null for what nobody has said. */
+/** True if a schema accepts null for an unknown value. */
 function takesNull(schema: unknown): boolean {
   if (!isObject(schema)) return false;
   const options = schema.anyOf ?? schema.oneOf;
@@ -46,7 +46,7 @@ function takesNull(schema: unknown): boolean {
   return Array.isArray(schema.type) && schema.type.includes('null');
 }
 
-/** The arguments of a call, and which required ones are missing. */
+/** Returns the arguments of a call, and the names of required ones that are missing. */
 export function fillArguments(
   parameters: unknown,
   scene: FillScene,
@@ -65,7 +65,7 @@ export function fillArguments(
     const found = fillOne(name, plain(value), beside, numbers, needed && !nullable, depth);
     const filled = found ?? (needed && nullable ? null : undefined);
     if (filled !== undefined) {
-      // defineProperty: a parameter may be called __proto__.
+      // A parameter may be called __proto__, which an assignment would not create.
       Object.defineProperty(args, name, {
         value: filled,
         enumerable: true,
@@ -199,7 +199,7 @@ function fillArray(
   return texts.length > 0 || scene.forced ? fit(wrap(texts)) : undefined;
 }
 
-/** The items of a list in a text: quoted ones, else what follows a colon. */
+/** Returns the items of a list in a text: quoted texts, else the list after a colon. */
 export function listIn(text: string): string[] {
   const quoted = [...text.matchAll(/["“']([^"”']{1,200})["”'](?=\W|$)/g)].map(([, item = '']) => item);
   if (quoted.length > 0) return quoted;
@@ -226,7 +226,7 @@ const PLACE =
 const LANGUAGES =
   /\b(English|French|German|Spanish|Italian|Dutch|Portuguese|Polish|Japanese|Chinese|Korean|Arabic|Russian|Latin|Swedish|Danish)\b/i;
 
-/** The places a clause names: "Paris and London" are two. */
+/** Returns the places of a clause that names several, such as "Paris and London". */
 export function placesIn(text: string): string[] {
   const many =
     /\b(?:in|for|at)\s+(\p{Lu}[\p{L}'’-]*(?:\s\p{Lu}[\p{L}'’-]*)*(?:(?:,\s*(?:and\s+)?|\s+and\s+)\p{Lu}[\p{L}'’-]*(?:\s\p{Lu}[\p{L}'’-]*)*)+)/u.exec(
@@ -235,7 +235,7 @@ export function placesIn(text: string): string[] {
   return many ? many.split(/\s*,\s*(?:and\s+)?|\s+and\s+/).filter(Boolean) : [];
 }
 
-/** The time zone that a text names, by its own name or by its city. */
+/** Returns the time zone that a text names, by zone name or city. */
 function zoneIn(text: string): string | undefined {
   const name = /\b[A-Z]\w+\/[A-Z][\w/]+|\bUTC\b/.exec(text)?.[0];
   if (name) return name;
@@ -273,7 +273,7 @@ function fillText(
   if (is(/language|lang$/)) return firstMatch(text, LANGUAGES);
   if (is(/location|city|place|town|country|region|destination|address|where/)) {
     const known = (): string | undefined => lookUp(facts, 'home', 'my')?.value;
-    // The capitals of somebody's name are no place.
+    // A capitalized personal name is not a place.
     const where = text.replace(/\bmy name is [^.!?]*[.!?]?\s*/i, '');
     const found = firstMatch(where, CAPITALS, PLACE);
     return found && !/^(?:the )?(?:weather|forecast|moment|time|I)$/i.test(found) ? found : known();
@@ -315,7 +315,7 @@ function fillText(
   return subjectOf(text);
 }
 
-/** What a request is about: a quoted text, what follows a colon or "about", else the whole of it. */
+/** Returns the subject of a request: a quoted text, the text after a colon or "about", else all of it. */
 const subjectOf = (text: string): string =>
   firstMatch(
     text,

@@ -1,6 +1,5 @@
-// The built-in model: rules, no network, deterministic. An agent uses it when there is neither a key nor a base URL, so
-// that the whole fabric can be tried in a minute. It reads the messages it is given and only those, and says what it is
-// when asked. The rules live in `offline/`; this file streams what they answer.
+// The built-in model: deterministic rules without a network. An agent uses it when neither a key nor a base URL is set. It reads
+// only the messages of the request, and describes itself when asked. This file streams the answers of the rules.
 import { type Clock, systemClock } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
 import type { ChatModel, FinishReason, ModelChunk, ModelRequest, Usage } from '../model.ts';
@@ -10,10 +9,10 @@ import { answer, type OfflineAnswer } from './answer.ts';
 export const OFFLINE_MODEL_NAME = 'offline';
 
 export interface OfflineModelOptions {
-  /** Pause between two chunks, so that streaming can be seen. @default 15 */
-  chunkDelayMs?: number;
+  /** Pause between two chunks, which makes streaming visible. @default 15 */
+  chunkDelayMs?: number | undefined;
   /** @default systemClock */
-  clock?: Clock;
+  clock?: Clock | undefined;
 }
 
 const CHARS_PER_TOKEN = 4;
@@ -21,7 +20,7 @@ const ARGUMENT_CHARS = 12;
 
 const tokens = (chars: number): number => Math.ceil(chars / CHARS_PER_TOKEN);
 
-/** Words with the space before them; putting them together gives the text again. */
+/** Splits a text into words with the space before them; joined they are the text again. */
 const wordChunks = (text: string): string[] => text.match(/\s*\S+|\s+$/g) ?? [];
 
 function usageOf(request: ModelRequest, written: number): Usage {
@@ -31,12 +30,12 @@ function usageOf(request: ModelRequest, written: number): Usage {
   return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
 }
 
-/** The chunks of an answer, without a pause. `max_tokens` cuts text, never a tool call. */
+/** Yields the chunks of an answer without pauses. `max_tokens` cuts text, never a tool call. */
 export function* offlineChunks(request: ModelRequest): Generator<ModelChunk, void> {
-  const said: OfflineAnswer = answer(request);
+  const reply: OfflineAnswer = answer(request);
   const limit = (request.max_tokens ?? Number.POSITIVE_INFINITY) * CHARS_PER_TOKEN;
-  const cut = said.text.length > limit;
-  const text = cut ? said.text.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '') : said.text;
+  const cut = reply.text.length > limit;
+  const text = cut ? reply.text.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '') : reply.text;
   const part = (
     delta: ModelChunk['choices'][number]['delta'],
     finish_reason: FinishReason | null = null,
@@ -47,7 +46,7 @@ export function* offlineChunks(request: ModelRequest): Generator<ModelChunk, voi
 
   let written = text.length;
   for (const content of wordChunks(text)) yield part({ content });
-  for (const [index, call] of said.calls.entries()) {
+  for (const [index, call] of reply.calls.entries()) {
     const args = JSON.stringify(call.args);
     written += call.name.length + args.length;
     yield part({ tool_calls: [{ index, id: call.id, function: { name: call.name, arguments: '' } }] });
@@ -55,7 +54,7 @@ export function* offlineChunks(request: ModelRequest): Generator<ModelChunk, voi
       yield part({ tool_calls: [{ index, function: { arguments: args.slice(at, at + ARGUMENT_CHARS) } }] });
     }
   }
-  yield part({}, said.calls.length > 0 ? 'tool_calls' : cut ? 'length' : 'stop');
+  yield part({}, reply.calls.length > 0 ? 'tool_calls' : cut ? 'length' : 'stop');
   yield { choices: [], usage: usageOf(request, written), model: OFFLINE_MODEL_NAME };
 }
 

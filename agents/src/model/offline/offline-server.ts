@@ -1,6 +1,6 @@
-// The offline model as an OpenAI-compatible HTTP endpoint, for demos and for trying other clients without a key:
-// POST /v1/chat/completions (streaming and not) and GET /v1/models. It takes every key and every model name, and says in
-// each answer that its model is `offline`.
+// The offline model as an OpenAI-compatible HTTP endpoint, for demos and other clients without a key:
+// POST /v1/chat/completions (streaming or not) and GET /v1/models. It accepts every key and every model name, and names its
+// model `offline` in each answer.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, isIPv6 } from 'node:net';
 import { type Clock, FabricError, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
@@ -20,22 +20,22 @@ import {
 import { OFFLINE_MODEL_NAME, offlineModel } from './offline-model.ts';
 
 export interface OfflineServerOptions {
-  /** 0 takes a free one. */
+  /** 0 for a free port. */
   port: number;
   /** @default 127.0.0.1 */
-  host?: string;
+  host?: string | undefined;
   /** Pause between two chunks of a stream. @default 15 */
-  chunkDelayMs?: number;
+  chunkDelayMs?: number | undefined;
   /** @default systemClock */
-  clock?: Clock;
+  clock?: Clock | undefined;
   /** @default silentLog */
-  log?: Logger;
+  log?: Logger | undefined;
 }
 
 export interface OfflineServer {
   /** The base URL for clients: `http://127.0.0.1:<port>/v1`. */
   readonly url: string;
-  /** Stops listening and ends what is being answered. */
+  /** Stops listening and closes all connections. */
   close(): Promise<void>;
 }
 
@@ -46,7 +46,7 @@ type Body = ModelRequest & { stream?: boolean; stream_options?: { include_usage?
 
 /**
  * Serves the offline model until `close()`.
- * @throws {CONFIG_INVALID} when it cannot listen there
+ * @throws {CONFIG_INVALID} when it cannot listen on the port
  */
 export async function startOfflineServer(options: OfflineServerOptions): Promise<OfflineServer> {
   const { port, host = '127.0.0.1', chunkDelayMs = 15, clock = systemClock, log = silentLog } = options;
@@ -88,13 +88,13 @@ async function listen(http: Server, port: number, host: string): Promise<void> {
   http.off('error', onError);
 }
 
-interface Parts {
+interface AnswerDeps {
   readonly streaming: ChatModel;
   readonly whole: ChatModel;
   readonly clock: Clock;
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, parts: Parts): Promise<void> {
+async function answer(request: IncomingMessage, response: ServerResponse, deps: AnswerDeps): Promise<void> {
   const path = request.url?.split('?')[0] ?? '';
   if (path === '/v1/models' || path.startsWith('/v1/models/')) {
     if (request.method !== 'GET') return refuse(response, 405, 'Use GET.');
@@ -113,14 +113,14 @@ async function answer(request: IncomingMessage, response: ServerResponse, parts:
   const body = (await readJson(request, MAX_BODY_BYTES)) as Body;
   const fault = faultOf(body);
   if (fault) return refuse(response, 400, fault.message, fault.param);
-  const seconds = Math.floor(parts.clock.now() / 1000);
+  const seconds = Math.floor(deps.clock.now() / 1000);
   const ids: WireIds = { id: `chatcmpl-${newId()}`, created: seconds, model: OFFLINE_MODEL_NAME };
   if (!body.stream) {
     const chunks: ModelChunk[] = [];
-    for await (const chunk of parts.whole.stream(body)) chunks.push(chunk);
+    for await (const chunk of deps.whole.stream(body)) chunks.push(chunk);
     return sendJson(response, 200, completionObject(chunks, ids));
   }
-  await stream(response, body, ids, parts.streaming);
+  await stream(response, body, ids, deps.streaming);
 }
 
 async function stream(response: ServerResponse, body: Body, ids: WireIds, model: ChatModel): Promise<void> {
@@ -137,12 +137,12 @@ async function stream(response: ServerResponse, body: Body, ids: WireIds, model:
     }
     response.end(event('[DONE]'));
   } catch (error) {
-    // A client that hangs up ends its answer; nobody is left to be told.
+    // The client hung up, so there is no connection for an error.
     if (!gone.signal.aborted) throw error;
   }
 }
 
-/** Waits until a slow client has read what waits for it, or is gone. */
+/** Waits until a slow client has read the buffered data, or has hung up. */
 const drained = (response: ServerResponse): Promise<void> =>
   new Promise((resolve) => {
     const done = (): void => {
@@ -185,7 +185,7 @@ const refuse = (
 function fail(response: ServerResponse, error: unknown): void {
   if (response.headersSent) response.destroy();
   else if (error instanceof BodyError) {
-    // What is still being sent is not read: the connection ends with the answer.
+    // The rest of the request body is not read, so the connection cannot be reused.
     sendJson(response, error.status, errorObject({ message: error.message }), { connection: 'close' });
   } else sendJson(response, 500, errorObject({ message: 'The offline model failed.', type: 'server_error' }));
 }

@@ -1,5 +1,5 @@
-// How the system prompt colours an answer: the way of speaking ("speak Pirate"), its length ("be brief"), and fixed
-// words ("end every answer with ..."). Quoted text and numbers are never changed: what a person said is told back as it was.
+// Applies the system prompt's style to an answer: the way of speaking ("speak Pirate"), the length ("be brief"), and fixed words
+// ("end every answer with ..."). Quoted text and numbers never change, because they repeat the user's own words.
 
 interface Style {
   readonly name: string;
@@ -71,7 +71,7 @@ const STYLES: readonly Style[] = [
   },
 ];
 
-/** What the system prompt says about itself in the role: the name given to the assistant, the role it plays. */
+/** The persona of the system prompt: the assistant's style, role and name. */
 export interface Persona {
   readonly style: string | undefined;
   readonly role: string | undefined;
@@ -93,7 +93,7 @@ const BRIEF =
   /\bbe (?:very )?(?:brief|short|concise|terse)\b|\bbriefly\b|\b(?:in )?one sentence\b|\bshort answers?\b/i;
 const SHOUT = /\b(?:upper[- ]?case|capital letters|all caps|shout)/i;
 
-/** Reads the persona out of the system prompt. */
+/** Parses the persona of a system prompt. */
 export function readPersona(system: string): Persona {
   return {
     style: STYLES.find((style) => style.asked.test(system))?.name,
@@ -114,20 +114,20 @@ const keepCase = (from: string, to: string): string =>
 
 const firstSentence = (text: string): string => /^[\s\S]*?[.!?](?=\s|$)/.exec(text)?.[0] ?? text;
 
-/** Says `text` as the system prompt wants it. `turn` varies the openings, so that they do not bore. */
+/** Rewrites `text` in the style of the system prompt. `turn` varies the openings. */
 export function inPersona(text: string, system: string, turn: number): string {
-  let said = text;
-  if (BRIEF.test(system)) said = firstSentence(said);
+  let styled = text;
+  if (BRIEF.test(system)) styled = firstSentence(styled);
   const style = STYLES.find((one) => one.asked.test(system));
   if (style) {
-    said = outsideQuotes(said, (part) =>
+    styled = outsideQuotes(styled, (part) =>
       style.swaps.reduce((all, [from, to]) => all.replace(from, (word) => keepCase(word, to)), part),
     );
     const pick = (list: readonly string[]): string => list[turn % list.length] ?? '';
-    said = `${pick(style.before)}${said}${pick(style.after)}`;
+    styled = `${pick(style.before)}${styled}${pick(style.after)}`;
   }
-  if (SHOUT.test(system)) said = outsideQuotes(said, (part) => part.toUpperCase());
+  if (SHOUT.test(system)) styled = outsideQuotes(styled, (part) => part.toUpperCase());
   const start = STARTING.exec(system)?.[1]?.trim();
   const end = ENDING.exec(system)?.[1]?.trim();
-  return [start, said, end].filter(Boolean).join(' ');
+  return [start, styled, end].filter(Boolean).join(' ');
 }

@@ -1,5 +1,5 @@
-// Looks a question up in what the model was told: the sentence of the system prompt, of a tool result or of an earlier
-// message that shares most words with it. This is what lets a narrow agent answer from its instructions.
+// Answers a question with the sentence of the system prompt or of an earlier message that shares most words with it. Lets a
+// specialized agent answer from its instructions.
 import type { Conversation } from './conversation.ts';
 import { wordsOf } from './words.ts';
 
@@ -10,15 +10,15 @@ const sentences = (text: string): string[] =>
     .map((sentence) => sentence.replace(/^[-*•\d.)\s]+(?=\p{L})/u, '').trim())
     .filter(Boolean);
 
-/** The best sentence for a question, told as what it is; undefined when none shares two words with it. */
+/** Returns the best sentence for a question, or undefined if none shares two words with it. */
 export function recall(question: string, talk: Conversation): string | undefined {
   const wanted = wordsOf(question);
   let best: { score: number; text: string } | undefined;
-  const offer = (texts: readonly string[], saying: (sentence: string) => string): void => {
+  const offer = (texts: readonly string[], format: (sentence: string) => string): void => {
     for (const sentence of texts) {
       const words = wordsOf(sentence);
       const score = [...wanted].filter((word) => words.has(word)).length;
-      if (score >= 2 && score > (best?.score ?? 0)) best = { score, text: saying(sentence) };
+      if (score >= 2 && score > (best?.score ?? 0)) best = { score, text: format(sentence) };
     }
   };
   const earlier = talk.last ? talk.users.slice(0, -1) : talk.users;

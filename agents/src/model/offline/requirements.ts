@@ -1,6 +1,5 @@
-// How the offline model helps to refine a request: it restates the goal from what was said, asks what it has not asked
-// before, and splits the result into goals.
-
+// Refines a request: restates the goal from the user's messages, asks questions that were not asked before, and splits the
+// result into goals.
 import { isYes } from './classify.ts';
 import type { Conversation } from './conversation.ts';
 
@@ -27,29 +26,29 @@ const clean = (text: string): string =>
     .replace(/[\s.!?]+$/, '')
     .trim();
 
-// A bare "yes" confirms, it is no requirement.
-const said = (talk: Conversation): string[] =>
+// A bare "yes" confirms and adds no requirement.
+const statements = (talk: Conversation): string[] =>
   talk.users
     .filter((text) => !(isYes(text) && text.length < 20))
     .map(clean)
     .filter(Boolean);
 
-/** The goal in one sentence: the objective, with what was answered since. */
+/** Returns the goal in one sentence: the objective, with the answers since. */
 export function goalOf(talk: Conversation): string {
-  const [objective = 'an objective that is still open', ...answers] = said(talk);
+  const [objective = 'an objective that is still open', ...answers] = statements(talk);
   const start = objective.charAt(0).toUpperCase() + objective.slice(1);
   return `${start}${answers.length > 0 ? ` (${answers.slice(-6).join('; ')})` : ''}.`;
 }
 
-/** The goals one by one. */
+/** Returns the goals as a list. */
 export function goalsOf(talk: Conversation): string[] {
-  const [objective = 'an objective that is still open', ...answers] = said(talk);
+  const [objective = 'an objective that is still open', ...answers] = statements(talk);
   const parts = objective.split(/\s*(?:,|;|\band then\b|\band\b)\s*/).filter((part) => part.length > 2);
   const goals = [...parts, ...answers].map((goal) => goal.charAt(0).toUpperCase() + goal.slice(1));
   return [...new Set(goals)].slice(0, 12);
 }
 
-/** `count` questions, those not asked before first. */
+/** Returns `count` questions, new ones first. */
 export function questionsFor(talk: Conversation, count: number): string[] {
   const open = QUESTIONS.filter(
     (question) => !talk.written.includes(question) && !talk.system.includes(question),
@@ -57,6 +56,6 @@ export function questionsFor(talk: Conversation, count: number): string[] {
   return [...open, ...QUESTIONS.filter((question) => !open.includes(question))].slice(0, count);
 }
 
-/** How many questions have been asked so far. */
+/** Number of questions asked so far. */
 export const askedCount = (talk: Conversation): number =>
   QUESTIONS.filter((question) => talk.written.includes(question)).length;

@@ -1,5 +1,5 @@
-// Arithmetic for the offline model: finds the sum in a sentence and works it out with a parser of its own. No eval, and
-// bounded: length and nesting are limited, so that no text can make it slow.
+// Arithmetic for the offline model: finds the expression in a sentence and evaluates it with its own parser, without eval.
+// Length and nesting are limited, which bounds the time for any text.
 
 const MAX_CHARS = 200;
 const MAX_DEPTH = 32;
@@ -32,14 +32,14 @@ const NUMBER_WORDS =
   );
 const NUMBER_WORD = new RegExp(`\\b(?:${NUMBER_WORDS.join('|')})\\b`, 'gi');
 
-// A run of what a sum may consist of, beginning and ending with an operand.
+// A run of operands and operators that begins and ends with an operand.
 const RUN = /(?:sqrt\s*\(|[\d.(-])(?:sqrt|mod|[\d\s.+\-*/^()%])*[\d.)%]/gi;
 const OPERATOR = /[\d.)%]\s*(?:[+\-*/^%]|mod)\s*[\d.(s-]|sqrt/i;
 
 const ASKS =
   /\?\s*$|=|^\s*(?:and |so |please )*(?:what|how much|calculate|compute|work out|evaluate|solve|add|subtract|divide)\b|\b(?:minus|divided by)\b/i;
 
-/** The sum that a sentence contains, as an expression; undefined when there is none. `that` stands for `previous`. */
+/** Returns the expression in a sentence, or undefined if there is none. The word "that" stands for `previous`. */
 export function findSum(sentence: string, previous?: number): string | undefined {
   let text = sentence.slice(0, MAX_CHARS * 4);
   text = text.replace(NUMBER_WORD, (word) => String(NUMBER_WORDS.indexOf(word.toLowerCase())));
@@ -48,25 +48,25 @@ export function findSum(sentence: string, previous?: number): string | undefined
     const value = previous < 0 ? `(${previous})` : String(previous);
     text = text.replace(/\b(?:that|it|the (?:result|answer))\b(?=\s*[+\-*/^])|\bans\b/gi, value);
     text = text.replace(/([+\-*/^])\s*(?:that|it|the (?:result|answer))\b/gi, `$1${value}`);
-    // "and times 2?" goes on from there.
+    // "and times 2?" continues with the previous result.
     text = text.replace(/^\s*(?:and|then|now|so)?[\s,]*([+*/^])\s*(?=[\d(.])/i, `${value}$1`);
     text = text.replace(
       /^\s*(?:and|then|now|so)?[\s,]*\badd\s+(\d+(?:\.\d+)?)(?:\s+to (?:that|it))?/i,
       `${value}+$1`,
     );
   }
-  // Dates, telephone numbers and versions look like sums; only a stated request or other operators make them one.
+  // Dates, telephone numbers and versions look like expressions; other operators or a request make one.
   if (/\b\d{4}-\d{2}-\d{2}\b/.test(text)) return undefined;
   const found = [...text.matchAll(RUN)]
     .map(([run]) => run.trim())
     .filter((run) => run.length <= MAX_CHARS && OPERATOR.test(run) && /\d/.test(run))
     .sort((a, b) => b.length - a.length)[0];
-  // "2-3 dogs" and "9/10" are sums only when somebody asks for them.
+  // "2-3 dogs" and "9/10" are expressions only in a question.
   const asked = /[+*^%]|mod|sqrt/i.test(found ?? '') || ASKS.test(sentence) || found === text.trim();
   return asked ? found : undefined;
 }
 
-/** Works an expression out: + - * / ^ % mod sqrt and parentheses. */
+/** Evaluates an expression with + - * / ^ % mod sqrt and parentheses. */
 export function evaluate(expression: string): SumResult {
   try {
     const value = new Parser(expression).parse();
@@ -81,7 +81,7 @@ export function evaluate(expression: string): SumResult {
 
 class SumError extends Error {}
 
-/** Recursive descent, one method a level of precedence. */
+/** Recursive descent, one method for each level of precedence. */
 class Parser {
   readonly #tokens: string[];
   #at = 0;

@@ -1,13 +1,13 @@
-// What the offline model says when no tool is called: a list of rules, tried in order on each clause of the last message.
-// A rule reads the conversation and answers, or passes. The last rule is honest about not knowing.
+// Replies without tools: a list of rules that are tried in order on each clause of the last message. A rule answers or returns
+// undefined. The last one admits that the model does not know.
 import { type Conversation, clauses } from './conversation.ts';
-import { askedFor, type Fact, factsIn, lookUp, tell } from './facts.ts';
+import { askedFor, type Fact, factSentence, factsIn, lookUp } from './facts.ts';
 import { counting, JOKE, poem, story } from './long-text.ts';
 import { type Persona, readPersona } from './persona.ts';
 import { recall } from './recall.ts';
 import { evaluate, findSum } from './sums.ts';
 
-/** What rules read. `earlier` are the user's messages before the one being answered. */
+/** The input of the rules. `earlier` are the user's messages before the one to answer. */
 export interface Scene {
   readonly talk: Conversation;
   readonly earlier: readonly string[];
@@ -17,15 +17,15 @@ export interface Scene {
 
 type Rule = (clause: string, scene: Scene) => string | undefined;
 
-const WHAT_I_AM =
-  'I am the offline model of Fame Fabric: rules in this process, no network and no language model. Set OPENAI_API_KEY (or OPENAI_BASE_URL) to talk to a real one.';
+const SELF_DESCRIPTION =
+  'I am the offline model of Fame Fabric: a set of rules in this process, without a network or a language model. Set OPENAI_API_KEY (or OPENAI_BASE_URL) to use a real model.';
 
 const ORDINALS = 'first second third fourth fifth sixth seventh eighth ninth tenth'.split(' ');
 
 const quote = (text: string): string => `"${text.length > 600 ? `${text.slice(0, 600)}…` : text}"`;
 const plural = (n: number, word: string): string => `${n} ${word}${n === 1 ? '' : 's'}`;
 
-/** Rules on the whole message; their text may run over several sentences. */
+/** Rules for the whole message, whose text may contain several sentences. */
 const WHOLE: readonly Rule[] = [
   (text) =>
     /^(?:please\s+|can you\s+|could you\s+)?(?:repeat after me|repeat this|echo|say|write)\s*(?::|,)?\s+(?!something|it\b|that\b|again|a\b|an\b|me\b|what\b|hello to\b|one\b|two\b|\d+ (?:words|sentences|lines))(?:exactly\s*:?\s*)?([\s\S]+)$/i
@@ -48,19 +48,19 @@ const WHOLE: readonly Rule[] = [
 const asksBack =
   /\b(?:i|we)\b[^?.]{0,30}\b(?:ask|say|said|sa(?:y|id)|tell|told|write|wrote|message|question)/i;
 
-/** Rules on one clause. */
+/** Rules for one clause. */
 const RULES: readonly Rule[] = [
-  // What was said.
+  // The conversation itself.
   (clause, { talk, earlier }) => {
     if (!/\bhow (?:many|often)\b/i.test(clause)) return undefined;
     if (
       /\b(?:you|your)\b[^?]{0,30}\b(?:answer|repl|said|say)/i.test(clause) &&
       !/\bI\b|\bmy\b/.test(clause)
     ) {
-      return `I have given ${plural(talk.assistants.length, 'answer')} so far, as far as I can see.`;
+      return `I have given ${plural(talk.assistants.length, 'answer')} so far.`;
     }
     if (!/\b(?:turn|message|question|time|thing)s?\b|\bhow often\b/i.test(clause)) return undefined;
-    return `You have sent ${plural(earlier.length + 1, 'message')} that I can see, this one included.`;
+    return `You have sent ${plural(earlier.length + 1, 'message')}, including this one.`;
   },
   (clause, { earlier }) => {
     if (!asksBack.test(clause) && !/\bmy\b[^?.]{0,30}\b(?:message|question)\b/i.test(clause))
@@ -75,8 +75,8 @@ const RULES: readonly Rule[] = [
         : `Your last message was: ${quote(said)}`;
     }
     return earlier.length === 0
-      ? 'This is the first message that I can see.'
-      : `You have sent only ${plural(earlier.length, 'message')} before this one, as far as I can see.`;
+      ? 'This is your first message.'
+      : `I see only ${plural(earlier.length, 'message')} before this one.`;
   },
   (clause, { talk }) => {
     if (!/\bwhat (?:did|was|were) (?:you|your)\b[^?]{0,40}\b(?:say|said|answer|reply|message)/i.test(clause))
@@ -93,7 +93,7 @@ const RULES: readonly Rule[] = [
       return undefined;
     }
     const said = earlier.at(-1);
-    return said === undefined ? 'This is the first message that I can see.' : `You said: ${quote(said)}`;
+    return said === undefined ? 'This is your first message.' : `You said: ${quote(said)}`;
   },
   (clause, { earlier }) => {
     if (!/\b(?:summari[sz]e|what (?:have|did) we (?:talk|discuss)|sum up|our conversation)/i.test(clause))
@@ -107,14 +107,14 @@ const RULES: readonly Rule[] = [
     return notes.length > 0 ? `You asked me to remember: ${notes.map(quote).join(', ')}.` : undefined;
   },
 
-  // What was told. A message may state and ask at once; stating comes first.
+  // Facts that the user stated.
   (clause, { talk, facts }) => {
     const asked = askedFor(clause);
     if (!asked) return undefined;
     const fact = lookUp(facts, asked.key, asked.owner);
-    if (fact) return tell(fact);
+    if (fact) return factSentence(fact);
     if (asked.owner === 'the') return undefined;
-    return recall(clause, talk) ?? `You have not told me your ${asked.words} yet, as far as I can see.`;
+    return recall(clause, talk) ?? `You have not told me your ${asked.words} yet.`;
   },
 
   // Sums.
@@ -125,7 +125,7 @@ const RULES: readonly Rule[] = [
     const sum = evaluate(expression);
     return sum.ok
       ? `${sum.expression} = ${sum.value}`
-      : `I cannot work out ${quote(expression)}: ${sum.reason}.`;
+      : `I cannot calculate ${quote(expression)}: ${sum.reason}.`;
   },
 
   // Longer texts.
@@ -136,7 +136,7 @@ const RULES: readonly Rule[] = [
   (clause) => (/\balphabet\b/i.test(clause) ? [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'].join(' ') : undefined),
   (clause) => (/\bjoke\b/i.test(clause) ? JOKE : undefined),
 
-  // About itself.
+  // The model itself.
   (clause, { persona }) => {
     if (
       !/\b(?:who|what) are you\b|\bare you (?:a|an|the|real|human|chatgpt|gpt|ai|offline|online)\b|\bwhat(?:['’]s| is) your name\b|\bwhat model\b|\bwhich model\b|\babout yourself\b/i.test(
@@ -146,27 +146,27 @@ const RULES: readonly Rule[] = [
       return undefined;
     }
     const name = persona.givenName;
-    const what = name ? WHAT_I_AM.replace('I am', `I am ${name}, played by`) : WHAT_I_AM;
+    const what = name ? SELF_DESCRIPTION.replace('I am', `I am ${name}, played by`) : SELF_DESCRIPTION;
     const role = persona.role ? ` In this conversation I play ${persona.role}.` : '';
     return `${what}${role}`;
   },
   (clause) =>
     /\bwhat can you do\b|^help\b|\bhow can you help\b/i.test(clause)
-      ? 'I can remember what you tell me in this conversation, say what you asked first or last, do sums, count, tell a story, and call the tools I am given. I am the offline model, so there is no language model behind me: set OPENAI_API_KEY for one.'
+      ? 'I can remember what you tell me in this conversation, repeat your first or last question, do arithmetic, count, tell a story, and call my tools. I am the offline model, without a language model: set OPENAI_API_KEY to use one.'
       : undefined,
   (clause) =>
     /\bhow are you\b|\bhow(?:['’]s| is) it going\b/i.test(clause)
-      ? 'All my rules are in order, thank you. And you?'
+      ? 'I am fine, thank you. And you?'
       : undefined,
 
-  // What needs the world outside.
+  // Questions about the outside world.
   (clause) =>
     /\bwhat(?:['’]s| is) the (?:time|date)\b|\bwhat (?:time|day|date) is it\b/i.test(clause)
-      ? 'I am the offline model and have no clock; an agent with a clock tool could tell you.'
+      ? 'I am the offline model and have no clock. An agent with a clock tool could answer that.'
       : undefined,
 ];
 
-/** Rules on a clause that states nothing else. */
+/** Rules for a clause that states no fact. */
 const SMALL_TALK: readonly Rule[] = [
   (clause, { facts }) => {
     if (
@@ -195,10 +195,10 @@ const noted = (text: string): string | undefined =>
 const acknowledge = (fact: Fact): string =>
   fact.key === 'name' && fact.owner === 'my'
     ? `Nice to meet you, ${fact.value}.`
-    : `Noted: ${lowerFirst(tell(fact))}`;
+    : `Noted: ${lowerFirst(factSentence(fact))}`;
 const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
 
-/** Reads what rules need. */
+/** Prepares the input of the rules. */
 export function sceneOf(talk: Conversation): Scene {
   const earlier = talk.last ? talk.users.slice(0, -1) : talk.users;
   return {
@@ -209,13 +209,13 @@ export function sceneOf(talk: Conversation): Scene {
   };
 }
 
-/** Opens a conversation: the user has said nothing. */
+/** The greeting that opens a conversation. */
 export const opening = (scene: Scene): string => {
   const name = scene.persona.givenName;
   return `Hello! ${name ? `I am ${name}, played by` : 'I am'} the offline model of Fame Fabric. What would you like to talk about?`;
 };
 
-/** Answers one clause, or passes. */
+/** Answers one clause, or returns undefined. */
 const answerClause = (clause: string, scene: Scene): string | undefined => {
   const stated = factsIn(clause).map(acknowledge).join(' ');
   for (const rule of stated ? RULES : [...RULES, ...SMALL_TALK]) {
@@ -230,14 +230,14 @@ const isQuestion = (text: string): boolean =>
 
 const doNotKnow = (text: string, { talk }: Scene): string => {
   const explained = talk.assistants.some((said) => said.includes('OPENAI_API_KEY'));
-  if (!isQuestion(text)) return `I heard you: ${quote(text)}${explained ? '' : ` ${WHAT_I_AM}`}`;
+  if (!isQuestion(text)) return `You said: ${quote(text)}${explained ? '' : ` ${SELF_DESCRIPTION}`}`;
   return explained
-    ? 'That is beyond my rules: I am only the offline model.'
-    : `I do not know that. ${WHAT_I_AM}`;
+    ? 'I have no rule for that: I am only the offline model.'
+    : `I do not know that. ${SELF_DESCRIPTION}`;
 };
 
-/** The answer in plain words, before the persona colours it. `parts` are the clauses that still want an answer. */
-export function say(scene: Scene, parts: readonly string[]): string {
+/** Replies in plain words, before the persona's style. `parts` are the clauses to answer. */
+export function replyTo(scene: Scene, parts: readonly string[]): string {
   const { talk } = scene;
   const whole = parts.join(' ');
   for (const rule of WHOLE) {
@@ -249,8 +249,8 @@ export function say(scene: Scene, parts: readonly string[]): string {
   if (known.length === 0) return recall(whole, talk) ?? doNotKnow(whole, scene);
   const open = answers.find(({ clause, text }) => text === undefined && isQuestion(clause));
   return [
-    // "Hello! What would you like to talk about?" is no answer to somebody who has said it already.
+    // A greeting that asks for a subject does not fit a message that has one.
     ...known.filter((text) => known.length === 1 || !text.startsWith('Hello')),
-    ...(open ? [`I do not know about ${quote(open.clause)}.`] : []),
+    ...(open ? [`I do not know the answer to ${quote(open.clause)}.`] : []),
   ].join(' ');
 }

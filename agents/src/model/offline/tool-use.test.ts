@@ -25,7 +25,7 @@ const options = (...values: string[]) => ({ type: 'string', enum: values });
 const force = (name: string): ToolChoice => ({ type: 'function', function: { name } });
 const user = (content: string): ModelMessage => ({ role: 'user', content });
 
-/** What the model does with one message: its calls as `name {json}`, or its text. */
+/** Returns the reply to one message: its calls as `name {json}`, or its text. */
 const does = (content: string, tools: ToolSpec[], extra: Partial<ModelRequest> = {}): string => {
   const request: ModelRequest = { messages: [user(content)], tools, ...extra };
   expect(checkTranscript(request)).toEqual([]);
@@ -88,7 +88,7 @@ describe('the offline model calls a tool when asked plainly', () => {
     expect(does('what is 3 times 4.5?', math)).toBe('multiply {"a":3,"b":4.5}');
   });
 
-  it('asks for what is missing, and calls when it is told', () => {
+  it('asks for a missing parameter, and calls the tool with the answer', () => {
     const asked = does('What is the weather?', [weather]);
     expect(asked).toContain('location');
     const said = answer({

@@ -1,5 +1,5 @@
-// When and which tools the offline model calls. Plain requests only: a tool is called when its name, its description or its
-// enums point at what a clause asks for, and its parameters can be filled. `tell-results.ts` says what they answered.
+// Chooses the tool calls of the offline model. A tool is called when its name, description or enums match a request, and its
+// parameters can be filled. `describe-results.ts` describes the results.
 import type { ModelRequest, ToolSpec } from '../model.ts';
 import { bestOption, isYes } from './classify.ts';
 import { type Conversation, clauses } from './conversation.ts';
@@ -17,8 +17,8 @@ export interface ToolPlan {
   readonly calls: readonly PlannedCall[];
   /** The clauses that no tool answers. */
   readonly rest: readonly string[];
-  /** A question for what is missing to call a tool. */
-  readonly ask?: string;
+  /** Asks for the missing parameters of a call. */
+  readonly question?: string | undefined;
 }
 
 type Properties = Record<string, { enum?: unknown; type?: unknown; description?: unknown }>;
@@ -35,14 +35,14 @@ const OPERATION: readonly (readonly [RegExp, RegExp])[] = [
 
 const TEXT = /story|stories|\btales?\b|poem|\bverse|\brhyme|joke/i;
 
-// Words of names and descriptions that say nothing about what the tool is for.
+// Words of names and descriptions that do not characterize a tool.
 const ANYWHERE = /\b(?:current|given|new|return|value|name|number|text|list)s?\b/gi;
 
-// A score that is enough to call a tool, and the one of a tool that is called by its name.
+// The score that is enough to call a tool, and the score of a tool that the clause names.
 const ENOUGH = 3;
 const NAMED = 20;
 
-/** How much speaks for calling a tool because of this clause. */
+/** Scores the fit of a tool for a clause. */
 function fitness(tool: ToolSpec, clause: string): number {
   const { name, description = '' } = tool.function;
   if (new RegExp(`\\b${name.replace(/[^\w]/g, '.')}\\b`, 'i').test(clause) && /_|\d/.test(name)) {
@@ -54,7 +54,7 @@ function fitness(tool: ToolSpec, clause: string): number {
   if (CALCULATOR.test(name)) return sum !== undefined ? 12 : 0;
   if (sum !== undefined) return 0;
 
-  // Texts on a subject are written, not looked up, unless the tool is there for them.
+  // Stories and poems are written without a tool, unless one exists for them.
   if (TEXT.test(clause) && !TEXT.test(`${name} ${description}`)) return 0;
 
   const said = wordsOf(clause);
@@ -74,8 +74,8 @@ const isRequest = (clause: string): boolean =>
     clause,
   );
 
-/** Tools that ask, confirm and finish: the moves of refining a request. */
-function dialogueMove(tools: readonly ToolSpec[], talk: Conversation): ToolSpec | undefined {
+/** Chooses among tools that ask, confirm and finish: the steps of refining a request. */
+function refinementStep(tools: readonly ToolSpec[], talk: Conversation): ToolSpec | undefined {
   const find = (pattern: RegExp): ToolSpec | undefined =>
     tools.find((tool) => pattern.test(tool.function.name));
   const refine = find(/refine|clarify|ask/i);
@@ -94,7 +94,7 @@ const best = (tools: readonly ToolSpec[], clause: string): { tool: ToolSpec; sco
       undefined,
     );
 
-/** One call, or one for each of the places that the clause names. */
+/** Plans one call, or one for each place that the clause names. */
 function callsOf(
   tool: ToolSpec,
   scene: Omit<FillScene, 'tool'>,
@@ -103,7 +103,7 @@ function callsOf(
   const place = Object.keys(propertiesOf(tool)).some((key) => /location|city|place|town/i.test(key));
   const items = place ? placesIn(scene.text) : [];
   const filled = (items.length > 1 ? items : [undefined]).map((item) =>
-    fillArguments(parameters, { ...scene, tool: name, ...(item === undefined ? {} : { item }) }),
+    fillArguments(parameters, { ...scene, tool: name, item }),
   );
   return {
     calls: filled.map(({ args }) => ({ name, args })),
@@ -111,10 +111,10 @@ function callsOf(
   };
 }
 
-const ASKING = 'For that I need to know the ';
+const ASKING = 'For that I need the ';
 const MAX_SUPPLIED = 80;
 
-/** The clauses of the last message; the short answer to a question of ours is read together with what it belongs to. */
+/** The clauses of the last message. A short answer to our question is joined with the request that it completes. */
 function clausesOf(talk: Conversation): string[] {
   const before = talk.users.at(-2);
   const asked = talk.assistants.at(-1)?.includes(ASKING) && talk.last && talk.last.length <= MAX_SUPPLIED;
@@ -122,7 +122,7 @@ function clausesOf(talk: Conversation): string[] {
   return [`${before.replace(/[\s?.!]+$/, '')} for ${talk.last}`];
 }
 
-/** What to call now; `rest` is left for words. */
+/** Plans the tool calls for the last message. */
 export function planTools(request: ModelRequest, talk: Conversation): ToolPlan {
   const { tools = [], tool_choice: choice = 'auto' } = request;
   const parts = clausesOf(talk);
@@ -133,18 +133,18 @@ export function planTools(request: ModelRequest, talk: Conversation): ToolPlan {
     const tool =
       typeof choice === 'object'
         ? tools.find((one) => one.function.name === choice.function.name)
-        : (dialogueMove(tools, talk) ?? best(tools, text)?.tool);
+        : (refinementStep(tools, talk) ?? best(tools, text)?.tool);
     if (!tool) return { calls: [], rest: parts };
     return { calls: callsOf(tool, { talk, text, forced: true }).calls, rest: [] };
   }
-  // What the tools answered is told; they are not asked the same again.
+  // A request whose tools have answered is not repeated.
   const answered = talk.results.length > 0;
-  const move = answered ? undefined : dialogueMove(tools, talk);
-  if (move) return { calls: callsOf(move, { talk, text, forced: true }).calls, rest: [] };
+  const step = answered ? undefined : refinementStep(tools, talk);
+  if (step) return { calls: callsOf(step, { talk, text, forced: true }).calls, rest: [] };
 
   const calls: PlannedCall[] = [];
   const rest: string[] = [];
-  let ask: string | undefined;
+  let question: string | undefined;
   for (const clause of parts) {
     const choice = best(tools, clause);
     const plainly = choice && (isRequest(clause) || routes(tools) || choice.score >= NAMED);
@@ -153,12 +153,12 @@ export function planTools(request: ModelRequest, talk: Conversation): ToolPlan {
       const planned = callsOf(choice.tool, { talk, text: clause, forced: false });
       if (planned.missing.length === 0) calls.push(...planned.calls);
       else
-        ask ??= `${ASKING}${planned.missing.map((name) => name.replaceAll('_', ' ')).join(' and the ')}. What shall I take?`;
+        question ??= `${ASKING}${planned.missing.map((name) => name.replaceAll('_', ' ')).join(' and the ')}. What should I use?`;
     }
   }
-  return { calls, rest, ...(ask && calls.length === 0 ? { ask } : {}) };
+  return { calls, rest, question: calls.length === 0 ? question : undefined };
 }
 
-/** Whether the only tool routes: a plain statement is a reason to call it, too. */
+/** True if the only tool routes messages: it is called for statements too. */
 const routes = (tools: readonly ToolSpec[]): boolean =>
   tools.length === 1 && Object.values(propertiesOf(tools[0]!)).some((schema) => Array.isArray(schema.enum));

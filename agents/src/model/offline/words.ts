@@ -1,5 +1,5 @@
-// Words as the offline model compares them: lower case, without endings, small words left out; and groups of words that
-// mean much the same where people ask for something.
+// Compares words: in lower case, without endings and without small words. Groups contain words with a similar meaning in
+// requests.
 
 const SMALL = new Set(
   'a an the and or but if of to in on at by for from with as is are was were be been am do does did have has had i me my you your he she it its we they them this that these those there here what which who when where why how can could would should will shall may might please tell want need like know let us get got give just so not no yes any some about than then too very s t m re ll d'.split(
@@ -7,7 +7,7 @@ const SMALL = new Set(
   ),
 );
 
-/** A word without its ending: `orders` and `ordering` are `order`. */
+/** Removes the ending of a word: `orders` and `ordering` become `order`. */
 export const stem = (word: string): string => {
   const low = word.toLowerCase();
   if (low.length <= 3) return low;
@@ -17,7 +17,7 @@ export const stem = (word: string): string => {
     .replace(/(?<=[a-z]{3})e$/, '');
 };
 
-/** The words of a text or a name (`get_current_weather`, `orderStatus`) that carry meaning, stemmed. */
+/** Returns the stems of the significant words of a text or a name (`get_current_weather`, `orderStatus`). */
 export const wordsOf = (text: string): Set<string> =>
   new Set(
     text
@@ -30,7 +30,7 @@ export const wordsOf = (text: string): Set<string> =>
 
 const group = (text: string): ReadonlySet<string> => new Set(text.split(' ').map(stem));
 
-/** Each line: words that point at the same thing. */
+/** Each group has words for the same subject. */
 const GROUPS: readonly ReadonlySet<string>[] = [
   group('weather forecast temperature rain raining sunny sunshine snow wind umbrella degrees hot cold'),
   group('time clock hour date day today now oclock calendar'),
@@ -69,14 +69,14 @@ const GROUPS: readonly ReadonlySet<string>[] = [
   group('story joke poem entertain fun'),
 ];
 
-/** How well a text fits a label: 3 for each word in both, 2 and more for each group that both point at. */
+/** Scores the fit of a text and a label: 3 for each shared word, 2 or more for each shared group. */
 export function overlap(a: ReadonlySet<string>, b: ReadonlySet<string>): number {
   let score = 0;
   for (const word of a) if (b.has(word)) score += 3;
   for (const one of GROUPS) {
     const left = [...a].filter((word) => one.has(word));
     const right = [...b].filter((word) => one.has(word));
-    // The same word on both sides has been counted already.
+    // A shared word has been counted already.
     if (left.length > 0 && right.length > 0 && !left.some((word) => b.has(word))) {
       score += 2 + (left.length - 1) / 2;
     }

@@ -1,5 +1,5 @@
-// Chat Completions as bytes: the objects and events that a server sends. The offline server and the fake server of the
-// tests both write with it, so that what tests read is what people get.
+// The server's side of Chat Completions: the objects and events that it sends. The offline server and the fake server of the
+// tests share it, so tests read the bytes that clients get.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FinishReason, ModelChunk, ToolCall, Usage } from '../model.ts';
 
@@ -11,7 +11,7 @@ export interface WireIds {
   readonly model: string;
 }
 
-/** A `chat.completion.chunk`. The first one of an answer carries the role. */
+/** A `chat.completion.chunk`. The first chunk of an answer has the role. */
 export const chunkObject = (chunk: ModelChunk, ids: WireIds, first: boolean): Record<string, unknown> => ({
   id: ids.id,
   object: 'chat.completion.chunk',
@@ -41,7 +41,7 @@ const usageObject = ({ cached_tokens, ...usage }: Usage): Record<string, unknown
   ...(cached_tokens === undefined ? {} : { prompt_tokens_details: { cached_tokens } }),
 });
 
-/** A whole `chat.completion`, put together from its chunks. */
+/** A whole `chat.completion`, assembled from its chunks. */
 export function completionObject(chunks: Iterable<ModelChunk>, ids: WireIds): Record<string, unknown> {
   let content = '';
   let finish: FinishReason = 'stop';
@@ -123,7 +123,7 @@ export function sendJson(
   response.end(bytes);
 }
 
-/** Why a body cannot be taken, with the HTTP status that says so. */
+/** The fault of a request body, with its HTTP status. */
 export class BodyError extends Error {
   readonly status: 400 | 413;
   constructor(status: 400 | 413, message: string) {

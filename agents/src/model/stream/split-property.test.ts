@@ -8,7 +8,7 @@ import { ReplySplitter, type UserText } from './reply-splitter.ts';
 
 const NUM_RUNS = 50_000;
 
-/** How one JSON text is written: random spaces and escapes, so that the same value has many spellings. */
+/** The spelling of one JSON text: random spaces and escapes. */
 interface Style {
   space: readonly string[];
   escape: readonly number[];
@@ -54,7 +54,7 @@ class Writer {
   }
 }
 
-/** What JSON.parse makes of the members; not asked from it, because it misreads some escaped keys (nodejs/node#63785). */
+/** The members as JSON.parse should return them; it misreads some escaped keys (nodejs/node#63785). */
 function objectOf(members: readonly [string, unknown][]): Record<string, unknown> {
   const object: Record<string, unknown> = {};
   for (const [key, value] of members) {

@@ -1,11 +1,11 @@
-// How the offline model says what tools answered: common shapes as a sentence, anything else member by member.
+// Describes tool results to the user: common shapes as a sentence, others member by member.
 import type { ToolResult } from './conversation.ts';
 
-const MAX_TOLD = 2000;
+const MAX_CHARS = 2000;
 
 type Members = Readonly<Record<string, unknown>>;
 
-/** Shapes that have a sentence of their own: the members they consist of, and the sentence. */
+/** Shapes with their own sentence: their members, and the sentence. */
 const SENTENCES: readonly (readonly [readonly string[], (value: Members) => string])[] = [
   [['expression', 'result'], ({ expression, result }) => `${expression} = ${result}.`],
   [
@@ -16,7 +16,7 @@ const SENTENCES: readonly (readonly [readonly string[], (value: Members) => stri
     ['location', 'temperature'],
     ({ location, temperature }) =>
       temperature === 'unknown'
-        ? `Nobody could tell me how warm it is in ${location}.`
+        ? `The temperature in ${location} is unknown.`
         : `In ${location} it is ${temperature} degrees.`,
   ],
   [
@@ -47,24 +47,25 @@ const inWords = (value: unknown): string => {
     .join(', ');
 };
 
-function tellOne({ name, content }: ToolResult): string {
+function describeResult({ name, content }: ToolResult): string {
   let value: unknown = content;
   try {
     value = JSON.parse(content);
   } catch {
-    // A plain text is told as it is.
+    // A plain text stays as it is.
   }
   const error = /^error\b/i.test(content)
     ? content
     : isMembers(value) && value.error
       ? inWords((value.error as { message?: unknown }).message ?? value.error)
       : undefined;
-  if (error !== undefined) return `The tool ${name} did not work: ${error.slice(0, MAX_TOLD)}`;
-  const told = (sentenceOf(value) ?? inWords(value)).slice(0, MAX_TOLD);
-  if (/[.!?]$/.test(told)) return told;
+  if (error !== undefined) return `The tool ${name} did not work: ${error.slice(0, MAX_CHARS)}`;
+  const text = (sentenceOf(value) ?? inWords(value)).slice(0, MAX_CHARS);
+  if (/[.!?]$/.test(text)) return text;
   const label = name.replaceAll('_', ' ').replace(/^(?:get|fetch|find|look up)\s+/, '');
-  return `${label.charAt(0).toUpperCase()}${label.slice(1)}: ${told}.`;
+  return `${label.charAt(0).toUpperCase()}${label.slice(1)}: ${text}.`;
 }
 
-/** Says what tools answered. */
-export const tellResults = (results: readonly ToolResult[]): string => results.map(tellOne).join(' ');
+/** Describes the results of the tools. */
+export const describeResults = (results: readonly ToolResult[]): string =>
+  results.map(describeResult).join(' ');
