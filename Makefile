@@ -1,4 +1,4 @@
-# The verbs people type. What they do stands in TypeScript (`bin/fame.ts`); this file only installs, builds and calls.
+# Shortcuts for people. The commands are implemented in TypeScript (`bin/`); this file installs, builds and calls them.
 # Node 24 comes with `npm ci` into node_modules, so the Node that runs npm may be older (20 or newer).
 
 NODE  := node_modules/.bin/node
@@ -13,7 +13,7 @@ SOURCES := $(shell find shared/src sentinel/src agents/src client/src bin -name 
 .NOTPARALLEL:
 .PHONY: help start run run-verbose stop status logs doctor test bench bench-quick interop-python lint
 
-help: ## this list
+help: ## show this list
 	@echo 'Fame Fabric: make start run'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name about; do \
@@ -28,16 +28,16 @@ start: $(STAMP) ## start a sentinel and the chat agent in the background
 run: $(STAMP) ## talk to the chat agent
 	@$(FAME) chat
 
-run-verbose: $(STAMP) ## the same, showing the metadata of every envelope
+run-verbose: $(STAMP) ## the same, and print the metadata of every envelope
 	@FAME_SHOW_ENVELOPES=$(or $(FAME_SHOW_ENVELOPES),true) $(FAME) chat
 
-stop: $(STAMP) ## end what start began
+stop: $(STAMP) ## stop what `make start` started
 	@$(FAME) local stop
 
-status: $(STAMP) ## say what runs
+status: $(STAMP) ## show the state of the background processes
 	@$(FAME) local status
 
-logs: $(STAMP) ## show the logs of what runs
+logs: $(STAMP) ## show the logs of the background processes
 	@$(FAME) local logs
 
 doctor: $(STAMP) ## check this machine and say what to fix

@@ -1,9 +1,10 @@
 // The conversations that a person left without ending them, for `fame chat --resume`. The agent keeps the history. This file
 // keeps their ids, their titles, and a message that has no answer yet. Only its owner may read it.
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { cutText } from '@fame-fabric/shared/internal';
 import { makeDirectory } from '@fame-fabric/shared/node';
+import { OptionalFile } from './optional-file.ts';
 
 /** The oldest conversation is removed first. */
 const MAX_CONVERSATIONS = 50;
@@ -26,19 +27,16 @@ export interface SavedConversation {
 }
 
 export class SavedConversations {
-  readonly #path: string;
-  readonly #onFault: (reason: string) => void;
-  #hasFailed = false;
+  readonly #file: OptionalFile;
 
   /** @param onFault called once if conversations cannot be saved */
   constructor(dataDir: string, onFault: (reason: string) => void) {
-    this.#path = join(dataDir, 'chats.json');
-    this.#onFault = onFault;
+    this.#file = new OptionalFile(join(dataDir, 'chats.json'), onFault);
   }
 
   /** All conversations, the latest first. */
   list(): SavedConversation[] {
-    return this.#guard(() => this.#read(), []);
+    return this.#file.attempt(() => this.#read(), []);
   }
 
   get(id: string): SavedConversation | undefined {
@@ -68,35 +66,19 @@ export class SavedConversations {
   }
 
   #update(change: (all: SavedConversation[]) => SavedConversation[]): void {
-    if (this.#hasFailed) return;
-    this.#guard(() => {
-      makeDirectory(dirname(this.#path));
+    const { path, hasFailed } = this.#file;
+    if (hasFailed) return;
+    this.#file.attempt(() => {
+      makeDirectory(dirname(path));
       // Write a new file and rename it, so that a crash leaves either the old or the new one.
-      const temporary = `${this.#path}.${process.pid}`;
+      const temporary = `${path}.${process.pid}`;
       writeFileSync(temporary, `${JSON.stringify(change(this.#read()), null, 1)}\n`, { mode: 0o600 });
-      renameSync(temporary, this.#path);
+      renameSync(temporary, path);
     }, undefined);
   }
 
   #read(): SavedConversation[] {
-    let text: string;
-    try {
-      text = readFileSync(this.#path, 'utf8');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-      throw error;
-    }
-    const parsed: unknown = JSON.parse(text);
+    const parsed: unknown = JSON.parse(this.#file.read() ?? '[]');
     return Array.isArray(parsed) ? parsed.filter((one) => typeof one?.id === 'string') : [];
-  }
-
-  #guard<T>(work: () => T, otherwise: T): T {
-    try {
-      return work();
-    } catch (error) {
-      if (!this.#hasFailed) this.#onFault(error instanceof Error ? error.message : String(error));
-      this.#hasFailed = true;
-      return otherwise;
-    }
   }
 }
