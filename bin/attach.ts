@@ -31,9 +31,9 @@ export async function attach(options: AttachOptions): Promise<Client> {
     client = await connect({
       url: config.url,
       connectTimeoutMs: config.connectTimeoutMs,
-      ...(config.token === undefined ? {} : { token: config.token }),
-      ...(options.trace ? { trace: options.trace } : {}),
-      ...(options.signal ? { signal: options.signal } : {}),
+      token: config.token,
+      trace: options.trace,
+      signal: options.signal,
     });
   } catch (error) {
     throw attachFault(error, config);

@@ -79,7 +79,7 @@ test.each([
   [['sentinel', '--port', '65536'], '--port takes a port'],
   [['team'], 'team takes check, diagram or run, and the file of a team.'],
   [['conversations', 'lst'], 'Did you mean ls?'],
-  [['trace', '--type', 'dta'], 'There is no frame type like "dta". There are: NodeAttach'],
+  [['trace', '--type', 'dta'], 'No frame type contains "dta". The types are: NodeAttach'],
 ])('fame %j is wrong usage: exit code 2, and a hint', async (args, text) => {
   const { code, out, err } = await fame(args);
   expect({ code, out }).toEqual({ code: 2, out: '' });

@@ -33,7 +33,7 @@ export async function run(input: VerbInput): Promise<number> {
   const style = createStyle(Boolean(process.stderr.isTTY) && config.hasColours);
   const print = (value: unknown): void => writeOut(`${resultText(value, input.flags.json === true)}\n`);
   const interrupt = onInterrupt();
-  const options = { signal: interrupt.signal, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+  const options = { signal: interrupt.signal, timeoutMs };
   try {
     await using client = await attach({
       config,

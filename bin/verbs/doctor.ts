@@ -27,7 +27,7 @@ export interface Finding {
   check: string;
   ok: boolean;
   found: string;
-  fix?: string;
+  fix?: string | undefined;
 }
 
 type Report = (check: string, ok: boolean, found: string, fix?: string) => void;
@@ -40,7 +40,7 @@ export async function run({ flags, env }: VerbInput): Promise<number> {
   const findings: Finding[] = [];
   const style = createStyle(Boolean(process.stdout.isTTY) && wantsColours(env));
   const report: Report = (check, ok, found, fix) => {
-    const finding: Finding = { check, ok, found, ...(ok || fix === undefined ? {} : { fix }) };
+    const finding: Finding = { check, ok, found, fix: ok ? undefined : fix };
     findings.push(finding);
     if (!flags.json) writeOut(findingText(finding, style));
   };
@@ -156,8 +156,7 @@ async function checkSentinel({ httpUrl, url }: ClientConfig, report: Report): Pr
 async function checkAgent({ url, token, chatAddress }: ClientConfig, report: Report): Promise<void> {
   const before = performance.now();
   try {
-    const credentials = token === undefined ? {} : { token };
-    await using client = await connect({ url, connectTimeoutMs: ATTACH_TIMEOUT_MS, ...credentials });
+    await using client = await connect({ url, connectTimeoutMs: ATTACH_TIMEOUT_MS, token });
     report('attach', true, escapeLine(`${client.path ?? ''} in ${millisSince(before)} ms`));
     const calledAt = performance.now();
     let model = '';

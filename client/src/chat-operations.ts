@@ -123,7 +123,7 @@ export class ChatOperations {
 
   // Repeating any of these operations is harmless, so a reconnected link resends them.
   async #call(method: string, params: unknown, timeoutMs: number, id?: string): Promise<unknown> {
-    const options = { timeoutMs, resend: true, ...(id === undefined ? {} : { id }) };
+    const options = { timeoutMs, resend: true, id };
     const result = await this.#caller.call(this.#address, method, params, options);
     this.#hasAnswered = true;
     return result;

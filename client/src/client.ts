@@ -90,7 +90,7 @@ export class Client {
 export async function connectWith({ signal, ...options }: ClientOptions): Promise<Client> {
   const link = new Link(options);
   try {
-    await link.connect(signal ? { signal } : {});
+    await link.connect({ signal });
   } catch (error) {
     await link.close();
     throw error;

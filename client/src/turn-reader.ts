@@ -126,5 +126,5 @@ export class TurnReader {
 
 const errorOf = ({ code, message, retryable }: { [field: string]: unknown }): FabricError =>
   new FabricError(isErrorCode(code) ? code : 'INTERNAL', String(message), {
-    ...(typeof retryable === 'boolean' ? { retryable } : {}),
+    retryable: typeof retryable === 'boolean' ? retryable : undefined,
   });
