@@ -110,7 +110,7 @@ test('start, talk, start again, stop: answers in order, no second process, none 
   const up = await fame('up');
   expect(up).toMatchObject({ code: 1, out: '' });
   expect(up.err).toContain(
-    `Port ${port} is served by the fabric that \`make start\` began (pid ${sentinel.pid})`,
+    `Port ${port} is in use by the fabric that \`make start\` started (pid ${sentinel.pid})`,
   );
   expect(up.err).toContain('`make stop` ends it');
 
@@ -223,7 +223,7 @@ test('a sentinel that was started by hand is not stopped', async () => {
   expect(code).toBe(1);
   expect(err).toContain('Fame sentinel');
   const stop = await fame('local', 'stop');
-  expect(stop.out).toContain('still served');
+  expect(stop.out).toContain('still in use');
   expect(sentinel.exitCode).toBeNull();
   sentinel.kill('SIGTERM');
   expect(await once(sentinel, 'exit')).toEqual([0, null]);
@@ -258,7 +258,7 @@ test('up runs both in one process; ps, call and trace reach it; SIGTERM ends it 
   });
   const described = async () =>
     JSON.parse((await fame('call', 'chat@fame.fabric', 'describe', '--json')).out);
-  await printed(trace, 'Listening to ws://127.0.0.1:');
+  await printed(trace, 'Tracing ws://127.0.0.1:');
   expect(await described()).toMatchObject({ model: 'offline' });
   await hasTraced;
   const line = JSON.parse(traced.split('\n')[0]!);
