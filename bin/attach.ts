@@ -1,4 +1,4 @@
-// Attaches a command to the sentinel: says what it waits for, explains a failure, and reports lost connections.
+// Attaches a command to the sentinel: reports a long wait, explains a failure, and reports lost connections.
 import type { Client, EnvelopeTrace } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
@@ -14,7 +14,7 @@ export interface AttachOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Delay before a note says what the command waits for. */
+/** Delay before a note about the wait. */
 const NOTE_DELAY_MS = 700;
 
 /** @throws {LINK_TIMEOUT | LINK_REFUSED} */

@@ -105,14 +105,14 @@ test('events that are repeated after a reconnect are yielded once', async () => 
 });
 
 describe('an agent that is lost during a turn', () => {
-  // Each attempt tells some events and then fails, but for the last.
-  const attempts = (...list: { tells: unknown[]; fails?: FabricError }[]) => {
+  // Each attempt yields some events; all but the last then fail.
+  const attempts = (...list: { yields: unknown[]; fails?: FabricError }[]) => {
     const waiting = [...list];
     return agent({
       run_turn_stream: () =>
         (async function* () {
-          const { tells, fails } = waiting.shift()!;
-          yield* tells;
+          const { yields, fails } = waiting.shift()!;
+          yield* yields;
           if (fails) throw fails;
         })(),
     });
@@ -140,13 +140,13 @@ describe('an agent that is lost during a turn', () => {
 
   test('is requested again with the same turn id, from the last event on', async () => {
     const { caller, requests } = attempts(
-      { tells: [{ type: 'text', seq: 3, text: 'one ' }], fails: gone() },
-      { tells: [], fails: gone('NO_ROUTE') },
+      { yields: [{ type: 'text', seq: 3, text: 'one ' }], fails: gone() },
+      { yields: [], fails: gone('NO_ROUTE') },
       {
-        tells: [{ type: 'error', seq: 5, code: 'NODE_GONE', message: 'The agent stopped', retryable: true }],
+        yields: [{ type: 'error', seq: 5, code: 'NODE_GONE', message: 'The agent stopped', retryable: true }],
       },
       {
-        tells: [
+        yields: [
           { type: 'text', seq: 3, text: 'one ' },
           { type: 'restart', seq: 4, keep: 2 },
           { type: 'text', seq: 5, text: 'ly' },
@@ -168,7 +168,7 @@ describe('an agent that is lost during a turn', () => {
 
   test('fails the turn after `reconnectTimeoutMs`, with the error of the last attempt', async () => {
     const { caller, requests } = attempts(
-      ...Array.from({ length: 100 }, () => ({ tells: [], fails: gone() })),
+      ...Array.from({ length: 100 }, () => ({ yields: [], fails: gone() })),
     );
     const { reading } = await turn(caller, { reconnectTimeoutMs: 10_000 });
     await expect(reading).rejects.toMatchObject({ code: 'NODE_GONE' });
@@ -181,7 +181,7 @@ describe('an agent that is lost during a turn', () => {
     ['CONVERSATION_UNKNOWN', {}],
     ['LINK_CLOSED', { state: 'closed' as const }],
   ] as const)('is not asked again after %s', async (code, more) => {
-    const { caller, requests } = attempts({ tells: [], fails: gone(code) });
+    const { caller, requests } = attempts({ yields: [], fails: gone(code) });
     const { reading } = await turn({ ...caller, ...more }, { isResumed: true });
     await expect(reading).rejects.toMatchObject({ code });
     expect(requests).toHaveLength(1);
@@ -198,7 +198,7 @@ describe('an agent that is lost during a turn', () => {
   });
 
   test('is not requested again after the signal aborted', async () => {
-    const { caller, requests } = attempts({ tells: [], fails: gone() });
+    const { caller, requests } = attempts({ yields: [], fails: gone() });
     const stop = new AbortController();
     const onAway = (): void => stop.abort(new FabricError('CALL_CANCELLED', 'stopped'));
     const { reading } = await turn(caller, {}, { signal: stop.signal, onAway });

@@ -21,9 +21,9 @@ export interface ConversationOptions {
   systemPrompt?: string | undefined;
   /** Number of turns that the model sees. @default the agent's own, 10 */
   maxHistoryLength?: number | undefined;
-  /** How long a turn may take, and how long a streamed turn may be silent, in ms. @default 600_000 */
+  /** Longest duration of a turn, and longest silence of a streamed turn, in ms. @default 600_000 */
   turnTimeoutMs?: number | undefined;
-  /** How long a turn waits for an agent, or a connection to the sentinel, that was lost, in ms. @default 60_000 */
+  /** Longest wait of a turn for a lost agent, or a lost connection to the sentinel, in ms. @default 60_000 */
   reconnectTimeoutMs?: number | undefined;
   clock?: Clock | undefined;
 }

@@ -8,7 +8,7 @@ import { isAwayCode, type TurnEvent } from './turn-event.ts';
 export interface TurnReaderOptions {
   /** `seq` of the last event that was seen before. */
   after: number;
-  /** How long an agent may be away, in ms. */
+  /** Longest absence of the agent, in ms. */
   reconnectTimeoutMs: number;
   clock: Clock;
   /** Called when the reader begins to wait for the agent, once each time. */
@@ -92,7 +92,7 @@ export class TurnReader {
 
   /**
    * Yields the new events of one attempt. Returns `true` if the turn ended in it. The stream is read to its end even after
-   * `done`: to leave it early would tell the agent that its caller has gone.
+   * `done`: leaving it early would signal the agent that its caller has gone.
    * @throws the error of an error event
    */
   async *#attempt(after: number): AsyncGenerator<TurnEvent, boolean> {

@@ -275,7 +275,7 @@ test('an answer that was interrupted continues on a new line', async () => {
   const lines: string[] = [];
   const turn: Turn = async function* () {
     yield { type: 'text', text: 'one, ' };
-    repl.showConnection(false); // the turn tells it, once
+    repl.showConnection(false); // the turn reports it, once
     away.now?.('sentinel');
     repl.showConnection(true);
     yield { type: 'text', text: 'two' };

@@ -50,7 +50,7 @@ interface RunningTurn {
   readonly answer: Answer;
 }
 
-/** How long leaving waits for the agent to end the conversation. */
+/** Longest wait for the agent to end the conversation. */
 const END_TIMEOUT_MS = 2_000;
 
 export class Repl {
