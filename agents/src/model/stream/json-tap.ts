@@ -1,6 +1,7 @@
 // Scans the text of one JSON object in pieces of any size, and returns the decoded text of one of its own string members
 // while the object is still arriving. It builds no object and never fails: `parse-arguments.ts` checks the complete text. Every
 // character is read once.
+import { isHighSurrogate } from '@fame-fabric/shared/internal';
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -12,7 +13,6 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
 const isSpace = (c: number): boolean => c === 0x20 || c === 0x0a || c === 0x0d || c === 0x09;
-const isHighSurrogate = (c: number): boolean => (c & 0xfc00) === 0xd800;
 
 /** Decodes an escape letter. Unknown letters decode to themselves; the parser rejects them later. */
 const escapedUnit = (c: number): number => {

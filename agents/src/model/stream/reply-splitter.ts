@@ -1,6 +1,8 @@
 // Parses one streamed reply of a model: emits text for the user at once and each tool call as soon as it is complete, and
 // assembles the assistant message. Synchronous and without timers; `split-tool-stream.ts` feeds it and carries its output.
+
 import { FabricError } from '@fame-fabric/shared';
+import { isHighSurrogate } from '@fame-fabric/shared/internal';
 import type { AssistantMessage, FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model.ts';
 import { type CallSlot, CallSlots } from './call-slots.ts';
 import { MAX_ARGUMENT_DEPTH, type ParsedToolCall, parseArguments } from './parse-arguments.ts';
@@ -45,8 +47,6 @@ export interface Reply {
   /** Text after the complete arguments of a call, by the call's id; only for calls that had some. */
   trailing?: ReadonlyMap<string, string> | undefined;
 }
-
-const isHighSurrogate = (c: number): boolean => (c & 0xfc00) === 0xd800;
 
 export class ReplySplitter {
   readonly #content = new TextBuilder();
