@@ -1,6 +1,7 @@
 // The bindings: exact addresses, pools (`w@*.fame.fabric`) and capabilities, each with the nodes that serve it. The tables
 // change only when a node binds, unbinds or leaves. The router reads them for every message, and copies nothing.
-import { poolMatches, tryParseAddress } from '@fame-fabric/shared';
+import { tryParseAddress } from '@fame-fabric/shared';
+import { poolMatches } from '@fame-fabric/shared/router';
 import type { Session } from './session/session.ts';
 
 /** Picks one attached member for a message: the same message id always gives the same member. */

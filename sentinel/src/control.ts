@@ -10,11 +10,11 @@ import {
   type Envelope,
   type ErrorCode,
   type Frame,
-  isUnder,
   REPLY_PREFIX,
   SYSTEM_PARTICIPANT,
   tryParseAddress,
 } from '@fame-fabric/shared';
+import { isUnder } from '@fame-fabric/shared/router';
 import type { AddressChallenge } from './address-challenge.ts';
 import type { Bindings } from './bindings.ts';
 import type { TraceTap } from './http/trace.ts';

@@ -10,14 +10,13 @@ import {
   encode,
   FabricError,
   isFabricError,
-  isUnder,
   LIMITS,
   type Logger,
   RTYPE,
   tryParseAddress,
 } from '@fame-fabric/shared';
 import { parsePartialHeader } from '@fame-fabric/shared/internal';
-import { Credit, Header, readCredit, readHeader } from '@fame-fabric/shared/router';
+import { Credit, Header, isUnder, readCredit, readHeader } from '@fame-fabric/shared/router';
 import type { Bindings } from './bindings.ts';
 import { CLOSE } from './close-codes.ts';
 import type { Control } from './control.ts';

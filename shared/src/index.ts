@@ -19,9 +19,7 @@ export { webDial } from './link/web-transport.ts';
 export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, silentLog } from './log.ts';
 export {
   type Address,
-  isUnder,
   parseAddress,
-  poolMatches,
   REPLY_PREFIX,
   SYSTEM_PARTICIPANT,
   tryParseAddress,

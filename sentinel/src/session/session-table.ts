@@ -1,6 +1,6 @@
 // All sessions, by path and by system id, and the links to the parent and the peers. The router reads it for every
 // message; `sessions.ts` alone changes it.
-import { isUnder } from '@fame-fabric/shared';
+import { isUnder } from '@fame-fabric/shared/router';
 import type { Session } from './session.ts';
 
 export class SessionTable {

@@ -1,7 +1,8 @@
 // One attached node as the router sees it: its path, its connection and its outbound queue. A session outlives its
 // connection by the resume window: then it is `detached`, keeps its queue, and a connection of the same node resumes it.
 // Not here: admission (`door/admission.ts`), addresses (`bindings.ts`), calls (`open-calls.ts`).
-import { isUnder, tryParseAddress } from '@fame-fabric/shared';
+import { tryParseAddress } from '@fame-fabric/shared';
+import { isUnder } from '@fame-fabric/shared/router';
 import type { CoarseClock } from './coarse-clock.ts';
 import type { NodeTransport } from './node-transport.ts';
 import { OutboundQueue } from './outbound-queue.ts';
