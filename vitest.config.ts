@@ -53,8 +53,11 @@ export default defineConfig({
           name: 'wire',
           ...patience,
           setupFiles,
-          globalSetup: ['test/kit/install-peer.ts'],
-          include: [processes, 'test/{conformance,interop,compose,integration,promises}/**/*.test.ts'],
+          globalSetup: ['test/kit/install-before-tests.ts'],
+          include: [
+            processes,
+            'test/{conformance,interop,compose,integration,mermaid,promises}/**/*.test.ts',
+          ],
           exclude: [...exclude, ...punctual, autobahn],
           maxWorkers: 3,
           sequence: { groupOrder: 1 },

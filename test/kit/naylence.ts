@@ -1,32 +1,16 @@
 // Nodes of the unmodified peer, as processes. They come from `test/interop`, a package of its own that is installed when a
 // suite first needs it, so that nobody who only builds or runs the fabric downloads it.
 
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
+import { installOnce } from './install-packages.ts';
 import { freePort, healthy, type Proc, ROOT, startNode } from './processes.ts';
 import { WAIT_LIMIT_MS } from './wait-limit.ts';
 
 const INTEROP = join(ROOT, 'test/interop');
 const PEER = join(INTEROP, 'peer');
 
-/** Installs the peer's packages once. Needs the npm registry the first time, and nothing afterwards. */
-export function ensureInstalled(): void {
-  if (existsSync(join(INTEROP, 'node_modules/@naylence/runtime/package.json'))) return;
-  execFileSync('npm', ['ci', '--ignore-scripts', '--no-fund', '--no-audit', '--prefix', INTEROP], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: machineEnvironment(),
-  });
-}
-
-// npm looks for its global configuration, certificates among it, beside the node that runs it. That is the machine's, and
-// not the one that npm installed here and that `npm test` put in front.
-function machineEnvironment(): NodeJS.ProcessEnv {
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')));
-  const path = (process.env.PATH ?? '').split(delimiter);
-  env.PATH = path.filter((folder) => !folder.includes('node_modules')).join(delimiter);
-  return env;
-}
+/** Installs the peer's packages once. */
+export const ensureInstalled = (): void => installOnce(INTEROP, '@naylence/runtime');
 
 /** The URL that nodes are configured with, for a sentinel on this machine. */
 export const admissionUrl = (port: number): string => `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;

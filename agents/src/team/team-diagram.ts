@@ -9,7 +9,7 @@ export interface DiagramOptions {
 
 // Of ASCII only what Mermaid reads as plain text stays; `--`, `:::` and the like are syntax in some places, and a line that
 // holds `direction LR` anywhere is taken for one that sets the direction.
-const UNSAFE = /[^A-Za-z0-9 =_.,@()?!'/:\u0080-\u{10ffff}-]|(?<=-)-|(?<=:):|d(?=irection (?:TB|BT|LR|RL))/giu;
+const UNSAFE = /[^A-Za-z0-9 =_.,@()?!'/\u0080-\u{10ffff}-]|(?<=-)-|d(?=irection (?:TB|BT|LR|RL))/giu;
 const escaped = (text: string): string =>
   text
     .toWellFormed()

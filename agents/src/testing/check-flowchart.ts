@@ -1,5 +1,6 @@
 // Checks the part of Mermaid's flowchart grammar that `workflowToMermaid` writes: a header, nodes with quoted texts, arrows with
-// quoted labels. Mermaid's own parser needs a browser and 150 MB; this one is strict about everything it does not know.
+// quoted labels. `test/mermaid` reads the same diagrams with Mermaid itself; this one runs with every unit test, and is strict about
+// everything it does not know.
 
 const TEXT = '"(?:[^"#%<>&;`\\\\\\u0000-\\u001f]|#\\d+;)+"';
 const NODE = new RegExp(`^  (n\\d+)(?:\\[(${TEXT})\\]|\\(\\[(${TEXT})\\]\\))$`, 'u');
@@ -20,6 +21,7 @@ export function checkFlowchart(source: string): Flowchart {
   if (lines.pop() !== '') throw new Error('the last line must end');
   const chart: Flowchart = { nodes: new Map(), arrows: [] };
   for (const line of lines) {
+    if (/direction\s+(?:TB|TD|BT|LR|RL)/i.test(line)) throw new Error(`read as a direction: ${line}`);
     const node = NODE.exec(line);
     if (node) {
       const [, id, box, round] = node;

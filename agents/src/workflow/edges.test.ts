@@ -196,7 +196,7 @@ describe('pictures', () => {
   });
 
   it('AG-24 workflowToMermaid writes the graph of edges in the grammar of Mermaid', () => {
-    const awkward = 'say "hi"; %%{x}%% `a` <b> & #1 \\ é 😀 [x] (y) {z} | end\nnew line';
+    const awkward = 'say "hi"; %%{x}%% `a` <b> & #1 \\ é 😀 [x] (y) {z} | end\nnew line direction LR';
     const [a, b, c] = [job(awkward), handler('end'), job('c')];
     addEdge(a, b);
     addConditionalEdge(b, { [awkward]: a, '': c }, { otherwise: c });

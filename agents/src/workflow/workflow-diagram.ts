@@ -6,7 +6,8 @@ import type { WorkRef } from './task-node.ts';
 const quoted = (text: string): string => {
   const safe = text
     .replace(/[\u0000-\u001f]+/g, ' ')
-    .replace(/[#%"<>&;`\\]/g, (sign) => `#${sign.charCodeAt(0)};`);
+    // `direction LR` is read as a statement, also between quotes.
+    .replace(/[#%"<>&;`\\]|d(?=irection\s+(?:TB|TD|BT|LR|RL))/gi, (sign) => `#${sign.charCodeAt(0)};`);
   return `"${safe === '' ? ' ' : safe}"`;
 };
 

@@ -1,0 +1,8 @@
+// Runs once before the tests that need packages of their own, so that no two files install at the same time.
+import { ensureMermaid } from './mermaid.ts';
+import { ensureInstalled } from './naylence.ts';
+
+export const setup = (): void => {
+  ensureInstalled();
+  ensureMermaid();
+};

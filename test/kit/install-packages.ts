@@ -1,0 +1,23 @@
+// Packages that only some tests need are packages of their own below `test/`, so that users who build or run the fabric do
+// not download them. They are installed when a suite first needs them.
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** Installs the package in `folder` unless `dependency` is there already. Needs the npm registry the first time. */
+export function installOnce(folder: string, dependency: string): void {
+  if (existsSync(join(folder, 'node_modules', dependency, 'package.json'))) return;
+  execFileSync('npm', ['ci', '--ignore-scripts', '--no-fund', '--no-audit', '--prefix', folder], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: machineEnvironment(),
+  });
+}
+
+// npm looks for its global configuration, certificates among it, beside the node that runs it. That is the machine's, and
+// not the one that npm installed here and that `npm test` put in front.
+function machineEnvironment(): NodeJS.ProcessEnv {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')));
+  const path = (process.env.PATH ?? '').split(delimiter);
+  env.PATH = path.filter((folder) => !folder.includes('node_modules')).join(delimiter);
+  return env;
+}
