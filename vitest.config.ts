@@ -13,7 +13,7 @@ const exclude = ['**/node_modules/**', '**/dist/**'];
 /** A minute of frames, with time limits of its own. */
 const autobahn = 'test/conformance/autobahn.test.ts';
 
-/** Tests that promise something about time; all they do is wait, and nothing busy may run beside them. */
+/** Tests of promises about time. They mostly wait, and nothing busy may run beside them. */
 const punctual = [
   'test/promises/{p8-slow-consumer,p15-drain}.test.ts',
   'test/integration/{agent-killed,concurrency,first-token,late-answer,sentinel-drain,sentinel-killed}.test.ts',
@@ -46,7 +46,7 @@ export default defineConfig({
         },
       },
       // The three below start processes, which share few cores with the tests: three files at a time, since some of them wait for
-      // seconds, and a second chance for a machine that was busy with something else.
+      // seconds. Each test runs once.
       {
         extends: true,
         test: {
@@ -78,7 +78,7 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Minutes of kills and of frames nobody meant: `npm run test-crash`, a step of its own in continuous integration.
+          // Minutes of kills and of random frames: `npm run test-crash`, a step of its own in continuous integration.
           name: 'crash',
           ...patience,
           setupFiles,

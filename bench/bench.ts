@@ -265,7 +265,7 @@ async function naylenceCells(): Promise<void> {
     const times = await timesOf(`${size} B c16`, { size, open: 16, connections: 16 });
     goal(3, `naylence to ours, ${size} B c16 (${times.toFixed(0)} times as much CPU)`, 35 / times, 1);
   }
-  // What naylence takes grows with the values in a message, not with its bytes.
+  // The cost of naylence grows with the values in a message, not with its bytes.
   const size = 65_536;
   const times = await timesOf(`${size} B, one text`, { size, open: 16, connections: 16, textBytes: size });
   say(`${size} B in one text   naylence takes ${times.toFixed(0)} times as much CPU as ours`);
@@ -281,7 +281,7 @@ async function growth(): Promise<void> {
   const windowMs = 100;
   const leadMs = 40;
   const alternations = quick ? 10 : 20;
-  /** How much more a message costs in a process after `prepareB` than in another one after `prepareA`. */
+  /** Ratio of a message's cost in a process after `prepareB` to its cost in another process after `prepareA`. */
   const pair = async (
     what: string,
     prepareA: (p: Player, d: Driver) => Promise<unknown>,
@@ -419,7 +419,7 @@ async function idleCost(): Promise<void> {
   goal(11, 'cold start to first attach, to b2', ratio(cold), 1.5);
 }
 
-/** Goal 12 (many calls open never stall) and 14 (a node that does not read harms nobody). */
+/** Goal 12 (many calls open never stall) and 14 (a node that does not read harms no other). */
 async function pressure(): Promise<void> {
   const p = await player(OURS);
   await p.clients.tell({

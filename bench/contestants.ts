@@ -1,4 +1,4 @@
-// Who takes part: how each router is started, and how its processor time and memory are read from /proc.
+// The contestants: starts each router, and reads its processor time and memory from /proc.
 import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';

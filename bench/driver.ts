@@ -1,4 +1,4 @@
-// One side of the load: a process of its own that plays clients or the agent, told what to do over IPC. Commands are
+// One side of the load: a process of its own that plays clients or the agent, controlled over IPC. Commands are
 // answered one by one; figures are counted over the window that the orchestrator names.
 import { randomBytes } from 'node:crypto';
 import { attach, type FameNode, payloadAround } from './fame-node.ts';
@@ -54,7 +54,7 @@ async function agent(url: string, address: string, id: string): Promise<void> {
     const { corrId, replyTo } = envelope;
     const payload = envelope.frame.payload as { method: string; params: unknown };
     if (payload.method === 'count') {
-      // A stream on a flow of its own: chunks of 256 bytes, as many as the credit of the flow lets go.
+      // A stream on a flow of its own: chunks of 256 bytes, limited by the credit of the flow.
       const own = `s-${corrId}`;
       if (pumps.has(own)) return;
       const chunk = `{"version":"1.0","id":"${newId()}","to":"${replyTo}","replyTo":"__sys__@${node.path}","corrId":"${corrId}","flowId":"${own}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":{"jsonrpc":"2.0","id":"${corrId}","result":{"text":"${'chunk '.repeat(30)}"}}}}`;

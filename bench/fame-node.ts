@@ -6,7 +6,7 @@ import { WebSocket } from 'ws';
 export interface FameNode {
   readonly path: string;
   send(flowId: string, text: string): void;
-  /** Whether the flow is out of credit. */
+  /** True if the flow is out of credit. */
   isBlocked(flowId: string): boolean;
   /** Called when credit came in. */
   onCredit: (flowId: string) => void;
@@ -143,7 +143,7 @@ export async function attach(url: string, id: string, options: { honest?: boolea
   return node;
 }
 
-/** Length of the texts in a payload: a paragraph, or what an agent says at a time. */
+/** Length of the texts in a payload: a paragraph, or one chunk of an agent's answer. */
 const TEXT_BYTES = 240;
 const PART = ['{"type":"text","text":"', '"}'] as const;
 const PART_BYTES = PART[0].length + PART[1].length;

@@ -1,4 +1,4 @@
-// What the journal costs: turns a second that can be accepted when many conversations share commits, what journalling adds to
+// Cost of the journal: turns a second that can be accepted when many conversations share commits, what journalling adds to
 // one turn, how long waking takes in a short and in a long conversation, and memory over many turns. `npm run bench-journal`.
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -43,7 +43,7 @@ const say = async (host: ConversationHost, id: string, n: number): Promise<void>
 const percentile = (times: number[], p: number): number =>
   times.toSorted((a, b) => a - b)[Math.min(times.length - 1, Math.floor(times.length * p))] ?? 0;
 
-/** How fast turns of many conversations are accepted, which is when they are on the disk; none of them gets an answer yet. */
+/** Rate at which turns of many conversations are accepted, that is, are on the disk. None of them gets an answer yet. */
 async function accepted(): Promise<number> {
   const store = await open('accept');
   const never = new Promise<never>(() => {});
@@ -90,7 +90,7 @@ async function added(round: number): Promise<{ p50: number; p99: number }> {
   return { p50: gap(0.5), p99: gap(0.99) };
 }
 
-/** Median time of waking a conversation of so many turns. */
+/** Median time to load a conversation of `turns` turns. */
 async function wake(turns: number): Promise<number> {
   const store = await open(`wake-${turns}`);
   const host = hostOn(store);

@@ -1,4 +1,4 @@
-// What our own node library costs: a client and an agent, each a process with our link, 16 calls open on one connection.
+// Cost of our own node library: a client and an agent, each a process with our link, 16 calls open on one connection.
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { cpuUs, OURS, start } from './contestants.ts';

@@ -57,7 +57,7 @@ async function natsNode(port: number): Promise<NatsNode> {
   };
 }
 
-/** Lines for the table; says so when nats-server is not installed. */
+/** Lines for the table, or a note that nats-server is not installed. */
 export async function measureNats(): Promise<string[]> {
   if (spawnSync('nats-server', ['--version']).error) return ['nats-server is not installed: not compared'];
   const port = await new Promise<number>((resolve) => {

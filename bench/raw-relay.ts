@@ -1,4 +1,4 @@
-// What Node itself takes to pass bytes on: a relay of TCP connections that reads nothing, frames nothing and routes nothing,
+// Cost of passing bytes on in Node itself: a relay of TCP connections that reads nothing, frames nothing and routes nothing,
 // under the same load as the cells of the bench. A router can cost less only where it reads and writes otherwise than Node's
 // streams do, so its figures are near the end of the road.
 import { type ChildProcess, fork } from 'node:child_process';

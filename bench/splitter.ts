@@ -1,4 +1,4 @@
-// How fast the splitter takes tool-call arguments apart, on one core: MB/s of argument text in pieces of 4 characters, at
+// Throughput of the splitter on tool-call arguments, on one core: MB/s of argument text in pieces of 4 characters, at
 // growing lengths, beside what is often done instead: parsing the text so far again at every piece. The first column feeds the
 // splitter alone, the second drives the whole stream with both branches read. Run: node bench/splitter.ts [--json]
 import type { ModelChunk } from '@fame-fabric/agents';

@@ -1,4 +1,4 @@
-// What a turn costs beyond its model: the engine over a bare loop, the journal over no journal, many conversations at once,
+// Cost of a turn beyond its model: the engine over a bare loop, the journal over no journal, many conversations at once,
 // and the waking of a short and a long conversation. `node bench/turn-bench.ts` prints it; nothing leaves the process.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// What the engine costs around a model server: processor time of a turn without tools and an answer of 200 chunks, beside a bare
+// Cost of the engine around a model server: processor time of a turn without tools and an answer of 200 chunks, beside a bare
 // loop over the stream of the `openai` package for the same bytes. The bytes come from memory, one event a read, so nothing
 // else is in the figure. Run: node bench/turn.ts [--json]
 

@@ -1,4 +1,4 @@
-// What a turn promises, case by case: `case-ids.json` names each case, and each has at least one test whose name begins with
+// The promises of a turn, case by case: `case-ids.json` names each case, and each has at least one test whose name begins with
 // its id. That these tests pass is the business of the run that this one belongs to; that none of them is skipped, of this one.
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

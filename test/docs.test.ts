@@ -1,7 +1,7 @@
 // The documents are held to the code: tables to the tables they describe, samples to the example files, links and file names
 // to what exists, commands to the verbs and targets there are. A row that is missing is printed as it should stand.
 import { existsSync, globSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { CLOSE } from '@fame-fabric/sentinel/internal';
 import { ERRORS, LIMITS } from '@fame-fabric/shared';
 import { isFrameType } from '@fame-fabric/shared/internal';
@@ -23,8 +23,8 @@ const { VERBS } = (await import(join(ROOT, 'bin/verbs.ts'))) as {
   VERBS: Readonly<Record<string, { about: string; isHidden?: boolean }>>;
 };
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
-const DOCUMENTS = ['*.md', 'docs/**/*.md', 'bench/*.md', 'agents/**/*.md'].flatMap((pattern) =>
-  globSync(pattern, { cwd: ROOT, exclude: ['**/node_modules/**'] }),
+const DOCUMENTS = ['*.md', 'docs/**/*.md', '{bench,test,agents,client,sentinel,shared}/**/*.md'].flatMap(
+  (pattern) => globSync(pattern, { cwd: ROOT, exclude: ['**/node_modules/**'] }),
 );
 describe('tables of the code', () => {
   test.each(DOC_TABLES.map((table) => [table.file, table.heading, table] as const))(
@@ -70,7 +70,9 @@ describe('tables of the code', () => {
 
   test('.env.example, the compose file and the documents name variables that exist', () => {
     const known = new Set(VARIABLE_LISTS.flatMap(([, variables]) => variables.map(({ name }) => name)));
-    for (const file of ['.env.example', 'docker-compose.yml', ...DOCUMENTS]) {
+    // Tests have variables of their own.
+    const documents = DOCUMENTS.filter((file) => !file.startsWith('test/'));
+    for (const file of ['.env.example', 'docker-compose.yml', ...documents]) {
       for (const name of new Set(read(file).match(/\b(?:FAME|OPENAI)_[A-Z][A-Z_]+[A-Z]\b/g) ?? [])) {
         expect(known, `${name} in ${file}`).toContain(name);
       }
@@ -126,11 +128,31 @@ describe('links and names', () => {
     }
   });
 
+  const sourceNames = new Set(
+    globSync('{shared,sentinel,agents,client,bin,test,bench,.ci}/**/*.{ts,mjs,json,py}', {
+      cwd: ROOT,
+      exclude: ['**/node_modules/**', '**/dist/**'],
+    }).map((file) => basename(file)),
+  );
+
   test.each(DOCUMENTS)('%s names files that exist', (file) => {
+    const lost: string[] = [];
+    for (const [, path] of read(file).matchAll(/`((?:\.?[\w-]+\/)*[\w.-]+\.(?:ts|mjs|md|json|ya?ml|py))`/g)) {
+      const exists = path!.includes('/')
+        ? [path!, join(dirname(file), path!)].some((each) => existsSync(join(ROOT, each)))
+        : !/\.(?:ts|mjs)$/.test(path!) || sourceNames.has(path!);
+      // `name.test.ts` stands for any name; what is in `.fame` is written by the command.
+      if (!exists && path !== 'name.test.ts' && !path!.startsWith('.fame/')) lost.push(path!);
+    }
+    expect(lost).toEqual([]);
+  });
+
+  test.each(DOCUMENTS)('%s names folders that exist', (file) => {
     const named = read(file).matchAll(
-      /`((?:shared|sentinel|agents|client|bin|test|bench|docs|\.ci)\/[\w./-]*\.\w+)`/g,
+      /`((?:shared|sentinel|agents|client|bin|test|bench|docs)\/(?:[\w-]+\/)*[\w-]*\/?)`/g,
     );
-    for (const [, path] of named) expect(existsSync(join(ROOT, path!)), `${path} in ${file}`).toBe(true);
+    const lost = [...named].map(([, path]) => path!).filter((path) => !existsSync(join(ROOT, path)));
+    expect(lost).toEqual([]);
   });
 
   test('the decisions are numbered without gaps, and each says what was decided and why', () => {
@@ -140,6 +162,34 @@ describe('links and names', () => {
       for (const heading of ['## Decision', '## Why', '## Rejected'])
         expect(read(file), file).toContain(heading);
     }
+  });
+});
+
+describe('docs/guarantees.md', () => {
+  const text = read('docs/guarantees.md');
+  const tableRows = text.split('\n').filter((line) => line.startsWith('| '));
+  const claims = tableRows.filter((row) => row.includes('.test.ts'));
+
+  test.each(claims)('%s', (row) => {
+    const tests = [...row.matchAll(/\]\(\.\.\/(test\/[^)]+)\)/g)].map(([, path]) => read(path!)).join('\n');
+    expect(tests).toMatch(/\btest\(|\bit\(|\btest\.each\(/);
+    for (const [, id] of row.matchAll(/\((P\d+)/g)) expect(tests).toMatch(new RegExp(`\\b${id}\\b`));
+  });
+
+  test('there are claims, and the crash matrix has the points and victims that the test kills at', () => {
+    expect(claims.length).toBeGreaterThan(5);
+    // Read, not imported: the suite starts processes of the built command.
+    const [points, victims] = ['POINTS', 'VICTIMS'].map((list) => {
+      const [, items] = new RegExp(`const ${list}\\b[^=]*= \\[([^\\]]*)\\]`).exec(
+        read('test/crash/matrix.ts'),
+      )!;
+      return [...items!.matchAll(/'([^']+)'/g)].map(([, item]) => item!);
+    });
+    const [head, , ...rows] = section(text, '## Crash matrix')
+      .split('\n')
+      .filter((line) => line.startsWith('|'));
+    expect(head).toBe(`| killed at | ${victims!.join(' | ')} |`);
+    expect(rows.map((row) => row.split('|')[1]!.trim())).toEqual(points);
   });
 });
 

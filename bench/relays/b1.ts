@@ -1,9 +1,9 @@
-// b1, the floor below the floor: forwards between two kinds of connections without reading a message once they have said
-// who they are. The agent answers in order, so an answer goes to whoever asked first. What is left is `ws` and the kernel;
+// b1, the floor below the floor: forwards between two kinds of connections without reading a message once they have announced
+// who they are. The agent answers in order, so an answer goes to the oldest open call. What is left is `ws` and the kernel;
 // nothing that looks at an envelope with `ws` can be faster.
 import { type WebSocket, WebSocketServer } from 'ws';
 
-/** Who asked and has no answer yet. */
+/** Callers without an answer yet, oldest first. */
 const asking: WebSocket[] = [];
 let agent: WebSocket | undefined;
 const server = new WebSocketServer({

@@ -23,7 +23,7 @@ export interface ComposeFile {
   volumes: Record<string, unknown>;
 }
 
-/** Replaces `${NAME:-default}` in every text; an empty value counts as unset, as the `:-` form says. */
+/** Replaces `${NAME:-default}` in every text; an empty value counts as unset, as in the `:-` form. */
 export function interpolate(value: unknown, env: Readonly<Record<string, string>>): unknown {
   if (typeof value === 'string') {
     const text = value.replace(

@@ -1,4 +1,4 @@
-// The image and the compose file, without a container engine: the image is built by doing what the Dockerfile says in a
+// The image and the compose file, without a container engine: the image is built by running the steps of the Dockerfile in a
 // directory, and the services of docker-compose.yml are run from there as processes, their hosts and paths translated to
 // this machine. What only an engine can show is left out: that the base image starts, and that its file system is read-only.
 import { execFile } from 'node:child_process';
@@ -20,7 +20,7 @@ const ours = Object.entries(compose.services).filter(([, service]) => service.im
 
 describe('docker-compose.yml', () => {
   test('follows the schema of the compose specification', () => {
-    // The published schema says `id` where drafts since 2017 say `$id`, and names its draft by http: nothing refers to either.
+    // The published schema has `id` where drafts since 2017 have `$id`, and names its draft by http: nothing refers to either.
     const schema = JSON.parse(
       JSON.stringify(composeSchema, (key, value) =>
         (key === 'id' || key === '$schema') && typeof value === 'string' ? undefined : value,
@@ -104,7 +104,7 @@ describe('the image', () => {
     directory = mkdtempSync(join(tmpdir(), 'fame-image-'));
     const context = join(directory, 'context');
     copyContext(ROOT, context);
-    // What a person may have lying about must stay out, so it is put there.
+    // Files that a person may have in the directory must stay out of the image, so the test puts some there.
     writeFileSync(join(context, 'marker'), '');
     const into = join(directory, 'stages');
     mkdirSync(into);

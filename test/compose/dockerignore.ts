@@ -17,7 +17,7 @@ function toPattern(glob: string): RegExp {
   return new RegExp(`^${source}$`);
 }
 
-/** Reads the text of a `.dockerignore` and returns what tells whether a file, by its path from the root, is sent. */
+/** Reads the text of a `.dockerignore`. Returns a function that is true for paths, from the root, that are sent. */
 export function readDockerignore(text: string): (path: string) => boolean {
   const rules: Rule[] = text
     .split('\n')

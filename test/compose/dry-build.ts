@@ -1,13 +1,13 @@
-// Builds an image without a container engine: reads a Dockerfile and does what it says in a directory for each stage, RUN
+// Builds an image without a container engine: reads a Dockerfile and runs it in a directory for each stage, RUN
 // lines included. It knows the instructions and the forms that our Dockerfile uses and refuses all others, so that a line
-// it does not understand fails a test instead of being passed over. What it cannot tell is what the base image holds.
+// it does not understand fails a test instead of being passed over. It does not know the contents of the base image.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { readDockerignore } from './dockerignore.ts';
 
 export interface Image {
-  /** What would be `/` in the container. */
+  /** The directory that would be `/` in the container. */
   readonly root: string;
   readonly base: string;
   workdir: string;

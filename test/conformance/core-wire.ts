@@ -1,4 +1,4 @@
-// What every Fame sentinel in open mode must do, spoken in bytes to a ws:// URL. The tests are named after the requirement
+// The duties of every Fame sentinel in open mode, tested in bytes at a ws:// URL. The tests are named after the requirement
 // they hold (S1 to S28). Nothing here knows whose sentinel answers: the same tests run against ours and against the
 // unmodified peer, so they cannot be bent to fit one of them.
 import { afterEach, describe, expect, test } from 'vitest';
@@ -82,7 +82,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(node.path).toBe(`${node.sentinelPath}/${node.systemId}`);
       });
 
-      test('S6: a node that attaches again is told to bind again, or is still bound', async () => {
+      test('S6: a node that attaches again is asked to bind again, or is still bound', async () => {
         const to = address();
         const first = await nodes.echo(to);
         await first.cut();
@@ -346,8 +346,8 @@ export function coreWire(name: string, target: () => Target): void {
 
       test('S15: what has no route is refused at once with the corrId of the request', async () => {
         const caller = await nodes.attached();
-        const nobody = address('nobody');
-        const sent = caller.callOnly(nobody, 'any');
+        const unserved = address('unserved');
+        const sent = caller.callOnly(unserved, 'any');
         const nack = await caller.next((m) => m.corrId === sent.corrId);
         expect(nack.to).toBe(sent.replyTo);
         expect(nack.flowFlags & 4).toBe(4);
@@ -357,12 +357,12 @@ export function coreWire(name: string, target: () => Target): void {
           code: 'NO_ROUTE',
           refId: sent.id,
         });
-        expect(nack.frame.reason).toContain(nobody);
+        expect(nack.frame.reason).toContain(unserved);
       });
 
-      test('S15: a message without replyTo and corrId is not refused to anybody’s mailbox', async () => {
+      test('S15: a message without replyTo and corrId causes no refusal in any mailbox', async () => {
         const caller = await nodes.attached();
-        caller.send({ to: address('nobody'), frame: { type: 'Data', payload: 'lost' } });
+        caller.send({ to: address('unserved'), frame: { type: 'Data', payload: 'lost' } });
         expect(await caller.silent((m) => m.frame?.type === 'DeliveryAck' && m.to !== undefined)).toBe(true);
       });
 
@@ -489,14 +489,14 @@ export function coreWire(name: string, target: () => Target): void {
       test('S28: what is refused is answered in binary messages too', async () => {
         const node = await nodes.attached();
         await node.bind(address());
-        await node.call(address('nobody'), 'any');
+        await node.call(address('unserved'), 'any');
         expect(node.seen.text).toBe(0);
       });
     });
 
     // Last, because the peer's own sentinel is not the same after a node on its peer path has left.
     describe('peers', () => {
-      test('S1, S25: a peer gets a path of its own and is told of addresses that nodes bind', async () => {
+      test('S1, S25: a peer gets a path of its own and is notified of addresses that nodes bind', async () => {
         const peer = await nodes.attached({ kind: 'peer' });
         expect(peer.path).toBe(`/${peer.systemId}`);
         const to = address();

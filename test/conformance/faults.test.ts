@@ -1,4 +1,4 @@
-// Faults a Fame fabric can have and ours has not, as far as the other suites do not show it already. `faults.json` says for
+// Faults that other Fame fabrics have and ours must not, where no other suite shows it. `faults.json` lists for
 // each of Q1 to Q31 which test that is, and the last test here holds the table to the titles.
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -63,7 +63,7 @@ describe('an agent', () => {
 
   test('Q8: a participant that a live node does not have is refused at once', async () => {
     const began = Date.now();
-    await expect(link.call(`nobody@${agent.path}`, 'any')).rejects.toMatchObject({ code: 'NO_ROUTE' });
+    await expect(link.call(`unserved@${agent.path}`, 'any')).rejects.toMatchObject({ code: 'NO_ROUTE' });
     expect(Date.now() - began).toBeLessThan(1_000);
   });
 
@@ -108,7 +108,7 @@ describe('an agent', () => {
 });
 
 describe('what is kept', () => {
-  test('Q12: 100 idle nodes that beat 200 times each leave nothing behind, and nobody warns of listeners', async () => {
+  test('Q12: 100 idle nodes that beat 200 times each leave nothing behind, and Node warns of no listeners', async () => {
     const idle = await Promise.all(Array.from({ length: 100 }, () => nodes.attached()));
     const beat = async (times: number): Promise<void> => {
       for (let n = 0; n < times; n++) {
@@ -192,7 +192,7 @@ test('Q25: three members of a pool share 300 calls evenly', async () => {
 });
 
 describe('a sentinel below another', () => {
-  test('Q21: it tells its parent of a bind once', async () => {
+  test('Q21: it announces a bind to its parent once', async () => {
     const told: Json[] = [];
     const parent = new WebSocketServer({ port: 0, host: '127.0.0.1' });
     parent.on('connection', (socket: WebSocket) => {
@@ -263,7 +263,7 @@ describe('a sentinel below another', () => {
   );
 });
 
-test('Q20: a sentinel that is not there is said to be not there', async () => {
+test('Q20: a sentinel that is away is reported as away', async () => {
   const port = await freePort();
   const url = `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;
   const env = { FAME_CONNECT_TIMEOUT_MS: '300' };

@@ -1,5 +1,5 @@
 // The wire, pinned by examples: every file of `test/fixtures/wire` goes through the real door (`decode`) and, as it is, to a
-// live sentinel. `accept` says what must be understood, `reject` what must be refused and with which code.
+// live sentinel. `accept` lists frames that must be understood, `reject` those that must be refused, with the code.
 //
 // A fixture is `{ description, message, expect }`. `message` is `{ json }`, `{ text }` or `{ base64 }`; `$PATH` is the path of
 // the sending node, `$SERVER` and `$SERVERPATH` address another one, `$FILL0` is replaced by the first of `fill`, `[text,

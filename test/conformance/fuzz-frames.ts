@@ -21,13 +21,13 @@ export function randomOf(seed: number): Random {
   return { next, below, pick: (items) => items[below(items.length)]! };
 }
 
-/** What a frame may name: addresses and paths of nodes that live, of nodes that do not, and nonsense. */
+/** Names for frames: addresses and paths of nodes that are attached, of nodes that are not, and nonsense. */
 export interface World {
   addresses: readonly string[];
   paths: readonly string[];
 }
 
-/** `count` valid envelopes; `$PATH` stands for the path of whoever will send them. */
+/** `count` valid envelopes; `$PATH` stands for the path of their sender. */
 export function validEnvelopes(world: World, count: number, seed: number): object[] {
   const id = fc.stringMatching(/^[0-9a-zA-Z]{1,20}$/);
   const address = fc.oneof(

@@ -1,4 +1,4 @@
-// P16: frames nobody meant, sent to a live sentinel while two canaries talk through it: 20,000 with every test run, 100,000
+// P16: random frames, sent to a live sentinel while two canaries call through it: 20,000 with every test run, 100,000
 // beside the crash tests. Each must be answered with a defined error, or end its connection with a defined code, within a
 // second; frames that happen to be valid are answered as usual. FAME_FUZZ_FRAMES and FAME_FUZZ_SEED choose others; what ever
 // fails becomes a fixture.
@@ -37,7 +37,7 @@ const isValid = (bytes: Buffer): boolean => {
   }
 };
 
-/** Whether a message says that a frame could not be read. */
+/** True if a message reports a frame that could not be read. */
 const saysBad = ({ frame }: Json): boolean =>
   frame?.ok === false && /^(PROTO_|MESSAGE_TOO_LARGE)/.test(frame.code);
 
@@ -113,7 +113,7 @@ test(`P16: ${FRAMES} fuzzed frames: no crash, no zombie, every canary call answe
   await served.serve(SERVED, (request) => served.answer(request, null));
 
   const world = {
-    addresses: [SERVED, 'nobody@fame.fabric', 'pool@*.fame.fabric'],
+    addresses: [SERVED, 'unserved@fame.fabric', 'pool@*.fame.fabric'],
     paths: [served.path, canary.path, canary.sentinelPath, '/no/where'],
   };
   const bases = validEnvelopes(world, 2_000, SEED);

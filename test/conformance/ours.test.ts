@@ -1,4 +1,4 @@
-// What our sentinel does beyond the core wire, or differently where the wire leaves a choice. Black box, like the core:
+// The behaviour of our sentinel beyond the core wire, and where the wire leaves a choice. Black box, like the core:
 // bytes in, bytes out. Names in capitals are the codes callers match.
 import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -71,7 +71,7 @@ test('a NodeAttach that comes in one packet with the upgrade is answered', async
 
 describe('identity', () => {
   test('Q17: a path that the node chooses is ignored', async () => {
-    const node = await nodes.attached({ attach: { assignedPath: '/somebody/else' } });
+    const node = await nodes.attached({ attach: { assignedPath: '/path/of/another' } });
     expect(node.path).toBe(`${node.sentinelPath}/${node.systemId}`);
   });
 
@@ -90,7 +90,7 @@ describe('identity', () => {
   test.each([
     ['a longer name that begins like the own path', (own: RawNode) => `__rpc__x@${own.path}x`],
     ['the path of the sentinel', (own: RawNode) => `__sys__@${own.sentinelPath}`],
-    ['a logical address', () => 'somebody@fame.fabric'],
+    ['a logical address', () => 'other@fame.fabric'],
     ['no address at all', () => 'nonsense'],
   ])('Q17: replyTo with %s is refused', async (_what, forge) => {
     const to = address();
@@ -150,7 +150,7 @@ describe('identity', () => {
 });
 
 describe('copies of one node', () => {
-  test('Q9: a second copy with another instance gets a path of its own and evicts nobody', async () => {
+  test('Q9: a second copy with another instance gets a path of its own and evicts no other', async () => {
     const systemId = id();
     const [a, b, c] = [
       await nodes.attached({ systemId }),
@@ -259,7 +259,7 @@ describe('addresses', () => {
 
   test('Q8: a participant that no node has at a path below us is refused at once, or answered by that node', async () => {
     const caller = await nodes.attached();
-    const nack = await caller.call(`nobody@${caller.sentinelPath}/no-such-node`, 'any');
+    const nack = await caller.call(`unserved@${caller.sentinelPath}/no-such-node`, 'any');
     expect(nack.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'NO_ROUTE' });
   });
 });
@@ -289,7 +289,7 @@ describe('open calls', () => {
     expect(nack.frame.code).toBe('NODE_GONE');
   });
 
-  test('an answer after a short cut still arrives, and nobody is told that the node is gone', async () => {
+  test('an answer after a short cut still arrives, and no caller is notified that the node is gone', async () => {
     const { to, callee, caller, sent, request } = await openCall();
     await callee.cut();
     const back = await nodes.attached({ systemId: callee.systemId, instanceId: callee.instanceId });
@@ -399,7 +399,7 @@ describe('what is passed on', () => {
   test('S16: CreditUpdate 32 comes for each flow after 24 messages, also without a target', async () => {
     const node = await nodes.attached();
     const flowId = id();
-    for (let n = 0; n < 24; n++) node.send({ flowId, to: address('nobody'), frame: data(n) });
+    for (let n = 0; n < 24; n++) node.send({ flowId, to: address('unserved'), frame: data(n) });
     const credit = await node.next((m) => m.frame?.type === 'CreditUpdate' && m.frame.flowId === flowId);
     expect(credit.frame.credits).toBe(32);
   });
@@ -505,7 +505,7 @@ describe('bad input', () => {
     expect((await server.heartbeat()).frame.ok).toBe(true);
   });
 
-  test('Q6: a reply over 256 KiB is refused to the agent, and its caller is told at once', async () => {
+  test('Q6: a reply over 256 KiB is refused to the agent, and its caller is notified at once', async () => {
     const { callee, caller, sent, request } = await openCall();
     callee.answer(request, 'x'.repeat(300_000));
     expect((await callee.next(isNack('MESSAGE_TOO_LARGE'))).frame.ok).toBe(false);
@@ -513,7 +513,7 @@ describe('bad input', () => {
     expect(told.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'MESSAGE_TOO_LARGE' });
   });
 
-  test('P17: over 1 MiB closes with 1009 and harms nobody else', async () => {
+  test('P17: over 1 MiB closes with 1009 and harms no other node', async () => {
     const to = address();
     await nodes.echo(to);
     const [big, other] = [await nodes.attached(), await nodes.attached()];

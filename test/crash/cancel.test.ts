@@ -1,4 +1,4 @@
-// A cancel reaches the model's socket, through sentinel and agent; what was said so far stays in the journal, marked, and the
+// A cancel reaches the model's socket, through sentinel and agent; the text so far stays in the journal, marked, and the
 // next turn is one that the API takes.
 import { stall } from '@fame-fabric/agents/testing';
 import { FabricError, isFabricError } from '@fame-fabric/shared';

@@ -1,5 +1,5 @@
-// The client that crash tests kill: asks what it is told on stdin, and prints each event of each turn as a line of JSON. It
-// keeps nothing: whoever starts it again says which conversation, which turn, and what was seen of it.
+// The client that crash tests kill: sends the messages it reads on stdin, and prints each event of each turn as a line of JSON. It
+// keeps nothing: the process that starts it again passes the conversation, the turn, and what was received of it.
 import { createInterface } from 'node:readline';
 import { connect } from '@fame-fabric/client/node';
 import { isFabricError } from '@fame-fabric/shared';

@@ -1,4 +1,4 @@
-// One effect for each turn, whoever dies when: every cell of the crash matrix, once. `npm run crash-matrix` runs more rounds
+// One effect for each turn, whichever process dies at whichever point: every cell of the crash matrix, once. `npm run crash-matrix` runs more rounds
 // and prints the table of docs/guarantees.md.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stopStack } from '../kit/stack.ts';
@@ -24,20 +24,24 @@ describe.each(POINTS)('killed at: %s', (point) => {
   });
 });
 
-test('a tool that must not run twice is not called again, and the model is told', options, async () => {
-  fabric.forget();
-  const turn = fabric.turn({ tool: 'pay' });
-  fabric.holdTools();
-  fabric.ask(turn);
-  await fabric.until('the tool runs', () => fabric.notes(turn.nonce).length > 0);
-  await fabric.kill('agent');
-  fabric.releaseTools();
-  await fabric.restart('agent');
-  await fabric.answered(turn);
-  expect(fabric.notes(turn.nonce)).toEqual([`pay started ${turn.nonce}`]);
-  const told = fabric.model.requests.findLast(({ body }) => body.messages.at(-1)?.role === 'tool');
-  const said = String(told?.body.messages.at(-1)?.content);
-  expect(said).toContain('interrupted');
-  expect(textOf(turn.events)).toBe(answerOf(turn.nonce, 'pay', said));
-  expect(fabric.model.violations).toEqual([]);
-});
+test(
+  'a tool that must not run twice is not called again, and the model receives an error',
+  options,
+  async () => {
+    fabric.forget();
+    const turn = fabric.turn({ tool: 'pay' });
+    fabric.holdTools();
+    fabric.ask(turn);
+    await fabric.until('the tool runs', () => fabric.notes(turn.nonce).length > 0);
+    await fabric.kill('agent');
+    fabric.releaseTools();
+    await fabric.restart('agent');
+    await fabric.answered(turn);
+    expect(fabric.notes(turn.nonce)).toEqual([`pay started ${turn.nonce}`]);
+    const told = fabric.model.requests.findLast(({ body }) => body.messages.at(-1)?.role === 'tool');
+    const said = String(told?.body.messages.at(-1)?.content);
+    expect(said).toContain('interrupted');
+    expect(textOf(turn.events)).toBe(answerOf(turn.nonce, 'pay', said));
+    expect(fabric.model.violations).toEqual([]);
+  },
+);

@@ -1,5 +1,5 @@
 // P6: many clients stream while their connections, and the agent's, are cut at random again and again. Every text must arrive
-// without a gap and without a repeat: what a client puts together is what the journal says, byte by byte.
+// without a gap and without a repeat: the text that a client puts together equals the journal's, byte for byte.
 import { pieces, seeded, type WireRequest } from '@fame-fabric/agents/testing';
 import type { Conversation } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
@@ -24,7 +24,7 @@ export interface CutReport {
   agentCuts: number;
   turns: number;
   events: number;
-  /** Times that a client had to ask again because the way to the agent was lost as a whole. */
+  /** Requests that a client repeated because the agent was unreachable. */
   askedAgain: number;
   faults: string[];
 }

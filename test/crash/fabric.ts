@@ -1,5 +1,5 @@
 // A whole fabric whose processes can be killed one by one: sentinel, agent and client as processes, the agent's connection
-// through a proxy that can hold what passes, and the fake model server here, which lives on and counts what it was asked.
+// through a proxy that can hold what passes, and the fake model server here, which lives on and counts its requests.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,7 +39,7 @@ export interface FabricOptions {
   hasClient?: boolean;
 }
 
-/** One turn as its user sees it: what was asked, and what came of it, over all processes of the client. */
+/** One turn as its user sees it: the question and the outcome, over all processes of the client. */
 export interface UserTurn {
   readonly conversationId: string;
   readonly turnId: string;
@@ -55,14 +55,14 @@ export interface UserTurn {
 const PROGRAM = (name: string): string => fileURLToPath(new URL(`./${name}-program.ts`, import.meta.url));
 const FLAGS = ['--disable-warning=ExperimentalWarning'];
 
-/** What a client has put together of a turn's text. */
+/** The text of a turn as a client has put it together. */
 export const textOf = (events: readonly TurnEvent[]): string =>
   events.reduce((text, event) => {
     if (event.type === 'text') return text + event.text;
     return event.type === 'restart' ? text.slice(0, event.keep) : text;
   }, '');
 
-/** The whole answer to a turn, with what its tool said. */
+/** The whole answer to a turn, with the result of its tool. */
 export const answerOf = (
   nonce: string,
   tool: 'look' | 'pay' = 'look',
@@ -144,7 +144,7 @@ export class Fabric {
     });
   }
 
-  /** A turn that has not been asked yet. */
+  /** A turn that has not been sent yet. */
   turn(options: { conversationId?: string; gates?: Gates; tool?: 'look' | 'pay' | 'none' } = {}): UserTurn {
     const { conversationId = newId(), gates = {}, tool = 'look' } = options;
     const nonce = newId().replace(/[^0-9A-Za-z]/g, 'x');
@@ -163,7 +163,7 @@ export class Fabric {
     return turn;
   }
 
-  /** Asks, or asks again for what was not seen yet. */
+  /** Sends the turn, or sends it again for the events that were not seen yet. */
   ask(turn: UserTurn, isResumed = false): void {
     const { conversationId, turnId, text } = turn;
     const after = turn.events.at(-1)?.seq ?? 0;
@@ -190,7 +190,7 @@ export class Fabric {
 
   /**
    * Looks again and again until `holds`. It looks as fast as the processor can, and lets what else this process does have a
-   * turn every few milliseconds: whoever wants to kill at a point that lasts for less than one must not sleep.
+   * turn every few milliseconds: a kill at a point that lasts for less than one must not sleep.
    */
   async until(what: string, holds: () => boolean, timeoutMs = 30_000): Promise<void> {
     const deadline = performance.now() + timeoutMs;
@@ -223,7 +223,7 @@ export class Fabric {
     if (turn.error !== undefined) throw new Error(`The client was told ${turn.error}`);
   }
 
-  /** What the tools wrote down about a turn. */
+  /** The lines that the tools wrote down about a turn. */
   notes(nonce: string): string[] {
     let notes = '';
     try {

@@ -51,7 +51,7 @@ export class JournalView {
     }));
   }
 
-  /** How often the journal says that the model was called: by the nonce of the turn's message and the step. */
+  /** Number of model calls in the journal, by the nonce of the turn's message and the step. */
   modelCalls(): Map<string, number> {
     const sql = `SELECT json_extract(a.body, '$.user_message') AS message, json_extract(m.body, '$.step') AS step,
         count(*) AS calls

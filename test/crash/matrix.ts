@@ -28,7 +28,7 @@ export interface Round {
 /** The turn of a round and how it gets to its point. */
 interface Scene {
   turn: UserTurn;
-  /** What the journal must show of the turn after the kill of the agent; `undefined`: nothing. */
+  /** State of the turn that the journal must show after the kill of the agent; `undefined`: none. */
   lastKind: string | undefined;
   /** Opens whatever was held; called after the kill. */
   letGo(): void;

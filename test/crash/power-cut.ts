@@ -34,7 +34,7 @@ export interface PowerCutReport {
 const TALKERS = 20;
 const TURNS_A_CONVERSATION = 10;
 
-/** Where the write-ahead log stands, as its index in shared memory tells (https://www.sqlite.org/walformat.html). */
+/** Where the write-ahead log stands, according to its index in shared memory (https://www.sqlite.org/walformat.html). */
 interface LogState {
   pageSize: number;
   /** Frames that are committed: SQLite counts them here only after they were synced. */
@@ -89,7 +89,7 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
   for (let round = 1; round <= options.rounds; round++) {
     await sleep(random() * 120);
     await freeze(fabric.agent.pid, () => fabric.agent.child.kill('SIGSTOP'));
-    // What the agent had sent when it was frozen may still be on its way here.
+    // Frames that the agent sent before it was frozen may still be on their way here.
     await sleep(20);
     const shown = new Map(seen);
     const copy = storePath(join(copies, String(round)));
@@ -109,7 +109,7 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
     const synced = endOf(state, state.frames);
     if (size > synced) report.tornTails++;
     const faults = await Promise.all([
-      // Within what was not synced: nothing that anybody saw may be missing.
+      // Only unsynced bytes are lost: nothing that a client saw may be missing.
       checkCopy(cutLog(copy, 'tail', between(random, synced, size)), shown),
       // Here synced turns are lost, as a broken disk would lose them; what is left must be whole all the same.
       checkCopy(cutLog(copy, 'log', between(random, endOf(state, state.copied), size)), new Map()),

@@ -1,5 +1,5 @@
 // `npm run cut-streams [-- --seconds 300 --clients 100 --seed 1]`: cuts the connections of streaming clients at random and
-// says what was lost or came twice.
+// reports what was lost or came twice.
 import { parseArgs } from 'node:util';
 import { type CutReport, runCutStreams } from './cut-streams.ts';
 

@@ -1,5 +1,5 @@
 // `npm run power-cut [-- --rounds 200 --seed 1]`: copies the database of a busy agent at random instants, takes away what a
-// power cut could take, and says whether anything that a client had seen was lost.
+// power cut could take, and reports whether anything that a client had seen was lost.
 import { parseArgs } from 'node:util';
 import { runPowerCuts } from './power-cut.ts';
 

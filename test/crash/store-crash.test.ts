@@ -55,7 +55,7 @@ test(`P1: 0 lost and 0 doubled turns in ${KILLS} kill -9 with ${CONVERSATIONS} c
     turnId: `t${i}`,
     userMessage: `nonce-${i}`,
   }));
-  // One at a time in each conversation, as a person would; what has no answer is asked again with the same id.
+  // One at a time in each conversation, as a person would; a turn without an answer is sent again with the same id.
   const askNext = (conversationId: string): void => {
     const next = questions.find((one) => one.conversationId === conversationId && !answers.has(one.turnId));
     if (next && child?.stdin.writable) child.stdin.write(`${JSON.stringify(next)}\n`);
@@ -64,7 +64,7 @@ test(`P1: 0 lost and 0 doubled turns in ${KILLS} kill -9 with ${CONVERSATIONS} c
     for (let c = 0; c < CONVERSATIONS; c++) askNext(`c${c}`);
   };
   const noted = (): number => (existsSync(notes) ? readFileSync(notes, 'utf8').split('\n').length : 0);
-  /** How many turns of each conversation have their answer. */
+  /** Answered turns of each conversation. */
   const answered = (): number[] => {
     const counts = Array<number>(CONVERSATIONS).fill(0);
     for (const [i, { turnId }] of questions.entries()) if (answers.has(turnId)) counts[i % CONVERSATIONS]!++;
@@ -79,7 +79,7 @@ test(`P1: 0 lost and 0 doubled turns in ${KILLS} kill -9 with ${CONVERSATIONS} c
       const progress = answered();
       const victim = await run();
       askAll();
-      // However slow the machine is, a kill comes after so much work: by turns in the first steps of all turns, and so late that
+      // However slow the machine is, a kill comes after a fixed amount of work: by turns in the first steps of all turns, and so late that
       // each conversation has got further, because a turn that is hit three times at the same place is given up by design.
       if (kill % 2 === 1)
         await expect.poll(() => haveAllPassed(progress), { timeout: 20_000, interval: 2 }).toBe(true);

@@ -1,4 +1,4 @@
-// What an agent does when its store cannot be used: a clear word at the start, with the path, the cause and what to do; or a
+// An agent whose store cannot be used: a clear message at the start, with the path, the cause and what to do; or a
 // turn that fails with a code, while everything else goes on.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -61,7 +61,7 @@ async function usedStore(): Promise<string> {
   return dataDir;
 }
 
-/** Starts an agent that must not be able to start, and gives what it said. */
+/** Starts an agent that must not be able to start, and returns its output. */
 async function refused(dataDir: string): Promise<string> {
   const agent = spawnAgent(url, { model, dataDir });
   const { code } = await agent.exited;
@@ -83,7 +83,7 @@ describe('at the start', () => {
       OPENAI_API_KEY: API_KEY,
       OPENAI_BASE_URL: model.url,
     };
-    // Nothing is read-only to root, so root starts it as nobody.
+    // Nothing is read-only to root, so root starts it as the user `nobody`.
     const agent =
       process.getuid?.() === 0
         ? new Proc(
@@ -218,7 +218,7 @@ describe('while turns run', () => {
       code: 'STORE_FULL',
       message: expect.stringContaining('raise FAME_STORE_MAX_BYTES'),
     });
-    // What is there can be read, and making room makes it work again.
+    // The stored conversations can be read, and making room makes the store work again.
     expect(await conversation.history()).not.toHaveLength(0);
     const other = new JournalView(dataDir);
     expect(other.events(conversation.id).length).toBeGreaterThan(20);
@@ -243,7 +243,7 @@ const canMount =
     .status === 0;
 
 describe.skipIf(!canMount)('a disk that is full (needs unshare and mount)', () => {
-  test('fails the turn with STORE_FULL; what was said stays readable, and room makes it work again', async () => {
+  test('fails the turn with STORE_FULL; the history stays readable, and room makes it work again', async () => {
     const dataDir = temporaryDirectory();
     const args = [process.execPath, ...fameArgs('agent')].map((word) => `'${word}'`).join(' ');
     const agent = new Proc(

@@ -1,4 +1,4 @@
-// The program that `crash.test.ts` kills: a conversation host on a store in a file, asked over stdin and answering on stdout,
+// The program that `crash.test.ts` kills: a conversation host on a store in a file, with requests on stdin and answers on stdout,
 // one line of JSON each. Its model calls a tool and then echoes the message, slowly enough to be hit at any moment.
 import { appendFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';

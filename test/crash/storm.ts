@@ -22,7 +22,7 @@ export interface StormOptions {
 export interface StormReport {
   kills: number;
   conversations: number;
-  /** Turns that a client asked and got an outcome of. */
+  /** Turns that a client sent and got an outcome of. */
   turns: number;
   /** Turns that the agent gave up because it died in them too often. */
   givenUp: number;
@@ -30,7 +30,7 @@ export interface StormReport {
   resumed: number;
   /** Most model calls of one step of a turn. */
   mostAttempts: number;
-  /** What is wrong; empty when nothing was lost or doubled. */
+  /** Faults found; empty when nothing was lost or doubled. */
   faults: string[];
   seconds: number;
 }
@@ -147,7 +147,7 @@ function respond(request: WireRequest, random: () => number, faults: string[]) {
   return [...slowly(`Let me look first, ${nonce}.`), ...call.steps];
 }
 
-/** A conversation is asked for until it is there: nobody promises that an agent which is away can be asked for a new one. */
+/** Starts a conversation, again until it succeeds: an agent that is away takes no new ones, and that is no fault. */
 async function started(
   start: () => Promise<void>,
   isOver: () => boolean,
@@ -168,7 +168,7 @@ async function started(
   return false;
 }
 
-/** Compares what clients asked with what the journal holds. */
+/** Compares the clients' turns with the journal. */
 function check(fabric: Fabric, asked: readonly Asked[], faults: string[]) {
   const { journal } = fabric;
   let resumed = 0;

@@ -46,7 +46,7 @@ beforeAll(async () => {
     respond(request, index): readonly ScriptStep[] {
       const text = lastUserText(request);
       const answer = [`an answer to ${text}`];
-      // The first call of this turn stands still; whoever asks again gets the whole answer at once.
+      // The first call of this turn stands still; a repeated request gets the whole answer at once.
       if (
         text === 'held' &&
         model.requests.slice(0, index).every(({ body }) => lastUserText(body) !== 'held')
@@ -71,7 +71,7 @@ const ask = async (side: Side, id: string, text: string, turnId: string): Promis
   return events;
 };
 
-/** What must hold of every journal, whoever wrote it. */
+/** Invariants of every journal, whichever process wrote it. */
 function checkJournal(id: string, turnIds: readonly string[]): void {
   const events = journal.events(id);
   expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index + 1));
@@ -90,14 +90,14 @@ test('a paused writer that wakes after another took over writes nothing', {
   const first = ask(one, 'paused', 'held', 't1');
   await held.reached;
   one.agent.child.kill('SIGSTOP');
-  // Nobody tells the other process: it finds the turn when the lease of its owner has ended.
+  // The other process is not notified: it finds the turn when the lease of its owner has ended.
   const recorded = await ask(other, 'paused', 'held', 't1');
   expect(textOf(recorded)).toBe('an answer to held');
   expect(recorded.at(-1)).toMatchObject({ type: 'done', text: 'an answer to held' });
   const before = journal.events('paused');
   held.open();
   one.agent.child.kill('SIGCONT');
-  // The client of the paused one asks again, and is given what the journal holds.
+  // The client of the paused one sends the turn again, and gets the answer in the journal.
   const events = await first;
   expect(events.at(-1)).toMatchObject({ type: 'done', text: 'an answer to held' });
   expect(textOf(events)).toBe('an answer to held');
@@ -119,7 +119,7 @@ test('turns that reach both processes at once run one after the other, each of t
   const asked = conversations.flatMap((id) =>
     Array.from({ length: 6 }, (_, n) => ({ id, turnId: `${id}-t${n}`, text: `message ${n} of ${id}` })),
   );
-  // Every second turn is asked of both, under one id; the others of one of them.
+  // Every second turn is sent to both, under one id; the others to one of them.
   const answers = await Promise.all(
     asked.flatMap(({ id, text, turnId }, n) => {
       const sides = n % 2 === 0 ? [one, other] : [n % 4 === 1 ? one : other];

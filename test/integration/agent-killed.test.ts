@@ -1,5 +1,5 @@
-// A5, P5: nobody waits for a dead agent. The agent is killed while a call and while a stream of it are open; the callers
-// hear of it when the time in which it might have come back is over, and no later than 2 s after that.
+// A5, P5: no caller waits for a dead agent. The agent is killed while a call and while a stream of it are open; the callers
+// are notified when the time in which it might have come back is over, and no later than 2 s after that.
 import { gate, stall } from '@fame-fabric/agents/testing';
 import type { Client } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
@@ -13,7 +13,7 @@ const ROUNDING_MS = 50;
 
 afterAll(stopStack);
 
-/** How long after `since` the promise was rejected; it must be with NODE_GONE. */
+/** Time from `since` to the rejection of the promise, which must be NODE_GONE, in ms. */
 async function goneAfterMs(outcome: Promise<unknown>, since: () => number): Promise<number> {
   const error: unknown = await outcome.then(
     (value) => new Error(`there was an answer: ${JSON.stringify(value)}`),
@@ -28,7 +28,7 @@ async function openStream(client: Client) {
   const conversation = await converse(client);
   const begun = Promise.withResolvers<string>();
   const read = async (): Promise<void> => {
-    // The operation itself: a `Conversation` would ask again until the agent is back.
+    // The operation itself: a `Conversation` would repeat the call until the agent is back.
     const items = client.stream(CHAT, 'run_turn_stream', { args: [conversation.id, 'stream'] });
     for await (const item of items) {
       const event = item as { type: string; text: string };
@@ -68,7 +68,7 @@ describe.each([
     killedAt = performance.now();
     agent.child.kill('SIGKILL');
 
-    // Who takes its place need not wait for the window; it knows nothing of the calls of the dead.
+    // A replacement need not wait for the window; it knows nothing of the calls of the dead agent.
     await startAgent(sentinel.url, { model });
     expect(await (await converse(client)).ask('are you there?')).toBe('alive');
 

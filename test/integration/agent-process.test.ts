@@ -31,7 +31,7 @@ const countDown = (id: string, steps: number, stepMs: number) => ({
 });
 
 describe('fame agent', () => {
-  it('serves the named agents and says so', async () => {
+  it('serves the named agents and prints them', async () => {
     const proc = agent(['chat', 'echo', 'math']);
     await proc.waitFor(/math@fame\.fabric is served through ws:/);
     expect(proc.output).toMatch(/^chat@fame\.fabric is served through \S+ \(model: offline\)$/m);
@@ -68,7 +68,7 @@ describe('fame agent', () => {
     expect(await proc.exited).toEqual({ code: 0, signal: null });
   });
 
-  it('ends what does not finish within FAME_DRAIN_MS, and tells its callers', async () => {
+  it('ends what does not finish within FAME_DRAIN_MS, and notifies its callers', async () => {
     const proc = agent(['math'], { FAME_DRAIN_MS: '200' });
     await proc.waitFor(/is served/);
     const params = countDown('d2', 1_000, 60_000);
@@ -90,14 +90,14 @@ describe('fame agent', () => {
     expect((await proc.exited).code).toBe(143);
   });
 
-  it('stops when it is told to while it waits for a sentinel', async () => {
+  it('stops at a signal while it waits for a sentinel', async () => {
     const proc = agent(['echo'], { FAME_DIRECT_ADMISSION_URL: `ws://127.0.0.1:${await freePort()}/x` });
     await proc.waitFor(/waiting for the sentinel/);
     expect(await proc.stop('SIGINT')).toEqual({ code: 0, signal: null });
   });
 
   it.each([
-    ['a name that nobody has', ['maht'], {}, 2, /Unknown agent "maht"\. Did you mean math\?/],
+    ['an unknown name', ['maht'], {}, 2, /Unknown agent "maht"\. Did you mean math\?/],
     [
       'a faulty configuration',
       ['echo'],

@@ -56,7 +56,7 @@ test('A4: 200 conversations with a model of 1 s are answered within 3 s', async 
   expect(await bestMs(200, 3_000)).toBeLessThanOrEqual(3_000);
 });
 
-test('A4: turns of one conversation run one after the other, in the order they were asked', async () => {
+test('A4: turns of one conversation run one after the other, in the order they were sent', async () => {
   const [conversation] = await conversations(1);
   const before = stack.model.count;
   const events: string[] = [];

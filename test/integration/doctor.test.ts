@@ -1,4 +1,4 @@
-// What doctor finds before an agent would: misspelt variables, and a model server that is away, refuses or lacks the model.
+// Faults that doctor finds before an agent would: misspelt variables, and a model server that is away, refuses or lacks the model.
 import { createServer } from 'node:http';
 import { readAgentConfig } from '@fame-fabric/agents/process';
 import { FakeOpenAI } from '@fame-fabric/agents/testing';
@@ -50,7 +50,7 @@ test('a server that is not there', async () => {
   expect(away!.fix).toContain('OPENAI_BASE_URL');
 });
 
-test('doctor names a misspelt variable and the one that was meant, and says what the model server says', async () => {
+test('doctor names a misspelt variable and its closest match, and shows the error of the model server', async () => {
   const model = await new FakeOpenAI({ respond: () => 'hello', apiKey: 'right' }).listen();
   closing.push(() => model.close());
   const env = {

@@ -1,4 +1,4 @@
-// What the guides show is typed here and has to print what stands there: the commands of every `console` block, one after the
+// Runs what the guides show and compares the output: the commands of every `console` block, one after the
 // other, with a sentinel and a chat agent running. Also the programs that guides only name.
 import { chmodSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';

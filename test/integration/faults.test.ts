@@ -1,4 +1,4 @@
-// A10: what goes wrong most often, seen by the person it happens to: one message that says what happened and what to do, the
+// A10: what goes wrong most often, seen by the person it happens to: one message with what happened and what to do, the
 // right exit code, no stack, and a conversation that goes on as soon as it can.
 import { createServer } from 'node:net';
 import { type FakeOpenAI, httpError, stall } from '@fame-fabric/agents/testing';
@@ -21,7 +21,7 @@ function chat(url: string): Proc {
   return startNode(fameArgs('chat'), { name: 'fame chat', env });
 }
 
-/** The one line in which a failed turn is told. */
+/** The one line that reports a failed turn. */
 function complaint(output: string): string {
   const lines = output.split('\n').filter((line) => line.startsWith('! '));
   expect(lines).toHaveLength(1);
@@ -94,7 +94,7 @@ describe('A10: what can be wrong with the model', () => {
       talk.write('third');
       await talk.waitFor(/^A> re: third$/m);
       talk.write('exit');
-      expect(await talk.exited).toEqual({ code: 1, signal: null }); // a turn failed, and nobody watched
+      expect(await talk.exited).toEqual({ code: 1, signal: null }); // a turn failed, and no terminal was attached
 
       const told = complaint(talk.output);
       expect(told).toMatch(says);
@@ -111,7 +111,7 @@ describe('A10: what can be wrong with the model', () => {
   );
 });
 
-describe('A10: nobody there', () => {
+describe('A10: no agent, no sentinel', () => {
   const nowhere = async () => ({
     url: `ws://127.0.0.1:${await freePort()}/fame/v1/attach/ws/downstream`,
     env: { FAME_CONNECT_TIMEOUT_MS: '500' },
@@ -133,13 +133,13 @@ describe('A10: nobody there', () => {
     expectOneMessage(done, 69, /127\.0\.0\.1:\d+.*make start/s);
   });
 
-  test('no agent: `fame chat` says that nobody serves the address, and exits with 69', async () => {
+  test('no agent: `fame chat` reports that the address is not served, and exits with 69', async () => {
     const done = await runFame({ url: sentinel.url }, ['chat'], 'hello\n');
     expectOneMessage(done, 69, /Nobody serves chat@fame\.fabric.*\(NO_ROUTE\)/);
   });
 });
 
-test('A10: a port that is taken: the sentinel says so, what to do, and exits with 1', async () => {
+test('A10: a port that is taken: the sentinel reports it, with what to do, and exits with 1', async () => {
   const stranger = createServer();
   const port = await new Promise<number>((resolve) => {
     stranger.listen(0, '127.0.0.1', () => resolve((stranger.address() as { port: number }).port));
@@ -179,12 +179,12 @@ describe('A10: a configuration with three faults at once', () => {
     expect(await proc.exited).toEqual({ code: 2, signal: null });
     for (const fault of faults) expect(proc.output).toMatch(fault);
     expect(hasStack(proc.output)).toBe(false);
-    // One message: a line that says what it is about, and one for each fault.
+    // One message: a line with the subject, and one for each fault.
     expect(proc.output.trim().split('\n')).toHaveLength(4);
   });
 });
 
-test('A10: a data directory that is a file: the agent says which, and what to do', async () => {
+test('A10: a data directory that is a file: the agent names it, with what to do', async () => {
   const agent = spawnAgent(sentinel.url, {
     dataDir: fameArgs('agent').find((arg) => arg.endsWith('fame.js'))!,
   });

@@ -33,7 +33,7 @@ const chatOptions = () => ({
   env: { FAME_DIRECT_ADMISSION_URL: stack.sentinel.url, FAME_DATA_DIR: temporaryDirectory() },
 });
 
-/** How long after `since` the model saw its socket close, in ms. */
+/** Time from `since` until the model saw its socket close, in ms. */
 async function hungUpAfterMs(request: number, since: number): Promise<number> {
   const record = await stack.model.arrival(request);
   expect(await record.ended).toBe('hung up');

@@ -1,4 +1,4 @@
-// A1: the five minutes of somebody who has just cloned the project: start, talk, look, start again, stop. The targets run as
+// A1: the first five minutes after a clone: start, talk, look, start again, stop. The targets run as
 // typed, with a port and a data directory of their own; what they began is gone afterwards, and nothing else is touched.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
@@ -8,7 +8,7 @@ import { processIdentity } from '../../bin/local/process-identity.ts';
 import { MAKE_FAILED, make } from '../kit/make.ts';
 import { freePort, startNode, stopAll } from '../kit/processes.ts';
 import { temporaryDirectory } from '../kit/sentinel.ts';
-import '../kit/stack.ts'; // says what to do where nothing is built
+import '../kit/stack.ts'; // throws a clear error where nothing is built
 
 let env: Record<string, string>;
 let port: number;
@@ -32,7 +32,7 @@ const pidOf = (name: string): number =>
   (JSON.parse(readFileSync(recordFile(name), 'utf8')) as { pid: number }).pid;
 const isAlive = (pid: number): boolean => processIdentity(pid) !== undefined;
 
-/** Whether the port can be listened on, which is what "no open port" means. */
+/** True if the port can be listened on, which is what "no open port" means. */
 async function isFree(): Promise<boolean> {
   const server = createServer();
   try {
@@ -108,7 +108,7 @@ test('A1: a conversation is there again after stop and start', async () => {
   await client.close();
 });
 
-test('A1: without make start, make run says so and exits with what make has for failure', async () => {
+test('A1: without make start, make run reports it and exits with the failure code of make', async () => {
   const run = await make('run', { ...env, FAME_CONNECT_TIMEOUT_MS: '300' }, 'hello\n');
   expect(run).toMatchObject({ code: MAKE_FAILED, out: '' });
   expect(run.err).toMatch(/make start/);
@@ -116,7 +116,7 @@ test('A1: without make start, make run says so and exits with what make has for 
   expect(await make('status', env)).toMatchObject({ code: 0, out: expect.stringContaining('Nothing runs') });
 });
 
-test('A1: a port that another program holds is told by name, and that program is left alone', async () => {
+test('A1: a port that another program holds is reported by name, and that program is left alone', async () => {
   const stranger = createServer();
   await listen(stranger);
   try {

@@ -16,8 +16,8 @@ import { startOurSentinel } from '../kit/sentinel.ts';
 import { startAgent, stopStack } from '../kit/stack.ts';
 
 const CYCLES = 1_000;
-/** What one forgotten session, link or call would be a multiple of; the heap itself moves by a tenth of a megabyte. */
-const BYTES_PER_CYCLE = 256;
+/** A forgotten session, link or call would be a multiple of this; the heap itself moves by a quarter of a megabyte. */
+const BYTES_PER_CYCLE = 512;
 const SERVED = 'served@fame.fabric';
 
 let sentinel: RunningSentinel;
@@ -42,7 +42,7 @@ async function* count([n]: readonly unknown[]): AsyncGenerator<number> {
   for (let i = 1; i <= (n as number); i++) yield i;
 }
 
-/** So that the sockets of this test's own questions are not counted. */
+/** Closes the sockets of this test's own requests, which would be counted. */
 const CLOSE = { connection: 'close' };
 
 interface Page {

@@ -1,4 +1,4 @@
-// A9, P21: every envelope of a turn can be watched at both ends and in between, and nothing that was said, nor any secret,
+// A9, P21: every envelope of a turn can be watched at both ends and in between, and no text of the conversation, nor any secret,
 // is ever in what is shown. Words that occur nowhere else are planted and looked for in everything the processes print.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -100,7 +100,7 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
       },
       `Hello ${PLANTED.userText}\nNow ${PLANTED.failingText}\nexit\n`,
     );
-    // The conversation happened: the model was told everything, the answer is on stdout.
+    // The conversation happened: the model received everything, the answer is on stdout.
     expect(model.requests[0]!.headers.authorization).toBe(`Bearer ${PLANTED.apiKey}`);
     expect(foundIn(JSON.stringify(model.requests[0]!.body))).toEqual([
       PLANTED.systemPrompt,
@@ -148,7 +148,7 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
     trace.stop();
     for (const [where, text] of Object.entries(shown))
       expect({ where, found: foundIn(text) }).toEqual({ where, found: [] });
-    // What is kept on disk is the conversation, in the agent's store; secrets are nowhere.
+    // The disk holds the conversation, in the agent's store, and no secrets.
     for (const directory of [agentData, clientData, sentinel.dataDir]) {
       for (const file of filesUnder(directory)) {
         const text = readFileSync(file, 'latin1');
@@ -175,7 +175,7 @@ test('A9: a model server that cannot be reached is named without the password of
   expect(foundIn(chat.err + agent.output)).toEqual([]);
 });
 
-test('A9: FAME_SHOW_ENVELOPES=full shows what was said to the person who asked for it, and still no secret', async () => {
+test('A9: FAME_SHOW_ENVELOPES=full shows the conversation to the person who asked for it, and still no secret', async () => {
   const model = await startModel({ respond: () => `I say ${PLANTED.answerText}.` });
   const sentinel = await startOurSentinel();
   const env = { FAME_SHOW_ENVELOPES: 'full', FAME_ADMISSION_TOKEN: PLANTED.bearer };

@@ -1,4 +1,4 @@
-// A5, P15: a sentinel that is told to stop. It says so at its readiness page, takes nobody new, lets what is under way
+// A5, P15: a sentinel that receives SIGTERM. Its readiness page says so, it admits no new node, lets what is under way
 // finish, closes every connection with 1001, and exits with 0; a second signal ends it at once.
 import { gate, stall } from '@fame-fabric/agents/testing';
 import { afterAll, expect, test } from 'vitest';

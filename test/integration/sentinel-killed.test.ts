@@ -1,5 +1,5 @@
 // A5, P7: a sentinel that was killed and started again on its port. Its nodes come back by themselves, to the paths they
-// had; what was under way is asked again under the same id and answered once.
+// had; calls in flight are sent again under the same id and answered once.
 import { gate } from '@fame-fabric/agents/testing';
 import type { TurnEvent } from '@fame-fabric/client';
 import { afterAll, expect, test } from 'vitest';
@@ -59,7 +59,7 @@ test('A5: a turn that is under way when the sentinel is killed is answered once,
   await eventually(() => expect(events).toHaveLength(1));
   await half.reached;
   await stack.sentinel.proc.kill();
-  half.open(); // the answer is complete while nobody is there to carry it
+  half.open(); // the answer is complete while no sentinel is there to carry it
   await startOurSentinel(stack.sentinel);
   await turn;
   const text = events.map((event) => (event.type === 'text' ? event.text : '')).join('');
@@ -80,7 +80,7 @@ test('A5: a person in `fame chat` sees a pause and two notes, and goes on', asyn
   await chat.waitFor(/^A> re: before\n/m); // with its end: the turn is over
   await stack.sentinel.proc.kill();
   await chat.waitFor(/^Reconnecting\.\.\.$/m);
-  chat.write('meanwhile'); // asked while nobody is there
+  chat.write('meanwhile'); // asked while the sentinel is away
   await startOurSentinel(stack.sentinel);
   await chat.waitFor(/^A> re: meanwhile$/m);
   expect(chat.output).toMatch(/^Connected again\.$/m);

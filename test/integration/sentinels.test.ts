@@ -24,7 +24,7 @@ beforeAll(async () => {
   parent = await startOurSentinel({ env: WINDOW });
   child = await below(parent);
   grandchild = await below(child);
-  // The agents are bound before the peer knows anybody.
+  // The agents are bound before the peer knows any node.
   await serve(parent, 'at-parent');
   await serve(child, 'at-child');
   await serve(grandchild, 'at-grandchild');
@@ -167,7 +167,7 @@ test('a parent that is killed and started again has everything below it again, u
   expect(local.path).toBe(path);
 });
 
-test('a parent that comes back as another gives new paths, and everybody below follows', async () => {
+test('a parent that comes back as another gives new paths, and every node below follows', async () => {
   const other = await startOurSentinel({ env: WINDOW });
   const lower = await below(other);
   const server = await serve(lower, 'follower');
@@ -190,7 +190,7 @@ test('a peer that is killed is gone, and started again it is back', async () => 
   await reachable(await caller(peer), 'at-grandchild');
 });
 
-test('a child whose parent cannot be reached says so and exits with 69', async () => {
+test('a child whose parent cannot be reached reports it and exits with 69', async () => {
   const proc = startNode(fameArgs('sentinel'), {
     env: {
       FAME_PARENT_URL: `ws://127.0.0.1:${await freePort()}/fame/v1/attach/ws/downstream`,

@@ -12,7 +12,7 @@ let stack: Stack;
 let client: Client;
 let held: Gate & { open(): void } = gate();
 
-/** What is scripted for the last model call of a turn. */
+/** The script of the last model call of a turn. */
 const said = (text: string): Scripted => {
   if (text.includes('endless')) return ['It begins', stall()];
   if (text.includes('two halves')) return ['The first half, ', held, 'the second half.'];
@@ -103,7 +103,7 @@ describe.each(STYLES)('$address', ({ address, calls }) => {
     );
   });
 
-  test('FB-10 talks to whoever types `fame chat` with its address', async () => {
+  test('FB-10 answers `fame chat` with its address', async () => {
     const chat = startNode(fameArgs('chat', address), {
       name: 'fame chat',
       env: { FAME_DIRECT_ADMISSION_URL: stack.sentinel.url, FAME_DATA_DIR: temporaryDirectory() },
@@ -138,7 +138,7 @@ test('a person sees what tools are called with, between the texts', async () => 
   ]);
 });
 
-test('the agents of a process share one store, and an agent does not know what was said to another', async () => {
+test('the agents of a process share one store, and an agent does not see the conversations of another', async () => {
   const conversation = client.conversation('chat@fame.fabric');
   await conversation.ask('hello');
   const ask = client.call('team@fame.fabric', 'run_turn', {

@@ -66,7 +66,7 @@ const router = (map: NonNullable<Agents[string]['state_map']>['values_map'], ext
 const chooses = (topic: string, extra = {}): ScriptReply =>
   callTools({ name: 'route', arguments: { topic, ...extra } });
 
-/** What any client of a conversation agent does; nothing in it knows who is at the other end. */
+/** A client of any conversation agent; nothing in it depends on the agent at the other end. */
 async function talk(address: string, lines: readonly string[], start: object = {}) {
   const id = `conversation-${crypto.randomUUID()}`;
   const task = (await client.call(address, 'start_task', { id, payload: start })) as Task;
@@ -128,7 +128,7 @@ describe('a team on the fabric', () => {
     model.done();
   });
 
-  it('keeps what was said for the next turn, without the directives', async () => {
+  it('keeps the history for the next turn, without the directives', async () => {
     const model = scriptedModel([chooses('orders'), 'First.', chooses('orders'), 'Second.']);
     await serveTeam(
       {
@@ -169,7 +169,7 @@ describe('a team on the fabric', () => {
     expect(desk.requests[0]!.messages.at(-1)).toEqual({ role: 'user', content: 'A human, please' });
   });
 
-  it('FB-6 keeps counters, extras and what was said over a hand-over, and refuses it when they are used up', async () => {
+  it('FB-6 keeps counters, extras and history over a hand-over, and refuses it when they are used up', async () => {
     const far = scriptedModel([chooses('end'), 'Answer from afar.']);
     await serveTeam(
       {

@@ -1,4 +1,4 @@
-// What a turn promises where it crosses the fabric: a chat agent and a sentinel as processes, clients over real sockets, a
+// The promises of a turn that crosses the fabric: a chat agent and a sentinel as processes, clients over real sockets, a
 // model that the test plays: the FB cases.
 import { join } from 'node:path';
 import { ChatAgent, type ChatModel, SqliteStore } from '@fame-fabric/agents';
@@ -44,7 +44,7 @@ beforeAll(async () => {
 });
 afterAll(stopStack);
 
-test('FB-1 says which conversation exists already and which does not', async () => {
+test('FB-1 reports a conversation that exists already, and one that does not', async () => {
   const client = await openClient(stack.sentinel.url);
   const call = (method: string, params: unknown) => client.call(CHAT, method, params);
   await call('start_task', { id: 'fb-1' });
@@ -98,7 +98,7 @@ test('FB-3 closes the request to the model within a second when the client leave
   expect(request.hungUpAt! - leftAt).toBeLessThan(1_000);
 });
 
-test('FB-5 keeps the order of events over a cut connection, and tells none twice', async () => {
+test('FB-5 keeps the order of events over a cut connection, and delivers none twice', async () => {
   const proxy = await TcpProxy.to(stack.sentinel.port);
   const url = stack.sentinel.url.replace(`:${stack.sentinel.port}/`, `:${proxy.port}/`);
   const conversation = await converse(await openClient(url));
@@ -121,7 +121,7 @@ test('FB-5 keeps the order of events over a cut connection, and tells none twice
   await proxy.close();
 });
 
-test('FB-7 tells an error by code, message and whether to try again, and shows no stack', async () => {
+test('FB-7 reports an error with its code, its message and whether it is retryable, and no stack', async () => {
   const conversation = await converse(await openClient(stack.sentinel.url));
   const error = await conversation.ask('fail').then(
     () => undefined,
@@ -171,7 +171,7 @@ test('FB-8 holds 100 conversations of 10 turns without mixing them, in bounded m
   await store.close();
 });
 
-test('FB-9 prints envelopes when asked to, and nothing of what they carry', async () => {
+test('FB-9 prints envelopes on request, and nothing of their payloads', async () => {
   const chat = startNode(fameArgs('chat', '--system', 'planted-system'), {
     name: 'fame chat',
     env: {

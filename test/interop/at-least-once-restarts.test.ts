@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(stopStack);
 
-test('acknowledgements and answers for us are lost with our connection: we ask again, and have one answer', async () => {
+test('acknowledgements and answers for us are lost with our connection: we send again, and get one answer', async () => {
   const address = 'lossy@fame.fabric';
   const agent = await startPeerAgent('math', { url: sentinel.url, address, env });
   const proxy = await TcpProxy.to(sentinel.port);
@@ -40,7 +40,7 @@ test('acknowledgements and answers for us are lost with our connection: we ask a
   const call = ours.call(address, 'slow', { args: [10] }).then((answer) => answers.push(answer));
   await agent.waitFor(/"event":"slow-started"/);
   await askedTwice.promise;
-  // What was held back is gone for good with the connection.
+  // Frames that were held back are lost with the connection.
   expect(proxy.cut()).toBe(1);
   proxy.release('down');
   await call;
@@ -95,7 +95,7 @@ test('our agent is killed in a turn that it has acknowledged: the next process a
   await next.stop();
 });
 
-test('our agent is killed before its acknowledgement left: the peer asks again, and the turn is one', async () => {
+test('our agent is killed before its acknowledgement left: the peer sends again, and the turn runs once', async () => {
   const standing = gate();
   const [agentWay, peerWay] = await Promise.all([TcpProxy.to(sentinel.port), TcpProxy.to(sentinel.port)]);
   const urls = [admissionUrl(agentWay.port), admissionUrl(peerWay.port)] as const;
@@ -103,7 +103,7 @@ test('our agent is killed before its acknowledgement left: the peer asks again, 
   agentWay.hold('up');
   const answer = peer.call(CHAT, 'run_turn', id, 'hello');
   await standing.reached;
-  // What the peer sends again waits until there is somebody to take it.
+  // The peer's repeated messages wait until a receiver is there.
   peerWay.hold('up');
   await agent.kill();
   const next = await again();
@@ -129,7 +129,7 @@ test('an agent of the peer dies before it has acknowledged: the next process ans
   const answers: unknown[] = [];
   const call = ours.call(address, 'slow', { args: [100] }).then((answer) => answers.push(answer));
   await expect.poll(async () => (await listNodes(sentinel)).some(({ serving }) => serving === 1)).toBe(true);
-  // What we send again waits until there is somebody to take it.
+  // Our repeated messages wait until a receiver is there.
   proxy.hold('up');
   await agent.kill();
   const next = await startPeerAgent('math', options);

@@ -36,7 +36,7 @@ test('our calls and streams of a peer agent in that profile', async () => {
   expect(items).toHaveLength(6);
 });
 
-test('acknowledgements and answers that are lost: the peer asks again, ours handles it once', async () => {
+test('acknowledgements and answers that are lost: the peer sends again, ours handles it once', async () => {
   const calls: string[] = [];
   const onCall = (call: IncomingCall): void => {
     calls.push(call.id);

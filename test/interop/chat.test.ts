@@ -76,9 +76,9 @@ describe.each(SENTINELS)('through %s', (_name, start) => {
     expect(JSON.parse(stdout)).toBe('turn 2: you said one, then two');
   });
 
-  test('our client is told when nobody serves an address', async () => {
+  test('our client gets NO_ROUTE for an address that is not served', async () => {
     const began = Date.now();
-    const { code, output } = await runFame(sentinel, ['call', 'nobody@fame.fabric', 'any']);
+    const { code, output } = await runFame(sentinel, ['call', 'unserved@fame.fabric', 'any']);
     expect(code).toBe(EXIT.unreachable);
     expect(output).toContain('NO_ROUTE');
     expect(Date.now() - began).toBeLessThan(5_000);

@@ -59,14 +59,14 @@ describe('calls', () => {
     expect(await client.call(MATH, 'add', 1, 1)).toBe(2);
   });
 
-  test('an address that nobody serves fails at once with NO_ROUTE', async () => {
-    const answer = await client.ask('call', { address: 'nobody@fame.fabric', method: 'any' });
+  test('an address that is not served fails at once with NO_ROUTE', async () => {
+    const answer = await client.ask('call', { address: 'unserved@fame.fabric', method: 'any' });
     expect(answer.error).toContain("code 'NO_ROUTE'");
     expect(answer.ms).toBeLessThan(1_000);
   });
 
-  test('a plain message to nobody does not disturb its sender', async () => {
-    await client.do('send', { address: 'nobody@fame.fabric', message: { lost: true } });
+  test('a plain message to an unserved address does not disturb its sender', async () => {
+    await client.do('send', { address: 'unserved@fame.fabric', message: { lost: true } });
     expect(await client.call(MATH, 'add', 2, 2)).toBe(4);
   });
 
@@ -138,7 +138,7 @@ describe('streams', () => {
 describe('tasks', () => {
   const address = 'work@fame.fabric';
 
-  test('a subscription tells every artifact and the end', async () => {
+  test('a subscription delivers every artifact and the end', async () => {
     const task = await client.do('task', { address, id: 't1', payload: { steps: 4 } });
     expect(task).toEqual({
       started: 'working',
@@ -169,7 +169,7 @@ describe('tasks', () => {
 });
 
 describe('lives of nodes', () => {
-  test('Q9: two copies of one client script at once lose nothing and evict nobody', async () => {
+  test('Q9: two copies of one client script at once lose nothing and evict no other', async () => {
     const salt = 'the-same-host';
     const [a, b] = await Promise.all([1, 2].map(() => PeerClient.start({ url: sentinel.url, salt })));
     const bursts = await Promise.all([a!, b!].map((copy) => copy.do('burst', { address: MATH, count: 50 })));

@@ -47,8 +47,8 @@ describe('our caller and an agent of the peer', () => {
     });
   });
 
-  test('an address that nobody serves is NO_ROUTE', async () => {
-    await expect(link.call('nobody@fame.fabric', 'any')).rejects.toMatchObject({ code: 'NO_ROUTE' });
+  test('an address that is not served is NO_ROUTE', async () => {
+    await expect(link.call('unserved@fame.fabric', 'any')).rejects.toMatchObject({ code: 'NO_ROUTE' });
   });
 
   test('a stream comes in order and ends', async () => {

@@ -49,8 +49,8 @@ describe('the peer’s sentinel below ours', () => {
     ]);
     await reaches(() => above.call('low@fame.fabric', 'add', 2, 3));
     await reaches(() => below.call('high@fame.fabric', 'add', 2, 3));
-    const nobody = await above.ask('call', { address: 'nobody@fame.fabric', method: 'any' });
-    expect(nobody.error).toContain('NO_ROUTE');
+    const unserved = await above.ask('call', { address: 'unserved@fame.fabric', method: 'any' });
+    expect(unserved.error).toContain('NO_ROUTE');
   });
 });
 

@@ -66,7 +66,7 @@ describe.each([
     expect(await client.call(refine, 'end_conversation', 's2')).toBeNull();
   });
 
-  test('FB-10 a team, whose agents nobody sees', async () => {
+  test('FB-10 a team, whose agents are not visible', async () => {
     const team = 'team@fame.fabric';
     expect(await begin(team, 's3')).toBe('working');
     const events = await stream(team, 's3', 'Where is my order 1042?');

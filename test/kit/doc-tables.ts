@@ -34,7 +34,7 @@ function variableRow({ name, type, unit, default: fallback, description, secret 
   return `| \`${name}\` | ${kind} | ${value} | ${cell(description)}${secret ? ' Never printed.' : ''} |`;
 }
 
-/** What each kind of process reads. */
+/** Variables that each kind of process reads. */
 export const VARIABLE_LISTS: readonly (readonly [string, readonly ListedVariable[]])[] = [
   ['## Sentinel', VARIABLES],
   ['## Agents', AGENT_VARIABLES],

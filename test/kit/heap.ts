@@ -1,4 +1,4 @@
-// What this process holds, after everything that can be collected was: for tests that nothing is left behind.
+// The heap of this process after garbage collection, for tests that nothing is left behind.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 

@@ -277,7 +277,7 @@ export const librariesOf = (tree: SourceTree): string[] => {
   return [...new Set(names)].filter((to) => !/\/|^node:/.test(to)).sort();
 };
 
-/** Modules of Node and libraries for Node that a browser would be asked for by one of `entries`. */
+/** Modules of Node and libraries for Node that one of `entries` would load in a browser. */
 export function nodeModulesBehind(tree: SourceTree, entries: readonly string[]): string[] {
   const reached = new Set<string>();
   const walk = (file: string): void => {

@@ -9,7 +9,7 @@ export const startMake = (target: string, options: StartOptions = {}): Proc =>
     ...options,
   });
 
-/** What make exits with when its command exited with anything but 0. */
+/** Exit code of make when its command exited with anything but 0. */
 export const MAKE_FAILED = 2;
 
 export interface Made {

@@ -1,5 +1,5 @@
 // Nodes of the unmodified peer, as processes. They come from `test/interop`, a package of its own that is installed when a
-// suite first needs it, so that nobody who only builds or runs the fabric downloads it.
+// suite first needs it, so that users who only build or run the fabric do not download it.
 
 import { join } from 'node:path';
 import { installOnce } from './install-packages.ts';

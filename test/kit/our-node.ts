@@ -53,7 +53,7 @@ async function answer(call: IncomingCall, operation: Operation | undefined): Pro
   }
 }
 
-/** What the math agent of the peer offers, served by ours. */
+/** The operations of the peer's math agent, served by a node of ours. */
 export const mathService = (): Service =>
   serviceOf({
     add: ([x, y]) => (typeof x === 'object' ? (x as Pair).x + (x as Pair).y : (x as number) + (y as number)),

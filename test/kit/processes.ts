@@ -63,7 +63,7 @@ export class Proc {
         this.#wake();
       });
     });
-    // Writing to a process that has just died is the business of whoever waits for its answer.
+    // A write to a process that has just died fails; the caller that waits for the answer reports it.
     this.child.stdin?.on('error', () => {});
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.#take(text);

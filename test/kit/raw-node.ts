@@ -1,5 +1,5 @@
 // A node made by hand: a WebSocket client that speaks envelopes as plain JSON, so that tests can say exactly what crosses
-// the wire, right or wrong. It knows no class of ours. It returns credits by itself unless told not to.
+// the wire, right or wrong. It knows no class of ours. It returns credits by itself unless `credits` is false.
 
 import { randomBytes } from 'node:crypto';
 import { type ClientOptions, WebSocket } from 'ws';
@@ -32,7 +32,7 @@ export interface RawOptions {
 
 export const id = (): string => randomBytes(12).toString('base64url').replaceAll(/[-_]/g, 'x');
 
-/** What is not JSON becomes `{ unreadable }`, so that a test can see that it arrived. */
+/** Messages that are not JSON become `{ unreadable }`, so that a test can see that they arrived. */
 const parse = (text: string): Json => {
   try {
     return JSON.parse(text);
@@ -48,9 +48,9 @@ export class RawNode {
   readonly systemId: string;
   readonly instanceId: string;
   readonly flowId = id();
-  /** Every message that arrived and that nobody has taken with `next`, oldest first. */
+  /** Messages that arrived and were not taken with `next`, oldest first. */
   readonly inbox: Json[] = [];
-  /** How many messages arrived, by kind of WebSocket message. */
+  /** Messages that arrived, by kind of WebSocket message. */
   readonly seen = { binary: 0, text: 0 };
   readonly closed: Promise<Closed>;
   readonly pings: number[] = [];
@@ -195,7 +195,7 @@ export class RawNode {
     });
   }
 
-  /** Sends a JSON-RPC request and waits for the first answer: a reply, or a DeliveryAck that says no. */
+  /** Sends a JSON-RPC request and waits for the first answer: a reply, or a DeliveryAck that refuses it. */
   call(
     to: string | undefined,
     method: string,
@@ -263,7 +263,7 @@ export class RawNode {
     });
   }
 
-  /** Whether no message that fits comes before the answer to a heartbeat sent now: silence proved without sleeping. */
+  /** True if no message that fits comes before the answer to a heartbeat sent now: silence proved without sleeping. */
   async silent(fits: (message: Json) => boolean): Promise<boolean> {
     await this.heartbeat();
     return !this.inbox.some(fits);

@@ -31,7 +31,7 @@ const write = process.stdout.write.bind(process.stdout);
 watch(process.stdout, 'write', 'stdout.write');
 syncBuiltinESMExports();
 
-/** What this runtime has, and the registry that zod shares between its copies. */
+/** The globals of this runtime, and the registry that zod shares between its copies. */
 const KNOWN_GLOBALS = new Set([
   ...Object.getOwnPropertyNames(globalThis),
   '__zod_globalConfig',
@@ -67,5 +67,5 @@ for (const name of process.argv.slice(2)) {
   const changed = Object.keys(after).filter((key) => after[key] !== before[key]);
   report[name] = [...calls, ...changed.map((key) => `${key}: ${before[key]} -> ${after[key]}`)];
 }
-// What an import left open must not keep this process alive.
+// Handles that an import left open must not keep this process alive.
 write(`${JSON.stringify(report)}\n`, () => process.exit(0));

@@ -1,5 +1,5 @@
 // The whole fabric for one suite: a fake model server inside the test, a sentinel and a chat agent as processes of the built
-// command, and clients over real sockets. Whoever imports this file tests what ships: `dist/fame.js`, not the sources.
+// command, and clients over real sockets. Suites that import this file test what ships: `dist/fame.js`, not the sources.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { FakeOpenAI, type FakeOpenAIOptions, type Gate, type WireRequest } from '@fame-fabric/agents/testing';
@@ -21,7 +21,7 @@ if (!existsSync(join(ROOT, 'dist/fame.js'))) {
 export const CHAT = 'chat@fame.fabric';
 export const API_KEY = 'sk-test-0123456789abcdef';
 
-/** A step of a scripted answer: the script goes on so many milliseconds after it was reached. */
+/** A step of a scripted answer: the script goes on `ms` milliseconds after it was reached. */
 export function pause(ms: number): Gate {
   const opened = Promise.withResolvers<void>();
   return { wait: opened.promise, arrive: () => void setTimeout(opened.resolve, ms) };

@@ -57,7 +57,7 @@ class Connection {
       [far, near],
     ] as const) {
       socket.setNoDelay(true);
-      // How it broke is the business of the two ends; here the other half goes with it.
+      // The two ends report how it broke; here the other half is closed with it.
       socket.on('error', () => {});
       socket.on('close', () => {
         other.destroy();
@@ -121,12 +121,12 @@ export class TcpProxy {
     for (const { pipes } of this.#connections) pipes[direction].release();
   }
 
-  /** What is kept back in this direction now. */
+  /** Bytes that are held back in this direction. */
   held(direction: Direction): Buffer {
     return Buffer.concat([...this.#connections].map(({ pipes }) => pipes[direction].held));
   }
 
-  /** Cuts every connection, or those that `chosen` picks by their number; tells how many. */
+  /** Cuts every connection, or those that `chosen` picks by their number. Returns their count. */
   cut(chosen: (index: number) => boolean = () => true): number {
     const cut = [...this.#connections].filter((_, index) => chosen(index));
     for (const connection of cut) connection.cut();

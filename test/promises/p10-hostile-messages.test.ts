@@ -86,7 +86,7 @@ test.each(PAYLOADS)('P10, Q3: the agent serves on after %s', async (_what, paylo
   expect(agent.alive).toBe(true);
 });
 
-test('P10, Q20: an error that is answered tells no stack and no path of the agent’s files', async () => {
+test('P10, Q20: an error reply carries no stack and no path of the agent’s files', async () => {
   const answers = node.inbox.filter((m) => m.frame?.payload?.error !== undefined);
   expect(answers.length).toBeGreaterThan(10);
   for (const answer of answers)

@@ -1,4 +1,4 @@
-// P11: what one node may hold is bounded, what it did is gone when it leaves, and nobody else is slower for it.
+// P11: the state of one node is bounded, is gone when the node leaves, and slows no other node down.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { percentile } from '../kit/percentile.ts';
 import { stopAll } from '../kit/processes.ts';

@@ -1,4 +1,4 @@
-// P12: one hundred clients of one host and script, all with the same systemId: nobody is evicted, nothing is lost.
+// P12: one hundred clients of one host and script, all with the same systemId: none is evicted, nothing is lost.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
 import { id, RawNodes } from '../kit/raw-node.ts';

@@ -1,4 +1,4 @@
-// P15: SIGTERM. Readiness goes at once, nobody new is let in, what is under way finishes, everybody is told 1001, and the
+// P15: SIGTERM. Readiness goes at once, no new node is admitted, what is under way finishes, every node gets 1001, and the
 // process ends by itself with code 0; a second signal ends it at once.
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
@@ -19,13 +19,13 @@ afterAll(stopAll);
 const readiness = async (): Promise<number> =>
   (await fetch(`${sentinel.http}/readyz`, { headers: { connection: 'close' } })).status;
 
-/** Sends SIGTERM and waits until the sentinel says that it drains. */
+/** Sends SIGTERM and waits until the sentinel reports that it drains. */
 async function drain(): Promise<void> {
   sentinel.proc.child.kill('SIGTERM');
   await sentinel.proc.waitFor(/drain/i);
 }
 
-test('P15: a call in flight is answered during the drain, then everybody is closed with 1001 and it exits with 0', async () => {
+test('P15: a call in flight is answered during the drain, then every node is closed with 1001 and it exits with 0', async () => {
   expect(await readiness()).toBe(200);
   const sent = caller.callOnly('p15@fame.fabric', 'slow');
   const request = await server.next((m) => m.id === sent.id);

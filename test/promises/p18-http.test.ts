@@ -19,7 +19,7 @@ function open(text: string): Socket {
   return socket;
 }
 
-/** All that the server says until it closes, and how long that took in ms. */
+/** Everything that the server sends until it closes, and the time that took, in ms. */
 async function answerTo(text: string): Promise<{ answer: string; ms: number }> {
   const began = Date.now();
   const socket = open(text);

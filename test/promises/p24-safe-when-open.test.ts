@@ -1,4 +1,4 @@
-// P24: without configuration nobody on another machine can reach the sentinel, and asking for more than that has to be said.
+// P24: without configuration no other machine can reach the sentinel; anything more has to be configured explicitly.
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';

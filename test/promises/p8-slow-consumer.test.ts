@@ -1,4 +1,4 @@
-// P8: what one node that does not read costs: memory within bounds, itself closed with 4008, nobody else slower.
+// P8: the cost of one node that does not read: bounded memory, the node closed with 4008, no other node slower.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { percentile } from '../kit/percentile.ts';
 import { stopAll } from '../kit/processes.ts';
@@ -14,7 +14,7 @@ afterAll(stopAll);
 const nodes = new RawNodes(() => sentinel.url);
 afterEach(() => nodes.closeAll());
 
-/** 99th percentile in ms of calls, one after the other, for as long as `goOn` says. */
+/** 99th percentile in ms of calls, one after the other, while `goOn` is true. */
 async function p99(caller: RawNode, to: string, goOn: (calls: number) => boolean): Promise<number> {
   const times: number[] = [];
   while (goOn(times.length)) {
@@ -43,7 +43,7 @@ test('P8: nodes that stop reading are closed with 4008 within 12 s, memory and o
     await nodes.attached(),
     await nodes.attached(),
   ];
-  // The same calls through a sentinel of its own, which nobody floods: the machine is as busy for both.
+  // The same calls through a sentinel of its own, which no node floods: the machine is as busy for both.
   const quiet = await startOurSentinel();
   const quietNodes = new RawNodes(() => quiet.url);
   await quietNodes.echo('p8@fame.fabric');

@@ -8,7 +8,7 @@ const [kind = 'math', address = `${kind}@fame.fabric`] = process.argv.slice(2);
 const say = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }));
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** What `@operation()` on a method does. */
+/** Does the same as `@operation()` on a method. */
 function offer(agent, operations) {
   for (const [method, options] of Object.entries(operations)) {
     const { prototype } = agent;
@@ -118,7 +118,7 @@ class ReceiverAgent extends BaseAgent {
   }
 }
 
-/** A conversation without a model: it remembers what it was told, so a turn depends on the turns before it. */
+/** A conversation without a model: it remembers earlier messages, so a turn depends on the turns before it. */
 class ChatAgent extends BaseAgent {
   #said = new Map();
   async startTask(params) {

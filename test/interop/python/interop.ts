@@ -1,6 +1,6 @@
 // Python nodes of the peer on our sentinel: `npm run interop-python`. It finds Python 3.12 ($PYTHON, or python3.12, or python3 of
 // that version), makes a virtual environment under `.fame/interop-python`, installs the peer from PyPI there once, starts our
-// sentinel, our agents and Python agents, and checks what a Python client says and what our link gets from Python agents.
+// sentinel, our agents and Python agents, and checks the output of a Python client and the replies of Python agents to our link.
 import { deepStrictEqual, match, ok } from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -130,7 +130,7 @@ async function main(): Promise<number> {
     deepStrictEqual(report.work.filter((event) => event === 'artifact').length, 3);
     deepStrictEqual(report.work.at(-1), 'completed');
   });
-  check('a Python client is told that nobody serves an address', () =>
+  check('a Python client gets the error of an address that is not served', () =>
     match(report.nobody, /Nobody serves nobody@fame.fabric/),
   );
   check('our link calls a Python agent', async () => {

@@ -1,4 +1,4 @@
-// P5 for silent deaths, and its other half: a node that says nothing is given up, one that beats is not. The sentinel runs in
+// P5 for silent deaths, and its other half: a silent node is given up, one that sends heartbeats is not. The sentinel runs in
 // this process on a clock that the test turns; the connections are real.
 import { type RunningSentinel, startSentinel } from '@fame-fabric/sentinel';
 import { ManualClock } from '@fame-fabric/shared/testing';
@@ -37,7 +37,7 @@ const goneFor =
   (m: Json): boolean =>
     m.corrId === corrId && m.frame.code === 'NODE_GONE';
 
-test('P5: an agent that died silently is given up after 30 s, and its caller is told', async () => {
+test('P5: an agent that died silently is given up after 30 s, and its caller is notified', async () => {
   const callee = await nodes.attached();
   await callee.serve('silent@fame.fabric');
   const caller = await nodes.attached();
@@ -74,7 +74,7 @@ test('S9, N5: a node that only beats every 15 s stays attached for an hour', asy
   expect(node.isClosed).toBe(false);
 });
 
-test('S3, S10: a node that says nothing but answers pings stays attached, and hears from the sentinel every 30 s', async () => {
+test('S3, S10: a node that only answers pings stays attached, and gets a ping every 30 s', async () => {
   const node = await nodes.attached();
   for (let half = 0; half < 4; half++) {
     const pinged = new Promise((resolve) => node.socket.once('ping', resolve));
