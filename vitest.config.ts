@@ -2,12 +2,6 @@ import { defineConfig } from 'vitest/config';
 
 /** For tests that start processes. */
 const setupFiles = ['test/kit/clean-up.ts'];
-/** Tests that start processes wait for events; the limits only end what hangs, also on a machine that is busy. */
-const patience = {
-  testTimeout: 90_000,
-  hookTimeout: 90_000,
-  expect: { poll: { timeout: 20_000, interval: 20 } },
-};
 const exclude = ['**/node_modules/**', '**/dist/**'];
 
 /** A minute of frames, with time limits of its own. */
@@ -28,8 +22,10 @@ export default defineConfig({
   resolve: { conditions: ['fame-source'] },
   ssr: { resolve: { conditions: ['fame-source', 'module', 'node', 'development|production'] } },
   test: {
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // Tests wait for events. These limits only end what hangs, also on a machine that is busy with something else.
+    testTimeout: 90_000,
+    hookTimeout: 90_000,
+    expect: { poll: { timeout: 20_000, interval: 20 } },
     pool: 'forks',
     projects: [
       {
@@ -51,7 +47,6 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'wire',
-          ...patience,
           setupFiles,
           globalSetup: ['test/kit/install-before-tests.ts'],
           include: [
@@ -67,7 +62,6 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'system',
-          ...patience,
           setupFiles,
           include: punctual,
           exclude,
@@ -80,7 +74,6 @@ export default defineConfig({
         test: {
           // Minutes of kills and of random frames: `npm run test-crash`, a step of its own in continuous integration.
           name: 'crash',
-          ...patience,
           setupFiles,
           include: ['test/crash/**/*.test.ts', 'test/conformance/fuzz.test.ts', autobahn],
           exclude,
