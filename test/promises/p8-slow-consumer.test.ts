@@ -6,6 +6,9 @@ import { type RawNode, RawNodes } from '../kit/raw-node.ts';
 import { findNode, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 const MiB = 1_048_576;
+const BURST = 16;
+/** A call is read and written four times on its way; each may come after a burst that was read before. */
+const MOST_BURSTS = 8;
 let sentinel: OurSentinel;
 beforeAll(async () => {
   sentinel = await startOurSentinel();
@@ -14,15 +17,21 @@ afterAll(stopAll);
 const nodes = new RawNodes(() => sentinel.url);
 afterEach(() => nodes.closeAll());
 
-/** 99th percentile in ms of calls, one after the other, while `goOn` is true. */
-async function p99(caller: RawNode, to: string, goOn: (calls: number) => boolean): Promise<number> {
-  const times: number[] = [];
-  while (goOn(times.length)) {
-    const began = performance.now();
-    await caller.call(to, 'echo', [times.length]);
-    times.push(performance.now() - began);
+/** Bursts of the flood that have been routed. */
+let bursts = 0;
+
+/**
+ * 99th percentile of the bursts that are routed while a call is answered. Calls follow each other while `goOn` is true. It is
+ * counted in bursts, not in time: on a busy machine time shows how busy it is.
+ */
+async function p99Bursts(caller: RawNode, to: string, goOn: (calls: number) => boolean): Promise<number> {
+  const counts: number[] = [];
+  while (goOn(counts.length)) {
+    const before = bursts;
+    await caller.call(to, 'echo', [counts.length]);
+    counts.push(bursts - before);
   }
-  return percentile(times, 0.99);
+  return percentile(counts, 0.99);
 }
 
 /** Sends plain messages to a node without looking at credit, until that node is gone or `messages` are sent. */
@@ -30,8 +39,9 @@ async function flood(from: RawNode, target: RawNode, messages: number, size: num
   const payload = 'x'.repeat(size);
   for (let n = 1; n <= messages && !target.isClosed; n++) {
     from.send({ to: `__sys__@${target.path}`, frame: { type: 'Data', payload } });
-    // The ack shows that the burst has been routed: a flood that outruns a busy machine would measure the machine.
-    if (n % 16 === 0) await from.heartbeat();
+    if (n % BURST !== 0) continue;
+    await from.heartbeat(); // its ack shows that the burst has been routed
+    bursts++;
   }
 }
 
@@ -43,21 +53,15 @@ test('P8: nodes that stop reading are closed with 4008 within 12 s, memory and o
     await nodes.attached(),
     await nodes.attached(),
   ];
-  // The same calls through a sentinel of its own, which no node floods: the machine is as busy for both.
-  const quiet = await startOurSentinel();
-  const quietNodes = new RawNodes(() => quiet.url);
-  await quietNodes.echo('p8@fame.fabric');
-  const control = await quietNodes.attached();
-  for (const node of [caller, control]) await p99(node, 'p8@fame.fabric', (calls) => calls < 500);
+  await p99Bursts(caller, 'p8@fame.fabric', (calls) => calls < 500);
   const before = sentinel.proc.rssBytes();
 
   let most = 0;
   let isOver = false;
-  const measuring = p99(caller, 'p8@fame.fabric', (calls) => {
+  const measuring = p99Bursts(caller, 'p8@fame.fabric', (calls) => {
     if (calls % 20 === 0) most = Math.max(most, sentinel.proc.rssBytes() - before);
     return !isOver;
   });
-  const comparing = p99(control, 'p8@fame.fabric', () => !isOver);
   for (let round = 0; round < 3; round++) {
     const slow = await nodes.attached({ credits: false });
     slow.stall();
@@ -72,8 +76,9 @@ test('P8: nodes that stop reading are closed with 4008 within 12 s, memory and o
   }
   isOver = true;
 
-  expect(await measuring).toBeLessThan(Math.max(2 * (await comparing), 100));
-  await quietNodes.closeAll();
+  const delay = await measuring;
+  console.info(`P8: 99 of 100 calls are answered within ${delay} bursts of the flood (<= ${MOST_BURSTS})`);
+  expect(delay).toBeLessThanOrEqual(MOST_BURSTS);
   expect(most / MiB).toBeLessThan(64);
   expect(server.isClosed || caller.isClosed || flooder.isClosed).toBe(false);
 });
