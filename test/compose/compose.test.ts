@@ -161,9 +161,10 @@ describe('the image', () => {
     const files = filesBelow(image.root, new Set(['node_modules']));
     for (const file of [
       'dist/fame.js',
+      'dist/verbs/chat.js',
       'shared/dist/index.js',
       'sentinel/dist/main.js',
-      'agents/dist/main.js',
+      'agents/dist/process/main.js',
     ]) {
       expect(files).toContain(`app/${file}`);
     }
