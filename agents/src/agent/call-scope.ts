@@ -1,5 +1,4 @@
-// One running call, as its operation sees it. Most operations are over before anybody gives them up and never look at
-// their signal or log, so both are made when they are first asked for.
+// One running call, as its operation sees it. Most operations never read their signal or log, so both are created on first use.
 import type { IncomingCall, Logger } from '@fame-fabric/shared';
 import type { OperationContext, Outbound } from './operation.ts';
 
@@ -9,8 +8,7 @@ export class CallScope implements OperationContext {
   readonly #agentLog: Logger;
   #log: Logger | undefined;
   #controller: AbortController | undefined;
-  #isStopped = false;
-  #stopReason: unknown;
+  #stopped: { readonly reason: unknown } | undefined;
 
   constructor(call: IncomingCall, link: Outbound, log: Logger) {
     this.#call = call;
@@ -42,33 +40,32 @@ export class CallScope implements OperationContext {
     return this.#log;
   }
 
-  // A controller of its own rather than AbortSignal.any: no long-lived signal ever carries a listener of a call.
+  // Its own controller rather than AbortSignal.any: no long-lived signal ever carries a listener of a call.
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
       const { signal } = this.#call;
-      if (this.#isStopped) this.#controller.abort(this.#stopReason);
+      if (this.#stopped) this.#controller.abort(this.#stopped.reason);
       else if (signal.aborted) this.#controller.abort(signal.reason);
-      else signal.addEventListener('abort', this.#onGivenUp, { once: true });
+      else signal.addEventListener('abort', this.#onCancel, { once: true });
     }
     return this.#controller.signal;
   }
 
-  readonly #onGivenUp = (): void => this.#controller?.abort(this.#call.signal.reason);
+  readonly #onCancel = (): void => this.#controller?.abort(this.#call.signal.reason);
 
   get isAborted(): boolean {
-    return this.#isStopped || this.#call.signal.aborted;
+    return this.#stopped !== undefined || this.#call.signal.aborted;
   }
 
-  /** Stops the operation from this side. */
+  /** Aborts the operation from the agent's side. */
   abort(reason: unknown): void {
-    this.#isStopped = true;
-    this.#stopReason = reason;
+    this.#stopped = { reason };
     this.#controller?.abort(reason);
   }
 
-  /** Lets go of the call's signal. */
+  /** Stops listening to the call's signal. */
   dispose(): void {
-    if (this.#controller) this.#call.signal.removeEventListener('abort', this.#onGivenUp);
+    if (this.#controller) this.#call.signal.removeEventListener('abort', this.#onCancel);
   }
 }

@@ -1,10 +1,10 @@
-// An agent that is put together anew for each serving, with the link or clock of that serving, and says of itself what its
-// declaration says. The agents that hold conversations are of this kind.
+// Agents that are assembled anew for each serving, with its link and clock, such as those that hold conversations. Their
+// properties are those of a declaration.
 import type { AgentCard } from '@fame-fabric/shared';
 import type { Agent, AgentLink, ServeOptions, Serving } from './agent-types.ts';
 
 export abstract class DeclaredAgent implements Agent {
-  /** What it is outside of any serving. */
+  /** The agent outside of any serving. */
   protected abstract readonly declaration: Agent;
 
   abstract serve(link: AgentLink, options?: ServeOptions): Promise<Serving>;

@@ -1,64 +1,64 @@
-// One operation of an agent: its parameters, declared once, and the function that runs. However a caller writes the
-// call (`args`, `kwargs`, one object, a JSON-RPC array, or mixed), `read` turns it into the same typed arguments or says
-// which parameter is at fault. Who may run when is `scheduler.ts`; how the answer travels is `agent.ts`.
+// One operation of an agent: its declared parameters and its function. A caller may write a call in several forms (`args`,
+// `kwargs`, one object, a JSON-RPC array, or mixed); `read` turns each into the same typed arguments, or names the faulty
+// parameter. Calls are scheduled and answered in `served-agent.ts`.
 import { type CallOptions, type CallTarget, FabricError, type Logger, readParams } from '@fame-fabric/shared';
 import { z } from 'zod';
 
-/** How parameters are declared: an object, whose order of properties is the positional order, or a tuple. */
+/** Declares parameters: an object, whose order of properties is the positional order, or a tuple. */
 export type ParamsSchema = z.ZodObject | z.ZodTuple;
 
-/** What an agent may do through the link it is served on. A `Link` is one. */
+/** The part of a link that an agent may send through. `Link` of shared is one. */
 export interface Outbound {
   call(target: CallTarget, method: string, params?: unknown, options?: CallOptions): Promise<unknown>;
   stream(target: CallTarget, method: string, params?: unknown, options?: CallOptions): AsyncIterable<unknown>;
-  /** Sends a plain message; nobody confirms it. With `corrId` it answers the call of that id. */
+  /** Sends a plain message without confirmation. With `corrId` it answers the call of that id. */
   send(to: string, payload: unknown, options?: { corrId?: string }): void;
 }
 
-/** What a running operation knows about its call. */
+/** The call of a running operation. */
 export interface OperationContext {
-  /** Aborts when the caller gave the call up or the agent closes; the reason is a FabricError or a short text. */
+  /** Aborts when the caller cancels the call or the agent closes; the reason is a FabricError or a short text. */
   readonly signal: AbortSignal;
-  /** The JSON-RPC id; the same id again is the same call. */
+  /** The JSON-RPC id. A repeated id is a repetition of the same call. */
   readonly callId: string;
   readonly traceId: string | undefined;
   /** Metadata of the request's envelope. */
   readonly meta: Readonly<Record<string, unknown>> | undefined;
   /** The address that was called. */
   readonly address: string;
-  /** Where the answer goes. */
+  /** Address of the answer. */
   readonly replyTo: string;
-  /** Whether the caller wants many items. */
+  /** True if the caller requested a stream. */
   readonly isStream: boolean;
   readonly log: Logger;
-  /** Calls other agents; give it `signal` and `traceId` so that a cancel and a trace reach them. */
+  /** Calls other agents. Pass `signal` and `traceId` on, so that cancellation and traces reach them. */
   readonly link: Outbound;
 }
 
 export interface OperationOptions<P extends ParamsSchema> {
   /** @default no parameters */
-  params?: P;
-  /** One sentence; it stands in the agent's card. */
-  description?: string;
-  /** Calls with the same key run strictly in the order they came. `undefined`: in no order. */
-  key?: (args: z.output<P>) => string | undefined;
-  /** Runs at once, beside the limit on concurrent calls: for what looks, cancels or ends. @default false */
-  immediate?: boolean;
+  params?: P | undefined;
+  /** One sentence for the agent's card. */
+  description?: string | undefined;
+  /** Calls with the same key run strictly in order of arrival; calls without a key in no order. */
+  key?: ((args: z.output<P>) => string | undefined) | undefined;
+  /** Runs at once, outside of the limit on concurrent calls. For reads, cancellations and ends. @default false */
+  immediate?: boolean | undefined;
   /**
-   * Returns the result, or yields items when it is an async generator; the end of a stream is a null on the wire, so an
-   * item is never null. A FabricError travels to the caller with its code; any other error becomes INTERNAL with a log id.
+   * Returns the result, or yields items if it is an async generator. On the wire null ends a stream, so an item is never
+   * null. A FabricError travels to the caller with its code; any other error becomes INTERNAL with a log id.
    */
   run(args: z.output<P>, context: OperationContext): unknown;
 }
 
-/** An operation, ready to be named in `defineAgent({ operations })`. */
+/** An operation for `defineAgent({ operations })`. */
 export interface Operation {
   readonly description: string | undefined;
-  /** Whether `run` is an async generator. */
+  /** True if `run` is an async generator. */
   readonly streams: boolean;
   readonly immediate: boolean;
   readonly params: ParamsSchema;
-  /** The arguments that `params` stand for. @throws {PARAMS_INVALID} naming the parameter and what is wrong with it */
+  /** Returns the arguments in `params`. @throws {PARAMS_INVALID} with the parameter and its fault */
   read(params: unknown): unknown;
   keyOf(args: unknown): string | undefined;
   run(args: unknown, context: OperationContext): unknown;
@@ -88,7 +88,7 @@ type Reading = { value: unknown } | { fault: string };
 
 const invalid = (fault: string): FabricError => new FabricError('PARAMS_INVALID', fault);
 
-// zod words a fault well; the path in front is what a caller looks for first.
+// zod describes the fault; the path in front tells the caller where it is.
 function faultOf(error: z.ZodError, nameOf: (path: readonly PropertyKey[]) => string): string {
   const issue = error.issues[0]!;
   const where = nameOf(issue.path);
@@ -108,8 +108,8 @@ function tupleReader(schema: z.ZodTuple): (params: unknown) => unknown {
   };
 }
 
-// An object schema takes arguments by name and by position at once. Where a call can be read in more than one way, the
-// readings are tried in this order and the first that fits wins; when none fits, the fault of the first is told.
+// An object schema takes arguments by name and by position at once. If a call can be read in more than one way, the
+// readings are tried in this order and the first that fits wins; if none fits, the fault of the first is reported.
 //   1. positions fill the properties in order, names fill the rest
 //   2. the last positional argument is an object of named arguments: op(1, 2, {k: 3}), op({a: 1, b: 2}) from Python
 //   3. the named arguments are themselves one object argument: op({any: 'thing'}) for a parameter that takes an object
@@ -119,7 +119,7 @@ function objectReader(schema: z.ZodObject): (params: unknown) => unknown {
   const known = new Set(names);
   const catchall = schema.def.catchall;
   const takesMore = catchall !== undefined && !(catchall instanceof z.ZodNever);
-  // A caller that writes null for a parameter it leaves out is understood, unless the parameter knows null itself.
+  // Callers may write null for a parameter they leave out, unless the parameter itself accepts null.
   const takesNull = new Set(
     names.filter((name) => z.safeParse(schema.shape[name] as z.ZodType, null).success),
   );

@@ -125,7 +125,7 @@ describe('AgentWorker', () => {
     await worker.drain(1_000);
     expect(link.state).toBe('closed');
     expect(steps).toContain('stop a');
-    expect(log.messages('error')).toEqual(['an agent did not stop as it should']);
+    expect(log.messages('error')).toEqual(['agent failed to stop']);
   });
 
   it('gives up starting when it is told to', async () => {

@@ -1,15 +1,15 @@
-// A worker serves agents on one link: it connects, serves them in order, and takes them back in reverse. It owns the link;
-// whose environment and signals these are is the business of `main.ts`.
+// A worker serves agents on one link: it connects, starts the agents in order and stops them. It owns the link. The environment
+// and the signals of a process are handled in `run-agents.ts`.
 import { type Clock, FabricError, type Link, type Logger, systemClock } from '@fame-fabric/shared';
 import type { Agent, ServeOptions, Serving } from './agent-types.ts';
 
-/** How long the end may take beyond the drain, in ms: onStop hooks, releasing addresses, closing the socket. */
+/** Time limit for the close after the drain, in ms: onStop hooks, the release of addresses, the socket. */
 const CLOSE_MS = 5_000;
 
 export interface WorkerDeps extends ServeOptions {
   link: Link;
   log: Logger;
-  clock?: Clock;
+  clock?: Clock | undefined;
 }
 
 export class AgentWorker {
@@ -19,7 +19,7 @@ export class AgentWorker {
   #serving: Serving[] = [];
   #stopped: Promise<void> | undefined;
 
-  /** @throws {ADDRESS_IN_USE} when two agents have one address */
+  /** @throws {ADDRESS_IN_USE} if two agents have the same address */
   constructor(agents: readonly Agent[], deps: WorkerDeps) {
     const addresses = agents.map(({ address }) => address);
     const twice = addresses.find((address, i) => addresses.indexOf(address) !== i);
@@ -30,10 +30,10 @@ export class AgentWorker {
   }
 
   /**
-   * Connects and serves every agent. When one cannot be served, those before it are taken back and the link is closed.
-   * @throws what `Link.connect` and `Link.bind` throw
+   * Connects and serves every agent. If one cannot be served, the agents before it are stopped and the link is closed.
+   * @throws the errors of `Link.connect` and `Link.bind`
    */
-  async start({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+  async start({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     const { link, ...serveOptions } = this.#deps;
     try {
       await link.connect(signal ? { signal } : {});
@@ -47,7 +47,7 @@ export class AgentWorker {
     }
   }
 
-  /** Takes no new calls, lets running ones end for at most `timeoutMs`, then stops the agents and closes the link. */
+  /** Refuses new calls, waits at most `timeoutMs` for running ones, then stops the agents and closes the link. */
   drain(timeoutMs: number): Promise<void> {
     this.#stopped ??= this.#stop(timeoutMs);
     return this.#stopped;
@@ -55,12 +55,12 @@ export class AgentWorker {
 
   async #stop(timeoutMs: number): Promise<void> {
     const { link, log } = this.#deps;
-    // All drain at once, since they may call each other; they close in reverse as far as they finish in time.
+    // All drain at once, since they may call each other.
     const draining = this.#serving.toReversed().map(async (serving) => {
       try {
         await serving.drain(timeoutMs);
       } catch (error) {
-        log.error('an agent did not stop as it should', { agent: serving.agent.address, error });
+        log.error('agent failed to stop', { agent: serving.agent.address, error });
       }
     });
     this.#serving = [];
@@ -68,7 +68,7 @@ export class AgentWorker {
     const timer = this.#clock.after(timeoutMs + CLOSE_MS, late.resolve, { keepAlive: true });
     await Promise.race([Promise.all(draining), late.promise]);
     timer.stop();
-    // The last answers are on their way: the link waits for its open calls, of which there are none but late ones.
+    // The last answers may still be queued; the drain of the link flushes them.
     await link.drain(Math.min(1_000, timeoutMs));
   }
 }

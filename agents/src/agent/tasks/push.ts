@@ -1,5 +1,5 @@
-// Push notifications of tasks. To a Fame address they go as a plain message, to an https URL through `safe-fetch.ts`.
-// They are sent at most once and in order per destination; a task never waits for them.
+// Push notifications of tasks: a plain message to a Fame address, or a POST to an https URL through `safe-fetch.ts`. They are sent
+// at most once and in order per task. A task never waits for them.
 import {
   FabricError,
   type Logger,
@@ -7,10 +7,12 @@ import {
   type PushNotificationConfig,
   tryParseAddress,
 } from '@fame-fabric/shared';
+import { KeyedQueue } from '@fame-fabric/shared/internal';
 import type { SafeFetch } from '../../net/safe-fetch.ts';
 import type { Outbound } from '../operation.ts';
 
-const MAX_WAITING = 32;
+/** Most notifications of one task that wait for the one on its way. */
+const MAX_WAITING = 31;
 
 export interface NotifierDeps {
   link: Pick<Outbound, 'send'>;
@@ -20,21 +22,21 @@ export interface NotifierDeps {
 
 export class Notifier {
   readonly #deps: NotifierDeps;
-  // Deliveries that wait or run, by configuration: the last one of each line.
-  readonly #lines = new Map<PushNotificationConfig, { waiting: number; last: Promise<void> }>();
+  /** POSTs, in order within a task and side by side across tasks. */
+  readonly #posts = new KeyedQueue({ maxRunning: Number.POSITIVE_INFINITY, maxWaitingPerKey: MAX_WAITING });
 
   constructor(deps: NotifierDeps) {
     this.#deps = deps;
   }
 
-  /** @throws {PARAMS_INVALID} when the URL is no logical Fame address. @throws {OUTBOUND_FORBIDDEN} by `SafeFetch.check` */
+  /** @throws {PARAMS_INVALID} if the URL is no logical Fame address. @throws {OUTBOUND_FORBIDDEN} by `SafeFetch.check` */
   check({ url }: PushNotificationConfig): void {
     if (isHttp(url)) {
       this.#deps.safeFetch.check(url);
       return;
     }
     const address = tryParseAddress(url);
-    // Reply mailboxes and system inboxes are not receivers: a notification there could pass for something else.
+    // Reply mailboxes and system inboxes are no receivers: a notification there could be taken for another message.
     if (!address?.host || address.participant.startsWith('__')) {
       throw new FabricError(
         'PARAMS_INVALID',
@@ -43,42 +45,35 @@ export class Notifier {
     }
   }
 
-  /** Sends `payload` after the ones before it. Failures are logged: nobody waits for the outcome. */
-  notify(config: PushNotificationConfig, payload: Record<string, unknown>): void {
+  /** Sends `{ task_id, ...payload }` after the earlier notifications of the task. Failures are logged. */
+  notify(config: PushNotificationConfig, taskId: string, payload: Record<string, unknown>): void {
+    const notification = { task_id: taskId, ...payload };
     if (!isHttp(config.url)) {
-      this.#sendMessage(config.url, payload);
+      this.#sendMessage(config.url, taskId, notification);
       return;
     }
-    const line = this.#lines.get(config) ?? { waiting: 0, last: Promise.resolve() };
-    if (line.waiting >= MAX_WAITING) {
-      this.#deps.log.warn('push notification dropped: too many wait', { taskId: payload.task_id });
-      return;
+    // Serialized now, because the task may change before its turn comes.
+    const body = JSON.stringify(notification);
+    const outcome = this.#posts.add({ key: taskId, run: () => this.#post(config, body, taskId) });
+    if (outcome === 'key-full') {
+      this.#deps.log.warn('push notification dropped: the queue of the task is full', { taskId });
     }
-    line.waiting++;
-    this.#lines.set(config, line);
-    // The body is written now: what the task changes later is told later.
-    const body = JSON.stringify(payload);
-    line.last = line.last
-      .then(() => this.#post(config, body, payload.task_id))
-      .finally(() => {
-        if (--line.waiting === 0) this.#lines.delete(config);
-      });
   }
 
-  /** Resolves when nothing is on its way. */
-  async idle(): Promise<void> {
-    await Promise.all([...this.#lines.values()].map(({ last }) => last));
+  /** Resolves when no notification waits or is on its way. */
+  idle(): Promise<void> {
+    return this.#posts.idle();
   }
 
-  #sendMessage(address: string, payload: Record<string, unknown>): void {
+  #sendMessage(address: string, taskId: string, payload: Record<string, unknown>): void {
     try {
       this.#deps.link.send(address, payload);
     } catch (error) {
-      this.#deps.log.warn('push notification not sent', { taskId: payload.task_id, to: address, error });
+      this.#deps.log.warn('push notification not sent', { taskId, to: address, error });
     }
   }
 
-  async #post(config: PushNotificationConfig, body: string, taskId: unknown): Promise<void> {
+  async #post(config: PushNotificationConfig, body: string, taskId: string): Promise<void> {
     const { host } = new URL(config.url);
     try {
       const { status } = await this.#deps.safeFetch(config.url, {

@@ -1,5 +1,5 @@
-// The task methods of the Fame wire as operations: their parameters, tolerant of nulls and absent fields, and what each
-// does with the table of tasks. They run beside the limit on concurrent calls: a subscription takes no one's place.
+// The task methods of the Fame wire as operations on the table of tasks. Their parameters tolerate nulls and absent fields. They
+// run outside of the limit on concurrent calls, because a subscription may last for hours.
 import {
   type AgentCard,
   FabricError,
@@ -27,7 +27,7 @@ const part = z.discriminatedUnion('type', [
   }),
 ]);
 
-// Fame clients send the user's own text with role "agent", so the role says nothing here.
+// Fame clients send the user's own text with role "agent", so the role carries no information here.
 const message = z.looseObject({
   role: z.enum(['user', 'agent']),
   parts: z.array(part).max(100),
@@ -47,7 +47,7 @@ const pushNotificationConfig = z.looseObject({
     .nullish(),
 });
 
-/** Parameters of `tasks/send` and `tasks/sendSubscribe`, for agents that answer these themselves. */
+/** Parameters of `tasks/send` and `tasks/sendSubscribe`, for agents that serve these methods themselves. */
 export const taskSendParams = z.looseObject({
   id: taskId,
   message,
@@ -58,7 +58,7 @@ export const taskSendParams = z.looseObject({
   metadata,
 });
 
-/** Parameters of the methods that name a task: `tasks/get`, `tasks/cancel` and their like. */
+/** Parameters of the methods that name a task, such as `tasks/get` and `tasks/cancel`. */
 export const taskQueryParams = z.looseObject({
   id: taskId,
   historyLength: z.int().min(0).nullish(),
@@ -67,7 +67,7 @@ export const taskQueryParams = z.looseObject({
 
 const pushSetParams = z.looseObject({ id: taskId, pushNotificationConfig });
 
-/** The task methods and `agent.get_card`. Without a table, the agent says that it runs no tasks. */
+/** The task methods and `agent.get_card`. Without a table, the task methods fail with OPERATION_UNSUPPORTED. */
 export function taskMethods(card: AgentCard, table: TaskTable | undefined): Record<string, Operation> {
   const tasks = (): TaskTable => {
     if (table) return table;
@@ -95,7 +95,7 @@ export function taskMethods(card: AgentCard, table: TaskTable | undefined): Reco
         yield* tasks().resubscribe(id, context);
       },
     }),
-    // Clients send it after every subscription, also to an agent that has forgotten the task by now.
+    // Clients send it after every subscription, even when the agent has dropped the task by then.
     'tasks/sendUnsubscribe': operation({
       immediate,
       params: taskQueryParams,

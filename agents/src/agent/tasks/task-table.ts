@@ -1,6 +1,5 @@
-// The tasks of one agent: what each has come to, who listens, and where its notifications go. Every subscriber has a
-// line of its own and so gets every event. Ended tasks stay for a while so that late readers find their outcome; both
-// the number and the time are bounded, as is whatever else a stranger could make grow.
+// The tasks of one agent: their states, subscribers and push notifications. Every subscriber has a queue of its own and receives
+// every event. Ended tasks are kept for a while for late readers. Everything that a caller could make grow is bounded.
 import {
   type Artifact,
   type Clock,
@@ -17,16 +16,18 @@ import {
   type TaskState,
   textMessage,
 } from '@fame-fabric/shared';
+import { onAbort } from '@fame-fabric/shared/internal';
 import type { OperationContext, Outbound } from '../operation.ts';
 import type { Notifier } from './push.ts';
 import { Subscriber } from './task-subscriber.ts';
 import type { TaskHandle, TaskHandler } from './task-types.ts';
+import { artifactOf, messageOf, resultMessage } from './task-values.ts';
 
 const MAX_RUNNING = 256;
 const MAX_FINISHED = 100;
 const KEEP_FINISHED_MS = 300_000;
 const MAX_SUBSCRIBERS = 64;
-/** Messages and artifacts that a task keeps for `tasks/get`; its subscribers get all of them. */
+/** Messages and artifacts that a task keeps for `tasks/get`. Subscribers receive all of them. */
 const MAX_KEPT = 100;
 
 export interface TaskTableDeps {
@@ -43,7 +44,7 @@ interface Entry {
   readonly subscribers: Set<Subscriber>;
   push: PushNotificationConfig | undefined;
   nextIndex: number;
-  /** Waits for the answer to `ask`. */
+  /** Resolves the pending `ask`. */
   onInput: ((message: Message) => void) | undefined;
   endedAt: number | undefined;
 }
@@ -53,9 +54,9 @@ export class TaskTable {
   readonly #deps: TaskTableDeps;
   readonly #entries = new Map<string, Entry>();
   readonly #creating = new Map<string, Promise<Entry>>();
-  // Entries in the order they ended: the oldest leaves first.
+  /** Ended tasks, oldest first. */
   readonly #ended = new Set<Entry>();
-  // Counts code that still runs, also after a cancel that it does not heed.
+  /** Tasks whose code runs, including cancelled ones that ignore their signal. */
   #running = 0;
   #isClosed = false;
   #onIdle: (() => void)[] = [];
@@ -65,38 +66,38 @@ export class TaskTable {
     this.#deps = deps;
   }
 
-  /** Starts a task, or answers one that asked. @throws {TASK_EXISTS | QUOTA_EXCEEDED | PARAMS_INVALID} */
+  /** Starts a task, or passes the message to a task that asked for input. @throws {TASK_EXISTS | QUOTA_EXCEEDED | PARAMS_INVALID} */
   async send(params: TaskSendParams, context: OperationContext): Promise<Task> {
     const known = this.#find(params.id);
     if (known?.onInput) {
       keep(known.task.history, params.message);
       known.onInput(params.message);
-      return shown(known, params.historyLength);
+      return viewOf(known, params.historyLength);
     }
     const entry = await this.#create(params, context);
     this.#run(entry);
-    return shown(entry, params.historyLength);
+    return viewOf(entry, params.historyLength);
   }
 
-  /** Listens to a task, which is started if there is none with that id. The first event is its current state. */
+  /** Subscribes to a task, and starts it if it does not exist. The first event is its current state. */
   async *sendSubscribe(params: TaskSendParams, context: OperationContext): AsyncGenerator<TaskEvent> {
-    // One that `accept` is looking at right now is as good as there; if it is refused, this request is looked at itself.
+    // A task that `accept` is checking counts as existing. If it is refused, this request is checked on its own.
     const creating = this.#creating.get(params.id);
     const known = creating ? await creating.catch(() => undefined) : this.#find(params.id);
     if (known) {
-      yield* this.#listen(known, context);
+      yield* this.#subscribe(known, context);
       return;
     }
     const entry = await this.#create(params, context);
-    yield* this.#listen(entry, context, () => this.#run(entry));
+    yield* this.#subscribe(entry, context, () => this.#run(entry));
   }
 
-  /** Listens to a task that exists. @throws {TASK_UNKNOWN} */
+  /** Subscribes to an existing task. @throws {TASK_UNKNOWN} */
   async *resubscribe(id: string, context: OperationContext): AsyncGenerator<TaskEvent> {
-    yield* this.#listen(this.#get(id), context);
+    yield* this.#subscribe(this.#get(id), context);
   }
 
-  /** Ends the subscriptions that one caller has on a task. Others, and the task, go on. */
+  /** Ends the subscriptions of one caller to a task. Other subscriptions and the task continue. */
   unsubscribe(id: string, replyTo: string): void {
     for (const subscriber of this.#find(id)?.subscribers ?? []) {
       if (subscriber.replyTo === replyTo) subscriber.end();
@@ -105,7 +106,7 @@ export class TaskTable {
 
   /** @throws {TASK_UNKNOWN} */
   get(id: string, historyLength?: number | null): Task {
-    return shown(this.#get(id), historyLength);
+    return viewOf(this.#get(id), historyLength);
   }
 
   /** @throws {TASK_UNKNOWN | TASK_NOT_CANCELABLE} */
@@ -117,7 +118,7 @@ export class TaskTable {
     }
     this.#setState(entry, 'canceled');
     entry.controller.abort(new FabricError('CALL_CANCELLED', 'The task was canceled'));
-    return shown(entry);
+    return viewOf(entry);
   }
 
   /** @throws {TASK_UNKNOWN | PARAMS_INVALID} */
@@ -127,20 +128,20 @@ export class TaskTable {
     entry.push = config;
   }
 
-  /** @throws {TASK_UNKNOWN | PARAMS_INVALID} when none was set */
+  /** @throws {TASK_UNKNOWN} @throws {PARAMS_INVALID} if none was set */
   getPush(id: string): PushNotificationConfig {
     const { push } = this.#get(id);
     if (!push) throw new FabricError('PARAMS_INVALID', `Task ${id} has no push notification`);
     return push;
   }
 
-  /** Resolves when no task runs and the notifications of those that ended have been delivered. */
+  /** Resolves when no task runs and all notifications are delivered. */
   async idle(): Promise<void> {
     if (this.#running > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
     await this.#deps.notifier.idle();
   }
 
-  /** Fails what still runs and tells its subscribers. */
+  /** Fails running tasks and ends their subscriptions. */
   close(): void {
     this.#isClosed = true;
     for (const entry of this.#entries.values()) {
@@ -170,7 +171,11 @@ export class TaskTable {
     await this.#handler.accept?.(params, context);
     if (this.#isClosed) throw new FabricError('NODE_GONE', 'The agent was stopped');
     const most = this.#handler.maxRunning ?? MAX_RUNNING;
-    if (this.#running >= most) throw new FabricError('QUOTA_EXCEEDED', `${most} tasks are running already`);
+    if (this.#running >= most)
+      throw new FabricError(
+        'QUOTA_EXCEEDED',
+        `The agent runs its limit of ${most} tasks; send the task again later`,
+      );
     const entry: Entry = {
       task: {
         id,
@@ -213,7 +218,7 @@ export class TaskTable {
     if (entry.controller.signal.aborted) return 'The task was canceled';
     const logId = newId();
     this.#deps.log.error('task failed', { logId, taskId: entry.task.id, error });
-    return `The task failed; its log names it ${logId}`;
+    return `The task failed; see the agent's log for ${logId}`;
   }
 
   #handleOf(entry: Entry): TaskHandle {
@@ -226,9 +231,9 @@ export class TaskTable {
       signal: controller.signal,
       log: this.#deps.log.with({ taskId: task.id }),
       link: this.#deps.link,
-      progress: (made) => {
+      progress: (value) => {
         if (isOver()) return;
-        const artifact = artifactOf(made, entry.nextIndex);
+        const artifact = artifactOf(value, entry.nextIndex);
         entry.nextIndex = artifact.index + 1;
         keep(task.artifacts, artifact);
         this.#publish(entry, { id: task.id, artifact });
@@ -240,10 +245,8 @@ export class TaskTable {
       ask: (question) => {
         if (entry.onInput) throw new TypeError('The task is asking already');
         const { promise, resolve, reject } = Promise.withResolvers<Message>();
-        const onAbort = (): void => reject(controller.signal.reason);
-        controller.signal.addEventListener('abort', onAbort, { once: true });
-        if (controller.signal.aborted) onAbort();
-        else {
+        const stopListening = onAbort(controller.signal, () => reject(controller.signal.reason));
+        if (!controller.signal.aborted) {
           entry.onInput = (message) => {
             this.#setState(entry, 'working');
             resolve(message);
@@ -252,14 +255,14 @@ export class TaskTable {
         }
         return promise.finally(() => {
           entry.onInput = undefined;
-          controller.signal.removeEventListener('abort', onAbort);
+          stopListening();
         });
       },
       notify: (payload) => this.#notify(entry, payload),
     };
   }
 
-  /** Moves a task on; one that has ended stays as it ended. */
+  /** Changes the state of a task. A final state never changes. */
   #setState(entry: Entry, state: TaskState, message?: Message): void {
     const { task } = entry;
     if (isFinalState(task.status.state)) return;
@@ -277,10 +280,10 @@ export class TaskTable {
   }
 
   #notify(entry: Entry, payload: Record<string, unknown>): void {
-    if (entry.push) this.#deps.notifier.notify(entry.push, { task_id: entry.task.id, ...payload });
+    if (entry.push) this.#deps.notifier.notify(entry.push, entry.task.id, payload);
   }
 
-  async *#listen(entry: Entry, context: OperationContext, start?: () => void): AsyncGenerator<TaskEvent> {
+  async *#subscribe(entry: Entry, context: OperationContext, start?: () => void): AsyncGenerator<TaskEvent> {
     if (entry.subscribers.size >= MAX_SUBSCRIBERS) {
       throw new FabricError(
         'QUOTA_EXCEEDED',
@@ -305,7 +308,7 @@ export class TaskTable {
     return entry;
   }
 
-  // Ended tasks leave when somebody looks, so no timer is needed and nothing outlives the agent.
+  // Expired tasks are dropped on look-up, so no timer is needed that could outlive the agent.
   #find(id: string): Entry | undefined {
     const oldest = this.#deps.clock.now() - (this.#handler.keepFinishedMs ?? KEEP_FINISHED_MS);
     for (const ended of this.#ended) {
@@ -332,8 +335,8 @@ export class TaskTable {
   }
 }
 
-/** A copy for the wire, with the last `historyLength` messages. @default all that are kept */
-function shown({ task }: Entry, historyLength?: number | null): Task {
+/** Copy of a task for the wire, with the last `historyLength` messages. @default all kept messages */
+function viewOf({ task }: Entry, historyLength?: number | null): Task {
   const history =
     historyLength === undefined || historyLength === null
       ? [...task.history]
@@ -344,25 +347,4 @@ function shown({ task }: Entry, historyLength?: number | null): Task {
 function keep<T>(list: T[], item: T): void {
   list.push(item);
   if (list.length > MAX_KEPT) list.shift();
-}
-
-const messageOf = (message: string | Message): Message =>
-  typeof message === 'string' ? textMessage('agent', message) : message;
-
-const isMessage = (value: object): value is Message =>
-  'role' in value && 'parts' in value && Array.isArray(value.parts);
-
-function resultMessage(result: unknown): Message | undefined {
-  if (result === undefined || result === null) return undefined;
-  if (typeof result === 'string') return textMessage('agent', result);
-  if (typeof result === 'object' && isMessage(result)) return result;
-  const data =
-    typeof result === 'object' && !Array.isArray(result) ? (result as Record<string, unknown>) : { result };
-  return { role: 'agent', parts: [{ type: 'data', data }] };
-}
-
-function artifactOf(made: Parameters<TaskHandle['progress']>[0], index: number): Artifact {
-  if (typeof made === 'string') return { parts: [{ type: 'text', text: made }], index };
-  if ('parts' in made && Array.isArray(made.parts)) return { index, ...made } as Artifact;
-  return { parts: [{ type: 'data', data: made as Record<string, unknown> }], index };
 }
