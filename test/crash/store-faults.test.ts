@@ -94,7 +94,7 @@ describe('at the start', () => {
         : startNode(fameArgs('agent'), { env });
     expect((await agent.exited).code).toBe(1);
     expect(agent.output).toContain(dataDir);
-    expect(agent.output).toMatch(/permission denied|read-only|may be written to/);
+    expect(agent.output).toMatch(/permission denied|read-only|writable directory/);
     expect(agent.output).toContain('FAME_DATA_DIR');
     expect(agent.output).toContain('STORE_UNAVAILABLE');
   });
@@ -119,7 +119,7 @@ describe('at the start', () => {
     db.close();
     const before = readFileSync(storePath(dataDir));
     const said = await refused(dataDir);
-    expect(said).toMatch(/schema is version 99, this program knows up to \d+/);
+    expect(said).toMatch(/schema is version 99; this program supports versions up to \d+/);
     expect(said).toContain('Run the newer version, or set FAME_DATA_DIR to another directory');
     expect(said).toContain('STORE_SCHEMA');
     expect(readFileSync(storePath(dataDir)).equals(before)).toBe(true);

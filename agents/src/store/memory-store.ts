@@ -1,4 +1,4 @@
-// Conversations in memory, for tests and for agents that shall forget: everything that the port promises but durability.
+// In-memory `ConversationStore`: the full contract except durability. For tests and ephemeral agents.
 import { type Clock, FabricError, newId, systemClock } from '@fame-fabric/shared';
 import {
   type AcquiredConversation,
@@ -20,14 +20,14 @@ import {
   type TurnRecord,
 } from './store.ts';
 
-/** Bodies are kept as JSON, so that what comes back is exactly what any other store would give. */
-type Kept = Omit<JournalEvent, 'body'> & { json: string };
+/** An event with its body as JSON, so that reads return exactly what any other store would. */
+type StoredEvent = Omit<JournalEvent, 'body'> & { json: string };
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-interface Shelf {
+interface StoredConversation {
   record: Mutable<ConversationRecord>;
   historyTurns: number;
-  events: Kept[];
+  events: StoredEvent[];
   turns: Map<string, Mutable<TurnRecord>>;
   holder: string;
   leaseUntil: number;
@@ -35,11 +35,11 @@ interface Shelf {
 }
 
 export interface MemoryStoreOptions {
-  clock?: Clock;
-  /** New conversations and turns are refused from here on, in characters; 0 for no limit. @default 0 */
-  maxBytes?: number;
-  /** Shares the conversations of another one, as two processes share a file. */
-  sharedWith?: MemoryStore;
+  clock?: Clock | undefined;
+  /** Size at which new conversations and turns are refused, in characters; 0 for no limit. @default 0 */
+  maxBytes?: number | undefined;
+  /** Shares the conversations of another store, as two processes share a file. */
+  sharedWith?: MemoryStore | undefined;
 }
 
 export class MemoryStore implements ConversationStore {
@@ -47,7 +47,7 @@ export class MemoryStore implements ConversationStore {
   readonly #holder = newId();
   readonly #clock: Clock;
   readonly #maxBytes: number;
-  readonly #shelves: Map<string, Shelf>;
+  readonly #conversations: Map<string, StoredConversation>;
   readonly #living: Set<string>;
   #isClosed = false;
 
@@ -55,18 +55,18 @@ export class MemoryStore implements ConversationStore {
     this.#clock = options.clock ?? systemClock;
     this.#maxBytes = options.maxBytes ?? 0;
     const { sharedWith } = options;
-    this.#shelves = sharedWith ? sharedWith.#shelves : new Map();
+    this.#conversations = sharedWith ? sharedWith.#conversations : new Map();
     this.#living = sharedWith ? sharedWith.#living : new Set();
     this.#living.add(this.#holder);
   }
 
-  async create(given: NewConversation) {
-    this.#mustBeOpen();
-    const existing = this.#shelves.get(given.id);
+  async create(conversation: NewConversation) {
+    this.#assertOpen();
+    const existing = this.#conversations.get(conversation.id);
     if (existing) return { created: false, record: { ...existing.record } };
-    this.#mustHaveRoom();
-    const { id, agent, startCallId, started, historyTurns } = given;
-    const event = kept(started, 1);
+    this.#assertNotFull();
+    const { id, agent, startCallId, started, historyTurns } = conversation;
+    const event = toStored(started, 1);
     const record = {
       id,
       agent,
@@ -77,9 +77,9 @@ export class MemoryStore implements ConversationStore {
       lastSeq: 1,
       turns: 0,
       chars: event.json.length,
-      totals: copy(given.totals),
+      totals: copy(conversation.totals),
     };
-    this.#shelves.set(id, {
+    this.#conversations.set(id, {
       record,
       historyTurns,
       events: [event],
@@ -92,68 +92,73 @@ export class MemoryStore implements ConversationStore {
   }
 
   async acquire(conversationId: string, leaseMs: number): Promise<AcquiredConversation | undefined> {
-    this.#mustBeOpen();
-    const shelf = this.#shelves.get(conversationId);
-    if (!shelf) return undefined;
+    this.#assertOpen();
+    const stored = this.#conversations.get(conversationId);
+    if (!stored) return undefined;
     const now = this.#clock.now();
-    if (shelf.holder !== this.#holder && this.#isHeld(shelf)) {
+    if (stored.holder !== this.#holder && this.#isHeld(stored)) {
       throw new FabricError('STORE_CONFLICT', 'Another process is working on this conversation.', {
-        details: { retryAfterMs: shelf.leaseUntil - now },
+        details: { retryAfterMs: stored.leaseUntil - now },
       });
     }
-    shelf.epoch += 1;
-    shelf.holder = this.#holder;
-    shelf.leaseUntil = now + leaseMs;
-    const open = [...shelf.turns.values()].filter((turn) => turn.state === 'open');
+    stored.epoch += 1;
+    stored.holder = this.#holder;
+    stored.leaseUntil = now + leaseMs;
+    const open = [...stored.turns.values()].filter((turn) => turn.state === 'open');
     return {
-      record: { ...shelf.record, totals: copy(shelf.record.totals) },
-      fence: { holder: this.#holder, epoch: shelf.epoch },
-      started: given(shelf.events[0]!),
-      history: history(shelf),
-      open: open.map((turn) => eventsOf(shelf, turn.turnId).map(given)),
+      record: { ...stored.record, totals: copy(stored.record.totals) },
+      fence: { holder: this.#holder, epoch: stored.epoch },
+      started: toEvent(stored.events[0]!),
+      history: history(stored),
+      open: open.map((turn) => eventsOf(stored, turn.turnId).map(toEvent)),
     };
   }
 
   async peek(conversationId: string, turnId?: string): Promise<Peek | undefined> {
-    this.#mustBeOpen();
-    const shelf = this.#shelves.get(conversationId);
-    if (!shelf) return undefined;
-    const turn = turnId === undefined ? undefined : shelf.turns.get(turnId);
-    const { agent, state, lastSeq } = shelf.record;
+    this.#assertOpen();
+    const stored = this.#conversations.get(conversationId);
+    if (!stored) return undefined;
+    const turn = turnId === undefined ? undefined : stored.turns.get(turnId);
+    const { agent, state, lastSeq } = stored.record;
     const isFull = this.#isFull();
-    return { agent, state, lastSeq, epoch: shelf.epoch, isFull, ...(turn ? { turn: { ...turn } } : {}) };
+    return { agent, state, lastSeq, epoch: stored.epoch, isFull, turn: turn && { ...turn } };
   }
 
   async append(append: Append): Promise<void> {
-    this.#mustBeOpen();
-    const shelf = this.#shelves.get(append.conversationId);
+    this.#assertOpen();
+    const stored = this.#conversations.get(append.conversationId);
     const { holder, epoch } = append.fence;
-    if (!shelf || shelf.epoch !== epoch || shelf.holder !== holder || shelf.record.lastSeq !== append.after) {
-      throw new FabricError('STORE_CONFLICT', 'Another process took the conversation over.', {
-        details: { lastSeq: shelf?.record.lastSeq ?? 0 },
+    if (
+      !stored ||
+      stored.epoch !== epoch ||
+      stored.holder !== holder ||
+      stored.record.lastSeq !== append.after
+    ) {
+      throw new FabricError('STORE_CONFLICT', 'Another process has acquired the conversation.', {
+        details: { lastSeq: stored?.record.lastSeq ?? 0 },
       });
     }
     for (const event of append.events) {
       if (event.kind !== 'turn_accepted') continue;
-      this.#mustHaveRoom();
-      if (shelf.turns.has(event.turnId!)) {
+      this.#assertNotFull();
+      if (stored.turns.has(event.turnId!)) {
         throw new FabricError('STORE_CONFLICT', 'The conversation has a turn with that id already.');
       }
     }
-    const { record } = shelf;
+    const { record } = stored;
     for (const event of append.events) {
       record.lastSeq += 1;
-      const one = kept(event, record.lastSeq);
-      shelf.events.push(one);
+      const one = toStored(event, record.lastSeq);
+      stored.events.push(one);
       record.chars += one.json.length;
       if (event.kind === 'turn_accepted') {
         const turnId = event.turnId!;
         const turn = { turnId, state: 'open' as const, acceptedSeq: one.seq, endedSeq: 0, inHistory: false };
-        shelf.turns.set(turnId, turn);
+        stored.turns.set(turnId, turn);
         record.turns += 1;
       }
       const state = endOfTurn(event.kind);
-      const turn = state && shelf.turns.get(event.turnId!);
+      const turn = state && stored.turns.get(event.turnId!);
       if (turn?.state === 'open') {
         Object.assign(turn, { state, endedSeq: one.seq, inHistory: event.body.in_history === true });
       }
@@ -162,58 +167,58 @@ export class MemoryStore implements ConversationStore {
     record.changedAt = now;
     if (append.state) record.state = append.state;
     if (append.totals) record.totals = copy(append.totals);
-    shelf.leaseUntil = append.leaseMs > 0 ? now + append.leaseMs : 0;
+    stored.leaseUntil = append.leaseMs > 0 ? now + append.leaseMs : 0;
   }
 
   async renew(conversationIds: readonly string[], leaseMs: number): Promise<readonly string[]> {
-    this.#mustBeOpen();
+    this.#assertOpen();
     return conversationIds.filter((id) => {
-      const shelf = this.#shelves.get(id);
-      if (shelf?.holder !== this.#holder) return false;
-      shelf.leaseUntil = this.#clock.now() + leaseMs;
+      const stored = this.#conversations.get(id);
+      if (stored?.holder !== this.#holder) return false;
+      stored.leaseUntil = this.#clock.now() + leaseMs;
       return true;
     });
   }
 
   async record(conversationId: string): Promise<ConversationRecord | undefined> {
-    this.#mustBeOpen();
-    const record = this.#shelves.get(conversationId)?.record;
+    this.#assertOpen();
+    const record = this.#conversations.get(conversationId)?.record;
     return record && { ...record, totals: copy(record.totals) };
   }
 
   async read(conversationId: string, options: ReadOptions = {}): Promise<readonly JournalEvent[]> {
-    this.#mustBeOpen();
+    this.#assertOpen();
     const { after = 0, limit = 500, turnId } = options;
-    const events = this.#shelves.get(conversationId)?.events ?? [];
+    const events = this.#conversations.get(conversationId)?.events ?? [];
     return events
       .slice(after)
       .filter((event) => turnId === undefined || event.turnId === turnId)
       .slice(0, limit)
-      .map(given);
+      .map(toEvent);
   }
 
   async history(conversationId: string): Promise<readonly (readonly JournalEvent[])[]> {
-    this.#mustBeOpen();
-    const shelf = this.#shelves.get(conversationId);
-    return shelf ? history(shelf) : [];
+    this.#assertOpen();
+    const stored = this.#conversations.get(conversationId);
+    return stored ? history(stored) : [];
   }
 
   async unfinished(agent: string, limit: number): Promise<readonly string[]> {
-    this.#mustBeOpen();
-    return [...this.#shelves.values()]
-      .filter((shelf) => shelf.record.agent === agent && !this.#isHeld(shelf))
-      .filter((shelf) => [...shelf.turns.values()].some((turn) => turn.state === 'open'))
-      .map((shelf) => shelf.record)
+    this.#assertOpen();
+    return [...this.#conversations.values()]
+      .filter((stored) => stored.record.agent === agent && !this.#isHeld(stored))
+      .filter((stored) => [...stored.turns.values()].some((turn) => turn.state === 'open'))
+      .map((stored) => stored.record)
       .sort(oldestFirst)
       .slice(0, limit)
       .map((record) => record.id);
   }
 
   async list(options: ListOptions = {}): Promise<readonly ConversationRecord[]> {
-    this.#mustBeOpen();
+    this.#assertOpen();
     const { agent, limit = 100, before } = options;
-    return [...this.#shelves.values()]
-      .map((shelf) => shelf.record)
+    return [...this.#conversations.values()]
+      .map((stored) => stored.record)
       .filter((record) => agent === undefined || record.agent === agent)
       .filter((record) => !before || oldestFirst(record, before) < 0)
       .sort((a, b) => oldestFirst(b, a))
@@ -222,26 +227,26 @@ export class MemoryStore implements ConversationStore {
   }
 
   async remove(conversationId: string): Promise<boolean> {
-    this.#mustBeOpen();
-    const shelf = this.#shelves.get(conversationId);
-    if (!shelf) return false;
-    if (this.#isHeld(shelf)) {
+    this.#assertOpen();
+    const stored = this.#conversations.get(conversationId);
+    if (!stored) return false;
+    if (this.#isHeld(stored)) {
       throw new FabricError('STORE_CONFLICT', 'An agent is working on this conversation now; end it first.');
     }
-    return this.#shelves.delete(conversationId);
+    return this.#conversations.delete(conversationId);
   }
 
   async sweep(options: SweepOptions): Promise<SweepReport> {
-    this.#mustBeOpen();
+    this.#assertOpen();
     const { expiredBefore, maxBytes = 0, limit = 500 } = options;
     const removed: { id: string; state: StoredState }[] = [];
-    const oldest = [...this.#shelves.values()].sort((a, b) => oldestFirst(a.record, b.record));
-    for (const shelf of oldest) {
-      const { id, state, changedAt } = shelf.record;
+    const oldest = [...this.#conversations.values()].sort((a, b) => oldestFirst(a.record, b.record));
+    for (const stored of oldest) {
+      const { id, state, changedAt } = stored.record;
       const isExpired = expiredBefore !== undefined && changedAt < expiredBefore;
       const isInTheWay = maxBytes > 0 && isEndedState(state) && this.#bytes() > maxBytes;
-      if (removed.length >= limit || this.#isHeld(shelf) || !(isExpired || isInTheWay)) continue;
-      this.#shelves.delete(id);
+      if (removed.length >= limit || this.#isHeld(stored) || !(isExpired || isInTheWay)) continue;
+      this.#conversations.delete(id);
       removed.push({ id, state });
     }
     return { removed, bytes: this.#bytes() };
@@ -254,58 +259,61 @@ export class MemoryStore implements ConversationStore {
 
   #bytes(): number {
     let sum = 0;
-    for (const { record } of this.#shelves.values()) sum += record.chars;
+    for (const { record } of this.#conversations.values()) sum += record.chars;
     return sum;
   }
 
-  #isHeld({ leaseUntil, holder }: Shelf): boolean {
+  #isHeld({ leaseUntil, holder }: StoredConversation): boolean {
     return leaseUntil > this.#clock.now() && this.#living.has(holder);
   }
 
-  #mustBeOpen(): void {
-    if (this.#isClosed) throw new FabricError('STORE_UNAVAILABLE', 'The store of conversations was closed.');
+  #assertOpen(): void {
+    if (this.#isClosed) throw new FabricError('STORE_UNAVAILABLE', 'The conversation store is closed.');
   }
 
   #isFull(): boolean {
     return this.#maxBytes > 0 && this.#bytes() >= this.#maxBytes;
   }
 
-  #mustHaveRoom(): void {
+  #assertNotFull(): void {
     if (!this.#isFull()) return;
     throw new FabricError(
       'STORE_FULL',
-      `The store of conversations holds the ${this.#maxBytes} bytes it may hold; remove conversations or raise FAME_STORE_MAX_BYTES.`,
+      `The conversation store has reached its limit of ${this.#maxBytes} bytes. Remove conversations or raise FAME_STORE_MAX_BYTES.`,
     );
   }
 }
 
 const copy = (body: EventBody): EventBody => JSON.parse(JSON.stringify(body)) as EventBody;
-const kept = ({ body, ...event }: NewEvent, seq: number): Kept => ({
+const toStored = ({ body, ...event }: NewEvent, seq: number): StoredEvent => ({
   ...event,
   seq,
   json: JSON.stringify(body),
 });
-const given = ({ json, ...event }: Kept): JournalEvent => ({ ...event, body: JSON.parse(json) as EventBody });
+const toEvent = ({ json, ...event }: StoredEvent): JournalEvent => ({
+  ...event,
+  body: JSON.parse(json) as EventBody,
+});
 
 const oldestFirst = (
   a: Pick<ConversationRecord, 'changedAt' | 'id'>,
   b: Pick<ConversationRecord, 'changedAt' | 'id'>,
 ): number => a.changedAt - b.changedAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
-const eventsOf = (shelf: Shelf, turnId: string): Kept[] => {
-  const { acceptedSeq, endedSeq } = shelf.turns.get(turnId)!;
-  return shelf.events
+const eventsOf = (stored: StoredConversation, turnId: string): StoredEvent[] => {
+  const { acceptedSeq, endedSeq } = stored.turns.get(turnId)!;
+  return stored.events
     .slice(acceptedSeq - 1, endedSeq || undefined)
     .filter((event) => event.turnId === turnId);
 };
 
-const history = (shelf: Shelf): JournalEvent[][] =>
-  [...shelf.turns.values()]
+const history = (stored: StoredConversation): JournalEvent[][] =>
+  [...stored.turns.values()]
     .filter((turn) => turn.inHistory)
     .sort((a, b) => a.endedSeq - b.endedSeq)
-    .slice(-Math.max(1, shelf.historyTurns))
+    .slice(-Math.max(1, stored.historyTurns))
     .map((turn) =>
-      eventsOf(shelf, turn.turnId)
+      eventsOf(stored, turn.turnId)
         .filter((event) => event.kind !== 'text')
-        .map(given),
+        .map(toEvent),
     );

@@ -1,4 +1,4 @@
-// The store of a process as its configuration asks for it: the file in the data directory, with its sweeper.
+// Opens the store of a process from its configuration: the file in the data directory, with its sweeper.
 import { join } from 'node:path';
 import type { Logger } from '@fame-fabric/shared';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
@@ -7,9 +7,9 @@ import { Sweeper } from './sweeper.ts';
 
 export interface StoreConfig {
   readonly dataDir: string;
-  /** Days that a conversation is kept after its last change; 0 keeps for ever. */
+  /** Retention of a conversation after its last change, in days; 0 keeps it forever. */
   readonly conversationTtlDays: number;
-  /** Most bytes of the store; 0 for no limit. */
+  /** Size limit of the store, in bytes; 0 for no limit. */
   readonly storeMaxBytes: number;
 }
 
@@ -22,14 +22,14 @@ export interface OpenedStore {
 /** Path of the store's file below a data directory. */
 export const storePath = (dataDir: string): string => join(dataDir, 'conversations', 'journal.db');
 
-/** Opens the store that `config` names. @throws {STORE_UNAVAILABLE | STORE_SCHEMA} with the path, the cause and the fix */
+/** Opens the store of `config`. @throws {STORE_UNAVAILABLE | STORE_SCHEMA} with the path, the cause and the fix */
 export async function openStore(config: StoreConfig, log?: Logger): Promise<OpenedStore> {
   const maxBytes = config.storeMaxBytes;
   const store = await SqliteStore.open({ path: storePath(config.dataDir), maxBytes });
   const sweeper = new Sweeper(store, {
     ttlDays: config.conversationTtlDays,
     maxBytes,
-    ...(log ? { log } : {}),
+    log,
   });
   sweeper.start();
   return {

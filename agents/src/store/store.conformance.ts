@@ -1,5 +1,5 @@
-// What every store of conversations must do, whatever it is made of. A test file calls `storeConformance` with the ways to
-// open its store; "another" is a second writer on the same conversations, as a second process would be.
+// Contract tests of `ConversationStore`. Each implementation's test calls `storeConformance` with a way to open its store;
+// `another` opens a second writer on the same conversations, as a second process would.
 import type { Clock } from '@fame-fabric/shared';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type {
@@ -14,7 +14,7 @@ import type {
 export interface StoreBench {
   store: ConversationStore;
   another(): Promise<ConversationStore>;
-  /** Everything that was opened, closed. */
+  /** Closes all opened stores. */
   close(): Promise<void>;
 }
 export interface OpenOptions {
@@ -22,7 +22,7 @@ export interface OpenOptions {
   maxBytes?: number;
 }
 
-/** A clock that a test turns; timers are not needed here. */
+/** A clock that tests advance, without timers. */
 const handClock = () => {
   let now = 1_700_000_000_000;
   const never = { stop() {} };
@@ -83,7 +83,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       event('turn_completed', turnId, { text: turnId, in_history: inHistory }),
     ];
 
-    test('a conversation is created once and told of after', async () => {
+    test('creating a conversation again returns the existing one', async () => {
       const first = await store.create(conversation('c'));
       expect(first).toMatchObject({
         created: true,
@@ -92,12 +92,12 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       const again = await store.create(conversation('c', { startCallId: 'other' }));
       expect(again).toMatchObject({ created: false, record: { startCallId: 'start-c' } });
       expect(await store.record('c')).toEqual(first.record);
-      expect(await store.record('nobody')).toBeUndefined();
-      expect(await store.peek('nobody')).toBeUndefined();
-      expect(await store.acquire('nobody', LEASE)).toBeUndefined();
+      expect(await store.record('unknown')).toBeUndefined();
+      expect(await store.peek('unknown')).toBeUndefined();
+      expect(await store.acquire('unknown', LEASE)).toBeUndefined();
     });
 
-    test('events come back as they were, in order and without gaps', async () => {
+    test('events are read as they were written, in order and without gaps', async () => {
       const { fence } = await begin('c');
       const odd = {
         text: 'naïve 😀 \ud83d "quoted" \u0000 \n',
@@ -117,10 +117,10 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       });
       expect((await store.read('c', { after: 2, limit: 1 })).map((one) => one.seq)).toEqual([3]);
       expect(await store.read('c', { turnId: 'other' })).toEqual([]);
-      expect(await store.read('nobody')).toEqual([]);
+      expect(await store.read('unknown')).toEqual([]);
     });
 
-    test('bodies of any length come back whole', async () => {
+    test('bodies of any length are read whole', async () => {
       const { fence } = await begin('c');
       // Surrogate pairs, beginning at an even and at an odd place: a careless cut goes through one of the two.
       const texts = ['', 'x'].map((start) => `${start}${'😀'.repeat(75_000)}`);
@@ -139,13 +139,13 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       await expect(append('c', fence, 9, wholeTurn('t2'))).rejects.toEqual(conflict);
       const later = (await store.acquire('c', LEASE))!;
       await expect(append('c', fence, 5, wholeTurn('t2'))).rejects.toEqual(conflict);
-      await expect(append('nobody', fence, 0, wholeTurn('t2'))).rejects.toEqual(conflict);
+      await expect(append('unknown', fence, 0, wholeTurn('t2'))).rejects.toEqual(conflict);
       expect((await store.record('c'))!.lastSeq).toBe(5);
       await append('c', later.fence, 5, wholeTurn('t2'));
       expect(await store.record('c')).toMatchObject({ lastSeq: 9, turns: 2 });
     });
 
-    test('appends without waiting in between are carried out in order', async () => {
+    test('concurrent appends keep their order', async () => {
       const { fence } = await begin('c');
       await append('c', fence, 1, [event('turn_accepted', 't')]);
       await Promise.all(
@@ -155,7 +155,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(events.map((one) => one.body.n)).toEqual(Array.from({ length: 50 }, (_, i) => i));
     });
 
-    test('a refused append does not spoil others of the same moment', async () => {
+    test('a refused append does not affect others of the same commit', async () => {
       const [a, b] = [await begin('a'), await begin('b')];
       const results = await Promise.allSettled([
         append('a', a.fence, 1, wholeTurn('t')),
@@ -165,7 +165,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(results.map((one) => one.status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     });
 
-    test('two writers of one moment cannot both win', async () => {
+    test('of two concurrent writers only one succeeds', async () => {
       const other = await bench.another();
       const { fence } = await begin('c');
       await append('c', fence, 1, [], { leaseMs: 0 });
@@ -184,7 +184,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect((await store.read('c'))[1]!.turnId).toBe('y');
     });
 
-    test('nobody wakes what somebody else holds, until the lease has passed', async () => {
+    test('a held conversation cannot be acquired until its lease expires', async () => {
       const other = await bench.another();
       const { fence } = await begin('c');
       await expect(other.acquire('c', LEASE)).rejects.toMatchObject({
@@ -192,7 +192,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         details: { retryAfterMs: LEASE },
       });
       clock.pass(LEASE - 1);
-      expect(await store.renew(['c', 'nobody'], LEASE)).toEqual(['c']);
+      expect(await store.renew(['c', 'unknown'], LEASE)).toEqual(['c']);
       clock.pass(LEASE - 1);
       await expect(other.acquire('c', LEASE)).rejects.toEqual(conflict);
       clock.pass(1);
@@ -201,7 +201,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       await expect(append('c', fence, 1, wholeTurn('late'))).rejects.toEqual(conflict);
     });
 
-    test('letting go lets others in at once, and the fence still holds while nobody came', async () => {
+    test('a released conversation can be acquired at once, and its writer may append until then', async () => {
       const other = await bench.another();
       const { fence } = await begin('c');
       await append('c', fence, 1, wholeTurn('t1'), { leaseMs: 0 });
@@ -209,7 +209,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await other.acquire('c', LEASE)).toMatchObject({ record: { lastSeq: 9 } });
     });
 
-    test('what a writer held that is gone may be taken over at once', async () => {
+    test('the conversations of a closed writer can be acquired at once', async () => {
       const other = await bench.another();
       await store.create(conversation('c'));
       await other.acquire('c', LEASE);
@@ -248,7 +248,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.history('c')).toEqual(acquired.history);
     });
 
-    test('a turn can be looked up by its id', async () => {
+    test('peek returns a turn by its id', async () => {
       const { fence } = await begin('c');
       await append('c', fence, 1, wholeTurn('t'));
       await append('c', fence, 5, [event('turn_accepted', 'o')]);
@@ -261,7 +261,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         turn: { turnId: 't', state: 'completed', acceptedSeq: 2, endedSeq: 5, inHistory: true },
       });
       expect((await store.peek('c', 'o'))!.turn).toMatchObject({ state: 'open', endedSeq: 0 });
-      expect((await store.peek('c', 'nobody'))!.turn).toBeUndefined();
+      expect((await store.peek('c', 'unknown'))!.turn).toBeUndefined();
     });
 
     test('a turn is accepted once', async () => {
@@ -272,7 +272,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.record('c')).toMatchObject({ turns: 2, lastSeq: 9 });
     });
 
-    test('totals and state are replaced with the append that changes them', async () => {
+    test('an append replaces totals and state', async () => {
       const { fence } = await begin('c');
       await append('c', fence, 1, wholeTurn('t'), { totals: { tokens: 7 }, state: 'input-required' });
       expect(await store.record('c')).toMatchObject({ totals: { tokens: 7 }, state: 'input-required' });
@@ -280,7 +280,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.record('c')).toMatchObject({ totals: { tokens: 7 }, state: 'completed' });
     });
 
-    test('conversations with open turns are found when nobody holds them', async () => {
+    test('unfinished lists conversations with open turns and no live holder', async () => {
       const other = await bench.another();
       for (const id of ['mine', 'done', 'free']) {
         const { fence } = await begin(id);
@@ -311,7 +311,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(ids(await store.list({ agent: 'other@fame.fabric' }))).toEqual(['b']);
     });
 
-    test('removing takes the conversation with all of its events, unless it is held', async () => {
+    test('remove deletes a conversation with its events, unless it is held', async () => {
       const { fence } = await begin('c');
       await append('c', fence, 1, wholeTurn('t'));
       await expect(store.remove('c')).rejects.toEqual(conflict);
@@ -323,7 +323,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.read('c')).toHaveLength(1);
     });
 
-    test('the sweep removes what expired, oldest first, and never what is held', async () => {
+    test('a sweep removes expired conversations, oldest first, and no held one', async () => {
       for (const id of ['old', 'held', 'young']) {
         const { fence } = await begin(id);
         await append(id, fence, 1, wholeTurn('t'), { leaseMs: id === 'held' ? 1_000_000 : 0 });
@@ -336,7 +336,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect((await store.list()).map((record) => record.id)).toEqual(['young', 'held']);
     });
 
-    test('the sweep makes room by removing ended conversations, oldest first', async () => {
+    test('a sweep above the size limit removes ended conversations, oldest first', async () => {
       const big = { user_message: 'x'.repeat(300_000) };
       for (const id of ['a', 'b', 'c']) {
         const { fence } = await begin(id);
@@ -351,7 +351,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect((await store.sweep({ maxBytes: 1 })).removed.map((one) => one.id)).toEqual(['c']);
     });
 
-    test('after closing it says that it is closed, and closing twice is harmless', async () => {
+    test('a closed store rejects calls, and closing is idempotent', async () => {
       await store.close();
       await store.close();
       await expect(store.record('c')).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });

@@ -1,6 +1,7 @@
-// The port to where conversations are kept: one append-only journal for each, one row an event. Every method is
-// asynchronous and may be carried out together with others in one commit; what it resolves is durable as far as the store
-// can make it so. `memory-store.ts` and `sqlite-store.ts` implement it and share `store.conformance.ts`.
+// The port of the conversation store: one append-only journal per conversation, one row per event. Methods are asynchronous and
+// may share a commit; once one resolves, its write is as durable as the store can make it. A writer acquires a conversation for
+// a lease, and an epoch fences off every earlier writer. `memory-store.ts` and `sqlite-store.ts` implement the port and share
+// `store.conformance.ts`.
 
 export type EventKind =
   | 'conversation_started'
@@ -16,7 +17,7 @@ export type EventKind =
   | 'turn_cancelled'
   | 'conversation_ended';
 
-/** Plain JSON; its shape is the business of `conversation-journal.ts`. */
+/** Plain JSON. Its shape is defined by the conversation room. */
 export type EventBody = Readonly<Record<string, unknown>>;
 
 export interface NewEvent {
@@ -29,19 +30,19 @@ export interface NewEvent {
 }
 
 export interface JournalEvent extends NewEvent {
-  /** Its place in the conversation, from 1, without gaps. */
+  /** Position in the conversation, from 1, without gaps. */
   readonly seq: number;
 }
 
 export type StoredState = 'working' | 'input-required' | 'completed' | 'canceled';
 export const isEndedState = (state: StoredState): boolean => state === 'completed' || state === 'canceled';
 
-/** What is known of a conversation without reading its journal. */
+/** Summary of a conversation, available without reading its journal. */
 export interface ConversationRecord {
   readonly id: string;
-  /** Which agent it belongs to: its address. */
+  /** Address of the agent that it belongs to. */
   readonly agent: string;
-  /** The call that started it; the same call again is the same start. */
+  /** Id of the call that started it. A repeated id is the same start. */
   readonly startCallId: string;
   readonly state: StoredState;
   readonly startedAt: number;
@@ -49,9 +50,9 @@ export interface ConversationRecord {
   readonly lastSeq: number;
   /** Turns accepted so far. */
   readonly turns: number;
-  /** Characters of all event bodies. */
+  /** Length of all event bodies, in characters. */
   readonly chars: number;
-  /** Small running totals, replaced as a whole by appends. */
+  /** Small running totals. An append replaces them as a whole. */
   readonly totals: EventBody;
 }
 
@@ -63,7 +64,7 @@ export interface TurnRecord {
   readonly acceptedSeq: number;
   /** 0 while it is open. */
   readonly endedSeq: number;
-  /** Whether the model is shown this turn. */
+  /** True if the turn is part of the history that models receive. */
   readonly inHistory: boolean;
 }
 
@@ -71,7 +72,7 @@ export interface NewConversation {
   readonly id: string;
   readonly agent: string;
   readonly startCallId: string;
-  /** How many turns the model is shown, and `acquire` returns. */
+  /** Length of the history, in turns. `acquire` returns that many. */
   readonly historyTurns: number;
   readonly totals: EventBody;
   /** Becomes seq 1. */
@@ -88,110 +89,108 @@ export interface Fence {
 export interface Append {
   readonly conversationId: string;
   readonly fence: Fence;
-  /** The last seq that the writer knows; the events follow it. */
+  /** Last seq that the writer knows. The events follow it. */
   readonly after: number;
   readonly events: readonly NewEvent[];
-  readonly totals?: EventBody;
-  readonly state?: StoredState;
+  readonly totals?: EventBody | undefined;
+  readonly state?: StoredState | undefined;
   /** Renews the lease for this long, in ms; 0 releases it. The fence stays valid until another writer acquires the conversation. */
   readonly leaseMs: number;
 }
 
-/** A conversation and what is needed to go on with it; its size does not grow with the conversation. */
+/** A conversation with all that is needed to continue it. Its size does not grow with the conversation. */
 export interface AcquiredConversation {
   readonly record: ConversationRecord;
   readonly fence: Fence;
   readonly started: JournalEvent;
   /** The last turns that are part of the history, oldest first, without their `text` events. */
   readonly history: readonly (readonly JournalEvent[])[];
-  /** Turns that have not ended, in the order they were accepted, with all of their events. */
+  /** Open turns with all of their events, in the order in which they were accepted. */
   readonly open: readonly (readonly JournalEvent[])[];
 }
 
+/** State of a conversation, read without acquiring it. */
 export interface Peek {
   readonly agent: string;
   readonly state: StoredState;
   readonly lastSeq: number;
   /** Epoch of the latest acquisition; 0 before the first. */
   readonly epoch: number;
-  /** New turns are refused for want of room. */
+  /** True if the store is full and new turns are refused. */
   readonly isFull: boolean;
-  readonly turn?: TurnRecord;
+  readonly turn?: TurnRecord | undefined;
 }
 
 export interface ReadOptions {
   /** @default 0 */
-  readonly after?: number;
-  readonly turnId?: string;
-  /** Most events of one answer. @default 500 */
-  readonly limit?: number;
+  readonly after?: number | undefined;
+  readonly turnId?: string | undefined;
+  /** Limit of returned events. @default 500 */
+  readonly limit?: number | undefined;
 }
 
 export interface ListOptions {
-  readonly agent?: string;
+  readonly agent?: string | undefined;
   /** @default 100 */
-  readonly limit?: number;
-  /** The last record of the page before. */
-  readonly before?: Pick<ConversationRecord, 'changedAt' | 'id'>;
+  readonly limit?: number | undefined;
+  /** Last record of the previous page. */
+  readonly before?: Pick<ConversationRecord, 'changedAt' | 'id'> | undefined;
 }
 
 export interface SweepOptions {
-  /** Conversations that did not change since are removed, in ms since the epoch; none without it. */
-  readonly expiredBefore?: number;
-  /** While the store is larger, ended conversations are removed too, oldest first. */
-  readonly maxBytes?: number;
-  /** Most conversations that are removed at once. @default 500 */
-  readonly limit?: number;
+  /** Removes conversations whose last change is earlier, in ms since the epoch. @default none expire */
+  readonly expiredBefore?: number | undefined;
+  /** While the store is larger, removes ended conversations too, oldest first. @default no limit */
+  readonly maxBytes?: number | undefined;
+  /** Limit of removed conversations. @default 500 */
+  readonly limit?: number | undefined;
 }
 
 export interface SweepReport {
   readonly removed: readonly { readonly id: string; readonly state: StoredState }[];
-  /** What the store holds afterwards. */
+  /** Size of the store afterwards. */
   readonly bytes: number;
 }
 
-/**
- * Where conversations are kept. Every method may reject with `STORE_UNAVAILABLE`; those that write also with `STORE_FULL`.
- */
+/** Durable store of conversations. Every method may reject with `STORE_UNAVAILABLE`, and writes with `STORE_FULL`. */
 export interface ConversationStore {
-  /** What people are told about where it is: a path, or `memory`. */
+  /** Location of the store, for logs: a path, or `memory`. */
   readonly place: string;
-  /** Creates a conversation, or tells of the one that has its id. */
+  /** Creates a conversation, or returns the existing one with its id. */
   create(conversation: NewConversation): Promise<{ created: boolean; record: ConversationRecord }>;
   /**
-   * Takes the conversation for this store's writer and brings what is needed to go on; `undefined` if there is none with
-   * that id. Whoever had it before, this writer included, can no longer write with its old fence.
-   * @throws {STORE_CONFLICT} while somebody else holds it; `details.retryAfterMs` says for how long at most
+   * Acquires the conversation for this writer, for a lease of `leaseMs`. Fences off the previous writer, even if that was
+   * this one. Resolves to `undefined` if there is no conversation with that id.
+   * @throws {STORE_CONFLICT} while another live writer has the lease; `details.retryAfterMs` is its remainder
    */
   acquire(conversationId: string, leaseMs: number): Promise<AcquiredConversation | undefined>;
-  /** Whether the conversation and the turn exist, and how far they are. */
+  /** Returns the state of a conversation, and of one of its turns, without acquiring it. */
   peek(conversationId: string, turnId?: string): Promise<Peek | undefined>;
   /**
-   * Adds events, all or none. Appends are carried out in the order they were given.
-   * @throws {STORE_CONFLICT} when the fence is not the latest, `after` is not the last seq, or a turn is accepted whose id
-   * the conversation knows
+   * Appends events, all or none, in the order of the calls.
+   * @throws {STORE_CONFLICT} if the fence is not the latest, `after` is not the last seq, or an accepted turn's id exists
    */
   append(append: Append): Promise<void>;
-  /** Holds on to conversations for another `leaseMs`; those that were lost are left out of the answer. */
+  /** Renews leases by `leaseMs`. Returns the conversations that are still held. */
   renew(conversationIds: readonly string[], leaseMs: number): Promise<readonly string[]>;
   record(conversationId: string): Promise<ConversationRecord | undefined>;
-  /** Events in order, at most `limit`. */
+  /** Returns events in order, at most `limit`. */
   read(conversationId: string, options?: ReadOptions): Promise<readonly JournalEvent[]>;
-  /** The last turns that are part of the history, as in `AcquiredConversation`; nobody needs to hold the conversation. */
+  /** Returns the history as in `AcquiredConversation`, without acquiring the conversation. */
   history(conversationId: string): Promise<readonly (readonly JournalEvent[])[]>;
-  /** Conversations of the agent that have open turns and that nobody who lives holds. */
+  /** Returns conversations of the agent that have open turns and no live holder. */
   unfinished(agent: string, limit: number): Promise<readonly string[]>;
-  /** The latest changed first. */
+  /** Returns records, latest change first. */
   list(options?: ListOptions): Promise<readonly ConversationRecord[]>;
-  /** Removes a conversation and all of its events. `false` if there is none. @throws {STORE_CONFLICT} while it is held */
+  /** Removes a conversation with its events. Resolves to `false` if there is none. @throws {STORE_CONFLICT} while it is held */
   remove(conversationId: string): Promise<boolean>;
-  /** Removes whole conversations, never one that is held. */
+  /** Removes whole conversations, never held ones. */
   sweep(options: SweepOptions): Promise<SweepReport>;
-  /** Waits for what was asked and lets go of everything. Twice is harmless. */
+  /** Waits for pending operations and releases all leases. Idempotent. */
   close(): Promise<void>;
 }
 
-/** The state that an event leaves its turn in, if it ends it. */
+/** The final state of a turn that ends with an event of this kind. */
 export const endOfTurn = (kind: EventKind): Exclude<TurnState, 'open'> | undefined =>
   kind === 'turn_completed'
     ? 'completed'

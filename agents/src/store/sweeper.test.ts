@@ -23,7 +23,7 @@ async function filled(clock: ManualClock, count: number, more: { state?: 'comple
   return store;
 }
 
-test('removes what expired, now and later, and says how many', async () => {
+test('expired conversations are removed, now and later, and their number is logged', async () => {
   const clock = new ManualClock();
   const log = new CaptureLog();
   const store = await filled(clock, 450);
@@ -43,29 +43,31 @@ test('removes what expired, now and later, and says how many', async () => {
   expect(clock.timerCount).toBe(0);
 });
 
-test('keeps everything for ever with 0 days', async () => {
+test('0 days keep conversations forever', async () => {
   const clock = new ManualClock();
   const store = await filled(clock, 3);
   clock.advance(10_000 * DAY);
   expect(await new Sweeper(store, { ttlDays: 0, clock }).sweep()).toBe(0);
 });
 
-test('makes room among the ended ones before the store is full', async () => {
+test('ended conversations are removed before the store is full', async () => {
   const clock = new ManualClock();
   const store = await filled(clock, 10, { state: 'completed' });
   expect(await new Sweeper(store, { ttlDays: 0, maxBytes: 10_000, clock }).sweep()).toBeGreaterThan(0);
   expect((await store.sweep({})).bytes).toBeLessThanOrEqual(9_000);
 });
 
-test('says when the store is nearly full and nothing may be removed', async () => {
+test('a nearly full store without removable conversations is logged', async () => {
   const clock = new ManualClock();
   const log = new CaptureLog();
   const store = await filled(clock, 10);
   await new Sweeper(store, { ttlDays: 0, maxBytes: 10_000, clock, log }).sweep();
-  expect(log.messages('warn')).toEqual(['the store is nearly full, and no conversation may be removed']);
+  expect(log.messages('warn')).toEqual([
+    'the conversation store is nearly full and has no conversation to remove',
+  ]);
 });
 
-test('a store that fails is a line in the log, not the end of the process', async () => {
+test('a failing store is logged and does not end the process', async () => {
   const clock = new ManualClock();
   const log = new CaptureLog();
   const store = await filled(clock, 1);
@@ -74,6 +76,6 @@ test('a store that fails is a line in the log, not the end of the process', asyn
   sweeper.start();
   await settle();
   await sweeper.stop();
-  expect(log.messages('warn')).toEqual(['the store could not be swept']);
+  expect(log.messages('warn')).toEqual(['cannot sweep the conversation store']);
   await expect(sweeper.sweep()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
 });

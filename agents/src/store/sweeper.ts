@@ -1,23 +1,23 @@
-// Removes conversations that nobody needs any more: those that did not change for the time they are kept, and, while the
-// store is larger than it may be, those that have ended. It says what it did; it never touches one that is worked on.
+// Removes expired conversations, and ended ones while the store exceeds its size limit. It logs the number of removed
+// conversations and never touches a held one.
 import { type Clock, type Logger, silentLog, systemClock, type Timer } from '@fame-fabric/shared';
 import type { ConversationStore } from './store.ts';
 
 export interface SweeperOptions {
-  /** How long a conversation is kept after its last change, in days; 0 keeps for ever. @default 30 */
-  ttlDays?: number;
-  /** The size above which ended conversations are removed, in bytes; 0 for no limit. @default 0 */
-  maxBytes?: number;
-  /** Pause between two sweeps, in ms. @default 600_000 */
-  everyMs?: number;
-  clock?: Clock;
-  log?: Logger;
+  /** Retention of a conversation after its last change, in days; 0 keeps it forever. @default 30 */
+  ttlDays?: number | undefined;
+  /** Size limit of the store, in bytes; 0 for no limit. @default 0 */
+  maxBytes?: number | undefined;
+  /** Interval of sweeps, in ms. @default 600_000 */
+  everyMs?: number | undefined;
+  clock?: Clock | undefined;
+  log?: Logger | undefined;
 }
 
 const DAY_MS = 86_400_000;
 const PAGE = 200;
-/** Room is made before the store refuses new turns, which it does at `maxBytes`. */
-const ROOM = 0.9;
+/** Fill level at which ended conversations are removed. At `maxBytes` itself the store refuses new turns. */
+const HIGH_WATER = 0.9;
 
 export class Sweeper {
   readonly #store: ConversationStore;
@@ -32,27 +32,27 @@ export class Sweeper {
   constructor(store: ConversationStore, options: SweeperOptions = {}) {
     this.#store = store;
     this.#ttlMs = (options.ttlDays ?? 30) * DAY_MS;
-    this.#maxBytes = (options.maxBytes ?? 0) * ROOM;
+    this.#maxBytes = (options.maxBytes ?? 0) * HIGH_WATER;
     this.#everyMs = options.everyMs ?? 600_000;
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log ?? silentLog;
   }
 
-  /** Sweeps now and from then on. */
+  /** Sweeps now and then at each interval. */
   start(): void {
     if (this.#timer) return;
     this.#timer = this.#clock.every(this.#everyMs, () => void this.#sweepQuietly());
     void this.#sweepQuietly();
   }
 
-  /** Sweeps no more; resolves when a sweep that runs has ended. */
+  /** Stops sweeping. Resolves when a running sweep has ended. */
   async stop(): Promise<void> {
     this.#timer?.stop();
     this.#timer = undefined;
     await this.#sweeping?.catch(() => undefined);
   }
 
-  /** Sweeps once and tells how many conversations were removed. @throws what the store throws */
+  /** Sweeps once. Resolves to the number of removed conversations. @throws the errors of the store */
   sweep(): Promise<number> {
     this.#sweeping ??= this.#sweep().finally(() => {
       this.#sweeping = undefined;
@@ -63,12 +63,12 @@ export class Sweeper {
   async #sweep(): Promise<number> {
     let removed = 0;
     let ended = 0;
-    // A page at a time, so that the turns of the meantime never wait for long.
+    // One page at a time, so that turns in between never wait for long.
     for (;;) {
       const report = await this.#store.sweep({
         limit: PAGE,
-        ...(this.#ttlMs > 0 ? { expiredBefore: this.#clock.now() - this.#ttlMs } : {}),
-        ...(this.#maxBytes > 0 ? { maxBytes: this.#maxBytes } : {}),
+        expiredBefore: this.#ttlMs > 0 ? this.#clock.now() - this.#ttlMs : undefined,
+        maxBytes: this.#maxBytes,
       });
       removed += report.removed.length;
       ended += report.removed.filter(({ state }) => state === 'completed' || state === 'canceled').length;
@@ -76,7 +76,7 @@ export class Sweeper {
         if (removed > 0)
           this.#log.info('conversations removed', { removed, ended, storeBytes: report.bytes });
         else if (this.#maxBytes > 0 && report.bytes > this.#maxBytes) {
-          this.#log.warn('the store is nearly full, and no conversation may be removed', {
+          this.#log.warn('the conversation store is nearly full and has no conversation to remove', {
             storeBytes: report.bytes,
           });
         }
@@ -89,7 +89,7 @@ export class Sweeper {
     try {
       await this.sweep();
     } catch (error) {
-      this.#log.warn('the store could not be swept', { error });
+      this.#log.warn('cannot sweep the conversation store', { error });
     }
   }
 }

@@ -1,8 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type FakeOpenAI, type FakeOpenAIOptions, fakeOpenAI, httpError } from './openai-server.ts';
 import { callTools, gate, reply, stall } from './script.ts';
@@ -163,76 +159,5 @@ describe('the fake OpenAI server', () => {
     const body = (await (await post(server.url)).json()) as { choices: { message: { content: string } }[] };
     expect(body.choices[0]?.message.content).toBe('1 1');
     expect(server.count).toBe(2);
-  });
-});
-
-describe('the fake OpenAI server as a process', () => {
-  const children: ChildProcess[] = [];
-  afterEach(async () => {
-    for (const child of children.splice(0)) {
-      if (child.exitCode !== null) continue;
-      child.kill('SIGTERM');
-      await once(child, 'exit');
-    }
-  });
-  const launch = async (
-    env: Record<string, string> = {},
-  ): Promise<{ child: ChildProcess; url: string; origin: string }> => {
-    const main = fileURLToPath(new URL('./openai-server-main.ts', import.meta.url));
-    const child = spawn(process.execPath, ['--conditions=fame-source', main], {
-      env: { ...process.env, ...env },
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    children.push(child);
-    const [line] = (await once(createInterface(child.stdout!), 'line')) as [string];
-    return { child, ...(JSON.parse(line) as { url: string; origin: string }) };
-  };
-  const message = (content: string, tools?: unknown) => ({
-    model: 'm',
-    messages: [{ role: 'user', content }],
-    ...(tools ? { tools } : {}),
-  });
-
-  it('says nonces back, counts, fails and holds as it is told', async () => {
-    const { origin, url } = await launch();
-    const said = await (await post(url, message('please nonce: n-42'))).text();
-    expect(said).toContain('echo n-42');
-
-    const tools = [{ type: 'function', function: { name: 'save', parameters: { type: 'object' } } }];
-    const called = await (await post(url, message('nonce x1 call save {"a":1}', tools))).text();
-    expect(called).toContain('"name":"save","arguments":"{\\"a\\":1}"');
-
-    const settings = (body: unknown): Promise<Response> =>
-      fetch(`${origin}/_settings`, { method: 'POST', body: JSON.stringify(body) });
-    await settings({ failCount: 1, failStatus: 502 });
-    expect((await post(url)).status).toBe(502);
-    await settings({ holdAfter: 2 });
-    const response = await post(url, { ...message('nonce held'), stream: true });
-    const reader = response.body!.getReader();
-    await reader.read();
-    await fetch(`${origin}/_release`, { method: 'POST' });
-    let rest = '';
-    for (let part = await reader.read(); !part.done; part = await reader.read())
-      rest += new TextDecoder().decode(part.value);
-    expect(rest).toContain('[DONE]');
-
-    const seen = (await (await fetch(`${origin}/_requests`)).json()) as {
-      count: number;
-      requests: { state: string }[];
-    };
-    expect(seen.count).toBe(4);
-    expect(seen.requests.map((request) => request.state)).toEqual([
-      'answered',
-      'answered',
-      'answered',
-      'answered',
-    ]);
-  });
-
-  it('ends when its parent closes the pipe', async () => {
-    const { child } = await launch();
-    child.stdin!.end();
-    const [code] = await once(child, 'exit');
-    expect(code).toBe(0);
   });
 });

@@ -1,5 +1,5 @@
-// Opens a SQLite file as a store of conversations: its durability, its schema, and what each fault of it means. Runs in
-// the store's own thread (`sqlite-worker.ts`), so it knows nothing of the rest of the project.
+// Opens a SQLite file as a conversation store: durability, schema, and the meaning of SQLite's errors. Runs in the store's own
+// thread (`sqlite-worker.ts`), so it imports nothing of the rest of the project.
 import { chmodSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { MIGRATIONS, type Migration } from './migrations/migrations.ts';
@@ -9,7 +9,7 @@ const APPLICATION_ID = 0x46414d45;
 
 export type FaultCode = 'STORE_UNAVAILABLE' | 'STORE_CONFLICT' | 'STORE_SCHEMA' | 'STORE_FULL';
 
-/** A fault that becomes a FabricError on the other side of the thread. */
+/** An error that becomes a FabricError on the caller's side of the thread. */
 export class StoreFault extends Error {
   readonly code: FaultCode;
   readonly details: Record<string, unknown> | undefined;
@@ -23,20 +23,20 @@ export class StoreFault extends Error {
 
 export interface DatabaseOptions {
   path: string;
-  /** How long to wait for another process that writes, in ms. */
+  /** Longest wait for a lock of another process, in ms. */
   busyMs: number;
-  /** The file may not grow past this, in bytes; 0 for no limit. */
+  /** Hard limit of the file size, in bytes; 0 for no limit. */
   hardMaxBytes: number;
   migrations?: readonly Migration[];
 }
 
-/** The directory of the file is there already. @throws {StoreFault} STORE_UNAVAILABLE or STORE_SCHEMA, with the path, the cause and what to do */
+/** Opens the file; its directory must exist. @throws {StoreFault} STORE_UNAVAILABLE or STORE_SCHEMA, with path, cause and fix */
 export function openDatabase(options: DatabaseOptions): DatabaseSync {
   const { path } = options;
   let db: DatabaseSync | undefined;
   try {
     db = new DatabaseSync(path, { timeout: options.busyMs });
-    // What people said is nobody else's business; SQLite gives the files beside it the same mode.
+    // Conversations are private. SQLite gives the files beside this one the same mode.
     chmodSync(path, 0o600);
     prepare(db, options);
     return db;
@@ -44,7 +44,7 @@ export function openDatabase(options: DatabaseOptions): DatabaseSync {
     try {
       db?.close();
     } catch {
-      // The fault that matters is the one that kept it from opening.
+      // The first error is the one to report.
     }
     throw openingFault(error, path);
   }
@@ -52,7 +52,7 @@ export function openDatabase(options: DatabaseOptions): DatabaseSync {
 
 function prepare(db: DatabaseSync, options: DatabaseOptions): void {
   const migrations = options.migrations ?? MIGRATIONS;
-  // In this order: another process that makes the file at the same moment writes both at once, and may do so in between.
+  // Read in this order: another process that creates the file writes both in one commit, which may fall in between.
   const isEmpty = number(db, 'schema_version') === 0;
   const applicationId = number(db, 'application_id');
   if (applicationId !== APPLICATION_ID && !isEmpty) {
@@ -63,10 +63,10 @@ function prepare(db: DatabaseSync, options: DatabaseOptions): void {
   if (version > newest) {
     throw new StoreFault(
       'STORE_SCHEMA',
-      `its schema is version ${version}, this program knows up to ${newest}`,
+      `its schema is version ${version}; this program supports versions up to ${newest}`,
     );
   }
-  // Freed pages must be given back, or the limit on the size of the store would never be met again.
+  // Return freed pages to the file system; otherwise a store at its limit would never shrink.
   if (isEmpty) db.exec('PRAGMA auto_vacuum = INCREMENTAL');
   db.exec('PRAGMA journal_mode = WAL');
   db.exec('PRAGMA synchronous = FULL');
@@ -79,7 +79,7 @@ function prepare(db: DatabaseSync, options: DatabaseOptions): void {
   }
   if (version === newest) return;
   db.exec('BEGIN IMMEDIATE');
-  // Another process may have been faster.
+  // Another process may have migrated the file first.
   for (const migration of migrations) {
     if (migration.version <= number(db, 'user_version')) continue;
     db.exec(migration.sql);
@@ -94,7 +94,7 @@ const pragma = (db: DatabaseSync, name: string): unknown =>
 const number = (db: DatabaseSync, name: string): number => Number(pragma(db, name));
 const text = (db: DatabaseSync, name: string): string => String(pragma(db, name));
 
-/** What the database holds, in bytes: pages in use, without those that wait to be given back. */
+/** Size of the database in bytes, without free pages. */
 export const usedBytes = (db: DatabaseSync): number =>
   (number(db, 'page_count') - number(db, 'freelist_count')) * number(db, 'page_size');
 
@@ -108,14 +108,14 @@ const FAULTS: Readonly<Record<number, readonly [FaultCode, string]>> = {
     'STORE_UNAVAILABLE',
     'it is locked by another process; stop that process or give it another FAME_DATA_DIR',
   ],
-  8: ['STORE_UNAVAILABLE', 'it is read-only; allow this user to write to it'],
+  8: ['STORE_UNAVAILABLE', 'it is read-only; give this user write access'],
   10: ['STORE_UNAVAILABLE', 'the disk failed to read or write; check the disk'],
-  11: ['STORE_UNAVAILABLE', 'its file is damaged; restore it from a backup, or move it away to begin anew'],
-  13: ['STORE_FULL', 'there is no room left; free space or raise FAME_STORE_MAX_BYTES'],
-  14: [
+  11: [
     'STORE_UNAVAILABLE',
-    'its file cannot be opened; check that the directory exists and may be written to',
+    'its file is damaged; restore it from a backup, or move it away to start with an empty store',
   ],
+  13: ['STORE_FULL', 'it is full; free disk space or raise FAME_STORE_MAX_BYTES'],
+  14: ['STORE_UNAVAILABLE', 'its file cannot be opened; check that the directory exists and is writable'],
   26: ['STORE_SCHEMA', 'it is not a database; move the file away or set FAME_DATA_DIR to another directory'],
 };
 
@@ -124,22 +124,22 @@ const resultCode = (error: unknown): number | undefined => {
   return typeof code === 'number' ? code & 0xff : undefined;
 };
 
-/** Another process holds the database. */
+/** True if another process has locked the database. */
 export const isBusy = (error: unknown): boolean => resultCode(error) === 5;
 
-/** A fault while the store is in use. It says nothing of paths, because it may travel to a caller. */
+/** Maps an error of a running store. Contains no path, because it may travel to a caller. */
 export function runningFault(error: unknown): StoreFault {
   if (error instanceof StoreFault) return error;
   const [code, cause] = FAULTS[resultCode(error) ?? -1] ?? [
     'STORE_UNAVAILABLE' as const,
     'an operation on it failed',
   ];
-  const fault = new StoreFault(code, `The store of conversations cannot be used: ${cause}.`);
+  const fault = new StoreFault(code, `The conversation store failed: ${cause}.`);
   fault.cause = error;
   return fault;
 }
 
-/** A fault at the start: it names the path, because it is for the operator. */
+/** Maps an error at the start. Contains the path, because it is for the operator. */
 export function openingFault(error: unknown, path: string): StoreFault {
   if (error instanceof StoreFault) {
     const fix = 'Run the newer version, or set FAME_DATA_DIR to another directory.';
@@ -147,7 +147,7 @@ export function openingFault(error: unknown, path: string): StoreFault {
   }
   const cause =
     FAULTS[resultCode(error) ?? -1]?.[1] ??
-    `${(error as Error).message}; set FAME_DATA_DIR to a directory that may be written to`;
+    `${(error as Error).message}; set FAME_DATA_DIR to a writable directory`;
   const code = FAULTS[resultCode(error) ?? -1]?.[0] ?? 'STORE_UNAVAILABLE';
   return new StoreFault(code, `The store ${path} cannot be opened: ${cause}.`);
 }

@@ -1,6 +1,5 @@
-// What the SQLite store does, in SQL: synchronous, one call an operation, inside a transaction that somebody else opens.
-// An operation that refuses has written nothing, so it never spoils the others of its commit. Bodies are JSON texts here.
-
+// The operations of the SQLite store, in SQL. They are synchronous and run inside a transaction of the caller. An operation that
+// throws StoreFault has written nothing, so the others of its commit stand. Bodies are JSON texts here.
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { charBoundary } from '@fame-fabric/shared/internal';
 import {
@@ -15,9 +14,9 @@ import {
 } from '../store.ts';
 import { StoreFault, usedBytes } from './sqlite-database.ts';
 
-/** Longest body that stays in its row, in bytes; SQLite walks over such rows without losing its pace. */
+/** Longest body that is stored in its row, in bytes. Longer rows would slow down scans. */
 const MAX_ROW_BYTES = 65_536;
-/** Pieces of longer bodies, in UTF-16 units: at most 48 KiB each. */
+/** Length of the parts of longer bodies, in UTF-16 units: at most 48 KiB each. */
 const PART_CHARS = 16_384;
 
 export interface RawNewEvent {
@@ -55,8 +54,8 @@ export interface RawAppend {
   fence: Fence;
   after: number;
   events: readonly RawNewEvent[];
-  totals?: string;
-  state?: StoredState;
+  totals?: string | undefined;
+  state?: StoredState | undefined;
   leaseMs: number;
 }
 
@@ -94,11 +93,11 @@ interface TurnRow {
 }
 
 export interface JournalOptions {
-  /** Names the writer that this is. */
+  /** Id of this writer. */
   holder: string;
-  /** New conversations and turns are refused from here on, in bytes; 0 for no limit. */
+  /** Size at which new conversations and turns are refused, in bytes; 0 for no limit. */
   maxBytes: number;
-  /** Whether the process behind a holder has ended. */
+  /** True if the process of a holder has ended. */
   isDead(holder: string): boolean;
 }
 
@@ -117,7 +116,7 @@ export class SqliteJournal {
   create(now: number, given: RawCreate): { created: boolean; record: RawRecord } {
     const existing = this.#row(given.id);
     if (existing) return { created: false, record: recordOf(existing) };
-    this.#mustHaveRoom();
+    this.#assertNotFull();
     const { body, at } = given.started;
     const { lastInsertRowid } = this.#prepare(
       `INSERT INTO conversation (id, agent, start_call, state, history_turns, started_at, changed_at, last_seq, turns,
@@ -175,17 +174,13 @@ export class SqliteJournal {
       lastSeq: row.last_seq,
       epoch: row.fence,
       isFull: this.#isFull(),
-      ...(turn
-        ? {
-            turn: {
-              turnId: turn.turn_id,
-              state: turn.state,
-              acceptedSeq: turn.accepted_seq,
-              endedSeq: turn.ended_seq,
-              inHistory: turn.in_history === 1,
-            },
-          }
-        : {}),
+      turn: turn && {
+        turnId: turn.turn_id,
+        state: turn.state,
+        acceptedSeq: turn.accepted_seq,
+        endedSeq: turn.ended_seq,
+        inHistory: turn.in_history === 1,
+      },
     };
   }
 
@@ -193,13 +188,13 @@ export class SqliteJournal {
     const row = this.#row(given.conversationId);
     const { holder, epoch } = given.fence;
     if (!row || row.fence !== epoch || row.holder !== holder || row.last_seq !== given.after) {
-      throw new StoreFault('STORE_CONFLICT', 'Another process took the conversation over.', {
+      throw new StoreFault('STORE_CONFLICT', 'Another process has acquired the conversation.', {
         lastSeq: row?.last_seq ?? 0,
       });
     }
     for (const event of given.events) {
       if (event.kind !== 'turn_accepted') continue;
-      this.#mustHaveRoom();
+      this.#assertNotFull();
       if (this.#turn(row.key, event.turnId!)) {
         throw new StoreFault('STORE_CONFLICT', 'The conversation has a turn with that id already.');
       }
@@ -399,7 +394,7 @@ export class SqliteJournal {
     return row.lease_until > now && !this.#options.isDead(row.holder);
   }
 
-  /** `isHeld` for many rows: whether a holder is dead is asked once, because the answer opens a file. */
+  /** `isHeld` for many rows. Each holder is checked once, because a check opens a file. */
   #heldAt(now: number): (row: Row) => boolean {
     const held = new Map<string, boolean>();
     return (row) => {
@@ -415,11 +410,11 @@ export class SqliteJournal {
     return maxBytes > 0 && usedBytes(this.#db) >= maxBytes;
   }
 
-  #mustHaveRoom(): void {
+  #assertNotFull(): void {
     if (!this.#isFull()) return;
     throw new StoreFault(
       'STORE_FULL',
-      `The store of conversations holds the ${this.#options.maxBytes} bytes it may hold; remove conversations or raise FAME_STORE_MAX_BYTES.`,
+      `The conversation store has reached its limit of ${this.#options.maxBytes} bytes. Remove conversations or raise FAME_STORE_MAX_BYTES.`,
     );
   }
 
@@ -465,7 +460,7 @@ const recordOf = (row: Row): RawRecord => ({
 const isLong = (body: string): boolean =>
   body.length * 3 > MAX_ROW_BYTES && Buffer.byteLength(body) > MAX_ROW_BYTES;
 
-// SQLite keeps text as UTF-8, which has no half surrogate pairs: a cut never goes through one.
+// SQLite stores text as UTF-8, which has no lone surrogates, so a cut never splits a pair.
 function cut(body: string): string[] {
   const parts: string[] = [];
   for (let from = 0; from < body.length; ) {

@@ -59,7 +59,7 @@ describe('a store in a file', () => {
   const create = (store: SqliteStore, id: string) =>
     store.create({ id, agent: 'a@fame.fabric', startCallId: id, historyTurns: 10, totals: {}, started });
 
-  test('a lock of another process is waited for once, not once for each request, and reading goes on', async () => {
+  test('a lock of another process delays a batch once, and does not block reads', async () => {
     const busyMs = 100;
     const store = await open({ busyMs });
     await create(store, 'a');
@@ -76,7 +76,7 @@ describe('a store in a file', () => {
     expect(await create(store, 'c')).toMatchObject({ created: true });
   });
 
-  test('finds everything again after it was closed', async () => {
+  test('conversations survive a close', async () => {
     const first = await open();
     await create(first, 'c');
     const { fence } = (await first.acquire('c', 1000))!;
@@ -87,7 +87,7 @@ describe('a store in a file', () => {
     expect(await second.read('c')).toMatchObject([{ seq: 1 }, { seq: 2, turnId: 't' }]);
   });
 
-  test('is a durable log: WAL, synchronous FULL, and read by its owner only', async () => {
+  test('the file is durable (WAL, synchronous FULL) and readable by its owner only', async () => {
     const db = openDatabase({ path, busyMs: 0, hardMaxBytes: 0 });
     expect(db.prepare('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' });
     expect(db.prepare('PRAGMA synchronous').get()).toEqual({ synchronous: 2 });
@@ -96,7 +96,7 @@ describe('a store in a file', () => {
     expect(statSync(path).mode & 0o077).toBe(0);
   });
 
-  test('many processes may open a new one at the same moment', async () => {
+  test('concurrent processes can create one file', async () => {
     const stores = await Promise.all(Array.from({ length: 8 }, () => open()));
     const created = await Promise.all(stores.map((store) => create(store, 'c')));
     expect(created.filter((one) => one.created)).toHaveLength(1);
@@ -127,7 +127,7 @@ describe('a store in a file', () => {
     expect(longest.part).toBeLessThanOrEqual(65_536);
   });
 
-  test('P3: opens after a power cut at any byte of the log, with a prefix of what was written', async () => {
+  test('P3: after a power cut at any byte of the log, the store opens with a prefix of the writes', async () => {
     const store = await open();
     await create(store, 'c');
     const { fence } = (await store.acquire('c', 1000))!;
@@ -159,7 +159,7 @@ describe('a store in a file', () => {
     expect(last).toBe(41);
   });
 
-  describe('says clearly what keeps it from opening', () => {
+  describe('an error at opening has the path, the cause and the fix', () => {
     const fails = async (code: string, ...words: string[]): Promise<void> => {
       const error = await SqliteStore.open({ path, busyMs: 20 }).then(
         () => undefined,
@@ -169,9 +169,9 @@ describe('a store in a file', () => {
       for (const word of words) expect(error!.message).toContain(word);
     };
 
-    test('a directory that may not be written to', async () => {
+    test('a directory without write access', async () => {
       if (process.getuid?.() === 0) {
-        // Root may write anywhere; a file in the place of the directory is refused to everybody.
+        // Root may write anywhere, but not below a file.
         writeFileSync(join(directory, 'file'), '');
         path = join(directory, 'file', 'conversations.db');
       } else chmodSync(directory, 0o500);
@@ -198,7 +198,7 @@ describe('a store in a file', () => {
       await fails('STORE_SCHEMA', path, 'version 99', 'newer version');
     });
 
-    test('a file that another process keeps locked', async () => {
+    test('a file locked by another process', async () => {
       await (await open()).close();
       const db = new DatabaseSync(path);
       db.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; UPDATE conversation SET turns = 0; COMMIT');
@@ -218,7 +218,7 @@ describe('a store in a file', () => {
     });
   });
 
-  test('a locked file during work is an error of that call, without its path, and the next one works', async () => {
+  test('a lock at run time fails that call, without the path, and the next call succeeds', async () => {
     const store = await open({ busyMs: 20 });
     const db = new DatabaseSync(path);
     db.exec('BEGIN IMMEDIATE');
@@ -230,7 +230,7 @@ describe('a store in a file', () => {
     expect(await create(store, 'c')).toMatchObject({ created: true });
   });
 
-  test('a disk that is full fails what writes and leaves the rest readable', async () => {
+  test('a full disk fails writes and leaves the rest readable', async () => {
     const store = await open({ maxBytes: 1_000_000 });
     await create(store, 'c');
     const { fence } = (await store.acquire('c', 1000))!;
@@ -269,7 +269,7 @@ describe('a store in a file', () => {
     db.close();
   });
 
-  test('what a killed process held may be taken over at once', async () => {
+  test('the conversations of a killed process can be acquired at once', async () => {
     const store = await open();
     await create(store, 'c');
     const url = new URL('./sqlite-store.ts', import.meta.url).href;
@@ -295,7 +295,7 @@ describe('a store in a file', () => {
     }
   });
 
-  test('whether a writer lives is asked once for all that it holds', () => {
+  test('a holder is checked once for all of its conversations', () => {
     const db = openDatabase({ path, busyMs: 0, hardMaxBytes: 0 });
     const asked: string[] = [];
     const journalOf = (holder: string) =>

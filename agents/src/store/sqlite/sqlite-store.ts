@@ -1,5 +1,5 @@
-// Conversations in a SQLite file. This side turns calls into requests to the thread that owns the file and its answers into
-// promises; the SQL stands in `sqlite-journal.ts`. Requests of one moment travel together and end up in one commit.
+// Conversation store in a SQLite file. This side sends requests to the thread that owns the file and turns its answers into
+// promises; the SQL is in `sqlite-journal.ts`. Requests of one tick travel together and share a commit.
 import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Clock, type ErrorCode, FabricError, newId, systemClock } from '@fame-fabric/shared';
@@ -24,43 +24,43 @@ import type { RawEvent, RawRecord } from './sqlite-journal.ts';
 import type { Operation, WorkerAnswer, WorkerRequest, WorkerSetup } from './sqlite-worker.ts';
 
 export interface SqliteStoreOptions {
-  /** The file; its directory is made if it is missing. */
+  /** Path of the file. A missing directory is created. */
   path: string;
-  /** New conversations and turns are refused from here on, in bytes; 0 for no limit. @default 0 */
-  maxBytes?: number;
-  /** How long to wait while another process writes, in ms. @default 5_000 */
-  busyMs?: number;
-  clock?: Clock;
+  /** Size at which new conversations and turns are refused, in bytes; 0 for no limit. @default 0 */
+  maxBytes?: number | undefined;
+  /** Longest wait for a lock of another process, in ms. @default 5_000 */
+  busyMs?: number | undefined;
+  clock?: Clock | undefined;
 }
 
-/** Room above `maxBytes` in which the turns that run may still end. */
+/** Reserve above `maxBytes` in which running turns can end. */
 const RESERVE_BYTES = 16_777_216;
 
-interface Waiter {
+interface Pending {
   resolve(value: never): void;
   reject(error: FabricError): void;
 }
 
-/** A store in a file. `open` it, and `close` it in the end. */
+/** A store in a file. Create it with `open`, and `close` it at the end. */
 export class SqliteStore implements ConversationStore {
   readonly place: string;
-  /** Names this writer to others that share the file. */
+  /** Id of this writer, for others that share the file. */
   readonly holder: string;
   readonly #worker: Worker;
   readonly #clock: Clock;
-  readonly #waiting = new Map<number, Waiter>();
+  readonly #pending = new Map<number, Pending>();
   #outbox: WorkerRequest[] = [];
   #lastId = 0;
-  #gone: FabricError | undefined;
+  #failure: FabricError | undefined;
   #closing: Promise<void> | undefined;
 
-  /** @throws {STORE_UNAVAILABLE | STORE_SCHEMA} with the path, the cause and what to do */
+  /** @throws {STORE_UNAVAILABLE | STORE_SCHEMA} with the path, the cause and the fix */
   static async open(options: SqliteStoreOptions): Promise<SqliteStore> {
     const place = resolve(options.path);
     try {
       makeDirectory(dirname(place));
     } catch (cause) {
-      const why = `${(cause as Error).message}; set FAME_DATA_DIR to a directory that may be written to`;
+      const why = `${(cause as Error).message}; set FAME_DATA_DIR to a writable directory`;
       throw new FabricError('STORE_UNAVAILABLE', `The store ${place} cannot be opened: ${why}.`, { cause });
     }
     const store = new SqliteStore(options);
@@ -83,29 +83,29 @@ export class SqliteStore implements ConversationStore {
       maxBytes,
       hardMaxBytes: maxBytes > 0 ? maxBytes + RESERVE_BYTES : 0,
     };
-    // Sources run as they are under a test; otherwise both files stand compiled side by side.
+    // Tests run the sources; otherwise both files are compiled and lie side by side.
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     this.#worker = new Worker(new URL(`./sqlite-worker.${extension}`, import.meta.url), {
       workerData: setup,
-      // Flags that are meant for the program do not concern this thread.
+      // Flags of the program are not for this thread.
       execArgv: [],
     });
     this.#worker.on('message', (answers: WorkerAnswer[]) => this.#settle(answers));
-    this.#worker.on('error', (error) => this.#lost(error));
-    this.#worker.on('exit', () => this.#lost());
+    this.#worker.on('error', (error) => this.#fail(error));
+    this.#worker.on('exit', () => this.#fail());
     this.#ready = new Promise((ready, reject) => {
-      this.#waiting.set(0, { resolve: ready as Waiter['resolve'], reject });
+      this.#pending.set(0, { resolve: ready as Pending['resolve'], reject });
     });
   }
 
   async create({ started, totals, ...rest }: NewConversation) {
     const given = { ...rest, totals: JSON.stringify(totals), started: rawEvent(started) };
-    const { created, record } = await this.#ask<{ created: boolean; record: RawRecord }>('create', given);
+    const { created, record } = await this.#request<{ created: boolean; record: RawRecord }>('create', given);
     return { created, record: recordOf(record) };
   }
 
   async acquire(conversationId: string, leaseMs: number): Promise<AcquiredConversation | undefined> {
-    const raw = await this.#ask<
+    const raw = await this.#request<
       | { record: RawRecord; fence: Fence; started: RawEvent; history: RawEvent[][]; open: RawEvent[][] }
       | undefined
     >('acquire', conversationId, leaseMs);
@@ -120,49 +120,49 @@ export class SqliteStore implements ConversationStore {
   }
 
   peek(conversationId: string, turnId?: string): Promise<Peek | undefined> {
-    return this.#ask('peek', conversationId, turnId);
+    return this.#request('peek', conversationId, turnId);
   }
 
   append({ events, totals, ...rest }: Append): Promise<void> {
-    return this.#ask('append', {
+    return this.#request('append', {
       ...rest,
       events: events.map(rawEvent),
-      ...(totals ? { totals: JSON.stringify(totals) } : {}),
+      totals: totals && JSON.stringify(totals),
     });
   }
 
   renew(conversationIds: readonly string[], leaseMs: number): Promise<readonly string[]> {
-    return this.#ask('renew', conversationIds, leaseMs);
+    return this.#request('renew', conversationIds, leaseMs);
   }
 
   async record(conversationId: string): Promise<ConversationRecord | undefined> {
-    const raw = await this.#ask<RawRecord | undefined>('record', conversationId);
+    const raw = await this.#request<RawRecord | undefined>('record', conversationId);
     return raw && recordOf(raw);
   }
 
   async read(conversationId: string, options: ReadOptions = {}): Promise<readonly JournalEvent[]> {
-    return (await this.#ask<RawEvent[]>('read', conversationId, options)).map(eventOf);
+    return (await this.#request<RawEvent[]>('read', conversationId, options)).map(eventOf);
   }
 
   async history(conversationId: string): Promise<readonly (readonly JournalEvent[])[]> {
-    const turns = await this.#ask<RawEvent[][]>('history', conversationId);
+    const turns = await this.#request<RawEvent[][]>('history', conversationId);
     return turns.map((turn) => turn.map(eventOf));
   }
 
   unfinished(agent: string, limit: number): Promise<readonly string[]> {
-    return this.#ask('unfinished', agent, limit);
+    return this.#request('unfinished', agent, limit);
   }
 
   async list(options: ListOptions = {}): Promise<readonly ConversationRecord[]> {
-    return (await this.#ask<RawRecord[]>('list', options)).map(recordOf);
+    return (await this.#request<RawRecord[]>('list', options)).map(recordOf);
   }
 
   remove(conversationId: string): Promise<boolean> {
-    return this.#ask('remove', conversationId);
+    return this.#request('remove', conversationId);
   }
 
   sweep(options: SweepOptions): Promise<SweepReport> {
-    return this.#ask('sweep', options);
+    return this.#request('sweep', options);
   }
 
   close(): Promise<void> {
@@ -171,21 +171,21 @@ export class SqliteStore implements ConversationStore {
   }
 
   async #close(): Promise<void> {
-    if (this.#gone) return;
+    if (this.#failure) return;
     const exited = new Promise<void>((done) => this.#worker.once('exit', () => done()));
-    await this.#ask('close');
-    // Its answer was the last, and a thread that nobody waits for would let the process end before it has.
+    await this.#request('close');
+    // Keep the process alive until the thread has exited.
     this.#worker.ref();
     await exited;
   }
 
-  #ask<T>(op: Operation, ...args: unknown[]): Promise<T> {
-    if (this.#gone) return Promise.reject(this.#gone);
+  #request<T>(op: Operation, ...args: unknown[]): Promise<T> {
+    if (this.#failure) return Promise.reject(this.#failure);
     return new Promise<T>((resolve, reject) => {
       const id = ++this.#lastId;
-      // The thread keeps the process alive only while somebody waits for it.
-      if (this.#waiting.size === 0) this.#worker.ref();
-      this.#waiting.set(id, { resolve: resolve as Waiter['resolve'], reject });
+      // The thread keeps the process alive only while a request is pending.
+      if (this.#pending.size === 0) this.#worker.ref();
+      this.#pending.set(id, { resolve: resolve as Pending['resolve'], reject });
       if (this.#outbox.push({ id, op, now: this.#clock.now(), args }) === 1)
         queueMicrotask(() => this.#send());
     });
@@ -194,24 +194,24 @@ export class SqliteStore implements ConversationStore {
   #send(): void {
     const batch = this.#outbox;
     this.#outbox = [];
-    if (!this.#gone) this.#worker.postMessage(batch);
+    if (!this.#failure) this.#worker.postMessage(batch);
   }
 
   #settle(answers: readonly WorkerAnswer[]): void {
     for (const { id, value, fault } of answers) {
-      const waiter = this.#waiting.get(id);
-      if (!waiter) continue;
-      this.#waiting.delete(id);
-      if (fault) waiter.reject(errorOf(fault));
-      else waiter.resolve(value as never);
+      const pending = this.#pending.get(id);
+      if (!pending) continue;
+      this.#pending.delete(id);
+      if (fault) pending.reject(errorOf(fault));
+      else pending.resolve(value as never);
     }
-    if (this.#waiting.size === 0) this.#worker.unref();
+    if (this.#pending.size === 0) this.#worker.unref();
   }
 
-  #lost(cause?: unknown): void {
-    this.#gone ??= new FabricError('STORE_UNAVAILABLE', 'The store of conversations was closed.', { cause });
-    for (const waiter of this.#waiting.values()) waiter.reject(this.#gone);
-    this.#waiting.clear();
+  #fail(cause?: unknown): void {
+    this.#failure ??= new FabricError('STORE_UNAVAILABLE', 'The conversation store is closed.', { cause });
+    for (const pending of this.#pending.values()) pending.reject(this.#failure);
+    this.#pending.clear();
   }
 }
 

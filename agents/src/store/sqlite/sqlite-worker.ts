@@ -1,5 +1,5 @@
-// The thread that owns the database of a store: the waiting for the disk happens here, not where turns run. It carries out
-// whatever has arrived in one transaction, so many writers share one commit, and answers only after it is on the disk.
+// The thread that owns the database of a store, so that turns never wait for the disk. It runs all requests that have arrived in
+// one transaction and answers after the commit is durable.
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { isBusy, openDatabase, openingFault, runningFault, StoreFault } from './sqlite-database.ts';
 import { SqliteJournal } from './sqlite-journal.ts';
@@ -13,7 +13,7 @@ export interface WorkerSetup {
   maxBytes: number;
   hardMaxBytes: number;
 }
-/** One operation: the name of a method of the journal, and its arguments. */
+/** One operation: a method of the journal with its arguments. */
 export interface WorkerRequest {
   id: number;
   op: Operation;
@@ -30,7 +30,7 @@ const WRITES = ['create', 'acquire', 'append', 'renew', 'remove', 'sweep'] as co
 const READS = ['peek', 'record', 'read', 'history', 'unfinished', 'list'] as const;
 export type Operation = (typeof WRITES)[number] | (typeof READS)[number] | 'close';
 
-/** Most operations of one commit. */
+/** Limit of operations in one commit. */
 const MAX_BATCH = 256;
 
 const port = parentPort!;
@@ -45,7 +45,7 @@ const faultOf = (error: unknown): NonNullable<WorkerAnswer['fault']> => {
 function open() {
   const db = openDatabase(setup);
   try {
-    locks.hold(setup.holder);
+    locks.acquire(setup.holder);
   } catch (error) {
     db.close();
     throw openingFault(error, setup.path);
@@ -97,7 +97,7 @@ function serve({ db, journal }: ReturnType<typeof open>): void {
     }
   };
 
-  /** Carries out a batch in one commit. Throws what made the commit as a whole impossible. */
+  /** Runs a batch in one commit. Throws if the commit as a whole fails. */
   const commit = (batch: readonly WorkerRequest[]): WorkerAnswer[] => {
     const isWrite = batch.some((request) => writes.has(request.op));
     db.exec(isWrite ? 'BEGIN IMMEDIATE' : 'BEGIN');
@@ -106,7 +106,7 @@ function serve({ db, journal }: ReturnType<typeof open>): void {
         try {
           return { id: request.id, value: run(request) };
         } catch (error) {
-          // A refusal has written nothing; anything else may have, and takes the whole batch back.
+          // A StoreFault has written nothing. Any other error may have, and rolls the whole batch back.
           if (error instanceof StoreFault) return { id: request.id, fault: faultOf(error) };
           throw error;
         }
@@ -125,11 +125,10 @@ function serve({ db, journal }: ReturnType<typeof open>): void {
     } catch (error) {
       if (batch.length === 1) return [{ id: batch[0]!.id, fault: faultOf(error) }];
       if (!isBusy(error)) {
-        // One of them does not fit; the others shall not suffer from it.
+        // One of them fails the commit: run each on its own.
         return batch.flatMap((request) => answer([request]));
       }
-      // Another process holds the database, and was waited for: to wait again for each of them would help none. Reading
-      // needs no lock.
+      // Another process held the lock for the whole wait, so waiting again for each write is no use. Reads need no lock.
       const reads = batch.filter(({ op }) => !writes.has(op));
       const refused = batch.filter(({ op }) => writes.has(op));
       const fault = faultOf(error);

@@ -1,11 +1,11 @@
-// Tells the living writers of a store from the dead. Each writer holds a lock on a file of its own as long as its process
-// lives; the system takes the lock away when the process dies, however it dies. So what a dead writer held can be taken
-// over at once, without waiting for its lease. A writer that is only paused still counts as alive.
+// Detects dead writers of a store. Each writer locks a file of its own, and the operating system releases the lock when the
+// process ends, however it ends. So the conversations of a dead writer are available at once, without waiting for its lease. A
+// paused writer still counts as alive.
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
-/** The locks of the writers of one store, in one directory. SQLite brings the locking: it works on every system. */
+/** Locks of the writers of one store, in one directory. The files are SQLite databases, whose locks work on every system. */
 export class WriterLocks {
   readonly #directory: string;
   #own: { holder: string; db: DatabaseSync } | undefined;
@@ -14,15 +14,15 @@ export class WriterLocks {
     this.#directory = directory;
   }
 
-  /** Holds the lock of `holder` until `release` or the end of the process. */
-  hold(holder: string): void {
+  /** Acquires the lock of `holder` until `release` or the end of the process. */
+  acquire(holder: string): void {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     const db = new DatabaseSync(this.#pathOf(holder), { timeout: 0 });
     db.exec('BEGIN EXCLUSIVE');
     this.#own = { holder, db };
   }
 
-  /** Whether the process behind `holder` has ended. */
+  /** True if the process of `holder` has ended. */
   isDead(holder: string): boolean {
     if (holder === this.#own?.holder) return false;
     const path = this.#pathOf(holder);
@@ -33,7 +33,7 @@ export class WriterLocks {
       db.exec('BEGIN EXCLUSIVE');
       db.exec('ROLLBACK');
     } catch {
-      // Locked, or not to be opened: then its lease decides.
+      // Locked, or it cannot be opened: the lease decides.
       return false;
     } finally {
       db?.close();
@@ -50,7 +50,7 @@ export class WriterLocks {
     rmSync(this.#pathOf(holder), { force: true });
   }
 
-  // Holders are ids of ours, but they come back from a file: nothing but their letters reaches a path.
+  // Holders are our own ids, but they come from a file, so only letters and digits reach the path.
   #pathOf(holder: string): string {
     return join(this.#directory, `${holder.replace(/[^0-9a-zA-Z]/g, '')}.lock`);
   }

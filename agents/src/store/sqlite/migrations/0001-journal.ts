@@ -1,5 +1,5 @@
-// The journal: one row an event, with the conversations and turns it belongs to beside it, so that what is asked often
-// needs no walk through the events.
+// The journal: one row per event. Conversations and turns have tables of their own, so that frequent queries need no scan of the
+// events.
 export const sql = `
 CREATE TABLE conversation (
   key INTEGER PRIMARY KEY,

@@ -1,4 +1,4 @@
-// Every change of the schema, in order. A migration that has been released is never edited; the next one corrects it.
+// Schema migrations, in order. A released migration is never edited; a later one corrects it.
 import { sql as journal } from './0001-journal.ts';
 
 export interface Migration {
