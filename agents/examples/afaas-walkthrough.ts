@@ -10,11 +10,11 @@ import {
 } from '@fame-fabric/agents/strategy';
 import { z } from 'zod';
 
-// 1. Messages, each from one side of the conversation.
+// 1. Messages, each with a role.
 const userMessage = ChatMessage.user('I need help with my math homework.');
 const assistantMessage = ChatMessage.assistant('Of course! What topic are you struggling with?');
 
-// 2. Functions, each with what it has to be told.
+// 2. Functions, each with its parameters.
 const solveQuadratic = defineFunction({
   name: 'solve_quadratic',
   description: 'Solves the quadratic equation a*x^2 + b*x + c = 0',
@@ -26,7 +26,7 @@ const solveLinear = defineFunction({
   parameters: z.object({ m: z.number(), b: z.number(), x: z.number() }),
 });
 
-// 3. A prompt: the messages, and the functions on offer.
+// 3. A prompt: the messages and the available functions.
 export const promptFor = (question: string) =>
   new ChatPrompt({
     messages: [userMessage, assistantMessage, ChatMessage.user(question)],
@@ -34,7 +34,7 @@ export const promptFor = (question: string) =>
     defaultFunctionCall: 'solve_quadratic',
   });
 
-// 4. A strategy: how to ask, and what the answer does to the state of the conversation.
+// 4. A strategy: the request, and the effect of the answer on the state of the conversation.
 export const strategies = defineStrategies(
   defineStrategy({
     name: 'help_with_homework',
@@ -46,7 +46,7 @@ export const strategies = defineStrategies(
   }),
 );
 
-// 5. The response: its first move is typed by its name.
+// 5. The response: its first function call is typed by its name.
 export async function solve(question: string, model: ChatModel): Promise<{ text: string; solved: number }> {
   const { parsed, state } = await strategies.execute(
     'help_with_homework',

@@ -1,7 +1,7 @@
-// The chat loop of the Agere tutorial on our own task tree: a round is a job that ends when everything it led to has ended, the
-// answer forks into text and tool calls, tools lead to a further answer of the same round, and the end of a round asks the user
-// for the next. Run it with `node agents/examples/agere-loop.ts` after `npm run build`; "exit" leaves. It uses the model server
-// of OPENAI_API_KEY or OPENAI_BASE_URL, else the built-in offline model.
+// The chat loop of the Agere tutorial on our own task tree. A round is a job that ends when all of its work has ended. The answer
+// forks into text and tool calls; tool results lead to another answer in the same round; at the end of a round the user is
+// asked for the next question. Run it with `node agents/examples/agere-loop.ts` after `npm run build`; "exit" leaves. It uses the
+// model server of OPENAI_API_KEY or OPENAI_BASE_URL, or else the built-in offline model.
 import { createInterface } from 'node:readline';
 import {
   type ChatModel,
@@ -52,7 +52,7 @@ const response = defineHandler('response', async (self, chat: Chat) => {
 
 const answerOf = defineJob('chat', (_self, chat: Chat) => response(chat));
 
-/** One round: the answer to the last message, with all its tools; then the next question, which begins a round of its own. */
+/** One round: the answer to the last message with all of its tool calls. The next question starts a round of its own. */
 export const round: (chat: Chat) => JobRef = defineJob('round', (self, chat: Chat) => {
   self.node.on('at_job_end', async ({ commander }) => {
     const question = await chat.ui.ask();

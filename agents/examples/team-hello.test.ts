@@ -1,4 +1,4 @@
-// The example that the README shows: it runs as it stands there, and stays short.
+// The example of the README: it runs as printed there, and stays short.
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { team } from './team-hello.ts';

@@ -7,7 +7,7 @@ const switchboard = {
   function_call: { name: 'route' },
   state_map: { function_name: 'route', argument_name: 'to', values_map: { hello: { agent: 'greeter' } } },
 };
-const greeter = { system_directives: 'You greet whoever comes in.' };
+const greeter = { system_directives: 'You greet every visitor.' };
 
 export const team = await loadTeam(
   { start: 'switchboard', agents: { switchboard, greeter } },

@@ -1,4 +1,4 @@
-// The public list of prompt strategies, by name: messages, functions, prompts, budgets, and the refining dialogue.
+// Public list of prompt strategies, by name: messages, functions, prompts, budgets, and the refining dialogue.
 export { Budget, type BudgetOptions, type Price, type PriceTable } from './model/budget.ts';
 export { type ModelClass, type ModelClasses, modelOf } from './model/model-classes.ts';
 export type { Spent, UsageReport } from './model/usage.ts';

@@ -1,5 +1,4 @@
-// The public list of teams, by name: narrow agents wired by configuration, and the ready-made ones.
-
+// Public list of teams, by name: agents with narrow tasks that are wired by configuration, and ready-made ones.
 export type { RemoteCall, RemoteEvent, RemoteRequest } from './handoff/hand-over.ts';
 export {
   type AbilityContext,

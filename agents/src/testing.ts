@@ -1,5 +1,5 @@
-// The test kit of agents: models that say what a test wrote down, and a fake OpenAI server with real bytes.
-
+// Public list of the test kit for authors of agents, by name: scripted models, a fake OpenAI server with real bytes, streams cut
+// at other places, and a validator of model requests.
 export {
   FakeOpenAI,
   type FakeOpenAIOptions,

@@ -36,8 +36,8 @@ const chatOptions = () => ({
 /** Time from `since` until the model saw its socket close, in ms. */
 async function hungUpAfterMs(request: number, since: number): Promise<number> {
   const record = await stack.model.arrival(request);
-  expect(await record.ended).toBe('hung up');
-  return record.hungUpAt! - since;
+  expect(await record.ended).toBe('disconnected');
+  return record.disconnectedAt! - since;
 }
 
 function report(what: string, figures: readonly number[]): void {

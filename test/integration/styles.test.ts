@@ -79,8 +79,8 @@ describe.each(STYLES)('$address', ({ address, calls }) => {
     const stoppedAt = performance.now();
     stop.abort(new Error('enough'));
     await expect(turn).rejects.toThrow('enough');
-    expect(await request.ended).toBe('hung up');
-    expect(request.hungUpAt! - stoppedAt).toBeLessThan(1_000);
+    expect(await request.ended).toBe('disconnected');
+    expect(request.disconnectedAt! - stoppedAt).toBeLessThan(1_000);
     expect(await conversation.ask('still there?')).toContain('re: still there?');
     await conversation.end();
   });

@@ -94,8 +94,8 @@ test('FB-3 closes the request to the model within a second when the client leave
     break;
   }
   const request = await stack.model.arrival(before + 1);
-  expect(await request.ended).toBe('hung up');
-  expect(request.hungUpAt! - leftAt).toBeLessThan(1_000);
+  expect(await request.ended).toBe('disconnected');
+  expect(request.disconnectedAt! - leftAt).toBeLessThan(1_000);
 });
 
 test('FB-5 keeps the order of events over a cut connection, and delivers none twice', async () => {

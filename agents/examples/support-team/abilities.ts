@@ -1,4 +1,4 @@
-// What the agents of the support team can do. Each function is open to the agents only whose file names it.
+// Functions of the support team. An agent can call those that its file lists.
 
 const ORDERS: Readonly<Record<string, { status: string; arrives: string }>> = {
   1042: { status: 'on its way', arrives: 'tomorrow' },

@@ -277,7 +277,7 @@ describe('concurrency', () => {
     });
   });
 
-  it('does not run a call that was given up while it waited', async () => {
+  it('does not run a call that was cancelled while it waited', async () => {
     const { wait, ends, order } = waiting();
     await serve({ operations: { wait }, maxConcurrent: 1 });
     start('wait', { name: '1' });
@@ -501,7 +501,7 @@ describe('starting and stopping', () => {
   });
 
   it('refuses an address that does not follow the grammar', () => {
-    expect(() => defineAgent({ address: 'nobody' })).toThrow(
+    expect(() => defineAgent({ address: 'unknown' })).toThrow(
       expect.objectContaining({ code: 'ADDRESS_INVALID' }),
     );
   });

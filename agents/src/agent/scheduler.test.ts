@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Scheduler } from './scheduler.ts';
 
-/** A job that runs until it is told to end. */
+/** A job that runs until `end` is called. */
 function held(scheduler: Scheduler, log: string[], name: string, key?: string) {
   const { promise, resolve } = Promise.withResolvers<void>();
   const controller = new AbortController();
@@ -22,7 +22,7 @@ function held(scheduler: Scheduler, log: string[], name: string, key?: string) {
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('Scheduler', () => {
-  it('runs as many at once as it may, the rest in the order they came', async () => {
+  it('runs jobs up to the limit, the rest in order', async () => {
     const scheduler = new Scheduler({ maxConcurrent: 2, maxWaiting: 10 });
     const log: string[] = [];
     const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name) => held(scheduler, log, name));
@@ -39,7 +39,7 @@ describe('Scheduler', () => {
     expect(scheduler).toMatchObject({ running: 0, waiting: 0 });
   });
 
-  it('runs jobs of one key one after the other, and lets other keys pass', async () => {
+  it('runs jobs of one key one after the other, and other keys beside them', async () => {
     const scheduler = new Scheduler({ maxConcurrent: 10, maxWaiting: 10 });
     const log: string[] = [];
     const first = held(scheduler, log, '1', 'k');
@@ -54,7 +54,7 @@ describe('Scheduler', () => {
     await scheduler.idle();
   });
 
-  it('gives no place to a job that waits for its key', async () => {
+  it('a job that waits for its key takes no place of the limit', async () => {
     const scheduler = new Scheduler({ maxConcurrent: 2, maxWaiting: 10 });
     const log: string[] = [];
     held(scheduler, log, '1', 'k');
@@ -63,7 +63,7 @@ describe('Scheduler', () => {
     expect(log).toEqual(['+1', '+free']);
   });
 
-  it('refuses what is beyond the line, and keeps nothing of it', async () => {
+  it('refuses jobs beyond the queue limit', async () => {
     const scheduler = new Scheduler({ maxConcurrent: 1, maxWaiting: 1 });
     const log: string[] = [];
     const running = held(scheduler, log, 'a');
@@ -75,7 +75,7 @@ describe('Scheduler', () => {
     expect(log).toEqual(['+a', '-a', '+b', '-b']);
   });
 
-  it('forgets a job that is taken back while it waits, also behind its key', async () => {
+  it('drops a waiting job whose signal aborts, also behind its key', async () => {
     const scheduler = new Scheduler({ maxConcurrent: 1, maxWaiting: 10 });
     const log: string[] = [];
     const running = held(scheduler, log, 'a', 'k');
@@ -92,7 +92,7 @@ describe('Scheduler', () => {
     await scheduler.idle();
   });
 
-  it('never runs too many or two of a key, and runs all in order of their key', async () => {
+  it('never exceeds the limit or runs two jobs of a key, and runs all in order of their key', async () => {
     const jobs = fc.array(fc.constantFrom(undefined, 'a', 'b', 'c'), { maxLength: 40 });
     await fc.assert(
       fc.asyncProperty(

@@ -128,7 +128,7 @@ describe('AgentWorker', () => {
     expect(log.messages('error')).toEqual(['agent failed to stop']);
   });
 
-  it('gives up starting when it is told to', async () => {
+  it('stops starting when its signal aborts', async () => {
     sentinel.isDown = true;
     const link = newLink();
     const stop = new AbortController();

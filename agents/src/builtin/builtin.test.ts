@@ -58,7 +58,7 @@ describe('math', () => {
     expect(await client.call(MATH, 'fib_stream', { n: 10 })).toBe(0);
   });
 
-  it('counts for as long as somebody listens', async () => {
+  it('counts until the caller cancels', async () => {
     for await (const n of client.stream(MATH, 'count')) if (n === 100) break;
     expect(await client.call(MATH, 'add', { x: 1, y: 1 })).toBe(2);
   });

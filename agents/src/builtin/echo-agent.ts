@@ -1,4 +1,4 @@
-// The smallest agent that is of use: it gives back what it gets. `fame agent echo` serves it.
+// The smallest useful agent: it returns its input. `fame agent echo` serves it.
 import { z } from 'zod';
 import { defineAgent } from '../agent/agent.ts';
 import type { Agent } from '../agent/agent-types.ts';
@@ -7,10 +7,10 @@ import { operation } from '../agent/operation.ts';
 export const echoAgent = (address = 'echo@fame.fabric'): Agent =>
   defineAgent({
     address,
-    description: 'Gives back what it gets.',
+    description: 'Returns its input.',
     operations: {
       echo: operation({
-        description: 'Gives back its argument, of any kind.',
+        description: 'Returns its argument, of any type.',
         params: z.object({ value: z.unknown() }),
         run: ({ value }) => value,
       }),

@@ -1,5 +1,5 @@
-// An agent that shows every kind of operation: one result, a stream that ends, a stream that does not, and a background task
-// with progress, cancel and notifications. It can be called by address or by what it can do. `fame agent math` serves it.
+// An agent with every kind of operation: one result, a finite stream, an endless stream, and a background task with progress,
+// cancellation and notifications. It can be called by address or by capability. `fame agent math` serves it.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FabricError, firstData, type TaskSendParams } from '@fame-fabric/shared';
 import { z } from 'zod';
@@ -42,7 +42,7 @@ export const mathAgent = (address = 'math@fame.fabric'): Agent =>
         },
       }),
       count: operation({
-        description: 'Counts up for as long as somebody listens.',
+        description: 'Counts up until the caller cancels.',
         params: z.object({ from: z.int().default(0), everyMs: z.int().min(0).max(60_000).default(0) }),
         async *run({ from, everyMs }, { signal }) {
           for (let n = from; ; n++) {
@@ -52,7 +52,7 @@ export const mathAgent = (address = 'math@fame.fabric'): Agent =>
         },
       }),
     },
-    // A count-down: `{steps, stepMs}` as first data part of the message.
+    // Counts down. The first data part of the message is `{steps, stepMs}`.
     tasks: {
       accept: (params) => void readCountDown(params),
       async start(params, task) {

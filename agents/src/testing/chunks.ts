@@ -1,5 +1,5 @@
-// Makes the chunks of streamed answers for tests and benchmarks: a text cut in any way, a call in pieces, a source that
-// waits, fails or counts what is pulled.
+// Chunks of streamed answers for tests and benchmarks: a text cut at any offsets, a call in pieces, and sources that wait, fail
+// or count the pulled chunks.
 import type { FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model/model.ts';
 
 export const contentChunk = (content: string): ModelChunk => ({
@@ -13,7 +13,7 @@ export const finishChunk = (finish_reason: FinishReason): ModelChunk => ({
 });
 export const usageChunk = (usage: Usage): ModelChunk => ({ choices: [], usage });
 
-/** Cuts a text into pieces of `size` UTF-16 units, through surrogate pairs as well. */
+/** Cuts a text into pieces of `size` UTF-16 units, even through surrogate pairs. */
 export function pieces(text: string, size: number): string[] {
   const all: string[] = [];
   for (let at = 0; at < text.length; at += size) all.push(text.slice(at, at + size));
@@ -38,7 +38,7 @@ export function callChunks(index: number, id: string, name: string, args: readon
   ];
 }
 
-/** A source of chunks; functions among them are called, and awaited, in their place. */
+/** A source of chunks. Functions among them are called and awaited in their place. */
 export async function* sourceOf(
   chunks: Iterable<ModelChunk | (() => void | Promise<void>)>,
 ): AsyncGenerator<ModelChunk, void, undefined> {
@@ -48,7 +48,7 @@ export async function* sourceOf(
   }
 }
 
-/** A source whose `return` takes effect at once, like a response body; counts what was pulled. */
+/** A source that counts the pulled chunks, and whose `return` takes effect at once, like that of a response body. */
 export class CountedSource implements AsyncIterableIterator<ModelChunk> {
   pulled = 0;
   closed = false;
@@ -86,7 +86,7 @@ export async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
   return all;
 }
 
-/** Reads until the source ends or fails: what came, and the error. */
+/** Reads until the source ends or fails. Returns the items and the error. */
 export async function collectUntilError<T>(
   source: AsyncIterable<T>,
 ): Promise<{ items: T[]; error: unknown }> {

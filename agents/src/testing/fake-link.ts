@@ -1,5 +1,5 @@
-// A link without a sentinel: what is bound can be called right away, and what is sent is kept. It follows the contract of
-// `IncomingCall` to the letter, so a service that works here works on a real link.
+// In-memory link without a sentinel: bound services can be called at once, and sent messages are recorded. It follows the
+// contract of `IncomingCall`, so a service that works here works on a real link.
 import {
   type CallOptions,
   type CallTarget,
@@ -16,18 +16,18 @@ import {
 import type { AgentLink } from '../agent/agent-types.ts';
 
 export interface FakeCallOptions {
-  isStream?: boolean;
+  isStream?: boolean | undefined;
   id?: string | undefined;
   replyTo?: string | undefined;
   meta?: Record<string, unknown> | undefined;
   signal?: AbortSignal | undefined;
-  /** Holds each pushed item back until the promise it makes resolves. */
-  pace?: () => Promise<void>;
-  /** Sees each item as it is pushed. */
-  onItem?: (item: unknown) => void;
+  /** Delays each pushed item until its promise resolves. */
+  pace?: (() => Promise<void>) | undefined;
+  /** Called with each pushed item. */
+  onItem?: ((item: unknown) => void) | undefined;
 }
 
-/** How a call went: its result, its items, or its error as it stands on the wire. */
+/** Outcome of a call: its result, its items, or its error in wire format. */
 export interface Outcome {
   result?: unknown;
   items: unknown[];
@@ -37,7 +37,7 @@ export interface Outcome {
 
 export interface FakeCall {
   readonly done: Promise<Outcome>;
-  /** Gives the call up, as a caller does. */
+  /** Cancels the call, as a caller does. */
   cancel(reason?: string): void;
 }
 
@@ -85,7 +85,7 @@ export class FakeLink implements AgentLink {
     if (outcome.error) throw new FabricError('INTERNAL', outcome.error.message);
   }
 
-  /** Makes a call as it would arrive from the wire; `params` as they stand there. */
+  /** Makes a call as it arrives from the wire, with `params` in wire format. */
   start(address: string, method: string, params?: unknown, options: FakeCallOptions = {}): FakeCall {
     const controller = new AbortController();
     const { promise, resolve } = Promise.withResolvers<Outcome>();
@@ -125,7 +125,7 @@ export class FakeLink implements AgentLink {
 
   #serviceOf(address: string): Service {
     const bound = this.bound.get(address);
-    if (!bound) throw new FabricError('NO_ROUTE', `Nobody serves ${address}`);
+    if (!bound) throw new FabricError('NO_ROUTE', `No agent serves ${address}`);
     return bound.service;
   }
 
@@ -134,11 +134,11 @@ export class FakeLink implements AgentLink {
     for (const [address, { capabilities }] of this.bound) {
       if (target.capabilities.every((name) => capabilities.includes(name))) return address;
     }
-    throw new FabricError('NO_ROUTE', 'Nobody has the capabilities');
+    throw new FabricError('NO_ROUTE', 'No agent has the capabilities');
   }
 }
 
-/** What arrives at the other end: JSON, within the limit. */
+/** Copies a value as the wire does: through JSON, within the size limit. */
 function wire(value: unknown): unknown {
   const text = JSON.stringify(value);
   if (text.length > LIMITS.maxEnvelopeBytes)

@@ -98,7 +98,7 @@ describe('the fake OpenAI server', () => {
     const response = await post(server.url, { ...hello, stream: true });
     await expect(response.text()).rejects.toThrow();
     expect(await server.requests[0]?.ended).toBe('cut');
-    expect(server.requests[0]?.hungUpAt).toBeUndefined();
+    expect(server.requests[0]?.disconnectedAt).toBeUndefined();
   });
 
   it('notices when a client hangs up, before and after the first byte', async () => {
@@ -112,8 +112,8 @@ describe('the fake OpenAI server', () => {
       const at = performance.now();
       abort.abort();
       await expect(pending).rejects.toThrow();
-      expect(await request.ended).toBe('hung up');
-      expect(request.hungUpAt).toBeGreaterThanOrEqual(at);
+      expect(await request.ended).toBe('disconnected');
+      expect(request.disconnectedAt).toBeGreaterThanOrEqual(at);
     }
   });
 

@@ -1,6 +1,6 @@
-// A fake OpenAI server on loopback: real HTTP, real server-sent events, scripted answers. It can misbehave on the wire in
-// every way that real servers do (split characters, CRLF, comments, joined events, errors, cuts, silence), remembers what it
-// was asked and when each client hung up, and refuses what the OpenAI API would refuse.
+// Fake OpenAI server on loopback: real HTTP, real server-sent events, scripted answers. It can misbehave on the wire as real
+// servers do (split characters, CRLF, comments, joined events, errors, cut connections, silence). It records requests and
+// disconnects, and refuses requests that the OpenAI API would refuse.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { ModelChunk, ModelRequest } from '../model/model.ts';
@@ -21,15 +21,15 @@ import { ReplyQueue } from './reply-queue.ts';
 import { asReply, play, type Scripted, type ScriptReply } from './script.ts';
 import { ArgumentRecorder, checkTranscript, type Violation } from './transcript-validator.ts';
 
-/** How the events of a stream become bytes. */
+/** Encoding of the events of a stream. */
 export interface Framing {
-  /** Lines end in CRLF. */
+  /** End lines with CRLF. */
   crlf?: boolean;
-  /** A comment line before each event, as proxies send to keep a connection open. */
+  /** Send a comment line before each event, as proxies do to keep a connection open. */
   comments?: boolean;
-  /** Write the bytes in pieces of this size, whatever they cut through. */
+  /** Write the bytes in pieces of this size, even through characters. */
   splitBytes?: number;
-  /** Write so many events at once. */
+  /** Number of events per write. */
   joinEvents?: number;
   /** End with `data: [DONE]`. @default true */
   done?: boolean;
@@ -54,26 +54,24 @@ export interface RecordedRequest {
   readonly headers: IncomingMessage['headers'];
   /** performance.now() of its arrival. */
   readonly at: number;
-  /** performance.now() of the moment the connection was gone before the answer had been sent. */
-  hungUpAt?: number;
-  /** Resolves when the answer is sent or the client is gone. */
-  readonly ended: Promise<'answered' | 'hung up' | 'cut'>;
+  /** performance.now() of a disconnect before the answer was complete. */
+  disconnectedAt?: number;
+  /** Resolves when the answer is sent or the client has disconnected. */
+  readonly ended: Promise<'answered' | 'disconnected' | 'cut'>;
 }
 
 export interface FakeOpenAIOptions {
-  /** Answers, used as the scripted model uses them. */
+  /** Answers, as for the scripted model. */
   replies?: readonly Scripted<ServerReply>[];
-  /** Answers whatever `replies` do not. */
+  /** Answers requests that `replies` do not. */
   respond?: (request: WireRequest, index: number) => Scripted<ServerReply>;
   framing?: Framing;
-  /** Refuse every other key with its 401. */
+  /** Refuse every other key with 401. */
   apiKey?: string;
-  /** Refuse every other model with its 404. */
+  /** Refuse every other model with 404. */
   models?: readonly string[];
   /** Refuse `stream_options`, as some servers do. */
   refuseStreamOptions?: boolean;
-  /** Handles what is not the API; true when it did. */
-  admin?: (request: IncomingMessage, response: ServerResponse) => boolean;
 }
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
@@ -114,7 +112,7 @@ export class FakeOpenAI {
     return `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
   }
 
-  /** Adds replies behind the others. */
+  /** Appends replies. */
   push(...replies: readonly Scripted<ServerReply>[]): void {
     this.#replies.push(...replies);
   }
@@ -147,12 +145,12 @@ export class FakeOpenAI {
     return this.#requests[count - 1]!;
   }
 
-  /** Throws when a request was refused as the OpenAI API would. */
+  /** Throws if a request was invalid for the OpenAI API. */
   assertValid(): void {
     this.#replies.assertValid();
   }
 
-  /** Throws when a request was not expected or not valid, or a reply was not used. */
+  /** Throws if a request was invalid or unexpected, or a reply was not used. */
   done(): void {
     this.#replies.done(this.count);
   }
@@ -165,7 +163,6 @@ export class FakeOpenAI {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url?.split('?')[0];
     try {
-      if (this.#options.admin?.(request, response)) return;
       if (request.method === 'GET' && path === '/v1/models') {
         sendJson(response, 200, modelsObject(this.#options.models ?? ['fake'], 0));
       } else if (request.method === 'POST' && path === '/v1/chat/completions') {
@@ -184,16 +181,16 @@ export class FakeOpenAI {
     const body = (await readJson(request, MAX_BODY_BYTES)) as WireRequest;
     const refusal = this.#refusal(request, body);
     const index = this.#requests.length;
-    const ended = Promise.withResolvers<'answered' | 'hung up' | 'cut'>();
+    const ended = Promise.withResolvers<'answered' | 'disconnected' | 'cut'>();
     const record: RecordedRequest = { index, body, headers: request.headers, at, ended: ended.promise };
     this.#requests.push(record);
     const gone = new AbortController();
     let cut = false;
     response.once('close', () => {
       if (response.writableFinished) return ended.resolve('answered');
-      if (!cut) record.hungUpAt = performance.now();
-      gone.abort(new Error('The client hung up.'));
-      ended.resolve(cut ? 'cut' : 'hung up');
+      if (!cut) record.disconnectedAt = performance.now();
+      gone.abort(new Error('The client disconnected.'));
+      ended.resolve(cut ? 'cut' : 'disconnected');
     });
     this.#waiting = this.#waiting.filter(({ count, resolve }) => {
       if (count <= this.count) resolve();
@@ -285,7 +282,7 @@ function answerHttp(response: ServerResponse, http: NonNullable<ServerReply['htt
   }
 }
 
-/** Writes bytes; waits until they have left, so that each write is a packet of its own. */
+/** Writes bytes and waits until they are sent, so that each write is a packet of its own. */
 async function write(
   response: ServerResponse,
   bytes: Uint8Array | string,

@@ -49,7 +49,7 @@ describe('rechunk', () => {
     expect(chunks.length).toBeGreaterThan(60);
   });
 
-  it('cuts in two where it is told to', () => {
+  it('cuts in two at the given offset', () => {
     const texts = rechunk([content('abcdef')], cutAt(2)).map((chunk) => chunk.choices[0]?.delta.content);
     expect(texts).toEqual(['ab', 'cdef']);
   });

@@ -1,12 +1,12 @@
-// Cuts a recorded stream anew: the same answer, its texts and arguments in other pieces. What reads a stream must not care
-// where the cuts fall, and these are the cuts to try it with.
+// Cuts a recorded stream at other places: the same answer, its texts and arguments in other pieces. A reader of a stream must
+// give the same result for all of them.
 import type { ModelChunk, ToolCallDelta } from '../model/model.ts';
 import { pieces } from './script.ts';
 
-/** Where to cut a text: gives its pieces, in order, none lost. */
+/** Cuts a text into pieces, in order and complete. */
 export type Cut = (text: string) => readonly string[];
 
-/** Pieces of `size` UTF-16 units: may cut through a surrogate pair, as real servers do through escapes. */
+/** Pieces of `size` UTF-16 units. May cut through a surrogate pair, as real servers do through escapes. */
 export const everyChars =
   (size: number): Cut =>
   (text) =>
@@ -18,7 +18,7 @@ export const cutAt =
   (text) =>
     [text.slice(0, at), text.slice(at)].filter(Boolean);
 
-/** Random pieces; the same seed gives the same cuts. */
+/** Random pieces, determined by the seed. */
 export function randomCuts(seed: number, maxChars = 12): Cut {
   const random = seeded(seed);
   return (text) => {
@@ -67,13 +67,13 @@ export function rechunk(chunks: readonly ModelChunk[], cut: Cut): ModelChunk[] {
   });
 }
 
-/** Every way to cut that is worth trying for texts of up to `longest` characters: each size, and each two-way cut. */
+/** All cuts to test for texts of up to `longest` characters: each size, and each cut in two. */
 export function* allCuts(longest: number): Generator<Cut> {
   for (let size = 1; size <= longest; size += 1) yield everyChars(size);
   for (let at = 1; at < longest; at += 1) yield cutAt(at);
 }
 
-/** One delta a chunk, and pieces that follow each other in the same place made one. */
+/** One delta per chunk, with adjacent pieces of the same place joined. */
 function joined(chunks: readonly ModelChunk[]): ModelChunk[] {
   const single = chunks.flatMap((chunk): ModelChunk[] => {
     const [choice] = chunk.choices;

@@ -1,5 +1,5 @@
-// The scripted answers of one test: each request takes the first unused one that fits. Remembers what was not expected and
-// what was refused, so that one call at the end tells all that was wrong.
+// The scripted answers of one test. Each request takes the first unused answer that matches. Records unexpected and invalid
+// requests, so that one call at the end of the test reports all of them.
 import type { ModelRequest } from '../model/model.ts';
 import { asReply, type Scripted, type ScriptReply } from './script.ts';
 import type { Violation } from './transcript-validator.ts';
@@ -16,7 +16,7 @@ export class ReplyQueue<Reply extends ScriptReply = ScriptReply> {
   readonly #unexpected: string[] = [];
   readonly violations: Violation[] = [];
 
-  /** Adds replies behind the others. */
+  /** Appends replies. */
   push(...replies: readonly Scripted<Reply>[]): void {
     for (const script of replies) {
       const fixed = typeof script === 'object' && 'steps' in script ? script : undefined;
@@ -30,7 +30,7 @@ export class ReplyQueue<Reply extends ScriptReply = ScriptReply> {
     }
   }
 
-  /** The answer to request number `index` (from 0), or undefined when none fits. */
+  /** Returns the answer to request number `index` (from 0), or undefined if none matches. */
   take(request: ModelRequest, index: number): Reply | ScriptReply | undefined {
     const slot = this.#slots.find((one) => one.left > 0 && (!one.when || one.when(request)));
     if (!slot) return undefined;
@@ -38,20 +38,20 @@ export class ReplyQueue<Reply extends ScriptReply = ScriptReply> {
     return asReply(slot.script, request, index);
   }
 
-  /** Notes a request that nothing answers; gives the sentence about it. */
+  /** Records a request without an answer. Returns a sentence about it. */
   unexpected(request: ModelRequest, index: number): string {
     const text = `request ${index + 1} was not expected; its last message is ${JSON.stringify(request.messages.at(-1))}`;
     this.#unexpected.push(text);
     return text;
   }
 
-  /** Throws when a request was refused as the OpenAI API would. */
+  /** Throws if a request was invalid for the OpenAI API. */
   assertValid(): void {
     if (this.violations.length === 0) return;
     throw new Error(`Invalid requests:\n${this.violations.map((one) => `- ${one.message}`).join('\n')}`);
   }
 
-  /** Throws when a request was not valid or not expected, or a reply was not used. */
+  /** Throws if a request was invalid or unexpected, or a reply was not used. */
   done(requests: number): void {
     this.assertValid();
     if (this.#unexpected.length > 0) throw new Error(`Script: ${this.#unexpected.join('; ')}.`);

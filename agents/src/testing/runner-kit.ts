@@ -1,4 +1,4 @@
-// A turn for tests of runners: the context that a conversation gives, with a journal that only notes what it is told.
+// A turn for tests of runners: the context that a conversation gives, with a journal that records its entries as short lines.
 import { silentLog } from '@fame-fabric/shared';
 import { History, type TurnDraft } from '../turn/history.ts';
 import { JournaledModel, type ModelJournal } from '../turn/journaled-model.ts';

@@ -1,17 +1,16 @@
-// What a scripted answer is made of, for the scripted model (in memory) and the fake OpenAI server (real bytes) alike:
-// a list of steps, played in order. Waiting is done by gates that the test opens; nothing here knows time.
-
+// Scripted answers, for the scripted model (in memory) and the fake OpenAI server (real bytes): a list of steps, played in order.
+// A script waits at gates that the test opens; it uses no timers.
 import { untilAborted } from '@fame-fabric/shared/internal';
 import type { FinishReason, ModelChunk, ModelRequest, Usage } from '../model/model.ts';
 
-/** A point where the script waits until the test lets it go on. */
+/** A point where the script waits for the test. */
 export interface Gate {
   readonly wait: Promise<unknown>;
-  /** Called by the player when the script has arrived at the gate. */
+  /** Called when the script reaches the gate. */
   arrive?(): void;
 }
 
-/** A gate together with its handle: `reached` resolves when the script stands before it, `open()` lets it pass. */
+/** A gate with its handle: `reached` resolves when the script arrives, `open()` lets it continue. */
 export interface ControlledGate extends Gate {
   readonly reached: Promise<void>;
   open(): void;
@@ -29,36 +28,36 @@ export function gate(): ControlledGate {
   };
 }
 
-/** Ends a script without an end: nothing comes any more until the reader gives up. */
+/** A gate that never opens: the stream is silent until the reader leaves. */
 export const stall = (): ScriptStep => ({ wait: new Promise(() => {}) });
 
 export type ScriptStep =
   /** A piece of text. */
   | string
-  /** A chunk, passed on as it is. */
+  /** A chunk, sent unchanged. */
   | ModelChunk
   /** Waits. */
   | Gate
-  /** Fails the stream; over HTTP: an `error` event with this message. */
+  /** Fails the stream; over HTTP, with an `error` event. */
   | { readonly fail: Error }
   /** Cuts the connection. */
   | { readonly disconnect: true }
-  /** Raw bytes of the response body; the fake server only. */
+  /** Raw bytes of the response body, for the fake server only. */
   | { readonly bytes: Uint8Array | string };
 
 export interface ScriptReply {
-  /** Whether this reply answers that request; a reply without it answers any. */
+  /** Matches the requests that this reply answers. @default all */
   when?: (request: ModelRequest) => boolean;
   steps: readonly ScriptStep[];
-  /** `null` sends none. @default tool_calls if there was one, else stop */
+  /** `null` sends none. @default tool_calls if the reply has one, else stop */
   finish?: FinishReason | null;
   /** `null` sends none. @default DEFAULT_USAGE */
   usage?: Usage | null;
-  /** How many requests it answers; a reply for `Infinity` requests need not be used. @default 1 */
+  /** Number of requests that it answers. A reply with `Infinity` may stay unused. @default 1 */
   times?: number;
 }
 
-/** A reply, its text, its steps, or what makes one from the request. */
+/** A reply, its text, its steps, or a function that makes one from the request. */
 export type Scripted<Reply extends ScriptReply = ScriptReply> =
   | string
   | readonly ScriptStep[]
@@ -85,7 +84,7 @@ export const reply = (text: string, o: ReplyOptions & { chunkChars?: number } = 
 
 export interface ScriptedCall {
   name: string;
-  /** An object is written as JSON, a string is sent as it is. */
+  /** An object is sent as JSON, a string unchanged. */
   arguments: Record<string, unknown> | string;
   /** @default call_<number of the call, over the whole run> */
   id?: string;
@@ -116,7 +115,7 @@ export function callChunks(
   ];
 }
 
-/** An answer that calls tools, all in one reply, after an optional text. */
+/** An answer with tool calls, after an optional text. */
 export const callTools = (
   list: ScriptedCall | readonly ScriptedCall[],
   o: ReplyOptions & { chunkChars?: number; text?: string } = {},
@@ -132,7 +131,7 @@ export const callTools = (
   };
 };
 
-/** An answer that fails, after the text that came before. */
+/** An answer that fails, after an optional text. */
 export const failing = (error: Error, text = '', o: ReplyOptions = {}): ScriptReply => ({
   steps: [...(text ? [text] : []), { fail: error }],
   ...o,
@@ -158,7 +157,7 @@ export type Played =
   | { disconnect: true }
   | { bytes: Uint8Array | string };
 
-/** Normalizes what a script may be written as. */
+/** Normalizes a script to a reply. */
 export const asReply = <Reply extends ScriptReply>(
   script: Scripted<Reply>,
   request: ModelRequest,
@@ -171,7 +170,7 @@ export const asReply = <Reply extends ScriptReply>(
 
 /**
  * Plays a reply: its steps, then its finish and its usage. Rejects with the signal's reason while it waits. `beforeWait`
- * runs when a gate is reached, before the test hears of it.
+ * runs when a gate is reached, before `reached` resolves.
  */
 export async function* play(
   script: ScriptReply,

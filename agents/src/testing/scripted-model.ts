@@ -1,6 +1,5 @@
-// A ChatModel that says what the test wrote down. It answers each request with the first unused reply that fits, checks
-// every request as the OpenAI API would, and remembers what it was asked. `done()` at the end of a test proves that
-// nothing was asked that was not expected, and that everything expected was asked.
+// Scripted `ChatModel` for tests. It answers each request with the first unused reply that matches, validates every request as
+// the OpenAI API would, and records it. `done()` at the end of a test proves that the expected requests came, and no others.
 import { FabricError } from '@fame-fabric/shared';
 import type { ChatModel, ModelChunk, ModelRequest } from '../model/model.ts';
 import { modelStream } from '../model/model-stream.ts';
@@ -8,25 +7,25 @@ import { ReplyQueue } from './reply-queue.ts';
 import { play, type Scripted } from './script.ts';
 import { ArgumentRecorder, checkTranscript, type Violation } from './transcript-validator.ts';
 
-/** One request that came in, and what became of its stream. */
+/** One request and the state of its stream. */
 export interface ScriptedRequest {
-  /** A deep copy: later changes to the caller's messages do not reach it. */
+  /** A deep copy, independent of later changes to the caller's messages. */
   readonly request: ModelRequest;
-  /** Chunks that the reader has taken. */
+  /** Number of chunks that were read. */
   chunks: number;
   state: 'streaming' | 'ended' | 'failed' | 'aborted' | 'left';
 }
 
 export interface ScriptedModelOptions {
   /** @default scripted */
-  name?: string;
+  name?: string | undefined;
 }
 
 export class ScriptedModel implements ChatModel {
   readonly name: string;
   readonly #replies = new ReplyQueue();
   readonly #calls: ScriptedRequest[] = [];
-  /** Argument texts this model wrote itself: sending them back is right, even where they are not JSON. */
+  /** Argument texts of this model's own calls, which are valid in a history even if they are not JSON. */
   readonly #written = new Set<string>();
 
   constructor(replies: readonly Scripted[] = [], options: ScriptedModelOptions = {}) {
@@ -34,7 +33,7 @@ export class ScriptedModel implements ChatModel {
     this.push(...replies);
   }
 
-  /** Adds replies behind the others. */
+  /** Appends replies. */
   push(...replies: readonly Scripted[]): void {
     this.#replies.push(...replies);
   }
@@ -44,12 +43,12 @@ export class ScriptedModel implements ChatModel {
     return this.#calls;
   }
 
-  /** The requests alone. */
+  /** The requests, without the states of their streams. */
   get requests(): readonly ModelRequest[] {
     return this.#calls.map((call) => call.request);
   }
 
-  /** How often the model was asked. */
+  /** Number of requests so far. */
   get count(): number {
     return this.#calls.length;
   }
@@ -100,12 +99,12 @@ export class ScriptedModel implements ChatModel {
     if (found[0]) throw new FabricError('MODEL_REFUSED', `The OpenAI API would refuse: ${found[0].message}`);
   }
 
-  /** Throws when a request was refused as the OpenAI API would. */
+  /** Throws if a request was invalid for the OpenAI API. */
   assertValid(): void {
     this.#replies.assertValid();
   }
 
-  /** Throws when a request was not expected or not valid, or a reply was not used. */
+  /** Throws if a request was invalid or unexpected, or a reply was not used. */
   done(): void {
     this.#replies.done(this.count);
   }

@@ -1,22 +1,22 @@
-// Checks a Chat Completions request as the OpenAI API does before it answers: roles in order, every tool call answered
-// exactly once and at once, names and types as the API reference says. The scripted model and the fake server run every
-// request through it, so that a history which a real provider would refuse fails a test here first.
+// Validates a Chat Completions request as the OpenAI API does: the order of roles, one result for every tool call right after it,
+// names and types of the API reference. The scripted model and the fake server validate every request, so a history that a
+// real provider would refuse fails a test.
 import type { ModelChunk } from '../model/model.ts';
 
 export interface Violation {
-  /** Where: `messages[3].tool_call_id`. */
+  /** Such as `messages[3].tool_call_id`. */
   readonly param: string;
-  /** One sentence; begins with the place. */
+  /** One sentence, beginning with the path. */
   readonly message: string;
 }
 
 export interface CheckOptions {
   /**
-   * Argument texts that the model itself wrote. The API takes a call back verbatim even where its text is not JSON (a
-   * model can write such a thing); any other text that is not JSON is a fault of the sender.
+   * Argument texts that the model itself wrote. The API accepts those even if they are not JSON, since models can write
+   * such texts. Any other text that is not JSON is a fault of the sender.
    */
   written?: ReadonlySet<string>;
-  /** Whether `model` must be named, as over HTTP. @default false */
+  /** True if `model` is required, as over HTTP. @default false */
   wire?: boolean;
 }
 
@@ -38,7 +38,7 @@ const isJson = (text: string): boolean => {
   }
 };
 
-/** Every fault of a request, in the order of its fields; empty when the API would take it. */
+/** Returns every fault of a request, in the order of its fields; none if the API would accept it. */
 export function checkTranscript(request: unknown, options: CheckOptions = {}): Violation[] {
   const found: Violation[] = [];
   const say: Say = (param, what) => found.push({ param, message: `${param} ${what}.` });
@@ -246,7 +246,7 @@ function checkNumbers(request: Json, say: Say): void {
   }
 }
 
-/** Puts the argument texts of a streamed answer together; `texts` are those of all calls seen so far. */
+/** Assembles the argument texts of a streamed answer. `texts` has those of all calls so far. */
 export class ArgumentRecorder {
   readonly #open = new Map<number, { id: string | undefined; text: string }>();
   readonly #closed: string[] = [];

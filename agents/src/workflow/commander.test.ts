@@ -648,7 +648,7 @@ describe('Commander', () => {
     expect(got).toEqual(['value', error]);
   });
 
-  it('AG-20 an awaited error that nobody catches fails the one who awaits it', async () => {
+  it('AG-20 an awaited and uncaught error fails the awaiting node', async () => {
     const error = new Error('not caught');
     const body = defineHandler('body', async (self) => {
       await self.call(throws(0, error));

@@ -29,7 +29,7 @@ type Step =
 interface Plan {
   kind: 'job' | 'handler';
   isolates: boolean;
-  /** What the body does when it is told to stop. */
+  /** Reaction of the body to a cancellation. */
   ear: 'good' | 'deaf';
   steps: Step[];
   end: 'return' | 'throw' | 'return handler' | 'never';

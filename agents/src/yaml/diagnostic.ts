@@ -1,8 +1,7 @@
-// What is wrong with the files of a team, each with its place. All of them are found in one pass: nobody likes to correct a
-// file fault by fault.
+// Faults of the files of a team, each with its place. One pass reports all of them.
 import { FabricError } from '@fame-fabric/shared';
 
-/** Faults of the files themselves, then faults of the team that they make up. */
+/** Faults of single files first, then faults of the team as a whole. */
 export type DiagnosticCode =
   | 'TEAM_FILE'
   | 'TEAM_SYNTAX'
@@ -20,7 +19,7 @@ export type DiagnosticCode =
   | 'TEAM_FORCED_UNKNOWN'
   | 'TEAM_TOKEN_UNKNOWN';
 
-/** Where in a configuration something stands: keys and list positions from the top. */
+/** Path into a configuration: keys and list positions from the top. */
 export type ConfigPath = readonly (string | number)[];
 
 export interface Place {
@@ -34,12 +33,12 @@ export interface Diagnostic {
   readonly code: DiagnosticCode;
   readonly level: 'error' | 'warning';
   readonly message: string;
-  /** The agent it is about; absent for the team itself. */
-  readonly agent?: string;
+  /** The agent that it concerns; undefined for the team itself. */
+  readonly agent?: string | undefined;
   readonly path: ConfigPath;
-  /** The part of the value at `path` that it is about. */
-  readonly part?: string;
-  readonly place?: Place;
+  /** The part of the value at `path` that it concerns. */
+  readonly part?: string | undefined;
+  readonly place?: Place | undefined;
 }
 
 /** One line, such as `agents/orders.yaml:3:5 error TEAM_TRAP: …`. */
@@ -50,7 +49,7 @@ export function formatDiagnostic({ code, level, message, agent, path, place }: D
   return `${where} ${level} ${code}: ${message}`;
 }
 
-/** The files of a team have faults. */
+/** Error of a team whose files have faults. */
 export class TeamConfigError extends FabricError {
   readonly #diagnostics: readonly Diagnostic[];
 

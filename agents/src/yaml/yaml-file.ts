@@ -1,5 +1,5 @@
-// A YAML file as plain data, with the place of every key and value in it. Strict: a key that stands twice is a fault. On
-// agent files the Ruby spelling is understood as well: there keys and names start with a colon (`:agent: :leaf`).
+// A YAML file as plain data, with the place of every key and value. A duplicate key is a fault. Agent files may use the Ruby
+// spelling, in which keys and names start with a colon (`:agent: :leaf`).
 import { closestMatch } from '@fame-fabric/shared/internal';
 import {
   type Document,
@@ -17,34 +17,34 @@ import {
 import type { z } from 'zod';
 import type { ConfigPath, Diagnostic, Place } from './diagnostic.ts';
 
-/** Most bytes of a file; far more than any agent needs. */
+/** Size limit of a file, far more than an agent needs. */
 export const MAX_YAML_CHARS = 1_048_576;
 
 export class YamlFile {
   readonly name: string;
-  /** Faults of the text itself. */
+  /** Syntax faults. */
   readonly faults: readonly Diagnostic[];
-  /** The content; `null` for an empty file, or when it cannot be read. */
+  /** The content; `null` if the file is empty or cannot be parsed. */
   readonly data: unknown;
-  /** Whether there is content to check. */
+  /** True if `data` is the content of the file. */
   readonly isReadable: boolean;
   readonly #text: string;
   readonly #document: Document.Parsed;
   readonly #lines = new LineCounter();
 
-  /** `name` stands in messages. */
-  constructor(name: string, text: string, options: { rubySpelling?: boolean } = {}) {
+  /** `name` appears in messages. */
+  constructor(name: string, text: string, options: { rubySpelling?: boolean | undefined } = {}) {
     this.name = name;
     this.#text = text.length > MAX_YAML_CHARS ? '' : text;
     this.#document = parseDocument(this.#text, { lineCounter: this.#lines, prettyErrors: false });
     const faults = this.#document.errors.map((error) => {
       const [first = ''] = error.message.split('\n');
-      return this.#fault(error.code === 'DUPLICATE_KEY' ? 'this key stands here twice' : first, error.pos[0]);
+      return this.#fault(error.code === 'DUPLICATE_KEY' ? 'duplicate key' : first, error.pos[0]);
     });
     if (text.length > MAX_YAML_CHARS) {
       faults.push(this.#fault(`the file is longer than ${MAX_YAML_CHARS} characters`, 0));
     }
-    // A key that stands twice is a fault, and what else is wrong can still be told.
+    // With duplicate keys the rest of the file can still be checked.
     this.isReadable =
       text.length <= MAX_YAML_CHARS && this.#document.errors.every((error) => error.code === 'DUPLICATE_KEY');
     if (options.rubySpelling && this.isReadable) faults.push(...this.#dropColons());
@@ -52,7 +52,7 @@ export class YamlFile {
     this.faults = faults;
   }
 
-  /** Where the key or value at `path` stands; the nearest one above it, if it does not exist. */
+  /** Place of the key or value at `path`, or of its nearest existing ancestor. */
   placeOf(path: ConfigPath): Place {
     let node: unknown = this.#document.contents;
     let offset = rangeOf(node);
@@ -73,7 +73,7 @@ export class YamlFile {
     return this.#at(offset ?? 0);
   }
 
-  /** Where `text` stands inside the value at `path`; the place of the value if it cannot be seen there. */
+  /** Place of `text` inside the value at `path`; the place of the value if the text is not found. */
   placeOfText(path: ConfigPath, text: string): Place {
     const node = this.#document.getIn(path, true) as Node | undefined;
     const range = node?.range;
@@ -111,9 +111,8 @@ export class YamlFile {
         const seen = new Set<string>();
         for (const item of map.items) {
           const key = keyOf(item);
-          const told = this.#document.errors.some((error) => error.pos[0] === rangeOf(item.key));
-          if (seen.has(key) && !told)
-            faults.push(this.#fault('this key stands here twice', rangeOf(item.key) ?? 0));
+          const isReported = this.#document.errors.some((error) => error.pos[0] === rangeOf(item.key));
+          if (seen.has(key) && !isReported) faults.push(this.#fault('duplicate key', rangeOf(item.key) ?? 0));
           seen.add(key);
         }
       },
@@ -122,18 +121,18 @@ export class YamlFile {
   }
 }
 
-// `:word`, `:words with blanks` and `:"quoted"`; a lone colon and `::` stay what they are.
+// Matches `:word`, `:words with blanks` and `:"quoted"`. A lone colon and `::` stay unchanged.
 const withoutColon = (text: string): string =>
   /^:"(.*)"$/.exec(text)?.[1] ?? text.replace(/^:(?=[^\s:])/, '');
 
 const keyOf = (pair: Pair): string => String(isScalar(pair.key) ? (pair.key as Scalar).value : pair.key);
 const rangeOf = (node: unknown): number | undefined => (node as Node | null)?.range?.[0];
 
-/** The faults of `data` against a strict schema: unknown keys with a hint, wrong values with their path. */
+/** Faults of data against a strict schema: unknown keys with a hint, wrong values with their path. */
 export function schemaFaults(
   error: z.ZodError,
   known: (path: ConfigPath) => readonly string[],
-  about: { agent?: string; file?: YamlFile },
+  about: { agent?: string | undefined; file?: YamlFile | undefined },
 ): Diagnostic[] {
   const { agent, file } = about;
   const fault = (code: 'TEAM_KEY' | 'TEAM_VALUE', path: ConfigPath, message: string): Diagnostic => ({
@@ -141,8 +140,8 @@ export function schemaFaults(
     level: 'error',
     message,
     path,
-    ...(agent === undefined ? {} : { agent }),
-    ...(file ? { place: file.placeOf(path) } : {}),
+    agent,
+    place: file?.placeOf(path),
   });
   return error.issues.flatMap((issue) => {
     const path = issue.path as (string | number)[];

@@ -242,8 +242,8 @@ describe('closing the request', () => {
     const at = performance.now();
     abort.abort(reason);
     await expect(pending).rejects.toBe(reason);
-    expect(await request.ended).toBe('hung up');
-    expect(request.hungUpAt! - at).toBeLessThan(250);
+    expect(await request.ended).toBe('disconnected');
+    expect(request.disconnectedAt! - at).toBeLessThan(250);
   });
 
   it('closes the socket within 250 ms when the reader leaves the loop', async () => {
@@ -253,8 +253,8 @@ describe('closing the request', () => {
       at = performance.now();
       break;
     }
-    expect(await server.requests[0]?.ended).toBe('hung up');
-    expect(server.requests[0]!.hungUpAt! - at).toBeLessThan(250);
+    expect(await server.requests[0]?.ended).toBe('disconnected');
+    expect(server.requests[0]!.disconnectedAt! - at).toBeLessThan(250);
   });
 
   it('closes the socket when the reader leaves while it waits for the next chunk', async () => {
@@ -265,8 +265,8 @@ describe('closing the request', () => {
     const at = performance.now();
     await stream.return?.();
     expect(await pending).toEqual({ done: true, value: undefined });
-    expect(await server.requests[0]?.ended).toBe('hung up');
-    expect(server.requests[0]!.hungUpAt! - at).toBeLessThan(250);
+    expect(await server.requests[0]?.ended).toBe('disconnected');
+    expect(server.requests[0]!.disconnectedAt! - at).toBeLessThan(250);
   });
 
   it('closes a request that has no answer yet', async () => {
@@ -278,7 +278,7 @@ describe('closing the request', () => {
     abort.abort(new Error('stop'));
     await expect(pending).rejects.toThrow('stop');
     await request.ended;
-    expect(request.hungUpAt! - at).toBeLessThan(250);
+    expect(request.disconnectedAt! - at).toBeLessThan(250);
   });
 
   it('sends nothing for a signal that is aborted already', async () => {
@@ -432,7 +432,7 @@ describe('silence', () => {
     const error = await pending;
     expect(error.code).toBe('MODEL_TIMEOUT');
     expect(error.message).toContain('did not answer for 5000 ms');
-    expect(await request.ended).toBe('hung up');
+    expect(await request.ended).toBe('disconnected');
     expect(server.count).toBe(1);
   });
 
