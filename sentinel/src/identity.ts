@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Logger, newId } from '@fame-fabric/shared';
-import { makeDirectory, sidOf } from '@fame-fabric/shared/node';
+import { makeDirectory, sidOf } from '@fame-fabric/shared/router';
 
 /** `name/version`, as attach acks state it. */
 export const SOFTWARE = 'fame-fabric/0.1.0';

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { endsStream, itemHeadOf, type OpenCall, OpenCalls } from './open-calls.ts';
 import type { Session } from './session/session.ts';
 
-const call = { corrId: 'c1', isStream: true, itemHead: itemHeadOf('c1', true) } as OpenCall;
+const call = { corrId: 'c1', isStream: true, itemHead: itemHeadOf('c1') } as OpenCall;
 const ends = (payload: unknown): boolean => {
   const bytes = Buffer.from(
     JSON.stringify({ id: 'e', to: 'x@/S/n', corrId: 'c1', frame: { type: 'Data', payload } }),
@@ -39,16 +39,17 @@ test('a message that is no reply does not end a stream', () => {
 });
 
 const node = (path: string): Session => ({ path }) as Session;
-const callOf = (caller: Session, callee: Session, corrId: string): OpenCall =>
-  ({ caller, callee, corrId }) as OpenCall;
+const open = (calls: OpenCalls, caller: Session, callee: Session, corrId: string): OpenCall => {
+  calls.open(caller, callee, corrId, 'id', '', false);
+  return calls.find(caller, corrId)!;
+};
 
 test('the drain is released by the close of the last open call, and at once if there is none', async () => {
   const calls = new OpenCalls(10);
   await calls.whenNone();
   const [a, b] = [node('/S/a'), node('/S/b')];
-  const [first, second] = [callOf(a, b, 'c1'), callOf(b, a, 'c2')];
-  calls.open(first);
-  calls.open(second);
+  const first = open(calls, a, b, 'c1');
+  const second = open(calls, b, a, 'c2');
   let isIdle = false;
   const waiting = calls.whenNone().then(() => {
     isIdle = true;
@@ -64,7 +65,7 @@ test('the drain is released by the close of the last open call, and at once if t
 test('beyond the limit the oldest call of a caller is no longer tracked', () => {
   const calls = new OpenCalls(2);
   const [caller, callee] = [node('/S/caller'), node('/S/callee')];
-  for (const corrId of ['c1', 'c2', 'c3']) calls.open(callOf(caller, callee, corrId));
+  for (const corrId of ['c1', 'c2', 'c3']) open(calls, caller, callee, corrId);
   expect(calls.madeBy(caller).map(({ corrId }) => corrId)).toEqual(['c2', 'c3']);
   expect(calls.servedBy(callee)).toHaveLength(2);
   expect(calls.servingCount(callee)).toBe(2);
@@ -73,8 +74,8 @@ test('beyond the limit the oldest call of a caller is no longer tracked', () => 
 test('the same corrId of two callers names two calls', () => {
   const calls = new OpenCalls(2);
   const [one, two, callee] = [node('/S/one'), node('/S/two'), node('/S/callee')];
-  calls.open(callOf(one, callee, 'c'));
-  calls.open(callOf(two, callee, 'c'));
+  open(calls, one, callee, 'c');
+  open(calls, two, callee, 'c');
   calls.close(calls.find(one, 'c')!);
   expect(calls.find(one, 'c')).toBeUndefined();
   expect(calls.find(two, 'c')).toBeDefined();

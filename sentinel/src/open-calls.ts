@@ -12,15 +12,20 @@ export interface OpenCall {
   readonly isStream: boolean;
   /** First bytes of the frame of a usual item, for streams. */
   readonly itemHead: Buffer;
+  /** Where the call is registered, so that its end needs no look-up. */
+  readonly ofCaller: NodeCalls;
+  readonly ofCallee: NodeCalls;
 }
 
 /** The calls of one node. */
-interface NodeCalls {
+class NodeCalls {
   /** Calls that it made, by corrId, oldest first. */
   made: Map<string, OpenCall> | undefined;
   /** Count of calls that it serves. */
-  serving: number;
+  serving = 0;
 }
+
+const NO_HEAD = Buffer.alloc(0);
 
 export class OpenCalls {
   readonly #maxPerCaller: number;
@@ -52,30 +57,39 @@ export class OpenCalls {
   }
 
   isOpen(call: OpenCall): boolean {
-    return this.find(call.caller, call.corrId) === call;
+    return call.ofCaller.made?.get(call.corrId) === call;
   }
 
-  open(call: OpenCall): void {
-    const of = this.#callsOf(call.caller);
-    of.made ??= new Map();
-    const { made } = of;
-    const earlier = made.get(call.corrId);
+  /** Registers a call whose request is passed on; `id` is that of the request envelope. */
+  open(
+    caller: Session,
+    callee: Session,
+    corrId: string,
+    id: string,
+    replyTo: string,
+    isStream: boolean,
+  ): void {
+    const ofCaller = this.#callsOf(caller);
+    const ofCallee = this.#callsOf(callee);
+    ofCaller.made ??= new Map();
+    const { made } = ofCaller;
+    const earlier = made.get(corrId);
     if (earlier !== undefined) this.close(earlier);
     else if (made.size >= this.#maxPerCaller) {
       // A callee that never answers must not lock its caller out: the oldest call is no longer tracked.
       const oldest = made.values().next().value;
       if (oldest) this.close(oldest);
     }
-    made.set(call.corrId, call);
-    this.#callsOf(call.callee).serving++;
+    const itemHead = isStream ? itemHeadOf(corrId) : NO_HEAD;
+    made.set(corrId, { caller, callee, corrId, id, replyTo, isStream, itemHead, ofCaller, ofCallee });
+    ofCallee.serving++;
     this.#count++;
   }
 
   close(call: OpenCall): void {
-    const made = this.#byNode.get(call.caller)?.made;
-    if (made?.get(call.corrId) !== call) return;
-    made.delete(call.corrId);
-    this.#callsOf(call.callee).serving--;
+    if (!this.isOpen(call)) return;
+    call.ofCaller.made!.delete(call.corrId);
+    call.ofCallee.serving--;
     if (--this.#count === 0) this.#onNone?.();
   }
 
@@ -115,7 +129,7 @@ export class OpenCalls {
   #callsOf(node: Session): NodeCalls {
     let calls = this.#byNode.get(node);
     if (calls === undefined) {
-      calls = { made: undefined, serving: 0 };
+      calls = new NodeCalls();
       this.#byNode.set(node, calls);
     }
     return calls;
@@ -150,13 +164,9 @@ export function endsStream(bytes: Buffer, frameAt: number, call: OpenCall): bool
   }
 }
 
-const NO_HEAD = Buffer.alloc(0);
-
 /** First bytes of the frame of an item of this call, in the usual spelling. */
-export const itemHeadOf = (corrId: string, isStream: boolean): Buffer =>
-  isStream
-    ? Buffer.from(`{"type":"Data","payload":{"jsonrpc":"2.0","id":${JSON.stringify(corrId)},"result":`)
-    : NO_HEAD;
+export const itemHeadOf = (corrId: string): Buffer =>
+  Buffer.from(`{"type":"Data","payload":{"jsonrpc":"2.0","id":${JSON.stringify(corrId)},"result":`);
 
 function startsAt(bytes: Buffer, at: number, head: Buffer): boolean {
   for (let i = 0; i < head.length; i++) if (bytes[at + i] !== head[i]) return false;

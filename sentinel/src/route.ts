@@ -23,7 +23,7 @@ import type { Control } from './control.ts';
 import type { Counters } from './counters.ts';
 import type { TraceTap } from './http/trace.ts';
 import { type Identity, PathCache } from './identity.ts';
-import { endsStream, itemHeadOf, type OpenCalls } from './open-calls.ts';
+import { endsStream, type OpenCalls } from './open-calls.ts';
 import { nack, type Refused } from './replies.ts';
 import type { Session } from './session/session.ts';
 import type { SessionTable } from './session/session-table.ts';
@@ -227,15 +227,7 @@ export class Router {
     if (!this.#enqueue(from, target, header, bytes)) return;
     if (wantsAnswer) {
       const isStream = (header.rtype & RTYPE.stream) !== 0;
-      calls.open({
-        caller: from,
-        callee: target,
-        corrId: header.corrId,
-        id: header.id,
-        replyTo: header.replyTo,
-        isStream,
-        itemHead: itemHeadOf(header.corrId, isStream),
-      });
+      calls.open(from, target, header.corrId, header.id, header.replyTo, isStream);
     } else if (endsFlow) {
       from.outbound.endFlow(header.flowId);
       target.outbound.endFlow(header.flowId);
