@@ -135,7 +135,7 @@ describe('A10: no agent, no sentinel', () => {
 
   test('no agent: `fame chat` reports that the address is not served, and exits with 69', async () => {
     const done = await runFame({ url: sentinel.url }, ['chat'], 'hello\n');
-    expectOneMessage(done, 69, /Nobody serves chat@fame\.fabric.*\(NO_ROUTE\)/);
+    expectOneMessage(done, 69, /No node serves chat@fame\.fabric.*\(NO_ROUTE\)/);
   });
 });
 

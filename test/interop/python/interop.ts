@@ -131,7 +131,7 @@ async function main(): Promise<number> {
     deepStrictEqual(report.work.at(-1), 'completed');
   });
   check('a Python client gets the error of an address that is not served', () =>
-    match(report.nobody, /Nobody serves nobody@fame.fabric/),
+    match(report.nobody, /No node serves nobody@fame.fabric/),
   );
   check('our link calls a Python agent', async () => {
     deepStrictEqual(await link.call('math-py@fame.fabric', 'add', { args: [2, 3] }), 5);
