@@ -1,6 +1,6 @@
-// The conversation agent: people and programs start a conversation with it, say things, and get answers from a model that
-// remembers the last turns. This file only puts it together: the operations stand in `conversation-operations.ts`, the
-// conversations in `conversation-host.ts`, a turn in `turn.ts`.
+// The conversation agent: people and programs start a conversation and get answers from a model that remembers the last turns.
+// This file is the wiring: operations are in `operations.ts`, conversations in `host.ts`, the loop of a turn in
+// `turn/chat-turns.ts`.
 
 import { type Logger, rpcError, rpcResult, silentLog } from '@fame-fabric/shared';
 import { z } from 'zod';
@@ -27,21 +27,21 @@ export interface ChatAgentOptions
   /** @default 'chat@fame.fabric' */
   address?: string;
   description?: string;
-  /** Answers; give this, or `turns`. */
+  /** The model that answers. Give this, or `turns`. */
   model?: ChatModel;
-  /** What the model may call. */
+  /** Tools that the model may call. */
   tools?: ToolSet;
-  /** Runs the turns of an agent that works in a way of its own. */
+  /** Runs the turns instead of the plain chat loop. */
   turns?: TurnRunner;
-  /** Where conversations are kept; whoever made it closes it. @default in memory */
+  /** Store of the conversations; its creator closes it. @default in memory */
   store?: ConversationStore;
   /** @default 'You are a helpful assistant.' */
   systemPrompt?: string;
-  /** Turns that the model is shown, where the caller does not say. @default 10 */
+  /** Turns that the model sees, unless the caller says otherwise. @default 10 */
   maxHistoryLength?: number;
   /** Most model calls of one turn. @default 16 */
   maxSteps?: number;
-  /** Most tokens of one answer of the model. @default 4_096 */
+  /** Most tokens of one reply. @default 4_096 */
   maxAnswerTokens?: number;
 }
 
@@ -78,7 +78,7 @@ export class ChatAgent extends DeclaredAgent {
     );
   }
 
-  // Each serving has conversations of its own, so the declaration is made anew around its host.
+  // Each serving has a host of its own, and the declaration is built around it.
   #declare(host: ConversationHost): Agent {
     const { name, version, capabilities, card, opening, received } = this.#options;
     const defaults: ConversationOptions = {
@@ -105,7 +105,7 @@ export class ChatAgent extends DeclaredAgent {
         }),
         describe: operation({
           immediate: true,
-          description: 'Which model answers, and how a conversation is set up unless the caller says.',
+          description: 'The model that answers, and the default settings of a conversation.',
           params: z.object({}),
           run: () => ({
             address,
@@ -122,8 +122,8 @@ export class ChatAgent extends DeclaredAgent {
   }
 }
 
-// The caller of a turn that an earlier process took may still wait where it was. The reader of a stream is not answered: it
-// has part of the text already, and asks again for what follows.
+// The caller of a turn that an earlier process accepted may still be waiting. The reader of a stream gets no answer here: it has
+// part of the text already, and asks again for the rest.
 function answerLate(link: AgentLink, turn: RecoveredTurn, log: Logger): void {
   const { replyTo, callId: corrId, isStream } = turn.answerTo;
   if (isStream) return;

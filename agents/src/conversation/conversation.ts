@@ -1,36 +1,36 @@
-// The words of a conversation: how it is set up, what a turn of it tells its callers, and how a turn ends. Shared by the
-// host, the operations and the store; nothing here does anything but check and convert.
+// Types of a conversation that the host, the operations and other rooms share: its options, the events that callers see, and the
+// outcome of a turn.
 import { FabricError, isErrorCode } from '@fame-fabric/shared';
 import type { Usage } from '../model/model.ts';
 import { MAX_SHOWN_ARGUMENT_CHARS } from '../turn/journaled-tools.ts';
 import type { TurnPolicy } from './inbox.ts';
 
-/** Limits on what a caller may hand in or get back, in UTF-16 characters; three bytes each still fit one envelope. */
+/** Limits on input and output of callers, in UTF-16 code units; at three bytes each they still fit one envelope. */
 export const CONVERSATION_LIMITS = Object.freeze({
   maxIdChars: 256,
   maxUserMessageChars: 65_536,
   maxSystemPromptChars: 65_536,
   /** Most turns that `max_history_length` may ask for. */
   maxHistoryLength: 200,
-  /** Longest text of one turn; the model is stopped there, as if it had met its own limit. */
+  /** Longest text of one turn; beyond it the turn fails with BUFFER_OVERFLOW. */
   maxTurnChars: 65_536,
   /** Longest piece of text in one event. */
   maxTextEventChars: 16_384,
-  /** Longest arguments that a `tool_call` event tells; it leaves out longer ones. */
+  /** Longest arguments in a `tool_call` event; longer ones are left out. */
   maxToolArgsChars: MAX_SHOWN_ARGUMENT_CHARS,
 });
 
-/** How a conversation was set up. It never changes. */
+/** Settings of a conversation. They never change. */
 export interface ConversationOptions {
   readonly systemPrompt: string;
-  /** Turns that the model is shown. */
+  /** Turns that the model sees. */
   readonly maxHistoryLength: number;
   readonly turnPolicy: TurnPolicy;
-  /** What an agent of another kind was started with. */
+  /** Further start parameters, for agents of other kinds. */
   readonly payload?: Readonly<Record<string, unknown>>;
 }
 
-/** What a caller of `run_turn_stream` sees. `seq` is the place in the record of the conversation. */
+/** An event of `run_turn_stream`. `seq` is its place in the journal of the conversation. */
 export type ConversationEvent =
   | { type: 'text'; seq: number; turn_id: string; text: string }
   | {
@@ -51,11 +51,11 @@ export type ConversationEvent =
       code: string;
       message: string;
       retryable: boolean;
-      /** What had been said before. */
+      /** The text before the error. */
       text: string;
     };
 
-/** How a turn ended; the same for whoever asks, whenever. */
+/** Outcome of a turn; every caller gets the same one, at any time. */
 export type TurnOutcome =
   | { state: 'completed'; text: string; usage: Usage; model: string }
   | { state: 'failed'; error: TurnFault; text: string; usage: Usage }

@@ -294,7 +294,7 @@ describe('exactly one effect', () => {
     await host.end('c');
     expect(await say(host, 'hi', 't')).toBe('Hello');
     await expect(say(host, 'hi', 't2')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
-    expect(await host.look('c')).toMatchObject({ state: 'completed', turns: 1 });
+    expect(await host.get('c')).toMatchObject({ state: 'completed', turns: 1 });
   });
 
   test('conversations of other agents in the same store are not ours', async () => {
@@ -309,7 +309,7 @@ describe('exactly one effect', () => {
     });
     hosts.push(other);
     await expect(say(other, 'hi', 't')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
-    await expect(other.look('c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    await expect(other.get('c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
     await expect(start(other)).rejects.toMatchObject({ code: 'CONVERSATION_EXISTS' });
   });
 });
@@ -541,7 +541,7 @@ describe('after a crash', () => {
       await next.recover();
       if (i === 3) {
         await expect(say(next, 'hi', 't')).rejects.toMatchObject({ code: 'TURN_CRASH_LOOP' });
-        expect(await next.look('c')).toMatchObject({ totals: { spent: { calls: 3 } } });
+        expect(await next.get('c')).toMatchObject({ totals: { spent: { calls: 3 } } });
       }
     }
     expect(kinds(await journal(store)).filter((kind) => kind === 'turn_resumed')).toHaveLength(2);
@@ -704,7 +704,7 @@ describe('limits', () => {
       details: { of: 'turn', unit: 'USD', spent: 6 },
     });
     expect(model.count).toBe(1);
-    expect(await host.look('c')).toMatchObject({
+    expect(await host.get('c')).toMatchObject({
       totals: { spent: { calls: 1, tokens: 1_500_000, usd: 6 } },
     });
   });
@@ -714,9 +714,9 @@ describe('limits', () => {
     const host = hostOf({ model: scriptedModel([failing(broken), failing(broken, 'half')]) });
     await start(host);
     await expect(say(host, 'a', 't1')).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
-    expect(await host.look('c')).toMatchObject({ totals: { spent: { calls: 1, tokens: 0 } } });
+    expect(await host.get('c')).toMatchObject({ totals: { spent: { calls: 1, tokens: 0 } } });
     await expect(say(host, 'b', 't2')).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
-    const { totals } = await host.look('c');
+    const { totals } = await host.get('c');
     expect(totals.spent.calls).toBe(2);
     expect(totals.spent.tokens).toBeGreaterThan(1_000);
   });
@@ -779,7 +779,7 @@ describe('limits', () => {
     const first = hostOf({ store, runner: counting });
     await start(first);
     expect(await say(first, 'a', 't1')).toBe('turn 1');
-    expect(await first.look('c')).toMatchObject({ state: 'input-required' });
+    expect(await first.get('c')).toMatchObject({ state: 'input-required' });
     await first.close();
     const second = hostOf({ store: new MemoryStore({ sharedWith: store }), runner: counting });
     expect(await say(second, 'b', 't2')).toBe('turn 2');
@@ -869,7 +869,7 @@ describe('beside a full store, a crash loop and a failing end', () => {
     expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     store.append = append;
     await host.end('c');
-    expect(await host.look('c')).toMatchObject({ state: 'completed' });
+    expect(await host.get('c')).toMatchObject({ state: 'completed' });
   });
 });
 
@@ -949,7 +949,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     await next.end('c');
     late.resolve();
     await expect(second).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
-    expect(await next.look('c')).toMatchObject({ state: 'completed', turns: 1 });
+    expect(await next.get('c')).toMatchObject({ state: 'completed', turns: 1 });
   });
 
   test('who waits for the end hears of one that came while the store was asked', async () => {
@@ -996,7 +996,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     expect(await last.outcome).toMatchObject({ state: 'completed' });
     expect(await behind.outcome).toMatchObject({ state: 'failed', error: { code: 'CONVERSATION_UNKNOWN' } });
     expect(runs).toEqual(['last']);
-    expect(await host.look('c')).toMatchObject({ state: 'completed' });
+    expect(await host.get('c')).toMatchObject({ state: 'completed' });
   });
 
   test('a turn of a process that died is taken up also where an old copy of its conversation lies in memory', async () => {
@@ -1038,7 +1038,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     await store.remove('c');
     await start(host);
     await host.end('c');
-    expect(await host.look('c')).toMatchObject({ state: 'completed', turns: 0 });
+    expect(await host.get('c')).toMatchObject({ state: 'completed', turns: 0 });
   });
 
   test('a turn that was taken over and is cancelled before its turn comes still counts what may have been billed', async () => {
@@ -1061,7 +1061,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     await busy.reached;
     await host.recover();
     expect(await host.cancelTurn('c', 't1')).toBe(true);
-    expect(await host.look('c')).toMatchObject({ totals: { spent: { calls: 1 } } });
+    expect(await host.get('c')).toMatchObject({ totals: { spent: { calls: 1 } } });
   });
 
   test('a turn whose time was up before it came to run asks no model', async () => {

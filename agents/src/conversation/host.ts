@@ -1,6 +1,6 @@
-// Keeps the conversations of an agent and runs their turns: one outcome for each turn id, one turn at a time in each
-// conversation, everything bounded, all of it in the store before anybody hears of it. What a turn does is its runner's
-// business (`turn.ts`), how it is carried out is `turn-run.ts`, who may call is the agent's.
+// Hosts the conversations of an agent: one outcome for each turn id, one turn at a time in each conversation, every queue
+// bounded, everything durable before it is shown. The runner decides what a turn does (`turn/turn.ts`), `turn-run.ts` carries it
+// out, and the agent decides which callers it serves.
 import {
   type Clock,
   FabricError,
@@ -27,45 +27,45 @@ import { Inbox, type InboxEntry, type InboxOptions, placeTaken } from './inbox.t
 import { acceptedOf, type Bodies } from './journal.ts';
 import { LiveTurn, TurnHandedOff } from './live-turn.ts';
 import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conversation.ts';
-import { HeldConversations, unknownConversation } from './loaded-conversations.ts';
+import { LoadedConversations, unknownConversation } from './loaded-conversations.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
 import { TurnRun } from './turn-run.ts';
 
 export interface HostDeps {
   runner: TurnRunner;
   store: ConversationStore;
-  /** The address of the agent; conversations of others in the same store are left alone. */
+  /** Address of the agent; conversations of others in the same store are not touched. */
   agent: string;
   clock?: Clock;
   log?: Logger;
-  /** Called when a turn has ended that was taken over from a process that died, or from an earlier one of this agent. */
+  /** Called with the outcome of a turn that an earlier process accepted. */
   onRecovered?(turn: RecoveredTurn): void;
 }
 
 export interface HostOptions extends InboxOptions {
-  /** How long one turn may run, in ms. @default 600_000 */
+  /** Time limit of one turn, in ms. @default 600_000 */
   turnTimeoutMs?: number;
-  /** How long a cancelled turn may take to stop by itself, in ms. @default 2_000 */
+  /** Time that a cancelled turn has to stop by itself, in ms. @default 2_000 */
   graceMs?: number;
-  /** What a failed turn leaves in the history. @default 'auto' */
+  /** The part of a failed turn that stays in the history. @default 'auto' */
   failedTurns?: FailedTurnRule;
   /** Most tokens of the window. @default no limit */
   maxWindowTokens?: number;
   budget?: BudgetLimits;
-  /** Idle conversations that stay in memory; the others are read again when they are needed. @default 1_000 */
+  /** Idle conversations that stay in memory; the others are loaded again when they are needed. @default 1_000 */
   maxIdle?: number;
-  /** What idle conversations may take in memory, in characters of their windows and last turns. @default 67_108_864 */
+  /** Memory for idle conversations, in characters of their windows and last turns. @default 67_108_864 */
   maxIdleChars?: number;
-  /** How long this process keeps a conversation that it works on without writing, in ms. @default 15_000 */
+  /** Duration of the lease on a conversation, in ms; it is renewed while turns run. @default 15_000 */
   leaseMs?: number;
-  /** How long to wait for another process to let go of a conversation, in ms. @default 20_000 */
+  /** Longest wait for another process to release a conversation, in ms. @default 20_000 */
   leaseWaitMs?: number;
 }
 
 export interface StartRequest {
   id: string;
   options: ConversationOptions;
-  /** The id of the call; the same call again is answered again. */
+  /** Id of the call; the same call again gets the same answer. */
   callId: string;
 }
 
@@ -74,7 +74,7 @@ export interface TurnRequest {
   userMessage: string;
   /** The same id again is the same turn. */
   turnId: string;
-  /** Where the answer goes if this process does not live to give it. */
+  /** Receiver of the answer if this process dies first. */
   answerTo?: { replyTo: string; callId: string; isStream: boolean };
 }
 
@@ -85,12 +85,12 @@ export interface RecoveredTurn {
   outcome: TurnOutcome;
 }
 
-/** What people are shown about a conversation. */
+/** A conversation as its callers see it. */
 export interface ConversationView extends Pick<ConversationRecord, 'id' | 'state' | 'changedAt' | 'turns'> {
   readonly totals: Totals;
 }
 
-/** Conversations with open turns that are taken up at once after a start. */
+/** Conversations with open turns that are loaded in one go. */
 const RECOVERY_PAGE = 64;
 
 export class ConversationHost {
@@ -104,12 +104,13 @@ export class ConversationHost {
   readonly #leaseMs: number;
   readonly #budget: ConversationBudget;
   readonly #inbox: Inbox;
-  readonly #conversations: HeldConversations;
-  /** Ends that are under way, by conversation. */
+  readonly #conversations: LoadedConversations;
+  /** Ends in progress, by conversation. */
   readonly #endings = new Map<string, Promise<void>>();
+  /** Listeners for the end of a conversation. */
   readonly #onEnd = new Map<string, Set<() => void>>();
   #timers: Timer[] = [];
-  #isClosed = false;
+  #state: 'open' | 'closed' = 'open';
 
   constructor(deps: HostDeps, options: HostOptions = {}) {
     this.#runner = deps.runner;
@@ -122,18 +123,18 @@ export class ConversationHost {
     this.#leaseMs = options.leaseMs ?? 15_000;
     this.#budget = new ConversationBudget(options.budget);
     this.#inbox = new Inbox(options);
-    this.#conversations = new HeldConversations(
+    this.#conversations = new LoadedConversations(
       {
         store: this.#store,
         agent: this.#agent,
         clock: this.#clock,
         log: this.#log,
         isBusy: (id) => this.#inbox.isBusy(id),
-        onWoken: (conversation, { open }) => {
+        onLoaded: (conversation, { open }) => {
           const turns = conversation.open;
           const isInterrupting = conversation.options.turnPolicy === 'interrupt';
           for (const [i, turn] of turns.entries()) {
-            // A process may die between the acceptance of a turn and the end of the one whose place it took.
+            // A process may die between accepting a turn and cancelling the one that it supersedes.
             if (conversation.phase === 'ended') turn.abort(unknownConversation());
             else if (isInterrupting && i < turns.length - 1) turn.abort(placeTaken());
             this.#resume(conversation, turn, open[i]!);
@@ -150,12 +151,12 @@ export class ConversationHost {
     );
   }
 
-  /** Takes up what an earlier process left unfinished, now and whenever another one dies. @throws {STORE_UNAVAILABLE} */
+  /** Resumes the turns that earlier processes left open, now and periodically. @throws {STORE_UNAVAILABLE} */
   async open(): Promise<void> {
     await this.recover();
     this.#timers = [
       this.#clock.every(this.#leaseMs / 3, () => void this.#conversations.renew()),
-      this.#clock.every(this.#leaseMs, () => void this.#lookForUnfinished()),
+      this.#clock.every(this.#leaseMs, () => void this.#recoverLater()),
     ];
   }
 
@@ -180,18 +181,17 @@ export class ConversationHost {
     if (!created && !(record.startCallId === callId && record.agent === this.#agent)) {
       throw new FabricError('CONVERSATION_EXISTS', 'A conversation with that id exists already.');
     }
-    // What we remember under this id was removed from the store.
+    // The conversation that had this id was removed from the store.
     const removed = created ? this.#conversations.get(id) : undefined;
     if (removed?.open.length === 0) this.#conversations.drop(removed);
     return viewOf(record);
   }
 
   /**
-   * Takes a turn, joins the one with that id, or brings back how it ended. What it returns is the turn, safely written;
-   * its `outcome` and `follow` tell the rest.
-   * @throws {CONVERSATION_UNKNOWN | TURN_CONFLICT | TURN_IN_PROGRESS | TURN_QUEUE_FULL | PARAMS_INVALID} before anything
-   * was taken
-   * @throws {STORE_CONFLICT} when another process keeps the conversation; and what else the store throws
+   * Accepts a turn, joins the one with that id, or returns it as it ended. The turn is durable when the promise resolves.
+   * @throws {CONVERSATION_UNKNOWN | TURN_CONFLICT | TURN_IN_PROGRESS | TURN_QUEUE_FULL | PARAMS_INVALID} before the
+   * turn was accepted
+   * @throws {STORE_CONFLICT} when another process holds the conversation; and what else the store throws
    */
   async turn(request: TurnRequest): Promise<LiveTurn> {
     const { conversationId: id, turnId } = request;
@@ -202,8 +202,8 @@ export class ConversationHost {
     if (live) return sameMessage(live, request);
     const isReady = held && held.open.length === 0 && held.phase === 'open';
     if (isReady && held.journal.failure === undefined) {
-      // Most turns find their conversation idle and in memory. The store refuses the turn if it knows its id, or if
-      // somebody else has written meanwhile; then nothing has happened, and the long way tells why.
+      // The fast path: the conversation is idle and in memory. The store refuses the turn if it knows its id, or if another
+      // process has written meanwhile. Then nothing has happened, and the path below finds out why.
       try {
         return await this.#accept(held, request);
       } catch (error) {
@@ -214,10 +214,10 @@ export class ConversationHost {
     if (peek.turn && peek.turn.state !== 'open')
       return sameMessage(await this.#endedTurn(id, turnId), request);
     if (isEndedState(peek.state)) throw unknownConversation();
-    const conversation = await this.#conversations.hold(id, peek.epoch);
+    const conversation = await this.#conversations.current(id, peek.epoch);
     const known = conversation.turns.get(turnId);
     if (known) return sameMessage(known, request);
-    // A refusal in the journal would take the turns that run in this conversation with it: their numbers follow.
+    // A refused append would break the journal for the turns that run in this conversation: their numbers follow.
     if (peek.isFull && conversation.open.length > 0) {
       throw new FabricError(
         'STORE_FULL',
@@ -244,22 +244,22 @@ export class ConversationHost {
       stream: isStream,
       deadline,
     };
-    // The turn starts beside its acceptance: what it writes follows in the same journal, so one commit serves both.
+    // The turn starts while its acceptance is written: its own entries follow in the same journal, so one commit serves both.
     const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, body }]);
     this.#put(conversation, turn, turnPolicy);
     try {
       await accepted;
     } catch (error) {
-      // Nothing more can be written with this journal, so no turn of it runs on.
+      // This journal accepts no more entries, so its turns stop here.
       const code = isFabricError(error) ? error.code : 'STORE_UNAVAILABLE';
-      this.#conversations.leave(conversation, new TurnHandedOff(code, messageOf(error)));
+      this.#conversations.handOff(conversation, new TurnHandedOff(code, messageOf(error)));
       throw error;
     }
     return turn;
   }
 
   /**
-   * Cancels a turn, by default the one that runs or waits for a place to run. `false` when there was none.
+   * Cancels a turn, by default the one that runs or waits to run. Returns false if there was none.
    * @throws {CONVERSATION_UNKNOWN}
    */
   async cancelTurn(conversationId: string, turnId?: string): Promise<boolean> {
@@ -267,7 +267,7 @@ export class ConversationHost {
     if (isEndedState(peek.state)) throw unknownConversation();
     const conversation =
       peek.turn?.state === 'open'
-        ? await this.#conversations.hold(conversationId, peek.epoch)
+        ? await this.#conversations.current(conversationId, peek.epoch)
         : this.#conversations.get(conversationId);
     const turn =
       turnId === undefined
@@ -279,12 +279,12 @@ export class ConversationHost {
     return true;
   }
 
-  /** Ends a conversation and whatever runs in it. Twice, or with an unknown id, does nothing. */
+  /** Ends a conversation and its running turn. Twice, or with an unknown id, does nothing. */
   async end(id: string, state: 'completed' | 'canceled' = 'completed'): Promise<void> {
     mustBeText(id);
     const peek = await this.#store.peek(id);
     if (peek?.agent !== this.#agent || isEndedState(peek.state)) return;
-    const conversation = await this.#conversations.hold(id, peek.epoch);
+    const conversation = await this.#conversations.current(id, peek.epoch);
     if (conversation.phase === 'ended') return;
     const ending = this.#endings.get(id) ?? this.#end(conversation, state);
     this.#endings.set(id, ending);
@@ -311,37 +311,37 @@ export class ConversationHost {
     } finally {
       this.#conversations.drop(conversation);
     }
-    this.#tellEnd(conversation.id);
+    this.#notifyEnd(conversation.id);
   }
 
-  /** Waits for the end of a conversation; `false` when `signal` aborted first. @throws {CONVERSATION_UNKNOWN} */
+  /** Waits for the end of a conversation. Resolves with false if `signal` aborted first. @throws {CONVERSATION_UNKNOWN} */
   async whenEnded(id: string, signal: AbortSignal): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const tell = (): void => resolve(!this.#isClosed);
-    const leave = (): void => resolve(false);
-    // It listens before it looks: an end between the two would be told to nobody.
-    this.#listenersOf(id).add(tell);
-    signal.addEventListener('abort', leave, { once: true });
+    const onEnd = (): void => resolve(this.#state === 'open');
+    const onAbort = (): void => resolve(false);
+    // Listen before checking, so that an end between the two is not missed.
+    this.#listenersOf(id).add(onEnd);
+    signal.addEventListener('abort', onAbort, { once: true });
     try {
       if (isEndedState((await this.#peek(id)).state)) return true;
-      if (signal.aborted || this.#isClosed) return false;
+      if (signal.aborted || this.#state === 'closed') return false;
       return await promise;
     } finally {
-      signal.removeEventListener('abort', leave);
+      signal.removeEventListener('abort', onAbort);
       const listeners = this.#listenersOf(id);
-      listeners.delete(tell);
+      listeners.delete(onEnd);
       if (listeners.size === 0) this.#onEnd.delete(id);
     }
   }
 
-  /** What is known of a conversation, ended ones included. @throws {CONVERSATION_UNKNOWN} */
-  async look(id: string): Promise<ConversationView> {
+  /** Returns a conversation, also one that has ended. @throws {CONVERSATION_UNKNOWN} */
+  async get(id: string): Promise<ConversationView> {
     const record = await this.#store.record(id);
     if (record?.agent !== this.#agent) throw unknownConversation();
     return viewOf(record);
   }
 
-  /** The messages that the model is shown, oldest first, without the system message. @throws {CONVERSATION_UNKNOWN} */
+  /** The history as the model sees it, oldest first, without the system message. @throws {CONVERSATION_UNKNOWN} */
   async messages(id: string): Promise<ModelMessage[]> {
     await this.#peek(id);
     const [started] = await this.#store.read(id, { limit: 1 });
@@ -349,21 +349,21 @@ export class ConversationHost {
     return historyOf(started, await this.#store.history(id)).turns.flat();
   }
 
-  /** Takes up conversations with open turns that nobody holds. Resolves when they are on their way. */
+  /** Loads conversations with open turns that no process holds. Resolves when their turns have been started. */
   async recover(): Promise<void> {
     for (;;) {
       const ids = await this.#store.unfinished(this.#agent, RECOVERY_PAGE);
-      // One that lies idle in memory is older than the turn that a process left in it.
+      // An idle copy in memory is older than the open turn of another process.
       const fresh = ids.filter((id) => (this.#conversations.get(id)?.open.length ?? 0) === 0);
       if (fresh.length > 0) this.#log.info('unfinished turns found', { conversations: fresh.length });
       const taken = await Promise.all(
         fresh.map(async (id) => {
           try {
-            await this.#conversations.wake(id, 0);
+            await this.#conversations.acquire(id, 0);
             return true;
           } catch (error) {
-            // Somebody else was faster, or it is gone; both are fine.
-            this.#log.debug('a conversation could not be taken up', { conversationId: id, error });
+            // Another process was faster, or the conversation is gone. Both are fine.
+            this.#log.debug('a conversation could not be acquired', { conversationId: id, error });
             return false;
           }
         }),
@@ -372,12 +372,12 @@ export class ConversationHost {
     }
   }
 
-  /** Leaves what runs: it stays open in the journal, and whoever opens the store next goes on with it. */
+  /** Hands off running turns: they stay open in the journal, for the next process that opens the store. */
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#state = 'closed';
     for (const timer of this.#timers.splice(0)) timer.stop();
     await this.#conversations.close();
-    for (const id of [...this.#onEnd.keys()]) this.#tellEnd(id);
+    for (const id of [...this.#onEnd.keys()]) this.#notifyEnd(id);
   }
 
   get #turnTimeoutMs(): number {
@@ -393,7 +393,7 @@ export class ConversationHost {
       conversation.running = undefined;
       this.#afterTurn(conversation);
     };
-    // A turn that is given up while it waits does not wait on: it ends where it stands.
+    // A turn that is aborted while it waits ends at once.
     const giveUp = (): void =>
       void this.#runOf(conversation, turn)
         .run()
@@ -428,18 +428,19 @@ export class ConversationHost {
     conversation.trim();
     if (conversation.phase === 'ended') {
       const { open } = conversation;
-      // What waited behind the turn that completed the task comes too late.
+      // Turns that waited behind the one that completed the task come too late.
       for (const turn of open) turn.abort(unknownConversation());
       if (open.length > 0) return;
       this.#conversations.drop(conversation);
-      this.#tellEnd(conversation.id);
+      this.#notifyEnd(conversation.id);
       return;
     }
     if (conversation.journal.failure !== undefined) {
       const { failure: error } = conversation.journal;
       const fields = { conversationId: conversation.id, error };
-      // A conflict is how an old turn id, or another process, makes itself known; the next request finds its way.
-      if (isFabricError(error, 'STORE_CONFLICT')) this.#log.debug('a conversation is read anew', fields);
+      // A conflict means an old turn id or another process. The next request loads the conversation again.
+      if (isFabricError(error, 'STORE_CONFLICT'))
+        this.#log.debug('a conversation will be loaded again', fields);
       else this.#log.error('a conversation could not be written', fields);
       this.#conversations.drop(conversation);
       return;
@@ -451,7 +452,7 @@ export class ConversationHost {
     const { reply_to: replyTo, corr_id: callId, stream: isStream } = acceptedOf(events);
     const { id: conversationId } = conversation;
     void turn.outcome.then((outcome) => {
-      // A turn that was left here is answered by whoever goes on with it.
+      // A turn that was handed off is answered by the process that goes on with it.
       if (replyTo === '' || turn.isHandedOff) return;
       const answerTo = { replyTo, callId, isStream };
       this.#onRecovered?.({ conversationId, turnId: turn.id, answerTo, outcome });
@@ -478,7 +479,7 @@ export class ConversationHost {
     return peek;
   }
 
-  async #lookForUnfinished(): Promise<void> {
+  async #recoverLater(): Promise<void> {
     try {
       await this.recover();
     } catch (error) {
@@ -495,14 +496,14 @@ export class ConversationHost {
     return listeners;
   }
 
-  #tellEnd(id: string): void {
+  #notifyEnd(id: string): void {
     const listeners = this.#onEnd.get(id);
     this.#onEnd.delete(id);
-    for (const tell of listeners ?? []) tell();
+    for (const listener of listeners ?? []) listener();
   }
 
   #mustBeOpen(): void {
-    if (this.#isClosed) throw new FabricError('NODE_GONE', 'The agent stopped.');
+    if (this.#state === 'closed') throw new FabricError('NODE_GONE', 'The agent stopped.');
   }
 }
 
@@ -511,7 +512,7 @@ function sameMessage(turn: LiveTurn, { userMessage }: TurnRequest): LiveTurn {
   throw new FabricError('TURN_CONFLICT', 'This turn id belongs to another message.');
 }
 
-// A half of a surrogate pair becomes another character in a store of UTF-8, and the id that of something else.
+// Half a surrogate pair becomes another character in a store of UTF-8, and the id another id.
 function mustBeText(...ids: string[]): void {
   if (ids.every((id) => id.isWellFormed())) return;
   throw new FabricError('PARAMS_INVALID', 'An id of a conversation or a turn is not well-formed text.');

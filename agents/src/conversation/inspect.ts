@@ -1,5 +1,5 @@
-// What an operator asks of a store, whether or not an agent runs: which conversations there are, what was said in one, its
-// whole journal, and that one be removed. The functions behind `fame conversations`; they only read, but for `remove`.
+// The functions behind `fame conversations`: list conversations, show a transcript, export a journal, remove a conversation. They
+// work on the store, so no agent has to run.
 import { FabricError } from '@fame-fabric/shared';
 import type { Usage } from '../model/model.ts';
 import type { ConversationRecord, ConversationStore, JournalEvent, TurnState } from '../store/store.ts';
@@ -28,10 +28,10 @@ export interface ShownTurn {
   turnId: string;
   state: TurnState;
   user: string;
-  /** What was said; of a turn that did not end well, how far it came. */
+  /** The text of the turn, also if it did not complete. */
   text: string;
   tools: { name: string; ok: boolean | undefined }[];
-  /** How often it had to be taken up again. */
+  /** Times it was resumed after a crash. */
   resumes: number;
   usage: Usage | undefined;
   error: TurnFault | undefined;
@@ -71,7 +71,7 @@ export async function listConversations(
   return listed;
 }
 
-/** What was said in a conversation, with the state of each turn. @throws {CONVERSATION_UNKNOWN} */
+/** Returns the transcript of a conversation, with the state of each turn. @throws {CONVERSATION_UNKNOWN} */
 export async function showConversation(store: ConversationStore, id: string): Promise<ShownConversation> {
   const record = await store.record(id);
   if (!record) throw unknown(id);
@@ -156,7 +156,7 @@ function showTurn(events: readonly JournalEvent[]): ShownTurn {
   };
 }
 
-// An open turn: what whole answers said, and what has come since.
+// An open turn: the text of whole replies, and the text since.
 function textSoFar(events: readonly JournalEvent[]): string {
   const { text } = recordedTurn(events);
   const from = events.findLastIndex(({ kind }) => kind === 'turn_resumed' || kind === 'model_replied');

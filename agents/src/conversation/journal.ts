@@ -1,5 +1,5 @@
-// What the events of a journal mean: how they are written, and what a conversation is when it is read back from them. The
-// same events rebuild the history, answer a caller that comes late, and tell a resumed turn what has been done already.
+// The events of a conversation's journal: their bodies, how they are appended, and how outcomes and caller events are read back
+// from them. `recorded-turn.ts` reads the events of an unfinished turn.
 
 import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
 import type {
@@ -21,20 +21,20 @@ import {
 } from './conversation.ts';
 import type { Spending } from './spending.ts';
 
-/** What each event carries. */
+/** Bodies of the events. Keys are never renamed; optional ones are absent in journals of 0.1.0. */
 export interface Bodies {
   conversation_started: {
     system_prompt: string;
     max_history_length: number;
     turn_policy: ConversationOptions['turnPolicy'];
-    /** What an agent of another kind was started with. */
+    /** Further start parameters. */
     payload?: EventBody;
   };
   turn_accepted: {
     user_message: string;
     reply_to: string;
     corr_id: string;
-    /** Whether the caller asked for a stream. */
+    /** True if the caller asked for a stream. */
     stream: boolean;
     /** When the turn times out, in ms since the epoch. */
     deadline: number;
@@ -50,14 +50,14 @@ export interface Bodies {
   model_called: {
     step: number;
     model: string;
-    /** How many messages were sent. */
+    /** Number of messages in the request. */
     messages: number;
     /** SHA-256 of the messages as JSON, in hex. */
     digest: string;
-    /** Who asked, and the digest of the turn's own messages. Absent in journals of 0.1.0, as all that is optional here. */
+    /** Name of the asker, and digest of the turn's own messages. */
     scope?: string;
     turn_digest?: string;
-    /** What was set aside of the budget until the answer tells what it cost. */
+    /** Reserved from the budget until the reply says what it cost. */
     reserved: Spending;
   };
   text: {
@@ -95,11 +95,11 @@ interface CallBody {
 
 interface OutcomeBody {
   text: string;
-  /** How much of `text` belongs to answers that are whole; the rest was cut short. */
+  /** Characters of `text` that belong to whole replies; the rest was cut short. */
   whole_chars: number;
   usage: Usage;
   in_history: boolean;
-  /** What the runner keeps for the next turn. */
+  /** State of the runner for the next turn. */
   state?: unknown;
 }
 
@@ -108,7 +108,7 @@ export type Entry = { [K in EventKind]: { kind: K; turnId?: string; body: Bodies
 export const bodyOf = <K extends EventKind>(event: JournalEvent, _kind: K): Bodies[K] =>
   event.body as unknown as Bodies[K];
 
-/** Appends to one conversation. Its numbers are given out at once; whether they hold, the store says later. */
+/** Appends to one conversation. Numbers are assigned at once; the store confirms or refuses them later. */
 export class Journal {
   readonly #store: ConversationStore;
   readonly #id: string;
@@ -139,7 +139,7 @@ export class Journal {
     return this.#fence.epoch;
   }
 
-  /** Why nothing more can be appended; the conversation has to be read anew. */
+  /** The failure of an append, after which the conversation has to be loaded again. */
   get failure(): unknown {
     return this.#failure;
   }
@@ -191,7 +191,7 @@ export const partialOf = (end: Pick<OutcomeBody, 'text' | 'whole_chars'>): strin
 export const acceptedOf = (events: readonly JournalEvent[]): Bodies['turn_accepted'] =>
   bodyOf(events[0]!, 'turn_accepted');
 
-/** How a turn ended, from the event that ended it. */
+/** Reads the outcome of a turn from its last event. */
 export function outcomeOf(last: JournalEvent): TurnOutcome | undefined {
   if (last.kind === 'turn_completed') {
     const { text, usage, model } = bodyOf(last, 'turn_completed');
@@ -202,8 +202,8 @@ export function outcomeOf(last: JournalEvent): TurnOutcome | undefined {
   return { state: last.kind === 'turn_failed' ? 'failed' : 'cancelled', error, text, usage };
 }
 
-/** What followers of a turn are shown of an event; nothing of those that are about the inside. */
-export function shown(event: JournalEvent): ConversationEvent | undefined {
+/** Converts an event for followers of the turn; `undefined` for internal ones. */
+export function viewOf(event: JournalEvent): ConversationEvent | undefined {
   const { seq, turnId: turn_id = '' } = event;
   switch (event.kind) {
     case 'text':
@@ -233,7 +233,7 @@ export function shown(event: JournalEvent): ConversationEvent | undefined {
   }
 }
 
-/** The `state` that the runner left with the last turn that ended. */
+/** The runner's `state` after the last turn that ended. */
 export function runnerStateOf(history: readonly (readonly JournalEvent[])[]): unknown {
   const last = history.at(-1)?.at(-1);
   return last && bodyOf(last, 'turn_completed').state;

@@ -9,18 +9,18 @@ import {
 } from '../store/store.ts';
 import { History } from '../turn/history.ts';
 import type { ConversationOptions } from './conversation.ts';
-import { acceptedOf, Journal, optionsOfStart, outcomeOf, runnerStateOf, shown } from './journal.ts';
+import { acceptedOf, Journal, optionsOfStart, outcomeOf, runnerStateOf, viewOf } from './journal.ts';
 import { LiveTurn } from './live-turn.ts';
 import { type RecordedTurn, recordedTurn, remember } from './recorded-turn.ts';
 import type { Spending } from './spending.ts';
 
-/** What a conversation has used so far. */
+/** Running totals of a conversation. */
 export interface Totals {
   readonly usage: Usage;
   readonly spent: Spending;
 }
 
-/** Ended turns that stay in memory, for callers that ask again at once. */
+/** Ended turns that stay in memory, for callers that ask again soon. */
 const KEPT_TURNS = 16;
 
 export class Conversation {
@@ -37,20 +37,20 @@ export class Conversation {
   phase: 'open' | 'ending' | 'ended';
 
   constructor(
-    waking: AcquiredConversation,
+    acquired: AcquiredConversation,
     store: ConversationStore,
     of: { leaseMs: number; now: () => number; maxWindowTokens: number | undefined },
   ) {
-    const { record, started, fence } = waking;
+    const { record, started, fence } = acquired;
     this.id = record.id;
     this.phase = isEndedState(record.state) ? 'ended' : 'open';
     this.options = optionsOfStart(started);
     const { leaseMs, now } = of;
     this.journal = new Journal(store, { id: this.id, fence, lastSeq: record.lastSeq, leaseMs, now });
     this.totals = structuredClone(record.totals) as unknown as Totals;
-    this.history = historyOf(started, waking.history, of.maxWindowTokens);
-    this.runnerState = runnerStateOf(waking.history);
-    for (const events of waking.open) {
+    this.history = historyOf(started, acquired.history, of.maxWindowTokens);
+    this.runnerState = runnerStateOf(acquired.history);
+    for (const events of acquired.open) {
       const turn = turnOf(events, recordedTurn(events));
       this.turns.set(turn.id, turn);
     }
@@ -61,7 +61,7 @@ export class Conversation {
     return [...this.turns.values()].filter((turn) => !turn.ended);
   }
 
-  /** About what it takes in memory, in characters. */
+  /** Rough size in memory, in characters. */
   get chars(): number {
     let chars = this.options.systemPrompt.length + this.history.chars;
     // The text of a turn stands in its events and in its outcome.
@@ -71,7 +71,7 @@ export class Conversation {
     return chars;
   }
 
-  /** Forgets the oldest ended turns but a few. */
+  /** Drops the oldest ended turns beyond a few. */
   trim(): void {
     for (const [id, turn] of this.turns) {
       if (this.turns.size <= KEPT_TURNS) return;
@@ -95,7 +95,7 @@ export function historyOf(
   return history;
 }
 
-/** A turn as its events tell it. */
+/** Reads a turn from its events. */
 export function turnOf(events: readonly JournalEvent[], recorded?: RecordedTurn): LiveTurn {
   const { user_message, deadline } = acceptedOf(events);
   const ended = outcomeOf(events.at(-1)!);
@@ -103,7 +103,7 @@ export function turnOf(events: readonly JournalEvent[], recorded?: RecordedTurn)
     id: events[0]!.turnId!,
     userMessage: user_message,
     deadline,
-    events: events.flatMap((event) => shown(event) ?? []),
+    events: events.flatMap((event) => viewOf(event) ?? []),
     ended,
     recorded,
   });

@@ -1,97 +1,96 @@
-// The conversations that this process has in memory and may write to. One is read from the store when it is needed, kept
-// as long as nobody else took it, held on to while its turns run, and forgotten when it was idle longest; what it is comes
-// from the store again at any time.
-
+// The conversations that this process has in memory and may write. One is acquired from the store when it is needed, kept until
+// another process acquires it, protected by renewed leases while its turns run, and evicted when it was idle longest. Nothing is
+// lost with it: the store can load it again at any time.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
 import type { AcquiredConversation, ConversationStore } from '../store/store.ts';
 import { TurnHandedOff } from './live-turn.ts';
 import { Conversation } from './loaded-conversation.ts';
 
-export interface HeldDeps {
+export interface LoadedDeps {
   store: ConversationStore;
   agent: string;
   clock: Clock;
   log: Logger;
-  /** Whether a turn of the conversation runs or waits. */
+  /** True if a turn of the conversation runs or waits. */
   isBusy(conversationId: string): boolean;
-  /** Called for each conversation that was read, before anybody gets it. */
-  onWoken(conversation: Conversation, waking: AcquiredConversation): void;
+  /** Called with each loaded conversation before any caller gets it. */
+  onLoaded(conversation: Conversation, acquired: AcquiredConversation): void;
 }
 
-export interface HeldOptions {
+export interface LoadedOptions {
   leaseMs: number;
-  /** How long to wait for another process to let go, in ms. */
+  /** Longest wait for another process to release a conversation, in ms. */
   leaseWaitMs: number;
   maxIdle: number;
   maxIdleChars: number;
   maxWindowTokens: number | undefined;
 }
 
-/** Pause between two looks at a conversation that another process holds, in ms. */
+/** Pause between two attempts to acquire a conversation that another process holds, in ms. */
 const POLL_MS = 250;
 
-export class HeldConversations {
-  readonly #deps: HeldDeps;
-  readonly #options: HeldOptions;
-  /** The longest unused first. */
-  readonly #held = new Map<string, Conversation>();
-  /** What those held take in memory, in characters, and what of it each was counted with. */
+export class LoadedConversations {
+  readonly #deps: LoadedDeps;
+  readonly #options: LoadedOptions;
+  /** The least recently used first. */
+  readonly #loaded = new Map<string, Conversation>();
+  /** Characters of all loaded conversations, and each one's share of them. */
   #chars = 0;
   readonly #counted = new WeakMap<Conversation, number>();
-  readonly #waking = new Map<string, Promise<Conversation>>();
-  #isClosed = false;
+  readonly #loading = new Map<string, Promise<Conversation>>();
+  #state: 'open' | 'closed' = 'open';
 
-  constructor(deps: HeldDeps, options: HeldOptions) {
+  constructor(deps: LoadedDeps, options: LoadedOptions) {
     this.#deps = deps;
     this.#options = options;
   }
 
   get(id: string): Conversation | undefined {
-    return this.#held.get(id);
+    return this.#loaded.get(id);
   }
 
-  /** Those with turns that run or wait. */
+  /** Conversations with turns that run or wait. */
   get busy(): Conversation[] {
-    return [...this.#held.values()].filter((conversation) => conversation.open.length > 0);
+    return [...this.#loaded.values()].filter((conversation) => conversation.open.length > 0);
   }
 
   /**
-   * Returns the conversation, acquired for writing. `epoch` is what the store reported last: a later one than ours means
-   * that another process acquired it since; an earlier one is a late answer from before our own acquisition.
-   * @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} when another process does not let go in time
+   * Returns the conversation with the right to write it. `epoch` is the store's: a later one than ours means that another
+   * process acquired the conversation since. An earlier one comes from an answer of before we acquired it ourselves.
+   * @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} when another process does not release it in time
    */
-  async hold(id: string, epoch: number): Promise<Conversation> {
-    const held = this.#held.get(id);
-    if (held && held.journal.epoch >= epoch && held.journal.failure === undefined) {
-      // The latest used stands last.
-      this.#held.delete(id);
-      this.#held.set(id, held);
-      return held;
+  async current(id: string, epoch: number): Promise<Conversation> {
+    const loaded = this.#loaded.get(id);
+    if (loaded && loaded.journal.epoch >= epoch && loaded.journal.failure === undefined) {
+      // The most recently used stands last.
+      this.#loaded.delete(id);
+      this.#loaded.set(id, loaded);
+      return loaded;
     }
-    if (held) this.leave(held);
-    return this.wake(id, this.#options.leaseWaitMs);
+    if (loaded) this.handOff(loaded);
+    return this.acquire(id, this.#options.leaseWaitMs);
   }
 
-  /** Reads the conversation and takes it. Asked twice at one moment, it is read once. */
-  wake(id: string, waitMs: number): Promise<Conversation> {
-    let waking = this.#waking.get(id);
-    if (!waking) {
-      waking = this.#wake(id, waitMs).finally(() => this.#waking.delete(id));
-      this.#waking.set(id, waking);
+  /** Acquires the conversation from the store. Concurrent calls share one acquisition. */
+  acquire(id: string, waitMs: number): Promise<Conversation> {
+    let loading = this.#loading.get(id);
+    if (!loading) {
+      loading = this.#acquire(id, waitMs).finally(() => this.#loading.delete(id));
+      this.#loading.set(id, loading);
     }
-    return waking;
+    return loading;
   }
 
-  async #wake(id: string, waitMs: number): Promise<Conversation> {
+  async #acquire(id: string, waitMs: number): Promise<Conversation> {
     const { clock } = this.#deps;
     const until = clock.now() + waitMs;
     for (;;) {
       try {
-        return await this.#read(id);
+        return await this.#load(id);
       } catch (error) {
         const isHeld = isFabricError(error, 'STORE_CONFLICT');
-        if (!isHeld || clock.now() >= until || this.#isClosed) throw error;
+        if (!isHeld || clock.now() >= until || this.#state === 'closed') throw error;
         const { retryAfterMs } = error.details ?? {};
         const wait = Math.min(typeof retryAfterMs === 'number' ? retryAfterMs : POLL_MS, POLL_MS);
         await pause(clock, Math.max(1, wait));
@@ -99,48 +98,48 @@ export class HeldConversations {
     }
   }
 
-  async #read(id: string): Promise<Conversation> {
-    const { store, agent, clock, onWoken } = this.#deps;
+  async #load(id: string): Promise<Conversation> {
+    const { store, agent, clock, onLoaded } = this.#deps;
     const { leaseMs, maxWindowTokens } = this.#options;
-    const waking = await store.acquire(id, leaseMs);
-    if (waking?.record.agent !== agent) throw unknownConversation();
-    if (this.#isClosed) throw new FabricError('NODE_GONE', 'The agent stopped.');
-    const conversation = new Conversation(waking, store, {
+    const acquired = await store.acquire(id, leaseMs);
+    if (acquired?.record.agent !== agent) throw unknownConversation();
+    if (this.#state === 'closed') throw new FabricError('NODE_GONE', 'The agent stopped.');
+    const conversation = new Conversation(acquired, store, {
       leaseMs,
       now: () => clock.now(),
       maxWindowTokens,
     });
-    const older = this.#held.get(id);
+    const older = this.#loaded.get(id);
     if (older) this.drop(older);
-    this.#held.set(id, conversation);
+    this.#loaded.set(id, conversation);
     this.#count(conversation, conversation.chars);
-    onWoken(conversation, waking);
+    onLoaded(conversation, acquired);
     return conversation;
   }
 
   /**
-   * Drops a conversation that can no longer be written. Its turns stop here and stay open in the journal; they would hold
-   * up whoever goes on with them.
+   * Drops a conversation that can no longer be written. Its turns stop here and stay open in the journal; going on, they would
+   * hold up their successors.
    */
-  leave(conversation: Conversation, reason: TurnHandedOff = takenOver()): void {
+  handOff(conversation: Conversation, reason: TurnHandedOff = takenOver()): void {
     for (const turn of conversation.open) turn.abort(reason);
     this.drop(conversation);
   }
 
   drop(conversation: Conversation): void {
-    if (this.#held.get(conversation.id) !== conversation) return;
-    this.#held.delete(conversation.id);
+    if (this.#loaded.get(conversation.id) !== conversation) return;
+    this.#loaded.delete(conversation.id);
     this.#count(conversation, 0);
   }
 
-  /** Forgets the longest unused ones beyond `maxIdle` and `maxIdleChars`; `changed` is the one that a turn has ended in. */
+  /** Evicts the least recently used idle ones beyond `maxIdle` and `maxIdleChars`, after a turn of `changed` has ended. */
   evict(changed: Conversation): void {
     const { maxIdle, maxIdleChars } = this.#options;
-    if (this.#held.get(changed.id) === changed) this.#count(changed, changed.chars);
-    if (this.#held.size <= maxIdle && this.#chars <= maxIdleChars) return;
-    for (const conversation of this.#held.values()) {
+    if (this.#loaded.get(changed.id) === changed) this.#count(changed, changed.chars);
+    if (this.#loaded.size <= maxIdle && this.#chars <= maxIdleChars) return;
+    for (const conversation of this.#loaded.values()) {
       if (!this.#deps.isBusy(conversation.id)) this.drop(conversation);
-      if (this.#held.size <= maxIdle && this.#chars <= maxIdleChars) return;
+      if (this.#loaded.size <= maxIdle && this.#chars <= maxIdleChars) return;
     }
   }
 
@@ -149,7 +148,7 @@ export class HeldConversations {
     this.#counted.set(conversation, chars);
   }
 
-  /** Holds on to those that are worked on; leaves the turns of those that somebody else has taken. */
+  /** Renews the leases of busy conversations; hands off those that another process has acquired. */
   async renew(): Promise<void> {
     const { busy } = this;
     if (busy.length === 0) return;
@@ -158,16 +157,16 @@ export class HeldConversations {
       const kept = new Set(await this.#deps.store.renew(ids, this.#options.leaseMs));
       for (const conversation of busy) {
         if (kept.has(conversation.id) || conversation.open.length === 0) continue;
-        this.leave(conversation);
+        this.handOff(conversation);
       }
     } catch (error) {
       this.#deps.log.warn('leases of conversations could not be renewed', { error });
     }
   }
 
-  /** Leaves what runs, open in the journal, and lets go of everything. */
+  /** Hands off running turns, open in the journal, and releases all conversations. */
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#state = 'closed';
     const { busy } = this;
     const open = busy.flatMap((conversation) => conversation.open);
     const reason = new TurnHandedOff('NODE_GONE', 'The agent stopped; ask again with the same turn id.');
@@ -178,12 +177,12 @@ export class HeldConversations {
         try {
           await journal.append([], { release: true });
         } catch (error) {
-          const message = 'a conversation was not let go of; its lease ends by itself';
+          const message = 'a conversation was not released; its lease expires by itself';
           this.#deps.log.debug(message, { conversationId, error });
         }
       }),
     );
-    this.#held.clear();
+    this.#loaded.clear();
   }
 }
 

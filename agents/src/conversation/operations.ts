@@ -1,5 +1,5 @@
-// What callers can do with conversations: the operations of every agent that holds them, and the task methods that mean
-// the same. They run beside the agent's limit on calls, because the host's inbox decides which turn may run when.
+// The operations of every agent that has conversations, and the task methods that mean the same. They do not count towards the
+// agent's limit on calls, because the host's inbox decides when a turn runs.
 import {
   FabricError,
   isFabricError,
@@ -38,11 +38,11 @@ const turnParams = z.object({
 });
 
 export interface OperationsOptions {
-  /** What a conversation is started with where the caller says nothing. */
+  /** Options of a conversation where the caller gives none. */
   defaults: ConversationOptions;
-  /** What a conversation begins with, said for the caller at its start; its answer stands in the task. */
+  /** The first message of a conversation, sent on behalf of the caller at its start; the task has the answer. */
   opening?: (payload: Readonly<Record<string, unknown>>) => string | undefined;
-  /** What of the call that starts a conversation is kept in its payload, such as counters in the envelope's metadata. */
+  /** Payload that is taken from the call itself, such as counters in the envelope's metadata. */
   received?: (context: OperationContext) => Readonly<Record<string, unknown>>;
 }
 
@@ -53,7 +53,7 @@ export function conversationOperations(
 ): Record<string, Operation> {
   const immediate = true;
 
-  /** Starts a conversation, says its opening if it has one, and gives the task with what was answered. */
+  /** Starts a conversation, runs its opening turn if it has one, and returns the task with the answer. */
   const start = async (
     id: string,
     given: StartPayload,
@@ -73,7 +73,7 @@ export function conversationOperations(
     if (userMessage === undefined) return taskOf(view, task);
     const turn = await host.turn({ conversationId: id, userMessage, turnId: `start-${callId}` });
     const text = textOf(await turn.outcome);
-    return taskOf(await host.look(id), { ...task, text });
+    return taskOf(await host.get(id), { ...task, text });
   };
 
   const sendTask = async (params: TaskSendParams, context: OperationContext): Promise<Task> => {
@@ -82,12 +82,12 @@ export function conversationOperations(
   };
 
   async function* subscribe(id: string, signal: AbortSignal): AsyncGenerator<TaskStatusUpdateEvent, void> {
-    const first = taskOf(await host.look(id));
+    const first = taskOf(await host.get(id));
     if (!isFinalState(first.status.state)) {
       yield { id, status: first.status, final: false, metadata: null };
       if (!(await host.whenEnded(id, signal))) return;
     }
-    yield { id, status: taskOf(await host.look(id)).status, final: true, metadata: null };
+    yield { id, status: taskOf(await host.get(id)).status, final: true, metadata: null };
   }
 
   return {
@@ -103,7 +103,7 @@ export function conversationOperations(
     }),
     run_turn: operation({
       immediate,
-      description: 'Says something in a conversation; answers with the whole reply.',
+      description: 'Sends a message to a conversation and answers with the whole reply.',
       params: turnParams,
       async run(params, context) {
         const turn = await take(host, params, context);
@@ -112,7 +112,7 @@ export function conversationOperations(
     }),
     run_turn_stream: operation({
       immediate,
-      description: 'Says something in a conversation; the reply comes in events while it is made.',
+      description: 'Sends a message to a conversation and streams the reply as events.',
       params: turnParams.extend({ after: z.int().min(0).optional() }),
       async *run(params, context): AsyncGenerator<ConversationEvent, void> {
         const turn = await take(host, params, context);
@@ -127,13 +127,13 @@ export function conversationOperations(
     cancel_turn: operation({
       immediate,
       description:
-        'Cancels the running turn of a conversation, or the one named; tells whether there was one.',
+        'Cancels the running turn of a conversation, or the one with the given id. False if there was none.',
       params: z.object({ conversation_id: conversationId, turn_id: turnId.optional() }),
       run: ({ conversation_id, turn_id }) => host.cancelTurn(conversation_id, turn_id),
     }),
     end_conversation: operation({
       immediate,
-      description: 'Ends a conversation and whatever runs in it.',
+      description: 'Ends a conversation and its running turn.',
       params: z.object({ conversation_id: conversationId }),
       run: ({ conversation_id }) => host.end(conversation_id),
     }),
@@ -155,7 +155,7 @@ export function conversationOperations(
         try {
           await sendTask(params as TaskSendParams, context);
         } catch (error) {
-          // To subscribe to a conversation that has been started is what clients do after tasks/send.
+          // Clients subscribe after tasks/send to the conversation that it started.
           if (!isFabricError(error, 'CONVERSATION_EXISTS')) throw error;
         }
         yield* subscribe(params.id, context.signal);
@@ -174,7 +174,7 @@ export function conversationOperations(
       params: taskQueryParams,
       async run({ id, historyLength }) {
         try {
-          const view = await host.look(id);
+          const view = await host.get(id);
           const history = spokenMessages(lastThatFit(await host.messages(id)), historyLength ?? 0);
           return taskOf(view, { history });
         } catch (error) {
@@ -187,11 +187,11 @@ export function conversationOperations(
       params: taskQueryParams,
       async run({ id }) {
         try {
-          const { state } = await host.look(id);
+          const { state } = await host.get(id);
           if (state !== 'working')
             throw new FabricError('TASK_NOT_CANCELABLE', `The task is ${state} already.`);
           await host.end(id, 'canceled');
-          return taskOf(await host.look(id));
+          return taskOf(await host.get(id));
         } catch (error) {
           throw asTaskError(error);
         }
@@ -219,8 +219,8 @@ const take = (
     answerTo: { replyTo, callId, isStream },
   });
 
-// A caller that is gone may come back for its answer, and an agent that stops finishes the turn when it is back; a caller
-// that gives the call up by itself means the turn. Another caller who follows the same turn keeps it alive.
+// A caller that cancels its call cancels the turn, unless another caller follows it. A lost connection does not: the caller may
+// come back for its answer. Nor does the end of this agent, which finishes the turn when it is back.
 function onLeave(host: ConversationHost, id: string, turn: LiveTurn, signal: AbortSignal): { stop(): void } {
   turn.listeners += 1;
   let isListening = true;
@@ -230,20 +230,20 @@ function onLeave(host: ConversationHost, id: string, turn: LiveTurn, signal: Abo
     signal.removeEventListener('abort', left);
   };
   const left = (): void => {
-    const meant = givenUp(signal.reason);
+    const isCancelled = isCancelledByCaller(signal.reason);
     stop();
-    if (meant && turn.listeners === 0) host.cancelTurn(id, turn.id).catch(() => undefined);
+    if (isCancelled && turn.listeners === 0) host.cancelTurn(id, turn.id).catch(() => undefined);
   };
   if (signal.aborted) left();
   else signal.addEventListener('abort', left, { once: true });
   return { stop };
 }
 
-/** Reasons that tell of a loss on the way, after which the caller may come back for the rest. */
+/** Abort reasons of lost connections and lost items, after which the caller may come back for the rest. */
 const LOSSES: ReadonlySet<unknown> = new Set(['caller-gone', 'link-closed', 'items-lost', 'bad-reply']);
 
-/** Whether a call was given up by the will of its caller, not by a loss of its connection or the end of this agent. */
-function givenUp(reason: unknown): boolean {
+/** True if the caller cancelled the call, false if its connection was lost or this agent stops. */
+function isCancelledByCaller(reason: unknown): boolean {
   if (!isFabricError(reason)) return !LOSSES.has(reason);
   return reason.code === 'CALL_CANCELLED' && !LOSSES.has(reason.details?.reason);
 }
@@ -264,7 +264,7 @@ const definedOf = (params: z.output<typeof startTaskParams>): Partial<StartPaylo
       .filter(([, value]) => value !== undefined && value !== null),
   );
 
-// An answer must fit one envelope; what is oldest is left out.
+// An answer must fit one envelope, so the oldest messages are left out.
 function lastThatFit<T>(messages: readonly T[]): T[] {
   let left = 196_608;
   let from = messages.length;

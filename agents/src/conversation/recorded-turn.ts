@@ -8,7 +8,7 @@ import type { RecordedCall, RecordedStep } from '../turn/steps.ts';
 import { acceptedOf, bodyOf, partialOf } from './journal.ts';
 import { addSpending, noSpending, type Spending } from './spending.ts';
 
-/** What an unfinished turn has done. */
+/** An unfinished turn as the journal has it. */
 export interface RecordedTurn {
   readonly steps: readonly RecordedStep[];
   /** The text that stands: up to the end of the last whole reply. */

@@ -1,5 +1,5 @@
-// What conversations may spend on model calls. Before a call an estimate is set aside, after it the real cost takes its
-// place; what was set aside for a call that never came back stays spent, because it may well have been billed.
+// Spending limits of turns and conversations. An estimate is reserved before a model call and replaced by the real cost after
+// it. The reservation of a call that never came back stays spent, because it may have been billed.
 import { FabricError } from '@fame-fabric/shared';
 import { costOf, type PriceTable } from '../model/budget.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
@@ -24,7 +24,7 @@ export interface BudgetLimits {
   conversation?: SpendingLimits;
   /** USD for a million tokens, by the name of the model. A model that is not listed costs nothing. */
   prices?: PriceTable;
-  /** Tokens that an answer is expected to have, for the estimate. @default 1_000 */
+  /** Expected tokens of a reply, for the estimate. @default 1_000 */
   answerTokens?: number;
 }
 
@@ -45,8 +45,8 @@ export class ConversationBudget {
   }
 
   /**
-   * What a call is expected to cost.
-   * @throws {BUDGET_EXCEEDED} when the turn or the conversation has spent what it may, or this call would go beyond
+   * Estimates the cost of a call.
+   * @throws {BUDGET_EXCEEDED} when the turn or the conversation has reached a limit, or this call would exceed it
    */
   reserve(
     model: string,
@@ -59,14 +59,14 @@ export class ConversationBudget {
     const answer = this.#limits.answerTokens ?? 1_000;
     const usage = { prompt_tokens: prompt, completion_tokens: answer, total_tokens: prompt + answer };
     const reserved = this.spent(model, usage);
-    // The answer's length is a guess, so it alone never refuses a call: at most one call goes beyond a limit.
+    // The length of the reply is a guess, so it never refuses a call by itself: at most one call exceeds a limit.
     const least = this.spent(model, { ...usage, completion_tokens: 0, total_tokens: prompt });
     check('turn', this.#limits.turn, turn, least);
     check('conversation', this.#limits.conversation, conversation, least);
     return reserved;
   }
 
-  /** What a call has cost. */
+  /** Computes the cost of a call. */
   spent(model: string, usage: Usage): Spending {
     const prices = this.#limits.prices ?? {};
     const price = Object.hasOwn(prices, model) ? prices[model] : undefined;

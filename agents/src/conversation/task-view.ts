@@ -1,4 +1,4 @@
-// A conversation seen as a task of the Fame wire: how start parameters arrive in one, and what a task says about it.
+// A conversation as a task of the Fame wire: reading start parameters from a task, and building the task of a conversation.
 import {
   FabricError,
   firstData,
@@ -25,7 +25,7 @@ const settings = {
 const payload = z.looseObject(settings);
 export type StartPayload = z.output<typeof payload>;
 
-/** Parameters of `start_task` called by its name: an id, and the settings beside it or in `payload`. */
+/** Parameters of `start_task`: an id, and the settings beside it or in `payload`. */
 export const startTaskParams = z.object({
   id: conversationId.nullish(),
   payload: payload.nullish(),
@@ -34,7 +34,7 @@ export const startTaskParams = z.object({
   sessionId: z.string().max(maxIdChars).nullish(),
 });
 
-/** The settings in the first data part of `tasks/send`. @throws {PARAMS_INVALID} naming the one that is wrong */
+/** Reads the settings in the first data part of `tasks/send`. @throws {PARAMS_INVALID} naming the invalid one */
 export function payloadOf(params: TaskSendParams): StartPayload {
   const result = payload.safeParse(firstData(params.message) ?? {});
   if (result.success) return result.data;
@@ -62,7 +62,7 @@ export function optionsOf(
   };
 }
 
-/** The task that stands for a conversation. Absent fields are null, as the clients of the wire expect. */
+/** Builds the task of a conversation. Absent fields are null, as clients of the wire expect. */
 export function taskOf(
   view: ConversationView,
   extra: { sessionId?: string | null | undefined; text?: string; history?: readonly Message[] } = {},
@@ -85,7 +85,7 @@ export function taskOf(
   };
 }
 
-/** The last `most` things that were said, for people: tools and the request to open are left out. */
+/** The last `most` messages for people: without tools and without the opening request. */
 export function spokenMessages(messages: readonly ModelMessage[], most: number): Message[] {
   const spoken: Message[] = [];
   for (const message of messages) {

@@ -1,6 +1,6 @@
-// Reaches an agent on another node as any client does: start a conversation, say one thing, listen, end the conversation. So a
-// team can hand over to any conversation agent, and another team gets the counters and what was said before on top. Every id
-// is made from that of the turn: should this node die and take the turn up again, the other one gives the same answer.
+// Calls an agent on another node as any client does: start a conversation, send one message, read the answer, end the
+// conversation. A team can hand over to any conversation agent; another team also gets the counters and the history. Every id
+// derives from the turn, so a resumed turn gets the same answer again.
 import { createHash } from 'node:crypto';
 import { FabricError, isErrorCode } from '@fame-fabric/shared';
 import type { Outbound } from '../agent/operation.ts';
@@ -16,16 +16,16 @@ import {
 } from './hand-over.ts';
 
 export interface FabricCallOptions {
-  /** How long to wait for the next event of the other agent, in ms. @default 600_000 */
+  /** Longest wait for the next event of the other agent, in ms. @default 600_000 */
   timeoutMs?: number;
 }
 
-/** Most bytes of what was said before; with the message it fits one envelope. */
+/** Most bytes of history; with the message it fits one envelope. */
 const MAX_HISTORY_BYTES = 98_304;
-/** How long to wait for what is not the turn itself, in ms. */
+/** Longest wait for calls other than the turn itself, in ms. */
 const SHORT_MS = 30_000;
 
-/** The way to other nodes over `link`. */
+/** Calls agents on other nodes over `link`. */
 export function fabricCall(link: Outbound, options: FabricCallOptions = {}): RemoteCall {
   return (request) => converse(link, request, options.timeoutMs ?? 600_000);
 }
@@ -64,25 +64,25 @@ async function* converse(
       }
     }
   } finally {
-    // The answer is here, or nobody wants it any more; a conversation that cannot be ended ends by its age.
+    // The answer has arrived or is no longer wanted. A conversation that cannot be ended expires.
     link.call(address, 'end_conversation', { conversation_id: id }, { timeoutMs: SHORT_MS }).catch(() => {});
   }
 }
 
-/** Where the conversation takes place: all of its calls have to reach the same agent. */
+/** Resolves a capability to one address: all calls of a conversation have to reach the same agent. */
 async function addressOf(link: Outbound, target: string, signal: AbortSignal): Promise<string> {
   if (!target.startsWith(CAPABILITY_PREFIX)) return target;
   const capabilities = [target.slice(CAPABILITY_PREFIX.length)];
   const card = await link.call({ capabilities }, 'agent.get_card', {}, { timeoutMs: SHORT_MS, signal });
   const url = (card as { url?: unknown } | null)?.url;
   if (typeof url === 'string' && url !== '') return url;
-  throw new FabricError('ROUTE_UNKNOWN', `The agent for ${target} does not say where it is reached`);
+  throw new FabricError('ROUTE_UNKNOWN', `The card of the agent for ${target} has no address.`);
 }
 
 const errorOf = ({ code, message, retryable }: ConversationEvent & { type: 'error' }): FabricError =>
   new FabricError(isErrorCode(code) ? code : 'INTERNAL', message, { retryable });
 
-/** Whole turns from the end, so that no call stands without its answer. */
+/** The last whole turns that fit, so that no call is without its result. */
 function recentHistory(history: readonly ModelMessage[]): ModelMessage[] {
   let left = MAX_HISTORY_BYTES;
   let from = history.length;

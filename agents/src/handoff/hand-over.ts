@@ -1,6 +1,6 @@
-// What goes along when a message is handed to an agent on another node: how often it has been handed over and past whom, so
-// that limits hold across nodes; what may still be spent; and what was said before. The counters travel in the metadata of
-// the envelope, the rest in the payload that starts the conversation over there.
+// Data that travels with a message to an agent on another node: the number of handoffs and the agents so far, so that limits hold
+// across nodes; the remaining budget; and the history. Counters travel in the envelope's metadata, the rest in the payload that
+// starts the conversation there.
 import { type Logger, silentLog } from '@fame-fabric/shared';
 import { z } from 'zod';
 import type { ModelMessage, Usage } from '../model/model.ts';
@@ -9,15 +9,15 @@ import type { JsonObject } from '../tools/schema/json-schema.ts';
 /** Starts a target that is a capability instead of an address. */
 export const CAPABILITY_PREFIX = 'capability:';
 
-/** Keys of the payload that a conversation is started with: what was handed over, and the counters. */
+/** Keys in the payload of a started conversation: the handed-over data, and the counters. */
 export const HAND_OVER = 'hand_over';
 export const HAND_OVER_META = 'hand_over_meta';
 
-/** The counters of a message on its way. */
+/** Counters of a message on its way. */
 export interface HandOverMeta {
-  /** How often it has been handed over. */
+  /** Handoffs so far. */
   readonly handoffs: number;
-  /** Whom it has passed, in order: agents as `team-run.ts` names them across nodes. */
+  /** Agents that had it, in order, as `message-path.ts` names them across nodes. */
   readonly visited: readonly string[];
   /** Model calls so far. */
   readonly modelCalls: number;
@@ -25,7 +25,7 @@ export interface HandOverMeta {
   readonly budgetUsd?: number;
 }
 
-/** Most names of agents that travel; far more than hops may be. */
+/** Most agent names that travel; far above any handoff limit. */
 const MAX_VISITED = 256;
 
 const wire = z.object({
@@ -35,7 +35,7 @@ const wire = z.object({
   budget_usd: z.number().min(0).optional(),
 });
 
-/** The counters as envelope metadata: scalars and a flat list. */
+/** Writes the counters as envelope metadata: scalars and a flat list. */
 export const metaOf = ({
   handoffs,
   visited,
@@ -48,12 +48,12 @@ export const metaOf = ({
   ...(budgetUsd === undefined || !Number.isFinite(budgetUsd) ? {} : { budget_usd: budgetUsd }),
 });
 
-/** The counters in envelope metadata, if there are any. */
+/** Reads the counters from envelope metadata, if there are any. */
 export function readMeta(meta: unknown, log: Logger = silentLog): HandOverMeta | undefined {
   if (typeof meta !== 'object' || meta === null || !Object.hasOwn(meta, 'hops')) return undefined;
   const read = wire.safeParse(meta);
   if (!read.success) {
-    log.warn('counters of a hand-over are not valid', { issue: read.error.issues[0]?.path.join('.') });
+    log.warn('the counters of a handoff are invalid', { issue: read.error.issues[0]?.path.join('.') });
     return undefined;
   }
   const { hops: handoffs, visited, model_calls: modelCalls, budget_usd: budgetUsd } = read.data;
@@ -62,14 +62,14 @@ export function readMeta(meta: unknown, log: Logger = silentLog): HandOverMeta |
 
 /** A message for an agent on another node. */
 export interface RemoteRequest {
-  /** The same when the same turn is taken up again, so that the other node knows it again. */
+  /** Stays the same when the turn is resumed, so that the other node recognizes the message. */
   readonly id: string;
   /** An address, or `capability:` and a name. */
   readonly target: string;
   readonly userMessage: string;
-  /** What was said before it, oldest first, in whole turns. */
+  /** The history before it, oldest first, in whole turns. */
   readonly history: readonly ModelMessage[];
-  /** What the state map hands over. */
+  /** Arguments that the state map hands over. */
   readonly extras: JsonObject;
   readonly meta: HandOverMeta;
   readonly signal: AbortSignal;
@@ -79,5 +79,5 @@ export type RemoteEvent =
   | { type: 'text'; text: string }
   | { type: 'done'; text: string; usage?: Usage; model?: string };
 
-/** How a team reaches agents on other nodes; `fabric-call.ts` is the one over a link. */
+/** Port to agents on other nodes; `fabric-call.ts` implements it over a link. */
 export type RemoteCall = (request: RemoteRequest) => AsyncIterable<RemoteEvent>;

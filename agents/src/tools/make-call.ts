@@ -1,5 +1,5 @@
-// The port between a function call of a model and the function that runs: whoever runs calls gets a `MakeCall`. The plain one
-// runs the function; the one of `turn/journaled-tools.ts` records the call and knows the results of an earlier process.
+// The port between a function call of a model and the function that it runs. `turn/journaled-tools.ts` implements it with a record
+// of each call, and returns results of an earlier process without a run.
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 
 /** Result of a call, as the model reads it. */

@@ -1,5 +1,5 @@
-// What became of a tool call, and how the model is told. Every call gets exactly one outcome and one tool message: on success,
-// error, timeout and abort alike, so that the history stays valid for the next request.
+// Outcomes of tool calls and the tool messages made of them. Every call gets exactly one outcome and one message, on success, error,
+// timeout and abort alike, so that the history stays valid for the next request.
 import { cutText } from '@fame-fabric/shared/internal';
 import type { ToolMessage } from '../model/model.ts';
 import type { CallResult } from './make-call.ts';
@@ -30,7 +30,7 @@ export interface ToolFault {
   code: ToolFaultCode;
   /** Safe to show to the model and to people: no stack. */
   message: string;
-  /** What the model should do differently. */
+  /** Advice for the model. */
   hint?: string;
 }
 
@@ -95,7 +95,7 @@ export const toolMessage = (outcome: ToolOutcome): ToolMessage => ({
 
 const MAX_MESSAGE_CHARS = 500;
 
-/** A text about an error that is fit for the model: one line, of bounded length. */
+/** Describes an error in one line of bounded length that is fit for the model. */
 export function safeText(error: unknown): string {
   const text = error instanceof Error ? error.message : typeof error === 'string' ? error : '';
   const line = text.replace(/[\u0000-\u001f\u007f]+/g, ' ').trim();
@@ -103,19 +103,19 @@ export function safeText(error: unknown): string {
   return cutText(line, MAX_MESSAGE_CHARS);
 }
 
-/** Turns what a tool returned into plain JSON. @throws {TypeError} for what JSON cannot say */
+/** Converts a tool's return value to plain JSON. @throws {TypeError} for values that JSON cannot hold */
 export function asJson(value: unknown): { text: string; value: JsonValue } {
   if (value === undefined || value === null) return { text: 'null', value: null };
   if (typeof value === 'string') return { text: value, value };
   const text = JSON.stringify(value, (_key, part: unknown) => {
-    // JSON.stringify would leave these out or write them as {}, and the model would take the gap for the answer.
+    // JSON.stringify would leave these out or write them as {}, and the model would read the gap as the answer.
     if (
       typeof part === 'function' ||
       typeof part === 'symbol' ||
       part instanceof Map ||
       part instanceof Set
     ) {
-      throw new TypeError('The result holds something that is not JSON');
+      throw new TypeError('The result has a value that JSON cannot hold');
     }
     return part;
   });
@@ -123,7 +123,7 @@ export function asJson(value: unknown): { text: string; value: JsonValue } {
   return { text, value: JSON.parse(text) as JsonValue };
 }
 
-/** Cuts a result that is too long and says so in it. */
+/** Cuts a result that is too long and marks the cut. */
 export function cutResult(text: string, maxChars: number): string {
   const marker = `… [cut: ${maxChars} of ${text.length} characters]`;
   return cutText(text, Math.max(0, maxChars - marker.length), marker);

@@ -1,6 +1,6 @@
-// Runs all tool calls of one reply: an eager tool at once, the others when the reply is whole, at most so many at a time, each
-// with a signal and a deadline of its own. Outcomes come in the order of the calls, whatever order they finish in. A tool that
-// ignores its signal is not waited for: its late result or error is dropped.
+// Runs the tool calls of one reply. Eager tools start at once, the others when the reply is whole. The number of concurrent calls is
+// limited, and each has a signal and a deadline. Outcomes are in the order of the calls. The late result of a tool that ignores its
+// signal is dropped.
 import { type Clock, FabricError, type Logger } from '@fame-fabric/shared';
 import { closestMatch } from '@fame-fabric/shared/internal';
 import type { Budget } from '../model/budget.ts';
@@ -37,9 +37,9 @@ export interface RunLimits {
   toUserKey: string;
 }
 
-/** A sync tool that holds the event loop longer than this is named in the log, in milliseconds. */
+/** Time after which a sync tool that blocks the event loop is logged, in ms. */
 const BLOCKING_MS = 200;
-/** setTimeout's longest time; a longer timeout is none. */
+/** The longest delay of setTimeout; a longer timeout means none. */
 const MAX_TIMER_MS = 2_147_483_647;
 
 type Verdict = { ok: true; value: unknown } | { ok: false; error: ToolFault };
@@ -209,7 +209,7 @@ export class ToolRun {
       if (!checked.ok) return fail('invalid_args', checked.error.message);
       args = checked.value;
     } catch (error) {
-      // The tool's own refinement threw.
+      // A refinement of the tool's schema threw.
       this.#logger.warn('tool failed', { tool: call.name, callId: call.id, error });
       return failure(error);
     }

@@ -1,4 +1,4 @@
-// The tools that one agent offers: what the model is told of them, and the running of its calls.
+// The tools of one agent: their definitions for the model, and the run of its calls.
 
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
 import { closestMatch, untilAborted } from '@fame-fabric/shared/internal';
@@ -14,9 +14,9 @@ export type { ExecuteOptions } from './tool-run.ts';
 export interface ToolSetOptions {
   /** Most calls that run at once. @default 8 */
   maxParallel?: number;
-  /** How long a call may run, in milliseconds, unless its tool says otherwise. @default 30_000 */
+  /** Time limit of a call, in ms, unless its tool sets one. @default 30_000 */
   defaultTimeoutMs?: number;
-  /** Longest result in characters, unless its tool says otherwise. @default 65_536 */
+  /** Longest result in characters, unless its tool sets a limit. @default 65_536 */
   maxResultChars?: number;
   /** The parameter that holds the text for the user; the splitter must be given the same. @default 'to_user' */
   toUserKey?: string;
@@ -51,7 +51,7 @@ export class ToolSet {
     return this.#tools.get(name);
   }
 
-  /** The tools as they stand in a request. */
+  /** The definitions for a request. */
   specs(): ToolSpec[] {
     return [...this.#tools.values()].map((def) => specOf(def, this.#options.toUserKey));
   }
@@ -72,7 +72,7 @@ export class ToolSet {
     return new ToolSet(tools, this.#options);
   }
 
-  /** A set with further tools; this one stays as it is. */
+  /** Returns a set with further tools; this one does not change. */
   with(...tools: AnyTool[]): ToolSet {
     return new ToolSet([...this.#tools.values(), ...tools], this.#options);
   }
@@ -109,13 +109,13 @@ export class ToolSet {
     return run.finish();
   }
 
-  /** A manual for models that know no tools: one line and the parameters for each. */
+  /** A manual for models without native tools: one line and the parameters for each. */
   describe(): string {
     return describeTools(this.specs());
   }
 }
 
-/** The calls until they end or the signal aborts, also if they never end by themselves. */
+/** Iterates until the items end or the signal aborts, also if the source never ends. */
 async function* untilStopped<T>(
   items: AsyncIterable<T> | readonly T[],
   signal: AbortSignal,

@@ -1,14 +1,14 @@
-// A tool: a function that a model may call, with its parameters as a zod object. The schema is made, and found fault with,
-// when the tool is declared; `tool-set.ts` runs it.
+// A tool: a function that a model may call, with its parameters as a zod object. The schema is built and checked when the tool is
+// declared; `tool-set.ts` runs it.
 import type { Logger } from '@fame-fabric/shared';
 import type { z } from 'zod';
 import type { Budget } from '../model/budget.ts';
 import type { ToolSpec } from '../model/model.ts';
 import { type JsonSchemaObject, type JsonValue, schemaOfZod } from './schema/json-schema.ts';
 
-/** What a tool is given beside its arguments. */
+/** Context of one call. */
 export interface ToolContext {
-  /** Aborts when the turn is cancelled or the tool has run too long. */
+  /** Aborts when the turn is cancelled or the call reaches its time limit. */
   readonly signal: AbortSignal;
   readonly callId: string;
   /** Place of the call in the reply, from 0. */
@@ -21,13 +21,13 @@ export interface ToolContext {
 }
 
 export interface ToolOptions {
-  /** How long one call may run, in milliseconds. @default the tool set's `defaultTimeoutMs` */
+  /** Time limit of one call, in ms. @default the tool set's `defaultTimeoutMs` */
   readonly timeoutMs?: number;
   /** Longest result in characters; the rest is cut off and marked. @default 65_536 */
   readonly maxResultChars?: number;
   /**
-   * Start as soon as the arguments are complete, while the model still writes. Only for tools without side effects: the model's
-   * answer may still fail, and then nobody knows of the call. @default false
+   * Starts the tool as soon as its arguments are complete, while the model still writes. Only for tools without side effects: the
+   * reply may still fail, and then no history has the call. @default false
    */
   readonly eager?: boolean;
   /** Adds an optional text for the user to the parameters; it is streamed while the arguments arrive. @default false */
@@ -47,11 +47,11 @@ export interface ToolDef<S extends z.ZodObject = z.ZodObject, R = unknown> exten
   execute(args: z.output<S>, ctx: ToolContext): Promise<R> | R;
 }
 
-/** A tool of any parameters and result, as lists of tools hold it. */
+/** A tool of any parameters and result, for lists of tools. */
 // biome-ignore lint/suspicious/noExplicitAny: `execute` takes its own arguments, so no other type fits all tools.
 export type AnyTool = ToolDef<any, any>;
 
-/** An error with a hint for the model: what it should do differently. */
+/** An error with advice for the model. */
 export class ToolError extends Error {
   override readonly name = 'ToolError';
   readonly hint?: string;
@@ -86,7 +86,7 @@ const TO_USER = {
     'Optional. What to tell the user right now, while the tool runs: what you are about to do, or why. Write it first.',
 };
 
-/** The tool as it is sent to the model. `toUserKey` names the text for the user, for tools that have one. */
+/** Builds the definition that is sent to the model. `toUserKey` names the text for the user, for tools that have one. */
 export function specOf(def: AnyTool, toUserKey = 'to_user'): ToolSpec {
   const schema = def.toUser
     ? { ...def.schema, properties: { [toUserKey]: TO_USER, ...def.schema.properties } }

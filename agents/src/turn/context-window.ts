@@ -1,15 +1,15 @@
-// The part of a long exchange that a model is sent: what fits into a number of tokens, the oldest leaving first, with pieces that
-// stay whatever happens. A call and its results are one piece, so what is sent is always in the order that model servers accept.
+// A token-limited window on a long exchange. The oldest pieces leave first; pinned pieces stay. A call and its results are one
+// piece, so the window is always valid for model servers.
 import type { ModelMessage } from '../model/model.ts';
 
-/** Where a pinned piece stands. `index` counts among the pieces that are not pinned to an end: from 0, or from -1 backwards. */
+/** Position of a pinned piece. `index` counts among the pieces that are not pinned to an end: from 0, or from -1 backwards. */
 export type Pin =
   | { at: 'start' }
   | { at: 'end' }
   | { at: 'fixed'; index: number }
   /** 0 stands before all pieces, 100 behind them. */
   | { at: 'fixed'; percent: number }
-  /** Stands where it was added; when it would be cut off it moves to the end instead. */
+  /** Stays where it was added; instead of being removed it moves to the end. */
   | { at: 'flowing' };
 
 export interface ContextWindowOptions {
@@ -19,12 +19,12 @@ export interface ContextWindowOptions {
   count?: (message: ModelMessage) => number;
 }
 
-/** Messages that stay or go together. */
+/** Messages that stay or leave together. */
 interface Piece {
   readonly messages: ModelMessage[];
   tokens: number;
   readonly flows: boolean;
-  /** Ids of calls whose results have not come. */
+  /** Ids of calls without a result. */
   readonly open: Set<string>;
 }
 
@@ -45,19 +45,19 @@ export class ContextWindow {
     this.#count = options.count ?? roughly;
   }
 
-  /** Tokens of what `messages()` gives. */
+  /** Tokens of all messages in the window. */
   get tokens(): number {
     return this.#tokens;
   }
 
-  /** How full it is, from 0 to 1. */
+  /** Fill level, from 0 to 1. */
   get fill(): number {
     return this.#tokens / this.#maxTokens;
   }
 
   /**
-   * Adds a message and lets the oldest go as needed; system messages stay for good. Returns false, and changes nothing, if it
-   * cannot fit beside what is pinned, or if it is the result of a call that is not here.
+   * Adds a message and removes the oldest as needed; system messages stay. Returns false, and changes nothing, if it cannot fit
+   * beside the pinned pieces, or if it is the result of a call that is not in the window.
    */
   append(message: ModelMessage): boolean {
     if (message.role === 'tool') return this.#answer(message.tool_call_id, message);
@@ -65,7 +65,7 @@ export class ContextWindow {
     return this.#flowIn(this.#piece(message, false));
   }
 
-  /** Adds a message that stays. Returns false, and changes nothing, if it cannot fit beside what is pinned already. */
+  /** Adds a message that stays. Returns false, and changes nothing, if it cannot fit beside the pinned pieces. */
   pin(message: ModelMessage, pin: Pin): boolean {
     const piece = this.#piece(message, pin.at === 'flowing');
     switch (pin.at) {
@@ -80,7 +80,7 @@ export class ContextWindow {
     }
   }
 
-  /** What is sent: system messages, the pieces of the start, the exchange with its fixed pieces, the pieces of the end. */
+  /** The messages to send: system messages, start pieces, the exchange with its fixed pieces, end pieces. */
   messages(): ModelMessage[] {
     const whole = this.#pieces.filter((piece) => piece.open.size === 0);
     const middle = [...whole];
@@ -98,7 +98,7 @@ export class ContextWindow {
     };
   }
 
-  /** Tokens of everything that cannot be cut off, besides `piece`. */
+  /** Tokens of everything that cannot be removed, except `piece`. */
   #pinnedTokens(piece?: Piece): number {
     const kept = [...this.#system, ...this.#start, ...this.#end, ...this.#fixed.map((one) => one.piece)];
     const flowing = this.#pieces.filter((one) => one.flows);
@@ -134,7 +134,7 @@ export class ContextWindow {
     return true;
   }
 
-  /** Lets the oldest go until all fits; `latest` stays. It fits at the latest when only it and pinned pieces are left. */
+  /** Removes the oldest pieces until all fits; `latest` stays. It fits at the latest beside pinned pieces alone. */
   #trim(latest?: Piece): void {
     const drifted: Piece[] = [];
     let at = 0;

@@ -1,23 +1,23 @@
-// What a conversation remembers for the model: a bounded window of whole turns. A turn enters it in one step, complete and
-// in the order that model servers accept (each tool call answered, right behind its call), or it does not enter it at all.
-// It is not the record of the conversation: that is the journal (`conversation-journal.ts`), which keeps everything.
+// The history of a conversation for the model: a bounded window of whole turns. A turn enters it in one step, complete and in the
+// order that model servers accept (each call followed by its results), or not at all. The full record is the journal
+// (`conversation/journal.ts`).
 import type { AssistantMessage, ModelMessage, ToolMessage } from '../model/model.ts';
 import { charsOf, roughTokens, type TokenCounter } from '../model/tokens.ts';
 import { faultContent } from '../tools/tool-outcome.ts';
 
-/** What the model is asked when a person opens a conversation without a word. */
+/** The user message of a conversation that a person opens without a word. */
 export const OPENING_REQUEST = 'Please open our conversation: greet me, and ask how you can help.';
 
-/** Stands at the end of a text that was cut short, so that the model knows that nobody saw the rest. */
+/** Ends a text that was cut short, so that the model knows. */
 export const INTERRUPTED_MARK = '[interrupted]';
 
-/** What a failed or cancelled turn leaves: `auto` keeps it only if a tool had been started. */
+/** Rule for failed and cancelled turns: `auto` keeps a turn only if a tool was started. */
 export type FailedTurnRule = 'auto' | 'discard' | 'keep';
 
 export interface HistoryOptions {
   /** Always the first message of the window. */
   system?: string;
-  /** Turns that are remembered; a plain turn is two messages. @default 10 */
+  /** Turns to keep; a plain turn is two messages. @default 10 */
   maxTurns?: number;
   /** Most tokens of the window without the system message; whole turns are left out from the oldest on. */
   maxTokens?: number;
@@ -40,7 +40,7 @@ export class History {
     this.#count = options.count ?? roughTokens;
   }
 
-  /** Starts a turn. Nothing of it is part of the history before `commit`. */
+  /** Starts a turn. It is no part of the history before `commit`. */
   begin(userText: string): TurnDraft {
     const content = userText.trim() === '' ? OPENING_REQUEST : userText;
     return new TurnDraft(this, content);
@@ -56,12 +56,12 @@ export class History {
     return messages;
   }
 
-  /** The remembered turns, oldest first. */
+  /** The turns in the history, oldest first. */
   get turns(): readonly (readonly ModelMessage[])[] {
     return this.#turns;
   }
 
-  /** Characters of the remembered turns. */
+  /** Characters of the turns in the history. */
   get chars(): number {
     return this.#chars;
   }
@@ -90,7 +90,7 @@ export class History {
   }
 }
 
-/** One turn while it runs: the user's message, and what the model and the tools have answered so far. */
+/** A running turn: the user's message, and the replies and results so far. */
 export class TurnDraft {
   readonly #history: History;
   readonly #messages: ModelMessage[];
@@ -101,7 +101,7 @@ export class TurnDraft {
     this.#messages = [{ role: 'user', content: userText }];
   }
 
-  /** What the model is asked next: the window, then this turn. */
+  /** The messages of the next request: the window, then this turn. */
   request(): ModelMessage[] {
     const messages = this.#history.window();
     for (const message of this.#messages) messages.push(message);
@@ -137,9 +137,9 @@ export class TurnDraft {
   }
 
   /**
-   * Ends a turn that failed or was cancelled. If a tool had been started the exchange is kept, closed so that the next
-   * turn knows what was done; else the history stays exactly as it was. `startedCalls` are calls that were started, whether
-   * their outcome is known or not. Tells whether the turn was kept.
+   * Ends a turn that failed or was cancelled. If a tool was started, the exchange is kept and closed, so that the next turn knows
+   * about it; otherwise the history does not change. `startedCalls` includes calls without an outcome. Returns true if the turn
+   * was kept.
    */
   interrupt(partialText: string, startedCalls: ReadonlySet<string>, rule: FailedTurnRule = 'auto'): boolean {
     if (this.#state === 'settled') return false;
@@ -175,7 +175,7 @@ function closeCalls(messages: readonly ModelMessage[]): ModelMessage[] {
   return closed;
 }
 
-/** Why a model server would refuse these messages as one turn, or `undefined` if it would not. */
+/** The reason why a model server would refuse these messages as one turn; `undefined` if it would not. */
 export function transcriptFault(messages: readonly ModelMessage[]): string | undefined {
   if (messages[0]?.role !== 'user') return 'it does not start with the user';
   if (messages.at(-1)?.role !== 'assistant') return 'it does not end with the assistant';

@@ -9,7 +9,7 @@ export interface RecordedCall {
   readonly index: number | undefined;
   readonly isStarted: boolean;
   readonly result: CallResult | undefined;
-  /** What the function said to the user after its step's reply was recorded. */
+  /** Text of the function after its step's reply was recorded. */
   readonly text: string;
 }
 
@@ -29,7 +29,7 @@ export interface RecordedStep {
   readonly calls: ReadonlyMap<string, RecordedCall>;
 }
 
-/** What makes a replayed question the recorded one. */
+/** Identity of a question: a replayed one must equal the recorded one. */
 export interface Question {
   readonly scope: string;
   /** SHA-256 of the turn's messages after the user's, without system messages: a prompt may hold a date. */

@@ -1,5 +1,5 @@
-// The text of a turn: put together from what models, tools and the runner say, with the line breaks between them. After a crash
-// the runner says everything again from the beginning; what stands in the record already is left out here.
+// The text of a turn, assembled from the texts of models, tools and the runner, with line breaks between them. After a crash the
+// runner says everything again from the beginning; text that the record has already is left out here.
 
 import { FabricError } from '@fame-fabric/shared';
 import { charBoundary } from '@fame-fabric/shared/internal';
@@ -27,7 +27,7 @@ export class TurnText {
   /** Ends of the unwritten pieces. */
   #pieces: { end: number; readonly source: TextSource }[] = [];
   #written: number;
-  /** What was said again since the last recorded reply, and left out because it stands. */
+  /** Repetitions since the last recorded reply; they were left out because the text stands. */
   #repeated: Said[] = [];
   /** Characters that belong to whole replies. */
   whole: number;

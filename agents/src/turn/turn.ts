@@ -24,7 +24,7 @@ export type TextSource =
       readonly speaker?: string | undefined;
     };
 
-/** What a turn can do. */
+/** Actions of a runner. */
 export interface RunnerActions {
   /** Asks a model. A recorded reply comes back without a request; of the callbacks only `onCall` runs for it. */
   readonly ask: AskModel;
@@ -45,7 +45,7 @@ export interface TurnContext extends RunnerActions {
   readonly messages: readonly ModelMessage[];
   /** The `state` of the last turn's result. */
   readonly state: unknown;
-  /** What the conversation was started with, beyond the settings that all conversations have. */
+  /** Start parameters beyond the settings that all conversations have. */
   readonly payload: Readonly<Record<string, unknown>>;
   /** Aborts when the turn is cancelled, ran too long or goes on in another process. */
   readonly signal: AbortSignal;

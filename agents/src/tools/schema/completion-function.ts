@@ -1,5 +1,5 @@
-// A function that a model may call: its name, the schema it is shown, and the one place where the text that the model
-// wrote becomes typed arguments or a list of what is wrong with them.
+// A function that a model may call: its name, its schema, and the conversion of the model's argument text into typed arguments or
+// a list of faults.
 import type { z } from 'zod';
 import type { ToolSpec } from '../../model/model.ts';
 import {
@@ -14,7 +14,7 @@ import {
 } from './json-schema.ts';
 import { parseLenientJson } from './lenient-json.ts';
 
-/** Why arguments were not taken. `message` names paths and positions, never values: it goes to the model and to logs. */
+/** Fault of arguments. `message` names paths and positions, never values: it goes to the model and to logs. */
 export interface ArgumentsError {
   code: 'invalid_json' | 'not_an_object' | 'invalid_args';
   message: string;
@@ -29,11 +29,11 @@ export interface CompletionFunction<N extends string = string, A = unknown> {
   readonly schema: JsonSchemaObject;
   /** Checks arguments that have been parsed. */
   readonly parameters: z.ZodObject;
-  /** As the model is told of it. */
+  /** The definition that is sent to the model. */
   readonly spec: ToolSpec;
   /** One line, such as `solve(a: number, b: number)`. */
   signature(): string;
-  /** Arguments out of the model's text, with the small repairs of `lenient-json.ts`. */
+  /** Parses the model's argument text, with the small repairs of `lenient-json.ts`. */
   parse(raw: string): ParsedArguments<A>;
 }
 
@@ -50,7 +50,7 @@ const pathOf = (path: readonly PropertyKey[]): string =>
     .join('')
     .replace(/^\./, '');
 
-/** Checks parsed arguments. Keys that no property has are refused unless the schema lets them in. */
+/** Checks parsed arguments. Unknown keys are refused unless the schema allows them. */
 export function checkArguments<A>(
   parameters: z.ZodObject,
   schema: JsonSchemaObject,

@@ -1,6 +1,6 @@
-// Reads the JSON that a model wrote as the arguments of a call, and forgives exactly three things: a Markdown fence
-// around it, prose around its outermost object, commas before a closing bracket. Everything else is for the model to
-// repair: guessing further would run functions with arguments nobody wrote.
+// Parses the JSON that a model wrote as arguments of a call, and tolerates exactly three faults: a Markdown fence, prose around the
+// outermost object, commas before a closing bracket. The model has to repair anything else: guessing would run functions with
+// arguments that the model did not write.
 import { findJsonFault } from '../../model/stream/parse-arguments.ts';
 
 export type LenientJson =
@@ -15,14 +15,14 @@ const tryParse = (text: string): { value: unknown } | undefined => {
   }
 };
 
-/** Where in `text` JSON stops being valid. */
+/** Locates the fault in `text`. */
 function faultOf(text: string): LenientJson {
   const fault = findJsonFault(text);
   if (!fault) return { ok: false, message: 'the text is not the JSON that was asked for' };
   return { ok: false, message: `not valid JSON at ${fault.at}: expected ${fault.expected}`, at: fault.at };
 }
 
-/** The span of the first `{...}` or `[...]` that closes, strings taken into account; and whether another one follows. */
+/** Finds the first `{...}` or `[...]` that closes, outside of strings. `isOnly` is false if another one follows. */
 function outermost(text: string, open: '{' | '['): { span: string; isOnly: boolean } | undefined {
   const close = open === '{' ? '}' : ']';
   const start = text.indexOf(open);
@@ -64,7 +64,7 @@ function withoutTrailingCommas(text: string): string {
 const withoutFence = (text: string): string =>
   /^```[\w-]*\s*\n([\s\S]*?)\n?```$/.exec(text.trim())?.[1] ?? text;
 
-/** Parses `text`, forgiving a fence, prose around one outermost value, and trailing commas. */
+/** Parses `text`; tolerates a fence, prose around one outermost value, and trailing commas. */
 export function parseLenientJson(text: string, outer: 'object' | 'array' = 'object'): LenientJson {
   const plain = tryParse(text);
   if (plain) return { ok: true, ...plain, repaired: false };

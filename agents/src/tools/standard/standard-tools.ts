@@ -33,7 +33,7 @@ export const getCurrentWeather = tool({
   },
 });
 
-/** Tells the date and time, in UTC or a time zone. */
+/** Returns the date and time, in UTC or a time zone. */
 export const clockTool = (clock: Clock = systemClock) =>
   tool({
     name: 'clock',

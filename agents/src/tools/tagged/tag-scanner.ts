@@ -32,7 +32,7 @@ export class TagScanner {
     }
   }
 
-  /** What is left when nothing more comes: text, or a block that was not closed. */
+  /** Returns the rest at the end of the input: text, or a block that was not closed. */
   end(): TagPart {
     const text = this.#rest;
     this.#rest = '';
@@ -56,7 +56,7 @@ export class TagScanner {
     return { kind: 'text', text };
   }
 
-  /** How many characters at the end may be the beginning of the opening tag. */
+  /** Counts the characters at the end that may begin the opening tag. */
   #heldBack(): number {
     for (let length = Math.min(this.#open.length - 1, this.#rest.length); length > 0; length -= 1) {
       if (this.#rest.endsWith(this.#open.slice(0, length))) return length;

@@ -18,7 +18,7 @@ export interface TaggedToolOptions {
   open?: string;
   /** @default '</tool>' */
   close?: string;
-  /** What the model is told of its tools. */
+  /** Writes the manual of the tools for the model. */
   manual?(tools: readonly ToolSpec[]): string;
 }
 
