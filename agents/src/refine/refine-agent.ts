@@ -1,5 +1,5 @@
 // The refining dialogue as an agent of the fabric: it takes a wish, asks until it is clear, has it confirmed, and completes its
-// task with the goals. It answers the same operations as the chat agent; `start_task({objective})` already asks.
+// task with the goals. It has the operations of the chat agent; `start_task({objective})` asks the first questions.
 
 import type { Agent, AgentLink, ServeOptions, Serving } from '../agent/agent-types.ts';
 import { DeclaredAgent } from '../agent/declared-agent.ts';
@@ -26,7 +26,7 @@ export interface RefineAgentOptions
       RefineTurnsOptions,
       'models' | 'maxIterations' | 'finishWords' | 'retry' | 'handOverTo' | 'greeting'
     > {
-  /** What one dialogue may cost, and the fraction at which the log says so. @default no limit; warnAt 0.8 */
+  /** Limit on the cost of one dialogue, and the fraction at which a warning is logged. @default no limit; warnAt 0.8 */
   budget?: { limitUsd: number; warnAt?: number; prices: PriceTable };
 }
 
@@ -77,7 +77,7 @@ export class RefineAgent extends DeclaredAgent {
         options.description ?? 'Turns a wish into goals: asks, has them confirmed, hands them over.',
       systemPrompt: '',
       turns,
-      // The whole dialogue has to stay in sight.
+      // The model has to see the whole dialogue.
       maxHistoryLength: Math.min(200, maxIterations + 2),
       opening: ({ objective }) => (typeof objective === 'string' && objective.trim() ? objective : undefined),
       ...(budget ? { budget: { conversation: { maxUsd: budget.limitUsd }, prices: budget.prices } } : {}),

@@ -1,4 +1,4 @@
-// The refining dialogue from a YAML file: strict, every fault with its place, as the files of teams are read.
+// Loads a refining dialogue from a YAML file: strict, with the position of every fault, as team files are read.
 import { readFile } from 'node:fs/promises';
 import { tryParseAddress } from '@fame-fabric/shared';
 import { z } from 'zod';
@@ -59,7 +59,7 @@ export const refineKeysAt = (path: ConfigPath): readonly string[] => {
   return path[0] === 'prices' && path.length === 2 ? Object.keys(price) : [];
 };
 
-/** Reads and checks a file, and never throws for what is wrong with it. */
+/** Reads and checks a file. Faults are returned, not thrown. */
 export async function readRefineFile(
   path: string,
 ): Promise<{ config: RefineConfigT | undefined; diagnostics: readonly Diagnostic[] }> {
@@ -73,7 +73,7 @@ export async function readRefineFile(
   };
 }
 
-/** The agent that a file describes. @throws {TEAM_CONFIG} with all faults */
+/** Builds the agent that a file describes. @throws {TEAM_CONFIG} with all faults */
 export async function loadRefineAgent(
   path: string,
   { models, store }: { models: (name: string) => ChatModel; store?: ConversationStore },

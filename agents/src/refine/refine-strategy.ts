@@ -1,6 +1,5 @@
-// The prompt of the refining dialogue: how an intake agent turns a vague wish into goals that somebody else can work on. It
-// asks, it asks again, it has its understanding confirmed, and only then it hands the goals over. The dialogue around it is
-// `refine.ts`.
+// The prompt strategy of the refining dialogue. An intake agent turns a vague wish into goals that others can work on: it asks, asks
+// again, has its understanding confirmed, and only then hands the goals over. The dialogue around it is in `refine.ts`.
 import { z } from 'zod';
 import type { ModelMessage } from '../model/model.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';
@@ -8,7 +7,7 @@ import { ChatPrompt } from '../strategy/chat-prompt.ts';
 import { defineStrategy } from '../strategy/prompt-strategy.ts';
 import { defineFunction } from '../tools/schema/completion-function.ts';
 
-/** Something that was asked, and what came back. */
+/** A question or a request to confirm. */
 export interface RefineEntry {
   /** `q1`, `q2` … for questions, `c1` … for requests to confirm. */
   readonly id: string;
@@ -22,10 +21,10 @@ export interface RefinedGoals {
   readonly goals: readonly string[];
 }
 
-/** Where a refining dialogue stands. Plain JSON, so a conversation can keep it. */
+/** State of a refining dialogue. Plain JSON, so that a conversation can keep it. */
 export interface RefineState {
   readonly phase: 'new' | 'refining' | 'confirming' | 'done';
-  /** What the person wants, as it was understood last. */
+  /** The goal as it was understood last. */
   readonly goal: string;
   readonly entries: readonly RefineEntry[];
   /** Answers of the model so far. */
@@ -76,11 +75,11 @@ Answer with function calls only. Ask first; when nothing is unclear, ask for con
 Speak the language of the person.`;
 
 export const refineInput = z.object({
-  /** What was said so far, oldest first; the last message is the person's. */
+  /** The dialogue so far, oldest first; the last message is the person's. */
   messages: z.array(z.custom<ModelMessage>()).min(1),
   /** The person has just confirmed the goal. */
   confirmed: z.boolean(),
-  /** What those who sent the person here want to be kept in mind. */
+  /** Note from the sender of the person, for the prompt. */
   note: z.string(),
 });
 

@@ -18,20 +18,20 @@ import {
 
 export interface RefineTurnsOptions
   extends Pick<RefineOptions, 'models' | 'maxIterations' | 'finishWords' | 'retry'> {
-  /** Who gets the goals once they are settled; its answer follows them. */
+  /** The agent that receives the goals once they are settled; its answer follows them. */
   handOverTo?: { agent: string; with?: readonly ('goals' | 'goal_sentence')[] };
   /** Reaches the agent of `handOverTo`. */
   remote?: RemoteCall;
-  /** Says once in a conversation that so much was spent. The limit itself is the conversation host's business. */
+  /** Amount at which a warning is logged, once in a conversation. The conversation host enforces the limit itself. */
   warning?: { atUsd: number; prices: PriceTable };
-  /** What a person is asked who opens a conversation without a word. */
+  /** First text for a person who opens a conversation without a word. */
   greeting?: string;
   log?: Logger;
 }
 
 const GREETING = 'What would you like to achieve? Tell me in your own words.';
 
-/** What a conversation keeps between its turns. */
+/** State of a conversation between its turns. */
 interface Kept {
   dialogue: RefineState;
   usd: number;
@@ -106,7 +106,7 @@ export class RefineTurns implements TurnRunner {
     }
   }
 
-  /** What the conversation has cost by now. */
+  /** Returns the cost of the conversation so far; logs a warning at the threshold. */
   #warn(before: number, step: RefineStep, turn: TurnContext): number {
     const { warning, log = silentLog } = this.#options;
     const price =

@@ -1,6 +1,5 @@
-// The refining dialogue, one step for each thing the person says. `refineStep` is pure but for the model: state in, state
-// out, so a conversation can keep the state wherever it likes. `refine` is the same as a generator, for programs that hold
-// the dialogue themselves.
+// The refining dialogue, one step for each message of the person. `refineStep` takes a state and returns the next one, and has no
+// other effect than model calls. `refineUserContext` is the same as a generator, for programs that run the dialogue themselves.
 import type { Clock, Logger } from '@fame-fabric/shared';
 import type { AskModel } from '../model/ask-model.ts';
 import type { Budget } from '../model/budget.ts';
@@ -16,14 +15,14 @@ export type { RefinedGoals, RefineEntry, RefineState } from './refine-strategy.t
 
 export interface RefineOptions {
   models: ModelClasses;
-  /** Most answers of the model in one dialogue. @default 10 */
+  /** Most replies of the model in one dialogue. @default 10 */
   maxIterations?: number | undefined;
   /** Words that confirm, in any case. @default y, yes, done */
   finishWords?: readonly string[] | undefined;
   budget?: Budget | undefined;
   signal?: AbortSignal | undefined;
   retry?: RetryPolicy | undefined;
-  /** What those who sent the person here want to be kept in mind. */
+  /** Note from the sender of the person, for the prompt. */
   note?: string;
   /** Asks the model. @default askModel */
   askModel?: AskModel | undefined;
@@ -31,7 +30,7 @@ export interface RefineOptions {
   log?: Logger;
 }
 
-/** What the dialogue says next. */
+/** Next message of the dialogue. */
 export type RefineTurn =
   | {
       readonly kind: 'questions';
@@ -48,18 +47,18 @@ export interface RefineStep {
   readonly model: string;
 }
 
-/** The dialogue took too many rounds. */
+/** The dialogue exceeded its rounds. */
 export class RefineLimitError extends StrategyError {
   readonly #state: RefineState;
 
   constructor(state: RefineState) {
-    super('REFINE_LIMIT', `The goal was not settled in ${state.iterations} rounds`, {
+    super('REFINE_LIMIT', `The goal was not settled in ${state.iterations} rounds, which is the limit.`, {
       details: { iterations: state.iterations },
     });
     this.#state = state;
   }
 
-  /** The goal as it was understood last. Content, so it is not among what loggers and the wire see. */
+  /** The goal as it was understood last. It is content, so it is hidden from loggers and the wire. */
   get bestGoal(): string {
     return this.#state.goal;
   }
@@ -74,9 +73,9 @@ const plainWord = (text: string): string =>
 const strategies = defineStrategies(refineStrategy);
 
 /**
- * One step: `messages` is what was said so far and ends with what the person says now.
- * @throws {REFINE_LIMIT} when the dialogue has had its rounds
- * @throws {PROTOCOL} when the model hands over a goal before it has asked anything, also after it was told
+ * Runs one step. `messages` is the dialogue so far and ends with the person's message.
+ * @throws {REFINE_LIMIT} when the dialogue has reached its limit of rounds
+ * @throws {PROTOCOL} when the model hands over a goal before it has asked anything, also after a repair
  */
 export async function refineStep(
   state: RefineState | undefined,
@@ -107,7 +106,7 @@ function turnOf(before: RefineState, after: RefineState): RefineTurn {
   return { kind: 'questions', goal: after.goal, questions: asked.map(({ id, text }) => ({ id, text })) };
 }
 
-/** What a person reads. */
+/** Writes the message for the person. */
 export function textOfRefine(turn: RefineTurn): string {
   switch (turn.kind) {
     case 'questions':

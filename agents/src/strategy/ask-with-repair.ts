@@ -1,6 +1,6 @@
-// Asks a model until its reply fits. Two things go wrong with a model, and each has its own remedy: a reply without a call is
-// asked for again, and then with one function forced; a call that does not fit is answered with its fault, once. The team uses
-// the first part, `askForCall`, for agents that have to route.
+// Asks a model until its reply fits. Two faults have a remedy each. After a reply without a call the model is asked again, and then
+// one function is forced. A call that does not fit is answered with its fault, once. The team uses the first part, `askForCall`,
+// for agents that have to route.
 
 import { type AskModel, askModel, type Reply } from '../model/ask-model.ts';
 import type { Budget } from '../model/budget.ts';
@@ -31,11 +31,11 @@ export type FunctionCallOf<F extends Functions> = {
 }[number];
 
 export interface RetryPolicy {
-  /** Further requests after an answer without a call. @default 2 */
+  /** Further requests after a reply without a call. @default 2 */
   noCall?: number;
   /** Further requests after a call that does not fit. @default 1 */
   invalidArgs?: number;
-  /** Answers without a call before a function is forced. @default 1, so the third request forces it */
+  /** Replies without a call before a function is forced. @default 1, so the third request forces it */
   forceDefaultAfter?: number;
 }
 
@@ -46,7 +46,7 @@ export interface AskOptions {
   retry?: RetryPolicy | undefined;
   temperature?: number | undefined;
   maxTokens?: number | undefined;
-  /** Takes no more than one call in an answer. @default false */
+  /** Refuses more than one call in a reply. @default false */
   exactlyOne?: boolean | undefined;
   /** Asks the model. @default askModel */
   askModel?: AskModel | undefined;
@@ -54,7 +54,7 @@ export interface AskOptions {
   scope?: string | undefined;
   /** Objects to calls that fit their schema, in words that the model reads. */
   accept?: ((calls: readonly FunctionCall[]) => string | undefined) | undefined;
-  /** What is thrown when `accept` refuses again. @default PROTOCOL */
+  /** Code of the error when `accept` objects again. @default PROTOCOL */
   refusal?: 'PROTOCOL' | 'ARGUMENTS_INVALID';
 }
 
@@ -73,19 +73,19 @@ type Checked = { call: ToolCall; made: FunctionCall } | { call: ToolCall; fault:
 interface Fault {
   path: string;
   message: string;
-  /** The call fits its schema and comes at the wrong time. */
+  /** The call fits its schema but comes at the wrong time. */
   isMisplaced?: true;
 }
 
-/** Counts the replies without a call, and ends the patience with them. */
+/** Replies without a call: how many there were, and how many the asker tolerates. */
 export interface Silences {
   count: number;
   readonly most: number;
 }
 
 /**
- * Asks until a reply makes a call. `undefined` once there were more than `silences.most` replies without one; the caller keeps
- * the count, because it may ask again later.
+ * Asks until a reply makes a call. Returns `undefined` after more than `silences.most` replies without one. The caller keeps the
+ * count, because it may ask again later.
  */
 export async function askForCall<R extends Pick<Reply, 'message'>>(
   silences: Silences,
@@ -102,8 +102,8 @@ export async function askForCall<R extends Pick<Reply, 'message'>>(
 /**
  * Asks until the reply fits.
  * @throws {NO_FUNCTION_CALL} when the model never calls a function
- * @throws {ARGUMENTS_INVALID} when its calls do not fit, also after it was told why
- * @throws {PROTOCOL} when they fit but `accept` refuses them, also after it was told why
+ * @throws {ARGUMENTS_INVALID} when its calls do not fit, also after a repair
+ * @throws {PROTOCOL} when they fit but `accept` objects, also after a repair
  * @throws {BUDGET_EXCEEDED} before a request that the budget does not allow; and what the model throws
  */
 export async function askWithRepair<F extends Functions>(
@@ -206,7 +206,7 @@ function check(
   }));
 }
 
-/** Answers every call, as model servers demand; calls that fit are told that they have not run. */
+/** Answers every call, as model servers demand; also calls that fit, because none of them ran. */
 const repairMessages = (checked: readonly Checked[]): ModelMessage[] =>
   checked.map((one) => {
     const fault: ToolFault =
@@ -220,7 +220,7 @@ const repairMessages = (checked: readonly Checked[]): ModelMessage[] =>
   });
 
 const noFunctionCall = (attempts: readonly Attempt[]): StrategyError =>
-  new StrategyError('NO_FUNCTION_CALL', `The model made no function call in ${attempts.length} answers`, {
+  new StrategyError('NO_FUNCTION_CALL', `The model made no function call in ${attempts.length} replies.`, {
     attempts,
     details: { attempts: attempts.length },
   });

@@ -1,5 +1,5 @@
-// The messages of a prompt, made by role. They are the wire messages of `model.ts`; the one translation is that of the
-// old role `function`, which the API calls `tool` today.
+// Builds the messages of a prompt by role. They are the wire messages of `model.ts`; only the old role `function` is translated to
+// `tool`.
 import type {
   AssistantMessage,
   ModelMessage,
@@ -8,7 +8,7 @@ import type {
   UserMessage,
 } from '../model/model.ts';
 
-/** A message as people write it: `function` is the old name of `tool`, `id` the call that a tool message answers. */
+/** Input of `ChatMessage.of`. `function` is the old name of `tool`; `id` is the call that a tool message answers. */
 export interface MessageInput {
   role: 'system' | 'user' | 'assistant' | 'tool' | 'function';
   content: string;
@@ -29,7 +29,7 @@ export const ChatMessage = Object.freeze({
   },
 });
 
-/** What a message says, tool calls written as `name(arguments)`. */
+/** Text of a message, with tool calls as `name(arguments)`. */
 export const textOf = (message: ModelMessage): string => {
   const calls = message.role === 'assistant' ? (message.tool_calls ?? []) : [];
   const lines = calls.map((call) => `${call.function.name}(${call.function.arguments})`);

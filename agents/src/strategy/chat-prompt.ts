@@ -1,4 +1,4 @@
-// One request, before it is one: messages, the functions on offer, and which of them the model has to call.
+// A prompt: messages, the offered functions, and the choice among them.
 
 import type { ModelMessage, ToolChoice, ToolSpec } from '../model/model.ts';
 import { roughTokens, type TokenCounter } from '../model/tokens.ts';
@@ -13,7 +13,7 @@ export interface ChatPromptInit<F extends Functions> {
   functions?: F;
   /** @default the one function, if there is one; `auto`, if there are several */
   functionCall?: FunctionChoice<F>;
-  /** What is forced on a model that does not call anything. @default none: then `required` is asked for */
+  /** The function that is forced if the model makes no call. @default none; `required` is sent instead */
   defaultFunctionCall?: F[number]['name'];
 }
 
@@ -22,9 +22,9 @@ const WORDS = new Set(['auto', 'none', 'required']);
 export class ChatPrompt<const F extends Functions = Functions> {
   readonly messages: readonly ModelMessage[];
   readonly functions: F;
-  /** What the first request asks for; `undefined` without functions. */
+  /** Tool choice of the first request; `undefined` without functions. */
   readonly choice: ToolChoice | undefined;
-  /** What is asked of a model that did not call; `undefined` without functions. */
+  /** Tool choice after replies without a call; `undefined` without functions. */
   readonly insistence: ToolChoice | undefined;
 
   /** @throws {TypeError} when a choice names no function of the prompt, or two functions share a name */
@@ -46,12 +46,12 @@ export class ChatPrompt<const F extends Functions = Functions> {
     this.insistence = init.defaultFunctionCall ? choiceOf(init.defaultFunctionCall) : insistOn(this.choice);
   }
 
-  /** Whether an answer without a call is an answer. */
+  /** True if a reply without a call is valid. */
   get takesText(): boolean {
     return this.choice === undefined || this.choice === 'none';
   }
 
-  /** The messages as they are sent. */
+  /** Copies the messages for a request. */
   raw(): ModelMessage[] {
     return [...this.messages];
   }

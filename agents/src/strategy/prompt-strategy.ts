@@ -1,6 +1,5 @@
-// A strategy is a way to ask: which functions are on offer, what the prompt says, and how the answer changes the state of the
-// conversation. Strategies hold no state themselves; `defineStrategies` collects them under their names, and `execute` runs
-// one by name with everything typed by that name.
+// A strategy defines a prompt, its functions, and how a reply changes the state of the conversation. Strategies have no state of
+// their own. `defineStrategies` registers them by name, and `execute` runs one by name, typed by that name.
 
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
 import { closestMatch } from '@fame-fabric/shared/internal';
@@ -19,7 +18,7 @@ import {
 import type { ChatPrompt, Functions } from './chat-prompt.ts';
 import { StrategyError } from './strategy-error.ts';
 
-/** What a prompt may take into account. */
+/** Environment of a prompt. */
 export interface StrategyEnv {
   readonly now: Date;
   /** USD; Infinity without a budget. */
@@ -29,12 +28,12 @@ export interface StrategyEnv {
 export interface PromptStrategy<N extends string, I, F extends Functions, S = undefined> {
   readonly name: N;
   readonly modelClass: ModelClass;
-  /** Checks the input before anything is asked. */
+  /** Checks the input before the first request. */
   readonly input: z.ZodType<I>;
   readonly temperature?: number | undefined;
-  /** Takes no more than one call in an answer. @default false */
+  /** Refuses more than one call in a reply. @default false */
   readonly exactlyOne?: boolean | undefined;
-  /** The state of a conversation that has none yet. */
+  /** Initial state of a conversation. */
   initialState?(): S;
   build(input: I, state: S, env: StrategyEnv): ChatPrompt<F> | Promise<ChatPrompt<F>>;
   /** Objects to calls that fit their schemas, in words that the model reads; the second time PROTOCOL is thrown. */
@@ -57,7 +56,7 @@ export type StateOf<T extends readonly AnyStrategy[], N> =
   // biome-ignore lint/suspicious/noExplicitAny: matches any strategy
   Named<T, N> extends PromptStrategy<any, any, any, infer S> ? S : never;
 
-/** The answer to a strategy. */
+/** Result of a strategy. */
 export interface ChatModelResponse<M extends FunctionCall, S> extends Asked<M> {
   /** The first call. @throws {NO_FUNCTION_CALL} when the prompt asked for text */
   readonly parsed: M;
@@ -79,18 +78,18 @@ export interface ExecuteOptions<S = unknown> {
   log?: Logger;
 }
 
-/** Each runs once in an execution and is awaited; what it throws fails the execution. */
+/** Each hook runs once in an execution and is awaited. A hook that throws fails the execution. */
 export interface ExecuteHooks {
   begin?(run: { strategy: string; model: string }): void | Promise<void>;
   end?(run: { strategy: string; model: string; error?: unknown }): void | Promise<void>;
 }
 
-/** Lets the compiler read off a strategy what its name, input, functions and state are. */
+/** Declares a strategy, so that the compiler infers its name, input, functions and state. */
 export const defineStrategy = <const N extends string, I, const F extends Functions, S = undefined>(
   strategy: PromptStrategy<N, I, F, S>,
 ): PromptStrategy<N, I, F, S> => strategy;
 
-/** Strategies by name. @throws {TypeError} when two share a name */
+/** Registers strategies by name. @throws {TypeError} when two share a name */
 export const defineStrategies = <const T extends readonly AnyStrategy[]>(
   ...strategies: T
 ): StrategyRegistry<T> => new StrategyRegistry(strategies);
@@ -111,7 +110,7 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
   }
 
   /**
-   * Builds the prompt of a strategy, asks the model of its class, and gives the checked calls and the new state.
+   * Builds the prompt of a strategy, asks the model of its class, and returns the checked calls and the new state.
    * @throws {STRATEGY_UNKNOWN} before any model call
    * @throws {PARAMS_INVALID} when the input does not fit
    * @throws what `askWithRepair` throws
@@ -143,7 +142,7 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
       try {
         await hooks?.end?.({ ...run, error });
       } catch (hookError) {
-        // The run has failed already, and its own error says more; this one is not lost either.
+        // The error of the run itself is thrown, so this one is logged.
         log.error('the end hook of a failed strategy failed', { strategy: name, err: hookError });
       }
       throw error;
@@ -200,7 +199,7 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
       get parsed(): FunctionCall {
         const first = asked.calls[0];
         if (first) return first;
-        throw new StrategyError('NO_FUNCTION_CALL', 'The prompt asked for text, so the reply has no call', {
+        throw new StrategyError('NO_FUNCTION_CALL', 'The prompt asked for text, so the reply has no call.', {
           attempts: asked.attempts,
         });
       },

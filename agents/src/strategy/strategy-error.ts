@@ -1,9 +1,9 @@
-// The errors of strategies carry what the model said, for the caller in this process. That is content, so it never stands
-// in an enumerable property: loggers and the wire see code, message and details only.
+// Errors of strategies carry the replies of the model, for the caller in this process. Replies are content, so no enumerable
+// property holds them: loggers and the wire see code, message and details only.
 import { type ErrorCode, FabricError, type FabricErrorOptions } from '@fame-fabric/shared';
 import type { Usage } from '../model/model.ts';
 
-/** One request to the model and what came of it. */
+/** One request to the model and its outcome. */
 export interface Attempt {
   readonly outcome: 'ok' | 'no_call' | 'invalid_call';
   readonly text: string | null;
@@ -25,7 +25,7 @@ export class StrategyError extends FabricError {
     this.#attempts = attempts;
   }
 
-  /** What was tried, oldest first. */
+  /** The attempts, oldest first. */
   get attempts(): readonly Attempt[] {
     return this.#attempts;
   }

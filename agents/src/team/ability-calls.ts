@@ -1,5 +1,5 @@
-// Runs the functions that one reply calls, side by side but not too many at once. Each call goes through `makeCall`, which may
-// know its result already.
+// Runs the functions that one reply calls, side by side, with a limit. Each call goes through `makeCall`, which may have a recorded
+// result.
 import type { Clock, Logger } from '@fame-fabric/shared';
 import type { MakeCall } from '../tools/make-call.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';

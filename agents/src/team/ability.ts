@@ -1,6 +1,6 @@
-// A function of ours that an agent may call. What it returns decides how the turn goes on: a text is shown to the user,
-// nothing means no reply, and any other JSON goes back to the agent, which is asked again. Running one never throws: its
-// failure is an outcome like the others.
+// An ability: a function that an agent may call. Its return value decides how the turn goes on: a text is shown to the user, nothing
+// means no reply, and any other JSON goes back to the agent, which is asked again. Running one never throws; a failure is an
+// outcome too.
 
 import { type Clock, isFabricError, type Logger } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
@@ -8,10 +8,10 @@ import type { z } from 'zod';
 import type { JsonObject, JsonValue } from '../tools/schema/json-schema.ts';
 import type { ToolFaultCode } from '../tools/tool-outcome.ts';
 
-// Ability modules may come with their own copy of this file, so replies are told by a mark, not by their class.
+// Ability modules may have their own copy of this file, so replies are recognized by a mark and not by their class.
 const MARK = Symbol.for('fame-fabric.reply');
 
-/** Says by itself what a value means. */
+/** A return value with an explicit meaning. */
 export class Reply {
   readonly [MARK] = true;
   readonly kind: 'text' | 'silent' | 'data' | 'handoff';
@@ -23,7 +23,7 @@ export class Reply {
   }
 }
 
-/** What an ability can return where its plain value would be taken otherwise. */
+/** Return values for abilities, where the plain value would mean something else. */
 export const reply = Object.freeze({
   /** Shown to the user; ends the turn. */
   text: (text: string): Reply => new Reply('text', text),
@@ -36,14 +36,14 @@ export const reply = Object.freeze({
 });
 
 export interface AbilityContext {
-  /** Aborts when the turn is given up or the ability has had its time. */
+  /** Aborts when the turn is cancelled or the ability reaches its time limit. */
   readonly signal: AbortSignal;
   readonly callId: string;
   /** The agent that called. */
   readonly agent: string;
   readonly conversationId: string | undefined;
   readonly log: Logger;
-  /** Shows a text to the user now; it is not part of the result. */
+  /** Shows a text to the user at once; it is not part of the result. */
   emit(text: string): void;
 }
 
@@ -74,7 +74,7 @@ export type AbilityOutcome =
   | { kind: 'handoff'; agent: string }
   | { kind: 'error'; code: AbilityFaultCode; message: string; cause?: unknown };
 
-/** Longest result, in UTF-16 units; of a longer one the agent gets the beginning, marked. */
+/** Longest result, in UTF-16 units; of a longer one the agent gets the beginning, with a mark. */
 export const MAX_RESULT_CHARS = 65_536;
 export const DEFAULT_TIMEOUT_MS = 30_000;
 
@@ -120,7 +120,7 @@ export async function runAbility(
   }
 }
 
-// Our own errors were written to be read; of any other the log gets all and the model nothing.
+// The model reads the messages of our own errors. Any other error goes to the log only.
 const failure = (cause: unknown): AbilityOutcome => ({
   kind: 'error',
   code: 'failed',

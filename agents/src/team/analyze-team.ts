@@ -16,7 +16,7 @@ import {
 } from './team-graph.ts';
 
 export interface AnalyzeOptions {
-  /** What the team file says beside its agents. */
+  /** The team file without its agents. */
   team?: Pick<Partial<TeamConfigT>, 'limits' | 'on_limit' | 'allow_cycles'>;
   /** Names of the abilities that exist; functions are not checked without it. */
   abilities?: ReadonlySet<string>;
@@ -242,7 +242,7 @@ class Analysis {
     this.#report('TEAM_CYCLE', level, first.from, path, `agents can hand over in a circle: ${way}${hint}`);
   }
 
-  /** Whether an agent has to route, and every route of it stays in the circle. */
+  /** True if the agent has to route and all of its routes stay in the cycle. */
   #isCaught(name: string, cycle: readonly string[]): boolean {
     const agent = this.#agents.get(name);
     const routes = this.#graph.edges.filter((edge) => edge.from === name);

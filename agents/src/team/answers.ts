@@ -1,5 +1,5 @@
-// What comes of the calls in one answer of a model: what the agent reads about each, and where the message goes because of all
-// of them. How an outcome is written for the agent and how it is read back from the journal stand side by side here.
+// Turns the calls of one model reply into tool results and a routing decision. Writing an outcome for the agent and reading it back
+// from the journal are side by side here.
 import type { Logger } from '@fame-fabric/shared';
 import { z } from 'zod';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
@@ -10,33 +10,33 @@ import type { CallPlan } from './routing.ts';
 import type { RouteConfig } from './team-config.ts';
 import { isRemote } from './team-graph.ts';
 
-/** Where the message goes when an agent is done with it. */
+/** Routing decision of an agent. */
 export type Next =
   | { kind: 'agent'; target: string; value: string; extras: JsonObject }
   | { kind: 'ignored'; reason: string; extras: JsonObject }
   | { kind: 'text' }
   | { kind: 'silent' };
 
-/** A call and what came of it. */
+/** A call and its effect. */
 export interface Answer {
   readonly plan: CallPlan;
   readonly effect:
     | { kind: 'text'; text: string }
     | { kind: 'silent' | 'data' | 'error' }
     | Extract<Next, { kind: 'agent' | 'ignored' }>;
-  /** What the agent reads. */
+  /** Tool result for the agent. */
   readonly content: string;
 }
 
 export interface AnswerDeps {
-  /** Whether the team has an agent of that name. */
+  /** True if the team has an agent of that name. */
   knows(agent: string): boolean;
-  /** The error that a turn fails with because a function failed. */
+  /** Builds the error of a turn that fails because a function failed. */
   failure(message: string, cause: unknown): Error;
   log: Logger;
 }
 
-/** Where a call leads that runs nothing; `undefined` for one that does. */
+/** Answers a call that runs no function; `undefined` for one that does. */
 export function answerWithoutRun(plan: CallPlan): Answer | undefined {
   if (plan.kind === 'refuse') {
     return { plan, effect: { kind: 'error' }, content: faultContent(plan.fault) };
@@ -63,7 +63,7 @@ export function answerWithoutRun(plan: CallPlan): Answer | undefined {
 const handed = (route: RouteConfig, extras: JsonObject): JsonObject =>
   Object.fromEntries(Object.entries(extras).filter(([name]) => route.with?.includes(name)));
 
-/** The answer to a call whose function has run. @throws what `deps.failure` gives, where the agent says so */
+/** Answers a call whose function has run. @throws what `deps.failure` builds, if the agent demands it */
 export function answerAfterRun(
   agent: CompiledAgent,
   plan: CallPlan,
@@ -127,16 +127,16 @@ const written = z.union([
     .transform(({ error }) => ({ kind: 'error' as const, ...error })),
 ]);
 
-/** The outcome that `answerAfterRun` wrote as `content`. */
+/** Reads back the outcome that `answerAfterRun` wrote as `content`. */
 export function outcomeOfContent(content: string): AbilityOutcome {
   const read = written.safeParse(JSON.parse(content));
   return read.success ? read.data : { kind: 'data', json: content };
 }
 
-/** Of several hand-overs the first one counts; the others are told so. */
+/** Keeps the first of several handoffs and turns the others into errors. */
 export function withOneHandOver(answers: readonly Answer[]): Answer[] {
   const first = answers.find(({ effect }) => effect.kind === 'agent');
-  const message = 'another call of this answer decides already where the message goes';
+  const message = 'another call of this reply hands the message over already';
   return answers.map((answer) =>
     answer.effect.kind !== 'agent' || answer === first
       ? answer
@@ -148,7 +148,7 @@ export function withOneHandOver(answers: readonly Answer[]): Answer[] {
   );
 }
 
-/** What all answers come to: a hand-over, data for the agent, a text, an ignore, or silence. */
+/** Decides what follows all answers: a handoff, data for the agent, a text, an ignore, or silence. */
 export function decide(answers: readonly Answer[]): Next | 'again' {
   const effects = answers.map((answer) => answer.effect);
   const handOver = effects.find((effect) => effect.kind === 'agent');

@@ -1,4 +1,4 @@
-// A ready-made agent: has a model pick one of several options, and nothing else.
+// A ready-made agent: a model picks one of several options.
 import { z } from 'zod';
 import type { Budget } from '../model/budget.ts';
 import type { ChatModel } from '../model/model.ts';
@@ -9,24 +9,24 @@ import { defineFunction } from '../tools/schema/completion-function.ts';
 
 export interface ChooseOptions<K extends string> {
   model: ChatModel;
-  /** What the choice is about. */
+  /** The text to choose for. */
   input: string;
   /** A description for each option. */
   options: Readonly<Record<K, string>>;
-  /** What to choose by. @default by what fits best */
+  /** Instruction for the choice. @default choose the option that fits best */
   prompt?: string;
   budget?: Budget;
   signal?: AbortSignal;
 }
 
 /**
- * The option that fits `input` best, and no other word.
+ * Returns the option that fits `input` best.
  * @throws {TypeError} without options
- * @throws {ARGUMENTS_INVALID} when the model answers beside the options, also after it was told
+ * @throws {ARGUMENTS_INVALID} when the model chooses none of the options, also after a repair
  */
 export async function choose<K extends string>(o: ChooseOptions<K>): Promise<K> {
   const keys = Object.keys(o.options) as K[];
-  if (keys.length === 0) throw new TypeError('There is nothing to choose from');
+  if (keys.length === 0) throw new TypeError('`options` is empty: there is nothing to choose from.');
   const choice = defineFunction({
     name: 'choose_option',
     description: 'Report the option that fits best.',

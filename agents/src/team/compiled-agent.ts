@@ -1,4 +1,4 @@
-// An agent of a team, ready to work: its functions with their schemas, and its routes by value.
+// A compiled agent of a team: its functions with their schemas, and its routes by value.
 
 import type { ToolChoice } from '../model/model.ts';
 import { type CompletionFunction, functionFromJsonSchema } from '../tools/schema/completion-function.ts';
@@ -16,17 +16,17 @@ export interface CompiledAgent {
   readonly name: string;
   readonly config: AgentConfigT;
   readonly functions: ReadonlyMap<string, CompletionFunction<string, JsonObject>>;
-  /** Those of `functions` that run here, and those that the state map calls. */
+  /** Functions that run here: those of `functions`, and those that the state map calls. */
   readonly abilities: ReadonlyMap<string, CompiledAbility>;
-  /** What the model has to do; `undefined` without functions. */
+  /** Tool choice; `undefined` without functions. */
   readonly choice: ToolChoice | undefined;
-  /** Whether all it may do is choose where the message goes. */
+  /** True if the agent can only choose a route. */
   readonly mustRoute: boolean;
   /** The route of a value; `undefined` when there is none. */
   routeOf(value: string): RouteConfig | undefined;
 }
 
-/** `abilities` has every function that the agent names: the analysis saw to that. */
+/** Compiles an agent. The analysis has checked that `abilities` has every function that the agent names. */
 export function compileAgent(
   config: AgentConfigT,
   abilities: ReadonlyMap<string, AbilityFn | AbilityDef>,
@@ -83,7 +83,7 @@ export function compileAgent(
   };
 }
 
-/** Whether the model has to call the function that the state map reads. */
+/** True if the model has to call the function of the state map. */
 export function hasToRoute({ function_call: call, state_map: map, functions = [] }: AgentConfigT): boolean {
   if (!map) return false;
   if (typeof call === 'object') return call.name === map.function_name;

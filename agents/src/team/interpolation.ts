@@ -2,7 +2,7 @@
 // so a customer's name cannot smuggle in a token. `%%{` stands for `%{`.
 import { FabricError } from '@fame-fabric/shared';
 
-/** What a value may depend on. */
+/** Context of a value. */
 export interface RunContext {
   readonly agent: string;
   readonly hop: number;

@@ -1,5 +1,5 @@
-// A ready-made agent: has a model write a list, and gives it as checked items. The list is asked for as text, so that any model
-// can do it; a fence or a sentence around it does no harm.
+// A ready-made agent: a model writes a list, which is returned as checked items. The list is requested as text, so that any model can
+// write it; a fence or a sentence around it is tolerated.
 import { z } from 'zod';
 import type { Budget } from '../model/budget.ts';
 import type { ChatModel, ModelMessage } from '../model/model.ts';
@@ -13,26 +13,26 @@ import { dedupe } from './dedupe.ts';
 
 interface Common<S extends z.ZodType> {
   model: ChatModel;
-  /** What the list is to be made from. */
+  /** The source text. */
   input: string;
-  /** What an item looks like. */
+  /** Schema of an item. */
   item: S;
-  /** What belongs on the list. @default everything in the message that fits the form of an item */
+  /** Instruction for the list. @default everything in the message that fits the form of an item */
   prompt?: string;
   budget?: Budget;
   signal?: AbortSignal;
 }
 export interface ListOptions<S extends z.ZodType> extends Common<S> {
-  /** Independent answers. @default 1 */
+  /** Number of independent lists. @default 1 */
   n?: number;
-  /** What becomes of several answers; required if there are several. `dedupe` asks the model once more. */
+  /** How to combine several lists; required if `n` is above 1. `dedupe` asks the model once more. */
   combine?: 'concat' | 'dedupe' | 'separate';
 }
 
 /**
- * The items that the model lists.
- * @throws {TypeError} when several answers are asked for and nothing says how to combine them
- * @throws {ARGUMENTS_INVALID} when an answer is no list of such items, also after the model was told
+ * Returns the items that the model lists.
+ * @throws {TypeError} when `n` is above 1 and `combine` is missing
+ * @throws {ARGUMENTS_INVALID} when a reply is no list of such items, also after a repair
  */
 export function list<S extends z.ZodType>(
   o: ListOptions<S> & { combine: 'separate' },
@@ -70,16 +70,16 @@ async function once<S extends z.ZodType>(o: Common<S>): Promise<z.output<S>[]> {
     const issues = checked
       ? checked.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message }))
       : [{ path: '', message: json.ok ? 'not an array' : json.message }];
-    const told = issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ');
+    const faults = issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ');
     if (repairs >= MAX_REPAIRS) {
-      throw new StrategyError('ARGUMENTS_INVALID', `The list of the model does not fit: ${told}`, {
+      throw new StrategyError('ARGUMENTS_INVALID', `The list of the model does not fit: ${faults}`, {
         attempts: asked.attempts,
         details: { issues },
       });
     }
     messages.push(
       ChatMessage.assistant(asked.text ?? ''),
-      ChatMessage.user(`That list does not fit: ${told}. Write the whole list again.`),
+      ChatMessage.user(`That list does not fit: ${faults}. Write the whole list again.`),
     );
   }
 }

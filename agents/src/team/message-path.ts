@@ -1,12 +1,12 @@
-// The way of one message through agents and nodes, and its limits. Agents are named by the address of their team across nodes,
-// so that a message which comes back finds its own traces.
+// The path of one message through agents and nodes, and its limits. Across nodes agents are named by the address of their team, so
+// that the limits hold for a message that comes back.
 import type { HandOverMeta } from '../handoff/hand-over.ts';
 import { isRemote } from './team-graph.ts';
 
 export interface TeamLimits {
-  /** Hand-overs of one message. */
+  /** Most handoffs of one message. */
   readonly maxHandoffs: number;
-  /** How often one agent may get the same message. */
+  /** Most visits of one message to the same agent. */
   readonly maxVisits: number;
   readonly maxModelCalls: number;
 }
@@ -15,7 +15,7 @@ export interface PathExceeded {
   readonly message: string;
   /** As `visited`, with the agent that the message must not reach. */
   readonly path: readonly string[];
-  /** How often each had it, this time included. */
+  /** Visits of each agent, this one included. */
   readonly counts: Readonly<Record<string, number>>;
 }
 
@@ -43,22 +43,22 @@ export class MessagePath {
 
   enter(target: string): void {
     this.here.push(target);
-    // An agent elsewhere is counted over there, where it is entered.
+    // A remote agent is counted by its own node.
     if (!isRemote(target)) this.visited.push(this.#nameOf(target));
   }
 
-  /** Why the message must not go on to `target`, if it must not. */
+  /** Checks the limits for the next agent; `undefined` if the message may go on to `target`. */
   limitBefore(target: string): PathExceeded | undefined {
     const { maxHandoffs, maxVisits } = this.#limits;
     const name = this.#nameOf(target);
     const visits = this.visited.filter((one) => one === name).length;
     if (this.handoffs > maxHandoffs)
-      return this.#exceeded(`The message was handed over more than ${maxHandoffs} times`, name);
+      return this.#exceeded(`The team exceeded its limit of ${maxHandoffs} handoffs`, name);
     if (visits >= maxVisits) return this.#exceeded(`"${name}" had the message ${visits} times already`, name);
     return undefined;
   }
 
-  /** That the message was handed on by the agent that it was given to because of a limit. */
+  /** The error for an agent that hands the message on although it got it because of a limit. */
   afterLimit(target: string): PathExceeded {
     return this.#exceeded('The message was handed on after its limit', this.#nameOf(target));
   }

@@ -1,5 +1,5 @@
-// Reads the calls of one answer: which ones run a function of ours, which one decides where the message goes, and which ones
-// cannot be followed and are answered with what is wrong. Pure; `team-run.ts` does what is planned here.
+// Plans the calls of one reply: which run a function, which one routes the message, and which are refused with a fault. Pure;
+// `team-run.ts` carries the plans out.
 
 import type { ParsedToolCall } from '../model/stream/split-tool-stream.ts';
 import { checkArguments } from '../tools/schema/completion-function.ts';
@@ -8,22 +8,22 @@ import type { ToolFault } from '../tools/tool-outcome.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
 import type { RouteConfig } from './team-config.ts';
 
-/** What to do about a call. */
+/** Plan for one call. */
 export type CallPlan =
   | { kind: 'run'; call: ParsedToolCall; args: JsonObject }
-  /** `value` is what the model chose; `null` if it did not choose, and `otherwise` is taken. */
+  /** `value` is the model's choice; `null` if it made none and `otherwise` applies. */
   | { kind: 'route'; call: ParsedToolCall; route: RouteConfig; value: string | null; extras: JsonObject }
   | { kind: 'refuse'; call: ParsedToolCall; fault: ToolFault; isRouting: boolean };
 
-/** The state map has no way for what the model chose. */
+/** The state map has no route for the model's choice. */
 export interface NoRoute {
   kind: 'no_route';
   value: string | null;
 }
 
 /**
- * Plans the calls of an answer, in their order. At most one of them routes. While `mayRepair`, a routing call that does not
- * fit is refused so that the model can correct it; after that it goes where `otherwise` says.
+ * Plans the calls of a reply, in their order. At most one of them routes. While `mayRepair`, a routing call that does not fit is
+ * refused, so that the model can correct it; after that the route `otherwise` applies.
  */
 export function planCalls(
   agent: CompiledAgent,
@@ -40,7 +40,7 @@ export function planCalls(
       continue;
     }
     if (hasRoute) {
-      const message = 'another call of this answer decides already where the message goes';
+      const message = 'another call of this reply hands the message over already';
       plans.push({ kind: 'refuse', call, isRouting, fault: { code: 'only_one_handoff', message } });
       continue;
     }
@@ -72,7 +72,7 @@ const scalarOf = (value: unknown): string | undefined =>
     ? String(value)
     : undefined;
 
-/** Whether the arguments of a call fit the function it names. */
+/** Checks a call against the function that it names. */
 function planOf(agent: CompiledAgent, call: ParsedToolCall): Extract<CallPlan, { kind: 'run' | 'refuse' }> {
   const refuse = (code: ToolFault['code'], message: string): CallPlan & { kind: 'refuse' } => ({
     kind: 'refuse',

@@ -1,5 +1,4 @@
-// A team as an agent of the fabric. It answers the same operations as the chat agent, so whoever talks to one can talk to the
-// other; behind its address many narrow agents share the work.
+// A team as an agent of the fabric. It has the operations of the chat agent; behind its address many narrow agents share the work.
 import type { Agent, AgentLink, ServeOptions, Serving } from '../agent/agent-types.ts';
 import { DeclaredAgent } from '../agent/declared-agent.ts';
 import { ChatAgent, type ChatAgentOptions } from '../conversation/chat-agent.ts';
@@ -14,7 +13,7 @@ export interface TeamAgentOptions
     'model' | 'tools' | 'turns' | 'systemPrompt' | 'maxSteps' | 'maxAnswerTokens' | 'opening' | 'received'
   > {
   team: Team;
-  /** Stands in place of the system message; the first agent of the team reads it as a note. @default none */
+  /** Used as the system message; the first agent of the team reads it as a note. @default none */
   note?: string;
   greeting?: string;
 }
@@ -45,7 +44,7 @@ export class TeamAgent extends DeclaredAgent {
       description: description ?? team.description ?? 'A team of agents that share the work.',
       systemPrompt: note ?? '',
       turns: new TeamTurns(team, { address, ...more, ...(greeting === undefined ? {} : { greeting }) }),
-      // The counters of a hand-over travel in the metadata of the call; with the start they become part of the record.
+      // The counters of a handoff arrive in the metadata of the call; with the start they become part of the journal.
       received: ({ meta, log }) => {
         const counters = readMeta(meta, log);
         return counters ? { [HAND_OVER_META]: metaOf(counters) } : {};

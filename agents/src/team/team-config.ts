@@ -74,9 +74,9 @@ const agentShape = {
   state_map: z.strictObject(stateMapShape).optional(),
   /** Tokens that may be without a value; they become nothing. */
   optional_tokens: z.array(name).optional(),
-  /** What happens when an ability fails: the model is told, the user is told, or the turn fails. @default model */
+  /** Receiver of a failure of an ability: the model, the user, or the caller, whose turn fails. @default model */
   on_ability_error: z.enum(['model', 'reply', 'throw']).optional(),
-  /** Whether the next agent sees the call that handed over to it. @default true */
+  /** True if the next agent sees the call that handed over to it. @default true */
   record_routing: z.boolean().optional(),
 };
 

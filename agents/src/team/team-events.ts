@@ -19,10 +19,10 @@ export type TeamEvent =
       usage: Usage;
     }
   | { type: 'usage'; agent: string; model: string; usage: Usage }
-  /** Text for the user. All of it put together is the text of the result. */
+  /** Text for the user. All pieces together are the text of the result. */
   | { type: 'text'; text: string; agent: string }
   | { type: 'tool_call'; agent: string; call: ParsedToolCall }
-  /** `content` is what the agent reads. */
+  /** `content` is the tool message for the agent. */
   | {
       type: 'tool_result';
       agent: string;
@@ -41,11 +41,11 @@ interface Common {
   /** The agents that had the message, in order. */
   readonly path: readonly string[];
   readonly usage: UsageReport;
-  /** What was said, with this turn, without the directives: the input of the next turn. */
+  /** The messages up to and with this turn, without directives: the input of the next turn. */
   readonly history: readonly ModelMessage[];
   /** The messages of this turn alone, from the user's on. */
   readonly turn: readonly ModelMessage[];
-  /** The model that was asked last. */
+  /** The last model that was asked. */
   readonly model: string;
 }
 

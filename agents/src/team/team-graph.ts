@@ -1,5 +1,5 @@
-// A team as a graph: agents, functions and ignores are its nodes, the routes of the state maps its edges. Everything that is
-// said about a team as a whole, in checks and in pictures, is said about this graph.
+// A team as a graph: agents, functions and ignores are its nodes, the routes of the state maps its edges. Checks and diagrams of a
+// team work on this graph.
 import { tryParseAddress } from '@fame-fabric/shared';
 import { CAPABILITY_PREFIX } from '../handoff/hand-over.ts';
 import type { AgentConfigT, RouteConfig, TeamConfigT } from './team-config.ts';
@@ -30,11 +30,11 @@ export interface TeamGraph {
   readonly cycles: readonly (readonly string[])[];
 }
 
-/** Whether a target lies on another node: an address, or `capability:` and a name. */
+/** True if a target is on another node: an address, or `capability:` and a name. */
 export const isRemote = (target: string): boolean =>
   target.startsWith(CAPABILITY_PREFIX) || target.includes('@');
 
-/** What is wrong with a remote target. */
+/** Returns the fault of a remote target, if it has one. */
 export const remoteFault = (target: string): string | undefined => {
   if (target.startsWith(CAPABILITY_PREFIX)) {
     return target.length > CAPABILITY_PREFIX.length ? undefined : '"capability:" names no capability';

@@ -80,7 +80,7 @@ export class TeamRun {
   readonly #input: RunInput;
   /** Without system messages. A list of our own: the caller's is never touched. */
   readonly #messages: ModelMessage[];
-  /** What the caller's system messages say; for the first agent only. */
+  /** Text of the caller's system messages; for the first agent only. */
   readonly #note: string;
   readonly #turnStart: number;
   readonly #path: MessagePath;
@@ -169,7 +169,7 @@ export class TeamRun {
 
       unknown = calls.some((call) => !agent.functions.has(call.name)) ? unknown + 1 : 0;
       if (unknown >= MAX_UNKNOWN) {
-        const what = `"${agent.name}" calls functions again and again that do not exist`;
+        const what = `"${agent.name}" called functions that do not exist in ${MAX_UNKNOWN} replies in a row`;
         throw this.#error('TOOL_UNKNOWN', what);
       }
       const plans = planCalls(agent, calls, silences.count < silences.most);

@@ -9,10 +9,10 @@ import type { TurnContext, TurnResult, TurnRunner } from '../turn/turn.ts';
 import type { Team } from './team.ts';
 
 export interface TeamTurnsOptions {
-  /** Where the team is reached. @default that of the team file */
+  /** Address of the team. @default that of the team file */
   address?: string;
   remote?: RemoteCall;
-  /** What is said to a person who opens a conversation without a word. @default 'Hello! What can I do for you?' */
+  /** Text for a person who opens a conversation without a word. @default 'Hello! What can I do for you?' */
   greeting?: string;
 }
 

@@ -579,7 +579,7 @@ describe('limits', () => {
     const hops = scriptedModel(rounds(3));
     const limits = { max_hops: 2, max_visits: 9 };
     expect(await failure((await team(ring, hops, { limits })).run('x'))).toMatchObject({
-      message: expect.stringContaining('more than 2 times'),
+      message: expect.stringContaining('limit of 2 handoffs'),
     });
     hops.done();
   });

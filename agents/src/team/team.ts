@@ -1,5 +1,5 @@
-// A team of narrow agents, loaded and checked: it takes what a user says and gives one reply, or none. It holds no state of
-// any turn, so it may serve any number of them at once.
+// A loaded and checked team of narrow agents: it takes a message and gives one reply, or none. It has no state of any turn, so it
+// can run any number of them at once.
 
 import { type Clock, FabricError, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
 import { Broadcast } from '@fame-fabric/shared/internal';
@@ -20,11 +20,11 @@ import type { TeamEvent, TeamResult } from './team-events.ts';
 import type { TeamGraph } from './team-graph.ts';
 import { type ModelSettings, type TeamParts, TeamRun } from './team-run.ts';
 
-/** Gives the model behind a name; `default` when neither an agent nor the team names one. */
+/** Returns the model of a name; the name is `default` where neither an agent nor the team sets one. */
 export type ModelResolver = (name: string) => ChatModel;
 
 export interface TeamDeps {
-  /** A model for each class, or what gives the model behind a name. */
+  /** A model for each class, or a function from a name to its model. */
   models: ModelResolver | ModelClasses;
   /** Values for tokens; they come before those of the team file. */
   interpolations?: Interpolations;
@@ -43,9 +43,9 @@ export interface TeamRunOptions extends ModelSettings {
   /** The agent that gets the message first. @default the team's start */
   start?: string | undefined;
   conversationId?: string | undefined;
-  /** Set when the message comes from another node. */
+  /** Counters of a message from another node. */
   meta?: HandOverMeta | undefined;
-  /** What the agent before handed over. */
+  /** Arguments that the agent before handed over. */
   extras?: JsonObject | undefined;
   /** Of the turn in its conversation. @default a fresh one */
   turnId?: string | undefined;
@@ -53,13 +53,13 @@ export interface TeamRunOptions extends ModelSettings {
   actions?: RunnerActions | undefined;
   /** Reaches agents on other nodes. @default that of the team */
   remote?: RemoteCall | undefined;
-  /** Where the team is reached. @default that of the team file */
+  /** Address of the team. @default that of the team file */
   address?: string | undefined;
 }
 
 /** A turn of a team. */
 export interface TeamTurn extends AsyncIterable<TeamEvent> {
-  /** A rejection that nobody awaits is not reported. */
+  /** A rejection is not reported as unhandled. */
   readonly result: Promise<TeamResult>;
 }
 
@@ -158,7 +158,7 @@ export class Team {
     return teamDiagram(this.graph, options);
   }
 
-  /** The model that answers where nothing else is said. */
+  /** The model of agents that set none. */
   get defaultModel(): ChatModel {
     return this.#model(this.#config.defaults?.model);
   }
@@ -172,7 +172,7 @@ export class Team {
     return Object.hasOwn(models, wanted) ? modelOf(models, wanted, log) : modelOf(models, id, log);
   }
 
-  /** The smaller of what the team allows for a turn and what the node before has left. */
+  /** The smaller of the team's limit for a turn and the remaining budget of the node before. */
   #budget(handedUsd: number | undefined): Budget {
     const limits = [this.#config.limits?.max_usd, handedUsd].filter((usd) => usd !== undefined);
     const limitUsd = limits.length > 0 ? Math.min(...limits) : undefined;
