@@ -52,7 +52,7 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
   };
   return {
     serving,
-    /** What was sent outside of any call. */
+    /** Envelopes sent outside of any call. */
     late,
     open,
     call: (method: string, params: unknown, id?: string) => open(method, params, false, id).result,
@@ -128,7 +128,7 @@ describe('a conversation', () => {
     expect(await call('start_task', { id: 'c' }, 'same')).toEqual(first);
   });
 
-  test('settings that do not fit are told by their name', async () => {
+  test('the error for an invalid setting names it', async () => {
     const { call } = await serve(scriptedModel([]));
     await expect(call('start_task', { id: 'c', payload: { max_history_length: -1 } })).rejects.toMatchObject({
       code: 'PARAMS_INVALID',
@@ -178,7 +178,7 @@ describe('a conversation', () => {
     expect(model.requests[2]!.messages.map((message) => message.content)).toEqual(['a', 'one', 'd']);
   });
 
-  test('an error that is not ours does not travel', async () => {
+  test('an error of another kind reaches the caller as INTERNAL only', async () => {
     const { call } = await serve(scriptedModel([failing(new Error('secret path /etc/x'))]));
     await call('start_task', { id: 'c' });
     const error = await call('run_turn', ['c', 'a']).catch((caught: unknown) => caught);
@@ -188,7 +188,7 @@ describe('a conversation', () => {
 });
 
 describe('turns', () => {
-  test('the same turn id is the same turn: joined while it runs, answered after', async () => {
+  test('the same turn id joins the running turn, and gets its answer afterwards', async () => {
     const hold = gate();
     const model = scriptedModel([['on', hold, 'ce']]);
     const { call } = await serve(model);
@@ -321,7 +321,7 @@ describe('turns', () => {
     expect(await first).toBe('three');
   });
 
-  test('under `interrupt` a new message takes the place of the running one', async () => {
+  test('under `interrupt` a new message cancels the running turn', async () => {
     const hold = gate();
     const model = scriptedModel([['a', hold], 'second']);
     const { call } = await serve(model);
@@ -371,7 +371,7 @@ describe('as a task', () => {
     expect(await call('tasks/sendUnsubscribe', { id: 'c' })).toBe(null);
   });
 
-  test('it tells which model answers', async () => {
+  test('`describe` names the model that answers', async () => {
     const { call } = await serve(scriptedModel([], { name: 'offline' }));
     expect(await call('describe', {})).toMatchObject({
       model: 'offline',
@@ -381,7 +381,7 @@ describe('as a task', () => {
   });
 });
 
-test('a caller that waited at a process which died is answered by the next one', async () => {
+test('the next process answers a caller that waited for one that died', async () => {
   const hold = gate();
   const first = new MemoryStore();
   const { call, stream } = await serve(

@@ -73,7 +73,7 @@ const textSeen = (events: readonly ConversationEvent[]): string => {
   return text;
 };
 
-/** What a process leaves that died in a turn whose time was up before another came. */
+/** The store of a process that died in a turn, after the turn's deadline. */
 async function timeIsUp() {
   const clock = new ManualClock();
   const first = new MemoryStore({ clock });
@@ -94,7 +94,7 @@ async function timeIsUp() {
 }
 
 describe('the journal of a turn', () => {
-  test('tells it in order and without gaps', async () => {
+  test('has every event in order and without gaps', async () => {
     const store = new MemoryStore();
     const host = hostOf({ store, model: scriptedModel(['Hello']) });
     await start(host);
@@ -126,7 +126,7 @@ describe('the journal of a turn', () => {
     });
   });
 
-  test('a model is asked only after its call is written down', async () => {
+  test('a model is asked only after its call is recorded', async () => {
     const store = new MemoryStore();
     const atCall: string[][] = [];
     const model = scriptedModel(['a']);
@@ -143,7 +143,7 @@ describe('the journal of a turn', () => {
     expect(atCall[0]!.slice(0, 3)).toEqual(['conversation_started', 'turn_accepted', 'model_called']);
   });
 
-  test('text is written in pieces of 1 KiB or every 50 ms, and shown only once it is written', async () => {
+  test('text is written in pieces of 1 KiB or every 50 ms, and shown only once it is durable', async () => {
     const clock = new ManualClock();
     const store = new MemoryStore({ clock });
     const holds = [gate(), gate(), gate()];
@@ -186,7 +186,7 @@ describe('the journal of a turn', () => {
     expect(pieces.join('')).toBe(text);
   });
 
-  test('a cancelled turn keeps its text for people, and the model does not see it', async () => {
+  test('a cancelled turn keeps its text for people, but not for the model', async () => {
     const hold = gate();
     const store = new MemoryStore();
     const model = scriptedModel([['half an ans', hold], 'next']);
@@ -256,7 +256,7 @@ describe('exactly one effect', () => {
     expect(model.count).toBe(0);
   });
 
-  test('a failure that was recorded is told again too', async () => {
+  test('a recorded failure is returned again too', async () => {
     const model = scriptedModel([failing(new FabricError('MODEL_REFUSED', 'no'))]);
     const host = hostOf({ model });
     await start(host);
@@ -276,7 +276,7 @@ describe('exactly one effect', () => {
     expect(kinds(await journal(store)).filter((kind) => kind === 'turn_accepted')).toHaveLength(1);
   });
 
-  test('an old turn is answered from the journal also when the conversation is idle in memory', async () => {
+  test('an old turn is answered from the journal also if the conversation is in memory', async () => {
     const model = scriptedModel(Array.from({ length: 41 }, (_, i) => `answer ${i}`));
     const host = hostOf({ model });
     await start(host);
@@ -393,7 +393,7 @@ describe('after a crash', () => {
         await host.recover();
         const turn = await host.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' });
         for await (const event of turn.follow(seen.at(-1)?.seq ?? 0)) {
-          // The dead say nothing; what this test hears of them is only how the host leaves its callers.
+          // A dead process sends nothing; its errors here are only how the host ends its callers.
           if (dying.left > 0 && event.type !== 'error') seen.push(event);
         }
       };
@@ -454,7 +454,7 @@ describe('after a crash', () => {
     }, 60_000);
   }
 
-  test('a tool that must not be repeated is not, and the model is told', async () => {
+  test('a tool that is not idempotent does not run again, and the model reads that it was interrupted', async () => {
     const first = new DyingStore();
     const runs: string[] = [];
     const dying = hostOf({ store: first, model: scriptedModel([seats()]), tools: book(runs, false) });
@@ -487,7 +487,7 @@ describe('after a crash', () => {
     expect(runs.length).toBeGreaterThanOrEqual(made);
   });
 
-  test('what waited runs after it, in order, and who asked is answered', async () => {
+  test('turns that waited run after it, in order, and their callers are answered', async () => {
     const first = new MemoryStore();
     const hold = gate();
     const dying = hostOf({ store: first, model: scriptedModel([[hold]]) });
@@ -526,7 +526,7 @@ describe('after a crash', () => {
     ]);
   });
 
-  test('P1: the third resume of a turn that never got further gives it up, after three model calls', async () => {
+  test('P1: a turn without progress fails at its third resume, after three model calls', async () => {
     let store = new MemoryStore();
     const never = scriptedModel([{ steps: [gate()], times: Number.POSITIVE_INFINITY }]);
     const host = hostOf({ store, model: never });
@@ -547,7 +547,7 @@ describe('after a crash', () => {
     expect(kinds(await journal(store)).filter((kind) => kind === 'turn_resumed')).toHaveLength(2);
   });
 
-  test('a turn whose time is up when the agent comes back is told so', async () => {
+  test('a turn whose deadline passed while the agent was away fails with TURN_TIMEOUT', async () => {
     const { clock, store } = await timeIsUp();
     const host = hostOf({ store, model: scriptedModel([[gate()]]), clock });
     await host.recover();
@@ -565,7 +565,7 @@ describe('two processes on one store', () => {
     return { clock, one, two, ...setup };
   };
 
-  test('the second waits for the first to let go, and both see one conversation', async () => {
+  test('the second waits until the first releases the conversation, and both see the same history', async () => {
     const { clock, one, two } = pair();
     const hold = gate();
     const first = hostOf({ store: one, clock, model: scriptedModel([['a', hold, 'b']]) });
@@ -584,7 +584,7 @@ describe('two processes on one store', () => {
     expect((await eventsOf(first, 'and', 't2')).at(-1)).toMatchObject({ text: 'c' });
   });
 
-  test('P2: a paused process is fenced off: its late writes are refused and its callers told to ask again', async () => {
+  test('P2: a paused process is fenced off: its late writes are refused, and its callers get a retryable error', async () => {
     const { clock, one, two } = pair();
     const hold = gate();
     const log = new CaptureLog();
@@ -622,7 +622,7 @@ describe('two processes on one store', () => {
     expect(await running).toBe('done');
   });
 
-  test('what a process left when it was closed is taken up by another one at once', async () => {
+  test('another process resumes at once the turn of a process that was closed', async () => {
     const { clock, one, two } = pair();
     const hold = gate();
     const first = hostOf({ store: one, clock, model: scriptedModel([['a', hold]]) });
@@ -641,7 +641,7 @@ describe('two processes on one store', () => {
 });
 
 describe('limits', () => {
-  test('a turn that runs too long is stopped and told so', async () => {
+  test('a turn that exceeds its time limit fails with TURN_TIMEOUT', async () => {
     const clock = new ManualClock();
     const hold = gate();
     const model = scriptedModel([['a', hold]]);
@@ -654,7 +654,7 @@ describe('limits', () => {
     expect(model.calls[0]!.state).toBe('aborted');
   });
 
-  test('a runner that does not listen is given up after its grace', async () => {
+  test('a runner that ignores its signal is abandoned after the grace period', async () => {
     const clock = new ManualClock();
     const stubborn: TurnRunner = {
       modelName: 'stubborn',
@@ -731,7 +731,7 @@ describe('limits', () => {
     expect(await host.messages('c')).toHaveLength(2);
   });
 
-  test('idle conversations leave memory and come back as they were', async () => {
+  test('idle conversations are evicted and loaded again unchanged', async () => {
     const model = scriptedModel(['one', 'two', 'three']);
     const host = hostOf({ model, options: { maxIdle: 1 } });
     await start(host, 'c');
@@ -747,7 +747,7 @@ describe('limits', () => {
     ]);
   });
 
-  test('idle conversations leave memory also when they are few and long', async () => {
+  test('idle conversations are evicted also when they are few and long', async () => {
     const store = new MemoryStore();
     const wake = vi.spyOn(store, 'acquire');
     const wakes = (id: string): number => wake.mock.calls.filter(([one]) => one === id).length;
@@ -766,7 +766,7 @@ describe('limits', () => {
     expect(model.requests[3]!.messages.map(({ content }) => content!.length)).toEqual([9, 2_000, 2_000, 5]);
   });
 
-  test('what a runner keeps for itself is there in the next turn, also after a restart', async () => {
+  test('the state of a runner is there in the next turn, also after a restart', async () => {
     const store = new MemoryStore();
     const counting: TurnRunner = {
       modelName: 'counting',
@@ -785,7 +785,7 @@ describe('limits', () => {
     expect(await say(second, 'b', 't2')).toBe('turn 2');
   });
 
-  test('ids that a store would not keep as they are do not become conversations or turns', async () => {
+  test('ids that a store would change are refused', async () => {
     const host = hostOf({ model: scriptedModel([]) });
     const refused = { code: 'PARAMS_INVALID' };
     await expect(start(host, 'a\ud800')).rejects.toMatchObject(refused);
@@ -796,7 +796,7 @@ describe('limits', () => {
     await expect(host.end('c\ud800')).rejects.toMatchObject(refused);
   });
 
-  test('after it was closed the host takes nothing', async () => {
+  test('a closed host accepts nothing', async () => {
     const host = hostOf({ model: scriptedModel([]) });
     await start(host);
     await host.close();
@@ -804,8 +804,8 @@ describe('limits', () => {
   });
 });
 
-describe('beside a full store, a crash loop and a failing end', () => {
-  test('a turn that the full store refuses leaves the one that runs beside it alone', async () => {
+describe('a full store, a crash loop and a failing end', () => {
+  test('a turn that the full store refuses does not affect the running one', async () => {
     const store = new MemoryStore({ maxBytes: 20_000 });
     const half = gate();
     const host = hostOf({ store, model: scriptedModel([['part', half, ' end']]) });
@@ -819,7 +819,7 @@ describe('beside a full store, a crash loop and a failing end', () => {
     expect(kinds(await journal(store))).toContain('turn_completed');
   });
 
-  test('after a crash loop the next turn tells the model which tools had run', async () => {
+  test('after a crash loop the next turn shows the model which tools ran', async () => {
     const pay = tool({
       name: 'pay',
       description: 'Pays.',
@@ -855,7 +855,7 @@ describe('beside a full store, a crash loop and a failing end', () => {
     expect(shown).toContainEqual({ role: 'tool', tool_call_id: callId('t1', 1, 0), content: 'paid 100' });
   });
 
-  test('an end that could not be written is told to everybody who asked for it', async () => {
+  test('an end that could not be written fails for every caller', async () => {
     const store = new MemoryStore();
     const host = hostOf({ store, model: scriptedModel(['hello']) });
     await start(host);
@@ -873,8 +873,8 @@ describe('beside a full store, a crash loop and a failing end', () => {
   });
 });
 
-describe('beside late answers of the store, old copies and other processes', () => {
-  test('a look that the store answers late does not take a running turn with it', async () => {
+describe('late answers of the store, outdated copies and other processes', () => {
+  test('a late answer of the store does not end a running turn', async () => {
     const store = new MemoryStore();
     const hold = gate();
     const model = scriptedModel([['a', hold, 'b'], 'c']);
@@ -930,7 +930,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     expect(model.count).toBe(1);
   });
 
-  test('a look that the store answers late does not take up a conversation that has ended', async () => {
+  test('a late answer of the store does not reopen a conversation that has ended', async () => {
     const store = new MemoryStore();
     const model = scriptedModel(['a']);
     const host = hostOf({ store, model });
@@ -952,7 +952,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     expect(await next.get('c')).toMatchObject({ state: 'completed', turns: 1 });
   });
 
-  test('who waits for the end hears of one that came while the store was asked', async () => {
+  test('a caller that waits for the end does not miss one that happens while the store is asked', async () => {
     const store = new MemoryStore();
     const host = hostOf({ store, model: scriptedModel([]) });
     await start(host);
@@ -999,7 +999,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     expect(await host.get('c')).toMatchObject({ state: 'completed' });
   });
 
-  test('a turn of a process that died is taken up also where an old copy of its conversation lies in memory', async () => {
+  test('the turn of a dead process is resumed also where an old copy of its conversation is in memory', async () => {
     const clock = new ManualClock();
     const one = new MemoryStore({ clock });
     const two = new MemoryStore({ clock, sharedWith: one });
@@ -1041,7 +1041,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     expect(await host.get('c')).toMatchObject({ state: 'completed', turns: 0 });
   });
 
-  test('a turn that was taken over and is cancelled before its turn comes still counts what may have been billed', async () => {
+  test('a resumed turn that is cancelled while it waits still counts calls that may have been billed', async () => {
     const first = new MemoryStore();
     const hold = gate();
     const dying = hostOf({ store: first, model: scriptedModel([[hold]]) });
@@ -1064,7 +1064,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     expect(await host.get('c')).toMatchObject({ totals: { spent: { calls: 1 } } });
   });
 
-  test('a turn whose time was up before it came to run asks no model', async () => {
+  test('a turn whose deadline passed before it ran asks no model', async () => {
     const { clock, store } = await timeIsUp();
     const model = scriptedModel(['late']);
     const host = hostOf({ store, model, clock });
@@ -1074,7 +1074,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     expect(model.count).toBe(0);
   });
 
-  test('a turn that hangs in a copy of the conversation that has become old does not hold up its successor', async () => {
+  test('a turn that hangs in an outdated copy of the conversation does not hold up its successor', async () => {
     const clock = new ManualClock();
     const one = new MemoryStore({ clock });
     const two = new MemoryStore({ clock, sharedWith: one });
@@ -1094,7 +1094,7 @@ describe('beside late answers of the store, old copies and other processes', () 
     expect(await next).toBe('next');
   });
 
-  test('cancel without an id reaches a turn that waits for a place', async () => {
+  test('cancelling without an id reaches a turn that waits to run', async () => {
     const busy = gate();
     const host = hostOf({ model: scriptedModel([[busy]]), options: { maxRunning: 1 } });
     await start(host, 'd');

@@ -74,7 +74,7 @@ test('exports the journal as lines of JSON that say everything', async () => {
   await host.close();
 });
 
-test('lists page by page and removes what nobody works on', async () => {
+test('lists page by page, and removes a conversation that no agent holds', async () => {
   const { store, host } = await filled();
   const options = { systemPrompt: '', maxHistoryLength: 1, turnPolicy: 'queue' as const };
   for (let i = 0; i < 250; i++) await host.start({ id: `c${i}`, callId: `s${i}`, options });

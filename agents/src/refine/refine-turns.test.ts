@@ -24,7 +24,7 @@ async function play(
 }
 
 describe('RefineTurns', () => {
-  it('tells of every attempt, and keeps the dialogue as the state of the turn', async () => {
+  it('records every attempt, and keeps the dialogue as the state of the turn', async () => {
     const model = scriptedModel(['Hm.', asks('A site', 'For whom?')]);
     const { seen, result, text } = await play(model, 'I need a site');
     expect(seen).toEqual([
@@ -42,7 +42,7 @@ describe('RefineTurns', () => {
     });
   });
 
-  it('does not ask again for answers that were recorded before a crash', async () => {
+  it('does not ask again for recorded replies', async () => {
     const model = scriptedModel([asks('A site', 'For whom?')]);
     const recorded: RecordedStep[] = [
       {
@@ -62,7 +62,7 @@ describe('RefineTurns', () => {
     model.done();
   });
 
-  it('asks what it is about when a person opens without a word', async () => {
+  it('asks for the goal when a person opens without a word', async () => {
     const model = scriptedModel([]);
     const { result, text } = await play(model, '');
     expect(result).toMatchObject({ taskState: 'input-required' });
@@ -70,7 +70,7 @@ describe('RefineTurns', () => {
     expect(result.state).toBeUndefined();
   });
 
-  it('ST-28 stops the model when the turn is given up', async () => {
+  it('ST-28 stops the model when the turn is cancelled', async () => {
     const abort = new AbortController();
     const reason = new Error('enough');
     const model = scriptedModel([
@@ -83,7 +83,7 @@ describe('RefineTurns', () => {
     expect(model.count).toBe(1);
   });
 
-  it('ST-25 says once when a dialogue comes near its budget', async () => {
+  it('ST-25 logs once when a dialogue comes near its budget', async () => {
     const lines: unknown[] = [];
     const log = {
       debug() {},

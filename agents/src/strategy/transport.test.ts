@@ -1,5 +1,5 @@
-// What happens between a strategy and a model server that fails: the model adapter waits and tries again, the strategy does
-// not notice; and what cannot be helped reaches the caller as it is.
+// A strategy and a failing model server: the model adapter waits and retries without the strategy, and an error that retrying cannot
+// fix reaches the caller unchanged.
 import { type LogFields, type Logger, silentLog } from '@fame-fabric/shared';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';

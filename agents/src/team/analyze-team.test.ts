@@ -83,7 +83,7 @@ describe('analyzeTeam', () => {
     expect(isTrap({}, { function_call: 'auto' })).toBe(false);
   });
 
-  it('TM-24 tells of a circle that can be left, by how much was said about it', async () => {
+  it('TM-24 reports a cycle with an exit, by its configured level', async () => {
     const agents = {
       a: routes({ ask: { agent: 'clarify' }, end: { ignore: 'x' } }),
       clarify: routes({ back: { agent: 'a' }, end: { ignore: 'x' } }),

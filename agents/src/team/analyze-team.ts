@@ -1,4 +1,4 @@
-// Looks at a team before it runs: names that lead nowhere, values without a route, agents nobody reaches, and circles. A
+// Looks at a team before it runs: names that lead nowhere, values without a route, agents without a route to them, and cycles. A
 // circle that nothing leads out of would call models for ever, so it keeps the team from loading.
 import { tidySchema, undeclaredRequired, zodOfSchema } from '../tools/schema/json-schema.ts';
 import type { ConfigPath, Diagnostic, DiagnosticCode } from '../yaml/diagnostic.ts';

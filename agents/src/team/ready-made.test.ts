@@ -131,7 +131,7 @@ describe('dedupe', () => {
     expect(model.requests[1]!.messages.at(-1)!.content).toContain(message);
   });
 
-  it('asks nobody about one item', async () => {
+  it('asks no model about a single item', async () => {
     expect(await dedupe([{ a: 1 }], { model: scriptedModel([]) })).toEqual([{ a: 1, originals: [{ a: 1 }] }]);
   });
 });

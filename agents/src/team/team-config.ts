@@ -1,4 +1,4 @@
-// What may stand in the files of a team. Strict: a key that is not known is a fault, for a misspelt key would be silently
+// Schema of the team files. Strict: an unknown key is a fault, because a misspelt key would be silently
 // without effect. `load-team.ts` reads the files, `analyze-team.ts` looks at what they make up together.
 import { z } from 'zod';
 import type { JsonSchemaObject, PropertyDef } from '../tools/schema/json-schema.ts';

@@ -11,7 +11,7 @@ function parse(text: string) {
   const names = new Map<string, string>();
   const arrows: { from: string; to: string; label: string | undefined }[] = [];
   const ID = '[A-Za-z]\\w*';
-  // What stands for itself wherever a text may be, and the entities for all else. `test/mermaid` holds it to Mermaid itself.
+  // Characters that may be in any text as they are, and entities for all others. `test/mermaid` holds it to Mermaid itself.
   const TEXT = "(?:[A-Za-z0-9 =_.,@()?!'/-]|[^\\x00-\\x7f]|#(?:\\d+|quot);)*";
   const SYNTAX = /--|direction (?:TB|BT|LR|RL)/i;
   const decode = (raw: string) =>

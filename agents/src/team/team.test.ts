@@ -477,7 +477,7 @@ describe('functions', () => {
   });
 });
 
-describe('what agents are told', () => {
+describe('prompts', () => {
   it('TM-17 fills tokens with texts, numbers and functions, anew for each run', async () => {
     let price = 1;
     const unused = vi.fn(() => 'never');

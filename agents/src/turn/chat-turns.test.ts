@@ -143,7 +143,7 @@ describe('a turn', () => {
     ).toEqual(['0', '1', '2']);
   });
 
-  test('TL-6: no tool starts before the answer it belongs to is taken, and none at all when it breaks', async () => {
+  test('TL-6: no tool starts before its reply is recorded, and none at all if the reply breaks', async () => {
     const { run, seen } = begin([
       callTools({ name: 'weather', id: 'a', arguments: { city: 'Rome' } }),
       'end',
@@ -185,7 +185,7 @@ describe('a turn', () => {
     expect(seen.indexOf('finish 1.0 true')).toBeGreaterThan(seen.indexOf('model_replied 1'));
   });
 
-  test('TL-1: an unknown tool and bad arguments are told to the model, and the others run', async () => {
+  test('TL-1: the model reads about an unknown tool and bad arguments, and the other tools run', async () => {
     const { run, seen, model, draft } = begin([
       callTools([
         { name: 'wether', id: 'a', arguments: {} },
@@ -233,7 +233,7 @@ describe('a turn', () => {
     expect(model.count).toBe(16);
   });
 
-  test('AG-3: when the answer breaks, its own error is the one that is told, and nothing goes on', async () => {
+  test('AG-3: a reply that breaks fails the turn with its own error, and nothing goes on', async () => {
     const { run, seen, model } = begin([failing(new FabricError('MODEL_RATE_LIMITED', 'slow down'), 'par')]);
     await expect(run()).rejects.toMatchObject({ code: 'MODEL_RATE_LIMITED' });
     expect(seen).toEqual(['model_called 1', 'text par']);
@@ -289,7 +289,7 @@ describe('a turn', () => {
     ]);
   });
 
-  test('a model that never listens to its signal does not hold it up', async () => {
+  test('a model that ignores its signal does not hold up the turn', async () => {
     const deaf: ChatModel = {
       name: 'deaf',
       async *stream(): AsyncGenerator<ModelChunk> {
