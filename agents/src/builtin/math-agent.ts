@@ -1,7 +1,7 @@
 // An agent with every kind of operation: one result, a finite stream, an endless stream, and a background task with progress,
 // cancellation and notifications. It can be called by address or by capability. `fame agent math` serves it.
-import { setTimeout as sleep } from 'node:timers/promises';
-import { FabricError, firstData, type TaskSendParams } from '@fame-fabric/shared';
+import { FabricError, firstData, systemClock, type TaskSendParams } from '@fame-fabric/shared';
+import { pause } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
 import { defineAgent } from '../agent/agent.ts';
 import type { Agent } from '../agent/agent-types.ts';
@@ -47,7 +47,7 @@ export const mathAgent = (address = 'math@fame.fabric'): Agent =>
         async *run({ from, everyMs }, { signal }) {
           for (let n = from; ; n++) {
             yield n;
-            await sleep(everyMs, undefined, { signal });
+            await pause(systemClock, everyMs, signal);
           }
         },
       }),
@@ -58,7 +58,7 @@ export const mathAgent = (address = 'math@fame.fabric'): Agent =>
       async start(params, task) {
         const { steps, stepMs } = readCountDown(params);
         for (let step = 1; step <= steps; step++) {
-          await sleep(stepMs, undefined, { signal: task.signal });
+          await pause(systemClock, stepMs, task.signal);
           task.progress({ progress: `step ${step}/${steps} complete`, left: steps - step });
           task.notify({ message: `Notification #${step}`, left: steps - step });
         }

@@ -1,7 +1,7 @@
 // The built-in model: deterministic rules without a network. An agent uses it when neither a key nor a base URL is set. It reads
 // only the messages of the request, and describes itself when asked. This file streams the answers of the rules.
 import { type Clock, systemClock } from '@fame-fabric/shared';
-import { pause } from '@fame-fabric/shared/internal';
+import { cutText, pause } from '@fame-fabric/shared/internal';
 import type { ChatModel, FinishReason, ModelChunk, ModelRequest, Usage } from '../model.ts';
 import { modelStream } from '../model-stream.ts';
 import { answer, type OfflineAnswer } from './answer.ts';
@@ -35,7 +35,7 @@ export function* offlineChunks(request: ModelRequest): Generator<ModelChunk, voi
   const reply: OfflineAnswer = answer(request);
   const limit = (request.max_tokens ?? Number.POSITIVE_INFINITY) * CHARS_PER_TOKEN;
   const cut = reply.text.length > limit;
-  const text = cut ? reply.text.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '') : reply.text;
+  const text = cut ? cutText(reply.text, limit, '') : reply.text;
   const part = (
     delta: ModelChunk['choices'][number]['delta'],
     finish_reason: FinishReason | null = null,
