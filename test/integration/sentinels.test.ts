@@ -200,6 +200,6 @@ test('a child whose parent cannot be reached reports it and exits with 69', asyn
     },
   });
   expect(await proc.exited).toEqual({ code: 69, signal: null });
-  expect(proc.output).toMatch(/parent sentinel at ws:\S+ could not be reached within 300 ms/);
+  expect(proc.output).toMatch(/No parent sentinel at ws:\S+ within 300 ms/);
   expect(proc.output).not.toMatch(/^\s+at /m);
 });
