@@ -185,7 +185,7 @@ describe('docs/guarantees.md', () => {
       )!;
       return [...items!.matchAll(/'([^']+)'/g)].map(([, item]) => item!);
     });
-    const [head, , ...rows] = section(text, '## Crash matrix')
+    const [head, , ...rows] = section(text, '### Crash matrix')
       .split('\n')
       .filter((line) => line.startsWith('|'));
     expect(head).toBe(`| killed at | ${victims!.join(' | ')} |`);
