@@ -148,7 +148,7 @@ function showTurn(events: readonly JournalEvent[]): ShownTurn {
     user: acceptedOf(events).user_message,
     text: outcome?.text ?? textSoFar(events),
     tools: [...tools.values()],
-    resumes: events.filter((event) => event.kind === 'turn_resumed').length,
+    resumes: events.filter(({ kind, body }) => kind === 'turn_resumed' && body.from_step === undefined).length,
     usage: outcome?.usage,
     error,
     acceptedAt: new Date(first.at).toISOString(),
