@@ -25,24 +25,24 @@ export interface ChatAgentOptions
     Pick<OperationsOptions, 'opening' | 'received'>,
     Pick<AgentOptions, 'name' | 'version' | 'capabilities' | 'card'> {
   /** @default 'chat@fame.fabric' */
-  address?: string;
-  description?: string;
+  address?: string | undefined;
+  description?: string | undefined;
   /** The model that answers. Give this, or `turns`. */
-  model?: ChatModel;
+  model?: ChatModel | undefined;
   /** Tools that the model may call. */
-  tools?: ToolSet;
+  tools?: ToolSet | undefined;
   /** Runs the turns instead of the plain chat loop. */
-  turns?: TurnRunner;
+  turns?: TurnRunner | undefined;
   /** Store of the conversations; its creator closes it. @default in memory */
-  store?: ConversationStore;
+  store?: ConversationStore | undefined;
   /** @default 'You are a helpful assistant.' */
-  systemPrompt?: string;
+  systemPrompt?: string | undefined;
   /** Turns that the model sees, unless the caller says otherwise. @default 10 */
-  maxHistoryLength?: number;
+  maxHistoryLength?: number | undefined;
   /** Most model calls of one turn. @default 16 */
-  maxSteps?: number;
+  maxSteps?: number | undefined;
   /** Most tokens of one reply. @default 4_096 */
-  maxAnswerTokens?: number;
+  maxAnswerTokens?: number | undefined;
 }
 
 export class ChatAgent extends DeclaredAgent {
@@ -70,9 +70,9 @@ export class ChatAgent extends DeclaredAgent {
         runner: this.#turns,
         store: this.#store,
         agent,
-        ...(clock ? { clock } : {}),
-        ...(log ? { log: log.with({ agent }) } : {}),
-        ...(link ? { onRecovered: (turn) => answerLate(link, turn, log ?? silentLog) } : {}),
+        clock,
+        log: log?.with({ agent }),
+        onRecovered: link && ((turn) => answerLate(link, turn, log ?? silentLog)),
       },
       this.#options,
     );
@@ -100,8 +100,8 @@ export class ChatAgent extends DeclaredAgent {
       operations: {
         ...conversationOperations(host, {
           defaults,
-          ...(opening ? { opening } : {}),
-          ...(received ? { received } : {}),
+          opening,
+          received,
         }),
         describe: operation({
           immediate: true,
@@ -142,8 +142,8 @@ function runnerOf({ model, tools, maxSteps, maxAnswerTokens }: ChatAgentOptions)
   if (!model) throw new TypeError('A chat agent needs a model, or turns of its own');
   return new ChatTurns({
     model,
-    ...(tools ? { tools } : {}),
-    ...(maxSteps ? { maxSteps } : {}),
-    ...(maxAnswerTokens ? { maxAnswerTokens } : {}),
+    tools,
+    maxSteps,
+    maxAnswerTokens,
   });
 }

@@ -36,30 +36,30 @@ export interface HostDeps {
   store: ConversationStore;
   /** Address of the agent; conversations of others in the same store are not touched. */
   agent: string;
-  clock?: Clock;
-  log?: Logger;
+  clock?: Clock | undefined;
+  log?: Logger | undefined;
   /** Called with the outcome of a turn that an earlier process accepted. */
-  onRecovered?(turn: RecoveredTurn): void;
+  onRecovered?: ((turn: RecoveredTurn) => void) | undefined;
 }
 
 export interface HostOptions extends InboxOptions {
   /** Time limit of one turn, in ms. @default 600_000 */
-  turnTimeoutMs?: number;
+  turnTimeoutMs?: number | undefined;
   /** Time that a cancelled turn has to stop by itself, in ms. @default 2_000 */
-  graceMs?: number;
+  graceMs?: number | undefined;
   /** The part of a failed turn that stays in the history. @default 'auto' */
-  failedTurns?: FailedTurnRule;
+  failedTurns?: FailedTurnRule | undefined;
   /** Most tokens of the window. @default no limit */
-  maxWindowTokens?: number;
-  budget?: BudgetLimits;
+  maxWindowTokens?: number | undefined;
+  budget?: BudgetLimits | undefined;
   /** Idle conversations that stay in memory; the others are loaded again when they are needed. @default 1_000 */
-  maxIdle?: number;
+  maxIdle?: number | undefined;
   /** Memory for idle conversations, in characters of their windows and last turns. @default 67_108_864 */
-  maxIdleChars?: number;
+  maxIdleChars?: number | undefined;
   /** Duration of the lease on a conversation, in ms; it is renewed while turns run. @default 15_000 */
-  leaseMs?: number;
+  leaseMs?: number | undefined;
   /** Longest wait for another process to release a conversation, in ms. @default 20_000 */
-  leaseWaitMs?: number;
+  leaseWaitMs?: number | undefined;
 }
 
 export interface StartRequest {

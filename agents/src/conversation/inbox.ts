@@ -12,11 +12,11 @@ export interface InboxOptions {
    * not CPU; 200 conversations with a model that takes 1 s are through in 2 s.
    * @default 256
    */
-  maxRunning?: number;
+  maxRunning?: number | undefined;
   /** Turns that may wait in one conversation. @default 16 */
-  maxWaitingEach?: number;
+  maxWaitingEach?: number | undefined;
   /** Turns that may wait in all. @default 4096 */
-  maxWaiting?: number;
+  maxWaiting?: number | undefined;
 }
 
 /** A turn in the inbox. Its key is the conversation; `run` must settle soon after `cancel` was called. */

@@ -45,9 +45,9 @@ export interface ShownConversation extends ListedConversation {
 }
 
 export interface ListRequest {
-  agent?: string;
+  agent?: string | undefined;
   /** @default 100 */
-  limit?: number;
+  limit?: number | undefined;
 }
 
 /** The latest changed first. */
@@ -148,7 +148,8 @@ function showTurn(events: readonly JournalEvent[]): ShownTurn {
     user: acceptedOf(events).user_message,
     text: outcome?.text ?? textSoFar(events),
     tools: [...tools.values()],
-    resumes: events.filter(({ kind, body }) => kind === 'turn_resumed' && body.from_step === undefined).length,
+    resumes: events.filter(({ kind, body }) => kind === 'turn_resumed' && body.from_step === undefined)
+      .length,
     usage: outcome?.usage,
     error,
     acceptedAt: new Date(first.at).toISOString(),

@@ -150,7 +150,7 @@ export class Journal {
    */
   async append(
     entries: readonly Entry[],
-    more: { totals?: EventBody; state?: StoredState; release?: boolean } = {},
+    more: { totals?: EventBody | undefined; state?: StoredState | undefined; release?: boolean } = {},
   ): Promise<number> {
     if (this.#failure !== undefined) throw this.#failure;
     const after = this.#lastSeq;

@@ -89,7 +89,7 @@ export function historyOf(
   const history = new History({
     system: systemPrompt,
     maxTurns: maxHistoryLength,
-    ...(maxTokens === undefined ? {} : { maxTokens }),
+    maxTokens,
   });
   for (const events of turns) remember(history, events);
   return history;

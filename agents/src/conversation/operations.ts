@@ -41,9 +41,9 @@ export interface OperationsOptions {
   /** Options of a conversation where the caller gives none. */
   defaults: ConversationOptions;
   /** The first message of a conversation, sent on behalf of the caller at its start; the task has the answer. */
-  opening?: (payload: Readonly<Record<string, unknown>>) => string | undefined;
+  opening?: ((payload: Readonly<Record<string, unknown>>) => string | undefined) | undefined;
   /** Payload that is taken from the call itself, such as counters in the envelope's metadata. */
-  received?: (context: OperationContext) => Readonly<Record<string, unknown>>;
+  received?: ((context: OperationContext) => Readonly<Record<string, unknown>>) | undefined;
 }
 
 /** The operations on the conversations of `host`. */

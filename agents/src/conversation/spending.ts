@@ -14,18 +14,18 @@ export interface Spending {
 
 export interface SpendingLimits {
   /** Prompt and completion tokens together. */
-  maxTokens?: number;
-  maxModelCalls?: number;
-  maxUsd?: number;
+  maxTokens?: number | undefined;
+  maxModelCalls?: number | undefined;
+  maxUsd?: number | undefined;
 }
 
 export interface BudgetLimits {
-  turn?: SpendingLimits;
-  conversation?: SpendingLimits;
+  turn?: SpendingLimits | undefined;
+  conversation?: SpendingLimits | undefined;
   /** USD for a million tokens, by the name of the model. A model that is not listed costs nothing. */
-  prices?: PriceTable;
+  prices?: PriceTable | undefined;
   /** Expected tokens of a reply, for the estimate. @default 1_000 */
-  answerTokens?: number;
+  answerTokens?: number | undefined;
 }
 
 export const noSpending = (): Spending => ({ calls: 0, tokens: 0, usd: 0 });

@@ -201,7 +201,7 @@ export class TurnRun {
     const seq = journal.append([entry], {
       totals: { ...totals },
       release: this.#options.isLast(),
-      ...(taskState ? { state: taskState } : {}),
+      state: taskState,
     });
     // Both are awaited together, so that no rejection is left alone.
     const [, at] = await Promise.all([unwritten, seq]);

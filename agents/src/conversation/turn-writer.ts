@@ -226,7 +226,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
       this.#flushTimer = undefined;
     }
     this.#undurable += chars;
-    const seq = await conversation.journal.append(entries, totals ? { totals } : {});
+    const seq = await conversation.journal.append(entries, { totals });
     this.#undurable -= chars;
     for (const [i, piece] of pieces.entries()) {
       turn.publish({ type: 'text', seq: seq + i, turn_id: turnId, text: piece.text });

@@ -27,7 +27,7 @@ export interface RefineAgentOptions
       'models' | 'maxIterations' | 'finishWords' | 'retry' | 'handOverTo' | 'greeting'
     > {
   /** Limit on the cost of one dialogue, and the fraction at which a warning is logged. @default no limit; warnAt 0.8 */
-  budget?: { limitUsd: number; warnAt?: number; prices: PriceTable };
+  budget?: { limitUsd: number; warnAt?: number | undefined; prices: PriceTable } | undefined;
 }
 
 const REFINE_ADDRESS = 'refine@fame.fabric';
@@ -44,7 +44,7 @@ export class RefineAgent extends DeclaredAgent {
 
   serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {
     const { log } = options;
-    return this.#chatAgent({ remote: fabricCall(link), ...(log ? { log } : {}) }).serve(link, options);
+    return this.#chatAgent({ remote: fabricCall(link), log }).serve(link, options);
   }
 
   #chatAgent(more: Pick<RefineTurnsOptions, 'remote' | 'log'>): ChatAgent {
@@ -62,13 +62,11 @@ export class RefineAgent extends DeclaredAgent {
       models,
       maxIterations,
       ...more,
-      ...(finishWords ? { finishWords } : {}),
-      ...(retry ? { retry } : {}),
-      ...(handOverTo ? { handOverTo } : {}),
-      ...(greeting === undefined ? {} : { greeting }),
-      ...(budget
-        ? { warning: { atUsd: budget.limitUsd * (budget.warnAt ?? 0.8), prices: budget.prices } }
-        : {}),
+      finishWords,
+      retry,
+      handOverTo,
+      greeting,
+      warning: budget && { atUsd: budget.limitUsd * (budget.warnAt ?? 0.8), prices: budget.prices },
     });
     return new ChatAgent({
       ...options,
@@ -80,7 +78,7 @@ export class RefineAgent extends DeclaredAgent {
       // The model has to see the whole dialogue.
       maxHistoryLength: Math.min(200, maxIterations + 2),
       opening: ({ objective }) => (typeof objective === 'string' && objective.trim() ? objective : undefined),
-      ...(budget ? { budget: { conversation: { maxUsd: budget.limitUsd }, prices: budget.prices } } : {}),
+      budget: budget && { conversation: { maxUsd: budget.limitUsd }, prices: budget.prices },
     });
   }
 }

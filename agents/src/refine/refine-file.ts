@@ -87,22 +87,14 @@ export async function loadRefineAgent(
   const classes: ModelClasses = { default: models('default'), ...Object.fromEntries(named) };
   return new RefineAgent({
     models: { ...classes, smart: classes.smart ?? classes.default },
-    ...(store ? { store } : {}),
-    ...(config.address ? { address: config.address } : {}),
-    ...(config.description ? { description: config.description } : {}),
-    ...(max_iterations ? { maxIterations: max_iterations } : {}),
-    ...(finish_words ? { finishWords: finish_words } : {}),
-    ...(config.greeting ? { greeting: config.greeting } : {}),
-    ...(next ? { handOverTo: { agent: next.agent, ...(next.with ? { with: next.with } : {}) } } : {}),
-    ...(limit
-      ? {
-          budget: {
-            limitUsd: limit.limit_usd,
-            ...(limit.warn_at === undefined ? {} : { warnAt: limit.warn_at }),
-            prices: pricesOf(config),
-          },
-        }
-      : {}),
+    store,
+    address: config.address,
+    description: config.description,
+    maxIterations: max_iterations,
+    finishWords: finish_words,
+    greeting: config.greeting,
+    handOverTo: next,
+    budget: limit && { limitUsd: limit.limit_usd, warnAt: limit.warn_at, prices: pricesOf(config) },
   });
 }
 

@@ -19,14 +19,14 @@ import {
 export interface RefineTurnsOptions
   extends Pick<RefineOptions, 'models' | 'maxIterations' | 'finishWords' | 'retry'> {
   /** The agent that receives the goals once they are settled; its answer follows them. */
-  handOverTo?: { agent: string; with?: readonly ('goals' | 'goal_sentence')[] };
+  handOverTo?: { agent: string; with?: readonly ('goals' | 'goal_sentence')[] | undefined } | undefined;
   /** Reaches the agent of `handOverTo`. */
-  remote?: RemoteCall;
+  remote?: RemoteCall | undefined;
   /** Amount at which a warning is logged, once in a conversation. The conversation host enforces the limit itself. */
-  warning?: { atUsd: number; prices: PriceTable };
+  warning?: { atUsd: number; prices: PriceTable } | undefined;
   /** First text for a person who opens a conversation without a word. */
-  greeting?: string;
-  log?: Logger;
+  greeting?: string | undefined;
+  log?: Logger | undefined;
 }
 
 const GREETING = 'What would you like to achieve? Tell me in your own words.';

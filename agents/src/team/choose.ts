@@ -14,9 +14,9 @@ export interface ChooseOptions<K extends string> {
   /** A description for each option. */
   options: Readonly<Record<K, string>>;
   /** Instruction for the choice. @default choose the option that fits best */
-  prompt?: string;
-  budget?: Budget;
-  signal?: AbortSignal;
+  prompt?: string | undefined;
+  budget?: Budget | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /**

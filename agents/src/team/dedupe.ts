@@ -33,7 +33,12 @@ const grouping = defineFunction({
  */
 export async function dedupe<T extends JsonObject>(
   items: readonly T[],
-  o: { model: ChatModel; prompt?: string; budget?: Budget; signal?: AbortSignal },
+  o: {
+    model: ChatModel;
+    prompt?: string | undefined;
+    budget?: Budget | undefined;
+    signal?: AbortSignal | undefined;
+  },
 ): Promise<(T & { originals: T[] })[]> {
   if (items.length < 2) return items.map((item) => ({ ...item, originals: [item] }));
   const task = o.prompt ?? 'Find out which of the items mean the same, whatever words they use.';

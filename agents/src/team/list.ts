@@ -18,15 +18,15 @@ interface Common<S extends z.ZodType> {
   /** Schema of an item. */
   item: S;
   /** Instruction for the list. @default everything in the message that fits the form of an item */
-  prompt?: string;
-  budget?: Budget;
-  signal?: AbortSignal;
+  prompt?: string | undefined;
+  budget?: Budget | undefined;
+  signal?: AbortSignal | undefined;
 }
 export interface ListOptions<S extends z.ZodType> extends Common<S> {
   /** Number of independent lists. @default 1 */
-  n?: number;
+  n?: number | undefined;
   /** How to combine several lists; required if `n` is above 1. `dedupe` asks the model once more. */
-  combine?: 'concat' | 'dedupe' | 'separate';
+  combine?: 'concat' | 'dedupe' | 'separate' | undefined;
 }
 
 /**
@@ -45,8 +45,7 @@ export async function list<S extends z.ZodType>(o: ListOptions<S>): Promise<z.ou
   if (combine === 'separate') return lists;
   const all = lists.flat();
   if (combine !== 'dedupe') return all;
-  const rest = { ...(o.budget ? { budget: o.budget } : {}), ...(o.signal ? { signal: o.signal } : {}) };
-  const groups = await dedupe(all as JsonObject[], { model: o.model, ...rest });
+  const groups = await dedupe(all as JsonObject[], { model: o.model, budget: o.budget, signal: o.signal });
   return groups.map(({ originals: _, ...item }) => item) as z.output<S>[];
 }
 

@@ -14,8 +14,8 @@ export interface TeamAgentOptions
   > {
   team: Team;
   /** Used as the system message; the first agent of the team reads it as a note. @default none */
-  note?: string;
-  greeting?: string;
+  note?: string | undefined;
+  greeting?: string | undefined;
 }
 
 const TEAM_ADDRESS = 'team@fame.fabric';
@@ -43,7 +43,7 @@ export class TeamAgent extends DeclaredAgent {
       address,
       description: description ?? team.description ?? 'A team of agents that share the work.',
       systemPrompt: note ?? '',
-      turns: new TeamTurns(team, { address, ...more, ...(greeting === undefined ? {} : { greeting }) }),
+      turns: new TeamTurns(team, { address, ...more, greeting }),
       // The counters of a handoff arrive in the metadata of the call; with the start they become part of the journal.
       received: ({ meta, log }) => {
         const counters = readMeta(meta, log);

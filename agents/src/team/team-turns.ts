@@ -10,10 +10,10 @@ import type { Team } from './team.ts';
 
 export interface TeamTurnsOptions {
   /** Address of the team. @default that of the team file */
-  address?: string;
-  remote?: RemoteCall;
+  address?: string | undefined;
+  remote?: RemoteCall | undefined;
   /** Text for a person who opens a conversation without a word. @default 'Hello! What can I do for you?' */
-  greeting?: string;
+  greeting?: string | undefined;
 }
 
 const message = z.union([

@@ -249,8 +249,8 @@ export class ToolRun {
       emit: (text) => {
         if (!settled && text !== '') emit(text);
       },
-      ...(conversationId === undefined ? {} : { conversationId }),
-      ...(budget === undefined ? {} : { budget }),
+      conversationId,
+      budget,
     };
     try {
       const before = performance.now();

@@ -13,15 +13,15 @@ export type { ExecuteOptions } from './tool-run.ts';
 
 export interface ToolSetOptions {
   /** Most calls that run at once. @default 8 */
-  maxParallel?: number;
+  maxParallel?: number | undefined;
   /** Time limit of a call, in ms, unless its tool sets one. @default 30_000 */
-  defaultTimeoutMs?: number;
+  defaultTimeoutMs?: number | undefined;
   /** Longest result in characters, unless its tool sets a limit. @default 65_536 */
-  maxResultChars?: number;
+  maxResultChars?: number | undefined;
   /** The parameter that holds the text for the user; the splitter must be given the same. @default 'to_user' */
-  toUserKey?: string;
-  logger?: Logger;
-  clock?: Clock;
+  toUserKey?: string | undefined;
+  logger?: Logger | undefined;
+  clock?: Clock | undefined;
 }
 
 export class ToolSet {

@@ -13,8 +13,8 @@ export interface ToolContext {
   readonly callId: string;
   /** Place of the call in the reply, from 0. */
   readonly index: number;
-  readonly conversationId?: string;
-  readonly budget?: Budget;
+  readonly conversationId?: string | undefined;
+  readonly budget?: Budget | undefined;
   readonly logger: Logger;
   /** Shows a text to the user while the tool runs; the model does not see it. */
   emit(text: string): void;
@@ -22,20 +22,20 @@ export interface ToolContext {
 
 export interface ToolOptions {
   /** Time limit of one call, in ms. @default the tool set's `defaultTimeoutMs` */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
   /** Longest result in characters; the rest is cut off and marked. @default 65_536 */
-  readonly maxResultChars?: number;
+  readonly maxResultChars?: number | undefined;
   /**
    * Starts the tool as soon as its arguments are complete, while the model still writes. Only for tools without side effects: the
    * reply may still fail, and then no history has the call. @default false
    */
-  readonly eager?: boolean;
+  readonly eager?: boolean | undefined;
   /** Adds an optional text for the user to the parameters; it is streamed while the arguments arrive. @default false */
-  readonly toUser?: boolean;
+  readonly toUser?: boolean | undefined;
   /** False if a call that a crash interrupted must not be made again. @default true */
-  readonly idempotent?: boolean;
+  readonly idempotent?: boolean | undefined;
   /** Groups tools, for `ToolSet.kit`. */
-  readonly kit?: string;
+  readonly kit?: string | undefined;
 }
 
 export interface ToolDef<S extends z.ZodObject = z.ZodObject, R = unknown> extends ToolOptions {
@@ -54,7 +54,7 @@ export type AnyTool = ToolDef<any, any>;
 /** An error with advice for the model. */
 export class ToolError extends Error {
   override readonly name = 'ToolError';
-  readonly hint?: string;
+  readonly hint?: string | undefined;
 
   constructor(message: string, options: { hint?: string; cause?: unknown } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });

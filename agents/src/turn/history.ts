@@ -16,13 +16,13 @@ export type FailedTurnRule = 'auto' | 'discard' | 'keep';
 
 export interface HistoryOptions {
   /** Always the first message of the window. */
-  system?: string;
+  system?: string | undefined;
   /** Turns to keep; a plain turn is two messages. @default 10 */
-  maxTurns?: number;
+  maxTurns?: number | undefined;
   /** Most tokens of the window without the system message; whole turns are left out from the oldest on. */
-  maxTokens?: number;
+  maxTokens?: number | undefined;
   /** @default a quarter of the characters */
-  count?: TokenCounter;
+  count?: TokenCounter | undefined;
 }
 
 export class History {
