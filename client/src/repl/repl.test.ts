@@ -400,7 +400,7 @@ test('a missing agent ends the loop before any message is read', async () => {
       converse: () =>
         ({
           start: async () => {
-            throw new FabricError('NO_ROUTE', 'Nobody serves chat@fame.fabric');
+            throw new FabricError('NO_ROUTE', 'No node serves chat@fame.fabric');
           },
         }) as unknown as ReplConversation,
       listAgents: async () => '',
