@@ -1,9 +1,16 @@
 // Reads one streamed reply to its end and pushes its parts to callbacks as they arrive. There is no queue between a chunk and
 // its reader: `reply-splitter.ts` takes each chunk apart synchronously. `splitToolStream` offers the same as two iterables.
 import { FabricError } from '@fame-fabric/shared';
+import { onAbort } from '@fame-fabric/shared/internal';
 import type { ModelChunk } from '../model.ts';
 import type { ParsedToolCall } from './parse-arguments.ts';
-import { type ProtocolWarning, type Reply, ReplySplitter } from './reply-splitter.ts';
+import {
+  type ProtocolWarning,
+  type Reply,
+  type ReplyOptions,
+  type ReplySink,
+  ReplySplitter,
+} from './reply-splitter.ts';
 
 export interface ReadReplyOptions {
   /** The argument whose text goes to the user while it arrives. @default none */
@@ -20,78 +27,111 @@ export interface ReadReplyOptions {
   onWarning?: ((warning: ProtocolWarning) => void) | undefined;
 }
 
-/**
- * Reads a reply. After an abort or a throwing callback the source is closed and not waited for.
- * @throws {STREAM_ENDED} when the source ended without a finish reason
- * @throws the source's error, the abort reason, or what a callback throws
- */
-export function readReply(source: AsyncIterable<ModelChunk>, options: ReadReplyOptions = {}): Promise<Reply> {
-  const { signal, onText, onCall, onWarning } = options;
-  if (signal?.aborted) return Promise.reject(signal.reason);
-  const { promise, resolve, reject } = Promise.withResolvers<Reply>();
-  let pending: Promise<unknown> | undefined;
-  const splitter = new ReplySplitter(
-    {
-      toUserKey: options.toUserKey ?? null,
-      separator: '\n',
-      choice: 0,
-      maxArgumentChars: 262_144,
-      maxContentChars: 4_194_304,
-      maxCalls: 128,
-      callId: options.callId,
-    },
-    {
-      text: ({ text }) => {
-        pending = onText?.(text) ?? pending;
-      },
-      call: (call) => onCall?.(call),
-      warning: (warning) => onWarning?.(warning),
-    },
-  );
+/** Receives the parts of a reply. What it throws ends the reading. */
+export interface ReplyReader extends ReplySink {
+  /** Called after each chunk; the next one is read once the promise has settled. */
+  ready?(): Promise<unknown> | undefined;
+  /** Called when no more text and calls come: after the finish reason, or at the end of the source. */
+  complete?(): void;
+  /** Called instead of `complete`, or after it, when the reading fails or is cancelled. */
+  fail?(error: unknown): void;
+}
+
+/** A reply that is being read. */
+export interface Reading {
+  /** @throws {STREAM_ENDED} when the source ended without a finish reason; the source's error, or the reason to cancel */
+  readonly reply: Promise<Reply>;
+  /** Ends the reading with `reason` and closes the source; resolves once the source is closed. */
+  cancel(reason: unknown): Promise<void>;
+}
+
+/** Starts to read a reply. Aborting `signal` cancels the reading. */
+export function startReading(
+  source: AsyncIterable<ModelChunk>,
+  reader: ReplyReader,
+  options: ReplyOptions,
+  signal?: AbortSignal | undefined,
+): Reading {
+  const { promise: reply, resolve, reject } = Promise.withResolvers<Reply>();
+  const splitter = new ReplySplitter(options, reader);
   const iterator = source[Symbol.asyncIterator]();
-  let isOver = false;
-  const end = (): void => {
-    isOver = true;
-    signal?.removeEventListener('abort', onAbort);
+  let isSettled = false;
+  let stopListening = (): void => {};
+  const cancel = async (reason: unknown): Promise<void> => {
+    if (isSettled) return;
+    isSettled = true;
+    stopListening();
+    reject(reason);
+    reader.fail?.(reason);
+    try {
+      await iterator.return?.();
+    } catch {
+      // The reader has the reason already.
+    }
   };
-  const fail = (error: unknown): void => {
-    end();
-    reject(error);
-    // Not awaited: `return()` on a generator waits for its pending read.
-    iterator.return?.().then(undefined, () => {});
-  };
-  const onAbort = (): void => fail(signal?.reason);
-  const pump = async (): Promise<void> => {
+  const read = async (): Promise<void> => {
     for (;;) {
       let step: IteratorResult<ModelChunk>;
       try {
         step = await iterator.next();
       } catch (error) {
-        // A reply with a finish reason is complete; only its connection broke.
-        if (splitter.finish === undefined || isOver) throw error;
-        onWarning?.({ type: 'protocol_warning', message: 'The source failed after the finish reason' });
+        if (isSettled) return;
+        if (splitter.finish === undefined) throw error;
+        // The reply was complete; only its connection broke.
+        reader.warning({ type: 'protocol_warning', message: 'The source failed after the finish reason' });
         break;
       }
-      if (isOver) return;
+      if (isSettled) return;
       if (step.done) break;
       splitter.push(step.value);
-      if (pending) {
-        const written = pending;
-        pending = undefined;
-        await written;
-        if (isOver) return;
-      }
+      // Only the usage may follow the finish reason.
+      if (splitter.finish !== undefined) reader.complete?.();
+      const pending = reader.ready?.();
+      if (pending) await pending;
+      if (isSettled) return;
     }
     splitter.sourceEnded();
-    const reply = splitter.reply();
-    if (!reply)
-      throw new FabricError('STREAM_ENDED', 'The reply of the model ended without a finish reason.');
-    end();
-    resolve(reply);
+    reader.complete?.();
+    isSettled = true;
+    stopListening();
+    const whole = splitter.reply();
+    if (whole) resolve(whole);
+    else reject(new FabricError('STREAM_ENDED', 'The reply of the model ended without a finish reason'));
   };
-  signal?.addEventListener('abort', onAbort, { once: true });
-  pump().catch((error: unknown) => {
-    if (!isOver) fail(error);
-  });
-  return promise;
+  stopListening = onAbort(signal, () => void cancel(signal?.reason));
+  if (!isSettled) read().catch(cancel);
+  return { reply, cancel };
 }
+
+/**
+ * Reads a reply to its end. After an abort or a throwing callback the source is closed and not waited for.
+ * @throws what `Reading.reply` throws, and what a callback throws
+ */
+export function readReply(source: AsyncIterable<ModelChunk>, options: ReadReplyOptions = {}): Promise<Reply> {
+  const { signal, onText, onCall, onWarning } = options;
+  if (signal?.aborted) return Promise.reject(signal.reason);
+  let pending: Promise<unknown> | undefined;
+  const reader: ReplyReader = {
+    text: ({ text }) => {
+      pending = onText?.(text) ?? pending;
+    },
+    call: (call) => onCall?.(call),
+    warning: (warning) => onWarning?.(warning),
+    ready: () => {
+      const written = pending;
+      pending = undefined;
+      return written;
+    },
+  };
+  const settings = { ...DEFAULTS, toUserKey: options.toUserKey ?? null, callId: options.callId };
+  return startReading(source, reader, settings, signal).reply;
+}
+
+/** Limits of a reply, and the separator between the texts of its calls. */
+export const DEFAULTS = Object.freeze({
+  separator: '\n',
+  choice: 0,
+  maxArgumentChars: 262_144,
+  maxContentChars: 4_194_304,
+  maxCalls: 128,
+});

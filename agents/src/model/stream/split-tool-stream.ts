@@ -2,10 +2,11 @@
 // the tool calls, and collects the whole reply. It reads at the pace of the source and never waits for a reader.
 // `reply-splitter.ts` has the parsing, without time and streams.
 import { FabricError } from '@fame-fabric/shared';
-import { Channel, onAbort } from '@fame-fabric/shared/internal';
+import { Channel } from '@fame-fabric/shared/internal';
 import type { ModelChunk } from '../model.ts';
 import type { ParsedToolCall } from './parse-arguments.ts';
-import { type ProtocolWarning, type Reply, ReplySplitter, type UserText } from './reply-splitter.ts';
+import { DEFAULTS, type ReplyReader, startReading } from './read-reply.ts';
+import type { ProtocolWarning, Reply, UserText } from './reply-splitter.ts';
 
 export type { ArgumentsFault, ParsedToolCall } from './parse-arguments.ts';
 export type { ProtocolWarning, Reply, UserText } from './reply-splitter.ts';
@@ -65,96 +66,40 @@ export function splitToolStream(source: AsyncIterable<ModelChunk>, options: Spli
   };
   const toUser = new Channel<UserText>({ limit, name: 'the text branch', onLeave: leave });
   const toolCalls = new Channel<ParsedToolCall>({ limit, name: 'the tool call branch', onLeave: leave });
-  const splitter = new ReplySplitter(
+  const reader: ReplyReader = {
+    text: (item) => toUser.push(item, item.text.length),
+    call: (call) => toolCalls.push(call, call.rawArguments.length + 1),
+    warning: (warning) => onWarning?.(warning),
+    complete() {
+      toUser.end();
+      toolCalls.end();
+    },
+    fail(error) {
+      toUser.fail(error);
+      toolCalls.fail(error);
+      // With a signal that was aborted before, there is nothing to close.
+      if (hasBegun) onCancel?.(error);
+    },
+  };
+  let hasBegun = false;
+  const reading = startReading(
+    source,
+    reader,
     {
       toUserKey: options.toUserKey === undefined ? 'to_user' : options.toUserKey,
-      separator: options.separator ?? '\n',
-      choice: options.choice ?? 0,
-      maxArgumentChars: options.maxArgumentChars ?? 262_144,
-      maxContentChars: options.maxContentChars ?? 4_194_304,
-      maxCalls: options.maxCalls ?? 128,
+      separator: options.separator ?? DEFAULTS.separator,
+      choice: options.choice ?? DEFAULTS.choice,
+      maxArgumentChars: options.maxArgumentChars ?? DEFAULTS.maxArgumentChars,
+      maxContentChars: options.maxContentChars ?? DEFAULTS.maxContentChars,
+      maxCalls: options.maxCalls ?? DEFAULTS.maxCalls,
       callId: options.callId,
     },
-    {
-      text: (item) => toUser.push(item, item.text.length),
-      call: (call) => toolCalls.push(call, call.rawArguments.length + 1),
-      warning: (warning) => onWarning?.(warning),
-    },
+    signal,
   );
-  const { promise: done, resolve, reject } = Promise.withResolvers<Reply>();
+  hasBegun = true;
   // The readers of the branches get the error too, so `done` may stay unread.
-  done.catch(() => {});
-
-  let iterator: AsyncIterator<ModelChunk> | undefined;
-  let isSettled = false;
-  let stopListening = (): void => {};
-  const settle = (finishUp: () => void): void => {
-    isSettled = true;
-    stopListening();
-    finishUp();
-  };
-  const failAll = (error: unknown): void => {
-    toUser.fail(error);
-    toolCalls.fail(error);
-    reject(error);
-  };
-  const closeSource = async (): Promise<void> => {
-    try {
-      await iterator?.return?.();
-    } catch {
-      // The readers already have the reason of the cancellation.
-    }
-  };
-  const cancel = (reason?: unknown): Promise<void> => {
-    if (isSettled) return Promise.resolve();
-    const why = reason ?? new FabricError('ABORTED', 'The stream was cancelled');
-    settle(() => failAll(why));
-    onCancel?.(why);
-    return closeSource();
-  };
-
-  // Only the usage may follow the finish reason, and the branches do not need it.
-  const endBranches = (): void => {
-    toUser.end();
-    toolCalls.end();
-  };
-  const finishDone = (): void => {
-    const reply = splitter.reply();
-    if (reply) resolve(reply);
-    else reject(new FabricError('STREAM_ENDED', "The model's reply ended without a finish reason"));
-  };
-  const pump = async (): Promise<void> => {
-    try {
-      iterator = source[Symbol.asyncIterator]();
-      for (;;) {
-        const step = await iterator.next();
-        if (isSettled) return;
-        if (step.done) break;
-        splitter.push(step.value);
-        if (splitter.finish !== undefined) endBranches();
-      }
-      splitter.sourceEnded();
-      endBranches();
-      settle(finishDone);
-    } catch (error) {
-      if (isSettled) return;
-      if (splitter.finish === undefined) {
-        settle(() => failAll(error));
-        onCancel?.(error);
-        await closeSource();
-        return;
-      }
-      // The reply was complete; only its connection broke.
-      onWarning?.({ type: 'protocol_warning', message: 'The source failed after the finish reason' });
-      settle(finishDone);
-    }
-  };
-
-  if (signal?.aborted) {
-    settle(() => failAll(signal.reason));
-  } else {
-    stopListening = onAbort(signal, () => void cancel(signal?.reason));
-    void pump();
-  }
-  return { toUser, toolCalls, done, cancel };
+  reading.reply.catch(() => {});
+  const cancel = (reason?: unknown): Promise<void> =>
+    reading.cancel(reason ?? new FabricError('ABORTED', 'The stream was cancelled'));
+  return { toUser, toolCalls, done: reading.reply, cancel };
 }
