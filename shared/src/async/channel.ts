@@ -14,11 +14,6 @@ export interface ChannelOptions {
   readonly onLeave?: (() => void) | undefined;
 }
 
-interface PendingRead<T> {
-  resolve(result: IteratorResult<T, undefined>): void;
-  reject(error: unknown): void;
-}
-
 const DONE: IteratorResult<never, undefined> = Object.freeze({ value: undefined, done: true });
 
 /** The writer's end (`push`, `end`, `fail`) and the reader's end (`for await`) of one queue. */
@@ -28,8 +23,10 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
   readonly #items = new Fifo<T>();
   readonly #sizes = new Fifo<number>();
   #unread = 0;
-  /** Reads that wait for an item; there is more than one only if the reader does not wait for each. */
-  readonly #reads = new Fifo<PendingRead<T>>();
+  /** The read that waits for an item. Plain fields: a reader that keeps up waits for every item. */
+  #read: Promise<IteratorResult<T, undefined>> | undefined;
+  #resolve: ((result: IteratorResult<T, undefined>) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
   /** `failed`: the error has not been read yet. `left`: the reader left before the end. */
   #state: 'open' | 'ended' | 'failed' | 'left' = 'open';
   #error: unknown;
@@ -52,7 +49,7 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
 
   /** True if the reader waits for an item. */
   get isAwaited(): boolean {
-    return this.#reads.size > 0;
+    return this.#read !== undefined;
   }
 
   /** True until the channel ends or fails, or its reader leaves. */
@@ -68,9 +65,10 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
   /** Adds an item. Drops it when the channel is no longer open. Fails the channel when the limit is exceeded. */
   push(item: T, size = 1): void {
     if (this.#state !== 'open') return;
-    const read = this.#reads.shift();
-    if (read) {
-      read.resolve({ value: item, done: false });
+    const resolve = this.#resolve;
+    if (resolve) {
+      this.#read = this.#resolve = this.#reject = undefined;
+      resolve({ value: item, done: false });
       return;
     }
     if (this.#unread + size > this.#limit) {
@@ -86,17 +84,17 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
   end(): void {
     if (this.#state !== 'open') return;
     this.#state = 'ended';
-    this.#finishReads();
+    this.#finishRead();
   }
 
   /** Fails the channel. The reader still receives the unread items, then the error once. */
   fail(error: unknown): void {
     if (this.#state !== 'open') return;
-    const read = this.#reads.shift();
-    if (read) {
+    const reject = this.#reject;
+    if (reject) {
       this.#state = 'ended';
-      read.reject(error);
-      this.#finishReads();
+      this.#read = this.#resolve = this.#reject = undefined;
+      reject(error);
     } else {
       this.#state = 'failed';
       this.#error = error;
@@ -110,7 +108,16 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
     }
     switch (this.#state) {
       case 'open':
-        return new Promise((resolve, reject) => this.#reads.push({ resolve, reject }));
+        // Reads that do not wait for each other are answered in order.
+        if (this.#read) {
+          const next = (): Promise<IteratorResult<T, undefined>> => this.next();
+          return this.#read.then(next, next);
+        }
+        this.#read = new Promise((resolve, reject) => {
+          this.#resolve = resolve;
+          this.#reject = reject;
+        });
+        return this.#read;
       case 'failed':
         this.#state = 'ended';
         return Promise.reject(this.#error);
@@ -126,7 +133,7 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
     this.#unread = 0;
     if (this.#state === 'open') {
       this.#state = 'left';
-      this.#finishReads();
+      this.#finishRead();
       this.#options.onLeave?.();
     } else if (this.#state === 'failed') this.#state = 'ended';
     return Promise.resolve(DONE);
@@ -141,8 +148,10 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
     return this;
   }
 
-  #finishReads(): void {
-    for (let read = this.#reads.shift(); read; read = this.#reads.shift()) read.resolve(DONE);
+  #finishRead(): void {
+    const resolve = this.#resolve;
+    this.#read = this.#resolve = this.#reject = undefined;
+    resolve?.(DONE);
   }
 
   #overflow(): FabricError {
