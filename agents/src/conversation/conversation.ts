@@ -58,25 +58,25 @@ export type ConversationEvent =
 /** Outcome of a turn; every caller gets the same one, at any time. */
 export type TurnOutcome =
   | { state: 'completed'; text: string; usage: Usage; model: string }
-  | { state: 'failed'; error: TurnFault; text: string; usage: Usage }
-  | { state: 'cancelled'; error: TurnFault; text: string; usage: Usage };
+  | { state: 'failed'; error: OutcomeFault; text: string; usage: Usage }
+  | { state: 'cancelled'; error: OutcomeFault; text: string; usage: Usage };
 
 /** A FabricError as plain JSON. */
-export interface TurnFault {
+export interface OutcomeFault {
   code: string;
   message: string;
   retryable: boolean;
   details?: Record<string, unknown>;
 }
 
-export const faultOf = (error: FabricError): TurnFault => ({
+export const faultOf = (error: FabricError): OutcomeFault => ({
   code: error.code,
   message: error.message,
   retryable: error.retryable,
   ...(error.details ? { details: error.details } : {}),
 });
 
-export const errorOfFault = (fault: TurnFault): FabricError =>
+export const errorOfFault = (fault: OutcomeFault): FabricError =>
   new FabricError(isErrorCode(fault.code) ? fault.code : 'INTERNAL', fault.message, {
     retryable: fault.retryable,
     ...(fault.details ? { details: fault.details } : {}),

@@ -3,7 +3,7 @@
 import { FabricError } from '@fame-fabric/shared';
 import type { Usage } from '../model/model.ts';
 import type { ConversationRecord, ConversationStore, JournalEvent, TurnState } from '../store/store.ts';
-import type { ConversationOptions, TurnFault, TurnOutcome } from './conversation.ts';
+import type { ConversationOptions, OutcomeFault, TurnOutcome } from './conversation.ts';
 import { acceptedOf, optionsOfStart, outcomeOf } from './journal.ts';
 import { recordedTurn } from './recorded-turn.ts';
 import type { Spending } from './spending.ts';
@@ -34,7 +34,7 @@ export interface ShownTurn {
   /** Times it was resumed after a crash. */
   resumes: number;
   usage: Usage | undefined;
-  error: TurnFault | undefined;
+  error: OutcomeFault | undefined;
   acceptedAt: string;
   endedAt: string | undefined;
 }

@@ -16,7 +16,7 @@ import {
   type ConversationEvent,
   type ConversationOptions,
   errorOfFault,
-  type TurnFault,
+  type OutcomeFault,
   type TurnOutcome,
 } from './conversation.ts';
 import type { Spending } from './spending.ts';
@@ -80,8 +80,8 @@ export interface Bodies {
   tool_started: CallBody & { args?: EventBody };
   tool_finished: CallBody & { ok: boolean; content: string };
   turn_completed: OutcomeBody & { model: string; messages?: readonly ModelMessage[] };
-  turn_failed: OutcomeBody & { error: TurnFault };
-  turn_cancelled: OutcomeBody & { error: TurnFault };
+  turn_failed: OutcomeBody & { error: OutcomeFault };
+  turn_cancelled: OutcomeBody & { error: OutcomeFault };
   conversation_ended: { state: StoredState };
 }
 

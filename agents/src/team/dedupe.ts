@@ -29,7 +29,7 @@ const grouping = defineFunction({
 /**
  * One item for each meaning, the best of its group, with all of the group as `originals`. Groups keep the order in which they
  * begin.
- * @throws {ARGUMENTS_INVALID} when the groups do not hold every item exactly once, also after the model was told
+ * @throws {ARGUMENTS_INVALID} when the groups do not hold every item exactly once, also after a repair
  */
 export async function dedupe<T extends JsonObject>(
   items: readonly T[],

@@ -138,7 +138,7 @@ export class TeamRun {
     }
   }
 
-  // One agent has the message: ask it, run what it calls, ask it again with the results, until it lets go of the message.
+  // Asks the agent, runs its calls, and asks again with the results, until it ends the turn or hands the message over.
   async #askAgent(agent: CompiledAgent, extras: JsonObject): Promise<Next> {
     const { directive, tools } = await this.#prompt(agent, extras);
     const model = this.#parts.modelOf(this.#setting(agent, 'model'));

@@ -109,7 +109,7 @@ const typeName = (schema: Record<string, unknown>): string => {
   return typeof schema.type === 'string' ? schema.type : 'any';
 };
 
-/** One line that tells a function's parameters, such as `solve(a: number, unit?: string)`. */
+/** Signature of a function in one line, such as `solve(a: number, unit?: string)`. */
 export function signatureOf(name: string, schema: JsonSchemaObject): string {
   const required = new Set(schema.required ?? []);
   const list = Object.entries(schema.properties).map(

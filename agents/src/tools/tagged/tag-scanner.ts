@@ -1,5 +1,5 @@
 // Finds blocks between two tags in a text that arrives in pieces. Inside a block the closing tag counts only outside of JSON
-// strings; outside, text is handed on at once except for an ending that may be the beginning of the opening tag.
+// strings; outside, text is passed on at once, except for an ending that may begin the opening tag.
 
 export interface TagPart {
   kind: 'text' | 'block';

@@ -1,6 +1,6 @@
-// Tools for models that know none: the tools are described in the system message, the model writes a call as JSON between two
-// tags in its text, and this wrapper turns that text into the tool calls of the API, and the history back into text. What it
-// gives out is an ordinary stream of chunks, so the splitter and the turn know no difference.
+// Tools for models without native ones. The system message describes the tools, and the model writes a call as JSON between two tags
+// in its text. This wrapper converts such text to tool calls of the API, and the history back to text. Its output is an ordinary
+// stream of chunks.
 import { newId } from '@fame-fabric/shared';
 import type {
   ChatModel,
@@ -22,7 +22,7 @@ export interface TaggedToolOptions {
   manual?(tools: readonly ToolSpec[]): string;
 }
 
-/** Gives `base` tools through tagged blocks in its text. A block that is not closed becomes a truncated call. */
+/** Adds tools to `base` through tagged blocks in its text. A block that is not closed becomes a truncated call. */
 export function taggedToolModel(base: ChatModel, options: TaggedToolOptions = {}): ChatModel {
   const open = options.open ?? '<tool>';
   const close = options.close ?? '</tool>';
@@ -35,8 +35,8 @@ export function taggedToolModel(base: ChatModel, options: TaggedToolOptions = {}
       const { tools: _tools, tool_choice: choice, ...rest } = request;
       const messages = asTexts(request.messages, open, close);
       if (tools.length === 0) return base.stream({ ...rest, messages }, streamOptions);
-      const told = [manual(tools), demand(choice)].filter((text) => text !== '').join('\n\n');
-      const source = base.stream({ ...rest, messages: withSystem(messages, told) }, streamOptions);
+      const instructions = [manual(tools), demand(choice)].filter((text) => text !== '').join('\n\n');
+      const source = base.stream({ ...rest, messages: withSystem(messages, instructions) }, streamOptions);
       return { [Symbol.asyncIterator]: () => taggedIterator(source, open, close) };
     },
   };
