@@ -1,5 +1,5 @@
-// A text with places to fill, `{{ name }}`, in as many steps as it takes. Every step makes a new template; what was filled in is
-// text from then on and never looked at for places again, so a user's braces cannot pull in another value.
+// A template with placeholders, `{{ name }}`, that is filled in any number of steps. Each step returns a new template. Filled-in
+// values are not scanned for placeholders, so a user's braces cannot inject another value.
 import { FabricError } from '@fame-fabric/shared';
 
 const PLACE = /\{\{\s*(\w+)\s*\}\}/g;

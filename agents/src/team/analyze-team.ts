@@ -1,5 +1,5 @@
-// Looks at a team before it runs: names that lead nowhere, values without a route, agents without a route to them, and cycles. A
-// circle that nothing leads out of would call models for ever, so it keeps the team from loading.
+// Checks a team before it runs: unknown names, values without a route, unreachable agents, and cycles. A cycle without an exit would
+// call models for ever, so it is an error.
 import { tidySchema, undeclaredRequired, zodOfSchema } from '../tools/schema/json-schema.ts';
 import type { ConfigPath, Diagnostic, DiagnosticCode } from '../yaml/diagnostic.ts';
 import { hasToRoute } from './compiled-agent.ts';

@@ -1,5 +1,5 @@
-// A ready-made agent: has a model find items that mean the same. The model sorts numbers, not items: what comes back are the
-// very items that went in, each exactly once.
+// A ready-made agent: a model groups items that mean the same. The model groups numbers and not items, so the result has exactly the
+// items of the input, each once.
 import { z } from 'zod';
 import type { Budget } from '../model/budget.ts';
 import type { ChatModel } from '../model/model.ts';

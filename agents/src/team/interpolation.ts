@@ -1,5 +1,5 @@
-// Fills `%{token}` in directives and in the descriptions of functions. One pass: what a value says is never looked at again,
-// so a customer's name cannot smuggle in a token. `%%{` stands for `%{`.
+// Fills `%{token}` in directives and in the descriptions of functions, in one pass: values are not scanned again, so a customer's
+// name cannot inject a token. `%%{` is an escaped `%{`.
 import { FabricError } from '@fame-fabric/shared';
 
 /** Context of a value. */

@@ -1,5 +1,4 @@
-// Reads the files of a team and makes it ready to run, or says everything that is wrong with them, each fault with file, line
-// and column. Nothing is asked of any model here.
+// Loads a team from its files, or reports all of their faults, each with file, line and column. It asks no model.
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';

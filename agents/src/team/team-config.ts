@@ -1,5 +1,5 @@
-// Schema of the team files. Strict: an unknown key is a fault, because a misspelt key would be silently
-// without effect. `load-team.ts` reads the files, `analyze-team.ts` looks at what they make up together.
+// Schema of the team files. Strict: an unknown key is a fault, because a misspelt key would be ignored
+// silently. `load-team.ts` reads the files, `analyze-team.ts` checks the team as a whole.
 import { z } from 'zod';
 import type { JsonSchemaObject, PropertyDef } from '../tools/schema/json-schema.ts';
 import { schemaOfList } from '../tools/schema/json-schema.ts';

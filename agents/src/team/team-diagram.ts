@@ -1,5 +1,5 @@
-// A team as a Mermaid state diagram. Ids are made up, names are quoted aliases, and whatever Mermaid would read as syntax is
-// escaped, so any name and any value can be drawn.
+// Draws a team as a Mermaid state diagram. Ids are generated, names are quoted aliases, and characters of Mermaid's syntax are escaped,
+// so any name and any value can be drawn.
 import type { TeamEdge, TeamGraph } from './team-graph.ts';
 
 export interface DiagramOptions {

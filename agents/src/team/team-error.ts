@@ -1,4 +1,4 @@
-// The errors of a running team say which way the message went and what it had cost by then.
+// Errors of a running team carry the path of the message and the usage so far.
 import { type ErrorCode, FabricError } from '@fame-fabric/shared';
 import type { UsageReport } from '../model/usage.ts';
 

@@ -1,5 +1,5 @@
-// The parameters of a function, however they were declared: as a zod object, as JSON Schema, or as the old list of
-// `{ name, type }`. All three end as one JSON Schema for the wire and one zod schema that checks what the model wrote.
+// Parameters of a function, declared as a zod object, as JSON Schema, or as the old list of `{ name, type }`. All three become one
+// JSON Schema for the wire and one zod schema that checks the model's arguments.
 import { z } from 'zod';
 
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };

@@ -1,5 +1,5 @@
-// Arithmetic out of a text, for the calculator tool: numbers, + - * / % ^, parentheses, a few functions and constants. A parser
-// of its own, because running a model's text as code is out of the question.
+// Evaluates arithmetic for the calculator tool: numbers, + - * / % ^, parentheses, a few functions and constants. It has its own
+// parser, because a model's text must not run as code.
 import { ToolError } from '../tool.ts';
 
 const MAX_CHARS = 1_000;
