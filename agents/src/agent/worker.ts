@@ -36,7 +36,7 @@ export class AgentWorker {
   async start({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     const { link, ...serveOptions } = this.#deps;
     try {
-      await link.connect(signal ? { signal } : {});
+      await link.connect({ signal });
       for (const agent of this.#agents) {
         signal?.throwIfAborted();
         this.#serving.push(await agent.serve(link, serveOptions));

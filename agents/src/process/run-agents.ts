@@ -93,9 +93,9 @@ function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
     log,
     connectTimeoutMs: config.connectTimeoutMs,
     deliveryProfile: config.deliveryProfile,
-    ...(config.nodeId ? { systemId: config.nodeId } : {}),
-    ...(config.admissionToken ? { token: config.admissionToken } : {}),
-    ...(config.showEnvelopes ? { trace: envelopeLog(log) } : {}),
+    systemId: config.nodeId,
+    token: config.admissionToken,
+    trace: config.showEnvelopes ? envelopeLog(log) : undefined,
   };
 }
 
