@@ -1,4 +1,4 @@
-// WebSocket close codes of the sentinel. docs/protocol.md lists them with advice for nodes. Codes below 4000 are those of
+// WebSocket close codes and reasons of the sentinel. docs/protocol.md lists them with advice for nodes. Codes below 4000 are those of
 // RFC 6455.
 import type { ErrorCode } from '@fame-fabric/shared';
 
@@ -15,6 +15,14 @@ export const CLOSE = Object.freeze({
   outOfOrder: 4405,
   admissionTimeout: 4408,
 });
+
+/** Room for the largest reason of a close frame (RFC 6455, 5.5). */
+const reasonBuffer = new Uint8Array(123);
+const encoder = new TextEncoder();
+
+/** Cuts a reason to what fits into a close frame, between characters: `ws` throws if it is longer. */
+export const closeReason = (reason: string): string =>
+  reason.slice(0, encoder.encodeInto(reason, reasonBuffer).read);
 
 /** The close code after an attach was refused with this code. */
 export const closeCodeOfRefusal = (code: ErrorCode): number => {

@@ -116,6 +116,7 @@ const ODD_VALUES: readonly unknown[] = [
   'x',
   'a@b',
   'x'.repeat(300),
+  '😀'.repeat(60),
   '\u0000',
   '__proto__',
   [],

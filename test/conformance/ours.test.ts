@@ -552,7 +552,7 @@ describe('attach refused', () => {
     expect(closed.code).toBe(4405);
   });
 
-  test.each(['null', 'garbage', '[]', ''])(
+  test.each(['null', 'garbage', '[]', '', `{"frame":{"type":"${'😀'.repeat(40)}"}}`])(
     '%j as the first message closes the socket at once',
     async (text) => {
       const node = await nodes.open();

@@ -147,7 +147,7 @@ export class Admission {
     transport.send(answer(identity, request, ack, FLOW.syn));
     counters.refuse(code);
     log.warn('refused an attach', { code, reason, remote: transport.remote });
-    transport.close(closeCodeOfRefusal(code), reason.slice(0, 120));
+    transport.close(closeCodeOfRefusal(code), reason);
   }
 
   #attach(transport: NodeTransport, claim: Claim, envelope: Envelope, frame: NodeAttach): Session {

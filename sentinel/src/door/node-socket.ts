@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { LIMITS } from '@fame-fabric/shared';
 import { WebSocket } from 'ws';
-import { CLOSE } from '../close-codes.ts';
+import { CLOSE, closeReason } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
 import { type FrameConsumer, FrameReader } from './frame-reader.ts';
 import { Pings } from './pings.ts';
@@ -169,7 +169,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   close(code: number = CLOSE.normal, reason = ''): void {
     // The close frame is the last one: gathered messages go first.
     this.flush();
-    this.#ws.close(code, reason.slice(0, 120));
+    this.#ws.close(code, closeReason(reason));
   }
 
   terminate(): void {

@@ -2,7 +2,7 @@
 // `node-socket.ts` does not fit. Slower, because every message passes the streams of `ws`.
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
-import { CLOSE } from '../close-codes.ts';
+import { CLOSE, closeReason } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
 import { MAX_UNATTACHED_BYTES, remoteOf } from './node-socket.ts';
 import { Pings } from './pings.ts';
@@ -63,7 +63,7 @@ export class PlainSocket implements NodeTransport {
   }
 
   close(code: number = CLOSE.normal, reason = ''): void {
-    this.#ws.close(code, reason.slice(0, 120));
+    this.#ws.close(code, closeReason(reason));
   }
 
   terminate(): void {
