@@ -209,7 +209,7 @@ describe('a team on the fabric', () => {
     await expect(talk('near2@fame.fabric', ['hi'])).rejects.toMatchObject({
       code: 'HANDOFF_LIMIT',
       message: expect.stringMatching(
-        /more than 2 times: near2@fame\.fabric → second:near2@fame\.fabric → far@fame\.fabric/,
+        /limit of 2 handoffs: near2@fame\.fabric → second:near2@fame\.fabric → far@fame\.fabric/,
       ),
     });
     far.done();
