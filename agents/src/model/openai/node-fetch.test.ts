@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { brotliCompressSync, createGzip, deflateSync, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type NodeResponse, nodeFetch } from './node-fetch.ts';
 
@@ -49,6 +50,37 @@ describe('the fetch over node:http', () => {
       headers: { authorization: 'Bearer key', 'content-length': '10', 'accept-encoding': 'identity' },
       body: '{"a":"é"}',
     });
+  });
+
+  it.each([
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['br', brotliCompressSync],
+  ])('decodes a body that is compressed with %s', async (encoding, compress) => {
+    const url = await serve((_, response) => {
+      response.writeHead(200, { 'content-encoding': encoding });
+      response.end(compress('{"text":"é"}'));
+    });
+    const response = await post(url);
+    expect(await response.json()).toEqual({ text: 'é' });
+  });
+
+  it('delivers each flushed piece of a compressed stream, and closes its connection when the reader leaves', async () => {
+    const closed = Promise.withResolvers<void>();
+    const url = await serve((request, response) => {
+      request.socket.once('close', () => closed.resolve());
+      response.writeHead(200, { 'content-encoding': 'gzip' });
+      const gzip = createGzip();
+      gzip.pipe(response);
+      gzip.write('data: 1\n\n');
+      gzip.flush();
+    });
+    const response = await post(url);
+    for await (const bytes of response.body as AsyncIterable<Uint8Array>) {
+      expect(new TextDecoder().decode(bytes)).toBe('data: 1\n\n');
+      break;
+    }
+    await closed.promise;
   });
 
   it.each([

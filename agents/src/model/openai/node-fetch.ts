@@ -4,29 +4,38 @@
 import { type IncomingMessage, request as plainRequest } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import type { Socket } from 'node:net';
+import { type Duplex, pipeline, type Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 
 /** Time to open a connection, TLS included. */
 const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_REDIRECTS = 20;
+
+/** Decoders by Content-Encoding. Requests ask for `identity`; some proxies compress regardless. */
+const DECODERS: Readonly<Record<string, () => Duplex>> = {
+  gzip: () => createGunzip({ flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH }),
+  deflate: () => createInflate({ flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH }),
+  br: () => createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH }),
+};
 
 /** The part of `Response` that the model client reads. */
 export class NodeResponse {
   readonly status: number;
   readonly headers = new Headers();
   readonly url: string;
-  readonly body: IncomingMessage;
+  readonly body: Readable;
 
-  constructor(url: URL, body: IncomingMessage) {
+  constructor(url: URL, message: IncomingMessage) {
     this.url = url.href;
-    this.body = body;
-    this.status = body.statusCode ?? 0;
-    const { rawHeaders } = body;
+    this.body = decoded(message);
+    this.status = message.statusCode ?? 0;
+    const { rawHeaders } = message;
     for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
       this.headers.append(rawHeaders[at]!, rawHeaders[at + 1]!);
     }
     // The stream keeps an error for its next reader. Without a listener it would drop one that comes before the first read.
-    body.on('error', () => {});
+    this.body.on('error', () => {});
   }
 
   get ok(): boolean {
@@ -40,6 +49,14 @@ export class NodeResponse {
   async json(): Promise<unknown> {
     return JSON.parse(await this.text());
   }
+}
+
+/** The body as the server meant it. Destroying the result closes the connection. */
+function decoded(message: IncomingMessage): Readable {
+  const encoding = message.headers['content-encoding']?.trim().toLowerCase() ?? '';
+  const decoder = Object.hasOwn(DECODERS, encoding) ? DECODERS[encoding]!() : undefined;
+  // The reader of the decoder receives the error of either stream.
+  return decoder ? pipeline(message, decoder, () => {}) : message;
 }
 
 interface Outgoing {
