@@ -150,7 +150,7 @@ export class Conversation {
     return (await this.#operations.history()) ?? [...this.#transcript];
   }
 
-  /** Ends the conversation; the agent deletes it. Further calls have no effect. */
+  /** Ends the conversation. The agent keeps its journal until retention removes it. Further calls have no effect. */
   async end({ timeoutMs = CONTROL_TIMEOUT_MS }: { timeoutMs?: number | undefined } = {}): Promise<void> {
     if (this.#hasEnded) return;
     this.#hasEnded = true;

@@ -37,7 +37,7 @@ export async function runAgents(sources: readonly AgentSource[], options: RunOpt
   const write = options.write ?? ((line) => void process.stderr.write(`${line}\n`));
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
+    if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? EXIT.interrupted : EXIT.terminated);
     stop.abort(new FabricError('CALL_CANCELLED', `The process received ${signal}`));
   };
   process.on('SIGTERM', onSignal);

@@ -2,7 +2,7 @@
 import type { ErrorCode } from '../errors/codes.ts';
 import { isFabricError } from '../errors/error.ts';
 
-/** 69 is EX_UNAVAILABLE of sysexits.h, 124 what timeout(1) uses, 130 what shells use for SIGINT. */
+/** 69 is EX_UNAVAILABLE of sysexits.h, 124 what timeout(1) uses, 130 and 143 what shells use for SIGINT and SIGTERM. */
 export const EXIT = Object.freeze({
   ok: 0,
   failure: 1,
@@ -10,6 +10,7 @@ export const EXIT = Object.freeze({
   unreachable: 69,
   timeout: 124,
   interrupted: 130,
+  terminated: 143,
 });
 
 /** Exit codes by error code. Every other error exits with `EXIT.failure`. */

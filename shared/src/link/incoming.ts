@@ -2,7 +2,7 @@
 // do nothing. Items of a stream travel on a flow of their own, named after the call, whose credits are the backpressure.
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
-import { type DataFrame, type Envelope, makeEnvelope } from '../protocol/envelope.ts';
+import { type DataFrame, type Envelope, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
 import { type RpcReply, type RpcRequest, rpcError, rpcResult } from '../protocol/rpc.ts';
 import { Deliveries } from './deliveries.ts';
 import type { Sender, SendFlow } from './flow.ts';
@@ -69,7 +69,7 @@ export class Incoming implements IncomingCall {
     this.corrId = envelope.corrId ?? this.id;
     this.method = request.method;
     this.params = request.params;
-    this.isStream = ((envelope.rtype ?? 0) & 4) !== 0;
+    this.isStream = ((envelope.rtype ?? 0) & RTYPE.stream) !== 0;
     this.replyTo = envelope.replyTo ?? '';
     this.traceId = envelope.traceId;
     const { meta } = envelope;
