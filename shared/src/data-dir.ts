@@ -1,4 +1,4 @@
-// The data directory of a process: created if it is missing, and tested before anything relies on it.
+// The data directory of a process: created if it is missing, and checked at startup.
 import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { FabricError } from './errors/error.ts';
@@ -33,7 +33,7 @@ export function checkDataDir(dataDir: string): void {
   }
 }
 
-/** The error for a data directory that cannot be used. */
+/** Creates the error for an unusable data directory. */
 export function dataDirFault(dataDir: string, cause: unknown): FabricError {
   const { code = '', message } = cause as NodeJS.ErrnoException;
   return new FabricError(

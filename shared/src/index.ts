@@ -1,4 +1,4 @@
-// The public surface of shared, which loads in a browser. `node.ts` adds the parts that need Node, `testing.ts` the test kit.
+// The public names of shared. Loads in a browser: `node.ts` exports the parts that need Node, `testing.ts` the test kit.
 export { type Clock, systemClock, type Timer } from './async/clock.ts';
 export { ERRORS, type ErrorCode, type ErrorEntry, isErrorCode } from './errors/codes.ts';
 export { FabricError, type FabricErrorOptions, isFabricError } from './errors/error.ts';

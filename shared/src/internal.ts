@@ -1,4 +1,4 @@
-// Primitives that our own workspaces share and that we do not promise to users. All of it loads in a browser.
+// Primitives for our own workspaces, without a promise to users. Loads in a browser.
 export { onAbort, pause, untilAborted } from './async/abort.ts';
 export { Backoff, type BackoffOptions, backoffDelayMs } from './async/backoff.ts';
 export { Broadcast, type FollowOptions } from './async/broadcast.ts';

@@ -15,7 +15,7 @@ export interface Logger {
 
 const discard = (): void => {};
 
-/** Discards every line. */
+/** A logger that discards every line. */
 export const silentLog: Logger = {
   debug: discard,
   info: discard,
@@ -24,7 +24,7 @@ export const silentLog: Logger = {
   with: () => silentLog,
 };
 
-/** Log levels by the names that FAME_LOG_LEVEL accepts in any case. `warning` and `critical` are names of other Fame nodes. */
+/** Log levels by the names that FAME_LOG_LEVEL accepts, in any case. Other Fame nodes use `warning` and `critical`. */
 export const LOG_LEVELS: Readonly<Record<string, LogLevel>> = Object.freeze({
   trace: 'trace',
   debug: 'debug',

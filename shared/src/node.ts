@@ -1,4 +1,4 @@
-// The parts of shared that need Node: pino logs, directories, path digests and WebSockets through `ws`.
+// The parts of shared that need Node: data directories, pino logs, sids, and WebSockets through `ws`.
 export { checkDataDir, dataDirFault, makeDirectory } from './data-dir.ts';
 export { wsDial } from './link/ws-transport.ts';
 export { createLog, SECRET_FIELDS } from './pino-log.ts';

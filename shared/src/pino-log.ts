@@ -3,13 +3,13 @@ import { pino } from 'pino';
 import type { LogFields, Logger, LogLevel } from './log.ts';
 import { cutText } from './text/cut-text.ts';
 
-/** Fields whose values are masked, on the first two levels of a line. */
+/** Names of fields whose values are masked, at the top level of a line and one level below. */
 export const SECRET_FIELDS = ['authorization', 'apiKey', 'api_key', 'token', 'password', 'secret', 'cookie'];
 
 const MAX_TEXT_CHARS = 512;
 const MAX_STACK_CHARS = 2048;
 
-// Errors hold long stacks and may quote messages of other nodes, so their texts are cut.
+// The texts of errors are cut: stacks are long, and a message may quote another node.
 const errorFields = (error: unknown): LogFields => {
   if (!(error instanceof Error)) return { message: cutText(String(error), MAX_TEXT_CHARS, '') };
   const { code } = error as { code?: unknown };
@@ -22,7 +22,7 @@ const errorFields = (error: unknown): LogFields => {
   };
 };
 
-const cut = (fields: LogFields): LogFields => {
+const cutFields = (fields: LogFields): LogFields => {
   const safe: LogFields = {};
   for (const [key, value] of Object.entries(fields)) {
     if (key === 'error') safe[key] = errorFields(value);
@@ -31,7 +31,7 @@ const cut = (fields: LogFields): LogFields => {
   return safe;
 };
 
-/** A logger that writes JSON lines to `fd`. @default fd 2 (stderr) */
+/** Creates a logger that writes JSON lines to `fd`. @default fd 2 (stderr) */
 export function createLog(name: string, level: LogLevel, fd = 2): Logger {
   const root = pino(
     {
@@ -44,11 +44,11 @@ export function createLog(name: string, level: LogLevel, fd = 2): Logger {
     pino.destination({ fd, sync: true }),
   );
   const wrap = (log: pino.Logger): Logger => ({
-    debug: (message, fields) => log.debug(fields ? cut(fields) : {}, message),
-    info: (message, fields) => log.info(fields ? cut(fields) : {}, message),
-    warn: (message, fields) => log.warn(fields ? cut(fields) : {}, message),
-    error: (message, fields) => log.error(fields ? cut(fields) : {}, message),
-    with: (fields) => wrap(log.child(cut(fields))),
+    debug: (message, fields) => log.debug(fields ? cutFields(fields) : {}, message),
+    info: (message, fields) => log.info(fields ? cutFields(fields) : {}, message),
+    warn: (message, fields) => log.warn(fields ? cutFields(fields) : {}, message),
+    error: (message, fields) => log.error(fields ? cutFields(fields) : {}, message),
+    with: (fields) => wrap(log.child(cutFields(fields))),
   });
   return wrap(root);
 }

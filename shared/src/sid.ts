@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 
 const DIGITS = '0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
 
-/** The sid of a physical path. For example, `/RKsXiRss762vzbhZ` has the sid `1Onwe2yOg0dNOM8EPMDvK0`. */
+/** Computes the sid of a physical path: `/RKsXiRss762vzbhZ` has the sid `1Onwe2yOg0dNOM8EPMDvK0`. */
 export function sidOf(path: string): string {
   const digest = createHash('sha256').update(path, 'utf8').digest('hex').slice(0, 32);
   let number = BigInt(`0x${digest}`);

@@ -1,5 +1,5 @@
-// One producer, any number of followers. Every follower receives all items in order, also those from before it came, and
-// reads at its own pace. Items are kept until the broadcast itself is dropped, so the producer bounds their number.
+// One producer, any number of followers. Every follower receives all items in order, including those published before it
+// started, and reads at its own pace. The broadcast keeps all items, so the producer must bound their number.
 import { onAbort } from './abort.ts';
 
 export interface FollowOptions {
@@ -9,10 +9,11 @@ export interface FollowOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A sequence of items that any number of followers read. */
 export class Broadcast<T> implements AsyncIterable<T> {
   readonly #items: T[];
   #end: { readonly error?: unknown; readonly hasFailed: boolean } | undefined;
-  /** Shared by all followers that wait, and made only if one does. */
+  /** Resolves at the next item or at the end. Shared by all waiting followers, and created by the first of them. */
   #change: PromiseWithResolvers<void> | undefined;
 
   /** `items` are delivered before everything that is published. */
@@ -25,11 +26,12 @@ export class Broadcast<T> implements AsyncIterable<T> {
     return this.#items;
   }
 
+  /** True after `end` or `fail`. */
   get isOver(): boolean {
     return this.#end !== undefined;
   }
 
-  /** Adds an item. Drops it after the end. */
+  /** Adds an item. Has no effect after the end. */
   publish(item: T): void {
     if (this.#end) return;
     this.#items.push(item);

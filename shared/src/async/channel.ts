@@ -4,11 +4,11 @@ import { FabricError } from '../errors/error.ts';
 import { Fifo } from './fifo.ts';
 
 export interface ChannelOptions {
-  /** Most that may be unread, in the unit of `push`'s `size`. @default unlimited */
+  /** Maximum total size of the unread items, in the unit of `push`'s `size`. @default unlimited */
   readonly limit?: number | undefined;
   /** Names the channel in its errors, such as "the text of the reply". */
   readonly name: string;
-  /** Makes the error of a channel whose limit was exceeded. @default BUFFER_OVERFLOW */
+  /** Creates the error for an exceeded limit. @default BUFFER_OVERFLOW */
   readonly overflow?: ((limit: number) => FabricError) | undefined;
   /** Called once when the reader leaves before the end. */
   readonly onLeave?: (() => void) | undefined;
@@ -37,7 +37,7 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
     this.#limit = options.limit ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Unread items. */
+  /** Number of unread items. */
   get length(): number {
     return this.#items.size;
   }
@@ -62,7 +62,7 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
     return this.#state === 'left';
   }
 
-  /** Adds an item. Drops it when the channel is no longer open. Fails the channel when the limit is exceeded. */
+  /** Adds an item. Has no effect once the channel is no longer open. Fails the channel if the limit is exceeded. */
   push(item: T, size = 1): void {
     if (this.#state !== 'open') return;
     const resolve = this.#resolve;
@@ -126,7 +126,7 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
     }
   }
 
-  /** Leaves the channel: unread items are dropped, and so is everything pushed from now on. */
+  /** Leaves the channel. Drops the unread items and everything pushed later. */
   return(): Promise<IteratorResult<T, undefined>> {
     this.#items.clear();
     this.#sizes.clear();
@@ -139,10 +139,10 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
     return Promise.resolve(DONE);
   }
 
-  /** @throws {STREAM_LOCKED} when the channel has a reader already */
+  /** Makes the caller the reader. @throws {STREAM_LOCKED} when the channel already has one */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
     if (this.#hasReader) {
-      throw new FabricError('STREAM_LOCKED', `${this.#options.name} has a reader already`);
+      throw new FabricError('STREAM_LOCKED', `Cannot read ${this.#options.name}: it already has a reader`);
     }
     this.#hasReader = true;
     return this;
@@ -158,7 +158,7 @@ export class Channel<T> implements AsyncIterable<T>, AsyncIterator<T, undefined>
     const { name, overflow } = this.#options;
     return (
       overflow?.(this.#limit) ??
-      new FabricError('BUFFER_OVERFLOW', `The reader of ${name} is more than ${this.#limit} behind.`)
+      new FabricError('BUFFER_OVERFLOW', `The unread part of ${name} exceeds its limit (${this.#limit})`)
     );
   }
 }

@@ -1,14 +1,15 @@
 // Time as a dependency. Code that waits takes a Clock, so that tests control time (`testing/manual-clock.ts`).
 
-/** A running timer. Timers of the system clock do not keep the process alive, unless `keepAlive` is set. */
+/** A running timer. */
 export interface Timer {
   stop(): void;
 }
 
+/** A source of time. Its timers do not keep the process alive, unless `keepAlive` is set. */
 export interface Clock {
   /** Milliseconds since the epoch. */
   now(): number;
-  /** Calls `fn` once after `ms` milliseconds. With `keepAlive`, the process does not exit before. @default keepAlive false */
+  /** Calls `fn` once after `ms` milliseconds. */
   after(ms: number, fn: () => void, options?: { keepAlive?: boolean | undefined }): Timer;
   /** Calls `fn` every `ms` milliseconds until stopped. */
   every(ms: number, fn: () => void): Timer;
@@ -19,6 +20,7 @@ const unref = (timer: unknown): void => {
   (timer as { unref?: () => void }).unref?.();
 };
 
+/** The clock of this machine. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(ms, fn, options) {

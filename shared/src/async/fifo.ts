@@ -1,8 +1,9 @@
-// First in, first out, with constant-time push and shift at any length.
+// A queue with constant-time `push` and `shift` at any length.
 
 /** Items consumed before the backing array is compacted. */
 const COMPACT_AFTER = 1024;
 
+/** An unbounded queue: first in, first out. */
 export class Fifo<T> {
   #items: (T | undefined)[] = [];
   #head = 0;
@@ -15,7 +16,7 @@ export class Fifo<T> {
     this.#items.push(item);
   }
 
-  /** The oldest item, which stays. */
+  /** Returns the oldest item without removing it. */
   peek(): T | undefined {
     return this.#items[this.#head];
   }
@@ -38,7 +39,7 @@ export class Fifo<T> {
     this.#head = 0;
   }
 
-  /** Iterates from the oldest item to the newest, and removes nothing. */
+  /** Iterates from the oldest item to the newest without removing any. */
   *[Symbol.iterator](): Generator<T, void, void> {
     for (let at = this.#head; at < this.#items.length; at++) yield this.#items[at] as T;
   }

@@ -1,19 +1,20 @@
-// Runs jobs in order within a key and side by side across keys, with a limit on how many run and how many wait. A key has
-// one place in the line however many of its jobs wait, so a busy key cannot crowd out the others.
+// Runs the jobs of one key in order and the jobs of different keys in parallel, with limits on running and waiting jobs.
+// Keys take turns: a key with many waiting jobs runs one of them before the next key's turn, so it cannot starve the others.
 
+/** A unit of work for a `KeyedQueue`. */
 export interface KeyedJob {
-  /** Jobs of one key run one after the other. Jobs without a key depend on no other. */
+  /** Jobs with the same key run one after the other. A job without a key is independent of all others. */
   readonly key?: string | undefined;
   /** Does the work. The queue ignores a rejection: the job reports its own failures. */
   run(): Promise<void>;
 }
 
 export interface KeyedQueueOptions {
-  /** Jobs that run at the same time. */
+  /** Maximum number of jobs that run at the same time. */
   readonly maxRunning: number;
-  /** Jobs that may wait. @default unlimited */
+  /** Maximum number of waiting jobs. @default unlimited */
   readonly maxWaiting?: number | undefined;
-  /** Jobs that may wait with the same key. @default unlimited */
+  /** Maximum number of waiting jobs with the same key. @default unlimited */
   readonly maxWaitingPerKey?: number | undefined;
 }
 
@@ -24,11 +25,12 @@ interface Lane<Job> {
   readonly waiting: Set<Job>;
 }
 
+/** A job queue with one lane per key. */
 export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   readonly #options: Required<{ [Name in keyof KeyedQueueOptions]: number }>;
   readonly #lanes = new Map<string | Job, Lane<Job>>();
-  /** Lanes whose next job may run as soon as there is room, in order. */
-  readonly #line = new Set<Lane<Job>>();
+  /** Lanes with a waiting job and no running one, in the order of their turns. */
+  readonly #readyLanes = new Set<Lane<Job>>();
   #running = 0;
   #waiting = 0;
   #onIdle: (() => void)[] = [];
@@ -42,12 +44,12 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     };
   }
 
-  /** Jobs that run. */
+  /** Number of running jobs. */
   get running(): number {
     return this.#running;
   }
 
-  /** Jobs that wait. */
+  /** Number of waiting jobs. */
   get waiting(): number {
     return this.#waiting;
   }
@@ -57,25 +59,25 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     return this.#lanes.has(key);
   }
 
-  /** The job with this key that runs. */
+  /** The running job with this key. */
   runningOf(key: string): Job | undefined {
     return this.#lanes.get(key)?.running;
   }
 
-  /** The jobs with this key that wait, in order. */
+  /** The waiting jobs with this key, in order. */
   waitingOf(key: string): readonly Job[] {
     return [...(this.#lanes.get(key)?.waiting ?? [])];
   }
 
   /**
-   * Takes a job. `running`: it was started. `waiting`: it runs in its turn, unless `remove` takes it back. `full` and
-   * `key-full`: too many jobs wait, in all or with its key, and this one was not taken.
+   * Adds a job. `running`: it was started. `waiting`: it runs in its turn, unless `remove` removes it first. `full` and
+   * `key-full`: the job was refused, because too many jobs wait in all, or with its key.
    */
   add(job: Job): 'running' | 'waiting' | 'full' | 'key-full' {
     const id = job.key ?? job;
     const lane = this.#lanes.get(id);
     if (!lane && this.#running < this.#options.maxRunning) {
-      // A job without a key needs no lane: nothing waits for it.
+      // A job without a key needs no lane: no other job waits for it.
       this.#start(job, job.key === undefined ? undefined : this.#addLane(id));
       return 'running';
     }
@@ -84,12 +86,12 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     const target = lane ?? this.#addLane(id);
     target.waiting.add(job);
     this.#waiting++;
-    // An existing lane is already in the line, or returns to it when its running job ends.
-    if (!lane) this.#line.add(target);
+    // An existing lane is ready already, or becomes ready when its running job ends.
+    if (!lane) this.#readyLanes.add(target);
     return 'waiting';
   }
 
-  /** Takes back a job that waits. `false` if it does not: it runs, has run or was never added. */
+  /** Removes a waiting job. Returns false if it is not waiting: it runs, has run or was never added. */
   remove(job: Job): boolean {
     const lane = this.#lanes.get(job.key ?? job);
     if (!lane?.waiting.delete(job)) return false;
@@ -99,7 +101,7 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     return true;
   }
 
-  /** Resolves when no job runs or waits. */
+  /** Resolves when no job is running or waiting. */
   idle(): Promise<void> {
     if (this.#running === 0 && this.#waiting === 0) return Promise.resolve();
     return new Promise((resolve) => this.#onIdle.push(resolve));
@@ -122,8 +124,8 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     this.#running--;
     if (lane) {
       lane.running = undefined;
-      // At the end of the line, so that other keys get their turn first.
-      if (lane.waiting.size > 0) this.#line.add(lane);
+      // Added at the end, so that other keys get their turn first.
+      if (lane.waiting.size > 0) this.#readyLanes.add(lane);
       this.#dropIfEmpty(lane);
     }
     this.#startNext();
@@ -131,9 +133,9 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   }
 
   #startNext(): void {
-    for (const lane of this.#line) {
+    for (const lane of this.#readyLanes) {
       if (this.#running >= this.#options.maxRunning) return;
-      this.#line.delete(lane);
+      this.#readyLanes.delete(lane);
       const [job] = lane.waiting;
       if (!job) continue;
       lane.waiting.delete(job);
@@ -145,7 +147,7 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   #dropIfEmpty(lane: Lane<Job>): void {
     if (lane.running || lane.waiting.size > 0) return;
     this.#lanes.delete(lane.id);
-    this.#line.delete(lane);
+    this.#readyLanes.delete(lane);
   }
 
   #notifyIfIdle(): void {

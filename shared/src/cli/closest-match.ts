@@ -1,14 +1,14 @@
-// "Did you mean ...?"
+// Suggestions for misspelt names.
 
-/** Longer input is not looked up: no name is that long, and the cost grows with the length. */
+/** Longer input has no match: no name is that long, and the cost grows with the length. */
 const MAX_CHARS = 64;
-/** A name that begins with the input beats every name with an edit in it. */
+/** Below 1, so that a name that begins with the input beats every name that differs by an edit. */
 const PREFIX_DISTANCE = 0.5;
 
 /**
- * The name that is closest to `input`, ignoring case, or `undefined` when none is close. A name that begins with the input
- * (two characters or more) is close.
- * @param maxEdits most characters inserted, deleted, replaced or swapped. @default a third of the input's length
+ * Returns the name that is closest to `input`, ignoring case, or `undefined` if none is close. A name is close if it begins
+ * with the input (of two characters or more), or differs by at most `maxEdits` insertions, deletions, replacements or swaps.
+ * @default maxEdits a third of the input's length
  */
 export function closestMatch(
   input: string,

@@ -1,30 +1,30 @@
 // Makes text of unknown origin (models, agents, peers) safe to print on a terminal: control characters cannot move the
-// cursor, retitle the window or write to the clipboard, and bidirectional controls cannot reorder what is read. Each
-// character is replaced on its own, so the pieces of a stream can be escaped one by one.
+// cursor, retitle the window or write to the clipboard, and bidirectional controls cannot reorder the visible text. Each
+// character is replaced independently, so the pieces of a stream can be escaped one by one.
 
 // C0 except tab and line feed, DEL and C1; then the bidirectional controls of Unicode (UAX #9): marks, embeddings, isolates.
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
-function visible(control: string): string {
+function visibleForm(control: string): string {
   const code = control.charCodeAt(0);
   // A carriage return alone lets text overwrite the start of its line; before a line feed it adds nothing.
   if (code === 0x0d) return '';
-  // U+2400 and the following are pictures of the C0 controls, such as ␛.
+  // U+2400 to U+241F are pictures of the C0 controls, such as ␛.
   if (code < 0x20) return String.fromCharCode(0x2400 + code);
   if (code === 0x7f) return '\u2421';
   if (code < 0x100) return `\\x${code.toString(16)}`;
   return `\\u${code.toString(16).padStart(4, '0')}`;
 }
 
-/** `text` with every control character that a terminal obeys replaced by a visible one. Tabs and line feeds stay. */
-export const escapeControls = (text: string): string => text.replace(CONTROLS, visible);
+/** Replaces every control character that a terminal acts on by a visible one. Keeps tabs and line feeds. */
+export const escapeControls = (text: string): string => text.replace(CONTROLS, visibleForm);
 
-/** As `escapeControls`, on one line: runs of white space become one space. */
+/** Like `escapeControls`, for one line: runs of white space become one space. */
 export const escapeLine = (text: string): string => escapeControls(text.replace(/\s+/g, ' '));
 
 /**
- * `value` as JSON that a terminal can print: C1, bidirectional controls and line separators are written as JSON escapes, so
- * the text still parses to the same value. `JSON.stringify` escapes the C0 controls itself.
+ * Serializes `value` as JSON that is safe to print on a terminal. C1 and bidirectional controls and line separators become
+ * JSON escapes, so the text still parses to the same value. `JSON.stringify` itself escapes the C0 controls.
  */
 export const printableJson = (value: unknown, indent?: number): string =>
   (JSON.stringify(value, null, indent) ?? 'null').replace(

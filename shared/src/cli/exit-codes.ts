@@ -2,7 +2,7 @@
 import type { ErrorCode } from '../errors/codes.ts';
 import { isFabricError } from '../errors/error.ts';
 
-/** 69 is EX_UNAVAILABLE of sysexits.h, 124 what timeout(1) uses, 130 and 143 what shells use for SIGINT and SIGTERM. */
+/** Sources: 69 is EX_UNAVAILABLE of sysexits.h, 124 is from timeout(1), 130 and 143 are a shell's codes for SIGINT and SIGTERM. */
 export const EXIT = Object.freeze({
   ok: 0,
   failure: 1,
@@ -27,6 +27,6 @@ const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
   CALL_CANCELLED: EXIT.interrupted,
 };
 
-/** The exit code of a process that ends because of `error`. */
+/** Returns the exit code of a process that ends because of `error`. */
 export const exitCodeOf = (error: unknown): number =>
   isFabricError(error) ? (EXIT_CODES[error.code] ?? EXIT.failure) : EXIT.failure;

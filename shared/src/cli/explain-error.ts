@@ -1,14 +1,14 @@
-// The message that a person reads when a command fails.
+// Error messages for people at a terminal.
 import { ERRORS } from '../errors/codes.ts';
 import { isFabricError } from '../errors/error.ts';
 import { escapeControls, escapeLine } from './escape-controls.ts';
 
-/** Fixes of the error table that only refer back to the message. */
-const EMPTY_FIX = /^(?:Nothing to do\.|Nothing; |The message says why)/;
+/** Fixes of the error table that add nothing to the message. */
+const EMPTY_FIX = /^(?:Nothing to do\.|The message says why)/;
 
 /**
- * One message, safe to print on a terminal: the failure, its fix and its code; never a stack. It is a single line, except
- * that each fault of a configuration has a line of its own.
+ * Describes `error` in a form that is safe to print on a terminal: the failure, its fix and its code; never a stack. The text
+ * is a single line, except that each fault of a configuration is on a separate line.
  */
 export function explainError(error: unknown): string {
   if (!isFabricError(error)) return escapeControls(error instanceof Error ? error.message : String(error));
@@ -23,7 +23,7 @@ export function explainError(error: unknown): string {
     ].join('\n');
   }
   const { area, fix } = ERRORS[code];
-  // The message of a model error comes from the agent. It knows the server, so its message names the fix.
+  // The message of a model error already names the fix for the agent's model server.
   const hint = area === 'model' || EMPTY_FIX.test(fix) || message.includes(fix) ? '' : ` ${fix}`;
   return `${/[.!?]$/.test(message) ? message : `${message}.`}${hint} (${code})`;
 }

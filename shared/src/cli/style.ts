@@ -1,5 +1,6 @@
 // Terminal colours.
 
+/** Wraps text in the escape sequences of a colour or weight. */
 export interface Style {
   readonly isOn: boolean;
   dim(text: string): string;
@@ -10,7 +11,7 @@ export interface Style {
   cyan(text: string): string;
 }
 
-/** A style that colours text, or one that returns it unchanged. */
+/** Creates a style that colours text, or one that returns it unchanged. */
 export function createStyle(isOn: boolean): Style {
   const paint = (open: number, close: number) => (text: string) =>
     isOn ? `\u001b[${open}m${text}\u001b[${close}m` : text;

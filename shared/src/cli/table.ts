@@ -1,7 +1,7 @@
-// Tables on a terminal.
+// Plain-text tables for a terminal.
 import { escapeLine } from './escape-controls.ts';
 
-/** Columns as wide as their widest cell, two spaces apart. Cells may hold text of unknown origin. */
+/** Aligns columns to their widest cell, two spaces apart. Escapes the cells, which may hold text of unknown origin. */
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [head, ...rows].map((row) => row.map(escapeLine));
   const widths = head.map((_, column) => Math.max(...lines.map((row) => row[column]?.length ?? 0)));

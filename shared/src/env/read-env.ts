@@ -26,7 +26,7 @@ export const BOOLEANS: Readonly<Record<string, boolean>> = Object.freeze({
   0: false,
 });
 
-/** Reads variables one by one and collects what is wrong with them. A faulty value reads as its fallback. */
+/** Reads variables one by one and collects their faults. In place of a faulty value it returns the fallback. */
 export class EnvReader {
   readonly faults: string[] = [];
   readonly #env: Environment;
@@ -35,12 +35,12 @@ export class EnvReader {
     this.#env = env;
   }
 
-  /** Any text. `undefined` when unset. */
+  /** Reads any text. Returns `undefined` if unset. */
   text(name: string): string | undefined {
     return this.#env[name]?.trim() || undefined;
   }
 
-  /** A whole number from `min` to `max`, in digits. */
+  /** Reads a whole number from `min` to `max`, in digits. */
   integer(name: string, fallback: number, min: number, max: number): number {
     const value = this.text(name);
     if (value === undefined) return fallback;
@@ -50,7 +50,7 @@ export class EnvReader {
     return fallback;
   }
 
-  /** The entry of `choices` whose key is the value, ignoring case. */
+  /** Reads a key of `choices`, ignoring case, and returns its entry. */
   choice<T>(
     name: string,
     fallback: T,
@@ -65,11 +65,12 @@ export class EnvReader {
     return fallback;
   }
 
+  /** Reads one of the spellings in `BOOLEANS`. */
   boolean(name: string, fallback: boolean): boolean {
     return this.choice(name, fallback, BOOLEANS, 'true or false');
   }
 
-  /** Items between separators, trimmed, without empty ones. @default separator a comma */
+  /** Reads the items between separators, trimmed, without empty ones. @default separator a comma */
   list(name: string, separator: string | RegExp = ','): string[] {
     return (this.text(name) ?? '')
       .split(separator)
@@ -77,17 +78,17 @@ export class EnvReader {
       .filter((item) => item !== '');
   }
 
-  /** A URL. `undefined` when unset or faulty. */
+  /** Reads a URL. Returns `undefined` if unset or faulty. */
   url(name: string, options: UrlOptions): string | undefined {
     const value = this.text(name);
     return value !== undefined && this.checkUrl(name, value, options) ? value : undefined;
   }
 
-  /** True if `value` is such a URL; otherwise it is a fault of the variable. */
+  /** Checks that `value` is such a URL. Returns false and records a fault if it is not. */
   checkUrl(name: string, value: string, { protocols, example, ending = '' }: UrlOptions): boolean {
     const url = URL.parse(value);
-    const endsRight = value.endsWith(ending) && url?.pathname.endsWith(ending);
-    const isValid = url?.hostname && protocols.includes(url.protocol) && endsRight;
+    const hasEnding = value.endsWith(ending) && url?.pathname.endsWith(ending);
+    const isValid = url?.hostname && protocols.includes(url.protocol) && hasEnding;
     const schemes = protocols.map((protocol) => `${protocol}//`).join(' or ');
     const end = ending ? ` and ends with ${ending}` : '';
     return this.check(
@@ -98,7 +99,7 @@ export class EnvReader {
     );
   }
 
-  /** A key or token: printable ASCII without blanks, since it goes into an HTTP header. Faults never repeat its value. */
+  /** Reads a key or token: printable ASCII without blanks, since it goes into an HTTP header. Faults never quote its value. */
   secret(name: string): string | undefined {
     const value = this.text(name);
     if (value === undefined || /^[\x21-\x7e]+$/.test(value)) return value;
@@ -106,20 +107,20 @@ export class EnvReader {
     return undefined;
   }
 
-  /** Returns `isValid`; reports a fault if it is false. */
+  /** Returns `isValid`, and records a fault if it is false. */
   check(name: string, value: string, isValid: boolean, expected: string): boolean {
     if (!isValid) this.fault(name, value, expected);
     return isValid;
   }
 
-  /** Reports that a variable has a value which it must not have. */
+  /** Records that the value of a variable is not as expected. */
   fault(name: string, value: string, expected: string): void {
     this.faults.push(`${name} is "${printable(value)}"; expected ${expected}`);
   }
 }
 
 /**
- * Returns the result of `read`, deeply frozen.
+ * Runs `read` and returns its result, deeply frozen.
  * @throws {CONFIG_INVALID} with every fault that the reader collected, also in `details.faults`
  */
 export function readEnv<T extends object>(env: Environment, read: (reader: EnvReader) => T): Readonly<T> {
@@ -129,7 +130,7 @@ export function readEnv<T extends object>(env: Environment, read: (reader: EnvRe
   return deepFreeze(config);
 }
 
-/** The error for a configuration with these faults. */
+/** Creates the error for a configuration with these faults. */
 export function configInvalid(faults: readonly string[]): FabricError {
   const count = faults.length === 1 ? 'a fault' : `${faults.length} faults`;
   return new FabricError('CONFIG_INVALID', `The configuration has ${count}:\n  ${faults.join('\n  ')}`, {
@@ -137,8 +138,8 @@ export function configInvalid(faults: readonly string[]): FabricError {
   });
 }
 
-// People paste keys into the wrong variable, and keys must not reach a log. Of a value that may be a key, only the first
-// characters are printed.
+// Users paste keys into the wrong variable, and keys must not reach a log. A value that may be a key is cut to its first
+// characters.
 function printable(value: string): string {
   const safe = redactUrl(value);
   return /^[\w-]{24,}$/.test(safe) ? cutText(safe, 4) : cutText(safe, 120);

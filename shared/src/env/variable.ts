@@ -1,12 +1,14 @@
-/** An environment variable, as docs/configuration.md lists it. */
+// The description of environment variables, from which docs/configuration.md is generated.
+
+/** An environment variable. */
 export interface Variable {
   readonly name: string;
   readonly type: 'integer' | 'boolean' | 'text' | 'choice' | 'list' | 'url' | 'address' | 'path';
   readonly unit?: string | undefined;
-  /** Default value, or words for one that is not fixed. Empty: there is none. */
+  /** Default value, or a description of one that is not fixed. Empty if there is none. */
   readonly default: string;
   readonly description: string;
-  /** Its value is never printed. @default false */
+  /** True if the value is never printed. @default false */
   readonly secret?: boolean | undefined;
 }
 

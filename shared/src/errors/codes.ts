@@ -1,13 +1,13 @@
 // The error codes of Fame Fabric, by area. Callers match codes, so a code is never renamed or reused. The same code is used on
 // the wire (NACKs, JSON-RPC `error.data.code`), in logs and in docs/errors.md, which a test compares with this table.
 //
-// There is one table for all workspaces: clients and sentinels receive the codes of agents over the wire and must know them
-// without importing agents. Numbers of a transport stand beside it: JSON-RPC in `protocol/rpc.ts`, WebSocket close codes in
-// the sentinel, exit codes in `cli/exit-codes.ts`.
+// One table serves all workspaces: clients and sentinels receive the codes of agents over the wire and must recognize them
+// without importing agents. Each transport maps the codes to its own numbers: JSON-RPC in `protocol/rpc.ts`, WebSocket close
+// codes in the sentinel, exit codes in `cli/exit-codes.ts`.
 
 /** One row of the table. */
 export interface ErrorEntry {
-  /** Part of the system that raises the code. */
+  /** The part of the system that raises the code. */
   readonly area:
     | 'protocol'
     | 'auth'
@@ -37,6 +37,7 @@ export interface ErrorEntry {
 const entry = (area: ErrorEntry['area'], retryable: boolean, when: string, fix: string): ErrorEntry =>
   Object.freeze({ area, retryable, when, fix });
 
+/** The table of error codes. */
 export const ERRORS = Object.freeze({
   PROTO_MALFORMED: entry(
     'protocol',
@@ -456,6 +457,6 @@ export const ERRORS = Object.freeze({
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** True if `code` is a code of the table, such as one that came over the wire. */
+/** True if `code`, which may come from the wire, is in the table. */
 export const isErrorCode = (code: unknown): code is ErrorCode =>
   typeof code === 'string' && Object.hasOwn(ERRORS, code);

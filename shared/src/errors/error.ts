@@ -2,15 +2,15 @@
 import { ERRORS, type ErrorCode } from './codes.ts';
 
 export interface FabricErrorOptions {
-  /** Overrides the entry of the table for this one error. */
+  /** @default the value of the error table */
   readonly retryable?: boolean | undefined;
   /** Plain JSON that helps the caller. It travels on the wire: no secrets, no message bodies. */
   readonly details?: Record<string, unknown> | undefined;
-  /** The error that was caught. It stays in this process and its log. */
+  /** The caught error. Never sent to other nodes. */
   readonly cause?: unknown;
 }
 
-/** The error class of the fabric. Match `code`; `message` is for people. Stacks and causes never travel. */
+/** The error class of the fabric. Match `code`; `message` is for people. Stacks and causes are never sent to other nodes. */
 export class FabricError extends Error {
   override readonly name = 'FabricError';
   readonly code: ErrorCode;
@@ -25,6 +25,6 @@ export class FabricError extends Error {
   }
 }
 
-/** True if `error` is a FabricError, of that code if one is given. */
+/** True if `error` is a FabricError, with that code if one is given. */
 export const isFabricError = (error: unknown, code?: ErrorCode): error is FabricError =>
   error instanceof FabricError && (code === undefined || error.code === code);

@@ -1,5 +1,5 @@
-// Announces the addresses that this node serves: binds and advertises them, and repeats both after every attach, because a
-// sentinel may have lost its state and binding twice is harmless. Retries a rebind that fails, with a growing delay.
+// Announces the addresses that this node serves: binds and advertises them, again after every attach. The sentinel may have
+// lost its state, and binding twice is harmless. Retries a failed rebind with a growing delay.
 import { backoffDelayMs } from '../async/backoff.ts';
 import type { Clock, Timer } from '../async/clock.ts';
 import { isErrorCode } from '../errors/codes.ts';
@@ -30,16 +30,19 @@ export interface BinderDeps {
 export class Binder {
   readonly #deps: BinderDeps;
   readonly #retries = new Map<string, Timer>();
-  /** Number of attaches; work that belongs to an earlier one stops. */
+  /** Number of attaches. Work for an earlier attach stops. */
   #round = 0;
-  /** True while the link drains: nothing is rebound then. */
+  /** True while the link drains. No address is rebound then. */
   #isWithdrawn = false;
 
   constructor(deps: BinderDeps) {
     this.#deps = deps;
   }
 
-  /** Binds an address. @throws {ADDRESS_INVALID | ADDRESS_IN_USE | ADMIT_REFUSED | LINK_TIMEOUT | LINK_CLOSED} or the ack's code */
+  /**
+   * Binds an address.
+   * @throws {ADDRESS_INVALID | ADDRESS_IN_USE | ADDRESS_FORBIDDEN | LINK_TIMEOUT | LINK_CLOSED} or the code of the ack
+   */
   async bind(address: string, service: Service, options: BindOptions): Promise<void> {
     const { participant, host, path } = parseAddress(address);
     const { bindings, identity } = this.#deps;

@@ -1,4 +1,4 @@
-// The addresses that this node serves, looked up for every message that arrives. `binder.ts` announces them.
+// The table of addresses that this node serves, consulted for every incoming message. `binder.ts` announces them.
 import { poolMatches, SYSTEM_PARTICIPANT, tryParseAddress } from '../protocol/address.ts';
 import { AGENT_CAPABILITY } from './capabilities.ts';
 import type { Service } from './link-types.ts';
@@ -7,9 +7,9 @@ import type { NodeIdentity } from './node-identity.ts';
 export interface Binding {
   readonly address: string;
   readonly participant: string;
-  /** Pool pattern such as `*.fame.fabric`; `undefined` for an address of one node. */
+  /** Pool pattern such as `*.fame.fabric`; `undefined` for any other address. */
   readonly pool: string | undefined;
-  /** True for a participant at this node's path: the sentinel routes it by path and needs no announcement. */
+  /** True for a participant at this node's path. The sentinel routes to it by path, so it is not announced. */
   readonly isPhysical: boolean;
   readonly service: Service;
   readonly capabilities: readonly string[];

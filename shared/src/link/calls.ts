@@ -1,5 +1,5 @@
 // The calls that this node makes, from `call()` to the answer. A request goes over the loop if this link serves the address,
-// else to the sentinel. It waits here while there is no connection, or while the pace of a foreign sentinel is reached.
+// otherwise to the sentinel. It waits here without a connection, and at the limit of calls in flight at a foreign sentinel.
 // Credits and queues are in `neighbor.ts`; the calls that this node serves are in `serving.ts`.
 import type { Clock } from '../async/clock.ts';
 import { type ErrorCode, isErrorCode } from '../errors/codes.ts';
@@ -28,11 +28,11 @@ const CALL_TIMEOUT_MS = 30_000;
 const GONE_CODES = new Set(['CHILD_UNREACHABLE', 'ROUTE_CONNECTOR_CLOSED', 'PEER_UNREACHABLE']);
 
 /**
- * Calls in flight at a foreign sentinel. Such a sentinel waits for credit inside its receive loop, so more answers in flight
- * than the window of 32 can deadlock it. Measured in 14 runs of 400 calls: 3 deadlocks at 48; 1 at 32 with credit granted
- * after 24 messages; none with credit granted after each message.
+ * Maximum number of calls in flight at a foreign sentinel. Such a sentinel waits for credit inside its receive loop, so more
+ * answers in flight than the window of 32 can deadlock it. Measured in 14 runs of 400 calls: 3 deadlocks at 48; 1 at 32 with
+ * credit granted after 24 messages; none with credit granted after each message.
  */
-export const FOREIGN_PACE = 24;
+export const FOREIGN_MAX_IN_FLIGHT = 24;
 
 export interface CallsDeps {
   clock: Clock;
@@ -48,12 +48,12 @@ export interface CallsDeps {
 export class Calls implements CallOwner {
   readonly #deps: CallsDeps;
   readonly #open: Pending<OpenCall>;
-  /** Calls that no neighbor has yet, in order. */
+  /** Calls that have not been passed to a neighbor, in order. */
   readonly #waiting = new Set<OpenCall>();
-  /** Unanswered requests at the sentinel. */
+  /** Number of unanswered requests at the sentinel. */
   #inFlight = 0;
   /** Limit of `#inFlight`. */
-  pace = Number.POSITIVE_INFINITY;
+  maxInFlight = Number.POSITIVE_INFINITY;
   #whenIdle: (() => void) | undefined;
 
   constructor(deps: CallsDeps) {
@@ -85,7 +85,7 @@ export class Calls implements CallOwner {
   #check(target: CallTarget, { id, signal, timeoutMs }: CallOptions): void {
     if (signal?.aborted) throw signal.reason;
     if (timeoutMs !== undefined && !(timeoutMs > 0)) {
-      throw new FabricError('PARAMS_INVALID', 'timeoutMs must be larger than 0');
+      throw new FabricError('PARAMS_INVALID', `timeoutMs is ${timeoutMs}; expected a number larger than 0`);
     }
     if (typeof target === 'string' ? !tryParseAddress(target) : target.capabilities.length === 0) {
       throw new FabricError(
@@ -93,7 +93,8 @@ export class Calls implements CallOwner {
         `"${targetText(target)}" is not an address, such as chat@fame.fabric`,
       );
     }
-    if (id !== undefined && (id === '' || this.#open.has(id))) {
+    if (id === '') throw new FabricError('REQUEST_INVALID', 'The id of a call must not be empty');
+    if (id !== undefined && this.#open.has(id)) {
       throw new FabricError('REQUEST_INVALID', `A call with the id "${id}" is already open`);
     }
   }
@@ -102,13 +103,13 @@ export class Calls implements CallOwner {
     this.#open.add(call);
     const { loop, uplink, isLocal } = this.#deps;
     if (isLocal(call.request.target)) this.#send(call, loop);
-    else if (uplink.isAttached && this.#inFlight < this.pace && this.#waiting.size === 0) {
+    else if (uplink.isAttached && this.#inFlight < this.maxInFlight && this.#waiting.size === 0) {
       this.#send(call, uplink);
     } else this.#wait(call);
   }
 
   #wait(call: OpenCall): void {
-    // A copy, since the caller may change its object before the request is sent.
+    // Copied, because the caller may change its object before the request is sent.
     const { request } = call;
     try {
       if (request.params !== undefined) request.params = JSON.parse(JSON.stringify(request.params));
@@ -124,7 +125,7 @@ export class Calls implements CallOwner {
     call.neighbor = neighbor;
     if (call.request.options.resend) call.envelope = envelope;
     if (neighbor === this.#deps.uplink) {
-      call.isPaced = true;
+      call.isInFlight = true;
       this.#inFlight++;
     }
     try {
@@ -160,31 +161,32 @@ export class Calls implements CallOwner {
     return this.#deps.deliveries ? Deliveries.mark(rtype) : rtype;
   }
 
-  /** Sends waiting requests, as far as connection and pace allow. */
+  /** Sends waiting requests until the connection is lost or `maxInFlight` is reached. */
   pump(): void {
     const { uplink } = this.#deps;
     for (const call of this.#waiting) {
-      if (!uplink.isAttached || this.#inFlight >= this.pace) return;
+      if (!uplink.isAttached || this.#inFlight >= this.maxInFlight) return;
       this.#waiting.delete(call);
       this.#send(call, uplink);
     }
   }
 
-  /** True if this envelope is an item of a live stream and travels on that stream's own flow. */
-  streamOwning(envelope: Envelope): boolean {
+  /** True if this envelope is an item of an open stream and arrived on that stream's own flow. */
+  isOnStreamFlow(envelope: Envelope): boolean {
     const { corrId } = envelope;
     if (corrId === undefined || envelope.flowId !== corrId) return false;
     const call = this.#open.get(corrId);
     return call instanceof StreamCall && call.ownsFlow(envelope);
   }
 
-  /** Hands an answer or an item of a stream to its call. Ignores late ones, whose call is over. */
+  /** Passes an answer or a stream item to its call. Ignores it if the call has ended. */
   onReply(envelope: Envelope<DataFrame>, size: number): void {
     const { payload } = envelope.frame;
     const call = envelope.corrId === undefined ? undefined : this.#open.get(envelope.corrId);
     if (call === undefined || !isRpcReply(payload)) return;
     call.onReply(payload, size, envelope);
-    if (call.isPaced && call.isStream && !call.isOver) this.#unpace(call);
+    // A stream counts until its first item. From then on its credits limit it.
+    if (call.isInFlight && call.isStream && !call.isOver) this.#endFlight(call);
   }
 
   /** Fails the call whose request was not delivered. */
@@ -208,17 +210,16 @@ export class Calls implements CallOwner {
     this.#open.moved(call);
   }
 
-  release(call: OpenCall, cancel?: string): void {
+  release(call: OpenCall, cancelReason?: string): void {
     this.#open.remove(call);
     if (this.#waiting.size > 0) this.#waiting.delete(call);
     if (this.#open.size === 0) this.#whenIdle?.();
-    if (cancel !== undefined && call.neighbor) this.#cancel(call, call.neighbor, cancel);
-    if (call.isPaced) this.#unpace(call);
+    if (cancelReason !== undefined && call.neighbor) this.#cancel(call, call.neighbor, cancelReason);
+    if (call.isInFlight) this.#endFlight(call);
   }
 
-  // A stream counts until its first item; from then on its credits pace it.
-  #unpace(call: OpenCall): void {
-    call.isPaced = false;
+  #endFlight(call: OpenCall): void {
+    call.isInFlight = false;
     this.#inFlight--;
     if (this.#waiting.size > 0) this.pump();
   }
@@ -235,16 +236,16 @@ export class Calls implements CallOwner {
   }
 
   /**
-   * Resumes after a reconnect. Requests that allow it are sent again. The others fail if their answers cannot arrive any
-   * more: `isLost` means that the path changed, or that the sentinel has lost the session.
+   * Resumes after a reconnect. Resends the requests that allow it. If the session was lost, fails the others, because their
+   * answers can no longer arrive. `isSessionLost` is true if the path changed, or if the sentinel no longer had the session.
    */
-  reattached(isLost: boolean): void {
+  reattached(isSessionLost: boolean): void {
     const { uplink } = this.#deps;
     for (const call of [...this.#open.values()]) {
       if (call.neighbor !== uplink || call.isQueued) continue;
       if (call.envelope) {
         this.#resend(call, call.envelope);
-      } else if (isLost) {
+      } else if (isSessionLost) {
         call.fail(new FabricError('LINK_CLOSED', 'The call was lost because the sentinel restarted'));
       }
     }
@@ -275,7 +276,7 @@ export class Calls implements CallOwner {
   }
 }
 
-/** The error of a negative DeliveryAck. */
+/** Creates the error for a negative DeliveryAck. */
 export function nackError(code: string | undefined, reason: string | undefined, target: string): FabricError {
   let known: ErrorCode = 'NO_ROUTE';
   if (isErrorCode(code)) known = code;

@@ -1,5 +1,5 @@
 // Requests to the sentinel itself (bind, unbind, advertise, withdraw): one envelope, one ack with the same corrId, one
-// deadline. They never wait for credit. A lost connection fails them at once, and the requester decides whether to retry.
+// deadline. Requests never wait for credit. A lost connection fails them at once; the requester decides whether to retry.
 import type { Clock } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
@@ -80,6 +80,7 @@ export class Control {
     });
   }
 
+  /** Settles the request with the corrId of this ack. */
   onAck(envelope: Envelope): void {
     const request = envelope.corrId === undefined ? undefined : this.#pending.get(envelope.corrId);
     if (!request) return;

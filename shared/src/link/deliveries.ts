@@ -1,17 +1,18 @@
-// At-least-once delivery between two nodes: sends the same envelope with the same id again until the receiver acknowledges it.
-// The receiver recognizes a repeated id (`serving.ts`) and handles each message once.
+// At-least-once delivery between two nodes: resends an envelope with the same id until the receiver acknowledges it. The
+// receiver recognizes a repeated id (`serving.ts`) and handles each message once.
 import { backoffDelayMs } from '../async/backoff.ts';
 import type { Clock, Timer } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { type Envelope, RTYPE } from '../protocol/envelope.ts';
 import type { Neighbor } from './neighbor.ts';
 
-/** Maximum number of times that a message is sent again. */
+/** Maximum number of times that a message is resent. */
 const MAX_RETRIES = 5;
-/** Without jitter, so that the time until the last repetition is fixed. */
+/** Without jitter, so that the time until the last attempt is fixed. */
 const RETRY_DELAYS = Object.freeze({ minMs: 1_000, maxMs: 10_000, jitter: 0 });
 
-interface Open {
+/** A message that has not been acknowledged. */
+interface Delivery {
   readonly neighbor: Neighbor;
   readonly envelope: Envelope;
   readonly isOver: (() => boolean) | undefined;
@@ -22,7 +23,7 @@ interface Open {
 
 export class Deliveries {
   readonly #clock: Clock;
-  readonly #open = new Map<string, Open>();
+  readonly #open = new Map<string, Delivery>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -39,8 +40,8 @@ export class Deliveries {
   }
 
   /**
-   * Repeats a message that was sent, until it is acknowledged or `isOver` returns true; resolves then. Rejects with
-   * CALL_TIMEOUT after the last repetition.
+   * Resends a message until it is acknowledged or `isOver` returns true, then resolves.
+   * @throws {CALL_TIMEOUT} after the last attempt
    */
   watch(neighbor: Neighbor, envelope: Envelope, isOver?: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -56,7 +57,7 @@ export class Deliveries {
         isOver,
         settle,
         attempt: 0,
-        timer: this.#next(envelope.id, 0),
+        timer: this.#scheduleResend(envelope.id, 0),
       });
     });
   }
@@ -70,33 +71,33 @@ export class Deliveries {
     for (const { settle } of [...this.#open.values()]) settle(error);
   }
 
-  #next(id: string, attempt: number): Timer {
+  #scheduleResend(id: string, attempt: number): Timer {
     return this.#clock.after(backoffDelayMs(attempt, RETRY_DELAYS), () => this.#resend(id));
   }
 
   #resend(id: string): void {
-    const open = this.#open.get(id);
-    if (!open) return;
-    const { neighbor, envelope, isOver, settle } = open;
+    const delivery = this.#open.get(id);
+    if (!delivery) return;
+    const { neighbor, envelope, isOver, settle } = delivery;
     if (isOver?.()) {
       settle();
       return;
     }
-    if (open.attempt >= MAX_RETRIES) {
+    if (delivery.attempt >= MAX_RETRIES) {
       settle(
         new FabricError(
           'CALL_TIMEOUT',
-          `The message was sent ${open.attempt + 1} times and not acknowledged`,
+          `The message was sent ${delivery.attempt + 1} times and not acknowledged`,
         ),
       );
       return;
     }
-    open.attempt++;
+    delivery.attempt++;
     try {
       neighbor.send(neighbor.main, envelope);
     } catch {
       // The queue is full. The next attempt may find room.
     }
-    open.timer = this.#next(id, open.attempt);
+    delivery.timer = this.#scheduleResend(id, delivery.attempt);
   }
 }

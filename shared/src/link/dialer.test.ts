@@ -50,7 +50,7 @@ describe('the first attach', () => {
       {
         level: 'info',
         message: 'waiting for the sentinel',
-        fields: expect.objectContaining({ timeoutMs: 30_000, because: 'connect ECONNREFUSED' }),
+        fields: expect.objectContaining({ timeoutMs: 30_000, reason: 'connect ECONNREFUSED' }),
       },
     ]);
   });

@@ -1,6 +1,6 @@
-// Opens an attached connection to a sentinel: dial, NodeAttach, NodeAttachAck, and again after growing delays. The first
-// attach fails after a timeout; later ones go on until they are aborted. Knows nothing of links: sentinels attach to their
-// parents and peers with it as well.
+// Opens an attached connection to a sentinel: dial, NodeAttach, NodeAttachAck, with retries after growing delays. The first
+// attach fails after a timeout; a reattach continues until it is aborted. Independent of links: sentinels use it as well, to
+// attach to their parents and peers.
 import { onAbort, pause } from '../async/abort.ts';
 import { Backoff } from '../async/backoff.ts';
 import type { Clock } from '../async/clock.ts';
@@ -15,8 +15,8 @@ const ACK_TIMEOUT_MS = 10_000;
 /** A connection that lasted this long was stable: the next delay is the shortest again. */
 const STABLE_AFTER_MS = 2_000;
 /**
- * Upper bound of the attempt count after a connection that was attached but did not last: delays of at most four times
- * the shortest. The sentinel is there, and with longer delays a node would miss one that keeps crashing for minutes.
+ * Upper bound of the attempt count after a short-lived connection: the next delay is at most four times the shortest. The
+ * sentinel exists but keeps crashing, and with longer delays a node would miss the times at which it is up.
  */
 const ATTEMPTS_AFTER_UNSTABLE = 2;
 /** WebSocket close code of a sentinel that refuses an attach without an ack. */
@@ -26,11 +26,11 @@ export interface DialerDeps {
   readonly dial: Dial;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Makes the request of one attempt; its `corrId` names the attempt. */
+  /** Creates the request of one attempt. Its `corrId` identifies the attempt. */
   readonly makeAttach: () => Envelope<NodeAttach>;
   /**
-   * Takes over the connection. Called inside the message event of the ack, so that no message after it is missed. What it
-   * throws fails the attempt, and the dialer terminates the transport.
+   * Takes over the connection. Called inside the message event of the ack, so that no later message is missed. If it throws,
+   * the attempt fails with that error, and the dialer terminates the transport.
    */
   readonly onAttached: (transport: Transport, ack: NodeAttachAck) => void;
   readonly trace?: ((direction: 'sent' | 'received', envelope: Envelope) => void) | undefined;
@@ -45,14 +45,15 @@ export interface DialerOptions {
   readonly backoffMinMs?: number | undefined;
   /** Longest delay between attempts, in ms. @default 10_000 */
   readonly backoffMaxMs?: number | undefined;
-  /** True if the first attach continues after a refusal, until its timeout. @default false */
+  /** True if the first attach is retried after a refusal, until its timeout. @default false */
   readonly retriesRefusal?: boolean | undefined;
-  /** Names the other side in errors and logs. @default 'sentinel' */
+  /** Name of the other side in errors and logs. @default 'sentinel' */
   readonly peer?: string | undefined;
   /** Advice in the error about an unreachable sentinel. @default advice about FAME_DIRECT_ADMISSION_URL */
   readonly advice?: string | undefined;
 }
 
+/** Attaches and reattaches to one sentinel. */
 export class Dialer {
   readonly #deps: DialerDeps;
   readonly #options: DialerOptions;
@@ -79,24 +80,24 @@ export class Dialer {
   async attach(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#deps;
     const { url, retriesRefusal = false } = this.#options;
-    const until = clock.now() + timeoutMs;
+    const deadline = clock.now() + timeoutMs;
     for (let isFirst = true; ; isFirst = false) {
       try {
-        await this.#attempt(until - clock.now(), signal);
+        await this.#attempt(deadline - clock.now(), signal);
         this.#backoff.reset();
         return;
       } catch (error) {
         signal.throwIfAborted();
         if (isFabricError(error, 'LINK_REFUSED') && !retriesRefusal) throw error;
         const delayMs = this.#backoff.nextDelayMs();
-        if (clock.now() + delayMs >= until) throw this.#unreachable(timeoutMs, error);
-        if (isFirst) log.info(`waiting for the ${this.#peer}`, { url, timeoutMs, because: messageOf(error) });
+        if (clock.now() + delayMs >= deadline) throw this.#unreachable(timeoutMs, error);
+        if (isFirst) log.info(`waiting for the ${this.#peer}`, { url, timeoutMs, reason: messageOf(error) });
         await pause(clock, delayMs, signal);
       }
     }
   }
 
-  /** Attaches again after a lost connection, with as many attempts as it takes. @throws the reason of `signal` only */
+  /** Attaches again after a lost connection, and retries without a limit. @throws the reason of `signal`, and nothing else */
   async reattach(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#deps;
     const { url } = this.#options;
@@ -110,23 +111,23 @@ export class Dialer {
       } catch (error) {
         signal.throwIfAborted();
         if (isFirst) {
-          log.warn(`cannot reattach to the ${this.#peer}, retrying`, { url, because: messageOf(error) });
+          log.warn(`cannot reattach to the ${this.#peer}, retrying`, { url, reason: messageOf(error) });
         }
         isFirst = false;
       }
     }
   }
 
-  async #attempt(leftMs: number, signal: AbortSignal): Promise<void> {
+  async #attempt(remainingMs: number, signal: AbortSignal): Promise<void> {
     const { dial, clock } = this.#deps;
     const { url, token } = this.#options;
-    const timeoutMs = Math.max(1, Math.min(DIAL_TIMEOUT_MS, leftMs));
+    const timeoutMs = Math.max(1, Math.min(DIAL_TIMEOUT_MS, remainingMs));
     const transport = await dial(url, { timeoutMs, signal, token });
     if (signal.aborted) {
       transport.terminate();
       signal.throwIfAborted();
     }
-    await this.#handshake(transport, Math.max(1, Math.min(ACK_TIMEOUT_MS, leftMs)), signal);
+    await this.#handshake(transport, Math.max(1, Math.min(ACK_TIMEOUT_MS, remainingMs)), signal);
     this.#attachedAt = clock.now();
   }
 
@@ -203,13 +204,13 @@ export class Dialer {
   }
 }
 
-// A refusal may lack the corrId, since some sentinels refuse before they read the NodeAttach.
+// Returns the ack of this attempt. A refusal may lack the corrId, because some sentinels refuse before they read the NodeAttach.
 function readAck(bytes: Uint8Array, corrId: string): Envelope<NodeAttachAck> | undefined {
   let envelope: Envelope;
   try {
     envelope = decode(bytes);
   } catch {
-    // An unreadable message is no answer. The timeout ends the attempt if none follows.
+    // Ignore an unreadable message. If no ack follows, the timeout ends the attempt.
     return undefined;
   }
   const { frame } = envelope;

@@ -1,14 +1,13 @@
 // Credits, per neighbor and per flow. A flow may have 32 messages in flight, and the receiver grants new credit after 24.
-// Control frames need no credit, and received credit is booked in the message event itself: two nodes that queue each
+// Control frames need no credit, and received credit is booked in the message event itself. Two nodes that queued each
 // other's credit behind messages that need credit would deadlock.
-
 import { Fifo } from '../async/fifo.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';
 
-/** The sender of a message that is queued. */
+/** The sender of a queued message. */
 export interface Sender {
-  /** True if the message is no longer needed; it is skipped then. */
+  /** True if the message is no longer needed. It is skipped then. */
   readonly isOver: boolean;
   /** Called when the message was sent. */
   onSent(): void;
@@ -16,7 +15,7 @@ export interface Sender {
   onDropped(error: Error): void;
 }
 
-export interface Waiting {
+export interface QueuedMessage {
   readonly bytes: Uint8Array;
   readonly envelope: Envelope;
   readonly sender: Sender | undefined;
@@ -30,17 +29,17 @@ export class SendFlow {
   seq = 0;
   /** True if the flow is removed as soon as its queue is empty. */
   isClosing = false;
-  readonly waiting = new Fifo<Waiting>();
+  readonly waiting = new Fifo<QueuedMessage>();
 
   constructor(id: string) {
     this.id = id;
   }
 }
 
-/** Limit of counted flows. Evicting a flow grants its credit, so that no sender waits for a count that was lost. */
+/** Maximum number of counted flows. Evicting a flow grants its credit, so that its sender does not wait for a lost count. */
 const MAX_COUNTED_FLOWS = 1_024;
 
-/** The receiving side: messages of each flow since its last credit grant. */
+/** The receiving side: the number of messages of each flow since its last credit grant. */
 export class ReceivedFlows {
   /** Messages of a flow after which credit is granted. */
   grantAfter: number = LIMITS.creditReturnAfter;

@@ -1,22 +1,23 @@
-// Keeps one connection alive and detects that it is dead: sends a beat at an interval, and reports a peer that has sent
-// nothing for too long. Knows nothing of links or sessions.
+// Keeps one connection alive and detects that it is dead: sends a beat at an interval, and reports a peer that has been
+// silent for too long. Independent of links and sessions.
 import type { Clock, Timer } from '../async/clock.ts';
 
 export interface HeartbeatDeps {
   readonly clock: Clock;
   /** Sends a beat. */
   readonly beat: () => void;
-  /** Called once, with the length of the silence in ms; the heartbeat has stopped then. */
+  /** Called once, after the heartbeat has stopped, with the length of the silence in ms. */
   readonly onSilence: (silentMs: number) => void;
 }
 
 export interface HeartbeatOptions {
   /** Time between beats, in ms. */
   readonly intervalMs: number;
-  /** Silence after which the peer counts as dead, in ms. Infinity: never. */
+  /** Silence after which the peer counts as dead, in ms. Infinity disables the check. */
   readonly silentAfterMs: number;
 }
 
+/** The heartbeat of one connection. */
 export class Heartbeat {
   readonly #deps: HeartbeatDeps;
   readonly #options: HeartbeatOptions;

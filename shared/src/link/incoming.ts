@@ -1,8 +1,8 @@
-// A call from another node, as the service that handles it sees it. The first of `reply`, `fail` and `end` ends it; later ones
-// do nothing. Items of a stream travel on a flow of their own, named after the call, whose credits are the backpressure.
+// An incoming call, as its service sees it. The first of `reply`, `fail` and `end` ends it; later ones have no effect. The
+// items of a stream travel on their own flow, named after the call, whose credits are the backpressure.
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
-import { type DataFrame, type Envelope, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
+import { type DataFrame, type Envelope, expects, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
 import { type RpcReply, type RpcRequest, rpcError, rpcResult } from '../protocol/rpc.ts';
 import { Deliveries } from './deliveries.ts';
 import type { Sender, SendFlow } from './flow.ts';
@@ -15,7 +15,7 @@ const MAX_WAITING_ITEMS = 1_000;
 
 const SENT: Promise<void> = Promise.resolve();
 
-// A producer that does not await `push` learns of the end through `signal`. Its unhandled rejections must not end the process.
+// A producer need not await `push`, since `signal` reports the end. Its unhandled rejections must not end the process.
 const ignore = (): void => {};
 const rejected = (error: unknown): Promise<never> => {
   const promise = Promise.reject(error);
@@ -43,7 +43,7 @@ export class Incoming implements IncomingCall {
   readonly traceId: string | undefined;
   readonly meta: Record<string, unknown> | undefined;
   readonly corrId: string;
-  /** Where the call came from and its answers go. */
+  /** The neighbor that the call came from, and that its answers go to. */
   readonly neighbor: Neighbor;
   readonly #owner: IncomingOwner;
   readonly #rpcId: string | number;
@@ -69,7 +69,7 @@ export class Incoming implements IncomingCall {
     this.corrId = envelope.corrId ?? this.id;
     this.method = request.method;
     this.params = request.params;
-    this.isStream = ((envelope.rtype ?? 0) & RTYPE.stream) !== 0;
+    this.isStream = expects(envelope, RTYPE.stream);
     this.replyTo = envelope.replyTo ?? '';
     this.traceId = envelope.traceId;
     const { meta } = envelope;
@@ -92,7 +92,7 @@ export class Incoming implements IncomingCall {
   reply(result: unknown): void {
     if (this.#isOver) return;
     if (this.isStream) {
-      // A unary operation that was called as a stream yields its one result as an item.
+      // A unary operation that was called as a stream yields its result as the only item.
       if (result !== undefined && result !== null) {
         try {
           this.#sendItem(rpcResult(this.#rpcId, result));
@@ -127,7 +127,7 @@ export class Incoming implements IncomingCall {
       );
     }
     if (!this.isStream) {
-      // The caller wants one answer from a streaming operation: it gets the first item.
+      // A caller that expects one answer from a streaming operation gets the first item.
       this.reply(item);
       return SENT;
     }
@@ -147,15 +147,15 @@ export class Incoming implements IncomingCall {
         `The stream is read too slowly: ${flow.waiting.size} items are queued`,
       );
     }
-    const waiting = new QueuedItem();
+    const item = new QueuedItem();
     const envelope = this.#envelope(payload, flow);
-    const hasLeft = this.neighbor.send(flow, envelope, waiting);
+    const isSent = this.neighbor.send(flow, envelope, item);
     // Counted only now, because an item that cannot be serialized takes no number.
     flow.seq++;
-    // A repeated item must not arrive behind its successor, so the producer waits for the acknowledgement of each.
+    // A resent item must not arrive after its successor, so the producer waits for the acknowledgement of each item.
     const arrived = this.#watch(envelope);
     if (arrived) return arrived;
-    return hasLeft ? undefined : waiting.whenSent();
+    return isSent ? undefined : item.whenSent();
   }
 
   // Every answer of a stream travels on the stream's own flow, so that the sentinel can drop the flow with the stream.
@@ -235,7 +235,7 @@ const replyError = (error: unknown, method: string): FabricError => {
   });
 };
 
-/** One item that waits for credit, and the producer that awaits it. */
+/** The promise of a producer for an item that waits for credit. */
 class QueuedItem implements Sender {
   readonly isOver = false;
   #resolve: (() => void) | undefined;

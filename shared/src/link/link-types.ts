@@ -33,8 +33,8 @@ export interface LinkOptions {
   clock?: Clock | undefined;
   log?: Logger | undefined;
   /**
-   * `at-least-once`: requests and answers are sent again until the receiver acknowledges them. In either profile, messages
-   * that ask for it are acknowledged, and repeated ones are recognized. @default 'at-most-once'
+   * With `at-least-once`, requests and answers are resent until the receiver acknowledges them. In either profile the link
+   * acknowledges messages that request it, and recognizes repeated ones. @default 'at-most-once'
    */
   deliveryProfile?: 'at-most-once' | 'at-least-once' | undefined;
   /** Hash of this node's path for the `sid` field; absent in a browser. */
@@ -46,7 +46,7 @@ export interface LinkOptions {
 export interface CallOptions {
   /** Time limit for the answer, or for each item of a stream, in ms. @default 30_000 */
   timeoutMs?: number | undefined;
-  /** Cancels the call, at the callee too if it can be reached. */
+  /** Cancels the call, at the callee as well if it can be reached. */
   signal?: AbortSignal | undefined;
   /** JSON-RPC id and corrId. The same id names the same call. @default a fresh id */
   id?: string | undefined;
@@ -54,20 +54,20 @@ export interface CallOptions {
   /** Envelope metadata that travels with the request. */
   meta?: Record<string, unknown> | undefined;
   /**
-   * True if the same request (same id) is sent again after each reconnect until it is answered. For operations that are
-   * idempotent by id; other calls fail when their answer can no longer arrive. A stream must yield the same items from its
-   * start, and those received before are skipped. @default false
+   * True if the same request (same id) is resent after each reconnect until it is answered. For operations that are
+   * idempotent by id; other calls fail when their answer can no longer arrive. A resent stream must yield the same items from
+   * the start; the link skips those that it has received. @default false
    */
   resend?: boolean | undefined;
 }
 
-/** A request to a bound address. The first of `reply`, `fail` and `end` ends it; later ones do nothing. */
+/** A request to a bound address. The first of `reply`, `fail` and `end` ends it; later ones have no effect. */
 export interface IncomingCall {
-  /** The bound address, or this node's system address, to which it was sent. */
+  /** The address that it was sent to: a bound one, or this node's system address. */
   readonly address: string;
   readonly id: string;
   readonly method: string;
-  /** As on the wire. `readParams` normalizes the forms. */
+  /** Parameters as received. `readParams` normalizes their forms. */
   readonly params: unknown;
   /** True if the caller asked for a stream. */
   readonly isStream: boolean;
@@ -80,7 +80,7 @@ export interface IncomingCall {
   reply(result: unknown): void;
   /** Sends an error reply. `rpcError` decides which parts of the error travel. */
   fail(error: unknown, logId?: string): void;
-  /** Sends one item of a stream, which must not be null. Resolves when the next may be sent; rejects after the end. */
+  /** Sends one item of a stream, which must not be null. Resolves when the next item may be sent. Rejects after the end. */
   push(item: unknown): Promise<void>;
   /** Ends a stream. */
   end(): void;
@@ -94,6 +94,6 @@ export interface Service {
 }
 
 export interface BindOptions {
-  /** Advertised in addition to `fame.capability.agent`. */
+  /** Capabilities to advertise in addition to `fame.capability.agent`. */
   capabilities?: readonly string[] | undefined;
 }

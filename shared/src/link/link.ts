@@ -18,7 +18,7 @@ import { LIMITS } from '../protocol/limits.ts';
 import { Binder } from './binder.ts';
 import { Bindings } from './bindings.ts';
 import { CallIterator } from './call-iterator.ts';
-import { Calls, FOREIGN_PACE } from './calls.ts';
+import { Calls, FOREIGN_MAX_IN_FLIGHT } from './calls.ts';
 import { isOwnSoftware, NODE_CAPABILITIES } from './capabilities.ts';
 import { Control } from './control.ts';
 import { Deliveries } from './deliveries.ts';
@@ -35,6 +35,7 @@ import type { Transport } from './transport.ts';
 /** Time limit for the peer's answer to a close, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
+/** A node's connection to a sentinel, which survives reconnects. */
 export class Link {
   readonly systemId: string;
   readonly #instanceId = newId();
@@ -141,7 +142,7 @@ export class Link {
     return this.#identity.path;
   }
 
-  /** Sizes of the tables and queues, for diagnostics. */
+  /** Sizes of all tables and queues, for diagnostics. */
   get counts(): Readonly<Record<string, number>> {
     return {
       calls: this.#calls.size,
@@ -155,14 +156,14 @@ export class Link {
     };
   }
 
-  /** Calls `listener` at each change of state. Returns a function that removes it. */
+  /** Calls `listener` after each change of state. Returns a function that removes it. */
   onState(listener: (state: LinkState) => void): () => void {
     this.#stateListeners.add(listener);
     return () => this.#stateListeners.delete(listener);
   }
 
   /**
-   * Attaches, with attempts for up to `connectTimeoutMs`. From then on the link reconnects by itself until it is closed.
+   * Attaches, and retries for up to `connectTimeoutMs`. From then on the link reconnects by itself until it is closed.
    * @throws {LINK_TIMEOUT} when no sentinel answered
    * @throws {LINK_REFUSED} when the sentinel refused; `connect` may be called again then
    * @throws {LINK_CLOSED} when the link is closed
@@ -188,7 +189,7 @@ export class Link {
       throw error;
     } finally {
       stopListening();
-      // The connection may be lost already, and a reconnect may run.
+      // The connection may have been lost already, and a reconnect may be running.
       if (this.#dialing === dialing) this.#dialing = undefined;
     }
   }
@@ -209,12 +210,12 @@ export class Link {
 
   #onAttached(transport: Transport, ack: NodeAttachAck): void {
     const isOwn = isOwnSoftware(ack.software);
-    const earlier = this.#identity.path;
+    const previousPath = this.#identity.path;
     const path = ack.assignedPath!;
-    const isLost = earlier !== '' && (earlier !== path || ack.resumed === false);
+    const isSessionLost = previousPath !== '' && (previousPath !== path || ack.resumed === false);
     this.#identity.adopt(path);
     this.#uplink.mayWithholdCredit = isOwn;
-    this.#calls.pace = isOwn ? Number.POSITIVE_INFINITY : FOREIGN_PACE;
+    this.#calls.maxInFlight = isOwn ? Number.POSITIVE_INFINITY : FOREIGN_MAX_IN_FLIGHT;
     this.#uplink.received.grantAfter = isOwn ? LIMITS.creditReturnAfter : 1;
     transport.onMessage = (bytes) => {
       this.#heartbeat.received();
@@ -222,25 +223,25 @@ export class Link {
     };
     transport.onClose = (code, reason) => this.#onClose(transport, code, reason);
     this.#uplink.attach(transport);
-    if (earlier !== '' && earlier !== path) this.#pathChanged(earlier, path);
+    if (previousPath !== '' && previousPath !== path) this.#pathChanged(previousPath, path);
     if (this.#state !== 'draining') this.#setState('attached');
     this.#heartbeat.start();
-    if (earlier === '') this.#log.debug('attached', { path, systemId: this.systemId });
+    if (previousPath === '') this.#log.debug('attached', { path, systemId: this.systemId });
     else this.#log.info('reattached', { path, systemId: this.systemId });
     const waiters = this.#attachWaiters;
     this.#attachWaiters = [];
     void this.#binder.attached();
-    this.#calls.reattached(isLost);
+    this.#calls.reattached(isSessionLost);
     this.#uplink.flush();
     this.#calls.pump();
     for (const { resolve } of waiters) resolve();
   }
 
-  // Answers to the old path cannot arrive any more.
-  #pathChanged(earlier: string, path: string): void {
+  // Answers to the previous path can no longer arrive.
+  #pathChanged(previousPath: string, path: string): void {
     this.#serving.cancelAll('caller-gone', this.#uplink);
     const dropped = this.#uplink.drop(new FabricError('LINK_CLOSED', 'The sentinel restarted'));
-    this.#log.warn('the path of this node changed', { earlier, path, dropped });
+    this.#log.warn('the path of this node changed', { previousPath, path, dropped });
   }
 
   #onClose(transport: Transport, code: number, reason: string): void {
@@ -302,7 +303,7 @@ export class Link {
   }
 
   /**
-   * Calls an operation and resolves to its result, which is null if there is none. Waits for the connection if it is lost.
+   * Calls an operation and resolves to its result, or to null if it has none. While the connection is lost, the call waits.
    * @throws {CALL_TIMEOUT | NO_ROUTE | NODE_GONE | NODE_BUSY | LINK_CLOSED | LINK_DRAINING | MESSAGE_TOO_LARGE} or the error
    * of the callee
    * @throws the reason of `signal` when that aborts
@@ -323,20 +324,18 @@ export class Link {
     options: CallOptions = {},
   ): AsyncIterableIterator<unknown> {
     return new CallIterator(() => {
-      const refusal = this.#refusal();
-      if (refusal) throw refusal;
+      this.#checkConnected();
       return this.#calls.stream(target, method, params, options);
     });
   }
 
   /**
-   * Sends a message without an acknowledgement. With `corrId` it answers the call of that id, which an earlier process may
-   * have received.
+   * Sends a message without an acknowledgement. With `corrId` the message answers the call with that id, which an earlier
+   * process may have received.
    * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED | ADDRESS_INVALID | NODE_BUSY | LINK_CLOSED | LINK_DRAINING}
    */
   send(to: string, payload: unknown, { corrId }: { corrId?: string | undefined } = {}): void {
-    const refusal = this.#refusal();
-    if (refusal) throw refusal;
+    this.#checkConnected();
     if (!tryParseAddress(to)) throw new FabricError('ADDRESS_INVALID', `"${to}" is not an address`);
     const neighbor = this.#isLocal(to) ? this.#loop : this.#uplink;
     neighbor.send(
@@ -355,8 +354,9 @@ export class Link {
   #refusal(): FabricError | undefined {
     if (this.#state === 'closed') return closedError();
     if (this.#state === 'draining') return new FabricError('LINK_DRAINING', 'The link is draining');
-    if (this.#state === 'idle')
+    if (this.#state === 'idle') {
       return new FabricError('LINK_CLOSED', 'The link is not connected: call connect() first');
+    }
     return undefined;
   }
 
@@ -366,8 +366,8 @@ export class Link {
   }
 
   /**
-   * Refuses new calls, unbinds every address, waits up to `timeoutMs` for the calls in flight in both directions, then
-   * closes.
+   * Refuses new calls, unbinds every address and waits up to `timeoutMs` for the calls in flight in both directions. Then
+   * closes the link.
    */
   drain(timeoutMs: number): Promise<void> {
     if (this.#state !== 'attached' && this.#state !== 'reconnecting') return this.#draining ?? this.close();
@@ -452,7 +452,7 @@ export class Link {
 
 const closedError = (): FabricError => new FabricError('LINK_CLOSED', 'The link is closed');
 
-/** `<url>/<systemId>`, before a query if there is one. */
+/** Appends the system id to the path of the URL, ahead of its query. */
 function attachUrl(url: string, systemId: string): string {
   const query = url.indexOf('?');
   const base = (query < 0 ? url : url.slice(0, query)).replace(/\/+$/, '');

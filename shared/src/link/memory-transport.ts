@@ -1,5 +1,5 @@
 // Transports within one process: a pair of connected ends, and a loop that is connected to itself. Messages arrive in order and
-// asynchronously (one microtask a message), as from a socket.
+// asynchronously (one per microtask), as from a socket.
 import { Fifo } from '../async/fifo.ts';
 import { FabricError } from '../errors/error.ts';
 import type { Dial, Transport } from './transport.ts';
@@ -33,7 +33,7 @@ class MemoryTransport implements Transport {
     }
     peer.#incoming.push(bytes);
     peer.#incomingBytes += bytes.byteLength;
-    peer.#wake();
+    peer.#scheduleDelivery();
     return true;
   }
 
@@ -43,7 +43,7 @@ class MemoryTransport implements Transport {
     const { peer } = this;
     this.#isClosed = peer.#isClosed = true;
     peer.#pendingClose = { code, reason };
-    peer.#wake();
+    peer.#scheduleDelivery();
   }
 
   /** Closes at once and drops the messages in flight, in both directions. */
@@ -56,7 +56,7 @@ class MemoryTransport implements Transport {
     this.close(1006, '');
   }
 
-  #wake(): void {
+  #scheduleDelivery(): void {
     if (this.#isDelivering) return;
     this.#isDelivering = true;
     queueMicrotask(this.#deliver);
@@ -86,7 +86,7 @@ class MemoryTransport implements Transport {
   }
 }
 
-/** The two ends of one connection. */
+/** Creates the two ends of one connection. */
 export function memoryPair(): [Transport, Transport] {
   const [left, right] = [new MemoryTransport(), new MemoryTransport()];
   left.peer = right;
@@ -94,12 +94,12 @@ export function memoryPair(): [Transport, Transport] {
   return [left, right];
 }
 
-/** A transport that receives its own messages. */
+/** Creates a transport that receives its own messages. */
 export const loopTransport = (): Transport => new MemoryTransport();
 
 /**
- * A dial function that hands the far end of each connection to `accept`, for example to a sentinel in this process. `accept`
- * throws LINK_TIMEOUT or LINK_REFUSED to reject the connection.
+ * Creates a dial function that passes the far end of each connection to `accept`, such as that of a sentinel in this process.
+ * `accept` throws LINK_TIMEOUT or LINK_REFUSED to reject the connection.
  */
 export function memoryDial(
   accept: (transport: Transport, url: string, token: string | undefined) => void,

@@ -1,6 +1,6 @@
 // A neighbor of a link: the sentinel, or the link itself for the addresses that it serves (`loopTransport`). It outlives its
-// connections and keeps messages that wait for credit or for a connection, in order and within bounds. It knows nothing of
-// calls: `calls.ts` and `serving.ts` give it envelopes.
+// connections and queues messages that wait for credit or for a connection, in order and within bounds. Independent of calls:
+// `calls.ts` and `serving.ts` pass envelopes to it.
 import { FabricError } from '../errors/error.ts';
 import { encode } from '../protocol/codec.ts';
 import { type Envelope, FLOW, makeEnvelope } from '../protocol/envelope.ts';
@@ -9,7 +9,7 @@ import { ReceivedFlows, type Sender, SendFlow } from './flow.ts';
 import type { LinkOptions } from './link-types.ts';
 import type { Transport } from './transport.ts';
 
-/** Limits of the queue. Low without a connection, which may never return; with one, credits bound the wait. */
+/** Limits of the queue. They are low without a connection, which may never return; with one, credits bound the wait. */
 const BOUNDS = Object.freeze({
   detachedMessages: 1_000,
   detachedBytes: 8_388_608,
@@ -82,7 +82,7 @@ export class Neighbor {
     if (this.transport !== undefined && flow.credit > 0 && flow.waiting.size === 0) {
       flow.credit--;
       this.#trace?.('sent', envelope);
-      // If the transport has just closed, the message is lost like any other in flight; the close event follows.
+      // If the transport has just closed, this message is lost like all others in flight; the close event follows.
       this.transport.send(bytes);
       return true;
     }
@@ -93,7 +93,7 @@ export class Neighbor {
     return false;
   }
 
-  /** Sends a control frame, which needs no credit. Returns false, and queues nothing, without a connection. */
+  /** Sends a control frame, which needs no credit and is never queued. Returns false if there is no connection. */
   sendControl(envelope: Envelope): boolean {
     if (this.transport === undefined) return false;
     const bytes = encode(envelope);

@@ -1,5 +1,5 @@
 // An outgoing call that has not ended, with one answer (`UnaryCall`) or many (`StreamCall`, in `stream-call.ts`). It holds the
-// caller's side; `calls.ts` sends, paces and cancels.
+// caller's side; `calls.ts` sends, queues and cancels.
 import { FabricError } from '../errors/error.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { errorOfReply, type RpcReply } from '../protocol/rpc.ts';
@@ -11,9 +11,9 @@ import type { Waiter } from './pending.ts';
 /** The table of open calls, as one call uses it. */
 export interface CallOwner {
   now(): number;
-  /** Removes a call that has ended. With `cancel`, the callee is notified with that reason. */
-  release(call: OpenCall, cancel?: string): void;
-  /** Notes that the deadline of a call has moved. */
+  /** Removes a call that has ended. With `cancelReason`, cancels it at the callee. */
+  release(call: OpenCall, cancelReason?: string): void;
+  /** Reschedules the timeout after the deadline of a call has moved. */
   deadlineMoved(call: OpenCall): void;
 }
 
@@ -34,14 +34,14 @@ export abstract class OpenCall implements Waiter, Sender {
   abstract readonly isStream: boolean;
   deadline: number;
   isOver = false;
-  /** Where the request was sent; `undefined` while it waits in `calls.ts`. */
+  /** The neighbor that the request was passed to; `undefined` while it waits in `calls.ts`. */
   neighbor: Neighbor | undefined;
-  /** The request as sent, for calls that allow resending. */
+  /** The sent request, for calls that allow resending. */
   envelope: Envelope | undefined;
   /** True while the request waits in its neighbor for credit or for a connection. */
   isQueued = false;
-  /** True while the call counts against the pace. */
-  isPaced = false;
+  /** True while the call counts against `maxInFlight`. */
+  isInFlight = false;
   protected readonly owner: CallOwner;
 
   constructor(owner: CallOwner, corrId: string, request: CallRequest, timeoutMs: number) {
@@ -56,17 +56,17 @@ export abstract class OpenCall implements Waiter, Sender {
   abstract onReply(reply: RpcReply, size: number, envelope: Envelope): void;
   protected abstract settle(error: unknown): void;
 
-  /** Ends the call with an error. With `cancel`, the callee is notified with that reason. */
-  fail(error: unknown, cancel?: string): void {
+  /** Ends the call with an error. With `cancelReason`, cancels it at the callee. */
+  fail(error: unknown, cancelReason?: string): void {
     if (this.isOver) return;
-    this.finish(cancel);
+    this.finish(cancelReason);
     this.settle(error);
   }
 
-  protected finish(cancel?: string): void {
+  protected finish(cancelReason?: string): void {
     this.isOver = true;
     this.request.options.signal?.removeEventListener('abort', this);
-    this.owner.release(this, cancel);
+    this.owner.release(this, cancelReason);
   }
 
   /** Called when the caller's signal aborts. */

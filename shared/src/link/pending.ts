@@ -1,11 +1,11 @@
-// Waiters for answers, by correlation id. All deadlines share one timer, set to the earliest: a waiter needs no timer of its
-// own, and a deadline may move to a later time at no cost.
+// A table of waiters for answers, by correlation id. All deadlines share one timer, set to the earliest, so a deadline may
+// move to a later time at no cost.
 import type { Clock, Timer } from '../async/clock.ts';
 
 /** Waits for envelopes with its corrId. */
 export interface Waiter {
   readonly corrId: string;
-  /** In ms since the epoch. Infinity: none. */
+  /** In ms since the epoch. Infinity if there is none. */
   deadline: number;
   /** Called when the deadline has passed. The waiter fails, or moves its deadline to stay in the table. */
   onDue(): void;
@@ -13,7 +13,7 @@ export interface Waiter {
   fail(error: unknown): void;
 }
 
-/** Deadlines that lie this close together, in ms, share one sweep. */
+/** Deadlines within this time of each other, in ms, share one sweep. */
 const SLACK_MS = 5;
 const LONGEST_TIMER_MS = 2_147_483_647;
 

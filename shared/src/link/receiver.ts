@@ -1,10 +1,10 @@
 // The path of an incoming message: decode, book credit, then dispatch to outgoing calls, incoming calls or control requests. No
-// message can harm the link. Unreadable ones are logged at a limited rate and refused if their header can be read.
+// message can break the link. Unreadable messages are logged at a limited rate, and refused if their header can be read.
 import type { Clock } from '../async/clock.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import type { Logger } from '../log.ts';
 import { decode } from '../protocol/codec.ts';
-import { type DataFrame, type DeliveryAck, type Envelope, RTYPE } from '../protocol/envelope.ts';
+import { type DataFrame, type DeliveryAck, type Envelope, expects, RTYPE } from '../protocol/envelope.ts';
 import { parsePartialHeader } from '../protocol/partial-header.ts';
 import { isRpcReply } from '../protocol/rpc.ts';
 import type { Calls } from './calls.ts';
@@ -62,7 +62,7 @@ export class Receiver {
       return;
     }
     // A stream with a flow of its own grants its credit itself, as its consumer reads.
-    if (flowId !== undefined && !calls.streamOwning(envelope)) neighbor.received.count(flowId);
+    if (flowId !== undefined && !calls.isOnStreamFlow(envelope)) neighbor.received.count(flowId);
     switch (frame.type) {
       case 'Data':
         this.#onData(neighbor, envelope as Envelope<DataFrame>, size);
@@ -81,7 +81,7 @@ export class Receiver {
         control.onAck(envelope);
         break;
       default:
-        // A heartbeat ack has done its work by arriving. Other frames are not meant for nodes.
+        // The arrival of a heartbeat ack is enough. Other frames are not meant for nodes.
         break;
     }
   }
@@ -92,9 +92,8 @@ export class Receiver {
       serving.onData(neighbor, envelope);
       return;
     }
-    if (((envelope.rtype ?? 0) & RTYPE.ack) !== 0 && envelope.replyTo !== undefined) {
-      if (!serving.acknowledge(neighbor, envelope)) return;
-    }
+    const wantsAck = expects(envelope, RTYPE.ack) && envelope.replyTo !== undefined;
+    if (wantsAck && !serving.acknowledge(neighbor, envelope)) return;
     calls.onReply(envelope, size);
   }
 
@@ -113,12 +112,12 @@ export class Receiver {
     } else serving.refuse(neighbor, header, fault.code, fault.message);
   }
 
-  #logBadMessage({ code, message: because }: FabricError, size: number): void {
+  #logBadMessage({ code, message: reason }: FabricError, size: number): void {
     const { clock, log } = this.#deps;
     this.#badMessages++;
     const now = clock.now();
     if (now - this.#badLoggedAt < BAD_MESSAGE_LOG_MS) return;
-    log.warn('received an unreadable message', { code, because, size, count: this.#badMessages });
+    log.warn('received an unreadable message', { code, reason, size, count: this.#badMessages });
     this.#badLoggedAt = now;
     this.#badMessages = 0;
   }

@@ -1,12 +1,12 @@
-// A bounded set of recent ids, to recognize messages that are sent again.
+// A bounded set of recent ids, to recognize resent messages.
 
 export class SeenIds {
   readonly #capacity: number;
-  // Two generations: when the young one is full, it replaces the old one. At least the last `capacity` ids are known.
+  // Two generations: when the young one is full, it replaces the old one. The set always contains the last `capacity` ids.
   #young = new Set<string>();
   #old = new Set<string>();
 
-  /** @param capacity number of recent ids that are always known; up to twice as many are kept */
+  /** @param capacity number of recent ids that the set contains at least; it contains at most twice as many */
   constructor(capacity: number) {
     this.#capacity = capacity;
   }

@@ -478,7 +478,11 @@ describe('while there is no connection', () => {
     expect(answers).toEqual([]);
     expect(agent.counts).toMatchObject({ waiting: 0, serving: 0, flowsSent: 2 });
     expect(log.lines.filter(({ message }) => message.includes('path'))).toEqual([
-      { level: 'warn', message: expect.any(String), fields: { earlier: '/S/a', path: '/T/a', dropped: 2 } },
+      {
+        level: 'warn',
+        message: expect.any(String),
+        fields: { previousPath: '/S/a', path: '/T/a', dropped: 2 },
+      },
     ]);
     expect(calls[2]!.signal.reason).toMatchObject({ details: { reason: 'caller-gone' } });
   });

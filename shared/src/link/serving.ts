@@ -1,10 +1,10 @@
-// Incoming requests and messages: finds the service of an address and dispatches to it, keeps the open calls so that a
-// CallCancel finds them, acknowledges messages that ask for it, and refuses messages to addresses that are not served here.
+// Dispatches incoming requests and messages to the service of their address. Keeps the table of open calls, so that a
+// CallCancel finds its call. Acknowledges messages that request it, and refuses messages to addresses that it does not serve.
 import type { ErrorCode } from '../errors/codes.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import type { Logger } from '../log.ts';
-import { type DataFrame, type Envelope, FLOW, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
+import { type DataFrame, type Envelope, expects, FLOW, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
 import { isRpcRequest } from '../protocol/rpc.ts';
 import type { Binding, Bindings } from './bindings.ts';
 import type { Deliveries } from './deliveries.ts';
@@ -26,13 +26,13 @@ export class Serving implements IncomingOwner {
   readonly deliveries: Deliveries | undefined;
   readonly #bindings: Bindings;
   readonly #log: Logger;
-  // By corrId; if an open call of another caller has the same corrId, by corrId and replyTo.
+  /** Open calls by corrId. If an open call of another caller has the same corrId: by corrId and replyTo. */
   readonly #open = new Map<string, Incoming>();
   /** Number of calls under the longer key. */
   #sharedIds = 0;
   readonly #seen = new SeenIds(10_000);
   #whenIdle: (() => void) | undefined;
-  /** True while the link drains: new calls are refused then. */
+  /** True while the link drains. New calls are refused then. */
   isDraining = false;
 
   constructor({ identity, bindings, log, deliveries }: ServingDeps) {
@@ -57,16 +57,15 @@ export class Serving implements IncomingOwner {
       this.refuse(neighbor, envelope, 'NO_ROUTE', `No service for ${target} on this node`);
       return;
     }
-    if (replyTo !== undefined && ((envelope.rtype ?? 0) & RTYPE.ack) !== 0) {
-      if (!this.acknowledge(neighbor, envelope)) return;
-    }
+    const wantsAck = expects(envelope, RTYPE.ack) && replyTo !== undefined;
+    if (wantsAck && !this.acknowledge(neighbor, envelope)) return;
     const { payload } = envelope.frame;
-    if (isRpcRequest(payload))
+    if (isRpcRequest(payload)) {
       this.#onRequest(binding, new Incoming(this, neighbor, to ?? binding.address, envelope, payload));
-    else this.#onMessage(neighbor, binding, envelope, payload);
+    } else this.#onMessage(neighbor, binding, envelope, payload);
   }
 
-  /** Acknowledges a message that asks for it. Returns false if the message was received before. */
+  /** Acknowledges a message. Returns false if the message was received before. */
   acknowledge(neighbor: Neighbor, envelope: Envelope): boolean {
     const { id, replyTo } = envelope;
     this.#sendTo(neighbor, envelope, replyTo, { type: 'DeliveryAck', ok: true, refId: id });
@@ -75,7 +74,7 @@ export class Serving implements IncomingOwner {
 
   #onRequest(binding: Binding, call: Incoming): void {
     const key = this.#keyFor(call);
-    // A repetition of a request that is being served. The answer to the first serves both.
+    // A repetition of an open request. The answer to the first one answers both.
     if (key === undefined) return;
     if (key !== call.corrId) this.#sharedIds++;
     this.#open.set(key, call);

@@ -1,5 +1,5 @@
-// A call with many answers, as its consumer sees it: items in order, without gaps, then the end or an error. Keeps unread
-// items within bounds, and returns the credit of its own flow as the consumer reads.
+// A call with many answers, as its consumer sees it: items in order, without gaps, then the end or an error. Bounds the unread
+// items, and grants the credit of its own flow as the consumer reads.
 import { Channel } from '../async/channel.ts';
 import { FabricError } from '../errors/error.ts';
 import type { Envelope } from '../protocol/envelope.ts';
@@ -8,17 +8,17 @@ import { errorOfReply, type RpcReply } from '../protocol/rpc.ts';
 import { OpenCall } from './open-call.ts';
 
 /**
- * Bounds on the unread items of one stream. Above `hold...`, credit of the stream's own flow is withheld until the consumer
- * reads; such a flow still gets credit for one message every `trickleMs`, because a sentinel closes a node whose queue does
- * not move. Above `max...`, the stream fails.
+ * Bounds on the unread items of one stream. Above `hold...`, the credit of the stream's own flow is withheld until the
+ * consumer reads. Such a flow still gets credit for one message every `trickleMs`, because a sentinel closes a node whose
+ * queue makes no progress. Above `max...`, the stream fails.
  */
 export const STREAM_BUFFER = Object.freeze({
   holdItems: 256,
   holdBytes: 1_048_576,
   maxItems: 10_000,
-  /** For items on a flow that other calls share, where withheld credit would slow those too. */
+  /** For items on a shared flow, whose credit is never withheld, because that would slow other calls. */
   maxSharedBytes: 8_388_608,
-  /** For items on the stream's own flow: a whole window of the largest items may arrive after credit is withheld. */
+  /** For items on the stream's own flow. A whole window of the largest items may arrive after credit is withheld. */
   maxOwnBytes: 16_777_216,
   trickleMs: 4_000,
 });
@@ -31,8 +31,8 @@ export class StreamCall extends OpenCall {
   #nextSeq = 0;
 
   /**
-   * True if the envelope's flow carries the items of this call alone, so that this stream decides when its credit is granted:
-   * withholding it slows the sender of this stream and no other.
+   * True if the envelope's flow carries only items of this call. This stream then grants the credit itself: withholding it
+   * slows down the sender of this stream and no other.
    */
   ownsFlow(envelope: Envelope): boolean {
     return envelope.flowId === this.corrId && this.neighbor?.mayWithholdCredit === true;
@@ -64,13 +64,13 @@ export class StreamCall extends OpenCall {
       this.deadline = this.owner.now() + this.timeoutMs;
       return;
     }
-    // While items are unread, the consumer is late and not the callee.
+    // While items are unread, the consumer is the slow side, not the callee.
     if (this.#items.length === 1) this.deadline = Number.POSITIVE_INFINITY;
     this.#checkBounds(maxBytes);
   }
 
-  // Items on an own flow are numbered. A gap shows items that were lost with a connection; a lower number is a repetition
-  // after a reconnect.
+  // Items on the stream's own flow are numbered. A gap means that items were lost with a connection; a lower number is a
+  // repetition after a reconnect.
   #isNext(seqId: number | undefined): boolean {
     if (seqId === undefined) return true;
     if (seqId === this.#nextSeq) {
@@ -112,7 +112,7 @@ export class StreamCall extends OpenCall {
     this.neighbor?.grantCredit(this.corrId, LIMITS.creditWindow);
   }
 
-  /** The callee is late; or, while items are unread, it is time to grant credit for one more message. */
+  /** Times out; while items are unread, grants credit for one more message instead. */
   override onDue(): void {
     if (this.#items.length === 0) {
       this.timeOut();

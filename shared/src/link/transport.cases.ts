@@ -34,7 +34,7 @@ export function transportCases(name: string, open: () => Promise<Ends>, codes: n
       near.close();
     });
 
-    it('preserves message boundaries, of empty and large messages too', async () => {
+    it('preserves message boundaries, also of empty and large messages', async () => {
       const { near, far } = await open();
       const { received } = listen(far);
       const messages = ['', 'é€😀', 'x'.repeat(262_144), ''];

@@ -1,5 +1,6 @@
-// The port below a link: one open, ordered, message-framed connection. Implemented by ws, browser WebSockets and memory.
+// The port below a link. Implemented in `ws-transport.ts`, `web-transport.ts` and `memory-transport.ts`.
 
+/** One open, ordered connection that carries whole messages. */
 export interface Transport {
   /** Sends one message. Returns false, and sends nothing, if the transport is closed. */
   send(bytes: Uint8Array): boolean;
@@ -7,9 +8,9 @@ export interface Transport {
   close(code?: number, reason?: string): void;
   /** Closes the connection at once, without a closing handshake. */
   terminate(): void;
-  /** Bytes that were passed to `send` and not written yet. */
+  /** Number of bytes that were passed to `send` and not written yet. */
   readonly bufferedBytes: number;
-  /** Called when all buffered bytes have been written, by transports that support it. */
+  /** Called when all buffered bytes have been written. Not every transport supports it. */
   onDrain?: (() => void) | undefined;
   /** Called with every message. Must be set before the first one can arrive. */
   onMessage: ((bytes: Uint8Array) => void) | undefined;

@@ -54,7 +54,7 @@ const bytesOf = (data: unknown): Uint8Array =>
 
 /**
  * Opens a WebSocket in a browser.
- * @throws {LINK_TIMEOUT} when it did not open. Browsers hide the cause, so a refused upgrade looks the same.
+ * @throws {LINK_TIMEOUT} when it did not open, or the server refused; browsers do not report which
  * @throws {LINK_REFUSED} when the URL is invalid
  */
 export const webDial: Dial = (url, { timeoutMs, token, signal }) =>

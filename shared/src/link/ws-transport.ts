@@ -1,5 +1,5 @@
-// Transport over `ws`, for Node processes. Writes of one event loop iteration share one system call, which is the larger part
-// of a message's cost. With one call at a time the added delay is not measurable.
+// Transport over `ws`, for Node processes. All writes of one turn of the event loop share one system call, because that call
+// is the larger part of a message's cost. With one message at a time the added delay is not measurable.
 import type { Socket } from 'node:net';
 import WebSocket from 'ws';
 import { FabricError } from '../errors/error.ts';
@@ -13,7 +13,7 @@ class WsTransport implements Transport {
   onClose: ((code: number, reason: string) => void) | undefined;
   onDrain: (() => void) | undefined;
   readonly #ws: WebSocket;
-  // `ws` does not document the socket. Without it, each write is a system call of its own.
+  // `ws` does not document the socket. Without it, each write is a separate system call.
   readonly #socket: Pick<Socket, 'cork' | 'uncork'> | undefined;
   #corked = false;
 

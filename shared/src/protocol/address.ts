@@ -15,8 +15,10 @@ export interface Address {
 const PARTICIPANT = /^[A-Za-z0-9_-]+$/;
 const HOST = /^(?:\*\.)?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*$/;
 const PATH = /^(?:\/[A-Za-z0-9._-]+)+$/;
+const SLASH = 47;
+const DOT = 46;
 
-/** Participant of the system inbox that every node has. */
+/** Participant of a node's system inbox. */
 export const SYSTEM_PARTICIPANT = '__sys__';
 /** Prefix of the participants of reply mailboxes. */
 export const REPLY_PREFIX = '__rpc__';
@@ -54,12 +56,12 @@ export function tryParseAddress(text: string): Address | undefined {
 /** True if `path` is `root` or lies below it. */
 export const isUnder = (path: string, root: string): boolean =>
   path === root ||
-  (path.length > root.length && path.startsWith(root) && path.charCodeAt(root.length) === 47);
+  (path.length > root.length && path.startsWith(root) && path.charCodeAt(root.length) === SLASH);
 
 /** True if `host` belongs to the pool `pattern`: `*.fame.fabric` includes `fame.fabric` and every host below it. */
 export const poolMatches = (pattern: string, host: string): boolean => {
   const suffix = pattern.slice(2);
   return (
-    host === suffix || (host.endsWith(suffix) && host.charCodeAt(host.length - suffix.length - 1) === 46)
+    host === suffix || (host.endsWith(suffix) && host.charCodeAt(host.length - suffix.length - 1) === DOT)
   );
 };

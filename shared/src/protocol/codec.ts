@@ -1,5 +1,6 @@
-// Encodes and decodes envelopes. Decoding checks size, depth, UTF-8 and JSON, header fields and frame fields, in that order, so
-// that input is bounded before it is parsed. Envelopes that a sentinel only forwards are not decoded: see `router/header.ts`.
+// Encodes and decodes envelopes. Decoding checks size, depth, UTF-8, JSON, header fields and frame fields, in this order, so
+// that input is bounded before it is parsed. A sentinel does not decode the envelopes that it only forwards: see
+// `router/header.ts`.
 import { FabricError } from '../errors/error.ts';
 import type { Envelope, Frame } from './envelope.ts';
 import { checkFrame } from './frames.ts';
@@ -24,9 +25,7 @@ export function encode(envelope: Envelope): Uint8Array {
     throw new FabricError(
       'PROTO_MALFORMED',
       `The payload cannot be serialized as JSON: ${(cause as Error).message}`,
-      {
-        cause,
-      },
+      { cause },
     );
   }
   const bytes = toBytes(text);
@@ -34,6 +33,7 @@ export function encode(envelope: Envelope): Uint8Array {
   return bytes;
 }
 
+/** Creates the error for an envelope of `size` bytes. */
 export const tooLarge = (size: number): FabricError =>
   new FabricError(
     'MESSAGE_TOO_LARGE',
@@ -95,9 +95,9 @@ const STRING_FIELDS = [
 ] as const;
 const INTEGER_FIELDS = ['rtype', 'seqId', 'flowFlags', 'ttl'] as const;
 
-const malformed = (what: string): FabricError => new FabricError('PROTO_MALFORMED', what);
+const malformed = (message: string): FabricError => new FabricError('PROTO_MALFORMED', message);
 
-/** Validates a parsed envelope: field types, id lengths, and the frame by its type. @throws {PROTO_MALFORMED | PROTO_UNKNOWN_FRAME} */
+/** Validates a parsed envelope: field types, id lengths, and the frame. @throws {PROTO_MALFORMED | PROTO_UNKNOWN_FRAME} */
 export function checkEnvelope(value: unknown): Envelope {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw malformed('An envelope must be a JSON object');
@@ -108,8 +108,9 @@ export function checkEnvelope(value: unknown): Envelope {
     if (text === undefined) continue;
     if (text === null) delete envelope[field];
     else if (typeof text !== 'string') throw malformed(`${field} must be a string`);
-    else if (text.length > LIMITS.maxIdBytes)
+    else if (text.length > LIMITS.maxIdBytes) {
       throw malformed(`${field} is longer than ${LIMITS.maxIdBytes} bytes`);
+    }
   }
   for (const field of INTEGER_FIELDS) {
     const number = envelope[field];
@@ -120,17 +121,17 @@ export function checkEnvelope(value: unknown): Envelope {
     }
   }
   if (envelope.capabilities === null) delete envelope.capabilities;
-  else if (envelope.capabilities !== undefined) checkCapabilities(envelope.capabilities, 'capabilities');
+  else if (envelope.capabilities !== undefined) checkCapabilities(envelope.capabilities);
   envelope.frame = checkFrame(envelope.frame);
   // Every Fame node accepts a missing id. Code that needs one checks for it.
   envelope.id ??= '';
   return envelope as unknown as Envelope<Frame>;
 }
 
-function checkCapabilities(value: unknown, field: string): void {
+function checkCapabilities(value: unknown): void {
   const fits =
     Array.isArray(value) &&
     value.length <= LIMITS.maxCapabilities &&
     value.every((name) => typeof name === 'string' && name.length > 0 && name.length <= LIMITS.maxIdBytes);
-  if (!fits) throw malformed(`${field} must be a list of at most ${LIMITS.maxCapabilities} names`);
+  if (!fits) throw malformed(`capabilities must be a list of at most ${LIMITS.maxCapabilities} names`);
 }

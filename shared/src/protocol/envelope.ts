@@ -1,4 +1,4 @@
-// The envelope: one flat JSON object per WebSocket message. Holds its types and `makeEnvelope`; `codec.ts` converts to bytes.
+// The envelope: one flat JSON object per WebSocket message. Its types and `makeEnvelope`; `codec.ts` converts it to bytes.
 // Optional fields that are undefined are omitted on the wire. docs/protocol.md explains each field.
 import { newId } from '../ids.ts';
 
@@ -114,13 +114,13 @@ export interface CreditUpdate {
   flowId: string;
   credits: number;
 }
-/** Our extension: the caller of `corrId` cancelled the call. Link-local; sentinels without the extension drop it. */
+/** Our extension: the caller of `corrId` cancelled the call. Link-local. Sentinels without the extension ignore it. */
 export interface CallCancel {
   type: 'CallCancel';
   corrId: string;
   reason?: string | undefined;
 }
-/** Frames that are only forwarded. Their content concerns the two ends alone. */
+/** Frames that sentinels only forward. Only the two ends read their content. */
 export interface OpaqueFrame {
   type: 'SecureOpen' | 'SecureAccept' | 'SecureClose' | 'KeyRequest' | 'KeyAnnounce';
   [key: string]: unknown;
@@ -193,7 +193,11 @@ const timestamp = (): string => {
   return stamp;
 };
 
-/** Makes an envelope with a fresh `id`, which `header` may override, and a fresh `ts`. Only `ts` follows `frame`. */
+/** True if the sender of an envelope expects the given kind of response, a bit of `RTYPE`. */
+export const expects = ({ rtype = 0 }: Pick<EnvelopeHeader, 'rtype'>, response: number): boolean =>
+  (rtype & response) !== 0;
+
+/** Creates an envelope with a fresh `id`, which `header` may override, and a fresh `ts`. Only `ts` follows `frame`. */
 export function makeEnvelope<F extends Frame>(frame: F, header: Partial<EnvelopeHeader> = {}): Envelope<F> {
   return { version: '1.0', id: newId(), ...header, frame, ts: timestamp() };
 }

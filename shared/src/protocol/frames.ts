@@ -1,4 +1,4 @@
-// Validation of frames: the fields that each frame type requires. Unknown fields are kept, so newer nodes can add some.
+// Validation of frames: the fields of each frame type. Unknown fields are kept, so that newer nodes can add some.
 import { FabricError } from '../errors/error.ts';
 import { cutText } from '../text/cut-text.ts';
 import type { Frame, FrameType } from './envelope.ts';
@@ -15,7 +15,7 @@ const names: Check = (v) => Array.isArray(v) && v.length <= LIMITS.maxCapabiliti
 const optionalNames: Check = (v) => v === undefined || v === null || names(v);
 const credits: Check = (v) => Number.isSafeInteger(v) && (v as number) > 0 && (v as number) <= 1_000_000;
 
-// A reason is text for people and may be long. The size limit of the envelope bounds it.
+// A reason is text for people. Only the size limit of the envelope bounds it.
 const reason: Check = (v) => v === undefined || v === null || typeof v === 'string';
 const ack = { ok: bool, refId: optionalText, code: optionalText, reason };
 const capability = { capabilities: names, address: text };
@@ -88,8 +88,9 @@ export function checkFrame(value: unknown): Frame {
     );
   }
   if (type === 'NodeAttach') {
-    for (const [from, to] of Object.entries(SNAKE_CASE_KEYS))
+    for (const [from, to] of Object.entries(SNAKE_CASE_KEYS)) {
       if (frame[to] === undefined) frame[to] = frame[from];
+    }
   }
   const checks = FRAMES[type];
   for (const field in checks) {

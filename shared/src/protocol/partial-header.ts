@@ -1,3 +1,4 @@
+// Reads the header of messages that the codec refuses.
 import { LIMITS } from './limits.ts';
 import { isRpcReply } from './rpc.ts';
 
@@ -11,17 +12,17 @@ export interface PartialHeader {
   readonly replyTo?: string;
   readonly corrId?: string;
   readonly flowId?: string;
-  /** `frame.type`, of whatever frame it is. */
+  /** `frame.type` as received, even if it is unknown. */
   readonly frameType: string | undefined;
-  /** True if the payload is a JSON-RPC reply: no answer to it is expected. */
+  /** True if the payload is a JSON-RPC reply, to which no answer is expected. */
   readonly isReply: boolean;
 }
 
 const decoder = new TextDecoder();
 
 /**
- * Reads the header fields of a message that the codec refuses, so that the refusal reaches the caller. `undefined` when the
- * message is longer than `maxBytes` or not a JSON object. @default maxBytes the largest frame
+ * Reads the header fields of a message that the codec refused, so that the refusal can be sent to the caller. Returns
+ * `undefined` if the message is longer than `maxBytes` or not a JSON object. @default maxBytes the largest frame
  */
 export function parsePartialHeader(
   bytes: Uint8Array,
@@ -32,7 +33,7 @@ export function parsePartialHeader(
   try {
     message = JSON.parse(decoder.decode(bytes));
   } catch {
-    // Not JSON, so there is no caller to find in it. The caller of this function logs the refusal.
+    // Without JSON there is no header. The caller of this function logs the refusal.
     return undefined;
   }
   if (typeof message !== 'object' || message === null) return undefined;

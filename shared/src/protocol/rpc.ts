@@ -1,5 +1,5 @@
-// JSON-RPC 2.0 over Fame: requests and replies are payloads of Data frames, matched by the envelope's corrId. Holds the types,
-// the five forms of parameters, and the mapping between FabricError codes and JSON-RPC numbers.
+// JSON-RPC 2.0 over Fame: requests and replies are payloads of Data frames, matched by the envelope's corrId. Defines their
+// types, the five forms of parameters, and the mapping between FabricError codes and JSON-RPC numbers.
 import { ERRORS, type ErrorCode, isErrorCode } from '../errors/codes.ts';
 import { FabricError } from '../errors/error.ts';
 
@@ -21,7 +21,7 @@ export interface RpcReply {
   error?: RpcErrorBody;
 }
 
-// Numbers of JSON-RPC and of the A2A task methods. Other codes are -32000 and differ by data.code.
+// Numbers of JSON-RPC and of the A2A task methods. All other codes have the number -32000 and differ in `data.code`.
 const RPC_NUMBER: Partial<Record<ErrorCode, number>> = {
   REQUEST_INVALID: -32600,
   METHOD_NOT_FOUND: -32601,
@@ -70,7 +70,7 @@ export const rpcResult = (id: string | number, result: unknown): RpcReply => ({
   result: result ?? null,
 });
 
-/** The error reply for `error`. An error that is not a FabricError becomes INTERNAL with `logId`, without its message. */
+/** Creates the error reply for `error`. An error that is not a FabricError becomes INTERNAL with `logId`, without its message. */
 export function rpcError(id: string | number, error: unknown, logId?: string): RpcReply {
   if (error instanceof FabricError) {
     return {
@@ -97,7 +97,7 @@ export function rpcError(id: string | number, error: unknown, logId?: string): R
   };
 }
 
-/** The FabricError of an error reply, from a node of any kind. */
+/** Converts an error reply of any Fame node to a FabricError. */
 export function errorOfReply(error: RpcErrorBody): FabricError {
   const data =
     typeof error.data === 'object' && error.data !== null ? (error.data as Record<string, unknown>) : {};

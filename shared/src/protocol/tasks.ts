@@ -100,16 +100,17 @@ export interface AgentCard {
   skills: AgentSkill[];
 }
 
-/** The first text part of a message, or `undefined`. */
+/** Returns the text of the first text part of a message. */
 export const firstText = (message: Message | null | undefined): string | undefined => {
   for (const part of message?.parts ?? []) if (part.type === 'text') return part.text;
   return undefined;
 };
-/** The first data part of a message, or `undefined`. */
+/** Returns the data of the first data part of a message. */
 export const firstData = (message: Message | null | undefined): Record<string, unknown> | undefined => {
   for (const part of message?.parts ?? []) if (part.type === 'data') return part.data;
   return undefined;
 };
+/** Creates a message with one text part. */
 export const textMessage = (role: Message['role'], text: string): Message => ({
   role,
   parts: [{ type: 'text', text }],

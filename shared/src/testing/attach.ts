@@ -9,14 +9,14 @@ afterEach(async () => {
   await Promise.all(links.splice(0).map((link) => link.close()));
 });
 
-/** A link that is not connected yet. */
+/** Creates a link that is not connected yet. */
 export function newLink(sentinel: ScriptedSentinel, options: Partial<LinkOptions> = {}): Link {
   const link = new Link({ url: 'memory://sentinel/downstream', dial: sentinel.dial, ...options });
   links.push(link);
   return link;
 }
 
-/** A link that is attached. */
+/** Creates an attached link. */
 export async function attach(sentinel: ScriptedSentinel, options: Partial<LinkOptions> = {}): Promise<Link> {
   const link = newLink(sentinel, options);
   await link.connect();
@@ -25,7 +25,7 @@ export async function attach(sentinel: ScriptedSentinel, options: Partial<LinkOp
 
 export const serve = (onCall: (call: IncomingCall) => void): Service => ({ onCall });
 
-/** The error that a promise rejects with. */
+/** Returns the error that a promise rejects with. */
 export const errorOf = (promise: Promise<unknown>): Promise<Error & { code?: string }> =>
   promise.then(
     () => {
@@ -34,7 +34,7 @@ export const errorOf = (promise: Promise<unknown>): Promise<Error & { code?: str
     (error) => error,
   );
 
-/** All items of a stream. */
+/** Reads all items of a stream. */
 export async function collect(items: AsyncIterable<unknown>): Promise<unknown[]> {
   const all: unknown[] = [];
   for await (const item of items) all.push(item);

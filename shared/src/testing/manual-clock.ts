@@ -1,4 +1,4 @@
-// A clock that a test advances. Timers fire in the order in which they are due, and `now()` is then the time they are due.
+// A clock that a test advances. Timers fire in the order in which they are due. While one fires, `now()` is its due time.
 import type { Clock, Timer } from '../async/clock.ts';
 
 interface Pending {
@@ -50,7 +50,7 @@ export class ManualClock implements Clock {
     this.#now = until;
   }
 
-  /** As `advance`, in steps, with `settle` between them: for code that sets its next timer after an await. */
+  /** Like `advance`, in steps with `settle` between them, for code that sets its next timer after an await. */
   async run(ms: number, stepMs = Math.max(1, ms / 100)): Promise<void> {
     const until = this.#now + ms;
     await settle();

@@ -1,10 +1,11 @@
-// A minimal sentinel for tests of the link: acknowledges, routes by address and by path, records every envelope, and follows
-// the test's script (refuse, stay silent, lose state, withhold credit). It is not a router.
+// A minimal sentinel for tests of links: acknowledges, routes by address and by path, and records every envelope. A test can
+// make it refuse, stay silent, lose its state or withhold credit. It is not a router.
 import { memoryDial } from '../link/memory-transport.ts';
 import type { Dial, Transport } from '../link/transport.ts';
 import { decode, encode } from '../protocol/codec.ts';
 import {
   type Envelope,
+  FLOW,
   type Frame,
   type FrameOf,
   type FrameType,
@@ -20,12 +21,13 @@ export interface ScriptedNode {
   path: string;
   /** Every envelope received on this connection. */
   readonly received: Envelope[];
+  /** Messages of each flow since its last credit grant. */
   readonly ungranted: Map<string, number>;
 }
 
 export class ScriptedSentinel {
   id = 'S';
-  /** As in NodeAttachAck. `undefined` plays a foreign sentinel. */
+  /** `software` of its NodeAttachAck. `undefined` makes it a foreign sentinel. */
   software: string | undefined = 'fame-fabric/test';
   resumed: boolean | undefined;
   /** True if it grants credit for the messages it receives. */
@@ -145,7 +147,10 @@ export class ScriptedSentinel {
   grantCredit(node: ScriptedNode, flowId: string): void {
     this.send(
       node,
-      makeEnvelope({ type: 'CreditUpdate', flowId, credits: LIMITS.creditWindow }, { flowId, flowFlags: 2 }),
+      makeEnvelope(
+        { type: 'CreditUpdate', flowId, credits: LIMITS.creditWindow },
+        { flowId, flowFlags: FLOW.ack },
+      ),
     );
   }
 

@@ -1,13 +1,13 @@
-// Reads the fields that a router needs straight from the bytes of an envelope: the top-level fields up to `frame.type`. It
-// accepts only the plain shape that nodes send (compact JSON, plain ASCII header, a Data frame, nothing behind the frame but
-// `ts`). For any other message, valid or not, it returns false and the caller uses the codec. The payload is scanned, not
+// Reads the fields that a router needs directly from the bytes of an envelope: the top-level fields up to `frame.type`. It
+// accepts only the plain shape that nodes send: compact JSON, a plain ASCII header, a Data frame, and after the frame only
+// `ts`. For any other message, valid or not, it returns false and the caller uses the codec. The payload is scanned, not
 // parsed: it must be valid JSON within the depth limit and must not override the header.
 import { isUtf8 } from 'node:buffer';
 import { LIMITS } from '../limits.ts';
 import { Scan } from './json-scan.ts';
 import { type Bytes, textAt } from './text-cache.ts';
 
-/** The header of one Data envelope. Reused from message to message. */
+/** The header of one Data envelope. Reused for every message. */
 export class Header {
   #id = '';
   #bytes: Bytes | undefined;
@@ -57,7 +57,7 @@ const CORR_ID = 8;
 const FLOW_ID = 16;
 const RTYPE = 32;
 const TRACKED = 63;
-/** A number that routers do not use. Strings that they do not use have no bit. */
+/** A number field that routers do not use. String fields that they do not use have no bit. */
 const OTHER_NUMBER = 64;
 const FRAME = 128;
 
@@ -95,7 +95,7 @@ const KEYS = (
     last: spelled.readInt32LE(length - 4),
   };
 });
-/** The key that followed each key in the last message. A node writes its keys in one order, so this guess is mostly right. */
+/** The key that followed each key in the last message. Nodes write their keys in a fixed order, so this guess is mostly right. */
 const next = new Uint8Array(KEYS.length + 1);
 
 const isKeyAt = (at: number, end: number, k: number): boolean => {
@@ -108,7 +108,7 @@ const isKeyAt = (at: number, end: number, k: number): boolean => {
   );
 };
 
-/** Index of the key at `at`, which follows the key `before`. -1: unknown key. */
+/** Returns the index of the key at `at`, which follows the key `before`, or -1 for an unknown key. */
 function keyAt(at: number, end: number, before: number): number {
   const guess = next[before]!;
   if (isKeyAt(at, end, guess)) return guess;
@@ -217,8 +217,8 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
   }
 }
 
-// True if the frame is a Data frame with one type, the message is valid JSON within the depth limit, and nothing behind the
-// frame overrides the header. In JSON.parse the last of two equal keys wins, so only `ts` may follow the frame.
+// True if the frame is a Data frame with one type, the message is valid JSON within the depth limit, and no later key
+// overrides the header. In JSON.parse the last of two equal keys wins, so only `ts` may follow the frame.
 function isPlainData(bytes: Bytes, at: number): boolean {
   if (!isAt(bytes, at, FRAME_DATA)) return false;
   const after = scan.skipObject(at, LIMITS.maxDepth - 1, isKeyOfPlainData);
@@ -241,15 +241,15 @@ function isKeyOfPlainData(bytes: Buffer, from: number, to: number): boolean {
 const CREDIT_UPDATE = [...Buffer.from('{"type":"CreditUpdate","flowId":"')];
 const CREDITS = [...Buffer.from('","credits":')];
 
-/** The content of one CreditUpdate. Reused from message to message. */
+/** The content of one CreditUpdate. Reused for every message. */
 export class Credit {
   flowId = '';
   credits = 0;
 }
 
 /**
- * Fills `credit` from the frame at `frameAt`, as `readHeader` found it. Returns false if that is not a plain CreditUpdate; use
- * the codec then. Worthwhile because every 24th message is one, and the codec takes ten times as long.
+ * Fills `credit` from the frame at `frameAt`, an offset set by `readHeader`. Returns false if it is not a plain CreditUpdate;
+ * use the codec then. Every 24th message is a CreditUpdate, and the codec takes ten times as long.
  */
 export function readCredit(buffer: Buffer, frameAt: number, credit: Credit): boolean {
   const bytes = buffer as Bytes;

@@ -1,14 +1,14 @@
 // Scans JSON in bytes without building values: finds the end of an object and checks its grammar and depth. Strings are scanned
-// four bytes at a time, and the rest of long ones by a native search, so faults far inside a string (control characters, bad
-// escapes) are left to the receiver's parser. Takes half to two thirds of the time of JSON.parse, and almost none in long
-// strings.
+// four bytes at a time, and the rest of long ones by a native search. Faults deep inside a string (control characters, bad
+// escapes) are therefore left to the receiver's parser. A scan takes half to two thirds of the time of JSON.parse, and almost
+// no time in long strings.
 import { LIMITS } from '../limits.ts';
 
 const QUOTE = 34;
 const BACKSLASH = 92;
 /**
- * Bytes of a string that are checked before a native search takes over. Fewer in large messages, which programs write
- * and which rarely have faults.
+ * Number of bytes of a string that are checked before a native search takes over. Lower in large messages, which are written
+ * by programs and rarely have faults.
  */
 const CHECKED_BYTES = 256;
 const CHECKED_BYTES_IN_LARGE = 32;
@@ -106,10 +106,10 @@ const FLIP = 2 * ONES;
 const ABOVE_QUOTE = ((QUOTE ^ 2) + 1) * ONES;
 const BACKSLASHES = BACKSLASH * ONES;
 
-/** Index of the first of four bytes whose top bit is set in `marks`. */
+/** Returns the index of the first of four bytes whose top bit is set in `marks`. */
 const firstOf = (marks: number): number => (31 - Math.clz32(marks & -marks)) >> 3;
 
-/** A scanner over the bytes of one message. Reused from message to message. */
+/** A scanner over the bytes of one message. Reused for every message. */
 export class Scan {
   bytes: Buffer = Buffer.alloc(0);
   #words: DataView = new DataView(new ArrayBuffer(0));
@@ -126,22 +126,22 @@ export class Scan {
     return this;
   }
 
-  /** The four bytes at `at`, little-endian. They must lie within the message. */
+  /** Returns the four bytes at `at`, little-endian. They must lie within the message. */
   wordAt(at: number): number {
     return this.#words.getInt32(this.#base + at, true);
   }
 
   /**
-   * End of the plain ASCII that begins at `at`: the position of the first quote, backslash, control character or non-ASCII byte,
-   * or `limit`.
+   * Returns the end of the plain ASCII that begins at `at`: the position of the first quote, backslash, control character or
+   * non-ASCII byte, or `limit`.
    */
   endOfPlain(at: number, limit: number): number {
     return this.#endOf(at, limit, ENDS_PLAIN, TOPS);
   }
 
-  // Position of the first byte whose entry in `table` is 1, or `limit`. `beyond` is TOPS if the table contains the non-ASCII
-  // bytes, else 0.
-  #endOf(at: number, limit: number, table: Uint8Array, beyond: number): number {
+  // Returns the position of the first byte whose entry in `table` is 1, or `limit`. `nonAscii` is TOPS if the table contains
+  // the non-ASCII bytes, else 0.
+  #endOf(at: number, limit: number, table: Uint8Array, nonAscii: number): number {
     const words = this.#words;
     const base = this.#base | 0;
     let i = at | 0;
@@ -152,7 +152,7 @@ export class Scan {
       const marks =
         ((((flipped - ABOVE_QUOTE) | 0) & ~flipped) |
           (((slash - ONES) | 0) & ~slash) |
-          (((word + ONES) | 0 | word) & beyond)) &
+          (((word + ONES) | 0 | word) & nonAscii)) &
         TOPS;
       if (marks !== 0) return i + firstOf(marks);
     }
@@ -161,7 +161,7 @@ export class Scan {
     return i;
   }
 
-  /** Position of the closing quote of the string whose content begins at `at`, or MALFORMED. */
+  /** Returns the position of the closing quote of the string whose content begins at `at`, or MALFORMED. */
   endOfString(at: number): number {
     const { bytes } = this;
     const limit = Math.min(bytes.length, at + this.#checkedBytes);
@@ -188,8 +188,8 @@ export class Scan {
   }
 
   /**
-   * Position after the object that opens at `at`, or MALFORMED, or TOO_DEEP if it nests deeper than `levels`. `onKey` receives the
-   * position of each key of the outermost object; if it returns false, the result is MALFORMED.
+   * Returns the position after the object that opens at `at`, or MALFORMED, or TOO_DEEP if it nests deeper than `levels`.
+   * `onKey` receives the position of each key of the outermost object; if it returns false, the result is MALFORMED.
    */
   skipObject(
     at: number,
@@ -240,7 +240,7 @@ export class Scan {
     }
   }
 
-  // Position of the value whose key is at `at`, or MALFORMED.
+  // Returns the position of the value whose key is at `at`, or MALFORMED.
   #skipKey(at: number, onKey: ((bytes: Buffer, from: number, to: number) => boolean) | undefined): number {
     const { bytes } = this;
     if (bytes[at] !== QUOTE) return MALFORMED;
