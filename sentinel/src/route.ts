@@ -170,7 +170,8 @@ export class Router {
     this.#handOn(from, target, header, passedOn);
   }
 
-  // Finds the receiver: the node that bound the address, a pool member, a node below us or a peer's by path, else the parent.
+  // Finds the receiver. A path decides first: an attached node, a child sentinel, or a peer. Any other address goes to the node
+  // that bound it, else to a pool member. What neither finds goes to the parent.
   #find(from: Session, header: Header): Session | undefined {
     const { bindings, table, identity } = this.#parts;
     const { to } = header;

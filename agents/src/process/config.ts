@@ -1,4 +1,4 @@
-// Configuration of agent processes. No other file of this workspace reads the environment. Secrets are never repeated, not even
+// Configuration of agent processes. No other file of this workspace reads single variables. Secrets are never repeated, not even
 // in a fault. A test holds docs/configuration.md to AGENT_VARIABLES.
 import { LOG_LEVELS, type LogLevel, tryParseAddress } from '@fame-fabric/shared';
 import {

@@ -3,7 +3,7 @@
 //
 // Invariants: I1 messages of one flow leave in the order in which they were enqueued. I2 nothing is dropped below the
 // last bound. I3 a withheld grant is made as soon as its flow is half empty, or the queue detaches or closes.
-import { LIMITS, newId } from '@fame-fabric/shared';
+import { FLOW, LIMITS, newId } from '@fame-fabric/shared';
 import type { CoarseClock } from './coarse-clock.ts';
 import { type CreditGranter, type Flow, FlowTable } from './flow.ts';
 import type { NodeTransport } from './node-transport.ts';
@@ -204,7 +204,7 @@ export class OutboundQueue implements CreditGranter {
     const id = JSON.stringify(flow.id);
     this.sendControl(
       Buffer.from(
-        `{"version":"1.0","id":"${newId()}","flowId":${id},"seqId":0,"flowFlags":2,"frame":{"type":"CreditUpdate","flowId":${id},"credits":${LIMITS.creditWindow}}}`,
+        `{"version":"1.0","id":"${newId()}","flowId":${id},"seqId":0,"flowFlags":${FLOW.ack},"frame":{"type":"CreditUpdate","flowId":${id},"credits":${LIMITS.creditWindow}}}`,
       ),
     );
   }

@@ -5,6 +5,7 @@ import {
   type Dial,
   type Envelope,
   FabricError,
+  FLOW,
   type Logger,
   makeEnvelope,
   type NodeAttach,
@@ -112,7 +113,7 @@ export class Uplink {
         acceptedLogicals: [isParent ? 'fame.fabric' : '*'],
         capabilities: [...NODE_CAPABILITIES],
       },
-      { corrId: newId(), flowId, seqId: 0, flowFlags: 1 },
+      { corrId: newId(), flowId, seqId: 0, flowFlags: FLOW.syn },
     );
   }
 

@@ -85,8 +85,8 @@ export const ERRORS = Object.freeze({
   ADMIT_FULL: entry(
     'admission',
     true,
-    'The sentinel has reached its session limit.',
-    'Try again later, or raise FAME_MAX_SESSIONS.',
+    'The sentinel accepts no more nodes: its session limit is reached, or it is shutting down.',
+    'Try again later, raise FAME_MAX_SESSIONS, or attach to another sentinel.',
   ),
   QUOTA_EXCEEDED: entry(
     'admission',
@@ -103,14 +103,14 @@ export const ERRORS = Object.freeze({
   NODE_GONE: entry(
     'route',
     true,
-    'The node that handled the call left and did not return within the resume window.',
+    'The node that serves the address lost its connection or left, or its agent stopped. Calls in flight fail when the resume window ends, new calls at once.',
     'Call again. If it keeps happening, read the log of the agent.',
   ),
   NODE_BUSY: entry(
     'route',
     true,
-    'The outbound queue of the target node is full.',
-    'Call again after a pause.',
+    'A queue is full: the outbound queue of the target node, the call queue of the agent, the own queue of the link, or a stream that is read too slowly. Also while the sentinel is shutting down.',
+    'Call again after a pause. Read the items of a stream as they arrive.',
   ),
   HOPS_EXCEEDED: entry(
     'route',

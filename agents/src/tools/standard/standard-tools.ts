@@ -1,4 +1,4 @@
-// Built-in tools: the example of the tutorial (invented weather of three cities), a clock and a calculator.
+// Built-in tools: example weather of three cities, a clock and a calculator.
 import { type Clock, systemClock } from '@fame-fabric/shared';
 import { z } from 'zod';
 import { type AnyTool, ToolError, tool } from '../tool.ts';
