@@ -1,5 +1,5 @@
-// The trace tap: metadata of envelopes, never their payloads, for its listeners. Without a listener the path checks one
-// boolean. Entries are delivered in batches from a bounded ring; entries that do not fit are counted as missed.
+// The trace tap: delivers metadata of envelopes, never their payloads, to its listeners. Without a listener the path checks
+// one boolean. Entries are delivered in bounded batches; entries that do not fit into a batch are counted as missed.
 
 export interface TraceEntry {
   /** Milliseconds since the epoch. */
@@ -9,7 +9,7 @@ export interface TraceEntry {
   type: string;
   /** Path of the sender. */
   from: string;
-  /** Address that it was sent to; empty for link-local frames. */
+  /** Destination address; empty for link-local frames without one. */
   to: string;
   /** Path of the receiver. */
   via?: string | undefined;
@@ -19,7 +19,7 @@ export interface TraceEntry {
   code?: string | undefined;
 }
 
-const RING = 1_024;
+const MAX_BATCH_ENTRIES = 1_024;
 const BATCH_MS = 50;
 
 export type TraceListener = (entries: readonly TraceEntry[], missed: number) => void;
@@ -27,7 +27,7 @@ export type TraceListener = (entries: readonly TraceEntry[], missed: number) => 
 export class TraceTap {
   readonly #listeners = new Set<TraceListener>();
   #isActive = false;
-  #ring: TraceEntry[] = [];
+  #batch: TraceEntry[] = [];
   #missed = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -44,26 +44,27 @@ export class TraceTap {
       this.#listeners.delete(listener);
       if (this.#listeners.size > 0) return;
       this.#isActive = false;
-      this.#ring = [];
+      this.#batch = [];
+      this.#missed = 0;
       clearTimeout(this.#timer);
       this.#timer = undefined;
     };
   }
 
   add(entry: TraceEntry): void {
-    if (this.#ring.length >= RING) {
+    if (this.#batch.length >= MAX_BATCH_ENTRIES) {
       this.#missed++;
       return;
     }
-    this.#ring.push(entry);
+    this.#batch.push(entry);
     this.#timer ??= setTimeout(() => this.#flush(), BATCH_MS).unref();
   }
 
   #flush(): void {
     this.#timer = undefined;
-    const entries = this.#ring;
+    const entries = this.#batch;
     const missed = this.#missed;
-    this.#ring = [];
+    this.#batch = [];
     this.#missed = 0;
     for (const listener of this.#listeners) listener(entries, missed);
   }
