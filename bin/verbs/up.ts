@@ -25,7 +25,7 @@ export async function run(input: VerbInput): Promise<number> {
   let agents: Promise<number> | undefined;
   const sentinelCode = await runSentinelProcess({
     env,
-    beside: (sentinel) => {
+    companion: (sentinel) => {
       agents = runAgentProcess([], { env: localAgentEnv(env, sentinel.port), write: writeMessage });
       return agents;
     },

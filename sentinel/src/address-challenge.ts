@@ -1,5 +1,5 @@
-// The challenge for an address that another node holds. An exclusive address stays with its holder while that answers a
-// ping; a holder that does not is evicted, and the node that asked gets the address.
+// The challenge for an address that another node holds. An exclusive address stays with its holder while the holder answers
+// pings. A holder that does not answer is evicted, and its rival gets the address.
 import type { Logger } from '@fame-fabric/shared';
 import type { Bindings } from './bindings.ts';
 import { CLOSE } from './close-codes.ts';
@@ -43,7 +43,7 @@ export class AddressChallenge {
         onDecision(false);
       } else {
         log.warn('evicted a node that did not answer', { address, path: holder.path });
-        sessions.end(holder, CLOSE.goingAway, 'no sign of life');
+        sessions.end(holder, CLOSE.goingAway, 'no answer to the challenge for an address');
         onDecision(true);
       }
     });

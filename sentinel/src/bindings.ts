@@ -46,7 +46,7 @@ export interface RemovedBindings {
   readonly capabilities: readonly string[];
 }
 
-const NOTHING: RemovedBindings = Object.freeze({ addresses: [], capabilities: [] });
+const NO_BINDINGS: RemovedBindings = Object.freeze({ addresses: [], capabilities: [] });
 
 export class Bindings {
   /** Exact addresses of nodes below us. */
@@ -150,7 +150,7 @@ export class Bindings {
     return pool !== undefined && [...pool.members].some(({ kind }) => kind === 'node');
   }
 
-  /** Binds `address` to `session`, in place of its owner; the caller has challenged that one. */
+  /** Binds `address` to `session` and replaces its owner, which the caller has challenged. */
   add(address: string, session: Session): void {
     this.#ofNode(session).addresses.add(address);
     const { participant, host } = tryParseAddress(address)!;
@@ -212,10 +212,10 @@ export class Bindings {
     return true;
   }
 
-  /** Removes everything of a session; returns what no node serves any more. */
+  /** Removes all bindings of a session; returns those that no other node serves. */
   removeAll(session: Session): RemovedBindings {
     const node = this.#byNode.get(session);
-    if (node === undefined) return NOTHING;
+    if (node === undefined) return NO_BINDINGS;
     const removed = [...node.addresses];
     for (const address of removed) this.remove(address, session);
     const capabilities: string[] = [];

@@ -13,7 +13,7 @@ const faultsOf = (env: Record<string, string>): string[] => {
   }
 };
 
-test('has sane defaults, takes empty as unset, and is frozen', () => {
+test('has defaults, treats empty values as unset, and is frozen', () => {
   const config = readSentinelConfig({ FAME_LISTENER_PORT: '', FAME_LOG_LEVEL: ' ' });
   expect(config).toMatchObject({
     port: 8000,
@@ -32,10 +32,12 @@ test('reports every fault at once, each with its variable', () => {
     FAME_PARENT_URL: 'http://x',
   });
   expect(faults).toHaveLength(3);
-  expect(faults.join('\n')).toMatch(/FAME_LISTENER_PORT.*\n.*FAME_LOG_LEVEL|FAME_LOG_LEVEL/);
+  for (const name of ['FAME_LISTENER_PORT', 'FAME_LOG_LEVEL', 'FAME_PARENT_URL']) {
+    expect(faults.filter((fault) => fault.includes(name))).toHaveLength(1);
+  }
 });
 
-test('P24: another interface than loopback must be confirmed', () => {
+test('P24: any interface but loopback must be confirmed', () => {
   expect(faultsOf({ FAME_LISTENER_HOST: '0.0.0.0' })[0]).toMatch(/FAME_OPEN_ON_ALL_INTERFACES/);
   expect(
     readSentinelConfig({ FAME_LISTENER_HOST: '0.0.0.0', FAME_OPEN_ON_ALL_INTERFACES: 'true' }).host,

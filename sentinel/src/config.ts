@@ -1,4 +1,4 @@
-// The configuration of a sentinel. The only file of it that reads the environment. A test compares docs/configuration.md
+// Configuration of the sentinel. No other file of the package reads the environment. A test compares docs/configuration.md
 // with VARIABLES.
 import { LOG_LEVELS, type LogLevel } from '@fame-fabric/shared';
 import { type Environment, readEnv, type Variable } from '@fame-fabric/shared/internal';
@@ -68,7 +68,7 @@ export const VARIABLES: readonly Variable[] = [
     unit: 'ms',
     default: '5000',
     description:
-      'How long a node that lost its connection may return before its callers receive NODE_GONE; 0 is at once.',
+      'How long a disconnected node may take to return before its callers receive NODE_GONE; 0 notifies them at once.',
   },
   {
     name: 'FAME_DRAIN_MS',

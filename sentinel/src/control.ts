@@ -86,7 +86,7 @@ export class Control {
         break;
       case 'NodeAttach': {
         const refused = { id: envelope.id, replyTo: '', corrId: envelope.corrId ?? '' };
-        const reason = 'The node is attached already';
+        const reason = 'The node is already attached';
         from.outbound.sendControl(nack(this.#parts.identity, refused, 'PROTO_OUT_OF_ORDER', reason));
         break;
       }
@@ -95,7 +95,7 @@ export class Control {
         if (from.kind === 'parent') this.#parts.announcer.answered(frame);
         return;
       default:
-        // Other acks of our announcements, and frames that only matter end to end: no part of the sentinel needs them.
+        // Ignore other acks of our announcements, and end-to-end frames without an address.
         return;
     }
     const { trace } = this.#parts;
@@ -134,15 +134,18 @@ export class Control {
     const isSystem = parsed.participant === SYSTEM_PARTICIPANT || parsed.participant.startsWith(REPLY_PREFIX);
     if (isSystem || parsed.path !== undefined) {
       // A node's own physical addresses are routed by its path; binding them changes nothing.
-      const own = parsed.host === undefined && parsed.path !== undefined && isUnder(parsed.path, from.path);
-      if (own) ack();
+      const isOwn = parsed.host === undefined && parsed.path !== undefined && isUnder(parsed.path, from.path);
+      if (isOwn) ack();
       else refuse('ADDRESS_FORBIDDEN', `${address} does not belong to ${from.path}`);
       return;
     }
     const { announcer, bindings, challenge } = this.#parts;
     const bound = bindings.addressesOf(from);
     if (bound !== undefined && bound.size >= this.#maxAddresses && !bound.has(address)) {
-      refuse('QUOTA_EXCEEDED', `A node may bind ${this.#maxAddresses} addresses`);
+      refuse(
+        'QUOTA_EXCEEDED',
+        `Address limit of the node reached (${this.#maxAddresses}). Unbind one or raise FAME_MAX_ADDRESSES_PER_NODE.`,
+      );
       return;
     }
     const onDecision = (isGranted: boolean): void => {
@@ -176,7 +179,7 @@ export class Control {
       return;
     }
     if (bindings.advertisementCount(from) + capabilities.length > this.#maxAddresses) {
-      const reason = `A node may advertise ${this.#maxAddresses} capabilities; each of its addresses counts`;
+      const reason = `Capability limit of the node reached (${this.#maxAddresses}; each address of a capability counts). Withdraw one or raise FAME_MAX_ADDRESSES_PER_NODE.`;
       this.#answer(from, envelope, { ...ack, ok: false, code: 'QUOTA_EXCEEDED', reason });
       return;
     }
@@ -200,7 +203,7 @@ export class Control {
     this.#answer(from, envelope, { type: 'CapabilityWithdrawAck', ok: true, refId, capabilities, address });
   }
 
-  // The caller cancelled a call: it is no longer tracked, and the callee is notified if it takes cancels.
+  // Stops tracking a call that its caller cancelled, and notifies the callee if it accepts cancels.
   #cancel(from: Session, corrId: string, reason = 'cancelled'): void {
     const { calls, sessions } = this.#parts;
     const call = calls.find(from, corrId);

@@ -1,5 +1,5 @@
-// Everything about the names of nodes: the id, path and sid of this sentinel, the ids and paths that it accepts and assigns,
-// and the path in an address.
+// Ids and paths: the id, path and sid of this sentinel, the ids that it accepts, the paths that it assigns, and the path in
+// an address.
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -45,7 +45,7 @@ export class Identity {
     return this.#sid;
   }
 
-  /** Takes the path that a parent assigned. Returns `false` if it is the same as before. */
+  /** Adopts the path that a parent assigned. Returns `false` if it is unchanged. */
   adoptPath(path: string): boolean {
     if (path === this.#path) return false;
     this.#path = path;

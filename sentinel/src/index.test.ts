@@ -20,7 +20,7 @@ test('an import has no side effect', () => {
     ]);
     const v8 = (await import('node:v8')).default;
     const flags = [];
-    // Node opens them when they are first read; output of this program must not count as a change.
+    // Node opens these streams when they are first read, which must not count as a change.
     process.stdout, process.stderr;
     v8.setFlagsFromString = (flag) => flags.push(flag);
     (await import('node:module')).syncBuiltinESMExports();

@@ -11,14 +11,14 @@ const LOAD_LOG_AFTER_MS = 500;
 export interface ProcessOptions {
   /** @default process.env */
   env?: Environment | undefined;
-  /** Runs beside the sentinel, as soon as nodes may attach. When it settles, the sentinel drains; signals are its own. */
-  beside?: ((sentinel: RunningSentinel) => Promise<unknown>) | undefined;
+  /** Runs in the same process once nodes may attach, and handles the signals. The sentinel drains when it settles. */
+  companion?: ((sentinel: RunningSentinel) => Promise<unknown>) | undefined;
 }
 
 /** Runs a sentinel until a signal ends it; resolves to the exit code. The environment configures it. */
-export async function runSentinelProcess({ env, beside }: ProcessOptions = {}): Promise<number> {
-  // The young generation of a router is so small that waking V8's helper threads for it, and waiting for them on busy cores,
-  // costs more than it saves: a tenth of the time to attach a node.
+export async function runSentinelProcess({ env, companion }: ProcessOptions = {}): Promise<number> {
+  // The young generation of a router is small. Waking V8's helper threads for it, and waiting for them on busy cores, costs
+  // more than it saves: a tenth of the time to attach a node.
   setFlagsFromString('--no-parallel-scavenge');
   let config: SentinelConfig;
   try {
@@ -49,15 +49,15 @@ export async function runSentinelProcess({ env, beside }: ProcessOptions = {}): 
         },
       );
     };
-    if (beside) {
-      // The caller handles its outcome.
-      beside(sentinel).then(drain, drain);
+    if (companion) {
+      // The caller handles its outcome, also a rejection.
+      companion(sentinel).then(drain, drain);
       return ended;
     }
     let signals = 0;
     const stop = (signal: NodeJS.Signals): void => {
       if (++signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143);
-      process.stderr.write('The sentinel drains; a second signal ends it at once\n');
+      process.stderr.write('The sentinel is draining; a second signal ends it at once\n');
       drain();
     };
     process.on('SIGTERM', stop);
@@ -70,8 +70,8 @@ export async function runSentinelProcess({ env, beside }: ProcessOptions = {}): 
   return ended;
 }
 
-// Loads pino after the port is open: with the first line, or a moment later, since the first line may come in the middle of
-// work and loading blocks the router for 60 ms.
+// Loads pino after the port is open: at the first line, or half a second later if there is none. Loading blocks the router
+// for 60 ms, and the first line may come while it is busy.
 function lazyLog(config: SentinelConfig): { log: Logger; load: () => void } {
   let loading: Promise<Logger> | undefined;
   const load = (): Promise<Logger> => {

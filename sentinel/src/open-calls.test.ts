@@ -44,7 +44,7 @@ const open = (calls: OpenCalls, caller: Session, callee: Session, corrId: string
   return calls.find(caller, corrId)!;
 };
 
-test('the drain is released by the close of the last open call, and at once if there is none', async () => {
+test('the drain waits until the last open call is closed, and not if there is none', async () => {
   const calls = new OpenCalls(10);
   await calls.whenNone();
   const [a, b] = [node('/S/a'), node('/S/b')];

@@ -1,5 +1,5 @@
-// Open calls: every request that passed, with its caller and its callee, until the answer or the end of the stream. With
-// them the router notifies callers whose callee left, passes cancels on, and notifies callees whose caller left.
+// Open calls: every forwarded request with its caller and callee, until the reply or the end of the stream. The router uses
+// them to notify callers whose callee left, to forward cancels, and to notify callees whose caller left.
 import type { Session } from './session/session.ts';
 
 export interface OpenCall {
@@ -10,9 +10,9 @@ export interface OpenCall {
   readonly id: string;
   readonly replyTo: string;
   readonly isStream: boolean;
-  /** First bytes of the frame of a usual item, for streams. */
+  /** First bytes of the frame of an item in the usual formatting, for streams. */
   readonly itemHead: Buffer;
-  /** Where the call is registered, so that its end needs no look-up. */
+  /** The tables that hold the call, so that closing it needs no lookup. */
   readonly ofCaller: NodeCalls;
   readonly ofCallee: NodeCalls;
 }
@@ -60,7 +60,7 @@ export class OpenCalls {
     return call.ofCaller.made?.get(call.corrId) === call;
   }
 
-  /** Registers a call whose request is passed on; `id` is that of the request envelope. */
+  /** Registers a call whose request is forwarded; `id` is that of the request envelope. */
   open(
     caller: Session,
     callee: Session,
@@ -76,7 +76,7 @@ export class OpenCalls {
     const earlier = made.get(corrId);
     if (earlier !== undefined) this.close(earlier);
     else if (made.size >= this.#maxPerCaller) {
-      // A callee that never answers must not lock its caller out: the oldest call is no longer tracked.
+      // A callee that never answers must not block its caller: stop tracking the oldest call.
       const oldest = made.values().next().value;
       if (oldest) this.close(oldest);
     }
@@ -159,12 +159,12 @@ export function endsStream(bytes: Buffer, frameAt: number, call: OpenCall): bool
     if (payload?.jsonrpc !== '2.0') return false;
     return payload.error != null || payload.result == null;
   } catch {
-    // Not JSON behind the header: the caller's codec refuses it, and no further item can repair that stream.
+    // The frame is not JSON: the caller's codec rejects it, and no further item can repair the stream.
     return true;
   }
 }
 
-/** First bytes of the frame of an item of this call, in the usual spelling. */
+/** First bytes of the frame of an item of this call, in the usual formatting. */
 export const itemHeadOf = (corrId: string): Buffer =>
   Buffer.from(`{"type":"Data","payload":{"jsonrpc":"2.0","id":${JSON.stringify(corrId)},"result":`);
 

@@ -1,17 +1,20 @@
 import { type DeliveryAck, LIMITS, makeEnvelope } from '@fame-fabric/shared';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
+import type { TraceEntry } from './http/trace.ts';
 import { QUEUE } from './session/outbound-queue.ts';
 import { makeParts } from './testing/sentinel-parts.ts';
+
+afterEach(() => vi.useRealTimers());
 
 const codeOf = (envelopes: readonly { frame: unknown }[]): string | undefined =>
   (envelopes[0]?.frame as DeliveryAck | undefined)?.code;
 
 function pair() {
-  const bench = makeParts();
-  const agent = bench.attach('agent', { capabilities: ['fame.capability.cancel'] });
-  const caller = bench.attach('caller');
+  const parts = makeParts();
+  const agent = parts.attach('agent', { capabilities: ['fame.capability.cancel'] });
+  const caller = parts.attach('caller');
   agent.bind('math@fame.fabric');
-  return { ...bench, agent, caller };
+  return { ...parts, agent, caller };
 }
 
 test('a call reaches the node that bound the address, and the answer returns by path', () => {
@@ -54,9 +57,8 @@ test('a call by capabilities reaches a node that has all of them', () => {
     { type: 'CapabilityAdvertise', address: 'math@fame.fabric', capabilities: ['a', 'b'] },
     { corrId: 'x', rtype: 1 },
   );
-  const { to: _, ...noAddress } = { to: undefined };
   const frame = { type: 'Data' as const, payload: { jsonrpc: '2.0', id: 'c7', method: 'm' } };
-  const header = { ...noAddress, corrId: 'c7', rtype: 2, replyTo: '__rpc__c@/S/caller' };
+  const header = { corrId: 'c7', rtype: 2, replyTo: '__rpc__c@/S/caller' };
   expect(caller.send(frame, { ...header, capabilities: ['a', 'b'] })).toEqual([]);
   expect(agent.transport.take()[0]).toMatchObject({ corrId: 'c7', capabilities: ['a', 'b'] });
   expect(codeOf(caller.send(frame, { ...header, capabilities: ['a', 'zzz'] }))).toBe('NO_ROUTE');
@@ -77,15 +79,13 @@ test('credit is granted after 24 messages of a flow', () => {
   expect(agent.transport.take()).toHaveLength(24);
 });
 
-test('a node that grants no credit receives 32 messages, and the rest in order as it does', () => {
+test('a node that grants no credit receives 32 messages, and the rest in order with its next credit', () => {
   const { agent, caller } = pair();
   for (let i = 0; i < 50; i++) caller.call('math@fame.fabric', `m${i}`);
   expect(agent.transport.take()).toHaveLength(32);
-  agent.send({ type: 'CreditUpdate', flowId: 'f-caller', credits: 32 });
-  const ids = [...Array(18).keys()].map((i) => `m${i + 32}`);
-  agent.send({ type: 'CreditUpdate', flowId: 'f-caller', credits: 32 });
+  const rest = agent.send({ type: 'CreditUpdate', flowId: 'f-caller', credits: 32 });
+  expect(rest.map(({ corrId }) => corrId)).toEqual(Array.from({ length: 18 }, (_, i) => `m${i + 32}`));
   expect(agent.session.outbound.messages).toBe(0);
-  expect(ids).toHaveLength(18);
 });
 
 test('the sender of a stream into a congested queue gets no credit until it is half empty, and nothing is dropped', () => {
@@ -125,7 +125,7 @@ test('new calls to a node with a full queue are refused with NODE_BUSY', () => {
   );
 });
 
-test('while draining new calls are refused and answers still pass', () => {
+test('while draining, new calls are refused and replies are forwarded', () => {
   const { agent, caller, router } = pair();
   caller.call('math@fame.fabric', 'd1');
   const [request] = agent.transport.take();
@@ -135,7 +135,7 @@ test('while draining new calls are refused and answers still pass', () => {
   expect(caller.transport.take()[0]?.corrId).toBe('d1');
 });
 
-test('a cancel reaches a callee that takes cancels, and only for an open call of the sender', () => {
+test('a cancel reaches a callee that accepts cancels, and only for an open call of the sender', () => {
   const { agent, caller } = pair();
   caller.call('math@fame.fabric', 'x1');
   agent.transport.take();
@@ -152,15 +152,21 @@ test('bad frames are answered; the fifth within a minute closes the connection w
   expect(caller.transport.closed?.code).toBe(4400);
 });
 
-test('the trace tap records metadata, only while it has a listener', () => {
+test('the trace tap records metadata and no payload, only while it has a listener', () => {
+  vi.useFakeTimers();
   const { caller, trace } = pair();
-  const seen: unknown[] = [];
-  const stop = trace.listen((entries) => seen.push(...entries));
-  expect(trace.isActive).toBe(true);
+  const entries: TraceEntry[] = [];
+  const stop = trace.listen((batch) => entries.push(...batch));
   caller.call('math@fame.fabric', 't1');
+  vi.advanceTimersByTime(1_000);
   stop();
-  expect(trace.isActive).toBe(false);
-  expect(JSON.stringify(seen)).not.toContain('params');
+  caller.call('math@fame.fabric', 't2');
+  vi.advanceTimersByTime(1_000);
+  const { path } = caller;
+  expect(entries).toMatchObject([
+    { dir: 'forward', type: 'Data', from: path, to: 'math@fame.fabric', corrId: 't1', via: '/S/agent' },
+  ]);
+  expect(JSON.stringify(entries)).not.toContain('params');
 });
 
 test('frames of a session that has ended are ignored', () => {
@@ -181,7 +187,7 @@ test('a node that does not read its replies gets no more of them, and is closed'
   expect(caller.transport.closed?.code).toBe(4008);
 });
 
-test('an envelope that grows over the limit when it is written anew is refused', () => {
+test('an envelope that exceeds the size limit when it is encoded again is refused', () => {
   const { agent, caller } = pair();
   const frame = { type: 'Data' as const, payload: { jsonrpc: '2.0', id: 'g1', method: 'm', params: '' } };
   const header = { to: 'math@fame.fabric', corrId: 'g1', rtype: 2, replyTo: '__rpc__c@/S/caller' };
@@ -194,7 +200,7 @@ test('an envelope that grows over the limit when it is written anew is refused',
   expect(agent.transport.take()).toEqual([]);
 });
 
-test('a drain can wait for the messages that still wait for credit', async () => {
+test('the drain waits for messages that wait for credit', async () => {
   const { agent, caller } = pair();
   for (let i = 0; i < 40; i++) caller.call('math@fame.fabric', `w${i}`);
   let isEmpty = false;
@@ -208,7 +214,7 @@ test('a drain can wait for the messages that still wait for credit', async () =>
   expect(agent.session.outbound.messages).toBe(0);
 });
 
-test('a drain does not wait for a node that disconnects', async () => {
+test('the drain does not wait for a node that disconnects', async () => {
   const { agent, caller } = pair();
   for (let i = 0; i < 40; i++) caller.call('math@fame.fabric', `w${i}`);
   const waiting = agent.session.outbound.whenEmpty();

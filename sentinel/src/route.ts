@@ -1,8 +1,8 @@
 // THE PATH. Every message of an attached node passes through `Router.receive`, in six steps: receive, read, check, look up,
-// hand on or refuse, write. All of it is synchronous: nothing waits, parses a payload or copies a table. A plain Data
-// envelope is read by its header alone, and its bytes are handed on untouched; anything else is decoded first, and then
-// takes the same way. Step 6, the write at the end of the event loop's turn, is in `door/node-socket.ts`. Link-local frames
-// branch off to `control.ts`; admission is in `door/admission.ts`.
+// forward or refuse, write. All of it is synchronous: no await, no parsed payload, no copied table. Of a plain Data envelope
+// only the header is read, and its bytes are forwarded unchanged. Any other message is decoded first and then takes the same
+// path. Step 6, the write at the end of the event loop's turn, is in `door/node-socket.ts`. Link-local frames branch off to
+// `control.ts`; admission is in `door/admission.ts`.
 import {
   decode,
   type Envelope,
@@ -31,7 +31,8 @@ import type { Sessions } from './session/sessions.ts';
 
 /** Bad frames within a minute that close a connection. */
 const BAD_FRAMES_LIMIT = 5;
-const WANTS_ANSWER = RTYPE.reply | RTYPE.stream;
+/** A message with one of these bits is a request: a call starts with it. */
+const REQUEST_RTYPES = RTYPE.reply | RTYPE.stream;
 
 export interface RouterParts {
   identity: Identity;
@@ -56,7 +57,7 @@ export class Router {
     this.#parts = parts;
   }
 
-  /** Refuses new calls from now on; answers to open ones still pass. */
+  /** Refuses new calls from now on; replies to open calls are still forwarded. */
   drain(): void {
     this.#isDraining = true;
   }
@@ -80,12 +81,12 @@ export class Router {
     ) {
       from.outbound.addCredit(this.#credit.flowId, this.#credit.credits);
     } else {
-      this.#receiveUnusual(from, bytes);
+      this.#receiveDecoded(from, bytes);
     }
   }
 
-  // Decodes what is not a plain Data envelope. Link-local frames are handled by the sentinel, all others are routed.
-  #receiveUnusual(from: Session, bytes: Buffer): void {
+  // Decodes a message that is not a plain Data envelope. The sentinel handles link-local frames; all others are routed.
+  #receiveDecoded(from: Session, bytes: Buffer): void {
     const { counters, control } = this.#parts;
     counters.decoded++;
     let envelope: Envelope;
@@ -123,14 +124,14 @@ export class Router {
     if (envelope === undefined) {
       // 4. Look up.
       const target = this.#find(from, header);
-      // 5. Hand on, or refuse.
-      this.#handOn(from, target, header, bytes);
+      // 5. Forward or refuse.
+      this.#forward(from, target, header, bytes);
     } else {
       this.#routeDecoded(from, header, bytes, envelope);
     }
   }
 
-  // Steps 3 to 5 as far as only a decoded envelope needs them: capabilities, ttl, a missing flow id, delivery acks.
+  // The parts of steps 3 to 5 that only a decoded envelope needs: capabilities, ttl, a missing flow id, delivery acks.
   #routeDecoded(from: Session, header: Header, bytes: Buffer, envelope: Envelope): void {
     const { capabilities, frame, ttl } = envelope;
     if (header.to === '' && capabilities === undefined) {
@@ -139,19 +140,25 @@ export class Router {
       return;
     }
     if (ttl !== undefined && ttl <= 0) {
-      this.#refuse(from, header, 'HOPS_EXCEEDED', 'The ttl of the envelope is used up', bytes.length);
+      this.#refuse(
+        from,
+        header,
+        'HOPS_EXCEEDED',
+        `The ttl of the envelope is ${ttl}: it may not be forwarded again`,
+        bytes.length,
+      );
       return;
     }
-    let passedOn = bytes;
+    let forwarded = bytes;
     if (ttl !== undefined || header.flowId === '') {
       const { identity } = this.#parts;
       if (ttl !== undefined) envelope.ttl = ttl - 1;
       if (header.flowId === '') header.flowId = `${identity.flowId}-${from.systemId}`;
       envelope.flowId = header.flowId;
       try {
-        passedOn = Buffer.from(encode(envelope));
+        forwarded = Buffer.from(encode(envelope));
       } catch (error) {
-        // Written anew, an envelope near the limit may exceed it.
+        // Encoding again can push an envelope over the size limit.
         const { code, message } = error as FabricError;
         this.#refuse(from, header, code, message, bytes.length);
         return;
@@ -163,11 +170,11 @@ export class Router {
         ? (bindings.provider(capabilities!, from, header.id) ?? table.parent)
         : this.#find(from, header);
     if (frame.type === 'DeliveryAck') {
-      this.#passAck(from, target, header, frame.ok, passedOn);
+      this.#forwardAck(from, target, header, frame.ok, forwarded);
       return;
     }
-    header.frameAt = Math.max(0, passedOn.indexOf('"frame"'));
-    this.#handOn(from, target, header, passedOn);
+    header.frameAt = Math.max(0, forwarded.indexOf('"frame"'));
+    this.#forward(from, target, header, forwarded);
   }
 
   // Finds the receiver. A path decides first: an attached node, a child sentinel, or a peer. Any other address goes to the node
@@ -193,16 +200,16 @@ export class Router {
     );
   }
 
-  #handOn(from: Session, target: Session | undefined, header: Header, bytes: Buffer): void {
+  #forward(from: Session, target: Session | undefined, header: Header, bytes: Buffer): void {
     const { counters, calls, trace } = this.#parts;
     if (target === undefined || target === from) {
       this.#refuseUnroutable(from, header, bytes.length);
       return;
     }
-    const wantsAnswer = (header.rtype & WANTS_ANSWER) !== 0 && header.corrId !== '';
+    const isRequest = (header.rtype & REQUEST_RTYPES) !== 0 && header.corrId !== '';
     let congested: Session | undefined;
     let endsFlow = false;
-    if (wantsAnswer) {
+    if (isRequest) {
       if (target.state !== 'attached') {
         const reason = `The node that serves ${header.to} is disconnected`;
         this.#refuse(from, header, 'NODE_GONE', reason, bytes.length);
@@ -217,8 +224,8 @@ export class Router {
       }
     } else {
       const call = header.corrId === '' ? undefined : calls.find(target, header.corrId);
-      const answers = call !== undefined && call.callee === from;
-      if (answers && (!call.isStream || endsStream(bytes, header.frameAt, call))) {
+      const isReply = call !== undefined && call.callee === from;
+      if (isReply && (!call.isStream || endsStream(bytes, header.frameAt, call))) {
         calls.close(call);
         endsFlow = call.isStream && from.terms.hasStreamFlows;
       } else if (target.outbound.isCongested(header.flowId)) congested = target;
@@ -226,7 +233,7 @@ export class Router {
 
     from.outbound.countReceived(header.flowId, congested?.outbound);
     if (!this.#enqueue(from, target, header, bytes)) return;
-    if (wantsAnswer) {
+    if (isRequest) {
       const isStream = (header.rtype & RTYPE.stream) !== 0;
       calls.open(from, target, header.corrId, header.id, header.replyTo, isStream);
     } else if (endsFlow) {
@@ -238,7 +245,7 @@ export class Router {
     if (trace.isActive) this.#trace('forward', from, header, bytes.length, { via: target.path });
   }
 
-  // Returns `false` when the queue of the receiver is at its last bound; the receiver is closed then.
+  // Returns `false` if the receiver's queue is at its last bound. Then the receiver is closed, and the message refused.
   #enqueue(from: Session, target: Session, header: Header, bytes: Buffer): boolean {
     if (target.outbound.enqueue(bytes, header.flowId)) return true;
     const { counters, log, sessions } = this.#parts;
@@ -248,13 +255,13 @@ export class Router {
       queuedBytes: target.outbound.bytes,
     });
     sessions.end(target, CLOSE.slowConsumer, 'outbound queue full');
-    const reason = `The node that serves ${header.to} does not read`;
+    const reason = `The node that serves ${header.to} was closed because it does not read`;
     this.#refuse(from, header, 'NODE_BUSY', reason, bytes.length);
     return false;
   }
 
-  // Passes a delivery ack to its address or drops it: an ack expects no answer. A negative one ends the call that it names.
-  #passAck(from: Session, target: Session | undefined, header: Header, ok: boolean, bytes: Buffer): void {
+  // Forwards a delivery ack, or drops it: an ack is never refused. A negative one ends the call that it names.
+  #forwardAck(from: Session, target: Session | undefined, header: Header, ok: boolean, bytes: Buffer): void {
     const { calls, identity } = this.#parts;
     from.outbound.countReceived(header.flowId, undefined);
     if (target === undefined || target === from || header.to.endsWith(`@${identity.path}`)) return;
@@ -273,7 +280,7 @@ export class Router {
     }
   }
 
-  // Refuses an envelope above the size limit. If it was an answer, its caller is notified too.
+  // Refuses an envelope above the size limit. If it was a reply, its caller is notified too.
   #refuseLarge(from: Session, header: Header, size: number): void {
     const { calls, identity } = this.#parts;
     const reason = `The envelope has ${size} bytes; the limit is ${LIMITS.maxEnvelopeBytes}`;
@@ -294,7 +301,7 @@ export class Router {
     if (trace.isActive) this.#trace('refuse', from, header, size, { code });
   }
 
-  // Refuses and counts a message that is no envelope; the fifth within a minute closes the connection.
+  // Refuses and counts a message that is not a valid envelope; the fifth within a minute closes the connection.
   #refuseBadFrame(from: Session, bytes: Buffer, error: unknown): void {
     const { counters, identity, log, sessions } = this.#parts;
     const { path } = from;
@@ -302,7 +309,7 @@ export class Router {
     const reason = isFabricError(error) ? error.message : 'The message cannot be read';
     counters.badFrames++;
     from.outbound.sendControl(nack(identity, refusedOf(bytes), code, reason));
-    // An unknown frame may come from a newer node, and a large message from an honest one: neither is an attack.
+    // Neither of these counts as an attack: a newer node may send unknown frames, and any node a large message.
     if (code === 'PROTO_UNKNOWN_FRAME' || code === 'MESSAGE_TOO_LARGE') return;
     const count = from.countBadFrame();
     if (count === 1) {
@@ -344,7 +351,7 @@ function headerOf(envelope: Envelope): Header {
   return header;
 }
 
-// Finds the fields that a NACK needs in a message that cannot be decoded; fields that it lacks are empty.
+// Finds the fields that a NACK needs in a message that cannot be decoded; missing fields are empty.
 function refusedOf(bytes: Buffer): Refused {
   // The fields before the frame are filled even when the frame itself is broken.
   const header = new Header();

@@ -1,4 +1,4 @@
-// The wiring: makes every part by hand, starts them in order, stops them in reverse. No part is changed after it is made.
+// The wiring: constructs every part, starts them in order and stops them in reverse. No part is changed afterwards.
 import type { Server } from 'node:http';
 import { type Clock, type Dial, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
 import { AddressChallenge } from './address-challenge.ts';
@@ -38,7 +38,7 @@ export interface SentinelOptions
   > {
   /** @default a random id */
   readonly nodeId?: string | undefined;
-  /** Reads and writes WebSocket frames through `ws` alone, which is slower. @default only if `ws` differs from what we need */
+  /** Reads and writes WebSocket frames through `ws` alone, which is slower. @default only if the installed `ws` fails `ws-check.ts` */
   readonly usesPlainWs?: boolean | undefined;
   readonly clock?: Clock | undefined;
   readonly log?: Logger | undefined;
@@ -106,7 +106,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     sessions,
     calls,
     router,
-    announcements: announcer,
+    announcer,
     dial: lazyDial,
     log,
   };
@@ -121,7 +121,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
 
   let port: number;
   try {
-    // A parent assigns our path, so attach to it before the port opens; peers may come and go.
+    // A parent assigns our path, so attach to it before the port opens. Peers are optional and attach later.
     if (parent) await parent.connect(options.connectTimeoutMs);
     port = await listener.start();
   } catch (error) {
@@ -145,7 +145,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     return closing;
   };
 
-  // Open calls end first, then their last messages leave.
+  // First the open calls end, then the queues with their last messages become empty.
   const whenIdle = async (): Promise<void> => {
     await calls.whenNone();
     await Promise.all([...table.all()].map(({ outbound }) => outbound.whenEmpty()));

@@ -78,7 +78,7 @@ test('A5: a second signal ends the sentinel at once', async () => {
   const turn = await begunTurn(stack);
   turn.whole.catch(() => {});
   proc.child.kill('SIGTERM');
-  await proc.waitFor(/drains; a second signal ends it at once/);
+  await proc.waitFor(/draining; a second signal ends it at once/);
   const began = performance.now();
   proc.child.kill('SIGTERM');
   expect((await proc.exited).code).toBe(143);

@@ -1,6 +1,6 @@
-// From a fresh connection to a session: the first message must be NodeAttach, within 5 s. The sentinel assigns the path. A
-// node that comes back resumes its session; a twin, a second copy of a running script, gets a path of its own and never
-// evicts the first. Once attached, the messages of a connection go straight to the router.
+// Admission: turns a new connection into a session. Its first message must be NodeAttach, within 5 s. The sentinel assigns
+// the path. A returning node resumes its session. A twin, a second copy of a running script, gets a path of its own and never
+// evicts the first. Messages of an attached connection go straight to the router.
 import {
   type Clock,
   decode,
@@ -28,7 +28,7 @@ import type { Sessions } from '../session/sessions.ts';
 /** Connections that may be open without having attached. */
 const MAX_UNATTACHED = 1_024;
 
-/** Statements of a connection's URL, which the NodeAttach must repeat. */
+/** Origin and system id in the URL of a connection. Its NodeAttach must have the same system id. */
 export interface Claim {
   readonly origin: 'downstream' | 'peer';
   readonly systemId: string;
@@ -39,7 +39,7 @@ interface Candidate {
   readonly transport: NodeTransport;
   readonly claim: Claim;
   readonly openedAt: number;
-  /** It sent its first message; until it is attached there is no second. */
+  /** Its first message arrived; further ones are ignored until it is attached. */
   receivedFirstFrame: boolean;
 }
 
@@ -49,13 +49,13 @@ export interface AdmissionParts {
   table: SessionTable;
   sessions: Sessions;
   router: Router;
-  announcer: PeerListener;
+  announcer: PeerAnnouncer;
   counters: Counters;
   log: Logger;
 }
 
-/** Announces what is bound below us to a peer that has just attached. */
-export interface PeerListener {
+/** Announces our bindings to a peer that has just attached. */
+export interface PeerAnnouncer {
   announceTo(peer: Session): void;
 }
 
@@ -81,7 +81,7 @@ export class Admission {
     this.#isStopped = true;
   }
 
-  /** Takes charge of a new connection. */
+  /** Waits for the NodeAttach of a new connection. */
   open(transport: NodeTransport, claim: Claim): void {
     const openedAt = this.#parts.clock.now();
     const candidate: Candidate = { transport, claim, openedAt, receivedFirstFrame: false };
@@ -165,9 +165,9 @@ export class Admission {
     const kind: SessionKind = originType === 'peer' ? 'peer' : 'node';
     const { session, isResumed } = this.#openOrResume(transport, systemId, kind, {
       instanceId: frame.instanceId,
-      // A new epoch with every attach: the node binds again, whatever we may have forgotten of it.
+      // A new epoch with every attach makes the node bind its addresses again; the detach removed them.
       epoch: newId(),
-      takesCancel: capabilities?.includes(CANCEL_CAPABILITY) ?? false,
+      acceptsCancel: capabilities?.includes(CANCEL_CAPABILITY) ?? false,
       hasStreamFlows: capabilities?.includes(STREAM_FLOWS_CAPABILITY) ?? false,
     });
     counters.attached++;

@@ -1,4 +1,4 @@
-// `bufferutil` has no types of its own; this is the part of it that we use.
+// The part of `bufferutil` that we use; the package has no types of its own.
 declare module 'bufferutil' {
   const bufferutil: { unmask(bytes: Buffer, mask: Buffer): void };
   export default bufferutil;

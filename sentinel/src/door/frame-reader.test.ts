@@ -1,4 +1,4 @@
-// The split between messages and bytes for ws, for every way to cut a stream of frames into chunks.
+// The split of a stream of frames into messages and bytes for ws, for every way to cut the stream into chunks.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { FrameReader } from './frame-reader.ts';
@@ -20,19 +20,19 @@ function frame(
 ) {
   const body = Buffer.from(payload);
   const { length } = body;
-  const spelled = lengthBytes ?? (length < 126 ? 1 : length < 65_536 ? 2 : 8);
-  const head = Buffer.alloc(1 + (spelled === 1 ? 1 : 1 + spelled));
+  const lengthSize = lengthBytes ?? (length < 126 ? 1 : length < 65_536 ? 2 : 8);
+  const head = Buffer.alloc(1 + (lengthSize === 1 ? 1 : 1 + lengthSize));
   head[0] = (fin ? 0x80 : 0) | opcode;
   const maskBit = masked ? 0x80 : 0;
-  head[1] = maskBit | (spelled === 1 ? length : spelled === 2 ? 126 : 127);
-  if (spelled === 2) head.writeUInt16BE(length, 2);
-  if (spelled === 8) head.writeBigUInt64BE(BigInt(length), 2);
+  head[1] = maskBit | (lengthSize === 1 ? length : lengthSize === 2 ? 126 : 127);
+  if (lengthSize === 2) head.writeUInt16BE(length, 2);
+  if (lengthSize === 8) head.writeBigUInt64BE(BigInt(length), 2);
   if (!masked) return Buffer.concat([head, body]);
   const mask = Buffer.from([0x12, 0xfe, 0x00, 0x7a]);
   return Buffer.concat([head, mask, body.map((byte, i) => byte ^ mask[i % 4]!)]);
 }
 
-/** Reads chunks; returns the messages, and the bytes for ws, joined where they follow each other. */
+/** Reads chunks; returns the messages, the bytes for ws, and the order of the two. */
 function readAll(chunks: readonly Buffer[], onMessage?: (reader: FrameReader) => void) {
   const messages: string[] = [];
   const order: string[] = [];
@@ -114,7 +114,7 @@ test('text goes to ws, and so do fragments and the frames between them', () => {
   expect(others).toEqual(Buffer.concat([text, ...parts]));
 });
 
-test('a whole message between fragments is a fault, which ws finds', () => {
+test('a whole message between fragments is a fault, and goes to ws', () => {
   const bytes = Buffer.concat([frame('one', { fin: false }), frame('whole')]);
   expect(readAll([bytes])).toMatchObject({ messages: [], others: bytes });
 });
@@ -138,7 +138,7 @@ test.each([
   ['a reserved bit', Buffer.concat([Buffer.from([0xc2]), frame('rsv').subarray(1)])],
   ['no mask', frame('plain', { masked: false })],
   ['an unknown opcode', frame('?', { opcode: 11 })],
-  ['a continuation of nothing', frame('?', { opcode: 0 })],
+  ['a continuation without a first fragment', frame('?', { opcode: 0 })],
   ['a length above the limit', frame(Buffer.alloc(MAX + 1))],
 ])('no message is read after a frame with %s', (_, fault) => {
   const bytes = Buffer.concat([frame('before'), fault, frame('behind')]);

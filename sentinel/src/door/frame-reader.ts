@@ -1,7 +1,7 @@
 // Reads plain WebSocket frames from the bytes of a socket: whole, masked, binary messages, which is what nodes send all day.
-// All other frames (control, fragments, text, and every fault) are left to `ws`, which gets the bytes of just these
-// frames, in order, and answers or closes as RFC 6455 asks. Reading a plain frame here costs a third of what a `Receiver`
-// of `ws` does: one view for a message, no stream, no state machine.
+// All other frames (control, fragments, text, and every fault) are left to `ws`. It gets the bytes of these frames only, in
+// order, and answers or closes as RFC 6455 requires. Reading a plain frame here costs a third of what a `Receiver` of `ws`
+// does: one view for a message, no stream, no state machine.
 import { acquireBuffer, releaseBuffer } from './buffer-pool.ts';
 import { unmask } from './unmask.ts';
 
@@ -47,8 +47,8 @@ export class FrameReader {
     this.#maxBytes = maxBytes;
   }
 
-  /** Changes the largest message that is read here. */
-  set maxBytes(maxBytes: number) {
+  /** Raises the size of the largest message that is read here. */
+  raiseLimit(maxBytes: number): void {
     this.#maxBytes = maxBytes;
   }
 

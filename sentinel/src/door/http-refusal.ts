@@ -16,7 +16,7 @@ export function refuseOn(socket: Duplex, status: number, code: ErrorCode, messag
   );
 }
 
-/** Answers bytes that are no HTTP request, or a request that came too slowly. */
+/** Refuses bytes that are not an HTTP request, and requests that arrive too slowly. */
 export function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();

@@ -1,5 +1,5 @@
-// The port. It checks each upgrade (path, Origin, Host) and makes the socket of a node, which admission takes charge of.
-// Plain HTTP requests go to the handler that the wiring passes in.
+// The port. Checks each upgrade (path, Origin, Host), creates the socket of the node, and passes it to admission. Plain HTTP
+// requests go to the handler that the wiring passes in.
 import { randomInt } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
@@ -34,7 +34,7 @@ export interface ListenerOptions {
   readonly host: string;
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
-  /** Reads and writes through the public interface of `ws` alone. @default only if `ws` differs from what we need */
+  /** Reads and writes through the public interface of `ws` alone. @default only if the installed `ws` fails `ws-check.ts` */
   readonly usesPlainWs?: boolean | undefined;
 }
 
@@ -51,7 +51,9 @@ export class Listener {
     this.#options = options;
     const mismatch = wsMismatch();
     if (mismatch !== undefined) {
-      parts.log.warn('ws works differently than expected; using the slower plain ws', { reason: mismatch });
+      parts.log.warn('the installed ws does not work as expected; using slower sockets', {
+        reason: mismatch,
+      });
     }
     this.#usesPlainWs = options.usesPlainWs ?? mismatch !== undefined;
     this.#httpServer = createServer(
@@ -110,7 +112,12 @@ export class Listener {
         code: 'AUTH_FORBIDDEN',
         origin: origin?.slice(0, 120),
       });
-      refuseOn(socket, 403, 'AUTH_FORBIDDEN', 'This Origin is not allowed');
+      refuseOn(
+        socket,
+        403,
+        'AUTH_FORBIDDEN',
+        `The origin "${origin?.slice(0, 120)}" is not allowed: add it to FAME_ALLOWED_ORIGINS`,
+      );
       return;
     }
     let systemId: string;
@@ -161,7 +168,9 @@ function portError(error: NodeJS.ErrnoException, host: string, port: number): Fa
     return invalid(`This user may not open port ${port}. Choose one above 1023 with FAME_LISTENER_PORT.`);
   }
   if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') {
-    return invalid(`FAME_LISTENER_HOST ${host} is no interface of this machine.`);
+    return invalid(
+      `FAME_LISTENER_HOST is ${host}, which is not an interface of this machine. Choose one of its addresses.`,
+    );
   }
   return invalid(`Port ${port} on ${host} cannot be opened: ${error.message}`);
 }

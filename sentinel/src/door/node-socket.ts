@@ -1,7 +1,7 @@
-// The WebSocket of a node, made to pass messages on without allocating. Reads go into one buffer that all sockets share.
-// Writes are copied behind their frame headers into a buffer that is reused as soon as the system took it, and all messages
-// to one node in a turn of the event loop leave by one write: the write system call is more than half of a router's time.
-// Handshake, pings and closing are left to `ws`; `ws-check.ts` lists what is used of its inside.
+// The WebSocket of a node, which forwards messages without allocating. Reads go into one buffer that all sockets share.
+// Writes are copied behind their frame headers into a buffer that is reused once the system has accepted it. All messages to
+// one node in a turn of the event loop leave by one write: the write system call is more than half of a router's time.
+// Handshake, pings and closing are left to `ws`; `ws-check.ts` lists the internals of `ws` that this file relies on.
 import type { Socket } from 'node:net';
 import { LIMITS } from '@fame-fabric/shared';
 import { WebSocket } from 'ws';
@@ -11,12 +11,12 @@ import { type FrameConsumer, FrameReader } from './frame-reader.ts';
 import { Pings } from './pings.ts';
 import { readInto } from './read-buffer.ts';
 
-/** Bound on a connection that has not attached, in bytes: a NodeAttach, or a few pings. */
+/** Byte limit of a connection that has not attached: enough for a NodeAttach and a few pings. */
 export const MAX_UNATTACHED_BYTES = 65_536;
 
 /** Size of a gather buffer; a larger message leaves at once. */
 const GATHER_BYTES = 16_384;
-/** Gather buffers in use at one time; the last one makes all of them leave early. */
+/** Maximum of gather buffers in use; at this number all sockets are flushed early. */
 const MAX_GATHER_BUFFERS = 64;
 const MAX_HEADER_BYTES = 10;
 /** Room for a message of 64 KB with its frame header. */
@@ -98,7 +98,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
     socket.off('data', this.#wsOnData);
     const read = (bytes: Buffer): void => this.#reader.read(bytes);
     const isShared = readInto(socket, read);
-    // The head is delivered by this event in any case.
+    // Node delivers the head by this event in any case.
     if (!isShared || hasHead) socket.on('data', read);
   }
 
@@ -114,7 +114,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   }
 
   raiseLimits(maxBytes: number = LIMITS.maxFrameBytes): void {
-    this.#reader.maxBytes = maxBytes;
+    this.#reader.raiseLimit(maxBytes);
     this.#earlyBytes = Number.POSITIVE_INFINITY;
   }
 
@@ -157,12 +157,12 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
     const socket = this.#socket;
     if (socket.destroyed || !socket.writable) return true;
     if (socket.writableLength > 0) {
-      // It queues behind earlier writes, in no more memory than it needs.
+      // It queues behind earlier writes: keep only the bytes in use.
       socket.write(Buffer.from(out.subarray(0, count)));
       return true;
     }
     socket.write(out.subarray(0, count));
-    // Bytes that the system took at once are not ours any more, and not counted here.
+    // Bytes that the system accepted at once are not counted here, and the buffer is free again.
     return socket.writableLength === 0;
   }
 

@@ -3,7 +3,7 @@ import { isAllowedHost, isAllowedOrigin } from './origin.ts';
 
 const options = { allowedOrigins: ['https://app.example'], allowedHosts: ['sentinel'] };
 
-test('programs pass, pages only from allowed origins or from the sentinel itself', () => {
+test('programs are admitted, pages only from allowed origins or from the sentinel itself', () => {
   const cases: [string | undefined, string, boolean][] = [
     [undefined, 'anything:8000', true],
     ['https://app.example', 'localhost:8000', true],
@@ -14,14 +14,14 @@ test('programs pass, pages only from allowed origins or from the sentinel itself
     ['http://localhost:5173', 'localhost:8000', false],
     ['null', 'localhost:8000', false],
     ['https://evil.example', 'localhost:8000', false],
-    // A foreign name that was made to point at this machine.
+    // DNS rebinding: a foreign name that resolves to this machine.
     ['http://evil.example:8000', 'evil.example:8000', false],
   ];
   for (const [origin, host, allowed] of cases)
     expect(isAllowedOrigin(origin, host, options), String(origin)).toBe(allowed);
 });
 
-test('hosts are loopback names or allowed by name', () => {
+test('a host is a loopback name or allowed by name', () => {
   expect(isAllowedHost('LOCALHOST:1', options)).toBe(true);
   expect(isAllowedHost('127.1.2.3', options)).toBe(true);
   expect(isAllowedHost('evil.example', options)).toBe(false);

@@ -1,5 +1,5 @@
-// The WebSocket of a node through the public interface of `ws` alone: the way out where `ws-check.ts` finds a `ws` that
-// `node-socket.ts` does not fit. Slower, because every message passes the streams of `ws`.
+// The WebSocket of a node through the public interface of `ws` alone: the fallback if `ws-check.ts` finds that the installed
+// `ws` does not fit `node-socket.ts`. Slower, because every message passes through the streams of `ws`.
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import { CLOSE, closeReason } from '../close-codes.ts';
@@ -50,7 +50,7 @@ export class PlainSocket implements NodeTransport {
     if (this.#maxBytes < 0) this.close(CLOSE.tooLarge, 'too many bytes before the attach');
   }
 
-  // The limit of the server, `maxPayload`, is enforced by `ws` itself.
+  // `ws` itself enforces the limit of an attached node, `maxPayload` of the server.
   raiseLimits(_maxBytes?: number): void {
     this.#maxBytes = Number.POSITIVE_INFINITY;
   }

@@ -1,5 +1,5 @@
-// Sockets of a server read into the shared buffer, and behave as before in every other respect. A Node that does it
-// differently would only be slower, which no other test shows.
+// Sockets of a server read into the shared buffer, and otherwise behave as before. A version of Node without support would
+// only be slower, which no other test shows.
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';

@@ -3,8 +3,8 @@
 // of its connections.
 //
 // Node offers this for sockets that a program opens (`onread` of `net.Socket`), not for those that a server accepts. The
-// two fields that implement it are found by their values on a probe. In a Node that does it differently `readInto` does
-// nothing, and the socket is read by its `data` events: slower, and equally correct.
+// two fields that implement it are found by their values on a probe. If a version of Node lacks them, `readInto` does nothing,
+// and the socket is read by its `data` events: slower, and equally correct.
 import { Socket } from 'node:net';
 
 /** Larger than a frame of 64 KB, so that most large messages need one read. */
@@ -14,11 +14,11 @@ const READ_BYTES = 131_072;
 const readBuffer = Buffer.allocUnsafeSlow(READ_BYTES);
 
 type Handle = { useUserBuffer?: (buffer: Buffer) => void };
-type Inside = Record<symbol, unknown> & { _handle?: Handle };
+type Internals = Record<symbol, unknown> & { _handle?: Handle };
 
 const fields = ((): { buffer: symbol; callback: symbol } | undefined => {
   const callback = (): boolean => true;
-  const probe = new Socket({ onread: { buffer: readBuffer, callback } }) as unknown as Inside;
+  const probe = new Socket({ onread: { buffer: readBuffer, callback } }) as unknown as Internals;
   const keyOf = (value: unknown): symbol | undefined =>
     Object.getOwnPropertySymbols(probe).find((key) => probe[key] === value);
   const keys = { buffer: keyOf(readBuffer), callback: keyOf(callback) };
@@ -28,14 +28,14 @@ const fields = ((): { buffer: symbol; callback: symbol } | undefined => {
 
 /**
  * Makes an open socket read into the shared buffer. `onRead` receives bytes that are valid until it returns: the next read,
- * of any socket, overwrites them. `false`: this Node does not support it, and nothing was changed.
+ * of any socket, overwrites them. Returns `false`, without any effect, if this version of Node does not support it.
  */
 export function readInto(socket: Socket, onRead: (bytes: Buffer) => void): boolean {
-  const inside = socket as unknown as Inside;
-  const handle = inside._handle;
+  const internals = socket as unknown as Internals;
+  const handle = internals._handle;
   if (fields === undefined || typeof handle?.useUserBuffer !== 'function') return false;
-  inside[fields.buffer] = readBuffer;
-  inside[fields.callback] = (count: number): void => onRead(readBuffer.subarray(0, count));
+  internals[fields.buffer] = readBuffer;
+  internals[fields.callback] = (count: number): void => onRead(readBuffer.subarray(0, count));
   handle.useUserBuffer(readBuffer);
   return true;
 }

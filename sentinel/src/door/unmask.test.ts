@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { unmask } from './unmask.ts';
 
-test('unmasks in place, whatever the length', () => {
+test('unmasks in place, for every length', () => {
   for (let length = 0; length < 200; length++) {
     const clear = Buffer.from(Array.from({ length }, (_, i) => (i * 7) & 255));
     const source = Buffer.from([9, 1, 0x80, 0xff, 0x33, 9]);

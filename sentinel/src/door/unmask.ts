@@ -1,5 +1,5 @@
-// Removes the mask of a client's frame (RFC 6455, 5.3): long messages by `bufferutil` where it is installed, the native
-// addon that `ws` uses too; short ones, and all without it, in a loop.
+// Removes the mask of a client's frame (RFC 6455, 5.3). Long messages go through `bufferutil`, the native addon that `ws` uses
+// too, where it is installed. Short ones, and all without it, are unmasked in a loop.
 
 type NativeUnmask = (bytes: Buffer, mask: Buffer) => void;
 

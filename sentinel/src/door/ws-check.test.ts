@@ -1,11 +1,11 @@
-// The check of the installed `ws`: a release that fails it would be used through the slower plain sockets.
+// A release of `ws` that fails the check would be used through the slower plain sockets.
 import { afterEach, expect, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { wsMismatch } from './ws-check.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
-test('the installed ws works as the sockets of the sentinel need it', () => {
+test('the installed ws passes the check', () => {
   expect(wsMismatch()).toBeUndefined();
 });
 
@@ -28,7 +28,7 @@ test('a ws without a data listener on the socket is a mismatch', () => {
   expect(wsMismatch()).toBe('the socket has 0 data listeners instead of one');
 });
 
-test('an error inside ws is a mismatch, and not thrown', () => {
+test('an error inside ws is reported as a mismatch', () => {
   vi.spyOn(WebSocketServer.prototype, 'handleUpgrade').mockImplementation(() => {
     throw new Error('no such thing');
   });

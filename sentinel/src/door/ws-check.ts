@@ -1,8 +1,8 @@
-// Checks the parts of the inside of `ws` that `node-socket.ts` uses, on a pair of streams when the sentinel starts:
+// Checks the internals of `ws` that `node-socket.ts` relies on, on a pair of streams when the sentinel starts:
 //   - after the upgrade the socket has one `data` listener, and it is that of `ws`;
 //   - that listener, called with the bytes of some frames only, handles them at once;
 //   - `ws` writes its own frames straight to the socket, so that our frames may go between them.
-// A `ws` that works differently is used through its public interface (`plain-socket.ts`).
+// If a check fails, `ws` is used through its public interface (`plain-socket.ts`).
 import type { IncomingMessage } from 'node:http';
 import { type Duplex, duplexPair } from 'node:stream';
 import { WebSocket, WebSocketServer } from 'ws';

@@ -28,16 +28,16 @@ export interface HttpParts {
   startedAt: number;
 }
 
-export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
+export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** Builds the routes for a server that the caller owns; returns the function that answers its requests. */
 export async function createHttp(
   server: Server,
   parts: HttpParts,
   options: OriginOptions,
-): Promise<RequestHandler> {
+): Promise<HttpHandler> {
   const { bindings, calls, counters, identity, startedAt, table, trace } = parts;
-  let handle: RequestHandler | undefined;
+  let handle: HttpHandler | undefined;
   const app: FastifyInstance = Fastify({
     logger: false,
     bodyLimit: 1_024,
@@ -53,23 +53,30 @@ export async function createHttp(
       return server;
     },
   });
-  // The tables contain nodes and addresses: a page that got here through a foreign DNS name must not read them.
+  // The tables contain nodes and addresses. A web page that reaches this port through a foreign DNS name must not read them.
   app.addHook('onRequest', async (request, reply) => {
     const isHealth =
       request.url === '/healthz' || request.url === '/readyz' || request.url.endsWith('/health');
     if (!isHealth && !isAllowedHost(request.headers.host, options)) {
-      await reply.code(403).send(refusalBody('AUTH_FORBIDDEN', 'This Host is not allowed'));
+      await reply
+        .code(403)
+        .send(
+          refusalBody(
+            'AUTH_FORBIDDEN',
+            `The host "${request.headers.host?.slice(0, 120)}" is not allowed: add it to FAME_ALLOWED_HOSTS`,
+          ),
+        );
     }
   });
   app.setNotFoundHandler(async (request, reply) =>
     reply
       .code(404)
-      .send(refusalBody('NO_ROUTE', `Nothing here answers ${request.method} ${request.url.slice(0, 120)}`)),
+      .send(refusalBody('NO_ROUTE', `There is no route ${request.method} ${request.url.slice(0, 120)}`)),
   );
   app.setErrorHandler<FastifyError>(async (error, _request, reply) => {
     const { statusCode = 500, message } = error;
-    const ofTheCaller = statusCode === 413 ? 'MESSAGE_TOO_LARGE' : 'PROTO_MALFORMED';
-    return reply.code(statusCode).send(refusalBody(statusCode < 500 ? ofTheCaller : 'INTERNAL', message));
+    const clientError = statusCode === 413 ? 'MESSAGE_TOO_LARGE' : 'PROTO_MALFORMED';
+    return reply.code(statusCode).send(refusalBody(statusCode < 500 ? clientError : 'INTERNAL', message));
   });
 
   const openSessions = (): number => {
@@ -117,7 +124,7 @@ export async function createHttp(
       path: session.path,
       kind: session.kind,
       state: session.state,
-      since: new Date(session.since).toISOString(),
+      since: new Date(session.startedAt).toISOString(),
       addresses: [...(bindings.addressesOf(session) ?? [])],
       capabilities: [...bindings.capabilitiesOf(session)],
       queuedMessages: session.outbound.messages,
@@ -129,12 +136,8 @@ export async function createHttp(
   let readers = 0;
   app.get('/fame/v1/trace', async (_request, reply) => {
     if (readers >= MAX_TRACE_READERS) {
-      return reply.code(429).send({
-        error: {
-          code: 'QUOTA_EXCEEDED',
-          message: `The limit of ${MAX_TRACE_READERS} open traces is reached`,
-        },
-      });
+      const message = `Trace limit reached (${MAX_TRACE_READERS}). Close another trace and try again.`;
+      return reply.code(429).send(refusalBody('QUOTA_EXCEEDED', message));
     }
     readers++;
     const stream = new Readable({ read() {} });
@@ -149,7 +152,7 @@ export async function createHttp(
       stop();
       stream.destroy();
     });
-    // Send the headers at once, so that a reader knows it is listening before the first entry.
+    // Send the headers before the first entry, so that the client can tell when its trace has started.
     reply.raw.flushHeaders?.();
     return reply.type('application/x-ndjson').send(stream);
   });

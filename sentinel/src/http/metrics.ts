@@ -21,7 +21,7 @@ export function renderMetrics(counters: Counters, gauges: Gauges): string {
   put('fame_forwarded_total', 'counter', 'Envelopes forwarded.', counters.forwarded);
   put('fame_forwarded_bytes_total', 'counter', 'Bytes of forwarded envelopes.', counters.forwardedBytes);
   put('fame_decoded_total', 'counter', 'Envelopes that had to be decoded.', counters.decoded);
-  put('fame_bad_frames_total', 'counter', 'Messages that were no envelope.', counters.badFrames);
+  put('fame_bad_frames_total', 'counter', 'Messages that were not valid envelopes.', counters.badFrames);
   for (const [code, count] of Object.entries(counters.refused)) {
     put('fame_refused_total', 'counter', 'Envelopes refused, by code.', count, `{code="${code}"}`);
   }
@@ -29,7 +29,7 @@ export function renderMetrics(counters: Counters, gauges: Gauges): string {
   put('fame_detached_total', 'counter', 'Connections of attached nodes that ended.', counters.detached);
   put('fame_closed_slow_total', 'counter', 'Nodes closed because they did not read.', counters.closedSlow);
   put('fame_sessions', 'gauge', 'Nodes attached now.', gauges.sessions);
-  put('fame_open_calls', 'gauge', 'Calls without an answer.', gauges.openCalls);
+  put('fame_open_calls', 'gauge', 'Calls without a complete reply.', gauges.openCalls);
   put('fame_queued_messages', 'gauge', 'Messages in outbound queues.', gauges.queuedMessages);
   put('fame_queued_bytes', 'gauge', 'Bytes in outbound queues.', gauges.queuedBytes);
   put('fame_uptime_seconds', 'gauge', 'Seconds since the start.', Math.round(gauges.uptimeMs / 1000));

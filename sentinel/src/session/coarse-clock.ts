@@ -1,4 +1,4 @@
-// The time of the last sweep. Precise to seconds, which is enough for silence and stalled queues, and free to read.
+// The time of the last sweep: precise to two seconds, which is enough for silence and stalled queues, and free to read.
 import type { Clock } from '@fame-fabric/shared';
 
 export class CoarseClock {

@@ -56,15 +56,15 @@ export class Flow {
 }
 
 /** Flow count that triggers the first eviction. */
-const USUAL_FLOWS = 1_024;
-/** Flow count beyond which flows are evicted whatever is lost with them. */
+const SOFT_MAX_FLOWS = 1_024;
+/** Flow count beyond which flows are evicted regardless of the loss. */
 const MAX_FLOWS = 16_384;
 
 /** The flows of one session, by id, bounded. */
 export class FlowTable {
   readonly #granter: CreditGranter;
   readonly #flows = new Map<string, Flow>();
-  #evictAt = USUAL_FLOWS;
+  #evictAt = SOFT_MAX_FLOWS;
 
   constructor(granter: CreditGranter) {
     this.#granter = granter;
@@ -90,14 +90,14 @@ export class FlowTable {
   }
 
   // Evicts the cheapest loss first: flows that have ended or have a full window, then those with some credit. A flow that
-  // comes back starts with a full window, so one that has used its window up, because its reader does not read, stays
-  // until there are far too many. The threshold doubles with what is left, so that the cost stays linear.
+  // comes back starts with a full window. So one without credit, whose reader does not read, stays until `MAX_FLOWS`. The
+  // threshold doubles with the flows that are left, so that the cost stays linear.
   #evict(): void {
     const flows = this.#flows;
     this.#evictUntil(0, ({ hasEnded, credit }) => hasEnded || credit >= LIMITS.creditWindow);
-    if (flows.size >= USUAL_FLOWS) this.#evictUntil(USUAL_FLOWS / 2, ({ credit }) => credit > 0);
+    if (flows.size >= SOFT_MAX_FLOWS) this.#evictUntil(SOFT_MAX_FLOWS / 2, ({ credit }) => credit > 0);
     if (flows.size >= MAX_FLOWS) this.#evictUntil(MAX_FLOWS / 2, () => true);
-    this.#evictAt = Math.max(USUAL_FLOWS, Math.min(2 * flows.size, flows.size + MAX_FLOWS / 2));
+    this.#evictAt = Math.max(SOFT_MAX_FLOWS, Math.min(2 * flows.size, flows.size + MAX_FLOWS / 2));
   }
 
   // Evicts the oldest matching flows without queued messages until `count` flows are left.

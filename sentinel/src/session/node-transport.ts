@@ -1,9 +1,9 @@
-// The port to a session's connection: the `Transport` of shared, and what only a sentinel needs of it. The sockets of
-// `door/` and the connections of `uplink/` implement it.
+// The port to a session's connection: the `Transport` of shared, with additions for the sentinel. The sockets of `door/` and
+// the connections of `uplink/` implement it.
 import type { Transport } from '@fame-fabric/shared';
 
 /**
- * `send` has copied the bytes or written them when it returns; they belong to the caller again. The bytes that
+ * Connection of one node. `send` has copied or written the bytes when it returns; they belong to the caller again. The bytes that
  * `onMessage` receives are a `Buffer`, valid until it returns.
  */
 export interface NodeTransport extends Transport {
@@ -13,6 +13,6 @@ export interface NodeTransport extends Transport {
   ping(timeoutMs: number): Promise<boolean>;
   /** Called at each pong, whether requested or not. */
   onPong?: (() => void) | undefined;
-  /** Raises the bound on messages from that of a stranger to that of an attached node. */
+  /** Raises the size limits from those of an unattached connection to those of an attached node. */
   raiseLimits?(): void;
 }

@@ -81,8 +81,8 @@ export class OutboundQueue implements CreditGranter {
   }
 
   /**
-   * Sends one message of a flow at once if it has credit, else queues it in order. `false`: the queue is at its last
-   * bound, nothing was taken, and the session must be closed.
+   * Sends one message of a flow at once if it has credit, else queues it in order. Returns `false` if the queue is at its
+   * last bound: the message was not queued, and the session must be closed.
    */
   enqueue(bytes: Uint8Array, flowId: string): boolean {
     const flow = this.#flows?.get(flowId) ?? this.#addFlow(flowId);
@@ -167,7 +167,7 @@ export class OutboundQueue implements CreditGranter {
     return !isFull;
   }
 
-  /** Resolves when nothing waits for an attached node any more. For one waiter, the drain. */
+  /** Resolves once the queue is empty or the node is detached. For one waiter, the drain. */
   async whenEmpty(): Promise<void> {
     if (this.#messages === 0 || this.#transport === undefined) return;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -186,7 +186,7 @@ export class OutboundQueue implements CreditGranter {
     if (congested === undefined || !congested.#withholdGrant(this, flow)) this.grantCredit(flow);
   }
 
-  // Returns `false` when nothing of the flow waits here, so that there is nothing to wait for.
+  // Returns `false` if no message of the flow is queued here, so nothing would release the grant.
   #withholdGrant(granter: CreditGranter, received: Flow): boolean {
     const flow = this.#flows?.get(received.id);
     if (flow === undefined || flow.queued === 0) return false;
@@ -220,7 +220,7 @@ export class OutboundQueue implements CreditGranter {
     for (const flow of this.#flows?.values() ?? []) this.#releaseGrants(flow);
   }
 
-  /** Marks the stream of a flow as ended; its state goes as soon as nothing waits. */
+  /** Marks the stream of a flow as ended; its state is deleted once its queue is empty. */
   endFlow(flowId: string): void {
     const flow = this.#flows?.get(flowId);
     if (flow === undefined) return;
@@ -244,14 +244,14 @@ export class OutboundQueue implements CreditGranter {
     }
   }
 
-  /** Keeps what waits, and releases the senders that waited for this queue. */
+  /** Keeps the queued messages, and releases the senders that waited for this queue. */
   detach(): void {
     this.#transport = undefined;
     this.#releaseAllGrants();
     this.#onEmpty?.();
   }
 
-  /** Drops everything; takes nothing any more. */
+  /** Drops all messages, now and from now on. */
   close(): void {
     this.#isClosed = true;
     this.detach();

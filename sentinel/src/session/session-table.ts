@@ -26,7 +26,7 @@ export class SessionTable {
     return this.#byPath.get(path);
   }
 
-  /** The peer whose part of the fabric `path` belongs to. */
+  /** The peer whose path contains `path`. */
   peerOf(path: string): Session | undefined {
     for (const peer of this.#peers) if (isUnder(path, peer.path)) return peer;
     return undefined;

@@ -12,8 +12,8 @@ const MINUTE_MS = 60_000;
 export type SessionKind = 'node' | 'peer' | 'parent';
 export type SessionState = 'attached' | 'detached' | 'gone';
 
-/** The properties that never change during a session. */
-export interface SessionName {
+/** Properties that never change during a session. */
+export interface SessionIdentity {
   readonly path: string;
   readonly systemId: string;
   readonly kind: SessionKind;
@@ -24,36 +24,36 @@ export interface AttachTerms {
   readonly instanceId: string;
   /** Routing epoch: a new one makes the node bind its addresses again, so its heartbeat acks must repeat it. */
   readonly epoch: string;
-  /** The node takes CallCancel frames. */
-  readonly takesCancel: boolean;
-  /** The node gives every stream that it sends a flow of its own, which ends with the stream. */
+  /** True if the node accepts CallCancel frames. */
+  readonly acceptsCancel: boolean;
+  /** True if the node sends each stream in a flow of its own, which ends with the stream. */
   readonly hasStreamFlows: boolean;
 }
 
-export class Session implements SessionName {
+export class Session implements SessionIdentity {
   readonly path: string;
   readonly systemId: string;
   readonly kind: SessionKind;
-  /** When it began, in ms since the epoch. */
-  readonly since: number;
+  /** In ms since the epoch. */
+  readonly startedAt: number;
   readonly outbound: OutboundQueue;
   readonly #time: CoarseClock;
   #state: SessionState = 'attached';
   #transport: NodeTransport | undefined;
   #terms: AttachTerms;
   #receivedAt: number;
-  /** The replyTo that was checked last: a caller uses one for all of its calls. */
+  /** Last replyTo that passed the check: a caller uses one for all of its calls. */
   #checkedReplyTo = '';
   #badFrames = 0;
   /** Start of the minute in which bad frames are counted. */
   #badSince = 0;
   #ping: Promise<boolean> | undefined;
 
-  constructor(name: SessionName, transport: NodeTransport, terms: AttachTerms, time: CoarseClock) {
-    this.path = name.path;
-    this.systemId = name.systemId;
-    this.kind = name.kind;
-    this.since = time.now;
+  constructor(identity: SessionIdentity, transport: NodeTransport, terms: AttachTerms, time: CoarseClock) {
+    this.path = identity.path;
+    this.systemId = identity.systemId;
+    this.kind = identity.kind;
+    this.startedAt = time.now;
     this.outbound = new OutboundQueue(time);
     this.#time = time;
     this.#receivedAt = time.now;
@@ -75,17 +75,17 @@ export class Session implements SessionName {
     return this.#terms;
   }
 
-  /** Notes that something arrived from the node. */
+  /** Records that the node sent something. */
   markReceived(): void {
     this.#receivedAt = this.#time.now;
   }
 
-  /** Time since something last arrived, in ms. */
+  /** Time since the node last sent something, in ms. */
   get silentMs(): number {
     return this.#time.now - this.#receivedAt;
   }
 
-  /** True if replies to this address reach the node itself; a parent speaks for others. */
+  /** True if the node may receive replies at this address: it lies under its path. A parent forwards calls of other nodes. */
   mayReplyTo(address: string): boolean {
     if (address === this.#checkedReplyTo) return true;
     if (this.kind !== 'parent') {
@@ -98,7 +98,7 @@ export class Session implements SessionName {
     return true;
   }
 
-  /** Counts a message that is no envelope; returns how many arrived since the first of this minute. */
+  /** Counts a message that is not a valid envelope; returns the count of the current minute. */
   countBadFrame(): number {
     if (this.#time.now - this.#badSince > MINUTE_MS) {
       this.#badSince = this.#time.now;
@@ -107,7 +107,7 @@ export class Session implements SessionName {
     return ++this.#badFrames;
   }
 
-  /** Takes a new connection of the node. Flush the outbound queue once the attach is acknowledged. */
+  /** Continues the session on a new connection of the node. Flush the outbound queue once the attach is acknowledged. */
   resume(transport: NodeTransport, terms: AttachTerms): void {
     this.#state = 'attached';
     this.#transport = transport;
@@ -116,14 +116,14 @@ export class Session implements SessionName {
     this.outbound.attach(transport);
   }
 
-  /** The connection is lost: the queue is kept. */
+  /** Marks the connection as lost and keeps the queue. */
   detach(): void {
     this.#state = 'detached';
     this.#transport = undefined;
     this.outbound.detach();
   }
 
-  /** The session is over: the queue is dropped. */
+  /** Ends the session and drops the queue. */
   dispose(): void {
     this.#state = 'gone';
     this.#transport = undefined;

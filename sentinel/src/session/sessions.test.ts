@@ -5,11 +5,11 @@ import { makeParts } from '../testing/sentinel-parts.ts';
 import { Flow } from './flow.ts';
 
 function pair(options = {}) {
-  const bench = makeParts(options);
-  const agent = bench.attach('agent', { capabilities: ['fame.capability.cancel'] });
-  const caller = bench.attach('caller');
+  const parts = makeParts(options);
+  const agent = parts.attach('agent', { capabilities: ['fame.capability.cancel'] });
+  const caller = parts.attach('caller');
   agent.bind('math@fame.fabric');
-  return { ...bench, agent, caller };
+  return { ...parts, agent, caller };
 }
 const codes = (envelopes: readonly { frame: unknown }[]): (string | undefined)[] =>
   envelopes.map(({ frame }) => (frame as DeliveryAck).code);
@@ -35,7 +35,7 @@ test('a node that resumes within the window keeps its path and receives its queu
   const back = attach('caller');
   expect(back.path).toBe(caller.path);
   expect(back.session).toBe(caller.session);
-  // attach() took the ack; the answer was flushed behind it.
+  expect(back.transport.take()).toMatchObject([{ corrId: 'c1', frame: { payload: { result: 'late' } } }]);
   clock.advance(10_000);
   expect(back.session.state).toBe('attached');
   expect(back.session.outbound.messages).toBe(0);
@@ -67,7 +67,7 @@ test('a newer connection of the same instance takes over, and the end of the old
   expect(newer.session.state).toBe('attached');
 });
 
-test('another instance inherits the path; calls of the one before end with the window unless they are answered', () => {
+test('another instance inherits the path; unanswered calls of its predecessor fail at the end of the window', () => {
   const { agent, caller, clock, attach } = pair();
   caller.call('math@fame.fabric', 'lost');
   caller.call('math@fame.fabric', 'known');
@@ -95,7 +95,7 @@ test('a callee is notified that its caller is gone', () => {
   });
 });
 
-test('an address stays with its first binder while that answers; a dead one is evicted', async () => {
+test('an address stays with its holder while the holder answers; a dead holder is evicted', async () => {
   const { agent, attach, bindings } = pair();
   const rival = attach('rival');
   const challenge = (): void => {
@@ -152,7 +152,7 @@ test('nodes that have left leave no state behind', () => {
   expect(clock.timerCount).toBe(0);
 });
 
-test('a sweep pings silent nodes, closes dead ones and those that do not read', async () => {
+test('a sweep pings silent nodes, and closes dead nodes and nodes that do not read', async () => {
   const { attach, sweeper, clock } = makeParts();
   const silent = attach('silent');
   silent.transport.isAlive = false;
@@ -177,7 +177,7 @@ test('a sweep pings silent nodes, closes dead ones and those that do not read', 
   expect(reader.transport.closed?.code).toBe(4008);
 });
 
-test('of two nodes that bind the address of a dead one at the same moment, one gets it and the other a refusal', async () => {
+test('of two nodes that bind the address of a dead node at the same time, one gets it and the other is refused', async () => {
   const { attach, bindings } = makeParts();
   const dead = attach('dead');
   dead.bind('svc@fame.fabric');
@@ -221,7 +221,7 @@ test('a pool is announced as unbound only when its last member has left', () => 
   expect(unbound()).toEqual(['w@*.fame.fabric']);
 });
 
-test('a used-up window is not refilled by many other flows', () => {
+test('a flow without credit gets none by the eviction of other flows', () => {
   const { agent, caller, attach } = pair();
   const crowd = attach('crowd');
   const sendItem = (node: typeof caller, flowId: string): void => {

@@ -1,5 +1,5 @@
-// The lives of sessions: attached, detached for the resume window, gone. The consequences of an end are handled here, once:
-// addresses are removed, callers and callees are notified.
+// Lifecycle of sessions: attached, detached for the resume window, gone. The consequences of an end are handled only here:
+// its addresses are removed, callers and callees are notified.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import type { Bindings, RemovedBindings } from '../bindings.ts';
 import { CLOSE } from '../close-codes.ts';
@@ -9,7 +9,7 @@ import type { OpenCall, OpenCalls } from '../open-calls.ts';
 import { cancelNotice, nack } from '../replies.ts';
 import type { CoarseClock } from './coarse-clock.ts';
 import type { NodeTransport } from './node-transport.ts';
-import { type AttachTerms, Session, type SessionName } from './session.ts';
+import { type AttachTerms, Session, type SessionIdentity } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 
 export interface SessionsParts {
@@ -24,7 +24,7 @@ export interface SessionsParts {
   log: Logger;
 }
 
-/** Learns which addresses and capabilities left with their node. */
+/** Announces that addresses and capabilities left with their node. */
 export interface RemovalListener {
   removed(session: Session, removed: RemovedBindings): void;
 }
@@ -41,16 +41,16 @@ export class Sessions {
   }
 
   /** Begins a session with its first connection. */
-  open(name: SessionName, transport: NodeTransport, terms: AttachTerms): Session {
-    const session = new Session(name, transport, terms, this.#parts.time);
+  open(identity: SessionIdentity, transport: NodeTransport, terms: AttachTerms): Session {
+    const session = new Session(identity, transport, terms, this.#parts.time);
     this.#parts.table.add(session);
     return session;
   }
 
   /**
-   * Hands a new connection to a session, in place of a lost or an older one. Another instance of the program does not know
-   * the calls of the one before it: those that it made are cancelled, those that it serves are answered within the resume
-   * window (its journal may know them) or their callers are notified.
+   * Continues a session on a new connection, in place of a lost or an older one. Another instance of the program does not know
+   * the calls of its predecessor. Calls that the predecessor made are cancelled. Calls that it served may still be answered
+   * within the resume window, from a journal; then their callers are notified.
    */
   resume(session: Session, transport: NodeTransport, terms: AttachTerms): void {
     const { calls } = this.#parts;
@@ -66,7 +66,7 @@ export class Sessions {
     replaced?.close(CLOSE.normal, 'replaced by a newer connection of the same node');
   }
 
-  /** A connection ended. The node may resume within the window, unless it said goodbye (`hasLeft`). */
+  /** Handles the end of a connection. The node may resume within the window, unless it closed normally (`hasLeft`). */
   detach(session: Session, transport: NodeTransport, hasLeft = false): void {
     if (session.transport !== transport) return;
     const { clock, counters } = this.#parts;
@@ -100,9 +100,9 @@ export class Sessions {
     }
   }
 
-  /** Passes the cancel of a call on to its callee, if that takes them. */
+  /** Forwards the cancel of a call to its callee, if the callee accepts cancels. */
   cancelAtCallee({ callee, corrId, replyTo }: OpenCall, reason: string): void {
-    if (!callee.terms.takesCancel) return;
+    if (!callee.terms.acceptsCancel) return;
     callee.outbound.sendControl(cancelNotice(this.#parts.identity, corrId, replyTo, reason));
   }
 

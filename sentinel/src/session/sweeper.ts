@@ -8,15 +8,15 @@ import type { Session } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 import type { Sessions } from './sessions.ts';
 
-/** Its deadlines are many seconds long, and a process that wakes up has lost its caches. */
+/** The deadlines are many seconds long, and each wake-up of an idle process is costly: its caches are cold. */
 export const SWEEP_MS = 2_000;
 /** Time in which a connection must attach. */
 const ATTACH_WITHIN_MS = 5_000;
 /** Silence after which a node is pinged. */
 const PING_AFTER_MS = 15_000;
-/** Silence after which a node is given up. */
-const GIVE_UP_AFTER_MS = 30_000;
-/** Time without progress after which a queue closes its node. */
+/** Silence after which a node is closed. */
+const CLOSE_AFTER_MS = 30_000;
+/** Time without progress of a queue after which its node is closed. */
 const STALLED_MS = 10_000;
 /** Time limit of a pong. Silence is measured separately, so this only ends the wait. */
 const PONG_MS = 10_000;
@@ -67,9 +67,9 @@ export class Sweeper {
         queuedBytes: outbound.bytes,
       });
       sessions.end(session, CLOSE.slowConsumer, 'the node does not read');
-    } else if (silentMs >= GIVE_UP_AFTER_MS) {
+    } else if (silentMs >= CLOSE_AFTER_MS) {
       log.warn('closed a silent node', { path, silentMs });
-      sessions.end(session, CLOSE.goingAway, 'silent');
+      sessions.end(session, CLOSE.goingAway, `no message and no pong for ${silentMs} ms`);
       transport.terminate();
     } else if (silentMs >= PING_AFTER_MS) {
       void session.ping(PONG_MS).then((isAlive) => {

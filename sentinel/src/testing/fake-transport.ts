@@ -1,4 +1,4 @@
-// A transport without a network: keeps what was sent; a test decides how full it is and whether it answers pings.
+// A transport without a network: records what was sent. A test sets its fill level and whether it answers pings.
 import type { Envelope } from '@fame-fabric/shared';
 import type { NodeTransport } from '../session/node-transport.ts';
 
@@ -35,8 +35,16 @@ export class FakeTransport implements NodeTransport {
     this.onMessage?.(Buffer.from(JSON.stringify(message)));
   }
 
+  /** Takes the oldest message sent, as an envelope. */
+  takeFirst(): Envelope {
+    return envelopeOf(this.sent.shift()!);
+  }
+
   /** Takes everything sent so far, as envelopes. */
   take(): Envelope[] {
-    return this.sent.splice(0).map((bytes) => JSON.parse(Buffer.from(bytes).toString('utf8')) as Envelope);
+    return this.sent.splice(0).map(envelopeOf);
   }
 }
+
+const envelopeOf = (bytes: Uint8Array): Envelope =>
+  JSON.parse(Buffer.from(bytes).toString('utf8')) as Envelope;

@@ -1,4 +1,4 @@
-// The parts of a sentinel without port, timers or sockets, and nodes on fake transports: the fixture of the path's tests.
+// The parts of a sentinel without port, timers or sockets, and nodes on fake transports: the fixture of unit tests.
 import { type Envelope, type Frame, makeEnvelope, type NodeAttachAck } from '@fame-fabric/shared';
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
 import { AddressChallenge } from '../address-challenge.ts';
@@ -30,7 +30,7 @@ export interface FakeNode {
   call(to: string, corrId: string, more?: Partial<Envelope>): Envelope[];
   /** Answers a call. */
   reply(to: Envelope, result: unknown): void;
-  /** Loses the connection, or closes it as a node that leaves. */
+  /** Ends the connection. @default 1006, a lost connection; 1000 is a node that leaves */
   lose(closeCode?: number): void;
 }
 
@@ -92,8 +92,8 @@ export function makeParts(options: PartsOptions = {}) {
     };
     admission.open(transport, { origin, systemId });
     transport.receive(makeEnvelope(frame, { corrId: 'attach' }));
-    const [ack] = transport.take();
-    const { ok, assignedPath: path } = ack!.frame as NodeAttachAck;
+    const ack = transport.takeFirst();
+    const { ok, assignedPath: path } = ack.frame as NodeAttachAck;
     if (!ok) throw new Error(`refused: ${JSON.stringify(ack)}`);
     const session = table.byPath(path!)!;
     const node: FakeNode = {
@@ -141,7 +141,7 @@ export function makeParts(options: PartsOptions = {}) {
     bindings,
     calls,
     table,
-    announcements: announcer,
+    announcer,
     sessions,
     control,
     router,

@@ -1,6 +1,6 @@
 // Announces the bindings of nodes below this sentinel: addresses to the parent and to all peers, capabilities to the parent
-// only. A new parent or peer receives everything that is bound already. Announcements that the parent refused for now are
-// repeated with its heartbeats.
+// only. A new parent or peer receives all current bindings. Announcements that the parent refused for now are retried with
+// every heartbeat.
 import {
   type AddressBindAck,
   type CapabilityAdvertiseAck,
@@ -27,7 +27,7 @@ export interface AnnouncementParts {
   log: Logger;
 }
 
-/** Names an announcement as the parent's answer does. */
+/** Key of an announcement. The parent's answer has the same fields. */
 const keyOf = (address: string, capability = ''): string => `${address} ${capability}`;
 
 export class Announcements implements Announcer, RemovalListener {
@@ -41,7 +41,7 @@ export class Announcements implements Announcer, RemovalListener {
     this.#parts = parts;
   }
 
-  /** Announces everything to a parent or peer that has just attached. */
+  /** Announces all current bindings to a parent or peer that has just attached. */
   announceTo(neighbor: Session): void {
     const { bindings } = this.#parts;
     for (const { address, session } of bindings.ownAddresses()) {
@@ -100,7 +100,7 @@ export class Announcements implements Announcer, RemovalListener {
     if (!isErrorCode(code) || ERRORS[code].retryable) this.#refused.add(key);
   }
 
-  /** Repeats refused announcements: a parent does not notify us when it has room. Those that are void are forgotten. */
+  /** Retries refused announcements: a parent does not notify us when it has room. Drops those that are out of date. */
   retryRefused(): void {
     if (this.#refused.size === 0) return;
     const { bindings, table } = this.#parts;

@@ -1,4 +1,4 @@
-// An outgoing connection as a session uses it.
+// Adapts an outgoing connection to the port of a session.
 import type { Transport } from '@fame-fabric/shared';
 import type { NodeTransport } from '../session/node-transport.ts';
 
@@ -34,7 +34,7 @@ export class UplinkTransport implements NodeTransport {
     return this.#transport.bufferedBytes;
   }
 
-  /** There is no ping: acks of heartbeats are the sign of life. */
+  /** Resolves `false`: an uplink has no ping. Its heartbeats and their acks keep it from being silent. */
   ping(): Promise<boolean> {
     return Promise.resolve(false);
   }

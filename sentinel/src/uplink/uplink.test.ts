@@ -54,7 +54,7 @@ function otherSide(assignedPath: string) {
 }
 
 /** A sentinel without an uplink, and the function that attaches it to its parent. */
-function belowAParent(assignedPath: string, options?: PartsOptions) {
+function childSentinel(assignedPath: string, options?: PartsOptions) {
   const parts = makeParts(options);
   const parent = otherSide(assignedPath);
   const uplink = new Uplink({ ...parts, dial: parent.dial }, { url: 'ws://parent', kind: 'parent' });
@@ -66,7 +66,7 @@ function belowAParent(assignedPath: string, options?: PartsOptions) {
 }
 
 test('a parent receives the bindings made before and after the attach, and their removal', async () => {
-  const { parts, parent, uplink, connect } = belowAParent('/P/S');
+  const { parts, parent, uplink, connect } = childSentinel('/P/S');
   const early = parts.attach('early');
   early.bind('early@fame.fabric');
 
@@ -87,15 +87,15 @@ test('a parent receives the bindings made before and after the attach, and their
 });
 
 test('bindings made before the attach are announced if the path stays the same', async () => {
-  const { parts, parent, uplink, connect } = belowAParent('/S');
+  const { parts, parent, uplink, connect } = childSentinel('/S');
   parts.attach('early').bind('early@fame.fabric');
   await connect();
   expect(parent.addresses('AddressBind')).toEqual(['early@fame.fabric']);
   uplink.close();
 });
 
-test('calls that no node below serves go to the parent, and the parent reaches the nodes below', async () => {
-  const { parts, parent, uplink, connect } = belowAParent('/S');
+test('calls to addresses that no node below serves go to the parent, and calls of the parent reach the nodes below', async () => {
+  const { parts, parent, uplink, connect } = childSentinel('/S');
   await connect();
   const node = parts.attach('node');
   node.bind('math@fame.fabric');
@@ -115,7 +115,7 @@ test('calls that no node below serves go to the parent, and the parent reaches t
 });
 
 test('a lost parent is dialed again and receives all bindings again', async () => {
-  const { parts, parent, uplink, connect } = belowAParent('/S');
+  const { parts, parent, uplink, connect } = childSentinel('/S');
   parts.attach('node').bind('math@fame.fabric');
   await connect();
   parent.cut();
@@ -128,7 +128,7 @@ test('a lost parent is dialed again and receives all bindings again', async () =
 });
 
 test('a refused first attach is retried until its timeout', async () => {
-  const { parts, parent, uplink } = belowAParent('/S');
+  const { parts, parent, uplink } = childSentinel('/S');
   parent.refuse(2);
   const connecting = uplink.connect(5_000);
   await parts.clock.run(2_000);
@@ -138,7 +138,7 @@ test('a refused first attach is retried until its timeout', async () => {
 });
 
 test('an unreachable parent fails the first attach with LINK_TIMEOUT', async () => {
-  const { parts, parent, uplink } = belowAParent('/S');
+  const { parts, parent, uplink } = childSentinel('/S');
   parent.refuse(1_000);
   const failed = uplink.connect(2_000).catch((error: unknown) => error);
   await parts.clock.run(3_000);
@@ -164,7 +164,7 @@ test('a peer is dialed in the background until the uplink is closed', async () =
 });
 
 test('calls of the parent that were open when the connection was lost fail after the reattach', async () => {
-  const { parts, parent, uplink, connect } = belowAParent('/S');
+  const { parts, parent, uplink, connect } = childSentinel('/S');
   const node = parts.attach('node');
   node.bind('math@fame.fabric');
   await connect();
@@ -209,67 +209,67 @@ test('the queue of a full connection to the parent is sent when the connection d
 });
 
 describe('announcements that the parent refuses', () => {
-  async function withANode() {
-    const { parts, parent, uplink, connect } = belowAParent('/S', { maxAddressesPerNode: 1_000 });
+  async function attachedNode() {
+    const { parts, parent, uplink, connect } = childSentinel('/S', { maxAddressesPerNode: 1_000 });
     await connect();
     const node = parts.attach('node');
-    /** The parent answers an announcement. */
+    /** Sends the parent's answer to an announcement. */
     const answer = async (address: string, ok: boolean, code?: string): Promise<void> => {
       parent.send(
         makeEnvelope({ type: 'AddressBindAck', ok, address, ...(code ? { code } : {}) }, { corrId: 'b' }),
       );
       await settle();
     };
-    const repeated = async (): Promise<string[]> => {
+    const retried = async (): Promise<string[]> => {
       parent.received.length = 0;
       await parts.clock.run(15_000, 15_000);
       return parent.addresses('AddressBind');
     };
     const warnings = () =>
       parts.log.lines.filter(({ message }) => message.includes('refused an announcement'));
-    return { parts, parent, uplink, node, answer, repeated, warnings };
+    return { parts, parent, uplink, node, answer, retried, warnings };
   }
 
-  test('are repeated with every heartbeat until they are accepted, and logged once', async () => {
-    const { node, uplink, answer, repeated, warnings } = await withANode();
+  test('are retried with every heartbeat until they are accepted, and logged once', async () => {
+    const { node, uplink, answer, retried, warnings } = await attachedNode();
     node.bind('math@fame.fabric');
     await answer('math@fame.fabric', false, 'QUOTA_EXCEEDED');
-    expect(await repeated()).toEqual(['math@fame.fabric']);
+    expect(await retried()).toEqual(['math@fame.fabric']);
     await answer('math@fame.fabric', false, 'QUOTA_EXCEEDED');
-    expect(await repeated()).toEqual(['math@fame.fabric']);
+    expect(await retried()).toEqual(['math@fame.fabric']);
     await answer('math@fame.fabric', true);
-    expect(await repeated()).toEqual([]);
+    expect(await retried()).toEqual([]);
     expect(warnings()).toHaveLength(1);
     uplink.close();
   });
 
-  test('are forgotten when they can never be accepted, and when no node below serves the address', async () => {
-    const { node, uplink, answer, repeated } = await withANode();
+  test('are dropped if they can never be accepted, or if no node below serves the address any more', async () => {
+    const { node, uplink, answer, retried } = await attachedNode();
     node.bind('odd@fame.fabric');
     await answer('odd@fame.fabric', false, 'ADDRESS_FORBIDDEN');
     node.bind('math@fame.fabric');
     node.send({ type: 'AddressUnbind', address: 'math@fame.fabric' });
     await answer('math@fame.fabric', false, 'ADDRESS_IN_USE');
-    expect(await repeated()).toEqual([]);
+    expect(await retried()).toEqual([]);
     uplink.close();
   });
 
-  test('are repeated a few at a time, in turn', async () => {
-    const { node, uplink, answer, repeated } = await withANode();
+  test('are retried 64 at a time, in turn', async () => {
+    const { node, uplink, answer, retried } = await attachedNode();
     const addresses = Array.from({ length: 100 }, (_, i) => `a${i}@fame.fabric`);
     for (const address of addresses) {
       node.send({ type: 'AddressBind', address }, { corrId: 'bind' });
       await answer(address, false, 'QUOTA_EXCEEDED');
     }
-    const first = await repeated();
+    const first = await retried();
     expect(first).toEqual(addresses.slice(0, 64));
     for (const address of first) await answer(address, false, 'QUOTA_EXCEEDED');
-    expect(await repeated()).toEqual([...addresses.slice(64), ...addresses.slice(0, 28)]);
+    expect(await retried()).toEqual([...addresses.slice(64), ...addresses.slice(0, 28)]);
     uplink.close();
   });
 
-  test('are repeated for capabilities too', async () => {
-    const { parts, node, parent, uplink } = await withANode();
+  test('are retried for capabilities too', async () => {
+    const { parts, node, parent, uplink } = await attachedNode();
     const address = 'math@fame.fabric';
     node.send({ type: 'CapabilityAdvertise', capabilities: ['sums'], address }, { corrId: 'c' });
     parent.send(
@@ -291,8 +291,8 @@ describe('announcements that the parent refuses', () => {
     uplink.close();
   });
 
-  test('are acknowledged by the parent alone', async () => {
-    const { parts, node, uplink, warnings } = await withANode();
+  test('are acknowledged by the parent only', async () => {
+    const { parts, node, uplink, warnings } = await attachedNode();
     const other = parts.attach('other');
     node.bind('math@fame.fabric');
     other.send({ type: 'AddressBindAck', ok: false, address: 'math@fame.fabric', code: 'QUOTA_EXCEEDED' });
@@ -302,7 +302,7 @@ describe('announcements that the parent refuses', () => {
 });
 
 test('a capability is withdrawn from the parent with the address that it was advertised with', async () => {
-  const { parts, parent, uplink, connect } = belowAParent('/S');
+  const { parts, parent, uplink, connect } = childSentinel('/S');
   await connect();
   const nodes = ['one', 'two'].map((name) => ({ node: parts.attach(name), address: `${name}@fame.fabric` }));
   const capabilities = ['sums'];

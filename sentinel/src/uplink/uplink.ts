@@ -32,7 +32,7 @@ export interface UplinkParts {
   sessions: Sessions;
   calls: OpenCalls;
   router: Router;
-  announcements: Announcements;
+  announcer: Announcements;
   dial: Dial;
   log: Logger;
 }
@@ -52,7 +52,7 @@ export class Uplink {
   readonly #heartbeat: Heartbeat;
   readonly #closing = new AbortController();
   #session: Session | undefined;
-  /** Calls of the other side that were open when the connection was lost: their callers still wait. */
+  /** Calls of the other side that were open when the connection was lost. Their callers are notified after the reattach. */
   #lostCalls: readonly OpenCall[] = [];
 
   constructor(parts: UplinkParts, { url, kind }: UplinkOptions) {
@@ -118,7 +118,7 @@ export class Uplink {
   }
 
   #onAttached(inner: Transport, ack: NodeAttachAck): void {
-    const { announcements, identity, log, router, sessions } = this.#parts;
+    const { announcer, identity, log, router, sessions } = this.#parts;
     const { assignedPath, software, targetPhysicalPath: path, targetSystemId: systemId } = ack;
     if (!assignedPath || !path) {
       throw new FabricError('LINK_REFUSED', `The ${this.#kind} sentinel sent an incomplete NodeAttachAck`);
@@ -131,15 +131,15 @@ export class Uplink {
     const session = sessions.open(
       { path, systemId: systemId ?? path.slice(1), kind: this.#kind },
       transport,
-      { instanceId: '', epoch: '', takesCancel: isOurs, hasStreamFlows: isOurs },
+      { instanceId: '', epoch: '', acceptsCancel: isOurs, hasStreamFlows: isOurs },
     );
     this.#session = session;
     transport.onMessage = (bytes) => router.receive(session, bytes as Buffer);
     transport.onDrain = () => session.outbound.flush();
-    transport.onClose = (code) => this.#lost(session, transport, code);
+    transport.onClose = (code) => this.#onLost(session, transport, code);
     this.#heartbeat.start();
     log.info(`attached to the ${this.#kind} sentinel`, { url: this.#url, path: identity.path });
-    announcements.announceTo(session);
+    announcer.announceTo(session);
     // The other side kept its half of these calls for us to resume; our half was dropped with the connection.
     for (const call of this.#lostCalls) {
       const reason = 'The connection to the node that was handling the call was lost';
@@ -148,7 +148,7 @@ export class Uplink {
     this.#lostCalls = [];
   }
 
-  #lost(session: Session, transport: UplinkTransport, closeCode: number): void {
+  #onLost(session: Session, transport: UplinkTransport, closeCode: number): void {
     const { calls, log, sessions } = this.#parts;
     this.#heartbeat.stop();
     this.#session = undefined;
@@ -170,6 +170,6 @@ export class Uplink {
 
   #beat(): void {
     this.#session?.outbound.sendControl(announcement(this.#parts.identity, { type: 'NodeHeartbeat' }));
-    if (this.#kind === 'parent') this.#parts.announcements.retryRefused();
+    if (this.#kind === 'parent') this.#parts.announcer.retryRefused();
   }
 }
