@@ -1,6 +1,6 @@
-// Public list of the agents: the 30 names that most programs use to define an agent, give it a model, tools and a store, and
-// serve it. A type is here when a user has to write it down: to implement a model, a store or an agent, or to annotate a
-// function of their own. Teams, strategies, task trees, processes and the test kit have lists of their own: `team.ts`,
+// Public exports: the 30 names that most programs need to define an agent, give it a model, tools and a store, and serve it. It
+// includes a type only if users must name it, to implement a model, a store or an agent, or to annotate their own functions.
+// Teams, strategies, task trees, processes and the test kit have their own lists: `team.ts`,
 // `strategy.ts`, `workflow.ts`, `process.ts`, `testing.ts`. `surface.test.ts` pins them all.
 export { FabricError, isFabricError } from '@fame-fabric/shared';
 export { defineAgent } from './agent/agent.ts';

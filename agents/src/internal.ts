@@ -1,4 +1,4 @@
-// Names that our own command, tests and benchmarks need beside the public lists. Nothing here is promised to users.
+// Exports for our own command, tests and benchmarks. Nothing here is promised to users.
 export { type ConversationEvent, textOf } from './conversation/conversation.ts';
 export { ConversationHost } from './conversation/host.ts';
 export {

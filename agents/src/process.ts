@@ -1,5 +1,5 @@
-// Public list for programs that run agents as a process: configuration, signals, exit codes. Importing it loads no model, store
-// or agent; `runAgentProcess` loads what the configuration asks for.
+// Public exports for programs that run agents as a process: configuration, signals, exit codes. Importing this file loads no
+// model, store or agent; `runAgentProcess` loads those that the configuration selects.
 export {
   AGENT_VARIABLES,
   type AgentConfig,

@@ -1,4 +1,4 @@
-// Public list of prompt strategies, by name: messages, functions, prompts, budgets, and the refining dialogue.
+// Public exports for prompt strategies: messages, functions, prompts, budgets, and the refining dialogue.
 export { Budget, type BudgetOptions, type Price, type PriceTable } from './model/budget.ts';
 export { type ModelClass, type ModelClasses, modelOf } from './model/model-classes.ts';
 export type { Spent, UsageReport } from './model/usage.ts';

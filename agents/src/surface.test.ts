@@ -1,4 +1,4 @@
-// The public lists, pinned with their types: a name that comes or goes changes this file.
+// Pins the public exports, types included. Adding or removing one changes this file.
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 
@@ -59,7 +59,7 @@ const LISTS = {
   `,
 };
 
-test.each(Object.entries(LISTS))('the list "%s" is the one we promise', (list, names) => {
+test.each(Object.entries(LISTS))('the exports of "%s" are the promised ones', (list, names) => {
   expect(exportsOf(list)).toEqual(names.trim().split(/\s+/));
 });
 

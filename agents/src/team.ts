@@ -1,4 +1,4 @@
-// Public list of teams, by name: agents with narrow tasks that are wired by configuration, and ready-made ones.
+// Public exports for teams: agents with narrow tasks that are wired by configuration, and ready-made teams.
 export type { RemoteCall, RemoteEvent, RemoteRequest } from './handoff/hand-over.ts';
 export {
   type AbilityContext,

@@ -1,5 +1,5 @@
-// Public list of the test kit for authors of agents, by name: scripted models, a fake OpenAI server with real bytes, streams cut
-// at other places, and a validator of model requests.
+// Public exports of the test kit for agent authors: scripted models, a fake OpenAI server over real HTTP, streams cut at any
+// offset, and a validator of model requests.
 export {
   FakeOpenAI,
   type FakeOpenAIOptions,

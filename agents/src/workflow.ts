@@ -1,6 +1,5 @@
-// Public list for control flow of one's own, by name: task trees, the splitter of a model's stream, and the window that keeps
-// a conversation within a token limit.
-
+// Public exports for custom control flow: task trees, the splitter of a model's stream, and the window that keeps a
+// conversation within a token limit.
 export { type ReceivingStages, withReceivingStages } from './model/stream/receiving-stages.ts';
 export {
   type ParsedToolCall,

@@ -42,7 +42,7 @@ describe.each([
     const chat = 'chat@fame.fabric';
     expect(await begin(chat, 's1', { system_prompt: 'Be brief.', max_history_length: 5 })).toBe('working');
     const events = await stream(chat, 's1', "What's the weather in Paris?");
-    expect(textOf(events)).toMatch(/^One moment.*\nIn Paris it is 22 degrees celsius\.$/);
+    expect(textOf(events)).toMatch(/^One moment.*\nIn Paris it is 22 degrees Celsius\.$/);
     expect(events.filter(({ type }) => type !== 'text')).toMatchObject([
       { type: 'tool_call', name: 'get_current_weather', args: { location: 'Paris' } },
       { type: 'tool_result', name: 'get_current_weather', ok: true },
@@ -58,7 +58,7 @@ describe.each([
     expect(await begin(refine, 's2', { objective: 'I want a web site' })).toBe('input-required');
     expect(await say(refine, 's2', 'For my bakery')).toContain('?');
     expect(await stateOf(refine, 's2')).toBe('input-required');
-    expect(textOf(await stream(refine, 's2', 'By May'))).toContain('Have I understood you?');
+    expect(textOf(await stream(refine, 's2', 'By May'))).toContain('Have I understood you correctly?');
     expect(await say(refine, 's2', 'yes')).toMatch(/\n- A web site\n- For my bakery\n- By May$/);
     expect(await stateOf(refine, 's2')).toBe('completed');
     const late = await client.ask('call', { address: refine, method: 'run_turn', args: ['s2', 'more'] });

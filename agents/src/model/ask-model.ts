@@ -1,5 +1,5 @@
-// One request to a model and its whole reply. Strategies and runners take an `AskModel` and do not know which one: this plain
-// one, or the one that goes through the journal of a turn (`turn/journaled-model.ts`).
+// One request to a model and its whole reply. Strategies and runners take an `AskModel`: the plain one in this file, or the one
+// that replays the journal of a turn (`turn/journaled-model.ts`).
 import type { ChatModel, ModelRequest } from './model.ts';
 import { type ReadReplyOptions, readReply } from './stream/read-reply.ts';
 import type { Reply } from './stream/reply-splitter.ts';
@@ -7,7 +7,7 @@ import type { Reply } from './stream/reply-splitter.ts';
 export type { Reply } from './stream/reply-splitter.ts';
 
 export interface AskModelOptions extends Omit<ReadReplyOptions, 'callId'> {
-  /** Names the one who asks, such as an agent of a team. A resumed turn compares it with its record. */
+  /** Name of the caller, such as an agent of a team. A resumed turn compares it with its record. */
   scope?: string | undefined;
   /** Runs before the request; what it throws refuses the request. A recorded reply needs no request, so no check. */
   check?: (() => void) | undefined;
@@ -27,7 +27,7 @@ export const askModel = async (
   const { signal } = options;
   signal?.throwIfAborted();
   options.check?.();
-  const reply = await readReply(model.stream(request, signal ? { signal } : {}), options);
+  const reply = await readReply(model.stream(request, { signal }), options);
   options.onReply?.(reply);
   return reply;
 };

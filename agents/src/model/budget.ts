@@ -9,22 +9,22 @@ export interface Price {
   input: number;
   output: number;
   /** For prompt tokens that the provider had in its cache. @default input */
-  cached_input?: number;
+  cached_input?: number | undefined;
 }
 /** Prices by the name of the model. */
 export type PriceTable = Readonly<Record<string, Price>>;
 
 export interface BudgetOptions {
   /** @default no limit */
-  limitUsd?: number;
+  limitUsd?: number | undefined;
   /** Prompt and completion tokens together. @default no limit */
-  limitTokens?: number;
+  limitTokens?: number | undefined;
   /** Fraction of a limit at which `onWarn` is called, once. @default 0.8 */
-  warnAt?: number;
+  warnAt?: number | undefined;
   prices: PriceTable;
   /** A model without a price under a limit in USD: refuse it, or let it through at no cost. @default error */
-  withoutPrice?: 'error' | 'unpriced';
-  parent?: Budget;
+  withoutPrice?: 'error' | 'unpriced' | undefined;
+  parent?: Budget | undefined;
   onWarn?(budget: Budget): void;
 }
 
@@ -56,10 +56,10 @@ export class Budget {
     return Math.max(0, Math.min(own, this.#options.parent?.remaining ?? Number.POSITIVE_INFINITY));
   }
 
-  /** A budget inside this one, with its prices. */
+  /** Makes a budget inside this one, with the same prices. */
   child(options: Omit<Partial<BudgetOptions>, 'parent'> = {}): Budget {
     const { prices, withoutPrice } = this.#options;
-    return new Budget({ prices, ...(withoutPrice ? { withoutPrice } : {}), ...options, parent: this });
+    return new Budget({ prices, withoutPrice, ...options, parent: this });
   }
 
   /** Checks the limits before a call. @throws {BUDGET_EXCEEDED} @throws {PRICE_UNKNOWN} for a model without a price */
@@ -91,13 +91,13 @@ export class Budget {
   charge(model: string, usage: Usage, agent?: string): Spent {
     const price = this.#priceOf(model);
     const spent = spentOf(usage, price ? costOf(usage, price) : 0);
-    this.#note((ledger) => ledger.add(spent, model, agent));
+    this.#record((ledger) => ledger.add(spent, model, agent));
     return spent;
   }
 
   /** Adds spending that was reported from elsewhere, such as a team on another node. */
   absorb(report: UsageReport): void {
-    this.#note((ledger) => ledger.absorb(report));
+    this.#record((ledger) => ledger.absorb(report));
   }
 
   #priceOf(model: string): Price | undefined {
@@ -105,10 +105,10 @@ export class Budget {
     return Object.hasOwn(prices, model) ? prices[model] : undefined;
   }
 
-  #note(write: (ledger: UsageLedger) => void): void {
+  #record(write: (ledger: UsageLedger) => void): void {
     write(this.#ledger);
     const { parent } = this.#options;
-    if (parent) parent.#note(write);
+    if (parent) parent.#record(write);
     const { limitUsd, limitTokens, warnAt = 0.8, onWarn } = this.#options;
     const { usd, total_tokens } = this.#ledger.report().total;
     const isNear =

@@ -1,6 +1,6 @@
-// The stream of every model of ours. An async generator cannot be left while it waits for its next piece: `return()` queues
-// behind the pending `next()`. This wrapper aborts first, so that the request behind it closes at once. Its listener on the
-// caller's signal lives as long as the iteration.
+// The stream that all of our models return. A consumer cannot leave an async generator that waits for its next chunk, because
+// `return()` queues behind the pending `next()`. This wrapper aborts first, so the request closes at once. It removes its
+// listener from the caller's signal when the iteration ends.
 import { onAbort } from '@fame-fabric/shared/internal';
 import type { ModelChunk } from './model.ts';
 

@@ -15,7 +15,7 @@ export type ModelMessage = SystemMessage | UserMessage | AssistantMessage | Tool
 
 export interface ToolSpec {
   type: 'function';
-  function: { name: string; description?: string; parameters: Record<string, unknown> };
+  function: { name: string; description?: string | undefined; parameters: Record<string, unknown> };
 }
 export type ToolChoice = 'auto' | 'none' | 'required' | { type: 'function'; function: { name: string } };
 
@@ -34,7 +34,7 @@ export interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
   total_tokens: number;
-  cached_tokens?: number;
+  cached_tokens?: number | undefined;
 }
 export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'function_call';
 

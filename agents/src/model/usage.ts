@@ -40,7 +40,7 @@ export interface UsageReport {
   readonly byAgent: Readonly<Record<string, Readonly<Spent>>>;
 }
 
-export const nothingSpent = (): Spent => ({
+const nothingSpent = (): Spent => ({
   calls: 0,
   prompt_tokens: 0,
   completion_tokens: 0,
@@ -70,15 +70,15 @@ export class UsageLedger {
 
   add(spent: Spent, model: string, agent?: string): void {
     addTo(this.#total, spent);
-    this.#note(this.#byModel, model, spent);
-    if (agent !== undefined) this.#note(this.#byAgent, agent, spent);
+    this.#addByName(this.#byModel, model, spent);
+    if (agent !== undefined) this.#addByName(this.#byAgent, agent, spent);
   }
 
   /** Adds another ledger's report, such as the one of a team on another node. */
   absorb(report: UsageReport): void {
     addTo(this.#total, report.total);
-    for (const [name, spent] of Object.entries(report.byModel)) this.#note(this.#byModel, name, spent);
-    for (const [name, spent] of Object.entries(report.byAgent)) this.#note(this.#byAgent, name, spent);
+    for (const [name, spent] of Object.entries(report.byModel)) this.#addByName(this.#byModel, name, spent);
+    for (const [name, spent] of Object.entries(report.byAgent)) this.#addByName(this.#byAgent, name, spent);
   }
 
   /** Returns a snapshot that does not change. */
@@ -88,7 +88,7 @@ export class UsageLedger {
     return { total: { ...this.#total }, byModel: copy(this.#byModel), byAgent: copy(this.#byAgent) };
   }
 
-  #note(map: Map<string, Spent>, name: string, spent: Readonly<Spent>): void {
+  #addByName(map: Map<string, Spent>, name: string, spent: Readonly<Spent>): void {
     const sum = map.get(name) ?? nothingSpent();
     addTo(sum, spent);
     map.set(name, sum);

@@ -1,5 +1,5 @@
-// Public IP addresses. Addresses of this machine, its network and the services of a cloud are not public. IPv6 is allowed by
-// its one public block and not refused by a list, because a list may be incomplete.
+// Public IP addresses. Addresses of this machine, its network and cloud services are not public. For IPv6, only the one public
+// block is allowed: a list of private ranges could be incomplete.
 import { BlockList, isIP } from 'node:net';
 
 // IANA's special-purpose registry, and 168.63.129.16: an Azure host service behind a public address.
@@ -34,7 +34,8 @@ export function addressSet(ranges: readonly string[]): BlockList {
   for (const range of ranges) {
     const [network = '', bits] = range.split('/');
     const family = isIP(network);
-    if (family === 0) throw new TypeError(`"${range}" is not an address or a range of addresses`);
+    if (family === 0)
+      throw new TypeError(`"${range}" is not an IP address or range; expected one such as 10.1.2.0/24`);
     const type = family === 4 ? 'ipv4' : 'ipv6';
     if (bits === undefined) set.addAddress(network, type);
     else set.addSubnet(network, Number(bits), type);

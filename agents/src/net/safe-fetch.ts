@@ -10,10 +10,10 @@ import { addressSet, isPublicAddress } from './public-address.ts';
 
 export interface SafeFetchRequest {
   /** @default 'GET' */
-  method?: string;
-  headers?: Record<string, string>;
-  body?: string;
-  signal?: AbortSignal;
+  method?: string | undefined;
+  headers?: Record<string, string> | undefined;
+  body?: string | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 export interface SafeFetchResponse {
@@ -52,7 +52,7 @@ const LOCAL_NAMES = /(?:^|\.)(?:localhost|local|internal|intranet|lan|home\.arpa
 
 const forbidden = (what: string): FabricError => new FabricError('OUTBOUND_FORBIDDEN', `The URL ${what}`);
 const failed = (what: string, cause?: unknown): FabricError =>
-  new FabricError('OUTBOUND_FAILED', what, cause === undefined ? {} : { cause });
+  new FabricError('OUTBOUND_FAILED', what, { cause });
 
 /** Makes a SafeFetch. Without options it reaches only public https servers. */
 export function createSafeFetch(options: SafeFetchOptions = {}): SafeFetch {
@@ -152,14 +152,14 @@ export function createSafeFetch(options: SafeFetchOptions = {}): SafeFetch {
     try {
       return await send(url, request);
     } catch (error) {
-      // Such as a header with a line break, which the request itself refuses.
+      // For example, the request refuses a header with a line break.
       throw isFabricError(error) ? error : failed('The request could not be made', error);
     }
   };
   return Object.assign(safeFetch, { check: (url: string) => void readUrl(url) });
 }
 
-/** The host as a name or a bare IP address, without brackets and without the dot that may end a name. */
+/** Returns the host as a name without a final dot, or as an IP address without brackets. */
 const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');
 
 async function readBody(response: IncomingMessage, maxBytes: number): Promise<string> {

@@ -1,9 +1,9 @@
-// The answer of the offline model as a pure function of the request, without streaming and time.
+// The answer of the offline model, a pure function of the request without streaming or time.
 import type { ModelRequest } from '../model.ts';
 import { callId, clauses, readConversation } from './conversation.ts';
 import { describeResults } from './describe-results.ts';
 import { inPersona } from './persona.ts';
-import { opening, replyTo, sceneOf } from './talk.ts';
+import { contextOf, opening, replyTo } from './talk.ts';
 import { type PlannedCall, planTools } from './tool-use.ts';
 
 export interface OfflineAnswer {
@@ -13,25 +13,30 @@ export interface OfflineAnswer {
 
 /** Answers a request. Deterministic. */
 export function answer(request: ModelRequest): OfflineAnswer {
-  const talk = readConversation(request);
-  const plan = planTools(request, talk);
+  const conversation = readConversation(request);
+  const plan = planTools(request, conversation);
   if (plan.calls.length > 0) {
-    const calls = plan.calls.map((call, i) => ({ ...call, id: callId(talk.nextCall + i) }));
+    const calls = plan.calls.map((call, i) => ({ ...call, id: callId(conversation.nextCall + i) }));
     return { text: '', calls };
   }
-  const scene = sceneOf(talk);
+  const context = contextOf(conversation);
   const plain = (): string => {
-    if (scene.persona.exactly) return scene.persona.exactly;
+    if (context.persona.exactly) return context.persona.exactly;
     if (plan.question) return plan.question;
-    if (talk.results.length > 0) {
-      const report = describeResults(talk.results);
-      // Clauses that no tool answered are answered in words.
-      return plan.rest.length > 0 && plan.rest.length < clauses(talk.last).length
-        ? `${report} ${replyTo(scene, plan.rest)}`
+    if (conversation.results.length > 0) {
+      const report = describeResults(conversation.results);
+      // The rules answer the clauses that no tool answers.
+      return plan.rest.length > 0 && plan.rest.length < clauses(conversation.last).length
+        ? `${report} ${replyTo(context, plan.rest)}`
         : report;
     }
-    return talk.last ? replyTo(scene, plan.rest) : opening(scene);
+    return conversation.last ? replyTo(context, plan.rest) : opening(context);
   };
   const text = plain();
-  return { text: scene.persona.exactly ? text : inPersona(text, talk.system, talk.users.length), calls: [] };
+  return {
+    text: context.persona.exactly
+      ? text
+      : inPersona(text, conversation.system, conversation.userTexts.length),
+    calls: [],
+  };
 }

@@ -43,7 +43,7 @@ export function moodOf(text: string): number {
   return Math.sign(count(POSITIVE) - count(NEGATIVE));
 }
 
-/** The lines of the system prompt that name a value. */
+/** Returns the text after `option` in the lines of the system prompt that name it. */
 const linesAbout = (option: string, system: string): string =>
   system
     .split('\n')
@@ -53,7 +53,7 @@ const linesAbout = (option: string, system: string): string =>
     .filter((line) => line.length < 400)
     .join(' ');
 
-export interface Fit {
+interface Fit {
   readonly option: string;
   /** 0 for no evidence. */
   readonly score: number;

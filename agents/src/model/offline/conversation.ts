@@ -1,5 +1,4 @@
-// The conversation as the rules of the offline model read it, parsed from the messages of one request. Nothing is kept between
-// requests.
+// Parses the messages of one request for the rules of the offline model. Keeps nothing between requests.
 import type { ModelMessage, ModelRequest } from '../model.ts';
 
 export interface ToolResult {
@@ -12,17 +11,17 @@ export interface Conversation {
   /** All system messages, joined. */
   readonly system: string;
   /** The user's messages in order, without empty ones. */
-  readonly users: readonly string[];
-  /** The assistant's texts in order, without calls that have none. */
-  readonly assistants: readonly string[];
+  readonly userTexts: readonly string[];
+  /** The assistant's texts in order, without empty ones. */
+  readonly assistantTexts: readonly string[];
   /** The user message to answer; empty when the assistant opens the conversation. */
   readonly last: string;
   /** Tool results after that message. */
   readonly results: readonly ToolResult[];
   /** Number of the next tool call: above the numbers of all calls in the messages. */
   readonly nextCall: number;
-  /** All texts and call arguments of the assistant. Finds the questions that it asked before. */
-  readonly written: string;
+  /** All texts and call arguments of the assistant, including the questions that it asked. */
+  readonly assistantOutput: string;
 }
 
 const textOf = (message: ModelMessage): string => {
@@ -62,18 +61,18 @@ export function readConversation(request: ModelRequest): Conversation {
       },
     ];
   });
-  const assistants = texts('assistant');
+  const assistantTexts = texts('assistant');
   return {
     system: messages
       .filter((message) => message.role === 'system' || (message.role as string) === 'developer')
       .map(textOf)
       .join('\n'),
-    users: texts('user'),
-    assistants,
+    userTexts: texts('user'),
+    assistantTexts,
     last: lastUser ? textOf(lastUser).trim() : '',
     results,
     nextCall: Math.max(0, ...calls.map(({ id }) => Number(OWN_ID.exec(id)?.[1] ?? 0))) + 1,
-    written: [...assistants, ...calls.map((call) => call.function.arguments)].join('\n'),
+    assistantOutput: [...assistantTexts, ...calls.map((call) => call.function.arguments)].join('\n'),
   };
 }
 

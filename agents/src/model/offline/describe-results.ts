@@ -5,12 +5,13 @@ const MAX_CHARS = 2000;
 
 type Members = Readonly<Record<string, unknown>>;
 
-/** Shapes with their own sentence: their members, and the sentence. */
+/** Result shapes that have a sentence: the members and the sentence. */
 const SENTENCES: readonly (readonly [readonly string[], (value: Members) => string])[] = [
   [['expression', 'result'], ({ expression, result }) => `${expression} = ${result}.`],
   [
     ['location', 'temperature', 'unit'],
-    ({ location, temperature, unit }) => `In ${location} it is ${temperature} degrees ${unit}.`,
+    ({ location, temperature, unit }) =>
+      `In ${location} it is ${temperature} degrees ${capitalized(String(unit))}.`,
   ],
   [
     ['location', 'temperature'],
@@ -24,6 +25,8 @@ const SENTENCES: readonly (readonly [readonly string[], (value: Members) => stri
     ({ local, time_zone, weekday }) => `It is ${weekday}, ${local} (${time_zone}).`,
   ],
 ];
+
+const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 const isMembers = (value: unknown): value is Members =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -52,7 +55,7 @@ function describeResult({ name, content }: ToolResult): string {
   try {
     value = JSON.parse(content);
   } catch {
-    // A plain text stays as it is.
+    // A result that is not JSON is plain text.
   }
   const error = /^error\b/i.test(content)
     ? content
@@ -63,7 +66,7 @@ function describeResult({ name, content }: ToolResult): string {
   const text = (sentenceOf(value) ?? inWords(value)).slice(0, MAX_CHARS);
   if (/[.!?]$/.test(text)) return text;
   const label = name.replaceAll('_', ' ').replace(/^(?:get|fetch|find|look up)\s+/, '');
-  return `${label.charAt(0).toUpperCase()}${label.slice(1)}: ${text}.`;
+  return `${capitalized(label)}: ${text}.`;
 }
 
 /** Describes the results of the tools. */

@@ -1,4 +1,4 @@
-// Facts that a person states ("my name is Ada", "my favourite colour is green", "the password is plum"), and the questions
+// Facts that a user states ("my name is Ada", "my favourite colour is green", "the password is plum"), and the questions
 // about them. Later statements replace earlier ones.
 
 export interface Fact {
@@ -6,6 +6,7 @@ export interface Fact {
   readonly key: string;
   /** `my` for facts about the user. */
   readonly owner: 'my' | 'the';
+  readonly verb: string;
   readonly value: string;
 }
 
@@ -16,13 +17,13 @@ const MY_NAME = new RegExp(`\\b(?:my name(?:['’]s| is)|call me)\\s+${NAME}`, '
 const I_AM = /\b[Ii](?:['’]m| am)\s+(\p{Lu}[\p{L}\p{M}'’-]*)/u;
 const NOT_A_NAME = /^(?:a|an|the|so|very|not|in|on|at|from|sorry|here|happy|sad|fine|good|ok|okay|i)$/i;
 const MY =
-  /\bmy\s+([\p{L}][\p{L}\p{N} '-]{0,40}?)\s+(?:is|are|was|=)\s+(?:called\s+|named\s+)?([^.!?\n;]{1,200})/iu;
+  /\bmy\s+([\p{L}][\p{L}\p{N} '-]{0,40}?)\s+(is|are|was|=)\s+(?:called\s+|named\s+)?([^.!?\n;]{1,200})/iu;
 const THE =
-  /(?:^|[.!?;,]\s*|\bthat\s+)(?:the|our)\s+([\p{L}][\p{L}\p{N} '-]{0,40}?)\s+(?:is|are|was)\s+([^.!?\n;]{1,200})/iu;
+  /(?:^|[.!?;,]\s*|\bthat\s+)(?:the|our)\s+([\p{L}][\p{L}\p{N} '-]{0,40}?)\s+(is|are|was)\s+([^.!?\n;]{1,200})/iu;
 const ABOUT_ME: readonly (readonly [RegExp, string])[] = [
   [/\bI live in\s+([^.!?,\n;]{1,80})/i, 'home'],
   [/\bI(?:['’]m| am| come) from\s+([^.!?,\n;]{1,80})/i, 'origin'],
-  [/\bI work (?:as|at|for|in)\s+([^.!?,\n;]{1,80})/i, 'work'],
+  [/\bI work ((?:as|at|for|in)\s+[^.!?,\n;]{1,80})/i, 'work'],
   [/\bI(?:['’]m| am)\s+(\d{1,3})(?:\s+years?\s+old|\s*(?:$|[.!,]))/i, 'age'],
   [/\bI (?:really )?(?:like|love|enjoy)\s+([^.!?,\n;]{1,80})/i, 'like'],
   [/\bI have\s+((?:an?|one|two|three|\d+)\s+[^.!?,\n;]{1,80})/i, 'have'],
@@ -32,7 +33,7 @@ const isQuestion = (text: string): boolean =>
   /\?\s*$/.test(text) || /^(?:what|who|where|when|which|how|do|does|can|could|is|are)\b/i.test(text);
 
 /** Normalizes a key for lookups. */
-const normal = (key: string): string =>
+const normalizeKey = (key: string): string =>
   key
     .toLowerCase()
     .replaceAll('favorite', 'favourite')
@@ -52,20 +53,22 @@ export function factsIn(sentence: string): Fact[] {
   const found: Fact[] = [];
   const name = MY_NAME.exec(sentence)?.[1] ?? (I_AM.exec(sentence)?.[1] || undefined);
   if (name && !NOT_A_NAME.test(name) && !/^(?:what|who|not)$/i.test(name)) {
-    found.push({ key: 'name', owner: 'my', value: name });
+    found.push({ key: 'name', owner: 'my', verb: 'is', value: name });
   }
   if (isQuestion(sentence)) return found;
   for (const [pattern, key] of ABOUT_ME) {
     const value = pattern.exec(sentence)?.[1];
-    if (value) found.push({ key, owner: 'my', value: tidy(value) });
+    if (value) found.push({ key, owner: 'my', verb: 'is', value: tidy(value) });
   }
   for (const [pattern, owner] of [
     [MY, 'my'],
     [THE, 'the'],
   ] as const) {
     const match = pattern.exec(sentence);
-    const [, key = '', value = ''] = match ?? [];
-    if (match && normal(key) !== 'name' && value) found.push({ key: normal(key), owner, value: tidy(value) });
+    const [, words = '', verb = '', value = ''] = match ?? [];
+    const key = normalizeKey(words);
+    if (!match || key === 'name' || !value) continue;
+    found.push({ key, owner, verb: verb === '=' ? 'is' : verb.toLowerCase(), value: tidy(value) });
   }
   return found;
 }
@@ -95,7 +98,7 @@ export function askedFor(question: string): { key: string; owner: 'my' | 'the'; 
   const words = (match[2] ?? match[4] ?? '')
     .replace(/\s+(?:is|was|again|please|called|that i .*)$/i, '')
     .trim();
-  return { key: normal(words), owner, words };
+  return { key: normalizeKey(words), owner, words };
 }
 
 /** Returns the latest fact for a key. */
@@ -107,7 +110,7 @@ const SENTENCES: Readonly<Record<string, (value: string) => string>> = {
   name: (value) => `Your name is ${value}.`,
   home: (value) => `You live in ${value}.`,
   origin: (value) => `You are from ${value}.`,
-  work: (value) => `You told me about your work: ${value}.`,
+  work: (value) => `You work ${value}.`,
   age: (value) => `You are ${value}.`,
   like: (value) => `You like ${value}.`,
   have: (value) => `You have ${value}.`,
@@ -122,4 +125,4 @@ const inSecondPerson = (value: string): string =>
 /** Formats a fact as a sentence to the user. */
 export const factSentence = (fact: Fact): string =>
   (fact.owner === 'my' ? SENTENCES[fact.key]?.(inSecondPerson(fact.value)) : undefined) ??
-  `${fact.owner === 'my' ? 'Your' : 'The'} ${fact.key} is ${inSecondPerson(fact.value)}.`;
+  `${fact.owner === 'my' ? 'Your' : 'The'} ${fact.key} ${fact.verb} ${inSecondPerson(fact.value)}.`;

@@ -11,13 +11,13 @@ import { overlap, wordsOf } from './words.ts';
 type Schema = Record<string, unknown>;
 export type Value = string | number | boolean | null | Value[] | { [key: string]: Value };
 
-export interface FillScene {
-  readonly talk: Conversation;
+export interface FillContext {
+  readonly conversation: Conversation;
   /** The clause that asks for the call. */
   readonly text: string;
-  /** Falls back to a default where the conversation has no value. */
+  /** True if a value that the conversation does not contain gets a default. */
   readonly forced: boolean;
-  /** One of several places or items that the clause names, when each gets its own call. */
+  /** The place or item of this call, if the clause names several and each gets its own call. */
   readonly item?: string | undefined;
   /** The name of the tool. */
   readonly tool: string;
@@ -39,7 +39,7 @@ function plain(schema: unknown): Schema {
 }
 
 /** True if a schema accepts null for an unknown value. */
-function takesNull(schema: unknown): boolean {
+function acceptsNull(schema: unknown): boolean {
   if (!isObject(schema)) return false;
   const options = schema.anyOf ?? schema.oneOf;
   if (Array.isArray(options)) return options.some((one) => isObject(one) && one.type === 'null');
@@ -49,7 +49,7 @@ function takesNull(schema: unknown): boolean {
 /** Returns the arguments of a call, and the names of required ones that are missing. */
 export function fillArguments(
   parameters: unknown,
-  scene: FillScene,
+  context: FillContext,
   depth = 0,
 ): { args: { [key: string]: Value }; missing: string[] } {
   const schema = plain(parameters);
@@ -57,12 +57,12 @@ export function fillArguments(
   const required = new Set(Array.isArray(schema.required) ? schema.required : []);
   const args: { [key: string]: Value } = {};
   const missing: string[] = [];
-  const numbers = numbersIn(scene.text);
-  const beside = { ...scene, siblings: Object.keys(properties) };
+  const numbers = numbersIn(context.text);
+  const withSiblings = { ...context, siblings: Object.keys(properties) };
   for (const [name, value] of Object.entries(properties)) {
-    const nullable = takesNull(value);
+    const nullable = acceptsNull(value);
     const needed = required.has(name);
-    const found = fillOne(name, plain(value), beside, numbers, needed && !nullable, depth);
+    const found = fillOne(name, plain(value), withSiblings, numbers, needed && !nullable, depth);
     const filled = found ?? (needed && nullable ? null : undefined);
     if (filled !== undefined) {
       // A parameter may be called __proto__, which an assignment would not create.
@@ -80,35 +80,35 @@ export function fillArguments(
 function fillOne(
   name: string,
   schema: Schema,
-  scene: FillScene,
+  context: FillContext,
   numbers: number[],
   required: boolean,
   depth: number,
 ): Value | undefined {
-  if (name === 'to_user') return 'One moment, let me see to that.';
+  if (name === 'to_user') return 'One moment, please.';
   if (schema.const !== undefined) return schema.const as Value;
   const description = typeof schema.description === 'string' ? schema.description : '';
   const options = (Array.isArray(schema.enum) ? schema.enum : []).filter((one) => typeof one === 'string');
   if (options.length > 0) {
-    const best = bestOption(scene.text, options, scene.talk.system);
-    if (best.score >= 1 || (required && (scene.forced || best.score > 0))) return best.option;
+    const best = bestOption(context.text, options, context.conversation.system);
+    if (best.score >= 1 || (required && (context.forced || best.score > 0))) return best.option;
     return (schema.default as Value | undefined) ?? (required ? best.option : undefined);
   }
   switch (schema.type) {
     case 'number':
     case 'integer':
-      return fillNumber(name, schema, scene, numbers, required);
+      return fillNumber(name, schema, context, numbers, required);
     case 'boolean':
-      return required || overlap(wordsOf(scene.text), wordsOf(name)) > 0
-        ? fillBoolean(name, description, scene)
+      return required || overlap(wordsOf(context.text), wordsOf(name)) > 0
+        ? fillBoolean(name, description, context)
         : undefined;
     case 'array':
-      return fillArray(name, schema, scene, required, depth);
+      return fillArray(name, schema, context, required, depth);
     case 'object':
       if (depth >= MAX_DEPTH || (!required && depth > 0)) return required ? {} : undefined;
-      return fillArguments(schema, scene, depth + 1).args;
+      return fillArguments(schema, context, depth + 1).args;
     default: {
-      const text = fillText(name, description, scene, required);
+      const text = fillText(name, description, context, required);
       const max = typeof schema.maxLength === 'number' ? schema.maxLength : 4000;
       return text === undefined ? (schema.default as Value | undefined) : text.slice(0, max);
     }
@@ -121,7 +121,7 @@ const numbersIn = (text: string): number[] =>
 function fillNumber(
   name: string,
   schema: Schema,
-  scene: FillScene,
+  context: FillContext,
   numbers: number[],
   required: boolean,
 ): number | undefined {
@@ -130,7 +130,7 @@ function fillNumber(
   const named = new RegExp(
     `\\b${name.replace(/[^\w]/g, '.')}\\s*(?:is|=|:|of)?\\s*(-?\\d+(?:\\.\\d+)?)`,
     'i',
-  ).exec(scene.text);
+  ).exec(context.text);
   let value: number | undefined;
   if (/confidence|certainty|probability|score|likelihood/i.test(name)) {
     value = high !== undefined && high > 1 ? Math.round(high * 0.9) : 0.9;
@@ -138,35 +138,35 @@ function fillNumber(
   else value = numbers.shift();
   if (value === undefined) value = schema.default as number | undefined;
   if (value === undefined) {
-    if (!required || !scene.forced) return undefined;
+    if (!required || !context.forced) return undefined;
     value = low ?? 1;
   }
   if (schema.type === 'integer') value = Math.round(value);
   return Math.min(high ?? value, Math.max(low ?? value, value));
 }
 
-function fillBoolean(name: string, description: string, scene: FillScene): boolean {
+function fillBoolean(name: string, description: string, context: FillContext): boolean {
   const about = `${name} ${description}`;
   if (/hack|attack|manipul|malicious|injection|suspicious|unsafe|jailbreak|abus|hostile/i.test(about)) {
-    return isAttack(scene.text);
+    return isAttack(context.text);
   }
-  if (/safe|legit|benign|allow|genuine|harmless/i.test(about)) return !isAttack(scene.text);
-  if (/angry|upset|unhappy|negative|complain/i.test(about)) return moodOf(scene.text) < 0;
-  if (/happy|satisfied|positive/i.test(about)) return moodOf(scene.text) > 0;
-  if (/question/i.test(name)) return /\?/.test(scene.text);
+  if (/safe|legit|benign|allow|genuine|harmless/i.test(about)) return !isAttack(context.text);
+  if (/angry|upset|unhappy|negative|complain/i.test(about)) return moodOf(context.text) < 0;
+  if (/happy|satisfied|positive/i.test(about)) return moodOf(context.text) > 0;
+  if (/question/i.test(name)) return /\?/.test(context.text);
   if (
     new RegExp(`\\b(?:no|not|without|don't)\\b[^.]{0,20}\\b${name.replace(/[^\w]/g, '.')}`, 'i').test(
-      scene.text,
+      context.text,
     )
   )
     return false;
-  return !isNo(scene.text) && overlap(wordsOf(scene.text), wordsOf(about)) > 0;
+  return !isNo(context.text) && overlap(wordsOf(context.text), wordsOf(about)) > 0;
 }
 
 function fillArray(
   name: string,
   schema: Schema,
-  scene: FillScene,
+  context: FillContext,
   required: boolean,
   depth: number,
 ): Value[] | undefined {
@@ -177,30 +177,31 @@ function fillArray(
   const wrap = (texts: readonly string[]): Value[] =>
     texts.map((text) =>
       items.type === 'object'
-        ? fillArguments(items, { ...scene, text, item: text, forced: true }, depth + 1).args
+        ? fillArguments(items, { ...context, text, item: text, forced: true }, depth + 1).args
         : text,
     );
-  if (/question/i.test(name)) return fit(wrap(questionsFor(scene.talk, Math.max(least, Math.min(3, most)))));
-  if (/goal|requirement|objective|step|task/i.test(name)) return fit(wrap(goalsOf(scene.talk)));
+  if (/question/i.test(name))
+    return fit(wrap(questionsFor(context.conversation, Math.max(least, Math.min(3, most)))));
+  if (/goal|requirement|objective|step|task/i.test(name)) return fit(wrap(goalsOf(context.conversation)));
   if (Array.isArray(items.enum)) {
     const options = items.enum.filter((one) => typeof one === 'string');
-    const chosen = options.filter((option) => bestOption(scene.text, [option]).score >= 2);
+    const chosen = options.filter((option) => bestOption(context.text, [option]).score >= 2);
     if (chosen.length === 0 && least > 0)
-      chosen.push(bestOption(scene.text, options, scene.talk.system).option);
+      chosen.push(bestOption(context.text, options, context.conversation.system).option);
     return chosen.length > 0 || required ? fit(chosen) : undefined;
   }
   if (items.type === 'number' || items.type === 'integer') {
-    const numbers = numbersIn(scene.text);
+    const numbers = numbersIn(context.text);
     return numbers.length > 0 || required ? fit(numbers) : undefined;
   }
-  const listed = listIn(scene.text);
+  const listed = listIn(context.text);
   if (listed.length === 0 && !required) return undefined;
-  const texts = listed.length > 0 ? listed : least > 0 || scene.forced ? [scene.text] : [];
-  return texts.length > 0 || scene.forced ? fit(wrap(texts)) : undefined;
+  const texts = listed.length > 0 ? listed : least > 0 || context.forced ? [context.text] : [];
+  return texts.length > 0 || context.forced ? fit(wrap(texts)) : undefined;
 }
 
 /** Returns the items of a list in a text: quoted texts, else the list after a colon. */
-export function listIn(text: string): string[] {
+function listIn(text: string): string[] {
   const quoted = [...text.matchAll(/["“']([^"”']{1,200})["”'](?=\W|$)/g)].map(([, item = '']) => item);
   if (quoted.length > 0) return quoted;
   const list = /:\s*([^:]+)$/.exec(text)?.[1];
@@ -246,13 +247,13 @@ function zoneIn(text: string): string | undefined {
 function fillText(
   name: string,
   description: string,
-  scene: FillScene,
+  context: FillContext,
   required: boolean,
 ): string | undefined {
-  const { text, talk } = scene;
+  const { text, conversation } = context;
   const key = name.replace(/([a-z\d])([A-Z])/g, '$1_$2').toLowerCase();
   const is = (pattern: RegExp): boolean => pattern.test(key);
-  const facts = talk.users.flatMap((said) => clauses(said).flatMap(factsIn));
+  const facts = conversation.userTexts.flatMap((said) => clauses(said).flatMap(factsIn));
   const other = new RegExp(
     `\\b${key.replaceAll('_', '[ _-]?')}\\s*(?:is|=|:)\\s*["“']?([^"”',;\\n]{1,100}?)["”']?(?=[,;.?!]|$)`,
     'i',
@@ -260,31 +261,31 @@ function fillText(
   const named = firstMatch(text, other);
   if (named) return named;
   if (
-    scene.item !== undefined &&
+    context.item !== undefined &&
     is(/location|city|place|town|question|text|name|title|goal|item|description|requirement/)
   )
-    return scene.item;
+    return context.item;
 
   if (is(/zone/)) return zoneIn(text);
   if (is(/(?:^|_)(?:expression|formula|equation|calculation|sum)$/))
-    return findSum(text) ?? (scene.forced && required ? text : undefined);
+    return findSum(text) ?? (context.forced && required ? text : undefined);
   if (is(/e?mail/)) return firstMatch(text, /[\w.+-]+@[\w-]+\.[\w.-]*\w/);
   if (is(/url|link|uri/)) return firstMatch(text, /https?:\/\/[^\s"'<>]+/);
   if (is(/language|lang$/)) return firstMatch(text, LANGUAGES);
   if (is(/location|city|place|town|country|region|destination|address|where/)) {
     const known = (): string | undefined => lookUp(facts, 'home', 'my')?.value;
-    // A capitalized personal name is not a place.
+    // The user's name is capitalized but is not a place.
     const where = text.replace(/\bmy name is [^.!?]*[.!?]?\s*/i, '');
     const found = firstMatch(where, CAPITALS, PLACE);
     return found && !/^(?:the )?(?:weather|forecast|moment|time|I)$/i.test(found) ? found : known();
   }
   if (is(/(?:^|_)(?:id|code|number|no|sku|reference|ref)$/)) {
-    const recent = [text, ...talk.users.toReversed()];
+    const recent = [text, ...conversation.userTexts.toReversed()];
     for (const said of recent) {
       const id = firstMatch(said, /#\s?([\w-]+)/, /\b([A-Z]{1,6}-?\d[\w-]*)\b/, /\b(\d[\w-]*)\b/);
       if (id) return id;
     }
-    return scene.forced && required ? 'unknown' : undefined;
+    return context.forced && required ? 'unknown' : undefined;
   }
   if (is(/date|day|when|time/)) {
     return (
@@ -293,21 +294,23 @@ function fillText(
         /\b\d{4}-\d{2}-\d{2}\b/,
         /\b(?:today|tomorrow|tonight|yesterday|(?:next|this) \w+|(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b/i,
         /\b(?:at )?(\d{1,2}(?::\d{2})?\s?(?:am|pm|o'clock)?)\b/i,
-      ) ?? (scene.forced && required ? 'today' : undefined)
+      ) ?? (context.forced && required ? 'today' : undefined)
     );
   }
-  if (is(/reformulat|goal|objective|requirement/)) return goalOf(talk);
-  if (is(/question/) && /confirm/i.test(`${description} ${key} ${scene.tool}`)) {
-    const shown = scene.siblings?.some((sibling) => /goal/i.test(sibling));
-    return shown ? 'Have I understood you?' : `Have I understood you: ${goalOf(talk)} Is that right?`;
+  if (is(/reformulat|goal|objective|requirement/)) return goalOf(conversation);
+  if (is(/question/) && /confirm/i.test(`${description} ${key} ${context.tool}`)) {
+    const showsGoal = context.siblings?.some((sibling) => /goal/i.test(sibling));
+    return showsGoal
+      ? 'Have I understood you correctly?'
+      : `Have I understood you correctly? ${goalOf(conversation)}`;
   }
-  if (is(/question/) && scene.forced) return questionsFor(talk, 1)[0];
+  if (is(/question/) && context.forced) return questionsFor(conversation, 1)[0];
   if (is(/(?:^|_)name$|person|recipient|customer|user|^to$|author/)) {
     return (
       firstMatch(text, /\b(?:to|for|called|named|with)\s+(\p{Lu}[\p{L}'’-]+(?:\s\p{Lu}[\p{L}'’-]+)*)/u) ??
       lookUp(facts, 'name', 'my')?.value ??
       firstMatch(text, CAPITALS, /["“']([^"”']{1,100})["”']/) ??
-      (scene.forced && required ? text : undefined)
+      (context.forced && required ? text : undefined)
     );
   }
   if (is(/summary|reason|reasoning|explanation|rationale/)) return `The user said: ${text}`;

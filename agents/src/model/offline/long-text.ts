@@ -1,4 +1,4 @@
-// Longer texts that show streaming and cancelling: stories, poems, counting. The same request always gets the same text.
+// Longer texts, to demonstrate streaming and cancelling: stories, poems, counting. The same request always gets the same text.
 
 const MAX_COUNT = 1000;
 
@@ -22,7 +22,7 @@ const topicOf = (text: string): string | undefined =>
     .exec(text)?.[1]
     ?.replace(/^(?:my|your)\s+/i, 'a ');
 
-/** A story of about 300 words. */
+/** Returns a story of about 300 words. */
 export function story(text: string, listener: string | undefined): string {
   const hero = topicOf(text) ?? 'a small lighthouse';
   const named = hero.charAt(0).toUpperCase() + hero.slice(1);
@@ -37,7 +37,7 @@ export function story(text: string, listener: string | undefined): string {
   ].join('\n\n');
 }
 
-/** A poem of eight lines. */
+/** Returns a poem of eight lines. */
 export function poem(text: string): string {
   const about = topicOf(text) ?? 'a message';
   return [

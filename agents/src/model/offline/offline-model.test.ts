@@ -45,31 +45,33 @@ describe('the offline model in conversation', () => {
     ['I like trains and my dog is called Rex', 'what is my dog?', 'Rex'],
     ['The password is plum.', 'What is the password?', 'plum'],
     ['I am 36 years old', 'How old am I?', '36'],
-  ])('tells back: %s', async (told, asked, answer) => {
+    ['I work as a baker.', 'What do I do?', 'You work as a baker.'],
+    ['My keys are in the drawer.', 'Where are my keys?', 'Your keys are in the drawer.'],
+  ])('recalls: %s', async (told, asked, answer) => {
     expect(await last(told, 'hello', asked)).toContain(answer);
   });
 
-  it('takes the latest word for it', async () => {
+  it('uses the latest statement', async () => {
     expect(await last('My name is Ada.', 'Actually, my name is Grace.', 'What is my name?')).toBe(
       'Your name is Grace.',
     );
   });
 
-  it('does not take a mood for a name', async () => {
+  it('does not mistake a mood for a name', async () => {
     expect(await last("I'm Sorry", "I'm tired", 'What is my name?')).toContain('not told me your name');
   });
 
-  it('forgets what is not in the messages', async () => {
+  it('recalls only facts from the messages', async () => {
     expect(await last('What is my name?')).toContain('not told me your name');
   });
 
-  it('states and answers in one message', async () => {
+  it('acknowledges a fact and answers a question in one message', async () => {
     const answer = await last('Hello, my name is Ada and what is 2+2?');
     expect(answer).toContain('Nice to meet you, Ada.');
     expect(answer).toContain('2+2 = 4');
   });
 
-  it('says what was asked first, second and last', async () => {
+  it('quotes the first, second and last message', async () => {
     const lines = ['How tall is the tower?', 'And how old?', 'hello'];
     expect(await last(...lines, 'What did I ask first?')).toContain('"How tall is the tower?"');
     expect(await last(...lines, 'What was my second question?')).toContain('"And how old?"');
@@ -82,7 +84,7 @@ describe('the offline model in conversation', () => {
     expect(await last('How many questions have I asked so far?')).toContain('1 message,');
   });
 
-  it('repeats', async () => {
+  it('repeats a text or a message', async () => {
     expect(await last('Repeat after me: The quick. Brown fox!')).toBe('The quick. Brown fox!');
     expect(await last('one potato', 'repeat what I said')).toContain('"one potato"');
     expect(await last('hello', 'What did you say first?')).toContain(
@@ -90,13 +92,13 @@ describe('the offline model in conversation', () => {
     );
   });
 
-  it('remembers notes', async () => {
+  it('recalls notes', async () => {
     expect(await last('Remember the number 1234.', 'hi', 'What did I ask you to remember?')).toContain(
       'the number 1234',
     );
   });
 
-  it('does sums, and goes on from them', async () => {
+  it('calculates, and continues from the last result', async () => {
     expect(await chat(undefined, 'what is 12*(3+4)?', 'and times 2?')).toEqual([
       '12*(3+4) = 84',
       '84*2 = 168',
@@ -112,19 +114,19 @@ describe('the offline model in conversation', () => {
     expect(await last('count to 999999')).toContain('I stop after 1000 numbers');
   });
 
-  it('says honestly what it is, and how to get a real one', async () => {
+  it('says that it is the offline model, and how to use a real one', async () => {
     expect(await last('Who are you?')).toMatch(/offline model.*OPENAI_API_KEY/);
     expect(await last('Why is the sky blue?')).toMatch(/do not know.*OPENAI_API_KEY/);
     expect(await last('Why is the sky blue?', 'And the sea?')).not.toContain('OPENAI_API_KEY');
   });
 
-  it('admits the part that it does not know', async () => {
+  it('says which part of a message it cannot answer', async () => {
     const answer = await last('What is 2+2? What is the capital of France?');
     expect(answer).toContain('2+2 = 4');
     expect(answer).toContain('do not know the answer to "What is the capital of France?"');
   });
 
-  it('speaks as the system prompt wants, and leaves quotes and numbers alone', async () => {
+  it('applies the style of the system prompt, except to quotes and numbers', async () => {
     const [hello, name, first] = await chat(
       'You are a helpful assistant. Speak Pirate.',
       'Hello',
@@ -156,7 +158,7 @@ describe('the offline model in conversation', () => {
     expect(await read(request)).toEqual(await read(request));
   });
 
-  it('answers anything at all with text, and quickly', async () => {
+  it('answers any text within its time limit', async () => {
     const started = performance.now();
     await fc.assert(
       fc.asyncProperty(fc.array(fc.string({ maxLength: 200 }), { maxLength: 4 }), async (lines) => {
@@ -179,7 +181,7 @@ describe('the offline model in conversation', () => {
 });
 
 describe('the stream of the offline model', () => {
-  it('comes word by word, with finish reason, usage and the name of the model', async () => {
+  it('has one chunk per word, the finish reason, the usage and the model name', async () => {
     const chunks = await read({ messages: [{ role: 'user', content: 'count to 20' }] });
     expect(chunks.filter((chunk) => chunk.choices[0]?.delta.content).length).toBe(20);
     expect(chunks.at(-2)?.choices[0]?.finish_reason).toBe('stop');
@@ -212,7 +214,7 @@ describe('the stream of the offline model', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  it('stands in for the scripted model: both end when the reader leaves', async () => {
+  it('ends when the reader leaves, like the scripted model', async () => {
     for (const one of [model, scriptedModel([['a', stall()]])]) {
       const stream = one
         .stream({ messages: [{ role: 'user', content: 'count to 5' }] })

@@ -1,5 +1,5 @@
-// The built-in model: deterministic rules without a network. An agent uses it when neither a key nor a base URL is set. It reads
-// only the messages of the request, and describes itself when asked. This file streams the answers of the rules.
+// The built-in model: deterministic rules without a network. Agents use it when neither a key nor a base URL is set. It reads
+// only the messages of the request, and describes itself on request. This file streams the answers of the rules.
 import { type Clock, systemClock } from '@fame-fabric/shared';
 import { cutText, pause } from '@fame-fabric/shared/internal';
 import type { ChatModel, FinishReason, ModelChunk, ModelRequest, Usage } from '../model.ts';
@@ -20,7 +20,7 @@ const ARGUMENT_CHARS = 12;
 
 const tokens = (chars: number): number => Math.ceil(chars / CHARS_PER_TOKEN);
 
-/** Splits a text into words with the space before them; joined they are the text again. */
+/** Splits a text into words, each with the space before it. The joined words are the text. */
 const wordChunks = (text: string): string[] => text.match(/\s*\S+|\s+$/g) ?? [];
 
 function usageOf(request: ModelRequest, written: number): Usage {
@@ -31,7 +31,7 @@ function usageOf(request: ModelRequest, written: number): Usage {
 }
 
 /** Yields the chunks of an answer without pauses. `max_tokens` cuts text, never a tool call. */
-export function* offlineChunks(request: ModelRequest): Generator<ModelChunk, void> {
+function* offlineChunks(request: ModelRequest): Generator<ModelChunk, void> {
   const reply: OfflineAnswer = answer(request);
   const limit = (request.max_tokens ?? Number.POSITIVE_INFINITY) * CHARS_PER_TOKEN;
   const cut = reply.text.length > limit;
@@ -58,7 +58,7 @@ export function* offlineChunks(request: ModelRequest): Generator<ModelChunk, voi
   yield { choices: [], usage: usageOf(request, written), model: OFFLINE_MODEL_NAME };
 }
 
-/** The built-in model. */
+/** Makes the built-in model. */
 export function offlineModel(options: OfflineModelOptions = {}): ChatModel {
   const { chunkDelayMs = 15, clock = systemClock } = options;
 

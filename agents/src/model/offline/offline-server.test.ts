@@ -26,7 +26,7 @@ const post = (server: OfflineServer, body: unknown, init: RequestInit = {}): Pro
 const hello = { model: 'gpt-any', messages: [{ role: 'user', content: 'My name is Ada. What is my name?' }] };
 
 describe('the offline server', () => {
-  it('answers in one piece', async () => {
+  it('returns a whole completion', async () => {
     const response = await post(await start(), hello);
     expect(response.status).toBe(200);
     const body = (await response.json()) as Record<string, unknown>;
@@ -39,7 +39,7 @@ describe('the offline server', () => {
     expect((body.usage as { total_tokens: number }).total_tokens).toBeGreaterThan(0);
   });
 
-  it('calls tools in one piece, too', async () => {
+  it('returns tool calls in a whole completion', async () => {
     const response = await post(await start(), {
       model: 'm',
       messages: [{ role: 'user', content: 'What is the weather in Paris?' }],
@@ -82,7 +82,7 @@ describe('the offline server', () => {
     expect(counted).toContain('"usage":{"prompt_tokens"');
   });
 
-  it('is understood by the OpenAI model', async () => {
+  it('serves the OpenAI model', async () => {
     const server = await start();
     const model = openaiModel({ model: 'gpt-any', apiKey: 'k', baseURL: server.url });
     const chunks: ModelChunk[] = [];
@@ -103,7 +103,7 @@ describe('the offline server', () => {
   it.each([
     ['a body that is not JSON', '{', 400],
     ['no messages', '{"model":"m"}', 400],
-    ['a message that is none', '{"model":"m","messages":[1]}', 400],
+    ['a message that is not an object', '{"model":"m","messages":[1]}', 400],
     ['tools without a name', '{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{}]}', 400],
     ['a list', '[]', 400],
   ])('refuses %s in the shape of the API', async (_name, body, status) => {
@@ -120,7 +120,7 @@ describe('the offline server', () => {
     expect((await fetch(`${server.url}/chat/completions`)).status).toBe(405);
   });
 
-  it('refuses a body beyond its limit and stays well', async () => {
+  it('refuses a body beyond its limit and keeps serving', async () => {
     const server = await start();
     const status = await new Promise<number>((resolve, reject) => {
       const request = httpRequest(`${server.url}/chat/completions`, { method: 'POST' }, (response) => {
@@ -146,7 +146,7 @@ describe('the offline server', () => {
     await vi.waitFor(() => expect(clock.timerCount).toBe(0));
   });
 
-  it('says so when it cannot listen', async () => {
+  it('rejects with CONFIG_INVALID when it cannot listen', async () => {
     const server = await start();
     const port = Number(new URL(server.url).port);
     await expect(startOfflineServer({ port })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });

@@ -1,6 +1,6 @@
 // The offline model as an OpenAI-compatible HTTP endpoint, for demos and other clients without a key:
-// POST /v1/chat/completions (streaming or not) and GET /v1/models. It accepts every key and every model name, and names its
-// model `offline` in each answer.
+// POST /v1/chat/completions (streaming or not) and GET /v1/models. It accepts every key and every model name, and answers
+// with the model name `offline`.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, isIPv6 } from 'node:net';
 import { type Clock, FabricError, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';

@@ -1,5 +1,5 @@
-// Applies the system prompt's style to an answer: the way of speaking ("speak Pirate"), the length ("be brief"), and fixed words
-// ("end every answer with ..."). Quoted text and numbers never change, because they repeat the user's own words.
+// Applies the system prompt's style to an answer: a manner of speech ("speak Pirate"), the length ("be brief"), and fixed words
+// ("end every answer with ..."). Quoted text never changes, because it repeats the user's own words.
 
 interface Style {
   readonly name: string;

@@ -1,5 +1,5 @@
-// Answers a question with the sentence of the system prompt or of an earlier message that shares most words with it. Lets a
-// specialized agent answer from its instructions.
+// Answers a question with the sentence of the system prompt or of an earlier message that shares the most words with it, so a
+// specialized agent can answer from its instructions.
 import type { Conversation } from './conversation.ts';
 import { wordsOf } from './words.ts';
 
@@ -11,7 +11,7 @@ const sentences = (text: string): string[] =>
     .filter(Boolean);
 
 /** Returns the best sentence for a question, or undefined if none shares two words with it. */
-export function recall(question: string, talk: Conversation): string | undefined {
+export function recall(question: string, conversation: Conversation): string | undefined {
   const wanted = wordsOf(question);
   let best: { score: number; text: string } | undefined;
   const offer = (texts: readonly string[], format: (sentence: string) => string): void => {
@@ -21,9 +21,9 @@ export function recall(question: string, talk: Conversation): string | undefined
       if (score >= 2 && score > (best?.score ?? 0)) best = { score, text: format(sentence) };
     }
   };
-  const earlier = talk.last ? talk.users.slice(0, -1) : talk.users;
+  const earlier = conversation.last ? conversation.userTexts.slice(0, -1) : conversation.userTexts;
   offer(
-    sentences(talk.system).filter(
+    sentences(conversation.system).filter(
       (sentence) => !/^(?:you|please|always|never|speak|answer|be)\b/i.test(sentence),
     ),
     (s) => s,

@@ -5,11 +5,11 @@ import type { Conversation } from './conversation.ts';
 
 const QUESTIONS = [
   'Who is it for?',
-  'What must it do first of all?',
-  'By when do you need it?',
+  'What is the most important thing it must do?',
+  'When do you need it?',
   'What is out of scope?',
   'How will you know that it is done?',
-  'Which limits are there, such as budget, technology or law?',
+  'What are the limits, such as budget, technology or law?',
   'What have you tried so far?',
   'Who decides whether it is good enough?',
 ];
@@ -27,35 +27,35 @@ const clean = (text: string): string =>
     .trim();
 
 // A bare "yes" confirms and adds no requirement.
-const statements = (talk: Conversation): string[] =>
-  talk.users
+const statements = (conversation: Conversation): string[] =>
+  conversation.userTexts
     .filter((text) => !(isYes(text) && text.length < 20))
     .map(clean)
     .filter(Boolean);
 
-/** Returns the goal in one sentence: the objective, with the answers since. */
-export function goalOf(talk: Conversation): string {
-  const [objective = 'an objective that is still open', ...answers] = statements(talk);
+/** Returns the goal in one sentence: the objective and the latest answers. */
+export function goalOf(conversation: Conversation): string {
+  const [objective = 'an objective that is not defined yet', ...answers] = statements(conversation);
   const start = objective.charAt(0).toUpperCase() + objective.slice(1);
   return `${start}${answers.length > 0 ? ` (${answers.slice(-6).join('; ')})` : ''}.`;
 }
 
 /** Returns the goals as a list. */
-export function goalsOf(talk: Conversation): string[] {
-  const [objective = 'an objective that is still open', ...answers] = statements(talk);
+export function goalsOf(conversation: Conversation): string[] {
+  const [objective = 'an objective that is not defined yet', ...answers] = statements(conversation);
   const parts = objective.split(/\s*(?:,|;|\band then\b|\band\b)\s*/).filter((part) => part.length > 2);
   const goals = [...parts, ...answers].map((goal) => goal.charAt(0).toUpperCase() + goal.slice(1));
   return [...new Set(goals)].slice(0, 12);
 }
 
 /** Returns `count` questions, new ones first. */
-export function questionsFor(talk: Conversation, count: number): string[] {
+export function questionsFor(conversation: Conversation, count: number): string[] {
   const open = QUESTIONS.filter(
-    (question) => !talk.written.includes(question) && !talk.system.includes(question),
+    (question) => !conversation.assistantOutput.includes(question) && !conversation.system.includes(question),
   );
   return [...open, ...QUESTIONS.filter((question) => !open.includes(question))].slice(0, count);
 }
 
 /** Number of questions asked so far. */
-export const askedCount = (talk: Conversation): number =>
-  QUESTIONS.filter((question) => talk.written.includes(question)).length;
+export const askedCount = (conversation: Conversation): number =>
+  QUESTIONS.filter((question) => conversation.assistantOutput.includes(question)).length;

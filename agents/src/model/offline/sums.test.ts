@@ -31,11 +31,11 @@ describe('finding a sum', () => {
     'C++ is a language',
     'he scored 9/10',
     'hello',
-  ])('finds none in: %s', (sentence) => {
+  ])('finds no expression in: %s', (sentence) => {
     expect(findSum(sentence)).toBeUndefined();
   });
 
-  it('goes on from the result before', () => {
+  it('continues from the previous result', () => {
     expect(findSum('and times 2?', 84)).toBe('84*2');
     expect(findSum('add 5 to that', -3)).toBe('(-3)+5');
     expect(findSum('that minus 4', 10)).toBe('10 - 4');
@@ -43,23 +43,23 @@ describe('finding a sum', () => {
   });
 });
 
-describe('working a sum out', () => {
+describe('evaluating a sum', () => {
   it.each([
     ['5/0', 'divided by zero'],
     ['5 mod 0', 'divided by zero'],
     ['sqrt(0-4)', 'square root'],
     ['(1+2', 'not closed'],
-    ['1+', 'ends too early'],
+    ['1+', 'incomplete'],
     ['1..2', 'do not understand'],
     ['alert(1)', 'do not understand'],
     ['10^999', 'not a finite'],
     [`${'('.repeat(60)}1${')'.repeat(60)}`, 'too deeply'],
     ['1+'.repeat(200), 'too long'],
-  ])('says why it cannot: %s', (expression, reason) => {
+  ])('explains its failure: %s', (expression, reason) => {
     expect(evaluate(expression)).toMatchObject({ ok: false, reason: expect.stringContaining(reason) });
   });
 
-  it('agrees with the tree that an expression was written from', () => {
+  it('matches the value of a generated expression tree', () => {
     type Tree = { text: string; value: number };
     const { tree } = fc.letrec<{ tree: Tree; node: Tree; leaf: Tree }>((tie) => ({
       leaf: fc.integer({ min: 0, max: 99 }).map((n) => ({ text: String(n), value: n })),
@@ -78,7 +78,7 @@ describe('working a sum out', () => {
     );
   });
 
-  it('never throws, whatever it is given', () => {
+  it('never throws for any text', () => {
     fc.assert(
       fc.property(
         fc.string({ unit: fc.constantFrom(...'0123456789+-*/^%(). sqrtmod'), maxLength: 60 }),

@@ -4,7 +4,7 @@
 const MAX_CHARS = 200;
 const MAX_DEPTH = 32;
 
-export type SumResult =
+type SumResult =
   | { ok: true; expression: string; value: number }
   | { ok: false; expression: string; reason: string };
 
@@ -55,7 +55,7 @@ export function findSum(sentence: string, previous?: number): string | undefined
       `${value}+$1`,
     );
   }
-  // Dates, telephone numbers and versions look like expressions; other operators or a request make one.
+  // Dates, telephone numbers and versions look like expressions.
   if (/\b\d{4}-\d{2}-\d{2}\b/.test(text)) return undefined;
   const found = [...text.matchAll(RUN)]
     .map(([run]) => run.trim())
@@ -128,7 +128,7 @@ class Parser {
         continue;
       }
       const right = this.#power();
-      if (op !== '*' && right === 0) throw new SumError('nothing can be divided by zero');
+      if (op !== '*' && right === 0) throw new SumError('a number cannot be divided by zero');
       left = op === '*' ? left * right : op === '/' ? left / right : left % right;
     }
     return left;
@@ -159,7 +159,7 @@ class Parser {
       return value;
     }
     const token = this.#tokens[this.#at];
-    if (token === undefined) throw new SumError('it ends too early');
+    if (token === undefined) throw new SumError('it is incomplete');
     if (!/^[\d.]+$/.test(token) || Number.isNaN(Number(token))) {
       throw new SumError(`I do not understand "${token}" in it`);
     }

@@ -1,5 +1,5 @@
-// Replies without tools: a list of rules that are tried in order on each clause of the last message. A rule answers or returns
-// undefined. The last one admits that the model does not know.
+// Replies without tools: rules that are tried in order on each clause of the last message. A rule answers or returns undefined.
+// If no rule answers, the reply says that the model does not know.
 import { type Conversation, clauses } from './conversation.ts';
 import { askedFor, type Fact, factSentence, factsIn, lookUp } from './facts.ts';
 import { counting, JOKE, poem, story } from './long-text.ts';
@@ -7,15 +7,15 @@ import { type Persona, readPersona } from './persona.ts';
 import { recall } from './recall.ts';
 import { evaluate, findSum } from './sums.ts';
 
-/** The input of the rules. `earlier` are the user's messages before the one to answer. */
-export interface Scene {
-  readonly talk: Conversation;
+/** Input of the rules. `earlier` has the user's messages before the one to answer. */
+export interface ReplyContext {
+  readonly conversation: Conversation;
   readonly earlier: readonly string[];
   readonly facts: readonly Fact[];
   readonly persona: Persona;
 }
 
-type Rule = (clause: string, scene: Scene) => string | undefined;
+type Rule = (clause: string, context: ReplyContext) => string | undefined;
 
 const SELF_DESCRIPTION =
   'I am the offline model of Fame Fabric: a set of rules in this process, without a network or a language model. Set OPENAI_API_KEY (or OPENAI_BASE_URL) to use a real model.';
@@ -51,13 +51,13 @@ const asksBack =
 /** Rules for one clause. */
 const RULES: readonly Rule[] = [
   // The conversation itself.
-  (clause, { talk, earlier }) => {
+  (clause, { conversation, earlier }) => {
     if (!/\bhow (?:many|often)\b/i.test(clause)) return undefined;
     if (
       /\b(?:you|your)\b[^?]{0,30}\b(?:answer|repl|said|say)/i.test(clause) &&
       !/\bI\b|\bmy\b/.test(clause)
     ) {
-      return `I have given ${plural(talk.assistants.length, 'answer')} so far.`;
+      return `I have given ${plural(conversation.assistantTexts.length, 'answer')} so far.`;
     }
     if (!/\b(?:turn|message|question|time|thing)s?\b|\bhow often\b/i.test(clause)) return undefined;
     return `You have sent ${plural(earlier.length + 1, 'message')}, including this one.`;
@@ -78,10 +78,12 @@ const RULES: readonly Rule[] = [
       ? 'This is your first message.'
       : `I see only ${plural(earlier.length, 'message')} before this one.`;
   },
-  (clause, { talk }) => {
+  (clause, { conversation }) => {
     if (!/\bwhat (?:did|was|were) (?:you|your)\b[^?]{0,40}\b(?:say|said|answer|reply|message)/i.test(clause))
       return undefined;
-    const said = /\bfirst\b/i.test(clause) ? talk.assistants[0] : talk.assistants.at(-1);
+    const said = /\bfirst\b/i.test(clause)
+      ? conversation.assistantTexts[0]
+      : conversation.assistantTexts.at(-1);
     return said === undefined ? 'I have not said anything yet.' : `I said: ${quote(said)}`;
   },
   (clause, { earlier }) => {
@@ -99,7 +101,7 @@ const RULES: readonly Rule[] = [
     if (!/\b(?:summari[sz]e|what (?:have|did) we (?:talk|discuss)|sum up|our conversation)/i.test(clause))
       return undefined;
     if (earlier.length === 0) return 'We have not talked about anything yet.';
-    return `So far you said: ${earlier.slice(-12).map(quote).join(', ')}.`;
+    return `So far you have said: ${earlier.slice(-12).map(quote).join(', ')}.`;
   },
   (clause, { earlier }) => {
     if (!/\bwhat\b[^?]{0,30}\bremember\b/i.test(clause)) return undefined;
@@ -108,18 +110,18 @@ const RULES: readonly Rule[] = [
   },
 
   // Facts that the user stated.
-  (clause, { talk, facts }) => {
+  (clause, { conversation, facts }) => {
     const asked = askedFor(clause);
     if (!asked) return undefined;
     const fact = lookUp(facts, asked.key, asked.owner);
     if (fact) return factSentence(fact);
     if (asked.owner === 'the') return undefined;
-    return recall(clause, talk) ?? `You have not told me your ${asked.words} yet.`;
+    return recall(clause, conversation) ?? `You have not told me your ${asked.words} yet.`;
   },
 
   // Sums.
-  (clause, { talk }) => {
-    const lastNumber = /(-?\d+(?:\.\d+)?)(?=[^\d]*$)/.exec(talk.assistants.at(-1) ?? '')?.[1];
+  (clause, { conversation }) => {
+    const lastNumber = /(-?\d+(?:\.\d+)?)(?=[^\d]*$)/.exec(conversation.assistantTexts.at(-1) ?? '')?.[1];
     const expression = findSum(clause, lastNumber === undefined ? undefined : Number(lastNumber));
     if (expression === undefined) return undefined;
     const sum = evaluate(expression);
@@ -199,57 +201,60 @@ const acknowledge = (fact: Fact): string =>
 const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
 
 /** Prepares the input of the rules. */
-export function sceneOf(talk: Conversation): Scene {
-  const earlier = talk.last ? talk.users.slice(0, -1) : talk.users;
+export function contextOf(conversation: Conversation): ReplyContext {
+  const earlier = conversation.last ? conversation.userTexts.slice(0, -1) : conversation.userTexts;
   return {
-    talk,
+    conversation,
     earlier,
-    facts: [talk.system, ...talk.users].flatMap((text) => clauses(text).flatMap(factsIn)),
-    persona: readPersona(talk.system),
+    facts: [conversation.system, ...conversation.userTexts].flatMap((text) => clauses(text).flatMap(factsIn)),
+    persona: readPersona(conversation.system),
   };
 }
 
-/** The greeting that opens a conversation. */
-export const opening = (scene: Scene): string => {
-  const name = scene.persona.givenName;
+/** Returns the greeting that opens a conversation. */
+export const opening = (context: ReplyContext): string => {
+  const name = context.persona.givenName;
   return `Hello! ${name ? `I am ${name}, played by` : 'I am'} the offline model of Fame Fabric. What would you like to talk about?`;
 };
 
 /** Answers one clause, or returns undefined. */
-const answerClause = (clause: string, scene: Scene): string | undefined => {
+const answerClause = (clause: string, context: ReplyContext): string | undefined => {
   const stated = factsIn(clause).map(acknowledge).join(' ');
   for (const rule of stated ? RULES : [...RULES, ...SMALL_TALK]) {
-    const answer = rule(clause, scene);
+    const answer = rule(clause, context);
     if (answer !== undefined) return stated ? `${stated} ${answer}` : answer;
   }
-  return stated || recall(clause, scene.talk);
+  return stated || recall(clause, context.conversation);
 };
 
 const isQuestion = (text: string): boolean =>
   /\?\s*$/.test(text) || /^(?:what|who|where|when|which|why|how)\b/i.test(text);
 
-const doNotKnow = (text: string, { talk }: Scene): string => {
-  const explained = talk.assistants.some((said) => said.includes('OPENAI_API_KEY'));
+const doNotKnow = (text: string, { conversation }: ReplyContext): string => {
+  const explained = conversation.assistantTexts.some((said) => said.includes('OPENAI_API_KEY'));
   if (!isQuestion(text)) return `You said: ${quote(text)}${explained ? '' : ` ${SELF_DESCRIPTION}`}`;
   return explained
     ? 'I have no rule for that: I am only the offline model.'
     : `I do not know that. ${SELF_DESCRIPTION}`;
 };
 
-/** Replies in plain words, before the persona's style. `parts` are the clauses to answer. */
-export function replyTo(scene: Scene, parts: readonly string[]): string {
-  const { talk } = scene;
+/** Replies in plain words, without the persona's style. `parts` are the clauses to answer. */
+export function replyTo(context: ReplyContext, parts: readonly string[]): string {
+  const { conversation } = context;
   const whole = parts.join(' ');
   for (const rule of WHOLE) {
-    const answer = rule(parts.length === clauses(talk.last).length ? talk.last : whole, scene);
+    const answer = rule(
+      parts.length === clauses(conversation.last).length ? conversation.last : whole,
+      context,
+    );
     if (answer !== undefined) return answer;
   }
-  const answers = parts.map((clause) => ({ clause, text: answerClause(clause, scene) }));
+  const answers = parts.map((clause) => ({ clause, text: answerClause(clause, context) }));
   const known = [...new Set(answers.map(({ text }) => text).filter((text) => text !== undefined))];
-  if (known.length === 0) return recall(whole, talk) ?? doNotKnow(whole, scene);
+  if (known.length === 0) return recall(whole, conversation) ?? doNotKnow(whole, context);
   const open = answers.find(({ clause, text }) => text === undefined && isQuestion(clause));
   return [
-    // A greeting that asks for a subject does not fit a message that has one.
+    // Omit the greeting, which asks for a topic, if the message has one.
     ...known.filter((text) => known.length === 1 || !text.startsWith('Hello')),
     ...(open ? [`I do not know the answer to ${quote(open.clause)}.`] : []),
   ].join(' ');

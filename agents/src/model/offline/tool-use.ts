@@ -3,7 +3,7 @@
 import type { ModelRequest, ToolSpec } from '../model.ts';
 import { bestOption, isYes } from './classify.ts';
 import { type Conversation, clauses } from './conversation.ts';
-import { type FillScene, fillArguments, placesIn, type Value } from './fill.ts';
+import { type FillContext, fillArguments, placesIn, type Value } from './fill.ts';
 import { askedCount } from './requirements.ts';
 import { findSum } from './sums.ts';
 import { overlap, wordsOf } from './words.ts';
@@ -13,7 +13,7 @@ export interface PlannedCall {
   readonly args: { [key: string]: Value };
 }
 
-export interface ToolPlan {
+interface ToolPlan {
   readonly calls: readonly PlannedCall[];
   /** The clauses that no tool answers. */
   readonly rest: readonly string[];
@@ -38,15 +38,15 @@ const TEXT = /story|stories|\btales?\b|poem|\bverse|\brhyme|joke/i;
 // Words of names and descriptions that do not characterize a tool.
 const ANYWHERE = /\b(?:current|given|new|return|value|name|number|text|list)s?\b/gi;
 
-// The score that is enough to call a tool, and the score of a tool that the clause names.
-const ENOUGH = 3;
-const NAMED = 20;
+// Minimum score that calls a tool, and the score of a tool that the clause names.
+const MIN_SCORE = 3;
+const NAMED_SCORE = 20;
 
 /** Scores the fit of a tool for a clause. */
 function fitness(tool: ToolSpec, clause: string): number {
   const { name, description = '' } = tool.function;
   if (new RegExp(`\\b${name.replace(/[^\w]/g, '.')}\\b`, 'i').test(clause) && /_|\d/.test(name)) {
-    return NAMED;
+    return NAMED_SCORE;
   }
   const sum = findSum(clause);
   const operation = OPERATION.find(([pattern]) => pattern.test(name));
@@ -75,15 +75,15 @@ const isRequest = (clause: string): boolean =>
   );
 
 /** Chooses among tools that ask, confirm and finish: the steps of refining a request. */
-function refinementStep(tools: readonly ToolSpec[], talk: Conversation): ToolSpec | undefined {
+function refinementStep(tools: readonly ToolSpec[], conversation: Conversation): ToolSpec | undefined {
   const find = (pattern: RegExp): ToolSpec | undefined =>
     tools.find((tool) => pattern.test(tool.function.name));
   const refine = find(/refine|clarify|ask/i);
   const confirm = find(/confirm/i);
   const finish = find(/validate|finish|finali[sz]e|complete|accept/i);
   if (!refine || !(confirm || finish)) return undefined;
-  if (isYes(talk.last) && askedCount(talk) > 0) return finish ?? confirm;
-  return askedCount(talk) >= 4 ? (confirm ?? finish) : refine;
+  if (isYes(conversation.last) && askedCount(conversation) > 0) return finish ?? confirm;
+  return askedCount(conversation) >= 4 ? (confirm ?? finish) : refine;
 }
 
 const best = (tools: readonly ToolSpec[], clause: string): { tool: ToolSpec; score: number } | undefined =>
@@ -97,13 +97,13 @@ const best = (tools: readonly ToolSpec[], clause: string): { tool: ToolSpec; sco
 /** Plans one call, or one for each place that the clause names. */
 function callsOf(
   tool: ToolSpec,
-  scene: Omit<FillScene, 'tool'>,
+  context: Omit<FillContext, 'tool'>,
 ): { calls: PlannedCall[]; missing: string[] } {
   const { name, parameters } = tool.function;
   const place = Object.keys(propertiesOf(tool)).some((key) => /location|city|place|town/i.test(key));
-  const items = place ? placesIn(scene.text) : [];
+  const items = place ? placesIn(context.text) : [];
   const filled = (items.length > 1 ? items : [undefined]).map((item) =>
-    fillArguments(parameters, { ...scene, tool: name, item }),
+    fillArguments(parameters, { ...context, tool: name, item }),
   );
   return {
     calls: filled.map(({ args }) => ({ name, args })),
@@ -114,43 +114,46 @@ function callsOf(
 const ASKING = 'For that I need the ';
 const MAX_SUPPLIED = 80;
 
-/** The clauses of the last message. A short answer to our question is joined with the request that it completes. */
-function clausesOf(talk: Conversation): string[] {
-  const before = talk.users.at(-2);
-  const asked = talk.assistants.at(-1)?.includes(ASKING) && talk.last && talk.last.length <= MAX_SUPPLIED;
-  if (!asked || !before || /\?\s*$/.test(talk.last)) return clauses(talk.last);
-  return [`${before.replace(/[\s?.!]+$/, '')} for ${talk.last}`];
+/** Returns the clauses of the last message. Joins a short answer to our question with the request that it completes. */
+function clausesOf(conversation: Conversation): string[] {
+  const before = conversation.userTexts.at(-2);
+  const asked =
+    conversation.assistantTexts.at(-1)?.includes(ASKING) &&
+    conversation.last &&
+    conversation.last.length <= MAX_SUPPLIED;
+  if (!asked || !before || /\?\s*$/.test(conversation.last)) return clauses(conversation.last);
+  return [`${before.replace(/[\s?.!]+$/, '')} for ${conversation.last}`];
 }
 
 /** Plans the tool calls for the last message. */
-export function planTools(request: ModelRequest, talk: Conversation): ToolPlan {
+export function planTools(request: ModelRequest, conversation: Conversation): ToolPlan {
   const { tools = [], tool_choice: choice = 'auto' } = request;
-  const parts = clausesOf(talk);
+  const parts = clausesOf(conversation);
   if (tools.length === 0 || choice === 'none') return { calls: [], rest: parts };
-  const text = talk.last || talk.users.at(-1) || '';
+  const text = conversation.last || conversation.userTexts.at(-1) || '';
 
   if (typeof choice === 'object' || choice === 'required') {
     const tool =
       typeof choice === 'object'
         ? tools.find((one) => one.function.name === choice.function.name)
-        : (refinementStep(tools, talk) ?? best(tools, text)?.tool);
+        : (refinementStep(tools, conversation) ?? best(tools, text)?.tool);
     if (!tool) return { calls: [], rest: parts };
-    return { calls: callsOf(tool, { talk, text, forced: true }).calls, rest: [] };
+    return { calls: callsOf(tool, { conversation, text, forced: true }).calls, rest: [] };
   }
-  // A request whose tools have answered is not repeated.
-  const answered = talk.results.length > 0;
-  const step = answered ? undefined : refinementStep(tools, talk);
-  if (step) return { calls: callsOf(step, { talk, text, forced: true }).calls, rest: [] };
+  // Do not repeat a request whose tools have returned.
+  const answered = conversation.results.length > 0;
+  const step = answered ? undefined : refinementStep(tools, conversation);
+  if (step) return { calls: callsOf(step, { conversation, text, forced: true }).calls, rest: [] };
 
   const calls: PlannedCall[] = [];
   const rest: string[] = [];
   let question: string | undefined;
   for (const clause of parts) {
     const choice = best(tools, clause);
-    const plainly = choice && (isRequest(clause) || routes(tools) || choice.score >= NAMED);
-    if (!plainly || choice.score < ENOUGH) rest.push(clause);
+    const isClear = choice && (isRequest(clause) || isRouter(tools) || choice.score >= NAMED_SCORE);
+    if (!isClear || choice.score < MIN_SCORE) rest.push(clause);
     else if (!answered) {
-      const planned = callsOf(choice.tool, { talk, text: clause, forced: false });
+      const planned = callsOf(choice.tool, { conversation, text: clause, forced: false });
       if (planned.missing.length === 0) calls.push(...planned.calls);
       else
         question ??= `${ASKING}${planned.missing.map((name) => name.replaceAll('_', ' ')).join(' and the ')}. What should I use?`;
@@ -160,5 +163,5 @@ export function planTools(request: ModelRequest, talk: Conversation): ToolPlan {
 }
 
 /** True if the only tool routes messages: it is called for statements too. */
-const routes = (tools: readonly ToolSpec[]): boolean =>
+const isRouter = (tools: readonly ToolSpec[]): boolean =>
   tools.length === 1 && Object.values(propertiesOf(tools[0]!)).some((schema) => Array.isArray(schema.enum));

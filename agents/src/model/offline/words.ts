@@ -1,7 +1,6 @@
-// Compares words: in lower case, without endings and without small words. Groups contain words with a similar meaning in
-// requests.
+// Compares texts by the stems of their words, without stop words. Groups contain words with a related meaning in requests.
 
-const SMALL = new Set(
+const STOP_WORDS = new Set(
   'a an the and or but if of to in on at by for from with as is are was were be been am do does did have has had i me my you your he she it its we they them this that these those there here what which who when where why how can could would should will shall may might please tell want need like know let us get got give just so not no yes any some about than then too very s t m re ll d'.split(
     ' ',
   ),
@@ -24,7 +23,7 @@ export const wordsOf = (text: string): Set<string> =>
       .slice(0, 4000)
       .replace(/([\p{Ll}\d])(\p{Lu})/gu, '$1 $2')
       .split(/[^\p{L}\p{N}]+/u)
-      .filter((word) => word && !SMALL.has(word.toLowerCase()))
+      .filter((word) => word && !STOP_WORDS.has(word.toLowerCase()))
       .map(stem),
   );
 

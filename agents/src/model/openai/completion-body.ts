@@ -1,11 +1,11 @@
-// The body of a Chat Completions response: bytes in, chunks out. Tolerates what the many servers that speak this API add,
-// omit or spell differently.
+// Reads the body of a Chat Completions response: bytes in, chunks out. Tolerates the fields that servers of this API add, omit
+// or spell differently.
 import type { Clock } from '@fame-fabric/shared';
 import type { FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model.ts';
 import { EventParser } from './event-parser.ts';
 
-/** The part of a response that is read here: of the platform's `Response`, or of ours with a Node stream as its body. */
-export interface CompletionResponse {
+/** The part of a response that is read here. The platform's `Response` and `NodeResponse` both have it. */
+interface CompletionResponse {
   readonly headers: { get(name: string): string | null };
   readonly body: AsyncIterable<Uint8Array> | null;
   text(): Promise<string>;
@@ -24,7 +24,7 @@ export class CompletionBody {
 
   constructor(response: CompletionResponse) {
     this.#response = response;
-    // A server that does not stream answers with one JSON object. A web page is read the same way, and fails as JSON.
+    // A server that does not stream answers with one JSON object. A web page is read the same way and fails to parse.
     const isStream = !/\b(?:json|html)\b/i.test(response.headers.get('content-type') ?? '');
     this.#reader = isStream ? response.body?.[Symbol.asyncIterator]() : undefined;
   }

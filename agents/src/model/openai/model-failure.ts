@@ -13,7 +13,7 @@ export interface FailureContext {
   readonly texts: readonly string[];
 }
 
-export interface ModelFailure {
+interface ModelFailure {
   readonly error: FabricError;
   /** True if the same request may succeed later. */
   readonly isTransient: boolean;
@@ -21,7 +21,7 @@ export interface ModelFailure {
   readonly retryAfterMs?: number | undefined;
 }
 
-/** The fields that are read of an error, whether of the `openai` package, of the network or of an event in the stream. */
+/** The fields of an error that are read here. It comes from the `openai` package, the network or an event in the stream. */
 interface Caught {
   name?: unknown;
   message?: unknown;
@@ -86,7 +86,7 @@ const NETWORK: Readonly<Record<string, string>> = {
 
 /** Classifies an error. `delivered`: part of the answer was delivered, so the request cannot be repeated. */
 export function modelFailure(thrown: unknown, context: FailureContext, delivered: boolean): ModelFailure {
-  // Our own errors: an answer that broke off may be requested again; a silent server has already had its time.
+  // Our own errors: a broken answer may be requested again; a silent server has already used its time limit.
   if (thrown instanceof FabricError) {
     return { error: thrown, isTransient: thrown.code === 'MODEL_UNAVAILABLE' };
   }
@@ -106,7 +106,7 @@ export function modelFailure(thrown: unknown, context: FailureContext, delivered
 
   const cause = new Error(redact(text(caught.message), context.apiKey).slice(0, MAX_CAUSE_CHARS));
   cause.name = text(caught.name) || 'Error';
-  // The error of a parser quotes the text that it cannot read.
+  // A parser error quotes the text that it cannot parse.
   if (isNoEventStream(thrown)) cause.message = 'not an event stream';
   else if (quotesConversation(text(caught.message), context)) cause.message = `status ${status ?? 'none'}`;
   const details = {
@@ -116,8 +116,8 @@ export function modelFailure(thrown: unknown, context: FailureContext, delivered
   };
   const error = new FabricError(code, message, {
     cause,
-    ...(Object.keys(details).length > 0 ? { details } : {}),
-    ...(code === 'MODEL_RATE_LIMITED' && !isTransient ? { retryable: false } : {}),
+    details: Object.keys(details).length > 0 ? details : undefined,
+    retryable: code === 'MODEL_RATE_LIMITED' && !isTransient ? false : undefined,
   });
   const refusesRetry = headers?.get('x-should-retry') === 'false';
   return { error, isTransient: isTransient && !refusesRetry, retryAfterMs: requestedWaitMs };
@@ -153,7 +153,7 @@ function networkFailure(thrown: unknown, { url }: FailureContext, delivered: boo
   if (isNoEventStream(thrown)) {
     return {
       code: 'MODEL_UNAVAILABLE',
-      message: `The model server at ${url} sent something that is not an event stream: check OPENAI_BASE_URL, which usually ends in /v1.`,
+      message: `The model server at ${url} did not send an event stream: check OPENAI_BASE_URL, which usually ends in /v1.`,
       isTransient: false,
     };
   }
@@ -212,7 +212,7 @@ function serverFailure(caught: Caught, context: FailureContext): Classified {
         }
       : {
           code: 'MODEL_RATE_LIMITED',
-          message: `The model server at ${url} gets too many requests: wait and try again, or raise the limits of the account.`,
+          message: `The model server at ${url} limits the rate of requests: wait and try again, or raise the limits of the account.`,
           isTransient: true,
         };
   }

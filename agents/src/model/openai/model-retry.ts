@@ -1,16 +1,16 @@
-// The delay before a model request is sent again: the server's Retry-After, else a growing one with jitter.
+// The delay before a model request is retried: the server's Retry-After, or else an exponential backoff with jitter.
 import { backoffDelayMs } from '@fame-fabric/shared/internal';
 
 export const MAX_ATTEMPTS = 4;
 export const MAX_DELAY_MS = 20_000;
 const FIRST_DELAY_MS = 500;
 
-/** The headers of a response, as far as they are read here. */
+/** Read access to the headers of a response. */
 export interface HeaderSource {
   get(name: string): string | null;
 }
 
-/** Returns the wait that a server asks for, in ms: `retry-after-ms`, or `Retry-After` in seconds or as a date. */
+/** Returns the wait that a server requests, in ms: `retry-after-ms`, or `Retry-After` in seconds or as a date. */
 export function retryAfterMs(headers: HeaderSource | undefined, nowMs: number): number | undefined {
   const ms = Number(headers?.get('retry-after-ms') ?? Number.NaN);
   if (Number.isFinite(ms) && ms >= 0) return ms;
@@ -23,7 +23,7 @@ export function retryAfterMs(headers: HeaderSource | undefined, nowMs: number): 
 }
 
 /**
- * Returns the delay after attempt `attempt` (from 1), in ms. A wait that the server asked for is kept, plus up to a tenth.
+ * Returns the delay after attempt `attempt` (from 1), in ms. A wait that the server requested is extended by up to a tenth.
  * `random` returns numbers from 0 up to 1.
  */
 export function delayMs(attempt: number, requestedMs: number | undefined, random: () => number): number {

@@ -1,5 +1,5 @@
-// A `fetch` over node:http(s) for the model client. The body of its response is the Node stream itself: the platform's fetch
-// wraps it in a web stream, which costs more per chunk than reading the answer does. Connections, proxies and certificates
+// A `fetch` over node:http(s) for the model client. The body of its response is the Node stream itself. The platform's fetch
+// wraps it in a web stream, which costs more per chunk than parsing the answer. Connections, proxies and certificates
 // come from the global agents. URLs that a stranger supplied go through net/safe-fetch.ts instead.
 import { type IncomingMessage, request as plainRequest } from 'node:http';
 import { request as secureRequest } from 'node:https';
@@ -107,7 +107,7 @@ function send({ url, method, headers, body }: Outgoing, signal?: AbortSignal): P
 function limitConnecting(socket: Socket, url: URL): void {
   if (!socket.connecting) return;
   const onTimeout = (): void => {
-    const error = new Error(`${url.host} accepted no connection in ${CONNECT_TIMEOUT_MS} ms.`);
+    const error = new Error(`Connecting to ${url.host} timed out after ${CONNECT_TIMEOUT_MS} ms.`);
     socket.destroy(Object.assign(error, { code: 'ETIMEDOUT' }));
   };
   socket.setTimeout(CONNECT_TIMEOUT_MS, onTimeout);
@@ -118,8 +118,8 @@ function limitConnecting(socket: Socket, url: URL): void {
 }
 
 /**
- * The request that a redirect asks for, by the rules of the Fetch standard: 307 and 308 repeat the request, the others turn
- * a POST into a GET, and another origin gets no credentials.
+ * Returns the request that follows a redirect, or undefined without one. By the rules of the Fetch standard, 307 and
+ * 308 repeat the request, other redirects turn a POST into a GET, and another origin receives no credentials.
  */
 function redirected({ url, method, headers, body }: Outgoing, response: NodeResponse): Outgoing | undefined {
   const location = response.headers.get('location');

@@ -78,7 +78,7 @@ describe('the OpenAI model', () => {
     server.done();
   });
 
-  it('sends the request as the API wants it, with the key, organization and project', async () => {
+  it('sends the request in the format of the API, with the key, organization and project', async () => {
     const server = await serve({ replies: ['ok'], apiKey: KEY });
     const model = modelOf(server, { organization: 'org-1', project: 'proj-1' });
     await read(
@@ -108,7 +108,7 @@ describe('the OpenAI model', () => {
     server.done();
   });
 
-  it('takes no setting from the environment', async () => {
+  it('reads no setting from the environment', async () => {
     vi.stubEnv('OPENAI_ORG_ID', 'org-env');
     vi.stubEnv('OPENAI_PROJECT_ID', 'proj-env');
     vi.stubEnv('OPENAI_API_KEY', 'sk-env-key');
@@ -142,7 +142,7 @@ describe('the OpenAI model', () => {
     server.done();
   });
 
-  it('gives each chunk on as soon as it comes', async () => {
+  it('delivers each chunk as soon as it arrives', async () => {
     const middle = gate();
     const server = await serve({ replies: [['first', middle, 'second']] });
     const stream = modelOf(server).stream(ask('hi'))[Symbol.asyncIterator]();
@@ -152,7 +152,7 @@ describe('the OpenAI model', () => {
     await stream.return?.();
   });
 
-  it('asks again without stream_options when the server refuses them, and remembers it', async () => {
+  it('repeats the request without stream_options when the server refuses them, and omits them from then on', async () => {
     const server = await serve({ refuseStreamOptions: true, replies: ['one', 'two'] });
     const model = modelOf(server);
     expect(textOf(await read(model.stream(ask('hi'))))).toBe('one');
@@ -164,7 +164,7 @@ describe('the OpenAI model', () => {
     ]);
   });
 
-  it('renames max_tokens and leaves temperature out for models that want it so', async () => {
+  it('renames max_tokens and omits temperature for models that require it', async () => {
     const server = await serve({
       replies: [
         httpError(400, {
@@ -191,22 +191,25 @@ describe('the OpenAI model', () => {
     [400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'],
     [404, 'No endpoints found that support tool use.'],
     [422, 'Tools are not supported for this model'],
-  ])('asks a model without tools that knows none (%i %s), and remembers it', async (status, message) => {
-    const server = await serve({
-      respond: (request) => (request.tools ? httpError(status, { message }) : 'Hello.'),
-    });
-    const log = new CaptureLog();
-    const model = modelOf(server, { log });
-    for (let turn = 0; turn < 2; turn++)
-      expect(textOf(await read(model.stream(ask('Hi', { tools: [tool] }))))).toBe('Hello.');
-    expect(server.requests.map(({ body }) => Boolean(body.tools))).toEqual([true, false, false]);
-    expect(log.lines.filter((line) => line.message.includes('cannot call tools'))).toHaveLength(1);
-    // A call that is demanded cannot be left out.
-    const forced = ask('Hi', { tools: [tool], tool_choice: 'required' });
-    expect((await failure(read(model.stream(forced)))).details).toMatchObject({ status });
-  });
+  ])(
+    'omits tools for a model that cannot call them (%i %s), in later requests too',
+    async (status, message) => {
+      const server = await serve({
+        respond: (request) => (request.tools ? httpError(status, { message }) : 'Hello.'),
+      });
+      const log = new CaptureLog();
+      const model = modelOf(server, { log });
+      for (let turn = 0; turn < 2; turn++)
+        expect(textOf(await read(model.stream(ask('Hi', { tools: [tool] }))))).toBe('Hello.');
+      expect(server.requests.map(({ body }) => Boolean(body.tools))).toEqual([true, false, false]);
+      expect(log.lines.filter((line) => line.message.includes('cannot call tools'))).toHaveLength(1);
+      // A required call cannot be omitted.
+      const forced = ask('Hi', { tools: [tool], tool_choice: 'required' });
+      expect((await failure(read(model.stream(forced)))).details).toMatchObject({ status });
+    },
+  );
 
-  it('reads an answer that a server sends in one piece', async () => {
+  it('reads an answer that is not streamed', async () => {
     const body = JSON.stringify({
       model: 'whole',
       choices: [{ index: 0, message: { role: 'assistant', content: 'all at once' }, finish_reason: 'stop' }],
@@ -220,7 +223,7 @@ describe('the OpenAI model', () => {
     expect(chunks[0]?.usage?.total_tokens).toBe(3);
   });
 
-  it('keeps a finished answer when the connection breaks behind it', async () => {
+  it('keeps a finished answer when the connection breaks afterwards', async () => {
     const server = await serve({
       replies: [
         { steps: ['done', { choices: [{ delta: {}, finish_reason: 'stop' }] }, { disconnect: true }] },
@@ -281,7 +284,7 @@ describe('closing the request', () => {
     expect(request.disconnectedAt! - at).toBeLessThan(250);
   });
 
-  it('sends nothing for a signal that is aborted already', async () => {
+  it('sends nothing if the signal is already aborted', async () => {
     const server = await serve();
     const stream = modelOf(server).stream(ask('hi'), { signal: AbortSignal.abort(new Error('late')) });
     await expect(read(stream)).rejects.toThrow('late');
@@ -309,8 +312,8 @@ describe('closing the request', () => {
 });
 
 describe('retrying', () => {
-  /** Turns the clock as soon as a wait has begun; gives the waits. */
-  const impatient = () => {
+  /** Makes a clock whose waits end at once, and lists them. */
+  const instantClock = () => {
     const waits: number[] = [];
     const clock = new ManualClock();
     return {
@@ -329,7 +332,7 @@ describe('retrying', () => {
   };
 
   it.each([408, 409, 429, 500, 502, 503])('ST-16 tries again after %i', async (status) => {
-    const { clock, waits } = impatient();
+    const { clock, waits } = instantClock();
     const server = await serve({ replies: [httpError(status), httpError(status), 'ok'] });
     expect(textOf(await read(modelOf(server, { clock }).stream(ask('hi'))))).toBe('ok');
     expect(waits.slice(0, 2)).toEqual([250, 500]);
@@ -337,14 +340,14 @@ describe('retrying', () => {
   });
 
   it('ST-16 tries again after a reset connection', async () => {
-    const { clock } = impatient();
+    const { clock } = instantClock();
     const server = await serve({ replies: [[{ disconnect: true }], 'ok'] });
     expect(textOf(await read(modelOf(server, { clock }).stream(ask('hi'))))).toBe('ok');
     expect(server.count).toBe(2);
   });
 
   it('ST-16 gives up after four attempts with the last error', async () => {
-    const { clock, waits } = impatient();
+    const { clock, waits } = instantClock();
     const log = new CaptureLog();
     const replies = [1, 2, 3, 4].map((n) => httpError(503, { message: `overloaded ${n}` }));
     const server = await serve({ replies });
@@ -362,8 +365,8 @@ describe('retrying', () => {
     ['retry-after as a date', { 'retry-after': new Date(1_700_000_000_000 + 7000).toUTCString() }, 7000],
     ['retry-after-ms', { 'retry-after-ms': '1234', 'retry-after': '9' }, 1234],
     ['a wait beyond the cap', { 'retry-after': '3600' }, 20_000],
-  ])('ST-16 waits as told: %s', async (_name, headers, expected) => {
-    const { clock, waits } = impatient();
+  ])('ST-16 waits as the server requests: %s', async (_name, headers, expected) => {
+    const { clock, waits } = instantClock();
     const server = await serve({ replies: [httpError(429, {}, headers as Record<string, string>), 'ok'] });
     await read(modelOf(server, { clock }).stream(ask('hi')));
     expect(waits[0]).toBe(expected);
@@ -375,7 +378,7 @@ describe('retrying', () => {
     expect(server.count).toBe(1);
   });
 
-  it('does not try again when the server says that it is of no use', async () => {
+  it('does not try again when the server forbids it', async () => {
     const server = await serve({ replies: [httpError(500, {}, { 'x-should-retry': 'false' })] });
     await failure(read(modelOf(server).stream(ask('hi'))));
     expect(server.count).toBe(1);
@@ -421,7 +424,7 @@ describe('retrying', () => {
 });
 
 describe('silence', () => {
-  it('is MODEL_TIMEOUT when no first chunk comes, and hangs up', async () => {
+  it('is MODEL_TIMEOUT when no first chunk arrives, and closes the connection', async () => {
     const clock = new ManualClock();
     const server = await serve({ replies: [[stall()]] });
     const pending = failure(read(modelOf(server, { clock, timeoutMs: 5000 }).stream(ask('hi'))));
@@ -466,8 +469,7 @@ describe('silence', () => {
       replies: [{ steps: ['a', { choices: [{ delta: {}, finish_reason: 'stop' }] }, stall()] }],
     });
     const pending = read(modelOf(server, { clock }).stream(ask('hi')));
-    const request = await server.arrival(1);
-    void request;
+    await server.arrival(1);
     let text = '';
     void pending.then((chunks) => {
       text = textOf(chunks);
@@ -479,7 +481,7 @@ describe('silence', () => {
   });
 });
 
-describe('what went wrong', () => {
+describe('failures', () => {
   it.each([
     ['a wrong key', httpError(401, { code: 'invalid_api_key' }), 'MODEL_AUTH', 'OPENAI_API_KEY'],
     ['a key without rights', httpError(403), 'MODEL_AUTH', 'rights'],
@@ -500,7 +502,7 @@ describe('what went wrong', () => {
       'MODEL_UNAVAILABLE',
       '/v1',
     ],
-  ] as const)('says so for %s', async (_name, script, code, words) => {
+  ] as const)('have a code and a fix for %s', async (_name, script, code, words) => {
     const server = await serve({ replies: [script] });
     const error = await failure(read(modelOf(server).stream(ask('hi there'))));
     expect(error.code).toBe(code);
@@ -510,7 +512,7 @@ describe('what went wrong', () => {
     expect(server.count).toBe(1);
   });
 
-  it('a used-up quota is not worth another try, a rate limit is', async () => {
+  it('a used-up quota is not retryable, a rate limit is', async () => {
     const quota = await serve({ replies: [httpError(429, { code: 'insufficient_quota' })] });
     expect((await failure(read(modelOf(quota).stream(ask('hi'))))).retryable).toBe(false);
     const rate = await serve({
@@ -527,7 +529,7 @@ describe('what went wrong', () => {
     expect(error.message).toContain('the GPU is on fire');
   });
 
-  it('an error inside the stream may carry a status, or be a mere text', async () => {
+  it('an error inside the stream may have a status, or be plain text', async () => {
     const inStream = (error: unknown) => ({
       steps: [{ bytes: `data: ${JSON.stringify({ error })}\n\n` }],
       finish: null,
@@ -572,26 +574,26 @@ describe('what went wrong', () => {
     );
   });
 
-  it('takes a key with a line break behind it, and refuses one that no header can carry', async () => {
+  it('accepts a key with a trailing line break, and refuses one that no header can carry', async () => {
     const server = await serve({ replies: ['ok'], apiKey: KEY });
     expect(textOf(await read(modelOf(server, { apiKey: `${KEY}\n` }).stream(ask('hi'))))).toBe('ok');
     expect(() => modelOf(server, { apiKey: 'sk-…' })).toThrow(/OPENAI_API_KEY/);
   });
 
-  it('refuses a base URL that is none', () => {
+  it('refuses a base URL without a scheme', () => {
     expect(() => openaiModel({ model: 'm', baseURL: 'localhost:8080' })).toThrow(/OPENAI_BASE_URL/);
   });
 
-  it('P21 neither the key nor what was said gets into the message, the details, the cause or the log', async () => {
-    const said = 'the canary sentence of the user';
-    const message = `Incorrect API key provided: ${KEY}; you said: ${said}`;
+  it('P21 the message, details, cause and log contain neither the key nor the text of the user', async () => {
+    const userText = 'the canary sentence of the user';
+    const message = `Incorrect API key provided: ${KEY}; you said: ${userText}`;
     const log = new CaptureLog();
     for (const status of [400, 401, 403, 404, 429, 500]) {
       const headers = { 'retry-after-ms': '0' };
       const server = await serve({
         replies: [1, 2, 3, 4].map(() => httpError(status, { message }, headers)),
       });
-      const error = await failure(read(modelOf(server, { log }).stream(ask(said))));
+      const error = await failure(read(modelOf(server, { log }).stream(ask(userText))));
       const everything = JSON.stringify([
         error.message,
         error.details,
@@ -600,7 +602,7 @@ describe('what went wrong', () => {
         log.lines,
       ]);
       expect(everything).not.toContain(KEY);
-      expect(everything).not.toContain(said);
+      expect(everything).not.toContain(userText);
     }
   });
 });

@@ -1,6 +1,6 @@
-// The model behind the OpenAI Chat Completions API, or any server that speaks it. It always streams. It retries before the
-// first chunk and never after it: a chunk that was delivered cannot be withdrawn. It closes the HTTP request as soon as the
-// reader aborts or leaves. The `openai` package builds the request and its errors; docs/decisions/0015 has what it does not do.
+// Model client for the OpenAI Chat Completions API and compatible servers. It always streams. It retries only before the first
+// chunk, because a delivered chunk cannot be withdrawn. It closes the HTTP request as soon as the reader aborts or leaves. The
+// `openai` package builds the request and its errors; docs/decisions/0015 lists the parts that it does not do.
 import {
   type Clock,
   FabricError,
@@ -48,7 +48,7 @@ export interface OpenAIModelOptions {
 }
 
 /**
- * Makes a model on a server that speaks Chat Completions. Loads and sends nothing before the first request.
+ * Makes a model on a server of the Chat Completions API. Loads and sends nothing before the first request.
  * @throws {CONFIG_INVALID} when `baseURL` is not an http or https URL, or `apiKey` has a character that no header can carry
  */
 export function openaiModel(options: OpenAIModelOptions): ChatModel {
@@ -65,7 +65,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
   const server = readUrl(options.baseURL || OPENAI_BASE_URL);
   const dialect = standardDialect();
 
-  // The package takes a tenth of a second to load: an agent pays for it with its first request.
+  // The package takes a tenth of a second to load, so the first request loads it.
   let client: Promise<OpenAI> | undefined;
   const load = (): Promise<OpenAI> => {
     client ??= import('openai').then(
@@ -156,7 +156,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
       if (isSilent && phase !== 'finished') throw timedOut(server.url, timeoutMs, phase);
     };
 
-    // The package's types demand mutable lists, and no undefined fields.
+    // The package's types require mutable lists and no undefined fields.
     const params = requestBody(
       request,
       model,

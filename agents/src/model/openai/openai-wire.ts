@@ -1,5 +1,5 @@
-// The server's side of Chat Completions: the objects and events that it sends. The offline server and the fake server of the
-// tests share it, so tests read the bytes that clients get.
+// The server side of Chat Completions: the objects and events that it sends. The offline server and the fake server of the
+// tests share it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FinishReason, ModelChunk, ToolCall, Usage } from '../model.ts';
 
@@ -11,7 +11,7 @@ export interface WireIds {
   readonly model: string;
 }
 
-/** A `chat.completion.chunk`. The first chunk of an answer has the role. */
+/** Makes a `chat.completion.chunk`. The first chunk of an answer has the role. */
 export const chunkObject = (chunk: ModelChunk, ids: WireIds, first: boolean): Record<string, unknown> => ({
   id: ids.id,
   object: 'chat.completion.chunk',
@@ -41,7 +41,7 @@ const usageObject = ({ cached_tokens, ...usage }: Usage): Record<string, unknown
   ...(cached_tokens === undefined ? {} : { prompt_tokens_details: { cached_tokens } }),
 });
 
-/** A whole `chat.completion`, assembled from its chunks. */
+/** Assembles a whole `chat.completion` from its chunks. */
 export function completionObject(chunks: Iterable<ModelChunk>, ids: WireIds): Record<string, unknown> {
   let content = '';
   let finish: FinishReason = 'stop';

@@ -1,9 +1,9 @@
-// The body of a Chat Completions request. Servers that speak this API differ in what they accept: the dialect of a server is
-// learned from its first refusal.
+// The body of a Chat Completions request. Servers of this API accept different fields, so the dialect of a server is learned
+// from its refusals.
 import type { ModelRequest, ToolChoice } from '../model.ts';
 
 /** The request fields that a server refuses. */
-export interface Dialect {
+interface Dialect {
   noStreamOptions: boolean;
   noTemperature: boolean;
   /** Requires `max_completion_tokens` in place of `max_tokens`. */
@@ -19,6 +19,7 @@ export const standardDialect = (): Dialect => ({
   noTools: false,
 });
 
+/** Builds the body of a request in the dialect of its server. */
 export function requestBody(request: ModelRequest, model: string, dialect: Dialect) {
   const { messages, tool_choice, temperature, max_tokens } = request;
   const omitsTools = !request.tools?.length || (dialect.noTools && isOptional(tool_choice));

@@ -56,6 +56,8 @@ export class JsonTap {
   closed = false;
   /** Greatest nesting depth so far. */
   deepest = 0;
+  /** Number of characters of the last piece that belong to the object: all of them unless that piece closed it. */
+  consumed = 0;
   /** True if a key at any depth has an escape. */
   hasEscapedKey = false;
   readonly #key: string | null;
@@ -76,9 +78,6 @@ export class JsonTap {
   constructor(key: string | null) {
     this.#key = key;
   }
-
-  /** Number of characters of the last piece that belong to the object: all of them unless that piece closed it. */
-  consumed = 0;
 
   /** Scans the next piece and returns the decoded text that it adds to the member, in whole characters. */
   feed(text: string): string {
@@ -119,7 +118,7 @@ export class JsonTap {
         this.#escapedString = true;
         continue;
       }
-      // A half pair at the end of a string is alone: what the next string begins with is not its partner.
+      // Half a surrogate pair at the end of a string stays alone: the next string cannot complete it.
       if (this.#mode === TAPPED && out !== '') out = out.toWellFormed();
       else if (this.#mode === KEY) this.#expects = WANTS_COLON;
       this.#mode = OUTSIDE;
@@ -176,7 +175,7 @@ export class JsonTap {
     }
   }
 
-  /** Takes one character of an escape; the code unit once it is whole, else -1. */
+  /** Reads one character of an escape. Returns the code unit once it is complete, else -1. */
   #escaped(c: number): number {
     if (this.#escape === 5) {
       if (c === 0x75) {
@@ -197,7 +196,7 @@ export class JsonTap {
     return this.#escape === 0 ? this.#code : -1;
   }
 
-  /** Keys are compared, not kept: one that is longer than the wanted key is already another one. */
+  /** Appends to the key. A key longer than the wanted one cannot match, so its rest is dropped. */
   #addToKey(text: string): void {
     if (this.#keyText.length <= this.#key!.length) this.#keyText += text.slice(0, this.#key!.length + 1);
   }

@@ -20,7 +20,7 @@ describe('parseArguments', () => {
     ['{"x":nul}', 5, 'a value'],
   ];
   for (const [text, at, expected] of faults) {
-    it(`says where ${JSON.stringify(text)} goes wrong`, () => {
+    it(`reports the offset of the fault in ${JSON.stringify(text)}`, () => {
       expect(parseArguments(text)).toEqual({
         ok: false,
         error: {
@@ -32,7 +32,7 @@ describe('parseArguments', () => {
     });
   }
 
-  it('reads escaped keys right after JSON.parse has seen a backslash as key', () => {
+  it('reads escaped keys correctly after JSON.parse has parsed a backslash as key', () => {
     // The trigger of nodejs/node#63785, twice, because the first parse only prepares the fault.
     for (let n = 0; n < 2; n += 1) parseArguments('{"x":{"y":1},"\\\\":1}');
     for (let n = 0; n < 3; n += 1) {
@@ -43,7 +43,7 @@ describe('parseArguments', () => {
     }
   });
 
-  it('gives __proto__ as a plain member also when a key holds an escape', () => {
+  it('returns __proto__ as a plain member even if another key has an escape', () => {
     const read = readJson('{"__proto__":{"evil":1},"\\u0061":[{}]}');
     if (!read.ok) throw new Error('expected a value');
     expect(Object.keys(read.value as object)).toEqual(['__proto__', 'a']);

@@ -1,5 +1,5 @@
-// Parses the complete argument text of one tool call. A fault is explained with its offset and the expected token, because
-// the model gets the explanation and repeats the call.
+// Parses the complete argument text of one tool call. A fault has its offset and the expected token: the model receives them
+// and repeats the call.
 import type { ToolCall } from '../model.ts';
 
 export type ParsedToolCall =
@@ -76,7 +76,7 @@ export function parseArguments(
 }
 
 /** Parses JSON like JSON.parse, but explains faults, and reads escaped keys correctly. */
-export function parseJson(text: string, hasEscapedKey = ESCAPE_IN_KEY.test(text)): JsonRead {
+function parseJson(text: string, hasEscapedKey = ESCAPE_IN_KEY.test(text)): JsonRead {
   if (!hasEscapedKey) {
     try {
       return { ok: true, value: JSON.parse(text) };
@@ -88,7 +88,7 @@ export function parseJson(text: string, hasEscapedKey = ESCAPE_IN_KEY.test(text)
 }
 
 /** A value, or the offset of the first fault and the token that was expected there. */
-export type JsonRead = { ok: true; value: unknown } | { ok: false; at: number; expected: string };
+type JsonRead = { ok: true; value: unknown } | { ok: false; at: number; expected: string };
 
 /** Returns the first fault of a text with its offset and the expected token, or undefined for valid JSON. */
 export function findJsonFault(text: string): { at: number; expected: string } | undefined {
@@ -116,7 +116,7 @@ function put(container: Container, value: unknown): void {
   } else container.value[container.key] = value;
 }
 
-/** Parses JSON with an explained fault. Its own stack keeps deep nesting from exhausting the call stack. */
+/** Parses JSON and explains a fault. Keeps its own stack, so that deep nesting cannot exhaust the call stack. */
 export function readJson(text: string): JsonRead {
   let at = 0;
   const take = (pattern: RegExp): string | undefined => {
@@ -126,7 +126,7 @@ export function readJson(text: string): JsonRead {
     return found;
   };
   const fault = (expected: string): JsonRead => ({ ok: false, at, expected });
-  /** The fault of a string: it lies after the longest valid prefix. */
+  /** Fault of a string, at the end of its longest valid prefix. */
   const stringFault = (): JsonRead => {
     take(STRING_BEGINNING);
     if (at >= text.length) return fault('the end of the string');

@@ -15,23 +15,23 @@ import {
 export interface ReadReplyOptions {
   /** The argument whose text goes to the user while it arrives. @default none */
   toUserKey?: string | null | undefined;
-  /** Names the call at a place of the reply. @default the server's id, made unique */
+  /** Returns the id of the call at an index of the reply. @default the server's id, made unique */
   callId?: ((index: number) => string) | undefined;
-  /** Rejects the reading with its reason and closes the source. */
+  /** Rejects with its reason and closes the source. */
   signal?: AbortSignal | undefined;
   /** Receives text for the user. The next chunk is read once a promise that it returns has settled. */
   onText?: ((text: string) => Promise<unknown> | undefined) | undefined;
-  /** Receives each call, in the order of their places, as soon as it is complete. */
+  /** Receives each call as soon as it is complete, in the order of the indexes. */
   onCall?: ((call: ParsedToolCall) => void) | undefined;
   /** Receives faults of the model server that the reply survived. */
   onWarning?: ((warning: ProtocolWarning) => void) | undefined;
 }
 
-/** Receives the parts of a reply. What it throws ends the reading. */
+/** Receives the parts of a reply. An error that it throws ends the reading. */
 export interface ReplyReader extends ReplySink {
   /** Called after each chunk; the next one is read once the promise has settled. */
   ready?(): Promise<unknown> | undefined;
-  /** Called when no more text and calls come: after the finish reason, or at the end of the source. */
+  /** Called after the last text and call: at the finish reason, or at the end of the source. */
   complete?(): void;
   /** Called instead of `complete`, or after it, when the reading fails or is cancelled. */
   fail?(error: unknown): void;
@@ -96,7 +96,7 @@ export function startReading(
     stopListening();
     const whole = splitter.reply();
     if (whole) resolve(whole);
-    else reject(new FabricError('STREAM_ENDED', 'The reply of the model ended without a finish reason'));
+    else reject(new FabricError('STREAM_ENDED', "The model's reply ended without a finish reason"));
   };
   stopListening = onAbort(signal, () => void cancel(signal?.reason));
   if (!isSettled) read().catch(cancel);
@@ -104,8 +104,8 @@ export function startReading(
 }
 
 /**
- * Reads a reply to its end. After an abort or a throwing callback the source is closed and not waited for.
- * @throws what `Reading.reply` throws, and what a callback throws
+ * Reads a reply to its end. After an abort, or when a callback throws, it closes the source without waiting for it.
+ * @throws the errors of `Reading.reply` and of the callbacks
  */
 export function readReply(source: AsyncIterable<ModelChunk>, options: ReadReplyOptions = {}): Promise<Reply> {
   const { signal, onText, onCall, onWarning } = options;
@@ -123,12 +123,12 @@ export function readReply(source: AsyncIterable<ModelChunk>, options: ReadReplyO
       return written;
     },
   };
-  const settings = { ...DEFAULTS, toUserKey: options.toUserKey ?? null, callId: options.callId };
+  const settings = { ...REPLY_DEFAULTS, toUserKey: options.toUserKey ?? null, callId: options.callId };
   return startReading(source, reader, settings, signal).reply;
 }
 
 /** Limits of a reply, and the separator between the texts of its calls. */
-export const DEFAULTS = Object.freeze({
+export const REPLY_DEFAULTS = Object.freeze({
   separator: '\n',
   choice: 0,
   maxArgumentChars: 262_144,

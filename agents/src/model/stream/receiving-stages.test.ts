@@ -42,7 +42,7 @@ describe('withReceivingStages', () => {
     }
   });
 
-  it('AG-40 ends with the flag off and closes the source when the reader leaves early', async () => {
+  it('AG-40 ends as incomplete and closes the source when the reader leaves early', async () => {
     const { log, stages } = recorder();
     let closed = false;
     async function* source() {
@@ -57,7 +57,7 @@ describe('withReceivingStages', () => {
     expect(closed).toBe(true);
   });
 
-  it('AG-40 gives the error of a hook to the reader', async () => {
+  it('AG-40 throws the error of a hook to the reader', async () => {
     const failing = withReceivingStages(numbers(1), {
       onEnd: () => {
         throw new Error('hook');

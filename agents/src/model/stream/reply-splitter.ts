@@ -1,6 +1,5 @@
 // Parses one streamed reply of a model: emits text for the user at once and each tool call as soon as it is complete, and
-// assembles the assistant message. Synchronous and without timers; `split-tool-stream.ts` feeds it and carries its output.
-
+// assembles the assistant message. Synchronous and without timers. `read-reply.ts` and `split-tool-stream.ts` feed it.
 import { FabricError } from '@fame-fabric/shared';
 import { isHighSurrogate } from '@fame-fabric/shared/internal';
 import type { AssistantMessage, FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model.ts';
@@ -36,7 +35,7 @@ export interface ReplyOptions {
   maxArgumentChars: number;
   maxContentChars: number;
   maxCalls: number;
-  /** Names the call at a place of the reply. @default the server's id */
+  /** Returns the id of the call at an index of the reply. @default the server's id, made unique */
   callId?: ((index: number) => string) | undefined;
 }
 
@@ -93,13 +92,13 @@ export class ReplySplitter {
       }
       if (content) this.#addContent(content);
       if (calls) for (let n = 0; n < calls.length; n += 1) this.#addCall(calls[n]!);
-      if (choice.finish_reason) this.#close(choice.finish_reason, choice.finish_reason);
+      if (choice.finish_reason) this.#close(choice.finish_reason);
     }
   }
 
   /** Ends the reply. Without a finish reason the open calls are emitted as truncated. */
   sourceEnded(): void {
-    if (this.#finish === undefined) this.#close(undefined, 'source end');
+    if (this.#finish === undefined) this.#close(undefined);
   }
 
   /** Returns the whole reply, or undefined before the finish reason. */
@@ -252,14 +251,14 @@ export class ReplySplitter {
     return { ok: true, ...common, args: parsed.args };
   }
 
-  /** Ends the reply and every open call, by index. */
-  #close(finish: FinishReason | undefined, reason: FinishReason | 'source end'): void {
+  /** Ends the reply and every open call, by index. `finish` is undefined if the source ended without a finish reason. */
+  #close(finish: FinishReason | undefined): void {
     this.#finish = finish;
     this.#flushContent();
-    const truncated = reason === 'length' || reason === 'content_filter' || reason === 'source end';
+    const truncated = finish === undefined || finish === 'length' || finish === 'content_filter';
     const byIndex = this.#slots.all.toSorted((a, b) => a.index - b.index);
     for (const slot of byIndex) this.#end(slot, truncated);
-    // The indexes of some servers have gaps: emits the calls after a gap.
+    // The indexes of some servers have gaps: emit the calls after a gap.
     const waiting = [...this.#ready.values()].toSorted((a, b) => a.index - b.index);
     this.#ready.clear();
     for (const call of waiting) this.#sink.call(call);

@@ -1,4 +1,4 @@
-// The splitter against random objects, spelled at random and cut at random: what was written must come out.
+// The splitter with random objects in random spellings, cut at random offsets. It must return exactly the written values.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { callChunk, contentChunk, cutAt, finishChunk } from '../../testing/chunks.ts';
@@ -126,7 +126,7 @@ function splitAll(chunks: readonly ModelChunk[]): {
 }
 
 describe('splitter properties', () => {
-  it('B2 text and arguments are exact for every object in every cutting, and no half pair is ever given out', {
+  it('B2 text and arguments are exact for every object and every cut, and no surrogate pair is split', {
     timeout: 60_000,
   }, () => {
     fc.assert(
@@ -142,13 +142,13 @@ describe('splitter properties', () => {
         ]);
         const wanted = objectOf(members);
         delete wanted.to_user;
-        const spoken = members
+        const userText = members
           .filter(([key, value]) => key === 'to_user' && typeof value === 'string')
           .map(([, value]) => (value as string).toWellFormed())
           .join('');
-        expect(items.map((item) => item.text).join('')).toBe(spoken);
+        expect(items.map((item) => item.text).join('')).toBe(userText);
         for (const item of items)
-          if (item.text === '' || !item.text.isWellFormed()) expect.fail('half a pair');
+          if (item.text === '' || !item.text.isWellFormed()) expect.fail('a split surrogate pair');
         expect(calls.length).toBe(1);
         const call = calls[0]!;
         if (!call.ok) return expect.fail(call.error.message);
@@ -188,13 +188,13 @@ describe('splitter properties', () => {
             if (next) chunks.push(next);
           }
           const { items, calls } = splitAll([...chunks, finishChunk('tool_calls')]);
-          const said = (source: UserText['source'], index?: number): string =>
+          const textFrom = (source: UserText['source'], index?: number): string =>
             items
               .filter((item) => item.source === source && item.index === index)
               .map((item) => item.text)
               .join('');
           expect(items.every((item) => item.text.isWellFormed())).toBe(true);
-          expect(said('content')).toBe(content.toWellFormed());
+          expect(textFrom('content')).toBe(content.toWellFormed());
           expect(calls.map((call) => [call.id, call.ok])).toEqual([
             ['a', true],
             ['b', true],
@@ -208,7 +208,7 @@ describe('splitter properties', () => {
               .map(([, value]) => (value as string).toWellFormed())
               .join('');
             expect(call.toUser ?? '').toBe(text);
-            expect(said('tool', call.index).replace(/^\n/, '')).toBe(text.replace(/^\n/, ''));
+            expect(textFrom('tool', call.index).replace(/^\n/, '')).toBe(text.replace(/^\n/, ''));
           }
         },
       ),
@@ -216,7 +216,7 @@ describe('splitter properties', () => {
     );
   });
 
-  it('B2 never throws on text that is no JSON, agrees with JSON.parse, and keeps no more than its limit', () => {
+  it('B2 never throws on text that is not JSON, agrees with JSON.parse, and keeps no more than its limit', () => {
     const noise = fc.array(
       fc.constantFrom(
         '{',

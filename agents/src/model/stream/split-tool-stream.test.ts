@@ -22,7 +22,7 @@ async function split(chunks: Iterable<ModelChunk | (() => void | Promise<void>)>
   return { stream, items, calls, text: items.map((item) => item.text).join('') };
 }
 
-/** All ways of cutting that a vector is tried with: every chunk size and every single cut. */
+/** All cuts of a vector: every chunk size and every single cut. */
 function* cuttings(text: string): Generator<string[]> {
   for (let size = 1; size <= text.length; size += 1) yield pieces(text, size);
   for (let at = 1; at < text.length; at += 1) yield cutAt(text, [at]);
@@ -156,7 +156,7 @@ const vectors: Vector[] = [
   },
   {
     id: 'DS-15',
-    about: 'a lone one at the end',
+    about: 'a lone high surrogate at the end',
     json: '{"to_user":"a\\ud83d","x":1}',
     text: 'a\ufffd',
     args: { x: 1 },
@@ -164,7 +164,7 @@ const vectors: Vector[] = [
   { id: 'DS-15', about: 'a lone low surrogate', json: '{"to_user":"\\ude00a"}', text: '\ufffda', args: {} },
   {
     id: 'DS-15',
-    about: 'two high ones',
+    about: 'two high surrogates',
     json: '{"to_user":"\\ud83d\\ud83d\\ude00"}',
     text: '\ufffd😀',
     args: {},
@@ -204,7 +204,7 @@ describe('argument texts, cut in every way', () => {
     });
   }
 
-  it('DS-16 gives text out while the arguments arrive, piece by piece', async () => {
+  it('DS-16 emits text while the arguments arrive, piece by piece', async () => {
     const steps: [string, string | undefined][] = [
       ['{"to_', undefined],
       ['user": "Hi \\', 'Hi '],
@@ -238,7 +238,7 @@ describe('argument texts, cut in every way', () => {
 });
 
 describe('streams', () => {
-  it('DS-20 gives the first text out before the last argument chunk exists', async () => {
+  it('DS-20 emits the first text before the last argument chunk exists', async () => {
     const { promise: gate, resolve: open } = Promise.withResolvers<void>();
     const stream = splitToolStream(
       sourceOf([
@@ -313,7 +313,7 @@ describe('streams', () => {
       { index: 0, id: 'a', args: { x: 1 }, toUser: 'one first' },
       { index: 1, id: 'b', args: { y: 2 }, toUser: 'two second' },
     ]);
-    // Two voices at once are no text: the second call's waits until the first has ended.
+    // Interleaved texts would be unreadable: the text of the second call waits until the first has ended.
     expect(items.map((item) => item.text).join('')).toBe('one first\ntwo second');
   });
 
@@ -333,11 +333,11 @@ describe('streams', () => {
     ]);
   });
 
-  it('DS-24 understands calls without index, and an id in every piece', async () => {
+  it('DS-24 accepts calls without an index, and an id in every piece', async () => {
     const piece = (id: string | undefined, name: string | undefined, args: string): ModelChunk =>
       callChunk({
-        ...(id === undefined ? {} : { id }),
-        function: { ...(name ? { name } : {}), arguments: args },
+        id,
+        function: { name, arguments: args },
       });
     const without = await split([
       piece('a', 'f', '{"x"'),
@@ -401,7 +401,7 @@ describe('streams', () => {
     expect((await stream.done).message.tool_calls?.[0]?.function.arguments).toBe('{}');
   });
 
-  it('DS-28 says where arguments are not JSON, and keeps the other calls', async () => {
+  it('DS-28 reports the offset of invalid JSON, and keeps the other calls', async () => {
     const { calls, text } = await split([
       ...callChunks(0, 'a', 'f', ['{"to_user":"hm", "x": ']),
       ...callChunks(1, 'b', 'g', ['{"y":2}']),
@@ -446,7 +446,7 @@ describe('streams', () => {
     await expect(stream.done).rejects.toMatchObject({ code: 'STREAM_ENDED' });
   });
 
-  it('DS-32 delivers what came and then throws the error of the source in both branches', async () => {
+  it('DS-32 delivers the items so far, then throws the error of the source in both branches', async () => {
     const failure = new Error('connection reset');
     const stream = splitToolStream(
       sourceOf([
@@ -482,7 +482,7 @@ describe('streams', () => {
     }
   });
 
-  it('DS-34 lets one branch be left, and closes the source when both are', async () => {
+  it('DS-34 continues when the reader of one branch leaves, and closes the source when both have left', async () => {
     const chunks = [
       contentChunk('a'),
       ...callChunks(0, 'a', 'f', ['{"x":1}']),
@@ -526,7 +526,7 @@ describe('streams', () => {
     expect(source.pulled).toBe(3);
   });
 
-  it('DS-35 does not touch the source when the signal is aborted already', async () => {
+  it('DS-35 does not read the source if the signal is already aborted', async () => {
     const source = new CountedSource([contentChunk('a')]);
     const stream = splitToolStream(source, { signal: AbortSignal.abort('no') });
     expect(await collectUntilError(stream.toUser)).toEqual({ items: [], error: 'no' });
@@ -544,7 +544,7 @@ describe('streams', () => {
     await stream.cancel('again');
   });
 
-  it('DS-36 answers ten megabytes in one argument with too_large and keeps little of it', async () => {
+  it('DS-36 reports ten megabytes in one argument as too_large and keeps only the limit', async () => {
     const piece = 'x'.repeat(64 * 1024);
     function* chunks(): Generator<ModelChunk> {
       yield callChunk({ index: 0, id: 'a', function: { name: 'f', arguments: '{"to_user":"Hi","x":"' } });
@@ -613,7 +613,7 @@ describe('streams', () => {
     expect(({} as { evil?: boolean }).evil).toBeUndefined();
   });
 
-  it('warns once of text after the arguments and after the finish reason', async () => {
+  it('warns once about text after the arguments and after the finish reason', async () => {
     const warnings: string[] = [];
     const { calls } = await split(
       [
@@ -632,7 +632,7 @@ describe('streams', () => {
     ]);
   });
 
-  it('hands a call out before the answer is complete, and before a later one is', async () => {
+  it('emits a call before the answer is complete, and before a later call is', async () => {
     const { promise: gate, resolve: open } = Promise.withResolvers<void>();
     const stream = splitToolStream(
       sourceOf([
@@ -667,7 +667,7 @@ describe('streams', () => {
     expect(warnings).toEqual(['The source failed after the finish reason']);
   });
 
-  it('never gives out half of a pair in content that is cut through it', async () => {
+  it('never emits half of a surrogate pair when the content is cut inside it', async () => {
     const { items, stream } = await split([
       contentChunk('a\ud83d'),
       contentChunk('\ude00b\ud83d'),
@@ -678,7 +678,7 @@ describe('streams', () => {
     expect((await stream.done).message.content).toBe('a😀b\ufffd');
   });
 
-  it('reads the choice it is asked for', async () => {
+  it('reads the selected choice', async () => {
     const chunk: ModelChunk = {
       choices: [
         { index: 0, delta: { content: 'zero' }, finish_reason: 'stop' },
@@ -696,7 +696,7 @@ describe('streams', () => {
     );
   });
 
-  it('leaves no listener on the signal', async () => {
+  it('keeps no listener on the signal', async () => {
     const controller = new AbortController();
     const add = vi.spyOn(controller.signal, 'addEventListener');
     const remove = vi.spyOn(controller.signal, 'removeEventListener');

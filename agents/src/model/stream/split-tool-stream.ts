@@ -5,7 +5,7 @@ import { FabricError } from '@fame-fabric/shared';
 import { Channel } from '@fame-fabric/shared/internal';
 import type { ModelChunk } from '../model.ts';
 import type { ParsedToolCall } from './parse-arguments.ts';
-import { DEFAULTS, type ReplyReader, startReading } from './read-reply.ts';
+import { REPLY_DEFAULTS, type ReplyReader, startReading } from './read-reply.ts';
 import type { ProtocolWarning, Reply, UserText } from './reply-splitter.ts';
 
 export type { ArgumentsFault, ParsedToolCall } from './parse-arguments.ts';
@@ -77,7 +77,7 @@ export function splitToolStream(source: AsyncIterable<ModelChunk>, options: Spli
     fail(error) {
       toUser.fail(error);
       toolCalls.fail(error);
-      // With a signal that was aborted before, there is nothing to close.
+      // If the signal was already aborted, there is nothing to close.
       if (hasBegun) onCancel?.(error);
     },
   };
@@ -87,11 +87,11 @@ export function splitToolStream(source: AsyncIterable<ModelChunk>, options: Spli
     reader,
     {
       toUserKey: options.toUserKey === undefined ? 'to_user' : options.toUserKey,
-      separator: options.separator ?? DEFAULTS.separator,
-      choice: options.choice ?? DEFAULTS.choice,
-      maxArgumentChars: options.maxArgumentChars ?? DEFAULTS.maxArgumentChars,
-      maxContentChars: options.maxContentChars ?? DEFAULTS.maxContentChars,
-      maxCalls: options.maxCalls ?? DEFAULTS.maxCalls,
+      separator: options.separator ?? REPLY_DEFAULTS.separator,
+      choice: options.choice ?? REPLY_DEFAULTS.choice,
+      maxArgumentChars: options.maxArgumentChars ?? REPLY_DEFAULTS.maxArgumentChars,
+      maxContentChars: options.maxContentChars ?? REPLY_DEFAULTS.maxContentChars,
+      maxCalls: options.maxCalls ?? REPLY_DEFAULTS.maxCalls,
       callId: options.callId,
     },
     signal,

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { TextBuilder } from './text-builder.ts';
 
-it('is the text of its pieces, however small or large they are and whenever it is read', () => {
+it('returns the joined pieces, small or large, at any time', () => {
   const built = new TextBuilder('begin ');
   let expected = 'begin ';
   for (let n = 0; n < 3_000; n++) {
