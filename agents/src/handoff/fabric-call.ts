@@ -3,8 +3,10 @@
 // derives from the turn, so a resumed turn gets the same answer again.
 import { createHash } from 'node:crypto';
 import { FabricError, isErrorCode } from '@fame-fabric/shared';
+import { onAbort } from '@fame-fabric/shared/internal';
 import type { Outbound } from '../agent/operation.ts';
 import type { ConversationEvent } from '../conversation/conversation.ts';
+import { TurnHandedOff } from '../conversation/live-turn.ts';
 import type { ModelMessage } from '../model/model.ts';
 import {
   CAPABILITY_PREFIX,
@@ -35,38 +37,66 @@ async function* converse(
   request: RemoteRequest,
   timeoutMs: number,
 ): AsyncGenerator<RemoteEvent, void, void> {
-  const { signal, extras, userMessage } = request;
+  const { extras, userMessage } = request;
   const id = `handover-${createHash('sha256').update(request.id).digest('hex').slice(0, 40)}`;
   const meta = metaOf(request.meta);
+  const cancel = new AbortController();
+  // A turn that is handed off goes on in another process, which joins the same remote turn. So it must not be cancelled.
+  const isHandedOff = (): boolean => request.signal.reason instanceof TurnHandedOff;
+  const stopListening = onAbort(request.signal, () => {
+    if (!isHandedOff()) cancel.abort(request.signal.reason);
+  });
+  const { signal } = cancel;
   const address = await addressOf(link, request.target, signal);
   const payload = { [HAND_OVER]: { history: recentHistory(request.history), extras } };
   await link.call(
     address,
     'start_task',
     { id, payload },
-    {
-      id: `${id}-start`,
-      timeoutMs: SHORT_MS,
-      resend: true,
-      signal,
-      meta,
-    },
+    { id: `${id}-start`, timeoutMs: SHORT_MS, resend: true, signal, meta },
   );
+  // A conversation that cannot be ended expires.
+  const end = (): void =>
+    void link
+      .call(address, 'end_conversation', { conversation_id: id }, { timeoutMs: SHORT_MS })
+      .catch(() => {});
+  const params = { conversation_id: id, user_message: userMessage, turn_id: `${id}-turn` };
+  const stream = link.stream(address, 'run_turn_stream', params, { timeoutMs, signal, meta });
+  const events = (stream as AsyncIterable<ConversationEvent>)[Symbol.asyncIterator]();
+  let state = 'open' as 'open' | 'ended' | 'broken';
   try {
-    const params = { conversation_id: id, user_message: userMessage, turn_id: `${id}-turn` };
-    const events = link.stream(address, 'run_turn_stream', params, { timeoutMs, signal, meta });
-    for await (const event of events as AsyncIterable<ConversationEvent>) {
+    for (;;) {
+      const { done, value: event } = await events.next().catch((error: unknown) => {
+        state = 'broken';
+        throw error;
+      });
+      if (done) {
+        state = 'ended';
+        return;
+      }
       if (event.type === 'text') yield { type: 'text', text: event.text };
-      else if (event.type === 'error') throw errorOf(event);
-      else if (event.type === 'done') {
+      else if (event.type === 'error') {
+        state = 'ended';
+        throw errorOf(event);
+      } else if (event.type === 'done') {
+        state = 'ended';
         const { text, usage, model } = event;
         yield { type: 'done', text, usage, model };
       }
     }
   } finally {
-    // The answer has arrived or is no longer wanted. A conversation that cannot be ended expires.
-    link.call(address, 'end_conversation', { conversation_id: id }, { timeoutMs: SHORT_MS }).catch(() => {});
+    stopListening();
+    if (state === 'open' && !signal.aborted) void readToEnd(events).then(end, () => {});
+    else if (state !== 'broken' || !isHandedOff()) {
+      events.return?.().catch(() => {});
+      end();
+    }
   }
+}
+
+/** Reads the rest of a stream. Leaving the stream would cancel the remote turn, and this turn may need its answer later. */
+async function readToEnd(events: AsyncIterator<unknown>): Promise<void> {
+  while (!(await events.next()).done);
 }
 
 /** Resolves a capability to one address: all calls of a conversation have to reach the same agent. */
