@@ -1,6 +1,8 @@
 // Text of tools over crashes: a tool's text cannot be made again, so a resumed turn takes it from the journal.
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { parseCall } from '../model/stream/parse-arguments.ts';
+import { noUsage } from '../model/usage.ts';
 import { RefineTurns } from '../refine/refine-turns.ts';
 import { type Survived, surviveCrashes } from '../testing/crash-anywhere.ts';
 import { callTools, reply } from '../testing/script.ts';
@@ -8,6 +10,7 @@ import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts'
 import { tool } from '../tools/tool.ts';
 import { ToolSet } from '../tools/tool-set.ts';
 import { ChatTurns } from '../turn/chat-turns.ts';
+import type { TurnContext } from '../turn/turn.ts';
 
 const forever = Number.POSITIVE_INFINITY;
 const count = (text: string, part: string): number => text.split(part).length - 1;
@@ -119,5 +122,57 @@ test('a turn of the refining dialogue gives the same answer after a crash at any
     const survived = await live([death], replies);
     expect([survived.streamed, survived.recorded], `death at ${death}`).toEqual([answer, answer]);
     expect(of(survived, 'model_replied'), `death at ${death}`).toHaveLength(2);
+  }
+});
+
+test('a step that followed a result which the edited runner does not request is kept at the next crash', async () => {
+  const payments: number[] = [];
+  const model = scriptedModel(
+    ['look', 'pay'].map((name) => ({
+      ...callTools({ name, arguments: {} }),
+      when: ({ messages }) => messages.at(-1)!.content === (name === 'look' ? 'Please.' : 'Now pay.'),
+      times: forever,
+    })),
+  );
+  const asked = async (turn: TurnContext, question?: string) => {
+    const more = question === undefined ? [] : [{ role: 'user' as const, content: question }];
+    const { message } = await turn.ask(model, { messages: [...turn.messages, ...more] });
+    return parseCall(message.tool_calls![0]!, 0);
+  };
+  const runner = (process: number) => ({
+    modelName: 'scripted',
+    run: async (turn: TurnContext) => {
+      const look = await asked(turn);
+      if (process === 0) {
+        const execute = async () => ({ ok: true, content: 'seen' });
+        await turn.makeCall({ call: look, isRun: true, execute });
+      }
+      const pay = await asked(turn, 'Now pay.');
+      await turn.makeCall({
+        call: pay,
+        isRun: true,
+        isIdempotent: false,
+        execute: async () => {
+          payments.push(process);
+          return { ok: true, content: 'paid' };
+        },
+      });
+      await turn.say('Paid.', { from: 'runner' });
+      const messages = [turn.messages.at(-1)!, { role: 'assistant' as const, content: 'Paid.' }];
+      return { usage: noUsage(), model: 'scripted', messages };
+    },
+  });
+  const live = (deaths: readonly number[]) =>
+    surviveCrashes({ runner, userMessage: 'Please.', deaths, isWritten: true });
+  const whole = await live([]);
+  const look = whole.journal.findIndex(({ kind }) => kind === 'tool_finished');
+  // The first process dies after the result of `look`; the next ones do not request it.
+  for (let death = 1; death <= 7; death++) {
+    payments.length = 0;
+    const survived = await live([look, death]);
+    const where = `second death at ${death}`;
+    expect(survived.recorded, where).toBe('Paid.');
+    expect(payments.length, where).toBeLessThanOrEqual(1);
+    expect(of(survived, 'model_replied').length, where).toBe(2);
   }
 });

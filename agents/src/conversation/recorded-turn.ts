@@ -103,6 +103,8 @@ class RecordReader {
       return;
     }
     this.#steps = this.#steps.slice(0, fromStep - 1);
+    const last = this.#steps.pop();
+    if (last) this.#steps.push({ ...last, isDivergent: true });
     this.#text = this.#text.slice(0, keep);
     this.#textEnd = Math.min(this.#textEnd, this.#steps.at(-1)?.textEnd ?? 0);
   }
@@ -162,7 +164,6 @@ class RecordReader {
 
 const newCall = (index: number | undefined): Call => ({
   index,
-  isStarted: true,
   result: undefined,
   text: '',
   isOfEarlierProcess: false,

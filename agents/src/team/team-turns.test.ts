@@ -211,7 +211,7 @@ describe('TeamTurns', () => {
         trailing: undefined,
         question: undefined,
         textEnd: 0,
-        calls: new Map([['p1', { index: 0, isStarted: true, result: undefined, text: '' }]]),
+        calls: new Map([['p1', { index: 0, result: undefined, text: '' }]]),
       },
     ];
     const { text } = await play(team, { recorded });

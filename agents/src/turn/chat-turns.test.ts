@@ -317,7 +317,6 @@ describe('a turn that goes on after a crash', () => {
   };
   const call = (index: number, result?: RecordedCall['result'], text = ''): RecordedCall => ({
     index,
-    isStarted: true,
     result,
     text,
   });

@@ -19,7 +19,6 @@ const step = (text: string, more: Partial<RecordedStep> = {}): RecordedStep => (
 });
 const finished = (content: string) => ({
   index: 0,
-  isStarted: true,
   result: { ok: true, content },
   text: '',
 });

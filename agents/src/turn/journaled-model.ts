@@ -102,10 +102,19 @@ export class JournaledModel {
     if (reason === undefined) return;
     const fromStep = steps.number + 1;
     const keep = steps.isReplaying ? (steps.current?.textEnd ?? 0) : text.length;
-    log.warn('turn diverges from its record; the rest of the record is dropped', { fromStep, reason });
+    log.warn('turn diverges from its record; the rest of the record is dropped', {
+      fromStep,
+      reason,
+      // Their effects stay, and the new steps do not know of them.
+      startedCalls: steps.ahead.flatMap(startedCallsOf),
+    });
     steps.drop();
     const repeated = text.restart(keep);
     await journal.recordDropped({ fromStep, keep });
     for (const { text: again, source } of repeated) await say(again, source);
   }
 }
+
+/** Names of the functions whose calls were started in a recorded step. */
+const startedCallsOf = ({ message, calls }: RecordedStep): string[] =>
+  (message.tool_calls ?? []).filter(({ id }) => calls.has(id)).map((call) => call.function.name);

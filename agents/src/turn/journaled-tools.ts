@@ -49,7 +49,7 @@ export class JournaledTools {
       await say(recorded.text, source);
       return recorded.result;
     }
-    if (recorded?.isStarted && isIdempotent === false) {
+    if (recorded && isIdempotent === false) {
       await say(recorded.text, source);
       return this.#finished(entry, { ok: false, content: faultContent(INTERRUPTED) });
     }

@@ -4,10 +4,10 @@ import { hash } from 'node:crypto';
 import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
 import type { CallResult } from '../tools/make-call.ts';
 
-/** A call of a recorded step. */
+/** A call of a recorded step, started or finished. */
 export interface RecordedCall {
   readonly index: number | undefined;
-  readonly isStarted: boolean;
+  /** `undefined` if the call was started and did not finish. */
   readonly result: CallResult | undefined;
   /** Text of the function after its step's reply was recorded. */
   readonly text: string;
@@ -27,6 +27,8 @@ export interface RecordedStep {
   readonly textEnd: number;
   /** By id. */
   readonly calls: ReadonlyMap<string, RecordedCall>;
+  /** True if the record behind this step was dropped once: the steps that follow were recorded without all of its results. */
+  readonly isDivergent?: boolean | undefined;
 }
 
 /** Identity of a question: a replayed one must equal the recorded one. */
@@ -90,7 +92,7 @@ export class Steps {
   /** Why the record does not fit what the runner does next: it asks `question`, or it ends. `undefined` if it fits. */
   divergence(question: Question | undefined): string | undefined {
     const { current } = this;
-    if (current?.question) {
+    if (current?.question && !current.isDivergent) {
       for (const [id, { result }] of current.calls) {
         if (result && !this.#requested.has(id)) return `the result of call ${id} was not requested`;
       }
