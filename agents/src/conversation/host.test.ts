@@ -874,6 +874,78 @@ describe('a full store, a crash loop and a failing end', () => {
 });
 
 describe('late answers of the store, outdated copies and other processes', () => {
+  test('a store that fails while a tool emits much text leaves no rejection unhandled', async () => {
+    const unhandled = vi.fn();
+    process.on('unhandledRejection', unhandled);
+    try {
+      const store = new MemoryStore();
+      const hold = gate();
+      const dump = tool({
+        name: 'dump',
+        description: 'x',
+        parameters: z.object({}),
+        execute: async (_, { emit }) => {
+          emit('x'.repeat(40_000));
+          emit('y'.repeat(2_000));
+          hold.arrive?.();
+          await hold.wait;
+          return 'done';
+        },
+      });
+      const host = hostOf({
+        store,
+        model: scriptedModel([callTools({ name: 'dump', arguments: {} })]),
+        tools: new ToolSet([dump]),
+      });
+      await start(host);
+      const append = store.append.bind(store);
+      vi.spyOn(store, 'append').mockImplementation(async (batch) => {
+        if (!batch.events.some(({ kind }) => kind === 'text')) return append(batch);
+        throw new FabricError('STORE_UNAVAILABLE', 'The disk is gone.');
+      });
+      const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+      await hold.reached;
+      await settle();
+      hold.open();
+      expect(await turn.outcome).toMatchObject({ state: 'failed', error: { code: 'STORE_UNAVAILABLE' } });
+      await settle();
+      expect(unhandled).not.toHaveBeenCalled();
+    } finally {
+      process.off('unhandledRejection', unhandled);
+    }
+  });
+
+  test('a conversation is not evicted while the cancellation of its waiting turn is written', async () => {
+    const store = new MemoryStore();
+    const busy = gate();
+    const model = scriptedModel([['one', busy], 'two']);
+    const host = hostOf({ store, model, options: { maxRunning: 1, maxIdle: 0 } });
+    await start(host, 'd');
+    await start(host);
+    const running = await host.turn({ conversationId: 'd', userMessage: 'b', turnId: 't1' });
+    await busy.reached;
+    const waiting = await host.turn({ conversationId: 'c', userMessage: 'a', turnId: 't1' });
+    const append = store.append.bind(store);
+    const written = Promise.withResolvers<void>();
+    vi.spyOn(store, 'append').mockImplementation(async (batch) => {
+      if (batch.events.some(({ kind }) => kind === 'turn_cancelled')) await written.promise;
+      return append(batch);
+    });
+    const cancelled = host.cancelTurn('c', 't1');
+    await settle();
+    busy.open();
+    await running.outcome;
+    await settle();
+    // The same turn id again: a copy loaded now would run the turn that is being cancelled.
+    const again = host.turn({ conversationId: 'c', userMessage: 'a', turnId: 't1' });
+    await settle();
+    written.resolve();
+    await cancelled;
+    expect(await waiting.outcome).toMatchObject({ state: 'cancelled' });
+    expect(await (await again).outcome).toMatchObject({ state: 'cancelled' });
+    expect(model.count).toBe(1);
+  });
+
   test('a late answer of the store does not end a running turn', async () => {
     const store = new MemoryStore();
     const hold = gate();

@@ -129,7 +129,6 @@ export class ConversationHost {
         agent: this.#agent,
         clock: this.#clock,
         log: this.#log,
-        isBusy: (id) => this.#inbox.isBusy(id),
         onLoaded: (conversation, { open }) => {
           const turns = conversation.open;
           const isInterrupting = conversation.options.turnPolicy === 'interrupt';

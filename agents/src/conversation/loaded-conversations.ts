@@ -12,8 +12,6 @@ export interface LoadedDeps {
   agent: string;
   clock: Clock;
   log: Logger;
-  /** True if a turn of the conversation runs or waits. */
-  isBusy(conversationId: string): boolean;
   /** Called with each loaded conversation before any caller gets it. */
   onLoaded(conversation: Conversation, acquired: AcquiredConversation): void;
 }
@@ -138,7 +136,7 @@ export class LoadedConversations {
     if (this.#loaded.get(changed.id) === changed) this.#count(changed, changed.chars);
     if (this.#loaded.size <= maxIdle && this.#chars <= maxIdleChars) return;
     for (const conversation of this.#loaded.values()) {
-      if (!this.#deps.isBusy(conversation.id)) this.drop(conversation);
+      if (conversation.open.length === 0) this.drop(conversation);
       if (this.#loaded.size <= maxIdle && this.#chars <= maxIdleChars) return;
     }
   }

@@ -189,9 +189,9 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     const now = this.#deps.clock.now();
     if (this.#deps.text.unwrittenChars >= TEXT_CHARS || now - this.#lastWriteAt >= TEXT_MS) {
       const written = this.#write();
-      if (this.#undurable > MAX_UNDURABLE_CHARS) return written;
-      // A failure stops the journal, and with it the next entry that is awaited.
+      // A failure stops the journal, and with it the next entry that is awaited. A caller may await this promise late or not at all.
       written.catch(() => undefined);
+      if (this.#undurable > MAX_UNDURABLE_CHARS) return written;
     } else {
       this.#flushTimer ??= this.#deps.clock.after(TEXT_MS - (now - this.#lastWriteAt), () => {
         this.#flushTimer = undefined;
