@@ -1,13 +1,20 @@
 // The settings of the commands that talk to a fabric or start one. This file alone reads them from the environment.
 import { tryParseAddress } from '@fame-fabric/shared';
-import { type Environment, readEnv, type Variable } from '@fame-fabric/shared/internal';
+import {
+  ATTACH_PATH,
+  admissionUrl,
+  type Environment,
+  readEnv,
+  readLocalListener,
+  type Variable,
+} from '@fame-fabric/shared/internal';
 
 /** Every variable that the commands read; docs/configuration.md lists them. */
 export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
   {
     name: 'FAME_DIRECT_ADMISSION_URL',
     type: 'url',
-    default: 'ws://127.0.0.1:<FAME_LISTENER_PORT>/fame/v1/attach/ws/downstream',
+    default: `ws://127.0.0.1:<FAME_LISTENER_PORT>${ATTACH_PATH}`,
     description: 'Where the sentinel admits nodes; ws:// or wss://.',
   },
   {
@@ -106,7 +113,6 @@ export interface ClientConfig {
   readonly hasColours: boolean;
 }
 
-const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
 const DAY_MS = 86_400_000;
 
 const SHOW_ENVELOPES: Readonly<Record<string, ShowEnvelopes>> = {
@@ -124,10 +130,8 @@ const SHOW_ENVELOPES: Readonly<Record<string, ShowEnvelopes>> = {
 /** Reads the settings of the commands. @throws {CONFIG_INVALID} with one line for each fault */
 export const readClientConfig = (env: Environment): ClientConfig =>
   readEnv(env, (reader) => {
-    const port = reader.integer('FAME_LISTENER_PORT', 8000, 1, 65_535);
-    const host = reachableHost(reader.text('FAME_LISTENER_HOST') ?? '127.0.0.1');
+    const { host, port } = readLocalListener(reader);
     const local = localSentinel(host, port);
-    reader.check('FAME_LISTENER_HOST', host, URL.canParse(local.url), 'a host name or an IP address');
     const url =
       reader.url('FAME_DIRECT_ADMISSION_URL', { protocols: ['ws:', 'wss:'], example: local.url }) ??
       local.url;
@@ -154,12 +158,9 @@ export const readClientConfig = (env: Environment): ClientConfig =>
 export const wantsColours = (env: Environment): boolean => !env.NO_COLOR?.trim() && env.TERM !== 'dumb';
 
 export function localSentinel(host: string, port: number): LocalSentinel {
-  const url = `ws://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
+  const url = admissionUrl(host, port);
   return Object.freeze({ host, port, url, httpUrl: httpOrigin(url) });
 }
-
-// A sentinel that listens on every interface is reached through loopback.
-const reachableHost = (host: string): string => ({ '0.0.0.0': '127.0.0.1', '::': '::1' })[host] ?? host;
 
 // A sentinel serves HTTP on the host and port of its WebSocket. The origin of an invalid URL is empty; `readEnv` reports it.
 function httpOrigin(url: string): string {

@@ -6,15 +6,14 @@ import module from 'node:module';
 import { parseArgs } from 'node:util';
 import { closestMatch, EXIT, escapeControls, exitCodeOf, explainError } from '@fame-fabric/shared/internal';
 import { overview, verbHelp } from './help.ts';
+import { isNodeRecent, MIN_NODE_VERSION } from './node-version.ts';
 import { UsageError, type VerbInput } from './verb.ts';
 import { VERBS, type Verb } from './verbs.ts';
 
 module.enableCompileCache?.();
 
-const MIN_NODE_VERSION = 24;
-
 async function main([name, ...rest]: readonly string[]): Promise<number> {
-  if (Number.parseInt(process.versions.node, 10) < MIN_NODE_VERSION) {
+  if (!isNodeRecent()) {
     return fail(
       `fame needs Node ${MIN_NODE_VERSION} or newer; this is ${process.versions.node}. \`make\` and \`npx node dist/fame.js\` use the Node that npm installed.`,
     );

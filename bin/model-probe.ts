@@ -1,10 +1,9 @@
 // Checks the model server of the settings before an agent needs it: it answers, accepts the key, and offers the model. The
 // only request is `GET models`, which costs nothing.
-import type { ModelConfig } from '@fame-fabric/agents/process';
+import { type ModelConfig, OPENAI_BASE_URL } from '@fame-fabric/agents/process';
 import { escapeLine } from '@fame-fabric/shared/internal';
 
 const PROBE_TIMEOUT_MS = 3_000;
-const OPENAI_URL = 'https://api.openai.com/v1';
 const MAX_MODELS_SHOWN = 5;
 
 export interface ModelFinding {
@@ -16,7 +15,7 @@ export interface ModelFinding {
 /** The state of the model server, `undefined` if the settings name none. */
 export async function probeModel({ apiKey, baseUrl, name }: ModelConfig): Promise<ModelFinding | undefined> {
   if (apiKey === undefined && baseUrl === undefined) return undefined;
-  const url = new URL(`${(baseUrl ?? OPENAI_URL).replace(/\/+$/, '')}/models`);
+  const url = new URL(`${(baseUrl ?? OPENAI_BASE_URL).replace(/\/+$/, '')}/models`);
   let response: Response;
   try {
     response = await fetch(url, {

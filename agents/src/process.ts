@@ -1,5 +1,6 @@
 // Public exports for programs that run agents as a process: configuration, signals, exit codes. Importing this file loads no
 // model, store or agent; `runAgentProcess` loads those that the configuration selects.
+export { OPENAI_BASE_URL } from './model/openai/base-url.ts';
 export {
   AGENT_VARIABLES,
   type AgentConfig,

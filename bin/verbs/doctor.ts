@@ -18,6 +18,7 @@ import { checkDataDir } from '@fame-fabric/shared/node';
 import { CLIENT_VARIABLES, type ClientConfig, readClientConfig, wantsColours } from '../config.ts';
 import { isPortTaken, portOwner } from '../local/port-owner.ts';
 import { probeModel } from '../model-probe.ts';
+import { isNodeRecent, MIN_NODE_VERSION } from '../node-version.ts';
 import { getNodes, isReady } from '../sentinel-http.ts';
 import { checkSettings, localAgentEnv } from '../settings.ts';
 import { type VerbInput, writeJson, writeOut } from '../verb.ts';
@@ -32,7 +33,6 @@ export interface Finding {
 
 type Report = (check: string, ok: boolean, found: string, fix?: string) => void;
 
-const MIN_NODE_VERSION = 24;
 const ATTACH_TIMEOUT_MS = 3_000;
 const MAX_TYPOS = 2;
 
@@ -73,9 +73,8 @@ async function checkAll(env: Environment, report: Report): Promise<number> {
 }
 
 function checkNodeVersion(report: Report): void {
-  const isRecent = Number(process.versions.node.split('.')[0]) >= MIN_NODE_VERSION;
   const fix = `fame needs Node ${MIN_NODE_VERSION} or newer; \`make\` installs one into node_modules.`;
-  report('Node', isRecent, process.versions.node, fix);
+  report('Node', isNodeRecent(), process.versions.node, fix);
 }
 
 function readSettings(

@@ -1,6 +1,7 @@
 // The wiring: constructs every part, starts them in order and stops them in reverse. No part is changed afterwards.
 import type { Server } from 'node:http';
 import { type Clock, type Dial, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
+import { admissionUrl } from '@fame-fabric/shared/internal';
 import { AddressChallenge } from './address-challenge.ts';
 import { Bindings } from './bindings.ts';
 import type { SentinelConfig } from './config.ts';
@@ -157,7 +158,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
       return identity.path;
     },
     port,
-    url: `ws://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}/fame/v1/attach/ws/downstream`,
+    url: admissionUrl(options.host, port),
     async drain() {
       isReady = false;
       admission.stop();

@@ -3,8 +3,10 @@ export { onAbort, pause, untilAborted } from './async/abort.ts';
 export { Backoff, type BackoffOptions, backoffDelayMs } from './async/backoff.ts';
 export { Broadcast, type FollowOptions } from './async/broadcast.ts';
 export { Channel, type ChannelOptions } from './async/channel.ts';
+export { LONGEST_TIMER_MS } from './async/clock.ts';
 export { Fifo } from './async/fifo.ts';
 export { type KeyedJob, KeyedQueue, type KeyedQueueOptions } from './async/keyed-queue.ts';
+export { isThenable } from './async/thenable.ts';
 export { closestMatch } from './cli/closest-match.ts';
 export { escapeControls, escapeLine, printableJson } from './cli/escape-controls.ts';
 export { EXIT, exitCodeOf } from './cli/exit-codes.ts';
@@ -13,6 +15,8 @@ export { createStyle, type Style } from './cli/style.ts';
 export { formatTable } from './cli/table.ts';
 export { BOOLEANS, configInvalid, EnvReader, readEnv, type UrlOptions } from './env/read-env.ts';
 export type { Environment, Variable } from './env/variable.ts';
+export { errorMessage } from './errors/error-message.ts';
+export { ATTACH_PATH, admissionUrl, readLocalListener } from './link/admission-url.ts';
 export {
   AGENT_CAPABILITY,
   CANCEL_CAPABILITY,

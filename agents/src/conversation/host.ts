@@ -10,6 +10,7 @@ import {
   systemClock,
   type Timer,
 } from '@fame-fabric/shared';
+import { errorMessage } from '@fame-fabric/shared/internal';
 import type { ModelMessage } from '../model/model.ts';
 import { noUsage } from '../model/usage.ts';
 import {
@@ -251,7 +252,7 @@ export class ConversationHost {
     } catch (error) {
       // This journal accepts no more entries, so its turns stop here.
       const code = isFabricError(error) ? error.code : 'STORE_UNAVAILABLE';
-      this.#conversations.handOff(conversation, new TurnHandedOff(code, messageOf(error)));
+      this.#conversations.handOff(conversation, new TurnHandedOff(code, errorMessage(error)));
       throw error;
     }
     return turn;
@@ -516,8 +517,6 @@ function mustBeText(...ids: string[]): void {
   if (ids.every((id) => id.isWellFormed())) return;
   throw new FabricError('PARAMS_INVALID', 'An id of a conversation or a turn is not well-formed text.');
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const viewOf = (record: ConversationRecord): ConversationView => ({
   id: record.id,

@@ -2,12 +2,15 @@
 // in a fault. A test holds docs/configuration.md to AGENT_VARIABLES.
 import { LOG_LEVELS, type LogLevel, tryParseAddress } from '@fame-fabric/shared';
 import {
+  ATTACH_PATH,
   BOOLEANS,
   type Environment,
   type EnvReader,
   readEnv,
+  readLocalListener,
   type Variable,
 } from '@fame-fabric/shared/internal';
+import { OPENAI_BASE_URL } from '../model/openai/base-url.ts';
 
 export interface AgentConfig {
   /** Admission URL of the sentinel, without the node's id. */
@@ -49,8 +52,6 @@ export interface ModelConfig {
 
 /** Agents that come with the fabric. `main.ts` makes them. */
 export const AGENT_NAMES: readonly string[] = Object.freeze(['chat', 'refine', 'team', 'echo', 'math']);
-
-const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
 
 /** Every variable that agent processes read. */
 export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
@@ -189,7 +190,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
   {
     name: 'OPENAI_BASE_URL',
     type: 'url',
-    default: 'https://api.openai.com/v1',
+    default: OPENAI_BASE_URL,
     description: 'A server that speaks the OpenAI Chat Completions API.',
   },
   { name: 'MODEL_NAME', type: 'text', default: 'gpt-4.1-mini', description: 'Model to request.' },
@@ -220,7 +221,7 @@ const NODE_ID = /^[A-Za-z0-9._-]{1,64}$/;
 export const readAgentConfig = (env: Environment): AgentConfig =>
   readEnv(env, (reader) => {
     // Read in any case, so that its faults are reported even while FAME_DIRECT_ADMISSION_URL is set.
-    const localUrl = localAdmissionUrl(reader);
+    const { url: localUrl } = readLocalListener(reader);
     return {
       admissionUrl:
         reader.url('FAME_DIRECT_ADMISSION_URL', {
@@ -263,7 +264,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
         apiKey: reader.secret('OPENAI_API_KEY'),
         baseUrl: reader.url('OPENAI_BASE_URL', {
           protocols: ['https:', 'http:'],
-          example: 'https://api.openai.com/v1',
+          example: OPENAI_BASE_URL,
         }),
         organization: reader.secret('OPENAI_ORG_ID'),
         project: reader.secret('OPENAI_PROJECT_ID'),
@@ -271,17 +272,6 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
       },
     };
   });
-
-/** Admission URL of the sentinel on this machine. */
-function localAdmissionUrl(reader: EnvReader): string {
-  const port = reader.integer('FAME_LISTENER_PORT', 8000, 1, 65_535);
-  const listener = reader.text('FAME_LISTENER_HOST') ?? '127.0.0.1';
-  // A sentinel that listens on every interface is reached through loopback.
-  const host = { '0.0.0.0': '127.0.0.1', '::': '::1' }[listener] ?? listener;
-  const url = `ws://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
-  reader.check('FAME_LISTENER_HOST', host, URL.canParse(url), 'a host name or an IP address');
-  return url;
-}
 
 function nodeId(reader: EnvReader): string | undefined {
   const id = reader.text('FAME_NODE_ID');

@@ -2,7 +2,7 @@
 // limited, and each has a signal and a deadline. Outcomes are in the order of the calls. The late result of a tool that ignores its
 // signal is dropped.
 import { type Clock, FabricError, type Logger } from '@fame-fabric/shared';
-import { closestMatch } from '@fame-fabric/shared/internal';
+import { closestMatch, LONGEST_TIMER_MS } from '@fame-fabric/shared/internal';
 import type { Budget } from '../model/budget.ts';
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 import type { CallResult, MakeCall } from './make-call.ts';
@@ -39,8 +39,6 @@ export interface RunLimits {
 
 /** Time after which a sync tool that blocks the event loop is logged, in ms. */
 const BLOCKING_MS = 200;
-/** The longest delay of setTimeout; a longer timeout means none. */
-const MAX_TIMER_MS = 2_147_483_647;
 
 type Verdict = { ok: true; value: unknown } | { ok: false; error: ToolFault };
 
@@ -234,7 +232,8 @@ export class ToolRun {
       const message = `The tool timed out after ${timeoutMs} ms`;
       if (settle(fail('timeout', message))) controller.abort(new FabricError('TOOL_TIMEOUT', message));
     };
-    const timer = timeoutMs <= MAX_TIMER_MS ? this.#clock.after(timeoutMs, onTimeout) : undefined;
+    // A longer timeout than a timer can wait means none.
+    const timer = timeoutMs <= LONGEST_TIMER_MS ? this.#clock.after(timeoutMs, onTimeout) : undefined;
     this.#open.add(end);
     const onError = (error: unknown): void => {
       if (!settle(failure(error))) return;

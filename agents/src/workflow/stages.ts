@@ -1,5 +1,6 @@
 // Runs bodies and stage callbacks in the context of their node, which is how `exit()` from inside the tree is recognized.
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { isThenable } from '@fame-fabric/shared/internal';
 import type { Stage, StageCallback, StageEvent } from './task-node.ts';
 import type { TreeNode } from './tree-node.ts';
 
@@ -16,9 +17,6 @@ export function isInside(node: TreeNode): boolean {
     if (at === node) return true;
   return false;
 }
-
-export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
-  typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 
 /** Runs the callbacks of a stage one after the other, synchronously if none of them returns a promise. */
 export function runStage(node: TreeNode, stage: Stage, then: (thrown?: { error: unknown }) => void): void {

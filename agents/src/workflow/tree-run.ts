@@ -2,9 +2,10 @@
 // turn. One object of this class is one run of a commander. It works in plain calls and reactions, bottom-up and without polling;
 // only bodies, callbacks and grace times take time. `commander.ts` is its outside, `tree-node.ts` holds the facts of a node.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
+import { isThenable, LONGEST_TIMER_MS } from '@fame-fabric/shared/internal';
 import { EdgeVisits } from './edges.ts';
 import { JobQueue } from './job-queue.ts';
-import { isInside, isThenable, runCallback, runInside, runStage } from './stages.ts';
+import { isInside, runCallback, runInside, runStage } from './stages.ts';
 import {
   type ExitReport,
   HandlerCall,
@@ -31,8 +32,6 @@ export const DEFAULT_MAX_NODES = 10_000;
 
 /** Most names in the path of an error. */
 const MAX_PATH = 32;
-/** Longest time that a timer can wait; a longer one counts as none. */
-const MAX_TIMER_MS = 2_147_483_647;
 
 interface EndCallback {
   readonly node: TreeNode;
@@ -159,7 +158,8 @@ export class TreeRun implements NodeRun {
 
   #startJob(job: TreeNode): void {
     const { slowJobMs } = this.#options;
-    if (slowJobMs <= MAX_TIMER_MS) {
+    // A longer time than a timer can wait counts as none.
+    if (slowJobMs <= LONGEST_TIMER_MS) {
       job.workTimer = this.clock.after(slowJobMs, () => {
         this.#emit({ type: 'slow_job', ms: slowJobMs, ...job.asName });
         this.#logger.warn('a job holds the queue', { job: job.name, node: job.id, ms: slowJobMs });
@@ -171,7 +171,7 @@ export class TreeRun implements NodeRun {
   #startHandler(node: TreeNode): void {
     if (node.bodyDone || node.isSettled) return;
     const timeoutMs = node.ref?.work.timeoutMs;
-    if (timeoutMs !== undefined && timeoutMs <= MAX_TIMER_MS) {
+    if (timeoutMs !== undefined && timeoutMs <= LONGEST_TIMER_MS) {
       node.workTimer = this.clock.after(timeoutMs, () => {
         const message = `"${node.name}" ran longer than ${timeoutMs} ms`;
         if (!node.isClosed && !node.cancel) this.#fail(node, new FabricError('NODE_TIMEOUT', message));

@@ -1,5 +1,6 @@
 // A file that the prompt can do without, such as its history. The first failure is reported; afterwards nothing is written.
 import { readFileSync } from 'node:fs';
+import { errorMessage } from '@fame-fabric/shared/internal';
 
 export class OptionalFile {
   readonly path: string;
@@ -31,7 +32,7 @@ export class OptionalFile {
     try {
       return operation();
     } catch (error) {
-      if (!this.#hasFailed) this.#onFault(error instanceof Error ? error.message : String(error));
+      if (!this.#hasFailed) this.#onFault(errorMessage(error));
       this.#hasFailed = true;
       return fallback;
     }

@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { FabricError, LIMITS, type Logger } from '@fame-fabric/shared';
+import { ATTACH_PATH } from '@fame-fabric/shared/internal';
 import { type ServerOptions, WebSocketServer } from 'ws';
 import { CLOSE } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
@@ -15,7 +16,7 @@ import { isAllowedOrigin } from './origin.ts';
 import { PlainSocket } from './plain-socket.ts';
 import { wsMismatch } from './ws-check.ts';
 
-const ATTACH_PATH = /^\/fame\/v1\/attach\/ws\/(downstream|peer)\/([^/?#]+)\/?$/;
+const ADMISSION_PATHS = /^\/fame\/v1\/attach\/ws\/(downstream|peer)\/([^/?#]+)\/?$/;
 
 /** Time in which the other end must answer a close frame, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
@@ -97,9 +98,9 @@ export class Listener {
     const { admission, log } = this.#parts;
     const url = request.url ?? '';
     const query = url.indexOf('?');
-    const match = ATTACH_PATH.exec(query < 0 ? url : url.slice(0, query));
+    const match = ADMISSION_PATHS.exec(query < 0 ? url : url.slice(0, query));
     if (!match) {
-      refuseOn(socket, 404, 'NO_ROUTE', 'Nodes attach at /fame/v1/attach/ws/downstream/SYSTEM_ID');
+      refuseOn(socket, 404, 'NO_ROUTE', `Nodes attach at ${ATTACH_PATH}/SYSTEM_ID`);
       return;
     }
     if (!admission.isOpen) {

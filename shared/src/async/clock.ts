@@ -20,6 +20,9 @@ const unref = (timer: unknown): void => {
   (timer as { unref?: () => void }).unref?.();
 };
 
+/** Longest delay of `setTimeout`, in ms; it fires at once after a longer one. */
+export const LONGEST_TIMER_MS = 2_147_483_647;
+
 /** The clock of this machine. */
 export const systemClock: Clock = {
   now: () => Date.now(),

@@ -1,5 +1,6 @@
 // Runs the jobs of one key in order and the jobs of different keys in parallel, with limits on running and waiting jobs.
 // Keys take turns: a key with many waiting jobs runs one of them before the next key's turn, so it cannot starve the others.
+import { Waiters } from './waiters.ts';
 
 /** A unit of work for a `KeyedQueue`. */
 export interface KeyedJob {
@@ -33,7 +34,7 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   readonly #readyLanes = new Set<Lane<Job>>();
   #running = 0;
   #waiting = 0;
-  #onIdle: (() => void)[] = [];
+  readonly #idleWaiters = new Waiters();
 
   constructor(options: KeyedQueueOptions) {
     const { maxRunning, maxWaiting, maxWaitingPerKey } = options;
@@ -103,8 +104,7 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
 
   /** Resolves when no job is running or waiting. */
   idle(): Promise<void> {
-    if (this.#running === 0 && this.#waiting === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#onIdle.push(resolve));
+    return this.#running === 0 && this.#waiting === 0 ? Promise.resolve() : this.#idleWaiters.wait();
   }
 
   #addLane(id: string | Job): Lane<Job> {
@@ -151,7 +151,6 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   }
 
   #notifyIfIdle(): void {
-    if (this.#running > 0 || this.#waiting > 0) return;
-    for (const resolve of this.#onIdle.splice(0)) resolve();
+    if (this.#running === 0 && this.#waiting === 0) this.#idleWaiters.release();
   }
 }

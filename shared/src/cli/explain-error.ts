@@ -1,6 +1,7 @@
 // Error messages for people at a terminal.
 import { ERRORS } from '../errors/codes.ts';
 import { isFabricError } from '../errors/error.ts';
+import { errorMessage } from '../errors/error-message.ts';
 import { escapeControls, escapeLine } from './escape-controls.ts';
 
 /** Fixes of the error table that add nothing to the message. */
@@ -11,7 +12,7 @@ const EMPTY_FIX = /^(?:Nothing to do\.|The message says why)/;
  * is a single line, except that each fault of a configuration is on a separate line.
  */
 export function explainError(error: unknown): string {
-  if (!isFabricError(error)) return escapeControls(error instanceof Error ? error.message : String(error));
+  if (!isFabricError(error)) return escapeControls(errorMessage(error));
   const { code, details } = error;
   const message = escapeLine(error.message);
   if (code === 'CONFIG_INVALID') {

@@ -2,6 +2,7 @@
 // otherwise to the sentinel. It waits here without a connection, and at the limit of calls in flight at a foreign sentinel.
 // Credits and queues are in `neighbor.ts`; the calls that this node serves are in `serving.ts`.
 import type { Clock } from '../async/clock.ts';
+import { Waiters } from '../async/waiters.ts';
 import { type ErrorCode, isErrorCode } from '../errors/codes.ts';
 import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
@@ -54,7 +55,7 @@ export class Calls implements CallOwner {
   #inFlight = 0;
   /** Limit of `#inFlight`. */
   maxInFlight = Number.POSITIVE_INFINITY;
-  #whenIdle: (() => void) | undefined;
+  readonly #idleWaiters = new Waiters();
 
   constructor(deps: CallsDeps) {
     this.#deps = deps;
@@ -213,7 +214,7 @@ export class Calls implements CallOwner {
   release(call: OpenCall, cancelReason?: string): void {
     this.#open.remove(call);
     if (this.#waiting.size > 0) this.#waiting.delete(call);
-    if (this.#open.size === 0) this.#whenIdle?.();
+    if (this.#open.size === 0) this.#idleWaiters.release();
     if (cancelReason !== undefined && call.neighbor) this.#cancel(call, call.neighbor, cancelReason);
     if (call.isInFlight) this.#endFlight(call);
   }
@@ -269,10 +270,7 @@ export class Calls implements CallOwner {
 
   /** Resolves when no call is open. */
   whenIdle(): Promise<void> {
-    if (this.#open.size === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#whenIdle = resolve;
-    });
+    return this.#open.size === 0 ? Promise.resolve() : this.#idleWaiters.wait();
   }
 }
 

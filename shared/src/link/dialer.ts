@@ -5,6 +5,7 @@ import { onAbort, pause } from '../async/abort.ts';
 import { Backoff } from '../async/backoff.ts';
 import type { Clock } from '../async/clock.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
+import { errorMessage } from '../errors/error-message.ts';
 import type { Logger } from '../log.ts';
 import { decode, encode } from '../protocol/codec.ts';
 import type { Envelope, NodeAttach, NodeAttachAck } from '../protocol/envelope.ts';
@@ -91,7 +92,8 @@ export class Dialer {
         if (isFabricError(error, 'LINK_REFUSED') && !retriesRefusal) throw error;
         const delayMs = this.#backoff.nextDelayMs();
         if (clock.now() + delayMs >= deadline) throw this.#unreachable(timeoutMs, error);
-        if (isFirst) log.info(`waiting for the ${this.#peer}`, { url, timeoutMs, reason: messageOf(error) });
+        if (isFirst)
+          log.info(`waiting for the ${this.#peer}`, { url, timeoutMs, reason: errorMessage(error) });
         await pause(clock, delayMs, signal);
       }
     }
@@ -111,7 +113,7 @@ export class Dialer {
       } catch (error) {
         signal.throwIfAborted();
         if (isFirst) {
-          log.warn(`cannot reattach to the ${this.#peer}, retrying`, { url, reason: messageOf(error) });
+          log.warn(`cannot reattach to the ${this.#peer}, retrying`, { url, reason: errorMessage(error) });
         }
         isFirst = false;
       }
@@ -198,7 +200,7 @@ export class Dialer {
     const { url, advice = 'Start it (make start) or check FAME_DIRECT_ADMISSION_URL' } = this.#options;
     return new FabricError(
       'LINK_TIMEOUT',
-      `No ${this.#peer} at ${url} within ${timeoutMs} ms: ${messageOf(cause)}. ${advice}`,
+      `No ${this.#peer} at ${url} within ${timeoutMs} ms: ${errorMessage(cause)}. ${advice}`,
       { cause },
     );
   }
@@ -218,5 +220,3 @@ function readAck(bytes: Uint8Array, corrId: string): Envelope<NodeAttachAck> | u
   const isOurs = envelope.corrId === corrId || (envelope.corrId === undefined && !frame.ok);
   return isOurs ? (envelope as Envelope<NodeAttachAck>) : undefined;
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,6 +1,7 @@
 // A neighbor of a link: the sentinel, or the link itself for the addresses that it serves (`loopTransport`). It outlives its
 // connections and queues messages that wait for credit or for a connection, in order and within bounds. Independent of calls:
 // `calls.ts` and `serving.ts` pass envelopes to it.
+import { Waiters } from '../async/waiters.ts';
 import { FabricError } from '../errors/error.ts';
 import { encode } from '../protocol/codec.ts';
 import { type Envelope, FLOW, makeEnvelope } from '../protocol/envelope.ts';
@@ -27,7 +28,7 @@ export class Neighbor {
   readonly #trace: LinkOptions['trace'];
   #waiting = 0;
   #waitingBytes = 0;
-  #whenEmpty: (() => void) | undefined;
+  readonly #emptyWaiters = new Waiters();
 
   constructor(mainFlowId: string, trace: LinkOptions['trace']) {
     this.main = new SendFlow(mainFlowId);
@@ -161,15 +162,12 @@ export class Neighbor {
   #uncount(bytes: Uint8Array): void {
     this.#waiting--;
     this.#waitingBytes -= bytes.byteLength;
-    if (this.#waiting === 0) this.#whenEmpty?.();
+    if (this.#waiting === 0) this.#emptyWaiters.release();
   }
 
   /** Resolves when the queue is empty. */
   whenEmpty(): Promise<void> {
-    if (this.#waiting === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#whenEmpty = resolve;
-    });
+    return this.#waiting === 0 ? Promise.resolve() : this.#emptyWaiters.wait();
   }
 
   #checkRoom(size: number): void {

@@ -1,6 +1,6 @@
 // A table of waiters for answers, by correlation id. All deadlines share one timer, set to the earliest, so a deadline may
 // move to a later time at no cost.
-import type { Clock, Timer } from '../async/clock.ts';
+import { type Clock, LONGEST_TIMER_MS, type Timer } from '../async/clock.ts';
 
 /** Waits for envelopes with its corrId. */
 export interface Waiter {
@@ -15,7 +15,6 @@ export interface Waiter {
 
 /** Deadlines within this time of each other, in ms, share one sweep. */
 const SLACK_MS = 5;
-const LONGEST_TIMER_MS = 2_147_483_647;
 
 export class Pending<W extends Waiter> {
   readonly #clock: Clock;

@@ -1,5 +1,7 @@
 // Dispatches incoming requests and messages to the service of their address. Keeps the table of open calls, so that a
 // CallCancel finds its call. Acknowledges messages that request it, and refuses messages to addresses that it does not serve.
+import { isThenable } from '../async/thenable.ts';
+import { Waiters } from '../async/waiters.ts';
 import type { ErrorCode } from '../errors/codes.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
@@ -31,7 +33,7 @@ export class Serving implements IncomingOwner {
   /** Number of calls under the longer key. */
   #sharedIds = 0;
   readonly #seen = new SeenIds(10_000);
-  #whenIdle: (() => void) | undefined;
+  readonly #idleWaiters = new Waiters();
   /** True while the link drains. New calls are refused then. */
   isDraining = false;
 
@@ -85,7 +87,7 @@ export class Serving implements IncomingOwner {
     try {
       // A service may return a promise despite its type. Its rejection must not end the process.
       const returned: unknown = binding.service.onCall(call);
-      if (isPromise(returned)) returned.then(undefined, (error: unknown) => this.#failed(call, error));
+      if (isThenable(returned)) returned.then(undefined, (error: unknown) => this.#failed(call, error));
     } catch (error) {
       this.#failed(call, error);
     }
@@ -123,7 +125,7 @@ export class Serving implements IncomingOwner {
       this.#messageFailed(binding, error);
       return;
     }
-    if (isPromise(value)) {
+    if (isThenable(value)) {
       value.then(
         (later) => this.#answerMessage(neighbor, binding, envelope, later),
         (error: unknown) => this.#messageFailed(binding, error),
@@ -197,7 +199,7 @@ export class Serving implements IncomingOwner {
       this.#open.delete(longKey(corrId, replyTo));
       this.#sharedIds--;
     }
-    if (this.#open.size === 0) this.#whenIdle?.();
+    if (this.#open.size === 0) this.#idleWaiters.release();
   }
 
   undeliverable(call: Incoming, error: unknown): void {
@@ -213,14 +215,8 @@ export class Serving implements IncomingOwner {
 
   /** Resolves when no call is open. */
   whenIdle(): Promise<void> {
-    if (this.#open.size === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#whenIdle = resolve;
-    });
+    return this.#open.size === 0 ? Promise.resolve() : this.#idleWaiters.wait();
   }
 }
 
 const longKey = (corrId: string, replyTo: string): string => `${corrId}\n${replyTo}`;
-
-const isPromise = (value: unknown): value is Promise<unknown> =>
-  typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';

@@ -9,10 +9,11 @@ import {
   systemClock,
   type Timer,
 } from '@fame-fabric/shared';
-import { onAbort, pause, untilAborted } from '@fame-fabric/shared/internal';
+import { LONGEST_TIMER_MS, onAbort, pause, untilAborted } from '@fame-fabric/shared/internal';
 import type { OpenAI } from 'openai';
 import type { ChatModel, ModelChunk, ModelRequest } from '../model.ts';
 import { modelStream } from '../model-stream.ts';
+import { OPENAI_BASE_URL } from './base-url.ts';
 import { CompletionBody } from './completion-body.ts';
 import { type FailureContext, modelFailure } from './model-failure.ts';
 import { delayMs, MAX_ATTEMPTS } from './model-retry.ts';
@@ -22,9 +23,7 @@ import { learnDialect, requestBody, standardDialect } from './request-body.ts';
 /** Longest wait for the usage report after the finish reason, and for the end of the body after that. */
 const TRAILER_TIMEOUT_MS = 2000;
 /** The package's own timer is longer than ours: ours counts the server's silence, the package's the whole request. */
-const NO_TIMEOUT_MS = 2 ** 31 - 1;
-
-export const OPENAI_BASE_URL = 'https://api.openai.com/v1';
+const NO_TIMEOUT_MS = LONGEST_TIMER_MS;
 
 export interface OpenAIModelOptions {
   /** Name of the model; a request may override it. */
