@@ -12,6 +12,7 @@ import {
 import { z } from 'zod';
 import { type Operation, type OperationContext, operation } from '../agent/operation.ts';
 import { taskQueryParams, taskSendParams } from '../agent/tasks/task-methods.ts';
+import { newestThatFit } from '../turn/newest-that-fit.ts';
 import {
   CONVERSATION_LIMITS,
   type ConversationEvent,
@@ -29,6 +30,9 @@ import {
   startTaskParams,
   taskOf,
 } from './task-view.ts';
+
+/** Most bytes of messages in an answer, which must fit one envelope; the oldest messages are left out. */
+const MAX_HISTORY_BYTES = 196_608;
 
 const turnId = z.string().min(1).max(CONVERSATION_LIMITS.maxIdChars);
 const turnParams = z.object({
@@ -141,7 +145,8 @@ export function conversationOperations(
       immediate,
       description: 'The messages of a conversation that the model still remembers.',
       params: z.object({ conversation_id: conversationId }),
-      run: async ({ conversation_id }) => lastThatFit(await host.messages(conversation_id)),
+      run: async ({ conversation_id }) =>
+        newestThatFit(await host.messages(conversation_id), MAX_HISTORY_BYTES),
     }),
     'tasks/send': operation({
       immediate,
@@ -175,7 +180,10 @@ export function conversationOperations(
       async run({ id, historyLength }) {
         try {
           const view = await host.get(id);
-          const history = spokenMessages(lastThatFit(await host.messages(id)), historyLength ?? 0);
+          const history = spokenMessages(
+            newestThatFit(await host.messages(id), MAX_HISTORY_BYTES),
+            historyLength ?? 0,
+          );
           return taskOf(view, { history });
         } catch (error) {
           throw asTaskError(error);
@@ -263,18 +271,6 @@ const definedOf = (params: z.output<typeof startTaskParams>): Partial<StartPaylo
       .map((key) => [key, params[key]] as const)
       .filter(([, value]) => value !== undefined && value !== null),
   );
-
-// An answer must fit one envelope, so the oldest messages are left out.
-function lastThatFit<T>(messages: readonly T[]): T[] {
-  let left = 196_608;
-  let from = messages.length;
-  while (from > 0) {
-    left -= Buffer.byteLength(JSON.stringify(messages[from - 1]));
-    if (left < 0) break;
-    from -= 1;
-  }
-  return messages.slice(from);
-}
 
 const asTaskError = (error: unknown): unknown =>
   isFabricError(error, 'CONVERSATION_UNKNOWN')

@@ -8,6 +8,7 @@ import type { Outbound } from '../agent/operation.ts';
 import type { ConversationEvent } from '../conversation/conversation.ts';
 import { TurnHandedOff } from '../conversation/live-turn.ts';
 import type { ModelMessage } from '../model/model.ts';
+import { newestThatFit } from '../turn/newest-that-fit.ts';
 import {
   CAPABILITY_PREFIX,
   HAND_OVER,
@@ -114,12 +115,7 @@ const errorOf = ({ code, message, retryable }: ConversationEvent & { type: 'erro
 
 /** The last whole turns that fit, so that no call is without its result. */
 function recentHistory(history: readonly ModelMessage[]): ModelMessage[] {
-  let left = MAX_HISTORY_BYTES;
-  let from = history.length;
-  for (let at = history.length - 1; at >= 0; at--) {
-    left -= Buffer.byteLength(JSON.stringify(history[at]));
-    if (left < 0) break;
-    if (history[at]!.role === 'user') from = at;
-  }
-  return history.slice(from);
+  const fitting = newestThatFit(history, MAX_HISTORY_BYTES);
+  const from = fitting.findIndex(({ role }) => role === 'user');
+  return from < 0 ? [] : fitting.slice(from);
 }
