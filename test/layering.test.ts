@@ -1,6 +1,6 @@
-// The rules of the house, re-derived from the sources on every run: which room may import which, the floors inside the agents,
-// the one file behind which each library lives, who reads the environment, and one implementation of each small part. The
-// rules are in `kit/layering.ts`; each is shown here to find a planted fault. A rule that changes is changed here, with its
+// The rules of the repository, checked against the sources on every run: which workspace may import which, the floors inside
+// the agents, the one file that imports each library, the readers of the environment, and one implementation of each small
+// part. The rules are implemented in `kit/layering.ts`; here each also finds a planted fault. Change a rule here, with its
 // reason in docs/decisions.
 import { execFileSync } from 'node:child_process';
 import { globSync, readFileSync } from 'node:fs';
@@ -10,21 +10,21 @@ import {
   deepImports,
   environmentReaders,
   fenceBreaks,
-  fileCircles,
+  fileCycles,
   floorViolations,
   importersOf,
   kitImports,
   librariesOf,
-  lostImports,
+  missingImports,
   nodeModulesBehind,
   outwardConnections,
   type PackageFile,
   productsOf,
   readTree,
-  roomCircles,
+  roomCycles,
   type Single,
   type SourceTree,
-  seconds,
+  secondImplementations,
   strayArrows,
   webSocketDialers,
   wildcardExports,
@@ -64,7 +64,7 @@ const planted = (
 
 // --- The rules of this repository ----------------------------------------------------------------------------------------
 
-/** Which workspaces a workspace may import beside itself. */
+/** The workspaces that a workspace may import, besides itself. */
 const ARROWS = {
   shared: [],
   sentinel: ['shared'],
@@ -97,14 +97,14 @@ const SINGLES: readonly Single[] = [
     name: 'backoff or jitter',
     pattern: /\bMath\.random\b|\* 2 \*\* (?!\d)/,
     home: 'shared/src/async/backoff.ts',
-    // Hands its randomness to the backoff, and spreads the pauses that servers ask for.
+    // Passes its randomness to the backoff, and spreads the pauses that servers request.
     also: ['agents/src/model/openai/openai-model.ts'],
   },
   {
     name: 'asynchronous queue',
     pattern: /\bnext\(\): Promise<IteratorResult</,
     home: 'shared/src/async/channel.ts',
-    // The items of one call: what waits there is counted by the credit of the call.
+    // The items of one call: the credit of the call bounds the queue.
     also: ['shared/src/link/call-iterator.ts', 'shared/src/link/stream-call.ts'],
   },
   {
@@ -177,7 +177,7 @@ const ADAPTERS = {
   ],
 };
 
-/** The files that open connections: the fetch for addresses that a stranger named, and the command's requests to its own servers. */
+/** The files that open connections: the fetch for addresses from outside, and requests to configured servers. */
 const OUTWARD = [
   // Requests OPENAI_BASE_URL only, over node:http: the body of its response is a Node stream.
   'agents/src/model/openai/node-fetch.ts',
@@ -186,7 +186,7 @@ const OUTWARD = [
   'bin/sentinel-http.ts',
 ];
 
-/** Readers of single variables, and of the environment as a whole: the starts of processes. */
+/** Files that may read single variables, and files that may pass the environment as a whole: the starts of processes. */
 const ENVIRONMENT = {
   variable: /\/config\.ts$/,
   whole: /^bin\/fame\.ts$|\/main\.ts$|\/config\.ts$|^agents\/src\/process\//,
@@ -200,13 +200,13 @@ describe('the tree', () => {
       expect(productsOf(tree).filter((file) => workspaceOf(file) === folder).length).toBeGreaterThan(10);
   });
 
-  test('lacks no file that is imported', () => {
-    expectNone('lost', lostImports(tree));
+  test('has every file that is imported', () => {
+    expectNone('missing', missingImports(tree));
   });
 
-  test('a planted import of a file that is not there is found', () => {
+  test('a planted import of a missing file is found', () => {
     const faulty = planted({ 'shared/src/a.ts': "import { b } from './b.ts';" });
-    expect(lostImports(faulty)).toEqual(['shared/src/a.ts imports ./b.ts, which is not there']);
+    expect(missingImports(faulty)).toEqual(['shared/src/a.ts imports ./b.ts, which does not exist']);
   });
 });
 
@@ -235,18 +235,18 @@ describe('arrows', () => {
     expect(kitImports(faulty)).toEqual(['shared/src/a.ts -> shared/src/testing/manual-clock.ts']);
   });
 
-  test('files import each other in no circle, types included', () => {
-    expectNone('circles', fileCircles(tree));
+  test('files import each other in no cycle, types included', () => {
+    expectNone('cycles', fileCycles(tree));
   });
 
-  test('a planted circle of files is found, whichever way it is imported', () => {
+  test('a planted cycle of files is found, with every form of import', () => {
     const faulty = planted({
       'shared/src/a.ts': "import type { B } from './b.ts';\nexport const a = 1;",
       'shared/src/b.ts': "export {\n  c,\n} from './c.ts';",
       'shared/src/c.ts': "const a = await import('./a.ts');",
       'shared/src/d.ts': "import { a } from './a.ts';",
     });
-    expect(fileCircles(faulty)).toEqual(['shared/src/a.ts <-> shared/src/b.ts <-> shared/src/c.ts']);
+    expect(fileCycles(faulty)).toEqual(['shared/src/a.ts <-> shared/src/b.ts <-> shared/src/c.ts']);
   });
 });
 
@@ -255,8 +255,8 @@ describe('floors of the agents', () => {
     expectNone('floors', floorViolations(tree, 'agents/src', FLOORS));
   });
 
-  test('rooms of one floor import each other in no circle', () => {
-    expectNone('room circles', roomCircles(tree, 'agents/src', FLOORS));
+  test('rooms of one floor import each other in no cycle', () => {
+    expectNone('room cycles', roomCycles(tree, 'agents/src', FLOORS));
   });
 
   const index = { agents: { exports: { '.': { 'fame-source': './src/index.ts' } } } };
@@ -292,15 +292,15 @@ describe('floors of the agents', () => {
     ]);
   });
 
-  test('a planted circle between rooms of one floor is found, though its files form none', () => {
+  test('a planted cycle between rooms of one floor is found, even if its files form none', () => {
     const faulty = planted({
       'agents/src/tools/a.ts': "import { b } from '../yaml/b.ts';",
       'agents/src/yaml/b.ts': '',
       'agents/src/yaml/c.ts': "import { d } from '../tools/d.ts';",
       'agents/src/tools/d.ts': '',
     });
-    expect(fileCircles(faulty)).toEqual([]);
-    expect(roomCircles(faulty, 'agents/src', FLOORS)).toEqual(['tools <-> yaml']);
+    expect(fileCycles(faulty)).toEqual([]);
+    expect(roomCycles(faulty, 'agents/src', FLOORS)).toEqual(['tools <-> yaml']);
   });
 });
 
@@ -347,7 +347,7 @@ describe('exports', () => {
 
 describe('one of each', () => {
   test.each(SINGLES)('one $name, in $home', (single) => {
-    expectNone(single.name, seconds(tree, [single]));
+    expectNone(single.name, secondImplementations(tree, [single]));
   });
 
   const faults: Readonly<Record<string, string>> = {
@@ -367,19 +367,19 @@ describe('one of each', () => {
   test.each(SINGLES)('a planted second $name is found', (single) => {
     const text = faults[single.name]!;
     const faulty = planted({ [single.home]: text, 'client/src/own.ts': `// ${text}\n${text}` });
-    expect(seconds(faulty, [single])).toEqual([`another ${single.name} in client/src/own.ts`]);
-    expect(seconds(planted({ 'client/src/own.ts': `// ${text}` }), [single])).toEqual([
+    expect(secondImplementations(faulty, [single])).toEqual([`another ${single.name} in client/src/own.ts`]);
+    expect(secondImplementations(planted({ 'client/src/own.ts': `// ${text}` }), [single])).toEqual([
       `no ${single.name} in ${single.home}`,
     ]);
   });
 });
 
 describe('fences', () => {
-  test('each library is known to one place', () => {
+  test('each library is imported by its own files only', () => {
     expectNone('libraries', fenceBreaks(tree, LIBRARIES, { countTypes: true }));
   });
 
-  test('there is no library beside these, but for zod in the agents', () => {
+  test('no other library is imported, except zod in the agents', () => {
     expect(librariesOf(tree)).toEqual([...Object.keys(LIBRARIES), 'zod'].sort());
     expect(new Set(importersOf(tree, (to) => to === 'zod').map(workspaceOf))).toEqual(new Set(['agents']));
   });
@@ -388,7 +388,7 @@ describe('fences', () => {
     expectNone('adapters', fenceBreaks(tree, ADAPTERS, { countTypes: false }));
   });
 
-  test('SQLite is known to the store only', () => {
+  test('SQLite is imported by the store only', () => {
     for (const file of importersOf(tree, (to) => to === 'node:sqlite'))
       expect(file).toMatch(/^agents\/src\/store\//);
   });
@@ -409,13 +409,13 @@ describe('fences', () => {
     ]);
   });
 
-  test('the public list of shared, and of the client, reaches no module of Node', () => {
+  test('the entries of shared and of the client load no module of Node', () => {
     const entries = ['shared/src/index.ts', 'client/src/index.ts'];
     for (const entry of entries) expect([...tree.sources.keys()]).toContain(entry);
     expect(nodeModulesBehind(tree, entries)).toEqual([]);
   });
 
-  test('a planted module of Node behind a public list is found', () => {
+  test('a planted module of Node behind an entry is found', () => {
     const faulty = planted({
       'shared/src/index.ts': "export { a } from './a.ts';",
       'shared/src/a.ts': "import { readFileSync } from 'node:fs';\nimport type { WebSocket } from 'ws';",
@@ -425,7 +425,7 @@ describe('fences', () => {
 });
 
 describe('the environment', () => {
-  test('is read in config.ts, and handed over as a whole where a process starts', () => {
+  test('is read in config.ts, and passed on as a whole where a process starts', () => {
     expectNone('environment', environmentReaders(tree, ENVIRONMENT));
   });
 
@@ -445,11 +445,11 @@ describe('the environment', () => {
 });
 
 describe('connections outwards', () => {
-  test('are opened by safe-fetch for strangers, and by the command to its own servers', () => {
+  test('are opened by the listed files only', () => {
     expect(outwardConnections(tree)).toEqual(OUTWARD);
   });
 
-  test('WebSockets are dialled by the transports of the link only', () => {
+  test('WebSockets are opened by the transports of the link only', () => {
     expect(webSocketDialers(tree)).toEqual([
       'shared/src/link/web-transport.ts',
       'shared/src/link/ws-transport.ts',

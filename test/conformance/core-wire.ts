@@ -347,7 +347,7 @@ export function coreWire(name: string, target: () => Target): void {
       test('S15: what has no route is refused at once with the corrId of the request', async () => {
         const caller = await nodes.attached();
         const unserved = address('unserved');
-        const sent = caller.callOnly(unserved, 'any');
+        const sent = caller.sendCall(unserved, 'any');
         const nack = await caller.next((m) => m.corrId === sent.corrId);
         expect(nack.to).toBe(sent.replyTo);
         expect(nack.flowFlags & 4).toBe(4);
@@ -391,7 +391,7 @@ export function coreWire(name: string, target: () => Target): void {
         const server = await nodes.attached();
         await server.serve(to);
         const caller = await nodes.attached();
-        const sent = caller.callOnly(to, 'any', {}, { rtype: 3 });
+        const sent = caller.sendCall(to, 'any', {}, { rtype: 3 });
         const request = await server.next((m) => m.id === sent.id);
         server.send({
           to: request.replyTo,
@@ -432,7 +432,7 @@ export function coreWire(name: string, target: () => Target): void {
           server.answer(request, null);
         });
         const caller = await nodes.attached();
-        const sent = caller.callOnly(to, 'count', {}, { rtype: 4 });
+        const sent = caller.sendCall(to, 'count', {}, { rtype: 4 });
         for (let n = 1; n <= 1_000; n++) {
           const item = await caller.next((m) => m.corrId === sent.corrId, 10_000);
           expect(item.frame.payload.result).toBe(n);

@@ -37,7 +37,7 @@ describe('an agent', () => {
   test('Q5: a caller that never acks does not stop it, and gets its answer once', async () => {
     const caller = await nodes.attached();
     for (let n = 0; n < 10; n++) {
-      const sent = caller.callOnly('math@fame.fabric', 'add', { args: [n, 1] }, { rtype: 3 });
+      const sent = caller.sendCall('math@fame.fabric', 'add', { args: [n, 1] }, { rtype: 3 });
       const answers = [
         await caller.next((m) => m.corrId === sent.corrId),
         await caller.next((m) => m.corrId === sent.corrId),
@@ -51,7 +51,7 @@ describe('an agent', () => {
     let runs = 0;
     await agent.bind('once@fame.fabric', serviceOf({ work: () => ++runs }));
     const caller = await nodes.attached();
-    const sent = caller.callOnly('once@fame.fabric', 'work', {}, { rtype: 3 });
+    const sent = caller.sendCall('once@fame.fabric', 'work', {}, { rtype: 3 });
     const isAck = (m: Json): boolean => m.corrId === sent.corrId && m.frame.type === 'DeliveryAck';
     expect((await caller.next(isAck)).frame).toMatchObject({ ok: true, refId: sent.id });
     for (let again = 0; again < 3; again++) {

@@ -27,7 +27,7 @@ async function openCall(options: { attach?: Json; rtype?: number } = {}) {
   const callee = await nodes.attached(options.attach ? { attach: options.attach } : {});
   await callee.serve(to);
   const caller = await nodes.attached();
-  const sent = caller.callOnly(to, 'work', {}, { rtype: options.rtype ?? 2 });
+  const sent = caller.sendCall(to, 'work', {}, { rtype: options.rtype ?? 2 });
   const request = await callee.next((m) => m.id === sent.id);
   return { to, callee, caller, sent, request };
 }
@@ -80,7 +80,7 @@ describe('identity', () => {
     const server = await nodes.attached();
     await server.serve(to);
     const [victim, forger] = [await nodes.attached(), await nodes.attached()];
-    const sent = forger.callOnly(to, 'any', {}, { replyTo: victim.replyTo() });
+    const sent = forger.sendCall(to, 'any', {}, { replyTo: victim.replyTo() });
     const nack = await forger.next((m) => isNack('REPLY_TO_FORGED')(m));
     expect(nack.frame.refId).toBe(sent.id);
     expect(await server.silent((m) => m.id === sent.id)).toBe(true);
@@ -97,7 +97,7 @@ describe('identity', () => {
     const server = await nodes.attached();
     await server.serve(to);
     const node = await nodes.attached();
-    node.callOnly(to, 'any', {}, { replyTo: forge(node) });
+    node.sendCall(to, 'any', {}, { replyTo: forge(node) });
     expect((await node.next(isNack('REPLY_TO_FORGED'))).frame.ok).toBe(false);
     expect(await server.silent((m) => m.frame?.type === 'Data')).toBe(true);
   });

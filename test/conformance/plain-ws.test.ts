@@ -39,7 +39,7 @@ test('callers of a node that disconnects receive NODE_GONE', async () => {
   const agent = await nodes.attached();
   await agent.serve('slow@fame.fabric');
   const caller = await nodes.attached();
-  const { corrId } = caller.callOnly('slow@fame.fabric', 'wait');
+  const { corrId } = caller.sendCall('slow@fame.fabric', 'wait');
   await agent.next(({ frame }) => frame.payload?.method === 'wait');
   await agent.cut();
   expect((await caller.next((message) => message.corrId === corrId)).frame.code).toBe('NODE_GONE');

@@ -3,7 +3,7 @@
 import { pieces, seeded, type WireRequest } from '@fame-fabric/agents/testing';
 import type { Conversation } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
-import { admissionUrl } from '../kit/naylence.ts';
+import { admissionUrl } from '../kit/sentinel.ts';
 import { CHAT, pause } from '../kit/stack.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
 import { Fabric, nonceOf, textOf } from './fabric.ts';

@@ -14,9 +14,8 @@ import {
 } from '@fame-fabric/agents/testing';
 import type { TurnEvent } from '@fame-fabric/client';
 import { newId } from '@fame-fabric/shared';
-import { admissionUrl } from '../kit/naylence.ts';
 import { type Proc, startNode } from '../kit/processes.ts';
-import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { admissionUrl, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { API_KEY, lastUserText, startModel } from '../kit/stack.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
 import type { Ask } from './client-program.ts';

@@ -4,8 +4,14 @@ import { type Gate, gate } from '@fame-fabric/agents/testing';
 import { Link, newId } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { admissionUrl, PeerClient, startPeerAgent } from '../kit/naylence.ts';
-import { listNodes, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { PeerClient, startPeerAgent } from '../kit/naylence.ts';
+import {
+  admissionUrl,
+  listNodes,
+  type OurSentinel,
+  startOurSentinel,
+  temporaryDirectory,
+} from '../kit/sentinel.ts';
 import { CHAT, startAgent, startModel, stopStack } from '../kit/stack.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
 

@@ -3,9 +3,9 @@
 import { type IncomingCall, Link } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { admissionUrl, PeerClient, startPeerAgent } from '../kit/naylence.ts';
+import { PeerClient, startPeerAgent } from '../kit/naylence.ts';
 import { stopAll } from '../kit/processes.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { admissionUrl, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
 
 const env = { FAME_DELIVERY_PROFILE: 'at-least-once' };

@@ -104,7 +104,7 @@ describe('streams', () => {
 
   test('Q10: a reader that stopped does not hold up the other streams of the same agent', async () => {
     const stalled = await nodes.attached({ credits: false });
-    stalled.callOnly(OURS, 'count', { args: [20_000] }, { rtype: 4 });
+    stalled.sendCall(OURS, 'count', { args: [20_000] }, { rtype: 4 });
     await stalled.next((m) => m.frame?.payload?.result === 1);
     stalled.stall();
     let last: unknown;

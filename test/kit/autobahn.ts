@@ -1,5 +1,5 @@
-// The Autobahn test suite: the reference tests of WebSocket implementations (RFC 6455). It runs on Python 2.7 only, which few
-// machines still have; without it, tests of Autobahn are skipped.
+// The Autobahn test suite: the reference tests of WebSocket implementations (RFC 6455). It needs Python 2.7, which few machines
+// still have; without it, its tests are skipped.
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 const SUITE = 'autobahntestsuite==25.10.1';
 /** Kept between runs, since pip compiles parts of it. */
 const SITE = join(homedir(), '.cache', 'fame-fabric', SUITE.replace('==', '-'));
-/** `site` reads the .pth files of the folder, which a plain PYTHONPATH does not. */
+/** Unlike PYTHONPATH, `site` also reads the .pth files of the folder. */
 const PROGRAM = `import site; site.addsitedir(${JSON.stringify(SITE)}); from autobahntestsuite.wstest import run; run()`;
 
 export interface AutobahnRun {
@@ -20,7 +20,7 @@ export interface AutobahnRun {
   readonly outDir: string;
 }
 
-/** Outcome of a case: of its messages, and of the closing handshake. */
+/** Outcome of the messages of a case, and of its closing handshake. */
 export interface CaseResult {
   readonly behavior: string;
   readonly behaviorClose: string;

@@ -1,6 +1,6 @@
-// Part of every test file that starts processes: what it made on the disk goes with it.
+// Set-up of every test file that starts processes: removes its temporary directories at the end.
 import { afterAll } from 'vitest';
 import { removeTemporaryDirectories } from './sentinel.ts';
 
-// The last of a file's hooks, since it is the first that was registered.
+// Registered before the hooks of the file, so it runs after them.
 afterAll(removeTemporaryDirectories);

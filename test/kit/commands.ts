@@ -1,4 +1,4 @@
-// The `fame` command as a process: agents that stay, and commands that end.
+// The `fame` command as a process: agents that keep running, and commands that finish.
 import { type Exit, fameArgs, type Proc, startNode } from './processes.ts';
 import { temporaryDirectory } from './sentinel.ts';
 
@@ -14,7 +14,7 @@ const environment = ({ url, env }: CommandOptions): Record<string, string> => ({
   ...env,
 });
 
-/** Starts `fame agent NAMES` with the offline model and waits until it serves. */
+/** Starts `fame agent NAMES` with the offline model and waits until it is served. */
 export async function startOurAgent(options: CommandOptions, ...names: string[]): Promise<Proc> {
   const proc = startNode(fameArgs('agent', ...names), { name: 'agent', env: environment(options) });
   await proc.waitFor(/ is served through /, 20_000);
@@ -23,7 +23,7 @@ export async function startOurAgent(options: CommandOptions, ...names: string[])
 
 export interface Finished extends Exit {
   stdout: string;
-  /** Both streams. */
+  /** Standard output and standard error. */
   output: string;
 }
 

@@ -1,5 +1,5 @@
-// The tables of the documents that follow from tables of the code: which rows stand under which heading. A test compares
-// them with the documents; run as a program (`npm run docs`), it writes them there.
+// Tables of the documents that are generated from tables of the code: the rows under each heading. A test compares them with
+// the documents; run as a program (`npm run docs`), this file writes them.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
@@ -9,7 +9,7 @@ import { exitCodeOf, type Variable } from '@fame-fabric/shared/internal';
 import { CLIENT_VARIABLES } from '../../bin/config.ts';
 import { ROOT } from './processes.ts';
 
-/** A variable of one of the lists. */
+/** A variable of one of the lists below. */
 export type ListedVariable = Omit<Variable, 'type'> & { readonly type: string };
 
 export interface DocTable {
@@ -60,21 +60,21 @@ export const DOC_TABLES: readonly DocTable[] = [
 const isRow = (line: string): boolean => line.startsWith('| `');
 export const rowsOf = (text: string): string[] => text.split('\n').filter(isRow);
 
-/** The part of a document below a heading, to the next of the same rank. @throws when there is no such heading */
+/** The part of a document below a heading, to the next of the same rank. @throws if the heading is missing */
 export function section(text: string, heading: string): string {
   const at = text.indexOf(`\n${heading}\n`);
-  if (at < 0) throw new Error(`there is no "${heading}"`);
+  if (at < 0) throw new Error(`The document has no heading "${heading}"`);
   const rank = /^#+/.exec(heading)![0];
   const next = text.indexOf(`\n${rank} `, at + heading.length);
   return text.slice(at, next < 0 ? undefined : next);
 }
 
-/** The document with the rows of one table replaced; the words around it stay. */
+/** The document with the rows of one table replaced, and nothing else changed. */
 export function withRows(text: string, { heading, rows }: DocTable): string {
   const old = section(text, heading);
   const lines = old.split('\n');
   const head = lines.findIndex((line) => line.startsWith('|---'));
-  if (head < 0) throw new Error(`there is no table under "${heading}"`);
+  if (head < 0) throw new Error(`The document has no table under "${heading}"`);
   const kept = lines.filter((line, i) => i <= head || !isRow(line));
   kept.splice(head + 1, 0, ...rows);
   return text.replace(old, () => kept.join('\n'));

@@ -1,4 +1,4 @@
-// The heap of this process after garbage collection, for tests that nothing is left behind.
+// The heap of this process after garbage collection, for tests of leaks.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 

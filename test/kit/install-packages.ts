@@ -13,8 +13,8 @@ export function installOnce(folder: string, dependency: string): void {
   });
 }
 
-// npm looks for its global configuration, certificates among it, beside the node that runs it. That is the machine's, and
-// not the one that npm installed here and that `npm test` put in front.
+// npm reads its global configuration, certificates included, beside the node that runs it. That must be the node of the
+// machine, not the one in `node_modules`, which `npm test` puts first in PATH.
 function machineEnvironment(): NodeJS.ProcessEnv {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')));
   const path = (process.env.PATH ?? '').split(delimiter);

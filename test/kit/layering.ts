@@ -1,5 +1,5 @@
-// The rules of the house as functions: each takes a source tree and returns its violations, one line each. The tree is read
-// from disk by `test/layering.test.ts` and from a few planted lines by the tests of the rules themselves.
+// The rules of the repository as functions: each takes a source tree and returns its violations, one line each.
+// `test/layering.test.ts` reads the tree from disk; the tests of the rules themselves plant a few lines.
 import { isBuiltin } from 'node:module';
 import { dirname, join } from 'node:path';
 
@@ -51,7 +51,7 @@ export function readTree(sources: ReadonlyMap<string, string>, packages: SourceT
       add(name!, type !== undefined);
     }
     for (const [, name] of text.matchAll(/\bimport\(\s*'([^']+)'\s*\)/g)) add(name!, false);
-    // A thread is started from a URL; the name behind it ends in .ts or .js, whichever runs.
+    // A thread is started from a URL, which ends in .ts in the sources and in .js after a build.
     for (const [, name] of text.matchAll(/\bnew URL\(\s*[`'](\.\/[\w-]+)/g)) {
       if (sources.has(resolve(file, `${name}.ts`, packages))) add(`${name}.ts`, false);
     }
@@ -66,7 +66,7 @@ export function readTree(sources: ReadonlyMap<string, string>, packages: SourceT
   };
 }
 
-/** The text without comments that begin a line or follow a space. Whatever else looks like a comment is inside a string. */
+/** The text without comments that begin a line or follow a space. Anything else that looks like a comment is in a string. */
 const withoutComments = (text: string): string =>
   text.replace(/^\s*(?:\/\/|\/\*\*?|\*\/?(?=\s|$)).*$/gm, '').replace(/\s\/\/ .*$/gm, '');
 
@@ -89,10 +89,10 @@ const allImports = (tree: SourceTree): (Import & { readonly from: string })[] =>
 
 const OURS = /^(?:shared|sentinel|agents|client|bin|test|bench)\//;
 
-export const lostImports = (tree: SourceTree): string[] =>
+export const missingImports = (tree: SourceTree): string[] =>
   allImports(tree)
     .filter(({ to }) => OURS.test(to) && !tree.sources.has(to) && /\.ts$/.test(to))
-    .map(({ from, name }) => `${from} imports ${name}, which is not there`);
+    .map(({ from, name }) => `${from} imports ${name}, which does not exist`);
 
 // --- Arrows between the workspaces ---------------------------------------------------------------------------------------
 
@@ -115,8 +115,8 @@ export const kitImports = (tree: SourceTree): string[] =>
     .filter(({ from, to }) => isProduct(from) && tree.sources.has(to) && (isKit(to) || isTest(to)))
     .map(({ from, to }) => `${from} -> ${to}`);
 
-/** Groups of nodes that reach each other, each as one line. */
-function circles(nodes: Iterable<string>, next: (node: string) => Iterable<string>): string[] {
+/** Cycles of a graph: groups of nodes that reach each other, each as one line. */
+function cycles(nodes: Iterable<string>, next: (node: string) => Iterable<string>): string[] {
   // Tarjan's strongly connected components.
   const index = new Map<string, number>();
   const low = new Map<string, number>();
@@ -143,9 +143,9 @@ function circles(nodes: Iterable<string>, next: (node: string) => Iterable<strin
   return found.sort();
 }
 
-/** Files that import each other in a circle, type imports included. */
-export const fileCircles = (tree: SourceTree): string[] =>
-  circles(tree.imports.keys(), (file) =>
+/** Files that import each other in a cycle, type imports included. */
+export const fileCycles = (tree: SourceTree): string[] =>
+  cycles(tree.imports.keys(), (file) =>
     tree.imports
       .get(file)!
       .map(({ to }) => to)
@@ -191,8 +191,8 @@ export function floorViolations(
   return [...found];
 }
 
-/** Rooms of one floor that import each other in a circle. */
-export function roomCircles(
+/** Rooms of one floor that import each other in a cycle. */
+export function roomCycles(
   tree: SourceTree,
   base: string,
   floors: Readonly<Record<string, number>>,
@@ -204,7 +204,7 @@ export function roomCircles(
     if (room === target || floors[room] === undefined || floors[room] !== floors[target]) continue;
     edges.set(room, (edges.get(room) ?? new Set()).add(target));
   }
-  return circles(edges.keys(), (room) => edges.get(room) ?? []);
+  return cycles(edges.keys(), (room) => edges.get(room) ?? []);
 }
 
 // --- What packages export ------------------------------------------------------------------------------------------------
@@ -238,8 +238,8 @@ export interface Single {
   readonly also?: readonly string[];
 }
 
-/** Second implementations, and patterns that no longer find the first. */
-export const seconds = (tree: SourceTree, singles: readonly Single[]): string[] =>
+/** Second implementations of a single, and patterns that no longer find the first. */
+export const secondImplementations = (tree: SourceTree, singles: readonly Single[]): string[] =>
   singles.flatMap(({ name, pattern, home, also = [] }) => {
     const files = productsOf(tree).filter((file) => pattern.test(tree.code.get(file)!));
     const lost = files.includes(home) ? [] : [`no ${name} in ${home}`];

@@ -1,5 +1,5 @@
-// The make targets as people type them, in this checkout, with settings and data of their own. What is built is left as it
-// is: `npm test` has built, and two builds at once in one checkout would step on each other.
+// The make targets as a user types them, in this checkout, with their own settings and data. They do not build: `npm test` has
+// built, and two builds at the same time in one checkout would disturb each other.
 import { Proc, type StartOptions } from './processes.ts';
 
 /** Starts `make TARGET`. Settings are environment variables. */
@@ -21,14 +21,14 @@ export interface Made {
 /** Runs `make TARGET` to its end, with `input` on its standard input. */
 export async function make(target: string, env: Record<string, string>, input = ''): Promise<Made> {
   const proc = startMake(target, { env });
-  const said = { out: '', err: '' };
+  const output = { out: '', err: '' };
   proc.child.stdout?.on('data', (text: string) => {
-    said.out += text;
+    output.out += text;
   });
   proc.child.stderr?.on('data', (text: string) => {
-    said.err += text;
+    output.err += text;
   });
   proc.child.stdin?.end(input);
   const { code } = await proc.exited;
-  return { code, ...said };
+  return { code, ...output };
 }

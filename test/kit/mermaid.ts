@@ -1,4 +1,4 @@
-// Mermaid as a parser, without a browser: what it makes of a diagram, before anything is drawn.
+// Mermaid as a parser, without a browser: the nodes and arrows that it reads from a diagram.
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { installOnce } from './install-packages.ts';
@@ -8,7 +8,7 @@ const FOLDER = join(ROOT, 'test/mermaid');
 
 export const ensureMermaid = (): void => installOnce(FOLDER, 'mermaid');
 
-/** Nodes by id, with their texts, and arrows in the order of the source. Other diagrams than ours have neither. */
+/** Nodes by id, with their texts, and arrows in the order of the source. Types of diagrams that we do not write have neither. */
 export interface ParsedDiagram {
   readonly type: string;
   readonly nodes: ReadonlyMap<string, string>;
@@ -21,11 +21,10 @@ type Json = any;
 const load = (file: string): Promise<Json> =>
   import(pathToFileURL(join(FOLDER, 'node_modules', file)).href).then((module) => module.default);
 
-/** Loads Mermaid and returns its parser. The parser rejects what Mermaid does not read. */
+/** Loads Mermaid and returns its parser, which rejects invalid diagrams. */
 export async function loadMermaid(): Promise<(source: string) => Promise<ParsedDiagram>> {
   ensureMermaid();
-  // Without a browser, DOMPurify has nothing to clean with and lacks what Mermaid calls while it parses. Texts pass as they
-  // are, so that the test sees them.
+  // Without a browser, DOMPurify lacks the functions that Mermaid calls while it parses. These stand-ins keep texts unchanged.
   Object.assign(await load('dompurify/dist/purify.es.mjs'), {
     addHook: () => {},
     sanitize: (text: string) => text,

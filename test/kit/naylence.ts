@@ -1,9 +1,8 @@
-// Nodes of the unmodified peer, as processes. They come from `test/interop`, a package of its own that is installed when a
-// suite first needs it, so that users who only build or run the fabric do not download it.
-
+// Nodes of the unmodified peer, naylence, as processes. `test/interop` is a package of its own: `install-packages.ts` says why.
 import { join } from 'node:path';
 import { installOnce } from './install-packages.ts';
 import { freePort, healthy, type Proc, ROOT, startNode } from './processes.ts';
+import { admissionUrl } from './sentinel.ts';
 import { WAIT_LIMIT_MS } from './wait-limit.ts';
 
 const INTEROP = join(ROOT, 'test/interop');
@@ -11,9 +10,6 @@ const PEER = join(INTEROP, 'peer');
 
 /** Installs the peer's packages once. */
 export const ensureInstalled = (): void => installOnce(INTEROP, '@naylence/runtime');
-
-/** The URL that nodes are configured with, for a sentinel on this machine. */
-export const admissionUrl = (port: number): string => `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;
 
 export interface PeerSentinel {
   proc: Proc;
@@ -46,7 +42,7 @@ let salts = 0;
 const peerEnv = ({ url, env, salt }: PeerOptions): Record<string, string> => ({
   FAME_DIRECT_ADMISSION_URL: url,
   FAME_NODE_ID_SALT: salt ?? `${process.pid}-${++salts}`,
-  // The peer's own default is one attempt; a test that starts nodes in parallel wants them to wait for each other.
+  // The default of the peer is one attempt. Nodes that a test starts in parallel may have to wait for each other.
   FAME_SESSION_MAX_INITIAL_ATTEMPTS: '5',
   ...env,
 });
@@ -94,7 +90,7 @@ export class PeerClient {
     return client;
   }
 
-  /** Sends a command and waits for its answer, whatever it is. */
+  /** Sends a command and waits for its answer, which may be an error. */
   async ask(verb: string, command: Record<string, unknown>, timeoutMs = WAIT_LIMIT_MS): Promise<PeerAnswer> {
     const seq = ++this.#seq;
     const answer = new Promise<PeerAnswer>((resolve) => this.#waiting.set(seq, resolve));
@@ -102,7 +98,7 @@ export class PeerClient {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(
-        () => reject(this.proc.failure(`gave no answer to ${verb} in ${timeoutMs} ms`)),
+        () => reject(this.proc.failure(`did not answer ${verb} within ${timeoutMs} ms`)),
         timeoutMs,
       );
     });

@@ -1,4 +1,4 @@
-// Our own nodes inside the test process: links over real WebSockets, and a small service that answers by operation name.
+// Nodes of ours inside the test process: links over real WebSockets, and a small service that answers by operation name.
 import { type IncomingCall, Link, type LinkOptions, readParams, type Service } from '@fame-fabric/shared';
 import { sidOf, wsDial } from '@fame-fabric/shared/node';
 
@@ -20,7 +20,7 @@ export async function closeLinks(): Promise<void> {
 
 type Operation = (args: readonly unknown[], call: IncomingCall) => unknown;
 
-/** The arguments of a call, whichever of the usual forms it came in; named ones are one last object. */
+/** The arguments of a call in any of the usual forms; named ones become one last object. */
 const argsOf = (params: unknown): readonly unknown[] => {
   const { args, named } = readParams(params);
   return Object.keys(named).length > 0 ? [...args, named] : args;
@@ -37,7 +37,7 @@ export function serviceOf(operations: Record<string, Operation>): Service {
 
 async function answer(call: IncomingCall, operation: Operation | undefined): Promise<void> {
   try {
-    if (!operation) throw new Error(`no operation ${call.method}`);
+    if (!operation) throw new Error(`Unknown operation ${call.method}`);
     const result = await operation(argsOf(call.params), call);
     if (!call.isStream) {
       call.reply(result);

@@ -1,6 +1,5 @@
-// Real processes for tests: started on a free port, awaited by what they print or by their health page, and ended with the
-// test that began them. Every process is ended by its own pid; what it printed goes into the error when a wait fails.
-
+// Real processes for tests: started on a free port, awaited by their output or health page, and ended with the test that
+// started them. Every process is ended by its own pid. If a wait fails, the error contains the last output.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -28,7 +27,7 @@ process.once('exit', () => {
   for (const proc of running) proc.child.kill('SIGKILL');
 });
 
-/** The parent's environment without what would configure a node or a model. */
+/** The environment of this process without the variables that configure a node or a model. */
 export function cleanEnv(extra: Record<string, string> = {}): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(
     ([name]) => !/^(FAME|OPENAI|MODEL|VITEST|NODE_OPTIONS)/.test(name),
@@ -41,7 +40,7 @@ export class Proc {
   readonly child: ChildProcess;
   readonly name: string;
   readonly exited: Promise<Exit>;
-  /** Everything it printed, both streams, newest 512 KiB. */
+  /** Last 512 KiB of standard output and standard error. */
   output = '';
   #waiters = new Set<() => void>();
   #lineReaders = new Set<(line: string) => void>();
@@ -63,7 +62,7 @@ export class Proc {
         this.#wake();
       });
     });
-    // A write to a process that has just died fails; the caller that waits for the answer reports it.
+    // A write to a process that has just died fails; the wait for its answer reports that.
     this.child.stdin?.on('error', () => {});
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.#take(text);
@@ -103,7 +102,7 @@ export class Proc {
     this.child.stdin?.write(`${line}\n`);
   }
 
-  /** Waits until the output matches. Rejects with the output when it exits first or `timeoutMs` pass. */
+  /** Waits until the output matches. Rejects with the last output if the process exits or `timeoutMs` pass before. */
   async waitFor(pattern: RegExp, timeoutMs = WAIT_LIMIT_MS): Promise<RegExpMatchArray> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
@@ -116,7 +115,7 @@ export class Proc {
     }
   }
 
-  /** Asks it to end (SIGTERM) and, after `graceMs`, ends it (SIGKILL). */
+  /** Sends the signal, and SIGKILL after `graceMs`. */
   async stop(signal: NodeJS.Signals = 'SIGTERM', graceMs = 5_000): Promise<Exit> {
     this.child.kill(signal);
     const timer = setTimeout(() => this.child.kill('SIGKILL'), graceMs);
@@ -127,7 +126,7 @@ export class Proc {
     }
   }
 
-  /** SIGKILL, and waits for the end. */
+  /** Sends SIGKILL and waits for the exit. */
   kill(): Promise<Exit> {
     this.child.kill('SIGKILL');
     return this.exited;
@@ -167,7 +166,7 @@ export class Proc {
   }
 }
 
-/** Starts `node` with the version that runs the tests. */
+/** Starts the version of `node` that runs the tests. */
 export const startNode = (args: readonly string[], options: StartOptions = {}): Proc =>
   new Proc(process.execPath, args, options);
 
@@ -177,8 +176,8 @@ export async function stopAll(): Promise<void> {
 }
 
 /**
- * A port that was free a moment ago. It is below the range from which the kernel takes the ports of outgoing connections, so
- * that none of those takes it meanwhile.
+ * Finds a port that is free now. It is below the range that the kernel uses for outgoing connections, so none of them takes
+ * it meanwhile.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
@@ -206,8 +205,8 @@ export async function healthy(url: string, proc: Proc, timeoutMs = WAIT_LIMIT_MS
 }
 
 /**
- * Arguments for `node` that run the `fame` command: from the sources, so that a test never sees a stale build, or from
- * `dist` with FAME_TEST_FROM=dist, which is what ships.
+ * Arguments for `node` that run the `fame` command: from the sources, so that a test never runs a stale build, or with
+ * FAME_TEST_FROM=dist from the build that ships.
  */
 export const fameArgs = (...args: readonly string[]): string[] =>
   process.env.FAME_TEST_FROM === 'dist'

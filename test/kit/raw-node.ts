@@ -1,11 +1,10 @@
-// A node made by hand: a WebSocket client that speaks envelopes as plain JSON, so that tests can say exactly what crosses
-// the wire, right or wrong. It knows no class of ours. It returns credits by itself unless `credits` is false.
-
+// A hand-written node: a WebSocket client that sends and receives envelopes as plain JSON, so that tests decide about every
+// byte on the wire, valid or not. It uses none of our classes. It grants credit by itself unless `credits` is false.
 import { randomBytes } from 'node:crypto';
 import { type ClientOptions, WebSocket } from 'ws';
 import { WAIT_LIMIT_MS } from './wait-limit.ts';
 
-/** An envelope as parsed JSON. Tests look into it freely. */
+/** An envelope as parsed JSON. */
 // biome-ignore lint/suspicious/noExplicitAny: a test reads arbitrary wire content by path
 export type Json = any;
 
@@ -22,7 +21,7 @@ export interface RawOptions {
   protocols?: string[];
   /** Send text messages instead of binary ones. */
   text?: boolean;
-  /** Return credits after 16 messages of a flow. @default true */
+  /** Grant credit after 16 messages of a flow. @default true */
   credits?: boolean;
   /** Merged into the NodeAttach frame. */
   attach?: Json;
@@ -48,9 +47,9 @@ export class RawNode {
   readonly systemId: string;
   readonly instanceId: string;
   readonly flowId = id();
-  /** Messages that arrived and were not taken with `next`, oldest first. */
+  /** Messages that arrived and were not returned by `next`, oldest first. */
   readonly inbox: Json[] = [];
-  /** Messages that arrived, by kind of WebSocket message. */
+  /** Count of messages that arrived, by kind of WebSocket message. */
   readonly seen = { binary: 0, text: 0 };
   readonly closed: Promise<Closed>;
   readonly pings: number[] = [];
@@ -85,7 +84,7 @@ export class RawNode {
     });
   }
 
-  /** Opens the socket and sends nothing. Rejects when the upgrade is refused. */
+  /** Opens the socket without attaching. Rejects when the upgrade is refused. */
   static async open(url: string, options: RawOptions = {}): Promise<RawNode> {
     const node = new RawNode(url, options);
     await new Promise<void>((resolve, reject) => {
@@ -125,7 +124,7 @@ export class RawNode {
     return ack;
   }
 
-  /** Completes an envelope with the fields every node sets, sends it and returns it as sent. */
+  /** Completes an envelope with the fields that every node sets, sends it and returns it as sent. */
   send(envelope: Json): Json {
     const full = {
       version: '1.0',
@@ -140,7 +139,7 @@ export class RawNode {
     return full;
   }
 
-  /** Sends these very bytes as one message. */
+  /** Sends these bytes unchanged as one message. */
   raw(message: string | Uint8Array): void {
     if (this.#options.text) this.socket.send(asText(Buffer.from(message as string)));
     else this.socket.send(Buffer.from(message as string), { binary: true });
@@ -157,7 +156,7 @@ export class RawNode {
     return this.request({ type: 'AddressBind', address, physicalPath: this.path });
   }
 
-  /** Binds and insists on success. */
+  /** Binds an address. Throws if the bind is refused. */
   async serve(address: string, onRequest?: (request: Json, node: RawNode) => void): Promise<void> {
     const ack = await this.bind(address);
     if (!ack.frame.ok) throw new Error(`bind refused: ${ack.frame.code}`);
@@ -168,7 +167,7 @@ export class RawNode {
     return this.request({ type: 'CapabilityAdvertise', capabilities, address });
   }
 
-  /** Takes every JSON-RPC request that arrives from now on. */
+  /** Handles every JSON-RPC request that arrives from now on. */
   onRequest(handle: (request: Json, node: RawNode) => void): void {
     const waiter = (message?: Json): boolean => {
       if (typeof message?.frame?.payload?.method !== 'string') return false;
@@ -183,7 +182,7 @@ export class RawNode {
   }
 
   /** Sends a JSON-RPC request and returns the envelope as sent. */
-  callOnly(to: string | undefined, method: string, params: Json = {}, header: Json = {}): Json {
+  sendCall(to: string | undefined, method: string, params: Json = {}, header: Json = {}): Json {
     const corrId = header.corrId ?? id();
     return this.send({
       ...(to === undefined ? {} : { to }),
@@ -203,7 +202,7 @@ export class RawNode {
     header: Json = {},
     timeoutMs = WAIT_LIMIT_MS,
   ): Promise<Json> {
-    const sent = this.callOnly(to, method, params, header);
+    const sent = this.sendCall(to, method, params, header);
     return this.next((m) => m.corrId === sent.corrId, timeoutMs);
   }
 
@@ -234,7 +233,7 @@ export class RawNode {
     }
   }
 
-  /** The oldest message that fits, now or within `timeoutMs`. Others stay in the inbox. */
+  /** Returns the oldest message that fits, now or within `timeoutMs`. Others stay in the inbox. */
   next(fits: (message: Json) => boolean = () => true, timeoutMs = WAIT_LIMIT_MS): Promise<Json> {
     const at = this.inbox.findIndex(fits);
     if (at >= 0) return Promise.resolve(this.inbox.splice(at, 1)[0]);
@@ -247,7 +246,7 @@ export class RawNode {
       };
       const waiter = (message?: Json): boolean => {
         if (message === undefined) {
-          end(new Error('the socket closed before the message came'));
+          end(new Error('the socket closed before the message arrived'));
           return false;
         }
         if (!fits(message)) return false;
@@ -263,7 +262,7 @@ export class RawNode {
     });
   }
 
-  /** True if no message that fits comes before the answer to a heartbeat sent now: silence proved without sleeping. */
+  /** True if no message that fits arrives before the ack of a heartbeat: proves silence without a sleep. */
   async silent(fits: (message: Json) => boolean): Promise<boolean> {
     await this.heartbeat();
     return !this.inbox.some(fits);
@@ -297,7 +296,7 @@ export class RawNode {
     return this.closed;
   }
 
-  /** Stops reading from the TCP socket: a stalled reader. */
+  /** Stops reading from the TCP socket. */
   stall(): void {
     this.socket.pause();
   }
@@ -341,7 +340,7 @@ export class RawNode {
   }
 }
 
-/** Keeps the nodes of a test file and closes them. */
+/** The nodes of a test file, which `closeAll` closes. */
 export class RawNodes {
   readonly #nodes: RawNode[] = [];
   readonly url: () => string;

@@ -1,8 +1,7 @@
-// Our sentinel as a process, on a free port and with a data directory of its own that is removed when the tests end.
+// Our sentinel as a process, on a free port and with its own data directory, which is removed when the tests end.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { admissionUrl } from './naylence.ts';
 import { fameArgs, freePort, healthy, type Proc, startNode } from './processes.ts';
 
 export interface OurSentinel {
@@ -18,21 +17,24 @@ export interface OurSentinel {
 export interface OurSentinelOptions {
   /** @default a free one */
   port?: number;
-  /** Give the one of an earlier process to restart it with its id. @default a fresh directory */
+  /** That of an earlier process restarts it with the same id. @default a new directory */
   dataDir?: string;
   env?: Record<string, string>;
 }
 
+/** Admission URL of a sentinel on this machine. */
+export const admissionUrl = (port: number): string => `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;
+
 const made: string[] = [];
 
-/** Called when a test file or a script of this folder is through, and everything it started has ended. */
+/** Call it at the end of a test file or script, after its processes have ended. */
 export function removeTemporaryDirectories(): void {
   for (const directory of made.splice(0)) rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
 }
-// Scripts end by themselves; the processes of the test runner are ended.
+// For scripts. The processes of the test runner are killed, so test files call it in a hook (`clean-up.ts`).
 process.once('exit', removeTemporaryDirectories);
 
-/** A directory that goes when its test file or script has ended. */
+/** Makes a directory that is removed at the end of the test file or script. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'fame-test-'));
   made.push(directory);
@@ -62,13 +64,13 @@ export interface ListedNode {
   serving: number;
 }
 
-/** The nodes of a sentinel as it lists them itself. */
+/** The nodes that a sentinel lists. */
 export async function listNodes({ port }: { port: number }): Promise<ListedNode[]> {
   const answer = await fetch(`http://127.0.0.1:${port}/fame/v1/nodes`);
   return ((await answer.json()) as { nodes: ListedNode[] }).nodes;
 }
 
-/** One of them by its path; nothing when it is gone. */
+/** A node of a sentinel by its path; `undefined` once it is gone. */
 export const findNode = async (
   sentinel: { port: number },
   { path }: { path: string },

@@ -1,4 +1,4 @@
-// Imports each module named on the command line and prints what that changed in the process, one line of JSON for all:
+// Imports each module named on the command line and prints the changes to the process, one line of JSON for all:
 // module -> list of changes. Importing a package must change nothing: no flag of V8, no handle, no listener, no output.
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 

@@ -1,5 +1,5 @@
-// The whole fabric for one suite: a fake model server inside the test, a sentinel and a chat agent as processes of the built
-// command, and clients over real sockets. Suites that import this file test what ships: `dist/fame.js`, not the sources.
+// A whole fabric for one suite: a fake model server inside the test, a sentinel and a chat agent as processes of the built
+// command, and clients over real sockets. Suites that import this file test the build, `dist/fame.js`, not the sources.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { FakeOpenAI, type FakeOpenAIOptions, type Gate, type WireRequest } from '@fame-fabric/agents/testing';
@@ -21,7 +21,7 @@ if (!existsSync(join(ROOT, 'dist/fame.js'))) {
 export const CHAT = 'chat@fame.fabric';
 export const API_KEY = 'sk-test-0123456789abcdef';
 
-/** A step of a scripted answer: the script goes on `ms` milliseconds after it was reached. */
+/** A step of a scripted answer that pauses it for `ms` milliseconds. */
 export function pause(ms: number): Gate {
   const opened = Promise.withResolvers<void>();
   return { wait: opened.promise, arrive: () => void setTimeout(opened.resolve, ms) };
@@ -48,18 +48,18 @@ export interface AgentProcessOptions {
   env?: Record<string, string>;
   /** Agents by name. @default the chat agent */
   names?: readonly string[];
-  /** Give the one of an earlier process to start it again with what it kept. @default a fresh directory */
+  /** That of an earlier process continues its conversations. @default a new directory */
   dataDir?: string;
 }
 
-/** Starts `fame agent` and waits until it serves. */
+/** Starts `fame agent` and waits until its agents are served. */
 export async function startAgent(url: string, options: AgentProcessOptions = {}): Promise<Proc> {
   const proc = spawnAgent(url, options);
   await proc.waitFor(/ is served through /);
   return proc;
 }
 
-/** Starts `fame agent` and waits for nothing. */
+/** Starts `fame agent` without waiting for it. */
 export function spawnAgent(url: string, options: AgentProcessOptions = {}): Proc {
   const { model, env, names = [], dataDir = temporaryDirectory() } = options;
   return startNode(fameArgs('agent', ...names), {
@@ -80,7 +80,7 @@ export async function openClient(url: string, options: Partial<ClientOptions> = 
   return client;
 }
 
-/** A conversation that has been started at the agent. */
+/** Starts a conversation with the chat agent. */
 export async function converse(client: Client, options: ConversationOptions = {}): Promise<Conversation> {
   const conversation = client.conversation(CHAT, options);
   await conversation.start();
@@ -104,14 +104,13 @@ export async function startStack(
   return { model, sentinel, agent };
 }
 
-/** Closes clients, processes and models. For `afterAll`. @throws when a model was sent what the OpenAI API refuses */
+/** Closes clients, processes and models. For `afterAll`. @throws if a model received a request that the OpenAI API refuses */
 export async function stopStack(): Promise<void> {
   await Promise.all([...clients].map((client) => client.close()));
   clients.clear();
   await stopAll();
   await Promise.all([...models].map((model) => model.close()));
-  const asked = [...models];
+  const closed = [...models];
   models.clear();
-  // Whatever a suite is about, nothing that the OpenAI API would refuse may have been sent.
-  for (const model of asked) model.assertValid();
+  for (const model of closed) model.assertValid();
 }

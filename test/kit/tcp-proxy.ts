@@ -1,8 +1,8 @@
-// A TCP proxy on loopback that stands between two processes of a test: it can hold what passes, and cut connections as a bad
-// network does. It knows nothing of the protocol above it.
+// A TCP proxy on loopback between two processes of a test. It can hold back bytes, and cut connections as a bad network does.
+// It does not interpret the protocol.
 import { createServer, connect as dial, type Server, type Socket } from 'node:net';
 
-/** `up`: from the side that dialled to the target. `down`: what comes back. */
+/** `up`: from the side that dialed to the target. `down`: from the target. */
 export type Direction = 'up' | 'down';
 
 class Pipe {
@@ -57,7 +57,7 @@ class Connection {
       [far, near],
     ] as const) {
       socket.setNoDelay(true);
-      // The two ends report how it broke; here the other half is closed with it.
+      // The processes report the error; the proxy only closes the other half.
       socket.on('error', () => {});
       socket.on('close', () => {
         other.destroy();
@@ -66,7 +66,7 @@ class Connection {
     }
   }
 
-  /** Ends it as a network does: no closing handshake, a reset for both ends. */
+  /** Ends the connection as a network does: no closing handshake, a reset for both ends. */
   cut(): void {
     for (const socket of [this.#near, this.#far]) {
       if (!socket.destroyed) socket.resetAndDestroy();
@@ -83,7 +83,7 @@ export class TcpProxy {
     this.#server = server;
   }
 
-  /** Listens on a free port and passes every connection on to `port`. */
+  /** Listens on a free port and forwards every connection to `port`. */
   static async to(port: number): Promise<TcpProxy> {
     const server = createServer({ noDelay: true });
     const proxy = new TcpProxy(server);
@@ -109,13 +109,13 @@ export class TcpProxy {
     return this.#connections.size;
   }
 
-  /** Keeps back what passes in this direction, on connections to come as well, until `release`. */
+  /** Holds back all bytes in this direction until `release`, on present and later connections. */
   hold(direction: Direction): void {
     this.#held.add(direction);
     for (const { pipes } of this.#connections) pipes[direction].hold();
   }
 
-  /** Lets pass what was kept back, and what comes. */
+  /** Forwards the bytes that were held back, and stops holding. */
   release(direction: Direction): void {
     this.#held.delete(direction);
     for (const { pipes } of this.#connections) pipes[direction].release();
@@ -126,9 +126,9 @@ export class TcpProxy {
     return Buffer.concat([...this.#connections].map(({ pipes }) => pipes[direction].held));
   }
 
-  /** Cuts every connection, or those that `chosen` picks by their number. Returns their count. */
-  cut(chosen: (index: number) => boolean = () => true): number {
-    const cut = [...this.#connections].filter((_, index) => chosen(index));
+  /** Cuts every connection, or those whose index `isChosen` accepts. Returns their count. */
+  cut(isChosen: (index: number) => boolean = () => true): number {
+    const cut = [...this.#connections].filter((_, index) => isChosen(index));
     for (const connection of cut) connection.cut();
     return cut.length;
   }

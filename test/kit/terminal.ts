@@ -1,5 +1,5 @@
-// A command in a terminal of its own: `script` (util-linux, and its namesake of macOS) gives it a pseudo terminal and passes
-// on what is typed, so that keys such as Ctrl-C arrive as they do for a person.
+// A command in a pseudo terminal, which `script` (of util-linux or macOS) provides. Keys such as Ctrl-C arrive as if a user had
+// typed them.
 import { Proc, type StartOptions } from './processes.ts';
 
 export const CTRL_C = '\x03';
@@ -20,12 +20,12 @@ export function startInTerminal(args: readonly string[], options: StartOptions =
 }
 
 export class Terminal extends Proc {
-  /** Types keys, as they are. */
+  /** Types these keys. */
   type(keys: string): void {
     this.child.stdin?.write(keys);
   }
 
-  /** Forgets what the screen showed so far, so that a wait sees what comes. */
+  /** Clears the output, so that the next wait matches new output only. */
   clear(): void {
     this.output = '';
   }

@@ -1,5 +1,5 @@
 /**
- * Limit for waiting on another process or the far end of a socket, in ms. It ends a wait that would not end; it measures
- * nothing: a busy machine takes seconds for what it usually does in milliseconds. A test that promises a time measures it.
+ * Limit for waiting on another process or the other end of a socket, in ms. It only ends a wait that would never end, since a
+ * busy machine can take seconds for milliseconds of work. A test of a time limit measures the time itself.
  */
 export const WAIT_LIMIT_MS = 20_000;

@@ -1,12 +1,11 @@
-// P14, by hand: `npm run idle-soak -- --minutes 10 --nodes 30`. A sentinel, our agent and idle nodes that only beat; measured
-// are the slopes of memory and processor time and the event loop of sentinel and agent. Exits with 1 when one grows. Nothing
-// of this runs in the test command: what decays, decays slowly.
+// P14, by hand: `npm run idle-soak -- --minutes 10 --nodes 30`. Runs a sentinel, our agent and idle nodes that only send
+// heartbeats. Measures the slopes of memory and processor time, and the delay of the event loop, of sentinel and agent. Exits
+// with 1 if one is over its limit. It is not part of the test command: slow growth takes minutes to show.
 import { parseArgs } from 'node:util';
-import { admissionUrl } from '../kit/naylence.ts';
 import { percentile } from '../kit/percentile.ts';
 import { fameArgs, freePort, healthy, type Proc, ROOT, startNode, stopAll } from '../kit/processes.ts';
 import { RawNode } from '../kit/raw-node.ts';
-import { temporaryDirectory } from '../kit/sentinel.ts';
+import { admissionUrl, temporaryDirectory } from '../kit/sentinel.ts';
 
 const { values } = parseArgs({
   options: {
@@ -19,12 +18,12 @@ const nodeCount = Number(values.nodes);
 if (!(minutes > 0) || !(nodeCount >= 0)) throw new Error('usage: idle-soak [--minutes N] [--nodes N]');
 
 const HEARTBEAT_MS = 15_000;
-/** A run has 120 lines of vitals, 20 of them with a collection. */
+/** A run has 120 samples, 20 of them after a garbage collection. */
 const SAMPLE_MS = (minutes * 60_000) / 120;
 const HOUR_MS = 3_600_000;
 const LIMITS = { heldMbPerHour: 1, cpuPointsPerHour: 0.1, loopP99Ms: 20 };
 
-/** One line of `vitals.mjs`, with when it came and the memory the kernel counts. */
+/** One line of `vitals.mjs`, with its arrival time and the resident memory. */
 interface Sample {
   atMs: number;
   rssBytes: number;
@@ -33,7 +32,7 @@ interface Sample {
   heldBytes?: number;
 }
 
-/** Starts a `fame` command with the vitals module in it. */
+/** Starts a `fame` command that loads the vitals module. */
 function startObserved(name: string, env: Record<string, string>): Proc {
   const observed = ['--expose-gc', '--import', `${ROOT}test/promises/vitals.mjs`];
   const vitals = { VITALS_MS: String(SAMPLE_MS), FAME_LOG_LEVEL: 'warn' };
@@ -56,7 +55,7 @@ function observe(proc: Proc): Sample[] {
   return samples;
 }
 
-/** Least squares: how much `y` grows by one unit of `x`. */
+/** Slope of the least squares line through the points. */
 function slope(points: readonly (readonly [x: number, y: number])[]): number {
   const mean = (pick: (p: readonly [number, number]) => number): number =>
     points.reduce((sum, point) => sum + pick(point), 0) / points.length;
@@ -84,24 +83,24 @@ function judge(name: string, all: readonly Sample[]): boolean {
   const points = cpuPoints(samples);
   const cpu = slope(points) * HOUR_MS;
   const mean = points.reduce((sum, [, y]) => sum + y, 0) / points.length;
-  // The middle one of the intervals: what other programs do to a machine for a moment is not ours.
+  // The median: a moment in which other programs were busy must not count.
   const loop = percentile(
     samples.map((s) => s.loopP99Ms),
     0.5,
   );
-  // A slope must also amount to something within the run: a tenth of a megabyte is noise of the collector.
-  const grown = (held * minutes) / 60;
-  const heavier = (cpu * minutes) / 60;
-  const grows = held > LIMITS.heldMbPerHour && grown > 0.25;
-  const tires = cpu > LIMITS.cpuPointsPerHour && heavier > 0.25;
-  const lags = loop > LIMITS.loopP99Ms;
+  // The growth within the run must also exceed the noise of the collector, a tenth of a megabyte.
+  const grownMb = (held * minutes) / 60;
+  const grownPoints = (cpu * minutes) / 60;
+  const memoryGrows = held > LIMITS.heldMbPerHour && grownMb > 0.25;
+  const cpuGrows = cpu > LIMITS.cpuPointsPerHour && grownPoints > 0.25;
+  const isSlow = loop > LIMITS.loopP99Ms;
   console.log(
     `${name}: held ${(collected.at(-1)![1] / 1_048_576).toFixed(1)} MB (${held.toFixed(2)} MB/h), ` +
       `RSS ${(samples.at(-1)!.rssBytes / 1_048_576).toFixed(0)} MB (${rss.toFixed(1)} MB/h), ` +
       `CPU ${mean.toFixed(2)} % (${cpu.toFixed(2)} points/h), event loop p99 ${loop.toFixed(1)} ms` +
-      `${grows ? '  MEMORY GROWS' : ''}${tires ? '  CPU GROWS' : ''}${lags ? '  LOOP LAGS' : ''}`,
+      `${memoryGrows ? '  MEMORY GROWS' : ''}${cpuGrows ? '  CPU GROWS' : ''}${isSlow ? '  EVENT LOOP SLOW' : ''}`,
   );
-  return !(grows || tires || lags);
+  return !(memoryGrows || cpuGrows || isSlow);
 }
 
 async function main(): Promise<number> {
@@ -129,9 +128,9 @@ async function main(): Promise<number> {
   for (const beat of beats) clearInterval(beat);
   const lost = nodes.filter((node) => node.isClosed).length;
   if (lost > 0) console.log(`${lost} nodes lost their connection`);
-  const fine = [judge('sentinel', observed.sentinel), judge('agent', observed.agent)];
+  const results = [judge('sentinel', observed.sentinel), judge('agent', observed.agent)];
   await Promise.all(nodes.map((node) => node.cut()));
-  return lost === 0 && fine.every((one) => one) ? 0 : 1;
+  return lost === 0 && results.every((isFine) => isFine) ? 0 : 1;
 }
 
 try {

@@ -1,5 +1,5 @@
-// P10: 28 hostile messages, each followed by an ordinary call: whatever a node is sent, it goes on serving. The agent is our
-// chat agent as a process; the messages reach it through the sentinel.
+// P10: an agent keeps serving after each of 28 hostile messages. The agent is our chat agent as a process; the messages reach
+// it through the sentinel, each followed by an ordinary call.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
 import { type Proc, stopAll } from '../kit/processes.ts';
@@ -19,7 +19,7 @@ afterAll(stopAll);
 const rpc = (fields: Json): Json => ({ jsonrpc: '2.0', id: 'h', ...fields });
 const nested = (depth: number): Json => JSON.parse(`${'{"a":'.repeat(depth)}null${'}'.repeat(depth)}`);
 
-/** Payloads of Data frames to the agent, all of which a sentinel passes on. */
+/** Payloads of Data frames to the agent, all of which a sentinel forwards. */
 const PAYLOADS: readonly (readonly [string, Json])[] = [
   ['null', null],
   ['a number', 42],
@@ -61,16 +61,16 @@ const PAYLOADS: readonly (readonly [string, Json])[] = [
     }),
   ],
   ['a subscription to no task', rpc({ method: 'tasks/resubscribe', params: { id: 'none' } })],
-  ['an answer to a call it never made', { jsonrpc: '2.0', id: 'h', result: 1 }],
-  ['an error to a call it never made', { jsonrpc: '2.0', id: 'h', error: { code: 1, message: 'x' } }],
+  ['a result of a call that it never made', { jsonrpc: '2.0', id: 'h', result: 1 }],
+  ['an error of a call that it never made', { jsonrpc: '2.0', id: 'h', error: { code: 1, message: 'x' } }],
   ['a task of an unknown method', rpc({ method: 'tasks/destroy', params: { id: 't' } })],
 ];
 
-test('there are 28 of them', () => {
+test('the list has 28 payloads', () => {
   expect(PAYLOADS).toHaveLength(28);
 });
 
-test.each(PAYLOADS)('P10, Q3: the agent serves on after %s', async (_what, payload) => {
+test.each(PAYLOADS)('P10, Q3: the agent keeps serving after %s', async (_what, payload) => {
   for (const rtype of [2, 4]) {
     node.send({
       to: CHAT,

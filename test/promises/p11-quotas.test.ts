@@ -1,4 +1,4 @@
-// P11: the state of one node is bounded, is gone when the node leaves, and slows no other node down.
+// P11: the state of one node is bounded, is removed when the node leaves, and slows no other node down.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { percentile } from '../kit/percentile.ts';
 import { stopAll } from '../kit/processes.ts';
@@ -40,7 +40,7 @@ test('P11: 20,000 binds of one node stop at its quota with QUOTA_EXCEEDED, and o
   expect(percentile(times, 0.5)).toBeLessThan(100);
 });
 
-test('Q13: all that a node had is gone when it has left', async () => {
+test('Q13: the addresses of a node are free again after it has left', async () => {
   await expect.poll(() => listNodes(sentinel)).toHaveLength(0);
   const node = await nodes.attached();
   for (let n = 0; n < 64; n++) await node.serve(`mine-${n}@fame.fabric`);
@@ -50,7 +50,7 @@ test('Q13: all that a node had is gone when it has left', async () => {
   for (let n = 0; n < 64; n++) expect((await next.bind(`mine-${n}@fame.fabric`)).frame.ok).toBe(true);
 });
 
-test('P11: sessions are bounded: one too many is refused with ADMIT_FULL and 1013', async () => {
+test('P11: the number of sessions is bounded: one more is refused with ADMIT_FULL and 1013', async () => {
   await expect.poll(() => listNodes(sentinel)).toHaveLength(0);
   for (let n = 0; n < 20; n++) await nodes.attached();
   const extra = await nodes.open();

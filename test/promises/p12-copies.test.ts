@@ -1,4 +1,4 @@
-// P12: one hundred clients of one host and script, all with the same systemId: none is evicted, nothing is lost.
+// P12: one hundred clients with the same systemId, as copies of one script on one host have: no client is evicted, no call lost.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
 import { id, RawNodes } from '../kit/raw-node.ts';
@@ -30,7 +30,7 @@ test('P12, Q9: 100 copies with one systemId make 2,000 calls at once and lose no
   expect(copies.filter((copy) => copy.isClosed)).toHaveLength(0);
 });
 
-test('P12: copies that come and go while others work take nothing from them', async () => {
+test('P12: copies that attach and disconnect do not disturb another copy', async () => {
   await nodes.echo('p12-churn@fame.fabric');
   const systemId = id();
   const steady = await nodes.attached({ systemId });

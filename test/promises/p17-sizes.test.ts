@@ -1,5 +1,5 @@
-// P17: what is too large costs the sentinel next to nothing: it is refused by its announced size, or as soon as the parts
-// add up, and the socket closes with 1009. The answers themselves are in the conformance suite.
+// P17: a message over the size limit costs the sentinel next to nothing. It is refused by its announced size, or once its
+// fragments exceed the limit, and the socket closes with 1009. The conformance suite tests the replies.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(stopAll);
 
-/** A WebSocket by hand: a TCP connection after the upgrade. */
+/** Opens a TCP connection and upgrades it to a WebSocket. */
 async function upgraded(): Promise<Socket> {
   const socket = connect(sentinel.port, '127.0.0.1');
   socket.on('error', () => {});
@@ -27,7 +27,7 @@ async function upgraded(): Promise<Socket> {
   return socket;
 }
 
-/** A masked client frame; `announced` may say more than there is. */
+/** A masked client frame. Its header may announce more bytes than the payload has. */
 function frame(opcode: number, payload: Buffer, { fin = true, announced = payload.length } = {}): Buffer {
   const head = Buffer.alloc(14);
   head[0] = (fin ? 0x80 : 0) | opcode;
@@ -37,7 +37,7 @@ function frame(opcode: number, payload: Buffer, { fin = true, announced = payloa
   return Buffer.concat([head, payload]);
 }
 
-/** The close code that arrives, or 0 when the connection just ends. */
+/** The close code that arrives, or 0 if the connection ends without one. */
 async function closeCode(socket: Socket): Promise<number> {
   let received = Buffer.alloc(0);
   socket.on('data', (chunk: Buffer) => {
@@ -56,7 +56,7 @@ test('P17: a frame that announces 100 MB is refused by its header: 1009 and no m
   expect((sentinel.proc.rssBytes() - before) / MiB).toBeLessThan(8);
 });
 
-/** Sends 100 MB in fragments of one message, as far as the other side lets it; the close code. */
+/** Sends up to 100 MB in fragments of one message, until the connection closes. Returns the close code. */
 async function sendFragments(): Promise<number> {
   const socket = await upgraded();
   const closing = closeCode(socket);
@@ -69,14 +69,14 @@ async function sendFragments(): Promise<number> {
 }
 
 test('P17: 100 MB in fragments is refused once they add up to more than 1 MiB', async () => {
-  // The first times the process finds room for its buffers; after that nothing may be added.
+  // The first rounds allocate buffers; after them memory must not grow.
   for (let warmUp = 0; warmUp < 3; warmUp++) await sendFragments();
   const before = sentinel.proc.rssBytes();
   expect([1009, 0]).toContain(await sendFragments());
   expect((sentinel.proc.rssBytes() - before) / MiB).toBeLessThan(16);
 });
 
-test('P17: 100,000 empty fragments do not pile up', async () => {
+test('P17: 100,000 fragments of one byte use little memory', async () => {
   const before = sentinel.proc.rssBytes();
   const socket = await upgraded();
   const closing = closeCode(socket);
@@ -93,9 +93,9 @@ test.each([
   ['an unmasked frame', Buffer.from([0x82, 0x01, 0x20]), 1002],
   ['a reserved bit', Buffer.from([0xc2, 0x80, 0, 0, 0, 0]), 1002],
   ['an unknown opcode', Buffer.from([0x83, 0x80, 0, 0, 0, 0]), 1002],
-  ['a continuation of nothing', Buffer.from([0x80, 0x80, 0, 0, 0, 0]), 1002],
+  ['a continuation without a first fragment', Buffer.from([0x80, 0x80, 0, 0, 0, 0]), 1002],
   [
-    'text that is no UTF-8',
+    'text that is not UTF-8',
     Buffer.concat([Buffer.from([0x81, 0x82, 0, 0, 0, 0]), Buffer.from([0xc3, 0x28])]),
     1007,
   ],
@@ -105,7 +105,7 @@ test.each([
   expect(await closeCode(socket)).toBe(code);
 });
 
-test('P17: after all of that, others are served', async () => {
+test('P17: afterwards the sentinel still serves other nodes', async () => {
   const node = await RawNode.attached(sentinel.url);
   expect((await node.heartbeat()).frame.ok).toBe(true);
   await node.cut();

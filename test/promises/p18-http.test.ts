@@ -1,4 +1,4 @@
-// P18: the HTTP side of the port under clients that are slow, large, broken or gone.
+// P18: plain HTTP on the port of the sentinel, with slow, large, malformed and half-open requests.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -33,26 +33,26 @@ async function answerTo(text: string): Promise<{ answer: string; ms: number }> {
 
 const status = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]);
 
-describe('P18: what takes its time is ended', () => {
+describe('P18: slow connections are closed', () => {
   test.concurrent('headers that never end: 408 within 12 s', async () => {
     const { answer, ms } = await answerTo('GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ');
     expect(status(answer)).toBe(408);
     expect(ms).toBeLessThan(12_500);
   });
 
-  test.concurrent('a body that never comes: ended within 17 s', async () => {
+  test.concurrent('a body that never arrives: closed within 17 s', async () => {
     const { ms } = await answerTo(
       'POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf',
     );
     expect(ms).toBeLessThan(17_000);
   });
 
-  test.concurrent('a connection that says nothing: ended within 12 s', async () => {
+  test.concurrent('a connection without a request: closed within 12 s', async () => {
     const { ms } = await answerTo('');
     expect(ms).toBeLessThan(12_500);
   });
 
-  test.concurrent('a kept connection that asks nothing more: ended within 8 s', async () => {
+  test.concurrent('a keep-alive connection without another request: closed within 8 s', async () => {
     const { answer, ms } = await answerTo('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
     expect(status(answer)).toBe(200);
     expect(ms).toBeLessThan(8_000);
@@ -65,7 +65,7 @@ describe('P18: what takes its time is ended', () => {
     expect(Date.now() - began).toBeLessThan(7_500);
   });
 
-  test.concurrent('Q19: an upgrade without its NodeAttach, by a client that answers no close: ended within 10 s', async () => {
+  test.concurrent('Q19: an upgrade without a NodeAttach, by a client that ignores the close: closed within 10 s', async () => {
     const { answer, ms } = await answerTo(
       'GET /fame/v1/attach/ws/downstream/silent HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n' +
         'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
@@ -82,7 +82,7 @@ test.each([
     431,
   ],
   ['a path of 20 KB', `GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`, 431],
-  ['no HTTP at all', 'HELLO SENTINEL\r\n\r\n', 400],
+  ['bytes that are not HTTP', 'HELLO SENTINEL\r\n\r\n', 400],
   ['an unknown version', 'GET / HTTP/9.9\r\n\r\n', 400],
   ['two lengths', 'POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400],
   [

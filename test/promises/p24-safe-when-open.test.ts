@@ -1,4 +1,4 @@
-// P24: without configuration no other machine can reach the sentinel; anything more has to be configured explicitly.
+// P24: without configuration no other machine can reach the sentinel; opening it takes an explicit setting.
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
@@ -34,7 +34,7 @@ test.skipIf(outside === undefined)('P24: by default only loopback is reachable',
 });
 
 test.each(['0.0.0.0', '::', ...(outside === undefined ? [] : [outside])])(
-  'P24: listening on %s refuses to start and says how it is meant',
+  'P24: a sentinel does not start on %s without confirmation, and names the setting',
   async (host) => {
     const proc = startNode(fameArgs('sentinel'), {
       env: { FAME_LISTENER_HOST: host, FAME_LISTENER_PORT: '0', FAME_DATA_DIR: temporaryDirectory() },

@@ -1,5 +1,5 @@
-// P5 for silent deaths, and its other half: a silent node is given up, one that sends heartbeats is not. The sentinel runs in
-// this process on a clock that the test turns; the connections are real.
+// P5 for nodes that die silently: a silent node is closed, one that sends heartbeats stays. The sentinel runs in this process on
+// a manual clock; the connections are real.
 import { type RunningSentinel, startSentinel } from '@fame-fabric/sentinel';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -37,11 +37,11 @@ const goneFor =
   (m: Json): boolean =>
     m.corrId === corrId && m.frame.code === 'NODE_GONE';
 
-test('P5: an agent that died silently is given up after 30 s, and its caller is notified', async () => {
+test('P5: an agent that dies silently is closed after 30 s, and its caller is notified', async () => {
   const callee = await nodes.attached();
   await callee.serve('silent@fame.fabric');
   const caller = await nodes.attached();
-  const sent = caller.callOnly('silent@fame.fabric', 'work');
+  const sent = caller.sendCall('silent@fame.fabric', 'work');
   await callee.next((m) => m.id === sent.id);
   callee.stall();
   for (let second = 0; second < 31; second++) {
@@ -51,11 +51,11 @@ test('P5: an agent that died silently is given up after 30 s, and its caller is 
   expect((await caller.next(goneFor(sent.corrId))).frame.ok).toBe(false);
 });
 
-test('P5: an agent whose connection is lost is waited for as long as the resume window, no longer', async () => {
+test('P5: callers of a disconnected agent are notified at the end of the resume window, and not before', async () => {
   const callee = await nodes.attached();
   await callee.serve('cut@fame.fabric');
   const caller = await nodes.attached();
-  const sent = caller.callOnly('cut@fame.fabric', 'work');
+  const sent = caller.sendCall('cut@fame.fabric', 'work');
   await callee.next((m) => m.id === sent.id);
   await callee.cut();
   await expect.poll(async () => (await findNode(sentinel, callee))?.state).toBe('detached');
@@ -65,7 +65,7 @@ test('P5: an agent whose connection is lost is waited for as long as the resume 
   expect((await caller.next(goneFor(sent.corrId))).frame.ok).toBe(false);
 });
 
-test('S9, N5: a node that only beats every 15 s stays attached for an hour', async () => {
+test('S9, N5: a node that only sends a heartbeat every 15 s stays attached for an hour', async () => {
   const node = await nodes.attached();
   for (let beat = 0; beat < 240; beat++) {
     for (let second = 0; second < 15; second++) clock.advance(1_000);
@@ -74,7 +74,7 @@ test('S9, N5: a node that only beats every 15 s stays attached for an hour', asy
   expect(node.isClosed).toBe(false);
 });
 
-test('S3, S10: a node that only answers pings stays attached, and gets a ping every 30 s', async () => {
+test('S3, S10: a silent node is pinged after 15 s, and stays attached while it answers', async () => {
   const node = await nodes.attached();
   for (let half = 0; half < 4; half++) {
     const pinged = new Promise((resolve) => node.socket.once('ping', resolve));

@@ -1,4 +1,4 @@
-// P8: the cost of one node that does not read: bounded memory, the node closed with 4008, no other node slower.
+// P8: a node that does not read costs bounded memory, is closed with 4008, and slows no other node down.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { percentile } from '../kit/percentile.ts';
 import { stopAll } from '../kit/processes.ts';
@@ -7,8 +7,8 @@ import { findNode, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts
 
 const MiB = 1_048_576;
 const BURST = 16;
-/** A call is read and written four times on its way; each may come after a burst that was read before. */
-const MOST_BURSTS = 8;
+/** A call is read and written four times on its way, each time possibly after a burst that arrived before it. */
+const MAX_BURSTS = 8;
 let sentinel: OurSentinel;
 beforeAll(async () => {
   sentinel = await startOurSentinel();
@@ -21,12 +21,16 @@ afterEach(() => nodes.closeAll());
 let bursts = 0;
 
 /**
- * 99th percentile of the bursts that are routed while a call is answered. Calls follow each other while `goOn` is true. It is
- * counted in bursts, not in time: on a busy machine time shows how busy it is.
+ * 99th percentile of the bursts that are routed during a call. Makes calls one after the other while `isRunning` is true. The
+ * delay is counted in bursts, not in time, since time depends on the load of the machine.
  */
-async function p99Bursts(caller: RawNode, to: string, goOn: (calls: number) => boolean): Promise<number> {
+async function p99Bursts(
+  caller: RawNode,
+  to: string,
+  isRunning: (calls: number) => boolean,
+): Promise<number> {
   const counts: number[] = [];
-  while (goOn(counts.length)) {
+  while (isRunning(counts.length)) {
     const before = bursts;
     await caller.call(to, 'echo', [counts.length]);
     counts.push(bursts - before);
@@ -34,7 +38,7 @@ async function p99Bursts(caller: RawNode, to: string, goOn: (calls: number) => b
   return percentile(counts, 0.99);
 }
 
-/** Sends plain messages to a node without looking at credit, until that node is gone or `messages` are sent. */
+/** Sends up to `messages` plain messages to a node regardless of credit, until the node is closed. */
 async function flood(from: RawNode, target: RawNode, messages: number, size: number): Promise<void> {
   const payload = 'x'.repeat(size);
   for (let n = 1; n <= messages && !target.isClosed; n++) {
@@ -45,9 +49,9 @@ async function flood(from: RawNode, target: RawNode, messages: number, size: num
   }
 }
 
-const look = (node: RawNode) => findNode(sentinel, node);
+const find = (node: RawNode) => findNode(sentinel, node);
 
-test('P8: nodes that stop reading are closed with 4008 within 12 s, memory and others are not touched', async () => {
+test('P8: nodes that stop reading are closed with 4008 within 12 s, and neither grow the memory nor slow other nodes', async () => {
   const [server, caller, flooder] = [
     await nodes.echo('p8@fame.fabric'),
     await nodes.attached(),
@@ -68,7 +72,7 @@ test('P8: nodes that stop reading are closed with 4008 within 12 s, memory and o
     const began = Date.now();
     // More than its queue, its socket and the kernel can hold.
     const flooding = flood(flooder, slow, 4_000, 16_000);
-    await expect.poll(() => look(slow), { timeout: 12_000, interval: 50 }).toBeUndefined();
+    await expect.poll(() => find(slow), { timeout: 12_000, interval: 50 }).toBeUndefined();
     expect(Date.now() - began).toBeLessThan(12_000);
     slow.resume();
     expect((await slow.closed).code).toBe(4008);
@@ -77,17 +81,17 @@ test('P8: nodes that stop reading are closed with 4008 within 12 s, memory and o
   isOver = true;
 
   const delay = await measuring;
-  console.info(`P8: 99 of 100 calls are answered within ${delay} bursts of the flood (<= ${MOST_BURSTS})`);
-  expect(delay).toBeLessThanOrEqual(MOST_BURSTS);
+  console.info(`P8: 99 of 100 calls are answered within ${delay} bursts of the flood (<= ${MAX_BURSTS})`);
+  expect(delay).toBeLessThanOrEqual(MAX_BURSTS);
   expect(most / MiB).toBeLessThan(64);
   expect(server.isClosed || caller.isClosed || flooder.isClosed).toBe(false);
 });
 
-test('P8: a reader that pays no credit is closed within 12 s even when its socket takes everything', async () => {
+test('P8: a node that grants no credit is closed within 12 s, even if its socket accepts everything', async () => {
   const [flooder, silent] = [await nodes.attached(), await nodes.attached({ credits: false })];
   const began = Date.now();
   await flood(flooder, silent, 100, 1_000);
-  expect((await look(silent))?.queuedMessages).toBeGreaterThan(0);
+  expect((await find(silent))?.queuedMessages).toBeGreaterThan(0);
   expect((await silent.closed).code).toBe(4008);
   expect(Date.now() - began).toBeLessThan(12_500);
 });
@@ -98,12 +102,12 @@ describe('a full queue', () => {
     await slow.serve('behind@fame.fabric');
     const [flooder, caller] = [await nodes.attached(), await nodes.attached()];
     await flood(flooder, slow, 4_500, 100);
-    await expect.poll(async () => (await look(slow))?.queuedMessages).toBeGreaterThan(4_096);
+    await expect.poll(async () => (await find(slow))?.queuedMessages).toBeGreaterThan(4_096);
     const nack = await caller.call('behind@fame.fabric', 'any');
     expect(nack.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'NODE_BUSY' });
   });
 
-  test('Q10: heartbeats of a node are acked although all that it sends waits for a slow reader', async () => {
+  test('Q10: heartbeats of a node are acked while its messages wait for a slow reader', async () => {
     const slow = await nodes.attached({ credits: false });
     const flooder = await nodes.attached();
     await flood(flooder, slow, 2_000, 1_000);

@@ -1,6 +1,6 @@
-// Loaded into a process under observation (`node --import`): every VITALS_MS it prints, as one line of JSON on standard error,
-// the processor time it used, how long its event loop was held up, and, every sixth time, what its heap holds after a
-// collection. What the collection itself costs is left out of the other two.
+// Measures the process that loads it (`node --import`). Every VITALS_MS it prints one line of JSON on standard error: the
+// processor time, the delay of the event loop, and every sixth time the heap after a garbage collection. The cost of the
+// collection itself is not counted.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 const RESOLUTION_MS = 10;
@@ -20,7 +20,7 @@ function heldBytes() {
   globalThis.gc?.();
   collecting += cpuMs() - before;
   const { heapUsed, external } = process.memoryUsage();
-  // Enabled again once the loop has come to rest, so that the collection is no delay.
+  // Enabled again once the loop is idle, so that the collection does not count as a delay.
   setTimeout(() => delay.enable(), 100).unref();
   return heapUsed + external;
 }
