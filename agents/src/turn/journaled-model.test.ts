@@ -109,3 +109,10 @@ test('pieces of text tell their sources apart, and a break belongs to no tool', 
   ]);
   expect(text.takeUnwritten(100)).toEqual([]);
 });
+
+test('a source that ends in half a surrogate pair does not stop the writing of the text', () => {
+  const text = new TurnText({ isReplaying: false });
+  text.add('a\ud83d', { from: 'tool', step: 1, index: 0 });
+  text.add('b', { from: 'tool', step: 1, index: 1 });
+  expect(text.takeUnwritten(100).map(({ text: piece }) => piece)).toEqual(['a\ud83d', 'b']);
+});

@@ -107,7 +107,9 @@ export class TurnText {
     let from = this.#written;
     for (const { end, source } of this.#pieces) {
       while (from < end) {
-        const text = this.#text.slice(from, charBoundary(this.#text, Math.min(from + maxChars, end)));
+        // A source may end in half a surrogate pair, so only a cut looks for a boundary.
+        const to = end - from > maxChars ? charBoundary(this.#text, from + maxChars) : end;
+        const text = this.#text.slice(from, to);
         pieces.push({ text, offset: from, source });
         from += text.length;
       }
