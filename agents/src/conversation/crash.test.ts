@@ -1,11 +1,12 @@
 // Text of tools over crashes: a tool's text cannot be made again, so a resumed turn takes it from the journal.
+import { FabricError } from '@fame-fabric/shared';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { parseCall } from '../model/stream/parse-arguments.ts';
 import { noUsage } from '../model/usage.ts';
 import { RefineTurns } from '../refine/refine-turns.ts';
 import { type Survived, surviveCrashes } from '../testing/crash-anywhere.ts';
-import { callTools, reply } from '../testing/script.ts';
+import { callTools, failing, reply } from '../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
 import { tool } from '../tools/tool.ts';
 import { ToolSet } from '../tools/tool-set.ts';
@@ -174,5 +175,40 @@ test('a step that followed a result which the edited runner does not request is 
     expect(survived.recorded, where).toBe('Paid.');
     expect(payments.length, where).toBeLessThanOrEqual(1);
     expect(of(survived, 'model_replied').length, where).toBe(2);
+  }
+});
+
+test('a runner that asks a second model after a failure repeats no finished call after a crash', async () => {
+  const payments: number[] = [];
+  const runner = (process: number) => ({
+    modelName: 'scripted',
+    run: async (turn: TurnContext) => {
+      const failure = failing(new FabricError('MODEL_UNAVAILABLE', 'gone'));
+      const first = scriptedModel([{ ...failure, times: forever }]);
+      const second = scriptedModel([{ ...callTools({ name: 'pay', arguments: {} }), times: forever }]);
+      const request = { messages: turn.messages };
+      const { message } = await turn.ask(first, request).catch(() => turn.ask(second, request));
+      await turn.makeCall({
+        call: parseCall(message.tool_calls![0]!, 0),
+        isRun: true,
+        isIdempotent: false,
+        execute: async () => {
+          payments.push(process);
+          return { ok: true, content: 'paid' };
+        },
+      });
+      await turn.say('Paid.', { from: 'runner' });
+      const messages = [turn.messages.at(-1)!, { role: 'assistant' as const, content: 'Paid.' }];
+      return { usage: noUsage(), model: 'scripted', messages };
+    },
+  });
+  const live = (deaths: readonly number[]) =>
+    surviveCrashes({ runner, userMessage: 'Please.', deaths, isWritten: true });
+  const whole = await live([]);
+  for (let death = 1; death < whole.journal.length; death++) {
+    payments.length = 0;
+    const survived = await live([death]);
+    expect(survived.recorded, `death at ${death}`).toBe('Paid.');
+    expect(payments.length, `death at ${death}`).toBeLessThanOrEqual(1);
   }
 });

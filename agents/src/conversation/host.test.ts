@@ -6,7 +6,7 @@ import type { ChatModel } from '../model/model.ts';
 import { noUsage } from '../model/usage.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import type { Append, ConversationStore, JournalEvent } from '../store/store.ts';
-import { callTools, failing, gate, reply, type Scripted, scriptedModel } from '../testing.ts';
+import { callTools, failing, gate, reply, type ScriptReply, scriptedModel } from '../testing.ts';
 import { tool } from '../tools/tool.ts';
 import { ToolSet } from '../tools/tool-set.ts';
 import { ChatTurns } from '../turn/chat-turns.ts';
@@ -344,7 +344,7 @@ describe('after a crash', () => {
         },
       }),
     ]);
-  const seats = (): Scripted => ({
+  const seats = (): ScriptReply => ({
     ...callTools(
       [
         { name: 'book', id: 'a', arguments: { seat: '1A' } },
@@ -355,7 +355,7 @@ describe('after a crash', () => {
     when: ({ messages }) => messages.at(-1)!.role === 'user',
     times: Number.POSITIVE_INFINITY,
   });
-  const booked = (): Scripted => ({
+  const booked = (): ScriptReply => ({
     ...reply('Both seats are booked. Anything else?', { chunkChars: 5 }),
     when: ({ messages }) => messages.at(-1)!.role === 'tool',
     times: Number.POSITIVE_INFINITY,
@@ -485,6 +485,30 @@ describe('after a crash', () => {
     expect(results.filter((message) => message.content.includes('interrupted'))).not.toHaveLength(0);
     expect(new Set(runs).size).toBe(runs.length);
     expect(runs.length).toBeGreaterThanOrEqual(made);
+  });
+
+  test('P20: a recorded reply without a usage report counts against the budget of the resumed turn too', async () => {
+    const options = { budget: { turn: { maxTokens: 900 } } };
+    const unreported = { ...seats(), usage: null };
+    const first = new DyingStore();
+    const dying = hostOf({ store: first, model: scriptedModel([unreported]), tools: book([]), options });
+    await start(dying);
+    // Dies after the reply was recorded.
+    first.left = 6;
+    void dying.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' }).catch(() => undefined);
+    for (let i = 0; i < 12; i++) await settle();
+    hosts.splice(hosts.indexOf(dying), 1);
+    await first.close();
+    const model = scriptedModel([{ ...booked(), times: Number.POSITIVE_INFINITY }]);
+    const host = hostOf({
+      store: new MemoryStore({ sharedWith: first }),
+      model,
+      tools: book([]),
+      options,
+    });
+    await host.recover();
+    await expect(say(host, 'two seats', 't')).rejects.toMatchObject({ code: 'BUDGET_EXCEEDED' });
+    expect(model.count).toBe(0);
   });
 
   test('turns that waited run after it, in order, and their callers are answered', async () => {

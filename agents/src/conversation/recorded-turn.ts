@@ -16,7 +16,12 @@ export interface RecordedTurn {
   /** Resumes since the turn last made progress. */
   readonly fruitlessResumes: number;
   /** Every reply that was recorded, also those of steps that were dropped later: they were paid for. */
-  readonly replies: readonly { readonly model: string; readonly usage: Usage | undefined }[];
+  readonly replies: readonly {
+    readonly model: string;
+    readonly usage: Usage | undefined;
+    /** Cost of the reply if the server reported no usage. */
+    readonly reserved: Spending;
+  }[];
   /** Ids of the calls that were started, finished or not. */
   readonly startedCalls: ReadonlySet<string>;
   /** Reservations of model calls whose reply never came. */
@@ -142,7 +147,7 @@ class RecordReader {
       textEnd: this.#textEnd,
       calls: this.#early,
     });
-    this.#replies.push({ model, usage: usage ?? undefined });
+    this.#replies.push({ model, usage: usage ?? undefined, reserved: this.#reserved ?? noSpending() });
     this.#early = new Map();
     this.#question = undefined;
     this.#reserved = undefined;

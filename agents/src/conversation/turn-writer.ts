@@ -54,9 +54,9 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     this.#turnId = deps.turn.id;
     const { recorded } = deps.turn;
     this.startedCalls = new Set(recorded?.startedCalls);
-    for (const { model, usage = noUsage() } of recorded?.replies ?? []) {
-      addUsage(this.usage, usage);
-      addSpending(this.#spent, deps.budget.spent(model, usage));
+    for (const { model, usage, reserved } of recorded?.replies ?? []) {
+      if (usage) addUsage(this.usage, usage);
+      addSpending(this.#spent, usage ? deps.budget.spent(model, usage) : reserved);
     }
   }
 
@@ -109,6 +109,8 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     this.#checkOpen();
     const { step, model, messages, question } = call;
     const { budget, conversation } = this.#deps;
+    // A runner may ask again after a model call that failed.
+    this.chargeBroken();
     const reserved = budget.reserve(model, messages, this.#spent, conversation.totals.spent);
     this.#reserved = reserved;
     const body: Body<'model_called'> = {
@@ -120,7 +122,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
       turn_digest: question.digest,
       reserved,
     };
-    return this.#write({ kind: 'model_called', body });
+    return this.#write({ kind: 'model_called', body }, undefined, { ...conversation.totals });
   }
 
   modelReplied(replied: {

@@ -53,13 +53,13 @@ export class JournaledModel {
     const recorded = steps.advance();
     if (recorded) return this.#replay(recorded, options);
 
-    options.check?.();
     const step = steps.number;
     const replied = Promise.withResolvers<void>();
     // Only results of eager tools wait for it.
     replied.promise.catch(() => {});
     steps.replied = replied.promise;
     try {
+      options.check?.();
       await journal.modelCalled({ step, model: model.name, messages: request.messages, question });
       options.signal?.throwIfAborted();
       const reply = await askModel(model, request, {
@@ -75,6 +75,7 @@ export class JournaledModel {
       replied.resolve();
       return reply;
     } catch (error) {
+      steps.retreat();
       replied.reject(error);
       throw error;
     }

@@ -54,6 +54,7 @@ export class Steps {
   readonly turnId: string;
   #recorded: readonly RecordedStep[];
   #number = 0;
+  /** Ids of all requested calls; each is unique in its turn. */
   readonly #requested = new Set<string>();
   /** Settles when the reply of the current step is recorded. */
   replied: Promise<void> = Promise.resolve();
@@ -114,7 +115,11 @@ export class Steps {
   /** Enters the next step; returns it if it was recorded. */
   advance(): RecordedStep | undefined {
     this.#number += 1;
-    this.#requested.clear();
     return this.current;
+  }
+
+  /** Leaves a step whose model call failed. A runner that asks again enters the same step, as the record numbers replies only. */
+  retreat(): void {
+    this.#number -= 1;
   }
 }
