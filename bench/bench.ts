@@ -1,6 +1,6 @@
-// The bench: one command, one table, one JSON file. Every figure is a ratio of contestants that are alive together and take
-// turns in one run, each cell with fresh connections, rotating order and ratios paired within an alternation; the median
-// is printed. Absolute microseconds mean little on a shared machine, ratios do.
+// The benchmark: one command, one table, one JSON file. Most figures are ratios of contestants that run at the same time and
+// take turns. Each cell uses fresh connections, the order rotates, and ratios are paired within one alternation. The benchmark
+// prints their median. Absolute microseconds depend more on the load of the machine than on the code.
 //
 //   node bench/bench.ts            all goals, under 8 minutes
 //   node bench/bench.ts --quick    goals 1, 2, 7, 12 and 14 as gates, under 90 s
@@ -24,7 +24,8 @@ import {
   start,
 } from './contestants.ts';
 import type { WindowResult } from './driver.ts';
-import { type LinkFigures, measureLink } from './link-bench.ts';
+import { type LinkFigures, measureLink } from './link.ts';
+import { median } from './median.ts';
 import { measureNats } from './nats.ts';
 import { measureRawRelay } from './raw-relay.ts';
 import { measureSplitter } from './splitter.ts';
@@ -39,16 +40,16 @@ const { values: flags } = parseArgs({
   },
 });
 if (flags.help) {
-  console.log("bench [--quick] [--sentinel 'NAME=COMMAND ARG ...'] [--json FILE]");
+  console.log("Usage: node bench/bench.ts [--quick] [--sentinel 'NAME=COMMAND ARG ...'] [--json FILE]");
   process.exit(0);
 }
 const { quick } = flags;
 
 interface Goal {
   readonly goal: number;
-  readonly what: string;
+  readonly label: string;
   readonly limit: number;
-  /** Room for noise when it is a gate in CI. */
+  /** Limit as a gate in CI: with an allowance for noise. */
   readonly gate: number;
   readonly value: number;
   readonly unit: string;
@@ -57,24 +58,22 @@ const goals: Goal[] = [];
 const table: string[] = [];
 const cells: Record<string, unknown>[] = [];
 
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
-const say = (line: string): void => {
+const print = (line: string): void => {
   table.push(line);
   console.log(line);
 };
-const goal = (
+const recordGoal = (
   number: number,
-  what: string,
+  label: string,
   value: number,
   limit: number,
   unit = 'x',
   gate = limit * 2,
 ): void => {
-  goals.push({ goal: number, what, limit, gate, value, unit });
+  goals.push({ goal: number, label, limit, gate, value, unit });
   const verdict = value <= limit ? 'met' : 'MISSED';
-  say(
-    `  goal ${String(number).padStart(2)}  ${what.padEnd(58)} ${fixed(value).padStart(9)}${unit}  (<= ${limit}${unit}) ${verdict}`,
+  print(
+    `  goal ${String(number).padStart(2)}  ${label.padEnd(58)} ${fixed(value).padStart(9)}${unit}  (<= ${limit}${unit}) ${verdict}`,
   );
 };
 const fixed = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2));
@@ -84,10 +83,11 @@ interface Cell {
   readonly open: number;
   readonly connections: number;
   readonly stream?: boolean;
-  /** Length of the texts in the payload, where it is not the usual one. */
+  /** Length of the texts in the payload. @default that of a paragraph */
   readonly textBytes?: number;
 }
-interface Player {
+/** A contestant with the drivers of its load. */
+interface Rig {
   readonly contestant: Contestant;
   readonly agent: Driver;
   readonly clients: Driver;
@@ -101,63 +101,64 @@ interface Row {
 const ADDRESS = 'echo@fame.fabric';
 const WARM_MESSAGES = quick ? 15_000 : 40_000;
 
-async function player(what: StartCommand): Promise<Player> {
-  const contestant = await start(what);
+async function startRig(command: StartCommand): Promise<Rig> {
+  const contestant = await start(command);
   const agent = new Driver();
-  await agent.tell({ cmd: 'agent', url: contestant.url, address: ADDRESS, id: 'agent' });
+  await agent.request({ cmd: 'agent', url: contestant.url, address: ADDRESS, id: 'agent' });
   return { contestant, agent, clients: new Driver() };
 }
-const stopPlayer = ({ contestant, agent, clients }: Player): void => {
+const stopRig = ({ contestant, agent, clients }: Rig): void => {
   contestant.stop();
   agent.stop();
   clients.stop();
 };
 
-/** One window of one contestant, `leadMs` after its load began: CPU per forwarded message, rate and latency. */
+/** Measures one window of one contestant, `leadMs` after its load began: CPU per forwarded message, rate and latency. */
 async function measure(
-  { contestant, clients, agent }: Player,
+  { contestant, clients, agent }: Rig,
   cell: Cell,
   windowMs: number,
   leadMs = 60,
 ): Promise<Row> {
-  await clients.tell({ cmd: 'clients', url: contestant.url, address: ADDRESS, stream: false, ...cell });
-  await clients.tell({ cmd: 'window', ms: leadMs });
+  await clients.request({ cmd: 'clients', url: contestant.url, address: ADDRESS, stream: false, ...cell });
+  await clients.request({ cmd: 'window', ms: leadMs });
   const before = cpuUs(contestant.pid);
-  const { trips, ms, p50us } = await clients.tell<WindowResult>({ cmd: 'window', ms: windowMs });
+  const { trips, ms, p50us } = await clients.request<WindowResult>({ cmd: 'window', ms: windowMs });
   const cpu = cpuUs(contestant.pid) - before;
-  await clients.tell({ cmd: 'closeLoad' });
-  if (cell.stream) await agent.tell({ cmd: 'endStreams' });
+  await clients.request({ cmd: 'closeLoad' });
+  if (cell.stream) await agent.request({ cmd: 'endStreams' });
   const messages = cell.stream ? trips : 2 * trips;
   return { us: cpu / Math.max(1, messages), rate: (trips / ms) * 1000, p50us };
 }
 
 type Rows = Map<string, Row[]>;
 
-/** All contestants in turn, `alternations` times; what was measured is added to `rows`. */
+/** Measures all contestants in turn, `alternations` times, and adds the results to `rows`. */
 async function addRows(
   rows: Rows,
-  players: readonly Player[],
+  rigs: readonly Rig[],
   cell: Cell,
   alternations: number,
   windowMs: number,
 ): Promise<void> {
   for (let round = 0; round < alternations; round++) {
-    for (let k = 0; k < players.length; k++) {
-      const p = players[(k + round) % players.length]!;
-      const { name } = p.contestant;
+    for (let k = 0; k < rigs.length; k++) {
+      const rig = rigs[(k + round) % rigs.length]!;
+      const { name } = rig.contestant;
       if (!rows.has(name)) rows.set(name, []);
-      rows.get(name)!.push(await measure(p, cell, windowMs));
+      rows.get(name)!.push(await measure(rig, cell, windowMs));
     }
   }
 }
 
-/** Medians of one cell, and of the ratios to b2, paired within an alternation. */
-function showCell(name: string, cell: Cell, rows: Rows) {
-  const floor = rows.get('b2')!;
+/** Prints the medians of one cell, and of its ratios to b2, paired within one alternation. */
+function printCell(name: string, cell: Cell, rows: Rows) {
+  const baseline = rows.get('b2')!;
   const result: Record<string, Row & { toB2: Row }> = {};
   for (const [contestant, list] of rows) {
     const medianOf = (figure: keyof Row): number => median(list.map((row) => row[figure]));
-    const toB2 = (figure: keyof Row): number => median(list.map((row, i) => row[figure] / floor[i]![figure]));
+    const toB2 = (figure: keyof Row): number =>
+      median(list.map((row, i) => row[figure] / baseline[i]![figure]));
     result[contestant] = {
       us: medianOf('us'),
       rate: medianOf('rate'),
@@ -168,24 +169,33 @@ function showCell(name: string, cell: Cell, rows: Rows) {
   cells.push({ name, ...cell, result, rows: Object.fromEntries(rows) });
   const text = Object.entries(result)
     .map(
-      ([who, r]) =>
-        `${who} ${r.us.toFixed(1)}us ${r.toB2.us.toFixed(2)}x ${Math.round(r.rate)}/s p50 ${r.p50us}us`,
+      ([contestant, r]) =>
+        `${contestant} ${r.us.toFixed(1)}us ${r.toB2.us.toFixed(2)}x ${Math.round(r.rate)}/s p50 ${r.p50us}us`,
     )
     .join(' | ');
-  say(`${name.padEnd(22)} ${text}`);
+  print(`${name.padEnd(22)} ${text}`);
   return result;
 }
 
-/** Warm code is what a router runs: every contestant forwards the same number of messages before it is measured. */
-async function warm(players: readonly Player[]): Promise<void> {
+/** Warms up: every contestant forwards the same number of messages before the measurement, so that its code is compiled. */
+async function warmUp(rigs: readonly Rig[]): Promise<void> {
   for (const cell of [
     { size: 256, open: 16, connections: 16 },
     { size: 4_096, open: 16, connections: 16 },
   ]) {
-    for (const { contestant, clients } of players) {
-      await clients.tell({ cmd: 'clients', url: contestant.url, address: ADDRESS, stream: false, ...cell });
-      await clients.tell({ cmd: 'count', messages: contestant.name === 'naylence' ? 1_000 : WARM_MESSAGES });
-      await clients.tell({ cmd: 'closeLoad' });
+    for (const { contestant, clients } of rigs) {
+      await clients.request({
+        cmd: 'clients',
+        url: contestant.url,
+        address: ADDRESS,
+        stream: false,
+        ...cell,
+      });
+      await clients.request({
+        cmd: 'count',
+        messages: contestant.name === 'naylence' ? 1_000 : WARM_MESSAGES,
+      });
+      await clients.request({ cmd: 'closeLoad' });
     }
   }
 }
@@ -214,34 +224,34 @@ const CELLS: readonly { name: string; cell: Cell; goal: number; limit: number }[
 async function steadyCells(): Promise<void> {
   const measured = CELLS.filter(({ goal: number }) => !quick || number <= 2);
   const table = measured.map((): Rows => new Map());
-  // Many short windows: a machine that changes its speed must be the same for both of a pair.
+  // Many short windows, so that a change in the speed of the machine affects both sides of a pair.
   const alternations = quick ? 7 : 6;
   const windowMs = 150;
-  // Two processes of one program differ by a tenth and more, for as long as they live: only several of each say something.
+  // Two processes of the same program differ by a tenth and more throughout their lives, so several of each are measured.
   const sets = quick ? 1 : 3;
   for (let set = 0; set < sets; set++) {
     if (sets > 1) console.error(`Steady load: processes ${set + 1} of ${sets}, about a minute each...`);
-    const players = [await player(B2), await player(OURS)];
-    // Shown for scale, and not compared with: once is enough, and not in every cell.
-    if (!quick && set === 0) players.push(await player(B2_NATIVE), await player(B1));
+    const rigs = [await startRig(B2), await startRig(OURS)];
+    // Only shown for scale, so one process and some of the cells are enough.
+    if (!quick && set === 0) rigs.push(await startRig(B2_NATIVE), await startRig(B1));
     for (const text of flags.sentinel) {
       const [name = 'other', command = ''] = text.split(/=(.*)/s);
-      players.push(await player({ name, command: command.split(' ') }));
+      rigs.push(await startRig({ name, command: command.split(' ') }));
     }
-    await warm(players);
-    const compared = players.filter(({ contestant }) => !/^b1$|^b2\+/.test(contestant.name));
+    await warmUp(rigs);
+    const compared = rigs.filter(({ contestant }) => !/^b1$|^b2\+/.test(contestant.name));
     for (const [i, { cell }] of measured.entries()) {
-      await addRows(table[i]!, cell.open === 16 ? players : compared, cell, alternations, windowMs);
+      await addRows(table[i]!, cell.open === 16 ? rigs : compared, cell, alternations, windowMs);
     }
-    for (const p of players) stopPlayer(p);
+    for (const rig of rigs) stopRig(rig);
   }
   for (const [i, { name, cell, goal: number, limit }] of measured.entries()) {
-    const result = showCell(name, cell, table[i]!);
+    const result = printCell(name, cell, table[i]!);
     const ours = result['fame-fabric']!;
-    goal(number, `CPU per ${cell.stream ? 'chunk' : 'message'}, ${name}, to b2`, ours.toB2.us, limit);
+    recordGoal(number, `CPU per ${cell.stream ? 'chunk' : 'message'}, ${name}, to b2`, ours.toB2.us, limit);
     if (quick || number > 2) continue;
-    goal(6, `p50, ${name}, to b2`, ours.toB2.p50us, 1);
-    goal(6, `round trips/s, b2 to ours, ${name}`, 1 / ours.toB2.rate, 1);
+    recordGoal(6, `p50, ${name}, to b2`, ours.toB2.p50us, 1);
+    recordGoal(6, `round trips/s, b2 to ours, ${name}`, 1 / ours.toB2.rate, 1);
   }
   if (!quick) await naylenceCells();
 }
@@ -249,150 +259,155 @@ async function steadyCells(): Promise<void> {
 async function naylenceCells(): Promise<void> {
   const peer = naylence();
   if (peer === undefined) {
-    say('naylence is not installed (npm ci --prefix test/interop): goal 3 was not measured');
+    print('naylence is not installed (npm ci --prefix test/interop): goal 3 was not measured');
     return;
   }
-  // Below the 64 parallel calls at which it stops for good.
-  const players = [await player(B2), await player(OURS), await player(peer)];
-  await warm(players);
-  const timesOf = async (name: string, cell: Cell): Promise<number> => {
+  // Fewer than the 64 parallel calls at which naylence stops answering.
+  const rigs = [await startRig(B2), await startRig(OURS), await startRig(peer)];
+  await warmUp(rigs);
+  const costRatio = async (name: string, cell: Cell): Promise<number> => {
     const rows: Rows = new Map();
-    await addRows(rows, players, cell, 3, 800);
-    const result = showCell(name, cell, rows);
+    await addRows(rows, rigs, cell, 3, 800);
+    const result = printCell(name, cell, rows);
     return result.naylence!.us / result['fame-fabric']!.us;
   };
   for (const size of [256, 4_096, 65_536]) {
-    const times = await timesOf(`${size} B c16`, { size, open: 16, connections: 16 });
-    goal(3, `naylence to ours, ${size} B c16 (${times.toFixed(0)} times as much CPU)`, 35 / times, 1);
+    const times = await costRatio(`${size} B c16`, { size, open: 16, connections: 16 });
+    recordGoal(3, `naylence to ours, ${size} B c16 (${times.toFixed(0)} times as much CPU)`, 35 / times, 1);
   }
   // The cost of naylence grows with the values in a message, not with its bytes.
   const size = 65_536;
-  const times = await timesOf(`${size} B, one text`, { size, open: 16, connections: 16, textBytes: size });
-  say(`${size} B in one text   naylence takes ${times.toFixed(0)} times as much CPU as ours`);
-  for (const p of players) stopPlayer(p);
+  const times = await costRatio(`${size} B, one text`, { size, open: 16, connections: 16, textBytes: size });
+  print(`${size} B in one text   naylence takes ${times.toFixed(0)} times as much CPU as ours`);
+  for (const rig of rigs) stopRig(rig);
 }
 
-/** Goal 7 (nothing grows with what is attached, bound, or has been), 8 and 9 (what idle nodes cost). */
-async function growth(): Promise<void> {
+/** Goal 7: the cost of a message does not grow with attached nodes, addresses, or past nodes and messages. */
+async function measureGrowth(): Promise<void> {
   const many = quick ? 2_000 : 5_000;
   const few = quick ? 400 : 1_000;
   const cell: Cell = { size: 256, open: 16, connections: 16 };
-  // Many short windows: the machine changes its speed from one second to the next, and both must see the same of it.
+  // Many short windows, so that a change in the speed of the machine affects both processes.
   const windowMs = 100;
   const leadMs = 40;
   const alternations = quick ? 10 : 20;
-  /** Ratio of a message's cost in a process after `prepareB` to its cost in another process after `prepareA`. */
-  const pair = async (
-    what: string,
-    prepareA: (p: Player, d: Driver) => Promise<unknown>,
-    prepareB: (p: Player, d: Driver) => Promise<unknown>,
+  /** Compares the cost of a message in a process after `prepareB` with its cost in another process after `prepareA`. */
+  const compare = async (
+    label: string,
+    prepareA: (rig: Rig, driver: Driver) => Promise<unknown>,
+    prepareB: (rig: Rig, driver: Driver) => Promise<unknown>,
     limit = 1.1,
-  ): Promise<[Player, Player]> => {
-    const a = await player(OURS);
-    const b = await player(OURS);
+  ): Promise<[Rig, Rig]> => {
+    const a = await startRig(OURS);
+    const b = await startRig(OURS);
     const drivers = [new Driver(), new Driver()] as const;
-    // Which core a process is put on, and beside whom, changes its figure by a tenth. Here nothing else is of interest; two
-    // processes that did the same differ by less than 2 % then.
+    // The core of a process, and its neighbors on it, change its figure by a tenth. Pinned, two equal processes differ by less
+    // than 2 %.
     for (const { contestant, agent, clients } of [a, b]) {
       pin(contestant.pid, 0);
       for (const driver of [agent, clients, ...drivers]) pin(driver.pid, 1);
     }
-    // Whatever is still being optimized in one of them would look like a change.
-    await warm([a, b]);
+    // Code that V8 is still optimizing in one of them would look like a difference.
+    await warmUp([a, b]);
     await prepareA(a, drivers[0]);
     await prepareB(b, drivers[1]);
     const ratios: number[] = [];
     for (let round = 0; round < alternations; round++) {
-      const us = new Map<Player, number>();
-      for (const p of round % 2 === 0 ? [a, b] : [b, a])
-        us.set(p, (await measure(p, cell, windowMs, leadMs)).us);
+      const us = new Map<Rig, number>();
+      for (const rig of round % 2 === 0 ? [a, b] : [b, a]) {
+        us.set(rig, (await measure(rig, cell, windowMs, leadMs)).us);
+      }
       ratios.push(us.get(b)! / us.get(a)!);
     }
-    goal(7, what, median(ratios), limit, 'x', limit * 1.5);
+    recordGoal(7, label, median(ratios), limit, 'x', limit * 1.5);
     for (const driver of drivers) driver.stop();
     return [a, b];
   };
-  const idle = (count: number) => (p: Player, d: Driver) =>
-    d.tell({ cmd: 'idle', url: p.contestant.url, count });
+  const idle = (count: number) => (rig: Rig, driver: Driver) =>
+    driver.request({ cmd: 'idle', url: rig.contestant.url, count });
   const nothing = async (): Promise<void> => {};
 
-  for (const p of await pair(`us/msg at ${many} idle nodes to ${few}`, idle(few), idle(many))) stopPlayer(p);
+  for (const rig of await compare(`us/msg at ${many} idle nodes to ${few}`, idle(few), idle(many)))
+    stopRig(rig);
   const addresses = quick ? 4_000 : 10_000;
-  const bind = (p: Player, d: Driver) => d.tell({ cmd: 'bindMany', url: p.contestant.url, count: addresses });
-  for (const p of await pair(`us/msg at ${addresses} addresses to 1`, nothing, bind)) stopPlayer(p);
-  const churn = (p: Player, d: Driver) => d.tell({ cmd: 'churn', url: p.contestant.url, count: many });
-  for (const p of await pair(`us/msg after ${many} nodes came and went`, nothing, churn)) stopPlayer(p);
+  const bind = (rig: Rig, driver: Driver) =>
+    driver.request({ cmd: 'bindMany', url: rig.contestant.url, count: addresses });
+  for (const rig of await compare(`us/msg at ${addresses} addresses to 1`, nothing, bind)) stopRig(rig);
+  const churn = (rig: Rig, driver: Driver) =>
+    driver.request({ cmd: 'churn', url: rig.contestant.url, count: many });
+  for (const rig of await compare(`us/msg after ${many} nodes came and went`, nothing, churn)) stopRig(rig);
   const messages = quick ? 150_000 : 900_000;
-  const run = async (p: Player): Promise<void> => {
-    await p.clients.tell({
+  const run = async ({ clients, contestant }: Rig): Promise<void> => {
+    await clients.request({
       cmd: 'clients',
-      url: p.contestant.url,
+      url: contestant.url,
       address: ADDRESS,
       stream: false,
       ...cell,
       open: 256,
     });
-    await p.clients.tell({ cmd: 'count', messages });
-    await p.clients.tell({ cmd: 'closeLoad' });
+    await clients.request({ cmd: 'count', messages });
+    await clients.request({ cmd: 'closeLoad' });
   };
-  for (const p of await pair(`us/msg after ${messages} messages`, nothing, run)) stopPlayer(p);
+  for (const rig of await compare(`us/msg after ${messages} messages`, nothing, run)) stopRig(rig);
 }
 
-async function idleCost(): Promise<void> {
+/** Goals 8 and 9 (CPU time and memory of idle nodes), 10 (attaching), and 11 (start). */
+async function measureIdleNodes(): Promise<void> {
   const count = 5_000;
   const memory: Record<string, number> = {};
-  let beating = Number.NaN;
+  let kbAfterHeartbeats = Number.NaN;
   const attachCpu: Record<string, number[]> = { b2: [], 'fame-fabric': [] };
   const attachWall: Record<string, number[]> = { b2: [], 'fame-fabric': [] };
-  for (const what of [B2, OURS]) {
-    const c = await start(what);
+  for (const command of [B2, OURS]) {
+    const c = await start(command);
     const driver = new Driver();
-    await driver.tell({ cmd: 'idle', url: c.url, count: 200 });
+    await driver.request({ cmd: 'idle', url: c.url, count: 200 });
     await new Promise((resolve) => setTimeout(resolve, 500));
     const before = rssKb(c.pid);
-    await driver.tell({ cmd: 'idle', url: c.url, count });
+    await driver.request({ cmd: 'idle', url: c.url, count });
     const attachedAt = performance.now();
     const at = (ms: number): Promise<void> =>
       new Promise((resolve) => setTimeout(resolve, Math.max(0, attachedAt + ms - performance.now())));
     await at(2_000);
     memory[c.name] = (rssKb(c.pid) - before) / count;
-    if (what === OURS) {
-      // Nodes beat 15 s after their attach, and so on; between two rounds of that nothing at all is to be done. A collection
-      // of V8 that follows such a crowd falls into one of the windows.
+    if (command === OURS) {
+      // Nodes send a heartbeat every 15 s after their attach. The windows lie between two rounds of heartbeats, when there is
+      // no work. The garbage collection after a round falls into one of them.
       const cpu: number[] = [];
       const grown: number[] = [];
       for (const from of [2_000, 6_000, 17_000, 21_000]) {
         await at(from);
-        beating = (rssKb(c.pid) - before) / count;
+        kbAfterHeartbeats = (rssKb(c.pid) - before) / count;
         const cpu0 = cpuUs(c.pid);
         const rss0 = rssKb(c.pid);
         await at(from + 4_000);
         cpu.push(((cpuUs(c.pid) - cpu0) / 4_000_000) * 100);
         grown.push(Math.max(0, (rssKb(c.pid) - rss0) / 1024));
       }
-      goal(8, '5,000 idle nodes: CPU of a core, between heartbeats', median(cpu), 0.1, '%');
-      goal(8, '5,000 idle nodes: growth of RSS in 4 s, MB', median(grown), 1, 'MB');
+      recordGoal(8, '5,000 idle nodes: CPU of a core, between heartbeats', median(cpu), 0.1, '%');
+      recordGoal(8, '5,000 idle nodes: growth of RSS in 4 s, MB', median(grown), 1, 'MB');
     }
     c.stop();
     driver.stop();
   }
-  say(
-    `RSS per idle node      b2 ${memory.b2!.toFixed(1)} KB | fame-fabric ${memory['fame-fabric']!.toFixed(1)} KB, ${beating.toFixed(1)} KB after heartbeats`,
+  print(
+    `RSS per idle node      b2 ${memory.b2!.toFixed(1)} KB | fame-fabric ${memory['fame-fabric']!.toFixed(1)} KB, ${kbAfterHeartbeats.toFixed(1)} KB after heartbeats`,
   );
-  goal(9, 'RSS per idle node', memory['fame-fabric']!, 12, 'KB');
+  recordGoal(9, 'RSS per idle node', memory['fame-fabric']!, 12, 'KB');
 
   for (let round = 0; round < 8; round++) {
-    for (const what of round % 2 === 0 ? [B2, OURS] : [OURS, B2]) {
-      const c = await start(what);
+    for (const command of round % 2 === 0 ? [B2, OURS] : [OURS, B2]) {
+      const c = await start(command);
       const driver = new Driver();
       pin(c.pid, 0);
       pin(driver.pid, 1);
-      // Code that is still being compiled costs its compilation.
-      await driver.tell({ cmd: 'idle', url: c.url, count: 1_500 });
+      // Warm up: the first attaches include the compilation of the code.
+      await driver.request({ cmd: 'idle', url: c.url, count: 1_500 });
       for (let thousand = 0; thousand < 2; thousand++) {
         const cpu0 = cpuUs(c.pid);
         const from = performance.now();
-        await driver.tell({ cmd: 'idle', url: c.url, count: 1_000 });
+        await driver.request({ cmd: 'idle', url: c.url, count: 1_000 });
         attachWall[c.name]!.push(performance.now() - from);
         attachCpu[c.name]!.push((cpuUs(c.pid) - cpu0) / 1_000);
       }
@@ -402,40 +417,40 @@ async function idleCost(): Promise<void> {
   }
   const ratio = (figures: Record<string, number[]>): number =>
     median(figures['fame-fabric']!.map((value, i) => value / figures.b2![i]!));
-  goal(10, 'attach 1,000 nodes: CPU per node, to b2', ratio(attachCpu), 1.3);
-  goal(10, 'attach 1,000 nodes: wall, to b2', ratio(attachWall), 1.3);
+  recordGoal(10, 'attach 1,000 nodes: CPU per node, to b2', ratio(attachCpu), 1.3);
+  recordGoal(10, 'attach 1,000 nodes: wall, to b2', ratio(attachWall), 1.3);
 
   const cold: Record<string, number[]> = { b2: [], 'fame-fabric': [] };
   for (let round = 0; round < 7; round++) {
-    for (const what of round % 2 === 0 ? [B2, OURS] : [OURS, B2]) {
-      const c = await start(what);
+    for (const command of round % 2 === 0 ? [B2, OURS] : [OURS, B2]) {
+      const c = await start(command);
       cold[c.name]!.push(c.coldStartMs);
       c.stop();
     }
   }
-  say(
+  print(
     `cold start to attach   b2 ${median(cold.b2!).toFixed(0)} ms | fame-fabric ${median(cold['fame-fabric']!).toFixed(0)} ms`,
   );
-  goal(11, 'cold start to first attach, to b2', ratio(cold), 1.5);
+  recordGoal(11, 'cold start to first attach, to b2', ratio(cold), 1.5);
 }
 
-/** Goal 12 (many calls open never stall) and 14 (a node that does not read harms no other). */
-async function pressure(): Promise<void> {
-  const p = await player(OURS);
-  await p.clients.tell({
+/** Goals 12 (many open calls never stall) and 14 (a node that does not read affects no other). */
+async function measurePressure(): Promise<void> {
+  const rig = await startRig(OURS);
+  await rig.clients.request({
     cmd: 'clients',
-    url: p.contestant.url,
+    url: rig.contestant.url,
     address: ADDRESS,
     size: 256,
     open: 1_000,
     connections: 1,
     stream: false,
   });
-  await p.clients.tell({ cmd: 'window', ms: 500 });
-  const { trips, ms } = await p.clients.tell<WindowResult>({ cmd: 'window', ms: 1_500 });
-  await p.clients.tell({ cmd: 'closeLoad' });
-  say(`1,000 calls open       ${Math.round((trips / ms) * 1000)}/s`);
-  goal(
+  await rig.clients.request({ cmd: 'window', ms: 500 });
+  const { trips, ms } = await rig.clients.request<WindowResult>({ cmd: 'window', ms: 1_500 });
+  await rig.clients.request({ cmd: 'closeLoad' });
+  print(`1,000 calls open       ${Math.round((trips / ms) * 1000)}/s`);
+  recordGoal(
     12,
     '1,000 calls open on one node: ms for each 1,000 answers',
     (ms / Math.max(1, trips)) * 1000,
@@ -445,16 +460,22 @@ async function pressure(): Promise<void> {
   );
 
   const cell: Cell = { size: 256, open: 16, connections: 16 };
-  await warm([p]);
+  await warmUp([rig]);
   const alone: number[] = [];
   const beside: number[] = [];
-  const deaf = new Driver();
-  for (let round = 0; round < 3; round++) alone.push((await measure(p, cell, 300)).p50us);
-  const rss0 = rssKb(p.contestant.pid);
-  await deaf.tell({ cmd: 'deaf', url: p.contestant.url, address: ADDRESS, open: 3_000, size: 4_096 });
-  for (let round = 0; round < 3; round++) beside.push((await measure(p, cell, 300)).p50us);
-  const grown = Math.max(0, (rssKb(p.contestant.pid) - rss0) / 1024);
-  goal(
+  const nonReader = new Driver();
+  for (let round = 0; round < 3; round++) alone.push((await measure(rig, cell, 300)).p50us);
+  const rss0 = rssKb(rig.contestant.pid);
+  await nonReader.request({
+    cmd: 'nonReader',
+    url: rig.contestant.url,
+    address: ADDRESS,
+    open: 3_000,
+    size: 4_096,
+  });
+  for (let round = 0; round < 3; round++) beside.push((await measure(rig, cell, 300)).p50us);
+  const grown = Math.max(0, (rssKb(rig.contestant.pid) - rss0) / 1024);
+  recordGoal(
     14,
     'p50 of others beside a node that does not read, to alone',
     median(beside) / median(alone),
@@ -462,84 +483,85 @@ async function pressure(): Promise<void> {
     'x',
     3,
   );
-  goal(14, 'memory that node costs, MB', grown, 64, 'MB', 96);
-  deaf.stop();
-  stopPlayer(p);
+  recordGoal(14, 'memory for a node that does not read, MB', grown, 64, 'MB', 96);
+  nonReader.stop();
+  stopRig(rig);
 }
 
-/** The same load by the nodes of this bench, which do the least that a node can do: what the machine gives today. */
-async function leastNodes(): Promise<LinkFigures> {
-  const p = await player(OURS);
-  const { agent, clients, contestant } = p;
-  await warm([p]);
+/** Runs the same load with the minimal nodes of this benchmark. Their figures show the speed of the machine. */
+async function measureMinimalNodes(): Promise<LinkFigures> {
+  const rig = await startRig(OURS);
+  const { agent, clients, contestant } = rig;
+  await warmUp([rig]);
   const load = { size: 256, open: 16, connections: 1, stream: false };
-  await clients.tell({ cmd: 'clients', url: contestant.url, address: ADDRESS, ...load });
-  await clients.tell({ cmd: 'window', ms: 500 });
+  await clients.request({ cmd: 'clients', url: contestant.url, address: ADDRESS, ...load });
+  await clients.request({ cmd: 'window', ms: 500 });
   const clientCpu = cpuUs(clients.pid);
   const agentCpu = cpuUs(agent.pid);
-  const { trips, ms } = await clients.tell<WindowResult>({ cmd: 'window', ms: 2_000 });
+  const { trips, ms } = await clients.request<WindowResult>({ cmd: 'window', ms: 2_000 });
   const figures = {
     clientUs: (cpuUs(clients.pid) - clientCpu) / trips,
     agentUs: (cpuUs(agent.pid) - agentCpu) / trips,
     rate: (trips / ms) * 1_000,
   };
-  stopPlayer(p);
+  stopRig(rig);
   return figures;
 }
 
-async function linkCost(): Promise<void> {
-  const least = await leastNodes();
+/** Goal 13: the cost of our link per call. */
+async function measureLinkCost(): Promise<void> {
+  const minimal = await measureMinimalNodes();
   const figures: LinkFigures = await measureLink();
-  const shown = ({ clientUs, agentUs, rate }: LinkFigures): string =>
+  const figuresText = ({ clientUs, agentUs, rate }: LinkFigures): string =>
     `client ${clientUs.toFixed(1)} us | agent ${agentUs.toFixed(1)} us | ${Math.round(rate)}/s`;
-  say(`our node library       ${shown(figures)}`);
-  say(`the least of a node    ${shown(least)}`);
-  goal(13, 'our link: client CPU per call', figures.clientUs, 40, 'us');
-  goal(13, 'our link: agent CPU per call', figures.agentUs, 40, 'us');
-  goal(13, 'our link: 15,000 calls/s to what one connection did', 15_000 / figures.rate, 1);
+  print(`our node library       ${figuresText(figures)}`);
+  print(`minimal node           ${figuresText(minimal)}`);
+  recordGoal(13, 'our link: client CPU per call', figures.clientUs, 40, 'us');
+  recordGoal(13, 'our link: agent CPU per call', figures.agentUs, 40, 'us');
+  recordGoal(13, 'our link: 15,000 calls/s to what one connection did', 15_000 / figures.rate, 1);
 }
 
-/** Goal 15 (a turn costs little beside its model) and 16 (arguments are taken apart as they come). */
-async function turnCost(): Promise<void> {
+/** Goals 15 (the cost of a turn beyond its model) and 16 (the throughput of the splitter). */
+async function measureTurnCost(): Promise<void> {
   const { chunks, bareUs, modelUs, engineUs, overUs } = await measureTurn();
-  say(
+  print(
     `turn of ${chunks} chunks    openai loop ${bareUs.toFixed(0)} us | our model ${modelUs.toFixed(0)} us | engine ${engineUs.toFixed(0)} us`,
   );
-  goal(15, `turn of ${chunks} chunks: CPU beyond the openai loop`, overUs, 150, 'us');
+  recordGoal(15, `turn of ${chunks} chunks: CPU beyond the openai loop`, overUs, 150, 'us');
   const rows = await measureSplitter();
   for (const { characters, splitter, stream, reparsing } of rows) {
     const beside = reparsing === undefined ? '' : ` | parsing again ${reparsing.toFixed(2)} MB/s`;
-    say(
+    print(
       `${characters} characters of arguments  splitter ${splitter.toFixed(1)} MB/s | whole stream ${stream.toFixed(1)} MB/s${beside}`,
     );
   }
   const [, middle] = rows;
   const longest = rows.at(-1)!;
-  goal(16, 'splitter, 64 KB in 4-character pieces: 20 MB/s to ours', 20 / middle!.splitter, 1);
-  goal(16, 'splitter, 1 MB: time a character, to 64 KB', middle!.splitter / longest.splitter, 1.5);
+  recordGoal(16, 'splitter, 64 KB in 4-character pieces: 20 MB/s to ours', 20 / middle!.splitter, 1);
+  recordGoal(16, 'splitter, 1 MB: time a character, to 64 KB', middle!.splitter / longest.splitter, 1.5);
 }
 
-const began = performance.now();
-say(
+const startedAt = performance.now();
+print(
   `machine: ${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`,
 );
-say('b1 forwards without reading, b2 is JSON.parse and a Map on plain `ws` (docs in bench/README.md)');
+print('b1 forwards without reading, b2 is JSON.parse and a Map on plain `ws` (see bench/README.md)');
 await steadyCells();
-await growth();
-await pressure();
+await measureGrowth();
+await measurePressure();
 if (!quick) {
-  await idleCost();
-  await linkCost();
-  await turnCost();
+  await measureIdleNodes();
+  await measureLinkCost();
+  await measureTurnCost();
   for (const { size, us } of await measureRawRelay([256, 4_096, 65_536])) {
-    say(
+    print(
       `bytes only, ${size} B c16`.padEnd(23) +
-        `${us.toFixed(1)} us per message: TCP through Node, nothing read`,
+        `${us.toFixed(1)} us per message: a TCP relay in Node that reads nothing`,
     );
   }
-  for (const line of await measureNats()) say(line);
+  for (const line of await measureNats()) print(line);
 }
-const seconds = (performance.now() - began) / 1000;
+const seconds = (performance.now() - startedAt) / 1000;
 mkdirSync(`${ROOT}/.fame`, { recursive: true });
 writeFileSync(
   flags.json,
@@ -559,12 +581,12 @@ writeFileSync(
 );
 const missed = goals.filter((g) => g.value > g.limit);
 const broken = goals.filter((g) => g.value > g.gate);
-say(
+print(
   `\n${goals.length - missed.length} of ${goals.length} figures within their goal, in ${seconds.toFixed(0)} s; details in ${flags.json}`,
 );
 if (quick && broken.length > 0) {
   console.error(
-    `${broken.length} beyond the gate: ${broken.map((g) => `${g.what} ${fixed(g.value)}${g.unit} > ${fixed(g.gate)}${g.unit}`).join('; ')}`,
+    `${broken.length} beyond the gate: ${broken.map((g) => `${g.label} ${fixed(g.value)}${g.unit} > ${fixed(g.gate)}${g.unit}`).join('; ')}`,
   );
   process.exit(1);
 }

@@ -1,9 +1,11 @@
-// The contestants: starts each router, and reads its processor time and memory from /proc.
+// The contestants: starts routers, and reads their CPU time and memory from /proc.
 import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Command } from './driver.ts';
+import { attach } from './fame-node.ts';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 export const ROOT = here('..');
@@ -29,13 +31,13 @@ export const OURS: StartCommand = {
   command: [NODE, 'dist/fame.js', 'sentinel'],
   env: { FAME_MAX_ADDRESSES_PER_NODE: '20000', FAME_DATA_DIR: '.fame/bench', FAME_LOG_LEVEL: 'error' },
 };
-// The floors are plain `ws`, as npm installs it; `bufferutil` is an optional extra that our packages bring along.
+// The baselines use plain `ws`, as npm installs it, without the optional `bufferutil` that our packages include.
 const PLAIN = { WS_NO_BUFFER_UTIL: '1' };
 export const B2: StartCommand = { name: 'b2', command: [NODE, here('relays/b2.ts')], env: PLAIN };
 export const B2_NATIVE: StartCommand = { name: 'b2+bufferutil', command: [NODE, here('relays/b2.ts')] };
 export const B1: StartCommand = { name: 'b1', command: [NODE, here('relays/b1.ts')], env: PLAIN };
 
-/** naylence's own sentinel, when the interop packages are installed. */
+/** The sentinel of naylence; `undefined` if the packages of `test/interop` are not installed. */
 export function naylence(): StartCommand | undefined {
   const home = here('../test/interop');
   const script = `${home}/peer/sentinel.mjs`;
@@ -43,29 +45,29 @@ export function naylence(): StartCommand | undefined {
   return { name: 'naylence', command: [NODE, script], cwd: home };
 }
 
-const freePort = async (): Promise<number> => {
-  const { createServer } = await import('node:net');
-  return new Promise((resolve) => {
+export const freePort = (): Promise<number> =>
+  new Promise((resolve) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const { port } = server.address() as { port: number };
       server.close(() => resolve(port));
     });
   });
-};
 
-/** Starts a Fame sentinel by its command and waits until its port answers; `coldStartMs` is that time. */
-export async function start(what: StartCommand): Promise<Contestant & { coldStartMs: number }> {
+/** Starts a Fame sentinel and waits until a node can attach; `coldStartMs` is the time that this took. */
+export async function start(contestant: StartCommand): Promise<Contestant & { coldStartMs: number }> {
   const port = await freePort();
   const from = performance.now();
-  const child = spawn(what.command[0]!, what.command.slice(1), {
-    cwd: what.cwd ?? ROOT,
-    env: { ...process.env, FAME_LISTENER_PORT: String(port), ...what.env },
+  const { name, command, cwd = ROOT, env } = contestant;
+  const child = spawn(command[0]!, command.slice(1), {
+    cwd,
+    env: { ...process.env, FAME_LISTENER_PORT: String(port), ...env },
     stdio: ['ignore', 'ignore', process.env.BENCH_STDERR ? 'inherit' : 'ignore'],
   });
   const url = `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;
-  const { attach } = await import('./fame-node.ts');
+
   for (;;) {
-    if (child.exitCode !== null) throw new Error(`${what.name} ended with ${child.exitCode}`);
+    if (child.exitCode !== null)
+      throw new Error(`${name} exited with code ${child.exitCode} while it was starting`);
     try {
       const node = await attach(url, 'probe');
       node.close();
@@ -76,7 +78,7 @@ export async function start(what: StartCommand): Promise<Contestant & { coldStar
     }
   }
   return {
-    name: what.name,
+    name,
     url,
     pid: child.pid!,
     coldStartMs: performance.now() - from,
@@ -84,44 +86,44 @@ export async function start(what: StartCommand): Promise<Contestant & { coldStar
   };
 }
 
-/** On-CPU time of all threads of a process, in us. */
+/** Returns the CPU time of all threads of a process, in us. */
 export function cpuUs(pid: number): number {
   let ns = 0;
   for (const task of readdirSync(`/proc/${pid}/task`)) {
     try {
       ns += Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]);
     } catch {
-      // a thread that ended between the two reads
+      // The thread ended between the two reads.
     }
   }
   return ns / 1000;
 }
 
-/** Keeps a process on one core, where there are several, and `taskset`. */
+/** Pins a process to one core, if the machine has several cores and `taskset`. */
 export function pin(pid: number, core: number): void {
   if (availableParallelism() < 2) return;
   try {
     execFileSync('taskset', ['-a', '-p', '-c', String(core), String(pid)], { stdio: 'ignore' });
   } catch {
-    // It makes figures steadier, and is not needed for them.
+    // Pinning only reduces noise.
   }
 }
 
-/** Resident memory of a process, in KB. */
+/** Returns the resident memory of a process, in KB. */
 export const rssKb = (pid: number): number =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
 
-/** A driver process. */
+/** A process that runs `driver.ts`. */
 export class Driver {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
-  #n = 0;
+  #nextId = 0;
 
   constructor() {
     this.#child = fork(here('driver.ts'), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-    this.#child.on('message', (message: { n: number; result?: unknown; error?: string }) => {
-      const waiter = this.#waiting.get(message.n);
-      this.#waiting.delete(message.n);
+    this.#child.on('message', (message: { id: number; result?: unknown; error?: string }) => {
+      const waiter = this.#waiting.get(message.id);
+      this.#waiting.delete(message.id);
       if (message.error === undefined) waiter?.resolve(message.result as never);
       else waiter?.reject(new Error(message.error));
     });
@@ -131,11 +133,12 @@ export class Driver {
     return this.#child.pid!;
   }
 
-  tell<T = void>(command: Command): Promise<T> {
-    const n = this.#n++;
+  /** Runs a command and resolves to its result. */
+  request<T = void>(command: Command): Promise<T> {
+    const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    this.#waiting.set(n, { resolve: resolve as never, reject });
-    this.#child.send({ n, command });
+    this.#waiting.set(id, { resolve: resolve as never, reject });
+    this.#child.send({ id, command });
     return promise;
   }
 

@@ -1,5 +1,5 @@
-// One side of the load: a process of its own that plays clients or the agent, controlled over IPC. Commands are
-// answered one by one; figures are counted over the window that the orchestrator names.
+// One side of the load: a separate process that acts as the clients or as the agent, controlled over IPC. Figures cover the
+// window that the command sets.
 import { randomBytes } from 'node:crypto';
 import { attach, type FameNode, payloadAround } from './fame-node.ts';
 
@@ -20,7 +20,7 @@ export type Command =
   | { cmd: 'churn'; url: string; count: number }
   | { cmd: 'window'; ms: number }
   | { cmd: 'count'; messages: number }
-  | { cmd: 'deaf'; url: string; address: string; open: number; size: number }
+  | { cmd: 'nonReader'; url: string; address: string; open: number; size: number }
   | { cmd: 'closeLoad' }
   | { cmd: 'endStreams' }
   | { cmd: 'close' };
@@ -33,12 +33,12 @@ export interface WindowResult {
 }
 
 const load: FameNode[] = [];
-const rest: FameNode[] = [];
+const otherNodes: FameNode[] = [];
 let trips = 0;
 let latencies: number[] = [];
 let onTrip: (() => void) | undefined;
 let stopped = false;
-/** The streams that the agent is sending, by their flow. */
+/** The streams of the agent, by flow. */
 const pumps = new Map<string, () => void>();
 const runId = randomBytes(4).toString('hex');
 let serial = 0;
@@ -46,7 +46,7 @@ const newId = (): string => runId + (serial++).toString(36).padStart(8, '0');
 
 async function agent(url: string, address: string, id: string): Promise<void> {
   const node = await attach(url, id);
-  rest.push(node);
+  otherNodes.push(node);
   const flowId = `f-${id}-${runId}`;
   node.onCredit = (creditedFlow) => pumps.get(creditedFlow)?.();
   node.onMessage = (envelope, text) => {
@@ -54,11 +54,11 @@ async function agent(url: string, address: string, id: string): Promise<void> {
     const { corrId, replyTo } = envelope;
     const payload = envelope.frame.payload as { method: string; params: unknown };
     if (payload.method === 'count') {
-      // A stream on a flow of its own: chunks of 256 bytes, limited by the credit of the flow.
+      // A stream on its own flow: chunks of 256 bytes, limited by the credit of the flow.
       const own = `s-${corrId}`;
       if (pumps.has(own)) return;
       const chunk = `{"version":"1.0","id":"${newId()}","to":"${replyTo}","replyTo":"__sys__@${node.path}","corrId":"${corrId}","flowId":"${own}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":{"jsonrpc":"2.0","id":"${corrId}","result":{"text":"${'chunk '.repeat(30)}"}}}}`;
-      // The credit window paces it; one event-loop turn a batch keeps the socket read.
+      // Credit limits the rate. A pause after each batch lets the process read its socket.
       const pump = (): void => {
         if (!pumps.has(own) || node.ws.readyState !== 1) return;
         for (let i = 0; i < 16; i++) {
@@ -72,7 +72,7 @@ async function agent(url: string, address: string, id: string): Promise<void> {
       pump();
       return;
     }
-    // The answer is as large as the question: its payload goes back under `result`.
+    // Echo: the parameters of the request become the result.
     const at = text.indexOf('"params":') + 9;
     const end = text.lastIndexOf(
       '}}',
@@ -87,13 +87,14 @@ async function agent(url: string, address: string, id: string): Promise<void> {
   await node.bind(address);
 }
 
-async function clients(o: Extract<Command, { cmd: 'clients' }>): Promise<void> {
+async function clients(options: Extract<Command, { cmd: 'clients' }>): Promise<void> {
+  const { url, address, connections, open, size, stream, textBytes } = options;
   stopped = false;
-  const { head, tail } = payloadAround(o.size, o.stream ? 'count' : 'echo', o.textBytes);
-  const perConnection = Math.max(1, Math.floor(o.open / o.connections));
-  for (let i = 0; i < o.connections; i++) {
+  const { head, tail } = payloadAround(size, stream ? 'count' : 'echo', textBytes);
+  const perConnection = Math.max(1, Math.floor(open / connections));
+  for (let i = 0; i < connections; i++) {
     const id = `client${newId()}`;
-    const node = await attach(o.url, id);
+    const node = await attach(url, id);
     load.push(node);
     const replyTo = `__rpc__${id}@${node.path}`;
     const sent = new Map<string, number>();
@@ -102,7 +103,7 @@ async function clients(o: Extract<Command, { cmd: 'clients' }>): Promise<void> {
       sent.set(corrId, performance.now());
       node.send(
         `f-${id}`,
-        `{"version":"1.0","id":"${newId()}","traceId":"${corrId}","to":"${o.address}","replyTo":"${replyTo}","rtype":${o.stream ? 4 : 2},"corrId":"${corrId}","flowId":"f-${id}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":${head}${corrId}${tail}},"ts":"2026-01-01T00:00:00.000Z"}`,
+        `{"version":"1.0","id":"${newId()}","traceId":"${corrId}","to":"${address}","replyTo":"${replyTo}","rtype":${stream ? 4 : 2},"corrId":"${corrId}","flowId":"f-${id}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":${head}${corrId}${tail}},"ts":"2026-01-01T00:00:00.000Z"}`,
       );
     };
     node.onMessage = (envelope) => {
@@ -110,7 +111,7 @@ async function clients(o: Extract<Command, { cmd: 'clients' }>): Promise<void> {
       if (at === undefined) return;
       trips++;
       onTrip?.();
-      if (o.stream) return;
+      if (stream) return;
       sent.delete(envelope.corrId);
       if (latencies.length < 200_000) latencies.push(performance.now() - at);
       if (!stopped) call();
@@ -136,11 +137,13 @@ async function run(command: Command): Promise<unknown> {
     case 'clients':
       return clients(command);
     case 'idle':
-      return inBatches(command.count, 50, async () => rest.push(await attach(command.url, `idle${newId()}`)));
+      return inBatches(command.count, 50, async () =>
+        otherNodes.push(await attach(command.url, `idle${newId()}`)),
+      );
     case 'bindMany':
       return inBatches(Math.ceil(command.count / 500), 1, async () => {
         const node = await attach(command.url, `binder${newId()}`);
-        rest.push(node);
+        otherNodes.push(node);
         await inBatches(Math.min(500, command.count), 50, () => node.bind(`svc${newId()}@fame.fabric`));
       });
     case 'churn':
@@ -170,16 +173,16 @@ async function run(command: Command): Promise<unknown> {
       });
       return undefined;
     }
-    case 'deaf': {
-      // A caller that sends and neither reads nor returns credit.
-      const node = await attach(command.url, `deaf${newId()}`, { honest: false });
-      rest.push(node);
+    case 'nonReader': {
+      // A caller that sends, but neither reads nor returns credit.
+      const node = await attach(command.url, `non-reader${newId()}`, { returnsCredit: false });
+      otherNodes.push(node);
       const { head, tail } = payloadAround(command.size, 'echo');
       for (let i = 0; i < command.open; i++) {
         const corrId = newId();
         node.ws.send(
           Buffer.from(
-            `{"version":"1.0","id":"${newId()}","to":"${command.address}","replyTo":"__rpc__d@${node.path}","rtype":2,"corrId":"${corrId}","flowId":"deaf","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":${head}${corrId}${tail}},"ts":"x"}`,
+            `{"version":"1.0","id":"${newId()}","to":"${command.address}","replyTo":"__rpc__d@${node.path}","rtype":2,"corrId":"${corrId}","flowId":"f-non-reader","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":${head}${corrId}${tail}},"ts":"x"}`,
           ),
         );
       }
@@ -195,15 +198,15 @@ async function run(command: Command): Promise<unknown> {
       return undefined;
     case 'close':
       stopped = true;
-      for (const node of [...load.splice(0), ...rest.splice(0)]) node.ws.terminate();
+      for (const node of [...load.splice(0), ...otherNodes.splice(0)]) node.ws.terminate();
       return undefined;
   }
 }
 
-process.on('message', (message: { n: number; command: Command }) => {
-  run(message.command).then(
-    (result) => process.send?.({ n: message.n, result }),
-    (error: unknown) => process.send?.({ n: message.n, error: String(error) }),
+process.on('message', ({ id, command }: { id: number; command: Command }) => {
+  run(command).then(
+    (result) => process.send?.({ id, result }),
+    (error: unknown) => process.send?.({ id, error: String(error) }),
   );
 });
 process.on('disconnect', () => process.exit(0));

@@ -1,5 +1,5 @@
-// A node made by hand for the bench: the least that speaks the Fame wire with honest credits. It is not our link, so that
-// the router is measured against a constant; the link has a cell of its own.
+// A minimal node for the benchmark, which implements the wire protocol and its credits by hand. It does not use our link, so
+// that changes of the link do not affect the figures of the router. `link.ts` measures the link.
 import { randomBytes } from 'node:crypto';
 import { WebSocket } from 'ws';
 
@@ -8,7 +8,7 @@ export interface FameNode {
   send(flowId: string, text: string): void;
   /** True if the flow is out of credit. */
   isBlocked(flowId: string): boolean;
-  /** Called when credit came in. */
+  /** Called when credit arrived. */
   onCredit: (flowId: string) => void;
   onMessage: (
     envelope: {
@@ -31,12 +31,16 @@ interface FlowState {
   waiting: string[];
 }
 
-/** Attaches to `url/<id>`. `honest: false` never returns credit. */
-export async function attach(url: string, id: string, options: { honest?: boolean } = {}): Promise<FameNode> {
+/** Attaches to `url/<id>`. With `returnsCredit: false` the node never returns credit. */
+export async function attach(
+  url: string,
+  id: string,
+  options: { returnsCredit?: boolean } = {},
+): Promise<FameNode> {
   const ws = new WebSocket(`${url}/${id}`, { perMessageDeflate: false });
   const flows = new Map<string, FlowState>();
   const acks = new Map<string, (frame: Record<string, string>) => void>();
-  let gated = true;
+  let usesCredit = true;
   const flow = (flowId: string): FlowState => {
     let state = flows.get(flowId);
     if (!state) {
@@ -45,8 +49,8 @@ export async function attach(url: string, id: string, options: { honest?: boolea
     }
     return state;
   };
-  // The floors know no credits; there the two ends of a stream pay each other, so that none of them floods.
-  const isGated = (flowId: string): boolean => gated || flowId.startsWith('s-');
+  // The relays have no credits. Through them, the two ends of a stream grant each other credit in Data frames.
+  const needsCredit = (flowId: string): boolean => usesCredit || flowId.startsWith('s-');
   const addCredit = (flowId: string): void => {
     const state = flow(flowId);
     state.balance = 32;
@@ -62,7 +66,7 @@ export async function attach(url: string, id: string, options: { honest?: boolea
     ws,
     onMessage: () => {},
     send(flowId, text) {
-      if (!isGated(flowId)) return write(text);
+      if (!needsCredit(flowId)) return write(text);
       const state = flow(flowId);
       if (state.balance === 0) state.waiting.push(text);
       else {
@@ -70,12 +74,12 @@ export async function attach(url: string, id: string, options: { honest?: boolea
         write(text);
       }
     },
-    isBlocked: (flowId) => isGated(flowId) && flow(flowId).balance === 0,
+    isBlocked: (flowId) => needsCredit(flowId) && flow(flowId).balance === 0,
     onCredit: () => {},
-    bind: (address) => ask({ type: 'AddressBind', address, physicalPath: node.path }).then(() => {}),
+    bind: (address) => request({ type: 'AddressBind', address, physicalPath: node.path }).then(() => {}),
     close: () => ws.close(1000),
   };
-  const ask = (frame: object): Promise<Record<string, string>> => {
+  const request = (frame: object): Promise<Record<string, string>> => {
     const corrId = randomBytes(8).toString('hex');
     const { promise, resolve } = Promise.withResolvers<Record<string, string>>();
     acks.set(corrId, resolve);
@@ -101,12 +105,12 @@ export async function attach(url: string, id: string, options: { honest?: boolea
     if (type === 'CreditUpdate') return addCredit(envelope.frame.flowId);
     if (envelope.frame.payload?.creditFor) return addCredit(envelope.frame.payload.creditFor);
     const { flowId } = envelope;
-    if (options.honest !== false && flowId && isGated(flowId)) {
+    if (options.returnsCredit !== false && flowId && needsCredit(flowId)) {
       const state = flow(flowId);
       if (++state.received >= 24) {
         state.received = 0;
         write(
-          gated
+          usesCredit
             ? `{"version":"1.0","id":"k${id}","flowId":"${flowId}","seqId":0,"flowFlags":2,"frame":{"type":"CreditUpdate","flowId":"${flowId}","credits":32}}`
             : `{"version":"1.0","id":"k${id}","to":"${envelope.replyTo}","flowId":"c-${id}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":{"creditFor":"${flowId}"}}}`,
         );
@@ -122,18 +126,18 @@ export async function attach(url: string, id: string, options: { honest?: boolea
     ws.once('open', () => resolve());
     ws.once('error', reject);
   });
-  const ack = await ask({
+  const ack = await request({
     type: 'NodeAttach',
     originType: 'downstream',
     systemId: id,
     instanceId: randomBytes(8).toString('hex'),
     acceptedLogicals: ['fame.fabric'],
   });
-  if (!ack.assignedPath) throw new Error(`attach refused: ${JSON.stringify(ack)}`);
+  if (!ack.assignedPath) throw new Error(`The router at ${url} refused the attach: ${JSON.stringify(ack)}`);
   (node as { path: string }).path = ack.assignedPath;
-  gated = !(ack.software ?? '').startsWith('floor/');
+  usesCredit = !(ack.software ?? '').startsWith('bench-relay/');
   const beat = setInterval(() => {
-    if (gated)
+    if (usesCredit)
       write(
         `{"version":"1.0","id":"h","corrId":"h${id}","flowId":"c-${id}","seqId":0,"flowFlags":0,"frame":{"type":"NodeHeartbeat"}}`,
       );
@@ -149,8 +153,8 @@ const PART = ['{"type":"text","text":"', '"}'] as const;
 const PART_BYTES = PART[0].length + PART[1].length;
 
 /**
- * A JSON-RPC payload that is exactly `size` bytes, split at the id: an A2A message whose parts have texts of `textBytes`, the
- * last of them what is left.
+ * Creates a JSON-RPC payload of exactly `size` bytes, split at its id: an A2A message whose parts have texts of `textBytes`.
+ * The last text has the remaining length.
  */
 export function payloadAround(
   size: number,

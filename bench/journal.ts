@@ -1,15 +1,15 @@
-// Cost of the journal: turns a second that can be accepted when many conversations share commits, what journalling adds to
-// one turn, how long waking takes in a short and in a long conversation, and memory over many turns. `npm run bench-journal`.
+// Cost of the journal: accepted turns per second when many conversations share commits, the time that the journal adds to one
+// turn, the time to load a short and a long conversation, and memory over many turns. Run: npm run bench-journal
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ChatModel, type ConversationStore, MemoryStore, SqliteStore } from '@fame-fabric/agents';
 import { ConversationHost, noUsage, Sweeper, type TurnRunner } from '@fame-fabric/agents/internal';
 
-const FLOORS = { acceptedPerSecond: 3_000, addedP50Ms: 1, addedP99Ms: 5, wakeFactor: 2 };
+const GOALS = { acceptedPerSecond: 3_000, addedP50Ms: 1, addedP99Ms: 5, loadFactor: 2 };
 const SOAK_TURNS = 10_000;
 
-/** Answers at once, so that what is measured is the rest. */
+/** Answers at once, so that the figures contain no model time. */
 const runner: TurnRunner = {
   modelName: 'instant',
   async run({ ask, say, messages, userMessage }) {
@@ -36,15 +36,15 @@ const start = (host: ConversationHost, id: string) =>
     callId: id,
     options: { systemPrompt: 'Be short.', maxHistoryLength: 10, turnPolicy: 'queue' },
   });
-const say = async (host: ConversationHost, id: string, n: number): Promise<void> => {
+const runTurn = async (host: ConversationHost, id: string, n: number): Promise<void> => {
   const turn = await host.turn({ conversationId: id, userMessage: `message ${n}`, turnId: `t${n}` });
   await turn.outcome;
 };
 const percentile = (times: number[], p: number): number =>
   times.toSorted((a, b) => a - b)[Math.min(times.length - 1, Math.floor(times.length * p))] ?? 0;
 
-/** Rate at which turns of many conversations are accepted, that is, are on the disk. None of them gets an answer yet. */
-async function accepted(): Promise<number> {
+/** Measures the rate at which turns of many conversations are accepted, that is, on disk. None of them is answered. */
+async function acceptedPerSecond(): Promise<number> {
   const store = await open('accept');
   const never = new Promise<never>(() => {});
   const waiting: TurnRunner = {
@@ -70,8 +70,8 @@ async function accepted(): Promise<number> {
   return perSecond;
 }
 
-/** One turn after the other, on a store in memory and on one in a file: the difference is what the journal costs. */
-async function added(round: number): Promise<{ p50: number; p99: number }> {
+/** Runs turns one after the other, in memory and in a file. The difference is the cost of the journal. */
+async function addedMs(round: number): Promise<{ p50: number; p99: number }> {
   const store = await open(`added-${round}`);
   const memory = new MemoryStore();
   const hosts = { file: hostOn(store), memory: hostOn(memory) };
@@ -80,7 +80,7 @@ async function added(round: number): Promise<{ p50: number; p99: number }> {
   for (let n = 0; n < 1_200; n++) {
     for (const kind of ['file', 'memory'] as const) {
       const at = performance.now();
-      await say(hosts[kind], 'c', n);
+      await runTurn(hosts[kind], 'c', n);
       if (n >= 200) times[kind].push(performance.now() - at);
     }
   }
@@ -90,12 +90,12 @@ async function added(round: number): Promise<{ p50: number; p99: number }> {
   return { p50: gap(0.5), p99: gap(0.99) };
 }
 
-/** Median time to load a conversation of `turns` turns. */
-async function wake(turns: number): Promise<number> {
-  const store = await open(`wake-${turns}`);
+/** Measures the median time to load a conversation of `turns` turns, in ms. */
+async function loadMs(turns: number): Promise<number> {
+  const store = await open(`load-${turns}`);
   const host = hostOn(store);
   await start(host, 'c');
-  for (let n = 0; n < turns; n++) await say(host, 'c', n);
+  for (let n = 0; n < turns; n++) await runTurn(host, 'c', n);
   await host.close();
   const times: number[] = [];
   for (let n = 0; n < 300; n++) {
@@ -107,7 +107,7 @@ async function wake(turns: number): Promise<number> {
   return percentile(times.slice(50), 0.5);
 }
 
-/** Memory at a tenth and at the end of many turns, and the size of a store that may not grow past a limit. */
+/** Measures memory after a fifth of many turns and at their end, and the size of a store with a limit. */
 async function soak(): Promise<{ earlyMb: number; lateMb: number; maxBytes: number; bytes: number }> {
   const maxBytes = 4_194_304;
   const store = await open('soak', maxBytes);
@@ -121,7 +121,7 @@ async function soak(): Promise<{ earlyMb: number; lateMb: number; maxBytes: numb
   for (let n = 0; n < SOAK_TURNS; n++) {
     const id = `c${Math.floor(n / 50)}`;
     if (n % 50 === 0) await start(host, id);
-    await say(host, id, n);
+    await runTurn(host, id, n);
     if (n % 50 === 49) await host.end(id);
     if (n % 100 === 99) await sweeper.sweep();
     if (n === SOAK_TURNS / 5) earlyMb = mb();
@@ -133,39 +133,39 @@ async function soak(): Promise<{ earlyMb: number; lateMb: number; maxBytes: numb
 }
 
 let missed = 0;
-const show = (what: string, value: string, floor: string, holds: boolean): void => {
-  if (!holds) missed++;
-  process.stdout.write(`${holds ? 'ok    ' : 'MISSED'} ${what}: ${value} (${floor})\n`);
+const printFigure = (label: string, value: string, goal: string, isMet: boolean): void => {
+  if (!isMet) missed++;
+  process.stdout.write(`${isMet ? 'ok    ' : 'MISSED'} ${label}: ${value} (${goal})\n`);
 };
 try {
-  const perSecond = await accepted();
-  show(
+  const perSecond = await acceptedPerSecond();
+  printFigure(
     'turns accepted, 256 conversations at once',
     `${Math.round(perSecond)}/s`,
     '>= 3,000/s',
-    perSecond >= FLOORS.acceptedPerSecond,
+    perSecond >= GOALS.acceptedPerSecond,
   );
-  // The best of three: a machine that does something else makes the disk look slow, and never fast.
-  const rounds = [await added(1), await added(2), await added(3)];
+  // The best of three, because other load on the machine only slows down the disk.
+  const rounds = [await addedMs(1), await addedMs(2), await addedMs(3)];
   const p50 = Math.min(...rounds.map((one) => one.p50));
   const p99 = Math.min(...rounds.map((one) => one.p99));
-  show('journalling adds, p50', `${p50.toFixed(2)} ms`, '<= 1 ms', p50 <= FLOORS.addedP50Ms);
-  show('journalling adds, p99', `${p99.toFixed(2)} ms`, '<= 5 ms', p99 <= FLOORS.addedP99Ms);
-  const [short, long] = [await wake(10), await wake(SOAK_TURNS)];
-  show(
-    'waking 10 and 10,000 turns',
+  printFigure('added by the journal, p50', `${p50.toFixed(2)} ms`, '<= 1 ms', p50 <= GOALS.addedP50Ms);
+  printFigure('added by the journal, p99', `${p99.toFixed(2)} ms`, '<= 5 ms', p99 <= GOALS.addedP99Ms);
+  const [short, long] = [await loadMs(10), await loadMs(SOAK_TURNS)];
+  printFigure(
+    'loading 10 and 10,000 turns',
     `${short.toFixed(2)} and ${long.toFixed(2)} ms`,
     '<= 2 times',
-    long <= short * FLOORS.wakeFactor,
+    long <= short * GOALS.loadFactor,
   );
   const { earlyMb, lateMb, maxBytes, bytes } = await soak();
-  show(
+  printFigure(
     'memory after 2,000 and 10,000 turns',
     `${earlyMb.toFixed(0)} and ${lateMb.toFixed(0)} MB`,
     '<= 1.15 times',
     lateMb <= earlyMb * 1.15,
   );
-  show('a store of 4 MiB', `${bytes} bytes`, `<= ${maxBytes}`, bytes <= maxBytes);
+  printFigure('a store of 4 MiB', `${bytes} bytes`, `<= ${maxBytes}`, bytes <= maxBytes);
 } finally {
   rmSync(directory, { recursive: true });
 }

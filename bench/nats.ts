@@ -1,8 +1,8 @@
-// nats-server beside us, where it is installed: the same load (request and reply of the same bytes), spoken in the NATS
-// protocol by hand. It is not JSON and knows no envelope, so it is a mark on the wall and no contestant.
+// nats-server under the same load, if it is installed: requests and replies of the same size, in the NATS protocol. It has
+// neither JSON nor envelopes, so its figures are only shown for scale.
 import { spawn, spawnSync } from 'node:child_process';
-import { connect, createServer, type Socket } from 'node:net';
-import { cpuUs } from './contestants.ts';
+import { connect, type Socket } from 'node:net';
+import { cpuUs, freePort } from './contestants.ts';
 
 interface NatsNode {
   publish(subject: string, replyTo: string, payload: Buffer): void;
@@ -57,15 +57,10 @@ async function natsNode(port: number): Promise<NatsNode> {
   };
 }
 
-/** Lines for the table, or a note that nats-server is not installed. */
+/** Returns lines for the table, or a note that nats-server is not installed. */
 export async function measureNats(): Promise<string[]> {
-  if (spawnSync('nats-server', ['--version']).error) return ['nats-server is not installed: not compared'];
-  const port = await new Promise<number>((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address() as { port: number };
-      server.close(() => resolve(address.port));
-    });
-  });
+  if (spawnSync('nats-server', ['--version']).error) return ['nats-server is not installed: not measured'];
+  const port = await freePort();
   const child = spawn('nats-server', ['-a', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' });
   const lines: string[] = [];
   try {
@@ -81,7 +76,7 @@ export async function measureNats(): Promise<string[]> {
     const { publish } = agent;
     agent.subscribe('echo', (replyTo, payload) => publish(replyTo, '', payload));
     for (const size of [256, 4_096, 65_536]) {
-      // The envelope around a payload of the same size.
+      // As large as our envelope around a payload of that size.
       const payload = Buffer.alloc(size + 330, 'x');
       const nodes = await Promise.all(Array.from({ length: 16 }, () => natsNode(port)));
       let trips = 0;

@@ -1,28 +1,27 @@
-// Cost of passing bytes on in Node itself: a relay of TCP connections that reads nothing, frames nothing and routes nothing,
-// under the same load as the cells of the bench. A router can cost less only where it reads and writes otherwise than Node's
-// streams do, so its figures are near the end of the road.
+// Cost of forwarding bytes in Node itself: a TCP relay that reads nothing, frames nothing and routes nothing, under the same
+// load as the cells of the benchmark. A router can only cost less if it bypasses Node's streams, so these figures are close to
+// a lower bound.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer, type Server } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { cpuUs } from './contestants.ts';
+import { median } from './median.ts';
 
 const here = fileURLToPath(import.meta.url);
 const CONNECTIONS = 16;
 const WINDOWS = 5;
 const WINDOW_MS = 300;
-/** A frame and an envelope around a payload. */
-const AROUND_BYTES = 330;
+/** Size of the frame and the envelope around a payload. */
+const OVERHEAD_BYTES = 330;
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
-
-/** Processor time of a message that is passed on, in us, for each payload size in bytes. */
+/** Measures the CPU time per forwarded message, in us, for each payload size in bytes. */
 export async function measureRawRelay(sizes: readonly number[]): Promise<{ size: number; us: number }[]> {
   const figures: { size: number; us: number }[] = [];
   for (const size of sizes) {
-    const bytes = size + AROUND_BYTES;
-    const [echo, echoPort] = await begin('echo', bytes);
-    const [relay, relayPort] = await begin('relay', echoPort);
+    const bytes = size + OVERHEAD_BYTES;
+    const [echo, echoPort] = await startRole('echo', bytes);
+    const [relay, relayPort] = await startRole('relay', echoPort);
     const clients = fork(here, ['clients', String(relayPort), String(bytes)]);
     const trips = async (): Promise<number> => {
       clients.send('trips');
@@ -43,21 +42,21 @@ export async function measureRawRelay(sizes: readonly number[]): Promise<{ size:
   return figures;
 }
 
-async function begin(role: 'echo' | 'relay', argument: number): Promise<[ChildProcess, number]> {
+async function startRole(role: 'echo' | 'relay', argument: number): Promise<[ChildProcess, number]> {
   const child = fork(here, [role, String(argument)]);
   const [port] = (await once(child, 'message')) as [number];
   return [child, port];
 }
 
-// The other processes. A socket that breaks is one that its other end has left: the run is over.
+// The code of the forked processes. A socket error means that the other end was stopped after the measurement.
 const ignore = (): void => {};
 
 /** Calls `onWhole` for every `size` bytes that a socket delivers. */
 function counter(size: number, onWhole: () => void): (chunk: Buffer) => void {
-  let came = 0;
+  let received = 0;
   return (chunk) => {
-    came += chunk.length;
-    for (; came >= size; came -= size) onWhole();
+    received += chunk.length;
+    for (; received >= size; received -= size) onWhole();
   };
 }
 
@@ -65,7 +64,7 @@ function listen(server: Server): void {
   server.listen(0, '127.0.0.1', () => process.send?.((server.address() as { port: number }).port));
 }
 
-function play(role: string | undefined, port: number, size: number): void {
+function runRole(role: string | undefined, port: number, size: number): void {
   if (role === 'relay') {
     listen(
       createServer({ noDelay: true }, (near) => {
@@ -104,5 +103,5 @@ function play(role: string | undefined, port: number, size: number): void {
 
 if (process.argv[1] === here) {
   process.on('disconnect', () => process.exit(0));
-  play(process.argv[2], Number(process.argv[3]), Number(process.argv[4]));
+  runRole(process.argv[2], Number(process.argv[3]), Number(process.argv[4]));
 }

@@ -1,14 +1,15 @@
-// Throughput of the splitter on tool-call arguments, on one core: MB/s of argument text in pieces of 4 characters, at
-// growing lengths, beside what is often done instead: parsing the text so far again at every piece. The first column feeds the
-// splitter alone, the second drives the whole stream with both branches read. Run: node bench/splitter.ts [--json]
+// Throughput of the splitter for tool-call arguments, on one core: MB/s of argument text in pieces of 4 characters, for texts
+// of growing length. The first column is the splitter alone, the second the whole stream with both branches read, the third a
+// splitter that parses the whole text again at every piece. Run: node bench/splitter.ts [--json]
 import type { ModelChunk } from '@fame-fabric/agents';
 import { ReplySplitter } from '@fame-fabric/agents/internal';
 import { splitToolStream } from '@fame-fabric/agents/workflow';
+import { median } from './median.ts';
 
 const PIECE = 4;
 const MAX_CHARS = 16 * 1024 * 1024;
 
-/** Arguments of about `length` characters: a text for the user with escapes, then a document. */
+/** Creates arguments of about `length` characters: a text for the user with escapes, then a document. */
 function argumentsOf(length: number): string {
   const line = 'A line of text with "quotes", a path C:\\temp, a tab\t and café 😀.\n';
   const lines = Math.max(1, Math.floor(length / 2 / JSON.stringify(line).length));
@@ -21,8 +22,8 @@ function argumentsOf(length: number): string {
 }
 
 /**
- * The chunks of one call, in pieces. One object is used for all of them: a million ready-made chunks would be hundreds of
- * megabytes, and the figure that of the garbage collector.
+ * Yields the chunks of one call, in pieces. All chunks are the same object: a million prepared chunks would take hundreds of
+ * megabytes, and the figure would be that of the garbage collector.
  */
 function* chunksOf(text: string): Generator<ModelChunk, undefined> {
   yield { choices: [{ index: 0, delta: { tool_calls: [{ index: 0, id: 'c', function: { name: 'f' } }] } }] };
@@ -39,7 +40,7 @@ function* chunksOf(text: string): Generator<ModelChunk, undefined> {
 }
 
 function feed(text: string): number {
-  let said = 0;
+  let textChars = 0;
   const splitter = new ReplySplitter(
     {
       toUserKey: 'to_user',
@@ -51,7 +52,7 @@ function feed(text: string): number {
     },
     {
       text: (item) => {
-        said += item.text.length;
+        textChars += item.text.length;
       },
       call: (call) => {
         if (!call.ok) throw new Error(call.error.message);
@@ -61,7 +62,7 @@ function feed(text: string): number {
   );
   for (const chunk of chunksOf(text)) splitter.push(chunk);
   splitter.sourceEnded();
-  return said;
+  return textChars;
 }
 
 async function drive(text: string): Promise<number> {
@@ -72,21 +73,21 @@ async function drive(text: string): Promise<number> {
     [Symbol.asyncIterator]: () => source,
   };
   const stream = splitToolStream(source, { maxArgumentChars: MAX_CHARS, maxBufferedChars: MAX_CHARS });
-  let said = 0;
+  let textChars = 0;
   const read = async (): Promise<void> => {
-    for await (const item of stream.toUser) said += item.text.length;
+    for await (const item of stream.toUser) textChars += item.text.length;
   };
   const calls = async (): Promise<void> => {
     for await (const call of stream.toolCalls) if (!call.ok) throw new Error(call.error.message);
   };
   await Promise.all([read(), calls()]);
-  return said;
+  return textChars;
 }
 
-/** The other way: close the text so far by hand and parse it again at every piece. */
+/** The alternative: closes the text so far and parses all of it again at every piece. */
 function reparse(text: string): number {
   let raw = '';
-  let said = 0;
+  let textChars = 0;
   for (const chunk of chunksOf(text)) {
     raw += chunk.choices[0]?.delta.tool_calls?.[0]?.function?.arguments ?? '';
     let value: { to_user?: unknown } | undefined;
@@ -98,9 +99,11 @@ function reparse(text: string): number {
         // The next ending may fit.
       }
     }
-    if (typeof value?.to_user === 'string' && value.to_user.length > said) said = value.to_user.length;
+    if (typeof value?.to_user === 'string' && value.to_user.length > textChars) {
+      textChars = value.to_user.length;
+    }
   }
-  return said;
+  return textChars;
 }
 
 async function megabytesPerSecond(
@@ -110,13 +113,13 @@ async function megabytesPerSecond(
 ): Promise<number> {
   const speeds: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
-    // Processor time, the collector's threads included: a busy machine does not change it.
+    // CPU time, including the threads of the garbage collector: other load on the machine does not change it.
     const started = process.cpuUsage();
-    if ((await run()) === 0) throw new Error('no text came out');
+    if ((await run()) === 0) throw new Error('The splitter returned no text for the user');
     const { user, system } = process.cpuUsage(started);
     speeds.push(characters / Math.max(1, user + system));
   }
-  return speeds.toSorted((a, b) => a - b)[Math.floor(rounds / 2)]!;
+  return median(speeds);
 }
 
 export interface SplitterFigures {
@@ -155,7 +158,7 @@ if (import.meta.main) {
     console.log(JSON.stringify({ node: process.version, pieceChars: PIECE, rows }));
   } else {
     console.log(
-      `node ${process.version}, pieces of ${PIECE} characters, MB of argument text a second of processor time, median`,
+      `node ${process.version}, pieces of ${PIECE} characters, MB of argument text per second of CPU time, median`,
     );
     console.log('characters   splitter   whole stream   re-parsing');
     for (const { characters, splitter, stream, reparsing } of rows) {

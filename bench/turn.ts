@@ -1,10 +1,10 @@
-// Cost of the engine around a model server: processor time of a turn without tools and an answer of 200 chunks, beside a bare
-// loop over the stream of the `openai` package for the same bytes. The bytes come from memory, one event a read, so nothing
-// else is in the figure. Run: node bench/turn.ts [--json]
-
+// Cost of the turn loop around a model server: CPU time of a turn without tools and with an answer of 200 chunks, compared with
+// a bare loop over the stream of the `openai` package for the same bytes. The bytes come from memory, one event per read, so
+// the figures contain no network. Run: node bench/turn.ts [--json]
 import { openaiModel } from '@fame-fabric/agents';
 import { ChatTurns, UnrecordedActions } from '@fame-fabric/agents/internal';
 import { OpenAI } from 'openai';
+import { median } from './median.ts';
 
 const CHUNKS = 200;
 const TURNS = 200;
@@ -12,11 +12,11 @@ const ROUNDS = 9;
 
 export interface TurnOverhead {
   chunks: number;
-  /** Microseconds of processor time a turn, medians: the loop over the package, our model alone, the whole engine. */
+  /** Median CPU time per turn, in microseconds: the loop over the package, our model alone, and the whole turn. */
   bareUs: number;
   modelUs: number;
   engineUs: number;
-  /** Engine minus bare loop, median of the pairs. */
+  /** The whole turn minus the bare loop, median of the pairs. */
   overUs: number;
 }
 
@@ -36,7 +36,7 @@ const EVENTS: readonly Uint8Array[] = [
   new TextEncoder().encode('data: [DONE]\n\n'),
 ];
 
-/** A server in memory. */
+/** A model server in memory. */
 const fetchEvents = async (): Promise<Response> => {
   let at = 0;
   const body = new ReadableStream<Uint8Array>(
@@ -98,19 +98,16 @@ async function engine(): Promise<string> {
   return actions.text;
 }
 
-/** Microseconds of processor time for one of many runs, the collector's threads included. */
+/** Measures the mean CPU time of a run, in microseconds, including the threads of the garbage collector. */
 async function cost(run: () => Promise<string>): Promise<number> {
   const before = process.cpuUsage();
   for (let n = 0; n < TURNS; n++)
-    if ((await run()) !== words.join('')) throw new Error('the answer is not whole');
+    if ((await run()) !== words.join('')) throw new Error('The answer is incomplete');
   const { user, system } = process.cpuUsage(before);
   return (user + system) / TURNS;
 }
 
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
-
-/** About 15 seconds. */
+/** Takes about 15 seconds. */
 export async function measureTurn(): Promise<TurnOverhead> {
   const rounds: Record<'bare' | 'model' | 'engine', number[]> = { bare: [], model: [], engine: [] };
   const contestants = [

@@ -1,10 +1,10 @@
-// b1, the floor below the floor: forwards between two kinds of connections without reading a message once they have announced
-// who they are. The agent answers in order, so an answer goes to the oldest open call. What is left is `ws` and the kernel;
-// nothing that looks at an envelope with `ws` can be faster.
+// b1, a lower bound for any router on `ws`: forwards between callers and one agent, and reads no message after the attach and
+// the bind. The agent answers in order, so an answer goes to the oldest open call. The remaining cost is that of `ws` and the
+// kernel.
 import { type WebSocket, WebSocketServer } from 'ws';
 
 /** Callers without an answer yet, oldest first. */
-const asking: WebSocket[] = [];
+const waitingCallers: WebSocket[] = [];
 let agent: WebSocket | undefined;
 const server = new WebSocketServer({
   host: '127.0.0.1',
@@ -15,9 +15,9 @@ server.on('connection', (ws) => {
   let isReady = false;
   ws.on('message', (data: Buffer) => {
     if (isReady) {
-      if (ws === agent) asking.shift()?.send(data, { binary: true });
+      if (ws === agent) waitingCallers.shift()?.send(data, { binary: true });
       else {
-        asking.push(ws);
+        waitingCallers.push(ws);
         agent?.send(data, { binary: true });
       }
       return;
@@ -26,7 +26,9 @@ server.on('connection', (ws) => {
     if (frame.type === 'NodeAttach') {
       const ack = { type: 'NodeAttachAck', ok: true, targetSystemId: 'b1', targetPhysicalPath: '/b1' };
       const assignedPath = `/b1/${frame.systemId}`;
-      ws.send(Buffer.from(JSON.stringify({ corrId, frame: { ...ack, assignedPath, software: 'floor/b1' } })));
+      ws.send(
+        Buffer.from(JSON.stringify({ corrId, frame: { ...ack, assignedPath, software: 'bench-relay/b1' } })),
+      );
       if (frame.systemId.startsWith('agent')) return;
       isReady = true;
     } else if (frame.type === 'AddressBind') {

@@ -1,5 +1,5 @@
-// b2, the floor to be measured against: the least that a JSON router on `ws` can do. JSON.parse, one Map lookup on `to`,
-// and the original bytes go on. No credits, no bounds, no answers to what cannot be routed.
+// b2, the baseline: a minimal JSON router on `ws`. It parses each message, looks up `to` in a Map, and forwards the original
+// bytes. It has no credits, no limits and no replies to undeliverable messages.
 import { type WebSocket, WebSocketServer } from 'ws';
 
 const routes = new Map<string, WebSocket>();
@@ -25,7 +25,9 @@ server.on('connection', (ws) => {
         assignedPath,
       };
       ws.send(
-        Buffer.from(JSON.stringify({ corrId: envelope.corrId, frame: { ...ack, software: 'floor/b2' } })),
+        Buffer.from(
+          JSON.stringify({ corrId: envelope.corrId, frame: { ...ack, software: 'bench-relay/b2' } }),
+        ),
       );
     } else if (frame.type === 'AddressBind') {
       routes.set(frame.address, ws);

@@ -1,7 +1,8 @@
-// Cost of our own node library: a client and an agent, each a process with our link, 16 calls open on one connection.
+// Cost of our link: a client and an agent, each a process with a link, and 16 open calls on one connection.
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { cpuUs, OURS, start } from './contestants.ts';
+import { median } from './median.ts';
 
 export interface LinkFigures {
   clientUs: number;
@@ -11,19 +12,17 @@ export interface LinkFigures {
 
 const here = fileURLToPath(import.meta.url);
 
-/** Windows, and the length of each in ms; what counts is the median. */
+/** Number of windows, of which the median counts, and the length of each. */
 const WINDOWS = 5;
 const WINDOW_MS = 800;
 
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
-
-/** Runs the two processes against our sentinel. */
+/** Runs client and agent against our sentinel. */
 export async function measureLink(): Promise<LinkFigures> {
   const sentinel = await start(OURS);
   const child = (role: string) => {
-    const process_ = fork(here, [role, sentinel.url], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-    const next = (): Promise<unknown> => new Promise((resolve) => process_.once('message', resolve));
-    return { process: process_, next };
+    const forked = fork(here, [role, sentinel.url], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const next = (): Promise<unknown> => new Promise((resolve) => forked.once('message', resolve));
+    return { process: forked, next };
   };
   const agent = child('agent');
   await agent.next();
