@@ -1,4 +1,4 @@
-// Attaches a command to the sentinel: reports a long wait, explains a failure, and reports lost connections.
+// Attaches a command to the sentinel. Reports a long wait, a failure with its cause, and lost connections.
 import type { Client, EnvelopeTrace } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
@@ -8,7 +8,7 @@ import type { ClientConfig } from './config.ts';
 export interface AttachOptions {
   config: ClientConfig;
   writeNote: (text: string) => void;
-  /** Called when the connection is lost, and when it is back. */
+  /** Called when the connection is lost, and when it is restored. */
   onConnection: (isConnected: boolean) => void;
   trace?: EnvelopeTrace | undefined;
   signal?: AbortSignal | undefined;
@@ -17,7 +17,7 @@ export interface AttachOptions {
 /** Delay before a note about the wait. */
 const NOTE_DELAY_MS = 700;
 
-/** @throws {LINK_TIMEOUT | LINK_REFUSED} */
+/** Attaches to the sentinel of `config`. @throws {LINK_TIMEOUT | LINK_REFUSED} */
 export async function attach(options: AttachOptions): Promise<Client> {
   const { config, writeNote, onConnection } = options;
   const note = systemClock.after(NOTE_DELAY_MS, () => {
@@ -36,7 +36,7 @@ export async function attach(options: AttachOptions): Promise<Client> {
       signal: options.signal,
     });
   } catch (error) {
-    throw attachFault(error, config);
+    throw explainAttachError(error, config);
   } finally {
     note.stop();
   }
@@ -49,7 +49,7 @@ export async function attach(options: AttachOptions): Promise<Client> {
   return client;
 }
 
-function attachFault(error: unknown, { url, connectTimeoutMs }: ClientConfig): unknown {
+function explainAttachError(error: unknown, { url, connectTimeoutMs }: ClientConfig): unknown {
   if (isFabricError(error, 'LINK_REFUSED') && error.details?.status !== undefined) {
     const text = `The server at ${redactUrl(url)} is not a sentinel, or has no such path: HTTP ${error.details.status}. Check FAME_DIRECT_ADMISSION_URL and FAME_LISTENER_PORT; \`npx fame doctor\` shows more`;
     return new FabricError('LINK_REFUSED', text, { cause: error });

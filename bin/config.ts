@@ -1,4 +1,4 @@
-// The settings of the commands that talk to a fabric or start one. This file alone reads them from the environment.
+// The settings of the commands that connect to a fabric or start one. The only file of bin that reads the environment.
 import { tryParseAddress } from '@fame-fabric/shared';
 import {
   ATTACH_PATH,
@@ -87,7 +87,7 @@ export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
 
 export type ShowEnvelopes = 'off' | 'metadata' | 'full';
 
-/** Where a sentinel on this machine is reached. */
+/** Host, port and URLs of a sentinel on this machine. */
 export interface LocalSentinel {
   readonly host: string;
   readonly port: number;
@@ -109,7 +109,7 @@ export interface ClientConfig {
   readonly chatAddress: string;
   readonly drainMs: number;
   readonly dataDir: string;
-  /** False if the user does not want colours, even on a terminal. */
+  /** False if the user has switched colours off. */
   readonly hasColours: boolean;
 }
 
@@ -154,9 +154,10 @@ export const readClientConfig = (env: Environment): ClientConfig =>
     };
   });
 
-/** True if the user wants colours on a terminal. */
+/** True unless the user has switched colours off. */
 export const wantsColours = (env: Environment): boolean => !env.NO_COLOR?.trim() && env.TERM !== 'dumb';
 
+/** Derives the URLs of a sentinel on this machine from its host and port. */
 export function localSentinel(host: string, port: number): LocalSentinel {
   const url = admissionUrl(host, port);
   return Object.freeze({ host, port, url, httpUrl: httpOrigin(url) });

@@ -1,4 +1,4 @@
-/** A duration as people write it: `5 s`, `3 min`, `2 h 10 min`, `4 d 1 h`. */
+/** Formats a duration for people: `5 s`, `3 min`, `2 h 10 min`, `4 d 1 h`. */
 export function durationText(ms: number): string {
   const seconds = Math.floor(ms / 1000);
   if (seconds < 60) return `${seconds} s`;

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The `fame` command: finds the verb, checks its arguments, runs it, and turns every failure into one message and an exit
+// The `fame` command: finds the verb, checks its arguments, runs it, and converts every failure to one message and an exit
 // code. The verbs are listed in verbs.ts; each has a file in verbs/.
 import { existsSync } from 'node:fs';
 import module from 'node:module';
@@ -19,8 +19,8 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
     );
   }
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
-    const about = rest[0] !== undefined && Object.hasOwn(VERBS, rest[0]) ? verbHelp(rest[0]) : overview();
-    process.stdout.write(about);
+    const text = rest[0] !== undefined && Object.hasOwn(VERBS, rest[0]) ? verbHelp(rest[0]) : overview();
+    process.stdout.write(text);
     return EXIT.ok;
   }
   const word = name === '--version' || name === '-v' ? 'version' : name;
@@ -51,7 +51,7 @@ function fail(message: string, code: number = EXIT.usage): number {
   return code;
 }
 
-/** @throws {UsageError} */
+/** Parses the arguments of a verb and loads the .env file. @throws {UsageError} */
 function readInput(word: string, verb: Verb, args: readonly string[]): VerbInput {
   const flags = { ...verb.flags, help: { type: 'boolean', short: 'h', about: 'show this help' } as const };
   const options = Object.fromEntries(
@@ -61,7 +61,7 @@ function readInput(word: string, verb: Verb, args: readonly string[]): VerbInput
   try {
     parsed = parseArgs({ args: [...args], options, allowPositionals: true }) as typeof parsed;
   } catch (error) {
-    throw new UsageError(flagFault(error, Object.keys(flags)));
+    throw new UsageError(flagErrorText(error, Object.keys(flags)));
   }
   const { values, positionals } = parsed;
   if (!values.help) {
@@ -73,8 +73,8 @@ function readInput(word: string, verb: Verb, args: readonly string[]): VerbInput
   return { positionals, flags: values, env: process.env };
 }
 
-// The message of parseArgs is long. A person needs to know which flag is wrong and what it should be.
-function flagFault(error: unknown, known: readonly string[]): string {
+// The message of parseArgs about an unknown flag is long, and suggests no flag.
+function flagErrorText(error: unknown, known: readonly string[]): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION') return message;
   const given = /'(-[^']+)'/.exec(message)?.[1] ?? '';
@@ -82,7 +82,7 @@ function flagFault(error: unknown, known: readonly string[]): string {
   return `There is no flag ${given}.${match ? ` Did you mean --${match}?` : ''}`;
 }
 
-// `fame doctor | head -1` ends with its reader. A verb that listens for the error itself decides how it ends.
+// Exit when the reader of stdout is gone, as in `fame doctor | head -1`. A verb with its own listener handles the error itself.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   if (process.stdout.listenerCount('error') === 1) process.exit(EXIT.ok);

@@ -6,7 +6,7 @@ const columns = (rows: readonly (readonly [string, string])[]): string => {
   return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}\n`).join('');
 };
 
-/** The output of `fame help`. */
+/** Returns the output of `fame help`. */
 export function overview(): string {
   const listed = Object.entries(VERBS).filter(([, verb]) => !verb.isHidden);
   return `Usage: npx fame COMMAND
@@ -19,7 +19,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 69 cannot reach, 1
 `;
 }
 
-/** The output of `fame VERB --help`. */
+/** Returns the output of `fame VERB --help`. */
 export function verbHelp(name: string): string {
   const { about, usage, examples, flags = {} } = VERBS[name]!;
   const rows = Object.entries(flags).map(([flag, { short, value, about: text }]): [string, string] => [

@@ -216,7 +216,7 @@ test('a start that fails prints the end of the log and leaves nothing running', 
   expect((await status()).sentinel).toBeUndefined();
 });
 
-test('a sentinel that was started by hand is not stopped', async () => {
+test('a sentinel that was make start did not start is not stopped', async () => {
   const sentinel = begin(['sentinel']);
   await printed(sentinel, 'listens on');
   const { code, err } = await fame('local', 'start', '--mode', 'local');

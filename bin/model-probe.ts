@@ -1,18 +1,19 @@
-// Checks the model server of the settings before an agent needs it: it answers, accepts the key, and offers the model. The
-// only request is `GET models`, which costs nothing.
+// Checks that the configured model server answers, accepts the key and offers the model. The only request is `GET models`,
+// which costs nothing.
 import { type ModelConfig, OPENAI_BASE_URL } from '@fame-fabric/agents/process';
 import { escapeLine } from '@fame-fabric/shared/internal';
 
 const PROBE_TIMEOUT_MS = 3_000;
 const MAX_MODELS_SHOWN = 5;
 
+/** The result of the check. */
 export interface ModelFinding {
   ok: boolean;
   found: string;
   fix?: string;
 }
 
-/** The state of the model server, `undefined` if the settings name none. */
+/** Checks the model server. Returns `undefined` if the settings name none. */
 export async function probeModel({ apiKey, baseUrl, name }: ModelConfig): Promise<ModelFinding | undefined> {
   if (apiKey === undefined && baseUrl === undefined) return undefined;
   const url = new URL(`${(baseUrl ?? OPENAI_BASE_URL).replace(/\/+$/, '')}/models`);
@@ -62,7 +63,7 @@ async function idsIn(response: Response): Promise<string[]> {
       typeof entry?.id === 'string' ? [entry.id] : [],
     );
   } catch {
-    return []; // not JSON: such a server may still complete chats
+    return []; // not JSON; the server may still implement chat completions
   }
 }
 

@@ -1,5 +1,5 @@
-// The HTTP endpoints of a sentinel: attached nodes, readiness, live trace. Requests are not retried: "not reachable" is an
-// answer too. What a sentinel returns is not checked further, so escape it before printing.
+// A client for the HTTP endpoints of a sentinel: attached nodes, readiness, live trace. It does not retry, because commands
+// report an unreachable sentinel at once. It does not validate replies, so escape their texts before printing.
 import { FabricError } from '@fame-fabric/shared';
 
 /** Reply of `GET /fame/v1/nodes`. */
@@ -19,7 +19,7 @@ export interface AttachedNode {
   capabilities: readonly string[];
   queuedMessages: number;
   queuedBytes: number;
-  /** Calls of this node that have no reply yet. */
+  /** Number of calls of this node without a complete reply. */
   openCalls: number;
 }
 
@@ -32,19 +32,19 @@ export interface TraceLine {
   type: string;
   from: string;
   to: string;
-  /** Path of the node that received it. */
+  /** Path of the node that received the envelope. */
   via?: string;
   corrId?: string;
   bytes: number;
   code?: string;
-  /** Set alone: the number of lines dropped because this reader was too slow. */
+  /** The only field of a line that reports a gap: the number of lines dropped because this reader was too slow. */
   missed?: number;
 }
 
 const REPLY_TIMEOUT_MS = 5_000;
 const READY_TIMEOUT_MS = 2_000;
 
-/** Nodes of the sentinel. @throws {LINK_TIMEOUT} if nothing answers; {LINK_REFUSED} if it is not a sentinel */
+/** Requests the nodes of the sentinel. @throws {LINK_TIMEOUT} if no server answers @throws {LINK_REFUSED} if it is no sentinel */
 export async function getNodes(origin: string, timeoutMs = REPLY_TIMEOUT_MS): Promise<NodeList> {
   const response = await request(origin, '/fame/v1/nodes', AbortSignal.timeout(timeoutMs));
   try {
@@ -76,7 +76,7 @@ export async function isServed(origin: string, address: string): Promise<boolean
   }
 }
 
-/** Lines of the live trace, until `signal` aborts or the sentinel ends it. Calls `onOpen` when the trace has begun. */
+/** Yields the lines of the live trace until `signal` aborts or the sentinel ends it. Calls `onOpen` when the trace begins. */
 export async function* traceLines(
   origin: string,
   signal: AbortSignal,

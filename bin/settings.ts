@@ -1,20 +1,20 @@
-// Checks every setting of a sentinel and a chat agent on this machine, before `fame up`, `make start` or `fame doctor` go on.
+// Checks the settings of a sentinel and a chat agent on this machine, for `fame up`, `make start` and `fame doctor`.
 import { readAgentConfig } from '@fame-fabric/agents/process';
 import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
 import { isFabricError } from '@fame-fabric/shared';
 import { configInvalid, type Environment } from '@fame-fabric/shared/internal';
 
-/** @throws {CONFIG_INVALID} with the faults of both, each variable once */
+/** Checks all settings of both. @throws {CONFIG_INVALID} with the faults of both, each variable once */
 export function checkSettings(env: Environment): void {
   const sentinelFaults = faultsOf(() => readSentinelConfig(env));
   const reported = sentinelFaults.map(variableOf);
-  // The port is left out here: port 0 is valid for a sentinel, which then chooses one.
+  // Checked without the port: 0 is valid for a sentinel, which then chooses one, but not for an agent.
   const agentFaults = faultsOf(() => readAgentConfig(localAgentEnv(env, '')));
   const faults = [...sentinelFaults, ...agentFaults.filter((fault) => !reported.includes(variableOf(fault)))];
   if (faults.length > 0) throw configInvalid(faults);
 }
 
-/** The environment of an agent that attaches to the sentinel at `port` of this machine. */
+/** Returns the environment of an agent that attaches to the sentinel on `port` of this machine. */
 export const localAgentEnv = (env: Environment, port: number | ''): Environment => ({
   ...env,
   FAME_LISTENER_PORT: String(port),

@@ -1,15 +1,15 @@
-// The contract between `fame` and its verbs, and what most verbs use: arguments and settings in, text and an exit code out.
+// The contract between `fame` and its verbs, and the functions that most verbs share: flags, output, signals.
 import { FabricError } from '@fame-fabric/shared';
 import { type Environment, escapeControls, onAbort, printableJson } from '@fame-fabric/shared/internal';
 
 export interface VerbInput {
   readonly positionals: readonly string[];
   readonly flags: Readonly<Record<string, string | boolean | undefined>>;
-  /** The environment of the process, completed by its .env file. */
+  /** The environment of the process, with the variables of the .env file. */
   readonly env: Environment;
 }
 
-/** A mistake in the command line. It is printed with the usage of its verb; exit code 2. */
+/** A fault in the command line. Printed with the usage of the verb; exit code 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
@@ -24,7 +24,7 @@ export function readDuration(text: string, flag: string): number {
   return ms;
 }
 
-/** The value of `--port`, `undefined` if it was not given. @throws {UsageError} */
+/** Returns the value of `--port`, or `undefined` without the flag. @throws {UsageError} */
 export function readPort(input: VerbInput): number | undefined {
   const text = textFlag(input, 'port');
   if (text === undefined) return undefined;
@@ -32,13 +32,13 @@ export function readPort(input: VerbInput): number | undefined {
   throw new UsageError(`--port takes a port, a whole number from 0 to 65535, not "${text}"`);
 }
 
-/** The settings, with `--port` in place of FAME_LISTENER_PORT if it was given. @throws {UsageError} */
+/** Returns the environment. `--port` takes precedence over FAME_LISTENER_PORT. @throws {UsageError} */
 export function envWithPort(input: VerbInput): Environment {
   const port = readPort(input);
   return port === undefined ? input.env : { ...input.env, FAME_LISTENER_PORT: String(port) };
 }
 
-/** The value of a text flag, `undefined` if it was not given. */
+/** Returns the value of a text flag, or `undefined` without the flag. */
 export const textFlag = ({ flags }: VerbInput, name: string): string | undefined => {
   const value = flags[name];
   return typeof value === 'string' ? value : undefined;
@@ -54,9 +54,10 @@ export const writeNote = (text: string): void => {
   process.stderr.write(text);
 };
 
+/** Writes a result to stdout as JSON. */
 export const writeJson = (value: unknown): void => writeOut(`${printableJson(value, 2)}\n`);
 
-/** Writes one message of an agent process to stderr. */
+/** Writes one escaped line to stderr. */
 export const writeMessage = (message: string): void => writeNote(`${escapeControls(message)}\n`);
 
 /** The reason of a verb that was interrupted; exit code 130. */

@@ -1,12 +1,11 @@
-// The verbs of `fame`: arguments, flags, help, and the file that runs each. A verb's file, and the rooms it imports, load only
-// when the verb runs, so a sentinel does not pay for agents, and a client pays for neither. Help texts and argument checks
-// are generated from this table.
+// The table of verbs: arguments, flags, help, and the file that runs each. Help texts and argument checks are generated from
+// it. The file of a verb, and the workspaces that it imports, load only when the verb runs, so that each command starts fast.
 import type { VerbInput } from './verb.ts';
 
 export interface Flag {
   type: 'string' | 'boolean';
   short?: string;
-  /** Placeholder of its value in the help. */
+  /** Placeholder for the value in the help. */
   value?: string;
   about: string;
 }
@@ -18,7 +17,7 @@ export interface Verb {
   flags?: Readonly<Record<string, Flag>>;
   /** @default unlimited */
   maxPositionals?: number;
-  /** Left out of the overview; `make` uses it. */
+  /** True if the overview omits the verb, because only `make` uses it. @default false */
   isHidden?: boolean;
   /** Loads the verb's file. Its `run` resolves to the exit code. */
   load(): Promise<{ run(input: VerbInput): Promise<number> }>;

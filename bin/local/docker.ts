@@ -1,4 +1,4 @@
-// `make start` through docker compose. It needs a Docker engine that answers, not merely a `docker` command.
+// `make start` through docker compose. It needs a running Docker engine, not only a `docker` command.
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -6,7 +6,7 @@ import { makeDirectory } from '@fame-fabric/shared/node';
 
 const PROBE_TIMEOUT_MS = 5_000;
 
-/** The reason why docker compose cannot be used here, `undefined` if it can. */
+/** Returns the reason why docker compose cannot be used here, or `undefined` if it can. */
 export function dockerFault(): string | undefined {
   if (!existsSync('docker-compose.yml')) return 'there is no docker-compose.yml in this directory';
   const engine = spawnSync('docker', ['info'], { stdio: 'ignore', timeout: PROBE_TIMEOUT_MS });
@@ -19,7 +19,7 @@ export function dockerFault(): string | undefined {
     : 'the docker command has no compose plugin (`docker compose version` fails)';
 }
 
-/** Records that `start` used docker, so that `stop`, `status` and `logs` use it too. */
+/** A marker file: `start` used docker, so `stop`, `status` and `logs` must use it as well. */
 export class DockerMark {
   readonly #file: string;
 

@@ -1,5 +1,5 @@
-// A sentinel and a chat agent as background processes on this machine. `stop` ends only what `start` started. Pid files and
-// logs are kept in the data directory; whether a process is ready is asked of the sentinel.
+// A sentinel and a chat agent as background processes on this machine. `stop` ends only the processes that `start` started.
+// Pid files and logs are in the data directory. Readiness is checked at the sentinel's HTTP endpoints.
 import { systemClock } from '@fame-fabric/shared';
 import { type Environment, escapeControls, escapeLine, pause } from '@fame-fabric/shared/internal';
 import { type ClientConfig, type LocalSentinel, localSentinel } from '../config.ts';
@@ -13,11 +13,12 @@ export interface LocalStackOptions {
   writeLine: (line: string) => void;
 }
 
-/** A failure that the user has to resolve. Its message is printed as it is; exit code 1. */
+/** A failure that the user has to resolve. Its message is printed unchanged; exit code 1. */
 export class LocalError extends Error {
   override readonly name = 'LocalError';
 }
 
+/** State of the two processes; `undefined` for one that does not run. */
 export interface LocalStatus {
   url: string;
   sentinel: { pid: number; startedAt: number; isReady: boolean } | undefined;
@@ -26,12 +27,13 @@ export interface LocalStatus {
 
 const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 100;
-/** The program on a taken port may not be a sentinel, and may never answer. */
+/** Short, because the program on a taken port may not be a sentinel and may never answer. */
 const IDENTIFY_TIMEOUT_MS = 1_000;
 /** Time between the end of the drain and SIGKILL. */
 const STOP_GRACE_MS = 10_000;
 const LOG_LINES_SHOWN = 12;
 
+/** The processes of `make start`. */
 export class LocalStack {
   readonly sentinel: ManagedProcess;
   readonly agent: ManagedProcess;
@@ -47,13 +49,13 @@ export class LocalStack {
     return this.#options.config.drainMs + STOP_GRACE_MS;
   }
 
-  /** Address of the sentinel that `start` started, on the port recorded then, whatever the settings are now. */
+  /** Location of the sentinel that `start` started. Its recorded port takes precedence over the current settings. */
   location(): LocalSentinel {
     const { local } = this.#options.config;
     return localSentinel(local.host, this.sentinel.recorded()?.port ?? local.port);
   }
 
-  /** Starts what does not run yet and waits until the chat agent can be called. @throws {LocalError} */
+  /** Starts the processes that do not run yet, and waits until the chat agent can be called. @throws {LocalError} */
   async start(): Promise<void> {
     const { config, writeLine } = this.#options;
     const started: ManagedProcess[] = [];
@@ -61,7 +63,7 @@ export class LocalStack {
       if (await this.#startSentinel()) started.push(this.sentinel);
       if (await this.#startAgent()) started.push(this.agent);
     } catch (error) {
-      for (const part of started.reverse()) await part.stop(this.#stopGraceMs); // start both or none
+      for (const part of started.reverse()) await part.stop(this.#stopGraceMs); // start both or neither
       throw error;
     }
     if (started.length === 0) {
@@ -81,7 +83,7 @@ export class LocalStack {
         `The sentinel already runs on port ${running.port}. To start it on port ${port}, run \`make stop\` first.`,
       );
     }
-    if (await isPortTaken(host, port)) throw new LocalError(await this.#portFault());
+    if (await isPortTaken(host, port)) throw new LocalError(await this.#portTakenText());
     const record = this.sentinel.start(['sentinel'], { ...env, FAME_LISTENER_PORT: String(port) }, port);
     await this.#waitUntil(this.sentinel, record, 'ready', () => isReady(httpUrl));
     writeLine(`sentinel    pid ${record.pid}, ${url}`);
@@ -93,7 +95,9 @@ export class LocalStack {
     const { port, url, httpUrl } = config.local;
     if (this.agent.running()) return false;
     if (await isServed(httpUrl, config.chatAddress)) {
-      writeLine(`chat agent  ${config.chatAddress} is already served by an agent that was started by hand`);
+      writeLine(
+        `chat agent  ${config.chatAddress} is already served by an agent that \`make start\` did not start`,
+      );
       return false;
     }
     const record = this.agent.start(['agent'], { ...env, FAME_DIRECT_ADMISSION_URL: url }, port);
@@ -123,7 +127,7 @@ export class LocalStack {
     }
   }
 
-  async #portFault(): Promise<string> {
+  async #portTakenText(): Promise<string> {
     const { port, httpUrl } = this.#options.config.local;
     const owner = portOwner(port);
     const name = owner ? `${owner.command} (pid ${owner.pid})` : 'another program';
@@ -138,7 +142,7 @@ export class LocalStack {
     }
   }
 
-  /** Stops what `start` started. Returns the names and pids of what it stopped. */
+  /** Stops the processes that `start` started. Returns their names and pids. */
   async stop(): Promise<string[]> {
     const stopped: string[] = [];
     for (const part of [this.agent, this.sentinel]) {

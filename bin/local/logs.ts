@@ -1,4 +1,4 @@
-// Prints the logs of the background processes: their last lines, then new ones if asked to follow.
+// Prints the logs of the background processes: their last lines and, if requested, new lines as they are written.
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { systemClock } from '@fame-fabric/shared';
 import { escapeControls, pause } from '@fame-fabric/shared/internal';
@@ -8,12 +8,13 @@ const POLL_MS = 250;
 const CHUNK_BYTES = 65_536;
 
 export interface ShowLogsOptions {
-  /** Last lines printed of each log. */
+  /** Number of last lines to print of each log. */
   lines: number;
   /** Follows the logs until this signal aborts. */
   follow?: AbortSignal | undefined;
 }
 
+/** Prints the logs of `parts`. With `follow`, continues until that signal aborts. */
 export async function showLogs(
   parts: readonly ManagedProcess[],
   write: (text: string) => void,

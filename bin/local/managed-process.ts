@@ -1,5 +1,5 @@
-// A background process that `fame local start` started: its pid file, its log, and how it is stopped. A pid file counts only
-// while its pid still belongs to the process that was started, so no other process is ever signalled.
+// A background process of `fame local start`, with a pid file and a log. The pid file is valid only while its pid belongs to
+// the process that was started, so no other process is ever signalled.
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -34,13 +34,13 @@ export class ManagedProcess {
     this.#pidFile = join(dataDir, 'run', `${name}.json`);
   }
 
-  /** Its record while it runs. A stale pid file is ignored. */
+  /** The record of the running process. Ignores a stale pid file. */
   running(): ProcessRecord | undefined {
     const record = this.recorded();
     return record && processIdentity(record.pid) === record.identity ? record : undefined;
   }
 
-  /** Content of the pid file, whether or not the process runs. @throws {CONFIG_INVALID} if the file cannot be read */
+  /** The content of the pid file, even if the process no longer runs. @throws {CONFIG_INVALID} if the file cannot be read */
   recorded(): ProcessRecord | undefined {
     const text = this.#read(this.#pidFile);
     if (text === undefined) return undefined;
@@ -48,11 +48,11 @@ export class ManagedProcess {
       const record = JSON.parse(text) as ProcessRecord;
       return Number.isSafeInteger(record.pid) && record.pid > 1 && record.identity ? record : undefined;
     } catch {
-      return undefined; // written halfway when the machine lost power
+      return undefined; // incomplete, because the machine lost power during the write
     }
   }
 
-  /** Starts `fame ARGS` in the background, with its output in the log. */
+  /** Starts `fame ARGS` in the background. Its output goes to the log. */
   start(args: readonly string[], env: Environment, port: number): ProcessRecord {
     makeDirectory(dirname(this.logFile));
     makeDirectory(dirname(this.#pidFile));
@@ -71,7 +71,7 @@ export class ManagedProcess {
     return record;
   }
 
-  /** Sends SIGTERM, which drains, and SIGKILL after `graceMs`. Returns `false` if it did not run. */
+  /** Sends SIGTERM, which drains, and SIGKILL after `graceMs`. Returns false if the process did not run. */
   async stop(graceMs: number): Promise<boolean> {
     const record = this.running();
     if (record) await terminate(record, graceMs);
@@ -87,7 +87,7 @@ export class ManagedProcess {
     }
   }
 
-  /** The last lines of its log. @throws {CONFIG_INVALID} if the file cannot be read */
+  /** Returns the last lines of the log. @throws {CONFIG_INVALID} if the file cannot be read */
   logTail(lines: number): string {
     return (this.#read(this.logFile) ?? '').trimEnd().split('\n').slice(-lines).join('\n');
   }

@@ -1,4 +1,4 @@
-// Finds the process that listens on a port, so that "the port is taken" can name it.
+// Finds the process that listens on a port, so that error messages can name it.
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -6,7 +6,7 @@ import { cutText, escapeLine } from '@fame-fabric/shared/internal';
 
 export interface PortOwner {
   pid: number;
-  /** Its command line, cut to a readable length and safe to print. */
+  /** Command line, cut to a readable length and safe to print. */
   command: string;
 }
 
@@ -22,17 +22,17 @@ export function isPortTaken(host: string, port: number): Promise<boolean> {
       resolve(isTaken);
     };
     socket.once('connect', () => settle(true));
-    socket.once('timeout', () => settle(true)); // it is held, and does not answer
+    socket.once('timeout', () => settle(true)); // a process holds the port but does not accept
     socket.once('error', () => settle(false));
   });
 }
 
-/** The process that listens on `port`, `undefined` if the system does not show it, such as for another user's process. */
+/** Returns the process that listens on `port`, or `undefined` if the system hides it, such as that of another user. */
 export function portOwner(port: number): PortOwner | undefined {
   try {
     return process.platform === 'linux' ? linuxOwner(port) : lsofOwner(port);
   } catch {
-    return undefined; // access denied, or no lsof: the message leaves the name out
+    return undefined; // access denied, or no lsof
   }
 }
 
@@ -48,7 +48,7 @@ function linuxOwner(port: number): PortOwner | undefined {
     try {
       links = readdirSync(`/proc/${entry}/fd`).map((fd) => readLink(`/proc/${entry}/fd/${fd}`));
     } catch {
-      continue; // another user's process, or one that just ended
+      continue; // a process of another user, or one that has just ended
     }
     if (!links.some((link) => inodes.has(link))) continue;
     const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();

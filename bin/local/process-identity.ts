@@ -2,18 +2,18 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
-/** An identity of the process `pid` that no later process with the same pid has. `undefined` if no such process runs. */
+/** Returns an identity that no later process with the same pid has, or `undefined` if no process with this pid runs. */
 export function processIdentity(pid: number): string | undefined {
   try {
     return process.platform === 'linux' ? linuxIdentity(pid) : psIdentity(pid);
   } catch {
-    return undefined; // no such file, no such process
+    return undefined; // no such process
   }
 }
 
 function linuxIdentity(pid: number): string | undefined {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // Field 2 is the command in brackets, which may contain anything. The state follows it; field 22 is the start time.
+  // Field 2 is the command in parentheses, which may contain any character. Field 3 is the state, field 22 the start time.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state, startTicks] = [fields[0], fields[19]];
   if (state === 'Z' || state === 'X' || !startTicks) return undefined; // a zombie

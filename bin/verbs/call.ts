@@ -1,7 +1,7 @@
 // `fame call ADDRESS METHOD [JSON]`: calls any operation of an agent and prints its result.
 import { type Client, createEnvelopePrinter } from '@fame-fabric/client';
 import { connectionText } from '@fame-fabric/client/internal';
-import { FabricError, tryParseAddress } from '@fame-fabric/shared';
+import { parseAddress } from '@fame-fabric/shared';
 import { createStyle, EXIT, escapeControls, printableJson } from '@fame-fabric/shared/internal';
 import { attach } from '../attach.ts';
 import { readClientConfig } from '../config.ts';
@@ -22,9 +22,7 @@ export async function run(input: VerbInput): Promise<number> {
   if (address === undefined || method === undefined) {
     throw new UsageError('call takes an address, a method and, for parameters, one JSON text');
   }
-  if (!tryParseAddress(address)) {
-    throw new FabricError('ADDRESS_INVALID', `"${address}" is not an address such as chat@fame.fabric`);
-  }
+  parseAddress(address); // throws ADDRESS_INVALID
   const params = readParams(json);
   const timeout = textFlag(input, 'timeout');
   const timeoutMs = timeout === undefined ? undefined : readDuration(timeout, '--timeout');
@@ -56,7 +54,7 @@ export async function run(input: VerbInput): Promise<number> {
   }
 }
 
-// The card of an agent tags the operations that stream. Agents without a card are fine, and a slow one is not waited for.
+// The card of an agent tags streaming operations. An agent may have no card, and the command does not wait for a slow one.
 async function isStream(client: Client, address: string, method: string): Promise<boolean> {
   try {
     const card = await client.call(address, 'agent.get_card', {}, { timeoutMs: CARD_TIMEOUT_MS });
@@ -69,7 +67,7 @@ async function isStream(client: Client, address: string, method: string): Promis
   }
 }
 
-/** An object holds parameters by name, an array parameters by position; anything else is the only positional parameter. */
+/** Reads parameters: an object by name, an array by position, and any other value as the only positional parameter. */
 function readParams(json: string | undefined): unknown {
   if (json === undefined) return undefined;
   let value: unknown;
@@ -82,7 +80,7 @@ function readParams(json: string | undefined): unknown {
   return typeof value === 'object' && value !== null ? value : { args: [value] };
 }
 
-/** A result, safe to print: text as it is, everything else as JSON. With `asJson`, JSON on one line. */
+/** Formats a result, safe to print: a string as text, any other value as JSON. With `asJson`, always JSON on one line. */
 export function resultText(value: unknown, asJson: boolean): string {
   if (asJson) return printableJson(value);
   return typeof value === 'string' ? escapeControls(value) : printableJson(value, 2);

@@ -1,4 +1,4 @@
-// `fame chat [ADDRESS]`: runs the prompt of the client on the terminal, or the pipe, of this process.
+// `fame chat [ADDRESS]`: runs the client's prompt on the terminal or the pipe of this process.
 import { createInterface } from 'node:readline/promises';
 import { type Client, createEnvelopePrinter, type EnvelopeTrace } from '@fame-fabric/client';
 import {
@@ -11,7 +11,7 @@ import {
   SavedConversations,
   TerminalInput,
 } from '@fame-fabric/client/repl';
-import { FabricError, isFabricError, systemClock, tryParseAddress } from '@fame-fabric/shared';
+import { FabricError, isFabricError, parseAddress, systemClock } from '@fame-fabric/shared';
 import { createStyle, type Style } from '@fame-fabric/shared/internal';
 import { attach } from '../attach.ts';
 import { type ClientConfig, readClientConfig } from '../config.ts';
@@ -33,18 +33,18 @@ export async function run(input: VerbInput): Promise<number> {
   return new ChatProcess(config, textFlag(input, 'system') ?? config.systemPrompt).run(target);
 }
 
-/** The conversation that the command line asks for. */
+/** The conversation that the command line selects. */
 interface Target {
   address: string | undefined;
   isResumed: boolean;
-  /** The conversation to resume; absent: chosen from a list. */
+  /** The conversation to resume; `undefined` if the user chooses it from a list. */
   id: string | undefined;
 }
 
 /** @throws {UsageError} */
 function readTarget({ positionals, flags }: VerbInput): Target {
   const isResumed = flags.resume === true;
-  // With --resume, a word without @ is the id of a conversation.
+  // With --resume, an argument without @ is the id of a conversation.
   const address = positionals.find((word) => !isResumed || word.includes('@'));
   const id = positionals.find((word) => word !== address);
   const hasExtra = id !== undefined && (!isResumed || positionals.length - (address ? 1 : 0) > 1);
@@ -82,9 +82,7 @@ class ChatProcess {
   async run(target: Target): Promise<number> {
     const resumed = target.isResumed ? await this.#chooseConversation(target) : undefined;
     const address = target.address ?? resumed?.address ?? this.#config.chatAddress;
-    if (!tryParseAddress(address)) {
-      throw new FabricError('ADDRESS_INVALID', `"${address}" is not an address such as chat@fame.fabric`);
-    }
+    parseAddress(address); // throws ADDRESS_INVALID
     const releaseSignals = this.#handleSignals();
     try {
       this.#client = await this.#attach();
@@ -121,20 +119,20 @@ class ChatProcess {
     });
   }
 
-  /** Returns a function that removes the handlers. */
+  /** Installs the signal handlers. Returns a function that removes them. */
   #handleSignals(): () => void {
     const interrupt = (): void => {
       if (this.#input?.onInterrupt) this.#input.onInterrupt();
       else this.#leaving.abort(interrupted());
     };
     const terminate = (): void => {
-      interrupt(); // like Ctrl-C twice: stop the turn, end the conversation, leave
+      interrupt(); // like Ctrl-C twice: cancel the turn and leave
       interrupt();
     };
     const hangUp = (): void => {
       this.#repl?.hangUp();
       this.#leaving.abort(interrupted());
-      void this.#client?.close(); // a running turn goes on at the agent
+      void this.#client?.close(); // a running turn continues at the agent
     };
     process.on('SIGINT', interrupt);
     process.on('SIGTERM', terminate);

@@ -1,4 +1,4 @@
-// `fame conversations ls | show ID | export ID | rm ID`: reads the store of this machine, also while an agent uses it. Data goes
+// `fame conversations ls | show ID | export ID | rm ID`: reads the store of this machine, even while an agent uses it. Data goes
 // to stdout, messages to stderr. Texts of models and users are escaped before they are printed.
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -26,9 +26,10 @@ import {
   formatTable,
   printableJson,
 } from '@fame-fabric/shared/internal';
+import { countText } from '../count-text.ts';
 import { onStdoutClosed, type VerbInput, writeMessage } from '../verb.ts';
 
-/** Writes data. A promise holds back what follows. */
+/** Writes data. The caller awaits a returned promise before it writes more. */
 type Print = (text: string) => unknown;
 
 export interface ConversationsOptions {
@@ -68,7 +69,7 @@ export async function runConversations(
   let store: SqliteStore | undefined;
   try {
     const path = storePath(readAgentConfig(env).dataDir);
-    if (existsSync(path)) store = await SqliteStore.open({ path }); // opening would create it
+    if (existsSync(path)) store = await SqliteStore.open({ path }); // `open` would create a missing store
     if (action === 'ls') await list(store, path, output);
     else if (!store) throw new FabricError('CONVERSATION_UNKNOWN', `There are no conversations in ${path}.`);
     else await runOnOne(store, action, id!, output);
@@ -124,7 +125,7 @@ async function runOnOne(
   }
 }
 
-// The reader may stop early, as `head` does, or be slower than the store.
+// Waits for a reader that is slower than the store, and exits when the reader is gone, as after `head`.
 function stdoutPrint(): Print {
   const { stdout } = process;
   onStdoutClosed(() => process.exit(EXIT.ok));
@@ -143,12 +144,12 @@ function tableOf(conversations: readonly ListedConversation[]): string {
   return formatTable(['CONVERSATION', 'AGENT', 'STATE', 'TURNS', 'TOKENS', 'CHANGED'], rows);
 }
 
-// The store keeps the state of the A2A task that a conversation is, which is `working` until the conversation ends.
+// The store has the state of the conversation's A2A task, which is `working` until the conversation ends.
 const stateText = (state: ListedConversation['state']): string => (state === 'working' ? 'open' : state);
 
 function transcriptOf(shown: ShownConversation): string {
   const { id, agent, state, turns, modelCalls, tokens, options, transcript } = shown;
-  const counts = [count(turns, 'turn'), count(modelCalls, 'model call'), count(tokens, 'token')];
+  const counts = [countText(turns, 'turn'), countText(modelCalls, 'model call'), countText(tokens, 'token')];
   const head = escapeLine(`${id} at ${agent}: ${[stateText(state), ...counts].join(', ')}`);
   const system = options.systemPrompt === '' ? [] : [indent('S> ', options.systemPrompt)];
   return [head, ...system, ...transcript.map(turnText)].join('\n\n');
@@ -164,12 +165,10 @@ function turnText({ user, text, tools, state, error, resumes }: ShownTurn): stri
   if (state !== 'completed') {
     lines.push(`   [${escapeLine(`${state}${error ? `: ${error.message} (${error.code})` : ''}`)}]`);
   }
-  if (resumes > 0) lines.push(`   [resumed ${count(resumes, 'time')}]`);
+  if (resumes > 0) lines.push(`   [resumed ${countText(resumes, 'time')}]`);
   return lines.join('\n');
 }
 
-const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
-
-// Further lines are indented, so that no text can look like the next turn.
+// Indents all lines but the first, so that no text can look like the next turn.
 const indent = (mark: string, text: string): string =>
   mark + escapeControls(text).replaceAll(/[\n\u2028\u2029]/g, '\n   ');

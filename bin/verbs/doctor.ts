@@ -1,4 +1,4 @@
-// `fame doctor`: checks, one after the other, what `make run` needs, and says how to fix what fails.
+// `fame doctor`: checks the requirements of `make run` one after the other, and prints a fix for each failed check.
 import { AGENT_VARIABLES, type ModelConfig, readAgentConfig } from '@fame-fabric/agents/process';
 import { connect } from '@fame-fabric/client/node';
 import { VARIABLES as SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
@@ -49,14 +49,14 @@ export async function run({ flags, env }: VerbInput): Promise<number> {
   return findings.every(({ ok }) => ok) ? EXIT.ok : code;
 }
 
-/** One or two lines about a finding, safe to print. A faulty configuration has a line for each fault. */
+/** Formats a finding in one or two lines, safe to print. A faulty configuration has a line for each fault. */
 export function findingText({ check, ok, found, fix }: Finding, style: Style): string {
   const mark = ok ? style.green('ok ') : style.red('fix');
   const hint = fix === undefined ? '' : `     ${' '.repeat(14)} ${escapeLine(fix)}\n`;
   return `${mark}  ${check.padEnd(14)} ${escapeControls(found)}\n${hint}`;
 }
 
-/** Returns the exit code if a check failed. */
+/** Runs all checks. Returns the exit code for the case that one of them failed. */
 async function checkAll(env: Environment, report: Report): Promise<number> {
   checkNodeVersion(report);
   const settings = readSettings(env, report);
@@ -93,7 +93,7 @@ function readSettings(
   }
 }
 
-// A misspelt variable has no effect, and no process reports it. A name unlike all of ours may belong to another Fame node.
+// A misspelt variable has no effect, and no process reports it. A name that resembles none of ours may belong to another program.
 function checkVariableNames(env: Environment, report: Report): void {
   const known = [...AGENT_VARIABLES, ...CLIENT_VARIABLES, ...SENTINEL_VARIABLES].map(({ name }) => name);
   for (const name of Object.keys(env)) {
@@ -103,11 +103,11 @@ function checkVariableNames(env: Environment, report: Report): void {
   }
 }
 
-/** The model of an agent that is started with these settings. */
+/** Describes the model of an agent that is started with these settings. */
 function modelText({ name, apiKey, baseUrl }: ModelConfig): string {
   if (baseUrl !== undefined) return `${name} at OPENAI_BASE_URL, for agents started from here`;
   if (apiKey !== undefined) return `${name}, OPENAI_API_KEY is set, for agents started from here`;
-  return 'offline, the built-in one; OPENAI_API_KEY or OPENAI_BASE_URL chooses a real one for agents started from here';
+  return 'offline, the built-in one; set OPENAI_API_KEY or OPENAI_BASE_URL to use a real one for agents started from here';
 }
 
 function reportDataDir({ dataDir }: ClientConfig, report: Report): void {
@@ -120,7 +120,7 @@ function reportDataDir({ dataDir }: ClientConfig, report: Report): void {
   }
 }
 
-/** Returns `true` if a sentinel answers. */
+/** Returns true if a sentinel answers. */
 async function checkSentinel({ httpUrl, url }: ClientConfig, report: Report): Promise<boolean> {
   const { hostname, port: portText, protocol } = new URL(url);
   const port = Number(portText || (protocol === 'wss:' ? 443 : 80));
@@ -160,7 +160,9 @@ async function checkAgent({ url, token, chatAddress }: ClientConfig, report: Rep
     const calledAt = performance.now();
     let model = '';
     try {
-      model = modelIn(await client.call(chatAddress, 'describe', {}, { timeoutMs: ATTACH_TIMEOUT_MS }));
+      model = runningModelText(
+        await client.call(chatAddress, 'describe', {}, { timeoutMs: ATTACH_TIMEOUT_MS }),
+      );
     } catch (error) {
       const isServed =
         isFabricError(error, 'METHOD_NOT_FOUND') || isFabricError(error, 'OPERATION_UNSUPPORTED');
@@ -178,8 +180,8 @@ async function checkAgent({ url, token, chatAddress }: ClientConfig, report: Rep
 
 const millisSince = (start: number): number => Math.round(performance.now() - start);
 
-// The model of the running agent, if it names one. Its settings are not those of this command.
-function modelIn(description: unknown): string {
+// The model of the running agent, which may have been started with other settings than this command.
+function runningModelText(description: unknown): string {
   const model = (description as { model?: unknown } | null)?.model;
   return typeof model === 'string' ? escapeLine(`, model: ${model}`) : '';
 }

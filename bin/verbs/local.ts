@@ -1,5 +1,5 @@
-// `fame local start|stop|status|logs`, which `make start` and its sister targets run: through docker compose or with local
-// processes. `stop` ends only what `start` started.
+// `fame local start|stop|status|logs`: the implementation of `make start`, `stop`, `status` and `logs`, with docker compose or
+// local processes. `stop` ends only what `start` started.
 import { systemClock } from '@fame-fabric/shared';
 import { closestMatch, EXIT, pause } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
@@ -43,7 +43,7 @@ export async function run(input: VerbInput): Promise<number> {
   }
 }
 
-const open = ({ env }: VerbInput) => {
+const openLocal = ({ env }: VerbInput) => {
   const config = readClientConfig(env);
   return {
     config,
@@ -63,7 +63,7 @@ function modeOf(input: VerbInput): 'local' | 'docker' {
 }
 
 async function start(input: VerbInput): Promise<number> {
-  const { config, stack, docker } = open(input);
+  const { config, stack, docker } = openLocal(input);
   const { port, url, httpUrl } = config.local;
   checkDataDir(config.dataDir);
   if (docker.isSet || (!stack.sentinel.running() && modeOf(input) === 'docker')) {
@@ -89,7 +89,7 @@ async function start(input: VerbInput): Promise<number> {
 }
 
 async function stop(input: VerbInput): Promise<number> {
-  const { stack, docker } = open(input);
+  const { stack, docker } = openLocal(input);
   const { host, port } = stack.location();
   let code: number = EXIT.ok;
   const stopped = await stack.stop();
@@ -108,7 +108,7 @@ async function stop(input: VerbInput): Promise<number> {
 }
 
 async function status(input: VerbInput): Promise<number> {
-  const { config, stack, docker } = open(input);
+  const { config, stack, docker } = openLocal(input);
   if (docker.isSet) {
     if (!input.flags.json) return compose('ps') === 0 ? EXIT.ok : EXIT.failure;
     const isUp = await isReady(config.local.httpUrl);
@@ -138,7 +138,7 @@ function statusLine(name: string, part: { pid: number; startedAt: number } | und
 }
 
 async function logs(input: VerbInput): Promise<number> {
-  const { stack, docker } = open(input);
+  const { stack, docker } = openLocal(input);
   const isFollowing = input.flags.follow === true || Boolean(process.stdout.isTTY);
   if (docker.isSet) {
     const code = compose('logs', '--tail', '100', ...(isFollowing ? ['--follow'] : []));

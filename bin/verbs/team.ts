@@ -35,6 +35,7 @@ import {
   escapeControls,
   escapeLine,
 } from '@fame-fabric/shared/internal';
+import { countText } from '../count-text.ts';
 import { type VerbInput, writeMessage, writeOut } from '../verb.ts';
 
 export interface TeamCommandOptions extends RunOptions {
@@ -43,7 +44,7 @@ export interface TeamCommandOptions extends RunOptions {
   print?: (text: string) => void;
   /** Opens the models of this process, by name. */
   models: (context: ProcessContext) => Promise<ModelResolver>;
-  /** Opens the store of an agent that is served. */
+  /** Opens the store of a served agent. */
   store: (context: ProcessContext) => Promise<OpenedStore>;
 }
 
@@ -93,7 +94,7 @@ function usageFault(word: string | undefined): string {
   return `team has no action "${escapeLine(cutText(word, 64))}".${match ? ` Did you mean ${match}?` : ''}`;
 }
 
-/** A file that cannot be read counts as a team file, so that the check reports it. */
+/** True for a file of a refining dialogue. An unreadable file counts as a team file, so that the check of teams reports it. */
 async function isRefineFile(path: string): Promise<boolean> {
   const text = await readFile(path, 'utf8').catch(() => '');
   const { data } = new YamlFile(path, text);
@@ -118,10 +119,10 @@ async function checkTeam(path: string, { print }: Deps): Promise<number> {
   const code = report(diagnostics, print);
   const errors = diagnostics.filter((one) => one.level === 'error').length;
   const parts = [
-    count(graph.agents.length, 'agent'),
-    count(graph.edges.length, 'route'),
-    count(errors, 'error'),
-    count(diagnostics.length - errors, 'warning'),
+    countText(graph.agents.length, 'agent'),
+    countText(graph.edges.length, 'route'),
+    countText(errors, 'error'),
+    countText(diagnostics.length - errors, 'warning'),
   ];
   print(`${path}: ${parts.join(', ')}\n`);
   return code;
@@ -153,7 +154,7 @@ async function runTurn(team: Team, message: string, { print, write }: Deps): Pro
   if (hasText) print('\n');
   const { calls, total_tokens } = result.usage.total;
   const outcome = result.kind === 'ignored' ? `ignored: ${result.reason}` : result.kind;
-  const cost = `${count(calls, 'model call')}, ${total_tokens} tokens, ${result.model}`;
+  const cost = `${countText(calls, 'model call')}, ${total_tokens} tokens, ${result.model}`;
   write(escapeLine(`${result.path.join(' → ')} (${outcome}; ${cost})`));
   return EXIT.ok;
 }
@@ -172,7 +173,7 @@ async function runRefineAction(action: Action, path: string, message: string, de
   }
   const { diagnostics } = await readRefineFile(path);
   const code = report(diagnostics, print);
-  print(`${path}: a refining dialogue, ${count(diagnostics.length, 'error')}\n`);
+  print(`${path}: a refining dialogue, ${countText(diagnostics.length, 'error')}\n`);
   return code;
 }
 
@@ -193,5 +194,3 @@ function serve(
   };
   return runAgents([source], { write, env });
 }
-
-const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;

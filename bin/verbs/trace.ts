@@ -43,10 +43,10 @@ export async function run(input: VerbInput): Promise<number> {
 }
 
 const missedText = (count: number): string =>
-  `(${Number(count)} envelopes were left out: they passed faster than they could be printed)\n`;
+  `(${Number(count)} envelopes were omitted: they passed faster than they could be printed)\n`;
 
 /**
- * Combines the filters of the command line; a line must pass all of them. Each matches a part of its field, ignoring case.
+ * Combines the filters of the command line. A line must pass all of them. Each matches a substring of its field, ignoring case.
  * @throws {UsageError} if no frame type matches `--type`
  */
 export function filterOf(input: VerbInput): (line: TraceLine) => boolean {
@@ -69,7 +69,7 @@ export function filterOf(input: VerbInput): (line: TraceLine) => boolean {
     (!onlyErrors || line.code !== undefined || line.dir === 'refuse');
 }
 
-/** One line of the trace, safe to print. */
+/** Formats one line of the trace, safe to print. */
 export function lineText(line: TraceLine, style: Style): string {
   const time = new Date(Number(line.t)).toJSON()?.slice(11, 23) ?? '-';
   const target = line.to || line.via || '(sentinel)';

@@ -1,5 +1,5 @@
-// `fame up`: a sentinel and the chat agent in one process, for a first look and for small machines. They talk over the
-// sentinel's port, as two processes do. The agent ends first, so that its last answers are delivered.
+// `fame up`: a sentinel and the chat agent in one process, for a first look and for small machines. The agent attaches through
+// the sentinel's port, as in a separate process. It ends first, so that its last answers are delivered.
 import { runAgentProcess } from '@fame-fabric/agents/process';
 import { runSentinelProcess } from '@fame-fabric/sentinel';
 import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
@@ -9,12 +9,12 @@ import { ManagedProcess } from '../local/managed-process.ts';
 import { checkSettings, localAgentEnv } from '../settings.ts';
 import { envWithPort, type VerbInput, writeMessage, writeNote } from '../verb.ts';
 
-/** Runs until a signal ends both. @throws {CONFIG_INVALID} before it starts anything */
+/** Runs both until a signal ends them. @throws {CONFIG_INVALID} before either is started */
 export async function run(input: VerbInput): Promise<number> {
   const env = envWithPort(input);
   checkSettings(env);
   const { dataDir, port } = readSentinelConfig(env);
-  checkDataDir(dataDir); // the agent keeps its journal there
+  checkDataDir(dataDir); // for the agent's journal
   const running = new ManagedProcess('sentinel', dataDir).running();
   if (running?.port === port) {
     writeNote(
