@@ -119,8 +119,8 @@ describe('at the start', () => {
     db.close();
     const before = readFileSync(storePath(dataDir));
     const said = await refused(dataDir);
-    expect(said).toMatch(/schema is version 99; this program supports versions up to \d+/);
-    expect(said).toContain('Run the newer version, or set FAME_DATA_DIR to another directory');
+    expect(said).toMatch(/schema is version 99, and this program supports versions up to \d+/);
+    expect(said).toContain('run the newer version, or set FAME_DATA_DIR to another directory');
     expect(said).toContain('STORE_SCHEMA');
     expect(readFileSync(storePath(dataDir)).equals(before)).toBe(true);
   });

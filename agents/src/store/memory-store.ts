@@ -20,7 +20,7 @@ import {
   type TurnRecord,
 } from './store.ts';
 
-/** An event with its body as JSON, so that reads return exactly what any other store would. */
+/** An event with its body as JSON. Reads parse it, so they return copies, as those of any other store. */
 type StoredEvent = Omit<JournalEvent, 'body'> & { json: string };
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -38,7 +38,7 @@ export interface MemoryStoreOptions {
   clock?: Clock | undefined;
   /** Size at which new conversations and turns are refused, in characters; 0 for no limit. @default 0 */
   maxBytes?: number | undefined;
-  /** Shares the conversations of another store, as two processes share a file. */
+  /** Shares the conversations of another store, like two processes that share a file. */
   sharedWith?: MemoryStore | undefined;
 }
 
@@ -231,7 +231,10 @@ export class MemoryStore implements ConversationStore {
     const stored = this.#conversations.get(conversationId);
     if (!stored) return false;
     if (this.#isHeld(stored)) {
-      throw new FabricError('STORE_CONFLICT', 'An agent is working on this conversation now; end it first.');
+      throw new FabricError(
+        'STORE_CONFLICT',
+        'An agent holds this conversation. End the conversation first, or stop the agent.',
+      );
     }
     return this.#conversations.delete(conversationId);
   }
@@ -244,8 +247,8 @@ export class MemoryStore implements ConversationStore {
     for (const stored of oldest) {
       const { id, state, changedAt } = stored.record;
       const isExpired = expiredBefore !== undefined && changedAt < expiredBefore;
-      const isInTheWay = maxBytes > 0 && isEndedState(state) && this.#bytes() > maxBytes;
-      if (removed.length >= limit || this.#isHeld(stored) || !(isExpired || isInTheWay)) continue;
+      const isAboveLimit = maxBytes > 0 && isEndedState(state) && this.#bytes() > maxBytes;
+      if (removed.length >= limit || this.#isHeld(stored) || !(isExpired || isAboveLimit)) continue;
       this.#conversations.delete(id);
       removed.push({ id, state });
     }

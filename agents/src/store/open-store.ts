@@ -19,7 +19,7 @@ export interface OpenedStore {
   close(): Promise<void>;
 }
 
-/** Path of the store's file below a data directory. */
+/** Returns the path of the store's file below a data directory. */
 export const storePath = (dataDir: string): string => join(dataDir, 'conversations', 'journal.db');
 
 /** Opens the store of `config`. @throws {STORE_UNAVAILABLE | STORE_SCHEMA} with the path, the cause and the fix */

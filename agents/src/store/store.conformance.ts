@@ -1,6 +1,7 @@
 // Contract tests of `ConversationStore`. Each implementation's test calls `storeConformance` with a way to open its store;
 // `another` opens a second writer on the same conversations, as a second process would.
 import type { Clock } from '@fame-fabric/shared';
+import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type {
   AcquiredConversation,
@@ -11,37 +12,23 @@ import type {
   NewEvent,
 } from './store.ts';
 
-export interface StoreBench {
+interface StoreBench {
   store: ConversationStore;
   another(): Promise<ConversationStore>;
   /** Closes all opened stores. */
   close(): Promise<void>;
 }
-export interface OpenOptions {
+interface OpenOptions {
   clock: Clock;
-  maxBytes?: number;
+  maxBytes?: number | undefined;
 }
-
-/** A clock that tests advance, without timers. */
-const handClock = () => {
-  let now = 1_700_000_000_000;
-  const never = { stop() {} };
-  return {
-    now: () => now,
-    after: () => never,
-    every: () => never,
-    pass(ms: number) {
-      now += ms;
-    },
-  };
-};
 
 const LEASE = 10_000;
 const conflict = expect.objectContaining({ code: 'STORE_CONFLICT' });
 
 export function storeConformance(name: string, open: (options: OpenOptions) => Promise<StoreBench>): void {
-  describe(`${name} keeps conversations`, () => {
-    const clock = handClock();
+  describe(name, () => {
+    const clock = new ManualClock();
     let bench: StoreBench;
     let store: ConversationStore;
     beforeEach(async () => {
@@ -53,7 +40,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
     const event = (kind: NewEvent['kind'], turnId?: string, body: NewEvent['body'] = {}): NewEvent => ({
       kind,
       at: clock.now(),
-      ...(turnId ? { turnId } : {}),
+      turnId,
       body,
     });
     const conversation = (id: string, more: Partial<NewConversation> = {}): NewConversation => ({
@@ -97,7 +84,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.acquire('unknown', LEASE)).toBeUndefined();
     });
 
-    test('events are read as they were written, in order and without gaps', async () => {
+    test('events are returned unchanged, in order and without gaps', async () => {
       const { fence } = await begin('c');
       const odd = {
         text: 'naïve 😀 \ud83d "quoted" \u0000 \n',
@@ -120,9 +107,9 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.read('unknown')).toEqual([]);
     });
 
-    test('bodies of any length are read whole', async () => {
+    test('bodies of any length are returned complete', async () => {
       const { fence } = await begin('c');
-      // Surrogate pairs, beginning at an even and at an odd place: a careless cut goes through one of the two.
+      // Surrogate pairs at even and at odd offsets: a cut at a fixed length would split one of them.
       const texts = ['', 'x'].map((start) => `${start}${'😀'.repeat(75_000)}`);
       await append('c', fence, 1, [
         event('turn_accepted', 't'),
@@ -191,11 +178,11 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         code: 'STORE_CONFLICT',
         details: { retryAfterMs: LEASE },
       });
-      clock.pass(LEASE - 1);
+      clock.advance(LEASE - 1);
       expect(await store.renew(['c', 'unknown'], LEASE)).toEqual(['c']);
-      clock.pass(LEASE - 1);
+      clock.advance(LEASE - 1);
       await expect(other.acquire('c', LEASE)).rejects.toEqual(conflict);
-      clock.pass(1);
+      clock.advance(1);
       expect(await other.acquire('c', LEASE)).toBeDefined();
       expect(await store.renew(['c'], LEASE)).toEqual([]);
       await expect(append('c', fence, 1, wholeTurn('late'))).rejects.toEqual(conflict);
@@ -264,7 +251,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect((await store.peek('c', 'unknown'))!.turn).toBeUndefined();
     });
 
-    test('a turn is accepted once', async () => {
+    test('a turn id is accepted once', async () => {
       const { fence } = await begin('c');
       await append('c', fence, 1, wholeTurn('t'));
       await expect(append('c', fence, 5, [event('turn_accepted', 't')])).rejects.toEqual(conflict);
@@ -284,7 +271,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       const other = await bench.another();
       for (const id of ['mine', 'done', 'free']) {
         const { fence } = await begin(id);
-        clock.pass(1);
+        clock.advance(1);
         await append(id, fence, 1, id === 'done' ? wholeTurn('t') : [event('turn_accepted', 't')], {
           leaseMs: id === 'free' ? 0 : LEASE,
         });
@@ -293,7 +280,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         append('theirs', fence, 1, [event('turn_accepted', 't')], { leaseMs: 0 }),
       );
       expect(await other.unfinished('chat@fame.fabric', 10)).toEqual(['free']);
-      clock.pass(LEASE + 1);
+      clock.advance(LEASE + 1);
       expect(await other.unfinished('chat@fame.fabric', 10)).toEqual(['mine', 'free']);
       expect(await other.unfinished('chat@fame.fabric', 1)).toEqual(['mine']);
     });
@@ -301,7 +288,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
     test('the list shows the latest changed first, page by page', async () => {
       for (const id of ['a', 'b', 'c', 'd']) {
         await store.create(conversation(id, id === 'b' ? { agent: 'other@fame.fabric' } : {}));
-        if (id !== 'c') clock.pass(1);
+        if (id !== 'c') clock.advance(1);
       }
       const ids = (records: readonly { id: string }[]) => records.map((record) => record.id);
       expect(ids(await store.list())).toEqual(['d', 'c', 'b', 'a']);
@@ -327,7 +314,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       for (const id of ['old', 'held', 'young']) {
         const { fence } = await begin(id);
         await append(id, fence, 1, wholeTurn('t'), { leaseMs: id === 'held' ? 1_000_000 : 0 });
-        clock.pass(100);
+        clock.advance(100);
       }
       const before = clock.now() - 150;
       expect((await store.sweep({ expiredBefore: before })).removed).toEqual([
@@ -342,7 +329,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         const { fence } = await begin(id);
         const state = id === 'b' ? 'working' : 'completed';
         await append(id, fence, 1, [event('turn_accepted', 't', big)], { leaseMs: 0, state });
-        clock.pass(1);
+        clock.advance(1);
       }
       const { bytes } = await store.sweep({});
       const report = await store.sweep({ maxBytes: bytes - 1 });

@@ -17,15 +17,15 @@ export type EventKind =
   | 'turn_cancelled'
   | 'conversation_ended';
 
-/** Plain JSON. Its shape is defined by the conversation room. */
+/** Plain JSON. `conversation/journal.ts` defines its shape. */
 export type EventBody = Readonly<Record<string, unknown>>;
 
 export interface NewEvent {
   readonly kind: EventKind;
   /** Milliseconds since the epoch. */
   readonly at: number;
-  /** Absent for the two events of the conversation itself. */
-  readonly turnId?: string;
+  /** Undefined for the two events of the conversation itself. */
+  readonly turnId?: string | undefined;
   readonly body: EventBody;
 }
 
@@ -40,7 +40,7 @@ export const isEndedState = (state: StoredState): boolean => state === 'complete
 /** Summary of a conversation, available without reading its journal. */
 export interface ConversationRecord {
   readonly id: string;
-  /** Address of the agent that it belongs to. */
+  /** Address of its agent. */
   readonly agent: string;
   /** Id of the call that started it. A repeated id is the same start. */
   readonly startCallId: string;
@@ -89,7 +89,7 @@ export interface Fence {
 export interface Append {
   readonly conversationId: string;
   readonly fence: Fence;
-  /** Last seq that the writer knows. The events follow it. */
+  /** Seq after which the events are appended: the last one of the conversation. */
   readonly after: number;
   readonly events: readonly NewEvent[];
   readonly totals?: EventBody | undefined;
@@ -98,7 +98,7 @@ export interface Append {
   readonly leaseMs: number;
 }
 
-/** A conversation with all that is needed to continue it. Its size does not grow with the conversation. */
+/** Everything that is needed to continue a conversation. Its size does not grow with the conversation. */
 export interface AcquiredConversation {
   readonly record: ConversationRecord;
   readonly fence: Fence;
@@ -190,7 +190,7 @@ export interface ConversationStore {
   close(): Promise<void>;
 }
 
-/** The final state of a turn that ends with an event of this kind. */
+/** Returns the final state of a turn that ends with an event of this kind. */
 export const endOfTurn = (kind: EventKind): Exclude<TurnState, 'open'> | undefined =>
   kind === 'turn_completed'
     ? 'completed'

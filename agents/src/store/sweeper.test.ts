@@ -23,7 +23,7 @@ async function filled(clock: ManualClock, count: number, more: { state?: 'comple
   return store;
 }
 
-test('expired conversations are removed, now and later, and their number is logged', async () => {
+test('expired conversations are removed at the start and at each interval, and counted in the log', async () => {
   const clock = new ManualClock();
   const log = new CaptureLog();
   const store = await filled(clock, 450);

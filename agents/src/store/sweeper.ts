@@ -1,7 +1,7 @@
-// Removes expired conversations, and ended ones while the store exceeds its size limit. It logs the number of removed
-// conversations and never touches a held one.
+// Removes expired conversations, and ended ones while the store is nearly full. It logs the number of removed conversations and
+// never removes a held one.
 import { type Clock, type Logger, silentLog, systemClock, type Timer } from '@fame-fabric/shared';
-import type { ConversationStore } from './store.ts';
+import { type ConversationStore, isEndedState } from './store.ts';
 
 export interface SweeperOptions {
   /** Retention of a conversation after its last change, in days; 0 keeps it forever. @default 30 */
@@ -63,7 +63,7 @@ export class Sweeper {
   async #sweep(): Promise<number> {
     let removed = 0;
     let ended = 0;
-    // One page at a time, so that turns in between never wait for long.
+    // Sweep page by page, so that turns never wait long for the store.
     for (;;) {
       const report = await this.#store.sweep({
         limit: PAGE,
@@ -71,7 +71,7 @@ export class Sweeper {
         maxBytes: this.#maxBytes,
       });
       removed += report.removed.length;
-      ended += report.removed.filter(({ state }) => state === 'completed' || state === 'canceled').length;
+      ended += report.removed.filter(({ state }) => isEndedState(state)).length;
       if (report.removed.length < PAGE) {
         if (removed > 0)
           this.#log.info('conversations removed', { removed, ended, storeBytes: report.bytes });

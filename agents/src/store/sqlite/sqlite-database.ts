@@ -1,5 +1,5 @@
-// Opens a SQLite file as a conversation store: durability, schema, and the meaning of SQLite's errors. Runs in the store's own
-// thread (`sqlite-worker.ts`), so it imports nothing of the rest of the project.
+// Opens a SQLite file as a conversation store: durability, schema, and the translation of SQLite's errors. Runs in the store's
+// own thread (`sqlite-worker.ts`), so it does not import the rest of the project.
 import { chmodSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { MIGRATIONS, type Migration } from './migrations/migrations.ts';
@@ -7,7 +7,7 @@ import { MIGRATIONS, type Migration } from './migrations/migrations.ts';
 /** Marks the file as ours: `FAME` in ASCII. */
 const APPLICATION_ID = 0x46414d45;
 
-export type FaultCode = 'STORE_UNAVAILABLE' | 'STORE_CONFLICT' | 'STORE_SCHEMA' | 'STORE_FULL';
+type FaultCode = 'STORE_UNAVAILABLE' | 'STORE_CONFLICT' | 'STORE_SCHEMA' | 'STORE_FULL';
 
 /** An error that becomes a FabricError on the caller's side of the thread. */
 export class StoreFault extends Error {
@@ -27,7 +27,8 @@ export interface DatabaseOptions {
   busyMs: number;
   /** Hard limit of the file size, in bytes; 0 for no limit. */
   hardMaxBytes: number;
-  migrations?: readonly Migration[];
+  /** @default MIGRATIONS */
+  migrations?: readonly Migration[] | undefined;
 }
 
 /** Opens the file; its directory must exist. @throws {StoreFault} STORE_UNAVAILABLE or STORE_SCHEMA, with path, cause and fix */
@@ -52,18 +53,21 @@ export function openDatabase(options: DatabaseOptions): DatabaseSync {
 
 function prepare(db: DatabaseSync, options: DatabaseOptions): void {
   const migrations = options.migrations ?? MIGRATIONS;
-  // Read in this order: another process that creates the file writes both in one commit, which may fall in between.
+  // Keep this order: another process that creates the file writes both in one commit, which may happen between the reads.
   const isEmpty = number(db, 'schema_version') === 0;
   const applicationId = number(db, 'application_id');
   if (applicationId !== APPLICATION_ID && !isEmpty) {
-    throw new StoreFault('STORE_SCHEMA', 'it is a database of another program');
+    throw new StoreFault(
+      'STORE_SCHEMA',
+      'it is a database of another program; set FAME_DATA_DIR to another directory',
+    );
   }
   const newest = migrations.at(-1)?.version ?? 0;
   const version = number(db, 'user_version');
   if (version > newest) {
     throw new StoreFault(
       'STORE_SCHEMA',
-      `its schema is version ${version}; this program supports versions up to ${newest}`,
+      `its schema is version ${version}, and this program supports versions up to ${newest}; run the newer version, or set FAME_DATA_DIR to another directory`,
     );
   }
   // Return freed pages to the file system; otherwise a store at its limit would never shrink.
@@ -71,7 +75,10 @@ function prepare(db: DatabaseSync, options: DatabaseOptions): void {
   db.exec('PRAGMA journal_mode = WAL');
   db.exec('PRAGMA synchronous = FULL');
   if (text(db, 'journal_mode') !== 'wal' || number(db, 'synchronous') !== 2) {
-    throw new StoreFault('STORE_UNAVAILABLE', 'its file system does not support a durable write-ahead log');
+    throw new StoreFault(
+      'STORE_UNAVAILABLE',
+      'its file system does not support a durable write-ahead log; set FAME_DATA_DIR to a directory on a local disk',
+    );
   }
   if (options.hardMaxBytes > 0) {
     const pages = Math.ceil(options.hardMaxBytes / number(db, 'page_size'));
@@ -127,7 +134,7 @@ const resultCode = (error: unknown): number | undefined => {
 /** True if another process has locked the database. */
 export const isBusy = (error: unknown): boolean => resultCode(error) === 5;
 
-/** Maps an error of a running store. Contains no path, because it may travel to a caller. */
+/** Maps an error of a running store. Its message contains no path, because it may travel to a caller. */
 export function runningFault(error: unknown): StoreFault {
   if (error instanceof StoreFault) return error;
   const [code, cause] = FAULTS[resultCode(error) ?? -1] ?? [
@@ -139,11 +146,10 @@ export function runningFault(error: unknown): StoreFault {
   return fault;
 }
 
-/** Maps an error at the start. Contains the path, because it is for the operator. */
+/** Maps an error at the start. Its message contains the path, because it is for the operator. */
 export function openingFault(error: unknown, path: string): StoreFault {
   if (error instanceof StoreFault) {
-    const fix = 'Run the newer version, or set FAME_DATA_DIR to another directory.';
-    return new StoreFault(error.code, `The store ${path} cannot be opened: ${error.message}. ${fix}`);
+    return new StoreFault(error.code, `The store ${path} cannot be opened: ${error.message}.`);
   }
   const cause =
     FAULTS[resultCode(error) ?? -1]?.[1] ??

@@ -1,5 +1,5 @@
 // The operations of the SQLite store, in SQL. They are synchronous and run inside a transaction of the caller. An operation that
-// throws StoreFault has written nothing, so the others of its commit stand. Bodies are JSON texts here.
+// throws StoreFault has written nothing, so the other operations of its commit succeed. Bodies are JSON texts here.
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { charBoundary } from '@fame-fabric/shared/internal';
 import {
@@ -22,7 +22,7 @@ const PART_CHARS = 16_384;
 export interface RawNewEvent {
   kind: EventKind;
   at: number;
-  turnId?: string;
+  turnId?: string | undefined;
   /** JSON. */
   body: string;
 }
@@ -92,7 +92,7 @@ interface TurnRow {
   in_history: number;
 }
 
-export interface JournalOptions {
+interface JournalOptions {
   /** Id of this writer. */
   holder: string;
   /** Size at which new conversations and turns are refused, in bytes; 0 for no limit. */
@@ -247,10 +247,10 @@ export class SqliteJournal {
     const row = this.#row(id);
     if (!row) return [];
     const { after = 0, limit = 500, turnId } = options;
-    const which = turnId === undefined ? '' : 'AND turn_id = ?';
+    const ofTurn = turnId === undefined ? '' : 'AND turn_id = ?';
     const values = turnId === undefined ? [] : [turnId];
     const rows = this.#all<EventRow>(
-      `SELECT ${EVENT_COLUMNS} FROM event WHERE conversation = ? AND seq > ? ${which} ORDER BY seq LIMIT ?`,
+      `SELECT ${EVENT_COLUMNS} FROM event WHERE conversation = ? AND seq > ? ${ofTurn} ORDER BY seq LIMIT ?`,
       row.key,
       after,
       ...values,
@@ -278,10 +278,10 @@ export class SqliteJournal {
   }
 
   list({ agent, limit = 100, before }: ListOptions): RawRecord[] {
-    const from = before ? 'AND (changed_at, id) < (?, ?)' : '';
-    const of = agent === undefined ? '' : 'AND agent = ?';
+    const nextPage = before ? 'AND (changed_at, id) < (?, ?)' : '';
+    const ofAgent = agent === undefined ? '' : 'AND agent = ?';
     const rows = this.#all<Row>(
-      `SELECT * FROM conversation WHERE 1 ${of} ${from} ORDER BY changed_at DESC, id DESC LIMIT ?`,
+      `SELECT * FROM conversation WHERE 1 ${ofAgent} ${nextPage} ORDER BY changed_at DESC, id DESC LIMIT ?`,
       ...(agent === undefined ? [] : [agent]),
       ...(before ? [before.changedAt, before.id] : []),
       limit,
@@ -293,7 +293,10 @@ export class SqliteJournal {
     const row = this.#row(id);
     if (!row) return false;
     if (this.#isHeld(row, now)) {
-      throw new StoreFault('STORE_CONFLICT', 'An agent is working on this conversation now; end it first.');
+      throw new StoreFault(
+        'STORE_CONFLICT',
+        'An agent holds this conversation. End the conversation first, or stop the agent.',
+      );
     }
     this.#remove(row.key);
     this.#db.exec('PRAGMA incremental_vacuum');
@@ -303,9 +306,9 @@ export class SqliteJournal {
   sweep(now: number, { expiredBefore, maxBytes = 0, limit = 500 }: SweepOptions) {
     const removed: { id: string; state: StoredState }[] = [];
     const isHeld = this.#heldAt(now);
-    const take = (rows: Row[], until: () => boolean): void => {
+    const removeUntil = (rows: Row[], isEnough: () => boolean): void => {
       for (const row of rows) {
-        if (removed.length >= limit || until()) return;
+        if (removed.length >= limit || isEnough()) return;
         if (isHeld(row)) continue;
         this.#remove(row.key);
         removed.push({ id: row.id, state: row.state });
@@ -317,14 +320,14 @@ export class SqliteJournal {
         expiredBefore,
         limit * 2,
       );
-      take(rows, () => false);
+      removeUntil(rows, () => false);
     }
     if (maxBytes > 0 && usedBytes(this.#db) > maxBytes) {
       const rows = this.#all<Row>(
         `SELECT * FROM conversation WHERE state IN ('completed', 'canceled') ORDER BY changed_at LIMIT ?`,
         limit * 2,
       );
-      take(rows, () => usedBytes(this.#db) <= maxBytes);
+      removeUntil(rows, () => usedBytes(this.#db) <= maxBytes);
     }
     if (removed.length > 0) this.#db.exec('PRAGMA incremental_vacuum');
     return { removed, bytes: usedBytes(this.#db) };
@@ -364,7 +367,7 @@ export class SqliteJournal {
       );
       body = parts.map((part) => part.text).join('');
     }
-    return { seq, at, kind, body, ...(turnId === null ? {} : { turnId }) };
+    return { seq, at, kind, body, turnId: turnId ?? undefined };
   }
 
   #insertEvent(key: number, seq: number, event: RawNewEvent): void {

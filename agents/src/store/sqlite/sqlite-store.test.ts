@@ -178,7 +178,7 @@ describe('a store in a file', () => {
       await fails('STORE_UNAVAILABLE', path, 'FAME_DATA_DIR');
     });
 
-    test('a file that is no database', async () => {
+    test('a file that is not a database', async () => {
       writeFileSync(path, 'not a database, but long enough to have a header'.repeat(20));
       await fails('STORE_SCHEMA', path, 'not a database', 'FAME_DATA_DIR');
     });
@@ -218,7 +218,7 @@ describe('a store in a file', () => {
     });
   });
 
-  test('a lock at run time fails that call, without the path, and the next call succeeds', async () => {
+  test('a lock at run time fails the call without naming the path, and the next call succeeds', async () => {
     const store = await open({ busyMs: 20 });
     const db = new DatabaseSync(path);
     db.exec('BEGIN IMMEDIATE');
@@ -246,7 +246,7 @@ describe('a store in a file', () => {
       });
       after += 1;
     };
-    // Text of running turns may use the reserve above the limit, and not a byte more.
+    // Running turns may use the reserve above the limit, but not more.
     await expect(async () => {
       for (let i = 0; i < 10; i++) await write();
     }).rejects.toMatchObject({ code: 'STORE_FULL' });
@@ -326,7 +326,7 @@ describe('a store in a file', () => {
     db.close();
   });
 
-  test('a copy of an older file still opens', async () => {
+  test('a copy of the file opens', async () => {
     const store = await open();
     await create(store, 'c');
     await store.close();

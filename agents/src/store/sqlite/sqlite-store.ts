@@ -1,5 +1,5 @@
-// Conversation store in a SQLite file. This side sends requests to the thread that owns the file and turns its answers into
-// promises; the SQL is in `sqlite-journal.ts`. Requests of one tick travel together and share a commit.
+// Conversation store in a SQLite file. This side sends requests to the thread that owns the file and settles a promise for each;
+// the SQL is in `sqlite-journal.ts`. Requests of one tick are sent together and share a commit.
 import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Clock, type ErrorCode, FabricError, newId, systemClock } from '@fame-fabric/shared';
@@ -47,6 +47,8 @@ export class SqliteStore implements ConversationStore {
   /** Id of this writer, for others that share the file. */
   readonly holder: string;
   readonly #worker: Worker;
+  /** Settles when the thread has opened the file. */
+  readonly #ready: Promise<void>;
   readonly #clock: Clock;
   readonly #pending = new Map<number, Pending>();
   #outbox: WorkerRequest[] = [];
@@ -68,8 +70,6 @@ export class SqliteStore implements ConversationStore {
     return store;
   }
 
-  readonly #ready: Promise<void>;
-
   private constructor(options: SqliteStoreOptions) {
     const { maxBytes = 0, busyMs = 5_000 } = options;
     this.place = resolve(options.path);
@@ -83,11 +83,11 @@ export class SqliteStore implements ConversationStore {
       maxBytes,
       hardMaxBytes: maxBytes > 0 ? maxBytes + RESERVE_BYTES : 0,
     };
-    // Tests run the sources; otherwise both files are compiled and lie side by side.
+    // Tests run the sources; otherwise both files are compiled into one directory.
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     this.#worker = new Worker(new URL(`./sqlite-worker.${extension}`, import.meta.url), {
       workerData: setup,
-      // Flags of the program are not for this thread.
+      // The thread does not inherit the flags of the program.
       execArgv: [],
     });
     this.#worker.on('message', (answers: WorkerAnswer[]) => this.#settle(answers));
@@ -217,8 +217,8 @@ export class SqliteStore implements ConversationStore {
 
 const errorOf = ({ code, message, details, cause }: NonNullable<WorkerAnswer['fault']>): FabricError =>
   new FabricError(code as ErrorCode, message, {
-    ...(details ? { details } : {}),
-    ...(cause ? { cause: new Error(cause) } : {}),
+    details,
+    cause: cause ? new Error(cause) : undefined,
   });
 
 const rawEvent = ({ body, ...event }: NewEvent) => ({ ...event, body: JSON.stringify(body) });

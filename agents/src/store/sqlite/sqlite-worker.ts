@@ -1,5 +1,5 @@
-// The thread that owns the database of a store, so that turns never wait for the disk. It runs all requests that have arrived in
-// one transaction and answers after the commit is durable.
+// The thread that owns the database of a store, so that the main thread never blocks on the disk. It runs all requests that have
+// arrived in one transaction and answers after the commit is durable.
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { isBusy, openDatabase, openingFault, runningFault, StoreFault } from './sqlite-database.ts';
 import { SqliteJournal } from './sqlite-journal.ts';
@@ -125,10 +125,10 @@ function serve({ db, journal }: ReturnType<typeof open>): void {
     } catch (error) {
       if (batch.length === 1) return [{ id: batch[0]!.id, fault: faultOf(error) }];
       if (!isBusy(error)) {
-        // One of them fails the commit: run each on its own.
+        // One request fails the commit: run each on its own.
         return batch.flatMap((request) => answer([request]));
       }
-      // Another process held the lock for the whole wait, so waiting again for each write is no use. Reads need no lock.
+      // Another process held the lock for the whole wait, so do not wait again for each write. Reads need no lock.
       const reads = batch.filter(({ op }) => !writes.has(op));
       const refused = batch.filter(({ op }) => writes.has(op));
       const fault = faultOf(error);

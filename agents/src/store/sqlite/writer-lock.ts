@@ -1,6 +1,6 @@
-// Detects dead writers of a store. Each writer locks a file of its own, and the operating system releases the lock when the
-// process ends, however it ends. So the conversations of a dead writer are available at once, without waiting for its lease. A
-// paused writer still counts as alive.
+// Detects dead writers of a store. Each writer locks its own file, and the operating system releases the lock when the process
+// ends for any reason. The conversations of a dead writer are then available at once, before its lease expires. A paused writer
+// counts as alive.
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -33,7 +33,7 @@ export class WriterLocks {
       db.exec('BEGIN EXCLUSIVE');
       db.exec('ROLLBACK');
     } catch {
-      // Locked, or it cannot be opened: the lease decides.
+      // The file is locked or cannot be opened, so rely on the lease.
       return false;
     } finally {
       db?.close();
@@ -50,7 +50,7 @@ export class WriterLocks {
     rmSync(this.#pathOf(holder), { force: true });
   }
 
-  // Holders are our own ids, but they come from a file, so only letters and digits reach the path.
+  // Holder ids are ours but are read from a file, so only letters and digits may reach the path.
   #pathOf(holder: string): string {
     return join(this.#directory, `${holder.replace(/[^0-9a-zA-Z]/g, '')}.lock`);
   }

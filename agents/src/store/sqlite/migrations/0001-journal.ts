@@ -1,5 +1,4 @@
-// The journal: one row per event. Conversations and turns have tables of their own, so that frequent queries need no scan of the
-// events.
+// The journal: one row per event. Conversations and turns have their own tables, so that frequent queries do not scan the events.
 export const sql = `
 CREATE TABLE conversation (
   key INTEGER PRIMARY KEY,
