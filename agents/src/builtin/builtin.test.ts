@@ -1,7 +1,8 @@
-import { Link, type Task, type TaskEvent } from '@fame-fabric/shared';
+import { Link, silentLog, type Task, type TaskEvent } from '@fame-fabric/shared';
 import { ScriptedSentinel } from '@fame-fabric/shared/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AgentWorker } from '../agent/worker.ts';
+import { collect } from '../testing/chunks.ts';
 import { echoAgent } from './echo-agent.ts';
 import { mathAgent } from './math-agent.ts';
 
@@ -15,8 +16,7 @@ const notified: unknown[] = [];
 beforeAll(async () => {
   const sentinel = new ScriptedSentinel();
   const link = () => new Link({ url: 'memory://s', dial: sentinel.dial });
-  const log = { debug() {}, info() {}, warn() {}, error() {}, with: () => log };
-  worker = new AgentWorker([echoAgent(), mathAgent()], { link: link(), log });
+  worker = new AgentWorker([echoAgent(), mathAgent()], { link: link(), log: silentLog });
   await worker.start();
   client = link();
   await client.connect();
@@ -28,24 +28,19 @@ afterAll(async () => {
   await client.close();
 });
 
-const collect = async (items: AsyncIterable<unknown>): Promise<unknown[]> => {
-  const all: unknown[] = [];
-  for await (const item of items) all.push(item);
-  return all;
-};
 const countDown = (id: string, data: object) => ({
   id,
   message: { role: 'agent', parts: [{ type: 'data', data }] },
 });
 
 describe('echo', () => {
-  it.each([['text'], [0], [false], [[1, 2]], [{ a: { b: 1 } }], [null]])('gives back %j', async (value) => {
+  it.each([['text'], [0], [false], [[1, 2]], [{ a: { b: 1 } }], [null]])('returns %j', async (value) => {
     expect(await client.call(ECHO, 'echo', { args: [value] })).toEqual(value);
   });
 });
 
 describe('math', () => {
-  it('adds and multiplies, however the numbers are written', async () => {
+  it('adds and multiplies with named and with positional arguments', async () => {
     expect(await client.call(MATH, 'add', { x: 2, y: 3 })).toBe(5);
     expect(await client.call(MATH, 'multiply', { args: [4], kwargs: { y: 5 } })).toBe(20);
     await expect(client.call(MATH, 'add', { x: 2 })).rejects.toMatchObject({ code: 'PARAMS_INVALID' });
@@ -94,14 +89,14 @@ describe('math', () => {
     });
   });
 
-  it('refuses a count-down that makes no sense', async () => {
+  it('refuses invalid parameters of a count-down', async () => {
     await expect(client.call(MATH, 'tasks/send', countDown('t3', { steps: 'many' }))).rejects.toMatchObject({
       code: 'PARAMS_INVALID',
       message: expect.stringContaining('steps'),
     });
   });
 
-  it('tells what it can do', async () => {
+  it('serves its agent card', async () => {
     expect(await client.call(MATH, 'agent.get_card')).toMatchObject({
       name: 'math',
       url: MATH,

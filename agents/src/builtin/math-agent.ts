@@ -70,6 +70,6 @@ export const mathAgent = (address = 'math@fame.fabric'): Agent =>
 function readCountDown({ message }: TaskSendParams): z.output<typeof countDownParams> {
   const result = countDownParams.safeParse(firstData(message) ?? {});
   if (result.success) return result.data;
-  const { path, message: what } = result.error.issues[0]!;
-  throw new FabricError('PARAMS_INVALID', `message.parts: ${path.join('.')}: ${what}`);
+  const { path, message: fault } = result.error.issues[0]!;
+  throw new FabricError('PARAMS_INVALID', `message.parts: ${path.join('.')}: ${fault}`);
 }

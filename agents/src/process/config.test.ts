@@ -46,14 +46,14 @@ const DEFAULTS = {
 };
 
 describe('readAgentConfig', () => {
-  it('has a default for everything, and takes empty values as unset', () => {
+  it('has a default for every variable, and treats empty values as unset', () => {
     expect(readAgentConfig({})).toEqual(DEFAULTS);
     expect(readAgentConfig(Object.fromEntries(AGENT_VARIABLES.map(({ name }) => [name, ' '])))).toEqual(
       DEFAULTS,
     );
   });
 
-  it('reads every variable of its list, and no other', () => {
+  it('reads exactly the variables of AGENT_VARIABLES', () => {
     const read = new Set<string>();
     const env = new Proxy({} as Environment, {
       get(_, name) {
@@ -65,7 +65,7 @@ describe('readAgentConfig', () => {
     expect([...read].sort()).toEqual(AGENT_VARIABLES.map(({ name }) => name).sort());
   });
 
-  it('takes what is set', () => {
+  it('reads set variables', () => {
     const config = readAgentConfig({
       FAME_DIRECT_ADMISSION_URL: 'wss://fabric.example.com/fame/v1/attach/ws/downstream',
       FAME_ADMISSION_TOKEN: 'token',
@@ -121,7 +121,7 @@ describe('readAgentConfig', () => {
     expect(Object.isFrozen(config) && Object.isFrozen(config.model)).toBe(true);
   });
 
-  it('finds the sentinel of this machine by its own variables', () => {
+  it('derives the admission URL from the variables of the local sentinel', () => {
     const urlOf = (env: Environment) => readAgentConfig(env).admissionUrl;
     expect(urlOf({ FAME_LISTENER_PORT: '8123' })).toMatch('ws://127.0.0.1:8123/');
     expect(urlOf({ FAME_LISTENER_HOST: '0.0.0.0' })).toMatch('ws://127.0.0.1:8000/');
@@ -151,7 +151,7 @@ describe('readAgentConfig', () => {
     for (const fault of faults) expect(fault).toMatch(/^[A-Z_]+ is ".*"; expected /);
   });
 
-  it('never repeats a secret, wherever it was put', () => {
+  it('never repeats a secret, not even from a wrong variable', () => {
     const key = 'sk-proj-abcdefghijklmnopqrstuvwxyz0123456789';
     const faults = faultsOf({
       OPENAI_API_KEY: `${key}\nsecond line`,
@@ -165,7 +165,7 @@ describe('readAgentConfig', () => {
     expect(faults.join('\n')).toContain('FAME_DIRECT_ADMISSION_URL is "http://example.com/"');
   });
 
-  it('marks what is secret', () => {
+  it('marks secret variables', () => {
     expect(AGENT_VARIABLES.filter(({ secret }) => secret).map(({ name }) => name)).toEqual([
       'FAME_ADMISSION_TOKEN',
       'OPENAI_API_KEY',

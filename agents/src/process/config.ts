@@ -50,7 +50,7 @@ export interface ModelConfig {
   readonly timeoutMs: number;
 }
 
-/** Agents that come with the fabric. `main.ts` makes them. */
+/** Built-in agents. `main.ts` creates them. */
 export const AGENT_NAMES: readonly string[] = Object.freeze(['chat', 'refine', 'team', 'echo', 'math']);
 
 /** Every variable that agent processes read. */
@@ -144,14 +144,14 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     type: 'integer',
     unit: 'tokens',
     default: '0',
-    description: 'Prompt and answer tokens that one conversation may spend in all; 0 for no limit.',
+    description: 'Prompt and answer tokens that one conversation may spend in total; 0 for no limit.',
   },
   {
     name: 'FAME_MAX_ANSWER_TOKENS',
     type: 'integer',
     unit: 'tokens',
     default: '4096',
-    description: 'Longest single answer that the model is asked for.',
+    description: 'Maximum tokens of one answer.',
   },
   {
     name: 'FAME_CHAT_ADDRESS',
@@ -191,7 +191,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     name: 'OPENAI_BASE_URL',
     type: 'url',
     default: OPENAI_BASE_URL,
-    description: 'A server that speaks the OpenAI Chat Completions API.',
+    description: 'A server that implements the OpenAI Chat Completions API.',
   },
   { name: 'MODEL_NAME', type: 'text', default: 'gpt-4.1-mini', description: 'Model to request.' },
   {
@@ -220,7 +220,7 @@ const NODE_ID = /^[A-Za-z0-9._-]{1,64}$/;
 /** Reads the configuration of an agent process. @throws {CONFIG_INVALID} with one line for each fault */
 export const readAgentConfig = (env: Environment): AgentConfig =>
   readEnv(env, (reader) => {
-    // Read in any case, so that its faults are reported even while FAME_DIRECT_ADMISSION_URL is set.
+    // Always read, so that its faults are reported even if FAME_DIRECT_ADMISSION_URL is set.
     const { url: localUrl } = readLocalListener(reader);
     return {
       admissionUrl:

@@ -10,7 +10,7 @@ async function run(args: string[], env: Record<string, string> = {}) {
 it.each([
   [['chat', 'refin'], 'Unknown agent "refin". Did you mean refine?'],
   [['constructor'], 'Unknown agent "constructor".'],
-])('an unknown name is refused with the known ones: %j', async (args, message) => {
+])('an unknown agent name is refused, with a list of the known ones: %j', async (args, message) => {
   const { code, lines } = await run(args);
   expect(code).toBe(2);
   expect(lines).toEqual([`${message} Known agents: chat, refine, team, echo, math`]);

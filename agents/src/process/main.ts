@@ -1,5 +1,5 @@
-// Wiring of the agents that come with the fabric: `fame agent [NAME...]` serves them by name, or those of FAME_AGENTS. This file
-// alone decides which model, tools and store an agent gets. Signals and exit codes are handled in `run-agents.ts`.
+// Wiring of the built-in agents. `fame agent [NAME...]` serves the named ones, or those of FAME_AGENTS. Only this file selects the
+// model, tools and store of an agent. `run-agents.ts` handles signals and exit codes.
 import { fileURLToPath } from 'node:url';
 import { closestMatch, EXIT } from '@fame-fabric/shared/internal';
 import type { Agent } from '../agent/agent-types.ts';
@@ -10,15 +10,15 @@ import { AGENT_NAMES, readAgentConfig } from './config.ts';
 import type { AgentSource, ProcessContext, RunOptions } from './run-agents.ts';
 import { runAgents } from './run-agents.ts';
 
-/** Parts that an agent with conversations is made from. */
-interface Kit {
+/** Dependencies of an agent with conversations. */
+interface ConversationDeps {
   readonly context: ProcessContext;
   readonly model: ChatModel;
   readonly store: ConversationStore;
 }
 
-/** Agents that hold conversations. They serve the same operations, so one client works with all of them. */
-const CONVERSATION_AGENTS: Readonly<Record<string, (kit: Kit) => Promise<Agent>>> = {
+/** Agents with conversations. They serve the same operations, so one client works with all of them. */
+const CONVERSATION_AGENTS: Readonly<Record<string, (deps: ConversationDeps) => Promise<Agent>>> = {
   async chat({ context: { config }, model, store }) {
     const { ChatAgent } = await import('../conversation/chat-agent.ts');
     const { chatAddress: address, conversationMaxTokens: maxTokens, maxAnswerTokens } = config;
@@ -32,13 +32,13 @@ const CONVERSATION_AGENTS: Readonly<Record<string, (kit: Kit) => Promise<Agent>>
   async team({ context: { log }, model, store }) {
     const { loadTeam } = await import('../team/load-team.ts');
     const { TeamAgent } = await import('../team/team-agent.ts');
-    // The file may name other models; this process has one.
+    // The file may name several models, but this process has one.
     const team = await loadTeam(SUPPORT_TEAM, { models: () => model, log });
     return new TeamAgent({ team, store, address: 'team@fame.fabric' });
   },
 };
 
-/** Agents without conversations: examples to call. */
+/** Agents without conversations, as examples. */
 const PLAIN_AGENTS: Readonly<Record<string, () => Promise<Agent>>> = {
   echo: async () => (await import('../builtin/echo-agent.ts')).echoAgent(),
   math: async () => (await import('../builtin/math-agent.ts')).mathAgent(),
@@ -92,10 +92,10 @@ const conversationAgent =
     }
   };
 
-/** One store for all agents of a process. It closes with the last of them. */
+/** Opens one store for all agents of a process. It closes when the last agent has closed it. */
 function sharedStore(): StoreSource {
   let opened: Promise<OpenedStore> | undefined;
-  let users = 0;
+  let openCount = 0;
   return async (context) => {
     opened ??= import('../store/open-store.ts').then(async ({ openStore }) => {
       const made = await openStore(context.config, context.log);
@@ -103,12 +103,12 @@ function sharedStore(): StoreSource {
       return made;
     });
     const { store, close } = await opened;
-    users += 1;
+    openCount += 1;
     return {
       store,
       async close() {
-        users -= 1;
-        if (users === 0) await close();
+        openCount -= 1;
+        if (openCount === 0) await close();
       },
     };
   };
@@ -121,12 +121,12 @@ async function toolsOf({ tools }: ProcessContext['config']) {
   return { tools: new ToolSet(standardTools()) };
 }
 
-/** The model that the configuration asks for. */
+/** Returns the model of the configuration. */
 const modelOf = async (context: ProcessContext): Promise<ChatModel> => (await modelsOf(context))('default');
 
 /**
- * The models of this process, by name, `default` being the one of the configuration: a server's when there is a key or a
- * base URL, else the built-in one, whatever its name.
+ * Returns the models of this process by name; `default` is the model of the configuration. They are models of the configured
+ * server, or, with neither a key nor a base URL, always the built-in model.
  */
 export async function modelsOf({
   config: { model },
@@ -138,10 +138,10 @@ export async function modelsOf({
     return () => offline;
   }
   const { openaiModel } = await import('../model/openai/openai-model.ts');
-  const made = new Map<string, ChatModel>();
+  const models = new Map<string, ChatModel>();
   return (wanted) => {
     const name = wanted === 'default' ? model.name : wanted;
-    const known = made.get(name);
+    const known = models.get(name);
     if (known) return known;
     const fresh = openaiModel({
       model: name,
@@ -152,7 +152,7 @@ export async function modelsOf({
       timeoutMs: model.timeoutMs,
       log,
     });
-    made.set(name, fresh);
+    models.set(name, fresh);
     return fresh;
   };
 }

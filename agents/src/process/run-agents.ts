@@ -6,13 +6,13 @@ import type { Agent } from '../agent/agent-types.ts';
 import { AgentWorker } from '../agent/worker.ts';
 import { type AgentConfig, readAgentConfig } from './config.ts';
 
-/** Configuration and log that an agent is made with. */
+/** Configuration and log for creating an agent. */
 export interface ProcessContext {
   readonly config: AgentConfig;
   readonly log: Logger;
 }
 
-/** An agent with the details that its start line prints, such as the model. */
+/** An agent with details for its start line, such as the model. */
 export interface NamedAgent {
   readonly agent: Agent;
   readonly note?: string | undefined;

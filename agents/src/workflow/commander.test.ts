@@ -35,18 +35,18 @@ afterEach(async () => {
 const commander = (options: CommanderOptions = {}): Commander =>
   new Commander({ clock, slowJobMs: Infinity, ...options });
 const note = (text: string): void => void log.push(`${text}@${clock.now()}`);
-const turn = (): Promise<void> => new Promise((next) => setImmediate(next));
+const macrotask = (): Promise<void> => new Promise((next) => setImmediate(next));
 
-/** Lets the clock go, and everything happen that follows from it. */
+/** Advances the clock in steps, and runs the code that follows from each. */
 async function elapse(ms: number): Promise<void> {
-  await turn();
+  await macrotask();
   for (const end = clock.now() + ms; clock.now() < end; ) {
     clock.advance(Math.min(10, end - clock.now()));
-    await turn();
+    await macrotask();
   }
 }
 
-/** A handler that notes its start and end and takes `ms`. */
+/** A handler that takes `ms` and logs its start and end. */
 const takes = defineHandler('takes', async (self, name: string, ms: number) => {
   note(`${name} starts`);
   await pause(clock, ms, self.signal);
@@ -138,7 +138,7 @@ describe('Commander', () => {
     expect(log).toEqual(['A starts@0', 'caught B broke@50']);
   });
 
-  it('AG-4 under isolate the sibling and the parent complete, and the error stays where it was', async () => {
+  it('AG-4 under isolate the sibling and the parent complete, and the error stays on its node', async () => {
     const error = new Error('B broke');
     const nodes: TaskNode[] = [];
     let stages: string[] = [];
@@ -166,7 +166,7 @@ describe('Commander', () => {
     }
   });
 
-  it('AG-4 under isolate a fork goes on and leaves the failed branch undefined', async () => {
+  it('AG-4 under isolate a fork continues, and the result of the failed branch is undefined', async () => {
     let joined: unknown;
     const body = defineHandler('body', async (self) => {
       joined = await self.fork({ a: takes('A', 100), b: throws(50, new Error('B broke')) });
@@ -251,7 +251,7 @@ describe('Commander', () => {
     expect(log).toEqual(['y1@10', 'x1@20', 'y2@30', 'x2@40']);
   });
 
-  it('AG-8 a job under another parent delays that one, not the node that put it', async () => {
+  it('AG-8 a job under another parent delays that parent, not the node that put it', async () => {
     const late = job('late', (self) => {
       self.node.on('at_job_end', () => note('late end'));
       return takes('late work', 50);
@@ -275,7 +275,7 @@ describe('Commander', () => {
     expect(log.at(-1)).toBe('late end@50');
   });
 
-  it('AG-9 a settled node takes no more work, and its end callback has run once', async () => {
+  it('AG-9 a settled node accepts no more work, and its end callback has run once', async () => {
     let kept: Self | undefined;
     let ends = 0;
     const one = commander();
@@ -288,7 +288,7 @@ describe('Commander', () => {
         });
       }),
     );
-    await turn();
+    await macrotask();
     expect(kept?.node.state).toBe('completed');
     expect(() => kept?.putJob(job('late', () => {}))).toThrow(
       expect.objectContaining({ code: 'NODE_SETTLED' }),
@@ -412,7 +412,7 @@ describe('Commander', () => {
     expect(one.running).toBe(false);
   });
 
-  it('AG-13 an exit from inside cuts the rest and gives its value; AG-14 the commander runs again', async () => {
+  it('AG-13 an exit from inside cancels the rest and returns its value; AG-14 the commander runs again', async () => {
     let ended = false;
     const live = defineHandler('live', async (self) => {
       try {
@@ -463,7 +463,7 @@ describe('Commander', () => {
         })();
       }),
     );
-    await turn();
+    await macrotask();
     expect(refused).toMatchObject({ code: 'WOULD_DEADLOCK' });
     const waiting = one.waitForExit();
     const report = await one.exit('value');
@@ -477,7 +477,7 @@ describe('Commander', () => {
     expect(await one.exit()).toEqual({ cancelled: [], discarded: [], unresponsive: [] });
   });
 
-  it('AG-14 after a failure too, and leaves no ghost', async () => {
+  it('AG-14 the commander runs again after a failure, without any node of the failed run', async () => {
     const one = commander();
     await expect(one.run(job('bad', () => Promise.reject(new Error('x'))))).rejects.toThrow('x');
     expect(await one.run([], { autoExit: true })).toBeUndefined();
@@ -485,7 +485,7 @@ describe('Commander', () => {
     expect(one.root.state).toBe('completed');
   });
 
-  it('AG-15 refuses a second run, and work while it does not run', async () => {
+  it('AG-15 refuses a second run, and refuses work while it is not running', async () => {
     const one = commander();
     expect(() => one.submit(job('x', () => {}))).toThrow(
       expect.objectContaining({ code: 'COMMANDER_STOPPED' }),
@@ -495,7 +495,7 @@ describe('Commander', () => {
     const done = one.run();
     await expect(one.run()).rejects.toMatchObject({ code: 'COMMANDER_RUNNING' });
     expect(await one.runAuto(job('handed over', ran))).toEqual({ started: false });
-    await turn();
+    await macrotask();
     expect(ran).toHaveBeenCalledOnce();
     await one.exit();
     await done;
@@ -504,7 +504,7 @@ describe('Commander', () => {
     );
   });
 
-  it('AG-16 a terminated handler stops at its next await, takes no more work, and the rest goes on', async () => {
+  it('AG-16 a terminated handler stops at its next await and accepts no more work, and the rest continues', async () => {
     let cancelled: TaskNode | undefined;
     let refused: unknown;
     let kept: Self | undefined;
@@ -550,7 +550,7 @@ describe('Commander', () => {
     ]);
   });
 
-  it('AG-17 terminate gives a unresponsive body its grace time and names it', async () => {
+  it('AG-17 terminate waits for the grace time of an unresponsive body and reports it', async () => {
     const logger = new CaptureLog();
     const one = commander({ graceMs: 500, logger });
     const events: string[] = [];
@@ -563,7 +563,7 @@ describe('Commander', () => {
         inner = self.call(unresponsive()).node;
       }),
     );
-    await turn();
+    await macrotask();
     const terminated = inner!.terminate();
     await elapse(490);
     expect(inner?.state).toBe('active');
@@ -579,16 +579,16 @@ describe('Commander', () => {
     expect(events).toEqual(['unresponsive']);
   });
 
-  it('AG-17 an exit is not held up either, nor by a callback that never ends', async () => {
+  it('AG-17 an exit waits no longer than the grace time for bodies and callbacks that never end', async () => {
     const one = commander({ graceMs: 100 });
     const done = one.run(
       job('parent', (self) => {
         self.node.on('at_job_end', () => new Promise(() => {}));
       }),
     );
-    await turn();
+    await macrotask();
     one.call(unresponsive());
-    await turn();
+    await macrotask();
     const left = one.exit('out');
     await elapse(110);
     expect((await left).unresponsive.map(({ name }) => name)).toEqual(['parent', 'unresponsive']);
@@ -608,7 +608,7 @@ describe('Commander', () => {
         which === 'run' ? { signal: controller.signal } : {},
       );
       const failed = expect(done).rejects.toBe(reason);
-      await turn();
+      await macrotask();
       controller.abort(reason);
       await failed;
       expect(node).toMatchObject({ state: 'cancelled' });
@@ -620,7 +620,7 @@ describe('Commander', () => {
     }
   });
 
-  it('AG-19 a job that returns a handler has its value', async () => {
+  it('AG-19 a job that returns a handler has the result of the handler', async () => {
     const one = commander();
     const done = one.run();
     const handle = one.submit(defineJob<void, string>('parent', () => takes('value', 10))());
@@ -631,7 +631,7 @@ describe('Commander', () => {
     await done;
   });
 
-  it('AG-20 awaiting a handler gives its value or throws its error, which then goes no further', async () => {
+  it('AG-20 awaiting a handler returns its value or throws its error, which then propagates no further', async () => {
     const error = new Error('caught');
     let got: unknown[] = [];
     const body = defineHandler('body', async (self) => {
@@ -659,7 +659,7 @@ describe('Commander', () => {
     await failed;
   });
 
-  it('fails a handler that runs longer than its time', async () => {
+  it('fails a handler that exceeds its timeout', async () => {
     const slow = defineHandler('slow', (self) => pause(clock, 1_000, self.signal), { timeoutMs: 50 });
     const done = commander().run(job('parent', () => slow()));
     const failed = expect(done).rejects.toMatchObject({ code: 'NODE_TIMEOUT' });
@@ -668,7 +668,7 @@ describe('Commander', () => {
     expect(clock.now()).toBeLessThan(100);
   });
 
-  it('ends a run that makes too many or too deep nodes, with the way there', async () => {
+  it('ends a run that exceeds its node limit or depth limit, with the path', async () => {
     const ring: () => JobRef = () => job('again', (self) => void self.commander.submit(ring()));
     await expect(commander({ maxNodes: 50 }).run(ring())).rejects.toMatchObject({ code: 'WORKFLOW_LIMIT' });
     const deep: () => JobRef = () => job('deeper', (self) => void self.putJob(deep()));
@@ -689,7 +689,7 @@ describe('Commander', () => {
     });
   });
 
-  it('AG-26 names a job that holds the queue, once', async () => {
+  it('AG-26 reports a job that holds the queue, once', async () => {
     const logger = new CaptureLog();
     const one = commander({ slowJobMs: 100, logger });
     const events: unknown[] = [];
@@ -706,7 +706,7 @@ describe('Commander', () => {
     expect(logger.lines).toMatchObject([{ level: 'warn', fields: { job: 'slow', ms: 100 } }]);
   });
 
-  it('tells every state change to every reader of its events', async () => {
+  it('emits every state change to every reader of its events', async () => {
     const one = commander();
     const read = async () => {
       const states: string[] = [];
@@ -733,7 +733,7 @@ describe('Commander', () => {
     }
   });
 
-  it('is disposed with its tree', async () => {
+  it('cancels its tree when it is disposed', async () => {
     let node: TaskNode | undefined;
     let done: Promise<unknown> | undefined;
     {
@@ -743,7 +743,7 @@ describe('Commander', () => {
           node = self.call(never()).node;
         }),
       );
-      await turn();
+      await macrotask();
     }
     expect(node?.state).toBe('cancelled');
     await done;

@@ -1,6 +1,6 @@
-// The commander: the root of a task tree and its outside. It runs jobs one after the other and handlers side by side, until an
-// exit is requested, its signal aborts, an error reaches it, or, with `autoExit`, no work is left. It may run again afterwards.
-// The life of a node is in `tree-run.ts`.
+// The commander: the root of a task tree and its public interface. It runs jobs one after the other and handlers side by side,
+// until an exit is requested, its signal aborts, an error reaches it, or, with `autoExit`, no work is left. It may run again
+// afterwards. `tree-run.ts` has the life cycle of a node.
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
 import { Channel, onAbort } from '@fame-fabric/shared/internal';
 import { Handle } from './handle.ts';
@@ -41,7 +41,7 @@ export interface CommanderOptions {
 /** Unread events at which the stream of a reader of `events` fails. */
 const MAX_UNREAD_EVENTS = 10_000;
 
-/** Errors and aborts go through the tree in nested calls: deeper trees would exhaust the stack. */
+/** Errors and aborts pass through the tree in nested calls. Deeper trees would exhaust the stack. */
 export const MAX_DEPTH = 1_000;
 
 // biome-ignore lint/suspicious/noExplicitAny: the results of first jobs are not the commander's.
@@ -69,7 +69,7 @@ export class Commander<R = unknown> implements TreeCommander, AsyncDisposable {
     this.#run = this.#newRun();
   }
 
-  /** The commander's own node, of the current run or else of the last one. Its callbacks hold for all runs. */
+  /** The commander's own node, of the current run or else of the last one. Its callbacks apply to all runs. */
   get root(): TaskNode {
     return this.#run.root;
   }
@@ -198,11 +198,11 @@ export class Commander<R = unknown> implements TreeCommander, AsyncDisposable {
     return new TreeRun(this, { clock: this.#clock, logger: this.#logger, emit }, this.#runOptions, previous);
   }
 
-  #refuseInside(what: string): void {
+  #refuseInside(method: string): void {
     if (!this.running || !isInside(this.#run.root)) return;
     throw new FabricError(
       'WOULD_DEADLOCK',
-      `${what}() from inside the tree would wait for itself; use requestExit()`,
+      `${method}() from inside the tree would wait for itself; use requestExit()`,
     );
   }
 }

@@ -2,8 +2,8 @@
 import { type ErrorMode, HandlerCall, JobRef, type Self } from './task-node.ts';
 
 /**
- * Declares a job: a step that runs alone. The queue waits for its body, so slow work belongs into a handler, which the body
- * calls, or returns to make its result the job's.
+ * Declares a job: a step that runs alone. The queue waits for its body, so slow work belongs in a handler. The body
+ * calls the handler, or returns it to make its result the result of the job.
  */
 export function defineJob<I = void, R = void>(
   name: string,

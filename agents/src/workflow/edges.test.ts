@@ -63,7 +63,7 @@ describe('edges', () => {
     return { job1, handler1 };
   };
 
-  it('AG-21 a condition chooses the way, and a way may lead back', async () => {
+  it('AG-21 a condition chooses the edge, and an edge may lead back', async () => {
     await run(branching().job1);
     expect(visits).toEqual(['job1', 'handler1', 'job2', 'job1', 'handler1', 'handler2']);
   });
@@ -84,7 +84,7 @@ describe('edges', () => {
     expect(visits.filter((name) => name === 'handler3')).toHaveLength(2);
   });
 
-  it('AG-21 an unknown result ends the way, and a failed node has none', async () => {
+  it('AG-21 an unmapped result ends the path, and a failed node follows no edge', async () => {
     const { job1 } = conditionalChain();
     await run(job1);
     expect(visits).toEqual(['job1', 'handler1']);
@@ -96,7 +96,7 @@ describe('edges', () => {
     expect(visits).not.toContain('not reached');
   });
 
-  it('AG-21 hands the data on, or its own', async () => {
+  it('AG-21 passes the data on, or the data of the edge', async () => {
     const seen: unknown[] = [];
     const first = job('first', (self) => {
       self.data = { shared: true };
@@ -109,7 +109,7 @@ describe('edges', () => {
     expect(seen).toEqual([{ shared: true }, 'own']);
   });
 
-  it('AG-22 a ring ends at its limit, with the way and exact counts', async () => {
+  it('AG-22 a cycle ends at its limit, with the path and exact counts', async () => {
     for (const errors of ['fail-fast', 'isolate'] as const) {
       visits = [];
       const [a, b] = [job('a'), handler('b')];
@@ -124,18 +124,18 @@ describe('edges', () => {
     }
   });
 
-  it('AG-22 a ring without a limit of its own ends too, and counts anew in each run', async () => {
-    const ring = job('ring');
-    addEdge(ring, ring);
+  it('AG-22 a cycle without its own limit ends at the default limit, counted anew in each run', async () => {
+    const cycle = job('cycle');
+    addEdge(cycle, cycle);
     const one = new Commander();
     for (let n = 0; n < 2; n += 1) {
       visits = [];
-      await expect(one.run(ring)).rejects.toMatchObject({ code: 'WORKFLOW_LIMIT' });
+      await expect(one.run(cycle)).rejects.toMatchObject({ code: 'WORKFLOW_LIMIT' });
       expect(visits).toHaveLength(101);
     }
   });
 
-  it('AG-23 a join runs once, after all that lead to it', async () => {
+  it('AG-23 a join runs once, after all nodes that lead to it', async () => {
     const start = job('start');
     const [left, right, join] = [handler('left'), job('right'), job('join')];
     addEdge(start, left);
@@ -148,7 +148,7 @@ describe('edges', () => {
     expect(visits.toSorted()).toEqual(['join', 'left', 'right', 'start']);
   });
 
-  it('AG-23 a join in a ring runs once for each round', async () => {
+  it('AG-23 a join in a cycle runs once for each round', async () => {
     let rounds = 0;
     const start = job('start');
     const [left, right] = [handler('left'), handler('right')];
@@ -166,10 +166,10 @@ describe('edges', () => {
   });
 });
 
-describe('pictures', () => {
+describe('diagrams', () => {
   it('AG-24 renderTree shows kind, name, state and time of each node', async () => {
     const one = new Commander();
-    let pictured = '';
+    let rendered = '';
     let parent: TaskNode | undefined;
     await one.run(
       job('parent', (self) => {
@@ -178,12 +178,12 @@ describe('pictures', () => {
         self.call(handler('quick'));
         return handler('last', async () => {
           await new Promise((next) => setImmediate(next));
-          pictured = renderTree(self.commander.root);
+          rendered = renderTree(self.commander.root);
         });
       }),
       { autoExit: true },
     );
-    expect(pictured.replace(/\d+ ms/g, 'n ms').split('\n')).toEqual([
+    expect(rendered.replace(/\d+ ms/g, 'n ms').split('\n')).toEqual([
       'commander (active, n ms)',
       '└─ 1.1 job parent (active, n ms)',
       '   ├─ 1.1.1 handler first (completed, n ms)',
@@ -195,7 +195,7 @@ describe('pictures', () => {
     expect(renderTree(one.root)).toMatch(/^commander \(completed, \d+ ms\)$/);
   });
 
-  it('AG-24 workflowToMermaid writes the graph of edges in the grammar of Mermaid', () => {
+  it('AG-24 workflowToMermaid draws the edges as valid Mermaid', () => {
     const awkward = 'say "hi"; %%{x}%% `a` <b> & #1 \\ é 😀 [x] (y) {z} | end\nnew line direction LR';
     const [a, b, c] = [job(awkward), handler('end'), job('c')];
     addEdge(a, b);

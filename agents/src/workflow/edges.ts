@@ -1,5 +1,5 @@
-// Edges between jobs and handlers: one runs when another has completed. Edges belong to the calls themselves, so a workflow is
-// wired once and runs many times. The count of each edge belongs to the run.
+// Edges between jobs and handlers: one runs when another has completed. Edges belong to the declared work, so a workflow is wired
+// once and runs many times. The traversal counts belong to a run.
 import { FabricError } from '@fame-fabric/shared';
 import type { WorkRef } from './task-node.ts';
 
@@ -14,17 +14,17 @@ export interface EdgeOptions {
   maxVisits?: number | undefined;
 }
 
-/** One way out of a node. */
-export interface EdgeArm {
+/** One target of an edge. */
+interface EdgeArm {
   readonly to: WorkRef;
-  /** The result that chooses it; null for an edge without a condition, undefined for the rest of the results. */
-  readonly label: string | null | undefined;
+  /** Condition of the arm: a result of the node, as a string. */
+  readonly when: 'always' | 'otherwise' | { readonly result: string };
   readonly isJoin: boolean;
   readonly options: EdgeOptions;
 }
 
 interface Edge {
-  /** The arm for a result; undefined ends the way there. */
+  /** Returns the arm for a result, or undefined if the path ends there. */
   pick(result: unknown): EdgeArm | undefined;
   readonly arms: readonly EdgeArm[];
 }
@@ -49,12 +49,12 @@ export function addEdge(
   options: EdgeOptions & { join?: 'all' | undefined } = {},
 ): void {
   const { join, ...rest } = options;
-  const arm: EdgeArm = { to, label: null, isJoin: join === 'all', options: rest };
+  const arm: EdgeArm = { to, when: 'always', isJoin: join === 'all', options: rest };
   if (arm.isJoin) joinsTo.set(to, [...(joinsTo.get(to) ?? []), arm]);
   add(from, { arms: [arm], pick: () => arm });
 }
 
-/** Runs the node that `map` has for the result of `from`, as a text; `otherwise` for all other results, else nothing. */
+/** Runs the node that `map` has for the result of `from`, as a string. For other results it runs `otherwise`, if given. */
 export function addConditionalEdge(
   from: WorkRef,
   map: Readonly<Record<string, WorkRef>>,
@@ -62,10 +62,11 @@ export function addConditionalEdge(
 ): void {
   const { otherwise, ...rest } = options;
   const arms = new Map<string, EdgeArm>();
-  for (const [label, to] of Object.entries(map)) arms.set(label, { to, label, isJoin: false, options: rest });
+  for (const [result, to] of Object.entries(map))
+    arms.set(result, { to, when: { result }, isJoin: false, options: rest });
   const other: EdgeArm | undefined = otherwise && {
     to: otherwise,
-    label: undefined,
+    when: 'otherwise',
     isJoin: false,
     options: rest,
   };
@@ -75,11 +76,11 @@ export function addConditionalEdge(
   });
 }
 
-/** All ways out of a node. */
+/** Returns the arms of all edges of a node. */
 export const armsOf = (from: WorkRef): EdgeArm[] => (edgesFrom.get(from) ?? []).flatMap((edge) => edge.arms);
 
-/** A node that is to run because of an edge. */
-export interface NextNode {
+/** A node that an edge starts. */
+interface NextNode {
   to: WorkRef;
   data: unknown;
   path: readonly string[];
@@ -106,10 +107,12 @@ export class EdgeVisits {
       const visits = (this.#visits.get(arm) ?? 0) + 1;
       const path = [...from.path, to.name].slice(-MAX_PATH);
       if (visits > maxVisits) {
-        const way = path.join(' → ');
-        throw new FabricError('WORKFLOW_LIMIT', `An edge was followed more than ${maxVisits} times: ${way}`, {
-          details: { path, maxVisits },
-        });
+        const shownPath = path.join(' → ');
+        throw new FabricError(
+          'WORKFLOW_LIMIT',
+          `An edge was followed more than ${maxVisits} times: ${shownPath}`,
+          { details: { path, maxVisits } },
+        );
       }
       this.#visits.set(arm, visits);
       if (arm.isJoin && !this.#joined(arm)) continue;

@@ -1,4 +1,4 @@
-// Makes a node awaitable. Without a reader its error travels up the tree, and never becomes an unhandled rejection.
+// Makes a node awaitable. If no code awaits it, its error propagates up the tree and never becomes an unhandled rejection.
 import type { TaskNode, WorkHandle } from './task-node.ts';
 import type { TreeNode } from './tree-node.ts';
 

@@ -1,5 +1,5 @@
-// The queue of a tree's jobs: one body at a time, in the order in which they were added. The next job starts in a microtask of its
-// own, so that the code that added it can still register callbacks.
+// The queue of a tree's jobs: one body at a time, in the order in which they were added. Each job starts in its own microtask, so
+// that the code that added it can still register callbacks.
 import type { TreeNode } from './tree-node.ts';
 
 export class JobQueue {

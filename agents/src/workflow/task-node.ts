@@ -1,6 +1,6 @@
-// Vocabulary of a task tree: work that can be added, the nodes it becomes, their states, stages and events, and the view of the
-// commander that code inside the tree has. Jobs and handlers are declared in `define.ts`; a call is a plain description of work
-// that has not begun. The tree makes a node of it when it is put, called, forked or reached by an edge.
+// Types of a task tree: the work that can be added, the nodes, their states, stages and events, and the interfaces that code
+// inside the tree uses. `define.ts` declares jobs and handlers; a `JobRef` or `HandlerCall` describes work that has not started.
+// The tree creates a node for it when it is put, called, forked or reached by an edge.
 
 // ---- work
 
@@ -45,7 +45,7 @@ export class HandlerCall<R = unknown> {
 // biome-ignore lint/suspicious/noExplicitAny: an edge leads between nodes of any result.
 export type WorkRef = JobRef<any> | HandlerCall<any>;
 
-/** Handle of work that was added to a tree. Awaiting it gives the result, or throws the error; not awaiting it is fine. */
+/** Handle of work that was added to a tree. Awaiting it returns the result or throws the error. Awaiting it is optional. */
 export interface WorkHandle<R> extends PromiseLike<R> {
   readonly node: TaskNode<R>;
 }
@@ -56,12 +56,12 @@ export type HandlerHandle<R = unknown> = WorkHandle<R>;
 export type Branches = Record<string, HandlerCall<any>>;
 export type Joined<B extends Branches> = { [K in keyof B]: B[K] extends HandlerCall<infer R> ? R : never };
 
-/** The tree as a body sees it. */
+/** Interface of the tree for a body. */
 export interface Self<D = unknown> {
   readonly node: TaskNode;
   /** Aborts when the node is cancelled, fails or exceeds its timeout. */
   readonly signal: AbortSignal;
-  /** Free for use; an edge passes it on. */
+  /** Data of the application; an edge passes it on. */
   data: D;
   readonly commander: TreeCommander;
   /** Queues a job. Jobs run one after the other, so a job's body must not await one. @throws {NODE_SETTLED | WORKFLOW_LIMIT} */
@@ -77,7 +77,7 @@ export interface Self<D = unknown> {
   exitCommander(result?: unknown): void;
 }
 
-/** The commander as code inside its tree sees it. `Commander` is its one implementation. */
+/** Interface of the commander for code inside its tree. `Commander` implements it. */
 export interface TreeCommander {
   readonly root: TaskNode;
   readonly running: boolean;
@@ -102,7 +102,7 @@ export type NodeOutcome<R = unknown> =
   | { status: 'failed'; error: unknown; suppressed: readonly unknown[] }
   | { status: 'cancelled'; reason: unknown };
 
-/** A node as events and reports name it. */
+/** Identity of a node in events and reports. */
 export interface NodeName {
   readonly id: string;
   readonly kind: NodeKind;
@@ -110,30 +110,30 @@ export interface NodeName {
 }
 
 export interface TaskNode<R = unknown> extends NodeName {
-  /** Such as "1.3.2": the path of places from the commander, stable from creation. */
+  /** Child positions from the commander, such as "1.3.2"; stable from creation. */
   readonly id: string;
   readonly kind: NodeKind;
   readonly name: string;
   readonly state: NodeState;
   readonly parent: TaskNode | null;
-  /** Its children; the commander keeps those that still live, every other node keeps all. */
+  /** All children; for the commander, only those that have not settled. */
   readonly children: readonly TaskNode[];
-  /** Aborts with the node. */
+  /** Aborts when the node is cancelled, fails or exceeds its timeout. */
   readonly signal: AbortSignal;
   /** Result of the body; if that was a handler, the handler's result. */
   readonly result: R | undefined;
   readonly error: unknown;
   /** Errors that came after the first. */
   readonly suppressed: readonly unknown[];
-  /** From its start until now or its end, in ms; 0 before. */
+  /** Time from its start until its end, or until now, in ms; 0 before the start. */
   readonly elapsedMs: number;
   /** Resolves when the node and all below it have ended; never rejects. */
   readonly settled: Promise<NodeOutcome<R>>;
-  /** From the parent up to the commander. */
+  /** Iterates from the parent up to the commander. */
   ancestors(): Iterable<TaskNode>;
-  /** The nearest ancestor of that kind or name. */
+  /** Returns the nearest ancestor of that kind or name. */
   find(kindOrName: string): TaskNode | undefined;
-  /** Adds a callback; those of one stage run one after the other, awaited. One that throws fails the node. */
+  /** Adds a callback. The callbacks of a stage run one after the other. A callback that throws fails the node. */
   on(stage: Stage, fn: StageCallback<R>): this;
   /**
    * Aborts the node and all below it and waits until they have ended, at most for the grace time. Called from inside the
@@ -172,7 +172,7 @@ export type NodeEvent =
   | ({ type: 'state'; state: NodeState } & NodeName)
   /** A job's body holds the queue for longer than `slowJobMs`. */
   | ({ type: 'slow_job'; ms: number } & NodeName)
-  /** A cancelled node's code went on after the grace time. */
+  /** The code of a cancelled node was still running after the grace time. */
   | ({ type: 'unresponsive' } & NodeName);
 
 export interface TerminateReport {

@@ -1,4 +1,4 @@
-// One node of a running tree: its facts, and the answers that follow from them alone. `tree-run.ts` decides what happens to it.
+// One node of a running tree: its state, and queries on it. `tree-run.ts` has the transitions.
 import type { Clock, Timer } from '@fame-fabric/shared';
 import type {
   NodeKind,
@@ -13,7 +13,7 @@ import type {
   WorkRef,
 } from './task-node.ts';
 
-/** The run as its nodes use it. `TreeRun` is its one implementation. */
+/** Interface of the run for its nodes. `TreeRun` implements it. */
 export interface NodeRun {
   readonly clock: Clock;
   readonly commander: TreeCommander;
@@ -55,21 +55,21 @@ export class TreeNode implements TaskNode {
   /** Children that have not settled. */
   readonly live = new Set<TreeNode>();
   readonly #kept: TreeNode[] = [];
-  #born = 0;
-  /** Nodes started below a node that stands directly under the commander. */
+  #childCount = 0;
+  /** For a node directly under the commander: number of nodes started below it. */
   started = 0;
 
-  /** `finishing`: the last callbacks run and no work can be added. `settled`: final. */
+  /** `finishing`: the last callbacks are running and no work can be added. `settled`: final. */
   phase: 'open' | 'finishing' | 'settled' = 'open';
   bodyDone = false;
   isFailing = false;
   /** Set when the node is cancelled. */
   cancel: { readonly reason: unknown } | undefined;
-  /** A caller awaits the result and receives the error. */
+  /** True if a caller awaits the result, and so receives the error. */
   isAwaited = false;
-  /** Its code was still running when the grace time was over. */
+  /** True if its code was still running after the grace time. */
   isUnresponsive = false;
-  /** Callbacks of `at_exception` that still run. */
+  /** Running callbacks of `at_exception`. */
   pendingStages = 0;
   /** Set for the branches of a fork. */
   fork: Fork | undefined;
@@ -101,11 +101,11 @@ export class TreeNode implements TaskNode {
 
   /** Adds a child and returns its id. */
   adopt(child: TreeNode): string {
-    this.#born += 1;
+    this.#childCount += 1;
     this.live.add(child);
-    // The commander lives long and would keep every round.
+    // The commander runs for long, so it does not keep its settled children.
     if (this.parent) this.#kept.push(child);
-    return `${this.id}.${this.#born}`;
+    return `${this.id}.${this.#childCount}`;
   }
 
   /** True while work may be added below it. */
@@ -113,7 +113,7 @@ export class TreeNode implements TaskNode {
     return this.phase === 'open' && !this.isFailing && !this.cancel;
   }
 
-  /** True once the last callbacks run. */
+  /** True from the start of the last callbacks. */
   get isClosed(): boolean {
     return this.phase !== 'open';
   }
@@ -188,20 +188,20 @@ export class TreeNode implements TaskNode {
     return this;
   }
 
-  /** The ancestor that stands directly under the commander; the commander for itself. */
+  /** The ancestor directly under the commander; the commander returns itself. */
   get top(): TreeNode {
     let top: TreeNode = this;
     while (top.parent?.parent) top = top.parent;
     return top;
   }
 
-  /** This node and all known nodes below it. */
+  /** Iterates over this node and all known nodes below it. */
   *subtree(): Generator<TreeNode> {
     yield this;
     for (const child of this.children) yield* child.subtree();
   }
 
-  /** Keeps the callbacks of the commander node of an earlier run. */
+  /** Takes over the callbacks of the commander's node of an earlier run. */
   adoptCallbacks(earlier: TreeNode): void {
     this.#callbacks = earlier.#callbacks;
   }
@@ -214,7 +214,7 @@ export class TreeNode implements TaskNode {
     return this.run.terminate(this, reason);
   }
 
-  /** The node as events and reports name it. */
+  /** Identity of the node for events and reports. */
   get asName(): NodeName {
     return { id: this.id, kind: this.kind, name: this.name };
   }

@@ -1,5 +1,5 @@
-// Random trees with failures, cancellations, deaf and unresponsive bodies, throwing callbacks and exits: however they go, every node
-// ends exactly once, children before parents, nothing hangs, nothing is left.
+// Random trees with failures, cancellations, unresponsive bodies, throwing callbacks and exits. In every run each node ends exactly
+// once, children end before parents, and nothing hangs or remains.
 import { ManualClock } from '@fame-fabric/shared/testing';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -24,13 +24,13 @@ type Step =
   | { do: 'wait'; ticks: number }
   | { do: 'call' | 'await' | 'catch' | 'put' | 'put at root'; child: Plan }
   | { do: 'fork'; children: Plan[]; caught: boolean }
-  | { do: 'terminate'; whom: 'self' | 'parent' | 'last child' }
+  | { do: 'terminate'; target: 'self' | 'parent' | 'last child' }
   | { do: 'exit' };
 interface Plan {
   kind: 'job' | 'handler';
   isolates: boolean;
   /** Reaction of the body to a cancellation. */
-  ear: 'good' | 'deaf';
+  onAbort: 'stop' | 'ignore';
   steps: Step[];
   end: 'return' | 'throw' | 'return handler' | 'never';
   callback: { stage: Stage; how: 'throw' | 'reject' | 'wait' } | undefined;
@@ -45,7 +45,7 @@ const STAGES: readonly Stage[] = [
   'at_job_end',
   'at_commander_end',
 ];
-const often = <T>(value: T, weight: number) => ({ arbitrary: fc.constant(value), weight });
+const weighted = <T>(value: T, weight: number) => ({ arbitrary: fc.constant(value), weight });
 const { plan: anyPlan } = fc.letrec<{ plan: Plan; step: Step }>((tie) => ({
   step: fc.oneof(
     { maxDepth: 3, withCrossShrink: true },
@@ -57,7 +57,7 @@ const { plan: anyPlan } = fc.letrec<{ plan: Plan; step: Step }>((tie) => ({
     {
       arbitrary: fc.record({
         do: fc.constant('terminate' as const),
-        whom: fc.constantFrom('self' as const, 'parent' as const, 'last child' as const),
+        target: fc.constantFrom('self' as const, 'parent' as const, 'last child' as const),
       }),
       weight: 1,
     },
@@ -85,14 +85,14 @@ const { plan: anyPlan } = fc.letrec<{ plan: Plan; step: Step }>((tie) => ({
   ),
   plan: fc.record({
     kind: fc.constantFrom('job' as const, 'handler' as const),
-    isolates: fc.oneof(often(false, 3), often(true, 1)),
-    ear: fc.oneof(often('good' as const, 4), often('deaf' as const, 1)),
+    isolates: fc.oneof(weighted(false, 3), weighted(true, 1)),
+    onAbort: fc.oneof(weighted('stop' as const, 4), weighted('ignore' as const, 1)),
     steps: fc.array(tie('step'), { maxLength: 4 }),
     end: fc.oneof(
-      often('return' as const, 6),
-      often('throw' as const, 2),
-      often('return handler' as const, 1),
-      often('never' as const, 1),
+      weighted('return' as const, 6),
+      weighted('throw' as const, 2),
+      weighted('return handler' as const, 1),
+      weighted('never' as const, 1),
     ),
     callback: fc.option(
       fc.record({
@@ -105,63 +105,63 @@ const { plan: anyPlan } = fc.letrec<{ plan: Plan; step: Step }>((tie) => ({
 }));
 const anyEnding = fc.constantFrom('none' as const, 'exit' as const, 'abort' as const);
 
-/** Everything that is seen of one run. */
-interface Watched {
+/** Observations of one run. */
+interface Observed {
   nodes: TaskNode[];
   outcomes: Map<TaskNode, NodeOutcome[]>;
   stages: Map<TaskNode, Stage[]>;
 }
 
-const ticks = async (count: number, self: Self, ear: Plan['ear']): Promise<void> => {
+const ticks = async (count: number, self: Self, onAbort: Plan['onAbort']): Promise<void> => {
   for (let n = 0; n < count; n += 1) {
     await null;
-    if (ear === 'good') self.signal.throwIfAborted();
+    if (onAbort === 'stop') self.signal.throwIfAborted();
   }
 };
 
-function refOf(plan: Plan, kind: 'job', watched: Watched): JobRef;
-function refOf(plan: Plan, kind: 'handler', watched: Watched): HandlerCall;
-function refOf(plan: Plan, kind: Plan['kind'], watched: Watched): WorkRef;
-function refOf(plan: Plan, kind: Plan['kind'], watched: Watched): WorkRef {
+function refOf(plan: Plan, kind: 'job', observed: Observed): JobRef;
+function refOf(plan: Plan, kind: 'handler', observed: Observed): HandlerCall;
+function refOf(plan: Plan, kind: Plan['kind'], observed: Observed): WorkRef;
+function refOf(plan: Plan, kind: Plan['kind'], observed: Observed): WorkRef {
   const body = async (self: Self): Promise<unknown> => {
     let last: TaskNode | undefined;
     const take = <H extends { node: TaskNode }>(handle: H, child: Plan): H => {
       last = handle.node;
-      watch(handle.node, child, watched);
+      observe(handle.node, child, observed);
       return handle;
     };
     for (const step of plan.steps) {
-      if (step.do === 'wait') await ticks(step.ticks, self, plan.ear);
+      if (step.do === 'wait') await ticks(step.ticks, self, plan.onAbort);
       else if (step.do === 'exit') self.exitCommander('exit');
       else if (step.do === 'terminate') {
-        const whom = {
+        const target = {
           self: self.node,
           parent: self.node.parent ?? self.node,
           'last child': last ?? self.node,
         };
-        await whom[step.whom].terminate();
+        await target[step.target].terminate();
       } else if (step.do === 'fork') {
         const branches = Object.fromEntries(
-          step.children.map((child, n) => [`b${n}`, refOf(child, 'handler', watched)]),
+          step.children.map((child, n) => [`b${n}`, refOf(child, 'handler', observed)]),
         );
         const join = self.fork(branches);
         if (step.caught) await join.catch(() => {});
         else await join;
-      } else if (step.do === 'put') take(self.putJob(refOf(step.child, 'job', watched)), step.child);
+      } else if (step.do === 'put') take(self.putJob(refOf(step.child, 'job', observed)), step.child);
       else if (step.do === 'put at root') {
-        take(self.putJob(refOf(step.child, 'job', watched), { parent: self.commander.root }), step.child);
+        take(self.putJob(refOf(step.child, 'job', observed), { parent: self.commander.root }), step.child);
       } else {
-        const handle = take(self.call(refOf(step.child, 'handler', watched)), step.child);
+        const handle = take(self.call(refOf(step.child, 'handler', observed)), step.child);
         if (step.do === 'await') await handle;
         if (step.do === 'catch') await handle.then(undefined, () => {});
       }
     }
-    await ticks(1, self, plan.ear);
+    await ticks(1, self, plan.onAbort);
     if (plan.end === 'throw') throw new Error('planned');
     if (plan.end === 'return handler' && kind === 'job')
-      return refOf({ ...plan, steps: [], end: 'return' }, 'handler', watched);
+      return refOf({ ...plan, steps: [], end: 'return' }, 'handler', observed);
     if (plan.end === 'never') {
-      if (plan.ear === 'deaf') return new Promise(() => {});
+      if (plan.onAbort === 'ignore') return new Promise(() => {});
       return new Promise((_resolve, reject) => {
         if (self.signal.aborted) reject(self.signal.reason as Error);
         self.signal.addEventListener('abort', () => reject(self.signal.reason as Error), { once: true });
@@ -175,13 +175,13 @@ function refOf(plan: Plan, kind: Plan['kind'], watched: Watched): WorkRef {
     : defineHandler('handler', body, { errors })();
 }
 
-function watch(node: TaskNode, plan: Plan | undefined, watched: Watched): void {
-  watched.nodes.push(node);
+function observe(node: TaskNode, plan: Plan | undefined, observed: Observed): void {
+  observed.nodes.push(node);
   const stages: Stage[] = [];
-  watched.stages.set(node, stages);
+  observed.stages.set(node, stages);
   for (const stage of STAGES) if (stage !== 'at_commander_end') node.on(stage, () => void stages.push(stage));
   void node.settled.then((outcome) => {
-    watched.outcomes.set(node, [...(watched.outcomes.get(node) ?? []), outcome]);
+    observed.outcomes.set(node, [...(observed.outcomes.get(node) ?? []), outcome]);
   });
   const callback = plan?.callback;
   if (!callback) return;
@@ -193,7 +193,7 @@ function watch(node: TaskNode, plan: Plan | undefined, watched: Watched): void {
 }
 
 const macrotask = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-const LEGAL = [
+const ALLOWED_STAGES = [
   /^$/,
   /^start$/,
   /^(start )?terminate( exception)?$/,
@@ -208,7 +208,7 @@ async function runOnce(
 ): Promise<void> {
   const clock = new ManualClock(0);
   const one = new Commander({ clock, graceMs: GRACE_MS, slowJobMs: Infinity, maxNodes: 500 });
-  const watched: Watched = { nodes: [], outcomes: new Map(), stages: new Map() };
+  const observed: Observed = { nodes: [], outcomes: new Map(), stages: new Map() };
   const events: NodeEvent[] = [];
   const reading = (async () => {
     for await (const event of one.events) events.push(event);
@@ -225,12 +225,12 @@ async function runOnce(
   );
   for (const plan of plans) {
     if (!one.running) break;
-    watch(one.submit(refOf(plan, 'job', watched)).node, plan, watched);
+    observe(one.submit(refOf(plan, 'job', observed)).node, plan, observed);
   }
   for (let n = 0; n < when; n += 1) await null;
   if (ending === 'abort') controller.abort(new Error('outside'));
   if (ending === 'exit') one.requestExit('outside');
-  // Bodies that never end by themselves are ended here; then nothing may take longer than the grace times.
+  // Exit after three rounds, because some bodies never end by themselves. After that, only grace times may pass.
   for (let round = 0; !settled && round < 60; round += 1) {
     await macrotask();
     clock.advance(GRACE_MS);
@@ -259,12 +259,13 @@ async function runOnce(
     const parent = finals.get(id.split('.').slice(0, -1).join('.'));
     if (parent !== undefined && parent < at) expect.fail(`${id} ended after its parent`);
   }
-  for (const node of watched.nodes) {
-    const outcomes = watched.outcomes.get(node) ?? [];
+  for (const node of observed.nodes) {
+    const outcomes = observed.outcomes.get(node) ?? [];
     expect(outcomes.map((outcome) => outcome.status)).toEqual([node.state]);
-    const stages = watched.stages.get(node)!.map((stage) => stage.replace(/^at_(job_|handler_)?/, ''));
+    const stages = observed.stages.get(node)!.map((stage) => stage.replace(/^at_(job_|handler_)?/, ''));
     const text = stages.join(' ');
-    if (!LEGAL.some((pattern) => pattern.test(text))) expect.fail(`${node.id} ${node.state}: ${text}`);
+    if (!ALLOWED_STAGES.some((pattern) => pattern.test(text)))
+      expect.fail(`${node.id} ${node.state}: ${text}`);
   }
 }
 

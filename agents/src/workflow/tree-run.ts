@@ -1,6 +1,7 @@
-// THE PATH of a node: added, started, its body run, its children awaited, its last callbacks run, settled, its parent finished in
-// turn. One object of this class is one run of a commander. It works in plain calls and reactions, bottom-up and without polling;
-// only bodies, callbacks and grace times take time. `commander.ts` is its outside, `tree-node.ts` holds the facts of a node.
+// THE PATH of a node: it is added and started, its body runs, its children end, its last callbacks run, it settles, and its parent
+// finishes in turn. One object of this class is one run of a commander. Transitions are synchronous calls from the leaves up,
+// without polling; only bodies, callbacks and grace times take time. `commander.ts` is the public interface, and `tree-node.ts`
+// has the state of a node.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import { isThenable, LONGEST_TIMER_MS } from '@fame-fabric/shared/internal';
 import { EdgeVisits } from './edges.ts';
@@ -23,14 +24,14 @@ import { TreeSelf } from './tree-self.ts';
 export interface RunOptions {
   readonly isolates: boolean;
   readonly graceMs: number;
-  /** TreeNode limit of the run. Undefined limits each node under the commander to DEFAULT_MAX_NODES below it. */
+  /** Node limit of the run. Undefined limits each node under the commander to DEFAULT_MAX_NODES nodes below it. */
   readonly maxNodes: number | undefined;
   readonly maxDepth: number;
   readonly slowJobMs: number;
 }
-export const DEFAULT_MAX_NODES = 10_000;
+const DEFAULT_MAX_NODES = 10_000;
 
-/** Most names in the path of an error. */
+/** Maximum names in the path of an error. */
 const MAX_PATH = 32;
 
 interface EndCallback {
@@ -48,7 +49,7 @@ export class TreeRun implements NodeRun {
   value: unknown;
   /** Nodes that have not settled, without the commander itself. */
   liveNodes = 0;
-  /** `stopping`: no work is accepted any more. `ending`: every node has ended, and the last callbacks run. */
+  /** `stopping`: no more work is accepted. `ending`: every node has ended, and the last callbacks are running. */
   state: 'idle' | 'running' | 'stopping' | 'ending' | 'ended' = 'idle';
 
   readonly #logger: Logger;
@@ -61,13 +62,16 @@ export class TreeRun implements NodeRun {
   readonly #jobs = new JobQueue((job) => this.#startJob(job));
   #created = 0;
   #autoExit = false;
-  #cut: { cancelled: readonly NodeName[]; discarded: readonly NodeName[] } = { cancelled: [], discarded: [] };
+  #endedEarly: { cancelled: readonly NodeName[]; discarded: readonly NodeName[] } = {
+    cancelled: [],
+    discarded: [],
+  };
 
   constructor(
     commander: TreeCommander,
     deps: { clock: Clock; logger: Logger; emit: (event: NodeEvent) => void },
     options: RunOptions,
-    /** The run before: callbacks of its commander node hold for every run. */
+    /** The previous run. The callbacks of its commander node apply to every run. */
     previous?: TreeRun,
   ) {
     this.commander = commander;
@@ -87,7 +91,7 @@ export class TreeRun implements NodeRun {
   }
 
   get report(): ExitReport {
-    return { ...this.#cut, unresponsive: [...this.#unresponsive] };
+    return { ...this.#endedEarly, unresponsive: [...this.#unresponsive] };
   }
 
   get isEmpty(): boolean {
@@ -124,7 +128,7 @@ export class TreeRun implements NodeRun {
       this.#setState(node, 'queued');
       this.#jobs.add(node);
     } else {
-      // Not at once: the caller may still add callbacks, or await the handle, before anything can fail.
+      // Start later: the caller may still add callbacks, or await the handle, before the node can fail.
       queueMicrotask(() => this.#startHandler(node));
     }
     return node;
@@ -133,10 +137,10 @@ export class TreeRun implements NodeRun {
   #checkOpen(parent: TreeNode): void {
     if (parent.run !== this || !parent.isOpen) {
       if (parent.parent === null) throw stopped();
-      const how = parent.cancel ? 'was cancelled' : parent.isFailing ? 'has failed' : 'has ended';
+      const ending = parent.cancel ? 'was cancelled' : parent.isFailing ? 'has failed' : 'has ended';
       throw new FabricError(
         'NODE_SETTLED',
-        `"${parent.name}" (${parent.id}) ${how} and takes no more work; use \`parent: commander.root\``,
+        `"${parent.name}" (${parent.id}) ${ending} and accepts no more work; use \`parent: commander.root\``,
       );
     }
     if (this.state !== 'running') throw stopped();
@@ -145,12 +149,14 @@ export class TreeRun implements NodeRun {
   #checkLimits(parent: TreeNode): void {
     const { maxNodes, maxDepth } = this.#options;
     const { top } = parent;
-    const most = maxNodes ?? DEFAULT_MAX_NODES;
+    const nodeLimit = maxNodes ?? DEFAULT_MAX_NODES;
     const count = maxNodes === undefined ? top.started : this.#created;
-    if (count >= most) throw limit(parent, `A run may have ${most} nodes`, { maxNodes: most });
-    if (parent.depth >= maxDepth) throw limit(parent, `A tree may be ${maxDepth} deep`, { maxDepth });
+    if (count >= nodeLimit)
+      throw limit(parent, `Node limit reached (${nodeLimit}); raise maxNodes`, { maxNodes: nodeLimit });
+    if (parent.depth >= maxDepth)
+      throw limit(parent, `Depth limit reached (${maxDepth}); raise maxDepth`, { maxDepth });
     this.#created += 1;
-    // Rounds follow one another under the commander without end, so each is counted on its own.
+    // A commander can run any number of rounds one after the other, so each round is counted on its own.
     if (top.parent) top.started += 1;
   }
 
@@ -282,7 +288,7 @@ export class TreeRun implements NodeRun {
     if (node.isAwaited) return;
     for (let parent = node.parent; parent; parent = parent.parent) {
       if (parent.isolates) return;
-      // A cancelled ancestor stays cancelled; the error must still not be lost.
+      // A cancelled ancestor stays cancelled, so pass the error on to the next one.
       if (parent.cancel && parent.parent) continue;
       this.#fail(parent, error);
       return;
@@ -337,13 +343,13 @@ export class TreeRun implements NodeRun {
   }
 
   /** Ends the run: with a value, or with an error that `run()` throws. */
-  requestEnd(how: { value: unknown } | { error: unknown }, reason: unknown): void {
+  requestEnd(outcome: { value: unknown } | { error: unknown }, reason: unknown): void {
     if (this.state !== 'running') return;
     this.state = 'stopping';
-    if ('error' in how) this.failure = how;
-    else this.value = how.value;
+    if ('error' in outcome) this.failure = outcome;
+    else this.value = outcome.value;
     const live = [...this.root.subtree()].filter((node) => node.parent && !node.isSettled);
-    this.#cut = {
+    this.#endedEarly = {
       cancelled: live.filter((node) => node.state !== 'queued').map((node) => node.asName),
       discarded: live.filter((node) => node.state === 'queued').map((node) => node.asName),
     };
@@ -359,7 +365,7 @@ export class TreeRun implements NodeRun {
     node.graceTimer = this.clock.after(this.#options.graceMs, () => this.#force(node));
   }
 
-  /** Settles the node although its code still runs: the grace time is over. */
+  /** Settles the node after its grace time, although its code is still running. */
   #force(node: TreeNode): void {
     for (const child of [...node.live]) this.#force(child);
     if (node.isSettled) return;
@@ -446,7 +452,7 @@ export class TreeRun implements NodeRun {
         next.path = path;
       }
     } catch (error) {
-      // A limit holds under `isolate` as well.
+      // A limit applies under `isolate` too.
       this.#fail(this.root, error);
     }
   }
@@ -506,7 +512,8 @@ export class TreeRun implements NodeRun {
   }
 }
 
-const stopped = (): FabricError => new FabricError('COMMANDER_STOPPED', 'The commander is not running');
+const stopped = (): FabricError =>
+  new FabricError('COMMANDER_STOPPED', 'The commander is not running; call run() first');
 
 function limit(parent: TreeNode, message: string, details: Record<string, unknown>): FabricError {
   const names = [parent, ...parent.ancestors()].reverse().map((node) => node.name);

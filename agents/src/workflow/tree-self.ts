@@ -1,4 +1,4 @@
-// The tree as a body sees it: its own node, and the ways to add work below it.
+// Interface of the tree for a body: its own node, and the methods that add work below it.
 import { Handle } from './handle.ts';
 import type {
   Branches,
@@ -82,7 +82,7 @@ export class TreeSelf implements Self {
 
   #add<R>(ref: WorkRef, parent: TaskNode | undefined): WorkHandle<R> {
     if (parent !== undefined && !(parent instanceof TreeNode))
-      throw new TypeError('options.parent is not a node of a commander');
+      throw new TypeError('options.parent must be a node of a commander, such as commander.root');
     return new Handle<R>(this.node.run.add(parent ?? this.node, ref));
   }
 }

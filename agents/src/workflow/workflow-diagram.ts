@@ -1,8 +1,8 @@
-// The edges of a workflow as a Mermaid flowchart: jobs as boxes, handlers with round ends, conditions on the arrows.
+// Draws the edges of a workflow as a Mermaid flowchart: jobs as boxes, handlers with round ends, conditions on the arrows.
 import { armsOf } from './edges.ts';
 import type { WorkRef } from './task-node.ts';
 
-/** Quotes a text and writes Mermaid's own signs as character codes. */
+/** Quotes a text and escapes Mermaid's special characters as character codes. */
 const quoted = (text: string): string => {
   const safe = text
     .replace(/[\u0000-\u001f]+/g, ' ')
@@ -11,7 +11,7 @@ const quoted = (text: string): string => {
   return `"${safe === '' ? ' ' : safe}"`;
 };
 
-/** Draws the edges from `entry` on. */
+/** Draws all edges that are reachable from `entry`. */
 export function workflowToMermaid(entry: WorkRef): string {
   const ids = new Map<WorkRef, string>();
   const nodes: string[] = [];
@@ -27,10 +27,10 @@ export function workflowToMermaid(entry: WorkRef): string {
   idOf(entry);
   // A map iterates in insertion order, entries added meanwhile included.
   for (const [ref, id] of ids) {
-    for (const { to, label, isJoin } of armsOf(ref)) {
-      const text = label === undefined ? 'otherwise' : label;
+    for (const { to, when, isJoin } of armsOf(ref)) {
+      const label = when === 'always' ? '' : `|${quoted(when === 'otherwise' ? when : when.result)}|`;
       const arrow = isJoin ? '==>' : '-->';
-      arrows.push(`  ${id} ${arrow}${text === null ? '' : `|${quoted(text)}|`} ${idOf(to)}`);
+      arrows.push(`  ${id} ${arrow}${label} ${idOf(to)}`);
     }
   }
   return ['flowchart TD', ...nodes, ...arrows, ''].join('\n');

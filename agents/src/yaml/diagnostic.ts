@@ -1,4 +1,4 @@
-// Faults of the files of a team, each with its place. One pass reports all of them.
+// Diagnostics of the files of a team, each with its position. One pass reports all of them.
 import { FabricError } from '@fame-fabric/shared';
 
 /** Faults of single files first, then faults of the team as a whole. */
@@ -33,15 +33,15 @@ export interface Diagnostic {
   readonly code: DiagnosticCode;
   readonly level: 'error' | 'warning';
   readonly message: string;
-  /** The agent that it concerns; undefined for the team itself. */
+  /** The agent concerned; undefined for the team itself. */
   readonly agent?: string | undefined;
   readonly path: ConfigPath;
-  /** The part of the value at `path` that it concerns. */
+  /** The part of the value at `path` that is concerned. */
   readonly part?: string | undefined;
   readonly place?: Place | undefined;
 }
 
-/** One line, such as `agents/orders.yaml:3:5 error TEAM_TRAP: …`. */
+/** Formats a diagnostic as one line, such as `agents/orders.yaml:3:5 error TEAM_TRAP: …`. */
 export function formatDiagnostic({ code, level, message, agent, path, place }: Diagnostic): string {
   const where = place
     ? `${place.file}:${place.line}:${place.column}`

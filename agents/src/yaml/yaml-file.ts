@@ -1,4 +1,4 @@
-// A YAML file as plain data, with the place of every key and value. A duplicate key is a fault. Agent files may use the Ruby
+// A YAML file as plain data, with the position of every key and value. A duplicate key is a fault. Agent files may use the Ruby
 // spelling, in which keys and names start with a colon (`:agent: :leaf`).
 import { closestMatch } from '@fame-fabric/shared/internal';
 import {
@@ -18,7 +18,7 @@ import type { z } from 'zod';
 import type { ConfigPath, Diagnostic, Place } from './diagnostic.ts';
 
 /** Size limit of a file, far more than an agent needs. */
-export const MAX_YAML_CHARS = 1_048_576;
+const MAX_YAML_CHARS = 1_048_576;
 
 export class YamlFile {
   readonly name: string;
@@ -52,7 +52,7 @@ export class YamlFile {
     this.faults = faults;
   }
 
-  /** Place of the key or value at `path`, or of its nearest existing ancestor. */
+  /** Returns the position of the key or value at `path`, or of its nearest existing ancestor. */
   placeOf(path: ConfigPath): Place {
     let node: unknown = this.#document.contents;
     let offset = rangeOf(node);
@@ -73,7 +73,7 @@ export class YamlFile {
     return this.#at(offset ?? 0);
   }
 
-  /** Place of `text` inside the value at `path`; the place of the value if the text is not found. */
+  /** Returns the position of `text` inside the value at `path`, or of the value if the text is not found. */
   placeOfText(path: ConfigPath, text: string): Place {
     const node = this.#document.getIn(path, true) as Node | undefined;
     const range = node?.range;
@@ -128,7 +128,7 @@ const withoutColon = (text: string): string =>
 const keyOf = (pair: Pair): string => String(isScalar(pair.key) ? (pair.key as Scalar).value : pair.key);
 const rangeOf = (node: unknown): number | undefined => (node as Node | null)?.range?.[0];
 
-/** Faults of data against a strict schema: unknown keys with a hint, wrong values with their path. */
+/** Converts the faults of a strict schema to diagnostics: unknown keys with a hint, wrong values with their path. */
 export function schemaFaults(
   error: z.ZodError,
   known: (path: ConfigPath) => readonly string[],
