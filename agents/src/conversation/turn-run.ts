@@ -15,6 +15,7 @@ import { type LiveTurn, TurnHandedOff } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
 import { redo } from './recorded-turn.ts';
 import type { ConversationBudget } from './spending.ts';
+import { TurnAccount } from './turn-account.ts';
 import { TurnWriter } from './turn-writer.ts';
 
 /** The resume at which a turn without progress is given up: a step asks its model three times at most. */
@@ -42,6 +43,7 @@ export class TurnRun {
   readonly #draft: TurnDraft;
   readonly #steps: Steps;
   readonly #text: TurnText;
+  readonly #account: TurnAccount;
   readonly #writer: TurnWriter;
 
   constructor(deps: RunDeps, conversation: Conversation, turn: LiveTurn, options: RunOptions) {
@@ -54,7 +56,8 @@ export class TurnRun {
     this.#steps = new Steps(turn.id, recorded?.steps);
     this.#text = new TurnText(this.#steps, recorded?.text, CONVERSATION_LIMITS.maxTurnChars);
     const { budget, clock } = deps;
-    this.#writer = new TurnWriter({ conversation, turn, text: this.#text, budget, clock });
+    this.#account = new TurnAccount(budget, conversation.totals, recorded);
+    this.#writer = new TurnWriter({ conversation, turn, text: this.#text, account: this.#account, clock });
   }
 
   /** Never rejects. */
@@ -67,7 +70,7 @@ export class TurnRun {
       );
     const deadline = clock.after(Math.max(0, turn.deadline - clock.now()), timeout);
     try {
-      this.#writer.chargeLost();
+      this.#account.chargeLost();
       if (turn.deadline <= clock.now()) timeout();
       turn.signal.throwIfAborted();
       await this.#resume();
@@ -166,9 +169,10 @@ export class TurnRun {
     this.#writer.chargeBroken();
     // The next turn must know of recorded steps that the runner did not come to.
     redo(this.#draft, this.#steps.ahead);
-    const { value: text, whole } = this.#text;
-    const { usage, startedCalls } = this.#writer;
-    const inHistory = this.#draft.interrupt(text.slice(whole), startedCalls, this.#options.failedTurns);
+    const { value: text, replyEnd } = this.#text;
+    const { usage } = this.#account;
+    const { startedCalls } = this.#writer;
+    const inHistory = this.#draft.interrupt(text.slice(replyEnd), startedCalls, this.#options.failedTurns);
     const state = error.code === 'TURN_CANCELLED' ? 'cancelled' : 'failed';
     const fault = faultOf(error);
     try {
@@ -177,7 +181,7 @@ export class TurnRun {
         (end) => ({
           kind: state === 'cancelled' ? 'turn_cancelled' : 'turn_failed',
           turnId: this.#turn.id,
-          body: { ...end, text, whole_chars: whole, usage, error: fault },
+          body: { ...end, text, whole_chars: replyEnd, usage, error: fault },
         }),
         inHistory,
       );
@@ -214,7 +218,7 @@ export class TurnRun {
     // Of several appends that failed together, the first one says why.
     const { failure } = this.#conversation.journal;
     const error = isFabricError(failure) ? failure : reason;
-    const { usage } = this.#writer;
+    const { usage } = this.#account;
     const outcome: TurnOutcome = { state: 'failed', error: faultOf(error), text: this.#text.value, usage };
     this.#turn.handOff(outcome, lastEvent(outcome, this.#conversation.journal.lastSeq + 1, this.#turn.id));
   }

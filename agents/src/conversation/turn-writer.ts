@@ -1,11 +1,9 @@
 // Writes what happens in one turn to the journal of its conversation, and shows it to followers once it is durable. Batches
-// streamed text, and keeps the account of what model calls cost. The runner's side of it is `turn/journaled-model.ts`,
-// `turn/journaled-tools.ts` and `turn/turn-text.ts`.
+// streamed text. The runner's side of it is `turn/journaled-model.ts`, `turn/journaled-tools.ts` and `turn/turn-text.ts`.
 import { hash } from 'node:crypto';
 import type { Clock, Timer } from '@fame-fabric/shared';
 import type { Reply } from '../model/ask-model.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
-import { addUsage, noUsage } from '../model/usage.ts';
 import type { EventBody } from '../store/store.ts';
 import type { CallResult } from '../tools/make-call.ts';
 import type { ModelJournal } from '../turn/journaled-model.ts';
@@ -16,7 +14,7 @@ import { CONVERSATION_LIMITS, type ConversationEvent } from './conversation.ts';
 import type { Entry } from './journal.ts';
 import { type LiveTurn, TurnHandedOff } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
-import { addSpending, type ConversationBudget, noSpending, type Spending } from './spending.ts';
+import type { TurnAccount } from './turn-account.ts';
 
 /** Text is written at least this often while it streams. */
 const TEXT_MS = 50;
@@ -30,7 +28,7 @@ export interface WriterDeps {
   conversation: Conversation;
   turn: LiveTurn;
   text: TurnText;
-  budget: ConversationBudget;
+  account: TurnAccount;
   clock: Clock;
 }
 
@@ -41,10 +39,6 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   #undurable = 0;
   #lastWriteAt = 0;
   #flushTimer: Timer | undefined;
-  readonly usage = noUsage();
-  readonly #spent: Spending = noSpending();
-  /** Set while a model call is in flight. */
-  #reserved: Spending | undefined;
   readonly startedCalls: Set<string>;
   /** Set once the turn has ended: a runner that goes on changes nothing. */
   #closed: { reason: unknown } | undefined;
@@ -52,31 +46,13 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   constructor(deps: WriterDeps) {
     this.#deps = deps;
     this.#turnId = deps.turn.id;
-    const { recorded } = deps.turn;
-    this.startedCalls = new Set(recorded?.startedCalls);
-    for (const { model, usage, reserved } of recorded?.replies ?? []) {
-      if (usage) addUsage(this.usage, usage);
-      addSpending(this.#spent, usage ? deps.budget.spent(model, usage) : reserved);
-    }
+    this.startedCalls = new Set(deps.turn.recorded?.startedCalls);
   }
 
-  /** Charges what an earlier process reserved for calls that never came back: they may well have been billed. */
-  chargeLost(): void {
-    const { recorded } = this.#deps.turn;
-    if (!recorded) return;
-    addSpending(this.#deps.conversation.totals.spent, recorded.unsettled);
-    addSpending(this.#spent, recorded.lost);
-  }
-
-  /** Charges a call that broke. It counts as one call; if it had begun to answer, it was most likely billed. */
+  /** Charges the call in flight, if it failed. */
   chargeBroken(): void {
-    const reserved = this.#reserved;
-    if (!reserved) return;
-    this.#reserved = undefined;
-    const { text, conversation } = this.#deps;
-    const spent = text.length > text.whole ? reserved : { calls: 1, tokens: 0, usd: 0 };
-    addSpending(this.#spent, spent);
-    addSpending(conversation.totals.spent, spent);
+    const { account, text } = this.#deps;
+    account.chargeBroken({ hasAnswer: text.length > text.replyEnd });
   }
 
   /** Refuses further entries of the runner. */
@@ -108,11 +84,10 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   }): Promise<void> {
     this.#checkOpen();
     const { step, model, messages, question } = call;
-    const { budget, conversation } = this.#deps;
+    const { account } = this.#deps;
     // A runner may ask again after a model call that failed.
     this.chargeBroken();
-    const reserved = budget.reserve(model, messages, this.#spent, conversation.totals.spent);
-    this.#reserved = reserved;
+    const reserved = account.reserve(model, messages);
     const body: Body<'model_called'> = {
       step,
       model,
@@ -133,16 +108,8 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   }): Promise<void> {
     this.#checkOpen();
     const { step, model, usage, reply } = replied;
-    const { budget, conversation, text } = this.#deps;
-    const { totals } = conversation;
-    const spent = usage ? budget.spent(model, usage) : (this.#reserved ?? noSpending());
-    this.#reserved = undefined;
-    addSpending(this.#spent, spent);
-    addSpending(totals.spent, spent);
-    if (usage) {
-      addUsage(this.usage, usage);
-      addUsage(totals.usage, usage);
-    }
+    const { account, conversation, text } = this.#deps;
+    account.chargeAnswered(model, usage);
     const { message, finish, trailing } = reply;
     const body: Body<'model_replied'> = {
       step,
@@ -152,8 +119,8 @@ export class TurnWriter implements ModelJournal, ToolJournal {
       usage: usage ?? null,
       ...(trailing ? { trailing: Object.fromEntries(trailing) } : {}),
     };
-    const written = this.#write({ kind: 'model_replied', body }, undefined, { ...totals });
-    text.whole = text.length;
+    const written = this.#write({ kind: 'model_replied', body }, undefined, { ...conversation.totals });
+    text.endReply();
     return written;
   }
 

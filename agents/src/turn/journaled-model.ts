@@ -55,9 +55,7 @@ export class JournaledModel {
 
     const step = steps.number;
     const replied = Promise.withResolvers<void>();
-    // Only results of eager tools wait for it.
-    replied.promise.catch(() => {});
-    steps.replied = replied.promise;
+    steps.awaitReply(replied.promise);
     try {
       options.check?.();
       await journal.modelCalled({ step, model: model.name, messages: request.messages, question });

@@ -60,7 +60,7 @@ export class JournaledTools {
     });
     await written;
     // An eager tool may finish before the reply it belongs to.
-    await steps.replied;
+    await steps.whenReplied();
     return this.#finished(entry, result);
   };
 

@@ -56,8 +56,7 @@ export class Steps {
   #number = 0;
   /** Ids of all requested calls; each is unique in its turn. */
   readonly #requested = new Set<string>();
-  /** Settles when the reply of the current step is recorded. */
-  replied: Promise<void> = Promise.resolve();
+  #replied: Promise<void> = Promise.resolve();
 
   constructor(turnId: string, recorded: readonly RecordedStep[] = []) {
     this.turnId = turnId;
@@ -105,6 +104,18 @@ export class Steps {
     if (next.question.scope !== question.scope)
       return `"${question.scope}" asks instead of "${next.question.scope}"`;
     return next.question.digest === question.digest ? undefined : 'the messages differ';
+  }
+
+  /** Sets the promise that settles when the reply of the current step is recorded. */
+  awaitReply(replied: Promise<void>): void {
+    this.#replied = replied;
+    // Only results of eager tools wait for it.
+    replied.catch(() => {});
+  }
+
+  /** Settles when the reply of the current step is recorded. */
+  whenReplied(): Promise<void> {
+    return this.#replied;
   }
 
   /** Drops the recorded steps that were not given out. */

@@ -29,8 +29,7 @@ export class TurnText {
   #written: number;
   /** Repetitions since the last recorded reply; they were left out because the text stands. */
   #repeated: Said[] = [];
-  /** Characters that belong to whole replies. */
-  whole: number;
+  #replyEnd: number;
 
   /** `standing` is the text that was recorded up to the last whole reply. */
   constructor(steps: Pick<Steps, 'isReplaying'>, standing = '', maxChars = Number.POSITIVE_INFINITY) {
@@ -38,7 +37,7 @@ export class TurnText {
     this.#maxChars = maxChars;
     this.#text = standing;
     this.#written = standing.length;
-    this.whole = standing.length;
+    this.#replyEnd = standing.length;
   }
 
   get value(): string {
@@ -47,6 +46,11 @@ export class TurnText {
 
   get length(): number {
     return this.#text.length;
+  }
+
+  /** End of the last whole reply; what follows belongs to a reply that goes on, or broke. */
+  get replyEnd(): number {
+    return this.#replyEnd;
   }
 
   get unwrittenChars(): number {
@@ -85,6 +89,11 @@ export class TurnText {
     else this.#pieces.push({ end: this.#text.length, source });
   }
 
+  /** Marks the end of a whole reply. */
+  endReply(): void {
+    this.#replyEnd = this.#text.length;
+  }
+
   /** A recorded reply was given out: what was said before it stands for good. */
   confirm(): void {
     this.#repeated = [];
@@ -94,7 +103,7 @@ export class TurnText {
   restart(keep: number): readonly Said[] {
     this.#text = this.#text.slice(0, keep);
     this.#written = Math.min(this.#written, keep);
-    this.whole = Math.min(this.whole, keep);
+    this.#replyEnd = Math.min(this.#replyEnd, keep);
     this.#speaker = undefined;
     const repeated = this.#repeated;
     this.#repeated = [];
