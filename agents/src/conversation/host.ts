@@ -24,6 +24,7 @@ import {
 import type { FailedTurnRule } from '../turn/history.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
+import { EndWaiters } from './end-waiters.ts';
 import { Inbox, type InboxEntry, type InboxOptions, placeTaken } from './inbox.ts';
 import { acceptedOf, type Bodies } from './journal.ts';
 import { LiveTurn, TurnHandedOff } from './live-turn.ts';
@@ -108,8 +109,7 @@ export class ConversationHost {
   readonly #conversations: LoadedConversations;
   /** Ends in progress, by conversation. */
   readonly #endings = new Map<string, Promise<void>>();
-  /** Listeners for the end of a conversation. */
-  readonly #onEnd = new Map<string, Set<() => void>>();
+  readonly #endWaiters = new EndWaiters();
   #timers: Timer[] = [];
   #state: 'open' | 'closed' = 'open';
 
@@ -311,27 +311,15 @@ export class ConversationHost {
     } finally {
       this.#conversations.drop(conversation);
     }
-    this.#notifyEnd(conversation.id);
+    this.#endWaiters.notify(conversation.id, this.#state === 'open');
   }
 
   /** Waits for the end of a conversation. Resolves with false if `signal` aborted first. @throws {CONVERSATION_UNKNOWN} */
   async whenEnded(id: string, signal: AbortSignal): Promise<boolean> {
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const onEnd = (): void => resolve(this.#state === 'open');
-    const onAbort = (): void => resolve(false);
-    // Listen before checking, so that an end between the two is not missed.
-    this.#listenersOf(id).add(onEnd);
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
+    return await this.#endWaiters.wait(id, signal, async () => {
       if (isEndedState((await this.#peek(id)).state)) return true;
-      if (signal.aborted || this.#state === 'closed') return false;
-      return await promise;
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-      const listeners = this.#listenersOf(id);
-      listeners.delete(onEnd);
-      if (listeners.size === 0) this.#onEnd.delete(id);
-    }
+      return signal.aborted || this.#state === 'closed' ? false : undefined;
+    });
   }
 
   /** Returns a conversation, also one that has ended. @throws {CONVERSATION_UNKNOWN} */
@@ -377,7 +365,7 @@ export class ConversationHost {
     this.#state = 'closed';
     for (const timer of this.#timers.splice(0)) timer.stop();
     await this.#conversations.close();
-    for (const id of [...this.#onEnd.keys()]) this.#notifyEnd(id);
+    this.#endWaiters.close();
   }
 
   get #turnTimeoutMs(): number {
@@ -432,7 +420,7 @@ export class ConversationHost {
       for (const turn of open) turn.abort(unknownConversation());
       if (open.length > 0) return;
       this.#conversations.drop(conversation);
-      this.#notifyEnd(conversation.id);
+      this.#endWaiters.notify(conversation.id, this.#state === 'open');
       return;
     }
     if (conversation.journal.failure !== undefined) {
@@ -485,21 +473,6 @@ export class ConversationHost {
     } catch (error) {
       this.#log.warn('the store could not be searched for unfinished turns', { error });
     }
-  }
-
-  #listenersOf(id: string): Set<() => void> {
-    let listeners = this.#onEnd.get(id);
-    if (!listeners) {
-      listeners = new Set();
-      this.#onEnd.set(id, listeners);
-    }
-    return listeners;
-  }
-
-  #notifyEnd(id: string): void {
-    const listeners = this.#onEnd.get(id);
-    this.#onEnd.delete(id);
-    for (const listener of listeners ?? []) listener();
   }
 
   #mustBeOpen(): void {

@@ -84,7 +84,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   }): Promise<void> {
     this.#checkOpen();
     const { step, model, messages, question } = call;
-    const { account } = this.#deps;
+    const { account, conversation } = this.#deps;
     // A runner may ask again after a model call that failed.
     this.chargeBroken();
     const reserved = account.reserve(model, messages);

@@ -1,6 +1,5 @@
 // The text of a turn, assembled from the texts of models, tools and the runner, with line breaks between them. After a crash the
 // runner says everything again from the beginning; text that the record has already is left out here.
-
 import { FabricError } from '@fame-fabric/shared';
 import { charBoundary } from '@fame-fabric/shared/internal';
 import type { Steps } from './steps.ts';
