@@ -1,10 +1,10 @@
-// Types of an agent: its declaration, and the serving of it on a link.
+// Types of an agent: its declaration, and the state of serving it on a link.
 import type { AgentCard, BindOptions, Clock, Envelope, Logger, Service } from '@fame-fabric/shared';
 import type { SafeFetch } from '../net/safe-fetch.ts';
 import type { Operation, Outbound } from './operation.ts';
 import type { TaskHandler } from './tasks/task-types.ts';
 
-/** Link that an agent is served on. `Link` of shared is one. */
+/** Link that an agent is served on. `Link` of shared implements it. */
 export interface AgentLink extends Outbound {
   bind(address: string, service: Service, options?: BindOptions): Promise<void>;
   unbind(address: string): Promise<void>;
@@ -27,13 +27,13 @@ export interface AgentOptions {
   name?: string | undefined;
   description?: string | undefined;
   version?: string | undefined;
-  /** Advertised beside `fame.capability.agent`; callers find the agent by them. */
+  /** Advertised in addition to `fame.capability.agent`. Callers may use them instead of the address. */
   capabilities?: readonly string[] | undefined;
-  /** By the name that callers use. An operation with the name of a task method (`tasks/send`) replaces it. */
+  /** Operations by name. An operation with the name of a task method (`tasks/send`) replaces it. */
   operations?: Readonly<Record<string, Operation>> | undefined;
   /** Runs background tasks behind the task methods. */
   tasks?: TaskHandler | undefined;
-  /** Receives messages that are not calls. Its result is sent to their replyTo, if they have one. */
+  /** Receives messages that are not calls. Its result is sent to the message's replyTo, if it has one. */
   onMessage?(payload: unknown, envelope: Envelope, context: AgentContext): unknown;
   /** Runs before the address is bound. If it throws, the agent is not served. */
   onStart?(context: AgentContext): void | Promise<void>;
@@ -67,7 +67,7 @@ export interface Agent {
   serve(link: AgentLink, options?: ServeOptions): Promise<Serving>;
 }
 
-/** One serving of an agent. */
+/** An agent that is served on a link. */
 export interface Serving {
   readonly agent: Agent;
   /** Refuses new calls, waits at most `timeoutMs` for running calls and tasks, then closes. */

@@ -1,4 +1,5 @@
 import { FabricError, type Logger, silentLog } from '@fame-fabric/shared';
+import { CaptureLog } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import { FakeLink } from '../testing/fake-link.ts';
@@ -24,17 +25,12 @@ const start = (method: string, params?: unknown, options = {}) =>
   link.start(ADDRESS, method, params, options);
 const call = (method: string, params?: unknown, options = {}) => start(method, params, options).done;
 
-function capturedLog(look: (fields: Record<string, unknown>) => void = () => {}): {
-  log: Logger;
-  lines: { message: string; fields: Record<string, unknown> }[];
-} {
-  const lines: { message: string; fields: Record<string, unknown> }[] = [];
-  const write = (message: string, fields: Record<string, unknown> = {}): void => {
-    look(fields);
-    lines.push({ message, fields });
-  };
+/** A log that reads the code of each error, as a log that serializes errors does. */
+function codeReadingLog(): Logger {
+  const write = (_message: string, fields: Record<string, unknown> = {}): void =>
+    void String((fields.error as { code?: unknown } | null | undefined)?.code);
   const log: Logger = { debug: write, info: write, warn: write, error: write, with: () => log };
-  return { log, lines };
+  return log;
 }
 
 describe('calls', () => {
@@ -43,24 +39,24 @@ describe('calls', () => {
     run: ({ a, b }) => a + b,
   });
 
-  it('answers with the result', async () => {
+  it('replies with the result', async () => {
     await serve({ operations: { add } });
     expect(await call('add', { args: [1, 2] })).toMatchObject({ result: 3 });
   });
 
-  it('answers undefined as null', async () => {
+  it('replies null for undefined', async () => {
     await serve({ operations: { nothing: operation({ run() {} }) } });
     expect((await call('nothing')).result).toBeNull();
   });
 
-  it('says which parameter is wrong', async () => {
+  it('names the wrong parameter', async () => {
     await serve({ operations: { add } });
     const { error } = await call('add', { a: 1, b: 'x' });
     expect(error).toMatchObject({ code: -32602, data: { code: 'PARAMS_INVALID' } });
     expect(error?.message).toMatch(/^b: /);
   });
 
-  it('names the operation that an unknown one is near to', async () => {
+  it('suggests the closest operation for an unknown name', async () => {
     await serve({ operations: { run_turn: add } });
     expect((await call('runTurn')).error).toMatchObject({ code: -32601, data: { code: 'METHOD_NOT_FOUND' } });
     expect((await call('run_tunr')).error?.message).toBe(
@@ -72,7 +68,7 @@ describe('calls', () => {
     expect((await call('constructor')).error?.code).toBe(-32601);
   });
 
-  it('gives an operation what it may know of its call', async () => {
+  it('passes the data of the call to the operation', async () => {
     const seen = vi.fn();
     await serve({ operations: { look: operation({ run: (_, context) => seen(context) }) } });
     await call('look', undefined, { id: 'call-1', meta: { tenant: 'x' } });
@@ -98,19 +94,19 @@ describe('calls', () => {
     });
   });
 
-  it('keeps the text of any other error here, and gives its log id to the caller', async () => {
-    const { log, lines } = capturedLog();
+  it('logs the text of any other error, and sends only its log id to the caller', async () => {
+    const log = new CaptureLog();
     const fault = new Error('password=hunter2');
     await serve({ operations: { fails: operation({ run: () => Promise.reject(fault) }) } }, log);
     const { error } = await call('fails');
     expect(error).toMatchObject({ code: -32603, data: { code: 'INTERNAL' } });
     expect(JSON.stringify(error)).not.toContain('hunter2');
-    const line = lines.find(({ message }) => message === 'operation failed');
+    const line = log.lines.find(({ message }) => message === 'operation failed');
     expect(line?.fields).toMatchObject({ method: 'fails', error: fault });
     expect(error?.message).toContain(line?.fields.logId as string);
   });
 
-  it('answers with an error when the result cannot be sent', async () => {
+  it('replies with an error when the result cannot be sent', async () => {
     const cyclic: Record<string, unknown> = {};
     cyclic.self = cyclic;
     await serve({
@@ -147,7 +143,7 @@ describe('streams', () => {
     expect(await call('count', { to: 4 }, { isStream: true })).toEqual({ items: [0, 1, 2, 3], ended: true });
   });
 
-  it('gives the first item to a caller that wants one result, and closes the generator', async () => {
+  it('replies with the first item to a caller that requests one result, and closes the generator', async () => {
     const log: string[] = [];
     await serve({ operations: { count: count(log) } });
     expect((await call('count')).result).toBe(0);
@@ -155,7 +151,7 @@ describe('streams', () => {
     expect((await call('count', { to: 0 })).result).toBeNull();
   });
 
-  it('gives one item and the end to a caller that wants a stream of a plain operation', async () => {
+  it('sends one item and the end to a caller that requests a stream of a plain operation', async () => {
     await serve({ operations: { one: operation({ run: () => 'x' }), none: operation({ run: () => null }) } });
     expect(await call('one', undefined, { isStream: true })).toEqual({ items: ['x'], ended: true });
     expect(await call('none', undefined, { isStream: true })).toEqual({ items: [], ended: true });
@@ -174,7 +170,7 @@ describe('streams', () => {
   });
 
   it('ends a stream with an error instead of an item that is null', async () => {
-    const { log, lines } = capturedLog();
+    const log = new CaptureLog();
     const holes = operation({
       async *run() {
         yield 1;
@@ -187,7 +183,7 @@ describe('streams', () => {
       items: [1],
       error: { code: -32603 },
     });
-    expect(String(lines[0]?.fields.error)).toContain('yielded null');
+    expect(String(log.lines[0]?.fields.error)).toContain('yielded null');
   });
 
   it('waits for the reader', async () => {
@@ -207,7 +203,7 @@ describe('streams', () => {
     await stream.done;
   });
 
-  it('closes the generator when the caller gives up', async () => {
+  it('closes the generator when the caller cancels', async () => {
     const log: string[] = [];
     await serve({ operations: { count: count(log) }, maxConcurrent: 1 });
     const stream = start('count', undefined, { isStream: true });
@@ -244,7 +240,7 @@ describe('concurrency', () => {
     await vi.waitFor(() => expect(order.at(-1)).toBe('64'));
   });
 
-  it('keeps calls of one key in order and lets others pass', async () => {
+  it('keeps calls of one key in order and runs others beside them', async () => {
     const { wait, ends, order } = waiting();
     await serve({ operations: { wait } });
     for (const name of ['a1', 'a2', 'a3']) start('wait', { name, key: 'a' });
@@ -257,7 +253,7 @@ describe('concurrency', () => {
     await vi.waitFor(() => expect(order).toEqual(['a1', 'b1', 'a2', 'a3']));
   });
 
-  it('lets an immediate operation pass a full line', async () => {
+  it('runs an immediate operation although the queue is full', async () => {
     const { wait } = waiting();
     const stop = operation({ immediate: true, run: () => 'stopped' });
     await serve({ operations: { wait, stop }, maxConcurrent: 1 });
@@ -266,7 +262,7 @@ describe('concurrency', () => {
     expect((await call('stop')).result).toBe('stopped');
   });
 
-  it('refuses calls beyond the line with NODE_BUSY', async () => {
+  it('refuses calls beyond the queue limit with NODE_BUSY', async () => {
     const { wait } = waiting();
     await serve({ operations: { wait }, maxConcurrent: 1, maxWaiting: 1 });
     start('wait', { name: '1' });
@@ -289,7 +285,7 @@ describe('concurrency', () => {
     await vi.waitFor(() => expect(order).toEqual(['1', '3']));
   });
 
-  it('passes the reason of a cancel on', async () => {
+  it('aborts the signal with the reason of the cancel', async () => {
     const seen = Promise.withResolvers<unknown>();
     const wait = operation({
       run: (_, { signal }) =>
@@ -307,24 +303,24 @@ describe('concurrency', () => {
 });
 
 describe('messages', () => {
-  it('reach onMessage, whose answer goes back', async () => {
+  it('reach onMessage, whose result is sent back', async () => {
     await serve({ onMessage: (payload) => ({ got: payload }) });
     expect(await link.deliver(ADDRESS, 'hi')).toEqual({ got: 'hi' });
   });
 
-  it('that throw leave the agent serving', async () => {
-    const { log, lines } = capturedLog();
+  it('whose handler throws do not stop the agent', async () => {
+    const log = new CaptureLog();
     const onMessage = (): never => {
       throw new Error('bad message');
     };
     await serve({ onMessage, operations: { ok: operation({ run: () => true }) } }, log);
     expect(await link.deliver(ADDRESS, {})).toBeUndefined();
-    expect(lines[0]?.message).toBe('message handler failed');
+    expect(log.lines[0]?.message).toBe('message handler failed');
     expect((await call('ok')).result).toBe(true);
   });
 });
 
-// P10. What strangers send to an agent; after each of them it serves as before.
+// P10. Messages that a stranger may send. After each of them the agent serves as before.
 describe('28 hostile messages', () => {
   const deep = (levels: number): unknown => JSON.parse('['.repeat(levels) + ']'.repeat(levels));
   const rpc: [string, string, unknown][] = [
@@ -336,10 +332,10 @@ describe('28 hostile messages', () => {
     ['toString as method', 'toString', {}],
     ['a method with control characters', 'add\u0000\r\n\u001b[2J', {}],
     ['params that are a number', 'add', 5],
-    ['params that are a text', 'add', 'rm -rf'],
+    ['params that are a string', 'add', 'rm -rf'],
     ['params that are true', 'add', true],
     ['params that are null', 'add', null],
-    ['args that are no list', 'add', { args: 7 }],
+    ['args that are not a list', 'add', { args: 7 }],
     ['kwargs that are a list', 'add', { kwargs: [1] }],
     ['10,000 arguments', 'add', { args: Array.from({ length: 10_000 }, () => 1) }],
     ['10,000 names', 'add', Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`k${i}`, i]))],
@@ -360,7 +356,7 @@ describe('28 hostile messages', () => {
   ];
   const plain: [string, unknown][] = [
     ['null', null],
-    ['a text that makes the handler throw', 'boom'],
+    ['a string that makes the handler throw', 'boom'],
     ['a rejected handler', 'reject'],
   ];
   const operations = {
@@ -403,18 +399,20 @@ describe('28 hostile messages', () => {
 
   it('are 28', () => expect(rpc.length + plain.length).toBe(28));
 
-  it.each(rpc)('%s, as call and as stream, is answered and harms nothing', async (_, method, params) => {
-    const { log } = capturedLog(({ error }) => String((error as { code?: unknown } | null)?.code));
-    await serve(declaration, log);
-    for (const isStream of [false, true]) {
-      const outcome = await call(method, params, { isStream });
-      expect(outcome.ended).toBe(true);
-      expect(outcome.error?.message.length ?? 0).toBeLessThan(600);
-      await stillServes();
-    }
-  });
+  it.each(rpc)(
+    '%s, as call and as stream, is answered, and the agent continues',
+    async (_, method, params) => {
+      await serve(declaration, codeReadingLog());
+      for (const isStream of [false, true]) {
+        const outcome = await call(method, params, { isStream });
+        expect(outcome.ended).toBe(true);
+        expect(outcome.error?.message.length ?? 0).toBeLessThan(600);
+        await stillServes();
+      }
+    },
+  );
 
-  it.each(plain)('%s as a plain message harms nothing', async (_, payload) => {
+  it.each(plain)('after %s as a plain message the agent continues', async (_, payload) => {
     await serve(declaration);
     await link.deliver(ADDRESS, payload);
     await stillServes();
@@ -422,7 +420,7 @@ describe('28 hostile messages', () => {
 });
 
 describe('listeners', () => {
-  it('on the signals of calls are taken off when the calls end', async () => {
+  it('on the signals of calls are removed when the calls end', async () => {
     const look = operation({ run: async (_, { signal }) => void signal.aborted });
     const items = operation({
       async *run() {
@@ -469,7 +467,7 @@ describe('starting and stopping', () => {
     serving = first;
   });
 
-  it('drains: releases the address, refuses calls that are on their way, lets running ones finish', async () => {
+  it('drain releases the address, refuses calls in flight and lets running ones finish', async () => {
     const gate = Promise.withResolvers<string>();
     const stopped = vi.fn();
     await serve({ operations: { wait: operation({ run: () => gate.promise }) }, onStop: stopped });
@@ -508,7 +506,7 @@ describe('starting and stopping', () => {
 });
 
 describe('the card', () => {
-  it('is made from the declaration', async () => {
+  it('is derived from the declaration', async () => {
     await serve({
       description: 'Adds.',
       version: '2.1.0',

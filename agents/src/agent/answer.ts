@@ -5,7 +5,7 @@ import { onAbort } from '@fame-fabric/shared/internal';
 const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
   typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
 
-/** Sends `returned`, which is what `run` of the operation returned. `scope.signal` is read only for streams. */
+/** Sends `returned`, the return value of the operation's `run`. Reads `scope.signal` only for streams. */
 export async function answer(
   call: IncomingCall,
   returned: unknown,
@@ -27,7 +27,7 @@ async function answerItems(
   items: AsyncIterator<unknown>,
   signal: AbortSignal,
 ): Promise<void> {
-  // `return` is queued behind a pending `next`, so a generator ends at its next yield. One that listens to the signal ends at once.
+  // `return` is queued behind a pending `next`, so a generator ends at its next yield. One that observes the signal ends at once.
   let returned: Promise<unknown> | undefined;
   const endIteration = (): void => {
     if (returned) return;
@@ -45,7 +45,7 @@ async function answerItems(
         return;
       }
       if (value === undefined || value === null) {
-        throw new Error('An operation yielded null, which on the wire is the end of the stream');
+        throw new Error('An operation yielded null, which ends a stream on the wire');
       }
       if (!call.isStream) {
         call.reply(value);

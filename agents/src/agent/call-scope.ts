@@ -1,4 +1,4 @@
-// One running call, as its operation sees it. Most operations never read their signal or log, so both are created on first use.
+// Context of one running call. Most operations never read their signal or log, so both are created on first use.
 import type { IncomingCall, Logger } from '@fame-fabric/shared';
 import type { OperationContext, Outbound } from './operation.ts';
 
@@ -40,7 +40,7 @@ export class CallScope implements OperationContext {
     return this.#log;
   }
 
-  // Its own controller rather than AbortSignal.any: no long-lived signal ever carries a listener of a call.
+  // Not AbortSignal.any: a long-lived signal must not keep a listener of a call.
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();

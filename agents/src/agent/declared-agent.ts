@@ -1,10 +1,10 @@
-// Agents that are assembled anew for each serving, with its link and clock, such as those that hold conversations. Their
-// properties are those of a declaration.
+// An agent that is assembled for each link that serves it, such as one with conversations. Its properties are those of a
+// declaration.
 import type { AgentCard } from '@fame-fabric/shared';
 import type { Agent, AgentLink, ServeOptions, Serving } from './agent-types.ts';
 
 export abstract class DeclaredAgent implements Agent {
-  /** The agent outside of any serving. */
+  /** Declares the properties of the agent. */
   protected abstract readonly declaration: Agent;
 
   abstract serve(link: AgentLink, options?: ServeOptions): Promise<Serving>;

@@ -30,7 +30,7 @@ describe('reading parameters', () => {
     ['one object inside args', { args: [{ a: 1, b: 2 }] }],
     ['one object inside args, as Python sends', { args: [{ a: 1, b: 2 }], kwargs: {} }],
     ['one object inside an array', [{ a: 1, b: 2 }]],
-  ])('understands %s', (_, params) => {
+  ])('accepts %s', (_, params) => {
     expect(add.read(params)).toEqual({ a: 1, b: 2 });
   });
 
@@ -55,7 +55,7 @@ describe('reading parameters', () => {
     ['empty args', { args: [] }],
     ['empty args and kwargs', { args: [], kwargs: {} }],
     ['an empty array', []],
-  ])('takes %s as no arguments', (_, params) => {
+  ])('treats %s as no arguments', (_, params) => {
     const hello = operation({ params: z.object({ name: z.string().default('you') }), run });
     expect(hello.read(params)).toEqual({ name: 'you' });
     expect(operation({ run }).read(params)).toEqual({});
@@ -66,7 +66,7 @@ describe('reading parameters', () => {
     expect(echo.read({ args: [[1, 2]] })).toEqual({ value: [1, 2] });
   });
 
-  it('hands an object with foreign keys to the parameter that takes any value', () => {
+  it('passes an object with unknown keys to the parameter that accepts any value', () => {
     const echo = operation({ params: z.object({ value: z.unknown() }), run });
     expect(echo.read({ greeting: 'hi' })).toEqual({ value: { greeting: 'hi' } });
     expect(echo.read({ args: [{ greeting: 'hi' }] })).toEqual({ value: { greeting: 'hi' } });
@@ -82,7 +82,7 @@ describe('reading parameters', () => {
     expect(spawn.read({ command: 'ls', args: ['-l'] })).toEqual({ command: 'ls', args: ['-l'] });
   });
 
-  it('takes null for a parameter that is left out, and keeps it where null is a value', () => {
+  it('treats null as an omitted parameter, unless the parameter accepts null', () => {
     const find = operation({
       params: z.object({ limit: z.int().default(10), after: z.string().nullable() }),
       run,
@@ -90,7 +90,7 @@ describe('reading parameters', () => {
     expect(find.read({ limit: null, after: null })).toEqual({ limit: 10, after: null });
   });
 
-  it('gives a tuple its positions, named arguments last', () => {
+  it('fills a tuple by position, named arguments last', () => {
     const pair = operation({ params: z.tuple([z.string(), z.looseObject({ k: z.number() })]), run });
     expect(pair.read({ args: ['x'], kwargs: { k: 1 } })).toEqual(['x', { k: 1 }]);
     expect(pair.read(['x', { k: 1 }])).toEqual(['x', { k: 1 }]);
@@ -104,7 +104,7 @@ describe('reading parameters', () => {
     ['too many', { args: [1, 2, 3] }, /^params: 3 arguments for 2 parameters; expected a, b$/],
     ['one given twice', { args: [1, 2], kwargs: { a: 3 } }, /^a: given by position and by name$/],
     ['a number', 7, /^params must be/],
-    ['a text', 'a=1', /^params must be/],
+    ['a string', 'a=1', /^params must be/],
   ])('names the path of the fault: %s', (_, params, fault) => {
     expect(faultOf(() => add.read(params))).toMatch(fault);
   });
@@ -119,7 +119,7 @@ describe('reading parameters', () => {
     );
   });
 
-  it('answers whatever arrives with arguments or PARAMS_INVALID, and touches no prototype', () => {
+  it('returns arguments or PARAMS_INVALID for any JSON, and changes no prototype', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 4 }), (params) => {
         try {
@@ -135,7 +135,7 @@ describe('reading parameters', () => {
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
   });
 
-  it('knows an async generator from a plain function', () => {
+  it('distinguishes an async generator from a plain function', () => {
     expect(operation({ async *run() {} }).streams).toBe(true);
     expect(operation({ run }).streams).toBe(false);
   });

@@ -5,28 +5,28 @@ import { type CallOptions, type CallTarget, FabricError, type Logger, readParams
 import { z } from 'zod';
 
 /** Declares parameters: an object, whose order of properties is the positional order, or a tuple. */
-export type ParamsSchema = z.ZodObject | z.ZodTuple;
+type ParamsSchema = z.ZodObject | z.ZodTuple;
 
-/** The part of a link that an agent may send through. `Link` of shared is one. */
+/** The part of a link through which an agent sends. `Link` of shared implements it. */
 export interface Outbound {
   call(target: CallTarget, method: string, params?: unknown, options?: CallOptions): Promise<unknown>;
   stream(target: CallTarget, method: string, params?: unknown, options?: CallOptions): AsyncIterable<unknown>;
-  /** Sends a plain message without confirmation. With `corrId` it answers the call of that id. */
-  send(to: string, payload: unknown, options?: { corrId?: string }): void;
+  /** Sends a plain message without confirmation. With `corrId`, it is the answer to the call with that id. */
+  send(to: string, payload: unknown, options?: { corrId?: string | undefined }): void;
 }
 
-/** The call of a running operation. */
+/** Context of one call of an operation. */
 export interface OperationContext {
   /** Aborts when the caller cancels the call or the agent closes; the reason is a FabricError or a short text. */
   readonly signal: AbortSignal;
-  /** The JSON-RPC id. A repeated id is a repetition of the same call. */
+  /** The JSON-RPC id. A repeated id means the same call. */
   readonly callId: string;
   readonly traceId: string | undefined;
   /** Metadata of the request's envelope. */
   readonly meta: Readonly<Record<string, unknown>> | undefined;
   /** The address that was called. */
   readonly address: string;
-  /** Address of the answer. */
+  /** Address that receives the answer. */
   readonly replyTo: string;
   /** True if the caller requested a stream. */
   readonly isStream: boolean;
@@ -118,9 +118,9 @@ function objectReader(schema: z.ZodObject): (params: unknown) => unknown {
   const names = Object.keys(schema.shape);
   const known = new Set(names);
   const catchall = schema.def.catchall;
-  const takesMore = catchall !== undefined && !(catchall instanceof z.ZodNever);
+  const acceptsUnknown = catchall !== undefined && !(catchall instanceof z.ZodNever);
   // Callers may write null for a parameter they leave out, unless the parameter itself accepts null.
-  const takesNull = new Set(
+  const acceptsNull = new Set(
     names.filter((name) => z.safeParse(schema.shape[name] as z.ZodType, null).success),
   );
   const expected = names.length > 0 ? `expected ${names.join(', ')}` : 'expected no parameters';
@@ -136,12 +136,14 @@ function objectReader(schema: z.ZodObject): (params: unknown) => unknown {
     for (const [name, value] of Object.entries(named)) {
       const position = names.indexOf(name);
       if (position >= 0 && position < args.length) return { fault: `${name}: given by position and by name` };
-      if (!known.has(name) && !takesMore) {
+      if (!known.has(name) && !acceptsUnknown) {
         return { fault: `${name.slice(0, 64)}: no such parameter; ${expected}`.slice(0, 500) };
       }
       values.push([name, value]);
     }
-    const given = values.filter(([name, value]) => value !== null || takesNull.has(name) || !known.has(name));
+    const given = values.filter(
+      ([name, value]) => value !== null || acceptsNull.has(name) || !known.has(name),
+    );
     const result = schema.safeParse(Object.fromEntries(given));
     return result.success ? { value: result.data } : { fault: faultOf(result.error, dotted) };
   };

@@ -6,7 +6,7 @@ import { Scheduler } from './scheduler.ts';
 function held(scheduler: Scheduler, log: string[], name: string, key?: string) {
   const { promise, resolve } = Promise.withResolvers<void>();
   const controller = new AbortController();
-  const taken = scheduler.submit({
+  const isAccepted = scheduler.submit({
     key,
     scope: controller,
     run: async () => {
@@ -16,7 +16,7 @@ function held(scheduler: Scheduler, log: string[], name: string, key?: string) {
     },
     abandon: () => log.push(`x${name}`),
   });
-  return { taken, end: resolve, takeBack: () => controller.abort() };
+  return { isAccepted, end: resolve, abort: () => controller.abort() };
 }
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -54,7 +54,7 @@ describe('Scheduler', () => {
     await scheduler.idle();
   });
 
-  it('a job that waits for its key takes no place of the limit', async () => {
+  it('a job that waits for its key does not count towards the limit', async () => {
     const scheduler = new Scheduler({ maxConcurrent: 2, maxWaiting: 10 });
     const log: string[] = [];
     held(scheduler, log, '1', 'k');
@@ -68,22 +68,22 @@ describe('Scheduler', () => {
     const log: string[] = [];
     const running = held(scheduler, log, 'a');
     const waiting = held(scheduler, log, 'b');
-    expect(held(scheduler, log, 'c').taken).toBe(false);
+    expect(held(scheduler, log, 'c').isAccepted).toBe(false);
     running.end();
     waiting.end();
     await scheduler.idle();
     expect(log).toEqual(['+a', '-a', '+b', '-b']);
   });
 
-  it('drops a waiting job whose signal aborts, also behind its key', async () => {
+  it('drops a waiting job whose signal aborts, even if it waits for its key', async () => {
     const scheduler = new Scheduler({ maxConcurrent: 1, maxWaiting: 10 });
     const log: string[] = [];
     const running = held(scheduler, log, 'a', 'k');
     const behindKey = held(scheduler, log, 'b', 'k');
     const ready = held(scheduler, log, 'c', 'l');
     const behindReady = held(scheduler, log, 'd', 'l');
-    behindKey.takeBack();
-    ready.takeBack();
+    behindKey.abort();
+    ready.abort();
     expect(log).toEqual(['+a', 'xb', 'xc']);
     running.end();
     await settle();
@@ -92,7 +92,7 @@ describe('Scheduler', () => {
     await scheduler.idle();
   });
 
-  it('never exceeds the limit or runs two jobs of a key, and runs all in order of their key', async () => {
+  it('never exceeds the limit or runs two jobs of a key at once, and runs all jobs in the order of their key', async () => {
     const jobs = fc.array(fc.constantFrom(undefined, 'a', 'b', 'c'), { maxLength: 40 });
     await fc.assert(
       fc.asyncProperty(

@@ -13,7 +13,7 @@ export interface Job {
   abandon(): void;
 }
 
-export interface SchedulerOptions {
+interface SchedulerOptions {
   /** Limit of running jobs. */
   readonly maxConcurrent: number;
   /** Limit of waiting jobs. */
@@ -35,7 +35,7 @@ export class Scheduler {
     return this.#queue.waiting;
   }
 
-  /** Runs the job now or in its turn. Returns `false` if too many jobs wait; the job is then dropped. */
+  /** Runs the job now or later. Returns `false` and drops the job if too many jobs wait. */
   submit(job: Job): boolean {
     let stopListening: (() => void) | undefined;
     const queued = {

@@ -1,5 +1,5 @@
 // An agent on a link, and THE PATH of a call: find the operation, read the parameters, schedule, run, answer. An error ends the
-// call that it belongs to and nothing else. Declarations are in `agent.ts`, the sending of results in `answer.ts`.
+// call that it belongs to and nothing else. `agent.ts` declares agents, and `answer.ts` sends results.
 import {
   type Clock,
   type Envelope,
@@ -25,7 +25,7 @@ import { TaskTable } from './tasks/task-table.ts';
 
 const MAX_CONCURRENT = 64;
 const MAX_WAITING = 1024;
-/** Most operations that an error lists. */
+/** Maximum operations that an error lists. */
 const MAX_LISTED = 20;
 
 export class ServedAgent implements Serving, Service {
@@ -82,7 +82,7 @@ export class ServedAgent implements Serving, Service {
     try {
       await this.#link.bind(this.agent.address, this, { capabilities: this.agent.capabilities });
     } catch (error) {
-      // Not bound, so there is nothing to release: the address may belong to another node.
+      // Do not release the address: it is not bound, and may belong to another node.
       this.#unbound = Promise.resolve();
       await this.close();
       throw error;
@@ -165,7 +165,7 @@ export class ServedAgent implements Serving, Service {
     }
   }
 
-  /** Messages share the queue of the calls, so their number is bounded too. */
+  /** Queues the message with the calls, so the limits apply to messages too. */
   onMessage(payload: unknown, envelope: Envelope): Promise<unknown> | undefined {
     const { onMessage } = this.#options;
     if (!onMessage || this.#state !== 'open') return undefined;
@@ -219,7 +219,7 @@ export class ServedAgent implements Serving, Service {
 
   #unbind(): Promise<void> {
     this.#unbound ??= this.#link.unbind(this.agent.address).catch((error: unknown) => {
-      this.#log.debug('address not released; it ends with the link', { error });
+      this.#log.debug('cannot release the address; its binding ends with the link', { error });
     });
     return this.#unbound;
   }

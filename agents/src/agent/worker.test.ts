@@ -50,7 +50,7 @@ describe('AgentWorker', () => {
     await client.close();
   });
 
-  it('lets a running call finish, and takes no new one', async () => {
+  it('lets a running call finish, and accepts no new one', async () => {
     const gate = Promise.withResolvers<string>();
     const worker = workerOf(
       newLink(),
@@ -70,7 +70,7 @@ describe('AgentWorker', () => {
     await client.close();
   });
 
-  it('does not wait longer than it may, and tells the callers', async () => {
+  it('stops waiting after the drain time, and fails the remaining calls with NODE_GONE', async () => {
     const link = newLink();
     const worker = workerOf(
       link,
@@ -92,7 +92,7 @@ describe('AgentWorker', () => {
     await client.close();
   });
 
-  it('takes back those before an agent that cannot be served', async () => {
+  it('stops the agents before one that cannot be served', async () => {
     sentinel.intercept = (envelope, node) => {
       if (envelope.frame.type !== 'AddressBind' || envelope.frame.address !== 'b@fame.fabric')
         return undefined;
@@ -139,7 +139,7 @@ describe('AgentWorker', () => {
     expect(steps).toEqual([]);
   });
 
-  it('refuses two agents of one address', () => {
+  it('refuses two agents with one address', () => {
     expect(() => workerOf(newLink(), agentAt('a'), agentAt('a'))).toThrow(
       expect.objectContaining({ code: 'ADDRESS_IN_USE' }),
     );

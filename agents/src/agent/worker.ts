@@ -1,5 +1,5 @@
-// A worker serves agents on one link: it connects, starts the agents in order and stops them. It owns the link. The environment
-// and the signals of a process are handled in `run-agents.ts`.
+// A worker serves agents on one link: it connects, starts the agents in order and stops them. It owns the link. `run-agents.ts`
+// handles the environment and the signals of a process.
 import { type Clock, FabricError, type Link, type Logger, systemClock } from '@fame-fabric/shared';
 import type { Agent, ServeOptions, Serving } from './agent-types.ts';
 
@@ -22,8 +22,13 @@ export class AgentWorker {
   /** @throws {ADDRESS_IN_USE} if two agents have the same address */
   constructor(agents: readonly Agent[], deps: WorkerDeps) {
     const addresses = agents.map(({ address }) => address);
-    const twice = addresses.find((address, i) => addresses.indexOf(address) !== i);
-    if (twice) throw new FabricError('ADDRESS_IN_USE', `Two agents of this worker have the address ${twice}`);
+    const duplicate = addresses.find((address, i) => addresses.indexOf(address) !== i);
+    if (duplicate) {
+      throw new FabricError(
+        'ADDRESS_IN_USE',
+        `Two agents of this worker have the address ${duplicate}; give each its own`,
+      );
+    }
     this.#agents = agents;
     this.#deps = deps;
     this.#clock = deps.clock ?? systemClock;
@@ -55,7 +60,7 @@ export class AgentWorker {
 
   async #stop(timeoutMs: number): Promise<void> {
     const { link, log } = this.#deps;
-    // All drain at once, since they may call each other.
+    // Drain all at once, because they may call each other.
     const draining = this.#serving.toReversed().map(async (serving) => {
       try {
         await serving.drain(timeoutMs);

@@ -11,10 +11,10 @@ import { KeyedQueue } from '@fame-fabric/shared/internal';
 import type { SafeFetch } from '../../net/safe-fetch.ts';
 import type { Outbound } from '../operation.ts';
 
-/** Most notifications of one task that wait for the one on its way. */
+/** Maximum queued notifications of one task. */
 const MAX_WAITING = 31;
 
-export interface NotifierDeps {
+interface NotifierDeps {
   link: Pick<Outbound, 'send'>;
   safeFetch: SafeFetch;
   log: Logger;
@@ -29,14 +29,14 @@ export class Notifier {
     this.#deps = deps;
   }
 
-  /** @throws {PARAMS_INVALID} if the URL is no logical Fame address. @throws {OUTBOUND_FORBIDDEN} by `SafeFetch.check` */
+  /** @throws {PARAMS_INVALID} if the URL is not a logical Fame address. @throws {OUTBOUND_FORBIDDEN} by `SafeFetch.check` */
   check({ url }: PushNotificationConfig): void {
     if (isHttp(url)) {
       this.#deps.safeFetch.check(url);
       return;
     }
     const address = tryParseAddress(url);
-    // Reply mailboxes and system inboxes are no receivers: a notification there could be taken for another message.
+    // Refuse reply mailboxes and system inboxes: a notification there could be mistaken for another message.
     if (!address?.host || address.participant.startsWith('__')) {
       throw new FabricError(
         'PARAMS_INVALID',
@@ -52,7 +52,7 @@ export class Notifier {
       this.#sendMessage(config.url, taskId, notification);
       return;
     }
-    // Serialized now, because the task may change before its turn comes.
+    // Serialize now, because the task may change before the notification is sent.
     const body = JSON.stringify(notification);
     const outcome = this.#posts.add({ key: taskId, run: () => this.#post(config, body, taskId) });
     if (outcome === 'key-full') {
@@ -60,7 +60,7 @@ export class Notifier {
     }
   }
 
-  /** Resolves when no notification waits or is on its way. */
+  /** Resolves when no notification is queued or in flight. */
   idle(): Promise<void> {
     return this.#posts.idle();
   }

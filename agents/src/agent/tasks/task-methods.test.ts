@@ -76,7 +76,7 @@ const states = (events: readonly TaskEvent[]): string[] =>
   events.map((event) => ('status' in event ? event.status.state : `#${event.artifact.index}`));
 
 describe('tasks/send', () => {
-  it('starts a task and answers with it', async () => {
+  it('starts a task and returns it', async () => {
     const { result } = await send('t1', { sessionId: null, metadata: null, pushNotification: null });
     expect(result).toEqual({
       id: 't1',
@@ -93,7 +93,7 @@ describe('tasks/send', () => {
     });
   });
 
-  it('turns what the code returns into the final message', async () => {
+  it('converts the result into the final message', async () => {
     const results: [string, unknown, unknown][] = [
       ['data', { sum: 3 }, [{ type: 'data', data: { sum: 3 } }]],
       ['list', [1, 2], [{ type: 'data', data: { result: [1, 2] } }]],
@@ -117,7 +117,7 @@ describe('tasks/send', () => {
     expect((await send('t1')).error?.data).toMatchObject({ code: 'TASK_EXISTS' });
   });
 
-  it('lets the agent refuse before a task exists', async () => {
+  it('refuses a task that `accept` rejects, before it exists', async () => {
     await serving.close();
     await serve({
       ...held,
@@ -130,7 +130,7 @@ describe('tasks/send', () => {
     expect((await rpc('tasks/get', { id: 't1' })).error?.code).toBe(-32001);
   });
 
-  it('fails a task whose code throws, without the text of foreign errors', async () => {
+  it('fails a task whose code throws, without the text of unknown errors', async () => {
     await send('t1');
     fail(new Error('secret'));
     await send('t2');
@@ -157,7 +157,7 @@ describe('tasks/send', () => {
     expect(await historyOf(0)).toBe(0);
   });
 
-  it('bounds the tasks that run at once', async () => {
+  it('limits the tasks that run at once', async () => {
     await serving.close();
     await serve({ ...held, maxRunning: 1 });
     await send('t1');
@@ -168,7 +168,7 @@ describe('tasks/send', () => {
   });
 });
 
-describe('a task that asks', () => {
+describe('a task that asks for input', () => {
   it('waits for the next tasks/send of its id', async () => {
     await send('t1');
     const answer = task.ask('Which one?');
@@ -180,7 +180,7 @@ describe('a task that asks', () => {
     expect((await send('t1')).error?.data).toMatchObject({ code: 'TASK_EXISTS' });
   });
 
-  it('stops asking when it is canceled', async () => {
+  it('rejects its question when it is canceled', async () => {
     await send('t1');
     const answer = task.ask('Which one?');
     await rpc('tasks/cancel', { id: 't1' });
@@ -189,7 +189,7 @@ describe('a task that asks', () => {
 });
 
 describe('tasks/sendSubscribe', () => {
-  it('starts the task, tells its state first, then every event, then ends', async () => {
+  it('starts the task, sends its state first, then every event, then ends', async () => {
     const { events, done } = subscribe('t1');
     await settle();
     task.progress({ step: 1 });
@@ -204,7 +204,7 @@ describe('tasks/sendSubscribe', () => {
     ]);
   });
 
-  it('loses nothing of a task that works before it first waits', async () => {
+  it('sends the events that a task publishes before its first await', async () => {
     await serving.close();
     await serve({
       start(_, handle) {
@@ -216,7 +216,7 @@ describe('tasks/sendSubscribe', () => {
     expect(states(events)).toEqual(['working', '#0', 'completed']);
   });
 
-  it('is a subscription when the task exists, and gives every subscriber every event', async () => {
+  it('subscribes to an existing task, and sends every event to every subscriber', async () => {
     await send('t1');
     task.progress('before');
     const first = subscribe('t1');
@@ -257,7 +257,7 @@ describe('tasks/sendSubscribe', () => {
     }
   });
 
-  it('tells a late subscriber how it ended', async () => {
+  it('sends the final state to a late subscriber', async () => {
     await send('t1');
     finish();
     await settle();
@@ -266,7 +266,7 @@ describe('tasks/sendSubscribe', () => {
     expect(events).toMatchObject([{ status: { state: 'completed' }, final: true }]);
   });
 
-  it('tells every subscriber of a cancel, at once', async () => {
+  it('sends a cancel to every subscriber at once', async () => {
     const subscriber = subscribe('t1');
     await settle();
     const { result } = await rpc('tasks/cancel', { id: 't1', metadata: null });
@@ -281,7 +281,7 @@ describe('tasks/sendSubscribe', () => {
     expect((await rpc('tasks/cancel', { id: 't1' })).error?.code).toBe(-32002);
   });
 
-  it('goes on when a subscriber leaves', async () => {
+  it('continues when a subscriber leaves', async () => {
     const leaver = subscribe('t1');
     const stayer = subscribe('t1');
     await settle();
@@ -305,7 +305,7 @@ describe('tasks/sendSubscribe', () => {
     expect((await get('t1')).artifacts?.at(-1)?.index).toBe(1_099);
   });
 
-  it('bounds the subscribers of a task', async () => {
+  it('limits the subscribers of a task', async () => {
     await send('t1');
     const subscribers = Array.from({ length: 64 }, () => subscribe('t1'));
     await settle();
@@ -340,7 +340,7 @@ describe('tasks/sendUnsubscribe', () => {
 });
 
 describe('ended tasks', () => {
-  it('are kept for a time', async () => {
+  it('are kept for the retention time', async () => {
     await send('t1');
     finish();
     await settle();
@@ -354,7 +354,7 @@ describe('ended tasks', () => {
     expect((await send('t1')).result).toBeDefined();
   });
 
-  it('are kept up to a number, the oldest leaving first', async () => {
+  it('are kept up to a limit, and the oldest is dropped first', async () => {
     for (let i = 0; i <= 100; i++) {
       await send(`t${i}`);
       finish();
@@ -400,7 +400,7 @@ describe('push notifications', () => {
     ]);
   });
 
-  it('may be asked for with the task itself', async () => {
+  it('may be requested with the task itself', async () => {
     await send('t1', { pushNotification: config });
     finish();
     await settle();
@@ -431,7 +431,7 @@ describe('push notifications', () => {
   });
 
   it.each([
-    ['a text', 'nowhere'],
+    ['a string', 'nowhere'],
     ['a reply mailbox', '__rpc__abc@/sentinel/client'],
     ['a system inbox', '__sys__@/sentinel'],
     ['a reply mailbox with a host', '__rpc__abc@fame.fabric'],
@@ -448,7 +448,7 @@ describe('push notifications', () => {
 });
 
 describe('an agent without tasks', () => {
-  it('says so, and still answers an unsubscribe', async () => {
+  it('refuses task methods, but answers an unsubscribe', async () => {
     await serving.close();
     serving = await defineAgent({ address: ADDRESS }).serve(link);
     expect((await send('t1')).error).toMatchObject({ code: -32004, data: { code: 'OPERATION_UNSUPPORTED' } });
@@ -457,7 +457,7 @@ describe('an agent without tasks', () => {
 });
 
 describe('stopping', () => {
-  it('drain waits for the notification of a task that ends in it', async () => {
+  it('drain waits for the notification of a task that ends during the drain', async () => {
     const gate = Promise.withResolvers<void>();
     fetched.mockReturnValueOnce(gate.promise);
     await send('t1', { pushNotification: { url: 'https://hooks.example.com/' } });
@@ -473,7 +473,7 @@ describe('stopping', () => {
     await drained;
   });
 
-  it('drain waits for tasks, close fails them and tells their subscribers', async () => {
+  it('drain waits for tasks; close fails them and ends their subscriptions', async () => {
     const subscriber = subscribe('t1');
     await settle();
     let isDrained = false;

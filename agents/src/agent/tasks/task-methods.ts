@@ -1,5 +1,5 @@
-// The task methods of the Fame wire as operations on the table of tasks. Their parameters tolerate nulls and absent fields. They
-// run outside of the limit on concurrent calls, because a subscription may last for hours.
+// The task methods of the Fame protocol, as operations on the task table. Their parameters tolerate nulls and absent fields. They
+// are exempt from the limit on concurrent calls, because a subscription may last for hours.
 import {
   type AgentCard,
   FabricError,
@@ -67,11 +67,11 @@ export const taskQueryParams = z.looseObject({
 
 const pushSetParams = z.looseObject({ id: taskId, pushNotificationConfig });
 
-/** The task methods and `agent.get_card`. Without a table, the task methods fail with OPERATION_UNSUPPORTED. */
+/** Makes the task methods and `agent.get_card`. Without a table, the task methods fail with OPERATION_UNSUPPORTED. */
 export function taskMethods(card: AgentCard, table: TaskTable | undefined): Record<string, Operation> {
   const tasks = (): TaskTable => {
     if (table) return table;
-    throw new FabricError('OPERATION_UNSUPPORTED', `${card.url} runs no tasks`);
+    throw new FabricError('OPERATION_UNSUPPORTED', `${card.url} does not support tasks`);
   };
   const immediate = true;
   return {

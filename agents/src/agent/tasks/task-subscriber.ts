@@ -1,5 +1,4 @@
-// One subscription to a task: a bounded queue of events between the task, which never waits, and a caller that reads at its own
-// pace.
+// One subscription to a task: a bounded queue of events. The task never waits, and the caller reads at its own pace.
 import { FabricError, type TaskEvent } from '@fame-fabric/shared';
 import { Channel, onAbort } from '@fame-fabric/shared/internal';
 

@@ -1,5 +1,5 @@
-// The tasks of one agent: their states, subscribers and push notifications. Every subscriber has a queue of its own and receives
-// every event. Ended tasks are kept for a while for late readers. Everything that a caller could make grow is bounded.
+// The tasks of one agent: their states, subscribers and push notifications. Every subscriber has its own queue and receives every
+// event. Ended tasks are kept for a limited time for late readers. Everything that callers can make grow has a limit.
 import {
   type Artifact,
   type Clock,
@@ -27,10 +27,10 @@ const MAX_RUNNING = 256;
 const MAX_FINISHED = 100;
 const KEEP_FINISHED_MS = 300_000;
 const MAX_SUBSCRIBERS = 64;
-/** Messages and artifacts that a task keeps for `tasks/get`. Subscribers receive all of them. */
+/** Maximum messages and artifacts that a task keeps for `tasks/get`. Subscribers receive all of them. */
 const MAX_KEPT = 100;
 
-export interface TaskTableDeps {
+interface TaskTableDeps {
   link: Outbound;
   notifier: Notifier;
   clock: Clock;
@@ -154,7 +154,7 @@ export class TaskTable {
   async #create(params: TaskSendParams, context: OperationContext): Promise<Entry> {
     const { id } = params;
     if (this.#find(id) || this.#creating.has(id)) {
-      throw new FabricError('TASK_EXISTS', `Task ${id} exists already`);
+      throw new FabricError('TASK_EXISTS', `Task ${id} already exists`);
     }
     const creating = this.#accept(params, context);
     this.#creating.set(id, creating);
@@ -170,11 +170,11 @@ export class TaskTable {
     if (params.pushNotification) this.#deps.notifier.check(params.pushNotification);
     await this.#handler.accept?.(params, context);
     if (this.#isClosed) throw new FabricError('NODE_GONE', 'The agent was stopped');
-    const most = this.#handler.maxRunning ?? MAX_RUNNING;
-    if (this.#running >= most)
+    const maxRunning = this.#handler.maxRunning ?? MAX_RUNNING;
+    if (this.#running >= maxRunning)
       throw new FabricError(
         'QUOTA_EXCEEDED',
-        `The agent runs its limit of ${most} tasks; send the task again later`,
+        `The agent has reached its limit of ${maxRunning} running tasks; send the task again later`,
       );
     const entry: Entry = {
       task: {
@@ -239,11 +239,13 @@ export class TaskTable {
         this.#publish(entry, { id: task.id, artifact });
       },
       status: (state, message) => {
-        if (isFinalState(state)) throw new TypeError(`A task ends by returning or throwing, not by ${state}`);
+        if (isFinalState(state))
+          throw new TypeError(`The state "${state}" is final; end the task by returning or throwing`);
         this.#setState(entry, state, message === undefined ? undefined : messageOf(message));
       },
       ask: (question) => {
-        if (entry.onInput) throw new TypeError('The task is asking already');
+        if (entry.onInput)
+          throw new TypeError('The task is already waiting for input; await the earlier ask() first');
         const { promise, resolve, reject } = Promise.withResolvers<Message>();
         const stopListening = onAbort(controller.signal, () => reject(controller.signal.reason));
         if (!controller.signal.aborted) {
@@ -287,7 +289,7 @@ export class TaskTable {
     if (entry.subscribers.size >= MAX_SUBSCRIBERS) {
       throw new FabricError(
         'QUOTA_EXCEEDED',
-        `Task ${entry.task.id} has ${MAX_SUBSCRIBERS} subscribers already`,
+        `Task ${entry.task.id} has reached its limit of ${MAX_SUBSCRIBERS} subscribers; try again later`,
       );
     }
     const { id, status } = entry.task;
@@ -308,7 +310,7 @@ export class TaskTable {
     return entry;
   }
 
-  // Expired tasks are dropped on look-up, so no timer is needed that could outlive the agent.
+  // Drops expired tasks on look-up, so that no timer can outlive the agent.
   #find(id: string): Entry | undefined {
     const oldest = this.#deps.clock.now() - (this.#handler.keepFinishedMs ?? KEEP_FINISHED_MS);
     for (const ended of this.#ended) {
@@ -335,7 +337,7 @@ export class TaskTable {
   }
 }
 
-/** Copy of a task for the wire, with the last `historyLength` messages. @default all kept messages */
+/** Copies a task for the wire, with the last `historyLength` messages. @default all kept messages */
 function viewOf({ task }: Entry, historyLength?: number | null): Task {
   const history =
     historyLength === undefined || historyLength === null

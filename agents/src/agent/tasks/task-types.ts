@@ -1,8 +1,8 @@
-// Interface for authors of agents with background tasks. `task-table.ts` keeps the tasks, `task-methods.ts` serves them.
+// Types for authors of agents with background tasks. `task-table.ts` keeps the tasks, and `task-methods.ts` serves them.
 import type { Artifact, Message, Part, TaskSendParams, TaskState } from '@fame-fabric/shared';
 import type { OperationContext, Outbound } from '../operation.ts';
 
-/** A running task, as its own code sees it. Calls after the end of the task have no effect. */
+/** Interface of a running task for its own code. Calls after the end of the task have no effect. */
 export interface TaskHandle {
   readonly id: string;
   readonly sessionId: string;
@@ -21,7 +21,7 @@ export interface TaskHandle {
   notify(payload: Record<string, unknown>): void;
 }
 
-/** The tasks of an agent. */
+/** Runs the tasks of an agent. */
 export interface TaskHandler {
   /** Checks a request before the task exists. Throwing refuses it. */
   accept?(params: TaskSendParams, context: OperationContext): void | Promise<void>;

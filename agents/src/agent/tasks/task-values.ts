@@ -1,4 +1,4 @@
-// Converts the values that the code of a task passes or returns into messages and artifacts.
+// Converts the values that a task's code passes or returns into messages and artifacts.
 import { type Artifact, type Message, textMessage } from '@fame-fabric/shared';
 import type { TaskHandle } from './task-types.ts';
 
@@ -8,7 +8,7 @@ export const messageOf = (message: string | Message): Message =>
 const isMessage = (value: object): value is Message =>
   'role' in value && 'parts' in value && Array.isArray(value.parts);
 
-/** The final message of a task with this result. */
+/** Returns the final message of a task with this result. */
 export function resultMessage(result: unknown): Message | undefined {
   if (result === undefined || result === null) return undefined;
   if (typeof result === 'string') return textMessage('agent', result);
@@ -18,6 +18,7 @@ export function resultMessage(result: unknown): Message | undefined {
   return { role: 'agent', parts: [{ type: 'data', data }] };
 }
 
+/** Converts a progress value to an artifact. `index` applies if the value has none. */
 export function artifactOf(value: Parameters<TaskHandle['progress']>[0], index: number): Artifact {
   if (typeof value === 'string') return { parts: [{ type: 'text', text: value }], index };
   if ('parts' in value && Array.isArray(value.parts)) return { index, ...value } as Artifact;
