@@ -1,6 +1,7 @@
 // `fame agent [NAME...]`: runs agents until a signal ends them.
 import { runAgentProcess } from '@fame-fabric/agents/process';
-import { type VerbInput, writeMessage } from '../verb.ts';
+import { writeMessage } from '../output.ts';
+import type { VerbInput } from '../verb.ts';
 
 export const run = ({ positionals, env }: VerbInput): Promise<number> =>
   runAgentProcess(positionals, { env, write: writeMessage });

@@ -5,15 +5,10 @@ import { parseAddress } from '@fame-fabric/shared';
 import { createStyle, EXIT, escapeControls, printableJson } from '@fame-fabric/shared/internal';
 import { attach } from '../attach.ts';
 import { readClientConfig } from '../config.ts';
-import {
-  onInterrupt,
-  readDuration,
-  textFlag,
-  UsageError,
-  type VerbInput,
-  writeNote,
-  writeOut,
-} from '../verb.ts';
+import { readDuration, textFlag } from '../flags.ts';
+import { onInterrupt } from '../interrupt.ts';
+import { writeNote, writeOut } from '../output.ts';
+import { UsageError, type VerbInput } from '../verb.ts';
 
 const CARD_TIMEOUT_MS = 500;
 

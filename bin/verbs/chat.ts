@@ -15,16 +15,11 @@ import { FabricError, isFabricError, parseAddress, systemClock } from '@fame-fab
 import { createStyle, type Style } from '@fame-fabric/shared/internal';
 import { attach } from '../attach.ts';
 import { type ClientConfig, readClientConfig } from '../config.ts';
+import { textFlag } from '../flags.ts';
+import { interrupted } from '../interrupt.ts';
+import { onStdoutClosed, writeNote, writeOut } from '../output.ts';
 import { getNodes } from '../sentinel-http.ts';
-import {
-  interrupted,
-  onStdoutClosed,
-  textFlag,
-  UsageError,
-  type VerbInput,
-  writeNote,
-  writeOut,
-} from '../verb.ts';
+import { UsageError, type VerbInput } from '../verb.ts';
 import { describeNodes } from './ps.ts';
 
 export async function run(input: VerbInput): Promise<number> {

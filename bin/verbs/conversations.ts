@@ -27,7 +27,8 @@ import {
   printableJson,
 } from '@fame-fabric/shared/internal';
 import { countText } from '../count-text.ts';
-import { onStdoutClosed, type VerbInput, writeMessage } from '../verb.ts';
+import { onStdoutClosed, writeMessage } from '../output.ts';
+import type { VerbInput } from '../verb.ts';
 
 /** Writes data. The caller awaits a returned promise before it writes more. */
 type Print = (text: string) => unknown;

@@ -19,9 +19,10 @@ import { CLIENT_VARIABLES, type ClientConfig, readClientConfig, wantsColours } f
 import { isPortTaken, portOwner } from '../local/port-owner.ts';
 import { probeModel } from '../model-probe.ts';
 import { isNodeRecent, MIN_NODE_VERSION } from '../node-version.ts';
+import { writeJson, writeOut } from '../output.ts';
 import { getNodes, isReady } from '../sentinel-http.ts';
 import { checkSettings, localAgentEnv } from '../settings.ts';
-import { type VerbInput, writeJson, writeOut } from '../verb.ts';
+import type { VerbInput } from '../verb.ts';
 
 /** The result of one check. */
 export interface Finding {

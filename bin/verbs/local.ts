@@ -5,21 +5,16 @@ import { closestMatch, EXIT, pause } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
 import { readClientConfig } from '../config.ts';
 import { durationText } from '../duration.ts';
+import { textFlag } from '../flags.ts';
+import { onInterrupt } from '../interrupt.ts';
 import { compose, DockerMark, dockerFault } from '../local/docker.ts';
 import { LocalError, LocalStack } from '../local/local-stack.ts';
 import { showLogs } from '../local/logs.ts';
 import { isPortTaken } from '../local/port-owner.ts';
+import { writeJson, writeNote, writeOut } from '../output.ts';
 import { isReady, isServed } from '../sentinel-http.ts';
 import { checkSettings } from '../settings.ts';
-import {
-  onInterrupt,
-  textFlag,
-  UsageError,
-  type VerbInput,
-  writeJson,
-  writeNote,
-  writeOut,
-} from '../verb.ts';
+import { UsageError, type VerbInput } from '../verb.ts';
 
 const ACTIONS = { start, stop, status, logs };
 const ATTACH_TIMEOUT_MS = 30_000;

@@ -1,7 +1,10 @@
 // `fame offline-model`: serves the built-in model through an OpenAI-compatible endpoint, for tests and demonstrations.
 import { startOfflineServer } from '@fame-fabric/agents/internal';
 import { EXIT } from '@fame-fabric/shared/internal';
-import { aborted, onInterrupt, readPort, textFlag, type VerbInput, writeNote } from '../verb.ts';
+import { readPort, textFlag } from '../flags.ts';
+import { aborted, onInterrupt } from '../interrupt.ts';
+import { writeNote } from '../output.ts';
+import type { VerbInput } from '../verb.ts';
 
 const DEFAULT_PORT = 8100;
 

@@ -2,8 +2,9 @@
 import { escapeLine, formatTable } from '@fame-fabric/shared/internal';
 import { readClientConfig } from '../config.ts';
 import { durationText } from '../duration.ts';
+import { writeJson, writeOut } from '../output.ts';
 import { getNodes, type NodeList } from '../sentinel-http.ts';
-import { type VerbInput, writeJson, writeOut } from '../verb.ts';
+import type { VerbInput } from '../verb.ts';
 
 export async function run({ flags, env }: VerbInput): Promise<number> {
   const list = await getNodes(readClientConfig(env).httpUrl);

@@ -1,5 +1,6 @@
 // `fame sentinel`: runs a sentinel until a signal ends it.
 import { runSentinelProcess } from '@fame-fabric/sentinel';
-import { envWithPort, type VerbInput } from '../verb.ts';
+import { envWithPort } from '../flags.ts';
+import type { VerbInput } from '../verb.ts';
 
 export const run = (input: VerbInput): Promise<number> => runSentinelProcess({ env: envWithPort(input) });

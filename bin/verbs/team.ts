@@ -36,7 +36,8 @@ import {
   escapeLine,
 } from '@fame-fabric/shared/internal';
 import { countText } from '../count-text.ts';
-import { type VerbInput, writeMessage, writeOut } from '../verb.ts';
+import { writeMessage, writeOut } from '../output.ts';
+import type { VerbInput } from '../verb.ts';
 
 export interface TeamCommandOptions extends RunOptions {
   env: Environment;

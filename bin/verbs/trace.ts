@@ -9,16 +9,11 @@ import {
   type Style,
 } from '@fame-fabric/shared/internal';
 import { readClientConfig } from '../config.ts';
+import { textFlag } from '../flags.ts';
+import { onInterrupt } from '../interrupt.ts';
+import { onStdoutClosed, writeNote, writeOut } from '../output.ts';
 import { type TraceLine, traceLines } from '../sentinel-http.ts';
-import {
-  onInterrupt,
-  onStdoutClosed,
-  textFlag,
-  UsageError,
-  type VerbInput,
-  writeNote,
-  writeOut,
-} from '../verb.ts';
+import { UsageError, type VerbInput } from '../verb.ts';
 
 export async function run(input: VerbInput): Promise<number> {
   const config = readClientConfig(input.env);

@@ -5,9 +5,11 @@ import { runSentinelProcess } from '@fame-fabric/sentinel';
 import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
 import { EXIT } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
+import { envWithPort } from '../flags.ts';
 import { ManagedProcess } from '../local/managed-process.ts';
+import { writeMessage, writeNote } from '../output.ts';
 import { checkSettings, localAgentEnv } from '../settings.ts';
-import { envWithPort, type VerbInput, writeMessage, writeNote } from '../verb.ts';
+import type { VerbInput } from '../verb.ts';
 
 /** Runs both until a signal ends them. @throws {CONFIG_INVALID} before either is started */
 export async function run(input: VerbInput): Promise<number> {

@@ -1,7 +1,8 @@
 // `fame version`: the version of the package and of Node.
 import { readFileSync } from 'node:fs';
 import { EXIT } from '@fame-fabric/shared/internal';
-import { type VerbInput, writeJson, writeOut } from '../verb.ts';
+import { writeJson, writeOut } from '../output.ts';
+import type { VerbInput } from '../verb.ts';
 
 export async function run({ flags }: VerbInput): Promise<number> {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
