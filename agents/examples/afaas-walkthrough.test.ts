@@ -43,7 +43,7 @@ it('ST-1 walks through messages, functions, prompt, strategy and response', asyn
   model.done();
 });
 
-it('ST-1 runs against a model server, over answers that have to be repaired', async () => {
+it('ST-1 runs against a model server, with answers that need a repair', async () => {
   const server = await fakeOpenAI({
     framing: { splitBytes: 5 },
     replies: [

@@ -19,7 +19,7 @@ setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
 /** A user who asks these questions and then leaves. */
-function userWho(...questions: string[]) {
+function scriptedUser(...questions: string[]) {
   const written: string[] = [];
   const ask = vi.fn(async () => {
     written.push('|');
@@ -49,7 +49,7 @@ describe('the loop of the Agere tutorial', () => {
       'It is 22 degrees in Paris and 10 in Beijing.',
       'You are welcome.',
     ]);
-    const user = userWho('Thanks!');
+    const user = scriptedUser('Thanks!');
     const chat: Chat = {
       model,
       tools: new ToolSet(standardTools()),
@@ -101,7 +101,7 @@ describe('the loop of the Agere tutorial', () => {
     ]);
   });
 
-  it('does the same with a model server, whose bytes come in pieces', async () => {
+  it('does the same with a model server that splits its bytes', async () => {
     const server = await fakeOpenAI({
       framing: { splitBytes: 7, crlf: true, comments: true },
       replies: [
@@ -120,7 +120,7 @@ describe('the loop of the Agere tutorial', () => {
         '10 and 22 degrees.',
       ],
     });
-    const user = userWho();
+    const user = scriptedUser();
     const chat: Chat = {
       model: openaiModel({ model: 'fake', baseURL: server.url }),
       tools: new ToolSet(standardTools()),
@@ -159,7 +159,7 @@ describe('the loop of the Agere tutorial', () => {
         [...callChunks({ name: 'slow', arguments: { to_user: 'Working' } }), text, ' … still writing'],
         'Done.',
       ]);
-      const user = userWho();
+      const user = scriptedUser();
       const chat: Chat = {
         model,
         tools: new ToolSet([slow]),
@@ -183,7 +183,7 @@ describe('the loop of the Agere tutorial', () => {
     }
   });
 
-  it('AG-25 keeps nothing of 10,000 rounds', { timeout: 120_000 }, async () => {
+  it('AG-25 retains no node and no memory of 10,000 rounds', { timeout: 120_000 }, async () => {
     const ROUNDS = 10_000;
     const chunk = { choices: [{ index: 0, delta: { content: 'ok' }, finish_reason: 'stop' as const }] };
     const model = {
@@ -217,14 +217,14 @@ describe('the loop of the Agere tutorial', () => {
     };
     expect(await commander.run(round(chat))).toBe('QUIT');
     expect(rounds).toBe(ROUNDS);
-    // The round that asks, and nothing of those before.
+    // Only the round that asks is live.
     expect(new Set(liveNodes)).toEqual(new Set([1]));
     expect(commander.liveNodes).toBe(0);
     expect(commander.root.children).toEqual([]);
     expect(heap.at(-1)! - heap[1]!).toBeLessThan(1_000_000);
   });
 
-  it('takes less than 40 lines of its own', () => {
+  it('has fewer than 40 lines without its imports', () => {
     const source = readFileSync(new URL('./agere-loop.ts', import.meta.url), 'utf8');
     const loop = source.slice(0, source.indexOf('if (import.meta.main)'));
     const own = loop.replace(/^import [^;]*;/gm, '').split('\n');

@@ -1,9 +1,9 @@
-// The example of the README: it runs as printed there, and stays short.
+// The team example of the README: it runs as printed, and stays short.
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { team } from './team-hello.ts';
 
-it('TM-36 says hello, offline, in less than 20 lines', async () => {
+it('TM-36 greets without a network, in fewer than 20 lines', async () => {
   expect(await team.run('Hi!').result).toMatchObject({
     kind: 'text',
     text: 'Hello, world!',

@@ -1,4 +1,4 @@
-// The example of the README: it runs as printed there, and stays short.
+// The agent example of the README: it runs as printed, and stays short.
 import { readFileSync } from 'node:fs';
 import { Link } from '@fame-fabric/shared';
 import { ScriptedSentinel } from '@fame-fabric/shared/testing';

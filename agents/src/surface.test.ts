@@ -47,7 +47,7 @@ const LISTS = {
     defineHandler defineJob renderTree splitToolStream toolMessage withReceivingStages workflowToMermaid
   `,
   process: `
-    AGENT_VARIABLES AgentConfig AgentSource ModelConfig NamedAgent
+    AGENT_VARIABLES AgentConfig AgentSource ModelConfig NamedAgent OPENAI_BASE_URL
     ProcessContext RunOptions modelsOf readAgentConfig runAgentProcess runAgents
   `,
   testing: `

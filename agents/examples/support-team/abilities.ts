@@ -11,20 +11,21 @@ const PRODUCTS = [
   { name: 'Night light Pim', price: '19 EUR', words: ['night', 'child', 'bedroom', 'small'] },
 ];
 
-/** Data: the agent that asked gets it, and says it in its own words. */
+/** Returns data, from which the calling agent writes the answer. */
 export function order_status({ order_id }: { order_id: string }) {
   const order = ORDERS[order_id.replace(/\D/g, '')];
   return order ? { order_id, ...order } : { order_id, status: 'unknown: there is no order with this number' };
 }
 
+/** Returns the products that match a query, or else all of them. */
 export function find_products({ query }: { query: string }) {
   const wanted: readonly string[] = query.toLowerCase().match(/\p{L}+/gu) ?? [];
   const found = PRODUCTS.filter(({ words }) => words.some((word) => wanted.includes(word)));
   return { products: (found.length > 0 ? found : PRODUCTS).map(({ name, price }) => ({ name, price })) };
 }
 
-/** A text: the customer sees it as it is, and no model is asked. */
+/** Returns a text, which the customer receives unchanged and without a model call. */
 export const thanks = ({ sentiment }: { sentiment?: string }) =>
   sentiment === 'bad' ? 'Thank you for telling us. We will do better.' : 'You are welcome!';
 
-export const what_we_do = () => 'I can look up your order and help you to find a lamp. What shall it be?';
+export const what_we_do = () => 'I can look up your order or help you find a lamp. What can I do for you?';

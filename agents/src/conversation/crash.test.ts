@@ -49,7 +49,7 @@ describe('a turn whose tools show text', () => {
       },
     ]);
 
-  const live = async (deaths: readonly number[], isWritten: boolean) => {
+  const live = async (crashesAt: readonly number[], isDurable: boolean) => {
     const runs: string[] = [];
     const models: ScriptedModel[] = [];
     const survived = await surviveCrashes({
@@ -63,21 +63,21 @@ describe('a turn whose tools show text', () => {
         return new ChatTurns({ model: models.at(-1)!, tools });
       },
       userMessage: 'Please.',
-      deaths,
-      isWritten,
+      crashesAt,
+      isDurable,
     });
     for (const one of models) one.assertValid();
     return { ...survived, runs };
   };
 
-  for (const isWritten of [false, true]) {
-    test(`loses and repeats none of it, whatever event it dies at, ${isWritten ? 'just' : 'not yet'} written`, async () => {
-      const whole = await live([], isWritten);
+  for (const isDurable of [false, true]) {
+    test(`loses and repeats none of it, whatever event it dies at, ${isDurable ? 'just' : 'not yet'} written`, async () => {
+      const whole = await live([], isDurable);
       expect(whole.recorded).toContain('</look>');
       for (let death = 1; death < whole.journal.length; death++) {
-        for (const deaths of [[death], [death, 2], [death, 3], [death, 5], [death, 7]]) {
-          const survived = await live(deaths, isWritten);
-          const where = `deaths at ${deaths.join(', ')}`;
+        for (const crashesAt of [[death], [death, 2], [death, 3], [death, 5], [death, 7]]) {
+          const survived = await live(crashesAt, isDurable);
+          const where = `crashes at ${crashesAt.join(', ')}`;
           const { recorded, streamed } = survived;
           expect(streamed, where).toBe(recorded);
           expect([count(recorded, '<look>'), count(recorded, '</look>')], where).toEqual([1, 1]);
@@ -106,15 +106,15 @@ test('a turn of the refining dialogue gives the same answer after a crash at any
   });
   const answer = 'A site\n\n1. For whom?';
   // A process whose first request is the second of the turn gets the second reply.
-  const live = (deaths: readonly number[], repliedBefore = 0) =>
+  const live = (crashesAt: readonly number[], repliedBefore = 0) =>
     surviveCrashes({
       runner: (process) => {
         const model = scriptedModel(process > 0 && repliedBefore > 0 ? [asks] : ['Hm.', asks]);
         return new RefineTurns({ models: { default: model, smart: model } });
       },
       userMessage: 'A site, please.',
-      deaths,
-      isWritten: true,
+      crashesAt,
+      isDurable: true,
     });
   const whole = await live([]);
   expect([whole.streamed, whole.recorded]).toEqual([answer, answer]);
@@ -163,8 +163,8 @@ test('a step that followed a result which the edited runner does not request is 
       return { usage: noUsage(), model: 'scripted', messages };
     },
   });
-  const live = (deaths: readonly number[]) =>
-    surviveCrashes({ runner, userMessage: 'Please.', deaths, isWritten: true });
+  const live = (crashesAt: readonly number[]) =>
+    surviveCrashes({ runner, userMessage: 'Please.', crashesAt, isDurable: true });
   const whole = await live([]);
   const look = whole.journal.findIndex(({ kind }) => kind === 'tool_finished');
   // The first process dies after the result of `look`; the next ones do not request it.
@@ -202,8 +202,8 @@ test('a runner that asks a second model after a failure repeats no finished call
       return { usage: noUsage(), model: 'scripted', messages };
     },
   });
-  const live = (deaths: readonly number[]) =>
-    surviveCrashes({ runner, userMessage: 'Please.', deaths, isWritten: true });
+  const live = (crashesAt: readonly number[]) =>
+    surviveCrashes({ runner, userMessage: 'Please.', crashesAt, isDurable: true });
   const whole = await live([]);
   for (let death = 1; death < whole.journal.length; death++) {
     payments.length = 0;

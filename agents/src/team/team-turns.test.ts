@@ -80,15 +80,15 @@ describe('TeamTurns', () => {
     expect(transcriptFault(result.messages!)).toBeUndefined();
   });
 
-  for (const isWritten of [false, true]) {
-    it(`gives the same answer after a crash at any event, ${isWritten ? 'just' : 'not yet'} written, and repeats nothing`, async () => {
+  for (const isDurable of [false, true]) {
+    it(`gives the same answer after a crash at any event, ${isDurable ? 'just' : 'not yet'} written, and repeats nothing`, async () => {
       const talking = { ...abilities, stock: saysBefore('Counting', { left: 3 }) };
-      const live = async (deaths: readonly number[]) => {
+      const live = async (crashesAt: readonly number[]) => {
         const models: ScriptedModel[] = [];
         const stock = vi.fn(talking.stock);
         const hours = vi.fn(talking.hours);
         const teams = await Promise.all(
-          [...deaths, 0].map(() => {
+          [...crashesAt, 0].map(() => {
             models.push(model());
             return loadShop(models.at(-1)!, { ...talking, stock, hours });
           }),
@@ -96,8 +96,8 @@ describe('TeamTurns', () => {
         const survived = await surviveCrashes({
           runner: (process) => new TeamTurns(teams[process]!),
           userMessage: 'How many?',
-          deaths,
-          isWritten,
+          crashesAt,
+          isDurable,
         });
         return { ...survived, models, stock, hours };
       };
@@ -105,9 +105,9 @@ describe('TeamTurns', () => {
       const answer = 'Let me look. \nCounting\nNine to five.\nThree are left.';
       expect(whole.recorded).toBe(answer);
       for (let death = 1; death < whole.journal.length; death++) {
-        for (const deaths of [[death], [death, 2], [death, 4]]) {
-          const { streamed, recorded, messages, journal, models, stock, hours } = await live(deaths);
-          const where = `deaths at ${deaths.join(', ')}`;
+        for (const crashesAt of [[death], [death, 2], [death, 4]]) {
+          const { streamed, recorded, messages, journal, models, stock, hours } = await live(crashesAt);
+          const where = `crashes at ${crashesAt.join(', ')}`;
           expect([streamed, recorded], where).toEqual([answer, answer]);
           expect(messages, where).toEqual(whole.messages);
           expect(
@@ -119,9 +119,9 @@ describe('TeamTurns', () => {
             where,
           ).toHaveLength(3);
           const asked = models.reduce((sum, { count }) => sum + count, 0);
-          expect(asked, where).toBeLessThanOrEqual(3 + deaths.length);
-          expect(stock.mock.calls.length, where).toBeLessThanOrEqual(1 + deaths.length);
-          expect(hours.mock.calls.length, where).toBeLessThanOrEqual(1 + deaths.length);
+          expect(asked, where).toBeLessThanOrEqual(3 + crashesAt.length);
+          expect(stock.mock.calls.length, where).toBeLessThanOrEqual(1 + crashesAt.length);
+          expect(hours.mock.calls.length, where).toBeLessThanOrEqual(1 + crashesAt.length);
         }
       }
     }, 60_000);
@@ -141,8 +141,8 @@ describe('TeamTurns', () => {
     const { journal } = await surviveCrashes({
       runner: () => new TeamTurns(before),
       userMessage: 'How many?',
-      deaths: [],
-      isWritten: true,
+      crashesAt: [],
+      isDurable: true,
     });
     // It dies when the functions of the shop have finished, with what the shop said before them shown.
     const death = journal.findLastIndex(({ kind }) => kind === 'tool_finished');
@@ -158,8 +158,8 @@ describe('TeamTurns', () => {
       const survived = await surviveCrashes({
         runner: (process) => new TeamTurns(process === 0 ? first : team),
         userMessage: 'How many?',
-        deaths: [death, ...again],
-        isWritten: true,
+        crashesAt: [death, ...again],
+        isDurable: true,
       });
       expect([survived.streamed, survived.recorded]).toEqual(['We sell three.', 'We sell three.']);
       const drops = survived.journal.filter(({ body }) => body.from_step !== undefined);

@@ -1,12 +1,12 @@
 // Checks the part of Mermaid's flowchart grammar that `workflowToMermaid` writes: a header, nodes with quoted texts, arrows with
-// quoted labels. `test/mermaid` reads the same diagrams with Mermaid itself; this one runs with every unit test, and is strict about
-// everything it does not know.
+// quoted labels. `test/mermaid` parses the same diagrams with Mermaid itself. This checker runs with every unit test and rejects
+// everything else.
 
 const TEXT = '"(?:[^"#%<>&;`\\\\\\u0000-\\u001f]|#\\d+;)+"';
 const NODE = new RegExp(`^  (n\\d+)(?:\\[(${TEXT})\\]|\\(\\[(${TEXT})\\]\\))$`, 'u');
 const ARROW = new RegExp(`^  (n\\d+) (-->|==>)(?:\\|(${TEXT})\\|)? (n\\d+)$`, 'u');
 
-export interface Flowchart {
+interface Flowchart {
   nodes: Map<string, { shape: 'box' | 'round'; text: string }>;
   arrows: { from: string; to: string; label: string | undefined; thick: boolean }[];
 }
@@ -14,25 +14,25 @@ export interface Flowchart {
 const decoded = (text: string): string =>
   text.slice(1, -1).replace(/#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code)));
 
-/** Reads a flowchart. @throws {Error} with the line that is not in the grammar, or names a node that was not declared */
+/** Parses a flowchart. @throws {Error} with the line that is not in the grammar or has an undeclared node */
 export function checkFlowchart(source: string): Flowchart {
   const [header, ...lines] = source.split('\n');
   if (header !== 'flowchart TD') throw new Error(`not a flowchart: ${header}`);
-  if (lines.pop() !== '') throw new Error('the last line must end');
+  if (lines.pop() !== '') throw new Error('the last line has no line break');
   const chart: Flowchart = { nodes: new Map(), arrows: [] };
   for (const line of lines) {
     if (/direction\s+(?:TB|TD|BT|LR|RL)/i.test(line)) throw new Error(`read as a direction: ${line}`);
     const node = NODE.exec(line);
     if (node) {
       const [, id, box, round] = node;
-      if (chart.nodes.has(id!)) throw new Error(`declared twice: ${line}`);
+      if (chart.nodes.has(id!)) throw new Error(`node declared twice: ${line}`);
       chart.nodes.set(id!, { shape: box ? 'box' : 'round', text: decoded((box ?? round)!) });
       continue;
     }
     const arrow = ARROW.exec(line);
     if (!arrow) throw new Error(`not in the grammar: ${line}`);
     const [, from, kind, label, to] = arrow;
-    for (const id of [from!, to!]) if (!chart.nodes.has(id)) throw new Error(`not declared: ${line}`);
+    for (const id of [from!, to!]) if (!chart.nodes.has(id)) throw new Error(`node not declared: ${line}`);
     chart.arrows.push({
       from: from!,
       to: to!,

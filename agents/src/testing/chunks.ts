@@ -2,6 +2,8 @@
 // or count the pulled chunks.
 import type { FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model/model.ts';
 
+export { pieces } from './script.ts';
+
 export const contentChunk = (content: string): ModelChunk => ({
   choices: [{ index: 0, delta: { content } }],
 });
@@ -13,13 +15,6 @@ export const finishChunk = (finish_reason: FinishReason): ModelChunk => ({
 });
 export const usageChunk = (usage: Usage): ModelChunk => ({ choices: [], usage });
 
-/** Cuts a text into pieces of `size` UTF-16 units, even through surrogate pairs. */
-export function pieces(text: string, size: number): string[] {
-  const all: string[] = [];
-  for (let at = 0; at < text.length; at += size) all.push(text.slice(at, at + size));
-  return all;
-}
-
 /** Cuts a text at the given offsets. */
 export function cutAt(text: string, offsets: readonly number[]): string[] {
   const edges = [
@@ -30,7 +25,7 @@ export function cutAt(text: string, offsets: readonly number[]): string[] {
   return edges.slice(1).map((end, n) => text.slice(edges[n], end));
 }
 
-/** One tool call as OpenAI streams it: an opening delta with id and name, then the arguments in pieces. */
+/** Makes one tool call as OpenAI streams it: an opening delta with id and name, then the arguments in pieces. */
 export function callChunks(index: number, id: string, name: string, args: readonly string[]): ModelChunk[] {
   return [
     callChunk({ index, id, function: { name, arguments: '' } }),
@@ -38,7 +33,7 @@ export function callChunks(index: number, id: string, name: string, args: readon
   ];
 }
 
-/** A source of chunks. Functions among them are called and awaited in their place. */
+/** Yields chunks. Calls and awaits the functions among them in order. */
 export async function* sourceOf(
   chunks: Iterable<ModelChunk | (() => void | Promise<void>)>,
 ): AsyncGenerator<ModelChunk, void, undefined> {
@@ -80,6 +75,7 @@ export class CountedSource implements AsyncIterableIterator<ModelChunk> {
   }
 }
 
+/** Reads a source to its end. */
 export async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const item of source) all.push(item);

@@ -1,4 +1,5 @@
-// Lives a turn through deaths of its process: each process writes to the journal until its store dies, and the last one lives.
+// Runs a turn through crashes of its process. Each process writes to the journal until its store crashes, and the last process
+// completes the turn.
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import type { ConversationEvent } from '../conversation/conversation.ts';
 import { ConversationHost } from '../conversation/host.ts';
@@ -6,81 +7,81 @@ import { MemoryStore } from '../store/memory-store.ts';
 import type { Append, JournalEvent } from '../store/store.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 
-/** A store whose process dies at an append: before it is durable, or right after. */
-export class DyingStore extends MemoryStore {
-  /** Events until its death. */
-  left = Number.POSITIVE_INFINITY;
-  isWritten = true;
+/** A store that crashes at an append: before the append is durable, or right after. */
+class CrashingStore extends MemoryStore {
+  /** Events until the crash. */
+  eventsLeft = Number.POSITIVE_INFINITY;
+  /** True if the append that crashes is durable. */
+  isDurable = true;
 
   override async append(append: Append): Promise<void> {
-    this.left -= append.events.length;
-    if (this.left > 0) return super.append(append);
-    if (this.isWritten && this.left > -append.events.length) await super.append(append);
+    this.eventsLeft -= append.events.length;
+    if (this.eventsLeft > 0) return super.append(append);
+    if (this.isDurable && this.eventsLeft > -append.events.length) await super.append(append);
     await this.close();
     return new Promise(() => {});
   }
 }
 
-/** A clock by which 50 ms pass at every look, so that each piece of text is written by itself. */
-export function hastyClock(): ManualClock {
+/** Makes a clock that advances by 50 ms with each reading, so that each piece of text is written on its own. */
+function tickingClock(): ManualClock {
   const clock = new ManualClock();
   const now = clock.now.bind(clock);
-  let looks = 0;
-  clock.now = () => now() + 50 * looks++;
+  let readings = 0;
+  clock.now = () => now() + 50 * readings++;
   return clock;
 }
 
-export interface CrashOptions {
+interface CrashOptions {
   /** Makes the runner of the process with that number, from 0. */
   runner(process: number): TurnRunner;
   userMessage: string;
-  /** At which of its events each process dies; another one follows that lives. */
-  deaths: readonly number[];
-  /** True if the event at which a process dies is durable. */
-  isWritten: boolean;
+  /** For each process that crashes, the number of its event that crashes it. One more process completes the turn. */
+  crashesAt: readonly number[];
+  /** True if the event that crashes a process is durable. */
+  isDurable: boolean;
 }
 
 export interface Survived {
-  /** The text that a follower of all processes put together. */
+  /** The text that a follower of all processes received. */
   readonly streamed: string;
   /** The text of the recorded outcome. */
   readonly recorded: string;
   readonly journal: readonly JournalEvent[];
-  /** The messages that the model is shown in the next turn. */
+  /** The messages that the model receives in the next turn. */
   readonly messages: readonly unknown[];
 }
 
-/** @throws {Error} when the turn does not complete, or its events leave a gap */
+/** Runs a turn through the crashes. @throws {Error} when the turn does not complete, or its events have a gap */
 export async function surviveCrashes(options: CrashOptions): Promise<Survived> {
-  const { runner, userMessage, deaths, isWritten } = options;
-  const lives = [...deaths, Number.POSITIVE_INFINITY];
+  const { runner, userMessage, crashesAt, isDurable } = options;
   const seen: ConversationEvent[] = [];
-  let store = new DyingStore();
-  for (const [process, life] of lives.entries()) {
+  let store = new CrashingStore();
+  for (const [process, eventsLeft] of [...crashesAt, Number.POSITIVE_INFINITY].entries()) {
     const host = new ConversationHost(
-      { runner: runner(process), store, agent: 'crash@fame.fabric', clock: hastyClock() },
+      { runner: runner(process), store, agent: 'crash@fame.fabric', clock: tickingClock() },
       {},
     );
     if (process === 0) {
       const settings = { systemPrompt: 'Be brief.', maxHistoryLength: 10, turnPolicy: 'queue' as const };
       await host.start({ id: 'c', callId: 'start', options: settings });
     }
-    store.left = life;
-    store.isWritten = isWritten;
-    const living = store;
+    store.eventsLeft = eventsLeft;
+    store.isDurable = isDurable;
+    const current = store;
     const follow = async (): Promise<void> => {
       await host.recover();
       const turn = await host.turn({ conversationId: 'c', userMessage, turnId: 't' });
       for await (const event of turn.follow(seen.at(-1)?.seq ?? 0)) {
-        // The dead send nothing; an error here is only how the host ends its callers.
-        if (living.left > 0 && event.type !== 'error') seen.push(event);
+        // A crashed process sends nothing. The error that its host sends here is an artifact of the test.
+        if (current.eventsLeft > 0 && event.type !== 'error') seen.push(event);
       }
     };
-    if (process < deaths.length) {
+    if (process < crashesAt.length) {
       void follow().catch(() => undefined);
       for (let i = 0; i < 12; i++) await settle();
       await store.close();
-      store = new DyingStore({ sharedWith: store });
+      store = new CrashingStore({ sharedWith: store });
       continue;
     }
     await follow();
@@ -96,7 +97,7 @@ export async function surviveCrashes(options: CrashOptions): Promise<Survived> {
   throw new Error('not reached');
 }
 
-/** The text that a follower ends up with, whatever was taken back on the way. */
+/** Returns the text that a follower has at the end, with restarts applied. */
 export const textSeen = (events: readonly ConversationEvent[]): string =>
   events.reduce((text, event) => {
     if (event.type === 'text') return text + event.text;

@@ -28,14 +28,14 @@ export interface FakeCallOptions {
 }
 
 /** Outcome of a call: its result, its items, or its error in wire format. */
-export interface Outcome {
+interface Outcome {
   result?: unknown;
   items: unknown[];
   error?: RpcReply['error'];
   ended: boolean;
 }
 
-export interface FakeCall {
+interface FakeCall {
   readonly done: Promise<Outcome>;
   /** Cancels the call, as a caller does. */
   cancel(reason?: string): void;
@@ -48,7 +48,7 @@ export class FakeLink implements AgentLink {
   async bind(
     address: string,
     service: Service,
-    options?: { capabilities?: readonly string[] },
+    options?: { capabilities?: readonly string[] | undefined },
   ): Promise<void> {
     if (this.bound.has(address)) throw new FabricError('ADDRESS_IN_USE', `${address} is bound`);
     this.bound.set(address, { service, capabilities: options?.capabilities ?? [] });

@@ -31,7 +31,7 @@ const packets = (url: string): Promise<Buffer[]> =>
   });
 
 describe('the fake OpenAI server', () => {
-  it('answers in one piece when the request does not stream', async () => {
+  it('returns a whole completion when the request does not stream', async () => {
     const server = await serve({
       replies: [callTools({ id: 'c', name: 'f', arguments: { a: 1 } }, { text: 'so' })],
     });
@@ -60,15 +60,15 @@ describe('the fake OpenAI server', () => {
     expect(text).not.toContain('usage');
   });
 
-  it('really splits characters', async () => {
+  it('splits the bytes of a character', async () => {
     const server = await serve({ replies: ['😀'], framing: { splitBytes: 1 } });
     const parts = await packets(server.url);
     expect(Buffer.concat(parts).toString()).toContain('"content":"😀"');
-    // Some packet holds a part of the four bytes only.
+    // At least one packet has only a part of the four bytes.
     expect(parts.some((part) => part.toString().includes('\uFFFD'))).toBe(true);
   });
 
-  it('really joins events, ends lines in CRLF and sends comments', async () => {
+  it('joins events, ends lines in CRLF and sends comments', async () => {
     const server = await serve({
       replies: [reply('abcd', { chunkChars: 1 })],
       framing: { joinEvents: 100, crlf: true, comments: true },
@@ -93,7 +93,7 @@ describe('the fake OpenAI server', () => {
     await reader.cancel();
   });
 
-  it('breaks off in the middle', async () => {
+  it('cuts the connection in the middle', async () => {
     const server = await serve({ replies: [['a', { disconnect: true }]] });
     const response = await post(server.url, { ...hello, stream: true });
     await expect(response.text()).rejects.toThrow();
@@ -101,7 +101,7 @@ describe('the fake OpenAI server', () => {
     expect(server.requests[0]?.disconnectedAt).toBeUndefined();
   });
 
-  it('notices when a client hangs up, before and after the first byte', async () => {
+  it('records a disconnect of the client, before and after the first byte', async () => {
     const server = await serve({ replies: [[stall()], ['a', stall()]] });
     for (const n of [1, 2]) {
       const abort = new AbortController();
@@ -141,7 +141,7 @@ describe('the fake OpenAI server', () => {
     expect(() => server.done()).toThrow();
   });
 
-  it('refuses other keys and models, and answers 500 to what was not expected', async () => {
+  it('refuses other keys and models, and answers 500 to an unexpected request', async () => {
     const server = await serve({ apiKey: 'k', models: ['m'] });
     expect((await post(server.url)).status).toBe(401);
     const headers = { authorization: 'Bearer k' };
@@ -150,7 +150,7 @@ describe('the fake OpenAI server', () => {
     expect(() => server.done()).toThrow('request 3 was not expected');
   });
 
-  it('answers by a function where no reply is left', async () => {
+  it('answers with `respond` when no reply is left', async () => {
     const server = await serve({
       replies: ['first'],
       respond: (request, index) => `${index} ${request.messages.length}`,

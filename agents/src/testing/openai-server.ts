@@ -23,15 +23,15 @@ import { ArgumentRecorder, checkTranscript, type Violation } from './transcript-
 
 /** Encoding of the events of a stream. */
 export interface Framing {
-  /** End lines with CRLF. */
+  /** Ends lines with CRLF. */
   crlf?: boolean;
-  /** Send a comment line before each event, as proxies do to keep a connection open. */
+  /** Sends a comment line before each event, as proxies do to keep a connection open. */
   comments?: boolean;
-  /** Write the bytes in pieces of this size, even through characters. */
+  /** Writes the bytes in pieces of this size, even inside a character. */
   splitBytes?: number;
   /** Number of events per write. */
   joinEvents?: number;
-  /** End with `data: [DONE]`. @default true */
+  /** Ends with `data: [DONE]`. @default true */
   done?: boolean;
 }
 
@@ -41,7 +41,7 @@ export interface ServerReply extends ScriptReply {
   framing?: Framing;
 }
 
-/** The body of a request as it came over the wire. */
+/** The body of a request in wire format. */
 export type WireRequest = ModelRequest & {
   model: string;
   stream?: boolean;
@@ -63,14 +63,14 @@ export interface RecordedRequest {
 export interface FakeOpenAIOptions {
   /** Answers, as for the scripted model. */
   replies?: readonly Scripted<ServerReply>[];
-  /** Answers requests that `replies` do not. */
+  /** Answers requests that no reply matches. */
   respond?: (request: WireRequest, index: number) => Scripted<ServerReply>;
   framing?: Framing;
-  /** Refuse every other key with 401. */
+  /** Refuses every other key with 401. */
   apiKey?: string;
-  /** Refuse every other model with 404. */
+  /** Refuses every other model with 404. */
   models?: readonly string[];
-  /** Refuse `stream_options`, as some servers do. */
+  /** Refuses `stream_options`, as some servers do. */
   refuseStreamOptions?: boolean;
 }
 
@@ -262,7 +262,7 @@ export class FakeOpenAI {
 export const fakeOpenAI = (options?: FakeOpenAIOptions): Promise<FakeOpenAI> =>
   new FakeOpenAI(options).listen();
 
-/** A reply that is an HTTP error. */
+/** Makes a reply that is an HTTP error. */
 export const httpError = (
   status: number,
   error: Partial<ApiError> = {},
@@ -305,18 +305,18 @@ type Send = (
 
 const sendStream: Send = async (response, reply, ids, body, framing, signal, recorder) => {
   const { crlf = false, comments = false, splitBytes, joinEvents = 1, done = true } = framing;
-  let waiting: string[] = [];
+  let buffered: string[] = [];
   const flush = async (): Promise<void> => {
-    const bytes = Buffer.from(waiting.join(''));
-    waiting = [];
+    const bytes = Buffer.from(buffered.join(''));
+    buffered = [];
     const size = splitBytes ?? Math.max(1, bytes.length);
     for (let at = 0; at < bytes.length; at += size)
       await write(response, bytes.subarray(at, at + size), signal);
   };
   const send = async (data: unknown): Promise<void> => {
     const text = `${comments ? ': keep-alive\n' : ''}${event(data)}`;
-    waiting.push(crlf ? text.replaceAll('\n', '\r\n') : text);
-    if (waiting.length >= joinEvents) await flush();
+    buffered.push(crlf ? text.replaceAll('\n', '\r\n') : text);
+    if (buffered.length >= joinEvents) await flush();
   };
   const begin = (): void => {
     if (!response.headersSent) response.writeHead(200, EVENT_STREAM_HEADERS);

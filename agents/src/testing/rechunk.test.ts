@@ -38,7 +38,7 @@ describe('rechunk', () => {
     );
   });
 
-  it('really cuts: one character a chunk', () => {
+  it('cuts into chunks of one character', () => {
     const chunks = rechunk(recorded, everyChars(1));
     const sizes = chunks.flatMap((chunk) =>
       chunk.choices.map(
@@ -54,7 +54,7 @@ describe('rechunk', () => {
     expect(texts).toEqual(['ab', 'cdef']);
   });
 
-  it('gives the same cuts for the same seed', () => {
+  it('makes the same cuts for the same seed', () => {
     expect(rechunk(recorded, randomCuts(7))).toEqual(rechunk(recorded, randomCuts(7)));
     expect(rechunk(recorded, randomCuts(7))).not.toEqual(rechunk(recorded, randomCuts(8)));
     const random = seeded(1);

@@ -1,24 +1,24 @@
-// Cuts a recorded stream at other places: the same answer, its texts and arguments in other pieces. A reader of a stream must
-// give the same result for all of them.
+// Cuts the texts and arguments of a recorded stream at other offsets. The answer stays the same, and so must the result of every
+// reader.
 import type { ModelChunk, ToolCallDelta } from '../model/model.ts';
 import { pieces } from './script.ts';
 
 /** Cuts a text into pieces, in order and complete. */
 export type Cut = (text: string) => readonly string[];
 
-/** Pieces of `size` UTF-16 units. May cut through a surrogate pair, as real servers do through escapes. */
+/** Cuts into pieces of `size` UTF-16 units. May cut through a surrogate pair, as real servers do through escapes. */
 export const everyChars =
   (size: number): Cut =>
   (text) =>
     pieces(text, size);
 
-/** Two pieces: before and after `at`. */
+/** Cuts in two pieces: before and after `at`. */
 export const cutAt =
   (at: number): Cut =>
   (text) =>
     [text.slice(0, at), text.slice(at)].filter(Boolean);
 
-/** Random pieces, determined by the seed. */
+/** Cuts into random pieces, determined by the seed. */
 export function randomCuts(seed: number, maxChars = 12): Cut {
   const random = seeded(seed);
   return (text) => {
@@ -32,7 +32,7 @@ export function randomCuts(seed: number, maxChars = 12): Cut {
   };
 }
 
-/** Numbers from 0 up to 1, determined by the seed (mulberry32). */
+/** Makes a source of numbers from 0 up to 1, determined by the seed (mulberry32). */
 export function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -43,7 +43,7 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** The same answer, its contents and arguments cut by `cut`. Opening deltas, finish reasons and usage stay in place. */
+/** Returns the same answer, with its contents and arguments cut by `cut`. Opening deltas, finish reasons and usage stay in place. */
 export function rechunk(chunks: readonly ModelChunk[], cut: Cut): ModelChunk[] {
   return joined(chunks).flatMap((chunk): ModelChunk[] => {
     const [choice] = chunk.choices;
@@ -55,25 +55,24 @@ export function rechunk(chunks: readonly ModelChunk[], cut: Cut): ModelChunk[] {
     const text = call?.function?.arguments;
     if (!choice || !call || !text) return [chunk];
     const { arguments: _text, ...opening } = call.function ?? {};
-    const of = (delta: ToolCallDelta): ModelChunk => ({
+    const chunkOf = (delta: ToolCallDelta): ModelChunk => ({
       ...chunk,
       choices: [{ ...choice, delta: { tool_calls: [delta] } }],
     });
-    const index = call.index === undefined ? {} : { index: call.index };
     return [
-      ...(call.id || opening.name ? [of({ ...call, function: { ...opening, arguments: '' } })] : []),
-      ...cut(text).map((part) => of({ ...index, function: { arguments: part } })),
+      ...(call.id || opening.name ? [chunkOf({ ...call, function: { ...opening, arguments: '' } })] : []),
+      ...cut(text).map((part) => chunkOf({ index: call.index, function: { arguments: part } })),
     ];
   });
 }
 
-/** All cuts to test for texts of up to `longest` characters: each size, and each cut in two. */
+/** Yields all cuts to test for texts of up to `longest` characters: each size, and each cut in two. */
 export function* allCuts(longest: number): Generator<Cut> {
   for (let size = 1; size <= longest; size += 1) yield everyChars(size);
   for (let at = 1; at < longest; at += 1) yield cutAt(at);
 }
 
-/** One delta per chunk, with adjacent pieces of the same place joined. */
+/** Splits the chunks into one delta each, and joins adjacent pieces of the same text or call. */
 function joined(chunks: readonly ModelChunk[]): ModelChunk[] {
   const single = chunks.flatMap((chunk): ModelChunk[] => {
     const [choice] = chunk.choices;

@@ -38,7 +38,7 @@ export class ReplyQueue<Reply extends ScriptReply = ScriptReply> {
     return asReply(slot.script, request, index);
   }
 
-  /** Records a request without an answer. Returns a sentence about it. */
+  /** Records a request without an answer. Returns its description. */
   unexpected(request: ModelRequest, index: number): string {
     const text = `request ${index + 1} was not expected; its last message is ${JSON.stringify(request.messages.at(-1))}`;
     this.#unexpected.push(text);

@@ -1,4 +1,4 @@
-// A turn for tests of runners: the context that a conversation gives, with a journal that records its entries as short lines.
+// A turn for tests of runners: the context that a conversation provides, and a journal that records its entries as short lines.
 import { silentLog } from '@fame-fabric/shared';
 import { History, type TurnDraft } from '../turn/history.ts';
 import { JournaledModel, type ModelJournal } from '../turn/journaled-model.ts';
@@ -23,13 +23,13 @@ export interface RunnerKit {
   readonly history: History;
   readonly draft: TurnDraft;
   readonly controller: AbortController;
-  /** The entries of the journal and the texts, as short lines in order. Calls are named by step and place: `1.0`. */
+  /** The entries of the journal and the texts, as short lines in order. Calls are named by step and index: `1.0`. */
   readonly seen: string[];
   /** Ends the turn, as the conversation does after its runner. */
   finish(): Promise<void>;
 }
 
-/** Makes a turn and notes what its runner does. */
+/** Makes a turn and records the actions of its runner. */
 export function runnerKit(options: RunnerKitOptions = {}): RunnerKit {
   const { history = new History({ system: 'Be brief.' }), userMessage = 'hi', payload = {}, state } = options;
   const controller = new AbortController();

@@ -28,7 +28,7 @@ export function gate(): ControlledGate {
   };
 }
 
-/** A gate that never opens: the stream is silent until the reader leaves. */
+/** Makes a gate that never opens: the stream is silent until the reader leaves. */
 export const stall = (): ScriptStep => ({ wait: new Promise(() => {}) });
 
 export type ScriptStep =
@@ -70,13 +70,13 @@ export const DEFAULT_USAGE: Usage = Object.freeze({
   total_tokens: 15,
 });
 
-/** Cuts a text into pieces of `size` UTF-16 units; the last may be shorter. */
+/** Cuts a text into pieces of `size` UTF-16 units, even through surrogate pairs; the last may be shorter. */
 export const pieces = (text: string, size: number): string[] =>
   Array.from({ length: Math.ceil(text.length / size) }, (_, i) => text.slice(i * size, (i + 1) * size));
 
 type ReplyOptions = Omit<ScriptReply, 'steps'>;
 
-/** A text answer, in chunks of `chunkChars` characters. */
+/** Makes a text answer, in chunks of `chunkChars` characters. */
 export const reply = (text: string, o: ReplyOptions & { chunkChars?: number } = {}): ScriptReply => {
   const { chunkChars = Math.max(1, text.length), ...rest } = o;
   return { steps: pieces(text, chunkChars), ...rest };
@@ -90,17 +90,17 @@ export interface ScriptedCall {
   id?: string;
 }
 
-let calls = 0;
+let callCount = 0;
 
-/** The chunks of one tool call: its opening delta, then the arguments in pieces of `chunkChars`. */
+/** Makes the chunks of one tool call: its opening delta, then the arguments in pieces of `chunkChars`. */
 export function callChunks(
   call: ScriptedCall,
-  o: { index?: number; chunkChars?: number } = {},
+  o: { index?: number | undefined; chunkChars?: number | undefined } = {},
 ): ModelChunk[] {
   const { index = 0 } = o;
   const text = typeof call.arguments === 'string' ? call.arguments : JSON.stringify(call.arguments);
-  calls += 1;
-  const id = call.id ?? `call_${calls}`;
+  callCount += 1;
+  const id = call.id ?? `call_${callCount}`;
   return [
     {
       choices: [
@@ -115,7 +115,7 @@ export function callChunks(
   ];
 }
 
-/** An answer with tool calls, after an optional text. */
+/** Makes an answer with tool calls, after an optional text. */
 export const callTools = (
   list: ScriptedCall | readonly ScriptedCall[],
   o: ReplyOptions & { chunkChars?: number; text?: string } = {},
@@ -125,19 +125,19 @@ export const callTools = (
   return {
     steps: [
       ...(text ? [text] : []),
-      ...all.flatMap((call, index) => callChunks(call, chunkChars ? { index, chunkChars } : { index })),
+      ...all.flatMap((call, index) => callChunks(call, { index, chunkChars })),
     ],
     ...rest,
   };
 };
 
-/** An answer that fails, after an optional text. */
+/** Makes an answer that fails, after an optional text. */
 export const failing = (error: Error, text = '', o: ReplyOptions = {}): ScriptReply => ({
   steps: [...(text ? [text] : []), { fail: error }],
   ...o,
 });
 
-/** A matcher: the last user message contains `text`, or matches it. */
+/** Makes a matcher: the last user message contains `text`, or matches it. */
 export const lastUser =
   (text: string | RegExp) =>
   (request: ModelRequest): boolean => {
@@ -145,17 +145,13 @@ export const lastUser =
     return typeof text === 'string' ? content.includes(text) : text.test(content);
   };
 
-/** A matcher: the system message contains `text`. */
+/** Makes a matcher: a system message contains `text`. */
 export const system =
   (text: string) =>
   (request: ModelRequest): boolean =>
     request.messages.some((message) => message.role === 'system' && message.content.includes(text));
 
-export type Played =
-  | { chunk: ModelChunk }
-  | { fail: Error }
-  | { disconnect: true }
-  | { bytes: Uint8Array | string };
+type Played = { chunk: ModelChunk } | { fail: Error } | { disconnect: true } | { bytes: Uint8Array | string };
 
 /** Normalizes a script to a reply. */
 export const asReply = <Reply extends ScriptReply>(
@@ -177,14 +173,14 @@ export async function* play(
   signal: AbortSignal,
   beforeWait?: () => Promise<void>,
 ): AsyncGenerator<Played, void> {
-  let called = false;
+  let hasCalls = false;
   let finished = script.finish === null;
   for (const step of script.steps) {
     signal.throwIfAborted();
     if (typeof step === 'string') {
       yield { chunk: { choices: [{ index: 0, delta: { content: step } }] } };
     } else if ('choices' in step) {
-      called ||= step.choices.some((choice) => choice.delta.tool_calls?.length);
+      hasCalls ||= step.choices.some((choice) => choice.delta.tool_calls?.length);
       finished ||= step.choices.some((choice) => choice.finish_reason);
       yield { chunk: step };
     } else if ('wait' in step) {
@@ -197,7 +193,7 @@ export async function* play(
     }
   }
   if (!finished) {
-    const finish_reason = script.finish ?? (called ? 'tool_calls' : 'stop');
+    const finish_reason = script.finish ?? (hasCalls ? 'tool_calls' : 'stop');
     yield { chunk: { choices: [{ index: 0, delta: {}, finish_reason }] } };
   }
   if (script.usage !== null) yield { chunk: { choices: [], usage: script.usage ?? DEFAULT_USAGE } };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ChatModel, ModelChunk, ModelRequest } from '../model/model.ts';
+import { collect } from './chunks.ts';
 import { callTools, failing, gate, lastUser, reply, stall } from './script.ts';
 import { scriptedModel } from './scripted-model.ts';
 
@@ -7,11 +8,6 @@ const ask = (content: string, extra: Partial<ModelRequest> = {}): ModelRequest =
   messages: [{ role: 'user', content }],
   ...extra,
 });
-const collect = async <T>(source: AsyncIterable<T>): Promise<T[]> => {
-  const all: T[] = [];
-  for await (const one of source) all.push(one);
-  return all;
-};
 const read = (model: ChatModel, request: ModelRequest): Promise<ModelChunk[]> =>
   collect(model.stream(request));
 const textOf = (chunks: readonly ModelChunk[]): string =>
@@ -41,7 +37,7 @@ describe('the scripted model', () => {
     expect(chunks.at(-1)?.choices[0]?.finish_reason).toBe('tool_calls');
   });
 
-  it('answers with the first unused reply that fits the request', async () => {
+  it('answers with the first unused reply that matches the request', async () => {
     const model = scriptedModel([
       { when: lastUser('b'), steps: ['for b'] },
       { when: lastUser('a'), steps: ['for a'] },
@@ -56,7 +52,7 @@ describe('the scripted model', () => {
     expect(textOf(await read(model, ask('x')))).toBe('0: x');
   });
 
-  it('answers as often as `times` says', async () => {
+  it('answers `times` requests with one reply', async () => {
     const model = scriptedModel([{ steps: ['again'], times: Number.POSITIVE_INFINITY }]);
     await read(model, ask('1'));
     await read(model, ask('2'));
@@ -64,13 +60,13 @@ describe('the scripted model', () => {
     model.done();
   });
 
-  it('fails on an unexpected request, and done() says so again', async () => {
+  it('fails on an unexpected request, and done() reports it', async () => {
     const model = scriptedModel([]);
     await expect(read(model, ask('hello'))).rejects.toThrow('request 1 was not expected');
     expect(() => model.done()).toThrow('hello');
   });
 
-  it('done() names replies that were not used', () => {
+  it('done() reports unused replies', () => {
     expect(() => scriptedModel(['one', 'two']).done()).toThrow('2 of 2 replies not used by 0 requests');
   });
 
@@ -120,20 +116,20 @@ describe('the scripted model', () => {
     expect(await pending).toEqual({ done: true, value: undefined });
   });
 
-  it('notes that the reader left', async () => {
+  it('records that the reader left', async () => {
     const model = scriptedModel(['abc', 'abc']);
     for await (const _ of model.stream(ask('x'))) break;
     expect(model.calls[0]?.state).toBe('left');
   });
 
-  it('refuses a request that the OpenAI API would refuse, and remembers it', async () => {
+  it('refuses a request that the OpenAI API would refuse, and records it', async () => {
     const model = scriptedModel(['unused']);
     const bad: ModelRequest = { messages: [{ role: 'tool', tool_call_id: 'c', content: 'x' }] };
     await expect(read(model, bad)).rejects.toMatchObject({ code: 'MODEL_REFUSED' });
     expect(() => model.assertValid()).toThrow('messages[0].tool_call_id');
   });
 
-  it('takes back arguments that are not JSON when it wrote them itself', async () => {
+  it('accepts arguments that are not JSON in the history if it sent them itself', async () => {
     const model = scriptedModel([
       callTools({ id: 'c1', name: 'f', arguments: '{"x": ' }, { chunkChars: 3 }),
       'sorry',

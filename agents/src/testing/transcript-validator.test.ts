@@ -15,7 +15,7 @@ const tool = (name = 'f', parameters: unknown = { type: 'object', properties: {}
 });
 const params = (request: unknown): string[] => checkTranscript(request).map((violation) => violation.param);
 
-describe('the transcript validator takes', () => {
+describe('the transcript validator accepts', () => {
   it.each([
     [
       'a plain conversation',
@@ -23,7 +23,7 @@ describe('the transcript validator takes', () => {
     ],
     ['an empty user message', { messages: [{ role: 'user', content: '' }] }],
     [
-      'calls and their answers, in any order',
+      'calls and their results, in any order',
       { messages: [user, calling(call('a'), call('b')), result('b'), result('a'), user] },
     ],
     [
@@ -47,7 +47,7 @@ describe('the transcript validator takes', () => {
 describe('the transcript validator refuses', () => {
   it.each([
     ['no messages', { messages: [] }, 'messages'],
-    ['what is no object', 7, 'body'],
+    ['a body that is not an object', 7, 'body'],
     ['an unknown role', { messages: [{ role: 'bot', content: 'x' }] }, 'messages[0].role'],
     ['content that is null', { messages: [{ role: 'user', content: null }] }, 'messages[0].content'],
     ['content that is a number', { messages: [{ role: 'user', content: 5 }] }, 'messages[0].content'],
@@ -77,7 +77,7 @@ describe('the transcript validator refuses', () => {
       { messages: [user, calling(call('a')), user, result('a')] },
       'messages[1].tool_calls[0] messages[3].tool_call_id',
     ],
-    ['an answer to nothing', { messages: [user, result('a')] }, 'messages[1].tool_call_id'],
+    ['an answer without a call', { messages: [user, result('a')] }, 'messages[1].tool_call_id'],
     [
       'a second answer',
       { messages: [user, calling(call('a')), result('a'), result('a')] },
@@ -94,12 +94,12 @@ describe('the transcript validator refuses', () => {
       'messages[1].tool_calls[0].id',
     ],
     [
-      'arguments that are no JSON',
+      'arguments that are not JSON',
       { messages: [user, calling(call('a', '{"x":')), result('a')] },
       'messages[1].tool_calls[0].function.arguments',
     ],
     [
-      'arguments that are no text',
+      'arguments that are not a string',
       { messages: [user, calling({ ...call('a'), function: { name: 'f', arguments: {} } }), result('a')] },
       'messages[1].tool_calls[0].function.arguments',
     ],
@@ -115,9 +115,9 @@ describe('the transcript validator refuses', () => {
       'tools[0].function.name',
     ],
     ['two tools of one name', { messages: [user], tools: [tool(), tool()] }, 'tools[1].function.name'],
-    ['no tools in the list', { messages: [user], tools: [] }, 'tools'],
+    ['an empty list of tools', { messages: [user], tools: [] }, 'tools'],
     [
-      'a schema that is no object',
+      'a schema whose type is not object',
       { messages: [user], tools: [tool('f', { type: 'string' })] },
       'tools[0].function.parameters',
     ],
@@ -132,7 +132,7 @@ describe('the transcript validator refuses', () => {
       { messages: [user], tools: [tool()], tool_choice: { type: 'function', function: { name: 'g' } } },
       'tool_choice',
     ],
-    ['a choice that is none', { messages: [user], tools: [tool()], tool_choice: 'must' }, 'tool_choice'],
+    ['an unknown choice', { messages: [user], tools: [tool()], tool_choice: 'must' }, 'tool_choice'],
     ['a temperature of 3', { messages: [user], temperature: 3 }, 'temperature'],
     ['half a token', { messages: [user], max_tokens: 0.5 }, 'max_tokens'],
     ['stream options without a stream', { messages: [user], stream_options: {} }, 'stream_options'],
@@ -144,7 +144,7 @@ describe('the transcript validator refuses', () => {
     expect(checkTranscript({ messages: [user] }, { wire: true })[0]?.param).toBe('model');
   });
 
-  it('names every fault, each in a sentence', () => {
+  it('reports every fault, each in one sentence', () => {
     const found = checkTranscript({ messages: [user, result('a'), result('b')], temperature: -1 });
     expect(found.map((violation) => violation.message)).toEqual([
       'messages[1].tool_call_id answers a, which the preceding assistant message did not call.',
@@ -155,7 +155,7 @@ describe('the transcript validator refuses', () => {
 });
 
 describe('the argument recorder', () => {
-  it('puts texts together by index and by id', () => {
+  it('assembles texts by index and by id', () => {
     const recorder = new ArgumentRecorder();
     const delta = (one: object) => recorder.note({ choices: [{ delta: { tool_calls: [one] } }] });
     delta({ index: 0, id: 'a', function: { name: 'f', arguments: '{"a' } });

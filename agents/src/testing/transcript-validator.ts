@@ -10,18 +10,18 @@ export interface Violation {
   readonly message: string;
 }
 
-export interface CheckOptions {
+interface CheckOptions {
   /**
    * Argument texts that the model itself wrote. The API accepts those even if they are not JSON, since models can write
    * such texts. Any other text that is not JSON is a fault of the sender.
    */
-  written?: ReadonlySet<string>;
+  written?: ReadonlySet<string> | undefined;
   /** True if `model` is required, as over HTTP. @default false */
-  wire?: boolean;
+  wire?: boolean | undefined;
 }
 
 type Json = Record<string, unknown>;
-type Say = (param: string, what: string) => void;
+type Report = (param: string, fault: string) => void;
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const MAX_CALL_ID = 40;
@@ -41,55 +41,56 @@ const isJson = (text: string): boolean => {
 /** Returns every fault of a request, in the order of its fields; none if the API would accept it. */
 export function checkTranscript(request: unknown, options: CheckOptions = {}): Violation[] {
   const found: Violation[] = [];
-  const say: Say = (param, what) => found.push({ param, message: `${param} ${what}.` });
+  const report: Report = (param, fault) => found.push({ param, message: `${param} ${fault}.` });
   if (!isObject(request)) {
-    say('body', 'must be a JSON object');
+    report('body', 'must be a JSON object');
     return found;
   }
   if (options.wire && (typeof request.model !== 'string' || !request.model)) {
-    say('model', 'must name a model');
+    report('model', 'must name a model');
   }
-  checkMessages(request.messages, options, say);
-  checkTools(request, say);
-  checkNumbers(request, say);
+  checkMessages(request.messages, options, report);
+  checkTools(request, report);
+  checkNumbers(request, report);
   return found;
 }
 
-function checkMessages(messages: unknown, options: CheckOptions, say: Say): void {
+function checkMessages(messages: unknown, options: CheckOptions, report: Report): void {
   if (!Array.isArray(messages) || messages.length === 0) {
-    say('messages', 'must be a list of at least one message');
+    report('messages', 'must be a list of at least one message');
     return;
   }
-  // Ids of the last assistant message's calls that have no answer yet; `answered` tells "twice" from "unknown".
+  // Ids of the last assistant message's calls that have no answer yet; `answered` distinguishes a second answer from one to an unknown call.
   const open = new Map<string, string>();
   const answered = new Set<string>();
-  const mustBeAnswered = (): void => {
-    for (const [id, place] of open) say(place, `calls a tool whose answer is missing (tool_call_id ${id})`);
+  const reportOpenCalls = (): void => {
+    for (const [id, place] of open)
+      report(place, `calls a tool whose answer is missing (tool_call_id ${id})`);
     open.clear();
   };
 
   for (const [i, message] of messages.entries()) {
     const at = `messages[${i}]`;
     if (!isObject(message)) {
-      say(at, 'must be an object');
+      report(at, 'must be an object');
       continue;
     }
     const role = message.role;
     if (role === 'tool') {
-      checkToolMessage(message, at, open, answered, say);
+      checkToolMessage(message, at, open, answered, report);
       continue;
     }
-    mustBeAnswered();
+    reportOpenCalls();
     answered.clear();
-    if (role === 'assistant') checkAssistant(message, at, open, options, say);
+    if (role === 'assistant') checkAssistant(message, at, open, options, report);
     else if (role === 'system' || role === 'developer' || role === 'user') {
-      checkContent(message.content, `${at}.content`, say);
-      if (message.tool_calls !== undefined) say(`${at}.tool_calls`, 'belongs to assistant messages only');
-    } else say(`${at}.role`, 'must be one of system, developer, user, assistant, tool');
-    if (message.tool_call_id !== undefined) say(`${at}.tool_call_id`, 'belongs to tool messages only');
-    checkName(message.name, `${at}.name`, say);
+      checkContent(message.content, `${at}.content`, report);
+      if (message.tool_calls !== undefined) report(`${at}.tool_calls`, 'belongs to assistant messages only');
+    } else report(`${at}.role`, 'must be one of system, developer, user, assistant, tool');
+    if (message.tool_call_id !== undefined) report(`${at}.tool_call_id`, 'belongs to tool messages only');
+    checkName(message.name, `${at}.name`, report);
   }
-  mustBeAnswered();
+  reportOpenCalls();
 }
 
 function checkToolMessage(
@@ -97,14 +98,14 @@ function checkToolMessage(
   at: string,
   open: Map<string, string>,
   answered: Set<string>,
-  say: Say,
+  report: Report,
 ): void {
   const id = message.tool_call_id;
-  checkContent(message.content, `${at}.content`, say);
-  if (typeof id !== 'string' || !id) say(`${at}.tool_call_id`, 'must be the id of a tool call');
-  else if (answered.has(id)) say(`${at}.tool_call_id`, `answers ${id} a second time`);
+  checkContent(message.content, `${at}.content`, report);
+  if (typeof id !== 'string' || !id) report(`${at}.tool_call_id`, 'must be the id of a tool call');
+  else if (answered.has(id)) report(`${at}.tool_call_id`, `answers ${id} a second time`);
   else if (!open.delete(id))
-    say(`${at}.tool_call_id`, `answers ${id}, which the preceding assistant message did not call`);
+    report(`${at}.tool_call_id`, `answers ${id}, which the preceding assistant message did not call`);
   else answered.add(id);
 }
 
@@ -113,69 +114,71 @@ function checkAssistant(
   at: string,
   open: Map<string, string>,
   options: CheckOptions,
-  say: Say,
+  report: Report,
 ): void {
   const { content, tool_calls: calls } = message;
   if (calls === undefined) {
-    if (content === null || content === undefined) say(at, 'must have content or tool_calls');
-    else checkContent(content, `${at}.content`, say);
+    if (content === null || content === undefined) report(at, 'must have content or tool_calls');
+    else checkContent(content, `${at}.content`, report);
     return;
   }
-  if (content !== null && content !== undefined) checkContent(content, `${at}.content`, say);
+  if (content !== null && content !== undefined) checkContent(content, `${at}.content`, report);
   if (!Array.isArray(calls) || calls.length === 0) {
-    say(`${at}.tool_calls`, 'must be a list of at least one call, or be left out');
+    report(`${at}.tool_calls`, 'must be a list of at least one call, or be left out');
     return;
   }
   for (const [i, call] of calls.entries()) {
     const place = `${at}.tool_calls[${i}]`;
     if (!isObject(call)) {
-      say(place, 'must be an object');
+      report(place, 'must be an object');
       continue;
     }
     const { id, type, function: fn } = call;
-    if (type !== 'function') say(`${place}.type`, 'must be function');
+    if (type !== 'function') report(`${place}.type`, 'must be function');
     if (typeof id !== 'string' || !id || id.length > MAX_CALL_ID) {
-      say(`${place}.id`, `must be a text of 1 to ${MAX_CALL_ID} characters`);
-    } else if (open.has(id)) say(`${place}.id`, `is used twice (${id})`);
+      report(`${place}.id`, `must be a text of 1 to ${MAX_CALL_ID} characters`);
+    } else if (open.has(id)) report(`${place}.id`, `is used twice (${id})`);
     if (typeof id === 'string' && !open.has(id)) open.set(id, place);
     if (!isObject(fn)) {
-      say(`${place}.function`, 'must be an object');
+      report(`${place}.function`, 'must be an object');
       continue;
     }
-    checkName(fn.name ?? null, `${place}.function.name`, say);
+    checkName(fn.name ?? null, `${place}.function.name`, report);
     const text = fn.arguments;
-    if (typeof text !== 'string') say(`${place}.function.arguments`, 'must be JSON as a text');
+    if (typeof text !== 'string') report(`${place}.function.arguments`, 'must be JSON as a text');
     else if (!isJson(text) && !options.written?.has(text))
-      say(`${place}.function.arguments`, 'is not valid JSON');
+      report(`${place}.function.arguments`, 'is not valid JSON');
   }
 }
 
-/** A text, or a list of typed parts. */
-function checkContent(content: unknown, at: string, say: Say): void {
+/** Checks a content: a string, or a list of typed parts. */
+function checkContent(content: unknown, at: string, report: Report): void {
   if (typeof content === 'string') return;
   if (!Array.isArray(content) || content.length === 0) {
-    say(at, 'must be a text or a list of parts');
+    report(at, 'must be a text or a list of parts');
     return;
   }
   for (const [i, part] of content.entries()) {
-    if (!isObject(part) || typeof part.type !== 'string') say(`${at}[${i}]`, 'must be a part with a type');
-    else if (part.type === 'text' && typeof part.text !== 'string') say(`${at}[${i}].text`, 'must be a text');
+    if (!isObject(part) || typeof part.type !== 'string') report(`${at}[${i}]`, 'must be a part with a type');
+    else if (part.type === 'text' && typeof part.text !== 'string')
+      report(`${at}[${i}].text`, 'must be a text');
   }
 }
 
-function checkName(name: unknown, at: string, say: Say): void {
+function checkName(name: unknown, at: string, report: Report): void {
   if (name === undefined) return;
-  if (typeof name !== 'string' || !NAME.test(name)) say(at, 'must match ^[A-Za-z0-9_-]{1,64}$');
+  if (typeof name !== 'string' || !NAME.test(name)) report(at, 'must match ^[A-Za-z0-9_-]{1,64}$');
 }
 
-function checkTools(request: Json, say: Say): void {
+function checkTools(request: Json, report: Report): void {
   const { tools, tool_choice: choice } = request;
   if (tools === undefined) {
-    if (choice !== undefined && choice !== 'none') say('tool_choice', 'is only allowed together with tools');
+    if (choice !== undefined && choice !== 'none')
+      report('tool_choice', 'is only allowed together with tools');
     return;
   }
   if (!Array.isArray(tools) || tools.length === 0 || tools.length > MAX_TOOLS) {
-    say('tools', `must be a list of 1 to ${MAX_TOOLS} tools, or be left out`);
+    report('tools', `must be a list of 1 to ${MAX_TOOLS} tools, or be left out`);
     return;
   }
   const names = new Set<unknown>();
@@ -183,32 +186,33 @@ function checkTools(request: Json, say: Say): void {
     const at = `tools[${i}]`;
     const fn = isObject(tool) ? tool.function : undefined;
     if (!isObject(tool) || tool.type !== 'function' || !isObject(fn)) {
-      say(at, 'must be {type: "function", function: {...}}');
+      report(at, 'must be {type: "function", function: {...}}');
       continue;
     }
-    checkName(fn.name ?? null, `${at}.function.name`, say);
-    if (names.has(fn.name)) say(`${at}.function.name`, `is used twice (${String(fn.name)})`);
+    checkName(fn.name ?? null, `${at}.function.name`, report);
+    if (names.has(fn.name)) report(`${at}.function.name`, `is used twice (${String(fn.name)})`);
     names.add(fn.name);
     if (fn.description !== undefined && typeof fn.description !== 'string') {
-      say(`${at}.function.description`, 'must be a text');
+      report(`${at}.function.description`, 'must be a text');
     }
-    if (fn.parameters !== undefined) checkParameters(fn.parameters, `${at}.function.parameters`, say);
+    if (fn.parameters !== undefined) checkParameters(fn.parameters, `${at}.function.parameters`, report);
   }
-  checkChoice(choice, names, say);
+  checkChoice(choice, names, report);
 }
 
-function checkParameters(schema: unknown, at: string, say: Say): void {
+function checkParameters(schema: unknown, at: string, report: Report): void {
   if (!isObject(schema) || schema.type !== 'object') {
-    say(at, 'must be a JSON Schema of type object');
+    report(at, 'must be a JSON Schema of type object');
     return;
   }
   const { properties, required } = schema;
-  if (properties !== undefined && !isObject(properties)) say(`${at}.properties`, 'must be an object');
+  if (properties !== undefined && !isObject(properties)) report(`${at}.properties`, 'must be an object');
   else {
     for (const [key, value] of Object.entries(properties ?? {})) {
-      if (!isObject(value) && typeof value !== 'boolean') say(`${at}.properties.${key}`, 'must be a schema');
+      if (!isObject(value) && typeof value !== 'boolean')
+        report(`${at}.properties.${key}`, 'must be a schema');
       else if (isObject(value) && value.type === 'array' && value.items === undefined) {
-        say(`${at}.properties.${key}`, 'is an array without items');
+        report(`${at}.properties.${key}`, 'is an array without items');
       }
     }
   }
@@ -216,33 +220,33 @@ function checkParameters(schema: unknown, at: string, say: Say): void {
     required !== undefined &&
     !(Array.isArray(required) && required.every((key) => typeof key === 'string'))
   ) {
-    say(`${at}.required`, 'must be a list of names');
+    report(`${at}.required`, 'must be a list of names');
   }
 }
 
-function checkChoice(choice: unknown, names: ReadonlySet<unknown>, say: Say): void {
+function checkChoice(choice: unknown, names: ReadonlySet<unknown>, report: Report): void {
   if (choice === undefined || choice === 'none' || choice === 'auto' || choice === 'required') return;
   const fn = isObject(choice) && choice.type === 'function' ? choice.function : undefined;
   if (!isObject(fn) || typeof fn.name !== 'string') {
-    say('tool_choice', 'must be none, auto, required or {type: "function", function: {name}}');
-  } else if (!names.has(fn.name)) say('tool_choice', `names ${fn.name}, which is not among the tools`);
+    report('tool_choice', 'must be none, auto, required or {type: "function", function: {name}}');
+  } else if (!names.has(fn.name)) report('tool_choice', `names ${fn.name}, which is not among the tools`);
 }
 
-function checkNumbers(request: Json, say: Say): void {
+function checkNumbers(request: Json, report: Report): void {
   const { temperature, max_tokens: maxTokens, stream, stream_options: streamOptions } = request;
   if (temperature !== undefined && temperature !== null) {
     if (typeof temperature !== 'number' || temperature < 0 || temperature > 2) {
-      say('temperature', 'must be a number from 0 to 2');
+      report('temperature', 'must be a number from 0 to 2');
     }
   }
   if (maxTokens !== undefined && maxTokens !== null) {
     if (!Number.isInteger(maxTokens) || (maxTokens as number) < 1)
-      say('max_tokens', 'must be a whole number from 1');
+      report('max_tokens', 'must be a whole number from 1');
   }
   if (stream !== undefined && stream !== null && typeof stream !== 'boolean')
-    say('stream', 'must be true or false');
+    report('stream', 'must be true or false');
   if (streamOptions !== undefined && streamOptions !== null && stream !== true) {
-    say('stream_options', 'is only allowed when stream is true');
+    report('stream_options', 'is only allowed when stream is true');
   }
 }
 
