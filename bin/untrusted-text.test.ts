@@ -72,7 +72,7 @@ async function promptOutput(text: string): Promise<string> {
       write: (piece) => {
         output += piece;
       },
-      converse: () => conversation,
+      newConversation: () => conversation,
       listAgents: async () => describeNodes(nodesOf(text)),
       trace: { isOn: false },
       style,

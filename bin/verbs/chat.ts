@@ -179,7 +179,7 @@ class ChatProcess {
       {
         input,
         write: writeOut,
-        converse: (systemPrompt) => client.conversation(address, { turnTimeoutMs, systemPrompt }),
+        newConversation: (systemPrompt) => client.conversation(address, { turnTimeoutMs, systemPrompt }),
         saved: this.#saved,
         listAgents: async () => describeNodes(await getNodes(httpUrl)),
         trace: this.#trace,

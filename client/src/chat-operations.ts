@@ -1,8 +1,8 @@
-// The operations of a chat agent, as docs/protocol.md defines them, for one conversation. It records what the agent is known to
-// support: chat agents of other Fame implementations lack some operations.
+// The operations of a chat agent for one conversation, as defined in docs/protocol.md. Chat agents of other Fame
+// implementations lack some of them, so this class records which ones the agent lacks.
 import { type CallOptions, isFabricError, type LinkState } from '@fame-fabric/shared';
 
-/** The part of a client that a conversation needs. */
+/** The part of a client that a conversation uses. */
 export interface Caller {
   call(address: string, method: string, params?: unknown, options?: CallOptions): Promise<unknown>;
   stream(address: string, method: string, params?: unknown, options?: CallOptions): AsyncIterable<unknown>;
@@ -23,7 +23,7 @@ export interface ChatAgentDescription {
   max_history_length?: number;
 }
 
-/** A turn to run, or to continue. */
+/** A turn to start or to continue. */
 export interface TurnRequest {
   text: string;
   turnId: string;
@@ -36,15 +36,16 @@ export const CONTROL_TIMEOUT_MS = 10_000;
 /** Short, because the caller of a cancelled turn waits for it. */
 const CANCEL_TIMEOUT_MS = 2_000;
 
+/** Calls the operations of a chat agent. */
 export class ChatOperations {
-  /** False once the agent turned out to have no `run_turn_stream`. */
+  /** False after the agent has reported that it lacks `run_turn_stream`. */
   canStream = true;
   readonly #caller: Caller;
   readonly #address: string;
   readonly #id: string;
   #hasAnswered: boolean;
 
-  /** @param isKnown the agent is known to have the conversation */
+  /** @param isKnown true if the agent already has the conversation */
   constructor(caller: Caller, address: string, id: string, isKnown: boolean) {
     this.#caller = caller;
     this.#address = address;
@@ -52,7 +53,7 @@ export class ChatOperations {
     this.#hasAnswered = isKnown;
   }
 
-  /** True if the agent has answered before. When no node serves its address now, it is expected back. */
+  /** True if the agent has answered before. If no node serves its address now, it is expected to return. */
   get hasAnswered(): boolean {
     return this.#hasAnswered;
   }
@@ -61,7 +62,7 @@ export class ChatOperations {
     return this.#caller;
   }
 
-  /** Starts the conversation. `callId` identifies all attempts: an agent that has seen it returns the same result again. */
+  /** Starts the conversation. Use one `callId` for all attempts: the agent starts the conversation once for each id. */
   async start(
     callId: string,
     options: { system_prompt?: string | undefined; max_history_length?: number | undefined },
@@ -74,7 +75,7 @@ export class ChatOperations {
     await this.#call('tasks/send', params, START_TIMEOUT_MS, callId);
   }
 
-  /** Items of a streamed turn after position `after`: those so far, then new ones. */
+  /** Runs or continues a turn, and yields its events after position `after`: the recorded ones, then new ones. */
   async *runTurnStream(
     { text, turnId, timeoutMs, signal }: TurnRequest,
     after: number,
@@ -92,31 +93,32 @@ export class ChatOperations {
     }
   }
 
-  /** Runs a turn without streaming. It is not resent: an agent without streams cannot identify turns either. */
+  /** Runs a turn without streaming. Never resends it, because an agent without streams does not recognize turn ids either. */
   async runTurn({ text, turnId, timeoutMs, signal }: TurnRequest): Promise<string> {
     const options = { timeoutMs, id: turnId, signal };
     const answer = await this.#caller.call(this.#address, 'run_turn', { args: [this.#id, text] }, options);
     return typeof answer === 'string' ? answer : JSON.stringify(answer);
   }
 
-  /** Cancels the turn, or the running one. Without one, nothing happens. */
+  /** Cancels the turn, by default the running one. Has no effect if no turn is running. */
   async cancelTurn(turnId: string | undefined): Promise<void> {
     const args = turnId === undefined ? [this.#id] : [this.#id, turnId];
     await this.#call('cancel_turn', { args }, CANCEL_TIMEOUT_MS);
   }
 
-  /** The agent's description; empty for agents that have none. */
+  /** Requests the agent's description of itself. Returns an empty one if the agent has none. */
   async describe(): Promise<ChatAgentDescription> {
     const description = await this.#callOptional('describe', {});
     return typeof description === 'object' && description !== null ? description : {};
   }
 
-  /** Messages of users and the model, oldest first; `undefined` for agents that do not return them. */
+  /** Requests the messages of the user and the model, oldest first. Returns `undefined` if the agent has no `get_history`. */
   async history(): Promise<ConversationMessage[] | undefined> {
     const messages = await this.#callOptional('get_history', { conversation_id: this.#id });
     return Array.isArray(messages) ? messages.flatMap(messageOf) : undefined;
   }
 
+  /** Ends the conversation. */
   async end(timeoutMs: number): Promise<void> {
     await this.#call('end_conversation', { args: [this.#id] }, timeoutMs);
   }
@@ -139,7 +141,7 @@ export class ChatOperations {
   }
 }
 
-// System prompts, tool calls and tool results are left out.
+// Omits system prompts, tool calls and tool results.
 function messageOf(message: { role?: unknown; content?: unknown } | null): ConversationMessage[] {
   const { role, content } = message ?? {};
   const isText = (role === 'user' || role === 'assistant') && typeof content === 'string' && content !== '';

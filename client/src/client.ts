@@ -1,5 +1,5 @@
-// A client: a node that calls others and serves nothing. Its Link attaches, reconnects and matches replies; this class adds
-// the terms of a caller: call, stream, agent, conversation.
+// A client: a node that calls others and serves no address. Its Link attaches, reconnects and matches replies; this class adds
+// agents and conversations.
 import {
   type CallOptions,
   type CallTarget,
@@ -14,7 +14,7 @@ export interface ClientOptions extends LinkOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** An agent at a fixed address. */
+/** A caller's handle for the agent at one address. */
 export interface Agent {
   readonly address: string;
   /** `agent.call('add', { x: 1, y: 2 })`. @throws {NO_ROUTE | METHOD_NOT_FOUND | PARAMS_INVALID | CALL_TIMEOUT | ...} */
@@ -61,6 +61,7 @@ export class Client {
     return this.#link.stream(target, method, params, options);
   }
 
+  /** Returns a handle for the agent at `address`. Sends nothing. */
   agent(address: string): Agent {
     return {
       address,
@@ -69,11 +70,12 @@ export class Client {
     };
   }
 
-  /** A conversation with the chat agent at `address`. It starts with its first turn, or with `start()`. */
+  /** Creates a conversation with the chat agent at `address`. It starts with its first turn, or with `start()`. */
   conversation(address: string, options?: ConversationOptions): Conversation {
     return new Conversation(this, address, options);
   }
 
+  /** Closes the connection. Open calls fail with LINK_CLOSED. */
   close(): Promise<void> {
     return this.#link.close();
   }

@@ -1,5 +1,5 @@
-// A conversation with a chat agent, from the client's side: it starts, has turns, and ends. The agent keeps the history; this
-// object keeps the id. `chat-operations.ts` makes the requests, `turn-reader.ts` reads a turn over lost connections.
+// The client's side of a conversation with a chat agent: start, turns, end. The agent has the history; this object has the
+// id. `chat-operations.ts` makes the requests; `turn-reader.ts` reads a turn across lost connections.
 import { type Clock, FabricError, isFabricError, newId, systemClock } from '@fame-fabric/shared';
 import {
   type Caller,
@@ -15,7 +15,7 @@ import { TurnReader } from './turn-reader.ts';
 export interface ConversationOptions {
   /** @default a new random id */
   id?: string | undefined;
-  /** The agent has the conversation already: continue it instead of starting it. @default false */
+  /** True if the agent already has the conversation, so that it need not be started. @default false */
   isResumed?: boolean | undefined;
   /** @default the agent's own */
   systemPrompt?: string | undefined;
@@ -23,19 +23,19 @@ export interface ConversationOptions {
   maxHistoryLength?: number | undefined;
   /** Longest duration of a turn, and longest silence of a streamed turn, in ms. @default 600_000 */
   turnTimeoutMs?: number | undefined;
-  /** Longest wait of a turn for a lost agent, or a lost connection to the sentinel, in ms. @default 60_000 */
+  /** Longest time that a turn waits for a lost agent, or for a lost connection to the sentinel, in ms. @default 60_000 */
   reconnectTimeoutMs?: number | undefined;
   clock?: Clock | undefined;
 }
 
 export interface TurnOptions {
-  /** Cancels the turn, also at the agent. */
+  /** Cancels the turn, at the agent as well. */
   signal?: AbortSignal | undefined;
-  /** Identifies the turn: with an id that was used before, the turn continues and does not run twice. @default a new id */
+  /** Id of the turn. With an id that was used before, that turn continues and does not run twice. @default a new id */
   turnId?: string | undefined;
   /** Yields only the events after this `seq`. @default 0 */
   after?: number | undefined;
-  /** Called when the turn begins to wait for the agent, or for the sentinel, to come back; once each time. */
+  /** Called once each time that the turn starts to wait for the agent or the sentinel to return. */
   onAway?: ((party: 'agent' | 'sentinel') => void) | undefined;
 }
 
@@ -70,7 +70,7 @@ export class Conversation {
     if (isResumed) this.#started = Promise.resolve();
   }
 
-  /** Starts the conversation at the agent. The first turn does so by itself. Further calls have no effect. */
+  /** Starts the conversation at the agent. The first turn calls it, too. Further calls have no effect. */
   start(): Promise<void> {
     const options = { system_prompt: this.systemPrompt, max_history_length: this.#maxHistoryLength };
     this.#started ??= this.#operations.start(this.#startCallId, options).catch((error: unknown) => {
@@ -80,7 +80,7 @@ export class Conversation {
     return this.#started;
   }
 
-  /** The agent's description of itself; empty for agents that have none. */
+  /** Requests the agent's description of itself. Returns an empty one if the agent has none. */
   describe(): Promise<ChatAgentDescription> {
     return this.#operations.describe();
   }
@@ -130,7 +130,8 @@ export class Conversation {
         yield event;
       }
     } catch (error) {
-      // An error of the agent has ended the turn. A turn that this side gave up still runs there, unless it is cancelled.
+      // An error of the agent means that the turn has ended. After an abort or a timeout on this side it still runs, so it is
+      // cancelled below.
       isOver = !signal?.aborted && !isFabricError(error, 'CALL_TIMEOUT');
       throw error;
     } finally {
@@ -139,12 +140,12 @@ export class Conversation {
     }
   }
 
-  /** Cancels the turn at the agent, by default the running one. Without a running turn, nothing happens. */
+  /** Cancels the turn at the agent, by default the running one. Has no effect if no turn is running. */
   cancel(turnId?: string): Promise<void> {
     return this.#operations.cancelTurn(turnId);
   }
 
-  /** The messages that the model still sees, oldest first. For agents that do not return them: the turns of this object. */
+  /** Returns the messages that the model still sees, oldest first. If the agent does not return them: those of this object. */
   async history(): Promise<readonly ConversationMessage[]> {
     if (!this.#started) return [];
     return (await this.#operations.history()) ?? [...this.#transcript];

@@ -1,13 +1,13 @@
-// Prints envelopes for people who debug the wire: `make run-verbose`, `/trace on`. Each is a block with its time, direction,
-// label, and metadata as JSON. A payload is reduced to its method and size, so that neither user text nor secrets reach a
-// terminal or a log. Only the mode `full` prints envelopes whole.
+// Prints envelopes for debugging: `make run-verbose`, `/trace on`. Each envelope is a block with its time, direction, label,
+// and metadata as JSON. A payload is reduced to its method and size, so that neither user text nor secrets reach a terminal or
+// a log. Only the mode `full` prints whole envelopes.
 import type { DataFrame, Envelope } from '@fame-fabric/shared';
 import { createStyle, cutText, escapeLine, printableJson, type Style } from '@fame-fabric/shared/internal';
 
 export interface EnvelopePrinterOptions {
   /** Receives one block of lines for each envelope. */
   write: (block: string) => void;
-  /** `full` prints envelopes whole, user text included. @default 'metadata' */
+  /** `full` prints whole envelopes, including user text. @default 'metadata' */
   mode?: 'metadata' | 'full' | undefined;
   /** @default no colours */
   style?: Style | undefined;
@@ -24,8 +24,8 @@ export function createEnvelopePrinter(options: EnvelopePrinterOptions): Envelope
   const { write, mode = 'metadata', style = createStyle(false), now = Date.now } = options;
   return (direction, envelope) => {
     const time = style.dim(new Date(now()).toISOString());
-    const way = direction === 'sent' ? 'Sent envelope →' : 'Received envelope ←';
-    const label = style.blue(`${way} ${cutText(escapeLine(labelOf(envelope)), MAX_LABEL_CHARS)}`);
+    const prefix = direction === 'sent' ? 'Sent envelope →' : 'Received envelope ←';
+    const label = style.blue(`${prefix} ${cutText(escapeLine(labelOf(envelope)), MAX_LABEL_CHARS)}`);
     const body = mode === 'full' ? envelope : envelopeMetadata(envelope);
     write(`\n${time} - ${label}\n${printableJson(body, 2)}\n`);
   };
@@ -36,7 +36,8 @@ function labelOf({ frame, to }: Envelope): string {
   if (frame.type !== 'Data') return `${frame.type}${target}`;
   const { method, result, error } = fieldsOf(frame.payload);
   if (typeof method === 'string') return `Data request ${method}${target}`;
-  if (error !== undefined) return 'Data error reply'; // replies go to mailboxes, whose names carry no meaning
+  // Replies go to mailboxes, whose random names are omitted.
+  if (error !== undefined) return 'Data error reply';
   if (result !== undefined) return 'Data reply';
   return `Data${target}`;
 }
@@ -49,7 +50,7 @@ const sizeOf = (value: unknown): number => {
   return json === undefined ? 0 : new TextEncoder().encode(json).length;
 };
 
-// Frame fields that hold only ids, addresses, codes and counts. The value of any other field is replaced by its size.
+// Frame fields that contain only ids, addresses, codes and counts. The value of any other field is replaced by its size.
 const FRAME_FIELDS = new Set(
   (
     'type originType systemId instanceId assignedPath capabilities acceptedLogicals ok code reason refId targetSystemId ' +
@@ -62,18 +63,18 @@ const HEADER_FIELDS = new Set(
   ),
 );
 
-/** An envelope without its content: header, frame fields, and for a payload its method and its sizes in bytes. */
+/** Returns an envelope without its content: header, frame fields, and the method and sizes of a payload. */
 export function envelopeMetadata(envelope: Envelope): Record<string, unknown> {
-  const shown: Record<string, unknown> = {};
+  const metadata: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(envelope)) {
-    if (value === undefined) continue; // not sent either
+    if (value === undefined) continue; // not sent
     if (key === 'frame') {
-      shown.frame =
+      metadata.frame =
         envelope.frame.type === 'Data' ? dataMetadata(envelope.frame) : only(envelope.frame, FRAME_FIELDS);
-    } else if (HEADER_FIELDS.has(key)) shown[key] = value;
-    else shown[key] = hidden(value);
+    } else if (HEADER_FIELDS.has(key)) metadata[key] = value;
+    else metadata[key] = hidden(value);
   }
-  return shown;
+  return metadata;
 }
 
 const only = (record: object, allowed: ReadonlySet<string>): Record<string, unknown> =>

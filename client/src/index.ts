@@ -1,5 +1,4 @@
-// Public list of the client library, for browsers and Node: nothing here needs a Node module. `node.ts` has the same `connect`
-// over the ws package.
+// The public names of the client library. Loads in a browser and in Node. `node.ts` has the same `connect` over the ws package.
 import { webDial } from '@fame-fabric/shared';
 import { type Client, type ClientOptions, connectWith } from './client.ts';
 

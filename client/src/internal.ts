@@ -1,2 +1,2 @@
-// Names that our own command needs beside the public lists. They are not promised to users.
+// Names for our own command, without a promise to users.
 export { connectionText } from './repl/connection-text.ts';

@@ -1,5 +1,5 @@
-// Bounds how long a turn waits for a lost connection. A connected turn may take its time. Without a connection nothing can
-// arrive, so that wait has a deadline of its own, much shorter than the timeout of the turn.
+// Limits the time that a turn waits for a lost connection. Without a connection no event can arrive, so this limit is separate
+// from the timeout of the turn, and much shorter.
 import { type Clock, FabricError, type LinkState, type Timer } from '@fame-fabric/shared';
 
 export interface ReconnectDeadlineOptions {
@@ -9,10 +9,11 @@ export interface ReconnectDeadlineOptions {
   };
   timeoutMs: number;
   clock: Clock;
-  /** Called each time that the connection is lost, and at the start if it is lost already. */
+  /** Called each time that the connection is lost, and at `start` if it is already lost. */
   onLost?: (() => void) | undefined;
 }
 
+/** The deadline of one turn for the return of its connection. */
 export class ReconnectDeadline {
   readonly #options: ReconnectDeadlineOptions;
   readonly #controller = new AbortController();
@@ -23,7 +24,7 @@ export class ReconnectDeadline {
     this.#options = options;
   }
 
-  /** Aborts with LINK_TIMEOUT when the connection was lost for `timeoutMs` without a break. */
+  /** Aborts with LINK_TIMEOUT when the connection has been lost for `timeoutMs` without interruption. */
   get signal(): AbortSignal {
     return this.#controller.signal;
   }

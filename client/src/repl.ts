@@ -1,4 +1,4 @@
-// The prompt of `fame chat`, as parts: the loop, its inputs, and the files that outlive it. For Node.
+// The parts of the prompt of `fame chat`: the loop, its inputs, and its files. For Node.
 export { chooseConversation } from './repl/choose-conversation.ts';
 export { HistoryFile } from './repl/history-file.ts';
 export { PipedInput } from './repl/piped-input.ts';

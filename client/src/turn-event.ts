@@ -1,4 +1,4 @@
-// The events of a turn, and the failures after which it may still run.
+// The events of a turn, and the errors after which it may still run.
 import { isFabricError } from '@fame-fabric/shared';
 
 export interface TurnUsage {
@@ -19,10 +19,10 @@ export type TurnEvent =
   | { type: 'restart'; keep: number; seq?: number }
   | { type: 'done'; text: string; usage?: TurnUsage; model?: string; seq?: number };
 
-/** Codes of a lost agent or connection: the same request may succeed later. */
+/** Codes for a temporarily lost agent or connection: the same request may succeed later. */
 const AWAY: ReadonlySet<string> = new Set(['NODE_GONE', 'LINK_CLOSED', 'LINK_DRAINING', 'STORE_CONFLICT']);
 
-/** True if the agent, or the way to it, is lost for now. */
+/** True if `code` means that the agent, or the connection to it, is temporarily lost. */
 export const isAwayCode = (code: string): boolean => AWAY.has(code);
 
 /** True if a turn that failed with `error` may still run at the agent. The same turn id then continues the same turn. */

@@ -1,30 +1,31 @@
-// Reads one turn to its end, over as many attempts as that takes. When the agent or the sentinel goes away, the same turn id is
-// requested again from the last event on, so no event is yielded twice and no work is done twice.
+// Reads one turn to its end, in several attempts if necessary. After a loss of the agent or the sentinel it requests the same
+// turn id from the last event on, so no event is yielded twice and no work is done twice.
 import { type Clock, FabricError, isErrorCode, isFabricError } from '@fame-fabric/shared';
 import { Backoff, pause } from '@fame-fabric/shared/internal';
 import type { ChatOperations, TurnRequest } from './chat-operations.ts';
 import { isAwayCode, type TurnEvent } from './turn-event.ts';
 
 export interface TurnReaderOptions {
-  /** `seq` of the last event that was seen before. */
+  /** `seq` of the last event that the caller already has. */
   after: number;
   /** Longest absence of the agent, in ms. */
   reconnectTimeoutMs: number;
   clock: Clock;
-  /** Called when the reader begins to wait for the agent, once each time. */
+  /** Called once each time that the reader starts to wait for the agent. */
   onAgentAway: () => void;
 }
 
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 2_000;
 
+/** The reader of one turn. */
 export class TurnReader {
   readonly #operations: ChatOperations;
   readonly #request: TurnRequest;
   readonly #options: TurnReaderOptions;
   readonly #backoff = new Backoff({ minMs: RETRY_MIN_MS, maxMs: RETRY_MAX_MS });
   #text = '';
-  /** `seq` of the last event; 0 for agents that number no events. */
+  /** `seq` of the last event. Stays 0 for agents that do not number events. */
   #lastSeq: number;
   #awaySince: number | undefined;
 
@@ -56,7 +57,7 @@ export class TurnReader {
       try {
         const hasEnded = yield* this.#attempt(after);
         if (hasEnded) return;
-        // Nothing follows the last event that was seen, so that was the end of the turn. Request all of it to see it again.
+        // No event follows the last one, so the turn has ended, but `done` was not received. Request the whole turn again.
         after = 0;
         continue;
       } catch (error) {
@@ -79,20 +80,20 @@ export class TurnReader {
     if (this.#backoff.attempt === 0) onAgentAway();
   }
 
-  // True if the agent, or the way to it, is lost for now.
+  // True if the agent, or the connection to it, is temporarily lost.
   #isAway(error: unknown, hasProgressed: boolean): boolean {
     if (!isFabricError(error)) return false;
     const { connection, hasAnswered } = this.#operations;
     if (connection.state === 'closed' || connection.state === 'draining') return false;
     if (error.code === 'NO_ROUTE') return hasAnswered;
-    // In the middle of a stream NODE_BUSY means that this reader is too slow. Another attempt would not make it faster.
+    // In the middle of a stream, NODE_BUSY means that this reader is too slow. Another attempt would not make it faster.
     if (error.code === 'NODE_BUSY') return hasAnswered && !hasProgressed;
     return isAwayCode(error.code);
   }
 
   /**
-   * Yields the new events of one attempt. Returns `true` if the turn ended in it. The stream is read to its end even after
-   * `done`: leaving it early would signal the agent that its caller has gone.
+   * Yields the new events of one attempt. Returns true if the turn ended in it. Reads the stream to its end even after `done`,
+   * because leaving it early would cancel the call.
    * @throws the error of an error event
    */
   async *#attempt(after: number): AsyncGenerator<TurnEvent, boolean> {

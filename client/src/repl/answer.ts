@@ -1,27 +1,28 @@
-// Writes one answer as it streams: `A> `, then the text, with its controls escaped. On a terminal an indicator moves until the
-// first piece arrives. Surrogate pairs that the stream split are joined before they are written.
+// Writes one answer as it streams: `A> `, then the text with control characters escaped. On a terminal an indicator moves
+// until the first piece arrives. Surrogate pairs that the stream split are joined before they are written.
 import type { Clock, Timer } from '@fame-fabric/shared';
 import { escapeControls, isHighSurrogate, type Style } from '@fame-fabric/shared/internal';
 
 export interface AnswerOptions {
   /** Receives the answer: stdout. */
   write: (text: string) => void;
-  /** Shows that an answer is awaited; absent if no person watches. */
+  /** Output of the waiting indicator; `undefined` if the prompt is not interactive. */
   indicator?: { write: (text: string) => void; clock: Clock } | undefined;
   style: Style;
-  /** Holds the text back until the end, because other output is written meanwhile. */
+  /** True if the text is held until the end, because other output is written meanwhile. */
   isHeld: boolean;
 }
 
 const FRAMES = ['·  ', '·· ', '···', ' ··', '  ·', '   '];
 const FRAME_MS = 160;
 
+/** The output of one answer. */
 export class Answer {
   readonly #options: AnswerOptions;
   #text = '';
   #written = 0;
   #hasBegun = false;
-  /** The line of the answer was ended for a note; its next piece begins a new line. */
+  /** True after the line of the answer was ended for a note. The next piece begins a new line. */
   #isInterrupted = false;
   #ticker: Timer | undefined;
 
@@ -30,12 +31,13 @@ export class Answer {
     this.#startIndicator();
   }
 
+  /** Appends a piece of text. */
   add(piece: string): void {
     this.#text += piece;
     if (!this.#options.isHeld) this.#writeUpTo(this.#safeEnd());
   }
 
-  /** Ends the current line, so that `writeNote` writes on a line of its own. */
+  /** Ends the current line and calls `writeNote`, so that the note is on a separate line. */
   interrupt(writeNote: () => void): void {
     this.#stopIndicator();
     this.#endLine();
@@ -44,7 +46,7 @@ export class Answer {
     this.#startIndicator();
   }
 
-  /** Discards the text after its first `keep` characters, and writes the rest again if some of it was written. */
+  /** Discards the text after its first `keep` characters. If discarded text was written, writes the kept text again. */
   restart(keep: number): void {
     this.#text = this.#text.slice(0, keep);
     if (this.#written <= keep) return;
@@ -54,7 +56,7 @@ export class Answer {
     if (!this.#options.isHeld) this.#writeUpTo(this.#safeEnd());
   }
 
-  /** Ends the answer. `whole` is its text if none was streamed. */
+  /** Ends the answer. `whole` is its text if no piece was streamed. */
   end(whole: string): void {
     if (this.#text === '') this.#text = whole;
     this.#begin();
@@ -83,7 +85,7 @@ export class Answer {
     if (end <= this.#written) return;
     this.#begin();
     let text = this.#text.slice(this.#written, end);
-    // A line break at the start of the piece is there already.
+    // The line break at the start of the piece has already been written.
     if (this.#isInterrupted && text.startsWith('\n')) text = text.slice(1);
     this.#isInterrupted = false;
     this.#options.write(escapeControls(text));

@@ -1,11 +1,11 @@
-// Chooses the earlier conversation that `fame chat --resume` continues: the one that was named, the one that a person picks from
-// a list, or the latest if there is no person to ask.
+// Chooses the conversation that `fame chat --resume` continues: by id, from a list on a terminal, or the latest one without a
+// terminal.
 import { FabricError } from '@fame-fabric/shared';
 import { escapeLine } from '@fame-fabric/shared/internal';
 import type { SavedConversation } from './saved-conversations.ts';
 
 export interface ChooseOptions {
-  /** The latest first. */
+  /** Saved conversations, the latest first. */
   saved: readonly SavedConversation[];
   /** The id from the command line. */
   id: string | undefined;
@@ -13,13 +13,14 @@ export interface ChooseOptions {
   address: string | undefined;
   /** Address for an id that is not in the list. */
   defaultAddress: string;
+  /** ms since the epoch. */
   now: number;
   writeNote(text: string): void;
-  /** Asks the person; absent if there is none. */
+  /** Asks the user a question; `undefined` without a terminal. */
   prompt?: ((question: string) => Promise<string>) | undefined;
 }
 
-/** @throws {CONVERSATION_UNKNOWN} if no conversation was saved, or the reply is not in the list */
+/** Chooses a conversation. @throws {CONVERSATION_UNKNOWN} if none was saved, or if the reply is not in the list */
 export async function chooseConversation(
   options: ChooseOptions,
 ): Promise<Pick<SavedConversation, 'id' | 'address' | 'open'>> {

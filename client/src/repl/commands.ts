@@ -1,4 +1,4 @@
-// The slash commands of the prompt. A line that begins with two slashes is a message that begins with one.
+// The slash commands of the prompt. To send a message that begins with a slash, the user types two slashes.
 import { closestMatch } from '@fame-fabric/shared/internal';
 
 export const COMMANDS = [
@@ -16,7 +16,7 @@ export const COMMANDS = [
 
 export type CommandName = (typeof COMMANDS)[number]['name'];
 
-/** A line of input. */
+/** A parsed line of input. */
 export type Line =
   | { kind: 'empty' }
   | { kind: 'message'; text: string }
@@ -26,6 +26,7 @@ export type Line =
 const NAMES: readonly string[] = COMMANDS.map(({ name }) => name);
 const isCommand = (name: string): name is CommandName => NAMES.includes(name);
 
+/** Parses a line of input. */
 export function parseLine(input: string): Line {
   const text = input.trim();
   if (text === '') return { kind: 'empty' };
@@ -38,6 +39,7 @@ export function parseLine(input: string): Line {
   return { kind: 'unknown', name: word, suggestion: closestMatch(name, NAMES) };
 }
 
+/** Returns the output of `/help`. */
 export function helpText(): string {
   const rows = COMMANDS.map((command) => {
     const usage = `/${command.name}${'argument' in command ? ` ${command.argument}` : ''}`;

@@ -1,3 +1,3 @@
-/** The note about a connection to the sentinel that was lost, or is back. */
+/** Returns the note about a lost or restored connection to the sentinel. */
 export const connectionText = (isConnected: boolean): string =>
   isConnected ? 'Connected again.' : 'Reconnecting...';

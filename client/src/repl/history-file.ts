@@ -1,5 +1,5 @@
-// Lines typed in earlier runs, for the arrow keys: one per line, oldest first. Only the owner may read the file, because it holds
-// messages to a model.
+// The input history for the arrow keys, kept across runs: one entry per line, oldest first. Only the owner may read the file,
+// because it contains messages to a model.
 import { appendFileSync, chmodSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { makeDirectory } from '@fame-fabric/shared/node';
@@ -15,7 +15,7 @@ export class HistoryFile {
     this.#file = new OptionalFile(join(dataDir, 'history'), onFault);
   }
 
-  /** Earlier lines, newest first. */
+  /** Returns the earlier lines, newest first. */
   load(): string[] {
     return this.#file.attempt(() => {
       const lines = (this.#file.read() ?? '').split('\n').filter(Boolean);
@@ -27,6 +27,7 @@ export class HistoryFile {
     }, []);
   }
 
+  /** Appends a line. */
   add(line: string): void {
     const text = line.trim();
     const { path, hasFailed } = this.#file;

@@ -1,4 +1,4 @@
-// A file that the prompt can do without, such as its history. The first failure is reported; afterwards nothing is written.
+// A file that the prompt does not depend on, such as its history. The first failure is reported; after it, nothing is written.
 import { readFileSync } from 'node:fs';
 import { errorMessage } from '@fame-fabric/shared/internal';
 
@@ -17,7 +17,7 @@ export class OptionalFile {
     return this.#hasFailed;
   }
 
-  /** Its content, `undefined` if there is no file. Call it in `attempt`. */
+  /** Returns the content, or `undefined` if there is no file. Call it inside `attempt`. */
   read(): string | undefined {
     try {
       return readFileSync(this.path, 'utf8');
@@ -27,7 +27,7 @@ export class OptionalFile {
     }
   }
 
-  /** Runs `operation`. Returns `fallback` if it fails. */
+  /** Runs `operation` and returns its result, or `fallback` if it throws. */
   attempt<T>(operation: () => T, fallback: T): T {
     try {
       return operation();

@@ -1,4 +1,4 @@
-// Messages from a pipe or a file, one per line, without prompts. Notes go to stderr, so stdout holds only answers.
+// Messages from a pipe or a file, one per line, without prompts. Notes go to stderr, so that stdout contains only answers.
 import { createInterface, type Interface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { ReplInput } from './repl-input.ts';

@@ -52,7 +52,7 @@ function stage(
     },
     close: () => close(undefined),
   };
-  const converse = (systemPrompt: string | undefined): ReplConversation => {
+  const newConversation = (systemPrompt: string | undefined): ReplConversation => {
     const own = { systemPrompt, asked: [] as string[], ended: 0 };
     conversations.push(own);
     return {
@@ -79,7 +79,7 @@ function stage(
       write: (text) => {
         screen.answers += text;
       },
-      converse,
+      newConversation,
       saved,
       listAgents: async () => 'chat@fame.fabric',
       trace,
@@ -88,7 +88,7 @@ function stage(
     },
     {
       isInteractive: false,
-      ...(resumes ? { resumed: { conversation: converse(undefined), open: resumes } } : {}),
+      ...(resumes ? { resumed: { conversation: newConversation(undefined), open: resumes } } : {}),
       ...options,
     },
   );
@@ -397,7 +397,7 @@ test('a missing agent ends the loop before any message is read', async () => {
     {
       input,
       write: () => {},
-      converse: () =>
+      newConversation: () =>
         ({
           start: async () => {
             throw new FabricError('NO_ROUTE', 'No node serves chat@fame.fabric');
@@ -420,7 +420,7 @@ test('a person can leave while the agent does not answer the start', async () =>
     {
       input,
       write: () => {},
-      converse: () =>
+      newConversation: () =>
         ({ start: () => new Promise(() => {}), end: async () => {} }) as unknown as ReplConversation,
       listAgents: async () => '',
       trace: { isOn: false },

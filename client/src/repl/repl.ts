@@ -1,6 +1,6 @@
-// The conversation loop of the prompt: reads a message, shows the answer as it streams, and starts over. It has no terminal and
-// no link: input, output and conversations are passed in, so that a terminal, a pipe and a test run the same loop. A failed
-// turn is reported and the loop goes on; only the person, or the end of the input, ends it.
+// The conversation loop of the prompt: reads a message, shows the answer as it streams, and repeats. Input, output and
+// conversations are passed in, so that a terminal, a pipe and a test run the same loop. After a failed turn the loop reports
+// the error and continues; only the user or the end of the input ends it.
 import { type Clock, FabricError, isFabricError, newId } from '@fame-fabric/shared';
 import { EXIT, escapeLine, type Style } from '@fame-fabric/shared/internal';
 import type { Conversation } from '../conversation.ts';
@@ -12,7 +12,7 @@ import type { ReplInput } from './repl-input.ts';
 import type { OpenTurn, SavedConversations } from './saved-conversations.ts';
 import { failureText, historyText, modelText, toolCallText, toolFailureText } from './texts.ts';
 
-/** The part of a conversation that the loop needs. */
+/** The part of a conversation that the loop uses. */
 export type ReplConversation = Pick<
   Conversation,
   'id' | 'address' | 'systemPrompt' | 'start' | 'describe' | 'stream' | 'history' | 'end'
@@ -22,48 +22,49 @@ export interface ReplParts {
   input: ReplInput;
   /** Receives answers: stdout. */
   write: (text: string) => void;
-  /** Creates a conversation, which is not started yet. */
-  converse: (systemPrompt: string | undefined) => ReplConversation;
-  /** Keeps the conversations that are left without being ended. @default none are kept */
+  /** Creates a conversation without starting it. */
+  newConversation: (systemPrompt: string | undefined) => ReplConversation;
+  /** Keeps conversations that the user left without ending them. @default none are kept */
   saved?: Pick<SavedConversations, 'messageSent' | 'messageSettled' | 'remove'> | undefined;
   /** Describes the attached nodes. */
   listAgents: () => Promise<string>;
-  /** Switches envelope tracing. */
+  /** The switch of envelope tracing. */
   trace: { isOn: boolean };
   style: Style;
   clock: Clock;
 }
 
 export interface ReplOptions {
-  /** A person watches; otherwise answers go to a file or a program. */
+  /** True on a terminal; otherwise answers go to a file or a program. */
   isInteractive: boolean;
   systemPrompt?: string | undefined;
-  /** An earlier conversation to continue, and the message in it that has no answer yet. */
+  /** A conversation to continue, and its message without an answer. */
   resumed?: { conversation: ReplConversation; open?: OpenTurn | undefined } | undefined;
-  /** Shows that an answer is awaited. */
+  /** Output of the waiting indicator. */
   indicator?: AnswerOptions['indicator'];
 }
 
-/** The turn that runs. */
+/** The running turn and its output. */
 interface RunningTurn {
   readonly controller: AbortController;
   readonly answer: Answer;
 }
 
-/** Longest wait for the agent to end the conversation. */
+/** Longest time to wait for the agent to end the conversation. */
 const END_TIMEOUT_MS = 2_000;
 
+/** The prompt. */
 export class Repl {
   readonly #parts: ReplParts;
   readonly #options: ReplOptions;
   readonly #left = Promise.withResolvers<void>();
   #conversation: ReplConversation;
   #turn: RunningTurn | undefined;
-  /** The last message, with its turn id while the outcome of that turn is not known. */
+  /** The last message, with its turn id while the outcome of that turn is unknown. */
   #lastMessage: { text: string; turnId?: string } | undefined;
-  /** The agent keeps the conversation after this program ends. */
+  /** True if the agent keeps the conversation after this program ends. */
   #isKept: boolean;
-  /** Ctrl-C was pressed once since the last input. */
+  /** True if Ctrl-C was pressed once since the last input. */
   #isWarned = false;
   #isInterrupted = false;
   #hasFailed = false;
@@ -71,13 +72,14 @@ export class Repl {
   constructor(parts: ReplParts, options: ReplOptions) {
     this.#parts = parts;
     this.#options = options;
-    this.#conversation = options.resumed?.conversation ?? parts.converse(options.systemPrompt);
-    // The end of a pipe ends only a conversation that the pipe began.
+    this.#conversation = options.resumed?.conversation ?? parts.newConversation(options.systemPrompt);
+    // The end of a pipe ends the conversation only if the pipe started it.
     this.#isKept = options.resumed !== undefined && !options.isInteractive;
   }
 
   /**
-   * Runs until the input ends. Returns the exit code: 0; 130 if interrupted; 1 if a turn failed and no person watches.
+   * Runs until the input ends. Returns the exit code: 0; 130 if interrupted; 1 if a turn failed and the prompt is not
+   * interactive.
    * @throws the error of starting the first conversation, such as {NO_ROUTE}
    */
   async run(): Promise<number> {
@@ -85,7 +87,7 @@ export class Repl {
     const { isInteractive, resumed } = this.#options;
     input.onInterrupt = () => this.#interrupt();
     const started = this.#conversation.start().then(() => this.#showBanner());
-    await Promise.race([started, this.#left.promise]); // the person may leave before a slow agent answers
+    await Promise.race([started, this.#left.promise]); // the user may leave before a slow agent answers
     if (resumed?.open && !this.#isInterrupted) await this.#runTurn(resumed.open.text, resumed.open.turnId);
     while (!this.#isInterrupted) {
       const text = await input.read();
@@ -97,18 +99,18 @@ export class Repl {
     return this.#hasFailed && !isInteractive ? EXIT.failure : EXIT.ok;
   }
 
-  /** Reports that the connection to the sentinel was lost, or is back. A running turn reports a loss itself. */
+  /** Reports a lost or restored connection to the sentinel. A running turn reports a loss itself. */
   showConnection(isConnected: boolean): void {
     if (isConnected || !this.#turn) this.#noteBesideAnswer(connectionText(isConnected));
   }
 
-  /** Leaves because the terminal is gone. The agent keeps the conversation, and a running turn goes on. */
+  /** Leaves because the terminal is gone. The agent keeps the conversation, and a running turn continues. */
   hangUp(): void {
     this.#isKept = true;
     this.#leave();
   }
 
-  // The first Ctrl-C stops the running turn, or warns. The next one leaves, if nothing was entered in between.
+  // The first Ctrl-C stops the running turn, or warns. A second one without input in between leaves.
   #interrupt(): void {
     const { isInteractive } = this.#options;
     if (this.#isWarned || (!isInteractive && !this.#turn)) {
@@ -122,7 +124,7 @@ export class Repl {
     if (!isInteractive) this.#leave(); // no further input can be expected
   }
 
-  // A person can continue the conversation later.
+  // On a terminal the user can continue the conversation later.
   #leave(): void {
     this.#isInterrupted = true;
     if (this.#options.isInteractive) this.#isKept = true;
@@ -130,7 +132,7 @@ export class Repl {
     this.#parts.input.close();
   }
 
-  /** Returns `false` if the loop ends. */
+  /** Handles a line of input. Returns false if the loop must end. */
   async #handle(input: string): Promise<boolean> {
     this.#isWarned = false;
     const line = parseLine(input);
@@ -184,7 +186,7 @@ export class Repl {
   }
 
   async #startAnew(systemPrompt: string | undefined): Promise<void> {
-    const next = this.#parts.converse(systemPrompt);
+    const next = this.#parts.newConversation(systemPrompt);
     await next.start();
     await this.#endConversation();
     this.#isKept = false;
@@ -198,7 +200,7 @@ export class Repl {
     try {
       await this.#conversation.end({ timeoutMs: END_TIMEOUT_MS });
     } catch (error) {
-      // The agent is gone, or slow. Leaving does not depend on it.
+      // The agent is gone or slow. The user can leave nevertheless.
       if (!isFabricError(error)) throw error;
     }
   }
@@ -222,7 +224,7 @@ export class Repl {
       saved?.messageSettled(id);
     } catch (error) {
       turn.answer.abandon();
-      // A turn without an outcome may still run at the agent. /retry, or the next --resume, requests its answer.
+      // A turn without an outcome may still run at the agent. /retry or the next --resume requests its answer.
       if (isUndecided(error)) this.#lastMessage = { text, turnId };
       else saved?.messageSettled(id);
       if (signal.aborted) this.#dimNote('Stopped.');
@@ -273,7 +275,7 @@ export class Repl {
     this.#note(this.#parts.style.dim(text));
   }
 
-  // A note on a line of its own, even while an answer is written.
+  // Writes a note on a separate line, even while an answer is written.
   #noteBesideAnswer(text: string): void {
     if (this.#turn) this.#turn.answer.interrupt(() => this.#dimNote(text));
     else this.#dimNote(text);

@@ -1,15 +1,16 @@
-// The conversations that a person left without ending them, for `fame chat --resume`. The agent keeps the history. This file
-// keeps their ids, their titles, and a message that has no answer yet. Only its owner may read it.
+// Conversations that the user left without ending them, for `fame chat --resume`. The agent has the history. This file has
+// their ids, their titles, and a message without an answer. Only the owner may read it.
 import { renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { cutText } from '@fame-fabric/shared/internal';
 import { makeDirectory } from '@fame-fabric/shared/node';
 import { OptionalFile } from './optional-file.ts';
 
-/** The oldest conversation is removed first. */
+/** Maximum number of saved conversations. The oldest is removed first. */
 const MAX_CONVERSATIONS = 50;
 const MAX_TITLE_CHARS = 60;
 
+/** A turn without an answer. */
 export interface OpenTurn {
   readonly turnId: string;
   readonly text: string;
@@ -22,7 +23,7 @@ export interface SavedConversation {
   readonly title: string;
   /** ms since the epoch. */
   readonly changedAt: number;
-  /** A message that was sent, and had no answer when the program ended. */
+  /** The turn without an answer when the program ended. */
   readonly open?: OpenTurn;
 }
 
@@ -34,7 +35,7 @@ export class SavedConversations {
     this.#file = new OptionalFile(join(dataDir, 'chats.json'), onFault);
   }
 
-  /** All conversations, the latest first. */
+  /** Returns all conversations, the latest first. */
   list(): SavedConversation[] {
     return this.#file.attempt(() => this.#read(), []);
   }
@@ -49,7 +50,7 @@ export class SavedConversations {
     this.#put({ id, address, title, changedAt: Date.now(), open });
   }
 
-  /** Records that the message was answered, or never will be. */
+  /** Records that the last message was answered, or that its turn failed. */
   messageSettled(id: string): void {
     const known = this.get(id);
     if (!known) return;

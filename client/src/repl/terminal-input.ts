@@ -1,5 +1,5 @@
-// Messages typed on a terminal. node:readline edits lines and keeps the history; several pasted lines are one message. The prompt
-// is hidden while an answer is written, and input typed meanwhile appears at the next prompt.
+// Messages typed on a terminal. node:readline edits lines and keeps the history. Several pasted lines are one message. The
+// prompt is hidden while an answer is written; input typed meanwhile appears at the next prompt.
 import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from 'node:readline';
 import { Writable } from 'node:stream';
 import { type Clock, systemClock, type Timer } from '@fame-fabric/shared';
@@ -9,11 +9,11 @@ export interface TerminalInputOptions {
   input: NodeJS.ReadableStream;
   output: NodeJS.WritableStream & { columns?: number; rows?: number };
   prompt: string;
-  /** Prompt of the further lines of a pasted message. */
+  /** Prompt of all lines of a pasted message but the first. */
   continuation: string;
   /** Earlier lines, newest first, as readline expects them. */
   history?: readonly string[] | undefined;
-  /** Called with every line that was entered. */
+  /** Called with every entered line. */
   onLine?: ((line: string) => void) | undefined;
   clock?: Clock | undefined;
 }
@@ -95,7 +95,7 @@ export class TerminalInput implements ReplInput {
     if (!this.#isClosed) this.#editor.close();
   }
 
-  // Input typed ahead is shown when it is sent, so that the screen reads as a conversation.
+  // Shows a message that was typed ahead when it is sent, so that questions and answers alternate on the screen.
   #show(message: string): void {
     const { output, prompt, continuation } = this.#options;
     output.write(`${prompt}${message.split('\n').join(`\n${continuation}`)}\n`);
@@ -127,7 +127,7 @@ export class TerminalInput implements ReplInput {
     const wasPasted = this.#hasPasted;
     this.#lines = [];
     this.#hasPasted = false;
-    // Commands that arrive fast, such as from a script, stay separate lines. A paste is always one message.
+    // Commands that arrive fast, such as from a script, remain separate lines. A bracketed paste is always one message.
     const isSeparate = !wasPasted && lines.some((line) => /^\s*(?:exit|quit|\/[a-z]+.*)\s*$/i.test(line));
     for (const message of isSeparate ? lines : [lines.join('\n')]) this.#messages.push(message);
     const waiter = this.#waiter;
@@ -166,7 +166,7 @@ export class TerminalInput implements ReplInput {
   }
 }
 
-// The terminal as the editor sees it. It is muted while an answer is written, so that typing ahead does not echo into it.
+// The output of the editor. It is muted while an answer is written, so that keys typed meanwhile do not appear in the answer.
 class Screen extends Writable {
   isMuted = false;
   readonly #output: TerminalInputOptions['output'];
