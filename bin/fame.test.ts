@@ -14,7 +14,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(cwd, { recursive: true, force: true }));
 
-/** Runs `fame`, from its sources, in a directory of its own. */
+/** Runs `fame` from its sources, in a temporary directory. */
 async function fame(args: string[], env: Record<string, string> = {}, input = '') {
   const child = spawn(process.execPath, ['--conditions=fame-source', FAME, ...args], {
     cwd,
@@ -33,7 +33,7 @@ async function fame(args: string[], env: Record<string, string> = {}, input = ''
   return { code, out, err };
 }
 
-// A port without a listener; it was free a moment ago.
+// A port without a listener, at least at the time of the check.
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
@@ -146,7 +146,7 @@ test.each([['chat'], ['call', 'chat@fame.fabric', 'describe']])(
   async (...args) => {
     const env = { PATH: process.env.PATH, FAME_LISTENER_PORT: String(await freePort()) };
     const child = spawn(process.execPath, ['--conditions=fame-source', FAME, ...args], { cwd, env });
-    child.stderr.once('data', () => child.kill('SIGINT')); // its first output names what it waits for
+    child.stderr.once('data', () => child.kill('SIGINT')); // its first output reports the wait
     const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
     expect(code).toBe(130);
   },

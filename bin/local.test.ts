@@ -1,4 +1,4 @@
-// `make start`, `run`, `status` and `stop` as people use them: real processes, a directory and a port of their own.
+// `make start`, `run`, `status` and `stop` with real processes, each test in its own directory and on its own port.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { on, once } from 'node:events';
 import {
@@ -77,10 +77,10 @@ async function run(args: readonly string[], input = '') {
 }
 const fame = (...args: string[]) => run(args);
 const status = async () => JSON.parse((await fame('local', 'status', '--json')).out);
-// A zombie does not count as alive. Where no process reaps orphans, it stays one.
+// A zombie does not count as alive. Without a process that reaps orphans it remains a zombie.
 const isAlive = (pid: number): boolean => processIdentity(pid) !== undefined;
 
-test('start, talk, start again, stop: answers in order, no second process, none left', async () => {
+test('start, chat, start again, stop: answers in order, no second process, no process left', async () => {
   const start = await fame('local', 'start', '--mode', 'local');
   expect(start.err).toBe('');
   expect(start.code).toBe(0);
@@ -174,7 +174,7 @@ test('status reports a dead process, and start restarts only that one', async ()
   expect(after.agent.isAttached).toBe(true);
 });
 
-test('a port that another program holds: its name, exit code 1, and nothing started', async () => {
+test('a start on a taken port names the program that holds it, exits with 1 and starts nothing', async () => {
   const stranger = createServer().listen(port, '127.0.0.1');
   await once(stranger, 'listening');
   try {
@@ -216,7 +216,7 @@ test('a start that fails prints the end of the log and leaves nothing running', 
   expect((await status()).sentinel).toBeUndefined();
 });
 
-test('a sentinel that was make start did not start is not stopped', async () => {
+test('a sentinel that make start did not start is not stopped', async () => {
   const sentinel = begin(['sentinel']);
   await printed(sentinel, 'listens on');
   const { code, err } = await fame('local', 'start', '--mode', 'local');
@@ -286,7 +286,7 @@ test('verbose prints envelopes on stderr, without the text of messages', async (
 });
 
 test('with a Docker engine, start and stop use docker compose', async () => {
-  // A stand-in for the docker command: an engine that answers, and a note of what it was asked.
+  // A fake docker command, which succeeds and records its arguments.
   const asked = join(cwd, 'asked');
   writeFileSync(join(cwd, 'docker'), `#!/bin/sh\necho "$@" >> '${asked}'\n`);
   chmodSync(join(cwd, 'docker'), 0o755);

@@ -1,5 +1,5 @@
-// Agents, models, peers, servers and files choose the texts that the command prints. None of them may control the terminal,
-// reorder what is read, or add a line that looks like one of ours.
+// The command prints texts of agents, models, peers, servers and files. No such text may control the terminal, reorder the
+// visible text, or add a line that looks like one of ours.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -34,7 +34,7 @@ const directory = mkdtempSync(join(tmpdir(), 'fame-untrusted-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 const style = createStyle(false);
 
-/** All that the prompt prints in a conversation with an agent that sends `text` wherever it can. */
+/** Returns all output of the prompt in a conversation with an agent that sends `text` in every field. */
 async function promptOutput(text: string): Promise<string> {
   let output = '';
   const lines = ['Hello', '/history', '/model', '/agents', `/${text}`, 'again', '/leave'];

@@ -11,7 +11,7 @@ interface Request {
   options: CallOptions | undefined;
 }
 
-// An agent in this process: answers are functions of the parameters; what was called is kept.
+// An agent in this process, which computes its answers from the parameters and records its calls.
 function agent(answers: Record<string, (params: unknown, options?: CallOptions) => unknown>) {
   const requests: Request[] = [];
   const answer = (method: string, params: unknown, options?: CallOptions): unknown => {
@@ -187,7 +187,7 @@ describe('an agent that is lost during a turn', () => {
     expect(requests).toHaveLength(1);
   });
 
-  test('is not waited for if it never answered', async () => {
+  test('fails the turn at once if it never answered', async () => {
     const start = () => {
       throw gone('NO_ROUTE');
     };
@@ -208,7 +208,7 @@ describe('an agent that is lost during a turn', () => {
 });
 
 describe('a connection that is lost during a turn', () => {
-  // A turn that hears nothing until `say` or the end of its signal; the state of the connection is the test's.
+  // A turn that receives no event until `say` or the abort of its signal. The test sets the state of the connection.
   const silent = (state: LinkState = 'attached') => {
     const clock = new ManualClock();
     const next = Promise.withResolvers<unknown>();
@@ -273,7 +273,7 @@ describe('a connection that is lost during a turn', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  test('counts also if it was lost before the turn began', async () => {
+  test('has the same deadline if it was lost before the turn began', async () => {
     const { clock, turn, onAway } = silent('reconnecting');
     await clock.run(60_000, 10_000);
     await expect(turn).rejects.toMatchObject({ code: 'LINK_TIMEOUT' });
@@ -296,7 +296,7 @@ test('a resumed conversation is not started again', async () => {
   expect(methods()).toEqual(['run_turn_stream']);
 });
 
-test('a turn that was seen to its end yields its last event again', async () => {
+test('a turn whose events were all received yields its last event again', async () => {
   const { caller, requests } = agent({
     run_turn_stream: (params) =>
       (params as { after?: number }).after

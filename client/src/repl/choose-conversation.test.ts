@@ -29,7 +29,7 @@ const choose = (more: Partial<ChooseOptions>) => {
   return { chosen, notes: () => notes };
 };
 
-test('prints the list; the person picks by number or id, Enter picks the latest', async () => {
+test('prints the list; the user picks by number or id, and Enter picks the latest', async () => {
   const listed = choose({ prompt: async () => '2' });
   expect(await listed.chosen).toMatchObject({ id: 'a', address: 'other@fame.fabric' });
   expect(listed.notes()).toMatch(/1 {2}About the weather \(5 min ago, answer pending\) b/);
@@ -42,7 +42,7 @@ test('prints the list; the person picks by number or id, Enter picks the latest'
   });
 });
 
-test('without a person it picks the latest, of the address if one was given', async () => {
+test('without a terminal it picks the latest, of the address if one was given', async () => {
   expect(await choose({}).chosen).toMatchObject({ id: 'b' });
   expect(await choose({ address: 'other@fame.fabric' }).chosen).toMatchObject({ id: 'a' });
 });

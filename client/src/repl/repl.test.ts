@@ -12,8 +12,8 @@ async function* echo(text: string): AsyncGenerator<TurnEvent> {
   yield { type: 'done', text: `You said ${text}` };
 }
 
-// A whole REPL without terminal or link: lines in, what was written and noted out. A function among the lines runs when the
-// loop asks for input.
+// Runs a whole REPL without a terminal or a link: takes lines, and returns the written text and the notes. A function among
+// the lines runs when the loop requests input.
 function stage(
   lines: (string | (() => void))[],
   setting: Partial<ReplOptions> & {
@@ -178,7 +178,7 @@ test('a restarted answer is printed again from the text that remains', async () 
   expect(screen.answers).toBe('A> one two\nA> one three\n');
 });
 
-test('the first Ctrl-C stops the turn and the REPL goes on; two in a row leave with 130', async () => {
+test('the first Ctrl-C stops the turn and the REPL continues; two in a row leave with 130', async () => {
   const turn: Turn = async function* (text, signal) {
     yield { type: 'text', text: 'begun' };
     if (text !== 'long') return yield { type: 'done', text: 'begun' };
@@ -190,7 +190,7 @@ test('the first Ctrl-C stops the turn and the REPL goes on; two in a row leave w
     { turn, isInteractive: true },
   );
   expect(await repl.run()).toBe(130);
-  // Whoever leaves by Ctrl-C may come back.
+  // A user who leaves with Ctrl-C may return.
   expect(conversations[0]).toMatchObject({ asked: ['long', 'short'], ended: 0 });
   expect(screen.notes).toContain('fame chat --resume c1');
   expect(screen.answers).toBe('A> begun\nA> begun\n');
@@ -246,7 +246,7 @@ test.each([
   expect(screen.notes.includes('fame chat --resume c1')).toBe(ended === 0);
 });
 
-test('a terminal that is gone cancels nothing: the running turn goes on at the agent', async () => {
+test('a lost terminal cancels nothing: the running turn continues at the agent', async () => {
   const closed = Promise.withResolvers<void>();
   const turn: Turn = async function* (_text, signal) {
     yield { type: 'text', text: 'begun' };
@@ -414,7 +414,7 @@ test('a missing agent ends the loop before any message is read', async () => {
   expect(conversations[0]?.asked).toEqual([]);
 });
 
-test('a person can leave while the agent does not answer the start', async () => {
+test('the user can leave while the agent does not answer the start', async () => {
   const { input } = stage([]);
   const repl = new Repl(
     {
@@ -445,7 +445,7 @@ const withTools: Turn = async function* () {
   yield { type: 'done', text: 'One moment.\nIt is warm.' };
 };
 
-test('in a terminal, tool calls are printed on lines of their own', async () => {
+test('in a terminal, tool calls are printed on separate lines', async () => {
   const lines: string[] = [];
   const { repl, screen, input } = stage(['weather?'], { turn: withTools, isInteractive: true });
   input.note = (text) => lines.push(`${JSON.stringify(screen.answers)} ${text}`);
@@ -465,7 +465,7 @@ test('in a pipe, tool calls are not printed', async () => {
   expect(screen.answers).toBe('A> One moment.\nIt is warm.\n');
 });
 
-test('an answer that begins after a tool call gets its prompt then', async () => {
+test('an answer that begins after a tool call gets its prompt after the call', async () => {
   const turn: Turn = async function* () {
     yield { type: 'tool_call', id: 'a', name: 'odd\u001b[2J', args: { text: 'x'.repeat(500) } };
     yield { type: 'text', text: 'Done.' };

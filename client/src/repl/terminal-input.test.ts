@@ -10,7 +10,7 @@ function terminal(history: string[] = []) {
   output.on('data', (chunk: Buffer) => {
     shown += chunk.toString();
   });
-  // Fast input is flushed when the test says so.
+  // The test decides when fast input is flushed.
   const due = new Set<() => void>();
   const clock: Clock = {
     now: () => 0,
@@ -86,7 +86,7 @@ test('input typed while an answer is written is not echoed, and appears at the n
   input.close();
 });
 
-test('Ctrl-C clears what is typed; on an empty line it interrupts', async () => {
+test('Ctrl-C clears the typed text; on an empty line it interrupts', async () => {
   const { input, type } = terminal();
   const onInterrupt = vi.fn();
   input.onInterrupt = onInterrupt;

@@ -27,7 +27,7 @@ describe('Broadcast', () => {
     expect(broadcast.isOver).toBe(true);
   });
 
-  test('begins with the items that it was made with, from any index', async () => {
+  test('begins with its initial items, from any index', async () => {
     const broadcast = new Broadcast([1, 2, 3]);
     broadcast.publish(4);
     broadcast.end();
@@ -67,7 +67,7 @@ describe('Broadcast', () => {
     expect(await staying).toEqual([1, 2]);
   });
 
-  test('a follower that leaves its loop leaves the others alone', async () => {
+  test('a follower that leaves its loop does not affect the others', async () => {
     const broadcast = new Broadcast([1, 2]);
     for await (const item of broadcast) {
       expect(item).toBe(1);

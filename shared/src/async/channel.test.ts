@@ -23,7 +23,7 @@ describe('Channel', () => {
     expect(await all).toEqual([1, 2, 3]);
   });
 
-  test('answers reads that wait, in order', async () => {
+  test('resolves waiting reads in order', async () => {
     const channel = new Channel<number>({ name: 'test' });
     const reads = [channel.next(), channel.next(), channel.next()];
     expect(channel.isAwaited).toBe(true);
@@ -64,7 +64,7 @@ describe('Channel', () => {
     await expect(channel.next()).rejects.toMatchObject({ code: 'BUFFER_OVERFLOW' });
   });
 
-  test('does not count what a waiting reader takes at once', async () => {
+  test('does not count items that a waiting reader takes at once', async () => {
     const channel = new Channel<number>({ name: 'test', limit: 1 });
     const read = channel.next();
     channel.push(1, 10);

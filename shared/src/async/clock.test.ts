@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { ManualClock } from '../testing/manual-clock.ts';
 import { systemClock } from './clock.ts';
 
-it('systemClock tells the time and fires once, repeatedly, or not at all when stopped', async () => {
+it('systemClock returns the time, and its timers fire once, repeatedly, or not at all when stopped', async () => {
   expect(Math.abs(systemClock.now() - Date.now())).toBeLessThan(1_000);
   let stopped = 0;
   systemClock.after(0, () => stopped++).stop();
@@ -19,7 +19,7 @@ it('systemClock tells the time and fires once, repeatedly, or not at all when st
   expect([ticks, stopped]).toEqual([3, 0]);
 });
 
-it('a timer of systemClock keeps the process alive only when asked to', () => {
+it('a timer of systemClock keeps the process alive only with keepAlive', () => {
   const run = (options: string): string =>
     execFileSync(process.execPath, [
       '--input-type=module',
@@ -31,7 +31,7 @@ it('a timer of systemClock keeps the process alive only when asked to', () => {
   expect(run(', { keepAlive: true }')).toBe('fired\n');
 });
 
-it('ManualClock fires in order of time, also what is set on the way', () => {
+it('ManualClock fires its timers in order of time, including those set while it advances', () => {
   const clock = new ManualClock(1_000);
   const fired: string[] = [];
   clock.after(20, () => fired.push(`b ${clock.now()}`));

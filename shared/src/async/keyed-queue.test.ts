@@ -18,7 +18,7 @@ function jobOf(log: string[], name: string, key?: string): KeyedJob & { end(): v
 }
 
 describe('KeyedQueue', () => {
-  test('runs as many jobs at once as it may, the others in order', async () => {
+  test('runs jobs in parallel up to its limit, the others in order', async () => {
     const queue = new KeyedQueue({ maxRunning: 2 });
     const log: string[] = [];
     const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name) => jobOf(log, name));
@@ -35,7 +35,7 @@ describe('KeyedQueue', () => {
     expect([queue.running, queue.waiting]).toEqual([0, 0]);
   });
 
-  test('runs jobs of one key one after the other, other keys beside them', async () => {
+  test('runs jobs of one key one after the other, and those of other keys in parallel', async () => {
     const queue = new KeyedQueue({ maxRunning: 10 });
     const log: string[] = [];
     const [first, second, other] = [jobOf(log, '1', 'k'), jobOf(log, '2', 'k'), jobOf(log, 'o', 'other')];
@@ -59,7 +59,7 @@ describe('KeyedQueue', () => {
     expect(log).toEqual(['+1', '+free']);
   });
 
-  test('a key with many jobs goes to the end of the line after each', async () => {
+  test('a key with many jobs waits for the turns of other keys after each job', async () => {
     const queue = new KeyedQueue({ maxRunning: 1 });
     const log: string[] = [];
     const jobs = [jobOf(log, 'a1', 'a'), jobOf(log, 'a2', 'a'), jobOf(log, 'a3', 'a'), jobOf(log, 'b', 'b')];
@@ -69,7 +69,7 @@ describe('KeyedQueue', () => {
     expect(log.filter((line) => line.startsWith('+'))).toEqual(['+a1', '+b', '+a2', '+a3']);
   });
 
-  test('takes no more jobs than may wait, in all and with one key', async () => {
+  test('refuses jobs above the limits of waiting jobs, in all and per key', async () => {
     const queue = new KeyedQueue({ maxRunning: 1, maxWaiting: 2, maxWaitingPerKey: 1 });
     const log: string[] = [];
     const running = jobOf(log, 'a', 'k');
@@ -81,7 +81,7 @@ describe('KeyedQueue', () => {
     expect(queue.waiting).toBe(2);
   });
 
-  test('takes back a job that waits, and no other', async () => {
+  test('removes waiting jobs only', async () => {
     const queue = new KeyedQueue({ maxRunning: 1 });
     const log: string[] = [];
     const [running, behindKey, inLine] = [jobOf(log, 'a', 'k'), jobOf(log, 'b', 'k'), jobOf(log, 'c', 'l')];
@@ -100,7 +100,7 @@ describe('KeyedQueue', () => {
     expect(log).toEqual(['+a', '-a', '+d', '-d']);
   });
 
-  test('a removed job leaves its key no second place in the line', async () => {
+  test('after a removed job its key has one turn, not two', async () => {
     const queue = new KeyedQueue({ maxRunning: 1 });
     const log: string[] = [];
     const [blocker, removed] = [jobOf(log, 'x', 'x'), jobOf(log, 'r', 'k')];
@@ -125,7 +125,7 @@ describe('KeyedQueue', () => {
     await idle;
   });
 
-  test('a job that rejects does not stop those behind it', async () => {
+  test('a job that rejects does not stop the next ones', async () => {
     const queue = new KeyedQueue({ maxRunning: 1 });
     const log: string[] = [];
     queue.add({ key: 'k', run: () => Promise.reject(new Error('broken')) });

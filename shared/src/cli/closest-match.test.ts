@@ -39,7 +39,7 @@ describe('closestMatch', () => {
     expect(closestMatch('run', ['ruin', 'run_turn'])).toBe('run_turn');
   });
 
-  test('allows as many edits as it is asked to', () => {
+  test('allows at most the given number of edits', () => {
     expect(closestMatch('FAME_NODE', ['FAME_MODEL_X'], 1)).toBeUndefined();
     expect(closestMatch('FAME_NODD', ['FAME_NODE'], 1)).toBe('FAME_NODE');
   });

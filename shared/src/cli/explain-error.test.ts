@@ -16,12 +16,12 @@ test.each(Object.keys(ERRORS) as ErrorCode[])('%s is explained in one line, with
   if (code !== 'CONFIG_INVALID') expect(text).toMatch(new RegExp(`^It happened\\. .*\\(${code}\\)$`));
 });
 
-test('a fix that the message contains already is not repeated', () => {
+test('a fix that is already in the message is not repeated', () => {
   const text = explainError(new FabricError('NODE_BUSY', `Full. ${ERRORS.NODE_BUSY.fix}`));
   expect(text.split(ERRORS.NODE_BUSY.fix)).toHaveLength(2);
 });
 
-test('each fault of a configuration has a line of its own', () => {
+test('each fault of a configuration is on a separate line', () => {
   expect(explainError(configInvalid(['A is "x"', 'B is "y\u202e\n"']))).toBe(
     'The configuration has 2 faults:\n  A is "x"\n  B is "y\\u202e "',
   );

@@ -65,7 +65,7 @@ describe('at-least-once', () => {
     const request = makeEnvelope({ type: 'Data', payload }, header);
     sentinel.send(sentinel.node, request);
     await settle();
-    sentinel.send(sentinel.node, request); // the acknowledgement was lost, and the handler is long done
+    sentinel.send(sentinel.node, request); // the acknowledgement was lost, and the handler has finished
     await settle();
     expect(onCall).toHaveBeenCalledTimes(1);
     expect(sent).toHaveLength(1);

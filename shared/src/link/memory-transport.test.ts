@@ -27,28 +27,28 @@ describe('memoryPair', () => {
 
   it('drops the messages in flight when it is terminated', async () => {
     const [near, far] = memoryPair();
-    let heard = 0;
-    far.onMessage = () => heard++;
+    let received = 0;
+    far.onMessage = () => received++;
     near.send(new Uint8Array(1));
     near.terminate();
     await settle();
-    expect(heard).toBe(0);
+    expect(received).toBe(0);
   });
 });
 
 describe('loopTransport', () => {
   it('receives its own messages, asynchronously and in order', async () => {
     const loop = loopTransport();
-    const heard: number[] = [];
+    const received: number[] = [];
     loop.onMessage = (bytes) => {
-      heard.push(bytes[0]!);
+      received.push(bytes[0]!);
       if (bytes[0] === 1) loop.send(new Uint8Array([3]));
     };
     loop.send(new Uint8Array([1]));
     loop.send(new Uint8Array([2]));
-    expect(heard).toEqual([]);
+    expect(received).toEqual([]);
     await settle();
-    expect(heard).toEqual([1, 2, 3]);
+    expect(received).toEqual([1, 2, 3]);
     let closed = 0;
     loop.onClose = () => closed++;
     loop.close();

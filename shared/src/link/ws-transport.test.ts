@@ -100,11 +100,11 @@ for (const [name, dial, codes] of dials) {
 
     it('receives text messages as bytes', async () => {
       const { near, far } = await open();
-      const heard: Uint8Array[] = [];
-      near.onMessage = (bytes) => heard.push(bytes);
+      const received: Uint8Array[] = [];
+      near.onMessage = (bytes) => received.push(bytes);
       far.send('text' as unknown as Uint8Array);
-      await vi.waitFor(() => expect(heard).toHaveLength(1));
-      expect(new TextDecoder().decode(heard[0])).toBe('text');
+      await vi.waitFor(() => expect(received).toHaveLength(1));
+      expect(new TextDecoder().decode(received[0])).toBe('text');
       near.close();
     });
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { charBoundary, cutText, isHighSurrogate } from './cut-text.ts';
 
-test('a short text stays as it is', () => {
+test('a short text is unchanged', () => {
   expect(cutText('abc', 3)).toBe('abc');
   expect(cutText('', 0)).toBe('');
 });
@@ -21,7 +21,7 @@ test('a surrogate pair at the cut is left out', () => {
   expect([...'a😀'].map((char) => isHighSurrogate(char.charCodeAt(0)))).toEqual([false, true]);
 });
 
-test('any well-formed text stays well-formed, and loses at most one character more than asked for', () => {
+test('any well-formed text stays well-formed, and loses at most one character more than requested', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), fc.nat(20), (text, maxChars) => {
       const cut = cutText(text, maxChars, '');
