@@ -1,5 +1,5 @@
-// At-least-once delivery with nodes of the peer, while connections break and processes die: an acknowledgement or an answer
-// that is really lost, and an agent that is started again with work pending. Ours handles each thing once.
+// At-least-once delivery with nodes of the peer while connections break and processes die: acknowledgements and replies that
+// are lost, and agents that restart with pending calls. Each message is handled once.
 import { type Gate, gate } from '@fame-fabric/agents/testing';
 import { Link, newId } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
@@ -23,48 +23,48 @@ beforeAll(async () => {
 });
 afterAll(stopStack);
 
-test('acknowledgements and answers for us are lost with our connection: we send again, and get one answer', async () => {
+test('acknowledgements and replies are lost with our connection: our link sends again and gets one reply', async () => {
   const address = 'lossy@fame.fabric';
   const agent = await startPeerAgent('math', { url: sentinel.url, address, env });
   const proxy = await TcpProxy.to(sentinel.port);
   const sent: string[] = [];
-  const askedTwice = Promise.withResolvers<void>();
+  const sentTwice = Promise.withResolvers<void>();
   const ours = new Link({
     url: admissionUrl(proxy.port),
     dial: wsDial,
     deliveryProfile: 'at-least-once',
     trace(direction, { frame, id }) {
       if (direction !== 'sent' || frame.type !== 'Data') return;
-      if (sent.includes(id)) askedTwice.resolve();
+      if (sent.includes(id)) sentTwice.resolve();
       sent.push(id);
     },
   });
   await ours.connect();
-  // Nothing comes back: neither the acknowledgement of the request nor the answer.
+  // Neither the acknowledgement of the request nor the reply arrives.
   proxy.hold('down');
   const answers: unknown[] = [];
   const call = ours.call(address, 'slow', { args: [10] }).then((answer) => answers.push(answer));
   await agent.waitFor(/"event":"slow-started"/);
-  await askedTwice.promise;
+  await sentTwice.promise;
   // Frames that were held back are lost with the connection.
   expect(proxy.cut()).toBe(1);
   proxy.release('down');
   await call;
   expect(answers).toEqual(['after 10 ms']);
   expect(new Set(sent).size).toBe(1);
-  // The agent of the peer has our acknowledgement in the end, and serves on.
+  // The agent of the peer finally gets our acknowledgement, and keeps serving.
   expect(await ours.call(address, 'add', { args: [3, 4] })).toBe(7);
   await ours.close();
   await proxy.close();
 });
 
-/** A chat agent whose first model call stands still at `standing`, and a client of the peer that talks to it. */
-async function chatOf(standing: Gate, agentUrl = sentinel.url, peerUrl = sentinel.url) {
+/** Starts a chat agent whose first model call waits at `held`, and a client of the peer with a conversation. */
+async function startChat(held: Gate, agentUrl = sentinel.url, peerUrl = sentinel.url) {
   let requests = 0;
   const model = await startModel({
     respond: () => {
       requests += 1;
-      return requests === 1 ? ['The first ', standing] : 'The whole answer';
+      return requests === 1 ? ['The first ', held] : 'The whole answer';
     },
   });
   const options = { model, dataDir: temporaryDirectory(), env };
@@ -76,7 +76,7 @@ async function chatOf(standing: Gate, agentUrl = sentinel.url, peerUrl = sentine
     agent,
     peer,
     id,
-    again: (url = sentinel.url) => startAgent(url, options),
+    restart: (url = sentinel.url) => startAgent(url, options),
     requests: () => requests,
     history: () => peer.call(CHAT, 'get_history', id),
   };
@@ -87,13 +87,13 @@ const ONE_TURN = [
   { role: 'assistant', content: 'The whole answer' },
 ];
 
-test('our agent is killed in a turn that it has acknowledged: the next process answers the client of the peer', async () => {
-  const standing = gate();
-  const { agent, peer, id, again, requests, history } = await chatOf(standing);
+test('our agent is killed during an acknowledged turn: the next process answers the client of the peer', async () => {
+  const held = gate();
+  const { agent, peer, id, restart, requests, history } = await startChat(held);
   const answer = peer.call(CHAT, 'run_turn', id, 'hello');
-  await standing.reached;
+  await held.reached;
   await agent.kill();
-  const next = await again();
+  const next = await restart();
   expect(await answer).toBe('The whole answer');
   expect(await history()).toEqual(ONE_TURN);
   expect(requests()).toBe(2);
@@ -101,41 +101,41 @@ test('our agent is killed in a turn that it has acknowledged: the next process a
   await next.stop();
 });
 
-test('our agent is killed before its acknowledgement left: the peer sends again, and the turn runs once', async () => {
-  const standing = gate();
-  const [agentWay, peerWay] = await Promise.all([TcpProxy.to(sentinel.port), TcpProxy.to(sentinel.port)]);
-  const urls = [admissionUrl(agentWay.port), admissionUrl(peerWay.port)] as const;
-  const { agent, peer, id, again, requests, history } = await chatOf(standing, ...urls);
-  agentWay.hold('up');
+test('our agent is killed before its acknowledgement is sent: the peer sends again, and the turn runs once', async () => {
+  const held = gate();
+  const [agentProxy, peerProxy] = await Promise.all([TcpProxy.to(sentinel.port), TcpProxy.to(sentinel.port)]);
+  const urls = [admissionUrl(agentProxy.port), admissionUrl(peerProxy.port)] as const;
+  const { agent, peer, id, restart, requests, history } = await startChat(held, ...urls);
+  agentProxy.hold('up');
   const answer = peer.call(CHAT, 'run_turn', id, 'hello');
-  await standing.reached;
-  // The peer's repeated messages wait until a receiver is there.
-  peerWay.hold('up');
+  await held.reached;
+  // Hold the peer's retransmissions until there is a receiver.
+  peerProxy.hold('up');
   await agent.kill();
-  const next = await again();
-  peerWay.release('up');
+  const next = await restart();
+  peerProxy.release('up');
   expect(await answer).toBe('The whole answer');
   expect(await history()).toEqual(ONE_TURN);
   expect(requests()).toBe(2);
   await peer.stop();
   await next.stop();
-  await agentWay.close();
-  await peerWay.close();
+  await agentProxy.close();
+  await peerProxy.close();
 });
 
-test('an agent of the peer dies before it has acknowledged: the next process answers us, once', async () => {
+test('an agent of the peer dies before it has acknowledged: the next process answers our link once', async () => {
   const address = 'pending@fame.fabric';
   const options = { url: sentinel.url, address, salt: 'pending', env };
   const agent = await startPeerAgent('math', options);
   const proxy = await TcpProxy.to(sentinel.port);
   const ours = new Link({ url: admissionUrl(proxy.port), dial: wsDial, deliveryProfile: 'at-least-once' });
   await ours.connect();
-  // It is frozen, so that the request reaches its socket and nothing comes back.
+  // Freeze the agent: the request reaches its socket, and it sends nothing back.
   agent.child.kill('SIGSTOP');
   const answers: unknown[] = [];
   const call = ours.call(address, 'slow', { args: [100] }).then((answer) => answers.push(answer));
   await expect.poll(async () => (await listNodes(sentinel)).some(({ serving }) => serving === 1)).toBe(true);
-  // Our repeated messages wait until a receiver is there.
+  // Hold our retransmissions until there is a receiver.
   proxy.hold('up');
   await agent.kill();
   const next = await startPeerAgent('math', options);

@@ -1,5 +1,5 @@
-// At-least-once delivery with nodes of the peer, in both directions: what is lost on the way is sent again, and ours handles
-// what comes again once.
+// At-least-once delivery with nodes of the peer, in both directions: lost messages are sent again, and ours handles a repeated
+// one once.
 import { type IncomingCall, Link } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -14,13 +14,25 @@ let sentinel: OurSentinel;
 let proxy: TcpProxy;
 let peer: PeerClient;
 let ours: Link;
+const received = new Set<string>();
+/** Resolves when the peer has sent the same message again. */
+const receivedTwice = Promise.withResolvers<void>();
 
 beforeAll(async () => {
   sentinel = await startOurSentinel();
   proxy = await TcpProxy.to(sentinel.port);
   await startPeerAgent('math', { url: sentinel.url, address: MATH, env });
   peer = await PeerClient.start({ url: sentinel.url, env });
-  ours = new Link({ url: admissionUrl(proxy.port), dial: wsDial, deliveryProfile: 'at-least-once' });
+  ours = new Link({
+    url: admissionUrl(proxy.port),
+    dial: wsDial,
+    deliveryProfile: 'at-least-once',
+    trace(direction, { frame, id }) {
+      if (direction !== 'received' || frame.type !== 'Data') return;
+      if (received.has(id)) receivedTwice.resolve();
+      received.add(id);
+    },
+  });
   await ours.connect();
 });
 afterAll(async () => {
@@ -29,27 +41,24 @@ afterAll(async () => {
   await stopAll();
 });
 
-test('our calls and streams of a peer agent in that profile', async () => {
+test('our link calls an agent of the peer, and reads a stream', async () => {
   expect(await ours.call(MATH, 'add', { args: [3, 4] })).toBe(7);
   const items: unknown[] = [];
   for await (const item of ours.stream(MATH, 'fib_stream', { args: [6] })) items.push(item);
   expect(items).toHaveLength(6);
 });
 
-test('acknowledgements and answers that are lost: the peer sends again, ours handles it once', async () => {
+test('our acknowledgement and reply are lost: the peer sends again, and our link handles the request once', async () => {
   const calls: string[] = [];
   const onCall = (call: IncomingCall): void => {
     calls.push(call.id);
-    // From here on nothing leaves: neither the acknowledgement of what came nor the answer.
+    // From here on neither the acknowledgement of the request nor the reply leaves.
     proxy.hold('up');
     call.reply('handled');
   };
   await ours.bind('ours@fame.fabric', { onCall });
   const answer = peer.call('ours@fame.fabric', 'work');
-  const deadline = Date.now() + 15_000;
-  while (calls.length === 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
-  // The peer sends the same again after about two seconds; then the way is free.
-  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  await receivedTwice.promise;
   proxy.release('up');
   expect(await answer).toBe('handled');
   expect(calls).toHaveLength(1);

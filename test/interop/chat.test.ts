@@ -1,5 +1,5 @@
-// Conversations across the border, each node a process of its own: clients of the peer and ours, our chat agent with its
-// offline model and the peer's, on our sentinel and on the peer's. A turn can only be right when the turns before arrived.
+// Conversations between our nodes and those of the peer, each in its own process: clients of both, our chat agent with its
+// offline model and the peer's, on both sentinels. A turn is only answered correctly if the earlier turns arrived.
 import { EXIT } from '@fame-fabric/shared/internal';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runFame, startOurAgent } from '../kit/commands.ts';

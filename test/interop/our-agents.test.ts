@@ -1,5 +1,5 @@
-// An unmodified client of the peer and our agents: every way it writes a call, streams, background tasks with cancel and
-// notifications, and a conversation. N10, N11 and N15.
+// An unmodified client of the peer and our agents: all forms of calls, streams, background tasks with cancel and notifications,
+// and a conversation. N10, N11 and N15.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent } from '../kit/naylence.ts';
 import { fameArgs, type Proc, startNode, stopAll } from '../kit/processes.ts';
@@ -43,7 +43,7 @@ describe('calls', () => {
     expect(await client.do('call', { capabilities, method: 'multiply', args: [6, 7] })).toBe(42);
   });
 
-  test('an unknown operation and wrong parameters are errors that say what is wrong', async () => {
+  test('an unknown operation and wrong parameters are errors that name the cause', async () => {
     const unknown = await client.ask('call', { address: MATH, method: 'multiplx', args: [1, 2] });
     expect(unknown).toMatchObject({ ok: false, error: expect.stringContaining('did you mean multiply?') });
     const wrong = await client.ask('call', { address: MATH, method: 'add', args: ['one', 2] });
@@ -52,7 +52,7 @@ describe('calls', () => {
   });
 });
 
-test('a stream arrives whole and ends', async () => {
+test('a stream arrives completely and ends', async () => {
   const stream = { address: MATH, method: 'fib_stream', args: [{ n: 8 }] };
   expect(await client.do('stream', stream)).toEqual([0, 1, 1, 2, 3, 5, 8, 13]);
 });

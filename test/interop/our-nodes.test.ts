@@ -1,4 +1,4 @@
-// Our links and nodes of the peer on our sentinel, and our links among themselves: long streams, slow readers, leaving early.
+// Our links and nodes of the peer on our sentinel, and our links with each other: long streams, slow readers, cancelled streams.
 import type { Link } from '@fame-fabric/shared';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent } from '../kit/naylence.ts';
@@ -52,7 +52,7 @@ describe('streams', () => {
     expect(next).toBe(20_001);
   });
 
-  test('P8: 20,000 items of 1 KB reach a slow reader whole, and neither sentinel nor agent fills up', async () => {
+  test('P8: 20,000 items of 1 KB reach a slow reader completely, and neither sentinel nor agent fills up', async () => {
     let made = 0;
     let ahead = 0;
     let taken = 0;
@@ -73,7 +73,7 @@ describe('streams', () => {
       taken++;
       expect((item as { i: number }).i).toBe(taken);
       ahead = Math.max(ahead, made - taken);
-      // Slow: the reader lets 20 turns of its event loop pass now and then.
+      // A slow reader: it pauses for 20 turns of its event loop after every 100 items.
       if (taken % 100 === 0) for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
     }
     expect(taken).toBe(20_000);
@@ -81,7 +81,7 @@ describe('streams', () => {
     expect((sentinel.proc.rssBytes() - before) / MiB).toBeLessThan(48);
   });
 
-  test('Q2: leaving a stream early stops the agent, and it serves on', async () => {
+  test('Q2: leaving a stream early stops its generator, and the agent keeps serving', async () => {
     let running = 0;
     await agent.bind(
       'endless@fame.fabric',
@@ -102,7 +102,7 @@ describe('streams', () => {
     expect(await link.call('endless@fame.fabric', 'ping')).toBe('pong');
   });
 
-  test('Q10: a reader that stopped does not hold up the other streams of the same agent', async () => {
+  test('Q10: a reader that stops does not block the other streams of the same agent', async () => {
     const stalled = await nodes.attached({ credits: false });
     stalled.sendCall(OURS, 'count', { args: [20_000] }, { rtype: 4 });
     await stalled.next((m) => m.frame?.payload?.result === 1);
@@ -114,7 +114,7 @@ describe('streams', () => {
   });
 });
 
-describe('Q1, P9: one call does not wait for another', () => {
+describe('Q1, P9: calls do not block each other', () => {
   test('an echo is answered while a call and a stream of the same agent are running', async () => {
     let release: () => void = () => {};
     const held = new Promise<void>((resolve) => {

@@ -1,4 +1,4 @@
-// The core-wire suite against the unmodified peer: what we ask of any Fame sentinel, the peer does too.
+// The core-wire suite against the unmodified peer: it fulfils what we require of any Fame sentinel.
 import { afterAll, beforeAll } from 'vitest';
 import { coreWire } from '../conformance/core-wire.ts';
 import { type PeerSentinel, startPeerSentinel } from '../kit/naylence.ts';

@@ -1,4 +1,4 @@
-// Unmodified agents and clients of the peer on our sentinel: what their authors wrote must work here as it stands.
+// Unmodified agents and clients of the peer on our sentinel: they must work without a change.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent } from '../kit/naylence.ts';
 import { type Proc, stopAll } from '../kit/processes.ts';
@@ -19,7 +19,7 @@ beforeAll(async () => {
   receiver = await startPeerAgent('receiver', { url });
   [client] = await Promise.all([PeerClient.start({ url }), capable, ...rest]);
   restarted = restartScenario();
-  // The last test awaits it; a failure before that is reported there.
+  // The last test awaits the outcome and reports a failure.
   restarted.catch(() => {});
 }, 120_000);
 afterAll(stopAll);
@@ -27,8 +27,8 @@ afterAll(stopAll);
 const nodes = new RawNodes(() => sentinel.url);
 afterEach(() => nodes.closeAll());
 
-// Nodes of the peer notice a lost connection only when they send or when their heartbeat is due (15 s), so this goes on
-// beside the other tests, on a sentinel of its own.
+// Nodes of the peer notice a lost connection only when they send, or at their next heartbeat (15 s). So this runs during the
+// other tests, on its own sentinel.
 async function restartScenario(): Promise<unknown> {
   const address = 'survivor@fame.fabric';
   const first = await startOurSentinel();
@@ -53,7 +53,7 @@ describe('calls', () => {
     expect(await client.call(MATH, 'echo', 'text')).toBe('text');
   });
 
-  test('an error of the operation reaches the caller, and the agent goes on', async () => {
+  test('an error of the operation reaches the caller, and the agent keeps serving', async () => {
     const answer = await client.ask('call', { address: MATH, method: 'fail', args: ['deliberate'] });
     expect(answer).toMatchObject({ ok: false, error: expect.stringContaining('deliberate') });
     expect(await client.call(MATH, 'add', 1, 1)).toBe(2);
@@ -109,22 +109,22 @@ describe('calls', () => {
 });
 
 describe('streams', () => {
-  test('items arrive in order and the end is seen', async () => {
+  test('items arrive in order, and the stream ends', async () => {
     const items = await client.do('stream', { address: MATH, method: 'fib_stream', args: [10] });
     expect(items).toEqual([0, 1, 1, 2, 3, 5, 8, 13, 21, 34]);
   });
 
-  test('2,000 items arrive whole and in order', async () => {
+  test('2,000 items arrive completely and in order', async () => {
     const stream = { address: MATH, method: 'count', args: [2_000], summary: true };
     expect(await client.do('stream', stream)).toEqual({ count: 2_000, inOrder: true });
   });
 
-  test('a reader that rests between items gets all of them', async () => {
+  test('a reader that pauses between items gets all of them', async () => {
     const stream = { address: MATH, method: 'count', args: [400], summary: true, slowMs: 5, slowEvery: 4 };
     expect(await client.do('stream', stream)).toEqual({ count: 400, inOrder: true });
   });
 
-  test('Q4: 20,000 items of a source that paces itself arrive whole and in order, and the sentinel stays small', async () => {
+  test('Q4: 20,000 items of a source that respects credit arrive completely and in order, in bounded memory of the sentinel', async () => {
     const source = await nodes.attached();
     const address = 'source@fame.fabric';
     await source.serve(address, (request) => void source.answerStream(request, 20_000));
@@ -168,8 +168,8 @@ describe('tasks', () => {
   });
 });
 
-describe('lives of nodes', () => {
-  test('Q9: two copies of one client script at once lose nothing and evict no other', async () => {
+describe('node lifecycle', () => {
+  test('Q9: two copies of one client script lose no call and do not evict each other', async () => {
     const salt = 'the-same-host';
     const [a, b] = await Promise.all([1, 2].map(() => PeerClient.start({ url: sentinel.url, salt })));
     const bursts = await Promise.all([a!, b!].map((copy) => copy.do('burst', { address: MATH, count: 50 })));
@@ -181,7 +181,7 @@ describe('lives of nodes', () => {
     await Promise.all([a!.stop(), b!.stop()]);
   });
 
-  test('Q7, P5: a call to an agent that dies fails within 2 s, and a fresh one takes over', async () => {
+  test('Q7, P5: a call to an agent that dies fails within 2 s, and a new process takes over', async () => {
     const options = { url: sentinel.url, address: 'mortal@fame.fabric', salt: 'mortal' };
     const first = await startPeerAgent('math', options);
     const calling = client.ask('call', { address: options.address, method: 'slow', args: [60_000] });
@@ -206,7 +206,7 @@ describe('lives of nodes', () => {
     expect(answer.ok).toBe(false);
   });
 
-  test('Q31: after the sentinel was killed and started again, agent and client find each other', async () => {
+  test('Q31: agent and client reconnect after the sentinel is killed and restarted', async () => {
     expect(await restarted).toBe(9);
   });
 });

@@ -51,7 +51,7 @@ describe('our caller and an agent of the peer', () => {
     await expect(link.call('unserved@fame.fabric', 'any')).rejects.toMatchObject({ code: 'NO_ROUTE' });
   });
 
-  test('a stream comes in order and ends', async () => {
+  test('a stream arrives in order and ends', async () => {
     const items = await collect(link.stream(MATH, 'fib_stream', { args: [10] }));
     expect(items).toEqual([0, 1, 1, 2, 3, 5, 8, 13, 21, 34]);
   });
@@ -76,7 +76,7 @@ describe('our caller and an agent of the peer', () => {
     expect(await link.call('work@fame.fabric', 'tasks/sendUnsubscribe', { id: 'w1' })).toBeNull();
   });
 
-  test('Q27: 300 calls at once do not wedge the sentinel of the peer', async () => {
+  test('Q27: 300 parallel calls do not block the sentinel of the peer', async () => {
     const calls = Array.from({ length: 300 }, (_, i) => link.call(MATH, 'echo', { args: [`n${i}`] }));
     expect(await Promise.all(calls)).toEqual(Array.from({ length: 300 }, (_, i) => `n${i}`));
     expect(await client.call(MATH, 'add', 1, 1)).toBe(2);
@@ -89,7 +89,7 @@ describe('our agent and a client of the peer', () => {
     expect(await client.call(OURS, 'add', { x: 30, y: 12 })).toBe(42);
   });
 
-  test('a stream comes in order and ends', async () => {
+  test('a stream arrives in order and ends', async () => {
     const items = await client.do('stream', { address: OURS, method: 'fib_stream', args: [10] });
     expect(items).toEqual([0, 1, 1, 2, 3, 5, 8, 13, 21, 34]);
   });

@@ -1,5 +1,5 @@
-// The sample in docs/naylence.md: an unmodified client of naylence talks to our chat agent. Its sister in Python is run by
-// `npm run interop-python`, since it needs a Python that not every machine has.
+// The TypeScript sample in docs/naylence.md: an unmodified client of naylence and our chat agent. `npm run interop-python` runs
+// the Python sample, which needs a version of Python that not every machine has.
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
@@ -26,6 +26,6 @@ async function answersOf(command: string, sample: string): Promise<string[]> {
   return lines.filter((line) => line.includes('Ada'));
 }
 
-test('talk.mjs', async () => {
+test('talk.mjs prints an answer to each of its two turns', async () => {
   expect(await answersOf(process.execPath, 'talk.mjs')).toHaveLength(2);
 });

@@ -1,4 +1,4 @@
-// Sentinels of both kinds above and beside each other: ours below the peer's, the peer's below ours, and both as peers.
+// Sentinels of both kinds as parents and children, and ours as peers of each other.
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent, startPeerSentinel } from '../kit/naylence.ts';
 import { closeLinks, connectLink, mathService } from '../kit/our-node.ts';
@@ -11,7 +11,7 @@ afterEach(async () => {
 });
 afterAll(stopAll);
 
-/** Calls until the route has spread, as a bind takes a moment to reach the next sentinel. */
+/** Calls until it succeeds: a bind takes a moment to reach the next sentinel. */
 const reaches = (call: () => Promise<unknown>): Promise<void> =>
   expect.poll(() => call().catch((error: Error) => error.message)).toBe(5);
 
@@ -54,8 +54,8 @@ describe('the peer’s sentinel below ours', () => {
   });
 });
 
-describe('ours beside ours', () => {
-  test('peers exchange what is bound before and after they meet', async () => {
+describe('our sentinels', () => {
+  test('peers exchange bindings made before and after they connect', async () => {
     const first = await startOurSentinel();
     const early = await connectLink(first.url);
     await early.bind('early@fame.fabric', mathService());

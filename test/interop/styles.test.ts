@@ -1,5 +1,5 @@
-// The three ways of working, for a client of the peer: `start_task`, `run_turn`, `run_turn_stream` and `end_conversation` mean
-// the same at a chat agent, a refining dialogue and a team, on our sentinel and on the peer's. All models are the built-in one.
+// The three styles of agents, for a client of the peer: `start_task`, `run_turn`, `run_turn_stream` and `end_conversation` do
+// the same for a chat agent, a refining dialogue and a team, on our sentinel and on the peer's. All use the offline model.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
 import { PeerClient, startPeerSentinel } from '../kit/naylence.ts';

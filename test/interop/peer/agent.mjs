@@ -1,14 +1,14 @@
-// An agent of the unmodified peer: `agent.mjs <kind> <address>`. It attaches to FAME_DIRECT_ADMISSION_URL and prints what
-// tests wait for. The decorators of the SDK are applied by hand, so this file runs as it is.
+// An agent of the unmodified peer: `agent.mjs <kind> <address>`. It attaches to FAME_DIRECT_ADMISSION_URL and prints events that
+// tests wait for. It applies the decorators of the SDK as functions, so it runs without a compiler.
 import { BackgroundTaskAgent, BaseAgent, NODE_CONFIG, TaskState } from '@naylence/agent-sdk';
 import { operation } from '@naylence/runtime';
 
 const [kind = 'math', address = `${kind}@fame.fabric`] = process.argv.slice(2);
 
-const say = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }));
+const print = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }));
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Does the same as `@operation()` on a method. */
+/** Applies `@operation()` to methods. */
 function offer(agent, operations) {
   for (const [method, options] of Object.entries(operations)) {
     const { prototype } = agent;
@@ -30,7 +30,7 @@ class MathAgent extends BaseAgent {
     throw new Error(text ?? 'on purpose');
   }
   async slow(ms) {
-    say('slow-started', { ms });
+    print('slow-started', { ms });
     await pause(ms);
     return `after ${ms} ms`;
   }
@@ -50,7 +50,7 @@ class MathAgent extends BaseAgent {
   async *count(n) {
     for (let i = 1; i <= n; i++) {
       yield i;
-      // The SDK takes items faster than it sends them; a rest now and then keeps its queue of 512 from overflowing.
+      // The SDK reads items faster than it sends them. The pauses keep its queue of 512 from overflowing.
       if (i % 50 === 0) await pause(80);
     }
   }
@@ -113,7 +113,7 @@ offer(PushAgent, { notify: {} });
 /** Prints every plain message. */
 class ReceiverAgent extends BaseAgent {
   async onMessage(message) {
-    say('message', { message });
+    print('message', { message });
     return null;
   }
 }
@@ -148,7 +148,7 @@ const KINDS = {
   chat: ChatAgent,
 };
 const Kind = KINDS[kind];
-if (!Kind) throw new Error(`no such kind: ${kind}`);
+if (!Kind) throw new Error(`Unknown kind of agent "${kind}". Use one of ${Object.keys(KINDS).join(', ')}.`);
 await new Kind(`${kind}-agent`).serve(address, {
   rootConfig: NODE_CONFIG,
   logLevel: process.env.PEER_LOG ?? 'info',

@@ -14,7 +14,7 @@ const VERBS = {
   call: (command) => remote(command)[command.method](...(command.args ?? [])),
   runTask: (command) => remote(command).runTask(command.payload),
 
-  /** Many calls at once; answers how many came back right and the first few errors. */
+  /** Makes many parallel calls; returns the count of correct replies and the first errors. */
   async burst({ count, method = 'echo', ...target }) {
     const agent = remote(target);
     const calls = Array.from({ length: count }, (_, i) => agent[method](`n${i}`));
@@ -24,7 +24,7 @@ const VERBS = {
     return { right, errors: errors.slice(0, 3), failed: errors.length };
   },
 
-  /** Reads a stream: `slowMs` of rest after every `slowEvery` items; `summary` checks 1..n in order instead of listing. */
+  /** Reads a stream with a pause of `slowMs` after every `slowEvery` items. With `summary` it only checks the order of 1..n. */
   async stream({ method, args = [], slowMs = 0, slowEvery = 1, summary = false, ...target }) {
     const items = await remote(target)[method](...args, { _stream: true });
     const seen = [];
@@ -39,7 +39,7 @@ const VERBS = {
     return summary ? { count, inOrder } : seen;
   },
 
-  /** Starts a task and follows it; cancels it after `cancelAfter` artifacts when given. */
+  /** Starts a task and follows it; cancels it after `cancelAfter` artifacts, if given. */
   async task({ id, payload, cancelAfter, ...target }) {
     const agent = remote(target);
     const params = makeTaskParams({ id, payload });
@@ -78,18 +78,18 @@ const VERBS = {
 };
 
 await withFabric({ rootConfig: CLIENT_CONFIG }, async (fabric) => {
-  const tell = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
+  const print = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
   const run = async ({ seq, verb, ...command }) => {
     const began = performance.now();
     const ms = () => Math.round(performance.now() - began);
     try {
       const result = await VERBS[verb]({ ...command, fabric });
-      tell({ seq, ok: true, result: result ?? null, ms: ms() });
+      print({ seq, ok: true, result: result ?? null, ms: ms() });
     } catch (error) {
-      tell({ seq, ok: false, error: String(error?.message ?? error), ms: ms() });
+      print({ seq, ok: false, error: String(error?.message ?? error), ms: ms() });
     }
   };
-  tell({ event: 'ready' });
+  print({ event: 'ready' });
   const pending = new Set();
   for await (const line of createInterface({ input: process.stdin })) {
     const done = run(JSON.parse(line));

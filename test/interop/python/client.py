@@ -1,4 +1,4 @@
-"""A client of the unmodified Python peer. It runs what it is told and prints one JSON object with the results by name."""
+"""A client of the unmodified Python peer. It makes a series of calls and prints one JSON object with the results by name."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ async def follow(agent) -> list:
 async def refused(call) -> str:
     try:
         await call
-    except Exception as error:  # the kind of error is what is being looked at
+    except Exception as error:  # any kind: its text is the result
         return str(error)
     return "no error"
 
@@ -59,7 +59,7 @@ async def main() -> dict:
             }
         results["chat"] = await talk()
         results["work"] = await follow(Agent.remote_by_address("work-py@fame.fabric"))
-        results["nobody"] = await refused(Agent.remote_by_address("nobody@fame.fabric").any())
+        results["unserved"] = await refused(Agent.remote_by_address("unserved@fame.fabric").any())
     return results
 
 

@@ -22,11 +22,11 @@ function findPython(): string {
       execFileSync(command!, ['-c', wanted], { stdio: 'ignore' });
       return command!;
     } catch {
-      // Not there, or too old: the next one.
+      // Missing or too old: try the next one.
     }
   }
   throw new Error(
-    'No Python 3.12 found. Install it, or name it: PYTHON=/path/to/python3.12 npm run interop-python',
+    'Python 3.12 was not found. Install it, or set its path: PYTHON=/path/to/python3.12 npm run interop-python',
   );
 }
 
@@ -70,17 +70,18 @@ async function startPythonAgent(sentinel: OurSentinel, kind: string): Promise<vo
   }
 }
 
-interface Said {
+/** Results of the calls of one agent. */
+interface Results {
   add: number;
   named: number;
   count: boolean;
   burst: boolean;
   fail: string;
 }
-type Report = Record<'ts' | 'py', Said> & {
+type Report = Record<'ts' | 'py', Results> & {
   chat: { started: string; sums: string; name: string };
   work: string[];
-  nobody: string;
+  unserved: string;
 };
 
 const checks: [string, () => void | Promise<void>][] = [];
@@ -108,13 +109,13 @@ async function main(): Promise<number> {
     ['ts', 'our agent'],
     ['py', 'a Python agent'],
   ] as const) {
-    const said = report[kind];
+    const results = report[kind];
     check(`a Python client calls ${name}, positional and named`, () =>
-      deepStrictEqual([said.add, said.named], [7, 42]),
+      deepStrictEqual([results.add, results.named], [7, 42]),
     );
-    check(`a Python client reads a stream of 300 items of ${name}`, () => ok(said.count));
-    check(`a Python client makes 100 calls of ${name} at once`, () => ok(said.burst));
-    check(`a Python client gets the error of ${name}`, () => match(said.fail, /./));
+    check(`a Python client reads a stream of 300 items of ${name}`, () => ok(results.count));
+    check(`a Python client makes 100 calls of ${name} at once`, () => ok(results.burst));
+    check(`a Python client gets the error of ${name}`, () => match(results.fail, /./));
   }
   check('a Python client has three turns with our chat agent', () => {
     match(report.chat.started, /working/i);
@@ -131,7 +132,7 @@ async function main(): Promise<number> {
     deepStrictEqual(report.work.at(-1), 'completed');
   });
   check('a Python client gets the error of an address that is not served', () =>
-    match(report.nobody, /No node serves nobody@fame.fabric/),
+    match(report.unserved, /No node serves unserved@fame.fabric/),
   );
   check('our link calls a Python agent', async () => {
     deepStrictEqual(await link.call('math-py@fame.fabric', 'add', { args: [2, 3] }), 5);
