@@ -30,7 +30,7 @@ export function interpolate(value: unknown, env: Readonly<Record<string, string>
       /\$\{(\w+):-([^}]*)\}/g,
       (_, name: string, fallback: string) => env[name] || fallback,
     );
-    if (text.includes('${')) throw new Error(`only \${NAME:-default} is used here: ${value}`);
+    if (text.includes('${')) throw new Error(`Only the form \${NAME:-default} is supported: ${value}`);
     return text;
   }
   if (Array.isArray(value)) return value.map((item) => interpolate(item, env));

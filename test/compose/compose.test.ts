@@ -1,6 +1,6 @@
-// The image and the compose file, without a container engine: the image is built by running the steps of the Dockerfile in a
-// directory, and the services of docker-compose.yml are run from there as processes, their hosts and paths translated to
-// this machine. What only an engine can show is left out: that the base image starts, and that its file system is read-only.
+// The image and the compose file, without a container engine. The image is built by running the steps of the Dockerfile in a
+// directory. The services of docker-compose.yml run from there as processes, with hosts and paths of this machine. Not tested,
+// since it needs an engine: that the base image starts, and that its file system is read-only.
 import { execFile } from 'node:child_process';
 import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ const ours = Object.entries(compose.services).filter(([, service]) => service.im
 
 describe('docker-compose.yml', () => {
   test('follows the schema of the compose specification', () => {
-    // The published schema has `id` where drafts since 2017 have `$id`, and names its draft by http: nothing refers to either.
+    // The published schema has the `id` and `$schema` of an old draft. Nothing refers to them, so they are removed.
     const schema = JSON.parse(
       JSON.stringify(composeSchema, (key, value) =>
         (key === 'id' || key === '$schema') && typeof value === 'string' ? undefined : value,
@@ -39,7 +39,7 @@ describe('docker-compose.yml', () => {
     expect(problems(wrong)).toEqual([expect.stringContaining('/services/sentinel')]);
   });
 
-  test('without a .env: a sentinel and a chat agent; ollama only by its profile', () => {
+  test('starts a sentinel and a chat agent by default, and Ollama with its profile', () => {
     const isDefault = ([, { profiles }]: [string, Service]): boolean => profiles === undefined;
     expect(
       Object.entries(compose.services)
@@ -58,20 +58,17 @@ describe('docker-compose.yml', () => {
     ]);
   });
 
-  test.each(ours)(
-    '%s has no more rights than it needs, a health check and a volume for its data',
-    (_name, service) => {
-      expect(service).toMatchObject({
-        read_only: true,
-        tmpfs: ['/tmp'],
-        cap_drop: ['ALL'],
-        security_opt: ['no-new-privileges:true'],
-        healthcheck: { test: expect.arrayContaining(['CMD', 'node']) },
-        volumes: [expect.stringMatching(/^[\w-]+:\/data$/)],
-      });
-      expect(Object.keys(compose.volumes)).toContain(service.volumes![0]!.split(':')[0]);
-    },
-  );
+  test.each(ours)('%s has minimal rights, a health check and a volume for its data', (_name, service) => {
+    expect(service).toMatchObject({
+      read_only: true,
+      tmpfs: ['/tmp'],
+      cap_drop: ['ALL'],
+      security_opt: ['no-new-privileges:true'],
+      healthcheck: { test: expect.arrayContaining(['CMD', 'node']) },
+      volumes: [expect.stringMatching(/^[\w-]+:\/data$/)],
+    });
+    expect(Object.keys(compose.volumes)).toContain(service.volumes![0]!.split(':')[0]);
+  });
 
   test('the agents wait for a healthy sentinel', () => {
     for (const [name, service] of ours) {
@@ -79,7 +76,7 @@ describe('docker-compose.yml', () => {
     }
   });
 
-  test('the sentinel accepts its settings as they stand, and would refuse them without the word that it may be open', () => {
+  test('the sentinel accepts its settings, and refuses them without FAME_OPEN_ON_ALL_INTERFACES', () => {
     const env = textEnv(compose.services.sentinel!);
     expect(readSentinelConfig(env)).toMatchObject({
       host: '0.0.0.0',
@@ -104,7 +101,7 @@ describe('the image', () => {
     directory = mkdtempSync(join(tmpdir(), 'fame-image-'));
     const context = join(directory, 'context');
     copyContext(ROOT, context);
-    // Files that a person may have in the directory must stay out of the image, so the test puts some there.
+    // A file that `.dockerignore` does not list must stay out of the image too.
     writeFileSync(join(context, 'marker'), '');
     const into = join(directory, 'stages');
     mkdirSync(into);
@@ -117,7 +114,7 @@ describe('the image', () => {
   afterEach(stopAll);
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-  /** A word of a command as it is on this machine. */
+  /** Translates a word of a command to this machine. */
   const here = (word: string): string =>
     word === 'node'
       ? process.execPath
@@ -157,7 +154,7 @@ describe('the image', () => {
     }
   };
 
-  test('holds what was compiled and what it needs, as an unprivileged user, and nothing else', () => {
+  test('contains only the build and its dependencies, and runs as an unprivileged user', () => {
     const files = filesBelow(image.root, new Set(['node_modules']));
     for (const file of [
       'dist/fame.js',
@@ -168,7 +165,7 @@ describe('the image', () => {
     ]) {
       expect(files).toContain(`app/${file}`);
     }
-    // The team that `fame agent team` serves runs as it lies in the repository.
+    // The team of `fame agent team` runs from its sources.
     const team = files.filter((file) => file.startsWith('app/agents/examples/'));
     expect(team).toContain('app/agents/examples/support-team/team.yaml');
     expect(
@@ -182,13 +179,13 @@ describe('the image', () => {
     expect(lstatSync(join(image.root, 'data')).isDirectory()).toBe(true);
   });
 
-  test('can load its team', async () => {
+  test('loads its team', async () => {
     const file = '/app/agents/examples/support-team/team.yaml';
     const command = ['CMD', 'node', '/app/dist/fame.js', 'team', 'check', file];
     expect(await check(command, compose.services['chat-agent']!)).toBe(0);
   });
 
-  test('holds the packages that run and none that only build or test', () => {
+  test('contains the packages of production and none for building or testing', () => {
     const packages = filesBelow(join(image.root, 'app'))
       .filter((file) => file.includes('node_modules/'))
       .map((file) => file.split('node_modules/').at(-1)!.split('/')[0]);
@@ -228,7 +225,7 @@ describe('the image', () => {
 });
 
 describe('.dockerignore', () => {
-  test('keeps secrets, tests and what was built here out of the context', () => {
+  test('keeps secrets, tests and local builds out of the context', () => {
     const directory = mkdtempSync(join(tmpdir(), 'fame-context-'));
     try {
       copyContext(ROOT, directory);

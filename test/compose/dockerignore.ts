@@ -1,5 +1,5 @@
-// Which files of a directory a `.dockerignore` lets into the build context. The rules are those of Docker: patterns match a
-// path or any directory above it, `!` takes back, and the last pattern that matches decides.
+// Selects the files of the build context by a `.dockerignore`, with the rules of Docker: a pattern matches a path or any
+// directory above it, `!` includes it again, and the last pattern that matches decides.
 
 interface Rule {
   readonly isException: boolean;
@@ -30,10 +30,10 @@ export function readDockerignore(text: string): (path: string) => boolean {
     });
   return (path) => {
     const parts = path.split('/');
-    const ways = parts.map((_, i) => parts.slice(0, i + 1).join('/'));
+    const prefixes = parts.map((_, i) => parts.slice(0, i + 1).join('/'));
     let isSent = true;
     for (const { isException, pattern } of rules) {
-      if (ways.some((way) => pattern.test(way))) isSent = isException;
+      if (prefixes.some((prefix) => pattern.test(prefix))) isSent = isException;
     }
     return isSent;
   };

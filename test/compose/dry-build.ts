@@ -1,6 +1,6 @@
-// Builds an image without a container engine: reads a Dockerfile and runs it in a directory for each stage, RUN
-// lines included. It knows the instructions and the forms that our Dockerfile uses and refuses all others, so that a line
-// it does not understand fails a test instead of being passed over. It does not know the contents of the base image.
+// Builds an image without a container engine: reads a Dockerfile and runs it, RUN lines included, in one directory for each
+// stage. It supports the instructions and forms that our Dockerfile uses and throws on all others, so that none is skipped. The
+// base image is empty.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -35,21 +35,21 @@ const instructions = (dockerfile: string): Instruction[] =>
       return { word: word.toUpperCase(), rest };
     });
 
-/** Files below `directory`, as paths from it; directories that `leaves` names are not entered. */
-export function filesBelow(directory: string, leaves: ReadonlySet<string> = new Set()): string[] {
+/** Files below `directory`, as relative paths, without those in directories named in `skipped`. */
+export function filesBelow(directory: string, skipped: ReadonlySet<string> = new Set()): string[] {
   const found: string[] = [];
   const walk = (path: string): void => {
     for (const entry of readdirSync(join(directory, path), { withFileTypes: true })) {
       const name = path === '' ? entry.name : `${path}/${entry.name}`;
       if (!entry.isDirectory()) found.push(name);
-      else if (!leaves.has(entry.name)) walk(name);
+      else if (!skipped.has(entry.name)) walk(name);
     }
   };
   walk('');
   return found;
 }
 
-/** Copies what the build context would hold. */
+/** Copies the files of the build context. */
 export function copyContext(source: string, target: string): void {
   const isSent = readDockerignore(readFileSync(join(source, '.dockerignore'), 'utf8'));
   for (const file of filesBelow(source, new Set(['.git', 'node_modules', '.fame', 'dist']))) {
@@ -68,7 +68,7 @@ export interface BuildOptions {
   env: NodeJS.ProcessEnv;
 }
 
-/** Returns the last stage. @throws when the Dockerfile has an instruction or a flag that is not known here */
+/** Builds all stages and returns the last. @throws if the Dockerfile has an unsupported instruction or flag */
 export function dryBuild({ dockerfile, context, into, env }: BuildOptions): Image {
   const stages = new Map<string, Image>();
   let image: Image | undefined;
@@ -91,9 +91,9 @@ export function dryBuild({ dockerfile, context, into, env }: BuildOptions): Imag
     else if (word === 'ENTRYPOINT') image.entrypoint = execForm(rest);
     else if (word === 'CMD') image.command = execForm(rest);
     else if (word === 'HEALTHCHECK') image.healthcheck = execForm(/ CMD (.*)$/.exec(rest)?.[1] ?? '');
-    else if (word !== 'EXPOSE') throw new Error(`the dry build does not know ${word}`);
+    else if (word !== 'EXPOSE') throw new Error(`The dry build does not support ${word}`);
   }
-  if (!image) throw new Error('the Dockerfile has no stage');
+  if (!image) throw new Error('The Dockerfile has no stage');
   return image;
 }
 
@@ -129,7 +129,7 @@ const pairs = (text: string): Record<string, string> =>
 function execForm(text: string): string[] {
   const value: unknown = JSON.parse(text);
   if (!Array.isArray(value) || !value.every((word) => typeof word === 'string')) {
-    throw new Error(`not the exec form: ${text}`);
+    throw new Error(`${text} is not in the exec form`);
   }
   return value;
 }
@@ -141,9 +141,9 @@ function copy(image: Image, rest: string, context: string, stages: ReadonlyMap<s
     const [flag, value = ''] = words.shift()!.split('=');
     if (flag === '--from') {
       const stage = stages.get(value);
-      if (!stage) throw new Error(`there is no stage ${value}`);
+      if (!stage) throw new Error(`There is no stage ${value}`);
       from = stage.root;
-    } else if (flag !== '--chown') throw new Error(`the dry build does not know COPY ${flag}`);
+    } else if (flag !== '--chown') throw new Error(`The dry build does not support COPY ${flag}`);
   }
   const target = words.pop()!;
   const to = target.startsWith('/') ? join(image.root, target) : join(image.root, image.workdir, target);

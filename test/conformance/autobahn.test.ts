@@ -7,7 +7,7 @@ import { temporaryDirectory } from '../kit/sentinel.ts';
 
 const CASES = ['1.*', '2.*', '3.*', '4.*', '5.*', '6.*', '7.*', '9.2.*', '9.6.*', '9.8.*', '10.*'];
 const CASE_COUNT = 265;
-/** Invalid UTF-8 may be refused at the end of its message; `ws` does not do so at the first bad byte. */
+/** Cases of early refusal: `ws` refuses invalid UTF-8 at the end of its message, not at the first bad byte. */
 const REFUSED_LATE = /^6\.4\.[1-4]$/;
 const TIMEOUT_MS = 600_000;
 

@@ -1,4 +1,4 @@
-// The core wire against the sentinel at FAME_CONFORMANCE_URL, or against ours when nothing is set.
+// The core-wire suite against the sentinel at FAME_CONFORMANCE_URL, by default ours.
 import { afterAll, beforeAll } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
 import { startOurSentinel } from '../kit/sentinel.ts';

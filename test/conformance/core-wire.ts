@@ -1,6 +1,5 @@
-// The duties of every Fame sentinel in open mode, tested in bytes at a ws:// URL. The tests are named after the requirement
-// they hold (S1 to S28). Nothing here knows whose sentinel answers: the same tests run against ours and against the
-// unmodified peer, so they cannot be bent to fit one of them.
+// The requirements on every Fame sentinel in open mode, tested in bytes at a ws:// URL. Each test is named after its requirement
+// (S1 to S28). The suite does not depend on an implementation: it runs against our sentinel and against the unmodified peer.
 import { afterEach, describe, expect, test } from 'vitest';
 import { id, type Json, type RawNode, RawNodes } from '../kit/raw-node.ts';
 
@@ -14,7 +13,7 @@ const ATTACHED = 'NodeAttachAck';
 /** Registers the tests. `target` is read when a test runs, after the suite's own set-up. */
 export function coreWire(name: string, target: () => Target): void {
   const nodes = new RawNodes(() => target().url);
-  // Addresses differ by test, so that what one test leaves behind cannot answer for the next.
+  // Each test has its own addresses, so that a node left by one test cannot answer in the next.
   let count = 0;
   const address = (participant = 'svc'): string => `${participant}-${++count}-${id()}@fame.fabric`;
 
@@ -27,7 +26,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(node.ack.frame.ok).toBe(true);
       });
 
-      test('S1: accepts a query string behind the id', async () => {
+      test('S1: accepts a query string after the id', async () => {
         const node = await nodes.attached({ query: '?a=b' });
         expect(node.path).toContain(node.systemId);
       });
@@ -54,7 +53,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(await pong).toBe('are you there');
       });
 
-      test('S4: the ack has the corrId of the attach and all that a node needs', async () => {
+      test('S4: the ack has the corrId of the attach and the fields that a node needs', async () => {
         const node = await nodes.attached();
         const { frame } = node.ack;
         expect(frame).toMatchObject({ type: ATTACHED, ok: true });
@@ -64,7 +63,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(node.ack.to).toBeUndefined();
       });
 
-      test('S4: the least that a node may send is enough', async () => {
+      test('S4: accepts a minimal attach', async () => {
         const node = await nodes.open();
         const frame = {
           type: 'NodeAttach',
@@ -82,7 +81,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(node.path).toBe(`${node.sentinelPath}/${node.systemId}`);
       });
 
-      test('S6: a node that attaches again is asked to bind again, or is still bound', async () => {
+      test('S6: a node that attaches again gets a new epoch and binds again, or is still bound', async () => {
         const to = address();
         const first = await nodes.echo(to);
         await first.cut();
@@ -94,7 +93,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect((await caller.call(to, 'any')).frame.payload.result).toBe('again');
       });
 
-      test('S20: an attach that does not fit its URL ends with a closed socket', async () => {
+      test('S20: an attach with another systemId than its URL closes the socket', async () => {
         const node = await nodes.open();
         const corrId = id();
         node.send({
@@ -104,7 +103,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect((await node.closed).code).toBeGreaterThanOrEqual(1000);
       });
 
-      test('S23: what only other security profiles use is accepted and not acted upon', async () => {
+      test('S23: fields of other security profiles are accepted and ignored', async () => {
         const node = await nodes.attached({
           attach: {
             callbackGrants: [],
@@ -170,7 +169,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(ack.frame).toMatchObject({ type: ackType, ok: true, address: to, capabilities });
       });
 
-      test('S8: an ack names the envelope it answers', async () => {
+      test('S8: an ack has the id of its request as refId', async () => {
         const node = await nodes.attached();
         const corrId = id();
         const sent = node.send({
@@ -190,7 +189,7 @@ export function coreWire(name: string, target: () => Target): void {
         }
       });
 
-      test('S8: binding an own address a second time is acked again', async () => {
+      test('S8: binding an address a second time is acked again', async () => {
         const node = await nodes.attached();
         const to = address();
         await node.serve(to);
@@ -206,7 +205,7 @@ export function coreWire(name: string, target: () => Target): void {
     });
 
     describe('routing', () => {
-      test('S11: by exact address, and the reply by path without a bind (S12)', async () => {
+      test('S11: routes a call by exact address, and its reply by path without a bind (S12)', async () => {
         const to = address();
         await nodes.echo(to);
         const caller = await nodes.attached();
@@ -214,7 +213,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(reply.frame.payload).toMatchObject({ jsonrpc: '2.0', id: reply.corrId, result: { n: 1 } });
       });
 
-      test('S11: an unbound address has no route any more', async () => {
+      test('S11: calls to an unbound address are refused', async () => {
         const to = address();
         const server = await nodes.echo(to);
         await server.request({ type: 'AddressUnbind', address: to });
@@ -222,7 +221,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect((await caller.call(to, 'echo')).frame).toMatchObject({ type: 'DeliveryAck', ok: false });
       });
 
-      test('S11: an exact address comes before a pool', async () => {
+      test('S11: an exact address takes precedence over a pool', async () => {
         const participant = `w${id()}`;
         const pool = await nodes.attached({ attach: { acceptedLogicals: ['*.fame.fabric'] } });
         await pool.serve(`${participant}@*.fame.fabric`, (request) => pool.answer(request, 'pool'));
@@ -235,7 +234,7 @@ export function coreWire(name: string, target: () => Target): void {
         }
       });
 
-      test('S11: a pool takes the host itself and everything below it', async () => {
+      test('S11: a pool matches the host itself and all hosts below it', async () => {
         const participant = `w${id()}`;
         const pool = await nodes.attached({ attach: { acceptedLogicals: ['*.fame.fabric'] } });
         await pool.serve(`${participant}@*.fame.fabric`, (request) => pool.answer(request, 'pool'));
@@ -246,7 +245,7 @@ export function coreWire(name: string, target: () => Target): void {
         }
       });
 
-      test('S11: both members of a pool get work', async () => {
+      test('S11: both members of a pool receive calls', async () => {
         const participant = `w${id()}`;
         for (const name of ['a', 'b']) {
           const member = await nodes.attached({ attach: { acceptedLogicals: ['*.fame.fabric'] } });
@@ -272,7 +271,7 @@ export function coreWire(name: string, target: () => Target): void {
         },
       );
 
-      test('S13: by capability, when all that are listed are provided', async () => {
+      test('S13: routes by capability to a node that has all of the listed ones', async () => {
         const [caps, other] = [[`cap.${id()}`, `cap.${id()}`], `cap.${id()}`];
         const server = await nodes.attached();
         const to = address();
@@ -287,7 +286,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(refused.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'NO_ROUTE' });
       });
 
-      test('S13: a withdrawn capability is not routed to', async () => {
+      test('S13: calls to a withdrawn capability are refused', async () => {
         const capability = `cap.${id()}`;
         const server = await nodes.attached();
         const to = address();
@@ -299,7 +298,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(refused.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'NO_ROUTE' });
       });
 
-      test('S14: an envelope is passed on as it came, but for seqId and flowFlags', async () => {
+      test('S14: an envelope is forwarded unchanged, except for seqId, flowFlags and sid', async () => {
         const to = address();
         const server = await nodes.attached();
         await server.serve(to);
@@ -330,7 +329,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(passed).toEqual(original);
       });
 
-      test('S14: a reply comes back unchanged as well', async () => {
+      test('S14: a reply is forwarded unchanged', async () => {
         const to = address();
         const server = await nodes.attached();
         let answered: Json;
@@ -344,7 +343,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(reply.frame).toEqual(answered.frame);
       });
 
-      test('S15: what has no route is refused at once with the corrId of the request', async () => {
+      test('S15: a message without a route is refused at once, with the corrId of the request', async () => {
         const caller = await nodes.attached();
         const unserved = address('unserved');
         const sent = caller.sendCall(unserved, 'any');
@@ -360,13 +359,13 @@ export function coreWire(name: string, target: () => Target): void {
         expect(nack.frame.reason).toContain(unserved);
       });
 
-      test('S15: a message without replyTo and corrId causes no refusal in any mailbox', async () => {
+      test('S15: no refusal of a message without replyTo and corrId is addressed to a mailbox', async () => {
         const caller = await nodes.attached();
         caller.send({ to: address('unserved'), frame: { type: 'Data', payload: 'lost' } });
         expect(await caller.silent((m) => m.frame?.type === 'DeliveryAck' && m.to !== undefined)).toBe(true);
       });
 
-      test('S11: never back to the connection it came from', async () => {
+      test('S11: a message is never routed back to its own connection', async () => {
         const node = await nodes.attached();
         const to = address();
         await node.serve(to);
@@ -374,7 +373,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(nack.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'NO_ROUTE' });
       });
 
-      test('S11: order from one node to another is kept', async () => {
+      test('S11: messages from one node to another keep their order', async () => {
         const to = address();
         const server = await nodes.attached();
         await server.serve(to);
@@ -404,7 +403,7 @@ export function coreWire(name: string, target: () => Target): void {
     });
 
     describe('flow', () => {
-      test('S16: credit is returned after at most 24 messages of a flow, and never passed on', async () => {
+      test('S16: credit is granted after at most 24 messages of a flow, and never forwarded', async () => {
         const to = address();
         const server = await nodes.attached();
         await server.serve(to);
@@ -421,7 +420,7 @@ export function coreWire(name: string, target: () => Target): void {
         ).toBe(true);
       });
 
-      test('S16: 1,000 items arrive in order at a node that returns its credits', async () => {
+      test('S16: 1,000 items arrive in order at a node that grants credit', async () => {
         const to = address();
         const server = await nodes.attached();
         await server.serve(to, async (request) => {
@@ -442,7 +441,7 @@ export function coreWire(name: string, target: () => Target): void {
     });
 
     describe('sessions', () => {
-      test('S18: the same node attaching again closes its older socket and takes the route', async () => {
+      test('S18: a node that attaches again replaces its older socket and its route', async () => {
         const to = address();
         const older = await nodes.echo(to);
         const newer = await nodes.attached({ systemId: older.systemId, instanceId: older.instanceId });
@@ -453,7 +452,7 @@ export function coreWire(name: string, target: () => Target): void {
         expect(newer.path).toBe(older.path);
       });
 
-      test('S19: a node that left is answered for at once', async () => {
+      test('S19: calls to a node that has left are refused at once', async () => {
         const to = address();
         const server = await nodes.echo(to);
         const caller = await nodes.attached();
@@ -462,7 +461,7 @@ export function coreWire(name: string, target: () => Target): void {
         await expect.poll(async () => (await caller.call(to, 'gone')).frame.type).toBe('DeliveryAck');
       });
 
-      test('S22: unknown frames and unknown keys do no harm', async () => {
+      test('S22: unknown frames and unknown keys do not disturb later calls', async () => {
         const to = address();
         await nodes.echo(to);
         const caller = await nodes.attached();
@@ -474,7 +473,7 @@ export function coreWire(name: string, target: () => Target): void {
       });
 
       test.each(['not json', '42', '"text"', '[]', '{}', '{"frame":null}', '{"frame":{}}'])(
-        'S22: the message %s harms neither its sender for good nor anybody else',
+        'S22: after the message %s, its sender and other nodes are still served',
         async (garbage) => {
           const to = address();
           await nodes.echo(to);
@@ -486,7 +485,7 @@ export function coreWire(name: string, target: () => Target): void {
         },
       );
 
-      test('S28: what is refused is answered in binary messages too', async () => {
+      test('S28: refusals are sent as binary messages', async () => {
         const node = await nodes.attached();
         await node.bind(address());
         await node.call(address('unserved'), 'any');
@@ -494,19 +493,19 @@ export function coreWire(name: string, target: () => Target): void {
       });
     });
 
-    // Last, because the peer's own sentinel is not the same after a node on its peer path has left.
+    // Last, because the naylence sentinel behaves differently after a node on its peer path has left.
     describe('peers', () => {
-      test('S1, S25: a peer gets a path of its own and is notified of addresses that nodes bind', async () => {
+      test('S1, S25: a peer gets its own path, and is notified of addresses that nodes bind', async () => {
         const peer = await nodes.attached({ kind: 'peer' });
         expect(peer.path).toBe(`/${peer.systemId}`);
         const to = address();
         await nodes.echo(to);
-        const told = await peer.next((m) => m.frame?.type === 'AddressBind' && m.frame.address === to);
-        expect(told.frame.type).toBe('AddressBind');
+        const announced = await peer.next((m) => m.frame?.type === 'AddressBind' && m.frame.address === to);
+        expect(announced.frame.type).toBe('AddressBind');
       });
     });
   });
 }
 
-/** Waits for credit, as a node does that paces itself. */
+/** Waits for credit before the next items, as a node must. */
 const credit = (node: RawNode): Promise<Json> => node.next((m) => m.frame?.type === 'CreditUpdate');

@@ -1,5 +1,5 @@
-// Faults that other Fame fabrics have and ours must not, where no other suite shows it. `faults.json` lists for
-// each of Q1 to Q31 which test that is, and the last test here holds the table to the titles.
+// Faults of other Fame fabrics that ours must not have, as far as no other suite tests them. `faults.json` lists the tests of each
+// of Q1 to Q31; the last test here compares that table with the titles.
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ const nodes = new RawNodes(() => sentinel.url);
 afterEach(() => nodes.closeAll());
 
 describe('an agent', () => {
-  test('Q5: a caller that never acks does not stop it, and gets its answer once', async () => {
+  test('Q5: a caller that never acks does not block it, and gets its reply once', async () => {
     const caller = await nodes.attached();
     for (let n = 0; n < 10; n++) {
       const sent = caller.sendCall('math@fame.fabric', 'add', { args: [n, 1] }, { rtype: 3 });
@@ -61,21 +61,20 @@ describe('an agent', () => {
     expect(runs).toBe(1);
   });
 
-  test('Q8: a participant that a live node does not have is refused at once', async () => {
+  test('Q8: a call to a participant that a live node does not have is refused at once', async () => {
     const began = Date.now();
     await expect(link.call(`unserved@${agent.path}`, 'any')).rejects.toMatchObject({ code: 'NO_ROUTE' });
     expect(Date.now() - began).toBeLessThan(1_000);
   });
 
-  test('Q22: every one of 50 parallel calls keeps its own traceId, there and back', async () => {
-    const waiting: (() => void)[] = [];
+  test('Q22: each of 50 parallel calls keeps its traceId, in the request and in the reply', async () => {
+    let arrived = 0;
     const all = Promise.withResolvers<void>();
     await agent.bind(
       'traced@fame.fabric',
       serviceOf({
         async trace(_args, call) {
-          waiting.push(() => {});
-          if (waiting.length === 50) all.resolve();
+          if (++arrived === 50) all.resolve();
           await all.promise;
           return call.traceId;
         },
@@ -97,7 +96,7 @@ describe('an agent', () => {
     await expect(lost.next()).rejects.toMatchObject({ code: expect.not.stringMatching('METHOD_NOT_FOUND') });
   });
 
-  test('Q26: no message is dropped for its signature: unsigned, signed and wrongly signed are all answered', async () => {
+  test('Q26: no message is dropped for its signature: unsigned, signed and wrongly signed calls are answered', async () => {
     const caller = await nodes.attached();
     const sig = { alg: 'EdDSA', kid: 'unknown', val: 'AAAA' };
     for (const sec of [undefined, { sig }, { sig: null }, {}]) {
@@ -107,8 +106,8 @@ describe('an agent', () => {
   });
 });
 
-describe('what is kept', () => {
-  test('Q12: 100 idle nodes that beat 200 times each leave nothing behind, and Node warns of no listeners', async () => {
+describe('state', () => {
+  test('Q12: 200 heartbeats of each of 100 idle nodes do not grow the memory, and Node warns of no listener leak', async () => {
     const idle = await Promise.all(Array.from({ length: 100 }, () => nodes.attached()));
     const beat = async (times: number): Promise<void> => {
       for (let n = 0; n < times; n++) {
@@ -122,8 +121,8 @@ describe('what is kept', () => {
     expect(sentinel.proc.output).not.toContain('MaxListenersExceededWarning');
   });
 
-  test('Q13: 450 clients that came, called and went leave no node and no address behind', async () => {
-    // The two links and the chat agent; what earlier tests left is in its resume window.
+  test('Q13: 450 clients that attach, call and leave do not leave a node or an address behind', async () => {
+    // The two links and the chat agent. Nodes of earlier tests may still be in their resume window.
     await expect.poll(() => listNodes(sentinel)).toHaveLength(3);
     for (let wave = 0; wave < 9; wave++) {
       const clients = await Promise.all(Array.from({ length: 50 }, () => nodes.attached()));
@@ -140,7 +139,7 @@ describe('what is kept', () => {
     await expect.poll(() => listNodes(sentinel)).toHaveLength(3);
   });
 
-  test('Q14: 2,000 calls leave nothing behind in the caller', async () => {
+  test('Q14: 2,000 calls leave no state in the caller', async () => {
     const fresh = await connectLink(sentinel.url);
     const before = fresh.counts;
     for (let wave = 0; wave < 20; wave++) {
@@ -172,7 +171,7 @@ describe('what is kept', () => {
       const node = await nodes.attached();
       await Promise.all(Array.from({ length: 1_000 }, (_, n) => node.serve(`a${binder}-${n}@fame.fabric`)));
     }
-    // The peer takes four times as long; the constant leaves room for a busy machine.
+    // The peer becomes four times slower; the constant allows for a busy machine.
     expect(await median()).toBeLessThan(2 * before + 0.5);
   });
 });
@@ -191,9 +190,9 @@ test('Q25: three members of a pool share 300 calls evenly', async () => {
   for (const count of counts) expect(count).toBeGreaterThan(50);
 });
 
-describe('a sentinel below another', () => {
-  test('Q21: it announces a bind to its parent once', async () => {
-    const told: Json[] = [];
+describe('a child sentinel', () => {
+  test('Q21: it announces each bind to its parent once', async () => {
+    const announced: Json[] = [];
     const parent = new WebSocketServer({ port: 0, host: '127.0.0.1' });
     parent.on('connection', (socket: WebSocket) => {
       socket.on('message', (bytes) => {
@@ -205,7 +204,7 @@ describe('a sentinel below another', () => {
           const assignedPath = `/P/${frame.systemId}`;
           reply({ type: 'NodeAttachAck', ok: true, refId, targetSystemId, targetPhysicalPath, assignedPath });
         } else if (frame.type === 'AddressBind') {
-          told.push(frame.address);
+          announced.push(frame.address);
           reply({ type: 'AddressBindAck', ok: true, refId, address: frame.address });
         } else if (frame.type === 'NodeHeartbeat') reply({ type: 'NodeHeartbeatAck', ok: true, refId });
       });
@@ -217,16 +216,16 @@ describe('a sentinel below another', () => {
     const below = await connectLink(child.url);
     expect(below.path).toMatch(/^\/P\/[^/]+\/[^/]+$/);
     for (const name of ['one', 'two']) await below.bind(`${name}@fame.fabric`, mathService());
-    await expect.poll(() => told).toContain('two@fame.fabric');
+    await expect.poll(() => announced).toContain('two@fame.fabric');
     await below.unbind('one@fame.fabric');
-    expect(told).toEqual(['one@fame.fabric', 'two@fame.fabric']);
+    expect(announced).toEqual(['one@fame.fabric', 'two@fame.fabric']);
     await below.close();
     await child.proc.kill();
     parent.close();
     for (const socket of parent.clients) socket.terminate();
   });
 
-  test('Q24: it keeps trying for a parent that comes later', async () => {
+  test('Q24: it retries until a parent that starts later is reachable', async () => {
     const port = await freePort();
     const env = {
       FAME_PARENT_URL: `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`,
@@ -263,7 +262,7 @@ describe('a sentinel below another', () => {
   );
 });
 
-test('Q20: a sentinel that is away is reported as away', async () => {
+test('Q20: an unreachable sentinel is reported with its address', async () => {
   const port = await freePort();
   const url = `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;
   const env = { FAME_CONNECT_TIMEOUT_MS: '300' };

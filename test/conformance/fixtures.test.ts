@@ -1,10 +1,10 @@
-// The wire, pinned by examples: every file of `test/fixtures/wire` goes through the real door (`decode`) and, as it is, to a
-// live sentinel. `accept` lists frames that must be understood, `reject` those that must be refused, with the code.
+// The wire format, pinned by examples: every file of `test/fixtures/wire` is decoded by `decode` and sent to a live sentinel.
+// `accept` has frames that must be accepted, `reject` those that must be refused, with the code.
 //
 // A fixture is `{ description, message, expect }`. `message` is `{ json }`, `{ text }` or `{ base64 }`; `$PATH` is the path of
 // the sending node, `$SERVER` and `$SERVERPATH` address another one, `$FILL0` is replaced by the first of `fill`, `[text,
-// times]`. `expect.envelope` is part of what `decode` returns, `expect.live` what the sentinel does with it: `passed` on,
-// `silent`, or the answer it gives. `expect.code` is the error; `expect.close` the close code where the socket ends.
+// times]`. `expect.envelope` is part of the result of `decode`. `expect.live` is the reaction of the sentinel: `passed` on,
+// `silent`, or its reply. `expect.code` is the error, `expect.close` the close code if the socket closes.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decode, FabricError } from '@fame-fabric/shared';
@@ -79,25 +79,28 @@ describe('a live sentinel', () => {
     return { node, server, names: { $SERVERPATH: server.path, $SERVER: address, $PATH: node.path } };
   };
 
-  test.each(ACCEPT.filter((fixture) => fixture.expect.live !== undefined))('takes $file', async (fixture) => {
-    const { node, server, names } = await pair();
-    const { live } = fixture.expect;
-    const bytes = bytesOf(fixture, names);
-    const passed = live === 'passed' ? nextBytes(server) : undefined;
-    node.raw(bytes);
-    if (passed) {
-      const arrived = JSON.parse(await passed);
-      expect(arrived).toMatchObject(JSON.parse(bytes.toString('utf8')));
-      expect(await node.silent((m) => m.frame?.type === 'DeliveryAck')).toBe(true);
-    } else if (live === 'silent') {
-      expect(await node.silent((m) => m.frame?.type !== 'NodeHeartbeatAck')).toBe(true);
-    } else {
-      expect(await node.next((m) => m.corrId === live.corrId)).toMatchObject(live);
-    }
-    expect(node.isClosed).toBe(false);
-  });
+  test.each(ACCEPT.filter((fixture) => fixture.expect.live !== undefined))(
+    'handles $file',
+    async (fixture) => {
+      const { node, server, names } = await pair();
+      const { live } = fixture.expect;
+      const bytes = bytesOf(fixture, names);
+      const passed = live === 'passed' ? nextBytes(server) : undefined;
+      node.raw(bytes);
+      if (passed) {
+        const arrived = JSON.parse(await passed);
+        expect(arrived).toMatchObject(JSON.parse(bytes.toString('utf8')));
+        expect(await node.silent((m) => m.frame?.type === 'DeliveryAck')).toBe(true);
+      } else if (live === 'silent') {
+        expect(await node.silent((m) => m.frame?.type !== 'NodeHeartbeatAck')).toBe(true);
+      } else {
+        expect(await node.next((m) => m.corrId === live.corrId)).toMatchObject(live);
+      }
+      expect(node.isClosed).toBe(false);
+    },
+  );
 
-  test.each(REJECT)('answers $file within 1 s and passes nothing on', async (fixture) => {
+  test.each(REJECT)('refuses $file within 1 s and forwards nothing', async (fixture) => {
     const { node, server, names } = await pair();
     node.raw(bytesOf(fixture, names));
     if (fixture.expect.close === undefined) {
@@ -111,7 +114,7 @@ describe('a live sentinel', () => {
   });
 });
 
-/** The next message that is not an ack, as text. */
+/** The next message, as text. */
 const nextBytes = (node: RawNode): Promise<string> =>
   new Promise((resolve) => {
     node.socket.once('message', (data) => resolve(String(data)));

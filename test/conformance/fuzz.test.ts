@@ -1,7 +1,6 @@
-// P16: random frames, sent to a live sentinel while two canaries call through it: 20,000 with every test run, 100,000
-// beside the crash tests. Each must be answered with a defined error, or end its connection with a defined code, within a
-// second; frames that happen to be valid are answered as usual. FAME_FUZZ_FRAMES and FAME_FUZZ_SEED choose others; what ever
-// fails becomes a fixture.
+// P16: random frames, sent to a live sentinel while canary calls run through it: 100,000 with the crash tests, 20,000 by default.
+// Each must be refused with a defined code, or close its connection with a defined code, within a second. Frames that happen to
+// be valid are handled as usual. FAME_FUZZ_FRAMES and FAME_FUZZ_SEED select others. A frame that fails becomes a fixture.
 import { decode } from '@fame-fabric/shared';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
@@ -10,7 +9,7 @@ import { listNodes, type OurSentinel, startOurSentinel } from '../kit/sentinel.t
 import { nextMessage, randomOf, validEnvelopes } from './fuzz-frames.ts';
 
 const FRAMES = Number(process.env.FAME_FUZZ_FRAMES ?? 20_000);
-// A gate must not depend on luck: continuous integration sends those of one seed.
+// Continuous integration uses one seed, so that its result does not depend on chance.
 const SEED = Number(
   process.env.FAME_FUZZ_SEED ?? (process.env.CI ? 358096064 : Math.floor(Math.random() * 2 ** 31)),
 );
@@ -37,8 +36,8 @@ const isValid = (bytes: Buffer): boolean => {
   }
 };
 
-/** True if a message reports a frame that could not be read. */
-const saysBad = ({ frame }: Json): boolean =>
+/** True if a message refuses a frame that could not be read. */
+const isRefusal = ({ frame }: Json): boolean =>
   frame?.ok === false && /^(PROTO_|MESSAGE_TOO_LARGE)/.test(frame.code);
 
 interface Tally {
@@ -46,13 +45,13 @@ interface Tally {
   bad: number;
   refused: number;
   closed: Map<number, number>;
-  /** The frames are all that were sent since the last proof. */
+  /** Each with all frames since the last heartbeat. */
   failures: { why: string; base64: string[] }[];
-  /** Memory of the sentinel after half of the frames, when its heap has found its size. */
+  /** Memory of the sentinel after half of the frames, when the size of its heap is stable. */
   halfwayBytes: number;
 }
 
-/** Sends messages until the common budget is used up. A heartbeat behind each bad one, and now and then, proves them handled. */
+/** Sends messages until all attackers together have sent `FRAMES`. Heartbeats after bad messages prove that they were handled. */
 async function attack(tally: Tally, bases: readonly object[], seed: number): Promise<void> {
   const random = randomOf(seed);
   let node = await RawNode.attached(sentinel.url);
@@ -76,8 +75,8 @@ async function attack(tally: Tally, bases: readonly object[], seed: number): Pro
       tally.closed.set(handled.code, (tally.closed.get(handled.code) ?? 0) + 1);
       if (!CLOSE_CODES.has(handled.code)) fail(`closed with ${handled.code}`);
     } else if (!valid) {
-      if (node.inbox.some(saysBad)) tally.refused++;
-      else fail('bad, and not answered');
+      if (node.inbox.some(isRefusal)) tally.refused++;
+      else fail('bad, and not refused');
     }
     unproved = [];
     node.inbox.length = 0;
@@ -85,28 +84,28 @@ async function attack(tally: Tally, bases: readonly object[], seed: number): Pro
   await node.cut();
 }
 
-/** Calls through the sentinel without pause; the longest answer in ms, or what went wrong. */
-async function sing(
+/** Makes calls through the sentinel until `isOver`; returns the longest duration and the count of wrong replies. */
+async function callCanary(
   server: RawNode,
-  until: () => boolean,
+  isOver: () => boolean,
 ): Promise<{ calls: number; longestMs: number; wrong: number }> {
-  const singer = await RawNode.attached(sentinel.url);
+  const caller = await RawNode.attached(sentinel.url);
   let [calls, longestMs, wrong] = [0, 0, 0];
-  while (!until()) {
+  while (!isOver()) {
     const began = performance.now();
-    const song = { n: ++calls };
-    const reply = await singer.call(CANARY, 'echo', song, {}, 2_000).catch(() => undefined);
-    if (reply?.frame?.payload?.result?.n !== song.n) wrong++;
+    const params = { n: ++calls };
+    const reply = await caller.call(CANARY, 'echo', params, {}, 2_000).catch(() => undefined);
+    if (reply?.frame?.payload?.result?.n !== params.n) wrong++;
     longestMs = Math.max(longestMs, performance.now() - began);
     server.inbox.length = 0;
-    singer.inbox.length = 0;
+    caller.inbox.length = 0;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  await singer.cut();
+  await caller.cut();
   return { calls, longestMs, wrong };
 }
 
-test(`P16: ${FRAMES} fuzzed frames: no crash, no zombie, every canary call answered (seed ${SEED})`, async () => {
+test(`P16: ${FRAMES} fuzzed frames: no crash, no node left, every canary call answered (seed ${SEED})`, async () => {
   const canary = await nodes.attached();
   await canary.serve(CANARY, (request) => canary.answer(request, request.frame.payload.params));
   const served = await nodes.attached();
@@ -118,23 +117,23 @@ test(`P16: ${FRAMES} fuzzed frames: no crash, no zombie, every canary call answe
   };
   const bases = validEnvelopes(world, 2_000, SEED);
   const tally: Tally = { sent: 0, bad: 0, refused: 0, closed: new Map(), failures: [], halfwayBytes: 0 };
-  let over = false;
-  const singing = sing(canary, () => over);
+  let isOver = false;
+  const calling = callCanary(canary, () => isOver);
   await Promise.all(Array.from({ length: ATTACKERS }, (_, n) => attack(tally, bases, SEED + n + 1)));
-  over = true;
-  const song = await singing;
+  isOver = true;
+  const canaryCalls = await calling;
 
   expect(tally.failures, `seed ${SEED}`).toEqual([]);
   expect(tally.sent).toBeGreaterThanOrEqual(FRAMES);
   expect(tally.bad).toBeGreaterThan(FRAMES / 10);
-  expect(song.wrong).toBe(0);
-  expect(song.longestMs).toBeLessThan(ANSWER_MS);
+  expect(canaryCalls.wrong).toBe(0);
+  expect(canaryCalls.longestMs).toBeLessThan(ANSWER_MS);
   expect(sentinel.proc.alive).toBe(true);
-  // Its heap settles near 265 MB; what grows with the frames would show as more than this from the second half alone.
+  // The heap settles near 265 MB. A leak for each frame would exceed this limit in the second half alone.
   expect((sentinel.proc.rssBytes() - tally.halfwayBytes) / 1_048_576).toBeLessThan(128);
   // Logs stay small: at most 200 bytes for each bad frame.
   expect(sentinel.proc.output.length).toBeLessThan(Math.max(200 * tally.bad, 1_000));
-  // Nothing of the attackers is left.
+  // No node of the attackers is left.
   await expect.poll(() => listNodes(sentinel)).toHaveLength(2);
 }, 180_000);
 

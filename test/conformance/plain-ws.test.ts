@@ -1,5 +1,5 @@
-// A sentinel that reads and writes through the public interface of `ws` alone, which is the way out where `ws` changes. What
-// a node can observe is the same; Autobahn tests the framing (`autobahn.test.ts`).
+// A sentinel that reads and writes through the public interface of `ws` alone: the fallback for a changed `ws`. Nodes observe the
+// same behaviour; Autobahn tests the framing (`autobahn.test.ts`).
 import { type RunningSentinel, readSentinelConfig, startSentinel } from '@fame-fabric/sentinel';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { RawNodes } from '../kit/raw-node.ts';

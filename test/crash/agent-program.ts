@@ -1,6 +1,5 @@
-// The agent that crash tests kill: the chat agent as it ships, with two tools that write down when they begin and end, and
-// that wait between for as long as a file named `hold` stands in their directory. Its arguments are that directory, and how
-// long it keeps a conversation that it does not write to, in ms.
+// The agent that crash tests kill: our chat agent with two tools. They note their start and end in a file, and wait in between
+// while a file named `hold` exists in their directory. Arguments: that directory, and the duration of a lease in ms.
 import { appendFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ChatAgent, openaiModel, runAgents, ToolSet, tool } from '@fame-fabric/agents';
@@ -27,7 +26,7 @@ const look = tool({
 });
 const pay = tool({
   name: 'pay',
-  description: 'Pays for something; twice would be once too often.',
+  description: 'Pays for something. Must not run twice.',
   parameters: about,
   idempotent: false,
   execute: (args) => work('pay', args.about),

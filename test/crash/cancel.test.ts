@@ -1,5 +1,5 @@
-// A cancel reaches the model's socket, through sentinel and agent; the text so far stays in the journal, marked, and the
-// next turn is one that the API takes.
+// A cancel closes the model's socket, through sentinel and agent. The journal keeps the text so far, marked as cancelled, and
+// the request of the next turn is valid.
 import { stall } from '@fame-fabric/agents/testing';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import { afterAll, expect, test } from 'vitest';
@@ -9,11 +9,11 @@ import { converse, lastUserText, openClient, startStack, stopStack } from '../ki
 import { JournalView } from './journal-view.ts';
 
 const CANCELS = 200;
-const MOST_MS = 250;
+const MAX_MS = 250;
 
 afterAll(stopStack);
 
-test(`the model's socket is closed within ${MOST_MS} ms (p99 of ${CANCELS} cancels)`, async () => {
+test(`the model's socket is closed within ${MAX_MS} ms (p99 of ${CANCELS} cancels)`, async () => {
   const dataDir = temporaryDirectory();
   const respond = (request: Parameters<typeof lastUserText>[0]) =>
     lastUserText(request).startsWith('long') ? ['The beginning of ', 'an answer', stall()] : 'a short answer';
@@ -24,16 +24,16 @@ test(`the model's socket is closed within ${MOST_MS} ms (p99 of ${CANCELS} cance
   for (let n = 1; n <= CANCELS; n++) {
     const stop = new AbortController();
     let cancelledAt = 0;
-    let heard = '';
+    let received = '';
     const turn = (async () => {
       for await (const event of conversation.stream(`long ${n}`, { turnId: `t${n}`, signal: stop.signal })) {
-        if (event.type === 'text') heard += event.text;
-        if (heard !== 'The beginning of an answer') continue;
+        if (event.type === 'text') received += event.text;
+        if (received !== 'The beginning of an answer') continue;
         cancelledAt = performance.now();
-        // Both ways to cancel: the call is given up, or another call cancels the turn by its id.
+        // Both ways to cancel: abort the call, or cancel the turn by its id.
         if (n % 2 === 0) stop.abort(new FabricError('CALL_CANCELLED', 'stopped'));
         else void conversation.cancel(`t${n}`);
-        heard = '';
+        received = '';
       }
     })();
     const error: unknown = await turn.then(
@@ -50,7 +50,7 @@ test(`the model's socket is closed within ${MOST_MS} ms (p99 of ${CANCELS} cance
   console.info(
     `cancel: the socket was closed after ${percentile(tookMs, 0.5).toFixed(1)} ms (p50), ${p99.toFixed(1)} ms (p99)`,
   );
-  expect(p99).toBeLessThanOrEqual(MOST_MS);
+  expect(p99).toBeLessThanOrEqual(MAX_MS);
   stack.model.assertValid();
 
   const journal = new JournalView(dataDir);

@@ -1,32 +1,33 @@
-// The client that crash tests kill: sends the messages it reads on stdin, and prints each event of each turn as a line of JSON. It
-// keeps nothing: the process that starts it again passes the conversation, the turn, and what was received of it.
+// The client that crash tests kill: sends the messages that it reads on stdin, and prints each event of each turn as a line of
+// JSON. It has no state: a restarted client gets the conversation, the turn and the last received event on stdin.
 import { createInterface } from 'node:readline';
 import { connect } from '@fame-fabric/client/node';
 import { isFabricError } from '@fame-fabric/shared';
 
 /** One line of stdin. */
-export interface Ask {
+export interface TurnRequest {
   conversationId: string;
   turnId: string;
   text: string;
-  /** The seq of the last event that an earlier process saw. */
+  /** Sequence number of the last event that an earlier process received. */
   after: number;
-  /** The conversation is there already. */
+  /** True if the conversation exists already. */
   isResumed: boolean;
 }
 
 const client = await connect({ url: process.argv[2]! });
-const say = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+const print = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
-async function ask({ conversationId, turnId, text, after, isResumed }: Ask): Promise<void> {
+async function runTurn({ conversationId, turnId, text, after, isResumed }: TurnRequest): Promise<void> {
   const conversation = client.conversation('chat@fame.fabric', { id: conversationId, isResumed });
   try {
-    for await (const event of conversation.stream(text, { turnId, after })) say({ turnId, event });
+    for await (const event of conversation.stream(text, { turnId, after })) print({ turnId, event });
   } catch (error) {
-    say({ turnId, error: isFabricError(error) ? error.code : 'INTERNAL', message: String(error) });
+    print({ turnId, error: isFabricError(error) ? error.code : 'INTERNAL', message: String(error) });
   }
 }
 
-say({ ready: true });
-for await (const line of createInterface({ input: process.stdin })) void ask(JSON.parse(line) as Ask);
+print({ ready: true });
+for await (const line of createInterface({ input: process.stdin }))
+  void runTurn(JSON.parse(line) as TurnRequest);
 process.exit(0);

@@ -1,5 +1,5 @@
-// One effect for each turn, whichever process dies at whichever point: every cell of the crash matrix, once. `npm run crash-matrix` runs more rounds
-// and prints the table of docs/guarantees.md.
+// Each turn has exactly one effect, whichever process is killed at whichever point: every cell of the crash matrix, once.
+// `npm run crash-matrix` runs more rounds and prints the table of docs/guarantees.md.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stopStack } from '../kit/stack.ts';
 import { answerOf, Fabric, textOf } from './fabric.ts';
@@ -14,13 +14,13 @@ afterAll(async () => {
   await stopStack();
 });
 
-// A lost turn is lost: no second chance for these.
+// No retry: one lost turn is a failure.
 const options = { timeout: 60_000, retry: 0 };
 
 describe.each(POINTS)('killed at: %s', (point) => {
   test.each(VICTIMS)('%s', options, async (victim) => {
     const { recoveryMs } = await crashRound(fabric, victim, point);
-    console.info(`${victim} killed at "${point}": the whole answer ${Math.round(recoveryMs)} ms later`);
+    console.info(`${victim} killed at "${point}": complete answer ${Math.round(recoveryMs)} ms later`);
   });
 });
 
@@ -31,17 +31,17 @@ test(
     fabric.forget();
     const turn = fabric.turn({ tool: 'pay' });
     fabric.holdTools();
-    fabric.ask(turn);
+    fabric.send(turn);
     await fabric.until('the tool runs', () => fabric.notes(turn.nonce).length > 0);
     await fabric.kill('agent');
     fabric.releaseTools();
     await fabric.restart('agent');
     await fabric.answered(turn);
     expect(fabric.notes(turn.nonce)).toEqual([`pay started ${turn.nonce}`]);
-    const told = fabric.model.requests.findLast(({ body }) => body.messages.at(-1)?.role === 'tool');
-    const said = String(told?.body.messages.at(-1)?.content);
-    expect(said).toContain('interrupted');
-    expect(textOf(turn.events)).toBe(answerOf(turn.nonce, 'pay', said));
+    const request = fabric.model.requests.findLast(({ body }) => body.messages.at(-1)?.role === 'tool');
+    const result = String(request?.body.messages.at(-1)?.content);
+    expect(result).toContain('interrupted');
+    expect(textOf(turn.events)).toBe(answerOf(turn.nonce, 'pay', result));
     expect(fabric.model.violations).toEqual([]);
   },
 );

@@ -1,5 +1,5 @@
 // P6: many clients stream while their connections, and the agent's, are cut at random again and again. Every text must arrive
-// without a gap and without a repeat: the text that a client puts together equals the journal's, byte for byte.
+// without a gap and without a repeat: the streamed text must equal the answer of the model.
 import { pieces, seeded, type WireRequest } from '@fame-fabric/agents/testing';
 import type { Conversation } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
@@ -20,17 +20,17 @@ export interface CutReport {
   clients: number;
   /** Connections of clients that were cut. */
   cuts: number;
-  /** Times that the agent's connection was cut. */
+  /** Count of cuts of the agent's connection. */
   agentCuts: number;
   turns: number;
   events: number;
   /** Requests that a client repeated because the agent was unreachable. */
-  askedAgain: number;
+  repeatedRequests: number;
   faults: string[];
 }
 
-/** A connection lives for so long, in ms. */
-const LIFE_MS = { least: 200, most: 5_000 };
+/** Range of the lifetime of a connection, in ms. */
+const LIFE_MS = { min: 200, max: 5_000 };
 
 export async function runCutStreams(options: CutOptions): Promise<CutReport> {
   const { seconds, clients: count = 100 } = options;
@@ -42,7 +42,7 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
     agentCuts: 0,
     turns: 0,
     events: 0,
-    askedAgain: 0,
+    repeatedRequests: 0,
     faults: [],
   };
   const sentinelPort = Number(new URL(fabric.url).port);
@@ -50,7 +50,7 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
   let isOver = false;
 
   const keepCutting = (cut: () => void): void => {
-    const life = LIFE_MS.least + random() * (LIFE_MS.most - LIFE_MS.least);
+    const life = LIFE_MS.min + random() * (LIFE_MS.max - LIFE_MS.min);
     const timer = setTimeout(() => {
       timers.delete(timer);
       if (isOver) return;
@@ -67,7 +67,7 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
       let lastSeq = 0;
       try {
         const onAway = (who: 'agent' | 'sentinel'): void => {
-          if (who === 'agent') report.askedAgain++;
+          if (who === 'agent') report.repeatedRequests++;
         };
         for await (const event of conversation.stream(`nonce ${nonce}`, { onAway })) {
           const { seq = 0 } = event;
@@ -83,9 +83,9 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
       report.events += events.length;
       const done = events.at(-1);
       if (done?.type !== 'done' || done.text !== textFor(nonce))
-        report.faults.push(`${nonce}: another answer`);
+        report.faults.push(`${nonce}: the answer is wrong: ${JSON.stringify(done)}`);
       if (textOf(events) !== textFor(nonce))
-        report.faults.push(`${nonce}: the stream said ${textOf(events)}`);
+        report.faults.push(`${nonce}: the streamed text is ${textOf(events)}`);
     }
   };
 
@@ -93,7 +93,7 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
   const clients = await Promise.all(
     proxies.map((proxy) => connect({ url: admissionUrl(proxy.port), backoffMaxMs: 2_000 })),
   );
-  // A first message to an address that is not served fails at once; the conversations are there before anything is cut.
+  // Start the conversations before the first cut: a first message to an unreachable agent fails at once.
   const conversations = clients.map((client) => client.conversation(CHAT, { maxHistoryLength: 1 }));
   await Promise.all(conversations.map((conversation) => conversation.start()));
   const talking = conversations.map((conversation) => talk(conversation));
@@ -118,12 +118,12 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
   return report;
 }
 
-/** Connections were cut, no process died: each turn called the model once. */
+/** Checks that each turn called the model once, since no process died. */
 function checkRequests(fabric: Fabric, report: CutReport): void {
   const asked = new Map<string, number>();
   for (const { body } of fabric.model.requests) asked.set(nonceOf(body), (asked.get(nonceOf(body)) ?? 0) + 1);
   for (const [nonce, times] of asked) {
-    if (times > 1) report.faults.push(`${nonce}: the model was asked ${times} times`);
+    if (times > 1) report.faults.push(`${nonce}: the model was called ${times} times`);
   }
 }
 

@@ -1,5 +1,5 @@
 // A whole fabric whose processes can be killed one by one: sentinel, agent and client as processes, the agent's connection
-// through a proxy that can hold what passes, and the fake model server here, which lives on and counts its requests.
+// through a proxy that can hold back bytes, and in this process the fake model server, which counts its requests.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,12 +18,12 @@ import { type Proc, startNode } from '../kit/processes.ts';
 import { admissionUrl, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { API_KEY, lastUserText, startModel } from '../kit/stack.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
-import type { Ask } from './client-program.ts';
+import type { TurnRequest } from './client-program.ts';
 import { JournalView } from './journal-view.ts';
 
 export type Victim = 'agent' | 'sentinel' | 'client';
 
-/** Where the model's answers to one turn wait. */
+/** Gates at which the model's answers to one turn wait. */
 export interface Gates {
   /** Before the first byte of the first answer. */
   first?: ControlledGate;
@@ -32,36 +32,36 @@ export interface Gates {
 }
 
 export interface FabricOptions {
-  /** Answers instead of the script of the crash matrix. */
+  /** Replaces the script of the crash matrix. */
   respond?: (request: WireRequest) => Scripted<ServerReply>;
   /** @default true */
   hasClient?: boolean;
 }
 
-/** One turn as its user sees it: the question and the outcome, over all processes of the client. */
+/** One turn as its user sees it: the message and the outcome, over all processes of the client. */
 export interface UserTurn {
   readonly conversationId: string;
   readonly turnId: string;
   readonly nonce: string;
   readonly text: string;
   readonly gates: Gates;
-  /** Every event that a client saw, in the order they came. */
+  /** Every event that a client received, in order of arrival. */
   events: TurnEvent[];
   error: string | undefined;
   isDone: boolean;
 }
 
-const PROGRAM = (name: string): string => fileURLToPath(new URL(`./${name}-program.ts`, import.meta.url));
+const programPath = (name: string): string => fileURLToPath(new URL(`./${name}-program.ts`, import.meta.url));
 const FLAGS = ['--disable-warning=ExperimentalWarning'];
 
-/** The text of a turn as a client has put it together. */
+/** The text of a turn, put together from its events as a client does. */
 export const textOf = (events: readonly TurnEvent[]): string =>
   events.reduce((text, event) => {
     if (event.type === 'text') return text + event.text;
     return event.type === 'restart' ? text.slice(0, event.keep) : text;
   }, '');
 
-/** The whole answer to a turn, with the result of its tool. */
+/** The complete answer to a turn, with the result of its tool. */
 export const answerOf = (
   nonce: string,
   tool: 'look' | 'pay' = 'look',
@@ -109,7 +109,7 @@ export class Fabric {
     return this.#proxy;
   }
 
-  /** SIGKILL now; resolves when it is dead. */
+  /** Sends SIGKILL; resolves when the process has ended. */
   kill(victim: Victim): Promise<unknown> {
     if (victim === 'agent') return this.#agent.kill();
     return victim === 'sentinel' ? this.#sentinel.proc.kill() : (this.#client?.kill() ?? Promise.resolve());
@@ -123,16 +123,16 @@ export class Fabric {
       this.spawnAgent();
       await this.#agent.waitFor(/ is served through /, 20_000);
     } else {
-      const client = startNode([...FLAGS, PROGRAM('client'), this.#sentinel.url], { name: 'client' });
+      const client = startNode([...FLAGS, programPath('client'), this.#sentinel.url], { name: 'client' });
       this.#client = client;
-      client.onLine((line) => this.#hear(line));
+      client.onLine((line) => this.#receive(line));
       await client.waitFor(/"ready"/, 20_000);
     }
   }
 
-  /** Starts the agent and waits for nothing. */
+  /** Starts the agent without waiting for it. */
   spawnAgent(): void {
-    this.#agent = startNode([...FLAGS, PROGRAM('agent'), this.toolDir], {
+    this.#agent = startNode([...FLAGS, programPath('agent'), this.toolDir], {
       name: 'agent',
       env: {
         FAME_DIRECT_ADMISSION_URL: admissionUrl(this.#proxy.port),
@@ -162,40 +162,45 @@ export class Fabric {
     return turn;
   }
 
-  /** Sends the turn, or sends it again for the events that were not seen yet. */
-  ask(turn: UserTurn, isResumed = false): void {
+  /** Sends the turn, or sends it again for the events that did not arrive. */
+  send(turn: UserTurn, isResumed = false): void {
     const { conversationId, turnId, text } = turn;
     const after = turn.events.at(-1)?.seq ?? 0;
     turn.isDone = false;
     turn.error = undefined;
-    const line: Ask = { conversationId, turnId, text, after, isResumed };
+    const line: TurnRequest = { conversationId, turnId, text, after, isResumed };
     this.#client?.write(JSON.stringify(line));
   }
 
-  #hear(line: string): void {
-    const said = JSON.parse(line) as { turnId?: string; event?: TurnEvent; error?: string; message?: string };
-    const turn = said.turnId === undefined ? undefined : this.#turns.get(said.turnId);
+  #receive(line: string): void {
+    const output = JSON.parse(line) as {
+      turnId?: string;
+      event?: TurnEvent;
+      error?: string;
+      message?: string;
+    };
+    const turn = output.turnId === undefined ? undefined : this.#turns.get(output.turnId);
     if (!turn) return;
-    if (said.error !== undefined) turn.error = `${said.error}: ${said.message}`;
-    if (said.event) turn.events.push(said.event);
-    if (said.event?.type === 'done') turn.isDone = true;
+    if (output.error !== undefined) turn.error = `${output.error}: ${output.message}`;
+    if (output.event) turn.events.push(output.event);
+    if (output.event?.type === 'done') turn.isDone = true;
   }
 
-  /** Forgets the turns so far. */
+  /** Forgets all earlier turns. */
   forget(): void {
     this.#turns.clear();
     this.#gates.clear();
   }
 
   /**
-   * Looks again and again until `holds`. It looks as fast as the processor can, and lets what else this process does have a
-   * turn every few milliseconds: a kill at a point that lasts for less than one must not sleep.
+   * Polls until `holds` is true, without sleeping: some points at which a process is killed last less than a millisecond. Yields
+   * to the event loop every 2 ms.
    */
   async until(what: string, holds: () => boolean, timeoutMs = 30_000): Promise<void> {
     const deadline = performance.now() + timeoutMs;
-    while (!this.#holdsSoon(holds)) {
+    while (!this.#pollBriefly(holds)) {
       const fault = [...this.#turns.values()].find(({ error }) => error !== undefined);
-      if (fault) throw new Error(`${what}: the client was told ${fault.error}`);
+      if (fault) throw new Error(`${what}: the client received ${fault.error}`);
       if (performance.now() > deadline) {
         throw new Error(
           `${what}: not within ${timeoutMs} ms\n${this.#agent.output.slice(-1500)}\n${this.#client?.output.slice(-500)}`,
@@ -205,7 +210,7 @@ export class Fabric {
     }
   }
 
-  #holdsSoon(holds: () => boolean): boolean {
+  #pollBriefly(holds: () => boolean): boolean {
     const until = performance.now() + 2;
     do {
       if (holds()) return true;
@@ -219,10 +224,10 @@ export class Fabric {
       () => turn.isDone || turn.error !== undefined,
       60_000,
     );
-    if (turn.error !== undefined) throw new Error(`The client was told ${turn.error}`);
+    if (turn.error !== undefined) throw new Error(`Turn ${turn.turnId} failed at the client: ${turn.error}`);
   }
 
-  /** The lines that the tools wrote down about a turn. */
+  /** The lines that the tools noted about a turn. */
   notes(nonce: string): string[] {
     let notes = '';
     try {
@@ -241,7 +246,7 @@ export class Fabric {
     rmSync(join(this.toolDir, 'hold'), { force: true });
   }
 
-  /** Requests of a turn that the model server got, by step: 1 before the tool, 2 after it. */
+  /** Count of requests of a turn to the model server, by step: 1 before the tool, 2 after it. */
   requests(nonce: string, step: 1 | 2): number {
     return this.#model.requests.filter(({ body }) => nonceOf(body) === nonce && stepOf(body) === step).length;
   }

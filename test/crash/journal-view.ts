@@ -1,9 +1,10 @@
-// Looks into the journal of a running agent from outside, through SQLite itself and read-only: what stands there is what a
-// restarted agent would find. It shares no code with the store.
+// Reads the journal of a running agent from another process, through SQLite and read-only: it holds exactly what a restarted
+// agent would find. It shares no code with the store.
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { storePath } from '@fame-fabric/agents/internal';
 
-export interface SeenEvent {
+/** One event, which is one row. */
+export interface JournalRow {
   seq: number;
   kind: string;
   turnId: string | null;
@@ -24,7 +25,7 @@ export class JournalView {
     return this.#db;
   }
 
-  /** The kind of the last event of a turn, within some microseconds. */
+  /** The kind of the last event of a turn. Takes a few microseconds. */
   lastKind(turnId: string): string | undefined {
     this.#lastKind ??= this.#open().prepare(
       `SELECT kind FROM event
@@ -34,7 +35,7 @@ export class JournalView {
     return (this.#lastKind.get(turnId) as { kind: string } | undefined)?.kind;
   }
 
-  events(conversationId: string): SeenEvent[] {
+  events(conversationId: string): JournalRow[] {
     const sql = `SELECT seq, kind, turn_id, body FROM event
       WHERE conversation = (SELECT key FROM conversation WHERE id = ?) ORDER BY seq`;
     const rows = this.#open().prepare(sql).all(conversationId) as {

@@ -1,5 +1,5 @@
-// P1 and P2, the short form: 0 lost and 0 doubled turns while the agent, and then the sentinel, is killed again and again.
-// `npm run kill-storm` does it a thousand times.
+// P1 and P2, short form: 0 lost and 0 doubled turns while the agent, and then the sentinel, is killed again and again.
+// `npm run kill-storm` kills it a thousand times.
 import { afterAll, expect, test } from 'vitest';
 import { stopStack } from '../kit/stack.ts';
 import { runStorm } from './storm.ts';

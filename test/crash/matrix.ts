@@ -1,6 +1,6 @@
 // The crash matrix: every process of the fabric is killed (SIGKILL) at every point of a turn, and afterwards the turn must
-// have had exactly one effect. A point is reached by what can be seen from outside: the journal on the disk, what the model
-// server was asked, what the client has heard, what the proxy holds. A round that was killed too late is done again.
+// have had exactly one effect. A point is recognized from outside: by the journal on the disk, the requests to the model server,
+// the events at the client, or the bytes that the proxy holds. A round whose kill came too late is repeated.
 import type { ConversationMessage } from '@fame-fabric/client';
 import { answerOf, type Fabric, gate, textOf, type UserTurn, type Victim } from './fabric.ts';
 
@@ -19,19 +19,19 @@ export const POINTS = [
 export type Point = (typeof POINTS)[number];
 
 export interface Round {
-  /** From the kill to the whole answer at the client. */
+  /** Time from the kill to the complete answer at the client. */
   recoveryMs: number;
-  /** Rounds that were thrown away because the kill came too late. */
+  /** Rounds that were repeated because the kill came too late. */
   missed: number;
 }
 
-/** The turn of a round and how it gets to its point. */
+/** A turn that has reached its point. */
 interface Scene {
   turn: UserTurn;
-  /** State of the turn that the journal must show after the kill of the agent; `undefined`: none. */
+  /** Kind of the last event in the journal after a kill of the agent; `undefined` if there is none. */
   lastKind: string | undefined;
-  /** Opens whatever was held; called after the kill. */
-  letGo(): void;
+  /** Opens gates and releases held bytes; called after the kill. */
+  release(): void;
   others?: UserTurn[];
 }
 
@@ -48,13 +48,13 @@ export async function crashRound(fabric: Fabric, victim: Victim, point: Point): 
       victim === 'agent'
         ? fabric.journal.lastKind(turn.turnId) === scene.lastKind
         : point === 'after' || !turn.isDone;
-    // A client that had seen all of it is not asked for what comes behind.
+    // A client that had received the whole turn must receive it again from the start.
     if (victim === 'client' && turn.isDone) turn.events = [];
     fabric.journal.close();
-    scene.letGo();
+    scene.release();
     await fabric.restart(victim);
-    if (victim === 'client') for (const one of [turn, ...(scene.others ?? [])]) fabric.ask(one, true);
-    else if (point === 'after') fabric.ask(turn, true);
+    if (victim === 'client') for (const one of [turn, ...(scene.others ?? [])]) fabric.send(one, true);
+    else if (point === 'after') fabric.send(turn, true);
     await fabric.answered(turn);
     const recoveryMs = performance.now() - killedAt;
     const kill = { victim, point, isHit };
@@ -73,93 +73,98 @@ async function stage(fabric: Fabric, point: Point): Promise<Scene> {
   const { proxy, journal } = fabric;
   const nothing = (): void => {};
   const at = (kind: string, turn: UserTurn) => (): boolean => journal.lastKind(turn.turnId) === kind;
-  // A moment that lasts for the time between two commits: the turn may get past it unseen, which shows after the kill.
+  // This point lasts from one commit to the next. The turn may pass it unseen, which the check after the kill detects.
   const atOrPast = (kind: string, turn: UserTurn) => (): boolean =>
     journal.lastKind(turn.turnId) === kind || turn.isDone;
   switch (point) {
     case 'before accepted': {
       const turn = fabric.turn();
-      await greet(fabric, turn);
+      await startConversation(fabric, turn);
       proxy.hold('down');
-      fabric.ask(turn, true);
+      fabric.send(turn, true);
       await fabric.until('the request is held', () => proxy.held('down').includes(turn.turnId));
-      return { turn, lastKind: undefined, letGo: () => proxy.release('down') };
+      return { turn, lastKind: undefined, release: () => proxy.release('down') };
     }
     case 'accepted': {
-      // The turn before it in the same conversation runs, so it waits.
+      // It waits because an earlier turn of the conversation runs.
       const earlier = fabric.turn({ gates: { first: gate() } });
-      fabric.ask(earlier);
+      fabric.send(earlier);
       await fabric.until('the earlier turn runs', at('model_called', earlier));
       const turn = fabric.turn({ conversationId: earlier.conversationId });
-      fabric.ask(turn, true);
+      fabric.send(turn, true);
       await fabric.until('the turn is accepted', at('turn_accepted', turn));
-      return { turn, lastKind: 'turn_accepted', others: [earlier], letGo: () => earlier.gates.first?.open() };
+      return {
+        turn,
+        lastKind: 'turn_accepted',
+        others: [earlier],
+        release: () => earlier.gates.first?.open(),
+      };
     }
     case 'model called': {
       const turn = fabric.turn({ gates: { first: gate() } });
-      fabric.ask(turn);
+      fabric.send(turn);
       await turn.gates.first?.reached;
-      return { turn, lastKind: 'model_called', letGo: () => turn.gates.first?.open() };
+      return { turn, lastKind: 'model_called', release: () => turn.gates.first?.open() };
     }
     case 'mid-stream': {
       const turn = await halfway(fabric);
-      return { turn, lastKind: 'text', letGo: () => turn.gates.half?.open() };
+      return { turn, lastKind: 'text', release: () => turn.gates.half?.open() };
     }
     case 'model replied': {
       const turn = fabric.turn();
-      fabric.ask(turn);
+      fabric.send(turn);
       await fabric.until('the reply is recorded', atOrPast('model_replied', turn));
-      return { turn, lastKind: 'model_replied', letGo: nothing };
+      return { turn, lastKind: 'model_replied', release: nothing };
     }
     case 'tool started': {
       const turn = fabric.turn();
       fabric.holdTools();
-      fabric.ask(turn);
+      fabric.send(turn);
       await fabric.until('the tool runs', () => fabric.notes(turn.nonce).length > 0);
-      return { turn, lastKind: 'tool_started', letGo: () => fabric.releaseTools() };
+      return { turn, lastKind: 'tool_started', release: () => fabric.releaseTools() };
     }
     case 'tool finished': {
       const turn = fabric.turn();
       fabric.holdTools();
-      fabric.ask(turn);
+      fabric.send(turn);
       await fabric.until('the tool runs', at('tool_started', turn));
       fabric.releaseTools();
       await fabric.until('the result is recorded', atOrPast('tool_finished', turn));
-      return { turn, lastKind: 'tool_finished', letGo: nothing };
+      return { turn, lastKind: 'tool_finished', release: nothing };
     }
     case 'before the answer is sent': {
       const turn = await halfway(fabric);
       proxy.hold('up');
       turn.gates.half?.open();
       await fabric.until('the turn is over in the journal', at('turn_completed', turn));
-      if (turn.isDone) throw new Error('The answer got past the proxy');
-      return { turn, lastKind: 'turn_completed', letGo: () => proxy.release('up') };
+      if (turn.isDone) throw new Error('The answer got past the proxy although it holds back its bytes');
+      return { turn, lastKind: 'turn_completed', release: () => proxy.release('up') };
     }
     case 'after': {
       const turn = fabric.turn();
-      fabric.ask(turn);
+      fabric.send(turn);
       await fabric.answered(turn);
       turn.events = [];
-      return { turn, lastKind: 'turn_completed', letGo: nothing };
+      return { turn, lastKind: 'turn_completed', release: nothing };
     }
   }
 }
 
-/** Begins the conversation with a turn that is of no interest. */
-async function greet(fabric: Fabric, { conversationId }: UserTurn): Promise<void> {
+/** Starts the conversation with a turn that is not checked. */
+async function startConversation(fabric: Fabric, { conversationId }: UserTurn): Promise<void> {
   const greeting = fabric.turn({ conversationId, tool: 'none' });
-  fabric.ask(greeting);
+  fabric.send(greeting);
   await fabric.answered(greeting);
 }
 
-/** A turn whose last answer stands still in the middle, after the client has heard what came so far. */
+/** A turn whose last answer waits in the middle, after the client has received the first half. */
 async function halfway(fabric: Fabric): Promise<UserTurn> {
   const half = gate();
   const turn = fabric.turn({ gates: { half } });
-  fabric.ask(turn);
+  fabric.send(turn);
   await half.reached;
   const soFar = answerOf(turn.nonce).indexOf('So this is the answer');
-  await fabric.until('the client heard half', () => textOf(turn.events).length > soFar);
+  await fabric.until('the client has half of the answer', () => textOf(turn.events).length > soFar);
   // The last text in the journal and the last text at the client are the same piece.
   await fabric.until('the text is recorded', () => fabric.journal.lastKind(turn.turnId) === 'text');
   return turn;
@@ -168,11 +173,11 @@ async function halfway(fabric: Fabric): Promise<UserTurn> {
 interface Kill {
   victim: Victim;
   point: Point;
-  /** It came when it should. */
+  /** True if the kill came at its point. */
   isHit: boolean;
 }
 
-/** Where the death of the agent takes a model call with it, and in which step. */
+/** Points at which a kill of the agent loses a model call, each with the step of that call. */
 const CALL_IN_FLIGHT: Partial<Record<Point, 1 | 2>> = { 'model called': 1, 'mid-stream': 2 };
 
 function check(fabric: Fabric, turn: UserTurn, { victim, point, isHit }: Kill): void {
@@ -184,15 +189,16 @@ function check(fabric: Fabric, turn: UserTurn, { victim, point, isHit }: Kill): 
   if (done?.type !== 'done' || done.text !== expected)
     fail(`the answer is ${JSON.stringify(done)}, not ${expected}`);
   const streamed = textOf(turn.events);
-  if (streamed !== expected) fail(`the stream said ${JSON.stringify(streamed)}, not ${expected}`);
-  checkOrder(turn.events.map(({ seq = 0 }) => seq)) || fail('the client saw events twice or out of order');
+  if (streamed !== expected) fail(`the streamed text is ${JSON.stringify(streamed)}, not ${expected}`);
+  isAscending(turn.events.map(({ seq = 0 }) => seq)) ||
+    fail('the client received events twice or out of order');
 
   const journal = fabric.journal.events(turn.conversationId);
   journal.every(({ seq }, index) => seq === index + 1) || fail('the journal has gaps');
   const own = journal.filter(({ turnId }) => turnId === turn.turnId);
   const count = (kind: RegExp): number => own.filter((event) => kind.test(event.kind)).length;
   count(/^turn_accepted$/) === 1 || fail(`the turn was accepted ${count(/^turn_accepted$/)} times`);
-  count(/^turn_(completed|failed|cancelled)$/) === 1 || fail('the turn has more or less than one outcome');
+  count(/^turn_(completed|failed|cancelled)$/) === 1 || fail('the turn does not have exactly one outcome');
   own.at(-1)?.body.text === expected || fail('the journal holds another answer');
   fabric.journal.close();
 
@@ -204,31 +210,31 @@ function check(fabric: Fabric, turn: UserTurn, { victim, point, isHit }: Kill): 
   for (const step of [1, 2] as const) {
     const calls = fabric.requests(turn.nonce, step);
     const most = victim === 'agent' && (CALL_IN_FLIGHT[point] === step || !isHit) ? 2 : 1;
-    (calls >= 1 && calls <= most) || fail(`the model was asked ${calls} times in step ${step}`);
+    (calls >= 1 && calls <= most) || fail(`the model was called ${calls} times in step ${step}`);
   }
   if (fabric.model.violations.length > 0)
     fail(`the model server refused: ${fabric.model.violations[0]?.message}`);
 }
 
-const checkOrder = (seqs: readonly number[]): boolean =>
+const isAscending = (seqs: readonly number[]): boolean =>
   seqs.every((seq, index) => seq > (seqs[index - 1] ?? 0));
 
-/** The next turn works, and the model is shown the turn before it, once. */
+/** Checks that the next turn works, and that its model call contains the turn before it once. */
 async function checkNext(fabric: Fabric, turn: UserTurn): Promise<void> {
   const next = fabric.turn({ conversationId: turn.conversationId, tool: 'none' });
-  fabric.ask(next, true);
+  fabric.send(next, true);
   await fabric.answered(next);
   const request = fabric.model.requests.findLast(({ body }) =>
     body.messages.some((message) => message.role === 'user' && message.content === next.text),
   );
-  const said: ConversationMessage[] = [];
+  const messages: ConversationMessage[] = [];
   for (const { role, content } of request?.body.messages ?? []) {
     if ((role === 'user' || role === 'assistant') && typeof content === 'string')
-      said.push({ role, text: content });
+      messages.push({ role, text: content });
   }
-  const of = (text: string): number => said.filter((one) => one.text === text).length;
-  if (of(turn.text) !== 1 || of(next.text) !== 1) {
-    throw new Error(`The model was shown ${JSON.stringify(said)} after ${turn.text}`);
+  const countOf = (text: string): number => messages.filter((one) => one.text === text).length;
+  if (countOf(turn.text) !== 1 || countOf(next.text) !== 1) {
+    throw new Error(`After "${turn.text}" the model received ${JSON.stringify(messages)}`);
   }
 }
 
@@ -244,7 +250,7 @@ export interface Cell {
   point: Point;
   passed: number;
   failed: string[];
-  /** The longest of its rounds. */
+  /** Longest recovery of its rounds. */
   recoveryMs: number;
 }
 

@@ -1,11 +1,11 @@
-// P3, the short form. `npm run power-cut` does it 200 times.
+// P3, short form. `npm run power-cut` cuts 200 times.
 import { afterAll, expect, test } from 'vitest';
 import { stopStack } from '../kit/stack.ts';
 import { runPowerCuts } from './power-cut.ts';
 
 afterAll(stopStack);
 
-test('P3: what a client has seen is on the disk, wherever the power is cut', {
+test('P3: every event that a client has received is on the disk, whenever the power is cut', {
   timeout: 60_000,
   retry: 0,
 }, async () => {

@@ -1,7 +1,7 @@
-// The fallback for a test on a file system that drops unsynced pages: the agent is frozen (SIGSTOP) at random instants while
-// conversations talk, and its database is copied as it stands, in the middle of whatever it was writing. What a power cut
-// could take away is then taken away from the copy: bytes of the write-ahead log behind the last sync, and pages of the
-// database file that a checkpoint wrote since the log began. The copy must open, be whole, and hold all that any client saw.
+// P3: simulates power cuts without a file system that drops unsynced pages. The agent is frozen (SIGSTOP) at random moments
+// during conversations, and its database is copied in that state. The copy then loses what a power cut could lose: bytes of
+// the write-ahead log after the last sync, and pages of the database file that a checkpoint has written since the log began.
+// The copy must open, be consistent, and contain every event that a client has received.
 import {
   copyFileSync,
   existsSync,
@@ -22,11 +22,11 @@ import { JournalView } from './journal-view.ts';
 
 export interface PowerCutReport {
   rounds: number;
-  /** Conversations that clients had seen something of, summed over the rounds. */
+  /** Conversations of which a client had received an event, summed over the rounds. */
   checked: number;
-  /** Rounds in which the log had a tail that was not synced. */
+  /** Rounds in which the log had an unsynced tail. */
   tornTails: number;
-  /** Rounds in which pages that a checkpoint had written were taken back. */
+  /** Rounds in which pages written by a checkpoint were undone. */
   oldPages: number;
   faults: string[];
 }
@@ -34,10 +34,10 @@ export interface PowerCutReport {
 const TALKERS = 20;
 const TURNS_A_CONVERSATION = 10;
 
-/** Where the write-ahead log stands, according to its index in shared memory (https://www.sqlite.org/walformat.html). */
+/** State of the write-ahead log by its index in shared memory (https://www.sqlite.org/walformat.html). */
 interface LogState {
   pageSize: number;
-  /** Frames that are committed: SQLite counts them here only after they were synced. */
+  /** Committed frames: SQLite counts a frame here only after it was synced. */
   frames: number;
   /** Frames that a checkpoint has copied into the database file, or was about to copy. */
   copied: number;
@@ -69,15 +69,15 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
   };
   const fabric = await Fabric.start({ hasClient: false, respond: answer });
   const client = await connect({ url: fabric.url });
-  /** The last seq that a client saw of each conversation. */
-  const seen = new Map<string, number>();
+  /** The last seq of each conversation that a client received. */
+  const received = new Map<string, number>();
   let isOver = false;
   const talk = async (): Promise<void> => {
     while (!isOver) {
       const conversation = client.conversation(CHAT);
       for (let n = 0; n < TURNS_A_CONVERSATION && !isOver; n++) {
         for await (const { seq = 0 } of conversation.stream(`nonce ${conversation.id}x${n}`)) {
-          seen.set(conversation.id, seq);
+          received.set(conversation.id, seq);
         }
       }
     }
@@ -91,7 +91,7 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
     await freeze(fabric.agent.pid, () => fabric.agent.child.kill('SIGSTOP'));
     // Frames that the agent sent before it was frozen may still be on their way here.
     await sleep(20);
-    const shown = new Map(seen);
+    const atFreeze = new Map(received);
     const copy = storePath(join(copies, String(round)));
     mkdirSync(dirname(copy), { recursive: true });
     for (const end of ['', '-wal']) copyFileSync(path + end, copy + end);
@@ -109,13 +109,13 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
     const synced = endOf(state, state.frames);
     if (size > synced) report.tornTails++;
     const faults = await Promise.all([
-      // Only unsynced bytes are lost: nothing that a client saw may be missing.
-      checkCopy(cutLog(copy, 'tail', between(random, synced, size)), shown),
-      // Here synced turns are lost, as a broken disk would lose them; what is left must be whole all the same.
+      // Only unsynced bytes are lost: no received event may be missing.
+      checkCopy(cutLog(copy, 'tail', between(random, synced, size)), atFreeze),
+      // Synced turns are lost too, as by a broken disk: the rest must still be consistent.
       checkCopy(cutLog(copy, 'log', between(random, endOf(state, state.copied), size)), new Map()),
     ]);
     report.faults.push(...faults.flat().map((fault) => `round ${round}: ${fault}`));
-    report.checked += shown.size;
+    report.checked += atFreeze.size;
     rmSync(dirname(dirname(copy)), { recursive: true });
   }
   isOver = true;
@@ -129,7 +129,7 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 const between = (random: () => number, from: number, to: number): number =>
   from + Math.floor(random() * (Math.max(from, to) - from + 1));
 
-/** Stops a process and waits until every thread of it stands still. */
+/** Stops a process and waits until all of its threads have stopped. */
 async function freeze(pid: number, stop: () => void): Promise<void> {
   stop();
   const status = `/proc/${pid}/status`;
@@ -137,7 +137,7 @@ async function freeze(pid: number, stop: () => void): Promise<void> {
   await sleep(5);
 }
 
-/** A copy of the copy whose log ends at `at`; half of the time what is cut off is noise instead of nothing. */
+/** Copies the copy and cuts its log at `at`. In half of the cases noise replaces the rest, in the others nothing. */
 function cutLog(copy: string, name: string, at: number): string {
   const path = storePath(join(dirname(dirname(copy)), `${name}-${at}`));
   mkdirSync(dirname(path), { recursive: true });
@@ -150,8 +150,8 @@ function cutLog(copy: string, name: string, at: number): string {
   return path;
 }
 
-/** Opens a copy as an agent would, and compares it with what clients had seen. */
-async function checkCopy(path: string, shown: ReadonlyMap<string, number>): Promise<string[]> {
+/** Opens a copy as an agent would, and compares it with the events that clients had received. */
+async function checkCopy(path: string, atFreeze: ReadonlyMap<string, number>): Promise<string[]> {
   const dataDir = dirname(dirname(path));
   const faults: string[] = [];
   let ids: string[];
@@ -164,12 +164,12 @@ async function checkCopy(path: string, shown: ReadonlyMap<string, number>): Prom
   }
   const view = new JournalView(dataDir);
   if (view.integrity() !== 'ok') faults.push(`integrity_check: ${view.integrity()}`);
-  for (const id of new Set([...ids, ...shown.keys()])) {
+  for (const id of new Set([...ids, ...atFreeze.keys()])) {
     const events = view.events(id);
     if (!events.every(({ seq }, index) => seq === index + 1)) faults.push(`conversation ${id} has gaps`);
-    const last = shown.get(id) ?? 0;
+    const last = atFreeze.get(id) ?? 0;
     if (events.length < last)
-      faults.push(`a client saw event ${last} of ${id}, the copy ends at ${events.length}`);
+      faults.push(`a client received event ${last} of ${id}, the copy ends at ${events.length}`);
   }
   view.close();
   rmSync(dataDir, { recursive: true });

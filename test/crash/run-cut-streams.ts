@@ -1,5 +1,5 @@
 // `npm run cut-streams [-- --seconds 300 --clients 100 --seed 1]`: cuts the connections of streaming clients at random and
-// reports what was lost or came twice.
+// reports lost and repeated events.
 import { parseArgs } from 'node:util';
 import { type CutReport, runCutStreams } from './cut-streams.ts';
 
@@ -12,7 +12,7 @@ const { values } = parseArgs({
 });
 const line = (report: CutReport): string =>
   `${report.clients} clients, ${report.cuts} connections cut and ${report.agentCuts} of the agent, ${report.turns} turns, ` +
-  `${report.events} events, asked again ${report.askedAgain} times: ${report.faults.length} gaps, repeats or other faults\n`;
+  `${report.events} events, ${report.repeatedRequests} requests repeated: ${report.faults.length} gaps, repeats or other faults\n`;
 const report = await runCutStreams({
   seconds: Number(values.seconds),
   clients: Number(values.clients),

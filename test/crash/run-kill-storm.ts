@@ -1,5 +1,5 @@
 // `npm run kill-storm [-- --agent 1000 --sentinel 300 --conversations 50 --seed 1]`: kills the agent, then the sentinel,
-// at random moments while conversations talk, and reports what was lost or doubled.
+// at random moments during conversations, and reports lost and doubled turns.
 import { parseArgs } from 'node:util';
 import { runStorm, type StormReport } from './storm.ts';
 

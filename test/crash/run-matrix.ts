@@ -1,5 +1,5 @@
-// `npm run crash-matrix [-- --rounds 3] [--victim agent] [--point mid-stream] [--docs]`: runs the crash matrix and prints it;
-// with --docs it also takes the place of the last one in docs/guarantees.md.
+// `npm run crash-matrix [-- --rounds 3] [--victim agent] [--point mid-stream] [--docs]`: runs the crash matrix and prints it.
+// With --docs it also replaces the table in docs/guarantees.md.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -26,20 +26,20 @@ const cells = await runMatrix(fabric, {
   victims,
   points,
   onRound(victim, point, round) {
-    const said =
+    const outcome =
       round instanceof Error ? `FAILED ${round.message}` : `${(round.recoveryMs / 1000).toFixed(1)} s`;
     const misses =
       round instanceof Error || round.missed === 0 ? '' : ` (${round.missed} kills came too late)`;
-    process.stderr.write(`${victim.padEnd(9)} ${point.padEnd(26)} ${said}${misses}\n`);
+    process.stderr.write(`${victim.padEnd(9)} ${point.padEnd(26)} ${outcome}${misses}\n`);
   },
 });
 await fabric.stop();
 
-const shown = (cell: Cell | undefined): string =>
+const cellText = (cell: Cell | undefined): string =>
   cell ? `${cell.passed}/${cell.passed + cell.failed.length}, ${(cell.recoveryMs / 1000).toFixed(1)} s` : '';
 const rows = points.map(
   (point) =>
-    `| ${point} | ${victims.map((victim) => shown(cells.find((one) => one.victim === victim && one.point === point))).join(' | ')} |`,
+    `| ${point} | ${victims.map((victim) => cellText(cells.find((one) => one.victim === victim && one.point === point))).join(' | ')} |`,
 );
 const passed = cells.reduce((sum, { passed }) => sum + passed, 0);
 const failed = cells.reduce((sum, cell) => sum + cell.failed.length, 0);

@@ -1,4 +1,4 @@
-// A conversation survives `make stop` and `make start`: begun with the command, left, and gone on with after both processes
+// A conversation survives `make stop` and `make start`: it is started with the command, left, and resumed after both processes
 // were stopped and started.
 import { afterAll, expect, test } from 'vitest';
 import { fameArgs, freePort, startNode, stopAll } from '../kit/processes.ts';
@@ -27,7 +27,7 @@ afterAll(async () => {
   await stopAll();
 });
 
-test('a conversation is gone on with after make stop and make start', { timeout: 60_000 }, async () => {
+test('a conversation is resumed after make stop and make start', { timeout: 60_000 }, async () => {
   port = await freePort();
   expect((await fame(['local', 'start', '--mode', 'local'])).code).toBe(0);
   const first = await fame(['chat'], 'My name is Ada.\n/leave\n');
@@ -36,7 +36,7 @@ test('a conversation is gone on with after make stop and make start', { timeout:
   expect(id).not.toBe('');
   expect((await fame(['local', 'stop'])).code).toBe(0);
 
-  // The store can be looked at while nothing runs.
+  // The store can be read while no process runs.
   const listed = JSON.parse((await fame(['conversations', 'ls', '--json'])).out);
   expect(JSON.stringify(listed)).toContain(id);
 
@@ -46,7 +46,7 @@ test('a conversation is gone on with after make stop and make start', { timeout:
   expect(second.all).toContain('Q> My name is Ada.');
   expect(second.out).toContain('Ada');
 
-  // It was ended now, so there is nothing left to go on with.
+  // `exit` has ended it, so there is no conversation to resume.
   const third = await fame(['chat', '--resume']);
   expect(third.code).toBe(1);
   expect(third.all).toContain('There is no conversation to resume');

@@ -1,3 +1,4 @@
+// P1 for a conversation host alone: its process is killed again and again, and every turn ends exactly once.
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { SqliteStore } from '@fame-fabric/agents';
 import { showConversation } from '@fame-fabric/agents/internal';
+import { seeded } from '@fame-fabric/agents/testing';
 import { expect, test } from 'vitest';
 
 const PROGRAM = fileURLToPath(new URL('./store-program.ts', import.meta.url));
@@ -13,27 +15,18 @@ const CONVERSATIONS = 20;
 const TURNS = 12;
 const KILLS = 12;
 
-/** Numbers that look random and are the same in every run. */
-function numbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
-    return state / 2_147_483_648;
-  };
-}
-
 test(`P1: 0 lost and 0 doubled turns in ${KILLS} kill -9 with ${CONVERSATIONS} conversations in flight`, async () => {
   const directory = mkdtempSync(join(tmpdir(), 'fame-crash-'));
   const path = join(directory, 'journal.db');
   const notes = join(directory, 'notes');
   const answers = new Map<string, string[]>();
-  const random = numbers(42);
+  const random = seeded(42);
   let child: ChildProcessWithoutNullStreams | undefined;
 
   const run = async (): Promise<ChildProcessWithoutNullStreams> => {
     child = spawn(process.execPath, ['--conditions=fame-source', PROGRAM, path, notes]);
     child.stderr.pipe(process.stderr);
-    // A question to a process that was just killed is lost, as it would be on any wire.
+    // A message to a process that was just killed is lost, as on any connection.
     child.stdin.on('error', () => undefined);
     const lines = createInterface({ input: child.stdout });
     const ready = Promise.withResolvers<void>();
@@ -55,7 +48,7 @@ test(`P1: 0 lost and 0 doubled turns in ${KILLS} kill -9 with ${CONVERSATIONS} c
     turnId: `t${i}`,
     userMessage: `nonce-${i}`,
   }));
-  // One at a time in each conversation, as a person would; a turn without an answer is sent again with the same id.
+  // One turn at a time in each conversation. A turn without an answer is sent again with the same id.
   const askNext = (conversationId: string): void => {
     const next = questions.find((one) => one.conversationId === conversationId && !answers.has(one.turnId));
     if (next && child?.stdin.writable) child.stdin.write(`${JSON.stringify(next)}\n`);
@@ -79,8 +72,8 @@ test(`P1: 0 lost and 0 doubled turns in ${KILLS} kill -9 with ${CONVERSATIONS} c
       const progress = answered();
       const victim = await run();
       askAll();
-      // However slow the machine is, a kill comes after a fixed amount of work: by turns in the first steps of all turns, and so late that
-      // each conversation has got further, because a turn that is hit three times at the same place is given up by design.
+      // A kill comes after a fixed amount of work, not of time. Every second one comes only after each conversation has made
+      // progress, since the host gives up a turn that is interrupted three times at the same place.
       if (kill % 2 === 1)
         await expect.poll(() => haveAllPassed(progress), { timeout: 20_000, interval: 2 }).toBe(true);
       const until = noted() + 1 + Math.floor(random() * 20);
@@ -121,7 +114,7 @@ test(`P1: 0 lost and 0 doubled turns in ${KILLS} kill -9 with ${CONVERSATIONS} c
         );
       }
     }
-    // The kills did hit turns that were on their way.
+    // The kills must have interrupted turns.
     expect(resumes).toBeGreaterThan(5);
     await store.close();
   } finally {

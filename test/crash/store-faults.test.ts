@@ -1,5 +1,5 @@
-// An agent whose store cannot be used: a clear message at the start, with the path, the cause and what to do; or a
-// turn that fails with a code, while everything else goes on.
+// An agent whose store fails: at the start it exits with the path, the cause and a fix; later the turn fails with a code, and
+// everything else keeps working.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 afterAll(stopStack);
 
-/** The processes of one test: they end with it, however it ends, and leave the address to the next. */
+/** Processes and clients of one test. They are stopped after it, so that the address is free for the next. */
 const own: { stop(): unknown }[] = [];
 afterEach(async () => {
   for (const one of own.splice(0).reverse()) await one.stop();
@@ -61,18 +61,18 @@ async function usedStore(): Promise<string> {
   return dataDir;
 }
 
-/** Starts an agent that must not be able to start, and returns its output. */
+/** Starts an agent that must fail to start, and returns its output. */
 async function refused(dataDir: string): Promise<string> {
   const agent = spawnAgent(url, { model, dataDir });
   const { code } = await agent.exited;
   expect(code).toBe(1);
-  // One message for a person, no stack.
+  // A message for the user, without a stack.
   expect(agent.output).not.toMatch(/^\s+at /m);
   return agent.output;
 }
 
-describe('at the start', () => {
-  test('a directory that may not be written to', async () => {
+describe('an agent does not start with', () => {
+  test('a read-only directory', async () => {
     const dataDir = join(temporaryDirectory(), 'data');
     mkdirSync(dataDir);
     chmodSync(dirname(dataDir), 0o755);
@@ -83,7 +83,7 @@ describe('at the start', () => {
       OPENAI_API_KEY: API_KEY,
       OPENAI_BASE_URL: model.url,
     };
-    // Nothing is read-only to root, so root starts it as the user `nobody`.
+    // Root may write to any directory, so it starts the agent as an unprivileged user.
     const agent =
       process.getuid?.() === 0
         ? new Proc(
@@ -99,56 +99,56 @@ describe('at the start', () => {
     expect(agent.output).toContain('STORE_UNAVAILABLE');
   });
 
-  test('a file that another process has locked for itself', async () => {
+  test('a file that another process has locked', async () => {
     const dataDir = await usedStore();
     const holder = new DatabaseSync(storePath(dataDir));
     holder.exec(
       'PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; CREATE TABLE mine (x); COMMIT; BEGIN IMMEDIATE',
     );
-    const said = await refused(dataDir);
+    const output = await refused(dataDir);
     holder.close();
-    expect(said).toContain(storePath(dataDir));
-    expect(said).toContain('locked by another process');
-    expect(said).toContain('stop that process or give it another FAME_DATA_DIR');
+    expect(output).toContain(storePath(dataDir));
+    expect(output).toContain('locked by another process');
+    expect(output).toContain('stop that process or give it another FAME_DATA_DIR');
   });
 
-  test('a store of a newer version is not touched', async () => {
+  test('a store of a newer version, which it leaves unchanged', async () => {
     const dataDir = await usedStore();
     const db = new DatabaseSync(storePath(dataDir));
     db.exec('PRAGMA user_version = 99');
     db.close();
     const before = readFileSync(storePath(dataDir));
-    const said = await refused(dataDir);
-    expect(said).toMatch(/schema is version 99, and this program supports versions up to \d+/);
-    expect(said).toContain('run the newer version, or set FAME_DATA_DIR to another directory');
-    expect(said).toContain('STORE_SCHEMA');
+    const output = await refused(dataDir);
+    expect(output).toMatch(/schema is version 99, and this program supports versions up to \d+/);
+    expect(output).toContain('run the newer version, or set FAME_DATA_DIR to another directory');
+    expect(output).toContain('STORE_SCHEMA');
     expect(readFileSync(storePath(dataDir)).equals(before)).toBe(true);
   });
 
-  test('a file that is something else', async () => {
+  test('a file that is not a database', async () => {
     const dataDir = temporaryDirectory();
     mkdirSync(dirname(storePath(dataDir)), { recursive: true });
     writeFileSync(storePath(dataDir), 'Dear diary, '.repeat(1_000));
-    const said = await refused(dataDir);
-    expect(said).toContain('not a database');
-    expect(said).toContain('move the file away or set FAME_DATA_DIR');
+    const output = await refused(dataDir);
+    expect(output).toContain('not a database');
+    expect(output).toContain('move the file away or set FAME_DATA_DIR');
     expect(readFileSync(storePath(dataDir), 'utf8')).toMatch(/^Dear diary/);
   });
 
-  test('a file whose first pages are damaged', async () => {
+  test('a file with damaged first pages', async () => {
     const dataDir = await usedStore();
     const path = storePath(dataDir);
     const bytes = readFileSync(path);
     bytes.fill(0x5a, 100, 4_096);
     writeFileSync(path, bytes);
-    const said = await refused(dataDir);
-    expect(said).toContain(path);
-    expect(said).toMatch(/damaged; restore it from a backup, or move it away/);
+    const output = await refused(dataDir);
+    expect(output).toContain(path);
+    expect(output).toMatch(/damaged; restore it from a backup, or move it away/);
   });
 });
 
 describe('while turns run', () => {
-  test('a lock that another process holds too long fails the turn, and nothing else', async () => {
+  test('a lock that another process holds for too long fails the turn, and nothing else', async () => {
     const dataDir = temporaryDirectory();
     await serve({ dataDir });
     const client = await attach();
@@ -161,7 +161,7 @@ describe('while turns run', () => {
     ).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', message: expect.stringContaining('locked') });
     holder.exec('ROLLBACK');
     holder.close();
-    // The same turn again, and the conversation goes on as if nothing had been.
+    // The same turn succeeds when sent again, and the conversation continues.
     expect(
       await client.call('chat@fame.fabric', 'run_turn', { args: [conversation.id, 'two', 'locked'] }),
     ).toBe('re: two');
@@ -176,7 +176,7 @@ describe('while turns run', () => {
     ]);
   });
 
-  test('a damaged page fails the turns that need it, and the agent goes on', async () => {
+  test('a damaged page fails the turns that need it, and the agent keeps serving', async () => {
     const dataDir = temporaryDirectory();
     const agent = await serve({ dataDir });
     const client = await attach();
@@ -187,7 +187,7 @@ describe('while turns run', () => {
     await agent.stop();
     const path = storePath(dataDir);
     const bytes = readFileSync(path);
-    // The pages of long messages: each names the next one of its chain, and is full of text.
+    // Overflow pages of the long messages: the number of the next page, then only text.
     const isFull = (page: number): boolean =>
       bytes.subarray(page + 4, page + 4_096).every((byte) => byte === 0x78);
     for (let page = 0; page < bytes.length; page += 4_096) {
@@ -205,7 +205,7 @@ describe('while turns run', () => {
     expect(await again.call('chat@fame.fabric', 'describe')).toMatchObject({ address: 'chat@fame.fabric' });
   });
 
-  test('FAME_STORE_MAX_BYTES fails new turns with what to do, and the file stays below', async () => {
+  test('new turns above FAME_STORE_MAX_BYTES fail with a fix, and the file stays below the limit', async () => {
     const dataDir = temporaryDirectory();
     const maxBytes = 1_048_576;
     const agent = await serve({ dataDir, env: { FAME_STORE_MAX_BYTES: String(maxBytes) } });
@@ -218,7 +218,7 @@ describe('while turns run', () => {
       code: 'STORE_FULL',
       message: expect.stringContaining('raise FAME_STORE_MAX_BYTES'),
     });
-    // The stored conversations can be read, and making room makes the store work again.
+    // The stored conversations can be read, and the store works again once there is room.
     expect(await conversation.history()).not.toHaveLength(0);
     const other = new JournalView(dataDir);
     expect(other.events(conversation.id).length).toBeGreaterThan(20);
@@ -236,14 +236,14 @@ describe('while turns run', () => {
   });
 });
 
-// A file system of a few MB needs a mount, and a mount needs a namespace of its own where we are not root.
+// A file system of a few MB needs a mount, which needs its own namespace unless the user is root.
 const IN_NAMESPACE = ['-rm', 'sh', '-c'];
 const canMount =
   spawnSync('unshare', [...IN_NAMESPACE, 'mount -t tmpfs -o size=1m tmpfs /mnt'], { stdio: 'ignore' })
     .status === 0;
 
 describe.skipIf(!canMount)('a disk that is full (needs unshare and mount)', () => {
-  test('fails the turn with STORE_FULL; the history stays readable, and room makes it work again', async () => {
+  test('fails the turn with STORE_FULL; the history stays readable, and turns work again once there is room', async () => {
     const dataDir = temporaryDirectory();
     const args = [process.execPath, ...fameArgs('agent')].map((word) => `'${word}'`).join(' ');
     const agent = new Proc(
@@ -265,7 +265,7 @@ describe.skipIf(!canMount)('a disk that is full (needs unshare and mount)', () =
     const conversation = await converse(client);
     expect(await conversation.ask('one')).toBe('re: one');
 
-    // The agent's view of the disk, from outside.
+    // The file system that the agent sees, from outside its namespace.
     const ballast = `/proc/${agent.pid}/root${dataDir}/ballast`;
     fill(ballast);
     const turn = (id: string, text: string) =>
@@ -292,7 +292,7 @@ describe.skipIf(!canMount)('a disk that is full (needs unshare and mount)', () =
   });
 });
 
-/** Writes until nothing more fits. */
+/** Writes until the disk is full. */
 function fill(path: string): void {
   for (let size = 65_536; size >= 512; size /= 2) {
     try {

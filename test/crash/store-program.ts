@@ -1,5 +1,5 @@
-// The program that `crash.test.ts` kills: a conversation host on a store in a file, with requests on stdin and answers on stdout,
-// one line of JSON each. Its model calls a tool and then echoes the message, slowly enough to be hit at any moment.
+// The program that `store-crash.test.ts` kills: a conversation host on a store in a file, with requests on stdin and answers on
+// stdout, one line of JSON each. Its model calls a tool and then echoes the message, slowly enough to be killed at any point.
 import { appendFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import {

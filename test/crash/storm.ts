@@ -1,17 +1,17 @@
-// The kill storm: one process is killed at random moments, again and again, while many conversations talk all the time. What
-// was asked and answered is kept here, and afterwards checked against the journal on the disk: nothing lost, nothing doubled.
+// The kill storm: one process is killed at random moments, again and again, while turns of many conversations run. All turns and
+// their answers are kept here, and compared with the journal at the end: no turn may be lost or doubled.
 import { callTools, pieces, type ScriptStep, seeded, type WireRequest } from '@fame-fabric/agents/testing';
 import type { TurnEvent } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { isFabricError, newId } from '@fame-fabric/shared';
 import { CHAT, lastUserText, pause } from '../kit/stack.ts';
 import { answerOf, Fabric, nonceOf, secondText, stepOf, textOf } from './fabric.ts';
-import type { SeenEvent } from './journal-view.ts';
+import type { JournalRow } from './journal-view.ts';
 
 export interface StormOptions {
   victim: 'agent' | 'sentinel';
   kills: number;
-  /** Conversations that have a turn under way at every moment. @default 50 */
+  /** Conversations that run turns at the same time. @default 50 */
   conversations?: number;
   /** Longest time between the start of a process and its end, in ms. */
   longestLifeMs: number;
@@ -22,11 +22,11 @@ export interface StormOptions {
 export interface StormReport {
   kills: number;
   conversations: number;
-  /** Turns that a client sent and got an outcome of. */
+  /** Turns with an outcome. */
   turns: number;
-  /** Turns that the agent gave up because it died in them too often. */
+  /** Turns that the agent gave up because it was killed in them too often. */
   givenUp: number;
-  /** Turns that some process took up from another. */
+  /** Turns that one process resumed from another. */
   resumed: number;
   /** Most model calls of one step of a turn. */
   mostAttempts: number;
@@ -35,7 +35,8 @@ export interface StormReport {
   seconds: number;
 }
 
-interface Asked {
+/** A turn that was sent, and its outcome at the client. */
+interface SentTurn {
   conversationId: string;
   turnId: string;
   nonce: string;
@@ -45,14 +46,14 @@ interface Asked {
 
 /** Turns of one conversation, after which the next one begins. */
 const TURNS_A_CONVERSATION = 25;
-/** Turns that the model is shown. */
+/** Earlier turns in a model call. */
 const WINDOW = 3;
 
 export async function runStorm(options: StormOptions): Promise<StormReport> {
   const { victim, kills, conversations = 50, longestLifeMs } = options;
   const random = seeded(options.seed ?? 1);
   const faults: string[] = [];
-  const asked: Asked[] = [];
+  const sentTurns: SentTurn[] = [];
   const beganAt = performance.now();
   const fabric = await Fabric.start({
     hasClient: false,
@@ -65,7 +66,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     while (!isOver) {
       const conversation = client.conversation(CHAT, { maxHistoryLength: WINDOW });
       if (
-        !(await started(
+        !(await startConversation(
           () => conversation.start(),
           () => isOver,
           faults,
@@ -74,14 +75,14 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
         return;
       for (let n = 0; n < TURNS_A_CONVERSATION && !isOver; n++) {
         const turn = newTurn(conversation.id, random);
-        asked.push(turn);
+        sentTurns.push(turn);
         const events: TurnEvent[] = [];
         try {
           const text = `nonce ${turn.nonce} with ${turn.expected.includes('look of') ? 'look' : 'none'}`;
           for await (const event of conversation.stream(text, { turnId: turn.turnId })) events.push(event);
         } catch (error) {
           if (!isFabricError(error, 'TURN_CRASH_LOOP')) {
-            faults.push(`turn ${turn.turnId}: the client was told ${String(error)}`);
+            faults.push(`turn ${turn.turnId}: the client received ${String(error)}`);
             continue;
           }
           turn.outcome = 'TURN_CRASH_LOOP';
@@ -93,7 +94,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
           faults.push(`turn ${turn.turnId}: the answer is ${JSON.stringify(done)}, not ${turn.expected}`);
         }
         if (textOf(events) !== turn.expected) {
-          faults.push(`turn ${turn.turnId}: the stream said ${JSON.stringify(textOf(events))}`);
+          faults.push(`turn ${turn.turnId}: the streamed text is ${JSON.stringify(textOf(events))}`);
         }
       }
     }
@@ -105,25 +106,25 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     await fabric.kill(victim);
     if (victim === 'agent') fabric.spawnAgent();
     else await fabric.restart('sentinel');
-    options.onKill?.(count, asked.length);
+    options.onKill?.(count, sentTurns.length);
   }
   isOver = true;
   await Promise.all(talking);
   await client.close();
-  const checked = check(fabric, asked, faults);
+  const checked = check(fabric, sentTurns, faults);
   await fabric.stop();
   return {
     kills,
     conversations,
-    turns: asked.filter(({ outcome }) => outcome !== undefined).length,
-    givenUp: asked.filter(({ outcome }) => outcome === 'TURN_CRASH_LOOP').length,
+    turns: sentTurns.filter(({ outcome }) => outcome !== undefined).length,
+    givenUp: sentTurns.filter(({ outcome }) => outcome === 'TURN_CRASH_LOOP').length,
     ...checked,
     faults,
     seconds: Math.round((performance.now() - beganAt) / 1000),
   };
 }
 
-function newTurn(conversationId: string, random: () => number): Asked {
+function newTurn(conversationId: string, random: () => number): SentTurn {
   const nonce = newId().replace(/[^0-9A-Za-z]/g, 'x');
   const expected = random() < 0.5 ? answerOf(nonce) : plainAnswer(nonce);
   return { conversationId, turnId: newId(), nonce, expected, outcome: undefined };
@@ -131,24 +132,23 @@ function newTurn(conversationId: string, random: () => number): Asked {
 
 const plainAnswer = (nonce: string): string => `A plain answer to ${nonce}: ${'and so on, '.repeat(8)}done.`;
 
-/** Answers in pieces with pauses between them, so that many calls are under way at any moment. */
+/** Answers in pieces with pauses between them, so that many calls are in flight at any moment. */
 function respond(request: WireRequest, random: () => number, faults: string[]) {
   const nonce = nonceOf(request);
   const users = request.messages.filter(({ role }) => role === 'user').map(({ content }) => content);
-  if (new Set(users).size !== users.length)
-    faults.push(`the model was shown a message twice: ${users.join()}`);
-  if (users.length > WINDOW + 1) faults.push(`the model was shown ${users.length} turns`);
+  if (new Set(users).size !== users.length) faults.push(`a model call has a message twice: ${users.join()}`);
+  if (users.length > WINDOW + 1) faults.push(`a model call has ${users.length} turns`);
   const slowly = (text: string): ScriptStep[] =>
     pieces(text, 24).flatMap((piece) => [pause(10 + random() * 60), piece]);
   if (!lastUserText(request).endsWith('look')) return slowly(plainAnswer(nonce));
-  const said = request.messages.at(-1);
-  if (stepOf(request) === 2 && said?.role === 'tool') return slowly(secondText(nonce, said.content));
+  const last = request.messages.at(-1);
+  if (stepOf(request) === 2 && last?.role === 'tool') return slowly(secondText(nonce, last.content));
   const call = callTools({ name: 'look', arguments: { about: nonce }, id: `call_${nonce}` });
   return [...slowly(`Let me look first, ${nonce}.`), ...call.steps];
 }
 
-/** Starts a conversation, again until it succeeds: an agent that is away takes no new ones, and that is no fault. */
-async function started(
+/** Starts a conversation, retrying while the agent is unreachable, which is not a fault. Returns `false` if it could not. */
+async function startConversation(
   start: () => Promise<void>,
   isOver: () => boolean,
   faults: string[],
@@ -169,11 +169,11 @@ async function started(
 }
 
 /** Compares the clients' turns with the journal. */
-function check(fabric: Fabric, asked: readonly Asked[], faults: string[]) {
+function check(fabric: Fabric, sentTurns: readonly SentTurn[], faults: string[]) {
   const { journal } = fabric;
   let resumed = 0;
   let mostAttempts = 0;
-  const byConversation = Map.groupBy(asked, ({ conversationId }) => conversationId);
+  const byConversation = Map.groupBy(sentTurns, ({ conversationId }) => conversationId);
   for (const [id, turns] of byConversation) {
     const events = journal.events(id);
     if (!events.every(({ seq }, index) => seq === index + 1)) faults.push(`conversation ${id} has gaps`);
@@ -194,19 +194,20 @@ function check(fabric: Fabric, asked: readonly Asked[], faults: string[]) {
   if (journal.integrity() !== 'ok') faults.push(`integrity_check: ${journal.integrity()}`);
   const [violation] = fabric.model.violations;
   if (violation)
-    faults.push(`the model server refused ${fabric.model.violations.length}: ${violation.message}`);
+    faults.push(`the model server refused ${fabric.model.violations.length} requests: ${violation.message}`);
   checkRequests(fabric, faults);
   return { resumed, mostAttempts };
 }
 
-function checkTurn(turn: Asked, events: readonly SeenEvent[], faults: string[]) {
-  const of = (kind: RegExp): SeenEvent[] => events.filter((event) => kind.test(event.kind));
+function checkTurn(turn: SentTurn, events: readonly JournalRow[], faults: string[]) {
+  const of = (kind: RegExp): JournalRow[] => events.filter((event) => kind.test(event.kind));
   const outcomes = of(/^turn_(completed|failed|cancelled)$/);
   const resumes = of(/^turn_resumed$/).length;
   const fault = (what: string): void => void faults.push(`turn ${turn.turnId}: ${what}`);
   if (of(/^turn_accepted$/).length !== 1) fault(`accepted ${of(/^turn_accepted$/).length} times`);
   if (outcomes.length !== 1) fault(`${outcomes.length} outcomes`);
-  if (turn.outcome === 'completed' && outcomes[0]?.body.text !== turn.expected) fault('another answer');
+  if (turn.outcome === 'completed' && outcomes[0]?.body.text !== turn.expected)
+    fault('its answer in the journal is wrong');
   if (turn.outcome === 'TURN_CRASH_LOOP' && resumes < 2) fault(`given up after ${resumes} resumes`);
   let attempts = 0;
   for (const step of [1, 2]) {
@@ -216,21 +217,20 @@ function checkTurn(turn: Asked, events: readonly SeenEvent[], faults: string[]) 
     const replied = of(/^model_replied$/).filter(({ body }) => body.step === step).length;
     if (replied > 1) fault(`step ${step} was answered ${replied} times`);
   }
-  for (const name of ['tool_finished']) {
-    if (of(new RegExp(`^${name}$`)).length > 1) fault('its tool finished twice');
-  }
+  if (of(/^tool_finished$/).length > 1) fault('its tool finished twice');
   return { resumes, attempts };
 }
 
-/** No model call was made that the journal does not know of. */
+/** Checks that every model call is in the journal. */
 function checkRequests(fabric: Fabric, faults: string[]): void {
-  const asked = new Map<string, number>();
+  const calls = new Map<string, number>();
   for (const { body } of fabric.model.requests) {
     const key = `${nonceOf(body)} ${stepOf(body)}`;
-    asked.set(key, (asked.get(key) ?? 0) + 1);
+    calls.set(key, (calls.get(key) ?? 0) + 1);
   }
-  const known = fabric.journal.modelCalls();
-  for (const [key, count] of asked) {
-    if (count > (known.get(key) ?? 0)) faults.push(`the model was asked ${count} times for ${key}`);
+  const recorded = fabric.journal.modelCalls();
+  for (const [key, count] of calls) {
+    if (count > (recorded.get(key) ?? 0))
+      faults.push(`${count} model calls for ${key}, not all in the journal`);
   }
 }

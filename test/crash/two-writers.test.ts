@@ -1,5 +1,5 @@
-// Two agent processes on one store, each behind a sentinel of its own: a conversation has one writer at a time. A writer that
-// was paused (SIGSTOP) and wakes after another took over writes nothing.
+// Two agent processes on one store, each with its own sentinel: a conversation has one writer at a time. A writer that was paused
+// (SIGSTOP) and continues after another took over writes nothing.
 import { fileURLToPath } from 'node:url';
 import { gate, type ScriptStep } from '@fame-fabric/agents/testing';
 import type { Client, TurnEvent } from '@fame-fabric/client';
@@ -46,7 +46,7 @@ beforeAll(async () => {
     respond(request, index): readonly ScriptStep[] {
       const text = lastUserText(request);
       const answer = [`an answer to ${text}`];
-      // The first call of this turn stands still; a repeated request gets the whole answer at once.
+      // The first call of this turn is held; a repeated request gets the complete answer at once.
       if (
         text === 'held' &&
         model.requests.slice(0, index).every(({ body }) => lastUserText(body) !== 'held')
@@ -82,7 +82,7 @@ function checkJournal(id: string, turnIds: readonly string[]): void {
   }
 }
 
-test('a paused writer that wakes after another took over writes nothing', {
+test('a paused writer that continues after another took over writes nothing', {
   retry: 0,
   timeout: 60_000,
 }, async () => {
@@ -90,20 +90,20 @@ test('a paused writer that wakes after another took over writes nothing', {
   const first = ask(one, 'paused', 'held', 't1');
   await held.reached;
   one.agent.child.kill('SIGSTOP');
-  // The other process is not notified: it finds the turn when the lease of its owner has ended.
+  // The other process finds the turn by itself, once the lease of its owner has expired.
   const recorded = await ask(other, 'paused', 'held', 't1');
   expect(textOf(recorded)).toBe('an answer to held');
   expect(recorded.at(-1)).toMatchObject({ type: 'done', text: 'an answer to held' });
   const before = journal.events('paused');
   held.open();
   one.agent.child.kill('SIGCONT');
-  // The client of the paused one sends the turn again, and gets the answer in the journal.
+  // The client of the paused process sends the turn again, and gets the answer from the journal.
   const events = await first;
   expect(events.at(-1)).toMatchObject({ type: 'done', text: 'an answer to held' });
   expect(textOf(events)).toBe('an answer to held');
   expect(journal.events('paused')).toEqual(before);
   checkJournal('paused', ['t1']);
-  // Both go on with the conversation, one after the other.
+  // Both continue the conversation, one after the other.
   expect(textOf(await ask(one, 'paused', 'next', 't2'))).toBe('an answer to next');
   expect(textOf(await ask(other, 'paused', 'last', 't3'))).toBe('an answer to last');
   checkJournal('paused', ['t1', 't2', 't3']);
