@@ -1,7 +1,7 @@
 // The settings of the commands that connect to a fabric or start one. The only file of bin that reads the environment.
 import { tryParseAddress } from '@fame-fabric/shared';
 import {
-  ATTACH_PATH,
+  ADMISSION_VARIABLES,
   admissionUrl,
   type Environment,
   readEnv,
@@ -11,31 +11,7 @@ import {
 
 /** Every variable that the commands read; docs/configuration.md lists them. */
 export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
-  {
-    name: 'FAME_DIRECT_ADMISSION_URL',
-    type: 'url',
-    default: `ws://127.0.0.1:<FAME_LISTENER_PORT>${ATTACH_PATH}`,
-    description: 'Where the sentinel admits nodes; ws:// or wss://.',
-  },
-  {
-    name: 'FAME_LISTENER_PORT',
-    type: 'integer',
-    default: '8000',
-    description: 'Port of the sentinel on this machine; used when FAME_DIRECT_ADMISSION_URL is not set.',
-  },
-  {
-    name: 'FAME_LISTENER_HOST',
-    type: 'text',
-    default: '127.0.0.1',
-    description: 'Interface of the sentinel on this machine; used as FAME_LISTENER_PORT is.',
-  },
-  {
-    name: 'FAME_ADMISSION_TOKEN',
-    type: 'text',
-    default: '',
-    description: 'Bearer token offered when attaching.',
-    secret: true,
-  },
+  ...ADMISSION_VARIABLES,
   {
     name: 'FAME_CONNECT_TIMEOUT_MS',
     type: 'integer',

@@ -2,6 +2,7 @@
 // in a fault. A test holds docs/configuration.md to AGENT_VARIABLES.
 import { LOG_LEVELS, type LogLevel, tryParseAddress } from '@fame-fabric/shared';
 import {
+  ADMISSION_VARIABLES,
   ATTACH_PATH,
   BOOLEANS,
   type Environment,
@@ -55,31 +56,7 @@ export const AGENT_NAMES: readonly string[] = Object.freeze(['chat', 'refine', '
 
 /** Every variable that agent processes read. */
 export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
-  {
-    name: 'FAME_DIRECT_ADMISSION_URL',
-    type: 'url',
-    default: `ws://127.0.0.1:<FAME_LISTENER_PORT>${ATTACH_PATH}`,
-    description: 'Where the sentinel admits nodes; ws:// or wss://.',
-  },
-  {
-    name: 'FAME_LISTENER_PORT',
-    type: 'integer',
-    default: '8000',
-    description: 'Port of the sentinel on this machine; used when FAME_DIRECT_ADMISSION_URL is not set.',
-  },
-  {
-    name: 'FAME_LISTENER_HOST',
-    type: 'text',
-    default: '127.0.0.1',
-    description: 'Interface of the sentinel on this machine; used as FAME_LISTENER_PORT is.',
-  },
-  {
-    name: 'FAME_ADMISSION_TOKEN',
-    type: 'text',
-    default: '',
-    description: 'Bearer token offered when attaching.',
-    secret: true,
-  },
+  ...ADMISSION_VARIABLES,
   {
     name: 'FAME_NODE_ID',
     type: 'text',

@@ -1,5 +1,6 @@
 // Admission URLs: where nodes attach to a sentinel, and that of the sentinel on this machine.
 import type { EnvReader } from '../env/read-env.ts';
+import type { Variable } from '../env/variable.ts';
 
 /** Path under which a sentinel admits nodes. */
 export const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
@@ -7,6 +8,35 @@ export const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
 /** The admission URL of a sentinel that listens on `host` and `port`. */
 export const admissionUrl = (host: string, port: number): string =>
   `ws://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
+
+/** Variables of the sentinel that a process attaches to. Agents and commands read the same ones. */
+export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
+  {
+    name: 'FAME_DIRECT_ADMISSION_URL',
+    type: 'url',
+    default: `ws://127.0.0.1:<FAME_LISTENER_PORT>${ATTACH_PATH}`,
+    description: 'Admission URL of the sentinel; ws:// or wss://.',
+  },
+  {
+    name: 'FAME_LISTENER_PORT',
+    type: 'integer',
+    default: '8000',
+    description: 'Port of the sentinel on this machine; used when FAME_DIRECT_ADMISSION_URL is not set.',
+  },
+  {
+    name: 'FAME_LISTENER_HOST',
+    type: 'text',
+    default: '127.0.0.1',
+    description: 'Interface of the sentinel on this machine; used when FAME_DIRECT_ADMISSION_URL is not set.',
+  },
+  {
+    name: 'FAME_ADMISSION_TOKEN',
+    type: 'text',
+    default: '',
+    description: 'Bearer token to send when attaching.',
+    secret: true,
+  },
+]);
 
 /** Reads where the sentinel on this machine is reached. Reports faults to `reader`. */
 export function readLocalListener(reader: EnvReader): { host: string; port: number; url: string } {
