@@ -1,5 +1,5 @@
 // Public exports for teams: agents with narrow tasks that are wired by configuration, and ready-made teams.
-export type { RemoteCall, RemoteEvent, RemoteRequest } from './handoff/hand-over.ts';
+export type { RemoteCall, RemoteEvent, RemoteRequest } from './handoff/handoff.ts';
 export {
   type AbilityContext,
   type AbilityDef,

@@ -331,7 +331,7 @@ describe('the refining dialogue on the fabric', () => {
     await serve(
       new RefineAgent({
         models: { default: model },
-        handOverTo: { agent: 'planner@fame.fabric', with: ['goals'] },
+        handoffTo: { agent: 'planner@fame.fabric', with: ['goals'] },
       }),
     );
     const { answers } = await talk('refine@fame.fabric', ['a site', 'pages', 'yes']);

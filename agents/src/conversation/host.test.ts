@@ -691,10 +691,10 @@ describe('limits', () => {
     await settle();
     clock.advance(1_999);
     await settle();
-    expect(turn.ended).toBeUndefined();
+    expect(turn.outcomeHere).toBeUndefined();
     clock.advance(1);
     expect(await cancelled).toBe(true);
-    expect(turn.ended).toMatchObject({ state: 'cancelled' });
+    expect(turn.outcomeHere).toMatchObject({ state: 'cancelled' });
   });
 
   test('P20: a budget stops the next model call before it is made', async () => {

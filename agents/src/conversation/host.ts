@@ -27,7 +27,7 @@ import type { ConversationOptions, TurnOutcome } from './conversation.ts';
 import { EndWaiters } from './end-waiters.ts';
 import { Inbox, type InboxEntry, type InboxOptions, placeTaken } from './inbox.ts';
 import { acceptedOf, type Bodies } from './journal.ts';
-import { LiveTurn, TurnHandedOff } from './live-turn.ts';
+import { LiveTurn, TurnReleased } from './live-turn.ts';
 import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conversation.ts';
 import { LoadedConversations, unknownConversation } from './loaded-conversations.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
@@ -252,7 +252,7 @@ export class ConversationHost {
     } catch (error) {
       // This journal accepts no more entries, so its turns stop here.
       const code = isFabricError(error) ? error.code : 'STORE_UNAVAILABLE';
-      this.#conversations.handOff(conversation, new TurnHandedOff(code, errorMessage(error)));
+      this.#conversations.releaseTurns(conversation, new TurnReleased(code, errorMessage(error)));
       throw error;
     }
     return turn;
@@ -273,7 +273,7 @@ export class ConversationHost {
       turnId === undefined
         ? (conversation?.running ?? conversation?.open[0])
         : conversation?.turns.get(turnId);
-    if (!turn || turn.ended) return false;
+    if (!turn || turn.outcomeHere) return false;
     turn.abort(new FabricError('TURN_CANCELLED', 'The turn was cancelled.', { details: { by: 'caller' } }));
     await turn.outcome;
     return true;
@@ -360,7 +360,7 @@ export class ConversationHost {
     }
   }
 
-  /** Hands off running turns: they stay open in the journal, for the next process that opens the store. */
+  /** Releases running turns: they stay open in the journal, for the next process that opens the store. */
   async close(): Promise<void> {
     this.#state = 'closed';
     for (const timer of this.#timers.splice(0)) timer.stop();
@@ -440,8 +440,8 @@ export class ConversationHost {
     const { reply_to: replyTo, corr_id: callId, stream: isStream } = acceptedOf(events);
     const { id: conversationId } = conversation;
     void turn.outcome.then((outcome) => {
-      // A turn that was handed off is answered by the process that goes on with it.
-      if (replyTo === '' || turn.isHandedOff) return;
+      // A released turn is answered by the process that goes on with it.
+      if (replyTo === '' || turn.isReleased) return;
       const answerTo = { replyTo, callId, isStream };
       this.#onRecovered?.({ conversationId, turnId: turn.id, answerTo, outcome });
     });

@@ -6,11 +6,11 @@ import type { ConversationEvent, TurnOutcome } from './conversation.ts';
 import type { RecordedTurn } from './recorded-turn.ts';
 
 /** The reason to stop a turn in this process without ending it: it stays open in the journal. */
-export class TurnHandedOff extends FabricError {}
+export class TurnReleased extends FabricError {}
 
 type State =
   | { readonly kind: 'open' }
-  | { readonly kind: 'ended' | 'handed off'; readonly outcome: TurnOutcome };
+  | { readonly kind: 'ended' | 'released'; readonly outcome: TurnOutcome };
 
 export class LiveTurn {
   readonly id: string;
@@ -49,19 +49,19 @@ export class LiveTurn {
     if (of.ended) this.#close({ kind: 'ended', outcome: of.ended });
   }
 
-  /** Aborts when the turn is cancelled, ran too long or is handed off; the reason is a FabricError. */
+  /** Aborts when the turn is cancelled, ran too long or is released; the reason is a FabricError. */
   get signal(): AbortSignal {
     return this.#abort.signal;
   }
 
   /** Its outcome for the callers of this process, once it has one. */
-  get ended(): TurnOutcome | undefined {
+  get outcomeHere(): TurnOutcome | undefined {
     return this.#state.kind === 'open' ? undefined : this.#state.outcome;
   }
 
   /** True if the turn stays open in the journal, for another process to go on with. */
-  get isHandedOff(): boolean {
-    return this.#state.kind === 'handed off';
+  get isReleased(): boolean {
+    return this.#state.kind === 'released';
   }
 
   abort(reason: FabricError): void {
@@ -79,8 +79,8 @@ export class LiveTurn {
   }
 
   /** Ends the turn for its callers in this process only; in the journal it stays open, for another process. */
-  handOff(outcome: TurnOutcome, last: ConversationEvent): void {
-    this.#close({ kind: 'handed off', outcome }, last);
+  release(outcome: TurnOutcome, last: ConversationEvent): void {
+    this.#close({ kind: 'released', outcome }, last);
   }
 
   #close(state: Exclude<State, { kind: 'open' }>, last?: ConversationEvent): void {

@@ -58,15 +58,15 @@ export class Conversation {
 
   /** Turns that run or wait. */
   get open(): LiveTurn[] {
-    return [...this.turns.values()].filter((turn) => !turn.ended);
+    return [...this.turns.values()].filter((turn) => !turn.outcomeHere);
   }
 
   /** Rough size in memory, in characters. */
   get chars(): number {
     let chars = this.options.systemPrompt.length + this.history.chars;
     // The text of a turn stands in its events and in its outcome.
-    for (const { userMessage, ended } of this.turns.values()) {
-      chars += userMessage.length + 2 * (ended?.text.length ?? 0);
+    for (const { userMessage, outcomeHere } of this.turns.values()) {
+      chars += userMessage.length + 2 * (outcomeHere?.text.length ?? 0);
     }
     return chars;
   }
@@ -75,7 +75,7 @@ export class Conversation {
   trim(): void {
     for (const [id, turn] of this.turns) {
       if (this.turns.size <= KEPT_TURNS) return;
-      if (turn.ended) this.turns.delete(id);
+      if (turn.outcomeHere) this.turns.delete(id);
     }
   }
 }

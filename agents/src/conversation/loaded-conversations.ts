@@ -4,7 +4,7 @@
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
 import type { AcquiredConversation, ConversationStore } from '../store/store.ts';
-import { TurnHandedOff } from './live-turn.ts';
+import { TurnReleased } from './live-turn.ts';
 import { Conversation } from './loaded-conversation.ts';
 
 export interface LoadedDeps {
@@ -66,7 +66,7 @@ export class LoadedConversations {
       this.#loaded.set(id, loaded);
       return loaded;
     }
-    if (loaded) this.handOff(loaded);
+    if (loaded) this.releaseTurns(loaded);
     return this.acquire(id, this.#options.leaseWaitMs);
   }
 
@@ -119,7 +119,7 @@ export class LoadedConversations {
    * Drops a conversation that can no longer be written. Its turns stop here and stay open in the journal; going on, they would
    * hold up their successors.
    */
-  handOff(conversation: Conversation, reason: TurnHandedOff = takenOver()): void {
+  releaseTurns(conversation: Conversation, reason: TurnReleased = takenOver()): void {
     for (const turn of conversation.open) turn.abort(reason);
     this.drop(conversation);
   }
@@ -146,7 +146,7 @@ export class LoadedConversations {
     this.#counted.set(conversation, chars);
   }
 
-  /** Renews the leases of busy conversations; hands off those that another process has acquired. */
+  /** Renews the leases of busy conversations; releases the turns of those that another process has acquired. */
   async renew(): Promise<void> {
     const { busy } = this;
     if (busy.length === 0) return;
@@ -155,19 +155,19 @@ export class LoadedConversations {
       const kept = new Set(await this.#deps.store.renew(ids, this.#options.leaseMs));
       for (const conversation of busy) {
         if (kept.has(conversation.id) || conversation.open.length === 0) continue;
-        this.handOff(conversation);
+        this.releaseTurns(conversation);
       }
     } catch (error) {
       this.#deps.log.warn('leases of conversations could not be renewed', { error });
     }
   }
 
-  /** Hands off running turns, open in the journal, and releases all conversations. */
+  /** Releases running turns, open in the journal, and all conversations. */
   async close(): Promise<void> {
     this.#state = 'closed';
     const { busy } = this;
     const open = busy.flatMap((conversation) => conversation.open);
-    const reason = new TurnHandedOff('NODE_GONE', 'The agent stopped; ask again with the same turn id.');
+    const reason = new TurnReleased('NODE_GONE', 'The agent stopped; ask again with the same turn id.');
     for (const turn of open) turn.abort(reason);
     await Promise.all(open.map((turn) => turn.outcome));
     await Promise.all(
@@ -184,8 +184,8 @@ export class LoadedConversations {
   }
 }
 
-const takenOver = (): TurnHandedOff =>
-  new TurnHandedOff('STORE_CONFLICT', 'Another process took the conversation over.');
+const takenOver = (): TurnReleased =>
+  new TurnReleased('STORE_CONFLICT', 'Another process took the conversation over.');
 
 export const unknownConversation = (): FabricError =>
   new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation with that id, or it has ended.');

@@ -11,7 +11,7 @@ import type { TurnContext, TurnResult, TurnRunner } from '../turn/turn.ts';
 import { TurnText } from '../turn/turn-text.ts';
 import { CONVERSATION_LIMITS, type ConversationEvent, faultOf, type TurnOutcome } from './conversation.ts';
 import type { Entry } from './journal.ts';
-import { type LiveTurn, TurnHandedOff } from './live-turn.ts';
+import { type LiveTurn, TurnReleased } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
 import { redo } from './recorded-turn.ts';
 import type { ConversationBudget } from './spending.ts';
@@ -162,8 +162,8 @@ export class TurnRun {
   }
 
   async #fail(error: FabricError): Promise<void> {
-    if (error instanceof TurnHandedOff || this.#conversation.journal.failure !== undefined) {
-      this.#handOff(error);
+    if (error instanceof TurnReleased || this.#conversation.journal.failure !== undefined) {
+      this.#release(error);
       return;
     }
     this.#writer.chargeBroken();
@@ -186,7 +186,7 @@ export class TurnRun {
         inHistory,
       );
     } catch (caught) {
-      this.#handOff(isFabricError(caught) ? caught : error);
+      this.#release(isFabricError(caught) ? caught : error);
     }
   }
 
@@ -214,13 +214,13 @@ export class TurnRun {
   }
 
   // The callers here have to ask again; the turn itself is not over.
-  #handOff(reason: FabricError): void {
+  #release(reason: FabricError): void {
     // Of several appends that failed together, the first one says why.
     const { failure } = this.#conversation.journal;
     const error = isFabricError(failure) ? failure : reason;
     const { usage } = this.#account;
     const outcome: TurnOutcome = { state: 'failed', error: faultOf(error), text: this.#text.value, usage };
-    this.#turn.handOff(outcome, lastEvent(outcome, this.#conversation.journal.lastSeq + 1, this.#turn.id));
+    this.#turn.release(outcome, lastEvent(outcome, this.#conversation.journal.lastSeq + 1, this.#turn.id));
   }
 
   // A runner that ignores its signal gets a little time after an abort; then the turn ends without it.
@@ -230,7 +230,7 @@ export class TurnRun {
     return new Promise((resolve, reject) => {
       let grace: { stop(): void } | undefined;
       const onAbort = (): void => {
-        const wait = signal.reason instanceof TurnHandedOff ? 0 : this.#options.graceMs;
+        const wait = signal.reason instanceof TurnReleased ? 0 : this.#options.graceMs;
         if (wait === 0) reject(signal.reason);
         else grace = clock.after(wait, () => reject(signal.reason));
       };

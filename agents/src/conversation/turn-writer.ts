@@ -12,7 +12,7 @@ import type { Question } from '../turn/steps.ts';
 import type { TextPiece, TurnText } from '../turn/turn-text.ts';
 import { CONVERSATION_LIMITS, type ConversationEvent } from './conversation.ts';
 import type { Entry } from './journal.ts';
-import { type LiveTurn, TurnHandedOff } from './live-turn.ts';
+import { type LiveTurn, TurnReleased } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
 import type { TurnAccount } from './turn-account.ts';
 
@@ -211,7 +211,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     if (this.#closed) throw this.#closed.reason;
     // Another process goes on with the turn: an outcome of this one must not reach the journal.
     const { signal } = this.#deps.turn;
-    if (signal.reason instanceof TurnHandedOff) throw signal.reason;
+    if (signal.reason instanceof TurnReleased) throw signal.reason;
   }
 }
 

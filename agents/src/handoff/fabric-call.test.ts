@@ -2,9 +2,9 @@ import { FabricError } from '@fame-fabric/shared';
 import { settle } from '@fame-fabric/shared/testing';
 import { describe, expect, test } from 'vitest';
 import type { Outbound } from '../agent/operation.ts';
-import { TurnHandedOff } from '../conversation/live-turn.ts';
+import { TurnReleased } from '../conversation/live-turn.ts';
 import { fabricCall } from './fabric-call.ts';
-import type { RemoteEvent } from './hand-over.ts';
+import type { RemoteEvent } from './handoff.ts';
 
 /** A link to an agent whose turn ends when `finish` is called. Records the calls and the cancelled stream. */
 function remoteAgent() {
@@ -68,10 +68,10 @@ describe('fabricCall', () => {
     expect(seen).toEqual(['start_task', 'run_turn_stream', 'cancelled', 'end_conversation']);
   });
 
-  test('leaves the remote turn running when its own turn is handed off: the next process needs the answer', async () => {
+  test('leaves the remote turn running when its own turn is released: the next process needs the answer', async () => {
     const { events, seen, finish, controller } = begin();
     await events.next();
-    controller.abort(new TurnHandedOff('NODE_GONE', 'The agent stopped.'));
+    controller.abort(new TurnReleased('NODE_GONE', 'The agent stopped.'));
     // The writer of the turn refuses the text, so the runner leaves the loop.
     await events.return(undefined);
     await settle();

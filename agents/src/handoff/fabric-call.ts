@@ -6,17 +6,17 @@ import { FabricError, isErrorCode } from '@fame-fabric/shared';
 import { onAbort } from '@fame-fabric/shared/internal';
 import type { Outbound } from '../agent/operation.ts';
 import type { ConversationEvent } from '../conversation/conversation.ts';
-import { TurnHandedOff } from '../conversation/live-turn.ts';
+import { TurnReleased } from '../conversation/live-turn.ts';
 import type { ModelMessage } from '../model/model.ts';
 import { newestThatFit } from '../turn/newest-that-fit.ts';
 import {
   CAPABILITY_PREFIX,
-  HAND_OVER,
+  HANDOFF,
   metaOf,
   type RemoteCall,
   type RemoteEvent,
   type RemoteRequest,
-} from './hand-over.ts';
+} from './handoff.ts';
 
 export interface FabricCallOptions {
   /** Longest wait for the next event of the other agent, in ms. @default 600_000 */
@@ -42,14 +42,14 @@ async function* converse(
   const id = `handover-${createHash('sha256').update(request.id).digest('hex').slice(0, 40)}`;
   const meta = metaOf(request.meta);
   const cancel = new AbortController();
-  // A turn that is handed off goes on in another process, which joins the same remote turn. So it must not be cancelled.
-  const isHandedOff = (): boolean => request.signal.reason instanceof TurnHandedOff;
+  // A released turn goes on in another process, which joins the same remote turn. So it must not be cancelled.
+  const isReleased = (): boolean => request.signal.reason instanceof TurnReleased;
   const stopListening = onAbort(request.signal, () => {
-    if (!isHandedOff()) cancel.abort(request.signal.reason);
+    if (!isReleased()) cancel.abort(request.signal.reason);
   });
   const { signal } = cancel;
   const address = await addressOf(link, request.target, signal);
-  const payload = { [HAND_OVER]: { history: recentHistory(request.history), extras } };
+  const payload = { [HANDOFF]: { history: recentHistory(request.history), extras } };
   await link.call(
     address,
     'start_task',
@@ -88,7 +88,7 @@ async function* converse(
   } finally {
     stopListening();
     if (state === 'open' && !signal.aborted) void readToEnd(events).then(end, () => {});
-    else if (state !== 'broken' || !isHandedOff()) {
+    else if (state !== 'broken' || !isReleased()) {
       events.return?.().catch(() => {});
       end();
     }

@@ -24,7 +24,7 @@ export interface RefineAgentOptions
     >,
     Pick<
       RefineTurnsOptions,
-      'models' | 'maxIterations' | 'finishWords' | 'retry' | 'handOverTo' | 'greeting'
+      'models' | 'maxIterations' | 'finishWords' | 'retry' | 'handoffTo' | 'greeting'
     > {
   /** Limit on the cost of one dialogue, and the fraction at which a warning is logged. @default no limit; warnAt 0.8 */
   budget?: { limitUsd: number; warnAt?: number | undefined; prices: PriceTable } | undefined;
@@ -53,7 +53,7 @@ export class RefineAgent extends DeclaredAgent {
       maxIterations = 10,
       finishWords,
       retry,
-      handOverTo,
+      handoffTo,
       greeting,
       budget,
       ...options
@@ -64,7 +64,7 @@ export class RefineAgent extends DeclaredAgent {
       ...more,
       finishWords,
       retry,
-      handOverTo,
+      handoffTo,
       greeting,
       warning: budget && { atUsd: budget.limitUsd * (budget.warnAt ?? 0.8), prices: budget.prices },
     });

@@ -15,7 +15,7 @@ const address = name.refine(
   (text) => tryParseAddress(text),
   'must be an address, such as intake@fame.fabric',
 );
-const handOver = {
+const handoff = {
   agent: z
     .string()
     .refine(
@@ -40,7 +40,7 @@ const shape = {
   finish_words: z.array(z.string().min(1)).min(1).optional(),
   greeting: z.string().min(1).optional(),
   // biome-ignore lint/suspicious/noThenProperty: it is the word that the file uses; nothing awaits the schema
-  then: z.strictObject(handOver).optional(),
+  then: z.strictObject(handoff).optional(),
   budget: z.strictObject(budget).optional(),
   /** USD for a million tokens, by the name of the model. */
   prices: z.record(name, z.strictObject(price)).optional(),
@@ -54,7 +54,7 @@ export type RefineConfigT = z.output<typeof RefineConfig>;
 /** The keys that are known at a place of a file. */
 export const refineKeysAt = (path: ConfigPath): readonly string[] => {
   if (path.length === 0) return Object.keys(shape);
-  if (path[0] === 'then') return Object.keys(handOver);
+  if (path[0] === 'then') return Object.keys(handoff);
   if (path[0] === 'budget') return Object.keys(budget);
   return path[0] === 'prices' && path.length === 2 ? Object.keys(price) : [];
 };
@@ -93,7 +93,7 @@ export async function loadRefineAgent(
     maxIterations: max_iterations,
     finishWords: finish_words,
     greeting: config.greeting,
-    handOverTo: next,
+    handoffTo: next,
     budget: limit && { limitUsd: limit.limit_usd, warnAt: limit.warn_at, prices: pricesOf(config) },
   });
 }

@@ -1,7 +1,7 @@
 // Runs the turns of a conversation as steps of the refining dialogue. The state of the dialogue is the state of the conversation,
 // so a restart loses no question.
 import { FabricError, type Logger, silentLog } from '@fame-fabric/shared';
-import type { RemoteCall } from '../handoff/hand-over.ts';
+import type { RemoteCall } from '../handoff/handoff.ts';
 import { costOf, type PriceTable } from '../model/budget.ts';
 import type { ModelMessage } from '../model/model.ts';
 import { modelOf } from '../model/model-classes.ts';
@@ -19,8 +19,8 @@ import {
 export interface RefineTurnsOptions
   extends Pick<RefineOptions, 'models' | 'maxIterations' | 'finishWords' | 'retry'> {
   /** The agent that receives the goals once they are settled; its answer follows them. */
-  handOverTo?: { agent: string; with?: readonly ('goals' | 'goal_sentence')[] | undefined } | undefined;
-  /** Reaches the agent of `handOverTo`. */
+  handoffTo?: { agent: string; with?: readonly ('goals' | 'goal_sentence')[] | undefined } | undefined;
+  /** Reaches the agent of `handoffTo`. */
   remote?: RemoteCall | undefined;
   /** Amount at which a warning is logged, once in a conversation. The conversation host enforces the limit itself. */
   warning?: { atUsd: number; prices: PriceTable } | undefined;
@@ -59,7 +59,7 @@ export class RefineTurns implements TurnRunner {
     const step = await this.#step(kept?.dialogue, turn);
     await turn.say(textOfRefine(step.turn), RUNNER);
     const isDone = step.turn.kind === 'goals';
-    if (step.turn.kind === 'goals') await this.#handOver(step.turn.goals, turn);
+    if (step.turn.kind === 'goals') await this.#handoff(step.turn.goals, turn);
     return {
       usage: step.usage,
       model: step.model,
@@ -82,16 +82,16 @@ export class RefineTurns implements TurnRunner {
     );
   }
 
-  async #handOver(goals: RefinedGoals, turn: TurnContext): Promise<void> {
-    const { handOverTo, remote } = this.#options;
-    if (!handOverTo) return;
+  async #handoff(goals: RefinedGoals, turn: TurnContext): Promise<void> {
+    const { handoffTo, remote } = this.#options;
+    if (!handoffTo) return;
     if (!remote)
-      throw new FabricError('ROUTE_UNKNOWN', `The goals go to ${handOverTo.agent}, which cannot be reached`);
+      throw new FabricError('ROUTE_UNKNOWN', `The goals go to ${handoffTo.agent}, which cannot be reached`);
     const all = { goals: [...goals.goals], goal_sentence: goals.goalSentence };
-    const extras = Object.fromEntries((handOverTo.with ?? []).map((name) => [name, all[name]]));
+    const extras = Object.fromEntries((handoffTo.with ?? []).map((name) => [name, all[name]]));
     const events = remote({
       id: `${turn.conversationId}/${turn.turnId}/goals`,
-      target: handOverTo.agent,
+      target: handoffTo.agent,
       userMessage: [goals.goalSentence, ...goals.goals.map((goal) => `- ${goal}`)].join('\n'),
       history: [],
       extras,

@@ -134,7 +134,7 @@ export function outcomeOfContent(content: string): AbilityOutcome {
 }
 
 /** Keeps the first of several handoffs and turns the others into errors. */
-export function withOneHandOver(answers: readonly Answer[]): Answer[] {
+export function withOneHandoff(answers: readonly Answer[]): Answer[] {
   const first = answers.find(({ effect }) => effect.kind === 'agent');
   const message = 'another call of this reply hands the message over already';
   return answers.map((answer) =>
@@ -151,8 +151,8 @@ export function withOneHandOver(answers: readonly Answer[]): Answer[] {
 /** Decides what follows all answers: a handoff, data for the agent, a text, an ignore, or silence. */
 export function decide(answers: readonly Answer[]): Next | 'again' {
   const effects = answers.map((answer) => answer.effect);
-  const handOver = effects.find((effect) => effect.kind === 'agent');
-  if (handOver) return handOver;
+  const handoff = effects.find((effect) => effect.kind === 'agent');
+  if (handoff) return handoff;
   if (effects.some((effect) => effect.kind === 'data' || effect.kind === 'error')) return 'again';
   if (effects.some((effect) => effect.kind === 'text')) return { kind: 'text' };
   return effects.find((effect) => effect.kind === 'ignored') ?? { kind: 'silent' };

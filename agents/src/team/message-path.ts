@@ -1,6 +1,6 @@
 // The path of one message through agents and nodes, and its limits. Across nodes agents are named by the address of their team, so
 // that the limits hold for a message that comes back.
-import type { HandOverMeta } from '../handoff/hand-over.ts';
+import type { HandoffMeta } from '../handoff/handoff.ts';
 import { isRemote } from './team-graph.ts';
 
 export interface TeamLimits {
@@ -32,7 +32,7 @@ export class MessagePath {
   constructor(
     limits: TeamLimits,
     team: { start: string; address: string | undefined },
-    before: Pick<HandOverMeta, 'handoffs' | 'visited'> | undefined,
+    before: Pick<HandoffMeta, 'handoffs' | 'visited'> | undefined,
   ) {
     this.#limits = limits;
     this.#start = team.start;

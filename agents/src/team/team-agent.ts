@@ -3,7 +3,7 @@ import type { Agent, AgentLink, ServeOptions, Serving } from '../agent/agent-typ
 import { DeclaredAgent } from '../agent/declared-agent.ts';
 import { ChatAgent, type ChatAgentOptions } from '../conversation/chat-agent.ts';
 import { fabricCall } from '../handoff/fabric-call.ts';
-import { HAND_OVER_META, metaOf, readMeta } from '../handoff/hand-over.ts';
+import { HANDOFF_META, metaOf, readMeta } from '../handoff/handoff.ts';
 import type { Team } from './team.ts';
 import { TeamTurns, type TeamTurnsOptions } from './team-turns.ts';
 
@@ -47,7 +47,7 @@ export class TeamAgent extends DeclaredAgent {
       // The counters of a handoff arrive in the metadata of the call; with the start they become part of the journal.
       received: ({ meta, log }) => {
         const counters = readMeta(meta, log);
-        return counters ? { [HAND_OVER_META]: metaOf(counters) } : {};
+        return counters ? { [HANDOFF_META]: metaOf(counters) } : {};
       },
     });
   }

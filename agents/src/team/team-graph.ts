@@ -1,7 +1,7 @@
 // A team as a graph: agents, functions and ignores are its nodes, the routes of the state maps its edges. Checks and diagrams of a
 // team work on this graph.
 import { tryParseAddress } from '@fame-fabric/shared';
-import { CAPABILITY_PREFIX } from '../handoff/hand-over.ts';
+import { CAPABILITY_PREFIX } from '../handoff/handoff.ts';
 import type { AgentConfigT, RouteConfig, TeamConfigT } from './team-config.ts';
 
 export type TargetKind = 'agent' | 'remote' | 'function' | 'ignore';

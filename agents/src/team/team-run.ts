@@ -1,9 +1,9 @@
 // THE PATH of a message through a team: an agent is asked, its functions run, its state map decides which agent gets the message
 // next, until a text, silence or an ignore ends the turn. All state of a turn lives in its run, so one team serves any number of
 // turns at once. `routing.ts` plans the calls of a reply, `answers.ts` says what came of them, `message-path.ts` keeps the limits,
-// and `hand-over.ts` is what goes along to another node. The run asks models, makes calls and says text through `RunnerActions`.
+// and `handoff/handoff.ts` is what goes along to another node. The run asks models, makes calls and says text through `RunnerActions`.
 import type { Clock, ErrorCode, Logger } from '@fame-fabric/shared';
-import type { HandOverMeta, RemoteCall } from '../handoff/hand-over.ts';
+import type { HandoffMeta, RemoteCall } from '../handoff/handoff.ts';
 import type { Budget } from '../model/budget.ts';
 import type { AssistantMessage, ChatModel, ModelMessage, ModelRequest, ToolSpec } from '../model/model.ts';
 import { type ParsedToolCall, parseCall } from '../model/stream/parse-arguments.ts';
@@ -18,7 +18,7 @@ import {
   answerWithoutRun,
   decide,
   type Next,
-  withOneHandOver,
+  withOneHandoff,
 } from './answers.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
 import { type Interpolations, TokenValues } from './interpolation.ts';
@@ -60,7 +60,7 @@ export interface RunInput {
   readonly conversationId: string | undefined;
   readonly turnId: string;
   /** Set when the message comes from another node. */
-  readonly meta: HandOverMeta | undefined;
+  readonly meta: HandoffMeta | undefined;
   readonly extras: JsonObject;
   readonly remote: RemoteCall | undefined;
   /** Address of the team; its agents are named by it across nodes. */
@@ -297,7 +297,7 @@ export class TeamRun {
       });
       signal.throwIfAborted();
     }
-    return withOneHandOver(plans.map((plan) => answers.get(plan)!));
+    return withOneHandoff(plans.map((plan) => answers.get(plan)!));
   }
 
   #addToHistory(
@@ -306,8 +306,8 @@ export class TeamRun {
     answers: readonly Answer[],
     next: Next | 'again',
   ): void {
-    const isHandOver = next !== 'again' && next.kind === 'agent';
-    const leaveOut = isHandOver && agent.config.record_routing === false;
+    const isHandoff = next !== 'again' && next.kind === 'agent';
+    const leaveOut = isHandoff && agent.config.record_routing === false;
     const kept = leaveOut ? answers.filter(({ plan }) => plan.kind !== 'route') : answers;
     const ids = new Set(kept.map(({ plan }) => plan.call.id));
     const tool_calls = (message.tool_calls ?? []).filter((call) => ids.has(call.id));
@@ -316,7 +316,7 @@ export class TeamRun {
     for (const { plan, content } of kept) {
       this.#messages.push({ role: 'tool', tool_call_id: plan.call.id, content });
     }
-    if (next === 'again' || isHandOver) return;
+    if (next === 'again' || isHandoff) return;
     const texts = answers.flatMap(({ effect }) =>
       effect.kind === 'text' && effect.text ? [effect.text] : [],
     );

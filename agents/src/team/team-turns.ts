@@ -1,7 +1,7 @@
 // Runs the turns of a conversation as turns of a team.
 import { FabricError } from '@fame-fabric/shared';
 import { z } from 'zod';
-import { HAND_OVER, HAND_OVER_META, type RemoteCall, readMeta } from '../handoff/hand-over.ts';
+import { HANDOFF, HANDOFF_META, type RemoteCall, readMeta } from '../handoff/handoff.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import { noUsage, type Spent } from '../model/usage.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
@@ -21,7 +21,7 @@ const message = z.union([
   z.looseObject({ role: z.literal('assistant'), content: z.string().nullable() }),
   z.looseObject({ role: z.literal('tool'), content: z.string(), tool_call_id: z.string() }),
 ]);
-const handedOver = z.object({
+const handoffSchema = z.object({
   history: z.array(message).default([]),
   extras: z.record(z.string(), z.json()).default({}),
 });
@@ -43,14 +43,14 @@ export class TeamTurns implements TurnRunner {
   async run(turn: TurnContext): Promise<TurnResult> {
     if (turn.userMessage.trim() === '') return this.#greet(turn);
     const { payload, conversationId, turnId, signal } = turn;
-    const { history, extras } = readHandOver(payload);
+    const { history, extras } = readHandoff(payload);
     const { remote, address } = this.#options;
     const result = await this.#team.run([...history, ...turn.messages], {
       conversationId,
       turnId,
       signal,
       extras,
-      meta: readMeta(payload[HAND_OVER_META]),
+      meta: readMeta(payload[HANDOFF_META]),
       remote,
       address,
       actions: turn,
@@ -73,15 +73,15 @@ export class TeamTurns implements TurnRunner {
   }
 }
 
-function readHandOver(payload: Readonly<Record<string, unknown>>): {
+function readHandoff(payload: Readonly<Record<string, unknown>>): {
   history: readonly ModelMessage[];
   extras: JsonObject;
 } {
-  if (payload[HAND_OVER] === undefined) return { history: [], extras: {} };
-  const read = handedOver.safeParse(payload[HAND_OVER]);
+  if (payload[HANDOFF] === undefined) return { history: [], extras: {} };
+  const read = handoffSchema.safeParse(payload[HANDOFF]);
   if (read.success) return read.data as { history: ModelMessage[]; extras: JsonObject };
   const issue = read.error.issues[0]!;
-  throw new FabricError('PARAMS_INVALID', `${[HAND_OVER, ...issue.path].join('.')}: ${issue.message}`);
+  throw new FabricError('PARAMS_INVALID', `${[HANDOFF, ...issue.path].join('.')}: ${issue.message}`);
 }
 
 const usageOf = ({ prompt_tokens, completion_tokens, total_tokens, cached_tokens }: Spent): Usage => ({

@@ -3,7 +3,7 @@
 
 import { type Clock, FabricError, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
 import { Broadcast } from '@fame-fabric/shared/internal';
-import type { HandOverMeta, RemoteCall } from '../handoff/hand-over.ts';
+import type { HandoffMeta, RemoteCall } from '../handoff/handoff.ts';
 import { Budget, type PriceTable } from '../model/budget.ts';
 import type { ChatModel, ModelMessage } from '../model/model.ts';
 import { type ModelClasses, modelOf } from '../model/model-classes.ts';
@@ -44,7 +44,7 @@ export interface TeamRunOptions extends ModelSettings {
   start?: string | undefined;
   conversationId?: string | undefined;
   /** Counters of a message from another node. */
-  meta?: HandOverMeta | undefined;
+  meta?: HandoffMeta | undefined;
   /** Arguments that the agent before handed over. */
   extras?: JsonObject | undefined;
   /** Of the turn in its conversation. @default a fresh one */

@@ -10,11 +10,11 @@ import type { JsonObject } from '../tools/schema/json-schema.ts';
 export const CAPABILITY_PREFIX = 'capability:';
 
 /** Keys in the payload of a started conversation: the handed-over data, and the counters. */
-export const HAND_OVER = 'hand_over';
-export const HAND_OVER_META = 'hand_over_meta';
+export const HANDOFF = 'hand_over';
+export const HANDOFF_META = 'hand_over_meta';
 
 /** Counters of a message on its way. */
-export interface HandOverMeta {
+export interface HandoffMeta {
   /** Handoffs so far. */
   readonly handoffs: number;
   /** Agents that had it, in order, as `message-path.ts` names them across nodes. */
@@ -41,7 +41,7 @@ export const metaOf = ({
   visited,
   modelCalls,
   budgetUsd,
-}: HandOverMeta): Record<string, unknown> => ({
+}: HandoffMeta): Record<string, unknown> => ({
   hops: handoffs,
   visited: visited.slice(-MAX_VISITED),
   model_calls: modelCalls,
@@ -49,7 +49,7 @@ export const metaOf = ({
 });
 
 /** Reads the counters from envelope metadata, if there are any. */
-export function readMeta(meta: unknown, log: Logger = silentLog): HandOverMeta | undefined {
+export function readMeta(meta: unknown, log: Logger = silentLog): HandoffMeta | undefined {
   if (typeof meta !== 'object' || meta === null || !Object.hasOwn(meta, 'hops')) return undefined;
   const read = wire.safeParse(meta);
   if (!read.success) {
@@ -71,7 +71,7 @@ export interface RemoteRequest {
   readonly history: readonly ModelMessage[];
   /** Arguments that the state map hands over. */
   readonly extras: JsonObject;
-  readonly meta: HandOverMeta;
+  readonly meta: HandoffMeta;
   readonly signal: AbortSignal;
 }
 
