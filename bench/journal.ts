@@ -12,7 +12,7 @@ const SOAK_TURNS = 10_000;
 /** Answers at once, so that the figures contain no model time. */
 const runner: TurnRunner = {
   modelName: 'instant',
-  async run({ ask, say, messages, userMessage }) {
+  async run({ ask, emitText, messages, userMessage }) {
     const text = `re: ${userMessage}`;
     const model: ChatModel = {
       name: 'instant',
@@ -20,7 +20,7 @@ const runner: TurnRunner = {
         yield { choices: [{ delta: { content: text }, finish_reason: 'stop' }], usage: noUsage() };
       },
     };
-    await ask(model, { messages }, { onText: (more) => say(more, { from: 'model' }) });
+    await ask(model, { messages }, { onText: (more) => emitText(more, { from: 'model' }) });
     return { usage: noUsage(), model: 'instant' };
   },
 };

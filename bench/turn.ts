@@ -93,8 +93,8 @@ async function engine(): Promise<string> {
   const { signal } = new AbortController();
   const common = { conversationId: 'c', turnId: 't', userMessage: 'hello', state: undefined, payload: {} };
   const { ask, makeCall } = actions;
-  const say: UnrecordedActions['say'] = (text, source) => actions.say(text, source);
-  await turns.run({ ...common, messages, signal, ask, makeCall, say, text: '' });
+  const emitText: UnrecordedActions['emitText'] = (text, source) => actions.emitText(text, source);
+  await turns.run({ ...common, messages, signal, ask, makeCall, emitText, text: '' });
   return actions.text;
 }
 

@@ -1,6 +1,5 @@
-// The conversation agent: people and programs start a conversation and get answers from a model that remembers the last turns.
-// This file is the wiring: operations are in `operations.ts`, conversations in `host.ts`, the loop of a turn in
-// `turn/chat-turns.ts`.
+// The conversation agent: people and programs start a conversation and get answers from a model that receives the last turns. This
+// file is the wiring. Operations are in `operations.ts`, conversations in `host.ts`, the turn loop in `turn/chat-turns.ts`.
 
 import { type Logger, rpcError, rpcResult, silentLog } from '@fame-fabric/shared';
 import { z } from 'zod';
@@ -37,11 +36,11 @@ export interface ChatAgentOptions
   store?: ConversationStore | undefined;
   /** @default 'You are a helpful assistant.' */
   systemPrompt?: string | undefined;
-  /** Turns that the model sees, unless the caller says otherwise. @default 10 */
+  /** Turns that the model sees, unless the caller sets another number. @default 10 */
   maxHistoryLength?: number | undefined;
-  /** Most model calls of one turn. @default 16 */
+  /** Maximum model calls of one turn. @default 16 */
   maxSteps?: number | undefined;
-  /** Most tokens of one reply. @default 4_096 */
+  /** Maximum tokens of one reply. @default 4_096 */
   maxAnswerTokens?: number | undefined;
 }
 
@@ -78,7 +77,7 @@ export class ChatAgent extends DeclaredAgent {
     );
   }
 
-  // Each serving has a host of its own, and the declaration is built around it.
+  // Each serving has its own host and declaration.
   #declare(host: ConversationHost): Agent {
     const { name, version, capabilities, card, opening, received } = this.#options;
     const defaults: ConversationOptions = {
@@ -98,14 +97,10 @@ export class ChatAgent extends DeclaredAgent {
         ...card,
       },
       operations: {
-        ...conversationOperations(host, {
-          defaults,
-          opening,
-          received,
-        }),
+        ...conversationOperations(host, { defaults, opening, received }),
         describe: operation({
           immediate: true,
-          description: 'The model that answers, and the default settings of a conversation.',
+          description: 'Returns the model that answers, and the default settings of a conversation.',
           params: z.object({}),
           run: () => ({
             address,
@@ -122,8 +117,8 @@ export class ChatAgent extends DeclaredAgent {
   }
 }
 
-// The caller of a turn that an earlier process accepted may still be waiting. The reader of a stream gets no answer here: it has
-// part of the text already, and asks again for the rest.
+// The caller of a turn that an earlier process accepted may still be waiting. The reader of a stream gets no answer here: it
+// already has part of the text and asks again for the rest.
 function answerLate(link: AgentLink, turn: RecoveredTurn, log: Logger): void {
   const { replyTo, callId: corrId, isStream } = turn.answerTo;
   if (isStream) return;
@@ -139,11 +134,6 @@ function answerLate(link: AgentLink, turn: RecoveredTurn, log: Logger): void {
 }
 
 function runnerOf({ model, tools, maxSteps, maxAnswerTokens }: ChatAgentOptions): TurnRunner {
-  if (!model) throw new TypeError('A chat agent needs a model, or turns of its own');
-  return new ChatTurns({
-    model,
-    tools,
-    maxSteps,
-    maxAnswerTokens,
-  });
+  if (!model) throw new TypeError('A chat agent needs `model` or `turns`, and neither is set.');
+  return new ChatTurns({ model, tools, maxSteps, maxAnswerTokens });
 }

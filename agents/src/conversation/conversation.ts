@@ -10,7 +10,7 @@ export const CONVERSATION_LIMITS = Object.freeze({
   maxIdChars: 256,
   maxUserMessageChars: 65_536,
   maxSystemPromptChars: 65_536,
-  /** Most turns that `max_history_length` may ask for. */
+  /** Maximum of `max_history_length`, in turns. */
   maxHistoryLength: 200,
   /** Longest text of one turn; beyond it the turn fails with BUFFER_OVERFLOW. */
   maxTurnChars: 65_536,
@@ -55,7 +55,7 @@ export type ConversationEvent =
       text: string;
     };
 
-/** Outcome of a turn; every caller gets the same one, at any time. */
+/** Outcome of a turn. Every caller gets the same one, at any time. */
 export type TurnOutcome =
   | { state: 'completed'; text: string; usage: Usage; model: string }
   | { state: 'failed'; error: OutcomeFault; text: string; usage: Usage }

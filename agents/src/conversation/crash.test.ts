@@ -158,7 +158,7 @@ test('a step that followed a result which the edited runner does not request is 
           return { ok: true, content: 'paid' };
         },
       });
-      await turn.say('Paid.', { from: 'runner' });
+      await turn.emitText('Paid.', { from: 'runner' });
       const messages = [turn.messages.at(-1)!, { role: 'assistant' as const, content: 'Paid.' }];
       return { usage: noUsage(), model: 'scripted', messages };
     },
@@ -197,7 +197,7 @@ test('a runner that asks a second model after a failure repeats no finished call
           return { ok: true, content: 'paid' };
         },
       });
-      await turn.say('Paid.', { from: 'runner' });
+      await turn.emitText('Paid.', { from: 'runner' });
       const messages = [turn.messages.at(-1)!, { role: 'assistant' as const, content: 'Paid.' }];
       return { usage: noUsage(), model: 'scripted', messages };
     },

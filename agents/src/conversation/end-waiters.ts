@@ -3,8 +3,8 @@ export class EndWaiters {
   readonly #waiters = new Map<string, Set<(hasEnded: boolean) => void>>();
 
   /**
-   * Waits for `notify`; resolves with false if `signal` aborts first. `check` runs once the wait has begun, so that no end is
-   * missed between the two. It decides at once, or returns `undefined` to wait.
+   * Waits for `notify`; resolves with false if `signal` aborts first. `check` runs after the wait has begun, so that no end is
+   * missed between the two. It returns the result, or `undefined` to wait.
    */
   async wait(id: string, signal: AbortSignal, check: () => Promise<boolean | undefined>): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
@@ -28,7 +28,7 @@ export class EndWaiters {
     for (const resolve of waiters ?? []) resolve(hasEnded);
   }
 
-  /** Ends all waits: none of these conversations has ended, as far as this process knows. */
+  /** Ends all waits with false: this process has seen none of these conversations end. */
   close(): void {
     for (const id of [...this.#waiters.keys()]) this.notify(id, false);
   }

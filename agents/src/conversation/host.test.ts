@@ -794,9 +794,9 @@ describe('limits', () => {
     const store = new MemoryStore();
     const counting: TurnRunner = {
       modelName: 'counting',
-      async run({ state, say }) {
+      async run({ state, emitText }) {
         const next = ((state as number | undefined) ?? 0) + 1;
-        await say(`turn ${next}`, { from: 'runner' });
+        await emitText(`turn ${next}`, { from: 'runner' });
         return { usage: noUsage(), model: 'counting', state: next, taskState: 'input-required' };
       },
     };
@@ -1000,8 +1000,8 @@ describe('late answers of the store, outdated copies and other processes', () =>
     const hold = gate();
     const stubborn: TurnRunner = {
       modelName: 'stubborn',
-      async run({ say }) {
-        await say('half', { from: 'runner' });
+      async run({ emitText }) {
+        await emitText('half', { from: 'runner' });
         await hold.reached;
         return new Promise(() => {});
       },
@@ -1073,9 +1073,9 @@ describe('late answers of the store, outdated copies and other processes', () =>
     const runs: string[] = [];
     const finishing: TurnRunner = {
       modelName: 'finishing',
-      async run({ userMessage, say }) {
+      async run({ userMessage, emitText }) {
         runs.push(userMessage);
-        await say('x', { from: 'runner' });
+        await emitText('x', { from: 'runner' });
         await hold.promise;
         return {
           usage: noUsage(),

@@ -25,7 +25,7 @@ import type { FailedTurnRule } from '../turn/history.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
 import { EndWaiters } from './end-waiters.ts';
-import { Inbox, type InboxEntry, type InboxOptions, placeTaken } from './inbox.ts';
+import { Inbox, type InboxEntry, type InboxOptions, superseded } from './inbox.ts';
 import { acceptedOf, type Bodies } from './journal.ts';
 import { LiveTurn, TurnReleased } from './live-turn.ts';
 import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conversation.ts';
@@ -51,12 +51,12 @@ export interface HostOptions extends InboxOptions {
   graceMs?: number | undefined;
   /** The part of a failed turn that stays in the history. @default 'auto' */
   failedTurns?: FailedTurnRule | undefined;
-  /** Most tokens of the window. @default no limit */
+  /** Maximum tokens of the window. @default no limit */
   maxWindowTokens?: number | undefined;
   budget?: BudgetLimits | undefined;
-  /** Idle conversations that stay in memory; the others are loaded again when they are needed. @default 1_000 */
+  /** Maximum number of idle conversations in memory; the others are loaded again on demand. @default 1_000 */
   maxIdle?: number | undefined;
-  /** Memory for idle conversations, in characters of their windows and last turns. @default 67_108_864 */
+  /** Maximum size of the loaded conversations, in characters of their windows and last turns. @default 67_108_864 */
   maxIdleChars?: number | undefined;
   /** Duration of the lease on a conversation, in ms; it is renewed while turns run. @default 15_000 */
   leaseMs?: number | undefined;
@@ -67,14 +67,14 @@ export interface HostOptions extends InboxOptions {
 export interface StartRequest {
   id: string;
   options: ConversationOptions;
-  /** Id of the call; the same call again gets the same answer. */
+  /** Id of the call. A repeated call gets the same answer. */
   callId: string;
 }
 
 export interface TurnRequest {
   conversationId: string;
   userMessage: string;
-  /** The same id again is the same turn. */
+  /** A repeated id is the same turn. */
   turnId: string;
   /** Receiver of the answer if this process dies first. */
   answerTo?: { replyTo: string; callId: string; isStream: boolean };
@@ -87,12 +87,12 @@ export interface RecoveredTurn {
   outcome: TurnOutcome;
 }
 
-/** A conversation as its callers see it. */
+/** View of a conversation for its callers. */
 export interface ConversationView extends Pick<ConversationRecord, 'id' | 'state' | 'changedAt' | 'turns'> {
   readonly totals: Totals;
 }
 
-/** Conversations with open turns that are loaded in one go. */
+/** Number of conversations with open turns that are loaded at once. */
 const RECOVERY_PAGE = 64;
 
 export class ConversationHost {
@@ -136,7 +136,7 @@ export class ConversationHost {
           for (const [i, turn] of turns.entries()) {
             // A process may die between accepting a turn and cancelling the one that it supersedes.
             if (conversation.phase === 'ended') turn.abort(unknownConversation());
-            else if (isInterrupting && i < turns.length - 1) turn.abort(placeTaken());
+            else if (isInterrupting && i < turns.length - 1) turn.abort(superseded());
             this.#resume(conversation, turn, open[i]!);
           }
         },
@@ -202,8 +202,8 @@ export class ConversationHost {
     if (live) return sameMessage(live, request);
     const isReady = held && held.open.length === 0 && held.phase === 'open';
     if (isReady && held.journal.failure === undefined) {
-      // The fast path: the conversation is idle and in memory. The store refuses the turn if it knows its id, or if another
-      // process has written meanwhile. Then nothing has happened, and the path below finds out why.
+      // The fast path: the conversation is idle and in memory. The store refuses the turn if its id exists or if another process
+      // has written meanwhile. Then nothing was written, and the slow path below finds the reason.
       try {
         return await this.#accept(held, request);
       } catch (error) {
@@ -250,7 +250,7 @@ export class ConversationHost {
     try {
       await accepted;
     } catch (error) {
-      // This journal accepts no more entries, so its turns stop here.
+      // This journal accepts no more entries, so its turns stop.
       const code = isFabricError(error) ? error.code : 'STORE_UNAVAILABLE';
       this.#conversations.releaseTurns(conversation, new TurnReleased(code, errorMessage(error)));
       throw error;
@@ -279,7 +279,7 @@ export class ConversationHost {
     return true;
   }
 
-  /** Ends a conversation and its running turn. Twice, or with an unknown id, does nothing. */
+  /** Ends a conversation and its running turn. Has no effect if it has ended or the id is unknown. */
   async end(id: string, state: 'completed' | 'canceled' = 'completed'): Promise<void> {
     mustBeText(id);
     const peek = await this.#store.peek(id);
@@ -382,16 +382,16 @@ export class ConversationHost {
       this.#afterTurn(conversation);
     };
     // A turn that is aborted while it waits ends at once.
-    const giveUp = (): void =>
+    const endNow = (): void =>
       void this.#runOf(conversation, turn)
         .run()
         .then(() => this.#afterTurn(conversation));
     const onAbort = (): void => {
-      if (this.#inbox.withdraw(entry)) giveUp();
+      if (this.#inbox.withdraw(entry)) endNow();
     };
     const entry: InboxEntry = { key: id, run, cancel: (reason) => turn.abort(reason) };
     if (turn.signal.aborted) {
-      giveUp();
+      endNow();
       return;
     }
     turn.signal.addEventListener('abort', onAbort, { once: true });
@@ -416,7 +416,7 @@ export class ConversationHost {
     conversation.trim();
     if (conversation.phase === 'ended') {
       const { open } = conversation;
-      // Turns that waited behind the one that completed the task come too late.
+      // The task is completed, so the turns that still wait are refused.
       for (const turn of open) turn.abort(unknownConversation());
       if (open.length > 0) return;
       this.#conversations.drop(conversation);
@@ -440,7 +440,7 @@ export class ConversationHost {
     const { reply_to: replyTo, corr_id: callId, stream: isStream } = acceptedOf(events);
     const { id: conversationId } = conversation;
     void turn.outcome.then((outcome) => {
-      // A released turn is answered by the process that goes on with it.
+      // A released turn is answered by the process that continues it.
       if (replyTo === '' || turn.isReleased) return;
       const answerTo = { replyTo, callId, isStream };
       this.#onRecovered?.({ conversationId, turnId: turn.id, answerTo, outcome });
@@ -482,10 +482,13 @@ export class ConversationHost {
 
 function sameMessage(turn: LiveTurn, { userMessage }: TurnRequest): LiveTurn {
   if (turn.userMessage === userMessage) return turn;
-  throw new FabricError('TURN_CONFLICT', 'This turn id belongs to another message.');
+  throw new FabricError(
+    'TURN_CONFLICT',
+    'The turn id is already used for another message. Use a new turn id.',
+  );
 }
 
-// Half a surrogate pair becomes another character in a store of UTF-8, and the id another id.
+// A lone surrogate becomes another character in a UTF-8 store, which would change the id.
 function mustBeText(...ids: string[]): void {
   if (ids.every((id) => id.isWellFormed())) return;
   throw new FabricError('PARAMS_INVALID', 'An id of a conversation or a turn is not well-formed text.');

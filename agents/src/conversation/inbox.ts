@@ -1,5 +1,5 @@
-// Admission of turns: within one conversation they run one at a time and in order, across conversations many run at once, and
-// whatever waits is counted and bounded. It knows nothing of models or messages; `host.ts` decides what a turn is.
+// Admission of turns. Turns of one conversation run one at a time and in order; turns of different conversations run concurrently.
+// The number of waiting turns is bounded.
 import { FabricError } from '@fame-fabric/shared';
 import { type KeyedJob, KeyedQueue } from '@fame-fabric/shared/internal';
 
@@ -8,14 +8,14 @@ export type TurnPolicy = 'queue' | 'reject' | 'interrupt';
 
 export interface InboxOptions {
   /**
-   * Turns that run at once, each in a conversation of its own. A turn mostly waits for its model, so memory is the bound and
-   * not CPU; 200 conversations with a model that takes 1 s are through in 2 s.
+   * Maximum turns that run at once, each in a conversation of its own. A turn mostly waits for its model, so memory is the bound
+   * and not CPU.
    * @default 256
    */
   maxRunning?: number | undefined;
-  /** Turns that may wait in one conversation. @default 16 */
+  /** Maximum turns that wait in one conversation. @default 16 */
   maxWaitingEach?: number | undefined;
-  /** Turns that may wait in all. @default 4096 */
+  /** Maximum turns that wait in all conversations together. @default 4096 */
   maxWaiting?: number | undefined;
 }
 
@@ -59,33 +59,42 @@ export class Inbox {
   check(conversationId: string, policy: TurnPolicy): void {
     const isBusy = this.isBusy(conversationId);
     if (isBusy && policy === 'reject') {
-      throw new FabricError('TURN_IN_PROGRESS', 'Another turn of this conversation is running.');
+      throw new FabricError(
+        'TURN_IN_PROGRESS',
+        'Another turn of this conversation is running. Wait for its answer.',
+      );
     }
     const waiting = this.#queue.waitingOf(conversationId).length;
     if (isBusy && policy === 'queue' && waiting >= this.#maxWaitingEach) {
-      throw new FabricError('TURN_QUEUE_FULL', `${waiting} turns of this conversation are waiting already.`);
+      throw new FabricError(
+        'TURN_QUEUE_FULL',
+        `The queue of this conversation is full (${waiting} turns). Wait for an answer before sending more.`,
+      );
     }
     if (this.waiting >= this.#maxWaiting) {
-      throw new FabricError('TURN_QUEUE_FULL', `${this.waiting} turns are waiting at this agent already.`);
+      throw new FabricError(
+        'TURN_QUEUE_FULL',
+        `The queue of this agent is full (${this.waiting} turns). Try again later.`,
+      );
     }
   }
 
-  /** Takes a turn: runs it now, or when its conversation and a place are free. `interrupt` cancels the turns before it. */
+  /** Accepts a turn. It runs as soon as its conversation and a slot are free. `interrupt` cancels the turns before it. */
   put(entry: InboxEntry, policy: TurnPolicy = 'queue'): void {
     if (policy === 'interrupt') {
-      const reason = placeTaken();
+      const reason = superseded();
       for (const earlier of this.#queue.waitingOf(entry.key)) earlier.cancel(reason);
       this.#queue.runningOf(entry.key)?.cancel(reason);
     }
     this.#queue.add(entry);
   }
 
-  /** Takes back a turn that waits. False if it runs already or is not here. */
+  /** Removes a waiting turn. Returns false if it already runs or is unknown. */
   withdraw(entry: InboxEntry): boolean {
     return this.#queue.remove(entry);
   }
 }
 
 /** The reason to cancel a turn under `interrupt`. */
-export const placeTaken = (): FabricError =>
-  new FabricError('TURN_CANCELLED', 'A newer message of this conversation took its place.');
+export const superseded = (): FabricError =>
+  new FabricError('TURN_CANCELLED', 'A newer message of this conversation replaced this turn.');

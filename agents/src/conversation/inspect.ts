@@ -8,7 +8,7 @@ import { acceptedOf, optionsOfStart, outcomeOf } from './journal.ts';
 import { recordedTurn } from './recorded-turn.ts';
 import type { Spending } from './spending.ts';
 
-/** A conversation as `ls` shows it. */
+/** Row of `fame conversations ls`. */
 export interface ListedConversation {
   id: string;
   agent: string;
@@ -23,15 +23,15 @@ export interface ListedConversation {
   usd: number;
 }
 
-/** A turn as `show` shows it. */
+/** Turn in the output of `fame conversations show`. */
 export interface ShownTurn {
   turnId: string;
   state: TurnState;
   user: string;
-  /** The text of the turn, also if it did not complete. */
+  /** The text of the turn, also of one that did not complete. */
   text: string;
   tools: { name: string; ok: boolean | undefined }[];
-  /** Times it was resumed after a crash. */
+  /** Number of resumes after crashes. */
   resumes: number;
   usage: Usage | undefined;
   error: OutcomeFault | undefined;
@@ -50,7 +50,7 @@ export interface ListRequest {
   limit?: number | undefined;
 }
 
-/** The latest changed first. */
+/** Lists conversations, latest change first. */
 export async function listConversations(
   store: ConversationStore,
   request: ListRequest = {},
@@ -88,7 +88,7 @@ export async function showConversation(store: ConversationStore, id: string): Pr
   return { ...listedOf(record), options, transcript: [...turns.values()].map(showTurn) };
 }
 
-/** Every event of a conversation as a line of JSON, in order. @throws {CONVERSATION_UNKNOWN} */
+/** Yields every event of a conversation as a line of JSON, in order. @throws {CONVERSATION_UNKNOWN} */
 export async function* exportConversation(
   store: ConversationStore,
   id: string,
@@ -101,7 +101,7 @@ export async function* exportConversation(
   if (isEmpty) throw unknown(id);
 }
 
-/** @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} while an agent works on it */
+/** Removes a conversation. @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} while an agent holds it */
 export async function removeConversation(store: ConversationStore, id: string): Promise<void> {
   if (!(await store.remove(id))) throw unknown(id);
 }

@@ -1,5 +1,5 @@
-// The events of a conversation's journal: their bodies, how they are appended, and how outcomes and caller events are read back
-// from them. `recorded-turn.ts` reads the events of an unfinished turn.
+// The journal of a conversation: the bodies of its events, the append, and the conversion of events into outcomes and caller events.
+// `recorded-turn.ts` reads the events of an unfinished turn.
 
 import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
 import type {
@@ -36,15 +36,15 @@ export interface Bodies {
     corr_id: string;
     /** True if the caller asked for a stream. */
     stream: boolean;
-    /** When the turn times out, in ms since the epoch. */
+    /** Time at which the turn times out, in ms since the epoch. */
     deadline: number;
   };
   turn_resumed: {
     /** 0 when no process died: the turn diverged from its record. */
     attempt: number;
-    /** Characters of the turn's text that still stand. */
+    /** Length of the kept text, in characters. */
     keep: number;
-    /** The first recorded step that no longer holds. */
+    /** The first dropped step, after a divergence. */
     from_step?: number | undefined;
   };
   model_called: {
@@ -54,17 +54,17 @@ export interface Bodies {
     messages: number;
     /** SHA-256 of the messages as JSON, in hex. */
     digest: string;
-    /** Name of the asker, and digest of the turn's own messages. */
+    /** Name of the asker; digest of the turn's own messages. */
     scope?: string;
     turn_digest?: string;
-    /** Reserved from the budget until the reply says what it cost. */
+    /** Reserved from the budget until the reply reports its cost. */
     reserved: Spending;
   };
   text: {
     text: string;
     offset: number;
     from?: TextSource['from'];
-    /** The call whose function said it. */
+    /** Step and index of the call whose function emitted the text. */
     step?: number;
     index?: number;
   };
@@ -108,7 +108,7 @@ export type Entry = { [K in EventKind]: { kind: K; turnId?: string; body: Bodies
 export const bodyOf = <K extends EventKind>(event: JournalEvent, _kind: K): Bodies[K] =>
   event.body as unknown as Bodies[K];
 
-/** Appends to one conversation. Numbers are assigned at once; the store confirms or refuses them later. */
+/** Appends to one conversation. Sequence numbers are assigned at once; the store confirms or refuses them later. */
 export class Journal {
   readonly #store: ConversationStore;
   readonly #id: string;
@@ -139,7 +139,7 @@ export class Journal {
     return this.#fence.epoch;
   }
 
-  /** The failure of an append, after which the conversation has to be loaded again. */
+  /** Failure of an append. After it the conversation has to be loaded again. */
   get failure(): unknown {
     return this.#failure;
   }

@@ -1,11 +1,11 @@
-// One turn while callers may be interested in it: its events so far, its outcome, and the callers that follow it. A caller that
-// comes late gets the events it missed first; a caller that leaves changes nothing.
+// A turn in memory: its events so far, its outcome, and its followers. A late follower first receives the events that it missed.
+// A follower that leaves does not affect the turn.
 import { FabricError } from '@fame-fabric/shared';
 import { Broadcast } from '@fame-fabric/shared/internal';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
 import type { RecordedTurn } from './recorded-turn.ts';
 
-/** The reason to stop a turn in this process without ending it: it stays open in the journal. */
+/** Reason to stop a turn in this process without ending it: the turn stays open in the journal. */
 export class TurnReleased extends FabricError {}
 
 type State =
@@ -15,11 +15,11 @@ type State =
 export class LiveTurn {
   readonly id: string;
   readonly userMessage: string;
-  /** When it times out, in ms since the epoch. */
+  /** Time at which the turn times out, in ms since the epoch. */
   readonly deadline: number;
-  /** Its steps in an earlier process. */
+  /** Record of an earlier process. */
   readonly recorded: RecordedTurn | undefined;
-  /** Callers that follow it now. */
+  /** Number of callers that follow the turn now. */
   listeners = 0;
   /** Never rejects. */
   readonly outcome: Promise<TurnOutcome>;
@@ -49,12 +49,12 @@ export class LiveTurn {
     if (of.ended) this.#close({ kind: 'ended', outcome: of.ended });
   }
 
-  /** Aborts when the turn is cancelled, ran too long or is released; the reason is a FabricError. */
+  /** Aborts when the turn is cancelled, times out or is released. The reason is a FabricError. */
   get signal(): AbortSignal {
     return this.#abort.signal;
   }
 
-  /** Its outcome for the callers of this process, once it has one. */
+  /** Outcome for the callers of this process, once there is one. */
   get outcomeHere(): TurnOutcome | undefined {
     return this.#state.kind === 'open' ? undefined : this.#state.outcome;
   }
@@ -68,7 +68,7 @@ export class LiveTurn {
     if (this.#state.kind === 'open') this.#abort.abort(reason);
   }
 
-  /** Shows an event to all followers. */
+  /** Publishes an event to all followers. */
   publish(event: ConversationEvent): void {
     this.#events.publish(event);
   }
@@ -92,7 +92,7 @@ export class LiveTurn {
   }
 
   /**
-   * Iterates over the events behind `after`, past and future, up to the last one or the abort of `signal`. Leaving does not
+   * Iterates over the events after `after`, past and future, up to the last one or the abort of `signal`. Leaving does not
    * affect the turn.
    */
   follow(after = 0, signal?: AbortSignal): AsyncGenerator<ConversationEvent, void, void> {

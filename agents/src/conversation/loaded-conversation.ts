@@ -11,7 +11,7 @@ import { History } from '../turn/history.ts';
 import type { ConversationOptions } from './conversation.ts';
 import { acceptedOf, Journal, optionsOfStart, outcomeOf, runnerStateOf, viewOf } from './journal.ts';
 import { LiveTurn } from './live-turn.ts';
-import { type RecordedTurn, recordedTurn, remember } from './recorded-turn.ts';
+import { addToHistory, type RecordedTurn, recordedTurn } from './recorded-turn.ts';
 import type { Spending } from './spending.ts';
 
 /** Running totals of a conversation. */
@@ -20,7 +20,7 @@ export interface Totals {
   readonly spent: Spending;
 }
 
-/** Ended turns that stay in memory, for callers that ask again soon. */
+/** Number of ended turns that stay in memory, for callers that repeat a request soon after. */
 const KEPT_TURNS = 16;
 
 export class Conversation {
@@ -64,7 +64,7 @@ export class Conversation {
   /** Rough size in memory, in characters. */
   get chars(): number {
     let chars = this.options.systemPrompt.length + this.history.chars;
-    // The text of a turn stands in its events and in its outcome.
+    // The text of a turn is in its events and in its outcome.
     for (const { userMessage, outcomeHere } of this.turns.values()) {
       chars += userMessage.length + 2 * (outcomeHere?.text.length ?? 0);
     }
@@ -91,7 +91,7 @@ export function historyOf(
     maxTurns: maxHistoryLength,
     maxTokens,
   });
-  for (const events of turns) remember(history, events);
+  for (const events of turns) addToHistory(history, events);
   return history;
 }
 

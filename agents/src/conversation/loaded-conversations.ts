@@ -1,6 +1,6 @@
-// The conversations that this process has in memory and may write. One is acquired from the store when it is needed, kept until
-// another process acquires it, protected by renewed leases while its turns run, and evicted when it was idle longest. Nothing is
-// lost with it: the store can load it again at any time.
+// The conversations that this process has in memory and may write. A conversation is acquired from the store on demand and kept
+// until another process acquires it. Renewed leases protect it while its turns run. The least recently used idle ones are evicted;
+// the store can load them again at any time.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
 import type { AcquiredConversation, ConversationStore } from '../store/store.ts';
@@ -54,8 +54,8 @@ export class LoadedConversations {
   }
 
   /**
-   * Returns the conversation with the right to write it. `epoch` is the store's: a later one than ours means that another
-   * process acquired the conversation since. An earlier one comes from an answer of before we acquired it ourselves.
+   * Returns the conversation with the right to write it. `epoch` is what the store reported. If it is later than ours, another
+   * process has acquired the conversation since. If it is earlier, the report is older than our own acquisition.
    * @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} when another process does not release it in time
    */
   async current(id: string, epoch: number): Promise<Conversation> {
@@ -116,8 +116,8 @@ export class LoadedConversations {
   }
 
   /**
-   * Drops a conversation that can no longer be written. Its turns stop here and stay open in the journal; going on, they would
-   * hold up their successors.
+   * Drops a conversation that can no longer be written. Its turns stop here and stay open in the journal. If they continued, they
+   * would block their successors.
    */
   releaseTurns(conversation: Conversation, reason: TurnReleased = takenOver()): void {
     for (const turn of conversation.open) turn.abort(reason);
@@ -167,7 +167,7 @@ export class LoadedConversations {
     this.#state = 'closed';
     const { busy } = this;
     const open = busy.flatMap((conversation) => conversation.open);
-    const reason = new TurnReleased('NODE_GONE', 'The agent stopped; ask again with the same turn id.');
+    const reason = new TurnReleased('NODE_GONE', 'The agent stopped. Ask again with the same turn id.');
     for (const turn of open) turn.abort(reason);
     await Promise.all(open.map((turn) => turn.outcome));
     await Promise.all(
@@ -185,7 +185,10 @@ export class LoadedConversations {
 }
 
 const takenOver = (): TurnReleased =>
-  new TurnReleased('STORE_CONFLICT', 'Another process took the conversation over.');
+  new TurnReleased(
+    'STORE_CONFLICT',
+    'Another process has acquired the conversation. Ask again with the same turn id.',
+  );
 
 export const unknownConversation = (): FabricError =>
   new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation with that id, or it has ended.');

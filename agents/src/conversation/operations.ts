@@ -1,5 +1,5 @@
-// The operations of every agent that has conversations, and the task methods that mean the same. They do not count towards the
-// agent's limit on calls, because the host's inbox decides when a turn runs.
+// The operations of every agent that has conversations, and the equivalent task methods. They do not count towards the agent's
+// limit on calls, because the host's inbox decides when a turn runs.
 import {
   FabricError,
   isFabricError,
@@ -26,9 +26,9 @@ import {
   optionsOf,
   payloadOf,
   type StartPayload,
-  spokenMessages,
   startTaskParams,
   taskOf,
+  visibleMessages,
 } from './task-view.ts';
 
 /** Most bytes of messages in an answer, which must fit one envelope; the oldest messages are left out. */
@@ -44,13 +44,13 @@ const turnParams = z.object({
 export interface OperationsOptions {
   /** Options of a conversation where the caller gives none. */
   defaults: ConversationOptions;
-  /** The first message of a conversation, sent on behalf of the caller at its start; the task has the answer. */
+  /** Returns the first message of a conversation, sent on behalf of the caller at its start. The task has the answer. */
   opening?: ((payload: Readonly<Record<string, unknown>>) => string | undefined) | undefined;
-  /** Payload that is taken from the call itself, such as counters in the envelope's metadata. */
+  /** Returns further payload from the call itself, such as counters in the envelope's metadata. */
   received?: ((context: OperationContext) => Readonly<Record<string, unknown>>) | undefined;
 }
 
-/** The operations on the conversations of `host`. */
+/** Builds the operations on the conversations of `host`. */
 export function conversationOperations(
   host: ConversationHost,
   options: OperationsOptions,
@@ -110,8 +110,8 @@ export function conversationOperations(
       description: 'Sends a message to a conversation and answers with the whole reply.',
       params: turnParams,
       async run(params, context) {
-        const turn = await take(host, params, context);
-        return textOf(await listen(host, params.conversation_id, turn, context.signal));
+        const turn = await acceptTurn(host, params, context);
+        return textOf(await outcomeFor(host, params.conversation_id, turn, context.signal));
       },
     }),
     run_turn_stream: operation({
@@ -119,7 +119,7 @@ export function conversationOperations(
       description: 'Sends a message to a conversation and streams the reply as events.',
       params: turnParams.extend({ after: z.int().min(0).optional() }),
       async *run(params, context): AsyncGenerator<ConversationEvent, void> {
-        const turn = await take(host, params, context);
+        const turn = await acceptTurn(host, params, context);
         const leaving = onLeave(host, params.conversation_id, turn, context.signal);
         try {
           yield* turn.follow(params.after ?? 0, context.signal);
@@ -131,7 +131,7 @@ export function conversationOperations(
     cancel_turn: operation({
       immediate,
       description:
-        'Cancels the running turn of a conversation, or the one with the given id. False if there was none.',
+        'Cancels the running turn of a conversation, or the one with the given id. Returns false if there was none.',
       params: z.object({ conversation_id: conversationId, turn_id: turnId.optional() }),
       run: ({ conversation_id, turn_id }) => host.cancelTurn(conversation_id, turn_id),
     }),
@@ -143,7 +143,7 @@ export function conversationOperations(
     }),
     get_history: operation({
       immediate,
-      description: 'The messages of a conversation that the model still remembers.',
+      description: 'Returns the messages of a conversation that the model still receives.',
       params: z.object({ conversation_id: conversationId }),
       run: async ({ conversation_id }) =>
         newestThatFit(await host.messages(conversation_id), MAX_HISTORY_BYTES),
@@ -180,7 +180,7 @@ export function conversationOperations(
       async run({ id, historyLength }) {
         try {
           const view = await host.get(id);
-          const history = spokenMessages(
+          const history = visibleMessages(
             newestThatFit(await host.messages(id), MAX_HISTORY_BYTES),
             historyLength ?? 0,
           );
@@ -208,14 +208,14 @@ export function conversationOperations(
   };
 }
 
-/** The parameters of a turn as they arrive. */
+/** Parameters of a turn on the wire. */
 interface CallParams {
   conversation_id: string;
   user_message: string;
   turn_id?: string | undefined;
 }
 
-const take = (
+const acceptTurn = (
   host: ConversationHost,
   params: CallParams,
   { callId, replyTo, isStream }: OperationContext,
@@ -227,8 +227,8 @@ const take = (
     answerTo: { replyTo, callId, isStream },
   });
 
-// A caller that cancels its call cancels the turn, unless another caller follows it. A lost connection does not: the caller may
-// come back for its answer. Nor does the end of this agent, which finishes the turn when it is back.
+// A caller that cancels its call cancels the turn, unless another caller follows it. A lost connection does not, because the caller
+// may return for its answer. The end of this agent does not either: the next process finishes the turn.
 function onLeave(host: ConversationHost, id: string, turn: LiveTurn, signal: AbortSignal): { stop(): void } {
   turn.listeners += 1;
   let isListening = true;
@@ -247,7 +247,7 @@ function onLeave(host: ConversationHost, id: string, turn: LiveTurn, signal: Abo
   return { stop };
 }
 
-/** Abort reasons of lost connections and lost items, after which the caller may come back for the rest. */
+/** Abort reasons of lost connections and lost items, after which the caller may return for the rest. */
 const LOSSES: ReadonlySet<unknown> = new Set(['caller-gone', 'link-closed', 'items-lost', 'bad-reply']);
 
 /** True if the caller cancelled the call, false if its connection was lost or this agent stops. */
@@ -256,7 +256,7 @@ function isCancelledByCaller(reason: unknown): boolean {
   return reason.code === 'CALL_CANCELLED' && !LOSSES.has(reason.details?.reason);
 }
 
-async function listen(host: ConversationHost, id: string, turn: LiveTurn, signal: AbortSignal) {
+async function outcomeFor(host: ConversationHost, id: string, turn: LiveTurn, signal: AbortSignal) {
   const leaving = onLeave(host, id, turn, signal);
   try {
     return await turn.outcome;

@@ -1,6 +1,6 @@
-// Reads what a turn has done from its events: the steps that a resumed turn does not do again, the text that stands, and the
-// cost of model calls whose reply was lost. Reads journals of 0.1.0 too; their rows do not say where a text came from, and call
-// ids are those of the model server.
+// Reads the record of a turn from its events: the steps that a resumed turn replays, the text that is kept, and the cost of model
+// calls that got no reply. Reads journals of 0.1.0 too: their rows have no source of a text, and call ids are those of the model
+// server.
 import type { Usage } from '../model/model.ts';
 import type { JournalEvent } from '../store/store.ts';
 import type { History, TurnDraft } from '../turn/history.ts';
@@ -8,14 +8,14 @@ import type { RecordedCall, RecordedStep } from '../turn/steps.ts';
 import { acceptedOf, bodyOf, partialOf } from './journal.ts';
 import { addSpending, noSpending, type Spending } from './spending.ts';
 
-/** An unfinished turn as the journal has it. */
+/** Record of an unfinished turn. */
 export interface RecordedTurn {
   readonly steps: readonly RecordedStep[];
-  /** The text that stands: up to the end of the last whole reply. */
+  /** The text up to the end of the last whole reply. */
   readonly text: string;
   /** Resumes since the turn last made progress. */
   readonly fruitlessResumes: number;
-  /** Every reply that was recorded, also those of steps that were dropped later: they were paid for. */
+  /** Every recorded reply, including those of dropped steps: they were paid for. */
   readonly replies: readonly {
     readonly model: string;
     readonly usage: Usage | undefined;
@@ -24,13 +24,13 @@ export interface RecordedTurn {
   }[];
   /** Ids of the calls that were started, finished or not. */
   readonly startedCalls: ReadonlySet<string>;
-  /** Reservations of model calls whose reply never came. */
+  /** Reservations of model calls that got no reply. */
   readonly lost: Spending;
   /** The part of `lost` that the totals of the conversation do not include yet. */
   readonly unsettled: Spending;
 }
 
-type Call = { -readonly [K in keyof RecordedCall]: RecordedCall[K] } & { isOfEarlierProcess: boolean };
+type Call = { -readonly [K in keyof RecordedCall]: RecordedCall[K] } & { hasTextOfEarlierProcess: boolean };
 type Step = Omit<RecordedStep, 'calls'> & { readonly calls: Map<string, Call> };
 
 export function recordedTurn(events: readonly JournalEvent[]): RecordedTurn {
@@ -55,16 +55,16 @@ class RecordReader {
   read(event: JournalEvent): void {
     switch (event.kind) {
       case 'turn_resumed':
-        this.#resumed(event);
+        this.#readResume(event);
         break;
       case 'model_called':
-        this.#called(event);
+        this.#readModelCall(event);
         break;
       case 'text':
-        this.#said(event);
+        this.#readText(event);
         break;
       case 'model_replied':
-        this.#replied(event);
+        this.#readReply(event);
         break;
       case 'tool_started': {
         const body = bodyOf(event, 'tool_started');
@@ -85,7 +85,7 @@ class RecordReader {
 
   result(): RecordedTurn {
     const unsettled = this.#reserved ?? noSpending();
-    this.#loseReserved();
+    this.#loseReservation();
     return {
       steps: this.#steps,
       text: this.#text.slice(0, this.#textEnd),
@@ -97,14 +97,15 @@ class RecordReader {
     };
   }
 
-  #resumed(event: JournalEvent): void {
+  #readResume(event: JournalEvent): void {
     const { from_step: fromStep, keep } = bodyOf(event, 'turn_resumed');
     this.#early = new Map();
-    this.#loseReserved();
+    this.#loseReservation();
     if (fromStep === undefined) {
       this.#fruitlessResumes += 1;
       this.#text = this.#text.slice(0, this.#textEnd);
-      for (const { calls } of this.#steps) for (const call of calls.values()) call.isOfEarlierProcess = true;
+      for (const { calls } of this.#steps)
+        for (const call of calls.values()) call.hasTextOfEarlierProcess = true;
       return;
     }
     this.#steps = this.#steps.slice(0, fromStep - 1);
@@ -114,27 +115,27 @@ class RecordReader {
     this.#textEnd = Math.min(this.#textEnd, this.#steps.at(-1)?.textEnd ?? 0);
   }
 
-  #called(event: JournalEvent): void {
+  #readModelCall(event: JournalEvent): void {
     const { scope, turn_digest: digest, reserved } = bodyOf(event, 'model_called');
-    this.#loseReserved();
+    this.#loseReservation();
     this.#reserved = reserved;
     this.#question = digest === undefined ? undefined : { scope: scope ?? '', digest };
   }
 
-  #said(event: JournalEvent): void {
+  #readText(event: JournalEvent): void {
     const { text, step, index } = bodyOf(event, 'text');
     this.#text += text;
     if (step === undefined) return;
     const calls = this.#steps[step - 1]?.calls.values() ?? [];
     const call = [...calls].find((one) => one.index === index);
-    // Text of a finished call is a repetition of its own.
+    // A resumed turn repeats the text of a finished call.
     if (!call || call.result) return;
-    if (call.isOfEarlierProcess) call.text = '';
-    call.isOfEarlierProcess = false;
+    if (call.hasTextOfEarlierProcess) call.text = '';
+    call.hasTextOfEarlierProcess = false;
     call.text += text;
   }
 
-  #replied(event: JournalEvent): void {
+  #readReply(event: JournalEvent): void {
     const { message, finish, model, usage, trailing } = bodyOf(event, 'model_replied');
     this.#textEnd = this.#text.length;
     this.#steps.push({
@@ -161,7 +162,7 @@ class RecordReader {
     return last && isOfLast ? last.calls : this.#early;
   }
 
-  #loseReserved(): void {
+  #loseReservation(): void {
     if (this.#reserved) addSpending(this.#lost, this.#reserved);
     this.#reserved = undefined;
   }
@@ -171,11 +172,11 @@ const newCall = (index: number | undefined): Call => ({
   index,
   result: undefined,
   text: '',
-  isOfEarlierProcess: false,
+  hasTextOfEarlierProcess: false,
 });
 
-/** Adds what a turn has done to its draft. */
-export function redo(draft: TurnDraft, steps: readonly RecordedStep[]): void {
+/** Adds recorded steps to the draft of a turn. */
+export function addSteps(draft: TurnDraft, steps: readonly RecordedStep[]): void {
   for (const { message, calls } of steps) {
     draft.assistant(message);
     for (const [id, { result }] of calls) if (result) draft.tool(id, result.content);
@@ -183,10 +184,10 @@ export function redo(draft: TurnDraft, steps: readonly RecordedStep[]): void {
 }
 
 /** Adds a turn that has ended to the history, from its events. */
-export function remember(history: History, events: readonly JournalEvent[]): void {
+export function addToHistory(history: History, events: readonly JournalEvent[]): void {
   const draft = history.begin(acceptedOf(events).user_message);
   const { steps, startedCalls } = recordedTurn(events);
-  redo(draft, steps);
+  addSteps(draft, steps);
   const last = events.at(-1)!;
   if (last.kind === 'turn_completed') draft.commit(bodyOf(last, 'turn_completed').messages);
   else draft.interrupt(partialOf(bodyOf(last, 'turn_failed')), startedCalls, 'keep');

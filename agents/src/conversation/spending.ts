@@ -1,5 +1,5 @@
-// Spending limits of turns and conversations. An estimate is reserved before a model call and replaced by the real cost after
-// it. The reservation of a call that never came back stays spent, because it may have been billed.
+// Spending limits of turns and conversations. An estimate is reserved before a model call and replaced by the real cost after it.
+// The reservation of a call that got no reply stays spent, because the call may have been billed.
 import { FabricError } from '@fame-fabric/shared';
 import { costOf, type PriceTable } from '../model/budget.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
@@ -74,15 +74,19 @@ export class ConversationBudget {
   }
 }
 
-function check(whose: string, limits: SpendingLimits | undefined, spent: Spending, next: Spending): void {
+function check(of: string, limits: SpendingLimits | undefined, spent: Spending, next: Spending): void {
   if (!limits) return;
   const { maxTokens, maxModelCalls, maxUsd } = limits;
   const over = (limit: number | undefined, now: number, more: number): limit is number =>
     limit !== undefined && (now >= limit || now + more > limit);
-  const refuse = (what: string, limit: number, used: number): never => {
-    throw new FabricError('BUDGET_EXCEEDED', `The budget of the ${whose} is used up: ${limit} ${what}.`, {
-      details: { of: whose, limit, unit: what, spent: used },
-    });
+  const refuse = (unit: string, limit: number, used: number): never => {
+    throw new FabricError(
+      'BUDGET_EXCEEDED',
+      `The ${of} has reached its budget of ${limit} ${unit}. Raise the budget or shorten the ${of}.`,
+      {
+        details: { of, limit, unit, spent: used },
+      },
+    );
   };
   if (over(maxModelCalls, spent.calls, next.calls)) refuse('model calls', maxModelCalls, spent.calls);
   if (over(maxTokens, spent.tokens, next.tokens)) refuse('tokens', maxTokens, spent.tokens);

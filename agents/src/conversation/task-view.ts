@@ -45,6 +45,9 @@ export function payloadOf(params: TaskSendParams): StartPayload {
   );
 }
 
+/** Combines the given settings with the defaults. */
+/** Combines the given settings with the defaults. */
+/** Combines the given settings with the defaults. */
 export function optionsOf(
   given: StartPayload,
   historyLength: number | null | undefined,
@@ -85,15 +88,15 @@ export function taskOf(
   };
 }
 
-/** The last `most` messages for people: without tools and without the opening request. */
-export function spokenMessages(messages: readonly ModelMessage[], most: number): Message[] {
-  const spoken: Message[] = [];
+/** Returns the last `limit` messages that people see: without tools and without the opening request. */
+export function visibleMessages(messages: readonly ModelMessage[], limit: number): Message[] {
+  const visible: Message[] = [];
   for (const message of messages) {
     if (message.role === 'user' && message.content !== OPENING_REQUEST) {
-      spoken.push(textMessage('user', message.content));
+      visible.push(textMessage('user', message.content));
     } else if (message.role === 'assistant' && message.content) {
-      spoken.push(textMessage('agent', message.content));
+      visible.push(textMessage('agent', message.content));
     }
   }
-  return most > 0 ? spoken.slice(-most) : [];
+  return limit > 0 ? visible.slice(-limit) : [];
 }

@@ -14,7 +14,7 @@ export class TurnAccount {
   #reserved: Spending | undefined;
   readonly usage = noUsage();
 
-  /** `recorded` is the part of the turn that earlier processes carried out; the totals include the cost of its replies. */
+  /** `recorded` is the record of earlier processes; the totals include the cost of its replies. */
   constructor(budget: ConversationBudget, totals: Totals, recorded: RecordedTurn | undefined) {
     this.#budget = budget;
     this.#totals = totals;
@@ -25,8 +25,8 @@ export class TurnAccount {
     }
   }
 
-  /** Charges the reservations of earlier processes for calls whose reply was lost: they may have been billed. */
-  chargeLost(): void {
+  /** Charges the reservations of earlier processes for calls that got no reply: they may have been billed. */
+  chargeLostCalls(): void {
     if (!this.#recorded) return;
     addSpending(this.#totals.spent, this.#recorded.unsettled);
     addSpending(this.#spent, this.#recorded.lost);
@@ -46,8 +46,8 @@ export class TurnAccount {
     addUsage(this.#totals.usage, usage);
   }
 
-  /** Charges the call in flight, if it failed. It counts as one call; one that had begun to answer was most likely billed. */
-  chargeBroken({ hasAnswer }: { hasAnswer: boolean }): void {
+  /** Charges the call in flight as failed: one call, or its reservation if a part of the answer arrived and was most likely billed. */
+  chargeFailedCall({ hasAnswer }: { hasAnswer: boolean }): void {
     if (this.#reserved) this.#charge(hasAnswer ? this.#reserved : { calls: 1, tokens: 0, usd: 0 });
   }
 

@@ -1,6 +1,5 @@
-// Carries one turn from its start to its end: hands the runner its context, watches the deadline, and settles the outcome. What
-// cannot be written did not happen: then the turn stays open in the journal, and the next process that loads the conversation
-// goes on with it.
+// Runs one turn from start to end: gives the runner its context, enforces the deadline, and settles the outcome. If the outcome
+// cannot be written, the turn stays open in the journal, and the next process that loads the conversation continues it.
 import { type Clock, FabricError, isFabricError, type Logger, newId } from '@fame-fabric/shared';
 import type { ModelMessage } from '../model/model.ts';
 import type { FailedTurnRule, TurnDraft } from '../turn/history.ts';
@@ -13,12 +12,12 @@ import { CONVERSATION_LIMITS, type ConversationEvent, faultOf, type TurnOutcome 
 import type { Entry } from './journal.ts';
 import { type LiveTurn, TurnReleased } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
-import { redo } from './recorded-turn.ts';
+import { addSteps } from './recorded-turn.ts';
 import type { ConversationBudget } from './spending.ts';
 import { TurnAccount } from './turn-account.ts';
 import { TurnWriter } from './turn-writer.ts';
 
-/** The resume at which a turn without progress is given up: a step asks its model three times at most. */
+/** Number of the resume without progress at which a turn fails. So a step asks its model three times at most. */
 const MAX_RESUMES = 3;
 
 export interface RunDeps {
@@ -31,7 +30,7 @@ export interface RunOptions {
   turnTimeoutMs: number;
   graceMs: number;
   failedTurns: FailedTurnRule;
-  /** True if no other turn of the conversation waits. */
+  /** True if no other turn of the conversation is open. */
   isLast(): boolean;
 }
 
@@ -70,7 +69,7 @@ export class TurnRun {
       );
     const deadline = clock.after(Math.max(0, turn.deadline - clock.now()), timeout);
     try {
-      this.#account.chargeLost();
+      this.#account.chargeLostCalls();
       if (turn.deadline <= clock.now()) timeout();
       turn.signal.throwIfAborted();
       await this.#resume();
@@ -91,7 +90,7 @@ export class TurnRun {
     if (attempt >= MAX_RESUMES) {
       throw new FabricError(
         'TURN_CRASH_LOOP',
-        `The turn was interrupted ${MAX_RESUMES} times without getting further, and is given up.`,
+        `The turn was interrupted ${MAX_RESUMES} times in a row without progress, so it is not resumed again. Look for crashes in the log of the agent.`,
       );
     }
     await this.#writer.resumed(attempt);
@@ -109,9 +108,9 @@ export class TurnRun {
     const text = this.#text;
     const writer = this.#writer;
     const log = this.#deps.log.with({ conversationId, turnId });
-    const say: TurnContext['say'] = (more, source) =>
+    const emitText: TurnContext['emitText'] = (more, source) =>
       text.add(more, source) ? writer.textAdded() : undefined;
-    const parts = { steps: this.#steps, journal: writer, draft: this.#draft, say };
+    const parts = { steps: this.#steps, journal: writer, draft: this.#draft, emitText };
     const model = new JournaledModel({ ...parts, text, log });
     const tools = new JournaledTools(parts);
     const result = await this.#deps.runner.run({
@@ -124,7 +123,7 @@ export class TurnRun {
       signal,
       ask: model.ask,
       makeCall: tools.makeCall,
-      say,
+      emitText,
       get text() {
         return text.value;
       },
@@ -166,9 +165,9 @@ export class TurnRun {
       this.#release(error);
       return;
     }
-    this.#writer.chargeBroken();
-    // The next turn must know of recorded steps that the runner did not come to.
-    redo(this.#draft, this.#steps.ahead);
+    this.#writer.chargeFailedCall();
+    // The history must have the recorded steps that the runner did not reach.
+    addSteps(this.#draft, this.#steps.remaining);
     const { value: text, replyEnd } = this.#text;
     const { usage } = this.#account;
     const { startedCalls } = this.#writer;
@@ -207,15 +206,15 @@ export class TurnRun {
       release: this.#options.isLast(),
       state: taskState,
     });
-    // Both are awaited together, so that no rejection is left alone.
+    // Both are awaited together, so that neither rejection is unhandled.
     const [, at] = await Promise.all([unwritten, seq]);
     if (taskState === 'completed') this.#conversation.phase = 'ended';
     this.#turn.end(outcome, lastEvent(outcome, at, this.#turn.id));
   }
 
-  // The callers here have to ask again; the turn itself is not over.
+  // The callers in this process have to ask again. The turn itself continues elsewhere.
   #release(reason: FabricError): void {
-    // Of several appends that failed together, the first one says why.
+    // When several appends fail together, the first failure is the cause of the others.
     const { failure } = this.#conversation.journal;
     const error = isFabricError(failure) ? failure : reason;
     const { usage } = this.#account;
@@ -223,7 +222,7 @@ export class TurnRun {
     this.#turn.release(outcome, lastEvent(outcome, this.#conversation.journal.lastSeq + 1, this.#turn.id));
   }
 
-  // A runner that ignores its signal gets a little time after an abort; then the turn ends without it.
+  // A runner that ignores its signal has `graceMs` after an abort. Then the turn ends without it.
   #orAborted<T>(work: Promise<T>): Promise<T> {
     const { signal } = this.#turn;
     const { clock } = this.#deps;
@@ -255,7 +254,7 @@ export class TurnRun {
       turnId: this.#turn.id,
       error: caught,
     });
-    return new FabricError('INTERNAL', `The turn failed; the log of the agent names it ${logId}.`);
+    return new FabricError('INTERNAL', `The turn failed. See log id ${logId} in the log of the agent.`);
   }
 }
 

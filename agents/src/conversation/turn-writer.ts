@@ -1,5 +1,5 @@
-// Writes what happens in one turn to the journal of its conversation, and shows it to followers once it is durable. Batches
-// streamed text. The runner's side of it is `turn/journaled-model.ts`, `turn/journaled-tools.ts` and `turn/turn-text.ts`.
+// Writes the events of one turn to the journal of its conversation and publishes them to followers once they are durable. Batches
+// streamed text. `turn/journaled-model.ts`, `turn/journaled-tools.ts` and `turn/turn-text.ts` are the runner's side of it.
 import { hash } from 'node:crypto';
 import type { Clock, Timer } from '@fame-fabric/shared';
 import type { Reply } from '../model/ask-model.ts';
@@ -16,10 +16,12 @@ import { type LiveTurn, TurnReleased } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
 import type { TurnAccount } from './turn-account.ts';
 
-/** Text is written at least this often while it streams. */
+/** Longest wait of streamed text for its write, in ms. */
 const TEXT_MS = 50;
+/** Unwritten characters that cause a write at once. */
+/** Unwritten characters that cause a write at once. */
 const TEXT_CHARS = 1_024;
-/** Text on its way to the store beyond which the model has to wait. */
+/** Characters in writes that are not durable yet, beyond which the model has to wait. */
 const MAX_UNDURABLE_CHARS = 32_768;
 
 type Body<K extends Entry['kind']> = Extract<Entry, { kind: K }>['body'];
@@ -40,7 +42,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   #lastWriteAt = 0;
   #flushTimer: Timer | undefined;
   readonly startedCalls: Set<string>;
-  /** Set once the turn has ended: a runner that goes on changes nothing. */
+  /** Set once the turn has ended. Later entries of a runner that ignores its signal are refused. */
   #closed: { reason: unknown } | undefined;
 
   constructor(deps: WriterDeps) {
@@ -49,10 +51,10 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     this.startedCalls = new Set(deps.turn.recorded?.startedCalls);
   }
 
-  /** Charges the call in flight, if it failed. */
-  chargeBroken(): void {
+  /** Charges a model call that failed, if one was in flight. */
+  chargeFailedCall(): void {
     const { account, text } = this.#deps;
-    account.chargeBroken({ hasAnswer: text.length > text.replyEnd });
+    account.chargeFailedCall({ hasAnswer: text.length > text.replyEnd });
   }
 
   /** Refuses further entries of the runner. */
@@ -61,7 +63,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     this.#flushTimer?.stop();
   }
 
-  /** Writes a `turn_resumed` entry for an earlier process that died. */
+  /** Writes a `turn_resumed` entry after the death of an earlier process. */
   async resumed(attempt: number): Promise<void> {
     const { conversation, text } = this.#deps;
     const keep = text.length;
@@ -86,7 +88,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     const { step, model, messages, question } = call;
     const { account, conversation } = this.#deps;
     // A runner may ask again after a model call that failed.
-    this.chargeBroken();
+    this.chargeFailedCall();
     const reserved = account.reserve(model, messages);
     const body: Body<'model_called'> = {
       step,
@@ -152,7 +154,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     }));
   }
 
-  /** Call it when text was added. Returns a promise only when the store is so far behind that the model must wait. */
+  /** Schedules the write of added text. Returns a promise only if the store is so far behind that the model must wait. */
   textAdded(): Promise<void> | undefined {
     this.#checkOpen();
     const now = this.#deps.clock.now();
@@ -170,15 +172,15 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     return undefined;
   }
 
-  /** Writes the text that waits; it is part of the turn whatever became of it. */
+  /** Writes the pending text. It belongs to the turn, even if the turn has failed. */
   flush(): Promise<void> {
     return this.#write();
   }
 
-  /** Writes the text that waits and then `entry`, in one append; shows both once they are durable. */
+  /** Writes the pending text and `entry` in one append, and publishes both once they are durable. */
   async #write(
     entry?: { [K in Entry['kind']]: { kind: K; body: Body<K> } }[Entry['kind']],
-    show?: (seq: number) => ConversationEvent,
+    eventAt?: (seq: number) => ConversationEvent,
     totals?: EventBody,
   ): Promise<void> {
     const { conversation, turn, text, clock } = this.#deps;
@@ -200,7 +202,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     for (const [i, piece] of pieces.entries()) {
       turn.publish({ type: 'text', seq: seq + i, turn_id: turnId, text: piece.text });
     }
-    if (show) turn.publish(show(seq + pieces.length));
+    if (eventAt) turn.publish(eventAt(seq + pieces.length));
   }
 
   #restart(keep: number): (seq: number) => ConversationEvent {
@@ -209,7 +211,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
 
   #checkOpen(): void {
     if (this.#closed) throw this.#closed.reason;
-    // Another process goes on with the turn: an outcome of this one must not reach the journal.
+    // Another process continues the turn, so no entry of this one may reach the journal.
     const { signal } = this.#deps.turn;
     if (signal.reason instanceof TurnReleased) throw signal.reason;
   }

@@ -52,12 +52,12 @@ export class RefineTurns implements TurnRunner {
   async run(turn: TurnContext): Promise<TurnResult> {
     const kept = turn.state as Kept | undefined;
     if (!kept && turn.userMessage.trim() === '') {
-      await turn.say(this.#options.greeting ?? GREETING, RUNNER);
+      await turn.emitText(this.#options.greeting ?? GREETING, RUNNER);
       const usage = noUsage();
       return { usage, model: this.modelName, messages: messagesOf(turn), taskState: 'input-required' };
     }
     const step = await this.#step(kept?.dialogue, turn);
-    await turn.say(textOfRefine(step.turn), RUNNER);
+    await turn.emitText(textOfRefine(step.turn), RUNNER);
     const isDone = step.turn.kind === 'goals';
     if (step.turn.kind === 'goals') await this.#handoff(step.turn.goals, turn);
     return {
@@ -101,7 +101,7 @@ export class RefineTurns implements TurnRunner {
     let isFirst = true;
     for await (const event of events) {
       if (event.text === '' || (event.type === 'done' && !isFirst)) continue;
-      await turn.say(isFirst ? `\n\n${event.text}` : event.text, RUNNER);
+      await turn.emitText(isFirst ? `\n\n${event.text}` : event.text, RUNNER);
       isFirst = false;
     }
   }

@@ -181,7 +181,7 @@ export class TeamRun {
       const next = decide(answers);
       this.#addToHistory(agent, message, answers, next);
       for (const { plan, effect } of answers) {
-        if (effect.kind === 'text') await this.#say(effect.text, plan.call.id);
+        if (effect.kind === 'text') await this.#emitText(effect.text, plan.call.id);
       }
       if (next !== 'again') return next;
       hasData ||= answers.some((answer) => answer.effect.kind === 'data');
@@ -238,12 +238,12 @@ export class TeamRun {
         emit({ type: 'model_called', ...about, messages: request.messages });
       },
       onText: (text) => {
-        if (!holdText) return actions.say(text, source);
+        if (!holdText) return actions.emitText(text, source);
         held.push(text);
         return undefined;
       },
       onReply: ({ message }) => {
-        if (message.tool_calls?.length) void actions.say(held.join(''), source);
+        if (message.tool_calls?.length) void actions.emitText(held.join(''), source);
       },
     });
     const { message, finish } = reply;
@@ -355,7 +355,7 @@ export class TeamRun {
         if (text !== '') continue;
       }
       text += event.text;
-      await this.#say(event.text, target);
+      await this.#emitText(event.text, target);
     }
     this.#messages.push({ role: 'assistant', content: text || NO_REPLY });
     return this.#end(text ? { kind: 'text' } : { kind: 'silent' });
@@ -383,8 +383,8 @@ export class TeamRun {
     return result;
   }
 
-  #say(text: string, speaker: string): Promise<void> | undefined {
-    return this.#input.actions.say(text, { from: 'runner', speaker });
+  #emitText(text: string, speaker: string): Promise<void> | undefined {
+    return this.#input.actions.emitText(text, { from: 'runner', speaker });
   }
 
   #setting<K extends keyof ModelSettings>(agent: CompiledAgent, key: K): ModelSettings[K] {

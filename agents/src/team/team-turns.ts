@@ -64,7 +64,7 @@ export class TeamTurns implements TurnRunner {
 
   async #greet(turn: TurnContext): Promise<TurnResult> {
     const text = this.#options.greeting ?? 'Hello! What can I do for you?';
-    await turn.say(text, { from: 'runner' });
+    await turn.emitText(text, { from: 'runner' });
     const messages: ModelMessage[] = [
       { role: 'user', content: 'Hello' },
       { role: 'assistant', content: text },

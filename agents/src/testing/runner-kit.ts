@@ -49,13 +49,13 @@ export function runnerKit(options: RunnerKitOptions = {}): RunnerKit {
   };
   const steps = new Steps('t', options.recorded);
   const text = new TurnText(steps, options.text);
-  const say: TurnContext['say'] = (more, source) => {
+  const emitText: TurnContext['emitText'] = (more, source) => {
     const from = text.length;
     if (text.add(more, source)) seen.push(`text ${text.value.slice(from)}`);
     return undefined;
   };
-  const model = new JournaledModel({ steps, journal, draft, text, say, log: silentLog });
-  const tools = new JournaledTools({ steps, journal, draft, say });
+  const model = new JournaledModel({ steps, journal, draft, text, emitText, log: silentLog });
+  const tools = new JournaledTools({ steps, journal, draft, emitText });
   const turn: TurnContext = {
     conversationId: 'c',
     turnId: 't',
@@ -66,7 +66,7 @@ export function runnerKit(options: RunnerKitOptions = {}): RunnerKit {
     signal,
     ask: model.ask,
     makeCall: tools.makeCall,
-    say,
+    emitText,
     get text() {
       return text.value;
     },

@@ -1,5 +1,5 @@
-// THE PATH of a turn: ask the model; stream its text and run its tools side by side; ask again while there were calls. What it
-// does is recorded underneath it, by `journaled-model.ts` and `journaled-tools.ts`.
+// The path of a chat turn: ask the model, stream its text and run its tools concurrently, and ask again while the reply had calls.
+// `journaled-model.ts` and `journaled-tools.ts` record the turn below this loop.
 import { FabricError, type Logger, silentLog } from '@fame-fabric/shared';
 import type { ChatModel, ModelMessage, ModelRequest } from '../model/model.ts';
 import { addUsage, noUsage } from '../model/usage.ts';
@@ -10,9 +10,9 @@ import type { TextSource, TurnContext, TurnResult, TurnRunner } from './turn.ts'
 export interface ChatTurnsOptions {
   model: ChatModel;
   tools?: ToolSet | undefined;
-  /** Most model calls of one turn. @default 16 */
+  /** Maximum model calls of one turn. @default 16 */
   maxSteps?: number | undefined;
-  /** Most tokens of one reply. @default 4_096 */
+  /** Maximum tokens of one reply. @default 4_096 */
   maxAnswerTokens?: number | undefined;
   log?: Logger | undefined;
 }
@@ -55,7 +55,7 @@ export class ChatTurns implements TurnRunner {
     }
     throw new FabricError(
       'TURN_STEP_LIMIT',
-      `The model still called tools in reply ${this.#maxSteps} of the turn, which is the limit.`,
+      `The turn reached its limit of ${this.#maxSteps} model calls, and the last reply still called tools. Raise maxSteps.`,
     );
   }
 
@@ -71,10 +71,10 @@ export class ChatTurns implements TurnRunner {
         {
           signal: run.signal,
           toUserKey: 'to_user',
-          onText: (text) => turn.say(text, source),
+          onText: (text) => turn.emitText(text, source),
           onCall: (call) => run.add(call),
           onWarning: ({ message }) =>
-            this.#log.warn('the model server broke the protocol', { model: this.#model.name, message }),
+            this.#log.warn('the model server violated the protocol', { model: this.#model.name, message }),
         },
       );
       return { reply, outcomes: await run.finish() };

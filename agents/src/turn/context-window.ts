@@ -1,4 +1,4 @@
-// A token-limited window on a long exchange. The oldest pieces leave first; pinned pieces stay. A call and its results are one
+// A token-limited window on a long exchange. The oldest pieces are removed first; pinned pieces stay. A call and its results are one
 // piece, so the window is always valid for model servers.
 import type { ModelMessage } from '../model/model.ts';
 
@@ -7,19 +7,19 @@ export type Pin =
   | { at: 'start' }
   | { at: 'end' }
   | { at: 'fixed'; index: number }
-  /** 0 stands before all pieces, 100 behind them. */
+  /** 0 is before all pieces, 100 after them. */
   | { at: 'fixed'; percent: number }
   /** Stays where it was added; instead of being removed it moves to the end. */
   | { at: 'flowing' };
 
 export interface ContextWindowOptions {
-  /** Most tokens of all messages together. */
+  /** Maximum tokens of all messages together. */
   maxTokens: number;
   /** The tokens of one message. @default a quarter of its characters, rounded up */
   count?: (message: ModelMessage) => number;
 }
 
-/** Messages that stay or leave together. */
+/** Messages that are kept or removed together. */
 interface Piece {
   readonly messages: ModelMessage[];
   tokens: number;
@@ -134,7 +134,7 @@ export class ContextWindow {
     return true;
   }
 
-  /** Removes the oldest pieces until all fits; `latest` stays. It fits at the latest beside pinned pieces alone. */
+  /** Removes the oldest pieces until the rest fits. `latest` stays: the caller has checked that it fits beside the pinned pieces. */
   #trim(latest?: Piece): void {
     const drifted: Piece[] = [];
     let at = 0;

@@ -5,10 +5,10 @@ import type { AssistantMessage, ModelMessage, ToolMessage } from '../model/model
 import { charsOf, roughTokens, type TokenCounter } from '../model/tokens.ts';
 import { faultContent } from '../tools/tool-outcome.ts';
 
-/** The user message of a conversation that a person opens without a word. */
+/** Replaces an empty user message. */
 export const OPENING_REQUEST = 'Please open our conversation: greet me, and ask how you can help.';
 
-/** Ends a text that was cut short, so that the model knows. */
+/** Marks a text as cut short, for the model. */
 export const INTERRUPTED_MARK = '[interrupted]';
 
 /** Rule for failed and cancelled turns: `auto` keeps a turn only if a tool was started. */
@@ -19,7 +19,7 @@ export interface HistoryOptions {
   system?: string | undefined;
   /** Turns to keep; a plain turn is two messages. @default 10 */
   maxTurns?: number | undefined;
-  /** Most tokens of the window without the system message; whole turns are left out from the oldest on. */
+  /** Maximum tokens of the window without the system message. The oldest turns are left out first. */
   maxTokens?: number | undefined;
   /** @default a quarter of the characters */
   count?: TokenCounter | undefined;
@@ -40,7 +40,7 @@ export class History {
     this.#count = options.count ?? roughTokens;
   }
 
-  /** Starts a turn. It is no part of the history before `commit`. */
+  /** Starts a turn. It enters the history with `commit`. */
   begin(userText: string): TurnDraft {
     const content = userText.trim() === '' ? OPENING_REQUEST : userText;
     return new TurnDraft(this, content);
@@ -69,7 +69,7 @@ export class History {
   /** Adds a whole turn. @throws {Error} when no model server would accept its messages: a fault of the caller. */
   add(messages: readonly ModelMessage[]): void {
     const fault = transcriptFault(messages);
-    if (fault) throw new Error(`This turn cannot be remembered: ${fault}`);
+    if (fault) throw new Error(`The turn cannot be added to the history: ${fault}.`);
     const turn = closeCalls(messages);
     this.#turns.push(turn);
     this.#chars += charsOf(turn);
@@ -116,12 +116,12 @@ export class TurnDraft {
     this.#messages.push(message);
   }
 
-  /** Adds the result of a call. Results stand in the order of their calls, whatever order they come in. */
+  /** Adds the result of a call. Results are kept in the order of their calls. */
   tool(callId: string, content: string): void {
     const last = this.#messages.findLastIndex((message) => message.role === 'assistant');
     const calls = (this.#messages[last] as AssistantMessage | undefined)?.tool_calls ?? [];
     const place = (id: string): number => calls.findIndex((call) => call.id === id);
-    // A team answers an agent that did not choose with a call of its own, which no reply has.
+    // A team answers a missing choice with a synthetic call, which no reply contains.
     if (place(callId) < 0) return;
     let at = this.#messages.length;
     while (at > last + 1 && place((this.#messages[at - 1] as ToolMessage).tool_call_id) > place(callId))
@@ -129,7 +129,7 @@ export class TurnDraft {
     this.#messages.splice(at, 0, { role: 'tool', tool_call_id: callId, content });
   }
 
-  /** Makes the turn part of the history, with `messages` instead of its own ones if given. Once; later calls do nothing. */
+  /** Adds the turn to the history, with `messages` in place of its own if given. Further calls have no effect. */
   commit(messages: readonly ModelMessage[] = this.#messages): void {
     if (this.#state === 'settled') return;
     this.#state = 'settled';
@@ -137,9 +137,9 @@ export class TurnDraft {
   }
 
   /**
-   * Ends a turn that failed or was cancelled. If a tool was started, the exchange is kept and closed, so that the next turn knows
-   * about it; otherwise the history does not change. `startedCalls` includes calls without an outcome. Returns true if the turn
-   * was kept.
+   * Ends a turn that failed or was cancelled. If a tool was started, the exchange is kept and its open calls are answered, so that
+   * the model sees it in the next turn. Otherwise the history does not change. `startedCalls` includes calls without an outcome.
+   * Returns true if the turn was kept.
    */
   interrupt(partialText: string, startedCalls: ReadonlySet<string>, rule: FailedTurnRule = 'auto'): boolean {
     if (this.#state === 'settled') return false;

@@ -68,7 +68,7 @@ describe('a record that does not fit', () => {
   test('says again what the runner said behind the text that stands', async () => {
     const { turn, finish } = runnerKit({ recorded: record, text: 'One.\nSo.\nTwo.' });
     await turn.ask(scriptedModel([]), { messages: [user] }, { scope: 'a' });
-    await turn.say('So.', { from: 'runner', speaker: 'f' });
+    await turn.emitText('So.', { from: 'runner', speaker: 'f' });
     expect(turn.text).toBe('One.\nSo.\nTwo.');
     await finish();
     expect(turn.text).toBe('One.\nSo.');

@@ -1,6 +1,6 @@
 // Asks models through the journal of a turn. A recorded reply comes back without a request, a budget check or a reservation.
-// A new request is recorded before it is sent, and its reply before the runner sees it. If the runner asks something else than
-// the record says, the rest of the record is dropped and the turn goes on live.
+// A new request is recorded before it is sent, and its reply before the runner receives it. If a question differs from the recorded
+// one, the rest of the record is dropped and the turn continues with live requests.
 import type { Logger } from '@fame-fabric/shared';
 import { type AskModel, type AskModelOptions, askModel, type Reply } from '../model/ask-model.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
@@ -25,7 +25,7 @@ export interface ModelJournal {
     usage: Usage | undefined;
     reply: Reply;
   }): Promise<unknown>;
-  /** The record from `fromStep` on no longer holds, and of the text only `keep` characters. */
+  /** Drops the record from `fromStep` on, and the text after `keep` characters. */
   recordDropped(drop: { fromStep: number; keep: number }): Promise<unknown>;
 }
 
@@ -34,7 +34,7 @@ export interface JournaledModelDeps {
   journal: ModelJournal;
   draft: TurnDraft;
   text: TurnText;
-  say: RunnerActions['say'];
+  emitText: RunnerActions['emitText'];
   log: Logger;
 }
 
@@ -79,7 +79,7 @@ export class JournaledModel {
     }
   };
 
-  /** Call it when the runner is done: a record that goes on behind the end no longer holds. */
+  /** Call it when the runner has finished. Drops recorded steps that the runner did not reach. */
   finish(): Promise<void> {
     return this.#checkRecord(undefined);
   }
@@ -96,7 +96,7 @@ export class JournaledModel {
   }
 
   async #checkRecord(question: Question | undefined): Promise<void> {
-    const { steps, journal, text, say, log } = this.#deps;
+    const { steps, journal, text, emitText, log } = this.#deps;
     const reason = steps.divergence(question);
     if (reason === undefined) return;
     const fromStep = steps.number + 1;
@@ -104,13 +104,13 @@ export class JournaledModel {
     log.warn('turn diverges from its record; the rest of the record is dropped', {
       fromStep,
       reason,
-      // Their effects stay, and the new steps do not know of them.
-      startedCalls: steps.ahead.flatMap(startedCallsOf),
+      // Their effects remain, but the model will not see their results.
+      startedCalls: steps.remaining.flatMap(startedCallsOf),
     });
     steps.drop();
-    const repeated = text.restart(keep);
+    const skipped = text.restart(keep);
     await journal.recordDropped({ fromStep, keep });
-    for (const { text: again, source } of repeated) await say(again, source);
+    for (const one of skipped) await emitText(one.text, one.source);
   }
 }
 

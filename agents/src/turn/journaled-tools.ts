@@ -1,6 +1,6 @@
 // Makes the calls of a turn through its journal. A finished call is not made again: its result and its text come from the
-// record. A call that was started and not finished is made again, unless its function is not idempotent: then the model reads
-// that it was interrupted.
+// record. A call that was started and not finished is made again, unless its function is not idempotent: then its result is the
+// fault `aborted`.
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 import type { CallResult, CallToMake, MakeCall } from '../tools/make-call.ts';
 import { faultContent, INTERRUPTED } from '../tools/tool-outcome.ts';
@@ -8,7 +8,7 @@ import type { TurnDraft } from './history.ts';
 import type { Steps } from './steps.ts';
 import type { RunnerActions, TextSource } from './turn.ts';
 
-/** Longest arguments, in characters, that the record of a started call shows. */
+/** Maximum length of the arguments in the entry of a started call, in characters. Longer ones are left out. */
 export const MAX_SHOWN_ARGUMENT_CHARS = 1_024;
 
 /** A call in the journal. */
@@ -29,7 +29,7 @@ export interface JournaledToolsDeps {
   steps: Steps;
   journal: ToolJournal;
   draft: TurnDraft;
-  say: RunnerActions['say'];
+  emitText: RunnerActions['emitText'];
 }
 
 export class JournaledTools {
@@ -40,26 +40,26 @@ export class JournaledTools {
   }
 
   readonly makeCall: MakeCall = async ({ call, isRun, isIdempotent, speaker, execute }: CallToMake) => {
-    const { steps, journal, say } = this.#deps;
+    const { steps, journal, emitText } = this.#deps;
     const recorded = steps.request(call.id);
     const step = steps.number;
     const entry: CallEntry = { step, index: call.index, callId: call.id, name: call.name };
     const source: TextSource = { from: 'tool', step, index: call.index, speaker };
     if (recorded?.result) {
-      await say(recorded.text, source);
+      await emitText(recorded.text, source);
       return recorded.result;
     }
     if (recorded && isIdempotent === false) {
-      await say(recorded.text, source);
+      await emitText(recorded.text, source);
       return this.#finished(entry, { ok: false, content: faultContent(INTERRUPTED) });
     }
     if (isRun) await journal.toolStarted(entry, shownArguments(call));
     let written: Promise<void> | undefined;
     const result = await execute((text) => {
-      written = say(text, source) ?? written;
+      written = emitText(text, source) ?? written;
     });
     await written;
-    // An eager tool may finish before the reply it belongs to.
+    // An eager tool may finish before its reply is recorded.
     await steps.whenReplied();
     return this.#finished(entry, result);
   };

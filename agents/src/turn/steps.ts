@@ -1,5 +1,5 @@
 // Position of a turn in its steps. A step is one model call and the calls of its reply. The first steps may have been recorded
-// by a process that died: `advance` gives them out again, in order, until the record ends or no longer fits.
+// by a process that died: `advance` replays them in order, until the record ends or no longer matches.
 import { hash } from 'node:crypto';
 import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
 import type { CallResult } from '../tools/make-call.ts';
@@ -21,11 +21,11 @@ export interface RecordedStep {
   readonly usage: Usage | undefined;
   /** Text that came after the arguments of a call, by its id. */
   readonly trailing: ReadonlyMap<string, string> | undefined;
-  /** The question: who asked, and the turn's own messages. `undefined` in journals of 0.1.0, which are not compared. */
+  /** Identity of the question. `undefined` in journals of 0.1.0, whose questions are not compared. */
   readonly question: Question | undefined;
-  /** Characters of the turn's text that the recorded reply ends. */
+  /** Length of the turn's text at the end of the reply. */
   readonly textEnd: number;
-  /** By id. */
+  /** Calls of the reply, by id. */
   readonly calls: ReadonlyMap<string, RecordedCall>;
   /** True if the record behind this step was dropped once: the steps that follow were recorded without all of its results. */
   readonly isDivergent?: boolean | undefined;
@@ -44,7 +44,7 @@ export function questionOf(scope: string | undefined, messages: readonly ModelMe
   return { scope: scope ?? '', digest: hash('sha256', JSON.stringify(own)) };
 }
 
-/** Names the call at a place of a turn: nine letters and digits, which every model server accepts, and always the same. */
+/** Derives the id of a call from its position in the turn: nine letters and digits, which every model server accepts. */
 export function callId(turnId: string, step: number, index: number): string {
   const id = hash('sha256', `${turnId}/${step}/${index}`, 'base64').replace(/[^A-Za-z0-9]/g, '');
   return id.slice(0, 9).padEnd(9, '0');
@@ -68,7 +68,7 @@ export class Steps {
     return this.#number;
   }
 
-  /** True while recorded steps lie ahead: text that is said now was said before the crash, and stands. */
+  /** True while recorded steps remain. Text that is emitted now is already in the record. */
   get isReplaying(): boolean {
     return this.#number < this.#recorded.length;
   }
@@ -78,18 +78,21 @@ export class Steps {
     return this.#recorded[this.#number - 1];
   }
 
-  /** Recorded steps that were not given out. */
-  get ahead(): readonly RecordedStep[] {
+  /** Recorded steps that have not been replayed. */
+  get remaining(): readonly RecordedStep[] {
     return this.#recorded.slice(this.#number);
   }
 
-  /** The recorded call, which counts as requested from now on. */
+  /** Marks a call as requested and returns its record, if it has one. */
   request(id: string): RecordedCall | undefined {
     this.#requested.add(id);
     return this.current?.calls.get(id);
   }
 
-  /** Why the record does not fit what the runner does next: it asks `question`, or it ends. `undefined` if it fits. */
+  /**
+   * Returns the reason why the record does not match the next action of the runner: `question`, or the end of the turn without
+   * one. Returns `undefined` if it matches.
+   */
   divergence(question: Question | undefined): string | undefined {
     const { current } = this;
     if (current?.question && !current.isDivergent) {
@@ -102,8 +105,8 @@ export class Steps {
     if (!question) return 'the turn ends before its recorded steps';
     if (!next.question) return undefined;
     if (next.question.scope !== question.scope)
-      return `"${question.scope}" asks instead of "${next.question.scope}"`;
-    return next.question.digest === question.digest ? undefined : 'the messages differ';
+      return `"${question.scope}" asked, and the record has "${next.question.scope}"`;
+    return next.question.digest === question.digest ? undefined : 'the messages of the question differ';
   }
 
   /** Sets the promise that settles when the reply of the current step is recorded. */
@@ -118,7 +121,7 @@ export class Steps {
     return this.#replied;
   }
 
-  /** Drops the recorded steps that were not given out. */
+  /** Drops the recorded steps that have not been replayed. */
   drop(): void {
     this.#recorded = this.#recorded.slice(0, this.#number);
   }
@@ -129,7 +132,7 @@ export class Steps {
     return this.current;
   }
 
-  /** Leaves a step whose model call failed. A runner that asks again enters the same step, as the record numbers replies only. */
+  /** Leaves a step whose model call failed. A runner that asks again enters it anew, because a recorded step has a reply. */
   retreat(): void {
     this.#number -= 1;
   }

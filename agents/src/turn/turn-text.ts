@@ -1,5 +1,5 @@
 // The text of a turn, assembled from the texts of models, tools and the runner, with line breaks between them. After a crash the
-// runner says everything again from the beginning; text that the record has already is left out here.
+// runner emits everything again from the beginning. Text that the record already has is skipped here.
 import { FabricError } from '@fame-fabric/shared';
 import { charBoundary } from '@fame-fabric/shared/internal';
 import type { Steps } from './steps.ts';
@@ -8,12 +8,12 @@ import type { TextSource } from './turn.ts';
 /** A piece of text that was not written yet. */
 export interface TextPiece {
   readonly text: string;
-  /** Where it stands in the text of the turn. */
+  /** Position in the text of the turn. */
   readonly offset: number;
   readonly source: TextSource;
 }
 
-interface Said {
+interface EmittedText {
   readonly text: string;
   readonly source: TextSource;
 }
@@ -26,17 +26,17 @@ export class TurnText {
   /** Ends of the unwritten pieces. */
   #pieces: { end: number; readonly source: TextSource }[] = [];
   #written: number;
-  /** Repetitions since the last recorded reply; they were left out because the text stands. */
-  #repeated: Said[] = [];
+  /** Texts skipped since the last replayed reply, because the record has them. */
+  #skipped: EmittedText[] = [];
   #replyEnd: number;
 
-  /** `standing` is the text that was recorded up to the last whole reply. */
-  constructor(steps: Pick<Steps, 'isReplaying'>, standing = '', maxChars = Number.POSITIVE_INFINITY) {
+  /** `recorded` is the text up to the last whole reply. */
+  constructor(steps: Pick<Steps, 'isReplaying'>, recorded = '', maxChars = Number.POSITIVE_INFINITY) {
     this.#steps = steps;
     this.#maxChars = maxChars;
-    this.#text = standing;
-    this.#written = standing.length;
-    this.#replyEnd = standing.length;
+    this.#text = recorded;
+    this.#written = recorded.length;
+    this.#replyEnd = recorded.length;
   }
 
   get value(): string {
@@ -56,11 +56,11 @@ export class TurnText {
     return this.#text.length - this.#written;
   }
 
-  /** Adds a text. False if it stands already. @throws {BUFFER_OVERFLOW} when the text of the turn grows too long */
+  /** Adds a text. Returns false if the record already has it. @throws {BUFFER_OVERFLOW} when the text of the turn grows too long */
   add(text: string, source: TextSource): boolean {
     if (text === '') return false;
     if (this.#steps.isReplaying) {
-      this.#repeated.push({ text, source });
+      this.#skipped.push({ text, source });
       return false;
     }
     if (this.#text.length + text.length > this.#maxChars) {
@@ -73,7 +73,7 @@ export class TurnText {
     if (speaker !== undefined && speaker !== this.#speaker) {
       this.#speaker = speaker;
       if (this.#text !== '' && !this.#text.endsWith('\n')) {
-        // The break is no part of a tool's own text, which may have to be said again elsewhere.
+        // The break is not part of the tool's text, which a resumed turn may repeat at another position.
         this.#append('\n', source.from === 'tool' ? { from: 'runner' } : source);
       }
     }
@@ -93,20 +93,20 @@ export class TurnText {
     this.#replyEnd = this.#text.length;
   }
 
-  /** A recorded reply was given out: what was said before it stands for good. */
+  /** Call it when a recorded reply was replayed: the record has the texts before it. */
   confirm(): void {
-    this.#repeated = [];
+    this.#skipped = [];
   }
 
-  /** Cuts the text back to `keep` characters. Returns what was said again behind them, to be said for good. */
-  restart(keep: number): readonly Said[] {
+  /** Cuts the text back to `keep` characters. Returns the skipped texts after them, which must be emitted again. */
+  restart(keep: number): readonly EmittedText[] {
     this.#text = this.#text.slice(0, keep);
     this.#written = Math.min(this.#written, keep);
     this.#replyEnd = Math.min(this.#replyEnd, keep);
     this.#speaker = undefined;
-    const repeated = this.#repeated;
-    this.#repeated = [];
-    return repeated;
+    const skipped = this.#skipped;
+    this.#skipped = [];
+    return skipped;
   }
 
   /** The pieces that were not written yet, each at most `maxChars` long; they count as written from now on. */

@@ -1,7 +1,7 @@
 // The port between a conversation and the runner of its turns. The conversation room implements `TurnContext`
 // (`conversation/turn-run.ts`); `ChatTurns`, `TeamTurns` and `RefineTurns` implement `TurnRunner`. A runner asks models, makes
-// calls and says text through its context only. The context records all three, and after a crash it answers from the record:
-// a runner starts again from the beginning and never sees the difference.
+// calls and emits text through its context only, and the context records all three. After a crash the runner starts again from
+// the beginning, and the context answers from the record.
 import type { AskModel } from '../model/ask-model.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import type { MakeCall } from '../tools/make-call.ts';
@@ -14,7 +14,7 @@ export interface TurnRunner {
   run(turn: TurnContext): Promise<TurnResult>;
 }
 
-/** Origin of a text. Texts of different speakers stand on lines of their own; without a speaker there is no line break. */
+/** Origin of a text. A change of speaker starts a new line; a text without a speaker does not. */
 export type TextSource =
   | { readonly from: 'model' | 'runner'; readonly speaker?: string | undefined }
   | {
@@ -30,8 +30,8 @@ export interface RunnerActions {
   readonly ask: AskModel;
   /** Makes a call of the last reply. A recorded result comes back without a run. */
   readonly makeCall: MakeCall;
-  /** Shows text to the user. Await what it returns, if anything, before making more text. */
-  say(text: string, source: TextSource): Promise<void> | undefined;
+  /** Emits text to the user. If it returns a promise, await it before emitting more. */
+  emitText(text: string, source: TextSource): Promise<void> | undefined;
   /** The text of the turn so far, line breaks included. */
   readonly text: string;
 }
@@ -39,7 +39,7 @@ export interface RunnerActions {
 export interface TurnContext extends RunnerActions {
   readonly conversationId: string;
   readonly turnId: string;
-  /** As the caller wrote it; may be empty. */
+  /** Text of the caller, unchanged. May be empty. */
   readonly userMessage: string;
   /** The system message, the remembered turns and the user's message. */
   readonly messages: readonly ModelMessage[];
@@ -47,7 +47,7 @@ export interface TurnContext extends RunnerActions {
   readonly state: unknown;
   /** Start parameters beyond the settings that all conversations have. */
   readonly payload: Readonly<Record<string, unknown>>;
-  /** Aborts when the turn is cancelled, ran too long or goes on in another process. */
+  /** Aborts when the turn is cancelled, exceeds its time limit, or is released to another process. */
   readonly signal: AbortSignal;
 }
 
@@ -57,7 +57,7 @@ export interface TurnResult {
   model: string;
   /** The messages of the turn for the history. @default the user's message, then the replies and the results of their calls, or the text where there are none */
   messages?: readonly ModelMessage[];
-  /** Comes back as `state` in the next turn of the conversation; plain JSON. */
+  /** Passed as `state` to the next turn of the conversation. Plain JSON. */
   state?: unknown;
   /** State of the conversation's task from now on. @default 'working' */
   taskState?: 'working' | 'input-required' | 'completed';

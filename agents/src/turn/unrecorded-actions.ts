@@ -16,9 +16,9 @@ export class UnrecordedActions implements RunnerActions {
   readonly ask = askModel;
 
   readonly makeCall: MakeCall = ({ call: { index }, speaker, execute }) =>
-    execute((text) => void this.say(text, { from: 'tool', step: 0, index, speaker }));
+    execute((text) => void this.emitText(text, { from: 'tool', step: 0, index, speaker }));
 
-  say(text: string, source: TextSource): undefined {
+  emitText(text: string, source: TextSource): undefined {
     const from = this.#text.length;
     if (this.#text.add(text, source)) this.#onText(this.#text.value.slice(from));
   }
