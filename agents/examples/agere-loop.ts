@@ -52,7 +52,7 @@ const response = defineHandler('response', async (self, chat: Chat) => {
 
 const answerOf = defineJob('chat', (_self, chat: Chat) => response(chat));
 
-/** One round: the answer to the last message with all of its tool calls. The next question starts a round of its own. */
+/** One round: the answer to the last message with all of its tool calls. The next question starts a new round. */
 export const round: (chat: Chat) => JobRef = defineJob('round', (self, chat: Chat) => {
   self.node.on('at_job_end', async ({ commander }) => {
     const question = await chat.ui.ask();

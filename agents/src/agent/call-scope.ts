@@ -1,5 +1,6 @@
 // Context of one running call. Most operations never read their signal or log, so both are created on first use.
 import type { IncomingCall, Logger } from '@fame-fabric/shared';
+import { cutText } from '@fame-fabric/shared/internal';
 import type { OperationContext, Outbound } from './operation.ts';
 
 export class CallScope implements OperationContext {
@@ -36,7 +37,7 @@ export class CallScope implements OperationContext {
   }
 
   get log(): Logger {
-    this.#log ??= this.#agentLog.with({ method: this.#call.method.slice(0, 64), callId: this.#call.id });
+    this.#log ??= this.#agentLog.with({ method: cutText(this.#call.method, 64), callId: this.#call.id });
     return this.#log;
   }
 

@@ -2,6 +2,7 @@
 // `kwargs`, one object, a JSON-RPC array, or mixed); `read` turns each into the same typed arguments, or names the faulty
 // parameter. Calls are scheduled and answered in `served-agent.ts`.
 import { type CallOptions, type CallTarget, FabricError, type Logger, readParams } from '@fame-fabric/shared';
+import { cutText } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
 
 /** Declares parameters: an object, whose order of properties is the positional order, or a tuple. */
@@ -88,12 +89,15 @@ type Reading = { value: unknown } | { fault: string };
 
 const invalid = (fault: string): FabricError => new FabricError('PARAMS_INVALID', fault);
 
-// zod describes the fault; the path in front tells the caller where it is.
+/** Longest fault that a caller receives. */
+const MAX_FAULT_CHARS = 500;
+
+// zod describes the fault. The path in front locates it.
 function faultOf(error: z.ZodError, nameOf: (path: readonly PropertyKey[]) => string): string {
   const issue = error.issues[0]!;
   const where = nameOf(issue.path);
   const more = error.issues.length > 1 ? ` (and ${error.issues.length - 1} more)` : '';
-  return `${where ? `${where}: ` : ''}${issue.message}${more}`.slice(0, 500);
+  return cutText(`${where ? `${where}: ` : ''}${issue.message}${more}`, MAX_FAULT_CHARS);
 }
 
 const dotted = (path: readonly PropertyKey[]): string => path.map(String).join('.');
@@ -128,7 +132,10 @@ function objectReader(schema: z.ZodObject): (params: unknown) => unknown {
   const read = (args: readonly unknown[], named: Record<string, unknown>): Reading => {
     if (args.length > names.length) {
       return {
-        fault: `params: ${args.length} arguments for ${names.length} parameters; ${expected}`.slice(0, 500),
+        fault: cutText(
+          `params: ${args.length} arguments for ${names.length} parameters; ${expected}`,
+          MAX_FAULT_CHARS,
+        ),
       };
     }
     const values: [string, unknown][] = [];
@@ -137,7 +144,7 @@ function objectReader(schema: z.ZodObject): (params: unknown) => unknown {
       const position = names.indexOf(name);
       if (position >= 0 && position < args.length) return { fault: `${name}: given by position and by name` };
       if (!known.has(name) && !acceptsUnknown) {
-        return { fault: `${name.slice(0, 64)}: no such parameter; ${expected}`.slice(0, 500) };
+        return { fault: cutText(`${cutText(name, 64)}: no such parameter; ${expected}`, MAX_FAULT_CHARS) };
       }
       values.push([name, value]);
     }

@@ -12,7 +12,7 @@ import {
   silentLog,
   systemClock,
 } from '@fame-fabric/shared';
-import { closestMatch } from '@fame-fabric/shared/internal';
+import { closestMatch, cutText } from '@fame-fabric/shared/internal';
 import { createSafeFetch } from '../net/safe-fetch.ts';
 import type { Agent, AgentContext, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
 import { answer } from './answer.ts';
@@ -148,7 +148,7 @@ export class ServedAgent implements Serving, Service {
   }
 
   #fail(call: IncomingCall, error: unknown, scope?: CallScope): void {
-    const ids = { method: call.method.slice(0, 64), callId: call.id };
+    const ids = { method: cutText(call.method, 64), callId: call.id };
     try {
       if (isFabricError(error)) call.fail(error);
       else if (scope?.isAborted) {
@@ -233,5 +233,5 @@ function unknownMethod(method: string, names: Iterable<string>): FabricError {
   const more = own.length > MAX_LISTED ? ', ...' : '';
   const all = own.length > 0 ? `. There are: ${own.slice(0, MAX_LISTED).join(', ')}${more}` : '';
   const hint = near ? `; did you mean ${near}?` : all;
-  return new FabricError('METHOD_NOT_FOUND', `There is no operation "${method.slice(0, 64)}"${hint}`);
+  return new FabricError('METHOD_NOT_FOUND', `There is no operation "${cutText(method, 64)}"${hint}`);
 }

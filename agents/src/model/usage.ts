@@ -36,7 +36,7 @@ export interface Spent {
 export interface UsageReport {
   readonly total: Readonly<Spent>;
   readonly byModel: Readonly<Record<string, Readonly<Spent>>>;
-  /** By the calling agent; empty where there are no agents. */
+  /** By the calling agent; empty without agents. */
   readonly byAgent: Readonly<Record<string, Readonly<Spent>>>;
 }
 

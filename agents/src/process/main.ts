@@ -1,7 +1,7 @@
 // Wiring of the built-in agents. `fame agent [NAME...]` serves the named ones, or those of FAME_AGENTS. Only this file selects the
 // model, tools and store of an agent. `run-agents.ts` handles signals and exit codes.
 import { fileURLToPath } from 'node:url';
-import { closestMatch, EXIT } from '@fame-fabric/shared/internal';
+import { closestMatch, cutText, EXIT } from '@fame-fabric/shared/internal';
 import type { Agent } from '../agent/agent-types.ts';
 import type { ChatModel } from '../model/model.ts';
 import type { OpenedStore } from '../store/open-store.ts';
@@ -60,7 +60,7 @@ export async function runAgentProcess(args: readonly string[], options: RunOptio
     else {
       const near = closestMatch(name, AGENT_NAMES);
       const hint = near ? ` Did you mean ${near}?` : '';
-      write(`Unknown agent "${name.slice(0, 64)}".${hint} Known agents: ${AGENT_NAMES.join(', ')}`);
+      write(`Unknown agent "${cutText(name, 64)}".${hint} Known agents: ${AGENT_NAMES.join(', ')}`);
       return EXIT.usage;
     }
   }

@@ -16,7 +16,7 @@ import {
   type TaskState,
   textMessage,
 } from '@fame-fabric/shared';
-import { onAbort } from '@fame-fabric/shared/internal';
+import { cutText, onAbort } from '@fame-fabric/shared/internal';
 import type { OperationContext, Outbound } from '../operation.ts';
 import type { Notifier } from './push.ts';
 import { Subscriber } from './task-subscriber.ts';
@@ -306,7 +306,7 @@ export class TaskTable {
 
   #get(id: string): Entry {
     const entry = this.#find(id);
-    if (!entry) throw new FabricError('TASK_UNKNOWN', `There is no task ${id.slice(0, 64)}`);
+    if (!entry) throw new FabricError('TASK_UNKNOWN', `There is no task ${cutText(id, 64)}`);
     return entry;
   }
 

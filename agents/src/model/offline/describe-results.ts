@@ -1,4 +1,5 @@
 // Describes tool results to the user: common shapes as a sentence, others member by member.
+import { cutText } from '@fame-fabric/shared/internal';
 import type { ToolResult } from './conversation.ts';
 
 const MAX_CHARS = 2000;
@@ -62,8 +63,8 @@ function describeResult({ name, content }: ToolResult): string {
     : isMembers(value) && value.error
       ? inWords((value.error as { message?: unknown }).message ?? value.error)
       : undefined;
-  if (error !== undefined) return `The tool ${name} did not work: ${error.slice(0, MAX_CHARS)}`;
-  const text = (sentenceOf(value) ?? inWords(value)).slice(0, MAX_CHARS);
+  if (error !== undefined) return `The tool ${name} did not work: ${cutText(error, MAX_CHARS)}`;
+  const text = cutText(sentenceOf(value) ?? inWords(value), MAX_CHARS);
   if (/[.!?]$/.test(text)) return text;
   const label = name.replaceAll('_', ' ').replace(/^(?:get|fetch|find|look up)\s+/, '');
   return `${capitalized(label)}: ${text}.`;

@@ -47,8 +47,8 @@ describe('the offline model in conversation', () => {
     ['I am 36 years old', 'How old am I?', '36'],
     ['I work as a baker.', 'What do I do?', 'You work as a baker.'],
     ['My keys are in the drawer.', 'Where are my keys?', 'Your keys are in the drawer.'],
-  ])('recalls: %s', async (told, asked, answer) => {
-    expect(await last(told, 'hello', asked)).toContain(answer);
+  ])('recalls: %s', async (statement, question, answer) => {
+    expect(await last(statement, 'hello', question)).toContain(answer);
   });
 
   it('uses the latest statement', async () => {

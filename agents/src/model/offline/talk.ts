@@ -1,5 +1,6 @@
 // Replies without tools: rules that are tried in order on each clause of the last message. A rule answers or returns undefined.
 // If no rule answers, the reply says that the model does not know.
+import { cutText } from '@fame-fabric/shared/internal';
 import { type Conversation, clauses } from './conversation.ts';
 import { askedFor, type Fact, factSentence, factsIn, lookUp } from './facts.ts';
 import { counting, JOKE, poem, story } from './long-text.ts';
@@ -22,7 +23,7 @@ const SELF_DESCRIPTION =
 
 const ORDINALS = 'first second third fourth fifth sixth seventh eighth ninth tenth'.split(' ');
 
-const quote = (text: string): string => `"${text.length > 600 ? `${text.slice(0, 600)}…` : text}"`;
+const quote = (text: string): string => `"${cutText(text, 600)}"`;
 const plural = (n: number, word: string): string => `${n} ${word}${n === 1 ? '' : 's'}`;
 
 /** Rules for the whole message, whose text may contain several sentences. */

@@ -1,5 +1,5 @@
-// Server-sent events: text in pieces of any size in, the data of each event out. The library parses; the limit on an event
-// and the tolerant end are ours.
+// Server-sent events: text in pieces of any size in, the data of each event out. The library parses them. This
+// file adds the limit on an event and accepts a stream without a final blank line.
 import { createParser } from 'eventsource-parser';
 
 /** Longest event in characters. A server that sends a longer one is not a Chat Completions server. */
@@ -11,7 +11,7 @@ export class EventParser {
     maxBufferSize: MAX_EVENT_CHARS,
     onEvent: ({ data }) => this.#events.push(data),
     onError: ({ type }) => {
-      // Unknown fields are ignored, as the standard says.
+      // Ignore unknown fields, as the standard requires.
       if (type !== 'max-buffer-size-exceeded') return;
       throw new RangeError(`An event is longer than ${MAX_EVENT_CHARS} characters.`);
     },
@@ -26,7 +26,7 @@ export class EventParser {
     return events;
   }
 
-  /** Returns the data of an event that no blank line ended: some servers omit it after the last event. */
+  /** Returns the data of an event without a final blank line: some servers omit it after the last event. */
   end(): string[] {
     return this.push('\n\n\n');
   }

@@ -1,6 +1,7 @@
 // Maps the failures of a model request to one error code and one sentence with the fix. Keys never appear in a message, nor
 // in the cause, which is logged. The server's own words appear only if they do not quote the conversation.
 import { type ErrorCode, FabricError } from '@fame-fabric/shared';
+import { cutText } from '@fame-fabric/shared/internal';
 import { type HeaderSource, retryAfterMs } from './model-retry.ts';
 
 export interface FailureContext {
@@ -56,7 +57,7 @@ function reasonOf(caught: Caught, context: FailureContext): string {
   const own = text((caught.error as { message?: unknown } | undefined)?.message);
   if (quotesConversation(own, context)) return '';
   const line = redact(own, context.apiKey).replace(/\s+/g, ' ').trim();
-  return line.slice(0, MAX_REASON_CHARS).replace(/[.\s]+$/, '');
+  return cutText(line, MAX_REASON_CHARS).replace(/[.\s]+$/, '');
 }
 
 /** Returns the code of the innermost system error, such as ECONNREFUSED. */
@@ -104,7 +105,7 @@ export function modelFailure(thrown: unknown, context: FailureContext, delivered
       ? networkFailure(thrown, context, delivered)
       : serverFailure(caught, context);
 
-  const cause = new Error(redact(text(caught.message), context.apiKey).slice(0, MAX_CAUSE_CHARS));
+  const cause = new Error(cutText(redact(text(caught.message), context.apiKey), MAX_CAUSE_CHARS));
   cause.name = text(caught.name) || 'Error';
   // A parser error quotes the text that it cannot parse.
   if (isNoEventStream(thrown)) cause.message = 'not an event stream';

@@ -1,6 +1,6 @@
 // Assigns each piece of a streamed tool call to its call. OpenAI numbers calls by `index` and sends each `id` once. Other
-// servers of the same API omit the index, use 0 for every call, repeat the id in every piece, send it empty, or give two calls
-// the same one. Every call gets one slot here in all of these cases.
+// servers of the same API omit the index, use 0 for every call, repeat the id in every piece, send it empty, or use the
+// same id for two calls. In all of these cases every call gets one slot.
 import { newId } from '@fame-fabric/shared';
 import type { ToolCallDelta } from '../model.ts';
 import { JsonTap } from './json-tap.ts';
@@ -24,7 +24,7 @@ export interface CallSlot {
   heldText: string;
   tooLarge: boolean;
   ended: boolean;
-  /** Text that came after the arguments were complete; it is no part of them. */
+  /** Text after the complete arguments, which is not part of them. */
   trailing: string;
 }
 

@@ -1,5 +1,5 @@
 // Reads one streamed reply to its end and pushes its parts to callbacks as they arrive. There is no queue between a chunk and
-// its reader: `reply-splitter.ts` takes each chunk apart synchronously. `splitToolStream` offers the same as two iterables.
+// its reader: `reply-splitter.ts` parses each chunk synchronously. `splitToolStream` offers the same as two iterables.
 import { FabricError } from '@fame-fabric/shared';
 import { onAbort } from '@fame-fabric/shared/internal';
 import type { ModelChunk } from '../model.ts';
