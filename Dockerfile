@@ -1,6 +1,6 @@
-# One image for every role; the command picks it: `sentinel`, `agent`, `up`, `chat`, `ps`. It holds Node, the compiled
-# sources and the packages they need: no compiler, no tests, no package manager's cache. It runs as an unprivileged user and
-# writes only to /data, so its root may be read-only.
+# One image for every role; the command selects it: `sentinel`, `agent`, `up`, `chat`, `ps`. The image contains Node, the
+# compiled sources and the packages that they need, without compiler, tests and package cache. It runs as an unprivileged user
+# and writes only to /data, so its root file system may be read-only.
 
 FROM node:24-slim AS build
 WORKDIR /app
@@ -9,7 +9,7 @@ COPY shared/package.json shared/
 COPY sentinel/package.json sentinel/
 COPY agents/package.json agents/
 COPY client/package.json client/
-# Node is here already, and nothing that the image needs has an install script.
+# The base image has Node, and no package in the image needs its install script.
 RUN npm ci --ignore-scripts
 COPY shared shared
 COPY sentinel sentinel
@@ -17,7 +17,7 @@ COPY agents agents
 COPY client client
 COPY bin bin
 RUN node node_modules/typescript/bin/tsc -b bin
-# Packages that cannot be shared lie below their workspace, so all of what is left is the image.
+# npm installs packages that workspaces cannot share below their workspace, so the image copies all remaining folders.
 RUN npm prune --omit=dev --ignore-scripts
 RUN rm -rf */src */tsconfig.json bin tsconfig.base.json package-lock.json .npmrc
 RUN mkdir ../data
@@ -30,7 +30,7 @@ COPY --from=build --chown=node:node /data /data
 USER node
 EXPOSE 8000
 VOLUME /data
-# Whatever the role, it is well when its sentinel answers; docker-compose.yml asks more of each.
+# Every role is healthy if its sentinel answers. docker-compose.yml has a stricter check for each role.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s CMD ["node", "/app/dist/fame.js", "ps"]
 ENTRYPOINT ["node", "--disable-warning=ExperimentalWarning", "/app/dist/fame.js"]
 CMD ["help"]

@@ -1,5 +1,5 @@
-# Shortcuts for people. The commands are implemented in TypeScript (`bin/`); this file installs, builds and calls them.
-# Node 24 comes with `npm ci` into node_modules, so the Node that runs npm may be older (20 or newer).
+# Shortcuts for users. The commands are implemented in TypeScript (`bin/`); this file installs, builds and calls them.
+# `npm ci` installs Node 24 into node_modules, so the Node that runs npm may be older (20 or newer).
 
 NODE  := node_modules/.bin/node
 FAME  := $(NODE) --disable-warning=ExperimentalWarning dist/fame.js
@@ -28,7 +28,7 @@ start: $(STAMP) ## start a sentinel and the chat agent in the background
 run: $(STAMP) ## talk to the chat agent
 	@$(FAME) chat
 
-run-verbose: $(STAMP) ## the same, and print the metadata of every envelope
+run-verbose: $(STAMP) ## like run, and print the metadata of every envelope
 	@FAME_SHOW_ENVELOPES=$(or $(FAME_SHOW_ENVELOPES),true) $(FAME) chat
 
 stop: $(STAMP) ## stop what `make start` started
@@ -40,7 +40,7 @@ status: $(STAMP) ## show the state of the background processes
 logs: $(STAMP) ## show the logs of the background processes
 	@$(FAME) local logs
 
-doctor: $(STAMP) ## check this machine and say what to fix
+doctor: $(STAMP) ## check this machine and print fixes
 	@$(FAME) doctor
 
 test: node_modules/.package-lock.json ## build and run every test
@@ -49,10 +49,10 @@ test: node_modules/.package-lock.json ## build and run every test
 bench: node_modules/.package-lock.json ## build and measure
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run bench
 
-bench-quick: node_modules/.package-lock.json ## the gates of continuous integration, in a minute
+bench-quick: node_modules/.package-lock.json ## measure the gates of continuous integration, in 90 seconds
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run bench-quick
 
-interop-python: node_modules/.package-lock.json ## Python nodes of naylence on our sentinel (downloads them)
+interop-python: node_modules/.package-lock.json ## run Python naylence nodes against our sentinel (downloads them)
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run interop-python
 
 lint: node_modules/.package-lock.json ## check format, style and types

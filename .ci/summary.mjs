@@ -1,12 +1,12 @@
-// Prints what the test runner counted over all of its reports as `N passed, N failed, N skipped`; exit code 1 when a test
-// failed, when none ran, or when a report is missing.
+// Prints the totals of all test reports as `N passed, N failed, N skipped`. Exits with 1 if a test failed, no test ran, or a
+// report is missing.
 import { readFileSync } from 'node:fs';
 
 const sum = { passed: 0, failed: 0, skipped: 0 };
 for (const file of process.argv.slice(2)) {
   try {
     const report = JSON.parse(readFileSync(file, 'utf8'));
-    // A file that could not even be loaded has no tests; it counts as one that failed.
+    // A test file that could not be loaded has no results. It counts as one failed test.
     const broken = report.testResults.filter(
       (result) => result.status === 'failed' && result.assertionResults.length === 0,
     );
@@ -14,7 +14,7 @@ for (const file of process.argv.slice(2)) {
     sum.failed += report.numFailedTests + broken.length;
     sum.skipped += report.numPendingTests + (report.numTodoTests ?? 0);
   } catch (error) {
-    console.log(`${file} is no report of the tests (${error.message})`);
+    console.log(`Cannot read the test report ${file}: ${error.message}`);
     sum.failed += 1;
   }
 }

@@ -17,7 +17,7 @@ export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
     type: 'integer',
     unit: 'ms',
     default: '30000',
-    description: 'How long the first attach keeps trying.',
+    description: 'Time limit of the first attach, retries included.',
   },
   {
     name: 'FAME_TURN_TIMEOUT_MS',
@@ -50,13 +50,13 @@ export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
     type: 'integer',
     unit: 'ms',
     default: '10000',
-    description: 'How long `make stop` lets running calls finish; 10 s later what still runs is ended.',
+    description: 'Time that `make stop` gives running calls to finish; 10 s later it kills the processes.',
   },
   {
     name: 'FAME_DATA_DIR',
     type: 'path',
     default: '.fame',
-    description: 'Where history, logs and pid files are kept.',
+    description: 'Directory for history, logs and pid files.',
   },
   { name: 'NO_COLOR', type: 'text', default: '', description: 'Any value switches colours off.' },
 ] as const satisfies Variable[]);

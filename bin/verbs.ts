@@ -153,7 +153,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./verbs/trace.ts'),
   },
   doctor: {
-    about: 'check this machine and the connection, and say what to fix',
+    about: 'check this machine and the connection, and print fixes',
     usage: 'npx fame doctor [--json]',
     examples: ['npx fame doctor'],
     flags: { json },
