@@ -1,5 +1,5 @@
-// The promises of a turn, case by case: `case-ids.json` names each case, and each has at least one test whose name begins with
-// its id. That these tests pass is the business of the run that this one belongs to; that none of them is skipped, of this one.
+// `case-ids.json` names each case of the guarantees of a turn. Each must have at least one test whose title begins with its id and
+// that is not skipped.
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -7,12 +7,12 @@ import { ROOT } from './kit/processes.ts';
 
 const CASES = JSON.parse(readFileSync(join(ROOT, 'test/case-ids.json'), 'utf8')) as Record<string, string>;
 const ID = '(?:AG|DS|TL|HI|FB|TM|ST)-\\d+';
-/** `it('AG-1 ...`, also behind `.each(...)`; the first group holds what may stand between. */
+/** `it('AG-1 ...`, also after `.each(...)`; the first group is the modifiers in between. */
 const NAMED = new RegExp(
   `\\b(?:it|test)((?:\\.\\w+)*)(?:\\((?:[^()]|\\([^()]*\\))*\\))?\\(\\s*['"\`](${ID})\\b`,
   'g',
 );
-/** A table whose rows have ids, and the test that is named by them. */
+/** A table whose rows have ids, and the test whose title contains them. */
 const ROW = new RegExp(`\\bid: '(${ID})'`, 'g');
 const NAMED_BY_ROW = /\b(?:it|test)\(`\$\{id\} /;
 
@@ -37,7 +37,7 @@ test('no test is named after a case that does not exist', () => {
   expect([...tested].filter((id) => !Object.hasOwn(CASES, id))).toEqual([]);
 });
 
-test('a test that is skipped is not found', () => {
+test('a skipped test does not count', () => {
   expect(idsOf("it('AG-1 works', () => {})")).toEqual(['AG-1']);
   expect(idsOf("it.each([[f(1)]])('AG-2 %s', () => {})")).toEqual(['AG-2']);
   expect(idsOf("it.skip('AG-3 waits', () => {})\nit.todo('AG-4')")).toEqual([]);

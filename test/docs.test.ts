@@ -1,5 +1,5 @@
-// The documents are held to the code: tables to the tables they describe, samples to the example files, links and file names
-// to what exists, commands to the verbs and targets there are. A row that is missing is printed as it should stand.
+// Compares the documents with the code: tables with the tables that they describe, samples with the example files, links, file
+// names, commands and make targets with those that exist. A missing row is printed in the form that it should have.
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { CLOSE } from '@fame-fabric/sentinel/internal';
@@ -42,7 +42,7 @@ describe('tables of the code', () => {
     expect(read('docs/errors.md').match(/^## \w+$/gm)).toEqual(ERROR_AREAS.map((area) => `## ${area}`));
   });
 
-  test('rows that are missing are put in, rows that are too many go, and words stay', () => {
+  test('missing rows are added, obsolete ones removed, and other text is kept', () => {
     const text = '# T\n\n## a\n\nWords.\n\n| Code |\n|---|\n| `OLD` |\n\nMore.\n\n## b\n\n| `B` |\n';
     const table = { file: '', heading: '## a', rows: ['| `NEW` |', '| `$&` |'] };
     const updated = withRows(text, table);
@@ -50,7 +50,7 @@ describe('tables of the code', () => {
     expect(withRows(updated, table)).toBe(updated);
   });
 
-  test('errors send people to commands that exist only', () => {
+  test('fixes of errors name commands that exist', () => {
     for (const [code, { fix }] of Object.entries(ERRORS)) {
       for (const [, verb] of fix.matchAll(/`fame ([a-z-]+)/g)) expect(VERBS, code).toHaveProperty(verb!);
     }
@@ -63,7 +63,7 @@ describe('tables of the code', () => {
       const first = seen.get(name) ?? variable;
       seen.set(name, first);
       expect([name, variable.unit]).toEqual([name, first.unit]);
-      // The id of a sentinel outlives it, that of an agent does not.
+      // A sentinel keeps its id over restarts; an agent does not.
       if (name !== 'FAME_NODE_ID') expect([name, variable.default]).toEqual([name, first.default]);
     }
   });
@@ -141,7 +141,7 @@ describe('links and names', () => {
       const exists = path!.includes('/')
         ? [path!, join(dirname(file), path!)].some((each) => existsSync(join(ROOT, each)))
         : !/\.(?:ts|mjs)$/.test(path!) || sourceNames.has(path!);
-      // `name.test.ts` stands for any name; what is in `.fame` is written by the command.
+      // `name.test.ts` is a placeholder, and the command writes the files in `.fame`.
       if (!exists && path !== 'name.test.ts' && !path!.startsWith('.fame/')) lost.push(path!);
     }
     expect(lost).toEqual([]);
@@ -155,7 +155,7 @@ describe('links and names', () => {
     expect(lost).toEqual([]);
   });
 
-  test('the decisions are numbered without gaps, and each says what was decided and why', () => {
+  test('the decisions are numbered without gaps, and each has its three sections', () => {
     const files = globSync('docs/decisions/*.md', { cwd: ROOT }).sort();
     expect(files.map((file) => Number(/\/(\d{4})-/.exec(file)?.[1]))).toEqual(files.map((_, i) => i + 1));
     for (const file of files) {
@@ -178,7 +178,7 @@ describe('docs/guarantees.md', () => {
 
   test('there are claims, and the crash matrix has the points and victims that the test kills at', () => {
     expect(claims.length).toBeGreaterThan(5);
-    // Read, not imported: the suite starts processes of the built command.
+    // Read, not imported: an import of the suite requires a build.
     const [points, victims] = ['POINTS', 'VICTIMS'].map((list) => {
       const [, items] = new RegExp(`const ${list}\\b[^=]*= \\[([^\\]]*)\\]`).exec(
         read('test/crash/matrix.ts'),

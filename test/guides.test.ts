@@ -1,5 +1,5 @@
-// The guides and the reference of team files, held to the code: every key has its row, every fault its line, programs are
-// short, and drawings are what the command draws. `integration/examples.test.ts` runs what the guides show.
+// Compares the guides and the reference of team files with the code: every key and every fault has a row, programs are short, and
+// diagrams are those of the command. `integration/examples.test.ts` runs the commands in the guides.
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { agentKeysAt, refineKeysAt, teamDiagram, teamKeysAt } from '@fame-fabric/agents/internal';
@@ -11,7 +11,7 @@ const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 const GUIDES = globSync('docs/guides/*.md', { cwd: ROOT }).sort();
 const MAX_LINES = 30;
 
-test('there is a guide for each way of working', () => {
+test('there is a guide for each style of agents', () => {
   expect(GUIDES.map((file) => file.slice('docs/guides/'.length))).toEqual([
     'conversation.md',
     'strategies.md',
@@ -66,7 +66,7 @@ describe('docs/team-configuration.md', () => {
   });
 });
 
-test('the drawing in the guide is what the command draws', async () => {
+test('the diagram in the guide is that of the command', async () => {
   const { graph } = await readTeam(join(ROOT, 'agents/examples/support-team/team.yaml'));
   const [, drawing] = /```mermaid\n([\s\S]*?)```/.exec(read('docs/guides/teams.md'))!;
   expect(drawing).toBe(teamDiagram(graph));

@@ -1,5 +1,5 @@
-// A5, P5: no caller waits for a dead agent. The agent is killed while a call and while a stream of it are open; the callers
-// are notified when the time in which it might have come back is over, and no later than 2 s after that.
+// A5, P5: no caller waits for a dead agent. The agent is killed while a call and a stream are open. The callers are notified
+// when the resume window has ended, and no later than 2 s after that.
 import { gate, stall } from '@fame-fabric/agents/testing';
 import type { Client } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
@@ -8,7 +8,7 @@ import { startOurSentinel } from '../kit/sentinel.ts';
 import { CHAT, converse, openClient, startAgent, startModel, stopStack } from '../kit/stack.ts';
 
 const GRACE_MS = 2_000;
-/** Clocks of two processes, rounded to ms. */
+/** Tolerance for the clocks of two processes, rounded to ms. */
 const ROUNDING_MS = 50;
 
 afterAll(stopStack);
@@ -45,11 +45,11 @@ describe.each([
 ] as const)('A5: with %s', (name, windowMs, env) => {
   test('callers of a killed agent get NODE_GONE in time, and its address is free at once', async () => {
     const sentinel = await startOurSentinel({ env });
-    const standing = gate();
+    const held = gate();
     const model = await startModel({
       respond: ({ messages }) => {
         const { content } = messages.at(-1)!;
-        if (content === 'call') return [standing];
+        if (content === 'call') return [held];
         return content === 'stream' ? ['The beginning', stall()] : 'alive';
       },
     });
@@ -59,7 +59,7 @@ describe.each([
     const asked = await converse(client);
     const call = client.call(CHAT, 'run_turn', { args: [asked.id, 'call'] }, { timeoutMs: 60_000 });
     const stream = await openStream(client);
-    await standing.reached;
+    await held.reached;
     expect(await stream.begun).toBe('The beginning');
 
     let killedAt = 0;
@@ -68,7 +68,7 @@ describe.each([
     killedAt = performance.now();
     agent.child.kill('SIGKILL');
 
-    // A replacement need not wait for the window; it knows nothing of the calls of the dead agent.
+    // A replacement does not wait for the window, and does not know the calls of the dead agent.
     await startAgent(sentinel.url, { model });
     expect(await (await converse(client)).ask('are you there?')).toBe('alive');
 
@@ -80,7 +80,9 @@ describe.each([
       expect(ms).toBeGreaterThanOrEqual(windowMs - ROUNDING_MS);
       expect(ms).toBeLessThanOrEqual(windowMs + GRACE_MS);
     }
-    const nodes = (await (await fetch(`${sentinel.http}/metrics`)).text()).match(/^fame_open_calls (\d+)/m);
-    expect(nodes?.[1]).toBe('0');
+    const openCalls = (await (await fetch(`${sentinel.http}/metrics`)).text()).match(
+      /^fame_open_calls (\d+)/m,
+    );
+    expect(openCalls?.[1]).toBe('0');
   });
 });

@@ -1,4 +1,4 @@
-// `fame agent` as a process beside a real sentinel: what it serves, how it ends, and its exit codes.
+// `fame agent` as a process with a real sentinel: the agents that it serves, how it ends, and its exit codes.
 import { join } from 'node:path';
 import { Link, type TaskEvent } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
@@ -45,7 +45,7 @@ describe('fame agent', () => {
     expect(await proc.stop()).toEqual({ code: 0, signal: null });
   });
 
-  it('on SIGTERM takes no new calls, lets the running ones finish, and exits with 0', async () => {
+  it('on SIGTERM refuses new calls, lets the running ones finish, and exits with 0', async () => {
     const proc = agent(['math']);
     await proc.waitFor(/is served/);
     const events: TaskEvent[] = [];
@@ -68,7 +68,7 @@ describe('fame agent', () => {
     expect(await proc.exited).toEqual({ code: 0, signal: null });
   });
 
-  it('ends what does not finish within FAME_DRAIN_MS, and notifies its callers', async () => {
+  it('aborts calls that do not finish within FAME_DRAIN_MS, and notifies their callers', async () => {
     const proc = agent(['math'], { FAME_DRAIN_MS: '200' });
     await proc.waitFor(/is served/);
     const params = countDown('d2', 1_000, 60_000);
@@ -90,7 +90,7 @@ describe('fame agent', () => {
     expect((await proc.exited).code).toBe(143);
   });
 
-  it('stops at a signal while it waits for a sentinel', async () => {
+  it('exits at a signal while it waits for a sentinel', async () => {
     const proc = agent(['echo'], { FAME_DIRECT_ADMISSION_URL: `ws://127.0.0.1:${await freePort()}/x` });
     await proc.waitFor(/waiting for the sentinel/);
     expect(await proc.stop('SIGINT')).toEqual({ code: 0, signal: null });
@@ -112,10 +112,10 @@ describe('fame agent', () => {
       69,
       /No sentinel at .*make start/,
     ],
-  ] as const)('exits for %s with its own code', async (_, names, env, code, said) => {
+  ] as const)('exits for %s with its own code', async (_, names, env, code, message) => {
     const proc = agent(names, env);
     expect((await proc.exited).code).toBe(code);
-    expect(proc.output).toMatch(said);
+    expect(proc.output).toMatch(message);
     expect(proc.output).not.toContain('    at ');
   });
 
@@ -130,7 +130,7 @@ describe('fame agent', () => {
   });
 });
 
-it('an agent of one’s own runs as the README shows it', async () => {
+it('the example agent of the README runs', async () => {
   const proc = startNode(['--conditions=fame-source', join(ROOT, 'agents/examples/weather-agent.ts')], {
     env: { FAME_DIRECT_ADMISSION_URL: sentinel.url },
   });

@@ -1,5 +1,5 @@
-// A4, P9: conversations do not wait for each other, turns of one conversation do. The model takes a second for every answer,
-// the agent and the sentinel are processes of their own, so what is over that second is what the fabric adds.
+// A4, P9: conversations do not wait for each other, turns of one conversation do. The model takes a second for every answer, and
+// agent and sentinel are separate processes: the time above one second is the cost of the fabric.
 import type { Conversation } from '@fame-fabric/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
@@ -36,8 +36,8 @@ async function roundMs(all: readonly Conversation[], round: number): Promise<num
   return tookMs;
 }
 
-// Other test files share the machine, so the figure counts as kept when one round of three keeps it. An agent that let one
-// conversation wait for another would miss it in every round, by seconds.
+// Other test files share the machine, so one round of three within the limit is enough. An agent whose conversations waited for
+// each other would exceed it in every round, by seconds.
 async function bestMs(count: number, limitMs: number): Promise<number> {
   const all = await conversations(count);
   let best = Number.POSITIVE_INFINITY;
@@ -69,11 +69,13 @@ test('A4: turns of one conversation run one after the other, in the order they w
 
   const requests = stack.model.requests.slice(before);
   expect(requests.map(({ body }) => lastUserText(body))).toEqual(['one', 'two', 'three']);
-  // Each request came after the answer before it was complete, and knew it.
+  // Each request follows the complete answer before it, and contains it.
   for (const [i, request] of requests.entries()) {
     if (i > 0) expect(request.at - requests[i - 1]!.at).toBeGreaterThanOrEqual(MODEL_MS);
-    const said = request.body.messages.filter(({ role }) => role !== 'system').map(({ content }) => content);
-    expect(said).toEqual(['one', 're: one', 'two', 're: two', 'three'].slice(0, 2 * i + 1));
+    const contents = request.body.messages
+      .filter(({ role }) => role !== 'system')
+      .map(({ content }) => content);
+    expect(contents).toEqual(['one', 're: one', 'two', 're: two', 'three'].slice(0, 2 * i + 1));
   }
   const turns = events.map((event) => event.split(' ')[0]);
   expect(turns).toEqual(turns.toSorted((a, b) => ORDER.indexOf(a!) - ORDER.indexOf(b!)));

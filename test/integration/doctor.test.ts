@@ -1,4 +1,5 @@
-// Faults that doctor finds before an agent would: misspelt variables, and a model server that is away, refuses or lacks the model.
+// Faults that `fame doctor` finds before an agent does: misspelt variables, and a model server that is unreachable, refuses the
+// key or lacks the model.
 import { createServer } from 'node:http';
 import { readAgentConfig } from '@fame-fabric/agents/process';
 import { FakeOpenAI } from '@fame-fabric/agents/testing';
@@ -14,7 +15,7 @@ afterEach(async () => {
 
 const probe = (env: Record<string, string>) => probeModel(readAgentConfig(env).model);
 
-/** A model server that answers `GET models` in one way; its URL. */
+/** Starts a model server with one answer to `GET models`; returns its URL. */
 async function modelServer(status: number, body: string): Promise<string> {
   const server = createServer((request, response) => {
     const isModels = request.method === 'GET' && request.url === '/v1/models';
@@ -25,18 +26,18 @@ async function modelServer(status: number, body: string): Promise<string> {
   return `http://127.0.0.1:${(server.address() as { port: number }).port}/v1`;
 }
 
-test('with neither a key nor a URL there is nothing to ask', async () => {
+test('no model server is probed without a key and a URL', async () => {
   expect(await probe({ OPENAI_API_KEY: ' ', MODEL_NAME: 'some' })).toBeUndefined();
 });
 
 test.each([
   ['offers the model', 200, { data: [{ id: 'a' }, { id: 'small' }] }, true, 'offers small'],
-  ['has it with a tag', 200, { data: [{ id: 'small:latest' }] }, true, 'offers small'],
-  ['has others only', 200, { data: [{ id: 'a' }, { id: 'b' }] }, false, 'does not offer small'],
+  ['offers the model with a tag', 200, { data: [{ id: 'small:latest' }] }, true, 'offers small'],
+  ['offers other models only', 200, { data: [{ id: 'a' }, { id: 'b' }] }, false, 'does not offer small'],
   ['refuses the key', 401, {}, false, 'refuses the key (401)'],
-  ['lists none', 404, {}, true, 'lists no models (404)'],
-  ['says something else', 200, 'hello', true, 'lists no models'],
-  ['lists what is no list', 200, { data: [null, { id: 7 }] }, true, 'lists no models'],
+  ['has no list of models', 404, {}, true, 'lists no models (404)'],
+  ['answers with a text', 200, 'hello', true, 'lists no models'],
+  ['answers with an invalid list', 200, { data: [null, { id: 7 }] }, true, 'lists no models'],
 ] as const)('a server that %s', async (_, status, body, ok, found) => {
   const url = await modelServer(status, JSON.stringify(body));
   const finding = await probe({ OPENAI_BASE_URL: `${url}/`, OPENAI_API_KEY: 'k', MODEL_NAME: 'small' });
@@ -44,10 +45,10 @@ test.each([
   expect(finding!.fix !== undefined).toBe(!ok);
 });
 
-test('a server that is not there', async () => {
-  const away = await probe({ OPENAI_BASE_URL: `http://127.0.0.1:${await freePort()}/v1` });
-  expect(away).toMatchObject({ ok: false, found: expect.stringContaining('ECONNREFUSED') });
-  expect(away!.fix).toContain('OPENAI_BASE_URL');
+test('a server that cannot be reached', async () => {
+  const finding = await probe({ OPENAI_BASE_URL: `http://127.0.0.1:${await freePort()}/v1` });
+  expect(finding).toMatchObject({ ok: false, found: expect.stringContaining('ECONNREFUSED') });
+  expect(finding!.fix).toContain('OPENAI_BASE_URL');
 });
 
 test('doctor names a misspelt variable and its closest match, and shows the error of the model server', async () => {

@@ -1,5 +1,5 @@
-// Runs what the guides show and compares the output: the commands of every `console` block, one after the
-// other, with a sentinel and a chat agent running. Also the programs that guides only name.
+// Runs the commands of every `console` block in the guides, in order, with a sentinel and a chat agent, and compares the output.
+// Also runs the programs that guides only mention.
 import { chmodSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(stopAll);
 
-/** A directory with an `npx` that knows `node` and `fame`, both from the sources. */
+/** Makes a directory with an `npx` that runs `node` and `fame` from the sources. */
 function commands(): string {
   const directory = temporaryDirectory();
   const quoted = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(' ');
@@ -49,7 +49,7 @@ const blocks = globSync('docs/guides/*.md', { cwd: ROOT }).flatMap((file) =>
   }),
 );
 
-/** Times and the port are those of the day. */
+/** Replaces times and the port, which differ in every run. */
 const plain = (text: string): string =>
   text.replace(/\b\d+ ms\b/g, 'N ms').replaceAll(`:${sentinel.port}/`, ':8000/');
 
@@ -59,18 +59,18 @@ describe('the guides', () => {
   });
 
   test.each(blocks)('%s', async (_name, typed) => {
-    const stays: Proc[] = [];
+    const background: Proc[] = [];
     for (const { command, prints } of typed) {
       const isBackground = command.endsWith(' &');
       const shell = isBackground ? `exec ${command.slice(0, -2)}` : command;
       const proc = new Proc('/bin/sh', ['-c', shell], { name: command, env });
       if (isBackground) {
-        stays.push(proc);
+        background.push(proc);
         await proc.waitFor(/ is served through .*\n/);
       } else expect(await proc.exited, proc.output).toEqual({ code: 0, signal: null });
       expect(plain(proc.output)).toBe(plain(prints));
     }
-    for (const proc of stays) expect(await proc.stop()).toMatchObject({ code: 0 });
+    for (const proc of background) expect(await proc.stop()).toMatchObject({ code: 0 });
   });
 });
 

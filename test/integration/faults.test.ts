@@ -1,5 +1,5 @@
-// A10: what goes wrong most often, seen by the person it happens to: one message with what happened and what to do, the
-// right exit code, no stack, and a conversation that goes on as soon as it can.
+// A10: the most frequent faults as a user sees them: one message with the cause and the fix, the right exit code, no stack, and
+// a conversation that continues once the fault is over.
 import { createServer } from 'node:net';
 import { type FakeOpenAI, httpError, stall } from '@fame-fabric/agents/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -15,14 +15,14 @@ beforeAll(async () => {
 });
 afterAll(stopStack);
 
-/** `fame chat` on a pipe, line by line. */
-function chat(url: string): Proc {
+/** Starts `fame chat` on a pipe. */
+function startChat(url: string): Proc {
   const env = { FAME_DIRECT_ADMISSION_URL: url, FAME_DATA_DIR: temporaryDirectory() };
   return startNode(fameArgs('chat'), { name: 'fame chat', env });
 }
 
 /** The one line that reports a failed turn. */
-function complaint(output: string): string {
+function failedTurnLine(output: string): string {
   const lines = output.split('\n').filter((line) => line.startsWith('! '));
   expect(lines).toHaveLength(1);
   return lines[0]!;
@@ -30,77 +30,77 @@ function complaint(output: string): string {
 
 const hasStack = (output: string): boolean => /^\s+at .+[:(]\d+/m.test(output) || output.includes('"stack"');
 
-describe('A10: what can be wrong with the model', () => {
+describe('A10: faults of the model server', () => {
   interface Case {
     name: string;
     env?: Record<string, string>;
     /** Puts the model server into the state that fails. */
     fail: (model: FakeOpenAI) => unknown;
-    /** And out of it. */
+    /** Ends that state. */
     recover?: (model: FakeOpenAI) => unknown;
-    says: RegExp;
+    message: RegExp;
   }
   const cases: Case[] = [
     {
       name: 'a wrong key',
       fail: (model) => model.push(httpError(401, { message: 'Incorrect API key', code: 'invalid_api_key' })),
-      says: /refused the key: set OPENAI_API_KEY to a valid key\. \(MODEL_AUTH\)$/,
+      message: /refused the key: set OPENAI_API_KEY to a valid key\. \(MODEL_AUTH\)$/,
     },
     {
       name: 'a model that the server does not know',
       env: { MODEL_NAME: 'gpt-nonesuch' },
       fail: (model) => model.push(httpError(404, { message: 'No such model', code: 'model_not_found' })),
-      says: /does not know the model "gpt-nonesuch": set MODEL_NAME .*\(MODEL_NOT_FOUND\)$/,
+      message: /does not know the model "gpt-nonesuch": set MODEL_NAME .*\(MODEL_NOT_FOUND\)$/,
     },
     {
       name: 'a server that is down',
       fail: (model) => model.close(),
       recover: (model) => model.listen(Number(new URL(urlOf.get(model)!).port)),
-      says: /cannot be reached \(connection refused\): check OPENAI_BASE_URL .*\(MODEL_UNAVAILABLE\)$/,
+      message: /cannot be reached \(connection refused\): check OPENAI_BASE_URL .*\(MODEL_UNAVAILABLE\)$/,
     },
     {
-      name: 'a server that says nothing',
+      name: 'a server that does not answer',
       env: { FAME_MODEL_TIMEOUT_MS: '300' },
       fail: (model) => model.push([stall()]),
-      says: /FAME_MODEL_TIMEOUT_MS.*\(MODEL_TIMEOUT\)$/,
+      message: /FAME_MODEL_TIMEOUT_MS.*\(MODEL_TIMEOUT\)$/,
     },
     {
-      name: 'a server that falls silent in the middle',
+      name: 'a server that stops in the middle of an answer',
       env: { FAME_MODEL_TIMEOUT_MS: '300' },
       fail: (model) => model.push(['half an answ', stall()]),
-      says: /FAME_MODEL_TIMEOUT_MS.*\(MODEL_TIMEOUT\)$/,
+      message: /FAME_MODEL_TIMEOUT_MS.*\(MODEL_TIMEOUT\)$/,
     },
     {
-      name: 'a quota that is used up',
+      name: 'an exhausted quota',
       fail: (model) => model.push(httpError(429, { message: 'Quota', code: 'insufficient_quota' })),
-      says: /quota .*check the plan and billing of the account\. \(MODEL_RATE_LIMITED\)$/,
+      message: /quota .*check the plan and billing of the account\. \(MODEL_RATE_LIMITED\)$/,
     },
   ];
   const urlOf = new WeakMap<FakeOpenAI, string>();
 
   test.each(cases)(
     '$name: one message with the fix; the next turn is answered',
-    async ({ env, fail, recover, says }) => {
+    async ({ env, fail, recover, message }) => {
       const model = await startModel();
       urlOf.set(model, model.url);
       const agent = await startAgent(sentinel.url, { model, ...(env ? { env } : {}) });
-      const talk = chat(sentinel.url);
-      talk.write('first');
-      await talk.waitFor(/^A> re: first$/m);
+      const chat = startChat(sentinel.url);
+      chat.write('first');
+      await chat.waitFor(/^A> re: first$/m);
       await fail(model);
-      talk.write('second');
-      await talk.waitFor(/^! /m);
+      chat.write('second');
+      await chat.waitFor(/^! /m);
       await recover?.(model);
-      talk.write('third');
-      await talk.waitFor(/^A> re: third$/m);
-      talk.write('exit');
-      expect(await talk.exited).toEqual({ code: 1, signal: null }); // a turn failed, and no terminal was attached
+      chat.write('third');
+      await chat.waitFor(/^A> re: third$/m);
+      chat.write('exit');
+      expect(await chat.exited).toEqual({ code: 1, signal: null }); // a turn failed, and no terminal was attached
 
-      const told = complaint(talk.output);
-      expect(told).toMatch(says);
-      expect(told.length).toBeLessThan(300);
-      expect(hasStack(talk.output)).toBe(false);
-      // The failed turn left no trace in what the model sees.
+      const line = failedTurnLine(chat.output);
+      expect(line).toMatch(message);
+      expect(line.length).toBeLessThan(300);
+      expect(hasStack(chat.output)).toBe(false);
+      // The next model call does not contain the failed turn.
       const last = model.requests.at(-1)!.body.messages.filter(({ role }) => role !== 'system');
       expect(last.map(({ content }) => content)).toEqual(['first', 're: first', 'third']);
       model.assertValid();
@@ -111,13 +111,13 @@ describe('A10: what can be wrong with the model', () => {
   );
 });
 
-describe('A10: no agent, no sentinel', () => {
+describe('A10: a missing agent or sentinel', () => {
   const nowhere = async () => ({
     url: `ws://127.0.0.1:${await freePort()}/fame/v1/attach/ws/downstream`,
     env: { FAME_CONNECT_TIMEOUT_MS: '500' },
   });
-  const expectOneMessage = ({ code, output }: Finished, exit: number, says: RegExp): void => {
-    expect(output).toMatch(says);
+  const expectOneMessage = ({ code, output }: Finished, exit: number, message: RegExp): void => {
+    expect(output).toMatch(message);
     expect(hasStack(output)).toBe(false);
     expect(code).toBe(exit);
   };
@@ -126,7 +126,7 @@ describe('A10: no agent, no sentinel', () => {
     ['chat', ['chat'], 'hello\n'],
     ['call', ['call', 'chat@fame.fabric', 'describe'], ''],
     ['ps', ['ps'], ''],
-  ])('no sentinel: `fame %s` says how to start one, and exits with 69', async (_, args, input) => {
+  ])('no sentinel: `fame %s` prints how to start one, and exits with 69', async (_, args, input) => {
     const options = await nowhere();
     const done = await runFame(options, args, input);
     expect(done.stdout).toBe('');
@@ -139,7 +139,7 @@ describe('A10: no agent, no sentinel', () => {
   });
 });
 
-test('A10: a port that is taken: the sentinel reports it, with what to do, and exits with 1', async () => {
+test('A10: a port that is taken: the sentinel reports it with a fix, and exits with 1', async () => {
   const stranger = createServer();
   const port = await new Promise<number>((resolve) => {
     stranger.listen(0, '127.0.0.1', () => resolve((stranger.address() as { port: number }).port));
@@ -170,7 +170,7 @@ describe('A10: a configuration with three faults at once', () => {
     ],
     [
       'chat',
-      { FAME_DIRECT_ADMISSION_URL: 'http://x', FAME_TURN_TIMEOUT_MS: '0', FAME_CHAT_ADDRESS: 'nobody' },
+      { FAME_DIRECT_ADMISSION_URL: 'http://x', FAME_TURN_TIMEOUT_MS: '0', FAME_CHAT_ADDRESS: 'no-address' },
       [/FAME_DIRECT_ADMISSION_URL/, /FAME_TURN_TIMEOUT_MS/, /FAME_CHAT_ADDRESS/],
     ],
   ] as const)('fame %s names all three and exits with 2', async (verb, env, faults) => {
@@ -179,12 +179,12 @@ describe('A10: a configuration with three faults at once', () => {
     expect(await proc.exited).toEqual({ code: 2, signal: null });
     for (const fault of faults) expect(proc.output).toMatch(fault);
     expect(hasStack(proc.output)).toBe(false);
-    // One message: a line with the subject, and one for each fault.
+    // One message: a line for the subject, and one for each fault.
     expect(proc.output.trim().split('\n')).toHaveLength(4);
   });
 });
 
-test('A10: a data directory that is a file: the agent names it, with what to do', async () => {
+test('A10: a data directory that is a file: the agent reports it with a fix', async () => {
   const agent = spawnAgent(sentinel.url, {
     dataDir: fameArgs('agent').find((arg) => arg.endsWith('fame.js'))!,
   });

@@ -1,11 +1,11 @@
-// A7: an answer is shown while it is made, and Ctrl-C ends it where it is made. `fame chat` in a terminal and in a pipe, the
-// sentinel, the agent: all processes; the model is in this one, so it sees when its sockets are closed.
+// A7: an answer is displayed while the model generates it, and Ctrl-C closes the socket of the model. `fame chat` (in a terminal
+// and in a pipe), the sentinel and the agent are processes. The model server is in this one and records when sockets close.
 import { gate, stall } from '@fame-fabric/agents/testing';
 import type { Conversation } from '@fame-fabric/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { fameArgs, startNode } from '../kit/processes.ts';
-import { temporaryDirectory } from '../kit/sentinel.ts';
+import { listNodes, temporaryDirectory } from '../kit/sentinel.ts';
 import { converse, lastUserText, openClient, type Stack, startStack, stopStack } from '../kit/stack.ts';
 import { CTRL_C, CTRL_D, ENTER, startInTerminal } from '../kit/terminal.ts';
 
@@ -68,7 +68,7 @@ test('A7: the first piece of an answer is on the screen before the model has sen
   expect(await chat.exited).toEqual({ code: 0, signal: null });
 });
 
-test('A7: a turn that the client gives up closes the socket of the model within 250 ms, through the sentinel', async () => {
+test('A7: a turn that the client cancels closes the socket of the model within 250 ms', async () => {
   const client = await openClient(stack.sentinel.url);
   const conversation: Conversation = await converse(client);
   const figures: number[] = [];
@@ -90,7 +90,7 @@ test('A7: a turn that the client gives up closes the socket of the model within 
   expect(await conversation.ask('still there?')).toBe('re: still there?');
 });
 
-test('A7: Ctrl-C in a terminal does the same, and the conversation goes on; Ctrl-D leaves with 0', async () => {
+test('A7: Ctrl-C in a terminal does the same, and the conversation continues; Ctrl-D exits with 0', async () => {
   const terminal = startInTerminal(fameArgs('chat'), chatOptions());
   await terminal.waitFor(/Q> /);
   const figures: number[] = [];
@@ -112,7 +112,7 @@ test('A7: Ctrl-C in a terminal does the same, and the conversation goes on; Ctrl
   expect((await terminal.exited).code).toBe(0);
 });
 
-test('A7: a second Ctrl-C leaves with 130, and nothing of it stays at the sentinel', async () => {
+test('A7: a second Ctrl-C exits with 130, and the client is removed from the sentinel', async () => {
   const terminal = startInTerminal(fameArgs('chat'), chatOptions());
   await terminal.waitFor(/Q> /);
   const before = stack.model.count;
@@ -124,14 +124,12 @@ test('A7: a second Ctrl-C leaves with 130, and nothing of it stays at the sentin
   terminal.type(CTRL_C);
   expect((await terminal.exited).code).toBe(130);
   await eventually(async () => {
-    const { nodes } = (await (await fetch(`${stack.sentinel.http}/fame/v1/nodes`)).json()) as {
-      nodes: Node[];
-    };
+    const nodes = await listNodes(stack.sentinel);
     expect(nodes.flatMap(({ addresses }) => addresses)).toEqual(['chat@fame.fabric']);
   });
 });
 
-test('A7: SIGINT while a pipe is answered closes the socket of the model too, and ends with 130', async () => {
+test('A7: SIGINT during an answer in a pipe closes the socket of the model too, and exits with 130', async () => {
   const chat = startNode(fameArgs('chat'), chatOptions());
   const before = stack.model.count;
   chat.write('endless');
@@ -144,7 +142,3 @@ test('A7: SIGINT while a pipe is answered closes the socket of the model too, an
   expect(await chat.exited).toEqual({ code: 130, signal: null });
   expect(chat.output).not.toContain('    at ');
 });
-
-interface Node {
-  addresses: string[];
-}

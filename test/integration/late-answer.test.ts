@@ -1,5 +1,5 @@
-// A call outlives the process that took it: the agent is killed in the middle of a turn, the next process on the same data
-// directory finishes the turn and answers the caller, who did nothing but wait.
+// A call outlives the process that accepted it. The agent is killed in the middle of a turn; the next process on the same data
+// directory finishes the turn and answers the caller, which only waits.
 import { gate } from '@fame-fabric/agents/testing';
 import { afterAll, expect, test } from 'vitest';
 import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
@@ -9,12 +9,12 @@ afterAll(stopStack);
 
 test('a caller of a killed agent is answered by the process that follows it', async () => {
   const sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '20000' } });
-  const standing = gate();
+  const held = gate();
   let requests = 0;
   const model = await startModel({
     respond: () => {
       requests += 1;
-      return requests === 1 ? ['The first ', standing] : 'The whole answer';
+      return requests === 1 ? ['The first ', held] : 'The whole answer';
     },
   });
   const dataDir = temporaryDirectory();
@@ -22,7 +22,7 @@ test('a caller of a killed agent is answered by the process that follows it', as
   const client = await openClient(sentinel.url);
   const { id } = await converse(client);
   const call = client.call(CHAT, 'run_turn', { args: [id, 'hello'] }, { timeoutMs: 30_000 });
-  await standing.reached;
+  await held.reached;
   agent.child.kill('SIGKILL');
   await startAgent(sentinel.url, { model, dataDir });
   expect(await call).toBe('The whole answer');

@@ -1,5 +1,5 @@
-// A1: the first five minutes after a clone: start, talk, look, start again, stop. The targets run as
-// typed, with a port and a data directory of their own; what they began is gone afterwards, and nothing else is touched.
+// A1: the first five minutes after a clone: start, chat, status, start again, stop. The targets run as typed, with their own port
+// and data directory. They stop all processes that they started, and no others.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ const pidOf = (name: string): number =>
   (JSON.parse(readFileSync(recordFile(name), 'utf8')) as { pid: number }).pid;
 const isAlive = (pid: number): boolean => processIdentity(pid) !== undefined;
 
-/** True if the port can be listened on, which is what "no open port" means. */
+/** True if no process listens on the port. */
 async function isFree(): Promise<boolean> {
   const server = createServer();
   try {
@@ -92,7 +92,7 @@ test('A1: start, run, status, start again, stop, stop again', async () => {
   expect(stopAgain.out).toContain('Nothing to stop');
 });
 
-test('A1: a conversation is there again after stop and start', async () => {
+test('A1: a conversation continues after stop and start', async () => {
   await make('start', env);
   const url = `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;
   const { connect } = await import('@fame-fabric/client/node');
@@ -116,7 +116,7 @@ test('A1: without make start, make run reports it and exits with the failure cod
   expect(await make('status', env)).toMatchObject({ code: 0, out: expect.stringContaining('Nothing runs') });
 });
 
-test('A1: a port that another program holds is reported by name, and that program is left alone', async () => {
+test('A1: a port that another program uses is reported with its name, and that program keeps running', async () => {
   const stranger = createServer();
   await listen(stranger);
   try {
@@ -147,7 +147,7 @@ test('A1: a pid file whose number now belongs to another process does not end th
   expect(await make('stop', env)).toMatchObject({ code: 0, out: expect.stringContaining('Nothing to stop') });
   expect(stranger.alive).toBe(true);
 
-  plant('sentinel'); // nor does it keep a start from starting
+  plant('sentinel'); // it does not prevent a start either
   expect(await make('start', env)).toMatchObject({ code: 0, err: '' });
   expect(pidOf('sentinel')).not.toBe(stranger.pid);
   expect(await make('stop', env)).toMatchObject({ code: 0, out: expect.stringContaining('Stopped') });

@@ -1,5 +1,5 @@
-// R22, P14: what comes and goes leaves nothing behind, and what stays does not grow. Sentinel and links run in this process,
-// where objects, listeners and handles can be counted after a garbage collection; the last tests look at real processes.
+// R22, P14: nodes and calls that end leave no state behind, and long-lived ones do not grow. Sentinel and links run in this
+// process, where objects, listeners and handles can be counted after a garbage collection. The last tests measure processes.
 import { getEventListeners } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,7 +16,7 @@ import { startOurSentinel } from '../kit/sentinel.ts';
 import { startAgent, stopStack } from '../kit/stack.ts';
 
 const CYCLES = 1_000;
-/** A forgotten session, link or call would be a multiple of this; the heap itself moves by a quarter of a megabyte. */
+/** A leaked session, link or call takes a multiple of this; the heap itself varies by a quarter of a megabyte. */
 const BYTES_PER_CYCLE = 512;
 const SERVED = 'served@fame.fabric';
 
@@ -53,7 +53,7 @@ const nodes = async (origin: string): Promise<Page['nodes']> =>
   ((await (await fetch(`${origin}/fame/v1/nodes`, { headers: CLOSE })).json()) as Page).nodes;
 const origin = (): string => `http://127.0.0.1:${sentinel.port}`;
 
-/** Waits until only the server is there and nothing is open. */
+/** Waits until only the server is attached, without open calls or queued messages. */
 const settled = (): Promise<void> =>
   eventually(async () => {
     const all = await nodes(origin());
@@ -61,14 +61,14 @@ const settled = (): Promise<void> =>
     expect(all[0]).toMatchObject({ openCalls: 0, serving: 0, queuedMessages: 0 });
   });
 
-// In the loops: `expect` keeps something of every use, which would be measured too.
-function same(actual: unknown, expected: unknown): void {
+// For loops: `expect` keeps some memory for every use, which would be measured too.
+function assertSame(actual: unknown, expected: unknown): void {
   if (actual !== expected) throw new Error(`${String(actual)} instead of ${String(expected)}`);
 }
 
 /**
- * By how much a round lets the heap grow, in bytes: the least of up to four rounds. Early rounds also compile code and fill
- * pools, which ends; what is forgotten is forgotten in every round.
+ * Growth of the heap by a round, in bytes: the minimum of up to four rounds. Early rounds also compile code and fill pools; a
+ * leak shows in every round.
  */
 async function leastGrowth(round: () => Promise<void>): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
@@ -82,23 +82,23 @@ async function leastGrowth(round: () => Promise<void>): Promise<number> {
   return least;
 }
 
-/** One node that comes, does something, and leaves in one of several ways. */
+/** Attaches a node that makes a call and leaves in one of five ways. */
 async function comeAndGo(i: number): Promise<void> {
   if (i % 5 === 4) {
     const raw = await RawNode.attached(sentinel.url);
-    raw.socket.terminate(); // without a goodbye
+    raw.socket.terminate(); // without a closing handshake
     await raw.closed;
     return;
   }
   const link = new Link({ url: sentinel.url, dial: wsDial, sidOf });
   await link.connect();
   await link.bind(`cycle-${i}@fame.fabric`, mathService(), { capabilities: ['fame.capability.cycle'] });
-  same(await link.call(SERVED, 'echo', { args: [i] }), i);
+  assertSame(await link.call(SERVED, 'echo', { args: [i] }), i);
   if (i % 5 === 1) {
     for await (const item of link.stream(SERVED, 'count', { args: [9] })) if (item === 3) break;
   }
   const open = i % 5 === 2 ? link.call(SERVED, 'wait') : Promise.reject(new Error('none'));
-  open.catch(() => {}); // LINK_CLOSED, as it must be
+  open.catch(() => {}); // LINK_CLOSED, as expected
   if (i % 5 === 3) await link.drain(1_000);
   else await link.close();
 }
@@ -112,7 +112,7 @@ async function cycles(count: number): Promise<void> {
   await settled();
 }
 
-test('R22: 1,000 nodes that come and go leave no objects, handles or entries, in the sentinel and in the link', async () => {
+test('R22: 1,000 nodes that attach and leave do not leave objects, handles or entries in sentinel or link', async () => {
   await cycles(200);
   const grownBytes = await leastGrowth(() => cycles(CYCLES));
   console.info(`R22: ${CYCLES} cycles: the heap grew by ${Math.round(grownBytes / 1024)} KB`);
@@ -127,12 +127,12 @@ test('R22: 1,000 calls and streams with one long-lived signal leave no listener 
   const { signal } = new AbortController();
   const round = async (count: number): Promise<void> => {
     for (let i = 0; i < count; i++) {
-      same(await link.call(SERVED, 'echo', { args: [i] }, { signal }), i);
+      assertSame(await link.call(SERVED, 'echo', { args: [i] }, { signal }), i);
       let last: unknown;
       for await (const item of link.stream(SERVED, 'count', { args: [2] }, { signal })) last = item;
-      same(last, 2);
+      assertSame(last, 2);
       const late = link.call(SERVED, 'wait', {}, { signal, timeoutMs: 1 });
-      same(await late.catch((error: FabricError) => error.code), 'CALL_TIMEOUT');
+      assertSame(await late.catch((error: FabricError) => error.code), 'CALL_TIMEOUT');
     }
   };
   await round(200);
@@ -146,8 +146,8 @@ test('R22: 1,000 calls and streams with one long-lived signal leave no listener 
   await settled();
 });
 
-test('P14: as many heartbeats as an idle day has leave nothing behind, at both ends', async () => {
-  const DAY = (24 * 3_600) / 15;
+test('P14: the heartbeats of an idle day do not grow the memory of either end', async () => {
+  const BEATS_A_DAY = (24 * 3_600) / 15;
   let beats = 0;
   const links = await Promise.all(
     Array.from({ length: 20 }, async () => {
@@ -167,10 +167,10 @@ test('P14: as many heartbeats as an idle day has leave nothing behind, at both e
   await eventually(() => expect(beats).toBeGreaterThan(500));
   const before = await livingBytes();
   const from = beats;
-  await eventually(() => expect(beats).toBeGreaterThan(from + DAY));
+  await eventually(() => expect(beats).toBeGreaterThan(from + BEATS_A_DAY));
   const grownBytes = (await livingBytes()) - before;
   console.info(`P14: ${beats - from} heartbeats: the heap grew by ${Math.round(grownBytes / 1024)} KB`);
-  expect(grownBytes).toBeLessThan(DAY * 20); // an entry for each would be ten times as much
+  expect(grownBytes).toBeLessThan(BEATS_A_DAY * 20); // an entry for each would take ten times as much
   expect(links.every((link) => link.state === 'attached')).toBe(true);
   await Promise.all(links.map((link) => link.close()));
   await settled();
@@ -195,8 +195,8 @@ test.runIf(process.platform === 'linux')(
     await connections(CYCLES);
     const grownMb = (proc.rssBytes() - before.rss) / 1_048_576;
     console.info(`R22: sentinel process, ${CYCLES} connections: ${grownMb.toFixed(1)} MB more`);
-    await eventually(() => expect(files(proc)).toBeLessThanOrEqual(before.files + 1)); // the request that asks
-    expect(grownMb).toBeLessThan(64); // garbage that was not worth collecting yet; after 30,000 it stays the same
+    await eventually(() => expect(files(proc)).toBeLessThanOrEqual(before.files + 1)); // the connection of the last request
+    expect(grownMb).toBeLessThan(64); // uncollected garbage; it does not grow further after 30,000 connections
     const metrics = await (await fetch(`${http}/metrics`)).text();
     for (const gauge of ['fame_sessions', 'fame_open_calls', 'fame_queued_messages', 'fame_queued_bytes']) {
       expect(metrics).toMatch(new RegExp(`^${gauge} 0$`, 'm'));
@@ -212,7 +212,7 @@ test.runIf(process.platform === 'linux')(
     const WINDOW_MS = 2_000;
     const idle = await startOurSentinel();
     const agent = await startAgent(idle.url);
-    await sleep(1_000); // what starts late, such as compiling, is not idling
+    await sleep(1_000); // late work of the start, such as compilation, is not idling
     const before = [idle.proc.cpuMs(), agent.cpuMs()];
     await sleep(WINDOW_MS);
     const shares = [idle.proc.cpuMs(), agent.cpuMs()].map((ms, i) => (100 * (ms - before[i]!)) / WINDOW_MS);

@@ -1,4 +1,4 @@
-// The sessions that the README shows, replayed: what is typed there is typed here, and the answers must be those.
+// Replays the sessions in the README: the same input must give the same answers.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -29,7 +29,7 @@ test('the first conversation', async () => {
   expect(code).toBe(0);
 });
 
-test('an agent of one’s own, called from the command line', async () => {
+test('the example agent, called from the command line', async () => {
   const [start, ...calls] = ownAgent.split(/^\$ /m).slice(1);
   const script = /^npx node (\S+) &\n/.exec(start!)?.[1];
   const env = cleanEnv({ FAME_DIRECT_ADMISSION_URL: sentinel.url }) as Record<string, string>;

@@ -1,5 +1,5 @@
-// A9, P21: every envelope of a turn can be watched at both ends and in between, and no text of the conversation, nor any secret,
-// is ever in what is shown. Words that occur nowhere else are planted and looked for in everything the processes print.
+// A9, P21: every envelope of a turn can be traced at both ends and in the sentinel, without any text of the conversation and any
+// secret. The tests plant unique words and search them in all output of the processes.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { httpError } from '@fame-fabric/agents/testing';
@@ -50,7 +50,7 @@ async function readTrace(http: string): Promise<{ text: () => string; stop: () =
   const reading = (async () => {
     for await (const chunk of answer.body!) chunks.push(chunk);
   })();
-  reading.catch(() => {}); // `stop` ends it so
+  reading.catch(() => {}); // `stop` aborts it
   return { text: () => Buffer.concat(chunks).toString(), stop: () => stop.abort() };
 }
 
@@ -70,11 +70,11 @@ afterEach(stopStack);
 afterAll(stopStack);
 
 describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s', (level) => {
-  test('make run-verbose, the agent and the sentinel show envelopes, and nothing of what they carry', async () => {
+  test('make run-verbose, the agent and the sentinel print envelopes without their payloads', async () => {
     const model = await startModel({
       respond: (request) =>
         lastUserText(request).includes(PLANTED.failingText)
-          ? // What servers do: they repeat the key and the question in their refusal.
+          ? // As real servers do, it repeats the key and the message in its refusal.
             httpError(400, { message: `Bad key ${PLANTED.apiKey} for "${lastUserText(request)}"` })
           : `I say ${PLANTED.answerText}.`,
     });
@@ -96,7 +96,7 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
         FAME_DIRECT_ADMISSION_URL: url,
         FAME_DATA_DIR: clientData,
         FAME_SYSTEM_PROMPT: `You are ${PLANTED.systemPrompt}.`,
-        FAME_SHOW_ENVELOPES: '', // the target switches it on
+        FAME_SHOW_ENVELOPES: '', // the make target sets it
       },
       `Hello ${PLANTED.userText}\nNow ${PLANTED.failingText}\nexit\n`,
     );
@@ -109,10 +109,10 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
     expect(chat).toMatchObject({ code: MAKE_FAILED, out: `A> I say ${PLANTED.answerText}.\n` });
     expect(chat.err).toContain('MODEL_REFUSED');
 
-    // Every envelope between client and agent is in all three views, by its id.
+    // All three traces contain every envelope between client and agent, by its id.
     const entries = await eventually(() => {
       const passed = dataBetweenEnds(trace.text());
-      expect(passed.length).toBeGreaterThanOrEqual(12); // start, describe, two turns, end, and what was answered
+      expect(passed.length).toBeGreaterThanOrEqual(12); // start, describe, two turns, end, and their replies
       return passed;
     });
     const shownByAgent = level === 'warn' || level === 'error' ? [] : entries;
@@ -131,7 +131,7 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
     ).toEqual([]);
     expect(missing(chat.err, LABELS)).toEqual([]);
 
-    // And nothing of what they carried is anywhere.
+    // No output contains a planted word.
     const pages = await Promise.all(
       ['/metrics', '/fame/v1/nodes', '/healthz', '/readyz'].map(async (path) =>
         (await fetch(`${sentinel.http}${path}`)).text(),
@@ -175,7 +175,7 @@ test('A9: a model server that cannot be reached is named without the password of
   expect(foundIn(chat.err + agent.output)).toEqual([]);
 });
 
-test('A9: FAME_SHOW_ENVELOPES=full shows the conversation to the person who asked for it, and still no secret', async () => {
+test('A9: with FAME_SHOW_ENVELOPES=full the client prints the conversation, and still no secret', async () => {
   const model = await startModel({ respond: () => `I say ${PLANTED.answerText}.` });
   const sentinel = await startOurSentinel();
   const env = { FAME_SHOW_ENVELOPES: 'full', FAME_ADMISSION_TOKEN: PLANTED.bearer };

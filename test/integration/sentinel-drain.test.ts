@@ -1,5 +1,5 @@
-// A5, P15: a sentinel that receives SIGTERM. Its readiness page says so, it admits no new node, lets what is under way
-// finish, closes every connection with 1001, and exits with 0; a second signal ends it at once.
+// A5, P15: SIGTERM drains the sentinel. Its readiness page fails, it admits no new node, lets running turns finish, closes every
+// connection with 1001, and exits with 0. A second signal ends it at once.
 import { gate, stall } from '@fame-fabric/agents/testing';
 import { afterAll, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
@@ -8,13 +8,13 @@ import { converse, openClient, type Stack, startStack, stopStack } from '../kit/
 
 afterAll(stopStack);
 
-const isReady = async ({ sentinel }: Stack): Promise<number> => {
+const readiness = async ({ sentinel }: Stack): Promise<number> => {
   const answer = await fetch(`${sentinel.http}/readyz`);
   await answer.body?.cancel();
   return answer.status;
 };
 
-/** A turn whose answer has begun and is held at `held`. */
+/** A turn whose answer has begun. */
 async function begunTurn(stack: Stack) {
   const client = await openClient(stack.sentinel.url);
   const conversation = await converse(client);
@@ -32,16 +32,16 @@ async function begunTurn(stack: Stack) {
   return { whole };
 }
 
-test('A5: SIGTERM: not ready, the turn under way finishes, then 1001 and exit 0', async () => {
+test('A5: SIGTERM: not ready, the running turn finishes, then 1001 and exit 0', async () => {
   const held = gate();
   const stack = await startStack({ model: { respond: () => ['The begin', held, 'ning and the end'] } });
   const { proc, url } = stack.sentinel;
   const turn = await begunTurn(stack);
   const bystander = await RawNode.attached(url);
-  expect(await isReady(stack)).toBe(200);
+  expect(await readiness(stack)).toBe(200);
 
   proc.child.kill('SIGTERM');
-  await eventually(async () => expect(await isReady(stack)).toBe(503));
+  await eventually(async () => expect(await readiness(stack)).toBe(503));
   await expect(RawNode.attached(url)).rejects.toThrow();
   expect(bystander.isClosed).toBe(false);
 
@@ -54,14 +54,14 @@ test('A5: SIGTERM: not ready, the turn under way finishes, then 1001 and exit 0'
   expect(await proc.exited).toEqual({ code: 0, signal: null });
 });
 
-test('A5: what is not finished after FAME_DRAIN_MS does not keep the sentinel', async () => {
+test('A5: a turn that is not finished after FAME_DRAIN_MS does not delay the exit', async () => {
   const stack = await startStack({
     model: { respond: () => ['The begin', stall()] },
     sentinel: { env: { FAME_DRAIN_MS: '300' } },
   });
   const { proc } = stack.sentinel;
   const turn = await begunTurn(stack);
-  turn.whole.catch(() => {}); // it waits for a sentinel that does not come back, until the end of this test
+  turn.whole.catch(() => {}); // it waits for the sentinel until the client is closed
   const began = performance.now();
   expect(await proc.stop('SIGTERM', 20_000)).toEqual({ code: 0, signal: null });
   const tookMs = performance.now() - began;

@@ -1,5 +1,5 @@
-// A5, P7: a sentinel that was killed and started again on its port. Its nodes come back by themselves, to the paths they
-// had; calls in flight are sent again under the same id and answered once.
+// A5, P7: a sentinel is killed and restarted on its port. Its nodes reconnect by themselves and keep their paths. Calls in flight
+// are sent again with the same id and answered once.
 import { gate } from '@fame-fabric/agents/testing';
 import type { TurnEvent } from '@fame-fabric/client';
 import { afterAll, expect, test } from 'vitest';
@@ -27,14 +27,14 @@ test('A5: after a kill -9 of the sentinel, client and agent answer within 3 s of
     expect(await conversation.ask('after')).toBe('re: after');
     figures.push(Math.round(performance.now() - listeningAt));
     expect(client.path).toBe(path);
-    const said = stack.model.requests.at(-1)!.body.messages.filter(({ role }) => role !== 'system');
-    expect(said.map(({ content }) => content)).toEqual(['before', 're: before', 'after']);
+    const messages = stack.model.requests.at(-1)!.body.messages.filter(({ role }) => role !== 'system');
+    expect(messages.map(({ content }) => content)).toEqual(['before', 're: before', 'after']);
   }
   console.info(`A5: answers after the sentinel listens again: ${figures.join(', ')} ms (<= ${BACK_MS})`);
   expect(Math.max(...figures)).toBeLessThanOrEqual(BACK_MS);
 });
 
-test('A5: a sentinel that is killed again and again costs pauses, and no turn', async () => {
+test('A5: repeated kills of the sentinel delay turns and lose none', async () => {
   const stack = await startStack();
   const conversation = await converse(await openClient(stack.sentinel.url));
   for (let round = 1; round <= 3; round++) {
@@ -47,7 +47,7 @@ test('A5: a sentinel that is killed again and again costs pauses, and no turn', 
   expect(stack.model.count).toBe(3);
 });
 
-test('A5: a turn that is under way when the sentinel is killed is answered once, and whole', async () => {
+test('A5: a turn during which the sentinel is killed is answered once and completely', async () => {
   const half = gate();
   const stack = await startStack({ model: { respond: () => ['first half, ', half, 'second half'] } });
   const client = await openClient(stack.sentinel.url);
@@ -59,7 +59,7 @@ test('A5: a turn that is under way when the sentinel is killed is answered once,
   await eventually(() => expect(events).toHaveLength(1));
   await half.reached;
   await stack.sentinel.proc.kill();
-  half.open(); // the answer is complete while no sentinel is there to carry it
+  half.open(); // the model finishes its answer while no sentinel runs
   await startOurSentinel(stack.sentinel);
   await turn;
   const text = events.map((event) => (event.type === 'text' ? event.text : '')).join('');
@@ -72,15 +72,15 @@ test('A5: a turn that is under way when the sentinel is killed is answered once,
   ]);
 });
 
-test('A5: a person in `fame chat` sees a pause and two notes, and goes on', async () => {
+test('A5: `fame chat` prints two notes about the lost connection, and continues', async () => {
   const stack = await startStack();
   const env = { FAME_DIRECT_ADMISSION_URL: stack.sentinel.url, FAME_DATA_DIR: temporaryDirectory() };
   const chat = startNode(fameArgs('chat'), { name: 'fame chat', env });
   chat.write('before');
-  await chat.waitFor(/^A> re: before\n/m); // with its end: the turn is over
+  await chat.waitFor(/^A> re: before\n/m); // the newline shows that the turn is over
   await stack.sentinel.proc.kill();
   await chat.waitFor(/^Reconnecting\.\.\.$/m);
-  chat.write('meanwhile'); // asked while the sentinel is away
+  chat.write('meanwhile'); // sent while no sentinel runs
   await startOurSentinel(stack.sentinel);
   await chat.waitFor(/^A> re: meanwhile$/m);
   expect(chat.output).toMatch(/^Connected again\.$/m);

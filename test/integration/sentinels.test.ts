@@ -1,5 +1,5 @@
-// Sentinels among themselves: a child under a parent, a grandchild, a peer. What is served anywhere can be called from
-// everywhere, also what was there before the connection was; what dies is gone everywhere, and what comes back is back.
+// Connected sentinels: a parent, a child, a grandchild and a peer. Agents of each can be called from all others, also if they were
+// bound before the sentinels connected. Routes are removed when a node or a sentinel dies, and restored when it returns.
 //
 //   peer ---- parent ---- child ---- grandchild
 import type { Link } from '@fame-fabric/shared';
@@ -66,7 +66,7 @@ const unreachable = (link: Link, name: string): Promise<void> =>
   eventually(() => expect(echo(link, name)).rejects.toMatchObject({ code: 'NO_ROUTE' }));
 
 test.each(['parent', 'child', 'grandchild', 'peer'] as const)(
-  'from the %s every agent of the four sentinels can be called, also those bound before the link existed',
+  'agents of all four sentinels can be called from the %s, also those that were bound before the sentinels connected',
   async (from) => {
     const link = await caller({ parent, child, grandchild, peer }[from]);
     for (const name of ['at-parent', 'at-child', 'at-grandchild', 'at-peer']) await reachable(link, name);
@@ -81,7 +81,7 @@ test.each(['parent', 'child', 'grandchild', 'peer'] as const)(
   20_000,
 );
 
-test('an agent that is bound later is known everywhere, and so is that it left', async () => {
+test('later binds and unbinds reach all sentinels', async () => {
   const callers = await Promise.all([parent, child, peer].map(caller));
   for (const link of callers) await unreachable(link, 'late');
   const late = await serve(grandchild, 'late');
@@ -94,7 +94,7 @@ test('an agent that is bound later is known everywhere, and so is that it left',
   for (const link of callers) await unreachable(link, 'late');
 });
 
-test('a capability below is found from above', async () => {
+test('a call by capability reaches an agent of a grandchild', async () => {
   const link = await caller(parent);
   const able = await serve(grandchild, 'able', ['fame.capability.rare']);
   const ask = () =>
@@ -104,7 +104,7 @@ test('a capability below is found from above', async () => {
   await eventually(() => expect(ask()).rejects.toMatchObject({ code: 'NO_ROUTE' }));
 });
 
-test('a cancel goes all the way down', async () => {
+test('a cancel reaches an agent of a grandchild', async () => {
   const cancelled = Promise.withResolvers<unknown>();
   const server = await caller(grandchild);
   await server.bind(
@@ -124,13 +124,13 @@ test('a cancel goes all the way down', async () => {
   await eventually(async () => expect(await link.call('slow@fame.fabric', 'ready')).toBe(true));
   const stop = new AbortController();
   const call = link.call('slow@fame.fabric', 'wait', {}, { signal: stop.signal });
-  await link.call('slow@fame.fabric', 'ready'); // the wait has arrived: messages keep their order
+  await link.call('slow@fame.fabric', 'ready'); // `wait` has arrived, since messages keep their order
   stop.abort(new Error('enough'));
   await expect(call).rejects.toThrow('enough');
   expect(await cancelled.promise).toMatchObject({ code: 'CALL_CANCELLED' });
 });
 
-test('a child that dies: its addresses are gone at the parent and the peer, its open calls end with NODE_GONE', async () => {
+test('a child that dies: parent and peer remove its addresses, and its open calls fail with NODE_GONE', async () => {
   const doomed = await below(parent);
   const server = await caller(doomed);
   await server.bind('doomed@fame.fabric', {
@@ -153,11 +153,11 @@ test('a child that dies: its addresses are gone at the parent and the peer, its 
   for (const link of callers) await unreachable(link, 'doomed');
 });
 
-test('a parent that is killed and started again has everything below it again, under the same paths', async () => {
+test('a parent that is killed and restarted gets all bindings below it again, under the same paths', async () => {
   const local = await caller(child);
   const { path } = local;
   await parent.proc.kill();
-  expect(await echo(local, 'at-child')).toBe('hi'); // the child serves its own in the meantime
+  expect(await echo(local, 'at-child')).toBe('hi'); // the child still routes to its own nodes
   parent = await startOurSentinel({ ...parent, env: WINDOW });
   const link = await caller(parent);
   for (const name of ['at-child', 'at-grandchild', 'at-peer']) await reachable(link, name);
@@ -167,7 +167,7 @@ test('a parent that is killed and started again has everything below it again, u
   expect(local.path).toBe(path);
 });
 
-test('a parent that comes back as another gives new paths, and every node below follows', async () => {
+test('a parent that restarts with a new id assigns new paths, and all nodes below it attach again', async () => {
   const other = await startOurSentinel({ env: WINDOW });
   const lower = await below(other);
   const server = await serve(lower, 'follower');
@@ -180,13 +180,13 @@ test('a parent that comes back as another gives new paths, and every node below 
   await server.close();
 });
 
-test('a peer that is killed is gone, and started again it is back', async () => {
+test('a peer that is killed loses its routes, and gets them back after a restart', async () => {
   const near = await caller(parent);
   await reachable(near, 'at-peer');
   await peer.proc.kill();
   await unreachable(near, 'at-peer');
   peer = await startOurSentinel({ ...peer, env: { FAME_PEER_URLS: peerUrl(parent), ...WINDOW } });
-  await reachable(near, 'at-peer'); // its agent came back by itself
+  await reachable(near, 'at-peer'); // its agent reconnected by itself
   await reachable(await caller(peer), 'at-grandchild');
 });
 

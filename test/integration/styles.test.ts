@@ -1,5 +1,5 @@
-// One process serves the three ways of working (a conversation, a refining dialogue, a team), and one client drives them all:
-// as a stream, cut short, many at once, and from the REPL. The model is a fake server, so it sees what reaches it.
+// One process serves the three styles of agents (a conversation, a refining dialogue, a team), and one client uses them all: as a
+// stream, with cancels, in parallel, and from the prompt. The model is a fake server that records its requests.
 import { callTools, type Gate, gate, type Scripted, stall } from '@fame-fabric/agents/testing';
 import type { Client } from '@fame-fabric/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -13,7 +13,7 @@ let client: Client;
 let held: Gate & { open(): void } = gate();
 
 /** The script of the last model call of a turn. */
-const said = (text: string): Scripted => {
+const scriptFor = (text: string): Scripted => {
   if (text.includes('endless')) return ['It begins', stall()];
   if (text.includes('two halves')) return ['The first half, ', held, 'the second half.'];
   return `re: ${text}`;
@@ -35,7 +35,7 @@ beforeAll(async () => {
         if (tools.has('set_request_type')) {
           return callTools({ name: 'set_request_type', arguments: { request_type: 'order status' } });
         }
-        if (!tools.has('refine_requirements')) return said(text);
+        if (!tools.has('refine_requirements')) return scriptFor(text);
         if (text.includes('endless')) return [stall()];
         const args = { reformulated_goal: `re: ${text}`, questions: ['What else?'] };
         return callTools({ name: 'refine_requirements', arguments: args });
@@ -53,7 +53,7 @@ const STYLES = [
   { address: 'team@fame.fabric', calls: 3 },
 ] as const;
 
-// The dialogue's answers are made from a call, so there is nothing to show before its end.
+// The answers of the dialogue come from a call, so they have no text before its end.
 test.each(['chat@fame.fabric', 'team@fame.fabric'])(
   'FB-10 %s shows the first piece of an answer before the model has sent its last',
   async (address) => {
@@ -69,7 +69,7 @@ test.each(['chat@fame.fabric', 'team@fame.fabric'])(
 );
 
 describe.each(STYLES)('$address', ({ address, calls }) => {
-  test('FB-10 ends a turn that is given up, down to the socket of the model, and goes on', async () => {
+  test('FB-10 a cancelled turn closes the socket of the model, and the conversation continues', async () => {
     const conversation = client.conversation(address);
     const first = stack.model.count;
     const stop = new AbortController();
@@ -85,7 +85,7 @@ describe.each(STYLES)('$address', ({ address, calls }) => {
     await conversation.end();
   });
 
-  test('FB-10 keeps conversations apart that are held at once', async () => {
+  test('FB-10 keeps parallel conversations apart', async () => {
     const words = ['ant', 'bee', 'cat', 'dog', 'elk', 'fox', 'gnu', 'hen'];
     await Promise.all(
       words.map(async (word) => {
@@ -117,7 +117,7 @@ describe.each(STYLES)('$address', ({ address, calls }) => {
   });
 });
 
-test('a person sees what tools are called with, between the texts', async () => {
+test('the prompt prints tool calls with their arguments between the texts', async () => {
   const terminal = startInTerminal(fameArgs('chat'), {
     name: 'fame chat',
     env: { FAME_DIRECT_ADMISSION_URL: stack.sentinel.url, FAME_DATA_DIR: temporaryDirectory() },

@@ -66,7 +66,7 @@ const router = (map: NonNullable<Agents[string]['state_map']>['values_map'], ext
 const chooses = (topic: string, extra = {}): ScriptReply =>
   callTools({ name: 'route', arguments: { topic, ...extra } });
 
-/** A client of any conversation agent; nothing in it depends on the agent at the other end. */
+/** Sends messages to any conversation agent and returns its answers. */
 async function talk(address: string, lines: readonly string[], start: object = {}) {
   const id = `conversation-${crypto.randomUUID()}`;
   const task = (await client.call(address, 'start_task', { id, payload: start })) as Task;
@@ -151,7 +151,7 @@ describe('a team on the fabric', () => {
     expect(asked.some((message) => message.content === 'First.')).toBe(true);
   });
 
-  it('hands over to any conversation agent, and to what can do something', async () => {
+  it('hands over to any conversation agent, by address and by capability', async () => {
     const desk = scriptedModel(['A human will call you.', 'Paid.']);
     await serve(new ChatAgent({ address: 'desk@fame.fabric', capabilities: ['billing'], model: desk }));
     const model = scriptedModel([chooses('human'), chooses('money')]);
@@ -169,7 +169,7 @@ describe('a team on the fabric', () => {
     expect(desk.requests[0]!.messages.at(-1)).toEqual({ role: 'user', content: 'A human, please' });
   });
 
-  it('FB-6 keeps counters, extras and history over a hand-over, and refuses it when they are used up', async () => {
+  it('FB-6 passes counters and values on with a hand-over, and refuses it when the limit is reached', async () => {
     const far = scriptedModel([chooses('end'), 'Answer from afar.']);
     await serveTeam(
       {
@@ -202,7 +202,7 @@ describe('a team on the fabric', () => {
     expect((await talk('near1@fame.fabric', ['hi'])).answers).toEqual(['Answer from afar.']);
     expect(far.requests[0]!.messages[0]!.content).toBe('Mood: glad');
 
-    // One hop more on the way there, so the last hop over there is one too many.
+    // One handoff more before the hand-over, so the last one on the other node exceeds the limit.
     far.push(chooses('end'));
     const two = scriptedModel([chooses('on'), chooses('far')]);
     await serveTeam(near(2), two);
@@ -215,7 +215,7 @@ describe('a team on the fabric', () => {
     far.done();
   });
 
-  it('FB-6 lets the other node spend no more than what is left', async () => {
+  it('FB-6 limits the other node to the remaining budget', async () => {
     const prices = { scripted: { input: 100, output: 100 } };
     const usage = { prompt_tokens: 1_000, completion_tokens: 0, total_tokens: 1_000 };
     const rich = scriptedModel([{ ...chooses('end'), usage }]);
@@ -265,7 +265,7 @@ describe('the refining dialogue on the fabric', () => {
   const get = async (id: string) =>
     ((await client.call('refine@fame.fabric', 'tasks/get', { id })) as Task).status.state;
 
-  it('ST-23 asks from the start, needs input until the goals are settled, and then is over', async () => {
+  it('ST-23 asks from the start, needs input until the goals are confirmed, and is completed then', async () => {
     const model = scriptedModel([
       asks('A site', 'For whom?'),
       confirms('A site for a bakery'),
@@ -320,7 +320,7 @@ describe('the refining dialogue on the fabric', () => {
     model.done();
   });
 
-  it('gives the goals to the agent that goes on with them', async () => {
+  it('hands the goals over to the next agent', async () => {
     const planner = scriptedModel(['I start on Monday.']);
     await serve(new ChatAgent({ address: 'planner@fame.fabric', model: planner }));
     const model = scriptedModel([
@@ -348,7 +348,7 @@ describe('fame team run', () => {
       env: { FAME_DIRECT_ADMISSION_URL: sentinel.url, FAME_DATA_DIR: dataDir },
     });
 
-  it('serves the team, and goes on with its conversations after a kill', async () => {
+  it('serves the team, and continues its conversations after a kill', async () => {
     const dataDir = temporaryDirectory();
     const first = start(dataDir);
     await first.waitFor(/^support@fame\.fabric is served through \S+ \(model: offline\)$/m);

@@ -1,5 +1,5 @@
-// The promises of a turn that crosses the fabric: a chat agent and a sentinel as processes, clients over real sockets, a
-// model that the test plays: the FB cases.
+// The FB cases: guarantees of turns over the fabric. A chat agent and a sentinel run as processes, clients use real sockets, and the
+// test scripts the model.
 import { join } from 'node:path';
 import { ChatAgent, type ChatModel, SqliteStore } from '@fame-fabric/agents';
 import { gate, httpError, stall } from '@fame-fabric/agents/testing';
@@ -78,7 +78,7 @@ test('FB-2 hands the first text to the client before the model has sent its last
   ]);
 });
 
-test('with FAME_TOOLS=none the model is offered none', async () => {
+test('with FAME_TOOLS=none the model is offered no tools', async () => {
   const conversation = await converse(await openClient(stack.sentinel.url));
   await conversation.ask('hello');
   expect(stack.model.requests.at(-1)!.body).not.toHaveProperty('tools');
@@ -130,14 +130,14 @@ test('FB-7 reports an error with its code, its message and whether it is retryab
   expect(error).toBeInstanceOf(FabricError);
   expect(error).toMatchObject({ code: 'MODEL_AUTH', retryable: false });
   const { message, details = {} } = error as FabricError;
-  const told = `${message} ${JSON.stringify(details)}`;
+  const text = `${message} ${JSON.stringify(details)}`;
   expect(message).toMatch(/key/i);
-  expect(told).not.toMatch(/\bat (?:async )?[\w.<>]+ \(|node_modules|\.[jt]s:\d/);
-  expect(told).not.toContain(API_KEY);
+  expect(text).not.toMatch(/\bat (?:async )?[\w.<>]+ \(|node_modules|\.[jt]s:\d/);
+  expect(text).not.toContain(API_KEY);
 });
 
 test('FB-8 holds 100 conversations of 10 turns without mixing them, in bounded memory', async () => {
-  // The agent in this process, so that what it holds can be counted after a collection.
+  // The agent runs in this process, so that its memory can be measured after a garbage collection.
   const model: ChatModel = {
     name: 'echo',
     async *stream({ messages }) {
@@ -171,7 +171,7 @@ test('FB-8 holds 100 conversations of 10 turns without mixing them, in bounded m
   await store.close();
 });
 
-test('FB-9 prints envelopes on request, and nothing of their payloads', async () => {
+test('FB-9 prints envelopes on request, without their payloads', async () => {
   const chat = startNode(fameArgs('chat', '--system', 'planted-system'), {
     name: 'fame chat',
     env: {

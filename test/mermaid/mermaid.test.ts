@@ -1,5 +1,5 @@
-// The diagrams that we write, read by Mermaid itself. The strict readers beside `teamDiagram` and `workflowToMermaid` run with
-// every unit test; this one shows that they allow nothing that Mermaid would not read, or would read as something else.
+// Our diagrams, parsed by Mermaid itself. The unit tests of `teamDiagram` and `workflowToMermaid` use strict parsers of their own;
+// this test shows that Mermaid reads the same from any diagram.
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { teamDiagram } from '@fame-fabric/agents/internal';
@@ -20,7 +20,7 @@ beforeAll(async () => {
   parse = await loadMermaid();
 });
 
-/** Texts with what is syntax in one place or another. */
+/** Texts that are syntax somewhere in a diagram. */
 const syntax = fc.constantFrom(
   ...[
     'end',
@@ -65,7 +65,7 @@ const shown = (text: string): string =>
     .replace(/[\s\p{Cc}]+/gu, ' ')
     .trim();
 
-test('what Mermaid does not read is rejected', async () => {
+test('an invalid diagram is rejected', async () => {
   await expect(parse('stateDiagram-v2\n  a --> --> b')).rejects.toThrow('Parse error');
   await expect(parse('flowchart TD\n  a[no end')).rejects.toThrow('Parse error');
 });
@@ -133,6 +133,6 @@ const drawings = globSync(['*.md', 'docs/**/*.md'], { cwd: ROOT }).flatMap((file
   ),
 );
 
-test.each(drawings)('the drawing in %s is read', async (_name, source) => {
+test.each(drawings)('the diagram in %s is valid', async (_name, source) => {
   expect((await parse(source)).type).toMatch(/^(?:flowchart|stateDiagram|sequence)/);
 });
