@@ -1,5 +1,5 @@
 import { FabricError, type Logger, silentLog } from '@fame-fabric/shared';
-import { CaptureLog } from '@fame-fabric/shared/testing';
+import { CaptureLog, settle } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import { FakeLink } from '../testing/fake-link.ts';
@@ -8,7 +8,6 @@ import type { AgentOptions, Serving } from './agent-types.ts';
 import { operation } from './operation.ts';
 
 const ADDRESS = 'test@fame.fabric';
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 let link: FakeLink;
 let serving: Serving | undefined;

@@ -1,3 +1,4 @@
+import { settle } from '@fame-fabric/shared/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Scheduler } from './scheduler.ts';
@@ -18,8 +19,6 @@ function held(scheduler: Scheduler, log: string[], name: string, key?: string) {
   });
   return { isAccepted, end: resolve, abort: () => controller.abort() };
 }
-
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('Scheduler', () => {
   it('runs jobs up to the limit, the rest in order', async () => {

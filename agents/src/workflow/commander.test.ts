@@ -3,17 +3,7 @@ import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Commander, type CommanderOptions } from './commander.ts';
 import { defineHandler, defineJob } from './define.ts';
-import type { JobRef, Self, Stage, TaskNode } from './task-node.ts';
-
-const STAGES: readonly Stage[] = [
-  'at_job_start',
-  'at_handler_start',
-  'at_exception',
-  'at_terminate',
-  'at_handler_end',
-  'at_job_end',
-  'at_commander_end',
-];
+import { type JobRef, type Self, STAGES, type TaskNode } from './task-node.ts';
 
 let clock: ManualClock;
 let log: string[];

@@ -14,9 +14,8 @@ interface Work {
   readonly body: (self: Self) => unknown;
 }
 
-/** A job with its input. `R` is the type of its result. */
-export class JobRef<R = unknown> {
-  readonly kind = 'job';
+/** Work that has not started. `R` is the type of its result. */
+abstract class WorkDescription<R> {
   readonly name: string;
   readonly work: Work;
   /** Carries the type only. */
@@ -28,18 +27,14 @@ export class JobRef<R = unknown> {
   }
 }
 
-/** A handler with its arguments. `R` is the type of its result. */
-export class HandlerCall<R = unknown> {
-  readonly kind = 'handler';
-  readonly name: string;
-  readonly work: Work;
-  /** Carries the type only. */
-  declare readonly result?: R;
+/** A job with its input. */
+export class JobRef<R = unknown> extends WorkDescription<R> {
+  readonly kind = 'job';
+}
 
-  constructor(work: Work) {
-    this.name = work.name;
-    this.work = work;
-  }
+/** A handler with its arguments. */
+export class HandlerCall<R = unknown> extends WorkDescription<R> {
+  readonly kind = 'handler';
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: an edge leads between nodes of any result.
@@ -148,14 +143,16 @@ export interface TaskNode<R = unknown> extends NodeName {
  * When callbacks run. A node that completes passes start and end; one that fails start, exception and end; one that is
  * cancelled start and terminate. `at_commander_end` runs once when the run ends, in the order of registration.
  */
-export type Stage =
-  | 'at_job_start'
-  | 'at_handler_start'
-  | 'at_exception'
-  | 'at_terminate'
-  | 'at_handler_end'
-  | 'at_job_end'
-  | 'at_commander_end';
+export const STAGES = [
+  'at_job_start',
+  'at_handler_start',
+  'at_exception',
+  'at_terminate',
+  'at_handler_end',
+  'at_job_end',
+  'at_commander_end',
+] as const;
+export type Stage = (typeof STAGES)[number];
 
 export interface StageEvent<R = unknown> {
   stage: Stage;

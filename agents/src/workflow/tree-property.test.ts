@@ -5,15 +5,16 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Commander } from './commander.ts';
 import { defineHandler, defineJob } from './define.ts';
-import type {
-  HandlerCall,
-  JobRef,
-  NodeEvent,
-  NodeOutcome,
-  Self,
-  Stage,
-  TaskNode,
-  WorkRef,
+import {
+  type HandlerCall,
+  type JobRef,
+  type NodeEvent,
+  type NodeOutcome,
+  type Self,
+  STAGES,
+  type Stage,
+  type TaskNode,
+  type WorkRef,
 } from './task-node.ts';
 
 const NUM_RUNS = 10_000;
@@ -36,15 +37,6 @@ interface Plan {
   callback: { stage: Stage; how: 'throw' | 'reject' | 'wait' } | undefined;
 }
 
-const STAGES: readonly Stage[] = [
-  'at_job_start',
-  'at_handler_start',
-  'at_exception',
-  'at_terminate',
-  'at_handler_end',
-  'at_job_end',
-  'at_commander_end',
-];
 const weighted = <T>(value: T, weight: number) => ({ arbitrary: fc.constant(value), weight });
 const { plan: anyPlan } = fc.letrec<{ plan: Plan; step: Step }>((tie) => ({
   step: fc.oneof(

@@ -1,4 +1,5 @@
 import { type Clock, FabricError, type Task, type TaskEvent, type TaskSendParams } from '@fame-fabric/shared';
+import { settle } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SafeFetch } from '../../net/safe-fetch.ts';
 import { type FakeCallOptions, FakeLink } from '../../testing/fake-link.ts';
@@ -7,7 +8,6 @@ import type { Serving } from '../agent-types.ts';
 import type { TaskHandle, TaskHandler } from './task-types.ts';
 
 const ADDRESS = 'worker@fame.fabric';
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 let now = 0;
 const clock: Clock = { now: () => now, after: () => ({ stop() {} }), every: () => ({ stop() {} }) };
