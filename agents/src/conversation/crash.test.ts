@@ -146,12 +146,12 @@ test('a step that followed a result which the edited runner does not request is 
       const look = await asked(turn);
       if (process === 0) {
         const execute = async () => ({ ok: true, content: 'seen' });
-        await turn.makeCall({ call: look, isRun: true, execute });
+        await turn.makeCall({ call: look, willRun: true, execute });
       }
       const pay = await asked(turn, 'Now pay.');
       await turn.makeCall({
         call: pay,
-        isRun: true,
+        willRun: true,
         isIdempotent: false,
         execute: async () => {
           payments.push(process);
@@ -190,7 +190,7 @@ test('a runner that asks a second model after a failure repeats no finished call
       const { message } = await turn.ask(first, request).catch(() => turn.ask(second, request));
       await turn.makeCall({
         call: parseCall(message.tool_calls![0]!, 0),
-        isRun: true,
+        willRun: true,
         isIdempotent: false,
         execute: async () => {
           payments.push(process);

@@ -81,7 +81,7 @@ type StoreSource = (context: ProcessContext) => Promise<OpenedStore>;
 const conversationAgent =
   (name: string, open: StoreSource): AgentSource =>
   async (context) => {
-    const model = await modelOf(context);
+    const model = await defaultModel(context);
     const { store, close } = await open(context);
     try {
       const agent = await CONVERSATION_AGENTS[name]!({ context, model, store });
@@ -122,7 +122,8 @@ async function toolsOf({ tools }: ProcessContext['config']) {
 }
 
 /** Returns the model of the configuration. */
-const modelOf = async (context: ProcessContext): Promise<ChatModel> => (await modelsOf(context))('default');
+const defaultModel = async (context: ProcessContext): Promise<ChatModel> =>
+  (await modelsOf(context))('default');
 
 /**
  * Returns the models of this process by name; `default` is the model of the configuration. They are models of the configured

@@ -78,24 +78,24 @@ interface Fault {
 }
 
 /** Replies without a call: how many there were, and how many the asker tolerates. */
-export interface Silences {
+export interface RepliesWithoutCall {
   count: number;
   readonly most: number;
 }
 
 /**
- * Asks until a reply makes a call. Returns `undefined` after more than `silences.most` replies without one. The caller keeps the
- * count, because it may ask again later.
+ * Asks until a reply makes a call. Returns `undefined` after more than `withoutCall.most` replies without one. The caller keeps
+ * the count, because it may ask again later.
  */
 export async function askForCall<R extends Pick<Reply, 'message'>>(
-  silences: Silences,
-  ask: (silences: number) => Promise<R>,
+  withoutCall: RepliesWithoutCall,
+  ask: (countWithoutCall: number) => Promise<R>,
 ): Promise<R | undefined> {
   for (;;) {
-    const reply = await ask(silences.count);
+    const reply = await ask(withoutCall.count);
     if (reply.message.tool_calls?.length) return reply;
-    silences.count += 1;
-    if (silences.count > silences.most) return undefined;
+    withoutCall.count += 1;
+    if (withoutCall.count > withoutCall.most) return undefined;
   }
 }
 
@@ -148,11 +148,11 @@ export async function askWithRepair<F extends Functions>(
     attempts,
   });
 
-  const silences: Silences = { count: 0, most: noCall };
+  const withoutCall: RepliesWithoutCall = { count: 0, most: noCall };
   const insist = (count: number): Promise<Reply> =>
     once(count > forceDefaultAfter ? prompt.insistence : prompt.choice);
   for (let faults = 0; ; ) {
-    const reply = prompt.takesText ? await once(prompt.choice) : await askForCall(silences, insist);
+    const reply = prompt.takesText ? await once(prompt.choice) : await askForCall(withoutCall, insist);
     if (!reply) throw noFunctionCall(attempts);
     const { tool_calls: calls = [] } = reply.message;
     const checked = check(calls, reply.trailing, prompt.functions, options);

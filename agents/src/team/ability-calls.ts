@@ -57,7 +57,7 @@ async function runOne(agent: CompiledAgent, { plan, name, args }: AbilityCall, d
   onStart(plan);
   const { content } = await makeCall({
     call,
-    isRun: true,
+    willRun: true,
     isIdempotent: ability?.idempotent,
     speaker: `${call.id} says`,
     async execute(emit) {

@@ -81,7 +81,7 @@ export class TeamRun {
   /** Without system messages. A list of our own: the caller's is never touched. */
   readonly #messages: ModelMessage[];
   /** Text of the caller's system messages; for the first agent only. */
-  readonly #note: string;
+  readonly #callerInstructions: string;
   readonly #turnStart: number;
   readonly #path: MessagePath;
   /** Model calls of this run. */
@@ -95,7 +95,9 @@ export class TeamRun {
     this.#parts = parts;
     this.#input = input;
     this.#messages = input.messages.filter((message) => message.role !== 'system');
-    this.#note = input.messages.flatMap((one) => (one.role === 'system' ? [one.content] : [])).join('\n\n');
+    this.#callerInstructions = input.messages
+      .flatMap((one) => (one.role === 'system' ? [one.content] : []))
+      .join('\n\n');
     const userAt = this.#messages.findLastIndex((message) => message.role === 'user');
     this.#turnStart = Math.max(0, userAt);
     this.#path = new MessagePath(parts.limits, { start: parts.start, address: input.address }, input.meta);
@@ -145,7 +147,7 @@ export class TeamRun {
     const system = directive ? [{ role: 'system' as const, content: directive }] : [];
     let hasData = false;
     // One repair for an agent that does not call, or that routes wrongly.
-    const silences = { count: 0, most: 1 };
+    const withoutCall = { count: 0, most: 1 };
     let unknown = 0;
 
     for (;;) {
@@ -159,7 +161,7 @@ export class TeamRun {
           ...(choice ? { tool_choice: choice } : {}),
         });
       const { message } = mustRoute
-        ? ((await askForCall(silences, ask)) ?? { message: emptyCall(agent, this.#step) })
+        ? ((await askForCall(withoutCall, ask)) ?? { message: emptyCall(agent, this.#step) })
         : await ask();
       const calls = callsOf(message);
       if (calls.length === 0) {
@@ -172,10 +174,10 @@ export class TeamRun {
         const what = `"${agent.name}" called functions that do not exist in ${MAX_UNKNOWN} replies in a row`;
         throw this.#error('TOOL_UNKNOWN', what);
       }
-      const plans = planCalls(agent, calls, silences.count < silences.most);
+      const plans = planCalls(agent, calls, withoutCall.count < withoutCall.most);
       if (!Array.isArray(plans)) throw this.#noRoute(agent, plans.value);
       if (plans.some((plan) => plan.kind === 'refuse' && plan.isRouting))
-        silences.count = Math.max(silences.count, silences.most);
+        withoutCall.count = Math.max(withoutCall.count, withoutCall.most);
 
       const answers = await this.#carryOut(agent, plans);
       const next = decide(answers);
@@ -193,14 +195,14 @@ export class TeamRun {
     const context = { agent: agent.name, hop: this.#path.handoffs, conversationId, signal };
     const values = new TokenValues(interpolations, extras, context);
     const system = await values.fill(agent.config.system_directives ?? '');
-    const note = this.#path.here.length === 1 ? this.#note : '';
+    const instructions = this.#path.here.length === 1 ? this.#callerInstructions : '';
     const tools = [...agent.functions.values()].map(async ({ spec }): Promise<ToolSpec> => {
       const { description } = spec.function;
       if (description === undefined) return spec;
       return { ...spec, function: { ...spec.function, description: await values.fill(description) } };
     });
     return {
-      directive: [system, note].filter((text) => text !== '').join('\n\n'),
+      directive: [system, instructions].filter((text) => text !== '').join('\n\n'),
       tools: await Promise.all(tools),
     };
   }
@@ -279,7 +281,7 @@ export class TeamRun {
       const ok = answer.effect.kind !== 'error';
       const { content } = await actions.makeCall({
         call: plan.call,
-        isRun: true,
+        willRun: true,
         execute: async () => ({ ok, content: answer.content }),
       });
       answered({ ...answer, content });

@@ -12,7 +12,7 @@ export interface CallResult {
 export interface CallToMake {
   readonly call: ParsedToolCall;
   /** False for a call that is refused without running anything. */
-  readonly isRun: boolean;
+  readonly willRun: boolean;
   /** False if the call must not be made again after a crash interrupted it. @default true */
   readonly isIdempotent?: boolean | undefined;
   /** Sets the text of the function apart from that of others by a line break. @default no line break */

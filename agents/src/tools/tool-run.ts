@@ -154,7 +154,7 @@ export class ToolRun {
     const result = makeCall
       ? await makeCall({
           call,
-          isRun: !fault && !this.#isStopped,
+          willRun: !fault && !this.#isStopped,
           isIdempotent: this.#tools.get(call.name)?.idempotent,
           execute,
         })

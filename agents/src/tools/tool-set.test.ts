@@ -478,8 +478,8 @@ describe('ToolSet', () => {
     const set = new ToolSet([simple('f', () => void log.push('runs'))]);
     const outcomes = await set.executeAll([call(0, 'f'), call(1, 'f'), call(2, 'g')], {
       signal: never,
-      makeCall: async ({ call: { id }, isRun, execute }) => {
-        log.push(`make ${id} ${isRun}`);
+      makeCall: async ({ call: { id }, willRun, execute }) => {
+        log.push(`make ${id} ${willRun}`);
         return id === 'c1'
           ? { ok: false, content: '{"error":{"code":"timeout","message":"late"}}' }
           : execute(() => {});

@@ -57,7 +57,7 @@ describe('a record that does not fit', () => {
     const [call] = calling.tool_calls;
     await turn.makeCall({
       call: { ok: true, index: 0, id: call!.id, name: 'f', args: {}, rawArguments: '{}' },
-      isRun: true,
+      willRun: true,
       execute: () => Promise.reject(new Error('it has a result')),
     });
     await finish();

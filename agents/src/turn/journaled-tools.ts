@@ -39,7 +39,7 @@ export class JournaledTools {
     this.#deps = deps;
   }
 
-  readonly makeCall: MakeCall = async ({ call, isRun, isIdempotent, speaker, execute }: CallToMake) => {
+  readonly makeCall: MakeCall = async ({ call, willRun, isIdempotent, speaker, execute }: CallToMake) => {
     const { steps, journal, emitText } = this.#deps;
     const recorded = steps.request(call.id);
     const step = steps.number;
@@ -53,7 +53,7 @@ export class JournaledTools {
       await emitText(recorded.text, source);
       return this.#finished(entry, { ok: false, content: faultContent(INTERRUPTED) });
     }
-    if (isRun) await journal.toolStarted(entry, shownArguments(call));
+    if (willRun) await journal.toolStarted(entry, shownArguments(call));
     let written: Promise<void> | undefined;
     const result = await execute((text) => {
       written = emitText(text, source) ?? written;
