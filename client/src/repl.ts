@@ -2,7 +2,7 @@
 export { chooseConversation } from './repl/choose-conversation.ts';
 export { HistoryFile } from './repl/history-file.ts';
 export { PipedInput } from './repl/piped-input.ts';
-export { Repl, type ReplConversation, type ReplOptions, type ReplParts } from './repl/repl.ts';
+export { Repl, type ReplConversation, type ReplDeps, type ReplOptions } from './repl/repl.ts';
 export type { ReplInput } from './repl/repl-input.ts';
 export { type SavedConversation, SavedConversations } from './repl/saved-conversations.ts';
 export { TerminalInput } from './repl/terminal-input.ts';

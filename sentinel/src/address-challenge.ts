@@ -9,17 +9,17 @@ import type { Sessions } from './session/sessions.ts';
 /** Time in which a holder must answer, in ms. */
 const CHALLENGE_MS = 2_000;
 
-export interface ChallengeParts {
+export interface ChallengeDeps {
   bindings: Bindings;
   sessions: Sessions;
   log: Logger;
 }
 
 export class AddressChallenge {
-  readonly #parts: ChallengeParts;
+  readonly #deps: ChallengeDeps;
 
-  constructor(parts: ChallengeParts) {
-    this.#parts = parts;
+  constructor(deps: ChallengeDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -27,7 +27,7 @@ export class AddressChallenge {
    * holder has answered or failed to. The call is synchronous with the decision, so no other bind comes between the two.
    */
   decide(address: string, rival: Session, onDecision: (isGranted: boolean) => void): void {
-    const { bindings, log, sessions } = this.#parts;
+    const { bindings, log, sessions } = this.#deps;
     const holder = bindings.ownOwner(address);
     if (holder === undefined || holder === rival) {
       onDecision(true);

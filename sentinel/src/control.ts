@@ -24,7 +24,7 @@ import { answer, nack } from './replies.ts';
 import type { Session } from './session/session.ts';
 import type { Sessions } from './session/sessions.ts';
 
-export interface ControlParts {
+export interface ControlDeps {
   identity: Identity;
   sessions: Sessions;
   bindings: Bindings;
@@ -45,11 +45,11 @@ export interface Announcer {
 }
 
 export class Control {
-  readonly #parts: ControlParts;
+  readonly #deps: ControlDeps;
   readonly #maxAddresses: number;
 
-  constructor(parts: ControlParts, options: { maxAddressesPerNode: number }) {
-    this.#parts = parts;
+  constructor(deps: ControlDeps, options: { maxAddressesPerNode: number }) {
+    this.#deps = deps;
     this.#maxAddresses = options.maxAddressesPerNode;
   }
 
@@ -87,18 +87,18 @@ export class Control {
       case 'NodeAttach': {
         const refused = { id: envelope.id, replyTo: '', corrId: envelope.corrId ?? '' };
         const reason = 'The node is already attached';
-        from.outbound.sendControl(nack(this.#parts.identity, refused, 'PROTO_OUT_OF_ORDER', reason));
+        from.outbound.sendControl(nack(this.#deps.identity, refused, 'PROTO_OUT_OF_ORDER', reason));
         break;
       }
       case 'AddressBindAck':
       case 'CapabilityAdvertiseAck':
-        if (from.kind === 'parent') this.#parts.announcer.answered(frame);
+        if (from.kind === 'parent') this.#deps.announcer.answered(frame);
         return;
       default:
         // Ignore other acks of our announcements, and end-to-end frames without an address.
         return;
     }
-    const { trace } = this.#parts;
+    const { trace } = this.#deps;
     if (trace.isActive) {
       trace.add({
         t: Date.now(),
@@ -114,7 +114,7 @@ export class Control {
   }
 
   #answer(to: Session, request: Envelope, frame: Frame): void {
-    to.outbound.sendControl(answer(this.#parts.identity, request, frame));
+    to.outbound.sendControl(answer(this.#deps.identity, request, frame));
   }
 
   #bind(from: Session, envelope: Envelope, { address }: AddressBind): void {
@@ -139,7 +139,7 @@ export class Control {
       else refuse('ADDRESS_FORBIDDEN', `${address} does not belong to ${from.path}`);
       return;
     }
-    const { announcer, bindings, challenge } = this.#parts;
+    const { announcer, bindings, challenge } = this.#deps;
     const bound = bindings.addressesOf(from);
     if (bound !== undefined && bound.size >= this.#maxAddresses && !bound.has(address)) {
       refuse(
@@ -163,7 +163,7 @@ export class Control {
   }
 
   #unbind(from: Session, envelope: Envelope, { address }: AddressUnbind): void {
-    const { announcer, bindings } = this.#parts;
+    const { announcer, bindings } = this.#deps;
     const isRemoved = tryParseAddress(address) !== undefined && bindings.remove(address, from);
     if (isRemoved && from.kind === 'node' && !bindings.isOwn(address)) announcer.unbound(address);
     if (from.kind === 'peer') return;
@@ -171,7 +171,7 @@ export class Control {
   }
 
   #advertise(from: Session, envelope: Envelope, { capabilities, address }: CapabilityAdvertise): void {
-    const { announcer, bindings } = this.#parts;
+    const { announcer, bindings } = this.#deps;
     const ack = { type: 'CapabilityAdvertiseAck', refId: envelope.id, capabilities, address } as const;
     if (tryParseAddress(address) === undefined) {
       const reason = `"${address}" is not an address`;
@@ -192,7 +192,7 @@ export class Control {
   }
 
   #withdraw(from: Session, envelope: Envelope, { capabilities, address }: CapabilityWithdraw): void {
-    const { announcer, bindings } = this.#parts;
+    const { announcer, bindings } = this.#deps;
     for (const capability of capabilities) {
       const isWithdrawn = bindings.withdraw(capability, address, from);
       if (isWithdrawn && from.kind === 'node' && !bindings.hasProvider(capability)) {
@@ -205,7 +205,7 @@ export class Control {
 
   // Stops tracking a call that its caller cancelled, and notifies the callee if it accepts cancels.
   #cancel(from: Session, corrId: string, reason = 'cancelled'): void {
-    const { calls, sessions } = this.#parts;
+    const { calls, sessions } = this.#deps;
     const call = calls.find(from, corrId);
     if (call === undefined) return;
     calls.close(call);

@@ -34,7 +34,7 @@ const BAD_FRAMES_LIMIT = 5;
 /** A message with one of these bits is a request: a call starts with it. */
 const REQUEST_RTYPES = RTYPE.reply | RTYPE.stream;
 
-export interface RouterParts {
+export interface RouterDeps {
   identity: Identity;
   table: SessionTable;
   sessions: Sessions;
@@ -47,14 +47,14 @@ export interface RouterParts {
 }
 
 export class Router {
-  readonly #parts: RouterParts;
+  readonly #deps: RouterDeps;
   readonly #header = new Header();
   readonly #credit = new Credit();
   readonly #paths = new PathCache();
   #isDraining = false;
 
-  constructor(parts: RouterParts) {
-    this.#parts = parts;
+  constructor(deps: RouterDeps) {
+    this.#deps = deps;
   }
 
   /** Refuses new calls from now on; replies to open calls are still forwarded. */
@@ -87,7 +87,7 @@ export class Router {
 
   // Decodes a message that is not a plain Data envelope. The sentinel handles link-local frames; all others are routed.
   #receiveDecoded(from: Session, bytes: Buffer): void {
-    const { counters, control } = this.#parts;
+    const { counters, control } = this.#deps;
     counters.decoded++;
     let envelope: Envelope;
     try {
@@ -151,7 +151,7 @@ export class Router {
     }
     let forwarded = bytes;
     if (ttl !== undefined || header.flowId === '') {
-      const { identity } = this.#parts;
+      const { identity } = this.#deps;
       if (ttl !== undefined) envelope.ttl = ttl - 1;
       if (header.flowId === '') header.flowId = `${identity.flowId}-${from.systemId}`;
       envelope.flowId = header.flowId;
@@ -164,7 +164,7 @@ export class Router {
         return;
       }
     }
-    const { bindings, table } = this.#parts;
+    const { bindings, table } = this.#deps;
     const target =
       header.to === ''
         ? (bindings.provider(capabilities!, from, header.id) ?? table.parent)
@@ -180,7 +180,7 @@ export class Router {
   // Finds the receiver. A path decides first: an attached node, a child sentinel, or a peer. Any other address goes to the node
   // that bound it, else to a pool member. What neither finds goes to the parent.
   #find(from: Session, header: Header): Session | undefined {
-    const { bindings, table, identity } = this.#parts;
+    const { bindings, table, identity } = this.#deps;
     const { to } = header;
     const path = this.#paths.of(to);
     if (path !== '') {
@@ -201,7 +201,7 @@ export class Router {
   }
 
   #forward(from: Session, target: Session | undefined, header: Header, bytes: Buffer): void {
-    const { counters, calls, trace } = this.#parts;
+    const { counters, calls, trace } = this.#deps;
     if (target === undefined || target === from) {
       this.#refuseUnroutable(from, header, bytes.length);
       return;
@@ -248,7 +248,7 @@ export class Router {
   // Returns `false` if the receiver's queue is at its last bound. Then the receiver is closed, and the message refused.
   #enqueue(from: Session, target: Session, header: Header, bytes: Buffer): boolean {
     if (target.outbound.enqueue(bytes, header.flowId)) return true;
-    const { counters, log, sessions } = this.#parts;
+    const { counters, log, sessions } = this.#deps;
     counters.closedSlow++;
     log.warn('closed a node whose outbound queue is full', {
       path: target.path,
@@ -262,7 +262,7 @@ export class Router {
 
   // Forwards a delivery ack, or drops it: an ack is never refused. A negative one ends the call that it names.
   #forwardAck(from: Session, target: Session | undefined, header: Header, ok: boolean, bytes: Buffer): void {
-    const { calls, identity } = this.#parts;
+    const { calls, identity } = this.#deps;
     from.outbound.countReceived(header.flowId, undefined);
     if (target === undefined || target === from || header.to.endsWith(`@${identity.path}`)) return;
     const call = calls.find(target, header.corrId);
@@ -282,7 +282,7 @@ export class Router {
 
   // Refuses an envelope above the size limit. If it was a reply, its caller is notified too.
   #refuseLarge(from: Session, header: Header, size: number): void {
-    const { calls, identity } = this.#parts;
+    const { calls, identity } = this.#deps;
     const reason = `The envelope has ${size} bytes; the limit is ${LIMITS.maxEnvelopeBytes}`;
     this.#refuse(from, header, 'MESSAGE_TOO_LARGE', reason, size);
     const caller = header.corrId === '' ? undefined : this.#find(from, header);
@@ -294,7 +294,7 @@ export class Router {
 
   // Sends a NACK: to the caller's mailbox if the message names one, else as a note to the sender.
   #refuse(from: Session, header: Header, code: ErrorCode, reason: string, size: number): void {
-    const { counters, identity, trace } = this.#parts;
+    const { counters, identity, trace } = this.#deps;
     counters.refuse(code);
     if (header.flowId !== '') from.outbound.countReceived(header.flowId, undefined);
     from.outbound.sendControl(nack(identity, header, code, reason));
@@ -303,7 +303,7 @@ export class Router {
 
   // Refuses and counts a message that is not a valid envelope; the fifth within a minute closes the connection.
   #refuseBadFrame(from: Session, bytes: Buffer, error: unknown): void {
-    const { counters, identity, log, sessions } = this.#parts;
+    const { counters, identity, log, sessions } = this.#deps;
     const { path } = from;
     const code = isFabricError(error) ? error.code : 'PROTO_MALFORMED';
     const reason = isFabricError(error) ? error.message : 'The message cannot be read';
@@ -329,7 +329,7 @@ export class Router {
     bytes: number,
     more: { via?: string; code?: ErrorCode },
   ): void {
-    this.#parts.trace.add({ t: Date.now(), dir, type: 'Data', from: path, to, corrId, id, bytes, ...more });
+    this.#deps.trace.add({ t: Date.now(), dir, type: 'Data', from: path, to, corrId, id, bytes, ...more });
   }
 }
 

@@ -9,7 +9,7 @@ import { Control } from './control.ts';
 import { Counters } from './counters.ts';
 import { Admission } from './door/admission.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
-import type { HttpParts } from './http/http.ts';
+import type { HttpDeps } from './http/http.ts';
 import { TraceTap } from './http/trace.ts';
 import { Identity } from './identity.ts';
 import { OpenCalls } from './open-calls.ts';
@@ -101,7 +101,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const listener = new Listener({ admission, onRequest, log }, options);
   const closeUnattached = (openedBefore: number): void => admission.closeUnattached(openedBefore);
   const sweeper = new Sweeper({ clock, time, table, sessions, counters, log, closeUnattached });
-  const uplinkParts = {
+  const uplinkDeps = {
     identity,
     clock,
     sessions,
@@ -114,8 +114,8 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const parent =
     options.parentUrl === undefined
       ? undefined
-      : new Uplink(uplinkParts, { url: options.parentUrl, kind: 'parent' });
-  const peers = options.peerUrls.map((url) => new Uplink(uplinkParts, { url, kind: 'peer' }));
+      : new Uplink(uplinkDeps, { url: options.parentUrl, kind: 'parent' });
+  const peers = options.peerUrls.map((url) => new Uplink(uplinkDeps, { url, kind: 'peer' }));
   const closeUplinks = (): void => {
     for (const uplink of [parent, ...peers]) uplink?.close();
   };
@@ -176,11 +176,11 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
 
 // The web framework takes longer to load than all the rest, so it waits for the first plain HTTP request.
 function lazyHttp(
-  parts: HttpParts,
+  deps: HttpDeps,
   options: Pick<SentinelOptions, 'allowedOrigins' | 'allowedHosts'>,
   log: Logger,
 ): RequestHandler {
-  const load = async (server: Server) => (await import('./http/http.ts')).createHttp(server, parts, options);
+  const load = async (server: Server) => (await import('./http/http.ts')).createHttp(server, deps, options);
   let http: ReturnType<typeof load> | undefined;
   return (server, request, response) => {
     http ??= load(server);

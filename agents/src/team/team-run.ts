@@ -37,7 +37,7 @@ export interface ModelSettings {
 }
 
 /** Parts that all runs of a team share. */
-export interface TeamParts {
+export interface TeamRunDeps {
   readonly agents: ReadonlyMap<string, CompiledAgent>;
   readonly start: string;
   readonly limits: TeamLimits;
@@ -76,7 +76,7 @@ export const NO_REPLY = '[no reply]';
 const MAX_UNKNOWN = 3;
 
 export class TeamRun {
-  readonly #parts: TeamParts;
+  readonly #deps: TeamRunDeps;
   readonly #input: RunInput;
   /** Without system messages. A list of our own: the caller's is never touched. */
   readonly #messages: ModelMessage[];
@@ -91,8 +91,8 @@ export class TeamRun {
   #isPastLimit = false;
   #model = '';
 
-  constructor(parts: TeamParts, input: RunInput) {
-    this.#parts = parts;
+  constructor(deps: TeamRunDeps, input: RunInput) {
+    this.#deps = deps;
     this.#input = input;
     this.#messages = input.messages.filter((message) => message.role !== 'system');
     this.#callerInstructions = input.messages
@@ -100,7 +100,7 @@ export class TeamRun {
       .join('\n\n');
     const userAt = this.#messages.findLastIndex((message) => message.role === 'user');
     this.#turnStart = Math.max(0, userAt);
-    this.#path = new MessagePath(parts.limits, { start: parts.start, address: input.address }, input.meta);
+    this.#path = new MessagePath(deps.limits, { start: deps.start, address: input.address }, input.meta);
     this.#modelCalls = input.meta?.modelCalls ?? 0;
   }
 
@@ -116,7 +116,7 @@ export class TeamRun {
       this.#input.signal.throwIfAborted();
       const limit = this.#isPastLimit ? path.afterLimit(target) : path.limitBefore(target);
       if (limit) {
-        const { onLimit } = this.#parts;
+        const { onLimit } = this.#deps;
         if (onLimit === 'error' || this.#isPastLimit) throw this.#limitError(limit);
         if (onLimit === 'ignore') return this.#end({ kind: 'ignored', reason: 'handoff limit', extras: {} });
         this.#isPastLimit = true;
@@ -126,7 +126,7 @@ export class TeamRun {
       path.enter(target);
       this.#input.emit({ type: 'agent', name: target, hop: path.handoffs });
       if (isRemote(target)) return this.#askRemote(target, extras);
-      const next = await this.#askAgent(this.#parts.agents.get(target)!, extras);
+      const next = await this.#askAgent(this.#deps.agents.get(target)!, extras);
       if (next.kind !== 'agent') return this.#end(next);
       this.#input.emit({
         type: 'handoff',
@@ -143,7 +143,7 @@ export class TeamRun {
   // Asks the agent, runs its calls, and asks again with the results, until it ends the turn or hands the message over.
   async #askAgent(agent: CompiledAgent, extras: JsonObject): Promise<Next> {
     const { directive, tools } = await this.#prompt(agent, extras);
-    const model = this.#parts.modelOf(this.#setting(agent, 'model'));
+    const model = this.#deps.modelOf(this.#setting(agent, 'model'));
     const system = directive ? [{ role: 'system' as const, content: directive }] : [];
     let hasData = false;
     // One repair for an agent that does not call, or that routes wrongly.
@@ -215,7 +215,7 @@ export class TeamRun {
     asked: Pick<ModelRequest, 'messages' | 'tools' | 'tool_choice'>,
   ) {
     const { signal, budget, actions, emit } = this.#input;
-    const { maxModelCalls } = this.#parts.limits;
+    const { maxModelCalls } = this.#deps.limits;
     if (this.#modelCalls >= maxModelCalls) {
       throw this.#error('MODEL_CALL_LIMIT', `The team called models ${maxModelCalls} times in this turn`);
     }
@@ -258,7 +258,7 @@ export class TeamRun {
 
   // Carries the plans out: functions that the agent called, side by side, then the one that the state map names.
   async #carryOut(agent: CompiledAgent, plans: readonly CallPlan[]): Promise<Answer[]> {
-    const { clock, log, agents } = this.#parts;
+    const { clock, log, agents } = this.#deps;
     const { signal, conversationId, actions, emit } = this.#input;
     const deps: AnswerDeps = {
       log,
@@ -391,7 +391,7 @@ export class TeamRun {
 
   #setting<K extends keyof ModelSettings>(agent: CompiledAgent, key: K): ModelSettings[K] {
     const { [key]: own } = agent.config as ModelSettings;
-    return this.#input.settings[key] ?? own ?? this.#parts.defaults[key];
+    return this.#input.settings[key] ?? own ?? this.#deps.defaults[key];
   }
 
   #limitError({ message, path, counts }: PathExceeded): TeamError {

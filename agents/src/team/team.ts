@@ -18,7 +18,7 @@ import { type AgentConfigT, DEFAULT_LIMITS, type TeamConfigT } from './team-conf
 import { type DiagramOptions, teamDiagram } from './team-diagram.ts';
 import type { TeamEvent, TeamResult } from './team-events.ts';
 import type { TeamGraph } from './team-graph.ts';
-import { type ModelSettings, type TeamParts, TeamRun } from './team-run.ts';
+import { type ModelSettings, TeamRun, type TeamRunDeps } from './team-run.ts';
 
 /** Returns the model of a name; the name is `default` where neither an agent nor the team sets one. */
 export type ModelResolver = (name: string) => ChatModel;
@@ -77,7 +77,7 @@ export class Team {
   readonly diagnostics: readonly Diagnostic[];
   readonly address: string | undefined;
   readonly description: string | undefined;
-  readonly #parts: TeamParts;
+  readonly #runDeps: TeamRunDeps;
   readonly #deps: TeamDeps;
   readonly #config: TeamConfigT;
 
@@ -95,7 +95,7 @@ export class Team {
       max_visits: maxVisits,
       max_model_calls: maxModelCalls,
     } = config.limits ?? {};
-    this.#parts = {
+    this.#runDeps = {
       agents: new Map(agents.map((agent) => [agent.name, compileAgent(agent, abilities)])),
       start: config.start,
       limits: {
@@ -117,12 +117,12 @@ export class Team {
    */
   run(input: string | readonly ModelMessage[], options: TeamRunOptions = {}): TeamTurn {
     const { start = this.#config.start, signal, interpolations, conversationId, meta, extras } = options;
-    if (!this.#parts.agents.has(start)) {
+    if (!this.#runDeps.agents.has(start)) {
       throw new FabricError('PARAMS_INVALID', `The team has no agent "${start}"`);
     }
     const { model, temperature, max_tokens } = options;
     const events = new Broadcast<TeamEvent>();
-    const run: TeamRun = new TeamRun(this.#parts, {
+    const run: TeamRun = new TeamRun(this.#runDeps, {
       messages: typeof input === 'string' ? [{ role: 'user', content: input }] : input,
       start,
       signal: signal ?? new AbortController().signal,
@@ -130,7 +130,7 @@ export class Team {
         interpolations ?? {},
         this.#deps.interpolations ?? {},
         this.#config.interpolations ?? {},
-        { today: () => new Date(this.#parts.clock.now()).toISOString().slice(0, 10) },
+        { today: () => new Date(this.#runDeps.clock.now()).toISOString().slice(0, 10) },
       ],
       budget: this.#budget(meta?.budgetUsd),
       settings: { model, temperature, max_tokens },

@@ -18,7 +18,7 @@ export type ReplConversation = Pick<
   'id' | 'address' | 'systemPrompt' | 'start' | 'describe' | 'stream' | 'history' | 'end'
 >;
 
-export interface ReplParts {
+export interface ReplDeps {
   input: ReplInput;
   /** Receives answers: stdout. */
   write: (text: string) => void;
@@ -55,7 +55,7 @@ const END_TIMEOUT_MS = 2_000;
 
 /** The prompt. */
 export class Repl {
-  readonly #parts: ReplParts;
+  readonly #deps: ReplDeps;
   readonly #options: ReplOptions;
   readonly #left = Promise.withResolvers<void>();
   #conversation: ReplConversation;
@@ -69,10 +69,10 @@ export class Repl {
   #isInterrupted = false;
   #hasFailed = false;
 
-  constructor(parts: ReplParts, options: ReplOptions) {
-    this.#parts = parts;
+  constructor(deps: ReplDeps, options: ReplOptions) {
+    this.#deps = deps;
     this.#options = options;
-    this.#conversation = options.resumed?.conversation ?? parts.newConversation(options.systemPrompt);
+    this.#conversation = options.resumed?.conversation ?? deps.newConversation(options.systemPrompt);
     // The end of a pipe ends the conversation only if the pipe started it.
     this.#isKept = options.resumed !== undefined && !options.isInteractive;
   }
@@ -83,7 +83,7 @@ export class Repl {
    * @throws the error of starting the first conversation, such as {NO_ROUTE}
    */
   async run(): Promise<number> {
-    const { input } = this.#parts;
+    const { input } = this.#deps;
     const { isInteractive, resumed } = this.#options;
     input.onInterrupt = () => this.#interrupt();
     const started = this.#conversation.start().then(() => this.#showBanner());
@@ -129,7 +129,7 @@ export class Repl {
     this.#isInterrupted = true;
     if (this.#options.isInteractive) this.#isKept = true;
     this.#left.resolve();
-    this.#parts.input.close();
+    this.#deps.input.close();
   }
 
   /** Handles a line of input. Returns false if the loop must end. */
@@ -169,7 +169,7 @@ export class Repl {
       case 'history':
         return this.#note(historyText(await this.#conversation.history()));
       case 'agents':
-        return this.#note(await this.#parts.listAgents());
+        return this.#note(await this.#deps.listAgents());
       case 'retry':
         if (this.#lastMessage === undefined) return this.#note('There is no message to send again.');
         return this.#runTurn(this.#lastMessage.text, this.#lastMessage.turnId);
@@ -179,14 +179,14 @@ export class Repl {
   }
 
   #setTrace(argument: string): void {
-    const { trace } = this.#parts;
+    const { trace } = this.#deps;
     if (argument === 'on' || argument === 'off') trace.isOn = argument === 'on';
     else if (argument !== '') this.#note('Use /trace on or /trace off.');
     this.#note(`Envelope tracing is ${trace.isOn ? 'on' : 'off'}.`);
   }
 
   async #startAnew(systemPrompt: string | undefined): Promise<void> {
-    const next = this.#parts.newConversation(systemPrompt);
+    const next = this.#deps.newConversation(systemPrompt);
     await next.start();
     await this.#endConversation();
     this.#isKept = false;
@@ -196,7 +196,7 @@ export class Repl {
   }
 
   async #endConversation(): Promise<void> {
-    this.#parts.saved?.remove(this.#conversation.id);
+    this.#deps.saved?.remove(this.#conversation.id);
     try {
       await this.#conversation.end({ timeoutMs: END_TIMEOUT_MS });
     } catch (error) {
@@ -206,7 +206,7 @@ export class Repl {
   }
 
   async #runTurn(text: string, turnId = newId()): Promise<void> {
-    const { saved } = this.#parts;
+    const { saved } = this.#deps;
     const { id, address } = this.#conversation;
     const turn = { controller: new AbortController(), answer: this.#openAnswer() };
     this.#turn = turn;
@@ -235,7 +235,7 @@ export class Repl {
   }
 
   #openAnswer(): Answer {
-    const { write, style, trace } = this.#parts;
+    const { write, style, trace } = this.#deps;
     const { isInteractive, indicator } = this.#options;
     const isHeld = trace.isOn && isInteractive;
     return new Answer({ write, style, isHeld, indicator: isHeld ? undefined : indicator });
@@ -257,7 +257,7 @@ export class Repl {
     this.#hasFailed = true;
     const canRetry = this.#options.isInteractive && isFabricError(error) && error.retryable;
     const hint = canRetry ? ' /retry sends it again.' : '';
-    this.#note(`${this.#parts.style.red('!')} ${failureText(error)}${hint}`);
+    this.#note(`${this.#deps.style.red('!')} ${failureText(error)}${hint}`);
   }
 
   async #showBanner(): Promise<void> {
@@ -268,11 +268,11 @@ export class Repl {
   }
 
   #note(text: string): void {
-    this.#parts.input.note(`${text}\n`);
+    this.#deps.input.note(`${text}\n`);
   }
 
   #dimNote(text: string): void {
-    this.#note(this.#parts.style.dim(text));
+    this.#note(this.#deps.style.dim(text));
   }
 
   // Writes a note on a separate line, even while an answer is written.

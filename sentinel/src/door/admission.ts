@@ -43,7 +43,7 @@ interface Candidate {
   receivedFirstFrame: boolean;
 }
 
-export interface AdmissionParts {
+export interface AdmissionDeps {
   identity: Identity;
   clock: Clock;
   table: SessionTable;
@@ -60,14 +60,14 @@ export interface PeerAnnouncer {
 }
 
 export class Admission {
-  readonly #parts: AdmissionParts;
+  readonly #deps: AdmissionDeps;
   readonly #maxSessions: number;
   /** Oldest first. */
   readonly #candidates = new Set<Candidate>();
   #isStopped = false;
 
-  constructor(parts: AdmissionParts, options: { maxSessions: number }) {
-    this.#parts = parts;
+  constructor(deps: AdmissionDeps, options: { maxSessions: number }) {
+    this.#deps = deps;
     this.#maxSessions = options.maxSessions;
   }
 
@@ -83,7 +83,7 @@ export class Admission {
 
   /** Waits for the NodeAttach of a new connection. */
   open(transport: NodeTransport, claim: Claim): void {
-    const openedAt = this.#parts.clock.now();
+    const openedAt = this.#deps.clock.now();
     const candidate: Candidate = { transport, claim, openedAt, receivedFirstFrame: false };
     this.#candidates.add(candidate);
     transport.onMessage = (bytes) => this.#receiveFirst(candidate, bytes);
@@ -104,7 +104,7 @@ export class Admission {
   #receiveFirst(candidate: Candidate, bytes: Uint8Array): void {
     if (candidate.receivedFirstFrame) return;
     candidate.receivedFirstFrame = true;
-    const { router, sessions } = this.#parts;
+    const { router, sessions } = this.#deps;
     const { transport } = candidate;
     const session = this.#admit(candidate, bytes);
     // A refused connection counts among the candidates until it is closed.
@@ -116,7 +116,7 @@ export class Admission {
     transport.onPong = () => session.markReceived();
     transport.onClose = (code) => sessions.detach(session, transport, code === CLOSE.normal);
     session.outbound.flush();
-    if (session.kind === 'peer') this.#parts.announcer.announceTo(session);
+    if (session.kind === 'peer') this.#deps.announcer.announceTo(session);
   }
 
   #admit({ transport, claim }: Candidate, bytes: Uint8Array): Session | undefined {
@@ -134,14 +134,14 @@ export class Admission {
       const code = isFabricError(error) ? error.code : 'ADMIT_REFUSED';
       const reason = isFabricError(error) ? error.message : 'The attach could not be handled';
       this.#refuse(transport, envelope, code, reason);
-      if (!isFabricError(error)) this.#parts.log.error('an attach failed', { error });
+      if (!isFabricError(error)) this.#deps.log.error('an attach failed', { error });
       return undefined;
     }
   }
 
   // Sends the refusal and closes; with the request's corrId if there is one, so that the node can report the reason.
   #refuse(transport: NodeTransport, request: Envelope | undefined, code: ErrorCode, reason: string): void {
-    const { counters, identity, log } = this.#parts;
+    const { counters, identity, log } = this.#deps;
     const refId = request?.id || 'unknown';
     const ack: NodeAttachAck = { type: 'NodeAttachAck', ok: false, code, reason, refId };
     transport.send(answer(identity, request, ack, FLOW.syn));
@@ -151,7 +151,7 @@ export class Admission {
   }
 
   #attach(transport: NodeTransport, claim: Claim, envelope: Envelope, frame: NodeAttach): Session {
-    const { counters, identity, log } = this.#parts;
+    const { counters, identity, log } = this.#deps;
     const { systemId, originType, capabilities } = frame;
     if (originType !== 'downstream' && originType !== 'peer') {
       throw refused('originType must be downstream or peer');
@@ -194,7 +194,7 @@ export class Admission {
     kind: SessionKind,
     terms: AttachTerms,
   ): { session: Session; isResumed: boolean } {
-    const { identity, sessions, table } = this.#parts;
+    const { identity, sessions, table } = this.#deps;
     const copies = [...table.ofSystem(systemId)].filter((session) => session.kind === kind);
     const own =
       copies.find((session) => session.terms.instanceId === terms.instanceId) ??

@@ -24,7 +24,7 @@ const CLOSE_TIMEOUT_MS = 2_000;
 /** Answers a plain HTTP request of `server`. */
 export type RequestHandler = (server: Server, request: IncomingMessage, response: ServerResponse) => void;
 
-export interface ListenerParts {
+export interface ListenerDeps {
   admission: Admission;
   onRequest: RequestHandler;
   log: Logger;
@@ -40,26 +40,26 @@ export interface ListenerOptions {
 }
 
 export class Listener {
-  readonly #parts: ListenerParts;
+  readonly #deps: ListenerDeps;
   readonly #options: ListenerOptions;
   readonly #httpServer: Server;
   readonly #wsServer: WebSocketServer;
   readonly #usesPlainWs: boolean;
   readonly #sockets = new Set<NodeTransport>();
 
-  constructor(parts: ListenerParts, options: ListenerOptions) {
-    this.#parts = parts;
+  constructor(deps: ListenerDeps, options: ListenerOptions) {
+    this.#deps = deps;
     this.#options = options;
     const mismatch = wsMismatch();
     if (mismatch !== undefined) {
-      parts.log.warn('the installed ws does not work as expected; using slower sockets', {
+      deps.log.warn('the installed ws does not work as expected; using slower sockets', {
         reason: mismatch,
       });
     }
     this.#usesPlainWs = options.usesPlainWs ?? mismatch !== undefined;
     this.#httpServer = createServer(
       { maxHeaderSize: 16_384, connectionsCheckingInterval: 2_000 },
-      (request, response) => parts.onRequest(this.#httpServer, request, response),
+      (request, response) => deps.onRequest(this.#httpServer, request, response),
     );
     this.#httpServer.headersTimeout = 10_000;
     this.#httpServer.requestTimeout = 15_000;
@@ -95,7 +95,7 @@ export class Listener {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { admission, log } = this.#parts;
+    const { admission, log } = this.#deps;
     const url = request.url ?? '';
     const query = url.indexOf('?');
     const match = ADMISSION_PATHS.exec(query < 0 ? url : url.slice(0, query));

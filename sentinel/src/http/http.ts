@@ -17,7 +17,7 @@ import type { TraceEntry, TraceTap } from './trace.ts';
 const TRACE_BACKLOG_BYTES = 1_048_576;
 const MAX_TRACE_READERS = 8;
 
-export interface HttpParts {
+export interface HttpDeps {
   identity: Identity;
   table: SessionTable;
   bindings: Bindings;
@@ -33,10 +33,10 @@ export type HttpHandler = (request: IncomingMessage, response: ServerResponse) =
 /** Builds the routes for a server that the caller owns; returns the function that answers its requests. */
 export async function createHttp(
   server: Server,
-  parts: HttpParts,
+  deps: HttpDeps,
   options: OriginOptions,
 ): Promise<HttpHandler> {
-  const { bindings, calls, counters, identity, startedAt, table, trace } = parts;
+  const { bindings, calls, counters, identity, startedAt, table, trace } = deps;
   let handle: HttpHandler | undefined;
   const app: FastifyInstance = Fastify({
     logger: false,
@@ -92,7 +92,7 @@ export async function createHttp(
   });
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) =>
-    parts.isReady() ? { status: 'ready' } : reply.code(503).send({ status: 'draining' }),
+    deps.isReady() ? { status: 'ready' } : reply.code(503).send({ status: 'draining' }),
   );
   app.get('/fame/v1/attach/health', async () => attachHealth());
   app.get('/fame/v1/ingress/health', async () => attachHealth());

@@ -12,7 +12,7 @@ import type { NodeTransport } from './node-transport.ts';
 import { type AttachTerms, Session, type SessionIdentity } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 
-export interface SessionsParts {
+export interface SessionsDeps {
   identity: Identity;
   clock: Clock;
   time: CoarseClock;
@@ -30,20 +30,20 @@ export interface RemovalListener {
 }
 
 export class Sessions {
-  readonly #parts: SessionsParts;
+  readonly #deps: SessionsDeps;
   readonly #resumeWindowMs: number;
   readonly #expiry = new Map<Session, Timer>();
   readonly #orphanTimers = new Set<Timer>();
 
-  constructor(parts: SessionsParts, options: { resumeWindowMs: number }) {
-    this.#parts = parts;
+  constructor(deps: SessionsDeps, options: { resumeWindowMs: number }) {
+    this.#deps = deps;
     this.#resumeWindowMs = options.resumeWindowMs;
   }
 
   /** Begins a session with its first connection. */
   open(identity: SessionIdentity, transport: NodeTransport, terms: AttachTerms): Session {
-    const session = new Session(identity, transport, terms, this.#parts.time);
-    this.#parts.table.add(session);
+    const session = new Session(identity, transport, terms, this.#deps.time);
+    this.#deps.table.add(session);
     return session;
   }
 
@@ -53,7 +53,7 @@ export class Sessions {
    * within the resume window, from a journal; then their callers are notified.
    */
   resume(session: Session, transport: NodeTransport, terms: AttachTerms): void {
-    const { calls } = this.#parts;
+    const { calls } = this.#deps;
     const replaced = session.transport;
     this.#stopExpiry(session);
     if (terms.instanceId !== session.terms.instanceId) {
@@ -69,7 +69,7 @@ export class Sessions {
   /** Handles the end of a connection. The node may resume within the window, unless it closed normally (`hasLeft`). */
   detach(session: Session, transport: NodeTransport, hasLeft = false): void {
     if (session.transport !== transport) return;
-    const { clock, counters } = this.#parts;
+    const { clock, counters } = this.#deps;
     counters.detached++;
     session.detach();
     this.#removeBindings(session);
@@ -87,7 +87,7 @@ export class Sessions {
   end(session: Session, code: number, reason: string): void {
     if (session.state === 'gone') return;
     const { transport } = session;
-    if (transport !== undefined) this.#parts.counters.detached++;
+    if (transport !== undefined) this.#deps.counters.detached++;
     this.#removeBindings(session);
     this.#dispose(session);
     transport?.close(code, reason);
@@ -95,7 +95,7 @@ export class Sessions {
 
   /** Ends the sessions of all nodes, so that they attach again. */
   endNodes(code: number, reason: string): void {
-    for (const session of [...this.#parts.table.all()]) {
+    for (const session of [...this.#deps.table.all()]) {
       if (session.kind === 'node') this.end(session, code, reason);
     }
   }
@@ -103,7 +103,7 @@ export class Sessions {
   /** Forwards the cancel of a call to its callee, if the callee accepts cancels. */
   cancelAtCallee({ callee, corrId, replyTo }: OpenCall, reason: string): void {
     if (!callee.terms.acceptsCancel) return;
-    callee.outbound.sendControl(cancelNotice(this.#parts.identity, corrId, replyTo, reason));
+    callee.outbound.sendControl(cancelNotice(this.#deps.identity, corrId, replyTo, reason));
   }
 
   /** Stops the timers of all resume windows. */
@@ -119,7 +119,7 @@ export class Sessions {
   }
 
   #expireOrphans(orphans: readonly OpenCall[]): void {
-    const timer = this.#parts.clock.after(this.#resumeWindowMs, () => {
+    const timer = this.#deps.clock.after(this.#resumeWindowMs, () => {
       this.#orphanTimers.delete(timer);
       this.#failCalls(orphans);
     });
@@ -128,7 +128,7 @@ export class Sessions {
 
   // Notifies the callers of those calls that are still open.
   #failCalls(failed: readonly OpenCall[]): void {
-    const { calls, identity } = this.#parts;
+    const { calls, identity } = this.#deps;
     for (const call of failed) {
       if (!calls.isOpen(call)) continue;
       calls.close(call);
@@ -138,13 +138,13 @@ export class Sessions {
   }
 
   #removeBindings(session: Session): void {
-    const { announcer, bindings } = this.#parts;
+    const { announcer, bindings } = this.#deps;
     announcer.removed(session, bindings.removeAll(session));
   }
 
   #dispose(session: Session): void {
     if (session.state === 'gone') return;
-    const { calls, table } = this.#parts;
+    const { calls, table } = this.#deps;
     this.#stopExpiry(session);
     session.dispose();
     table.remove(session);

@@ -21,7 +21,7 @@ const STALLED_MS = 10_000;
 /** Time limit of a pong. Silence is measured separately, so this only ends the wait. */
 const PONG_MS = 10_000;
 
-export interface SweeperParts {
+export interface SweeperDeps {
   clock: Clock;
   time: CoarseClock;
   table: SessionTable;
@@ -33,15 +33,15 @@ export interface SweeperParts {
 }
 
 export class Sweeper {
-  readonly #parts: SweeperParts;
+  readonly #deps: SweeperDeps;
   #timer: Timer | undefined;
 
-  constructor(parts: SweeperParts) {
-    this.#parts = parts;
+  constructor(deps: SweeperDeps) {
+    this.#deps = deps;
   }
 
   start(): void {
-    this.#timer = this.#parts.clock.every(SWEEP_MS, () => this.sweep());
+    this.#timer = this.#deps.clock.every(SWEEP_MS, () => this.sweep());
   }
 
   stop(): void {
@@ -50,13 +50,13 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { time, table, closeUnattached } = this.#parts;
+    const { time, table, closeUnattached } = this.#deps;
     closeUnattached(time.tick() - ATTACH_WITHIN_MS);
     for (const session of table.all()) this.#check(session);
   }
 
   #check(session: Session): void {
-    const { counters, log, sessions } = this.#parts;
+    const { counters, log, sessions } = this.#deps;
     const { outbound, path, silentMs, transport } = session;
     if (transport === undefined) return;
     if (outbound.stalledMs >= STALLED_MS || outbound.isSaturated) {

@@ -20,7 +20,7 @@ import type { RemovalListener } from '../session/sessions.ts';
 /** Maximum refused announcements retried per heartbeat. */
 const MAX_RETRIES = 64;
 
-export interface AnnouncementParts {
+export interface AnnouncementDeps {
   identity: Identity;
   table: SessionTable;
   bindings: Bindings;
@@ -31,19 +31,19 @@ export interface AnnouncementParts {
 const keyOf = (address: string, capability = ''): string => `${address} ${capability}`;
 
 export class Announcements implements Announcer, RemovalListener {
-  readonly #parts: AnnouncementParts;
+  readonly #deps: AnnouncementDeps;
   /** Keys of announcements that the parent refused and may accept later, least recently retried first. */
   readonly #refused = new Set<string>();
   /** Capabilities announced to the parent, each with the address that it was announced with: a withdrawal names both. */
   readonly #advertised = new Map<string, string>();
 
-  constructor(parts: AnnouncementParts) {
-    this.#parts = parts;
+  constructor(deps: AnnouncementDeps) {
+    this.#deps = deps;
   }
 
   /** Announces all current bindings to a parent or peer that has just attached. */
   announceTo(neighbor: Session): void {
-    const { bindings } = this.#parts;
+    const { bindings } = this.#deps;
     for (const { address, session } of bindings.ownAddresses()) {
       this.#send(neighbor, bindOf(address, session));
     }
@@ -64,7 +64,7 @@ export class Announcements implements Announcer, RemovalListener {
   }
 
   advertised(capability: string, address: string): void {
-    const { parent } = this.#parts.table;
+    const { parent } = this.#deps.table;
     if (parent === undefined) return;
     this.#advertised.set(capability, address);
     this.#send(parent, { type: 'CapabilityAdvertise', capabilities: [capability], address });
@@ -74,7 +74,7 @@ export class Announcements implements Announcer, RemovalListener {
     const address = this.#advertised.get(capability);
     if (address === undefined) return;
     this.#advertised.delete(capability);
-    const { parent } = this.#parts.table;
+    const { parent } = this.#deps.table;
     if (parent) this.#send(parent, { type: 'CapabilityWithdraw', capabilities: [capability], address });
   }
 
@@ -85,7 +85,7 @@ export class Announcements implements Announcer, RemovalListener {
   }
 
   answered({ ok, address, code, ...ack }: AddressBindAck | CapabilityAdvertiseAck): void {
-    const { log, table } = this.#parts;
+    const { log, table } = this.#deps;
     const [capability] = ack.type === 'CapabilityAdvertiseAck' ? (ack.capabilities ?? []) : [];
     if (address === undefined) return;
     const key = keyOf(address, capability);
@@ -103,7 +103,7 @@ export class Announcements implements Announcer, RemovalListener {
   /** Retries refused announcements: a parent does not notify us when it has room. Drops those that are out of date. */
   retryRefused(): void {
     if (this.#refused.size === 0) return;
-    const { bindings, table } = this.#parts;
+    const { bindings, table } = this.#deps;
     const { parent } = table;
     if (parent === undefined) return;
     const current = new Map<string, () => void>();
@@ -122,13 +122,13 @@ export class Announcements implements Announcer, RemovalListener {
   }
 
   #sendToAll(frame: Frame): void {
-    const { parent, peers } = this.#parts.table;
+    const { parent, peers } = this.#deps.table;
     if (parent) this.#send(parent, frame);
     for (const peer of peers) this.#send(peer, frame);
   }
 
   #send(neighbor: Session, frame: Frame): void {
-    neighbor.outbound.sendControl(announcement(this.#parts.identity, frame));
+    neighbor.outbound.sendControl(announcement(this.#deps.identity, frame));
   }
 }
 

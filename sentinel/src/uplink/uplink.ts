@@ -26,7 +26,7 @@ import { UplinkTransport } from './uplink-transport.ts';
 
 const HEARTBEAT_MS = 15_000;
 
-export interface UplinkParts {
+export interface UplinkDeps {
   identity: Identity;
   clock: Clock;
   sessions: Sessions;
@@ -44,7 +44,7 @@ export interface UplinkOptions {
 }
 
 export class Uplink {
-  readonly #parts: UplinkParts;
+  readonly #deps: UplinkDeps;
   readonly #url: string;
   readonly #kind: 'parent' | 'peer';
   readonly #instanceId = newId();
@@ -55,9 +55,9 @@ export class Uplink {
   /** Calls of the other side that were open when the connection was lost. Their callers are notified after the reattach. */
   #lostCalls: readonly OpenCall[] = [];
 
-  constructor(parts: UplinkParts, { url, kind }: UplinkOptions) {
-    const { clock, dial, identity, log } = parts;
-    this.#parts = parts;
+  constructor(deps: UplinkDeps, { url, kind }: UplinkOptions) {
+    const { clock, dial, identity, log } = deps;
+    this.#deps = deps;
     this.#url = url;
     this.#kind = kind;
     this.#dialer = new Dialer(
@@ -102,7 +102,7 @@ export class Uplink {
   }
 
   #makeAttach(): Envelope<NodeAttach> {
-    const { id, flowId } = this.#parts.identity;
+    const { id, flowId } = this.#deps.identity;
     const isParent = this.#kind === 'parent';
     return makeEnvelope<NodeAttach>(
       {
@@ -118,7 +118,7 @@ export class Uplink {
   }
 
   #onAttached(inner: Transport, ack: NodeAttachAck): void {
-    const { announcer, identity, log, router, sessions } = this.#parts;
+    const { announcer, identity, log, router, sessions } = this.#deps;
     const { assignedPath, software, targetPhysicalPath: path, targetSystemId: systemId } = ack;
     if (!assignedPath || !path) {
       throw new FabricError('LINK_REFUSED', `The ${this.#kind} sentinel sent an incomplete NodeAttachAck`);
@@ -149,7 +149,7 @@ export class Uplink {
   }
 
   #onLost(session: Session, transport: UplinkTransport, closeCode: number): void {
-    const { calls, log, sessions } = this.#parts;
+    const { calls, log, sessions } = this.#deps;
     this.#heartbeat.stop();
     this.#session = undefined;
     this.#lostCalls = calls.madeBy(session);
@@ -169,7 +169,7 @@ export class Uplink {
   }
 
   #beat(): void {
-    this.#session?.outbound.sendControl(announcement(this.#parts.identity, { type: 'NodeHeartbeat' }));
-    if (this.#kind === 'parent') this.#parts.announcer.retryRefused();
+    this.#session?.outbound.sendControl(announcement(this.#deps.identity, { type: 'NodeHeartbeat' }));
+    if (this.#kind === 'parent') this.#deps.announcer.retryRefused();
   }
 }
