@@ -6,6 +6,7 @@ import type { ChatModel } from '../model/model.ts';
 import { noUsage } from '../model/usage.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import type { Append, ConversationStore, JournalEvent } from '../store/store.ts';
+import { CrashingStore, textSeen, tickingClock } from '../testing/crash-anywhere.ts';
 import { callTools, failing, gate, reply, type ScriptReply, scriptedModel } from '../testing.ts';
 import { tool } from '../tools/tool.ts';
 import { ToolSet } from '../tools/tool-set.ts';
@@ -63,29 +64,20 @@ const journal = async (store: ConversationStore, id = 'c'): Promise<readonly Jou
   store.read(id, { limit: 10_000 });
 const kinds = (events: readonly JournalEvent[]): string[] =>
   events.map((event) => event.kind).filter((kind) => kind !== 'text');
-/** The text that a follower ends up with, whatever was taken back on the way. */
-const textSeen = (events: readonly ConversationEvent[]): string => {
-  let text = '';
-  for (const event of events) {
-    if (event.type === 'text') text += event.text;
-    else if (event.type === 'restart') text = text.slice(0, event.keep);
-  }
-  return text;
-};
 
 /** The store of a process that died in a turn, after the turn's deadline. */
 async function timeIsUp() {
   const clock = new ManualClock();
   const first = new MemoryStore({ clock });
   const hold = gate();
-  const dying = hostOf({
+  const crashing = hostOf({
     store: first,
     model: scriptedModel([[hold]]),
     clock,
     options: { turnTimeoutMs: 1_000 },
   });
-  await start(dying);
-  await dying.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+  await start(crashing);
+  await crashing.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
   await hold.reached;
   hosts.pop();
   await first.close();
@@ -315,20 +307,6 @@ describe('exactly one effect', () => {
 });
 
 describe('after a crash', () => {
-  /** A store whose process dies at an append: before it reaches the disk, or right after. */
-  class DyingStore extends MemoryStore {
-    left = Number.POSITIVE_INFINITY;
-    isWritten = true;
-
-    override async append(append: Append): Promise<void> {
-      this.left -= append.events.length;
-      if (this.left > 0) return super.append(append);
-      if (this.isWritten && this.left > -append.events.length) await super.append(append);
-      await this.close();
-      return new Promise(() => {});
-    }
-  }
-
   const A = callId('t', 1, 0);
   const B = callId('t', 1, 1);
   const book = (runs: string[], idempotent = true) =>
@@ -362,39 +340,31 @@ describe('after a crash', () => {
   });
   const ANSWER = 'I will book two seats for you, one moment please.\nBoth seats are booked. Anything else?';
 
-  /** A clock by which 50 ms pass at every look: each piece of text is written by itself. */
-  const hastyClock = (): ManualClock => {
-    const clock = new ManualClock();
-    const now = clock.now.bind(clock);
-    let looks = 0;
-    clock.now = () => now() + 50 * looks++;
-    return clock;
-  };
   const quiet = async (): Promise<void> => {
     for (let i = 0; i < 8; i++) await settle();
   };
 
-  /** One turn whose process dies at each of these events, counted anew for each process; the last one lives. */
-  async function live(deaths: readonly number[], isWritten: boolean) {
+  /** Runs a turn whose processes crash at these events, each counted from the start of its process. The last one completes it. */
+  async function live(crashesAt: readonly number[], isDurable: boolean) {
     const runs: string[] = [];
     const models: ReturnType<typeof scriptedModel>[] = [];
     const seen: ConversationEvent[] = [];
-    let store = new DyingStore();
-    for (const death of [...deaths, Number.POSITIVE_INFINITY]) {
+    let store = new CrashingStore();
+    for (const crash of [...crashesAt, Number.POSITIVE_INFINITY]) {
       const model = scriptedModel([seats(), booked()]);
       models.push(model);
-      const host = hostOf({ store, model, tools: book(runs), clock: hastyClock() });
+      const host = hostOf({ store, model, tools: book(runs), clock: tickingClock() });
       if (models.length === 1) await start(host);
-      store.left = death;
-      store.isWritten = isWritten;
-      const dying = store;
-      const isLast = death === Number.POSITIVE_INFINITY;
+      store.eventsLeft = crash;
+      store.isDurable = isDurable;
+      const crashing = store;
+      const isLast = crash === Number.POSITIVE_INFINITY;
       const follow = async (): Promise<void> => {
         await host.recover();
         const turn = await host.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' });
         for await (const event of turn.follow(seen.at(-1)?.seq ?? 0)) {
-          // A dead process sends nothing; its errors here are only how the host ends its callers.
-          if (dying.left > 0 && event.type !== 'error') seen.push(event);
+          // A crashed process sends nothing. The error that its host sends here is an artifact of the test.
+          if (crashing.eventsLeft > 0 && event.type !== 'error') seen.push(event);
         }
       };
       if (isLast) {
@@ -405,14 +375,14 @@ describe('after a crash', () => {
       await quiet();
       hosts.splice(hosts.indexOf(host), 1);
       await store.close();
-      store = new DyingStore({ sharedWith: store });
+      store = new CrashingStore({ sharedWith: store });
     }
     throw new Error('not reached');
   }
 
-  async function check(deaths: readonly number[], isWritten: boolean): Promise<void> {
-    const { host, store, runs, models, seen } = await live(deaths, isWritten);
-    const where = `deaths at events ${deaths.join(', ')}`;
+  async function check(crashesAt: readonly number[], isDurable: boolean): Promise<void> {
+    const { host, store, runs, models, seen } = await live(crashesAt, isDurable);
+    const where = `crashes at events ${crashesAt.join(', ')}`;
     expect(textSeen(seen), where).toBe(ANSWER);
     expect(seen.at(-1), where).toMatchObject({ type: 'done', text: ANSWER });
     expect(textSeen(await eventsOf(host, 'two seats', 't')), where).toBe(ANSWER);
@@ -422,57 +392,57 @@ describe('after a crash', () => {
     expect(count('turn_accepted'), where).toBe(1);
     expect(count('turn_completed'), where).toBe(1);
     expect(count('turn_failed') + count('turn_cancelled'), where).toBe(0);
-    // No call whose result was recorded ran again; each death may have cut off both.
+    // No call whose result was recorded ran again; each crash may have cut off both.
     const finished = events.filter((event) => event.kind === 'tool_finished');
     expect(finished.map((event) => event.body.call_id).toSorted(), where).toEqual([A, B].toSorted());
-    expect(runs.length, where).toBeLessThanOrEqual(2 * (1 + deaths.length));
+    expect(runs.length, where).toBeLessThanOrEqual(2 * (1 + crashesAt.length));
     const calls = models.flatMap((one) => one.requests);
     for (const role of ['user', 'tool']) {
       const made = calls.filter(({ messages }) => messages.at(-1)!.role === role).length;
-      expect(made, where).toBeLessThanOrEqual(1 + deaths.length);
+      expect(made, where).toBeLessThanOrEqual(1 + crashesAt.length);
     }
     for (const one of models) one.assertValid();
     expect(await say(host, 'two seats', 't2'), where).toBe(ANSWER);
     await host.close();
   }
 
-  for (const isWritten of [false, true]) {
-    const how = isWritten ? 'just written' : 'not written yet';
+  for (const isDurable of [false, true]) {
+    const how = isDurable ? 'just written' : 'not written yet';
     test(`at any event, ${how}, the turn has one effect and one text`, async () => {
-      const { store, seen } = await live([], isWritten);
+      const { store, seen } = await live([], isDurable);
       const total = (await journal(store)).length;
       expect(seen.filter((event) => event.type === 'text').length).toBeGreaterThan(5);
-      for (let death = 1; death < total; death++) await check([death], isWritten);
+      for (let crash = 1; crash < total; crash++) await check([crash], isDurable);
     }, 60_000);
 
     test(`twice, at any event and again soon after, ${how}, it is the same`, async () => {
-      const { store } = await live([], isWritten);
+      const { store } = await live([], isDurable);
       const total = (await journal(store)).length;
-      for (let death = 1; death < total; death += 2) {
-        for (const again of [2, 5, 11]) await check([death, again], isWritten);
+      for (let crash = 1; crash < total; crash += 2) {
+        for (const again of [2, 5, 11]) await check([crash, again], isDurable);
       }
     }, 60_000);
   }
 
   test('a tool that is not idempotent does not run again, and the model reads that it was interrupted', async () => {
-    const first = new DyingStore();
+    const first = new CrashingStore();
     const runs: string[] = [];
-    const dying = hostOf({ store: first, model: scriptedModel([seats()]), tools: book(runs, false) });
-    await start(dying);
+    const crashing = hostOf({ store: first, model: scriptedModel([seats()]), tools: book(runs, false) });
+    await start(crashing);
     const isCalled = new Promise<void>((resolve) => {
       const push = runs.push.bind(runs);
       runs.push = (...seats) => {
         // Dies with the first booking made and its result not written.
-        first.left = 0;
-        first.isWritten = false;
+        first.eventsLeft = 0;
+        first.isDurable = false;
         resolve();
         return push(...seats);
       };
     });
-    await dying.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' });
+    await crashing.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' });
     await isCalled;
     await settle();
-    hosts.splice(hosts.indexOf(dying), 1);
+    hosts.splice(hosts.indexOf(crashing), 1);
     await first.close();
     const made = runs.length;
     const model = scriptedModel([booked()]);
@@ -490,14 +460,14 @@ describe('after a crash', () => {
   test('P20: a recorded reply without a usage report counts against the budget of the resumed turn too', async () => {
     const options = { budget: { turn: { maxTokens: 900 } } };
     const unreported = { ...seats(), usage: null };
-    const first = new DyingStore();
-    const dying = hostOf({ store: first, model: scriptedModel([unreported]), tools: book([]), options });
-    await start(dying);
+    const first = new CrashingStore();
+    const crashing = hostOf({ store: first, model: scriptedModel([unreported]), tools: book([]), options });
+    await start(crashing);
     // Dies after the reply was recorded.
-    first.left = 6;
-    void dying.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' }).catch(() => undefined);
+    first.eventsLeft = 6;
+    void crashing.turn({ conversationId: 'c', userMessage: 'two seats', turnId: 't' }).catch(() => undefined);
     for (let i = 0; i < 12; i++) await settle();
-    hosts.splice(hosts.indexOf(dying), 1);
+    hosts.splice(hosts.indexOf(crashing), 1);
     await first.close();
     const model = scriptedModel([{ ...booked(), times: Number.POSITIVE_INFINITY }]);
     const host = hostOf({
@@ -514,10 +484,10 @@ describe('after a crash', () => {
   test('turns that waited run after it, in order, and their callers are answered', async () => {
     const first = new MemoryStore();
     const hold = gate();
-    const dying = hostOf({ store: first, model: scriptedModel([[hold]]) });
-    await start(dying);
+    const crashing = hostOf({ store: first, model: scriptedModel([[hold]]) });
+    await start(crashing);
     for (const turnId of ['t1', 't2', 't3']) {
-      await dying.turn({
+      await crashing.turn({
         conversationId: 'c',
         userMessage: turnId,
         turnId,
@@ -525,7 +495,7 @@ describe('after a crash', () => {
       });
     }
     await hold.reached;
-    hosts.splice(hosts.indexOf(dying), 1);
+    hosts.splice(hosts.indexOf(crashing), 1);
     await first.close();
     const recovered: RecoveredTurn[] = [];
     const store = new MemoryStore({ sharedWith: first });
@@ -1006,11 +976,11 @@ describe('late answers of the store, outdated copies and other processes', () =>
         return new Promise(() => {});
       },
     };
-    const dying = hostOf({ store: first, runner: stubborn });
-    await start(dying, 'c', { turnPolicy: 'interrupt' });
+    const crashing = hostOf({ store: first, runner: stubborn });
+    await start(crashing, 'c', { turnPolicy: 'interrupt' });
     const answerTo = { replyTo: '__rpc__@/x', callId: 'call', isStream: false };
-    await dying.turn({ conversationId: 'c', userMessage: 'old', turnId: 't1', answerTo });
-    await dying.turn({ conversationId: 'c', userMessage: 'new', turnId: 't2', answerTo });
+    await crashing.turn({ conversationId: 'c', userMessage: 'old', turnId: 't1', answerTo });
+    await crashing.turn({ conversationId: 'c', userMessage: 'new', turnId: 't2', answerTo });
     hosts.pop();
     await first.close();
     const recovered: RecoveredTurn[] = [];
@@ -1104,8 +1074,8 @@ describe('late answers of the store, outdated copies and other processes', () =>
     await living.open();
     await start(living);
     await say(living, 'a', 't1');
-    const dying = hostOf({ store: two, clock, model: scriptedModel([[hold]]) });
-    await dying.turn({ conversationId: 'c', userMessage: 'b', turnId: 't2' });
+    const crashing = hostOf({ store: two, clock, model: scriptedModel([[hold]]) });
+    await crashing.turn({ conversationId: 'c', userMessage: 'b', turnId: 't2' });
     await hold.reached;
     hosts.pop();
     await two.close();
@@ -1140,9 +1110,9 @@ describe('late answers of the store, outdated copies and other processes', () =>
   test('a resumed turn that is cancelled while it waits still counts calls that may have been billed', async () => {
     const first = new MemoryStore();
     const hold = gate();
-    const dying = hostOf({ store: first, model: scriptedModel([[hold]]) });
-    await start(dying);
-    await dying.turn({ conversationId: 'c', userMessage: 'a', turnId: 't1' });
+    const crashing = hostOf({ store: first, model: scriptedModel([[hold]]) });
+    await start(crashing);
+    await crashing.turn({ conversationId: 'c', userMessage: 'a', turnId: 't1' });
     await hold.reached;
     hosts.pop();
     await first.close();

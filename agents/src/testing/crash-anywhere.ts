@@ -8,7 +8,7 @@ import type { Append, JournalEvent } from '../store/store.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 
 /** A store that crashes at an append: before the append is durable, or right after. */
-class CrashingStore extends MemoryStore {
+export class CrashingStore extends MemoryStore {
   /** Events until the crash. */
   eventsLeft = Number.POSITIVE_INFINITY;
   /** True if the append that crashes is durable. */
@@ -24,7 +24,7 @@ class CrashingStore extends MemoryStore {
 }
 
 /** Makes a clock that advances by 50 ms with each reading, so that each piece of text is written on its own. */
-function tickingClock(): ManualClock {
+export function tickingClock(): ManualClock {
   const clock = new ManualClock();
   const now = clock.now.bind(clock);
   let readings = 0;
