@@ -1,4 +1,4 @@
-// Readers of the flags that several verbs take.
+// Flags that several verbs have in common.
 import type { Environment } from '@fame-fabric/shared/internal';
 import { UsageError, type VerbInput } from './verb.ts';
 

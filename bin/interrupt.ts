@@ -1,11 +1,11 @@
-// Signals that interrupt a verb.
+// The interruption of a verb by a signal.
 import { FabricError } from '@fame-fabric/shared';
 import { onAbort } from '@fame-fabric/shared/internal';
 
-/** The reason of a verb that was interrupted; exit code 130. */
+/** Creates the error of an interrupted verb; exit code 130. */
 export const interrupted = (): FabricError => new FabricError('CALL_CANCELLED', 'Interrupted');
 
-/** Aborts `signal` at the first SIGINT or SIGTERM. The verb ends by itself, with exit code 130. */
+/** Returns a signal that aborts at the first SIGINT or SIGTERM. The verb must end by itself, with exit code 130. */
 export function onInterrupt(): { signal: AbortSignal; release(): void } {
   const controller = new AbortController();
   const abort = (): void => controller.abort(interrupted());

@@ -287,8 +287,8 @@ test('verbose prints envelopes on stderr, without the text of messages', async (
 
 test('with a Docker engine, start and stop use docker compose', async () => {
   // A fake docker command, which succeeds and records its arguments.
-  const asked = join(cwd, 'asked');
-  writeFileSync(join(cwd, 'docker'), `#!/bin/sh\necho "$@" >> '${asked}'\n`);
+  const commands = join(cwd, 'commands');
+  writeFileSync(join(cwd, 'docker'), `#!/bin/sh\necho "$@" >> '${commands}'\n`);
   chmodSync(join(cwd, 'docker'), 0o755);
   writeFileSync(join(cwd, 'docker-compose.yml'), 'services: {}\n');
   env.PATH = `${cwd}:${process.env.PATH}`;
@@ -299,7 +299,7 @@ test('with a Docker engine, start and stop use docker compose', async () => {
   expect(start.out).toContain('Docker');
   expect((await fame('local', 'status')).code).toBe(0);
   expect((await fame('local', 'stop')).out).toContain('docker compose');
-  expect(readFileSync(asked, 'utf8').trim().split('\n')).toEqual([
+  expect(readFileSync(commands, 'utf8').trim().split('\n')).toEqual([
     'info',
     'compose version',
     'compose up --detach --build --wait',

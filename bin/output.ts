@@ -1,10 +1,12 @@
 // Output of the verbs: results go to stdout, messages for people to stderr.
 import { escapeControls, printableJson } from '@fame-fabric/shared/internal';
 
+/** Writes a result to stdout. */
 export const writeOut = (text: string): void => {
   process.stdout.write(text);
 };
 
+/** Writes a message for people to stderr. */
 export const writeNote = (text: string): void => {
   process.stderr.write(text);
 };

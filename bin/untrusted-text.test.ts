@@ -21,7 +21,7 @@ import { runTeamCommand } from './verbs/team.ts';
 import { lineText } from './verbs/trace.ts';
 
 /** C0 except tab and line feed, DEL, C1, and every bidirectional control of Unicode. */
-const OBEYED = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
+const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
 const LINE_BREAK = /[\n\r\u0085\u2028\u2029]/;
 const CONTROLS =
   '\u0000\u0007\u001b[2J\u007f\u009b31m\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069';
@@ -235,7 +235,7 @@ const printers: readonly [name: string, print: (text: string) => string | Promis
 test.each(printers)('%s: prints no control and no forged line', async (_name, print) => {
   const output = await print(FORGED);
   expect(output).not.toBe('');
-  expect(output).not.toMatch(OBEYED);
+  expect(output).not.toMatch(CONTROL);
   for (const line of output.split(LINE_BREAK)) expect(line).not.toMatch(/^FORGED/);
 });
 
@@ -244,6 +244,6 @@ test.each([
   ['fame local logs', logOutput],
 ] as const)('%s: prints no control, and keeps its lines', async (_name, print) => {
   const output = await print(`${HOSTILE}\n${HOSTILE}`);
-  expect(output).not.toMatch(OBEYED);
+  expect(output).not.toMatch(CONTROL);
   expect(output.match(/^a␀␇␛\[2J/gm)).toHaveLength(2);
 });

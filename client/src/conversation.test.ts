@@ -68,7 +68,7 @@ test('the first turn starts the conversation, once, with its system prompt', asy
 
 test('the next turn retries a start that failed', async () => {
   const start = vi.fn().mockImplementationOnce(() => {
-    throw new FabricError('NO_ROUTE', 'Nobody is there');
+    throw new FabricError('NO_ROUTE', 'No node serves chat@fame.fabric');
   });
   const { caller } = agent({
     'tasks/send': start,
@@ -159,9 +159,11 @@ describe('an agent that is lost during a turn', () => {
     await reading;
     expect(text(events)).toBe('only');
     expect(events.map((event) => event.seq)).toEqual([3, 4, 5, 6]);
-    const asked = requests.filter(({ method }) => method === 'run_turn_stream').map(({ params }) => params);
+    const turnRequests = requests
+      .filter(({ method }) => method === 'run_turn_stream')
+      .map(({ params }) => params);
     const same = { conversation_id: 'c1', user_message: 'x', turn_id: 't1' };
-    expect(asked).toEqual([same, { ...same, after: 3 }, { ...same, after: 3 }, { ...same, after: 3 }]);
+    expect(turnRequests).toEqual([same, { ...same, after: 3 }, { ...same, after: 3 }, { ...same, after: 3 }]);
     expect(requests.some(({ method }) => method === 'cancel_turn')).toBe(false);
     expect(onAway.mock.calls).toEqual([['agent']]);
   });
@@ -180,7 +182,7 @@ describe('an agent that is lost during a turn', () => {
     ['MODEL_AUTH', {}],
     ['CONVERSATION_UNKNOWN', {}],
     ['LINK_CLOSED', { state: 'closed' as const }],
-  ] as const)('is not asked again after %s', async (code, more) => {
+  ] as const)('is not requested again after %s', async (code, more) => {
     const { caller, requests } = attempts({ yields: [], fails: gone(code) });
     const { reading } = await turn({ ...caller, ...more }, { isResumed: true });
     await expect(reading).rejects.toMatchObject({ code });

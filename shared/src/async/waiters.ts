@@ -1,4 +1,4 @@
-// Promises that resolve together at an event which its owner reports, such as the moment when a queue is empty.
+/** Waits for an event that the owner reports with `release`, such as an empty queue. */
 export class Waiters {
   #resolves: (() => void)[] = [];
 
@@ -7,6 +7,7 @@ export class Waiters {
     return new Promise((resolve) => this.#resolves.push(resolve));
   }
 
+  /** Resolves all pending waits. */
   release(): void {
     if (this.#resolves.length === 0) return;
     for (const resolve of this.#resolves.splice(0)) resolve();

@@ -1,15 +1,15 @@
-// Admission URLs: where nodes attach to a sentinel, and that of the sentinel on this machine.
+// The admission URL, at which nodes attach to a sentinel, and the settings that determine it.
 import type { EnvReader } from '../env/read-env.ts';
 import type { Variable } from '../env/variable.ts';
 
 /** Path under which a sentinel admits nodes. */
 export const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
 
-/** The admission URL of a sentinel that listens on `host` and `port`. */
+/** Returns the admission URL of a sentinel that listens on `host` and `port`. */
 export const admissionUrl = (host: string, port: number): string =>
   `ws://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
 
-/** Variables of the sentinel that a process attaches to. Agents and commands read the same ones. */
+/** The variables that select the sentinel to attach to. Agents and commands share them. */
 export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
   {
     name: 'FAME_DIRECT_ADMISSION_URL',
@@ -38,7 +38,7 @@ export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]
   },
 ]);
 
-/** Reads where the sentinel on this machine is reached. Reports faults to `reader`. */
+/** Reads the host, port and URL of the sentinel on this machine. Records faults in `reader`. */
 export function readLocalListener(reader: EnvReader): { host: string; port: number; url: string } {
   const port = reader.integer('FAME_LISTENER_PORT', 8000, 1, 65_535);
   const listener = reader.text('FAME_LISTENER_HOST') ?? '127.0.0.1';

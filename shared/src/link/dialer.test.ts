@@ -104,13 +104,13 @@ describe('the first attach', () => {
         type: 'NodeAttachAck',
         ok: false,
         code: 'ADMIT_FULL',
-        reason: 'as many nodes as it may have',
+        reason: 'the session limit is reached',
       });
       return false;
     };
     const error = await errorOf(newLink(sentinel).connect());
     expect(error).toMatchObject({ code: 'LINK_REFUSED', details: { code: 'ADMIT_FULL' } });
-    expect(error.message).toContain('as many nodes as it may have');
+    expect(error.message).toContain('the session limit is reached');
     expect(sentinel.dials).toBe(1);
   });
 
@@ -124,12 +124,12 @@ describe('the first attach', () => {
       return false;
     };
     expect((await errorOf(newLink(early).connect())).message).toContain('Authentication failed');
-    const rude = new ScriptedSentinel();
-    rude.intercept = (_envelope, node) => {
+    const withoutAck = new ScriptedSentinel();
+    withoutAck.intercept = (_envelope, node) => {
       node.transport.close(1008, 'Invalid origin type');
       return false;
     };
-    const error = await errorOf(newLink(rude).connect());
+    const error = await errorOf(newLink(withoutAck).connect());
     expect(error).toMatchObject({ code: 'LINK_REFUSED', details: { closeCode: 1008 } });
     expect(error.message).toContain('Invalid origin type');
   });

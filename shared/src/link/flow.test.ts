@@ -3,29 +3,29 @@ import { ReceivedFlows } from './flow.ts';
 
 describe('ReceivedFlows', () => {
   const make = () => {
-    const paid: string[] = [];
-    return { paid, flows: new ReceivedFlows((flowId) => paid.push(flowId)) };
+    const grants: string[] = [];
+    return { grants, flows: new ReceivedFlows((flowId) => grants.push(flowId)) };
   };
 
   it('grants credit after 24 messages of each flow', () => {
-    const { paid, flows } = make();
+    const { grants, flows } = make();
     for (let n = 0; n < 23; n++) {
       flows.count('a');
       flows.count('b');
     }
-    expect(paid).toEqual([]);
+    expect(grants).toEqual([]);
     flows.count('b');
-    expect(paid).toEqual(['b']);
+    expect(grants).toEqual(['b']);
     for (let n = 0; n < 24; n++) flows.count('b');
     flows.count('a');
-    expect(paid).toEqual(['b', 'b', 'a']);
+    expect(grants).toEqual(['b', 'b', 'a']);
   });
 
   it('counts at most 1,024 flows, and grants credit to those that it evicts', () => {
-    const { paid, flows } = make();
+    const { grants, flows } = make();
     for (let n = 0; n < 5_000; n++) flows.count(`flow ${n}`);
     expect(flows.size).toBe(1_024);
-    expect(paid).toHaveLength(5_000 - 1_024);
-    expect(paid[0]).toBe('flow 0');
+    expect(grants).toHaveLength(5_000 - 1_024);
+    expect(grants[0]).toBe('flow 0');
   });
 });

@@ -6,18 +6,18 @@ const make = () => {
   const clock = new ManualClock();
   const pending = new Pending<Waiter>(clock);
   const due: string[] = [];
-  const waiter = (corrId: string, ms: number, onDue?: (identity: Waiter) => void): Waiter => {
-    const identity: Waiter = {
+  const waiter = (corrId: string, ms: number, onDue?: (entry: Waiter) => void): Waiter => {
+    const entry: Waiter = {
       corrId,
       deadline: clock.now() + ms,
       onDue: () => {
         due.push(corrId);
-        onDue?.(identity);
+        onDue?.(entry);
       },
       fail: (error) => due.push(`${corrId} failed: ${error}`),
     };
-    pending.add(identity);
-    return identity;
+    pending.add(entry);
+    return entry;
   };
   return { clock, pending, due, waiter };
 };
@@ -59,8 +59,8 @@ describe('Pending', () => {
   it('keeps a waiter that moves its deadline when it is due', () => {
     const { clock, pending, due, waiter } = make();
     let rounds = 0;
-    waiter('again', 100, (identity) => {
-      if (++rounds < 3) identity.deadline += 100;
+    waiter('again', 100, (entry) => {
+      if (++rounds < 3) entry.deadline += 100;
     });
     clock.advance(1_000);
     expect(due).toEqual(['again', 'again', 'again']);

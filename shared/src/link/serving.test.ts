@@ -130,15 +130,15 @@ describe('a request', () => {
 
   it('for a participant without a binding is refused with NO_ROUTE at once', async () => {
     const { request, acks, answers } = await served(serve((call) => call.reply(1)));
-    const asked = request('m', { to: 'nobody@/S/a' });
+    const sentRequest = request('m', { to: 'nobody@/S/a' });
     await settle();
     expect(answers).toEqual([]);
     expect(acks).toHaveLength(1);
     expect(acks[0]).toMatchObject({
       to: CALLER,
-      corrId: asked.corrId,
+      corrId: sentRequest.corrId,
       flowFlags: 4,
-      frame: { ok: false, code: 'NO_ROUTE', refId: asked.id },
+      frame: { ok: false, code: 'NO_ROUTE', refId: sentRequest.id },
     });
   });
 
@@ -333,7 +333,7 @@ describe('a cancel', () => {
     for (const { signal } of calls) {
       expect(signal.reason).toMatchObject({ code: 'CALL_CANCELLED', details: { reason: 'caller-gone' } });
     }
-    for (const call of calls) call.reply('nobody wants it');
+    for (const call of calls) call.reply('too late');
     await settle();
     expect(answers).toEqual([]);
     expect(agent.counts.serving).toBe(0);
@@ -420,15 +420,15 @@ describe('an at-least-once peer', () => {
     const calls: IncomingCall[] = [];
     const { message, sentinel, acks } = await served({ onCall: (call) => void calls.push(call), onMessage });
     const sent = message('x', { rtype: 1, replyTo: '__sys__@/S/peer', corrId: 'c' });
-    const asked = message(
+    const sentRequest = message(
       { jsonrpc: '2.0', id: 'r', method: 'm' },
       { rtype: 3, replyTo: CALLER, corrId: 'r' },
     );
     sentinel.send(sentinel.node, sent);
-    sentinel.send(sentinel.node, asked);
+    sentinel.send(sentinel.node, sentRequest);
     await settle();
     calls[0]!.reply(1);
-    sentinel.send(sentinel.node, asked);
+    sentinel.send(sentinel.node, sentRequest);
     await settle();
     expect(onMessage).toHaveBeenCalledOnce();
     expect(calls).toHaveLength(1);

@@ -11,15 +11,15 @@ import type { Dial, Transport } from './transport.ts';
 import { webDial } from './web-transport.ts';
 import { wsDial } from './ws-transport.ts';
 
-interface WsDoor {
+interface TestServer {
   url: string;
   close(): Promise<void>;
 }
 
 /** A server on a free port; `accept` gets the far end, the path of the request and the subprotocols it offered. */
-async function openWsDoor(
+async function openServer(
   accept: (transport: Transport, path: string, protocols: string[]) => void,
-): Promise<WsDoor> {
+): Promise<TestServer> {
   const server = new WebSocketServer({
     port: 0,
     host: '127.0.0.1',
@@ -67,19 +67,21 @@ const dials: [string, Dial, number[]][] = [
   ['webDial', webDial, [1000, 4008]],
 ];
 
-let door: WsDoor;
+let testServer: TestServer;
 let accepted: { transport: Transport; path: string; protocols: string[] }[] = [];
 beforeAll(async () => {
-  door = await openWsDoor((transport, path, protocols) => accepted.push({ transport, path, protocols }));
+  testServer = await openServer((transport, path, protocols) =>
+    accepted.push({ transport, path, protocols }),
+  );
 });
 afterEach(() => {
   accepted = [];
 });
-afterAll(() => door.close());
+afterAll(() => testServer.close());
 
 for (const [name, dial, codes] of dials) {
   const open = async () => {
-    const near = await dial(door.url, { timeoutMs: 5_000 });
+    const near = await dial(testServer.url, { timeoutMs: 5_000 });
     await vi.waitFor(() => expect(accepted).toHaveLength(1));
     return { near, far: accepted[0]!.transport };
   };
@@ -87,8 +89,8 @@ for (const [name, dial, codes] of dials) {
 
   describe(name, () => {
     it('offers the token as a subprotocol, and no subprotocol without one', async () => {
-      const withToken = await dial(`${door.url}/a/b`, { timeoutMs: 5_000, token: 'jwt' });
-      const without = await dial(`${door.url}/c`, { timeoutMs: 5_000 });
+      const withToken = await dial(`${testServer.url}/a/b`, { timeoutMs: 5_000, token: 'jwt' });
+      const without = await dial(`${testServer.url}/c`, { timeoutMs: 5_000 });
       await vi.waitFor(() => expect(accepted).toHaveLength(2));
       expect(accepted.map(({ path, protocols }) => [path, protocols])).toEqual([
         ['/a/b', ['bearer', 'jwt']],
@@ -109,7 +111,7 @@ for (const [name, dial, codes] of dials) {
     });
 
     it('rejects with LINK_TIMEOUT when the port is closed', async () => {
-      const gone = await openWsDoor(() => {});
+      const gone = await openServer(() => {});
       await gone.close();
       const error = await errorOf(dial(gone.url, { timeoutMs: 5_000 }));
       expect(error).toMatchObject({ code: 'LINK_TIMEOUT' });
@@ -121,10 +123,10 @@ for (const [name, dial, codes] of dials) {
     });
 
     it('rejects when it is aborted, before or during the attempt', async () => {
-      const before = dial(door.url, { timeoutMs: 5_000, signal: AbortSignal.abort() });
+      const before = dial(testServer.url, { timeoutMs: 5_000, signal: AbortSignal.abort() });
       expect(await errorOf(before)).toMatchObject({ code: 'LINK_CLOSED' });
       const abort = new AbortController();
-      const meanwhile = errorOf(dial(door.url, { timeoutMs: 5_000, signal: abort.signal }));
+      const meanwhile = errorOf(dial(testServer.url, { timeoutMs: 5_000, signal: abort.signal }));
       abort.abort();
       expect(await meanwhile).toMatchObject({ code: 'LINK_CLOSED' });
     });
@@ -169,7 +171,7 @@ describe('a server that does not speak WebSocket', () => {
 
 describe('a message above 1 MiB', () => {
   it('closes the connection and has no other effect', async () => {
-    const near = await wsDial(door.url, { timeoutMs: 5_000 });
+    const near = await wsDial(testServer.url, { timeoutMs: 5_000 });
     await vi.waitFor(() => expect(accepted).toHaveLength(1));
     const closed = vi.fn();
     near.onClose = closed;
@@ -181,7 +183,7 @@ describe('a message above 1 MiB', () => {
 describe.each(dials)('a link over %s', (_name, dial) => {
   it('calls, streams, loses its connection and reconnects', async () => {
     const sentinel = new ScriptedSentinel();
-    const server = await openWsDoor((transport, path) => sentinel.accept(transport, path));
+    const server = await openServer((transport, path) => sentinel.accept(transport, path));
     try {
       const options = { url: `${server.url}/fame/v1/attach/ws/downstream`, dial, sidOf, backoffMinMs: 5 };
       const [agent, client] = [newLink(sentinel, options), newLink(sentinel, options)];

@@ -203,7 +203,7 @@ describe('checkEnvelope', () => {
     checkEnvelope({ frame: { type: 'Data', payload: 1 }, ...fields });
 
   it.each(['id', 'sid', 'traceId', 'to', 'replyTo', 'corrId', 'flowId', 'ts', 'version', 'priority'])(
-    'wants %s to be a text of at most 256, or absent',
+    'requires %s to be a text of at most 256 characters, or absent',
     (field) => {
       expect(check({ [field]: 'x'.repeat(256) })).toMatchObject({ [field]: 'x'.repeat(256) });
       expect(codeOf(() => check({ [field]: 'x'.repeat(257) }))).toBe('PROTO_MALFORMED');

@@ -13,7 +13,7 @@ const codeOf = (frame: unknown): string => {
 };
 
 // The required fields of each frame.
-const least: Record<string, Record<string, unknown>> = {
+const REQUIRED_FIELDS: Record<string, Record<string, unknown>> = {
   NodeAttach: { originType: 'downstream', systemId: 's', instanceId: 'i' },
   NodeAttachAck: { ok: true },
   AddressBind: { address: 'a@b' },
@@ -37,7 +37,7 @@ const least: Record<string, Record<string, unknown>> = {
   KeyAnnounce: {},
 };
 
-describe.each(Object.entries(least))('%s', (type, fields) => {
+describe.each(Object.entries(REQUIRED_FIELDS))('%s', (type, fields) => {
   it('is a frame type and accepts its required fields alone', () => {
     expect(isFrameType(type)).toBe(true);
     expect(codeOf({ type, ...fields })).toBe('none');

@@ -39,7 +39,7 @@ test.each(['', 'null', '5', '{"id":"i"', '"text"'])('reads nothing from %j', (me
   expect(parsePartialHeader(bytes(message))).toBeUndefined();
 });
 
-test('reads nothing from a message that is longer than asked for', () => {
+test('reads nothing from a message that is longer than the limit', () => {
   const message = bytes({ id: 'i' });
   expect(parsePartialHeader(message, message.byteLength)).toMatchObject({ id: 'i' });
   expect(parsePartialHeader(message, message.byteLength - 1)).toBeUndefined();
