@@ -20,7 +20,7 @@ test('there is a guide for each style of agents', () => {
   ]);
 });
 
-test.each(GUIDES)('%s shows a program of less than 30 lines and what it prints', (file) => {
+test.each(GUIDES)('%s has a program of less than 30 lines with its output', (file) => {
   const text = read(file);
   const programs = [...text.matchAll(/^```ts (\S+)\n/gm)].map(([, path]) => path!);
   expect(programs.length).toBeGreaterThan(0);

@@ -15,7 +15,7 @@ export interface SentinelConfig {
   readonly drainMs: number;
   readonly maxSessions: number;
   readonly maxAddressesPerNode: number;
-  /** Open calls tracked for one caller; beyond it the oldest is no longer tracked. */
+  /** Open calls tracked for one caller; beyond this number the oldest is no longer tracked. */
   readonly maxOpenCallsPerNode: number;
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
@@ -94,7 +94,7 @@ export const VARIABLES: readonly Variable[] = [
     type: 'integer',
     default: '4096',
     description:
-      'Open calls of one caller that the sentinel tracks; beyond it the oldest is no longer tracked.',
+      'Open calls of one caller that the sentinel tracks; beyond this number the oldest is no longer tracked.',
   },
   {
     name: 'FAME_ALLOWED_ORIGINS',

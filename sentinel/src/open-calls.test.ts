@@ -34,7 +34,7 @@ test('a null result, an error or a missing result ends a stream', () => {
   expect(ends(reply({ error: { code: 1, message: 'no' }, result: null }))).toBe(true);
 });
 
-test('a message that is no reply does not end a stream', () => {
+test('a message that is not a reply does not end a stream', () => {
   expect(ends({ error: 'not a reply' })).toBe(false);
 });
 

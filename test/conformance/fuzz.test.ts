@@ -1,7 +1,6 @@
-// P16: random frames, sent to a live sentinel while canary calls run through it: 20,000 with every test run, 100,000 with the crash
-// tests.
-// Each must be refused with a defined code, or close its connection with a defined code, within a second. Frames that happen to
-// be valid are handled as usual. FAME_FUZZ_FRAMES and FAME_FUZZ_SEED select others. A frame that fails becomes a fixture.
+// P16: random frames, sent to a live sentinel while canary calls run through it: 20,000 with every test run, 100,000 with the
+// crash tests. Each must be refused with a defined code, or close its connection with one, within a second. Frames that happen
+// to be valid are handled as usual. FAME_FUZZ_FRAMES and FAME_FUZZ_SEED select others. A frame that fails becomes a fixture.
 import { decode } from '@fame-fabric/shared';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { stopAll } from '../kit/processes.ts';

@@ -60,7 +60,7 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
     timers.add(timer);
   };
 
-  const talk = async (conversation: Conversation): Promise<void> => {
+  const runTurns = async (conversation: Conversation): Promise<void> => {
     for (let n = 0; !isOver; n++) {
       const nonce = `${conversation.id.replace(/\W/g, 'x')}x${n}`;
       const events = [];
@@ -96,7 +96,7 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
   // Start the conversations before the first cut: a first message to an unreachable agent fails at once.
   const conversations = clients.map((client) => client.conversation(CHAT, { maxHistoryLength: 1 }));
   await Promise.all(conversations.map((conversation) => conversation.start()));
-  const talking = conversations.map((conversation) => talk(conversation));
+  const running = conversations.map((conversation) => runTurns(conversation));
   for (const proxy of proxies) {
     keepCutting(() => {
       report.cuts += proxy.cut();
@@ -110,7 +110,7 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
   isOver = true;
   clearInterval(tick);
   for (const timer of timers) clearTimeout(timer);
-  await Promise.all(talking);
+  await Promise.all(running);
   await Promise.all(clients.map((client) => client.close()));
   await Promise.all(proxies.map((proxy) => proxy.close()));
   checkRequests(fabric, report);

@@ -65,10 +65,10 @@ export const textOf = (events: readonly TurnEvent[]): string =>
 export const answerOf = (
   nonce: string,
   tool: 'look' | 'pay' = 'look',
-  said = `${tool} of ${nonce}`,
-): string => `Let me ${tool} first, ${nonce}.\n${secondText(nonce, said)}`;
-export const secondText = (nonce: string, said: string): string =>
-  `The tool said "${said}". So this is the answer to ${nonce}: ${'word after word, '.repeat(8)}done.`;
+  result = `${tool} of ${nonce}`,
+): string => `Let me ${tool} first, ${nonce}.\n${secondText(nonce, result)}`;
+export const secondText = (nonce: string, result: string): string =>
+  `The tool said "${result}". So this is the answer to ${nonce}: ${'word after word, '.repeat(8)}done.`;
 
 export class Fabric {
   readonly dataDir = temporaryDirectory();
@@ -260,9 +260,9 @@ export class Fabric {
       const reply = callTools(call, { text: `Let me ${tool} first, ${nonce}.` });
       return first ? { ...reply, steps: [first, ...reply.steps] } : reply;
     }
-    const said = request.messages.at(-1);
+    const last = request.messages.at(-1);
     const whole =
-      tool && said?.role === 'tool' ? secondText(nonce, said.content) : `A plain answer to ${nonce}.`;
+      tool && last?.role === 'tool' ? secondText(nonce, last.content) : `A plain answer to ${nonce}.`;
     const parts = pieces(whole, 12);
     const middle = Math.floor(parts.length / 2);
     const gateAt = tool ? half : (half ?? first);

@@ -31,7 +31,7 @@ export interface PowerCutReport {
   faults: string[];
 }
 
-const TALKERS = 20;
+const PARALLEL = 20;
 const TURNS_A_CONVERSATION = 10;
 
 /** State of the write-ahead log by its index in shared memory (https://www.sqlite.org/walformat.html). */
@@ -72,7 +72,7 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
   /** The last seq of each conversation that a client received. */
   const received = new Map<string, number>();
   let isOver = false;
-  const talk = async (): Promise<void> => {
+  const runConversations = async (): Promise<void> => {
     while (!isOver) {
       const conversation = client.conversation(CHAT);
       for (let n = 0; n < TURNS_A_CONVERSATION && !isOver; n++) {
@@ -82,7 +82,7 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
       }
     }
   };
-  const talking = Array.from({ length: TALKERS }, talk);
+  const running = Array.from({ length: PARALLEL }, runConversations);
   const copies = temporaryDirectory();
   const path = storePath(fabric.dataDir);
   let earlier: { salt: string; file: string } | undefined;
@@ -119,7 +119,7 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
     rmSync(dirname(dirname(copy)), { recursive: true });
   }
   isOver = true;
-  await Promise.all(talking);
+  await Promise.all(running);
   await client.close();
   await fabric.stop();
   return report;

@@ -62,7 +62,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
   const client = await connect({ url: fabric.url, backoffMaxMs: 500 });
   let isOver = false;
 
-  const talk = async (): Promise<void> => {
+  const runConversations = async (): Promise<void> => {
     while (!isOver) {
       const conversation = client.conversation(CHAT, { maxHistoryLength: WINDOW });
       if (
@@ -100,7 +100,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     }
   };
 
-  const talking = Array.from({ length: conversations }, talk);
+  const running = Array.from({ length: conversations }, runConversations);
   for (let count = 1; count <= kills; count++) {
     await new Promise((resolve) => setTimeout(resolve, random() * longestLifeMs));
     await fabric.kill(victim);
@@ -109,7 +109,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     options.onKill?.(count, sentTurns.length);
   }
   isOver = true;
-  await Promise.all(talking);
+  await Promise.all(running);
   await client.close();
   const checked = check(fabric, sentTurns, faults);
   await fabric.stop();

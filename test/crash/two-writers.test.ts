@@ -123,10 +123,10 @@ test('turns that reach both processes at once run one after the other, each of t
   const answers = await Promise.all(
     asked.flatMap(({ id, text, turnId }, n) => {
       const sides = n % 2 === 0 ? [one, other] : [n % 4 === 1 ? one : other];
-      return sides.map(async (side) => ({ text, said: textOf(await ask(side, id, text, turnId)) }));
+      return sides.map(async (side) => ({ text, answer: textOf(await ask(side, id, text, turnId)) }));
     }),
   );
-  for (const { text, said } of answers) expect(said).toBe(`an answer to ${text}`);
+  for (const { text, answer } of answers) expect(answer).toBe(`an answer to ${text}`);
   for (const id of conversations) {
     checkJournal(
       id,

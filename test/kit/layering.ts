@@ -231,10 +231,10 @@ export const deepImports = (tree: SourceTree): string[] =>
 
 export interface Single {
   readonly name: string;
-  /** Found in the code of every implementation of it. */
+  /** Matches the code of every implementation. */
   readonly pattern: RegExp;
   readonly home: string;
-  /** Files that match for a reason of their own. */
+  /** Files that may match too; `test/layering.test.ts` states the reason. */
   readonly also?: readonly string[];
 }
 

@@ -1,4 +1,4 @@
-// Nodes of the unmodified peer, naylence, as processes. `test/interop` is a package of its own: `install-packages.ts` says why.
+// Nodes of the unmodified peer, naylence, as processes. `test/interop` is a separate package (see `install-packages.ts`).
 import { join } from 'node:path';
 import { installOnce } from './install-packages.ts';
 import { freePort, healthy, type Proc, ROOT, startNode } from './processes.ts';

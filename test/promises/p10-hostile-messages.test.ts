@@ -50,7 +50,7 @@ const PAYLOADS: readonly (readonly [string, Json])[] = [
   ],
   ['a task without message', rpc({ method: 'tasks/send', params: { id: 't' } })],
   [
-    'a task whose parts are no list',
+    'a task whose parts are not a list',
     rpc({ method: 'tasks/send', params: { id: 't', message: { role: 'user', parts: 'x' } } }),
   ],
   [

@@ -69,7 +69,7 @@ const cutAt = (bytes: Buffer, cuts: readonly number[]): Buffer[] => {
     .filter(({ length }) => length > 0);
 };
 
-test('a whole binary message is unmasked and passed on, for every encoding of its length', () => {
+test('a whole binary message is unmasked and delivered, for every encoding of its length', () => {
   for (const length of [0, 1, 2, 3, 4, 5, 47, 48, 49, 125, 126, 127, 65_535, 65_536, MAX]) {
     const text = 'abcdefghijklm'.repeat(Math.ceil(length / 13)).slice(0, length);
     expect(readAll([frame(text)]).messages).toEqual([text]);

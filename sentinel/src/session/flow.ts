@@ -105,7 +105,7 @@ export class FlowTable {
     for (const flow of this.#flows.values()) {
       if (this.#flows.size <= count) return;
       if (flow.queued > 0 || flow.isGrantWithheld || !matches(flow)) continue;
-      // Messages counted but not granted would be lost with the state, and the sender could wait for ever.
+      // The count of received messages is lost with the flow. Grant credit for them, or their sender could wait forever.
       if (flow.received > 0) this.#granter.grantCredit(flow);
       this.#flows.delete(flow.id);
     }

@@ -7,7 +7,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { NodeSocket } from '../door/node-socket.ts';
 import { PlainSocket } from '../door/plain-socket.ts';
 
-/** Room for the largest message of Autobahn's case 9.2, and what is around it. */
+/** More than the largest message of Autobahn's case 9.2. */
 const MAX_MESSAGE_BYTES = 17 * 1_048_576;
 
 export interface EchoServerOptions {

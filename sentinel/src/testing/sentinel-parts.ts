@@ -22,7 +22,7 @@ export interface FakeNode {
   readonly transport: FakeTransport;
   readonly session: Session;
   readonly path: string;
-  /** Sends one envelope to the router; returns what the node itself received meanwhile. */
+  /** Sends one envelope to the router; returns the envelopes that the node received since the last call. */
   send(frame: Frame, header?: Partial<Envelope>): Envelope[];
   /** Binds an address and takes the ack. */
   bind(address: string): void;

@@ -120,20 +120,20 @@ class ReceiverAgent extends BaseAgent {
 
 /** A conversation without a model: it remembers earlier messages, so a turn depends on the turns before it. */
 class ChatAgent extends BaseAgent {
-  #said = new Map();
+  #messages = new Map();
   async startTask(params) {
-    this.#said.set(params.id, []);
+    this.#messages.set(params.id, []);
     const status = { state: TaskState.WORKING, timestamp: new Date() };
     return { id: params.id, sessionId: params.sessionId ?? params.id, status };
   }
   run_turn(id, text) {
-    const said = this.#said.get(id);
-    if (!said) throw new Error('no such conversation');
-    said.push(text);
-    return `turn ${said.length}: you said ${said.join(', then ')}`;
+    const messages = this.#messages.get(id);
+    if (!messages) throw new Error('no such conversation');
+    messages.push(text);
+    return `turn ${messages.length}: you said ${messages.join(', then ')}`;
   }
   end_conversation(id) {
-    this.#said.delete(id);
+    this.#messages.delete(id);
     return null;
   }
 }

@@ -138,7 +138,7 @@ async function main(): Promise<number> {
     deepStrictEqual(await link.call('math-py@fame.fabric', 'add', { args: [2, 3] }), 5);
     deepStrictEqual(await link.call('math-py@fame.fabric', 'add', { x: 20, y: 22 }), 42);
   });
-  check('our link reads a stream of a Python agent, whose end is no result at all', async () => {
+  check('our link reads a stream of a Python agent, which ends with a missing result', async () => {
     let next = 1;
     for await (const item of link.stream('math-py@fame.fabric', 'count', { args: [1_000] })) {
       deepStrictEqual(item, next++);
