@@ -6,6 +6,7 @@ import type { Agent } from '../agent/agent-types.ts';
 import type { ChatModel } from '../model/model.ts';
 import type { OpenedStore } from '../store/open-store.ts';
 import type { ConversationStore } from '../store/store.ts';
+import type { ToolSet } from '../tools/tool-set.ts';
 import { AGENT_NAMES, readAgentConfig } from './config.ts';
 import type { AgentSource, ProcessContext, RunOptions } from './run-agents.ts';
 import { runAgents } from './run-agents.ts';
@@ -23,7 +24,7 @@ const CONVERSATION_AGENTS: Readonly<Record<string, (deps: ConversationDeps) => P
     const { ChatAgent } = await import('../conversation/chat-agent.ts');
     const { chatAddress: address, conversationMaxTokens: maxTokens, maxAnswerTokens } = config;
     const budget = maxTokens > 0 ? { conversation: { maxTokens } } : {};
-    return new ChatAgent({ address, model, store, budget, maxAnswerTokens, ...(await toolsOf(config)) });
+    return new ChatAgent({ address, model, store, budget, maxAnswerTokens, tools: await toolsOf(config) });
   },
   async refine({ model, store }) {
     const { RefineAgent } = await import('../refine/refine-agent.ts');
@@ -114,11 +115,11 @@ function sharedStore(): StoreSource {
   };
 }
 
-async function toolsOf({ tools }: ProcessContext['config']) {
-  if (tools === 'none') return {};
+async function toolsOf({ tools }: ProcessContext['config']): Promise<ToolSet | undefined> {
+  if (tools === 'none') return undefined;
   const { ToolSet } = await import('../tools/tool-set.ts');
   const { standardTools } = await import('../tools/standard/standard-tools.ts');
-  return { tools: new ToolSet(standardTools()) };
+  return new ToolSet(standardTools());
 }
 
 /** Returns the model of the configuration. */

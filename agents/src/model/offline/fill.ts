@@ -253,7 +253,7 @@ function fillText(
   const { text, conversation } = context;
   const key = name.replace(/([a-z\d])([A-Z])/g, '$1_$2').toLowerCase();
   const is = (pattern: RegExp): boolean => pattern.test(key);
-  const facts = conversation.userTexts.flatMap((said) => clauses(said).flatMap(factsIn));
+  const facts = conversation.userTexts.flatMap((message) => clauses(message).flatMap(factsIn));
   const other = new RegExp(
     `\\b${key.replaceAll('_', '[ _-]?')}\\s*(?:is|=|:)\\s*["“']?([^"”',;\\n]{1,100}?)["”']?(?=[,;.?!]|$)`,
     'i',
@@ -281,8 +281,8 @@ function fillText(
   }
   if (is(/(?:^|_)(?:id|code|number|no|sku|reference|ref)$/)) {
     const recent = [text, ...conversation.userTexts.toReversed()];
-    for (const said of recent) {
-      const id = firstMatch(said, /#\s?([\w-]+)/, /\b([A-Z]{1,6}-?\d[\w-]*)\b/, /\b(\d[\w-]*)\b/);
+    for (const message of recent) {
+      const id = firstMatch(message, /#\s?([\w-]+)/, /\b([A-Z]{1,6}-?\d[\w-]*)\b/, /\b(\d[\w-]*)\b/);
       if (id) return id;
     }
     return context.forced && required ? 'unknown' : undefined;

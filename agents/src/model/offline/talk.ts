@@ -69,11 +69,11 @@ const RULES: readonly Rule[] = [
     const which = ORDINALS.findIndex((word) => new RegExp(`\\b${word}\\b`, 'i').test(clause));
     const isLast = /\b(?:last|previous(?:ly)?|before|just now|just|earlier|recent(?:ly)?)\b/i.test(clause);
     if (which < 0 && !isLast) return undefined;
-    const said = which >= 0 ? earlier[which] : earlier.at(-1);
-    if (said !== undefined) {
+    const message = which >= 0 ? earlier[which] : earlier.at(-1);
+    if (message !== undefined) {
       return which >= 0
-        ? `Your ${ORDINALS[which]} message was: ${quote(said)}`
-        : `Your last message was: ${quote(said)}`;
+        ? `Your ${ORDINALS[which]} message was: ${quote(message)}`
+        : `Your last message was: ${quote(message)}`;
     }
     return earlier.length === 0
       ? 'This is your first message.'
@@ -82,10 +82,10 @@ const RULES: readonly Rule[] = [
   (clause, { conversation }) => {
     if (!/\bwhat (?:did|was|were) (?:you|your)\b[^?]{0,40}\b(?:say|said|answer|reply|message)/i.test(clause))
       return undefined;
-    const said = /\bfirst\b/i.test(clause)
+    const message = /\bfirst\b/i.test(clause)
       ? conversation.assistantTexts[0]
       : conversation.assistantTexts.at(-1);
-    return said === undefined ? 'I have not said anything yet.' : `I said: ${quote(said)}`;
+    return message === undefined ? 'I have not said anything yet.' : `I said: ${quote(message)}`;
   },
   (clause, { earlier }) => {
     if (
@@ -95,8 +95,8 @@ const RULES: readonly Rule[] = [
     ) {
       return undefined;
     }
-    const said = earlier.at(-1);
-    return said === undefined ? 'This is your first message.' : `You said: ${quote(said)}`;
+    const message = earlier.at(-1);
+    return message === undefined ? 'This is your first message.' : `You said: ${quote(message)}`;
   },
   (clause, { earlier }) => {
     if (!/\b(?:summari[sz]e|what (?:have|did) we (?:talk|discuss)|sum up|our conversation)/i.test(clause))
@@ -232,7 +232,7 @@ const isQuestion = (text: string): boolean =>
   /\?\s*$/.test(text) || /^(?:what|who|where|when|which|why|how)\b/i.test(text);
 
 const doNotKnow = (text: string, { conversation }: ReplyContext): string => {
-  const explained = conversation.assistantTexts.some((said) => said.includes('OPENAI_API_KEY'));
+  const explained = conversation.assistantTexts.some((message) => message.includes('OPENAI_API_KEY'));
   if (!isQuestion(text)) return `You said: ${quote(text)}${explained ? '' : ` ${SELF_DESCRIPTION}`}`;
   return explained
     ? 'I have no rule for that: I am only the offline model.'
