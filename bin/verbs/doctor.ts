@@ -1,7 +1,7 @@
 // `fame doctor`: checks the requirements of `make run` one after the other, and prints a fix for each failed check.
 import { AGENT_VARIABLES, type ModelConfig, readAgentConfig } from '@fame-fabric/agents/process';
 import { connect } from '@fame-fabric/client/node';
-import { VARIABLES as SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
+import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { isFabricError } from '@fame-fabric/shared';
 import {
   closestMatch,

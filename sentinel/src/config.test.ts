@@ -1,6 +1,6 @@
 import { FabricError } from '@fame-fabric/shared';
 import { expect, test } from 'vitest';
-import { readSentinelConfig, VARIABLES } from './config.ts';
+import { readSentinelConfig, SENTINEL_VARIABLES } from './config.ts';
 
 const faultsOf = (env: Record<string, string>): string[] => {
   try {
@@ -49,6 +49,6 @@ test('accepts the log level names of other Fame nodes', () => {
 });
 
 test('lists each variable once, with a description', () => {
-  expect(new Set(VARIABLES.map((v) => v.name)).size).toBe(VARIABLES.length);
-  for (const variable of VARIABLES) expect(variable.description.length).toBeGreaterThan(10);
+  expect(new Set(SENTINEL_VARIABLES.map((v) => v.name)).size).toBe(SENTINEL_VARIABLES.length);
+  for (const variable of SENTINEL_VARIABLES) expect(variable.description.length).toBeGreaterThan(10);
 });

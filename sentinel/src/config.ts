@@ -1,5 +1,5 @@
 // Configuration of the sentinel. No other file of the package reads the environment. A test compares docs/configuration.md
-// with VARIABLES.
+// with SENTINEL_VARIABLES.
 import { LOG_LEVELS, type LogLevel } from '@fame-fabric/shared';
 import { type Environment, readEnv, type Variable } from '@fame-fabric/shared/internal';
 import { isNodeId } from './identity.ts';
@@ -24,7 +24,8 @@ export interface SentinelConfig {
   readonly connectTimeoutMs: number;
 }
 
-export const VARIABLES: readonly Variable[] = [
+/** Every variable that sentinels read. */
+export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
   {
     name: 'FAME_LISTENER_PORT',
     type: 'integer',
@@ -128,7 +129,7 @@ export const VARIABLES: readonly Variable[] = [
     default: '30000',
     description: 'How long the first attach keeps trying.',
   },
-];
+]);
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 

@@ -10,7 +10,7 @@ test('the package exports these names and no others', () => {
     'runSentinelProcess',
     'startSentinel',
   ]);
-  expect(Object.keys(internal).sort()).toEqual(['CLOSE', 'VARIABLES', 'readSentinelConfig']);
+  expect(Object.keys(internal).sort()).toEqual(['CLOSE', 'SENTINEL_VARIABLES', 'readSentinelConfig']);
 });
 
 test('an import has no side effect', () => {

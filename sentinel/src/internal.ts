@@ -1,3 +1,3 @@
 // Exports for the command and the tests of this repository, without a promise to users. Loads neither `ws` nor the wiring.
 export { CLOSE } from './close-codes.ts';
-export { readSentinelConfig, type SentinelConfig, VARIABLES } from './config.ts';
+export { readSentinelConfig, SENTINEL_VARIABLES, type SentinelConfig } from './config.ts';

@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
-import { VARIABLES } from '@fame-fabric/sentinel/internal';
+import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { ERRORS, type ErrorCode, FabricError, rpcError } from '@fame-fabric/shared';
 import { exitCodeOf, type Variable } from '@fame-fabric/shared/internal';
 import { CLIENT_VARIABLES } from '../../bin/config.ts';
@@ -36,7 +36,7 @@ function variableRow({ name, type, unit, default: fallback, description, secret 
 
 /** Variables that each kind of process reads. */
 export const VARIABLE_LISTS: readonly (readonly [string, readonly ListedVariable[]])[] = [
-  ['## Sentinel', VARIABLES],
+  ['## Sentinel', SENTINEL_VARIABLES],
   ['## Agents', AGENT_VARIABLES],
   ['## Client', CLIENT_VARIABLES],
 ];

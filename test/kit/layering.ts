@@ -32,7 +32,7 @@ const WILDCARD = './*';
 export const workspaceOf = (file: string): string => file.slice(0, file.indexOf('/'));
 const isTest = (file: string): boolean => file.endsWith('.test.ts') || /^(?:test|bench)\//.test(file);
 /** True for suites and programs that only tests use; they may do what products may not. */
-const isKit = (file: string): boolean => /\/testing\/|\/testing\.ts$|\.(?:cases|conformance)\.ts$/.test(file);
+const isKit = (file: string): boolean => /\/testing\/|\/testing\.ts$|\.conformance\.ts$/.test(file);
 /** True for programs on top of the packages; they may import any of them. */
 const isExample = (file: string): boolean => /^\w+\/examples\//.test(file);
 const isProduct = (file: string): boolean => !isTest(file) && !isKit(file) && !isExample(file);

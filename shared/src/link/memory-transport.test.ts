@@ -3,10 +3,10 @@ import { FabricError } from '../errors/error.ts';
 import { errorOf } from '../testing/attach.ts';
 import { settle } from '../testing/manual-clock.ts';
 import { loopTransport, memoryDial, memoryPair } from './memory-transport.ts';
-import { transportCases } from './transport.cases.ts';
+import { transportConformance } from './transport.conformance.ts';
 import type { Transport } from './transport.ts';
 
-transportCases('memoryPair', async () => {
+transportConformance('memoryPair', async () => {
   const [near, far] = memoryPair();
   return { near, far };
 }, [1000, 1001, 4008]);

@@ -1,4 +1,4 @@
-// Real WebSockets on the loopback interface: the transport cases, errors of a dial, and a link on top.
+// Real WebSockets on the loopback interface: the conformance suite of transports, errors of a dial, and a link on top.
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -6,7 +6,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { sidOf } from '../sid.ts';
 import { collect, errorOf, newLink, serve } from '../testing/attach.ts';
 import { ScriptedSentinel } from '../testing/scripted-sentinel.ts';
-import { transportCases } from './transport.cases.ts';
+import { transportConformance } from './transport.conformance.ts';
 import type { Dial, Transport } from './transport.ts';
 import { webDial } from './web-transport.ts';
 import { wsDial } from './ws-transport.ts';
@@ -85,7 +85,7 @@ for (const [name, dial, codes] of dials) {
     await vi.waitFor(() => expect(accepted).toHaveLength(1));
     return { near, far: accepted[0]!.transport };
   };
-  transportCases(name, open, codes);
+  transportConformance(name, open, codes);
 
   describe(name, () => {
     it('offers the token as a subprotocol, and no subprotocol without one', async () => {

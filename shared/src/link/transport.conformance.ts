@@ -8,7 +8,7 @@ export interface Ends {
 }
 
 /** @param open connects two ends @param codes close codes that this transport can send */
-export function transportCases(name: string, open: () => Promise<Ends>, codes: number[]): void {
+export function transportConformance(name: string, open: () => Promise<Ends>, codes: number[]): void {
   const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
   const listen = (transport: Transport) => {
     const received: string[] = [];
