@@ -44,7 +44,7 @@ const missedText = (count: number): string =>
  * Combines the filters of the command line. A line must pass all of them. Each matches a substring of its field, ignoring case.
  * @throws {UsageError} if no frame type matches `--type`
  */
-export function filterOf(input: VerbInput): (line: TraceLine) => boolean {
+function filterOf(input: VerbInput): (line: TraceLine) => boolean {
   const wantedType = textFlag(input, 'type')?.toLowerCase();
   if (wantedType !== undefined && !FRAME_TYPES.some((type) => type.toLowerCase().includes(wantedType))) {
     throw new UsageError(`No frame type contains "${wantedType}". The types are: ${FRAME_TYPES.join(', ')}`);

@@ -64,7 +64,7 @@ const HEADER_FIELDS = new Set(
 );
 
 /** Returns an envelope without its content: header, frame fields, and the method and sizes of a payload. */
-export function envelopeMetadata(envelope: Envelope): Record<string, unknown> {
+function envelopeMetadata(envelope: Envelope): Record<string, unknown> {
   const metadata: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(envelope)) {
     if (value === undefined) continue; // not sent

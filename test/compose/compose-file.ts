@@ -24,7 +24,7 @@ export interface ComposeFile {
 }
 
 /** Replaces `${NAME:-default}` in every text; an empty value counts as unset, as in the `:-` form. */
-export function interpolate(value: unknown, env: Readonly<Record<string, string>>): unknown {
+function interpolate(value: unknown, env: Readonly<Record<string, string>>): unknown {
   if (typeof value === 'string') {
     const text = value.replace(
       /\$\{(\w+):-([^}]*)\}/g,

@@ -3,7 +3,7 @@
 import { Proc, type StartOptions } from './processes.ts';
 
 /** Starts `make TARGET`. Settings are environment variables. */
-export const startMake = (target: string, options: StartOptions = {}): Proc =>
+const startMake = (target: string, options: StartOptions = {}): Proc =>
   new Proc('make', ['--no-print-directory', '--old-file=dist/.made', target], {
     name: `make ${target}`,
     ...options,

@@ -74,7 +74,7 @@ Find out what the person really wants: the purpose, the limits, what a good resu
 Answer with function calls only. Ask first; when nothing is unclear, ask for confirmation; hand over what was confirmed.
 Speak the language of the person.`;
 
-export const refineInput = z.object({
+const refineInput = z.object({
   /** The dialogue so far, oldest first; the last message is the person's. */
   messages: z.array(z.custom<ModelMessage>()).min(1),
   /** The person has just confirmed the goal. */

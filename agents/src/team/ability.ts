@@ -75,7 +75,7 @@ export type AbilityOutcome =
   | { kind: 'error'; code: AbilityFaultCode; message: string; cause?: unknown };
 
 /** Longest result, in UTF-16 units; of a longer one the agent gets the beginning, with a mark. */
-export const MAX_RESULT_CHARS = 65_536;
+const MAX_RESULT_CHARS = 65_536;
 export const DEFAULT_TIMEOUT_MS = 30_000;
 
 export interface RunAbilityOptions {

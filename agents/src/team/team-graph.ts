@@ -43,7 +43,7 @@ export const remoteFault = (target: string): string | undefined => {
 };
 
 /** The target of a route. */
-export function targetOf(route: RouteConfig): TeamNode {
+function targetOf(route: RouteConfig): TeamNode {
   if (route.agent !== undefined)
     return { kind: isRemote(route.agent) ? 'remote' : 'agent', name: route.agent };
   if (route.function !== undefined) return { kind: 'function', name: route.function };

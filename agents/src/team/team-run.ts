@@ -71,7 +71,7 @@ export interface RunInput {
 }
 
 /** Ends a turn without a word in the history: model servers expect the assistant's message last. */
-export const NO_REPLY = '[no reply]';
+const NO_REPLY = '[no reply]';
 /** Replies in a row that call a function that does not exist, after which the turn fails. */
 const MAX_UNKNOWN = 3;
 

@@ -44,7 +44,7 @@ export const INTERRUPTED: ToolFault = Object.freeze({
 });
 
 /** Reads the fault out of the content of a tool message; `undefined` if it reports none. */
-export function faultOfContent(content: string): ToolFault | undefined {
+function faultOfContent(content: string): ToolFault | undefined {
   try {
     const { error } = JSON.parse(content) as { error?: Partial<ToolFault> };
     return typeof error?.code === 'string' && typeof error.message === 'string'

@@ -155,7 +155,7 @@ export class TurnDraft {
 }
 
 /** The tool message for a call whose outcome is not known. */
-export const abortedCall = (callId: string): ToolMessage => ({
+const abortedCall = (callId: string): ToolMessage => ({
   role: 'tool',
   tool_call_id: callId,
   content: faultContent({ code: 'aborted', message: 'This call did not finish: the turn was interrupted.' }),

@@ -1,7 +1,7 @@
 // The slash commands of the prompt. To send a message that begins with a slash, the user types two slashes.
 import { closestMatch } from '@fame-fabric/shared/internal';
 
-export const COMMANDS = [
+const COMMANDS = [
   { name: 'help', about: 'show this list' },
   { name: 'system', argument: 'TEXT', about: 'start a new conversation with this system prompt' },
   { name: 'new', about: 'start a new conversation' },

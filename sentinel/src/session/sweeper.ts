@@ -9,7 +9,7 @@ import type { SessionTable } from './session-table.ts';
 import type { Sessions } from './sessions.ts';
 
 /** The deadlines are many seconds long, and each wake-up of an idle process is costly: its caches are cold. */
-export const SWEEP_MS = 2_000;
+const SWEEP_MS = 2_000;
 /** Time in which a connection must attach. */
 const ATTACH_WITHIN_MS = 5_000;
 /** Silence after which a node is pinged. */

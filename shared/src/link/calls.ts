@@ -275,7 +275,7 @@ export class Calls implements CallOwner {
 }
 
 /** Creates the error for a negative DeliveryAck. */
-export function nackError(code: string | undefined, reason: string | undefined, target: string): FabricError {
+function nackError(code: string | undefined, reason: string | undefined, target: string): FabricError {
   let known: ErrorCode = 'NO_ROUTE';
   if (isErrorCode(code)) known = code;
   else if (code !== undefined && GONE_CODES.has(code)) known = 'NODE_GONE';

@@ -12,7 +12,7 @@ import { OpenCall } from './open-call.ts';
  * consumer reads. Such a flow still gets credit for one message every `trickleMs`, because a sentinel closes a node whose
  * queue makes no progress. Above `max...`, the stream fails.
  */
-export const STREAM_BUFFER = Object.freeze({
+const STREAM_BUFFER = Object.freeze({
   holdItems: 256,
   holdBytes: 1_048_576,
   maxItems: 10_000,

@@ -17,7 +17,7 @@ const CITIES: readonly Weather[] = [
 ];
 
 /** Always the same weather of three cities: an example tool, which answers without a network. */
-export const getCurrentWeather = tool({
+const getCurrentWeather = tool({
   name: 'get_current_weather',
   description: 'Get the current weather in a given location',
   parameters: z.object({
@@ -34,7 +34,7 @@ export const getCurrentWeather = tool({
 });
 
 /** Returns the date and time, in UTC or a time zone. */
-export const clockTool = (clock: Clock = systemClock) =>
+const clockTool = (clock: Clock = systemClock) =>
   tool({
     name: 'clock',
     description: 'Tell the current date, time and day of the week',
@@ -60,7 +60,7 @@ export const clockTool = (clock: Clock = systemClock) =>
   });
 
 /** Calculates an expression. */
-export const calculator = tool({
+const calculator = tool({
   name: 'calculator',
   description: 'Calculate an arithmetic expression, such as (2 + 3) * sqrt(16) ^ 2',
   parameters: z.object({ expression: z.string().min(1).describe('The expression') }),
