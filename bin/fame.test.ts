@@ -110,7 +110,7 @@ test.each([
   [['call', 'chat@fame.fabric', 'describe'], 'make start'],
   [['trace'], 'make start'],
   [['doctor'], 'make start'],
-])('without a sentinel, fame %j says how to start one: exit code 69', async (args, text) => {
+])('without a sentinel, fame %j prints how to start one: exit code 69', async (args, text) => {
   const env = { FAME_LISTENER_PORT: String(await freePort()), FAME_CONNECT_TIMEOUT_MS: '200' };
   const { code, out, err } = await fame(args, env, 'hello\n');
   expect(code).toBe(69);

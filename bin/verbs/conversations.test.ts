@@ -90,7 +90,7 @@ test.each([
   ['show', 'conversations show takes the id of a conversation.'],
   ['ls c1', 'conversations ls takes no argument "c1".'],
   ['rm c1 c2', 'conversations rm takes no argument "c2".'],
-])('%s is wrong usage, and the message says why', async (words, fault) => {
+])('%s is wrong usage, and the message names the fault', async (words, fault) => {
   expect((await run(words)).messages.startsWith(`${fault}\nUsage: `)).toBe(true);
 });
 

@@ -53,7 +53,7 @@ export class ReconnectDeadline {
 
   #expire(): void {
     const seconds = Math.round(this.#options.timeoutMs / 1_000);
-    const text = `The connection to the sentinel was lost and did not come back within ${seconds} s`;
+    const text = `The connection to the sentinel was lost and did not return within ${seconds} s`;
     this.#controller.abort(new FabricError('LINK_TIMEOUT', text));
   }
 }

@@ -268,7 +268,7 @@ test('a note reports that the turn waits for the agent', async () => {
   };
   const { repl, screen, away } = stage(['one'], { turn });
   await repl.run();
-  expect(screen.notes).toContain('Waiting for the agent to come back...');
+  expect(screen.notes).toContain('Waiting for the agent to return...');
 });
 
 test('an answer that was interrupted continues on a new line', async () => {

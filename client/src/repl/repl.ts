@@ -215,7 +215,7 @@ export class Repl {
     const { signal } = turn.controller;
     const onAway = (party: 'agent' | 'sentinel'): void =>
       this.#noteBesideAnswer(
-        party === 'sentinel' ? connectionText(false) : 'Waiting for the agent to come back...',
+        party === 'sentinel' ? connectionText(false) : 'Waiting for the agent to return...',
       );
     try {
       for await (const event of this.#conversation.stream(text, { turnId, onAway, signal })) {

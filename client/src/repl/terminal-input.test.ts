@@ -111,7 +111,7 @@ test('Ctrl-C drops the lines of a paste that was not sent', async () => {
   input.close();
 });
 
-test('Ctrl-D on an empty line ends the input for good', async () => {
+test('Ctrl-D on an empty line ends the input', async () => {
   const { input, type } = terminal();
   const message = input.read();
   await type('\u0004');

@@ -5,7 +5,7 @@ import { errorMessage } from '../errors/error-message.ts';
 import { escapeControls, escapeLine } from './escape-controls.ts';
 
 /** Fixes of the error table that add nothing to the message. */
-const EMPTY_FIX = /^(?:Nothing to do\.|The message says why)/;
+const EMPTY_FIX = /^(?:Nothing to do\.|The message names the reason\.)/;
 
 /**
  * Describes `error` in a form that is safe to print on a terminal: the failure, its fix and its code; never a stack. The text

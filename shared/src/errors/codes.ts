@@ -73,8 +73,8 @@ export const ERRORS = Object.freeze({
   ADMIT_REFUSED: entry(
     'admission',
     false,
-    'The sentinel refused an attach; the reason says why.',
-    'Correct the attach request.',
+    'The sentinel refused an attach.',
+    'Correct the attach request; the reason names the fault.',
   ),
   ADMIT_TIMEOUT: entry(
     'admission',
@@ -265,7 +265,7 @@ export const ERRORS = Object.freeze({
     'model',
     false,
     'The model server refused the request.',
-    'The message says why; correct the request.',
+    'Correct the request; the message names the reason.',
   ),
   TOOL_UNKNOWN: entry(
     'tool',
@@ -312,7 +312,7 @@ export const ERRORS = Object.freeze({
     'The sentinel could not be reached, or did not acknowledge the attach in time.',
     'Start the sentinel (`make start`) or check FAME_DIRECT_ADMISSION_URL.',
   ),
-  LINK_REFUSED: entry('link', false, 'The sentinel refused the attach.', 'The message says why.'),
+  LINK_REFUSED: entry('link', false, 'The sentinel refused the attach.', 'The message names the reason.'),
   CALL_TIMEOUT: entry(
     'link',
     true,

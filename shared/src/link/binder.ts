@@ -68,7 +68,7 @@ export class Binder {
           await this.#announce(binding);
           return;
         } catch (error) {
-          // The connection was lost. `attached` rebinds every address, but this caller needs an ack of its own.
+          // The connection was lost. `attached` rebinds every address, but this caller waits for its own ack.
           if (!isFabricError(error, 'LINK_CLOSED') || bindings.get(address) !== binding) throw error;
           await this.#deps.nextAttach();
         }

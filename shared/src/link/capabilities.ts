@@ -4,7 +4,7 @@
 export const AGENT_CAPABILITY = 'fame.capability.agent';
 /** Declared in NodeAttach: the node understands CallCancel. */
 export const CANCEL_CAPABILITY = 'fame.capability.cancel';
-/** Declared in NodeAttach: every stream that the node sends has a flow of its own. */
+/** Declared in NodeAttach: every stream that the node sends has its own flow. */
 export const STREAM_FLOWS_CAPABILITY = 'fame.capability.stream-flows';
 
 /** Declared in NodeAttach by every node of ours, sentinels that attach to a parent or peer included. */

@@ -53,7 +53,7 @@ describe('Heartbeat', () => {
 });
 
 describe('a link', () => {
-  it('sends NodeHeartbeat with a corrId of its own', async () => {
+  it('sends each NodeHeartbeat with a fresh corrId', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();
     await attach(sentinel, { clock });

@@ -393,7 +393,7 @@ export class Link {
     await this.#uplink.whenEmpty();
   }
 
-  /** Closes at once and for good. Outgoing calls fail with LINK_CLOSED, and incoming calls are cancelled. */
+  /** Closes the link at once and permanently. Outgoing calls fail with LINK_CLOSED, and incoming calls are cancelled. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

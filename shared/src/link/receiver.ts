@@ -61,7 +61,7 @@ export class Receiver {
       neighbor.addCredit(frame.flowId, frame.credits);
       return;
     }
-    // A stream with a flow of its own grants its credit itself, as its consumer reads.
+    // A stream with its own flow grants the credit of that flow itself, as its consumer reads.
     if (flowId !== undefined && !calls.isOnStreamFlow(envelope)) neighbor.received.count(flowId);
     switch (frame.type) {
       case 'Data':

@@ -1,4 +1,4 @@
-// The contract of transports. Each implementation runs these cases against a pair of its own ends.
+// The contract of transports. Each implementation runs these cases against two of its connected ends.
 import { describe, expect, it, vi } from 'vitest';
 import type { Transport } from './transport.ts';
 
