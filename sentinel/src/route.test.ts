@@ -2,7 +2,7 @@ import { type DeliveryAck, LIMITS, makeEnvelope } from '@fame-fabric/shared';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { TraceEntry } from './http/trace.ts';
 import { QUEUE } from './session/outbound-queue.ts';
-import { makeParts } from './testing/sentinel-parts.ts';
+import { makeTestParts } from './testing/sentinel-parts.ts';
 
 afterEach(() => vi.useRealTimers());
 
@@ -10,7 +10,7 @@ const codeOf = (envelopes: readonly { frame: unknown }[]): string | undefined =>
   (envelopes[0]?.frame as DeliveryAck | undefined)?.code;
 
 function pair() {
-  const parts = makeParts();
+  const parts = makeTestParts();
   const agent = parts.attach('agent', { capabilities: ['fame.capability.cancel'] });
   const caller = parts.attach('caller');
   agent.bind('math@fame.fabric');

@@ -1,24 +1,12 @@
-// The wiring: constructs every part, starts them in order and stops them in reverse. No part is changed afterwards.
+// The wiring: constructs every part, starts them in order and stops them in reverse. No part is changed afterwards. The parts
+// that need no port are constructed in `parts.ts`, which unit tests use too.
 import type { Server } from 'node:http';
 import { type Clock, type Dial, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
 import { admissionUrl } from '@fame-fabric/shared/internal';
-import { AddressChallenge } from './address-challenge.ts';
-import { Bindings } from './bindings.ts';
 import type { SentinelConfig } from './config.ts';
-import { Control } from './control.ts';
-import { Counters } from './counters.ts';
-import { Admission } from './door/admission.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
 import type { HttpDeps } from './http/http.ts';
-import { TraceTap } from './http/trace.ts';
-import { Identity } from './identity.ts';
-import { OpenCalls } from './open-calls.ts';
-import { Router } from './route.ts';
-import { CoarseClock } from './session/coarse-clock.ts';
-import { SessionTable } from './session/session-table.ts';
-import { Sessions } from './session/sessions.ts';
-import { Sweeper } from './session/sweeper.ts';
-import { Announcements } from './uplink/announcements.ts';
+import { makeParts } from './parts.ts';
 import { Uplink } from './uplink/uplink.ts';
 
 export interface SentinelOptions
@@ -64,43 +52,26 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const startedAt = clock.now();
   let isReady = false;
 
-  const identity = new Identity(options.nodeId ?? newId());
-  const time = new CoarseClock(clock);
-  const counters = new Counters();
-  const trace = new TraceTap();
-  const bindings = new Bindings();
-  const calls = new OpenCalls(options.maxOpenCallsPerNode);
-  const table = new SessionTable();
-  const announcer = new Announcements({ identity, table, bindings, log });
-  const sessions = new Sessions(
-    { identity, clock, time, table, bindings, calls, announcer, counters, log },
-    options,
-  );
-  const challenge = new AddressChallenge({ bindings, sessions, log });
-  const control = new Control({ identity, sessions, bindings, challenge, calls, announcer, trace }, options);
-  const router = new Router({
+  const parts = makeParts({ clock, log }, { ...options, id: options.nodeId ?? newId() });
+  const {
     identity,
     table,
-    sessions,
     bindings,
     calls,
-    control,
     counters,
     trace,
-    log,
-  });
-  const admission = new Admission(
-    { identity, clock, table, sessions, router, announcer, counters, log },
-    options,
-  );
+    sessions,
+    announcer,
+    router,
+    admission,
+    sweeper,
+  } = parts;
   const onRequest = lazyHttp(
     { identity, table, bindings, calls, counters, trace, startedAt, isReady: () => isReady },
     options,
     log,
   );
   const listener = new Listener({ admission, onRequest, log }, options);
-  const closeUnattached = (openedBefore: number): void => admission.closeUnattached(openedBefore);
-  const sweeper = new Sweeper({ clock, time, table, sessions, counters, log, closeUnattached });
   const uplinkDeps = {
     identity,
     clock,

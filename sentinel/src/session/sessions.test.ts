@@ -1,11 +1,11 @@
 import type { DeliveryAck } from '@fame-fabric/shared';
 import { settle } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
-import { makeParts } from '../testing/sentinel-parts.ts';
+import { makeTestParts } from '../testing/sentinel-parts.ts';
 import { Flow } from './flow.ts';
 
 function pair(options = {}) {
-  const parts = makeParts(options);
+  const parts = makeTestParts(options);
   const agent = parts.attach('agent', { capabilities: ['fame.capability.cancel'] });
   const caller = parts.attach('caller');
   agent.bind('math@fame.fabric');
@@ -50,7 +50,7 @@ test('a node that closes normally is gone at once', () => {
 });
 
 test('a second copy of a running script gets a path of its own', () => {
-  const { attach } = makeParts();
+  const { attach } = makeTestParts();
   const first = attach('script', { instanceId: 'one' });
   const second = attach('script', { instanceId: 'two' });
   const third = attach('script', { instanceId: 'three' });
@@ -59,7 +59,7 @@ test('a second copy of a running script gets a path of its own', () => {
 });
 
 test('a newer connection of the same instance takes over, and the end of the older one changes nothing', () => {
-  const { attach } = makeParts();
+  const { attach } = makeTestParts();
   const older = attach('node');
   const newer = attach('node');
   expect(older.transport.closed?.code).toBe(1000);
@@ -113,7 +113,7 @@ test('an address stays with its holder while the holder answers; a dead holder i
 });
 
 test('addresses of other nodes, malformed ones and those above the limit are refused with a code', () => {
-  const { attach } = makeParts({ maxAddressesPerNode: 2 });
+  const { attach } = makeTestParts({ maxAddressesPerNode: 2 });
   const node = attach('node');
   const bind = (address: string): unknown => {
     const [ack] = node.send({ type: 'AddressBind', address }, { corrId: 'b', rtype: 1 });
@@ -129,7 +129,7 @@ test('addresses of other nodes, malformed ones and those above the limit are ref
 });
 
 test('only living members of a pool are picked', () => {
-  const { attach } = makeParts();
+  const { attach } = makeTestParts();
   const members = ['w1', 'w2'].map((id) => attach(id));
   for (const member of members) member.bind('w@*.fame.fabric');
   const caller = attach('caller');
@@ -139,7 +139,7 @@ test('only living members of a pool are picked', () => {
 });
 
 test('nodes that have left leave no state behind', () => {
-  const { attach, calls, clock, bindings, table } = makeParts();
+  const { attach, calls, clock, bindings, table } = makeTestParts();
   for (let i = 0; i < 1_000; i++) {
     const node = attach(`n${i}`);
     node.bind(`svc${i}@fame.fabric`);
@@ -153,7 +153,7 @@ test('nodes that have left leave no state behind', () => {
 });
 
 test('a sweep pings silent nodes, and closes dead nodes and nodes that do not read', async () => {
-  const { attach, sweeper, clock } = makeParts();
+  const { attach, sweeper, clock } = makeTestParts();
   const silent = attach('silent');
   silent.transport.isAlive = false;
   const quiet = attach('quiet');
@@ -178,7 +178,7 @@ test('a sweep pings silent nodes, and closes dead nodes and nodes that do not re
 });
 
 test('of two nodes that bind the address of a dead node at the same time, one gets it and the other is refused', async () => {
-  const { attach, bindings } = makeParts();
+  const { attach, bindings } = makeTestParts();
   const dead = attach('dead');
   dead.bind('svc@fame.fabric');
   dead.transport.isAlive = false;
@@ -192,7 +192,7 @@ test('of two nodes that bind the address of a dead node at the same time, one ge
 });
 
 test('each address of a capability counts towards the limit', () => {
-  const { attach } = makeParts({ maxAddressesPerNode: 3 });
+  const { attach } = makeTestParts({ maxAddressesPerNode: 3 });
   const node = attach('many');
   const advertise = (address: string) =>
     node.send(
@@ -204,7 +204,7 @@ test('each address of a capability counts towards the limit', () => {
 });
 
 test('a pool is announced as unbound only when its last member has left', () => {
-  const { attach, sessions } = makeParts();
+  const { attach, sessions } = makeTestParts();
   const neighbor = attach('neighbor', { peer: true });
   const unbound = (): unknown[] =>
     neighbor.transport

@@ -1,21 +1,8 @@
 // The parts of a sentinel without port, timers or sockets, and nodes on fake transports: the fixture of unit tests.
 import { type Envelope, type Frame, makeEnvelope, type NodeAttachAck } from '@fame-fabric/shared';
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
-import { AddressChallenge } from '../address-challenge.ts';
-import { Bindings } from '../bindings.ts';
-import { Control } from '../control.ts';
-import { Counters } from '../counters.ts';
-import { Admission } from '../door/admission.ts';
-import { TraceTap } from '../http/trace.ts';
-import { Identity } from '../identity.ts';
-import { OpenCalls } from '../open-calls.ts';
-import { Router } from '../route.ts';
-import { CoarseClock } from '../session/coarse-clock.ts';
+import { makeParts } from '../parts.ts';
 import type { Session } from '../session/session.ts';
-import { SessionTable } from '../session/session-table.ts';
-import { Sessions } from '../session/sessions.ts';
-import { Sweeper } from '../session/sweeper.ts';
-import { Announcements } from '../uplink/announcements.ts';
 import { FakeTransport } from './fake-transport.ts';
 
 export interface FakeNode {
@@ -34,48 +21,17 @@ export interface FakeNode {
   lose(closeCode?: number): void;
 }
 
-export interface PartsOptions {
+export interface TestOptions {
   resumeWindowMs?: number;
   maxAddressesPerNode?: number;
 }
 
-export function makeParts(options: PartsOptions = {}) {
+export function makeTestParts({ resumeWindowMs = 5_000, maxAddressesPerNode = 10 }: TestOptions = {}) {
   const clock = new ManualClock();
   const log = new CaptureLog();
-  const identity = new Identity('S');
-  const time = new CoarseClock(clock);
-  const counters = new Counters();
-  const trace = new TraceTap();
-  const bindings = new Bindings();
-  const calls = new OpenCalls(100);
-  const table = new SessionTable();
-  const announcer = new Announcements({ identity, table, bindings, log });
-  const sessions = new Sessions(
-    { identity, clock, time, table, bindings, calls, announcer, counters, log },
-    { resumeWindowMs: options.resumeWindowMs ?? 5_000 },
-  );
-  const challenge = new AddressChallenge({ bindings, sessions, log });
-  const control = new Control(
-    { identity, sessions, bindings, challenge, calls, announcer, trace },
-    { maxAddressesPerNode: options.maxAddressesPerNode ?? 10 },
-  );
-  const router = new Router({
-    identity,
-    table,
-    sessions,
-    bindings,
-    calls,
-    control,
-    counters,
-    trace,
-    log,
-  });
-  const admission = new Admission(
-    { identity, clock, table, sessions, router, announcer, counters, log },
-    { maxSessions: 5_000 },
-  );
-  const closeUnattached = (openedBefore: number): void => admission.closeUnattached(openedBefore);
-  const sweeper = new Sweeper({ clock, time, table, sessions, counters, log, closeUnattached });
+  const limits = { maxSessions: 5_000, maxOpenCallsPerNode: 100, maxAddressesPerNode };
+  const parts = makeParts({ clock, log }, { id: 'S', resumeWindowMs, ...limits });
+  const { admission, table } = parts;
 
   const attach = (
     systemId: string,
@@ -131,22 +87,5 @@ export function makeParts(options: PartsOptions = {}) {
     };
     return node;
   };
-  return {
-    clock,
-    log,
-    identity,
-    time,
-    counters,
-    trace,
-    bindings,
-    calls,
-    table,
-    announcer,
-    sessions,
-    control,
-    router,
-    admission,
-    sweeper,
-    attach,
-  };
+  return { ...parts, clock, log, attach };
 }

@@ -1,7 +1,7 @@
 import { decode, type Envelope, encode, type Frame, makeEnvelope, type Transport } from '@fame-fabric/shared';
 import { memoryPair, settle } from '@fame-fabric/shared/testing';
 import { describe, expect, test } from 'vitest';
-import { makeParts, type PartsOptions } from '../testing/sentinel-parts.ts';
+import { makeTestParts, type TestOptions } from '../testing/sentinel-parts.ts';
 import { Uplink } from './uplink.ts';
 
 /** The other side of an uplink: acknowledges the attach with `assignedPath` and keeps the envelopes that it receives. */
@@ -54,8 +54,8 @@ function otherSide(assignedPath: string) {
 }
 
 /** A sentinel without an uplink, and the function that attaches it to its parent. */
-function childSentinel(assignedPath: string, options?: PartsOptions) {
-  const parts = makeParts(options);
+function childSentinel(assignedPath: string, options?: TestOptions) {
+  const parts = makeTestParts(options);
   const parent = otherSide(assignedPath);
   const uplink = new Uplink({ ...parts, dial: parent.dial }, { url: 'ws://parent', kind: 'parent' });
   const connect = async (): Promise<void> => {
@@ -149,7 +149,7 @@ test('an unreachable parent fails the first attach with LINK_TIMEOUT', async () 
 });
 
 test('a peer is dialed in the background until the uplink is closed', async () => {
-  const parts = makeParts();
+  const parts = makeTestParts();
   const other = otherSide('/S');
   other.refuse(1_000);
   const uplink = new Uplink({ ...parts, dial: other.dial }, { url: 'ws://peer', kind: 'peer' });
@@ -187,7 +187,7 @@ test('calls of the parent that were open when the connection was lost fail after
 });
 
 test('the queue of a full connection to the parent is sent when the connection drains', async () => {
-  const parts = makeParts();
+  const parts = makeTestParts();
   const node = parts.attach('node');
   const parent = otherSide('/S');
   let ours: Transport | undefined;
