@@ -1,7 +1,6 @@
 // Asks a model until its reply fits. Two faults have a remedy each. After a reply without a call the model is asked again, and then
 // one function is forced. A call that does not fit is answered with its fault, once. The team uses the first part, `askForCall`,
 // for agents that have to route.
-
 import { type AskModel, askModel, type Reply } from '../model/ask-model.ts';
 import type { Budget } from '../model/budget.ts';
 import type {
@@ -50,11 +49,11 @@ export interface AskOptions {
   exactlyOne?: boolean | undefined;
   /** Asks the model. @default askModel */
   askModel?: AskModel | undefined;
-  /** Names the one who asks; see `AskModelOptions`. */
+  /** Name of the asker; see `AskModelOptions`. */
   scope?: string | undefined;
-  /** Objects to calls that fit their schema, in words that the model reads. */
+  /** Checks calls that fit their schema. Returns an objection for the model, or `undefined`. */
   accept?: ((calls: readonly FunctionCall[]) => string | undefined) | undefined;
-  /** Code of the error when `accept` objects again. @default PROTOCOL */
+  /** Code of the error when `accept` objects a second time. @default PROTOCOL */
   refusal?: 'PROTOCOL' | 'ARGUMENTS_INVALID';
 }
 
@@ -77,7 +76,7 @@ interface Fault {
   isMisplaced?: true;
 }
 
-/** Replies without a call: how many there were, and how many the asker tolerates. */
+/** Count of replies without a call, and the number that is tolerated. */
 export interface RepliesWithoutCall {
   count: number;
   readonly most: number;
@@ -149,10 +148,10 @@ export async function askWithRepair<F extends Functions>(
   });
 
   const withoutCall: RepliesWithoutCall = { count: 0, most: noCall };
-  const insist = (count: number): Promise<Reply> =>
+  const askAgain = (count: number): Promise<Reply> =>
     once(count > forceDefaultAfter ? prompt.insistence : prompt.choice);
   for (let faults = 0; ; ) {
-    const reply = prompt.takesText ? await once(prompt.choice) : await askForCall(withoutCall, insist);
+    const reply = prompt.takesText ? await once(prompt.choice) : await askForCall(withoutCall, askAgain);
     if (!reply) throw noFunctionCall(attempts);
     const { tool_calls: calls = [] } = reply.message;
     const checked = check(calls, reply.trailing, prompt.functions, options);
@@ -214,7 +213,7 @@ const repairMessages = (checked: readonly Checked[]): ModelMessage[] =>
         ? { code: 'invalid_args', message: one.fault.message, hint: 'Correct it and call again.' }
         : {
             code: 'not_run',
-            message: 'Another call of this answer was not valid. Make all of the calls again.',
+            message: 'Another call of this reply was not valid. Make all of the calls again.',
           };
     return ChatMessage.tool(one.call.id, faultContent(fault));
   });

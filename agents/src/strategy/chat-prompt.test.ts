@@ -16,7 +16,7 @@ const solve = functionFromJsonSchema({
 const note = defineFunction({ name: 'note', parameters: z.object({ text: z.string() }) });
 
 describe('ChatPrompt', () => {
-  it('ST-2 gives role and content in order, maps the role function to tool, and prints blocks for people', () => {
+  it('ST-2 keeps role and content in order, maps the role function to tool, and formats blocks for people', () => {
     const call = {
       id: 'c1',
       type: 'function' as const,
@@ -53,7 +53,7 @@ describe('ChatPrompt', () => {
     expect(prompt.raw()).not.toBe(prompt.raw());
   });
 
-  it('ST-3 gives one wire form for zod and for the old list of properties', () => {
+  it('ST-3 builds the same wire form from zod and from the old list of properties', () => {
     const byZod = defineFunction({
       name: 'order',
       description: 'Orders',
@@ -107,7 +107,7 @@ describe('ChatPrompt', () => {
     }
   });
 
-  it('ST-3 refuses at definition what JSON cannot say', () => {
+  it('ST-3 refuses a definition that JSON Schema cannot express', () => {
     for (const type of [z.date(), z.map(z.string(), z.string()), z.bigint()]) {
       expect(() => defineFunction({ name: 'f', parameters: z.object({ type }) })).toThrow(
         /parameters of "f" cannot be sent to a model/,
@@ -116,10 +116,12 @@ describe('ChatPrompt', () => {
     expect(() => functionFromJsonSchema({ name: 'f', parameters: [{ name: 'a', type: 'complex' }] })).toThrow(
       /parameters of "f" are not a JSON Schema/,
     );
-    expect(() => defineFunction({ name: 'no spaces', parameters: z.object({}) })).toThrow(/not a name/);
+    expect(() => defineFunction({ name: 'no spaces', parameters: z.object({}) })).toThrow(
+      /not a valid function name/,
+    );
   });
 
-  it('ST-3 drops names from `required` that no property has', () => {
+  it('ST-3 drops undeclared names from `required`', () => {
     const schema = { ...schemaOfList([{ name: 'product_id', type: 'string' }]), required: ['id'] };
     const fn = functionFromJsonSchema({ name: 'get_product_info', parameters: schema });
     expect(fn.schema.required).toBeUndefined();
@@ -139,7 +141,7 @@ describe('ChatPrompt', () => {
     expect(rich.signature()).toBe('f(k: "x" | "y", l?: ("p" | "q")[], m: any)');
   });
 
-  it('ST-5 chooses: the one function is forced, a named one is forced, auto stays auto', () => {
+  it('ST-5 forces the only function or the named one, and keeps auto', () => {
     const messages = [ChatMessage.user('hi')];
     const forced = { type: 'function', function: { name: 'solve_quadratic' } };
     expect(new ChatPrompt({ messages, functions: [solve] }).choice).toEqual(forced);

@@ -1,5 +1,4 @@
 // A prompt: messages, the offered functions, and the choice among them.
-
 import type { ModelMessage, ToolChoice, ToolSpec } from '../model/model.ts';
 import { roughTokens, type TokenCounter } from '../model/tokens.ts';
 import type { CompletionFunction } from '../tools/schema/completion-function.ts';
@@ -33,7 +32,7 @@ export class ChatPrompt<const F extends Functions = Functions> {
     this.functions = init.functions ?? ([] as unknown as F);
     const names = this.functions.map((fn) => fn.name);
     const twice = names.find((name, i) => names.indexOf(name) !== i);
-    if (twice) throw new TypeError(`Two functions of the prompt are called "${twice}"`);
+    if (twice) throw new TypeError(`Two functions of the prompt are named "${twice}". Rename one of them.`);
     for (const name of [init.functionCall, init.defaultFunctionCall]) {
       if (name === undefined || names.includes(name) || (WORDS.has(name) && name === init.functionCall))
         continue;
@@ -60,7 +59,7 @@ export class ChatPrompt<const F extends Functions = Functions> {
     return this.functions.map((fn) => fn.spec);
   }
 
-  /** For people: one block a message, `USER: ...`, and the signatures of the functions. */
+  /** Formats the prompt for people: one block a message, `USER: ...`, and the signatures of the functions. */
   toString(): string {
     const blocks = this.messages.map((message) => `${message.role.toUpperCase()}: ${textOf(message)}`);
     if (this.functions.length > 0) {
@@ -69,7 +68,7 @@ export class ChatPrompt<const F extends Functions = Functions> {
     return blocks.join('\n\n');
   }
 
-  /** Tokens of the messages and of the function definitions. */
+  /** Counts the tokens of the messages and of the function definitions. */
   tokens(count: TokenCounter = roughTokens): number {
     const definitions = this.specs().map(({ function: definition }) => JSON.stringify(definition));
     const all = [

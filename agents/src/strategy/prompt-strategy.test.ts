@@ -80,7 +80,7 @@ describe('execute', () => {
     expect(model.count).toBe(0);
   });
 
-  it('ST-7 types the move by its name, and reduces the state', async () => {
+  it('ST-7 types the call by its name, and reduces the state', async () => {
     const { parsed, state } = await run(scriptedModel([ask(['Which topic?'])]));
     if (parsed.name === 'refine_requirements') {
       expectTypeOf(parsed.args).toEqualTypeOf<{ questions: string[] }>();
@@ -110,7 +110,7 @@ describe('execute', () => {
     model.done();
   });
 
-  it('ST-8 insists with `required` where no default is named', async () => {
+  it('ST-8 sends `required` if there is no default function', async () => {
     const plain = defineStrategy({
       ...clarify,
       name: 'plain',
@@ -121,7 +121,7 @@ describe('execute', () => {
     expect(model.requests.map((request) => request.tool_choice)).toEqual(['auto', 'auto', 'required']);
   });
 
-  it('ST-9 gives up with all three texts, and keeps them out of what travels', async () => {
+  it('ST-9 fails with all three texts, and keeps them out of logs and the wire', async () => {
     const model = scriptedModel(['one', 'two', 'three']);
     const error = await failure(run(model));
     expect(error).toMatchObject({ code: 'NO_FUNCTION_CALL' });
@@ -130,7 +130,7 @@ describe('execute', () => {
     model.done();
   });
 
-  it('ST-10 shows the model its invalid JSON, and takes the second answer', async () => {
+  it('ST-10 reports invalid JSON to the model, and accepts the second reply', async () => {
     const model = scriptedModel([
       callTools({ name: 'refine_requirements', id: 'c1', arguments: '{"questions": [' }),
       ask(['Which topic?']),
@@ -144,7 +144,7 @@ describe('execute', () => {
     model.done();
   });
 
-  it('ST-11 names the path of what breaks the schema, and gives up the second time', async () => {
+  it('ST-11 names the path that violates the schema, and fails the second time', async () => {
     const six = ['1', '2', '3', '4', '5', '6'];
     const model = scriptedModel([ask(six), ask(six)]);
     const error = await failure(run(model));
@@ -157,7 +157,7 @@ describe('execute', () => {
     model.done();
   });
 
-  it('ST-12 accepts small slips without asking again', async () => {
+  it('ST-12 repairs small faults without asking again', async () => {
     const model = scriptedModel([
       callTools({ name: 'refine_requirements', arguments: '```json\n{"questions": ["Which?",],}\n```' }),
     ]);
@@ -171,14 +171,14 @@ describe('execute', () => {
     }
   });
 
-  it('ST-13 keeps text as it was meant', async () => {
+  it('ST-13 keeps escaped text unchanged', async () => {
     const model = scriptedModel([
       callTools({ name: 'refine_requirements', arguments: '{"questions":["\\ud83d\\ude00 a\\/b"]}' }),
     ]);
     expect((await run(model)).parsed.args).toEqual({ questions: ['😀 a/b'] });
   });
 
-  it('ST-14 tells the model which functions there are, then gives up', async () => {
+  it('ST-14 lists the known functions for the model, then fails', async () => {
     const wrong = callTools({ name: 'refine', arguments: {} });
     const good = scriptedModel([wrong, ask([])]);
     expect((await run(good)).attempts).toHaveLength(2);
@@ -205,7 +205,7 @@ describe('execute', () => {
     expect(model.requests[1]!.messages.filter((message) => message.role === 'tool')).toHaveLength(2);
   });
 
-  it('ST-17 keeps executions apart that run at once', async () => {
+  it('ST-17 keeps concurrent executions apart', async () => {
     const first = gate();
     const model = scriptedModel([
       { steps: [first, 'no call'], when: (r) => r.messages.some((m) => m.content === 'A') },
@@ -230,7 +230,7 @@ describe('execute', () => {
     model.done();
   });
 
-  it('ST-24 sends each class to its model, and says once that the default serves an unset class', async () => {
+  it('ST-24 sends each class to its model, and logs once that the default serves an unset class', async () => {
     const fast = scriptedModel([ask([])], { name: 'quick' });
     const fallback = scriptedModel(['one', 'two'], { name: 'big' });
     const models: ModelClasses = { default: fallback, fast };
@@ -246,7 +246,7 @@ describe('execute', () => {
     expect(error.code).toBe('CONFIG_INVALID');
   });
 
-  it('ST-25 stops before the call that the budget does not allow, failed attempts counted', async () => {
+  it('ST-25 stops before a call that exceeds the budget, failed attempts included', async () => {
     const model = scriptedModel(['no call']);
     const budget = new Budget({ limitTokens: 15, prices: {} });
     const error = await failure(run(model, { budget }));
@@ -254,7 +254,7 @@ describe('execute', () => {
     expect(model.count).toBe(1);
   });
 
-  it('ST-25 counts an answer without a usage report by the rough rule', async () => {
+  it('ST-25 estimates the usage of a reply without a usage report', async () => {
     const budget = new Budget({ limitTokens: 1000, prices: {} });
     const model = scriptedModel([{ ...reply('x'.repeat(400)), usage: null }]);
     await strategies.execute('summarize', { text: 'y'.repeat(400) }, { models: { default: model }, budget });
@@ -262,7 +262,7 @@ describe('execute', () => {
     expect(budget.spent.total.prompt_tokens).toBeGreaterThanOrEqual(100);
   });
 
-  it('ST-26 reports the sum of what the model reported', async () => {
+  it('ST-26 reports the sum of the usage of all attempts', async () => {
     const usage = { prompt_tokens: 100, completion_tokens: 7, total_tokens: 107, cached_tokens: 64 };
     const budget = new Budget({ prices: {} });
     const model = scriptedModel([
@@ -279,7 +279,7 @@ describe('execute', () => {
     expect(budget.spent.byModel.scripted).toMatchObject({ prompt_tokens: 200, cached_tokens: 128 });
   });
 
-  it('ST-27 tells the prompt what is left', async () => {
+  it('ST-27 passes the remaining budget to the prompt', async () => {
     const budget = new Budget({ limitUsd: 0.25, prices: { scripted: { input: 0, output: 0 } } });
     const model = scriptedModel([ask([])]);
     await run(model, { budget });
@@ -337,7 +337,7 @@ describe('execute', () => {
     expect(end).toHaveBeenCalledExactlyOnceWith({ strategy: 'clarify', model: 'scripted', error });
   });
 
-  it('takes text where the prompt offers no function, and then has no call', async () => {
+  it('accepts text if the prompt offers no function, and then has no call', async () => {
     const response = await strategies.execute(
       'summarize',
       { text: 'x' },

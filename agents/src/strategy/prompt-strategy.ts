@@ -1,6 +1,5 @@
 // A strategy defines a prompt, its functions, and how a reply changes the state of the conversation. Strategies have no state of
 // their own. `defineStrategies` registers them by name, and `execute` runs one by name, typed by that name.
-
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
 import { closestMatch } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
@@ -36,9 +35,9 @@ export interface PromptStrategy<N extends string, I, F extends Functions, S = un
   /** Initial state of a conversation. */
   initialState?(): S;
   build(input: I, state: S, env: StrategyEnv): ChatPrompt<F> | Promise<ChatPrompt<F>>;
-  /** Objects to calls that fit their schemas, in words that the model reads; the second time PROTOCOL is thrown. */
+  /** Checks calls that fit their schemas. Returns an objection for the model, or `undefined`. A second objection throws PROTOCOL. */
   accept?(calls: readonly FunctionCallOf<F>[], state: S): string | undefined;
-  /** The state after a call; pure. Called for each call, in order. */
+  /** Returns the state after a call. Pure; called for each call, in order. */
   reduce?(state: S, call: FunctionCallOf<F>): S;
 }
 
@@ -100,7 +99,8 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
   constructor(strategies: T) {
     for (const strategy of strategies) {
       const name = strategy.name as string;
-      if (this.#strategies.has(name)) throw new TypeError(`Two strategies are called "${name}"`);
+      if (this.#strategies.has(name))
+        throw new TypeError(`Two strategies are named "${name}". Rename one of them.`);
       this.#strategies.set(name, strategy);
     }
   }

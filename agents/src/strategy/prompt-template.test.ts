@@ -4,7 +4,7 @@ import { PromptTemplate } from './prompt-template.ts';
 describe('PromptTemplate', () => {
   const source = 'Dear {{name}}, your {{ item }} costs {{price}}. Bye, {{ name }}! {not} {{ a-b }} {{}}';
 
-  it('AG-41 is filled in steps, and lists what is open in order', () => {
+  it('AG-41 is filled in steps, and lists the open placeholders in order', () => {
     const template = new PromptTemplate(source);
     expect(template.unfilled).toEqual(['name', 'item', 'price']);
     const half = template.render({ item: 'book', unknown: 'ignored' });
@@ -18,14 +18,14 @@ describe('PromptTemplate', () => {
     expect(full.text).toBe('Dear Ann, your book costs 12. Bye, Ann! {not} {{ a-b }} {{}}');
   });
 
-  it('AG-41 gives no text while a place is open', () => {
+  it('AG-41 has no text while a placeholder is open', () => {
     const half = new PromptTemplate(source).render({ name: 'Ann' });
     expect(() => half.text).toThrow(
       expect.objectContaining({ code: 'PROMPT_UNFILLED', details: { unfilled: ['item', 'price'] } }),
     );
   });
 
-  it('AG-41 never looks into values, now or later', () => {
+  it('AG-41 never searches values for placeholders, in any step', () => {
     const filled = new PromptTemplate('{{ a }}{{ b }}').render({ a: '{{ b }}{{ c }}$&' });
     expect(filled.unfilled).toEqual(['b']);
     expect(filled.render({ b: '!', c: 'no' }).text).toBe('{{ b }}{{ c }}$&!');

@@ -53,7 +53,7 @@ function run(answers: (() => Response)[], more: { signal?: AbortSignal; log?: Lo
 }
 
 describe('a strategy and a failing model server', () => {
-  it('ST-16 waits and tries again: too many requests, server errors, lost connections', async () => {
+  it('ST-16 retries after too many requests, server errors and lost connections', async () => {
     for (const failing of [() => refusal(429), () => refusal(500), () => refusal(502), () => refusal(503)]) {
       const { asked, done } = run([failing, failing, answer]);
       expect((await done).text).toBe('Hello!');
@@ -62,7 +62,7 @@ describe('a strategy and a failing model server', () => {
     expect((await run([reset, answer]).done).text).toBe('Hello!');
   });
 
-  it('ST-16 waits as long as the server asks, and the process does not stand still meanwhile', async () => {
+  it('ST-16 waits as long as the server asks, and does not block the process', async () => {
     let ticks = 0;
     const timer = setInterval(() => ticks++, 10);
     try {
@@ -75,7 +75,7 @@ describe('a strategy and a failing model server', () => {
     }
   });
 
-  it('ST-16 gives up after four attempts, with the last error, and has logged each', async () => {
+  it('ST-16 fails after four attempts with the last error, and logs each attempt', async () => {
     const lines: (LogFields | undefined)[] = [];
     const log: Logger = { ...silentLog, warn: (_, fields) => lines.push(fields), with: () => log };
     const { asked, done } = run(
@@ -87,7 +87,7 @@ describe('a strategy and a failing model server', () => {
     expect(lines).toHaveLength(3);
   });
 
-  it('ST-16 does not try again what cannot succeed', async () => {
+  it('ST-16 does not retry an error that is permanent', async () => {
     for (const [status, code] of [
       [400, 'MODEL_REFUSED'],
       [401, 'MODEL_AUTH'],
@@ -98,7 +98,7 @@ describe('a strategy and a failing model server', () => {
     }
   });
 
-  it('ST-16 ST-28 stops waiting when it is given up', async () => {
+  it('ST-16 ST-28 stops waiting when it is aborted', async () => {
     const abort = new AbortController();
     const reason = new Error('enough');
     const { asked, done } = run(

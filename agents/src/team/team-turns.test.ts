@@ -217,7 +217,7 @@ describe('TeamTurns', () => {
     const { text } = await play(team, { recorded });
     expect(text).toBe('I cannot tell whether that worked.');
     expect(charge).not.toHaveBeenCalled();
-    expect(asked.requests[0]!.messages.at(-1)!.content).toContain('whether it had an effect is not known');
+    expect(asked.requests[0]!.messages.at(-1)!.content).toContain('It is not known whether it had an effect');
   });
 
   it('TM-31 leaves the history as it was when nothing had been done, and says what had been done otherwise', async () => {

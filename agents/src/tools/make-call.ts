@@ -2,7 +2,7 @@
 // of each call, and returns results of an earlier process without a run.
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 
-/** Result of a call, as the model reads it. */
+/** Result of a call, as the model receives it. */
 export interface CallResult {
   readonly ok: boolean;
   readonly content: string;
@@ -15,9 +15,9 @@ export interface CallToMake {
   readonly willRun: boolean;
   /** False if the call must not be made again after a crash interrupted it. @default true */
   readonly isIdempotent?: boolean | undefined;
-  /** Sets the text of the function apart from that of others by a line break. @default no line break */
+  /** Name of the speaker of the function's text. A change of speaker starts a new line. @default none */
   readonly speaker?: string | undefined;
-  /** Runs the function. `emit` shows text to the user meanwhile. */
+  /** Runs the function. `emit` shows text to the user while it runs. */
   execute(emit: (text: string) => void): Promise<CallResult>;
 }
 

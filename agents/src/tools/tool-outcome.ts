@@ -5,7 +5,7 @@ import type { ToolMessage } from '../model/model.ts';
 import type { CallResult } from './make-call.ts';
 import type { JsonValue } from './schema/json-schema.ts';
 
-/** Why a call has no result. One vocabulary for the tools of a chat agent, the functions of a team and those of a strategy. */
+/** Reason why a call has no result. Shared by the tools of a chat agent and the functions of a team or a strategy. */
 export type ToolFaultCode =
   /** There is no function of that name. */
   | 'unknown_tool'
@@ -19,7 +19,7 @@ export type ToolFaultCode =
   /** The turn ended first, or a crash interrupted a call that must not be repeated. */
   | 'aborted'
   | 'failed'
-  /** The function returned something that JSON cannot hold. */
+  /** The function returned a value that JSON cannot represent. */
   | 'not_json'
   /** Another call of the reply was invalid, so none of them ran. */
   | 'not_run'
@@ -34,13 +34,13 @@ export interface ToolFault {
   hint?: string;
 }
 
-/** The content of a tool message that reports a fault. */
+/** Content of a tool message that reports a fault. */
 export const faultContent = (error: ToolFault): string => JSON.stringify({ error });
 
 /** Fault of a call that a crash interrupted and that must not be made again. */
 export const INTERRUPTED: ToolFault = Object.freeze({
   code: 'aborted',
-  message: 'The call was interrupted, and whether it had an effect is not known.',
+  message: 'The call was interrupted. It is not known whether it had an effect.',
 });
 
 /** Reads the fault out of the content of a tool message; `undefined` if it reports none. */
@@ -71,13 +71,13 @@ export type ToolOutcome = {
   | { ok: false; error: ToolFault }
 );
 
-/** The text of the tool message: a string as it is, any other value as JSON, an error as `{"error": …}`. */
+/** Content of the tool message: a string unchanged, any other value as JSON, an error as `{"error": …}`. */
 export function outcomeContent(outcome: ToolOutcome): string {
   if (!outcome.ok) return faultContent(outcome.error);
   return typeof outcome.value === 'string' ? outcome.value : JSON.stringify(outcome.value);
 }
 
-/** The outcome of a call whose result comes from a record. */
+/** Builds the outcome of a call whose result comes from a record. */
 export function outcomeOfResult(
   call: { index: number; id: string; name: string },
   { ok, content }: CallResult,
@@ -99,23 +99,23 @@ const MAX_MESSAGE_CHARS = 500;
 export function safeText(error: unknown): string {
   const text = error instanceof Error ? error.message : typeof error === 'string' ? error : '';
   const line = text.replace(/[\u0000-\u001f\u007f]+/g, ' ').trim();
-  if (line === '') return 'The tool failed without a reason';
+  if (line === '') return 'The tool failed without an error message';
   return cutText(line, MAX_MESSAGE_CHARS);
 }
 
-/** Converts a tool's return value to plain JSON. @throws {TypeError} for values that JSON cannot hold */
+/** Converts a tool's return value to plain JSON. @throws {TypeError} for values that JSON cannot represent */
 export function asJson(value: unknown): { text: string; value: JsonValue } {
   if (value === undefined || value === null) return { text: 'null', value: null };
   if (typeof value === 'string') return { text: value, value };
   const text = JSON.stringify(value, (_key, part: unknown) => {
-    // JSON.stringify would leave these out or write them as {}, and the model would read the gap as the answer.
+    // JSON.stringify would omit these or write them as {}, and the model would take the gap for the result.
     if (
       typeof part === 'function' ||
       typeof part === 'symbol' ||
       part instanceof Map ||
       part instanceof Set
     ) {
-      throw new TypeError('The result has a value that JSON cannot hold');
+      throw new TypeError('The result contains a value that JSON cannot represent');
     }
     return part;
   });

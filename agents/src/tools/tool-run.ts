@@ -26,7 +26,7 @@ export interface ExecuteOptions {
   budget?: Budget | undefined;
   /** Receives the text that tools show to the user. */
   emit?: ((text: string, call: ParsedToolCall) => void) | undefined;
-  /** Makes each call, and may know its result already. @default runs the tool */
+  /** Makes each call; may return a recorded result. @default runs the tool */
   makeCall?: MakeCall | undefined;
 }
 
@@ -37,7 +37,7 @@ export interface RunLimits {
   toUserKey: string;
 }
 
-/** Time after which a sync tool that blocks the event loop is logged, in ms. */
+/** Duration from which a synchronous tool is logged as blocking the event loop, in ms. */
 const BLOCKING_MS = 200;
 
 type Verdict = { ok: true; value: unknown } | { ok: false; error: ToolFault };
@@ -45,10 +45,10 @@ type Verdict = { ok: true; value: unknown } | { ok: false; error: ToolFault };
 export class ToolRun {
   readonly #outcomes: ToolOutcome[] = [];
   readonly #started: Promise<void>[] = [];
-  /** Calls that wait for the reply to be whole. */
+  /** Calls that wait for the end of the reply. */
   readonly #waiting: ParsedToolCall[] = [];
   readonly #failures: unknown[] = [];
-  /** Calls that wait for a free place. */
+  /** Calls that wait for a free slot. */
   readonly #queue: (() => void)[] = [];
   /** Ends each running call. */
   readonly #open = new Set<(reason: unknown) => void>();
@@ -77,7 +77,7 @@ export class ToolRun {
     else signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  /** Aborts when the run stops early. Whatever works beside it, such as the reading of the reply, stops with it. */
+  /** Aborts when the run stops early. Concurrent work, such as reading the reply, should stop with it. */
   get signal(): AbortSignal {
     return this.#abort.signal;
   }
@@ -88,7 +88,7 @@ export class ToolRun {
     else this.#waiting.push(call);
   }
 
-  /** The reply is whole: runs what waits, and resolves with all outcomes. @throws what `makeCall` throws */
+  /** Call it at the end of the reply. Runs the waiting calls and resolves with all outcomes. @throws what `makeCall` throws */
   async finish(): Promise<ToolOutcome[]> {
     try {
       if (this.#failures.length === 0) for (const call of this.#waiting.splice(0)) this.#start(call);
@@ -100,7 +100,7 @@ export class ToolRun {
     return this.#outcomes.toSorted((a, b) => a.index - b.index);
   }
 
-  /** The reply broke: stops the run. Resolves, once nothing runs any more, with the error that came first. */
+  /** Call it when the reply failed. Stops the run and resolves, once no call runs any more, with the first error. */
   async fail(error: unknown): Promise<unknown> {
     this.#failures.push(error);
     this.#stop(error);
@@ -109,12 +109,12 @@ export class ToolRun {
   }
 
   #start(call: ParsedToolCall): void {
-    const run = this.#one(call).catch((error: unknown) => {
+    const running = this.#run(call).catch((error: unknown) => {
       // A call that cannot be recorded must not go on.
       this.#failures.push(error);
       this.#stop(error);
     });
-    this.#started.push(run);
+    this.#started.push(running);
   }
 
   get #isStopped(): boolean {
@@ -128,18 +128,18 @@ export class ToolRun {
     for (const proceed of this.#queue.splice(0)) proceed();
   }
 
-  async #one(call: ParsedToolCall): Promise<void> {
+  async #run(call: ParsedToolCall): Promise<void> {
     const fault = this.#refusal(call);
-    if (!fault) await this.#place();
+    if (!fault) await this.#acquireSlot();
     try {
       this.#outcomes.push(await this.#make(call, fault));
     } finally {
-      if (!fault) this.#leave();
+      if (!fault) this.#releaseSlot();
     }
   }
 
   async #make(call: ParsedToolCall, fault: ToolFault | undefined): Promise<ToolOutcome> {
-    const { makeCall, emit: show } = this.#options;
+    const { makeCall, emit: emitText } = this.#options;
     let outcome: ToolOutcome | undefined;
     const execute = async (emit: (text: string) => void): Promise<CallResult> => {
       const started = this.#clock.now();
@@ -158,7 +158,7 @@ export class ToolRun {
           isIdempotent: this.#tools.get(call.name)?.idempotent,
           execute,
         })
-      : await execute((text) => show?.(text, call));
+      : await execute((text) => emitText?.(text, call));
     return outcome ?? outcomeOfResult(call, result);
   }
 
@@ -183,8 +183,8 @@ export class ToolRun {
     return { code: codes[call.error.code], message: call.error.message };
   }
 
-  /** Waits for a free place; returns at once when the run was stopped. */
-  async #place(): Promise<void> {
+  /** Waits for a free slot; returns at once if the run has stopped. */
+  async #acquireSlot(): Promise<void> {
     this.#running += 1;
     if (this.#running <= this.#limits.maxParallel || this.#isStopped) return;
     await new Promise<void>((resolve) => {
@@ -192,7 +192,7 @@ export class ToolRun {
     });
   }
 
-  #leave(): void {
+  #releaseSlot(): void {
     this.#running -= 1;
     this.#queue.shift()?.();
   }
@@ -207,7 +207,7 @@ export class ToolRun {
       if (!checked.ok) return fail('invalid_args', checked.error.message);
       args = checked.value;
     } catch (error) {
-      // A refinement of the tool's schema threw.
+      // A refinement in the tool's schema threw.
       this.#logger.warn('tool failed', { tool: call.name, callId: call.id, error });
       return failure(error);
     }
@@ -273,7 +273,7 @@ export class ToolRun {
       return { ...common, ok: true, value: cutResult(text, maxChars), truncated: true };
     } catch (error) {
       this.#logger.warn('tool failed', { tool: call.name, callId: call.id, error });
-      const message = 'The tool returned something that is not JSON';
+      const message = 'The tool returned a value that is not JSON';
       return { ...common, ok: false, error: { code: 'failed', message } };
     }
   }

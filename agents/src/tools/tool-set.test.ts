@@ -24,7 +24,7 @@ const run = (set: ToolSet, calls: readonly ParsedToolCall[], signal = never): Pr
   set.executeAll(calls, { signal });
 
 describe('tool()', () => {
-  it('AG-44 makes the schema of the parameters from zod', () => {
+  it('AG-44 builds the schema of the parameters from zod', () => {
     const search = tool({
       name: 'search',
       description: 'Search things',
@@ -62,17 +62,17 @@ describe('tool()', () => {
     ]);
   });
 
-  it('AG-44 refuses parameters that JSON cannot say, and names that servers do not take', () => {
+  it('AG-44 refuses parameters that JSON Schema cannot express, and names that servers refuse', () => {
     const execute = () => null;
     expect(() =>
       tool({ name: 'x', description: '', parameters: z.object({ at: z.date() }), execute }),
     ).toThrow(TypeError);
     expect(() => tool({ name: 'a b', description: '', parameters: z.object({}), execute })).toThrow(
-      /not a name/,
+      /not a valid tool name/,
     );
   });
 
-  it('adds the text for the user to the schema, first and optional, and never hands it to the tool', async () => {
+  it('adds the text for the user to the schema, first and optional, and never passes it to the tool', async () => {
     const seen = vi.fn(() => 'ok');
     const speaking = tool({
       name: 'speaking',
@@ -92,7 +92,7 @@ describe('tool()', () => {
 });
 
 describe('ToolSet', () => {
-  it('gives a kit, a larger set and a manual', () => {
+  it('builds a kit, a larger set and a description', () => {
     const a = simple('alpha', () => 1, { kit: 'letters' });
     const b = tool({
       name: 'beta',
@@ -105,10 +105,10 @@ describe('ToolSet', () => {
     expect(set.kit('letters').names).toEqual(['alpha']);
     expect(() => set.kit('leters')).toThrow(expect.objectContaining({ code: 'TOOL_UNKNOWN' }));
     expect(set.describe()).toBe('alpha() - alpha\nbeta(n: number) - Second letter\n  n: How many');
-    expect(() => set.with(a)).toThrow(/two tools/);
+    expect(() => set.with(a)).toThrow(/Two tools/);
   });
 
-  it('TL-1 answers an unknown tool with the names there are, and runs the others', async () => {
+  it('TL-1 answers a call of an unknown tool with the known names, and runs the others', async () => {
     const set = new ToolSet([simple('weather', () => 'sun'), simple('clock', () => 'noon')]);
     const outcomes = await run(set, [call(0, 'weather'), call(1, 'wether'), call(2, 'clock')]);
     expect(outcomes).toMatchObject([
@@ -130,7 +130,7 @@ describe('ToolSet', () => {
     });
   });
 
-  it('TL-2 never runs a call with invalid JSON or arguments, and says where it is wrong', async () => {
+  it('TL-2 never runs a call with invalid JSON or arguments, and reports the position of the fault', async () => {
     const execute = vi.fn(() => 'ran');
     const set = new ToolSet([
       tool({ name: 'f', description: '', parameters: z.object({ a: z.object({ n: z.number() }) }), execute }),
@@ -156,7 +156,7 @@ describe('ToolSet', () => {
     ]);
   });
 
-  it('TL-3 ends a call at its deadline, aborts its signal and drops what comes late', async () => {
+  it('TL-3 ends a call at its deadline, aborts its signal and drops a late result', async () => {
     const clock = new ManualClock();
     const { promise: late, resolve, reject } = Promise.withResolvers<string>();
     const reasons: unknown[] = [];
@@ -188,7 +188,7 @@ describe('ToolSet', () => {
     expect(outcomes).toHaveLength(3);
   });
 
-  it('TL-4 answers what a tool throws with a safe text, and keeps the stack for the log', async () => {
+  it('TL-4 turns an error of a tool into a safe text, and logs the stack', async () => {
     const logger = new CaptureLog();
     const throwing = (thrown: unknown) => () => {
       throw thrown;
@@ -210,14 +210,18 @@ describe('ToolSet', () => {
     ]);
     const messages = outcomes.map((outcome) => (outcome.ok ? '' : outcome.error.message));
     expect(outcomes.every((outcome) => !outcome.ok && outcome.error.code === 'failed')).toBe(true);
-    expect(messages.slice(0, 3)).toEqual(['no such file', 'just text', 'The tool failed without a reason']);
+    expect(messages.slice(0, 3)).toEqual([
+      'no such file',
+      'just text',
+      'The tool failed without an error message',
+    ]);
     expect(messages[3]!.length).toBeLessThan(600);
     for (const outcome of outcomes) expect(outcomeContent(outcome)).not.toContain('tool-set.test');
     expect(logger.lines).toHaveLength(4);
     expect((logger.lines[0]!.fields.error as Error).stack).toContain('tool-set.test');
   });
 
-  it('TL-4 drops what a tool throws after the abort', async () => {
+  it('TL-4 drops an error of a tool after the abort', async () => {
     const logger = new CaptureLog();
     const controller = new AbortController();
     const set = new ToolSet(
@@ -241,7 +245,7 @@ describe('ToolSet', () => {
     expect(logger.lines).toEqual([]);
   });
 
-  it('TL-5 reports in the order of the calls, whatever order they finish in', async () => {
+  it('TL-5 returns outcomes in the order of the calls, not of their ends', async () => {
     const gates = [0, 1, 2].map(() => Promise.withResolvers<string>());
     const finished: number[] = [];
     const set = new ToolSet(
@@ -352,7 +356,7 @@ describe('ToolSet', () => {
     expect(outcomes.filter((outcome) => outcome.ok)).toHaveLength(5);
   });
 
-  it('TL-8 refuses results that are no JSON and cuts long ones with a mark', async () => {
+  it('TL-8 refuses results that are not JSON, and cuts long ones with a mark', async () => {
     const cycle: Record<string, unknown> = {};
     cycle.self = cycle;
     const results: unknown[] = [
@@ -381,7 +385,7 @@ describe('ToolSet', () => {
     expect(outcomeContent(outcomes[6]!)).toHaveLength(130);
   });
 
-  it('TL-9 tells two calls with one id apart and answers both', async () => {
+  it('TL-9 keeps two calls with the same id apart and answers both', async () => {
     const set = new ToolSet([simple('f', () => 'ok')]);
     const stream = splitToolStream(
       sourceOf([
@@ -396,7 +400,7 @@ describe('ToolSet', () => {
     expect(message.tool_calls?.map((one) => one.id)).toEqual(['same', 'same_2']);
   });
 
-  it('TL-10 gives every open call the outcome aborted, and leaves finished ones theirs', async () => {
+  it('TL-10 ends every open call as aborted, and keeps the outcomes of finished ones', async () => {
     const controller = new AbortController();
     const stuck = vi.fn(() => new Promise<string>(() => {}));
     const queued = vi.fn();
@@ -422,7 +426,7 @@ describe('ToolSet', () => {
     expect(queued).not.toHaveBeenCalled();
   });
 
-  it('TL-10 answers an abort also while the calls still arrive, and starts nothing after it', async () => {
+  it('TL-10 handles an abort while calls still arrive, and starts none after it', async () => {
     const controller = new AbortController();
     const ran = vi.fn();
     async function* calls(): AsyncGenerator<ParsedToolCall> {
@@ -473,7 +477,7 @@ describe('ToolSet', () => {
     });
   });
 
-  it('makes each call through `makeCall`, which may know its result', async () => {
+  it('makes each call through `makeCall`, which may return a recorded result', async () => {
     const log: string[] = [];
     const set = new ToolSet([simple('f', () => void log.push('runs'))]);
     const outcomes = await set.executeAll([call(0, 'f'), call(1, 'f'), call(2, 'g')], {
@@ -504,7 +508,7 @@ describe('ToolSet', () => {
     expect(ran).not.toHaveBeenCalled();
   });
 
-  it('names a tool that blocks the event loop', async () => {
+  it('logs a tool that blocks the event loop', async () => {
     const logger = new CaptureLog();
     const options: ToolSetOptions = { logger };
     const set = new ToolSet(

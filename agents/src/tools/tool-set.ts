@@ -1,5 +1,4 @@
 // The tools of one agent: their definitions for the model, and the run of its calls.
-
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
 import { closestMatch, untilAborted } from '@fame-fabric/shared/internal';
 import type { ToolSpec } from '../model/model.ts';
@@ -12,13 +11,13 @@ import { type ExecuteOptions, ToolRun } from './tool-run.ts';
 export type { ExecuteOptions } from './tool-run.ts';
 
 export interface ToolSetOptions {
-  /** Most calls that run at once. @default 8 */
+  /** Maximum number of calls that run at once. @default 8 */
   maxParallel?: number | undefined;
   /** Time limit of a call, in ms, unless its tool sets one. @default 30_000 */
   defaultTimeoutMs?: number | undefined;
   /** Longest result in characters, unless its tool sets a limit. @default 65_536 */
   maxResultChars?: number | undefined;
-  /** The parameter that holds the text for the user; the splitter must be given the same. @default 'to_user' */
+  /** The parameter that holds the text for the user. The splitter needs the same value. @default 'to_user' */
   toUserKey?: string | undefined;
   logger?: Logger | undefined;
   clock?: Clock | undefined;
@@ -32,7 +31,7 @@ export class ToolSet {
   constructor(tools: readonly AnyTool[] = [], options: ToolSetOptions = {}) {
     const byName = new Map<string, AnyTool>();
     for (const def of tools) {
-      if (byName.has(def.name)) throw new TypeError(`There are two tools named "${def.name}"`);
+      if (byName.has(def.name)) throw new TypeError(`Two tools are named "${def.name}". Rename one of them.`);
       byName.set(def.name, def);
     }
     this.#tools = byName;
@@ -51,22 +50,22 @@ export class ToolSet {
     return this.#tools.get(name);
   }
 
-  /** The definitions for a request. */
+  /** Builds the definitions for a request. */
   specs(): ToolSpec[] {
     return [...this.#tools.values()].map((def) => specOf(def, this.#options.toUserKey));
   }
 
-  /** The tools of one kit. @throws {TOOL_UNKNOWN} when no tool belongs to it */
+  /** Returns the tools of one kit. @throws {TOOL_UNKNOWN} when no tool belongs to it */
   kit(name: string): ToolSet {
     const all = [...this.#tools.values()];
     const tools = all.filter((def) => def.kit === name);
     if (tools.length === 0) {
       const kits = new Set(all.flatMap((def) => def.kit ?? []));
       const near = closestMatch(name, kits);
-      const hint = near === undefined ? '' : `; did you mean "${near}"?`;
+      const hint = near === undefined ? '.' : `; did you mean "${near}"?`;
       throw new FabricError(
         'TOOL_UNKNOWN',
-        `There is no kit "${name}" among ${[...kits].join(', ') || 'none'}${hint}`,
+        `There is no kit "${name}"${hint} Kits: ${[...kits].join(', ') || 'none'}`,
       );
     }
     return new ToolSet(tools, this.#options);
@@ -77,7 +76,7 @@ export class ToolSet {
     return new ToolSet([...this.#tools.values(), ...tools], this.#options);
   }
 
-  /** Starts the run of the calls of one reply, to which they are added as they arrive. */
+  /** Starts the run of one reply's calls. Add each call as it arrives. */
   start(options: ExecuteOptions): ToolRun {
     const {
       maxParallel = 8,
@@ -103,19 +102,19 @@ export class ToolSet {
     try {
       for await (const call of untilStopped(calls, run.signal)) run.add(call);
     } catch (error) {
-      // After an abort each call gets its outcome; a broken reply has none.
+      // After an abort each call gets an outcome. After a failed reply none does.
       if (!options.signal.aborted) throw await run.fail(error);
     }
     return run.finish();
   }
 
-  /** A manual for models without native tools: one line and the parameters for each. */
+  /** Describes the tools for models without native tool calls: one line and the parameters for each. */
   describe(): string {
     return describeTools(this.specs());
   }
 }
 
-/** Iterates until the items end or the signal aborts, also if the source never ends. */
+/** Iterates until the items end or the signal aborts, even if the source never settles. */
 async function* untilStopped<T>(
   items: AsyncIterable<T> | readonly T[],
   signal: AbortSignal,
@@ -132,7 +131,7 @@ async function* untilStopped<T>(
       yield step.value;
     }
   } finally {
-    // Not awaited: a source that waits would hold the run.
+    // Not awaited, because a source that never settles would block the run.
     iterator.return?.().then(undefined, () => {});
   }
 }

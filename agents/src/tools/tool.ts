@@ -27,12 +27,12 @@ export interface ToolOptions {
   readonly maxResultChars?: number | undefined;
   /**
    * Starts the tool as soon as its arguments are complete, while the model still writes. Only for tools without side effects: the
-   * reply may still fail, and then no history has the call. @default false
+   * reply may still fail, and then the call is in no history. @default false
    */
   readonly eager?: boolean | undefined;
   /** Adds an optional text for the user to the parameters; it is streamed while the arguments arrive. @default false */
   readonly toUser?: boolean | undefined;
-  /** False if a call that a crash interrupted must not be made again. @default true */
+  /** False if a call that was interrupted by a crash must not be repeated. @default true */
   readonly idempotent?: boolean | undefined;
   /** Groups tools, for `ToolSet.kit`. */
   readonly kit?: string | undefined;
@@ -47,7 +47,7 @@ export interface ToolDef<S extends z.ZodObject = z.ZodObject, R = unknown> exten
   execute(args: z.output<S>, ctx: ToolContext): Promise<R> | R;
 }
 
-/** A tool of any parameters and result, for lists of tools. */
+/** A tool with any parameters and result, for lists of tools. */
 // biome-ignore lint/suspicious/noExplicitAny: `execute` takes its own arguments, so no other type fits all tools.
 export type AnyTool = ToolDef<any, any>;
 
@@ -64,7 +64,7 @@ export class ToolError extends Error {
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
-/** Declares a tool. @throws {TypeError} when the name is none that model servers take, or the schema cannot be sent */
+/** Declares a tool. @throws {TypeError} when model servers would refuse the name, or the schema cannot be sent */
 // biome-ignore lint/suspicious/noConfusingVoidType: a tool may return nothing, also from an async function.
 export function tool<S extends z.ZodObject, R extends JsonValue | string | null | void>(
   d: ToolOptions & {
@@ -75,7 +75,7 @@ export function tool<S extends z.ZodObject, R extends JsonValue | string | null 
   },
 ): ToolDef<S, R> {
   if (!NAME.test(d.name)) {
-    throw new TypeError(`"${d.name}" is not a name of a tool: 1 to 64 letters, digits, "_" and "-"`);
+    throw new TypeError(`"${d.name}" is not a valid tool name. Use 1 to 64 letters, digits, "_" and "-".`);
   }
   return Object.freeze({ ...d, schema: schemaOfZod(d.name, d.parameters) });
 }

@@ -81,7 +81,7 @@ function completionFunction<N extends string, A>(
   parameters: z.ZodObject,
 ): CompletionFunction<N, A> {
   if (!NAME.test(name)) {
-    throw new TypeError(`"${name}" is not a name of a function: 1 to 64 letters, digits, "_" and "-"`);
+    throw new TypeError(`"${name}" is not a valid function name. Use 1 to 64 letters, digits, "_" and "-".`);
   }
   return Object.freeze({
     name,
@@ -104,7 +104,7 @@ function completionFunction<N extends string, A>(
   });
 }
 
-/** Declares a function by a zod object. @throws {TypeError} when the schema cannot be sent, or the name is not one */
+/** Declares a function by a zod object. @throws {TypeError} when the schema cannot be sent, or the name is invalid */
 export function defineFunction<N extends string, S extends z.ZodObject>(d: {
   name: N;
   description?: string;

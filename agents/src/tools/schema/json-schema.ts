@@ -49,7 +49,7 @@ const withKnownTypes = (schema: Record<string, unknown>): Record<string, unknown
   return out;
 };
 
-/** The JSON Schema of a list of parameters. */
+/** Builds the JSON Schema of a list of parameters. */
 export function schemaOfList(list: readonly PropertyDef[]): JsonSchemaObject {
   const properties = list.map(({ name, required: _, ...rest }) => [name, withKnownTypes(rest)] as const);
   const required = list.filter((one) => one.required !== false && one.default === undefined);
@@ -60,11 +60,11 @@ export function schemaOfList(list: readonly PropertyDef[]): JsonSchemaObject {
   };
 }
 
-/** The names in `required` that no property has. */
+/** Returns the names in `required` that are not declared as properties. */
 export const undeclaredRequired = (schema: JsonSchemaObject): string[] =>
   (schema.required ?? []).filter((name) => !Object.hasOwn(schema.properties, name));
 
-/** The schema as it is sent: known type names, and `required` without names that no property has. */
+/** Normalizes a schema for the wire: known type names, and `required` without undeclared names. */
 export function tidySchema(schema: JsonSchemaObject): JsonSchemaObject {
   const { required, $schema: _, ...rest } = withKnownTypes(schema) as JsonSchemaObject;
   const declared = (required ?? []).filter((name) => Object.hasOwn(rest.properties, name));
@@ -72,8 +72,8 @@ export function tidySchema(schema: JsonSchemaObject): JsonSchemaObject {
 }
 
 /**
- * The wire form of a zod object. Keys with a default are optional for the model, so the schema is that of the input.
- * @throws {TypeError} for what JSON cannot say, such as a date
+ * Converts a zod object to its wire form. Keys with a default are optional for the model, so the schema is that of the input.
+ * @throws {TypeError} for types that JSON Schema cannot express, such as a date
  */
 export function schemaOfZod(name: string, parameters: z.ZodObject): JsonSchemaObject {
   try {
@@ -81,14 +81,12 @@ export function schemaOfZod(name: string, parameters: z.ZodObject): JsonSchemaOb
   } catch (cause) {
     throw new TypeError(
       `The parameters of "${name}" cannot be sent to a model: ${(cause as Error).message}`,
-      {
-        cause,
-      },
+      { cause },
     );
   }
 }
 
-/** The zod object that checks against a JSON Schema. @throws {TypeError} when the schema uses what zod cannot check */
+/** Builds the zod object that validates against a JSON Schema. @throws {TypeError} when the schema uses what zod cannot check */
 export function zodOfSchema(name: string, schema: JsonSchemaObject): z.ZodObject {
   try {
     return z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]) as unknown as z.ZodObject;

@@ -92,7 +92,7 @@ class Parser {
     const word = this.#match(WORD);
     if (word === undefined)
       throw this.#fault(
-        this.#peek() === '' ? 'Something is missing' : `"${this.#peek()}" is not expected here`,
+        this.#peek() === '' ? 'The expression is incomplete' : `"${this.#peek()}" is not expected here`,
       );
     const name = word.toLowerCase();
     if (Object.hasOwn(CONSTANTS, name)) return CONSTANTS[name]!;
@@ -143,7 +143,7 @@ class Parser {
   }
 }
 
-/** The value of an expression, rounded to 15 digits so that 0.1 + 0.2 is 0.3. @throws {ToolError} with a hint for the model */
+/** Returns the value of an expression, rounded to 15 digits so that 0.1 + 0.2 is 0.3. @throws {ToolError} with a hint for the model */
 export function calculate(expression: string): number {
   if (expression.length > MAX_CHARS)
     throw new ToolError(`The expression is longer than ${MAX_CHARS} characters`);

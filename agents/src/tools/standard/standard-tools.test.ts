@@ -13,7 +13,7 @@ const use = async (name: string, args: Record<string, unknown>): Promise<unknown
 };
 
 describe('standard tools', () => {
-  it('tell the weather of three cities and admit the others', async () => {
+  it('return the weather of three cities, and `unknown` for others', async () => {
     const weather = (location: string) => use('get_current_weather', { location });
     expect(await weather('Beijing, China')).toEqual({
       location: 'Beijing',
@@ -32,7 +32,7 @@ describe('standard tools', () => {
     });
   });
 
-  it('tell the time in UTC and in a time zone', async () => {
+  it('return the time in UTC and in a time zone', async () => {
     expect(await use('clock', {})).toMatchObject({ utc: '2024-02-29T23:30:00.000Z', weekday: 'Thursday' });
     expect(await use('clock', { time_zone: 'Asia/Tokyo' })).toEqual({
       utc: '2024-02-29T23:30:00.000Z',
@@ -45,10 +45,14 @@ describe('standard tools', () => {
     });
   });
 
-  it('calculate', async () => {
+  it('calculate expressions, and explain a fault', async () => {
     expect(await use('calculator', { expression: '6 * 7' })).toEqual({ expression: '6 * 7', result: 42 });
     expect(await use('calculator', { expression: '6 *' })).toMatchObject({
-      error: { code: 'failed', message: 'Something is missing, at 3', hint: expect.stringContaining('sqrt') },
+      error: {
+        code: 'failed',
+        message: 'The expression is incomplete, at 3',
+        hint: expect.stringContaining('sqrt'),
+      },
     });
   });
 });

@@ -16,7 +16,7 @@ const CITIES: readonly Weather[] = [
   { location: 'Paris', temperature: '22', unit: 'celsius' },
 ];
 
-/** Always the same weather of three cities: an example tool, which answers without a network. */
+/** Example tool: fixed weather of three cities, without network access. */
 const getCurrentWeather = tool({
   name: 'get_current_weather',
   description: 'Get the current weather in a given location',
@@ -37,7 +37,7 @@ const getCurrentWeather = tool({
 const clockTool = (clock: Clock = systemClock) =>
   tool({
     name: 'clock',
-    description: 'Tell the current date, time and day of the week',
+    description: 'Get the current date, time and day of the week',
     parameters: z.object({
       time_zone: z
         .string()
@@ -52,7 +52,10 @@ const clockTool = (clock: Clock = systemClock) =>
       try {
         format = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' });
       } catch (cause) {
-        throw new ToolError('There is no such time zone', { hint: 'Use a name such as Europe/Paris', cause });
+        throw new ToolError(`Unknown time zone "${timeZone}"`, {
+          hint: 'Use a name such as Europe/Paris',
+          cause,
+        });
       }
       const weekday = new Intl.DateTimeFormat('en', { timeZone, weekday: 'long' }).format(now);
       return { utc: now.toISOString(), local: format.format(now), time_zone: timeZone, weekday };

@@ -7,9 +7,9 @@ export interface TagPart {
 }
 
 export class TagScanner {
-  /** Text whose meaning is not clear yet; inside a block, all of the block so far. */
+  /** Text that cannot be classified yet; inside a block, all of the block so far. */
   #rest = '';
-  /** Where in `#rest` the scan of the block goes on. */
+  /** Position in `#rest` at which the scan of the block continues. */
   #at = 0;
   #inBlock = false;
   #inString = false;
@@ -21,7 +21,7 @@ export class TagScanner {
     this.#close = close;
   }
 
-  /** Takes the next piece; gives out the texts and the whole blocks that are clear now. */
+  /** Adds the next piece. Returns the texts and the whole blocks that are complete now. */
   feed(piece: string): TagPart[] {
     const parts: TagPart[] = [];
     this.#rest += piece;

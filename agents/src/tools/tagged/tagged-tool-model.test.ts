@@ -47,7 +47,7 @@ const answer =
   'If a < b <to look: <tool>{"name": "look", "arguments": {"q": "</tool> \\" <tool>"}}</tool> and then\n<tool>{"name":"look","arguments":{"q":"second"}}</tool> done <too';
 
 describe('taggedToolModel', () => {
-  it('TL-12 finds text, tool, text in every chunking and loses nothing', async () => {
+  it('TL-12 finds text, tool, text however the stream is chunked, and loses nothing', async () => {
     const cuts = [
       [answer],
       ...Array.from({ length: 20 }, (_, n) => pieces(answer, n + 1)),
@@ -64,7 +64,7 @@ describe('taggedToolModel', () => {
     }
   });
 
-  it('TL-12 makes an unterminated block a truncated call on the stream', async () => {
+  it('TL-12 turns an unterminated block into a truncated call', async () => {
     for (const block of [
       '<tool>{"name": "look", "arguments": {"q": "unfin',
       '<tool>{"name": "look"',
@@ -81,7 +81,7 @@ describe('taggedToolModel', () => {
     await expect(ended.stream.done).rejects.toMatchObject({ code: 'STREAM_ENDED' });
   });
 
-  it('TL-12 refuses a block that is no call, and reads arguments written as a text', async () => {
+  it('TL-12 refuses a block that is not a call, and reads arguments that are a JSON string', async () => {
     const { calls } = await read([
       contentChunk('<tool>{"name": "look", "arguments": {q: 1}}</tool><tool>{"x":1}</tool>'),
       contentChunk(
@@ -97,7 +97,7 @@ describe('taggedToolModel', () => {
     ]);
   });
 
-  it('tells the model of its tools and shows it the history as text', async () => {
+  it('describes the tools to the model and converts the history to text', async () => {
     const messages: ModelMessage[] = [
       { role: 'system', content: 'Be kind.' },
       { role: 'user', content: 'Hi' },
@@ -139,7 +139,7 @@ describe('taggedToolModel', () => {
     ]);
   });
 
-  it('leaves a request without tools alone and passes usage on', async () => {
+  it('does not change a request without tools, and passes usage on', async () => {
     const usage = { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 };
     const { text, requests, stream } = await read(
       [contentChunk('<tool>{"name":"look","arguments":{}}</tool>'), finishChunk('stop'), usageChunk(usage)],
@@ -152,7 +152,7 @@ describe('taggedToolModel', () => {
     expect(await withTools.stream.done).toMatchObject({ usage, finish: 'stop' });
   });
 
-  it('closes the model when its stream is left', async () => {
+  it('closes the stream of the model when its own stream is left', async () => {
     let closed = false;
     const base: ChatModel = {
       name: 'plain',

@@ -18,7 +18,7 @@ export interface TaggedToolOptions {
   open?: string;
   /** @default '</tool>' */
   close?: string;
-  /** Writes the manual of the tools for the model. */
+  /** Describes the tools for the model. @default a list of them with the form of a call */
   manual?(tools: readonly ToolSpec[]): string;
 }
 
@@ -65,7 +65,7 @@ function withSystem(messages: readonly ModelMessage[], text: string): ModelMessa
   return [{ role: 'system', content: `${first.content}\n\n${text}` }, ...others];
 }
 
-/** The history as a model without tools can read it: calls as blocks, the results of one reply as one message. */
+/** Converts the history for a model without tools: calls become blocks, the results of one reply become one message. */
 function asTexts(messages: readonly ModelMessage[], open: string, close: string): ModelMessage[] {
   const texts: ModelMessage[] = [];
   let results: { id: string; content: string }[] = [];
@@ -84,7 +84,7 @@ function asTexts(messages: readonly ModelMessage[], open: string, close: string)
       continue;
     }
     const blocks = message.tool_calls.map(({ id, function: { name, arguments: args } }) => {
-      // The model's own text: what was no JSON when it came is none here.
+      // The arguments are the model's own text, unchanged even if they are not JSON.
       return `${open}{"id": ${JSON.stringify(id)}, "name": ${JSON.stringify(name)}, "arguments": ${args}}${close}`;
     });
     const content = [message.content ?? '', ...blocks].filter((part) => part !== '').join('\n');
@@ -94,7 +94,7 @@ function asTexts(messages: readonly ModelMessage[], open: string, close: string)
   return texts;
 }
 
-/** Chunks of text in, chunks of text and tool calls out. Leaving it leaves the source at once. */
+/** Converts chunks of text into chunks of text and tool calls. Leaving the iterator leaves the source at once. */
 function taggedIterator(
   source: AsyncIterable<ModelChunk>,
   open: string,
@@ -105,10 +105,10 @@ function taggedIterator(
   const ready: ModelChunk[] = [];
   let calls = 0;
   let finished = false;
-  const say = (content: string): void => {
+  const pushText = (content: string): void => {
     if (content !== '') ready.push(chunkOf({ content }));
   };
-  const callOf = (block: string, complete: boolean): void => {
+  const pushCall = (block: string, complete: boolean): void => {
     const { name, args } = readBlock(block, complete);
     const index = calls;
     calls += 1;
@@ -116,30 +116,30 @@ function taggedIterator(
       chunkOf({ tool_calls: [{ index, id: `call_${newId()}`, function: { name, arguments: args } }] }),
     );
   };
-  const take = (text: string): void => {
+  const feed = (text: string): void => {
     for (const part of scanner.feed(text)) {
-      if (part.kind === 'text') say(part.text);
-      else callOf(part.text, true);
+      if (part.kind === 'text') pushText(part.text);
+      else pushCall(part.text, true);
     }
   };
-  /** Gives out what is left; whether a block was not closed. */
+  /** Pushes the rest. Returns true if a block was not closed. */
   const flush = (): boolean => {
     finished = true;
     const rest = scanner.end();
-    if (rest.kind === 'text') say(rest.text);
-    else callOf(rest.text, false);
+    if (rest.kind === 'text') pushText(rest.text);
+    else pushCall(rest.text, false);
     return rest.kind === 'block';
   };
   const finish = (reason: FinishReason): void => {
     const cut = flush();
-    const said = reason === 'stop' && calls > 0 ? 'tool_calls' : reason;
-    // A block that was not closed: the answer was cut off, whatever the server says.
-    ready.push(chunkOf({}, cut ? 'length' : said));
+    const mapped = reason === 'stop' && calls > 0 ? 'tool_calls' : reason;
+    // A block that was not closed means that the reply was cut off, whatever reason the server gives.
+    ready.push(chunkOf({}, cut ? 'length' : mapped));
   };
   const translate = (chunk: ModelChunk): void => {
     for (const choice of chunk.choices ?? []) {
       if ((choice.index ?? 0) !== 0 || finished) continue;
-      if (choice.delta?.content) take(choice.delta.content);
+      if (choice.delta?.content) feed(choice.delta.content);
       if (choice.finish_reason) finish(choice.finish_reason);
     }
     if (chunk.usage || chunk.model) ready.push({ ...chunk, choices: [] });
@@ -167,7 +167,7 @@ const chunkOf = (delta: Delta, finish_reason: FinishReason | null = null): Model
   choices: [{ index: 0, delta, finish_reason }],
 });
 
-/** Name and argument text of a block. What cannot be read is handed on as it is, to be refused where all arguments are. */
+/** Reads the name and the argument text of a block. Invalid text is passed on unchanged; the check of the arguments refuses it. */
 function readBlock(block: string, complete: boolean): { name: string; args: string } {
   if (complete) {
     try {
@@ -177,7 +177,7 @@ function readBlock(block: string, complete: boolean): { name: string; args: stri
         return { name, args: typeof args === 'string' ? args : JSON.stringify(args) };
       }
     } catch {
-      // Not JSON: said below with the text, and to the model with the place.
+      // Not JSON: the text becomes the arguments, so that the model gets the position of the fault.
     }
   }
   const name = /"name"\s*:\s*"([^"\\]{1,64})"/.exec(block)?.[1] ?? '';
