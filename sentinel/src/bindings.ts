@@ -103,12 +103,10 @@ export class Bindings {
     return this.#capabilities.has(capability);
   }
 
-  /** The addresses that a node has bound. */
   addressesOf(node: Session): ReadonlySet<string> | undefined {
     return this.#byNode.get(node)?.addresses;
   }
 
-  /** The capabilities that a node has advertised. */
   capabilitiesOf(node: Session): Iterable<string> {
     return this.#byNode.get(node)?.capabilities.keys() ?? [];
   }

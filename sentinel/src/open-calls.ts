@@ -47,7 +47,6 @@ export class OpenCalls {
     return [...(this.#byNode.get(caller)?.made?.values() ?? [])];
   }
 
-  /** Count of open calls that this node serves. */
   servingCount(callee: Session): number {
     return this.#byNode.get(callee)?.serving ?? 0;
   }
@@ -102,7 +101,6 @@ export class OpenCalls {
     this.#onNone = undefined;
   }
 
-  /** The calls that `callee` serves. */
   servedBy(callee: Session): OpenCall[] {
     const served: OpenCall[] = [];
     const serving = this.servingCount(callee);

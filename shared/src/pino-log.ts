@@ -7,7 +7,7 @@ import { cutText } from './text/cut-text.ts';
 export const SECRET_FIELDS = ['authorization', 'apiKey', 'api_key', 'token', 'password', 'secret', 'cookie'];
 
 const MAX_TEXT_CHARS = 512;
-const MAX_STACK_CHARS = 2048;
+const MAX_STACK_CHARS = 2_048;
 
 // The texts of errors are cut: stacks are long, and a message may quote another node.
 const errorFields = (error: unknown): LogFields => {

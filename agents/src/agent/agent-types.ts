@@ -41,7 +41,7 @@ export interface AgentOptions {
   onStop?(): void | Promise<void>;
   /** Limit of running calls; others wait in order. @default 64 */
   maxConcurrent?: number | undefined;
-  /** Limit of waiting calls; more are refused with NODE_BUSY. @default 1024 */
+  /** Limit of waiting calls; more are refused with NODE_BUSY. @default 1_024 */
   maxWaiting?: number | undefined;
   /** Overrides fields of the card that is derived from this declaration. */
   card?: Partial<AgentCard> | undefined;

@@ -24,7 +24,7 @@ import { taskMethods } from './tasks/task-methods.ts';
 import { TaskTable } from './tasks/task-table.ts';
 
 const MAX_CONCURRENT = 64;
-const MAX_WAITING = 1024;
+const MAX_WAITING = 1_024;
 /** Maximum operations that an error lists. */
 const MAX_LISTED = 20;
 

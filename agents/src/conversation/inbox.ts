@@ -15,7 +15,7 @@ export interface InboxOptions {
   maxRunning?: number | undefined;
   /** Maximum turns that wait in one conversation. @default 16 */
   maxWaitingEach?: number | undefined;
-  /** Maximum turns that wait in all conversations together. @default 4096 */
+  /** Maximum turns that wait in all conversations together. @default 4_096 */
   maxWaiting?: number | undefined;
 }
 
@@ -32,7 +32,7 @@ export class Inbox {
   /** Bounded by `check`: a resumed turn is taken without one, because it was accepted already. */
   readonly #queue: KeyedQueue<InboxEntry>;
 
-  constructor({ maxRunning = 256, maxWaitingEach = 16, maxWaiting = 4096 }: InboxOptions = {}) {
+  constructor({ maxRunning = 256, maxWaitingEach = 16, maxWaiting = 4_096 }: InboxOptions = {}) {
     this.#queue = new KeyedQueue({ maxRunning });
     this.#maxWaitingEach = maxWaitingEach;
     this.#maxWaiting = maxWaiting;

@@ -47,7 +47,7 @@ export interface SafeFetchOptions {
   clock?: Clock | undefined;
 }
 
-const MAX_URL_LENGTH = 2048;
+const MAX_URL_LENGTH = 2_048;
 const LOCAL_NAMES = /(?:^|\.)(?:localhost|local|internal|intranet|lan|home\.arpa)$/;
 
 const forbidden = (what: string): FabricError => new FabricError('OUTBOUND_FORBIDDEN', `The URL ${what}`);

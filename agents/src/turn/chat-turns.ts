@@ -39,7 +39,6 @@ export class ChatTurns implements TurnRunner {
   }
 
   /**
-   * Runs one turn.
    * @throws {TURN_STEP_LIMIT} when the model still calls tools in its last allowed reply
    * @throws {BUFFER_OVERFLOW} when the text of the turn grows too long; and what the model throws
    */

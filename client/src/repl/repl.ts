@@ -53,7 +53,6 @@ interface RunningTurn {
 /** Longest time to wait for the agent to end the conversation. */
 const END_TIMEOUT_MS = 2_000;
 
-/** The prompt. */
 export class Repl {
   readonly #deps: ReplDeps;
   readonly #options: ReplOptions;

@@ -48,12 +48,10 @@ export class OutboundQueue implements CreditGranter {
     this.#movedAt = time.now;
   }
 
-  /** Messages that wait. */
   get messages(): number {
     return this.#messages;
   }
 
-  /** Bytes that wait. */
   get bytes(): number {
     return this.#bytes;
   }

@@ -45,12 +45,10 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     };
   }
 
-  /** Number of running jobs. */
   get running(): number {
     return this.#running;
   }
 
-  /** Number of waiting jobs. */
   get waiting(): number {
     return this.#waiting;
   }

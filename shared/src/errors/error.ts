@@ -10,7 +10,7 @@ export interface FabricErrorOptions {
   readonly cause?: unknown;
 }
 
-/** The error class of the fabric. Match `code`; `message` is for people. Stacks and causes are never sent to other nodes. */
+/** Match `code`; `message` is for people. Stacks and causes are never sent to other nodes. */
 export class FabricError extends Error {
   override readonly name = 'FabricError';
   readonly code: ErrorCode;

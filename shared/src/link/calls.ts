@@ -268,7 +268,6 @@ export class Calls implements CallOwner {
     this.#open.failAll(error);
   }
 
-  /** Resolves when no call is open. */
   whenIdle(): Promise<void> {
     return this.#open.size === 0 ? Promise.resolve() : this.#idleWaiters.wait();
   }

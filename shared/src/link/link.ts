@@ -297,7 +297,6 @@ export class Link {
     await this.#binder.bind(address, service, options);
   }
 
-  /** Stops serving `address`. */
   async unbind(address: string): Promise<void> {
     await this.#binder.unbind(address);
   }

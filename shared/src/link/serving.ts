@@ -213,7 +213,6 @@ export class Serving implements IncomingOwner {
     }
   }
 
-  /** Resolves when no call is open. */
   whenIdle(): Promise<void> {
     return this.#open.size === 0 ? Promise.resolve() : this.#idleWaiters.wait();
   }

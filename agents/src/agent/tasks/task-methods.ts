@@ -37,12 +37,12 @@ const message = z.looseObject({
 const taskId = z.string().min(1).max(256);
 
 const pushNotificationConfig = z.looseObject({
-  url: z.string().min(1).max(2048),
-  token: z.string().max(1024).nullish(),
+  url: z.string().min(1).max(2_048),
+  token: z.string().max(1_024).nullish(),
   authentication: z
     .looseObject({
       schemes: z.array(z.string().max(64)).max(8),
-      credentials: z.string().max(4096).nullish(),
+      credentials: z.string().max(4_096).nullish(),
     })
     .nullish(),
 });

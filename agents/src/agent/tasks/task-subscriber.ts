@@ -2,7 +2,7 @@
 import { FabricError, type TaskEvent } from '@fame-fabric/shared';
 import { Channel, onAbort } from '@fame-fabric/shared/internal';
 
-const MAX_BEHIND = 1000;
+const MAX_BEHIND = 1_000;
 
 export class Subscriber {
   /** Mailbox of the caller, by which `tasks/sendUnsubscribe` finds the subscription. */

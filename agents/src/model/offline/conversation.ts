@@ -78,7 +78,7 @@ export function readConversation(request: ModelRequest): Conversation {
 
 // Every rule is tried on every clause, so their number is limited.
 const MAX_CLAUSES = 24;
-const MAX_CHARS = 4000;
+const MAX_CHARS = 4_000;
 
 /** Splits a message into clauses to answer: its sentences, and questions joined by "and". */
 export const clauses = (text: string): string[] =>

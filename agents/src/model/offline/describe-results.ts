@@ -2,7 +2,7 @@
 import { cutText } from '@fame-fabric/shared/internal';
 import type { ToolResult } from './conversation.ts';
 
-const MAX_CHARS = 2000;
+const MAX_CHARS = 2_000;
 
 type Members = Readonly<Record<string, unknown>>;
 

@@ -1,6 +1,6 @@
 // Longer texts, to demonstrate streaming and cancelling: stories, poems, counting. The same request always gets the same text.
 
-const MAX_COUNT = 1000;
+const MAX_COUNT = 1_000;
 
 /** Counts for "count to 50", "count from 3 to 9" and "count down from 10"; undefined for other texts. */
 export function counting(text: string): string | undefined {

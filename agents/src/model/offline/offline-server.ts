@@ -39,7 +39,7 @@ export interface OfflineServer {
   close(): Promise<void>;
 }
 
-const MAX_BODY_BYTES = 1024 * 1024;
+const MAX_BODY_BYTES = 1_048_576;
 const MAX_MESSAGES = 10_000;
 
 type Body = ModelRequest & { stream?: boolean; stream_options?: { include_usage?: boolean } };
@@ -113,7 +113,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, deps: 
   const body = (await readJson(request, MAX_BODY_BYTES)) as Body;
   const fault = faultOf(body);
   if (fault) return refuse(response, 400, fault.message, fault.param);
-  const seconds = Math.floor(deps.clock.now() / 1000);
+  const seconds = Math.floor(deps.clock.now() / 1_000);
   const ids: WireIds = { id: `chatcmpl-${newId()}`, created: seconds, model: OFFLINE_MODEL_NAME };
   if (!body.stream) {
     const chunks: ModelChunk[] = [];

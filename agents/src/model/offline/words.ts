@@ -20,7 +20,7 @@ export const stem = (word: string): string => {
 export const wordsOf = (text: string): Set<string> =>
   new Set(
     text
-      .slice(0, 4000)
+      .slice(0, 4_000)
       .replace(/([\p{Ll}\d])(\p{Lu})/gu, '$1 $2')
       .split(/[^\p{L}\p{N}]+/u)
       .filter((word) => word && !STOP_WORDS.has(word.toLowerCase()))

@@ -3,7 +3,7 @@
 import { createParser } from 'eventsource-parser';
 
 /** Longest event in characters. A server that sends a longer one is not a Chat Completions server. */
-const MAX_EVENT_CHARS = 4 * 1024 * 1024;
+const MAX_EVENT_CHARS = 4_194_304;
 
 export class EventParser {
   #events: string[] = [];

@@ -17,7 +17,7 @@ export function retryAfterMs(headers: HeaderSource | undefined, nowMs: number): 
   const text = headers?.get('retry-after')?.trim();
   if (!text) return undefined;
   const seconds = Number(text);
-  if (Number.isFinite(seconds)) return seconds >= 0 ? seconds * 1000 : undefined;
+  if (Number.isFinite(seconds)) return seconds >= 0 ? seconds * 1_000 : undefined;
   const date = Date.parse(text);
   return Number.isNaN(date) ? undefined : Math.max(0, date - nowMs);
 }

@@ -21,7 +21,7 @@ import { nodeFetch } from './node-fetch.ts';
 import { learnDialect, requestBody, standardDialect } from './request-body.ts';
 
 /** Longest wait for the usage report after the finish reason, and for the end of the body after that. */
-const TRAILER_TIMEOUT_MS = 2000;
+const TRAILER_TIMEOUT_MS = 2_000;
 /** The package's own timer is longer than ours: ours counts the server's silence, the package's the whole request. */
 const NO_TIMEOUT_MS = LONGEST_TIMER_MS;
 
@@ -34,7 +34,7 @@ export interface OpenAIModelOptions {
   baseURL?: string | undefined;
   organization?: string | undefined;
   project?: string | undefined;
-  /** Longest wait for the first chunk, and between two chunks. @default 60000 */
+  /** Longest wait for the first chunk, and between two chunks. @default 60_000 */
   timeoutMs?: number | undefined;
   /** @default systemClock */
   clock?: Clock | undefined;

@@ -62,7 +62,6 @@ const clockTool = (clock: Clock = systemClock) =>
     },
   });
 
-/** Calculates an expression. */
 const calculator = tool({
   name: 'calculator',
   description: 'Calculate an arithmetic expression, such as (2 + 3) * sqrt(16) ^ 2',
