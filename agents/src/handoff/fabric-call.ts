@@ -1,6 +1,6 @@
-// Calls an agent on another node as any client does: start a conversation, send one message, read the answer, end the
-// conversation. A team can hand over to any conversation agent; another team also gets the counters and the history. Every id
-// derives from the turn, so a resumed turn gets the same answer again.
+// Calls an agent on another node as any client does: start a conversation, send one message, read the answer, end the conversation. A
+// team can hand over to any conversation agent; another team also gets the counters and the history. Every id is derived from the
+// turn, so a resumed turn joins the same remote turn.
 import { createHash } from 'node:crypto';
 import { FabricError, isErrorCode } from '@fame-fabric/shared';
 import { onAbort } from '@fame-fabric/shared/internal';
@@ -23,9 +23,9 @@ export interface FabricCallOptions {
   timeoutMs?: number;
 }
 
-/** Most bytes of history; with the message it fits one envelope. */
+/** Maximum bytes of history; with the message it fits one envelope. */
 const MAX_HISTORY_BYTES = 98_304;
-/** Longest wait for calls other than the turn itself, in ms. */
+/** Time limit of the calls other than the turn itself, in ms. */
 const SHORT_MS = 30_000;
 
 /** Calls agents on other nodes over `link`. */
@@ -42,7 +42,7 @@ async function* converse(
   const id = `handover-${createHash('sha256').update(request.id).digest('hex').slice(0, 40)}`;
   const meta = metaOf(request.meta);
   const cancel = new AbortController();
-  // A released turn goes on in another process, which joins the same remote turn. So it must not be cancelled.
+  // Another process continues a released turn and joins the same remote turn, so the remote turn must not be cancelled.
   const isReleased = (): boolean => request.signal.reason instanceof TurnReleased;
   const stopListening = onAbort(request.signal, () => {
     if (!isReleased()) cancel.abort(request.signal.reason);
@@ -107,13 +107,16 @@ async function addressOf(link: Outbound, target: string, signal: AbortSignal): P
   const card = await link.call({ capabilities }, 'agent.get_card', {}, { timeoutMs: SHORT_MS, signal });
   const url = (card as { url?: unknown } | null)?.url;
   if (typeof url === 'string' && url !== '') return url;
-  throw new FabricError('ROUTE_UNKNOWN', `The card of the agent for ${target} has no address.`);
+  throw new FabricError(
+    'ROUTE_UNKNOWN',
+    `The card of the agent for ${target} has no address. Call the agent by its address instead.`,
+  );
 }
 
 const errorOf = ({ code, message, retryable }: ConversationEvent & { type: 'error' }): FabricError =>
   new FabricError(isErrorCode(code) ? code : 'INTERNAL', message, { retryable });
 
-/** The last whole turns that fit, so that no call is without its result. */
+/** Returns the last whole turns that fit, so that every call keeps its result. */
 function recentHistory(history: readonly ModelMessage[]): ModelMessage[] {
   const fitting = newestThatFit(history, MAX_HISTORY_BYTES);
   const from = fitting.findIndex(({ role }) => role === 'user');

@@ -1,19 +1,19 @@
-// Data that travels with a message to an agent on another node: the number of handoffs and the agents so far, so that limits hold
-// across nodes; the remaining budget; and the history. Counters travel in the envelope's metadata, the rest in the payload that
-// starts the conversation there.
+// Data that is sent with a message to an agent on another node. The counters (handoffs, visited agents, model calls, remaining budget)
+// make limits hold across nodes and are part of the envelope's metadata. The history is part of the payload that starts the remote
+// conversation.
 import { type Logger, silentLog } from '@fame-fabric/shared';
 import { z } from 'zod';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
 
-/** Starts a target that is a capability instead of an address. */
+/** Prefix of a target that is a capability instead of an address. */
 export const CAPABILITY_PREFIX = 'capability:';
 
 /** Keys in the payload of a started conversation: the handed-over data, and the counters. */
 export const HANDOFF = 'hand_over';
 export const HANDOFF_META = 'hand_over_meta';
 
-/** Counters of a message on its way. */
+/** Counters of a message across nodes. */
 export interface HandoffMeta {
   /** Handoffs so far. */
   readonly handoffs: number;
@@ -25,7 +25,7 @@ export interface HandoffMeta {
   readonly budgetUsd?: number;
 }
 
-/** Most agent names that travel; far above any handoff limit. */
+/** Maximum agent names that are sent; far above any handoff limit. */
 const MAX_VISITED = 256;
 
 const wire = z.object({

@@ -1,6 +1,5 @@
-// The refining dialogue as an agent of the fabric: it takes a wish, asks until it is clear, has it confirmed, and completes its
-// task with the goals. It has the operations of the chat agent; `start_task({objective})` asks the first questions.
-
+// The refining dialogue as an agent of the fabric: it takes a wish, asks until it is clear, has it confirmed, and completes its task
+// with the goals. It has the operations of the chat agent; `start_task({objective})` asks the first questions.
 import type { Agent, AgentLink, ServeOptions, Serving } from '../agent/agent-types.ts';
 import { DeclaredAgent } from '../agent/declared-agent.ts';
 import { ChatAgent, type ChatAgentOptions } from '../conversation/chat-agent.ts';

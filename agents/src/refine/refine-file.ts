@@ -1,4 +1,4 @@
-// Loads a refining dialogue from a YAML file: strict, with the position of every fault, as team files are read.
+// Loads a refining dialogue from a YAML file, with the same strict checks as a team file.
 import { readFile } from 'node:fs/promises';
 import { tryParseAddress } from '@fame-fabric/shared';
 import { z } from 'zod';
@@ -51,7 +51,7 @@ const RefineConfig = z.strictObject(shape).refine((config) => !config.budget || 
 });
 export type RefineConfigT = z.output<typeof RefineConfig>;
 
-/** The keys that are known at a place of a file. */
+/** Returns the known keys at a path of a file. */
 export const refineKeysAt = (path: ConfigPath): readonly string[] => {
   if (path.length === 0) return Object.keys(shape);
   if (path[0] === 'then') return Object.keys(handoff);

@@ -1,5 +1,5 @@
-// The prompt strategy of the refining dialogue. An intake agent turns a vague wish into goals that others can work on: it asks, asks
-// again, has its understanding confirmed, and only then hands the goals over. The dialogue around it is in `refine.ts`.
+// The prompt strategy of the refining dialogue. An intake agent turns a vague wish into goals that others can work on: it asks until
+// nothing is unclear, has its understanding confirmed, and then hands the goals over. The dialogue around it is in `refine.ts`.
 import { z } from 'zod';
 import type { ModelMessage } from '../model/model.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';

@@ -1,5 +1,5 @@
-// Runs the turns of a conversation as steps of the refining dialogue. The state of the dialogue is the state of the conversation,
-// so a restart loses no question.
+// Runs the turns of a conversation as steps of the refining dialogue. The conversation stores the state of the dialogue, so a restart
+// loses no question.
 import { FabricError, type Logger, silentLog } from '@fame-fabric/shared';
 import type { RemoteCall } from '../handoff/handoff.ts';
 import { costOf, type PriceTable } from '../model/budget.ts';
@@ -18,13 +18,13 @@ import {
 
 export interface RefineTurnsOptions
   extends Pick<RefineOptions, 'models' | 'maxIterations' | 'finishWords' | 'retry'> {
-  /** The agent that receives the goals once they are settled; its answer follows them. */
+  /** The agent that receives the goals once they are confirmed. Its answer follows them. */
   handoffTo?: { agent: string; with?: readonly ('goals' | 'goal_sentence')[] | undefined } | undefined;
   /** Reaches the agent of `handoffTo`. */
   remote?: RemoteCall | undefined;
   /** Amount at which a warning is logged, once in a conversation. The conversation host enforces the limit itself. */
   warning?: { atUsd: number; prices: PriceTable } | undefined;
-  /** First text for a person who opens a conversation without a word. */
+  /** Reply to an empty first message. */
   greeting?: string | undefined;
   log?: Logger | undefined;
 }
@@ -86,7 +86,10 @@ export class RefineTurns implements TurnRunner {
     const { handoffTo, remote } = this.#options;
     if (!handoffTo) return;
     if (!remote)
-      throw new FabricError('ROUTE_UNKNOWN', `The goals go to ${handoffTo.agent}, which cannot be reached`);
+      throw new FabricError(
+        'ROUTE_UNKNOWN',
+        `The goals go to ${handoffTo.agent}, and this agent cannot reach other nodes.`,
+      );
     const all = { goals: [...goals.goals], goal_sentence: goals.goalSentence };
     const extras = Object.fromEntries((handoffTo.with ?? []).map((name) => [name, all[name]]));
     const events = remote({
@@ -113,7 +116,7 @@ export class RefineTurns implements TurnRunner {
       warning && Object.hasOwn(warning.prices, step.model) ? warning.prices[step.model] : undefined;
     const usd = before + (price ? costOf(step.usage, price) : 0);
     if (warning && before < warning.atUsd && usd >= warning.atUsd) {
-      log.warn('a conversation comes near its budget', { conversationId: turn.conversationId, usd });
+      log.warn('a conversation is close to its budget', { conversationId: turn.conversationId, usd });
     }
     return usd;
   }
@@ -121,7 +124,7 @@ export class RefineTurns implements TurnRunner {
 
 const RUNNER: TextSource = { from: 'runner' };
 
-/** The turn for the history: what the person said and what the dialogue said. */
+/** Messages of the turn for the history: the message of the person and the text of the dialogue. */
 const messagesOf = ({ messages, text }: TurnContext): ModelMessage[] => [
   messages.at(-1)!,
   { role: 'assistant', content: text },

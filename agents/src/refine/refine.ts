@@ -1,5 +1,5 @@
-// The refining dialogue, one step for each message of the person. `refineStep` takes a state and returns the next one, and has no
-// other effect than model calls. `refineUserContext` is the same as a generator, for programs that run the dialogue themselves.
+// The refining dialogue, one step for each message of the person. `refineStep` takes a state and returns the next one; its only effect
+// is model calls. `refineUserContext` is the same as a generator, for programs that run the dialogue themselves.
 import type { Clock, Logger } from '@fame-fabric/shared';
 import type { AskModel } from '../model/ask-model.ts';
 import type { Budget } from '../model/budget.ts';
@@ -15,7 +15,7 @@ export type { RefinedGoals, RefineEntry, RefineState } from './refine-strategy.t
 
 export interface RefineOptions {
   models: ModelClasses;
-  /** Most replies of the model in one dialogue. @default 10 */
+  /** Maximum replies of the model in one dialogue. @default 10 */
   maxIterations?: number | undefined;
   /** Words that confirm, in any case. @default y, yes, done */
   finishWords?: readonly string[] | undefined;
@@ -52,9 +52,13 @@ export class RefineLimitError extends StrategyError {
   readonly #state: RefineState;
 
   constructor(state: RefineState) {
-    super('REFINE_LIMIT', `The goal was not settled in ${state.iterations} rounds, which is the limit.`, {
-      details: { iterations: state.iterations },
-    });
+    super(
+      'REFINE_LIMIT',
+      `The dialogue reached its limit of ${state.iterations} rounds without an agreed goal. Raise maxIterations.`,
+      {
+        details: { iterations: state.iterations },
+      },
+    );
     this.#state = state;
   }
 
@@ -126,7 +130,7 @@ export interface RefineHooks {
 }
 
 /**
- * The dialogue as a generator: yields what it asks, takes the answer in `next(answer)`, returns the goals.
+ * Runs the dialogue as a generator: yields questions, takes the answer in `next(answer)`, and returns the goals.
  * @throws what `refineStep` throws
  */
 export async function* refineUserContext(

@@ -1,5 +1,5 @@
-// Runs the functions that one reply calls, side by side, with a limit. Each call goes through `makeCall`, which may have a recorded
-// result.
+// Runs the functions that one reply calls, concurrently up to a limit. Each call goes through `makeCall`, which may return a
+// recorded result.
 import type { Clock, Logger } from '@fame-fabric/shared';
 import type { MakeCall } from '../tools/make-call.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
@@ -28,7 +28,7 @@ export interface AbilityDeps {
   onAnswer(answer: Answer): void;
 }
 
-/** Resolves when all have ended. @throws what `makeCall` throws, and the failure of a function where the agent says so */
+/** Runs the calls and resolves when all have ended. @throws what `makeCall` throws, and the failure of a function under `throw` */
 export async function runAbilities(
   agent: CompiledAgent,
   calls: readonly AbilityCall[],
@@ -66,7 +66,7 @@ async function runOne(agent: CompiledAgent, { plan, name, args }: AbilityCall, d
       const outcome = ability
         ? await runAbility(ability.run, args, context, { timeoutMs: ability.timeoutMs, clock, signal })
         : ({ kind: 'error', code: 'failed', message: 'the function does not exist' } as const);
-      // An ability that was aborted with the turn has no result.
+      // An ability that was aborted with its turn has no result.
       signal.throwIfAborted();
       answer = answerAfterRun(agent, plan, outcome, deps.answers);
       return { ok: answer.effect.kind !== 'error', content: answer.content };

@@ -1,7 +1,6 @@
-// An ability: a function that an agent may call. Its return value decides how the turn goes on: a text is shown to the user, nothing
-// means no reply, and any other JSON goes back to the agent, which is asked again. Running one never throws; a failure is an
-// outcome too.
-
+// An ability: a function that an agent may call. Its return value decides how the turn continues: a text is shown to the user, no
+// value means no reply, and any other JSON goes back to the agent, which is asked again. Running an ability never throws; a failure
+// is an outcome too.
 import { type Clock, isFabricError, type Logger } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
@@ -31,7 +30,7 @@ export const reply = Object.freeze({
   silent: (): Reply => new Reply('silent', null),
   /** Goes to the agent, also when it is a text. */
   data: (value: JsonValue): Reply => new Reply('data', value),
-  /** Another agent goes on. */
+  /** Hands the message over to another agent. */
   handoff: (agent: string): Reply => new Reply('handoff', agent),
 });
 
@@ -51,13 +50,13 @@ export type AbilityReturn = string | null | undefined | JsonValue | Reply;
 // biome-ignore lint/suspicious/noExplicitAny: arguments are checked against the agent file before the call
 export type AbilityFn = (args: any, context: AbilityContext) => AbilityReturn | Promise<AbilityReturn>;
 
-/** An ability that brings its own definition; the agent file then needs to give its name only. */
+/** An ability with its own definition, so that an agent file needs only its name. */
 export interface AbilityDef {
   readonly name: string;
   readonly description: string;
   readonly parameters: z.ZodObject;
   readonly timeoutMs?: number;
-  /** `false`: a call that was interrupted by a crash is not made again. @default true */
+  /** False if a call that was interrupted by a crash must not be repeated. @default true */
   readonly idempotent?: boolean;
   execute: AbilityFn;
 }
@@ -74,7 +73,7 @@ export type AbilityOutcome =
   | { kind: 'handoff'; agent: string }
   | { kind: 'error'; code: AbilityFaultCode; message: string; cause?: unknown };
 
-/** Longest result, in UTF-16 units; of a longer one the agent gets the beginning, with a mark. */
+/** Maximum length of a result, in UTF-16 units. Of a longer one the agent gets the beginning, with a mark. */
 const MAX_RESULT_CHARS = 65_536;
 export const DEFAULT_TIMEOUT_MS = 30_000;
 
@@ -85,7 +84,7 @@ export interface RunAbilityOptions {
   signal: AbortSignal;
 }
 
-/** Runs an ability. A result that comes after its time, or after an abort, is dropped. */
+/** Runs an ability. A result that arrives after the timeout or an abort is dropped. */
 export async function runAbility(
   ability: AbilityFn,
   args: JsonObject,
@@ -93,12 +92,12 @@ export async function runAbility(
   options: RunAbilityOptions,
 ): Promise<AbilityOutcome> {
   const { timeoutMs, clock, signal: outer } = options;
-  if (outer.aborted) return { kind: 'error', code: 'aborted', message: 'the turn was given up' };
+  if (outer.aborted) return { kind: 'error', code: 'aborted', message: 'the turn was aborted' };
   const inner = new AbortController();
   const { promise: stopped, resolve: stop } = Promise.withResolvers<AbilityOutcome>();
   const onAbort = (): void => {
     inner.abort(outer.reason);
-    stop({ kind: 'error', code: 'aborted', message: 'the turn was given up' });
+    stop({ kind: 'error', code: 'aborted', message: 'the turn was aborted' });
   };
   outer.addEventListener('abort', onAbort, { once: true });
   const timer = clock.after(timeoutMs, () => {
@@ -160,7 +159,7 @@ function dataOf(value: unknown): AbilityOutcome {
   }
 }
 
-/** Abilities by name; of two with one name the later module wins. */
+/** Collects abilities by name. Of two with the same name the later module wins. */
 export function abilitiesOf(modules: readonly AbilityModule[]): Map<string, AbilityFn | AbilityDef> {
   return new Map(modules.flatMap((module) => Object.entries(module)));
 }

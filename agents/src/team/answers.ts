@@ -1,5 +1,5 @@
-// Turns the calls of one model reply into tool results and a routing decision. Writing an outcome for the agent and reading it back
-// from the journal are side by side here.
+// Turns the calls of one model reply into tool results and a routing decision. It both writes an outcome for the agent and reads it
+// back from the journal.
 import type { Logger } from '@fame-fabric/shared';
 import { z } from 'zod';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
@@ -63,7 +63,7 @@ export function answerWithoutRun(plan: CallPlan): Answer | undefined {
 const handed = (route: RouteConfig, extras: JsonObject): JsonObject =>
   Object.fromEntries(Object.entries(extras).filter(([name]) => route.with?.includes(name)));
 
-/** Answers a call whose function has run. @throws what `deps.failure` builds, if the agent demands it */
+/** Answers a call whose function has run. @throws what `deps.failure` builds, if the agent is configured so */
 export function answerAfterRun(
   agent: CompiledAgent,
   plan: CallPlan,

@@ -27,8 +27,8 @@ const grouping = defineFunction({
 });
 
 /**
- * One item for each meaning, the best of its group, with all of the group as `originals`. Groups keep the order in which they
- * begin.
+ * Returns one item for each meaning, the best of its group, with the whole group as `originals`. Groups keep the order of their
+ * first items.
  * @throws {ARGUMENTS_INVALID} when the groups do not hold every item exactly once, also after a repair
  */
 export async function dedupe<T extends JsonObject>(
@@ -72,7 +72,7 @@ function partitionFault(groups: Groups['groups'], count: number): string | undef
     if (!members.includes(best)) return `${best} is the best of a group that it does not belong to`;
     for (const member of members) {
       if (member >= count) return `there is no item ${member}; the last one is ${count - 1}`;
-      if (seen.has(member)) return `${member} stands in two groups`;
+      if (seen.has(member)) return `${member} is in two groups`;
       seen.add(member);
     }
   }

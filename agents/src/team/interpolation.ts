@@ -20,7 +20,7 @@ export type Interpolations = Readonly<
 >;
 
 const TOKEN = /%?%\{([^{}\s]+)\}/g;
-/** Tokens that hold what the agent before this one handed over, such as `%{handoff.sentiment}`. */
+/** Prefix of tokens with the arguments that the previous agent handed over, such as `%{handoff.sentiment}`. */
 export const HANDOFF_PREFIX = 'handoff.';
 
 /** The tokens of a text, each once. */
@@ -31,14 +31,14 @@ export function tokensIn(text: string): string[] {
   return [...new Set(tokens)];
 }
 
-/** Where values come from while an agent has its turn: asked for at most once, however many texts use them. */
+/** Values of the tokens for one agent. Each is computed at most once, however many texts use it. */
 export class TokenValues {
   readonly #sources: readonly Interpolations[];
   readonly #extras: Readonly<Record<string, unknown>>;
   readonly #context: RunContext;
   readonly #values = new Map<string, Promise<string>>();
 
-  /** Of `sources`, the first that knows a token wins. */
+  /** The first of `sources` that has a token wins. */
   constructor(
     sources: readonly Interpolations[],
     extras: Readonly<Record<string, unknown>>,

@@ -1,5 +1,5 @@
-// A ready-made agent: a model writes a list, which is returned as checked items. The list is requested as text, so that any model can
-// write it; a fence or a sentence around it is tolerated.
+// A ready-made agent: a model writes a list, which is returned as validated items. The list is requested as text, so that any model
+// can write it; a fence or a sentence around it is tolerated.
 import { z } from 'zod';
 import type { Budget } from '../model/budget.ts';
 import type { ChatModel, ModelMessage } from '../model/model.ts';

@@ -47,7 +47,7 @@ export async function loadTeam(source: string | TeamConfigInput, options: LoadTe
   return new Team(read, deps);
 }
 
-/** Reads and checks a team, and never throws for what is wrong with it: see `diagnostics`. */
+/** Reads and checks a team. Its faults are in `diagnostics`; they are not thrown. */
 export async function readTeam(
   source: string | TeamConfigInput,
   options: ReadTeamOptions = {},
@@ -76,7 +76,7 @@ async function readAll(source: string | TeamConfigInput, options: ReadTeamOption
   const fileAbilities = await importAbilities(folderOf(source), config.abilities ?? [], files, found);
   const abilities = abilitiesOf([...fileAbilities, ...(options.abilities ?? [])]);
 
-  // Faults of one file would show up again as unknown names; the whole is looked at when its parts are sound.
+  // Faults of one file would appear again as unknown names, so the team is analyzed only if its files are valid.
   if (found.some((one) => one.level === 'error')) {
     return { config, agents, abilities, graph: teamGraph(agents, config), diagnostics: found };
   }
@@ -157,7 +157,7 @@ function checkTeam(data: unknown, found: Diagnostic[], file?: YamlFile): TeamCon
   return undefined;
 }
 
-/** Reads the text of an agent file. Exported for those who keep agents elsewhere than in files. */
+/** Parses the text of an agent file. Exported for programs that store agents elsewhere than in files. */
 export function parseAgentFile(
   name: string,
   fileName: string,
@@ -206,7 +206,7 @@ async function readAgentFiles(
   return read;
 }
 
-// Modules that a team file names are code, so they have to lie beside it: a team file cannot reach for other code.
+// The modules that a team file names are code, so they must be in its folder: a team file cannot load other code.
 async function importAbilities(
   folder: string,
   paths: readonly string[],

@@ -1,12 +1,12 @@
-// The path of one message through agents and nodes, and its limits. Across nodes agents are named by the address of their team, so
-// that the limits hold for a message that comes back.
+// The path of one message through agents and nodes, and its limits. Across nodes, agents are named by the address of their team, so
+// that the limits also apply to a message that returns.
 import type { HandoffMeta } from '../handoff/handoff.ts';
 import { isRemote } from './team-graph.ts';
 
 export interface TeamLimits {
-  /** Most handoffs of one message. */
+  /** Maximum handoffs of one message. */
   readonly maxHandoffs: number;
-  /** Most visits of one message to the same agent. */
+  /** Maximum visits of one message to the same agent. */
   readonly maxVisits: number;
   readonly maxModelCalls: number;
 }
@@ -20,9 +20,9 @@ export interface PathExceeded {
 }
 
 export class MessagePath {
-  /** The agents of this team that had the message; a remote one ends the list. */
+  /** The agents of this team that had the message, in order. A remote agent ends the list. */
   readonly here: string[] = [];
-  /** As `here`, named across nodes, behind those of the nodes before. */
+  /** As `here`, named across nodes, after the agents of earlier nodes. */
   readonly visited: string[];
   handoffs: number;
   readonly #limits: TeamLimits;
@@ -58,9 +58,9 @@ export class MessagePath {
     return undefined;
   }
 
-  /** The error for an agent that hands the message on although it got it because of a limit. */
+  /** Returns the fault of an agent that received the message because of a limit and hands it over again. */
   afterLimit(target: string): PathExceeded {
-    return this.#exceeded('The message was handed on after its limit', this.#nameOf(target));
+    return this.#exceeded('The message was handed over again after its limit', this.#nameOf(target));
   }
 
   #exceeded(what: string, name: string): PathExceeded {

@@ -119,7 +119,7 @@ describe('dedupe', () => {
         { best: 0, members: [0, 1] },
         { best: 1, members: [1, 2] },
       ],
-      '1 stands in two groups',
+      '1 is in two groups',
     ],
     ['a missing item', [{ best: 0, members: [0, 1] }], 'no group holds 2'],
     ['an item that does not exist', [{ best: 0, members: [0, 1, 2, 3] }], 'there is no item 3'],

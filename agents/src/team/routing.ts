@@ -1,6 +1,5 @@
 // Plans the calls of one reply: which run a function, which one routes the message, and which are refused with a fault. Pure;
-// `team-run.ts` carries the plans out.
-
+// `team-run.ts` executes the plans.
 import type { ParsedToolCall } from '../model/stream/split-tool-stream.ts';
 import { checkArguments } from '../tools/schema/completion-function.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';

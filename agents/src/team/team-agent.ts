@@ -1,4 +1,4 @@
-// A team as an agent of the fabric. It has the operations of the chat agent; behind its address many narrow agents share the work.
+// A team as an agent of the fabric. It has the operations of the chat agent; several specialized agents share its address.
 import type { Agent, AgentLink, ServeOptions, Serving } from '../agent/agent-types.ts';
 import { DeclaredAgent } from '../agent/declared-agent.ts';
 import { ChatAgent, type ChatAgentOptions } from '../conversation/chat-agent.ts';
@@ -24,7 +24,7 @@ export class TeamAgent extends DeclaredAgent {
   readonly #options: TeamAgentOptions;
   protected readonly declaration: Agent;
 
-  /** Its address is that of the options, else that of the team file, else team@fame.fabric. */
+  /** The address is that of the options, else that of the team file, else team@fame.fabric. */
   constructor(options: TeamAgentOptions) {
     super();
     this.#options = options;

@@ -72,7 +72,7 @@ const agentShape = {
     })
     .optional(),
   state_map: z.strictObject(stateMapShape).optional(),
-  /** Tokens that may be without a value; they become nothing. */
+  /** Tokens that may have no value; they become the empty text. */
   optional_tokens: z.array(name).optional(),
   /** Receiver of a failure of an ability: the model, the user, or the caller, whose turn fails. @default model */
   on_ability_error: z.enum(['model', 'reply', 'throw']).optional(),
@@ -80,10 +80,10 @@ const agentShape = {
   record_routing: z.boolean().optional(),
 };
 
-/** One agent: what stands in its file. */
+/** Content of an agent file. */
 export const AgentConfig = z.strictObject(agentShape);
 export type AgentFile = z.output<typeof AgentConfig>;
-/** One agent with its name, which is the name of its file. */
+/** An agent with its name, which is the name of its file. */
 export type AgentConfigT = AgentFile & { name: string };
 export type RouteConfig = z.output<typeof route>;
 export type FunctionConfig = NonNullable<AgentFile['functions']>[number];
@@ -101,7 +101,7 @@ const priceShape = {
 };
 const teamShape = {
   kind: z.literal('team').optional(),
-  /** Where the team is reached on the fabric. */
+  /** Address of the team on the fabric. */
   address: name.optional(),
   description: z.string().optional(),
   start: name,
@@ -109,7 +109,7 @@ const teamShape = {
   agents: z.union([z.string().min(1), z.record(name, AgentConfig)], { error: 'must be a folder' }),
   /** Names of models by class. */
   models: z.record(name, name).optional(),
-  /** For agents that do not say. */
+  /** Settings of agents that set none. */
   defaults: z.strictObject(modelShape).optional(),
   limits: z.strictObject(limitsShape).optional(),
   on_limit: z
@@ -125,18 +125,18 @@ const teamShape = {
   prices: z.record(name, z.strictObject(priceShape)).optional(),
 };
 
-/** A team: what stands in its file. */
+/** Content of a team file. */
 export const TeamConfig = z.strictObject(teamShape);
 export type TeamConfigT = z.output<typeof TeamConfig>;
 export type TeamConfigInput = z.input<typeof TeamConfig>;
 
-/** Limits that hold where a team says nothing. */
+/** Limits of a team that sets none. */
 export const DEFAULT_LIMITS = Object.freeze({ max_hops: 8, max_visits: 2, max_model_calls: 16 });
 
 const isIn = (path: ConfigPath, ...pattern: (string | undefined)[]): boolean =>
   path.length === pattern.length && pattern.every((part, i) => part === undefined || part === path[i]);
 
-/** The keys that are known at a place of an agent file. */
+/** Returns the known keys at a path of an agent file. */
 export const agentKeysAt = (path: ConfigPath): readonly string[] => {
   if (path.length === 0) return Object.keys(agentShape);
   if (isIn(path, 'functions', undefined)) return Object.keys(functionShape);
@@ -148,7 +148,7 @@ export const agentKeysAt = (path: ConfigPath): readonly string[] => {
   return [];
 };
 
-/** The keys that are known at a place of a team file. */
+/** Returns the known keys at a path of a team file. */
 export const teamKeysAt = (path: ConfigPath): readonly string[] => {
   if (path.length === 0) return Object.keys(teamShape);
   if (isIn(path, 'limits')) return Object.keys(limitsShape);

@@ -17,7 +17,7 @@ const escaped = (text: string): string =>
     .trim()
     .replace(UNSAFE, (character) => (character === '"' ? '#quot;' : `#${character.codePointAt(0)};`));
 
-/** The diagram: one arrow for each route; arrows on a cycle are marked with ↻. */
+/** Draws the diagram: one arrow for each route. Arrows on a cycle are marked with ↻. */
 export function teamDiagram(graph: TeamGraph, options: DiagramOptions = {}): string {
   const ids = new Map<string, string>();
   const states: string[] = [];

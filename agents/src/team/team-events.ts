@@ -19,7 +19,7 @@ export type TeamEvent =
       usage: Usage;
     }
   | { type: 'usage'; agent: string; model: string; usage: Usage }
-  /** Text for the user. All pieces together are the text of the result. */
+  /** Text for the user. The pieces together are the text of the result. */
   | { type: 'text'; text: string; agent: string }
   | { type: 'tool_call'; agent: string; call: ParsedToolCall }
   /** `content` is the tool message for the agent. */

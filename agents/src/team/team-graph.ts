@@ -1,5 +1,5 @@
-// A team as a graph: agents, functions and ignores are its nodes, the routes of the state maps its edges. Checks and diagrams of a
-// team work on this graph.
+// The graph of a team. Its nodes are agents, functions and ignores; its edges are the routes of the state maps. Checks and diagrams of
+// a team use this graph.
 import { tryParseAddress } from '@fame-fabric/shared';
 import { CAPABILITY_PREFIX } from '../handoff/handoff.ts';
 import type { AgentConfigT, RouteConfig, TeamConfigT } from './team-config.ts';
@@ -42,7 +42,7 @@ export const remoteFault = (target: string): string | undefined => {
   return tryParseAddress(target) ? undefined : `"${target}" is not an address, such as orders@support.fabric`;
 };
 
-/** The target of a route. */
+/** Returns the target of a route. */
 function targetOf(route: RouteConfig): TeamNode {
   if (route.agent !== undefined)
     return { kind: isRemote(route.agent) ? 'remote' : 'agent', name: route.agent };
@@ -50,7 +50,7 @@ function targetOf(route: RouteConfig): TeamNode {
   return { kind: 'ignore', name: route.ignore ?? '' };
 }
 
-/** The graph of a team. Names that do not exist stay in the edges; the analysis reports them. */
+/** Builds the graph of a team. Unknown names stay in the edges; the analysis reports them. */
 export function teamGraph(agents: readonly AgentConfigT[], team: Pick<TeamConfigT, 'start'>): TeamGraph {
   const edges = agents.flatMap((agent) => {
     const map = agent.state_map;
@@ -82,7 +82,7 @@ export function teamGraph(agents: readonly AgentConfigT[], team: Pick<TeamConfig
 
 type Link = Pick<TeamEdge, 'from' | 'to'>;
 
-/** The agents that `from` leads to, itself only if it can come back. */
+/** Returns the agents reachable from `from`; itself only if it is on a cycle. */
 export function reachable(from: string, edges: readonly Link[]): Set<string> {
   const seen = new Set<string>();
   const open = [from];
@@ -110,7 +110,7 @@ function cyclesOf(names: readonly string[], edges: readonly Link[]): string[][] 
   return groups;
 }
 
-/** A shortest way round from the first member of a cycle back to it. */
+/** Returns a shortest cycle from the first member back to it. */
 export function wayRound(cycle: readonly string[], edges: readonly TeamEdge[]): TeamEdge[] {
   const [start] = cycle;
   const inside = edges.filter((edge) => cycle.includes(edge.from) && cycle.includes(edge.to.name));

@@ -1,7 +1,7 @@
-// THE PATH of a message through a team: an agent is asked, its functions run, its state map decides which agent gets the message
-// next, until a text, silence or an ignore ends the turn. All state of a turn lives in its run, so one team serves any number of
-// turns at once. `routing.ts` plans the calls of a reply, `answers.ts` says what came of them, `message-path.ts` keeps the limits,
-// and `handoff/handoff.ts` is what goes along to another node. The run asks models, makes calls and says text through `RunnerActions`.
+// The path of a message through a team: an agent is asked, its functions run, and its state map selects the next agent, until a
+// text, silence or an ignore ends the turn. All state of a turn is in its run, so one team serves any number of turns at once.
+// `routing.ts` plans the calls of a reply, `answers.ts` turns them into results, `message-path.ts` enforces the limits, and
+// `handoff/handoff.ts` defines the data for another node. The run asks models, makes calls and emits text through `RunnerActions`.
 import type { Clock, ErrorCode, Logger } from '@fame-fabric/shared';
 import type { HandoffMeta, RemoteCall } from '../handoff/handoff.ts';
 import type { Budget } from '../model/budget.ts';
@@ -43,7 +43,7 @@ export interface TeamRunDeps {
   readonly limits: TeamLimits;
   readonly onLimit: NonNullable<TeamConfigT['on_limit']>;
   readonly defaults: ModelSettings;
-  /** The model behind a class or a name; `undefined`: the default one. */
+  /** Returns the model of a class or a name; the default one for `undefined`. */
   modelOf(name: string | undefined): ChatModel;
   readonly clock: Clock;
   readonly log: Logger;
@@ -70,15 +70,15 @@ export interface RunInput {
   readonly emit: (event: TeamEvent) => void;
 }
 
-/** Ends a turn without a word in the history: model servers expect the assistant's message last. */
+/** Ends a turn without text in the history, because model servers expect an assistant message last. */
 const NO_REPLY = '[no reply]';
-/** Replies in a row that call a function that does not exist, after which the turn fails. */
+/** Number of replies in a row with calls of unknown functions after which the turn fails. */
 const MAX_UNKNOWN = 3;
 
 export class TeamRun {
   readonly #deps: TeamRunDeps;
   readonly #input: RunInput;
-  /** Without system messages. A list of our own: the caller's is never touched. */
+  /** Without system messages. A copy: the caller's list is never changed. */
   readonly #messages: ModelMessage[];
   /** Text of the caller's system messages; for the first agent only. */
   readonly #callerInstructions: string;
@@ -146,12 +146,12 @@ export class TeamRun {
     const model = this.#deps.modelOf(this.#setting(agent, 'model'));
     const system = directive ? [{ role: 'system' as const, content: directive }] : [];
     let hasData = false;
-    // One repair for an agent that does not call, or that routes wrongly.
+    // One repair for an agent that makes no call or routes to an unknown value.
     const withoutCall = { count: 0, most: 1 };
     let unknown = 0;
 
     for (;;) {
-      // A forced call has been made once there is data: now the agent may say something about it.
+      // Once there is data, the forced call has been made, and the agent may reply with text.
       const choice = hasData ? 'auto' : agent.choice;
       const mustRoute = agent.mustRoute && !hasData;
       const ask = (): Promise<{ message: AssistantMessage }> =>
@@ -325,11 +325,11 @@ export class TeamRun {
     this.#messages.push({ role: 'assistant', content: texts.join('\n') || NO_REPLY });
   }
 
-  // An agent on another node has the last word.
+  // The answer of an agent on another node ends the turn.
   async #askRemote(target: string, extras: JsonObject): Promise<TeamResult> {
     const { remote, conversationId = '', turnId, budget, signal, emit } = this.#input;
     if (!remote) {
-      const what = `The message goes to ${target}, and this team cannot reach other nodes`;
+      const what = `The route leads to ${target}, and this team cannot reach other nodes. Serve it with a link or set \`remote\`.`;
       throw this.#error('ROUTE_UNKNOWN', what);
     }
     const { handoffs, visited } = this.#path;
@@ -353,7 +353,7 @@ export class TeamRun {
           budget.charge(model, usage, target);
           emit({ type: 'usage', agent: target, model, usage });
         }
-        // A node that does not stream says everything at its end.
+        // A node that does not stream sends the whole text at the end.
         if (text !== '') continue;
       }
       text += event.text;
@@ -432,7 +432,7 @@ function groupsOf(plans: readonly CallPlan[]): AbilityCall[][] {
 const callsOf = ({ tool_calls: calls = [] }: AssistantMessage): ParsedToolCall[] =>
   calls.map((call, index) => parseCall(call, index));
 
-/** Stands for the answer of an agent that does not route although it has to: it chose nothing. */
+/** Stands in for the reply of an agent that had to route and made no call. */
 const emptyCall = (agent: CompiledAgent, step: number): AssistantMessage => ({
   role: 'assistant',
   content: null,

@@ -12,7 +12,7 @@ export interface TeamTurnsOptions {
   /** Address of the team. @default that of the team file */
   address?: string | undefined;
   remote?: RemoteCall | undefined;
-  /** Text for a person who opens a conversation without a word. @default 'Hello! What can I do for you?' */
+  /** Reply to an empty first message. @default 'Hello! What can I do for you?' */
   greeting?: string | undefined;
 }
 

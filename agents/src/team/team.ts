@@ -1,6 +1,5 @@
-// A loaded and checked team of narrow agents: it takes a message and gives one reply, or none. It has no state of any turn, so it
-// can run any number of them at once.
-
+// A loaded and checked team of specialized agents: it takes a message and returns one reply, or none. It has no state of a turn, so
+// it can run any number of turns at once.
 import { type Clock, FabricError, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
 import { Broadcast } from '@fame-fabric/shared/internal';
 import type { HandoffMeta, RemoteCall } from '../handoff/handoff.ts';
@@ -28,7 +27,7 @@ export interface TeamDeps {
   models: ModelResolver | ModelClasses;
   /** Values for tokens; they come before those of the team file. */
   interpolations?: Interpolations;
-  /** Every turn spends from it. */
+  /** Shared by all turns. */
   budget?: Budget;
   /** Reaches agents on other nodes. */
   remote?: RemoteCall;
@@ -45,11 +44,11 @@ export interface TeamRunOptions extends ModelSettings {
   conversationId?: string | undefined;
   /** Counters of a message from another node. */
   meta?: HandoffMeta | undefined;
-  /** Arguments that the agent before handed over. */
+  /** Arguments that the previous agent handed over. */
   extras?: JsonObject | undefined;
-  /** Of the turn in its conversation. @default a fresh one */
+  /** Id of the turn in its conversation. @default a new one */
   turnId?: string | undefined;
-  /** Asks models, makes calls and says text. @default without a journal */
+  /** Asks models, makes calls and emits text. @default without a journal */
   actions?: RunnerActions | undefined;
   /** Reaches agents on other nodes. @default that of the team */
   remote?: RemoteCall | undefined;
@@ -81,7 +80,7 @@ export class Team {
   readonly #deps: TeamDeps;
   readonly #config: TeamConfigT;
 
-  /** Use `loadTeam`: it checks what it is given. */
+  /** Use `loadTeam`, which checks the source. */
   constructor(source: TeamSource, deps: TeamDeps) {
     const { config, agents, abilities } = source;
     this.graph = source.graph;
@@ -112,13 +111,16 @@ export class Team {
   }
 
   /**
-   * Runs a turn. It starts at once and goes on whether or not its events are read; `signal` ends it. The result rejects with
+   * Runs a turn. It starts at once and continues whether or not its events are read; `signal` ends it. The result rejects with
    * ROUTE_UNKNOWN, HANDOFF_LIMIT, MODEL_CALL_LIMIT, BUDGET_EXCEEDED, TOOL_UNKNOWN, TOOL_FAILED, or what a model throws.
    */
   run(input: string | readonly ModelMessage[], options: TeamRunOptions = {}): TeamTurn {
     const { start = this.#config.start, signal, interpolations, conversationId, meta, extras } = options;
     if (!this.#runDeps.agents.has(start)) {
-      throw new FabricError('PARAMS_INVALID', `The team has no agent "${start}"`);
+      throw new FabricError(
+        'PARAMS_INVALID',
+        `The team has no agent "${start}". Its agents: ${[...this.#runDeps.agents.keys()].join(', ')}`,
+      );
     }
     const { model, temperature, max_tokens } = options;
     const events = new Broadcast<TeamEvent>();
@@ -153,12 +155,12 @@ export class Team {
     return { result, [Symbol.asyncIterator]: () => events.follow() };
   }
 
-  /** The state diagram of the team, for Mermaid. */
+  /** Draws the state diagram of the team, for Mermaid. */
   toMermaid(options?: DiagramOptions): string {
     return teamDiagram(this.graph, options);
   }
 
-  /** The model of agents that set none. */
+  /** Model of agents that set none. */
   get defaultModel(): ChatModel {
     return this.#model(this.#config.defaults?.model);
   }
