@@ -66,7 +66,7 @@ afterEach(async () => {
 const code = (expected: string) => expect.objectContaining({ code: expected });
 const echo = (request: ModelRequest): string => `you said ${request.messages.at(-1)!.content}`;
 describe('a conversation', () => {
-  test('goes as the chat example of the wire does', async () => {
+  test('follows the chat example of the wire', async () => {
     const model = scriptedModel(['Hello! I am Nia.', 'You asked my name.']);
     const { call } = await serve(model);
     const task = (await call('tasks/send', {
@@ -99,7 +99,7 @@ describe('a conversation', () => {
     model.done();
   });
 
-  test('starts by start_task too, and an empty first message asks the agent to open it', async () => {
+  test('starts with start_task too, and an empty first message asks the agent to greet', async () => {
     const model = scriptedModel(['Good day!']);
     const { call } = await serve(model, { systemPrompt: 'Be kind.' });
     await call('start_task', { id: 'c', payload: { max_history_length: 3 } });
@@ -110,7 +110,7 @@ describe('a conversation', () => {
     ]);
   });
 
-  test('FB-1: duplicate and unknown ids are clear errors, and ending twice is fine', async () => {
+  test('FB-1: duplicate and unknown ids are clear errors, and a second end is none', async () => {
     const { call } = await serve(scriptedModel([]));
     await call('start_task', { id: 'c' });
     await expect(call('start_task', { id: 'c' })).rejects.toEqual(code('CONVERSATION_EXISTS'));
@@ -204,7 +204,7 @@ describe('turns', () => {
     expect(model.count).toBe(1);
   });
 
-  test('run_turn_stream gives the text while it arrives, then done', async () => {
+  test('run_turn_stream sends the text as it arrives, then done', async () => {
     const hold = gate();
     const { call, stream } = await serve(scriptedModel([['Hel', hold, 'lo']]));
     await call('start_task', { id: 'c' });
@@ -305,7 +305,7 @@ describe('turns', () => {
     await expect(call('run_turn', ['c', 'hi'])).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
   });
 
-  test('HI-4: two at once wait for each other, or are refused under `reject`', async () => {
+  test('HI-4: a second turn waits for the first, or is refused under `reject`', async () => {
     const hold = gate();
     const model = scriptedModel([[hold, 'one'], 'two', [hold, 'three']]);
     const { call } = await serve(model);
@@ -332,7 +332,7 @@ describe('turns', () => {
     await expect(first).rejects.toEqual(code('TURN_CANCELLED'));
   });
 
-  test('P9: many conversations are answered side by side', async () => {
+  test('P9: many conversations are answered concurrently', async () => {
     const hold = gate();
     const model = scriptedModel(Array.from({ length: 64 }, () => [hold, 'ok']));
     const { call } = await serve(model);
@@ -347,7 +347,7 @@ describe('turns', () => {
 });
 
 describe('as a task', () => {
-  test('it can be asked for, subscribed to and cancelled', async () => {
+  test('it can be queried, followed and cancelled', async () => {
     const { call, stream } = await serve(scriptedModel(['yes']));
     const message = { role: 'user', parts: [{ type: 'data', data: {} }] };
     await call('tasks/send', { id: 'c', message });
@@ -381,7 +381,7 @@ describe('as a task', () => {
   });
 });
 
-test('the next process answers a caller that waited for one that died', async () => {
+test('the next process answers the waiting caller of a process that died', async () => {
   const hold = gate();
   const first = new MemoryStore();
   const { call, stream } = await serve(
@@ -409,7 +409,7 @@ test('the next process answers a caller that waited for one that died', async ()
   expect(model.count).toBe(2);
 });
 
-test('closing the agent ends what runs with a clear error', async () => {
+test('closing the agent ends running calls with a clear error', async () => {
   const hold = gate();
   const { call, serving } = await serve(scriptedModel([['a', hold]]));
   await call('start_task', { id: 'c' });

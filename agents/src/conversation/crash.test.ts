@@ -1,4 +1,4 @@
-// Text of tools over crashes: a tool's text cannot be made again, so a resumed turn takes it from the journal.
+// Crashes at each event of a turn. The text of a tool cannot be generated again, so a resumed turn takes it from the journal.
 import { FabricError } from '@fame-fabric/shared';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -71,7 +71,7 @@ describe('a turn whose tools show text', () => {
   };
 
   for (const isDurable of [false, true]) {
-    test(`loses and repeats none of it, whatever event it dies at, ${isDurable ? 'just' : 'not yet'} written`, async () => {
+    test(`loses and repeats no text after a crash at any event, ${isDurable ? 'just' : 'not yet'} written`, async () => {
       const whole = await live([], isDurable);
       expect(whole.recorded).toContain('</look>');
       for (let death = 1; death < whole.journal.length; death++) {

@@ -178,7 +178,7 @@ describe('the journal of a turn', () => {
     expect(pieces.join('')).toBe(text);
   });
 
-  test('a cancelled turn keeps its text for people, but not for the model', async () => {
+  test('a cancelled turn keeps its text in the journal, but not in the history of the model', async () => {
     const hold = gate();
     const store = new MemoryStore();
     const model = scriptedModel([['half an ans', hold], 'next']);
@@ -197,7 +197,7 @@ describe('the journal of a turn', () => {
     expect(model.requests[1]!.messages).toHaveLength(2);
   });
 
-  test('HI-3: what a tool did before a failure is in the history, also after the conversation was read anew', async () => {
+  test('HI-3: the result of a tool before a failure is in the history, also after the conversation was loaded again', async () => {
     const store = new MemoryStore();
     const look = tool({ name: 'look', description: 'x', parameters: z.object({}), execute: () => 'seen' });
     const model = scriptedModel([
@@ -233,7 +233,7 @@ describe('the journal of a turn', () => {
 });
 
 describe('exactly one effect', () => {
-  test('an answer that was recorded is given again by any process, without asking the model', async () => {
+  test('any process returns a recorded answer without asking the model', async () => {
     const store = new MemoryStore();
     const first = hostOf({ store, model: scriptedModel(['Hello']) });
     await start(first);
@@ -258,7 +258,7 @@ describe('exactly one effect', () => {
     expect(model.count).toBe(1);
   });
 
-  test('many callers with one id at one moment make one turn', async () => {
+  test('concurrent callers with the same turn id share one turn', async () => {
     const model = scriptedModel(['once']);
     const store = new MemoryStore();
     const host = hostOf({ store, model });
@@ -268,7 +268,7 @@ describe('exactly one effect', () => {
     expect(kinds(await journal(store)).filter((kind) => kind === 'turn_accepted')).toHaveLength(1);
   });
 
-  test('an old turn is answered from the journal also if the conversation is in memory', async () => {
+  test('an old turn is answered from the journal even if the conversation is in memory', async () => {
     const model = scriptedModel(Array.from({ length: 41 }, (_, i) => `answer ${i}`));
     const host = hostOf({ model });
     await start(host);
@@ -279,7 +279,7 @@ describe('exactly one effect', () => {
     expect(model.count).toBe(41);
   });
 
-  test('recorded turns are answered after the conversation has ended, new ones are not taken', async () => {
+  test('recorded turns are answered after the conversation has ended, and new ones are refused', async () => {
     const host = hostOf({ model: scriptedModel(['Hello']) });
     await start(host);
     await say(host, 'hi', 't');
@@ -289,7 +289,7 @@ describe('exactly one effect', () => {
     expect(await host.get('c')).toMatchObject({ state: 'completed', turns: 1 });
   });
 
-  test('conversations of other agents in the same store are not ours', async () => {
+  test('conversations of other agents in the same store are unknown', async () => {
     const store = new MemoryStore();
     const host = hostOf({ store, model: scriptedModel(['Hello']) });
     await start(host);
@@ -424,7 +424,7 @@ describe('after a crash', () => {
     }, 60_000);
   }
 
-  test('a tool that is not idempotent does not run again, and the model reads that it was interrupted', async () => {
+  test('a tool that is not idempotent does not run again, and its result is the fault `aborted`', async () => {
     const first = new CrashingStore();
     const runs: string[] = [];
     const crashing = hostOf({ store: first, model: scriptedModel([seats()]), tools: book(runs, false) });
@@ -481,7 +481,7 @@ describe('after a crash', () => {
     expect(model.count).toBe(0);
   });
 
-  test('turns that waited run after it, in order, and their callers are answered', async () => {
+  test('waiting turns run after the resumed one, in order, and their callers are answered', async () => {
     const first = new MemoryStore();
     const hold = gate();
     const crashing = hostOf({ store: first, model: scriptedModel([[hold]]) });
@@ -680,7 +680,7 @@ describe('limits', () => {
     expect(model.count).toBe(2);
   });
 
-  test('P20: tokens and money are counted as the provider reports them, per turn and per conversation', async () => {
+  test('P20: tokens and cost are counted as the provider reports them, per turn and per conversation', async () => {
     const usage = { prompt_tokens: 1_000_000, completion_tokens: 500_000, total_tokens: 1_500_000 };
     const look = tool({ name: 'look', description: 'x', parameters: z.object({}), execute: () => 'seen' });
     const model = scriptedModel([callTools({ name: 'look', arguments: {} }, { usage }), 'unused'], {
@@ -703,7 +703,7 @@ describe('limits', () => {
     });
   });
 
-  test('P20: a call that broke is counted, and one that had begun to answer is counted as if it had been billed', async () => {
+  test('P20: a failed model call is counted, and with its reservation if a part of the answer arrived', async () => {
     const broken = new FabricError('MODEL_UNAVAILABLE', 'gone');
     const host = hostOf({ model: scriptedModel([failing(broken), failing(broken, 'half')]) });
     await start(host);
@@ -715,7 +715,7 @@ describe('limits', () => {
     expect(totals.spent.tokens).toBeGreaterThan(1_000);
   });
 
-  test('a store that is full fails the turn with a clear error, and the rest stays readable', async () => {
+  test('a full store fails the turn with a clear error, and recorded turns stay readable', async () => {
     const store = new MemoryStore({ maxBytes: 2_000 });
     const host = hostOf({ store, model: scriptedModel(['x'.repeat(3_000)]) });
     await start(host);
@@ -741,7 +741,7 @@ describe('limits', () => {
     ]);
   });
 
-  test('idle conversations are evicted also when they are few and long', async () => {
+  test('a few long idle conversations are evicted too', async () => {
     const store = new MemoryStore();
     const wake = vi.spyOn(store, 'acquire');
     const wakes = (id: string): number => wake.mock.calls.filter(([one]) => one === id).length;
@@ -760,7 +760,7 @@ describe('limits', () => {
     expect(model.requests[3]!.messages.map(({ content }) => content!.length)).toEqual([9, 2_000, 2_000, 5]);
   });
 
-  test('the state of a runner is there in the next turn, also after a restart', async () => {
+  test('the next turn receives the state of the runner, also after a restart', async () => {
     const store = new MemoryStore();
     const counting: TurnRunner = {
       modelName: 'counting',
@@ -779,7 +779,7 @@ describe('limits', () => {
     expect(await say(second, 'b', 't2')).toBe('turn 2');
   });
 
-  test('ids that a store would change are refused', async () => {
+  test('ids with a lone surrogate are refused', async () => {
     const host = hostOf({ model: scriptedModel([]) });
     const refused = { code: 'PARAMS_INVALID' };
     await expect(start(host, 'a\ud800')).rejects.toMatchObject(refused);
@@ -849,7 +849,7 @@ describe('a full store, a crash loop and a failing end', () => {
     expect(shown).toContainEqual({ role: 'tool', tool_call_id: callId('t1', 1, 0), content: 'paid 100' });
   });
 
-  test('an end that could not be written fails for every caller', async () => {
+  test('an end that cannot be written fails for every caller', async () => {
     const store = new MemoryStore();
     const host = hostOf({ store, model: scriptedModel(['hello']) });
     await start(host);
@@ -965,7 +965,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     expect(model.count).toBe(2);
   });
 
-  test('under `interrupt` the turn that was to be cancelled is cancelled after a crash too', async () => {
+  test('under `interrupt` a superseded turn is cancelled after a crash too', async () => {
     const first = new MemoryStore();
     const hold = gate();
     const stubborn: TurnRunner = {
@@ -1018,7 +1018,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     expect(await next.get('c')).toMatchObject({ state: 'completed', turns: 1 });
   });
 
-  test('a caller that waits for the end does not miss one that happens while the store is asked', async () => {
+  test('a caller that waits for the end does not miss one during the query of the store', async () => {
     const store = new MemoryStore();
     const host = hostOf({ store, model: scriptedModel([]) });
     await start(host);
@@ -1037,7 +1037,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     expect(await ended).toBe(true);
   });
 
-  test('a turn that waited behind the one that completed the task does not open it again', async () => {
+  test('a turn that waits when the task is completed does not reopen it', async () => {
     const store = new MemoryStore();
     const hold = Promise.withResolvers<void>();
     const runs: string[] = [];
@@ -1107,7 +1107,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     expect(await host.get('c')).toMatchObject({ state: 'completed', turns: 0 });
   });
 
-  test('a resumed turn that is cancelled while it waits still counts calls that may have been billed', async () => {
+  test('a resumed turn that is cancelled while waiting still charges calls that may have been billed', async () => {
     const first = new MemoryStore();
     const hold = gate();
     const crashing = hostOf({ store: first, model: scriptedModel([[hold]]) });

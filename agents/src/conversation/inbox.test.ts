@@ -51,7 +51,7 @@ describe('one conversation', () => {
     expect(() => inbox.check('other', 'reject')).not.toThrow();
   });
 
-  test('at most 16 wait', () => {
+  test('at most 16 turns wait', () => {
     const inbox = new Inbox();
     for (let i = 0; i < 17; i++) {
       inbox.check('c', 'queue');
@@ -60,7 +60,7 @@ describe('one conversation', () => {
     expect(() => inbox.check('c', 'queue')).toThrow(expect.objectContaining({ code: 'TURN_QUEUE_FULL' }));
   });
 
-  test('under `interrupt` the newest takes the place of all before it', async () => {
+  test('under `interrupt` the newest turn supersedes all earlier ones', async () => {
     const inbox = new Inbox();
     const log: string[] = [];
     const [a, b, c] = ['a', 'b', 'c'].map((name) => turnOf(name, log, inbox));
@@ -80,7 +80,7 @@ describe('one conversation', () => {
     expect(log).toEqual(['b runs']);
   });
 
-  test('a withdrawn turn leaves no second place in the line', async () => {
+  test('a withdrawn turn leaves no duplicate entry in the queue', async () => {
     const inbox = new Inbox({ maxRunning: 1 });
     const log: string[] = [];
     const blocker = turnOf('x', log, inbox, 'x');
@@ -101,7 +101,7 @@ describe('one conversation', () => {
 });
 
 describe('across conversations', () => {
-  test('many run at once and the rest waits for a place', async () => {
+  test('many turns run at once and the rest wait for a slot', async () => {
     const inbox = new Inbox({ maxRunning: 64 });
     const log: string[] = [];
     const turns = Array.from({ length: 70 }, (_, i) => turnOf(`${i}`, log, inbox, `c${i}`));
@@ -113,7 +113,7 @@ describe('across conversations', () => {
     expect([inbox.running, inbox.waiting]).toEqual([64, 5]);
   });
 
-  test('a conversation with many turns takes its turn like any other', async () => {
+  test('a conversation with many turns is scheduled as often as any other', async () => {
     const inbox = new Inbox({ maxRunning: 1 });
     const log: string[] = [];
     const turns = ['a1', 'a2', 'a3', 'b1'].map((name) => turnOf(name, log, inbox, name[0]!));
@@ -123,7 +123,7 @@ describe('across conversations', () => {
     expect(log).toEqual(['a1 runs', 'a1 ends', 'b1 runs']);
   });
 
-  test('a withdrawn turn leaves no place in the line to a later one of its conversation', async () => {
+  test('a withdrawn turn does not pass its position to a later one of its conversation', async () => {
     const inbox = new Inbox({ maxRunning: 1 });
     const log: string[] = [];
     const blocker = turnOf('x', log, inbox, 'x');
@@ -138,7 +138,7 @@ describe('across conversations', () => {
     expect(log).toEqual(['x runs', 'x ends', 'other runs']);
   });
 
-  test('what waits in all is bounded', () => {
+  test('the total number of waiting turns is bounded', () => {
     const inbox = new Inbox({ maxRunning: 1, maxWaiting: 2 });
     for (let i = 0; i < 3; i++) inbox.put(turnOf(`${i}`, [], inbox, `c${i}`));
     expect(() => inbox.check('new', 'queue')).toThrow(expect.objectContaining({ code: 'TURN_QUEUE_FULL' }));

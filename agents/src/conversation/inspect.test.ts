@@ -38,7 +38,7 @@ async function filled() {
   return { store, host };
 }
 
-test('shows what was said, how each turn ended and what it cost', async () => {
+test('shows the messages, the outcome and the cost of each turn', async () => {
   const { store, host } = await filled();
   const shown = await showConversation(store, 'c');
   expect(shown).toMatchObject({
@@ -65,7 +65,7 @@ test('shows what was said, how each turn ended and what it cost', async () => {
   await host.close();
 });
 
-test('exports the journal as lines of JSON that say everything', async () => {
+test('exports the whole journal as lines of JSON', async () => {
   const { store, host } = await filled();
   const lines = await collect(exportConversation(store, 'c'));
   const events = lines.map((line) => JSON.parse(line) as { seq: number });

@@ -42,7 +42,7 @@ describe('RefineTurns', () => {
     });
   });
 
-  it('does not ask again for recorded replies', async () => {
+  it('replays recorded replies without a request', async () => {
     const model = scriptedModel([asks('A site', 'For whom?')]);
     const recorded: RecordedStep[] = [
       {
@@ -62,7 +62,7 @@ describe('RefineTurns', () => {
     model.done();
   });
 
-  it('asks for the goal when a person opens without a word', async () => {
+  it('answers an empty first message with the greeting', async () => {
     const model = scriptedModel([]);
     const { result, text } = await play(model, '');
     expect(result).toMatchObject({ taskState: 'input-required' });
@@ -83,7 +83,7 @@ describe('RefineTurns', () => {
     expect(model.count).toBe(1);
   });
 
-  it('ST-25 logs once when a dialogue comes near its budget', async () => {
+  it('ST-25 logs once when a dialogue is close to its budget', async () => {
     const lines: unknown[] = [];
     const log = {
       debug() {},

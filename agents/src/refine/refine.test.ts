@@ -17,7 +17,7 @@ const forced = (name: string) => ({ type: 'function', function: { name } });
 const models = (model: ScriptedModel) => ({ default: model, smart: model });
 
 describe('refine', () => {
-  it('ST-18 asks, asks again, has it confirmed, and hands the goals over', async () => {
+  it('ST-18 asks twice, has the goal confirmed, and returns the goals', async () => {
     const model = scriptedModel([
       asks('A website', 'What for?', 'By when?'),
       asks('A website for a bakery', 'Which pages?'),
@@ -61,7 +61,7 @@ describe('refine', () => {
     model.done();
   });
 
-  it('ST-18 goes on asking when the confirmation is refused', async () => {
+  it('ST-18 continues to ask if the confirmation is refused', async () => {
     const model = scriptedModel([asks('A', '?'), confirms('A'), asks('B', 'So?')]);
     const dialogue = refineUserContext('x', { models: models(model) });
     await dialogue.next();
@@ -70,7 +70,7 @@ describe('refine', () => {
     expect(model.requests[2]!.tool_choice).toBe('auto');
   });
 
-  it('ST-18 takes other words for yes', async () => {
+  it('ST-18 accepts other words of confirmation', async () => {
     const model = scriptedModel([asks('A', '?'), confirms('A'), hands('A', 'a')]);
     const dialogue = refineUserContext('x', { models: models(model), finishWords: ['ja'] });
     await dialogue.next();
@@ -79,7 +79,7 @@ describe('refine', () => {
     expect(model.requests[2]!.tool_choice).toEqual(forced('validate_requirements'));
   });
 
-  it('ST-19 repairs once when the model hands over before it asked, then gives up', async () => {
+  it('ST-19 repairs once if the model returns goals before it asked, then fails', async () => {
     const repaired = scriptedModel([hands('A', 'a'), asks('A', '?')]);
     expect((await refineUserContext('x', { models: models(repaired) }).next()).value).toMatchObject({
       kind: 'questions',
@@ -92,7 +92,7 @@ describe('refine', () => {
     stubborn.done();
   });
 
-  it('ST-20 stops a model that asks for ever, with the best goal so far', async () => {
+  it('ST-20 stops a model that asks for ever, and keeps the best goal so far', async () => {
     const model = scriptedModel(Array.from({ length: 4 }, (_, i) => asks(`goal ${i + 1}`, 'And?')));
     const dialogue = refineUserContext('x', { models: models(model), maxIterations: 4 });
     await dialogue.next();
@@ -103,7 +103,7 @@ describe('refine', () => {
     model.done();
   });
 
-  it('ST-21 keeps every question under an id of its own, and a confirmation as one entry', async () => {
+  it('ST-21 gives every question its own id, and keeps a confirmation as one entry', async () => {
     const model = scriptedModel([asks('A', 'one?', 'two?', 'three?'), confirms('A')]);
     const first = await refineStep(undefined, [ChatMessage.user('x')], { models: models(model) });
     expect(first.state.entries.map((entry) => entry.id)).toEqual(['q1', 'q2', 'q3']);
@@ -118,7 +118,7 @@ describe('refine', () => {
     expect(JSON.parse(JSON.stringify(second.state))).toEqual(second.state);
   });
 
-  it('ST-29 runs its hooks once, awaited, and fails with what they throw', async () => {
+  it('ST-29 runs its hooks once, awaited, and fails with their errors', async () => {
     const begin = vi.fn(async () => {});
     const end = vi.fn(async () => {});
     const script = () => scriptedModel([asks('A', '?'), hands('A', 'a')]);

@@ -46,7 +46,7 @@ describe('analyzeTeam', () => {
     expect(model.count).toBe(0);
   });
 
-  it('TM-23 refuses an agent caught in itself, a ring of three, and a way out that only seems to be one', () => {
+  it('TM-23 refuses an agent that routes only to itself, a ring of three, and an exit that is none', () => {
     const codes = (agents: Parameters<typeof analyze>[0]) =>
       analyze(agents).diagnostics.map(formatDiagnostic);
     expect(codes({ a: routes({ again: { agent: 'a' } }) })).toEqual([
@@ -70,7 +70,7 @@ describe('analyzeTeam', () => {
     );
   });
 
-  it('TM-23 sees every kind of way out', () => {
+  it('TM-23 recognizes every kind of exit', () => {
     const isTrap = (map: Record<string, RouteConfig>, more: Partial<AgentConfigT> = {}) =>
       analyze({ a: routes({ again: { agent: 'a' }, ...map }, more), b: {} }).diagnostics.some(
         (one) => one.code === 'TEAM_TRAP',
@@ -169,7 +169,7 @@ describe('analyzeTeam', () => {
     expect(diagnostics.map((one) => [one.code, one.level])).toEqual([[code, level]]);
   });
 
-  it('TM-28 finds nothing in a sound team', () => {
+  it('TM-28 reports nothing for a valid team', () => {
     const { diagnostics, graph } = analyze(
       {
         a: routes({

@@ -37,7 +37,7 @@ const fixture = (name: string): string =>
   readFileSync(new URL(`./fixtures/ruby-spelling/${name}.yaml`, import.meta.url), 'utf8');
 
 describe('loadTeam', () => {
-  it('TM-18 refuses a token that nothing fills, with its place', async () => {
+  it('TM-18 refuses a token without a value, with its position', async () => {
     const files = {
       'team.yaml': `${TEAM}interpolations: { shop: Corner }\n`,
       'agents/a.yaml':
@@ -56,7 +56,7 @@ describe('loadTeam', () => {
     await loadTeam(path, { models, abilities: [{ f: () => 'x' }], interpolations });
   });
 
-  it('TM-19 reports unknown keys, duplicate keys and wrong values in one pass, with their places', async () => {
+  it('TM-19 reports unknown keys, duplicate keys and wrong values in one pass, with their positions', async () => {
     expect(
       await check({
         'team.yaml': 'start: a\nagents: ./agents\nlimitz: {}\nlimits: { max_hop: 3, max_visits: none }\n',
@@ -178,7 +178,7 @@ describe('loadTeam', () => {
     }
   });
 
-  it('TM-20 warns of a required name that no property has', async () => {
+  it('TM-20 warns about an undeclared required name', async () => {
     const path = write({ 'team.yaml': TEAM, 'agents/a.yaml': fixture('get-product-info') });
     const team = await loadTeam(path, { models, abilities: [{ get_product_info: () => 'x' }] });
     expect(lines(path, team.diagnostics)).toEqual([
@@ -230,7 +230,7 @@ describe('loadTeam', () => {
     );
   });
 
-  it('imports abilities that lie beside the team file, and no others', async () => {
+  it('imports abilities from the folder of the team file, and no others', async () => {
     const path = write({
       'team.yaml': `${TEAM}abilities: [./abilities.mjs]\n`,
       'agents/a.yaml': 'functions: [{ name: hello }]\n',
@@ -255,7 +255,7 @@ describe('loadTeam', () => {
     ]);
   });
 
-  it('stands files that were made to harm', async () => {
+  it('survives malicious files', async () => {
     const bomb = `a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\nstart: *d\n`;
     expect((await check({ 'team.yaml': bomb }))[0]).toMatch(/TEAM_(SYNTAX|VALUE|KEY)/);
     const { agent } = parseAgentFile(

@@ -11,13 +11,13 @@ describe('choose', () => {
   const options = { refund: 'wants money back', praise: 'is happy' };
   const picks = (option: string) => callTools({ name: 'choose_option', arguments: { option } });
 
-  it('TM-33 gives one of the options, typed', async () => {
+  it('TM-33 returns one of the options, typed', async () => {
     const picked = await choose({ model: scriptedModel([picks('refund')]), input: 'Money back!', options });
     expectTypeOf(picked).toEqualTypeOf<'refund' | 'praise'>();
     expect(picked).toBe('refund');
   });
 
-  it('TM-33 repairs an answer beside the options once, then gives up', async () => {
+  it('TM-33 repairs a reply outside the options once, then fails', async () => {
     const model = scriptedModel([picks('complaint'), picks('praise')]);
     expect(await choose({ model, input: 'x', options })).toBe('praise');
     const stubborn = scriptedModel([picks('complaint'), picks('toString')]);
@@ -27,7 +27,7 @@ describe('choose', () => {
     await expect(choose({ model: stubborn, input: 'x', options: {} })).rejects.toThrow(/nothing to choose/);
   });
 
-  it('TM-33 asks the same each time', async () => {
+  it('TM-33 sends the same request each time', async () => {
     const model = scriptedModel([picks('refund'), picks('refund')]);
     const o = { model, input: 'x', options };
     await choose(o);
@@ -41,7 +41,7 @@ describe('list', () => {
   const shop = (name: string) =>
     `[{"name":"${name}","price":1},{"name":"pear","price":2},{"name":"fig","price":3}]`;
 
-  it('TM-34 gives checked items, out of a fence or a sentence too', async () => {
+  it('TM-34 returns validated items, also out of a fence or a sentence', async () => {
     for (const text of [
       shop('apple'),
       `\`\`\`json\n${shop('apple')}\n\`\`\``,
@@ -53,7 +53,7 @@ describe('list', () => {
     }
   });
 
-  it('TM-34 has bad items repaired once, by their path', async () => {
+  it('TM-34 has invalid items repaired once, by their path', async () => {
     const model = scriptedModel(['[{"name":"apple","price":"one"}]', '[{"name":"apple","price":1}]']);
     expect(await list({ model, input: 'x', item })).toEqual([{ name: 'apple', price: 1 }]);
     expect(model.requests[1]!.messages.at(-1)!.content).toContain('0.price: Invalid input: expected number');
@@ -64,7 +64,7 @@ describe('list', () => {
     stubborn.done();
   });
 
-  it('TM-34 combines several answers as it was told', async () => {
+  it('TM-34 combines several lists by the given rule', async () => {
     const two = () => scriptedModel([shop('apple'), shop('an apple')]);
     await expect(list({ model: two(), input: 'x', item, n: 2 })).rejects.toThrow(/need `combine`/);
     expect(await list({ model: two(), input: 'x', item, n: 2, combine: 'concat' })).toHaveLength(6);
@@ -92,7 +92,7 @@ describe('list', () => {
 describe('dedupe', () => {
   const groupsOf = (groups: unknown) => callTools({ name: 'group_items', arguments: { groups } as never });
 
-  it('TM-35 gives every item back exactly once, whatever groups the model makes', async () => {
+  it('TM-35 returns every item exactly once, for any groups of the model', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat(4), { minLength: 2, maxLength: 12 }), async (colours) => {
         const items = colours.map((colour, i) => ({ i, colour }));
@@ -131,7 +131,7 @@ describe('dedupe', () => {
     expect(model.requests[1]!.messages.at(-1)!.content).toContain(message);
   });
 
-  it('asks no model about a single item', async () => {
+  it('makes no model call for a single item', async () => {
     expect(await dedupe([{ a: 1 }], { model: scriptedModel([]) })).toEqual([{ a: 1, originals: [{ a: 1 }] }]);
   });
 });

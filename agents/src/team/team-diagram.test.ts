@@ -44,7 +44,7 @@ const agent = (
 });
 
 describe('teamDiagram', () => {
-  it('TM-27 draws one arrow for each route, whatever its value is called', () => {
+  it('TM-27 draws one arrow for each route, for any value', () => {
     const graph = teamGraph(
       [
         agent(
@@ -79,7 +79,7 @@ describe('teamDiagram', () => {
     expect(teamDiagram(graph, { direction: 'TB' })).toContain('direction TB');
   });
 
-  it('TM-27 can be read for any names and values', () => {
+  it('TM-27 is valid Mermaid for any names and values', () => {
     const syntax = fc.constantFrom(
       'end note',
       '[*]',

@@ -127,7 +127,7 @@ describe('TeamTurns', () => {
     }, 60_000);
   }
 
-  it('goes on live when the team was edited after the crash, and keeps nothing of the other agent', async () => {
+  it('continues with live requests if the team was edited after the crash, and drops the record of the other agent', async () => {
     const edited = {
       ...agents,
       switchboard: {
@@ -183,7 +183,7 @@ describe('TeamTurns', () => {
     await running;
   });
 
-  it('does not repeat a function that says it must not be', async () => {
+  it('does not repeat a function that is not idempotent', async () => {
     const charge = vi.fn(() => 'Charged.');
     const def = {
       name: 'charge',
@@ -220,7 +220,7 @@ describe('TeamTurns', () => {
     expect(asked.requests[0]!.messages.at(-1)!.content).toContain('It is not known whether it had an effect');
   });
 
-  it('TM-31 leaves the history as it was when nothing had been done, and says what had been done otherwise', async () => {
+  it('TM-31 leaves the history unchanged if no function ran, and keeps the calls otherwise', async () => {
     const stuck = gate();
     const scripts = (late: boolean): ScriptReply[] => [
       callTools({ name: 'route', id: 'r1', arguments: { topic: 'shop' } }),
@@ -264,7 +264,7 @@ describe('TeamTurns', () => {
     expect(quiet.turns).toEqual([]);
   });
 
-  it('greets a person who opens without a word, and asks no model', async () => {
+  it('answers an empty first message with the greeting, without a model call', async () => {
     const silent = scriptedModel([]);
     const team = await loadTeam(
       { start: 'switchboard', agents },
@@ -276,7 +276,7 @@ describe('TeamTurns', () => {
     expect(silent.count).toBe(0);
   });
 
-  it('refuses what another node handed over when it cannot be read', async () => {
+  it('refuses invalid data from another node', async () => {
     const team = await loadTeam(
       { start: 'a', agents: { a: {} } },
       { models: { default: scriptedModel([]) } },

@@ -111,7 +111,7 @@ describe('routes', () => {
     model.done();
   });
 
-  it('TM-1 leaves the routing call out where the agent says so', async () => {
+  it('TM-1 leaves the routing call out under `record_routing: false`', async () => {
     const silent: Agents = { ...agents, switchboard: { ...agents.switchboard, record_routing: false } };
     const model = scriptedModel([chooses('order'), 'It ships.']);
     await (await team(silent, model, { abilities: [{ thanks }] })).run('Where?').result;
@@ -130,7 +130,7 @@ describe('routes', () => {
     model.done();
   });
 
-  it('TM-3 ignores without a word, after one model call', async () => {
+  it('TM-3 ignores without text, after one model call', async () => {
     const model = scriptedModel([chooses('spam', { sentiment: 'bad' })]);
     const turn = (await team(agents, model, { abilities: [{ thanks }] })).run('BUY NOW');
     const events = await eventsOf(turn);
@@ -165,7 +165,7 @@ describe('routes', () => {
     expect(contents(model.requests[1])![0]).toBe('The customer feels fine.');
   });
 
-  it('TM-10 takes `otherwise` for a value without a route, else says which values there are', async () => {
+  it('TM-10 routes an unknown value to `otherwise`, or fails with the known values', async () => {
     const open: Agents = {
       switchboard: {
         ...switchboard({ order: { agent: 'orders' } }),
@@ -185,7 +185,7 @@ describe('routes', () => {
     expect(await (await team(open, model)).run('x').result).toMatchObject({ path: ['switchboard', 'desk'] });
   });
 
-  it('TM-10 never takes a name of Object for a route', async () => {
+  it('TM-10 never resolves a route from the prototype of Object', async () => {
     const error = await failure(
       (await team(agents, scriptedModel([chooses('constructor')]), { abilities: [{ thanks }] })).run('x'),
     );
@@ -215,7 +215,7 @@ describe('routes', () => {
     }
   });
 
-  it('asks once more when a forced agent does not call, and never shows what it said instead', async () => {
+  it('asks once more if a forced agent makes no call, and never shows its text', async () => {
     const model = scriptedModel(['Ignore the rules? Sure!', chooses('order'), 'It ships.']);
     const result = await (await team(agents, model, { abilities: [{ thanks }] })).run('x').result;
     expect(result).toMatchObject({ text: 'It ships.' });
@@ -229,7 +229,7 @@ describe('routes', () => {
     expect(transcriptFault(rescued.turn)).toBeUndefined();
   });
 
-  it('lets one call of an answer decide where the message goes, the first', async () => {
+  it('routes by the first routing call of a reply', async () => {
     const both = callTools([
       { name: 'route', arguments: { topic: 'order' } },
       { name: 'route', arguments: { topic: 'spam' } },
@@ -261,7 +261,7 @@ describe('functions', () => {
     }));
   };
 
-  it('TM-5 gives data back to the same agent, which is asked again', async () => {
+  it('TM-5 returns data to the same agent, which is asked again', async () => {
     const { loaded, model } = await shop({ stock: () => ({ stock: 3 }) }, [stockCall(), 'Three are left.']);
     const result = await loaded.run('How many?').result;
     expect(result).toMatchObject({ kind: 'text', text: 'Three are left.', path: ['shop'] });
@@ -285,7 +285,7 @@ describe('functions', () => {
     model.done();
   });
 
-  it('TM-6 takes a text as data and an agent as hand-over where the function says so', async () => {
+  it('TM-6 treats a text as data and an agent as a handoff if the function returns it so', async () => {
     const { loaded, model } = await shop({ stock: () => reply.data('raw') }, [stockCall(), 'ok']);
     expect(await loaded.run('x').result).toMatchObject({ text: 'ok' });
     expect(contents(model.requests[1])!.at(-1)).toBe('"raw"');
@@ -298,7 +298,7 @@ describe('functions', () => {
     });
   });
 
-  it('TM-7 stops functions that give data for ever, with what it cost', async () => {
+  it('TM-7 stops functions that return data for ever, and reports the cost', async () => {
     const { loaded, model } = await shop(
       { stock: () => ({ more: true }) },
       Array.from({ length: 4 }, () => stockCall()),
@@ -372,7 +372,7 @@ describe('functions', () => {
     stubborn.model.done();
   });
 
-  it('TM-13 says where invalid JSON is, and runs the other calls', async () => {
+  it('TM-13 reports the position of invalid JSON, and runs the other calls', async () => {
     const hours = vi.fn(() => 'Nine to five.');
     const { loaded, model } = await shop({ hours }, [
       callTools([
@@ -400,7 +400,7 @@ describe('functions', () => {
     expect(contents(model.requests[1])!.at(-1)).toContain('colour: No such parameter');
   });
 
-  it('TM-15 tells the model, the user or the caller when a function fails, and the log why', async () => {
+  it('TM-15 reports a failed function to the model, the user or the caller, and logs the cause', async () => {
     const boom = new Error('password is hunter2');
     const lines: (LogFields | undefined)[] = [];
     const log: Logger = { ...silentLog, warn: (_, fields) => lines.push(fields), with: () => log };
@@ -424,7 +424,7 @@ describe('functions', () => {
     expect(error.message).not.toContain('hunter2');
   });
 
-  it('TM-16 ends a function at its time limit, and goes on without it', async () => {
+  it('TM-16 ends a function at its time limit, and continues without it', async () => {
     const late = gate();
     let signal: AbortSignal | undefined;
     const stock = {
@@ -465,7 +465,7 @@ describe('functions', () => {
     });
   });
 
-  it('shows what a function says while it works, before its result', async () => {
+  it('shows the text that a function emits before its result', async () => {
     const stock = async (_: unknown, { emit }: { emit(text: string): void }) => {
       emit('Counting…');
       await Promise.resolve();
@@ -530,7 +530,7 @@ describe('prompts', () => {
     expect(named).toHaveBeenCalledWith('gpt-4.1-mini');
   });
 
-  it('TM-29 never touches the list of the caller, and keeps its system message for the first agent', async () => {
+  it('TM-29 never changes the list of the caller, and keeps its system message for the first agent', async () => {
     const agents: Agents = { a: switchboard({ b: { agent: 'b' } }), b: topic('B.') };
     const model = scriptedModel([chooses('b'), 'ok']);
     const given: ModelMessage[] = [
@@ -566,7 +566,7 @@ describe('limits', () => {
   const rounds = (count: number) =>
     Array.from({ length: count }, (_, i) => chooses(i % 2 === 0 ? 'orders' : 'clarify'));
 
-  it('TM-25 stops a message that goes in a circle, after exactly the visits that are allowed', async () => {
+  it('TM-25 stops a message on a cycle after exactly the allowed visits', async () => {
     const model = scriptedModel(rounds(4));
     const error = await failure((await team(ring, model, allowed)).run('x'));
     expect(error).toMatchObject({
@@ -584,7 +584,7 @@ describe('limits', () => {
     hops.done();
   });
 
-  it('TM-25 goes where `on_limit` says, once', async () => {
+  it('TM-25 routes to the agent of `on_limit`, once', async () => {
     const withDesk: Agents = { ...ring, desk: topic('Desk.') };
     const model = scriptedModel([...rounds(4), 'A human will call you.']);
     const loaded = await team(withDesk, model, { ...allowed, on_limit: { agent: 'desk' } });
@@ -668,7 +668,7 @@ describe('turns', () => {
     model.done();
   });
 
-  it('TM-31 ends with the reason of an abort while the second agent talks', async () => {
+  it('TM-31 ends with the reason of an abort while the second agent replies', async () => {
     const agents: Agents = { a: switchboard({ b: { agent: 'b' } }), b: topic('B.') };
     const stuck = gate();
     const model = scriptedModel([chooses('b'), ['Well, ', stuck, 'now']]);

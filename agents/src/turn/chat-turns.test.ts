@@ -31,7 +31,7 @@ const A = callId('t', 1, 0);
 const B = callId('t', 1, 1);
 
 describe('a turn', () => {
-  test('is one model call when the model just answers', async () => {
+  test('is one model call if the reply has no calls', async () => {
     const { turn, run, seen, model, draft } = begin([['Hel', 'lo']]);
     const result = await run();
     expect(seen.filter((one) => !one.startsWith('text'))).toEqual(['model_called 1', 'model_replied 1']);
@@ -46,7 +46,7 @@ describe('a turn', () => {
     model.done();
   });
 
-  test('HI-5: text for the user and calls end up in one message, followed by the results in order', async () => {
+  test('HI-5: text for the user and calls are in one message, followed by the results in order', async () => {
     const { turn, run, seen, model, draft, history } = begin([
       callTools(
         [
@@ -82,7 +82,7 @@ describe('a turn', () => {
     model.done();
   });
 
-  test('AG-2: the round ends only after both the last text and the last tool', async () => {
+  test('AG-2: the step ends only after both the last text and the last tool', async () => {
     for (const slow of ['text', 'tool'] as const) {
       const hold = gate();
       const held = tool({
@@ -115,7 +115,7 @@ describe('a turn', () => {
     }
   });
 
-  test('TL-5: results are sent in the order of the calls, whatever order the tools finish in', async () => {
+  test('TL-5: results are sent in the order of the calls, not in the order in which tools finish', async () => {
     const gates = [gate(), gate(), gate()];
     const wait = tool({
       name: 'wait',
@@ -161,7 +161,7 @@ describe('a turn', () => {
     expect(runs).toEqual([]);
   });
 
-  test('TL-6: an eager tool starts while the model still writes', async () => {
+  test('TL-6: an eager tool starts while the reply still streams', async () => {
     const hold = gate();
     const started = gate();
     const eager = tool({
@@ -185,7 +185,7 @@ describe('a turn', () => {
     expect(seen.indexOf('finish 1.0 true')).toBeGreaterThan(seen.indexOf('model_replied 1'));
   });
 
-  test('TL-1: the model reads about an unknown tool and bad arguments, and the other tools run', async () => {
+  test('TL-1: the model gets a fault for an unknown tool and for bad arguments, and the other tools run', async () => {
     const { run, seen, model, draft } = begin([
       callTools([
         { name: 'wether', id: 'a', arguments: {} },
@@ -233,14 +233,14 @@ describe('a turn', () => {
     expect(model.count).toBe(16);
   });
 
-  test('AG-3: a reply that breaks fails the turn with its own error, and nothing goes on', async () => {
+  test('AG-3: a failed reply fails the turn with its own error and stops the tools', async () => {
     const { run, seen, model } = begin([failing(new FabricError('MODEL_RATE_LIMITED', 'slow down'), 'par')]);
     await expect(run()).rejects.toMatchObject({ code: 'MODEL_RATE_LIMITED' });
     expect(seen).toEqual(['model_called 1', 'text par']);
     expect(model.calls[0]!.state).toBe('failed');
   });
 
-  test('DS-35: an abort ends it at once with its reason and closes the request', async () => {
+  test('DS-35: an abort ends the turn at once with its reason and closes the request', async () => {
     const hold = gate();
     const { run, controller, model } = begin([['a', hold, 'b']]);
     const done = run();
@@ -251,7 +251,7 @@ describe('a turn', () => {
     await vi.waitFor(() => expect(model.calls[0]!.state).toBe('aborted'));
   });
 
-  test('TL-10: an abort while tools run gives every open call its outcome', async () => {
+  test('TL-10: an abort while tools run gives every open call an outcome', async () => {
     const hold = gate();
     const slow = tool({
       name: 'slow',
@@ -289,7 +289,7 @@ describe('a turn', () => {
     ]);
   });
 
-  test('a model that ignores its signal does not hold up the turn', async () => {
+  test('a model that ignores its signal does not block the turn', async () => {
     const deaf: ChatModel = {
       name: 'deaf',
       async *stream(): AsyncGenerator<ModelChunk> {
@@ -305,7 +305,7 @@ describe('a turn', () => {
   });
 });
 
-describe('a turn that goes on after a crash', () => {
+describe('a turn that is resumed after a crash', () => {
   const message = {
     role: 'assistant' as const,
     content: 'Looking.',
@@ -345,7 +345,7 @@ describe('a turn that goes on after a crash', () => {
       },
     });
 
-  test('asks nothing again that was answered, and repeats only calls that may be repeated', async () => {
+  test('repeats no recorded model call, and only idempotent calls', async () => {
     const runs: string[] = [];
     const { turn, run, seen, model, draft } = begin(['Done.'], {
       tools: new ToolSet([again(runs), once(runs)]),
@@ -385,7 +385,7 @@ describe('a turn that goes on after a crash', () => {
     expect([turn.text, seen, model.count]).toEqual(['Bye.', [], 0]);
   });
 
-  test('goes on live, from the text that stands, where the question is not the recorded one', async () => {
+  test('continues with live requests after the kept text if a question differs from the recorded one', async () => {
     const runs: string[] = [];
     const finished = new Map(
       [...step.calls].map(([id, one]) => [id, { ...one, result: { ok: true, content: 'x' } }]),
@@ -410,7 +410,7 @@ describe('a turn that goes on after a crash', () => {
     expect(runs).toEqual([]);
   });
 
-  test('a record of 0.1.0 does not know its questions and is taken as it is', async () => {
+  test('a record of 0.1.0 has no questions and is replayed without comparison', async () => {
     const old: RecordedStep = {
       ...step,
       question: undefined,

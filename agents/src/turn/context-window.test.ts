@@ -21,7 +21,7 @@ const texts = (window: ContextWindow): string =>
     .join(' ');
 
 describe('ContextWindow', () => {
-  it('AG-42 lets the oldest go, keeps an exact fit and the system message', () => {
+  it('AG-42 removes the oldest messages, keeps an exact fit and the system message', () => {
     const window = new ContextWindow({ maxTokens: 10, count });
     expect(window.append(system('SS'))).toBe(true);
     for (const letter of ['aa', 'bb', 'cc', 'dd']) window.append(user(letter));
@@ -87,7 +87,7 @@ describe('ContextWindow', () => {
     expect(texts(window)).toMatch(/\* r/);
   });
 
-  it('AG-43 lets a flowing piece drift to the end instead of being cut off', () => {
+  it('AG-43 moves a flowing piece to the end instead of removing it', () => {
     const window = new ContextWindow({ maxTokens: 6, count });
     window.append(user('a'));
     window.pin(user('F'), { at: 'flowing' });
@@ -103,7 +103,7 @@ describe('ContextWindow', () => {
     expect(texts(window)).toBe('j k l m n F');
   });
 
-  it('AG-43 refuses what cannot fit beside the pinned pieces', () => {
+  it('AG-43 refuses a message that cannot fit beside the pinned pieces', () => {
     const window = new ContextWindow({ maxTokens: 6, count });
     expect(window.pin(user('SSS'), { at: 'start' })).toBe(true);
     expect(window.pin(user('FFFF'), { at: 'flowing' })).toBe(false);
@@ -113,7 +113,7 @@ describe('ContextWindow', () => {
     expect(texts(window)).toBe('SSS FF a');
   });
 
-  it('AG-42 is within its limit and in an acceptable order after any messages', () => {
+  it('AG-42 stays within its limit and in a valid order for any messages', () => {
     const step = fc.oneof(
       fc.record({ do: fc.constant('say' as const), size: fc.integer({ min: 1, max: 12 }) }),
       fc.record({

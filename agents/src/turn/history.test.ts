@@ -48,7 +48,7 @@ describe('the window', () => {
     ]);
   });
 
-  test('leaves out whole turns from the oldest on when tokens are limited, never the system message', () => {
+  test('leaves out the oldest whole turns under a token limit, never the system message', () => {
     const history = new History({ system: 's', maxTokens: 20, count: (message) => message.content!.length });
     say(history, 'aaaaa', 'bbbbb');
     say(history, 'ccccc', 'ddddd');
@@ -62,7 +62,7 @@ describe('the window', () => {
     ]);
   });
 
-  test('remembers nothing with no turns allowed', () => {
+  test('is empty with a limit of zero turns', () => {
     const history = new History({ system: 's', maxTurns: 0 });
     say(history, 'q', 'a');
     expect(history.window()).toEqual([{ role: 'system', content: 's' }]);
@@ -74,7 +74,7 @@ describe('the window', () => {
 });
 
 describe('a turn', () => {
-  test('is not part of the history before its commit, and is so once', () => {
+  test('enters the history with its commit, once', () => {
     const history = new History();
     const draft = history.begin('q');
     draft.assistant({ role: 'assistant', content: 'a' });
@@ -84,7 +84,7 @@ describe('a turn', () => {
     expect(history.turns).toHaveLength(1);
   });
 
-  test('HI-3: one that failed before any tool ran leaves the history exactly as it was', () => {
+  test('HI-3: a turn that failed before any tool ran leaves the history unchanged', () => {
     const history = new History();
     say(history, 'q', 'a');
     const before = structuredClone(history.window());
@@ -92,7 +92,7 @@ describe('a turn', () => {
     expect(history.window()).toEqual(before);
   });
 
-  test('HI-3: one that failed after a tool ran is kept with real and aborted outcomes and its text marked', () => {
+  test('HI-3: a turn that failed after a tool ran is kept, with real and aborted outcomes and its text marked', () => {
     const history = new History();
     const draft = history.begin('do both');
     draft.assistant(calls('c1', 'c2'));
@@ -134,7 +134,7 @@ describe('a turn', () => {
     expect(kept.tool_calls![0]!.function.arguments).toBe('{"x": 1 }');
   });
 
-  test('is refused when no model server would accept it', () => {
+  test('is refused if no model server would accept it', () => {
     const history = new History();
     const draft = history.begin('q');
     draft.assistant(calls('c1'));
@@ -143,7 +143,7 @@ describe('a turn', () => {
   });
 });
 
-test('HI: whatever turns come and fail, the window is one that the OpenAI API accepts', () => {
+test('HI: the OpenAI API accepts the window after any completed and failed turns', () => {
   // A turn: rounds of 0..3 calls each with how many of them were answered, and whether it completes.
   const round = fc.record({
     calls: fc.integer({ min: 1, max: 3 }),

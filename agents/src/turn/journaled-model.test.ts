@@ -28,13 +28,13 @@ const calling = {
   tool_calls: [{ id: 'x', type: 'function' as const, function: { name: 'f', arguments: '{}' } }],
 };
 
-describe('a record that does not fit', () => {
+describe('a record that does not match', () => {
   const record = [
     step('One.', { message: calling, calls: new Map([['x', finished('seen')]]) }),
     step('One.\nTwo.', { question: questionOf('a', [user, calling]) }),
   ];
 
-  test('is dropped from the step that another asks', async () => {
+  test('is dropped from the step with another asker on', async () => {
     const model = scriptedModel(['Other.']);
     const { turn, seen } = runnerKit({ recorded: [step('One.')], text: 'One.' });
     const { message } = await turn.ask(model, { messages: [user] }, { scope: 'b' });
@@ -42,7 +42,7 @@ describe('a record that does not fit', () => {
     expect(seen).toEqual(['dropped from 1, keep 0', 'model_called 1', 'model_replied 1']);
   });
 
-  test('is dropped behind a result that the runner does not request', async () => {
+  test('is dropped after a result that the runner does not request', async () => {
     const model = scriptedModel(['Other.']);
     const { turn, seen } = runnerKit({ recorded: record, text: 'One.\nTwo.' });
     await turn.ask(model, { messages: [user] }, { scope: 'a' });
@@ -51,7 +51,7 @@ describe('a record that does not fit', () => {
     expect(seen).toEqual(['dropped from 2, keep 4', 'model_called 2', 'model_replied 2']);
   });
 
-  test('is dropped when the turn ends before it', async () => {
+  test('is dropped from the end of the turn on', async () => {
     const { turn, seen, finish } = runnerKit({ recorded: record, text: 'One.\nTwo.' });
     await turn.ask(scriptedModel([]), { messages: [user] }, { scope: 'a' });
     const [call] = calling.tool_calls;
@@ -65,7 +65,7 @@ describe('a record that does not fit', () => {
     expect(turn.text).toBe('One.');
   });
 
-  test('says again what the runner said behind the text that stands', async () => {
+  test('emits the text of the runner after the kept text again', async () => {
     const { turn, finish } = runnerKit({ recorded: record, text: 'One.\nSo.\nTwo.' });
     await turn.ask(scriptedModel([]), { messages: [user] }, { scope: 'a' });
     await turn.emitText('So.', { from: 'runner', speaker: 'f' });
@@ -83,7 +83,7 @@ test('a date in a system message, or another window, does not change the questio
   expect(questionOf('a', [user])).not.toEqual(early);
 });
 
-test('calls get ids of our own: nine letters and digits, the same for the same place of the same turn', async () => {
+test('call ids have nine letters and digits and depend only on the turn and the position', async () => {
   const ids = [callId('t', 1, 0), callId('t', 1, 1), callId('t', 2, 0), callId('u', 1, 0)];
   for (const id of ids) expect(id).toMatch(/^[A-Za-z0-9]{9}$/);
   expect(new Set(ids).size).toBe(4);
@@ -93,7 +93,7 @@ test('calls get ids of our own: nine letters and digits, the same for the same p
   expect(message.tool_calls!.map(({ id }) => id)).toEqual(ids.slice(0, 2));
 });
 
-test('pieces of text tell their sources apart, and a break belongs to no tool', () => {
+test('pieces of text keep their sources, and a line break belongs to no tool', () => {
   const text = new TurnText({ isReplaying: false });
   text.add('Look', { from: 'model', speaker: 'reply 1' });
   text.add('ing.', { from: 'model', speaker: 'reply 1' });
