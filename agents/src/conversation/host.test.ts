@@ -1057,10 +1057,10 @@ describe('late answers of the store, outdated copies and other processes', () =>
     const host = hostOf({ store, runner: finishing });
     await start(host);
     const last = await host.turn({ conversationId: 'c', userMessage: 'last', turnId: 't1' });
-    const behind = await host.turn({ conversationId: 'c', userMessage: 'more', turnId: 't2' });
+    const waiting = await host.turn({ conversationId: 'c', userMessage: 'more', turnId: 't2' });
     hold.resolve();
     expect(await last.outcome).toMatchObject({ state: 'completed' });
-    expect(await behind.outcome).toMatchObject({ state: 'failed', error: { code: 'CONVERSATION_UNKNOWN' } });
+    expect(await waiting.outcome).toMatchObject({ state: 'failed', error: { code: 'CONVERSATION_UNKNOWN' } });
     expect(runs).toEqual(['last']);
     expect(await host.get('c')).toMatchObject({ state: 'completed' });
   });

@@ -71,7 +71,7 @@ describe('one conversation', () => {
     expect(log).toEqual(['a runs', 'b cancelled', 'a cancelled', 'a ends', 'c runs']);
   });
 
-  test('a turn that throws does not stop those behind it', async () => {
+  test('a turn that throws does not stop the turns after it', async () => {
     const inbox = new Inbox();
     const log: string[] = [];
     inbox.put({ key: 'c', run: () => Promise.reject(new Error('broken')), cancel: () => {} });

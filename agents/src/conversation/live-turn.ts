@@ -59,7 +59,7 @@ export class LiveTurn {
     return this.#state.kind === 'open' ? undefined : this.#state.outcome;
   }
 
-  /** True if the turn stays open in the journal, for another process to go on with. */
+  /** True if the turn stays open in the journal, for another process to continue. */
   get isReleased(): boolean {
     return this.#state.kind === 'released';
   }

@@ -61,7 +61,7 @@ export class LoadedConversations {
   async current(id: string, epoch: number): Promise<Conversation> {
     const loaded = this.#loaded.get(id);
     if (loaded && loaded.journal.epoch >= epoch && loaded.journal.failure === undefined) {
-      // The most recently used stands last.
+      // Keep the map in order of use, the most recent last.
       this.#loaded.delete(id);
       this.#loaded.set(id, loaded);
       return loaded;

@@ -31,7 +31,7 @@ import {
   visibleMessages,
 } from './task-view.ts';
 
-/** Most bytes of messages in an answer, which must fit one envelope; the oldest messages are left out. */
+/** Maximum bytes of messages in an answer, which must fit one envelope. The oldest messages are left out. */
 const MAX_HISTORY_BYTES = 196_608;
 
 const turnId = z.string().min(1).max(CONVERSATION_LIMITS.maxIdChars);

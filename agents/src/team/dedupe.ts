@@ -41,7 +41,7 @@ export async function dedupe<T extends JsonObject>(
   },
 ): Promise<(T & { originals: T[] })[]> {
   if (items.length < 2) return items.map((item) => ({ ...item, originals: [item] }));
-  const task = o.prompt ?? 'Find out which of the items mean the same, whatever words they use.';
+  const task = o.prompt ?? 'Find the items that have the same meaning, even in different words.';
   const lines = items.map((item, i) => `${i}: ${JSON.stringify(item)}`).join('\n');
   const asked = await askWithRepair(
     new ChatPrompt({ messages: [ChatMessage.system(task), ChatMessage.user(lines)], functions: [grouping] }),

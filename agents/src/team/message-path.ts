@@ -47,7 +47,7 @@ export class MessagePath {
     if (!isRemote(target)) this.visited.push(this.#nameOf(target));
   }
 
-  /** Checks the limits for the next agent; `undefined` if the message may go on to `target`. */
+  /** Checks the limits for the next agent; `undefined` if `target` may receive the message. */
   limitBefore(target: string): PathExceeded | undefined {
     const { maxHandoffs, maxVisits } = this.#limits;
     const name = this.#nameOf(target);

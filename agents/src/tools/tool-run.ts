@@ -110,7 +110,7 @@ export class ToolRun {
 
   #start(call: ParsedToolCall): void {
     const running = this.#run(call).catch((error: unknown) => {
-      // A call that cannot be recorded must not go on.
+      // A call that cannot be recorded must not continue.
       this.#failures.push(error);
       this.#stop(error);
     });

@@ -194,6 +194,6 @@ test('HI: the OpenAI API accepts the window after any completed and failed turns
   );
 });
 
-// A failing turn may stand with open calls; it is never sent like that.
+// A failed turn may have open calls here. It is never sent in that form.
 const faultOfRequest = (messages: ModelMessage[], mayBeOpen: boolean): unknown[] =>
   mayBeOpen ? [] : checkTranscript({ messages });

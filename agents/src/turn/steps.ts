@@ -27,7 +27,7 @@ export interface RecordedStep {
   readonly textEnd: number;
   /** Calls of the reply, by id. */
   readonly calls: ReadonlyMap<string, RecordedCall>;
-  /** True if the record behind this step was dropped once: the steps that follow were recorded without all of its results. */
+  /** True if the record after this step was dropped once. The later steps were recorded without some of its results. */
   readonly isDivergent?: boolean | undefined;
 }
 

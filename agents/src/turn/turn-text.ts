@@ -47,7 +47,7 @@ export class TurnText {
     return this.#text.length;
   }
 
-  /** End of the last whole reply; what follows belongs to a reply that goes on, or broke. */
+  /** End of the last whole reply. Later text belongs to a reply that is incomplete or has failed. */
   get replyEnd(): number {
     return this.#replyEnd;
   }
