@@ -21,7 +21,7 @@ const NOTE_DELAY_MS = 700;
 export async function attach(options: AttachOptions): Promise<Client> {
   const { config, writeNote, onConnection } = options;
   const note = systemClock.after(NOTE_DELAY_MS, () => {
-    const seconds = Math.round(config.connectTimeoutMs / 1000);
+    const seconds = Math.round(config.connectTimeoutMs / 1_000);
     writeNote(
       `Waiting up to ${seconds} s for a sentinel at ${redactUrl(config.url)}. \`make start\` starts one.\n`,
     );
@@ -55,7 +55,7 @@ function explainAttachError(error: unknown, { url, connectTimeoutMs }: ClientCon
     return new FabricError('LINK_REFUSED', text, { cause: error });
   }
   if (!isFabricError(error, 'LINK_TIMEOUT')) return error;
-  const text = `No sentinel answered at ${redactUrl(url)} within ${connectTimeoutMs / 1000} s: ${rootMessage(error)}`;
+  const text = `No sentinel answered at ${redactUrl(url)} within ${connectTimeoutMs / 1_000} s: ${rootMessage(error)}`;
   return new FabricError('LINK_TIMEOUT', text, { cause: error });
 }
 

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { makeDirectory } from '@fame-fabric/shared/node';
 import { OptionalFile } from './optional-file.ts';
 
-const MAX_LINES = 1000;
+const MAX_LINES = 1_000;
 
 export class HistoryFile {
   readonly #file: OptionalFile;

@@ -22,7 +22,7 @@ const PASTE_ON = '\u001b[?2004h';
 const PASTE_OFF = '\u001b[?2004l';
 /** Terminals without bracketed paste deliver pasted lines faster than a person types. */
 const FAST_INPUT_MS = 20;
-const HISTORY_SIZE = 1000;
+const HISTORY_SIZE = 1_000;
 
 export class TerminalInput implements ReplInput {
   onInterrupt: (() => void) | undefined;
