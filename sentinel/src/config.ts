@@ -108,7 +108,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'list',
     default: '(none)',
     description:
-      'Host names by which browsers may reach this sentinel, besides localhost and loopback addresses.',
+      'Host names by which clients may reach this sentinel, besides localhost and loopback addresses.',
   },
   {
     name: 'FAME_PARENT_URL',

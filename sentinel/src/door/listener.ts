@@ -12,7 +12,7 @@ import type { NodeTransport } from '../session/node-transport.ts';
 import type { Admission, Claim } from './admission.ts';
 import { refuseOn } from './http-refusal.ts';
 import { NodeSocket } from './node-socket.ts';
-import { isAllowedOrigin } from './origin.ts';
+import { isLoopback, upgradeFault } from './origin.ts';
 import { PlainSocket } from './plain-socket.ts';
 import { wsMismatch } from './ws-check.ts';
 
@@ -107,18 +107,15 @@ export class Listener {
       refuseOn(socket, 503, 'ADMIT_FULL', 'The sentinel accepts no more nodes now. Try again later.');
       return;
     }
-    const { origin, host } = request.headers;
-    if (!isAllowedOrigin(origin, host, this.#options)) {
-      log.warn('refused a web page: its origin is not allowed', {
+    const fault = upgradeFault(request.headers, this.#options, !isLoopback(this.#options.host));
+    if (fault !== undefined) {
+      const { origin, host } = request.headers;
+      log.warn('refused a connection: its Origin or Host is not allowed', {
         code: 'AUTH_FORBIDDEN',
         origin: origin?.slice(0, 120),
+        host: host?.slice(0, 120),
       });
-      refuseOn(
-        socket,
-        403,
-        'AUTH_FORBIDDEN',
-        `The origin "${origin?.slice(0, 120)}" is not allowed: add it to FAME_ALLOWED_ORIGINS`,
-      );
+      refuseOn(socket, 403, 'AUTH_FORBIDDEN', fault);
       return;
     }
     let systemId: string;

@@ -1,29 +1,116 @@
 import { expect, test } from 'vitest';
-import { isAllowedHost, isAllowedOrigin } from './origin.ts';
+import { isLoopback, originFault, upgradeFault } from './origin.ts';
 
-const options = { allowedOrigins: ['https://app.example'], allowedHosts: ['sentinel'] };
+const options = {
+  allowedOrigins: ['https://app.example', 'http://localhost:5173', 'chrome-extension://known'],
+  allowedHosts: ['Sentinel', '[2001:DB8:0::1]', 'ported:8000'],
+};
 
-test('programs are admitted, pages only from allowed origins or from the sentinel itself', () => {
-  const cases: [string | undefined, string, boolean][] = [
-    [undefined, 'anything:8000', true],
-    ['https://app.example', 'localhost:8000', true],
-    ['http://localhost:8000', 'localhost:8000', true],
-    ['http://127.0.0.1:8000', '127.0.0.1:8000', true],
-    ['http://[::1]:8000', '[::1]:8000', true],
-    ['http://sentinel:8000', 'sentinel:8000', true],
-    ['http://localhost:5173', 'localhost:8000', false],
-    ['null', 'localhost:8000', false],
-    ['https://evil.example', 'localhost:8000', false],
-    // DNS rebinding: a foreign name that resolves to this machine.
-    ['http://evil.example:8000', 'evil.example:8000', false],
-  ];
-  for (const [origin, host, allowed] of cases)
-    expect(isAllowedOrigin(origin, host, options), String(origin)).toBe(allowed);
+test.each<[string | undefined, boolean]>([
+  ['localhost:8000', true],
+  ['LOCALHOST:1', true],
+  ['localhost', true],
+  ['127.0.0.1:8000', true],
+  ['127.1.2.3', true],
+  ['[::1]:8000', true],
+  ['sentinel:8000', true],
+  ['SENTINEL', true],
+  ['[2001:db8::1]:8000', true],
+  [undefined, false],
+  ['', false],
+  ['evil.example', false],
+  ['evil.example:8000', false],
+  ['localhost.evil.example', false],
+  ['127.0.0.1.evil.example', false],
+  ['127.999.1.1', false],
+  ['localhost.', false],
+  ['evil.example@localhost', false],
+  ['localhost@evil.example', false],
+  ['localhost/evil.example', false],
+  ['localhost?health', false],
+  ['localhost#', false],
+  ['localhost\\evil.example', false],
+  ['localhost, evil.example', false],
+  ['%6cocalhost', false],
+  ['local\u00adhost', false],
+  ['localhost:', false],
+  ['localhost:99999', false],
+  ['192.168.1.5:8000', false],
+  ['ported:8000', false],
+])('HD21: the Host %s is allowed: %s', (host, isAllowed) => {
+  expect(originFault({ host }, options) === undefined).toBe(isAllowed);
+  expect(upgradeFault({ host }, options, false) === undefined).toBe(isAllowed);
 });
 
-test('a host is a loopback name or allowed by name', () => {
-  expect(isAllowedHost('LOCALHOST:1', options)).toBe(true);
-  expect(isAllowedHost('127.1.2.3', options)).toBe(true);
-  expect(isAllowedHost('evil.example', options)).toBe(false);
-  expect(isAllowedHost(undefined, options)).toBe(false);
+test.each<[string, string, boolean]>([
+  // The sentinel itself.
+  ['http://localhost:8000', 'localhost:8000', true],
+  ['http://127.0.0.1:8000', '127.0.0.1:8000', true],
+  ['http://[::1]:8000', '[::1]:8000', true],
+  ['http://sentinel:8000', 'sentinel:8000', true],
+  ['http://localhost', 'localhost:80', true],
+  ['http://localhost:80', 'localhost', true],
+  ['http://localhost:8001', 'localhost:8000', false],
+  ['http://127.0.0.1:8000', 'localhost:8000', false],
+  ['https://localhost:8000', 'localhost:8000', false],
+  ['ws://localhost:8000', 'localhost:8000', false],
+  ['file://', 'localhost:8000', false],
+  // Allowed origins.
+  ['https://app.example', 'localhost:8000', true],
+  ['https://app.example:443', 'localhost:8000', true],
+  ['http://app.example', 'localhost:8000', false],
+  ['https://app.example:444', 'localhost:8000', false],
+  ['https://app.example.evil.example', 'localhost:8000', false],
+  ['http://localhost:5173', 'localhost:8000', true],
+  // Other schemes pass only as configured.
+  ['chrome-extension://known', 'localhost:8000', true],
+  ['chrome-extension://unknown', 'localhost:8000', false],
+  ['chrome-extension://localhost:8000', 'localhost:8000', false],
+  ['null', 'localhost:8000', false],
+  ['', 'localhost:8000', false],
+  // No Origin of a browser has user info or a path.
+  ['http://user@localhost:8000', 'localhost:8000', false],
+  ['http://user:secret@localhost:8000', 'localhost:8000', false],
+  ['http://localhost:8000/', 'localhost:8000', false],
+  ['http://localhost:8000/page', 'localhost:8000', false],
+  ['http://localhost:8000?page', 'localhost:8000', false],
+  ['http://localhost:8000#page', 'localhost:8000', false],
+  ['http:\\\\localhost:8000', 'localhost:8000', false],
+  ['http:localhost:8000', 'localhost:8000', false],
+  ['http://localhost:8000, http://localhost:8000', 'localhost:8000', false],
+  ['https://evil.example', 'localhost:8000', false],
+  // DNS rebinding: a foreign name that resolves to this machine.
+  ['http://evil.example:8000', 'evil.example:8000', false],
+  ['https://app.example', 'evil.example:8000', false],
+])('HD21: a page of %s may use the Host %s: %s', (origin, host, isAllowed) => {
+  expect(originFault({ origin, host }, options) === undefined).toBe(isAllowed);
+  for (const isOpen of [false, true])
+    expect(upgradeFault({ origin, host }, options, isOpen) === undefined).toBe(isAllowed);
+});
+
+test.each<[string | undefined, boolean]>([
+  ['192.168.1.5:8000', true],
+  ['build-machine:8000', true],
+  ['fame.example', true],
+  ['[fd00::2]:8000', true],
+  ['user@fame.example', false],
+  [undefined, false],
+])('HD21: on an open interface a program may attach under the Host %s: %s', (host, isAllowed) => {
+  expect(upgradeFault({ host }, options, true) === undefined).toBe(isAllowed);
+  expect(originFault({ host }, options)).toContain('FAME_ALLOWED_HOSTS');
+});
+
+test('a fault names the header and the setting', () => {
+  expect(originFault({ host: 'evil.example' }, options)).toBe(
+    'The host "evil.example" is not allowed: add it to FAME_ALLOWED_HOSTS',
+  );
+  expect(originFault({ host: 'localhost', origin: 'null' }, options)).toBe(
+    'The origin "null" is not allowed: add it to FAME_ALLOWED_ORIGINS',
+  );
+});
+
+test('loopback interfaces', () => {
+  const are = (...addresses: string[]) => addresses.map(isLoopback);
+  expect(are('127.0.0.1', '127.0.0.2', '::1', 'localhost')).toEqual([true, true, true, true]);
+  expect(are('0.0.0.0', '::', '192.168.1.5')).toEqual([false, false, false]);
 });

@@ -1,30 +1,69 @@
-// Restricts access by web pages. Programs send no Origin and pass. A browser always sends one; without the check any page
-// that a person visits could reach a port on their machine, also through a DNS name that points at it.
+// Restricts access by web pages, on WebSocket upgrades and on HTTP routes. Without the check any page that a person visits
+// could use a port on their machine: as a foreign origin, or through a DNS name that points at this machine. A browser sends
+// that name as Host, and the origin of the page as Origin. Both are compared as parsed, never as text.
 
 export interface OriginOptions {
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
 }
 
+/** The headers that the check reads. */
+export interface OriginHeaders {
+  readonly origin?: string | undefined;
+  readonly host?: string | undefined;
+}
+
+/** `host` or `host:port`. Excludes user info, paths, and characters that a URL parser decodes or drops. */
+const AUTHORITY = /^(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d{1,5})?$/i;
+const WEB_ORIGIN = /^(https?):\/\/(.+)$/i;
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
-const nameOf = (host: string): string => host.replace(/:\d+$/, '').toLowerCase();
+/** Parses a Host header: lower case, IPv6 in its short form, without the default port of `scheme`. */
+const parseHost = (host: string, scheme = 'http'): URL | undefined =>
+  AUTHORITY.test(host) ? (URL.parse(`${scheme}://${host}`) ?? undefined) : undefined;
 
-/** True if `host`, a Host header, names this machine or an allowed host. */
-export const isAllowedHost = (host: string | undefined, { allowedHosts }: OriginOptions): boolean => {
-  if (host === undefined) return false;
-  const name = nameOf(host);
-  return LOOPBACK.test(name) || allowedHosts.some((allowed) => allowed.toLowerCase() === name);
-};
+function parseOrigin(origin: string): URL | undefined {
+  const [, scheme, host] = WEB_ORIGIN.exec(origin) ?? [];
+  return host === undefined ? undefined : parseHost(host, scheme);
+}
 
-/** True if a page of this Origin may open a WebSocket. */
-export function isAllowedOrigin(
-  origin: string | undefined,
-  host: string | undefined,
+/** True if other machines cannot reach a listener on `address`, an interface or `localhost`. */
+export const isLoopback = (address: string): boolean =>
+  LOOPBACK.test(address.includes(':') ? `[${address}]` : address);
+
+/**
+ * Returns why a request is refused, or undefined if it may pass. Its Host must be a loopback address, localhost or an allowed
+ * host, with any port. Its Origin, if present, must be an allowed origin or that of the sentinel itself, which serves http.
+ */
+export function originFault(
+  { origin, host }: OriginHeaders,
+  { allowedOrigins, allowedHosts }: OriginOptions,
+): string | undefined {
+  const own = parseHost(host ?? '');
+  const isOwnHost =
+    own &&
+    (LOOPBACK.test(own.hostname) || allowedHosts.some((name) => parseHost(name)?.host === own.hostname));
+  if (!isOwnHost)
+    return `The host "${host?.slice(0, 120) ?? ''}" is not allowed: add it to FAME_ALLOWED_HOSTS`;
+  if (origin === undefined || allowedOrigins.includes(origin)) return undefined;
+  // The origin of a URL contains scheme, host and port.
+  const page = parseOrigin(origin)?.origin;
+  const isAllowed =
+    page !== undefined &&
+    (page === own.origin || allowedOrigins.some((allowed) => parseOrigin(allowed)?.origin === page));
+  if (isAllowed) return undefined;
+  return `The origin "${origin.slice(0, 120)}" is not allowed: add it to FAME_ALLOWED_ORIGINS`;
+}
+
+/**
+ * Returns why a WebSocket upgrade is refused. Programs send no Origin, browsers always do. On an interface that other machines
+ * reach (`isOpen`), programs may use any name of this machine, such as a service name or that of a proxy.
+ */
+export function upgradeFault(
+  headers: OriginHeaders,
   options: OriginOptions,
-): boolean {
-  if (origin === undefined) return true;
-  if (options.allowedOrigins.includes(origin)) return true;
-  if (!URL.canParse(origin)) return false;
-  return new URL(origin).host === host?.toLowerCase() && isAllowedHost(host, options);
+  isOpen: boolean,
+): string | undefined {
+  const isProgram = isOpen && headers.origin === undefined && parseHost(headers.host ?? '') !== undefined;
+  return isProgram ? undefined : originFault(headers, options);
 }

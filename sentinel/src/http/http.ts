@@ -6,7 +6,7 @@ import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } f
 import type { Bindings } from '../bindings.ts';
 import type { Counters } from '../counters.ts';
 import { refusalBody, refuseMalformed } from '../door/http-refusal.ts';
-import { isAllowedHost, type OriginOptions } from '../door/origin.ts';
+import { type OriginOptions, originFault } from '../door/origin.ts';
 import type { Identity } from '../identity.ts';
 import type { OpenCalls } from '../open-calls.ts';
 import type { SessionTable } from '../session/session-table.ts';
@@ -16,6 +16,9 @@ import type { TraceEntry, TraceTap } from './trace.ts';
 /** Backlog of one trace reader beyond which it misses entries. */
 const TRACE_BACKLOG_BYTES = 1_048_576;
 const MAX_TRACE_READERS = 8;
+
+/** Routes for health checks, which reach the sentinel by addresses of any kind. They contain no names. */
+const PROBES = new Set(['/healthz', '/readyz', '/fame/v1/attach/health', '/fame/v1/ingress/health']);
 
 export interface HttpDeps {
   identity: Identity;
@@ -55,18 +58,10 @@ export async function createHttp(
   });
   // The tables contain nodes and addresses. A web page that reaches this port through a foreign DNS name must not read them.
   app.addHook('onRequest', async (request, reply) => {
-    const isHealth =
-      request.url === '/healthz' || request.url === '/readyz' || request.url.endsWith('/health');
-    if (!isHealth && !isAllowedHost(request.headers.host, options)) {
-      await reply
-        .code(403)
-        .send(
-          refusalBody(
-            'AUTH_FORBIDDEN',
-            `The host "${request.headers.host?.slice(0, 120)}" is not allowed: add it to FAME_ALLOWED_HOSTS`,
-          ),
-        );
-    }
+    // The matched route decides, never the text of the URL, which also contains what the sender likes.
+    if (PROBES.has(request.routeOptions.url ?? '')) return;
+    const fault = originFault(request.headers, options);
+    if (fault !== undefined) await reply.code(403).send(refusalBody('AUTH_FORBIDDEN', fault));
   });
   app.setNotFoundHandler(async (request, reply) =>
     reply

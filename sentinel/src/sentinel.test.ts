@@ -1,0 +1,129 @@
+// The check of Origin and Host, through the port of a running sentinel. `door/origin.test.ts` has the table of values.
+import { request } from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type RunningSentinel, startSentinel } from './sentinel.ts';
+
+const running: RunningSentinel[] = [];
+const start = async (host: string): Promise<RunningSentinel> => {
+  const sentinel = await startSentinel({
+    port: 0,
+    host,
+    resumeWindowMs: 0,
+    drainMs: 1_000,
+    maxSessions: 100,
+    maxAddressesPerNode: 100,
+    maxOpenCallsPerNode: 100,
+    allowedOrigins: ['https://app.example'],
+    allowedHosts: ['sentinel'],
+    parentUrl: undefined,
+    peerUrls: [],
+    connectTimeoutMs: 1_000,
+  });
+  running.push(sentinel);
+  return sentinel;
+};
+afterAll(() => Promise.all(running.map((sentinel) => sentinel.close())));
+
+/** Returns the status of the answer to a request with these headers; 101 for a WebSocket that opened. */
+const statusOf = (
+  port: number,
+  path: string,
+  headers: Record<string, string>,
+  method = 'GET',
+): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const sent = request({ host: '127.0.0.1', port, path, method, headers, agent: false });
+    const end = (status: number): void => {
+      resolve(status);
+      sent.destroy();
+    };
+    sent.once('response', ({ statusCode = 0 }) => end(statusCode));
+    sent.once('upgrade', ({ statusCode = 0 }, socket) => {
+      socket.destroy();
+      end(statusCode);
+    });
+    sent.once('error', reject);
+    sent.end();
+  });
+
+describe('HTTP', () => {
+  let port: number;
+  beforeAll(async () => {
+    port = (await start('127.0.0.1')).port;
+  });
+
+  const evil = { host: 'evil.example' };
+  test.each<[string, number]>([
+    ['/fame/v1/trace', 403],
+    ['/fame/v1/trace?/health', 403],
+    ['/fame/v1/trace?x=/health', 403],
+    ['/fame/v1/trace#/health', 403],
+    ['/fame/v1/%74race?/health', 403],
+    ['/fame/v1/nodes', 403],
+    ['/fame/v1/nodes?/health', 403],
+    ['/fame/v1/nodes;/health', 403],
+    ['/metrics', 403],
+    ['/metrics?/health', 403],
+    ['/nothing/health', 403],
+    ['/healthz', 200],
+    ['/healthz?probe=1', 200],
+    ['/readyz', 200],
+    ['/fame/v1/attach/health', 200],
+    ['/fame/v1/ingress/health', 200],
+  ])('HD4: %s under a foreign Host answers %d', async (path, status) => {
+    expect(await statusOf(port, path, evil)).toBe(status);
+    expect(await statusOf(port, path, evil, 'HEAD')).toBe(status);
+  });
+
+  test.each<[Record<string, string>, number]>([
+    [{ host: 'localhost' }, 200],
+    [{ host: 'sentinel:8000' }, 200],
+    [{ host: 'localhost', origin: 'http://localhost' }, 200],
+    [{ host: 'localhost', origin: 'https://app.example' }, 200],
+    [{ host: 'localhost', origin: 'https://evil.example' }, 403],
+    [{ host: 'localhost', origin: 'null' }, 403],
+    [{ host: 'evil.example', origin: 'https://app.example' }, 403],
+  ])('HD4: the nodes are listed for %o: %d', async (headers, status) => {
+    expect(await statusOf(port, '/fame/v1/nodes', headers)).toBe(status);
+    expect(await statusOf(port, '/fame/v1/attach/health', headers)).toBe(200);
+  });
+});
+
+const attach = (port: number, headers: Record<string, string>): Promise<number> =>
+  statusOf(port, '/fame/v1/attach/ws/downstream/n', {
+    connection: 'Upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    ...headers,
+  });
+
+describe('WebSocket', () => {
+  let closed: number;
+  let open: number;
+  beforeAll(async () => {
+    closed = (await start('127.0.0.1')).port;
+    open = (await start('0.0.0.0')).port;
+  });
+
+  test.each<[Record<string, string>, number, number]>([
+    [{ host: 'localhost:8000' }, 101, 101],
+    [{ host: 'sentinel:8000' }, 101, 101],
+    [{ host: 'localhost:8000', origin: 'http://localhost:8000' }, 101, 101],
+    [{ host: 'sentinel:8000', origin: 'https://app.example' }, 101, 101],
+    // A program that uses another name of this machine needs an open interface, or FAME_ALLOWED_HOSTS.
+    [{ host: 'evil.example:8000' }, 403, 101],
+    [{ host: '192.168.1.5:8000' }, 403, 101],
+    [{ host: 'evil.example:8000', origin: 'https://app.example' }, 403, 403],
+    [{ host: 'evil.example:8000', origin: 'http://evil.example:8000' }, 403, 403],
+    [{ host: 'localhost:8000', origin: 'chrome-extension://localhost:8000' }, 403, 403],
+    [{ host: 'localhost:8000', origin: 'https://localhost:8000' }, 403, 403],
+    [{ host: 'localhost:8000', origin: 'http://localhost:8001' }, 403, 403],
+    [{ host: 'localhost:8000', origin: 'http://user@localhost:8000' }, 403, 403],
+    [{ host: 'localhost:8000', origin: 'http://localhost:8000/page' }, 403, 403],
+    [{ host: 'localhost:8000', origin: 'null' }, 403, 403],
+  ])('HD21: %o answers %d, on an open interface %d', async (headers, onLoopback, onOpen) => {
+    expect(await attach(closed, headers)).toBe(onLoopback);
+    expect(await attach(open, headers)).toBe(onOpen);
+  });
+});
