@@ -90,6 +90,15 @@ export class Control {
         from.outbound.sendControl(nack(this.#deps.identity, refused, 'PROTO_OUT_OF_ORDER', reason));
         break;
       }
+      case 'KeyRequest': {
+        const { id, corrId, replyTo = '' } = envelope;
+        // Without a corrId no answer could be matched to it.
+        if (corrId === undefined) return;
+        const refused = { id, corrId, replyTo: from.mayReplyTo(replyTo) ? replyTo : '' };
+        const reason = 'This sentinel keeps no keys';
+        from.outbound.sendControl(nack(this.#deps.identity, refused, 'OPERATION_UNSUPPORTED', reason));
+        break;
+      }
       case 'AddressBindAck':
       case 'CapabilityAdvertiseAck':
         if (from.kind === 'parent') this.#deps.announcer.answered(frame);

@@ -222,3 +222,19 @@ test('the drain does not wait for a node that disconnects', async () => {
   await waiting;
   expect(agent.session.outbound.messages).toBe(8);
 });
+
+test('HD27: a KeyRequest with a corrId is refused, and neither one without nor an announcement is answered', () => {
+  const { caller } = pair();
+  const mailbox = '__rpc__caller@/S/caller';
+  const [nack] = caller.send({ type: 'KeyRequest' }, { corrId: 'k1', replyTo: mailbox, id: 'e1' });
+  expect(nack).toMatchObject({ to: mailbox, corrId: 'k1', frame: { ok: false, refId: 'e1' } });
+  expect(codeOf([nack!])).toBe('OPERATION_UNSUPPORTED');
+  const [note] = caller.send({ type: 'KeyRequest' }, { corrId: 'k2' });
+  expect(note).toMatchObject({ corrId: 'k2', frame: { code: 'OPERATION_UNSUPPORTED' } });
+  // Never to a mailbox of another node.
+  const [forged] = caller.send({ type: 'KeyRequest' }, { corrId: 'k3', replyTo: '__rpc__x@/S/agent' });
+  expect(forged).toMatchObject({ corrId: 'k3', frame: { code: 'OPERATION_UNSUPPORTED' } });
+  expect(forged!.to).toBeUndefined();
+  expect(caller.send({ type: 'KeyRequest' }, { replyTo: mailbox })).toEqual([]);
+  expect(caller.send({ type: 'KeyAnnounce' }, { corrId: 'k4', replyTo: mailbox })).toEqual([]);
+});

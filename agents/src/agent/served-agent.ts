@@ -8,6 +8,7 @@ import {
   isFabricError,
   type Logger,
   newId,
+  RTYPE,
   type Service,
   silentLog,
   systemClock,
@@ -165,23 +166,33 @@ export class ServedAgent implements Serving, Service {
     }
   }
 
-  /** Queues the message with the calls, so the limits apply to messages too. */
+  /**
+   * Queues the message with the calls, so the limits apply to messages too. Rejects only if the sender waits for an answer:
+   * the link then answers with the error.
+   */
   onMessage(payload: unknown, envelope: Envelope): Promise<unknown> | undefined {
     const { onMessage } = this.#options;
-    if (!onMessage || this.#state !== 'open') return undefined;
-    return new Promise((resolve) => {
+    if (!onMessage) return undefined;
+    const isAwaited = ((envelope.rtype ?? 0) & (RTYPE.reply | RTYPE.stream)) !== 0;
+    return new Promise((resolve, reject) => {
+      const drop = (error: unknown): void => (isAwaited ? reject(error) : resolve(undefined));
+      const { address } = this.agent;
+      if (this.#state !== 'open') {
+        drop(new FabricError('LINK_DRAINING', `${address} is stopping and accepts no new messages`));
+        return;
+      }
       const run = async (): Promise<void> => {
         try {
           resolve(await onMessage.call(this.#options, payload, envelope, this.#context));
         } catch (error) {
-          this.#log.error('message handler failed', { messageId: envelope.id, error });
-          resolve(undefined);
+          if (!isAwaited) this.#log.error('message handler failed', { messageId: envelope.id, error });
+          drop(error);
         }
       };
-      const job = { scope: this.#context, run, abandon: () => resolve(undefined) };
+      const job = { scope: this.#context, run, abandon: () => drop(this.#closing.signal.reason) };
       if (!this.#scheduler.submit(job)) {
         this.#log.warn('message dropped: the queue is full', { messageId: envelope.id });
-        resolve(undefined);
+        drop(new FabricError('NODE_BUSY', `${address} has too many waiting messages; send again later`));
       }
     });
   }

@@ -167,7 +167,7 @@ export const ERRORS = Object.freeze({
   OPERATION_UNSUPPORTED: entry(
     'task',
     false,
-    'The agent does not offer that task method.',
+    'The agent does not offer that task method. Also the answer to a KeyRequest or SecureOpen: keys and encryption are not supported.',
     'Use another method or another agent.',
   ),
   OUTBOUND_FORBIDDEN: entry(

@@ -3,7 +3,7 @@
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { type DataFrame, type Envelope, expects, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
-import { type RpcReply, type RpcRequest, rpcError, rpcResult } from '../protocol/rpc.ts';
+import { type RpcReply, type RpcRequest, rpcError, rpcIdOf, rpcResult } from '../protocol/rpc.ts';
 import { Deliveries } from './deliveries.ts';
 import type { Sender, SendFlow } from './flow.ts';
 import type { IncomingCall } from './link-types.ts';
@@ -39,6 +39,7 @@ export class Incoming implements IncomingCall {
   readonly method: string;
   readonly params: unknown;
   readonly isStream: boolean;
+  /** Empty for a call without an answer, such as a notification: no id, no corrId, no requested reply. */
   readonly replyTo: string;
   readonly traceId: string | undefined;
   readonly meta: Record<string, unknown> | undefined;
@@ -62,15 +63,16 @@ export class Incoming implements IncomingCall {
     this.#owner = owner;
     this.neighbor = neighbor;
     this.address = address;
-    const { id } = request;
-    const hasId = typeof id === 'string' || typeof id === 'number';
-    this.#rpcId = hasId ? id : (envelope.corrId ?? '');
+    const rpcId = rpcIdOf(request);
+    this.#rpcId = rpcId ?? envelope.corrId ?? '';
     this.id = String(this.#rpcId);
-    this.corrId = envelope.corrId ?? this.id;
+    this.corrId = envelope.corrId ?? (this.id === '' ? envelope.id : this.id);
     this.method = request.method;
     this.params = request.params;
     this.isStream = expects(envelope, RTYPE.stream);
-    this.replyTo = envelope.replyTo ?? '';
+    const isNotification =
+      rpcId === undefined && envelope.corrId === undefined && !expects(envelope, RTYPE.reply | RTYPE.stream);
+    this.replyTo = isNotification ? '' : (envelope.replyTo ?? '');
     this.traceId = envelope.traceId;
     const { meta } = envelope;
     this.meta = typeof meta === 'object' && meta !== null ? meta : undefined;

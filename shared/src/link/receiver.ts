@@ -6,7 +6,7 @@ import type { Logger } from '../log.ts';
 import { decode } from '../protocol/codec.ts';
 import { type DataFrame, type DeliveryAck, type Envelope, expects, RTYPE } from '../protocol/envelope.ts';
 import { parsePartialHeader } from '../protocol/partial-header.ts';
-import { isRpcReply } from '../protocol/rpc.ts';
+import { isRpcAnswer, isRpcReply } from '../protocol/rpc.ts';
 import type { Calls } from './calls.ts';
 import type { Control } from './control.ts';
 import type { Deliveries } from './deliveries.ts';
@@ -80,6 +80,15 @@ export class Receiver {
       case 'CapabilityWithdrawAck':
         control.onAck(envelope);
         break;
+      case 'KeyRequest':
+      case 'SecureOpen':
+        serving.refuse(
+          neighbor,
+          envelope,
+          'OPERATION_UNSUPPORTED',
+          `This node does not support ${frame.type}`,
+        );
+        break;
       default:
         // The arrival of a heartbeat ack is enough. Other frames are not meant for nodes.
         break;
@@ -88,7 +97,15 @@ export class Receiver {
 
   #onData(neighbor: Neighbor, envelope: Envelope<DataFrame>, size: number): void {
     const { calls, serving } = this.#deps;
-    if (!isRpcReply(envelope.frame.payload)) {
+    const { payload } = envelope.frame;
+    // Without a result and an error a reply is the end of a stream, unless its sender waits for an answer: then it is a
+    // request that lacks its method.
+    const isReply =
+      isRpcReply(payload) &&
+      (isRpcAnswer(payload) ||
+        envelope.to === serving.identity.replyAddress ||
+        !expects(envelope, RTYPE.reply | RTYPE.stream));
+    if (!isReply) {
       serving.onData(neighbor, envelope);
       return;
     }

@@ -1,5 +1,6 @@
 // Serving: requests, messages, acknowledgements, cancellation and queued replies.
 import { describe, expect, it, vi } from 'vitest';
+import { FabricError } from '../errors/error.ts';
 import { type DataFrame, type Envelope, type EnvelopeHeader, makeEnvelope } from '../protocol/envelope.ts';
 import { attach, errorOf, serve } from '../testing/attach.ts';
 import { CaptureLog } from '../testing/capture-log.ts';
@@ -411,6 +412,136 @@ describe('a message that is not a request', () => {
     expect(onMessage).toHaveBeenCalledWith({ b: 2 }, expect.objectContaining({ to: 'a@fame.fabric' }));
     expect(() => agent.send('garbage', 1)).toThrow(/not an address/);
     expect(() => agent.send('a@fame.fabric', 'x'.repeat(300_000))).toThrow(/limit/);
+  });
+});
+
+describe('HD27: a payload that is no request', () => {
+  const awaited = { replyTo: CALLER, corrId: 'c', rtype: 2 };
+  const faulty: [string, unknown][] = [
+    ['null', null],
+    ['a text', 'echo'],
+    ['a number', 7],
+    ['an empty list', []],
+    ['a list that is no batch', [1, 2]],
+    ['a request without jsonrpc', { id: 'c', method: 'm' }],
+    ['a method that is a number', { jsonrpc: '2.0', id: 'c', method: 5 }],
+    ['a request without a method', { jsonrpc: '2.0', id: 'c' }],
+    ['a method that is null', { jsonrpc: '2.0', id: 'c', method: null }],
+    ['a batch', [{ jsonrpc: '2.0', id: 'c', method: 'm' }]],
+  ];
+  const codes = (answers: Envelope<DataFrame>[]) =>
+    answers.map((answer) => [
+      answer.to,
+      answer.corrId,
+      payloadOf(answer).id,
+      payloadOf(answer).error?.data.code,
+    ]);
+  const invalid = [CALLER, 'c', 'c', 'REQUEST_INVALID'];
+
+  it.each(faulty)(
+    'HD27: %s is answered with REQUEST_INVALID if an answer is awaited',
+    async (_what, payload) => {
+      const { message, answers, agent } = await served(serve((call) => call.reply(1)));
+      message(payload, awaited);
+      message(payload, { ...awaited, rtype: 4 });
+      await settle();
+      expect(codes(answers)).toEqual([invalid, invalid]);
+      expect(payloadOf(answers[0]).error!.code).toBe(-32600);
+      expect(agent.counts).toMatchObject({ serving: 0, flowsSent: 2 });
+    },
+  );
+
+  it('HD27: a faulty request or a batch with an id is answered without rtype, also beside a message handler', async () => {
+    const onMessage = vi.fn((payload: unknown) => payload);
+    const { message, answers } = await served({ onCall: () => {}, onMessage });
+    message({ jsonrpc: '2.0', id: 'c', method: 5 }, { replyTo: CALLER, corrId: 'c' });
+    message([{ jsonrpc: '2.0', id: 'c', method: 'm' }], { replyTo: CALLER, corrId: 'c' });
+    await settle();
+    expect(codes(answers)).toEqual([invalid, invalid]);
+    expect(onMessage).not.toHaveBeenCalled();
+  });
+
+  it('HD27: a handler without an answer, or one that fails, leaves no sender waiting', async () => {
+    const log = new CaptureLog();
+    const { message, answers } = await served(
+      {
+        onCall: () => {},
+        onMessage: (payload) => {
+          if (payload === 'nothing') return undefined;
+          if (payload === 'later') return Promise.reject(new Error('x'));
+          if (payload === 'busy') throw new FabricError('NODE_BUSY', 'later');
+          if (payload === 'unsendable') return { n: 1n };
+          throw new Error('x');
+        },
+      },
+      { log },
+    );
+    for (const payload of ['nothing', 'now', 'busy', 'unsendable', 'later']) message(payload, awaited);
+    await settle();
+    expect(codes(answers).map(([, , , code]) => code)).toEqual([
+      'REQUEST_INVALID',
+      'INTERNAL',
+      'NODE_BUSY',
+      'PROTO_MALFORMED',
+      'INTERNAL',
+    ]);
+    expect(log.messages('error')).toHaveLength(2);
+    expect(JSON.stringify(answers[1])).toContain(
+      log.lines.find(({ level }) => level === 'error')!.fields.logId,
+    );
+  });
+
+  it('HD27: a notification is served and never answered, faulty or not', async () => {
+    const onCall = vi.fn((call: IncomingCall) => call.reply(1));
+    const { message, answers, acks } = await served(serve(onCall));
+    message({ jsonrpc: '2.0', method: 'm' }, { replyTo: CALLER });
+    message({ jsonrpc: '2.0', method: 'm' }, { replyTo: CALLER });
+    message({ jsonrpc: '2.0', method: 5 }, { replyTo: CALLER });
+    message([{ jsonrpc: '2.0', method: 'm' }], { replyTo: CALLER });
+    message('plain', { replyTo: CALLER, corrId: 'c' });
+    message(null, { corrId: 'c', rtype: 2 });
+    await settle();
+    expect(onCall).toHaveBeenCalledTimes(2);
+    expect([...answers, ...acks]).toEqual([]);
+  });
+
+  it('HD27: an answer is never answered, whatever its form', async () => {
+    const { message, answers, acks, agent } = await served({
+      onCall: (call) => call.reply(1),
+      onMessage: (payload) => payload,
+    });
+    const mailbox = { ...awaited, to: 'a@fame.fabric' };
+    message({ jsonrpc: '2.0', id: 'c', result: 1 }, mailbox);
+    message({ jsonrpc: '2.0', id: 'c', result: 1, method: null }, mailbox);
+    message({ jsonrpc: '2.0', id: 'c', error: { code: 1, message: 'x' }, method: 5 }, mailbox);
+    message([{ jsonrpc: '2.0', id: 'c', result: 1 }], mailbox);
+    await settle();
+    expect([...answers, ...acks]).toEqual([]);
+    // The answer to a message has no replyTo: two handlers would answer each other without end.
+    message('ping', awaited);
+    await settle();
+    expect(answers).toHaveLength(1);
+    expect(answers[0]!.replyTo).toBeUndefined();
+    // Nor is an answer in another form, when it arrives in the mailbox of this node.
+    agent.call('other@fame.fabric', 'm').catch(() => {});
+    await settle();
+    message('pong', { ...awaited, to: answers[1]!.replyTo });
+    await settle();
+    expect(answers).toHaveLength(2);
+    expect(acks).toEqual([]);
+  });
+
+  it('HD27: a KeyRequest or SecureOpen with a corrId is refused, and an announcement is not', async () => {
+    const { sentinel, acks } = await served(serve(() => {}));
+    for (const type of ['KeyRequest', 'SecureOpen', 'KeyAnnounce', 'SecureAccept', 'SecureClose'] as const) {
+      sentinel.send(sentinel.node, makeEnvelope({ type }, { replyTo: CALLER, corrId: type }));
+      sentinel.send(sentinel.node, makeEnvelope({ type }, { replyTo: CALLER }));
+    }
+    await settle();
+    expect(acks.map(({ to, corrId, frame }) => [to, corrId, (frame as { code?: string }).code])).toEqual([
+      [CALLER, 'KeyRequest', 'OPERATION_UNSUPPORTED'],
+      [CALLER, 'SecureOpen', 'OPERATION_UNSUPPORTED'],
+    ]);
   });
 });
 

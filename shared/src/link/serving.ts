@@ -7,7 +7,7 @@ import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import type { Logger } from '../log.ts';
 import { type DataFrame, type Envelope, expects, FLOW, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
-import { isRpcRequest } from '../protocol/rpc.ts';
+import { claimsRpc, isRpcAnswer, isRpcRequest, rpcIdOf } from '../protocol/rpc.ts';
 import type { Binding, Bindings } from './bindings.ts';
 import type { Deliveries } from './deliveries.ts';
 import { Incoming, type IncomingOwner } from './incoming.ts';
@@ -55,6 +55,8 @@ export class Serving implements IncomingOwner {
     if (to !== undefined) binding = this.#bindings.find(to);
     else if (capabilities !== undefined) binding = this.#bindings.findCapable(capabilities);
     if (!binding) {
+      // An answer whose call has ended. A refusal could reach another call with the same corrId.
+      if (to !== undefined && to === this.identity.replyAddress) return;
       const target = to ?? `[${capabilities?.join(', ') ?? ''}]`;
       this.refuse(neighbor, envelope, 'NO_ROUTE', `No service for ${target} on this node`);
       return;
@@ -64,7 +66,9 @@ export class Serving implements IncomingOwner {
     const { payload } = envelope.frame;
     if (isRpcRequest(payload)) {
       this.#onRequest(binding, new Incoming(this, neighbor, to ?? binding.address, envelope, payload));
-    } else this.#onMessage(neighbor, binding, envelope, payload);
+    } else if (isRpcAnswer(payload)) {
+      this.#log.debug('an answer does not have the form of a JSON-RPC reply', { address: to });
+    } else this.#onMessage(neighbor, binding, envelope);
   }
 
   /** Acknowledges a message. Returns false if the message was received before. */
@@ -112,45 +116,70 @@ export class Serving implements IncomingOwner {
     call.fail(error, logId);
   }
 
-  #onMessage(neighbor: Neighbor, binding: Binding, envelope: Envelope, payload: unknown): void {
+  #onMessage(neighbor: Neighbor, binding: Binding, envelope: Envelope<DataFrame>): void {
     const { service } = binding;
-    if (!service.onMessage) {
+    const { payload } = envelope.frame;
+    // A faulty request or a batch is no message: a handler would take it for data.
+    if (!service.onMessage || (claimsRpc(payload) && awaitsAnswer(envelope))) {
       this.#log.debug('a message has no handler', { address: envelope.to });
+      this.#refuseMessage(neighbor, binding, envelope);
       return;
     }
     let value: unknown;
     try {
       value = service.onMessage(payload, envelope);
     } catch (error) {
-      this.#messageFailed(binding, error);
+      this.#messageFailed(neighbor, binding, envelope, error);
       return;
     }
     if (isThenable(value)) {
       value.then(
         (later) => this.#answerMessage(neighbor, binding, envelope, later),
-        (error: unknown) => this.#messageFailed(binding, error),
+        (error: unknown) => this.#messageFailed(neighbor, binding, envelope, error),
       );
     } else this.#answerMessage(neighbor, binding, envelope, value);
   }
 
-  #answerMessage(neighbor: Neighbor, binding: Binding, envelope: Envelope, value: unknown): void {
+  #answerMessage(neighbor: Neighbor, binding: Binding, envelope: Envelope<DataFrame>, value: unknown): void {
     const { replyTo, corrId, traceId } = envelope;
-    if (value === undefined || value === null || replyTo === undefined) return;
+    if (value === undefined || value === null) {
+      this.#refuseMessage(neighbor, binding, envelope);
+      return;
+    }
+    if (replyTo === undefined) return;
     try {
-      const header = this.identity.header({
-        traceId,
-        to: replyTo,
-        replyTo: this.identity.systemAddress,
-        corrId,
-      });
+      // Without replyTo, so that a handler at the other end does not answer the answer.
+      const header = this.identity.header({ traceId, to: replyTo, corrId });
       neighbor.send(neighbor.main, makeEnvelope<DataFrame>({ type: 'Data', payload: value }, header));
     } catch (error) {
-      this.#messageFailed(binding, error);
+      this.#messageFailed(neighbor, binding, envelope, error);
     }
   }
 
-  #messageFailed(binding: Binding, error: unknown): void {
-    this.#log.error('a message handler failed', { address: binding.address, error });
+  #messageFailed(neighbor: Neighbor, binding: Binding, envelope: Envelope<DataFrame>, error: unknown): void {
+    const isAwaited = awaitsAnswer(envelope);
+    const logId = newId();
+    // A FabricError is an answer, and no fault of the handler.
+    if (!isAwaited || !isFabricError(error)) {
+      this.#log.error('a message handler failed', { logId, address: binding.address, error });
+    }
+    if (isAwaited) this.#callOf(neighbor, binding, envelope).fail(error, logId);
+  }
+
+  /** Answers a message that has no other answer with an error, if its sender waits for one. */
+  #refuseMessage(neighbor: Neighbor, binding: Binding, envelope: Envelope<DataFrame>): void {
+    if (!awaitsAnswer(envelope)) return;
+    const reason = Array.isArray(envelope.frame.payload)
+      ? 'The payload is a list; send each JSON-RPC 2.0 request in its own envelope'
+      : 'The payload is not a JSON-RPC 2.0 request: expected {"jsonrpc":"2.0","id":...,"method":"..."}';
+    this.#callOf(neighbor, binding, envelope).fail(new FabricError('REQUEST_INVALID', reason));
+  }
+
+  // Only for the error reply: a message is not one of the open calls.
+  #callOf(neighbor: Neighbor, binding: Binding, envelope: Envelope<DataFrame>): Incoming {
+    const id = rpcIdOf(envelope.frame.payload) ?? envelope.corrId ?? '';
+    const request = { jsonrpc: '2.0', id, method: 'message' } as const;
+    return new Incoming(this, neighbor, envelope.to ?? binding.address, envelope, request);
   }
 
   /** Sends a negative DeliveryAck to the caller of this envelope, if there is one. */
@@ -217,5 +246,20 @@ export class Serving implements IncomingOwner {
     return this.#open.size === 0 ? Promise.resolve() : this.#idleWaiters.wait();
   }
 }
+
+/**
+ * True if the sender of a message that is not a request waits for an answer: by its `rtype`, or by the id of a faulty
+ * request or of a batch. A faulty notification is not answered.
+ */
+const awaitsAnswer = (envelope: Envelope<DataFrame>): boolean => {
+  const { replyTo, frame } = envelope;
+  if (replyTo === undefined) return false;
+  if (expects(envelope, RTYPE.reply | RTYPE.stream)) return true;
+  const { payload } = frame;
+  if (!claimsRpc(payload)) return false;
+  return Array.isArray(payload)
+    ? payload.some((item) => !isRpcAnswer(item) && rpcIdOf(item) !== undefined)
+    : rpcIdOf(payload) !== undefined;
+};
 
 const longKey = (corrId: string, replyTo: string): string => `${corrId}\n${replyTo}`;

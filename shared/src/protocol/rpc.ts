@@ -58,6 +58,32 @@ export const isRpcReply = (payload: unknown): payload is RpcReply => {
   return jsonrpc === '2.0' && method === undefined;
 };
 
+const fieldsOf = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+
+/** True if the payload claims to be JSON-RPC 2.0: one object, or a batch. */
+export const claimsRpc = (payload: unknown): boolean =>
+  Array.isArray(payload) ? payload.some(claimsRpcOne) : claimsRpcOne(payload);
+
+const claimsRpcOne = (value: unknown): boolean => fieldsOf(value).jsonrpc === '2.0';
+
+/** True if the payload has a result or an error, even beside a method, or is a batch of answers. It is never answered. */
+export const isRpcAnswer = (payload: unknown): boolean =>
+  Array.isArray(payload)
+    ? payload.length > 0 && payload.every((item) => isRpcReply(item) || hasOutcome(item))
+    : hasOutcome(payload);
+
+const hasOutcome = (value: unknown): boolean => {
+  const { jsonrpc, result, error } = fieldsOf(value);
+  return jsonrpc === '2.0' && (result !== undefined || error !== undefined);
+};
+
+/** The JSON-RPC id of a payload. `undefined` for a notification, and for an id that is neither a text nor a number. */
+export function rpcIdOf(payload: unknown): string | number | undefined {
+  const { id } = fieldsOf(payload);
+  return typeof id === 'string' || typeof id === 'number' ? id : undefined;
+}
+
 export const rpcRequest = (id: string | number, method: string, params: unknown): RpcRequest => ({
   jsonrpc: '2.0',
   id,
