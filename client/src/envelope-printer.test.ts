@@ -107,3 +107,27 @@ test('control characters of a peer are escaped, and colours are off by default',
   createEnvelopePrinter({ write, style: createStyle(true) })('received', request());
   expect(text).toContain('\u001b[34m');
 });
+
+test('HD29: unknown fields are not printed, known ones are cut, whoever sent them', () => {
+  const long = 'x'.repeat(5_000);
+  const hostile = {
+    ...makeEnvelope(
+      { type: 'KeyRequest', [long]: 1, body: SECRETS[0], reason: long, address: { deep: SECRETS[1] } },
+      { to: long, corrId: 'c', capabilities: Array.from({ length: 32 }, () => long) },
+    ),
+    note: SECRETS[2],
+    [SECRETS[3]!]: 1,
+    [long]: long,
+    traceId: { text: SECRETS[4] },
+  } as unknown as Envelope;
+  const text = printed(hostile);
+  for (const secret of SECRETS) expect(text).not.toContain(secret);
+  expect(text).toContain('"corrId": "c"');
+  expect(text).toContain('"otherFields": "<');
+  expect(text.length).toBeLessThan(4_000);
+  const rpc = { jsonrpc: '2.0', id: { text: SECRETS[0] }, method: long };
+  const call = printed(makeEnvelope({ type: 'Data', payload: rpc, codec: long }));
+  expect(call).not.toContain(SECRETS[0]);
+  expect(call.length).toBeLessThan(2_000);
+  expect(printed(hostile, 'full').length).toBeGreaterThan(100_000);
+});

@@ -1,8 +1,16 @@
 // Prints envelopes for debugging: `make run-verbose`, `/trace on`. Each envelope is a block with its time, direction, label,
-// and metadata as JSON. A payload is reduced to its method and size, so that neither user text nor secrets reach a terminal or
-// a log. Only the mode `full` prints whole envelopes.
+// and metadata as JSON. A payload is reduced to its method and size, and fields outside of the protocol to their size, so that
+// neither user text nor secrets reach a terminal or a log. Known fields are cut. Only the mode `full` prints whole envelopes.
 import type { DataFrame, Envelope } from '@fame-fabric/shared';
-import { createStyle, cutText, escapeLine, printableJson, type Style } from '@fame-fabric/shared/internal';
+import {
+  createStyle,
+  cutText,
+  escapeLine,
+  printableJson,
+  type Style,
+  shownHeader,
+  shownValue,
+} from '@fame-fabric/shared/internal';
 
 export interface EnvelopePrinterOptions {
   /** Receives one block of lines for each envelope. */
@@ -50,37 +58,39 @@ const sizeOf = (value: unknown): number => {
   return json === undefined ? 0 : new TextEncoder().encode(json).length;
 };
 
-// Frame fields that contain only ids, addresses, codes and counts. The value of any other field is replaced by its size.
-const FRAME_FIELDS = new Set(
-  (
-    'type originType systemId instanceId assignedPath capabilities acceptedLogicals ok code reason refId targetSystemId ' +
-    'targetPhysicalPath routingEpoch software resumed address physicalPath flowId credits corrId codec'
-  ).split(' '),
-);
-const HEADER_FIELDS = new Set(
-  'version id sid traceId to replyTo capabilities rtype corrId flowId seqId flowFlags ttl priority ts'.split(
-    ' ',
-  ),
-);
+// Frame fields that contain only ids, addresses, codes and counts. Other fields are reduced to their size.
+const FRAME_FIELDS = (
+  'type originType systemId instanceId assignedPath capabilities acceptedLogicals ok code reason refId targetSystemId ' +
+  'targetPhysicalPath routingEpoch software resumed address physicalPath flowId credits corrId codec'
+).split(' ');
 
 /** Returns an envelope without its content: header, frame fields, and the method and sizes of a payload. */
-function envelopeMetadata(envelope: Envelope): Record<string, unknown> {
-  const metadata: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(envelope)) {
-    if (value === undefined) continue; // not sent
-    if (key === 'frame') {
-      metadata.frame =
-        envelope.frame.type === 'Data' ? dataMetadata(envelope.frame) : only(envelope.frame, FRAME_FIELDS);
-    } else if (HEADER_FIELDS.has(key)) metadata[key] = value;
-    else metadata[key] = hidden(value);
-  }
-  return metadata;
+function envelopeMetadata({ frame, ...header }: Envelope): Record<string, unknown> {
+  const shown = shownHeader({ frame, ...header });
+  return {
+    ...shown,
+    ...otherFields(header, shown),
+    frame: frame.type === 'Data' ? dataMetadata(frame) : frameMetadata(frame),
+  };
 }
 
-const only = (record: object, allowed: ReadonlySet<string>): Record<string, unknown> =>
-  Object.fromEntries(
-    Object.entries(record).map(([key, value]) => [key, allowed.has(key) ? value : hidden(value)]),
+function frameMetadata(frame: object): Record<string, unknown> {
+  const fields = frame as Record<string, unknown>;
+  const shown: Record<string, unknown> = {};
+  for (const field of FRAME_FIELDS) {
+    const value = shownValue(fields[field]);
+    if (value !== undefined) shown[field] = value;
+  }
+  return { ...shown, ...otherFields(fields, shown) };
+}
+
+// Other nodes choose the names of other fields too, so the names are not shown.
+function otherFields(fields: object, shown: Record<string, unknown>): { otherFields?: string } {
+  const others = Object.entries(fields).filter(
+    ([name, value]) => value !== undefined && !Object.hasOwn(shown, name),
   );
+  return others.length === 0 ? {} : { otherFields: hidden(Object.fromEntries(others)) };
+}
 
 const hidden = (value: unknown): string => `<${sizeOf(value)} bytes>`;
 
@@ -89,8 +99,9 @@ function dataMetadata(frame: DataFrame): Record<string, unknown> {
   const shown: Record<string, unknown> = {};
   if (payload.jsonrpc === '2.0') {
     shown.jsonrpc = '2.0';
-    if ('id' in payload) shown.id = payload.id;
-    if (typeof payload.method === 'string') shown.method = payload.method;
+    const id = shownValue(payload.id);
+    if ('id' in payload) shown.id = id === undefined ? hidden(payload.id) : id;
+    if (typeof payload.method === 'string') shown.method = shownValue(payload.method);
     if (payload.params !== undefined) shown.params = hidden(payload.params);
     if (payload.result !== undefined) shown.result = payload.result === null ? null : hidden(payload.result);
     if (payload.error !== undefined) {
@@ -98,14 +109,14 @@ function dataMetadata(frame: DataFrame): Record<string, unknown> {
       const data = fieldsOf(error.data);
       shown.error = {
         code: typeof error.code === 'number' ? error.code : hidden(error.code),
-        ...(typeof data.code === 'string' ? { name: data.code } : {}),
+        ...(typeof data.code === 'string' ? { name: shownValue(data.code) } : {}),
         message: hidden(error.message),
       };
     }
   }
   return {
     type: frame.type,
-    ...(frame.codec === undefined ? {} : { codec: frame.codec }),
+    ...(frame.codec === undefined ? {} : { codec: shownValue(frame.codec) }),
     payload: payload.jsonrpc === '2.0' ? shown : hidden(frame.payload),
   };
 }

@@ -26,7 +26,9 @@ export {
 } from './link/capabilities.ts';
 export { Dialer, type DialerDeps, type DialerOptions } from './link/dialer.ts';
 export { Heartbeat, type HeartbeatDeps, type HeartbeatOptions } from './link/heartbeat.ts';
+export { SERVING_BACKOFF_MAX_MS } from './link/link.ts';
 export { FRAME_TYPES, isFrameType } from './protocol/frames.ts';
 export { type PartialHeader, parsePartialHeader } from './protocol/partial-header.ts';
+export { shownHeader, shownValue } from './protocol/shown-header.ts';
 export { charBoundary, cutText, isHighSurrogate } from './text/cut-text.ts';
 export { redactUrl } from './text/redact-url.ts';

@@ -1,4 +1,4 @@
-import { Link } from '@fame-fabric/shared';
+import { Link, makeEnvelope } from '@fame-fabric/shared';
 import { CaptureLog, ManualClock, ScriptedSentinel, settle } from '@fame-fabric/shared/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { defineAgent } from './agent.ts';
@@ -68,6 +68,68 @@ describe('AgentWorker', () => {
     expect(await running).toBe('finished');
     await drained;
     await client.close();
+  });
+
+  it('HD27: answers a message with an error if its handler fails, its queue is full or it has none', async () => {
+    const gate = Promise.withResolvers<void>();
+    const agent = defineAgent({
+      address: 'm@fame.fabric',
+      maxConcurrent: 1,
+      maxWaiting: 0,
+      async onMessage(payload) {
+        if (payload === 'wait') await gate.promise;
+        throw new Error('canary');
+      },
+    });
+    const worker = workerOf(newLink(), agent, agentAt('a'));
+    await worker.start();
+    const caller = sentinel.node;
+    const answers: [string | undefined, string | undefined][] = [];
+    sentinel.intercept = ({ corrId, frame }) => {
+      if (frame.type !== 'Data') return true;
+      const { error } = frame.payload as { error?: { data: { code: string } } };
+      answers.push([corrId, error?.data.code]);
+      expect(JSON.stringify(frame)).not.toContain('canary');
+      return false;
+    };
+    const send = async (payload: unknown, corrId: string, to = 'm@fame.fabric') => {
+      const header = { to, corrId, replyTo: '__rpc__x@/S/x', rtype: 2 };
+      sentinel.send(caller, makeEnvelope({ type: 'Data', payload }, header));
+      await settle();
+    };
+    await send('wait', 'first');
+    await send('x', 'busy');
+    gate.resolve();
+    await settle();
+    await send(null, 'plain', 'a@fame.fabric');
+    expect(answers).toEqual([
+      ['busy', 'NODE_BUSY'],
+      ['first', 'INTERNAL'],
+      ['plain', 'REQUEST_INVALID'],
+    ]);
+    expect(log.messages('error')).toEqual([]);
+    await worker.drain(0);
+  });
+
+  it('HD31: is back within 2 s of its sentinel, however long that was away', async () => {
+    const link = newLink();
+    const worker = workerOf(link, agentAt('a'));
+    await worker.start();
+    for (const awayMs of [5_000, 30_000, 120_000]) {
+      await clock.run(5_000, 100);
+      expect(link.state).toBe('attached');
+      sentinel.isDown = true;
+      sentinel.node.transport.close(1006, '');
+      const before = sentinel.dials;
+      await clock.run(awayMs, 50);
+      // With jitter, from 1 to 2 s: a sentinel that stays away is not flooded.
+      expect(sentinel.dials - before).toBeLessThanOrEqual(awayMs / 1_000 + 4);
+      sentinel.isDown = false;
+      await clock.run(2_000, 50);
+      expect(link.state).toBe('attached');
+      expect(sentinel.bound.has('a@fame.fabric')).toBe(true);
+    }
+    await worker.drain(0);
   });
 
   it('stops waiting after the drain time, and fails the remaining calls with NODE_GONE', async () => {

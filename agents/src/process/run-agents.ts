@@ -1,6 +1,14 @@
 // Runs agents as a process: configuration, link, signals, exit code. Used by `fame agent` and by programs of users.
 import { FabricError, isFabricError, Link, type LinkOptions, type Logger } from '@fame-fabric/shared';
-import { type Environment, EXIT, exitCodeOf, onAbort, redactUrl } from '@fame-fabric/shared/internal';
+import {
+  type Environment,
+  EXIT,
+  exitCodeOf,
+  onAbort,
+  redactUrl,
+  SERVING_BACKOFF_MAX_MS,
+  shownHeader,
+} from '@fame-fabric/shared/internal';
 import { createLog, sidOf, wsDial } from '@fame-fabric/shared/node';
 import type { Agent } from '../agent/agent-types.ts';
 import { AgentWorker } from '../agent/worker.ts';
@@ -85,13 +93,16 @@ async function run(
   }
 }
 
-function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
+/** The options of the link that serves the agents. */
+export function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
   return {
     url: config.admissionUrl,
     dial: wsDial,
     sidOf,
     log,
     connectTimeoutMs: config.connectTimeoutMs,
+    // Also for the first attach, before an address is bound.
+    backoffMaxMs: SERVING_BACKOFF_MAX_MS,
     deliveryProfile: config.deliveryProfile,
     systemId: config.nodeId,
     token: config.admissionToken,
@@ -101,7 +112,7 @@ function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
 
 // Logs metadata only: payloads are private to the two ends.
 function envelopeLog(log: Logger): NonNullable<LinkOptions['trace']> {
-  return (direction, { frame, sec, meta, ...header }) => {
-    log.info(`envelope ${direction}`, { ...header, frame: frame.type });
+  return (direction, envelope) => {
+    log.info(`envelope ${direction}`, { ...shownHeader(envelope), frame: envelope.frame.type });
   };
 }

@@ -240,6 +240,31 @@ describe('a lost connection', () => {
   });
 });
 
+describe('HD31: the delays of a sentinel that stays away', () => {
+  const dialsWhileAway = async (isServing: boolean, options: { backoffMaxMs?: number } = {}) => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    const link = await attach(sentinel, { clock, ...options });
+    if (isServing) await link.bind('a@fame.fabric', { onCall: () => {} });
+    await clock.run(5_000, 100);
+    sentinel.isDown = true;
+    sentinel.node.transport.close(1006, '');
+    await clock.run(100_000, 100);
+    await link.close();
+    return sentinel.dials - 1;
+  };
+
+  it('HD31: grow to 2 s for a link that serves, and to 10 s for one that only calls', async () => {
+    expect(await dialsWhileAway(true)).toBeGreaterThanOrEqual(45);
+    expect(await dialsWhileAway(false)).toBeLessThanOrEqual(26);
+  });
+
+  it('HD31: obey the option in both cases', async () => {
+    expect(await dialsWhileAway(true, { backoffMaxMs: 10_000 })).toBeLessThanOrEqual(26);
+    expect(await dialsWhileAway(false, { backoffMaxMs: 1_000 })).toBeGreaterThanOrEqual(80);
+  });
+});
+
 describe('a sentinel that keeps crashing soon after each attach', () => {
   it('is reattached to within a second each time', async () => {
     const sentinel = new ScriptedSentinel();

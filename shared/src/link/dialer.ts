@@ -44,8 +44,8 @@ export interface DialerOptions {
   readonly token?: string | undefined;
   /** First delay between attempts, in ms. @default 200 */
   readonly backoffMinMs?: number | undefined;
-  /** Longest delay between attempts, in ms. @default 10_000 */
-  readonly backoffMaxMs?: number | undefined;
+  /** Longest delay between attempts, in ms. A function is called for each delay. @default 10_000 */
+  readonly backoffMaxMs?: number | (() => number) | undefined;
   /** True if the first attach is retried after a refusal, until its timeout. @default false */
   readonly retriesRefusal?: boolean | undefined;
   /** Name of the other side in errors and logs. @default 'sentinel' */
@@ -66,9 +66,12 @@ export class Dialer {
     this.#deps = deps;
     this.#options = options;
     this.#peer = options.peer ?? 'sentinel';
+    const { backoffMinMs = 200, backoffMaxMs = 10_000 } = options;
     this.#backoff = new Backoff({
-      minMs: options.backoffMinMs ?? 200,
-      maxMs: options.backoffMaxMs ?? 10_000,
+      minMs: backoffMinMs,
+      get maxMs() {
+        return typeof backoffMaxMs === 'number' ? backoffMaxMs : backoffMaxMs();
+      },
     });
   }
 

@@ -28,7 +28,7 @@ export interface LinkOptions {
   silentAfterMs?: number | undefined;
   /** First delay between attempts to reconnect, in ms, before jitter. @default 200 */
   backoffMinMs?: number | undefined;
-  /** Longest delay between attempts to reconnect, in ms. @default 10_000 */
+  /** Longest delay between attempts to reconnect, in ms. @default 10_000, or 2_000 while the link serves an address */
   backoffMaxMs?: number | undefined;
   clock?: Clock | undefined;
   log?: Logger | undefined;

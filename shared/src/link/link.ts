@@ -35,6 +35,13 @@ import type { Transport } from './transport.ts';
 /** Time limit for the peer's answer to a close, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
+/**
+ * Longest delay between attempts of a link that serves addresses: its callers wait for it. A link that only calls waits
+ * longer, because thousands of them may return to one sentinel at once.
+ */
+export const SERVING_BACKOFF_MAX_MS = 2_000;
+const BACKOFF_MAX_MS = 10_000;
+
 /** A node's connection to a sentinel, which survives reconnects. */
 export class Link {
   readonly systemId: string;
@@ -127,7 +134,8 @@ export class Link {
         url: attachUrl(options.url, this.systemId),
         token: options.token,
         backoffMinMs: options.backoffMinMs,
-        backoffMaxMs: options.backoffMaxMs,
+        backoffMaxMs: () =>
+          options.backoffMaxMs ?? (this.#bindings.size > 0 ? SERVING_BACKOFF_MAX_MS : BACKOFF_MAX_MS),
       },
     );
     this.#openLoop();

@@ -1,0 +1,52 @@
+import { type Envelope, Link, makeEnvelope } from '@fame-fabric/shared';
+import { CaptureLog, ManualClock, ScriptedSentinel } from '@fame-fabric/shared/testing';
+import { expect, test } from 'vitest';
+import { readAgentConfig } from './config.ts';
+import { linkOptions } from './run-agents.ts';
+
+test('HD29: the log of envelopes has the known header fields, each cut, and no content', () => {
+  const log = new CaptureLog();
+  const { trace } = linkOptions(readAgentConfig({ FAME_SHOW_ENVELOPES: 'true' }), log);
+  const long = 'x'.repeat(5_000);
+  const envelope = makeEnvelope(
+    { type: 'Data', payload: 'canary payload' },
+    {
+      to: long,
+      corrId: 'c1',
+      rtype: 2,
+      capabilities: Array.from({ length: 32 }, () => long),
+      sec: 'canary sec',
+      aft: 'canary aft',
+      meta: { note: 'canary meta' },
+    },
+  );
+  const unknown = { note: 'canary field', 'canary name': 1, [long]: long, replyTo: { text: 'canary type' } };
+  trace!('received', { ...envelope, ...unknown } as unknown as Envelope);
+  const [line] = log.lines;
+  expect(line).toMatchObject({
+    level: 'info',
+    message: 'envelope received',
+    fields: { id: envelope.id, corrId: 'c1', rtype: 2, frame: 'Data' },
+  });
+  const text = JSON.stringify(line);
+  expect(text).not.toContain('canary');
+  expect(text.length).toBeLessThan(4_000);
+});
+
+test('HD31: agents that wait for their first sentinel attach within 2 s of its start', async () => {
+  const [sentinel, clock, log] = [new ScriptedSentinel(), new ManualClock(), new CaptureLog()];
+  sentinel.isDown = true;
+  const options = linkOptions(readAgentConfig({ FAME_CONNECT_TIMEOUT_MS: '600000' }), log);
+  const link = new Link({ ...options, dial: sentinel.dial, clock });
+  const connecting = link.connect();
+  for (let round = 0; round < 10; round++) {
+    const before = sentinel.dials;
+    await clock.run(20_000, 50);
+    expect(sentinel.dials - before).toBeGreaterThanOrEqual(9);
+  }
+  sentinel.isDown = false;
+  await clock.run(2_000, 50);
+  expect(link.state).toBe('attached');
+  await connecting;
+  await link.close();
+});
