@@ -1,6 +1,6 @@
 // The bindings: exact addresses, pools (`w@*.fame.fabric`) and capabilities, each with the nodes that serve it. The tables
 // change only when a node binds, unbinds or leaves. The router reads them for every message, and copies nothing.
-import { tryParseAddress } from '@fame-fabric/shared';
+import { LIMITS } from '@fame-fabric/shared';
 import { poolMatches } from '@fame-fabric/shared/router';
 import type { Session } from './session/session.ts';
 
@@ -31,6 +31,42 @@ function hash(member: string, messageId: string): number {
 interface Pool {
   readonly pattern: string;
   readonly members: Set<Session>;
+  /** Members that are nodes below us. */
+  nodes: number;
+  /** Pools of one participant are ordered by rank, as they were bound. */
+  readonly rank: number;
+}
+
+/** Prefix of the host of a pool. */
+const POOL_PREFIX = '*.';
+const DOT = 46;
+/** Up to this number of pools, trying each one is faster than looking up the hosts that could match. */
+const FEW_POOLS = 8;
+
+// A pool matches its own host and every host below it (`poolMatches`), so this looks up the host of the address and what follows
+// each of its dots. A pool with a longer host cannot be bound.
+function memberOfMany(
+  pools: ReadonlyMap<string, Pool>,
+  address: string,
+  at: number,
+  except: Session,
+  messageId: string,
+): Session | undefined {
+  const first = address.length - LIMITS.maxAddressBytes;
+  let best: Session | undefined;
+  let rank = Number.POSITIVE_INFINITY;
+  for (let before = address.length; before > at; ) {
+    before = Math.max(at, address.lastIndexOf('.', before - 1));
+    if (before < first) break;
+    if (address.charCodeAt(before + 1) === DOT) continue;
+    const pool = pools.get(address.slice(before + 1));
+    if (pool === undefined || pool.rank > rank) continue;
+    const member = pick(pool.members, except, messageId);
+    if (member === undefined) continue;
+    best = member;
+    rank = pool.rank;
+  }
+  return best;
 }
 
 /** The bindings and advertisements of one node. */
@@ -53,8 +89,9 @@ export class Bindings {
   readonly #own = new Map<string, Session>();
   /** Exact addresses that peers announced. */
   readonly #peers = new Map<string, Session>();
-  /** Pools by participant. */
-  readonly #pools = new Map<string, Pool[]>();
+  /** Pools by participant, then by the host behind their `*.`. */
+  readonly #pools = new Map<string, Map<string, Pool>>();
+  #nextRank = 0;
   /** Providers of each capability. */
   readonly #capabilities = new Map<string, Set<Session>>();
   readonly #byNode = new Map<Session, NodeBindings>();
@@ -73,13 +110,14 @@ export class Bindings {
     return this.#pools.size > 0;
   }
 
-  /** One attached member of a pool that matches `address`. */
+  /** One attached member of a pool that matches `address`; of several pools, of the one that was bound first. */
   poolMember(address: string, except: Session, messageId: string): Session | undefined {
     const at = address.lastIndexOf('@');
-    const pools = this.#pools.get(address.slice(0, at));
+    const pools = at < 0 ? undefined : this.#pools.get(address.slice(0, at));
     if (pools === undefined) return undefined;
+    if (pools.size > FEW_POOLS) return memberOfMany(pools, address, at, except, messageId);
     const host = address.slice(at + 1);
-    for (const pool of pools) {
+    for (const pool of pools.values()) {
       if (!poolMatches(pool.pattern, host)) continue;
       const member = pick(pool.members, except, messageId);
       if (member) return member;
@@ -122,7 +160,7 @@ export class Bindings {
   *ownAddresses(): Iterable<{ address: string; session: Session }> {
     for (const [address, session] of this.#own) yield { address, session };
     for (const [participant, pools] of this.#pools) {
-      for (const { pattern, members } of pools) {
+      for (const { pattern, members } of pools.values()) {
         for (const session of members) {
           if (session.kind === 'node') yield { address: `${participant}@${pattern}`, session };
         }
@@ -143,23 +181,28 @@ export class Bindings {
   /** True if a node below us serves this exact address or pool. */
   isOwn(address: string): boolean {
     if (this.#own.has(address)) return true;
-    const { participant, host } = tryParseAddress(address)!;
-    const pool = this.#pools.get(participant)?.find(({ pattern }) => pattern === host);
-    return pool !== undefined && [...pool.members].some(({ kind }) => kind === 'node');
+    const name = poolName(address);
+    const pool = name && this.#pools.get(name.participant)?.get(name.host);
+    return pool !== undefined && pool.nodes > 0;
   }
 
   /** Binds `address` to `session` and replaces its owner, which the caller has challenged. */
   add(address: string, session: Session): void {
     this.#ofNode(session).addresses.add(address);
-    const { participant, host } = tryParseAddress(address)!;
-    if (host?.startsWith('*.')) {
-      const pools = this.#pools.get(participant) ?? [];
-      if (pools.length === 0) this.#pools.set(participant, pools);
-      let pool = pools.find((candidate) => candidate.pattern === host);
-      if (pool === undefined) {
-        pool = { pattern: host, members: new Set() };
-        pools.push(pool);
+    const name = poolName(address);
+    if (name !== undefined) {
+      const { participant, host } = name;
+      let pools = this.#pools.get(participant);
+      if (pools === undefined) {
+        pools = new Map();
+        this.#pools.set(participant, pools);
       }
+      let pool = pools.get(host);
+      if (pool === undefined) {
+        pool = { pattern: POOL_PREFIX + host, members: new Set(), nodes: 0, rank: this.#nextRank++ };
+        pools.set(host, pool);
+      }
+      if (session.kind === 'node' && !pool.members.has(session)) pool.nodes++;
       pool.members.add(session);
       return;
     }
@@ -172,18 +215,28 @@ export class Bindings {
   /** Unbinds `address` from `session`; `false` if it was not bound to it. */
   remove(address: string, session: Session): boolean {
     if (!this.#byNode.get(session)?.addresses.delete(address)) return false;
-    const { participant, host } = tryParseAddress(address)!;
-    if (host?.startsWith('*.')) {
-      const pools = this.#pools.get(participant);
-      const pool = pools?.find((candidate) => candidate.pattern === host);
-      pool?.members.delete(session);
-      if (pool?.members.size === 0) pools!.splice(pools!.indexOf(pool), 1);
-      if (pools?.length === 0) this.#pools.delete(participant);
-      return true;
-    }
-    const table = session.kind === 'peer' ? this.#peers : this.#own;
-    if (table.get(address) === session) table.delete(address);
+    this.#release(address, session);
     return true;
+  }
+
+  // Takes an address from a session; returns `true` if no node below us serves it any more.
+  #release(address: string, session: Session): boolean {
+    const name = poolName(address);
+    if (name === undefined) {
+      const table = session.kind === 'peer' ? this.#peers : this.#own;
+      if (table.get(address) === session) table.delete(address);
+      return !this.#own.has(address);
+    }
+    const { participant, host } = name;
+    const pools = this.#pools.get(participant);
+    const pool = pools?.get(host);
+    if (pools === undefined || pool === undefined) return true;
+    if (pool.members.delete(session) && session.kind === 'node') pool.nodes--;
+    if (pool.members.size === 0) {
+      pools.delete(host);
+      if (pools.size === 0) this.#pools.delete(participant);
+    }
+    return pool.nodes === 0;
   }
 
   advertise(capability: string, address: string, session: Session): void {
@@ -203,10 +256,17 @@ export class Bindings {
     if (!addresses?.delete(address)) return false;
     if (addresses.size === 0) {
       capabilities!.delete(capability);
-      const providers = this.#capabilities.get(capability);
-      providers?.delete(session);
-      if (providers?.size === 0) this.#capabilities.delete(capability);
+      this.#removeProvider(capability, session);
     }
+    return true;
+  }
+
+  // Returns `true` if the capability has no provider any more.
+  #removeProvider(capability: string, session: Session): boolean {
+    const providers = this.#capabilities.get(capability);
+    providers?.delete(session);
+    if (providers !== undefined && providers.size > 0) return false;
+    this.#capabilities.delete(capability);
     return true;
   }
 
@@ -214,15 +274,14 @@ export class Bindings {
   removeAll(session: Session): RemovedBindings {
     const node = this.#byNode.get(session);
     if (node === undefined) return NO_BINDINGS;
-    const removed = [...node.addresses];
-    for (const address of removed) this.remove(address, session);
-    const capabilities: string[] = [];
-    for (const [capability, addresses] of [...node.capabilities]) {
-      for (const address of [...addresses]) this.withdraw(capability, address, session);
-      if (!this.#capabilities.has(capability)) capabilities.push(capability);
-    }
     this.#byNode.delete(session);
-    return { addresses: removed.filter((address) => !this.isOwn(address)), capabilities };
+    const addresses: string[] = [];
+    for (const address of node.addresses) if (this.#release(address, session)) addresses.push(address);
+    const capabilities: string[] = [];
+    for (const capability of node.capabilities.keys()) {
+      if (this.#removeProvider(capability, session)) capabilities.push(capability);
+    }
+    return { addresses, capabilities };
   }
 
   #ofNode(session: Session): NodeBindings {
@@ -233,4 +292,11 @@ export class Bindings {
     }
     return node;
   }
+}
+
+/** Participant and host of a pool, the host without its `*.`; `undefined` for any other address. */
+function poolName(address: string): { participant: string; host: string } | undefined {
+  const at = address.lastIndexOf('@');
+  if (!address.startsWith(POOL_PREFIX, at + 1)) return undefined;
+  return { participant: address.slice(0, at), host: address.slice(at + 1 + POOL_PREFIX.length) };
 }

@@ -1,0 +1,227 @@
+import { tryParseAddress } from '@fame-fabric/shared';
+import { poolMatches } from '@fame-fabric/shared/router';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Bindings } from './bindings.ts';
+import type { Session, SessionKind, SessionState } from './session/session.ts';
+import { makeTestParts } from './testing/sentinel-parts.ts';
+
+const session = (path: string, kind: SessionKind = 'node', state: SessionState = 'attached'): Session =>
+  ({ path, kind, state }) as Session;
+
+/** The least time of five runs, in ms. `prepare` is not measured. */
+function leastMs<T>(prepare: () => T, run: (prepared: T) => void): number {
+  const times = Array.from({ length: 5 }, () => {
+    const prepared = prepare();
+    const began = performance.now();
+    run(prepared);
+    return performance.now() - began;
+  });
+  return Math.min(...times);
+}
+
+/** Ten nodes with pools of one participant, `pools` in all. */
+function withPools(pools: number) {
+  const bindings = new Bindings();
+  const nodes = Array.from({ length: 10 }, (_, n) => session(`/S/n${n}`));
+  for (let p = 0; p < pools / 10; p++) {
+    nodes.forEach((node, n) => {
+      bindings.add(`chat@*.p${n}x${p}.z`, node);
+    });
+  }
+  return { bindings, nodes };
+}
+
+test('HD3: the time in which nodes leave grows with the number of their pools, not with its square', () => {
+  const leave = (pools: number): number =>
+    leastMs(
+      () => withPools(pools),
+      ({ bindings, nodes }) => {
+        for (const node of nodes) expect(bindings.removeAll(node).addresses).toHaveLength(pools / 10);
+        expect(bindings.hasPools).toBe(false);
+      },
+    );
+  leave(1_000);
+  expect(leave(10_000) / leave(1_000)).toBeLessThan(40);
+});
+
+test('HD3: a member of a pool leaves without a look at the other members', () => {
+  const looks = (members: number): number => {
+    let count = 0;
+    const bindings = new Bindings();
+    const peers = Array.from({ length: members }, (_, n) => {
+      const peer = session(`/p${n}`);
+      Object.defineProperty(peer, 'kind', {
+        get: () => {
+          count++;
+          return 'peer';
+        },
+      });
+      return peer;
+    });
+    for (const peer of peers) bindings.add('chat@*.z', peer);
+    count = 0;
+    expect(bindings.removeAll(peers[0]!).addresses).toEqual(['chat@*.z']);
+    return count;
+  };
+  expect(looks(1_000)).toBe(looks(2));
+});
+
+test('HD3: a message finds its pool among 10,000 as fast as among 100', () => {
+  const caller = session('/S/caller');
+  const find = (pools: number): number => {
+    const last = `chat@a.p9x${pools / 10 - 1}.z`;
+    return leastMs(
+      () => withPools(pools).bindings,
+      (bindings) => {
+        for (let i = 0; i < 2_000; i++) {
+          if (bindings.poolMember(last, caller, 'm')?.path !== '/S/n9') throw new Error('not found');
+        }
+      },
+    );
+  };
+  find(100);
+  expect(find(10_000) / find(100)).toBeLessThan(8);
+});
+
+test('HD3: 60 nodes with 1,000 pools each leave without holding up the router', () => {
+  const { attach, bindings, table } = makeTestParts({ maxAddressesPerNode: 1_000 });
+  const nodes = Array.from({ length: 60 }, (_, n) => attach(`n${n}`));
+  nodes.forEach(({ session }, n) => {
+    for (let p = 0; p < 1_000; p++) bindings.add(`chat@*.p${n}x${p}.z`, session);
+  });
+  const times = nodes.map((node) => {
+    const began = performance.now();
+    node.lose(1000);
+    return performance.now() - began;
+  });
+  expect(table.size).toBe(0);
+  expect(bindings.hasPools).toBe(false);
+  // Coarse: a node takes about a millisecond. It took half a second when pools lay in a list.
+  expect(times.reduce((sum, ms) => sum + ms)).toBeLessThan(1_500);
+});
+
+test('HD3: the capabilities of a node leave with it, and one that another node has stays', () => {
+  const { attach, bindings } = makeTestParts({ maxAddressesPerNode: 1_000 });
+  const [one, two] = [attach('one'), attach('two')];
+  for (const { session } of [one, two]) {
+    bindings.advertise('shared', 'a@fame.fabric', session);
+    bindings.advertise(session.path, 'a@fame.fabric', session);
+    bindings.advertise(session.path, 'b@fame.fabric', session);
+  }
+  expect(bindings.removeAll(one.session)).toEqual({ addresses: [], capabilities: [one.path] });
+  expect(bindings.hasProvider('shared')).toBe(true);
+  expect(bindings.removeAll(two.session)).toEqual({ addresses: [], capabilities: ['shared', two.path] });
+  expect(bindings.removeAll(two.session)).toEqual({ addresses: [], capabilities: [] });
+});
+
+// --- Pools against a naive scan ------------------------------------------------------------------------------------------
+
+/** The pools as a list in the order of their first bind, each tried with `poolMatches`. */
+class NaivePools {
+  pools: { participant: string; pattern: string; members: Set<Session> }[] = [];
+
+  add(participant: string, pattern: string, member: Session): void {
+    let pool = this.#find(participant, pattern);
+    if (pool === undefined) {
+      pool = { participant, pattern, members: new Set() };
+      this.pools.push(pool);
+    }
+    pool.members.add(member);
+  }
+
+  remove(participant: string, pattern: string, member: Session): boolean {
+    const isRemoved = this.#find(participant, pattern)?.members.delete(member) ?? false;
+    this.pools = this.pools.filter(({ members }) => members.size > 0);
+    return isRemoved;
+  }
+
+  isOwn(participant: string, pattern: string): boolean {
+    return [...(this.#find(participant, pattern)?.members ?? [])].some(({ kind }) => kind === 'node');
+  }
+
+  /** The members of which a message to this host may reach one. */
+  candidates(participant: string, host: string, except: Session): Session[] {
+    for (const pool of this.pools) {
+      if (pool.participant !== participant || !poolMatches(pool.pattern, host)) continue;
+      const living = [...pool.members].filter((m) => m !== except && m.state === 'attached');
+      if (living.length > 0) return living;
+    }
+    return [];
+  }
+
+  #find(participant: string, pattern: string) {
+    return this.pools.find((pool) => pool.participant === participant && pool.pattern === pattern);
+  }
+}
+
+const label = fc.constantFrom('a', 'b', 'ab', 'fame');
+const hostOf = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.'));
+/** Hosts as nodes write them, and texts that are none. */
+const anyHost = fc.oneof(
+  hostOf,
+  fc.array(fc.oneof(label, fc.constantFrom('', '*')), { maxLength: 5 }).map((labels) => labels.join('.')),
+  fc.integer({ min: 240, max: 600 }).map((length) => `${'x'.repeat(length)}.a.b`),
+);
+const participant = fc.constantFrom('chat', 'w');
+const step = fc.oneof(
+  { weight: 4, arbitrary: fc.tuple(fc.constant('add' as const), fc.nat(4), participant, hostOf) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant('remove' as const), fc.nat(4), participant, hostOf) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('leave' as const), fc.nat(4), participant, hostOf) },
+);
+
+test('HD3: pools match as in a scan with poolMatches, in the order in which they were bound', () => {
+  fc.assert(
+    fc.property(
+      fc.array(step, { maxLength: 60 }),
+      fc.array(fc.tuple(participant, anyHost, fc.nat(4)), { minLength: 10, maxLength: 30 }),
+      (steps, messages) => {
+        const sessions = [
+          session('/S/a'),
+          session('/S/b'),
+          session('/S/c', 'node', 'detached'),
+          session('/P', 'peer'),
+          session('/S/d'),
+        ];
+        const bindings = new Bindings();
+        const naive = new NaivePools();
+        for (const [op, n, name, host] of steps) {
+          const member = sessions[n]!;
+          const pattern = `*.${host}`;
+          if (op === 'add') {
+            bindings.add(`${name}@${pattern}`, member);
+            naive.add(name, pattern, member);
+          } else if (op === 'remove') {
+            expect(bindings.remove(`${name}@${pattern}`, member)).toBe(naive.remove(name, pattern, member));
+          } else {
+            const bound = [...(bindings.addressesOf(member) ?? [])].map((address) => ({
+              address,
+              parsed: tryParseAddress(address)!,
+            }));
+            for (const { parsed } of bound) naive.remove(parsed.participant, parsed.host!, member);
+            const gone = bound.filter(({ parsed }) => !naive.isOwn(parsed.participant, parsed.host!));
+            expect(bindings.removeAll(member).addresses).toEqual(gone.map(({ address }) => address));
+          }
+          expect(bindings.isOwn(`${name}@${pattern}`)).toBe(naive.isOwn(name, pattern));
+          expect(bindings.hasPools).toBe(naive.pools.length > 0);
+        }
+        for (const [name, host, n] of messages) {
+          const candidates = naive.candidates(name, host, sessions[n]!);
+          const member = bindings.poolMember(`${name}@${host}`, sessions[n]!, 'm1');
+          if (candidates.length === 0) expect(member).toBeUndefined();
+          else expect(candidates).toContain(member);
+        }
+        const listed = naive.pools.flatMap((pool) =>
+          [...pool.members]
+            .filter(({ kind }) => kind === 'node')
+            .map(({ path }) => `${pool.participant}@${pool.pattern} ${path}`),
+        );
+        const own = [...bindings.ownAddresses()].map(
+          ({ address, session: { path } }) => `${address} ${path}`,
+        );
+        expect(own.sort()).toEqual(listed.sort());
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
