@@ -8,6 +8,7 @@ import { Counters } from './counters.ts';
 import { Admission } from './door/admission.ts';
 import { TraceTap } from './http/trace.ts';
 import { Identity } from './identity.ts';
+import { LimitedLog } from './limited-log.ts';
 import { OpenCalls } from './open-calls.ts';
 import { Router } from './route.ts';
 import { CoarseClock } from './session/coarse-clock.ts';
@@ -25,7 +26,9 @@ export interface PartsOptions
   readonly id: string;
 }
 
-export function makeParts({ clock, log }: { clock: Clock; log: Logger }, options: PartsOptions) {
+export function makeParts(deps: { clock: Clock; log: Logger }, options: PartsOptions) {
+  const { clock } = deps;
+  const log = new LimitedLog(deps);
   const identity = new Identity(options.id);
   const time = new CoarseClock(clock);
   const counters = new Counters();
@@ -48,6 +51,7 @@ export function makeParts({ clock, log }: { clock: Clock; log: Logger }, options
   const closeUnattached = (openedBefore: number): void => admission.closeUnattached(openedBefore);
   const sweeper = new Sweeper({ clock, time, table, sessions, counters, log, closeUnattached });
   return {
+    log,
     identity,
     counters,
     trace,

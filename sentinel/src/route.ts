@@ -31,6 +31,8 @@ import type { Sessions } from './session/sessions.ts';
 
 /** Bad frames within a minute that close a connection. */
 const BAD_FRAMES_LIMIT = 5;
+/** Characters of a path in a log line about a bad frame, which has at most 200 bytes. A path of generated ids fits. */
+const MAX_LOGGED_PATH = 34;
 /** A message with one of these bits is a request: a call starts with it. */
 const REQUEST_RTYPES = RTYPE.reply | RTYPE.stream;
 
@@ -313,11 +315,11 @@ export class Router {
     if (code === 'PROTO_UNKNOWN_FRAME' || code === 'MESSAGE_TOO_LARGE') return;
     const count = from.countBadFrame();
     if (count === 1) {
-      const head = bytes.subarray(0, 32).toString('hex');
-      log.warn('a node sent a bad frame', { path, code, size: bytes.length, head });
+      const head = bytes.subarray(0, 8).toString('hex');
+      log.warn('bad frame', { path: pathEnd(path), code, head });
     }
     if (count >= BAD_FRAMES_LIMIT) {
-      log.warn('closed a node that keeps sending bad frames', { path, code });
+      log.warn('closed a node that keeps sending bad frames', { path: pathEnd(path), code });
       sessions.end(from, CLOSE.badFrames, `${BAD_FRAMES_LIMIT} bad frames within a minute`);
     }
   }
@@ -339,6 +341,9 @@ const isRouted = ({ frame: { type }, to }: Envelope): boolean =>
   type === 'SecureAccept' ||
   type === 'SecureClose' ||
   (type === 'DeliveryAck' && to !== undefined);
+
+const pathEnd = (path: string): string =>
+  path.length <= MAX_LOGGED_PATH ? path : `…${path.slice(3 - MAX_LOGGED_PATH)}`;
 
 function headerOf(envelope: Envelope): Header {
   const header = new Header();

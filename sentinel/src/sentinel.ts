@@ -48,12 +48,15 @@ export interface RunningSentinel {
 /** Starts a sentinel in this process. @throws {CONFIG_INVALID | LINK_TIMEOUT} */
 export async function startSentinel(options: SentinelOptions): Promise<RunningSentinel> {
   const clock = options.clock ?? systemClock;
-  const log = options.log ?? silentLog;
   const startedAt = clock.now();
   let isReady = false;
 
-  const parts = makeParts({ clock, log }, { ...options, id: options.nodeId ?? newId() });
+  const parts = makeParts(
+    { clock, log: options.log ?? silentLog },
+    { ...options, id: options.nodeId ?? newId() },
+  );
   const {
+    log,
     identity,
     table,
     bindings,
@@ -113,6 +116,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
       closeUplinks();
       await listener.close('the sentinel is shutting down');
       sessions.stop();
+      log.flush();
     })();
     return closing;
   };

@@ -14,7 +14,7 @@ import {
   type NodeAttachAck,
   newId,
 } from '@fame-fabric/shared';
-import { CANCEL_CAPABILITY, STREAM_FLOWS_CAPABILITY } from '@fame-fabric/shared/internal';
+import { CANCEL_CAPABILITY, cutText, STREAM_FLOWS_CAPABILITY } from '@fame-fabric/shared/internal';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import { assignPath, type Identity, isSystemId } from '../identity.ts';
@@ -146,7 +146,9 @@ export class Admission {
     const ack: NodeAttachAck = { type: 'NodeAttachAck', ok: false, code, reason, refId };
     transport.send(answer(identity, request, ack, FLOW.syn));
     counters.refuse(code);
-    log.warn('refused an attach', { code, reason, remote: transport.remote });
+    // The code says enough about a message that is no envelope; other reasons are our texts.
+    const shown = code.startsWith('PROTO_') ? undefined : cutText(reason, 120);
+    log.warn('refused an attach', { code, reason: shown, remote: transport.remote });
     transport.close(closeCodeOfRefusal(code), reason);
   }
 

@@ -11,7 +11,7 @@ import { CLOSE } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
 import type { Admission, Claim } from './admission.ts';
 import { refuseOn } from './http-refusal.ts';
-import { NodeSocket } from './node-socket.ts';
+import { NodeSocket, remoteOf } from './node-socket.ts';
 import { isLoopback, upgradeFault } from './origin.ts';
 import { PlainSocket } from './plain-socket.ts';
 import { wsMismatch } from './ws-check.ts';
@@ -114,6 +114,7 @@ export class Listener {
         code: 'AUTH_FORBIDDEN',
         origin: origin?.slice(0, 120),
         host: host?.slice(0, 120),
+        remote: remoteOf(socket as Socket),
       });
       refuseOn(socket, 403, 'AUTH_FORBIDDEN', fault);
       return;
