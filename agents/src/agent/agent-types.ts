@@ -1,6 +1,7 @@
 // Types of an agent: its declaration, and the state of serving it on a link.
 import type { AgentCard, BindOptions, Clock, Envelope, Logger, Service } from '@fame-fabric/shared';
 import type { SafeFetch } from '../net/safe-fetch.ts';
+import type { ImmediateLimits } from './immediate-calls.ts';
 import type { Operation, Outbound } from './operation.ts';
 import type { TaskHandler } from './tasks/task-types.ts';
 
@@ -43,6 +44,8 @@ export interface AgentOptions {
   maxConcurrent?: number | undefined;
   /** Limit of waiting calls; more are refused with NODE_BUSY. @default 1_024 */
   maxWaiting?: number | undefined;
+  /** Limits of immediate calls, which do not count towards the two limits above. */
+  immediateLimits?: ImmediateLimits | undefined;
   /** Overrides fields of the card that is derived from this declaration. */
   card?: Partial<AgentCard> | undefined;
 }

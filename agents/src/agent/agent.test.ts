@@ -301,6 +301,145 @@ describe('concurrency', () => {
   });
 });
 
+describe('HD9: immediate calls', () => {
+  const from = (caller: string, mailbox = '__rpc__1') => ({ replyTo: `${mailbox}@/sentinel/${caller}` });
+
+  /** A short operation whose calls run until the test ends them, and a long one. */
+  const held = () => {
+    const started: string[] = [];
+    const ends: (() => void)[] = [];
+    const params = z.object({ name: z.string() });
+    const hold = ({ name }: { name: string }): Promise<string> => {
+      started.push(name);
+      return new Promise((resolve) => ends.push(() => resolve(name)));
+    };
+    const follow = operation({
+      immediate: true,
+      params,
+      async *run({ name }) {
+        yield await hold({ name });
+      },
+    });
+    const cancel = operation({ immediate: true, mayTakeLong: true, params, run: hold });
+    return { read: operation({ immediate: true, params, run: hold }), follow, cancel, started, ends };
+  };
+
+  it('run 16 at once for one caller, the others in order, by default', async () => {
+    const { read, started, ends } = held();
+    await serve({ operations: { read } });
+    const names = Array.from({ length: 1_000 }, (_, i) => `${i}`);
+    // A mailbox for each call, as links of other implementations make them.
+    const calls = names.map((name) => call('read', { name }, from('busy', `__rpc__${name}`)));
+    await settle();
+    expect(started).toEqual(names.slice(0, 16));
+    let most = 0;
+    while (ends.length > 0) {
+      most = Math.max(most, ends.length);
+      ends.shift()!();
+      await settle();
+    }
+    expect(most).toBe(16);
+    expect(started).toEqual(names);
+    expect((await Promise.all(calls)).map(({ result }) => result)).toEqual(names);
+  });
+
+  it('run 64 at once for all callers, by default', async () => {
+    const { read, started } = held();
+    await serve({ operations: { read } });
+    for (let i = 0; i < 100; i++) start('read', { name: `${i}` }, from(`caller-${i % 10}`));
+    await settle();
+    expect(started.length).toBe(64);
+  });
+
+  it('of one busy caller do not keep out another', async () => {
+    const { read, started, ends } = held();
+    const immediateLimits = { maxRunning: 2, maxRunningPerCaller: 2 };
+    await serve({ operations: { read }, immediateLimits });
+    for (let i = 0; i < 50; i++) start('read', { name: `busy ${i}` }, from('busy'));
+    start('read', { name: 'other' }, from('other'));
+    ends[0]!();
+    ends[1]!();
+    await settle();
+    expect(started.slice(0, 4).toSorted()).toEqual(['busy 0', 'busy 1', 'busy 2', 'other']);
+  });
+
+  it('are refused with NODE_BUSY beyond the line of their caller, and beyond the line of the agent', async () => {
+    const { read, started } = held();
+    const immediateLimits = { maxRunningPerCaller: 1, maxWaitingPerCaller: 2, maxWaiting: 3 };
+    await serve({ operations: { read }, immediateLimits });
+    const busy = { code: 'NODE_BUSY', retryable: true };
+    for (let i = 0; i < 3; i++) start('read', { name: `${i}` }, from('a'));
+    expect((await call('read', { name: '3' }, from('a'))).error?.data).toMatchObject(busy);
+    for (let i = 0; i < 2; i++) start('read', { name: `${i}` }, from('b'));
+    expect((await call('read', { name: '2' }, from('b'))).error?.data).toMatchObject(busy);
+    start('read', { name: 'c' }, from('c'));
+    await settle();
+    expect(started).toEqual(['0', '0', 'c']);
+  });
+
+  it('2,500 open streams of one caller keep out neither its reads nor its cancellations', async () => {
+    const { read, follow, cancel, started, ends } = held();
+    await serve({ operations: { read, follow, cancel } });
+    const streams = Array.from({ length: 2_500 }, (_, i) =>
+      call('follow', { name: `${i}` }, { ...from('a'), isStream: true }),
+    );
+    await settle();
+    expect(started.length).toBe(2_500);
+    const short = [call('read', { name: 'r' }, from('a')), call('cancel', { name: 'c' }, from('a'))];
+    await settle();
+    expect(started.slice(2_500)).toEqual(['r', 'c']);
+    for (const end of ends) end();
+    expect((await Promise.all(short)).map(({ result }) => result)).toEqual(['r', 'c']);
+    expect((await Promise.all(streams)).every(({ items }) => items.length === 1)).toBe(true);
+  });
+
+  it('that may take long are refused at once beyond their limit, and free their places', async () => {
+    const { follow, cancel, started, ends } = held();
+    await serve({ operations: { follow, cancel }, immediateLimits: { maxOpen: 3, maxOpenPerCaller: 2 } });
+    const open = (name: string, caller: string) =>
+      start('follow', { name }, { ...from(caller), isStream: true });
+    const first = open('0', 'a');
+    open('1', 'a');
+    expect((await open('2', 'a').done).error?.data).toMatchObject({ code: 'NODE_BUSY', retryable: true });
+    open('3', 'b');
+    expect((await open('4', 'b').done).error?.message).toMatch(/too many open calls of follow/);
+    start('cancel', { name: 'c' }, from('a'));
+    await settle();
+    expect(started).toEqual(['0', '1', '3', 'c']);
+    ends[0]!();
+    await first.done;
+    await settle();
+    open('5', 'b');
+    await settle();
+    expect(started.at(-1)).toBe('5');
+  });
+
+  it('leave the line when they are cancelled, and when the agent closes', async () => {
+    const { read, started } = held();
+    const agent = await serve({ operations: { read }, immediateLimits: { maxRunning: 1 } });
+    start('read', { name: '0' });
+    const second = start('read', { name: '1' });
+    const third = start('read', { name: '2' });
+    second.cancel();
+    expect((await second.done).error?.data).toMatchObject({ code: 'CALL_CANCELLED' });
+    await agent.close();
+    expect((await third.done).error?.data).toMatchObject({ code: 'NODE_GONE' });
+    expect(started).toEqual(['0']);
+  });
+
+  it('are answered before a drain ends, those in line too', async () => {
+    const { read, ends } = held();
+    const agent = await serve({ operations: { read }, immediateLimits: { maxRunning: 1 } });
+    const calls = ['0', '1'].map((name) => call('read', { name }));
+    const drained = agent.drain(10_000);
+    ends[0]!();
+    await settle();
+    ends[1]!();
+    await drained;
+    expect((await Promise.all(calls)).map(({ result }) => result)).toEqual(['0', '1']);
+  });
+});
+
 describe('messages', () => {
   it('reach onMessage, whose result is sent back', async () => {
     await serve({ onMessage: (payload) => ({ got: payload }) });

@@ -43,8 +43,18 @@ export interface OperationOptions<P extends ParamsSchema> {
   description?: string | undefined;
   /** Calls with the same key run strictly in order of arrival; calls without a key in no order. */
   key?: ((args: z.output<P>) => string | undefined) | undefined;
-  /** Runs at once, outside of the limit on concurrent calls. For reads, cancellations and ends. @default false */
+  /**
+   * Runs outside of the limit on concurrent calls. For reads, cancellations and ends. Immediate calls have limits of their own:
+   * few short ones of a caller run at once, and the others wait for them.
+   * @default false
+   */
   immediate?: boolean | undefined;
+  /**
+   * True if a call may wait for long, such as for a turn, an event or another agent. As an immediate call it never waits for a
+   * place, and takes none from short calls.
+   * @default true for an async generator
+   */
+  mayTakeLong?: boolean | undefined;
   /**
    * Returns the result, or yields items if it is an async generator. On the wire null ends a stream, so an item is never
    * null. A FabricError travels to the caller with its code; any other error becomes INTERNAL with a log id.
@@ -58,6 +68,7 @@ export interface Operation {
   /** True if `run` is an async generator. */
   readonly streams: boolean;
   readonly immediate: boolean;
+  readonly mayTakeLong: boolean;
   readonly params: ParamsSchema;
   /** Returns the arguments in `params`. @throws {PARAMS_INVALID} with the parameter and its fault */
   read(params: unknown): unknown;
@@ -74,10 +85,12 @@ export function operation<P extends ParamsSchema = z.ZodObject<Record<never, nev
 ): Operation {
   const params: ParamsSchema = options.params ?? z.object({});
   const read = params instanceof z.ZodTuple ? tupleReader(params) : objectReader(params);
+  const streams = Object.prototype.toString.call(options.run) === '[object AsyncGeneratorFunction]';
   return {
     description: options.description,
-    streams: Object.prototype.toString.call(options.run) === '[object AsyncGeneratorFunction]',
+    streams,
     immediate: options.immediate ?? false,
+    mayTakeLong: options.mayTakeLong ?? streams,
     params,
     read,
     keyOf: (args) => options.key?.(args as z.output<P>),

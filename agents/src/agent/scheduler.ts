@@ -3,7 +3,7 @@
 import { KeyedQueue, onAbort } from '@fame-fabric/shared/internal';
 
 export interface Job {
-  /** Jobs of one key run one after the other. */
+  /** Jobs of one key start in order, by default one after the other. */
   readonly key?: string | undefined;
   /** Its signal is read only if the job must wait, and removes it from the queue. A running job handles its signal itself. */
   readonly scope: { readonly signal: AbortSignal };
@@ -16,15 +16,24 @@ export interface Job {
 interface SchedulerOptions {
   /** Limit of running jobs. */
   readonly maxConcurrent: number;
+  /** Limit of running jobs with the same key. @default 1 */
+  readonly maxConcurrentPerKey?: number | undefined;
   /** Limit of waiting jobs. */
   readonly maxWaiting: number;
+  /** Limit of waiting jobs with the same key. @default unlimited */
+  readonly maxWaitingPerKey?: number | undefined;
 }
 
 export class Scheduler {
   readonly #queue: KeyedQueue;
 
-  constructor({ maxConcurrent, maxWaiting }: SchedulerOptions) {
-    this.#queue = new KeyedQueue({ maxRunning: maxConcurrent, maxWaiting });
+  constructor({ maxConcurrent, maxConcurrentPerKey, maxWaiting, maxWaitingPerKey }: SchedulerOptions) {
+    this.#queue = new KeyedQueue({
+      maxRunning: maxConcurrent,
+      maxRunningPerKey: maxConcurrentPerKey,
+      maxWaiting,
+      maxWaitingPerKey,
+    });
   }
 
   get running(): number {

@@ -18,6 +18,7 @@ import { createSafeFetch } from '../net/safe-fetch.ts';
 import type { Agent, AgentContext, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
 import { answer } from './answer.ts';
 import { CallScope } from './call-scope.ts';
+import { ImmediateCalls } from './immediate-calls.ts';
 import type { Operation } from './operation.ts';
 import { Scheduler } from './scheduler.ts';
 import { Notifier } from './tasks/push.ts';
@@ -42,8 +43,7 @@ export class ServedAgent implements Serving, Service {
   readonly #closing = new AbortController();
   readonly #context: AgentContext;
   #state: 'opening' | 'open' | 'draining' | 'closed' = 'opening';
-  /** Running calls of immediate operations, which the scheduler does not count. */
-  readonly #immediate = new Set<Promise<void>>();
+  readonly #immediate: ImmediateCalls;
   #unbound: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -68,6 +68,7 @@ export class ServedAgent implements Serving, Service {
     this.#operations = new Map(
       Object.entries({ ...taskMethods(agent.card, this.#tasks), ...options.operations }),
     );
+    this.#immediate = new ImmediateCalls(this.#operations.values(), options.immediateLimits);
     this.#context = {
       address: options.address,
       link,
@@ -109,13 +110,7 @@ export class ServedAgent implements Serving, Service {
     const key = operation.keyOf(args);
     const scope = new CallScope(call, this.#link, this.#log);
     this.#calls.set(call, scope);
-    if (operation.immediate) {
-      const running = this.#run(call, operation, args, scope);
-      this.#immediate.add(running);
-      void running.then(() => this.#immediate.delete(running));
-      return;
-    }
-    const isAccepted = this.#scheduler.submit({
+    const job = {
       key,
       scope,
       run: () => this.#run(call, operation, args, scope),
@@ -123,13 +118,18 @@ export class ServedAgent implements Serving, Service {
         this.#forget(call, scope);
         this.#fail(call, scope.signal.reason, scope);
       },
-    });
-    if (!isAccepted) {
+    };
+    try {
+      if (operation.immediate) this.#immediate.submit(call, operation, job);
+      else if (!this.#scheduler.submit(job)) {
+        throw new FabricError(
+          'NODE_BUSY',
+          `${this.agent.address} has too many waiting calls; call again later`,
+        );
+      }
+    } catch (error) {
       this.#forget(call, scope);
-      throw new FabricError(
-        'NODE_BUSY',
-        `${this.agent.address} has too many waiting calls; call again later`,
-      );
+      throw error;
     }
   }
 
@@ -203,7 +203,7 @@ export class ServedAgent implements Serving, Service {
     const unbound = this.#unbind();
     const late = Promise.withResolvers<void>();
     const timer = this.#clock.after(timeoutMs, late.resolve, { keepAlive: true });
-    const idle = Promise.all([this.#scheduler.idle(), this.#tasks?.idle(), Promise.all(this.#immediate)]);
+    const idle = Promise.all([this.#scheduler.idle(), this.#tasks?.idle(), this.#immediate.idle()]);
     await Promise.race([idle, late.promise]);
     timer.stop();
     await unbound;

@@ -419,3 +419,50 @@ test('closing the agent ends running calls with a clear error', async () => {
   const error = await turn;
   expect(isFabricError(error)).toBe(true);
 });
+
+describe('HD9: many calls at once', () => {
+  /** A store that counts the histories that are read at the same time. */
+  class CountingStore extends MemoryStore {
+    reading = 0;
+    most = 0;
+    override async history(id: string) {
+      this.most = Math.max(this.most, ++this.reading);
+      await new Promise((resolve) => setImmediate(resolve));
+      this.reading--;
+      return super.history(id);
+    }
+  }
+
+  test('2,000 reads of one caller are all answered, few at a time', async () => {
+    const store = new CountingStore();
+    const { call } = await serve(scriptedModel([echo]), { store });
+    await call('start_task', { id: 'c' });
+    await call('run_turn', { args: ['c', 'hi'] });
+    store.most = 0;
+    const reads = await Promise.all(
+      Array.from({ length: 2_000 }, () => call('get_history', { args: ['c'] })),
+    );
+    expect(reads.every((messages) => (messages as unknown[]).length === 2)).toBe(true);
+    expect(store.most).toBeLessThanOrEqual(16);
+  });
+
+  test('1,000 open turns and 1,000 subscriptions of one caller keep out nothing', async () => {
+    const hold = gate();
+    const model = scriptedModel([{ steps: [hold, 'late'], times: Number.POSITIVE_INFINITY }]);
+    const { call, stream, open } = await serve(model);
+    const ids = Array.from({ length: 1_000 }, (_, i) => `c${i}`);
+    await Promise.all(ids.map((id) => call('start_task', { id })));
+    const turns = ids.map((id, i) =>
+      open(i % 2 ? 'run_turn' : 'run_turn_stream', { args: [id, 'hi'] }, i % 2 === 0),
+    );
+    const subscriptions = ids.map((id) => stream('tasks/resubscribe', { id }));
+    await vi.waitFor(() => expect(subscriptions.every(({ items }) => items.length === 1)).toBe(true));
+    expect(await call('get_history', { args: ['c1'] })).toEqual([]);
+    expect(await call('cancel_turn', { args: ['c999'] })).toBe(true);
+    hold.open();
+    const results = await Promise.allSettled(turns.map(({ result }) => result));
+    expect(results.filter(({ status }) => status === 'rejected')).toHaveLength(1);
+    await Promise.all(ids.map((id) => call('end_conversation', { args: [id] })));
+    await Promise.all(subscriptions.map(({ result }) => result));
+  });
+});

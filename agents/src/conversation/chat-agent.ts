@@ -22,7 +22,7 @@ const CHAT_ADDRESS = 'chat@fame.fabric';
 export interface ChatAgentOptions
   extends HostOptions,
     Pick<OperationsOptions, 'opening' | 'received'>,
-    Pick<AgentOptions, 'name' | 'version' | 'capabilities' | 'card'> {
+    Pick<AgentOptions, 'name' | 'version' | 'capabilities' | 'card' | 'immediateLimits'> {
   /** @default 'chat@fame.fabric' */
   address?: string | undefined;
   description?: string | undefined;
@@ -79,7 +79,7 @@ export class ChatAgent extends DeclaredAgent {
 
   // Each serving has its own host and declaration.
   #declare(host: ConversationHost): Agent {
-    const { name, version, capabilities, card, opening, received } = this.#options;
+    const { name, version, capabilities, card, immediateLimits, opening, received } = this.#options;
     const defaults: ConversationOptions = {
       systemPrompt: this.#options.systemPrompt ?? 'You are a helpful assistant.',
       maxHistoryLength: this.#options.maxHistoryLength ?? 10,
@@ -111,6 +111,7 @@ export class ChatAgent extends DeclaredAgent {
           }),
         }),
       },
+      immediateLimits,
       onStart: () => host.open(),
       onStop: () => host.close(),
     });

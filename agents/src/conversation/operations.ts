@@ -1,5 +1,5 @@
-// The operations of every agent that has conversations, and the equivalent task methods. They do not count towards the agent's
-// limit on calls, because the host's inbox decides when a turn runs.
+// The operations of every agent that has conversations, and the equivalent task methods. They are immediate, so they do not count
+// towards the agent's limit on calls, because the host's inbox decides when a turn runs.
 import {
   FabricError,
   isFabricError,
@@ -56,6 +56,8 @@ export function conversationOperations(
   options: OperationsOptions,
 ): Record<string, Operation> {
   const immediate = true;
+  // These wait: for a turn, for its end, or for another process that holds the conversation.
+  const mayTakeLong = true;
 
   /** Starts a conversation, runs its opening turn if it has one, and returns the task with the answer. */
   const start = async (
@@ -97,6 +99,7 @@ export function conversationOperations(
   return {
     start_task: operation({
       immediate,
+      mayTakeLong,
       description: 'Starts a conversation and answers with its task.',
       params: startTaskParams,
       run(params, context) {
@@ -107,6 +110,7 @@ export function conversationOperations(
     }),
     run_turn: operation({
       immediate,
+      mayTakeLong,
       description: 'Sends a message to a conversation and answers with the whole reply.',
       params: turnParams,
       async run(params, context) {
@@ -130,6 +134,7 @@ export function conversationOperations(
     }),
     cancel_turn: operation({
       immediate,
+      mayTakeLong,
       description:
         'Cancels the running turn of a conversation, or the one with the given id. Returns false if there was none.',
       params: z.object({ conversation_id: conversationId, turn_id: turnId.optional() }),
@@ -137,6 +142,7 @@ export function conversationOperations(
     }),
     end_conversation: operation({
       immediate,
+      mayTakeLong,
       description: 'Ends a conversation and its running turn.',
       params: z.object({ conversation_id: conversationId }),
       run: ({ conversation_id }) => host.end(conversation_id),
@@ -150,6 +156,7 @@ export function conversationOperations(
     }),
     'tasks/send': operation({
       immediate,
+      mayTakeLong,
       params: taskSendParams,
       run: (params, context) => sendTask(params as TaskSendParams, context),
     }),
@@ -192,6 +199,7 @@ export function conversationOperations(
     }),
     'tasks/cancel': operation({
       immediate,
+      mayTakeLong,
       params: taskQueryParams,
       async run({ id }) {
         try {

@@ -1,10 +1,10 @@
-// Runs the jobs of one key in order and the jobs of different keys in parallel, with limits on running and waiting jobs.
+// Starts the jobs of one key in order and runs the jobs of different keys in parallel, with limits on running and waiting jobs.
 // Keys take turns: a key with many waiting jobs runs one of them before the next key's turn, so it cannot starve the others.
 import { Waiters } from './waiters.ts';
 
 /** A unit of work for a `KeyedQueue`. */
 export interface KeyedJob {
-  /** Jobs with the same key run one after the other. A job without a key is independent of all others. */
+  /** Jobs with the same key start in order, by default one after the other. A job without a key is independent of all others. */
   readonly key?: string | undefined;
   /** Does the work. The queue ignores a rejection: the job reports its own failures. */
   run(): Promise<void>;
@@ -13,6 +13,8 @@ export interface KeyedJob {
 export interface KeyedQueueOptions {
   /** Maximum number of jobs that run at the same time. */
   readonly maxRunning: number;
+  /** Maximum number of jobs with the same key that run at the same time. @default 1 */
+  readonly maxRunningPerKey?: number | undefined;
   /** Maximum number of waiting jobs. @default unlimited */
   readonly maxWaiting?: number | undefined;
   /** Maximum number of waiting jobs with the same key. @default unlimited */
@@ -22,7 +24,7 @@ export interface KeyedQueueOptions {
 /** The jobs of one key, or one job without a key. */
 interface Lane<Job> {
   readonly id: string | Job;
-  running: Job | undefined;
+  readonly running: Set<Job>;
   readonly waiting: Set<Job>;
 }
 
@@ -30,16 +32,17 @@ interface Lane<Job> {
 export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   readonly #options: Required<{ [Name in keyof KeyedQueueOptions]: number }>;
   readonly #lanes = new Map<string | Job, Lane<Job>>();
-  /** Lanes with a waiting job and no running one, in the order of their turns. */
+  /** Lanes that may start a waiting job, in the order of their turns. */
   readonly #readyLanes = new Set<Lane<Job>>();
   #running = 0;
   #waiting = 0;
   readonly #idleWaiters = new Waiters();
 
   constructor(options: KeyedQueueOptions) {
-    const { maxRunning, maxWaiting, maxWaitingPerKey } = options;
+    const { maxRunning, maxRunningPerKey, maxWaiting, maxWaitingPerKey } = options;
     this.#options = {
       maxRunning,
+      maxRunningPerKey: maxRunningPerKey ?? 1,
       maxWaiting: maxWaiting ?? Number.POSITIVE_INFINITY,
       maxWaitingPerKey: maxWaitingPerKey ?? Number.POSITIVE_INFINITY,
     };
@@ -58,9 +61,10 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     return this.#lanes.has(key);
   }
 
-  /** The running job with this key. */
+  /** The running job with this key, or the first of them. */
   runningOf(key: string): Job | undefined {
-    return this.#lanes.get(key)?.running;
+    const [first] = this.#lanes.get(key)?.running ?? [];
+    return first;
   }
 
   /** The waiting jobs with this key, in order. */
@@ -75,9 +79,10 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   add(job: Job): 'running' | 'waiting' | 'full' | 'key-full' {
     const id = job.key ?? job;
     const lane = this.#lanes.get(id);
-    if (!lane && this.#running < this.#options.maxRunning) {
+    const mayStart = !lane || (lane.waiting.size === 0 && this.#hasPlace(lane));
+    if (mayStart && this.#running < this.#options.maxRunning) {
       // A job without a key needs no lane: no other job waits for it.
-      this.#start(job, job.key === undefined ? undefined : this.#addLane(id));
+      this.#start(job, job.key === undefined ? undefined : (lane ?? this.#addLane(id)));
       return 'running';
     }
     if (lane && lane.waiting.size >= this.#options.maxWaitingPerKey) return 'key-full';
@@ -85,8 +90,8 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     const target = lane ?? this.#addLane(id);
     target.waiting.add(job);
     this.#waiting++;
-    // An existing lane is ready already, or becomes ready when its running job ends.
-    if (!lane) this.#readyLanes.add(target);
+    // A lane without a place becomes ready when one of its running jobs ends.
+    if (this.#hasPlace(target)) this.#readyLanes.add(target);
     return 'waiting';
   }
 
@@ -106,22 +111,22 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   }
 
   #addLane(id: string | Job): Lane<Job> {
-    const lane: Lane<Job> = { id, running: undefined, waiting: new Set() };
+    const lane: Lane<Job> = { id, running: new Set(), waiting: new Set() };
     this.#lanes.set(id, lane);
     return lane;
   }
 
   #start(job: Job, lane: Lane<Job> | undefined): void {
     this.#running++;
-    if (lane) lane.running = job;
-    const ended = (): void => this.#ended(lane);
+    lane?.running.add(job);
+    const ended = (): void => this.#ended(job, lane);
     job.run().then(ended, ended);
   }
 
-  #ended(lane: Lane<Job> | undefined): void {
+  #ended(job: Job, lane: Lane<Job> | undefined): void {
     this.#running--;
     if (lane) {
-      lane.running = undefined;
+      lane.running.delete(job);
       // Added at the end, so that other keys get their turn first.
       if (lane.waiting.size > 0) this.#readyLanes.add(lane);
       this.#dropIfEmpty(lane);
@@ -135,15 +140,21 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
       if (this.#running >= this.#options.maxRunning) return;
       this.#readyLanes.delete(lane);
       const [job] = lane.waiting;
-      if (!job) continue;
+      if (!job || !this.#hasPlace(lane)) continue;
       lane.waiting.delete(job);
       this.#waiting--;
       this.#start(job, lane);
+      // Added at the end: this loop reaches it again after the turns of the other keys.
+      if (lane.waiting.size > 0 && this.#hasPlace(lane)) this.#readyLanes.add(lane);
     }
   }
 
+  #hasPlace(lane: Lane<Job>): boolean {
+    return lane.running.size < this.#options.maxRunningPerKey;
+  }
+
   #dropIfEmpty(lane: Lane<Job>): void {
-    if (lane.running || lane.waiting.size > 0) return;
+    if (lane.running.size > 0 || lane.waiting.size > 0) return;
     this.#lanes.delete(lane.id);
     this.#readyLanes.delete(lane);
   }

@@ -109,7 +109,7 @@ export const ERRORS = Object.freeze({
   NODE_BUSY: entry(
     'route',
     true,
-    'A queue is full: the outbound queue of the target node, the call queue of the agent, the own queue of the link, or a stream that is read too slowly. Also while the sentinel is shutting down.',
+    'A queue is full: the outbound queue of the target node, a call queue of the agent, its limit of open calls, the own queue of the link, or a stream that is read too slowly. Also while the sentinel is shutting down.',
     'Call again after a pause. Read the items of a stream as they arrive.',
   ),
   HOPS_EXCEEDED: entry(

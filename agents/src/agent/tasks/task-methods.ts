@@ -1,5 +1,5 @@
 // The task methods of the Fame protocol, as operations on the task table. Their parameters tolerate nulls and absent fields. They
-// are exempt from the limit on concurrent calls, because a subscription may last for hours.
+// are immediate, so exempt from the limit on concurrent calls, because a subscription may last for hours.
 import {
   type AgentCard,
   FabricError,
@@ -78,6 +78,8 @@ export function taskMethods(card: AgentCard, table: TaskTable | undefined): Reco
     'agent.get_card': operation({ immediate, params: z.looseObject({}), run: () => card }),
     'tasks/send': operation({
       immediate,
+      // The agent's own `accept` may wait.
+      mayTakeLong: true,
       params: taskSendParams,
       run: (params, context) => tasks().send(params as TaskSendParams, context),
     }),
