@@ -108,7 +108,7 @@ test('control characters of a peer are escaped, and colours are off by default',
   expect(text).toContain('\u001b[34m');
 });
 
-test('HD29: unknown fields are not printed, known ones are cut, whoever sent them', () => {
+test('HD29: unknown fields are not printed, known ones are cut, in both directions', () => {
   const long = 'x'.repeat(5_000);
   const hostile = {
     ...makeEnvelope(
