@@ -7,7 +7,7 @@ import { type Logger, newId } from '@fame-fabric/shared';
 import { makeDirectory, sidOf } from '@fame-fabric/shared/router';
 
 /** `name/version`, as attach acks state it. */
-export const SOFTWARE = 'fame-fabric/0.1.0';
+export const SOFTWARE = 'fame-fabric/0.2.0';
 
 const NODE_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const STORED_ID = /^[A-Za-z0-9]{8,64}$/;

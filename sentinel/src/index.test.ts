@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import * as surface from './index.ts';
 import * as internal from './internal.ts';
@@ -11,6 +12,11 @@ test('the package exports these names and no others', () => {
     'startSentinel',
   ]);
   expect(Object.keys(internal).sort()).toEqual(['CLOSE', 'SENTINEL_VARIABLES', 'readSentinelConfig']);
+});
+
+test('attach acks state the version of the package', () => {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  expect(surface.SOFTWARE).toBe(`fame-fabric/${version}`);
 });
 
 test('an import has no side effect', () => {
