@@ -14,6 +14,7 @@ export const CLOSE = Object.freeze({
   badFrames: 4400,
   outOfOrder: 4405,
   admissionTimeout: 4408,
+  credentialRevoked: 4410,
 });
 
 /** Room for the largest reason of a close frame (RFC 6455, 5.5). */

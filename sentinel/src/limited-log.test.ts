@@ -6,6 +6,7 @@ import { createLog } from '@fame-fabric/shared/node';
 import { CaptureLog, ManualClock, settle } from '@fame-fabric/shared/testing';
 import { afterEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { ANONYMOUS_CALLER } from './access/access.ts';
 import { readSentinelConfig } from './config.ts';
 import { LimitedLog } from './limited-log.ts';
 import { type RunningSentinel, startSentinel } from './sentinel.ts';
@@ -100,7 +101,7 @@ test('HD16: refused binds, refused attaches and bad frames do not flood the log'
   const frame = { type: 'NodeAttach', originType: 'downstream', systemId: 'x', instanceId: 'i' } as const;
   for (let i = 0; i < 100; i++) {
     const transport = new FakeTransport();
-    admission.open(transport, { origin: 'downstream', systemId: 'y' });
+    admission.open(transport, { origin: 'downstream', systemId: 'y', authentication: ANONYMOUS_CALLER });
     transport.receive(makeEnvelope(frame, { corrId: 'attach' }));
     expect(transport.closed).toBeDefined();
   }
@@ -149,7 +150,7 @@ test('HD16, P16: a log line about a bad frame has at most 200 bytes', () => {
     router.receive(session, Buffer.from('{"frame":{"type":"Data","payload":'.padEnd(200_000, ' ')));
   }
   const transport = new FakeTransport();
-  admission.open(transport, { origin: 'downstream', systemId: 'y' });
+  admission.open(transport, { origin: 'downstream', systemId: 'y', authentication: ANONYMOUS_CALLER });
   transport.onMessage?.(Buffer.from(JSON.stringify({ frame: { type: 'é'.repeat(1_000) } })));
   expect(log.messages('warn')).toEqual(['bad frame', 'bad frame', 'refused an attach']);
 

@@ -1,5 +1,6 @@
 // The parts of a sentinel between its sockets and its HTTP routes: everything that needs neither a port nor a started timer.
 import type { Clock, Logger } from '@fame-fabric/shared';
+import type { Access } from './access/access.ts';
 import { AddressChallenge } from './address-challenge.ts';
 import { Bindings } from './bindings.ts';
 import type { SentinelConfig } from './config.ts';
@@ -26,8 +27,14 @@ export interface PartsOptions
   readonly id: string;
 }
 
-export function makeParts(deps: { clock: Clock; log: Logger }, options: PartsOptions) {
-  const { clock } = deps;
+export interface PartsDeps {
+  clock: Clock;
+  log: Logger;
+  access: Access;
+}
+
+export function makeParts(deps: PartsDeps, options: PartsOptions) {
+  const { access, clock } = deps;
   const log = new LimitedLog(deps);
   const identity = new Identity(options.id);
   const time = new CoarseClock(clock);
@@ -49,7 +56,7 @@ export function makeParts(deps: { clock: Clock; log: Logger }, options: PartsOpt
     options,
   );
   const closeUnattached = (openedBefore: number): void => admission.closeUnattached(openedBefore);
-  const sweeper = new Sweeper({ clock, time, table, sessions, counters, log, closeUnattached });
+  const sweeper = new Sweeper({ access, clock, time, table, sessions, counters, log, closeUnattached });
   return {
     log,
     identity,

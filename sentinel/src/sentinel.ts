@@ -3,6 +3,8 @@
 import type { Server } from 'node:http';
 import { type Clock, type Dial, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
 import { admissionUrl } from '@fame-fabric/shared/internal';
+import { Access } from './access/access.ts';
+import { openLocalKey } from './access/local-key.ts';
 import type { SentinelConfig } from './config.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
 import type { HttpDeps } from './http/http.ts';
@@ -27,6 +29,8 @@ export interface SentinelOptions
   > {
   /** @default a random id */
   readonly nodeId?: string | undefined;
+  /** Directory of the local key. Without one there is no key, and what needs one is refused. */
+  readonly dataDir?: string | undefined;
   /** Reads and writes WebSocket frames through `ws` alone, which is slower. @default only if the installed `ws` fails `ws-check.ts` */
   readonly usesPlainWs?: boolean | undefined;
   readonly clock?: Clock | undefined;
@@ -51,10 +55,11 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const startedAt = clock.now();
   let isReady = false;
 
-  const parts = makeParts(
-    { clock, log: options.log ?? silentLog },
-    { ...options, id: options.nodeId ?? newId() },
+  const baseLog = options.log ?? silentLog;
+  const access = new Access(
+    options.dataDir === undefined ? undefined : openLocalKey(options.dataDir, baseLog),
   );
+  const parts = makeParts({ access, clock, log: baseLog }, { ...options, id: options.nodeId ?? newId() });
   const {
     log,
     identity,
@@ -74,7 +79,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     options,
     log,
   );
-  const listener = new Listener({ admission, onRequest, log }, options);
+  const listener = new Listener({ access, admission, onRequest, log }, options);
   const uplinkDeps = {
     identity,
     clock,

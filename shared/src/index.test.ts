@@ -49,7 +49,11 @@ describe('the exports', () => {
       'checkDataDir',
       'createLog',
       'dataDirFault',
+      'ensureLocalKey',
+      'localKeyFile',
       'makeDirectory',
+      'readTokenFile',
+      'rotateLocalKey',
       'sidOf',
       'wsDial',
     ]);

@@ -1,4 +1,5 @@
 // Primitives for our own workspaces, without a promise to users. Loads in a browser.
+export { ANONYMOUS } from './access/principal.ts';
 export { onAbort, pause, untilAborted } from './async/abort.ts';
 export { Backoff, type BackoffOptions, backoffDelayMs } from './async/backoff.ts';
 export { Broadcast, type FollowOptions } from './async/broadcast.ts';

@@ -1,8 +1,9 @@
 // A9, P21: every envelope of a turn can be traced at both ends and in the sentinel, without any text of the conversation and any
 // secret. The tests plant unique words and search them in all output of the processes.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { httpError } from '@fame-fabric/agents/testing';
+import { localKeyFile } from '@fame-fabric/shared/node';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { MAKE_FAILED, make } from '../kit/make.ts';
@@ -13,7 +14,7 @@ import { CHAT, lastUserText, startAgent, startModel, stopStack } from '../kit/st
 const PLANTED = {
   apiKey: 'sk-canary1key0123456789',
   urlPassword: 'canary2password',
-  bearer: 'canary3bearer.0123456789',
+  bearer: `fk_local_canary3bearer${'0'.repeat(30)}`,
   query: 'canary4query0123456789',
   systemPrompt: 'canary5system',
   userText: 'canary6user',
@@ -54,6 +55,13 @@ async function readTrace(http: string): Promise<{ text: () => string; stop: () =
   return { text: () => Buffer.concat(chunks).toString(), stop: () => stop.abort() };
 }
 
+/** A data directory whose local key is the planted one. */
+function plantedDataDir(): string {
+  const dataDir = temporaryDirectory();
+  writeFileSync(localKeyFile(dataDir), `${PLANTED.bearer}\n`, { mode: 0o600 });
+  return dataDir;
+}
+
 const dataBetweenEnds = (trace: string): TraceEntry[] =>
   trace
     .split('\n')
@@ -79,7 +87,7 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
           : `I say ${PLANTED.answerText}.`,
     });
     const env = { FAME_LOG_LEVEL: level, FAME_SHOW_ENVELOPES: 'true', FAME_ADMISSION_TOKEN: PLANTED.bearer };
-    const sentinel = await startOurSentinel({ env });
+    const sentinel = await startOurSentinel({ env, dataDir: plantedDataDir() });
     const url = `${sentinel.url}?token=${PLANTED.query}`;
     const agentData = temporaryDirectory();
     const agent = await startAgent(url, {
@@ -150,7 +158,7 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
       expect({ where, found: foundIn(text) }).toEqual({ where, found: [] });
     // The disk holds the conversation, in the agent's store, and no secrets.
     for (const directory of [agentData, clientData, sentinel.dataDir]) {
-      for (const file of filesUnder(directory)) {
+      for (const file of filesUnder(directory).filter((path) => path !== localKeyFile(sentinel.dataDir))) {
         const text = readFileSync(file, 'latin1');
         expect({ file, found: foundIn(text, SECRETS) }).toEqual({ file, found: [] });
       }
@@ -177,7 +185,7 @@ test('A9: a model server that cannot be reached is named without the password of
 
 test('A9: with FAME_SHOW_ENVELOPES=full the client prints the conversation, and still no secret', async () => {
   const model = await startModel({ respond: () => `I say ${PLANTED.answerText}.` });
-  const sentinel = await startOurSentinel();
+  const sentinel = await startOurSentinel({ dataDir: plantedDataDir() });
   const env = { FAME_SHOW_ENVELOPES: 'full', FAME_ADMISSION_TOKEN: PLANTED.bearer };
   const url = `${sentinel.url}?token=${PLANTED.query}`;
   const key = { OPENAI_API_KEY: PLANTED.apiKey, OPENAI_BASE_URL: model.url };

@@ -15,6 +15,7 @@ import {
   newId,
 } from '@fame-fabric/shared';
 import { CANCEL_CAPABILITY, cutText, STREAM_FLOWS_CAPABILITY } from '@fame-fabric/shared/internal';
+import type { Authentication } from '../access/access.ts';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import { assignPath, type Identity, isSystemId } from '../identity.ts';
@@ -28,8 +29,9 @@ import type { Sessions } from '../session/sessions.ts';
 /** Connections that may be open without having attached. */
 const MAX_UNATTACHED = 1_024;
 
-/** Origin and system id in the URL of a connection. Its NodeAttach must have the same system id. */
+/** Origin, system id and credential of a connection's upgrade request. Its NodeAttach must have the same system id. */
 export interface Claim {
+  readonly authentication: Authentication;
   readonly origin: 'downstream' | 'peer';
   readonly systemId: string;
 }
@@ -155,6 +157,8 @@ export class Admission {
   #attach(transport: NodeTransport, claim: Claim, envelope: Envelope, frame: NodeAttach): Session {
     const { counters, identity, log } = this.#deps;
     const { systemId, originType, capabilities } = frame;
+    const { authentication } = claim;
+    if (!authentication.ok) throw authentication.fault;
     if (originType !== 'downstream' && originType !== 'peer') {
       throw refused('originType must be downstream or peer');
     }
@@ -166,6 +170,7 @@ export class Admission {
     if (this.#isStopped) throw new FabricError('ADMIT_FULL', 'The sentinel is shutting down');
     const kind: SessionKind = originType === 'peer' ? 'peer' : 'node';
     const { session, isResumed } = this.#openOrResume(transport, systemId, kind, {
+      principal: authentication.principal,
       instanceId: frame.instanceId,
       // A new epoch with every attach makes the node bind its addresses again; the detach removed them.
       epoch: newId(),

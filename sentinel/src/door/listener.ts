@@ -7,6 +7,8 @@ import type { Duplex } from 'node:stream';
 import { FabricError, LIMITS, type Logger } from '@fame-fabric/shared';
 import { ATTACH_PATH } from '@fame-fabric/shared/internal';
 import { type ServerOptions, WebSocketServer } from 'ws';
+import type { Access } from '../access/access.ts';
+import { BEARER_PROTOCOL } from '../access/credential.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
 import type { Admission, Claim } from './admission.ts';
@@ -25,6 +27,7 @@ const CLOSE_TIMEOUT_MS = 2_000;
 export type RequestHandler = (server: Server, request: IncomingMessage, response: ServerResponse) => void;
 
 export interface ListenerDeps {
+  access: Access;
   admission: Admission;
   onRequest: RequestHandler;
   log: Logger;
@@ -73,8 +76,9 @@ export class Listener {
       maxFragments: 64,
       maxBufferedChunks: 1_024,
       closeTimeout: CLOSE_TIMEOUT_MS,
-      // Any offered subprotocol is accepted; a node that offers `bearer, <token>` must get `bearer` back.
-      handleProtocols: (offered) => offered.values().next().value ?? false,
+      // Any offered subprotocol is accepted. A node that offers `bearer, <token>` gets `bearer` back, never the token.
+      handleProtocols: (offered) =>
+        offered.has(BEARER_PROTOCOL) ? BEARER_PROTOCOL : (offered.values().next().value ?? false),
     };
     this.#wsServer = new WebSocketServer(wsOptions);
     this.#httpServer.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
@@ -95,7 +99,7 @@ export class Listener {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { admission, log } = this.#deps;
+    const { access, admission, log } = this.#deps;
     const url = request.url ?? '';
     const query = url.indexOf('?');
     const match = ADMISSION_PATHS.exec(query < 0 ? url : url.slice(0, query));
@@ -126,7 +130,9 @@ export class Listener {
       refuseOn(socket, 400, 'PROTO_MALFORMED', 'The system id in the path cannot be read');
       return;
     }
-    const claim: Claim = { origin: match[1] as Claim['origin'], systemId };
+    const origin = match[1] as Claim['origin'];
+    // A wrong credential is refused by the ack of the attach: a browser cannot read the answer to an upgrade.
+    const claim: Claim = { origin, systemId, authentication: access.authenticate(request.headers) };
     this.#wsServer.handleUpgrade(request, socket, head, (ws) => {
       const tcp = socket as Socket;
       tcp.setNoDelay(true);

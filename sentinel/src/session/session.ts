@@ -1,7 +1,7 @@
 // One attached node as the router sees it: its path, its connection and its outbound queue. A session outlives its
 // connection by the resume window: then it is `detached`, keeps its queue, and a connection of the same node resumes it.
 // Not here: admission (`door/admission.ts`), addresses (`bindings.ts`), calls (`open-calls.ts`).
-import { tryParseAddress } from '@fame-fabric/shared';
+import { type Principal, tryParseAddress } from '@fame-fabric/shared';
 import { isUnder } from '@fame-fabric/shared/router';
 import type { CoarseClock } from './coarse-clock.ts';
 import type { NodeTransport } from './node-transport.ts';
@@ -21,6 +21,8 @@ export interface SessionIdentity {
 
 /** Declarations of a node at an attach, and the epoch that it is assigned. */
 export interface AttachTerms {
+  /** Owner of the session, by the credential that the node sent. That of a parent sentinel is unknown, hence anonymous. */
+  readonly principal: Principal;
   readonly instanceId: string;
   /** Routing epoch: a new one makes the node bind its addresses again, so its heartbeat acks must repeat it. */
   readonly epoch: string;

@@ -1,6 +1,7 @@
 // The one timer of the sentinel. Every two seconds it advances the coarse clock, pings silent nodes, and closes nodes that
-// stay silent, nodes that do not read, and connections that never attach. No node has a timer of its own.
+// stay silent, nodes that do not read, nodes whose key was revoked, and connections that never attach. No node has a timer of its own.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
+import type { Access } from '../access/access.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import type { CoarseClock } from './coarse-clock.ts';
@@ -22,6 +23,7 @@ const STALLED_MS = 10_000;
 const PONG_MS = 10_000;
 
 export interface SweeperDeps {
+  access: Access;
   clock: Clock;
   time: CoarseClock;
   table: SessionTable;
@@ -50,9 +52,24 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { time, table, closeUnattached } = this.#deps;
+    const { access, time, table, closeUnattached } = this.#deps;
     closeUnattached(time.tick() - ATTACH_WITHIN_MS);
-    for (const session of table.all()) this.#check(session);
+    const isRevoked = access.revocations();
+    for (const session of table.all()) {
+      if (isRevoked(session.terms.principal)) this.#revoke(session);
+      this.#check(session);
+    }
+  }
+
+  // The node may return with the key of now, and resume.
+  #revoke(session: Session): void {
+    const { log, sessions } = this.#deps;
+    const { path, transport } = session;
+    if (transport === undefined) return;
+    log.warn('closed a node whose key is no longer valid', { path });
+    sessions.detach(session, transport);
+    transport.onMessage = undefined;
+    transport.close(CLOSE.credentialRevoked, 'the key of this node is no longer valid');
   }
 
   #check(session: Session): void {

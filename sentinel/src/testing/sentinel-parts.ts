@@ -1,6 +1,14 @@
 // The parts of a sentinel without port, timers or sockets, and nodes on fake transports: the fixture of unit tests.
-import { type Envelope, type Frame, makeEnvelope, type NodeAttachAck } from '@fame-fabric/shared';
+import {
+  type Envelope,
+  type Frame,
+  makeEnvelope,
+  type NodeAttachAck,
+  type Principal,
+} from '@fame-fabric/shared';
+import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
+import { Access } from '../access/access.ts';
 import { makeParts } from '../parts.ts';
 import type { Session } from '../session/session.ts';
 import { FakeTransport } from './fake-transport.ts';
@@ -22,20 +30,26 @@ export interface FakeNode {
 }
 
 export interface TestOptions {
+  /** @default without a local key */
+  access?: Access;
   resumeWindowMs?: number;
   maxAddressesPerNode?: number;
 }
 
-export function makeTestParts({ resumeWindowMs = 5_000, maxAddressesPerNode = 10 }: TestOptions = {}) {
+export function makeTestParts({
+  access = new Access(undefined),
+  resumeWindowMs = 5_000,
+  maxAddressesPerNode = 10,
+}: TestOptions = {}) {
   const clock = new ManualClock();
   const log = new CaptureLog();
   const limits = { maxSessions: 5_000, maxOpenCallsPerNode: 100, maxAddressesPerNode };
-  const parts = makeParts({ clock, log }, { id: 'S', resumeWindowMs, ...limits });
+  const parts = makeParts({ access, clock, log }, { id: 'S', resumeWindowMs, ...limits });
   const { admission, table } = parts;
 
   const attach = (
     systemId: string,
-    more: { instanceId?: string; capabilities?: string[]; peer?: boolean } = {},
+    more: { instanceId?: string; capabilities?: string[]; peer?: boolean; principal?: Principal } = {},
   ): FakeNode => {
     const transport = new FakeTransport();
     const origin = more.peer ? 'peer' : 'downstream';
@@ -46,7 +60,8 @@ export function makeTestParts({ resumeWindowMs = 5_000, maxAddressesPerNode = 10
       instanceId: more.instanceId ?? `instance-${systemId}`,
       ...(more.capabilities ? { capabilities: more.capabilities } : {}),
     };
-    admission.open(transport, { origin, systemId });
+    const { principal = ANONYMOUS } = more;
+    admission.open(transport, { origin, systemId, authentication: { ok: true, principal } });
     transport.receive(makeEnvelope(frame, { corrId: 'attach' }));
     const ack = transport.takeFirst();
     const { ok, assignedPath: path } = ack.frame as NodeAttachAck;

@@ -13,7 +13,7 @@ import {
   newId,
   type Transport,
 } from '@fame-fabric/shared';
-import { Dialer, Heartbeat, isOwnSoftware, NODE_CAPABILITIES } from '@fame-fabric/shared/internal';
+import { ANONYMOUS, Dialer, Heartbeat, isOwnSoftware, NODE_CAPABILITIES } from '@fame-fabric/shared/internal';
 import { CLOSE } from '../close-codes.ts';
 import type { Identity } from '../identity.ts';
 import type { OpenCall, OpenCalls } from '../open-calls.ts';
@@ -131,7 +131,7 @@ export class Uplink {
     const session = sessions.open(
       { path, systemId: systemId ?? path.slice(1), kind: this.#kind },
       transport,
-      { instanceId: '', epoch: '', acceptsCancel: isOurs, hasStreamFlows: isOurs },
+      { principal: ANONYMOUS, instanceId: '', epoch: '', acceptsCancel: isOurs, hasStreamFlows: isOurs },
     );
     this.#session = session;
     transport.onMessage = (bytes) => router.receive(session, bytes as Buffer);

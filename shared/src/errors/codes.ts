@@ -64,6 +64,18 @@ export const ERRORS = Object.freeze({
     'An envelope is larger than 262,144 bytes.',
     'Send less, or split it over the items of a streaming operation.',
   ),
+  AUTH_MISSING: entry(
+    'auth',
+    false,
+    'The list of nodes, the trace and the metrics need a key, and none was sent.',
+    "Set FAME_ADMISSION_TOKEN to the key in the file `token` of the sentinel's data directory.",
+  ),
+  AUTH_INVALID: entry(
+    'auth',
+    false,
+    'The key that was sent is not a key of this sentinel, or is no longer one.',
+    'Send the key in the file `token` of its data directory, or none at all.',
+  ),
   AUTH_FORBIDDEN: entry(
     'auth',
     false,

@@ -1,0 +1,131 @@
+// The check of credentials: carriers, the local key, its rotation, and the end of the sessions of a rotated key.
+import { mkdtempSync, readFileSync, rmSync, utimesSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLog } from '@fame-fabric/shared';
+import { ANONYMOUS } from '@fame-fabric/shared/internal';
+import { rotateLocalKey } from '@fame-fabric/shared/node';
+import { CaptureLog } from '@fame-fabric/shared/testing';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { makeTestParts } from '../testing/sentinel-parts.ts';
+import { Access } from './access.ts';
+import { type CredentialHeaders, credentialOf } from './credential.ts';
+import { openLocalKey } from './local-key.ts';
+
+describe('credentialOf', () => {
+  test.each<[CredentialHeaders, string | undefined]>([
+    [{}, undefined],
+    [{ 'sec-websocket-protocol': 'chat' }, undefined],
+    [{ authorization: 'Bearer abc' }, 'abc'],
+    [{ authorization: 'bearer  abc' }, 'abc'],
+    [{ 'sec-websocket-protocol': 'bearer, abc' }, 'abc'],
+    [{ 'sec-websocket-protocol': 'bearer,abc' }, 'abc'],
+    [{ authorization: 'Bearer abc', 'sec-websocket-protocol': 'bearer, other' }, 'abc'],
+  ])('%o carries %s', (headers, token) => {
+    expect(credentialOf(headers)).toEqual(token === undefined ? { kind: 'none' } : { kind: 'bearer', token });
+  });
+
+  test.each<CredentialHeaders>([
+    { authorization: '' },
+    { authorization: 'Bearer' },
+    { authorization: 'Bearer ' },
+    { authorization: 'Bearer a b' },
+    { authorization: 'Bearer a\u00e9' },
+    { authorization: 'Basic YTpi' },
+    { authorization: 'abc' },
+    { 'sec-websocket-protocol': 'bearer' },
+    { 'sec-websocket-protocol': 'bearer, ' },
+    { 'sec-websocket-protocol': 'abc, bearer' },
+    { 'sec-websocket-protocol': 'bearer, abc, def' },
+  ])('%o is unreadable', (headers) => {
+    expect(credentialOf(headers).kind).toBe('unreadable');
+  });
+});
+
+describe('Access', () => {
+  let dataDir: string;
+  beforeEach(() => {
+    dataDir = mkdtempSync(join(tmpdir(), 'fame-access-'));
+  });
+  afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
+
+  const open = () => new Access(openLocalKey(dataDir, silentLog));
+  const key = () => readFileSync(join(dataDir, 'token'), 'utf8').trim();
+  const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+
+  test('a request without a credential is anonymous', () => {
+    expect(open().authenticate({})).toEqual({ ok: true, principal: { id: 'anonymous', roles: [] } });
+  });
+
+  test('the local key is the principal local, with the role admin', () => {
+    const access = open();
+    expect(access.authenticate(bearer(key()))).toEqual({
+      ok: true,
+      principal: { id: 'local', roles: ['admin'] },
+    });
+  });
+
+  test.each(['x', 'fk_local_', `fk_local_${'A'.repeat(43)}`])(
+    'the key %s is refused, not anonymous',
+    (token) => {
+      const authentication = open().authenticate(bearer(token));
+      expect(authentication).toMatchObject({ ok: false, fault: { code: 'AUTH_INVALID' } });
+      expect(JSON.stringify(authentication)).not.toContain(token.length > 1 ? token : '"x"');
+    },
+  );
+
+  test('without a local key every key is refused', () => {
+    expect(new Access(undefined).authenticate(bearer('x')).ok).toBe(false);
+  });
+
+  test('a rotated key is in force at once, and the old one no longer', () => {
+    const access = open();
+    const old = key();
+    const before = access.authenticate(bearer(old));
+    rotateLocalKey(dataDir);
+    expect(access.authenticate(bearer(old)).ok).toBe(false);
+    const after = access.authenticate(bearer(key()));
+    const isRevoked = access.revocations();
+    expect([before, after].map((one) => one.ok && isRevoked(one.principal))).toEqual([true, false]);
+    expect(isRevoked(ANONYMOUS)).toBe(false);
+  });
+
+  test('a file that was touched is the same key; a file that was removed stays in force', () => {
+    const access = open();
+    const token = key();
+    const before = access.authenticate(bearer(token));
+    utimesSync(join(dataDir, 'token'), 1, 1);
+    expect(before.ok && access.revocations()(before.principal)).toBe(false);
+    rotateLocalKey(dataDir);
+    rmSync(join(dataDir, 'token'));
+    expect(access.authenticate(bearer(token))).toEqual(before);
+    expect(before.ok && access.revocations()(before.principal)).toBe(false);
+  });
+
+  test('a data directory that cannot be written leaves a sentinel without a key, and warns', () => {
+    const log = new CaptureLog();
+    expect(openLocalKey('/proc/no/such/place', log)).toBeUndefined();
+    expect(log.messages('warn')).toEqual([
+      'cannot keep a local key; listing, tracing and metrics are refused',
+    ]);
+  });
+
+  test('a session has its principal, and ends within one sweep of the rotation, to be resumed with the new key', () => {
+    const access = open();
+    const { attach, sweeper, clock } = makeTestParts({ access });
+    const authentication = access.authenticate(bearer(key()));
+    if (!authentication.ok) throw authentication.fault;
+    const holder = attach('holder', { principal: authentication.principal });
+    const stranger = attach('stranger');
+    expect(holder.session.terms.principal.id).toBe('local');
+    expect(stranger.session.terms.principal).toBe(ANONYMOUS);
+    sweeper.sweep();
+    expect(holder.transport.closed).toBeUndefined();
+    rotateLocalKey(dataDir);
+    clock.advance(2_000);
+    sweeper.sweep();
+    expect(holder.transport.closed?.code).toBe(4410);
+    expect(holder.session.state).toBe('detached');
+    expect(stranger.transport.closed).toBeUndefined();
+  });
+});

@@ -1,0 +1,44 @@
+// The check of credentials, for WebSocket upgrades and HTTP requests alike. A request without a credential is anonymous. A
+// credential that is wrong or cannot be read is refused, so that a mistake is noticed.
+import { FabricError, type Principal } from '@fame-fabric/shared';
+import { ANONYMOUS } from '@fame-fabric/shared/internal';
+import { type CredentialHeaders, credentialOf } from './credential.ts';
+import type { LocalKey } from './local-key.ts';
+
+export type Authentication =
+  | { readonly ok: true; readonly principal: Principal }
+  | { readonly ok: false; readonly fault: FabricError };
+
+export const ANONYMOUS_CALLER: Authentication = Object.freeze({ ok: true, principal: ANONYMOUS });
+const KEY_ADVICE =
+  "Send the key in the file `token` of this sentinel's data directory (FAME_DATA_DIR, .fame by default), or no key at all";
+
+export class Access {
+  readonly #localKey: LocalKey | undefined;
+
+  constructor(localKey: LocalKey | undefined) {
+    this.#localKey = localKey;
+  }
+
+  /** Returns the principal of a request by its credential, or the fault of that. */
+  authenticate(headers: CredentialHeaders): Authentication {
+    const credential = credentialOf(headers);
+    if (credential.kind === 'none') return ANONYMOUS_CALLER;
+    if (credential.kind === 'unreadable') return refused(credential.reason);
+    const principal = this.#localKey?.principalOf(credential.token);
+    return principal === undefined
+      ? refused(`The key is not one of this sentinel. ${KEY_ADVICE}`)
+      : { ok: true, principal };
+  }
+
+  /** Reads the keys that are in force now. Returns a function that is true for the principal of a key that is not. */
+  revocations(): (principal: Principal) => boolean {
+    const local = this.#localKey?.principal;
+    return (principal) => principal !== ANONYMOUS && principal !== local;
+  }
+}
+
+const refused = (reason: string): Authentication => ({
+  ok: false,
+  fault: new FabricError('AUTH_INVALID', reason),
+});

@@ -1,0 +1,119 @@
+// The file with the local key, `token` in the data directory of a sentinel: its format, and how it is created and replaced.
+// Sentinels write it, and so does `fame key rotate`; agents and commands read it.
+import { randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { makeDirectory } from '../data-dir.ts';
+import { FabricError } from '../errors/error.ts';
+
+const NAME = 'token';
+/** `fk_<id>_<secret>`; the secret has 256 bits. */
+const LOCAL_KEY = /^fk_local_[\w-]{43}$/;
+/** Permission bits of the group and of others. */
+const OTHERS = 0o077;
+/** A larger file is not a key, and is not read. */
+const MAX_BYTES = 8_192;
+const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+
+/** Path of the local key of a data directory. */
+export const localKeyFile = (dataDir: string): string => join(dataDir, NAME);
+
+/** True if `text` has the format of a local key. */
+export const isLocalKey = (text: string): boolean => LOCAL_KEY.test(text);
+
+export interface EnsuredKey {
+  readonly file: string;
+  readonly isNew: boolean;
+  /** True if other users could read the file; its mode is 0600 now, if the system permits the change. */
+  readonly wasReadable: boolean;
+}
+
+/**
+ * Makes sure that the data directory has a local key, which only its owner can read.
+ * @throws {CONFIG_INVALID} when the file contains something else
+ * @throws the system's error
+ */
+export function ensureLocalKey(dataDir: string): EnsuredKey {
+  const file = localKeyFile(dataDir);
+  makeDirectory(dataDir);
+  const isNew = write(dataDir, (fresh) => linkIfAbsent(fresh, file));
+  const wasReadable = !isNew && (statSync(file).mode & OTHERS) !== 0;
+  if (wasReadable) tighten(file);
+  if (!isLocalKey(readTokenFile(file))) {
+    throw new FabricError(
+      'CONFIG_INVALID',
+      `${file} does not contain a local key. Remove the file: the next start writes a new key.`,
+    );
+  }
+  return { file, isNew, wasReadable };
+}
+
+/** Replaces the local key by a new one, in one step. Returns the path of the file. @throws the system's error */
+export function rotateLocalKey(dataDir: string): string {
+  const file = localKeyFile(dataDir);
+  makeDirectory(dataDir);
+  write(dataDir, (fresh) => {
+    renameSync(fresh, file);
+    return true;
+  });
+  return file;
+}
+
+/** Reads a file with a token and trims it. @throws the system's error, or one about a file that is no token */
+export function readTokenFile(file: string): string {
+  // Reading a pipe would block.
+  const stats = statSync(file);
+  if (!stats.isFile()) throw new Error('it is not a file');
+  if (stats.size > MAX_BYTES) throw new Error(`it has more than ${MAX_BYTES} bytes`);
+  return readFileSync(file, 'utf8').trim();
+}
+
+// Writes a complete file with a new key beside its place and passes it to `install`, so that a reader never sees a part of it.
+function write(dataDir: string, install: (fresh: string) => boolean): boolean {
+  const fresh = join(dataDir, `.${NAME}-${process.pid}-${randomBytes(6).toString('hex')}`);
+  try {
+    const handle = openSync(fresh, 'wx', 0o600);
+    try {
+      writeSync(handle, `fk_local_${randomBytes(32).toString('base64url')}\n`);
+      fsyncSync(handle);
+    } finally {
+      closeSync(handle);
+    }
+    return install(fresh);
+  } finally {
+    rmSync(fresh, { force: true });
+  }
+}
+
+// A link fails if the file exists, also when two sentinels start at once: the first key is used by both.
+function linkIfAbsent(fresh: string, file: string): boolean {
+  try {
+    linkSync(fresh, file);
+  } catch (error) {
+    if (existsSync(file)) return false;
+    // Some file systems have no links.
+    if (!NO_LINKS.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    renameSync(fresh, file);
+  }
+  return true;
+}
+
+function tighten(file: string): void {
+  try {
+    chmodSync(file, 0o600);
+  } catch {
+    // The file belongs to another user, who alone may change it.
+  }
+}
