@@ -110,7 +110,6 @@ export class Control {
     const { trace } = this.#deps;
     if (trace.isActive) {
       trace.add({
-        t: Date.now(),
         dir: 'control',
         type: frame.type,
         from: from.path,

@@ -39,7 +39,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   const identity = new Identity(options.id);
   const time = new CoarseClock(clock);
   const counters = new Counters();
-  const trace = new TraceTap();
+  const trace = new TraceTap(clock);
   const bindings = new Bindings();
   const calls = new OpenCalls(options.maxOpenCallsPerNode);
   const table = new SessionTable();
@@ -55,8 +55,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     { identity, clock, table, sessions, router, announcer, counters, log },
     options,
   );
-  const closeUnattached = (openedBefore: number): void => admission.closeUnattached(openedBefore);
-  const sweeper = new Sweeper({ access, clock, time, table, sessions, counters, log, closeUnattached });
+  const sweeper = new Sweeper({ access, clock, time, table, sessions, counters, log });
   return {
     log,
     identity,

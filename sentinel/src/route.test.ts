@@ -1,10 +1,8 @@
 import { type DeliveryAck, LIMITS, makeEnvelope } from '@fame-fabric/shared';
-import { afterEach, expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import type { TraceEntry } from './http/trace.ts';
 import { QUEUE } from './session/outbound-queue.ts';
 import { makeTestParts } from './testing/sentinel-parts.ts';
-
-afterEach(() => vi.useRealTimers());
 
 const codeOf = (envelopes: readonly { frame: unknown }[]): string | undefined =>
   (envelopes[0]?.frame as DeliveryAck | undefined)?.code;
@@ -153,15 +151,14 @@ test('bad frames are answered; the fifth within a minute closes the connection w
 });
 
 test('the trace tap records metadata and no payload, only while it has a listener', () => {
-  vi.useFakeTimers();
-  const { caller, trace } = pair();
+  const { caller, clock, trace } = pair();
   const entries: TraceEntry[] = [];
   const stop = trace.listen((batch) => entries.push(...batch));
   caller.call('math@fame.fabric', 't1');
-  vi.advanceTimersByTime(1_000);
+  clock.advance(50);
   stop();
   caller.call('math@fame.fabric', 't2');
-  vi.advanceTimersByTime(1_000);
+  clock.advance(50);
   const { path } = caller;
   expect(entries).toMatchObject([
     { dir: 'forward', type: 'Data', from: path, to: 'math@fame.fabric', corrId: 't1', via: '/S/agent' },

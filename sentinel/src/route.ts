@@ -331,7 +331,7 @@ export class Router {
     bytes: number,
     more: { via?: string; code?: ErrorCode },
   ): void {
-    this.#deps.trace.add({ t: Date.now(), dir, type: 'Data', from: path, to, corrId, id, bytes, ...more });
+    this.#deps.trace.add({ dir, type: 'Data', from: path, to, corrId, id, bytes, ...more });
   }
 }
 

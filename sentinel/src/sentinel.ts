@@ -52,7 +52,7 @@ export interface RunningSentinel {
 /** Starts a sentinel in this process. @throws {CONFIG_INVALID | LINK_TIMEOUT} */
 export async function startSentinel(options: SentinelOptions): Promise<RunningSentinel> {
   const clock = options.clock ?? systemClock;
-  const startedAt = clock.now();
+  const startedAt = clock.monotonic();
   let isReady = false;
 
   const baseLog = options.log ?? silentLog;
@@ -75,11 +75,11 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     sweeper,
   } = parts;
   const onRequest = lazyHttp(
-    { identity, table, bindings, calls, counters, trace, startedAt, isReady: () => isReady },
+    { identity, table, bindings, calls, counters, trace, clock, startedAt, isReady: () => isReady },
     options,
     log,
   );
-  const listener = new Listener({ access, admission, onRequest, log }, options);
+  const listener = new Listener({ access, admission, onRequest, clock, log }, options);
   const uplinkDeps = {
     identity,
     clock,

@@ -21,35 +21,38 @@ function open(text: string): Socket {
 
 /** Everything that the server sends until it closes, and the time that took, in ms. */
 async function answerTo(text: string): Promise<{ answer: string; ms: number }> {
-  const began = Date.now();
+  const began = performance.now();
   const socket = open(text);
   let answer = '';
   socket.on('data', (chunk) => {
     answer += String(chunk);
   });
   await once(socket, 'close');
-  return { answer, ms: Date.now() - began };
+  return { answer, ms: performance.now() - began };
 }
 
 const status = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]);
 
+/** Slack for a machine that is busy with other tests; `sweeper.test.ts` pins the exact times. */
+const BUSY_MS = 400;
+
 describe('P18: slow connections are closed', () => {
-  test.concurrent('headers that never end: 408 within 12 s', async () => {
+  test.concurrent('HD26: headers that never end: 408 within 10 s', async () => {
     const { answer, ms } = await answerTo('GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ');
     expect(status(answer)).toBe(408);
-    expect(ms).toBeLessThan(12_500);
+    expect(ms).toBeLessThan(10_000 + BUSY_MS);
   });
 
-  test.concurrent('a body that never arrives: closed within 17 s', async () => {
+  test.concurrent('HD26: a body that never arrives: closed within 15 s', async () => {
     const { ms } = await answerTo(
       'POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf',
     );
-    expect(ms).toBeLessThan(17_000);
+    expect(ms).toBeLessThan(15_000 + BUSY_MS);
   });
 
-  test.concurrent('a connection without a request: closed within 12 s', async () => {
+  test.concurrent('HD26: a connection without a request: closed within 10 s', async () => {
     const { ms } = await answerTo('');
-    expect(ms).toBeLessThan(12_500);
+    expect(ms).toBeLessThan(10_000 + BUSY_MS);
   });
 
   test.concurrent('a keep-alive connection without another request: closed within 8 s', async () => {
@@ -58,11 +61,28 @@ describe('P18: slow connections are closed', () => {
     expect(ms).toBeLessThan(8_000);
   });
 
-  test.concurrent('a node that never attaches: 4408 after 5 s', async () => {
+  test.concurrent('HD26: a node that never attaches: 4408 within 5 s', async () => {
     const node = await RawNode.open(sentinel.url);
-    const began = Date.now();
+    const began = performance.now();
     expect((await node.closed).code).toBe(4408);
-    expect(Date.now() - began).toBeLessThan(7_500);
+    expect(performance.now() - began).toBeLessThan(5_000 + BUSY_MS);
+  });
+
+  test.concurrent('HD26: a refused upgrade, by a client that keeps its half open: closed within 10 s', async () => {
+    const socket = connect({ port: sentinel.port, host: '127.0.0.1', allowHalfOpen: true });
+    socket.on('error', () => {});
+    socket.resume();
+    socket.write(
+      'GET /elsewhere HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
+    );
+    await once(socket, 'end');
+    // A socket that the server has destroyed answers further bytes with a reset.
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    const began = performance.now();
+    const writing = setInterval(() => socket.write('more'), 100);
+    await closed;
+    clearInterval(writing);
+    expect(performance.now() - began).toBeLessThan(10_000 + BUSY_MS);
   });
 
   test.concurrent('Q19: an upgrade without a NodeAttach, by a client that ignores the close: closed within 10 s', async () => {

@@ -14,6 +14,7 @@ function terminal(history: string[] = []) {
   const due = new Set<() => void>();
   const clock: Clock = {
     now: () => 0,
+    monotonic: () => 0,
     after: (_ms, fn) => {
       due.add(fn);
       return { stop: () => due.delete(fn) };

@@ -13,6 +13,7 @@ import {
   type NodeAttach,
   type NodeAttachAck,
   newId,
+  type Timer,
 } from '@fame-fabric/shared';
 import { CANCEL_CAPABILITY, cutText, STREAM_FLOWS_CAPABILITY } from '@fame-fabric/shared/internal';
 import type { Authentication } from '../access/access.ts';
@@ -25,6 +26,9 @@ import type { NodeTransport } from '../session/node-transport.ts';
 import type { AttachTerms, Session, SessionKind } from '../session/session.ts';
 import type { SessionTable } from '../session/session-table.ts';
 import type { Sessions } from '../session/sessions.ts';
+
+/** Time in which a connection must attach, in ms. The promise is 5 s at the other end; the rest is for the way and for a busy loop. */
+const ATTACH_WITHIN_MS = 4_800;
 
 /** Connections that may be open without having attached. */
 const MAX_UNATTACHED = 1_024;
@@ -40,6 +44,7 @@ export interface Claim {
 interface Candidate {
   readonly transport: NodeTransport;
   readonly claim: Claim;
+  /** Monotonic, in ms. */
   readonly openedAt: number;
   /** Its first message arrived; further ones are ignored until it is attached. */
   receivedFirstFrame: boolean;
@@ -66,6 +71,8 @@ export class Admission {
   readonly #maxSessions: number;
   /** Oldest first. */
   readonly #candidates = new Set<Candidate>();
+  /** Fires when the oldest candidate is due. There is none while there are no candidates, so an idle sentinel pays nothing. */
+  #timer: Timer | undefined;
   #isStopped = false;
 
   constructor(deps: AdmissionDeps, options: { maxSessions: number }) {
@@ -85,23 +92,31 @@ export class Admission {
 
   /** Waits for the NodeAttach of a new connection. */
   open(transport: NodeTransport, claim: Claim): void {
-    const openedAt = this.#deps.clock.now();
+    const { clock } = this.#deps;
+    const openedAt = clock.monotonic();
     const candidate: Candidate = { transport, claim, openedAt, receivedFirstFrame: false };
     this.#candidates.add(candidate);
+    this.#timer ??= clock.after(ATTACH_WITHIN_MS, this.#closeOverdue);
     transport.onMessage = (bytes) => this.#receiveFirst(candidate, bytes);
     transport.onClose = () => this.#candidates.delete(candidate);
   }
 
-  /** Closes connections that were opened before `openedBefore` and have not attached. */
-  closeUnattached(openedBefore: number): void {
+  // Closes the connections that have not attached in time, and waits for the next one that becomes due.
+  readonly #closeOverdue = (): void => {
+    const { clock } = this.#deps;
+    const openedBefore = clock.monotonic() - ATTACH_WITHIN_MS;
+    this.#timer = undefined;
     for (const candidate of this.#candidates) {
       const { openedAt, receivedFirstFrame, transport } = candidate;
-      if (openedAt > openedBefore) break;
+      if (openedAt > openedBefore) {
+        this.#timer = clock.after(openedAt - openedBefore, this.#closeOverdue);
+        return;
+      }
       this.#candidates.delete(candidate);
       if (receivedFirstFrame) transport.terminate();
-      else this.#refuse(transport, undefined, 'ADMIT_TIMEOUT', 'No NodeAttach arrived in time');
+      else this.#refuse(transport, undefined, 'ADMIT_TIMEOUT', 'No NodeAttach arrived within 5 s');
     }
-  }
+  };
 
   #receiveFirst(candidate: Candidate, bytes: Uint8Array): void {
     if (candidate.receivedFirstFrame) return;

@@ -10,6 +10,8 @@ export function refuseOn(socket: Duplex, status: number, code: ErrorCode, messag
   const body = JSON.stringify(refusalBody(code, message));
   // The socket is closing anyway.
   socket.on('error', () => {});
+  // The other end may keep its half open.
+  socket.once('finish', () => socket.destroy());
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
@@ -27,5 +29,4 @@ export function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): v
   else if (error.code === 'HPE_HEADER_OVERFLOW')
     refuseOn(socket, 431, 'MESSAGE_TOO_LARGE', 'The headers of the request are larger than 16 KiB');
   else refuseOn(socket, 400, 'PROTO_MALFORMED', 'This is not an HTTP request');
-  socket.once('finish', () => socket.destroy());
 }

@@ -4,7 +4,7 @@ import { randomInt } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { FabricError, LIMITS, type Logger } from '@fame-fabric/shared';
+import { type Clock, FabricError, LIMITS, type Logger } from '@fame-fabric/shared';
 import { ATTACH_PATH } from '@fame-fabric/shared/internal';
 import { type ServerOptions, WebSocketServer } from 'ws';
 import type { Access } from '../access/access.ts';
@@ -20,6 +20,13 @@ import { wsMismatch } from './ws-check.ts';
 
 const ADMISSION_PATHS = /^\/fame\/v1\/attach\/ws\/(downstream|peer)\/([^/?#]+)\/?$/;
 
+/** Node looks for overdue requests at this interval, in ms. Each wake-up of an idle process is costly: its caches are cold. */
+const HTTP_CHECK_MS = 2_000;
+/** Time in which the headers of a request must have arrived, in ms. The promise is 10 s; the rest is for a busy loop. */
+const HEADERS_WITHIN_MS = 9_500;
+/** Time in which a whole request must have arrived, in ms. The promise is 15 s. */
+const REQUEST_WITHIN_MS = 14_500;
+
 /** Time in which the other end must answer a close frame, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -30,6 +37,7 @@ export interface ListenerDeps {
   access: Access;
   admission: Admission;
   onRequest: RequestHandler;
+  clock: Clock;
   log: Logger;
 }
 
@@ -61,11 +69,11 @@ export class Listener {
     }
     this.#usesPlainWs = options.usesPlainWs ?? mismatch !== undefined;
     this.#httpServer = createServer(
-      { maxHeaderSize: 16_384, connectionsCheckingInterval: 2_000 },
+      { maxHeaderSize: 16_384, connectionsCheckingInterval: HTTP_CHECK_MS },
       (request, response) => deps.onRequest(this.#httpServer, request, response),
     );
-    this.#httpServer.headersTimeout = 10_000;
-    this.#httpServer.requestTimeout = 15_000;
+    this.#httpServer.headersTimeout = HEADERS_WITHIN_MS - HTTP_CHECK_MS;
+    this.#httpServer.requestTimeout = REQUEST_WITHIN_MS - HTTP_CHECK_MS;
     this.#httpServer.keepAliveTimeout = 5_000;
     // `closeTimeout` is documented by ws and missing in its types.
     const wsOptions: ServerOptions & { closeTimeout: number } = {
@@ -99,7 +107,7 @@ export class Listener {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { access, admission, log } = this.#deps;
+    const { access, admission, clock, log } = this.#deps;
     const url = request.url ?? '';
     const query = url.indexOf('?');
     const match = ADMISSION_PATHS.exec(query < 0 ? url : url.slice(0, query));
@@ -136,7 +144,9 @@ export class Listener {
     this.#wsServer.handleUpgrade(request, socket, head, (ws) => {
       const tcp = socket as Socket;
       tcp.setNoDelay(true);
-      const node = this.#usesPlainWs ? new PlainSocket(ws, tcp) : new NodeSocket(ws, tcp, head.length > 0);
+      const node = this.#usesPlainWs
+        ? new PlainSocket(ws, tcp, clock)
+        : new NodeSocket(ws, tcp, { clock, hasHead: head.length > 0 });
       this.#sockets.add(node);
       ws.on('close', () => this.#sockets.delete(node));
       admission.open(node, claim);

@@ -3,7 +3,7 @@
 // one node in a turn of the event loop leave by one write: the write system call is more than half of a router's time.
 // Handshake, pings and closing are left to `ws`; `ws-check.ts` lists the internals of `ws` that this file relies on.
 import type { Socket } from 'node:net';
-import { LIMITS } from '@fame-fabric/shared';
+import { type Clock, LIMITS } from '@fame-fabric/shared';
 import { WebSocket } from 'ws';
 import { CLOSE, closeReason } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
@@ -67,15 +67,16 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #reader = new FrameReader(this, MAX_UNATTACHED_BYTES);
-  readonly #pings = new Pings();
+  readonly #pings: Pings;
   readonly #wsOnData: (chunk: Buffer) => void;
   /** Bytes that `ws` may still receive before the node attaches. */
   #earlyBytes = MAX_UNATTACHED_BYTES;
   #out: Buffer | undefined;
   #outBytes = 0;
 
-  /** @param hasHead the first bytes arrived together with the upgrade request */
-  constructor(ws: WebSocket, socket: Socket, hasHead: boolean) {
+  /** @param options.hasHead true if the first bytes arrived together with the upgrade request */
+  constructor(ws: WebSocket, socket: Socket, { clock, hasHead }: { clock: Clock; hasHead: boolean }) {
+    this.#pings = new Pings(clock);
     this.#ws = ws;
     this.#socket = socket;
     ws.on('message', (data) => this.onMessage?.(data as Buffer));

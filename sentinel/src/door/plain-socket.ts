@@ -1,6 +1,7 @@
 // The WebSocket of a node through the public interface of `ws` alone: the fallback if `ws-check.ts` finds that the installed
 // `ws` does not fit `node-socket.ts`. Slower, because every message passes through the streams of `ws`.
 import type { Socket } from 'node:net';
+import type { Clock } from '@fame-fabric/shared';
 import { WebSocket } from 'ws';
 import { CLOSE, closeReason } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
@@ -16,10 +17,11 @@ export class PlainSocket implements NodeTransport {
   onPong: (() => void) | undefined;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
-  readonly #pings = new Pings();
+  readonly #pings: Pings;
   #maxBytes = MAX_UNATTACHED_BYTES;
 
-  constructor(ws: WebSocket, socket: Socket) {
+  constructor(ws: WebSocket, socket: Socket, clock: Clock) {
+    this.#pings = new Pings(clock);
     this.#ws = ws;
     this.#socket = socket;
     ws.on('message', (data) => this.#receive(data as Buffer));

@@ -2,6 +2,7 @@
 // that imports fastify. It is loaded after the port listens, so that nodes can attach before the web framework is ready.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
+import type { Clock } from '@fame-fabric/shared';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
 import type { Bindings } from '../bindings.ts';
 import type { Counters } from '../counters.ts';
@@ -28,6 +29,8 @@ export interface HttpDeps {
   counters: Counters;
   trace: TraceTap;
   isReady: () => boolean;
+  clock: Clock;
+  /** Monotonic time of the start, in ms. */
   startedAt: number;
 }
 
@@ -39,7 +42,7 @@ export async function createHttp(
   deps: HttpDeps,
   options: OriginOptions,
 ): Promise<HttpHandler> {
-  const { bindings, calls, counters, identity, startedAt, table, trace } = deps;
+  const { bindings, calls, clock, counters, identity, startedAt, table, trace } = deps;
   let handle: HttpHandler | undefined;
   const app: FastifyInstance = Fastify({
     logger: false,
@@ -103,7 +106,7 @@ export async function createHttp(
       openCalls: calls.count,
       queuedMessages,
       queuedBytes,
-      uptimeMs: Date.now() - startedAt,
+      uptimeMs: clock.monotonic() - startedAt,
     };
     return reply.type('text/plain; version=0.0.4').send(renderMetrics(counters, gauges));
   });
@@ -112,7 +115,7 @@ export async function createHttp(
       id: identity.id,
       path: identity.path,
       version: identity.software,
-      uptimeMs: Date.now() - startedAt,
+      uptimeMs: clock.monotonic() - startedAt,
     },
     nodes: [...table.all()].map((session) => ({
       id: session.systemId,
@@ -139,7 +142,7 @@ export async function createHttp(
     const stop = trace.listen((entries: readonly TraceEntry[], missed: number) => {
       if (stream.readableLength > TRACE_BACKLOG_BYTES) return;
       const lines = entries.map((entry) => JSON.stringify(entry));
-      if (missed > 0) lines.push(JSON.stringify({ t: Date.now(), missed }));
+      if (missed > 0) lines.push(JSON.stringify({ t: clock.now(), missed }));
       stream.push(`${lines.join('\n')}\n`);
     });
     reply.raw.on('close', () => {

@@ -1,8 +1,10 @@
 // The trace tap: delivers metadata of envelopes, never their payloads, to its listeners. Without a listener the path checks
 // one boolean. Entries are delivered in bounded batches; entries that do not fit into a batch are counted as missed.
 
+import type { Clock, Timer } from '@fame-fabric/shared';
+
 export interface TraceEntry {
-  /** Milliseconds since the epoch. */
+  /** Wall time in ms since the epoch. */
   t: number;
   dir: 'forward' | 'refuse' | 'control';
   /** Frame type. */
@@ -25,11 +27,16 @@ const BATCH_MS = 50;
 export type TraceListener = (entries: readonly TraceEntry[], missed: number) => void;
 
 export class TraceTap {
+  readonly #clock: Clock;
   readonly #listeners = new Set<TraceListener>();
   #isActive = false;
   #batch: TraceEntry[] = [];
   #missed = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   /** True while there is a listener; check it before building an entry. */
   get isActive(): boolean {
@@ -46,18 +53,19 @@ export class TraceTap {
       this.#isActive = false;
       this.#batch = [];
       this.#missed = 0;
-      clearTimeout(this.#timer);
+      this.#timer?.stop();
       this.#timer = undefined;
     };
   }
 
-  add(entry: TraceEntry): void {
+  /** Stamps an entry and delivers it with the next batch. */
+  add(entry: Omit<TraceEntry, 't'>): void {
     if (this.#batch.length >= MAX_BATCH_ENTRIES) {
       this.#missed++;
       return;
     }
-    this.#batch.push(entry);
-    this.#timer ??= setTimeout(() => this.#flush(), BATCH_MS).unref();
+    this.#batch.push({ t: this.#clock.now(), ...entry });
+    this.#timer ??= this.#clock.after(BATCH_MS, () => this.#flush());
   }
 
   #flush(): void {

@@ -36,7 +36,7 @@ export class Session implements SessionIdentity {
   readonly path: string;
   readonly systemId: string;
   readonly kind: SessionKind;
-  /** In ms since the epoch. */
+  /** Wall time in ms since the epoch, for display. */
   readonly startedAt: number;
   readonly outbound: OutboundQueue;
   readonly #time: CoarseClock;
@@ -51,11 +51,17 @@ export class Session implements SessionIdentity {
   #badSince = 0;
   #ping: Promise<boolean> | undefined;
 
-  constructor(identity: SessionIdentity, transport: NodeTransport, terms: AttachTerms, time: CoarseClock) {
+  constructor(
+    identity: SessionIdentity,
+    transport: NodeTransport,
+    terms: AttachTerms,
+    deps: { time: CoarseClock; startedAt: number },
+  ) {
+    const { time, startedAt } = deps;
     this.path = identity.path;
     this.systemId = identity.systemId;
     this.kind = identity.kind;
-    this.startedAt = time.now;
+    this.startedAt = startedAt;
     this.outbound = new OutboundQueue(time);
     this.#time = time;
     this.#receivedAt = time.now;

@@ -42,7 +42,8 @@ export class Sessions {
 
   /** Begins a session with its first connection. */
   open(identity: SessionIdentity, transport: NodeTransport, terms: AttachTerms): Session {
-    const session = new Session(identity, transport, terms, this.#deps.time);
+    const { clock, time } = this.#deps;
+    const session = new Session(identity, transport, terms, { time, startedAt: clock.now() });
     this.#deps.table.add(session);
     return session;
   }

@@ -1,24 +1,23 @@
-// The one timer of the sentinel. Every two seconds it advances the coarse clock, pings silent nodes, and closes nodes that
-// stay silent, nodes that do not read, nodes whose key was revoked, and connections that never attach. No node has a timer of its own.
+// The one timer of an idle sentinel. Every two seconds it advances the coarse clock, pings silent nodes, and closes nodes that
+// stay silent, nodes that do not read and nodes whose key was revoked. No node has a timer of its own.
+//
+// By the coarse clock, times are whole ticks that began up to one tick before the message did. So the limits are odd numbers of
+// seconds, between two ticks: silence of 31 s is found at 32 s and is 30 to 32 s, a stall of 9 s is found at 10 s and is 8 to 10 s.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import type { Access } from '../access/access.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
-import type { CoarseClock } from './coarse-clock.ts';
+import { type CoarseClock, TICK_MS } from './coarse-clock.ts';
 import type { Session } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 import type { Sessions } from './sessions.ts';
 
-/** The deadlines are many seconds long, and each wake-up of an idle process is costly: its caches are cold. */
-const SWEEP_MS = 2_000;
-/** Time in which a connection must attach. */
-const ATTACH_WITHIN_MS = 5_000;
 /** Silence after which a node is pinged. */
 const PING_AFTER_MS = 15_000;
 /** Silence after which a node is closed. */
-const CLOSE_AFTER_MS = 30_000;
+const CLOSE_AFTER_MS = 31_000;
 /** Time without progress of a queue after which its node is closed. */
-const STALLED_MS = 10_000;
+const STALLED_MS = 9_000;
 /** Time limit of a pong. Silence is measured separately, so this only ends the wait. */
 const PONG_MS = 10_000;
 
@@ -30,8 +29,6 @@ export interface SweeperDeps {
   sessions: Sessions;
   counters: Counters;
   log: Logger;
-  /** Closes connections that were opened before `openedBefore` and have not attached. */
-  closeUnattached: (openedBefore: number) => void;
 }
 
 export class Sweeper {
@@ -43,7 +40,7 @@ export class Sweeper {
   }
 
   start(): void {
-    this.#timer = this.#deps.clock.every(SWEEP_MS, () => this.sweep());
+    this.#timer = this.#deps.clock.every(TICK_MS, () => this.sweep());
   }
 
   stop(): void {
@@ -52,8 +49,8 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { access, time, table, closeUnattached } = this.#deps;
-    closeUnattached(time.tick() - ATTACH_WITHIN_MS);
+    const { access, time, table } = this.#deps;
+    time.tick();
     const isRevoked = access.revocations();
     for (const session of table.all()) {
       if (isRevoked(session.terms.principal)) this.#revoke(session);

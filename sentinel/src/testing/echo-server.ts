@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { systemClock } from '@fame-fabric/shared';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { NodeSocket } from '../door/node-socket.ts';
 import { PlainSocket } from '../door/plain-socket.ts';
@@ -71,7 +72,9 @@ function echo(
   ws.on('message', (_data, isBinary) => {
     isText = !isBinary;
   });
-  const node = usesPlainWs ? new PlainSocket(ws, socket) : new NodeSocket(ws, socket, hasHead);
+  const node = usesPlainWs
+    ? new PlainSocket(ws, socket, systemClock)
+    : new NodeSocket(ws, socket, { clock: systemClock, hasHead });
   node.raiseLimits(maxMessageBytes);
   node.onMessage = (bytes) => {
     if (isText) ws.send(Buffer.from(bytes), { binary: false });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { ManualClock } from '../testing/manual-clock.ts';
 import { systemClock } from './clock.ts';
 
@@ -29,6 +29,28 @@ it('a timer of systemClock keeps the process alive only with keepAlive', () => {
     ]).toString();
   expect(run('')).toBe('');
   expect(run(', { keepAlive: true }')).toBe('fired\n');
+});
+
+it('HD11: the monotonic time of systemClock does not follow the wall clock', () => {
+  const before = systemClock.monotonic();
+  const wall = Date.now();
+  vi.spyOn(Date, 'now').mockReturnValue(wall - 86_400_000);
+  expect(systemClock.now()).toBe(wall - 86_400_000);
+  expect(systemClock.monotonic() - before).toBeGreaterThanOrEqual(0);
+  vi.spyOn(Date, 'now').mockReturnValue(wall + 86_400_000);
+  expect(systemClock.monotonic() - before).toBeLessThan(60_000);
+});
+
+it('the wall time of a ManualClock can be stepped alone', () => {
+  const clock = new ManualClock(1_000);
+  let fired = 0;
+  clock.after(10, () => fired++);
+  clock.stepWall(-500);
+  expect([clock.now(), clock.monotonic()]).toEqual([500, 0]);
+  clock.advance(9);
+  expect(fired).toBe(0);
+  clock.advance(1);
+  expect([clock.now(), clock.monotonic(), fired]).toEqual([510, 10, 1]);
 });
 
 it('ManualClock fires its timers in order of time, including those set while it advances', () => {

@@ -7,8 +7,16 @@ export interface Timer {
 
 /** A source of time. Its timers do not keep the process alive, unless `keepAlive` is set. */
 export interface Clock {
-  /** Milliseconds since the epoch. */
+  /**
+   * Wall time, in ms since the epoch: for timestamps that are shown, stored or compared with those of other processes. It jumps
+   * when the machine's clock is set, in either direction.
+   */
   now(): number;
+  /**
+   * Monotonic time, in whole ms since an arbitrary start: for intervals, deadlines and ages within this process. It never jumps,
+   * and means nothing in another process.
+   */
+  monotonic(): number;
   /** Calls `fn` once after `ms` milliseconds. */
   after(ms: number, fn: () => void, options?: { keepAlive?: boolean | undefined }): Timer;
   /** Calls `fn` every `ms` milliseconds until stopped. */
@@ -26,6 +34,7 @@ export const LONGEST_TIMER_MS = 2_147_483_647;
 /** The clock of this machine. */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => Math.floor(performance.now()),
   after(ms, fn, options) {
     const timer = setTimeout(fn, ms);
     if (!options?.keepAlive) unref(timer);

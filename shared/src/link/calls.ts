@@ -203,8 +203,8 @@ export class Calls implements CallOwner {
     this.#open.get(corrId)?.fail(error, 'bad-reply');
   }
 
-  now(): number {
-    return this.#deps.clock.now();
+  monotonic(): number {
+    return this.#deps.clock.monotonic();
   }
 
   deadlineMoved(call: OpenCall): void {

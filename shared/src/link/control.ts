@@ -62,7 +62,12 @@ export class Control {
   /** Sends a frame and waits for its ack. @throws {LINK_CLOSED | LINK_TIMEOUT} */
   request(frame: Frame): Promise<Ack> {
     return new Promise((resolve, reject) => {
-      const request = new ControlRequest(frame.type, this.#clock.now() + ACK_TIMEOUT_MS, resolve, reject);
+      const request = new ControlRequest(
+        frame.type,
+        this.#clock.monotonic() + ACK_TIMEOUT_MS,
+        resolve,
+        reject,
+      );
       const identity = this.#identity;
       const sent = this.#neighbor.sendControl(
         makeEnvelope(

@@ -84,17 +84,17 @@ export class Dialer {
   async attach(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#deps;
     const { url, retriesRefusal = false } = this.#options;
-    const deadline = clock.now() + timeoutMs;
+    const deadline = clock.monotonic() + timeoutMs;
     for (let isFirst = true; ; isFirst = false) {
       try {
-        await this.#attempt(deadline - clock.now(), signal);
+        await this.#attempt(deadline - clock.monotonic(), signal);
         this.#backoff.reset();
         return;
       } catch (error) {
         signal.throwIfAborted();
         if (isFabricError(error, 'LINK_REFUSED') && !retriesRefusal) throw error;
         const delayMs = this.#backoff.nextDelayMs();
-        if (clock.now() + delayMs >= deadline) throw this.#unreachable(timeoutMs, error);
+        if (clock.monotonic() + delayMs >= deadline) throw this.#unreachable(timeoutMs, error);
         if (isFirst)
           log.info(`waiting for the ${this.#peer}`, { url, timeoutMs, reason: errorMessage(error) });
         await pause(clock, delayMs, signal);
@@ -106,7 +106,7 @@ export class Dialer {
   async reattach(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#deps;
     const { url } = this.#options;
-    const wasStable = clock.now() - this.#attachedAt >= STABLE_AFTER_MS;
+    const wasStable = clock.monotonic() - this.#attachedAt >= STABLE_AFTER_MS;
     this.#backoff.reset(wasStable ? 0 : Math.min(this.#backoff.attempt, ATTEMPTS_AFTER_UNSTABLE));
     for (let isFirst = true; ; ) {
       await pause(clock, this.#backoff.nextDelayMs(), signal);
@@ -133,7 +133,7 @@ export class Dialer {
       signal.throwIfAborted();
     }
     await this.#handshake(transport, Math.max(1, Math.min(ACK_TIMEOUT_MS, remainingMs)), signal);
-    this.#attachedAt = clock.now();
+    this.#attachedAt = clock.monotonic();
   }
 
   #handshake(transport: Transport, timeoutMs: number, signal: AbortSignal): Promise<void> {

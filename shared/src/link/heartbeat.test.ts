@@ -8,11 +8,11 @@ describe('Heartbeat', () => {
   const make = () => {
     const clock = new ManualClock();
     const seen = { beats: [] as number[], silences: [] as number[] };
-    const start = clock.now();
+    const start = clock.monotonic();
     const heartbeat = new Heartbeat(
       {
         clock,
-        beat: () => seen.beats.push(clock.now() - start),
+        beat: () => seen.beats.push(clock.monotonic() - start),
         onSilence: (silentMs) => seen.silences.push(silentMs),
       },
       { intervalMs: 15_000, silentAfterMs: 30_000 },
@@ -41,6 +41,20 @@ describe('Heartbeat', () => {
     clock.advance(30_000);
     expect(seen.silences).toEqual([30_000]);
   });
+
+  it.each([31_000, 3_600_000, -86_400_000, 31 * 86_400_000])(
+    'HD11: a step of the wall clock by %i ms is no silence, and hides none',
+    (ms) => {
+      const { clock, heartbeat, seen } = make();
+      heartbeat.start();
+      clock.advance(1_000);
+      clock.stepWall(ms);
+      clock.advance(28_999);
+      expect(seen).toEqual({ beats: [15_000], silences: [] });
+      clock.advance(1);
+      expect(seen.silences).toEqual([30_000]);
+    },
+  );
 
   it('needs one timer, and none when stopped', () => {
     const { clock, heartbeat } = make();

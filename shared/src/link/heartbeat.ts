@@ -32,7 +32,7 @@ export class Heartbeat {
 
   start(): void {
     this.stop();
-    this.#receivedAt = this.#beatAt = this.#deps.clock.now();
+    this.#receivedAt = this.#beatAt = this.#deps.clock.monotonic();
     this.#schedule();
   }
 
@@ -43,20 +43,20 @@ export class Heartbeat {
 
   /** Records that a message arrived. Any message is a sign of life. */
   received(): void {
-    this.#receivedAt = this.#deps.clock.now();
+    this.#receivedAt = this.#deps.clock.monotonic();
   }
 
   #schedule(): void {
     const { clock } = this.#deps;
     const { intervalMs, silentAfterMs } = this.#options;
     const due = Math.min(this.#beatAt + intervalMs, this.#receivedAt + silentAfterMs);
-    this.#timer = clock.after(Math.max(due - clock.now(), 0), this.#tick);
+    this.#timer = clock.after(Math.max(due - clock.monotonic(), 0), this.#tick);
   }
 
   readonly #tick = (): void => {
     const { clock, beat, onSilence } = this.#deps;
     const { intervalMs, silentAfterMs } = this.#options;
-    const now = clock.now();
+    const now = clock.monotonic();
     if (now - this.#receivedAt >= silentAfterMs) {
       this.stop();
       onSilence(now - this.#receivedAt);

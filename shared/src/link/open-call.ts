@@ -10,7 +10,8 @@ import type { Waiter } from './pending.ts';
 
 /** The table of open calls, as one call uses it. */
 export interface CallOwner {
-  now(): number;
+  /** Monotonic time, in ms. */
+  monotonic(): number;
   /** Removes a call that has ended. With `cancelReason`, cancels it at the callee. */
   release(call: OpenCall, cancelReason?: string): void;
   /** Reschedules the timeout after the deadline of a call has moved. */
@@ -49,7 +50,7 @@ export abstract class OpenCall implements Waiter, Sender {
     this.corrId = corrId;
     this.request = request;
     this.timeoutMs = timeoutMs;
-    this.deadline = owner.now() + timeoutMs;
+    this.deadline = owner.monotonic() + timeoutMs;
     request.options.signal?.addEventListener('abort', this);
   }
 

@@ -9,7 +9,7 @@ const make = () => {
   const waiter = (corrId: string, ms: number, onDue?: (entry: Waiter) => void): Waiter => {
     const entry: Waiter = {
       corrId,
-      deadline: clock.now() + ms,
+      deadline: clock.monotonic() + ms,
       onDue: () => {
         due.push(corrId);
         onDue?.(entry);
@@ -46,7 +46,7 @@ describe('Pending', () => {
     const later = waiter('later', 100);
     const sooner = waiter('sooner', 10_000);
     later.deadline += 1_000;
-    sooner.deadline = clock.now() + 50;
+    sooner.deadline = clock.monotonic() + 50;
     pending.moved(sooner);
     clock.advance(60);
     expect(due).toEqual(['sooner']);
@@ -55,6 +55,23 @@ describe('Pending', () => {
     clock.advance(6);
     expect(due).toEqual(['sooner', 'later']);
   });
+
+  it.each([31_000, 3_600_000, -86_400_000, 31 * 86_400_000])(
+    'HD11: a step of the wall clock by %i ms moves no deadline',
+    (ms) => {
+      const { clock, due, waiter } = make();
+      waiter('before', 8_000);
+      clock.advance(1_000);
+      clock.stepWall(ms);
+      waiter('after', 8_000);
+      clock.advance(6_999);
+      expect(due).toEqual([]);
+      clock.advance(1);
+      expect(due).toEqual(['before']);
+      clock.advance(1_000);
+      expect(due).toEqual(['before', 'after']);
+    },
+  );
 
   it('keeps a waiter that moves its deadline when it is due', () => {
     const { clock, pending, due, waiter } = make();

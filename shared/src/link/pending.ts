@@ -5,7 +5,7 @@ import { type Clock, LONGEST_TIMER_MS, type Timer } from '../async/clock.ts';
 /** Waits for envelopes with its corrId. */
 export interface Waiter {
   readonly corrId: string;
-  /** In ms since the epoch. Infinity if there is none. */
+  /** Monotonic, in ms. Infinity if there is none. */
   deadline: number;
   /** Called when the deadline has passed. The waiter fails, or moves its deadline to stay in the table. */
   onDue(): void;
@@ -68,7 +68,7 @@ export class Pending<W extends Waiter> {
   #arm(due: number): void {
     this.#timer?.stop();
     this.#due = due;
-    const ms = Math.min(Math.max(due - this.#clock.now(), 0), LONGEST_TIMER_MS);
+    const ms = Math.min(Math.max(due - this.#clock.monotonic(), 0), LONGEST_TIMER_MS);
     this.#timer = this.#clock.after(ms, this.#sweep);
   }
 
@@ -79,7 +79,7 @@ export class Pending<W extends Waiter> {
   }
 
   readonly #sweep = (): void => {
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     this.#timer = undefined;
     this.#due = Number.POSITIVE_INFINITY;
     const due: W[] = [];

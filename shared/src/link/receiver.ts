@@ -132,7 +132,7 @@ export class Receiver {
   #logBadMessage({ code, message: reason }: FabricError, size: number): void {
     const { clock, log } = this.#deps;
     this.#badMessages++;
-    const now = clock.now();
+    const now = clock.monotonic();
     if (now - this.#badLoggedAt < BAD_MESSAGE_LOG_MS) return;
     log.warn('received an unreadable message', { code, reason, size, count: this.#badMessages });
     this.#badLoggedAt = now;

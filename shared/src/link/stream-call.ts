@@ -61,7 +61,7 @@ export class StreamCall extends OpenCall {
     const isAwaited = this.#items.isAwaited;
     this.#items.push(reply.result, size);
     if (isAwaited) {
-      this.deadline = this.owner.now() + this.timeoutMs;
+      this.deadline = this.owner.monotonic() + this.timeoutMs;
       return;
     }
     // While items are unread, the consumer is the slow side, not the callee.
@@ -104,7 +104,7 @@ export class StreamCall extends OpenCall {
     const { holdItems, holdBytes, trickleMs } = STREAM_BUFFER;
     if (this.#items.length > holdItems || this.#items.unread > holdBytes) {
       if (this.deadline !== Number.POSITIVE_INFINITY) return;
-      this.deadline = this.owner.now() + trickleMs;
+      this.deadline = this.owner.monotonic() + trickleMs;
       this.owner.deadlineMoved(this);
       return;
     }
@@ -118,7 +118,7 @@ export class StreamCall extends OpenCall {
       this.timeOut();
       return;
     }
-    this.deadline = this.owner.now() + STREAM_BUFFER.trickleMs;
+    this.deadline = this.owner.monotonic() + STREAM_BUFFER.trickleMs;
     this.neighbor?.grantCredit(this.corrId, 1);
   }
 
@@ -132,7 +132,7 @@ export class StreamCall extends OpenCall {
   #onRead(): void {
     this.#grantWhenDue();
     if (this.#items.length > 0) return;
-    this.deadline = this.owner.now() + this.timeoutMs;
+    this.deadline = this.owner.monotonic() + this.timeoutMs;
     this.owner.deadlineMoved(this);
   }
 

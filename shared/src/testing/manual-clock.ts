@@ -1,4 +1,5 @@
-// A clock that a test advances. Timers fire in the order in which they are due. While one fires, `now()` is its due time.
+// A clock that a test advances. Timers fire in the order in which they are due. While one fires, `monotonic()` is its due time.
+// Wall time runs beside it and can be stepped alone, as when somebody sets the clock of the machine.
 import type { Clock, Timer } from '../async/clock.ts';
 
 interface Pending {
@@ -8,16 +9,27 @@ interface Pending {
 }
 
 export class ManualClock implements Clock {
-  #now: number;
+  #monotonic = 0;
+  /** Wall time at the start of monotonic time, in ms since the epoch. */
+  #epoch: number;
   readonly #timers = new Set<Pending>();
 
-  /** @default start 1_700_000_000_000 */
+  /** @param start wall time in ms since the epoch. @default 1_700_000_000_000 */
   constructor(start = 1_700_000_000_000) {
-    this.#now = start;
+    this.#epoch = start;
   }
 
   now(): number {
-    return this.#now;
+    return this.#epoch + this.#monotonic;
+  }
+
+  monotonic(): number {
+    return this.#monotonic;
+  }
+
+  /** Sets the wall clock forwards by `ms`, or back if negative. Monotonic time and timers are not affected. */
+  stepWall(ms: number): void {
+    this.#epoch += ms;
   }
 
   /** Number of active timers. */
@@ -26,11 +38,11 @@ export class ManualClock implements Clock {
   }
 
   after(ms: number, fn: () => void): Timer {
-    return this.#set({ due: this.#now + Math.max(0, ms), fn, everyMs: undefined });
+    return this.#set({ due: this.#monotonic + Math.max(0, ms), fn, everyMs: undefined });
   }
 
   every(ms: number, fn: () => void): Timer {
-    return this.#set({ due: this.#now + ms, fn, everyMs: ms });
+    return this.#set({ due: this.#monotonic + ms, fn, everyMs: ms });
   }
 
   #set(timer: Pending): Timer {
@@ -40,22 +52,22 @@ export class ManualClock implements Clock {
 
   /** Advances the time by `ms` and fires the timers that become due. */
   advance(ms: number): void {
-    const until = this.#now + ms;
+    const until = this.#monotonic + ms;
     for (let timer = this.#next(until); timer; timer = this.#next(until)) {
-      this.#now = Math.max(this.#now, timer.due);
+      this.#monotonic = Math.max(this.#monotonic, timer.due);
       if (timer.everyMs === undefined) this.#timers.delete(timer);
       else timer.due += Math.max(1, timer.everyMs);
       timer.fn();
     }
-    this.#now = until;
+    this.#monotonic = until;
   }
 
   /** Like `advance`, in steps with `settle` between them, for code that sets its next timer after an await. */
   async run(ms: number, stepMs = Math.max(1, ms / 100)): Promise<void> {
-    const until = this.#now + ms;
+    const until = this.#monotonic + ms;
     await settle();
-    while (this.#now < until) {
-      this.advance(Math.min(stepMs, until - this.#now));
+    while (this.#monotonic < until) {
+      this.advance(Math.min(stepMs, until - this.#monotonic));
       await settle();
     }
   }

@@ -10,7 +10,12 @@ import type { TaskHandle, TaskHandler } from './task-types.ts';
 const ADDRESS = 'worker@fame.fabric';
 
 let now = 0;
-const clock: Clock = { now: () => now, after: () => ({ stop() {} }), every: () => ({ stop() {} }) };
+const clock: Clock = {
+  now: () => now,
+  monotonic: () => now,
+  after: () => ({ stop() {} }),
+  every: () => ({ stop() {} }),
+};
 
 let link: FakeLink;
 let serving: Serving;

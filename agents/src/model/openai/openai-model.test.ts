@@ -320,6 +320,7 @@ describe('retrying', () => {
       waits,
       clock: {
         now: () => clock.now(),
+        monotonic: () => clock.monotonic(),
         every: clock.every.bind(clock),
         after(ms: number, fn: () => void) {
           // The limits on the server's silence are not reached in these tests.
