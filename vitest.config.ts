@@ -51,7 +51,7 @@ export default defineConfig({
           globalSetup: ['test/kit/install-before-tests.ts'],
           include: [
             processes,
-            'test/{conformance,interop,compose,integration,mermaid,promises}/**/*.test.ts',
+            'test/{conformance,interop,compose,integration,mermaid,promises,versions}/**/*.test.ts',
           ],
           exclude: [...exclude, ...punctual, autobahn],
           maxWorkers: 3,

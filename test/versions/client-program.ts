@@ -1,0 +1,73 @@
+// A client of any version, driven by lines of JSON: the client library at argv[2] attaches to the sentinel at argv[3].
+import { createInterface } from 'node:readline';
+
+/** One line of stdin. Each gets lines with its `id`: `{event}` for every event of a turn, then `{value}` or `{error}`. */
+export type Request = { readonly id: number } & Action;
+export type Action =
+  | { do: 'call'; address: string; method: string; params?: unknown; times?: number }
+  | { do: 'stream'; address: string; method: string; params?: unknown; first?: number }
+  | { do: 'turn'; conversation: string; text: string; isNew?: boolean }
+  | { do: 'history'; conversation: string }
+  /** Aborts the request with the id `target`. */
+  | { do: 'abort'; target: number };
+
+const { connect } = (await import(process.argv[2]!)) as typeof import('@fame-fabric/client/node');
+const client = await connect({
+  url: process.argv[3]!,
+  ...(process.argv[4] === 'at-least-once' ? { deliveryProfile: 'at-least-once' } : {}),
+});
+const print = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+const open = new Map<number, AbortController>();
+
+async function run({ id, ...action }: Request, signal: AbortSignal): Promise<unknown> {
+  const options = { signal, timeoutMs: 60_000 };
+  switch (action.do) {
+    case 'call': {
+      const { address, method, params, times = 1 } = action;
+      const calls = Array.from({ length: times }, () => client.call(address, method, params, options));
+      const values = await Promise.all(calls);
+      return times === 1 ? values[0] : values.length;
+    }
+    case 'stream': {
+      const items: unknown[] = [];
+      for await (const item of client.stream(action.address, action.method, action.params, options)) {
+        items.push(item);
+        if (items.length === action.first) break;
+      }
+      return items;
+    }
+    case 'turn': {
+      const conversation = client.conversation('chat@fame.fabric', {
+        id: action.conversation,
+        isResumed: !action.isNew,
+      });
+      let text = '';
+      for await (const event of conversation.stream(action.text, { signal })) {
+        print({ id, event: event.type });
+        if (event.type === 'done') text = event.text;
+      }
+      return text;
+    }
+    case 'history': {
+      return client.call('chat@fame.fabric', 'get_history', { args: [action.conversation] }, options);
+    }
+    case 'abort':
+      open.get(action.target)?.abort();
+      return undefined;
+  }
+}
+
+print({ ready: client.path });
+for await (const line of createInterface({ input: process.stdin })) {
+  const request = JSON.parse(line) as Request;
+  const stop = new AbortController();
+  open.set(request.id, stop);
+  run(request, stop.signal).then(
+    (value) => print({ id: request.id, value: value ?? null }),
+    (error: Error & { code?: unknown }) => {
+      const code = typeof error.code === 'string' ? error.code : error.name;
+      print({ id: request.id, error: code, message: String(error) });
+    },
+  );
+}
+process.exit(0);

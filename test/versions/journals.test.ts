@@ -1,0 +1,69 @@
+// X8: a journal that a packed release wrote opens with this version and continues, its open turns included. On the way back, the
+// release either continues too, or refuses the file with STORE_SCHEMA and leaves it unchanged.
+import { randomUUID } from 'node:crypto';
+import { gate } from '@fame-fabric/agents/testing';
+import { afterAll, describe, expect, test } from 'vitest';
+import { temporaryDirectory } from '../kit/sentinel.ts';
+import { lastUserText, startModel, stopStack } from '../kit/stack.ts';
+import { LibraryClient, runFame, spawnAgent, startAgent, startSentinel } from './fabric.ts';
+import { RELEASES, thisVersion, unpack } from './releases.ts';
+
+const latest = thisVersion();
+
+afterAll(stopStack);
+
+describe.each(RELEASES)('X8: a journal of %s', (version) => {
+  const release = unpack(version);
+
+  test('opens with this version and continues; the way back', async () => {
+    const half = gate();
+    const model = await startModel({
+      respond: (request) => {
+        const text = lastUserText(request);
+        const messages = request.messages.filter(({ role }) => role !== 'system').length;
+        return text === 'wait' ? ['Half', half] : `re: ${text} (${messages})`;
+      },
+    });
+    const dataDir = temporaryDirectory();
+    const sentinel = await startSentinel(latest, { env: { FAME_RESUME_WINDOW_MS: '500' } });
+    const settings = { dataDir, modelUrl: model.url };
+    const conversation = randomUUID();
+    const turn = { do: 'turn', conversation } as const;
+
+    // The release writes two finished turns and one that its death leaves open.
+    let agent = await startAgent(release, sentinel.url, settings);
+    const client = await LibraryClient.start(latest, sentinel.url);
+    expect(await client.ask({ ...turn, text: 'one', isNew: true })).toBe('re: one (1)');
+    expect(await client.ask({ ...turn, text: 'two' })).toBe('re: two (3)');
+    const waiting = client.send({ ...turn, text: 'wait' });
+    await half.reached;
+    await agent.kill();
+    half.open();
+
+    // This version finishes the open turn and continues.
+    agent = await startAgent(latest, sentinel.url, settings);
+    expect(await waiting.outcome).toMatchObject({ value: 'Half' });
+    expect(await client.ask({ ...turn, text: 'three' })).toBe('re: three (7)');
+    await agent.stop();
+    const list = await runFame(latest, { url: sentinel.url, dataDir }, 'conversations', 'ls', '--json');
+    expect(list).toMatchObject({ code: 0, output: expect.stringContaining(conversation) });
+
+    // The way back.
+    const back = spawnAgent(release, sentinel.url, settings);
+    const outcome = await Promise.race([back.exited, back.waitFor(/chat@\S+ is served through /)]);
+    if ('code' in outcome) {
+      expect(outcome.code).toBeGreaterThan(0);
+      expect(back.output).toContain('STORE_SCHEMA');
+    } else {
+      expect(await client.ask({ ...turn, text: 'four' })).toBe('re: four (9)');
+      await back.stop();
+    }
+    console.info(
+      `X8: ${version} and the journal of ${latest.version}: ${'code' in outcome ? 'refused' : 'continued'}`,
+    );
+    // And forward again: nothing was lost.
+    await startAgent(latest, sentinel.url, settings);
+    const messages = 'code' in outcome ? 9 : 11;
+    expect(await client.ask({ ...turn, text: 'five' })).toBe(`re: five (${messages})`);
+  });
+});
