@@ -87,8 +87,8 @@ const NO_BINDINGS: RemovedBindings = Object.freeze({ addresses: [], capabilities
 export class Bindings {
   /** Exact addresses of nodes below us. */
   readonly #own = new Map<string, Session>();
-  /** Exact addresses that peers announced. */
-  readonly #peers = new Map<string, Session>();
+  /** Exact addresses that peers announced, each with these peers. The first one that announced an address serves it. */
+  readonly #peers = new Map<string, Session[]>();
   /** Pools by participant, then by the host behind their `*.`. */
   readonly #pools = new Map<string, Map<string, Pool>>();
   #nextRank = 0;
@@ -98,7 +98,7 @@ export class Bindings {
 
   /** The node that serves this exact address; nodes below us come before peers. */
   owner(address: string): Session | undefined {
-    return this.#own.get(address) ?? this.#peers.get(address);
+    return this.#own.get(address) ?? this.#peers.get(address)?.[0];
   }
 
   /** The node below us that serves this exact address. */
@@ -186,7 +186,10 @@ export class Bindings {
     return pool !== undefined && pool.nodes > 0;
   }
 
-  /** Binds `address` to `session` and replaces its owner, which the caller has challenged. */
+  /**
+   * Binds `address` to `session`. A node replaces the owner, which the caller has challenged. A peer replaces nothing: it
+   * serves the address once the peers that announced it earlier have left.
+   */
   add(address: string, session: Session): void {
     this.#ofNode(session).addresses.add(address);
     const name = poolName(address);
@@ -206,10 +209,15 @@ export class Bindings {
       pool.members.add(session);
       return;
     }
-    const table = session.kind === 'peer' ? this.#peers : this.#own;
-    const earlier = table.get(address);
+    if (session.kind === 'peer') {
+      const peers = this.#peers.get(address);
+      if (peers === undefined) this.#peers.set(address, [session]);
+      else if (!peers.includes(session)) peers.push(session);
+      return;
+    }
+    const earlier = this.#own.get(address);
     if (earlier !== undefined && earlier !== session) this.#byNode.get(earlier)?.addresses.delete(address);
-    table.set(address, session);
+    this.#own.set(address, session);
   }
 
   /** Unbinds `address` from `session`; `false` if it was not bound to it. */
@@ -223,8 +231,8 @@ export class Bindings {
   #release(address: string, session: Session): boolean {
     const name = poolName(address);
     if (name === undefined) {
-      const table = session.kind === 'peer' ? this.#peers : this.#own;
-      if (table.get(address) === session) table.delete(address);
+      if (session.kind === 'peer') this.#releasePeer(address, session);
+      else if (this.#own.get(address) === session) this.#own.delete(address);
       return !this.#own.has(address);
     }
     const { participant, host } = name;
@@ -237,6 +245,29 @@ export class Bindings {
       if (pools.size === 0) this.#pools.delete(participant);
     }
     return pool.nodes === 0;
+  }
+
+  #releasePeer(address: string, peer: Session): void {
+    const peers = this.#peers.get(address);
+    const at = peers?.indexOf(peer) ?? -1;
+    if (at < 0) return;
+    if (peers!.length === 1) this.#peers.delete(address);
+    else peers!.splice(at, 1);
+  }
+
+  /** True if the node bound this address, or a pool that matches it. An address of another node is not in its pool. */
+  serves(address: string, session: Session): boolean {
+    const addresses = this.#byNode.get(session)?.addresses;
+    if (addresses === undefined) return false;
+    if (addresses.has(address)) return true;
+    if (this.#own.has(address)) return false;
+    const at = address.lastIndexOf('@');
+    const pool = address.slice(0, at + 1) + POOL_PREFIX;
+    // The pools that match are those of the host and of what follows each of its dots.
+    for (let before = at; before >= at; before = address.indexOf('.', before + 1)) {
+      if (addresses.has(pool + address.slice(before + 1))) return true;
+    }
+    return false;
   }
 
   advertise(capability: string, address: string, session: Session): void {

@@ -2,7 +2,7 @@
 // with SENTINEL_VARIABLES.
 import { LOG_LEVELS, type LogLevel } from '@fame-fabric/shared';
 import { type Environment, readEnv, type Variable } from '@fame-fabric/shared/internal';
-import { isNodeId } from './identity.ts';
+import { isNodeId, isSystemId } from './identity.ts';
 
 export interface SentinelConfig {
   readonly port: number;
@@ -21,6 +21,8 @@ export interface SentinelConfig {
   readonly allowedHosts: readonly string[];
   readonly parentUrl: string | undefined;
   readonly peerUrls: readonly string[];
+  /** Ids of sentinels that may attach as peers, besides those at `peerUrls`. */
+  readonly peerIds: readonly string[];
   readonly connectTimeoutMs: number;
 }
 
@@ -120,7 +122,14 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     name: 'FAME_PEER_URLS',
     type: 'list',
     default: '(none)',
-    description: 'Admission URLs of peer sentinels, each ending in /peer.',
+    description:
+      'Admission URLs of peer sentinels, each ending in /peer. These sentinels may attach to this one as peers, too.',
+  },
+  {
+    name: 'FAME_PEER_IDS',
+    type: 'list',
+    default: '(none)',
+    description: 'Ids of sentinels that may attach to this one as peers; all others are refused.',
   },
   {
     name: 'FAME_CONNECT_TIMEOUT_MS',
@@ -162,6 +171,15 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
     }
     const peerUrls = env.list('FAME_PEER_URLS');
     for (const url of peerUrls) env.checkUrl('FAME_PEER_URLS', url, admission('/peer'));
+    const peerIds = env.list('FAME_PEER_IDS');
+    for (const id of peerIds) {
+      env.check(
+        'FAME_PEER_IDS',
+        id,
+        isSystemId(id),
+        '1 to 128 letters, digits, dots, underscores and hyphens',
+      );
+    }
     return {
       port: env.integer('FAME_LISTENER_PORT', 8000, 0, 65_535),
       host,
@@ -177,6 +195,7 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       allowedHosts: env.list('FAME_ALLOWED_HOSTS'),
       parentUrl: env.url('FAME_PARENT_URL', admission('/downstream')),
       peerUrls,
+      peerIds,
       connectTimeoutMs: env.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 100, 3_600_000),
     };
   });

@@ -181,14 +181,24 @@ export class Control {
   #advertise(from: Session, envelope: Envelope, { capabilities, address }: CapabilityAdvertise): void {
     const { announcer, bindings } = this.#deps;
     const ack = { type: 'CapabilityAdvertiseAck', refId: envelope.id, capabilities, address } as const;
-    if (tryParseAddress(address) === undefined) {
-      const reason = `"${address}" is not an address`;
-      this.#answer(from, envelope, { ...ack, ok: false, code: 'ADDRESS_INVALID', reason });
+    const refuse = (code: ErrorCode, reason: string): void =>
+      this.#answer(from, envelope, { ...ack, ok: false, code, reason });
+    const parsed = tryParseAddress(address);
+    if (parsed === undefined) {
+      refuse('ADDRESS_INVALID', `"${address}" is not an address`);
+      return;
+    }
+    // An address at the node's own path is never bound.
+    const isOwn =
+      parsed.path === undefined ? bindings.serves(address, from) : isUnder(parsed.path, from.path);
+    if (!isOwn) {
+      const reason = `${from.path} does not serve ${address}. Bind the address before you advertise its capabilities.`;
+      refuse('ADDRESS_FORBIDDEN', reason);
       return;
     }
     if (bindings.advertisementCount(from) + capabilities.length > this.#maxAddresses) {
       const reason = `Capability limit of the node reached (${this.#maxAddresses}; each address of a capability counts). Withdraw one or raise FAME_MAX_ADDRESSES_PER_NODE.`;
-      this.#answer(from, envelope, { ...ack, ok: false, code: 'QUOTA_EXCEEDED', reason });
+      refuse('QUOTA_EXCEEDED', reason);
       return;
     }
     for (const capability of capabilities) {

@@ -17,6 +17,7 @@ import { SessionTable } from './session/session-table.ts';
 import { Sessions } from './session/sessions.ts';
 import { Sweeper } from './session/sweeper.ts';
 import { Announcements } from './uplink/announcements.ts';
+import { PeerIds } from './uplink/peer-ids.ts';
 
 export interface PartsOptions
   extends Pick<
@@ -25,6 +26,8 @@ export interface PartsOptions
   > {
   /** Id of the sentinel. */
   readonly id: string;
+  /** @default none */
+  readonly peerIds?: readonly string[] | undefined;
 }
 
 export interface PartsDeps {
@@ -51,8 +54,9 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   const challenge = new AddressChallenge({ bindings, sessions, log });
   const control = new Control({ identity, sessions, bindings, challenge, calls, announcer, trace }, options);
   const router = new Router({ identity, table, sessions, bindings, calls, control, counters, trace, log });
+  const peerIds = new PeerIds(options.peerIds ?? []);
   const admission = new Admission(
-    { identity, clock, table, sessions, router, announcer, counters, log },
+    { identity, clock, table, sessions, router, announcer, peerIds, counters, log },
     options,
   );
   const sweeper = new Sweeper({ access, clock, time, table, sessions, counters, log });
@@ -65,6 +69,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     calls,
     table,
     announcer,
+    peerIds,
     sessions,
     router,
     admission,

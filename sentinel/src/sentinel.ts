@@ -31,6 +31,8 @@ export interface SentinelOptions
   readonly nodeId?: string | undefined;
   /** Directory of the local key. Without one there is no key, and what needs one is refused. */
   readonly dataDir?: string | undefined;
+  /** Ids of sentinels that may attach as peers, besides those at `peerUrls`. @default none */
+  readonly peerIds?: readonly string[] | undefined;
   /** Reads and writes WebSocket frames through `ws` alone, which is slower. @default only if the installed `ws` fails `ws-check.ts` */
   readonly usesPlainWs?: boolean | undefined;
   readonly clock?: Clock | undefined;
@@ -70,6 +72,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     trace,
     sessions,
     announcer,
+    peerIds,
     router,
     admission,
     sweeper,
@@ -87,6 +90,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     calls,
     router,
     announcer,
+    peerIds,
     dial: lazyDial,
     log,
   };

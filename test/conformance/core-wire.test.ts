@@ -2,13 +2,13 @@
 import { afterAll, beforeAll } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
 import { startOurSentinel } from '../kit/sentinel.ts';
-import { coreWire, type Target } from './core-wire.ts';
+import { coreWire, PEER_ID, type Target } from './core-wire.ts';
 
 const given = process.env.FAME_CONFORMANCE_URL;
 let target: Target;
 
 beforeAll(async () => {
-  target = given ? { url: given } : await startOurSentinel();
+  target = given ? { url: given } : await startOurSentinel({ env: { FAME_PEER_IDS: PEER_ID } });
 });
 afterAll(stopAll);
 

@@ -11,6 +11,9 @@ export interface Target {
 const ATTACHED = 'NodeAttachAck';
 
 /** Registers the tests. `target` is read when a test runs, after the suite's own set-up. */
+/** Id under which a test attaches as a peer. Our sentinel must have it in FAME_PEER_IDS. */
+export const PEER_ID = 'core-wire-peer';
+
 export function coreWire(name: string, target: () => Target): void {
   const nodes = new RawNodes(() => target().url);
   // Each test has its own addresses, so that a node left by one test cannot answer in the next.
@@ -499,7 +502,7 @@ export function coreWire(name: string, target: () => Target): void {
     // Last, because the naylence sentinel behaves differently after a node on its peer path has left.
     describe('peers', () => {
       test('S1, S25: a peer gets its own path, and is notified of addresses that nodes bind', async () => {
-        const peer = await nodes.attached({ kind: 'peer' });
+        const peer = await nodes.attached({ kind: 'peer', systemId: PEER_ID });
         expect(peer.path).toBe(`/${peer.systemId}`);
         const to = address();
         await nodes.echo(to);

@@ -14,6 +14,8 @@ const peerUrl = (sentinel: OurSentinel): string => sentinel.url.replace(/downstr
 const below = (parent: OurSentinel, env = {}) =>
   startOurSentinel({ env: { FAME_PARENT_URL: parent.url, ...WINDOW, ...env } });
 const WINDOW = { FAME_RESUME_WINDOW_MS: '300' };
+const PARENT = { FAME_PEER_IDS: 'peer-sentinel', ...WINDOW };
+const peerEnv = () => ({ FAME_NODE_ID: 'peer-sentinel', FAME_PEER_URLS: peerUrl(parent), ...WINDOW });
 
 let parent: OurSentinel;
 let child: OurSentinel;
@@ -21,14 +23,14 @@ let grandchild: OurSentinel;
 let peer: OurSentinel;
 
 beforeAll(async () => {
-  parent = await startOurSentinel({ env: WINDOW });
+  parent = await startOurSentinel({ env: PARENT });
   child = await below(parent);
   grandchild = await below(child);
   // The agents are bound before the peer knows any node.
   await serve(parent, 'at-parent');
   await serve(child, 'at-child');
   await serve(grandchild, 'at-grandchild');
-  peer = await startOurSentinel({ env: { FAME_PEER_URLS: peerUrl(parent), ...WINDOW } });
+  peer = await startOurSentinel({ env: peerEnv() });
   await serve(peer, 'at-peer');
 });
 afterEach(async () => {
@@ -158,7 +160,7 @@ test('a parent that is killed and restarted gets all bindings below it again, un
   const { path } = local;
   await parent.proc.kill();
   expect(await echo(local, 'at-child')).toBe('hi'); // the child still routes to its own nodes
-  parent = await startOurSentinel({ ...parent, env: WINDOW });
+  parent = await startOurSentinel({ ...parent, env: PARENT });
   const link = await caller(parent);
   for (const name of ['at-child', 'at-grandchild', 'at-peer']) await reachable(link, name);
   const far = await caller(peer);
@@ -185,7 +187,7 @@ test('a peer that is killed loses its routes, and gets them back after a restart
   await reachable(near, 'at-peer');
   await peer.proc.kill();
   await unreachable(near, 'at-peer');
-  peer = await startOurSentinel({ ...peer, env: { FAME_PEER_URLS: peerUrl(parent), ...WINDOW } });
+  peer = await startOurSentinel({ ...peer, env: peerEnv() });
   await reachable(near, 'at-peer'); // its agent reconnected by itself
   await reachable(await caller(peer), 'at-grandchild');
 });

@@ -56,11 +56,11 @@ describe('the peer’s sentinel below ours', () => {
 
 describe('our sentinels', () => {
   test('peers exchange bindings made before and after they connect', async () => {
-    const first = await startOurSentinel();
+    const first = await startOurSentinel({ env: { FAME_PEER_IDS: 'second' } });
     const early = await connectLink(first.url);
     await early.bind('early@fame.fabric', mathService());
     const second = await startOurSentinel({
-      env: { FAME_PEER_URLS: first.url.replace('/downstream', '/peer') },
+      env: { FAME_NODE_ID: 'second', FAME_PEER_URLS: first.url.replace('/downstream', '/peer') },
     });
     const late = await connectLink(second.url);
     await late.bind('late@fame.fabric', mathService());

@@ -26,6 +26,7 @@ import type { NodeTransport } from '../session/node-transport.ts';
 import type { AttachTerms, Session, SessionKind } from '../session/session.ts';
 import type { SessionTable } from '../session/session-table.ts';
 import type { Sessions } from '../session/sessions.ts';
+import type { PeerIds } from '../uplink/peer-ids.ts';
 
 /** Time in which a connection must attach, in ms. The promise is 5 s at the other end; the rest is for the way and for a busy loop. */
 const ATTACH_WITHIN_MS = 4_800;
@@ -57,6 +58,7 @@ export interface AdmissionDeps {
   sessions: Sessions;
   router: Router;
   announcer: PeerAnnouncer;
+  peerIds: PeerIds;
   counters: Counters;
   log: Logger;
 }
@@ -160,7 +162,14 @@ export class Admission {
   #refuse(transport: NodeTransport, request: Envelope | undefined, code: ErrorCode, reason: string): void {
     const { counters, identity, log } = this.#deps;
     const refId = request?.id || 'unknown';
-    const ack: NodeAttachAck = { type: 'NodeAttachAck', ok: false, code, reason, refId };
+    const ack: NodeAttachAck = {
+      type: 'NodeAttachAck',
+      ok: false,
+      code,
+      reason,
+      refId,
+      targetSystemId: identity.id,
+    };
     transport.send(answer(identity, request, ack, FLOW.syn));
     counters.refuse(code);
     // The code says enough about a message that is no envelope; other reasons are our texts.
@@ -181,7 +190,13 @@ export class Admission {
       throw refused('systemId may have 1 to 128 letters, digits, dots, underscores and hyphens');
     }
     if (systemId !== claim.systemId) throw refused('systemId differs from the one in the URL');
+    if (originType !== claim.origin) {
+      throw refused(
+        `originType is ${originType}, and the URL is that of ${claim.origin} nodes; use the same in both`,
+      );
+    }
     if (systemId === identity.id) throw refused('systemId is that of this sentinel');
+    if (originType === 'peer') this.#checkPeer(systemId, frame.instanceId);
     if (this.#isStopped) throw new FabricError('ADMIT_FULL', 'The sentinel is shutting down');
     const kind: SessionKind = originType === 'peer' ? 'peer' : 'node';
     const { session, isResumed } = this.#openOrResume(transport, systemId, kind, {
@@ -207,6 +222,21 @@ export class Admission {
     transport.send(answer(identity, envelope, ack, FLOW.syn));
     log.debug('a node attached', { path: session.path, kind });
     return session;
+  }
+
+  // Only configured sentinels may be peers, and each of them once: a peer receives every address.
+  #checkPeer(systemId: string, instanceId: string): void {
+    const { peerIds, table } = this.#deps;
+    if (!peerIds.has(systemId)) {
+      throw refused(
+        `"${systemId}" is not a peer of this sentinel. Add it to FAME_PEER_IDS here, or its URL to FAME_PEER_URLS.`,
+      );
+    }
+    for (const { kind, terms } of table.ofSystem(systemId)) {
+      // A session without an instance is our own connection to that peer.
+      if (kind !== 'peer' || terms.instanceId === '' || terms.instanceId === instanceId) continue;
+      throw refused(`Peer "${systemId}" is attached already. Give each sentinel its own FAME_NODE_ID.`);
+    }
   }
 
   // Resumes the session that this node had, or opens a new one. A live session of another instance is never touched.

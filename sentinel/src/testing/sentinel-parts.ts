@@ -45,7 +45,7 @@ export function makeTestParts({
   const log = new CaptureLog();
   const limits = { maxSessions: 5_000, maxOpenCallsPerNode: 100, maxAddressesPerNode };
   const parts = makeParts({ access, clock, log }, { id: 'S', resumeWindowMs, ...limits });
-  const { admission, table } = parts;
+  const { admission, peerIds, table } = parts;
 
   const attach = (
     systemId: string,
@@ -53,6 +53,7 @@ export function makeTestParts({
   ): FakeNode => {
     const transport = new FakeTransport();
     const origin = more.peer ? 'peer' : 'downstream';
+    if (more.peer) peerIds.learn(systemId, systemId);
     const frame: Frame = {
       type: 'NodeAttach',
       originType: origin,

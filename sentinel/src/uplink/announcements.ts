@@ -96,8 +96,8 @@ export class Announcements implements Announcer, RemovalListener {
       return;
     }
     if (!wasRefused) log.warn('the parent refused an announcement', { ...fields, code });
-    // A refusal without a code of ours may be temporary.
-    if (!isErrorCode(code) || ERRORS[code].retryable) this.#refused.add(key);
+    // A refusal without a code of ours may be temporary. A capability is refused while the bind of its address is.
+    if (capability !== undefined || !isErrorCode(code) || ERRORS[code].retryable) this.#refused.add(key);
   }
 
   /** Retries refused announcements: a parent does not notify us when it has room. Drops those that are out of date. */
@@ -121,10 +121,14 @@ export class Announcements implements Announcer, RemovalListener {
     }
   }
 
+  // Encodes the announcement once for all of them.
   #sendToAll(frame: Frame): void {
-    const { parent, peers } = this.#deps.table;
-    if (parent) this.#send(parent, frame);
-    for (const peer of peers) this.#send(peer, frame);
+    const { identity, table } = this.#deps;
+    const { parent, peers } = table;
+    if (parent === undefined && peers.size === 0) return;
+    const bytes = announcement(identity, frame);
+    parent?.outbound.sendControl(bytes);
+    for (const { outbound } of peers) outbound.sendControl(bytes);
   }
 
   #send(neighbor: Session, frame: Frame): void {

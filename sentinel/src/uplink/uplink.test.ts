@@ -208,6 +208,15 @@ test('the queue of a full connection to the parent is sent when the connection d
   uplink.close();
 });
 
+test('HD20: an announcement is encoded once for all peers', () => {
+  const { attach } = makeTestParts();
+  const peers = ['one', 'two', 'three'].map((id) => attach(id, { peer: true }));
+  attach('node').bind('math@fame.fabric');
+  const received = peers.map(({ transport }) => transport.sent.map((bytes) => Buffer.from(bytes).toString()));
+  expect(received[0]).toHaveLength(1);
+  expect(new Set(received.flat()).size).toBe(1);
+});
+
 describe('announcements that the parent refuses', () => {
   async function attachedNode() {
     const { parts, parent, uplink, connect } = childSentinel('/S', { maxAddressesPerNode: 1_000 });
@@ -271,6 +280,7 @@ describe('announcements that the parent refuses', () => {
   test('are retried for capabilities too', async () => {
     const { parts, node, parent, uplink } = await attachedNode();
     const address = 'math@fame.fabric';
+    node.bind(address);
     node.send({ type: 'CapabilityAdvertise', capabilities: ['sums'], address }, { corrId: 'c' });
     parent.send(
       makeEnvelope(
@@ -306,6 +316,7 @@ test('a capability is withdrawn from the parent with the address that it was adv
   await connect();
   const nodes = ['one', 'two'].map((name) => ({ node: parts.attach(name), address: `${name}@fame.fabric` }));
   const capabilities = ['sums'];
+  for (const { node, address } of nodes) node.bind(address);
   for (const { node, address } of nodes)
     node.send({ type: 'CapabilityAdvertise', capabilities, address }, { corrId: 'c' });
   for (const { node, address } of nodes)

@@ -22,6 +22,7 @@ import type { Router } from '../route.ts';
 import type { Session } from '../session/session.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Announcements } from './announcements.ts';
+import type { PeerIds } from './peer-ids.ts';
 import { UplinkTransport } from './uplink-transport.ts';
 
 const HEARTBEAT_MS = 15_000;
@@ -33,6 +34,7 @@ export interface UplinkDeps {
   calls: OpenCalls;
   router: Router;
   announcer: Announcements;
+  peerIds: PeerIds;
   dial: Dial;
   log: Logger;
 }
@@ -67,6 +69,7 @@ export class Uplink {
         log,
         makeAttach: () => this.#makeAttach(),
         onAttached: (transport, ack) => this.#onAttached(transport, ack),
+        onRefused: (ack) => this.#learnPeer(ack),
       },
       {
         url: `${url}/${identity.id}`,
@@ -117,6 +120,10 @@ export class Uplink {
     );
   }
 
+  #learnPeer({ targetSystemId }: NodeAttachAck): void {
+    if (this.#kind === 'peer' && targetSystemId) this.#deps.peerIds.learn(this.#url, targetSystemId);
+  }
+
   #onAttached(inner: Transport, ack: NodeAttachAck): void {
     const { announcer, identity, log, router, sessions } = this.#deps;
     const { assignedPath, software, targetPhysicalPath: path, targetSystemId: systemId } = ack;
@@ -126,6 +133,7 @@ export class Uplink {
     if (this.#kind === 'parent' && identity.adoptPath(assignedPath)) {
       sessions.endNodes(CLOSE.serviceRestart, 'the path of this sentinel changed');
     }
+    this.#learnPeer(ack);
     const transport = new UplinkTransport(inner, this.#url);
     const isOurs = isOwnSoftware(software);
     const session = sessions.open(

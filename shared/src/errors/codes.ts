@@ -145,8 +145,8 @@ export const ERRORS = Object.freeze({
   ADDRESS_FORBIDDEN: entry(
     'route',
     false,
-    'A node tried to bind a system or physical address that is not its own.',
-    'Bind logical addresses only.',
+    'A node tried to bind a system or physical address that is not its own, or to advertise a capability for an address that it does not serve.',
+    'Bind logical addresses only, and bind an address before you advertise its capabilities.',
   ),
   REPLY_TO_FORGED: entry(
     'route',

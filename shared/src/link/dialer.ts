@@ -34,6 +34,8 @@ export interface DialerDeps {
    * the attempt fails with that error, and the dialer terminates the transport.
    */
   readonly onAttached: (transport: Transport, ack: NodeAttachAck) => void;
+  /** Called with the ack of each refused attempt. */
+  readonly onRefused?: ((ack: NodeAttachAck) => void) | undefined;
   readonly trace?: ((direction: 'sent' | 'received', envelope: Envelope) => void) | undefined;
 }
 
@@ -137,7 +139,7 @@ export class Dialer {
   }
 
   #handshake(transport: Transport, timeoutMs: number, signal: AbortSignal): Promise<void> {
-    const { clock, trace, makeAttach, onAttached } = this.#deps;
+    const { clock, trace, makeAttach, onAttached, onRefused } = this.#deps;
     const { url } = this.#options;
     const attach = makeAttach();
     return new Promise((resolve, reject) => {
@@ -170,6 +172,7 @@ export class Dialer {
         trace?.('received', envelope);
         const refusal = this.#refusalIn(envelope.frame);
         if (refusal) {
+          onRefused?.(envelope.frame);
           fail(refusal);
           return;
         }
