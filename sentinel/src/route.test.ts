@@ -235,3 +235,17 @@ test('HD27: a KeyRequest with a corrId is refused, and neither one without nor a
   expect(caller.send({ type: 'KeyRequest' }, { replyTo: mailbox })).toEqual([]);
   expect(caller.send({ type: 'KeyAnnounce' }, { corrId: 'k4', replyTo: mailbox })).toEqual([]);
 });
+
+test('late answers to streams on a shared flow do not end the flow: its credit is still granted', () => {
+  const { attach, caller } = pair();
+  const agent = attach('late', { capabilities: ['fame.capability.stream-flows'] });
+  agent.bind('late@fame.fabric');
+  for (let i = 0; i < 23; i++) {
+    caller.call('late@fame.fabric', `s${i}`, { rtype: 4 });
+    agent.reply(agent.transport.take()[0]!, null);
+  }
+  // The bind was the first of 24 messages of the flow.
+  expect(agent.transport.take().map(({ frame }) => frame)).toMatchObject([
+    { type: 'CreditUpdate', flowId: 'f-late' },
+  ]);
+});

@@ -229,7 +229,8 @@ export class Router {
       const isReply = call !== undefined && call.callee === from;
       if (isReply && (!call.isStream || endsStream(bytes, header.frameAt, call))) {
         calls.close(call);
-        endsFlow = call.isStream && from.terms.hasStreamFlows;
+        // A late answer may come on the flow of its pair of nodes, which does not end with the stream.
+        endsFlow = call.isStream && from.terms.hasStreamFlows && header.flowId === header.corrId;
       } else if (target.outbound.isCongested(header.flowId)) congested = target;
     }
 

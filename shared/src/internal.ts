@@ -23,6 +23,7 @@ export {
   CANCEL_CAPABILITY,
   isOwnSoftware,
   NODE_CAPABILITIES,
+  PAIR_FLOWS_CAPABILITY,
   STREAM_FLOWS_CAPABILITY,
 } from './link/capabilities.ts';
 export { Dialer, type DialerDeps, type DialerOptions } from './link/dialer.ts';

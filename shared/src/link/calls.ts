@@ -122,7 +122,8 @@ export class Calls implements CallOwner {
   }
 
   #send(call: OpenCall, neighbor: Neighbor): void {
-    const envelope = this.#envelope(call);
+    const flow = neighbor.flowTo(targetText(call.request.target));
+    const envelope = this.#envelope(call, flow.id);
     call.neighbor = neighbor;
     if (call.request.options.resend) call.envelope = envelope;
     if (neighbor === this.#deps.uplink) {
@@ -130,7 +131,7 @@ export class Calls implements CallOwner {
       this.#inFlight++;
     }
     try {
-      call.isQueued = !neighbor.send(neighbor.main, envelope, call);
+      call.isQueued = !neighbor.send(flow, envelope, call);
     } catch (error) {
       call.fail(error);
       return;
@@ -139,7 +140,7 @@ export class Calls implements CallOwner {
     this.#deps.deliveries?.watch(neighbor, envelope, () => call.isOver).catch(() => {});
   }
 
-  #envelope(call: OpenCall): Envelope<DataFrame> {
+  #envelope(call: OpenCall, flowId: string): Envelope<DataFrame> {
     const { identity } = this.#deps;
     const { corrId, request } = call;
     const { target, method, params, options } = request;
@@ -152,6 +153,7 @@ export class Calls implements CallOwner {
         capabilities: typeof target === 'string' ? undefined : [...target.capabilities],
         rtype: this.#rtypeOf(call),
         corrId,
+        flowId,
         meta: options.meta,
       }),
     );
@@ -254,10 +256,12 @@ export class Calls implements CallOwner {
 
   #resend(call: OpenCall, envelope: Envelope): void {
     const { uplink, identity } = this.#deps;
+    const flow = uplink.flowTo(targetText(call.request.target));
+    envelope.flowId = flow.id;
     envelope.replyTo = identity.replyAddress;
     if (identity.sid !== undefined) envelope.sid = identity.sid;
     try {
-      call.isQueued = !uplink.send(uplink.main, envelope, call);
+      call.isQueued = !uplink.send(flow, envelope, call);
     } catch (error) {
       call.fail(error);
     }

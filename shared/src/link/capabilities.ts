@@ -6,6 +6,11 @@ export const AGENT_CAPABILITY = 'fame.capability.agent';
 export const CANCEL_CAPABILITY = 'fame.capability.cancel';
 /** Declared in NodeAttach: every stream that the node sends has its own flow. */
 export const STREAM_FLOWS_CAPABILITY = 'fame.capability.stream-flows';
+/**
+ * Declared in NodeAttach by a link: it sends the messages to each callee on a flow of their own, and the answers to each caller.
+ * So withholding the credit of one flow slows that pair of nodes and no other.
+ */
+export const PAIR_FLOWS_CAPABILITY = 'fame.capability.pair-flows';
 
 /** Declared in NodeAttach by every node of ours, sentinels that attach to a parent or peer included. */
 export const NODE_CAPABILITIES: readonly string[] = Object.freeze([

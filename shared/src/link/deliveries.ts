@@ -94,7 +94,7 @@ export class Deliveries {
     }
     delivery.attempt++;
     try {
-      neighbor.send(neighbor.main, envelope);
+      neighbor.resend(envelope);
     } catch {
       // The queue is full. The next attempt may find room.
     }

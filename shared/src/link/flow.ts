@@ -29,10 +29,17 @@ export class SendFlow {
   seq = 0;
   /** True if the flow is removed as soon as its queue is empty. */
   isClosing = false;
+  /** The interval between heartbeats in which the flow was last used. */
+  usedIn = 0;
   readonly waiting = new Fifo<QueuedMessage>();
 
   constructor(id: string) {
     this.id = id;
+  }
+
+  /** True if nothing waits, and the receiver owes no credit. A flow that replaces this one starts with a full window. */
+  get isIdle(): boolean {
+    return this.waiting.size === 0 && this.credit > LIMITS.creditWindow - LIMITS.creditReturnAfter;
   }
 }
 

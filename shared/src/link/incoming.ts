@@ -183,7 +183,7 @@ export class Incoming implements IncomingCall {
 
   #sendLast(payload: RpcReply): void {
     if (this.replyTo === '') return;
-    const flow = this.isStream ? this.#ownFlow() : this.neighbor.main;
+    const flow = this.isStream ? this.#ownFlow() : this.neighbor.flowTo(this.replyTo);
     const envelope = this.#envelope(payload, flow);
     this.neighbor.send(flow, envelope);
     this.#watch(envelope)?.catch((error: unknown) => this.#owner.undeliverable(this, error));

@@ -158,7 +158,7 @@ describe('drain', () => {
     const drained = agent.drain(10_000);
     await settle();
     expect(agent.state).toBe('draining');
-    sentinel.grantCredit(sentinel.nodes[0]!, sentinel.nodes[0]!.received[0]!.flowId!);
+    sentinel.grantCredit(sentinel.nodes[0]!, sentinel.framesOf('Data', sentinel.nodes[0]).at(-1)!.flowId!);
     await drained;
     expect(await Promise.all(results)).toHaveLength(40);
   });
@@ -308,6 +308,7 @@ describe('after 1,000 rounds (R22)', () => {
         addresses: 1,
         waiting: 0,
         flowsSent: 2,
+        pairFlows: 1,
         flowsReceived: expect.any(Number),
         control: 0,
         stateListeners: 0,
@@ -317,10 +318,12 @@ describe('after 1,000 rounds (R22)', () => {
     expect(clock.timerCount).toBe(timers);
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
     expect(sentinel.bound.size).toBe(1);
-    const { serving, flowsReceived } = agent.counts;
+    const { serving, flowsReceived, pairFlows } = agent.counts;
     // The agent still holds the unanswered calls; the scripted sentinel does not report lost callers.
     expect(serving).toBe(1_000);
     expect(flowsReceived).toBeLessThanOrEqual(1_024);
+    expect(pairFlows).toBe(1_000);
+    await clock.run(30_000, 15_000);
     expect({ ...agent.counts, serving: 0, flowsReceived: 0 }).toEqual({
       ...counts,
       serving: 0,

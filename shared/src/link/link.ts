@@ -19,7 +19,7 @@ import { Binder } from './binder.ts';
 import { Bindings } from './bindings.ts';
 import { CallIterator } from './call-iterator.ts';
 import { Calls, FOREIGN_MAX_IN_FLIGHT } from './calls.ts';
-import { isOwnSoftware, NODE_CAPABILITIES } from './capabilities.ts';
+import { isOwnSoftware, NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY } from './capabilities.ts';
 import { Control } from './control.ts';
 import { Deliveries } from './deliveries.ts';
 import { Dialer } from './dialer.ts';
@@ -113,6 +113,7 @@ export class Link {
       {
         clock,
         beat: () => {
+          this.#uplink.removeIdleFlows();
           this.#uplink.sendControl(
             makeEnvelope({ type: 'NodeHeartbeat' }, this.#identity.header({ corrId: newId() })),
           );
@@ -158,6 +159,7 @@ export class Link {
       addresses: this.#bindings.size,
       waiting: this.#uplink.waitingCount + this.#loop.waitingCount,
       flowsSent: this.#uplink.flowCount + this.#loop.flowCount,
+      pairFlows: this.#uplink.pairCount,
       flowsReceived: this.#uplink.received.size + this.#loop.received.size,
       control: this.#control.size,
       stateListeners: this.#stateListeners.size,
@@ -210,7 +212,7 @@ export class Link {
         systemId: this.systemId,
         instanceId: this.#instanceId,
         acceptedLogicals: [...(this.#options.acceptedLogicals ?? ['fame.fabric'])],
-        capabilities: [...NODE_CAPABILITIES],
+        capabilities: [...NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY],
       },
       this.#identity.header({ traceId: newId(), corrId: newId() }),
     );
@@ -223,6 +225,7 @@ export class Link {
     const isSessionLost = previousPath !== '' && (previousPath !== path || ack.resumed === false);
     this.#identity.adopt(path);
     this.#uplink.mayWithholdCredit = isOwn;
+    this.#uplink.hasPairFlows = isOwn;
     this.#calls.maxInFlight = isOwn ? Number.POSITIVE_INFINITY : FOREIGN_MAX_IN_FLIGHT;
     this.#uplink.received.grantAfter = isOwn ? LIMITS.creditReturnAfter : 1;
     transport.onMessage = (bytes) => {
@@ -345,11 +348,12 @@ export class Link {
     this.#checkConnected();
     if (!tryParseAddress(to)) throw new FabricError('ADDRESS_INVALID', `"${to}" is not an address`);
     const neighbor = this.#isLocal(to) ? this.#loop : this.#uplink;
+    const flow = neighbor.flowTo(to);
     neighbor.send(
-      neighbor.main,
+      flow,
       makeEnvelope<DataFrame>(
         { type: 'Data', payload },
-        this.#identity.header({ traceId: newId(), to, corrId }),
+        this.#identity.header({ traceId: newId(), to, corrId, flowId: flow.id }),
       ),
     );
   }

@@ -3,6 +3,7 @@
 // `calls.ts` and `serving.ts` pass envelopes to it.
 import { Waiters } from '../async/waiters.ts';
 import { FabricError } from '../errors/error.ts';
+import { newId } from '../ids.ts';
 import { encode } from '../protocol/codec.ts';
 import { type Envelope, FLOW, makeEnvelope } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';
@@ -17,14 +18,25 @@ const BOUNDS = Object.freeze({
   attachedBytes: 67_108_864,
 });
 
+/** Maximum number of pair flows. Further pairs share the main flow. */
+const MAX_PAIR_FLOWS = 16_384;
+/** Number of the oldest pair flows among which an idle one is evicted at that maximum. */
+const EVICTION_CANDIDATES = 16;
+
 export class Neighbor {
-  /** The flow of calls, unary replies and control frames. */
+  /** The flow of control frames. Without pair flows, also of requests and unary answers. */
   readonly main: SendFlow;
   readonly received: ReceivedFlows;
   transport: Transport | undefined;
   /** True if the neighbor keeps flows apart, so that withholding the credit of one flow does not block others. */
   mayWithholdCredit = false;
+  /** True if `flowTo` returns a flow for each pair of caller and callee. */
+  hasPairFlows = false;
   readonly #flows = new Map<string, SendFlow>();
+  /** Pair flows by the callee's address or by the caller's path. They are in `#flows` as well. */
+  readonly #pairs = new Map<string, SendFlow>();
+  /** Number of the current interval between heartbeats. */
+  #interval = 0;
   readonly #trace: LinkOptions['trace'];
   #waiting = 0;
   #waitingBytes = 0;
@@ -41,14 +53,67 @@ export class Neighbor {
     return this.transport !== undefined;
   }
 
-  /** Number of flows that this end sends on. */
+  /** Number of flows that this end sends on, without the pair flows. */
   get flowCount(): number {
-    return this.#flows.size;
+    return this.#flows.size - this.#pairs.size;
+  }
+
+  get pairCount(): number {
+    return this.#pairs.size;
   }
 
   /** Number of messages that wait for credit or for a connection. */
   get waitingCount(): number {
     return this.#waiting;
+  }
+
+  /**
+   * The flow of messages to `target`: an address, or the text of the required capabilities. All addresses at one path share a
+   * flow, because a caller may use a mailbox per call.
+   */
+  flowTo(target: string): SendFlow {
+    if (!this.hasPairFlows) return this.main;
+    const atPath = target.indexOf('@/');
+    const key = atPath < 0 ? target : target.slice(atPath + 1);
+    const flow = this.#pairs.get(key) ?? this.#openPair(key);
+    flow.usedIn = this.#interval;
+    return flow;
+  }
+
+  #openPair(key: string): SendFlow {
+    if (this.#pairs.size >= MAX_PAIR_FLOWS && !this.#evictPair()) return this.main;
+    const flow = new SendFlow(newId());
+    this.#pairs.set(key, flow);
+    this.#flows.set(flow.id, flow);
+    return flow;
+  }
+
+  #evictPair(): boolean {
+    let candidates = EVICTION_CANDIDATES;
+    for (const [key, flow] of this.#pairs) {
+      if (flow.isIdle) {
+        this.#removePair(key, flow);
+        return true;
+      }
+      if (--candidates === 0) break;
+    }
+    return false;
+  }
+
+  #removePair(key: string, flow: SendFlow): void {
+    this.#pairs.delete(key);
+    this.#flows.delete(flow.id);
+  }
+
+  /**
+   * Removes the pair flows that were not used during the last complete interval between heartbeats. Its length keeps the order:
+   * a message on a new flow cannot overtake one that was sent before.
+   */
+  removeIdleFlows(): void {
+    for (const [key, flow] of this.#pairs) {
+      if (flow.isIdle && flow.usedIn < this.#interval) this.#removePair(key, flow);
+    }
+    this.#interval++;
   }
 
   /** Opens a flow for the items of one stream. `closeFlow` releases it. */
@@ -92,6 +157,13 @@ export class Neighbor {
     this.#waiting++;
     this.#waitingBytes += bytes.byteLength;
     return false;
+  }
+
+  /** Sends a message again, on the main flow if its own has been removed. @throws the errors of `send` */
+  resend(envelope: Envelope): void {
+    const flow = this.#flows.get(envelope.flowId ?? '') ?? this.main;
+    envelope.flowId = flow.id;
+    this.send(flow, envelope);
   }
 
   /** Sends a control frame, which needs no credit and is never queued. Returns false if there is no connection. */

@@ -19,7 +19,7 @@ export type HeaderFields = Pick<
 >;
 
 export class NodeIdentity {
-  /** The flow of calls, unary replies and control frames. */
+  /** The main flow: of control frames and, at a foreign sentinel, of requests and unary answers. */
   readonly flowId = newId();
   readonly #sidOf: ((path: string) => string) | undefined;
   readonly #replyParticipant = `${REPLY_PREFIX}${newId()}`;

@@ -213,7 +213,7 @@ describe('credit', () => {
     expect(agent.counts.waiting).toBe(8);
     expect(sentinel.framesOf('DeliveryAck')).toHaveLength(48);
     expect(sentinel.framesOf('CreditUpdate').filter(({ frame }) => frame.flowId === 'f')).toHaveLength(2);
-    sentinel.grantCredit(sentinel.node, sentinel.node.received[0]!.flowId!);
+    sentinel.grantCredit(sentinel.node, sentinel.framesOf('Data')[0]!.flowId!);
     await settle();
     expect(agent.counts.waiting).toBe(0);
   });

@@ -244,7 +244,7 @@ describe('a reply', () => {
 });
 
 describe('the flows of replies', () => {
-  it('are one for all unary replies, and one with numbered items for each stream', async () => {
+  it('are one for all unary replies to a caller, and one with numbered items for each stream', async () => {
     const { request, answers, sentinel } = await served(
       serve(async (call) => {
         if (!call.isStream) return call.reply(1);
@@ -254,20 +254,19 @@ describe('the flows of replies', () => {
       }),
     );
     request('m', { corrId: 'u1' });
-    request('m', { corrId: 'u2' });
+    request('m', { corrId: 'u2', replyTo: CALLER.replace('@', '2@') });
+    request('m', { corrId: 'u3', replyTo: `${CALLER}2` });
     request('m', { corrId: 's1', rtype: 4 });
     request('fails', { corrId: 's2', rtype: 4 });
     await settle();
     const main = sentinel.node.received[0]!.flowId;
-    expect(main).toBeDefined();
-    const flows = answers.map(({ corrId, flowId, seqId }) => [
-      corrId,
-      flowId === main ? 'main' : flowId,
-      seqId,
-    ]);
+    const [pair, other] = ['u1', 'u3'].map((id) => answers.find(({ corrId }) => corrId === id)!.flowId);
+    expect(new Set([main, pair, other, undefined]).size).toBe(4);
+    const flows = answers.map(({ corrId, flowId, seqId }) => [corrId, flowId, seqId]);
     expect(flows.filter(([corrId]) => corrId !== 's1')).toEqual([
-      ['u1', 'main', undefined],
-      ['u2', 'main', undefined],
+      ['u1', pair, undefined],
+      ['u2', pair, undefined],
+      ['u3', other, undefined],
       ['s2', 's2', 0],
     ]);
     expect(flows.filter(([corrId]) => corrId === 's1')).toEqual([0, 1, 2, 3].map((seq) => ['s1', 's1', seq]));

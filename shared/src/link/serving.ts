@@ -149,8 +149,9 @@ export class Serving implements IncomingOwner {
     if (replyTo === undefined) return;
     try {
       // Without replyTo, so that a handler at the other end does not answer the answer.
-      const header = this.identity.header({ traceId, to: replyTo, corrId });
-      neighbor.send(neighbor.main, makeEnvelope<DataFrame>({ type: 'Data', payload: value }, header));
+      const flow = neighbor.flowTo(replyTo);
+      const header = this.identity.header({ traceId, to: replyTo, corrId, flowId: flow.id });
+      neighbor.send(flow, makeEnvelope<DataFrame>({ type: 'Data', payload: value }, header));
     } catch (error) {
       this.#messageFailed(neighbor, binding, envelope, error);
     }
