@@ -66,9 +66,9 @@ async function start(input: VerbInput): Promise<number> {
     if (compose('up', '--detach', '--build', '--wait') !== 0) {
       throw new LocalError('docker compose failed; see its output. `make start MODE=local` needs no Docker.');
     }
-    const deadline = Date.now() + ATTACH_TIMEOUT_MS;
+    const deadline = systemClock.monotonic() + ATTACH_TIMEOUT_MS;
     while (!(await isServed(httpUrl, config.chatAddress))) {
-      if (Date.now() > deadline) {
+      if (systemClock.monotonic() > deadline) {
         throw new LocalError('The chat agent did not attach. `make logs` shows why.');
       }
       await pause(systemClock, POLL_MS);
@@ -129,7 +129,7 @@ async function status(input: VerbInput): Promise<number> {
 function statusLine(name: string, part: { pid: number; startedAt: number } | undefined, state: string) {
   const label = name.padEnd(11);
   if (!part) return `${label} not running; \`make start\` starts it, \`make logs\` shows why it ended`;
-  return `${label} ${state}, pid ${part.pid}, up ${durationText(Date.now() - part.startedAt)}`;
+  return `${label} ${state}, pid ${part.pid}, up ${durationText(systemClock.now() - part.startedAt)}`;
 }
 
 async function logs(input: VerbInput): Promise<number> {
