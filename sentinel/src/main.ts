@@ -1,7 +1,7 @@
 // The sentinel as a process: configuration, start, signals, exit code.
 import { setFlagsFromString } from 'node:v8';
 import { isFabricError, type Logger } from '@fame-fabric/shared';
-import { type Environment, EXIT } from '@fame-fabric/shared/internal';
+import { type Environment, EXIT, escapeControls } from '@fame-fabric/shared/internal';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
 import { storedNodeId } from './identity.ts';
 import { type RunningSentinel, startSentinel } from './sentinel.ts';
@@ -25,7 +25,7 @@ export async function runSentinelProcess({ env, companion }: ProcessOptions = {}
     config = readSentinelConfig(env ?? process.env);
   } catch (error) {
     if (!isFabricError(error, 'CONFIG_INVALID')) throw error;
-    process.stderr.write(`${error.message}\n`);
+    process.stderr.write(`${escapeControls(error.message)}\n`);
     return EXIT.usage;
   }
   const { log, load } = lazyLog(config);
@@ -64,7 +64,7 @@ export async function runSentinelProcess({ env, companion }: ProcessOptions = {}
     process.on('SIGINT', stop);
   } catch (error) {
     if (!isFabricError(error)) throw error;
-    process.stderr.write(`${error.message}\n`);
+    process.stderr.write(`${escapeControls(error.message)}\n`);
     return error.code === 'LINK_TIMEOUT' ? EXIT.unreachable : EXIT.failure;
   }
   return ended;

@@ -81,6 +81,33 @@ describe('createLog', () => {
     expect(text()).not.toContain('do not log me');
   });
 
+  it('HD25: escapes every control and bidirectional mark, wherever it stands, and keeps the text', () => {
+    const codes = [
+      ...Array.from({ length: 32 }, (_, code) => code),
+      ...Array.from({ length: 33 }, (_, i) => 0x7f + i),
+      ...[0x61c, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202e, 0x2066, 0x2069],
+    ];
+    const hostile = `a${String.fromCharCode(...codes)}z`;
+    const log = createLog('x', 'info', fd);
+    log.info(hostile);
+    log.info('m', { value: hostile, [hostile]: 1, nested: { list: [hostile], [hostile]: hostile } });
+    log.with({ child: hostile }).warn('m');
+    log.error('m', { error: new Error(hostile, { cause: new Error(hostile) }) });
+    expect(text()).not.toMatch(
+      /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/,
+    );
+    const [first, second, third, fourth] = lines();
+    expect(lines()).toHaveLength(4);
+    expect(first!.msg).toBe(hostile);
+    expect(second).toMatchObject({
+      value: hostile,
+      [hostile]: 1,
+      nested: { list: [hostile], [hostile]: hostile },
+    });
+    expect(third!.child).toBe(hostile);
+    expect(fourth!.error).toMatchObject({ message: hostile, cause: { message: hostile } });
+  });
+
   it('adds the fields of with() to every line', () => {
     createLog('x', 'info', fd).with({ node: 'n' }).with({ turn: 't' }).info('m');
     expect(lines()[0]).toMatchObject({ node: 'n', turn: 't' });

@@ -1,5 +1,7 @@
-// Logging through pino: JSON lines on stderr, secrets masked by field name, long texts cut. The only file that imports pino.
+// Logging through pino: JSON lines on stderr, secrets masked by field name, long texts cut, controls escaped. The only file that
+// imports pino.
 import { pino } from 'pino';
+import { escapeJson } from './cli/escape-controls.ts';
 import type { LogFields, Logger, LogLevel } from './log.ts';
 import { cutText } from './text/cut-text.ts';
 
@@ -33,6 +35,7 @@ const cutFields = (fields: LogFields): LogFields => {
 
 /** Creates a logger that writes JSON lines to `fd`. @default fd 2 (stderr) */
 export function createLog(name: string, level: LogLevel, fd = 2): Logger {
+  const destination = pino.destination({ fd, sync: true });
   const root = pino(
     {
       name,
@@ -41,7 +44,8 @@ export function createLog(name: string, level: LogLevel, fd = 2): Logger {
       timestamp: pino.stdTimeFunctions.isoTime,
       redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: '[secret]' },
     },
-    pino.destination({ fd, sync: true }),
+    // Lines are escaped whole: names of fields, child fields and messages alike.
+    { write: (line: string) => void destination.write(escapeJson(line)) },
   );
   const wrap = (log: pino.Logger): Logger => ({
     debug: (message, fields) => log.debug(fields ? cutFields(fields) : {}, message),

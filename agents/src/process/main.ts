@@ -9,7 +9,7 @@ import type { ConversationStore } from '../store/store.ts';
 import type { ToolSet } from '../tools/tool-set.ts';
 import { AGENT_NAMES, readAgentConfig } from './config.ts';
 import type { AgentSource, ProcessContext, RunOptions } from './run-agents.ts';
-import { runAgents } from './run-agents.ts';
+import { runAgents, writeStderr } from './run-agents.ts';
 
 /** Dependencies of an agent with conversations. */
 interface ConversationDeps {
@@ -52,7 +52,7 @@ const SUPPORT_TEAM = fileURLToPath(new URL('../../examples/support-team/team.yam
  * unknown name. @default args the agents of FAME_AGENTS
  */
 export async function runAgentProcess(args: readonly string[], options: RunOptions = {}): Promise<number> {
-  const write = options.write ?? ((line) => void process.stderr.write(`${line}\n`));
+  const write = options.write ?? writeStderr;
   const store = sharedStore();
   const sources: AgentSource[] = [];
   for (const name of new Set(args.length > 0 ? args : namesIn(options.env ?? process.env))) {

@@ -3,6 +3,7 @@ import { FabricError, isFabricError, Link, type LinkOptions, type Logger } from 
 import {
   type Environment,
   EXIT,
+  escapeControls,
   exitCodeOf,
   onAbort,
   redactUrl,
@@ -37,12 +38,15 @@ export interface RunOptions {
   write?: (line: string) => void;
 }
 
+/** Writes one line to stderr, with the controls of other nodes' texts escaped. */
+export const writeStderr = (line: string): void => void process.stderr.write(`${escapeControls(line)}\n`);
+
 /**
  * Serves agents until SIGTERM or SIGINT, then drains for FAME_DRAIN_MS. A second signal ends the process at once. Resolves to
  * the exit code: 0 after a signal, 1 for a failure, 2 for a faulty configuration, 69 if no sentinel was reachable.
  */
 export async function runAgents(sources: readonly AgentSource[], options: RunOptions = {}): Promise<number> {
-  const write = options.write ?? ((line) => void process.stderr.write(`${line}\n`));
+  const write = options.write ?? writeStderr;
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? EXIT.interrupted : EXIT.terminated);

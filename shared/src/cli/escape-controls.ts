@@ -23,11 +23,15 @@ export const escapeControls = (text: string): string => text.replace(CONTROLS, v
 export const escapeLine = (text: string): string => escapeControls(text.replace(/\s+/g, ' '));
 
 /**
- * Serializes `value` as JSON that is safe to print on a terminal. C1 and bidirectional controls and line separators become
- * JSON escapes, so the text still parses to the same value. `JSON.stringify` itself escapes the C0 controls.
+ * Makes JSON text safe to print on a terminal: C1 and bidirectional controls and line separators become JSON escapes, so the
+ * text still parses to the same value. JSON text itself has no C0 controls but those between its tokens.
  */
-export const printableJson = (value: unknown, indent?: number): string =>
-  (JSON.stringify(value, null, indent) ?? 'null').replace(
+export const escapeJson = (json: string): string =>
+  json.replace(
     /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
+
+/** Serializes `value` as JSON that is safe to print on a terminal. */
+export const printableJson = (value: unknown, indent?: number): string =>
+  escapeJson(JSON.stringify(value, null, indent) ?? 'null');
