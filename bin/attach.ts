@@ -3,6 +3,7 @@ import type { Client, EnvelopeTrace } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
 import { redactUrl } from '@fame-fabric/shared/internal';
+import { AdmissionToken } from '@fame-fabric/shared/node';
 import type { ClientConfig } from './config.ts';
 
 export interface AttachOptions {
@@ -17,7 +18,7 @@ export interface AttachOptions {
 /** Delay before a note about the wait. */
 const NOTE_DELAY_MS = 700;
 
-/** Attaches to the sentinel of `config`. @throws {LINK_TIMEOUT | LINK_REFUSED} */
+/** Attaches to the sentinel of `config`. @throws {LINK_TIMEOUT | LINK_REFUSED | AUTH_INVALID} */
 export async function attach(options: AttachOptions): Promise<Client> {
   const { config, writeNote, onConnection } = options;
   const note = systemClock.after(NOTE_DELAY_MS, () => {
@@ -26,17 +27,18 @@ export async function attach(options: AttachOptions): Promise<Client> {
       `Waiting up to ${seconds} s for a sentinel at ${redactUrl(config.url)}. \`make start\` starts one.\n`,
     );
   });
+  const token = new AdmissionToken(config.url, config.token, (message) => writeNote(`${message}\n`));
   let client: Client;
   try {
     client = await connect({
       url: config.url,
       connectTimeoutMs: config.connectTimeoutMs,
-      token: config.token,
+      token,
       trace: options.trace,
       signal: options.signal,
     });
   } catch (error) {
-    throw explainAttachError(error, config);
+    throw explainAttachError(token.explain(error), config);
   } finally {
     note.stop();
   }

@@ -14,7 +14,8 @@ let agentLink: Link;
 const clients: Client[] = [];
 
 beforeAll(async () => {
-  sentinel = await startSentinel({ ...readSentinelConfig({ FAME_RESUME_WINDOW_MS: '0' }), port: 0 });
+  const config = readSentinelConfig({ FAME_RESUME_WINDOW_MS: '0' });
+  sentinel = await startSentinel({ ...config, dataDir: undefined, port: 0 });
   agentLink = new Link({ url: sentinel.url, dial: wsDial, sidOf });
   await agentLink.connect();
   await new ChatAgent({ model: offlineModel({ chunkDelayMs: 5 }) }).serve(agentLink);

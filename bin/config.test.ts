@@ -13,7 +13,7 @@ test('an empty environment gives the listed defaults', () => {
     chatAddress: 'chat@fame.fabric',
     dataDir: '.fame',
     systemPrompt: undefined,
-    token: undefined,
+    token: { token: undefined, tokenFile: undefined, dataDir: undefined },
     hasColours: true,
   });
   expect(Object.isFrozen(config)).toBe(true);

@@ -6,8 +6,12 @@ import {
   type Environment,
   readEnv,
   readLocalListener,
+  readTokenSettings,
+  type TokenSettings,
   type Variable,
 } from '@fame-fabric/shared/internal';
+import { AdmissionToken } from '@fame-fabric/shared/node';
+import type { SentinelHttp } from './sentinel-http.ts';
 
 /** Every variable that the commands read; docs/configuration.md lists them. */
 export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
@@ -77,7 +81,7 @@ export interface ClientConfig {
   /** HTTP origin of the same sentinel. */
   readonly httpUrl: string;
   readonly local: LocalSentinel;
-  readonly token: string | undefined;
+  readonly token: TokenSettings;
   readonly connectTimeoutMs: number;
   readonly turnTimeoutMs: number;
   readonly showEnvelopes: ShowEnvelopes;
@@ -118,7 +122,7 @@ export const readClientConfig = (env: Environment): ClientConfig =>
       url,
       httpUrl: httpOrigin(url),
       local,
-      token: reader.text('FAME_ADMISSION_TOKEN'),
+      token: readTokenSettings(reader),
       connectTimeoutMs: reader.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, DAY_MS),
       turnTimeoutMs: reader.integer('FAME_TURN_TIMEOUT_MS', 600_000, 1, DAY_MS),
       showEnvelopes: reader.choice('FAME_SHOW_ENVELOPES', 'off', SHOW_ENVELOPES, 'true, false or full'),
@@ -129,6 +133,24 @@ export const readClientConfig = (env: Environment): ClientConfig =>
       hasColours: wantsColours(env),
     };
   });
+
+/** The sentinel of these settings, for HTTP requests. */
+export const sentinelOf = ({ url, httpUrl, token }: ClientConfig): SentinelHttp => ({
+  httpUrl,
+  token: new AdmissionToken(url, token),
+});
+
+/**
+ * The sentinel that was started here, for HTTP requests. Its key is that of the data directory: the variables of the token may
+ * belong to another sentinel.
+ */
+export const localSentinelOf = (
+  { dataDir }: ClientConfig,
+  { url, httpUrl }: LocalSentinel,
+): SentinelHttp => ({
+  httpUrl,
+  token: new AdmissionToken(url, { token: undefined, tokenFile: undefined, dataDir }),
+});
 
 /** True unless the user has switched colours off. */
 export const wantsColours = (env: Environment): boolean => !env.NO_COLOR?.trim() && env.TERM !== 'dumb';

@@ -32,7 +32,7 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
   const verb = VERBS[word]!;
   try {
     const input = readInput(word, verb, rest);
-    if (input.flags.help) {
+    if (input.flags.help || (verb.isHelpAlone && input.positionals.length === 0)) {
       process.stdout.write(verbHelp(word));
       return EXIT.ok;
     }

@@ -1,6 +1,14 @@
 // A client for the HTTP endpoints of a sentinel: attached nodes, readiness, live trace. It does not retry, because commands
 // report an unreachable sentinel at once. It does not validate replies, so escape their texts before printing.
-import { FabricError } from '@fame-fabric/shared';
+import { FabricError, isFabricError } from '@fame-fabric/shared';
+import type { AdmissionToken } from '@fame-fabric/shared/node';
+
+/** The sentinel to ask. */
+export interface SentinelHttp {
+  /** HTTP origin. */
+  readonly httpUrl: string;
+  readonly token: AdmissionToken;
+}
 
 /** Reply of `GET /fame/v1/nodes`. */
 export interface NodeList {
@@ -13,6 +21,8 @@ export interface AttachedNode {
   path: string;
   kind: string;
   state: string;
+  /** Owner of the session: `local` or `anonymous`. Absent in the reply of an older sentinel. */
+  principal?: string;
   /** ISO 8601. */
   since: string;
   addresses: readonly string[];
@@ -44,13 +54,20 @@ export interface TraceLine {
 const REPLY_TIMEOUT_MS = 5_000;
 const READY_TIMEOUT_MS = 2_000;
 
-/** Requests the nodes of the sentinel. @throws {LINK_TIMEOUT} if no server answers @throws {LINK_REFUSED} if it is no sentinel */
-export async function getNodes(origin: string, timeoutMs = REPLY_TIMEOUT_MS): Promise<NodeList> {
-  const response = await request(origin, '/fame/v1/nodes', AbortSignal.timeout(timeoutMs));
+/**
+ * Requests the nodes of the sentinel.
+ * @throws {LINK_TIMEOUT} if no server answers
+ * @throws {LINK_REFUSED} if it is no sentinel
+ * @throws {AUTH_MISSING | AUTH_INVALID} without its key
+ */
+export async function getNodes(sentinel: SentinelHttp, timeoutMs = REPLY_TIMEOUT_MS): Promise<NodeList> {
+  const response = await request(sentinel, '/fame/v1/nodes', AbortSignal.timeout(timeoutMs));
   try {
     return (await response.json()) as NodeList;
   } catch (cause) {
-    throw new FabricError('LINK_REFUSED', `The server at ${origin} is not a Fame Fabric sentinel`, { cause });
+    throw new FabricError('LINK_REFUSED', `The server at ${sentinel.httpUrl} is not a Fame Fabric sentinel`, {
+      cause,
+    });
   }
 }
 
@@ -66,23 +83,28 @@ export async function isReady(origin: string): Promise<boolean> {
   }
 }
 
-/** True if an attached node serves `address`. */
-export async function isServed(origin: string, address: string): Promise<boolean> {
+/** True if an attached node serves `address`. @throws {AUTH_MISSING | AUTH_INVALID} without the key of the sentinel */
+export async function isServed(sentinel: SentinelHttp, address: string): Promise<boolean> {
   try {
-    const { nodes } = await getNodes(origin);
+    const { nodes } = await getNodes(sentinel);
     return nodes.some((node) => node.state === 'attached' && node.addresses.includes(address));
-  } catch {
+  } catch (error) {
+    if (isAuthError(error)) throw error;
     return false; // not started yet
   }
 }
 
+/** True if a sentinel answered, and did not accept the key or its absence. */
+export const isAuthError = (error: unknown): error is FabricError =>
+  isFabricError(error, 'AUTH_MISSING') || isFabricError(error, 'AUTH_INVALID');
+
 /** Yields the lines of the live trace until `signal` aborts or the sentinel ends it. Calls `onOpen` when the trace begins. */
 export async function* traceLines(
-  origin: string,
+  sentinel: SentinelHttp,
   signal: AbortSignal,
   onOpen: () => void,
 ): AsyncGenerator<TraceLine> {
-  const response = await request(origin, '/fame/v1/trace', signal);
+  const response = await request(sentinel, '/fame/v1/trace', signal);
   if (!response.body) return;
   onOpen();
   let rest = '';
@@ -93,17 +115,24 @@ export async function* traceLines(
   }
 }
 
-async function request(origin: string, path: string, signal: AbortSignal): Promise<Response> {
+async function request(
+  { httpUrl, token }: SentinelHttp,
+  path: string,
+  signal: AbortSignal,
+): Promise<Response> {
+  const key = token.read();
+  const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
   let response: Response;
   try {
-    response = await fetch(new URL(path, origin), { signal });
+    response = await fetch(new URL(path, httpUrl), { headers, signal });
   } catch (cause) {
-    throw new FabricError('LINK_TIMEOUT', `No sentinel answers at ${origin}`, { cause });
+    throw new FabricError('LINK_TIMEOUT', `No sentinel answers at ${httpUrl}`, { cause });
   }
   if (response.ok) return response;
   await response.body?.cancel();
+  if (response.status === 401) throw token.refusal(key === undefined ? 'AUTH_MISSING' : 'AUTH_INVALID');
   throw new FabricError(
     'LINK_REFUSED',
-    `The server at ${origin} is not a sentinel of this version: it answered ${response.status} to ${path}`,
+    `The server at ${httpUrl} is not a sentinel of this version: it answered ${response.status} to ${path}`,
   );
 }

@@ -14,11 +14,16 @@ export function checkSettings(env: Environment): void {
   if (faults.length > 0) throw configInvalid(faults);
 }
 
-/** Returns the environment of an agent that attaches to the sentinel on `port` of this machine. */
+/**
+ * Returns the environment of an agent that attaches to the sentinel on `port` of this machine, with its local key: a token of the
+ * environment may belong to another sentinel.
+ */
 export const localAgentEnv = (env: Environment, port: number | ''): Environment => ({
   ...env,
   FAME_LISTENER_PORT: String(port),
   FAME_DIRECT_ADMISSION_URL: '',
+  FAME_ADMISSION_TOKEN: '',
+  FAME_ADMISSION_TOKEN_FILE: '',
 });
 
 const variableOf = (fault: string): string => fault.split(' ')[0]!;

@@ -15,6 +15,8 @@ export interface Verb {
   usage: string;
   examples: readonly string[];
   flags?: Readonly<Record<string, Flag>>;
+  /** True if the verb without arguments prints its help. @default false */
+  isHelpAlone?: boolean;
   /** @default unlimited */
   maxPositionals?: number;
   /** True if the overview omits the verb, because only `make` uses it. @default false */
@@ -151,6 +153,14 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     },
     maxPositionals: 0,
     load: () => import('./verbs/trace.ts'),
+  },
+  key: {
+    about: 'replace the local key, which `ps`, `trace` and metrics need',
+    usage: 'npx fame key rotate local',
+    examples: ['npx fame key rotate local'],
+    isHelpAlone: true,
+    maxPositionals: 2,
+    load: () => import('./verbs/key.ts'),
   },
   doctor: {
     about: 'check this machine and the connection, and print fixes',

@@ -2,8 +2,9 @@
 // Pid files and logs are in the data directory. Readiness is checked at the sentinel's HTTP endpoints.
 import { systemClock } from '@fame-fabric/shared';
 import { type Environment, escapeControls, escapeLine, pause } from '@fame-fabric/shared/internal';
-import { type ClientConfig, type LocalSentinel, localSentinel } from '../config.ts';
-import { getNodes, isReady, isServed } from '../sentinel-http.ts';
+import { type ClientConfig, type LocalSentinel, localSentinel, localSentinelOf } from '../config.ts';
+import { getNodes, isAuthError, isReady, isServed } from '../sentinel-http.ts';
+import { localAgentEnv } from '../settings.ts';
 import { ManagedProcess, type ProcessRecord } from './managed-process.ts';
 import { isPortTaken, portOwner } from './port-owner.ts';
 
@@ -92,16 +93,21 @@ export class LocalStack {
 
   async #startAgent(): Promise<boolean> {
     const { config, env, writeLine } = this.#options;
-    const { port, url, httpUrl } = config.local;
+    const { port, url } = config.local;
+    const sentinel = localSentinelOf(config, config.local);
     if (this.agent.running()) return false;
-    if (await isServed(httpUrl, config.chatAddress)) {
+    if (await isServed(sentinel, config.chatAddress)) {
       writeLine(
         `chat agent  ${config.chatAddress} is already served by an agent that \`make start\` did not start`,
       );
       return false;
     }
-    const record = this.agent.start(['agent'], { ...env, FAME_DIRECT_ADMISSION_URL: url }, port);
-    await this.#waitUntil(this.agent, record, 'attached', () => isServed(httpUrl, config.chatAddress));
+    const record = this.agent.start(
+      ['agent'],
+      { ...localAgentEnv(env, port), FAME_DIRECT_ADMISSION_URL: url },
+      port,
+    );
+    await this.#waitUntil(this.agent, record, 'attached', () => isServed(sentinel, config.chatAddress));
     writeLine(`chat agent  pid ${record.pid}, ${config.chatAddress}`);
     return true;
   }
@@ -112,10 +118,10 @@ export class LocalStack {
     state: string,
     isInState: () => Promise<boolean>,
   ): Promise<void> {
-    const deadline = systemClock.monotonic() + START_TIMEOUT_MS;
+    const deadline = Date.now() + START_TIMEOUT_MS;
     while (!(await isInState())) {
       const hasEnded = part.running()?.pid !== record.pid;
-      if (hasEnded || systemClock.monotonic() > deadline) {
+      if (hasEnded || Date.now() > deadline) {
         await part.stop(this.#stopGraceMs);
         const fault = hasEnded
           ? 'ended while it was starting'
@@ -128,17 +134,19 @@ export class LocalStack {
   }
 
   async #portTakenText(): Promise<string> {
-    const { port, httpUrl } = this.#options.config.local;
+    const { config } = this.#options;
+    const { port } = config.local;
     const owner = portOwner(port);
     const name = owner ? `${owner.command} (pid ${owner.pid})` : 'another program';
     const fix =
       'Stop it, or choose another port: `make start FAME_LISTENER_PORT=8001` (and the same for `make run`).';
     try {
-      const { sentinel } = await getNodes(httpUrl, IDENTIFY_TIMEOUT_MS);
+      const { sentinel } = await getNodes(localSentinelOf(config, config.local), IDENTIFY_TIMEOUT_MS);
       const id = escapeLine(String(sentinel.id));
       return `Port ${port} is taken by a Fame sentinel that \`make start\` did not start: ${id}, ${name}. ${fix}`;
-    } catch {
-      return `Port ${port} is taken by ${name}. ${fix}`;
+    } catch (error) {
+      if (!isAuthError(error)) return `Port ${port} is taken by ${name}. ${fix}`;
+      return `Port ${port} is taken by a Fame sentinel with another data directory: ${name}. ${fix}`;
     }
   }
 
@@ -155,7 +163,9 @@ export class LocalStack {
   async status(): Promise<LocalStatus> {
     const sentinel = this.sentinel.running();
     const agent = this.agent.running();
-    const { url, httpUrl } = this.location();
+    const { config } = this.#options;
+    const location = this.location();
+    const { url, httpUrl } = location;
     return {
       url,
       sentinel: sentinel && {
@@ -166,7 +176,7 @@ export class LocalStack {
       agent: agent && {
         pid: agent.pid,
         startedAt: agent.startedAt,
-        isAttached: await isServed(httpUrl, this.#options.config.chatAddress),
+        isAttached: await isServed(localSentinelOf(config, location), config.chatAddress),
       },
     };
   }

@@ -14,7 +14,7 @@ import {
 import { FabricError, isFabricError, parseAddress, systemClock } from '@fame-fabric/shared';
 import { createStyle, type Style } from '@fame-fabric/shared/internal';
 import { attach } from '../attach.ts';
-import { type ClientConfig, readClientConfig } from '../config.ts';
+import { type ClientConfig, readClientConfig, sentinelOf } from '../config.ts';
 import { textFlag } from '../flags.ts';
 import { interrupted } from '../interrupt.ts';
 import { onStdoutClosed, writeNote, writeOut } from '../output.ts';
@@ -173,7 +173,7 @@ class ChatProcess {
   }
 
   #openRepl(client: Client, input: ReplInput, address: string, resumed: Resumed | undefined): Repl {
-    const { turnTimeoutMs, httpUrl } = this.#config;
+    const { turnTimeoutMs } = this.#config;
     const indicator = { write: (text: string) => void this.#screen.write(text), clock: systemClock };
     return new Repl(
       {
@@ -181,7 +181,7 @@ class ChatProcess {
         write: writeOut,
         newConversation: (systemPrompt) => client.conversation(address, { turnTimeoutMs, systemPrompt }),
         saved: this.#saved,
-        listAgents: async () => describeNodes(await getNodes(httpUrl)),
+        listAgents: async () => describeNodes(await getNodes(sentinelOf(this.#config))),
         trace: this.#trace,
         style: this.#style,
         clock: systemClock,

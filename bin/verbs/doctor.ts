@@ -14,13 +14,19 @@ import {
   redactUrl,
   type Style,
 } from '@fame-fabric/shared/internal';
-import { checkDataDir } from '@fame-fabric/shared/node';
-import { CLIENT_VARIABLES, type ClientConfig, readClientConfig, wantsColours } from '../config.ts';
+import { AdmissionToken, checkDataDir } from '@fame-fabric/shared/node';
+import {
+  CLIENT_VARIABLES,
+  type ClientConfig,
+  readClientConfig,
+  sentinelOf,
+  wantsColours,
+} from '../config.ts';
 import { isPortTaken, portOwner } from '../local/port-owner.ts';
 import { probeModel } from '../model-probe.ts';
 import { isNodeRecent, MIN_NODE_VERSION } from '../node-version.ts';
 import { writeJson, writeOut } from '../output.ts';
-import { getNodes, isReady } from '../sentinel-http.ts';
+import { getNodes, isAuthError, isReady } from '../sentinel-http.ts';
 import { checkSettings, localAgentEnv } from '../settings.ts';
 import type { VerbInput } from '../verb.ts';
 
@@ -122,7 +128,8 @@ function reportDataDir({ dataDir }: ClientConfig, report: Report): void {
 }
 
 /** Returns true if a sentinel answers. */
-async function checkSentinel({ httpUrl, url }: ClientConfig, report: Report): Promise<boolean> {
+async function checkSentinel(config: ClientConfig, report: Report): Promise<boolean> {
+  const { httpUrl, url } = config;
   const { hostname, port: portText, protocol } = new URL(url);
   const port = Number(portText || (protocol === 'wss:' ? 443 : 80));
   const host = hostname.replace(/^\[|\]$/g, '');
@@ -137,26 +144,40 @@ async function checkSentinel({ httpUrl, url }: ClientConfig, report: Report): Pr
   const owner = isLocal ? portOwner(port) : undefined;
   const name = owner ? `${owner.command} (pid ${owner.pid})` : 'a program';
   try {
-    const { sentinel, nodes } = await getNodes(httpUrl);
+    const { sentinel, nodes } = await getNodes(sentinelOf(config));
     const attached = nodes.filter(({ state }) => state === 'attached').length;
     const text = `${sentinel.id} (${sentinel.version}), ${attached} attached; port ${port}: ${name}`;
     report('sentinel', true, escapeLine(text));
+    report('key', true, sentinelOf(config).token.source ?? 'not needed by this sentinel');
   } catch (error) {
     if (!isFabricError(error)) throw error;
-    const fix =
-      'Stop that program, or set FAME_LISTENER_PORT to another port for the sentinel and the client.';
-    report('sentinel', false, `port ${port} is used by ${name}, which is not a Fame Fabric sentinel`, fix);
-    return false;
+    if (isAuthError(error)) {
+      report('sentinel', true, `port ${port}: ${name}`);
+      report('key', false, error.message);
+    } else {
+      const fix =
+        'Stop that program, or set FAME_LISTENER_PORT to another port for the sentinel and the client.';
+      report('sentinel', false, `port ${port} is used by ${name}, which is not a Fame Fabric sentinel`, fix);
+      return false;
+    }
   }
   const isUp = await isReady(httpUrl);
   report('readiness', isUp, isUp ? 'admits nodes' : 'is draining', 'Start it again when it has ended.');
   return true;
 }
 
-async function checkAgent({ url, token, chatAddress }: ClientConfig, report: Report): Promise<void> {
+async function checkAgent(
+  { url, token: settings, chatAddress }: ClientConfig,
+  report: Report,
+): Promise<void> {
+  const token = new AdmissionToken(url, settings);
   const before = performance.now();
   try {
-    await using client = await connect({ url, connectTimeoutMs: ATTACH_TIMEOUT_MS, token });
+    await using client = await connect({
+      url,
+      connectTimeoutMs: ATTACH_TIMEOUT_MS,
+      token,
+    });
     report('attach', true, escapeLine(`${client.path ?? ''} in ${millisSince(before)} ms`));
     const calledAt = performance.now();
     let model = '';
@@ -175,7 +196,7 @@ async function checkAgent({ url, token, chatAddress }: ClientConfig, report: Rep
     }
     report('chat agent', true, `${chatAddress} answered in ${millisSince(calledAt)} ms${model}`);
   } catch (error) {
-    report('attach', false, explainError(error), 'See the log of the sentinel: `make logs`.');
+    report('attach', false, explainError(token.explain(error)), 'See the log of the sentinel: `make logs`.');
   }
 }
 

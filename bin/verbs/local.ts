@@ -1,7 +1,6 @@
 // `fame local start|stop|status|logs`: the implementation of `make start`, `stop`, `status` and `logs`, with docker compose or
 // local processes. `stop` ends only what `start` started.
-import { systemClock } from '@fame-fabric/shared';
-import { closestMatch, EXIT, pause } from '@fame-fabric/shared/internal';
+import { closestMatch, EXIT } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
 import { readClientConfig } from '../config.ts';
 import { durationText } from '../duration.ts';
@@ -12,13 +11,11 @@ import { LocalError, LocalStack } from '../local/local-stack.ts';
 import { showLogs } from '../local/logs.ts';
 import { isPortTaken } from '../local/port-owner.ts';
 import { writeJson, writeNote, writeOut } from '../output.ts';
-import { isReady, isServed } from '../sentinel-http.ts';
+import { isReady } from '../sentinel-http.ts';
 import { checkSettings } from '../settings.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
 
 const ACTIONS = { start, stop, status, logs };
-const ATTACH_TIMEOUT_MS = 30_000;
-const POLL_MS = 200;
 const LOG_LINES = 50;
 
 const writeLine = (line: string): void => writeOut(`${line}\n`);
@@ -59,19 +56,12 @@ function modeOf(input: VerbInput): 'local' | 'docker' {
 
 async function start(input: VerbInput): Promise<number> {
   const { config, stack, docker } = openLocal(input);
-  const { port, url, httpUrl } = config.local;
+  const { port, url } = config.local;
   checkDataDir(config.dataDir);
   if (docker.isSet || (!stack.sentinel.running() && modeOf(input) === 'docker')) {
     docker.set();
     if (compose('up', '--detach', '--build', '--wait') !== 0) {
       throw new LocalError('docker compose failed; see its output. `make start MODE=local` needs no Docker.');
-    }
-    const deadline = systemClock.monotonic() + ATTACH_TIMEOUT_MS;
-    while (!(await isServed(httpUrl, config.chatAddress))) {
-      if (systemClock.monotonic() > deadline) {
-        throw new LocalError('The chat agent did not attach. `make logs` shows why.');
-      }
-      await pause(systemClock, POLL_MS);
     }
     writeLine(`Running in Docker at ${url}`);
   } else {
@@ -129,7 +119,7 @@ async function status(input: VerbInput): Promise<number> {
 function statusLine(name: string, part: { pid: number; startedAt: number } | undefined, state: string) {
   const label = name.padEnd(11);
   if (!part) return `${label} not running; \`make start\` starts it, \`make logs\` shows why it ended`;
-  return `${label} ${state}, pid ${part.pid}, up ${durationText(systemClock.now() - part.startedAt)}`;
+  return `${label} ${state}, pid ${part.pid}, up ${durationText(Date.now() - part.startedAt)}`;
 }
 
 async function logs(input: VerbInput): Promise<number> {

@@ -1,13 +1,13 @@
 // `fame ps`: the nodes attached to the sentinel, their addresses and their queues.
 import { escapeLine, formatTable } from '@fame-fabric/shared/internal';
-import { readClientConfig } from '../config.ts';
+import { readClientConfig, sentinelOf } from '../config.ts';
 import { durationText } from '../duration.ts';
 import { writeJson, writeOut } from '../output.ts';
 import { getNodes, type NodeList } from '../sentinel-http.ts';
 import type { VerbInput } from '../verb.ts';
 
 export async function run({ flags, env }: VerbInput): Promise<number> {
-  const list = await getNodes(readClientConfig(env).httpUrl);
+  const list = await getNodes(sentinelOf(readClientConfig(env)));
   if (flags.json) writeJson(list);
   else writeOut(`${describeNodes(list)}\n`);
   return 0;
@@ -24,11 +24,12 @@ export function describeNodes({ sentinel, nodes }: NodeList): string {
     node.path,
     node.kind,
     node.state,
+    node.principal ?? '-',
     node.addresses.filter((address) => !address.startsWith('__')).join(', ') || '-',
     node.capabilities.filter((name) => !name.startsWith('fame.')).join(', ') || '-',
     `${node.queuedMessages} (${node.queuedBytes} B)`,
     String(node.openCalls),
   ]);
-  const columns = ['NODE', 'KIND', 'STATE', 'ADDRESSES', 'CAPABILITIES', 'QUEUED', 'CALLS'];
+  const columns = ['NODE', 'KIND', 'STATE', 'PRINCIPAL', 'ADDRESSES', 'CAPABILITIES', 'QUEUED', 'CALLS'];
   return `${head}\n\n${formatTable(columns, rows)}`;
 }

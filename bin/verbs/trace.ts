@@ -8,7 +8,7 @@ import {
   redactUrl,
   type Style,
 } from '@fame-fabric/shared/internal';
-import { readClientConfig } from '../config.ts';
+import { readClientConfig, sentinelOf } from '../config.ts';
 import { textFlag } from '../flags.ts';
 import { onInterrupt } from '../interrupt.ts';
 import { onStdoutClosed, writeNote, writeOut } from '../output.ts';
@@ -23,7 +23,7 @@ export async function run(input: VerbInput): Promise<number> {
   onStdoutClosed(() => process.exit(EXIT.ok));
   const onOpen = (): void => writeNote(`Tracing ${redactUrl(config.url)}. Ctrl-C ends the trace.\n`);
   try {
-    for await (const line of traceLines(config.httpUrl, interrupt.signal, onOpen)) {
+    for await (const line of traceLines(sentinelOf(config), interrupt.signal, onOpen)) {
       if (line.missed !== undefined) writeNote(missedText(line.missed));
       else if (matches(line)) writeOut(`${input.flags.json ? printableJson(line) : lineText(line, style)}\n`);
     }

@@ -123,7 +123,13 @@ test('HD16: refused binds, refused attaches and bad frames do not flood the log'
 
 test('HD16: refused origins do not flood the log', async () => {
   const log = new CaptureLog();
-  running = await startSentinel({ ...readSentinelConfig({}), port: 0, clock: new ManualClock(), log });
+  running = await startSentinel({
+    ...readSentinelConfig({}),
+    dataDir: undefined,
+    port: 0,
+    clock: new ManualClock(),
+    log,
+  });
   const url = `${running.url}/page`;
   const refusals = Array.from(
     { length: 40 },

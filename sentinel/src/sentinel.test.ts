@@ -1,9 +1,14 @@
 // The check of Origin and Host, through the port of a running sentinel. `door/origin.test.ts` has the table of values.
+import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { localKeyFile, readTokenFile } from '@fame-fabric/shared/node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type RunningSentinel, startSentinel } from './sentinel.ts';
 
 const running: RunningSentinel[] = [];
+const dataDir = mkdtempSync(join(tmpdir(), 'fame-sentinel-'));
 const start = async (host: string): Promise<RunningSentinel> => {
   const sentinel = await startSentinel({
     port: 0,
@@ -18,11 +23,15 @@ const start = async (host: string): Promise<RunningSentinel> => {
     parentUrl: undefined,
     peerUrls: [],
     connectTimeoutMs: 1_000,
+    dataDir,
   });
   running.push(sentinel);
   return sentinel;
 };
-afterAll(() => Promise.all(running.map((sentinel) => sentinel.close())));
+afterAll(async () => {
+  await Promise.all(running.map((sentinel) => sentinel.close()));
+  rmSync(dataDir, { recursive: true });
+});
 
 /** Returns the status of the answer to a request with these headers; 101 for a WebSocket that opened. */
 const statusOf = (
@@ -84,7 +93,9 @@ describe('HTTP', () => {
     [{ host: 'localhost', origin: 'null' }, 403],
     [{ host: 'evil.example', origin: 'https://app.example' }, 403],
   ])('HD4: the nodes are listed for %o: %d', async (headers, status) => {
-    expect(await statusOf(port, '/fame/v1/nodes', headers)).toBe(status);
+    const key = readTokenFile(localKeyFile(dataDir));
+    const withKey = { ...headers, authorization: `Bearer ${key}` };
+    expect(await statusOf(port, '/fame/v1/nodes', withKey)).toBe(status);
     expect(await statusOf(port, '/fame/v1/attach/health', headers)).toBe(200);
   });
 });

@@ -78,7 +78,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     sweeper,
   } = parts;
   const onRequest = lazyHttp(
-    { identity, table, bindings, calls, counters, trace, clock, startedAt, isReady: () => isReady },
+    { access, identity, table, bindings, calls, counters, trace, clock, startedAt, isReady: () => isReady },
     options,
     log,
   );

@@ -45,11 +45,13 @@ describe('the exports', () => {
 
   it('of node.ts and testing.ts are these', () => {
     expect(Object.keys(node).sort()).toEqual([
+      'AdmissionToken',
       'SECRET_FIELDS',
       'checkDataDir',
       'createLog',
       'dataDirFault',
       'ensureLocalKey',
+      'findLocalKey',
       'localKeyFile',
       'makeDirectory',
       'readTokenFile',

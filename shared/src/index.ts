@@ -15,7 +15,7 @@ export type {
   Service,
 } from './link/link-types.ts';
 export { memoryDial, memoryPair } from './link/memory-transport.ts';
-export type { Dial, DialOptions, Transport } from './link/transport.ts';
+export type { Dial, DialOptions, TokenSource, Transport } from './link/transport.ts';
 export { webDial } from './link/web-transport.ts';
 export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, silentLog } from './log.ts';
 export {

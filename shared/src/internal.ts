@@ -17,7 +17,15 @@ export { formatTable } from './cli/table.ts';
 export { BOOLEANS, configInvalid, EnvReader, readEnv, type UrlOptions } from './env/read-env.ts';
 export type { Environment, Variable } from './env/variable.ts';
 export { errorMessage } from './errors/error-message.ts';
-export { ADMISSION_VARIABLES, ATTACH_PATH, admissionUrl, readLocalListener } from './link/admission-url.ts';
+export {
+  ADMISSION_VARIABLES,
+  ATTACH_PATH,
+  admissionUrl,
+  isLoopbackHost,
+  readLocalListener,
+  readTokenSettings,
+  type TokenSettings,
+} from './link/admission-url.ts';
 export {
   AGENT_CAPABILITY,
   CANCEL_CAPABILITY,

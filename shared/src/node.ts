@@ -1,4 +1,5 @@
 // The parts of shared that need Node: data directories, pino logs, sids, and WebSockets through `ws`.
+export { AdmissionToken, findLocalKey } from './access/admission-token.ts';
 export { ensureLocalKey, localKeyFile, readTokenFile, rotateLocalKey } from './access/local-key-file.ts';
 export { checkDataDir, dataDirFault, makeDirectory } from './data-dir.ts';
 export { wsDial } from './link/ws-transport.ts';

@@ -65,14 +65,23 @@ describe('docker-compose.yml', () => {
       cap_drop: ['ALL'],
       security_opt: ['no-new-privileges:true'],
       healthcheck: { test: expect.arrayContaining(['CMD', 'node']) },
-      volumes: [expect.stringMatching(/^[\w-]+:\/data$/)],
     });
+    expect(service.volumes![0]).toMatch(/^[\w-]+:\/data$/);
     expect(Object.keys(compose.volumes)).toContain(service.volumes![0]!.split(':')[0]);
   });
 
   test('the agents wait for a healthy sentinel', () => {
     for (const [name, service] of ours) {
       if (name !== 'sentinel') expect(service.depends_on?.sentinel).toEqual({ condition: 'service_healthy' });
+    }
+  });
+
+  test('the agents read the local key from the volume of the sentinel', () => {
+    expect(compose.services.sentinel?.volumes).toEqual(['sentinel:/data']);
+    for (const [name, service] of ours) {
+      if (name === 'sentinel') continue;
+      expect(service.volumes?.slice(1)).toEqual(['sentinel:/sentinel:ro']);
+      expect(service.environment?.FAME_ADMISSION_TOKEN_FILE).toBe('/sentinel/token');
     }
   });
 
@@ -128,6 +137,12 @@ describe('the image', () => {
     for (const [name, value] of Object.entries(env))
       env[name] = value.replace('//sentinel:8000', `//127.0.0.1:${port}`);
     env.FAME_DATA_DIR = join(directory, `data-${service.command?.[0]}`);
+    if (env.FAME_ADMISSION_TOKEN_FILE) {
+      env.FAME_ADMISSION_TOKEN_FILE = env.FAME_ADMISSION_TOKEN_FILE.replace(
+        '/sentinel',
+        join(directory, 'data-sentinel'),
+      );
+    }
     env.FAME_LISTENER_PORT = port;
     if (env.FAME_LISTENER_HOST) env.FAME_LISTENER_HOST = '127.0.0.1';
     return env;
@@ -209,6 +224,11 @@ describe('the image', () => {
     expect(await check(agentService.healthcheck!.test, agentService)).toBe(0);
     expect(await check(image.healthcheck, sentinelService)).toBe(0);
     expect(await check(image.healthcheck, agentService)).toBe(0);
+
+    const ps = ['CMD', 'node', '/app/dist/fame.js', 'ps'];
+    expect(await check(ps, sentinelService)).toBe(0);
+    expect(await check(ps, agentService)).toBe(0);
+    expect(await check(ps, { environment: { FAME_LISTENER_PORT: 8000 } })).toBe(1);
 
     const [node = '', ...entry] = image.entrypoint.map(here);
     const chat = new Proc(node, [...entry, 'chat'], { env: environment(agentService), cwd: directory });

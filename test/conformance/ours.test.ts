@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
 import { id, type Json, RawNode, RawNodes } from '../kit/raw-node.ts';
-import { findNode, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { fetchWithKey, findNode, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 const RESUME_MS = 600;
 let sentinel: OurSentinel;
@@ -585,10 +585,11 @@ describe('health', () => {
     await expect.poll(async () => (await health()).active_connections).toBe(before);
   });
 
-  test('/healthz, /readyz and /metrics answer', async () => {
-    for (const page of ['healthz', 'readyz', 'metrics']) {
-      expect((await fetch(`${sentinel.http}/${page}`)).status, page).toBe(200);
+  test('/healthz and /readyz answer, and /metrics with the local key', async () => {
+    for (const page of ['/healthz', '/readyz']) {
+      expect((await fetch(`${sentinel.http}${page}`)).status, page).toBe(200);
     }
+    expect((await fetchWithKey(sentinel, '/metrics')).status).toBe(200);
   });
 
   test('a plain GET at the attach URL is a client error', async () => {

@@ -8,7 +8,7 @@ let sentinel: RunningSentinel;
 const nodes = new RawNodes(() => sentinel.url);
 beforeAll(async () => {
   const config = readSentinelConfig({ FAME_RESUME_WINDOW_MS: '0' });
-  sentinel = await startSentinel({ ...config, port: 0, usesPlainWs: true });
+  sentinel = await startSentinel({ ...config, dataDir: undefined, port: 0, usesPlainWs: true });
 });
 afterEach(() => nodes.closeAll());
 afterAll(() => sentinel.close());

@@ -4,7 +4,7 @@ import { gate, stall } from '@fame-fabric/agents/testing';
 import type { Client } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
 import { afterAll, describe, expect, test } from 'vitest';
-import { startOurSentinel } from '../kit/sentinel.ts';
+import { fetchWithKey, startOurSentinel } from '../kit/sentinel.ts';
 import { CHAT, converse, openClient, startAgent, startModel, stopStack } from '../kit/stack.ts';
 
 const GRACE_MS = 2_000;
@@ -80,7 +80,7 @@ describe.each([
       expect(ms).toBeGreaterThanOrEqual(windowMs - ROUNDING_MS);
       expect(ms).toBeLessThanOrEqual(windowMs + GRACE_MS);
     }
-    const openCalls = (await (await fetch(`${sentinel.http}/metrics`)).text()).match(
+    const openCalls = (await (await fetchWithKey(sentinel, '/metrics')).text()).match(
       /^fame_open_calls (\d+)/m,
     );
     expect(openCalls?.[1]).toBe('0');

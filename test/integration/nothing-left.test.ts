@@ -12,7 +12,7 @@ import { livingBytes, openSockets } from '../kit/heap.ts';
 import { mathService, serviceOf } from '../kit/our-node.ts';
 import type { Proc } from '../kit/processes.ts';
 import { RawNode } from '../kit/raw-node.ts';
-import { startOurSentinel } from '../kit/sentinel.ts';
+import { fetchWithKey, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { startAgent, stopStack } from '../kit/stack.ts';
 
 const CYCLES = 1_000;
@@ -20,11 +20,13 @@ const CYCLES = 1_000;
 const BYTES_PER_CYCLE = 512;
 const SERVED = 'served@fame.fabric';
 
+const dataDir = temporaryDirectory();
 let sentinel: RunningSentinel;
 let server: Link;
 
 beforeAll(async () => {
-  sentinel = await startSentinel({ ...readSentinelConfig({ FAME_RESUME_WINDOW_MS: '50' }), port: 0 });
+  const env = { FAME_RESUME_WINDOW_MS: '50', FAME_DATA_DIR: dataDir };
+  sentinel = await startSentinel({ ...readSentinelConfig(env), port: 0 });
   server = new Link({ url: sentinel.url, dial: wsDial, sidOf });
   await server.connect();
   await server.bind(SERVED, {
@@ -49,14 +51,16 @@ interface Page {
   nodes: { openCalls: number; serving: number; queuedMessages: number }[];
 }
 
-const nodes = async (origin: string): Promise<Page['nodes']> =>
-  ((await (await fetch(`${origin}/fame/v1/nodes`, { headers: CLOSE })).json()) as Page).nodes;
-const origin = (): string => `http://127.0.0.1:${sentinel.port}`;
+type Source = Parameters<typeof fetchWithKey>[0];
+
+const nodes = async (source: Source): Promise<Page['nodes']> =>
+  ((await (await fetchWithKey(source, '/fame/v1/nodes', { headers: CLOSE })).json()) as Page).nodes;
+const inProcess = (): Source => ({ http: `http://127.0.0.1:${sentinel.port}`, dataDir });
 
 /** Waits until only the server is attached, without open calls or queued messages. */
 const settled = (): Promise<void> =>
   eventually(async () => {
-    const all = await nodes(origin());
+    const all = await nodes(inProcess());
     expect(all).toHaveLength(1);
     expect(all[0]).toMatchObject({ openCalls: 0, serving: 0, queuedMessages: 0 });
   });
@@ -181,14 +185,15 @@ const files = ({ pid }: Proc): number => readdirSync(`/proc/${pid}/fd`).length;
 test.runIf(process.platform === 'linux')(
   'R22: a sentinel process has as many open files after 1,000 connections as before, and its memory is bounded',
   async () => {
-    const { proc, url, http } = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '50' } });
+    const started = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '50' } });
+    const { proc, url } = started;
     const connections = async (count: number): Promise<void> => {
       for (let i = 0; i < count / 20; i++) {
         const raw = await Promise.all(Array.from({ length: 20 }, () => RawNode.attached(url)));
         for (const node of raw) node.socket.terminate();
         await Promise.all(raw.map((node) => node.closed));
       }
-      await eventually(async () => expect(await nodes(http)).toEqual([]));
+      await eventually(async () => expect(await nodes(started)).toEqual([]));
     };
     await connections(1_000);
     const before = { files: files(proc), rss: proc.rssBytes() };
@@ -197,7 +202,7 @@ test.runIf(process.platform === 'linux')(
     console.info(`R22: sentinel process, ${CYCLES} connections: ${grownMb.toFixed(1)} MB more`);
     await eventually(() => expect(files(proc)).toBeLessThanOrEqual(before.files + 1)); // the connection of the last request
     expect(grownMb).toBeLessThan(64); // uncollected garbage; it does not grow further after 30,000 connections
-    const metrics = await (await fetch(`${http}/metrics`)).text();
+    const metrics = await (await fetchWithKey(started, '/metrics')).text();
     for (const gauge of ['fame_sessions', 'fame_open_calls', 'fame_queued_messages', 'fame_queued_bytes']) {
       expect(metrics).toMatch(new RegExp(`^${gauge} 0$`, 'm'));
     }

@@ -8,7 +8,7 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { MAKE_FAILED, make } from '../kit/make.ts';
 import { freePort } from '../kit/processes.ts';
-import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { fetchWithKey, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { CHAT, lastUserText, startAgent, startModel, stopStack } from '../kit/stack.ts';
 
 const PLANTED = {
@@ -44,9 +44,9 @@ interface TraceEntry {
 }
 
 /** Reads the sentinel's live trace until `stop`. */
-async function readTrace(http: string): Promise<{ text: () => string; stop: () => void }> {
+async function readTrace(sentinel: OurSentinel): Promise<{ text: () => string; stop: () => void }> {
   const stop = new AbortController();
-  const answer = await fetch(`${http}/fame/v1/trace`, { signal: stop.signal });
+  const answer = await fetchWithKey(sentinel, '/fame/v1/trace', { signal: stop.signal });
   const chunks: Uint8Array[] = [];
   const reading = (async () => {
     for await (const chunk of answer.body!) chunks.push(chunk);
@@ -94,7 +94,7 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
       dataDir: agentData,
       env: { ...env, OPENAI_API_KEY: PLANTED.apiKey, OPENAI_BASE_URL: model.url },
     });
-    const trace = await readTrace(sentinel.http);
+    const trace = await readTrace(sentinel);
 
     const clientData = temporaryDirectory();
     const chat = await make(
@@ -142,7 +142,7 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
     // No output contains a planted word.
     const pages = await Promise.all(
       ['/metrics', '/fame/v1/nodes', '/healthz', '/readyz'].map(async (path) =>
-        (await fetch(`${sentinel.http}${path}`)).text(),
+        (await fetchWithKey(sentinel, path)).text(),
       ),
     );
     await Promise.all([agent.stop(), sentinel.proc.stop()]);

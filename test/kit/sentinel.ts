@@ -1,7 +1,8 @@
 // Our sentinel as a process, on a free port and with its own data directory, which is removed when the tests end.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { localKeyFile, readTokenFile } from '@fame-fabric/shared/node';
 import { fameArgs, freePort, healthy, type Proc, startNode } from './processes.ts';
 
 export interface OurSentinel {
@@ -64,14 +65,28 @@ export interface ListedNode {
   serving: number;
 }
 
+/** Fetches a page of a sentinel with its local key. */
+export const fetchWithKey = (
+  { http, dataDir }: Pick<OurSentinel, 'http' | 'dataDir'>,
+  path: string,
+  options: RequestInit = {},
+): Promise<Response> =>
+  fetch(`${http}${path}`, { ...options, headers: { ...options.headers, ...keyHeader(dataDir) } });
+
+/** The header with the local key of a data directory. Sentinels of older versions have none. */
+export const keyHeader = (dataDir: string): Record<string, string> => {
+  const file = localKeyFile(dataDir);
+  return existsSync(file) ? { authorization: `Bearer ${readTokenFile(file)}` } : {};
+};
+
 /** The nodes that a sentinel lists. */
-export async function listNodes({ port }: { port: number }): Promise<ListedNode[]> {
-  const answer = await fetch(`http://127.0.0.1:${port}/fame/v1/nodes`);
+export async function listNodes(sentinel: Pick<OurSentinel, 'http' | 'dataDir'>): Promise<ListedNode[]> {
+  const answer = await fetchWithKey(sentinel, '/fame/v1/nodes');
   return ((await answer.json()) as { nodes: ListedNode[] }).nodes;
 }
 
 /** A node of a sentinel by its path; `undefined` once it is gone. */
 export const findNode = async (
-  sentinel: { port: number },
+  sentinel: Pick<OurSentinel, 'http' | 'dataDir'>,
   { path }: { path: string },
 ): Promise<ListedNode | undefined> => (await listNodes(sentinel)).find((node) => node.path === path);

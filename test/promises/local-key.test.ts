@@ -1,9 +1,10 @@
 // Rule 6 of hardening at the wire: the local key of a sentinel, what it opens, and what a node may do without it.
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { localKeyFile, rotateLocalKey } from '@fame-fabric/shared/node';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { runFame, startOurAgent } from '../kit/commands.ts';
 import { RawNode, type RawOptions } from '../kit/raw-node.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { fetchWithKey, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 
 const WRONG = `fk_local_${'W'.repeat(43)}`;
 
@@ -73,4 +74,152 @@ test('a rotation is seen by a running sentinel: old sessions end with 4410 withi
   expect((await holder.closed).code).toBe(4410);
   expect(performance.now() - startedAt).toBeLessThan(5_000);
   expect(stranger.isClosed).toBe(false);
+});
+
+describe('over HTTP', () => {
+  const PAGES = ['/fame/v1/nodes', '/fame/v1/trace', '/metrics'];
+  const OPEN = ['/healthz', '/readyz', '/fame/v1/attach/health'];
+  const get = async (path: string, headers: Record<string, string> = {}, method = 'GET') => {
+    const ended = new AbortController();
+    const answer = await fetch(`${sentinel.http}${path}`, { headers, method, signal: ended.signal });
+    const text = answer.status === 200 ? '' : await answer.text();
+    ended.abort();
+    return { status: answer.status, text, challenge: answer.headers.get('www-authenticate') };
+  };
+
+  test.each(PAGES)('X5: %s needs the key', async (path) => {
+    const without = await get(path);
+    expect(without).toMatchObject({ status: 401, challenge: 'Bearer' });
+    expect(JSON.parse(without.text)).toEqual({
+      error: { code: 'AUTH_MISSING', message: expect.stringContaining('file `token`') },
+    });
+    expect((await get(path, {}, 'HEAD')).status).toBe(401);
+    expect((await get(`${path}?token=${key()}&access_token=${key()}`)).status).toBe(401);
+    expect((await get(path, { cookie: `token=${key()}` })).status).toBe(401);
+    expect((await get(path, { 'sec-websocket-protocol': `bearer, ${WRONG}` })).status).toBe(401);
+    const wrong = await get(path, { authorization: `Bearer ${WRONG}` });
+    expect(wrong.status).toBe(401);
+    expect(JSON.parse(wrong.text).error.code).toBe('AUTH_INVALID');
+    expect(wrong.text).not.toContain(WRONG);
+    expect((await get(path, { authorization: `Bearer ${key()}` })).status).toBe(200);
+  });
+
+  test.each(OPEN)('%s needs no key, and ignores a wrong one', async (path) => {
+    expect((await get(path)).status).toBe(200);
+    expect((await get(path, { authorization: `Bearer ${WRONG}` })).status).toBe(200);
+  });
+
+  test('HD20: readers without the key take no place of the trace', async () => {
+    await Promise.all(Array.from({ length: 20 }, () => get('/fame/v1/trace')));
+    const readers = Array.from({ length: 8 }, () => {
+      const abort = new AbortController();
+      const answer = fetchWithKey(sentinel, '/fame/v1/trace', { signal: abort.signal });
+      return { abort, answer };
+    });
+    expect(await Promise.all(readers.map(async ({ answer }) => (await answer).status))).toEqual(
+      Array(8).fill(200),
+    );
+    expect((await fetchWithKey(sentinel, '/fame/v1/trace')).status).toBe(429);
+    for (const { abort } of readers) abort.abort();
+  });
+
+  test('a trace ends when its key was rotated, before it shows more', async () => {
+    const trace = await fetchWithKey(sentinel, '/fame/v1/trace');
+    const text = trace.text();
+    rotateLocalKey(sentinel.dataDir);
+    const node = await attached();
+    await node.serve('late@fame.fabric');
+    expect(await text).toBe('');
+  });
+
+  test('the list of nodes shows the principal of each session', async () => {
+    const [holder, stranger] = await Promise.all([attached(header(key())), attached()]);
+    const { nodes: listed } = (await (await fetchWithKey(sentinel, '/fame/v1/nodes')).json()) as {
+      nodes: { path: string; principal: string }[];
+    };
+    const principalOf = (path: string) => listed.find((node) => node.path === path)?.principal;
+    expect([principalOf(holder.path), principalOf(stranger.path)]).toEqual(['local', 'anonymous']);
+  });
+});
+
+describe('commands', () => {
+  const run = (args: string[], env: Record<string, string> = {}) => runFame({ url: sentinel.url, env }, args);
+
+  test('ps works in the directory of the sentinel, by the file and by the variable', async () => {
+    for (const env of [
+      { FAME_DATA_DIR: sentinel.dataDir },
+      { FAME_ADMISSION_TOKEN_FILE: localKeyFile(sentinel.dataDir) },
+      { FAME_ADMISSION_TOKEN: key() },
+    ]) {
+      const ps = await run(['ps'], env);
+      expect(ps.output).toContain('0 attached');
+      expect(ps.code).toBe(0);
+    }
+  });
+
+  test.each([['ps'], ['trace']])('%s elsewhere names the fix, and exits with 1', async (verb) => {
+    const none = await run([verb]);
+    expect(none.output).toMatch(
+      /needs its key for this, and none was found.*FAME_DATA_DIR.*\(AUTH_MISSING\)/,
+    );
+    expect(none.code).toBe(1);
+    const wrong = await run([verb], { FAME_ADMISSION_TOKEN: WRONG });
+    expect(wrong.output).toMatch(
+      /refused the key from FAME_ADMISSION_TOKEN.*FAME_DATA_DIR.*\(AUTH_INVALID\)/,
+    );
+    expect(wrong.code).toBe(1);
+    expect(wrong.output).not.toContain(WRONG);
+  });
+
+  test('doctor elsewhere finds the sentinel, reports the missing key with its fix, and checks the rest', async () => {
+    const doctor = await run(['doctor']);
+    expect(doctor.output).toMatch(/ok +sentinel/);
+    expect(doctor.output).toMatch(/fix +key .*FAME_DATA_DIR/);
+    expect(doctor.output).toMatch(/ok +attach/);
+    const withKey = await run(['doctor'], { FAME_DATA_DIR: sentinel.dataDir });
+    expect(withKey.output).toMatch(/ok +key /);
+    expect(doctor.output + withKey.output).not.toContain(key());
+  });
+
+  test('call works without a key; with a wrong variable it names the fix; a found key of another sentinel is dropped', async () => {
+    const agent = await startOurAgent({ url: sentinel.url }, 'math');
+    const add = ['call', 'math@fame.fabric', 'add', '{"x":1,"y":2}'];
+    expect((await run(add)).stdout).toBe('3\n');
+    const wrong = await run(add, { FAME_ADMISSION_TOKEN: WRONG });
+    expect(wrong).toMatchObject({ code: 1, stdout: '' });
+    expect(wrong.output).toMatch(/refused the key from FAME_ADMISSION_TOKEN.*\(AUTH_INVALID\)/);
+    const other = temporaryDirectory();
+    rotateLocalKey(other);
+    const dropped = await run(add, { FAME_DATA_DIR: other });
+    expect(dropped).toMatchObject({ code: 0, stdout: '3\n' });
+    expect(dropped.output).toContain(`The key in ${localKeyFile(other)} is not that of this sentinel`);
+    await agent.stop();
+  });
+
+  test('key rotate local: an agent that reads the file returns by itself, as local, and is called again', async () => {
+    const env = { FAME_DATA_DIR: sentinel.dataDir };
+    const agent = await startOurAgent({ url: sentinel.url, env }, 'math');
+    const old = key();
+    const rotated = await run(['key', 'rotate', 'local'], env);
+    expect(rotated.code).toBe(0);
+    expect(rotated.output).not.toMatch(/fk_local_/);
+    expect(key()).not.toBe(old);
+    await agent.waitFor(/4410/);
+    await agent.waitFor(/reattached/);
+    const add = ['call', 'math@fame.fabric', 'add', '{"x":1,"y":2}'];
+    expect((await run(add, env)).stdout).toBe('3\n');
+    expect((await run(['ps'], env)).stdout).toMatch(/attached +local +math@fame\.fabric/);
+    for (const secret of [old, key()]) expect(agent.output + sentinel.proc.output).not.toContain(secret);
+    await agent.stop();
+  });
+
+  test('key alone prints its help, and makes no key where there is none', async () => {
+    expect((await run(['key'])).stdout).toContain('npx fame key rotate local');
+    const empty = temporaryDirectory();
+    const rotated = await run(['key', 'rotate', 'local'], { FAME_DATA_DIR: empty });
+    expect(rotated.code).toBe(1);
+    expect(rotated.output).toContain('There is no local key here');
+    expect(existsSync(localKeyFile(empty))).toBe(false);
+    expect((await run(['key', 'rotate', 'other'])).code).toBe(2);
+  });
 });

@@ -5,7 +5,7 @@ import { networkInterfaces } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fameArgs, freePort, startNode, stopAll } from '../kit/processes.ts';
 import { RawNode } from '../kit/raw-node.ts';
-import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { fetchWithKey, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 
 afterAll(stopAll);
 
@@ -86,6 +86,6 @@ describe('P22: a page in a browser', () => {
         .end();
     });
     expect(status).toBe(403);
-    expect((await fetch(`${sentinel.http}/fame/v1/nodes`)).status).toBe(200);
+    expect((await fetchWithKey(sentinel, '/fame/v1/nodes')).status).toBe(200);
   });
 });

@@ -4,13 +4,16 @@ import { type RunningSentinel, startSentinel } from '@fame-fabric/sentinel';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Json, RawNodes } from '../kit/raw-node.ts';
-import { findNode } from '../kit/sentinel.ts';
+import { findNode, temporaryDirectory } from '../kit/sentinel.ts';
 
 let clock: ManualClock;
 let sentinel: RunningSentinel;
+let dataDir: string;
 beforeEach(async () => {
   clock = new ManualClock(Date.now());
+  dataDir = temporaryDirectory();
   sentinel = await startSentinel({
+    dataDir,
     port: 0,
     host: '127.0.0.1',
     resumeWindowMs: 5_000,
@@ -58,7 +61,9 @@ test('P5: callers of a disconnected agent are notified at the end of the resume 
   const sent = caller.sendCall('cut@fame.fabric', 'work');
   await callee.next((m) => m.id === sent.id);
   await callee.cut();
-  await expect.poll(async () => (await findNode(sentinel, callee))?.state).toBe('detached');
+  await expect
+    .poll(async () => (await findNode({ http: `http://127.0.0.1:${sentinel.port}`, dataDir }, callee))?.state)
+    .toBe('detached');
   clock.advance(4_900);
   expect(await caller.silent(goneFor(sent.corrId))).toBe(true);
   clock.advance(200);

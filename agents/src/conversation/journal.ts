@@ -1,7 +1,6 @@
 // The journal of a conversation: the bodies of its events, the append, and the conversion of events into outcomes and caller events.
 // `recorded-turn.ts` reads the events of an unfinished turn.
 
-import type { Clock } from '@fame-fabric/shared';
 import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
 import type {
   ConversationStore,
@@ -115,20 +114,20 @@ export class Journal {
   readonly #id: string;
   readonly #fence: Fence;
   readonly #leaseMs: number;
-  readonly #clock: Clock;
+  readonly #now: () => number;
   #lastSeq: number;
   #failure: unknown;
 
   constructor(
     store: ConversationStore,
-    of: { id: string; fence: Fence; lastSeq: number; leaseMs: number; clock: Clock },
+    of: { id: string; fence: Fence; lastSeq: number; leaseMs: number; now: () => number },
   ) {
     this.#store = store;
     this.#id = of.id;
     this.#fence = of.fence;
     this.#lastSeq = of.lastSeq;
     this.#leaseMs = of.leaseMs;
-    this.#clock = of.clock;
+    this.#now = of.now;
   }
 
   get lastSeq(): number {
@@ -156,7 +155,7 @@ export class Journal {
     if (this.#failure !== undefined) throw this.#failure;
     const after = this.#lastSeq;
     this.#lastSeq += entries.length;
-    const at = this.#clock.now();
+    const at = this.#now();
     const events = entries.map((entry) => ({ at, ...entry }) as unknown as NewEvent);
     try {
       await this.#store.append({

@@ -19,7 +19,7 @@ const faultsOf = (env: Environment): string[] => {
 
 const DEFAULTS = {
   admissionUrl: 'ws://127.0.0.1:8000/fame/v1/attach/ws/downstream',
-  admissionToken: undefined,
+  admissionToken: { token: undefined, tokenFile: undefined, dataDir: undefined },
   nodeId: undefined,
   connectTimeoutMs: 30_000,
   drainMs: 10_000,
@@ -93,7 +93,7 @@ describe('readAgentConfig', () => {
     });
     expect(config).toEqual({
       admissionUrl: 'wss://fabric.example.com/fame/v1/attach/ws/downstream',
-      admissionToken: 'token',
+      admissionToken: { token: 'token', tokenFile: undefined, dataDir: '/var/lib/fame' },
       nodeId: 'agents-1',
       connectTimeoutMs: 5_000,
       deliveryProfile: 'at-least-once',

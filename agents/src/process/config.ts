@@ -9,6 +9,8 @@ import {
   type EnvReader,
   readEnv,
   readLocalListener,
+  readTokenSettings,
+  type TokenSettings,
   type Variable,
 } from '@fame-fabric/shared/internal';
 import { OPENAI_BASE_URL } from '../model/openai/base-url.ts';
@@ -16,7 +18,7 @@ import { OPENAI_BASE_URL } from '../model/openai/base-url.ts';
 export interface AgentConfig {
   /** Admission URL of the sentinel, without the node's id. */
   readonly admissionUrl: string;
-  readonly admissionToken: string | undefined;
+  readonly admissionToken: TokenSettings;
   /** Stable id of this node; undefined for a random one per process. */
   readonly nodeId: string | undefined;
   readonly connectTimeoutMs: number;
@@ -205,7 +207,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
           protocols: ['ws:', 'wss:'],
           example: `ws://sentinel:8000${ATTACH_PATH}`,
         }) ?? localUrl,
-      admissionToken: reader.secret('FAME_ADMISSION_TOKEN'),
+      admissionToken: readTokenSettings(reader),
       nodeId: nodeId(reader),
       connectTimeoutMs: reader.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, 86_400_000),
       drainMs: reader.integer('FAME_DRAIN_MS', 10_000, 0, 600_000),

@@ -10,7 +10,7 @@ import {
   SERVING_BACKOFF_MAX_MS,
   shownHeader,
 } from '@fame-fabric/shared/internal';
-import { createLog, sidOf, wsDial } from '@fame-fabric/shared/node';
+import { AdmissionToken, createLog, sidOf, wsDial } from '@fame-fabric/shared/node';
 import type { Agent } from '../agent/agent-types.ts';
 import { AgentWorker } from '../agent/worker.ts';
 import { type AgentConfig, readAgentConfig } from './config.ts';
@@ -83,7 +83,11 @@ async function run(
     const link = new Link(linkOptions(config, log));
     const agents = named.map(({ agent }) => agent);
     const worker = new AgentWorker(agents, { link, log, maxConcurrent: config.maxConcurrent });
-    await worker.start({ signal: stop });
+    try {
+      await worker.start({ signal: stop });
+    } catch (error) {
+      throw tokenOf(config, log).explain(error);
+    }
     for (const { agent, note } of named) {
       const about = note ? ` (${note})` : '';
       write(`${agent.address} is served through ${redactUrl(config.admissionUrl)}${about}`);
@@ -97,8 +101,12 @@ async function run(
   }
 }
 
+const tokenOf = ({ admissionUrl, admissionToken }: AgentConfig, log: Logger): AdmissionToken =>
+  new AdmissionToken(admissionUrl, admissionToken, (message) => log.warn(message));
+
 /** The options of the link that serves the agents. */
 export function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
+  const token = tokenOf(config, log);
   return {
     url: config.admissionUrl,
     dial: wsDial,
@@ -109,7 +117,7 @@ export function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
     backoffMaxMs: SERVING_BACKOFF_MAX_MS,
     deliveryProfile: config.deliveryProfile,
     systemId: config.nodeId,
-    token: config.admissionToken,
+    token,
     trace: config.showEnvelopes ? envelopeLog(log) : undefined,
   };
 }

@@ -10,8 +10,9 @@ export type Authentication =
   | { readonly ok: false; readonly fault: FabricError };
 
 export const ANONYMOUS_CALLER: Authentication = Object.freeze({ ok: true, principal: ANONYMOUS });
-const KEY_ADVICE =
-  "Send the key in the file `token` of this sentinel's data directory (FAME_DATA_DIR, .fame by default), or no key at all";
+/** Where the key is. */
+export const KEY_ADVICE =
+  "Send the key in the file `token` of this sentinel's data directory (FAME_DATA_DIR, .fame by default) as `Authorization: Bearer KEY`";
 
 export class Access {
   readonly #localKey: LocalKey | undefined;
@@ -27,7 +28,7 @@ export class Access {
     if (credential.kind === 'unreadable') return refused(credential.reason);
     const principal = this.#localKey?.principalOf(credential.token);
     return principal === undefined
-      ? refused(`The key is not one of this sentinel. ${KEY_ADVICE}`)
+      ? refused(`The key is not one of this sentinel. ${KEY_ADVICE}, or no key at all`)
       : { ok: true, principal };
   }
 

@@ -2,6 +2,8 @@
 // could use a port on their machine: as a foreign origin, or through a DNS name that points at this machine. A browser sends
 // that name as Host, and the origin of the page as Origin. Both are compared as parsed, never as text.
 
+import { isLoopbackHost } from '@fame-fabric/shared/internal';
+
 export interface OriginOptions {
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
@@ -16,7 +18,6 @@ export interface OriginHeaders {
 /** `host` or `host:port`. Excludes user info, paths, and characters that a URL parser decodes or drops. */
 const AUTHORITY = /^(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d{1,5})?$/i;
 const WEB_ORIGIN = /^(https?):\/\/(.+)$/i;
-const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
 /** Parses a Host header: lower case, IPv6 in its short form, without the default port of `scheme`. */
 const parseHost = (host: string, scheme = 'http'): URL | undefined =>
@@ -29,7 +30,7 @@ function parseOrigin(origin: string): URL | undefined {
 
 /** True if other machines cannot reach a listener on `address`, an interface or `localhost`. */
 export const isLoopback = (address: string): boolean =>
-  LOOPBACK.test(address.includes(':') ? `[${address}]` : address);
+  isLoopbackHost(address.includes(':') ? `[${address}]` : address);
 
 /**
  * Returns why a request is refused, or undefined if it may pass. Its Host must be a loopback address, localhost or an allowed
@@ -42,7 +43,7 @@ export function originFault(
   const own = parseHost(host ?? '');
   const isOwnHost =
     own &&
-    (LOOPBACK.test(own.hostname) || allowedHosts.some((name) => parseHost(name)?.host === own.hostname));
+    (isLoopbackHost(own.hostname) || allowedHosts.some((name) => parseHost(name)?.host === own.hostname));
   if (!isOwnHost)
     return `The host "${host?.slice(0, 120) ?? ''}" is not allowed: add it to FAME_ALLOWED_HOSTS`;
   if (origin === undefined || allowedOrigins.includes(origin)) return undefined;

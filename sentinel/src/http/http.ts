@@ -2,8 +2,9 @@
 // that imports fastify. It is loaded after the port listens, so that nodes can attach before the web framework is ready.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import type { Clock } from '@fame-fabric/shared';
+import { type Clock, FabricError, type Principal } from '@fame-fabric/shared';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
+import { type Access, KEY_ADVICE } from '../access/access.ts';
 import type { Bindings } from '../bindings.ts';
 import type { Counters } from '../counters.ts';
 import { refusalBody, refuseMalformed } from '../door/http-refusal.ts';
@@ -22,6 +23,7 @@ const MAX_TRACE_READERS = 8;
 const PROBES = new Set(['/healthz', '/readyz', '/fame/v1/attach/health', '/fame/v1/ingress/health']);
 
 export interface HttpDeps {
+  access: Access;
   identity: Identity;
   table: SessionTable;
   bindings: Bindings;
@@ -34,6 +36,10 @@ export interface HttpDeps {
   startedAt: number;
 }
 
+const isAdmin = ({ roles }: Principal): boolean => roles.includes('admin');
+
+const KEY_MISSING = new FabricError('AUTH_MISSING', `This page needs a key. ${KEY_ADVICE}`);
+
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** Builds the routes for a server that the caller owns; returns the function that answers its requests. */
@@ -42,7 +48,7 @@ export async function createHttp(
   deps: HttpDeps,
   options: OriginOptions,
 ): Promise<HttpHandler> {
-  const { bindings, calls, clock, counters, identity, startedAt, table, trace } = deps;
+  const { access, bindings, calls, clock, counters, identity, startedAt, table, trace } = deps;
   let handle: HttpHandler | undefined;
   const app: FastifyInstance = Fastify({
     logger: false,
@@ -59,12 +65,18 @@ export async function createHttp(
       return server;
     },
   });
-  // The tables contain nodes and addresses. A web page that reaches this port through a foreign DNS name must not read them.
+  // The tables contain nodes and addresses. Only holders of the key may read them, and no web page that reaches this port through
+  // a foreign DNS name.
   app.addHook('onRequest', async (request, reply) => {
     // The matched route decides, never the text of the URL, which also contains what the sender likes.
     if (PROBES.has(request.routeOptions.url ?? '')) return;
     const fault = originFault(request.headers, options);
-    if (fault !== undefined) await reply.code(403).send(refusalBody('AUTH_FORBIDDEN', fault));
+    if (fault !== undefined) return reply.code(403).send(refusalBody('AUTH_FORBIDDEN', fault));
+    if (request.is404) return;
+    const authentication = access.authenticate(request.headers);
+    if (authentication.ok && isAdmin(authentication.principal)) return;
+    const { code, message } = authentication.ok ? KEY_MISSING : authentication.fault;
+    return reply.code(401).header('www-authenticate', 'Bearer').send(refusalBody(code, message));
   });
   app.setNotFoundHandler(async (request, reply) =>
     reply
@@ -122,6 +134,7 @@ export async function createHttp(
       path: session.path,
       kind: session.kind,
       state: session.state,
+      principal: session.terms.principal.id,
       since: new Date(session.startedAt).toISOString(),
       addresses: [...(bindings.addressesOf(session) ?? [])],
       capabilities: [...bindings.capabilitiesOf(session)],
@@ -132,7 +145,7 @@ export async function createHttp(
     })),
   }));
   let readers = 0;
-  app.get('/fame/v1/trace', async (_request, reply) => {
+  app.get('/fame/v1/trace', async (request, reply) => {
     if (readers >= MAX_TRACE_READERS) {
       const message = `Trace limit reached (${MAX_TRACE_READERS}). Close another trace and try again.`;
       return reply.code(429).send(refusalBody('QUOTA_EXCEEDED', message));
@@ -140,6 +153,11 @@ export async function createHttp(
     readers++;
     const stream = new Readable({ read() {} });
     const stop = trace.listen((entries: readonly TraceEntry[], missed: number) => {
+      // The key may have been rotated since the trace began.
+      if (!access.authenticate(request.headers).ok) {
+        stream.push(null);
+        return;
+      }
       if (stream.readableLength > TRACE_BACKLOG_BYTES) return;
       const lines = entries.map((entry) => JSON.stringify(entry));
       if (missed > 0) lines.push(JSON.stringify({ t: clock.now(), missed }));

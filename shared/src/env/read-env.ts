@@ -140,7 +140,7 @@ export function configInvalid(faults: readonly string[]): FabricError {
 
 // Users paste keys into the wrong variable, and keys must not reach a log. A value that may be a key is cut to its first
 // characters.
-function printable(value: string): string {
+export function printable(value: string): string {
   const safe = redactUrl(value);
   return /^[\w-]{24,}$/.test(safe) ? cutText(safe, 4) : cutText(safe, 120);
 }

@@ -68,13 +68,13 @@ export const ERRORS = Object.freeze({
     'auth',
     false,
     'The list of nodes, the trace and the metrics need a key, and none was sent.',
-    "Set FAME_ADMISSION_TOKEN to the key in the file `token` of the sentinel's data directory.",
+    'Set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
   ),
   AUTH_INVALID: entry(
     'auth',
     false,
     'The key that was sent is not a key of this sentinel, or is no longer one.',
-    'Send the key in the file `token` of its data directory, or none at all.',
+    'Set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
   ),
   AUTH_FORBIDDEN: entry(
     'auth',

@@ -9,6 +9,11 @@ export const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
 export const admissionUrl = (host: string, port: number): string =>
   `ws://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
 
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
+
+/** True if the host of a URL, in its parsed form, is this machine. */
+export const isLoopbackHost = (hostname: string): boolean => LOOPBACK.test(hostname);
+
 /** The variables that select the sentinel to attach to. Agents and commands share them. */
 export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
   {
@@ -33,10 +38,32 @@ export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]
     name: 'FAME_ADMISSION_TOKEN',
     type: 'text',
     default: '',
-    description: 'Bearer token to send when attaching.',
+    description:
+      'Token to send to the sentinel. Unset: that of FAME_ADMISSION_TOKEN_FILE, else the local key in FAME_DATA_DIR or in the nearest .fame of this and the parent directories, which is sent to loopback only.',
     secret: true,
   },
+  {
+    name: 'FAME_ADMISSION_TOKEN_FILE',
+    type: 'path',
+    default: '',
+    description: 'File with the token, such as `token` in the data directory of the sentinel.',
+  },
 ]);
+
+/** Settings of the token that a node sends. `AdmissionToken` reads it. */
+export interface TokenSettings {
+  readonly token: string | undefined;
+  readonly tokenFile: string | undefined;
+  /** FAME_DATA_DIR, undefined if unset. */
+  readonly dataDir: string | undefined;
+}
+
+/** Reads the settings of the token. Records faults in `reader`. */
+export const readTokenSettings = (reader: EnvReader): TokenSettings => ({
+  token: reader.secret('FAME_ADMISSION_TOKEN'),
+  tokenFile: reader.text('FAME_ADMISSION_TOKEN_FILE'),
+  dataDir: reader.text('FAME_DATA_DIR'),
+});
 
 /** Reads the host, port and URL of the sentinel on this machine. Records faults in `reader`. */
 export function readLocalListener(reader: EnvReader): { host: string; port: number; url: string } {

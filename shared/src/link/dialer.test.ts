@@ -29,6 +29,39 @@ describe('the first attach', () => {
     });
   });
 
+  it('reads the token for each attempt, and once more if the sentinel refuses it and there is another', async () => {
+    const sentinel = new ScriptedSentinel();
+    sentinel.intercept = (envelope, node) => {
+      if (envelope.frame.type !== 'NodeAttach' || node.token === undefined) return undefined;
+      sentinel.answer(node, envelope, {
+        type: 'NodeAttachAck',
+        ok: false,
+        code: 'AUTH_INVALID',
+        reason: 'wrong key',
+      });
+      return false;
+    };
+    const tokens: (string | undefined)[] = ['wrong', undefined];
+    const token = { read: () => tokens.shift(), onRefused: () => tokens.length > 0 };
+    await attach(sentinel, { token });
+    expect(sentinel.nodes.map((node) => node.token)).toEqual(['wrong', undefined]);
+
+    tokens.push('wrong');
+    const error = await errorOf(newLink(sentinel, { token }).connect());
+    expect(error).toMatchObject({ code: 'LINK_REFUSED', details: { code: 'AUTH_INVALID' } });
+    expect(error.message).not.toContain('wrong"');
+  });
+
+  it('fails at once with the error of the token source', async () => {
+    const read = (): never => {
+      throw new FabricError('CONFIG_INVALID', 'no such file');
+    };
+    const sentinel = new ScriptedSentinel();
+    const error = await errorOf(newLink(sentinel, { token: { read } }).connect());
+    expect(error).toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(sentinel.dials).toBe(0);
+  });
+
   it('puts the system id before the query of the URL', async () => {
     const sentinel = new ScriptedSentinel();
     await attach(sentinel, { systemId: 'a b', url: 'memory://s/down/?x=1' });

@@ -9,7 +9,7 @@ import { errorMessage } from '../errors/error-message.ts';
 import type { Logger } from '../log.ts';
 import { decode, encode } from '../protocol/codec.ts';
 import type { Envelope, NodeAttach, NodeAttachAck } from '../protocol/envelope.ts';
-import type { Dial, Transport } from './transport.ts';
+import type { Dial, TokenSource, Transport } from './transport.ts';
 
 const DIAL_TIMEOUT_MS = 5_000;
 const ACK_TIMEOUT_MS = 10_000;
@@ -42,8 +42,8 @@ export interface DialerDeps {
 export interface DialerOptions {
   /** Complete admission URL, with the system id as its last segment. */
   readonly url: string;
-  /** Bearer token, offered as WebSocket subprotocol. */
-  readonly token?: string | undefined;
+  /** Bearer token. */
+  readonly token?: string | TokenSource | undefined;
   /** First delay between attempts, in ms. @default 200 */
   readonly backoffMinMs?: number | undefined;
   /** Longest delay between attempts, in ms. A function is called for each delay. @default 10_000 */
@@ -81,6 +81,7 @@ export class Dialer {
    * Attaches for the first time.
    * @throws {LINK_REFUSED} when the sentinel refuses, unless `retriesRefusal` is set
    * @throws {LINK_TIMEOUT} when there was no attach within `timeoutMs`
+   * @throws {CONFIG_INVALID} from the token source
    * @throws the reason of `signal` when that aborts
    */
   async attach(timeoutMs: number, signal: AbortSignal): Promise<void> {
@@ -94,6 +95,8 @@ export class Dialer {
         return;
       } catch (error) {
         signal.throwIfAborted();
+        // The token may come from a file that the configuration names and that cannot be read.
+        if (isFabricError(error, 'CONFIG_INVALID')) throw error;
         if (isFabricError(error, 'LINK_REFUSED') && !retriesRefusal) throw error;
         const delayMs = this.#backoff.nextDelayMs();
         if (clock.monotonic() + delayMs >= deadline) throw this.#unreachable(timeoutMs, error);
@@ -126,8 +129,21 @@ export class Dialer {
   }
 
   async #attempt(remainingMs: number, signal: AbortSignal): Promise<void> {
+    const { token } = this.#options;
+    if (token === undefined || typeof token === 'string')
+      return this.#attemptWith(token, remainingMs, signal);
+    try {
+      await this.#attemptWith(await token.read(), remainingMs, signal);
+    } catch (error) {
+      const isRefused = isFabricError(error, 'LINK_REFUSED') && error.details?.code === 'AUTH_INVALID';
+      if (!isRefused || token.onRefused?.() !== true) throw error;
+      await this.#attemptWith(await token.read(), remainingMs, signal);
+    }
+  }
+
+  async #attemptWith(token: string | undefined, remainingMs: number, signal: AbortSignal): Promise<void> {
     const { dial, clock } = this.#deps;
-    const { url, token } = this.#options;
+    const { url } = this.#options;
     const timeoutMs = Math.max(1, Math.min(DIAL_TIMEOUT_MS, remainingMs));
     const transport = await dial(url, { timeoutMs, signal, token });
     if (signal.aborted) {

@@ -2,7 +2,7 @@
 import type { Clock } from '../async/clock.ts';
 import type { Logger } from '../log.ts';
 import type { Envelope } from '../protocol/envelope.ts';
-import type { Dial } from './transport.ts';
+import type { Dial, TokenSource } from './transport.ts';
 
 /** State of a link. `closed` is final. */
 export type LinkState = 'idle' | 'connecting' | 'attached' | 'reconnecting' | 'draining' | 'closed';
@@ -16,8 +16,8 @@ export interface LinkOptions {
   dial: Dial;
   /** @default a random id per process */
   systemId?: string | undefined;
-  /** Bearer token, offered as WebSocket subprotocol. */
-  token?: string | undefined;
+  /** Bearer token, such as the local key of the sentinel. A source is read for each attempt to attach. */
+  token?: string | TokenSource | undefined;
   /** Logical roots this node accepts. @default ['fame.fabric'] */
   acceptedLogicals?: readonly string[] | undefined;
   /** Time limit for the first attach, in ms. @default 30_000 */

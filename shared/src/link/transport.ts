@@ -18,12 +18,20 @@ export interface Transport {
   onClose: ((code: number, reason: string) => void) | undefined;
 }
 
+/** Where a link gets its token, which may change. */
+export interface TokenSource {
+  /** Called for each attempt to attach. */
+  read(): string | undefined | Promise<string | undefined>;
+  /** Called when the sentinel refused the token. Returns true if `read` returns another one now, or none: for one more attempt. */
+  onRefused?(): boolean;
+}
+
 /** Opens a transport to `url`. Rejects with LINK_TIMEOUT (unreachable) or LINK_REFUSED (the server refused). */
 export type Dial = (url: string, options: DialOptions) => Promise<Transport>;
 
 export interface DialOptions {
   timeoutMs: number;
-  /** Bearer token, offered as WebSocket subprotocol. */
+  /** Bearer token of the upgrade request: a header, or the subprotocols `bearer, TOKEN` in a browser. */
   token?: string | undefined;
   /** Aborts the attempt. */
   signal?: AbortSignal | undefined;

@@ -52,6 +52,9 @@ const encoder = new TextEncoder();
 const bytesOf = (data: unknown): Uint8Array =>
   typeof data === 'string' ? encoder.encode(data) : new Uint8Array(data as ArrayBuffer);
 
+/** Characters of a subprotocol. A browser would quote a token with another one in its error. */
+const PROTOCOL = /^[\w!#$%&'*+.^`|~-]+$/;
+
 /**
  * Opens a WebSocket in a browser.
  * @throws {LINK_TIMEOUT} when it did not open, or the server refused; browsers do not report which
@@ -59,6 +62,10 @@ const bytesOf = (data: unknown): Uint8Array =>
  */
 export const webDial: Dial = (url, { timeoutMs, token, signal }) =>
   new Promise((resolve, reject) => {
+    if (token && !PROTOCOL.test(token)) {
+      reject(new FabricError('LINK_REFUSED', 'The token has a character that a subprotocol cannot carry'));
+      return;
+    }
     let socket: WebSocket;
     try {
       socket = new WebSocket(url, token ? ['bearer', token] : []);

@@ -1,5 +1,6 @@
 // Real WebSockets on the loopback interface: the conformance suite of transports, errors of a dial, and a link on top.
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -18,7 +19,7 @@ interface TestServer {
 
 /** A server on a free port; `accept` gets the far end, the path of the request and the subprotocols it offered. */
 async function openServer(
-  accept: (transport: Transport, path: string, protocols: string[]) => void,
+  accept: (transport: Transport, request: IncomingMessage) => void,
 ): Promise<TestServer> {
   const server = new WebSocketServer({
     port: 0,
@@ -27,8 +28,7 @@ async function openServer(
   });
   await once(server, 'listening');
   server.on('connection', (ws, request) => {
-    const protocols = (request.headers['sec-websocket-protocol'] ?? '').split(/,\s*/).filter(Boolean);
-    accept(farEnd(ws), request.url ?? '', protocols);
+    accept(farEnd(ws), request);
   });
   return {
     url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
@@ -68,11 +68,18 @@ const dials: [string, Dial, number[]][] = [
 ];
 
 let testServer: TestServer;
-let accepted: { transport: Transport; path: string; protocols: string[] }[] = [];
+interface Accepted {
+  transport: Transport;
+  path: string | undefined;
+  authorization: string | undefined;
+  protocols: string[];
+}
+let accepted: Accepted[] = [];
 beforeAll(async () => {
-  testServer = await openServer((transport, path, protocols) =>
-    accepted.push({ transport, path, protocols }),
-  );
+  testServer = await openServer((transport, { url, headers }) => {
+    const protocols = (headers['sec-websocket-protocol'] ?? '').split(/,\s*/).filter(Boolean);
+    accepted.push({ transport, path: url, authorization: headers.authorization, protocols });
+  });
 });
 afterEach(() => {
   accepted = [];
@@ -88,16 +95,29 @@ for (const [name, dial, codes] of dials) {
   transportConformance(name, open, codes);
 
   describe(name, () => {
-    it('offers the token as a subprotocol, and no subprotocol without one', async () => {
+    it(`sends the token ${dial === wsDial ? 'as a header' : 'as a subprotocol'}, never in the URL, and nothing without one`, async () => {
       const withToken = await dial(`${testServer.url}/a/b`, { timeoutMs: 5_000, token: 'jwt' });
       const without = await dial(`${testServer.url}/c`, { timeoutMs: 5_000 });
       await vi.waitFor(() => expect(accepted).toHaveLength(2));
-      expect(accepted.map(({ path, protocols }) => [path, protocols])).toEqual([
-        ['/a/b', ['bearer', 'jwt']],
-        ['/c', []],
+      expect(accepted.map(({ path, authorization, protocols }) => [path, authorization, protocols])).toEqual([
+        dial === wsDial ? ['/a/b', 'Bearer jwt', []] : ['/a/b', undefined, ['bearer', 'jwt']],
+        ['/c', undefined, []],
       ]);
       withToken.close();
       without.close();
+    });
+
+    it('repeats no token in an error', async () => {
+      for (const token of [
+        'canary token',
+        'canary\u00e9',
+        'canary\n',
+        ...(dial === webDial ? ['canary"'] : []),
+      ]) {
+        const error = await errorOf(dial(testServer.url, { timeoutMs: 5_000, token }));
+        expect(`${error.message} ${String(error.cause)}`).not.toContain('canary');
+        expect(error).toMatchObject({ code: 'LINK_REFUSED' });
+      }
     });
 
     it('receives text messages as bytes', async () => {
@@ -183,7 +203,7 @@ describe('a message above 1 MiB', () => {
 describe.each(dials)('a link over %s', (_name, dial) => {
   it('calls, streams, loses its connection and reconnects', async () => {
     const sentinel = new ScriptedSentinel();
-    const server = await openServer((transport, path) => sentinel.accept(transport, path));
+    const server = await openServer((transport, { url }) => sentinel.accept(transport, url));
     try {
       const options = { url: `${server.url}/fame/v1/attach/ws/downstream`, dial, sidOf, backoffMinMs: 5 };
       const [agent, client] = [newLink(sentinel, options), newLink(sentinel, options)];

@@ -66,14 +66,27 @@ class WsTransport implements Transport {
   }
 }
 
+/** Printable ASCII without blanks. */
+const TOKEN = /^[\x21-\x7e]+$/;
+
 const uncork = (transport: WsTransport): void => transport.uncork();
 
 /** Opens a WebSocket. @throws {LINK_TIMEOUT} when the server is unreachable. @throws {LINK_REFUSED} when it refuses. */
 export const wsDial: Dial = (url, { timeoutMs, token, signal }) =>
   new Promise((resolve, reject) => {
+    if (token && !TOKEN.test(token)) {
+      reject(
+        new FabricError(
+          'LINK_REFUSED',
+          'The token has a blank or another character that a header cannot carry',
+        ),
+      );
+      return;
+    }
     let ws: WebSocket;
     try {
-      ws = new WebSocket(url, token ? ['bearer', token] : [], {
+      ws = new WebSocket(url, {
+        headers: token ? { authorization: `Bearer ${token}` } : {},
         perMessageDeflate: false,
         maxPayload: LIMITS.maxFrameBytes,
         handshakeTimeout: timeoutMs,

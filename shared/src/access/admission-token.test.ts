@@ -1,0 +1,133 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { TokenSettings } from '../link/admission-url.ts';
+import { AdmissionToken, findLocalKey } from './admission-token.ts';
+import { ensureLocalKey, readTokenFile, rotateLocalKey } from './local-key-file.ts';
+
+const LOCAL = 'ws://127.0.0.1:8000/fame/v1/attach/ws/downstream';
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'fame-token-'));
+});
+afterEach(() => rmSync(root, { recursive: true }));
+
+const settings = (set: Partial<TokenSettings> = {}): TokenSettings => ({
+  token: undefined,
+  tokenFile: undefined,
+  dataDir: undefined,
+  ...set,
+});
+
+describe('the token', () => {
+  test('is that of the variable, else that of the file, else the local key of the data directory', () => {
+    const { file } = ensureLocalKey(root);
+    const tokenFile = join(root, 'other');
+    writeFileSync(tokenFile, ' from-file\n');
+    const read = (set: Partial<TokenSettings>) => {
+      const token = new AdmissionToken(LOCAL, settings(set));
+      return [token.read(), token.source];
+    };
+    expect(read({ token: 'from-variable', tokenFile, dataDir: root })).toEqual([
+      'from-variable',
+      'FAME_ADMISSION_TOKEN',
+    ]);
+    expect(read({ tokenFile, dataDir: root })).toEqual(['from-file', tokenFile]);
+    expect(read({ dataDir: root })).toEqual([readTokenFile(file), file]);
+    expect(read({ dataDir: join(root, 'none') })).toEqual([undefined, undefined]);
+  });
+
+  test('is read anew each time, so a rotated key is found', () => {
+    ensureLocalKey(root);
+    const token = new AdmissionToken(LOCAL, settings({ dataDir: root }));
+    const before = token.read();
+    rotateLocalKey(root);
+    expect(token.read()).toMatch(/^fk_local_/);
+    expect(token.read()).not.toBe(before);
+  });
+
+  test.each([
+    'ws://10.0.0.1:8000/fame',
+    'ws://fabric.example/fame',
+    'wss://fabric.example/fame',
+    'ws://127.0.0.1.evil.example/fame',
+    'ws://localhost.evil.example/fame',
+    'ws://user@evil.example/127.0.0.1',
+  ])('that was only found is not sent to %s; one that was set is', (url) => {
+    ensureLocalKey(root);
+    expect(new AdmissionToken(url, settings({ dataDir: root })).read()).toBeUndefined();
+    const tokenFile = ensureLocalKey(root).file;
+    expect(new AdmissionToken(url, settings({ tokenFile })).read()).toMatch(/^fk_local_/);
+    expect(new AdmissionToken(url, settings({ token: 'x' })).read()).toBe('x');
+  });
+
+  test.each([
+    'ws://127.0.0.1:1/x',
+    'ws://127.9.9.9:1/x',
+    'ws://localhost:1/x',
+    'ws://[::1]:1/x',
+    'wss://LOCALHOST/x',
+  ])('that was found is sent to %s', (url) => {
+    ensureLocalKey(root);
+    expect(new AdmissionToken(url, settings({ dataDir: root })).read()).toMatch(/^fk_local_/);
+  });
+
+  test('that was found and refused is dropped until the file changes; one that was set is not dropped', () => {
+    ensureLocalKey(root);
+    const dropped: string[] = [];
+    const found = new AdmissionToken(LOCAL, settings({ dataDir: root }), (message) => dropped.push(message));
+    expect(found.onRefused()).toBe(true);
+    expect(found.read()).toBeUndefined();
+    expect(dropped).toEqual([
+      `The key in ${join(root, 'token')} is not that of this sentinel; attaching without a key`,
+    ]);
+    rotateLocalKey(root);
+    expect(found.read()).toMatch(/^fk_local_/);
+    expect(new AdmissionToken(LOCAL, settings({ token: 'x' })).onRefused()).toBe(false);
+    expect(new AdmissionToken(LOCAL, settings({ tokenFile: join(root, 'token') })).onRefused()).toBe(false);
+  });
+
+  test.each<[string, (file: string) => void, string]>([
+    ['is missing', () => {}, 'there is no such file'],
+    ['is empty', (file) => writeFileSync(file, '\n'), 'it is empty'],
+    ['is a directory', (file) => mkdirSync(file), 'it is not a file'],
+    ['contains two words', (file) => writeFileSync(file, 'canary word'), 'it contains a blank'],
+  ])('of a file that %s is a fault that names the variable, and repeats no content', (_, make, reason) => {
+    const tokenFile = join(root, 'file');
+    make(tokenFile);
+    const read = () => new AdmissionToken(LOCAL, settings({ tokenFile })).read();
+    expect(read).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+    expect(read).toThrow(`FAME_ADMISSION_TOKEN_FILE is "${tokenFile}", which has no token: ${reason}`);
+    expect(read).not.toThrow('canary');
+  });
+
+  test('in place of a file name is not repeated', () => {
+    const tokenFile = `fk_local_${'canary'.repeat(7)}`;
+    const read = () => new AdmissionToken(LOCAL, settings({ tokenFile })).read();
+    expect(read).toThrow('FAME_ADMISSION_TOKEN_FILE');
+    expect(read).not.toThrow('canary');
+  });
+});
+
+describe('findLocalKey', () => {
+  test('finds the nearest .fame with a key, upwards', () => {
+    const below = join(root, 'a', 'b');
+    mkdirSync(join(below, '.fame'), { recursive: true });
+    expect(findLocalKey(undefined, below)).toBeUndefined();
+    const { file: outer } = ensureLocalKey(join(root, '.fame'));
+    expect(findLocalKey(undefined, below)).toBe(outer);
+    const { file: inner } = ensureLocalKey(join(root, 'a', '.fame'));
+    expect(findLocalKey(undefined, below)).toBe(inner);
+  });
+
+  test('looks in the data directory alone if one is set', () => {
+    ensureLocalKey(join(root, '.fame'));
+    expect(findLocalKey(join(root, 'other'), root)).toBeUndefined();
+  });
+
+  test('finds none in a path that is not a directory', () => {
+    writeFileSync(join(root, 'file'), '');
+    expect(findLocalKey(join(root, 'file', 'data'))).toBeUndefined();
+  });
+});

@@ -1,0 +1,130 @@
+// The token that a node or a command of this machine sends to its sentinel, and where it comes from. It is read for each attempt
+// to attach, so a rotated key is found without a restart.
+import { statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { printable } from '../env/read-env.ts';
+import { ERRORS } from '../errors/codes.ts';
+import { FabricError, isFabricError } from '../errors/error.ts';
+import { isLoopbackHost, type TokenSettings } from '../link/admission-url.ts';
+import type { TokenSource } from '../link/transport.ts';
+import { redactUrl } from '../text/redact-url.ts';
+import { localKeyFile, readTokenFile } from './local-key-file.ts';
+
+export class AdmissionToken implements TokenSource {
+  readonly #url: string;
+  readonly #settings: TokenSettings;
+  readonly #onDropped: (message: string) => void;
+  /** A found key that the sentinel refused. */
+  #dropped: string | undefined;
+
+  /**
+   * `url` is the admission URL of the sentinel. `onDropped` receives a message for people when the sentinel refused a key that was
+   * only found: it is that of another sentinel, and the node attaches without a key.
+   */
+  constructor(url: string, settings: TokenSettings, onDropped: (message: string) => void = () => {}) {
+    this.#url = url;
+    this.#settings = settings;
+    this.#onDropped = onDropped;
+  }
+
+  /**
+   * Reads the token: FAME_ADMISSION_TOKEN, else the file FAME_ADMISSION_TOKEN_FILE, else the local key of the data directory. A
+   * local key that was only found is sent to this machine, and never to another one. Returns undefined if there is none.
+   * @throws {CONFIG_INVALID} when FAME_ADMISSION_TOKEN_FILE cannot be read
+   */
+  read(): string | undefined {
+    const { token, tokenFile } = this.#settings;
+    if (token !== undefined) return token;
+    if (tokenFile !== undefined) return readSetFile(tokenFile);
+    const found = this.#readFound();
+    return found === this.#dropped ? undefined : found;
+  }
+
+  onRefused(): boolean {
+    const { token, tokenFile } = this.#settings;
+    if (token !== undefined || tokenFile !== undefined) return false;
+    this.#dropped = this.#readFound();
+    this.#onDropped(`The key in ${this.#foundFile()} is not that of this sentinel; attaching without a key`);
+    return true;
+  }
+
+  /** Where the token comes from, for messages: a variable or a file. Undefined if there is none. */
+  get source(): string | undefined {
+    const { token, tokenFile } = this.#settings;
+    if (token !== undefined) return 'FAME_ADMISSION_TOKEN';
+    return tokenFile ?? this.#foundFile();
+  }
+
+  /** Error for a sentinel that refused the token, or that needs one and received none. States the source of the token and a fix. */
+  refusal(code: 'AUTH_INVALID' | 'AUTH_MISSING'): FabricError {
+    const sentinel = `The sentinel at ${redactUrl(this.#url)}`;
+    const { fix } = ERRORS[code];
+    if (code === 'AUTH_INVALID')
+      return new FabricError(code, `${sentinel} refused the key from ${this.source}. ${fix}`);
+    const found = isLoopbackUrl(this.#url)
+      ? 'none was found'
+      : 'the local key of this machine is not sent to another one';
+    return new FabricError(code, `${sentinel} needs its key for this, and ${found}. ${fix}`);
+  }
+
+  /** Returns the error of an attach, or a clearer one if the sentinel refused the token. */
+  explain(error: unknown): unknown {
+    const isRefused = isFabricError(error, 'LINK_REFUSED') && error.details?.code === 'AUTH_INVALID';
+    return isRefused ? this.refusal('AUTH_INVALID') : error;
+  }
+
+  #readFound(): string | undefined {
+    const file = this.#foundFile();
+    try {
+      return file && readTokenFile(file);
+    } catch {
+      return undefined; // it was just removed
+    }
+  }
+
+  #foundFile(): string | undefined {
+    return isLoopbackUrl(this.#url) ? findLocalKey(this.#settings.dataDir) : undefined;
+  }
+}
+
+/**
+ * Finds the local key of this user: in `dataDir`, or without one in the nearest `.fame` of the directory `from` and those above.
+ * Files of other users are ignored.
+ */
+export function findLocalKey(dataDir: string | undefined, from = '.'): string | undefined {
+  if (dataDir !== undefined) return ownFile(localKeyFile(dataDir));
+  for (let at = resolve(from); ; at = dirname(at)) {
+    const file = ownFile(localKeyFile(join(at, '.fame')));
+    if (file !== undefined || at === dirname(at)) return file;
+  }
+}
+
+function ownFile(file: string): string | undefined {
+  const user = process.getuid?.();
+  try {
+    const { uid } = statSync(file);
+    return user === undefined || user === 0 || uid === user || uid === 0 ? file : undefined;
+  } catch {
+    return undefined; // there is none
+  }
+}
+
+function readSetFile(file: string): string {
+  const fault = (reason: string): FabricError =>
+    new FabricError(
+      'CONFIG_INVALID',
+      `FAME_ADMISSION_TOKEN_FILE is "${printable(file)}", which has no token: ${reason}`,
+    );
+  let token: string;
+  try {
+    token = readTokenFile(file);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    // The system's message repeats the path, which may be a key by mistake.
+    throw fault(code === undefined ? message : code === 'ENOENT' ? 'there is no such file' : code);
+  }
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw fault(token === '' ? 'it is empty' : 'it contains a blank, a line break or a non-ASCII character');
+}
+
+const isLoopbackUrl = (url: string): boolean => isLoopbackHost(URL.parse(url)?.hostname ?? '');
