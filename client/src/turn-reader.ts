@@ -86,7 +86,7 @@ export class TurnReader {
     const { connection, hasAnswered } = this.#operations;
     if (connection.state === 'closed' || connection.state === 'draining') return false;
     if (error.code === 'NO_ROUTE') return hasAnswered;
-    // In the middle of a stream, NODE_BUSY means that this reader is too slow. Another attempt would not make it faster.
+    // An agent of version 0.1 also reports NODE_BUSY for a reader that is too slow. Another attempt would not make it faster.
     if (error.code === 'NODE_BUSY') return hasAnswered && !hasProgressed;
     return isAwayCode(error.code);
   }

@@ -266,10 +266,22 @@ describe('concurrency', () => {
     await serve({ operations: { wait }, maxConcurrent: 1, maxWaiting: 1 });
     start('wait', { name: '1' });
     start('wait', { name: '2' });
-    expect((await call('wait', { name: '3' })).error?.data).toMatchObject({
-      code: 'NODE_BUSY',
-      retryable: true,
+    expect(await call('wait', { name: '3' })).toMatchObject({
+      error: { data: { code: 'NODE_BUSY', retryable: true } },
+      isRefused: true,
     });
+  });
+
+  it('HD10: does not present an operation that ran as refused, even if it fails with NODE_BUSY', async () => {
+    const busy = operation({
+      run: () => {
+        throw new FabricError('NODE_BUSY', 'The agent that it called is busy');
+      },
+    });
+    await serve({ operations: { busy } });
+    const outcome = await call('busy');
+    expect(outcome.error?.data).toMatchObject({ code: 'NODE_BUSY' });
+    expect(outcome.isRefused).toBeUndefined();
   });
 
   it('does not run a call that was cancelled while it waited', async () => {

@@ -96,7 +96,8 @@ export class ServedAgent implements Serving, Service {
     try {
       this.#accept(call);
     } catch (error) {
-      this.#fail(call, error);
+      if (isFabricError(error)) call.refuse(error);
+      else this.#fail(call, error);
     }
   }
 

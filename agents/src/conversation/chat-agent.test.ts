@@ -42,6 +42,7 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
       signal: controller.signal,
       reply: done.resolve,
       fail: done.reject,
+      refuse: done.reject,
       push: async (item) => {
         items.push(structuredClone(item));
       },

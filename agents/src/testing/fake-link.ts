@@ -32,6 +32,8 @@ interface Outcome {
   result?: unknown;
   items: unknown[];
   error?: RpcReply['error'];
+  /** True if the error states that nothing was executed. */
+  isRefused?: boolean;
   ended: boolean;
 }
 
@@ -106,6 +108,7 @@ export class FakeLink implements AgentLink {
       meta: options.meta,
       signal: controller.signal,
       reply: (result) => finish({ result: wire(result) }),
+      refuse: (error) => finish({ error: rpcError(id, error).error, isRefused: true }),
       fail: (error, logId) => finish({ error: rpcError(id, error, logId).error }),
       push: async (item) => {
         if (item === null || item === undefined) throw new TypeError('An item must not be null');

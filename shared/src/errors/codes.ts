@@ -121,8 +121,14 @@ export const ERRORS = Object.freeze({
   NODE_BUSY: entry(
     'route',
     true,
-    'A queue is full: the outbound queue of the target node, a call queue of the agent, its limit of open calls, the own queue of the link, or a stream that is read too slowly. Also while the sentinel is shutting down.',
-    'Call again after a pause. Read the items of a stream as they arrive.',
+    'A queue is full: the outbound queue of the target node, a call queue of the agent, its limit of open calls, or the own queue of the link. Also while the sentinel is shutting down. Nothing was executed: the link repeats such a call until its deadline.',
+    'Call again after a pause, or with a longer `timeoutMs`.',
+  ),
+  READER_TOO_SLOW: entry(
+    'route',
+    false,
+    'The caller reads too slowly: the unread items of a stream, or the unsent answers to the caller, are beyond their limit. The operation may have run.',
+    'Read the items of a stream as they arrive, and keep fewer calls with large answers open.',
   ),
   HOPS_EXCEEDED: entry(
     'route',

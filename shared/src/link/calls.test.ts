@@ -105,7 +105,6 @@ describe('an answer', () => {
 
   it.each([
     ['NODE_GONE', 'NODE_GONE'],
-    ['NODE_BUSY', 'NODE_BUSY'],
     ['CHILD_UNREACHABLE', 'NODE_GONE'],
     ['ROUTE_CONNECTOR_CLOSED', 'NODE_GONE'],
     ['PEER_UNREACHABLE', 'NODE_GONE'],

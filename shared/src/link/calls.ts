@@ -1,12 +1,14 @@
 // The calls that this node makes, from `call()` to the answer. A request goes over the loop if this link serves the address,
 // otherwise to the sentinel. It waits here without a connection, and at the limit of calls in flight at a foreign sentinel.
 // Credits and queues are in `neighbor.ts`; the calls that this node serves are in `serving.ts`.
+import { backoffDelayMs } from '../async/backoff.ts';
 import type { Clock } from '../async/clock.ts';
 import { Waiters } from '../async/waiters.ts';
 import { type ErrorCode, isErrorCode } from '../errors/codes.ts';
-import { FabricError } from '../errors/error.ts';
+import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { tryParseAddress } from '../protocol/address.ts';
+import { decode, encode } from '../protocol/codec.ts';
 import {
   type DataFrame,
   type DeliveryAck,
@@ -24,6 +26,9 @@ import { Pending } from './pending.ts';
 import { StreamCall } from './stream-call.ts';
 
 const CALL_TIMEOUT_MS = 30_000;
+
+/** Delays before a request is repeated that was refused with NODE_BUSY. */
+const REPEAT_DELAYS = Object.freeze({ minMs: 20, maxMs: 1_000 });
 
 /** Codes with which foreign sentinels report a callee that is gone. */
 const GONE_CODES = new Set(['CHILD_UNREACHABLE', 'ROUTE_CONNECTOR_CLOSED', 'PEER_UNREACHABLE']);
@@ -102,6 +107,10 @@ export class Calls implements CallOwner {
 
   #start(call: OpenCall): void {
     this.#open.add(call);
+    this.#sendOrWait(call);
+  }
+
+  #sendOrWait(call: OpenCall): void {
     const { loop, uplink, isLocal } = this.#deps;
     if (isLocal(call.request.target)) this.#send(call, loop);
     else if (uplink.isAttached && this.#inFlight < this.maxInFlight && this.#waiting.size === 0) {
@@ -110,6 +119,10 @@ export class Calls implements CallOwner {
   }
 
   #wait(call: OpenCall): void {
+    if (call.bytes !== undefined) {
+      this.#waiting.add(call);
+      return;
+    }
     // Copied, because the caller may change its object before the request is sent.
     const { request } = call;
     try {
@@ -123,21 +136,47 @@ export class Calls implements CallOwner {
 
   #send(call: OpenCall, neighbor: Neighbor): void {
     const flow = neighbor.flowTo(targetText(call.request.target));
-    const envelope = this.#envelope(call, flow.id);
     call.neighbor = neighbor;
-    if (call.request.options.resend) call.envelope = envelope;
-    if (neighbor === this.#deps.uplink) {
+    call.refusal = undefined;
+    if (neighbor === this.#deps.uplink && !call.isInFlight) {
       call.isInFlight = true;
       this.#inFlight++;
     }
     try {
-      call.isQueued = !neighbor.send(flow, envelope, call);
+      const isNew = call.bytes === undefined || call.isRead;
+      const envelope = call.bytes ? this.#again(call, call.bytes, flow.id) : this.#envelope(call, flow.id);
+      call.isRead = false;
+      call.bytes = encode(envelope);
+      call.isQueued = !neighbor.sendEncoded(flow, envelope, call.bytes, call);
+      // An undelivered request ends with the deadline of its call.
+      if (isNew) this.#deps.deliveries?.watch(neighbor, envelope, () => call.isOver).catch(() => {});
     } catch (error) {
-      call.fail(error);
-      return;
+      if (isFabricError(error, 'NODE_BUSY')) call.refused(error, call.isRead);
+      else call.fail(error);
     }
-    // An undelivered request ends with the deadline of its call.
-    this.#deps.deliveries?.watch(neighbor, envelope, () => call.isOver).catch(() => {});
+  }
+
+  // The same request. The id is new if the callee has read the earlier one, because it ignores an id that it knows.
+  #again(call: OpenCall, bytes: Uint8Array, flowId: string): Envelope {
+    const { identity } = this.#deps;
+    const envelope = decode(bytes);
+    if (call.isRead) envelope.id = newId();
+    envelope.flowId = flowId;
+    envelope.replyTo = identity.replyAddress;
+    if (identity.sid !== undefined) envelope.sid = identity.sid;
+    return envelope;
+  }
+
+  /** Sends the request again after a delay, until its deadline. */
+  repeat(call: OpenCall, refusal: FabricError, isRead: boolean): void {
+    call.refusal = refusal;
+    call.isRead = isRead;
+    // Nothing is left at the callee that could be cancelled, or be lost with the connection.
+    call.neighbor = undefined;
+    if (call.isInFlight) this.#endFlight(call);
+    this.#deps.clock.after(backoffDelayMs(call.refusals++, REPEAT_DELAYS), () => {
+      if (!call.isOver) this.#sendOrWait(call);
+    });
   }
 
   #envelope(call: OpenCall, flowId: string): Envelope<DataFrame> {
@@ -196,8 +235,10 @@ export class Calls implements CallOwner {
   onDeliveryAck(envelope: Envelope<DeliveryAck>): void {
     const { ok, code, reason } = envelope.frame;
     if (ok || envelope.corrId === undefined) return;
+    // It refuses an answer of this node, and not a request: a call that is served may have the id of one that is made.
+    if (envelope.to !== undefined && envelope.to === this.#deps.identity.systemAddress) return;
     const call = this.#open.get(envelope.corrId);
-    call?.fail(nackError(code, reason, targetText(call.request.target)));
+    call?.refused(nackError(code, reason, targetText(call.request.target)), false);
   }
 
   /** Fails the call whose answer is unreadable. */
@@ -246,24 +287,11 @@ export class Calls implements CallOwner {
     const { uplink } = this.#deps;
     for (const call of [...this.#open.values()]) {
       if (call.neighbor !== uplink || call.isQueued) continue;
-      if (call.envelope) {
-        this.#resend(call, call.envelope);
+      if (call.request.options.resend) {
+        this.#send(call, uplink);
       } else if (isSessionLost) {
         call.fail(new FabricError('LINK_CLOSED', 'The call was lost because the sentinel restarted'));
       }
-    }
-  }
-
-  #resend(call: OpenCall, envelope: Envelope): void {
-    const { uplink, identity } = this.#deps;
-    const flow = uplink.flowTo(targetText(call.request.target));
-    envelope.flowId = flow.id;
-    envelope.replyTo = identity.replyAddress;
-    if (identity.sid !== undefined) envelope.sid = identity.sid;
-    try {
-      call.isQueued = !uplink.send(flow, envelope, call);
-    } catch (error) {
-      call.fail(error);
     }
   }
 

@@ -3,7 +3,7 @@
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { type DataFrame, type Envelope, expects, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
-import { type RpcReply, type RpcRequest, rpcError, rpcIdOf, rpcResult } from '../protocol/rpc.ts';
+import { type RpcReply, type RpcRequest, rpcError, rpcIdOf, rpcRefusal, rpcResult } from '../protocol/rpc.ts';
 import { Deliveries } from './deliveries.ts';
 import type { Sender, SendFlow } from './flow.ts';
 import type { IncomingCall } from './link-types.ts';
@@ -114,6 +114,11 @@ export class Incoming implements IncomingCall {
     this.#finish(rpcError(this.#rpcId, error, logId));
   }
 
+  refuse(error: FabricError): void {
+    if (this.#isOver) return;
+    this.#finish(rpcRefusal(this.#rpcId, error));
+  }
+
   end(): void {
     if (this.#isOver) return;
     this.#finish(rpcResult(this.#rpcId, null));
@@ -145,7 +150,7 @@ export class Incoming implements IncomingCall {
     const flow = this.#ownFlow();
     if (flow.waiting.size >= MAX_WAITING_ITEMS) {
       throw new FabricError(
-        'NODE_BUSY',
+        'READER_TOO_SLOW',
         `The stream is read too slowly: ${flow.waiting.size} items are queued`,
       );
     }

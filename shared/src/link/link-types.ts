@@ -1,5 +1,6 @@
 // The interface of a link. `link.ts` implements it; agents, clients and gateways are written against it.
 import type { Clock } from '../async/clock.ts';
+import type { FabricError } from '../errors/error.ts';
 import type { Logger } from '../log.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import type { Dial, TokenSource } from './transport.ts';
@@ -80,6 +81,11 @@ export interface IncomingCall {
   reply(result: unknown): void;
   /** Sends an error reply. `rpcError` decides which parts of the error travel. */
   fail(error: unknown, logId?: string): void;
+  /**
+   * Sends an error reply before anything was executed. The caller's link repeats a request that was refused with NODE_BUSY until the
+   * deadline of its call.
+   */
+  refuse(error: FabricError): void;
   /** Sends one item of a stream, which must not be null. Resolves when the next item may be sent. Rejects after the end. */
   push(item: unknown): Promise<void>;
   /** Ends a stream. */

@@ -144,7 +144,11 @@ export class Neighbor {
    * @throws {NODE_BUSY} when the queue is full
    */
   send(flow: SendFlow, envelope: Envelope, sender?: Sender): boolean {
-    const bytes = encode(envelope);
+    return this.sendEncoded(flow, envelope, encode(envelope), sender);
+  }
+
+  /** Sends the encoded bytes of an envelope. @throws {NODE_BUSY} when the queue is full */
+  sendEncoded(flow: SendFlow, envelope: Envelope, bytes: Uint8Array, sender?: Sender): boolean {
     if (this.transport !== undefined && flow.credit > 0 && flow.waiting.size === 0) {
       flow.credit--;
       this.#trace?.('sent', envelope);

@@ -2,7 +2,7 @@
 // caller's side; `calls.ts` sends, queues and cancels.
 import { FabricError } from '../errors/error.ts';
 import type { Envelope } from '../protocol/envelope.ts';
-import { errorOfReply, type RpcReply } from '../protocol/rpc.ts';
+import { errorOfReply, isRefusal, type RpcReply } from '../protocol/rpc.ts';
 import type { Sender } from './flow.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
 import type { Neighbor } from './neighbor.ts';
@@ -14,6 +14,8 @@ export interface CallOwner {
   monotonic(): number;
   /** Removes a call that has ended. With `cancelReason`, cancels it at the callee. */
   release(call: OpenCall, cancelReason?: string): void;
+  /** Sends a request that was refused again, after a delay. `isRead` is true if the callee itself refused it. */
+  repeat(call: OpenCall, refusal: FabricError, isRead: boolean): void;
   /** Reschedules the timeout after the deadline of a call has moved. */
   deadlineMoved(call: OpenCall): void;
 }
@@ -35,10 +37,16 @@ export abstract class OpenCall implements Waiter, Sender {
   abstract readonly isStream: boolean;
   deadline: number;
   isOver = false;
-  /** The neighbor that the request was passed to; `undefined` while it waits in `calls.ts`. */
+  /** The neighbor that the request was passed to; `undefined` while it waits in `calls.ts`, at first or to be repeated. */
   neighbor: Neighbor | undefined;
-  /** The sent request, for calls that allow resending. */
-  envelope: Envelope | undefined;
+  /** The encoded request, once it was sent. It is a copy: the caller may change its parameters meanwhile. */
+  bytes: Uint8Array | undefined;
+  /** Number of times that the request was refused. */
+  refusals = 0;
+  /** True if the callee read the refused request. */
+  isRead = false;
+  /** The refusal of a request that waits to be repeated. */
+  refusal: FabricError | undefined;
   /** True while the request waits in its neighbor for credit or for a connection. */
   isQueued = false;
   /** True while the call counts against `maxInFlight`. */
@@ -54,6 +62,17 @@ export abstract class OpenCall implements Waiter, Sender {
     request.options.signal?.addEventListener('abort', this);
   }
 
+  /**
+   * Handles the refusal of the request: nothing was executed. A busy callee is asked again until the deadline; any other refusal
+   * fails the call.
+   */
+  refused(error: FabricError, isRead: boolean): void {
+    if (error.code === 'NODE_BUSY' && !this.hasReceived) this.owner.repeat(this, error, isRead);
+    else this.fail(error);
+  }
+
+  /** True if a part of the answer was received. The request is not repeated then. */
+  abstract readonly hasReceived: boolean;
   abstract onReply(reply: RpcReply, size: number, envelope: Envelope): void;
   protected abstract settle(error: unknown): void;
 
@@ -81,7 +100,7 @@ export abstract class OpenCall implements Waiter, Sender {
 
   onDropped(error: Error): void {
     this.isQueued = false;
-    if (!this.envelope) this.fail(error);
+    if (!this.request.options.resend) this.fail(error);
   }
 
   onDue(): void {
@@ -89,6 +108,10 @@ export abstract class OpenCall implements Waiter, Sender {
   }
 
   protected timeOut(): void {
+    if (this.refusal) {
+      this.fail(this.refusal);
+      return;
+    }
     const { target, method } = this.request;
     this.fail(
       new FabricError(
@@ -103,6 +126,7 @@ export abstract class OpenCall implements Waiter, Sender {
 
 export class UnaryCall extends OpenCall {
   readonly isStream = false;
+  readonly hasReceived = false;
   readonly #resolve: (result: unknown) => void;
   readonly #reject: (error: unknown) => void;
 
@@ -121,7 +145,9 @@ export class UnaryCall extends OpenCall {
 
   onReply(reply: RpcReply): void {
     if (reply.error != null) {
-      this.fail(errorOfReply(reply.error));
+      const error = errorOfReply(reply.error);
+      if (isRefusal(reply.error)) this.refused(error, true);
+      else this.fail(error);
       return;
     }
     this.finish();

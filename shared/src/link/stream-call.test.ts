@@ -289,7 +289,7 @@ describe('backpressure', () => {
         for await (const item of stream) items.push(item);
       })(),
     );
-    expect(error).toMatchObject({ code: 'NODE_BUSY' });
+    expect(error).toMatchObject({ code: 'READER_TOO_SLOW' });
     expect(error.message).toMatch(/read too slowly/);
     expect(items).toHaveLength(10_001);
   });

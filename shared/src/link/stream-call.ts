@@ -4,7 +4,7 @@ import { Channel } from '../async/channel.ts';
 import { FabricError } from '../errors/error.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { errorOfReply, type RpcReply } from '../protocol/rpc.ts';
+import { errorOfReply, isRefusal, type RpcReply } from '../protocol/rpc.ts';
 import { OpenCall } from './open-call.ts';
 
 /**
@@ -29,6 +29,7 @@ export class StreamCall extends OpenCall {
   /** Messages on the stream's own flow since the last credit grant. */
   #sinceGrant = 0;
   #nextSeq = 0;
+  hasReceived = false;
 
   /**
    * True if the envelope's flow carries only items of this call. This stream then grants the credit itself: withholding it
@@ -50,9 +51,16 @@ export class StreamCall extends OpenCall {
 
   #receive(reply: RpcReply, size: number, maxBytes: number): void {
     if (reply.error != null) {
-      this.fail(errorOfReply(reply.error));
+      const error = errorOfReply(reply.error);
+      if (!isRefusal(reply.error)) this.fail(error);
+      else {
+        // The next attempt is a new stream.
+        this.#nextSeq = this.#sinceGrant = 0;
+        this.refused(error, true);
+      }
       return;
     }
+    this.hasReceived = true;
     if (reply.result == null) {
       this.finish();
       this.#items.end();
@@ -92,7 +100,7 @@ export class StreamCall extends OpenCall {
     if (length <= STREAM_BUFFER.maxItems && unread <= maxBytes) return;
     this.fail(
       new FabricError(
-        'NODE_BUSY',
+        'READER_TOO_SLOW',
         `The stream is read too slowly: ${length} items (${unread} bytes) are unread`,
       ),
       'slow-reader',

@@ -123,6 +123,16 @@ export function rpcError(id: string | number, error: unknown, logId?: string): R
   };
 }
 
+/** Creates the error reply to a request that was refused before anything was executed, so that its caller may repeat it. */
+export function rpcRefusal(id: string | number, error: FabricError): RpcReply {
+  const reply = rpcError(id, error);
+  (reply.error!.data as Record<string, unknown>).executed = false;
+  return reply;
+}
+
+/** True if an error reply states that nothing was executed. */
+export const isRefusal = ({ data }: RpcErrorBody): boolean => fieldsOf(data).executed === false;
+
 /** Converts an error reply of any Fame node to a FabricError. */
 export function errorOfReply(error: RpcErrorBody): FabricError {
   const data =
