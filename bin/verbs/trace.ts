@@ -61,7 +61,7 @@ function filterOf(input: VerbInput): (line: TraceLine) => boolean {
     to(line.to, line.via) &&
     type(line.type) &&
     corr(line.corrId) &&
-    (!onlyErrors || line.code !== undefined || line.dir === 'refuse');
+    (!onlyErrors || line.code !== undefined || line.dir === 'refuse' || line.dir === 'drop');
 }
 
 /** Formats one line of the trace, safe to print. */

@@ -15,7 +15,7 @@ export interface SentinelConfig {
   readonly drainMs: number;
   readonly maxSessions: number;
   readonly maxAddressesPerNode: number;
-  /** Open calls tracked for one caller; beyond this number the oldest is no longer tracked. */
+  /** Limit of open calls and grants of one node; a parent or peer may have 16 times as many. */
   readonly maxOpenCallsPerNode: number;
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
@@ -97,7 +97,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'integer',
     default: '4096',
     description:
-      'Open calls of one caller that the sentinel tracks; beyond this number the oldest is no longer tracked.',
+      'Maximum number of open calls of one node. Beyond it the oldest idle call ends; if none is idle, new calls are refused.',
   },
   {
     name: 'FAME_ALLOWED_ORIGINS',

@@ -4,6 +4,7 @@ import {
   type AddressBind,
   type AddressBindAck,
   type AddressUnbind,
+  type CallCancel,
   type CapabilityAdvertise,
   type CapabilityAdvertiseAck,
   type CapabilityWithdraw,
@@ -70,7 +71,7 @@ export class Control {
         return;
       }
       case 'CallCancel':
-        this.#cancel(from, frame.corrId, frame.reason);
+        this.#cancel(from, envelope, frame);
         break;
       case 'AddressBind':
         this.#bind(from, envelope, frame);
@@ -221,11 +222,15 @@ export class Control {
     this.#answer(from, envelope, { type: 'CapabilityWithdrawAck', ok: true, refId, capabilities, address });
   }
 
-  // Stops tracking a call that its caller cancelled, and notifies the callee if it accepts cancels.
-  #cancel(from: Session, corrId: string, reason = 'cancelled'): void {
+  // Ends a call that its caller cancelled, and notifies the callee. A callee that ignores cancels will still answer.
+  #cancel(from: Session, { replyTo }: Envelope, { corrId, reason = 'cancelled' }: CallCancel): void {
     const { calls, sessions } = this.#deps;
-    const call = calls.find(from, corrId);
+    const call = calls.findMade(from, corrId, replyTo);
     if (call === undefined) return;
+    if (!call.callee.terms.acceptsCancel) {
+      calls.abandon(call);
+      return;
+    }
     calls.close(call);
     sessions.cancelAtCallee(call, reason);
   }

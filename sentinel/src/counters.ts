@@ -5,6 +5,8 @@ export class Counters {
   forwardedBytes = 0;
   /** Messages that went through the codec because their shape was not the plain one. */
   decoded = 0;
+  /** Messages to mailboxes that had no grant. */
+  ungranted = 0;
   refused: Record<string, number> = Object.create(null);
   badFrames = 0;
   attached = 0;

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Logger, newId } from '@fame-fabric/shared';
+import { type Logger, newId, REPLY_PREFIX, SYSTEM_PARTICIPANT } from '@fame-fabric/shared';
 import { makeDirectory, sidOf } from '@fame-fabric/shared/router';
 
 /** `name/version`, as attach acks state it. */
@@ -61,24 +61,41 @@ export function assignPath(root: string, systemId: string, isTaken: (path: strin
   return path;
 }
 
-/** Addresses whose paths are cached. */
-const MAX_CACHED_PATHS = 4_096;
+/** Number of addresses whose destinations are cached. */
+const MAX_CACHED = 4_096;
 const SLASH = 47;
 
-/** The paths in physical addresses (`mailbox@/S/node`), cached while the addresses are in use. */
-export class PathCache {
-  readonly #paths = new Map<string, string>();
+/** What a message may be sent to, as the router needs it. */
+export interface Destination {
+  /** The path of a physical address (`agent@/S/node`); empty for a logical one. */
+  readonly path: string;
+  /** Mailboxes need a grant: `reply` (`__rpc__x@/S/node`) for every message, `system` (`__sys__@/S/node`) for all but requests. */
+  readonly mailbox: 'none' | 'reply' | 'system';
+}
 
-  /** The path of a physical address; empty for a logical one. */
-  of(address: string): string {
-    const known = this.#paths.get(address);
+/** The destination of logical addresses, and of messages that are routed by capabilities. */
+export const LOGICAL: Destination = Object.freeze({ path: '', mailbox: 'none' });
+
+/** The destinations of addresses, cached while the addresses are in use. */
+export class DestinationCache {
+  readonly #destinations = new Map<string, Destination>();
+
+  of(address: string): Destination {
+    const known = this.#destinations.get(address);
     if (known !== undefined) return known;
-    const at = address.lastIndexOf('@') + 1;
-    const path = address.charCodeAt(at) === SLASH ? address.slice(at) : '';
-    if (this.#paths.size >= MAX_CACHED_PATHS) this.#paths.clear();
-    this.#paths.set(address, path);
-    return path;
+    const destination = destinationOf(address);
+    if (this.#destinations.size >= MAX_CACHED) this.#destinations.clear();
+    this.#destinations.set(address, destination);
+    return destination;
   }
+}
+
+function destinationOf(address: string): Destination {
+  const at = address.lastIndexOf('@') + 1;
+  if (address.charCodeAt(at) !== SLASH) return LOGICAL;
+  const path = address.slice(at);
+  if (address.startsWith(REPLY_PREFIX)) return { path, mailbox: 'reply' };
+  return { path, mailbox: address.startsWith(`${SYSTEM_PARTICIPANT}@`) ? 'system' : 'none' };
 }
 
 /**

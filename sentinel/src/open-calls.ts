@@ -1,28 +1,142 @@
-// Open calls: every forwarded request with its caller and callee, until the reply or the end of the stream. The router uses
-// them to notify callers whose callee left, to forward cancels, and to notify callees whose caller left.
+// Open calls and response grants. Each forwarded request is an open call, with its caller and callee, until the reply or the end
+// of the stream. The router uses open calls to notify callers whose callee left, to forward cancels, and to notify callees whose
+// caller left. The same table decides who may write to a mailbox: a message to a mailbox needs an entry with its address and
+// corrId, and must come from the callee. Messages that request an ack, and plain messages with a replyTo, have an entry too.
+//
+// Invariants: I1 an entry is in the chain of its corrId, in one list of its caller, and in the list of its callee. I2 an entry that
+// has ended is in no list. I3 no entry lasts longer than its time limit: all of them are bounded by their callers and the clock.
+import { RTYPE } from '@fame-fabric/shared';
 import type { Session } from './session/session.ts';
 
-export interface OpenCall {
+/** Time without an item after which an open call ends, in ms. */
+export const IDLE_CALL_MS = 900_000;
+/** Time for which a settled grant still admits repeated answers and acks, in ms. */
+export const SETTLED_MS = 60_000;
+/** Time without an item after which an open call may be ended to make room for another one of its caller, in ms. */
+export const REPLACEABLE_MS = 30_000;
+/** A parent or peer carries the calls of many nodes, each of which has the limit of one caller at its own sentinel. */
+const LINK_FACTOR = 16;
+
+/**
+ * - `awaited`: the caller waits for an answer.
+ * - `granted`: an answer is allowed and not awaited: of a plain message, or of a cancelled call whose callee ignores cancels.
+ * - `settled`: answered; repeated answers and acks are admitted for `SETTLED_MS`.
+ */
+export type OpenState = 'awaited' | 'granted' | 'settled';
+export type CallState = OpenState | 'closed';
+
+/** The header fields of a forwarded message that open an entry. */
+export interface CallHeader {
+  readonly corrId: string;
+  /** Id of the envelope. */
+  readonly id: string;
+  /** Destination; empty if the message was routed by capabilities. */
+  readonly to: string;
+  /** The mailbox that the entry opens. */
+  readonly replyTo: string;
+  readonly rtype: number;
+}
+
+export class OpenCall implements Omit<CallHeader, 'rtype'> {
   readonly caller: Session;
   readonly callee: Session;
   readonly corrId: string;
-  /** Id of the request envelope. */
   readonly id: string;
+  readonly to: string;
   readonly replyTo: string;
   readonly isStream: boolean;
+  /** True if the message requests an ack: the grant outlives the answer then. */
+  readonly wantsAck: boolean;
   /** First bytes of the frame of an item in the usual formatting, for streams. */
   readonly itemHead: Buffer;
+  state: CallState;
+  /** Time of the request, of the last item, or of the answer. */
+  touchedAt: number;
   /** The tables that hold the call, so that closing it needs no lookup. */
   readonly ofCaller: NodeCalls;
   readonly ofCallee: NodeCalls;
+  /** Next entry of the same caller and corrId, with another mailbox. */
+  next: OpenCall | undefined;
+  /** Neighbors in the list of the caller. */
+  older: OpenCall | undefined;
+  newer: OpenCall | undefined;
+  /** Neighbors in the list of the callee. */
+  olderServed: OpenCall | undefined;
+  newerServed: OpenCall | undefined;
+
+  constructor(
+    caller: Session,
+    callee: Session,
+    { corrId, id, to, replyTo, rtype }: CallHeader,
+    state: OpenState,
+    now: number,
+    ofCaller: NodeCalls,
+    ofCallee: NodeCalls,
+  ) {
+    this.caller = caller;
+    this.callee = callee;
+    this.corrId = corrId;
+    this.id = id;
+    this.to = to;
+    this.replyTo = replyTo;
+    this.isStream = (rtype & RTYPE.stream) !== 0;
+    this.wantsAck = (rtype & RTYPE.ack) !== 0;
+    this.itemHead = this.isStream ? itemHeadOf(corrId) : NO_HEAD;
+    this.state = state;
+    this.touchedAt = now;
+    this.ofCaller = ofCaller;
+    this.ofCallee = ofCallee;
+    this.next = undefined;
+    this.older = undefined;
+    this.newer = undefined;
+    this.olderServed = undefined;
+    this.newerServed = undefined;
+  }
+
+  /** Time at which the entry ends if nothing happens. */
+  get endsAt(): number {
+    return this.touchedAt + (this.state === 'settled' ? SETTLED_MS : IDLE_CALL_MS);
+  }
 }
 
-/** The calls of one node. */
+/** Entries of one caller in the order in which they were added. */
+class CallList {
+  oldest: OpenCall | undefined;
+  newest: OpenCall | undefined;
+
+  add(call: OpenCall): void {
+    call.older = this.newest;
+    call.newer = undefined;
+    if (this.newest === undefined) this.oldest = call;
+    else this.newest.newer = call;
+    this.newest = call;
+  }
+
+  remove(call: OpenCall): void {
+    if (call.older === undefined) this.oldest = call.newer;
+    else call.older.newer = call.newer;
+    if (call.newer === undefined) this.newest = call.older;
+    else call.newer.older = call.older;
+  }
+}
+
+/** The entries of one node. */
 class NodeCalls {
-  /** Calls that it made, by corrId, oldest first. */
-  made: Map<string, OpenCall> | undefined;
+  /** Entries that it opened, by corrId; those with equal corrIds form a chain. */
+  readonly byCorrId = new Map<string, OpenCall>();
+  /** Entries that it opened and that are not settled. */
+  readonly open = new CallList();
+  readonly settled = new CallList();
+  size = 0;
+  /** Count of calls that it made and waits for. */
+  awaited = 0;
+  /** No entry ends before this time. */
+  checkAt = Number.POSITIVE_INFINITY;
+  /** No open call can be replaced before this time. */
+  replaceableAt = 0;
   /** Count of calls that it serves. */
   serving = 0;
+  newestServed: OpenCall | undefined;
 }
 
 const NO_HEAD = Buffer.alloc(0);
@@ -37,59 +151,156 @@ export class OpenCalls {
     this.#maxPerCaller = maxPerCaller;
   }
 
-  /** Open calls of all callers. */
+  /** Calls of all callers that wait for an answer. */
   get count(): number {
     return this.#count;
   }
 
-  /** Open calls that this node made. */
+  /** Calls of this node that wait for an answer, oldest first. */
   madeBy(caller: Session): OpenCall[] {
-    return [...(this.#byNode.get(caller)?.made?.values() ?? [])];
+    const made: OpenCall[] = [];
+    let call = this.#byNode.get(caller)?.open.oldest;
+    for (; call !== undefined; call = call.newer) if (call.state === 'awaited') made.push(call);
+    return made;
+  }
+
+  madeCount(caller: Session): number {
+    return this.#byNode.get(caller)?.awaited ?? 0;
   }
 
   servingCount(callee: Session): number {
     return this.#byNode.get(callee)?.serving ?? 0;
   }
 
-  find(caller: Session, corrId: string): OpenCall | undefined {
-    return this.#byNode.get(caller)?.made?.get(corrId);
+  /**
+   * Finds the entry of a mailbox. If the node has an entry with this corrId and only for other mailboxes, finds that one: its
+   * `replyTo` differs from `address`.
+   */
+  find(caller: Session, corrId: string, address: string): OpenCall | undefined {
+    const first = this.#byNode.get(caller)?.byCorrId.get(corrId);
+    for (let call = first; call !== undefined; call = call.next) if (call.replyTo === address) return call;
+    return first;
   }
 
-  isOpen(call: OpenCall): boolean {
-    return call.ofCaller.made?.get(call.corrId) === call;
-  }
-
-  /** Registers a call whose request is forwarded; `id` is that of the request envelope. */
-  open(
-    caller: Session,
-    callee: Session,
-    corrId: string,
-    id: string,
-    replyTo: string,
-    isStream: boolean,
-  ): void {
-    const ofCaller = this.#callsOf(caller);
-    const ofCallee = this.#callsOf(callee);
-    ofCaller.made ??= new Map();
-    const { made } = ofCaller;
-    const earlier = made.get(corrId);
-    if (earlier !== undefined) this.close(earlier);
-    else if (made.size >= this.#maxPerCaller) {
-      // A callee that never answers must not block its caller: stop tracking the oldest call.
-      const oldest = made.values().next().value;
-      if (oldest) this.close(oldest);
+  /** The call of `caller` with this corrId that waits for an answer. */
+  findMade(caller: Session, corrId: string, replyTo: string | undefined): OpenCall | undefined {
+    let call = this.#byNode.get(caller)?.byCorrId.get(corrId);
+    while (call !== undefined) {
+      if (call.state === 'awaited' && (replyTo === undefined || call.replyTo === replyTo)) return call;
+      call = call.next;
     }
-    const itemHead = isStream ? itemHeadOf(corrId) : NO_HEAD;
-    made.set(corrId, { caller, callee, corrId, id, replyTo, isStream, itemHead, ofCaller, ofCallee });
-    ofCallee.serving++;
-    this.#count++;
+    return undefined;
+  }
+
+  /** True if the caller can open one more entry. */
+  hasRoom(caller: Session): boolean {
+    const calls = this.#byNode.get(caller);
+    return calls === undefined || calls.size < this.maxOf(caller);
+  }
+
+  /** Maximum number of entries of this caller. */
+  maxOf({ kind }: Session): number {
+    return kind === 'node' ? this.#maxPerCaller : this.#maxPerCaller * LINK_FACTOR;
+  }
+
+  /** The entry of a full caller that ends first to make room: a settled one, else the oldest without an item for 30 s. */
+  replaceable(caller: Session, now: number): OpenCall | undefined {
+    const calls = this.#byNode.get(caller);
+    if (calls === undefined) return undefined;
+    if (calls.settled.oldest !== undefined) return calls.settled.oldest;
+    if (now < calls.replaceableAt) return undefined;
+    let earliest = now;
+    for (let call = calls.open.oldest; call !== undefined; call = call.newer) {
+      if (call.touchedAt + REPLACEABLE_MS <= now) return call;
+      if (call.touchedAt < earliest) earliest = call.touchedAt;
+    }
+    calls.replaceableAt = earliest + REPLACEABLE_MS;
+    return undefined;
+  }
+
+  /** Adds the entry of a forwarded message. A repeated message renews its entry. */
+  open(caller: Session, callee: Session, header: CallHeader, state: OpenState, now: number): void {
+    const { corrId, replyTo } = header;
+    const ofCaller = this.#callsOf(caller);
+    let earlier = ofCaller.byCorrId.get(corrId);
+    while (earlier !== undefined && earlier.replyTo !== replyTo) earlier = earlier.next;
+    if (earlier !== undefined) {
+      if (earlier.callee === callee && earlier.state === 'settled' && state === 'settled') {
+        this.#renew(earlier, now);
+        return;
+      }
+      this.close(earlier);
+    }
+    const ofCallee = this.#callsOf(callee);
+    const opened = new OpenCall(caller, callee, header, state, now, ofCaller, ofCallee);
+    opened.next = ofCaller.byCorrId.get(corrId);
+    ofCaller.byCorrId.set(corrId, opened);
+    ofCaller.size++;
+    (state === 'settled' ? ofCaller.settled : ofCaller.open).add(opened);
+    if (opened.endsAt < ofCaller.checkAt) ofCaller.checkAt = opened.endsAt;
+    opened.olderServed = ofCallee.newestServed;
+    if (ofCallee.newestServed !== undefined) ofCallee.newestServed.newerServed = opened;
+    ofCallee.newestServed = opened;
+    if (state === 'awaited') this.#countAwaited(opened, 1);
+  }
+
+  #renew(call: OpenCall, now: number): void {
+    call.touchedAt = now;
+    call.ofCaller.settled.remove(call);
+    call.ofCaller.settled.add(call);
+  }
+
+  /** Records an answer that leaves the entry as it is, such as an item of a stream. */
+  touch(call: OpenCall, now: number): void {
+    if (call.state !== 'settled') call.touchedAt = now;
+  }
+
+  /** Ends a call. If it or its answer (`rtype`) requests an ack, the mailbox stays open for repeated answers and acks. */
+  settle(call: OpenCall, rtype: number, now: number): void {
+    if (!call.wantsAck && (rtype & RTYPE.ack) === 0) {
+      this.close(call);
+      return;
+    }
+    if (call.state === 'settled') return;
+    if (call.state === 'awaited') this.#countAwaited(call, -1);
+    call.state = 'settled';
+    call.touchedAt = now;
+    const { ofCaller } = call;
+    ofCaller.open.remove(call);
+    ofCaller.settled.add(call);
+    if (call.endsAt < ofCaller.checkAt) ofCaller.checkAt = call.endsAt;
+  }
+
+  /** Ends a call that its caller gave up. Its callee ignores cancels, so the mailbox stays open for the answer. */
+  abandon(call: OpenCall): void {
+    if (call.state !== 'awaited') return;
+    this.#countAwaited(call, -1);
+    call.state = 'granted';
   }
 
   close(call: OpenCall): void {
-    if (!this.isOpen(call)) return;
-    call.ofCaller.made!.delete(call.corrId);
-    call.ofCallee.serving--;
-    if (--this.#count === 0) this.#onNone?.();
+    if (call.state === 'closed') return;
+    const { ofCaller, ofCallee, corrId } = call;
+    if (call.state === 'awaited') this.#countAwaited(call, -1);
+    (call.state === 'settled' ? ofCaller.settled : ofCaller.open).remove(call);
+    call.state = 'closed';
+    ofCaller.size--;
+    let at = ofCaller.byCorrId.get(corrId);
+    if (at !== call) {
+      while (at!.next !== call) at = at!.next;
+      at!.next = call.next;
+    } else if (call.next === undefined) ofCaller.byCorrId.delete(corrId);
+    else ofCaller.byCorrId.set(corrId, call.next);
+    if (call.newerServed === undefined) ofCallee.newestServed = call.olderServed;
+    else call.newerServed.olderServed = call.olderServed;
+    if (call.olderServed !== undefined) call.olderServed.newerServed = call.newerServed;
+  }
+
+  #countAwaited(call: OpenCall, change: 1 | -1): void {
+    call.ofCaller.awaited += change;
+    call.ofCallee.serving += change;
+    this.#count += change;
+    if (this.#count === 0) this.#onNone?.();
   }
 
   /** Resolves as soon as no call is open. For one waiter, the drain. */
@@ -101,25 +312,48 @@ export class OpenCalls {
     this.#onNone = undefined;
   }
 
+  /** All entries of which `callee` is the callee, oldest first. */
   servedBy(callee: Session): OpenCall[] {
     const served: OpenCall[] = [];
-    const serving = this.servingCount(callee);
-    if (serving === 0) return served;
-    for (const { made } of this.#byNode.values()) {
-      for (const call of made?.values() ?? []) if (call.callee === callee) served.push(call);
-      if (served.length >= serving) break;
-    }
-    return served;
+    let call = this.#byNode.get(callee)?.newestServed;
+    for (; call !== undefined; call = call.olderServed) served.push(call);
+    return served.reverse();
   }
 
-  /** Closes and returns the calls that `caller` made. */
+  /** Closes all entries of `caller` and returns the calls that it waited for. */
   takeMadeBy(caller: Session): OpenCall[] {
+    const calls = this.#byNode.get(caller);
+    if (calls === undefined) return [];
     const taken = this.madeBy(caller);
-    for (const call of taken) this.close(call);
+    for (const list of [calls.open, calls.settled]) {
+      while (list.oldest !== undefined) this.close(list.oldest);
+    }
     return taken;
   }
 
-  /** Forgets a node that is gone, once its calls are closed. */
+  /** Closes the entries whose time is over and returns those that a caller still waited for. */
+  takeExpired(now: number): OpenCall[] {
+    const expired: OpenCall[] = [];
+    for (const calls of this.#byNode.values()) if (calls.checkAt <= now) this.#expire(calls, now, expired);
+    return expired;
+  }
+
+  #expire(calls: NodeCalls, now: number, expired: OpenCall[]): void {
+    let checkAt = Number.POSITIVE_INFINITY;
+    for (const list of [calls.open, calls.settled]) {
+      for (let call = list.oldest; call !== undefined; ) {
+        const { endsAt, newer, state } = call;
+        if (endsAt <= now) {
+          this.close(call);
+          if (state === 'awaited') expired.push(call);
+        } else if (endsAt < checkAt) checkAt = endsAt;
+        call = newer;
+      }
+    }
+    calls.checkAt = checkAt;
+  }
+
+  /** Forgets a node that is gone, once its entries are closed. */
   forget(node: Session): void {
     this.#byNode.delete(node);
   }

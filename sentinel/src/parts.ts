@@ -53,7 +53,18 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   );
   const challenge = new AddressChallenge({ bindings, sessions, log });
   const control = new Control({ identity, sessions, bindings, challenge, calls, announcer, trace }, options);
-  const router = new Router({ identity, table, sessions, bindings, calls, control, counters, trace, log });
+  const router = new Router({
+    identity,
+    time,
+    table,
+    sessions,
+    bindings,
+    calls,
+    control,
+    counters,
+    trace,
+    log,
+  });
   const peerIds = new PeerIds(options.peerIds ?? []);
   const admission = new Admission(
     { identity, clock, table, sessions, router, announcer, peerIds, counters, log },

@@ -9,6 +9,7 @@ import {
   type ErrorCode,
   encode,
   FabricError,
+  type FrameType,
   isFabricError,
   LIMITS,
   type Logger,
@@ -22,9 +23,10 @@ import { CLOSE } from './close-codes.ts';
 import type { Control } from './control.ts';
 import type { Counters } from './counters.ts';
 import type { TraceTap } from './http/trace.ts';
-import { type Identity, PathCache } from './identity.ts';
-import { endsStream, type OpenCalls } from './open-calls.ts';
+import { type Destination, DestinationCache, type Identity, LOGICAL } from './identity.ts';
+import { endsStream, type OpenCall, type OpenCalls, type OpenState } from './open-calls.ts';
 import { nack, type Refused } from './replies.ts';
+import type { CoarseClock } from './session/coarse-clock.ts';
 import type { Session } from './session/session.ts';
 import type { SessionTable } from './session/session-table.ts';
 import type { Sessions } from './session/sessions.ts';
@@ -38,6 +40,7 @@ const REQUEST_RTYPES = RTYPE.reply | RTYPE.stream;
 
 export interface RouterDeps {
   identity: Identity;
+  time: CoarseClock;
   table: SessionTable;
   sessions: Sessions;
   bindings: Bindings;
@@ -52,7 +55,9 @@ export class Router {
   readonly #deps: RouterDeps;
   readonly #header = new Header();
   readonly #credit = new Credit();
-  readonly #paths = new PathCache();
+  readonly #destinations = new DestinationCache();
+  /** Destination of the message at hand, set by `#find`. */
+  #destination: Destination = LOGICAL;
   #isDraining = false;
 
   constructor(deps: RouterDeps) {
@@ -167,16 +172,16 @@ export class Router {
       }
     }
     const { bindings, table } = this.#deps;
+    this.#destination = LOGICAL;
     const target =
       header.to === ''
         ? (bindings.provider(capabilities!, from, header.id) ?? table.parent)
         : this.#find(from, header);
-    if (frame.type === 'DeliveryAck') {
-      this.#forwardAck(from, target, header, frame.ok, forwarded);
-      return;
-    }
-    header.frameAt = Math.max(0, forwarded.indexOf('"frame"'));
-    this.#forward(from, target, header, forwarded);
+    if (frame.type === 'DeliveryAck') this.#forwardAck(from, target, header, frame.ok, forwarded);
+    else if (frame.type === 'Data') {
+      header.frameAt = Math.max(0, forwarded.indexOf('"frame"'));
+      this.#forward(from, target, header, forwarded);
+    } else this.#forwardSecure(from, target, header, frame.type, forwarded);
   }
 
   // Finds the receiver. A path decides first: an attached node, a child sentinel, or a peer. Any other address goes to the node
@@ -184,7 +189,8 @@ export class Router {
   #find(from: Session, header: Header): Session | undefined {
     const { bindings, table, identity } = this.#deps;
     const { to } = header;
-    const path = this.#paths.of(to);
+    this.#destination = this.#destinations.of(to);
+    const { path } = this.#destination;
     if (path !== '') {
       const exact = table.byPath(path);
       if (exact !== undefined) return exact;
@@ -203,14 +209,16 @@ export class Router {
   }
 
   #forward(from: Session, target: Session | undefined, header: Header, bytes: Buffer): void {
-    const { counters, calls, trace } = this.#deps;
+    const { counters, calls, time, trace } = this.#deps;
     if (target === undefined || target === from) {
       this.#refuseUnroutable(from, header, bytes.length);
       return;
     }
-    const isRequest = (header.rtype & REQUEST_RTYPES) !== 0 && header.corrId !== '';
+    const isRequest =
+      (header.rtype & REQUEST_RTYPES) !== 0 && header.corrId !== '' && this.#destination.mailbox !== 'reply';
     let congested: Session | undefined;
     let endsFlow = false;
+    let opens: OpenState | undefined;
     if (isRequest) {
       if (target.state !== 'attached') {
         const reason = `The node that serves ${header.to} is disconnected`;
@@ -224,25 +232,143 @@ export class Router {
         this.#refuse(from, header, 'NODE_BUSY', reason, bytes.length);
         return;
       }
+      opens = 'awaited';
     } else {
-      const call = header.corrId === '' ? undefined : calls.find(target, header.corrId);
-      const isReply = call !== undefined && call.callee === from;
-      if (isReply && (!call.isStream || endsStream(bytes, header.frameAt, call))) {
-        calls.close(call);
+      const call = this.#callOf(from, target, header);
+      if (call === null) {
+        this.#drop(from, header, bytes.length);
+        return;
+      }
+      if (call !== undefined && (!call.isStream || endsStream(bytes, header.frameAt, call))) {
+        calls.settle(call, header.rtype, time.now);
         // A late answer may come on the flow of its pair of nodes, which does not end with the stream.
         endsFlow = call.isStream && from.terms.hasStreamFlows && header.flowId === header.corrId;
-      } else if (target.outbound.isCongested(header.flowId)) congested = target;
+      } else {
+        if (call !== undefined) calls.touch(call, time.now);
+        if (target.outbound.isCongested(header.flowId)) congested = target;
+      }
+      opens = this.#stateOf(header, call);
+    }
+    if (opens !== undefined && !calls.hasRoom(from) && !this.#makeRoom(from)) {
+      if (this.#destination.mailbox === 'none') {
+        this.#refuseCall(from, header, bytes.length);
+        return;
+      }
+      // An answer is not lost for the grant of its ack.
+      opens = undefined;
     }
 
     from.outbound.countReceived(header.flowId, congested?.outbound);
     if (!this.#enqueue(from, target, header, bytes)) return;
-    if (isRequest) {
-      const isStream = (header.rtype & RTYPE.stream) !== 0;
-      calls.open(from, target, header.corrId, header.id, header.replyTo, isStream);
-    } else if (endsFlow) {
+    if (opens !== undefined) calls.open(from, target, header, opens, time.now);
+    if (endsFlow) {
       from.outbound.endFlow(header.flowId);
       target.outbound.endFlow(header.flowId);
     }
+    counters.forwarded++;
+    counters.forwardedBytes += bytes.length;
+    if (trace.isActive) this.#trace('forward', from, header, bytes.length, { via: target.path });
+  }
+
+  // The grant that a message opens if it is no request: one for its ack, or one for the answer to a plain message.
+  #stateOf({ corrId, replyTo, rtype }: Header, call: OpenCall | undefined): OpenState | undefined {
+    if (replyTo === '' || corrId === '') return undefined;
+    if ((rtype & RTYPE.ack) !== 0) return 'settled';
+    return call === undefined && this.#destination.mailbox === 'none' ? 'granted' : undefined;
+  }
+
+  // The call that a message to `target` answers; `undefined` if it answers none and needs no grant, `null` if it may not be
+  // forwarded. A node's grants are enforced by its own sentinel: sentinels pass the answers of other sentinels on.
+  #callOf(from: Session, target: Session, { corrId, to }: Header): OpenCall | undefined | null {
+    const { calls } = this.#deps;
+    const { mailbox, path } = this.#destination;
+    if (corrId === '' && mailbox === 'none') return undefined;
+    const call = calls.find(target, corrId, to);
+    if (call !== undefined && call.replyTo === to) return this.#admits(call, from) ? call : null;
+    if (mailbox === 'none') {
+      // A node matches answers by their corrId, so an answer to another of its addresses is forged as well.
+      return call?.state === 'awaited' && !this.#admits(call, from) ? null : undefined;
+    }
+    if (from.kind !== 'node') return path === target.path ? null : undefined;
+    return this.#callOfOtherLink(from, target, corrId, to) ?? null;
+  }
+
+  // An answer may return by another link than its request: by the parent instead of a peer, or the reverse.
+  #callOfOtherLink(from: Session, target: Session, corrId: string, to: string): OpenCall | undefined {
+    if (target.kind === 'node') return undefined;
+    const { calls, table } = this.#deps;
+    const { parent, peers } = table;
+    for (const link of parent === undefined ? peers : [parent, ...peers]) {
+      const call = calls.find(link, corrId, to);
+      if (call !== undefined && call.replyTo === to && this.#admits(call, from)) return call;
+    }
+    return undefined;
+  }
+
+  // True if `from` may answer a call: its callee, or a node of the same owner that has taken over the address since the callee lost
+  // its connection.
+  #admits({ callee, to }: OpenCall, from: Session): boolean {
+    if (callee === from) return true;
+    if (from.kind !== 'node') return callee.kind !== 'node';
+    const isSuccessor = callee.state !== 'attached' && callee.terms.principal.id === from.terms.principal.id;
+    return isSuccessor && to !== '' && this.#deps.bindings.serves(to, from);
+  }
+
+  // Drops a message to a mailbox that has no grant. A refusal would tell a stranger which calls are open.
+  #drop(from: Session, header: Header, size: number): void {
+    const { counters, trace } = this.#deps;
+    counters.ungranted++;
+    if (header.flowId !== '') from.outbound.countReceived(header.flowId, undefined);
+    if (trace.isActive) this.#trace('drop', from, header, size, {});
+  }
+
+  // Ends an entry of a full caller, if one may end. Returns `false` if none may.
+  #makeRoom(from: Session): boolean {
+    const { calls, sessions, time } = this.#deps;
+    const call = calls.replaceable(from, time.now);
+    if (call === undefined) return false;
+    sessions.replaceCall(call);
+    return true;
+  }
+
+  #refuseCall(from: Session, header: Header, size: number): void {
+    const reason = `Open call limit of the node reached (${this.#deps.calls.maxOf(from)}). Wait for answers, cancel calls or raise FAME_MAX_OPEN_CALLS_PER_NODE.`;
+    this.#refuse(from, header, 'QUOTA_EXCEEDED', reason, size);
+  }
+
+  // Forwards a frame of an encrypted channel. A SecureOpen opens its mailbox, until a SecureClose or as long as a call may be idle.
+  #forwardSecure(
+    from: Session,
+    target: Session | undefined,
+    header: Header,
+    type: FrameType,
+    bytes: Buffer,
+  ): void {
+    const { calls, counters, time, trace } = this.#deps;
+    if (target === undefined || target === from) {
+      this.#refuseUnroutable(from, header, bytes.length);
+      return;
+    }
+    const opens = type === 'SecureOpen' && header.replyTo !== '';
+    if (type === 'SecureOpen') {
+      if (opens && !calls.hasRoom(from) && !this.#makeRoom(from)) {
+        this.#refuseCall(from, header, bytes.length);
+        return;
+      }
+    } else {
+      const call = this.#callOf(from, target, header);
+      if (call === null) {
+        this.#drop(from, header, bytes.length);
+        return;
+      }
+      if (call !== undefined) {
+        if (type === 'SecureClose') calls.close(call);
+        else calls.touch(call, time.now);
+      }
+    }
+    from.outbound.countReceived(header.flowId, undefined);
+    if (!this.#enqueue(from, target, header, bytes)) return;
+    if (opens) calls.open(from, target, header, 'granted', time.now);
     counters.forwarded++;
     counters.forwardedBytes += bytes.length;
     if (trace.isActive) this.#trace('forward', from, header, bytes.length, { via: target.path });
@@ -265,11 +391,18 @@ export class Router {
 
   // Forwards a delivery ack, or drops it: an ack is never refused. A negative one ends the call that it names.
   #forwardAck(from: Session, target: Session | undefined, header: Header, ok: boolean, bytes: Buffer): void {
-    const { calls, identity } = this.#deps;
+    const { calls, identity, time } = this.#deps;
+    if (target === undefined || target === from || header.to.endsWith(`@${identity.path}`)) {
+      from.outbound.countReceived(header.flowId, undefined);
+      return;
+    }
+    const call = this.#callOf(from, target, header);
+    if (call === null) {
+      this.#drop(from, header, bytes.length);
+      return;
+    }
     from.outbound.countReceived(header.flowId, undefined);
-    if (target === undefined || target === from || header.to.endsWith(`@${identity.path}`)) return;
-    const call = calls.find(target, header.corrId);
-    if (!ok && call !== undefined && call.callee === from) calls.close(call);
+    if (!ok && call !== undefined) calls.settle(call, header.rtype, time.now);
     this.#enqueue(from, target, header, bytes);
   }
 
@@ -289,8 +422,8 @@ export class Router {
     const reason = `The envelope has ${size} bytes; the limit is ${LIMITS.maxEnvelopeBytes}`;
     this.#refuse(from, header, 'MESSAGE_TOO_LARGE', reason, size);
     const caller = header.corrId === '' ? undefined : this.#find(from, header);
-    const call = caller && calls.find(caller, header.corrId);
-    if (call === undefined || call.callee !== from) return;
+    const call = caller && this.#callOf(from, caller, header);
+    if (call?.state !== 'awaited') return;
     calls.close(call);
     call.caller.outbound.sendControl(nack(identity, call, 'MESSAGE_TOO_LARGE', reason));
   }
@@ -326,7 +459,7 @@ export class Router {
   }
 
   #trace(
-    dir: 'forward' | 'refuse',
+    dir: 'forward' | 'refuse' | 'drop',
     { path }: Session,
     { to, corrId, id }: Header,
     bytes: number,

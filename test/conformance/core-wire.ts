@@ -263,13 +263,15 @@ export function coreWire(name: string, target: () => Target): void {
       test.each(['__sys__', '__rpc__abc'])(
         'S12: %s at the path of a node needs no bind',
         async (participant) => {
-          const [from, to] = [await nodes.attached(), await nodes.attached()];
-          from.send({
-            to: `${participant}@${to.path}`,
-            corrId: 'c',
-            frame: { type: 'Data', payload: 'by path' },
-          });
-          const got = await to.next((m) => m.frame?.type === 'Data');
+          const svc = address();
+          const server = await nodes.attached();
+          await server.serve(svc);
+          const caller = await nodes.attached();
+          const replyTo = `${participant}@${caller.path}`;
+          const { corrId } = caller.sendCall(svc, 'ask', {}, { replyTo });
+          await server.next((m) => m.corrId === corrId);
+          server.send({ to: replyTo, corrId, frame: { type: 'Data', payload: 'by path' } });
+          const got = await caller.next((m) => m.frame?.type === 'Data');
           expect(got.frame.payload).toBe('by path');
         },
       );

@@ -140,7 +140,7 @@ export async function createHttp(
       capabilities: [...bindings.capabilitiesOf(session)],
       queuedMessages: session.outbound.messages,
       queuedBytes: session.outbound.bytes,
-      openCalls: calls.madeBy(session).length,
+      openCalls: calls.madeCount(session),
       serving: calls.servingCount(session),
     })),
   }));

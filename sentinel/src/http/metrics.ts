@@ -22,6 +22,12 @@ export function renderMetrics(counters: Counters, gauges: Gauges): string {
   put('fame_forwarded_bytes_total', 'counter', 'Bytes of forwarded envelopes.', counters.forwardedBytes);
   put('fame_decoded_total', 'counter', 'Envelopes that had to be decoded.', counters.decoded);
   put('fame_bad_frames_total', 'counter', 'Messages that were not valid envelopes.', counters.badFrames);
+  put(
+    'fame_ungranted_total',
+    'counter',
+    'Messages to mailboxes dropped because no open call allowed them.',
+    counters.ungranted,
+  );
   for (const [code, count] of Object.entries(counters.refused)) {
     put('fame_refused_total', 'counter', 'Envelopes refused, by code.', count, `{code="${code}"}`);
   }

@@ -6,7 +6,7 @@ import type { Clock, Timer } from '@fame-fabric/shared';
 export interface TraceEntry {
   /** Wall time in ms since the epoch. */
   t: number;
-  dir: 'forward' | 'refuse' | 'control';
+  dir: 'forward' | 'refuse' | 'drop' | 'control';
   /** Frame type. */
   type: string;
   /** Path of the sender. */

@@ -59,7 +59,7 @@ export class Sessions {
     this.#stopExpiry(session);
     if (terms.instanceId !== session.terms.instanceId) {
       for (const call of calls.takeMadeBy(session)) this.cancelAtCallee(call, 'caller-gone');
-      const orphans = calls.servedBy(session);
+      const orphans = calls.servedBy(session).filter(({ state }) => state === 'awaited');
       if (orphans.length > 0) this.#expireOrphans(orphans);
     }
     // Install the new connection before closing the old one, so that the old close handler sees it was replaced.
@@ -127,15 +127,38 @@ export class Sessions {
     this.#orphanTimers.add(timer);
   }
 
-  // Notifies the callers of those calls that are still open.
+  // Closes these entries and notifies the callers of those that are still open.
   #failCalls(failed: readonly OpenCall[]): void {
     const { calls, identity } = this.#deps;
     for (const call of failed) {
-      if (!calls.isOpen(call)) continue;
+      const isAwaited = call.state === 'awaited';
       calls.close(call);
+      if (!isAwaited) continue;
       const reason = 'The node that was handling the call has left';
       call.caller.outbound.sendControl(nack(identity, call, 'NODE_GONE', reason));
     }
+  }
+
+  /** Ends the calls whose time is over: their callers receive CALL_TIMEOUT, their callees a cancel. */
+  endExpiredCalls(now: number): void {
+    const { calls, identity } = this.#deps;
+    for (const call of calls.takeExpired(now)) {
+      const reason =
+        'The sentinel ended the call: its deadline has passed, or it had no answer for 15 minutes';
+      call.caller.outbound.sendControl(nack(identity, call, 'CALL_TIMEOUT', reason));
+      this.cancelAtCallee(call, 'timeout');
+    }
+  }
+
+  /** Ends an entry to make room for another one of its caller. Both ends of an open call are notified. */
+  replaceCall(call: OpenCall): void {
+    const { calls, identity } = this.#deps;
+    const isAwaited = call.state === 'awaited';
+    calls.close(call);
+    if (!isAwaited) return;
+    const reason = `The node reached its limit of open calls (${calls.maxOf(call.caller)}), and this one was idle for the longest time`;
+    call.caller.outbound.sendControl(nack(identity, call, 'QUOTA_EXCEEDED', reason));
+    this.cancelAtCallee(call, 'replaced');
   }
 
   #removeBindings(session: Session): void {

@@ -75,7 +75,7 @@ test.each(STEPS)(
     const slow = attach('slow');
     const sender = attach('sender');
     for (let n = 0; n < 40; n++) {
-      sender.send({ type: 'Data', payload: n }, { to: `__sys__@${slow.path}` });
+      sender.send({ type: 'Data', payload: n }, { to: `inbox@${slow.path}` });
     }
     clock.stepWall(ms);
     await run(7_900);
@@ -134,7 +134,7 @@ test('HD26: a queue that stands is found within 10 s, whenever it began to stand
     const sender = attach('sender');
     clock.advance(offset);
     for (let n = 0; n < 40; n++) {
-      sender.send({ type: 'Data', payload: n }, { to: `__sys__@${slow.path}` });
+      sender.send({ type: 'Data', payload: n }, { to: `inbox@${slow.path}` });
     }
     await run(8_000);
     expect(slow.transport.closed).toBeUndefined();

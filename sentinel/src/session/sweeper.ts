@@ -1,5 +1,5 @@
-// The one timer of an idle sentinel. Every two seconds it advances the coarse clock, pings silent nodes, and closes nodes that
-// stay silent, nodes that do not read and nodes whose key was revoked. No node has a timer of its own.
+// The one timer of an idle sentinel. Every two seconds it advances the coarse clock, pings silent nodes, ends calls whose time
+// is over, and closes nodes that stay silent, nodes that do not read and nodes whose key was revoked. No node has a timer of its own.
 //
 // By the coarse clock, times are whole ticks that began up to one tick before the message did. So the limits are odd numbers of
 // seconds, between two ticks: silence of 31 s is found at 32 s and is 30 to 32 s, a stall of 9 s is found at 10 s and is 8 to 10 s.
@@ -49,8 +49,9 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { access, time, table } = this.#deps;
+    const { access, sessions, time, table } = this.#deps;
     time.tick();
+    sessions.endExpiredCalls(time.now);
     const isRevoked = access.revocations();
     for (const session of table.all()) {
       if (isRevoked(session.terms.principal)) this.#revoke(session);

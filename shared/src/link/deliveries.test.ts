@@ -17,12 +17,12 @@ async function atLeastOnce() {
     return false;
   };
   const link = await attach(sentinel, { systemId: 'a', clock, deliveryProfile: 'at-least-once' });
-  const acknowledge = ({ id, corrId }: Envelope): void => {
+  const acknowledge = ({ id, corrId, replyTo }: Envelope): void => {
     sentinel.send(
       sentinel.node,
       makeEnvelope(
         { type: 'DeliveryAck', ok: true, refId: id },
-        { to: link.path, ...(corrId ? { corrId } : {}) },
+        { to: replyTo!, ...(corrId ? { corrId } : {}) },
       ),
     );
   };

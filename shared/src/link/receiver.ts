@@ -68,8 +68,7 @@ export class Receiver {
         this.#onData(neighbor, envelope as Envelope<DataFrame>, size);
         break;
       case 'DeliveryAck':
-        this.#deps.deliveries?.acknowledged(frame.refId);
-        calls.onDeliveryAck(envelope as Envelope<DeliveryAck>);
+        this.#onDeliveryAck(envelope as Envelope<DeliveryAck>);
         break;
       case 'CallCancel':
         serving.onCancel(frame.corrId, envelope.replyTo, frame.reason ?? 'aborted');
@@ -95,23 +94,33 @@ export class Receiver {
     }
   }
 
+  // The sentinel checks who writes to a mailbox. Its refusal of a message without replyTo has no `to`.
+  #onDeliveryAck(envelope: Envelope<DeliveryAck>): void {
+    const { calls, deliveries, serving } = this.#deps;
+    const { to } = envelope;
+    const { replyAddress, systemAddress } = serving.identity;
+    const isAnswer = to === undefined || to === replyAddress;
+    if (isAnswer || to === systemAddress) deliveries?.acknowledged(envelope.frame.refId);
+    if (isAnswer) calls.onDeliveryAck(envelope);
+  }
+
   #onData(neighbor: Neighbor, envelope: Envelope<DataFrame>, size: number): void {
     const { calls, serving } = this.#deps;
     const { payload } = envelope.frame;
     // Without a result and an error a reply is the end of a stream, unless its sender waits for an answer: then it is a
     // request that lacks its method.
+    const isToMailbox = envelope.to === serving.identity.replyAddress;
     const isReply =
       isRpcReply(payload) &&
-      (isRpcAnswer(payload) ||
-        envelope.to === serving.identity.replyAddress ||
-        !expects(envelope, RTYPE.reply | RTYPE.stream));
+      (isRpcAnswer(payload) || isToMailbox || !expects(envelope, RTYPE.reply | RTYPE.stream));
     if (!isReply) {
       serving.onData(neighbor, envelope);
       return;
     }
     const wantsAck = expects(envelope, RTYPE.ack) && envelope.replyTo !== undefined;
     if (wantsAck && !serving.acknowledge(neighbor, envelope)) return;
-    calls.onReply(envelope, size);
+    // The sentinel checks who writes to a mailbox. A reply to any other address answers no call of this node.
+    if (isToMailbox) calls.onReply(envelope, size);
   }
 
   #onBadMessage(neighbor: Neighbor, bytes: Uint8Array, error: unknown): void {
@@ -125,7 +134,8 @@ export class Receiver {
     // A bad message uses credit like any other.
     if (header.flowId !== undefined) neighbor.received.count(header.flowId);
     if (header.isReply) {
-      if (header.corrId !== undefined) calls.onBadReply(header.corrId, fault);
+      const isToMailbox = header.to === serving.identity.replyAddress;
+      if (header.corrId !== undefined && isToMailbox) calls.onBadReply(header.corrId, fault);
     } else serving.refuse(neighbor, header, fault.code, fault.message);
   }
 
