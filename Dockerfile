@@ -1,15 +1,15 @@
 # One image for every role; the command selects it: `sentinel`, `agent`, `up`, `chat`, `ps`. The image contains Node, the
 # compiled sources and the packages that they need, without compiler, tests and package cache. It runs as an unprivileged user
-# and writes only to /data, so its root file system may be read-only.
+# and writes only to /data, so its root file system may be read-only. Base images are pinned by digest; Dependabot renews them.
 
-FROM node:24-slim AS build
+FROM node:24.19.0-slim@sha256:cd84903a12dbd26b46f1f3b8144a2568c41c5d37ddd0c7a80a34c7a19786b35f AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc tsconfig.base.json LICENSE ./
 COPY shared/package.json shared/
 COPY sentinel/package.json sentinel/
 COPY agents/package.json agents/
 COPY client/package.json client/
-# The base image has Node, and no package in the image needs its install script.
+# No package needs its install script.
 RUN npm ci --ignore-scripts
 COPY shared shared
 COPY sentinel sentinel
@@ -19,10 +19,12 @@ COPY bin bin
 RUN node node_modules/typescript/bin/tsc -b bin
 # npm installs packages that workspaces cannot share below their workspace, so the image copies all remaining folders.
 RUN npm prune --omit=dev --ignore-scripts
+# The base image has Node.
+RUN rm -rf node_modules/node-linux-* node_modules/.bin/node
 RUN rm -rf */src */tsconfig.json bin tsconfig.base.json package-lock.json .npmrc
 RUN mkdir ../data
 
-FROM node:24-slim
+FROM node:24.19.0-slim@sha256:cd84903a12dbd26b46f1f3b8144a2568c41c5d37ddd0c7a80a34c7a19786b35f
 ENV NODE_ENV=production FAME_DATA_DIR=/data
 WORKDIR /app
 COPY --from=build /app /app

@@ -1,8 +1,9 @@
 # Shortcuts for users. The commands are implemented in TypeScript (`bin/`); this file installs, builds and calls them.
-# `npm ci` installs Node 24 into node_modules, so the Node that runs npm may be older (20 or newer).
+# `npm ci` installs Node 24 into node_modules, so the Node that runs npm may be older (20 or newer). On a platform that it has no
+# Node for, the installed one must be Node 24 or newer.
 
-NODE  := node_modules/.bin/node
-FAME  := $(NODE) --disable-warning=ExperimentalWarning dist/fame.js
+NODE   = $(shell test -x node_modules/.bin/node && echo node_modules/.bin/node || echo node)
+FAME   = $(NODE) --disable-warning=ExperimentalWarning dist/fame.js
 STAMP := dist/.made
 
 # An installed node_modules is as new as its lock file; a build is as new as the newest source.

@@ -26,6 +26,8 @@ import {
   type SourceTree,
   secondImplementations,
   strayArrows,
+  timerSetters,
+  wallTimeReaders,
   webSocketDialers,
   wildcardExports,
   workspaceOf,
@@ -190,6 +192,42 @@ const OUTWARD = [
 const ENVIRONMENT = {
   variable: /\/config\.ts$/,
   whole: /^bin\/fame\.ts$|\/main\.ts$|\/config\.ts$|^agents\/src\/process\//,
+};
+
+/** The files that read wall time, which jumps, each with what it is for. Intervals use `Clock.monotonic`. */
+const WALL_TIME: Readonly<Record<string, string>> = {
+  'shared/src/async/clock.ts': 'the clock itself',
+  'shared/src/protocol/envelope.ts': 'the field `ts` of an envelope',
+  'sentinel/src/http/http.ts': 'the time stamp of missed trace entries',
+  'sentinel/src/http/trace.ts': 'the time stamps of trace entries',
+  'sentinel/src/session/sessions.ts': 'the start of a session, which is shown',
+  'agents/src/agent/tasks/task-table.ts': 'the time stamp of a state, a field of A2A',
+  'agents/src/conversation/host.ts':
+    'time stamps and the deadline of a turn in the journal, for a later process',
+  'agents/src/conversation/journal.ts': 'time stamps in the journal',
+  'agents/src/conversation/loaded-conversation.ts': 'the rest of the time of a turn of an earlier process',
+  'agents/src/model/offline/offline-server.ts': 'the field `created` of an answer',
+  'agents/src/model/openai/openai-model.ts': 'Retry-After with a date',
+  'agents/src/store/memory-store.ts': 'the last change of a conversation, for its retention',
+  'agents/src/store/sqlite/sqlite-store.ts':
+    'the last change of a conversation, and leases between processes',
+  'agents/src/store/sweeper.ts': 'retention, which lasts longer than a process',
+  'agents/src/strategy/prompt-strategy.ts': 'the date in a prompt',
+  'agents/src/team/team.ts': 'the date in a prompt',
+  'agents/src/tools/standard/standard-tools.ts': 'the tool that tells the time',
+  'client/src/envelope-printer.ts': 'the time of a printed envelope',
+  'client/src/repl/saved-conversations.ts': 'the last change of a conversation, which is shown',
+  'bin/local/managed-process.ts': 'the start of a process, for other processes',
+  'bin/verbs/chat.ts': 'the age of conversations, which is shown',
+  'bin/verbs/local.ts': 'the age of a process, which is shown',
+};
+
+/** The files that set timers without a clock. */
+const TIMERS: Readonly<Record<string, string>> = {
+  'shared/src/async/clock.ts': 'the clock itself',
+  'shared/src/link/web-transport.ts': 'the limit of a dial, which has no clock in browsers',
+  'sentinel/src/door/listener.ts': 'the limit of a close: a clock of tests may have stopped by then',
+  'sentinel/src/main.ts': 'the start of the log of a process',
 };
 
 // --- The rules and their planted faults ----------------------------------------------------------------------------------
@@ -441,6 +479,30 @@ describe('the environment', () => {
       'shared/src/b.ts reads a variable',
       'shared/src/c.ts reads the environment',
     ]);
+  });
+});
+
+describe('HD11: time', () => {
+  test('wall time is read by the listed files only', () => {
+    expect(wallTimeReaders(tree)).toEqual(Object.keys(WALL_TIME).sort());
+  });
+
+  test('timers without a clock are set by the listed files only', () => {
+    expect(timerSetters(tree)).toEqual(Object.keys(TIMERS).sort());
+  });
+
+  test('planted readers of wall time and planted timers are found', () => {
+    const faulty = planted({
+      'agents/src/a.ts': 'const at = Date.now();',
+      'agents/src/b.ts': 'const { now = Date.now } = options;',
+      'agents/src/c.ts': 'const until = this.#deps.clock.now() + ms;',
+      'agents/src/d.ts': 'const year = new Date().getFullYear();',
+      'agents/src/e.ts': 'const until = clock.monotonic() + ms; // not Date.now()',
+      'agents/src/f.ts': 'setTimeout(close, 5);',
+      'agents/src/g.ts': 'socket.setTimeout(5);',
+    });
+    const names = (files: readonly string[]) => files.map((file) => file.at(-4)).join('');
+    expect([names(wallTimeReaders(faulty)), names(timerSetters(faulty))]).toEqual(['abcd', 'f']);
   });
 });
 

@@ -118,10 +118,10 @@ export class LocalStack {
     state: string,
     isInState: () => Promise<boolean>,
   ): Promise<void> {
-    const deadline = Date.now() + START_TIMEOUT_MS;
+    const deadline = systemClock.monotonic() + START_TIMEOUT_MS;
     while (!(await isInState())) {
       const hasEnded = part.running()?.pid !== record.pid;
-      if (hasEnded || Date.now() > deadline) {
+      if (hasEnded || systemClock.monotonic() > deadline) {
         await part.stop(this.#stopGraceMs);
         const fault = hasEnded
           ? 'ended while it was starting'

@@ -66,7 +66,7 @@ export class ManagedProcess {
     if (child.pid === undefined || identity === undefined) {
       throw new Error(`The ${this.name} did not start; see ${this.logFile}`);
     }
-    const record = { name: this.name, pid: child.pid, identity, port, startedAt: Date.now() };
+    const record = { name: this.name, pid: child.pid, identity, port, startedAt: systemClock.now() };
     writeFileSync(this.#pidFile, `${JSON.stringify(record)}\n`, { mode: 0o600 });
     return record;
   }
@@ -103,10 +103,10 @@ export class ManagedProcess {
 }
 
 async function terminate(record: ProcessRecord, graceMs: number): Promise<void> {
-  const deadline = Date.now() + graceMs;
+  const deadline = systemClock.monotonic() + graceMs;
   signal(record, 'SIGTERM');
   while (processIdentity(record.pid) === record.identity) {
-    if (Date.now() > deadline) signal(record, 'SIGKILL');
+    if (systemClock.monotonic() > deadline) signal(record, 'SIGKILL');
     await pause(systemClock, POLL_MS);
   }
 }

@@ -1,5 +1,6 @@
 // `fame local start|stop|status|logs`: the implementation of `make start`, `stop`, `status` and `logs`, with docker compose or
 // local processes. `stop` ends only what `start` started.
+import { systemClock } from '@fame-fabric/shared';
 import { closestMatch, EXIT } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
 import { readClientConfig } from '../config.ts';
@@ -119,7 +120,7 @@ async function status(input: VerbInput): Promise<number> {
 function statusLine(name: string, part: { pid: number; startedAt: number } | undefined, state: string) {
   const label = name.padEnd(11);
   if (!part) return `${label} not running; \`make start\` starts it, \`make logs\` shows why it ended`;
-  return `${label} ${state}, pid ${part.pid}, up ${durationText(Date.now() - part.startedAt)}`;
+  return `${label} ${state}, pid ${part.pid}, up ${durationText(systemClock.now() - part.startedAt)}`;
 }
 
 async function logs(input: VerbInput): Promise<number> {

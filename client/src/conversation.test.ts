@@ -118,7 +118,12 @@ describe('an agent that is lost during a turn', () => {
     });
   };
   const gone = (code: ErrorCode = 'NODE_GONE') => new FabricError(code, 'away');
-  const turn = async (caller: Caller, options: ConversationOptions = {}, turnOptions: TurnOptions = {}) => {
+  const turn = async (
+    caller: Caller,
+    options: ConversationOptions = {},
+    turnOptions: TurnOptions = {},
+    wallStepMs = 0,
+  ) => {
     const clock = new ManualClock();
     const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', clock, ...options });
     const events: TurnEvent[] = [];
@@ -129,7 +134,10 @@ describe('an agent that is lost during a turn', () => {
       isOver = true;
     });
     reading.catch(() => {});
-    while (!isOver) await clock.run(500, 100);
+    while (!isOver) {
+      await clock.run(500, 100);
+      clock.stepWall(wallStepMs);
+    }
     return { reading, events };
   };
   const text = (events: TurnEvent[]) =>
@@ -177,6 +185,19 @@ describe('an agent that is lost during a turn', () => {
     expect(requests.length).toBeGreaterThan(5);
     expect(requests.length).toBeLessThan(20);
   });
+
+  test.each([-86_400_000, 31 * 86_400_000])(
+    'HD11: fails the turn after `reconnectTimeoutMs`, whatever steps of %i ms the clock makes',
+    async (ms) => {
+      const { caller, requests } = attempts(
+        ...Array.from({ length: 100 }, () => ({ yields: [], fails: gone() })),
+      );
+      const { reading } = await turn(caller, { reconnectTimeoutMs: 10_000 }, {}, ms);
+      await expect(reading).rejects.toMatchObject({ code: 'NODE_GONE' });
+      expect(requests.length).toBeGreaterThan(5);
+      expect(requests.length).toBeLessThan(20);
+    },
+  );
 
   test.each([
     ['MODEL_AUTH', {}],

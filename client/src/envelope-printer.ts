@@ -1,7 +1,7 @@
 // Prints envelopes for debugging: `make run-verbose`, `/trace on`. Each envelope is a block with its time, direction, label,
 // and metadata as JSON. A payload is reduced to its method and size, and fields outside of the protocol to their size, so that
 // neither user text nor secrets reach a terminal or a log. Known fields are cut. Only the mode `full` prints whole envelopes.
-import type { DataFrame, Envelope } from '@fame-fabric/shared';
+import { type DataFrame, type Envelope, systemClock } from '@fame-fabric/shared';
 import {
   createStyle,
   cutText,
@@ -19,7 +19,7 @@ export interface EnvelopePrinterOptions {
   mode?: 'metadata' | 'full' | undefined;
   /** @default no colours */
   style?: Style | undefined;
-  /** ms since the epoch. @default Date.now */
+  /** Wall time in ms since the epoch. @default that of the machine */
   now?: (() => number) | undefined;
 }
 
@@ -29,7 +29,7 @@ export type EnvelopeTrace = (direction: 'sent' | 'received', envelope: Envelope)
 
 /** Creates a function for the `trace` option of a link or client. */
 export function createEnvelopePrinter(options: EnvelopePrinterOptions): EnvelopeTrace {
-  const { write, mode = 'metadata', style = createStyle(false), now = Date.now } = options;
+  const { write, mode = 'metadata', style = createStyle(false), now = systemClock.now } = options;
   return (direction, envelope) => {
     const time = style.dim(new Date(now()).toISOString());
     const prefix = direction === 'sent' ? 'Sent envelope →' : 'Received envelope ←';

@@ -71,7 +71,7 @@ export class TurnReader {
   /** @throws `error` if another attempt is pointless */
   #checkRetry(error: unknown, hasProgressed: boolean): void {
     const { clock, reconnectTimeoutMs, onAgentAway } = this.#options;
-    const now = clock.now();
+    const now = clock.monotonic();
     if (hasProgressed || this.#awaySince === undefined) {
       this.#awaySince = now;
       this.#backoff.reset();

@@ -317,3 +317,15 @@ export const outwardConnections = (tree: SourceTree): string[] =>
 
 export const webSocketDialers = (tree: SourceTree): string[] =>
   productsOf(tree).filter((file) => /\bnew WebSocket\(/.test(tree.code.get(file)!));
+
+// --- Time ----------------------------------------------------------------------------------------------------------------
+
+/** Products that read wall time: that of a clock, or that of the machine without one. */
+export const wallTimeReaders = (tree: SourceTree): string[] =>
+  productsOf(tree).filter((file) =>
+    /\bDate\.now\b|[cC]lock\.now\b|\bnew Date\(\)/.test(tree.code.get(file)!),
+  );
+
+/** Products that set timers without a clock. */
+export const timerSetters = (tree: SourceTree): string[] =>
+  productsOf(tree).filter((file) => /(?<![.\w])set(?:Timeout|Interval)\(/.test(tree.code.get(file)!));

@@ -648,6 +648,48 @@ describe('limits', () => {
     expect(model.calls[0]!.state).toBe('aborted');
   });
 
+  test.each([31_000, 3_600_000, -86_400_000, 31 * 86_400_000])(
+    'HD11: a step of the clock by %i ms while turns run and wait changes none of their deadlines',
+    async (ms) => {
+      const clock = new ManualClock();
+      const hold = gate();
+      const host = hostOf({
+        store: new MemoryStore({ clock }),
+        model: scriptedModel([['a', hold], [gate()]]),
+        clock,
+        options: { turnTimeoutMs: 60_000 },
+      });
+      await start(host);
+      const first = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't1' });
+      const second = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't2' });
+      await hold.reached;
+      clock.stepWall(ms);
+      hold.open();
+      expect(await first.outcome).toMatchObject({ state: 'completed' });
+      clock.advance(59_999);
+      await settle();
+      expect(second.outcomeHere).toBeUndefined();
+      clock.advance(1);
+      expect(await second.outcome).toMatchObject({ error: { code: 'TURN_TIMEOUT' } });
+    },
+  );
+
+  test.each([-86_400_000, -31 * 86_400_000])(
+    'HD11: a turn that is resumed after the clock was set back by %i ms has its time limit once more, and no longer',
+    async (ms) => {
+      const { clock, store } = await timeIsUp();
+      clock.stepWall(ms);
+      const host = hostOf({ store, model: scriptedModel([[gate()]]), clock });
+      await host.recover();
+      const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+      clock.advance(999);
+      await settle();
+      expect(turn.outcomeHere).toBeUndefined();
+      clock.advance(1);
+      expect(await turn.outcome).toMatchObject({ error: { code: 'TURN_TIMEOUT' } });
+    },
+  );
+
   test('a runner that ignores its signal is abandoned after the grace period', async () => {
     const clock = new ManualClock();
     const stubborn: TurnRunner = {

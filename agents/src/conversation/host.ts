@@ -233,7 +233,7 @@ export class ConversationHost {
     const { userMessage, turnId } = request;
     const { turnPolicy } = conversation.options;
     this.#inbox.check(conversation.id, turnPolicy);
-    const deadline = this.#clock.now() + this.#turnTimeoutMs;
+    const deadline = this.#clock.monotonic() + this.#turnTimeoutMs;
     const turn = new LiveTurn({ id: turnId, userMessage, deadline });
     conversation.turns.set(turnId, turn);
     const { replyTo = '', callId = '', isStream = false } = request.answerTo ?? {};
@@ -242,7 +242,7 @@ export class ConversationHost {
       reply_to: replyTo,
       corr_id: callId,
       stream: isStream,
-      deadline,
+      deadline: this.#clock.now() + this.#turnTimeoutMs,
     };
     // The turn starts while its acceptance is written: its own entries follow in the same journal, so one commit serves both.
     const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, body }]);
@@ -456,7 +456,7 @@ export class ConversationHost {
       if (page.length < 500) break;
     }
     if (events.length === 0) throw unknownConversation();
-    return turnOf(events);
+    return turnOf(events, this.#clock);
   }
 
   async #peek(id: string, turnId?: string): Promise<Peek> {

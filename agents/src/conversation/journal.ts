@@ -1,6 +1,7 @@
 // The journal of a conversation: the bodies of its events, the append, and the conversion of events into outcomes and caller events.
 // `recorded-turn.ts` reads the events of an unfinished turn.
 
+import type { Clock } from '@fame-fabric/shared';
 import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
 import type {
   ConversationStore,
@@ -114,20 +115,20 @@ export class Journal {
   readonly #id: string;
   readonly #fence: Fence;
   readonly #leaseMs: number;
-  readonly #now: () => number;
+  readonly #clock: Clock;
   #lastSeq: number;
   #failure: unknown;
 
   constructor(
     store: ConversationStore,
-    of: { id: string; fence: Fence; lastSeq: number; leaseMs: number; now: () => number },
+    of: { id: string; fence: Fence; lastSeq: number; leaseMs: number; clock: Clock },
   ) {
     this.#store = store;
     this.#id = of.id;
     this.#fence = of.fence;
     this.#lastSeq = of.lastSeq;
     this.#leaseMs = of.leaseMs;
-    this.#now = of.now;
+    this.#clock = of.clock;
   }
 
   get lastSeq(): number {
@@ -155,7 +156,7 @@ export class Journal {
     if (this.#failure !== undefined) throw this.#failure;
     const after = this.#lastSeq;
     this.#lastSeq += entries.length;
-    const at = this.#now();
+    const at = this.#clock.now();
     const events = entries.map((entry) => ({ at, ...entry }) as unknown as NewEvent);
     try {
       await this.#store.append({

@@ -15,7 +15,7 @@ type State =
 export class LiveTurn {
   readonly id: string;
   readonly userMessage: string;
-  /** Time at which the turn times out, in ms since the epoch. */
+  /** Monotonic time at which the turn times out, in ms. The journal has it as wall time, for a later process. */
   readonly deadline: number;
   /** Record of an earlier process. */
   readonly recorded: RecordedTurn | undefined;

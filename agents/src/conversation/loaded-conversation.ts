@@ -1,5 +1,6 @@
 // A conversation in memory: its options, history and open turns as the journal has them, ready for the next turn.
 
+import type { Clock } from '@fame-fabric/shared';
 import type { Usage } from '../model/model.ts';
 import {
   type AcquiredConversation,
@@ -39,19 +40,19 @@ export class Conversation {
   constructor(
     acquired: AcquiredConversation,
     store: ConversationStore,
-    of: { leaseMs: number; now: () => number; maxWindowTokens: number | undefined },
+    of: { leaseMs: number; clock: Clock; maxWindowTokens: number | undefined },
   ) {
     const { record, started, fence } = acquired;
     this.id = record.id;
     this.phase = isEndedState(record.state) ? 'ended' : 'open';
     this.options = optionsOfStart(started);
-    const { leaseMs, now } = of;
-    this.journal = new Journal(store, { id: this.id, fence, lastSeq: record.lastSeq, leaseMs, now });
+    const { leaseMs, clock } = of;
+    this.journal = new Journal(store, { id: this.id, fence, lastSeq: record.lastSeq, leaseMs, clock });
     this.totals = structuredClone(record.totals) as unknown as Totals;
     this.history = historyOf(started, acquired.history, of.maxWindowTokens);
     this.runnerState = runnerStateOf(acquired.history);
     for (const events of acquired.open) {
-      const turn = turnOf(events, recordedTurn(events));
+      const turn = turnOf(events, clock, recordedTurn(events));
       this.turns.set(turn.id, turn);
     }
   }
@@ -95,14 +96,17 @@ export function historyOf(
   return history;
 }
 
-/** Reads a turn from its events. */
-export function turnOf(events: readonly JournalEvent[], recorded?: RecordedTurn): LiveTurn {
+/**
+ * Reads a turn from its events. An earlier process recorded its deadline as wall time, and nothing better tells the rest of its
+ * time: after a step of the clock forwards it times out early; after one back it has at most its whole time once more.
+ */
+export function turnOf(events: readonly JournalEvent[], clock: Clock, recorded?: RecordedTurn): LiveTurn {
   const { user_message, deadline } = acceptedOf(events);
   const ended = outcomeOf(events.at(-1)!);
   return new LiveTurn({
     id: events[0]!.turnId!,
     userMessage: user_message,
-    deadline,
+    deadline: clock.monotonic() + Math.min(deadline - clock.now(), deadline - events[0]!.at),
     events: events.flatMap((event) => viewOf(event) ?? []),
     ended,
     recorded,

@@ -82,13 +82,13 @@ export class LoadedConversations {
 
   async #acquire(id: string, waitMs: number): Promise<Conversation> {
     const { clock } = this.#deps;
-    const until = clock.now() + waitMs;
+    const until = clock.monotonic() + waitMs;
     for (;;) {
       try {
         return await this.#load(id);
       } catch (error) {
         const isHeld = isFabricError(error, 'STORE_CONFLICT');
-        if (!isHeld || clock.now() >= until || this.#state === 'closed') throw error;
+        if (!isHeld || clock.monotonic() >= until || this.#state === 'closed') throw error;
         const { retryAfterMs } = error.details ?? {};
         const wait = Math.min(typeof retryAfterMs === 'number' ? retryAfterMs : POLL_MS, POLL_MS);
         await pause(clock, Math.max(1, wait));
@@ -104,7 +104,7 @@ export class LoadedConversations {
     if (this.#state === 'closed') throw new FabricError('NODE_GONE', 'The agent stopped.');
     const conversation = new Conversation(acquired, store, {
       leaseMs,
-      now: () => clock.now(),
+      clock,
       maxWindowTokens,
     });
     const older = this.#loaded.get(id);

@@ -67,10 +67,10 @@ export class TurnRun {
       turn.abort(
         new FabricError('TURN_TIMEOUT', `The turn ran longer than ${this.#options.turnTimeoutMs} ms.`),
       );
-    const deadline = clock.after(Math.max(0, turn.deadline - clock.now()), timeout);
+    const deadline = clock.after(Math.max(0, turn.deadline - clock.monotonic()), timeout);
     try {
       this.#account.chargeLostCalls();
-      if (turn.deadline <= clock.now()) timeout();
+      if (turn.deadline <= clock.monotonic()) timeout();
       turn.signal.throwIfAborted();
       await this.#resume();
       const result = await this.#orAborted(this.#drive());

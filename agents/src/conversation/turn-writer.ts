@@ -39,7 +39,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   readonly #turnId: string;
   /** Characters that were handed to the store and are not durable yet. */
   #undurable = 0;
-  #lastWriteAt = 0;
+  #lastWriteAt = Number.NEGATIVE_INFINITY;
   #flushTimer: Timer | undefined;
   readonly startedCalls: Set<string>;
   /** Set once the turn has ended. Later entries of a runner that ignores its signal are refused. */
@@ -157,7 +157,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   /** Schedules the write of added text. Returns a promise only if the store is so far behind that the model must wait. */
   textAdded(): Promise<void> | undefined {
     this.#checkOpen();
-    const now = this.#deps.clock.now();
+    const now = this.#deps.clock.monotonic();
     if (this.#deps.text.unwrittenChars >= TEXT_CHARS || now - this.#lastWriteAt >= TEXT_MS) {
       const written = this.#write();
       // A failure stops the journal, and with it the next entry that is awaited. A caller may await this promise late or not at all.
@@ -192,7 +192,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     let chars = 0;
     for (const piece of pieces) chars += piece.text.length;
     if (chars > 0) {
-      this.#lastWriteAt = clock.now();
+      this.#lastWriteAt = clock.monotonic();
       this.#flushTimer?.stop();
       this.#flushTimer = undefined;
     }

@@ -30,6 +30,7 @@ interface StoredConversation {
   events: StoredEvent[];
   turns: Map<string, Mutable<TurnRecord>>;
   holder: string;
+  /** Monotonic: the stores that share a conversation are of one process. */
   leaseUntil: number;
   epoch: number;
 }
@@ -95,7 +96,7 @@ export class MemoryStore implements ConversationStore {
     this.#assertOpen();
     const stored = this.#conversations.get(conversationId);
     if (!stored) return undefined;
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     if (stored.holder !== this.#holder && this.#isHeld(stored)) {
       throw new FabricError('STORE_CONFLICT', 'Another process is working on this conversation.', {
         details: { retryAfterMs: stored.leaseUntil - now },
@@ -163,11 +164,10 @@ export class MemoryStore implements ConversationStore {
         Object.assign(turn, { state, endedSeq: one.seq, inHistory: event.body.in_history === true });
       }
     }
-    const now = this.#clock.now();
-    record.changedAt = now;
+    record.changedAt = this.#clock.now();
     if (append.state) record.state = append.state;
     if (append.totals) record.totals = copy(append.totals);
-    stored.leaseUntil = append.leaseMs > 0 ? now + append.leaseMs : 0;
+    stored.leaseUntil = append.leaseMs > 0 ? this.#clock.monotonic() + append.leaseMs : 0;
   }
 
   async renew(conversationIds: readonly string[], leaseMs: number): Promise<readonly string[]> {
@@ -175,7 +175,7 @@ export class MemoryStore implements ConversationStore {
     return conversationIds.filter((id) => {
       const stored = this.#conversations.get(id);
       if (stored?.holder !== this.#holder) return false;
-      stored.leaseUntil = this.#clock.now() + leaseMs;
+      stored.leaseUntil = this.#clock.monotonic() + leaseMs;
       return true;
     });
   }
@@ -267,7 +267,7 @@ export class MemoryStore implements ConversationStore {
   }
 
   #isHeld({ leaseUntil, holder }: StoredConversation): boolean {
-    return leaseUntil > this.#clock.now() && this.#living.has(holder);
+    return leaseUntil > this.#clock.monotonic() && this.#living.has(holder);
   }
 
   #assertOpen(): void {

@@ -188,6 +188,21 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       await expect(append('c', fence, 1, wholeTurn('late'))).rejects.toEqual(conflict);
     });
 
+    test.each([31_000, 3_600_000, -86_400_000, 31 * 86_400_000])(
+      'HD11: after a step of the clock by %i ms a renewed lease holds, and one that is not renewed expires',
+      async (ms) => {
+        const other = await bench.another();
+        await begin('c');
+        clock.stepWall(ms);
+        expect(await store.renew(['c'], LEASE)).toEqual(['c']);
+        clock.advance(LEASE - 1);
+        await expect(other.acquire('c', LEASE)).rejects.toEqual(conflict);
+        clock.stepWall(ms);
+        clock.advance(1);
+        expect(await other.acquire('c', LEASE)).toBeDefined();
+      },
+    );
+
     test('a released conversation can be acquired at once, and its writer may append until then', async () => {
       const other = await bench.another();
       const { fence } = await begin('c');
@@ -313,7 +328,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
     test('a sweep removes expired conversations, oldest first, and no held one', async () => {
       for (const id of ['old', 'held', 'young']) {
         const { fence } = await begin(id);
-        await append(id, fence, 1, wholeTurn('t'), { leaseMs: id === 'held' ? 1_000_000 : 0 });
+        await append(id, fence, 1, wholeTurn('t'), { leaseMs: id === 'held' ? 600_000 : 0 });
         clock.advance(100);
       }
       const before = clock.now() - 150;

@@ -152,6 +152,12 @@ export interface SweepReport {
   readonly bytes: number;
 }
 
+/**
+ * Longest lease, in ms. Leases are wall time, since processes share them. One that ends later was written before the clock was set
+ * back, and counts as expired; a living writer renews it soon.
+ */
+export const MAX_LEASE_MS = 600_000;
+
 /** Durable store of conversations. Every method may reject with `STORE_UNAVAILABLE`, and writes with `STORE_FULL`. */
 export interface ConversationStore {
   /** Location of the store, for logs: a path, or `memory`. */

@@ -26,9 +26,10 @@ export class CrashingStore extends MemoryStore {
 /** Makes a clock that advances by 50 ms with each reading, so that each piece of text is written on its own. */
 export function tickingClock(): ManualClock {
   const clock = new ManualClock();
-  const now = clock.now.bind(clock);
+  const [now, monotonic] = [clock.now.bind(clock), clock.monotonic.bind(clock)];
   let readings = 0;
   clock.now = () => now() + 50 * readings++;
+  clock.monotonic = () => monotonic() + 50 * readings++;
   return clock;
 }
 

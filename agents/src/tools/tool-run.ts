@@ -142,13 +142,13 @@ export class ToolRun {
     const { makeCall, emit: emitText } = this.#options;
     let outcome: ToolOutcome | undefined;
     const execute = async (emit: (text: string) => void): Promise<CallResult> => {
-      const started = this.#clock.now();
+      const started = this.#clock.monotonic();
       const verdict: Verdict = fault
         ? { ok: false, error: fault }
         : this.#isStopped
           ? aborted
           : await this.#execute(call, emit);
-      outcome = this.#outcomeOf(call, verdict, this.#clock.now() - started);
+      outcome = this.#outcomeOf(call, verdict, this.#clock.monotonic() - started);
       return { ok: outcome.ok, content: outcomeContent(outcome) };
     };
     const result = makeCall

@@ -76,7 +76,9 @@ export class TreeNode implements TaskNode {
   /** The handler whose result is this job's. */
   resultOf: TreeNode | undefined;
 
+  /** Monotonic, in ms. */
   startedAt: number | undefined;
+  /** Monotonic, in ms. */
   endedAt: number | undefined;
   graceTimer: Timer | undefined;
   workTimer: Timer | undefined;
@@ -142,7 +144,7 @@ export class TreeNode implements TaskNode {
   }
 
   get elapsedMs(): number {
-    return this.startedAt === undefined ? 0 : (this.endedAt ?? this.run.clock.now()) - this.startedAt;
+    return this.startedAt === undefined ? 0 : (this.endedAt ?? this.run.clock.monotonic()) - this.startedAt;
   }
 
   get outcome(): NodeOutcome {

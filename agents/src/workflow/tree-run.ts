@@ -105,7 +105,7 @@ export class TreeRun implements NodeRun {
   start(refs: readonly WorkRef[], autoExit: boolean): void {
     this.state = 'running';
     this.#autoExit = autoExit;
-    this.root.startedAt = this.clock.now();
+    this.root.startedAt = this.clock.monotonic();
     this.#setState(this.root, 'active');
     this.root.bodyDone = true;
     try {
@@ -187,7 +187,7 @@ export class TreeRun implements NodeRun {
   }
 
   #begin(node: TreeNode, stage: Stage): void {
-    node.startedAt = this.clock.now();
+    node.startedAt = this.clock.monotonic();
     this.#setState(node, 'active');
     runStage(node, stage, (thrown) => {
       if (node.isSettled) return;
@@ -428,7 +428,7 @@ export class TreeRun implements NodeRun {
   #settle(node: TreeNode): void {
     if (node.isSettled) return;
     node.phase = 'settled';
-    node.endedAt = this.clock.now();
+    node.endedAt = this.clock.monotonic();
     node.graceTimer?.stop();
     node.workTimer?.stop();
     this.liveNodes -= 1;
@@ -491,7 +491,7 @@ export class TreeRun implements NodeRun {
       this.#setState(root, 'failed');
     }
     root.phase = 'settled';
-    root.endedAt = this.clock.now();
+    root.endedAt = this.clock.monotonic();
     this.state = 'ended';
     this.#jobs.clear();
     this.#emitState(root);

@@ -2,6 +2,7 @@
 // their ids, their titles, and a message without an answer. Only the owner may read it.
 import { renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { systemClock } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import { makeDirectory } from '@fame-fabric/shared/node';
 import { OptionalFile } from './optional-file.ts';
@@ -47,7 +48,7 @@ export class SavedConversations {
   /** Saves a conversation with a message that was sent. */
   messageSent(id: string, address: string, open: OpenTurn): void {
     const title = this.get(id)?.title ?? cutText(open.text.replace(/\s+/g, ' '), MAX_TITLE_CHARS, '');
-    this.#put({ id, address, title, changedAt: Date.now(), open });
+    this.#put({ id, address, title, changedAt: systemClock.now(), open });
   }
 
   /** Records that the last message was answered, or that its turn failed. */
@@ -55,7 +56,7 @@ export class SavedConversations {
     const known = this.get(id);
     if (!known) return;
     const { address, title } = known;
-    this.#put({ id, address, title, changedAt: Date.now() });
+    this.#put({ id, address, title, changedAt: systemClock.now() });
   }
 
   remove(id: string): void {

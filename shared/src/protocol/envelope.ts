@@ -1,5 +1,6 @@
 // The envelope: one flat JSON object per WebSocket message. Its types and `makeEnvelope`; `codec.ts` converts it to bytes.
 // Optional fields that are undefined are omitted on the wire. docs/protocol.md explains each field.
+import { systemClock } from '../async/clock.ts';
 import { newId } from '../ids.ts';
 
 /** Bits of `rtype`: the responses that the sender expects. */
@@ -185,7 +186,7 @@ export interface Envelope<F extends Frame = Frame> extends EnvelopeHeader {
 let stampedMs = 0;
 let stamp = '';
 const timestamp = (): string => {
-  const ms = Date.now();
+  const ms = systemClock.now();
   if (ms !== stampedMs) {
     stampedMs = ms;
     stamp = new Date(ms).toISOString();

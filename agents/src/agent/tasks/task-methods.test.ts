@@ -10,8 +10,9 @@ import type { TaskHandle, TaskHandler } from './task-types.ts';
 const ADDRESS = 'worker@fame.fabric';
 
 let now = 0;
+let wallOffset = 0;
 const clock: Clock = {
-  now: () => now,
+  now: () => now + wallOffset,
   monotonic: () => now,
   after: () => ({ stop() {} }),
   every: () => ({ stop() {} }),
@@ -52,6 +53,7 @@ async function serve(handler: TaskHandler = held): Promise<void> {
 
 beforeEach(async () => {
   now = Date.parse('2030-01-01T00:00:00.000Z');
+  wallOffset = 0;
   fetched.mockClear();
   link = new FakeLink();
   await serve();
@@ -349,6 +351,7 @@ describe('ended tasks', () => {
     await send('t1');
     finish();
     await settle();
+    wallOffset = 31 * 86_400_000;
     now += 299_999;
     expect((await get('t1')).status.state).toBe('completed');
     now += 1;
@@ -357,6 +360,15 @@ describe('ended tasks', () => {
       data: { code: 'TASK_UNKNOWN' },
     });
     expect((await send('t1')).result).toBeDefined();
+  });
+
+  it('HD11: are forgotten in time though the clock was set back', async () => {
+    await send('t1');
+    finish();
+    await settle();
+    wallOffset = -86_400_000;
+    now += 300_000;
+    expect((await rpc('tasks/get', { id: 't1' })).error).toMatchObject({ data: { code: 'TASK_UNKNOWN' } });
   });
 
   it('are kept up to a limit, and the oldest is dropped first', async () => {

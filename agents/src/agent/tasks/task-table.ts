@@ -46,6 +46,7 @@ interface Entry {
   nextIndex: number;
   /** Resolves the pending `ask`. */
   onInput: ((message: Message) => void) | undefined;
+  /** Monotonic, in ms. */
   endedAt: number | undefined;
 }
 
@@ -312,7 +313,7 @@ export class TaskTable {
 
   // Drops expired tasks on look-up, so that no timer can outlive the agent.
   #find(id: string): Entry | undefined {
-    const oldest = this.#deps.clock.now() - (this.#handler.keepFinishedMs ?? KEEP_FINISHED_MS);
+    const oldest = this.#deps.clock.monotonic() - (this.#handler.keepFinishedMs ?? KEEP_FINISHED_MS);
     for (const ended of this.#ended) {
       if (ended.endedAt! > oldest) break;
       this.#drop(ended);
@@ -321,7 +322,7 @@ export class TaskTable {
   }
 
   #retire(entry: Entry): void {
-    entry.endedAt = this.#deps.clock.now();
+    entry.endedAt = this.#deps.clock.monotonic();
     this.#ended.add(entry);
     const [first] = this.#ended;
     if (this.#ended.size > (this.#handler.maxFinished ?? MAX_FINISHED)) this.#drop(first!);

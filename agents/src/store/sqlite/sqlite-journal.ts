@@ -7,6 +7,7 @@ import {
   endOfTurn,
   type Fence,
   type ListOptions,
+  MAX_LEASE_MS,
   type ReadOptions,
   type StoredState,
   type SweepOptions,
@@ -394,14 +395,14 @@ export class SqliteJournal {
   }
 
   #isHeld(row: Row, now: number): boolean {
-    return row.lease_until > now && !this.#options.isDead(row.holder);
+    return isLeased(row, now) && !this.#options.isDead(row.holder);
   }
 
   /** `isHeld` for many rows. Each holder is checked once, because a check opens a file. */
   #heldAt(now: number): (row: Row) => boolean {
     const held = new Map<string, boolean>();
     return (row) => {
-      if (row.lease_until <= now) return false;
+      if (!isLeased(row, now)) return false;
       const known = held.get(row.holder) ?? this.#isHeld(row, now);
       held.set(row.holder, known);
       return known;
@@ -473,3 +474,6 @@ function cut(body: string): string[] {
   }
   return parts;
 }
+
+const isLeased = ({ lease_until: until }: Row, now: number): boolean =>
+  until > now && until - now <= MAX_LEASE_MS;
