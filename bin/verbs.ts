@@ -71,14 +71,20 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./verbs/team.ts'),
   },
   conversations: {
-    about: 'list, show, export or remove the conversations kept on this machine',
-    usage: 'npx fame conversations [ls | show ID | export ID | rm ID] [--json]',
+    about: 'list, show, export, remove or restore the conversations kept on this machine',
+    usage:
+      'npx fame conversations [ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now]] [--json]',
     examples: [
       'npx fame conversations ls',
       'npx fame conversations show 3H6Tq9wYb2LkPz7d',
       'npx fame conversations export 3H6Tq9wYb2LkPz7d > journal.jsonl',
+      'npx fame conversations rm 3H6Tq9wYb2LkPz7d --now',
     ],
-    flags: { json },
+    flags: {
+      trash: { type: 'boolean', about: 'list the trash' },
+      now: { type: 'boolean', about: 'rm: skip the trash; sweep: also empty the trash' },
+      json,
+    },
     load: () => import('./verbs/conversations.ts'),
   },
   chat: {

@@ -219,6 +219,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'client/src/repl/saved-conversations.ts': 'the last change of a conversation, which is shown',
   'bin/local/managed-process.ts': 'the start of a process, for other processes',
   'bin/verbs/chat.ts': 'the age of conversations, which is shown',
+  'bin/verbs/conversations.ts': 'the age at which conversations expire, for `sweep`',
   'bin/verbs/local.ts': 'the age of a process, which is shown',
 };
 

@@ -6,9 +6,12 @@ export {
   type ListedConversation,
   listConversations,
   removeConversation,
+  restoreConversation,
   type ShownConversation,
   type ShownTurn,
   showConversation,
+  sweepConversations,
+  trashConversation,
 } from './conversation/inspect.ts';
 export { startOfflineServer } from './model/offline/offline-server.ts';
 export { ReplySplitter } from './model/stream/reply-splitter.ts';

@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { ChatTurns, ConversationHost, SqliteStore, storePath } from '@fame-fabric/agents/internal';
 import { failing, scriptedModel } from '@fame-fabric/agents/testing';
 import { FabricError } from '@fame-fabric/shared';
@@ -13,17 +14,23 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
-async function run(words: string, json = false) {
+async function run(line: string, json = false) {
   let out = '';
   const messages: string[] = [];
-  const code = await runConversations(words.split(' ').filter(Boolean), {
-    json,
-    env: { FAME_DATA_DIR: dataDir },
-    print: (text) => {
-      out += text;
+  const words = line.split(' ').filter(Boolean);
+  const code = await runConversations(
+    words.filter((word) => !word.startsWith('--')),
+    {
+      json,
+      trash: words.includes('--trash'),
+      now: words.includes('--now'),
+      env: { FAME_DATA_DIR: dataDir },
+      print: (text) => {
+        out += text;
+      },
+      write: (message) => messages.push(message),
     },
-    write: (line) => messages.push(line),
-  });
+  );
   return { code, out, messages: messages.join('\n') };
 }
 
@@ -69,13 +76,69 @@ A> I ca
   });
   const lines = (await run('export c1')).out.trim().split('\n');
   expect(lines.map((line) => JSON.parse(line).seq)).toEqual(lines.map((_, i) => i + 1));
-  expect(await run('rm c1')).toEqual({ code: 0, out: '', messages: 'Removed c1.' });
+  expect(await run('rm c1 --now')).toEqual({ code: 0, out: '', messages: 'Removed c1.' });
   expect(await run('show c1')).toMatchObject({
     code: 1,
     messages: expect.stringContaining('CONVERSATION_UNKNOWN'),
   });
   await host.close();
   await store.close();
+});
+
+test('rm moves to the trash, which is listed, shown, restored and deleted', async () => {
+  const { host, store } = await fill();
+  const call = (turnId: string) => host.turn({ conversationId: 'c1', userMessage: turnId, turnId });
+  expect(await run('rm c1')).toEqual({
+    code: 0,
+    out: '',
+    messages: 'Moved c1 to the trash. To free its space: npx fame conversations rm c1 --now',
+  });
+  await expect(call('Later')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+  expect((await run('ls')).messages).toMatch(
+    /^There are no .*\nThe trash has more: npx fame conversations ls --trash$/,
+  );
+  expect((await run('ls --trash')).out).toMatch(/^CONVERSATION .* TRASHED\nc1 .*Z\n$/);
+  expect(JSON.parse((await run('ls --trash', true)).out)).toMatchObject([
+    { id: 'c1', principal: 'local', trashedAt: expect.any(String) },
+  ]);
+  expect((await run('show c1')).out).toContain('Q> More');
+  expect(await run('rm c1')).toMatchObject({
+    code: 1,
+    messages: expect.stringMatching(/in the trash already.*--now/),
+  });
+  expect(await run('restore c1')).toMatchObject({ code: 0, messages: 'Restored c1.' });
+  expect(await run('restore c1')).toMatchObject({
+    code: 1,
+    messages: expect.stringContaining('not in the trash'),
+  });
+  await expect((await call('Hi')).outcome).resolves.toMatchObject({ state: 'completed' });
+  expect(JSON.parse((await run('rm c1', true)).out)).toEqual({ removed: 'c1', inTrash: true });
+  expect(await run('rm c1 --now')).toMatchObject({ code: 0, messages: 'Removed c1.' });
+  expect(await run('ls --trash')).toMatchObject({
+    messages: expect.stringContaining('no conversations in the trash'),
+  });
+  await host.close();
+  await store.close();
+});
+
+test('sweep moves expired conversations at once, ends a hold, and empties the trash with --now', async () => {
+  const { host, store } = await fill();
+  await host.close();
+  await store.close();
+  const db = new DatabaseSync(storePath(dataDir));
+  db.exec(`UPDATE conversation SET changed_at = ${Date.now() - 31 * 86_400_000};
+    UPDATE store_time SET held_until_ms = 86400000`);
+  db.close();
+  expect(await run('sweep')).toEqual({
+    code: 0,
+    out: '',
+    messages: 'Moved 1 conversation to the trash, last changed more than 30 days ago.',
+  });
+  const again = await SqliteStore.open({ path: storePath(dataDir) });
+  expect(await again.time()).toMatchObject({ heldMs: 0 });
+  await again.close();
+  expect(JSON.parse((await run('sweep --now', true)).out)).toEqual({ moved: 0, deleted: 1 });
+  expect(JSON.parse((await run('ls --trash', true)).out)).toEqual([]);
 });
 
 test('reading does not create a store', async () => {
@@ -90,6 +153,9 @@ test.each([
   ['show', 'conversations show takes the id of a conversation.'],
   ['ls c1', 'conversations ls takes no argument "c1".'],
   ['rm c1 c2', 'conversations rm takes no argument "c2".'],
+  ['ls --now', 'conversations ls takes no flag --now.'],
+  ['rm c1 --trash', 'conversations rm takes no flag --trash.'],
+  ['sweep c1', 'conversations sweep takes no argument "c1".'],
 ])('%s is wrong usage, and the message names the fault', async (words, fault) => {
   expect((await run(words)).messages.startsWith(`${fault}\nUsage: `)).toBe(true);
 });

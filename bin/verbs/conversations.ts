@@ -1,5 +1,5 @@
-// `fame conversations ls | show ID | export ID | rm ID`: reads the store of this machine, even while an agent uses it. Data goes
-// to stdout, messages to stderr. Texts of models and users are escaped before they are printed.
+// `fame conversations ls | show ID | export ID | rm ID | restore ID | sweep`: works on the store of this machine, even while an
+// agent uses it. Data goes to stdout, messages to stderr. Texts of models and users are escaped before they are printed.
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import {
@@ -8,11 +8,14 @@ import {
   type ListedConversation,
   listConversations,
   removeConversation,
+  restoreConversation,
   type ShownConversation,
   type ShownTurn,
   SqliteStore,
   showConversation,
   storePath,
+  sweepConversations,
+  trashConversation,
 } from '@fame-fabric/agents/internal';
 import { readAgentConfig } from '@fame-fabric/agents/process';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
@@ -35,6 +38,10 @@ type Print = (text: string) => unknown;
 
 export interface ConversationsOptions {
   json: boolean;
+  /** Lists the trash. @default false */
+  trash?: boolean | undefined;
+  /** Skips the trash, or empties it. @default false */
+  now?: boolean | undefined;
   env: Environment;
   /** Receives data. @default stdout */
   print?: Print | undefined;
@@ -48,20 +55,36 @@ interface Output {
   write: (message: string) => void;
 }
 
-const USAGE = 'Usage: npx fame conversations ls | show ID | export ID | rm ID [--json]';
-const ACTIONS: readonly string[] = ['ls', 'show', 'export', 'rm'];
+/** Arguments of each action: an id or none, and the flag that it takes. */
+const ACTIONS: Readonly<Record<string, { takesId: boolean; flag?: 'trash' | 'now' }>> = {
+  ls: { takesId: false, flag: 'trash' },
+  show: { takesId: true },
+  export: { takesId: true },
+  rm: { takesId: true, flag: 'now' },
+  restore: { takesId: true },
+  sweep: { takesId: false, flag: 'now' },
+};
+const USAGE =
+  'Usage: npx fame conversations ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now] [--json]';
 const MAX_LISTED = 1_000;
+const DAY_MS = 86_400_000;
 
 export const run = ({ positionals, flags, env }: VerbInput): Promise<number> =>
-  runConversations(positionals, { json: flags.json === true, env });
+  runConversations(positionals, {
+    json: flags.json === true,
+    trash: flags.trash === true,
+    now: flags.now === true,
+    env,
+  });
 
 /** Runs one action. Resolves to its exit code: 0, 1 for a failure, 2 for wrong usage or configuration. */
 export async function runConversations(
   words: readonly string[],
-  { json, env, print = stdoutPrint(), write = writeMessage }: ConversationsOptions,
+  options: ConversationsOptions,
 ): Promise<number> {
+  const { json, trash = false, now = false, env, print = stdoutPrint(), write = writeMessage } = options;
   const [action = 'ls', id, ...more] = words;
-  const fault = usageFault(action, id, more);
+  const fault = usageFault(action, id, more) ?? flagFault(action, { trash, now });
   if (fault !== undefined) {
     write(`${fault}\n${USAGE}`);
     return EXIT.usage;
@@ -69,11 +92,13 @@ export async function runConversations(
   const output = { json, print, write };
   let store: SqliteStore | undefined;
   try {
-    const path = storePath(readAgentConfig(env).dataDir);
+    const config = readAgentConfig(env);
+    const path = storePath(config.dataDir);
     if (existsSync(path)) store = await SqliteStore.open({ path }); // `open` would create a missing store
-    if (action === 'ls') await list(store, path, output);
+    if (action === 'ls') await list(store, path, trash, output);
     else if (!store) throw new FabricError('CONVERSATION_UNKNOWN', `There are no conversations in ${path}.`);
-    else await runOnOne(store, action, id!, output);
+    else if (action === 'sweep') await sweep(store, config.conversationTtlDays, now, output);
+    else await runOnOne(store, action, id!, now, output);
     return EXIT.ok;
   } catch (error) {
     if (!isFabricError(error)) throw error;
@@ -87,39 +112,82 @@ export async function runConversations(
 
 function usageFault(action: string, id: string | undefined, more: readonly string[]): string | undefined {
   const quoted = (word: string): string => `"${escapeLine(cutText(word, 64))}"`;
-  if (!ACTIONS.includes(action)) {
-    const match = closestMatch(action, ACTIONS);
+  if (!Object.hasOwn(ACTIONS, action)) {
+    const match = closestMatch(action, Object.keys(ACTIONS));
     return `conversations has no action ${quoted(action)}.${match ? ` Did you mean ${match}?` : ''}`;
   }
-  if (action !== 'ls' && id === undefined) return `conversations ${action} takes the id of a conversation.`;
-  const extra = action === 'ls' ? id : more[0];
+  const { takesId } = ACTIONS[action]!;
+  if (takesId && id === undefined) return `conversations ${action} takes the id of a conversation.`;
+  const extra = takesId ? more[0] : id;
   return extra === undefined ? undefined : `conversations ${action} takes no argument ${quoted(extra)}.`;
+}
+
+function flagFault(action: string, flags: { trash: boolean; now: boolean }): string | undefined {
+  for (const flag of ['trash', 'now'] as const) {
+    if (flags[flag] && ACTIONS[action]!.flag !== flag)
+      return `conversations ${action} takes no flag --${flag}.`;
+  }
+  return undefined;
 }
 
 async function list(
   store: ConversationStore | undefined,
   path: string,
+  inTrash: boolean,
   { json, print, write }: Output,
 ): Promise<void> {
-  const conversations = store ? await listConversations(store, { limit: MAX_LISTED }) : [];
-  if (json) await print(`${printableJson(conversations, 2)}\n`);
-  else if (conversations.length === 0) write(`There are no conversations in ${path}.`);
-  else await print(`${tableOf(conversations)}\n`);
+  const conversations = store ? await listConversations(store, { inTrash, limit: MAX_LISTED }) : [];
+  if (json) {
+    await print(`${printableJson(conversations, 2)}\n`);
+    return;
+  }
+  const where = inTrash ? 'the trash of ' : '';
+  if (conversations.length === 0) write(`There are no conversations in ${where}${path}.`);
+  else await print(`${tableOf(conversations, inTrash)}\n`);
+  const hasTrash = !inTrash && store && (await store.list({ inTrash: true, limit: 1 })).length > 0;
+  if (hasTrash) write('The trash has more: npx fame conversations ls --trash');
+}
+
+async function sweep(
+  store: ConversationStore,
+  ttlDays: number,
+  emptiesTrash: boolean,
+  { json, print, write }: Output,
+): Promise<void> {
+  const expiredBefore = ttlDays > 0 ? Date.now() - ttlDays * DAY_MS : undefined;
+  const { moved, deleted } = await sweepConversations(store, { expiredBefore, emptiesTrash });
+  if (json) {
+    await print(`${printableJson({ moved, deleted })}\n`);
+    return;
+  }
+  if (ttlDays === 0) write('FAME_CONVERSATION_TTL_DAYS is 0, so no conversation expires.');
+  else
+    write(
+      `Moved ${countText(moved, 'conversation')} to the trash, last changed more than ${countText(ttlDays, 'day')} ago.`,
+    );
+  if (emptiesTrash) write(`Deleted ${countText(deleted, 'conversation')} from the trash.`);
 }
 
 async function runOnOne(
   store: ConversationStore,
   action: string,
   id: string,
+  now: boolean,
   { json, print, write }: Output,
 ): Promise<void> {
   if (action === 'export') {
     for await (const line of exportConversation(store, id))
       await print(`${printableJson(JSON.parse(line))}\n`);
   } else if (action === 'rm') {
-    await removeConversation(store, id);
-    if (json) await print(`${printableJson({ removed: id })}\n`);
-    else write(`Removed ${escapeLine(id)}.`);
+    await (now ? removeConversation(store, id) : trashConversation(store, id));
+    const shown = escapeLine(id);
+    if (json) await print(`${printableJson({ removed: id, inTrash: !now })}\n`);
+    else if (now) write(`Removed ${shown}.`);
+    else write(`Moved ${shown} to the trash. To free its space: npx fame conversations rm ${shown} --now`);
+  } else if (action === 'restore') {
+    await restoreConversation(store, id);
+    if (json) await print(`${printableJson({ restored: id })}\n`);
+    else write(`Restored ${escapeLine(id)}.`);
   } else {
     const shown = await showConversation(store, id);
     await print(json ? `${printableJson(shown, 2)}\n` : `${transcriptOf(shown)}\n`);
@@ -133,16 +201,18 @@ function stdoutPrint(): Print {
   return (text) => (stdout.write(text) ? undefined : once(stdout, 'drain'));
 }
 
-function tableOf(conversations: readonly ListedConversation[]): string {
-  const rows = conversations.map(({ id, agent, state, turns, tokens, changedAt }) => [
+function tableOf(conversations: readonly ListedConversation[], inTrash: boolean): string {
+  const rows = conversations.map(({ id, agent, state, turns, tokens, changedAt, trashedAt = '' }) => [
     id,
     agent,
     stateText(state),
     String(turns),
     String(tokens),
     changedAt,
+    ...(inTrash ? [trashedAt] : []),
   ]);
-  return formatTable(['CONVERSATION', 'AGENT', 'STATE', 'TURNS', 'TOKENS', 'CHANGED'], rows);
+  const columns = ['CONVERSATION', 'AGENT', 'STATE', 'TURNS', 'TOKENS', 'CHANGED'];
+  return formatTable(inTrash ? [...columns, 'TRASHED'] : columns, rows);
 }
 
 // The store has the state of the conversation's A2A task, which is `working` until the conversation ends.

@@ -5,7 +5,7 @@ import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, statSync, wri
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { storePath } from '@fame-fabric/agents/internal';
-import type { Client } from '@fame-fabric/client';
+import type { Client, Conversation } from '@fame-fabric/client';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { fameArgs, Proc, startNode } from '../kit/processes.ts';
@@ -223,16 +223,14 @@ describe('while turns run', () => {
     const other = new JournalView(dataDir);
     expect(other.events(conversation.id).length).toBeGreaterThan(20);
     other.close();
-    await conversation.end();
-    await client.close();
-    await agent.stop();
     expect(statSync(storePath(dataDir)).size).toBeLessThan(maxBytes + 262_144);
 
-    // At the next start the sweeper removes ended conversations first.
-    const second = await serve({ dataDir, env: { FAME_STORE_MAX_BYTES: String(maxBytes) } });
-    await second.waitFor(/conversations removed/);
-    const again = await attach();
-    expect(await (await converse(again)).ask('room?')).toBe('re: room?');
+    // An ended conversation makes room at once.
+    await conversation.end();
+    expect(await (await converse(client)).ask('room?')).toBe('re: room?');
+    await agent.waitFor(/conversation store is full and made room.*"movedEnded":1|"movedEnded":1.*made room/);
+    const { code } = await conversations(dataDir, 'show', conversation.id);
+    expect(code).toBe(1);
   });
 });
 
@@ -291,6 +289,109 @@ describe.skipIf(!canMount)('a disk that is full (needs unshare and mount)', () =
     });
   });
 });
+
+describe.skipIf(!canMount)('HD13: on a full disk (needs unshare and mount)', () => {
+  /** A directory on a file system of its own. Only processes in the namespace of `holder` see it at `dataDir`. */
+  async function smallDisk() {
+    const dataDir = temporaryDirectory();
+    const mount = `mount -t tmpfs -o size=16m tmpfs '${dataDir}' && echo mounted && exec sleep 600`;
+    const holder = new Proc('unshare', [...IN_NAMESPACE, mount], { name: 'small disk' });
+    own.push(holder);
+    await holder.waitFor(/mounted/);
+    const start = (...args: string[]): Proc => {
+      const enter = ['-t', String(holder.pid), '-m', '-U', '--preserve-credentials', process.execPath];
+      const proc = new Proc('nsenter', [...enter, ...fameArgs(...args)], {
+        name: `fame ${args[0]}`,
+        env: {
+          FAME_DIRECT_ADMISSION_URL: url,
+          FAME_DATA_DIR: dataDir,
+          OPENAI_API_KEY: API_KEY,
+          OPENAI_BASE_URL: model.url,
+        },
+      });
+      own.push(proc);
+      return proc;
+    };
+    return {
+      start,
+      outside: `/proc/${holder.pid}/root${dataDir}`,
+      async startAgent() {
+        const agent = start('agent');
+        await agent.waitFor(/ is served through /);
+        return agent;
+      },
+      async conversations(...args: string[]) {
+        const proc = start('conversations', ...args);
+        const { code } = await proc.exited;
+        return `${code} ${proc.output.trim()}`;
+      },
+    };
+  }
+  /** Asks long questions until one fails, or `isEnough`. The log has space of its own, so a full disk is not noticed at once. */
+  const ask = async (conversation: Conversation, isEnough: (count: number) => boolean) => {
+    for (let n = 0; !isEnough(n); n++)
+      expect(await conversation.ask(`${n} ${'y'.repeat(50_000)}`)).toMatch(/^re: /);
+  };
+  const talk = async (client: Client, id: string) => {
+    const conversation = await converse(client, { id });
+    await ask(conversation, (count) => count === 20);
+    return conversation;
+  };
+
+  test('conversations rm --now works while the agent runs, and after it ended', async () => {
+    const disk = await smallDisk();
+    const agent = await disk.startAgent();
+    const client = await attach();
+    const kept = await converse(client);
+    for (const id of ['one', 'two', 'three']) await talk(client, id);
+    fill(join(disk.outside, 'ballast'));
+    await expect(ask(kept, (count) => count === 200)).rejects.toMatchObject({
+      code: 'STORE_FULL',
+      message: expect.stringContaining('npx fame conversations rm ID --now'),
+    });
+    expect(await disk.conversations('rm', 'one', '--now')).toBe('0 Removed one.');
+    expect(await kept.ask('accepted')).toBe('re: accepted');
+    await client.close();
+    await agent.stop();
+
+    fill(join(disk.outside, 'ballast'));
+    expect(await disk.conversations('rm', 'two')).toMatch(/^0 Moved two to the trash/);
+    fill(join(disk.outside, 'ballast'));
+    expect(await disk.conversations('rm', 'three', '--now')).toBe('0 Removed three.');
+    const second = await disk.startAgent();
+    const again = await attach();
+    const args = [kept.id, 'and on', 'last'];
+    expect(await again.call('chat@fame.fabric', 'run_turn', { args })).toBe('re: and on');
+    await second.stop();
+    const copy = temporaryDirectory();
+    mkdirSync(dirname(storePath(copy)), { recursive: true });
+    copyFileSync(storePath(disk.outside), storePath(copy));
+    const view = new JournalView(copy);
+    expect(view.integrity()).toBe('ok');
+    view.close();
+  });
+
+  test('a turn makes room by an ended conversation, and is answered as always', async () => {
+    const disk = await smallDisk();
+    const agent = await disk.startAgent();
+    const client = await attach();
+    const kept = await converse(client);
+    await (await talk(client, 'ended')).end();
+    await talk(client, 'open');
+    fill(join(disk.outside, 'ballast'));
+    await ask(kept, (count) => count === 200 || agent.output.includes('store is full and made room'));
+    await agent.waitFor(/store is full and made room/);
+    expect(await disk.conversations('show', 'ended')).toMatch(/^1 /);
+    expect(await disk.conversations('show', 'open')).toMatch(/^0 /);
+  });
+});
+
+/** Runs `fame conversations`. */
+async function conversations(dataDir: string, ...args: string[]) {
+  const proc = startNode(fameArgs('conversations', ...args), { env: { FAME_DATA_DIR: dataDir } });
+  const { code } = await proc.exited;
+  return { code, output: proc.output };
+}
 
 /** Writes until the disk is full. */
 function fill(path: string): void {

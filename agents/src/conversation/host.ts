@@ -69,6 +69,8 @@ export interface StartRequest {
   options: ConversationOptions;
   /** Id of the call. A repeated call gets the same answer. */
   callId: string;
+  /** Id of the principal that starts it. @default 'local' */
+  principal?: string | undefined;
 }
 
 export interface TurnRequest {
@@ -161,7 +163,7 @@ export class ConversationHost {
   }
 
   /** @throws {CONVERSATION_EXISTS} when another call started one with that id @throws {PARAMS_INVALID} */
-  async start({ id, options, callId }: StartRequest): Promise<ConversationView> {
+  async start({ id, options, callId, principal }: StartRequest): Promise<ConversationView> {
     mustBeText(id);
     const body: Bodies['conversation_started'] = {
       system_prompt: options.systemPrompt,
@@ -174,6 +176,7 @@ export class ConversationHost {
       id,
       agent: this.#agent,
       startCallId: callId,
+      principal,
       historyTurns: options.maxHistoryLength,
       totals: { ...totals },
       started: { kind: 'conversation_started', at: this.#clock.now(), body: { ...body } },

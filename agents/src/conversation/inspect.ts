@@ -1,8 +1,9 @@
-// The functions behind `fame conversations`: list conversations, show a transcript, export a journal, remove a conversation. They
-// work on the store, so no agent has to run.
+// The functions behind `fame conversations`: list conversations, show a transcript, export a journal, remove and restore a
+// conversation, sweep. They work on the store, so no agent has to run.
 import { FabricError } from '@fame-fabric/shared';
 import type { Usage } from '../model/model.ts';
 import type { ConversationRecord, ConversationStore, JournalEvent, TurnState } from '../store/store.ts';
+import { sweepPages } from '../store/sweeper.ts';
 import type { ConversationOptions, OutcomeFault, TurnOutcome } from './conversation.ts';
 import { acceptedOf, optionsOfStart, outcomeOf } from './journal.ts';
 import { recordedTurn } from './recorded-turn.ts';
@@ -12,6 +13,8 @@ import type { Spending } from './spending.ts';
 export interface ListedConversation {
   id: string;
   agent: string;
+  /** Id of the principal that started it. */
+  principal: string;
   state: ConversationRecord['state'];
   turns: number;
   /** ISO 8601. */
@@ -21,6 +24,8 @@ export interface ListedConversation {
   tokens: number;
   modelCalls: number;
   usd: number;
+  /** ISO 8601; absent if it is not in the trash. */
+  trashedAt?: string;
 }
 
 /** Turn in the output of `fame conversations show`. */
@@ -46,6 +51,8 @@ export interface ShownConversation extends ListedConversation {
 
 export interface ListRequest {
   agent?: string | undefined;
+  /** Lists the trash instead. @default false */
+  inTrash?: boolean | undefined;
   /** @default 100 */
   limit?: number | undefined;
 }
@@ -55,12 +62,13 @@ export async function listConversations(
   store: ConversationStore,
   request: ListRequest = {},
 ): Promise<ListedConversation[]> {
-  const { agent, limit = 100 } = request;
+  const { agent, inTrash, limit = 100 } = request;
   const listed: ListedConversation[] = [];
   let before: ConversationRecord | undefined;
   while (listed.length < limit) {
     const page = await store.list({
       limit: Math.min(100, limit - listed.length),
+      inTrash,
       ...(agent === undefined ? {} : { agent }),
       ...(before ? { before } : {}),
     });
@@ -71,9 +79,9 @@ export async function listConversations(
   return listed;
 }
 
-/** Returns the transcript of a conversation, with the state of each turn. @throws {CONVERSATION_UNKNOWN} */
+/** Returns the transcript of a conversation, also of one in the trash, with the state of each turn. @throws {CONVERSATION_UNKNOWN} */
 export async function showConversation(store: ConversationStore, id: string): Promise<ShownConversation> {
-  const record = await store.record(id);
+  const record = (await store.record(id)) ?? (await store.record(id, { inTrash: true }));
   if (!record) throw unknown(id);
   let options: ConversationOptions | undefined;
   const turns = new Map<string, JournalEvent[]>();
@@ -101,9 +109,54 @@ export async function* exportConversation(
   if (isEmpty) throw unknown(id);
 }
 
-/** Removes a conversation. @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} while an agent holds it */
+/** Moves a conversation to the trash. @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} while an agent holds it */
+export async function trashConversation(store: ConversationStore, id: string): Promise<void> {
+  if (await store.trash(id)) return;
+  if (!(await store.record(id, { inTrash: true }))) throw unknown(id);
+  throw new FabricError(
+    'CONVERSATION_UNKNOWN',
+    `The conversation "${id.slice(0, 256)}" is in the trash already. Delete it with --now.`,
+  );
+}
+
+/** Deletes a conversation, also from the trash. @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} while an agent holds it */
 export async function removeConversation(store: ConversationStore, id: string): Promise<void> {
   if (!(await store.remove(id))) throw unknown(id);
+}
+
+/** Moves a conversation back from the trash. @throws {CONVERSATION_UNKNOWN} if it is not there */
+export async function restoreConversation(store: ConversationStore, id: string): Promise<void> {
+  if (await store.restore(id)) return;
+  if (!(await store.record(id))) throw unknown(id);
+  throw new FabricError(
+    'CONVERSATION_UNKNOWN',
+    `The conversation "${id.slice(0, 256)}" is not in the trash.`,
+  );
+}
+
+export interface SweepRequest {
+  /** Conversations that changed earlier, in ms since the epoch, are moved to the trash. @default none */
+  expiredBefore?: number | undefined;
+  /** Deletes the whole trash. @default false */
+  emptiesTrash?: boolean | undefined;
+}
+
+/** Sweeps now, also while a jump of the clock holds sweeps, and ends the hold. */
+export async function sweepConversations(
+  store: ConversationStore,
+  { expiredBefore, emptiesTrash = false }: SweepRequest,
+): Promise<{ moved: number; deleted: number }> {
+  await store.endHold();
+  const always = Number.MAX_SAFE_INTEGER;
+  let deleted = 0;
+  const moved = await sweepPages(
+    store,
+    { expiredBefore, trashedBefore: emptiesTrash ? { at: always, runningMs: always } : undefined },
+    (sum) => {
+      deleted = sum.deleted;
+    },
+  );
+  return { moved, deleted };
 }
 
 async function* journalOf(store: ConversationStore, id: string): AsyncGenerator<JournalEvent, void> {
@@ -120,6 +173,7 @@ function listedOf(record: ConversationRecord): ListedConversation {
   return {
     id: record.id,
     agent: record.agent,
+    principal: record.principal,
     state: record.state,
     turns: record.turns,
     startedAt: new Date(record.startedAt).toISOString(),
@@ -128,6 +182,7 @@ function listedOf(record: ConversationRecord): ListedConversation {
     tokens: spent?.tokens ?? 0,
     modelCalls: spent?.calls ?? 0,
     usd: spent?.usd ?? 0,
+    ...(record.trashedAt > 0 ? { trashedAt: new Date(record.trashedAt).toISOString() } : {}),
   };
 }
 

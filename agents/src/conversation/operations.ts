@@ -48,6 +48,8 @@ export interface OperationsOptions {
   opening?: ((payload: Readonly<Record<string, unknown>>) => string | undefined) | undefined;
   /** Returns further payload from the call itself, such as counters in the envelope's metadata. */
   received?: ((context: OperationContext) => Readonly<Record<string, unknown>>) | undefined;
+  /** Returns the id of the caller's principal. @default always `local` */
+  principalOf?: ((context: OperationContext) => string | Promise<string>) | undefined;
 }
 
 /** Builds the operations on the conversations of `host`. */
@@ -73,7 +75,8 @@ export function conversationOperations(
     const { callId } = context;
     const received = options.received?.(context);
     const settings = optionsOf({ ...given, ...received }, more.historyLength, options.defaults);
-    const view = await host.start({ id, callId, options: settings });
+    const principal = await options.principalOf?.(context);
+    const view = await host.start({ id, callId, principal, options: settings });
     const task = { sessionId: more.sessionId, history: more.history };
     const userMessage = options.opening?.(settings.payload ?? {});
     if (userMessage === undefined) return taskOf(view, task);

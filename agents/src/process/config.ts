@@ -109,14 +109,16 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     type: 'integer',
     unit: 'days',
     default: '30',
-    description: 'Retention of a conversation after its last change; 0 keeps it forever.',
+    description:
+      'Retention of a conversation after its last change; then it lies in the trash for 7 days. 0 keeps it forever.',
   },
   {
     name: 'FAME_STORE_MAX_BYTES',
     type: 'integer',
     unit: 'bytes',
     default: '1073741824',
-    description: 'Size of the conversation store at which new turns are refused; 0 for no limit.',
+    description:
+      'Size of the conversation store, with its trash, at which it removes ended conversations and idle ones of anonymous callers, and refuses new turns if there are none; 0 for no limit.',
   },
   {
     name: 'FAME_CONVERSATION_MAX_TOKENS',

@@ -14,11 +14,13 @@ import {
   type NewEvent,
   type Peek,
   type ReadOptions,
+  type RoomReport,
   type StoredState,
   type SweepOptions,
   type SweepReport,
   type TurnRecord,
 } from './store.ts';
+import { NO_TIME, readTime, type StoreTime, type TimeRecord, timeOf } from './store-time.ts';
 
 /** An event with its body as JSON. Reads parse it, so they return copies, as those of any other store. */
 type StoredEvent = Omit<JournalEvent, 'body'> & { json: string };
@@ -33,12 +35,25 @@ interface StoredConversation {
   /** Monotonic: the stores that share a conversation are of one process. */
   leaseUntil: number;
   epoch: number;
+  /** Running time of the store at the move to the trash. */
+  trashedRunningMs: number;
+}
+
+/** State of the store that its writers share. */
+interface Shared {
+  readonly conversations: Map<string, StoredConversation>;
+  readonly trash: Map<string, StoredConversation>;
+  readonly living: Set<string>;
+  time: TimeRecord;
+  keeper: string;
 }
 
 export interface MemoryStoreOptions {
   clock?: Clock | undefined;
-  /** Size at which new conversations and turns are refused, in characters; 0 for no limit. @default 0 */
+  /** Size at which the store makes room, or refuses new conversations and turns, in characters; 0 for no limit. @default 0 */
   maxBytes?: number | undefined;
+  /** Called after a full store removed conversations to serve a request. */
+  onRoom?: ((report: RoomReport) => void) | undefined;
   /** Shares the conversations of another store, like two processes that share a file. */
   sharedWith?: MemoryStore | undefined;
 }
@@ -48,29 +63,36 @@ export class MemoryStore implements ConversationStore {
   readonly #holder = newId();
   readonly #clock: Clock;
   readonly #maxBytes: number;
+  readonly #onRoom: MemoryStoreOptions['onRoom'];
+  readonly #shared: Shared;
   readonly #conversations: Map<string, StoredConversation>;
-  readonly #living: Set<string>;
+  readonly #trash: Map<string, StoredConversation>;
   #isClosed = false;
 
   constructor(options: MemoryStoreOptions = {}) {
     this.#clock = options.clock ?? systemClock;
     this.#maxBytes = options.maxBytes ?? 0;
-    const { sharedWith } = options;
-    this.#conversations = sharedWith ? sharedWith.#conversations : new Map();
-    this.#living = sharedWith ? sharedWith.#living : new Set();
-    this.#living.add(this.#holder);
+    this.#onRoom = options.onRoom;
+    this.#shared = options.sharedWith
+      ? options.sharedWith.#shared
+      : { conversations: new Map(), trash: new Map(), living: new Set(), time: NO_TIME, keeper: '' };
+    this.#conversations = this.#shared.conversations;
+    this.#trash = this.#shared.trash;
+    this.#shared.living.add(this.#holder);
   }
 
   async create(conversation: NewConversation) {
     this.#assertOpen();
     const existing = this.#conversations.get(conversation.id);
     if (existing) return { created: false, record: { ...existing.record } };
-    this.#assertNotFull();
-    const { id, agent, startCallId, started, historyTurns } = conversation;
+    this.#assertNotFull(conversation.id);
+    const { id, agent, startCallId, started, historyTurns, principal = 'local' } = conversation;
+    this.#freeId(id);
     const event = toStored(started, 1);
     const record = {
       id,
       agent,
+      principal,
       startCallId,
       state: 'working' as const,
       startedAt: started.at,
@@ -79,6 +101,7 @@ export class MemoryStore implements ConversationStore {
       turns: 0,
       chars: event.json.length,
       totals: copy(conversation.totals),
+      trashedAt: 0,
     };
     this.#conversations.set(id, {
       record,
@@ -88,6 +111,7 @@ export class MemoryStore implements ConversationStore {
       holder: '',
       leaseUntil: 0,
       epoch: 0,
+      trashedRunningMs: 0,
     });
     return { created: true, record: { ...record } };
   }
@@ -97,7 +121,7 @@ export class MemoryStore implements ConversationStore {
     const stored = this.#conversations.get(conversationId);
     if (!stored) return undefined;
     const now = this.#clock.monotonic();
-    if (stored.holder !== this.#holder && this.#isHeld(stored)) {
+    if (stored.holder !== this.#holder && this.#isLeased(stored)) {
       throw new FabricError('STORE_CONFLICT', 'Another process is working on this conversation.', {
         details: { retryAfterMs: stored.leaseUntil - now },
       });
@@ -121,7 +145,7 @@ export class MemoryStore implements ConversationStore {
     if (!stored) return undefined;
     const turn = turnId === undefined ? undefined : stored.turns.get(turnId);
     const { agent, state, lastSeq } = stored.record;
-    const isFull = this.#isFull();
+    const isFull = this.#isFull() && !this.#makeRoom(conversationId);
     return { agent, state, lastSeq, epoch: stored.epoch, isFull, turn: turn && { ...turn } };
   }
 
@@ -141,7 +165,7 @@ export class MemoryStore implements ConversationStore {
     }
     for (const event of append.events) {
       if (event.kind !== 'turn_accepted') continue;
-      this.#assertNotFull();
+      this.#assertNotFull(append.conversationId);
       if (stored.turns.has(event.turnId!)) {
         throw new FabricError('STORE_CONFLICT', 'The conversation has a turn with that id already.');
       }
@@ -180,17 +204,20 @@ export class MemoryStore implements ConversationStore {
     });
   }
 
-  async record(conversationId: string): Promise<ConversationRecord | undefined> {
+  async record(
+    conversationId: string,
+    { inTrash = false }: Pick<ListOptions, 'inTrash'> = {},
+  ): Promise<ConversationRecord | undefined> {
     this.#assertOpen();
-    const record = this.#conversations.get(conversationId)?.record;
+    const record = (inTrash ? this.#trash : this.#conversations).get(conversationId)?.record;
     return record && { ...record, totals: copy(record.totals) };
   }
 
   async read(conversationId: string, options: ReadOptions = {}): Promise<readonly JournalEvent[]> {
     this.#assertOpen();
     const { after = 0, limit = 500, turnId } = options;
-    const events = this.#conversations.get(conversationId)?.events ?? [];
-    return events
+    const stored = this.#conversations.get(conversationId) ?? this.#trash.get(conversationId);
+    return (stored?.events ?? [])
       .slice(after)
       .filter((event) => turnId === undefined || event.turnId === turnId)
       .slice(0, limit)
@@ -206,7 +233,7 @@ export class MemoryStore implements ConversationStore {
   async unfinished(agent: string, limit: number): Promise<readonly string[]> {
     this.#assertOpen();
     return [...this.#conversations.values()]
-      .filter((stored) => stored.record.agent === agent && !this.#isHeld(stored))
+      .filter((stored) => stored.record.agent === agent && !this.#isLeased(stored))
       .filter((stored) => [...stored.turns.values()].some((turn) => turn.state === 'open'))
       .map((stored) => stored.record)
       .sort(oldestFirst)
@@ -216,8 +243,8 @@ export class MemoryStore implements ConversationStore {
 
   async list(options: ListOptions = {}): Promise<readonly ConversationRecord[]> {
     this.#assertOpen();
-    const { agent, limit = 100, before } = options;
-    return [...this.#conversations.values()]
+    const { agent, inTrash = false, limit = 100, before } = options;
+    return [...(inTrash ? this.#trash : this.#conversations).values()]
       .map((stored) => stored.record)
       .filter((record) => agent === undefined || record.agent === agent)
       .filter((record) => !before || oldestFirst(record, before) < 0)
@@ -226,48 +253,153 @@ export class MemoryStore implements ConversationStore {
       .map((record) => ({ ...record, totals: copy(record.totals) }));
   }
 
-  async remove(conversationId: string): Promise<boolean> {
+  async trash(conversationId: string): Promise<boolean> {
     this.#assertOpen();
     const stored = this.#conversations.get(conversationId);
     if (!stored) return false;
-    if (this.#isHeld(stored)) {
-      throw new FabricError(
-        'STORE_CONFLICT',
-        'An agent holds this conversation. End the conversation first, or stop the agent.',
-      );
-    }
+    this.#assertFree(stored);
+    this.#moveToTrash(stored);
+    return true;
+  }
+
+  async restore(conversationId: string): Promise<boolean> {
+    this.#assertOpen();
+    const stored = this.#trash.get(conversationId);
+    if (!stored) return false;
+    this.#trash.delete(conversationId);
+    stored.record.trashedAt = 0;
+    this.#conversations.set(conversationId, stored);
+    return true;
+  }
+
+  async remove(conversationId: string): Promise<boolean> {
+    this.#assertOpen();
+    const stored = this.#conversations.get(conversationId);
+    if (!stored) return this.#trash.delete(conversationId);
+    this.#assertFree(stored);
     return this.#conversations.delete(conversationId);
   }
 
   async sweep(options: SweepOptions): Promise<SweepReport> {
     this.#assertOpen();
-    const { expiredBefore, maxBytes = 0, limit = 500 } = options;
-    const removed: { id: string; state: StoredState }[] = [];
-    const oldest = [...this.#conversations.values()].sort((a, b) => oldestFirst(a.record, b.record));
-    for (const stored of oldest) {
-      const { id, state, changedAt } = stored.record;
+    const { expiredBefore, trashedBefore, maxBytes = 0, limit = 200 } = options;
+    const trashed: { id: string; state: StoredState }[] = [];
+    let excess = maxBytes > 0 && this.#bytes() > maxBytes ? charsIn(this.#conversations) - maxBytes : 0;
+    for (const stored of byChange(this.#conversations)) {
+      const { id, state, changedAt, chars } = stored.record;
       const isExpired = expiredBefore !== undefined && changedAt < expiredBefore;
-      const isAboveLimit = maxBytes > 0 && isEndedState(state) && this.#bytes() > maxBytes;
-      if (removed.length >= limit || this.#isHeld(stored) || !(isExpired || isAboveLimit)) continue;
-      this.#conversations.delete(id);
-      removed.push({ id, state });
+      const isAboveLimit = excess > 0 && isEndedState(state);
+      if (trashed.length >= limit || this.#isHeld(stored) || !(isExpired || isAboveLimit)) continue;
+      this.#moveToTrash(stored);
+      excess -= chars;
+      trashed.push({ id, state });
     }
-    return { removed, bytes: this.#bytes() };
+    let deleted = 0;
+    if (trashedBefore) {
+      for (const [id, { record, trashedRunningMs }] of this.#trash) {
+        if (deleted >= limit) break;
+        if (record.trashedAt >= trashedBefore.at || trashedRunningMs >= trashedBefore.runningMs) continue;
+        this.#trash.delete(id);
+        deleted += 1;
+      }
+    }
+    return { trashed, deleted, isDone: trashed.length < limit && deleted < limit, bytes: this.#bytes() };
+  }
+
+  async keepTime(elapsedMs: number): Promise<StoreTime | undefined> {
+    this.#assertOpen();
+    const shared = this.#shared;
+    if (shared.keeper !== this.#holder && shared.living.has(shared.keeper)) return undefined;
+    shared.keeper = this.#holder;
+    const { record, time } = readTime(shared.time, this.#clock.now(), elapsedMs);
+    shared.time = record;
+    return time;
+  }
+
+  async time(): Promise<StoreTime> {
+    this.#assertOpen();
+    return timeOf(this.#shared.time);
+  }
+
+  async endHold(): Promise<void> {
+    this.#assertOpen();
+    this.#shared.time = { ...this.#shared.time, heldUntilMs: 0 };
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#living.delete(this.#holder);
+    this.#shared.living.delete(this.#holder);
   }
 
   #bytes(): number {
-    let sum = 0;
-    for (const { record } of this.#conversations.values()) sum += record.chars;
-    return sum;
+    return charsIn(this.#conversations) + charsIn(this.#trash);
   }
 
-  #isHeld({ leaseUntil, holder }: StoredConversation): boolean {
-    return leaseUntil > this.#clock.monotonic() && this.#living.has(holder);
+  #moveToTrash(stored: StoredConversation): void {
+    stored.record.trashedAt = Math.max(1, this.#clock.now());
+    stored.trashedRunningMs = this.#shared.time.runningMs;
+    this.#conversations.delete(stored.record.id);
+    this.#trash.set(stored.record.id, stored);
+  }
+
+  /** Renames a conversation in the trash, so that another one can have its id. */
+  #freeId(id: string): void {
+    const stored = this.#trash.get(id);
+    if (!stored) return;
+    const renamed = { ...stored.record, id: `${id}~${newId()}` };
+    this.#trash.delete(id);
+    this.#trash.set(renamed.id, { ...stored, record: renamed });
+  }
+
+  /** Deletes conversations until the store is below its limit, as a store in a file does. Returns false if it is still full. */
+  #makeRoom(except: string): boolean {
+    const moved = { ended: 0, idle: 0 };
+    let deleted = 0;
+    const oldest = byChange(this.#conversations).filter(
+      (stored) => stored.record.id !== except && !this.#isHeld(stored),
+    );
+    const isAnonymous = ({ record }: StoredConversation): boolean => record.principal === 'anonymous';
+    const isEnded = ({ record }: StoredConversation): boolean => isEndedState(record.state);
+    const ended = oldest.filter(isEnded);
+    const victims = [
+      ...ended.filter(isAnonymous),
+      ...ended.filter((stored) => !isAnonymous(stored)),
+      ...oldest.filter((stored) => !isEnded(stored) && isAnonymous(stored) && !hasOpenTurn(stored)),
+    ];
+    while (this.#isFull()) {
+      const [inTrash] = this.#trash.keys();
+      const victim = inTrash === undefined ? victims.shift() : undefined;
+      if (inTrash !== undefined) {
+        this.#trash.delete(inTrash);
+        deleted += 1;
+      } else if (victim) {
+        this.#moveToTrash(victim);
+        if (isEnded(victim)) moved.ended += 1;
+        else moved.idle += 1;
+      } else break;
+    }
+    if (deleted > 0) this.#onRoom?.({ ...moved, deleted, bytes: this.#bytes() });
+    return !this.#isFull();
+  }
+
+  #isLeased({ leaseUntil, holder }: StoredConversation): boolean {
+    return leaseUntil > this.#clock.monotonic() && this.#shared.living.has(holder);
+  }
+
+  /** True if a live writer works on the conversation, so that it must not be removed. */
+  #isHeld(stored: StoredConversation): boolean {
+    const { leaseUntil, holder } = stored;
+    return (
+      this.#isLeased(stored) || (leaseUntil > 0 && hasOpenTurn(stored) && this.#shared.living.has(holder))
+    );
+  }
+
+  #assertFree(stored: StoredConversation): void {
+    if (!this.#isHeld(stored)) return;
+    throw new FabricError(
+      'STORE_CONFLICT',
+      'An agent holds this conversation. End the conversation first, or stop the agent.',
+    );
   }
 
   #assertOpen(): void {
@@ -278,11 +410,12 @@ export class MemoryStore implements ConversationStore {
     return this.#maxBytes > 0 && this.#bytes() >= this.#maxBytes;
   }
 
-  #assertNotFull(): void {
-    if (!this.#isFull()) return;
+  /** Makes room if needed, but not by the conversation `id`. */
+  #assertNotFull(id: string): void {
+    if (!this.#isFull() || this.#makeRoom(id)) return;
     throw new FabricError(
       'STORE_FULL',
-      `The conversation store has reached its limit of ${this.#maxBytes} bytes. Remove conversations or raise FAME_STORE_MAX_BYTES.`,
+      `The conversation store has reached its limit of ${this.#maxBytes} bytes. Remove conversations (npx fame conversations rm ID --now) or raise FAME_STORE_MAX_BYTES.`,
     );
   }
 }
@@ -302,6 +435,18 @@ const oldestFirst = (
   a: Pick<ConversationRecord, 'changedAt' | 'id'>,
   b: Pick<ConversationRecord, 'changedAt' | 'id'>,
 ): number => a.changedAt - b.changedAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
+
+const byChange = (conversations: ReadonlyMap<string, StoredConversation>): StoredConversation[] =>
+  [...conversations.values()].sort((a, b) => oldestFirst(a.record, b.record));
+
+const hasOpenTurn = ({ turns }: StoredConversation): boolean =>
+  turns.values().some((turn) => turn.state === 'open');
+
+function charsIn(conversations: ReadonlyMap<string, StoredConversation>): number {
+  let sum = 0;
+  for (const { record } of conversations.values()) sum += record.chars;
+  return sum;
+}
 
 const eventsOf = (stored: StoredConversation, turnId: string): StoredEvent[] => {
   const { acceptedSeq, endedSeq } = stored.turns.get(turnId)!;

@@ -1,6 +1,7 @@
 // Opens the store of a process from its configuration: the file in the data directory, with its sweeper.
 import { join } from 'node:path';
-import type { Logger } from '@fame-fabric/shared';
+import { type Clock, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
+import { RoomLog } from './room-log.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
 import type { ConversationStore } from './store.ts';
 import { Sweeper } from './sweeper.ts';
@@ -23,12 +24,23 @@ export interface OpenedStore {
 export const storePath = (dataDir: string): string => join(dataDir, 'conversations', 'journal.db');
 
 /** Opens the store of `config`. @throws {STORE_UNAVAILABLE | STORE_SCHEMA} with the path, the cause and the fix */
-export async function openStore(config: StoreConfig, log?: Logger): Promise<OpenedStore> {
+export async function openStore(
+  config: StoreConfig,
+  log: Logger = silentLog,
+  clock: Clock = systemClock,
+): Promise<OpenedStore> {
   const maxBytes = config.storeMaxBytes;
-  const store = await SqliteStore.open({ path: storePath(config.dataDir), maxBytes });
+  const roomLog = new RoomLog({ log, clock });
+  const store = await SqliteStore.open({
+    path: storePath(config.dataDir),
+    maxBytes,
+    clock,
+    onRoom: (report) => roomLog.add(report),
+  });
   const sweeper = new Sweeper(store, {
     ttlDays: config.conversationTtlDays,
     maxBytes,
+    clock,
     log,
   });
   sweeper.start();
@@ -37,6 +49,7 @@ export async function openStore(config: StoreConfig, log?: Logger): Promise<Open
     async close() {
       await sweeper.stop();
       await store.close();
+      roomLog.flush();
     },
   };
 }

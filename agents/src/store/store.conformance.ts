@@ -10,6 +10,7 @@ import type {
   Fence,
   NewConversation,
   NewEvent,
+  RoomReport,
 } from './store.ts';
 
 interface StoreBench {
@@ -21,9 +22,12 @@ interface StoreBench {
 interface OpenOptions {
   clock: Clock;
   maxBytes?: number | undefined;
+  onRoom?: ((report: RoomReport) => void) | undefined;
 }
 
 const LEASE = 10_000;
+const DAY = 86_400_000;
+const HOUR = 3_600_000;
 const conflict = expect.objectContaining({ code: 'STORE_CONFLICT' });
 
 export function storeConformance(name: string, open: (options: OpenOptions) => Promise<StoreBench>): void {
@@ -325,20 +329,30 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.read('c')).toHaveLength(1);
     });
 
-    test('a sweep removes expired conversations, oldest first, and no held one', async () => {
+    test('a sweep moves expired conversations to the trash, oldest first, and no held one', async () => {
       for (const id of ['old', 'held', 'young']) {
         const { fence } = await begin(id);
         await append(id, fence, 1, wholeTurn('t'), { leaseMs: id === 'held' ? 600_000 : 0 });
         clock.advance(100);
       }
-      const before = clock.now() - 150;
-      expect((await store.sweep({ expiredBefore: before })).removed).toEqual([
-        { id: 'old', state: 'working' },
-      ]);
+      const report = await store.sweep({ expiredBefore: clock.now() - 150 });
+      expect(report).toMatchObject({ trashed: [{ id: 'old', state: 'working' }], deleted: 0, isDone: true });
       expect((await store.list()).map((record) => record.id)).toEqual(['young', 'held']);
+      expect((await store.list({ inTrash: true })).map((record) => record.id)).toEqual(['old']);
     });
 
-    test('a sweep above the size limit removes ended conversations, oldest first', async () => {
+    test('HD11: a sweep after a jump of the clock does not take conversations whose turns run', async () => {
+      const { fence } = await begin('running');
+      await append('running', fence, 1, [event('turn_accepted', 't')]);
+      const other = await bench.another();
+      clock.stepWall(31 * DAY);
+      expect((await other.sweep({ expiredBefore: clock.now() })).trashed).toEqual([]);
+      await expect(other.trash('running')).rejects.toEqual(conflict);
+      await append('running', fence, 2, [event('text', 't', { text: 'x' })]);
+      clock.stepWall(-31 * DAY);
+    });
+
+    test('a sweep above the size limit moves ended conversations, oldest first, until the rest fits', async () => {
       const big = { user_message: 'x'.repeat(300_000) };
       for (const id of ['a', 'b', 'c']) {
         const { fence } = await begin(id);
@@ -348,9 +362,194 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       }
       const { bytes } = await store.sweep({});
       const report = await store.sweep({ maxBytes: bytes - 1 });
-      expect(report.removed).toEqual([{ id: 'a', state: 'completed' }]);
-      expect(report.bytes).toBeLessThan(bytes - 200_000);
-      expect((await store.sweep({ maxBytes: 1 })).removed.map((one) => one.id)).toEqual(['c']);
+      expect(report.trashed).toEqual([{ id: 'a', state: 'completed' }]);
+      expect((await store.sweep({ maxBytes: 1 })).trashed.map((one) => one.id)).toEqual(['c']);
+    });
+
+    test('trash hides a conversation, restore brings it back unchanged, and its writer continues', async () => {
+      const { fence } = await begin('c');
+      await append('c', fence, 1, wholeTurn('t'));
+      await expect(store.trash('c')).rejects.toEqual(conflict);
+      await append('c', fence, 5, [], { leaseMs: 0 });
+      const record = (await store.record('c'))!;
+      const events = await store.read('c');
+      expect(await store.trash('c')).toBe(true);
+      expect(await store.trash('c')).toBe(false);
+      expect(await store.record('c')).toBeUndefined();
+      expect(await store.peek('c')).toBeUndefined();
+      expect(await store.acquire('c', LEASE)).toBeUndefined();
+      expect(await store.list()).toEqual([]);
+      await expect(append('c', fence, 5, wholeTurn('t2'))).rejects.toEqual(conflict);
+      const trashed = { ...record, trashedAt: clock.now() };
+      expect(await store.list({ inTrash: true })).toEqual([trashed]);
+      expect(await store.record('c', { inTrash: true })).toEqual(trashed);
+      expect(await store.read('c')).toEqual(events);
+      expect(await store.restore('c')).toBe(true);
+      expect(await store.restore('c')).toBe(false);
+      expect(await store.record('c')).toEqual(record);
+      await append('c', fence, 5, wholeTurn('t2'));
+    });
+
+    test('the id of a trashed conversation is free, and the trashed one stays', async () => {
+      const { fence } = await begin('c');
+      await append('c', fence, 1, wholeTurn('t'), { leaseMs: 0 });
+      await store.trash('c');
+      expect(await store.create(conversation('c', { startCallId: 'again' }))).toMatchObject({
+        created: true,
+      });
+      expect(await store.read('c')).toHaveLength(1);
+      const [trashed] = await store.list({ inTrash: true });
+      expect(trashed!.id).toMatch(/^c~\w+$/);
+      expect(await store.read(trashed!.id)).toHaveLength(5);
+      expect(await store.restore('c')).toBe(false);
+      expect(await store.restore(trashed!.id)).toBe(true);
+      expect((await store.list()).map(({ id }) => id).sort()).toEqual(['c', trashed!.id]);
+    });
+
+    test('remove deletes from the trash too', async () => {
+      await store.create(conversation('c'));
+      await store.trash('c');
+      expect(await store.remove('c')).toBe(true);
+      expect(await store.list({ inTrash: true })).toEqual([]);
+      expect(await store.restore('c')).toBe(false);
+    });
+
+    test('the trash is deleted when both its wall time and its running time have passed', async () => {
+      await store.create(conversation('c'));
+      await store.keepTime(5 * HOUR);
+      await store.trash('c');
+      const at = clock.now();
+      const { runningMs } = await store.time();
+      const sweep = (trashedBefore: { at: number; runningMs: number }) => store.sweep({ trashedBefore });
+      expect(await sweep({ at: at + 1, runningMs })).toMatchObject({ deleted: 0 });
+      expect(await sweep({ at, runningMs: runningMs + 1 })).toMatchObject({ deleted: 0 });
+      expect(await sweep({ at: at + 1, runningMs: runningMs + 1 })).toMatchObject({ deleted: 1 });
+      expect(await store.list({ inTrash: true })).toEqual([]);
+    });
+
+    test('HD11: the store counts running time, and a jump of the clock of over a day holds sweeps for a day of it', async () => {
+      expect(await store.keepTime(0)).toEqual({ runningMs: 0, heldMs: 0, jumpMs: 0 });
+      clock.advance(HOUR);
+      expect(await store.keepTime(HOUR)).toEqual({ runningMs: HOUR, heldMs: 0, jumpMs: 0 });
+      // An explained pause, a jump of a day, one back and one of more than a day.
+      clock.advance(3 * DAY);
+      expect(await store.keepTime(3 * DAY)).toMatchObject({ heldMs: 0, jumpMs: 0 });
+      clock.stepWall(DAY);
+      expect(await store.keepTime(0)).toMatchObject({ heldMs: 0, jumpMs: 0 });
+      clock.stepWall(-2 * DAY);
+      expect(await store.keepTime(0)).toMatchObject({ heldMs: 0, jumpMs: 0 });
+      clock.stepWall(DAY + 1);
+      expect(await store.keepTime(0)).toMatchObject({ heldMs: DAY, jumpMs: DAY + 1 });
+      expect(await store.keepTime(HOUR)).toMatchObject({ heldMs: 23 * HOUR, jumpMs: 0 });
+      expect(await store.time()).toMatchObject({ heldMs: 23 * HOUR });
+      await store.endHold();
+      expect(await store.keepTime(0)).toMatchObject({ heldMs: 0 });
+    });
+
+    test('one live writer keeps the time', async () => {
+      await store.keepTime(0);
+      const other = await bench.another();
+      expect(await other.keepTime(0)).toBeUndefined();
+      await store.close();
+      expect(await other.keepTime(7)).toMatchObject({ runningMs: 7 });
+    });
+
+    describe('a full store', () => {
+      const reports: RoomReport[] = [];
+      beforeEach(async () => {
+        await bench.close();
+        reports.length = 0;
+        bench = await open({ clock, maxBytes: 1_048_576, onRoom: (report) => reports.push(report) });
+        store = bench.store;
+      });
+      /** A conversation of 60,000 characters. */
+      const add = async (id: string, more: Partial<NewConversation> & { state?: 'completed' } = {}) => {
+        const { state, ...rest } = more;
+        const body = { system_prompt: 'x'.repeat(60_000) };
+        const { fence } = await begin(id, {
+          started: event('conversation_started', undefined, body),
+          ...rest,
+        });
+        await append(id, fence, 1, wholeTurn('t'), { leaseMs: 0, ...(state ? { state } : {}) });
+        clock.advance(1);
+      };
+      const sum = (key: keyof RoomReport): number => reports.reduce((all, one) => all + one[key], 0);
+      const ids = async (inTrash = false) => (await store.list({ inTrash })).map(({ id }) => id);
+
+      test('makes room by ended conversations, then by idle ones of anonymous, oldest first', async () => {
+        await add('ended-anonymous', { principal: 'anonymous', state: 'completed' });
+        await add('local');
+        await add('ended-local', { state: 'completed' });
+        for (let i = 0; i < 30; i++) await add(`idle-${i}`, { principal: 'anonymous' });
+        const kept = [...(await ids()), ...(await ids(true))];
+        expect(kept).not.toContain('ended-anonymous');
+        expect(kept).not.toContain('ended-local');
+        expect(kept).toContain('local');
+        // The oldest of the idle ones are gone, and no younger one.
+        const oldest = Math.min(
+          ...kept.filter((id) => id.startsWith('idle')).map((id) => Number(id.slice(5))),
+        );
+        expect(oldest).toBeGreaterThan(10);
+        for (let i = oldest; i < 30; i++) expect(kept).toContain(`idle-${i}`);
+        expect(sum('ended')).toBe(2);
+        expect(sum('idle')).toBeGreaterThanOrEqual(oldest);
+        expect(sum('deleted')).toBe(2 + oldest);
+        expect(reports.at(-1)!.bytes).toBeLessThan(1_048_576);
+      });
+
+      test('deletes its trash first', async () => {
+        await add('trashed');
+        await store.trash('trashed');
+        for (let i = 0; i < 20 && reports.length === 0; i++) await add(`ended-${i}`, { state: 'completed' });
+        expect(sum('deleted')).toBeGreaterThan(0);
+        expect([...(await ids()), ...(await ids(true))]).not.toContain('trashed');
+        expect([...(await ids()), ...(await ids(true))]).toContain('ended-0');
+      });
+
+      test('keeps open conversations of local, held ones and those with open turns, and is then full', async () => {
+        const refused = expect.objectContaining({
+          code: 'STORE_FULL',
+          message: expect.stringMatching(/conversations rm ID --now.*FAME_STORE_MAX_BYTES/),
+        });
+        await add('held', { principal: 'anonymous', state: 'completed' });
+        await store.acquire('held', 600_000);
+        await add('open', { principal: 'anonymous' });
+        const { fence } = (await store.acquire('open', LEASE))!;
+        await append('open', fence, 5, [event('turn_accepted', 'o')], { leaseMs: 0 });
+        const fill = async () => {
+          for (let i = 0; i < 30; i++) await add(`local-${i}`);
+        };
+        await expect(fill()).rejects.toEqual(refused);
+        expect(await store.peek('held')).toMatchObject({ isFull: true });
+        expect(await ids()).toEqual(expect.arrayContaining(['held', 'open', 'local-0']));
+        expect(reports).toEqual([]);
+        await store.trash('local-0');
+        expect(await store.create(conversation('more'))).toMatchObject({ created: true });
+        expect(await store.record('local-0', { inTrash: true })).toBeUndefined();
+      });
+
+      test('lets all requests of one commit succeed, and their answers are normal', async () => {
+        const started = event('conversation_started', undefined, { system_prompt: 'x'.repeat(60_000) });
+        const created = await Promise.all(
+          Array.from({ length: 60 }, (_, i) =>
+            store.create(conversation(`c${i}`, { principal: 'anonymous', started })),
+          ),
+        );
+        expect(created.every((one) => one.created)).toBe(true);
+        expect(sum('deleted')).toBeGreaterThan(30);
+      });
+
+      test('does not remove the conversation that needs the room', async () => {
+        const { fence } = await begin('c', { principal: 'anonymous' });
+        const big = { user_message: 'x'.repeat(1_200_000) };
+        await append('c', fence, 1, [event('turn_accepted', 't', big), event('turn_completed', 't')], {
+          leaseMs: 0,
+        });
+        await expect(append('c', fence, 3, [event('turn_accepted', 't2')])).rejects.toMatchObject({
+          code: 'STORE_FULL',
+        });
+        expect(await store.peek('c')).toMatchObject({ isFull: true });
+      });
     });
 
     test('a closed store rejects calls, and closing is idempotent', async () => {

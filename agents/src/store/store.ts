@@ -1,7 +1,9 @@
 // The port of the conversation store: one append-only journal per conversation, one row per event. Methods are asynchronous and
 // may share a commit; once one resolves, its write is as durable as the store can make it. A writer acquires a conversation for
-// a lease, and an epoch fences off every earlier writer. `memory-store.ts` and `sqlite-store.ts` implement the port and share
+// a lease, and an epoch fences off every earlier writer. Removed conversations lie in a trash first. `memory-store.ts` and `sqlite-store.ts` implement the port and share
 // `store.conformance.ts`.
+
+import type { StoreTime } from './store-time.ts';
 
 export type EventKind =
   | 'conversation_started'
@@ -42,6 +44,8 @@ export interface ConversationRecord {
   readonly id: string;
   /** Address of its agent. */
   readonly agent: string;
+  /** Id of the principal that started it: `local` or `anonymous`. `local` for conversations of versions without principals. */
+  readonly principal: string;
   /** Id of the call that started it. A repeated id is the same start. */
   readonly startCallId: string;
   readonly state: StoredState;
@@ -54,6 +58,8 @@ export interface ConversationRecord {
   readonly chars: number;
   /** Small running totals. An append replaces them as a whole. */
   readonly totals: EventBody;
+  /** Time of the move to the trash, in ms since the epoch; 0 if the conversation is not there. */
+  readonly trashedAt: number;
 }
 
 export type TurnState = 'open' | 'completed' | 'failed' | 'cancelled';
@@ -72,6 +78,8 @@ export interface NewConversation {
   readonly id: string;
   readonly agent: string;
   readonly startCallId: string;
+  /** Id of the principal that starts it. @default 'local' */
+  readonly principal?: string | undefined;
   /** Length of the history, in turns. `acquire` returns that many. */
   readonly historyTurns: number;
   readonly totals: EventBody;
@@ -131,6 +139,8 @@ export interface ReadOptions {
 
 export interface ListOptions {
   readonly agent?: string | undefined;
+  /** Lists the trash, or what is not there. @default false */
+  readonly inTrash?: boolean | undefined;
   /** @default 100 */
   readonly limit?: number | undefined;
   /** Last record of the previous page. */
@@ -138,17 +148,24 @@ export interface ListOptions {
 }
 
 export interface SweepOptions {
-  /** Removes conversations whose last change is earlier, in ms since the epoch. @default none expire */
+  /** Moves conversations to the trash whose last change is earlier, in ms since the epoch. @default none expire */
   readonly expiredBefore?: number | undefined;
-  /** While the store is larger, removes ended conversations too, oldest first. @default no limit */
+  /** Deletes conversations that were moved to the trash before both of these. @default none */
+  readonly trashedBefore?: { readonly at: number; readonly runningMs: number } | undefined;
+  /** While the store without its trash is larger, moves ended conversations to the trash, oldest first. @default no limit */
   readonly maxBytes?: number | undefined;
-  /** Limit of removed conversations. @default 500 */
+  /** Limit of moved conversations, and of deleted ones. Deletions end early after some MiB. @default 200 */
   readonly limit?: number | undefined;
 }
 
 export interface SweepReport {
-  readonly removed: readonly { readonly id: string; readonly state: StoredState }[];
-  /** Size of the store afterwards. */
+  /** Conversations that were moved to the trash. */
+  readonly trashed: readonly { readonly id: string; readonly state: StoredState }[];
+  /** Number of conversations that were deleted. */
+  readonly deleted: number;
+  /** False if more conversations match, or if the file can shrink further. */
+  readonly isDone: boolean;
+  /** Size of the store afterwards, with the trash. */
   readonly bytes: number;
 }
 
@@ -158,7 +175,21 @@ export interface SweepReport {
  */
 export const MAX_LEASE_MS = 600_000;
 
-/** Durable store of conversations. Every method may reject with `STORE_UNAVAILABLE`, and writes with `STORE_FULL`. */
+/** Conversations that a full store removed to serve a request. */
+export interface RoomReport {
+  /** Moved to the trash: ended conversations, and idle ones of `anonymous`. */
+  readonly ended: number;
+  readonly idle: number;
+  /** Deleted from the trash. */
+  readonly deleted: number;
+  /** Size of the store afterwards, with the trash. */
+  readonly bytes: number;
+}
+
+/**
+ * Durable store of conversations. Every method may reject with `STORE_UNAVAILABLE`, and writes with `STORE_FULL`. A full store
+ * first deletes its trash, then ended conversations, then idle ones of `anonymous`, oldest first.
+ */
 export interface ConversationStore {
   /** Location of the store, for logs: a path, or `memory`. */
   readonly place: string;
@@ -179,8 +210,12 @@ export interface ConversationStore {
   append(append: Append): Promise<void>;
   /** Renews leases by `leaseMs`. Returns the conversations that are still held. */
   renew(conversationIds: readonly string[], leaseMs: number): Promise<readonly string[]>;
-  record(conversationId: string): Promise<ConversationRecord | undefined>;
-  /** Returns events in order, at most `limit`. */
+  /** Returns a conversation that is not in the trash, or one that is. */
+  record(
+    conversationId: string,
+    options?: Pick<ListOptions, 'inTrash'>,
+  ): Promise<ConversationRecord | undefined>;
+  /** Returns events in order, at most `limit`. Reads the trash too. */
   read(conversationId: string, options?: ReadOptions): Promise<readonly JournalEvent[]>;
   /** Returns the history as in `AcquiredConversation`, without acquiring the conversation. */
   history(conversationId: string): Promise<readonly (readonly JournalEvent[])[]>;
@@ -188,10 +223,29 @@ export interface ConversationStore {
   unfinished(agent: string, limit: number): Promise<readonly string[]>;
   /** Returns records, latest change first. */
   list(options?: ListOptions): Promise<readonly ConversationRecord[]>;
-  /** Removes a conversation with its events. Resolves to `false` if there is none. @throws {STORE_CONFLICT} while it is held */
+  /**
+   * Moves a conversation to the trash, where only `list`, `record`, `read`, `restore` and `remove` find it. Its id is free for
+   * another conversation. Resolves to `false` if there is none. @throws {STORE_CONFLICT} while it is held
+   */
+  trash(conversationId: string): Promise<boolean>;
+  /** Moves a conversation back from the trash. Resolves to `false` if it is not there. */
+  restore(conversationId: string): Promise<boolean>;
+  /**
+   * Deletes a conversation with its events, also from the trash. Resolves to `false` if there is none.
+   * @throws {STORE_CONFLICT} while it is held
+   */
   remove(conversationId: string): Promise<boolean>;
-  /** Removes whole conversations, never held ones. */
+  /** Moves whole conversations to the trash, never held ones, and deletes old ones from it. One call does a bounded amount of work. */
   sweep(options: SweepOptions): Promise<SweepReport>;
+  /**
+   * Records the wall time, and `elapsedMs` of running time since the last call of this writer. One live writer of a store keeps
+   * its time; for the others it resolves to `undefined`.
+   */
+  keepTime(elapsedMs: number): Promise<StoreTime | undefined>;
+  /** Returns the time of the store as it was last recorded. */
+  time(): Promise<StoreTime>;
+  /** Ends a hold of sweeps. */
+  endHold(): Promise<void>;
   /** Waits for pending operations and releases all leases. Idempotent. */
   close(): Promise<void>;
 }

@@ -1,23 +1,27 @@
-// Removes expired conversations, and ended ones while the store is nearly full. It logs the number of removed conversations and
-// never removes a held one.
+// Retention: keeps the time of the store, moves expired conversations to the trash, and ended ones while the store is nearly full,
+// and deletes what has been in the trash for long enough. It logs what it did. After a jump of the wall clock it only keeps time
+// (`store-time.ts`).
 import { type Clock, type Logger, silentLog, systemClock, type Timer } from '@fame-fabric/shared';
-import { type ConversationStore, isEndedState } from './store.ts';
+import { type ConversationStore, isEndedState, type SweepOptions, type SweepReport } from './store.ts';
+import { type StoreTime, TRASH_MS, TRASH_RUNNING_MS } from './store-time.ts';
 
 export interface SweeperOptions {
   /** Retention of a conversation after its last change, in days; 0 keeps it forever. @default 30 */
   ttlDays?: number | undefined;
   /** Size limit of the store, in bytes; 0 for no limit. @default 0 */
   maxBytes?: number | undefined;
-  /** Interval of sweeps, in ms. @default 600_000 */
+  /** Interval of sweeps and of records of the time, in ms. @default 600_000 */
   everyMs?: number | undefined;
   clock?: Clock | undefined;
   log?: Logger | undefined;
 }
 
 const DAY_MS = 86_400_000;
-const PAGE = 200;
-/** Fill level at which ended conversations are removed. At `maxBytes` itself the store refuses new turns. */
+const HOUR_MS = 3_600_000;
+/** Fill level at which ended conversations are moved to the trash. At `maxBytes` itself the store deletes its trash. */
 const HIGH_WATER = 0.9;
+/** Pages of one sweep. The next sweep continues. */
+const MAX_PAGES = 256;
 
 export class Sweeper {
   readonly #store: ConversationStore;
@@ -26,6 +30,8 @@ export class Sweeper {
   readonly #everyMs: number;
   readonly #clock: Clock;
   readonly #log: Logger;
+  /** Monotonic time up to which the running time is recorded, in ms. */
+  #keptUntil: number;
   #timer: Timer | undefined;
   #sweeping: Promise<number> | undefined;
 
@@ -36,6 +42,7 @@ export class Sweeper {
     this.#everyMs = options.everyMs ?? 600_000;
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log ?? silentLog;
+    this.#keptUntil = this.#clock.monotonic();
   }
 
   /** Sweeps now and then at each interval. */
@@ -45,14 +52,16 @@ export class Sweeper {
     void this.#sweepQuietly();
   }
 
-  /** Stops sweeping. Resolves when a running sweep has ended. */
+  /** Stops sweeping and records the running time. Resolves when a running sweep has ended. */
   async stop(): Promise<void> {
+    const isRunning = this.#timer !== undefined;
     this.#timer?.stop();
     this.#timer = undefined;
     await this.#sweeping?.catch(() => undefined);
+    if (isRunning) await this.#keepTime().catch(() => undefined);
   }
 
-  /** Sweeps once. Resolves to the number of removed conversations. @throws the errors of the store */
+  /** Sweeps once. Resolves to the number of conversations that were moved to the trash. @throws the errors of the store */
   sweep(): Promise<number> {
     this.#sweeping ??= this.#sweep().finally(() => {
       this.#sweeping = undefined;
@@ -61,27 +70,46 @@ export class Sweeper {
   }
 
   async #sweep(): Promise<number> {
-    let removed = 0;
-    let ended = 0;
-    // Sweep page by page, so that turns never wait long for the store.
-    for (;;) {
-      const report = await this.#store.sweep({
-        limit: PAGE,
-        expiredBefore: this.#ttlMs > 0 ? this.#clock.now() - this.#ttlMs : undefined,
-        maxBytes: this.#maxBytes,
+    const time = await this.#keepTime();
+    // Another process keeps the time of this store, and sweeps it.
+    if (!time) return 0;
+    if (time.jumpMs > 0) this.#logHold(time);
+    const now = this.#clock.now();
+    const options: SweepOptions = { maxBytes: this.#maxBytes };
+    const byAge: SweepOptions = {
+      expiredBefore: this.#ttlMs > 0 ? now - this.#ttlMs : undefined,
+      trashedBefore: { at: now - TRASH_MS, runningMs: time.runningMs - TRASH_RUNNING_MS },
+    };
+    return await sweepPages(this.#store, { ...options, ...(time.heldMs > 0 ? {} : byAge) }, (sum) =>
+      this.#logSweep(sum),
+    );
+  }
+
+  async #keepTime(): Promise<StoreTime | undefined> {
+    const now = this.#clock.monotonic();
+    const elapsedMs = now - this.#keptUntil;
+    const time = await this.#store.keepTime(elapsedMs);
+    // The time in which another process kept it is not counted twice. A failed record is made up for by the next one.
+    this.#keptUntil = now;
+    return time;
+  }
+
+  #logHold({ jumpMs, heldMs }: StoreTime): void {
+    const days = Math.round(jumpMs / DAY_MS);
+    this.#log.warn(
+      'the clock is far ahead of the last record of this store, so no old conversation is removed for now; run "npx fame conversations sweep" to remove them at once',
+      { jumpDays: days, heldHours: Math.ceil(heldMs / HOUR_MS), store: this.#store.place },
+    );
+  }
+
+  #logSweep({ trashed, ended, deleted, bytes }: SweepSum): void {
+    if (trashed > 0)
+      this.#log.info('conversations moved to the trash', { moved: trashed, ended, storeBytes: bytes });
+    if (deleted > 0) this.#log.info('conversations removed', { removed: deleted, storeBytes: bytes });
+    if (trashed === 0 && deleted === 0 && this.#maxBytes > 0 && bytes > this.#maxBytes) {
+      this.#log.warn('the conversation store is nearly full and has no conversation to remove', {
+        storeBytes: bytes,
       });
-      removed += report.removed.length;
-      ended += report.removed.filter(({ state }) => isEndedState(state)).length;
-      if (report.removed.length < PAGE) {
-        if (removed > 0)
-          this.#log.info('conversations removed', { removed, ended, storeBytes: report.bytes });
-        else if (this.#maxBytes > 0 && report.bytes > this.#maxBytes) {
-          this.#log.warn('the conversation store is nearly full and has no conversation to remove', {
-            storeBytes: report.bytes,
-          });
-        }
-        return removed;
-      }
     }
   }
 
@@ -92,4 +120,32 @@ export class Sweeper {
       this.#log.warn('cannot sweep the conversation store', { error });
     }
   }
+}
+
+/** Sum of the reports of a sweep. */
+export interface SweepSum {
+  trashed: number;
+  /** Ended conversations among `trashed`. */
+  ended: number;
+  deleted: number;
+  bytes: number;
+}
+
+/** Sweeps page by page, so that turns never wait long for the store. Resolves to the number of conversations moved to the trash. */
+export async function sweepPages(
+  store: ConversationStore,
+  options: SweepOptions,
+  onDone: (sum: SweepSum) => void,
+): Promise<number> {
+  const sum: SweepSum = { trashed: 0, ended: 0, deleted: 0, bytes: 0 };
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const report: SweepReport = await store.sweep(options);
+    sum.trashed += report.trashed.length;
+    sum.ended += report.trashed.filter(({ state }) => isEndedState(state)).length;
+    sum.deleted += report.deleted;
+    sum.bytes = report.bytes;
+    if (report.isDone) break;
+  }
+  onDone(sum);
+  return sum.trashed;
 }

@@ -63,6 +63,7 @@ function prepare(db: DatabaseSync, options: DatabaseOptions): void {
     );
   }
   const newest = migrations.at(-1)?.version ?? 0;
+  // Additive migrations of a newer program do not count here.
   const version = number(db, 'user_version');
   if (version > newest) {
     throw new StoreFault(
@@ -84,16 +85,26 @@ function prepare(db: DatabaseSync, options: DatabaseOptions): void {
     const pages = Math.ceil(options.hardMaxBytes / number(db, 'page_size'));
     db.exec(`PRAGMA max_page_count = ${pages}`);
   }
-  if (version === newest) return;
+  if (appliedVersion(db) >= newest) return;
   db.exec('BEGIN IMMEDIATE');
   // Another process may have migrated the file first.
-  for (const migration of migrations) {
-    if (migration.version <= number(db, 'user_version')) continue;
-    db.exec(migration.sql);
-    db.exec(`PRAGMA user_version = ${migration.version}`);
+  for (const { version: next, sql, isAdditive = false } of migrations) {
+    if (next <= appliedVersion(db)) continue;
+    db.exec(sql);
+    if (isAdditive) db.exec(`${CREATE_MIGRATION}; INSERT INTO migration VALUES (${next})`);
+    else db.exec(`PRAGMA user_version = ${next}`);
   }
   db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
   db.exec('COMMIT');
+}
+
+/** Additive migrations that ran. `user_version` is the newest other one, which a program must know to open the file. */
+const CREATE_MIGRATION = 'CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY) STRICT';
+
+function appliedVersion(db: DatabaseSync): number {
+  const hasTable = db.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'migration'`).get() !== undefined;
+  const row = hasTable ? db.prepare('SELECT max(version) AS version FROM migration').get() : undefined;
+  return Math.max(number(db, 'user_version'), Number(row?.version ?? 0));
 }
 
 const pragma = (db: DatabaseSync, name: string): unknown =>
@@ -104,6 +115,9 @@ const text = (db: DatabaseSync, name: string): string => String(pragma(db, name)
 /** Size of the database in bytes, without free pages. */
 export const usedBytes = (db: DatabaseSync): number =>
   (number(db, 'page_count') - number(db, 'freelist_count')) * number(db, 'page_size');
+
+/** Pages of the file that are not in use. */
+export const freePages = (db: DatabaseSync): number => number(db, 'freelist_count');
 
 // Primary result codes of SQLite (https://www.sqlite.org/rescode.html).
 const FAULTS: Readonly<Record<number, readonly [FaultCode, string]>> = {
@@ -121,18 +135,27 @@ const FAULTS: Readonly<Record<number, readonly [FaultCode, string]>> = {
     'STORE_UNAVAILABLE',
     'its file is damaged; restore it from a backup, or move it away to start with an empty store',
   ],
-  13: ['STORE_FULL', 'it is full; free disk space or raise FAME_STORE_MAX_BYTES'],
+  13: [
+    'STORE_FULL',
+    'it is full; free disk space, remove conversations (npx fame conversations rm ID --now), or raise FAME_STORE_MAX_BYTES',
+  ],
   14: ['STORE_UNAVAILABLE', 'its file cannot be opened; check that the directory exists and is writable'],
   26: ['STORE_SCHEMA', 'it is not a database; move the file away or set FAME_DATA_DIR to another directory'],
 };
 
 const resultCode = (error: unknown): number | undefined => {
-  const code = (error as { errcode?: unknown }).errcode;
+  const code = (error as { errcode?: unknown } | undefined)?.errcode;
   return typeof code === 'number' ? code & 0xff : undefined;
 };
 
 /** True if another process has locked the database. */
 export const isBusy = (error: unknown): boolean => resultCode(error) === 5;
+
+/** True if the disk is full, or the file has its maximum size. */
+export const isDiskFull = (error: unknown): boolean => resultCode(error) === 13;
+
+/** True if a full disk may be the cause. A file that SQLite needs beside the database could not be created or extended. */
+export const mayBeDiskFull = (error: unknown): boolean => [10, 13, 14].includes(resultCode(error) ?? -1);
 
 /** Maps an error of a running store. Its message contains no path, because it may travel to a caller. */
 export function runningFault(error: unknown): StoreFault {
@@ -148,12 +171,15 @@ export function runningFault(error: unknown): StoreFault {
 
 /** Maps an error at the start. Its message contains the path, because it is for the operator. */
 export function openingFault(error: unknown, path: string): StoreFault {
-  if (error instanceof StoreFault) {
-    return new StoreFault(error.code, `The store ${path} cannot be opened: ${error.message}.`);
-  }
-  const cause =
-    FAULTS[resultCode(error) ?? -1]?.[1] ??
-    `${(error as Error).message}; set FAME_DATA_DIR to a writable directory`;
-  const code = FAULTS[resultCode(error) ?? -1]?.[0] ?? 'STORE_UNAVAILABLE';
-  return new StoreFault(code, `The store ${path} cannot be opened: ${cause}.`);
+  const isFault = error instanceof StoreFault;
+  const known = isFault ? undefined : FAULTS[resultCode(error) ?? -1];
+  const [code, cause] = isFault
+    ? ([error.code, error.message] as const)
+    : (known ?? [
+        'STORE_UNAVAILABLE',
+        `${(error as Error).message}; set FAME_DATA_DIR to a writable directory`,
+      ]);
+  const fault = new StoreFault(code, `The store ${path} cannot be opened: ${cause}.`);
+  fault.cause = error;
+  return fault;
 }

@@ -9,16 +9,27 @@ import {
   type ListOptions,
   MAX_LEASE_MS,
   type ReadOptions,
+  type RoomReport,
   type StoredState,
   type SweepOptions,
+  type SweepReport,
   type TurnState,
 } from '../store.ts';
-import { StoreFault, usedBytes } from './sqlite-database.ts';
+import { readTime, type StoreTime, timeOf } from '../store-time.ts';
+import { freePages, StoreFault, usedBytes } from './sqlite-database.ts';
 
 /** Longest body that is stored in its row, in bytes. Longer rows would slow down scans. */
 const MAX_ROW_BYTES = 65_536;
 /** Length of the parts of longer bodies, in UTF-16 units: at most 48 KiB each. */
 const PART_CHARS = 16_384;
+/** Characters after which one sweep deletes no more, so that turns wait for milliseconds only. */
+const MAX_DELETED_CHARS = 8_388_608;
+/** Free pages that one sweep returns to the file system. */
+const SHRINK_PAGES = 128;
+/** Conversations that `makeRoom` moves to the trash, and those that it deletes, in one call. */
+const MAX_ROOM = 128;
+/** Share of a full store that is kept as trash: conversations spend the time until it fills there. */
+const TRASH_SHARE = 0.05;
 
 export interface RawNewEvent {
   kind: EventKind;
@@ -33,6 +44,7 @@ export interface RawEvent extends RawNewEvent {
 export interface RawRecord {
   id: string;
   agent: string;
+  principal: string;
   startCallId: string;
   state: StoredState;
   startedAt: number;
@@ -41,10 +53,12 @@ export interface RawRecord {
   turns: number;
   chars: number;
   totals: string;
+  trashedAt: number;
 }
 export interface RawCreate {
   id: string;
   agent: string;
+  principal?: string | undefined;
   startCallId: string;
   historyTurns: number;
   totals: string;
@@ -76,6 +90,14 @@ interface Row {
   holder: string;
   lease_until: number;
   fence: number;
+  principal: string;
+  trashed_at: number;
+}
+interface TimeRow {
+  wall_at: number;
+  running_ms: number;
+  held_until_ms: number;
+  keeper: string;
 }
 interface EventRow {
   seq: number;
@@ -118,12 +140,23 @@ export class SqliteJournal {
     const existing = this.#row(given.id);
     if (existing) return { created: false, record: recordOf(existing) };
     this.#assertNotFull();
+    this.#freeId(given.id);
     const { body, at } = given.started;
     const { lastInsertRowid } = this.#prepare(
       `INSERT INTO conversation (id, agent, start_call, state, history_turns, started_at, changed_at, last_seq, turns,
-         chars, totals, holder, lease_until, fence)
-       VALUES (?, ?, ?, 'working', ?, ?, ?, 1, 0, ?, ?, '', 0, 0)`,
-    ).run(given.id, given.agent, given.startCallId, given.historyTurns, at, now, body.length, given.totals);
+         chars, totals, holder, lease_until, fence, principal)
+       VALUES (?, ?, ?, 'working', ?, ?, ?, 1, 0, ?, ?, '', 0, 0, ?)`,
+    ).run(
+      given.id,
+      given.agent,
+      given.startCallId,
+      given.historyTurns,
+      at,
+      now,
+      body.length,
+      given.totals,
+      given.principal ?? 'local',
+    );
     this.#insertEvent(Number(lastInsertRowid), 1, given.started);
     return { created: true, record: recordOf(this.#row(given.id)!) };
   }
@@ -132,7 +165,7 @@ export class SqliteJournal {
     const { holder } = this.#options;
     const row = this.#row(id);
     if (!row) return undefined;
-    if (row.holder !== holder && this.#isHeld(row, now)) {
+    if (row.holder !== holder && isLeased(row, now) && !this.#options.isDead(row.holder)) {
       throw new StoreFault('STORE_CONFLICT', 'Another process is working on this conversation.', {
         retryAfterMs: row.lease_until - now,
       });
@@ -174,7 +207,7 @@ export class SqliteJournal {
       state: row.state,
       lastSeq: row.last_seq,
       epoch: row.fence,
-      isFull: this.#isFull(),
+      isFull: this.isFull,
       turn: turn && {
         turnId: turn.turn_id,
         state: turn.state,
@@ -239,13 +272,13 @@ export class SqliteJournal {
     return ids.filter((id) => renew.run(now + leaseMs, id, holder).changes === 1);
   }
 
-  record(id: string): RawRecord | undefined {
-    const row = this.#row(id);
+  record(id: string, { inTrash = false }: Pick<ListOptions, 'inTrash'> = {}): RawRecord | undefined {
+    const row = inTrash ? this.#trashedRow(id) : this.#row(id);
     return row && recordOf(row);
   }
 
   read(id: string, options: ReadOptions): RawEvent[] {
-    const row = this.#row(id);
+    const row = this.#row(id) ?? this.#trashedRow(id);
     if (!row) return [];
     const { after = 0, limit = 500, turnId } = options;
     const ofTurn = turnId === undefined ? '' : 'AND turn_id = ?';
@@ -266,23 +299,33 @@ export class SqliteJournal {
   }
 
   unfinished(now: number, agent: string, limit: number): string[] {
-    const rows = this.#all<Row>(
-      `SELECT * FROM conversation WHERE agent = ? AND key IN (SELECT conversation FROM turn WHERE state = 'open')
-       ORDER BY changed_at`,
+    const candidates = `FROM conversation WHERE agent = ? AND trashed_at = 0
+      AND key IN (SELECT conversation FROM turn WHERE state = 'open')`;
+    // Few writers hold all of them, so check each writer once and filter in SQL.
+    const holders = this.#all<{ holder: string }>(
+      `SELECT DISTINCT holder ${candidates} AND lease_until > ? AND lease_until <= ?`,
       agent,
+      now,
+      now + MAX_LEASE_MS,
     );
-    const isHeld = this.#heldAt(now);
-    return rows
-      .filter((row) => !isHeld(row))
-      .slice(0, limit)
-      .map((row) => row.id);
+    const living = holders.map(({ holder }) => holder).filter((holder) => !this.#options.isDead(holder));
+    return this.#all<{ id: string }>(
+      `SELECT id ${candidates} AND NOT (lease_until > ? AND lease_until <= ?
+       AND holder IN (SELECT value FROM json_each(?))) ORDER BY changed_at LIMIT ?`,
+      agent,
+      now,
+      now + MAX_LEASE_MS,
+      JSON.stringify(living),
+      limit,
+    ).map(({ id }) => id);
   }
 
-  list({ agent, limit = 100, before }: ListOptions): RawRecord[] {
+  list({ agent, inTrash = false, limit = 100, before }: ListOptions): RawRecord[] {
     const nextPage = before ? 'AND (changed_at, id) < (?, ?)' : '';
     const ofAgent = agent === undefined ? '' : 'AND agent = ?';
     const rows = this.#all<Row>(
-      `SELECT * FROM conversation WHERE 1 ${ofAgent} ${nextPage} ORDER BY changed_at DESC, id DESC LIMIT ?`,
+      `SELECT * FROM conversation WHERE trashed_at ${inTrash ? '> 0' : '= 0'} ${ofAgent} ${nextPage}
+       ORDER BY changed_at DESC, id DESC LIMIT ?`,
       ...(agent === undefined ? [] : [agent]),
       ...(before ? [before.changedAt, before.id] : []),
       limit,
@@ -290,48 +333,141 @@ export class SqliteJournal {
     return rows.map(recordOf);
   }
 
-  remove(now: number, id: string): boolean {
+  trash(now: number, id: string): boolean {
     const row = this.#row(id);
     if (!row) return false;
-    if (this.#isHeld(row, now)) {
-      throw new StoreFault(
-        'STORE_CONFLICT',
-        'An agent holds this conversation. End the conversation first, or stop the agent.',
-      );
-    }
-    this.#remove(row.key);
-    this.#db.exec('PRAGMA incremental_vacuum');
+    this.#assertFree(row, now);
+    this.#moveToTrash(row, now);
     return true;
   }
 
-  sweep(now: number, { expiredBefore, maxBytes = 0, limit = 500 }: SweepOptions) {
-    const removed: { id: string; state: StoredState }[] = [];
+  restore(id: string): boolean {
+    return (
+      this.#prepare(
+        'UPDATE conversation SET trashed_at = 0, trashed_running_ms = 0 WHERE id = ? AND trashed_at > 0',
+      ).run(id).changes === 1
+    );
+  }
+
+  remove(now: number, id: string): boolean {
+    const row = this.#row(id) ?? this.#trashedRow(id);
+    if (!row) return false;
+    this.#assertFree(row, now);
+    this.#remove(row.key);
+    return true;
+  }
+
+  sweep(now: number, { expiredBefore, trashedBefore, maxBytes = 0, limit = 200 }: SweepOptions): SweepReport {
+    const trashed: { id: string; state: StoredState }[] = [];
     const isHeld = this.#heldAt(now);
-    const removeUntil = (rows: Row[], isEnough: () => boolean): void => {
+    const trashUntil = (rows: Row[], isEnough: (row: Row) => boolean): void => {
       for (const row of rows) {
-        if (removed.length >= limit || isEnough()) return;
+        if (trashed.length >= limit) return;
         if (isHeld(row)) continue;
-        this.#remove(row.key);
-        removed.push({ id: row.id, state: row.state });
+        if (isEnough(row)) return;
+        this.#moveToTrash(row, now);
+        trashed.push({ id: row.id, state: row.state });
       }
     };
     if (expiredBefore !== undefined) {
       const rows = this.#all<Row>(
-        'SELECT * FROM conversation WHERE changed_at < ? ORDER BY changed_at LIMIT ?',
+        'SELECT * FROM conversation WHERE changed_at < ? AND trashed_at = 0 ORDER BY changed_at LIMIT ?',
         expiredBefore,
         limit * 2,
       );
-      removeUntil(rows, () => false);
+      trashUntil(rows, () => false);
     }
     if (maxBytes > 0 && usedBytes(this.#db) > maxBytes) {
-      const rows = this.#all<Row>(
-        `SELECT * FROM conversation WHERE state IN ('completed', 'canceled') ORDER BY changed_at LIMIT ?`,
-        limit * 2,
-      );
-      removeUntil(rows, () => usedBytes(this.#db) <= maxBytes);
+      let excess = usedBytes(this.#db) - this.#trashChars() - maxBytes;
+      trashUntil(this.#endedRows(limit * 2), ({ chars }) => {
+        if (excess <= 0) return true;
+        excess -= chars;
+        return false;
+      });
     }
-    if (removed.length > 0) this.#db.exec('PRAGMA incremental_vacuum');
-    return { removed, bytes: usedBytes(this.#db) };
+    let deleted = 0;
+    let deletedChars = 0;
+    if (trashedBefore) {
+      const rows = this.#all<Row>(
+        `SELECT * FROM conversation WHERE trashed_at > 0 AND trashed_at < ? AND trashed_running_ms < ?
+         ORDER BY trashed_at LIMIT ?`,
+        trashedBefore.at,
+        trashedBefore.runningMs,
+        limit,
+      );
+      for (const row of rows) {
+        if (deletedChars >= MAX_DELETED_CHARS) break;
+        this.#remove(row.key);
+        deleted += 1;
+        deletedChars += row.chars;
+      }
+    }
+    const isDone = trashed.length < limit && deleted < limit && deletedChars < MAX_DELETED_CHARS;
+    return { trashed, deleted, isDone, bytes: usedBytes(this.#db) };
+  }
+
+  /** Returns some free pages to the file system. Moving pages is slow and needs space in the log, so one call moves few. */
+  shrink(): { isDone: boolean } {
+    this.#db.exec(`PRAGMA incremental_vacuum(${SHRINK_PAGES})`);
+    return { isDone: freePages(this.#db) === 0 };
+  }
+
+  keepTime(now: number, elapsedMs: number): StoreTime | undefined {
+    const row = this.#timeRow();
+    const { holder, isDead } = this.#options;
+    if (row.keeper !== holder && row.keeper !== '' && !isDead(row.keeper)) return undefined;
+    const { record, time } = readTime(recordOfTime(row), now, elapsedMs);
+    this.#prepare('UPDATE store_time SET wall_at = ?, running_ms = ?, held_until_ms = ?, keeper = ?').run(
+      record.wallAt,
+      record.runningMs,
+      record.heldUntilMs,
+      holder,
+    );
+    return time;
+  }
+
+  time(): StoreTime {
+    return timeOf(recordOfTime(this.#timeRow()));
+  }
+
+  endHold(): void {
+    this.#prepare('UPDATE store_time SET held_until_ms = 0').run();
+  }
+
+  /** True if the store has reached its limit, so that new turns are refused. */
+  get isFull(): boolean {
+    const { maxBytes } = this.#options;
+    return maxBytes > 0 && usedBytes(this.#db) >= maxBytes;
+  }
+
+  /** True if `makeRoom` would find a conversation. */
+  hasRemovable(now: number, except: ReadonlySet<string>): boolean {
+    return this.#oldestTrash(1).length > 0 || this.#victims(now, except, MAX_ROOM).length > 0;
+  }
+
+  /**
+   * Deletes conversations until the store is below `targetBytes`, the oldest of the trash first. Before that it moves ended
+   * conversations to the trash, then idle ones of `anonymous`, until the trash has its share of the store. So each conversation
+   * spends a while in the trash, and the trash is deleted only as far as its space is needed.
+   */
+  makeRoom(now: number, targetBytes: number, except: ReadonlySet<string>): RoomReport {
+    const moved = { ended: 0, idle: 0 };
+    let deleted = 0;
+    let trashChars = this.#trashChars();
+    const share = Math.max(1, usedBytes(this.#db) * TRASH_SHARE);
+    for (const row of trashChars < share ? this.#victims(now, except, MAX_ROOM) : []) {
+      if (trashChars >= share) break;
+      this.#moveToTrash(row, now);
+      trashChars += row.chars;
+      if (row.state === 'completed' || row.state === 'canceled') moved.ended += 1;
+      else moved.idle += 1;
+    }
+    for (const { key } of this.#oldestTrash(MAX_ROOM)) {
+      if (usedBytes(this.#db) <= targetBytes) break;
+      this.#remove(key);
+      deleted += 1;
+    }
+    return { ...moved, deleted, bytes: usedBytes(this.#db) };
   }
 
   #history(row: Row): RawEvent[][] {
@@ -394,36 +530,110 @@ export class SqliteJournal {
     this.#prepare('DELETE FROM conversation WHERE key = ?').run(key);
   }
 
+  #moveToTrash(row: Row, now: number): void {
+    this.#prepare(
+      `UPDATE conversation SET trashed_at = ?, trashed_running_ms = (SELECT running_ms FROM store_time)
+       WHERE key = ?`,
+    ).run(Math.max(1, now), row.key);
+  }
+
+  /** Renames a conversation in the trash, so that another one can have its id. */
+  #freeId(id: string): void {
+    this.#prepare(
+      `UPDATE conversation SET id = id || '~' || lower(hex(randomblob(6))) WHERE id = ? AND trashed_at > 0`,
+    ).run(id);
+  }
+
+  #oldestTrash(limit: number): Row[] {
+    return this.#all<Row>(
+      'SELECT * FROM conversation WHERE trashed_at > 0 ORDER BY trashed_at LIMIT ?',
+      limit,
+    );
+  }
+
+  #trashChars(): number {
+    const row = this.#get<{ chars: number | null }>(
+      'SELECT sum(chars) AS chars FROM conversation WHERE trashed_at > 0',
+    );
+    return row?.chars ?? 0;
+  }
+
+  /** Ended conversations, those of `anonymous` first, each oldest first. The order is that of an index. */
+  #endedRows(limit: number): Row[] {
+    return this.#all<Row>(
+      `SELECT * FROM conversation WHERE trashed_at = 0 AND state IN ('completed', 'canceled')
+       ORDER BY principal <> 'anonymous', changed_at LIMIT ?`,
+      limit,
+    );
+  }
+
+  /** Conversations that a full store may remove, in order: ended ones, then idle ones of `anonymous`. */
+  #victims(now: number, except: ReadonlySet<string>, limit: number): Row[] {
+    const isHeld = this.#heldAt(now);
+    const isFree = (row: Row): boolean => !except.has(row.id) && !isHeld(row);
+    const ended = this.#endedRows(limit + except.size).filter(isFree);
+    if (ended.length >= limit) return ended.slice(0, limit);
+    const idle = this.#all<Row>(
+      `SELECT * FROM conversation
+       WHERE principal = 'anonymous' AND trashed_at = 0 AND state NOT IN ('completed', 'canceled')
+         AND NOT EXISTS (SELECT 1 FROM turn WHERE turn.conversation = conversation.key AND turn.state = 'open')
+       ORDER BY changed_at LIMIT ?`,
+      limit + except.size,
+    );
+    return [...ended, ...idle.filter(isFree)].slice(0, limit);
+  }
+
+  #timeRow(): TimeRow {
+    return this.#get<TimeRow>('SELECT * FROM store_time')!;
+  }
+
+  /**
+   * True if a live writer works on the conversation, so that it must not be removed. The lease alone does not tell: after a
+   * forward jump of the wall clock it seems expired until the writer renews it.
+   */
   #isHeld(row: Row, now: number): boolean {
-    return isLeased(row, now) && !this.#options.isDead(row.holder);
+    return (isLeased(row, now) || this.#hasOpenTurn(row)) && !this.#options.isDead(row.holder);
+  }
+
+  #hasOpenTurn({ key, lease_until }: Row): boolean {
+    if (lease_until === 0) return false;
+    const open = `SELECT 1 FROM turn WHERE conversation = ? AND state = 'open' LIMIT 1`;
+    return this.#get(open, key) !== undefined;
   }
 
   /** `isHeld` for many rows. Each holder is checked once, because a check opens a file. */
   #heldAt(now: number): (row: Row) => boolean {
-    const held = new Map<string, boolean>();
+    const dead = new Map<string, boolean>();
     return (row) => {
-      if (!isLeased(row, now)) return false;
-      const known = held.get(row.holder) ?? this.#isHeld(row, now);
-      held.set(row.holder, known);
-      return known;
+      if (!isLeased(row, now) && !this.#hasOpenTurn(row)) return false;
+      const isDead = dead.get(row.holder) ?? this.#options.isDead(row.holder);
+      dead.set(row.holder, isDead);
+      return !isDead;
     };
   }
 
-  #isFull(): boolean {
-    const { maxBytes } = this.#options;
-    return maxBytes > 0 && usedBytes(this.#db) >= maxBytes;
+  #assertFree(row: Row, now: number): void {
+    if (!this.#isHeld(row, now)) return;
+    throw new StoreFault(
+      'STORE_CONFLICT',
+      'An agent holds this conversation. End the conversation first, or stop the agent.',
+    );
   }
 
   #assertNotFull(): void {
-    if (!this.#isFull()) return;
+    if (!this.isFull) return;
     throw new StoreFault(
       'STORE_FULL',
-      `The conversation store has reached its limit of ${this.#options.maxBytes} bytes. Remove conversations or raise FAME_STORE_MAX_BYTES.`,
+      `The conversation store has reached its limit of ${this.#options.maxBytes} bytes. Remove conversations (npx fame conversations rm ID --now) or raise FAME_STORE_MAX_BYTES.`,
     );
   }
 
   #row(id: string): Row | undefined {
-    return this.#get<Row>('SELECT * FROM conversation WHERE id = ?', id);
+    return this.#get<Row>('SELECT * FROM conversation WHERE id = ? AND trashed_at = 0', id);
+  }
+
+  #trashedRow(id: string): Row | undefined {
+    return this.#get<Row>('SELECT * FROM conversation WHERE id = ? AND trashed_at > 0', id);
   }
 
   #turn(key: number, turnId: string): TurnRow | undefined {
@@ -451,6 +661,7 @@ export class SqliteJournal {
 const recordOf = (row: Row): RawRecord => ({
   id: row.id,
   agent: row.agent,
+  principal: row.principal,
   startCallId: row.start_call,
   state: row.state,
   startedAt: row.started_at,
@@ -459,6 +670,13 @@ const recordOf = (row: Row): RawRecord => ({
   turns: row.turns,
   chars: row.chars,
   totals: row.totals,
+  trashedAt: row.trashed_at,
+});
+
+const recordOfTime = (row: TimeRow) => ({
+  wallAt: row.wall_at,
+  runningMs: row.running_ms,
+  heldUntilMs: row.held_until_ms,
 });
 
 const isLong = (body: string): boolean =>

@@ -13,9 +13,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { systemClock } from '@fame-fabric/shared';
+import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { storeConformance } from '../store.conformance.ts';
 import type { NewEvent } from '../store.ts';
+import { MIGRATIONS } from './migrations/migrations.ts';
 import { openDatabase } from './sqlite-database.ts';
 import { SqliteJournal } from './sqlite-journal.ts';
 import { SqliteStore } from './sqlite-store.ts';
@@ -213,8 +215,7 @@ describe('a store in a file', () => {
       const bytes = readFileSync(path);
       bytes.fill(0xff, 4096);
       writeFileSync(path, bytes);
-      const again = await open();
-      await expect(again.list()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+      await fails('STORE_UNAVAILABLE', path, 'damaged', 'restore it from a backup');
     });
   });
 
@@ -269,6 +270,71 @@ describe('a store in a file', () => {
     db.close();
   });
 
+  describe('a journal of 0.1.0', () => {
+    const FIXTURE = new URL('../../../../test/fixtures/journal-0.1.0/open-turns.db', import.meta.url);
+    const ids = (db: DatabaseSync): unknown[] => db.prepare('SELECT id FROM conversation ORDER BY id').all();
+
+    test('opens with all conversations, as those of local', async () => {
+      copyFileSync(FIXTURE, path);
+      const before = new DatabaseSync(path);
+      const known = ids(before).length;
+      before.close();
+      const clock = new ManualClock();
+      const store = await open({ clock });
+      const records = await store.list({ limit: 1_000 });
+      expect(records).toHaveLength(known);
+      expect(records.every(({ principal, trashedAt }) => principal === 'local' && trashedAt === 0)).toBe(
+        true,
+      );
+      // The last change of a conversation stands in for a record of the time.
+      clock.stepWall(records[0]!.changedAt + 31 * 86_400_000 - clock.now());
+      expect(await store.keepTime(0)).toMatchObject({ jumpMs: 31 * 86_400_000, heldMs: 86_400_000 });
+    });
+
+    test('still opens for a program of 0.1.0 after its migration', async () => {
+      copyFileSync(FIXTURE, path);
+      const store = await open();
+      const [record] = await store.list();
+      await store.trash(record!.id);
+      await store.close();
+      const old = openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations: MIGRATIONS.slice(0, 1) });
+      expect(old.prepare('PRAGMA user_version').get()).toEqual({ user_version: 1 });
+      // The statement of 0.1.0.
+      old.exec(`INSERT INTO conversation (id, agent, start_call, state, history_turns, started_at, changed_at, last_seq,
+        turns, chars, totals, holder, lease_until, fence)
+        VALUES ('new', 'a', 's', 'working', 1, 1, 1, 1, 0, 0, '{}', '', 0, 0)`);
+      expect(ids(old)).toContainEqual({ id: record!.id });
+      old.close();
+      const again = await open();
+      expect(await again.record('new')).toMatchObject({ principal: 'local', trashedAt: 0 });
+      expect(await again.record(record!.id, { inTrash: true })).toBeDefined();
+    });
+
+    test('opens after its migration was cut off, and migrates again', async () => {
+      copyFileSync(FIXTURE, path);
+      const cut = new DatabaseSync(path);
+      const known = ids(cut);
+      cut.exec(`BEGIN IMMEDIATE; ${MIGRATIONS[1]!.sql}`);
+      cut.close();
+      const db = openDatabase({ path, busyMs: 0, hardMaxBytes: 0 });
+      expect(ids(db)).toEqual(known);
+      expect(db.prepare('SELECT version FROM migration').all()).toEqual([{ version: 2 }]);
+      db.close();
+    });
+  });
+
+  test('a store of a newer version with additive migrations only opens', async () => {
+    const migrations = [...MIGRATIONS, { version: 3, sql: 'CREATE TABLE later (x)', isAdditive: true }];
+    openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations }).close();
+    await create(await open(), 'c');
+    const breaking = [...migrations, { version: 4, sql: 'CREATE TABLE other (x)' }];
+    openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations: breaking }).close();
+    await expect(open()).rejects.toMatchObject({
+      code: 'STORE_SCHEMA',
+      message: expect.stringContaining('version 4'),
+    });
+  });
+
   test('the conversations of a killed process can be acquired at once', async () => {
     const store = await open();
     await create(store, 'c');
@@ -320,8 +386,8 @@ describe('a store in a file', () => {
     const journal = journalOf('me');
     expect(journal.unfinished(2, 'a', 10)).toEqual(['dead1', 'dead2', 'dead3']);
     expect(asked.splice(0).sort()).toEqual(['dead', 'living']);
-    const { removed } = journal.sweep(2, { expiredBefore: 2 });
-    expect(removed.map(({ id }) => id)).toEqual(['dead1', 'dead2', 'dead3']);
+    const { trashed } = journal.sweep(2, { expiredBefore: 2 });
+    expect(trashed.map(({ id }) => id)).toEqual(['dead1', 'dead2', 'dead3']);
     expect(asked.sort()).toEqual(['dead', 'living']);
     db.close();
   });

@@ -17,17 +17,21 @@ import type {
   NewEvent,
   Peek,
   ReadOptions,
+  RoomReport,
   SweepOptions,
   SweepReport,
 } from '../store.ts';
+import type { StoreTime } from '../store-time.ts';
 import type { RawEvent, RawRecord } from './sqlite-journal.ts';
 import type { Operation, WorkerAnswer, WorkerRequest, WorkerSetup } from './sqlite-worker.ts';
 
 export interface SqliteStoreOptions {
   /** Path of the file. A missing directory is created. */
   path: string;
-  /** Size at which new conversations and turns are refused, in bytes; 0 for no limit. @default 0 */
+  /** Size at which the store makes room, or refuses new conversations and turns, in bytes; 0 for no limit. @default 0 */
   maxBytes?: number | undefined;
+  /** Called after a full store removed conversations to serve a request. */
+  onRoom?: ((report: RoomReport) => void) | undefined;
   /** Longest wait for a lock of another process, in ms. @default 5_000 */
   busyMs?: number | undefined;
   clock?: Clock | undefined;
@@ -50,6 +54,7 @@ export class SqliteStore implements ConversationStore {
   /** Settles when the thread has opened the file. */
   readonly #ready: Promise<void>;
   readonly #clock: Clock;
+  readonly #onRoom: SqliteStoreOptions['onRoom'];
   readonly #pending = new Map<number, Pending>();
   #outbox: WorkerRequest[] = [];
   #lastId = 0;
@@ -75,8 +80,10 @@ export class SqliteStore implements ConversationStore {
     this.place = resolve(options.path);
     this.holder = newId();
     this.#clock = options.clock ?? systemClock;
+    this.#onRoom = options.onRoom;
     const setup: WorkerSetup = {
       path: this.place,
+      reservePath: join(dirname(this.place), 'reserve'),
       lockDirectory: join(dirname(this.place), 'writers'),
       holder: this.holder,
       busyMs,
@@ -135,8 +142,11 @@ export class SqliteStore implements ConversationStore {
     return this.#request('renew', conversationIds, leaseMs);
   }
 
-  async record(conversationId: string): Promise<ConversationRecord | undefined> {
-    const raw = await this.#request<RawRecord | undefined>('record', conversationId);
+  async record(
+    conversationId: string,
+    options: Pick<ListOptions, 'inTrash'> = {},
+  ): Promise<ConversationRecord | undefined> {
+    const raw = await this.#request<RawRecord | undefined>('record', conversationId, options);
     return raw && recordOf(raw);
   }
 
@@ -157,12 +167,45 @@ export class SqliteStore implements ConversationStore {
     return (await this.#request<RawRecord[]>('list', options)).map(recordOf);
   }
 
-  remove(conversationId: string): Promise<boolean> {
-    return this.#request('remove', conversationId);
+  trash(conversationId: string): Promise<boolean> {
+    return this.#request('trash', conversationId);
   }
 
-  sweep(options: SweepOptions): Promise<SweepReport> {
-    return this.#request('sweep', options);
+  restore(conversationId: string): Promise<boolean> {
+    return this.#request('restore', conversationId);
+  }
+
+  async remove(conversationId: string): Promise<boolean> {
+    const isRemoved = await this.#request<boolean>('remove', conversationId);
+    if (isRemoved) await this.#shrink();
+    return isRemoved;
+  }
+
+  async sweep(options: SweepOptions): Promise<SweepReport> {
+    const report = await this.#request<SweepReport>('sweep', options);
+    if (report.deleted > 0) await this.#shrink();
+    return report;
+  }
+
+  keepTime(elapsedMs: number): Promise<StoreTime | undefined> {
+    return this.#request('keepTime', elapsedMs);
+  }
+
+  time(): Promise<StoreTime> {
+    return this.#request('time');
+  }
+
+  endHold(): Promise<void> {
+    return this.#request('endHold');
+  }
+
+  /** Returns free pages to the file system, step by step, so that turns run in between. */
+  async #shrink(): Promise<void> {
+    try {
+      while (!(await this.#request<{ isDone: boolean }>('shrink')).isDone);
+    } catch {
+      // The pages stay free for other conversations.
+    }
   }
 
   close(): Promise<void> {
@@ -198,7 +241,8 @@ export class SqliteStore implements ConversationStore {
   }
 
   #settle(answers: readonly WorkerAnswer[]): void {
-    for (const { id, value, fault } of answers) {
+    for (const { id, value, fault, room } of answers) {
+      if (room) this.#onRoom?.(room);
       const pending = this.#pending.get(id);
       if (!pending) continue;
       this.#pending.delete(id);

@@ -1,12 +1,24 @@
 // The thread that owns the database of a store, so that the main thread never blocks on the disk. It runs all requests that have
-// arrived in one transaction and answers after the commit is durable.
+// arrived in one transaction and answers after the commit is durable. A request that finds the store full waits until room is made.
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { isBusy, openDatabase, openingFault, runningFault, StoreFault } from './sqlite-database.ts';
+import type { RoomReport } from '../store.ts';
+import { DiskReserve } from './disk-reserve.ts';
+import { RoomMaker } from './room.ts';
+import {
+  isBusy,
+  isDiskFull,
+  mayBeDiskFull,
+  openDatabase,
+  openingFault,
+  runningFault,
+  StoreFault,
+} from './sqlite-database.ts';
 import { SqliteJournal } from './sqlite-journal.ts';
 import { WriterLocks } from './writer-lock.ts';
 
 export interface WorkerSetup {
   path: string;
+  reservePath: string;
   lockDirectory: string;
   holder: string;
   busyMs: number;
@@ -22,13 +34,29 @@ export interface WorkerRequest {
 }
 export interface WorkerAnswer {
   id: number;
+  /** Room that was made. Such an answer has the id 0 and no value. */
+  room?: RoomReport;
   value?: unknown;
   fault?: { code: string; message: string; details: Record<string, unknown> | undefined; cause: string };
 }
 
-const WRITES = ['create', 'acquire', 'append', 'renew', 'remove', 'sweep'] as const;
-const READS = ['peek', 'record', 'read', 'history', 'unfinished', 'list'] as const;
+const WRITES = [
+  'create',
+  'acquire',
+  'append',
+  'renew',
+  'trash',
+  'restore',
+  'remove',
+  'sweep',
+  'shrink',
+  'keepTime',
+  'endHold',
+] as const;
+const READS = ['peek', 'record', 'read', 'history', 'unfinished', 'list', 'time'] as const;
 export type Operation = (typeof WRITES)[number] | (typeof READS)[number] | 'close';
+/** Writes that free space. On a full disk they use the reserve, and never make room by other conversations. */
+const FREEING: ReadonlySet<Operation> = new Set(['trash', 'remove', 'sweep', 'shrink']);
 
 /** Limit of operations in one commit. */
 const MAX_BATCH = 256;
@@ -36,31 +64,51 @@ const MAX_BATCH = 256;
 const port = parentPort!;
 const setup = workerData as WorkerSetup;
 const locks = new WriterLocks(setup.lockDirectory);
+const reserve = new DiskReserve(setup.reservePath);
 
 const faultOf = (error: unknown): NonNullable<WorkerAnswer['fault']> => {
   const { code, message, details, cause } = runningFault(error);
   return { code, message, details, cause: cause instanceof Error ? cause.message : '' };
 };
 
+function openFile() {
+  try {
+    return openDatabase(setup);
+  } catch (error) {
+    // Opening creates files, so on a full disk it needs the reserve.
+    if (!mayBeDiskFull((error as Error).cause) || !reserve.release()) throw error;
+    return openDatabase(setup);
+  }
+}
+
 function open() {
-  const db = openDatabase(setup);
+  const db = openFile();
   try {
     locks.acquire(setup.holder);
   } catch (error) {
     db.close();
     throw openingFault(error, setup.path);
   }
-  return {
-    db,
-    journal: new SqliteJournal(db, {
-      holder: setup.holder,
-      maxBytes: setup.maxBytes,
-      isDead: (one) => locks.isDead(one),
-    }),
+  const journal = new SqliteJournal(db, {
+    holder: setup.holder,
+    maxBytes: setup.maxBytes,
+    isDead: (one) => locks.isDead(one),
+  });
+  reserve.take();
+  const onRoom = (report: RoomReport): void => {
+    port.postMessage([{ id: 0, room: report } satisfies WorkerAnswer]);
   };
+  return { db, journal, room: new RoomMaker({ db, journal, reserve, onRoom }) };
 }
 
-function serve({ db, journal }: ReturnType<typeof open>): void {
+/** Id of the conversation that a request names; empty if it names none. */
+function conversationOf({ args: [first] }: WorkerRequest): string {
+  if (typeof first === 'string') return first;
+  const { id, conversationId } = (first ?? {}) as { id?: string; conversationId?: string };
+  return conversationId ?? id ?? '';
+}
+
+function serve({ db, journal, room }: ReturnType<typeof open>): void {
   const writes = new Set<string>(WRITES);
 
   const run = ({ op, now, args }: WorkerRequest): unknown => {
@@ -73,16 +121,29 @@ function serve({ db, journal }: ReturnType<typeof open>): void {
         return journal.append(now, ...(args as [never]));
       case 'renew':
         return journal.renew(now, ...(args as [never, never]));
+      case 'trash':
+        return journal.trash(now, ...(args as [never]));
+      case 'restore':
+        return journal.restore(...(args as [never]));
       case 'remove':
         return journal.remove(now, ...(args as [never]));
       case 'sweep':
         return journal.sweep(now, ...(args as [never]));
+      case 'shrink':
+        return journal.shrink();
+      case 'keepTime':
+        reserve.take();
+        return journal.keepTime(now, ...(args as [never]));
+      case 'time':
+        return journal.time();
+      case 'endHold':
+        return journal.endHold();
       case 'unfinished':
         return journal.unfinished(now, ...(args as [never, never]));
       case 'peek':
         return journal.peek(...(args as [never, never]));
       case 'record':
-        return journal.record(...(args as [never]));
+        return journal.record(...(args as [never, never]));
       case 'read':
         return journal.read(...(args as [never, never]));
       case 'history':
@@ -97,20 +158,25 @@ function serve({ db, journal }: ReturnType<typeof open>): void {
     }
   };
 
-  /** Runs a batch in one commit. Throws if the commit as a whole fails. */
-  const commit = (batch: readonly WorkerRequest[]): WorkerAnswer[] => {
+  /**
+   * Runs requests in one commit. With `stopsWhenFull` it ends before the first one that the limit of the store refuses. Throws if
+   * the commit as a whole fails.
+   */
+  const commit = (batch: readonly WorkerRequest[], stopsWhenFull: boolean): WorkerAnswer[] => {
     const isWrite = batch.some((request) => writes.has(request.op));
     db.exec(isWrite ? 'BEGIN IMMEDIATE' : 'BEGIN');
     try {
-      const answers = batch.map((request): WorkerAnswer => {
+      const answers: WorkerAnswer[] = [];
+      for (const request of batch) {
         try {
-          return { id: request.id, value: run(request) };
+          answers.push({ id: request.id, value: run(request) });
         } catch (error) {
           // A StoreFault has written nothing. Any other error may have, and rolls the whole batch back.
-          if (error instanceof StoreFault) return { id: request.id, fault: faultOf(error) };
-          throw error;
+          if (!(error instanceof StoreFault)) throw error;
+          if (stopsWhenFull && error.code === 'STORE_FULL') break;
+          answers.push({ id: request.id, fault: faultOf(error) });
         }
-      });
+      }
       db.exec('COMMIT');
       return answers;
     } catch (error) {
@@ -119,21 +185,57 @@ function serve({ db, journal }: ReturnType<typeof open>): void {
     }
   };
 
-  const answer = (batch: readonly WorkerRequest[]): WorkerAnswer[] => {
+  /** Makes room for the requests of a batch, never by the conversations that they name. Returns false if it could not. */
+  const makeRoom = (batch: readonly WorkerRequest[], cause: 'limit' | 'disk'): boolean => {
+    const except = new Set(batch.map(conversationOf));
+    const { now } = batch[0]!;
     try {
-      return commit(batch);
-    } catch (error) {
-      if (batch.length === 1) return [{ id: batch[0]!.id, fault: faultOf(error) }];
-      if (!isBusy(error)) {
-        // One request fails the commit: run each on its own.
-        return batch.flatMap((request) => answer([request]));
-      }
-      // Another process held the lock for the whole wait, so do not wait again for each write. Reads need no lock.
-      const reads = batch.filter(({ op }) => !writes.has(op));
-      const refused = batch.filter(({ op }) => writes.has(op));
-      const fault = faultOf(error);
-      return [...refused.map(({ id }) => ({ id, fault })), ...(reads.length > 0 ? answer(reads) : [])];
+      return cause === 'limit' ? room.belowLimit(now, setup.maxBytes, except) : room.onDisk(now, except);
+    } catch {
+      // The requests then fail with a fault of their own.
+      return false;
     }
+  };
+
+  const answer = (batch: readonly WorkerRequest[]): WorkerAnswer[] => {
+    const answers: WorkerAnswer[] = [];
+    // A request that only looks must not see a full store that has room to make.
+    let canMakeRoom = !journal.isFull || makeRoom(batch, 'limit');
+    for (let rest = batch; rest.length > 0; rest = batch.slice(answers.length)) {
+      try {
+        answers.push(...commit(rest, canMakeRoom));
+        if (answers.length < batch.length) canMakeRoom = makeRoom(batch.slice(answers.length), 'limit');
+      } catch (error) {
+        const isFreeing = rest.some(({ op }) => FREEING.has(op));
+        if (isDiskFull(error) && !isFreeing && makeRoom(rest, 'disk')) continue;
+        answers.push(...answerFailed(rest, error));
+      }
+    }
+    return answers;
+  };
+
+  /** Answers requests whose common commit failed. */
+  const answerFailed = (batch: readonly WorkerRequest[], error: unknown): WorkerAnswer[] => {
+    const [first] = batch;
+    if (batch.length === 1) {
+      if (isDiskFull(error) && FREEING.has(first!.op)) {
+        try {
+          return room.withReserve(() => commit(batch, false));
+        } catch (again) {
+          return [{ id: first!.id, fault: faultOf(again) }];
+        }
+      }
+      return [{ id: first!.id, fault: faultOf(error) }];
+    }
+    if (!isBusy(error)) {
+      // One request fails the commit: run each on its own.
+      return batch.flatMap((request) => answer([request]));
+    }
+    // Another process held the lock for the whole wait, so do not wait again for each write. Reads need no lock.
+    const reads = batch.filter(({ op }) => !writes.has(op));
+    const refused = batch.filter(({ op }) => writes.has(op));
+    const fault = faultOf(error);
+    return [...refused.map(({ id }) => ({ id, fault })), ...(reads.length > 0 ? answer(reads) : [])];
   };
 
   port.on('message', (first: WorkerRequest[]) => {

@@ -1,10 +1,17 @@
-// Schema migrations, in order. A released migration is never edited; a later one corrects it.
+// Schema migrations, in order. A released migration is never edited; a later one corrects it. An additive migration leaves the
+// file usable for programs that do not know it: they ignore its tables and columns. Any other migration locks them out.
 import { sql as journal } from './0001-journal.ts';
+import { sql as trash } from './0002-trash.ts';
 
 export interface Migration {
   /** Counts up from 1 without gaps. */
   readonly version: number;
   readonly sql: string;
+  /** @default false */
+  readonly isAdditive?: boolean | undefined;
 }
 
-export const MIGRATIONS: readonly Migration[] = [{ version: 1, sql: journal }];
+export const MIGRATIONS: readonly Migration[] = [
+  { version: 1, sql: journal },
+  { version: 2, sql: trash, isAdditive: true },
+];
