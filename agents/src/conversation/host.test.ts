@@ -551,6 +551,77 @@ describe('after a crash', () => {
   });
 });
 
+describe('HD30: a crash that left 300 open turns', () => {
+  async function crashed() {
+    const first = new MemoryStore();
+    const asked = { systemPrompt: '', maxHistoryLength: 1, turnPolicy: 'queue' as const };
+    const host = hostOf({ store: first, model: scriptedModel([]) });
+    for (let i = 0; i < 300; i++) {
+      const id = `c${i}`;
+      await host.start({ id, callId: id, options: asked });
+      const { fence } = (await first.acquire(id, 60_000))!;
+      const body = {
+        user_message: 'hi',
+        reply_to: '',
+        corr_id: '',
+        stream: false,
+        deadline: Date.now() + 600_000,
+      };
+      const accepted = { kind: 'turn_accepted' as const, at: Date.now(), turnId: 't', body };
+      await first.append({ conversationId: id, fence, after: 1, events: [accepted], leaseMs: 60_000 });
+    }
+    const second = new MemoryStore({ sharedWith: first });
+    await first.close();
+    return second;
+  }
+  /** A runner that counts its turns and holds those of the crash. */
+  function heldRunner() {
+    const gateOpened = Promise.withResolvers<void>();
+    const counts = { running: 0, most: 0, ended: 0 };
+    const runner: TurnRunner = {
+      modelName: 'held',
+      async run({ conversationId }) {
+        if (conversationId !== 'new') {
+          counts.running += 1;
+          counts.most = Math.max(counts.most, counts.running);
+          await gateOpened.promise;
+          await settle();
+          counts.running -= 1;
+          counts.ended += 1;
+        }
+        return { text: 'ok', usage: noUsage(), model: 'held' };
+      },
+    };
+    return { runner, counts, open: gateOpened.resolve };
+  }
+
+  test('the agent opens at once, serves new turns, and recovers 64 at a time', async () => {
+    const { runner, counts, open } = heldRunner();
+    const host = hostOf({ store: await crashed(), runner });
+    await host.open();
+    await vi.waitFor(() => expect(counts.running).toBe(64));
+    await start(host, 'new');
+    expect(await say(host, 'hello', 'n', 'new')).toBe('');
+    // A caller that asks for an open turn does not wait for the others.
+    const joined = await host.turn({ conversationId: 'c299', userMessage: 'hi', turnId: 't' });
+    await vi.waitFor(() => expect(counts.running).toBe(65));
+    open();
+    expect(await joined.outcome).toMatchObject({ state: 'completed' });
+    await vi.waitFor(() => expect(counts.ended).toBe(300), { timeout: 10_000 });
+    expect(counts.most).toBe(65);
+  });
+
+  test('closing ends the recovery, and the rest stays open for the next process', async () => {
+    const { runner, counts } = heldRunner();
+    const store = await crashed();
+    const host = hostOf({ store, runner });
+    await host.open();
+    await vi.waitFor(() => expect(counts.running).toBe(64));
+    await host.close();
+    expect(await store.unfinished(AGENT, 1_000)).toHaveLength(300);
+  });
+});
+
 describe('two processes on one store', () => {
   const pair = (setup: Setup = {}) => {
     const clock = new ManualClock();
@@ -599,6 +670,26 @@ describe('two processes on one store', () => {
     });
     expect(await journal(two)).toEqual(before);
     expect(await say(paused, 'hi', 't')).toBe('fresh');
+  });
+
+  test('a turn that joins the acquisition of a recovery waits for its own time', async () => {
+    const { clock, one, two } = pair();
+    const hold = gate();
+    const first = hostOf({ store: one, clock, model: scriptedModel([['a', hold, 'b']]) });
+    await start(first);
+    const running = say(first, 'hi', 't1');
+    await hold.reached;
+    const recovered = vi.spyOn(two, 'unfinished').mockResolvedValueOnce(['c']);
+    const second = hostOf({ store: two, clock, model: scriptedModel(['c']) });
+    const recovery = second.recover();
+    const later = say(second, 'and', 't2');
+    await settle();
+    hold.open();
+    expect(await running).toBe('ab');
+    await clock.run(1_000, 100);
+    expect(await later).toBe('c');
+    await recovery;
+    expect(recovered).toHaveBeenCalled();
   });
 
   test('a lease is renewed while a turn runs long', async () => {

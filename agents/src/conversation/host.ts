@@ -30,6 +30,7 @@ import { acceptedOf, type Bodies } from './journal.ts';
 import { LiveTurn, TurnReleased } from './live-turn.ts';
 import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conversation.ts';
 import { LoadedConversations, unknownConversation } from './loaded-conversations.ts';
+import { Recovery } from './recovery.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
 import { TurnRun } from './turn-run.ts';
 
@@ -94,9 +95,6 @@ export interface ConversationView extends Pick<ConversationRecord, 'id' | 'state
   readonly totals: Totals;
 }
 
-/** Number of conversations with open turns that are loaded at once. */
-const RECOVERY_PAGE = 64;
-
 export class ConversationHost {
   readonly #runner: TurnRunner;
   readonly #store: ConversationStore;
@@ -109,6 +107,9 @@ export class ConversationHost {
   readonly #budget: ConversationBudget;
   readonly #inbox: Inbox;
   readonly #conversations: LoadedConversations;
+  readonly #recovery: Recovery;
+  /** Reads of ended turns in progress, by conversation and turn: callers that repeat a request at once share one. */
+  readonly #endedTurns = new Map<string, Promise<LiveTurn>>();
   /** Ends in progress, by conversation. */
   readonly #endings = new Map<string, Promise<void>>();
   readonly #endWaiters = new EndWaiters();
@@ -151,11 +152,19 @@ export class ConversationHost {
         maxWindowTokens: options.maxWindowTokens,
       },
     );
+    this.#recovery = new Recovery({
+      store: this.#store,
+      agent: this.#agent,
+      conversations: this.#conversations,
+      log: this.#log,
+    });
   }
 
-  /** Resumes the turns that earlier processes left open, now and periodically. @throws {STORE_UNAVAILABLE} */
+  /** Begins to resume the turns that earlier processes left open, now and periodically. @throws {STORE_UNAVAILABLE} */
   async open(): Promise<void> {
-    await this.recover();
+    // A store that cannot be searched is an error at the start.
+    await this.#store.unfinished(this.#agent, 1);
+    void this.#recoverLater();
     this.#timers = [
       this.#clock.every(this.#leaseMs / 3, () => void this.#conversations.renew()),
       this.#clock.every(this.#leaseMs, () => void this.#recoverLater()),
@@ -341,32 +350,15 @@ export class ConversationHost {
   }
 
   /** Loads conversations with open turns that no process holds. Resolves when their turns have been started. */
-  async recover(): Promise<void> {
-    for (;;) {
-      const ids = await this.#store.unfinished(this.#agent, RECOVERY_PAGE);
-      // An idle copy in memory is older than the open turn of another process.
-      const fresh = ids.filter((id) => (this.#conversations.get(id)?.open.length ?? 0) === 0);
-      if (fresh.length > 0) this.#log.info('unfinished turns found', { conversations: fresh.length });
-      const taken = await Promise.all(
-        fresh.map(async (id) => {
-          try {
-            await this.#conversations.acquire(id, 0);
-            return true;
-          } catch (error) {
-            // Another process was faster, or the conversation is gone. Both are fine.
-            this.#log.debug('a conversation could not be acquired', { conversationId: id, error });
-            return false;
-          }
-        }),
-      );
-      if (ids.length < RECOVERY_PAGE || !taken.includes(true)) return;
-    }
+  recover(): Promise<void> {
+    return this.#recovery.run();
   }
 
   /** Releases running turns: they stay open in the journal, for the next process that opens the store. */
   async close(): Promise<void> {
     this.#state = 'closed';
     for (const timer of this.#timers.splice(0)) timer.stop();
+    this.#recovery.close();
     await this.#conversations.close();
     this.#endWaiters.close();
   }
@@ -451,7 +443,17 @@ export class ConversationHost {
     this.#put(conversation, turn, 'queue');
   }
 
-  async #endedTurn(conversationId: string, turnId: string): Promise<LiveTurn> {
+  #endedTurn(conversationId: string, turnId: string): Promise<LiveTurn> {
+    const key = JSON.stringify([conversationId, turnId]);
+    let reading = this.#endedTurns.get(key);
+    if (!reading) {
+      reading = this.#readEndedTurn(conversationId, turnId).finally(() => this.#endedTurns.delete(key));
+      this.#endedTurns.set(key, reading);
+    }
+    return reading;
+  }
+
+  async #readEndedTurn(conversationId: string, turnId: string): Promise<LiveTurn> {
     const events: JournalEvent[] = [];
     for (let after = 0; ; after = events.at(-1)!.seq) {
       const page = await this.#store.read(conversationId, { turnId, after, limit: 500 });

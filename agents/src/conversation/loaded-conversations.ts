@@ -36,7 +36,8 @@ export class LoadedConversations {
   /** Characters of all loaded conversations, and each one's share of them. */
   #chars = 0;
   readonly #counted = new WeakMap<Conversation, number>();
-  readonly #loading = new Map<string, Promise<Conversation>>();
+  /** Acquisitions in progress. Each waits for another process until `until`, in monotonic ms. */
+  readonly #loading = new Map<string, { until: number; readonly loaded: Promise<Conversation> }>();
   #state: 'open' | 'closed' = 'open';
 
   constructor(deps: LoadedDeps, options: LoadedOptions) {
@@ -70,29 +71,36 @@ export class LoadedConversations {
     return this.acquire(id, this.#options.leaseWaitMs);
   }
 
-  /** Acquires the conversation from the store. Concurrent calls share one acquisition. */
+  /** Acquires the conversation from the store. Concurrent calls share one acquisition, which waits for as long as any of them. */
   acquire(id: string, waitMs: number): Promise<Conversation> {
-    let loading = this.#loading.get(id);
-    if (!loading) {
-      loading = this.#acquire(id, waitMs).finally(() => this.#loading.delete(id));
-      this.#loading.set(id, loading);
+    const until = this.#deps.clock.monotonic() + waitMs;
+    const current = this.#loading.get(id);
+    if (current) {
+      current.until = Math.max(current.until, until);
+      return current.loaded;
     }
-    return loading;
+    const loading = { until, loaded: this.#acquire(id, (): number => loading.until) };
+    this.#loading.set(id, loading);
+    return loading.loaded;
   }
 
-  async #acquire(id: string, waitMs: number): Promise<Conversation> {
+  async #acquire(id: string, until: () => number): Promise<Conversation> {
     const { clock } = this.#deps;
-    const until = clock.monotonic() + waitMs;
-    for (;;) {
-      try {
-        return await this.#load(id);
-      } catch (error) {
-        const isHeld = isFabricError(error, 'STORE_CONFLICT');
-        if (!isHeld || clock.monotonic() >= until || this.#state === 'closed') throw error;
-        const { retryAfterMs } = error.details ?? {};
-        const wait = Math.min(typeof retryAfterMs === 'number' ? retryAfterMs : POLL_MS, POLL_MS);
-        await pause(clock, Math.max(1, wait));
+    try {
+      for (;;) {
+        try {
+          return await this.#load(id);
+        } catch (error) {
+          const isHeld = isFabricError(error, 'STORE_CONFLICT');
+          if (!isHeld || clock.monotonic() >= until() || this.#state === 'closed') throw error;
+          const { retryAfterMs } = error.details ?? {};
+          const wait = Math.min(typeof retryAfterMs === 'number' ? retryAfterMs : POLL_MS, POLL_MS);
+          await pause(clock, Math.max(1, wait));
+        }
       }
+    } finally {
+      // In the same step as the end, so that no call joins an acquisition that has failed.
+      this.#loading.delete(id);
     }
   }
 
