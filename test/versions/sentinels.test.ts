@@ -2,7 +2,6 @@
 // version of the sentinel that they attach to.
 import { afterAll, describe, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
-import { freePort } from '../kit/processes.ts';
 import { type OurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { stopStack } from '../kit/stack.ts';
 import { LibraryClient, startAgent, startSentinel } from './fabric.ts';
@@ -70,10 +69,13 @@ describe.each(pairs)('X8: parent $one, child $other', ({ first, second }) => {
 
 describe.each(pairs)('X8: a peer $one that dials $other', ({ first, second }) => {
   test('calls, streams and conversations in both directions', async () => {
-    const ports = { dials: await freePort(), listens: await freePort() };
-    const listens = await startSentinel(second, { port: ports.listens, env: WINDOW });
+    // 0.1.0 lets every peer in, and ignores the variable.
+    const env = { ...WINDOW, FAME_PEER_IDS: 'dialing' };
+    const listens = await startSentinel(second, { env });
     const url = listens.url.replace(/downstream$/, 'peer');
-    const dials = await startSentinel(first, { port: ports.dials, env: { ...WINDOW, FAME_PEER_URLS: url } });
+    const dials = await startSentinel(first, {
+      env: { ...WINDOW, FAME_NODE_ID: 'dialing', FAME_PEER_URLS: url },
+    });
     await crosses({ from: { of: first, sentinel: dials }, to: { of: second, sentinel: listens } });
     await crosses({ from: { of: second, sentinel: listens }, to: { of: first, sentinel: dials } });
   });
