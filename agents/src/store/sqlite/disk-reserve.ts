@@ -1,4 +1,4 @@
-// A file that keeps some disk space for the removal of conversations: SQLite needs space for its log even to delete. Runs in the
+// A file beside the database that keeps some disk space for the removal of conversations: SQLite needs space for its log even to delete. Runs in the
 // store's own thread.
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs';

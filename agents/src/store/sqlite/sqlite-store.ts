@@ -83,7 +83,7 @@ export class SqliteStore implements ConversationStore {
     this.#onRoom = options.onRoom;
     const setup: WorkerSetup = {
       path: this.place,
-      reservePath: join(dirname(this.place), 'reserve'),
+      reservePath: `${this.place}-reserve`,
       lockDirectory: join(dirname(this.place), 'writers'),
       holder: this.holder,
       busyMs,

@@ -60,6 +60,8 @@ const FREEING: ReadonlySet<Operation> = new Set(['trash', 'remove', 'sweep', 'sh
 
 /** Limit of operations in one commit. */
 const MAX_BATCH = 256;
+/** Times that one batch makes room on a full disk. Another program may fill the disk at the same time, without end. */
+const MAX_DISK_ROOMS = 16;
 
 const port = parentPort!;
 const setup = workerData as WorkerSetup;
@@ -110,6 +112,7 @@ function conversationOf({ args: [first] }: WorkerRequest): string {
 
 function serve({ db, journal, room }: ReturnType<typeof open>): void {
   const writes = new Set<string>(WRITES);
+  let diskRooms = 0;
 
   const run = ({ op, now, args }: WorkerRequest): unknown => {
     switch (op) {
@@ -207,7 +210,10 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
         if (answers.length < batch.length) canMakeRoom = makeRoom(batch.slice(answers.length), 'limit');
       } catch (error) {
         const isFreeing = rest.some(({ op }) => FREEING.has(op));
-        if (isDiskFull(error) && !isFreeing && makeRoom(rest, 'disk')) continue;
+        if (isDiskFull(error) && !isFreeing && diskRooms < MAX_DISK_ROOMS) {
+          diskRooms += 1;
+          if (makeRoom(rest, 'disk')) continue;
+        }
         answers.push(...answerFailed(rest, error));
       }
     }
@@ -248,6 +254,7 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
     const closing = waiting.findIndex((request) => request.op === 'close');
     const work = closing < 0 ? waiting : waiting.slice(0, closing);
     for (let from = 0; from < work.length; from += MAX_BATCH) {
+      diskRooms = 0;
       port.postMessage(answer(work.slice(from, from + MAX_BATCH)));
     }
     if (closing >= 0) {
