@@ -14,6 +14,7 @@ import { AdmissionToken, createLog, sidOf, wsDial } from '@fame-fabric/shared/no
 import type { Agent } from '../agent/agent-types.ts';
 import { AgentWorker } from '../agent/worker.ts';
 import { type AgentConfig, readAgentConfig } from './config.ts';
+import { SessionFile } from './session-file.ts';
 
 /** Configuration and log for creating an agent. */
 export interface ProcessContext {
@@ -80,14 +81,16 @@ async function run(
     for (const source of sources) {
       named.push(typeof source === 'function' ? await source({ config, log }) : { agent: source });
     }
-    const link = new Link(linkOptions(config, log));
     const agents = named.map(({ agent }) => agent);
+    const session = new SessionFile(config, agents, log);
+    const link = new Link({ ...linkOptions(config, log), ...session.linkOptions() });
     const worker = new AgentWorker(agents, { link, log, maxConcurrent: config.maxConcurrent });
     try {
       await worker.start({ signal: stop });
     } catch (error) {
       throw tokenOf(config, log).explain(error);
     }
+    session.keep(link.systemId);
     for (const { agent, note } of named) {
       const about = note ? ` (${note})` : '';
       write(`${agent.address} is served through ${redactUrl(config.admissionUrl)}${about}`);
@@ -95,6 +98,7 @@ async function run(
     await new Promise<void>((resolve) => onAbort(stop, resolve));
     write(`Stopping: running calls have ${config.drainMs / 1_000} s to finish; a second signal ends them`);
     await worker.drain(config.drainMs);
+    session.remove();
     return EXIT.ok;
   } finally {
     for (const { close } of named.toReversed()) await close?.();

@@ -23,7 +23,7 @@ import { assignPath, type Identity, isSystemId } from '../identity.ts';
 import { answer } from '../replies.ts';
 import type { Router } from '../route.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
-import type { AttachTerms, Session, SessionKind } from '../session/session.ts';
+import { type AttachTerms, type Session, type SessionKind, tokenDigest } from '../session/session.ts';
 import type { SessionTable } from '../session/session-table.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { PeerIds } from '../uplink/peer-ids.ts';
@@ -61,6 +61,14 @@ export interface AdmissionDeps {
   peerIds: PeerIds;
   counters: Counters;
   log: Logger;
+}
+
+/** An attach whose fields are checked. */
+interface AttachRequest {
+  readonly systemId: string;
+  readonly kind: SessionKind;
+  readonly terms: AttachTerms;
+  readonly tokenDigest: string | undefined;
 }
 
 /** Announces our bindings to a peer that has just attached. */
@@ -180,7 +188,7 @@ export class Admission {
 
   #attach(transport: NodeTransport, claim: Claim, envelope: Envelope, frame: NodeAttach): Session {
     const { counters, identity, log } = this.#deps;
-    const { systemId, originType, capabilities } = frame;
+    const { systemId, instanceId, originType, capabilities, resumeToken } = frame;
     const { authentication } = claim;
     if (!authentication.ok) throw authentication.fault;
     if (originType !== 'downstream' && originType !== 'peer') {
@@ -196,17 +204,20 @@ export class Admission {
       );
     }
     if (systemId === identity.id) throw refused('systemId is that of this sentinel');
-    if (originType === 'peer') this.#checkPeer(systemId, frame.instanceId);
+    if (originType === 'peer') this.#checkPeer(systemId, instanceId);
     if (this.#isStopped) throw new FabricError('ADMIT_FULL', 'The sentinel is shutting down');
     const kind: SessionKind = originType === 'peer' ? 'peer' : 'node';
-    const { session, isResumed } = this.#openOrResume(transport, systemId, kind, {
+    const terms: AttachTerms = {
       principal: authentication.principal,
-      instanceId: frame.instanceId,
+      instanceId,
       // A new epoch with every attach makes the node bind its addresses again; the detach removed them.
       epoch: newId(),
       acceptsCancel: capabilities?.includes(CANCEL_CAPABILITY) ?? false,
       hasStreamFlows: capabilities?.includes(STREAM_FLOWS_CAPABILITY) ?? false,
-    });
+    };
+    const digest = resumeToken ? tokenDigest(resumeToken) : undefined;
+    const request: AttachRequest = { systemId, kind, terms, tokenDigest: digest };
+    const { session, isResumed } = this.#openOrResume(transport, request);
     counters.attached++;
     const ack: NodeAttachAck = {
       type: 'NodeAttachAck',
@@ -218,6 +229,8 @@ export class Admission {
       routingEpoch: session.terms.epoch,
       software: identity.software,
       resumed: isResumed,
+      // Only sessions of nodes outlive their connection.
+      resumeToken: kind === 'node' ? session.rotateToken(digest) : undefined,
     };
     transport.send(answer(identity, envelope, ack, FLOW.syn));
     log.debug('a node attached', { path: session.path, kind });
@@ -239,18 +252,20 @@ export class Admission {
     }
   }
 
-  // Resumes the session that this node had, or opens a new one. A live session of another instance is never touched.
+  // Resumes the session that this node had, or opens a new one. The instance is known to its own process alone. The token proves
+  // that another process is the successor; it takes up a session without a connection, and never a live one. Any other node
+  // with this system id gets a path of its own: the queue and the calls of the session belong to its node.
   #openOrResume(
     transport: NodeTransport,
-    systemId: string,
-    kind: SessionKind,
-    terms: AttachTerms,
+    { systemId, kind, terms, tokenDigest: digest }: AttachRequest,
   ): { session: Session; isResumed: boolean } {
     const { identity, sessions, table } = this.#deps;
     const copies = [...table.ofSystem(systemId)].filter((session) => session.kind === kind);
     const own =
       copies.find((session) => session.terms.instanceId === terms.instanceId) ??
-      copies.find((session) => session.state === 'detached');
+      (digest === undefined
+        ? undefined
+        : copies.find((session) => session.state === 'detached' && session.acceptsToken(digest)));
     if (own !== undefined) {
       const isResumed = own.terms.instanceId === terms.instanceId;
       sessions.resume(own, transport, terms);

@@ -1,6 +1,7 @@
 // One attached node as the router sees it: its path, its connection and its outbound queue. A session outlives its
 // connection by the resume window: then it is `detached`, keeps its queue, and a connection of the same node resumes it.
 // Not here: admission (`door/admission.ts`), addresses (`bindings.ts`), calls (`open-calls.ts`).
+import { createHash, randomBytes } from 'node:crypto';
 import { type Principal, tryParseAddress } from '@fame-fabric/shared';
 import { isUnder } from '@fame-fabric/shared/router';
 import type { CoarseClock } from './coarse-clock.ts';
@@ -8,6 +9,10 @@ import type { NodeTransport } from './node-transport.ts';
 import { OutboundQueue } from './outbound-queue.ts';
 
 const MINUTE_MS = 60_000;
+
+/** Digest of a resume token, as a compact text: each idle session has one. */
+export const tokenDigest = (token: string): string =>
+  createHash('sha256').update(token).digest().toString('latin1');
 
 export type SessionKind = 'node' | 'peer' | 'parent';
 export type SessionState = 'attached' | 'detached' | 'gone';
@@ -50,6 +55,10 @@ export class Session implements SessionIdentity {
   /** Start of the minute in which bad frames are counted. */
   #badSince = 0;
   #ping: Promise<boolean> | undefined;
+  /** Digest of the token in the last NodeAttachAck. */
+  #tokenDigest: string | undefined;
+  /** Digest of the token before it, which stays valid until the node uses the last one: the last ack may have been lost. */
+  #usedTokenDigest: string | undefined;
 
   constructor(
     identity: SessionIdentity,
@@ -113,6 +122,19 @@ export class Session implements SessionIdentity {
       this.#badFrames = 0;
     }
     return ++this.#badFrames;
+  }
+
+  /** True if the digest is that of a resume token of this session. */
+  acceptsToken(digest: string): boolean {
+    return digest === this.#tokenDigest || digest === this.#usedTokenDigest;
+  }
+
+  /** Replaces the resume token by a new one, and returns that. `used` is the digest of the attach's token, if it had one. */
+  rotateToken(used: string | undefined): string {
+    const token = randomBytes(16).toString('base64url');
+    this.#usedTokenDigest = used !== undefined && this.acceptsToken(used) ? used : undefined;
+    this.#tokenDigest = tokenDigest(token);
+    return token;
   }
 
   /** Continues the session on a new connection of the node. Flush the outbound queue once the attach is acknowledged. */

@@ -67,19 +67,63 @@ test('a newer connection of the same instance takes over, and the end of the old
   expect(newer.session.state).toBe('attached');
 });
 
-test('another instance inherits the path; unanswered calls of its predecessor fail at the end of the window', () => {
+test('another instance with the token inherits the path; unanswered calls of its predecessor fail at the end of the window', () => {
   const { agent, caller, clock, attach } = pair();
   caller.call('math@fame.fabric', 'lost');
   caller.call('math@fame.fabric', 'known');
   const requests = agent.transport.take();
   agent.lose();
-  const reborn = attach('agent', { instanceId: 'reborn' });
+  const reborn = attach('agent', { instanceId: 'reborn', resumeToken: agent.resumeToken });
   expect(reborn.path).toBe('/S/agent');
   reborn.reply(requests[1]!, 'from the journal');
   clock.advance(5_000);
   const got = caller.transport.take();
   expect(got.map((e) => e.corrId)).toEqual(['known', 'lost']);
   expect(codes(got.slice(1))).toEqual(['NODE_GONE']);
+});
+
+test('HD6: another instance without the token gets a path of its own, and the queue is dropped with its session', () => {
+  const { agent, caller, clock, attach } = pair();
+  agent.lose();
+  caller.send({ type: 'Data', payload: 'private' }, { to: `x@${agent.path}` });
+  for (const resumeToken of [undefined, '', 'A'.repeat(22), caller.resumeToken]) {
+    const thief = attach('agent', { instanceId: `thief-${resumeToken}`, resumeToken });
+    expect(thief.session).not.toBe(agent.session);
+    expect(thief.transport.take()).toEqual([]);
+    thief.lose(1000);
+  }
+  expect(agent.session.outbound.messages).toBe(1);
+  clock.advance(5_000);
+  const late = attach('agent', { instanceId: 'late', resumeToken: agent.resumeToken });
+  expect(late.path).toBe('/S/agent');
+  expect(late.transport.take()).toEqual([]);
+});
+
+test('HD6: a token does not take a session that is attached', () => {
+  const { agent, attach } = pair();
+  const second = attach('agent', { instanceId: 'second', resumeToken: agent.resumeToken });
+  expect(second.path).toBe('/S/agent-2');
+  expect(agent.transport.closed).toBeUndefined();
+});
+
+test('a resume token is replaced when it is used, and stays valid until the next one is used', () => {
+  const { agent, attach } = pair();
+  let round = 0;
+  /** Loses the connection and attaches as a new process with this token. */
+  const restart = (node: typeof agent, resumeToken: string | undefined) => {
+    node.lose();
+    return attach('agent', { instanceId: `restart-${++round}`, resumeToken });
+  };
+  const first = restart(agent, agent.resumeToken);
+  expect(first.path).toBe('/S/agent');
+  expect(first.resumeToken).not.toBe(agent.resumeToken);
+  // The ack with the second token was lost.
+  const second = restart(first, agent.resumeToken);
+  expect(second.path).toBe('/S/agent');
+  const third = restart(second, second.resumeToken);
+  expect(third.path).toBe('/S/agent');
+  for (const old of [agent, first]) expect(restart(third, old.resumeToken).path).not.toBe('/S/agent');
+  expect(attach('agent', { instanceId: 'last', resumeToken: third.resumeToken }).path).toBe('/S/agent');
 });
 
 test('a callee is notified that its caller is gone', () => {

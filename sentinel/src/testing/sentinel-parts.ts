@@ -17,6 +17,7 @@ export interface FakeNode {
   readonly transport: FakeTransport;
   readonly session: Session;
   readonly path: string;
+  readonly resumeToken: string | undefined;
   /** Sends one envelope to the router; returns the envelopes that the node received since the last call. */
   send(frame: Frame, header?: Partial<Envelope>): Envelope[];
   /** Binds an address and takes the ack. */
@@ -51,7 +52,13 @@ export function makeTestParts({
 
   const attach = (
     systemId: string,
-    more: { instanceId?: string; capabilities?: string[]; peer?: boolean; principal?: Principal } = {},
+    more: {
+      instanceId?: string;
+      capabilities?: string[];
+      peer?: boolean;
+      principal?: Principal;
+      resumeToken?: string | undefined;
+    } = {},
   ): FakeNode => {
     const transport = new FakeTransport();
     const origin = more.peer ? 'peer' : 'downstream';
@@ -62,18 +69,20 @@ export function makeTestParts({
       systemId,
       instanceId: more.instanceId ?? `instance-${systemId}`,
       ...(more.capabilities ? { capabilities: more.capabilities } : {}),
+      ...(more.resumeToken === undefined ? {} : { resumeToken: more.resumeToken }),
     };
     const { principal = ANONYMOUS } = more;
     admission.open(transport, { origin, systemId, authentication: { ok: true, principal } });
     transport.receive(makeEnvelope(frame, { corrId: 'attach' }));
     const ack = transport.takeFirst();
-    const { ok, assignedPath: path } = ack.frame as NodeAttachAck;
+    const { ok, assignedPath: path, resumeToken } = ack.frame as NodeAttachAck;
     if (!ok) throw new Error(`refused: ${JSON.stringify(ack)}`);
     const session = table.byPath(path!)!;
     const node: FakeNode = {
       transport,
       session,
       path: path!,
+      resumeToken,
       send(frame, header = {}) {
         transport.receive(makeEnvelope(frame, { flowId: `f-${systemId}`, ...header }));
         return transport.take();

@@ -185,7 +185,7 @@ export class Dialer {
       transport.onMessage = (bytes) => {
         const envelope = readAck(bytes, attach.corrId!);
         if (!envelope) return;
-        trace?.('received', envelope);
+        trace?.('received', withoutToken(envelope));
         const refusal = this.#refusalIn(envelope.frame);
         if (refusal) {
           onRefused?.(envelope.frame);
@@ -200,7 +200,7 @@ export class Dialer {
           fail(error);
         }
       };
-      trace?.('sent', attach);
+      trace?.('sent', withoutToken(attach));
       transport.send(encode(attach));
     });
   }
@@ -227,6 +227,12 @@ export class Dialer {
     );
   }
 }
+
+// The token is a secret, and traces are logged and displayed.
+const withoutToken = (envelope: Envelope<NodeAttach | NodeAttachAck>): Envelope =>
+  envelope.frame.resumeToken === undefined
+    ? envelope
+    : { ...envelope, frame: { ...envelope.frame, resumeToken: '(secret)' } };
 
 // Returns the ack of this attempt. A refusal may lack the corrId, because some sentinels refuse before they read the NodeAttach.
 function readAck(bytes: Uint8Array, corrId: string): Envelope<NodeAttachAck> | undefined {

@@ -19,6 +19,13 @@ export interface LinkOptions {
   systemId?: string | undefined;
   /** Bearer token, such as the local key of the sentinel. A source is read for each attempt to attach. */
   token?: string | TokenSource | undefined;
+  /** Token of the session of an earlier process with the same `systemId`, to take it up. See `onResumeToken`. */
+  resumeToken?: string | undefined;
+  /**
+   * Called after each attach with the token that takes up this session in a later process. The token is a secret, and the next
+   * attach replaces it. Sentinels of other software have none.
+   */
+  onResumeToken?: ((token: string) => void) | undefined;
   /** Logical roots this node accepts. @default ['fame.fabric'] */
   acceptedLogicals?: readonly string[] | undefined;
   /** Time limit for the first attach, in ms. @default 30_000 */

@@ -67,6 +67,7 @@ export class Link {
   #draining: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #dialing: AbortController | undefined;
+  #resumeToken: string | undefined;
   #attachWaiters: { resolve: () => void; reject: (error: unknown) => void }[] = [];
 
   constructor(options: LinkOptions) {
@@ -75,6 +76,7 @@ export class Link {
     this.#clock = clock;
     this.#log = log;
     this.systemId = options.systemId ?? newId();
+    this.#resumeToken = options.resumeToken;
     this.#identity = new NodeIdentity(options.sidOf);
     this.#uplink = new Neighbor(this.#identity.flowId, trace);
     this.#loop = new Neighbor(this.#identity.flowId, trace);
@@ -213,6 +215,7 @@ export class Link {
         instanceId: this.#instanceId,
         acceptedLogicals: [...(this.#options.acceptedLogicals ?? ['fame.fabric'])],
         capabilities: [...NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY],
+        resumeToken: this.#resumeToken,
       },
       this.#identity.header({ traceId: newId(), corrId: newId() }),
     );
@@ -246,6 +249,9 @@ export class Link {
     this.#uplink.flush();
     this.#calls.pump();
     for (const { resolve } of waiters) resolve();
+    if (ack.resumeToken === undefined) return;
+    this.#resumeToken = ack.resumeToken;
+    this.#options.onResumeToken?.(ack.resumeToken);
   }
 
   // Answers to the previous path can no longer arrive.

@@ -17,6 +17,8 @@ export interface NodeAttach {
   assignedPath?: string | undefined;
   capabilities?: string[] | undefined;
   acceptedLogicals?: string[] | undefined;
+  /** Our extension: the token of an earlier attach, to take up its session. Secret. */
+  resumeToken?: string | undefined;
 }
 export interface NodeAttachAck {
   type: 'NodeAttachAck';
@@ -32,6 +34,8 @@ export interface NodeAttachAck {
   software?: string | undefined;
   /** Our extension: true if the node's earlier session was resumed with its queued messages, false if it is new. */
   resumed?: boolean | undefined;
+  /** Our extension: takes up the session at the next attach, also in another process. Secret. */
+  resumeToken?: string | undefined;
 }
 export interface AddressBind {
   type: 'AddressBind';

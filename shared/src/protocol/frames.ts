@@ -28,6 +28,7 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
     assignedPath: optionalText,
     capabilities: optionalNames,
     acceptedLogicals: optionalNames,
+    resumeToken: optionalText,
   },
   NodeAttachAck: {
     ...ack,
@@ -36,6 +37,7 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
     assignedPath: optionalText,
     routingEpoch: optionalText,
     software: optionalText,
+    resumeToken: optionalText,
   },
   AddressBind: { address: text, physicalPath: optionalText },
   AddressBindAck: ack,
