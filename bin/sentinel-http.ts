@@ -12,7 +12,14 @@ export interface SentinelHttp {
 
 /** Reply of `GET /fame/v1/nodes`. */
 export interface NodeList {
-  sentinel: { id: string; path: string; version: string; uptimeMs: number };
+  sentinel: {
+    id: string;
+    path: string;
+    version: string;
+    uptimeMs: number;
+    /** Absent in lists of older sentinels. */
+    queues?: { queuedBytes: number; socketBytes: number; limitBytes: number; totalLimitBytes: number };
+  };
   nodes: readonly AttachedNode[];
 }
 
@@ -28,7 +35,10 @@ export interface AttachedNode {
   addresses: readonly string[];
   capabilities: readonly string[];
   queuedMessages: number;
+  /** With the overhead of each message. */
   queuedBytes: number;
+  /** Number of flows whose sender waits until this node has read more. Absent in lists of older sentinels. */
+  withheldGrants?: number;
   /** Number of calls of this node without a complete reply. */
   openCalls: number;
 }

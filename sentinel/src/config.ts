@@ -3,6 +3,7 @@
 import { LOG_LEVELS, type LogLevel } from '@fame-fabric/shared';
 import { type Environment, readEnv, type Variable } from '@fame-fabric/shared/internal';
 import { isNodeId, isSystemId } from './identity.ts';
+import { systemMemoryBytes } from './memory-ceiling.ts';
 
 export interface SentinelConfig {
   readonly port: number;
@@ -17,6 +18,9 @@ export interface SentinelConfig {
   readonly maxAddressesPerNode: number;
   /** Limit of open calls and grants of one node; a parent or peer may have 16 times as many. */
   readonly maxOpenCallsPerNode: number;
+  readonly queueBytes: number;
+  readonly queueTotalBytes: number;
+  readonly memoryLimitBytes: number;
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
   readonly parentUrl: string | undefined;
@@ -100,6 +104,30 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
       'Maximum number of open calls of one node. Beyond it the oldest idle call ends; if none is idle, new calls are refused.',
   },
   {
+    name: 'FAME_QUEUE_BYTES',
+    type: 'integer',
+    unit: 'bytes',
+    default: '8388608',
+    description:
+      'Largest outbound queue of one node, 1 to 64 MiB. Each queued message counts 256 bytes more than it has.',
+  },
+  {
+    name: 'FAME_QUEUE_TOTAL_BYTES',
+    type: 'integer',
+    unit: 'bytes',
+    default: '50331648, or twice FAME_QUEUE_BYTES if that is more',
+    description:
+      'Outbound queues of all nodes together, with what their sockets hold; at most a quarter of FAME_MEMORY_LIMIT_BYTES. One queue gets at most what is left of it.',
+  },
+  {
+    name: 'FAME_MEMORY_LIMIT_BYTES',
+    type: 'integer',
+    unit: 'bytes',
+    default: 'the limit of the container, else the memory of the machine',
+    description:
+      'Memory that the sentinel may use. Above 60 % of it, the sentinel refuses attaches, then closes the nodes with the largest queues.',
+  },
+  {
     name: 'FAME_ALLOWED_ORIGINS',
     type: 'list',
     default: '(none)',
@@ -140,6 +168,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
   },
 ]);
 
+const MiB = 1_048_576;
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
 const admission = (ending: string) => ({
@@ -170,6 +199,19 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       );
     }
     const peerUrls = env.list('FAME_PEER_URLS');
+    const queueBytes = env.integer('FAME_QUEUE_BYTES', 8 * MiB, MiB, 64 * MiB);
+    const memoryLimitBytes = env.integer(
+      'FAME_MEMORY_LIMIT_BYTES',
+      systemMemoryBytes(),
+      128 * MiB,
+      Number.MAX_SAFE_INTEGER,
+    );
+    const queueTotalBytes = env.integer(
+      'FAME_QUEUE_TOTAL_BYTES',
+      Math.max(48 * MiB, 2 * queueBytes),
+      2 * MiB,
+      Number.MAX_SAFE_INTEGER,
+    );
     for (const url of peerUrls) env.checkUrl('FAME_PEER_URLS', url, admission('/peer'));
     const peerIds = env.list('FAME_PEER_IDS');
     for (const id of peerIds) {
@@ -191,6 +233,9 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       maxSessions: env.integer('FAME_MAX_SESSIONS', 20_000, 1, 1_000_000),
       maxAddressesPerNode: env.integer('FAME_MAX_ADDRESSES_PER_NODE', 1_024, 1, 1_000_000),
       maxOpenCallsPerNode: env.integer('FAME_MAX_OPEN_CALLS_PER_NODE', 4_096, 1, 1_000_000),
+      queueBytes,
+      queueTotalBytes: Math.min(queueTotalBytes, Math.floor(memoryLimitBytes / 4)),
+      memoryLimitBytes,
       allowedOrigins: env.list('FAME_ALLOWED_ORIGINS'),
       allowedHosts: env.list('FAME_ALLOWED_HOSTS'),
       parentUrl: env.url('FAME_PARENT_URL', admission('/downstream')),

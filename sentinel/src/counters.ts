@@ -12,6 +12,12 @@ export class Counters {
   attached = 0;
   detached = 0;
   closedSlow = 0;
+  /** Nodes closed because they ignored their credit. */
+  closedOverrun = 0;
+  /** Nodes closed because the sentinel was short of memory. */
+  closedShed = 0;
+  /** Pauses of nodes that sent more than they were granted. */
+  paused = 0;
 
   refuse(code: string): void {
     this.refused[code] = (this.refused[code] ?? 0) + 1;

@@ -10,9 +10,12 @@ import { Admission } from './door/admission.ts';
 import { TraceTap } from './http/trace.ts';
 import { Identity } from './identity.ts';
 import { LimitedLog } from './limited-log.ts';
+import { MemoryCeiling } from './memory-ceiling.ts';
 import { OpenCalls } from './open-calls.ts';
 import { Router } from './route.ts';
+import { Brake } from './session/brake.ts';
 import { CoarseClock } from './session/coarse-clock.ts';
+import { QueueBudget } from './session/queue-budget.ts';
 import { SessionTable } from './session/session-table.ts';
 import { Sessions } from './session/sessions.ts';
 import { Sweeper } from './session/sweeper.ts';
@@ -22,7 +25,13 @@ import { PeerIds } from './uplink/peer-ids.ts';
 export interface PartsOptions
   extends Pick<
     SentinelConfig,
-    'resumeWindowMs' | 'maxSessions' | 'maxAddressesPerNode' | 'maxOpenCallsPerNode'
+    | 'resumeWindowMs'
+    | 'maxSessions'
+    | 'maxAddressesPerNode'
+    | 'maxOpenCallsPerNode'
+    | 'queueBytes'
+    | 'queueTotalBytes'
+    | 'memoryLimitBytes'
   > {
   /** Id of the sentinel. */
   readonly id: string;
@@ -34,6 +43,8 @@ export interface PartsDeps {
   clock: Clock;
   log: Logger;
   access: Access;
+  /** Resident memory of the process, in bytes. @default that of this process */
+  rssBytes?: (() => number) | undefined;
 }
 
 export function makeParts(deps: PartsDeps, options: PartsOptions) {
@@ -42,17 +53,20 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   const identity = new Identity(options.id);
   const time = new CoarseClock(clock);
   const counters = new Counters();
+  const budget = new QueueBudget(options);
+  const memory = new MemoryCeiling(options, deps.rssBytes);
   const trace = new TraceTap(clock);
   const bindings = new Bindings();
   const calls = new OpenCalls(options.maxOpenCallsPerNode);
   const table = new SessionTable();
   const announcer = new Announcements({ identity, table, bindings, log });
   const sessions = new Sessions(
-    { identity, clock, time, table, bindings, calls, announcer, counters, log },
+    { identity, clock, time, budget, table, bindings, calls, announcer, counters, log },
     options,
   );
   const challenge = new AddressChallenge({ bindings, sessions, log });
   const control = new Control({ identity, sessions, bindings, challenge, calls, announcer, trace }, options);
+  const brake = new Brake({ clock, sessions, counters, log });
   const router = new Router({
     identity,
     time,
@@ -61,20 +75,23 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     bindings,
     calls,
     control,
+    brake,
     counters,
     trace,
     log,
   });
   const peerIds = new PeerIds(options.peerIds ?? []);
   const admission = new Admission(
-    { identity, clock, table, sessions, router, announcer, peerIds, counters, log },
+    { identity, clock, table, sessions, router, announcer, peerIds, counters, memory, log },
     options,
   );
-  const sweeper = new Sweeper({ access, clock, time, table, sessions, counters, log });
+  const sweeper = new Sweeper({ access, clock, time, table, sessions, budget, memory, counters, log });
   return {
     log,
     identity,
     counters,
+    budget,
+    memory,
     trace,
     bindings,
     calls,

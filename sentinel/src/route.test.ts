@@ -1,8 +1,11 @@
-import { type DeliveryAck, LIMITS, makeEnvelope } from '@fame-fabric/shared';
-import { expect, test } from 'vitest';
+import { type DeliveryAck, type Envelope, LIMITS, makeEnvelope } from '@fame-fabric/shared';
+import { describe, expect, test } from 'vitest';
 import type { TraceEntry } from './http/trace.ts';
 import { QUEUE } from './session/outbound-queue.ts';
-import { makeTestParts } from './testing/sentinel-parts.ts';
+import { makeTestParts, type TestOptions } from './testing/sentinel-parts.ts';
+
+/** Bytes of a socket that accepts nothing now. */
+const FULL = 1_000_000;
 
 const codeOf = (envelopes: readonly { frame: unknown }[]): string | undefined =>
   (envelopes[0]?.frame as DeliveryAck | undefined)?.code;
@@ -116,11 +119,17 @@ test('the sender of a stream into a congested queue gets no credit until it is h
 
 test('new calls to a node with a full queue are refused with NODE_BUSY', () => {
   const { agent, caller } = pair();
-  agent.transport.bufferedBytes = QUEUE.transportBytes;
-  for (let i = 0; i < QUEUE.busyMessages; i++) caller.call('math@fame.fabric', `b${i}`);
-  expect(codeOf(caller.call('math@fame.fabric', 'late').filter((e) => e.frame.type === 'DeliveryAck'))).toBe(
-    'NODE_BUSY',
-  );
+  agent.transport.bufferedBytes = FULL;
+  const params = 'x'.repeat(8_192);
+  const call = (corrId: string) =>
+    caller.send(
+      { type: 'Data', payload: { jsonrpc: '2.0', id: corrId, method: 'm', params } },
+      { to: 'math@fame.fabric', corrId, rtype: 2, replyTo: `__rpc__caller@${caller.path}` },
+    );
+  let calls = 0;
+  while (!agent.session.outbound.isBusy) call(`b${calls++}`);
+  expect(agent.session.outbound.bytes).toBeGreaterThanOrEqual(4_194_304);
+  expect(codeOf(call('late').filter((e) => e.frame.type === 'DeliveryAck'))).toBe('NODE_BUSY');
 });
 
 test('while draining, new calls are refused and replies are forwarded', () => {
@@ -178,7 +187,7 @@ test('frames of a session that has ended are ignored', () => {
 
 test('a node that does not read its replies gets no more of them, and is closed', () => {
   const { caller, sweeper } = pair();
-  caller.transport.bufferedBytes = QUEUE.closeBytes + 1;
+  caller.transport.bufferedBytes = 8_388_608 + 1;
   expect(caller.call('unbound@fame.fabric', 'c')).toEqual([]);
   sweeper.sweep();
   expect(caller.transport.closed?.code).toBe(4008);
@@ -248,4 +257,162 @@ test('late answers to streams on a shared flow do not end the flow: its credit i
   expect(agent.transport.take().map(({ frame }) => frame)).toMatchObject([
     { type: 'CreditUpdate', flowId: 'f-late' },
   ]);
+});
+
+describe('a receiver that does not read', () => {
+  const pairFlows = { capabilities: ['fame.capability.pair-flows', 'fame.capability.cancel'] };
+  const payloadOf = (id: string, bytes: number) => ({
+    jsonrpc: '2.0',
+    id,
+    method: 'm',
+    params: 'x'.repeat(bytes),
+  });
+  function fabric(options: TestOptions = {}) {
+    const parts = makeTestParts(options);
+    const agent = parts.attach('agent', pairFlows);
+    agent.bind('math@fame.fabric');
+    const caller = parts.attach('caller', pairFlows);
+    const callOf = (node: typeof caller, corrId: string, bytes: number, rtype = 2) =>
+      node.send(
+        { type: 'Data', payload: payloadOf(corrId, bytes) },
+        {
+          to: 'math@fame.fabric',
+          corrId,
+          rtype,
+          flowId: `to-math-${node.path}`,
+          replyTo: `__rpc__x@${node.path}`,
+        },
+      );
+    const answer = (request: Envelope, bytes: number, flowId = `to-${request.replyTo}`) =>
+      agent.send(
+        { type: 'Data', payload: { jsonrpc: '2.0', id: request.corrId!, result: 'x'.repeat(bytes) } },
+        { to: request.replyTo!, corrId: request.corrId!, flowId },
+      );
+    return { ...parts, agent, caller, callOf, answer };
+  }
+  const grants = (envelopes: readonly Envelope[]) =>
+    envelopes.filter(({ frame }) => frame.type === 'CreditUpdate');
+
+  test('HD10: 32 calls of 64 KB are queued, and their sender gets credit when the receiver has read', () => {
+    const { agent, caller, callOf } = fabric();
+    agent.transport.bufferedBytes = FULL;
+    const received = Array.from({ length: 32 }, (_, i) => callOf(caller, `c${i}`, 65_000)).flat();
+    expect(received).toEqual([]);
+    agent.transport.bufferedBytes = 0;
+    agent.transport.onDrain!();
+    expect(agent.transport.take()).toHaveLength(32);
+    expect(grants(caller.transport.take())).toHaveLength(1);
+  });
+
+  test('HD10: the sender of answers gets no credit while the queue of their caller is long', () => {
+    const { agent, caller, callOf, answer } = fabric();
+    const requests = Array.from({ length: 32 }, (_, i) => {
+      callOf(caller, `c${i}`, 10);
+      return agent.transport.take().find(({ frame }) => frame.type === 'Data')!;
+    });
+    caller.transport.take();
+    caller.transport.bufferedBytes = FULL;
+    expect(requests.flatMap((request) => grants(answer(request, 150_000)))).toEqual([]);
+    caller.transport.bufferedBytes = 0;
+    caller.transport.onDrain!();
+    expect(caller.transport.take()).toHaveLength(32);
+    expect(grants(agent.transport.take())).toHaveLength(1);
+    expect(caller.transport.closed).toBeUndefined();
+  });
+
+  test('HD2: an answer that does not fit ends its call with an error, and closes no one', () => {
+    const { agent, caller, calls, callOf, answer, counters } = fabric({
+      queueBytes: 1_048_576,
+      queueTotalBytes: 8_388_608,
+    });
+    for (let i = 0; i < 8; i++) callOf(caller, `c${i}`, 10);
+    caller.transport.take();
+    caller.transport.bufferedBytes = 200_000;
+    for (const request of agent.transport.take()) answer(request, 150_000);
+    const nacks = caller.transport.take();
+    expect(nacks.map(({ corrId, frame }) => [corrId, (frame as DeliveryAck).code])).toEqual([
+      ['c6', 'READER_TOO_SLOW'],
+      ['c7', 'READER_TOO_SLOW'],
+    ]);
+    expect(calls.count).toBe(0);
+    expect(counters.refused.READER_TOO_SLOW).toBe(2);
+    expect(caller.transport.closed).toBeUndefined();
+    caller.transport.bufferedBytes = 0;
+    caller.transport.onDrain!();
+    expect(caller.transport.take().map(({ corrId }) => corrId)).toEqual(['c0', 'c1', 'c2', 'c3', 'c4', 'c5']);
+  });
+
+  test('an item of a stream that does not fit ends the stream at both ends', () => {
+    const { agent, caller, callOf, answer } = fabric({ queueBytes: 1_048_576, queueTotalBytes: 8_388_608 });
+    callOf(caller, 's', 10, 4);
+    const [request] = agent.transport.take();
+    caller.transport.bufferedBytes = 200_000;
+    const received = Array.from({ length: 7 }, () => answer(request!, 150_000, 's')).flat();
+    expect(codeOf(caller.transport.take())).toBe('READER_TOO_SLOW');
+    expect(received.map(({ frame }) => frame)).toEqual([
+      { type: 'CallCancel', corrId: 's', reason: 'slow-reader' },
+    ]);
+  });
+
+  test('a node that ignores its credit is paused until its receiver has read', () => {
+    const { agent, caller, callOf, clock } = fabric();
+    agent.transport.bufferedBytes = FULL;
+    for (let i = 0; i < 33; i++) callOf(caller, `c${i}`, 65_000);
+    expect(caller.transport.isPaused).toBe(true);
+    agent.transport.bufferedBytes = 0;
+    agent.transport.onDrain!();
+    expect(caller.transport.isPaused).toBe(false);
+    clock.advance(10_000);
+    expect(caller.transport.closed).toBeUndefined();
+  });
+
+  test('a node that ignores its credit for 2 s is closed, and a sentinel is never paused', () => {
+    const { agent, caller, callOf, clock, attach } = fabric();
+    const child = attach('child', pairFlows);
+    child.send(
+      { type: 'Data', payload: 'x' },
+      { to: 'math@fame.fabric', flowId: 'other', corrId: 'x', replyTo: '__rpc__y@/S/child/node' },
+    );
+    agent.transport.bufferedBytes = FULL;
+    for (let i = 0; i < 34; i++) {
+      callOf(caller, `c${i}`, 65_000);
+      callOf(child, `d${i}`, 65_000);
+    }
+    expect(child.transport.isPaused).toBe(false);
+    expect(caller.transport.isPaused).toBe(true);
+    clock.advance(2_000);
+    expect(caller.transport.closed?.code).toBe(4008);
+    expect(caller.transport.isPaused).toBe(false);
+    expect(child.transport.closed ?? agent.transport.closed).toBeUndefined();
+  });
+
+  test('requests of a node with one flow for everything are refused at half of the queue, and its credit is granted', () => {
+    const { agent, attach, callOf } = fabric();
+    const old = attach('old');
+    agent.transport.bufferedBytes = FULL;
+    const received = Array.from({ length: 128 }, (_, i) => callOf(old, `c${i}`, 65_000)).flat();
+    expect(grants(received)).toHaveLength(5);
+    expect(received.filter(({ frame }) => frame.type === 'DeliveryAck').length).toBeGreaterThan(50);
+    expect(agent.session.outbound.bytes).toBeLessThan(4_300_000);
+    expect(old.transport.isPaused).toBe(false);
+  });
+
+  test('HD14: above its ceiling the sentinel refuses attaches, then closes the nodes with the largest queues', () => {
+    let rss = 0;
+    const { agent, caller, callOf, admission, sweeper } = fabric({ rssBytes: () => rss });
+    agent.transport.bufferedBytes = 100_000;
+    for (let i = 0; i < 20; i++) callOf(caller, `c${i}`, 65_000);
+    sweeper.sweep();
+    expect(admission.isOpen).toBe(true);
+    rss = 600_000_001;
+    sweeper.sweep();
+    expect(admission.isOpen).toBe(false);
+    expect(agent.session.state).toBe('attached');
+    sweeper.sweep();
+    expect(agent.session.state).toBe('gone');
+    expect(caller.session.state).toBe('attached');
+    rss = 0;
+    sweeper.sweep();
+    expect(admission.isOpen).toBe(true);
+  });
 });

@@ -26,7 +26,9 @@ import type { TraceTap } from './http/trace.ts';
 import { type Destination, DestinationCache, type Identity, LOGICAL } from './identity.ts';
 import { endsStream, type OpenCall, type OpenCalls, type OpenState } from './open-calls.ts';
 import { nack, type Refused } from './replies.ts';
+import type { Brake } from './session/brake.ts';
 import type { CoarseClock } from './session/coarse-clock.ts';
+import type { OutboundQueue } from './session/outbound-queue.ts';
 import type { Session } from './session/session.ts';
 import type { SessionTable } from './session/session-table.ts';
 import type { Sessions } from './session/sessions.ts';
@@ -46,6 +48,7 @@ export interface RouterDeps {
   bindings: Bindings;
   calls: OpenCalls;
   control: Control;
+  brake: Brake;
   counters: Counters;
   trace: TraceTap;
   log: Logger;
@@ -216,37 +219,21 @@ export class Router {
     }
     const isRequest =
       (header.rtype & REQUEST_RTYPES) !== 0 && header.corrId !== '' && this.#destination.mailbox !== 'reply';
-    let congested: Session | undefined;
-    let endsFlow = false;
+    const { outbound } = target;
+    let call: OpenCall | undefined;
+    let isAnswer = false;
     let opens: OpenState | undefined;
     if (isRequest) {
-      if (target.state !== 'attached') {
-        const reason = `The node that serves ${header.to} is disconnected`;
-        this.#refuse(from, header, 'NODE_GONE', reason, bytes.length);
-        return;
-      }
-      if (target.outbound.isBusy || this.#isDraining) {
-        const reason = this.#isDraining
-          ? 'The sentinel is shutting down'
-          : `The outbound queue of the node that serves ${header.to} is full`;
-        this.#refuse(from, header, 'NODE_BUSY', reason, bytes.length);
-        return;
-      }
+      if (!this.#mayCall(from, target, header, bytes.length)) return;
       opens = 'awaited';
     } else {
-      const call = this.#callOf(from, target, header);
-      if (call === null) {
+      const found = this.#callOf(from, target, header);
+      if (found === null) {
         this.#drop(from, header, bytes.length);
         return;
       }
-      if (call !== undefined && (!call.isStream || endsStream(bytes, header.frameAt, call))) {
-        calls.settle(call, header.rtype, time.now);
-        // A late answer may come on the flow of its pair of nodes, which does not end with the stream.
-        endsFlow = call.isStream && from.terms.hasStreamFlows && header.flowId === header.corrId;
-      } else {
-        if (call !== undefined) calls.touch(call, time.now);
-        if (target.outbound.isCongested(header.flowId)) congested = target;
-      }
+      call = found;
+      isAnswer = call !== undefined && (!call.isStream || endsStream(bytes, header.frameAt, call));
       opens = this.#stateOf(header, call);
     }
     if (opens !== undefined && !calls.hasRoom(from) && !this.#makeRoom(from)) {
@@ -258,16 +245,87 @@ export class Router {
       opens = undefined;
     }
 
-    from.outbound.countReceived(header.flowId, congested?.outbound);
-    if (!this.#enqueue(from, target, header, bytes)) return;
+    if (!outbound.enqueue(bytes, header.flowId, call !== undefined)) {
+      this.#refuseFull(from, target, header, call, bytes.length);
+      return;
+    }
+    // A late answer may come on the flow of its pair of nodes, which does not end with the stream.
+    const endsFlow =
+      isAnswer && call!.isStream && from.terms.hasStreamFlows && header.flowId === header.corrId;
+    // Nodes without flows of their own for each pair would stop all of their calls and answers.
+    const mayWithhold = from.terms.hasPairFlows ? !endsFlow : !isRequest && !isAnswer;
+    this.#count(from, header.flowId, mayWithhold ? outbound : undefined);
+    if (call !== undefined) {
+      if (isAnswer) calls.settle(call, header.rtype, time.now);
+      else calls.touch(call, time.now);
+    }
     if (opens !== undefined) calls.open(from, target, header, opens, time.now);
     if (endsFlow) {
       from.outbound.endFlow(header.flowId);
-      target.outbound.endFlow(header.flowId);
+      outbound.endFlow(header.flowId);
     }
     counters.forwarded++;
     counters.forwardedBytes += bytes.length;
     if (trace.isActive) this.#trace('forward', from, header, bytes.length, { via: target.path });
+  }
+
+  // Returns `false` after it refused a request that the receiver cannot take now.
+  #mayCall(from: Session, target: Session, header: Header, size: number): boolean {
+    if (target.state !== 'attached') {
+      const reason = `The node that serves ${header.to} is disconnected`;
+      this.#refuse(from, header, 'NODE_GONE', reason, size);
+      return false;
+    }
+    if (this.#isDraining) {
+      this.#refuse(from, header, 'NODE_BUSY', 'The sentinel is shutting down', size);
+      return false;
+    }
+    // Other nodes are slowed by their credit, which is withheld from here on.
+    if (!from.terms.hasPairFlows && target.outbound.isBusy) {
+      this.#refuseFull(from, target, header, undefined, size);
+      return false;
+    }
+    return true;
+  }
+
+  // Handles a message for which the receiver's queue has no room. A request or message is refused: it was not handled, and may
+  // be sent again. An answer ends its call with an error, because nothing can repeat it.
+  #refuseFull(
+    from: Session,
+    target: Session,
+    header: Header,
+    call: OpenCall | undefined,
+    size: number,
+  ): void {
+    const { calls, counters, identity, sessions, time, trace } = this.#deps;
+    if (call === undefined) {
+      const reason = `The outbound queue of the node that serves ${header.to} is full`;
+      this.#refuse(from, header, 'NODE_BUSY', reason, size, target);
+      return;
+    }
+    const { outbound } = target;
+    const code = 'READER_TOO_SLOW';
+    counters.refuse(code);
+    // The caller of a settled call has its answer.
+    if (call.state !== 'settled') {
+      const reason = `An answer of ${size} bytes was dropped: the outbound queue of its caller has ${outbound.bytes} bytes and no room. Read answers as they arrive, or raise FAME_QUEUE_BYTES.`;
+      outbound.sendControl(nack(identity, call, code, reason));
+    }
+    this.#count(from, header.flowId, from.terms.hasPairFlows ? outbound : undefined);
+    if (call.isStream) {
+      calls.close(call);
+      sessions.cancelAtCallee(call, 'slow-reader');
+      if (from.terms.hasStreamFlows && header.flowId === header.corrId) {
+        from.outbound.endFlow(header.flowId);
+        outbound.endFlow(header.flowId);
+      }
+    } else calls.settle(call, header.rtype, time.now);
+    if (trace.isActive) this.#trace('refuse', from, header, size, { code });
+  }
+
+  // Counts a received message. A node that ignores its credit is paused.
+  #count(from: Session, flowId: string, receiver: OutboundQueue | undefined): void {
+    if (from.outbound.countReceived(flowId, receiver)) this.#deps.brake.apply(from);
   }
 
   // The grant that a message opens if it is no request: one for its ack, or one for the answer to a plain message.
@@ -350,43 +408,33 @@ export class Router {
       return;
     }
     const opens = type === 'SecureOpen' && header.replyTo !== '';
+    let call: OpenCall | undefined;
     if (type === 'SecureOpen') {
       if (opens && !calls.hasRoom(from) && !this.#makeRoom(from)) {
         this.#refuseCall(from, header, bytes.length);
         return;
       }
     } else {
-      const call = this.#callOf(from, target, header);
-      if (call === null) {
+      const found = this.#callOf(from, target, header);
+      if (found === null) {
         this.#drop(from, header, bytes.length);
         return;
       }
-      if (call !== undefined) {
-        if (type === 'SecureClose') calls.close(call);
-        else calls.touch(call, time.now);
-      }
+      call = found;
     }
-    from.outbound.countReceived(header.flowId, undefined);
-    if (!this.#enqueue(from, target, header, bytes)) return;
+    if (!target.outbound.enqueue(bytes, header.flowId, call !== undefined)) {
+      this.#refuseFull(from, target, header, call, bytes.length);
+      return;
+    }
+    this.#count(from, header.flowId, from.terms.hasPairFlows ? target.outbound : undefined);
+    if (call !== undefined) {
+      if (type === 'SecureClose') calls.close(call);
+      else calls.touch(call, time.now);
+    }
     if (opens) calls.open(from, target, header, 'granted', time.now);
     counters.forwarded++;
     counters.forwardedBytes += bytes.length;
     if (trace.isActive) this.#trace('forward', from, header, bytes.length, { via: target.path });
-  }
-
-  // Returns `false` if the receiver's queue is at its last bound. Then the receiver is closed, and the message refused.
-  #enqueue(from: Session, target: Session, header: Header, bytes: Buffer): boolean {
-    if (target.outbound.enqueue(bytes, header.flowId)) return true;
-    const { counters, log, sessions } = this.#deps;
-    counters.closedSlow++;
-    log.warn('closed a node whose outbound queue is full', {
-      path: target.path,
-      queuedBytes: target.outbound.bytes,
-    });
-    sessions.end(target, CLOSE.slowConsumer, 'outbound queue full');
-    const reason = `The node that serves ${header.to} was closed because it does not read`;
-    this.#refuse(from, header, 'NODE_BUSY', reason, bytes.length);
-    return false;
   }
 
   // Forwards a delivery ack, or drops it: an ack is never refused. A negative one ends the call that it names.
@@ -401,9 +449,14 @@ export class Router {
       this.#drop(from, header, bytes.length);
       return;
     }
+    if (!target.outbound.enqueue(bytes, header.flowId, call !== undefined)) {
+      // A negative ack is an answer, and its caller must not wait for it in vain.
+      if (!ok && call !== undefined) this.#refuseFull(from, target, header, call, bytes.length);
+      else from.outbound.countReceived(header.flowId, undefined);
+      return;
+    }
     from.outbound.countReceived(header.flowId, undefined);
     if (!ok && call !== undefined) calls.settle(call, header.rtype, time.now);
-    this.#enqueue(from, target, header, bytes);
   }
 
   #refuseUnroutable(from: Session, header: Header, size: number): void {
@@ -429,10 +482,20 @@ export class Router {
   }
 
   // Sends a NACK: to the caller's mailbox if the message names one, else as a note to the sender.
-  #refuse(from: Session, header: Header, code: ErrorCode, reason: string, size: number): void {
+  // With `full`, the receiver that has no room, the credit of the sender is withheld as if the message were queued there.
+  #refuse(
+    from: Session,
+    header: Header,
+    code: ErrorCode,
+    reason: string,
+    size: number,
+    full?: Session,
+  ): void {
     const { counters, identity, trace } = this.#deps;
     counters.refuse(code);
-    if (header.flowId !== '') from.outbound.countReceived(header.flowId, undefined);
+    const isRequest = (header.rtype & REQUEST_RTYPES) !== 0;
+    const receiver = isRequest && !from.terms.hasPairFlows ? undefined : full?.outbound;
+    if (header.flowId !== '') this.#count(from, header.flowId, receiver);
     from.outbound.sendControl(nack(identity, header, code, reason));
     if (trace.isActive) this.#trace('refuse', from, header, size, { code });
   }

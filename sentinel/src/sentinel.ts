@@ -26,6 +26,9 @@ export interface SentinelOptions
     | 'parentUrl'
     | 'peerUrls'
     | 'connectTimeoutMs'
+    | 'queueBytes'
+    | 'queueTotalBytes'
+    | 'memoryLimitBytes'
   > {
   /** @default a random id */
   readonly nodeId?: string | undefined;
@@ -69,6 +72,8 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     bindings,
     calls,
     counters,
+    budget,
+    memory,
     trace,
     sessions,
     announcer,
@@ -78,11 +83,24 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     sweeper,
   } = parts;
   const onRequest = lazyHttp(
-    { access, identity, table, bindings, calls, counters, trace, clock, startedAt, isReady: () => isReady },
+    {
+      access,
+      identity,
+      table,
+      bindings,
+      calls,
+      counters,
+      budget,
+      memory,
+      trace,
+      clock,
+      startedAt,
+      isReady: () => isReady,
+    },
     options,
     log,
   );
-  const listener = new Listener({ access, admission, onRequest, clock, log }, options);
+  const listener = new Listener({ access, admission, onRequest, clock, budget, log }, options);
   const uplinkDeps = {
     identity,
     clock,

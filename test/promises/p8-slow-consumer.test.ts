@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { percentile } from '../kit/percentile.ts';
 import { stopAll } from '../kit/processes.ts';
-import { type RawNode, RawNodes } from '../kit/raw-node.ts';
+import { id, type RawNode, RawNodes } from '../kit/raw-node.ts';
 import { findNode, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 const MiB = 1_048_576;
@@ -38,15 +38,26 @@ async function p99Bursts(
   return percentile(counts, 0.99);
 }
 
-/** Sends up to `messages` plain messages to a node regardless of credit, until the node is closed. */
+/**
+ * Sends up to `messages` plain messages to a node, until the node is closed. Each has a flow of its own: the most that a
+ * sender can send without ignoring its credit.
+ */
 async function flood(from: RawNode, target: RawNode, messages: number, size: number): Promise<void> {
   const payload = 'x'.repeat(size);
   for (let n = 1; n <= messages && !target.isClosed; n++) {
-    from.send({ to: `__sys__@${target.path}`, frame: { type: 'Data', payload } });
+    from.send({ to: `__sys__@${target.path}`, flowId: id(), frame: { type: 'Data', payload } });
     if (n % BURST !== 0) continue;
     await from.heartbeat(); // its ack shows that the burst has been routed
     bursts++;
   }
+}
+
+/** Sends small messages on one flow. From the 33rd on they wait for credit. */
+async function sendOnOneFlow(from: RawNode, target: RawNode, messages: number): Promise<void> {
+  for (let n = 0; n < messages; n++) {
+    from.send({ to: `__sys__@${target.path}`, frame: { type: 'Data', payload: 'x' } });
+  }
+  await from.heartbeat();
 }
 
 const find = (node: RawNode) => findNode(sentinel, node);
@@ -90,7 +101,7 @@ test('P8: nodes that stop reading are closed with 4008 within 12 s, and neither 
 test('P8: a node that grants no credit is closed within 12 s, even if its socket accepts everything', async () => {
   const [flooder, silent] = [await nodes.attached(), await nodes.attached({ credits: false })];
   const began = Date.now();
-  await flood(flooder, silent, 100, 1_000);
+  await sendOnOneFlow(flooder, silent, 40);
   expect((await find(silent))?.queuedMessages).toBeGreaterThan(0);
   expect((await silent.closed).code).toBe(4008);
   expect(Date.now() - began).toBeLessThan(12_500);
@@ -101,8 +112,10 @@ describe('a full queue', () => {
     const slow = await nodes.attached({ credits: false });
     await slow.serve('behind@fame.fabric');
     const [flooder, caller] = [await nodes.attached(), await nodes.attached()];
-    await flood(flooder, slow, 4_500, 100);
-    await expect.poll(async () => (await find(slow))?.queuedMessages).toBeGreaterThan(4_096);
+    slow.stall();
+    // More than the socket and the kernel hold, and half of the queue.
+    await flood(flooder, slow, 1_200, 16_000);
+    await expect.poll(async () => (await find(slow))?.queuedBytes).toBeGreaterThan(4_194_304);
     const nack = await caller.call('behind@fame.fabric', 'any');
     expect(nack.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'NODE_BUSY' });
   });
@@ -110,7 +123,8 @@ describe('a full queue', () => {
   test('Q10: heartbeats of a node are acked while its messages wait for a slow reader', async () => {
     const slow = await nodes.attached({ credits: false });
     const flooder = await nodes.attached();
-    await flood(flooder, slow, 2_000, 1_000);
+    await sendOnOneFlow(flooder, slow, 60);
+    expect((await find(slow))?.queuedMessages).toBe(28);
     expect((await flooder.heartbeat()).frame.ok).toBe(true);
     expect((await slow.heartbeat()).frame.ok).toBe(true);
   });

@@ -15,11 +15,17 @@ import {
   newId,
   type Timer,
 } from '@fame-fabric/shared';
-import { CANCEL_CAPABILITY, cutText, STREAM_FLOWS_CAPABILITY } from '@fame-fabric/shared/internal';
+import {
+  CANCEL_CAPABILITY,
+  cutText,
+  PAIR_FLOWS_CAPABILITY,
+  STREAM_FLOWS_CAPABILITY,
+} from '@fame-fabric/shared/internal';
 import type { Authentication } from '../access/access.ts';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import { assignPath, type Identity, isSystemId } from '../identity.ts';
+import type { MemoryCeiling } from '../memory-ceiling.ts';
 import { answer } from '../replies.ts';
 import type { Router } from '../route.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
@@ -60,6 +66,7 @@ export interface AdmissionDeps {
   announcer: PeerAnnouncer;
   peerIds: PeerIds;
   counters: Counters;
+  memory: MemoryCeiling;
   log: Logger;
 }
 
@@ -92,7 +99,7 @@ export class Admission {
 
   /** True if a new connection may be opened. */
   get isOpen(): boolean {
-    return !this.#isStopped && this.#candidates.size < MAX_UNATTACHED;
+    return !this.#isStopped && !this.#deps.memory.isExceeded && this.#candidates.size < MAX_UNATTACHED;
   }
 
   /** Refuses every attach from now on. */
@@ -214,6 +221,7 @@ export class Admission {
       epoch: newId(),
       acceptsCancel: capabilities?.includes(CANCEL_CAPABILITY) ?? false,
       hasStreamFlows: capabilities?.includes(STREAM_FLOWS_CAPABILITY) ?? false,
+      hasPairFlows: capabilities?.includes(PAIR_FLOWS_CAPABILITY) ?? false,
     };
     const digest = resumeToken ? tokenDigest(resumeToken) : undefined;
     const request: AttachRequest = { systemId, kind, terms, tokenDigest: digest };

@@ -11,6 +11,7 @@ import type { Access } from '../access/access.ts';
 import { BEARER_PROTOCOL } from '../access/credential.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
+import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Admission, Claim } from './admission.ts';
 import { refuseOn } from './http-refusal.ts';
 import { NodeSocket, remoteOf } from './node-socket.ts';
@@ -38,6 +39,7 @@ export interface ListenerDeps {
   admission: Admission;
   onRequest: RequestHandler;
   clock: Clock;
+  budget: QueueBudget;
   log: Logger;
 }
 
@@ -107,7 +109,7 @@ export class Listener {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { access, admission, clock, log } = this.#deps;
+    const { access, admission, budget, clock, log } = this.#deps;
     const url = request.url ?? '';
     const query = url.indexOf('?');
     const match = ADMISSION_PATHS.exec(query < 0 ? url : url.slice(0, query));
@@ -145,8 +147,8 @@ export class Listener {
       const tcp = socket as Socket;
       tcp.setNoDelay(true);
       const node = this.#usesPlainWs
-        ? new PlainSocket(ws, tcp, clock)
-        : new NodeSocket(ws, tcp, { clock, hasHead: head.length > 0 });
+        ? new PlainSocket(ws, tcp, { budget, clock })
+        : new NodeSocket(ws, tcp, { budget, clock, hasHead: head.length > 0 });
       this.#sockets.add(node);
       ws.on('close', () => this.#sockets.delete(node));
       admission.open(node, claim);

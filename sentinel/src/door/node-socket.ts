@@ -7,6 +7,7 @@ import { type Clock, LIMITS } from '@fame-fabric/shared';
 import { WebSocket } from 'ws';
 import { CLOSE, closeReason } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
+import type { QueueBudget } from '../session/queue-budget.ts';
 import { type FrameConsumer, FrameReader } from './frame-reader.ts';
 import { Pings } from './pings.ts';
 import { readInto } from './read-buffer.ts';
@@ -19,6 +20,7 @@ const GATHER_BYTES = 16_384;
 /** Maximum of gather buffers in use; at this number all sockets are flushed early. */
 const MAX_GATHER_BUFFERS = 64;
 const MAX_HEADER_BYTES = 10;
+const NOTHING = Buffer.alloc(0);
 /** Room for a message of 64 KB with its frame header. */
 const LARGE_BYTES = 131_072;
 
@@ -59,6 +61,13 @@ function writeFrame(out: Buffer, at: number, bytes: Uint8Array): number {
   return i + length;
 }
 
+export interface NodeSocketOptions {
+  readonly budget: QueueBudget;
+  readonly clock: Clock;
+  /** True if the first bytes arrived together with the upgrade request. */
+  readonly hasHead: boolean;
+}
+
 export class NodeSocket implements NodeTransport, FrameConsumer {
   onMessage: ((bytes: Uint8Array) => void) | undefined;
   onClose: ((code: number, reason: string) => void) | undefined;
@@ -73,12 +82,16 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   #earlyBytes = MAX_UNATTACHED_BYTES;
   #out: Buffer | undefined;
   #outBytes = 0;
+  readonly #budget: QueueBudget;
+  /** Bytes that the system has not accepted, as counted in the budget. */
+  #heldBytes = 0;
+  #isHolding = false;
 
-  /** @param options.hasHead true if the first bytes arrived together with the upgrade request */
-  constructor(ws: WebSocket, socket: Socket, { clock, hasHead }: { clock: Clock; hasHead: boolean }) {
+  constructor(ws: WebSocket, socket: Socket, { budget, clock, hasHead }: NodeSocketOptions) {
     this.#pings = new Pings(clock);
     this.#ws = ws;
     this.#socket = socket;
+    this.#budget = budget;
     ws.on('message', (data) => this.onMessage?.(data as Buffer));
     ws.on('pong', () => {
       this.#pings.pong();
@@ -90,9 +103,9 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
       const { onClose } = this;
       this.onMessage = undefined;
       this.onClose = undefined;
+      this.#countHeld(0);
       onClose?.(code, reason.toString());
     });
-    socket.on('drain', () => this.onDrain?.());
     // The reader takes the place of `ws` as the listener of the socket, and passes on the frames that it leaves to `ws`.
     const [wsOnData] = socket.listeners('data');
     this.#wsOnData = wsOnData as (chunk: Buffer) => void;
@@ -160,11 +173,42 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
     if (socket.writableLength > 0) {
       // It queues behind earlier writes: keep only the bytes in use.
       socket.write(Buffer.from(out.subarray(0, count)));
+      this.#hold();
       return true;
     }
     socket.write(out.subarray(0, count));
     // Bytes that the system accepted at once are not counted here, and the buffer is free again.
-    return socket.writableLength === 0;
+    if (socket.writableLength === 0) return true;
+    this.#hold();
+    return false;
+  }
+
+  #countHeld(bytes: number): void {
+    this.#budget.countHeld(bytes - this.#heldBytes);
+    this.#heldBytes = bytes;
+  }
+
+  // Counts what the system has not accepted, until it is flushed. The drain event of the socket comes only after its
+  // high-water mark was reached; the callback of a write always comes.
+  #hold(): void {
+    this.#countHeld(this.#socket.writableLength);
+    if (this.#isHolding) return;
+    this.#isHolding = true;
+    this.#socket.write(NOTHING, () => {
+      this.#isHolding = false;
+      if (this.#socket.destroyed) return;
+      if (this.#socket.writableLength > 0) this.#hold();
+      else this.#countHeld(0);
+      this.onDrain?.();
+    });
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
   }
 
   close(code: number = CLOSE.normal, reason = ''): void {

@@ -5,6 +5,7 @@ import type { Clock } from '@fame-fabric/shared';
 import { WebSocket } from 'ws';
 import { CLOSE, closeReason } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
+import type { QueueBudget } from '../session/queue-budget.ts';
 import { MAX_UNATTACHED_BYTES, remoteOf } from './node-socket.ts';
 import { Pings } from './pings.ts';
 
@@ -19,11 +20,15 @@ export class PlainSocket implements NodeTransport {
   readonly #socket: Socket;
   readonly #pings: Pings;
   #maxBytes = MAX_UNATTACHED_BYTES;
+  readonly #budget: QueueBudget;
+  /** Bytes that the system has not accepted, as counted in the budget. */
+  #heldBytes = 0;
 
-  constructor(ws: WebSocket, socket: Socket, clock: Clock) {
+  constructor(ws: WebSocket, socket: Socket, { budget, clock }: { budget: QueueBudget; clock: Clock }) {
     this.#pings = new Pings(clock);
     this.#ws = ws;
     this.#socket = socket;
+    this.#budget = budget;
     ws.on('message', (data) => this.#receive(data as Buffer));
     ws.on('ping', (data) => this.#countEarly(data.length));
     ws.on('pong', (data) => {
@@ -37,9 +42,14 @@ export class PlainSocket implements NodeTransport {
       const { onClose } = this;
       this.onMessage = undefined;
       this.onClose = undefined;
+      this.#countHeld(0);
       onClose?.(code, reason.toString());
     });
-    socket.on('drain', () => this.onDrain?.());
+  }
+
+  #countHeld(bytes: number): void {
+    this.#budget.countHeld(bytes - this.#heldBytes);
+    this.#heldBytes = bytes;
   }
 
   #receive(bytes: Buffer): void {
@@ -60,7 +70,12 @@ export class PlainSocket implements NodeTransport {
   send(bytes: Uint8Array): boolean {
     if (this.#ws.readyState !== WebSocket.OPEN) return false;
     // `ws` keeps the bytes until the system takes them.
-    this.#ws.send(Buffer.from(bytes), BINARY);
+    this.#ws.send(Buffer.from(bytes), BINARY, () => {
+      if (this.#socket.destroyed) return;
+      this.#countHeld(this.bufferedBytes);
+      this.onDrain?.();
+    });
+    this.#countHeld(this.bufferedBytes);
     return true;
   }
 
@@ -78,6 +93,14 @@ export class PlainSocket implements NodeTransport {
 
   get remote(): string {
     return remoteOf(this.#socket);
+  }
+
+  pause(): void {
+    this.#ws.pause();
+  }
+
+  resume(): void {
+    this.#ws.resume();
   }
 
   ping(timeoutMs: number): Promise<boolean> {

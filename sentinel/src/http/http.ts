@@ -10,7 +10,9 @@ import type { Counters } from '../counters.ts';
 import { refusalBody, refuseMalformed } from '../door/http-refusal.ts';
 import { type OriginOptions, originFault } from '../door/origin.ts';
 import type { Identity } from '../identity.ts';
+import type { MemoryCeiling } from '../memory-ceiling.ts';
 import type { OpenCalls } from '../open-calls.ts';
+import type { QueueBudget } from '../session/queue-budget.ts';
 import type { SessionTable } from '../session/session-table.ts';
 import { renderMetrics } from './metrics.ts';
 import type { TraceEntry, TraceTap } from './trace.ts';
@@ -29,6 +31,8 @@ export interface HttpDeps {
   bindings: Bindings;
   calls: OpenCalls;
   counters: Counters;
+  budget: QueueBudget;
+  memory: MemoryCeiling;
   trace: TraceTap;
   isReady: () => boolean;
   clock: Clock;
@@ -48,7 +52,8 @@ export async function createHttp(
   deps: HttpDeps,
   options: OriginOptions,
 ): Promise<HttpHandler> {
-  const { access, bindings, calls, clock, counters, identity, startedAt, table, trace } = deps;
+  const { access, bindings, budget, calls, clock, counters, identity, memory, startedAt, table, trace } =
+    deps;
   let handle: HttpHandler | undefined;
   const app: FastifyInstance = Fastify({
     logger: false,
@@ -108,16 +113,18 @@ export async function createHttp(
   app.get('/fame/v1/ingress/health', async () => attachHealth());
   app.get('/metrics', async (_request, reply) => {
     let queuedMessages = 0;
-    let queuedBytes = 0;
+    let withheldGrants = 0;
     for (const { outbound } of table.all()) {
       queuedMessages += outbound.messages;
-      queuedBytes += outbound.bytes;
+      withheldGrants += outbound.withheldGrants;
     }
     const gauges = {
       sessions: openSessions(),
       openCalls: calls.count,
       queuedMessages,
-      queuedBytes,
+      withheldGrants,
+      budget,
+      memory,
       uptimeMs: clock.monotonic() - startedAt,
     };
     return reply.type('text/plain; version=0.0.4').send(renderMetrics(counters, gauges));
@@ -128,6 +135,12 @@ export async function createHttp(
       path: identity.path,
       version: identity.software,
       uptimeMs: clock.monotonic() - startedAt,
+      queues: {
+        queuedBytes: budget.queuedBytes,
+        socketBytes: budget.socketBytes,
+        limitBytes: budget.queueBytes,
+        totalLimitBytes: budget.queueTotalBytes,
+      },
     },
     nodes: [...table.all()].map((session) => ({
       id: session.systemId,
@@ -140,6 +153,7 @@ export async function createHttp(
       capabilities: [...bindings.capabilitiesOf(session)],
       queuedMessages: session.outbound.messages,
       queuedBytes: session.outbound.bytes,
+      withheldGrants: session.outbound.withheldGrants,
       openCalls: calls.madeCount(session),
       serving: calls.servingCount(session),
     })),

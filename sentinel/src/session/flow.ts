@@ -2,6 +2,13 @@
 import { LIMITS } from '@fame-fabric/shared';
 import { Fifo } from '@fame-fabric/shared/internal';
 
+/**
+ * Memory that a queued message takes beside its bytes. It also bounds the number of messages in a queue of small ones.
+ */
+export const MESSAGE_COST = 256;
+/** Smaller messages are kept as text of one byte a character. A small Buffer would pin the 8 KB slab that it is a slice of. */
+const MIN_BUFFER_BYTES = 4_096;
+
 /** The side that grants a sender its credit again. */
 export interface CreditGranter {
   grantCredit(flow: Flow): void;
@@ -19,13 +26,19 @@ export class Flow {
   credit: number;
   /** Messages that we received and have not granted credit for. */
   received = 0;
+  /** Messages that the sender may still send. A surplus stays here: only the sender knows how much its window cut off. */
+  allowance: number = LIMITS.creditWindow;
   /** Credit is due to the sender, but a congested flow elsewhere holds it back. */
   isGrantWithheld = false;
+  /** The sender sent more messages than it was granted. */
+  isOverrun = false;
   /** The stream that this flow belonged to has ended. */
   hasEnded = false;
+  /** Bytes that this flow may send before it is the turn of the next one. Negative after a large message. */
+  deficit = 0;
   /** Grants to the senders of this flow that wait for it to drain. */
   withheldGrants: WithheldGrant[] | undefined;
-  #queue: Fifo<Uint8Array> | undefined;
+  #queue: Fifo<string | Uint8Array> | undefined;
   #queuedBytes = 0;
 
   constructor(id: string, credit: number) {
@@ -38,22 +51,29 @@ export class Flow {
     return this.#queue === undefined ? 0 : this.#queue.size;
   }
 
+  /** Bytes that wait here, with `MESSAGE_COST` for each message. */
   get queuedBytes(): number {
     return this.#queuedBytes;
   }
 
+  /** Queues a copy of a message. */
   push(bytes: Uint8Array): void {
+    const { byteLength } = bytes;
     this.#queue ??= new Fifo();
-    this.#queue.push(bytes);
-    this.#queuedBytes += bytes.byteLength;
+    this.#queue.push(byteLength < MIN_BUFFER_BYTES ? viewOf(bytes).toString('latin1') : Buffer.from(bytes));
+    this.#queuedBytes += byteLength + MESSAGE_COST;
   }
 
   shift(): Uint8Array | undefined {
-    const bytes = this.#queue?.shift();
-    if (bytes !== undefined) this.#queuedBytes -= bytes.byteLength;
-    return bytes;
+    const message = this.#queue?.shift();
+    if (message === undefined) return undefined;
+    this.#queuedBytes -= message.length + MESSAGE_COST;
+    return typeof message === 'string' ? Buffer.from(message, 'latin1') : message;
   }
 }
+
+const viewOf = (bytes: Uint8Array): Buffer =>
+  bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** Flow count that triggers the first eviction. */
 const SOFT_MAX_FLOWS = 1_024;

@@ -13,6 +13,9 @@ export interface NodeTransport extends Transport {
   ping(timeoutMs: number): Promise<boolean>;
   /** Called at each pong, whether requested or not. */
   onPong?: (() => void) | undefined;
+  /** Stops reading until `resume`. Absent if the other end speaks for many nodes. */
+  pause?(): void;
+  resume?(): void;
   /** Raises the size limits from those of an unattached connection to those of an attached node. */
   raiseLimits?(): void;
 }

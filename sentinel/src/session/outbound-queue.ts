@@ -1,50 +1,64 @@
-// Outbound queue of one session: messages that wait for credit or for the socket, with its bounds. It also counts what
-// the node sends, because a grant of credit to one node may depend on the queue of another (docs/decisions/0004).
+// Outbound queue of one session: messages that wait for credit or for the socket, within its bounds. It also counts what the
+// node sends, because a grant of credit to one node may depend on the queue of another (docs/decisions/0018).
 //
-// Invariants: I1 messages of one flow leave in the order in which they were enqueued. I2 nothing is dropped below the
-// last bound. I3 a withheld grant is made as soon as its flow is half empty, or the queue detaches or closes.
+// Invariants: I1 messages of one flow leave in the order in which they were enqueued. I2 a message that was accepted is never
+// dropped while the session lasts. I3 a withheld grant is made at the latest when its flow is empty, or the queue detaches or
+// closes. I4 flows that have credit share the socket by bytes: a flow with much to send does not hold up a small one.
 import { FLOW, LIMITS, newId } from '@fame-fabric/shared';
 import type { CoarseClock } from './coarse-clock.ts';
-import { type CreditGranter, type Flow, FlowTable } from './flow.ts';
+import { type CreditGranter, type Flow, FlowTable, MESSAGE_COST } from './flow.ts';
 import type { NodeTransport } from './node-transport.ts';
+import type { QueueBudget } from './queue-budget.ts';
 
-/** Bounds of one queue. Messages and bytes count what waits here, not what the socket holds. */
+/** Bounds of one flow and of the sentinel's own messages. The bounds of a queue in bytes are in `QueueBudget`. */
 export const QUEUE = Object.freeze({
   /**
    * Above it, the senders of a flow get no further credit; below half of it, they do. A slow stream holds up only itself.
    * Two windows keep both ends busy; more would only wait here long enough to be promoted to the old generation.
    */
   highMessages: 64,
+  /** The same in bytes: this share of the bound of a queue, and at most `highBytes`. */
+  highShare: 1 / 8,
   highBytes: 1_048_576,
-  /** Above it, new calls to the node are refused with NODE_BUSY. */
-  busyMessages: 4_096,
-  busyBytes: 4_194_304,
-  /** Above it, the node is closed with 4008: its senders ignored their credit, or it never reads. */
-  closeMessages: 16_384,
-  closeBytes: 8_388_608,
-  /** Bytes that the socket may hold before messages wait here instead. */
-  transportBytes: 262_144,
+  /** Share of its bound above which a queue is busy: it slows the senders of every flow, and refuses those it cannot slow. */
+  busyShare: 1 / 2,
+  /** Share that requests and plain messages may fill. The rest is for answers, because their calls cannot be repeated. */
+  requestShare: 3 / 4,
+  /** Bytes of the sentinel's own messages that are always accepted, so that a full queue does not lose a NACK. */
+  controlBytes: 262_144,
+  /** Bytes of a flow that leave before it is the turn of the next one. */
+  quantumBytes: 16_384,
 });
 
 /** Flow id of the sentinel's own messages. No node can use it, and it needs no credit. */
 const CONTROL = '';
 
+/** Grants that an honest sender may have read late, all at once. Beyond them it counts as one that ignores its credit. */
+const MAX_ALLOWANCE = 32 * LIMITS.creditWindow;
+
 export class OutboundQueue implements CreditGranter {
   readonly #time: CoarseClock;
+  readonly #budget: QueueBudget;
   /** The connection; absent while detached. */
   #transport: NodeTransport | undefined;
   #flows: FlowTable | undefined;
-  /** Flows with messages that wait, in the order in which they began to wait. */
-  #waiting: Set<Flow> | undefined;
+  /** Flows with messages and credit, which wait for the socket only, in the order of their turns. */
+  #ready: Set<Flow> | undefined;
   #messages = 0;
   #bytes = 0;
+  #withheldGrants = 0;
+  /** Count of flows on which the node sent more messages than it was granted. */
+  #overruns = 0;
   #movedAt: number;
   #isSaturated = false;
   #isClosed = false;
   #onEmpty: (() => void) | undefined;
+  /** Called when the node has credit again on every flow on which it had sent too much. */
+  onRecovered: (() => void) | undefined;
 
-  constructor(time: CoarseClock) {
+  constructor(time: CoarseClock, budget: QueueBudget) {
     this.#time = time;
+    this.#budget = budget;
     this.#movedAt = time.now;
   }
 
@@ -52,18 +66,29 @@ export class OutboundQueue implements CreditGranter {
     return this.#messages;
   }
 
+  /** Bytes of the queued messages, with the overhead of each (`MESSAGE_COST`). */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** True if new calls to the node must be refused. */
-  get isBusy(): boolean {
-    return this.#messages >= QUEUE.busyMessages || this.#bytes >= QUEUE.busyBytes;
+  /** Count of senders' flows whose credit this queue withholds. */
+  get withheldGrants(): number {
+    return this.#withheldGrants;
   }
 
-  /** True if control replies were dropped because the socket buffer is full. */
+  /** True if the queue is half full. */
+  get isBusy(): boolean {
+    return this.#bytes > 0 && this.#bytes >= this.#budget.queueBound * QUEUE.busyShare;
+  }
+
+  /** True if messages of the sentinel were dropped, because the node does not read, or does not come back for them. */
   get isSaturated(): boolean {
     return this.#isSaturated;
+  }
+
+  /** True if the node sent more messages of a flow than it was granted. */
+  get hasOverrun(): boolean {
+    return this.#overruns > 0;
   }
 
   /** Time since the queue last moved, in ms; 0 when it is empty. */
@@ -71,31 +96,45 @@ export class OutboundQueue implements CreditGranter {
     return this.#messages === 0 ? 0 : this.#time.now - this.#movedAt;
   }
 
-  /** True if the senders of this flow must wait for it to drain. */
-  isCongested(flowId: string): boolean {
-    const flow = this.#flows?.get(flowId);
-    if (flow === undefined || flow.queued === 0) return false;
-    return flow.queued >= QUEUE.highMessages || flow.queuedBytes >= QUEUE.highBytes || this.isBusy;
+  #isHigh(flow: Flow): boolean {
+    const { highBytes, highMessages, highShare } = QUEUE;
+    return (
+      flow.queued >= highMessages ||
+      flow.queuedBytes >= Math.min(highBytes, this.#budget.queueBytes * highShare) ||
+      this.isBusy
+    );
+  }
+
+  // True if the senders of this flow may get credit again.
+  #isLow(flow: Flow): boolean {
+    if (flow.queued === 0) return true;
+    const { highBytes, highMessages, highShare } = QUEUE;
+    return (
+      flow.queued * 2 <= highMessages &&
+      flow.queuedBytes * 2 <= Math.min(highBytes, this.#budget.queueBytes * highShare) &&
+      !this.isBusy
+    );
   }
 
   /**
-   * Sends one message of a flow at once if it has credit, else queues it in order. Returns `false` if the queue is at its
-   * last bound: the message was not queued, and the session must be closed.
+   * Sends one message of a flow at once if it has credit and the socket has room, else queues it in order. Returns `false`
+   * if the queue is at its bound: the message was neither sent nor queued. Answers of calls may use the whole bound.
    */
-  enqueue(bytes: Uint8Array, flowId: string): boolean {
+  enqueue(bytes: Uint8Array, flowId: string, isAnswer: boolean): boolean {
     const flow = this.#flows?.get(flowId) ?? this.#addFlow(flowId);
     const transport = this.#transport;
     if (
       transport !== undefined &&
       flow.credit > 0 &&
       flow.queued === 0 &&
-      transport.bufferedBytes < QUEUE.transportBytes
+      transport.bufferedBytes < this.#budget.socketBound
     ) {
       flow.credit--;
       transport.send(bytes);
       return true;
     }
-    return this.#push(flow, bytes);
+    const bound = this.#budget.queueBound;
+    return this.#push(flow, bytes, isAnswer ? bound : bound * QUEUE.requestShare);
   }
 
   /**
@@ -104,24 +143,38 @@ export class OutboundQueue implements CreditGranter {
    */
   sendControl(bytes: Uint8Array): void {
     const transport = this.#transport;
+    const bound = Math.max(QUEUE.controlBytes, this.#budget.queueBound);
     if (transport !== undefined) {
-      if (transport.bufferedBytes > QUEUE.closeBytes) this.#isSaturated = true;
+      if (transport.bufferedBytes > bound) this.#isSaturated = true;
       else transport.send(bytes);
-    } else if (!this.#isClosed) this.#push(this.#flows?.get(CONTROL) ?? this.#addFlow(CONTROL), bytes);
+    } else if (!this.#isClosed) {
+      const flow = this.#flows?.get(CONTROL) ?? this.#addFlow(CONTROL);
+      if (!this.#push(flow, bytes, Math.max(bound, this.#bytes - flow.queuedBytes + QUEUE.controlBytes))) {
+        this.#isSaturated = true;
+      }
+    }
   }
 
-  #push(flow: Flow, bytes: Uint8Array): boolean {
-    if (this.#messages >= QUEUE.closeMessages || this.#bytes + bytes.byteLength > QUEUE.closeBytes) {
-      return false;
-    }
+  #push(flow: Flow, bytes: Uint8Array, bound: number): boolean {
+    const before = flow.queuedBytes;
+    if (this.#bytes + bytes.byteLength + MESSAGE_COST > bound) return false;
     if (this.#messages === 0) this.#movedAt = this.#time.now;
     // The bytes are a view of a buffer that the next read overwrites.
-    flow.push(Buffer.from(bytes));
+    flow.push(bytes);
     this.#messages++;
-    this.#bytes += bytes.byteLength;
-    this.#waiting ??= new Set();
-    this.#waiting.add(flow);
+    this.#count(flow.queuedBytes - before);
+    if (flow.credit > 0) this.#addReady(flow);
     return true;
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.#budget.countQueued(bytes);
+  }
+
+  #addReady(flow: Flow): void {
+    this.#ready ??= new Set();
+    this.#ready.add(flow);
   }
 
   /** Adds credit that the node granted. */
@@ -129,40 +182,46 @@ export class OutboundQueue implements CreditGranter {
     const flow = this.#flows?.get(flowId);
     if (flow === undefined) return;
     flow.credit = Math.min(LIMITS.creditWindow, flow.credit + credits);
-    if (flow.queued > 0) this.#flushFlow(flow);
+    if (flow.queued === 0 || flow.credit <= 0) return;
+    this.#addReady(flow);
+    this.flush();
   }
 
-  /** Sends what credit and the socket allow; call it when the socket has drained. */
+  /** Sends what credit and the socket allow, round robin over the flows; call it when the socket has drained. */
   flush(): void {
-    if (this.#waiting === undefined) return;
-    for (const flow of this.#waiting) if (!this.#flushFlow(flow)) break;
+    const ready = this.#ready;
+    const transport = this.#transport;
+    if (ready === undefined || transport === undefined) return;
+    // The set yields a flow again that is deleted and added during the iteration.
+    for (const flow of ready) {
+      if (flow.deficit <= 0) flow.deficit += QUEUE.quantumBytes;
+      if (!this.#serve(flow, transport)) return;
+      ready.delete(flow);
+      if (flow.queued > 0 && flow.credit > 0) ready.add(flow);
+      else flow.deficit = 0;
+    }
   }
 
-  // Returns `false` when the socket is full, so that trying the next flow is pointless.
-  #flushFlow(flow: Flow): boolean {
-    const transport = this.#transport;
-    if (transport === undefined) return false;
-    let isFull = false;
-    while (flow.credit > 0) {
-      isFull = transport.bufferedBytes >= QUEUE.transportBytes;
-      if (isFull) break;
+  // Sends messages of a flow until its turn ends; returns `false` if the socket is full.
+  #serve(flow: Flow, transport: NodeTransport): boolean {
+    while (flow.deficit > 0 && flow.credit > 0) {
+      if (transport.bufferedBytes >= this.#budget.socketBound) return false;
+      const before = flow.queuedBytes;
       const bytes = flow.shift();
       if (bytes === undefined) break;
       flow.credit--;
+      flow.deficit -= bytes.byteLength;
       this.#messages--;
-      this.#bytes -= bytes.byteLength;
+      this.#count(flow.queuedBytes - before);
       this.#movedAt = this.#time.now;
       transport.send(bytes);
-    }
-    if (flow.queued * 2 <= QUEUE.highMessages && flow.queuedBytes * 2 <= QUEUE.highBytes) {
-      this.#releaseGrants(flow);
+      if (flow.withheldGrants !== undefined && this.#isLow(flow)) this.#releaseGrants(flow);
     }
     if (flow.queued === 0) {
-      this.#waiting?.delete(flow);
       if (flow.hasEnded) this.#flows?.delete(flow);
       if (this.#messages === 0) this.#onEmpty?.();
     }
-    return !isFull;
+    return true;
   }
 
   /** Resolves once the queue is empty or the node is detached. For one waiter, the drain. */
@@ -176,21 +235,32 @@ export class OutboundQueue implements CreditGranter {
 
   /**
    * Counts one message of a flow received from the node. Credit is granted after 24, and withheld while that flow is
-   * congested in `congested`, the queue of the receiver.
+   * congested in the queue of `receiver`; without a receiver it is granted in any case. Returns `true` if the node has just
+   * sent more than it was granted.
    */
-  countReceived(flowId: string, congested: OutboundQueue | undefined): void {
+  countReceived(flowId: string, receiver: OutboundQueue | undefined): boolean {
     const flow = this.#flows?.get(flowId) ?? this.#addFlow(flowId);
-    if (++flow.received < LIMITS.creditReturnAfter || flow.isGrantWithheld) return;
-    if (congested === undefined || !congested.#withholdGrant(this, flow)) this.grantCredit(flow);
+    if (flow.isGrantWithheld) {
+      // Link-local frames need no credit.
+      if (receiver === undefined || --flow.allowance >= 0 || flow.isOverrun) return false;
+      flow.isOverrun = true;
+      this.#overruns++;
+      return true;
+    }
+    flow.allowance--;
+    if (++flow.received < LIMITS.creditReturnAfter) return false;
+    if (receiver === undefined || !receiver.#withholdGrant(this, flow)) this.grantCredit(flow);
+    return false;
   }
 
-  // Returns `false` if no message of the flow is queued here, so nothing would release the grant.
+  // Returns `false` if the flow is not congested here. One without queued messages is not: nothing would release its grant.
   #withholdGrant(granter: CreditGranter, received: Flow): boolean {
     const flow = this.#flows?.get(received.id);
-    if (flow === undefined || flow.queued === 0) return false;
+    if (flow === undefined || flow.queued === 0 || !this.#isHigh(flow)) return false;
     received.isGrantWithheld = true;
     flow.withheldGrants ??= [];
     flow.withheldGrants.push({ granter, flow: received });
+    this.#withheldGrants++;
     return true;
   }
 
@@ -198,7 +268,11 @@ export class OutboundQueue implements CreditGranter {
   grantCredit(flow: Flow): void {
     flow.isGrantWithheld = false;
     flow.received = 0;
+    flow.allowance = Math.min(MAX_ALLOWANCE, flow.allowance + LIMITS.creditWindow);
     if (flow.hasEnded && flow.queued === 0) this.#flows?.delete(flow);
+    if (flow.isOverrun) this.#recover(flow);
+    // All windows start full on the next connection.
+    if (this.#transport === undefined) return;
     const id = JSON.stringify(flow.id);
     this.sendControl(
       Buffer.from(
@@ -207,14 +281,21 @@ export class OutboundQueue implements CreditGranter {
     );
   }
 
+  #recover(flow: Flow): void {
+    flow.isOverrun = false;
+    if (--this.#overruns === 0) this.onRecovered?.();
+  }
+
   #releaseGrants(flow: Flow): void {
     const grants = flow.withheldGrants;
     if (grants === undefined) return;
     flow.withheldGrants = undefined;
+    this.#withheldGrants -= grants.length;
     for (const grant of grants) grant.granter.grantCredit(grant.flow);
   }
 
   #releaseAllGrants(): void {
+    if (this.#withheldGrants === 0) return;
     for (const flow of this.#flows?.values() ?? []) this.#releaseGrants(flow);
   }
 
@@ -234,11 +315,13 @@ export class OutboundQueue implements CreditGranter {
   /** Sends through a new connection; all windows start full. Call `flush` once the attach is acknowledged. */
   attach(transport: NodeTransport): void {
     this.#transport = transport;
-    this.#isSaturated = false;
     this.#movedAt = this.#time.now;
     for (const flow of this.#flows?.values() ?? []) {
       if (flow.id !== CONTROL) flow.credit = LIMITS.creditWindow;
       flow.received = 0;
+      flow.allowance = LIMITS.creditWindow;
+      if (flow.isOverrun) this.#recover(flow);
+      if (flow.queued > 0) this.#addReady(flow);
     }
   }
 
@@ -254,8 +337,8 @@ export class OutboundQueue implements CreditGranter {
     this.#isClosed = true;
     this.detach();
     this.#flows = undefined;
-    this.#waiting = undefined;
+    this.#ready = undefined;
     this.#messages = 0;
-    this.#bytes = 0;
+    this.#count(-this.#bytes);
   }
 }

@@ -7,6 +7,7 @@ import { isUnder } from '@fame-fabric/shared/router';
 import type { CoarseClock } from './coarse-clock.ts';
 import type { NodeTransport } from './node-transport.ts';
 import { OutboundQueue } from './outbound-queue.ts';
+import type { QueueBudget } from './queue-budget.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -35,6 +36,8 @@ export interface AttachTerms {
   readonly acceptsCancel: boolean;
   /** True if the node sends each stream in a flow of its own, which ends with the stream. */
   readonly hasStreamFlows: boolean;
+  /** True if withholding the credit of one flow slows a pair of nodes, and no other calls of the node. */
+  readonly hasPairFlows: boolean;
 }
 
 export class Session implements SessionIdentity {
@@ -51,6 +54,8 @@ export class Session implements SessionIdentity {
   #receivedAt: number;
   /** Last replyTo that passed the check: a caller uses one for all of its calls. */
   #checkedReplyTo = '';
+  /** The node passed on a message of a node below its path. */
+  #isSentinel: boolean;
   #badFrames = 0;
   /** Start of the minute in which bad frames are counted. */
   #badSince = 0;
@@ -64,14 +69,15 @@ export class Session implements SessionIdentity {
     identity: SessionIdentity,
     transport: NodeTransport,
     terms: AttachTerms,
-    deps: { time: CoarseClock; startedAt: number },
+    deps: { time: CoarseClock; budget: QueueBudget; startedAt: number },
   ) {
-    const { time, startedAt } = deps;
+    const { time, budget, startedAt } = deps;
     this.path = identity.path;
     this.systemId = identity.systemId;
     this.kind = identity.kind;
     this.startedAt = startedAt;
-    this.outbound = new OutboundQueue(time);
+    this.outbound = new OutboundQueue(time, budget);
+    this.#isSentinel = identity.kind !== 'node';
     this.#time = time;
     this.#receivedAt = time.now;
     this.#transport = transport;
@@ -107,12 +113,17 @@ export class Session implements SessionIdentity {
     if (address === this.#checkedReplyTo) return true;
     if (this.kind !== 'parent') {
       const at = address.lastIndexOf('@');
-      if (at <= 0 || !isUnder(address.slice(at + 1), this.path) || tryParseAddress(address) === undefined) {
-        return false;
-      }
+      const path = address.slice(at + 1);
+      if (at <= 0 || !isUnder(path, this.path) || tryParseAddress(address) === undefined) return false;
+      if (path !== this.path) this.#isSentinel = true;
     }
     this.#checkedReplyTo = address;
     return true;
+  }
+
+  /** True for a parent, a peer, and a child sentinel that passed on a message: it speaks for many nodes. */
+  get isSentinel(): boolean {
+    return this.#isSentinel;
   }
 
   /** Counts a message that is not a valid envelope; returns the count of the current minute. */

@@ -9,6 +9,7 @@ import type { OpenCall, OpenCalls } from '../open-calls.ts';
 import { cancelNotice, nack } from '../replies.ts';
 import type { CoarseClock } from './coarse-clock.ts';
 import type { NodeTransport } from './node-transport.ts';
+import type { QueueBudget } from './queue-budget.ts';
 import { type AttachTerms, Session, type SessionIdentity } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 
@@ -16,6 +17,7 @@ export interface SessionsDeps {
   identity: Identity;
   clock: Clock;
   time: CoarseClock;
+  budget: QueueBudget;
   table: SessionTable;
   bindings: Bindings;
   calls: OpenCalls;
@@ -42,8 +44,8 @@ export class Sessions {
 
   /** Begins a session with its first connection. */
   open(identity: SessionIdentity, transport: NodeTransport, terms: AttachTerms): Session {
-    const { clock, time } = this.#deps;
-    const session = new Session(identity, transport, terms, { time, startedAt: clock.now() });
+    const { budget, clock, time } = this.#deps;
+    const session = new Session(identity, transport, terms, { time, budget, startedAt: clock.now() });
     this.#deps.table.add(session);
     return session;
   }

@@ -7,7 +7,9 @@ import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import type { Access } from '../access/access.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
+import type { MemoryCeiling } from '../memory-ceiling.ts';
 import { type CoarseClock, TICK_MS } from './coarse-clock.ts';
+import type { QueueBudget } from './queue-budget.ts';
 import type { Session } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 import type { Sessions } from './sessions.ts';
@@ -20,6 +22,8 @@ const CLOSE_AFTER_MS = 31_000;
 const STALLED_MS = 9_000;
 /** Time limit of a pong. Silence is measured separately, so this only ends the wait. */
 const PONG_MS = 10_000;
+/** Queues below this size are not worth closing a node. */
+const MIN_SHED_BYTES = 65_536;
 
 export interface SweeperDeps {
   access: Access;
@@ -27,6 +31,8 @@ export interface SweeperDeps {
   time: CoarseClock;
   table: SessionTable;
   sessions: Sessions;
+  budget: QueueBudget;
+  memory: MemoryCeiling;
   counters: Counters;
   log: Logger;
 }
@@ -57,6 +63,7 @@ export class Sweeper {
       if (isRevoked(session.terms.principal)) this.#revoke(session);
       this.#check(session);
     }
+    this.#shed();
   }
 
   // The node may return with the key of now, and resume.
@@ -70,10 +77,43 @@ export class Sweeper {
     transport.close(CLOSE.credentialRevoked, 'the key of this node is no longer valid');
   }
 
+  // Closes the nodes with the largest queues while the process is above its ceiling, or the sockets above the budget of the
+  // queues. Attaches are refused from the first sweep above the ceiling; nodes are closed from the second.
+  #shed(): void {
+    const { budget, counters, log, memory, sessions, table } = this.#deps;
+    const wasExceeded = memory.isExceeded;
+    const excess = Math.max(memory.check(), budget.excessBytes);
+    if (memory.isExceeded !== wasExceeded) {
+      const { ceilingBytes } = memory;
+      if (wasExceeded) log.info('memory is below its ceiling again', { ceilingBytes });
+      else log.warn('memory is above its ceiling: attaches are refused', { ceilingBytes });
+    }
+    if (excess === 0 || (memory.isExceeded && !wasExceeded)) return;
+    const heldBytes = ({ outbound, transport }: Session): number =>
+      outbound.bytes + (transport?.bufferedBytes ?? 0);
+    const largest = [...table.all()]
+      .filter((session) => heldBytes(session) >= MIN_SHED_BYTES)
+      .sort((a, b) => heldBytes(b) - heldBytes(a));
+    let rest = excess;
+    for (const session of largest) {
+      if (rest <= 0) return;
+      const { path, transport } = session;
+      const bytes = heldBytes(session);
+      rest -= bytes;
+      counters.closedShed++;
+      log.warn('closed a node with a large queue: short of memory', { path, queuedBytes: bytes });
+      sessions.end(session, CLOSE.tryLater, 'the sentinel is short of memory');
+      // A close frame would wait behind what the socket holds.
+      transport?.terminate();
+    }
+  }
+
   #check(session: Session): void {
     const { counters, log, sessions } = this.#deps;
     const { outbound, path, silentMs, transport } = session;
-    if (transport === undefined) return;
+    if (transport === undefined && !outbound.isSaturated) return;
+    // No event is missed by a queue whose transport reports late that it has drained.
+    outbound.flush();
     if (outbound.stalledMs >= STALLED_MS || outbound.isSaturated) {
       counters.closedSlow++;
       log.warn('closed a node that does not read', {
@@ -82,7 +122,7 @@ export class Sweeper {
         queuedBytes: outbound.bytes,
       });
       sessions.end(session, CLOSE.slowConsumer, 'the node does not read');
-    } else if (silentMs >= CLOSE_AFTER_MS) {
+    } else if (transport !== undefined && silentMs >= CLOSE_AFTER_MS) {
       log.warn('closed a silent node', { path, silentMs });
       sessions.end(session, CLOSE.goingAway, `no message and no pong for ${silentMs} ms`);
       transport.terminate();

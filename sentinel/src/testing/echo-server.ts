@@ -7,6 +7,7 @@ import { systemClock } from '@fame-fabric/shared';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { NodeSocket } from '../door/node-socket.ts';
 import { PlainSocket } from '../door/plain-socket.ts';
+import { QueueBudget } from '../session/queue-budget.ts';
 
 /** More than the largest message of Autobahn's case 9.2. */
 const MAX_MESSAGE_BYTES = 17 * 1_048_576;
@@ -72,9 +73,10 @@ function echo(
   ws.on('message', (_data, isBinary) => {
     isText = !isBinary;
   });
+  const budget = new QueueBudget({ queueBytes: maxMessageBytes, queueTotalBytes: 2 * maxMessageBytes });
   const node = usesPlainWs
-    ? new PlainSocket(ws, socket, systemClock)
-    : new NodeSocket(ws, socket, { clock: systemClock, hasHead });
+    ? new PlainSocket(ws, socket, { budget, clock: systemClock })
+    : new NodeSocket(ws, socket, { budget, clock: systemClock, hasHead });
   node.raiseLimits(maxMessageBytes);
   node.onMessage = (bytes) => {
     if (isText) ws.send(Buffer.from(bytes), { binary: false });

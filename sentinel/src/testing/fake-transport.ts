@@ -13,6 +13,7 @@ export class FakeTransport implements NodeTransport {
   isAlive = true;
   closed: { code: number; reason: string } | undefined;
   terminated = false;
+  isPaused = false;
   pings = 0;
 
   send(bytes: Uint8Array): boolean {
@@ -24,6 +25,12 @@ export class FakeTransport implements NodeTransport {
   }
   terminate(): void {
     this.terminated = true;
+  }
+  pause(): void {
+    this.isPaused = true;
+  }
+  resume(): void {
+    this.isPaused = false;
   }
   ping(): Promise<boolean> {
     this.pings++;

@@ -36,6 +36,10 @@ export interface TestOptions {
   resumeWindowMs?: number;
   maxAddressesPerNode?: number;
   maxOpenCallsPerNode?: number;
+  queueBytes?: number;
+  queueTotalBytes?: number;
+  /** Resident memory that the sentinel measures. @default 0 */
+  rssBytes?: () => number;
 }
 
 export function makeTestParts({
@@ -43,11 +47,18 @@ export function makeTestParts({
   resumeWindowMs = 5_000,
   maxAddressesPerNode = 10,
   maxOpenCallsPerNode = 5_000,
+  queueBytes = 8_388_608,
+  queueTotalBytes = 50_331_648,
+  rssBytes = () => 0,
 }: TestOptions = {}) {
   const clock = new ManualClock();
   const log = new CaptureLog();
   const limits = { maxSessions: 5_000, maxOpenCallsPerNode, maxAddressesPerNode };
-  const parts = makeParts({ access, clock, log }, { id: 'S', resumeWindowMs, ...limits });
+  const memory = { queueBytes, queueTotalBytes, memoryLimitBytes: 1_000_000_000 };
+  const parts = makeParts(
+    { access, clock, log, rssBytes },
+    { id: 'S', resumeWindowMs, ...limits, ...memory },
+  );
   const { admission, peerIds, table } = parts;
 
   const attach = (

@@ -13,7 +13,14 @@ import {
   newId,
   type Transport,
 } from '@fame-fabric/shared';
-import { ANONYMOUS, Dialer, Heartbeat, isOwnSoftware, NODE_CAPABILITIES } from '@fame-fabric/shared/internal';
+import {
+  ANONYMOUS,
+  Dialer,
+  Heartbeat,
+  isOwnSoftware,
+  NODE_CAPABILITIES,
+  PAIR_FLOWS_CAPABILITY,
+} from '@fame-fabric/shared/internal';
 import { CLOSE } from '../close-codes.ts';
 import type { Identity } from '../identity.ts';
 import type { OpenCall, OpenCalls } from '../open-calls.ts';
@@ -114,7 +121,8 @@ export class Uplink {
         systemId: id,
         instanceId: this.#instanceId,
         acceptedLogicals: [isParent ? 'fame.fabric' : '*'],
-        capabilities: [...NODE_CAPABILITIES],
+        // A sentinel keeps the flows of its nodes apart, so their credit may be withheld.
+        capabilities: [...NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY],
       },
       { corrId: newId(), flowId, seqId: 0, flowFlags: FLOW.syn },
     );
@@ -139,7 +147,14 @@ export class Uplink {
     const session = sessions.open(
       { path, systemId: systemId ?? path.slice(1), kind: this.#kind },
       transport,
-      { principal: ANONYMOUS, instanceId: '', epoch: '', acceptsCancel: isOurs, hasStreamFlows: isOurs },
+      {
+        principal: ANONYMOUS,
+        instanceId: '',
+        epoch: '',
+        acceptsCancel: isOurs,
+        hasStreamFlows: isOurs,
+        hasPairFlows: isOurs,
+      },
     );
     this.#session = session;
     transport.onMessage = (bytes) => router.receive(session, bytes as Buffer);

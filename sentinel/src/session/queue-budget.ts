@@ -1,0 +1,62 @@
+// The memory that all outbound queues of the process share, including what their sockets hold. Each queue may grow up to the
+// room that is left (a dynamic threshold, as in switches with shared memory): a few busy queues get much, many stalled ones
+// get little each, and the sum never passes the total.
+
+/** Bytes that a socket may hold before messages wait in the queue instead. */
+const SOCKET_BYTES = 98_304;
+/** The same while the budget is used up. Above the size of a gather buffer, which is no sign of a slow reader. */
+const SHORT_SOCKET_BYTES = 32_768;
+
+export interface QueueLimits {
+  /** Largest queue of one node, in bytes. @default 8 MiB */
+  readonly queueBytes: number;
+  /** Bytes of all queues and sockets together. @default 48 MiB, or twice `queueBytes` if that is more */
+  readonly queueTotalBytes: number;
+}
+
+export class QueueBudget implements QueueLimits {
+  readonly queueBytes: number;
+  readonly queueTotalBytes: number;
+  /** Bytes that wait in queues, with the overhead of each message. */
+  #queued = 0;
+  /** Bytes that sockets hold because the system has not accepted them. */
+  #held = 0;
+
+  constructor({ queueBytes, queueTotalBytes }: QueueLimits) {
+    this.queueBytes = queueBytes;
+    this.queueTotalBytes = queueTotalBytes;
+  }
+
+  get queuedBytes(): number {
+    return this.#queued;
+  }
+
+  get socketBytes(): number {
+    return this.#held;
+  }
+
+  /** Bytes above the total. Only what sockets hold can exceed it. */
+  get excessBytes(): number {
+    return Math.max(0, this.#queued + this.#held - this.queueTotalBytes);
+  }
+
+  /** Size up to which one queue may grow now. Negative if the total is exceeded. */
+  get queueBound(): number {
+    return Math.min(this.queueBytes, this.queueTotalBytes - this.#queued - this.#held);
+  }
+
+  /** Bytes that one socket may hold now. */
+  get socketBound(): number {
+    return this.#queued + this.#held < this.queueTotalBytes ? SOCKET_BYTES : SHORT_SOCKET_BYTES;
+  }
+
+  /** Counts bytes that were added to a queue; a negative number counts removed ones. */
+  countQueued(bytes: number): void {
+    this.#queued += bytes;
+  }
+
+  /** Counts bytes that a socket began to hold; a negative number counts released ones. */
+  countHeld(bytes: number): void {
+    this.#held += bytes;
+  }
+}
