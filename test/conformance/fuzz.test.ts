@@ -1,6 +1,7 @@
 // P16: random frames, sent to a live sentinel while canary calls run through it: 20,000 with every test run, 100,000 with the
 // crash tests. Each must be refused with a defined code, or close its connection with one, within a second. Frames that happen
 // to be valid are handled as usual. FAME_FUZZ_FRAMES and FAME_FUZZ_SEED select others. A frame that fails becomes a fixture.
+import { createInterface } from 'node:readline';
 import { decode } from '@fame-fabric/shared';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
@@ -19,13 +20,43 @@ const CLOSE_CODES = new Set([1000, 1001, 1002, 1007, 1008, 1009, 4008, 4400, 440
 const CANARY = 'canary@fame.fabric';
 const SERVED = 'served@fame.fabric';
 
+/** Everything that the sentinel wrote to its log. */
+interface WrittenLog {
+  bytes: number;
+  lines: number;
+  /** Most lines that arrived in one second, and most of them about one node. */
+  mostInSecond: number;
+  mostOfNode: number;
+}
+
 let sentinel: OurSentinel;
+const written: WrittenLog = { bytes: 0, lines: 0, mostInSecond: 0, mostOfNode: 0 };
 beforeAll(async () => {
-  sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '0' } });
+  sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '0', FAME_LOG_LEVEL: 'info' } });
+  readLog(sentinel, written);
 });
 afterAll(stopAll);
 const nodes = new RawNodes(() => sentinel.url);
 afterEach(() => nodes.closeAll());
+
+/** Counts the lines by the second of their own time. */
+function readLog({ proc }: OurSentinel, log: WrittenLog): void {
+  let second = '';
+  let inSecond = 0;
+  let ofNode = new Map<string, number>();
+  createInterface({ input: proc.child.stderr! }).on('line', (line) => {
+    log.bytes += line.length + 1;
+    if (!line.startsWith('{')) return;
+    log.lines++;
+    const { time, path, remote } = JSON.parse(line) as { time: string; path?: string; remote?: string };
+    if (time.slice(0, 19) !== second) [second, inSecond, ofNode] = [time.slice(0, 19), 0, new Map()];
+    log.mostInSecond = Math.max(log.mostInSecond, ++inSecond);
+    const node = path ?? remote;
+    if (node === undefined) return;
+    ofNode.set(node, (ofNode.get(node) ?? 0) + 1);
+    log.mostOfNode = Math.max(log.mostOfNode, ofNode.get(node)!);
+  });
+}
 
 const isValid = (bytes: Buffer): boolean => {
   try {
@@ -131,8 +162,18 @@ test(`P16: ${FRAMES} fuzzed frames: no crash, no node left, every canary call an
   expect(sentinel.proc.alive).toBe(true);
   // The heap settles near 265 MB. A leak for each frame would exceed this limit in the second half alone.
   expect((sentinel.proc.rssBytes() - tally.halfwayBytes) / 1_048_576).toBeLessThan(128);
-  // Logs stay small: at most 200 bytes for each bad frame.
-  expect(sentinel.proc.output.length).toBeLessThan(Math.max(200 * tally.bad, 1_000));
+  // Logs stay small: at most 200 bytes for each bad frame, and 10 lines in a second for each connection. A second of the clock
+  // has parts of two windows of the log.
+  const { bytes, lines, mostInSecond, mostOfNode } = written;
+  console.info(
+    `P16: ${tally.sent} frames, ${tally.bad} bad, ${tally.refused} refused, closed ${JSON.stringify([...tally.closed])}; ` +
+      `${canaryCalls.calls} canary calls, longest ${Math.round(canaryCalls.longestMs)} ms; log ${bytes} B ` +
+      `(${(bytes / tally.bad).toFixed(1)} per bad frame) in ${lines} lines, at most ${mostInSecond} in a second, ${mostOfNode} of a node`,
+  );
+  expect(lines).toBeGreaterThan(0);
+  expect(bytes).toBeLessThan(200 * tally.bad);
+  expect(mostInSecond).toBeLessThanOrEqual(10 * ATTACKERS);
+  expect(mostOfNode).toBeLessThanOrEqual(20);
   // No node of the attackers is left.
   await expect.poll(() => listNodes(sentinel)).toHaveLength(2);
 }, 180_000);
