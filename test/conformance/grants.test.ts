@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { closeLinks, connectLink, mathService, serviceOf } from '../kit/our-node.ts';
 import { stopAll } from '../kit/processes.ts';
 import { id, type Json, RawNodes } from '../kit/raw-node.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { fetchWithKey, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 let sentinel: OurSentinel;
 beforeAll(async () => {
@@ -30,7 +30,7 @@ const nack = (refId: string): Json => ({
 });
 
 const ungranted = async (): Promise<number> => {
-  const text = await (await fetch(`${sentinel.http}/metrics`)).text();
+  const text = await (await fetchWithKey(sentinel, '/metrics')).text();
   return Number(/^fame_ungranted_total (\d+)$/m.exec(text)?.[1]);
 };
 
