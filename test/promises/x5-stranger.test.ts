@@ -1,0 +1,157 @@
+// X5: what a program without the key can do on this machine. SECURITY.md lists these abilities; each is refused here, or
+// allowed with the reason that is given there. The fabric has the key: its agent holds it, as that of `make start` does.
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { localKeyFile } from '@fame-fabric/shared/node';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { startOurAgent } from '../kit/commands.ts';
+import { stopAll } from '../kit/processes.ts';
+import { id, type Json, RawNodes } from '../kit/raw-node.ts';
+import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+
+const CHAT = 'chat@fame.fabric';
+
+let sentinel: OurSentinel;
+const nodes = new RawNodes(() => sentinel.url);
+/** Header of a node that has the key. */
+const withKey = () => ({
+  ws: { headers: { authorization: `Bearer ${readFileSync(localKeyFile(sentinel.dataDir), 'utf8').trim()}` } },
+});
+
+beforeAll(async () => {
+  sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '2000' } });
+  await startOurAgent({ url: sentinel.url, env: { FAME_DATA_DIR: sentinel.dataDir } }, 'chat');
+});
+afterEach(() => nodes.closeAll());
+afterAll(stopAll);
+
+describe('X5: a stranger may not', () => {
+  test.each(['/fame/v1/nodes', '/fame/v1/trace', '/metrics'])('list or watch: %s', async (path) => {
+    expect((await fetch(`${sentinel.http}${path}`)).status).toBe(401);
+  });
+
+  test('answer, refuse or follow up the call of another node, or write to its mailboxes', async () => {
+    const [agent, caller] = await Promise.all([nodes.attached(withKey()), nodes.attached(withKey())]);
+    const stranger = await nodes.attached();
+    await agent.serve('x5@fame.fabric');
+    const { corrId, id: refId, replyTo } = caller.sendCall('x5@fame.fabric', 'ask');
+    const request = await agent.next((m) => m.corrId === corrId);
+    const result = { type: 'Data', payload: { jsonrpc: '2.0', id: corrId, result: 'FORGED' } };
+    const forged: Json[] = [
+      { to: replyTo, corrId, frame: result },
+      { to: replyTo, corrId, rtype: 2, replyTo: stranger.replyTo(), frame: result },
+      { to: replyTo, corrId, frame: { type: 'DeliveryAck', ok: false, code: 'NO_ROUTE', refId } },
+      { to: replyTo, corrId, frame: { type: 'SecureClose', cid: '1' } },
+      { to: replyTo, corrId: id(), frame: result },
+      { to: replyTo, frame: result },
+      { to: `__sys__@${caller.path}`, corrId, frame: result },
+      { to: `__sys__@${agent.path}`, corrId, frame: { type: 'DeliveryAck', ok: true, refId: request.id } },
+    ];
+    for (const envelope of forged) stranger.send(envelope);
+    expect(await stranger.silent((m) => m.frame.type === 'DeliveryAck')).toBe(true);
+    expect(await agent.silent((m) => m.frame.type === 'DeliveryAck')).toBe(true);
+    agent.answer(request, 'the answer');
+    expect((await caller.next((m) => m.corrId === corrId)).frame.payload.result).toBe('the answer');
+    expect(
+      await caller.silent((m) => m.frame.payload?.result === 'FORGED' || m.frame.type === 'DeliveryAck'),
+    ).toBe(true);
+  });
+
+  test('have a reply sent to another node', async () => {
+    const [victim, stranger] = [await nodes.attached(), await nodes.attached()];
+    const answer = await stranger.call(CHAT, 'describe', {}, { replyTo: victim.replyTo() });
+    expect(answer.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'REPLY_TO_FORGED' });
+  });
+
+  test('take the address of a living agent, or advertise a capability for it', async () => {
+    const stranger = await nodes.attached();
+    expect((await stranger.bind(CHAT)).frame).toMatchObject({ ok: false, code: 'ADDRESS_IN_USE' });
+    const advertised = await stranger.advertise(CHAT, ['fame.capability.agent']);
+    expect(advertised.frame).toMatchObject({ ok: false, code: 'ADDRESS_FORBIDDEN' });
+  });
+
+  test('be a peer, at either URL', async () => {
+    for (const kind of ['peer', 'downstream'] as const) {
+      const peer = nodes.attached({ kind, attach: { originType: 'peer' } });
+      await expect(peer).rejects.toThrow(/ADMIT_REFUSED/);
+    }
+  });
+
+  test('take the path, the queue or the calls of a node that lost its connection', async () => {
+    const [lost, caller] = await Promise.all([nodes.attached(withKey()), nodes.attached()]);
+    await lost.serve('lost@fame.fabric');
+    const { path, systemId } = lost;
+    const call = caller.sendCall('lost@fame.fabric', 'ask');
+    await lost.next((m) => m.corrId === call.corrId);
+    await lost.cut();
+    caller.send({ to: `private@${path}`, frame: { type: 'Data', payload: 'secret' } });
+    await caller.heartbeat();
+    const stranger = await nodes.attached({ systemId });
+    expect(stranger.path).not.toBe(path);
+    expect(await stranger.silent((m) => m.frame.type === 'Data')).toBe(true);
+    stranger.send({
+      to: caller.replyTo(),
+      corrId: call.corrId,
+      frame: { type: 'Data', payload: { jsonrpc: '2.0', id: call.corrId, result: 'ANSWERED BY THIEF' } },
+    });
+    await stranger.heartbeat();
+    const end = await caller.next((m) => m.corrId === call.corrId);
+    expect(end.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'NODE_GONE' });
+  });
+});
+
+describe('X5: a stranger may', () => {
+  test('attach, call every agent, and bind a free address', async () => {
+    const stranger = await nodes.attached();
+    expect((await stranger.call(CHAT, 'describe')).frame.payload.result).toMatchObject({ address: CHAT });
+    expect((await stranger.bind('free@fame.fabric')).frame.ok).toBe(true);
+  });
+
+  test('read, continue and end a conversation whose id it knows', async () => {
+    const conversation = randomUUID();
+    const [owner, stranger] = [await nodes.attached(withKey()), await nodes.attached()];
+    const start = { id: conversation, payload: {} };
+    await owner.call(CHAT, 'start_task', start);
+    const turn = { conversation_id: conversation, user_message: 'My name is Ada.' };
+    expect((await owner.call(CHAT, 'run_turn', turn)).frame.payload.result).toContain('Ada');
+    const history = await stranger.call(CHAT, 'get_history', { conversation_id: conversation });
+    expect(JSON.stringify(history.frame.payload.result)).toContain('My name is Ada.');
+    const ended = await stranger.call(CHAT, 'end_conversation', { conversation_id: conversation });
+    expect(ended.frame.payload).not.toHaveProperty('error');
+  });
+
+  test('but learns no id of a conversation from the agent', async () => {
+    const conversation = randomUUID();
+    const [owner, stranger] = [await nodes.attached(withKey()), await nodes.attached()];
+    await owner.call(CHAT, 'start_task', { id: conversation, payload: {} });
+    const unknown = await stranger.call(CHAT, 'get_history', { conversation_id: randomUUID() });
+    expect(unknown.frame.payload.error.data.code).toBe('CONVERSATION_UNKNOWN');
+    for (const method of ['describe', 'agent.get_card', 'tasks/list', 'list', 'get_history']) {
+      const answer = await stranger.call(CHAT, method);
+      expect(JSON.stringify(answer), method).not.toContain(conversation);
+    }
+  });
+});
+
+describe('X5: a page in a browser reaches nothing', () => {
+  const ORIGINS = [
+    'https://example.com',
+    'http://localhost:5173',
+    'http://127.0.0.1:1',
+    'chrome-extension://abcdefghijklmnop',
+    'null',
+  ];
+
+  test.each(ORIGINS)('%s', async (origin) => {
+    await expect(nodes.attached({ ws: { headers: { origin } } })).rejects.toThrow(/403/);
+    await expect(nodes.attached({ ws: { headers: { origin } }, kind: 'peer' })).rejects.toThrow(/403/);
+    for (const path of ['/fame/v1/nodes', '/fame/v1/trace', '/metrics', '/fame/v1/nodes?/health']) {
+      expect((await fetch(`${sentinel.http}${path}`, { headers: { origin } })).status).toBe(403);
+    }
+  });
+
+  test('a page under a name that was pointed at this machine', async () => {
+    const headers = { host: `evil.example:${sentinel.port}`, origin: `http://evil.example:${sentinel.port}` };
+    await expect(nodes.attached({ ws: { headers } })).rejects.toThrow(/403/);
+  });
+});
