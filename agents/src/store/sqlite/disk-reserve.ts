@@ -4,13 +4,19 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** The log of deleting a conversation of 60 MB has 550 KB. */
-const RESERVE_BYTES = 1_048_576;
-/** The reserve is not taken from a disk that would have less free space afterwards. */
-const MIN_FREE_BYTES = 2 * RESERVE_BYTES;
+const BLOCK_BYTES = 1_048_576;
+/**
+ * The log has about 4 MB, which SQLite copies into the database before it uses the log again. Deleting a conversation of 60 MB adds
+ * 550 KB to it.
+ */
+const RESERVE_BYTES = 6 * BLOCK_BYTES;
+/** Free space that a disk must have beside the reserve when it is first taken. */
+const MIN_FREE_BYTES = RESERVE_BYTES;
 
 export class DiskReserve {
   readonly #path: string;
+  /** True while this process owes the reserve that it released. */
+  isReleased = false;
 
   constructor(path: string) {
     this.#path = path;
@@ -21,14 +27,16 @@ export class DiskReserve {
     try {
       if ((statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0) >= RESERVE_BYTES) return;
       const { bavail, bsize } = statfsSync(dirname(this.#path));
-      if (bavail * bsize < RESERVE_BYTES + MIN_FREE_BYTES) return;
+      if (bavail * bsize < RESERVE_BYTES + (this.isReleased ? 0 : MIN_FREE_BYTES)) return;
       const file = openSync(this.#path, 'w', 0o600);
       try {
         // Random bytes, because file systems may store zeros without using space.
-        writeSync(file, randomBytes(RESERVE_BYTES));
+        const block = randomBytes(BLOCK_BYTES);
+        for (let written = 0; written < RESERVE_BYTES; ) written += writeSync(file, block);
       } finally {
         closeSync(file);
       }
+      this.isReleased = false;
     } catch {
       this.release();
     }
@@ -38,6 +46,7 @@ export class DiskReserve {
   release(): boolean {
     try {
       rmSync(this.#path);
+      this.isReleased = true;
       return true;
     } catch {
       return false;

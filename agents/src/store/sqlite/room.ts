@@ -35,30 +35,48 @@ export class RoomMaker {
     const { db, journal } = this.#deps;
     if (!journal.hasRemovable(now, except)) return false;
     const bytes = usedBytes(db);
-    return this.withReserve(() => this.#make(now, bytes - stepOf(bytes), except));
+    return this.withReserve(() => this.#make(now, bytes - stepOf(bytes), except), 1);
   }
 
-  /** Runs `free` with the reserve's space on the disk, and takes the reserve again from the space that it freed. */
-  withReserve<T>(free: () => T): T {
-    const { reserve } = this.#deps;
+  /**
+   * Runs `free` with the reserve's space on the disk. Then shrinks the file in at most `maxSteps` steps, and takes the reserve
+   * again.
+   */
+  withReserve<T>(free: () => T, maxSteps: number): T {
+    const { journal, reserve } = this.#deps;
     reserve.release();
+    this.#emptyLog();
     try {
       return free();
     } finally {
-      this.#returnSpace();
+      this.#emptyLog();
+      try {
+        for (let step = 0; step < maxSteps; step++) {
+          const { isDone } = journal.shrink();
+          this.#emptyLog();
+          if (isDone) break;
+        }
+      } catch {
+        // SQLite uses the free pages for other conversations.
+      }
       reserve.take();
     }
   }
 
-  // The freed space is in the log, and in free pages at any place of the file.
-  #returnSpace(): void {
-    const { db, journal } = this.#deps;
+  /** Takes a released reserve again before the store closes. */
+  close(): void {
+    const { reserve } = this.#deps;
+    if (!reserve.isReleased) return;
+    this.#emptyLog();
+    reserve.take();
+  }
+
+  /** Copies the log into the database and truncates it, unless another process reads it. */
+  #emptyLog(): void {
     try {
-      db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
-      journal.shrink();
-      db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+      this.#deps.db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     } catch {
-      // SQLite uses the space for other conversations.
+      // The log stays, and the deletion needs more of the reserve.
     }
   }
 

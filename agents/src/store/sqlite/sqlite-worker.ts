@@ -1,5 +1,6 @@
 // The thread that owns the database of a store, so that the main thread never blocks on the disk. It runs all requests that have
 // arrived in one transaction and answers after the commit is durable. A request that finds the store full waits until room is made.
+import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { RoomReport } from '../store.ts';
 import { DiskReserve } from './disk-reserve.ts';
@@ -56,7 +57,7 @@ const WRITES = [
 const READS = ['peek', 'record', 'read', 'history', 'unfinished', 'list', 'time'] as const;
 export type Operation = (typeof WRITES)[number] | (typeof READS)[number] | 'close';
 /** Writes that free space. On a full disk they use the reserve, and never make room by other conversations. */
-const FREEING: ReadonlySet<Operation> = new Set(['trash', 'remove', 'sweep', 'shrink']);
+const FREEING: ReadonlySet<Operation> = new Set(['trash', 'remove', 'sweep']);
 
 /** Limit of operations in one commit. */
 const MAX_BATCH = 256;
@@ -73,30 +74,37 @@ const faultOf = (error: unknown): NonNullable<WorkerAnswer['fault']> => {
   return { code, message, details, cause: cause instanceof Error ? cause.message : '' };
 };
 
-function openFile() {
-  try {
-    return openDatabase(setup);
-  } catch (error) {
-    // Opening creates files, so on a full disk it needs the reserve.
-    if (!mayBeDiskFull((error as Error).cause) || !reserve.release()) throw error;
-    return openDatabase(setup);
-  }
-}
-
-function open() {
-  const db = openFile();
+/** Opens the file and acquires the lock of this writer. */
+function openFile(): DatabaseSync {
+  const db = openDatabase(setup);
   try {
     locks.acquire(setup.holder);
+    return db;
   } catch (error) {
     db.close();
     throw openingFault(error, setup.path);
   }
+}
+
+function openFileOnFullDisk(error: unknown): DatabaseSync {
+  // Opening creates files, which needs the reserve.
+  if (!mayBeDiskFull((error as Error).cause) || !reserve.release()) throw error;
+  return openFile();
+}
+
+function open() {
+  let db: DatabaseSync;
+  try {
+    db = openFile();
+  } catch (error) {
+    db = openFileOnFullDisk(error);
+  }
+  reserve.take();
   const journal = new SqliteJournal(db, {
     holder: setup.holder,
     maxBytes: setup.maxBytes,
     isDead: (one) => locks.isDead(one),
   });
-  reserve.take();
   const onRoom = (report: RoomReport): void => {
     port.postMessage([{ id: 0, room: report } satisfies WorkerAnswer]);
   };
@@ -154,6 +162,7 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
       case 'list':
         return journal.list(...(args as [never]));
       case 'close':
+        room.close();
         db.close();
         locks.release();
         port.close();
@@ -226,7 +235,9 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
     if (batch.length === 1) {
       if (isDiskFull(error) && FREEING.has(first!.op)) {
         try {
-          return room.withReserve(() => commit(batch, false));
+          // Only commands remove a conversation, and their user waits for the space.
+          const maxSteps = first!.op === 'remove' ? Number.POSITIVE_INFINITY : 1;
+          return room.withReserve(() => commit(batch, false), maxSteps);
         } catch (again) {
           return [{ id: first!.id, fault: faultOf(again) }];
         }
