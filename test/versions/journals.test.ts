@@ -1,12 +1,13 @@
-// X8: a journal that a packed release wrote opens with this version and continues, its open turns included. On the way back, the
-// release either continues too, or refuses the file with STORE_SCHEMA and leaves it unchanged.
+// X8: an update in place, with one data directory for the sentinel and the agents. A journal that a packed release wrote opens with
+// this version and continues, its open turns included. On the way back, the release either continues too, or refuses the file with
+// STORE_SCHEMA and leaves it as it was.
 import { randomUUID } from 'node:crypto';
 import { gate } from '@fame-fabric/agents/testing';
 import { afterAll, describe, expect, test } from 'vitest';
 import { temporaryDirectory } from '../kit/sentinel.ts';
 import { lastUserText, startModel, stopStack } from '../kit/stack.ts';
 import { LibraryClient, runFame, spawnAgent, startAgent, startSentinel } from './fabric.ts';
-import { RELEASES, thisVersion, unpack } from './releases.ts';
+import { type Installed, RELEASES, thisVersion, unpack } from './releases.ts';
 
 const latest = thisVersion();
 
@@ -25,7 +26,12 @@ describe.each(RELEASES)('X8: a journal of %s', (version) => {
       },
     });
     const dataDir = temporaryDirectory();
-    const sentinel = await startSentinel(latest, { env: { FAME_RESUME_WINDOW_MS: '500' } });
+    const env = { FAME_RESUME_WINDOW_MS: '500' };
+    let sentinel = await startSentinel(release, { dataDir, env });
+    const restartSentinel = async (of: Installed): Promise<void> => {
+      await sentinel.proc.stop();
+      sentinel = await startSentinel(of, { dataDir, port: sentinel.port, env });
+    };
     const settings = { dataDir, modelUrl: model.url };
     const conversation = randomUUID();
     const turn = { do: 'turn', conversation } as const;
@@ -39,6 +45,7 @@ describe.each(RELEASES)('X8: a journal of %s', (version) => {
     await half.reached;
     await agent.kill();
     half.open();
+    await restartSentinel(latest);
 
     // This version finishes the open turn and continues.
     agent = await startAgent(latest, sentinel.url, settings);
@@ -49,6 +56,7 @@ describe.each(RELEASES)('X8: a journal of %s', (version) => {
     expect(list).toMatchObject({ code: 0, output: expect.stringContaining(conversation) });
 
     // The way back.
+    await restartSentinel(release);
     const back = spawnAgent(release, sentinel.url, settings);
     const outcome = await Promise.race([back.exited, back.waitFor(/chat@\S+ is served through /)]);
     if ('code' in outcome) {
@@ -62,6 +70,7 @@ describe.each(RELEASES)('X8: a journal of %s', (version) => {
       `X8: ${version} and the journal of ${latest.version}: ${'code' in outcome ? 'refused' : 'continued'}`,
     );
     // And forward again: nothing was lost.
+    await restartSentinel(latest);
     await startAgent(latest, sentinel.url, settings);
     const messages = 'code' in outcome ? 9 : 11;
     expect(await client.ask({ ...turn, text: 'five' })).toBe(`re: five (${messages})`);
