@@ -1,8 +1,10 @@
-// Runs once before the tests that need packages of their own, so that no two files install at the same time.
+// Runs once before the tests that need packages of their own or of the system, so that no two files install at the same time.
+import { ensureFaketime } from './faketime.ts';
 import { ensureMermaid } from './mermaid.ts';
 import { ensureInstalled } from './naylence.ts';
 
 export const setup = (): void => {
   ensureInstalled();
   ensureMermaid();
+  ensureFaketime();
 };

@@ -1,5 +1,5 @@
 // A clock that a test advances. Timers fire in the order in which they are due. While one fires, `monotonic()` is its due time.
-// Wall time runs beside it and can be stepped alone, as when somebody sets the clock of the machine.
+// Wall time runs beside it and can be stepped alone, as if the clock of the machine were set.
 import type { Clock, Timer } from '../async/clock.ts';
 
 interface Pending {
