@@ -5,7 +5,10 @@ import { onAbort } from '@fame-fabric/shared/internal';
 const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
   typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
 
-/** Sends `returned`, the return value of the operation's `run`. Reads `scope.signal` only for streams. */
+/**
+ * Sends `returned`, the return value of the operation's `run`. Reads `scope.signal` only for streams. Resolves when the caller has
+ * room for its next answer, so that unread answers keep the places of running calls.
+ */
 export async function answer(
   call: IncomingCall,
   returned: unknown,
@@ -15,7 +18,7 @@ export async function answer(
   if (isAsyncIterable(result)) {
     await answerItems(call, result[Symbol.asyncIterator](), scope.signal);
   } else if (!call.isStream) {
-    call.reply(result ?? null);
+    await call.reply(result ?? null);
   } else {
     if (result !== undefined && result !== null) await call.push(result);
     call.end();
@@ -41,14 +44,14 @@ async function answerItems(
       if (signal.aborted) throw new FabricError('CALL_CANCELLED', 'The call was cancelled');
       if (done) {
         if (call.isStream) call.end();
-        else call.reply(null);
+        else await call.reply(null);
         return;
       }
       if (value === undefined || value === null) {
         throw new Error('An operation yielded null, which ends a stream on the wire');
       }
       if (!call.isStream) {
-        call.reply(value);
+        await call.reply(value);
         return;
       }
       await call.push(value);

@@ -40,7 +40,7 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
       traceId: undefined,
       meta: undefined,
       signal: controller.signal,
-      reply: done.resolve,
+      reply: async (value) => done.resolve(value),
       fail: done.reject,
       refuse: done.reject,
       push: async (item) => {

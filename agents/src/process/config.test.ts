@@ -35,6 +35,7 @@ const DEFAULTS = {
   agents: ['chat'],
   tools: 'standard',
   maxConcurrent: 64,
+  queueBytes: 8_388_608,
   model: {
     name: 'gpt-4.1-mini',
     apiKey: undefined,
@@ -83,6 +84,7 @@ describe('readAgentConfig', () => {
       FAME_AGENTS: 'chat, refine team',
       FAME_TOOLS: 'None',
       FAME_MAX_CONCURRENT: '8',
+      FAME_QUEUE_BYTES: '1048576',
       OPENAI_API_KEY: 'sk-x',
       OPENAI_BASE_URL: 'http://127.0.0.1:11434/v1',
       MODEL_NAME: 'llama',
@@ -109,6 +111,7 @@ describe('readAgentConfig', () => {
       agents: ['chat', 'refine', 'team'],
       tools: 'none',
       maxConcurrent: 8,
+      queueBytes: 1_048_576,
       model: {
         name: 'llama',
         apiKey: 'sk-x',

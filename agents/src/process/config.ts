@@ -40,6 +40,8 @@ export interface AgentConfig {
   /** Tools that the chat agent offers its model. */
   readonly tools: 'standard' | 'none';
   readonly maxConcurrent: number;
+  /** Bound of the answers that wait for one caller, and of the requests that wait for one callee, in bytes. */
+  readonly queueBytes: number;
   readonly model: ModelConfig;
 }
 
@@ -161,6 +163,14 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     description: 'Calls that one agent runs at once; others wait in order.',
   },
   {
+    name: 'FAME_QUEUE_BYTES',
+    type: 'integer',
+    unit: 'bytes',
+    default: '8388608',
+    description:
+      'Answers that wait for one caller, and requests that wait for one callee, in this process; at most 67108864.',
+  },
+  {
     name: 'OPENAI_API_KEY',
     type: 'text',
     default: '',
@@ -240,6 +250,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
         none: 'none',
       }),
       maxConcurrent: reader.integer('FAME_MAX_CONCURRENT', 64, 1, 10_000),
+      queueBytes: reader.integer('FAME_QUEUE_BYTES', 8_388_608, 1_048_576, 67_108_864),
       model: {
         name: reader.text('MODEL_NAME') ?? 'gpt-4.1-mini',
         apiKey: reader.secret('OPENAI_API_KEY'),

@@ -120,6 +120,7 @@ export function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
     // Also for the first attach, before an address is bound.
     backoffMaxMs: SERVING_BACKOFF_MAX_MS,
     deliveryProfile: config.deliveryProfile,
+    queueBytes: config.queueBytes,
     systemId: config.nodeId,
     token,
     trace: config.showEnvelopes ? envelopeLog(log) : undefined,

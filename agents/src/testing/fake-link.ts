@@ -107,7 +107,7 @@ export class FakeLink implements AgentLink {
       traceId: 'trace',
       meta: options.meta,
       signal: controller.signal,
-      reply: (result) => finish({ result: wire(result) }),
+      reply: async (result) => finish({ result: wire(result) }),
       refuse: (error) => finish({ error: rpcError(id, error).error, isRefused: true }),
       fail: (error, logId) => finish({ error: rpcError(id, error, logId).error }),
       push: async (item) => {

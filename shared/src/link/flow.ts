@@ -2,6 +2,7 @@
 // Control frames need no credit, and received credit is booked in the message event itself. Two nodes that queued each
 // other's credit behind messages that need credit would deadlock.
 import { Fifo } from '../async/fifo.ts';
+import type { Waiters } from '../async/waiters.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';
 
@@ -16,9 +17,17 @@ export interface Sender {
 }
 
 export interface QueuedMessage {
+  readonly id: string;
   readonly bytes: Uint8Array;
-  readonly envelope: Envelope;
+  /** Set if messages are traced. */
+  readonly envelope: Envelope | undefined;
   readonly sender: Sender | undefined;
+}
+
+/** A received request that starts as soon as its caller has read enough of its answers. */
+export interface HeldCall {
+  readonly isOver: boolean;
+  start(): void;
 }
 
 /** The sending side of one flow: its credit, and the messages that wait for credit or for a connection. */
@@ -32,14 +41,24 @@ export class SendFlow {
   /** The interval between heartbeats in which the flow was last used. */
   usedIn = 0;
   readonly waiting = new Fifo<QueuedMessage>();
+  /** The pair flow whose bound applies: that of the caller for the flow of a stream, otherwise the flow itself. */
+  readonly pair: SendFlow;
+  /** Of a pair flow: the bytes that wait here and on the flows of its streams. */
+  queuedBytes = 0;
+  /** Of a pair flow: requests of the caller that wait until its answers have been sent. */
+  held: Fifo<{ readonly call: HeldCall; readonly cost: number }> | undefined;
+  heldBytes = 0;
+  /** Of a pair flow: waiters for room in its queue. */
+  roomWaiters: Waiters | undefined;
 
-  constructor(id: string) {
+  constructor(id: string, pair?: SendFlow) {
     this.id = id;
+    this.pair = pair ?? this;
   }
 
   /** True if nothing waits, and the receiver owes no credit. A flow that replaces this one starts with a full window. */
   get isIdle(): boolean {
-    return this.waiting.size === 0 && this.credit > LIMITS.creditWindow - LIMITS.creditReturnAfter;
+    return this.queuedBytes === 0 && this.credit > LIMITS.creditWindow - LIMITS.creditReturnAfter;
   }
 }
 

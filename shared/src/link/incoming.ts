@@ -44,6 +44,8 @@ export class Incoming implements IncomingCall {
   readonly traceId: string | undefined;
   readonly meta: Record<string, unknown> | undefined;
   readonly corrId: string;
+  /** The flow of unary answers to the caller. */
+  readonly pair: SendFlow;
   /** The neighbor that the call came from, and that its answers go to. */
   readonly neighbor: Neighbor;
   readonly #owner: IncomingOwner;
@@ -73,6 +75,7 @@ export class Incoming implements IncomingCall {
     const isNotification =
       rpcId === undefined && envelope.corrId === undefined && !expects(envelope, RTYPE.reply | RTYPE.stream);
     this.replyTo = isNotification ? '' : (envelope.replyTo ?? '');
+    this.pair = this.replyTo === '' ? neighbor.main : neighbor.flowTo(this.replyTo);
     this.traceId = envelope.traceId;
     const { meta } = envelope;
     this.meta = typeof meta === 'object' && meta !== null ? meta : undefined;
@@ -91,8 +94,8 @@ export class Incoming implements IncomingCall {
     return this.#abort.signal;
   }
 
-  reply(result: unknown): void {
-    if (this.#isOver) return;
+  reply(result: unknown): Promise<void> {
+    if (this.#isOver) return SENT;
     if (this.isStream) {
       // A unary operation that was called as a stream yields its result as the only item.
       if (result !== undefined && result !== null) {
@@ -100,13 +103,12 @@ export class Incoming implements IncomingCall {
           this.#sendItem(rpcResult(this.#rpcId, result));
         } catch (error) {
           this.#finish(rpcError(this.#rpcId, replyError(error, this.method)));
-          return;
+          return SENT;
         }
       }
       this.end();
-      return;
-    }
-    this.#finish(rpcResult(this.#rpcId, result));
+    } else this.#finish(rpcResult(this.#rpcId, result));
+    return this.neighbor.whenRoom(this.pair);
   }
 
   fail(error: unknown, logId?: string): void {
@@ -135,13 +137,12 @@ export class Incoming implements IncomingCall {
     }
     if (!this.isStream) {
       // A caller that expects one answer from a streaming operation gets the first item.
-      this.reply(item);
-      return SENT;
+      return this.reply(item);
     }
     try {
       return this.#sendItem(rpcResult(this.#rpcId, item)) ?? SENT;
     } catch (error) {
-      return rejected(error);
+      return rejected(isFabricError(error, 'NODE_BUSY') ? replyError(error, this.method) : error);
     }
   }
 
@@ -156,7 +157,7 @@ export class Incoming implements IncomingCall {
     }
     const item = new QueuedItem();
     const envelope = this.#envelope(payload, flow);
-    const isSent = this.neighbor.send(flow, envelope, item);
+    const isSent = this.neighbor.send(flow, envelope, item, 'answer');
     // Counted only now, because an item that cannot be serialized takes no number.
     flow.seq++;
     // A resent item must not arrive after its successor, so the producer waits for the acknowledgement of each item.
@@ -167,7 +168,7 @@ export class Incoming implements IncomingCall {
 
   // Every answer of a stream travels on the stream's own flow, so that the sentinel can drop the flow with the stream.
   #ownFlow(): SendFlow {
-    this.#flow ??= this.neighbor.openFlow(this.corrId, newId);
+    this.#flow ??= this.neighbor.openFlow(this.corrId, newId, this.pair);
     return this.#flow;
   }
 
@@ -188,9 +189,9 @@ export class Incoming implements IncomingCall {
 
   #sendLast(payload: RpcReply): void {
     if (this.replyTo === '') return;
-    const flow = this.isStream ? this.#ownFlow() : this.neighbor.flowTo(this.replyTo);
+    const flow = this.isStream ? this.#ownFlow() : this.pair;
     const envelope = this.#envelope(payload, flow);
-    this.neighbor.send(flow, envelope);
+    this.neighbor.send(flow, envelope, undefined, payload.error ? 'error' : 'answer');
     this.#watch(envelope)?.catch((error: unknown) => this.#owner.undeliverable(this, error));
   }
 
@@ -230,12 +231,15 @@ export class Incoming implements IncomingCall {
   }
 }
 
-// The error that the caller receives for a reply that cannot be serialized.
-const replyError = (error: unknown, method: string): FabricError => {
+/** Creates the error that the caller receives in place of an answer that could not be sent. */
+export const replyError = (error: unknown, method: string): FabricError => {
   if (isFabricError(error, 'MESSAGE_TOO_LARGE')) {
     return new FabricError('MESSAGE_TOO_LARGE', `The answer of ${method} is too large: ${error.message}`, {
       details: error.details,
     });
+  }
+  if (isFabricError(error, 'NODE_BUSY')) {
+    return new FabricError('READER_TOO_SLOW', `The answer of ${method} was dropped: ${error.message}`);
   }
   return new FabricError('INTERNAL', `The answer of ${method} cannot be serialized as JSON`, {
     cause: error,

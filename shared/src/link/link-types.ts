@@ -38,6 +38,12 @@ export interface LinkOptions {
   backoffMinMs?: number | undefined;
   /** Longest delay between attempts to reconnect, in ms. @default 10_000, or 2_000 while the link serves an address */
   backoffMaxMs?: number | undefined;
+  /**
+   * Bound of the requests that wait for one callee, and of the answers that wait for one caller, in bytes. Running operations of
+   * one caller may exceed it, at most twice. All of them together are bounded by 96 MiB, or twice this number if that is more.
+   * @default 8_388_608
+   */
+  queueBytes?: number | undefined;
   clock?: Clock | undefined;
   log?: Logger | undefined;
   /**
@@ -84,8 +90,11 @@ export interface IncomingCall {
   readonly meta: Record<string, unknown> | undefined;
   /** Aborts when the call is cancelled. The reason is a FabricError whose `details.reason` is, for example, `caller-gone`. */
   readonly signal: AbortSignal;
-  /** Sends the result. */
-  reply(result: unknown): void;
+  /**
+   * Sends the result. Resolves when the caller has read enough of its answers for the next one; a server with large answers
+   * should wait for it. Never rejects: an answer for which there is no room becomes the error READER_TOO_SLOW.
+   */
+  reply(result: unknown): Promise<void>;
   /** Sends an error reply. `rpcError` decides which parts of the error travel. */
   fail(error: unknown, logId?: string): void;
   /**

@@ -307,6 +307,8 @@ describe('after 1,000 rounds (R22)', () => {
         serving: 0,
         addresses: 1,
         waiting: 0,
+        waitingBytes: 0,
+        held: 0,
         flowsSent: 2,
         pairFlows: 1,
         flowsReceived: expect.any(Number),

@@ -78,8 +78,8 @@ export class Link {
     this.systemId = options.systemId ?? newId();
     this.#resumeToken = options.resumeToken;
     this.#identity = new NodeIdentity(options.sidOf);
-    this.#uplink = new Neighbor(this.#identity.flowId, trace);
-    this.#loop = new Neighbor(this.#identity.flowId, trace);
+    this.#uplink = new Neighbor(this.#identity.flowId, trace, options.queueBytes);
+    this.#loop = new Neighbor(this.#identity.flowId, trace, options.queueBytes);
     this.#bindings = new Bindings(this.#identity);
     this.#control = new Control({ clock, neighbor: this.#uplink, identity: this.#identity });
     this.#deliveries = options.deliveryProfile === 'at-least-once' ? new Deliveries(clock) : undefined;
@@ -160,6 +160,8 @@ export class Link {
       serving: this.#serving.size,
       addresses: this.#bindings.size,
       waiting: this.#uplink.waitingCount + this.#loop.waitingCount,
+      waitingBytes: this.#uplink.waitingBytes + this.#loop.waitingBytes,
+      held: this.#uplink.heldCount + this.#loop.heldCount,
       flowsSent: this.#uplink.flowCount + this.#loop.flowCount,
       pairFlows: this.#uplink.pairCount,
       flowsReceived: this.#uplink.received.size + this.#loop.received.size,

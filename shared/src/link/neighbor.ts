@@ -1,22 +1,39 @@
 // A neighbor of a link: the sentinel, or the link itself for the addresses that it serves (`loopTransport`). It outlives its
 // connections and queues messages that wait for credit or for a connection, in order and within bounds. Independent of calls:
 // `calls.ts` and `serving.ts` pass envelopes to it.
+import { Fifo } from '../async/fifo.ts';
 import { Waiters } from '../async/waiters.ts';
 import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { encode } from '../protocol/codec.ts';
 import { type Envelope, FLOW, makeEnvelope } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { ReceivedFlows, type Sender, SendFlow } from './flow.ts';
+import { type HeldCall, type QueuedMessage, ReceivedFlows, type Sender, SendFlow } from './flow.ts';
 import type { LinkOptions } from './link-types.ts';
 import type { Transport } from './transport.ts';
 
-/** Limits of the queue. They are low without a connection, which may never return; with one, credits bound the wait. */
+/** Default bound of the messages that wait for one callee or caller, in bytes. */
+export const QUEUE_BYTES = 8_388_608;
+
 const BOUNDS = Object.freeze({
-  detachedMessages: 1_000,
-  detachedBytes: 8_388_608,
-  attachedBytes: 67_108_864,
+  /** Bound of all waiting messages. A pair may use what the others leave of it, so that a new pair always finds room. */
+  totalBytes: 100_663_296,
+  /** Answers that wait for a caller above which its requests are held. */
+  holdBytes: 1_048_576,
+  /** Counted for each message beside its bytes. */
+  messageBytes: 512,
+  /** Size of an error reply for which there is further room, so that a caller without its answer gets an error. */
+  errorBytes: 8_192,
+  totalErrorBytes: 16_777_216,
 });
+
+/**
+ * The room that a message may take. Requests fill a queue up to its bound. Answers may fill it up to twice the bound, because
+ * what was running when the bound was reached must still be answered. Error replies have further room.
+ */
+export type Room = 'request' | 'answer' | 'error';
+
+const SENT: Promise<void> = Promise.resolve();
 
 /** Maximum number of pair flows. Further pairs share the main flow. */
 const MAX_PAIR_FLOWS = 16_384;
@@ -38,11 +55,17 @@ export class Neighbor {
   /** Number of the current interval between heartbeats. */
   #interval = 0;
   readonly #trace: LinkOptions['trace'];
+  readonly #queueBytes: number;
+  readonly #totalBytes: number;
   #waiting = 0;
   #waitingBytes = 0;
+  #heldBytes = 0;
+  #held = 0;
   readonly #emptyWaiters = new Waiters();
 
-  constructor(mainFlowId: string, trace: LinkOptions['trace']) {
+  constructor(mainFlowId: string, trace: LinkOptions['trace'], queueBytes = QUEUE_BYTES) {
+    this.#queueBytes = queueBytes;
+    this.#totalBytes = Math.max(BOUNDS.totalBytes, 2 * queueBytes);
     this.main = new SendFlow(mainFlowId);
     this.#flows.set(mainFlowId, this.main);
     this.#trace = trace;
@@ -116,9 +139,19 @@ export class Neighbor {
     this.#interval++;
   }
 
-  /** Opens a flow for the items of one stream. `closeFlow` releases it. */
-  openFlow(id: string, otherId: () => string): SendFlow {
-    const flow = new SendFlow(this.#flows.has(id) ? otherId() : id);
+  /** Bytes of those messages, with 512 bytes more for each. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /** Number of requests that wait until their callers have read earlier answers. */
+  get heldCount(): number {
+    return this.#held;
+  }
+
+  /** Opens a flow for the items of one stream to the caller of `pair`. `closeFlow` releases it. */
+  openFlow(id: string, otherId: () => string, pair: SendFlow): SendFlow {
+    const flow = new SendFlow(this.#flows.has(id) ? otherId() : id, pair);
     this.#flows.set(flow.id, flow);
     return flow;
   }
@@ -132,10 +165,11 @@ export class Neighbor {
   /** Releases a flow and drops its queue. */
   dropFlow(flow: SendFlow, error: Error): void {
     for (let item = flow.waiting.shift(); item; item = flow.waiting.shift()) {
-      this.#uncount(item.bytes);
+      this.#uncount(flow, item);
       item.sender?.onDropped(error);
     }
     this.#flows.delete(flow.id);
+    this.#drained(flow.pair);
   }
 
   /**
@@ -143,12 +177,18 @@ export class Neighbor {
    * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED} from the codec
    * @throws {NODE_BUSY} when the queue is full
    */
-  send(flow: SendFlow, envelope: Envelope, sender?: Sender): boolean {
-    return this.sendEncoded(flow, envelope, encode(envelope), sender);
+  send(flow: SendFlow, envelope: Envelope, sender?: Sender, room: Room = 'request'): boolean {
+    return this.sendEncoded(flow, envelope, encode(envelope), sender, room);
   }
 
   /** Sends the encoded bytes of an envelope. @throws {NODE_BUSY} when the queue is full */
-  sendEncoded(flow: SendFlow, envelope: Envelope, bytes: Uint8Array, sender?: Sender): boolean {
+  sendEncoded(
+    flow: SendFlow,
+    envelope: Envelope,
+    bytes: Uint8Array,
+    sender?: Sender,
+    room: Room = 'request',
+  ): boolean {
     if (this.transport !== undefined && flow.credit > 0 && flow.waiting.size === 0) {
       flow.credit--;
       this.#trace?.('sent', envelope);
@@ -156,16 +196,22 @@ export class Neighbor {
       this.transport.send(bytes);
       return true;
     }
-    this.#checkRoom(bytes.byteLength);
-    flow.waiting.push({ bytes, envelope, sender });
+    const cost = costOf(bytes);
+    this.#checkRoom(flow.pair, cost, room);
+    flow.waiting.push({ id: envelope.id, bytes, envelope: this.#trace && envelope, sender });
     this.#waiting++;
-    this.#waitingBytes += bytes.byteLength;
+    this.#waitingBytes += cost;
+    flow.pair.queuedBytes += cost;
     return false;
   }
 
-  /** Sends a message again, on the main flow if its own has been removed. @throws the errors of `send` */
+  /**
+   * Sends a message again, unless it still waits. Uses the main flow if its own has been removed.
+   * @throws the errors of `send`
+   */
   resend(envelope: Envelope): void {
     const flow = this.#flows.get(envelope.flowId ?? '') ?? this.main;
+    for (const { id } of flow.waiting) if (id === envelope.id) return;
     envelope.flowId = flow.id;
     this.send(flow, envelope);
   }
@@ -208,17 +254,19 @@ export class Neighbor {
   }
 
   #flush(flow: SendFlow): void {
+    if (flow.waiting.size === 0) return;
     while (this.transport !== undefined && flow.credit > 0) {
       const item = flow.waiting.shift();
       if (item === undefined) break;
-      this.#uncount(item.bytes);
+      this.#uncount(flow, item);
       if (item.sender?.isOver) continue;
       flow.credit--;
-      this.#trace?.('sent', item.envelope);
+      if (item.envelope) this.#trace?.('sent', item.envelope);
       this.transport.send(item.bytes);
       item.sender?.onSent();
     }
     if (flow.isClosing && flow.waiting.size === 0) this.#flows.delete(flow.id);
+    this.#drained(flow.pair);
   }
 
   /** Drops every queued message. Returns the number of those whose senders cannot be notified. */
@@ -226,18 +274,21 @@ export class Neighbor {
     let dropped = 0;
     for (const flow of this.#flows.values()) {
       for (let item = flow.waiting.shift(); item; item = flow.waiting.shift()) {
-        this.#uncount(item.bytes);
+        this.#uncount(flow, item);
         if (item.sender) item.sender.onDropped(error);
         else dropped++;
       }
       if (flow.isClosing) this.#flows.delete(flow.id);
+      this.#drained(flow.pair);
     }
     return dropped;
   }
 
-  #uncount(bytes: Uint8Array): void {
+  #uncount({ pair }: SendFlow, { bytes }: QueuedMessage): void {
+    const cost = costOf(bytes);
     this.#waiting--;
-    this.#waitingBytes -= bytes.byteLength;
+    this.#waitingBytes -= cost;
+    pair.queuedBytes -= cost;
     if (this.#waiting === 0) this.#emptyWaiters.release();
   }
 
@@ -246,13 +297,80 @@ export class Neighbor {
     return this.#waiting === 0 ? Promise.resolve() : this.#emptyWaiters.wait();
   }
 
-  #checkRoom(size: number): void {
-    const bytes = this.#waitingBytes + size;
-    const fits = this.isAttached
-      ? bytes <= BOUNDS.attachedBytes
-      : this.#waiting < BOUNDS.detachedMessages && bytes <= BOUNDS.detachedBytes;
-    if (!fits) {
-      throw new FabricError('NODE_BUSY', `${this.#waiting} messages for the sentinel are already queued`);
+  // Each pair is bounded by what the others leave. So the queues of slow pairs never take all of the room.
+  get #freeBytes(): number {
+    return Math.max(0, this.#totalBytes - this.#waitingBytes);
+  }
+
+  #checkRoom(pair: SendFlow, cost: number, room: Room): void {
+    const bytes = pair.queuedBytes + cost;
+    const limit = this.#queueBytes;
+    if (bytes <= Math.min(room === 'request' ? limit : 2 * limit, this.#freeBytes)) return;
+    const isSmallError = room === 'error' && cost <= BOUNDS.errorBytes;
+    if (
+      isSmallError &&
+      bytes <= 3 * limit &&
+      this.#waitingBytes + cost <= this.#totalBytes + BOUNDS.totalErrorBytes
+    ) {
+      return;
+    }
+    throw new FabricError(
+      'NODE_BUSY',
+      `${pair.queuedBytes} bytes to this node are already queued, and ${this.#waitingBytes} in all`,
+    );
+  }
+
+  /** Resolves when the next answer to the caller of `pair` may be sent. */
+  whenRoom(pair: SendFlow): Promise<void> {
+    if (this.#hasRoom(pair)) return SENT;
+    pair.roomWaiters ??= new Waiters();
+    return pair.roomWaiters.wait();
+  }
+
+  #hasRoom({ queuedBytes }: SendFlow): boolean {
+    return queuedBytes === 0 || queuedBytes <= Math.min(this.#queueBytes, this.#freeBytes / 2);
+  }
+
+  #isCongested({ queuedBytes }: SendFlow): boolean {
+    return queuedBytes > 0 && queuedBytes >= Math.min(BOUNDS.holdBytes, this.#freeBytes / 4);
+  }
+
+  /** True if requests of the caller of `pair` must be held, because it does not read the answers to earlier ones. */
+  mustHold(pair: SendFlow): boolean {
+    return this.#waiting > 0 && (pair.held !== undefined || this.#isCongested(pair));
+  }
+
+  /** Holds a request of `size` bytes until the caller has read enough. Returns false if too many are held. */
+  hold(pair: SendFlow, call: HeldCall, size: number): boolean {
+    const cost = size + BOUNDS.messageBytes;
+    const limit = Math.min(this.#queueBytes, BOUNDS.totalBytes - this.#heldBytes);
+    if (pair.heldBytes + cost > limit) return false;
+    pair.held ??= new Fifo();
+    pair.held.push({ call, cost });
+    pair.heldBytes += cost;
+    this.#heldBytes += cost;
+    this.#held++;
+    return true;
+  }
+
+  // Wakes what waited for the queue of a pair: producers of answers, and requests of its caller.
+  #drained(pair: SendFlow): void {
+    if (pair.roomWaiters !== undefined && this.#hasRoom(pair)) {
+      pair.roomWaiters.release();
+      pair.roomWaiters = undefined;
+    }
+    while (pair.held !== undefined && !this.#isCongested(pair)) {
+      const held = pair.held.shift();
+      if (held === undefined) {
+        pair.held = undefined;
+        return;
+      }
+      pair.heldBytes -= held.cost;
+      this.#heldBytes -= held.cost;
+      this.#held--;
+      if (!held.call.isOver) held.call.start();
     }
   }
 }
+
+const costOf = (bytes: Uint8Array): number => bytes.byteLength + BOUNDS.messageBytes;

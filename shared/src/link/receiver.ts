@@ -114,7 +114,7 @@ export class Receiver {
       isRpcReply(payload) &&
       (isRpcAnswer(payload) || isToMailbox || !expects(envelope, RTYPE.reply | RTYPE.stream));
     if (!isReply) {
-      serving.onData(neighbor, envelope);
+      serving.onData(neighbor, envelope, size);
       return;
     }
     const wantsAck = expects(envelope, RTYPE.ack) && envelope.replyTo !== undefined;

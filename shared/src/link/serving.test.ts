@@ -617,16 +617,14 @@ describe('while there is no connection', () => {
     expect(calls[2]!.signal.reason).toMatchObject({ details: { reason: 'caller-gone' } });
   });
 
-  it('at most 1,000 messages are queued, and further ones are logged', async () => {
-    const { calls, agent, log, sentinel, clock } = await away('S');
-    for (let at = 0; at < 1_000; at++) agent.send('x@fame.fabric', at);
-    expect(() => agent.send('x@fame.fabric', 'one too many')).toThrow(
-      /messages for the sentinel are already queued/,
-    );
-    calls[0]!.reply(1);
-    expect(log.messages('warn')).toContain('could not send a reply');
-    expect(agent.counts.waiting).toBe(1_000);
+  it('messages to one node are queued up to the bound of its queue', async () => {
+    const { agent, sentinel, clock } = await away('S');
+    const text = 'x'.repeat(200_000);
+    for (let at = 0; at < 41; at++) agent.send('x@fame.fabric', text);
+    expect(() => agent.send('x@fame.fabric', text)).toThrow(/82\d{5} bytes to this node are already queued/);
+    agent.send('y@fame.fabric', 'has its own bound');
+    expect(agent.counts.waiting).toBe(42);
     await clock.run(500, 50);
-    expect(sentinel.framesOf('Data')).toHaveLength(1_000);
+    expect(sentinel.framesOf('Data')).toHaveLength(42);
   });
 });

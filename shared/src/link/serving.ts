@@ -10,7 +10,7 @@ import { type DataFrame, type Envelope, expects, FLOW, makeEnvelope, RTYPE } fro
 import { claimsRpc, isRpcAnswer, isRpcRequest, rpcIdOf } from '../protocol/rpc.ts';
 import type { Binding, Bindings } from './bindings.ts';
 import type { Deliveries } from './deliveries.ts';
-import { Incoming, type IncomingOwner } from './incoming.ts';
+import { Incoming, type IncomingOwner, replyError } from './incoming.ts';
 import type { Neighbor } from './neighbor.ts';
 import type { NodeIdentity } from './node-identity.ts';
 import { SeenIds } from './seen-ids.ts';
@@ -49,7 +49,7 @@ export class Serving implements IncomingOwner {
   }
 
   /** Handles a Data frame that is not an answer. */
-  onData(neighbor: Neighbor, envelope: Envelope<DataFrame>): void {
+  onData(neighbor: Neighbor, envelope: Envelope<DataFrame>, size: number): void {
     const { to, capabilities, replyTo } = envelope;
     let binding: Binding | undefined;
     if (to !== undefined) binding = this.#bindings.find(to);
@@ -65,7 +65,7 @@ export class Serving implements IncomingOwner {
     if (wantsAck && !this.acknowledge(neighbor, envelope)) return;
     const { payload } = envelope.frame;
     if (isRpcRequest(payload)) {
-      this.#onRequest(binding, new Incoming(this, neighbor, to ?? binding.address, envelope, payload));
+      this.#onRequest(binding, new Incoming(this, neighbor, to ?? binding.address, envelope, payload), size);
     } else if (isRpcAnswer(payload)) {
       this.#log.debug('an answer does not have the form of a JSON-RPC reply', { address: to });
     } else this.#onMessage(neighbor, binding, envelope);
@@ -78,12 +78,30 @@ export class Serving implements IncomingOwner {
     return id === '' || this.#seen.add(id);
   }
 
-  #onRequest(binding: Binding, call: Incoming): void {
+  #onRequest(binding: Binding, call: Incoming, size: number): void {
     const key = this.#keyFor(call);
     // A repetition of an open request. The answer to the first one answers both.
     if (key === undefined) return;
     if (key !== call.corrId) this.#sharedIds++;
     this.#open.set(key, call);
+    const { neighbor, pair } = call;
+    if (!neighbor.mustHold(pair)) {
+      this.#dispatch(binding, call);
+      return;
+    }
+    const held = {
+      get isOver() {
+        return call.isOver;
+      },
+      start: () => this.#dispatch(binding, call),
+    };
+    if (neighbor.hold(pair, held, size)) return;
+    call.refuse(
+      new FabricError('NODE_BUSY', 'Too many of your requests wait until you have read their answers'),
+    );
+  }
+
+  #dispatch(binding: Binding, call: Incoming): void {
     if (this.isDraining) {
       call.fail(new FabricError('LINK_DRAINING', 'This node is draining and accepts no new calls'));
       return;
@@ -151,9 +169,11 @@ export class Serving implements IncomingOwner {
       // Without replyTo, so that a handler at the other end does not answer the answer.
       const flow = neighbor.flowTo(replyTo);
       const header = this.identity.header({ traceId, to: replyTo, corrId, flowId: flow.id });
-      neighbor.send(flow, makeEnvelope<DataFrame>({ type: 'Data', payload: value }, header));
+      const answer = makeEnvelope<DataFrame>({ type: 'Data', payload: value }, header);
+      neighbor.send(flow, answer, undefined, 'answer');
     } catch (error) {
-      this.#messageFailed(neighbor, binding, envelope, error);
+      const fault = isFabricError(error, 'NODE_BUSY') ? replyError(error, 'the message handler') : error;
+      this.#messageFailed(neighbor, binding, envelope, fault);
     }
   }
 
