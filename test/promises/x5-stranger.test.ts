@@ -57,6 +57,33 @@ describe('X5: a stranger may not', () => {
     ).toBe(true);
   });
 
+  test('cancel the call of another node, or take its address and capabilities away', async () => {
+    const [agent, caller] = await Promise.all([nodes.attached(withKey()), nodes.attached(withKey())]);
+    const stranger = await nodes.attached();
+    await agent.serve('kept@fame.fabric');
+    await agent.advertise('kept@fame.fabric', ['x5.kept']);
+    const { corrId } = caller.sendCall('kept@fame.fabric', 'ask');
+    const request = await agent.next((m) => m.corrId === corrId);
+    for (const path of [stranger.path, agent.path, caller.path]) {
+      stranger.send({ frame: { type: 'CallCancel', corrId }, corrId, replyTo: `__sys__@${path}` });
+      stranger.send({ to: `__sys__@${path}`, frame: { type: 'CallCancel', corrId } });
+      stranger.send({ to: `__sys__@${path}`, frame: { type: 'AddressUnbind', address: 'kept@fame.fabric' } });
+    }
+    await stranger.request({ type: 'AddressUnbind', address: 'kept@fame.fabric' });
+    await stranger.request({
+      type: 'CapabilityWithdraw',
+      address: 'kept@fame.fabric',
+      capabilities: ['x5.kept'],
+    });
+    stranger.send({ frame: { type: 'CreditUpdate', flowId: caller.flowId, credits: 1_000 } });
+    await stranger.heartbeat();
+    expect(await agent.silent((m) => m.frame.type !== 'NodeHeartbeatAck')).toBe(true);
+    const again = caller.sendCall(undefined, 'ask', {}, { capabilities: ['x5.kept'] });
+    await agent.next((m) => m.corrId === again.corrId);
+    agent.answer(request, 'the answer');
+    expect((await caller.next((m) => m.corrId === corrId)).frame.payload.result).toBe('the answer');
+  });
+
   test('have a reply sent to another node', async () => {
     const [victim, stranger] = [await nodes.attached(), await nodes.attached()];
     const answer = await stranger.call(CHAT, 'describe', {}, { replyTo: victim.replyTo() });
