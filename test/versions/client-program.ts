@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 /** One line of stdin. Each gets lines with its `id`: `{event}` for every event of a turn, then `{value}` or `{error}`. */
 export type Request = { readonly id: number } & Action;
 export type Action =
+  /** With `times`, the value counts the outcomes: `{ok: 9, NODE_BUSY: 1}`. */
   | { do: 'call'; address: string; method: string; params?: unknown; times?: number }
   | { do: 'stream'; address: string; method: string; params?: unknown; first?: number }
   | { do: 'turn'; conversation: string; text: string; isNew?: boolean }
@@ -17,6 +18,8 @@ const client = await connect({
   ...(process.argv[4] === 'at-least-once' ? { deliveryProfile: 'at-least-once' } : {}),
 });
 const print = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+const codeOf = (error: Error & { code?: unknown }): string =>
+  typeof error.code === 'string' ? error.code : error.name;
 const open = new Map<number, AbortController>();
 
 async function run({ id, ...action }: Request, signal: AbortSignal): Promise<unknown> {
@@ -24,9 +27,14 @@ async function run({ id, ...action }: Request, signal: AbortSignal): Promise<unk
   switch (action.do) {
     case 'call': {
       const { address, method, params, times = 1 } = action;
+      if (times === 1) return client.call(address, method, params, options);
       const calls = Array.from({ length: times }, () => client.call(address, method, params, options));
-      const values = await Promise.all(calls);
-      return times === 1 ? values[0] : values.length;
+      const counts: Record<string, number> = {};
+      for (const { reason } of (await Promise.allSettled(calls)) as { reason?: Error }[]) {
+        const name = reason === undefined ? 'ok' : codeOf(reason);
+        counts[name] = (counts[name] ?? 0) + 1;
+      }
+      return counts;
     }
     case 'stream': {
       const items: unknown[] = [];
@@ -64,10 +72,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   open.set(request.id, stop);
   run(request, stop.signal).then(
     (value) => print({ id: request.id, value: value ?? null }),
-    (error: Error & { code?: unknown }) => {
-      const code = typeof error.code === 'string' ? error.code : error.name;
-      print({ id: request.id, error: code, message: String(error) });
-    },
+    (error: Error) => print({ id: request.id, error: codeOf(error), message: String(error) }),
   );
 }
 process.exit(0);

@@ -39,7 +39,7 @@ export interface AgentOptions {
   env?: Record<string, string>;
 }
 
-/** Starts the chat and the math agent without waiting for them. */
+/** Starts the chat, math and echo agents without waiting for them. */
 export const spawnAgent = (of: Installed, url: string, { dataDir, modelUrl, env }: AgentOptions): Proc =>
   startNode(fame(of, 'agent', 'chat', 'math', 'echo'), {
     name: `agent ${of.version}`,
@@ -52,11 +52,11 @@ export const spawnAgent = (of: Installed, url: string, { dataDir, modelUrl, env 
     },
   });
 
-/** Starts the chat and the math agent and waits until both are served. */
+/** Starts the chat, math and echo agents and waits until all are served. */
 export async function startAgent(of: Installed, url: string, options: AgentOptions): Promise<Proc> {
   const proc = spawnAgent(of, url, options);
-  await proc.waitFor(/chat@\S+ is served through /);
-  await proc.waitFor(/math@\S+ is served through /);
+  for (const name of ['chat', 'math', 'echo'])
+    await proc.waitFor(new RegExp(`${name}@\\S+ is served through `));
   return proc;
 }
 
