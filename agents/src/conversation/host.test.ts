@@ -649,6 +649,32 @@ describe('two processes on one store', () => {
     expect((await eventsOf(first, 'and', 't2')).at(-1)).toMatchObject({ text: 'c' });
   });
 
+  test.each([-86_400_000, 31 * 86_400_000])(
+    'HD11: a step of the clock by %i ms does not change how long a caller waits for the other process',
+    async (ms) => {
+      const { clock, one, two } = pair();
+      const hold = gate();
+      const first = hostOf({ store: one, clock, model: scriptedModel([['a', hold]]) });
+      const second = hostOf({ store: two, clock, model: scriptedModel([]), options: { leaseWaitMs: 3_000 } });
+      await start(first);
+      const running = await first.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't1' });
+      await hold.reached;
+      const refused = second.turn({ conversationId: 'c', userMessage: 'and', turnId: 't2' });
+      let isRefused = false;
+      refused.catch(() => {
+        isRefused = true;
+      });
+      await settle();
+      clock.stepWall(ms);
+      await clock.run(2_500, 100);
+      expect(isRefused).toBe(false);
+      await clock.run(1_000, 100);
+      await expect(refused).rejects.toMatchObject({ code: 'STORE_CONFLICT' });
+      hold.open();
+      expect(await running.outcome).toMatchObject({ state: 'completed' });
+    },
+  );
+
   test('P2: a paused process is fenced off: its late writes are refused, and its callers get a retryable error', async () => {
     const { clock, one, two } = pair();
     const hold = gate();

@@ -174,6 +174,7 @@ describe('ToolSet', () => {
     const set = new ToolSet([slow(false), slow(true), simple('quick', () => 'fine')], { clock });
     const done = run(set, [call(0, 'slow'), call(1, 'fails'), call(2, 'quick')]);
     await vi.waitFor(() => expect(clock.timerCount).toBe(2));
+    clock.stepWall(-86_400_000);
     clock.advance(50);
     const outcomes = await done;
     expect(outcomes).toMatchObject([

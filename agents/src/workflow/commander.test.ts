@@ -696,6 +696,18 @@ describe('Commander', () => {
     expect(logger.lines).toMatchObject([{ level: 'warn', fields: { job: 'slow', ms: 100 } }]);
   });
 
+  it('HD11: measures the time of a job though the clock is set', async () => {
+    const one = commander();
+    const slow = job('slow', (self) => pause(clock, 300, self.signal));
+    const done = one.run([slow], { autoExit: true });
+    await elapse(100);
+    clock.stepWall(-86_400_000);
+    await elapse(210);
+    await done;
+    expect(one.root.elapsedMs).toBeGreaterThanOrEqual(300);
+    expect(one.root.elapsedMs).toBeLessThan(400);
+  });
+
   it('emits every state change to every reader of its events', async () => {
     const one = commander();
     const read = async () => {

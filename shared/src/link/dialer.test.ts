@@ -105,6 +105,24 @@ describe('the first attach', () => {
     expect(link.state).toBe('attached');
   });
 
+  it.each([31_000, 3_600_000, -86_400_000, 31 * 86_400_000])(
+    'HD11: a step of the clock by %i ms does not move the end of the first attach',
+    async (ms) => {
+      const sentinel = new ScriptedSentinel();
+      sentinel.isDown = true;
+      const clock = new ManualClock();
+      const link = newLink(sentinel, { clock, connectTimeoutMs: 4_000 });
+      const failed = errorOf(link.connect());
+      await clock.run(1_000, 20);
+      clock.stepWall(ms);
+      const dials = sentinel.dials;
+      await clock.run(1_500, 20);
+      expect(sentinel.dials).toBeGreaterThan(dials);
+      await clock.run(2_000, 20);
+      expect(await failed).toMatchObject({ code: 'LINK_TIMEOUT' });
+    },
+  );
+
   it('waits between attempts, from 0.2 s up to 10 s, with jitter', async () => {
     const sentinel = new ScriptedSentinel();
     sentinel.isDown = true;

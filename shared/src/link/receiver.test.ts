@@ -157,6 +157,19 @@ describe('garbage', () => {
   });
 });
 
+describe('the log of unreadable messages', () => {
+  it('HD11: is written again after 10 s though the clock was set back', async () => {
+    const { send, log, clock } = await agentWith();
+    send('{');
+    await settle();
+    clock.stepWall(-86_400_000);
+    clock.advance(10_000);
+    send('{');
+    await settle();
+    expect(log.lines.filter(({ message }) => message === 'received an unreadable message')).toHaveLength(2);
+  });
+});
+
 describe('an unreadable request', () => {
   const deep = (): unknown => {
     let value: unknown = 1;
