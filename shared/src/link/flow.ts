@@ -45,6 +45,8 @@ export class SendFlow {
   readonly pair: SendFlow;
   /** Of a pair flow: the bytes that wait here and on the flows of its streams. */
   queuedBytes = 0;
+  /** Of a pair flow: open calls of the caller. */
+  serving = 0;
   /** Of a pair flow: requests of the caller that wait until its answers have been sent. */
   held: Fifo<{ readonly call: HeldCall; readonly cost: number }> | undefined;
   heldBytes = 0;
@@ -56,9 +58,16 @@ export class SendFlow {
     this.pair = pair ?? this;
   }
 
-  /** True if nothing waits, and the receiver owes no credit. A flow that replaces this one starts with a full window. */
+  /**
+   * True if nothing waits, no call is open, and the receiver owes no credit. A flow that replaces this one starts with a full
+   * window.
+   */
   get isIdle(): boolean {
-    return this.queuedBytes === 0 && this.credit > LIMITS.creditWindow - LIMITS.creditReturnAfter;
+    return (
+      this.serving === 0 &&
+      this.queuedBytes === 0 &&
+      this.credit > LIMITS.creditWindow - LIMITS.creditReturnAfter
+    );
   }
 }
 

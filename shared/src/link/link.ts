@@ -84,7 +84,13 @@ export class Link {
     this.#control = new Control({ clock, neighbor: this.#uplink, identity: this.#identity });
     this.#deliveries = options.deliveryProfile === 'at-least-once' ? new Deliveries(clock) : undefined;
     const deliveries = this.#deliveries;
-    this.#serving = new Serving({ identity: this.#identity, bindings: this.#bindings, log, deliveries });
+    this.#serving = new Serving({
+      clock,
+      identity: this.#identity,
+      bindings: this.#bindings,
+      log,
+      deliveries,
+    });
     this.#calls = new Calls({
       clock,
       identity: this.#identity,
@@ -239,6 +245,7 @@ export class Link {
     };
     transport.onClose = (code, reason) => this.#onClose(transport, code, reason);
     this.#uplink.attach(transport);
+    if (isSessionLost) this.#serving.abandonAll(this.#uplink);
     if (previousPath !== '' && previousPath !== path) this.#pathChanged(previousPath, path);
     if (this.#state !== 'draining') this.#setState('attached');
     this.#heartbeat.start();

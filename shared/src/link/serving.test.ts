@@ -357,6 +357,118 @@ describe('a cancel', () => {
   });
 });
 
+describe('HD8: open calls', () => {
+  const codesOf = (answers: Envelope<DataFrame>[]) =>
+    answers.map((answer) => payloadOf(answer).error?.data.code);
+
+  it('of one caller are at most 4,096, and end with it', async () => {
+    const calls: IncomingCall[] = [];
+    const { request, answers, agent, cancel, sentinel } = await served(serve((call) => calls.push(call)));
+    sentinel.keepsEnvelopes = false;
+    for (let n = 0; n < 5_000; n++) request('subscribe', { corrId: `s${n}`, rtype: 4 });
+    request('m', { corrId: 'unary' });
+    await settle();
+    expect(calls).toHaveLength(4_096);
+    expect(agent.counts).toMatchObject({ serving: 4_096, pairFlows: 1 });
+    expect(codesOf(answers)).toEqual([...Array(904).fill('QUOTA_EXCEEDED'), 'NODE_BUSY']);
+    request('m', { corrId: 'other', replyTo: '__rpc__x@/S/other' });
+    await settle();
+    expect(calls.at(-1)?.id).toBe('other');
+    for (const { id } of calls) cancel(id);
+    await settle();
+    expect(agent.counts.serving).toBe(0);
+    request('m', { corrId: 'again' });
+    await settle();
+    expect(calls.at(-1)?.id).toBe('again');
+  });
+
+  it('of all callers are at most 32,768', async () => {
+    const { request, answers, agent, sentinel } = await served(serve(() => {}));
+    sentinel.keepsEnvelopes = false;
+    for (let n = 0; n < 32_800; n++) {
+      request('m', { corrId: `c${n}`, rtype: 4, replyTo: `__rpc__x@/S/${n % 20}` });
+    }
+    await settle();
+    expect(agent.counts.serving).toBe(32_768);
+    expect(codesOf(answers)).toEqual(Array(32).fill('QUOTA_EXCEEDED'));
+  });
+
+  it('keep the flow of their caller, whose credit is still counted after hours', async () => {
+    const calls: IncomingCall[] = [];
+    const clock = new ManualClock();
+    const { request, answers, agent } = await served(
+      serve((call) => calls.push(call)),
+      { clock },
+    );
+    for (let n = 0; n < 40; n++) request('m', { corrId: `c${n}` });
+    await settle();
+    await clock.run(7_200_000, 15_000);
+    for (const call of calls) void call.reply(1);
+    await settle();
+    expect(answers).toHaveLength(40);
+    expect(agent.counts).toMatchObject({ serving: 0, waiting: 0 });
+  });
+
+  /** Three open calls of an agent whose sentinel restarts without its session. */
+  const restarted = async () => {
+    const calls: IncomingCall[] = [];
+    const clock = new ManualClock();
+    const parts = await served(
+      serve((call) => calls.push(call)),
+      { clock },
+    );
+    const reasons: unknown[] = [];
+    for (const corrId of ['turn', 'unary', 'stream']) {
+      parts.request('m', { corrId, rtype: corrId === 'stream' ? 4 : 2 });
+    }
+    await settle();
+    for (const call of calls) {
+      call.signal.addEventListener('abort', () =>
+        reasons.push([call.id, (call.signal.reason as FabricError).details?.reason]),
+      );
+    }
+    parts.sentinel.resumed = false;
+    parts.sentinel.node.transport.close(1006, '');
+    await clock.run(1_000);
+    expect(parts.agent.state).toBe('attached');
+    return { ...parts, calls, clock, reasons };
+  };
+
+  it('end 30 s after the sentinel lost the session, unless their caller sends the request again', async () => {
+    const { request, clock, reasons, agent, answers, calls } = await restarted();
+    expect(agent.counts.serving).toBe(3);
+    await clock.run(20_000);
+    request('m', { corrId: 'turn' });
+    await clock.run(8_500);
+    expect(reasons).toEqual([]);
+    await clock.run(1_500);
+    expect(reasons).toEqual([
+      ['unary', 'caller-gone'],
+      ['stream', 'caller-gone'],
+    ]);
+    expect(calls).toHaveLength(3);
+    void calls[0]!.reply('late');
+    await settle();
+    expect(answers.map((answer) => [answer.corrId, payloadOf(answer).result])).toEqual([['turn', 'late']]);
+    expect(agent.counts.serving).toBe(0);
+  });
+
+  it('go on if the sentinel still has the session', async () => {
+    const calls: IncomingCall[] = [];
+    const clock = new ManualClock();
+    const { request, sentinel, agent } = await served(
+      serve((call) => calls.push(call)),
+      { clock },
+    );
+    request('m');
+    await settle();
+    sentinel.resumed = true;
+    sentinel.node.transport.close(1006, '');
+    await clock.run(120_000, 1_000);
+    expect(agent.counts.serving).toBe(1);
+  });
+});
+
 describe('a message that is not a request', () => {
   it('goes to onMessage, whose result or promised result goes to replyTo', async () => {
     const onMessage = vi.fn((payload: unknown) => {

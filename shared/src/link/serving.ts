@@ -1,5 +1,6 @@
 // Dispatches incoming requests and messages to the service of their address. Keeps the table of open calls, so that a
 // CallCancel finds its call. Acknowledges messages that request it, and refuses messages to addresses that it does not serve.
+import type { Clock } from '../async/clock.ts';
 import { isThenable } from '../async/thenable.ts';
 import { Waiters } from '../async/waiters.ts';
 import type { ErrorCode } from '../errors/codes.ts';
@@ -15,7 +16,19 @@ import type { Neighbor } from './neighbor.ts';
 import type { NodeIdentity } from './node-identity.ts';
 import { SeenIds } from './seen-ids.ts';
 
+/** Limit of the open calls of one caller, held ones included: as many as a sentinel tracks. */
+const MAX_OPEN_PER_CALLER = 4_096;
+/** Limit of all open calls. */
+const MAX_OPEN = 32_768;
+
+/**
+ * Time in which a caller returns for the answer to its call after the sentinel lost this node's session, in ms: it attaches
+ * again and sends the same request. A call that no one requested again by then cannot be answered.
+ */
+const RETURN_MS = 30_000;
+
 export interface ServingDeps {
+  clock: Clock;
   identity: NodeIdentity;
   bindings: Bindings;
   log: Logger;
@@ -32,12 +45,16 @@ export class Serving implements IncomingOwner {
   readonly #open = new Map<string, Incoming>();
   /** Number of calls under the longer key. */
   #sharedIds = 0;
+  /** Calls whose callers may return, by the loss of the session. */
+  readonly #abandoned = new Set<Set<Incoming>>();
+  readonly #clock: Clock;
   readonly #seen = new SeenIds(10_000);
   readonly #idleWaiters = new Waiters();
   /** True while the link drains. New calls are refused then. */
   isDraining = false;
 
-  constructor({ identity, bindings, log, deliveries }: ServingDeps) {
+  constructor({ clock, identity, bindings, log, deliveries }: ServingDeps) {
+    this.#clock = clock;
     this.identity = identity;
     this.deliveries = deliveries;
     this.#bindings = bindings;
@@ -81,10 +98,23 @@ export class Serving implements IncomingOwner {
   #onRequest(binding: Binding, call: Incoming, size: number): void {
     const key = this.#keyFor(call);
     // A repetition of an open request. The answer to the first one answers both.
-    if (key === undefined) return;
+    if (key === undefined) {
+      this.#returned(call);
+      return;
+    }
     if (key !== call.corrId) this.#sharedIds++;
     this.#open.set(key, call);
     const { neighbor, pair } = call;
+    pair.serving++;
+    // Without pair flows, callers are not told apart.
+    const isOverQuota = pair !== neighbor.main && pair.serving > MAX_OPEN_PER_CALLER;
+    if (isOverQuota || this.#open.size > MAX_OPEN) {
+      const whose = isOverQuota ? `You have ${MAX_OPEN_PER_CALLER}` : `This node serves ${MAX_OPEN}`;
+      // An open stream may last, so waiting for its end is pointless.
+      const code = call.isStream ? 'QUOTA_EXCEEDED' : 'NODE_BUSY';
+      call.refuse(new FabricError(code, `${whose} open calls; call again when some of them have ended`));
+      return;
+    }
     if (!neighbor.mustHold(pair)) {
       this.#dispatch(binding, call);
       return;
@@ -122,6 +152,26 @@ export class Serving implements IncomingOwner {
     if (open.replyTo === replyTo) return undefined;
     const key = longKey(corrId, replyTo);
     return this.#open.has(key) ? undefined : key;
+  }
+
+  // The caller of a repeated request waits for its answer.
+  #returned({ corrId, replyTo }: Incoming): void {
+    if (this.#abandoned.size === 0) return;
+    const open = this.#open.get(corrId);
+    const call = open?.replyTo === replyTo ? open : this.#open.get(longKey(corrId, replyTo));
+    if (call) for (const calls of this.#abandoned) calls.delete(call);
+  }
+
+  /** Cancels the open calls that came through `neighbor` after a time, unless their callers send the requests again. */
+  abandonAll(neighbor: Neighbor): void {
+    const calls = new Set<Incoming>();
+    for (const call of this.#open.values()) if (call.neighbor === neighbor) calls.add(call);
+    if (calls.size === 0) return;
+    this.#abandoned.add(calls);
+    this.#clock.after(RETURN_MS, () => {
+      this.#abandoned.delete(calls);
+      for (const call of [...calls]) call.cancel('caller-gone');
+    });
   }
 
   #failed(call: Incoming, error: unknown): void {
@@ -243,12 +293,15 @@ export class Serving implements IncomingOwner {
   }
 
   finished(call: Incoming): void {
-    const { corrId, replyTo } = call;
-    if (this.#open.get(corrId) === call) this.#open.delete(corrId);
-    else if (this.#open.get(longKey(corrId, replyTo)) === call) {
-      this.#open.delete(longKey(corrId, replyTo));
-      this.#sharedIds--;
-    }
+    const { corrId, pair, replyTo } = call;
+    const isShared = this.#open.get(corrId) !== call;
+    const key = isShared ? longKey(corrId, replyTo) : corrId;
+    // An error reply to a message is not one of the open calls.
+    if (this.#open.get(key) !== call) return;
+    this.#open.delete(key);
+    if (isShared) this.#sharedIds--;
+    pair.serving--;
+    for (const calls of this.#abandoned) calls.delete(call);
     if (this.#open.size === 0) this.#idleWaiters.release();
   }
 
