@@ -1,6 +1,8 @@
 // P18: plain HTTP on the port of the sentinel, with slow, large, malformed and half-open requests.
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stopAll } from '../kit/processes.ts';
 import { RawNode } from '../kit/raw-node.ts';
@@ -83,6 +85,33 @@ describe('P18: slow connections are closed', () => {
     await closed;
     clearInterval(writing);
     expect(performance.now() - began).toBeLessThan(10_000 + BUSY_MS);
+  });
+
+  test.concurrent('P18: a client that does not read its answers: closed within 20 s', async () => {
+    const socket = open('');
+    socket.pause();
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    const began = performance.now();
+    socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(400_000));
+    await closed;
+    expect(performance.now() - began).toBeLessThan(20_000 + 10 * BUSY_MS);
+  });
+
+  test.concurrent('P18: a trace is open for longer than that, without an entry', async () => {
+    const key = readFileSync(join(sentinel.dataDir, 'token'), 'utf8').trim();
+    const trace = await fetch(`${sentinel.http}/fame/v1/trace`, {
+      headers: { authorization: `Bearer ${key}` },
+    });
+    expect(trace.status).toBe(200);
+    await answerTo('GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ');
+    const silent = await RawNode.open(sentinel.url);
+    await silent.closed;
+    const node = await RawNode.attached(sentinel.url);
+    await node.bind('traced@fame.fabric');
+    const reader = trace.body!.getReader();
+    expect(new TextDecoder().decode((await reader.read()).value)).toContain('AddressBind');
+    await reader.cancel();
+    await node.close();
   });
 
   test.concurrent('Q19: an upgrade without a NodeAttach, by a client that ignores the close: closed within 10 s', async () => {

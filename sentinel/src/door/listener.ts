@@ -28,6 +28,9 @@ const HEADERS_WITHIN_MS = 9_500;
 /** Time in which a whole request must have arrived, in ms. The promise is 15 s. */
 const REQUEST_WITHIN_MS = 14_500;
 
+/** Time without progress after which an HTTP connection whose client does not read is closed, in ms. Node measures it twice. */
+const HTTP_IDLE_MS = 9_500;
+
 /** Time in which the other end must answer a close frame, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -76,6 +79,7 @@ export class Listener {
     );
     this.#httpServer.headersTimeout = HEADERS_WITHIN_MS - HTTP_CHECK_MS;
     this.#httpServer.requestTimeout = REQUEST_WITHIN_MS - HTTP_CHECK_MS;
+    this.#httpServer.timeout = HTTP_IDLE_MS;
     this.#httpServer.keepAliveTimeout = 5_000;
     // `closeTimeout` is documented by ws and missing in its types.
     const wsOptions: ServerOptions & { closeTimeout: number } = {

@@ -165,6 +165,8 @@ export async function createHttp(
       return reply.code(429).send(refusalBody('QUOTA_EXCEEDED', message));
     }
     readers++;
+    // A trace may be silent for as long as there is nothing to trace.
+    request.raw.socket.setTimeout(0);
     const stream = new Readable({ read() {} });
     const stop = trace.listen((entries: readonly TraceEntry[], missed: number) => {
       // The key may have been rotated since the trace began.
