@@ -14,6 +14,7 @@ import {
   REPLY_PREFIX,
   SYSTEM_PARTICIPANT,
   tryParseAddress,
+  type WhoIs,
 } from '@fame-fabric/shared';
 import { isUnder } from '@fame-fabric/shared/router';
 import type { AddressChallenge } from './address-challenge.ts';
@@ -23,10 +24,12 @@ import type { Identity } from './identity.ts';
 import type { OpenCalls } from './open-calls.ts';
 import { answer, nack } from './replies.ts';
 import type { Session } from './session/session.ts';
+import type { SessionTable } from './session/session-table.ts';
 import type { Sessions } from './session/sessions.ts';
 
 export interface ControlDeps {
   identity: Identity;
+  table: SessionTable;
   sessions: Sessions;
   bindings: Bindings;
   challenge: AddressChallenge;
@@ -100,6 +103,9 @@ export class Control {
         from.outbound.sendControl(nack(this.#deps.identity, refused, 'OPERATION_UNSUPPORTED', reason));
         break;
       }
+      case 'WhoIs':
+        this.#whoIs(from, envelope, frame);
+        break;
       case 'AddressBindAck':
       case 'CapabilityAdvertiseAck':
         if (from.kind === 'parent') this.#deps.announcer.answered(frame);
@@ -220,6 +226,23 @@ export class Control {
     }
     const refId = envelope.id;
     this.#answer(from, envelope, { type: 'CapabilityWithdrawAck', ok: true, refId, capabilities, address });
+  }
+
+  // Only the callee of an open call may ask who made it. The call and not its path identifies the caller: a path may be given to
+  // another node while messages of its last one still wait. Of nodes behind other sentinels nothing is known here.
+  #whoIs(from: Session, envelope: Envelope, { address, corrId }: WhoIs): void {
+    const { calls, table } = this.#deps;
+    const caller = table.byPath(address.slice(address.lastIndexOf('@') + 1));
+    const call = caller?.kind === 'node' ? calls.findMade(caller, corrId, address) : undefined;
+    const ok = call?.callee === from;
+    this.#answer(from, envelope, {
+      type: 'WhoIsAck',
+      ok,
+      refId: envelope.id,
+      ...(ok
+        ? { principal: caller!.terms.principal }
+        : { reason: 'No such call of a node of this sentinel is open' }),
+    });
   }
 
   // Ends a call that its caller cancelled, and notifies the callee. A callee that ignores cancels will still answer.

@@ -65,7 +65,10 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     options,
   );
   const challenge = new AddressChallenge({ bindings, sessions, log });
-  const control = new Control({ identity, sessions, bindings, challenge, calls, announcer, trace }, options);
+  const control = new Control(
+    { identity, table, sessions, bindings, challenge, calls, announcer, trace },
+    options,
+  );
   const brake = new Brake({ clock, sessions, counters, log });
   const router = new Router({
     identity,

@@ -1,5 +1,5 @@
 // The public names of shared. Loads in a browser: `node.ts` exports the parts that need Node, `testing.ts` the test kit.
-export type { Principal, Role } from './access/principal.ts';
+export type { Caller, Principal, Role } from './access/principal.ts';
 export { type Clock, systemClock, type Timer } from './async/clock.ts';
 export { ERRORS, type ErrorCode, type ErrorEntry, isErrorCode } from './errors/codes.ts';
 export { FabricError, type FabricErrorOptions, isFabricError } from './errors/error.ts';
@@ -52,6 +52,8 @@ export {
   type NodeHeartbeatAck,
   type OpaqueFrame,
   RTYPE,
+  type WhoIs,
+  type WhoIsAck,
 } from './protocol/envelope.ts';
 export { LIMITS } from './protocol/limits.ts';
 export {

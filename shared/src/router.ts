@@ -1,6 +1,6 @@
 // The parts that only a router needs: matching of paths and pools, and reading the header of an envelope without its payload.
 // Repeats `makeDirectory` and `sidOf` of `node.ts`, because a router starts faster without loading pino and `ws`.
-export { ensureLocalKey, localKeyFile, readTokenFile } from './access/local-key-file.ts';
+export { ensureLocalKey, isLocalKey, localKeyFile, readTokenFile } from './access/local-key-file.ts';
 export { makeDirectory } from './data-dir.ts';
 export { isUnder, poolMatches } from './protocol/address.ts';
 export { Credit, Header, readCredit, readHeader } from './protocol/router/header.ts';

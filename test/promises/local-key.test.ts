@@ -1,6 +1,8 @@
 // Rule 6 of hardening at the wire: the local key of a sentinel, what it opens, and what a node may do without it.
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { localKeyFile, rotateLocalKey } from '@fame-fabric/shared/node';
+import { defineAgent, operation } from '@fame-fabric/agents';
+import { type Dial, Link, webDial } from '@fame-fabric/shared';
+import { localKeyFile, rotateLocalKey, sidOf, wsDial } from '@fame-fabric/shared/node';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runFame, startOurAgent } from '../kit/commands.ts';
 import { RawNode, type RawOptions } from '../kit/raw-node.ts';
@@ -221,5 +223,75 @@ describe('commands', () => {
     expect(rotated.output).toContain('There is no local key here');
     expect(existsSync(localKeyFile(empty))).toBe(false);
     expect((await run(['key', 'rotate', 'other'])).code).toBe(2);
+  });
+});
+
+describe('context.caller', () => {
+  const links: Link[] = [];
+  afterEach(async () => {
+    await Promise.all(links.splice(0).map((link) => link.close()));
+  });
+  const connect = async (token?: string, dial: Dial = wsDial): Promise<Link> => {
+    const link = new Link({ url: sentinel.url, dial, sidOf, token });
+    links.push(link);
+    await link.connect();
+    return link;
+  };
+  const whoAgent = defineAgent({
+    address: 'who@fame.fabric',
+    operations: {
+      who: operation({ run: (_, context) => context.caller }),
+      who_stream: operation({
+        async *run(_, context) {
+          yield await context.caller;
+        },
+      }),
+    },
+  });
+
+  test.each([true, false])(
+    'is local for a caller with the key, also if the agent has it: %s',
+    async (agentHasKey) => {
+      await whoAgent.serve(await connect(agentHasKey ? key() : undefined));
+      const [holder, stranger] = await Promise.all([connect(key()), connect()]);
+      const local = { principal: 'local', roles: ['admin'], path: holder.path };
+      expect(await holder.call('who@fame.fabric', 'who')).toEqual(local);
+      expect(await stranger.call('who@fame.fabric', 'who')).toEqual({
+        principal: 'anonymous',
+        roles: [],
+        path: stranger.path,
+      });
+      const items: unknown[] = [];
+      for await (const item of holder.stream('who@fame.fabric', 'who_stream')) items.push(item);
+      expect(items).toEqual([local]);
+    },
+  );
+
+  test('is local for a page with the key; a page with a wrong one learns the reason', async () => {
+    await whoAgent.serve(await connect());
+    const page = await connect(key(), webDial);
+    expect(await page.call('who@fame.fabric', 'who')).toMatchObject({ principal: 'local' });
+    await expect(connect(WRONG, webDial)).rejects.toMatchObject({
+      code: 'LINK_REFUSED',
+      details: { code: 'AUTH_INVALID' },
+    });
+  });
+
+  test('is not taken over with the path of a caller', async () => {
+    await whoAgent.serve(await connect());
+    const stranger = await attached({ systemId: 'shared-name' });
+    // The stranger names a longer path below its own: it has no session there.
+    const answer = await stranger.call(
+      'who@fame.fabric',
+      'who',
+      {},
+      { replyTo: `__rpc__x@${stranger.path}/deeper` },
+    );
+    expect(answer.frame.payload.result.principal).toBe('anonymous');
+    await stranger.cut();
+    // In its resume window the session belongs to its principal: the holder gets another path.
+    const holder = await attached({ systemId: 'shared-name', ...header(key()) });
+    expect(holder.path).not.toBe(stranger.path);
+    expect((await holder.call('who@fame.fabric', 'who', {})).frame.payload.result.principal).toBe('local');
   });
 });

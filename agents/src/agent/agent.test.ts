@@ -32,6 +32,15 @@ function codeReadingLog(): Logger {
   return log;
 }
 
+it('an operation learns its caller', async () => {
+  await serve({ operations: { who: operation({ run: (_, context) => context.caller }) } });
+  expect((await call('who', {}, { principal: 'local' })).result).toEqual({
+    principal: 'local',
+    roles: [],
+    path: '/sentinel/client',
+  });
+});
+
 describe('calls', () => {
   const add = operation({
     params: z.object({ a: z.number(), b: z.number() }),

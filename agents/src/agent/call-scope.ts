@@ -1,5 +1,5 @@
 // Context of one running call. Most operations never read their signal or log, so both are created on first use.
-import type { IncomingCall, Logger } from '@fame-fabric/shared';
+import type { Caller, IncomingCall, Logger } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import type { OperationContext, Outbound } from './operation.ts';
 
@@ -31,6 +31,9 @@ export class CallScope implements OperationContext {
   }
   get replyTo(): string {
     return this.#call.replyTo;
+  }
+  get caller(): Promise<Caller | undefined> {
+    return this.#call.caller;
   }
   get isStream(): boolean {
     return this.#call.isStream;

@@ -1,7 +1,14 @@
 // One operation of an agent: its declared parameters and its function. A caller may write a call in several forms (`args`,
 // `kwargs`, one object, a JSON-RPC array, or mixed); `read` turns each into the same typed arguments, or names the faulty
 // parameter. Calls are scheduled and answered in `served-agent.ts`.
-import { type CallOptions, type CallTarget, FabricError, type Logger, readParams } from '@fame-fabric/shared';
+import {
+  type Caller,
+  type CallOptions,
+  type CallTarget,
+  FabricError,
+  type Logger,
+  readParams,
+} from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
 
@@ -29,6 +36,11 @@ export interface OperationContext {
   readonly address: string;
   /** Address that receives the answer. */
   readonly replyTo: string;
+  /**
+   * The caller: `(await context.caller)?.principal` is `local` if it holds the local key, else `anonymous`. Asked for when this is
+   * first read, so read it before the call is answered. Undefined if the call expects no answer. Never rejects.
+   */
+  readonly caller: Promise<Caller | undefined>;
   /** True if the caller requested a stream. */
   readonly isStream: boolean;
   readonly log: Logger;

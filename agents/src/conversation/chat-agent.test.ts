@@ -37,6 +37,7 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
       params,
       isStream,
       replyTo: '__rpc__@/s/caller',
+      caller: Promise.resolve({ principal: 'anonymous', roles: [], path: '/s/caller' }),
       traceId: undefined,
       meta: undefined,
       signal: controller.signal,

@@ -19,6 +19,8 @@ export interface FakeCallOptions {
   isStream?: boolean | undefined;
   id?: string | undefined;
   replyTo?: string | undefined;
+  /** Principal of the caller. @default 'anonymous' */
+  principal?: string | undefined;
   meta?: Record<string, unknown> | undefined;
   signal?: AbortSignal | undefined;
   /** Delays each pushed item until its promise resolves. */
@@ -97,13 +99,16 @@ export class FakeLink implements AgentLink {
       if (outcome.ended) return;
       resolve(Object.assign(outcome, part, { ended: true }));
     };
+    const replyTo = options.replyTo ?? '__rpc__test@/sentinel/client';
+    const { principal = 'anonymous' } = options;
     const call: IncomingCall = {
       address,
       id,
       method,
       params,
       isStream: options.isStream ?? false,
-      replyTo: options.replyTo ?? '__rpc__test@/sentinel/client',
+      replyTo,
+      caller: Promise.resolve({ principal, roles: [], path: replyTo.slice(replyTo.indexOf('@') + 1) }),
       traceId: 'trace',
       meta: options.meta,
       signal: controller.signal,

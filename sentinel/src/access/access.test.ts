@@ -1,5 +1,5 @@
 // The check of credentials: carriers, the local key, its rotation, and the end of the sessions of a rotated key.
-import { mkdtempSync, readFileSync, rmSync, utimesSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog } from '@fame-fabric/shared';
@@ -90,7 +90,7 @@ describe('Access', () => {
     expect(isRevoked(ANONYMOUS)).toBe(false);
   });
 
-  test('a file that was touched is the same key; a file that was removed stays in force', () => {
+  test('a touched file is the same key; without its file, or with another text in it, a key stays in force', () => {
     const access = open();
     const token = key();
     const before = access.authenticate(bearer(token));
@@ -99,6 +99,9 @@ describe('Access', () => {
     rotateLocalKey(dataDir);
     rmSync(join(dataDir, 'token'));
     expect(access.authenticate(bearer(token))).toEqual(before);
+    writeFileSync(join(dataDir, 'token'), 'weak');
+    expect(access.authenticate(bearer(token))).toEqual(before);
+    expect(access.authenticate(bearer('weak')).ok).toBe(false);
     expect(before.ok && access.revocations()(before.principal)).toBe(false);
   });
 

@@ -3,7 +3,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { isFabricError, type Logger, type Principal } from '@fame-fabric/shared';
-import { ensureLocalKey, readTokenFile } from '@fame-fabric/shared/router';
+import { ensureLocalKey, isLocalKey, readTokenFile } from '@fame-fabric/shared/router';
 
 interface LoadedKey {
   /** Identity of the file version that was read. */
@@ -33,12 +33,14 @@ export class LocalKey {
     return this.#load()?.principal;
   }
 
-  // A key whose file was removed or cannot be read stays in force. `fame key rotate local` ends it.
+  // A key stays in force if its file is removed, cannot be read or contains something else. `fame key rotate local` ends it.
   #load(): LoadedKey | undefined {
     try {
       const version = versionOf(this.#file);
       if (version === this.#loaded?.version) return this.#loaded;
-      const digest = digestOf(readTokenFile(this.#file));
+      const token = readTokenFile(this.#file);
+      if (!isLocalKey(token)) return this.#loaded;
+      const digest = digestOf(token);
       const isSame = this.#loaded !== undefined && timingSafeEqual(digest, this.#loaded.digest);
       const principal = isSame ? this.#loaded!.principal : Object.freeze({ id: 'local', roles: ADMIN });
       if (this.#loaded !== undefined && !isSame) this.#log.info('the local key was rotated');
@@ -62,7 +64,7 @@ function versionOf(file: string): string {
 /**
  * Opens the local key of a data directory, and writes it at the first start. Without a writable directory there is no key, and
  * what needs one is refused.
- * @throws {CONFIG_INVALID} when the file contains something else
+ * @throws {CONFIG_INVALID} when the file belongs to another user, or contains something else
  */
 export function openLocalKey(dataDir: string, log: Logger): LocalKey | undefined {
   try {

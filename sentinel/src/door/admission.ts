@@ -239,6 +239,7 @@ export class Admission {
       resumed: isResumed,
       // Only sessions of nodes outlive their connection.
       resumeToken: kind === 'node' ? session.rotateToken(digest) : undefined,
+      principal: session.terms.principal,
     };
     transport.send(answer(identity, envelope, ack, FLOW.syn));
     log.debug('a node attached', { path: session.path, kind });
@@ -268,7 +269,10 @@ export class Admission {
     { systemId, kind, terms, tokenDigest: digest }: AttachRequest,
   ): { session: Session; isResumed: boolean } {
     const { identity, sessions, table } = this.#deps;
-    const copies = [...table.ofSystem(systemId)].filter((session) => session.kind === kind);
+    const copies = [...table.ofSystem(systemId)].filter(
+      // A session belongs to the principal that opened it.
+      (session) => session.kind === kind && session.terms.principal.id === terms.principal.id,
+    );
     const own =
       copies.find((session) => session.terms.instanceId === terms.instanceId) ??
       (digest === undefined

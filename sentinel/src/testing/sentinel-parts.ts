@@ -18,6 +18,8 @@ export interface FakeNode {
   readonly session: Session;
   readonly path: string;
   readonly resumeToken: string | undefined;
+  /** The NodeAttachAck. */
+  readonly ack: Envelope;
   /** Sends one envelope to the router; returns the envelopes that the node received since the last call. */
   send(frame: Frame, header?: Partial<Envelope>): Envelope[];
   /** Binds an address and takes the ack. */
@@ -94,6 +96,7 @@ export function makeTestParts({
       session,
       path: path!,
       resumeToken,
+      ack,
       send(frame, header = {}) {
         transport.receive(makeEnvelope(frame, { flowId: `f-${systemId}`, ...header }));
         return transport.take();

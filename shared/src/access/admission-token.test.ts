@@ -73,17 +73,19 @@ describe('the token', () => {
     expect(new AdmissionToken(url, settings({ dataDir: root })).read()).toMatch(/^fk_local_/);
   });
 
-  test('that was found and refused is dropped until the file changes; one that was set is not dropped', () => {
+  test('that was found and refused is left out once; one that was set is not', () => {
     ensureLocalKey(root);
     const dropped: string[] = [];
     const found = new AdmissionToken(LOCAL, settings({ dataDir: root }), (message) => dropped.push(message));
-    expect(found.onRefused()).toBe(true);
-    expect(found.read()).toBeUndefined();
+    // Another sentinel may answer at the next attempt.
+    for (let attempt = 0; attempt < 2; attempt++) {
+      expect(found.read()).toMatch(/^fk_local_/);
+      expect(found.onRefused()).toBe(true);
+      expect(found.read()).toBeUndefined();
+    }
     expect(dropped).toEqual([
       `The key in ${join(root, 'token')} is not that of this sentinel; attaching without a key`,
     ]);
-    rotateLocalKey(root);
-    expect(found.read()).toMatch(/^fk_local_/);
     expect(new AdmissionToken(LOCAL, settings({ token: 'x' })).onRefused()).toBe(false);
     expect(new AdmissionToken(LOCAL, settings({ tokenFile: join(root, 'token') })).onRefused()).toBe(false);
   });

@@ -8,14 +8,15 @@ import { FabricError, isFabricError } from '../errors/error.ts';
 import { isLoopbackHost, type TokenSettings } from '../link/admission-url.ts';
 import type { TokenSource } from '../link/transport.ts';
 import { redactUrl } from '../text/redact-url.ts';
-import { localKeyFile, readTokenFile } from './local-key-file.ts';
+import { isTrusted, localKeyFile, readTokenFile } from './local-key-file.ts';
 
 export class AdmissionToken implements TokenSource {
   readonly #url: string;
   readonly #settings: TokenSettings;
   readonly #onDropped: (message: string) => void;
-  /** A found key that the sentinel refused. */
-  #dropped: string | undefined;
+  /** True if the next `read` leaves out a found key, which the sentinel has just refused. */
+  #leavesOut = false;
+  #hasNotified = false;
 
   /**
    * `url` is the admission URL of the sentinel. `onDropped` receives a message for people when the sentinel refused a key that was
@@ -36,15 +37,20 @@ export class AdmissionToken implements TokenSource {
     const { token, tokenFile } = this.#settings;
     if (token !== undefined) return token;
     if (tokenFile !== undefined) return readSetFile(tokenFile);
-    const found = this.#readFound();
-    return found === this.#dropped ? undefined : found;
+    const leavesOut = this.#leavesOut;
+    this.#leavesOut = false;
+    return leavesOut ? undefined : this.#readFound();
   }
 
   onRefused(): boolean {
     const { token, tokenFile } = this.#settings;
     if (token !== undefined || tokenFile !== undefined) return false;
-    this.#dropped = this.#readFound();
-    this.#onDropped(`The key in ${this.#foundFile()} is not that of this sentinel; attaching without a key`);
+    this.#leavesOut = true;
+    if (!this.#hasNotified)
+      this.#onDropped(
+        `The key in ${this.#foundFile()} is not that of this sentinel; attaching without a key`,
+      );
+    this.#hasNotified = true;
     return true;
   }
 
@@ -100,10 +106,8 @@ export function findLocalKey(dataDir: string | undefined, from = '.'): string | 
 }
 
 function ownFile(file: string): string | undefined {
-  const user = process.getuid?.();
   try {
-    const { uid } = statSync(file);
-    return user === undefined || user === 0 || uid === user || uid === 0 ? file : undefined;
+    return isTrusted(statSync(file).uid) ? file : undefined;
   } catch {
     return undefined; // there is none
   }

@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  chownSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -10,7 +11,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { findLocalKey } from './admission-token.ts';
 import { ensureLocalKey, isLocalKey, localKeyFile, readTokenFile, rotateLocalKey } from './local-key-file.ts';
 
 const made: string[] = [];
@@ -50,6 +52,16 @@ describe('ensureLocalKey', () => {
     chmodSync(file, 0o644);
     expect(ensureLocalKey(dataDir).wasReadable).toBe(true);
     expect(modeOf(file)).toBe(0o600);
+  });
+
+  test('refuses a file of another user, who would know the key', () => {
+    const dataDir = directory();
+    const { file } = ensureLocalKey(dataDir);
+    const { uid } = statSync(file);
+    if (uid === 0) chownSync(file, 12_345, -1);
+    vi.spyOn(process, 'getuid').mockReturnValue(uid + 54_321);
+    expect(() => ensureLocalKey(dataDir)).toThrow('belongs to another user');
+    expect(findLocalKey(dataDir)).toBeUndefined();
   });
 
   test.each(['', 'secret', 'fk_local_short', `fk_other_${'x'.repeat(43)}`])(

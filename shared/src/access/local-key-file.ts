@@ -42,14 +42,25 @@ export interface EnsuredKey {
 
 /**
  * Makes sure that the data directory has a local key, which only its owner can read.
- * @throws {CONFIG_INVALID} when the file contains something else
+ * @throws {CONFIG_INVALID} when the file belongs to another user, or contains something else
  * @throws the system's error
  */
 export function ensureLocalKey(dataDir: string): EnsuredKey {
   const file = localKeyFile(dataDir);
-  makeDirectory(dataDir);
-  const isNew = write(dataDir, (fresh) => linkIfAbsent(fresh, file));
-  const wasReadable = !isNew && (statSync(file).mode & OTHERS) !== 0;
+  // An existing key may be in a directory that cannot be written, such as a mounted secret.
+  let isNew = false;
+  if (!existsSync(file)) {
+    makeDirectory(dataDir);
+    isNew = write(dataDir, (fresh) => linkIfAbsent(fresh, file));
+  }
+  const { mode, uid } = statSync(file);
+  if (!isTrusted(uid)) {
+    throw new FabricError(
+      'CONFIG_INVALID',
+      `${file} belongs to another user, who would know the local key. Remove the file, or set FAME_DATA_DIR to a directory of your own.`,
+    );
+  }
+  const wasReadable = !isNew && (mode & OTHERS) !== 0;
   if (wasReadable) tighten(file);
   if (!isLocalKey(readTokenFile(file))) {
     throw new FabricError(
@@ -58,6 +69,12 @@ export function ensureLocalKey(dataDir: string): EnsuredKey {
     );
   }
   return { file, isNew, wasReadable };
+}
+
+/** True if a file of this owner is one of this user, or of root. */
+export function isTrusted(uid: number): boolean {
+  const user = process.getuid?.();
+  return user === undefined || user === 0 || uid === user || uid === 0;
 }
 
 /** Replaces the local key by a new one, in one step. Returns the path of the file. @throws the system's error */

@@ -1,9 +1,11 @@
 // An incoming call, as its service sees it. The first of `reply`, `fail` and `end` ends it; later ones have no effect. The
 // items of a stream travel on their own flow, named after the call, whose credits are the backpressure.
+import type { Caller } from '../access/principal.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { type DataFrame, type Envelope, expects, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
 import { type RpcReply, type RpcRequest, rpcError, rpcIdOf, rpcRefusal, rpcResult } from '../protocol/rpc.ts';
+import type { Callers } from './callers.ts';
 import { Deliveries } from './deliveries.ts';
 import type { Sender, SendFlow } from './flow.ts';
 import type { IncomingCall } from './link-types.ts';
@@ -28,6 +30,7 @@ export interface IncomingOwner {
   readonly identity: NodeIdentity;
   /** Set for at-least-once delivery. */
   readonly deliveries: Deliveries | undefined;
+  readonly callers: Callers;
   finished(call: Incoming): void;
   /** Called when a reply could be neither sent nor queued. */
   undeliverable(call: Incoming, error: unknown): void;
@@ -54,6 +57,7 @@ export class Incoming implements IncomingCall {
   #flow: SendFlow | undefined;
   #abort: AbortController | undefined;
   #cancelReason: Error | undefined;
+  #caller: Promise<Caller | undefined> | undefined;
 
   constructor(
     owner: IncomingOwner,
@@ -92,6 +96,11 @@ export class Incoming implements IncomingCall {
       if (this.#cancelReason) this.#abort.abort(this.#cancelReason);
     }
     return this.#abort.signal;
+  }
+
+  get caller(): Promise<Caller | undefined> {
+    this.#caller ??= this.#owner.callers.of(this);
+    return this.#caller;
   }
 
   reply(result: unknown): Promise<void> {

@@ -1,4 +1,5 @@
 // The interface of a link. `link.ts` implements it; agents, clients and gateways are written against it.
+import type { Caller } from '../access/principal.ts';
 import type { Clock } from '../async/clock.ts';
 import type { FabricError } from '../errors/error.ts';
 import type { Logger } from '../log.ts';
@@ -90,6 +91,11 @@ export interface IncomingCall {
   readonly meta: Record<string, unknown> | undefined;
   /** Aborts when the call is cancelled. The reason is a FabricError whose `details.reason` is, for example, `caller-gone`. */
   readonly signal: AbortSignal;
+  /**
+   * The node that made the call; asked for when this is first read. Read it before the call ends. Undefined if the call has no
+   * replyTo. Anonymous if the sentinel is not of this software, or the caller is not one of its own nodes. Never rejects.
+   */
+  readonly caller: Promise<Caller | undefined>;
   /**
    * Sends the result. Resolves when the caller has read enough of its answers for the next one; a server with large answers
    * should wait for it. Never rejects: an answer for which there is no room becomes the error READER_TOO_SLOW.

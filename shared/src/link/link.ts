@@ -1,6 +1,7 @@
 // A node's end of its connection to a sentinel: attach, bind, send, call, stream, drain, close. This file holds the wiring and
 // the states. Incoming messages go through `receiver.ts`, outgoing calls are in `calls.ts`, incoming calls in `serving.ts`,
 // addresses in `bindings.ts` and `binder.ts`, credits in `neighbor.ts`, and connecting in `dialer.ts`.
+import { readPrincipal } from '../access/principal.ts';
 import { onAbort } from '../async/abort.ts';
 import { type Clock, systemClock, type Timer } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
@@ -18,6 +19,7 @@ import { LIMITS } from '../protocol/limits.ts';
 import { Binder } from './binder.ts';
 import { Bindings } from './bindings.ts';
 import { CallIterator } from './call-iterator.ts';
+import { Callers } from './callers.ts';
 import { Calls, FOREIGN_MAX_IN_FLIGHT } from './calls.ts';
 import { isOwnSoftware, NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY } from './capabilities.ts';
 import { Control } from './control.ts';
@@ -57,6 +59,7 @@ export class Link {
   readonly #binder: Binder;
   readonly #calls: Calls;
   readonly #deliveries: Deliveries | undefined;
+  readonly #callers: Callers;
   readonly #serving: Serving;
   readonly #receiver: Receiver;
   readonly #heartbeat: Heartbeat;
@@ -84,12 +87,18 @@ export class Link {
     this.#control = new Control({ clock, neighbor: this.#uplink, identity: this.#identity });
     this.#deliveries = options.deliveryProfile === 'at-least-once' ? new Deliveries(clock) : undefined;
     const deliveries = this.#deliveries;
+    this.#callers = new Callers({
+      control: this.#control,
+      uplink: this.#uplink,
+      nextAttach: () => this.#nextAttach(),
+    });
     this.#serving = new Serving({
       clock,
       identity: this.#identity,
       bindings: this.#bindings,
       log,
       deliveries,
+      callers: this.#callers,
     });
     this.#calls = new Calls({
       clock,
@@ -235,6 +244,7 @@ export class Link {
     const path = ack.assignedPath!;
     const isSessionLost = previousPath !== '' && (previousPath !== path || ack.resumed === false);
     this.#identity.adopt(path);
+    this.#callers.own = readPrincipal(ack.principal);
     this.#uplink.mayWithholdCredit = isOwn;
     this.#uplink.hasPairFlows = isOwn;
     this.#calls.maxInFlight = isOwn ? Number.POSITIVE_INFINITY : FOREIGN_MAX_IN_FLIGHT;

@@ -77,6 +77,7 @@ export class Receiver {
       case 'AddressUnbindAck':
       case 'CapabilityAdvertiseAck':
       case 'CapabilityWithdrawAck':
+      case 'WhoIsAck':
         control.onAck(envelope);
         break;
       case 'KeyRequest':

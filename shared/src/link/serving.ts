@@ -10,6 +10,7 @@ import type { Logger } from '../log.ts';
 import { type DataFrame, type Envelope, expects, FLOW, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
 import { claimsRpc, isRpcAnswer, isRpcRequest, rpcIdOf } from '../protocol/rpc.ts';
 import type { Binding, Bindings } from './bindings.ts';
+import type { Callers } from './callers.ts';
 import type { Deliveries } from './deliveries.ts';
 import { Incoming, type IncomingOwner, replyError } from './incoming.ts';
 import type { Neighbor } from './neighbor.ts';
@@ -29,6 +30,7 @@ const RETURN_MS = 30_000;
 
 export interface ServingDeps {
   clock: Clock;
+  callers: Callers;
   identity: NodeIdentity;
   bindings: Bindings;
   log: Logger;
@@ -39,6 +41,7 @@ export interface ServingDeps {
 export class Serving implements IncomingOwner {
   readonly identity: NodeIdentity;
   readonly deliveries: Deliveries | undefined;
+  readonly callers: Callers;
   readonly #bindings: Bindings;
   readonly #log: Logger;
   /** Open calls by corrId. If an open call of another caller has the same corrId: by corrId and replyTo. */
@@ -53,8 +56,9 @@ export class Serving implements IncomingOwner {
   /** True while the link drains. New calls are refused then. */
   isDraining = false;
 
-  constructor({ clock, identity, bindings, log, deliveries }: ServingDeps) {
+  constructor({ clock, identity, bindings, log, deliveries, callers }: ServingDeps) {
     this.#clock = clock;
+    this.callers = callers;
     this.identity = identity;
     this.deliveries = deliveries;
     this.#bindings = bindings;

@@ -1,5 +1,7 @@
 // The envelope: one flat JSON object per WebSocket message. Its types and `makeEnvelope`; `codec.ts` converts it to bytes.
 // Optional fields that are undefined are omitted on the wire. docs/protocol.md explains each field.
+
+import type { Principal } from '../access/principal.ts';
 import { systemClock } from '../async/clock.ts';
 import { newId } from '../ids.ts';
 
@@ -36,6 +38,8 @@ export interface NodeAttachAck {
   resumed?: boolean | undefined;
   /** Our extension: takes up the session at the next attach, also in another process. Secret. */
   resumeToken?: string | undefined;
+  /** Our extension: the principal of the node. A sentinel that states it answers WhoIs. */
+  principal?: Principal | undefined;
 }
 export interface AddressBind {
   type: 'AddressBind';
@@ -125,6 +129,24 @@ export interface CallCancel {
   corrId: string;
   reason?: string | undefined;
 }
+/**
+ * Our extension: the callee of an open call asks its sentinel who the caller is. `address` and `corrId` are the replyTo and the
+ * corrId of the request. Only for sentinels that state a principal in their NodeAttachAck.
+ */
+export interface WhoIs {
+  type: 'WhoIs';
+  address: string;
+  corrId: string;
+}
+/** Our extension. Not `ok` if this sentinel knows no such open call of this callee, made by a node of its own. */
+export interface WhoIsAck {
+  type: 'WhoIsAck';
+  ok: boolean;
+  refId?: string | undefined;
+  principal?: Principal | undefined;
+  code?: string | undefined;
+  reason?: string | undefined;
+}
 /** Frames that sentinels only forward. Only the two ends read their content. */
 export interface OpaqueFrame {
   type: 'SecureOpen' | 'SecureAccept' | 'SecureClose' | 'KeyRequest' | 'KeyAnnounce';
@@ -148,6 +170,8 @@ export type Frame =
   | DeliveryAck
   | CreditUpdate
   | CallCancel
+  | WhoIs
+  | WhoIsAck
   | OpaqueFrame;
 
 export type FrameType = Frame['type'];

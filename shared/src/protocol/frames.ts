@@ -53,6 +53,8 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
   DeliveryAck: ack,
   CreditUpdate: { flowId: text, credits },
   CallCancel: { corrId: text, reason },
+  WhoIs: { address: text, corrId: text },
+  WhoIsAck: ack,
   SecureOpen: {},
   SecureAccept: {},
   SecureClose: {},

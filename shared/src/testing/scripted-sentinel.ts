@@ -1,5 +1,6 @@
 // A minimal sentinel for tests of links: acknowledges, routes by address and by path, and records every envelope. A test can
 // make it refuse, stay silent, lose its state or withhold credit. It is not a router.
+import type { Principal } from '../access/principal.ts';
 import { memoryDial } from '../link/memory-transport.ts';
 import type { Dial, Transport } from '../link/transport.ts';
 import { decode, encode } from '../protocol/codec.ts';
@@ -30,6 +31,8 @@ export class ScriptedSentinel {
   /** `software` of its NodeAttachAck. `undefined` makes it a foreign sentinel. */
   software: string | undefined = 'fame-fabric/test';
   resumed: boolean | undefined;
+  /** Principal of all of its nodes. `undefined` makes it a sentinel that does not answer WhoIs. */
+  principal: Principal | undefined;
   /** True if it grants credit for the messages it receives. */
   grantsCredit = true;
   /** True if it records the envelopes it receives. */
@@ -120,6 +123,9 @@ export class ScriptedSentinel {
       case 'NodeHeartbeat':
         this.answer(node, envelope, { type: 'NodeHeartbeatAck', ok: true });
         break;
+      case 'WhoIs':
+        this.answer(node, envelope, { type: 'WhoIsAck', ok: true, principal: this.principal });
+        break;
       case 'Data':
       case 'DeliveryAck':
         this.#route(node, envelope);
@@ -141,6 +147,7 @@ export class ScriptedSentinel {
       assignedPath: node.path,
       software: this.software,
       resumed: this.resumed,
+      principal: this.principal,
     });
   }
 

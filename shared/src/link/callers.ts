@@ -1,0 +1,61 @@
+// The callers of incoming calls. Only their sentinel knows who they are, and it is asked only for calls whose service reads it.
+// It answers for open calls alone: a path may belong to another node by the time that a call is handled.
+import { ANONYMOUS, type Caller, type Principal, readPrincipal } from '../access/principal.ts';
+import { isFabricError } from '../errors/error.ts';
+import type { WhoIsAck } from '../protocol/envelope.ts';
+import type { Control } from './control.ts';
+import type { Neighbor } from './neighbor.ts';
+
+/** The part of an incoming call that identifies it. */
+interface AnsweredCall {
+  readonly corrId: string;
+  readonly replyTo: string;
+  readonly neighbor: Neighbor;
+  readonly isOver: boolean;
+}
+
+export interface CallersDeps {
+  control: Control;
+  uplink: Neighbor;
+  nextAttach: () => Promise<void>;
+}
+
+export class Callers {
+  /** Principal of this node, as its sentinel stated it. Undefined at a sentinel that does not answer WhoIs. */
+  own: Principal | undefined;
+  readonly #deps: CallersDeps;
+
+  constructor(deps: CallersDeps) {
+    this.#deps = deps;
+  }
+
+  /** Returns the caller, or undefined for a call without a replyTo. Never rejects. */
+  async of(call: AnsweredCall): Promise<Caller | undefined> {
+    const { neighbor, replyTo } = call;
+    if (replyTo === '') return undefined;
+    // A call of this node to itself does not pass its sentinel.
+    const isFromHere = neighbor !== this.#deps.uplink;
+    const { id, roles } = (isFromHere ? this.own : await this.#ask(call)) ?? ANONYMOUS;
+    return { principal: id, roles, path: replyTo.slice(replyTo.lastIndexOf('@') + 1) };
+  }
+
+  // After a lost connection the sentinel still knows the open calls of a session that was resumed, so ask once more.
+  async #ask(call: AnsweredCall): Promise<Principal | undefined> {
+    const { control, nextAttach } = this.#deps;
+    const { corrId, replyTo: address } = call;
+    const request = async (): Promise<Principal | undefined> => {
+      if (this.own === undefined || call.isOver) return undefined;
+      const ack = (await control.request({ type: 'WhoIs', address, corrId })) as WhoIsAck;
+      return ack.ok ? readPrincipal(ack.principal) : undefined;
+    };
+    try {
+      return await request().catch(async (error: unknown) => {
+        if (!isFabricError(error, 'LINK_CLOSED')) throw error;
+        await nextAttach();
+        return request();
+      });
+    } catch {
+      return undefined; // no answer, or the link was closed
+    }
+  }
+}
