@@ -111,7 +111,7 @@ describe('the first attach', () => {
       const sentinel = new ScriptedSentinel();
       sentinel.isDown = true;
       const clock = new ManualClock();
-      const link = newLink(sentinel, { clock, connectTimeoutMs: 4_000 });
+      const link = newLink(sentinel, { clock, connectTimeoutMs: 4_000, backoffMaxMs: 500 });
       const failed = errorOf(link.connect());
       await clock.run(1_000, 20);
       clock.stepWall(ms);
