@@ -115,7 +115,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     name: 'FAME_QUEUE_TOTAL_BYTES',
     type: 'integer',
     unit: 'bytes',
-    default: '50331648, or twice FAME_QUEUE_BYTES if that is more',
+    default: '33554432, or twice FAME_QUEUE_BYTES if that is more',
     description:
       'Outbound queues of all nodes together, with what their sockets hold; at most a quarter of FAME_MEMORY_LIMIT_BYTES. One queue gets at most what is left of it.',
   },
@@ -208,7 +208,7 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
     );
     const queueTotalBytes = env.integer(
       'FAME_QUEUE_TOTAL_BYTES',
-      Math.max(48 * MiB, 2 * queueBytes),
+      Math.max(32 * MiB, 2 * queueBytes),
       2 * MiB,
       Number.MAX_SAFE_INTEGER,
     );

@@ -507,7 +507,10 @@ export class Router {
     const code = isFabricError(error) ? error.code : 'PROTO_MALFORMED';
     const reason = isFabricError(error) ? error.message : 'The message cannot be read';
     counters.badFrames++;
-    from.outbound.sendControl(nack(identity, refusedOf(bytes), code, reason));
+    const refused = refusedOf(bytes);
+    // The sender spent credit for it.
+    if (refused.flowId) this.#count(from, refused.flowId, undefined);
+    from.outbound.sendControl(nack(identity, refused, code, reason));
     // Neither of these counts as an attack: a newer node may send unknown frames, and any node a large message.
     if (code === 'PROTO_UNKNOWN_FRAME' || code === 'MESSAGE_TOO_LARGE') return;
     const count = from.countBadFrame();
@@ -554,10 +557,15 @@ function headerOf(envelope: Envelope): Header {
 }
 
 // Finds the fields that a NACK needs in a message that cannot be decoded; missing fields are empty.
-function refusedOf(bytes: Buffer): Refused {
+function refusedOf(bytes: Buffer): Refused & { readonly flowId: string } {
   // The fields before the frame are filled even when the frame itself is broken.
   const header = new Header();
   if (readHeader(bytes, header) || header.frameAt > 0) return header;
-  const { id = '', replyTo = '', corrId = '' } = parsePartialHeader(bytes, LIMITS.maxEnvelopeBytes) ?? {};
-  return { id, replyTo, corrId };
+  const {
+    id = '',
+    replyTo = '',
+    corrId = '',
+    flowId = '',
+  } = parsePartialHeader(bytes, LIMITS.maxEnvelopeBytes) ?? {};
+  return { id, replyTo, corrId, flowId };
 }

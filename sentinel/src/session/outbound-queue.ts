@@ -49,6 +49,8 @@ export class OutboundQueue implements CreditGranter {
   #withheldGrants = 0;
   /** Count of flows on which the node sent more messages than it was granted. */
   #overruns = 0;
+  /** True if the node spends credit for exactly those messages that are counted here. */
+  #isExact = false;
   #movedAt: number;
   #isSaturated = false;
   #isClosed = false;
@@ -264,11 +266,16 @@ export class OutboundQueue implements CreditGranter {
     return true;
   }
 
-  /** Grants the node a new window of a flow that it sends. */
+  /**
+   * Grants the node credit for a flow that it sends: as much as it spent, or a whole window if it may have spent more than was
+   * counted. Whole windows add up to more than a window in flight, if the node reads them late.
+   */
   grantCredit(flow: Flow): void {
+    const { creditWindow } = LIMITS;
+    const credits = this.#isExact ? Math.min(creditWindow, creditWindow - flow.allowance) : creditWindow;
     flow.isGrantWithheld = false;
     flow.received = 0;
-    flow.allowance = Math.min(MAX_ALLOWANCE, flow.allowance + LIMITS.creditWindow);
+    flow.allowance = Math.min(MAX_ALLOWANCE, flow.allowance + credits);
     if (flow.hasEnded && flow.queued === 0) this.#flows?.delete(flow);
     if (flow.isOverrun) this.#recover(flow);
     // All windows start full on the next connection.
@@ -276,7 +283,7 @@ export class OutboundQueue implements CreditGranter {
     const id = JSON.stringify(flow.id);
     this.sendControl(
       Buffer.from(
-        `{"version":"1.0","id":"${newId()}","flowId":${id},"seqId":0,"flowFlags":${FLOW.ack},"frame":{"type":"CreditUpdate","flowId":${id},"credits":${LIMITS.creditWindow}}}`,
+        `{"version":"1.0","id":"${newId()}","flowId":${id},"seqId":0,"flowFlags":${FLOW.ack},"frame":{"type":"CreditUpdate","flowId":${id},"credits":${credits}}}`,
       ),
     );
   }
@@ -312,9 +319,13 @@ export class OutboundQueue implements CreditGranter {
     return this.#flows.add(flowId, flowId === CONTROL ? Number.POSITIVE_INFINITY : LIMITS.creditWindow);
   }
 
-  /** Sends through a new connection; all windows start full. Call `flush` once the attach is acknowledged. */
-  attach(transport: NodeTransport): void {
+  /**
+   * Sends through a new connection; all windows start full. Call `flush` once the attach is acknowledged.
+   * @param isExact true if the node spends credit for each message of a flow, and for nothing else
+   */
+  attach(transport: NodeTransport, isExact: boolean): void {
     this.#transport = transport;
+    this.#isExact = isExact;
     this.#movedAt = this.#time.now;
     for (const flow of this.#flows?.values() ?? []) {
       if (flow.id !== CONTROL) flow.credit = LIMITS.creditWindow;

@@ -10,7 +10,7 @@ const SHORT_SOCKET_BYTES = 32_768;
 export interface QueueLimits {
   /** Largest queue of one node, in bytes. @default 8 MiB */
   readonly queueBytes: number;
-  /** Bytes of all queues and sockets together. @default 48 MiB, or twice `queueBytes` if that is more */
+  /** Bytes of all queues and sockets together. @default 32 MiB, or twice `queueBytes` if that is more */
   readonly queueTotalBytes: number;
 }
 

@@ -82,7 +82,7 @@ export class Session implements SessionIdentity {
     this.#receivedAt = time.now;
     this.#transport = transport;
     this.#terms = terms;
-    this.outbound.attach(transport);
+    this.outbound.attach(transport, terms.hasPairFlows);
   }
 
   get state(): SessionState {
@@ -154,7 +154,7 @@ export class Session implements SessionIdentity {
     this.#transport = transport;
     this.#terms = terms;
     this.markReceived();
-    this.outbound.attach(transport);
+    this.outbound.attach(transport, terms.hasPairFlows);
   }
 
   /** Marks the connection as lost and keeps the queue. */

@@ -1,0 +1,168 @@
+// Rule 7 of hardening: senders that honor their credit are slowed and not refused, whatever they send at once; a reader that reads is
+// never closed; and all queues of the sentinel together have a bound.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { closeLinks, connectLink, serviceOf } from '../kit/our-node.ts';
+import { stopAll } from '../kit/processes.ts';
+import { id, type RawNode, RawNodes } from '../kit/raw-node.ts';
+import { fetchWithKey, findNode, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+
+const MiB = 1_048_576;
+let sentinel: OurSentinel;
+beforeAll(async () => {
+  sentinel = await startOurSentinel();
+});
+afterAll(stopAll);
+const nodes = new RawNodes(() => sentinel.url);
+afterEach(async () => {
+  await closeLinks();
+  await nodes.closeAll();
+});
+
+/** The sum of all lines of a metric. */
+async function metric(name: string): Promise<number> {
+  const text = await (await fetchWithKey(sentinel, '/metrics')).text();
+  return [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\d+)$`, 'gm'))].reduce(
+    (sum, [, n]) => sum + Number(n),
+    0,
+  );
+}
+
+/** An agent that answers with `params.bytes` characters, and its bystander at another address. */
+async function agents(): Promise<void> {
+  const service = serviceOf({ answer: ([params]) => 'x'.repeat((params as { bytes: number }).bytes) });
+  await (await connectLink(sentinel.url)).bind('answers@fame.fabric', service);
+  await (await connectLink(sentinel.url)).bind('bystander@fame.fabric', service);
+}
+
+/** Calls `calls` times at once from each of `callers` links; resolves to the errors. */
+async function callAtOnce(
+  callers: number,
+  calls: number,
+  request: number,
+  answer: number,
+): Promise<unknown[]> {
+  const params = { bytes: answer, text: 'x'.repeat(request) };
+  const links = await Promise.all(Array.from({ length: callers }, () => connectLink(sentinel.url)));
+  const settled = await Promise.allSettled(
+    links.flatMap((link) =>
+      Array.from({ length: calls }, () =>
+        link.call('answers@fame.fabric', 'answer', params, { timeoutMs: 60_000 }),
+      ),
+    ),
+  );
+  return settled.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+}
+
+describe('all calls at once are answered, none is refused, and no node is closed', () => {
+  const KB = 1_000;
+  test.each([
+    ['256 requests of 64 KB', 1, 256, 64 * KB, 10],
+    ['512 requests of 64 KB', 1, 512, 64 * KB, 10],
+    ['1,000 requests of 16 KB', 1, 1_000, 16 * KB, 10],
+    ['200 answers of 150 KB', 1, 200, 10, 150 * KB],
+    ['500 answers of 150 KB', 1, 500, 10, 150 * KB],
+    ['2,000 answers of 8 KB', 1, 2_000, 10, 8 * KB],
+    ['20 callers with 40 answers of 150 KB each', 20, 40, 10, 150 * KB],
+  ])('HD10, X2: %s', async (_name, callers, calls, request, answer) => {
+    await agents();
+    const before = { refused: await metric('fame_refused_total'), rss: sentinel.proc.rssBytes() };
+    const bystander = await connectLink(sentinel.url);
+    let isOver = false;
+    const beside = (async () => {
+      for (let made = 1; ; made++) {
+        await bystander.call('bystander@fame.fabric', 'answer', { bytes: 10 });
+        if (isOver) return made;
+      }
+    })();
+    const errors = await callAtOnce(callers, calls, request, answer);
+    isOver = true;
+    expect(errors).toEqual([]);
+    expect(await beside).toBeGreaterThan(0);
+    expect((await metric('fame_refused_total')) - before.refused).toBe(0);
+    expect(await metric('fame_closed_slow_total')).toBe(0);
+    expect(await metric('fame_closed_overrun_total')).toBe(0);
+    expect(await metric('fame_queued_bytes')).toBe(0);
+    expect(await metric('fame_withheld_grants')).toBe(0);
+  });
+});
+
+describe('nodes that do not read', () => {
+  const text = 'x'.repeat(64_000);
+  const gauges = async () => ({
+    queued: await metric('fame_queued_bytes'),
+    held: await metric('fame_socket_bytes'),
+    total: await metric('fame_queue_total_limit_bytes'),
+  });
+
+  test('HD14, X2: 93 of them let the sentinel grow by at most 64 MB', async () => {
+    await nodes.echo('echo@fame.fabric');
+    const caller = await nodes.attached();
+    await caller.call('echo@fame.fabric', 'echo', [text]);
+    const before = sentinel.proc.rssBytes();
+    const stalled = await Promise.all(Array.from({ length: 93 }, () => nodes.attached()));
+    for (const node of stalled) node.stall();
+    let most = 0;
+    // 10 MB of answers for each, of which the system takes 2 MB, and replies of the sentinel itself.
+    for (let round = 0; round < 16; round++) {
+      for (const node of stalled) {
+        if (node.isClosed) continue;
+        for (let n = 0; n < 10; n++) node.sendCall('echo@fame.fabric', 'echo', [text], { flowId: id() });
+        for (let n = 0; n < 20; n++) node.sendCall('nowhere@fame.fabric', 'echo');
+      }
+      await caller.call('echo@fame.fabric', 'echo', []);
+      most = Math.max(most, sentinel.proc.rssBytes() - before);
+    }
+    const { queued, held, total } = await gauges();
+    console.info(`HD14: ${(most / MiB).toFixed(1)} MiB more, ${queued} B queued, ${held} B in sockets`);
+    expect(queued).toBeGreaterThan(total / 2);
+    expect(queued).toBeLessThanOrEqual(total);
+    expect(most).toBeLessThanOrEqual(64 * MiB);
+    expect(caller.isClosed).toBe(false);
+  });
+
+  test('HD14: what their sockets hold counts, until they are closed', async () => {
+    const agent = await nodes.attached();
+    // Each answer has a flow of its own, so that the socket is full before the window is used up.
+    await agent.serve('echo@fame.fabric', (request) =>
+      agent.answer(request, request.frame.payload.params, { flowId: id() }),
+    );
+    const caller = await nodes.attached();
+    const stalled = await nodes.attached();
+    stalled.stall();
+    const held = async (): Promise<number> => {
+      for (let n = 0; n < 20; n++) stalled.sendCall('echo@fame.fabric', 'echo', [text]);
+      await caller.call('echo@fame.fabric', 'echo', []);
+      return (await gauges()).held;
+    };
+    await expect.poll(held).toBeGreaterThan(65_536);
+    await stalled.cut();
+    await expect.poll(async () => (await gauges()).held).toBe(0);
+  });
+});
+
+describe('a node that ignores its credit', () => {
+  const attach = { capabilities: ['fame.capability.pair-flows'] };
+  /** Sends requests on one flow until the sentinel closes the node. */
+  async function overrun(node: RawNode, to: string): Promise<void> {
+    const text = 'x'.repeat(60_000);
+    for (let n = 0; n < 4_000 && !node.isClosed; n++) {
+      node.sendCall(to, 'never', [text]);
+      if (n % 16 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  test('HD10: is paused and closed with 4008, and neither its receiver nor the calls of others are', async () => {
+    const reader = await nodes.attached({ credits: false });
+    await reader.serve('slow@fame.fabric');
+    const [hostile, caller] = [await nodes.attached({ attach }), await nodes.attached()];
+    await nodes.echo('echo@fame.fabric');
+    const flooding = overrun(hostile, 'slow@fame.fabric');
+    expect((await hostile.closed).code).toBe(4008);
+    await flooding;
+    expect(await metric('fame_paused_total')).toBe(1);
+    expect((await findNode(sentinel, reader))?.state).toBe('attached');
+    expect((await caller.call('echo@fame.fabric', 'echo', ['after'])).frame.payload.result).toEqual([
+      'after',
+    ]);
+  });
+});
