@@ -1,51 +1,230 @@
-// The challenge for an address that another node holds. An exclusive address stays with its holder while the holder answers
-// pings. A holder that does not answer is evicted, and its rival gets the address.
-import type { Logger } from '@fame-fabric/shared';
-import type { Bindings } from './bindings.ts';
+// Who gets an address or a capability that another node has. An address belongs to the node that bound it while that is attached
+// and during its resume window, and for a while after that to its key. A rival is not refused during the window, because it may be
+// the same agent in a new process: its ack waits. A holder that is attached and does not answer is evicted here only for a rival
+// with the same key; for all others the sweeper closes it after the limit of silence.
+import type { Clock, Logger, Timer } from '@fame-fabric/shared';
+import { AGENT_CAPABILITY } from '@fame-fabric/shared/internal';
+import { haveSameKey, isKeyed } from './access/access.ts';
+import type { Bindings, RemovedBindings } from './bindings.ts';
 import { CLOSE } from './close-codes.ts';
 import type { Session } from './session/session.ts';
 import type { Sessions } from './session/sessions.ts';
+import { type Attempt, WaitingRequests } from './waiting-requests.ts';
 
-/** Time in which a holder must answer, in ms. */
+/** Time in which a holder must answer, and time until it is challenged again, in ms. */
 const CHALLENGE_MS = 2_000;
+/** Longest wait of an ack, in ms. Nodes of other implementations wait 20 s for it. */
+const MAX_WAIT_MS = 18_000;
+/** Addresses that are held for a key while no node serves them. Beyond this number the oldest becomes free. */
+const MAX_HELD = 4_096;
+
+const afterBind = (address: string): string => `after ${address}`;
+const capabilityKey = (capability: string): string => `capability ${capability}`;
 
 export interface ChallengeDeps {
   bindings: Bindings;
   sessions: Sessions;
+  clock: Clock;
   log: Logger;
 }
 
+export interface ChallengeOptions {
+  readonly resumeWindowMs: number;
+  /** Time for which an address without a node belongs to the key of its last holder. */
+  readonly addressHoldMs: number;
+}
+
+/** Receives the decision about a bind: the reason of a refusal, or `undefined` if it is granted. */
+export type OnDecision = (refusal: string | undefined) => void;
+
 export class AddressChallenge {
   readonly #deps: ChallengeDeps;
+  readonly #options: ChallengeOptions;
+  readonly #waiting: WaitingRequests;
+  /** Addresses whose holder has been pinged for a rival. */
+  readonly #challenged = new Set<string>();
+  /** Ends of holds, by address, oldest first. */
+  readonly #holdTimers = new Map<string, Timer>();
 
-  constructor(deps: ChallengeDeps) {
+  constructor(deps: ChallengeDeps, options: ChallengeOptions) {
     this.#deps = deps;
+    this.#options = options;
+    this.#waiting = new WaitingRequests(deps.clock);
+  }
+
+  /** Addresses and capabilities that requests of this node wait for. */
+  waitingCount(session: Session): number {
+    return this.#waiting.countOf(session);
   }
 
   /**
-   * Decides whether `rival` may have `address`, and calls `onDecision`: at once if no other node holds it, else once the
-   * holder has answered or failed to. The call is synchronous with the decision, so no other bind comes between the two.
+   * Decides whether `rival` may have `address`, and calls `onDecision`: at once if that is known, else when the holder answers,
+   * returns or leaves, within 18 s. The call is synchronous with the decision, so no other bind comes between the two. It is not
+   * called if the rival loses its connection before.
    */
-  decide(address: string, rival: Session, onDecision: (isGranted: boolean) => void): void {
-    const { bindings, log, sessions } = this.#deps;
-    const holder = bindings.ownOwner(address);
-    if (holder === undefined || holder === rival) {
-      onDecision(true);
-      return;
+  decide(address: string, rival: Session, onDecision: OnDecision): void {
+    const attempt: Attempt = (isLast) => {
+      const verdict = this.#verdict(address, rival);
+      if (verdict === 'wait' && !isLast) return false;
+      if (verdict === 'grant') onDecision(undefined);
+      else onDecision(verdict === 'wait' ? this.#inUse(address) : verdict.refusal);
+      this.#waiting.retry(afterBind(address));
+      return true;
+    };
+    if (attempt(false)) return;
+    const { bindings } = this.#deps;
+    const isAtPeer = bindings.owner(address)?.kind === 'peer';
+    this.#waiting.add(address, rival, attempt, isAtPeer ? this.#options.resumeWindowMs : MAX_WAIT_MS);
+    this.#challenge(address);
+  }
+
+  #verdict(address: string, rival: Session): 'grant' | 'wait' | { readonly refusal: string } {
+    const { bindings } = this.#deps;
+    const { principal } = rival.terms;
+    const key = bindings.keyOf(address);
+    if (key !== undefined && key !== principal.id) {
+      return {
+        refusal: `${address} belongs to the key "${key}". Attach with that key, or try again when it is free.`,
+      };
     }
+    const holder = bindings.owner(address);
+    if (holder === undefined || holder === rival) return 'grant';
+    // Nodes below this sentinel come before peers, but a stranger must not divert the calls to a peer.
+    if (holder.kind === 'peer') return isKeyed(principal) ? 'grant' : 'wait';
+    const isOurs = haveSameKey(holder.terms.principal, principal);
+    return isOurs && bindings.isReserved(address) ? 'grant' : 'wait';
+  }
+
+  #inUse(address: string): string {
+    const { bindings, log } = this.#deps;
+    log.warn('refused a bind: the address is in use', { address, holder: bindings.owner(address)?.path });
+    return `${address} is bound by another node. Stop that node, or bind another address.`;
+  }
+
+  // Pings the holder of an address for which rivals wait. A holder that answers keeps the address.
+  #challenge(address: string): void {
+    const { bindings, clock, log, sessions } = this.#deps;
+    const holder = bindings.ownOwner(address);
+    if (holder === undefined || bindings.isReserved(address) || this.#challenged.has(address)) return;
+    this.#challenged.add(address);
     void holder.ping(CHALLENGE_MS).then((isAlive) => {
-      if (rival.state !== 'attached') return;
-      if (bindings.ownOwner(address) !== holder) {
-        // Another rival was faster, or the holder unbound: challenge the current holder, if there is one.
-        this.decide(address, rival, onDecision);
-      } else if (isAlive) {
-        log.warn('refused a bind: the address is in use', { address, path: rival.path, holder: holder.path });
-        onDecision(false);
-      } else {
+      this.#challenged.delete(address);
+      if (bindings.ownOwner(address) !== holder || bindings.isReserved(address)) this.#retry(address);
+      else if (isAlive) this.#waiting.retry(address, true);
+      else if (this.#isAwaitedByKeyOf(holder, address)) {
         log.warn('evicted a node that did not answer', { address, path: holder.path });
         sessions.end(holder, CLOSE.goingAway, 'no answer to the challenge for an address');
-        onDecision(true);
+      } else {
+        this.#challenged.add(address);
+        clock.after(CHALLENGE_MS, () => {
+          this.#challenged.delete(address);
+          this.#retry(address);
+        });
       }
     });
+  }
+
+  #isAwaitedByKeyOf({ terms }: Session, address: string): boolean {
+    for (const session of this.#waiting.sessionsAt(address)) {
+      if (haveSameKey(session.terms.principal, terms.principal)) return true;
+    }
+    return false;
+  }
+
+  #retry(address: string): void {
+    this.#waiting.retry(address);
+    if (this.#waiting.hasKey(address)) this.#challenge(address);
+  }
+
+  /** True if a bind of this address by this node waits. */
+  isWaiting(address: string, session: Session): boolean {
+    return this.#waiting.isWaiting(address, session);
+  }
+
+  /**
+   * Calls `advertise` once the node's bind of the address is decided, if it waits, and none of the capabilities is reserved: at
+   * once, or within 18 s. It is not called if the node loses its connection before.
+   */
+  whenFree(
+    { address, capabilities }: { readonly address: string; readonly capabilities: readonly string[] },
+    session: Session,
+    advertise: () => void,
+  ): void {
+    const { clock } = this.#deps;
+    const began = clock.monotonic();
+    const attempt = (isLast: boolean): boolean => {
+      const key = isLast ? undefined : this.#obstacle(address, capabilities, session);
+      if (key === undefined) advertise();
+      else this.#waiting.add(key, session, attempt, Math.max(0, began + MAX_WAIT_MS - clock.monotonic()));
+      return true;
+    };
+    attempt(false);
+  }
+
+  #obstacle(address: string, capabilities: readonly string[], session: Session): string | undefined {
+    if (this.#waiting.isWaiting(address, session)) return afterBind(address);
+    const reserved = capabilities.find((capability) => this.#isReserved(capability, session));
+    return reserved === undefined ? undefined : capabilityKey(reserved);
+  }
+
+  // True if all providers of the capability lost their connection, and none of them is the node or has its key. Every agent has
+  // AGENT_CAPABILITY, so it distinguishes none.
+  #isReserved(capability: string, session: Session): boolean {
+    const { bindings } = this.#deps;
+    if (capability === AGENT_CAPABILITY || !bindings.isCapabilityReserved(capability)) return false;
+    for (const provider of bindings.providersOf(capability)) {
+      if (provider === session || haveSameKey(provider.terms.principal, session.terms.principal))
+        return false;
+    }
+    return true;
+  }
+
+  /** A node bound an address. */
+  bound(address: string): void {
+    this.#endHold(address);
+    this.#retry(address);
+  }
+
+  /** A node advertised a capability. */
+  advertised(capability: string): void {
+    this.#waiting.retry(capabilityKey(capability));
+  }
+
+  /** A node unbinds an address. A bind of it that waits is refused. */
+  unbinds(address: string, session: Session): void {
+    this.#waiting.end(address, session);
+  }
+
+  /** A node lost its connection. */
+  lost(session: Session): void {
+    this.#waiting.drop(session);
+  }
+
+  /** A node has left, or gave up these addresses and capabilities. */
+  removed({ kind, terms }: Session, { addresses, capabilities }: RemovedBindings): void {
+    for (const address of addresses) {
+      if (kind === 'node' && isKeyed(terms.principal)) this.#hold(address, terms.principal.id);
+      this.#retry(address);
+    }
+    for (const capability of capabilities) this.#waiting.retry(capabilityKey(capability));
+  }
+
+  #hold(address: string, key: string): void {
+    const { bindings, clock } = this.#deps;
+    const { addressHoldMs } = this.#options;
+    if (addressHoldMs === 0 || !bindings.hold(address, key)) return;
+    this.#holdTimers.set(
+      address,
+      clock.after(addressHoldMs, () => this.#endHold(address)),
+    );
+    if (this.#holdTimers.size > MAX_HELD) this.#endHold(this.#holdTimers.keys().next().value!);
+  }
+
+  #endHold(address: string): void {
+    const timer = this.#holdTimers.get(address);
+    if (timer === undefined) return;
+    timer.stop();
+    this.#holdTimers.delete(address);
+    this.#deps.bindings.endHold(address);
   }
 }

@@ -2,6 +2,7 @@
 // change only when a node binds, unbinds or leaves. The router reads them for every message, and copies nothing.
 import { LIMITS } from '@fame-fabric/shared';
 import { poolMatches } from '@fame-fabric/shared/router';
+import { isKeyed } from './access/access.ts';
 import type { Session } from './session/session.ts';
 
 /** Picks one attached member for a message: the same message id always gives the same member. */
@@ -74,6 +75,14 @@ interface NodeBindings {
   readonly addresses: Set<string>;
   /** Capabilities, each with the addresses that have it. */
   readonly capabilities: Map<string, Set<string>>;
+  /** What the node had when it lost its connection, and has not bound or advertised again. */
+  reserved: Reserved | undefined;
+}
+
+interface Reserved {
+  readonly addresses: Set<string>;
+  /** Capabilities, each with the addresses that have it. */
+  readonly capabilities: Map<string, Set<string>>;
 }
 
 /** Addresses and capabilities that no node serves any more. */
@@ -95,10 +104,36 @@ export class Bindings {
   /** Providers of each capability. */
   readonly #capabilities = new Map<string, Set<Session>>();
   readonly #byNode = new Map<Session, NodeBindings>();
+  /** Addresses without a node that belong to the key of their last holder, each with the id of that key. */
+  readonly #held = new Map<string, string>();
 
-  /** The node that serves this exact address; nodes below us come before peers. */
+  /**
+   * The node that serves this exact address; nodes below us come before peers. A node without a connection keeps its addresses
+   * during its resume window, and nobody serves an address that is held for a key.
+   */
   owner(address: string): Session | undefined {
-    return this.#own.get(address) ?? this.#peers.get(address)?.[0];
+    return this.#own.get(address) ?? (this.isHeld(address) ? undefined : this.#peers.get(address)?.[0]);
+  }
+
+  /** True if no node serves this address and it belongs to a key. */
+  isHeld(address: string): boolean {
+    return this.#held.size > 0 && this.#held.has(address);
+  }
+
+  /** Id of the key that an address without a node belongs to. */
+  keyOf(address: string): string | undefined {
+    return this.#held.get(address);
+  }
+
+  /** Keeps an exact address for a key; `false` if it is that of a pool. */
+  hold(address: string, key: string): boolean {
+    if (poolName(address) !== undefined) return false;
+    this.#held.set(address, key);
+    return true;
+  }
+
+  endHold(address: string): void {
+    this.#held.delete(address);
   }
 
   /** The node below us that serves this exact address. */
@@ -125,16 +160,69 @@ export class Bindings {
     return undefined;
   }
 
-  /** One attached node that has all of these capabilities. */
+  /**
+   * One attached node that has all of these capabilities. While a node with a key has them, also one without a connection, only
+   * nodes with a key are chosen: a stranger that advertises the same takes no calls from them.
+   */
   provider(capabilities: readonly string[], except: Session, messageId: string): Session | undefined {
     const [first, ...rest] = capabilities;
     const providers = first === undefined ? undefined : this.#capabilities.get(first);
     if (providers === undefined) return undefined;
-    if (rest.length === 0) return pick(providers, except, messageId);
-    const all = [...providers].filter((node) =>
-      rest.every((name) => this.#byNode.get(node)?.capabilities.has(name)),
-    );
-    return pick(all, except, messageId);
+    let all: Iterable<Session> = providers;
+    if (rest.length > 0) {
+      all = [...providers].filter((node) =>
+        rest.every((name) => this.#byNode.get(node)?.capabilities.has(name)),
+      );
+    }
+    const keyed = [...all].filter(({ terms }) => isKeyed(terms.principal));
+    return keyed.length > 0 ? (pick(keyed, except, messageId) ?? keyed[0]) : pick(all, except, messageId);
+  }
+
+  /** True if only nodes that lost their connection have this capability, and have not advertised it again. */
+  isCapabilityReserved(capability: string): boolean {
+    const providers = this.#capabilities.get(capability);
+    if (providers === undefined) return false;
+    for (const node of providers) {
+      if (!this.#byNode.get(node)?.reserved?.capabilities.has(capability)) return false;
+    }
+    return true;
+  }
+
+  providersOf(capability: string): Iterable<Session> {
+    return this.#capabilities.get(capability) ?? [];
+  }
+
+  /** True if the node that serves this exact address lost its connection and has not bound the address again. */
+  isReserved(address: string): boolean {
+    const owner = this.#own.get(address);
+    return (owner && this.#byNode.get(owner)?.reserved?.addresses.has(address)) ?? false;
+  }
+
+  /** Keeps the bindings of a node that lost its connection. When it returns, it binds again what it still serves. */
+  reserve(session: Session): void {
+    const node = this.#byNode.get(session);
+    if (node === undefined) return;
+    const capabilities = new Map<string, Set<string>>();
+    for (const [capability, addresses] of node.capabilities) capabilities.set(capability, new Set(addresses));
+    node.reserved = { addresses: new Set(node.addresses), capabilities };
+  }
+
+  /** Removes what a node that returned has not bound and advertised again; returns what no other node serves. */
+  removeReserved(session: Session): RemovedBindings {
+    const node = this.#byNode.get(session);
+    const reserved = node?.reserved;
+    if (node === undefined || reserved === undefined) return NO_BINDINGS;
+    node.reserved = undefined;
+    const addresses: string[] = [];
+    for (const address of reserved.addresses) {
+      if (node.addresses.delete(address) && this.#release(address, session)) addresses.push(address);
+    }
+    const capabilities: string[] = [];
+    for (const [capability, of] of reserved.capabilities) {
+      for (const address of of) this.withdraw(capability, address, session);
+      if (!this.hasProvider(capability)) capabilities.push(capability);
+    }
+    return { addresses, capabilities };
   }
 
   hasProvider(capability: string): boolean {
@@ -191,7 +279,9 @@ export class Bindings {
    * serves the address once the peers that announced it earlier have left.
    */
   add(address: string, session: Session): void {
-    this.#ofNode(session).addresses.add(address);
+    const node = this.#ofNode(session);
+    node.addresses.add(address);
+    node.reserved?.addresses.delete(address);
     const name = poolName(address);
     if (name !== undefined) {
       const { participant, host } = name;
@@ -271,7 +361,9 @@ export class Bindings {
   }
 
   advertise(capability: string, address: string, session: Session): void {
-    const { capabilities } = this.#ofNode(session);
+    const { capabilities, reserved } = this.#ofNode(session);
+    const left = reserved?.capabilities.get(capability);
+    if (left?.delete(address) && left.size === 0) reserved!.capabilities.delete(capability);
     const addresses = capabilities.get(capability);
     if (addresses) addresses.add(address);
     else capabilities.set(capability, new Set([address]));
@@ -318,7 +410,7 @@ export class Bindings {
   #ofNode(session: Session): NodeBindings {
     let node = this.#byNode.get(session);
     if (node === undefined) {
-      node = { addresses: new Set(), capabilities: new Map() };
+      node = { addresses: new Set(), capabilities: new Map(), reserved: undefined };
       this.#byNode.set(session, node);
     }
     return node;

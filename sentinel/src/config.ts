@@ -13,6 +13,8 @@ export interface SentinelConfig {
   readonly dataDir: string;
   readonly logLevel: LogLevel;
   readonly resumeWindowMs: number;
+  /** Time for which an address without a node belongs to the key of its last holder. */
+  readonly addressHoldMs: number;
   readonly drainMs: number;
   readonly maxSessions: number;
   readonly maxAddressesPerNode: number;
@@ -75,7 +77,15 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     unit: 'ms',
     default: '5000',
     description:
-      'How long a disconnected node may take to return before its callers receive NODE_GONE; 0 notifies them at once.',
+      'How long a disconnected node may take to return before its callers receive NODE_GONE and its addresses are free; 0 ends its session at once. Above 15000 it counts as 15000.',
+  },
+  {
+    name: 'FAME_ADDRESS_HOLD_MS',
+    type: 'integer',
+    unit: 'ms',
+    default: '60000',
+    description:
+      'How long an address that was bound with a key belongs to that key after its node has left; 0 frees it at once.',
   },
   {
     name: 'FAME_DRAIN_MS',
@@ -88,7 +98,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     name: 'FAME_MAX_SESSIONS',
     type: 'integer',
     default: '20000',
-    description: 'Maximum number of attached nodes.',
+    description: 'Maximum number of sessions. A quarter of them is reserved for nodes with the local key.',
   },
   {
     name: 'FAME_MAX_ADDRESSES_PER_NODE',
@@ -169,6 +179,10 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
 ]);
 
 const MiB = 1_048_576;
+/** A bind of a reserved address waits for the window, and nodes of other implementations wait 20 s for the ack. */
+const MAX_RESUME_WINDOW_MS = 15_000;
+export const DEFAULT_ADDRESS_HOLD_MS = 60_000;
+
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
 const admission = (ending: string) => ({
@@ -228,7 +242,8 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       nodeId,
       dataDir: env.text('FAME_DATA_DIR') ?? '.fame',
       logLevel: env.choice<LogLevel>('FAME_LOG_LEVEL', 'info', LOG_LEVELS),
-      resumeWindowMs: env.integer('FAME_RESUME_WINDOW_MS', 5_000, 0, 600_000),
+      resumeWindowMs: Math.min(env.integer('FAME_RESUME_WINDOW_MS', 5_000, 0, 600_000), MAX_RESUME_WINDOW_MS),
+      addressHoldMs: env.integer('FAME_ADDRESS_HOLD_MS', DEFAULT_ADDRESS_HOLD_MS, 0, 3_600_000),
       drainMs: env.integer('FAME_DRAIN_MS', 10_000, 0, 600_000),
       maxSessions: env.integer('FAME_MAX_SESSIONS', 20_000, 1, 1_000_000),
       maxAddressesPerNode: env.integer('FAME_MAX_ADDRESSES_PER_NODE', 1_024, 1, 1_000_000),

@@ -25,7 +25,7 @@ import type { OpenCalls } from './open-calls.ts';
 import { answer, nack } from './replies.ts';
 import type { Session } from './session/session.ts';
 import type { SessionTable } from './session/session-table.ts';
-import type { Sessions } from './session/sessions.ts';
+import type { SessionListener, Sessions } from './session/sessions.ts';
 
 export interface ControlDeps {
   identity: Identity;
@@ -35,6 +35,7 @@ export interface ControlDeps {
   challenge: AddressChallenge;
   calls: OpenCalls;
   announcer: Announcer;
+  listener: SessionListener;
   trace: TraceTap;
 }
 
@@ -156,37 +157,47 @@ export class Control {
     }
     const { announcer, bindings, challenge } = this.#deps;
     const bound = bindings.addressesOf(from);
-    if (bound !== undefined && bound.size >= this.#maxAddresses && !bound.has(address)) {
+    const count = (bound?.size ?? 0) + challenge.waitingCount(from);
+    if (count >= this.#maxAddresses && !bound?.has(address) && !challenge.isWaiting(address, from)) {
       refuse(
         'QUOTA_EXCEEDED',
         `Address limit of the node reached (${this.#maxAddresses}). Unbind one or raise FAME_MAX_ADDRESSES_PER_NODE.`,
       );
       return;
     }
-    const onDecision = (isGranted: boolean): void => {
-      if (!isGranted) {
-        refuse('ADDRESS_IN_USE', `${address} is bound by another node that is alive`);
+    const onDecision = (refusal: string | undefined): void => {
+      if (refusal !== undefined) {
+        refuse('ADDRESS_IN_USE', refusal);
         return;
       }
       bindings.add(address, from);
       ack();
       if (from.kind === 'node') announcer.bound(address, from);
+      if (from.kind !== 'peer') challenge.bound(address);
     };
     const isShared = parsed.host?.startsWith('*.') || from.kind === 'peer';
-    if (isShared) onDecision(true);
+    if (isShared) onDecision(undefined);
     else challenge.decide(address, from, onDecision);
   }
 
   #unbind(from: Session, envelope: Envelope, { address }: AddressUnbind): void {
-    const { announcer, bindings } = this.#deps;
+    const { bindings, challenge, listener } = this.#deps;
+    challenge.unbinds(address, from);
     const isRemoved = tryParseAddress(address) !== undefined && bindings.remove(address, from);
-    if (isRemoved && from.kind === 'node' && !bindings.isOwn(address)) announcer.unbound(address);
+    if (isRemoved && !bindings.isOwn(address)) {
+      listener.removed(from, { addresses: [address], capabilities: [] });
+    }
     if (from.kind === 'peer') return;
     this.#answer(from, envelope, { type: 'AddressUnbindAck', ok: true, refId: envelope.id, address });
   }
 
-  #advertise(from: Session, envelope: Envelope, { capabilities, address }: CapabilityAdvertise): void {
-    const { announcer, bindings } = this.#deps;
+  #advertise(from: Session, envelope: Envelope, frame: CapabilityAdvertise): void {
+    const { challenge } = this.#deps;
+    challenge.whenFree(frame, from, () => this.#advertiseNow(from, envelope, frame));
+  }
+
+  #advertiseNow(from: Session, envelope: Envelope, { capabilities, address }: CapabilityAdvertise): void {
+    const { announcer, bindings, challenge } = this.#deps;
     const ack = { type: 'CapabilityAdvertiseAck', refId: envelope.id, capabilities, address } as const;
     const refuse = (code: ErrorCode, reason: string): void =>
       this.#answer(from, envelope, { ...ack, ok: false, code, reason });
@@ -212,6 +223,7 @@ export class Control {
       const isFirst = !bindings.hasProvider(capability);
       bindings.advertise(capability, address, from);
       if (isFirst && from.kind === 'node') announcer.advertised(capability, address);
+      challenge.advertised(capability);
     }
     this.#answer(from, envelope, { ...ack, ok: true });
   }

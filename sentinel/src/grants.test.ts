@@ -294,13 +294,16 @@ function grandchildren() {
 
 describe('rule 2: a successor answers for a node that is gone', () => {
   test('the holder of the called address may answer while its predecessor is away', () => {
-    const { agent, attach, caller, stranger, open } = trio();
-    const request = open('c1');
+    const { attach, caller, stranger } = trio();
+    const agent = attach('owned', { principal: LOCAL });
+    agent.bind('owned@fame.fabric');
+    caller.call('owned@fame.fabric', 'c1');
+    const request = received(agent)[0]!;
     agent.lose();
     stranger.reply(request, 'FORGED');
     expect(received(caller)).toEqual([]);
-    const successor = attach('successor');
-    successor.bind('math@fame.fabric');
+    const successor = attach('successor', { principal: LOCAL });
+    successor.bind('owned@fame.fabric');
     successor.reply(request, 'from the journal');
     expect(received(caller)).toMatchObject([{ frame: { payload: { result: 'from the journal' } } }]);
   });
@@ -313,7 +316,7 @@ describe('rule 2: a successor answers for a node that is gone', () => {
     const [request] = received(owned);
     owned.lose();
     const thief = attach('thief');
-    thief.bind('owned@fame.fabric');
+    expect(thief.send({ type: 'AddressBind', address: 'owned@fame.fabric' }, { corrId: 'b' })).toEqual([]);
     thief.reply(request!, 'FORGED');
     expect(received(caller)).toEqual([]);
     thief.lose();

@@ -17,7 +17,7 @@ import { Brake } from './session/brake.ts';
 import { CoarseClock } from './session/coarse-clock.ts';
 import { QueueBudget } from './session/queue-budget.ts';
 import { SessionTable } from './session/session-table.ts';
-import { Sessions } from './session/sessions.ts';
+import { type SessionListener, Sessions } from './session/sessions.ts';
 import { Sweeper } from './session/sweeper.ts';
 import { Announcements } from './uplink/announcements.ts';
 import { PeerIds } from './uplink/peer-ids.ts';
@@ -26,6 +26,7 @@ export interface PartsOptions
   extends Pick<
     SentinelConfig,
     | 'resumeWindowMs'
+    | 'addressHoldMs'
     | 'maxSessions'
     | 'maxAddressesPerNode'
     | 'maxOpenCallsPerNode'
@@ -60,13 +61,20 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   const calls = new OpenCalls(options.maxOpenCallsPerNode);
   const table = new SessionTable();
   const announcer = new Announcements({ identity, table, bindings, log });
+  const listener: SessionListener = {
+    lost: (session) => challenge.lost(session),
+    removed(session, removed) {
+      announcer.removed(session, removed);
+      challenge.removed(session, removed);
+    },
+  };
   const sessions = new Sessions(
-    { identity, clock, time, budget, table, bindings, calls, announcer, counters, log },
+    { identity, clock, time, budget, table, bindings, calls, listener, counters, log },
     options,
   );
-  const challenge = new AddressChallenge({ bindings, sessions, log });
+  const challenge = new AddressChallenge({ bindings, sessions, clock, log }, options);
   const control = new Control(
-    { identity, table, sessions, bindings, challenge, calls, announcer, trace },
+    { identity, table, sessions, bindings, challenge, calls, announcer, listener, trace },
     options,
   );
   const brake = new Brake({ clock, sessions, counters, log });

@@ -206,6 +206,8 @@ export class Router {
     }
     const owner = bindings.owner(to);
     if (owner !== undefined && owner !== from) return owner;
+    // Neither a pool nor another sentinel serves an address that belongs to a key.
+    if (bindings.isHeld(to)) return undefined;
     return (
       (bindings.hasPools ? bindings.poolMember(to, from, header.id) : undefined) ?? owner ?? table.parent
     );

@@ -5,7 +5,7 @@ import { type Clock, type Dial, type Logger, newId, silentLog, systemClock } fro
 import { admissionUrl } from '@fame-fabric/shared/internal';
 import { Access } from './access/access.ts';
 import { openLocalKey } from './access/local-key.ts';
-import type { SentinelConfig } from './config.ts';
+import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
 import type { HttpDeps } from './http/http.ts';
 import { makeParts } from './parts.ts';
@@ -34,6 +34,8 @@ export interface SentinelOptions
   readonly nodeId?: string | undefined;
   /** Directory of the local key. Without one there is no key, and what needs one is refused. */
   readonly dataDir?: string | undefined;
+  /** Time for which an address without a node belongs to the key of its last holder, in ms. @default 60_000 */
+  readonly addressHoldMs?: number | undefined;
   /** Ids of sentinels that may attach as peers, besides those at `peerUrls`. @default none */
   readonly peerIds?: readonly string[] | undefined;
   /** Reads and writes WebSocket frames through `ws` alone, which is slower. @default only if the installed `ws` fails `ws-check.ts` */
@@ -64,7 +66,8 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const access = new Access(
     options.dataDir === undefined ? undefined : openLocalKey(options.dataDir, baseLog),
   );
-  const parts = makeParts({ access, clock, log: baseLog }, { ...options, id: options.nodeId ?? newId() });
+  const { nodeId = newId(), addressHoldMs = DEFAULT_ADDRESS_HOLD_MS } = options;
+  const parts = makeParts({ access, clock, log: baseLog }, { ...options, id: nodeId, addressHoldMs });
   const {
     log,
     identity,

@@ -198,18 +198,6 @@ describe('addresses', () => {
     expect((await caller.call(to, 'echo', ['first'])).frame.payload.result).toEqual(['first']);
   });
 
-  test('a holder that does not answer the challenge is evicted', async () => {
-    const to = address();
-    const dead = await nodes.echo(to);
-    dead.stall();
-    const heir = await nodes.attached();
-    const ack = await heir.bind(to);
-    expect(ack.frame.ok).toBe(true);
-    heir.onRequest((request) => heir.answer(request, 'heir'));
-    const caller = await nodes.attached();
-    expect((await caller.call(to, 'who')).frame.payload.result).toBe('heir');
-  });
-
   test('an address is free as soon as its holder has left', async () => {
     const to = address();
     const first = await nodes.echo(to);

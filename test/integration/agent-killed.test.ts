@@ -43,7 +43,7 @@ describe.each([
   ['the default window of 5 s', 5_000, {}],
   ['no window', 0, { FAME_RESUME_WINDOW_MS: '0' }],
 ] as const)('A5: with %s', (name, windowMs, env) => {
-  test('callers of a killed agent get NODE_GONE in time, and its address is free at once', async () => {
+  test('callers of a killed agent get NODE_GONE in time, and its address is given to its successor at once', async () => {
     const sentinel = await startOurSentinel({ env });
     const held = gate();
     const model = await startModel({

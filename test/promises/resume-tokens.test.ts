@@ -33,7 +33,7 @@ test('HD6: a stranger with the system id of a lost node gets neither its path, i
   const request = await agent.next((m) => m.id === call.id);
   await lose(agent, caller);
   for (let n = 0; n < 40; n++) {
-    caller.send({ to: `__sys__@${agent.path}`, frame: { type: 'Data', payload: `private ${n}` } });
+    caller.send({ to: `inbox@${agent.path}`, frame: { type: 'Data', payload: `private ${n}` } });
   }
   await caller.heartbeat();
 
@@ -73,7 +73,7 @@ test('HD6: a new process with the token takes up path, queue and calls; the toke
   const { resumeToken } = agent.ack.frame;
   expect(Buffer.from(resumeToken, 'base64url')).toHaveLength(16);
   await lose(agent, caller);
-  caller.send({ to: `__sys__@${agent.path}`, frame: { type: 'Data', payload: 'kept' } });
+  caller.send({ to: `inbox@${agent.path}`, frame: { type: 'Data', payload: 'kept' } });
   await caller.heartbeat();
 
   const { systemId } = agent;

@@ -39,6 +39,12 @@ export class Access {
   }
 }
 
+/** True if this is the principal of a credential. */
+export const isKeyed = ({ id }: Principal): boolean => id !== ANONYMOUS.id;
+
+/** True if both are the principal of one credential. */
+export const haveSameKey = (a: Principal, b: Principal): boolean => isKeyed(a) && a.id === b.id;
+
 const refused = (reason: string): Authentication => ({
   ok: false,
   fault: new FabricError('AUTH_INVALID', reason),

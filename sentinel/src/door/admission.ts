@@ -21,7 +21,7 @@ import {
   PAIR_FLOWS_CAPABILITY,
   STREAM_FLOWS_CAPABILITY,
 } from '@fame-fabric/shared/internal';
-import type { Authentication } from '../access/access.ts';
+import { type Authentication, isKeyed } from '../access/access.ts';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import { assignPath, type Identity, isSystemId } from '../identity.ts';
@@ -37,8 +37,13 @@ import type { PeerIds } from '../uplink/peer-ids.ts';
 /** Time in which a connection must attach, in ms. The promise is 5 s at the other end; the rest is for the way and for a busy loop. */
 const ATTACH_WITHIN_MS = 4_800;
 
-/** Connections that may be open without having attached. */
+/** Connections that may be open without having attached. Beyond this number the oldest is closed for each new one. */
 const MAX_UNATTACHED = 1_024;
+/** Share of the unattached connections and of the sessions that is reserved for holders of the key. */
+const KEYED_SHARE = 0.25;
+/** The part of a limit that nodes without a key may use. */
+const openShare = (limit: number): number => limit - Math.floor(limit * KEYED_SHARE);
+const MAX_UNATTACHED_ANONYMOUS = openShare(MAX_UNATTACHED);
 
 /** Origin, system id and credential of a connection's upgrade request. Its NodeAttach must have the same system id. */
 export interface Claim {
@@ -88,6 +93,8 @@ export class Admission {
   readonly #maxSessions: number;
   /** Oldest first. */
   readonly #candidates = new Set<Candidate>();
+  /** Those without a key, oldest first. */
+  readonly #anonymous = new Set<Candidate>();
   /** Fires when the oldest candidate is due. There is none while there are no candidates, so an idle sentinel pays nothing. */
   #timer: Timer | undefined;
   #isStopped = false;
@@ -99,7 +106,7 @@ export class Admission {
 
   /** True if a new connection may be opened. */
   get isOpen(): boolean {
-    return !this.#isStopped && !this.#deps.memory.isExceeded && this.#candidates.size < MAX_UNATTACHED;
+    return !this.#isStopped && !this.#deps.memory.isExceeded;
   }
 
   /** Refuses every attach from now on. */
@@ -112,10 +119,34 @@ export class Admission {
     const { clock } = this.#deps;
     const openedAt = clock.monotonic();
     const candidate: Candidate = { transport, claim, openedAt, receivedFirstFrame: false };
+    this.#makeRoom(isAnonymous(claim));
     this.#candidates.add(candidate);
+    if (isAnonymous(claim)) this.#anonymous.add(candidate);
     this.#timer ??= clock.after(ATTACH_WITHIN_MS, this.#closeOverdue);
     transport.onMessage = (bytes) => this.#receiveFirst(candidate, bytes);
-    transport.onClose = () => this.#candidates.delete(candidate);
+    transport.onClose = () => this.#forget(candidate);
+  }
+
+  // A node attaches within milliseconds, so the oldest connection is the one that most likely never will.
+  #makeRoom(forAnonymous: boolean): void {
+    const isFull =
+      this.#candidates.size >= MAX_UNATTACHED ||
+      (forAnonymous && this.#anonymous.size >= MAX_UNATTACHED_ANONYMOUS);
+    if (!isFull) return;
+    const { counters, log } = this.#deps;
+    const oldest: Candidate = (this.#anonymous.values().next().value ??
+      this.#candidates.values().next().value)!;
+    this.#forget(oldest);
+    counters.refuse('ADMIT_FULL');
+    log.warn('closed the oldest connection that has not attached, to make room', {
+      remote: oldest.transport.remote,
+    });
+    oldest.transport.terminate();
+  }
+
+  #forget(candidate: Candidate): void {
+    this.#candidates.delete(candidate);
+    this.#anonymous.delete(candidate);
   }
 
   // Closes the connections that have not attached in time, and waits for the next one that becomes due.
@@ -129,7 +160,7 @@ export class Admission {
         this.#timer = clock.after(openedAt - openedBefore, this.#closeOverdue);
         return;
       }
-      this.#candidates.delete(candidate);
+      this.#forget(candidate);
       if (receivedFirstFrame) transport.terminate();
       else this.#refuse(transport, undefined, 'ADMIT_TIMEOUT', 'No NodeAttach arrived within 5 s');
     }
@@ -143,7 +174,7 @@ export class Admission {
     const session = this.#admit(candidate, bytes);
     // A refused connection counts among the candidates until it is closed.
     if (session === undefined) return;
-    this.#candidates.delete(candidate);
+    this.#forget(candidate);
     transport.raiseLimits?.();
     transport.onMessage = (message) => router.receive(session, message as Buffer);
     transport.onDrain = () => session.outbound.flush();
@@ -283,10 +314,14 @@ export class Admission {
       sessions.resume(own, transport, terms);
       return { session: own, isResumed };
     }
-    if (table.size >= this.#maxSessions) {
+    const limit = isKeyed(terms.principal) ? this.#maxSessions : openShare(this.#maxSessions);
+    // A session that is only kept for its node must not lock out a new node.
+    if (table.size >= limit && !sessions.endOldestDetached()) {
+      const rest = this.#maxSessions - limit;
+      const forKeys = rest > 0 ? `; ${rest} more are reserved for nodes with a key` : '';
       throw new FabricError(
         'ADMIT_FULL',
-        `Session limit reached (${this.#maxSessions}). Raise FAME_MAX_SESSIONS or add a sentinel.`,
+        `Session limit reached (${limit}${forKeys}). Raise FAME_MAX_SESSIONS or add a sentinel.`,
       );
     }
     const root = kind === 'peer' ? '' : identity.path;
@@ -294,5 +329,8 @@ export class Admission {
     return { session: sessions.open({ path, systemId, kind }, transport, terms), isResumed: false };
   }
 }
+
+const isAnonymous = ({ authentication }: Claim): boolean =>
+  !authentication.ok || !isKeyed(authentication.principal);
 
 const refused = (reason: string): FabricError => new FabricError('ADMIT_REFUSED', reason);

@@ -1,6 +1,7 @@
 // Lifecycle of sessions: attached, detached for the resume window, gone. The consequences of an end are handled only here:
 // its addresses are removed, callers and callees are notified.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
+import { isKeyed } from '../access/access.ts';
 import type { Bindings, RemovedBindings } from '../bindings.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
@@ -21,20 +22,26 @@ export interface SessionsDeps {
   table: SessionTable;
   bindings: Bindings;
   calls: OpenCalls;
-  announcer: RemovalListener;
+  listener: SessionListener;
   counters: Counters;
   log: Logger;
 }
 
-/** Announces that addresses and capabilities left with their node. */
-export interface RemovalListener {
+/** Receives the events that concern the bindings of nodes. */
+export interface SessionListener {
+  /** A node lost its connection. */
+  lost(session: Session): void;
+  /** These addresses and capabilities of a node, which no other node serves, were removed. */
   removed(session: Session, removed: RemovedBindings): void;
 }
 
 export class Sessions {
   readonly #deps: SessionsDeps;
   readonly #resumeWindowMs: number;
+  /** Ends of the resume windows of sessions without a connection, oldest first. */
   readonly #expiry = new Map<Session, Timer>();
+  /** Times at which sessions that have resumed lose what they have not bound again. */
+  readonly #settling = new Map<Session, Timer>();
   readonly #orphanTimers = new Set<Timer>();
 
   constructor(deps: SessionsDeps, options: { resumeWindowMs: number }) {
@@ -56,9 +63,17 @@ export class Sessions {
    * within the resume window, from a journal; then their callers are notified.
    */
   resume(session: Session, transport: NodeTransport, terms: AttachTerms): void {
-    const { calls } = this.#deps;
+    const { bindings, calls, clock, listener } = this.#deps;
     const replaced = session.transport;
     this.#stopExpiry(session);
+    bindings.reserve(session);
+    this.#settling.set(
+      session,
+      clock.after(this.#resumeWindowMs, () => {
+        this.#settling.delete(session);
+        listener.removed(session, bindings.removeReserved(session));
+      }),
+    );
     if (terms.instanceId !== session.terms.instanceId) {
       for (const call of calls.takeMadeBy(session)) this.cancelAtCallee(call, 'caller-gone');
       const orphans = calls.servedBy(session).filter(({ state }) => state === 'awaited');
@@ -72,14 +87,16 @@ export class Sessions {
   /** Handles the end of a connection. The node may resume within the window, unless it closed normally (`hasLeft`). */
   detach(session: Session, transport: NodeTransport, hasLeft = false): void {
     if (session.transport !== transport) return;
-    const { clock, counters } = this.#deps;
+    const { bindings, clock, counters, listener } = this.#deps;
     counters.detached++;
     session.detach();
-    this.#removeBindings(session);
+    listener.lost(session);
+    this.#stopExpiry(session);
     if (hasLeft || session.kind !== 'node' || this.#resumeWindowMs === 0) {
       this.#dispose(session);
       return;
     }
+    bindings.reserve(session);
     this.#expiry.set(
       session,
       clock.after(this.#resumeWindowMs, () => this.#dispose(session)),
@@ -89,11 +106,30 @@ export class Sessions {
   /** Ends a session at once, without a resume window, and closes its connection. */
   end(session: Session, code: number, reason: string): void {
     if (session.state === 'gone') return;
+    const { counters, listener } = this.#deps;
     const { transport } = session;
-    if (transport !== undefined) this.#deps.counters.detached++;
-    this.#removeBindings(session);
+    if (transport !== undefined) counters.detached++;
+    listener.lost(session);
     this.#dispose(session);
     transport?.close(code, reason);
+  }
+
+  /**
+   * Ends the oldest session without a connection and without a key, one without addresses if there is one. Returns `false` if
+   * there is none.
+   */
+  endOldestDetached(): boolean {
+    const { bindings } = this.#deps;
+    let oldest: Session | undefined;
+    for (const session of this.#expiry.keys()) {
+      if (isKeyed(session.terms.principal)) continue;
+      oldest ??= session;
+      if (bindings.addressesOf(session)?.size) continue;
+      oldest = session;
+      break;
+    }
+    if (oldest !== undefined) this.#dispose(oldest);
+    return oldest !== undefined;
   }
 
   /** Ends the sessions of all nodes, so that they attach again. */
@@ -111,14 +147,18 @@ export class Sessions {
 
   /** Stops the timers of all resume windows. */
   stop(): void {
-    for (const timer of [...this.#expiry.values(), ...this.#orphanTimers]) timer.stop();
+    const timers = [...this.#expiry.values(), ...this.#settling.values(), ...this.#orphanTimers];
+    for (const timer of timers) timer.stop();
     this.#expiry.clear();
+    this.#settling.clear();
     this.#orphanTimers.clear();
   }
 
   #stopExpiry(session: Session): void {
-    this.#expiry.get(session)?.stop();
-    this.#expiry.delete(session);
+    for (const timers of [this.#expiry, this.#settling]) {
+      timers.get(session)?.stop();
+      timers.delete(session);
+    }
   }
 
   #expireOrphans(orphans: readonly OpenCall[]): void {
@@ -163,17 +203,13 @@ export class Sessions {
     this.cancelAtCallee(call, 'replaced');
   }
 
-  #removeBindings(session: Session): void {
-    const { announcer, bindings } = this.#deps;
-    announcer.removed(session, bindings.removeAll(session));
-  }
-
   #dispose(session: Session): void {
     if (session.state === 'gone') return;
-    const { calls, table } = this.#deps;
+    const { bindings, calls, listener, table } = this.#deps;
     this.#stopExpiry(session);
     session.dispose();
     table.remove(session);
+    listener.removed(session, bindings.removeAll(session));
     for (const call of calls.takeMadeBy(session)) this.cancelAtCallee(call, 'caller-gone');
     this.#failCalls(calls.servedBy(session));
     calls.forget(session);

@@ -36,6 +36,7 @@ export interface TestOptions {
   /** @default without a local key */
   access?: Access;
   resumeWindowMs?: number;
+  maxSessions?: number;
   maxAddressesPerNode?: number;
   maxOpenCallsPerNode?: number;
   queueBytes?: number;
@@ -47,6 +48,7 @@ export interface TestOptions {
 export function makeTestParts({
   access = new Access(undefined),
   resumeWindowMs = 5_000,
+  maxSessions = 5_000,
   maxAddressesPerNode = 10,
   maxOpenCallsPerNode = 5_000,
   queueBytes = 8_388_608,
@@ -55,7 +57,7 @@ export function makeTestParts({
 }: TestOptions = {}) {
   const clock = new ManualClock();
   const log = new CaptureLog();
-  const limits = { maxSessions: 5_000, maxOpenCallsPerNode, maxAddressesPerNode };
+  const limits = { addressHoldMs: 60_000, maxSessions, maxOpenCallsPerNode, maxAddressesPerNode };
   const memory = { queueBytes, queueTotalBytes, memoryLimitBytes: 1_000_000_000 };
   const parts = makeParts(
     { access, clock, log, rssBytes },

@@ -15,7 +15,6 @@ import type { Identity } from '../identity.ts';
 import { announcement } from '../replies.ts';
 import type { Session } from '../session/session.ts';
 import type { SessionTable } from '../session/session-table.ts';
-import type { RemovalListener } from '../session/sessions.ts';
 
 /** Maximum refused announcements retried per heartbeat. */
 const MAX_RETRIES = 64;
@@ -30,7 +29,7 @@ export interface AnnouncementDeps {
 /** Key of an announcement. The parent's answer has the same fields. */
 const keyOf = (address: string, capability = ''): string => `${address} ${capability}`;
 
-export class Announcements implements Announcer, RemovalListener {
+export class Announcements implements Announcer {
   readonly #deps: AnnouncementDeps;
   /** Keys of announcements that the parent refused and may accept later, least recently retried first. */
   readonly #refused = new Set<string>();
@@ -78,6 +77,7 @@ export class Announcements implements Announcer, RemovalListener {
     if (parent) this.#send(parent, { type: 'CapabilityWithdraw', capabilities: [capability], address });
   }
 
+  /** These addresses and capabilities left with their node. */
   removed(session: Session, { addresses, capabilities }: RemovedBindings): void {
     if (session.kind !== 'node') return;
     for (const address of addresses) this.unbound(address);

@@ -81,6 +81,9 @@ test('a parent receives the bindings made before and after the attach, and their
   late.bind('late@fame.fabric');
   late.lose();
   await settle();
+  expect(parent.addresses('AddressUnbind')).toEqual([]);
+  parts.clock.advance(5_000);
+  await settle();
   expect(parent.addresses('AddressBind')).toEqual(['late@fame.fabric']);
   expect(parent.addresses('AddressUnbind')).toEqual(['late@fame.fabric']);
   uplink.close();

@@ -1,0 +1,118 @@
+// HD7: an address belongs to its node while that is away for a moment, or does not answer. The sentinel runs in this process on
+// a manual clock; the connections are real.
+import { ManualClock } from '@fame-fabric/shared/testing';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { closeSentinels, startEmbedded } from '../kit/embedded-sentinel.ts';
+import { type Json, type RawNode, RawNodes } from '../kit/raw-node.ts';
+
+const CHAT = 'chat@fame.fabric';
+let url = '';
+let clock: ManualClock;
+const nodes = new RawNodes(() => url);
+beforeEach(async () => {
+  clock = new ManualClock(Date.now());
+  url = (await startEmbedded({ clock, peerIds: ['peer'] })).url;
+});
+afterEach(async () => {
+  await nodes.closeAll();
+  await closeSentinels();
+});
+
+/** Lets time pass in steps, between which messages and pongs arrive. */
+async function pass(ms: number, node: RawNode): Promise<void> {
+  for (let at = 0; at < ms; at += 500) {
+    clock.advance(500);
+    await node.heartbeat();
+  }
+}
+
+/** Cuts the connection, and waits until the sentinel has noticed. */
+async function lose(node: RawNode, other: RawNode): Promise<void> {
+  await node.cut();
+  await expect
+    .poll(async () => {
+      const { corrId } = other.sendCall(`x@${node.path}`, 'any');
+      await other.heartbeat();
+      return other.inbox.find((m) => m.corrId === corrId)?.frame.code;
+    })
+    .toBe('NODE_GONE');
+}
+
+/** A bind that is sent now. `isAnswered` is true once its ack has arrived. */
+function sendBind(node: RawNode): { ack: Promise<Json>; isAnswered: () => Promise<boolean> } {
+  let isAnswered = false;
+  const ack = node.bind(CHAT).finally(() => {
+    isAnswered = true;
+  });
+  return {
+    ack,
+    async isAnswered() {
+      await node.heartbeat();
+      return isAnswered;
+    },
+  };
+}
+
+test('HD7: in the gap of a lost agent, understudies get neither its calls nor its address', async () => {
+  const agent = await nodes.attached();
+  await agent.serve(CHAT);
+  const understudies = [await nodes.attached(), await nodes.attached({ kind: 'peer', systemId: 'peer' })];
+  const [pool, peer] = understudies as [RawNode, RawNode];
+  await pool.serve('chat@*.fame.fabric');
+  peer.send({ frame: { type: 'AddressBind', address: CHAT, physicalPath: peer.path } });
+  await peer.heartbeat();
+  for (const node of understudies) node.onRequest((request) => node.answer(request, 'STOLEN'));
+  const caller = await nodes.attached();
+  await lose(agent, caller);
+
+  const thief = await nodes.attached();
+  thief.onRequest((request) => thief.answer(request, 'STOLEN'));
+  const bind = sendBind(thief);
+  for (let n = 0; n < 40; n++) {
+    const { frame } = await caller.call(CHAT, 'secret');
+    expect(frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'NODE_GONE' });
+  }
+  expect(await bind.isAnswered()).toBe(false);
+
+  const { systemId, instanceId } = agent;
+  const back = await nodes.attached({ systemId, instanceId });
+  await back.serve(CHAT, (request) => back.answer(request, 'agent'));
+  expect((await bind.ack).frame).toMatchObject({ ok: false, code: 'ADDRESS_IN_USE' });
+  expect((await caller.call(CHAT, 'who')).frame.payload.result).toBe('agent');
+});
+
+test('HD7: another process of a lost agent, without a token, gets the address when the window ends', async () => {
+  const agent = await nodes.attached();
+  await agent.serve(CHAT);
+  const caller = await nodes.attached();
+  await lose(agent, caller);
+  const next = await nodes.attached({ systemId: agent.systemId });
+  const bind = sendBind(next);
+  await pass(4_500, next);
+  expect(await bind.isAnswered()).toBe(false);
+  await pass(500, next);
+  expect((await bind.ack).frame.ok).toBe(true);
+});
+
+test.each([2, 10])(
+  'HD7: a node or child sentinel that is frozen for %i s is not thrown out by a bind of its address',
+  async (seconds) => {
+    const holder = await nodes.attached();
+    await holder.serve(CHAT);
+    const caller = await nodes.attached();
+    const open = caller.sendCall(CHAT, 'work');
+    const request = await holder.next((m) => m.id === open.id);
+    holder.stall();
+    const thief = await nodes.attached();
+    const bind = sendBind(thief);
+    await pass(seconds * 1_000 + 500, thief);
+    expect(await bind.isAnswered()).toBe(false);
+    holder.resume();
+    await holder.heartbeat();
+    await pass(5_000, thief);
+    expect((await bind.ack).frame).toMatchObject({ ok: false, code: 'ADDRESS_IN_USE' });
+    expect(holder.isClosed).toBe(false);
+    holder.answer(request, 'late');
+    expect((await caller.next((m) => m.corrId === open.corrId)).frame.payload.result).toBe('late');
+  },
+);
