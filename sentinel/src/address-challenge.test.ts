@@ -136,6 +136,24 @@ describe('a lost node', () => {
     expect(clock.timerCount).toBe(0);
   });
 
+  test('a call that its caller sends again is answered by the successor, any other fails when the window ends', async () => {
+    const { attach, bind, caller, pass } = fabric();
+    const agent = attach('agent');
+    agent.bind(CHAT);
+    caller.call(CHAT, 'once');
+    caller.call(CHAT, 'again', { rtype: 3 });
+    const request = agent.transport.take().find(({ corrId }) => corrId === 'again')!;
+    agent.lose();
+    const next = attach('next');
+    expect(bind(next)).toBe('waits');
+    await pass(5_000);
+    expect(caller.transport.take()).toMatchObject([{ corrId: 'once', frame: { code: 'NODE_GONE' } }]);
+    next.reply(request, 'from the journal');
+    expect(caller.transport.take()).toMatchObject([{ corrId: 'again', frame: { type: 'Data' } }]);
+    await pass(5_000);
+    expect(caller.transport.take()).toEqual([]);
+  });
+
   test('an unbind ends a bind that waits', () => {
     const { attach, bind, clock, bindings } = fabric();
     const agent = attach('agent');

@@ -169,6 +169,13 @@ export class Sessions {
     this.#orphanTimers.add(timer);
   }
 
+  // True if the caller sends the request again until it is acknowledged, and the address has a new holder, who waited for it.
+  #reachesSuccessor({ state, to, wantsAck, callee }: OpenCall): boolean {
+    if (state !== 'awaited' || !wantsAck) return false;
+    const successor = this.#deps.bindings.ownOwner(to);
+    return successor?.state === 'attached' && successor.terms.principal.id === callee.terms.principal.id;
+  }
+
   // Closes these entries and notifies the callers of those that are still open.
   #failCalls(failed: readonly OpenCall[]): void {
     const { calls, identity } = this.#deps;
@@ -211,7 +218,10 @@ export class Sessions {
     table.remove(session);
     listener.removed(session, bindings.removeAll(session));
     for (const call of calls.takeMadeBy(session)) this.cancelAtCallee(call, 'caller-gone');
-    this.#failCalls(calls.servedBy(session));
+    const served = calls.servedBy(session);
+    const resent = served.filter((call) => this.#reachesSuccessor(call));
+    if (resent.length > 0) this.#expireOrphans(resent);
+    this.#failCalls(served.filter((call) => !this.#reachesSuccessor(call)));
     calls.forget(session);
   }
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { startOurAgent } from '../../kit/commands.ts';
 import { closeLinks, connectLink, mathService } from '../../kit/our-node.ts';
 import { Proc, ROOT, stopAll } from '../../kit/processes.ts';
+import { restartAgent } from '../../kit/restarts.ts';
 import { listNodes, type OurSentinel, startOurSentinel } from '../../kit/sentinel.ts';
 
 const HERE = join(ROOT, 'test/interop/python');
@@ -50,24 +51,45 @@ function install(): void {
   writeFileSync(stamp, requirements);
 }
 
-const startPython = (sentinel: OurSentinel, script: string, ...args: string[]): Proc =>
+const startPython = (
+  sentinel: OurSentinel,
+  script: string,
+  args: string[] = [],
+  salt = args.join('-'),
+): Proc =>
   new Proc(PYTHON, [join(HERE, script), ...args], {
     name: `python ${script} ${args.join(' ')}`,
     env: {
       FAME_DIRECT_ADMISSION_URL: sentinel.url,
       PYTHONUNBUFFERED: '1',
-      FAME_NODE_ID_SALT: args.join('-'),
+      FAME_NODE_ID_SALT: salt,
     },
   });
 
-async function startPythonAgent(sentinel: OurSentinel, kind: string): Promise<void> {
+/** Two agents with one salt have the same id. */
+async function startPythonAgent(sentinel: OurSentinel, kind: string, salt?: string): Promise<Proc> {
   const address = `${kind}-py@fame.fabric`;
-  const agent = startPython(sentinel, 'agent.py', kind, address);
-  const deadline = Date.now() + 30_000;
-  while (!(await listNodes(sentinel)).some((node) => node.addresses.includes(address))) {
+  const agent = startPython(sentinel, 'agent.py', [kind, address], salt);
+  const deadline = Date.now() + 40_000;
+  const isServed = async (): Promise<boolean> =>
+    (await listNodes(sentinel)).some((node) => node.state === 'attached' && node.addresses.includes(address));
+  while (!(await isServed())) {
     if (!agent.alive || Date.now() > deadline) throw agent.failure('did not bind its address');
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
+  return agent;
+}
+
+/** X7: restarts of an agent; FAME_RESTARTS sets their number. */
+async function restartPython(name: string, salt: (round: number) => string): Promise<void> {
+  const sentinel = await startOurSentinel();
+  const report = await restartAgent({
+    url: sentinel.url,
+    address: 'math-py@fame.fabric',
+    rounds: Number(process.env.FAME_RESTARTS ?? 2),
+    start: (round) => startPythonAgent(sentinel, 'math', salt(round)),
+  });
+  console.log(`X7: a Python agent, ${name}: ${JSON.stringify(report)}`);
 }
 
 /** Results of the calls of one agent. */
@@ -117,6 +139,10 @@ async function main(): Promise<number> {
     check(`a Python client makes 100 calls of ${name} at once`, () => ok(results.burst));
     check(`a Python client gets the error of ${name}`, () => match(results.fail, /./));
   }
+  check('X7: a Python agent that is killed and restarted under the same id costs its callers no error', () =>
+    restartPython('the same id', () => 'x7'),
+  );
+  check('X7: the same under another id', () => restartPython('another id', (round) => `x7-${round}`));
   check('a Python client has three turns with our chat agent', () => {
     match(report.chat.started, /working/i);
     match(report.chat.sums, /42/);
