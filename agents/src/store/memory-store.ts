@@ -311,7 +311,8 @@ export class MemoryStore implements ConversationStore {
     const shared = this.#shared;
     if (shared.keeper !== this.#holder && shared.living.has(shared.keeper)) return undefined;
     shared.keeper = this.#holder;
-    const { record, time } = readTime(shared.time, this.#clock.now(), elapsedMs);
+    const wallAt = shared.time.wallAt || (byChange(this.#conversations).at(-1)?.record.changedAt ?? 0);
+    const { record, time } = readTime({ ...shared.time, wallAt }, this.#clock.now(), elapsedMs);
     shared.time = record;
     return time;
   }

@@ -446,6 +446,13 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.keepTime(0)).toMatchObject({ heldMs: 0 });
     });
 
+    test('HD11: the last change of a conversation stands in for the first record of the time', async () => {
+      await store.create(conversation('c'));
+      clock.stepWall(2 * DAY);
+      expect(await store.keepTime(0)).toEqual({ runningMs: 0, heldMs: DAY, jumpMs: 2 * DAY });
+      clock.stepWall(-2 * DAY);
+    });
+
     test('one live writer keeps the time', async () => {
       await store.keepTime(0);
       const other = await bench.another();

@@ -416,7 +416,8 @@ export class SqliteJournal {
     const row = this.#timeRow();
     const { holder, isDead } = this.#options;
     if (row.keeper !== holder && row.keeper !== '' && !isDead(row.keeper)) return undefined;
-    const { record, time } = readTime(recordOfTime(row), now, elapsedMs);
+    const last = recordOfTime(row);
+    const { record, time } = readTime({ ...last, wallAt: last.wallAt || this.#lastChange() }, now, elapsedMs);
     this.#prepare('UPDATE store_time SET wall_at = ?, running_ms = ?, held_until_ms = ?, keeper = ?').run(
       record.wallAt,
       record.runningMs,
@@ -581,6 +582,11 @@ export class SqliteJournal {
       limit + except.size,
     );
     return [...ended, ...idle.filter(isFree)].slice(0, limit);
+  }
+
+  /** Stands in for the first record of the time. */
+  #lastChange(): number {
+    return this.#get<{ at: number | null }>('SELECT max(changed_at) AS at FROM conversation')?.at ?? 0;
   }
 
   #timeRow(): TimeRow {

@@ -12,7 +12,7 @@ CREATE INDEX conversation_ended ON conversation (principal <> 'anonymous', chang
   WHERE trashed_at = 0 AND state IN ('completed', 'canceled');
 CREATE INDEX conversation_of_anonymous ON conversation (changed_at) WHERE trashed_at = 0 AND principal = 'anonymous';
 
--- One row. The last change of a conversation stands in for the last reading of a store without one.
+-- One row. wall_at is 0 before the first record.
 CREATE TABLE store_time (
   wall_at INTEGER NOT NULL,
   running_ms INTEGER NOT NULL,
@@ -20,5 +20,5 @@ CREATE TABLE store_time (
   -- The writer that keeps the time.
   keeper TEXT NOT NULL
 ) STRICT;
-INSERT INTO store_time SELECT coalesce(max(changed_at), 0), 0, 0, '' FROM conversation;
+INSERT INTO store_time VALUES (0, 0, 0, '');
 `;
