@@ -15,30 +15,37 @@ const MIN_FREE_BYTES = RESERVE_BYTES;
 
 export class DiskReserve {
   readonly #path: string;
-  /** True while this process owes the reserve that it released. */
-  isReleased = false;
+  /** True while this process owes the disk the reserve that it released. */
+  #isReleased = false;
 
   constructor(path: string) {
     this.#path = path;
   }
 
-  /** Takes the reserve, if the disk has enough space. */
+  get isReleased(): boolean {
+    return this.#isReleased;
+  }
+
+  /** Takes the reserve, if the disk has enough space. A released one is taken again as far as the space suffices. */
   take(): void {
+    let file: number | undefined;
     try {
-      if ((statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0) >= RESERVE_BYTES) return;
+      const size = statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0;
+      if (size >= RESERVE_BYTES) return;
       const { bavail, bsize } = statfsSync(dirname(this.#path));
-      if (bavail * bsize < RESERVE_BYTES + (this.isReleased ? 0 : MIN_FREE_BYTES)) return;
-      const file = openSync(this.#path, 'w', 0o600);
-      try {
-        // Random bytes, because file systems may store zeros without using space.
-        const block = randomBytes(BLOCK_BYTES);
-        for (let written = 0; written < RESERVE_BYTES; ) written += writeSync(file, block);
-      } finally {
-        closeSync(file);
+      const free = bavail * bsize;
+      if (!this.#isReleased && free < RESERVE_BYTES + MIN_FREE_BYTES) return;
+      file = openSync(this.#path, 'a', 0o600);
+      // Random bytes, because file systems may store zeros without using space.
+      const block = randomBytes(BLOCK_BYTES);
+      for (let rest = Math.min(RESERVE_BYTES - size, free); rest > 0; ) {
+        rest -= writeSync(file, block, 0, Math.min(rest, BLOCK_BYTES));
       }
-      this.isReleased = false;
+      this.#isReleased = false;
     } catch {
-      this.release();
+      // What is written serves as the reserve, and the rest is taken later.
+    } finally {
+      if (file !== undefined) closeSync(file);
     }
   }
 
@@ -46,7 +53,7 @@ export class DiskReserve {
   release(): boolean {
     try {
       rmSync(this.#path);
-      this.isReleased = true;
+      this.#isReleased = true;
       return true;
     } catch {
       return false;

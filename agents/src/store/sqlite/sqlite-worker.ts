@@ -163,7 +163,6 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
         return journal.list(...(args as [never]));
       case 'close':
         room.close();
-        db.close();
         locks.release();
         port.close();
         return undefined;
