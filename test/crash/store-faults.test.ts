@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { storePath } from '@fame-fabric/agents/internal';
 import type { Client, Conversation } from '@fame-fabric/client';
+import { localKeyFile } from '@fame-fabric/shared/node';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { fameArgs, Proc, startNode } from '../kit/processes.ts';
@@ -23,10 +24,14 @@ import {
 import { JournalView } from './journal-view.ts';
 
 let url: string;
+/** The local key: the conversations of these tests belong to the owner. */
+let token: string;
 let model: Awaited<ReturnType<typeof startModel>>;
 
 beforeAll(async () => {
-  ({ url } = await startOurSentinel());
+  const sentinel = await startOurSentinel();
+  url = sentinel.url;
+  token = readFileSync(localKeyFile(sentinel.dataDir), 'utf8').trim();
   model = await startModel({ respond: (request) => `re: ${lastUserText(request).slice(0, 40)}` });
 });
 afterAll(stopStack);
@@ -44,7 +49,7 @@ async function serve(options: Parameters<typeof startAgent>[1]): Promise<Proc> {
 }
 
 async function attach(): Promise<Client> {
-  const client = await openClient(url);
+  const client = await openClient(url, { token });
   own.push({ stop: () => client.close() });
   return client;
 }

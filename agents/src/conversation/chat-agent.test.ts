@@ -37,7 +37,7 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
       params,
       isStream,
       replyTo: '__rpc__@/s/caller',
-      caller: Promise.resolve({ principal: 'anonymous', roles: [], path: '/s/caller' }),
+      caller: Promise.resolve({ principal, roles: [], path: '/s/caller' }),
       traceId: undefined,
       meta: undefined,
       signal: controller.signal,
@@ -61,8 +61,11 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
     stream: (method: string, params: unknown, id?: string) => open(method, params, true, id),
   };
 }
+/** Principal of the caller. */
+let principal = 'anonymous';
 const servings: Serving[] = [];
 afterEach(async () => {
+  principal = 'anonymous';
   for (const serving of servings.splice(0)) await serving.close();
 });
 const code = (expected: string) => expect.objectContaining({ code: expected });
@@ -122,6 +125,17 @@ describe('a conversation', () => {
     await call('end_conversation', ['c']);
     expect(await call('end_conversation', ['c'])).toBe(null);
     await expect(call('run_turn', ['c', 'hi'])).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
+  });
+
+  test('belongs to the principal that started it', async () => {
+    const store = new MemoryStore();
+    const { call } = await serve(scriptedModel([]), { store });
+    await call('start_task', { id: 'theirs' });
+    await call('tasks/send', { id: 'sent', message: { role: 'user', parts: [] } }, undefined);
+    principal = 'local';
+    await call('start_task', { id: 'mine' });
+    const principals = (await store.list()).map((record) => [record.id, record.principal]);
+    expect(Object.fromEntries(principals)).toEqual({ theirs: 'anonymous', sent: 'anonymous', mine: 'local' });
   });
 
   test('the same start call again gets the same answer', async () => {

@@ -9,6 +9,7 @@ import {
   type TaskSendParams,
   type TaskStatusUpdateEvent,
 } from '@fame-fabric/shared';
+import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
 import { type Operation, type OperationContext, operation } from '../agent/operation.ts';
 import { taskQueryParams, taskSendParams } from '../agent/tasks/task-methods.ts';
@@ -48,8 +49,6 @@ export interface OperationsOptions {
   opening?: ((payload: Readonly<Record<string, unknown>>) => string | undefined) | undefined;
   /** Returns further payload from the call itself, such as counters in the envelope's metadata. */
   received?: ((context: OperationContext) => Readonly<Record<string, unknown>>) | undefined;
-  /** Returns the id of the caller's principal. @default always `local` */
-  principalOf?: ((context: OperationContext) => string | Promise<string>) | undefined;
 }
 
 /** Builds the operations on the conversations of `host`. */
@@ -75,7 +74,7 @@ export function conversationOperations(
     const { callId } = context;
     const received = options.received?.(context);
     const settings = optionsOf({ ...given, ...received }, more.historyLength, options.defaults);
-    const principal = await options.principalOf?.(context);
+    const principal = (await context.caller)?.principal ?? ANONYMOUS.id;
     const view = await host.start({ id, callId, principal, options: settings });
     const task = { sessionId: more.sessionId, history: more.history };
     const userMessage = options.opening?.(settings.payload ?? {});

@@ -14,6 +14,8 @@ export interface RoomMakerDeps {
   readonly db: DatabaseSync;
   readonly journal: SqliteJournal;
   readonly reserve: DiskReserve;
+  /** Size limit of the store, in bytes; 0 for no limit. */
+  readonly maxBytes: number;
   /** Called after conversations were removed. */
   onRoom(report: RoomReport): void;
 }
@@ -25,9 +27,16 @@ export class RoomMaker {
     this.#deps = deps;
   }
 
-  /** Removes conversations until the store is below its limit. Returns false if it found none to remove. */
-  belowLimit(now: number, maxBytes: number, except: ReadonlySet<string>): boolean {
-    return this.#make(now, maxBytes - stepOf(maxBytes), except);
+  /** True if the store is one step below its limit or above: room is made before turns are refused. */
+  get isNeeded(): boolean {
+    const { db, maxBytes } = this.#deps;
+    return maxBytes > 0 && usedBytes(db) >= maxBytes - stepOf(maxBytes);
+  }
+
+  /** Removes conversations until the store is two steps below its limit. Returns false if it found none to remove. */
+  belowLimit(now: number, except: ReadonlySet<string>): boolean {
+    const { maxBytes } = this.#deps;
+    return this.#make(now, maxBytes - 2 * stepOf(maxBytes), except);
   }
 
   /** Removes conversations from a store on a full disk. Returns false if it found none to remove. */

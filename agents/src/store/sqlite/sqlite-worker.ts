@@ -108,7 +108,8 @@ function open() {
   const onRoom = (report: RoomReport): void => {
     port.postMessage([{ id: 0, room: report } satisfies WorkerAnswer]);
   };
-  return { db, journal, room: new RoomMaker({ db, journal, reserve, onRoom }) };
+  const { maxBytes } = setup;
+  return { db, journal, room: new RoomMaker({ db, journal, reserve, maxBytes, onRoom }) };
 }
 
 /** Id of the conversation that a request names; empty if it names none. */
@@ -201,7 +202,7 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
     const except = new Set(batch.map(conversationOf));
     const { now } = batch[0]!;
     try {
-      return cause === 'limit' ? room.belowLimit(now, setup.maxBytes, except) : room.onDisk(now, except);
+      return cause === 'limit' ? room.belowLimit(now, except) : room.onDisk(now, except);
     } catch {
       // The requests then fail with a fault of their own.
       return false;
@@ -211,7 +212,7 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
   const answer = (batch: readonly WorkerRequest[]): WorkerAnswer[] => {
     const answers: WorkerAnswer[] = [];
     // A request that only looks must not see a full store that has room to make.
-    let canMakeRoom = !journal.isFull || makeRoom(batch, 'limit');
+    let canMakeRoom = !room.isNeeded || makeRoom(batch, 'limit');
     for (let rest = batch; rest.length > 0; rest = batch.slice(answers.length)) {
       try {
         answers.push(...commit(rest, canMakeRoom));
