@@ -78,6 +78,7 @@ export class Control {
         this.#cancel(from, envelope, frame);
         break;
       case 'AddressBind':
+        from.learnPath(frame.physicalPath);
         this.#bind(from, envelope, frame);
         break;
       case 'AddressUnbind':

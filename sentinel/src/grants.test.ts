@@ -4,11 +4,12 @@ import {
   type Envelope,
   encode,
   type Frame,
+  LIMITS,
   makeEnvelope,
   type Principal,
 } from '@fame-fabric/shared';
 import { describe, expect, test } from 'vitest';
-import { IDLE_CALL_MS, REPLACEABLE_MS, SETTLED_MS } from './open-calls.ts';
+import { REPLACEABLE_MS, SETTLED_MS } from './open-calls.ts';
 import { type FakeNode, makeTestParts, type TestOptions } from './testing/sentinel-parts.ts';
 
 const CANCEL = { capabilities: ['fame.capability.cancel'] };
@@ -413,7 +414,7 @@ describe('rule 3: open calls end by themselves', () => {
   test('a call without an answer ends after 15 minutes, and both of its ends are notified', () => {
     const { agent, caller, calls, counters, open, pass } = trio();
     const request = open('c1');
-    pass(IDLE_CALL_MS - 2_000);
+    pass(LIMITS.idleCallMs - 2_000);
     received(caller);
     received(agent);
     expect(calls.count).toBe(1);
@@ -427,15 +428,32 @@ describe('rule 3: open calls end by themselves', () => {
     expect(counters.ungranted).toBe(1);
   });
 
+  test('a call that carries its deadline ends soon after it, and not before', () => {
+    const { agent, caller, calls, open, pass } = trio();
+    open('short', { meta: { 'timeout-ms': 60_000 } });
+    // Not the plain shape: it is decoded.
+    open('decoded', { meta: { 'timeout-ms': 60_000 }, priority: 'normal' });
+    open('long', { meta: { 'timeout-ms': 2 * LIMITS.idleCallMs } });
+    pass(60_000);
+    expect(calls.count).toBe(3);
+    pass(8_000);
+    expect(codes(caller)).toEqual(['CALL_TIMEOUT', 'CALL_TIMEOUT']);
+    expect(received(agent)).toHaveLength(2);
+    pass(2 * LIMITS.idleCallMs - 68_000);
+    expect(calls.count).toBe(1);
+    pass(8_000);
+    expect(calls.count).toBe(0);
+  });
+
   test('each item of a stream starts the 15 minutes anew', () => {
     const { agent, calls, open, pass } = trio();
     open('s1', { rtype: 4 });
     for (let n = 0; n < 3; n++) {
-      pass(IDLE_CALL_MS - 4_000);
+      pass(LIMITS.idleCallMs - 4_000);
       put(agent, reply('s1', n), { to: MAILBOX, corrId: 's1' });
     }
     expect(calls.count).toBe(1);
-    pass(IDLE_CALL_MS + 2_000);
+    pass(LIMITS.idleCallMs + 2_000);
     expect(calls.count).toBe(0);
   });
 

@@ -98,6 +98,20 @@ function destinationOf(address: string): Destination {
   return { path, mailbox: address.startsWith(`${SYSTEM_PARTICIPANT}@`) ? 'system' : 'none' };
 }
 
+/** The sids of paths, cached while the paths are in use. */
+export class SidCache {
+  readonly #sids = new Map<string, string>();
+
+  readonly of = (path: string): string => {
+    const known = this.#sids.get(path);
+    if (known !== undefined) return known;
+    const sid = sidOf(path);
+    if (this.#sids.size >= MAX_CACHED) this.#sids.clear();
+    this.#sids.set(path, sid);
+    return sid;
+  };
+}
+
 /**
  * Reads the id of the sentinel on this port from the data directory, or makes one and keeps it there. A restart keeps the
  * id, so that paths stay valid and nodes resume where they were.

@@ -39,7 +39,7 @@ test('a message that is not a reply does not end a stream', () => {
 });
 
 const node = (path: string): Session => ({ path }) as Session;
-const header = { id: 'id', to: 'svc@fame.fabric', replyTo: '__rpc__x@/S/caller', rtype: 2 };
+const header = { id: 'id', to: 'svc@fame.fabric', replyTo: '__rpc__x@/S/caller', rtype: 2, timeoutMs: 0 };
 const open = (calls: OpenCalls, caller: Session, callee: Session, corrId: string): OpenCall => {
   calls.open(caller, callee, { ...header, corrId }, 'awaited', 0);
   return calls.find(caller, corrId, header.replyTo)!;

@@ -5,15 +5,17 @@
 //
 // Invariants: I1 an entry is in the chain of its corrId, in one list of its caller, and in the list of its callee. I2 an entry that
 // has ended is in no list. I3 no entry lasts longer than its time limit: all of them are bounded by their callers and the clock.
-import { RTYPE } from '@fame-fabric/shared';
+import { LIMITS, RTYPE } from '@fame-fabric/shared';
 import type { Session } from './session/session.ts';
 
-/** Time without an item after which an open call ends, in ms. */
-export const IDLE_CALL_MS = 900_000;
 /** Time for which a settled grant still admits repeated answers and acks, in ms. */
 export const SETTLED_MS = 60_000;
 /** Time without an item after which an open call may be ended to make room for another one of its caller, in ms. */
 export const REPLACEABLE_MS = 30_000;
+/** Longest time that a call may carry, in ms. */
+const MAX_TIMEOUT_MS = 86_400_000;
+/** The caller ends its call first: the coarse clock is up to 2 s late, and the cancel has to arrive. */
+const GRACE_MS = 5_000;
 /** A parent or peer carries the calls of many nodes, each of which has the limit of one caller at its own sentinel. */
 const LINK_FACTOR = 16;
 
@@ -35,9 +37,11 @@ export interface CallHeader {
   /** The mailbox that the entry opens. */
   readonly replyTo: string;
   readonly rtype: number;
+  /** Remaining time of the call in ms; 0 if it carries none. */
+  readonly timeoutMs: number;
 }
 
-export class OpenCall implements Omit<CallHeader, 'rtype'> {
+export class OpenCall implements Omit<CallHeader, 'rtype' | 'timeoutMs'> {
   readonly caller: Session;
   readonly callee: Session;
   readonly corrId: string;
@@ -47,6 +51,8 @@ export class OpenCall implements Omit<CallHeader, 'rtype'> {
   readonly isStream: boolean;
   /** True if the message requests an ack: the grant outlives the answer then. */
   readonly wantsAck: boolean;
+  /** Time at which the call ends, by the deadline that it carries; 0 if it carries none. */
+  readonly deadline: number;
   /** First bytes of the frame of an item in the usual formatting, for streams. */
   readonly itemHead: Buffer;
   state: CallState;
@@ -67,7 +73,7 @@ export class OpenCall implements Omit<CallHeader, 'rtype'> {
   constructor(
     caller: Session,
     callee: Session,
-    { corrId, id, to, replyTo, rtype }: CallHeader,
+    { corrId, id, to, replyTo, rtype, timeoutMs }: CallHeader,
     state: OpenState,
     now: number,
     ofCaller: NodeCalls,
@@ -81,6 +87,7 @@ export class OpenCall implements Omit<CallHeader, 'rtype'> {
     this.replyTo = replyTo;
     this.isStream = (rtype & RTYPE.stream) !== 0;
     this.wantsAck = (rtype & RTYPE.ack) !== 0;
+    this.deadline = timeoutMs > 0 ? now + Math.min(timeoutMs, MAX_TIMEOUT_MS) + GRACE_MS : 0;
     this.itemHead = this.isStream ? itemHeadOf(corrId) : NO_HEAD;
     this.state = state;
     this.touchedAt = now;
@@ -95,7 +102,8 @@ export class OpenCall implements Omit<CallHeader, 'rtype'> {
 
   /** Time at which the entry ends if nothing happens. */
   get endsAt(): number {
-    return this.touchedAt + (this.state === 'settled' ? SETTLED_MS : IDLE_CALL_MS);
+    if (this.state === 'settled') return this.touchedAt + SETTLED_MS;
+    return this.deadline > 0 ? this.deadline : this.touchedAt + LIMITS.idleCallMs;
   }
 }
 

@@ -1,4 +1,5 @@
 import { type DeliveryAck, type Envelope, LIMITS, makeEnvelope } from '@fame-fabric/shared';
+import { sidOf } from '@fame-fabric/shared/router';
 import { describe, expect, test } from 'vitest';
 import type { TraceEntry } from './http/trace.ts';
 import { QUEUE } from './session/outbound-queue.ts';
@@ -65,11 +66,50 @@ test('a call by capabilities reaches a node that has all of them', () => {
   expect(codeOf(caller.send(frame, { ...header, capabilities: ['a', 'zzz'] }))).toBe('NO_ROUTE');
 });
 
-test('the ttl is decremented, and refused at zero', () => {
-  const { agent, caller } = pair();
-  caller.call('math@fame.fabric', 'c8', { ttl: 3 });
-  expect(agent.transport.take()[0]?.ttl).toBe(2);
-  expect(codeOf(caller.call('math@fame.fabric', 'c9', { ttl: 0 }))).toBe('HOPS_EXCEEDED');
+test('HD18: a ttl of 0 is refused, and any other passes unchanged with the other fields of the sender', () => {
+  const { agent, caller, counters } = pair();
+  const more = { ttl: 3, meta: { hops: 1, 'timeout-ms': 500 }, sec: { sig: { kid: 'k', val: 'v' } } };
+  caller.call('math@fame.fabric', 'c8', more);
+  expect(agent.transport.take()[0]).toMatchObject(more);
+  expect(counters.decoded).toBe(1);
+  for (const shape of [{}, { priority: 'normal' }]) {
+    expect(codeOf(caller.call('math@fame.fabric', 'c9', { ttl: 0, ...shape }))).toBe('HOPS_EXCEEDED');
+  }
+  expect(agent.transport.take()).toEqual([]);
+});
+
+test('HD22: a sid that is not that of the sender is refused, whichever shape the envelope has', () => {
+  const { agent, attach, caller, counters } = pair();
+  const own = sidOf('/S/caller');
+  caller.call('math@fame.fabric', 'own', { sid: own });
+  caller.send({ type: 'Data', payload: 1 }, { to: 'math@fame.fabric', sid: own });
+  expect(agent.transport.take()).toMatchObject([{ sid: own }, { sid: own }]);
+  for (const sid of [sidOf('/S/agent'), sidOf('/S'), 'x']) {
+    for (const shape of [{}, { priority: 'normal' }]) {
+      expect(codeOf(caller.call('math@fame.fabric', 'c', { sid, ...shape }))).toBe('SID_FORGED');
+      expect(
+        codeOf(caller.send({ type: 'Data', payload: 1 }, { to: 'math@fame.fabric', sid, ...shape })),
+      ).toBe('SID_FORGED');
+    }
+  }
+  // A node below a child sentinel has a sid of its own, as its replyTo shows.
+  const child = attach('child');
+  const below = { replyTo: '__rpc__x@/S/child/node', sid: sidOf('/S/child/node') };
+  child.send({ type: 'Data', payload: 1 }, { to: 'math@fame.fabric', sid: below.sid });
+  expect(agent.transport.take()).toEqual([]);
+  expect(child.call('math@fame.fabric', 'c1', below)).toEqual([]);
+  expect(codeOf(child.call('math@fame.fabric', 'c2', { ...below, sid: sidOf('/S/child') }))).toBe(
+    'SID_FORGED',
+  );
+  child.send({ type: 'Data', payload: 1 }, { to: 'math@fame.fabric', sid: below.sid });
+  expect(agent.transport.take()).toHaveLength(2);
+  expect(counters.refused.SID_FORGED).toBe(14);
+  // Or as it announces the address of that node.
+  const other = attach('other');
+  const physicalPath = '/S/other/node';
+  other.send({ type: 'AddressBind', address: 'below@fame.fabric', physicalPath }, { corrId: 'b' });
+  other.send({ type: 'Data', payload: 1 }, { to: 'math@fame.fabric', sid: sidOf(physicalPath) });
+  expect(agent.transport.take()).toHaveLength(1);
 });
 
 test('credit is granted after 24 messages of a flow', () => {

@@ -17,13 +17,13 @@ import {
   tryParseAddress,
 } from '@fame-fabric/shared';
 import { parsePartialHeader } from '@fame-fabric/shared/internal';
-import { Credit, Header, isUnder, readCredit, readHeader } from '@fame-fabric/shared/router';
+import { Credit, Header, isUnder, readCredit, readHeader, timeoutOf } from '@fame-fabric/shared/router';
 import type { Bindings } from './bindings.ts';
 import { CLOSE } from './close-codes.ts';
 import type { Control } from './control.ts';
 import type { Counters } from './counters.ts';
 import type { TraceTap } from './http/trace.ts';
-import { type Destination, DestinationCache, type Identity, LOGICAL } from './identity.ts';
+import { type Destination, DestinationCache, type Identity, LOGICAL, SidCache } from './identity.ts';
 import { endsStream, type OpenCall, type OpenCalls, type OpenState } from './open-calls.ts';
 import { nack, type Refused } from './replies.ts';
 import type { Brake } from './session/brake.ts';
@@ -59,6 +59,7 @@ export class Router {
   readonly #header = new Header();
   readonly #credit = new Credit();
   readonly #destinations = new DestinationCache();
+  readonly #sids = new SidCache();
   /** Destination of the message at hand, set by `#find`. */
   #destination: Destination = LOGICAL;
   #isDraining = false;
@@ -126,9 +127,19 @@ export class Router {
       this.#refuseLarge(from, header, bytes.length);
       return;
     }
+    if (header.ttl === 0) {
+      const reason = 'The ttl of the envelope is 0: agents call each other in a circle, or too deep a chain';
+      this.#refuse(from, header, 'HOPS_EXCEEDED', reason, bytes.length);
+      return;
+    }
     if (header.replyTo !== '' && !from.mayReplyTo(header.replyTo)) {
       const reason = `replyTo ${header.replyTo} does not lie under the path of the sender, ${from.path}`;
       this.#refuse(from, header, 'REPLY_TO_FORGED', reason, bytes.length);
+      return;
+    }
+    if (header.sid !== '' && !from.mayHaveSid(header.sid, header.replyTo, this.#sids.of)) {
+      const reason = `The sid ${header.sid} is not that of the sender: leave it out, or hash the path ${from.path}`;
+      this.#refuse(from, header, 'SID_FORGED', reason, bytes.length);
       return;
     }
     if (envelope === undefined) {
@@ -141,29 +152,17 @@ export class Router {
     }
   }
 
-  // The parts of steps 3 to 5 that only a decoded envelope needs: capabilities, ttl, a missing flow id, delivery acks.
+  // The parts of steps 3 to 5 that only a decoded envelope needs: capabilities, a missing flow id, delivery acks.
   #routeDecoded(from: Session, header: Header, bytes: Buffer, envelope: Envelope): void {
-    const { capabilities, frame, ttl } = envelope;
+    const { capabilities, frame } = envelope;
     if (header.to === '' && capabilities === undefined) {
       const reason = 'The message has neither an address nor capabilities';
       this.#refuse(from, header, 'NO_ROUTE', reason, bytes.length);
       return;
     }
-    if (ttl !== undefined && ttl <= 0) {
-      this.#refuse(
-        from,
-        header,
-        'HOPS_EXCEEDED',
-        `The ttl of the envelope is ${ttl}: it may not be forwarded again`,
-        bytes.length,
-      );
-      return;
-    }
     let forwarded = bytes;
-    if (ttl !== undefined || header.flowId === '') {
-      const { identity } = this.#deps;
-      if (ttl !== undefined) envelope.ttl = ttl - 1;
-      if (header.flowId === '') header.flowId = `${identity.flowId}-${from.systemId}`;
+    if (header.flowId === '') {
+      header.flowId = `${this.#deps.identity.flowId}-${from.systemId}`;
       envelope.flowId = header.flowId;
       try {
         forwarded = Buffer.from(encode(envelope));
@@ -554,7 +553,10 @@ function headerOf(envelope: Envelope): Header {
   header.replyTo = envelope.replyTo ?? '';
   header.corrId = envelope.corrId ?? '';
   header.flowId = envelope.flowId ?? '';
+  header.sid = envelope.sid ?? '';
   header.rtype = envelope.rtype ?? 0;
+  header.ttl = envelope.ttl ?? -1;
+  header.timeoutMs = timeoutOf(envelope.meta) ?? 0;
   return header;
 }
 

@@ -37,6 +37,7 @@ export {
 export { Dialer, type DialerDeps, type DialerOptions } from './link/dialer.ts';
 export { Heartbeat, type HeartbeatDeps, type HeartbeatOptions } from './link/heartbeat.ts';
 export { SERVING_BACKOFF_MAX_MS } from './link/link.ts';
+export { timeoutOf } from './protocol/deadline.ts';
 export { FRAME_TYPES, isFrameType } from './protocol/frames.ts';
 export { type PartialHeader, parsePartialHeader } from './protocol/partial-header.ts';
 export { shownHeader, shownValue } from './protocol/shown-header.ts';

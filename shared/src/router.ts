@@ -3,5 +3,6 @@
 export { ensureLocalKey, isLocalKey, localKeyFile, readTokenFile } from './access/local-key-file.ts';
 export { makeDirectory } from './data-dir.ts';
 export { isUnder, poolMatches } from './protocol/address.ts';
+export { timeoutOf } from './protocol/deadline.ts';
 export { Credit, Header, readCredit, readHeader } from './protocol/router/header.ts';
 export { sidOf } from './sid.ts';

@@ -1,4 +1,6 @@
 // Response grants on the wire: who may write to a mailbox. The cases of the router are in sentinel/src/grants.test.ts.
+import { defineAgent, operation } from '@fame-fabric/agents';
+import { sidOf } from '@fame-fabric/shared/node';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { closeLinks, connectLink, mathService, serviceOf } from '../kit/our-node.ts';
 import { stopAll } from '../kit/processes.ts';
@@ -95,4 +97,50 @@ test('HD5: calls, streams and refusals between links of ours need nothing new', 
       await expect(caller.call(`nobody${n}@fame.fabric`, 'add')).rejects.toMatchObject({ code: 'NO_ROUTE' });
     }
   }
+});
+
+test('HD22: a sid that is not that of the sender is refused', async () => {
+  const [node, other] = [await nodes.attached(), await nodes.attached()];
+  await other.serve('hd22@fame.fabric');
+  const sent = node.sendCall('hd22@fame.fabric', 'ask', {}, { sid: sidOf(other.path) });
+  const refusal = await node.next((m) => m.corrId === sent.corrId);
+  expect(refusal.frame).toMatchObject({ ok: false, code: 'SID_FORGED' });
+  node.send({ to: 'hd22@fame.fabric', sid: sidOf(node.path), frame: { type: 'Data', payload: 'mine' } });
+  expect((await other.next()).sid).toBe(sidOf(node.path));
+});
+
+test('HD18: two agents that call each other end after 8 hops, and serve others meanwhile', async () => {
+  let calls = 0;
+  for (const [name, other] of [
+    ['ping', 'pong'],
+    ['pong', 'ping'],
+  ]) {
+    const link = await connectLink(sentinel.url);
+    const agent = defineAgent({
+      address: `${name}@fame.fabric`,
+      maxConcurrent: 4,
+      operations: {
+        volley: operation({
+          run: (_, context) => {
+            calls++;
+            return context.link.call(`${other}@fame.fabric`, 'volley', {}, { timeoutMs: 600_000 });
+          },
+        }),
+        add: operation({ immediate: true, run: () => 3 }),
+      },
+    });
+    await agent.serve(link);
+  }
+  const client = await connectLink(sentinel.url);
+  await expect(client.call('ping@fame.fabric', 'volley')).rejects.toMatchObject({ code: 'HOPS_EXCEEDED' });
+  expect(calls).toBe(9);
+  // More circles than places: each of them ends with its caller's time, so the agents serve again.
+  const circles = Array.from({ length: 8 }, () =>
+    client
+      .call('ping@fame.fabric', 'volley', {}, { timeoutMs: 1_500, deadlineMs: 1_500 })
+      .catch((error) => error.code),
+  );
+  expect(await client.call('pong@fame.fabric', 'add')).toBe(3);
+  for (const code of await Promise.all(circles)) expect(['HOPS_EXCEEDED', 'CALL_TIMEOUT']).toContain(code);
+  await expect(client.call('ping@fame.fabric', 'volley')).rejects.toMatchObject({ code: 'HOPS_EXCEEDED' });
 });

@@ -1,20 +1,52 @@
-// Context of one running call. Most operations never read their signal or log, so both are created on first use.
-import type { Caller, IncomingCall, Logger } from '@fame-fabric/shared';
-import { cutText } from '@fame-fabric/shared/internal';
+// Context of one running call. Most operations never use their signal, log or link, so they are created on first use. A call that
+// carries a deadline aborts when it has passed.
+import {
+  type Caller,
+  type Clock,
+  FabricError,
+  type IncomingCall,
+  type Logger,
+  type Timer,
+} from '@fame-fabric/shared';
+import { cutText, LONGEST_TIMER_MS, timeoutOf } from '@fame-fabric/shared/internal';
 import type { OperationContext, Outbound } from './operation.ts';
+import { ScopedLink } from './scoped-link.ts';
+
+export interface CallScopeDeps {
+  link: Outbound;
+  log: Logger;
+  clock: Clock;
+}
 
 export class CallScope implements OperationContext {
-  readonly link: Outbound;
   readonly #call: IncomingCall;
-  readonly #agentLog: Logger;
+  readonly #deps: CallScopeDeps;
+  /** By the monotonic clock. Infinity if the call carries none. */
+  readonly #deadline: number;
+  #timer: Timer | undefined;
+  #link: ScopedLink | undefined;
   #log: Logger | undefined;
   #controller: AbortController | undefined;
   #stopped: { readonly reason: unknown } | undefined;
 
-  constructor(call: IncomingCall, link: Outbound, log: Logger) {
+  constructor(call: IncomingCall, deps: CallScopeDeps) {
     this.#call = call;
-    this.link = link;
-    this.#agentLog = log;
+    this.#deps = deps;
+    const timeoutMs = timeoutOf(call.meta);
+    if (timeoutMs === undefined) {
+      this.#deadline = Number.POSITIVE_INFINITY;
+      return;
+    }
+    this.#deadline = deps.clock.monotonic() + timeoutMs;
+    this.#timer = deps.clock.after(Math.min(timeoutMs, LONGEST_TIMER_MS), () => {
+      this.abort(new FabricError('CALL_TIMEOUT', 'The time limit that the call carries has passed'));
+    });
+  }
+
+  get link(): Outbound {
+    const { clock, link } = this.#deps;
+    this.#link ??= new ScopedLink(link, this.#call.ttl, () => this.#deadline - clock.monotonic());
+    return this.#link;
   }
 
   get callId(): string {
@@ -40,7 +72,7 @@ export class CallScope implements OperationContext {
   }
 
   get log(): Logger {
-    this.#log ??= this.#agentLog.with({ method: cutText(this.#call.method, 64), callId: this.#call.id });
+    this.#log ??= this.#deps.log.with({ method: cutText(this.#call.method, 64), callId: this.#call.id });
     return this.#log;
   }
 
@@ -64,12 +96,14 @@ export class CallScope implements OperationContext {
 
   /** Aborts the operation from the agent's side. */
   abort(reason: unknown): void {
+    if (this.#stopped) return;
     this.#stopped = { reason };
     this.#controller?.abort(reason);
   }
 
-  /** Stops listening to the call's signal. */
+  /** Stops the timer, and listening to the call's signal. */
   dispose(): void {
+    this.#timer?.stop();
     if (this.#controller) this.#call.signal.removeEventListener('abort', this.#onCancel);
   }
 }

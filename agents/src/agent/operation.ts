@@ -20,7 +20,11 @@ export interface Outbound {
   call(target: CallTarget, method: string, params?: unknown, options?: CallOptions): Promise<unknown>;
   stream(target: CallTarget, method: string, params?: unknown, options?: CallOptions): AsyncIterable<unknown>;
   /** Sends a plain message without confirmation. With `corrId`, it is the answer to the call with that id. */
-  send(to: string, payload: unknown, options?: { corrId?: string | undefined }): void;
+  send(
+    to: string,
+    payload: unknown,
+    options?: { corrId?: string | undefined; ttl?: number | undefined },
+  ): void;
 }
 
 /** Context of one call of an operation. */
@@ -44,7 +48,10 @@ export interface OperationContext {
   /** True if the caller requested a stream. */
   readonly isStream: boolean;
   readonly log: Logger;
-  /** Calls other agents. Pass `signal` and `traceId` on, so that cancellation and traces reach them. */
+  /**
+   * Calls other agents. Pass `signal` and `traceId` on, so that cancellation and traces reach them. The calls carry the remaining
+   * hops and time of this one.
+   */
   readonly link: Outbound;
 }
 

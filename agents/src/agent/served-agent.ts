@@ -21,6 +21,7 @@ import { CallScope } from './call-scope.ts';
 import { ImmediateCalls } from './immediate-calls.ts';
 import type { Operation } from './operation.ts';
 import { Scheduler } from './scheduler.ts';
+import { ScopedLink } from './scoped-link.ts';
 import { Notifier } from './tasks/push.ts';
 import { taskMethods } from './tasks/task-methods.ts';
 import { TaskTable } from './tasks/task-table.ts';
@@ -71,7 +72,7 @@ export class ServedAgent implements Serving, Service {
     this.#immediate = new ImmediateCalls(this.#operations.values(), options.immediateLimits);
     this.#context = {
       address: options.address,
-      link,
+      link: new ScopedLink(link),
       log: this.#log,
       clock: this.#clock,
       signal: this.#closing.signal,
@@ -109,7 +110,7 @@ export class ServedAgent implements Serving, Service {
     if (!operation) throw unknownMethod(call.method, this.#operations.keys());
     const args = operation.read(call.params);
     const key = operation.keyOf(args);
-    const scope = new CallScope(call, this.#link, this.#log);
+    const scope = new CallScope(call, { link: this.#link, log: this.#log, clock: this.#clock });
     this.#calls.set(call, scope);
     const job = {
       key,
@@ -182,9 +183,12 @@ export class ServedAgent implements Serving, Service {
         drop(new FabricError('LINK_DRAINING', `${address} is stopping and accepts no new messages`));
         return;
       }
+      const { ttl } = envelope;
+      const context =
+        ttl === undefined ? this.#context : { ...this.#context, link: new ScopedLink(this.#link, ttl) };
       const run = async (): Promise<void> => {
         try {
-          resolve(await onMessage.call(this.#options, payload, envelope, this.#context));
+          resolve(await onMessage.call(this.#options, payload, envelope, context));
         } catch (error) {
           if (!isAwaited) this.#log.error('message handler failed', { messageId: envelope.id, error });
           drop(error);

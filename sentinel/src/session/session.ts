@@ -10,6 +10,7 @@ import { OutboundQueue } from './outbound-queue.ts';
 import type { QueueBudget } from './queue-budget.ts';
 
 const MINUTE_MS = 60_000;
+const AT = 64;
 
 /** Digest of a resume token, as a compact text: each idle session has one. */
 export const tokenDigest = (token: string): string =>
@@ -56,6 +57,7 @@ export class Session implements SessionIdentity {
   #checkedReplyTo = '';
   /** The node passed on a message of a node below its path. */
   #isSentinel: boolean;
+  #sid: string | undefined;
   #badFrames = 0;
   /** Start of the minute in which bad frames are counted. */
   #badSince = 0;
@@ -124,6 +126,25 @@ export class Session implements SessionIdentity {
   /** True for a parent, a peer, and a child sentinel that passed on a message: it speaks for many nodes. */
   get isSentinel(): boolean {
     return this.#isSentinel;
+  }
+
+  /** Learns the path of the node that serves an address. If it lies below this node, this node is a sentinel. */
+  learnPath(path: string | undefined): void {
+    if (path !== undefined && path !== this.path && isUnder(path, this.path)) this.#isSentinel = true;
+  }
+
+  /**
+   * True if a message with this `sid` may come from this node. The sender of a message with a `replyTo` is the node at its path.
+   * `sidOfPath` computes the sid of a path.
+   */
+  mayHaveSid(sid: string, replyTo: string, sidOfPath: (path: string) => string): boolean {
+    if (this.kind !== 'node') return true;
+    this.#sid ??= sidOfPath(this.path);
+    const at = replyTo.length - this.path.length - 1;
+    if (replyTo === '' || (replyTo.charCodeAt(at) === AT && replyTo.endsWith(this.path))) {
+      return sid === this.#sid || (replyTo === '' && this.#isSentinel);
+    }
+    return sid === sidOfPath(replyTo.slice(replyTo.lastIndexOf('@') + 1));
   }
 
   /** Counts a message that is not a valid envelope; returns the count of the current minute. */

@@ -160,6 +160,12 @@ export const ERRORS = Object.freeze({
     'The replyTo of an envelope does not lie under the path of its sender.',
     'Use the path that NodeAttachAck assigned.',
   ),
+  SID_FORGED: entry(
+    'route',
+    false,
+    'The sid of an envelope is not the hash of the path of its sender.',
+    'Leave `sid` out, or compute it from the path that NodeAttachAck assigned.',
+  ),
   METHOD_NOT_FOUND: entry(
     'rpc',
     false,

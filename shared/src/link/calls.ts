@@ -9,6 +9,7 @@ import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { tryParseAddress } from '../protocol/address.ts';
 import { decode, encode } from '../protocol/codec.ts';
+import { TIMEOUT_META, timeoutOf } from '../protocol/deadline.ts';
 import {
   type DataFrame,
   type DeliveryAck,
@@ -16,6 +17,7 @@ import {
   makeEnvelope,
   RTYPE,
 } from '../protocol/envelope.ts';
+import { LIMITS } from '../protocol/limits.ts';
 import { isRpcReply, rpcRequest } from '../protocol/rpc.ts';
 import { Deliveries } from './deliveries.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
@@ -74,7 +76,8 @@ export class Calls implements CallOwner {
   call(target: CallTarget, method: string, params: unknown, options: CallOptions): Promise<unknown> {
     return new Promise((resolve, reject) => {
       this.#check(target, options);
-      const { id = newId(), timeoutMs = CALL_TIMEOUT_MS } = options;
+      const { deadlineMs = Number.POSITIVE_INFINITY, id = newId() } = options;
+      const timeoutMs = Math.min(options.timeoutMs ?? CALL_TIMEOUT_MS, deadlineMs);
       const request = { target, method, params, options };
       this.#start(new UnaryCall(this, id, request, timeoutMs, resolve, reject));
     });
@@ -88,10 +91,13 @@ export class Calls implements CallOwner {
     return call;
   }
 
-  #check(target: CallTarget, { id, signal, timeoutMs }: CallOptions): void {
+  #check(target: CallTarget, { deadlineMs, id, signal, timeoutMs, ttl }: CallOptions): void {
     if (signal?.aborted) throw signal.reason;
-    if (timeoutMs !== undefined && !(timeoutMs > 0)) {
-      throw new FabricError('PARAMS_INVALID', `timeoutMs is ${timeoutMs}; expected a number larger than 0`);
+    checkMs('timeoutMs', timeoutMs);
+    checkMs('deadlineMs', deadlineMs);
+    if (ttl !== undefined && ttl <= 0) {
+      const text = `The call to ${targetText(target)} was not sent: agents call each other in a circle, or too deep a chain`;
+      throw new FabricError('HOPS_EXCEEDED', text);
     }
     if (typeof target === 'string' ? !tryParseAddress(target) : target.capabilities.length === 0) {
       throw new FabricError(
@@ -160,6 +166,7 @@ export class Calls implements CallOwner {
   #again(call: OpenCall, bytes: Uint8Array, flowId: string): Envelope {
     const { identity } = this.#deps;
     const envelope = decode(bytes);
+    if (timeoutOf(envelope.meta) !== undefined) envelope.meta = this.#metaOf(call);
     if (call.isRead) envelope.id = newId();
     envelope.flowId = flowId;
     envelope.replyTo = identity.replyAddress;
@@ -193,9 +200,19 @@ export class Calls implements CallOwner {
         rtype: this.#rtypeOf(call),
         corrId,
         flowId,
-        meta: options.meta,
+        ttl: options.ttl,
+        meta: this.#metaOf(call),
       }),
     );
+  }
+
+  // The deadline travels in the metadata. A sentinel ends a call without one after 15 minutes.
+  #metaOf({ deadline, isStream, request, timeoutMs }: OpenCall): Record<string, unknown> | undefined {
+    const { deadlineMs, meta } = request.options;
+    const isLong = !isStream && timeoutMs > LIMITS.idleCallMs && Number.isFinite(timeoutMs);
+    if (deadlineMs === undefined && !isLong) return meta;
+    const leftMs = isStream ? deadlineMs! : deadline - this.#deps.clock.monotonic();
+    return { ...meta, [TIMEOUT_META]: Math.max(1, Math.ceil(leftMs)) };
   }
 
   #rtypeOf({ isStream }: OpenCall): number {
@@ -303,6 +320,11 @@ export class Calls implements CallOwner {
   whenIdle(): Promise<void> {
     return this.#open.size === 0 ? Promise.resolve() : this.#idleWaiters.wait();
   }
+}
+
+function checkMs(name: string, ms: number | undefined): void {
+  if (ms === undefined || ms > 0) return;
+  throw new FabricError('PARAMS_INVALID', `${name} is ${ms}; expected a number larger than 0`);
 }
 
 /** Creates the error for a negative DeliveryAck. */

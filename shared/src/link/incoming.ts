@@ -46,6 +46,7 @@ export class Incoming implements IncomingCall {
   readonly replyTo: string;
   readonly traceId: string | undefined;
   readonly meta: Record<string, unknown> | undefined;
+  readonly ttl: number | undefined;
   readonly corrId: string;
   /** The flow of unary answers to the caller. */
   readonly pair: SendFlow;
@@ -81,6 +82,7 @@ export class Incoming implements IncomingCall {
     this.replyTo = isNotification ? '' : (envelope.replyTo ?? '');
     this.pair = this.replyTo === '' ? neighbor.main : neighbor.flowTo(this.replyTo);
     this.traceId = envelope.traceId;
+    this.ttl = envelope.ttl;
     const { meta } = envelope;
     this.meta = typeof meta === 'object' && meta !== null ? meta : undefined;
   }

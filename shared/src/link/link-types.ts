@@ -66,6 +66,13 @@ export interface CallOptions {
   /** JSON-RPC id and corrId. The same id names the same call. @default a fresh id */
   id?: string | undefined;
   traceId?: string | undefined;
+  /**
+   * Time limit for the whole call, in ms, in addition to `timeoutMs`. It travels with the request, so that the callee and its own
+   * calls end as well. The caller of a stream must end it by itself. @default none; `timeoutMs` of a unary call above 15 minutes
+   */
+  deadlineMs?: number | undefined;
+  /** Remaining hops, which travel with the request. At 0 the call fails with HOPS_EXCEEDED. @default none */
+  ttl?: number | undefined;
   /** Envelope metadata that travels with the request. */
   meta?: Record<string, unknown> | undefined;
   /**
@@ -89,6 +96,8 @@ export interface IncomingCall {
   readonly replyTo: string;
   readonly traceId: string | undefined;
   readonly meta: Record<string, unknown> | undefined;
+  /** Remaining hops; absent if the request does not count them. */
+  readonly ttl?: number | undefined;
   /** Aborts when the call is cancelled. The reason is a FabricError whose `details.reason` is, for example, `caller-gone`. */
   readonly signal: AbortSignal;
   /**

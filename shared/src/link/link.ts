@@ -367,18 +367,25 @@ export class Link {
   /**
    * Sends a message without an acknowledgement. With `corrId` the message answers the call with that id, which an earlier
    * process may have received.
-   * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED | ADDRESS_INVALID | NODE_BUSY | LINK_CLOSED | LINK_DRAINING}
+   * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED | ADDRESS_INVALID | HOPS_EXCEEDED | NODE_BUSY | LINK_CLOSED | LINK_DRAINING}
    */
-  send(to: string, payload: unknown, { corrId }: { corrId?: string | undefined } = {}): void {
+  send(
+    to: string,
+    payload: unknown,
+    { corrId, ttl }: { corrId?: string | undefined; ttl?: number | undefined } = {},
+  ): void {
     this.#checkConnected();
     if (!tryParseAddress(to)) throw new FabricError('ADDRESS_INVALID', `"${to}" is not an address`);
+    if (ttl !== undefined && ttl <= 0) {
+      throw new FabricError('HOPS_EXCEEDED', `The message to ${to} was not sent: its ttl is ${ttl}`);
+    }
     const neighbor = this.#isLocal(to) ? this.#loop : this.#uplink;
     const flow = neighbor.flowTo(to);
     neighbor.send(
       flow,
       makeEnvelope<DataFrame>(
         { type: 'Data', payload },
-        this.#identity.header({ traceId: newId(), to, corrId, flowId: flow.id }),
+        this.#identity.header({ traceId: newId(), to, corrId, flowId: flow.id, ttl }),
       ),
     );
   }

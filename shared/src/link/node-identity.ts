@@ -15,6 +15,7 @@ export type HeaderFields = Pick<
   | 'flowId'
   | 'seqId'
   | 'flowFlags'
+  | 'ttl'
   | 'meta'
 >;
 
@@ -58,6 +59,7 @@ export class NodeIdentity {
       flowId: fields.flowId ?? this.flowId,
       seqId: fields.seqId,
       flowFlags: fields.flowFlags,
+      ttl: fields.ttl,
       meta: fields.meta,
     };
   }

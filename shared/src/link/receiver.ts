@@ -134,10 +134,9 @@ export class Receiver {
     if (header?.frameType !== 'Data') return;
     // A bad message uses credit like any other.
     if (header.flowId !== undefined) neighbor.received.count(header.flowId);
-    if (header.isReply) {
-      const isToMailbox = header.to === serving.identity.replyAddress;
-      if (header.corrId !== undefined && isToMailbox) calls.onBadReply(header.corrId, fault);
-    } else serving.refuse(neighbor, header, fault.code, fault.message);
+    if (header.to === serving.identity.replyAddress) {
+      if (header.corrId !== undefined) calls.onBadReply(header.corrId, fault);
+    } else if (!header.isReply) serving.refuse(neighbor, header, fault.code, fault.message);
   }
 
   #logBadMessage({ code, message: reason }: FabricError, size: number): void {

@@ -17,4 +17,6 @@ export const LIMITS = Object.freeze({
   creditWindow: 32,
   /** Messages of one flow after which a receiver grants new credit. */
   creditReturnAfter: 24,
+  /** Time without an item after which a sentinel ends a call that carries no deadline, in ms. */
+  idleCallMs: 900_000,
 });

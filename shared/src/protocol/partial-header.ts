@@ -20,6 +20,25 @@ export interface PartialHeader {
 
 const decoder = new TextDecoder();
 
+/** Nodes write the frame behind the header. Quotes inside of a text are escaped, so this is no part of one. */
+const FRAME_KEY = ',"frame":{"type":"Data"';
+
+// Parses a message, or the header alone if the payload is broken. Sentinels do not check the inside of long texts.
+function parseMessage(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    const frameAt = text.indexOf(FRAME_KEY);
+    if (frameAt < 0) return undefined;
+    try {
+      return JSON.parse(`${text.slice(0, frameAt)}${FRAME_KEY}}}`);
+    } catch {
+      // The header is broken too. The caller of this function logs the refusal.
+      return undefined;
+    }
+  }
+}
+
 /**
  * Reads the header fields of a message that the codec refused, so that the refusal can be sent to the caller. Returns
  * `undefined` if the message is longer than `maxBytes` or not a JSON object. @default maxBytes the largest frame
@@ -29,13 +48,7 @@ export function parsePartialHeader(
   maxBytes: number = LIMITS.maxFrameBytes,
 ): PartialHeader | undefined {
   if (bytes.byteLength > maxBytes) return undefined;
-  let message: unknown;
-  try {
-    message = JSON.parse(decoder.decode(bytes));
-  } catch {
-    // Without JSON there is no header. The caller of this function logs the refusal.
-    return undefined;
-  }
+  const message = parseMessage(decoder.decode(bytes));
   if (typeof message !== 'object' || message === null) return undefined;
   const { frame, ...fields } = message as Record<string, unknown>;
   const { type, payload } = (frame ?? {}) as { type?: unknown; payload?: unknown };

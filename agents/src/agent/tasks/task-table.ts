@@ -18,6 +18,7 @@ import {
 } from '@fame-fabric/shared';
 import { cutText, onAbort } from '@fame-fabric/shared/internal';
 import type { OperationContext, Outbound } from '../operation.ts';
+import { ScopedLink } from '../scoped-link.ts';
 import type { Notifier } from './push.ts';
 import { Subscriber } from './task-subscriber.ts';
 import type { TaskHandle, TaskHandler } from './task-types.ts';
@@ -40,6 +41,8 @@ interface TaskTableDeps {
 interface Entry {
   readonly task: Task & { artifacts: Artifact[]; history: Message[] };
   readonly params: TaskSendParams;
+  /** For the calls of the task, which count the hops of the call that started it. */
+  readonly link: Outbound;
   readonly controller: AbortController;
   readonly subscribers: Set<Subscriber>;
   push: PushNotificationConfig | undefined;
@@ -187,6 +190,8 @@ export class TaskTable {
         ...(params.metadata ? { metadata: params.metadata } : {}),
       },
       params,
+      // A task outlives the call that started it, and its deadline.
+      link: context.link instanceof ScopedLink ? context.link.detached() : context.link,
       controller: new AbortController(),
       subscribers: new Set(),
       push: params.pushNotification ?? undefined,
@@ -231,7 +236,7 @@ export class TaskTable {
       params,
       signal: controller.signal,
       log: this.#deps.log.with({ taskId: task.id }),
-      link: this.#deps.link,
+      link: entry.link,
       progress: (value) => {
         if (isOver()) return;
         const artifact = artifactOf(value, entry.nextIndex);

@@ -30,9 +30,61 @@ test('reads the header of a plain Data envelope', () => {
     replyTo: '__rpc__a@/S/N',
     corrId: 'c1',
     flowId: 'f1',
+    sid: '',
     rtype: 2,
+    ttl: -1,
+    timeoutMs: 0,
     frameAt: 0,
   });
+});
+
+const SEC = { sig: { kid: 'k', val: 'v', alg: 'EdDSA' }, enc: { alg: 'A256GCM', kid: 'k', val: '' } };
+
+test('HD18: ttl, metadata, signatures and digests stay on the fast path, before and behind the frame', () => {
+  const header = new Header();
+  const meta = { hops: 3, visited: ['/S/a', 'é'], deep: { er: [1] }, 'timeout-ms': 29_500, more: null };
+  const payload = { jsonrpc: '2.0', id: 'c1', method: 'add' };
+  const { frame: _, ts, ...fields } = call({ ttl: 7, meta, sec: SEC }) as Record<string, unknown>;
+  const frame = { type: 'Data', payload, pd: '1Onwe2yOg0dNOM8EPMDvK0' };
+  expect(readHeader(bytesOf({ ...fields, frame, ts }), header)).toBe(true);
+  expect([header.ttl, header.timeoutMs, header.corrId]).toEqual([7, 29_500, 'c1']);
+  const { meta: __, sec, ...others } = fields;
+  expect(readHeader(bytesOf({ ...others, frame, ts, sec, meta }), header)).toBe(true);
+  expect([header.ttl, header.timeoutMs]).toEqual([7, 29_500]);
+  expect(readHeader(bytesOf({ ...others, frame, meta: { a: 1 } }), header)).toBe(true);
+  expect(header.timeoutMs).toBe(0);
+  // The last of two equal keys wins, as in JSON.parse.
+  const twice = JSON.stringify({ ...others, meta: {}, frame }).replace(
+    '"meta":{}',
+    '"meta":{"timeout-ms":1,"timeout-ms":2}',
+  );
+  expect(readHeader(Buffer.from(twice), header)).toBe(true);
+  expect(header.timeoutMs).toBe(2);
+});
+
+test.each([
+  '"meta":{"timeout-ms":"5"}',
+  '"meta":{"timeout-ms":-5}',
+  '"meta":{"timeout-ms":1.5}',
+  '"meta":{"timeout-ms": 5}',
+  '"meta":{"timeout-ms":1e3}',
+  '"meta":{"timeout-ms":1234567890123456}',
+  '"meta":7',
+  '"meta":null',
+  '"meta":{"a":}',
+  '"meta":{},"meta":{}',
+  `"meta":${'{"a":'.repeat(64)}1${'}'.repeat(64)}`,
+  '"sec":"x"',
+  '"sec":{',
+  '"ttl":-1',
+  '"ttl":"7"',
+  '"ttl":7,"ttl":0',
+])('leaves %s to the codec', (field) => {
+  const text = JSON.stringify(call());
+  const header = new Header();
+  expect(readHeader(Buffer.from(text.replace('"frame"', `${field},"frame"`)), header)).toBe(false);
+  if (field.includes('ttl')) return;
+  expect(readHeader(Buffer.from(`${text.slice(0, -1)},${field}}`), header)).toBe(false);
 });
 
 test('leaves ambiguous messages to the codec', () => {
@@ -65,12 +117,18 @@ test('agrees with JSON.parse for any envelope and any mutation of it', { timeout
   const header = new Header();
   fc.assert(
     fc.property(
-      fc.record({ a: fc.json(), extra: fc.dictionary(fc.string(), fc.jsonValue()) }),
+      fc.record({
+        a: fc.json(),
+        extra: fc.dictionary(fc.string(), fc.jsonValue()),
+        meta: fc.dictionary(fc.constantFrom('timeout-ms', 'a', 'b'), fc.jsonValue()),
+        ttl: fc.option(fc.nat(), { nil: undefined }),
+      }),
       fc.nat(),
       fc.nat(255),
       fc.boolean(),
-      ({ a, extra }, position, byte, mutate) => {
-        const bytes = bytesOf(call({ sid: a.slice(0, 20), ...extra, frame: { type: 'Data', payload: a } }));
+      ({ a, extra, meta, ttl }, position, byte, mutate) => {
+        const frame = { type: 'Data', payload: a };
+        const bytes = bytesOf(call({ sid: a.slice(0, 20), ttl, ...extra, meta, frame }));
         if (mutate) bytes[position % bytes.length] = byte;
         if (!readHeader(bytes, header)) return;
         let parsed: Record<string, unknown>;
@@ -81,10 +139,12 @@ test('agrees with JSON.parse for any envelope and any mutation of it', { timeout
           if (bytes.length > 512) return;
           throw error;
         }
-        for (const field of ['id', 'to', 'replyTo', 'corrId', 'flowId'] as const) {
+        for (const field of ['id', 'to', 'replyTo', 'corrId', 'flowId', 'sid'] as const) {
           expect(header[field]).toBe(parsed[field] ?? '');
         }
         expect(header.rtype).toBe(parsed.rtype ?? 0);
+        expect(header.ttl).toBe(parsed.ttl ?? -1);
+        expect(header.timeoutMs).toBe((parsed.meta as Record<string, unknown>)?.['timeout-ms'] ?? 0);
         expect((parsed.frame as { type: string }).type).toBe('Data');
       },
     ),

@@ -1,10 +1,11 @@
 // Reads the fields that a router needs directly from the bytes of an envelope: the top-level fields up to `frame.type`. It
-// accepts only the plain shape that nodes send: compact JSON, a plain ASCII header, a Data frame, and after the frame only
-// `ts`. For any other message, valid or not, it returns false and the caller uses the codec. The payload is scanned, not
-// parsed: it must be valid JSON within the depth limit and must not override the header.
+// accepts only the plain shape that nodes send: compact JSON, plain ASCII texts in the header, a Data frame, and after the frame
+// only `ts`, `sec` and `meta`. For any other message, valid or not, it returns false and the caller uses the codec. The payload,
+// `meta` and `sec` are scanned, not parsed: they must be valid JSON within the depth limit, and must not override the header.
 import { isUtf8 } from 'node:buffer';
+import { TIMEOUT_META } from '../deadline.ts';
 import { LIMITS } from '../limits.ts';
-import { Scan } from './json-scan.ts';
+import { MALFORMED, Scan } from './json-scan.ts';
 import { type Bytes, textAt } from './text-cache.ts';
 
 /** The header of one Data envelope. Reused for every message. */
@@ -17,7 +18,12 @@ export class Header {
   replyTo = '';
   corrId = '';
   flowId = '';
+  sid = '';
   rtype = 0;
+  /** Remaining hops; -1 if the envelope has no ttl. */
+  ttl = -1;
+  /** Remaining time of the call in ms, from the metadata; 0 if it has none. */
+  timeoutMs = 0;
   /** Offset of the `{` of the frame. */
   frameAt = 0;
 
@@ -56,10 +62,14 @@ const REPLY_TO = 4;
 const CORR_ID = 8;
 const FLOW_ID = 16;
 const RTYPE = 32;
-const TRACKED = 63;
+const TTL = 64;
+const META = 128;
+const SID = 256;
+const TRACKED = 511;
 /** A number field that routers do not use. String fields that they do not use have no bit. */
-const OTHER_NUMBER = 64;
-const FRAME = 128;
+const OTHER_NUMBER = 512;
+const SEC = 1_024;
+const FRAME = 2_048;
 
 const scan = new Scan();
 
@@ -69,7 +79,7 @@ const KEYS = (
   [
     ['version', 0],
     ['id', ID],
-    ['sid', 0],
+    ['sid', SID],
     ['traceId', 0],
     ['corrId', CORR_ID],
     ['to', TO],
@@ -78,6 +88,9 @@ const KEYS = (
     ['flowId', FLOW_ID],
     ['seqId', OTHER_NUMBER],
     ['flowFlags', OTHER_NUMBER],
+    ['ttl', TTL],
+    ['meta', META],
+    ['sec', SEC],
     ['frame', FRAME],
     ['ts', 0],
   ] as const
@@ -123,6 +136,11 @@ function keyAt(at: number, end: number, before: number): number {
 
 const TYPE = [...Buffer.from('type')];
 const PAYLOAD = [...Buffer.from('payload')];
+/** Digest of the payload, in signed envelopes. */
+const DIGEST = [...Buffer.from('pd')];
+const TIMEOUT = [...Buffer.from(TIMEOUT_META)];
+const LATE_META = [...Buffer.from(',"meta":')];
+const LATE_SEC = [...Buffer.from(',"sec":')];
 const FRAME_DATA = [...Buffer.from('{"type":"Data"')];
 const TIMESTAMP = [...Buffer.from(',"ts":"')];
 
@@ -145,7 +163,10 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
   header.replyTo = '';
   header.corrId = '';
   header.flowId = '';
+  header.sid = '';
   header.rtype = 0;
+  header.ttl = -1;
+  header.timeoutMs = 0;
   header.frameAt = 0;
   let seen = 0;
   let idAt = 0;
@@ -158,6 +179,8 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
   let corrIdEnd = 0;
   let flowIdAt = 0;
   let flowIdEnd = 0;
+  let sidAt = 0;
+  let sidEnd = 0;
   let at = 1;
   let key = KEYS.length;
   for (;;) {
@@ -172,8 +195,9 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
       header.replyTo = textAt(scan, replyToAt, replyToEnd);
       header.corrId = textAt(scan, corrIdAt, corrIdEnd);
       header.flowId = textAt(scan, flowIdAt, flowIdEnd);
+      header.sid = textAt(scan, sidAt, sidEnd);
       header.frameAt = at;
-      return isPlainData(bytes, at);
+      return isPlainData(bytes, at, (seen & META) !== 0, header);
     }
     if ((seen & field & TRACKED) !== 0) return false;
     seen |= field;
@@ -197,8 +221,17 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
       } else if (field === FLOW_ID) {
         flowIdAt = valueAt;
         flowIdEnd = at;
+      } else if (field === SID) {
+        sidAt = valueAt;
+        sidEnd = at;
       } else if (field !== 0) return false;
       at++;
+    } else if (field === META) {
+      at = endOfMeta(bytes, at, header);
+      if (at < 0) return false;
+    } else if (field === SEC) {
+      at = endOfObject(bytes, at);
+      if (at < 0) return false;
     } else {
       let number = 0;
       const valueAt = at;
@@ -210,6 +243,7 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
       const digits = at - valueAt;
       if (digits === 0 || digits > 15 || (digits > 1 && bytes[valueAt] === ZERO)) return false;
       if (field === RTYPE) header.rtype = number;
+      else if (field === TTL) header.ttl = number;
       else if (field !== OTHER_NUMBER) return false;
     }
     if (bytes[at] !== COMMA) return false;
@@ -217,25 +251,70 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
   }
 }
 
-// True if the frame is a Data frame with one type, the message is valid JSON within the depth limit, and no later key
-// overrides the header. In JSON.parse the last of two equal keys wins, so only `ts` may follow the frame.
-function isPlainData(bytes: Bytes, at: number): boolean {
-  if (!isAt(bytes, at, FRAME_DATA)) return false;
-  const after = scan.skipObject(at, LIMITS.maxDepth - 1, isKeyOfPlainData);
-  if (after < 0) return false;
-  if (!isUtf8(bytes)) return false;
-  const last = bytes.length - 1;
-  if (after === last) return true;
-  if (!isAt(bytes, after, TIMESTAMP)) return false;
-  const valueAt = after + TIMESTAMP.length;
-  return last - valueAt < 64 && scan.endOfString(valueAt) === last - 1;
+/** Returns the end of the object that begins at `at`, or MALFORMED if there is none. */
+const endOfObject = (
+  bytes: Bytes,
+  at: number,
+  onKey?: (bytes: Buffer, from: number, to: number) => boolean,
+): number => (bytes[at] === OPEN ? scan.skipObject(at, LIMITS.maxDepth - 1, onKey) : MALFORMED);
+
+/** Position of the value of the last timeout in the metadata; 0 if it has none. */
+let timeoutAt = 0;
+
+function endOfMeta(bytes: Bytes, at: number, header: Header): number {
+  timeoutAt = 0;
+  const end = endOfObject(bytes, at, findTimeout);
+  if (end < 0 || timeoutAt === 0) return end;
+  let number = 0;
+  let digitAt = timeoutAt;
+  for (let byte = bytes[digitAt]!; byte >= 48 && byte <= 57; byte = bytes[++digitAt]!) {
+    number = number * 10 + byte - 48;
+  }
+  const digits = digitAt - timeoutAt;
+  const isPlain = digits > 0 && digits <= 15 && (bytes[digitAt] === COMMA || bytes[digitAt] === CLOSE);
+  header.timeoutMs = number;
+  return isPlain ? end : MALFORMED;
 }
 
-// A plain Data frame has a `type`, its first key, and a payload. Any other key, in particular a second type, is left to the
-// codec, which validates all fields.
+function findTimeout(bytes: Buffer, from: number, to: number): boolean {
+  // Behind the key are its quote and a colon.
+  if (to - from === TIMEOUT.length && isAt(bytes as Bytes, from, TIMEOUT)) timeoutAt = to + 2;
+  return true;
+}
+
+// True if the frame is a Data frame with one type, the message is valid JSON within the depth limit, and no later key
+// overrides the header. In JSON.parse the last of two equal keys wins, so only fields that are not in the header may follow.
+function isPlainData(bytes: Bytes, frameAt: number, hasMeta: boolean, header: Header): boolean {
+  if (!isAt(bytes, frameAt, FRAME_DATA)) return false;
+  let at = scan.skipObject(frameAt, LIMITS.maxDepth - 1, isKeyOfPlainData);
+  if (at < 0) return false;
+  if (!isUtf8(bytes)) return false;
+  const last = bytes.length - 1;
+  let isMetaSeen = hasMeta;
+  while (at !== last) {
+    if (isAt(bytes, at, TIMESTAMP)) {
+      const valueAt = at + TIMESTAMP.length;
+      at = scan.endOfString(valueAt) + 1;
+      if (at === 0 || at - valueAt > 64) return false;
+    } else if (isAt(bytes, at, LATE_SEC)) {
+      at = endOfObject(bytes, at + LATE_SEC.length);
+      if (at < 0) return false;
+    } else if (!isMetaSeen && isAt(bytes, at, LATE_META)) {
+      isMetaSeen = true;
+      at = endOfMeta(bytes, at + LATE_META.length, header);
+      if (at < 0) return false;
+    } else return false;
+  }
+  return true;
+}
+
+// A plain Data frame has a `type`, its first key, a payload, and perhaps the digest of it. Any other key, in particular a second
+// type, is left to the codec, which validates all fields.
 function isKeyOfPlainData(bytes: Buffer, from: number, to: number): boolean {
-  if (to - from === PAYLOAD.length) return isAt(bytes as Bytes, from, PAYLOAD);
-  return to - from === TYPE.length && isAt(bytes as Bytes, from, TYPE) && bytes[from - 2] === OPEN;
+  const length = to - from;
+  if (length === PAYLOAD.length) return isAt(bytes as Bytes, from, PAYLOAD);
+  if (length === DIGEST.length) return isAt(bytes as Bytes, from, DIGEST);
+  return length === TYPE.length && isAt(bytes as Bytes, from, TYPE) && bytes[from - 2] === OPEN;
 }
 
 const CREDIT_UPDATE = [...Buffer.from('{"type":"CreditUpdate","flowId":"')];
