@@ -3,7 +3,7 @@
 // prints their median. Absolute microseconds depend more on the load of the machine than on the code.
 //
 //   node bench/bench.ts            all goals, under 8 minutes
-//   node bench/bench.ts --quick    goals 1, 2, 7, 12 and 14 as gates, under 90 s
+//   node bench/bench.ts --quick    goals 1, 2, 7, 12, 14 and 17 as gates, under 90 s
 //   node bench/bench.ts --sentinel 'NAME=COMMAND ...'   one more Fame sentinel, started by its command
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -85,6 +85,8 @@ interface Cell {
   readonly stream?: boolean;
   /** Length of the texts in the payload. @default that of a paragraph */
   readonly textBytes?: number;
+  /** True if messages have a sid, a ttl, metadata, a signature and a digest. @default false */
+  readonly hasAllFields?: boolean;
 }
 /** A contestant with the drivers of its load. */
 interface Rig {
@@ -254,6 +256,35 @@ async function steadyCells(): Promise<void> {
     recordGoal(6, `round trips/s, b2 to ours, ${name}`, 1 / ours.toB2.rate, 1);
   }
   if (!quick) await naylenceCells();
+}
+
+/** Goal 17: the cost of a message that has every optional field that routers read or pass on. */
+async function measureFields(): Promise<void> {
+  const names = ['fame-fabric', ...flags.sentinel.map((text) => text.split('=')[0]!)];
+  const rigs = [await startRig(OURS)];
+  for (const text of flags.sentinel) {
+    const [name = 'other', command = ''] = text.split(/=(.*)/s);
+    rigs.push(await startRig({ name, command: command.split(' ') }));
+  }
+  await warmUp(rigs);
+  const plain: Cell = { size: 256, open: 16, connections: 16 };
+  const full: Cell = { ...plain, hasAllFields: true };
+  const ratios = rigs.map((): number[] => []);
+  for (let round = 0; round < 12; round++) {
+    for (const [i, rig] of rigs.entries()) {
+      const us = new Map<Cell, number>();
+      for (const cell of round % 2 === 0 ? [plain, full] : [full, plain]) {
+        us.set(cell, (await measure(rig, cell, 150)).us);
+      }
+      // The first windows warm up the code of the fields.
+      if (round >= 2) ratios[i]!.push(us.get(full)! / us.get(plain)!);
+    }
+  }
+  for (const [i, name] of names.entries()) {
+    print(`256 B c16, all fields  ${name} ${median(ratios[i]!).toFixed(2)} of the message without them`);
+  }
+  recordGoal(17, 'CPU per message with all fields, to the one without', median(ratios[0]!), 1.1);
+  for (const rig of rigs) stopRig(rig);
 }
 
 async function naylenceCells(): Promise<void> {
@@ -547,6 +578,7 @@ print(
 );
 print('b1 forwards without reading, b2 is JSON.parse and a Map on plain `ws` (see bench/README.md)');
 await steadyCells();
+await measureFields();
 await measureGrowth();
 await measurePressure();
 if (!quick) {

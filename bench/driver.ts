@@ -1,6 +1,7 @@
 // One side of the load: a separate process that acts as the clients or as the agent, controlled over IPC. Figures cover the
 // window that the command sets.
 import { randomBytes } from 'node:crypto';
+import { sidOf } from '@fame-fabric/shared/router';
 import { attach, type FameNode, payloadAround } from './fame-node.ts';
 
 export type Command =
@@ -14,6 +15,7 @@ export type Command =
       size: number;
       stream: boolean;
       textBytes?: number;
+      hasAllFields?: boolean;
     }
   | { cmd: 'idle'; url: string; count: number }
   | { cmd: 'bindMany'; url: string; count: number }
@@ -31,6 +33,10 @@ export interface WindowResult {
   p50us: number;
   p99us: number;
 }
+
+/** The optional fields that routers read or pass on: hops, metadata and a signature. Behind the payload is its digest. */
+const FIELDS = `"ttl":8,"meta":{"timeout-ms":30000,"hops":1},"sec":{"sig":{"kid":"k0123456789abcdef","val":"${'v'.repeat(86)}","alg":"EdDSA"}},`;
+const DIGEST = ',"pd":"1Onwe2yOg0dNOM8EPMDvK0"';
 
 const load: FameNode[] = [];
 const otherNodes: FameNode[] = [];
@@ -78,17 +84,20 @@ async function agent(url: string, address: string, id: string): Promise<void> {
       '}}',
       text.lastIndexOf('"ts"') < at ? text.length : text.lastIndexOf('"ts"'),
     );
-    const body = text.slice(at, end);
+    const signed = text.lastIndexOf(DIGEST);
+    const body = text.slice(at, signed < 0 ? end : signed - 1);
+    const sid = signed < 0 ? '' : `"sid":"${sidOf(node.path)}",`;
+    const fields = signed < 0 ? '' : FIELDS;
     node.send(
       flowId,
-      `{"version":"1.0","id":"${newId()}","to":"${replyTo}","corrId":"${corrId}","flowId":"${flowId}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":{"jsonrpc":"2.0","id":"${corrId}","result":${body}}},"ts":"2026-01-01T00:00:00.000Z"}`,
+      `{"version":"1.0","id":"${newId()}",${sid}"to":"${replyTo}","corrId":"${corrId}","flowId":"${flowId}","seqId":0,"flowFlags":0,${fields}"frame":{"type":"Data","payload":{"jsonrpc":"2.0","id":"${corrId}","result":${body}}${signed < 0 ? '' : DIGEST}},"ts":"2026-01-01T00:00:00.000Z"}`,
     );
   };
   await node.bind(address);
 }
 
 async function clients(options: Extract<Command, { cmd: 'clients' }>): Promise<void> {
-  const { url, address, connections, open, size, stream, textBytes } = options;
+  const { url, address, connections, hasAllFields, open, size, stream, textBytes } = options;
   stopped = false;
   const { head, tail } = payloadAround(size, stream ? 'count' : 'echo', textBytes);
   const perConnection = Math.max(1, Math.floor(open / connections));
@@ -97,13 +106,15 @@ async function clients(options: Extract<Command, { cmd: 'clients' }>): Promise<v
     const node = await attach(url, id);
     load.push(node);
     const replyTo = `__rpc__${id}@${node.path}`;
+    const sid = hasAllFields ? `"sid":"${sidOf(node.path)}",` : '';
+    const [fields, digest] = hasAllFields ? [FIELDS, DIGEST] : ['', ''];
     const sent = new Map<string, number>();
     const call = (): void => {
       const corrId = newId();
       sent.set(corrId, performance.now());
       node.send(
         `f-${id}`,
-        `{"version":"1.0","id":"${newId()}","traceId":"${corrId}","to":"${address}","replyTo":"${replyTo}","rtype":${stream ? 4 : 2},"corrId":"${corrId}","flowId":"f-${id}","seqId":0,"flowFlags":0,"frame":{"type":"Data","payload":${head}${corrId}${tail}},"ts":"2026-01-01T00:00:00.000Z"}`,
+        `{"version":"1.0","id":"${newId()}",${sid}"traceId":"${corrId}","to":"${address}","replyTo":"${replyTo}","rtype":${stream ? 4 : 2},"corrId":"${corrId}","flowId":"f-${id}","seqId":0,"flowFlags":0,${fields}"frame":{"type":"Data","payload":${head}${corrId}${tail}${digest}},"ts":"2026-01-01T00:00:00.000Z"}`,
       );
     };
     node.onMessage = (envelope) => {
