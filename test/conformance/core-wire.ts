@@ -1,5 +1,6 @@
 // The requirements on every Fame sentinel in open mode, tested in bytes at a ws:// URL. Each test is named after its requirement
 // (S1 to S28). The suite does not depend on an implementation: it runs against our sentinel and against the unmodified peer.
+import { sidOf } from '@fame-fabric/shared/node';
 import { afterEach, describe, expect, test } from 'vitest';
 import { id, type Json, type RawNode, RawNodes } from '../kit/raw-node.ts';
 
@@ -314,7 +315,7 @@ export function coreWire(name: string, target: () => Target): void {
           rtype: 2,
           corrId: id(),
           traceId: 'trace-1',
-          sid: 'anything',
+          sid: sidOf(caller.path),
           priority: 'high',
           ts: '2001-02-03T04:05:06.789Z',
           meta: { a: [1, 2.5], b: { c: true } },

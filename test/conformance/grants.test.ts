@@ -118,7 +118,7 @@ test('HD18: two agents that call each other end after 8 hops, and serve others m
     const link = await connectLink(sentinel.url);
     const agent = defineAgent({
       address: `${name}@fame.fabric`,
-      maxConcurrent: 4,
+      maxConcurrent: 16,
       operations: {
         volley: operation({
           run: (_, context) => {
@@ -135,7 +135,7 @@ test('HD18: two agents that call each other end after 8 hops, and serve others m
   await expect(client.call('ping@fame.fabric', 'volley')).rejects.toMatchObject({ code: 'HOPS_EXCEEDED' });
   expect(calls).toBe(9);
   // More circles than places: each of them ends with its caller's time, so the agents serve again.
-  const circles = Array.from({ length: 8 }, () =>
+  const circles = Array.from({ length: 16 }, () =>
     client
       .call('ping@fame.fabric', 'volley', {}, { timeoutMs: 1_500, deadlineMs: 1_500 })
       .catch((error) => error.code),

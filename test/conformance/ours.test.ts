@@ -373,7 +373,7 @@ describe('forwarding', () => {
     expect(payload).toBe('{"big":12345678901234567890,"one":1.0,"e":1e2,"s":"\\u00e9"}');
   });
 
-  test('a ttl of 0 is refused with HOPS_EXCEEDED, a larger one is decremented', async () => {
+  test('HD18: a ttl of 0 is refused with HOPS_EXCEEDED, a larger one passes unchanged', async () => {
     const to = address();
     const server = await nodes.attached();
     await server.serve(to);
@@ -381,7 +381,7 @@ describe('forwarding', () => {
     const refused = await node.call(to, 'any', {}, { ttl: 0 });
     expect(refused.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code: 'HOPS_EXCEEDED' });
     node.send({ to, ttl: 5, frame: data('hop') });
-    expect((await server.next((m) => m.frame?.payload === 'hop')).ttl).toBe(4);
+    expect((await server.next((m) => m.frame?.payload === 'hop')).ttl).toBe(5);
   });
 
   test('S16: a flow gets 32 credits after 24 messages, even if they are refused', async () => {
