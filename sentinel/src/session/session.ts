@@ -10,7 +10,6 @@ import { OutboundQueue } from './outbound-queue.ts';
 import type { QueueBudget } from './queue-budget.ts';
 
 const MINUTE_MS = 60_000;
-const AT = 64;
 
 /** Digest of a resume token, as a compact text: each idle session has one. */
 export const tokenDigest = (token: string): string =>
@@ -58,6 +57,9 @@ export class Session implements SessionIdentity {
   /** The node passed on a message of a node below its path. */
   #isSentinel: boolean;
   #sid: string | undefined;
+  /** Last sid that passed the check, and its replyTo. */
+  #checkedSid = '';
+  #replyToOfSid = '';
   #badFrames = 0;
   /** Start of the minute in which bad frames are counted. */
   #badSince = 0;
@@ -138,13 +140,15 @@ export class Session implements SessionIdentity {
    * `sidOfPath` computes the sid of a path.
    */
   mayHaveSid(sid: string, replyTo: string, sidOfPath: (path: string) => string): boolean {
+    if (sid === this.#checkedSid && replyTo === this.#replyToOfSid) return true;
     if (this.kind !== 'node') return true;
     this.#sid ??= sidOfPath(this.path);
-    const at = replyTo.length - this.path.length - 1;
-    if (replyTo === '' || (replyTo.charCodeAt(at) === AT && replyTo.endsWith(this.path))) {
-      return sid === this.#sid || (replyTo === '' && this.#isSentinel);
-    }
-    return sid === sidOfPath(replyTo.slice(replyTo.lastIndexOf('@') + 1));
+    const path = replyTo === '' ? this.path : replyTo.slice(replyTo.lastIndexOf('@') + 1);
+    const expected = path === this.path ? this.#sid : sidOfPath(path);
+    if (sid !== expected && !(replyTo === '' && this.#isSentinel)) return false;
+    this.#checkedSid = sid;
+    this.#replyToOfSid = replyTo;
+    return true;
   }
 
   /** Counts a message that is not a valid envelope; returns the count of the current minute. */
