@@ -326,7 +326,7 @@ export const ERRORS = Object.freeze({
     'store',
     true,
     'The disk is full, or the store has reached FAME_STORE_MAX_BYTES.',
-    'Free space, remove conversations (`npx fame conversations rm`), or raise FAME_STORE_MAX_BYTES.',
+    'Free space, remove conversations (`npx fame conversations rm ID --now`), or raise FAME_STORE_MAX_BYTES.',
   ),
   LINK_CLOSED: entry('link', true, 'The link closed while the call waited.', 'Connect again.'),
   LINK_DRAINING: entry('link', true, 'The link is draining and accepts no new calls.', 'Use another link.'),

@@ -43,7 +43,7 @@ export class DiskReserve {
       }
       this.#isReleased = false;
     } catch {
-      // What is written serves as the reserve, and the rest is taken later.
+      // The written part serves as the reserve, and a later call takes the rest.
     } finally {
       if (file !== undefined) closeSync(file);
     }
