@@ -174,7 +174,7 @@ export class Bindings {
         rest.every((name) => this.#byNode.get(node)?.capabilities.has(name)),
       );
     }
-    const keyed = [...all].filter(({ terms }) => isKeyed(terms.principal));
+    const keyed = [...all].filter((node) => node !== except && isKeyed(node.terms.principal));
     return keyed.length > 0 ? (pick(keyed, except, messageId) ?? keyed[0]) : pick(all, except, messageId);
   }
 
@@ -198,13 +198,17 @@ export class Bindings {
     return (owner && this.#byNode.get(owner)?.reserved?.addresses.has(address)) ?? false;
   }
 
-  /** Keeps the bindings of a node that lost its connection. When it returns, it binds again what it still serves. */
-  reserve(session: Session): void {
+  /**
+   * Keeps the bindings of a node that lost its connection. When it returns, it binds again what it still serves. Returns `false`
+   * if it has none.
+   */
+  reserve(session: Session): boolean {
     const node = this.#byNode.get(session);
-    if (node === undefined) return;
+    if (node === undefined) return false;
     const capabilities = new Map<string, Set<string>>();
     for (const [capability, addresses] of node.capabilities) capabilities.set(capability, new Set(addresses));
     node.reserved = { addresses: new Set(node.addresses), capabilities };
+    return true;
   }
 
   /** Removes what a node that returned has not bound and advertised again; returns what no other node serves. */

@@ -3,13 +3,14 @@
 import type { Server } from 'node:http';
 import { type Clock, type Dial, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
 import { admissionUrl } from '@fame-fabric/shared/internal';
+import { readSession, sessionFile, writeSession } from '@fame-fabric/shared/router';
 import { Access } from './access/access.ts';
 import { openLocalKey } from './access/local-key.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
 import type { HttpDeps } from './http/http.ts';
 import { makeParts } from './parts.ts';
-import { Uplink } from './uplink/uplink.ts';
+import { Uplink, type UplinkOptions } from './uplink/uplink.ts';
 
 export interface SentinelOptions
   extends Pick<
@@ -118,7 +119,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const parent =
     options.parentUrl === undefined
       ? undefined
-      : new Uplink(uplinkDeps, { url: options.parentUrl, kind: 'parent' });
+      : new Uplink(uplinkDeps, parentOptions(options.parentUrl, options.dataDir, identity.id, log));
   const peers = options.peerUrls.map((url) => new Uplink(uplinkDeps, { url, kind: 'peer' }));
   const closeUplinks = (): void => {
     for (const uplink of [parent, ...peers]) uplink?.close();
@@ -176,6 +177,29 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
       await close();
     },
     close,
+  };
+}
+
+// A child that restarts takes up its session at the parent, so that its path and the addresses below it stay.
+function parentOptions(
+  url: string,
+  dataDir: string | undefined,
+  systemId: string,
+  log: Logger,
+): UplinkOptions {
+  if (dataDir === undefined) return { url, kind: 'parent' };
+  const file = sessionFile(dataDir, [url, systemId]);
+  return {
+    url,
+    kind: 'parent',
+    resumeToken: readSession(file)?.resumeToken,
+    onResumeToken(resumeToken) {
+      try {
+        writeSession(file, { systemId, resumeToken });
+      } catch (error) {
+        log.warn('cannot store the session at the parent; a restart begins a new one', { error });
+      }
+    },
   };
 }
 

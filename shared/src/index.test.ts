@@ -54,9 +54,12 @@ describe('the exports', () => {
       'findLocalKey',
       'localKeyFile',
       'makeDirectory',
+      'readSession',
       'readTokenFile',
       'rotateLocalKey',
+      'sessionFile',
       'sidOf',
+      'writeSession',
       'wsDial',
     ]);
     expect(Object.keys(testing).sort()).toEqual([

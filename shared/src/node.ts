@@ -4,4 +4,5 @@ export { ensureLocalKey, localKeyFile, readTokenFile, rotateLocalKey } from './a
 export { checkDataDir, dataDirFault, makeDirectory } from './data-dir.ts';
 export { wsDial } from './link/ws-transport.ts';
 export { createLog, SECRET_FIELDS } from './pino-log.ts';
+export { readSession, sessionFile, writeSession } from './session-file.ts';
 export { sidOf } from './sid.ts';

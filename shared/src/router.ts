@@ -5,4 +5,5 @@ export { makeDirectory } from './data-dir.ts';
 export { isUnder, poolMatches } from './protocol/address.ts';
 export { timeoutOf } from './protocol/deadline.ts';
 export { Credit, Header, readCredit, readHeader } from './protocol/router/header.ts';
+export { readSession, sessionFile, writeSession } from './session-file.ts';
 export { sidOf } from './sid.ts';

@@ -155,6 +155,21 @@ test('a child that dies: parent and peer remove its addresses, and its open call
   for (const link of callers) await unreachable(link, 'doomed');
 });
 
+test('a child that is killed and starts again at once takes up its session: its path stays', async () => {
+  const above = await startOurSentinel();
+  const env = { FAME_PARENT_URL: above.url };
+  let lower = await startOurSentinel({ env });
+  const server = await serve(lower, 'stays');
+  const { path } = server;
+  const link = await caller(above);
+  await reachable(link, 'stays');
+  await lower.proc.kill();
+  lower = await startOurSentinel({ ...lower, env });
+  await reachable(link, 'stays');
+  expect(server.path).toBe(path);
+  await server.close();
+});
+
 test('a parent that is killed and restarted gets all bindings below it again, under the same paths', async () => {
   const local = await caller(child);
   const { path } = local;

@@ -14,6 +14,9 @@ import type { QueueBudget } from './queue-budget.ts';
 import { type AttachTerms, Session, type SessionIdentity } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 
+/** Least time in which a node that has resumed binds its addresses again, in ms. */
+const SETTLE_MS = 5_000;
+
 export interface SessionsDeps {
   identity: Identity;
   clock: Clock;
@@ -66,14 +69,15 @@ export class Sessions {
     const { bindings, calls, clock, listener } = this.#deps;
     const replaced = session.transport;
     this.#stopExpiry(session);
-    bindings.reserve(session);
-    this.#settling.set(
-      session,
-      clock.after(this.#resumeWindowMs, () => {
-        this.#settling.delete(session);
-        listener.removed(session, bindings.removeReserved(session));
-      }),
-    );
+    if (bindings.reserve(session)) {
+      this.#settling.set(
+        session,
+        clock.after(Math.max(this.#resumeWindowMs, SETTLE_MS), () => {
+          this.#settling.delete(session);
+          listener.removed(session, bindings.removeReserved(session));
+        }),
+      );
+    }
     if (terms.instanceId !== session.terms.instanceId) {
       for (const call of calls.takeMadeBy(session)) this.cancelAtCallee(call, 'caller-gone');
       const orphans = calls.servedBy(session).filter(({ state }) => state === 'awaited');

@@ -50,6 +50,10 @@ export interface UplinkOptions {
   /** Admission URL without its last segment. */
   readonly url: string;
   readonly kind: 'parent' | 'peer';
+  /** Token of the session of an earlier process at the parent. */
+  readonly resumeToken?: string | undefined;
+  /** Called with each token that takes up the session in a later process. */
+  readonly onResumeToken?: ((token: string) => void) | undefined;
 }
 
 export class Uplink {
@@ -60,15 +64,19 @@ export class Uplink {
   readonly #dialer: Dialer;
   readonly #heartbeat: Heartbeat;
   readonly #closing = new AbortController();
+  readonly #onResumeToken: ((token: string) => void) | undefined;
+  #resumeToken: string | undefined;
   #session: Session | undefined;
   /** Calls of the other side that were open when the connection was lost. Their callers are notified after the reattach. */
   #lostCalls: readonly OpenCall[] = [];
 
-  constructor(deps: UplinkDeps, { url, kind }: UplinkOptions) {
+  constructor(deps: UplinkDeps, { url, kind, resumeToken, onResumeToken }: UplinkOptions) {
     const { clock, dial, identity, log } = deps;
     this.#deps = deps;
     this.#url = url;
     this.#kind = kind;
+    this.#resumeToken = resumeToken;
+    this.#onResumeToken = onResumeToken;
     this.#dialer = new Dialer(
       {
         dial,
@@ -123,6 +131,7 @@ export class Uplink {
         acceptedLogicals: [isParent ? 'fame.fabric' : '*'],
         // A sentinel keeps the flows of its nodes apart, so their credit may be withheld.
         capabilities: [...NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY],
+        resumeToken: this.#resumeToken,
       },
       { corrId: newId(), flowId, seqId: 0, flowFlags: FLOW.syn },
     );
@@ -169,6 +178,9 @@ export class Uplink {
       session.outbound.sendControl(nack(identity, call, 'NODE_GONE', reason));
     }
     this.#lostCalls = [];
+    if (ack.resumeToken === undefined) return;
+    this.#resumeToken = ack.resumeToken;
+    this.#onResumeToken?.(ack.resumeToken);
   }
 
   #onLost(session: Session, transport: UplinkTransport, closeCode: number): void {
