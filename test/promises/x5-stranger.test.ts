@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { localKeyFile } from '@fame-fabric/shared/node';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
+import { eventually } from '../kit/eventually.ts';
 import { stopAll } from '../kit/processes.ts';
 import { id, type Json, RawNodes } from '../kit/raw-node.ts';
 import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
@@ -95,6 +96,46 @@ describe('X5: a stranger may not', () => {
     expect((await stranger.bind(CHAT)).frame).toMatchObject({ ok: false, code: 'ADDRESS_IN_USE' });
     const advertised = await stranger.advertise(CHAT, ['fame.capability.agent']);
     expect(advertised.frame).toMatchObject({ ok: false, code: 'ADDRESS_FORBIDDEN' });
+  });
+
+  test('take the address of an agent that lost its connection or has left, or get its calls as a member of a pool', async () => {
+    const [agent, caller] = await Promise.all([nodes.attached(withKey()), nodes.attached()]);
+    const stranger = await nodes.attached();
+    await agent.serve('away@fame.fabric');
+    expect((await stranger.bind('away@*.fame.fabric')).frame.ok).toBe(true);
+    const callGets = async (code: string): Promise<void> => {
+      const answer = await caller.call('away@fame.fabric', 'ask');
+      expect(answer.frame).toMatchObject({ type: 'DeliveryAck', ok: false, code });
+    };
+    // In the resume window the bind waits, and the holder of the key gets the address.
+    await agent.cut();
+    await eventually(() => callGets('NODE_GONE'));
+    const waiting = stranger.bind('away@fame.fabric');
+    const successor = await nodes.attached(withKey());
+    await successor.serve('away@fame.fabric');
+    expect((await waiting).frame).toMatchObject({ ok: false, code: 'ADDRESS_IN_USE' });
+    // After an orderly stop the address still belongs to the key.
+    await successor.close();
+    expect((await stranger.bind('away@fame.fabric')).frame).toMatchObject({
+      ok: false,
+      code: 'ADDRESS_IN_USE',
+    });
+    await callGets('NO_ROUTE');
+    expect(await stranger.silent((m) => m.frame.payload?.method === 'ask')).toBe(true);
+  });
+
+  test('get the calls of a capability while a node with the key has it', async () => {
+    const [agent, caller] = await Promise.all([nodes.attached(withKey()), nodes.attached()]);
+    const stranger = await nodes.attached();
+    for (const node of [agent, stranger]) {
+      await node.serve(`able-${node.systemId.toLowerCase()}@fame.fabric`);
+      await node.advertise(`able-${node.systemId.toLowerCase()}@fame.fabric`, ['x5.able']);
+    }
+    const calls = Array.from({ length: 20 }, () =>
+      caller.sendCall(undefined, 'ask', {}, { capabilities: ['x5.able'] }),
+    );
+    for (const { corrId } of calls) await agent.next((m) => m.corrId === corrId);
+    expect(await stranger.silent((m) => m.frame.payload?.method === 'ask')).toBe(true);
   });
 
   test('be a peer, at either URL', async () => {

@@ -2,6 +2,8 @@
 // this version and continues, its open turns included. On the way back, the release either continues too, or refuses the file with
 // STORE_SCHEMA and leaves it as it was.
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { gate } from '@fame-fabric/agents/testing';
 import { afterAll, describe, expect, test } from 'vitest';
 import { temporaryDirectory } from '../kit/sentinel.ts';
@@ -74,5 +76,18 @@ describe.each(RELEASES)('X8: a journal of %s', (version) => {
     await startAgent(latest, sentinel.url, settings);
     const messages = 'code' in outcome ? 9 : 11;
     expect(await client.ask({ ...turn, text: 'five' })).toBe(`re: five (${messages})`);
+  });
+
+  test('an agent of it returns to an address that this version bound with the key: at once with the key', async () => {
+    const dataDir = temporaryDirectory();
+    const sentinel = await startSentinel(latest, { dataDir });
+    await (await startAgent(latest, sentinel.url, { dataDir })).stop();
+    const refused = spawnAgent(release, sentinel.url, { dataDir });
+    expect((await refused.exited).code).toBe(1);
+    expect(refused.output).toContain('ADDRESS_IN_USE');
+    const env = { FAME_ADMISSION_TOKEN: readFileSync(join(dataDir, 'token'), 'utf8').trim() };
+    const agent = await startAgent(release, sentinel.url, { dataDir, env });
+    await agent.kill();
+    await startAgent(release, sentinel.url, { dataDir, env });
   });
 });
