@@ -45,7 +45,7 @@ async function p99Bursts(
 async function flood(from: RawNode, target: RawNode, messages: number, size: number): Promise<void> {
   const payload = 'x'.repeat(size);
   for (let n = 1; n <= messages && !target.isClosed; n++) {
-    from.send({ to: `__sys__@${target.path}`, flowId: id(), frame: { type: 'Data', payload } });
+    from.send({ to: `sink@${target.path}`, flowId: id(), frame: { type: 'Data', payload } });
     if (n % BURST !== 0) continue;
     await from.heartbeat(); // its ack shows that the burst has been routed
     bursts++;
@@ -55,7 +55,7 @@ async function flood(from: RawNode, target: RawNode, messages: number, size: num
 /** Sends small messages on one flow. From the 33rd on they wait for credit. */
 async function sendOnOneFlow(from: RawNode, target: RawNode, messages: number): Promise<void> {
   for (let n = 0; n < messages; n++) {
-    from.send({ to: `__sys__@${target.path}`, frame: { type: 'Data', payload: 'x' } });
+    from.send({ to: `sink@${target.path}`, frame: { type: 'Data', payload: 'x' } });
   }
   await from.heartbeat();
 }
@@ -98,13 +98,14 @@ test('P8: nodes that stop reading are closed with 4008 within 12 s, and neither 
   expect(server.isClosed || caller.isClosed || flooder.isClosed).toBe(false);
 });
 
-test('P8: a node that grants no credit is closed within 12 s, even if its socket accepts everything', async () => {
+test('P8, HD26: a node that grants no credit is closed within 10 s, even if its socket accepts everything', async () => {
   const [flooder, silent] = [await nodes.attached(), await nodes.attached({ credits: false })];
-  const began = Date.now();
+  const began = performance.now();
   await sendOnOneFlow(flooder, silent, 40);
   expect((await find(silent))?.queuedMessages).toBeGreaterThan(0);
   expect((await silent.closed).code).toBe(4008);
-  expect(Date.now() - began).toBeLessThan(12_500);
+  // With slack for a busy machine; `sweeper.test.ts` pins the exact times.
+  expect(performance.now() - began).toBeLessThan(10_500);
 });
 
 describe('a full queue', () => {
