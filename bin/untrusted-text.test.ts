@@ -85,7 +85,18 @@ async function promptOutput(text: string): Promise<string> {
 }
 
 const nodesOf = (text: string): NodeList => ({
-  sentinel: { id: text, path: text, version: text, uptimeMs: 1 },
+  sentinel: {
+    id: text,
+    path: text,
+    version: text,
+    uptimeMs: 1,
+    queues: {
+      queuedBytes: text as unknown as number,
+      socketBytes: text as unknown as number,
+      limitBytes: text as unknown as number,
+      totalLimitBytes: text as unknown as number,
+    },
+  },
   nodes: [
     {
       id: text,
@@ -97,6 +108,7 @@ const nodesOf = (text: string): NodeList => ({
       capabilities: [text],
       queuedMessages: 0,
       queuedBytes: 0,
+      withheldGrants: text as unknown as number,
       openCalls: 0,
     },
   ],

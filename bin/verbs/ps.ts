@@ -27,14 +27,17 @@ export function describeNodes({ sentinel, nodes }: NodeList): string {
     node.principal ?? '-',
     node.addresses.filter((address) => !address.startsWith('__')).join(', ') || '-',
     node.capabilities.filter((name) => !name.startsWith('fame.')).join(', ') || '-',
-    `${node.queuedMessages} (${node.queuedBytes} B)${node.withheldGrants ? `, ${node.withheldGrants} senders wait` : ''}`,
+    `${node.queuedMessages} (${node.queuedBytes} B)${node.withheldGrants ? `, ${node.withheldGrants} slowed` : ''}`,
     String(node.openCalls),
   ]);
   const { queues } = sentinel;
+  // Sentinels of older versions do not report their bounds.
   const bounds =
     queues === undefined
       ? ''
-      : `\nQueues: ${queues.queuedBytes} B queued and ${queues.socketBytes} B in sockets of at most ${queues.totalLimitBytes} B; ${queues.limitBytes} B a node`;
+      : `\n${escapeLine(
+          `Queues: ${queues.queuedBytes} B queued, ${queues.socketBytes} B in sockets, of at most ${queues.totalLimitBytes} B (${queues.limitBytes} B a node)`,
+        )}`;
   const columns = ['NODE', 'KIND', 'STATE', 'PRINCIPAL', 'ADDRESSES', 'CAPABILITIES', 'QUEUED', 'CALLS'];
   return `${head}${bounds}\n\n${formatTable(columns, rows)}`;
 }

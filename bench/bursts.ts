@@ -1,0 +1,144 @@
+// Bursts of large calls through our sentinel by our link, and the delay of a bystander beside them: a small call to another agent.
+// The agent, the callers of the bursts and the bystander are processes of their own.
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { OURS, start } from './contestants.ts';
+
+/** Calls at once of each of several callers, with the sizes of their texts in bytes. */
+interface Burst {
+  readonly callers: number;
+  readonly calls: number;
+  readonly request: number;
+  readonly answer: number;
+}
+
+export interface BurstFigures {
+  readonly calls: number;
+  readonly failed: number;
+  /** 99th percentile of the bystander without load, in ms. */
+  readonly aloneMs: number;
+  readonly besideMs: number;
+}
+
+/** Goal 12b, and the other bursts of the same promise. */
+const BURSTS: readonly Burst[] = [
+  { callers: 1, calls: 256, request: 64_000, answer: 10 },
+  { callers: 1, calls: 512, request: 64_000, answer: 10 },
+  { callers: 1, calls: 1_000, request: 16_000, answer: 10 },
+  { callers: 20, calls: 40, request: 10, answer: 150_000 },
+];
+const ALONE_MS = 1_500;
+
+const here = fileURLToPath(import.meta.url);
+
+class Child {
+  readonly #process: ChildProcess;
+
+  constructor(role: string, url: string) {
+    this.#process = fork(here, [role, url], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  }
+
+  next<T>(): Promise<T> {
+    return new Promise((resolve) => this.#process.once('message', (message) => resolve(message as T)));
+  }
+
+  request<T>(message: object): Promise<T> {
+    const answer = this.next<T>();
+    this.#process.send(message);
+    return answer;
+  }
+
+  stop(): void {
+    this.#process.kill('SIGKILL');
+  }
+}
+
+/** Runs each burst `rounds` times. */
+export async function measureBursts(rounds: number): Promise<BurstFigures> {
+  const sentinel = await start(OURS);
+  const children: Child[] = [];
+  const startChild = async (role: string): Promise<Child> => {
+    const child = new Child(role, sentinel.url);
+    children.push(child);
+    await child.next();
+    return child;
+  };
+  try {
+    await startChild('agent');
+    const bystander = await startChild('bystander');
+    const callers = await startChild('callers');
+    // Once without a measurement, so that the code of all processes is compiled.
+    for (const burst of BURSTS) await callers.request(burst);
+    const delays = { alone: 0, beside: 0 };
+    await bystander.request({ cmd: 'begin' });
+    await new Promise((resolve) => setTimeout(resolve, ALONE_MS));
+    delays.alone = await bystander.request<number>({ cmd: 'end' });
+    await bystander.request({ cmd: 'begin' });
+    let failed = 0;
+    let calls = 0;
+    for (let round = 0; round < rounds; round++) {
+      for (const burst of BURSTS) {
+        failed += await callers.request<number>(burst);
+        calls += burst.callers * burst.calls;
+      }
+    }
+    delays.beside = await bystander.request<number>({ cmd: 'end' });
+    return { calls, failed, aloneMs: delays.alone, besideMs: delays.beside };
+  } finally {
+    for (const child of children) child.stop();
+    sentinel.stop();
+  }
+}
+
+async function child(role: string, url: string): Promise<void> {
+  const { Link } = await import('@fame-fabric/shared');
+  const { wsDial } = await import('@fame-fabric/shared/node');
+  const connect = async () => {
+    const link = new Link({ url, dial: wsDial });
+    await link.connect();
+    return link;
+  };
+  const serve = async (address: string): Promise<void> => {
+    const link = await connect();
+    await link.bind(address, {
+      onCall: (call) => call.reply('x'.repeat((call.params as { answer: number }).answer)),
+    });
+  };
+  if (role === 'agent') await serve('burst@fame.fabric');
+  else if (role === 'callers') {
+    process.on('message', async ({ callers, calls, request, answer }: Burst) => {
+      const params = { answer, text: 'x'.repeat(request) };
+      const links = await Promise.all(Array.from({ length: callers }, connect));
+      const settled = await Promise.allSettled(
+        links.flatMap((link) =>
+          Array.from({ length: calls }, () => link.call('burst@fame.fabric', 'echo', params)),
+        ),
+      );
+      await Promise.all(links.map((link) => link.close()));
+      process.send?.(settled.filter(({ status }) => status === 'rejected').length);
+    });
+  } else {
+    await serve('bystander@fame.fabric');
+    const caller = await connect();
+    let delays: number[] = [];
+    process.on('message', ({ cmd }: { cmd: 'begin' | 'end' }) => {
+      const sorted = delays.toSorted((a, b) => a - b);
+      delays = [];
+      process.send?.(cmd === 'begin' ? 0 : sorted[Math.floor(sorted.length * 0.99)]);
+    });
+    void (async () => {
+      for (;;) {
+        const from = performance.now();
+        await caller.call('bystander@fame.fabric', 'echo', { answer: 10 });
+        delays.push(performance.now() - from);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    })();
+  }
+  process.send?.('ready');
+}
+
+if (process.argv[1] === here && process.argv[2] && process.argv[3]) {
+  process.on('disconnect', () => process.exit(0));
+  await child(process.argv[2], process.argv[3]);
+}

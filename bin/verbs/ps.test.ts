@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest';
+import { describeNodes } from './ps.ts';
+
+const node = {
+  id: 'agent',
+  path: '/S/agent',
+  kind: 'node',
+  state: 'attached',
+  since: '2026-01-01T00:00:00.000Z',
+  addresses: ['chat@fame.fabric'],
+  capabilities: [],
+  queuedMessages: 2,
+  queuedBytes: 1_500,
+  openCalls: 0,
+};
+const sentinel = { id: 'S', path: '/S', version: 'fame-fabric/test', uptimeMs: 1_000 };
+
+test('the list has the bounds of the queues in bytes, what is queued, and how many flows are slowed', () => {
+  const queues = { queuedBytes: 1_500, socketBytes: 70, limitBytes: 8_000, totalLimitBytes: 32_000 };
+  const text = describeNodes({ sentinel: { ...sentinel, queues }, nodes: [{ ...node, withheldGrants: 3 }] });
+  expect(text).toContain('Queues: 1500 B queued, 70 B in sockets, of at most 32000 B (8000 B a node)');
+  expect(text).toContain('2 (1500 B), 3 slowed');
+});
+
+test('the list of an older sentinel has no bounds', () => {
+  const text = describeNodes({ sentinel, nodes: [node] });
+  expect(text).not.toContain('Queues');
+  expect(text).toContain('2 (1500 B) ');
+});
