@@ -1,6 +1,6 @@
 // The owner of a session: who a node is to the sentinel, by the credential that it sent when it attached.
 
-/** What a principal may do: `admin` lists nodes, watches the trace and reads the metrics. The other roles have no effect yet. */
+/** A set of permissions. `admin` lists nodes, watches the trace and reads the metrics. The other roles have no effect yet. */
 export type Role = 'client' | 'agent' | 'sentinel' | 'door' | 'admin';
 
 export interface Principal {
