@@ -64,6 +64,7 @@ describe('HD5: a mailbox can be written to with a grant only', () => {
       [{ ...ack(false, request.id), code: 'NO_ROUTE', reason: 'send your key to ...' }, {}],
       [ack(true, request.id), {}],
       [{ type: 'SecureAccept', cid: 'x', ok: true }, {}],
+      [{ type: 'SecureOpen', cid: 'x' }, { replyTo: `__sys__@${stranger.path}` }],
       [{ type: 'SecureClose', cid: 'x' }, {}],
     ] as const;
     for (const [frame, header] of forgeries) {

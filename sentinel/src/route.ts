@@ -410,7 +410,7 @@ export class Router {
     }
     const opens = type === 'SecureOpen' && header.replyTo !== '';
     let call: OpenCall | undefined;
-    if (type === 'SecureOpen') {
+    if (type === 'SecureOpen' && this.#destination.mailbox !== 'reply') {
       if (opens && !calls.hasRoom(from) && !this.#makeRoom(from)) {
         this.#refuseCall(from, header, bytes.length);
         return;
