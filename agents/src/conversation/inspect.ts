@@ -148,14 +148,10 @@ export async function sweepConversations(
 ): Promise<{ moved: number; deleted: number }> {
   await store.endHold();
   const always = Number.MAX_SAFE_INTEGER;
-  let deleted = 0;
-  const moved = await sweepPages(
-    store,
-    { expiredBefore, trashedBefore: emptiesTrash ? { at: always, runningMs: always } : undefined },
-    (sum) => {
-      deleted = sum.deleted;
-    },
-  );
+  const { trashed: moved, deleted } = await sweepPages(store, {
+    expiredBefore,
+    trashedBefore: emptiesTrash ? { at: always, runningMs: always } : undefined,
+  });
   return { moved, deleted };
 }
 

@@ -121,6 +121,16 @@ test('HD11: neither a clock that goes back nor small steps hold sweeps', async (
   await sweeper.stop();
 });
 
+test('a stop ends a long sweep after its current page', async () => {
+  const clock = new ManualClock();
+  const store = await filled(clock, 1_000);
+  const sweeper = new Sweeper(store, { clock });
+  clock.advance(31 * DAY);
+  sweeper.start();
+  await sweeper.stop();
+  expect(await count(store, true)).toBe(200);
+});
+
 test('one of the processes that share a store sweeps it', async () => {
   const clock = new ManualClock();
   const store = await filled(clock, 3);

@@ -33,6 +33,7 @@ export class Sweeper {
   /** Monotonic time up to which the running time is recorded, in ms. */
   #keptUntil: number;
   #timer: Timer | undefined;
+  #isStopping = false;
   #sweeping: Promise<number> | undefined;
 
   constructor(store: ConversationStore, options: SweeperOptions = {}) {
@@ -52,12 +53,14 @@ export class Sweeper {
     void this.#sweepQuietly();
   }
 
-  /** Stops sweeping and records the running time. Resolves when a running sweep has ended. */
+  /** Stops sweeping, after the current page of a sweep, and records the running time. */
   async stop(): Promise<void> {
     const isRunning = this.#timer !== undefined;
+    this.#isStopping = true;
     this.#timer?.stop();
     this.#timer = undefined;
     await this.#sweeping?.catch(() => undefined);
+    this.#isStopping = false;
     if (isRunning) await this.#keepTime().catch(() => undefined);
   }
 
@@ -80,9 +83,11 @@ export class Sweeper {
       expiredBefore: this.#ttlMs > 0 ? now - this.#ttlMs : undefined,
       trashedBefore: { at: now - TRASH_MS, runningMs: time.runningMs - TRASH_RUNNING_MS },
     };
-    return await sweepPages(this.#store, { ...options, ...(time.heldMs > 0 ? {} : byAge) }, (sum) =>
-      this.#logSweep(sum),
-    );
+    let pages = 0;
+    const isStopping = (): boolean => this.#isStopping || ++pages >= MAX_PAGES;
+    const sum = await sweepPages(this.#store, { ...options, ...(time.heldMs > 0 ? {} : byAge) }, isStopping);
+    this.#logSweep(sum);
+    return sum.trashed;
   }
 
   async #keepTime(): Promise<StoreTime | undefined> {
@@ -131,21 +136,19 @@ export interface SweepSum {
   bytes: number;
 }
 
-/** Sweeps page by page, so that turns never wait long for the store. Resolves to the number of conversations moved to the trash. */
+/** Sweeps page by page, so that turns never wait long for the store. `isStopping` ends it early. */
 export async function sweepPages(
   store: ConversationStore,
   options: SweepOptions,
-  onDone: (sum: SweepSum) => void,
-): Promise<number> {
+  isStopping: () => boolean = () => false,
+): Promise<SweepSum> {
   const sum: SweepSum = { trashed: 0, ended: 0, deleted: 0, bytes: 0 };
-  for (let page = 0; page < MAX_PAGES; page++) {
+  for (;;) {
     const report: SweepReport = await store.sweep(options);
     sum.trashed += report.trashed.length;
     sum.ended += report.trashed.filter(({ state }) => isEndedState(state)).length;
     sum.deleted += report.deleted;
     sum.bytes = report.bytes;
-    if (report.isDone) break;
+    if (report.isDone || isStopping()) return sum;
   }
-  onDone(sum);
-  return sum.trashed;
 }
