@@ -22,7 +22,11 @@ function fabric(options: TestOptions = {}) {
   };
   /** Sends a bind; the outcome is `granted`, the code of the refusal, or `waits`. */
   const bind = (node: FakeNode, address = CHAT): string =>
-    outcome(node.send({ type: 'AddressBind', address }, { corrId: 'b', rtype: 1 })[0]?.frame);
+    outcome(
+      node
+        .send({ type: 'AddressBind', address }, { corrId: 'b', rtype: 1 })
+        .find(({ frame }) => frame.type === 'AddressBindAck')?.frame,
+    );
   /** The outcome of a bind that waited. */
   const late = async (node: FakeNode): Promise<string> => {
     await settle();
@@ -177,6 +181,23 @@ describe('a lost node', () => {
     expect(outcomes).toEqual(['waits', 'waits', 'waits', 'QUOTA_EXCEEDED']);
     // Some nodes send each bind twice.
     expect(bind(rival, 'a@fame.fabric')).toBe('waits');
+  });
+
+  test('a node that repeats its requests has at most four of them waiting', () => {
+    const { attach, bind, clock } = fabric();
+    const agent = attach('agent');
+    agent.bind(CHAT);
+    agent.lose();
+    const rival = attach('rival');
+    const before = clock.timerCount;
+    expect([1, 2, 3, 4].map(() => bind(rival))).toEqual(['waits', 'waits', 'waits', 'waits']);
+    for (let n = 0; n < 20; n++) expect(bind(rival)).toBe('ADDRESS_IN_USE');
+    const capabilities = ['x'];
+    for (let n = 0; n < 100; n++) {
+      rival.send({ type: 'CapabilityAdvertise', capabilities, address: CHAT }, { corrId: `c${n}` });
+    }
+    // Four binds, four advertisements, and the timer of the log.
+    expect(clock.timerCount - before).toBeLessThanOrEqual(9);
   });
 
   test('without a window the address is free at once', () => {

@@ -1,4 +1,4 @@
-// Who gets an address or a capability that another node has. An address belongs to the node that bound it while that is attached
+// The decision about an address or a capability that another node has. An address belongs to its node while that is attached
 // and during its resume window, and for a while after that to its key. A rival is not refused during the window, because it may be
 // the same agent in a new process: its ack waits. A holder that is attached and does not answer is evicted here only for a rival
 // with the same key; for all others the sweeper closes it after the limit of silence.

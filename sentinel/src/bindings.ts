@@ -75,7 +75,7 @@ interface NodeBindings {
   readonly addresses: Set<string>;
   /** Capabilities, each with the addresses that have it. */
   readonly capabilities: Map<string, Set<string>>;
-  /** What the node had when it lost its connection, and has not bound or advertised again. */
+  /** Bindings from before the loss of the connection that the node has not repeated yet. */
   reserved: Reserved | undefined;
 }
 
@@ -109,7 +109,7 @@ export class Bindings {
 
   /**
    * The node that serves this exact address; nodes below us come before peers. A node without a connection keeps its addresses
-   * during its resume window, and nobody serves an address that is held for a key.
+   * during its resume window, and no node serves an address that is held for a key.
    */
   owner(address: string): Session | undefined {
     return this.#own.get(address) ?? (this.isHeld(address) ? undefined : this.#peers.get(address)?.[0]);

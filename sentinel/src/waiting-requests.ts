@@ -12,11 +12,14 @@ interface Waiting {
   readonly timer: Timer;
 }
 
+/** Requests of one node for one key. Some nodes send each request twice; beyond this number the oldest is answered. */
+const MAX_PER_NODE = 4;
+
 export class WaitingRequests {
   readonly #clock: Clock;
   /** By address or capability, oldest first. */
   readonly #byKey = new Map<string, Set<Waiting>>();
-  readonly #keysOf = new Map<Session, Set<string>>();
+  readonly #bySession = new Map<Session, Map<string, Set<Waiting>>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -24,11 +27,11 @@ export class WaitingRequests {
 
   /** Addresses and capabilities that requests of this node wait for. */
   countOf(session: Session): number {
-    return this.#keysOf.get(session)?.size ?? 0;
+    return this.#bySession.get(session)?.size ?? 0;
   }
 
   isWaiting(key: string, session: Session): boolean {
-    return this.#keysOf.get(session)?.has(key) ?? false;
+    return this.#bySession.get(session)?.has(key) ?? false;
   }
 
   hasKey(key: string): boolean {
@@ -44,11 +47,11 @@ export class WaitingRequests {
     const waiting: Waiting = {
       session,
       attempt,
-      timer: this.#clock.after(limitMs, () => {
-        if (this.#remove(key, waiting)) attempt(true);
-      }),
+      timer: this.#clock.after(limitMs, () => this.#end(key, waiting)),
     };
     this.#insert(key, waiting);
+    const same = this.#bySession.get(session)!.get(key)!;
+    if (same.size > MAX_PER_NODE) this.#end(key, same.values().next().value!);
   }
 
   /** Attempts the requests for this key again; answers all of them if `isLast` is true. */
@@ -63,39 +66,50 @@ export class WaitingRequests {
 
   /** Answers the requests of one node for this key. */
   end(key: string, session: Session): void {
-    for (const waiting of [...(this.#byKey.get(key) ?? [])]) {
-      if (waiting.session !== session || !this.#remove(key, waiting)) continue;
-      waiting.timer.stop();
-      waiting.attempt(true);
-    }
+    for (const waiting of [...(this.#bySession.get(session)?.get(key) ?? [])]) this.#end(key, waiting);
   }
 
   /** Forgets the requests of a node that lost its connection: it sends them again when it returns. */
   drop(session: Session): void {
-    for (const key of [...(this.#keysOf.get(session) ?? [])]) {
-      for (const waiting of [...(this.#byKey.get(key) ?? [])]) {
-        if (waiting.session === session && this.#remove(key, waiting)) waiting.timer.stop();
-      }
+    for (const [key, waiting] of [...(this.#bySession.get(session) ?? [])]) {
+      for (const each of [...waiting]) if (this.#remove(key, each)) each.timer.stop();
     }
   }
 
+  #end(key: string, waiting: Waiting): void {
+    if (!this.#remove(key, waiting)) return;
+    waiting.timer.stop();
+    waiting.attempt(true);
+  }
+
   #insert(key: string, waiting: Waiting): void {
-    const all = this.#byKey.get(key);
-    if (all) all.add(waiting);
-    else this.#byKey.set(key, new Set([waiting]));
-    const keys = this.#keysOf.get(waiting.session);
-    if (keys) keys.add(key);
-    else this.#keysOf.set(waiting.session, new Set([key]));
+    put(this.#byKey, key, waiting);
+    let ofSession = this.#bySession.get(waiting.session);
+    if (ofSession === undefined) {
+      ofSession = new Map();
+      this.#bySession.set(waiting.session, ofSession);
+    }
+    put(ofSession, key, waiting);
   }
 
   #remove(key: string, waiting: Waiting): boolean {
-    const all = this.#byKey.get(key);
-    if (!all?.delete(waiting)) return false;
-    if (all.size === 0) this.#byKey.delete(key);
-    for (const { session } of all) if (session === waiting.session) return true;
-    const keys = this.#keysOf.get(waiting.session);
-    keys?.delete(key);
-    if (keys?.size === 0) this.#keysOf.delete(waiting.session);
+    if (!take(this.#byKey, key, waiting)) return false;
+    const ofSession = this.#bySession.get(waiting.session)!;
+    take(ofSession, key, waiting);
+    if (ofSession.size === 0) this.#bySession.delete(waiting.session);
     return true;
   }
+}
+
+function put(table: Map<string, Set<Waiting>>, key: string, waiting: Waiting): void {
+  const all = table.get(key);
+  if (all) all.add(waiting);
+  else table.set(key, new Set([waiting]));
+}
+
+function take(table: Map<string, Set<Waiting>>, key: string, waiting: Waiting): boolean {
+  const all = table.get(key);
+  if (!all?.delete(waiting)) return false;
+  if (all.size === 0) table.delete(key);
+  return true;
 }
