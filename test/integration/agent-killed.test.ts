@@ -1,5 +1,6 @@
 // A5, P5: no caller waits for a dead agent. The agent is killed while a call and a stream are open. The callers are notified
 // when the resume window has ended, and no later than 2 s after that.
+import { join } from 'node:path';
 import { gate, stall } from '@fame-fabric/agents/testing';
 import type { Client } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
@@ -53,7 +54,9 @@ describe.each([
         return content === 'stream' ? ['The beginning', stall()] : 'alive';
       },
     });
-    const agent = await startAgent(sentinel.url, { model });
+    // With the key a replacement gets the address at once; see decision 17.
+    const options = { model, env: { FAME_ADMISSION_TOKEN_FILE: join(sentinel.dataDir, 'token') } };
+    const agent = await startAgent(sentinel.url, options);
     const client = await openClient(sentinel.url);
 
     const asked = await converse(client);
@@ -69,7 +72,7 @@ describe.each([
     agent.child.kill('SIGKILL');
 
     // A replacement does not wait for the window, and does not know the calls of the dead agent.
-    await startAgent(sentinel.url, { model });
+    await startAgent(sentinel.url, options);
     expect(await (await converse(client)).ask('are you there?')).toBe('alive');
 
     const took = { call: Math.round(await callGone), stream: Math.round(await streamGone) };
