@@ -196,9 +196,11 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
     this.#isHolding = true;
     this.#socket.write(NOTHING, () => {
       this.#isHolding = false;
-      if (this.#socket.destroyed) return;
-      if (this.#socket.writableLength > 0) this.#hold();
-      else this.#countHeld(0);
+      const { destroyed, writable, writableLength } = this.#socket;
+      if (destroyed) return;
+      // Nothing may be written after the end of the connection began.
+      if (writableLength > 0 && writable) this.#hold();
+      else this.#countHeld(writableLength);
       this.onDrain?.();
     });
   }
