@@ -145,8 +145,8 @@ export const ERRORS = Object.freeze({
   ADDRESS_IN_USE: entry(
     'route',
     true,
-    'Another live node has bound the address.',
-    'Stop the other node or choose another address.',
+    'Another node has bound the address, or the address still belongs to the key of a node that has left.',
+    'Stop the other node, choose another address, attach with that key, or wait for FAME_ADDRESS_HOLD_MS.',
   ),
   ADDRESS_FORBIDDEN: entry(
     'route',
