@@ -1,5 +1,6 @@
 // Compares the documents with the code: tables with the tables that they describe, samples with the example files, links, file
 // names, commands and make targets with those that exist. A missing row is printed in the form that it should have.
+import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { CLOSE } from '@fame-fabric/sentinel/internal';
@@ -258,4 +259,12 @@ describe('samples', () => {
     const lines = read('README.md').split('\n');
     expect(lines.indexOf('## Reference')).toBeLessThan(140);
   });
+});
+
+test('.ci/long lists its steps', () => {
+  const { status, stdout } = spawnSync('bash', [join(ROOT, '.ci/long'), 'no-step'], { encoding: 'utf8' });
+  expect(stdout).toMatch(/^Unknown step "no-step"/);
+  for (const step of ['crash-matrix', 'fuzz', 'bench'])
+    expect(stdout).toMatch(new RegExp(`^${step} +\\d+  `, 'm'));
+  expect(status).toBe(2);
 });
