@@ -55,7 +55,30 @@ describe.each(Object.entries(REQUIRED_FIELDS))('%s', (type, fields) => {
   });
 });
 
+// Optional fields that readers compare: a null must not reach them.
+const OPTIONAL_FIELDS: Record<string, readonly string[]> = {
+  NodeAttach: ['assignedPath', 'capabilities', 'acceptedLogicals', 'resumeToken'],
+  NodeAttachAck: ['code', 'reason', 'refId', 'targetSystemId', 'assignedPath', 'software', 'resumeToken'],
+  AddressBind: ['physicalPath'],
+  DeliveryAck: ['code', 'reason', 'refId'],
+  CallCancel: ['reason'],
+  Data: ['codec'],
+};
+
 describe('a frame', () => {
+  it.each(Object.entries(OPTIONAL_FIELDS))(
+    '%s has no field for an optional one that is null',
+    (type, fields) => {
+      const nulls = Object.fromEntries(fields.map((field) => [field, null]));
+      const required = REQUIRED_FIELDS[type]!;
+      expect(checkFrame({ type, ...required, ...nulls })).toEqual({ type, ...required });
+    },
+  );
+
+  it('of data keeps a payload that is null', () => {
+    expect(checkFrame({ type: 'Data', payload: null })).toEqual({ type: 'Data', payload: null });
+  });
+
   it('of an unknown type is refused as such', () => {
     for (const type of ['', 'data', 'toString', '__proto__', 'constructor', 1, null, undefined, {}]) {
       expect(isFrameType(type)).toBe(false);

@@ -101,6 +101,8 @@ export function checkFrame(value: unknown): Frame {
     if (!checks[field]!(frame[field])) {
       throw new FabricError('PROTO_MALFORMED', `${type}.${field} is missing or has the wrong type`);
     }
+    // A null reads as absent, as in the header; a payload may be null.
+    if (frame[field] === null && checks[field] !== any) delete frame[field];
   }
   return frame as unknown as Frame;
 }
