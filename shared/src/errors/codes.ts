@@ -133,8 +133,8 @@ export const ERRORS = Object.freeze({
   HOPS_EXCEEDED: entry(
     'route',
     false,
-    'The `ttl` of the envelope reached 0 on its way.',
-    'Look for a routing loop, or send with a larger ttl.',
+    'A call has no hops left: agents call each other in a circle, or in a chain of more than 8.',
+    'Break the circle. A longer chain needs a larger `ttl` at its first call.',
   ),
   ADDRESS_INVALID: entry(
     'route',
