@@ -1,5 +1,6 @@
 // Makes room in a full store: below its own limit, or on a full disk, where even a deletion needs space first. Runs in the store's
 // own thread, outside of any transaction.
+import { statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import type { RoomReport } from '../store.ts';
 import type { DiskReserve } from './disk-reserve.ts';
@@ -9,8 +10,13 @@ import type { SqliteJournal } from './sqlite-journal.ts';
 /** Space that is made at once, unless the store is small. */
 const STEP_BYTES = 1_048_576;
 const MIN_STEP_BYTES = 16_384;
+/** Log size from which `reclaimLog` is worth its cost, and the shortest time between two attempts. */
+const MIN_LOG_BYTES = 262_144;
+const RECLAIM_MS = 10_000;
 
 export interface RoomMakerDeps {
+  /** Path of the database. */
+  readonly path: string;
   readonly db: DatabaseSync;
   readonly journal: SqliteJournal;
   readonly reserve: DiskReserve;
@@ -22,6 +28,7 @@ export interface RoomMakerDeps {
 
 export class RoomMaker {
   readonly #deps: RoomMakerDeps;
+  #reclaimedAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: RoomMakerDeps) {
     this.#deps = deps;
@@ -37,6 +44,20 @@ export class RoomMaker {
   belowLimit(now: number, except: ReadonlySet<string>): boolean {
     const { maxBytes } = this.#deps;
     return this.#make(now, maxBytes - 2 * stepOf(maxBytes), except);
+  }
+
+  /**
+   * Copies the log into the database with the reserve's space, so that the log can be used again: on a full disk the database
+   * cannot grow otherwise. Returns false if it would gain little, or was tried lately.
+   */
+  reclaimLog(): boolean {
+    const { path } = this.#deps;
+    const now = performance.now();
+    const bytes = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+    if (bytes < MIN_LOG_BYTES || now - this.#reclaimedAt < RECLAIM_MS) return false;
+    this.#reclaimedAt = now;
+    this.withReserve(() => undefined, 0);
+    return true;
   }
 
   /** Removes conversations from a store on a full disk. Returns false if it found none to remove. */

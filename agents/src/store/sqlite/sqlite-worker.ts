@@ -108,8 +108,8 @@ function open() {
   const onRoom = (report: RoomReport): void => {
     port.postMessage([{ id: 0, room: report } satisfies WorkerAnswer]);
   };
-  const { maxBytes } = setup;
-  return { db, journal, room: new RoomMaker({ db, journal, reserve, maxBytes, onRoom }) };
+  const { path, maxBytes } = setup;
+  return { db, journal, room: new RoomMaker({ path, db, journal, reserve, maxBytes, onRoom }) };
 }
 
 /** Id of the conversation that a request names; empty if it names none. */
@@ -202,7 +202,8 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
     const except = new Set(batch.map(conversationOf));
     const { now } = batch[0]!;
     try {
-      return cause === 'limit' ? room.belowLimit(now, except) : room.onDisk(now, except);
+      if (cause === 'limit') return room.belowLimit(now, except);
+      return room.reclaimLog() || room.onDisk(now, except);
     } catch {
       // The requests then fail with a fault of their own.
       return false;
