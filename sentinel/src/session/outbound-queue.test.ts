@@ -165,7 +165,7 @@ test('honest nodes lose nothing that was accepted, keep the order of each flow, 
         else if (now.do === 'fill') at.transport.bufferedBytes = FULL;
         else if (now.do === 'drain') drain(at);
         else if (now.do === 'reconnect') {
-          // What is on its way when a connection ends is lost, and is not the subject of this test.
+          // Messages in flight are lost with their connection. This test does not cover them.
           while (at.read());
           at.reconnect();
         }

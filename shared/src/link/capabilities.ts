@@ -8,7 +8,8 @@ export const CANCEL_CAPABILITY = 'fame.capability.cancel';
 export const STREAM_FLOWS_CAPABILITY = 'fame.capability.stream-flows';
 /**
  * Declared in NodeAttach by a link: it sends the messages to each callee on a flow of their own, and the answers to each caller.
- * So withholding the credit of one flow slows that pair of nodes and no other.
+ * So withholding the credit of one flow slows that pair of nodes and no other. Sentinels declare it to their parents and peers, because
+ * they keep the flows of their nodes apart.
  */
 export const PAIR_FLOWS_CAPABILITY = 'fame.capability.pair-flows';
 
