@@ -203,6 +203,20 @@ test('reads a plain CreditUpdate, with and without a timestamp', () => {
   });
 });
 
+test.each(['meta', 'sec'])('leaves a CreditUpdate to the codec if its %s is not valid UTF-8', (field) => {
+  const text = `{"id":"a","${field}":{"k":"\u00ff"},"frame":{"type":"CreditUpdate","flowId":"f","credits":32}}`;
+  const header = new Header();
+  for (const [encoding, isValid] of [
+    ['utf8', true],
+    ['latin1', false],
+  ] as const) {
+    const bytes = Buffer.from(text, encoding);
+    expect(readHeader(bytes, header)).toBe(false);
+    expect(header.frameAt).toBeGreaterThan(0);
+    expect(readCredit(bytes, header.frameAt, new Credit())).toBe(isValid);
+  }
+});
+
 test('leaves a CreditUpdate that is not plain to the codec', () => {
   for (const frame of [
     '{"type":"CreditUpdate","flowId":"","credits":32}',

@@ -352,6 +352,8 @@ export function readCredit(buffer: Buffer, frameAt: number, credit: Credit): boo
     if (last - valueAt >= 64 || scan.endOfPlain(valueAt, last) !== last - 1 || bytes[last - 1] !== QUOTE)
       return false;
   }
+  // `readHeader` only scanned the metadata before the frame.
+  if (!isUtf8(bytes)) return false;
   credit.flowId = textAt(scan, flowAt, flowEnd);
   credit.credits = credits;
   return true;
