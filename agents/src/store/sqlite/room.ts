@@ -12,7 +12,7 @@ const STEP_BYTES = 1_048_576;
 const MIN_STEP_BYTES = 16_384;
 /** Log size from which `reclaimLog` is worth its cost, and the shortest time between two attempts. */
 const MIN_LOG_BYTES = 262_144;
-const RECLAIM_MS = 10_000;
+const RECLAIM_MS = 1_000;
 
 export interface RoomMakerDeps {
   /** Path of the database. */
