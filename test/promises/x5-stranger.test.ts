@@ -85,6 +85,19 @@ describe('X5: a stranger may not', () => {
     expect((await caller.next((m) => m.corrId === corrId)).frame.payload.result).toBe('the answer');
   });
 
+  test('ask who made a call of another node', async () => {
+    const [agent, caller] = await Promise.all([nodes.attached(withKey()), nodes.attached(withKey())]);
+    const stranger = await nodes.attached();
+    await agent.serve('asked@fame.fabric');
+    const { corrId, replyTo } = caller.sendCall('asked@fame.fabric', 'ask');
+    await agent.next((m) => m.corrId === corrId);
+    const whoIs = { type: 'WhoIs', address: replyTo, corrId };
+    expect((await agent.request(whoIs)).frame).toMatchObject({ ok: true, principal: { id: 'local' } });
+    const refused = await stranger.request(whoIs);
+    expect(refused.frame.ok).toBe(false);
+    expect(refused.frame).not.toHaveProperty('principal');
+  });
+
   test('have a reply sent to another node', async () => {
     const [victim, stranger] = [await nodes.attached(), await nodes.attached()];
     const answer = await stranger.call(CHAT, 'describe', {}, { replyTo: victim.replyTo() });
