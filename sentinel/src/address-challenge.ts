@@ -18,7 +18,8 @@ const MAX_WAIT_MS = 18_000;
 /** Addresses that are held for a key while no node serves them. Beyond this number the oldest becomes free. */
 const MAX_HELD = 4_096;
 
-const afterBind = (address: string): string => `after ${address}`;
+/** Keys of advertisements that wait. */
+const bindKey = (address: string): string => `bind ${address}`;
 const capabilityKey = (capability: string): string => `capability ${capability}`;
 
 export interface ChallengeDeps {
@@ -40,7 +41,10 @@ export type OnDecision = (refusal: string | undefined) => void;
 export class AddressChallenge {
   readonly #deps: ChallengeDeps;
   readonly #options: ChallengeOptions;
-  readonly #waiting: WaitingRequests;
+  /** Binds, by address. */
+  readonly #binds: WaitingRequests;
+  /** Advertisements, by the bind or the capability that they wait for. */
+  readonly #advertisements: WaitingRequests;
   /** Addresses whose holder has been pinged for a rival. */
   readonly #challenged = new Set<string>();
   /** Ends of holds, by address, oldest first. */
@@ -49,12 +53,13 @@ export class AddressChallenge {
   constructor(deps: ChallengeDeps, options: ChallengeOptions) {
     this.#deps = deps;
     this.#options = options;
-    this.#waiting = new WaitingRequests(deps.clock);
+    this.#binds = new WaitingRequests(deps.clock);
+    this.#advertisements = new WaitingRequests(deps.clock);
   }
 
-  /** Addresses and capabilities that requests of this node wait for. */
+  /** Addresses that binds of this node wait for. */
   waitingCount(session: Session): number {
-    return this.#waiting.countOf(session);
+    return this.#binds.countOf(session);
   }
 
   /**
@@ -68,13 +73,13 @@ export class AddressChallenge {
       if (verdict === 'wait' && !isLast) return false;
       if (verdict === 'grant') onDecision(undefined);
       else onDecision(verdict === 'wait' ? this.#inUse(address) : verdict.refusal);
-      this.#waiting.retry(afterBind(address));
+      this.#advertisements.retry(bindKey(address));
       return true;
     };
     if (attempt(false)) return;
     const { bindings } = this.#deps;
     const isAtPeer = bindings.owner(address)?.kind === 'peer';
-    this.#waiting.add(address, rival, attempt, isAtPeer ? this.#options.resumeWindowMs : MAX_WAIT_MS);
+    this.#binds.add(address, rival, attempt, isAtPeer ? this.#options.resumeWindowMs : MAX_WAIT_MS);
     this.#challenge(address);
   }
 
@@ -110,7 +115,7 @@ export class AddressChallenge {
     void holder.ping(CHALLENGE_MS).then((isAlive) => {
       this.#challenged.delete(address);
       if (bindings.ownOwner(address) !== holder || bindings.isReserved(address)) this.#retry(address);
-      else if (isAlive) this.#waiting.retry(address, true);
+      else if (isAlive) this.#binds.retry(address, true);
       else if (this.#isAwaitedByKeyOf(holder, address)) {
         log.warn('evicted a node that did not answer', { address, path: holder.path });
         sessions.end(holder, CLOSE.goingAway, 'no answer to the challenge for an address');
@@ -125,20 +130,20 @@ export class AddressChallenge {
   }
 
   #isAwaitedByKeyOf({ terms }: Session, address: string): boolean {
-    for (const session of this.#waiting.sessionsAt(address)) {
+    for (const session of this.#binds.sessionsAt(address)) {
       if (haveSameKey(session.terms.principal, terms.principal)) return true;
     }
     return false;
   }
 
   #retry(address: string): void {
-    this.#waiting.retry(address);
-    if (this.#waiting.hasKey(address)) this.#challenge(address);
+    this.#binds.retry(address);
+    if (this.#binds.hasKey(address)) this.#challenge(address);
   }
 
   /** True if a bind of this address by this node waits. */
   isWaiting(address: string, session: Session): boolean {
-    return this.#waiting.isWaiting(address, session);
+    return this.#binds.isWaiting(address, session);
   }
 
   /**
@@ -155,14 +160,15 @@ export class AddressChallenge {
     const attempt = (isLast: boolean): boolean => {
       const key = isLast ? undefined : this.#obstacle(address, capabilities, session);
       if (key === undefined) advertise();
-      else this.#waiting.add(key, session, attempt, Math.max(0, began + MAX_WAIT_MS - clock.monotonic()));
+      else
+        this.#advertisements.add(key, session, attempt, Math.max(0, began + MAX_WAIT_MS - clock.monotonic()));
       return true;
     };
     attempt(false);
   }
 
   #obstacle(address: string, capabilities: readonly string[], session: Session): string | undefined {
-    if (this.#waiting.isWaiting(address, session)) return afterBind(address);
+    if (this.#binds.isWaiting(address, session)) return bindKey(address);
     const reserved = capabilities.find((capability) => this.#isReserved(capability, session));
     return reserved === undefined ? undefined : capabilityKey(reserved);
   }
@@ -187,17 +193,18 @@ export class AddressChallenge {
 
   /** A node advertised a capability. */
   advertised(capability: string): void {
-    this.#waiting.retry(capabilityKey(capability));
+    this.#advertisements.retry(capabilityKey(capability));
   }
 
   /** A node unbinds an address. A bind of it that waits is refused. */
   unbinds(address: string, session: Session): void {
-    this.#waiting.end(address, session);
+    this.#binds.end(address, session);
   }
 
   /** A node lost its connection. */
   lost(session: Session): void {
-    this.#waiting.drop(session);
+    this.#binds.drop(session);
+    this.#advertisements.drop(session);
   }
 
   /** A node has left, or gave up these addresses and capabilities. */
@@ -206,7 +213,7 @@ export class AddressChallenge {
       if (kind === 'node' && isKeyed(terms.principal)) this.#hold(address, terms.principal.id);
       this.#retry(address);
     }
-    for (const capability of capabilities) this.#waiting.retry(capabilityKey(capability));
+    for (const capability of capabilities) this.#advertisements.retry(capabilityKey(capability));
   }
 
   #hold(address: string, key: string): void {

@@ -9,6 +9,7 @@ import {
   type CapabilityAdvertiseAck,
   type CapabilityWithdraw,
   type Envelope,
+  type EnvelopeHeader,
   type ErrorCode,
   type Frame,
   REPLY_PREFIX,
@@ -38,6 +39,12 @@ export interface ControlDeps {
   listener: SessionListener;
   trace: TraceTap;
 }
+
+/** The part of a request that its ack repeats. The rest of an envelope may be large, and an ack may wait for seconds. */
+type Request = Pick<EnvelopeHeader, 'id' | 'corrId' | 'traceId'>;
+type Advertisement = Pick<CapabilityAdvertise, 'address' | 'capabilities'>;
+
+const requestOf = ({ id, corrId, traceId }: Envelope): Request => ({ id, corrId, traceId });
 
 /** Announces the bindings of nodes below us to the parent and to peers. */
 export interface Announcer {
@@ -79,13 +86,13 @@ export class Control {
         break;
       case 'AddressBind':
         from.learnPath(frame.physicalPath);
-        this.#bind(from, envelope, frame);
+        this.#bind(from, requestOf(envelope), frame);
         break;
       case 'AddressUnbind':
         this.#unbind(from, envelope, frame);
         break;
       case 'CapabilityAdvertise':
-        this.#advertise(from, envelope, frame);
+        this.#advertise(from, requestOf(envelope), frame);
         break;
       case 'CapabilityWithdraw':
         this.#withdraw(from, envelope, frame);
@@ -130,17 +137,17 @@ export class Control {
     }
   }
 
-  #answer(to: Session, request: Envelope, frame: Frame): void {
+  #answer(to: Session, request: Request, frame: Frame): void {
     to.outbound.sendControl(answer(this.#deps.identity, request, frame));
   }
 
-  #bind(from: Session, envelope: Envelope, { address }: AddressBind): void {
+  #bind(from: Session, request: Request, { address }: AddressBind): void {
     const ack = (refusal?: { code: ErrorCode; reason: string }): void => {
       // A peer announces its addresses and expects no ack.
       if (from.kind === 'peer') return;
       const ok = refusal === undefined;
-      const refId = envelope.id;
-      this.#answer(from, envelope, { type: 'AddressBindAck', ok, refId, address, ...refusal });
+      const refId = request.id;
+      this.#answer(from, request, { type: 'AddressBindAck', ok, refId, address, ...refusal });
     };
     const refuse = (code: ErrorCode, reason: string): void => ack({ code, reason });
     const parsed = tryParseAddress(address);
@@ -192,16 +199,18 @@ export class Control {
     this.#answer(from, envelope, { type: 'AddressUnbindAck', ok: true, refId: envelope.id, address });
   }
 
-  #advertise(from: Session, envelope: Envelope, frame: CapabilityAdvertise): void {
-    const { challenge } = this.#deps;
-    challenge.whenFree(frame, from, () => this.#advertiseNow(from, envelope, frame));
+  #advertise(from: Session, request: Request, { address, capabilities }: CapabilityAdvertise): void {
+    const advertisement = { address, capabilities };
+    this.#deps.challenge.whenFree(advertisement, from, () =>
+      this.#advertiseNow(from, request, advertisement),
+    );
   }
 
-  #advertiseNow(from: Session, envelope: Envelope, { capabilities, address }: CapabilityAdvertise): void {
+  #advertiseNow(from: Session, request: Request, { address, capabilities }: Advertisement): void {
     const { announcer, bindings, challenge } = this.#deps;
-    const ack = { type: 'CapabilityAdvertiseAck', refId: envelope.id, capabilities, address } as const;
+    const ack = { type: 'CapabilityAdvertiseAck', refId: request.id, capabilities, address } as const;
     const refuse = (code: ErrorCode, reason: string): void =>
-      this.#answer(from, envelope, { ...ack, ok: false, code, reason });
+      this.#answer(from, request, { ...ack, ok: false, code, reason });
     const parsed = tryParseAddress(address);
     if (parsed === undefined) {
       refuse('ADDRESS_INVALID', `"${address}" is not an address`);
@@ -226,7 +235,7 @@ export class Control {
       if (isFirst && from.kind === 'node') announcer.advertised(capability, address);
       challenge.advertised(capability);
     }
-    this.#answer(from, envelope, { ...ack, ok: true });
+    this.#answer(from, request, { ...ack, ok: true });
   }
 
   #withdraw(from: Session, envelope: Envelope, { capabilities, address }: CapabilityWithdraw): void {

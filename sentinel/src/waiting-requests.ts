@@ -1,6 +1,7 @@
 // Requests of nodes whose ack waits, each for one address or capability. A request is attempted again when that changes, and
 // answered at its time limit in any case.
 import type { Clock, Timer } from '@fame-fabric/shared';
+import { isKeyed } from './access/access.ts';
 import type { Session } from './session/session.ts';
 
 /** Answers a request and returns true, or returns false if it must wait on. It must answer if `isLast` is true. */
@@ -14,18 +15,22 @@ interface Waiting {
 
 /** Requests of one node for one key. Some nodes send each request twice; beyond this number the oldest is answered. */
 const MAX_PER_NODE = 4;
+/** Requests of all nodes without a key. Beyond this number a request is answered at once. */
+export const MAX_ANONYMOUS = 16_384;
 
 export class WaitingRequests {
   readonly #clock: Clock;
   /** By address or capability, oldest first. */
   readonly #byKey = new Map<string, Set<Waiting>>();
   readonly #bySession = new Map<Session, Map<string, Set<Waiting>>>();
+  /** Count of the requests of nodes without a key. */
+  #anonymous = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Addresses and capabilities that requests of this node wait for. */
+  /** Keys that requests of this node wait for. */
   countOf(session: Session): number {
     return this.#bySession.get(session)?.size ?? 0;
   }
@@ -44,6 +49,10 @@ export class WaitingRequests {
   }
 
   add(key: string, session: Session, attempt: Attempt, limitMs: number): void {
+    if (this.#anonymous >= MAX_ANONYMOUS && !isKeyed(session.terms.principal)) {
+      attempt(true);
+      return;
+    }
     const waiting: Waiting = {
       session,
       attempt,
@@ -84,6 +93,7 @@ export class WaitingRequests {
 
   #insert(key: string, waiting: Waiting): void {
     put(this.#byKey, key, waiting);
+    if (!isKeyed(waiting.session.terms.principal)) this.#anonymous++;
     let ofSession = this.#bySession.get(waiting.session);
     if (ofSession === undefined) {
       ofSession = new Map();
@@ -94,6 +104,7 @@ export class WaitingRequests {
 
   #remove(key: string, waiting: Waiting): boolean {
     if (!take(this.#byKey, key, waiting)) return false;
+    if (!isKeyed(waiting.session.terms.principal)) this.#anonymous--;
     const ofSession = this.#bySession.get(waiting.session)!;
     take(ofSession, key, waiting);
     if (ofSession.size === 0) this.#bySession.delete(waiting.session);

@@ -3,7 +3,8 @@
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { closeSentinels, startEmbedded } from '../kit/embedded-sentinel.ts';
-import { type Json, type RawNode, RawNodes } from '../kit/raw-node.ts';
+import { livingBytes } from '../kit/heap.ts';
+import { id, type Json, type RawNode, RawNodes } from '../kit/raw-node.ts';
 
 const CHAT = 'chat@fame.fabric';
 let url = '';
@@ -116,3 +117,31 @@ test.each([2, 10])(
     expect((await caller.next((m) => m.corrId === open.corrId)).frame.payload.result).toBe('late');
   },
 );
+
+test('HD7: binds and advertisements that wait keep nothing of their envelopes but what their acks repeat', async () => {
+  const owner = await nodes.attached();
+  const addresses = Array.from({ length: 50 }, (_, n) => `wait-${n}@fame.fabric`);
+  for (const address of addresses) await owner.serve(address);
+  await owner.advertise(addresses[0]!, ['fame.capability.wait']);
+  const stranger = await nodes.attached();
+  await stranger.serve('own@fame.fabric');
+  await lose(owner, stranger);
+  // Parsed, each of these takes megabytes.
+  const large = { more: Array.from({ length: 60_000 }, () => ({})) };
+  const before = await livingBytes();
+  for (const address of addresses) {
+    stranger.send({ corrId: id(), meta: large, frame: { type: 'AddressBind', address } });
+    stranger.send({ corrId: id(), frame: { type: 'AddressBind', address, ...large } });
+  }
+  for (let n = 0; n < 4; n++) {
+    const frame = {
+      type: 'CapabilityAdvertise',
+      address: 'own@fame.fabric',
+      capabilities: ['fame.capability.wait'],
+    };
+    stranger.send({ corrId: id(), frame: { ...frame, ...large } });
+  }
+  await stranger.heartbeat();
+  expect((await livingBytes()) - before).toBeLessThan(2_000_000);
+  expect(stranger.inbox.some(({ frame }) => /^(Address|Capability)/.test(frame.type))).toBe(false);
+});
