@@ -458,6 +458,28 @@ describe('rule 3: open calls end by themselves', () => {
     expect(calls.count).toBe(0);
   });
 
+  test('HD8: a message with the same mailbox and corrId replaces a call, which ends at its callee', () => {
+    const { agent, attach, calls, caller, open } = trio();
+    const other = attach('other', CANCEL);
+    const cancels = (): Frame[] =>
+      received(agent).flatMap(({ frame }) => (frame.type === 'Data' ? [] : [frame]));
+    open('c1', { rtype: 4 });
+    open('c1', { rtype: 4 });
+    expect(cancels()).toEqual([]); // a repeated request
+
+    caller.call(`any@${other.path}`, 'c1');
+    expect(cancels()).toEqual([{ type: 'CallCancel', corrId: 'c1', reason: 'replaced' }]);
+    expect(calls.servingCount(agent.session)).toBe(0);
+
+    open('c2', { rtype: 4 });
+    const header = { to: 'math@fame.fabric', corrId: 'c2', replyTo: MAILBOX };
+    put(caller, { type: 'Data', payload: 'plain' }, header);
+    expect(cancels()).toEqual([{ type: 'CallCancel', corrId: 'c2', reason: 'replaced' }]);
+    open('c3', { rtype: 4 });
+    put(caller, { type: 'SecureOpen', cid: 'x' }, { ...header, corrId: 'c3' });
+    expect(cancels()).toMatchObject([{ type: 'SecureOpen' }, { type: 'CallCancel', corrId: 'c3' }]);
+  });
+
   test('at the bound the oldest call without an item for 30 s makes room, and both of its ends are notified', () => {
     const { agent, caller, calls, open, pass } = trio({ maxOpenCallsPerNode: 3 });
     open('s1', { rtype: 4 });

@@ -226,17 +226,29 @@ export class OpenCalls {
     return undefined;
   }
 
-  /** Adds the entry of a forwarded message. A repeated message renews its entry. */
-  open(caller: Session, callee: Session, header: CallHeader, state: OpenState, now: number): void {
+  /**
+   * Adds the entry of a forwarded message. A repeated message renews its entry. Returns an open call that the entry replaces, if its
+   * callee is not asked again: it still works for a caller that waits for something else.
+   */
+  open(
+    caller: Session,
+    callee: Session,
+    header: CallHeader,
+    state: OpenState,
+    now: number,
+  ): OpenCall | undefined {
     const { corrId, replyTo } = header;
     const ofCaller = this.#callsOf(caller);
+    let replaced: OpenCall | undefined;
     let earlier = ofCaller.byCorrId.get(corrId);
     while (earlier !== undefined && earlier.replyTo !== replyTo) earlier = earlier.next;
     if (earlier !== undefined) {
       if (earlier.callee === callee && earlier.state === 'settled' && state === 'settled') {
         this.#renew(earlier, now);
-        return;
+        return undefined;
       }
+      const isRepeated = earlier.callee === callee && state === 'awaited';
+      if (earlier.state === 'awaited' && !isRepeated) replaced = earlier;
       this.close(earlier);
     }
     const ofCallee = this.#callsOf(callee);
@@ -250,6 +262,7 @@ export class OpenCalls {
     if (ofCallee.newestServed !== undefined) ofCallee.newestServed.newerServed = opened;
     ofCallee.newestServed = opened;
     if (state === 'awaited') this.#countAwaited(opened, 1);
+    return replaced;
   }
 
   #renew(call: OpenCall, now: number): void {

@@ -260,7 +260,7 @@ export class Router {
       if (isAnswer) calls.settle(call, header.rtype, time.now);
       else calls.touch(call, time.now);
     }
-    if (opens !== undefined) calls.open(from, target, header, opens, time.now);
+    if (opens !== undefined) this.#open(from, target, header, opens);
     if (endsFlow) {
       from.outbound.endFlow(header.flowId);
       outbound.endFlow(header.flowId);
@@ -268,6 +268,12 @@ export class Router {
     counters.forwarded++;
     counters.forwardedBytes += bytes.length;
     if (trace.isActive) this.#trace('forward', from, header, bytes.length, { via: target.path });
+  }
+
+  #open(from: Session, target: Session, header: Header, state: OpenState): void {
+    const { calls, sessions, time } = this.#deps;
+    const replaced = calls.open(from, target, header, state, time.now);
+    if (replaced !== undefined) sessions.cancelAtCallee(replaced, 'replaced');
   }
 
   // Returns `false` after it refused a request that the receiver cannot take now.
@@ -432,7 +438,7 @@ export class Router {
       if (type === 'SecureClose') calls.close(call);
       else calls.touch(call, time.now);
     }
-    if (opens) calls.open(from, target, header, 'granted', time.now);
+    if (opens) this.#open(from, target, header, 'granted');
     counters.forwarded++;
     counters.forwardedBytes += bytes.length;
     if (trace.isActive) this.#trace('forward', from, header, bytes.length, { via: target.path });
