@@ -458,6 +458,22 @@ describe('rule 3: open calls end by themselves', () => {
     expect(calls.count).toBe(0);
   });
 
+  test('HD8: a request without a corrId, whose caller could neither cancel it nor leave it, is refused', () => {
+    const { agent, caller } = trio();
+    const request = { jsonrpc: '2.0', id: 'c1', method: 'watch' };
+    for (const header of [{ rtype: 4 }, { rtype: 2 }, { rtype: 7, meta: { a: { b: [] } }, corrId: '' }]) {
+      put(
+        caller,
+        { type: 'Data', payload: request },
+        { to: 'math@fame.fabric', replyTo: MAILBOX, ...header },
+      );
+    }
+    expect(codes(caller)).toEqual(['REQUEST_INVALID', 'REQUEST_INVALID', 'REQUEST_INVALID']);
+    expect(received(agent)).toEqual([]);
+    put(caller, { type: 'Data', payload: request }, { to: 'math@fame.fabric', replyTo: MAILBOX });
+    expect(received(agent)).toHaveLength(1);
+  });
+
   test('HD8: a message with the same mailbox and corrId replaces a call, which ends at its callee', () => {
     const { agent, attach, calls, caller, open } = trio();
     const other = attach('other', CANCEL);

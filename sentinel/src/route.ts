@@ -218,8 +218,13 @@ export class Router {
       this.#refuseUnroutable(from, header, bytes.length);
       return;
     }
-    const isRequest =
-      (header.rtype & REQUEST_RTYPES) !== 0 && header.corrId !== '' && this.#destination.mailbox !== 'reply';
+    const isRequest = (header.rtype & REQUEST_RTYPES) !== 0 && this.#destination.mailbox !== 'reply';
+    if (isRequest && header.corrId === '') {
+      // Its callee could not be notified of the end of its caller, and a stream would last for ever.
+      const reason = 'A message that requests an answer needs a corrId';
+      this.#refuse(from, header, 'REQUEST_INVALID', reason, bytes.length);
+      return;
+    }
     const { outbound } = target;
     let call: OpenCall | undefined;
     let isAnswer = false;

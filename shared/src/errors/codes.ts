@@ -178,7 +178,12 @@ export const ERRORS = Object.freeze({
     'The parameters do not fit the operation; the message names the path of the fault.',
     'Correct the parameters.',
   ),
-  REQUEST_INVALID: entry('rpc', false, 'A payload is not a JSON-RPC 2.0 request.', 'Correct the request.'),
+  REQUEST_INVALID: entry(
+    'rpc',
+    false,
+    'A payload is not a JSON-RPC 2.0 request, or the request has no `corrId`.',
+    'Correct the request.',
+  ),
   INTERNAL: entry(
     'rpc',
     false,
