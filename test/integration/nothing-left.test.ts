@@ -27,7 +27,8 @@ let server: Link;
 beforeAll(async () => {
   const env = { FAME_RESUME_WINDOW_MS: '50', FAME_DATA_DIR: dataDir };
   sentinel = await startSentinel({ ...readSentinelConfig(env), port: 0 });
-  server = new Link({ url: sentinel.url, dial: wsDial, sidOf });
+  // It removes the flows of callers that left with its second heartbeat.
+  server = new Link({ url: sentinel.url, dial: wsDial, sidOf, heartbeatMs: 200 });
   await server.connect();
   await server.bind(SERVED, {
     ...mathService(),
@@ -57,12 +58,13 @@ const nodes = async (source: Source): Promise<Page['nodes']> =>
   ((await (await fetchWithKey(source, '/fame/v1/nodes', { headers: CLOSE })).json()) as Page).nodes;
 const inProcess = (): Source => ({ http: `http://127.0.0.1:${sentinel.port}`, dataDir });
 
-/** Waits until only the server is attached, without open calls or queued messages. */
+/** Waits until only the server is attached, without open calls, queued messages or flows of callers. */
 const settled = (): Promise<void> =>
   eventually(async () => {
     const all = await nodes(inProcess());
     expect(all).toHaveLength(1);
     expect(all[0]).toMatchObject({ openCalls: 0, serving: 0, queuedMessages: 0 });
+    expect(server.counts.pairFlows).toBe(0);
   });
 
 // For loops: `expect` keeps some memory for every use, which would be measured too.
