@@ -1,6 +1,6 @@
 import type { AddressBindAck, Principal } from '@fame-fabric/shared';
 import { settle } from '@fame-fabric/shared/testing';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type FakeNode, makeTestParts, type TestOptions } from './testing/sentinel-parts.ts';
 
 const CHAT = 'chat@fame.fabric';
@@ -388,4 +388,18 @@ describe('capabilities', () => {
     ours.lose();
     expect(reached('', strangers, { to: undefined, capabilities })).toBe('NODE_GONE');
   });
+});
+
+test('HD7: a holder that binds its address again causes no work for each rival that waits', () => {
+  const { attach, bind, bindings } = fabric();
+  const holder = attach('holder');
+  holder.bind(CHAT);
+  for (let n = 0; n < 20; n++) {
+    const rival = attach(`rival-${n}`);
+    expect(bind(rival)).toBe('waits');
+    rival.send({ type: 'CapabilityAdvertise', address: CHAT, capabilities: ['chat'] });
+  }
+  const lookedUp = vi.spyOn(bindings, 'owner');
+  holder.bind(CHAT);
+  expect(lookedUp.mock.calls.length).toBeLessThan(5);
 });

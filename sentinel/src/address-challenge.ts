@@ -19,7 +19,7 @@ const MAX_WAIT_MS = 18_000;
 const MAX_HELD = 4_096;
 
 /** Keys of advertisements that wait. */
-const bindKey = (address: string): string => `bind ${address}`;
+const bindKey = (address: string, { path }: Session): string => `bind ${address} ${path}`;
 const capabilityKey = (capability: string): string => `capability ${capability}`;
 
 export interface ChallengeDeps {
@@ -73,7 +73,7 @@ export class AddressChallenge {
       if (verdict === 'wait' && !isLast) return false;
       if (verdict === 'grant') onDecision(undefined);
       else onDecision(verdict === 'wait' ? this.#inUse(address) : verdict.refusal);
-      this.#advertisements.retry(bindKey(address));
+      this.#advertisements.retry(bindKey(address, rival));
       return true;
     };
     if (attempt(false)) return;
@@ -168,7 +168,7 @@ export class AddressChallenge {
   }
 
   #obstacle(address: string, capabilities: readonly string[], session: Session): string | undefined {
-    if (this.#binds.isWaiting(address, session)) return bindKey(address);
+    if (this.#binds.isWaiting(address, session)) return bindKey(address, session);
     const reserved = capabilities.find((capability) => this.#isReserved(capability, session));
     return reserved === undefined ? undefined : capabilityKey(reserved);
   }
@@ -185,7 +185,7 @@ export class AddressChallenge {
     return true;
   }
 
-  /** A node bound an address. */
+  /** An address has a new holder, or one that returned. */
   bound(address: string): void {
     this.#endHold(address);
     this.#retry(address);

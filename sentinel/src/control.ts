@@ -178,10 +178,11 @@ export class Control {
         refuse('ADDRESS_IN_USE', refusal);
         return;
       }
+      const isNew = bindings.ownOwner(address) !== from || bindings.isReserved(address);
       bindings.add(address, from);
       ack();
       if (from.kind === 'node') announcer.bound(address, from);
-      if (from.kind !== 'peer') challenge.bound(address);
+      if (from.kind !== 'peer' && isNew) challenge.bound(address);
     };
     const isShared = parsed.host?.startsWith('*.') || from.kind === 'peer';
     if (isShared) onDecision(undefined);
