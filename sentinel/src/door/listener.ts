@@ -75,11 +75,14 @@ export class Listener {
     this.#usesPlainWs = options.usesPlainWs ?? mismatch !== undefined;
     this.#httpServer = createServer(
       { maxHeaderSize: 16_384, connectionsCheckingInterval: HTTP_CHECK_MS },
-      (request, response) => deps.onRequest(this.#httpServer, request, response),
+      (request, response) => {
+        // Not `timeout` of the server: each socket of a node would keep the timer that its upgrade stops.
+        request.socket.setTimeout(HTTP_IDLE_MS);
+        deps.onRequest(this.#httpServer, request, response);
+      },
     );
     this.#httpServer.headersTimeout = HEADERS_WITHIN_MS - HTTP_CHECK_MS;
     this.#httpServer.requestTimeout = REQUEST_WITHIN_MS - HTTP_CHECK_MS;
-    this.#httpServer.timeout = HTTP_IDLE_MS;
     this.#httpServer.keepAliveTimeout = 5_000;
     // `closeTimeout` is documented by ws and missing in its types.
     const wsOptions: ServerOptions & { closeTimeout: number } = {

@@ -1,7 +1,7 @@
 // One attached node as the router sees it: its path, its connection and its outbound queue. A session outlives its
 // connection by the resume window: then it is `detached`, keeps its queue, and a connection of the same node resumes it.
 // Not here: admission (`door/admission.ts`), addresses (`bindings.ts`), calls (`open-calls.ts`).
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { type Principal, tryParseAddress } from '@fame-fabric/shared';
 import { isUnder } from '@fame-fabric/shared/router';
 import type { CoarseClock } from './coarse-clock.ts';
@@ -12,8 +12,7 @@ import type { QueueBudget } from './queue-budget.ts';
 const MINUTE_MS = 60_000;
 
 /** Digest of a resume token, as a compact text: each idle session has one. */
-export const tokenDigest = (token: string): string =>
-  createHash('sha256').update(token).digest().toString('latin1');
+export const tokenDigest = (token: string): string => hash('sha256', token, 'buffer').toString('latin1');
 
 export type SessionKind = 'node' | 'peer' | 'parent';
 export type SessionState = 'attached' | 'detached' | 'gone';
