@@ -1,13 +1,14 @@
 import { tryParseAddress } from '@fame-fabric/shared';
+import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { poolMatches } from '@fame-fabric/shared/router';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Bindings } from './bindings.ts';
 import type { Session, SessionKind, SessionState } from './session/session.ts';
 import { makeTestParts } from './testing/sentinel-parts.ts';
 
 const session = (path: string, kind: SessionKind = 'node', state: SessionState = 'attached'): Session =>
-  ({ path, kind, state }) as Session;
+  ({ path, kind, state, terms: { principal: ANONYMOUS } }) as Session;
 
 /** The least time of five runs, in ms. `prepare` is not measured. */
 function leastMs<T>(prepare: () => T, run: (prepared: T) => void): number {
@@ -225,4 +226,51 @@ test('HD3: pools match as in a scan with poolMatches, in the order in which they
     ),
     { numRuns: 500 },
   );
+});
+
+test('nodes without a key share the room for bindings, and each may have what the others leave', () => {
+  const bindings = new Bindings(10);
+  const [a, b] = [session('/S/a'), session('/S/b')];
+  const ours = {
+    ...session('/S/ours'),
+    terms: { principal: { id: 'local', roles: [] } },
+  } as unknown as Session;
+  const room = () => bindings.roomFor(a);
+  for (const address of ['x@h', 'y@h', 'z@*.h', 'x@h']) bindings.add(address, a);
+  bindings.add('ours@h', ours);
+  bindings.add('p@h', session('/P', 'peer'));
+  expect([room(), bindings.roomFor(ours)]).toEqual([7, Number.POSITIVE_INFINITY]);
+  for (const address of ['x@h', 'y@h', 'x@h']) bindings.advertise('c', address, a);
+  expect([room(), bindings.advertisementCount(a)]).toEqual([5, 2]);
+  bindings.add('x@h', b); // instead of a
+  expect(room()).toBe(5);
+  bindings.withdraw('c', 'x@h', a);
+  bindings.withdraw('c', 'x@h', a);
+  bindings.remove('y@h', a);
+  bindings.remove('y@h', a);
+  expect([room(), bindings.advertisementCount(a)]).toEqual([7, 1]);
+  bindings.reserve(a);
+  bindings.removeReserved(a);
+  expect([room(), bindings.advertisementCount(a)]).toEqual([9, 0]);
+  bindings.removeAll(a);
+  bindings.removeAll(b);
+  expect(room()).toBe(10);
+});
+
+test('a node without a key is refused addresses and capabilities when those of all such nodes fill the room', () => {
+  const { attach, bindings } = makeTestParts();
+  const stranger = attach('stranger');
+  const ours = attach('ours', { principal: { id: 'local', roles: [] } });
+  for (const node of [stranger, ours]) node.bind(`${node.session.systemId}@fame.fabric`);
+  vi.spyOn(bindings, 'roomFor').mockImplementation(({ systemId }) => (systemId === 'ours' ? 1_000 : 1));
+  const codes = [stranger, ours].map((node) => {
+    const address = `${node.session.systemId}@fame.fabric`;
+    const capabilities = ['a', 'b'];
+    return [
+      node.send({ type: 'AddressBind', address: `more-${address}` }, { corrId: 'b' }),
+      node.send({ type: 'CapabilityAdvertise', address, capabilities }, { corrId: 'c' }),
+      node.send({ type: 'AddressBind', address }, { corrId: 'b' }),
+    ].map(([ack]) => (ack!.frame as { code?: string }).code);
+  });
+  expect(codes).toEqual([['QUOTA_EXCEEDED', 'QUOTA_EXCEEDED', undefined], Array(3).fill(undefined)]);
 });

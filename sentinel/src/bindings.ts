@@ -3,7 +3,7 @@
 import { LIMITS } from '@fame-fabric/shared';
 import { poolMatches } from '@fame-fabric/shared/router';
 import { isKeyed } from './access/access.ts';
-import type { Session } from './session/session.ts';
+import { isStranger, type Session } from './session/session.ts';
 
 /** Picks one attached member for a message: the same message id always gives the same member. */
 function pick(members: Iterable<Session>, except: Session, messageId: string): Session | undefined {
@@ -73,6 +73,10 @@ function memberOfMany(
 /** The bindings and advertisements of one node. */
 interface NodeBindings {
   readonly addresses: Set<string>;
+  /** Count of capabilities, each once for each of its addresses. */
+  advertisements: number;
+  /** True if its bindings count towards `MAX_ANONYMOUS`. */
+  readonly isAnonymous: boolean;
   /** Capabilities, each with the addresses that have it. */
   readonly capabilities: Map<string, Set<string>>;
   /** Bindings from before the loss of the connection that the node has not repeated yet. */
@@ -84,6 +88,12 @@ interface Reserved {
   /** Capabilities, each with the addresses that have it. */
   readonly capabilities: Map<string, Set<string>>;
 }
+
+/**
+ * Addresses and advertisements of all nodes without a key together, each of up to 1.5 KB. One of them may have as many as the
+ * others leave.
+ */
+const MAX_ANONYMOUS = 131_072;
 
 /** Addresses and capabilities that no node serves any more. */
 export interface RemovedBindings {
@@ -106,6 +116,13 @@ export class Bindings {
   readonly #byNode = new Map<Session, NodeBindings>();
   /** Addresses without a node that belong to the key of their last holder, each with the id of that key. */
   readonly #held = new Map<string, string>();
+  /** Addresses and advertisements of nodes without a key. */
+  #anonymous = 0;
+  readonly #maxAnonymous: number;
+
+  constructor(maxAnonymous = MAX_ANONYMOUS) {
+    this.#maxAnonymous = maxAnonymous;
+  }
 
   /**
    * The node that serves this exact address; nodes below us come before peers. A node without a connection keeps its addresses
@@ -219,7 +236,7 @@ export class Bindings {
     node.reserved = undefined;
     const addresses: string[] = [];
     for (const address of reserved.addresses) {
-      if (node.addresses.delete(address) && this.#release(address, session)) addresses.push(address);
+      if (this.#forget(node, address) && this.#release(address, session)) addresses.push(address);
     }
     const capabilities: string[] = [];
     for (const [capability, of] of reserved.capabilities) {
@@ -243,9 +260,23 @@ export class Bindings {
 
   /** Advertisements of a node: each capability counts once for each of its addresses. */
   advertisementCount(node: Session): number {
-    let count = 0;
-    for (const addresses of this.#byNode.get(node)?.capabilities.values() ?? []) count += addresses.size;
-    return count;
+    return this.#byNode.get(node)?.advertisements ?? 0;
+  }
+
+  /** Number of addresses, or of advertisements, that this node may have now, beside its limit. */
+  roomFor(node: Session): number {
+    return isStranger(node) ? this.#maxAnonymous - this.#anonymous : Number.POSITIVE_INFINITY;
+  }
+
+  #count(node: NodeBindings, change: number): void {
+    if (node.isAnonymous) this.#anonymous += change;
+  }
+
+  // Takes an address out of the list of a node; `false` if it is not there.
+  #forget(node: NodeBindings, address: string): boolean {
+    const had = node.addresses.delete(address);
+    if (had) this.#count(node, -1);
+    return had;
   }
 
   /** Every exact or pool address of the nodes below us, with a node that serves it. */
@@ -284,6 +315,7 @@ export class Bindings {
    */
   add(address: string, session: Session): void {
     const node = this.#ofNode(session);
+    if (!node.addresses.has(address)) this.#count(node, 1);
     node.addresses.add(address);
     node.reserved?.addresses.delete(address);
     const name = poolName(address);
@@ -310,13 +342,14 @@ export class Bindings {
       return;
     }
     const earlier = this.#own.get(address);
-    if (earlier !== undefined && earlier !== session) this.#byNode.get(earlier)?.addresses.delete(address);
+    if (earlier !== undefined && earlier !== session) this.#forget(this.#ofNode(earlier), address);
     this.#own.set(address, session);
   }
 
   /** Unbinds `address` from `session`; `false` if it was not bound to it. */
   remove(address: string, session: Session): boolean {
-    if (!this.#byNode.get(session)?.addresses.delete(address)) return false;
+    const node = this.#byNode.get(session);
+    if (node === undefined || !this.#forget(node, address)) return false;
     this.#release(address, session);
     return true;
   }
@@ -365,12 +398,16 @@ export class Bindings {
   }
 
   advertise(capability: string, address: string, session: Session): void {
-    const { capabilities, reserved } = this.#ofNode(session);
+    const node = this.#ofNode(session);
+    const { capabilities, reserved } = node;
     const left = reserved?.capabilities.get(capability);
     if (left?.delete(address) && left.size === 0) reserved!.capabilities.delete(capability);
-    const addresses = capabilities.get(capability);
-    if (addresses) addresses.add(address);
-    else capabilities.set(capability, new Set([address]));
+    const addresses = capabilities.get(capability) ?? new Set();
+    if (addresses.has(address)) return;
+    node.advertisements++;
+    this.#count(node, 1);
+    addresses.add(address);
+    capabilities.set(capability, addresses);
     const providers = this.#capabilities.get(capability);
     if (providers) providers.add(session);
     else this.#capabilities.set(capability, new Set([session]));
@@ -378,11 +415,13 @@ export class Bindings {
 
   /** Withdraws a capability of an address; `false` if it was not advertised. */
   withdraw(capability: string, address: string, session: Session): boolean {
-    const capabilities = this.#byNode.get(session)?.capabilities;
-    const addresses = capabilities?.get(capability);
-    if (!addresses?.delete(address)) return false;
+    const node = this.#byNode.get(session);
+    const addresses = node?.capabilities.get(capability);
+    if (node === undefined || !addresses?.delete(address)) return false;
+    node.advertisements--;
+    this.#count(node, -1);
     if (addresses.size === 0) {
-      capabilities!.delete(capability);
+      node.capabilities.delete(capability);
       this.#removeProvider(capability, session);
     }
     return true;
@@ -402,6 +441,7 @@ export class Bindings {
     const node = this.#byNode.get(session);
     if (node === undefined) return NO_BINDINGS;
     this.#byNode.delete(session);
+    this.#count(node, -node.addresses.size - node.advertisements);
     const addresses: string[] = [];
     for (const address of node.addresses) if (this.#release(address, session)) addresses.push(address);
     const capabilities: string[] = [];
@@ -414,7 +454,13 @@ export class Bindings {
   #ofNode(session: Session): NodeBindings {
     let node = this.#byNode.get(session);
     if (node === undefined) {
-      node = { addresses: new Set(), capabilities: new Map(), reserved: undefined };
+      node = {
+        addresses: new Set(),
+        capabilities: new Map(),
+        advertisements: 0,
+        isAnonymous: isStranger(session),
+        reserved: undefined,
+      };
       this.#byNode.set(session, node);
     }
     return node;

@@ -166,10 +166,11 @@ export class Control {
     const { announcer, bindings, challenge } = this.#deps;
     const bound = bindings.addressesOf(from);
     const count = (bound?.size ?? 0) + challenge.waitingCount(from);
-    if (count >= this.#maxAddresses && !bound?.has(address) && !challenge.isWaiting(address, from)) {
+    const limit = this.#limitOf(from);
+    if (count >= limit && !bound?.has(address) && !challenge.isWaiting(address, from)) {
       refuse(
         'QUOTA_EXCEEDED',
-        `Address limit of the node reached (${this.#maxAddresses}). Unbind one or raise FAME_MAX_ADDRESSES_PER_NODE.`,
+        `Address limit of the node reached (${limit}). ${this.#fixOf(limit, 'Unbind one')}`,
       );
       return;
     }
@@ -187,6 +188,17 @@ export class Control {
     const isShared = parsed.host?.startsWith('*.') || from.kind === 'peer';
     if (isShared) onDecision(undefined);
     else challenge.decide(address, from, onDecision);
+  }
+
+  // Addresses, and capabilities, that a node may have now.
+  #limitOf(from: Session): number {
+    return Math.min(this.#maxAddresses, this.#deps.bindings.roomFor(from));
+  }
+
+  #fixOf(limit: number, fix: string): string {
+    return limit < this.#maxAddresses
+      ? 'Nodes without a key have no more room together: attach with the local key.'
+      : `${fix} or raise FAME_MAX_ADDRESSES_PER_NODE.`;
   }
 
   #unbind(from: Session, envelope: Envelope, { address }: AddressUnbind): void {
@@ -225,8 +237,9 @@ export class Control {
       refuse('ADDRESS_FORBIDDEN', reason);
       return;
     }
-    if (bindings.advertisementCount(from) + capabilities.length > this.#maxAddresses) {
-      const reason = `Capability limit of the node reached (${this.#maxAddresses}; each address of a capability counts). Withdraw one or raise FAME_MAX_ADDRESSES_PER_NODE.`;
+    const limit = this.#limitOf(from);
+    if (bindings.advertisementCount(from) + capabilities.length > limit) {
+      const reason = `Capability limit of the node reached (${limit}; each address of a capability counts). ${this.#fixOf(limit, 'Withdraw one')}`;
       refuse('QUOTA_EXCEEDED', reason);
       return;
     }

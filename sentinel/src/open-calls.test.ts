@@ -1,3 +1,4 @@
+import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { expect, test } from 'vitest';
 import { endsStream, itemHeadOf, type OpenCall, OpenCalls } from './open-calls.ts';
 import type { Session } from './session/session.ts';
@@ -38,7 +39,7 @@ test('a message that is not a reply does not end a stream', () => {
   expect(ends({ error: 'not a reply' })).toBe(false);
 });
 
-const node = (path: string): Session => ({ path }) as Session;
+const node = (path: string): Session => ({ path, kind: 'node', terms: { principal: ANONYMOUS } }) as Session;
 const header = { id: 'id', to: 'svc@fame.fabric', replyTo: '__rpc__x@/S/caller', rtype: 2, timeoutMs: 0 };
 const open = (calls: OpenCalls, caller: Session, callee: Session, corrId: string): OpenCall => {
   calls.open(caller, callee, { ...header, corrId }, 'awaited', 0);
@@ -71,4 +72,38 @@ test('the same corrId of two callers names two calls', () => {
   calls.close(calls.find(one, 'c', header.replyTo)!);
   expect(calls.find(one, 'c', header.replyTo)).toBeUndefined();
   expect(calls.find(two, 'c', header.replyTo)).toBeDefined();
+});
+
+test('nodes without a key share the room for calls, and each may have as many as the others leave', () => {
+  const calls = new OpenCalls(4, 6);
+  const [a, b, callee] = [node('/S/a'), node('/S/b'), node('/S/callee')];
+  const ours = { ...node('/S/ours'), terms: { principal: { id: 'local', roles: [] } } } as unknown as Session;
+  const room = () => [a, b, ours].map((caller) => [calls.maxOf(caller), calls.hasRoom(caller)]);
+  for (let n = 0; n < 3; n++) open(calls, a, callee, `c${n}`);
+  expect(room()).toEqual([
+    [3, false],
+    [3, true],
+    [4, true],
+  ]);
+  open(calls, b, callee, 'c');
+  const last = open(calls, b, callee, 'd');
+  expect(room()).toEqual([
+    [1, false],
+    [1, false],
+    [4, true],
+  ]);
+  for (let n = 0; n < 4; n++) open(calls, ours, callee, `c${n}`);
+  calls.close(last);
+  calls.close(last);
+  expect(room()).toEqual([
+    [2, false],
+    [2, true],
+    [4, false],
+  ]);
+  for (const caller of [a, b]) calls.takeMadeBy(caller);
+  expect(room()).toEqual([
+    [4, true],
+    [4, true],
+    [4, false],
+  ]);
 });

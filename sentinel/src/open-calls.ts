@@ -6,7 +6,7 @@
 // Invariants: I1 an entry is in the chain of its corrId, in one list of its caller, and in the list of its callee. I2 an entry that
 // has ended is in no list. I3 no entry lasts longer than its time limit: all of them are bounded by their callers and the clock.
 import { LIMITS, RTYPE } from '@fame-fabric/shared';
-import type { Session } from './session/session.ts';
+import { isStranger, type Session } from './session/session.ts';
 
 /** Time for which a settled grant still admits repeated answers and acks, in ms. */
 export const SETTLED_MS = 60_000;
@@ -18,6 +18,8 @@ const MAX_TIMEOUT_MS = 86_400_000;
 const GRACE_MS = 5_000;
 /** A parent or peer carries the calls of many nodes, each of which has the limit of one caller at its own sentinel. */
 const LINK_FACTOR = 16;
+/** Entries of all nodes without a key together, each of up to 1.3 KB. One of them may have as many as the others leave. */
+const MAX_ANONYMOUS = 131_072;
 
 /**
  * - `awaited`: the caller waits for an answer.
@@ -130,6 +132,8 @@ class CallList {
 
 /** The entries of one node. */
 class NodeCalls {
+  /** True if its entries count towards `MAX_ANONYMOUS`. */
+  readonly isAnonymous: boolean;
   /** Entries that it opened, by corrId; those with equal corrIds form a chain. */
   readonly byCorrId = new Map<string, OpenCall>();
   /** Entries that it opened and that are not settled. */
@@ -145,18 +149,26 @@ class NodeCalls {
   /** Count of calls that it serves. */
   serving = 0;
   newestServed: OpenCall | undefined;
+
+  constructor(isAnonymous: boolean) {
+    this.isAnonymous = isAnonymous;
+  }
 }
 
 const NO_HEAD = Buffer.alloc(0);
 
 export class OpenCalls {
   readonly #maxPerCaller: number;
+  readonly #maxAnonymous: number;
   readonly #byNode = new Map<Session, NodeCalls>();
   #count = 0;
+  /** Entries of all nodes without a key. */
+  #anonymous = 0;
   #onNone: (() => void) | undefined;
 
-  constructor(maxPerCaller: number) {
+  constructor(maxPerCaller: number, maxAnonymous = MAX_ANONYMOUS) {
     this.#maxPerCaller = maxPerCaller;
+    this.#maxAnonymous = maxAnonymous;
   }
 
   /** Calls of all callers that wait for an answer. */
@@ -202,13 +214,14 @@ export class OpenCalls {
 
   /** True if the caller can open one more entry. */
   hasRoom(caller: Session): boolean {
-    const calls = this.#byNode.get(caller);
-    return calls === undefined || calls.size < this.maxOf(caller);
+    return (this.#byNode.get(caller)?.size ?? 0) < this.maxOf(caller);
   }
 
-  /** Maximum number of entries of this caller. */
-  maxOf({ kind }: Session): number {
-    return kind === 'node' ? this.#maxPerCaller : this.#maxPerCaller * LINK_FACTOR;
+  /** Number of entries that this caller may have now, also below its present number. */
+  maxOf(caller: Session): number {
+    if (caller.kind !== 'node') return this.#maxPerCaller * LINK_FACTOR;
+    const left = isStranger(caller) ? this.#maxAnonymous - this.#anonymous : Number.POSITIVE_INFINITY;
+    return Math.min(this.#maxPerCaller, left);
   }
 
   /** The entry of a full caller that ends first to make room: a settled one, else the oldest without an item for 30 s. */
@@ -256,6 +269,7 @@ export class OpenCalls {
     opened.next = ofCaller.byCorrId.get(corrId);
     ofCaller.byCorrId.set(corrId, opened);
     ofCaller.size++;
+    if (ofCaller.isAnonymous) this.#anonymous++;
     (state === 'settled' ? ofCaller.settled : ofCaller.open).add(opened);
     if (opened.endsAt < ofCaller.checkAt) ofCaller.checkAt = opened.endsAt;
     opened.olderServed = ofCallee.newestServed;
@@ -306,6 +320,7 @@ export class OpenCalls {
     (call.state === 'settled' ? ofCaller.settled : ofCaller.open).remove(call);
     call.state = 'closed';
     ofCaller.size--;
+    if (ofCaller.isAnonymous) this.#anonymous--;
     let at = ofCaller.byCorrId.get(corrId);
     if (at !== call) {
       while (at!.next !== call) at = at!.next;
@@ -382,7 +397,7 @@ export class OpenCalls {
   #callsOf(node: Session): NodeCalls {
     let calls = this.#byNode.get(node);
     if (calls === undefined) {
-      calls = new NodeCalls();
+      calls = new NodeCalls(isStranger(node));
       this.#byNode.set(node, calls);
     }
     return calls;

@@ -402,7 +402,7 @@ export class Router {
   }
 
   #refuseCall(from: Session, header: Header, size: number): void {
-    const reason = `Open call limit of the node reached (${this.#deps.calls.maxOf(from)}). Wait for answers, cancel calls or raise FAME_MAX_OPEN_CALLS_PER_NODE.`;
+    const reason = `Open call limit of the node reached (${this.#deps.calls.maxOf(from)}). Wait for answers, cancel calls, attach with the local key or raise FAME_MAX_OPEN_CALLS_PER_NODE.`;
     this.#refuse(from, header, 'QUOTA_EXCEEDED', reason, size);
   }
 

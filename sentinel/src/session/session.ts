@@ -4,6 +4,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import { type Principal, tryParseAddress } from '@fame-fabric/shared';
 import { isUnder } from '@fame-fabric/shared/router';
+import { isKeyed } from '../access/access.ts';
 import type { CoarseClock } from './coarse-clock.ts';
 import type { NodeTransport } from './node-transport.ts';
 import { OutboundQueue } from './outbound-queue.ts';
@@ -38,6 +39,10 @@ export interface AttachTerms {
   /** True if withholding the credit of one flow slows a pair of nodes, and no other calls of the node. */
   readonly hasPairFlows: boolean;
 }
+
+/** True for a node without a key. What such nodes may occupy together is bounded. */
+export const isStranger = ({ kind, terms }: Pick<Session, 'kind' | 'terms'>): boolean =>
+  kind === 'node' && !isKeyed(terms.principal);
 
 export class Session implements SessionIdentity {
   readonly path: string;
