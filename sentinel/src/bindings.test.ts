@@ -23,7 +23,7 @@ function leastMs<T>(prepare: () => T, run: (prepared: T) => void): number {
 
 /** Ten nodes with pools of one participant, `pools` in all. */
 function withPools(pools: number) {
-  const bindings = new Bindings();
+  const bindings = new Bindings(1_000);
   const nodes = Array.from({ length: 10 }, (_, n) => session(`/S/n${n}`));
   for (let p = 0; p < pools / 10; p++) {
     nodes.forEach((node, n) => {
@@ -50,7 +50,7 @@ test('HD3: the time in which nodes leave grows with the number of their pools, n
 test('HD3: a member of a pool leaves without a look at the other members', () => {
   const looks = (members: number): number => {
     let count = 0;
-    const bindings = new Bindings();
+    const bindings = new Bindings(1_000);
     const peers = Array.from({ length: members }, (_, n) => {
       const peer = session(`/p${n}`);
       Object.defineProperty(peer, 'kind', {
@@ -185,7 +185,7 @@ test('HD3: pools match as in a scan with poolMatches, in the order in which they
           session('/P', 'peer'),
           session('/S/d'),
         ];
-        const bindings = new Bindings();
+        const bindings = new Bindings(1_000);
         const naive = new NaivePools();
         for (const [op, n, name, host] of steps) {
           const member = sessions[n]!;
@@ -229,7 +229,7 @@ test('HD3: pools match as in a scan with poolMatches, in the order in which they
 });
 
 test('nodes without a key share the room for bindings, and each may have what the others leave', () => {
-  const bindings = new Bindings(10);
+  const bindings = new Bindings(1_000, 10);
   const [a, b] = [session('/S/a'), session('/S/b')];
   const ours = {
     ...session('/S/ours'),

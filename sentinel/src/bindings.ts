@@ -90,8 +90,8 @@ interface Reserved {
 }
 
 /**
- * Addresses and advertisements of all nodes without a key together, each of up to 1.5 KB. One of them may have as many as the
- * others leave.
+ * Least maximum of the addresses and advertisements of all nodes without a key together, each of up to 1.5 KB. One of them may
+ * have as many as the others leave.
  */
 const MAX_ANONYMOUS = 131_072;
 
@@ -120,7 +120,7 @@ export class Bindings {
   #anonymous = 0;
   readonly #maxAnonymous: number;
 
-  constructor(maxAnonymous = MAX_ANONYMOUS) {
+  constructor(maxPerNode: number, maxAnonymous = Math.max(MAX_ANONYMOUS, 2 * maxPerNode)) {
     this.#maxAnonymous = maxAnonymous;
   }
 

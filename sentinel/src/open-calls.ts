@@ -18,7 +18,10 @@ const MAX_TIMEOUT_MS = 86_400_000;
 const GRACE_MS = 5_000;
 /** A parent or peer carries the calls of many nodes, each of which has the limit of one caller at its own sentinel. */
 const LINK_FACTOR = 16;
-/** Entries of all nodes without a key together, each of up to 1.3 KB. One of them may have as many as the others leave. */
+/**
+ * Least maximum of the entries of all nodes without a key together, each of up to 1.3 KB. One of them may have as many as the others
+ * leave.
+ */
 const MAX_ANONYMOUS = 131_072;
 
 /**
@@ -166,7 +169,7 @@ export class OpenCalls {
   #anonymous = 0;
   #onNone: (() => void) | undefined;
 
-  constructor(maxPerCaller: number, maxAnonymous = MAX_ANONYMOUS) {
+  constructor(maxPerCaller: number, maxAnonymous = Math.max(MAX_ANONYMOUS, 2 * maxPerCaller)) {
     this.#maxPerCaller = maxPerCaller;
     this.#maxAnonymous = maxAnonymous;
   }

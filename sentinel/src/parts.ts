@@ -57,7 +57,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   const budget = new QueueBudget(options);
   const memory = new MemoryCeiling(options, deps.rssBytes);
   const trace = new TraceTap(clock);
-  const bindings = new Bindings();
+  const bindings = new Bindings(options.maxAddressesPerNode);
   const calls = new OpenCalls(options.maxOpenCallsPerNode);
   const table = new SessionTable();
   const announcer = new Announcements({ identity, table, bindings, log });

@@ -9,19 +9,27 @@ export class Pings {
     this.#clock = clock;
   }
 
+  /** Count of pings that wait. */
+  get size(): number {
+    return this.#waiting.length;
+  }
+
   /** Resolves `true` at the next pong, `false` after `timeoutMs`. */
   wait(timeoutMs: number): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const timer = this.#clock.after(timeoutMs, () => resolve(false));
-    this.#waiting.push(() => {
+    const end = (isAnswered: boolean): void => {
       timer.stop();
-      resolve(true);
-    });
+      this.#waiting = this.#waiting.filter((other) => other !== answered);
+      resolve(isAnswered);
+    };
+    const answered = (): void => end(true);
+    const timer = this.#clock.after(timeoutMs, () => end(false));
+    this.#waiting.push(answered);
     return promise;
   }
 
   /** A pong arrived. */
   pong(): void {
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    for (const answered of this.#waiting) answered();
   }
 }
