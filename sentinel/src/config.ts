@@ -127,7 +127,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     unit: 'bytes',
     default: '33554432, or twice FAME_QUEUE_BYTES if that is more',
     description:
-      'Outbound queues of all nodes together, with what their sockets hold; at most a quarter of FAME_MEMORY_LIMIT_BYTES. One queue gets at most what is left of it.',
+      'Outbound queues of all nodes together, with what their sockets hold; at most a quarter of FAME_MEMORY_LIMIT_BYTES. One queue gets at most what is left of it. A quarter is reserved for nodes with the local key.',
   },
   {
     name: 'FAME_MEMORY_LIMIT_BYTES',

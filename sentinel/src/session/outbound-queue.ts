@@ -8,7 +8,7 @@ import { FLOW, LIMITS, newId } from '@fame-fabric/shared';
 import type { CoarseClock } from './coarse-clock.ts';
 import { type CreditGranter, type Flow, FlowTable, MESSAGE_COST } from './flow.ts';
 import type { NodeTransport } from './node-transport.ts';
-import type { QueueBudget } from './queue-budget.ts';
+import type { QueueRoom } from './queue-budget.ts';
 
 /** Bounds of one flow and of the sentinel's own messages. The bounds of a queue in bytes are in `QueueBudget`. */
 export const QUEUE = Object.freeze({
@@ -38,7 +38,7 @@ const MAX_ALLOWANCE = 32 * LIMITS.creditWindow;
 
 export class OutboundQueue implements CreditGranter {
   readonly #time: CoarseClock;
-  readonly #budget: QueueBudget;
+  readonly #budget: QueueRoom;
   /** The connection; absent while detached. */
   #transport: NodeTransport | undefined;
   #flows: FlowTable | undefined;
@@ -58,7 +58,7 @@ export class OutboundQueue implements CreditGranter {
   /** Called when the node has credit again on every flow on which it had sent too much. */
   onRecovered: (() => void) | undefined;
 
-  constructor(time: CoarseClock, budget: QueueBudget) {
+  constructor(time: CoarseClock, budget: QueueRoom) {
     this.#time = time;
     this.#budget = budget;
     this.#movedAt = time.now;

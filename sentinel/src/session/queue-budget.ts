@@ -7,6 +7,12 @@ const SOCKET_BYTES = 98_304;
 /** The same while the budget is used up. Above the size of a gather buffer, which is no sign of a slow reader. */
 const SHORT_SOCKET_BYTES = 32_768;
 
+/** Share of the total that is reserved for the queues of nodes with a key, and of sentinels. */
+const KEYED_SHARE = 1 / 4;
+
+/** The budget as a queue sees it. */
+export type QueueRoom = Pick<QueueBudget, 'queueBytes' | 'queueBound' | 'socketBound' | 'countQueued'>;
+
 export interface QueueLimits {
   /** Largest queue of one node, in bytes. @default 8 MiB */
   readonly queueBytes: number;
@@ -17,6 +23,8 @@ export interface QueueLimits {
 export class QueueBudget implements QueueLimits {
   readonly queueBytes: number;
   readonly queueTotalBytes: number;
+  /** The budget as the queues of nodes without a key see it. */
+  readonly open: QueueRoom;
   /** Bytes that wait in queues, with the overhead of each message. */
   #queued = 0;
   /** Bytes that sockets hold because the system has not accepted them. */
@@ -25,6 +33,7 @@ export class QueueBudget implements QueueLimits {
   constructor({ queueBytes, queueTotalBytes }: QueueLimits) {
     this.queueBytes = queueBytes;
     this.queueTotalBytes = queueTotalBytes;
+    this.open = new OpenRoom(this);
   }
 
   get queuedBytes(): number {
@@ -58,5 +67,34 @@ export class QueueBudget implements QueueLimits {
   /** Counts bytes that a socket began to hold; a negative number counts released ones. */
   countHeld(bytes: number): void {
     this.#held += bytes;
+  }
+}
+
+class OpenRoom implements QueueRoom {
+  readonly #budget: QueueBudget;
+
+  constructor(budget: QueueBudget) {
+    this.#budget = budget;
+  }
+
+  get queueBytes(): number {
+    return this.#budget.queueBytes;
+  }
+
+  get #room(): number {
+    const { queueTotalBytes, queuedBytes, socketBytes } = this.#budget;
+    return queueTotalBytes * (1 - KEYED_SHARE) - queuedBytes - socketBytes;
+  }
+
+  get queueBound(): number {
+    return Math.min(this.queueBytes, this.#room);
+  }
+
+  get socketBound(): number {
+    return this.#room > 0 ? SOCKET_BYTES : SHORT_SOCKET_BYTES;
+  }
+
+  countQueued(bytes: number): void {
+    this.#budget.countQueued(bytes);
   }
 }

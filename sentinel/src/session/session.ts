@@ -84,7 +84,7 @@ export class Session implements SessionIdentity {
     this.systemId = identity.systemId;
     this.kind = identity.kind;
     this.startedAt = startedAt;
-    this.outbound = new OutboundQueue(time, budget);
+    this.outbound = new OutboundQueue(time, isStranger({ kind: this.kind, terms }) ? budget.open : budget);
     this.#isSentinel = identity.kind !== 'node';
     this.#time = time;
     this.#receivedAt = time.now;
