@@ -8,7 +8,7 @@ import {
   makeEnvelope,
   type Principal,
 } from '@fame-fabric/shared';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { REPLACEABLE_MS, SETTLED_MS } from './open-calls.ts';
 import { type FakeNode, makeTestParts, type TestOptions } from './testing/sentinel-parts.ts';
 
@@ -494,6 +494,17 @@ describe('rule 3: open calls end by themselves', () => {
     open('c3', { rtype: 4 });
     put(caller, { type: 'SecureOpen', cid: 'x' }, { ...header, corrId: 'c3' });
     expect(cancels()).toMatchObject([{ type: 'SecureOpen' }, { type: 'CallCancel', corrId: 'c3' }]);
+  });
+
+  test('a callee with too many calls of nodes without a key is busy for them, and not for nodes with the key', () => {
+    const { agent, attach, calls, caller } = trio();
+    const ours = attach('ours', { principal: LOCAL });
+    vi.spyOn(calls, 'mayServe').mockImplementation((_callee, { systemId }) => systemId === 'ours');
+    expect(caller.call('math@fame.fabric', 'c2')).toMatchObject([
+      { frame: { ok: false, code: 'NODE_BUSY' } },
+    ]);
+    expect(ours.call('math@fame.fabric', 'c3')).toEqual([]);
+    expect(received(agent).map(({ corrId }) => corrId)).toEqual(['c3']);
   });
 
   test('at the bound the oldest call without an item for 30 s makes room, and both of its ends are notified', () => {

@@ -107,3 +107,19 @@ test('nodes without a key share the room for calls, and each may have as many as
     [4, false],
   ]);
 });
+
+test('the calls of nodes without a key leave room at each callee for those with one', () => {
+  const calls = new OpenCalls(10, 10, 2);
+  const [a, b, callee] = [node('/S/a'), node('/S/b'), node('/S/callee')];
+  const peer = { ...callee, kind: 'peer' } as Session;
+  const ours = { ...node('/S/ours'), terms: { principal: { id: 'local', roles: [] } } } as unknown as Session;
+  const may = () => [a, b, ours].map((caller) => calls.mayServe(callee, caller));
+  open(calls, ours, callee, 'c');
+  const first = open(calls, a, callee, 'c');
+  expect(may()).toEqual([true, true, true]);
+  open(calls, b, callee, 'c');
+  expect(may()).toEqual([false, false, true]);
+  expect([calls.mayServe(node('/S/other'), a), calls.mayServe(peer, a)]).toEqual([true, true]);
+  calls.close(first);
+  expect(may()).toEqual([true, true, true]);
+});

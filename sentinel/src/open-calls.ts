@@ -32,6 +32,9 @@ const MAX_ANONYMOUS = 131_072;
 export type OpenState = 'awaited' | 'granted' | 'settled';
 export type CallState = OpenState | 'closed';
 
+/** Calls of nodes without a key that one node serves. Our links serve 32,768 calls: a quarter is left to nodes with the key. */
+const MAX_SERVED_ANONYMOUS = 24_576;
+
 /** The header fields of a forwarded message that open an entry. */
 export interface CallHeader {
   readonly corrId: string;
@@ -151,6 +154,8 @@ class NodeCalls {
   replaceableAt = 0;
   /** Count of calls that it serves. */
   serving = 0;
+  /** Count of those whose callers have no key. */
+  servingAnonymous = 0;
   newestServed: OpenCall | undefined;
 
   constructor(isAnonymous: boolean) {
@@ -163,13 +168,19 @@ const NO_HEAD = Buffer.alloc(0);
 export class OpenCalls {
   readonly #maxPerCaller: number;
   readonly #maxAnonymous: number;
+  readonly #maxServedAnonymous: number;
   readonly #byNode = new Map<Session, NodeCalls>();
   #count = 0;
   /** Entries of all nodes without a key. */
   #anonymous = 0;
   #onNone: (() => void) | undefined;
 
-  constructor(maxPerCaller: number, maxAnonymous = Math.max(MAX_ANONYMOUS, 2 * maxPerCaller)) {
+  constructor(
+    maxPerCaller: number,
+    maxAnonymous = Math.max(MAX_ANONYMOUS, 2 * maxPerCaller),
+    maxServedAnonymous = Math.max(MAX_SERVED_ANONYMOUS, 2 * maxPerCaller),
+  ) {
+    this.#maxServedAnonymous = maxServedAnonymous;
     this.#maxPerCaller = maxPerCaller;
     this.#maxAnonymous = maxAnonymous;
   }
@@ -213,6 +224,12 @@ export class OpenCalls {
       call = call.next;
     }
     return undefined;
+  }
+
+  /** True if the callee may serve one more call of the caller. A parent or peer carries calls to many nodes. */
+  mayServe(callee: Session, caller: Session): boolean {
+    if (callee.kind !== 'node' || !isStranger(caller)) return true;
+    return (this.#byNode.get(callee)?.servingAnonymous ?? 0) < this.#maxServedAnonymous;
   }
 
   /** True if the caller can open one more entry. */
@@ -338,6 +355,7 @@ export class OpenCalls {
   #countAwaited(call: OpenCall, change: 1 | -1): void {
     call.ofCaller.awaited += change;
     call.ofCallee.serving += change;
+    if (call.ofCaller.isAnonymous) call.ofCallee.servingAnonymous += change;
     this.#count += change;
     if (this.#count === 0) this.#onNone?.();
   }

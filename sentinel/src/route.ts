@@ -292,6 +292,11 @@ export class Router {
       this.#refuse(from, header, 'NODE_BUSY', 'The sentinel is shutting down', size);
       return false;
     }
+    if (!this.#deps.calls.mayServe(target, from)) {
+      const reason = `The node that serves ${header.to} has too many open calls of nodes without a key`;
+      this.#refuse(from, header, 'NODE_BUSY', reason, size);
+      return false;
+    }
     // Other nodes are slowed by their credit, which is withheld from here on.
     if (!from.terms.hasPairFlows && target.outbound.isBusy) {
       this.#refuseFull(from, target, header, undefined, size);
