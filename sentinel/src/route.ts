@@ -115,7 +115,7 @@ export class Router {
       return;
     }
     if (envelope.frame.type !== 'CreditUpdate' && envelope.flowId !== undefined) {
-      from.outbound.countReceived(envelope.flowId, undefined);
+      from.outbound.countReceived(envelope.flowId, bytes.length, undefined);
     }
     control.receive(from, envelope, bytes.length);
   }
@@ -260,7 +260,7 @@ export class Router {
       isAnswer && call!.isStream && from.terms.hasStreamFlows && header.flowId === header.corrId;
     // Nodes without flows of their own for each pair would stop all of their calls and answers.
     const mayWithhold = from.terms.hasPairFlows ? !endsFlow : !isRequest && !isAnswer;
-    this.#count(from, header.flowId, mayWithhold ? outbound : undefined);
+    this.#count(from, header.flowId, bytes.length, mayWithhold ? outbound : undefined);
     if (call !== undefined) {
       if (isAnswer) calls.settle(call, header.rtype, time.now);
       else calls.touch(call, time.now);
@@ -328,7 +328,7 @@ export class Router {
       const reason = `An answer of ${size} bytes was dropped: the outbound queue of its caller has ${outbound.bytes} bytes and no room. Read answers as they arrive, or raise FAME_QUEUE_BYTES.`;
       outbound.sendControl(nack(identity, call, code, reason));
     }
-    this.#count(from, header.flowId, from.terms.hasPairFlows ? outbound : undefined);
+    this.#count(from, header.flowId, size, from.terms.hasPairFlows ? outbound : undefined);
     if (call.isStream) {
       calls.close(call);
       sessions.cancelAtCallee(call, 'slow-reader');
@@ -341,8 +341,8 @@ export class Router {
   }
 
   // Counts a received message. A node that ignores its credit is paused.
-  #count(from: Session, flowId: string, receiver: OutboundQueue | undefined): void {
-    if (from.outbound.countReceived(flowId, receiver)) this.#deps.brake.apply(from);
+  #count(from: Session, flowId: string, size: number, receiver: OutboundQueue | undefined): void {
+    if (from.outbound.countReceived(flowId, size, receiver)) this.#deps.brake.apply(from);
   }
 
   // The grant that a message opens if it is no request: one for its ack, or one for the answer to a plain message.
@@ -393,7 +393,7 @@ export class Router {
   #drop(from: Session, header: Header, size: number): void {
     const { counters, trace } = this.#deps;
     counters.ungranted++;
-    if (header.flowId !== '') from.outbound.countReceived(header.flowId, undefined);
+    if (header.flowId !== '') from.outbound.countReceived(header.flowId, size, undefined);
     if (trace.isActive) this.#trace('drop', from, header, size, {});
   }
 
@@ -443,7 +443,7 @@ export class Router {
       this.#refuseFull(from, target, header, call, bytes.length);
       return;
     }
-    this.#count(from, header.flowId, from.terms.hasPairFlows ? target.outbound : undefined);
+    this.#count(from, header.flowId, bytes.length, from.terms.hasPairFlows ? target.outbound : undefined);
     if (call !== undefined) {
       if (type === 'SecureClose') calls.close(call);
       else calls.touch(call, time.now);
@@ -458,7 +458,7 @@ export class Router {
   #forwardAck(from: Session, target: Session | undefined, header: Header, ok: boolean, bytes: Buffer): void {
     const { calls, identity, time } = this.#deps;
     if (target === undefined || target === from || header.to.endsWith(`@${identity.path}`)) {
-      from.outbound.countReceived(header.flowId, undefined);
+      from.outbound.countReceived(header.flowId, bytes.length, undefined);
       return;
     }
     const call = this.#callOf(from, target, header);
@@ -469,10 +469,10 @@ export class Router {
     if (!target.outbound.enqueue(bytes, header.flowId, call !== undefined)) {
       // A negative ack is an answer, and its caller must not wait for it in vain.
       if (!ok && call !== undefined) this.#refuseFull(from, target, header, call, bytes.length);
-      else from.outbound.countReceived(header.flowId, undefined);
+      else from.outbound.countReceived(header.flowId, bytes.length, undefined);
       return;
     }
-    from.outbound.countReceived(header.flowId, undefined);
+    from.outbound.countReceived(header.flowId, bytes.length, undefined);
     if (!ok && call !== undefined) calls.settle(call, header.rtype, time.now);
   }
 
@@ -512,7 +512,7 @@ export class Router {
     counters.refuse(code);
     const isRequest = (header.rtype & REQUEST_RTYPES) !== 0;
     const receiver = isRequest && !from.terms.hasPairFlows ? undefined : full?.outbound;
-    if (header.flowId !== '') this.#count(from, header.flowId, receiver);
+    if (header.flowId !== '') this.#count(from, header.flowId, size, receiver);
     from.outbound.sendControl(nack(identity, header, code, reason));
     if (trace.isActive) this.#trace('refuse', from, header, size, { code });
   }
@@ -526,7 +526,7 @@ export class Router {
     counters.badFrames++;
     const refused = refusedOf(bytes);
     // The sender spent credit for it.
-    if (refused.flowId) this.#count(from, refused.flowId, undefined);
+    if (refused.flowId) this.#count(from, refused.flowId, bytes.length, undefined);
     from.outbound.sendControl(nack(identity, refused, code, reason));
     // Neither of these counts as an attack: a newer node may send unknown frames, and any node a large message.
     if (code === 'PROTO_UNKNOWN_FRAME' || code === 'MESSAGE_TOO_LARGE') return;

@@ -28,6 +28,7 @@ export {
 } from './link/admission-url.ts';
 export {
   AGENT_CAPABILITY,
+  BYTE_CREDIT_CAPABILITY,
   CANCEL_CAPABILITY,
   isOwnSoftware,
   NODE_CAPABILITIES,

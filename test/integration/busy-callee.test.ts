@@ -2,7 +2,7 @@
 import { defineAgent, operation } from '@fame-fabric/agents';
 import { FabricError } from '@fame-fabric/shared';
 import { afterEach, expect, test } from 'vitest';
-import { closeLinks, connectLink } from '../kit/our-node.ts';
+import { closeLinks, connectLink, serviceOf } from '../kit/our-node.ts';
 import { startOurSentinel } from '../kit/sentinel.ts';
 
 afterEach(closeLinks);
@@ -27,6 +27,17 @@ test('HD10: 200 calls to an agent that runs one and lets one wait are all answer
   );
   expect(answers).toEqual(ids);
   expect(executed.toSorted()).toEqual(ids.toSorted());
+});
+
+test('HD10: 6,000 calls at once of one link, more than the sentinel admits, are slowed and not refused', async () => {
+  const { url } = await startOurSentinel();
+  const [agentLink, caller] = await Promise.all([connectLink(url), connectLink(url)]);
+  await agentLink.bind('echo@fame.fabric', serviceOf({ echo: ([n]) => n }));
+  const numbers = Array.from({ length: 6_000 }, (_, n) => ({ n }));
+  const answers = await Promise.all(
+    numbers.map((n) => caller.call('echo@fame.fabric', 'echo', n, { timeoutMs: 60_000 })),
+  );
+  expect(answers).toEqual(numbers);
 });
 
 test('HD10: an operation that ran is not repeated, although it failed with NODE_BUSY', async () => {

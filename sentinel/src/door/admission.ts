@@ -9,6 +9,7 @@ import {
   FabricError,
   FLOW,
   isFabricError,
+  LIMITS,
   type Logger,
   type NodeAttach,
   type NodeAttachAck,
@@ -16,6 +17,7 @@ import {
   type Timer,
 } from '@fame-fabric/shared';
 import {
+  BYTE_CREDIT_CAPABILITY,
   CANCEL_CAPABILITY,
   cutText,
   PAIR_FLOWS_CAPABILITY,
@@ -91,6 +93,7 @@ export interface PeerAnnouncer {
 export class Admission {
   readonly #deps: AdmissionDeps;
   readonly #maxSessions: number;
+  readonly #maxOpenCalls: number;
   /** Oldest first. */
   readonly #candidates = new Set<Candidate>();
   /** Those without a key, oldest first. */
@@ -99,9 +102,10 @@ export class Admission {
   #timer: Timer | undefined;
   #isStopped = false;
 
-  constructor(deps: AdmissionDeps, options: { maxSessions: number }) {
+  constructor(deps: AdmissionDeps, options: { maxSessions: number; maxOpenCallsPerNode: number }) {
     this.#deps = deps;
     this.#maxSessions = options.maxSessions;
+    this.#maxOpenCalls = options.maxOpenCallsPerNode;
   }
 
   /** True if a new connection may be opened. */
@@ -253,6 +257,7 @@ export class Admission {
       acceptsCancel: capabilities?.includes(CANCEL_CAPABILITY) ?? false,
       hasStreamFlows: capabilities?.includes(STREAM_FLOWS_CAPABILITY) ?? false,
       hasPairFlows: capabilities?.includes(PAIR_FLOWS_CAPABILITY) ?? false,
+      hasByteCredit: capabilities?.includes(BYTE_CREDIT_CAPABILITY) ?? false,
     };
     const digest = resumeToken ? tokenDigest(resumeToken) : undefined;
     const request: AttachRequest = { systemId, kind, terms, tokenDigest: digest };
@@ -271,6 +276,8 @@ export class Admission {
       // Only sessions of nodes outlive their connection.
       resumeToken: kind === 'node' ? session.rotateToken(digest) : undefined,
       principal: session.terms.principal,
+      maxOpenCalls: this.#maxOpenCalls,
+      creditBytes: terms.hasByteCredit ? LIMITS.creditReturnBytes : undefined,
     };
     transport.send(answer(identity, envelope, ack, FLOW.syn));
     log.debug('a node attached', { path: session.path, kind });

@@ -26,6 +26,8 @@ export class Flow {
   credit: number;
   /** Messages that we received and have not granted credit for. */
   received = 0;
+  /** Bytes of them. */
+  receivedBytes = 0;
   /** Messages that the sender may still send. A surplus stays here: only the sender knows how much its window cut off. */
   allowance: number = LIMITS.creditWindow;
   /** Credit is due to the sender, but a congested flow elsewhere holds it back. */

@@ -15,13 +15,14 @@ function makeQueues(
   count: number,
   limits = { queueBytes: 8 * MiB, queueTotalBytes: 48 * MiB },
   isExact = true,
+  hasByteCredit = false,
 ) {
   const budget = new QueueBudget(limits);
   const time = new CoarseClock(new ManualClock());
   const queues = Array.from({ length: count }, () => {
     const transport = new FakeTransport();
     const queue = new OutboundQueue(time, budget);
-    queue.attach(transport, isExact);
+    queue.attach(transport, { hasPairFlows: isExact, hasByteCredit });
     return { queue, transport };
   });
   return { budget, queues };
@@ -95,7 +96,7 @@ class HonestNode {
       if (target.queue.enqueue(message(flowId, n, size), flowId, false)) {
         target.accepted.set(flowId, [...(target.accepted.get(flowId) ?? []), n]);
       }
-      expect(this.queue.countReceived(flowId, target.queue)).toBe(false);
+      expect(this.queue.countReceived(flowId, size, target.queue)).toBe(false);
     }
   }
 
@@ -121,7 +122,7 @@ class HonestNode {
     this.transport = new FakeTransport();
     for (const flowId of this.#credit.keys()) this.#credit.set(flowId, LIMITS.creditWindow);
     this.#counts.clear();
-    this.queue.attach(this.transport, this.#isExact);
+    this.queue.attach(this.transport, { hasPairFlows: this.#isExact, hasByteCredit: false });
     this.queue.flush();
     for (const flowId of this.#backlog.keys()) this.#pump(flowId);
   }
@@ -199,7 +200,7 @@ test('HD10: the credit of a sender is withheld while its flow is long, and grant
   reader.transport.bufferedBytes = FULL;
   for (let n = 0; n < 32; n++) {
     reader.queue.enqueue(message('f', n, 65_536), 'f', false);
-    sender.queue.countReceived('f', reader.queue);
+    sender.queue.countReceived('f', 100, reader.queue);
   }
   expect(take(sender.transport).credits).toEqual([]);
   expect(reader.queue.withheldGrants).toBe(1);
@@ -207,6 +208,19 @@ test('HD10: the credit of a sender is withheld while its flow is long, and grant
   reader.queue.flush();
   expect(take(sender.transport).credits).toMatchObject([{ flowId: 'f', credits: 32 }]);
   expect(reader.queue.withheldGrants).toBe(0);
+});
+
+test('HD10: credit is granted after 256 KiB of a flow, to a node that bounds its bytes in flight', () => {
+  for (const [hasByteCredit, credits] of [
+    [true, [{ flowId: 'f', credits: 4 }]],
+    [false, []],
+  ] as const) {
+    const { queues } = makeQueues(2, undefined, true, hasByteCredit);
+    const [sender, reader] = queues as [(typeof queues)[0], (typeof queues)[0]];
+    for (let n = 0; n < 4; n++) sender.queue.countReceived('f', 65_536, reader.queue);
+    expect(take(sender.transport).credits).toMatchObject(credits);
+    expect(take(sender.transport).credits).toEqual([]);
+  }
 });
 
 test('a large flow does not hold up a small one', () => {
@@ -257,7 +271,7 @@ test('a sender overruns its credit by a message beyond its window, and recovers 
   let sent = 0;
   const send = (): boolean => {
     reader.queue.enqueue(message('f', sent++, 65_536), 'f', false);
-    return sender.queue.countReceived('f', reader.queue);
+    return sender.queue.countReceived('f', 100, reader.queue);
   };
   for (let n = 0; n < 32; n++) expect(send()).toBe(false);
   expect(send()).toBe(true);

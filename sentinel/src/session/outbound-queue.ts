@@ -36,6 +36,13 @@ const CONTROL = '';
 /** Grants that an honest sender may have read late, all at once. Beyond them it counts as one that ignores its credit. */
 const MAX_ALLOWANCE = 32 * LIMITS.creditWindow;
 
+/** Declarations of a node about the credit that it spends. */
+export interface CreditTerms {
+  /** It spends credit for each message of a flow, and for nothing else. */
+  readonly hasPairFlows: boolean;
+  readonly hasByteCredit: boolean;
+}
+
 export class OutboundQueue implements CreditGranter {
   readonly #time: CoarseClock;
   readonly #budget: QueueRoom;
@@ -51,6 +58,8 @@ export class OutboundQueue implements CreditGranter {
   #overruns = 0;
   /** True if the node spends credit for exactly those messages that are counted here. */
   #isExact = false;
+  /** True if credit is granted after some bytes of a flow, too. */
+  #grantsByBytes = false;
   #movedAt: number;
   #isSaturated = false;
   #isClosed = false;
@@ -236,11 +245,11 @@ export class OutboundQueue implements CreditGranter {
   }
 
   /**
-   * Counts one message of a flow received from the node. Credit is granted after 24, and withheld while that flow is
-   * congested in the queue of `receiver`; without a receiver it is granted in any case. Returns `true` if the node has just
-   * sent more than it was granted.
+   * Counts one message of `size` bytes of a flow received from the node. Credit is granted after 24 messages, to nodes with
+   * credit by bytes also after 256 KiB. It is withheld while that flow is congested in the queue of `receiver`; without a receiver
+   * it is granted in any case. Returns `true` if the node has just sent more than it was granted.
    */
-  countReceived(flowId: string, receiver: OutboundQueue | undefined): boolean {
+  countReceived(flowId: string, size: number, receiver: OutboundQueue | undefined): boolean {
     const flow = this.#flows?.get(flowId) ?? this.#addFlow(flowId);
     if (flow.isGrantWithheld) {
       // Link-local frames need no credit.
@@ -250,7 +259,11 @@ export class OutboundQueue implements CreditGranter {
       return true;
     }
     flow.allowance--;
-    if (++flow.received < LIMITS.creditReturnAfter) return false;
+    flow.receivedBytes += size;
+    const isDue =
+      ++flow.received >= LIMITS.creditReturnAfter ||
+      (this.#grantsByBytes && flow.receivedBytes >= LIMITS.creditReturnBytes);
+    if (!isDue) return false;
     if (receiver === undefined || !receiver.#withholdGrant(this, flow)) this.grantCredit(flow);
     return false;
   }
@@ -275,6 +288,7 @@ export class OutboundQueue implements CreditGranter {
     const credits = this.#isExact ? Math.min(creditWindow, creditWindow - flow.allowance) : creditWindow;
     flow.isGrantWithheld = false;
     flow.received = 0;
+    flow.receivedBytes = 0;
     flow.allowance = Math.min(MAX_ALLOWANCE, flow.allowance + credits);
     if (flow.hasEnded && flow.queued === 0) this.#flows?.delete(flow);
     if (flow.isOverrun) this.#recover(flow);
@@ -321,15 +335,16 @@ export class OutboundQueue implements CreditGranter {
 
   /**
    * Sends through a new connection; all windows start full. Call `flush` once the attach is acknowledged.
-   * @param isExact true if the node spends credit for each message of a flow, and for nothing else
    */
-  attach(transport: NodeTransport, isExact: boolean): void {
+  attach(transport: NodeTransport, { hasPairFlows, hasByteCredit }: CreditTerms): void {
     this.#transport = transport;
-    this.#isExact = isExact;
+    this.#isExact = hasPairFlows;
+    this.#grantsByBytes = hasByteCredit;
     this.#movedAt = this.#time.now;
     for (const flow of this.#flows?.values() ?? []) {
       if (flow.id !== CONTROL) flow.credit = LIMITS.creditWindow;
       flow.received = 0;
+      flow.receivedBytes = 0;
       flow.allowance = LIMITS.creditWindow;
       if (flow.isOverrun) this.#recover(flow);
       if (flow.queued > 0) this.#addReady(flow);

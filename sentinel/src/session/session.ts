@@ -38,6 +38,8 @@ export interface AttachTerms {
   readonly hasStreamFlows: boolean;
   /** True if withholding the credit of one flow slows a pair of nodes, and no other calls of the node. */
   readonly hasPairFlows: boolean;
+  /** True if the node bounds the bytes of a flow in flight, and needs credit after some bytes. */
+  readonly hasByteCredit: boolean;
 }
 
 /** True for a node without a key. What such nodes may occupy together is bounded. */
@@ -90,7 +92,7 @@ export class Session implements SessionIdentity {
     this.#receivedAt = time.now;
     this.#transport = transport;
     this.#terms = terms;
-    this.outbound.attach(transport, terms.hasPairFlows);
+    this.outbound.attach(transport, terms);
   }
 
   get state(): SessionState {
@@ -183,7 +185,7 @@ export class Session implements SessionIdentity {
     this.#transport = transport;
     this.#terms = terms;
     this.markReceived();
-    this.outbound.attach(transport, terms.hasPairFlows);
+    this.outbound.attach(transport, terms);
   }
 
   /** Marks the connection as lost and keeps the queue. */

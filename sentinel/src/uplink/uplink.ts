@@ -163,6 +163,7 @@ export class Uplink {
         acceptsCancel: isOurs,
         hasStreamFlows: isOurs,
         hasPairFlows: isOurs,
+        hasByteCredit: false,
       },
     );
     this.#session = session;

@@ -57,16 +57,16 @@ describe('HD2: answers to a caller that does not read', () => {
   it('are errors READER_TOO_SLOW beyond the bound, and none is lost or INTERNAL', async () => {
     const calls: IncomingCall[] = [];
     const { request, read, codes, agent } = await served(serve((call) => calls.push(call)));
-    for (let n = 0; n < 300; n++) request('slow', `c${n}`);
+    for (let n = 0; n < 400; n++) request('slow', `c${n}`);
     await settle();
-    expect(calls).toHaveLength(300);
+    expect(calls).toHaveLength(400);
     for (const call of calls) void call.reply(LARGE);
     expect(agent.counts.serving).toBe(0);
     await read('slow');
-    expect(codes('slow')).toHaveLength(300);
-    // 32 with credit, and 16 MiB.
-    expect(countOf(codes('slow'), 'result')).toBe(32 + Math.floor(16_777_216 / 150_900));
-    expect(countOf(codes('slow'), 'READER_TOO_SLOW')).toBe(300 - countOf(codes('slow'), 'result'));
+    expect(codes('slow')).toHaveLength(400);
+    // 32 with credit, and 32 MiB.
+    expect(countOf(codes('slow'), 'result')).toBe(32 + Math.floor(33_554_432 / 150_900));
+    expect(countOf(codes('slow'), 'READER_TOO_SLOW')).toBe(400 - countOf(codes('slow'), 'result'));
     expect(agent.counts.waiting).toBe(0);
   });
 
@@ -112,7 +112,7 @@ describe('HD2: answers to a caller that does not read', () => {
     );
     for (let n = 0; n < 40; n++) request('slow', `c${n}`);
     const header = { to: 'a@fame.fabric', replyTo: '__rpc__x@/S/slow', rtype: 2 };
-    for (let n = 0; n < 20; n++) {
+    for (let n = 0; n < 40; n++) {
       sentinel.send(
         sentinel.node,
         makeEnvelope({ type: 'Data', payload: n }, { ...header, corrId: `m${n}` }),
@@ -120,7 +120,7 @@ describe('HD2: answers to a caller that does not read', () => {
     }
     await settle();
     await read('slow');
-    expect(answers).toHaveLength(60);
+    expect(answers).toHaveLength(80);
     expect(countOf(codes('slow'), 'READER_TOO_SLOW')).toBeGreaterThan(0);
     expect(countOf(codes('slow'), 'INTERNAL')).toBe(0);
   });
@@ -129,7 +129,7 @@ describe('HD2: answers to a caller that does not read', () => {
     const failures: unknown[] = [];
     const calls: IncomingCall[] = [];
     const { request, agent } = await served(serve((call) => calls.push(call)));
-    for (let n = 0; n < 20; n++) request('slow', `s${n}`, { rtype: 4 });
+    for (let n = 0; n < 40; n++) request('slow', `s${n}`, { rtype: 4 });
     await settle();
     for (const call of calls) {
       for (let n = 0; n < 40; n++) call.push(n < 32 ? n : LARGE).catch((error) => failures.push(error));
@@ -137,7 +137,7 @@ describe('HD2: answers to a caller that does not read', () => {
     await settle();
     expect(failures.length).toBeGreaterThan(0);
     expect(failures[0]).toMatchObject({ code: 'READER_TOO_SLOW' });
-    expect(agent.counts.waitingBytes).toBeLessThanOrEqual(16_777_216);
+    expect(agent.counts.waitingBytes).toBeLessThanOrEqual(33_554_432);
   });
 });
 

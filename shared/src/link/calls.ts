@@ -1,5 +1,5 @@
 // The calls that this node makes, from `call()` to the answer. A request goes over the loop if this link serves the address,
-// otherwise to the sentinel. It waits here without a connection, and at the limit of calls in flight at a foreign sentinel.
+// otherwise to the sentinel. It waits here without a connection, and at the limit of calls in flight.
 // Credits and queues are in `neighbor.ts`; the calls that this node serves are in `serving.ts`.
 import { backoffDelayMs } from '../async/backoff.ts';
 import type { Clock } from '../async/clock.ts';
@@ -60,7 +60,7 @@ export class Calls implements CallOwner {
   readonly #waiting = new Set<OpenCall>();
   /** Number of unanswered requests at the sentinel. */
   #inFlight = 0;
-  /** Limit of `#inFlight`. */
+  /** Limit of `#inFlight`: that of the sentinel, or ours at a foreign one. */
   maxInFlight = Number.POSITIVE_INFINITY;
   readonly #idleWaiters = new Waiters();
 

@@ -25,7 +25,12 @@ describe('the first attach', () => {
       originType: 'downstream',
       systemId: 'node-1',
       acceptedLogicals: ['fame.fabric'],
-      capabilities: ['fame.capability.cancel', 'fame.capability.stream-flows', 'fame.capability.pair-flows'],
+      capabilities: [
+        'fame.capability.cancel',
+        'fame.capability.stream-flows',
+        'fame.capability.pair-flows',
+        'fame.capability.byte-credit',
+      ],
     });
   });
 

@@ -34,6 +34,10 @@ export interface HeldCall {
 export class SendFlow {
   readonly id: string;
   credit: number = LIMITS.creditWindow;
+  /** Bytes of messages whose credit was not returned, for a neighbor that grants credit by bytes. */
+  inFlightBytes = 0;
+  /** Sizes of those messages, in order. */
+  inFlight: Fifo<number> | undefined;
   /** Number of the next message. Streams number their items, so that the caller detects a gap. */
   seq = 0;
   /** True if the flow is removed as soon as its queue is empty. */
@@ -50,6 +54,8 @@ export class SendFlow {
   /** Of a pair flow: requests of the caller that wait until its answers have been sent. */
   held: Fifo<{ readonly call: HeldCall; readonly cost: number }> | undefined;
   heldBytes = 0;
+  /** Of a pair flow: some of these requests were just started, and others follow. */
+  isStarting = false;
   /** Of a pair flow: waiters for room in its queue. */
   roomWaiters: Waiters | undefined;
 

@@ -21,7 +21,12 @@ import { Bindings } from './bindings.ts';
 import { CallIterator } from './call-iterator.ts';
 import { Callers } from './callers.ts';
 import { Calls, FOREIGN_MAX_IN_FLIGHT } from './calls.ts';
-import { isOwnSoftware, NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY } from './capabilities.ts';
+import {
+  BYTE_CREDIT_CAPABILITY,
+  isOwnSoftware,
+  NODE_CAPABILITIES,
+  PAIR_FLOWS_CAPABILITY,
+} from './capabilities.ts';
 import { Control } from './control.ts';
 import { Deliveries } from './deliveries.ts';
 import { Dialer } from './dialer.ts';
@@ -43,6 +48,8 @@ const CLOSE_TIMEOUT_MS = 2_000;
  */
 export const SERVING_BACKOFF_MAX_MS = 2_000;
 const BACKOFF_MAX_MS = 10_000;
+/** Grants of credit by bytes that one flow may have in flight. */
+const BYTE_WINDOW_GRANTS = 4;
 
 /** A node's connection to a sentinel, which survives reconnects. */
 export class Link {
@@ -81,8 +88,9 @@ export class Link {
     this.systemId = options.systemId ?? newId();
     this.#resumeToken = options.resumeToken;
     this.#identity = new NodeIdentity(options.sidOf);
-    this.#uplink = new Neighbor(this.#identity.flowId, trace, options.queueBytes);
-    this.#loop = new Neighbor(this.#identity.flowId, trace, options.queueBytes);
+    const later = (fn: () => void): void => void clock.after(0, fn);
+    this.#uplink = new Neighbor(this.#identity.flowId, trace, options.queueBytes, later);
+    this.#loop = new Neighbor(this.#identity.flowId, trace, options.queueBytes, later);
     this.#bindings = new Bindings(this.#identity);
     this.#control = new Control({ clock, neighbor: this.#uplink, identity: this.#identity });
     this.#deliveries = options.deliveryProfile === 'at-least-once' ? new Deliveries(clock) : undefined;
@@ -231,7 +239,7 @@ export class Link {
         systemId: this.systemId,
         instanceId: this.#instanceId,
         acceptedLogicals: [...(this.#options.acceptedLogicals ?? ['fame.fabric'])],
-        capabilities: [...NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY],
+        capabilities: [...NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY, BYTE_CREDIT_CAPABILITY],
         resumeToken: this.#resumeToken,
       },
       this.#identity.header({ traceId: newId(), corrId: newId() }),
@@ -247,7 +255,8 @@ export class Link {
     this.#callers.own = readPrincipal(ack.principal);
     this.#uplink.mayWithholdCredit = isOwn;
     this.#uplink.hasPairFlows = isOwn;
-    this.#calls.maxInFlight = isOwn ? Number.POSITIVE_INFINITY : FOREIGN_MAX_IN_FLIGHT;
+    this.#uplink.byteWindow = BYTE_WINDOW_GRANTS * (ack.creditBytes ?? Number.POSITIVE_INFINITY);
+    this.#calls.maxInFlight = isOwn ? (ack.maxOpenCalls ?? Number.POSITIVE_INFINITY) : FOREIGN_MAX_IN_FLIGHT;
     this.#uplink.received.grantAfter = isOwn ? LIMITS.creditReturnAfter : 1;
     transport.onMessage = (bytes) => {
       this.#heartbeat.received();

@@ -38,6 +38,41 @@ function stingy() {
   return { sentinel, data };
 }
 
+describe('credit by bytes', () => {
+  const sizes = [300_000, 300_000, 400_000, 50_000, 10_000];
+  const sendAll = (neighbor: Neighbor): boolean[] =>
+    sizes.map((size) => neighbor.sendEncoded(neighbor.main, message(), new Uint8Array(size)));
+
+  it('HD10: a flow waits for credit above the window in bytes, and goes on when the credit of its first messages returns', () => {
+    const neighbor = neighborWithPairs();
+    neighbor.byteWindow = 600_000;
+    expect(sendAll(neighbor)).toEqual([true, true, false, false, false]);
+    neighbor.addCredit('main', 1);
+    expect(neighbor.waitingCount).toBe(2);
+    neighbor.addCredit('main', 1);
+    expect(neighbor.waitingCount).toBe(0);
+    expect(neighbor.main.inFlightBytes).toBe(460_000);
+  });
+
+  it('starts with an empty window after a new connection, and when the whole credit has returned', () => {
+    const neighbor = neighborWithPairs();
+    neighbor.byteWindow = 600_000;
+    sendAll(neighbor);
+    neighbor.attach(sink());
+    neighbor.flush();
+    expect(neighbor.waitingCount).toBe(0);
+    expect(neighbor.main.inFlightBytes).toBe(460_000);
+    neighbor.addCredit('main', 32);
+    expect(neighbor.main.inFlightBytes).toBe(0);
+  });
+
+  it('knows no bytes at a sentinel that grants by messages only', () => {
+    const neighbor = neighborWithPairs();
+    expect(sendAll(neighbor)).toEqual([true, true, true, true, true]);
+    expect(neighbor.main.inFlightBytes).toBe(0);
+  });
+});
+
 describe('pair flows', () => {
   it('HD10: a callee whose credit is withheld does not delay the requests to another one', async () => {
     const { sentinel, data } = stingy();

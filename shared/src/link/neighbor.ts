@@ -20,6 +20,8 @@ const BOUNDS = Object.freeze({
   totalBytes: 100_663_296,
   /** Answers that wait for a caller above which its requests are held. */
   holdBytes: 1_048_576,
+  /** Room of the answers to one caller, in bounds of a queue. */
+  answerShare: 4,
   /** Counted for each message beside its bytes. */
   messageBytes: 512,
   /** Size of an error reply for which there is further room, so that a caller without its answer gets an error. */
@@ -28,13 +30,15 @@ const BOUNDS = Object.freeze({
 });
 
 /**
- * The room that a message may take. Requests fill a queue up to its bound. Answers may fill it up to twice the bound, because
- * what was running when the bound was reached must still be answered. Error replies have further room.
+ * The room that a message may take. Requests fill a queue up to its bound. Answers may fill it up to four times
+ * the bound, because what was running when the bound was reached must still be answered. Error replies have further room.
  */
 export type Room = 'request' | 'answer' | 'error';
 
 const SENT: Promise<void> = Promise.resolve();
 
+/** Held requests of a caller that start at once. */
+const STARTED_AT_ONCE = 16;
 /** Maximum number of pair flows. Further pairs share the main flow. */
 const MAX_PAIR_FLOWS = 16_384;
 /** Number of the oldest pair flows among which an idle one is evicted at that maximum. */
@@ -49,12 +53,18 @@ export class Neighbor {
   mayWithholdCredit = false;
   /** True if `flowTo` returns a flow for each pair of caller and callee. */
   hasPairFlows = false;
+  /**
+   * Bytes of one flow in flight above which the flow waits for credit. Finite if the neighbor grants credit by bytes: 32 large
+   * answers to each of many callers would fill its memory.
+   */
+  byteWindow = Number.POSITIVE_INFINITY;
   readonly #flows = new Map<string, SendFlow>();
   /** Pair flows by the callee's address or by the caller's path. They are in `#flows` as well. */
   readonly #pairs = new Map<string, SendFlow>();
   /** Number of the current interval between heartbeats. */
   #interval = 0;
   readonly #trace: LinkOptions['trace'];
+  readonly #later: (fn: () => void) => void;
   readonly #queueBytes: number;
   readonly #totalBytes: number;
   #waiting = 0;
@@ -63,7 +73,14 @@ export class Neighbor {
   #held = 0;
   readonly #emptyWaiters = new Waiters();
 
-  constructor(mainFlowId: string, trace: LinkOptions['trace'], queueBytes = QUEUE_BYTES) {
+  /** @param later calls a function when the answers of requests that were just started are ready, if they take no time */
+  constructor(
+    mainFlowId: string,
+    trace: LinkOptions['trace'],
+    queueBytes = QUEUE_BYTES,
+    later: (fn: () => void) => void = queueMicrotask,
+  ) {
+    this.#later = later;
     this.#queueBytes = queueBytes;
     this.#totalBytes = Math.max(BOUNDS.totalBytes, 2 * queueBytes);
     this.main = new SendFlow(mainFlowId);
@@ -189,8 +206,8 @@ export class Neighbor {
     sender?: Sender,
     room: Room = 'request',
   ): boolean {
-    if (this.transport !== undefined && flow.credit > 0 && flow.waiting.size === 0) {
-      flow.credit--;
+    if (this.transport !== undefined && flow.waiting.size === 0 && this.#maySend(flow)) {
+      this.#spend(flow, bytes);
       this.#trace?.('sent', envelope);
       // If the transport has just closed, this message is lost like all others in flight; the close event follows.
       this.transport.send(bytes);
@@ -236,13 +253,30 @@ export class Neighbor {
     const flow = this.#flows.get(flowId);
     if (flow === undefined) return;
     flow.credit = Math.min(LIMITS.creditWindow, flow.credit + credits);
+    if (flow.credit === LIMITS.creditWindow) resetBytes(flow);
+    else for (let i = 0; i < credits; i++) flow.inFlightBytes -= flow.inFlight?.shift() ?? 0;
     this.#flush(flow);
+  }
+
+  #maySend({ credit, inFlightBytes }: SendFlow): boolean {
+    return credit > 0 && inFlightBytes < this.byteWindow;
+  }
+
+  #spend(flow: SendFlow, { byteLength }: Uint8Array): void {
+    flow.credit--;
+    if (this.byteWindow === Number.POSITIVE_INFINITY) return;
+    flow.inFlight ??= new Fifo();
+    flow.inFlight.push(byteLength);
+    flow.inFlightBytes += byteLength;
   }
 
   /** Takes a new connection and resets the credit windows. Queued messages are sent by `flush`. */
   attach(transport: Transport): void {
     this.transport = transport;
-    for (const flow of this.#flows.values()) flow.credit = LIMITS.creditWindow;
+    for (const flow of this.#flows.values()) {
+      flow.credit = LIMITS.creditWindow;
+      resetBytes(flow);
+    }
   }
 
   detach(): void {
@@ -255,12 +289,12 @@ export class Neighbor {
 
   #flush(flow: SendFlow): void {
     if (flow.waiting.size === 0) return;
-    while (this.transport !== undefined && flow.credit > 0) {
+    while (this.transport !== undefined && this.#maySend(flow)) {
       const item = flow.waiting.shift();
       if (item === undefined) break;
       this.#uncount(flow, item);
       if (item.sender?.isOver) continue;
-      flow.credit--;
+      this.#spend(flow, item.bytes);
       if (item.envelope) this.#trace?.('sent', item.envelope);
       this.transport.send(item.bytes);
       item.sender?.onSent();
@@ -305,11 +339,11 @@ export class Neighbor {
   #checkRoom(pair: SendFlow, cost: number, room: Room): void {
     const bytes = pair.queuedBytes + cost;
     const limit = this.#queueBytes;
-    if (bytes <= Math.min(room === 'request' ? limit : 2 * limit, this.#freeBytes)) return;
+    if (bytes <= Math.min(room === 'request' ? limit : BOUNDS.answerShare * limit, this.#freeBytes)) return;
     const isSmallError = room === 'error' && cost <= BOUNDS.errorBytes;
     if (
       isSmallError &&
-      bytes <= 3 * limit &&
+      bytes <= (BOUNDS.answerShare + 1) * limit &&
       this.#waitingBytes + cost <= this.#totalBytes + BOUNDS.totalErrorBytes
     ) {
       return;
@@ -359,7 +393,18 @@ export class Neighbor {
       pair.roomWaiters.release();
       pair.roomWaiters = undefined;
     }
-    while (pair.held !== undefined && !this.#isCongested(pair)) {
+    if (!pair.isStarting) this.#startHeld(pair);
+  }
+
+  // Starts a few requests and continues later: the answers of these do not count in the queue yet.
+  #startHeld(pair: SendFlow): void {
+    pair.isStarting = false;
+    for (let started = 0; pair.held !== undefined && !this.#isCongested(pair); started++) {
+      if (started === STARTED_AT_ONCE) {
+        pair.isStarting = true;
+        this.#later(() => this.#startHeld(pair));
+        return;
+      }
       const held = pair.held.shift();
       if (held === undefined) {
         pair.held = undefined;
@@ -371,6 +416,11 @@ export class Neighbor {
       if (!held.call.isOver) held.call.start();
     }
   }
+}
+
+function resetBytes(flow: SendFlow): void {
+  flow.inFlight = undefined;
+  flow.inFlightBytes = 0;
 }
 
 const costOf = (bytes: Uint8Array): number => bytes.byteLength + BOUNDS.messageBytes;

@@ -40,6 +40,10 @@ export interface NodeAttachAck {
   resumeToken?: string | undefined;
   /** Our extension: the principal of the node. A sentinel that states it answers WhoIs. */
   principal?: Principal | undefined;
+  /** Our extension: the sentinel grants credit for a flow after this number of bytes, or earlier after 24 messages. */
+  creditBytes?: number | undefined;
+  /** Our extension: open calls of the node that the sentinel admits. Further ones wait in the link. */
+  maxOpenCalls?: number | undefined;
 }
 export interface AddressBind {
   type: 'AddressBind';

@@ -13,6 +13,8 @@ const bool: Check = (v) => typeof v === 'boolean';
 const any: Check = () => true;
 const names: Check = (v) => Array.isArray(v) && v.length <= LIMITS.maxCapabilities && v.every(text);
 const optionalNames: Check = (v) => v === undefined || v === null || names(v);
+const optionalCount: Check = (v) =>
+  v === undefined || v === null || (Number.isSafeInteger(v) && (v as number) > 0);
 const credits: Check = (v) => Number.isSafeInteger(v) && (v as number) > 0 && (v as number) <= 1_000_000;
 
 // A reason is text for people. Only the size limit of the envelope bounds it.
@@ -38,6 +40,8 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
     routingEpoch: optionalText,
     software: optionalText,
     resumeToken: optionalText,
+    creditBytes: optionalCount,
+    maxOpenCalls: optionalCount,
   },
   AddressBind: { address: text, physicalPath: optionalText },
   AddressBindAck: ack,

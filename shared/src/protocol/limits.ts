@@ -17,6 +17,8 @@ export const LIMITS = Object.freeze({
   creditWindow: 32,
   /** Messages of one flow after which a receiver grants new credit. */
   creditReturnAfter: 24,
+  /** Bytes of one flow after which a sentinel grants new credit to a node with pair flows. */
+  creditReturnBytes: 262_144,
   /** Time without an item after which a sentinel ends a call that carries no deadline, in ms. */
   idleCallMs: 900_000,
 });
