@@ -274,3 +274,12 @@ test('a node without a key is refused addresses and capabilities when those of a
   });
   expect(codes).toEqual([['QUOTA_EXCEEDED', 'QUOTA_EXCEEDED', undefined], Array(3).fill(undefined)]);
 });
+
+test('a peer may announce 16 times as many addresses as a node binds: it has those of many nodes, and gets no ack', () => {
+  const { attach } = makeTestParts({ maxAddressesPerNode: 2 });
+  const peer = attach('peer', { peer: true });
+  const caller = attach('caller');
+  for (let n = 0; n < 40; n++) peer.bind(`a${n}@fame.fabric`);
+  for (let n = 0; n < 40; n++) caller.call(`a${n}@fame.fabric`, `c${n}`);
+  expect(peer.transport.take().filter(({ frame }) => frame.type === 'Data')).toHaveLength(32);
+});

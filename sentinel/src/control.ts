@@ -28,6 +28,9 @@ import type { Session } from './session/session.ts';
 import type { SessionTable } from './session/session-table.ts';
 import type { SessionListener, Sessions } from './session/sessions.ts';
 
+/** A peer announces the addresses of many nodes, and gets no ack that it could act on. */
+const LINK_FACTOR = 16;
+
 export interface ControlDeps {
   identity: Identity;
   table: SessionTable;
@@ -192,6 +195,7 @@ export class Control {
 
   // Addresses, and capabilities, that a node may have now.
   #limitOf(from: Session): number {
+    if (from.kind !== 'node') return this.#maxAddresses * LINK_FACTOR;
     return Math.min(this.#maxAddresses, this.#deps.bindings.roomFor(from));
   }
 
