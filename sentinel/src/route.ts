@@ -115,7 +115,7 @@ export class Router {
       return;
     }
     if (envelope.frame.type !== 'CreditUpdate' && envelope.flowId !== undefined) {
-      from.outbound.countReceived(envelope.flowId, bytes.length, undefined);
+      from.outbound.countLinkLocal(envelope.flowId, bytes.length);
     }
     control.receive(from, envelope, bytes.length);
   }

@@ -223,6 +223,29 @@ test('HD10: credit is granted after 256 KiB of a flow, to a node that bounds its
   }
 });
 
+test('HD10: credit of messages that were refused while it was withheld returns with the grant', () => {
+  const { queues } = makeQueues(2, undefined, true, true);
+  const [sender, reader] = queues as [(typeof queues)[0], (typeof queues)[0]];
+  reader.transport.bufferedBytes = FULL;
+  let spent = 0;
+  const send = (receiver: OutboundQueue | undefined): void => {
+    spent++;
+    if (receiver) receiver.enqueue(message('f', spent, 250_000), 'f', false);
+    sender.queue.countReceived('f', 250_000, receiver);
+  };
+  const returned = (): number =>
+    take(sender.transport).credits.reduce((sum, { credits }) => sum + credits, 0);
+  let credits = 0;
+  for (let n = 0; n < 6; n++) send(reader.queue);
+  for (let n = 0; n < 5; n++) send(undefined);
+  credits += returned();
+  expect(credits).toBeLessThan(spent);
+  sender.queue.countLinkLocal('f', 100);
+  reader.transport.bufferedBytes = 0;
+  reader.queue.flush();
+  expect(credits + returned()).toBe(spent);
+});
+
 test('a large flow does not hold up a small one', () => {
   const { queues } = makeQueues(1);
   const { queue, transport } = queues[0]!;

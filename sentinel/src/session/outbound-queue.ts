@@ -252,8 +252,8 @@ export class OutboundQueue implements CreditGranter {
   countReceived(flowId: string, size: number, receiver: OutboundQueue | undefined): boolean {
     const flow = this.#flows?.get(flowId) ?? this.#addFlow(flowId);
     if (flow.isGrantWithheld) {
-      // Link-local frames need no credit.
-      if (receiver === undefined || --flow.allowance >= 0 || flow.isOverrun) return false;
+      // A refused message spends credit too: the grant returns it.
+      if (--flow.allowance >= 0 || receiver === undefined || flow.isOverrun) return false;
       flow.isOverrun = true;
       this.#overruns++;
       return true;
@@ -266,6 +266,11 @@ export class OutboundQueue implements CreditGranter {
     if (!isDue) return false;
     if (receiver === undefined || !receiver.#withholdGrant(this, flow)) this.grantCredit(flow);
     return false;
+  }
+
+  /** Counts one link-local frame. It needs no credit, so none is spent while credit is withheld. */
+  countLinkLocal(flowId: string, size: number): void {
+    if (!this.#flows?.get(flowId)?.isGrantWithheld) this.countReceived(flowId, size, undefined);
   }
 
   // Returns `false` if the flow is not congested here. One without queued messages is not: nothing would release its grant.
