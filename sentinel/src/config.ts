@@ -119,7 +119,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     unit: 'bytes',
     default: '8388608',
     description:
-      'Largest outbound queue of one node, 1 to 64 MiB. Each queued message counts 256 bytes more than it has.',
+      'Largest outbound queue of one node, 1 to 64 MiB. Each queued message counts 256 bytes of overhead.',
   },
   {
     name: 'FAME_QUEUE_TOTAL_BYTES',
@@ -161,13 +161,14 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'list',
     default: '(none)',
     description:
-      'Admission URLs of peer sentinels, each ending in /peer. These sentinels may attach to this one as peers, too.',
+      'Admission URLs of peer sentinels, each ending in /peer. These sentinels may attach to this one as peers too.',
   },
   {
     name: 'FAME_PEER_IDS',
     type: 'list',
     default: '(none)',
-    description: 'Ids of sentinels that may attach to this one as peers; all others are refused.',
+    description:
+      'Ids of sentinels that may attach to this one as peers, besides those at FAME_PEER_URLS. Others are refused.',
   },
   {
     name: 'FAME_CONNECT_TIMEOUT_MS',

@@ -281,7 +281,7 @@ export class Control {
       refId: envelope.id,
       ...(ok
         ? { principal: caller!.terms.principal }
-        : { reason: 'No such call of a node of this sentinel is open' }),
+        : { reason: 'No open call from a node of this sentinel matches' }),
     });
   }
 

@@ -65,7 +65,7 @@ export function assignPath(root: string, systemId: string, isTaken: (path: strin
 const MAX_CACHED = 4_096;
 const SLASH = 47;
 
-/** What a message may be sent to, as the router needs it. */
+/** Destination of a message, as the router needs it. */
 export interface Destination {
   /** The path of a physical address (`agent@/S/node`); empty for a logical one. */
   readonly path: string;

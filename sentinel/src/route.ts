@@ -293,7 +293,7 @@ export class Router {
       return false;
     }
     if (!this.#deps.calls.mayServe(target, from)) {
-      const reason = `The node that serves ${header.to} has too many open calls of nodes without a key`;
+      const reason = `The node that serves ${header.to} serves too many open calls of nodes without the local key. Try again, or attach with the key.`;
       this.#refuse(from, header, 'NODE_BUSY', reason, size);
       return false;
     }

@@ -1,4 +1,4 @@
-// Logs the conversations that a full store removes. A full store makes room again and again, so reports of ten seconds are one line.
+// Logs the conversations that a full store removes. A full store makes room often, so the reports of ten seconds share one line.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import type { RoomReport } from './store.ts';
 

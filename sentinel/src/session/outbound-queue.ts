@@ -33,7 +33,7 @@ export const QUEUE = Object.freeze({
 /** Flow id of the sentinel's own messages. No node can use it, and it needs no credit. */
 const CONTROL = '';
 
-/** Grants that an honest sender may have read late, all at once. Beyond them it counts as one that ignores its credit. */
+/** Credit that an honest sender may have left, in messages. A sender that exceeds it counts as one that ignores its credit. */
 const MAX_ALLOWANCE = 32 * LIMITS.creditWindow;
 
 /** Declarations of a node about the credit that it spends. */

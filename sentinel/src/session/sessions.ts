@@ -14,7 +14,7 @@ import type { QueueBudget } from './queue-budget.ts';
 import { type AttachTerms, Session, type SessionIdentity } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 
-/** Least time in which a node that has resumed binds its addresses again, in ms. */
+/** Minimum time that a resumed node has to bind its addresses again, in ms. */
 const SETTLE_MS = 5_000;
 
 export interface SessionsDeps {

@@ -66,7 +66,7 @@ export class Sweeper {
     this.#shed();
   }
 
-  // The node may return with the key of now, and resume.
+  // The node may return with the current key, and resume.
   #revoke(session: Session): void {
     const { log, sessions } = this.#deps;
     const { path, transport } = session;

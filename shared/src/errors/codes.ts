@@ -103,8 +103,8 @@ export const ERRORS = Object.freeze({
   QUOTA_EXCEEDED: entry(
     'admission',
     true,
-    'A node exceeded one of its quotas: addresses, open calls, message rate or byte rate.',
-    'Slow down, release what is not needed, or raise the quota of the sentinel.',
+    'A limit was reached: addresses, capabilities or open calls of a node, or of all nodes without the local key together; tasks or subscribers of an agent; or readers of the trace. An idle open call also ends with this code, to make room for a new one.',
+    'Wait for answers, release what is not needed, attach with the local key, or raise the limit of the sentinel.',
   ),
   NO_ROUTE: entry(
     'route',
@@ -121,7 +121,7 @@ export const ERRORS = Object.freeze({
   NODE_BUSY: entry(
     'route',
     true,
-    'A queue is full: the outbound queue of the target node, a call queue of the agent, its limit of open calls, or the own queue of the link. Also while the sentinel is shutting down. Nothing was executed: the link repeats such a call until its deadline.',
+    'A queue is full: the outbound queue of the target node, a call queue of the agent, or the queue of a link. Or the node serves too many open calls, or the sentinel is shutting down. Nothing was executed: the link repeats such a call until its deadline.',
     'Call again after a pause, or with a longer `timeoutMs`.',
   ),
   READER_TOO_SLOW: entry(

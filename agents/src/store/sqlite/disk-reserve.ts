@@ -1,5 +1,5 @@
-// A file beside the database that keeps some disk space for the removal of conversations: SQLite needs space for its log even to delete. Runs in the
-// store's own thread.
+// A file beside the database that reserves disk space for the removal of conversations: SQLite needs space for its log even to
+// delete. Runs in the store's own thread.
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';

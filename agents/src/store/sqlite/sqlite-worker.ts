@@ -61,7 +61,7 @@ const FREEING: ReadonlySet<Operation> = new Set(['trash', 'remove', 'sweep']);
 
 /** Limit of operations in one commit. */
 const MAX_BATCH = 256;
-/** Times that one batch makes room on a full disk. Another program may fill the disk at the same time, without end. */
+/** Maximum number of times that one batch makes room on a full disk, because another program may keep filling the disk. */
 const MAX_DISK_ROOMS = 16;
 
 const port = parentPort!;
@@ -212,7 +212,7 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
 
   const answer = (batch: readonly WorkerRequest[]): WorkerAnswer[] => {
     const answers: WorkerAnswer[] = [];
-    // A request that only looks must not see a full store that has room to make.
+    // A request that only reads must not find a full store while room can be made.
     let canMakeRoom = !room.isNeeded || makeRoom(batch, 'limit');
     for (let rest = batch; rest.length > 0; rest = batch.slice(answers.length)) {
       try {
