@@ -1,5 +1,5 @@
 // Requests that were refused with NODE_BUSY are repeated until the deadline. A request that was executed is not.
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FabricError } from '../errors/error.ts';
 import { type DataFrame, type Envelope, makeEnvelope } from '../protocol/envelope.ts';
 import { rpcError, rpcRefusal } from '../protocol/rpc.ts';
@@ -7,6 +7,14 @@ import { attach, collect, errorOf, serve } from '../testing/attach.ts';
 import { ManualClock, settle } from '../testing/manual-clock.ts';
 import { ScriptedSentinel } from '../testing/scripted-sentinel.ts';
 import type { LinkOptions } from './link-types.ts';
+
+// Fixed delays, so that no attempt is on its way at the deadline.
+beforeEach(() => {
+  vi.spyOn(Math, 'random').mockReturnValue(0.5);
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 const BUSY = new FabricError('NODE_BUSY', 'The queue is full');
 
