@@ -88,8 +88,9 @@ export class AddressChallenge {
     const { principal } = rival.terms;
     const key = bindings.keyOf(address);
     if (key !== undefined && key !== principal.id) {
+      const { addressHoldMs } = this.#options;
       return {
-        refusal: `${address} belongs to the key "${key}". Attach with that key, or try again when it is free.`,
+        refusal: `${address} belongs to the key "${key}". Attach with that key, or wait until ${addressHoldMs / 1_000} s after its node has left (FAME_ADDRESS_HOLD_MS).`,
       };
     }
     const holder = bindings.owner(address);
