@@ -131,7 +131,7 @@ describe('HD5: a mailbox can be written to with a grant only', () => {
   });
 });
 
-describe('rule 2: a grant admits what a call needs', () => {
+describe('a grant admits what a call needs', () => {
   test('an ack before the answer, and the answer', () => {
     const { agent, caller, open } = trio();
     const request = open('c1', { rtype: 3 });
@@ -294,7 +294,7 @@ function grandchildren() {
   return { ...parts, child, first: first!, second: second! };
 }
 
-describe('rule 2: a successor answers for a node that is gone', () => {
+describe('a successor answers for a node that is gone', () => {
   test('the holder of the called address may answer while its predecessor is away', () => {
     const { attach, caller, stranger } = trio();
     const agent = attach('owned', { principal: LOCAL });
@@ -344,7 +344,7 @@ describe('rule 2: a successor answers for a node that is gone', () => {
   });
 });
 
-describe('rule 2: between sentinels', () => {
+describe('between sentinels', () => {
   test('an answer of a node to a caller at a peer needs the call that came from there', () => {
     const { agent, attach, stranger } = trio();
     const peer = attach('P', { peer: true });
@@ -411,7 +411,7 @@ describe('rule 2: between sentinels', () => {
   });
 });
 
-describe('rule 3: open calls end by themselves', () => {
+describe('open calls end by themselves', () => {
   test('a call without an answer ends after 15 minutes, and both of its ends are notified', () => {
     const { agent, caller, calls, counters, open, pass } = trio();
     const request = open('c1');

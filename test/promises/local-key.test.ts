@@ -1,4 +1,4 @@
-// Rule 6 of hardening at the wire: the local key of a sentinel, what it opens, and what a node may do without it.
+// The local key of a sentinel at the wire: what it opens, and what a node may do without it.
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { defineAgent, operation } from '@fame-fabric/agents';
 import { type Dial, Link, webDial } from '@fame-fabric/shared';

@@ -1,4 +1,4 @@
-// Rule 7 of hardening: senders that honor their credit are slowed and not refused, whatever they send at once; a reader that reads is
+// Backpressure: senders that honor their credit are slowed and not refused, whatever they send at once; a reader that reads is
 // never closed; and all queues of the sentinel together have a bound.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { closeLinks, connectLink, serviceOf } from '../kit/our-node.ts';
