@@ -141,7 +141,7 @@ export const sentinelOf = ({ url, httpUrl, token }: ClientConfig): SentinelHttp 
 });
 
 /**
- * The sentinel that was started here, for HTTP requests. Its key is that of the data directory: the variables of the token may
+ * The sentinel that was started here, for HTTP requests. Uses the key of the data directory, because the token variables may
  * belong to another sentinel.
  */
 export const localSentinelOf = (

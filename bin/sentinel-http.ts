@@ -67,7 +67,7 @@ const READY_TIMEOUT_MS = 2_000;
 /**
  * Requests the nodes of the sentinel.
  * @throws {LINK_TIMEOUT} if no server answers
- * @throws {LINK_REFUSED} if it is no sentinel
+ * @throws {LINK_REFUSED} if the server is not a sentinel
  * @throws {AUTH_MISSING | AUTH_INVALID} without its key
  */
 export async function getNodes(sentinel: SentinelHttp, timeoutMs = REPLY_TIMEOUT_MS): Promise<NodeList> {

@@ -18,7 +18,7 @@ function fabric(options: TestOptions = {}) {
     if (nack !== undefined) return (nack.frame as { code: string }).code;
     const node = nodes.find(({ transport }) => transport.sent.length > 0);
     node?.transport.take();
-    return node?.session.systemId ?? 'nobody';
+    return node?.session.systemId ?? 'no node';
   };
   /** Sends a bind; the outcome is `granted`, the code of the refusal, or `waits`. */
   const bind = (node: FakeNode, address = CHAT): string =>

@@ -1,7 +1,8 @@
-// The decision about an address or a capability that another node has. An address belongs to its node while that is attached
-// and during its resume window, and for a while after that to its key. A rival is not refused during the window, because it may be
-// the same agent in a new process: its ack waits. A holder that is attached and does not answer is evicted here only for a rival
-// with the same key; for all others the sweeper closes it after the limit of silence.
+// Decides about binds of an address, and advertisements of a capability, that another node has. An address belongs to its node
+// while the node is attached and during its resume window. After that it belongs to the node's key for a while. A rival is not
+// refused during the window, because it may be the same agent in a new process: its ack waits. An attached holder that does not
+// answer is evicted here only for a rival with the same key. For other rivals the sweeper closes the holder after the limit of
+// silence.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import { AGENT_CAPABILITY } from '@fame-fabric/shared/internal';
 import { haveSameKey, isKeyed } from './access/access.ts';
@@ -35,7 +36,7 @@ export interface ChallengeOptions {
   readonly addressHoldMs: number;
 }
 
-/** Receives the decision about a bind: the reason of a refusal, or `undefined` if it is granted. */
+/** Receives the decision about a bind: the reason for a refusal, or `undefined` if it is granted. */
 export type OnDecision = (refusal: string | undefined) => void;
 
 export class AddressChallenge {

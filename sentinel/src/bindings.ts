@@ -90,8 +90,8 @@ interface Reserved {
 }
 
 /**
- * Least maximum of the addresses and advertisements of all nodes without a key together, each of up to 1.5 KB. One of them may
- * have as many as the others leave.
+ * Minimum of the common limit on addresses and advertisements of nodes without a key, each of up to 1.5 KB. One node may use
+ * as much of the limit as the others leave.
  */
 const MAX_ANONYMOUS = 131_072;
 
@@ -178,8 +178,8 @@ export class Bindings {
   }
 
   /**
-   * One attached node that has all of these capabilities. While a node with a key has them, also one without a connection, only
-   * nodes with a key are chosen: a stranger that advertises the same takes no calls from them.
+   * One attached node that has all of these capabilities. While a node with a key has them, even a disconnected one, only
+   * nodes with a key are chosen. So a stranger that advertises the same capabilities takes no calls from them.
    */
   provider(capabilities: readonly string[], except: Session, messageId: string): Session | undefined {
     const [first, ...rest] = capabilities;
@@ -228,7 +228,7 @@ export class Bindings {
     return true;
   }
 
-  /** Removes what a node that returned has not bound and advertised again; returns what no other node serves. */
+  /** Removes the bindings that a returned node has not repeated. Returns those that no other node serves. */
   removeReserved(session: Session): RemovedBindings {
     const node = this.#byNode.get(session);
     const reserved = node?.reserved;
@@ -263,7 +263,7 @@ export class Bindings {
     return this.#byNode.get(node)?.advertisements ?? 0;
   }
 
-  /** Number of addresses, or of advertisements, that this node may have now, beside its limit. */
+  /** Number of bindings that the common limit leaves to this node. The node's own limit also applies. */
   roomFor(node: Session): number {
     return isStranger(node) ? this.#maxAnonymous - this.#anonymous : Number.POSITIVE_INFINITY;
   }

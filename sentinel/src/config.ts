@@ -119,7 +119,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     unit: 'bytes',
     default: '8388608',
     description:
-      'Largest outbound queue of one node, 1 to 64 MiB. Each queued message counts 256 bytes of overhead.',
+      'Maximum size of the outbound queue of one node, 1 to 64 MiB. Each queued message counts 256 bytes of overhead.',
   },
   {
     name: 'FAME_QUEUE_TOTAL_BYTES',
@@ -127,7 +127,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     unit: 'bytes',
     default: '33554432, or twice FAME_QUEUE_BYTES if that is more',
     description:
-      'Outbound queues of all nodes together, with what their sockets hold; at most a quarter of FAME_MEMORY_LIMIT_BYTES. One queue gets at most what is left of it. A quarter is reserved for nodes with the local key.',
+      'Maximum size of all outbound queues together, with the bytes that their sockets hold; at most a quarter of FAME_MEMORY_LIMIT_BYTES. One queue gets at most what the others leave. A quarter is reserved for nodes with the local key.',
   },
   {
     name: 'FAME_MEMORY_LIMIT_BYTES',

@@ -201,7 +201,7 @@ export class Control {
 
   #fixOf(limit: number, fix: string): string {
     return limit < this.#maxAddresses
-      ? 'Nodes without a key have no more room together: attach with the local key.'
+      ? 'The common limit of nodes without a key is reached: attach with the local key.'
       : `${fix} or raise FAME_MAX_ADDRESSES_PER_NODE.`;
   }
 
@@ -269,7 +269,7 @@ export class Control {
   }
 
   // Only the callee of an open call may ask who made it. The call and not its path identifies the caller: a path may be given to
-  // another node while messages of its last one still wait. Of nodes behind other sentinels nothing is known here.
+  // another node while messages of its last one still wait. This sentinel does not know the nodes behind others.
   #whoIs(from: Session, envelope: Envelope, { address, corrId }: WhoIs): void {
     const { calls, table } = this.#deps;
     const caller = table.byPath(address.slice(address.lastIndexOf('@') + 1));

@@ -1,5 +1,5 @@
 // A log that a remote node cannot flood: most lines of a sentinel report what a node did, and a node may repeat it without end.
-// In each second it writes a bounded number of lines of one kind, about one node, and in sum; one further line counts the rest.
+// In each second it writes a bounded number of lines of one kind, about one node, and in total; one further line counts the rest.
 import type { Clock, LogFields, Logger, Timer } from '@fame-fabric/shared';
 
 export interface LogLimits {

@@ -15,13 +15,13 @@ export const SETTLED_MS = 60_000;
 export const REPLACEABLE_MS = 30_000;
 /** Longest time that a call may carry, in ms. */
 const MAX_TIMEOUT_MS = 86_400_000;
-/** The caller ends its call first: the coarse clock is up to 2 s late, and the cancel has to arrive. */
+/** Time for the caller to end its call first: its cancel must arrive, and the coarse clock is up to 2 s late. */
 const GRACE_MS = 5_000;
 /** A parent or peer carries the calls of many nodes, each of which has the limit of one caller at its own sentinel. */
 const LINK_FACTOR = 16;
 /**
- * Least maximum of the entries of all nodes without a key together, each of up to 1.3 KB. One of them may have as many as the others
- * leave.
+ * Minimum of the common limit on entries of nodes without a key, each of up to 1.3 KB. One node may use as much of the limit as the
+ * others leave.
  */
 const MAX_ANONYMOUS = 131_072;
 
@@ -33,7 +33,7 @@ const MAX_ANONYMOUS = 131_072;
 export type OpenState = 'awaited' | 'granted' | 'settled';
 export type CallState = OpenState | 'closed';
 
-/** Calls of nodes without a key that one node serves. Our links serve 32,768 calls: a quarter is left to nodes with the key. */
+/** Calls of nodes without a key that one node serves. Our links serve 32,768 calls; a quarter is for nodes with the key. */
 const MAX_SERVED_ANONYMOUS = 24_576;
 
 /** The header fields of a forwarded message that open an entry. */
@@ -261,8 +261,8 @@ export class OpenCalls {
   }
 
   /**
-   * Adds the entry of a forwarded message. A repeated message renews its entry. Returns an open call that the entry replaces, if its
-   * callee is not asked again: it still works for a caller that waits for something else.
+   * Adds the entry of a forwarded message. A repeated message renews its entry. Returns the open call that the entry replaces,
+   * unless the message repeats it at the same callee: the caller no longer waits for that call, and its callee must be notified.
    */
   open(
     caller: Session,
@@ -370,7 +370,7 @@ export class OpenCalls {
     this.#onNone = undefined;
   }
 
-  /** All entries of which `callee` is the callee, oldest first. */
+  /** All entries that `callee` serves, oldest first. */
   servedBy(callee: Session): OpenCall[] {
     const served: OpenCall[] = [];
     let call = this.#byNode.get(callee)?.newestServed;
@@ -389,7 +389,7 @@ export class OpenCalls {
     return taken;
   }
 
-  /** Closes the entries whose time is over and returns those that a caller still waited for. */
+  /** Closes the expired entries and returns those that a caller still waited for. */
   takeExpired(now: number): OpenCall[] {
     const expired: OpenCall[] = [];
     for (const calls of this.#byNode.values()) if (calls.checkAt <= now) this.#expire(calls, now, expired);
@@ -411,7 +411,7 @@ export class OpenCalls {
     calls.checkAt = checkAt;
   }
 
-  /** Forgets a node that is gone, once its entries are closed. */
+  /** Removes a node that has left, once its entries are closed. */
   forget(node: Session): void {
     this.#byNode.delete(node);
   }

@@ -128,7 +128,7 @@ export class Router {
       return;
     }
     if (header.ttl === 0) {
-      const reason = 'The ttl of the envelope is 0: agents call each other in a circle, or too deep a chain';
+      const reason = 'The ttl of the envelope is 0: agents call each other in a circle or a long chain';
       this.#refuse(from, header, 'HOPS_EXCEEDED', reason, bytes.length);
       return;
     }
@@ -220,7 +220,7 @@ export class Router {
     }
     const isRequest = (header.rtype & REQUEST_RTYPES) !== 0 && this.#destination.mailbox !== 'reply';
     if (isRequest && header.corrId === '') {
-      // Its callee could not be notified of the end of its caller, and a stream would last for ever.
+      // Its callee could not be notified when its caller leaves, and a stream would never end.
       const reason = 'A message that requests an answer needs a corrId';
       this.#refuse(from, header, 'REQUEST_INVALID', reason, bytes.length);
       return;
@@ -247,7 +247,7 @@ export class Router {
         this.#refuseCall(from, header, bytes.length);
         return;
       }
-      // An answer is not lost for the grant of its ack.
+      // Forward the answer even if there is no room for the grant of its ack.
       opens = undefined;
     }
 
@@ -255,10 +255,10 @@ export class Router {
       this.#refuseFull(from, target, header, call, bytes.length);
       return;
     }
-    // A late answer may come on the flow of its pair of nodes, which does not end with the stream.
+    // A late answer may arrive on a pair flow, which does not end with the stream.
     const endsFlow =
       isAnswer && call!.isStream && from.terms.hasStreamFlows && header.flowId === header.corrId;
-    // Nodes without flows of their own for each pair would stop all of their calls and answers.
+    // A node without pair flows would stop all of its calls and answers.
     const mayWithhold = from.terms.hasPairFlows ? !endsFlow : !isRequest && !isAnswer;
     this.#count(from, header.flowId, bytes.length, mayWithhold ? outbound : undefined);
     if (call !== undefined) {
@@ -467,7 +467,7 @@ export class Router {
       return;
     }
     if (!target.outbound.enqueue(bytes, header.flowId, call !== undefined)) {
-      // A negative ack is an answer, and its caller must not wait for it in vain.
+      // A negative ack is the answer to a call, so the caller must receive it.
       if (!ok && call !== undefined) this.#refuseFull(from, target, header, call, bytes.length);
       else from.outbound.countReceived(header.flowId, bytes.length, undefined);
       return;

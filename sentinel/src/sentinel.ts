@@ -33,7 +33,7 @@ export interface SentinelOptions
   > {
   /** @default a random id */
   readonly nodeId?: string | undefined;
-  /** Directory of the local key. Without one there is no key, and what needs one is refused. */
+  /** Directory of the local key. Without one there is no key, and requests that need the key are refused. */
   readonly dataDir?: string | undefined;
   /** Time for which an address without a node belongs to the key of its last holder, in ms. @default 60_000 */
   readonly addressHoldMs?: number | undefined;
@@ -180,7 +180,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   };
 }
 
-// A child that restarts takes up its session at the parent, so that its path and the addresses below it stay.
+// A restarted child resumes its session at the parent, so that its path and the addresses below it stay.
 function parentOptions(
   url: string,
   dataDir: string | undefined,

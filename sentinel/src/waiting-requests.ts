@@ -1,10 +1,10 @@
-// Requests of nodes whose ack waits, each for one address or capability. A request is attempted again when that changes, and
-// answered at its time limit in any case.
+// Node requests whose ack waits, each for one address or capability. A request is attempted again when its address or capability
+// changes. At its time limit it is answered in any case.
 import type { Clock, Timer } from '@fame-fabric/shared';
 import { isKeyed } from './access/access.ts';
 import type { Session } from './session/session.ts';
 
-/** Answers a request and returns true, or returns false if it must wait on. It must answer if `isLast` is true. */
+/** Answers a request and returns true, or returns false if it must keep waiting. It must answer if `isLast` is true. */
 export type Attempt = (isLast: boolean) => boolean;
 
 interface Waiting {
@@ -78,7 +78,7 @@ export class WaitingRequests {
     for (const waiting of [...(this.#bySession.get(session)?.get(key) ?? [])]) this.#end(key, waiting);
   }
 
-  /** Forgets the requests of a node that lost its connection: it sends them again when it returns. */
+  /** Drops the requests of a node that lost its connection. The node sends them again when it returns. */
   drop(session: Session): void {
     for (const [key, waiting] of [...(this.#bySession.get(session) ?? [])]) {
       for (const each of [...waiting]) if (this.#remove(key, each)) each.timer.stop();

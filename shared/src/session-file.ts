@@ -1,5 +1,5 @@
-// A file with the session of a node at its sentinel, so that the next process of the node takes the session up: its path, its
-// addresses and the messages that wait for it.
+// A file with the session of a node at its sentinel. The next process of the node resumes the session: its path, its addresses and
+// its queued messages.
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -1,5 +1,5 @@
-// Context of one running call. Most operations never use their signal, log or link, so they are created on first use. A call that
-// carries a deadline aborts when it has passed.
+// Context of one running call. Most operations never use their signal, log or link, so they are created on first use. A call with
+// a deadline aborts when the deadline passes.
 import {
   type Caller,
   type Clock,
@@ -21,7 +21,7 @@ export interface CallScopeDeps {
 export class CallScope implements OperationContext {
   readonly #call: IncomingCall;
   readonly #deps: CallScopeDeps;
-  /** By the monotonic clock. Infinity if the call carries none. */
+  /** Monotonic, in ms. Infinity if the call has no deadline. */
   readonly #deadline: number;
   #timer: Timer | undefined;
   #link: ScopedLink | undefined;
@@ -39,7 +39,7 @@ export class CallScope implements OperationContext {
     }
     this.#deadline = deps.clock.monotonic() + timeoutMs;
     this.#timer = deps.clock.after(Math.min(timeoutMs, LONGEST_TIMER_MS), () => {
-      this.abort(new FabricError('CALL_TIMEOUT', 'The time limit that the call carries has passed'));
+      this.abort(new FabricError('CALL_TIMEOUT', 'The time limit of the call has passed'));
     });
   }
 
@@ -101,7 +101,7 @@ export class CallScope implements OperationContext {
     this.#controller?.abort(reason);
   }
 
-  /** Stops the timer, and listening to the call's signal. */
+  /** Stops the timer and no longer listens to the call's signal. */
   dispose(): void {
     this.#timer?.stop();
     if (this.#controller) this.#call.signal.removeEventListener('abort', this.#onCancel);

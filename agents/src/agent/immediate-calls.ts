@@ -1,20 +1,20 @@
-// Admission of immediate calls. They do not count towards the agent's limit on calls, and have limits by what they hold.
+// Admission control of immediate calls. They do not count towards the agent's limit on calls and have limits of their own.
 //
-// A short call holds memory: an answer of up to one envelope while it is read and built. So few run at once, and the others wait in
-// a bounded line, in which callers take turns. Beyond the line a call is refused.
+// A short call holds memory: it builds an answer of up to one envelope. So only a few short calls run at once. The others wait in a
+// bounded queue, which serves the callers round robin. Calls that find the queue full are refused.
 //
-// A long call holds little, and mostly waits: for a turn, an event or another process. It may last for hours, so a call behind it
-// must not wait for its end: it is refused at once. Each long operation has a limit of its own, so open turns and subscriptions
-// never take the place of a cancellation or of a short call.
+// A long call holds little memory and mostly waits for a turn, an event or another process. It may last for hours, so calls at the
+// limit are refused instead of queued. Each long operation has its own limit. So open turns and subscriptions never take the slot
+// of a cancellation or of a short call.
 //
-// The answers that wait for credit belong to the link, which has its own limit.
+// The link bounds the answers that wait for credit.
 import { FabricError, type IncomingCall } from '@fame-fabric/shared';
 import type { Operation } from './operation.ts';
 import { type Job, Scheduler } from './scheduler.ts';
 
 /** Limits of immediate calls. Calls beyond them are refused with NODE_BUSY. A caller is a node: the path of its replyTo. */
 export interface ImmediateLimits {
-  /** Limit of running short calls; others wait in line. @default 64 */
+  /** Limit of running short calls; the others are queued. @default 64 */
   maxRunning?: number | undefined;
   /** Limit of running short calls of one caller. @default 16 */
   maxRunningPerCaller?: number | undefined;
@@ -50,7 +50,7 @@ export class ImmediateCalls {
     }
   }
 
-  /** Runs the call now or in its turn. @throws {NODE_BUSY} at a limit */
+  /** Runs the call now or queues it. @throws {NODE_BUSY} at a limit */
   submit(call: IncomingCall, operation: Operation, job: Omit<Job, 'key'>): void {
     const { scope, run, abandon } = job;
     const places = this.#long.get(operation) ?? this.#short;
@@ -68,8 +68,8 @@ export class ImmediateCalls {
   }
 }
 
-// The mailbox before the path may differ for each call, so it does not count. A node can write longer paths below its own, and is
-// then several callers here: the limits of the agent still hold.
+// The mailbox before the path may differ for each call, so it does not count. A node that writes longer paths
+// below its own counts as several callers; the limits of the agent still hold.
 function callerOf({ replyTo }: IncomingCall): string {
   return replyTo.slice(replyTo.indexOf('@') + 1);
 }

@@ -63,14 +63,14 @@ export interface OperationOptions<P extends ParamsSchema> {
   /** Calls with the same key run strictly in order of arrival; calls without a key in no order. */
   key?: ((args: z.output<P>) => string | undefined) | undefined;
   /**
-   * Runs outside of the limit on concurrent calls. For reads, cancellations and ends. Immediate calls have limits of their own:
-   * few short ones of a caller run at once, and the others wait for them.
+   * Exempt from the limit on concurrent calls. For reads, cancellations and ends. Immediate calls have limits of their own: only
+   * a few short calls of one caller run at once, and the others are queued.
    * @default false
    */
   immediate?: boolean | undefined;
   /**
-   * True if a call may wait for long, such as for a turn, an event or another agent. As an immediate call it never waits for a
-   * place, and takes none from short calls.
+   * True if a call may wait long, for example for a turn, an event or another agent. Such an immediate call is never queued, and
+   * takes no slot from short calls.
    * @default true for an async generator
    */
   mayTakeLong?: boolean | undefined;

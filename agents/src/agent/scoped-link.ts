@@ -1,11 +1,11 @@
-// The link that one call may use. Calls made through it carry the remaining hops and time of the call that they belong to, so agents
-// that call each other in a circle come to an end, and no agent works longer than its caller waits.
+// The link of one call. Calls made through it carry the remaining hops and time of that call. So a circle of agents that call each
+// other ends, and no agent works longer than its caller waits.
 import type { CallOptions, CallTarget } from '@fame-fabric/shared';
 import type { Outbound } from './operation.ts';
 
-/** Hops of a call that belongs to no other one, or to one that does not count its hops. */
+/** Hops of a call that has no parent call, or whose parent call does not count its hops. */
 export const FIRST_TTL = 8;
-/** Time limit of a call without one, as in the link. */
+/** Default time limit of a call, as in the link. */
 const CALL_TIMEOUT_MS = 30_000;
 
 export class ScopedLink implements Outbound {

@@ -160,9 +160,9 @@ export class ConversationHost {
     });
   }
 
-  /** Begins to resume the turns that earlier processes left open, now and periodically. @throws {STORE_UNAVAILABLE} */
+  /** Resumes the turns that earlier processes left open, now and periodically. @throws {STORE_UNAVAILABLE} */
   async open(): Promise<void> {
-    // A store that cannot be searched is an error at the start.
+    // Fail at the start if the store cannot be searched.
     await this.#store.unfinished(this.#agent, 1);
     void this.#recoverLater();
     this.#timers = [

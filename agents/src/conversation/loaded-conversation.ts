@@ -97,8 +97,8 @@ export function historyOf(
 }
 
 /**
- * Reads a turn from its events. An earlier process recorded its deadline as wall time, and nothing better tells the rest of its
- * time: after a step of the clock forwards it times out early; after one back it has at most its whole time once more.
+ * Reads a turn from its events. A deadline that an earlier process recorded is wall time. After a forward step of
+ * the clock the turn times out early. After a backward step it has at most its whole time limit once more.
  */
 export function turnOf(events: readonly JournalEvent[], clock: Clock, recorded?: RecordedTurn): LiveTurn {
   const { user_message, deadline } = acceptedOf(events);

@@ -71,7 +71,7 @@ export class LoadedConversations {
     return this.acquire(id, this.#options.leaseWaitMs);
   }
 
-  /** Acquires the conversation from the store. Concurrent calls share one acquisition, which waits for as long as any of them. */
+  /** Acquires the conversation. Concurrent calls share one acquisition, which waits until the latest of their deadlines. */
   acquire(id: string, waitMs: number): Promise<Conversation> {
     const until = this.#deps.clock.monotonic() + waitMs;
     const current = this.#loading.get(id);
@@ -99,7 +99,7 @@ export class LoadedConversations {
         }
       }
     } finally {
-      // In the same step as the end, so that no call joins an acquisition that has failed.
+      // Remove it in the step in which it settles, so that no call joins a failed acquisition.
       this.#loading.delete(id);
     }
   }

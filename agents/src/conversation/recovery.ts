@@ -5,9 +5,9 @@ import type { ConversationStore } from '../store/store.ts';
 import type { Conversation } from './loaded-conversation.ts';
 import type { LoadedConversations } from './loaded-conversations.ts';
 
-/** Conversations that are recovered at once. The other places of the inbox are for new turns. */
+/** Conversations that are recovered at the same time. The other slots of the inbox are for new turns. */
 const AT_ONCE = 64;
-/** Ids that one search of the store returns. */
+/** Number of ids that one search of the store returns. */
 const PAGE = 1_024;
 
 export interface RecoveryDeps {
@@ -50,7 +50,7 @@ export class Recovery {
     const loads = new Map<string, Promise<unknown>>();
     let failed = 0;
     for (;;) {
-      // Those that could not be acquired come first in the next page again.
+      // The next page starts with those that could not be acquired.
       const ids = await store.unfinished(agent, PAGE + failed);
       const fresh = ids.filter((id) => {
         // An idle copy in memory is older than the open turn of another process.
@@ -70,7 +70,7 @@ export class Recovery {
     }
   }
 
-  /** Loads one conversation; its place is taken until its turns have ended. Resolves to false if it could not be loaded. */
+  /** Loads one conversation, which takes a slot until its turns have ended. Resolves to false if it could not be loaded. */
   async #recover(id: string): Promise<boolean> {
     const { conversations, log } = this.#deps;
     this.#recovering += 1;

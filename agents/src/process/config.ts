@@ -40,7 +40,7 @@ export interface AgentConfig {
   /** Tools that the chat agent offers its model. */
   readonly tools: 'standard' | 'none';
   readonly maxConcurrent: number;
-  /** Bound of the answers that wait for one caller, and of the requests that wait for one callee, in bytes. */
+  /** Maximum bytes of queued answers to one caller, and of queued requests to one callee. */
   readonly queueBytes: number;
   readonly model: ModelConfig;
 }
@@ -112,7 +112,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     unit: 'days',
     default: '30',
     description:
-      'Retention of a conversation after its last change; then it lies in the trash for 7 days. 0 keeps it forever.',
+      'Retention of a conversation after its last change; then it stays in the trash for 7 days. 0 keeps it forever.',
   },
   {
     name: 'FAME_STORE_MAX_BYTES',
@@ -120,7 +120,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     unit: 'bytes',
     default: '1073741824',
     description:
-      'Size of the conversation store, with its trash, at which it removes ended conversations and idle ones of anonymous callers, and refuses new turns if there are none; 0 for no limit.',
+      'Maximum size of the conversation store with its trash. A full store removes ended conversations and idle ones of anonymous callers. If there are none, it refuses new turns. 0 for no limit.',
   },
   {
     name: 'FAME_CONVERSATION_MAX_TOKENS',
@@ -168,7 +168,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     unit: 'bytes',
     default: '8388608',
     description:
-      'Answers that wait for one caller, and requests that wait for one callee, in this process; at most 67108864.',
+      'Maximum size of the queued answers to one caller, and of the queued requests to one callee, in this process; at most 67108864.',
   },
   {
     name: 'OPENAI_API_KEY',

@@ -39,7 +39,7 @@ export interface RunOptions {
   write?: (line: string) => void;
 }
 
-/** Writes one line to stderr, with the controls of other nodes' texts escaped. */
+/** Writes one line to stderr. Escapes control characters, because other nodes may have sent the text. */
 export const writeStderr = (line: string): void => void process.stderr.write(`${escapeControls(line)}\n`);
 
 /**

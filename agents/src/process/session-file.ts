@@ -1,6 +1,6 @@
-// The file with the session of an agent process at its sentinel. A process that was killed and starts again takes the session up:
-// its path, its addresses and the messages that wait for it. Without the file it starts with a new session, and its addresses
-// are free when the resume window of the earlier one ends.
+// Session file of an agent process. A process that restarts after a kill resumes its session at the sentinel: its path, its
+// addresses and its queued messages. Without the file it starts a new session, and its addresses are free when the resume window
+// of the earlier session ends.
 import { rmSync } from 'node:fs';
 import type { LinkOptions, Logger } from '@fame-fabric/shared';
 import { readSession, sessionFile, writeSession } from '@fame-fabric/shared/node';
@@ -21,7 +21,7 @@ export class SessionFile {
     this.#path = sessionFile(config.dataDir, [config.admissionUrl, ...addresses]);
   }
 
-  /** Options of the link that takes up the stored session, if there is one. */
+  /** Link options that resume the stored session, if there is one. */
   linkOptions(): Pick<LinkOptions, 'systemId' | 'resumeToken' | 'onResumeToken'> {
     const stored = readSession(this.#path);
     const systemId = this.#config.nodeId ?? stored?.systemId;

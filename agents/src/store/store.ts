@@ -1,6 +1,6 @@
 // The port of the conversation store: one append-only journal per conversation, one row per event. Methods are asynchronous and
 // may share a commit; once one resolves, its write is as durable as the store can make it. A writer acquires a conversation for
-// a lease, and an epoch fences off every earlier writer. Removed conversations lie in a trash before they are deleted.
+// a lease, and an epoch fences off every earlier writer. Removed conversations stay in a trash before they are deleted.
 // `memory-store.ts` and `sqlite-store.ts` implement the port and share `store.conformance.ts`.
 
 import type { StoreTime } from './store-time.ts';

@@ -21,7 +21,7 @@ export class Access {
     this.#localKey = localKey;
   }
 
-  /** Returns the principal of a request by its credential, or the fault of that. */
+  /** Returns the principal that the credential of a request belongs to, or a fault. */
   authenticate(headers: CredentialHeaders): Authentication {
     const credential = credentialOf(headers);
     if (credential.kind === 'none') return ANONYMOUS_CALLER;
@@ -32,17 +32,17 @@ export class Access {
       : { ok: true, principal };
   }
 
-  /** Reads the keys that are in force now. Returns a function that is true for the principal of a key that is not. */
+  /** Reads the current keys. Returns a function that is true for the principal of a revoked key. */
   revocations(): (principal: Principal) => boolean {
     const local = this.#localKey?.principal;
     return (principal) => principal !== ANONYMOUS && principal !== local;
   }
 }
 
-/** True if this is the principal of a credential. */
+/** True if the principal sent a credential. */
 export const isKeyed = ({ id }: Principal): boolean => id !== ANONYMOUS.id;
 
-/** True if both are the principal of one credential. */
+/** True if both principals sent the same credential. */
 export const haveSameKey = (a: Principal, b: Principal): boolean => isKeyed(a) && a.id === b.id;
 
 const refused = (reason: string): Authentication => ({

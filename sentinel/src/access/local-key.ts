@@ -1,5 +1,5 @@
-// The local key as a sentinel checks it. The file is looked at for each check, so a rotated key is in force at once and the
-// sentinel needs no restart. Only the digest of the key stays in memory.
+// Checks the local key. Each check looks at the file, so a rotated key takes effect without a restart of the sentinel. Only the
+// digest of the key stays in memory.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { isFabricError, type Logger, type Principal } from '@fame-fabric/shared';
@@ -28,7 +28,7 @@ export class LocalKey {
     return key !== undefined && timingSafeEqual(digestOf(token), key.digest) ? key.principal : undefined;
   }
 
-  /** The principal of the key that is in force. Each key has an object of its own, so that sessions of an earlier key differ. */
+  /** Principal of the current key. Each key has its own object, which distinguishes the sessions of an earlier key. */
   get principal(): Principal | undefined {
     return this.#load()?.principal;
   }
@@ -46,7 +46,7 @@ export class LocalKey {
       if (this.#loaded !== undefined && !isSame) this.#log.info('the local key was rotated');
       this.#loaded = { version, digest, principal };
     } catch {
-      // See above.
+      // The loaded key stays in force.
     }
     return this.#loaded;
   }
@@ -63,7 +63,7 @@ function versionOf(file: string): string {
 
 /**
  * Opens the local key of a data directory, and writes it at the first start. Without a writable directory there is no key, and
- * what needs one is refused.
+ * requests that need the key are refused.
  * @throws {CONFIG_INVALID} when the file belongs to another user, or contains something else
  */
 export function openLocalKey(dataDir: string, log: Logger): LocalKey | undefined {

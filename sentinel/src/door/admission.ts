@@ -36,7 +36,7 @@ import type { SessionTable } from '../session/session-table.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { PeerIds } from '../uplink/peer-ids.ts';
 
-/** Time in which a connection must attach, in ms. The promise is 5 s at the other end; the rest is for the way and for a busy loop. */
+/** Time in which a connection must attach, in ms. The promise is 5 s at the node; the rest is for latency and a busy event loop. */
 const ATTACH_WITHIN_MS = 4_800;
 
 /** Connections that may be open without having attached. Beyond this number the oldest is closed for each new one. */
@@ -300,7 +300,7 @@ export class Admission {
   }
 
   // Resumes the session that this node had, or opens a new one. The instance is known to its own process alone. The token proves
-  // that another process is the successor; it takes up a session without a connection, and never a live one. Any other node
+  // that another process is the successor; it resumes a session without a connection, and never a live one. Any other node
   // with this system id gets a path of its own: the queue and the calls of the session belong to its node.
   #openOrResume(
     transport: NodeTransport,
@@ -322,7 +322,7 @@ export class Admission {
       return { session: own, isResumed };
     }
     const limit = isKeyed(terms.principal) ? this.#maxSessions : openShare(this.#maxSessions);
-    // A session that is only kept for its node must not lock out a new node.
+    // A session without a connection must not lock out a new node.
     if (table.size >= limit && !sessions.endOldestDetached()) {
       const rest = this.#maxSessions - limit;
       const forKeys = rest > 0 ? `; ${rest} more are reserved for nodes with a key` : '';

@@ -23,7 +23,7 @@ const ADMISSION_PATHS = /^\/fame\/v1\/attach\/ws\/(downstream|peer)\/([^/?#]+)\/
 
 /** Node looks for overdue requests at this interval, in ms. Each wake-up of an idle process is costly: its caches are cold. */
 const HTTP_CHECK_MS = 2_000;
-/** Time in which the headers of a request must have arrived, in ms. The promise is 10 s; the rest is for a busy loop. */
+/** Time in which the headers of a request must have arrived, in ms. The promise is 10 s; the rest is for a busy event loop. */
 const HEADERS_WITHIN_MS = 9_500;
 /** Time in which a whole request must have arrived, in ms. The promise is 15 s. */
 const REQUEST_WITHIN_MS = 14_500;

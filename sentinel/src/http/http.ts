@@ -21,7 +21,7 @@ import type { TraceEntry, TraceTap } from './trace.ts';
 const TRACE_BACKLOG_BYTES = 1_048_576;
 const MAX_TRACE_READERS = 8;
 
-/** Routes for health checks, which reach the sentinel by addresses of any kind. They contain no names. */
+/** Routes for health checks, which may use any host name. Their answers contain no names. */
 const PROBES = new Set(['/healthz', '/readyz', '/fame/v1/attach/health', '/fame/v1/ingress/health']);
 
 export interface HttpDeps {
@@ -73,7 +73,7 @@ export async function createHttp(
   // The tables contain nodes and addresses. Only holders of the key may read them, and no web page that reaches this port through
   // a foreign DNS name.
   app.addHook('onRequest', async (request, reply) => {
-    // The matched route decides, never the text of the URL, which also contains what the sender likes.
+    // Decide by the matched route, never by the text of the URL: its sender may append anything to it.
     if (PROBES.has(request.routeOptions.url ?? '')) return;
     const fault = originFault(request.headers, options);
     if (fault !== undefined) return reply.code(403).send(refusalBody('AUTH_FORBIDDEN', fault));

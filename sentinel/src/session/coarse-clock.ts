@@ -1,7 +1,7 @@
 // The time of the last sweep: precise to two seconds, which is enough for silence and stalled queues, and free to read.
 //
-// It measures the running time of this process. While the process is stopped or its event loop is blocked, nodes cannot be
-// received, so that time must not count as their silence: a tick advances by no more than two sweeps.
+// It measures the running time of this process. While the process is stopped or its event loop is blocked, it receives no
+// messages, so that time must not count as silence of the nodes: a tick advances by no more than two sweeps.
 import type { Clock } from '@fame-fabric/shared';
 
 /** Interval of ticks, in ms. Each wake-up of an idle process is costly: its caches are cold. */

@@ -3,7 +3,7 @@ import { LIMITS } from '@fame-fabric/shared';
 import { Fifo } from '@fame-fabric/shared/internal';
 
 /**
- * Memory that a queued message takes beside its bytes. It also bounds the number of messages in a queue of small ones.
+ * Memory overhead of a queued message. It also bounds the number of messages in a queue of small ones.
  */
 export const MESSAGE_COST = 256;
 /** Smaller messages are kept as text of one byte a character. A small Buffer would pin the 8 KB slab that it is a slice of. */
@@ -26,7 +26,7 @@ export class Flow {
   credit: number;
   /** Messages that we received and have not granted credit for. */
   received = 0;
-  /** Bytes of them. */
+  /** Bytes of the messages in `received`. */
   receivedBytes = 0;
   /** Messages that the sender may still send. A surplus stays here: only the sender knows how much its window cut off. */
   allowance: number = LIMITS.creditWindow;
@@ -48,12 +48,12 @@ export class Flow {
     this.credit = credit;
   }
 
-  /** Messages that wait here. */
+  /** Number of queued messages. */
   get queued(): number {
     return this.#queue === undefined ? 0 : this.#queue.size;
   }
 
-  /** Bytes that wait here, with `MESSAGE_COST` for each message. */
+  /** Queued bytes, with `MESSAGE_COST` for each message. */
   get queuedBytes(): number {
     return this.#queuedBytes;
   }

@@ -12,7 +12,7 @@ import type { QueueBudget } from './queue-budget.ts';
 
 const MINUTE_MS = 60_000;
 
-/** Digest of a resume token, as a compact text: each idle session has one. */
+/** Digest of a resume token, as a compact string, because each idle session keeps one. */
 export const tokenDigest = (token: string): string => hash('sha256', token, 'buffer').toString('latin1');
 
 export type SessionKind = 'node' | 'peer' | 'parent';
@@ -36,7 +36,7 @@ export interface AttachTerms {
   readonly acceptsCancel: boolean;
   /** True if the node sends each stream in a flow of its own, which ends with the stream. */
   readonly hasStreamFlows: boolean;
-  /** True if withholding the credit of one flow slows a pair of nodes, and no other calls of the node. */
+  /** True if withheld credit of one flow slows one pair of nodes, and no other calls of the node. */
   readonly hasPairFlows: boolean;
   /** True if the node bounds the bytes of a flow in flight, and needs credit after some bytes. */
   readonly hasByteCredit: boolean;
@@ -60,7 +60,7 @@ export class Session implements SessionIdentity {
   #receivedAt: number;
   /** Last replyTo that passed the check: a caller uses one for all of its calls. */
   #checkedReplyTo = '';
-  /** The node passed on a message of a node below its path. */
+  /** True if the node has forwarded a message of a node below its path. */
   #isSentinel: boolean;
   #sid: string | undefined;
   /** Last sid that passed the check, and its replyTo. */
@@ -72,7 +72,7 @@ export class Session implements SessionIdentity {
   #ping: Promise<boolean> | undefined;
   /** Digest of the token in the last NodeAttachAck. */
   #tokenDigest: string | undefined;
-  /** Digest of the token before it, which stays valid until the node uses the last one: the last ack may have been lost. */
+  /** Digest of the previous token. It stays valid until the node uses the last one, because the last ack may have been lost. */
   #usedTokenDigest: string | undefined;
 
   constructor(
@@ -171,7 +171,7 @@ export class Session implements SessionIdentity {
     return digest === this.#tokenDigest || digest === this.#usedTokenDigest;
   }
 
-  /** Replaces the resume token by a new one, and returns that. `used` is the digest of the attach's token, if it had one. */
+  /** Replaces the resume token and returns the new one. `used` is the digest of the attach's token, if it had one. */
   rotateToken(used: string | undefined): string {
     const token = randomBytes(16).toString('base64url');
     this.#usedTokenDigest = used !== undefined && this.acceptsToken(used) ? used : undefined;

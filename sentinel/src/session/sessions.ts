@@ -43,7 +43,7 @@ export class Sessions {
   readonly #resumeWindowMs: number;
   /** Ends of the resume windows of sessions without a connection, oldest first. */
   readonly #expiry = new Map<Session, Timer>();
-  /** Times at which sessions that have resumed lose what they have not bound again. */
+  /** Times at which resumed sessions lose the bindings that they have not repeated. */
   readonly #settling = new Map<Session, Timer>();
   readonly #orphanTimers = new Set<Timer>();
 
@@ -192,7 +192,7 @@ export class Sessions {
     }
   }
 
-  /** Ends the calls whose time is over: their callers receive CALL_TIMEOUT, their callees a cancel. */
+  /** Ends expired calls: their callers receive CALL_TIMEOUT, their callees a cancel. */
   endExpiredCalls(now: number): void {
     const { calls, identity } = this.#deps;
     for (const call of calls.takeExpired(now)) {
@@ -209,7 +209,7 @@ export class Sessions {
     const isAwaited = call.state === 'awaited';
     calls.close(call);
     if (!isAwaited) return;
-    const reason = `The node reached its limit of open calls (${calls.maxOf(call.caller)}), and this one was idle for the longest time`;
+    const reason = `The node reached its limit of open calls (${calls.maxOf(call.caller)}), and this call was idle for the longest time`;
     call.caller.outbound.sendControl(nack(identity, call, 'QUOTA_EXCEEDED', reason));
     this.cancelAtCallee(call, 'replaced');
   }

@@ -1,7 +1,7 @@
-// The one timer of an idle sentinel. Every two seconds it advances the coarse clock, pings silent nodes, ends calls whose time
-// is over, and closes nodes that stay silent, nodes that do not read and nodes whose key was revoked. No node has a timer of its own.
+// The one timer of an idle sentinel. Every two seconds it advances the coarse clock, pings silent nodes, ends expired
+// calls, and closes nodes that stay silent, nodes that do not read and nodes whose key was revoked. No node has a timer of its own.
 //
-// By the coarse clock, times are whole ticks that began up to one tick before the message did. So the limits are odd numbers of
+// The coarse clock stamps a message with the start of its tick, which is up to one tick early. So the limits are odd numbers of
 // seconds, between two ticks: silence of 31 s is found at 32 s and is 30 to 32 s, a stall of 9 s is found at 10 s and is 8 to 10 s.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import type { Access } from '../access/access.ts';
@@ -22,7 +22,7 @@ const CLOSE_AFTER_MS = 31_000;
 const STALLED_MS = 9_000;
 /** Time limit of a pong. Silence is measured separately, so this only ends the wait. */
 const PONG_MS = 10_000;
-/** Queues below this size are not worth closing a node. */
+/** Closing a node with a smaller queue would free too little memory. */
 const MIN_SHED_BYTES = 65_536;
 
 export interface SweeperDeps {
@@ -112,7 +112,7 @@ export class Sweeper {
     const { counters, log, sessions } = this.#deps;
     const { outbound, path, silentMs, transport } = session;
     if (transport === undefined && !outbound.isSaturated) return;
-    // No event is missed by a queue whose transport reports late that it has drained.
+    // A transport may report late that its socket has drained.
     outbound.flush();
     if (outbound.stalledMs >= STALLED_MS || outbound.isSaturated) {
       counters.closedSlow++;

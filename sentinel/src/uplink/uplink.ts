@@ -50,9 +50,9 @@ export interface UplinkOptions {
   /** Admission URL without its last segment. */
   readonly url: string;
   readonly kind: 'parent' | 'peer';
-  /** Token of the session of an earlier process at the parent. */
+  /** Resume token of the earlier process's session at the parent. */
   readonly resumeToken?: string | undefined;
-  /** Called with each token that takes up the session in a later process. */
+  /** Called with each new resume token, for a later process. */
   readonly onResumeToken?: ((token: string) => void) | undefined;
 }
 

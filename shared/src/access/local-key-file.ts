@@ -88,7 +88,7 @@ export function rotateLocalKey(dataDir: string): string {
   return file;
 }
 
-/** Reads a file with a token and trims it. @throws the system's error, or one about a file that is no token */
+/** Reads a file with a token and trims it. @throws the system's error, or one about a file that is not a token */
 export function readTokenFile(file: string): string {
   // Reading a pipe would block.
   const stats = statSync(file);
@@ -97,7 +97,7 @@ export function readTokenFile(file: string): string {
   return readFileSync(file, 'utf8').trim();
 }
 
-// Writes a complete file with a new key beside its place and passes it to `install`, so that a reader never sees a part of it.
+// Writes a new key to a temporary file and passes that to `install`, so that a reader never sees a partial file.
 function write(dataDir: string, install: (fresh: string) => boolean): boolean {
   const fresh = join(dataDir, `.${NAME}-${process.pid}-${randomBytes(6).toString('hex')}`);
   try {
@@ -114,7 +114,7 @@ function write(dataDir: string, install: (fresh: string) => boolean): boolean {
   }
 }
 
-// A link fails if the file exists, also when two sentinels start at once: the first key is used by both.
+// A link fails if the file exists. So two sentinels that start at once both use the first key.
 function linkIfAbsent(fresh: string, file: string): boolean {
   try {
     linkSync(fresh, file);

@@ -26,7 +26,7 @@ const MAX_CHARS = 256;
 const isName = (value: unknown): value is string =>
   typeof value === 'string' && value !== '' && value.length <= MAX_CHARS;
 
-/** Reads a principal from the wire: `{ id, roles }`. Roles of newer versions are kept. Returns undefined if it is none. */
+/** Reads a principal from the wire: `{ id, roles }`. Keeps roles of newer versions. Returns undefined for any other value. */
 export function readPrincipal(value: unknown): Principal | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { id, roles } = value as Partial<Record<string, unknown>>;

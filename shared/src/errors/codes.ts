@@ -73,7 +73,7 @@ export const ERRORS = Object.freeze({
   AUTH_INVALID: entry(
     'auth',
     false,
-    'The key that was sent is not a key of this sentinel, or is no longer one.',
+    'The key that was sent is not a key of this sentinel, or is no longer valid.',
     'Set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
   ),
   AUTH_FORBIDDEN: entry(
@@ -127,7 +127,7 @@ export const ERRORS = Object.freeze({
   READER_TOO_SLOW: entry(
     'route',
     false,
-    'The caller reads too slowly: the unread items of a stream, or the unsent answers to the caller, are beyond their limit. The operation may have run.',
+    'The caller reads too slowly: the unread items of a stream, or the unsent answers to the caller, exceed their limit. The operation may have run.',
     'Read the items of a stream as they arrive, and keep fewer calls with large answers open.',
   ),
   HOPS_EXCEEDED: entry(

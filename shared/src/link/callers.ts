@@ -1,5 +1,5 @@
 // The callers of incoming calls. Only their sentinel knows who they are, and it is asked only for calls whose service reads it.
-// It answers for open calls alone: a path may belong to another node by the time that a call is handled.
+// It answers for open calls only, because a path may belong to another node by the time a call is handled.
 import { ANONYMOUS, type Caller, type Principal, readPrincipal } from '../access/principal.ts';
 import { isFabricError } from '../errors/error.ts';
 import type { WhoIsAck } from '../protocol/envelope.ts';

@@ -96,7 +96,7 @@ export class Calls implements CallOwner {
     checkMs('timeoutMs', timeoutMs);
     checkMs('deadlineMs', deadlineMs);
     if (ttl !== undefined && ttl <= 0) {
-      const text = `The call to ${targetText(target)} was not sent: agents call each other in a circle, or too deep a chain`;
+      const text = `The call to ${targetText(target)} was not sent: agents call each other in a circle or a long chain`;
       throw new FabricError('HOPS_EXCEEDED', text);
     }
     if (typeof target === 'string' ? !tryParseAddress(target) : target.capabilities.length === 0) {
@@ -178,7 +178,7 @@ export class Calls implements CallOwner {
   repeat(call: OpenCall, refusal: FabricError, isRead: boolean): void {
     call.refusal = refusal;
     call.isRead = isRead;
-    // Nothing is left at the callee that could be cancelled, or be lost with the connection.
+    // The callee holds nothing of the call that could be cancelled, or be lost with the connection.
     call.neighbor = undefined;
     if (call.isInFlight) this.#endFlight(call);
     this.#deps.clock.after(backoffDelayMs(call.refusals++, REPEAT_DELAYS), () => {
@@ -252,7 +252,7 @@ export class Calls implements CallOwner {
   onDeliveryAck(envelope: Envelope<DeliveryAck>): void {
     const { ok, code, reason } = envelope.frame;
     if (ok || envelope.corrId === undefined) return;
-    // It refuses an answer of this node, and not a request: a call that is served may have the id of one that is made.
+    // The NACK refuses an answer of this node, not a request: a call that it serves may have the same id.
     if (envelope.to !== undefined && envelope.to === this.#deps.identity.systemAddress) return;
     const call = this.#open.get(envelope.corrId);
     call?.refused(nackError(code, reason, targetText(call.request.target)), false);

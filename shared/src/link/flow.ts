@@ -65,8 +65,8 @@ export class SendFlow {
   }
 
   /**
-   * True if nothing waits, no call is open, and the receiver owes no credit. A flow that replaces this one starts with a full
-   * window.
+   * True if nothing is queued, no call is open, and the receiver has returned the credit. A flow that replaces this one starts
+   * with a full window.
    */
   get isIdle(): boolean {
     return (

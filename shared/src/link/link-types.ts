@@ -20,10 +20,10 @@ export interface LinkOptions {
   systemId?: string | undefined;
   /** Bearer token, such as the local key of the sentinel. A source is read for each attempt to attach. */
   token?: string | TokenSource | undefined;
-  /** Token of the session of an earlier process with the same `systemId`, to take it up. See `onResumeToken`. */
+  /** Resumes the session of an earlier process with the same `systemId`. See `onResumeToken`. */
   resumeToken?: string | undefined;
   /**
-   * Called after each attach with the token that takes up this session in a later process. The token is a secret, and the next
+   * Called after each attach with the token that resumes this session in a later process. The token is a secret, and the next
    * attach replaces it. Sentinels of other software have none.
    */
   onResumeToken?: ((token: string) => void) | undefined;
@@ -40,8 +40,8 @@ export interface LinkOptions {
   /** Longest delay between attempts to reconnect, in ms. @default 10_000, or 2_000 while the link serves an address */
   backoffMaxMs?: number | undefined;
   /**
-   * Bound of the requests that wait for one callee, and of the answers that wait for one caller, in bytes. Running operations of
-   * one caller may exceed it, at most twice. All of them together are bounded by 96 MiB, or twice this number if that is more.
+   * Maximum bytes of queued requests to one callee, and of queued answers to one caller. Answers of operations that already run
+   * may use up to four times as much. All of them together are bounded by 96 MiB, or twice this number if that is more.
    * @default 8_388_608
    */
   queueBytes?: number | undefined;

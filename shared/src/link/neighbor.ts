@@ -20,9 +20,9 @@ const BOUNDS = Object.freeze({
   totalBytes: 100_663_296,
   /** Answers that wait for a caller above which its requests are held. */
   holdBytes: 1_048_576,
-  /** Room of the answers to one caller, in bounds of a queue. */
+  /** Maximum size of the queued answers to one caller, as a multiple of the queue bound. */
   answerShare: 4,
-  /** Counted for each message beside its bytes. */
+  /** Overhead that is counted for each message. */
   messageBytes: 512,
   /** Size of an error reply for which there is further room, so that a caller without its answer gets an error. */
   errorBytes: 8_192,
@@ -37,7 +37,7 @@ export type Room = 'request' | 'answer' | 'error';
 
 const SENT: Promise<void> = Promise.resolve();
 
-/** Held requests of a caller that start at once. */
+/** Number of held requests of a caller that start at once. */
 const STARTED_AT_ONCE = 16;
 /** Maximum number of pair flows. Further pairs share the main flow. */
 const MAX_PAIR_FLOWS = 16_384;
@@ -156,7 +156,7 @@ export class Neighbor {
     this.#interval++;
   }
 
-  /** Bytes of those messages, with 512 bytes more for each. */
+  /** Bytes of those messages, with 512 bytes of overhead for each. */
   get waitingBytes(): number {
     return this.#waitingBytes;
   }

@@ -24,7 +24,7 @@ const MAX_OPEN = 32_768;
 
 /**
  * Time in which a caller returns for the answer to its call after the sentinel lost this node's session, in ms: it attaches
- * again and sends the same request. A call that no one requested again by then cannot be answered.
+ * again and sends the same request. A call that was not requested again by then is cancelled.
  */
 const RETURN_MS = 30_000;
 
@@ -48,7 +48,7 @@ export class Serving implements IncomingOwner {
   readonly #open = new Map<string, Incoming>();
   /** Number of calls under the longer key. */
   #sharedIds = 0;
-  /** Calls whose callers may return, by the loss of the session. */
+  /** Calls whose callers may return, in one set for each loss of a session. */
   readonly #abandoned = new Set<Set<Incoming>>();
   readonly #clock: Clock;
   readonly #seen = new SeenIds(10_000);
@@ -110,7 +110,7 @@ export class Serving implements IncomingOwner {
     this.#open.set(key, call);
     const { neighbor, pair } = call;
     pair.serving++;
-    // Without pair flows, callers are not told apart.
+    // Without pair flows, callers are not distinguished.
     const isOverQuota = pair !== neighbor.main && pair.serving > MAX_OPEN_PER_CALLER;
     if (isOverQuota || this.#open.size > MAX_OPEN) {
       const whose = isOverQuota ? `You have ${MAX_OPEN_PER_CALLER}` : `This node serves ${MAX_OPEN}`;
@@ -191,7 +191,7 @@ export class Serving implements IncomingOwner {
   #onMessage(neighbor: Neighbor, binding: Binding, envelope: Envelope<DataFrame>): void {
     const { service } = binding;
     const { payload } = envelope.frame;
-    // A faulty request or a batch is no message: a handler would take it for data.
+    // A faulty request or a batch is not a plain message: a handler would take it for data.
     if (!service.onMessage || (claimsRpc(payload) && awaitsAnswer(envelope))) {
       this.#log.debug('a message has no handler', { address: envelope.to });
       this.#refuseMessage(neighbor, binding, envelope);

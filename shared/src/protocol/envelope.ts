@@ -19,7 +19,7 @@ export interface NodeAttach {
   assignedPath?: string | undefined;
   capabilities?: string[] | undefined;
   acceptedLogicals?: string[] | undefined;
-  /** Our extension: the token of an earlier attach, to take up its session. Secret. */
+  /** Our extension: the token of an earlier attach, which resumes its session. Secret. */
   resumeToken?: string | undefined;
 }
 export interface NodeAttachAck {
@@ -36,7 +36,7 @@ export interface NodeAttachAck {
   software?: string | undefined;
   /** Our extension: true if the node's earlier session was resumed with its queued messages, false if it is new. */
   resumed?: boolean | undefined;
-  /** Our extension: takes up the session at the next attach, also in another process. Secret. */
+  /** Our extension: resumes the session at the next attach, also in another process. Secret. */
   resumeToken?: string | undefined;
   /** Our extension: the principal of the node. A sentinel that states it answers WhoIs. */
   principal?: Principal | undefined;

@@ -20,7 +20,7 @@ export interface PartialHeader {
 
 const decoder = new TextDecoder();
 
-/** Nodes write the frame behind the header. Quotes inside of a text are escaped, so this is no part of one. */
+/** Nodes write the frame behind the header. Quotes inside a text are escaped, so no text contains this. */
 const FRAME_KEY = ',"frame":{"type":"Data"';
 
 // Parses a message, or the header alone if the payload is broken. Sentinels do not check the inside of long texts.

@@ -41,7 +41,7 @@ interface TaskTableDeps {
 interface Entry {
   readonly task: Task & { artifacts: Artifact[]; history: Message[] };
   readonly params: TaskSendParams;
-  /** For the calls of the task, which count the hops of the call that started it. */
+  /** Link for the calls of the task. They continue the hop count of the call that started it. */
   readonly link: Outbound;
   readonly controller: AbortController;
   readonly subscribers: Set<Subscriber>;
@@ -190,7 +190,7 @@ export class TaskTable {
         ...(params.metadata ? { metadata: params.metadata } : {}),
       },
       params,
-      // A task outlives the call that started it, and its deadline.
+      // A task outlives the call that started it, and that call's deadline.
       link: context.link instanceof ScopedLink ? context.link.detached() : context.link,
       controller: new AbortController(),
       subscribers: new Set(),

@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 
 const BLOCK_BYTES = 1_048_576;
 /**
- * The log has about 4 MB, which SQLite copies into the database before it uses the log again. Deleting a conversation of 60 MB adds
+ * SQLite copies a log of about 4 MB into the database before it uses the log again. Deleting a conversation of 60 MB adds
  * 550 KB to it.
  */
 const RESERVE_BYTES = 6 * BLOCK_BYTES;
@@ -15,7 +15,7 @@ const MIN_FREE_BYTES = RESERVE_BYTES;
 
 export class DiskReserve {
   readonly #path: string;
-  /** True while this process owes the disk the reserve that it released. */
+  /** True after this process released the reserve, until it takes the reserve again. */
   #isReleased = false;
 
   constructor(path: string) {

@@ -7,7 +7,7 @@ import type { DiskReserve } from './disk-reserve.ts';
 import { usedBytes } from './sqlite-database.ts';
 import type { SqliteJournal } from './sqlite-journal.ts';
 
-/** Space that is made at once, unless the store is small. */
+/** Space that is freed in one step, unless the store is small. */
 const STEP_BYTES = 1_048_576;
 const MIN_STEP_BYTES = 16_384;
 /** Log size from which `reclaimLog` is worth its cost, and the shortest time between two attempts. */

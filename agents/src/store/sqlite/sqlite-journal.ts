@@ -28,7 +28,7 @@ const MAX_DELETED_CHARS = 8_388_608;
 const SHRINK_PAGES = 128;
 /** Conversations that `makeRoom` moves to the trash, and those that it deletes, in one call. */
 const MAX_ROOM = 128;
-/** Share of a full store that is kept as trash: conversations spend the time until it fills there. */
+/** Share of a full store that is kept as trash. A removed conversation stays in the trash while that share fills. */
 const TRASH_SHARE = 0.05;
 
 export interface RawNewEvent {

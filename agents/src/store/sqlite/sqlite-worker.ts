@@ -35,7 +35,7 @@ export interface WorkerRequest {
 }
 export interface WorkerAnswer {
   id: number;
-  /** Room that was made. Such an answer has the id 0 and no value. */
+  /** Report of the room that was made. An answer with a report has the id 0 and no value. */
   room?: RoomReport;
   value?: unknown;
   fault?: { code: string; message: string; details: Record<string, unknown> | undefined; cause: string };
