@@ -68,54 +68,12 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     options.dataDir === undefined ? undefined : openLocalKey(options.dataDir, baseLog),
   );
   const { nodeId = newId(), addressHoldMs = DEFAULT_ADDRESS_HOLD_MS } = options;
-  const parts = makeParts({ access, clock, log: baseLog }, { ...options, id: nodeId, addressHoldMs });
-  const {
-    log,
-    identity,
-    table,
-    bindings,
-    calls,
-    counters,
-    budget,
-    memory,
-    trace,
-    sessions,
-    announcer,
-    peerIds,
-    router,
-    admission,
-    sweeper,
-  } = parts;
-  const onRequest = lazyHttp(
-    {
-      access,
-      identity,
-      table,
-      bindings,
-      calls,
-      counters,
-      budget,
-      memory,
-      trace,
-      clock,
-      startedAt,
-      isReady: () => isReady,
-    },
-    options,
-    log,
-  );
-  const listener = new Listener({ access, admission, onRequest, clock, budget, log }, options);
-  const uplinkDeps = {
-    identity,
-    clock,
-    sessions,
-    calls,
-    router,
-    announcer,
-    peerIds,
-    dial: lazyDial,
-    log,
-  };
+  const partsOptions = { ...options, id: nodeId, addressHoldMs };
+  const parts = { access, clock, ...makeParts({ access, clock, log: baseLog }, partsOptions) };
+  const { admission, calls, identity, log, router, sessions, sweeper, table } = parts;
+  const onRequest = lazyHttp({ ...parts, startedAt, isReady: () => isReady }, options, log);
+  const listener = new Listener({ ...parts, onRequest }, options);
+  const uplinkDeps = { ...parts, dial: lazyDial };
   const parent =
     options.parentUrl === undefined
       ? undefined

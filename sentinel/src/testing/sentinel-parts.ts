@@ -9,7 +9,7 @@ import {
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
 import { Access } from '../access/access.ts';
-import { makeParts } from '../parts.ts';
+import { makeParts, type PartsOptions } from '../parts.ts';
 import type { Session } from '../session/session.ts';
 import { FakeTransport } from './fake-transport.ts';
 
@@ -32,37 +32,33 @@ export interface FakeNode {
   lose(closeCode?: number): void;
 }
 
-export interface TestOptions {
+const DEFAULTS: PartsOptions = Object.freeze({
+  id: 'S',
+  resumeWindowMs: 5_000,
+  addressHoldMs: 60_000,
+  maxSessions: 5_000,
+  maxAddressesPerNode: 10,
+  maxOpenCallsPerNode: 5_000,
+  queueBytes: 8_388_608,
+  queueTotalBytes: 50_331_648,
+  memoryLimitBytes: 1_000_000_000,
+});
+
+export interface TestOptions extends Partial<PartsOptions> {
   /** @default without a local key */
   access?: Access;
-  resumeWindowMs?: number;
-  maxSessions?: number;
-  maxAddressesPerNode?: number;
-  maxOpenCallsPerNode?: number;
-  queueBytes?: number;
-  queueTotalBytes?: number;
   /** Resident memory that the sentinel measures. @default 0 */
   rssBytes?: () => number;
 }
 
 export function makeTestParts({
   access = new Access(undefined),
-  resumeWindowMs = 5_000,
-  maxSessions = 5_000,
-  maxAddressesPerNode = 10,
-  maxOpenCallsPerNode = 5_000,
-  queueBytes = 8_388_608,
-  queueTotalBytes = 50_331_648,
   rssBytes = () => 0,
+  ...options
 }: TestOptions = {}) {
   const clock = new ManualClock();
   const log = new CaptureLog();
-  const limits = { addressHoldMs: 60_000, maxSessions, maxOpenCallsPerNode, maxAddressesPerNode };
-  const memory = { queueBytes, queueTotalBytes, memoryLimitBytes: 1_000_000_000 };
-  const parts = makeParts(
-    { access, clock, log, rssBytes },
-    { id: 'S', resumeWindowMs, ...limits, ...memory },
-  );
+  const parts = makeParts({ access, clock, log, rssBytes }, { ...DEFAULTS, ...options });
   const { admission, peerIds, table } = parts;
 
   const attach = (
