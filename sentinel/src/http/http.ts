@@ -15,7 +15,7 @@ import type { OpenCalls } from '../open-calls.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { SessionTable } from '../session/session-table.ts';
 import { renderMetrics } from './metrics.ts';
-import type { TraceEntry, TraceTap } from './trace.ts';
+import type { TraceTap } from './trace.ts';
 
 /** Backlog of one trace reader beyond which it misses entries. */
 const TRACE_BACKLOG_BYTES = 1_048_576;
@@ -168,7 +168,7 @@ export async function createHttp(
     // A trace may be silent for as long as there is nothing to trace.
     request.raw.socket.setTimeout(0);
     const stream = new Readable({ read() {} });
-    const stop = trace.listen((entries: readonly TraceEntry[], missed: number) => {
+    const stop = trace.listen((entries, missed) => {
       // The key may have been rotated since the trace began.
       if (!access.authenticate(request.headers).ok) {
         stream.push(null);
