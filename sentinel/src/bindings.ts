@@ -4,6 +4,7 @@ import { LIMITS } from '@fame-fabric/shared';
 import { poolMatches } from '@fame-fabric/shared/router';
 import { isKeyed } from './access/access.ts';
 import { isStranger, type Session } from './session/session.ts';
+import { addTo, removeFrom } from './set-map.ts';
 
 /** Picks one attached member for a message: the same message id always gives the same member. */
 function pick(members: Iterable<Session>, except: Session, messageId: string): Session | undefined {
@@ -70,23 +71,21 @@ function memberOfMany(
   return best;
 }
 
-/** The bindings and advertisements of one node. */
-interface NodeBindings {
+/** Addresses and capabilities of one node. */
+interface Served {
   readonly addresses: Set<string>;
+  /** Capabilities, each with the addresses that have it. */
+  readonly capabilities: Map<string, Set<string>>;
+}
+
+/** The bindings and advertisements of one node. */
+interface NodeBindings extends Served {
   /** Count of capabilities, each once for each of its addresses. */
   advertisements: number;
   /** True if its bindings count towards `MAX_ANONYMOUS`. */
   readonly isAnonymous: boolean;
-  /** Capabilities, each with the addresses that have it. */
-  readonly capabilities: Map<string, Set<string>>;
-  /** Bindings from before the loss of the connection that the node has not repeated yet. */
-  reserved: Reserved | undefined;
-}
-
-interface Reserved {
-  readonly addresses: Set<string>;
-  /** Capabilities, each with the addresses that have it. */
-  readonly capabilities: Map<string, Set<string>>;
+  /** Those from before the loss of the connection that the node has not repeated yet. */
+  reserved: Served | undefined;
 }
 
 /**
@@ -400,39 +399,21 @@ export class Bindings {
   advertise(capability: string, address: string, session: Session): void {
     const node = this.#ofNode(session);
     const { capabilities, reserved } = node;
-    const left = reserved?.capabilities.get(capability);
-    if (left?.delete(address) && left.size === 0) reserved!.capabilities.delete(capability);
-    const addresses = capabilities.get(capability) ?? new Set();
-    if (addresses.has(address)) return;
+    if (reserved !== undefined) removeFrom(reserved.capabilities, capability, address);
+    if (capabilities.get(capability)?.has(address)) return;
     node.advertisements++;
     this.#count(node, 1);
-    addresses.add(address);
-    capabilities.set(capability, addresses);
-    const providers = this.#capabilities.get(capability);
-    if (providers) providers.add(session);
-    else this.#capabilities.set(capability, new Set([session]));
+    addTo(capabilities, capability, address);
+    addTo(this.#capabilities, capability, session);
   }
 
   /** Withdraws a capability of an address; `false` if it was not advertised. */
   withdraw(capability: string, address: string, session: Session): boolean {
     const node = this.#byNode.get(session);
-    const addresses = node?.capabilities.get(capability);
-    if (node === undefined || !addresses?.delete(address)) return false;
+    if (node === undefined || !removeFrom(node.capabilities, capability, address)) return false;
     node.advertisements--;
     this.#count(node, -1);
-    if (addresses.size === 0) {
-      node.capabilities.delete(capability);
-      this.#removeProvider(capability, session);
-    }
-    return true;
-  }
-
-  // Returns `true` if the capability has no provider any more.
-  #removeProvider(capability: string, session: Session): boolean {
-    const providers = this.#capabilities.get(capability);
-    providers?.delete(session);
-    if (providers !== undefined && providers.size > 0) return false;
-    this.#capabilities.delete(capability);
+    if (!node.capabilities.has(capability)) removeFrom(this.#capabilities, capability, session);
     return true;
   }
 
@@ -446,7 +427,8 @@ export class Bindings {
     for (const address of node.addresses) if (this.#release(address, session)) addresses.push(address);
     const capabilities: string[] = [];
     for (const capability of node.capabilities.keys()) {
-      if (this.#removeProvider(capability, session)) capabilities.push(capability);
+      removeFrom(this.#capabilities, capability, session);
+      if (!this.hasProvider(capability)) capabilities.push(capability);
     }
     return { addresses, capabilities };
   }

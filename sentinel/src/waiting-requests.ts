@@ -3,6 +3,7 @@
 import type { Clock, Timer } from '@fame-fabric/shared';
 import { isKeyed } from './access/access.ts';
 import type { Session } from './session/session.ts';
+import { addTo, removeFrom } from './set-map.ts';
 
 /** Answers a request and returns true, or returns false if it must keep waiting. It must answer if `isLast` is true. */
 export type Attempt = (isLast: boolean) => boolean;
@@ -92,35 +93,22 @@ export class WaitingRequests {
   }
 
   #insert(key: string, waiting: Waiting): void {
-    put(this.#byKey, key, waiting);
+    addTo(this.#byKey, key, waiting);
     if (!isKeyed(waiting.session.terms.principal)) this.#anonymous++;
     let ofSession = this.#bySession.get(waiting.session);
     if (ofSession === undefined) {
       ofSession = new Map();
       this.#bySession.set(waiting.session, ofSession);
     }
-    put(ofSession, key, waiting);
+    addTo(ofSession, key, waiting);
   }
 
   #remove(key: string, waiting: Waiting): boolean {
-    if (!take(this.#byKey, key, waiting)) return false;
+    if (!removeFrom(this.#byKey, key, waiting)) return false;
     if (!isKeyed(waiting.session.terms.principal)) this.#anonymous--;
     const ofSession = this.#bySession.get(waiting.session)!;
-    take(ofSession, key, waiting);
+    removeFrom(ofSession, key, waiting);
     if (ofSession.size === 0) this.#bySession.delete(waiting.session);
     return true;
   }
-}
-
-function put(table: Map<string, Set<Waiting>>, key: string, waiting: Waiting): void {
-  const all = table.get(key);
-  if (all) all.add(waiting);
-  else table.set(key, new Set([waiting]));
-}
-
-function take(table: Map<string, Set<Waiting>>, key: string, waiting: Waiting): boolean {
-  const all = table.get(key);
-  if (!all?.delete(waiting)) return false;
-  if (all.size === 0) table.delete(key);
-  return true;
 }

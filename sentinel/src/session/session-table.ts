@@ -1,6 +1,7 @@
 // All sessions, by path and by system id, and the links to the parent and the peers. The router reads it for every
 // message; `sessions.ts` alone changes it.
 import { isUnder } from '@fame-fabric/shared/router';
+import { addTo, removeFrom } from '../set-map.ts';
 import type { Session } from './session.ts';
 
 export class SessionTable {
@@ -43,18 +44,14 @@ export class SessionTable {
 
   add(session: Session): void {
     this.#byPath.set(session.path, session);
-    const copies = this.#bySystemId.get(session.systemId);
-    if (copies) copies.add(session);
-    else this.#bySystemId.set(session.systemId, new Set([session]));
+    addTo(this.#bySystemId, session.systemId, session);
     if (session.kind === 'peer') this.#peers.add(session);
     if (session.kind === 'parent') this.#parent = session;
   }
 
   remove(session: Session): void {
     if (this.#byPath.get(session.path) === session) this.#byPath.delete(session.path);
-    const copies = this.#bySystemId.get(session.systemId);
-    copies?.delete(session);
-    if (copies?.size === 0) this.#bySystemId.delete(session.systemId);
+    removeFrom(this.#bySystemId, session.systemId, session);
     this.#peers.delete(session);
     if (this.#parent === session) this.#parent = undefined;
   }
