@@ -98,8 +98,8 @@ export class AddressChallenge {
     if (holder === undefined || holder === rival) return 'grant';
     // Nodes below this sentinel come before peers, but a stranger must not divert the calls to a peer.
     if (holder.kind === 'peer') return isKeyed(principal) ? 'grant' : 'wait';
-    const isOurs = haveSameKey(holder.terms.principal, principal);
-    return isOurs && bindings.isReserved(address) ? 'grant' : 'wait';
+    const isSameOwner = haveSameKey(holder.terms.principal, principal);
+    return isSameOwner && bindings.isReserved(address) ? 'grant' : 'wait';
   }
 
   #inUse(address: string): string {
@@ -159,7 +159,7 @@ export class AddressChallenge {
   ): void {
     const { clock } = this.#deps;
     const began = clock.monotonic();
-    const attempt = (isLast: boolean): boolean => {
+    const attempt: Attempt = (isLast) => {
       const key = isLast ? undefined : this.#obstacle(address, capabilities, session);
       if (key === undefined) advertise();
       else

@@ -10,7 +10,7 @@ export interface LogLimits {
   readonly inSum: number;
 }
 
-export const LOG_LIMITS: LogLimits = Object.freeze({ perKind: 10, perNode: 10, inSum: 30 });
+const LOG_LIMITS: LogLimits = Object.freeze({ perKind: 10, perNode: 10, inSum: 30 });
 
 const WINDOW_MS = 1_000;
 /** A node is recognized by the end of its path: lines about bad frames have no more of it. */

@@ -107,24 +107,18 @@ export class OutboundQueue implements CreditGranter {
     return this.#messages === 0 ? 0 : this.#time.now - this.#movedAt;
   }
 
-  #isHigh(flow: Flow): boolean {
-    const { highBytes, highMessages, highShare } = QUEUE;
-    return (
-      flow.queued >= highMessages ||
-      flow.queuedBytes >= Math.min(highBytes, this.#budget.queueBytes * highShare) ||
-      this.isBusy
-    );
+  get #highBytes(): number {
+    return Math.min(QUEUE.highBytes, this.#budget.queueBytes * QUEUE.highShare);
+  }
+
+  #isHigh({ queued, queuedBytes }: Flow): boolean {
+    return queued >= QUEUE.highMessages || queuedBytes >= this.#highBytes || this.isBusy;
   }
 
   // True if the senders of this flow may get credit again.
-  #isLow(flow: Flow): boolean {
-    if (flow.queued === 0) return true;
-    const { highBytes, highMessages, highShare } = QUEUE;
-    return (
-      flow.queued * 2 <= highMessages &&
-      flow.queuedBytes * 2 <= Math.min(highBytes, this.#budget.queueBytes * highShare) &&
-      !this.isBusy
-    );
+  #isLow({ queued, queuedBytes }: Flow): boolean {
+    if (queued === 0) return true;
+    return queued * 2 <= QUEUE.highMessages && queuedBytes * 2 <= this.#highBytes && !this.isBusy;
   }
 
   /**

@@ -68,7 +68,7 @@ export class Sessions {
   resume(session: Session, transport: NodeTransport, terms: AttachTerms): void {
     const { bindings, calls, clock, listener } = this.#deps;
     const replaced = session.transport;
-    this.#stopExpiry(session);
+    this.#stopTimers(session);
     if (bindings.reserve(session)) {
       this.#settling.set(
         session,
@@ -81,7 +81,7 @@ export class Sessions {
     if (terms.instanceId !== session.terms.instanceId) {
       for (const call of calls.takeMadeBy(session)) this.cancelAtCallee(call, 'caller-gone');
       const orphans = calls.servedBy(session).filter(({ state }) => state === 'awaited');
-      if (orphans.length > 0) this.#expireOrphans(orphans);
+      this.#expireOrphans(orphans);
     }
     // Install the new connection before closing the old one, so that the old close handler sees it was replaced.
     session.resume(transport, terms);
@@ -95,7 +95,7 @@ export class Sessions {
     counters.detached++;
     session.detach();
     listener.lost(session);
-    this.#stopExpiry(session);
+    this.#stopTimers(session);
     if (hasLeft || session.kind !== 'node' || this.#resumeWindowMs === 0) {
       this.#dispose(session);
       return;
@@ -149,7 +149,7 @@ export class Sessions {
     callee.outbound.sendControl(cancelNotice(this.#deps.identity, corrId, replyTo, reason));
   }
 
-  /** Stops the timers of all resume windows. */
+  /** Stops all timers. */
   stop(): void {
     const timers = [...this.#expiry.values(), ...this.#settling.values(), ...this.#orphanTimers];
     for (const timer of timers) timer.stop();
@@ -158,14 +158,16 @@ export class Sessions {
     this.#orphanTimers.clear();
   }
 
-  #stopExpiry(session: Session): void {
+  #stopTimers(session: Session): void {
     for (const timers of [this.#expiry, this.#settling]) {
       timers.get(session)?.stop();
       timers.delete(session);
     }
   }
 
+  // Fails the calls after a resume window. Until then another process of their callee may answer them.
   #expireOrphans(orphans: readonly OpenCall[]): void {
+    if (orphans.length === 0) return;
     const timer = this.#deps.clock.after(this.#resumeWindowMs, () => {
       this.#orphanTimers.delete(timer);
       this.#failCalls(orphans);
@@ -217,14 +219,13 @@ export class Sessions {
   #dispose(session: Session): void {
     if (session.state === 'gone') return;
     const { bindings, calls, listener, table } = this.#deps;
-    this.#stopExpiry(session);
+    this.#stopTimers(session);
     session.dispose();
     table.remove(session);
     listener.removed(session, bindings.removeAll(session));
     for (const call of calls.takeMadeBy(session)) this.cancelAtCallee(call, 'caller-gone');
     const served = calls.servedBy(session);
-    const resent = served.filter((call) => this.#reachesSuccessor(call));
-    if (resent.length > 0) this.#expireOrphans(resent);
+    this.#expireOrphans(served.filter((call) => this.#reachesSuccessor(call)));
     this.#failCalls(served.filter((call) => !this.#reachesSuccessor(call)));
     calls.forget(session);
   }
