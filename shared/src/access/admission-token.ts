@@ -4,9 +4,10 @@ import { statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { printable } from '../env/read-env.ts';
 import { ERRORS } from '../errors/codes.ts';
-import { FabricError, isFabricError } from '../errors/error.ts';
+import { FabricError } from '../errors/error.ts';
 import { isLoopbackHost, type TokenSettings } from '../link/admission-url.ts';
-import type { TokenSource } from '../link/transport.ts';
+import { isTokenRefused } from '../link/dialer.ts';
+import { isToken, type TokenSource } from '../link/transport.ts';
 import { redactUrl } from '../text/redact-url.ts';
 import { isTrusted, localKeyFile, readTokenFile } from './local-key-file.ts';
 
@@ -75,8 +76,7 @@ export class AdmissionToken implements TokenSource {
 
   /** Returns the error of an attach, or a clearer one if the sentinel refused the token. */
   explain(error: unknown): unknown {
-    const isRefused = isFabricError(error, 'LINK_REFUSED') && error.details?.code === 'AUTH_INVALID';
-    return isRefused ? this.refusal('AUTH_INVALID') : error;
+    return isTokenRefused(error) ? this.refusal('AUTH_INVALID') : error;
   }
 
   #readFound(): string | undefined {
@@ -127,7 +127,7 @@ function readSetFile(file: string): string {
     // The system's message repeats the path, which may be a key by mistake.
     throw fault(code === undefined ? message : code === 'ENOENT' ? 'there is no such file' : code);
   }
-  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  if (isToken(token)) return token;
   throw fault(token === '' ? 'it is empty' : 'it contains a blank, a line break or a non-ASCII character');
 }
 

@@ -135,8 +135,7 @@ export class Dialer {
     try {
       await this.#attemptWith(await token.read(), remainingMs, signal);
     } catch (error) {
-      const isRefused = isFabricError(error, 'LINK_REFUSED') && error.details?.code === 'AUTH_INVALID';
-      if (!isRefused || token.onRefused?.() !== true) throw error;
+      if (!isTokenRefused(error) || token.onRefused?.() !== true) throw error;
       await this.#attemptWith(await token.read(), remainingMs, signal);
     }
   }
@@ -227,6 +226,10 @@ export class Dialer {
     );
   }
 }
+
+/** True for the error of an attach whose token the sentinel refused. */
+export const isTokenRefused = (error: unknown): boolean =>
+  isFabricError(error, 'LINK_REFUSED') && error.details?.code === 'AUTH_INVALID';
 
 // The token is a secret, and traces are logged and displayed.
 const withoutToken = (envelope: Envelope<NodeAttach | NodeAttachAck>): Envelope =>

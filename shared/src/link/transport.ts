@@ -26,6 +26,11 @@ export interface TokenSource {
   onRefused?(): boolean;
 }
 
+const TOKEN = /^[\x21-\x7e]+$/;
+
+/** True if a header can carry the token: it is printable ASCII without blanks. */
+export const isToken = (text: string): boolean => TOKEN.test(text);
+
 /** Opens a transport to `url`. Rejects with LINK_TIMEOUT (unreachable) or LINK_REFUSED (the server refused). */
 export type Dial = (url: string, options: DialOptions) => Promise<Transport>;
 

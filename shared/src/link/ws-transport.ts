@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import WebSocket from 'ws';
 import { FabricError } from '../errors/error.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type { Dial, Transport } from './transport.ts';
+import { type Dial, isToken, type Transport } from './transport.ts';
 
 const BINARY = Object.freeze({ binary: true });
 
@@ -66,15 +66,12 @@ class WsTransport implements Transport {
   }
 }
 
-/** Printable ASCII without blanks. */
-const TOKEN = /^[\x21-\x7e]+$/;
-
 const uncork = (transport: WsTransport): void => transport.uncork();
 
 /** Opens a WebSocket. @throws {LINK_TIMEOUT} when the server is unreachable. @throws {LINK_REFUSED} when it refuses. */
 export const wsDial: Dial = (url, { timeoutMs, token, signal }) =>
   new Promise((resolve, reject) => {
-    if (token && !TOKEN.test(token)) {
+    if (token && !isToken(token)) {
       reject(
         new FabricError(
           'LINK_REFUSED',
