@@ -13,7 +13,7 @@ import type { LinkOptions } from './link-types.ts';
 import type { Transport } from './transport.ts';
 
 /** Default bound of the messages that wait for one callee or caller, in bytes. */
-export const QUEUE_BYTES = 8_388_608;
+const QUEUE_BYTES = 8_388_608;
 
 const BOUNDS = Object.freeze({
   /** Bound of all waiting messages. A pair may use what the others leave of it, so that a new pair always finds room. */
@@ -107,6 +107,11 @@ export class Neighbor {
     return this.#waiting;
   }
 
+  /** Bytes of those messages, with 512 bytes of overhead for each. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
   /**
    * The flow of messages to `target`: an address, or the text of the required capabilities. All addresses at one path share a
    * flow, because a caller may use a mailbox per call.
@@ -156,11 +161,6 @@ export class Neighbor {
     this.#interval++;
   }
 
-  /** Bytes of those messages, with 512 bytes of overhead for each. */
-  get waitingBytes(): number {
-    return this.#waitingBytes;
-  }
-
   /** Number of requests that wait until their callers have read earlier answers. */
   get heldCount(): number {
     return this.#held;
@@ -181,12 +181,20 @@ export class Neighbor {
 
   /** Releases a flow and drops its queue. */
   dropFlow(flow: SendFlow, error: Error): void {
-    for (let item = flow.waiting.shift(); item; item = flow.waiting.shift()) {
-      this.#uncount(flow, item);
-      item.sender?.onDropped(error);
-    }
+    this.#dropQueue(flow, error);
     this.#flows.delete(flow.id);
     this.#drained(flow.pair);
+  }
+
+  // Returns the number of messages whose senders cannot be notified.
+  #dropQueue(flow: SendFlow, error: Error): number {
+    let lost = 0;
+    for (let item = flow.waiting.shift(); item; item = flow.waiting.shift()) {
+      this.#uncount(flow, item);
+      if (item.sender) item.sender.onDropped(error);
+      else lost++;
+    }
+    return lost;
   }
 
   /**
@@ -307,11 +315,7 @@ export class Neighbor {
   drop(error: Error): number {
     let dropped = 0;
     for (const flow of this.#flows.values()) {
-      for (let item = flow.waiting.shift(); item; item = flow.waiting.shift()) {
-        this.#uncount(flow, item);
-        if (item.sender) item.sender.onDropped(error);
-        else dropped++;
-      }
+      dropped += this.#dropQueue(flow, error);
       if (flow.isClosing) this.#flows.delete(flow.id);
       this.#drained(flow.pair);
     }

@@ -46,20 +46,18 @@ const CODE_OF_NUMBER = new Map<number, ErrorCode>([
   [-32004, 'OPERATION_UNSUPPORTED'],
 ]);
 
+const fieldsOf = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+
 export const isRpcRequest = (payload: unknown): payload is RpcRequest => {
-  if (typeof payload !== 'object' || payload === null) return false;
-  const { jsonrpc, method } = payload as Record<string, unknown>;
+  const { jsonrpc, method } = fieldsOf(payload);
   return jsonrpc === '2.0' && typeof method === 'string';
 };
 
 export const isRpcReply = (payload: unknown): payload is RpcReply => {
-  if (typeof payload !== 'object' || payload === null) return false;
-  const { jsonrpc, method } = payload as Record<string, unknown>;
+  const { jsonrpc, method } = fieldsOf(payload);
   return jsonrpc === '2.0' && method === undefined;
 };
-
-const fieldsOf = (value: unknown): Record<string, unknown> =>
-  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 
 /** True if the payload claims to be JSON-RPC 2.0: one object, or a batch. */
 export const claimsRpc = (payload: unknown): boolean =>
@@ -135,15 +133,13 @@ export const isRefusal = ({ data }: RpcErrorBody): boolean => fieldsOf(data).exe
 
 /** Converts an error reply of any Fame node to a FabricError. */
 export function errorOfReply(error: RpcErrorBody): FabricError {
-  const data =
-    typeof error.data === 'object' && error.data !== null ? (error.data as Record<string, unknown>) : {};
+  const data = fieldsOf(error.data);
   const code = isErrorCode(data.code) ? data.code : (CODE_OF_NUMBER.get(error.code) ?? 'INTERNAL');
-  const details = typeof data.details === 'object' && data.details !== null ? data.details : undefined;
   // The reply comes from another node, so the message may have any type.
   const message = typeof error.message === 'string' ? error.message : ERRORS[code].when;
   return new FabricError(code, message, {
     retryable: typeof data.retryable === 'boolean' ? data.retryable : ERRORS[code].retryable,
-    details: { rpcCode: error.code, ...(details as Record<string, unknown> | undefined) },
+    details: { rpcCode: error.code, ...fieldsOf(data.details) },
   });
 }
 
