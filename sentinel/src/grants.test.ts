@@ -77,7 +77,7 @@ describe('HD5: a mailbox can be written to with a grant only', () => {
     expect(received(caller)).toMatchObject([{ frame: { payload: { result: 'true' } } }]);
   });
 
-  test('nobody can write to a mailbox without an open call, not even its last callee', () => {
+  test('a node without an open call cannot write to a mailbox, not even the last callee', () => {
     const { agent, caller, counters, open } = trio();
     agent.reply(open('c1'), 1);
     received(caller);

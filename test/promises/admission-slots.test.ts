@@ -30,7 +30,7 @@ async function silent(count: number): Promise<RawNode[]> {
   return opened;
 }
 
-test('HD12: 1,024 silent connections lock out nobody: the oldest makes room for each new one', async () => {
+test('HD12: a node attaches beside 1,024 silent connections: the oldest makes room for each new one', async () => {
   await start();
   const waiting = await nodes.open(keyed);
   const strangers = await silent(1_024);
@@ -56,7 +56,7 @@ test('HD12: a quarter of the sessions is reserved for nodes with the key', async
   await expect(over.attach()).rejects.toThrow(/ADMIT_FULL Session limit reached \(8\)/);
 });
 
-test('HD12: sessions without a connection lock out nobody; those with the key and with addresses go last', async () => {
+test('HD12: a session without a connection makes room for a new node; those with the key and with addresses go last', async () => {
   await start(8);
   const ours = await nodes.attached(keyed);
   await ours.serve('ours@fame.fabric');
