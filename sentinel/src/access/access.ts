@@ -9,6 +9,8 @@ export type Authentication =
   | { readonly ok: true; readonly principal: Principal }
   | { readonly ok: false; readonly fault: FabricError };
 
+export type Revocations = (principal: Principal) => boolean;
+
 export const ANONYMOUS_CALLER: Authentication = Object.freeze({ ok: true, principal: ANONYMOUS });
 /** Where the key is. */
 export const KEY_ADVICE =
@@ -16,6 +18,8 @@ export const KEY_ADVICE =
 
 export class Access {
   readonly #localKey: LocalKey | undefined;
+  #local: Principal | undefined;
+  #isRevoked = revocationsBeside(undefined);
 
   constructor(localKey: LocalKey | undefined) {
     this.#localKey = localKey;
@@ -32,12 +36,24 @@ export class Access {
       : { ok: true, principal };
   }
 
-  /** Reads the current keys. Returns a function that is true for the principal of a revoked key. */
-  revocations(): (principal: Principal) => boolean {
+  /**
+   * Reads the current keys. Returns a function that is true for the principal of a revoked key. It returns the same function until
+   * a key is rotated.
+   */
+  revocations(): Revocations {
     const local = this.#localKey?.principal;
-    return (principal) => principal !== ANONYMOUS && principal !== local;
+    if (local !== this.#local) {
+      this.#local = local;
+      this.#isRevoked = revocationsBeside(local);
+    }
+    return this.#isRevoked;
   }
 }
+
+const revocationsBeside =
+  (local: Principal | undefined): Revocations =>
+  (principal) =>
+    principal !== ANONYMOUS && principal !== local;
 
 /** True if the principal sent a credential. */
 export const isKeyed = ({ id }: Principal): boolean => id !== ANONYMOUS.id;

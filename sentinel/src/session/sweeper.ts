@@ -4,7 +4,7 @@
 // The coarse clock stamps a message with the start of its tick, which is up to one tick early. So the limits are odd numbers of
 // seconds, between two ticks: silence of 31 s is found at 32 s and is 30 to 32 s, a stall of 9 s is found at 10 s and is 8 to 10 s.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
-import type { Access } from '../access/access.ts';
+import type { Access, Revocations } from '../access/access.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import type { MemoryCeiling } from '../memory-ceiling.ts';
@@ -22,6 +22,8 @@ const CLOSE_AFTER_MS = 31_000;
 const STALLED_MS = 9_000;
 /** Time limit of a pong. Silence is measured separately, so this only ends the wait. */
 const PONG_MS = 10_000;
+/** A key is checked when its connection opens, and the node attaches up to 5 s later. */
+const REVOKE_FOR_MS = 6_000;
 /** Closing a node with a smaller queue would free too little memory. */
 const MIN_SHED_BYTES = 65_536;
 
@@ -40,6 +42,9 @@ export interface SweeperDeps {
 export class Sweeper {
   readonly #deps: SweeperDeps;
   #timer: Timer | undefined;
+  #revocations: Revocations | undefined;
+  /** Time until which sessions of rotated keys may still appear. */
+  #revokeUntil = 0;
 
   constructor(deps: SweeperDeps) {
     this.#deps = deps;
@@ -59,10 +64,15 @@ export class Sweeper {
     time.tick();
     sessions.endExpiredCalls(time.now);
     const isRevoked = access.revocations();
-    for (const session of table.all()) {
-      if (isRevoked(session.terms.principal)) this.#revoke(session);
-      this.#check(session);
+    if (isRevoked !== this.#revocations) {
+      this.#revocations = isRevoked;
+      this.#revokeUntil = time.now + REVOKE_FOR_MS;
     }
+    // Not in each sweep: it would load the terms of every idle session into the caches.
+    if (time.now <= this.#revokeUntil) {
+      for (const session of table.all()) if (isRevoked(session.terms.principal)) this.#revoke(session);
+    }
+    for (const session of table.all()) this.#check(session);
     this.#shed();
   }
 
