@@ -225,7 +225,7 @@ describe('a silent holder', () => {
     expect(reached(CHAT, [agent, ...rivals])).toBe('agent');
   });
 
-  test('is refused to a rival after 18 s at the latest: other nodes wait 20 s for the ack', async () => {
+  test('is refused to a rival after 18 s at the latest, because other nodes wait 20 s for the ack', async () => {
     const { attach, bind, late, pass } = fabric();
     const agent = attach('agent');
     agent.bind(CHAT);
@@ -319,7 +319,7 @@ describe('an address of a peer', () => {
     expect(bind(attach('ours', { principal: LOCAL }))).toBe('granted');
   });
 
-  test('is given to a node that waits when the peer gives it up', async () => {
+  test('is given to a waiting node when the peer withdraws it', async () => {
     const { attach, bind, late } = fabric();
     const peer = attach('peer', { peer: true });
     bind(peer);
@@ -338,7 +338,7 @@ describe('capabilities', () => {
         ?.frame,
     );
 
-  test('HD7: those of a lost node wait for the end of its window, but for the one that every agent has', async () => {
+  test('HD7: those of a lost node wait for the end of its window, except the capability of every agent', async () => {
     const { attach, late, pass, reached } = fabric();
     const agent = attach('agent');
     agent.bind(CHAT);

@@ -33,7 +33,7 @@ function withPools(pools: number) {
   return { bindings, nodes };
 }
 
-test('HD3: the time in which nodes leave grows with the number of their pools, not with its square', () => {
+test('HD3: the time for nodes to leave grows with the number of their pools, not with its square', () => {
   const leave = (pools: number): number =>
     leastMs(
       () => withPools(pools),
@@ -47,7 +47,7 @@ test('HD3: the time in which nodes leave grows with the number of their pools, n
   expect(leave(10_000) / leave(1_000)).toBeLessThan(70);
 });
 
-test('HD3: a member of a pool leaves without a look at the other members', () => {
+test('HD3: the cost of a pool member that leaves does not depend on the other members', () => {
   const looks = (members: number): number => {
     let count = 0;
     const bindings = new Bindings(1_000);
@@ -86,7 +86,7 @@ test('HD3: a message finds its pool among 10,000 as fast as among 100', () => {
   expect(find(10_000) / find(100)).toBeLessThan(8);
 });
 
-test('HD3: 60 nodes with 1,000 pools each leave without holding up the router', () => {
+test('HD3: 60 nodes with 1,000 pools each leave without delaying the router', () => {
   const { attach, bindings, table } = makeTestParts({ maxAddressesPerNode: 1_000 });
   const nodes = Array.from({ length: 60 }, (_, n) => attach(`n${n}`));
   nodes.forEach(({ session }, n) => {
@@ -257,7 +257,7 @@ test('nodes without a key share the room for bindings, and each may have what th
   expect(room()).toBe(10);
 });
 
-test('a node without a key is refused addresses and capabilities when those of all such nodes fill the room', () => {
+test('a node without a key is refused addresses and capabilities when all such nodes have reached their common limit', () => {
   const { attach, bindings } = makeTestParts();
   const stranger = attach('stranger');
   const ours = attach('ours', { principal: { id: 'local', roles: [] } });

@@ -51,7 +51,7 @@ const answersOf = (node: FakeNode): Envelope[] => received(node).filter(({ to })
 const codes = (node: FakeNode): (string | undefined)[] =>
   received(node).map(({ frame }) => (frame as DeliveryAck).code);
 
-describe('HD5: a mailbox can be written to with a grant only', () => {
+describe('HD5: a mailbox admits only messages with a grant', () => {
   test('a third node can neither answer nor refuse a call, and gets no answer itself', () => {
     const { agent, caller, stranger, counters, open } = trio();
     const request = open('c1');
@@ -103,7 +103,7 @@ describe('HD5: a mailbox can be written to with a grant only', () => {
     expect(received(caller)).toHaveLength(1);
   });
 
-  test('a mailbox by another name is guarded while its call is open', () => {
+  test('a mailbox under another name is guarded while its call is open', () => {
     const { agent, caller, stranger, open } = trio();
     const inbox = 'inbox@/S/caller';
     const request = open('c1', { replyTo: inbox });
@@ -252,7 +252,7 @@ describe('a grant admits what a call needs', () => {
     expect(received(caller)).toHaveLength(1);
   });
 
-  test('the answer of an agent that ignores cancels reaches a caller that has cancelled', () => {
+  test('the answer of an agent that ignores cancels reaches the caller after its cancel', () => {
     const { attach, caller, calls } = trio();
     const deaf = attach('deaf');
     deaf.bind('deaf@fame.fabric');
@@ -294,7 +294,7 @@ function grandchildren() {
   return { ...parts, child, first: first!, second: second! };
 }
 
-describe('a successor answers for a node that is gone', () => {
+describe('a successor answers for a disconnected node', () => {
   test('the holder of the called address may answer while its predecessor is away', () => {
     const { attach, caller, stranger } = trio();
     const agent = attach('owned', { principal: LOCAL });
@@ -446,7 +446,7 @@ describe('open calls end by themselves', () => {
     expect(calls.count).toBe(0);
   });
 
-  test('each item of a stream starts the 15 minutes anew', () => {
+  test('each item of a stream restarts the 15 minutes', () => {
     const { agent, calls, open, pass } = trio();
     open('s1', { rtype: 4 });
     for (let n = 0; n < 3; n++) {
@@ -458,7 +458,7 @@ describe('open calls end by themselves', () => {
     expect(calls.count).toBe(0);
   });
 
-  test('HD8: a request without a corrId, whose caller could neither cancel it nor leave it, is refused', () => {
+  test('HD8: a request without a corrId is refused, because its callee could not be notified of a cancel or a leave', () => {
     const { agent, caller } = trio();
     const request = { jsonrpc: '2.0', id: 'c1', method: 'watch' };
     for (const header of [{ rtype: 4 }, { rtype: 2 }, { rtype: 7, meta: { a: { b: [] } }, corrId: '' }]) {
@@ -536,7 +536,7 @@ describe('open calls end by themselves', () => {
     expect(calls.count).toBe(3);
   });
 
-  test('grants for acks give way first, and an answer is never lost for want of one', () => {
+  test('grants for acks end first, and an answer is never lost because its ack gets no grant', () => {
     const { agent, caller, calls } = trio({ maxOpenCallsPerNode: 3 });
     const replyTo = `__sys__@${caller.path}`;
     for (let n = 0; n < 10; n++) {
@@ -555,7 +555,7 @@ describe('open calls end by themselves', () => {
     expect(received(caller)).toHaveLength(1);
   });
 
-  test('a node that leaves costs as much as it served', () => {
+  test('the cost of a node that leaves grows with the calls that it served', () => {
     const { agent, attach, calls, clock } = trio();
     const busy = attach('busy');
     busy.bind('busy@fame.fabric');

@@ -28,7 +28,7 @@ afterEach(async () => {
   running = undefined;
 });
 
-test('HD16: of one kind at most ten lines a second are written; one more reports the count of the others', () => {
+test('HD16: at most ten lines of one kind are written a second; one more line counts the others', () => {
   const { clock, log, out, written } = limited();
   for (let i = 0; i < 14_510; i++) log.warn('refused a bind', { path: `/S/n${i}` });
   log.error('another kind');
@@ -52,7 +52,7 @@ test('HD16: of one kind at most ten lines a second are written; one more reports
   expect(clock.timerCount).toBe(0);
 });
 
-test('HD16, P16: about one node at most ten lines a second are written, of whatever kind', () => {
+test('HD16, P16: at most ten lines of any kind about one node are written a second', () => {
   const { log, written } = limited();
   for (let i = 0; i < 30; i++) log.warn(`kind ${i}`, { path: '/S/one' });
   for (let i = 0; i < 30; i++) log.warn(`kind ${i}`, { remote: '127.0.0.1:1234' });
@@ -61,7 +61,7 @@ test('HD16, P16: about one node at most ten lines a second are written, of whate
   expect(written()).toEqual(['kind 0']);
 });
 
-test('HD16: the sum of all lines of a second is bounded, debug lines are not', () => {
+test('HD16: all lines of a second together are bounded, except debug lines', () => {
   const { clock, log, written } = limited();
   const named = log.with({ room: 'door' });
   for (let i = 0; i < 1_000; i++) {

@@ -78,7 +78,7 @@ test('HD18: a ttl of 0 is refused, and any other passes unchanged with the other
   expect(agent.transport.take()).toEqual([]);
 });
 
-test('HD22: a sid that is not that of the sender is refused, whichever shape the envelope has', () => {
+test('HD22: a sid that is not that of the sender is refused, whatever the shape of the envelope', () => {
   const { agent, attach, caller, counters } = pair();
   const own = sidOf('/S/caller');
   caller.call('math@fame.fabric', 'own', { sid: own });
@@ -360,7 +360,7 @@ describe('a receiver that does not read', () => {
     expect(caller.transport.closed).toBeUndefined();
   });
 
-  test('HD2: an answer that does not fit ends its call with an error, and closes no one', () => {
+  test('HD2: an answer that does not fit ends its call with an error, and closes no node', () => {
     const { agent, caller, calls, callOf, answer, counters } = fabric({
       queueBytes: 1_048_576,
       queueTotalBytes: 8_388_608,

@@ -64,7 +64,7 @@ test('a node that takes the path of a caller that left does not become the calle
   expect(whoIs(agent, replyTo(holder), 'c').ok).toBe(false);
 });
 
-test('of a node behind a peer nothing is known here', () => {
+test('a sentinel does not know the principal of a node behind a peer', () => {
   const { agent, attach } = fabric();
   const peer = attach('P', { peer: true, principal: LOCAL });
   peer.call('math@fame.fabric', 'c', { replyTo: `__rpc__x@${peer.path}/node` });

@@ -376,7 +376,7 @@ describe.skipIf(!canMount)('HD13: on a full disk (needs unshare and mount)', () 
     view.close();
   });
 
-  test('a turn makes room by an ended conversation, and is answered as always', async () => {
+  test('a turn removes an ended conversation to make room, and is answered as always', async () => {
     const disk = await smallDisk();
     const agent = await disk.startAgent();
     const client = await attach();

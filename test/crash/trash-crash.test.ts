@@ -43,7 +43,7 @@ async function killAfter(path: string, line: string, count: number, delayMs: num
   expect(seen).toBe(count);
 }
 
-test('P1: a kill -9 while conversations move to the trash and back loses none and changes none', async () => {
+test('P1: a kill -9 while conversations move to the trash and back neither loses nor changes any', async () => {
   const path = join(temporaryDirectory(), 'journal.db');
   copyFileSync(FIXTURE, path);
   const before = await contentOf(path);

@@ -155,7 +155,7 @@ test('a child that dies: parent and peer remove its addresses, and its open call
   for (const link of callers) await unreachable(link, 'doomed');
 });
 
-test('a child that is killed and starts again at once takes up its session: its path stays', async () => {
+test('a child that is killed and starts again at once resumes its session: its path stays', async () => {
   const above = await startOurSentinel();
   const env = { FAME_PARENT_URL: above.url };
   let lower = await startOurSentinel({ env });

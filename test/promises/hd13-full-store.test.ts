@@ -12,7 +12,7 @@ afterAll(async () => {
   await stopAll();
 });
 
-test('HD13: a stranger fills the store, and neither loses an open conversation of the owner nor locks anybody out', async () => {
+test('HD13: a stranger that fills the store neither removes an open conversation of the owner nor blocks new turns', async () => {
   const { url, dataDir: keyDir } = await startOurSentinel();
   const env = { FAME_DATA_DIR: temporaryDirectory(), FAME_STORE_MAX_BYTES: '2097152' };
   const agent = await startOurAgent({ url, env });

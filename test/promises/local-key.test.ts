@@ -111,7 +111,7 @@ describe('over HTTP', () => {
     expect((await get(path, { authorization: `Bearer ${WRONG}` })).status).toBe(200);
   });
 
-  test('HD20: readers without the key take no place of the trace', async () => {
+  test('HD20: readers without the key take no reader slot of the trace', async () => {
     await Promise.all(Array.from({ length: 20 }, () => get('/fame/v1/trace')));
     const readers = Array.from({ length: 8 }, () => {
       const abort = new AbortController();

@@ -12,7 +12,7 @@ afterEach(async () => {
 
 const peer = (systemId: string) => nodes.attached({ kind: 'peer', systemId });
 
-test('HD1: a stranger cannot attach as a peer, at neither URL; the refusal names the fix', async () => {
+test('HD1: a stranger cannot attach as a peer at either URL; the refusal names the fix', async () => {
   const sentinel = await startEmbedded({ peerIds: ['friend'] });
   url = sentinel.url;
   const stranger = await nodes.open({ kind: 'peer', systemId: 'stranger' });

@@ -54,7 +54,7 @@ function sendBind(node: RawNode): { ack: Promise<Json>; isAnswered: () => Promis
   };
 }
 
-test('HD7: in the gap of a lost agent, understudies get neither its calls nor its address', async () => {
+test('HD7: while a lost agent is away, other nodes get neither its calls nor its address', async () => {
   const agent = await nodes.attached();
   await agent.serve(CHAT);
   const understudies = [await nodes.attached(), await nodes.attached({ kind: 'peer', systemId: 'peer' })];
@@ -96,7 +96,7 @@ test('HD7: another process of a lost agent, without a token, gets the address wh
 });
 
 test.each([2, 10])(
-  'HD7: a node or child sentinel that is frozen for %i s is not thrown out by a bind of its address',
+  'HD7: a node or child sentinel that is frozen for %i s is not evicted by a bind of its address',
   async (seconds) => {
     const holder = await nodes.attached();
     await holder.serve(CHAT);
@@ -118,7 +118,7 @@ test.each([2, 10])(
   },
 );
 
-test('HD7: binds and advertisements that wait keep nothing of their envelopes but what their acks repeat', async () => {
+test('HD7: waiting binds and advertisements keep only the parts of their envelopes that their acks repeat', async () => {
   const owner = await nodes.attached();
   const addresses = Array.from({ length: 50 }, (_, n) => `wait-${n}@fame.fabric`);
   for (const address of addresses) await owner.serve(address);

@@ -64,7 +64,7 @@ test('HD6: a stranger with the id of a lost child sentinel gets nothing that is 
   expect(await thief.silent((m) => m.frame?.type === 'Data')).toBe(true);
 });
 
-test('HD6: a new process with the token takes up path, queue and calls; the token is replaced', async () => {
+test('HD6: a new process with the token resumes path, queue and calls; the token is replaced', async () => {
   const agent = await nodes.attached();
   await agent.serve('chat@fame.fabric');
   const caller = await nodes.attached();

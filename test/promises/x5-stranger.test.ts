@@ -58,7 +58,7 @@ describe('X5: a stranger may not', () => {
     ).toBe(true);
   });
 
-  test('cancel the call of another node, or take its address and capabilities away', async () => {
+  test('cancel the call of another node, or remove its address and capabilities', async () => {
     const [agent, caller] = await Promise.all([nodes.attached(withKey()), nodes.attached(withKey())]);
     const stranger = await nodes.attached();
     await agent.serve('kept@fame.fabric');
@@ -201,7 +201,7 @@ describe('X5: a stranger may', () => {
     expect(ended.frame.payload).not.toHaveProperty('error');
   });
 
-  test('but learns no id of a conversation from the agent', async () => {
+  test('but does not learn the id of a conversation from the agent', async () => {
     const conversation = randomUUID();
     const [owner, stranger] = [await nodes.attached(withKey()), await nodes.attached()];
     await owner.call(CHAT, 'start_task', { id: conversation, payload: {} });

@@ -162,7 +162,7 @@ describe.each(combinations)('X8: client $client, agent $agent, sentinel $sentine
     await eventually(async () => expect(await library.ask(add)).toBe(3));
   });
 
-  test('with at-least-once delivery all calls are answered, though the sentinel is killed among them', async () => {
+  test('with at-least-once delivery all calls are answered although the sentinel is killed meanwhile', async () => {
     await restartAgent({ FAME_DELIVERY_PROFILE: 'at-least-once' });
     const reliable = await LibraryClient.start(client, hub.url, 'at-least-once');
     const echo = { do: 'call', address: ECHO, method: 'echo', params: { value: 'x'.repeat(1_000) } } as const;

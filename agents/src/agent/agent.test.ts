@@ -345,7 +345,7 @@ describe('HD9: immediate calls', () => {
     return { read: operation({ immediate: true, params, run: hold }), follow, cancel, started, ends };
   };
 
-  it('run 16 at once for one caller, the others in order, by default', async () => {
+  it('run 16 at once for one caller by default, and the others in order', async () => {
     const { read, started, ends } = held();
     await serve({ operations: { read } });
     const names = Array.from({ length: 1_000 }, (_, i) => `${i}`);
@@ -364,7 +364,7 @@ describe('HD9: immediate calls', () => {
     expect((await Promise.all(calls)).map(({ result }) => result)).toEqual(names);
   });
 
-  it('run 64 at once for all callers, by default', async () => {
+  it('run 64 at once for all callers by default', async () => {
     const { read, started } = held();
     await serve({ operations: { read } });
     for (let i = 0; i < 100; i++) start('read', { name: `${i}` }, from(`caller-${i % 10}`));
@@ -372,7 +372,7 @@ describe('HD9: immediate calls', () => {
     expect(started.length).toBe(64);
   });
 
-  it('of one busy caller do not keep out another', async () => {
+  it('of one busy caller do not block those of another', async () => {
     const { read, started, ends } = held();
     const immediateLimits = { maxRunning: 2, maxRunningPerCaller: 2 };
     await serve({ operations: { read }, immediateLimits });
@@ -384,7 +384,7 @@ describe('HD9: immediate calls', () => {
     expect(started.slice(0, 4).toSorted()).toEqual(['busy 0', 'busy 1', 'busy 2', 'other']);
   });
 
-  it('are refused with NODE_BUSY beyond the line of their caller, and beyond the line of the agent', async () => {
+  it('are refused with NODE_BUSY when the queue of their caller or of the agent is full', async () => {
     const { read, started } = held();
     const immediateLimits = { maxRunningPerCaller: 1, maxWaitingPerCaller: 2, maxWaiting: 3 };
     await serve({ operations: { read }, immediateLimits });
@@ -398,7 +398,7 @@ describe('HD9: immediate calls', () => {
     expect(started).toEqual(['0', '0', 'c']);
   });
 
-  it('2,500 open streams of one caller keep out neither its reads nor its cancellations', async () => {
+  it('2,500 open streams of one caller block neither its reads nor its cancellations', async () => {
     const { read, follow, cancel, started, ends } = held();
     await serve({ operations: { read, follow, cancel } });
     const streams = Array.from({ length: 2_500 }, (_, i) =>
@@ -414,7 +414,7 @@ describe('HD9: immediate calls', () => {
     expect((await Promise.all(streams)).every(({ items }) => items.length === 1)).toBe(true);
   });
 
-  it('that may take long are refused at once beyond their limit, and free their places', async () => {
+  it('that may take long are refused at once beyond their limit, and release their slots', async () => {
     const { follow, cancel, started, ends } = held();
     await serve({ operations: { follow, cancel }, immediateLimits: { maxOpen: 3, maxOpenPerCaller: 2 } });
     const open = (name: string, caller: string) =>
@@ -435,7 +435,7 @@ describe('HD9: immediate calls', () => {
     expect(started.at(-1)).toBe('5');
   });
 
-  it('leave the line when they are cancelled, and when the agent closes', async () => {
+  it('leave the queue when they are cancelled, and when the agent closes', async () => {
     const { read, started } = held();
     const agent = await serve({ operations: { read }, immediateLimits: { maxRunning: 1 } });
     start('read', { name: '0' });
@@ -448,7 +448,7 @@ describe('HD9: immediate calls', () => {
     expect(started).toEqual(['0']);
   });
 
-  it('are answered before a drain ends, those in line too', async () => {
+  it('are answered before a drain ends, queued ones too', async () => {
     const { read, ends } = held();
     const agent = await serve({ operations: { read }, immediateLimits: { maxRunning: 1 } });
     const calls = ['0', '1'].map((name) => call('read', { name }));

@@ -38,7 +38,7 @@ async function serve(
 }
 
 describe('HD18: the calls of a call', () => {
-  test('carry its hops less one, and 8 if it counts none', async () => {
+  test('carry one hop less, or 8 if the call counts no hops', async () => {
     const parts = fabric();
     const ttls: (number | undefined)[] = [];
     parts.sentinel.intercept = ({ frame, ttl }) => {
@@ -102,7 +102,7 @@ describe('HD18: the calls of a call', () => {
     expect(deadlines).toEqual([5_000, 5_000]);
   });
 
-  test('carry their own time limit if it is shorter, and a stream none', async () => {
+  test('carry their own time limit if it is shorter; a stream carries none', async () => {
     const parts = fabric();
     const seen: unknown[] = [];
     parts.sentinel.intercept = ({ frame, meta, rtype }) => {

@@ -111,7 +111,7 @@ describe('AgentWorker', () => {
     await worker.drain(0);
   });
 
-  it('HD31: is back within 2 s of its sentinel, however long that was away', async () => {
+  it('HD31: attaches again within 2 s after its sentinel returns, however long that was away', async () => {
     const link = newLink();
     const worker = workerOf(link, agentAt('a'));
     await worker.start();

@@ -104,7 +104,7 @@ describe('a conversation', () => {
     model.done();
   });
 
-  test('starts with start_task too, and an empty first message asks the agent to greet', async () => {
+  test('starts with start_task too, and an empty first message requests a greeting', async () => {
     const model = scriptedModel(['Good day!']);
     const { call } = await serve(model, { systemPrompt: 'Be kind.' });
     await call('start_task', { id: 'c', payload: { max_history_length: 3 } });
@@ -115,7 +115,7 @@ describe('a conversation', () => {
     ]);
   });
 
-  test('FB-1: duplicate and unknown ids are clear errors, and a second end is none', async () => {
+  test('FB-1: duplicate and unknown ids are clear errors, and a second end is not an error', async () => {
     const { call } = await serve(scriptedModel([]));
     await call('start_task', { id: 'c' });
     await expect(call('start_task', { id: 'c' })).rejects.toEqual(code('CONVERSATION_EXISTS'));
@@ -462,7 +462,7 @@ describe('HD9: many calls at once', () => {
     expect(store.most).toBeLessThanOrEqual(16);
   });
 
-  test('1,000 open turns and 1,000 subscriptions of one caller keep out nothing', async () => {
+  test('1,000 open turns and 1,000 subscriptions of one caller block no other call', async () => {
     const hold = gate();
     const model = scriptedModel([{ steps: [hold, 'late'], times: Number.POSITIVE_INFINITY }]);
     const { call, stream, open } = await serve(model);

@@ -113,7 +113,7 @@ describe('across conversations', () => {
     expect([inbox.running, inbox.waiting]).toEqual([64, 5]);
   });
 
-  test('a conversation with many turns is scheduled as often as any other', async () => {
+  test('a conversation with many waiting turns does not delay the turn of another conversation', async () => {
     const inbox = new Inbox({ maxRunning: 1 });
     const log: string[] = [];
     const turns = ['a1', 'a2', 'a3', 'b1'].map((name) => turnOf(name, log, inbox, name[0]!));

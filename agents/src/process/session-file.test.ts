@@ -25,7 +25,7 @@ function run(systemId: string, token: string, session = open()): SessionFile {
   return session;
 }
 
-test('the next process with the same agents takes up the session; only its owner can read the token', () => {
+test('the next process with the same agents resumes the session; only its owner can read the token', () => {
   expect(open().linkOptions()).toMatchObject({ systemId: undefined, resumeToken: undefined });
   const session = run('node1', 'token1');
   session.linkOptions().onResumeToken!('token2');
@@ -48,7 +48,7 @@ test('a session that ended in order leaves no file', () => {
   expect(readdirSync(dataDir)).toEqual([]);
 });
 
-test('FAME_NODE_ID decides about the system id; the token of another one is not sent', () => {
+test('FAME_NODE_ID sets the system id; the token of another system id is not sent', () => {
   run('node1', 'token1');
   expect(open(CHAT, { FAME_NODE_ID: 'node1' }).linkOptions().resumeToken).toBe('token1');
   const other = open(CHAT, { FAME_NODE_ID: 'other' }).linkOptions();

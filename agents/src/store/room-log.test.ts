@@ -2,7 +2,7 @@ import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
 import { RoomLog } from './room-log.ts';
 
-test('the reports of ten seconds are one line', () => {
+test('the reports of ten seconds share one line', () => {
   const clock = new ManualClock();
   const log = new CaptureLog();
   const room = new RoomLog({ log, clock });

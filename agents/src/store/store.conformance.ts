@@ -329,7 +329,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.read('c')).toHaveLength(1);
     });
 
-    test('a sweep moves expired conversations to the trash, oldest first, and no held one', async () => {
+    test('a sweep moves expired conversations to the trash, oldest first, except held ones', async () => {
       for (const id of ['old', 'held', 'young']) {
         const { fence } = await begin(id);
         await append(id, fence, 1, wholeTurn('t'), { leaseMs: id === 'held' ? 600_000 : 0 });
@@ -341,7 +341,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect((await store.list({ inTrash: true })).map((record) => record.id)).toEqual(['old']);
     });
 
-    test('HD11: a sweep after a jump of the clock does not take conversations whose turns run', async () => {
+    test('HD11: a sweep after a jump of the clock does not remove conversations with running turns', async () => {
       const { fence } = await begin('running');
       await append('running', fence, 1, [event('turn_accepted', 't')]);
       const other = await bench.another();
@@ -366,7 +366,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect((await store.sweep({ maxBytes: 1 })).trashed.map((one) => one.id)).toEqual(['c']);
     });
 
-    test('trash hides a conversation, restore brings it back unchanged, and its writer continues', async () => {
+    test('trash hides a conversation, restore returns it unchanged, and its writer continues', async () => {
       const { fence } = await begin('c');
       await append('c', fence, 1, wholeTurn('t'));
       await expect(store.trash('c')).rejects.toEqual(conflict);
@@ -483,7 +483,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       const sum = (key: keyof RoomReport): number => reports.reduce((all, one) => all + one[key], 0);
       const ids = async (inTrash = false) => (await store.list({ inTrash })).map(({ id }) => id);
 
-      test('makes room by ended conversations, then by idle ones of anonymous, oldest first', async () => {
+      test('removes ended conversations to make room, then idle ones of anonymous, oldest first', async () => {
         await add('ended-anonymous', { principal: 'anonymous', state: 'completed' });
         await add('local');
         await add('ended-local', { state: 'completed' });
@@ -513,7 +513,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         expect([...(await ids()), ...(await ids(true))]).toContain('ended-0');
       });
 
-      test('keeps open conversations of local, held ones and those with open turns, and is then full', async () => {
+      test('keeps open conversations of local, held ones and those with open turns, and then reports that it is full', async () => {
         const refused = expect.objectContaining({
           code: 'STORE_FULL',
           message: expect.stringMatching(/conversations rm ID --now.*FAME_STORE_MAX_BYTES/),

@@ -27,7 +27,7 @@ async function filled(clock: ManualClock, count: number, more: { state?: 'comple
 const count = async (store: MemoryStore, inTrash = false): Promise<number> =>
   (await store.list({ inTrash, limit: 10_000 })).length;
 
-test('expired conversations lie in the trash for 7 days, and both steps are counted in the log', async () => {
+test('expired conversations stay in the trash for 7 days, and the log counts both steps', async () => {
   const clock = new ManualClock();
   const log = new CaptureLog();
   const store = await filled(clock, 450);
@@ -104,7 +104,7 @@ test('HD11: the running time of a hold is kept across restarts', async () => {
   await sweeper.stop();
 });
 
-test('HD11: neither a clock that goes back nor small steps hold sweeps', async () => {
+test('HD11: neither a backward step nor small steps of the clock hold sweeps', async () => {
   const clock = new ManualClock();
   const log = new CaptureLog();
   const store = await filled(clock, 3);

@@ -46,7 +46,7 @@ describe('analyzeTeam', () => {
     expect(model.count).toBe(0);
   });
 
-  it('TM-23 refuses an agent that routes only to itself, a ring of three, and an exit that is none', () => {
+  it('TM-23 refuses an agent that routes only to itself, a ring of three, and an invalid exit', () => {
     const codes = (agents: Parameters<typeof analyze>[0]) =>
       analyze(agents).diagnostics.map(formatDiagnostic);
     expect(codes({ a: routes({ again: { agent: 'a' } }) })).toEqual([

@@ -2,7 +2,7 @@ import { ManualClock } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
 import { Pings } from './pings.ts';
 
-test('a pong answers all pings that wait, and those whose time is over leave nothing behind', async () => {
+test('a pong answers all waiting pings, and expired pings leave nothing behind', async () => {
   const clock = new ManualClock();
   const pings = new Pings(clock);
   const late = [pings.wait(100), pings.wait(100)];

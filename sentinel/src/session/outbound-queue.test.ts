@@ -128,7 +128,7 @@ class HonestNode {
   }
 }
 
-test('honest nodes lose nothing that was accepted, keep the order of each flow, and never wait for ever', () => {
+test('honest nodes lose no accepted message, keep the order of each flow, and never deadlock', () => {
   const count = 3;
   const node = fc.integer({ min: 0, max: count - 1 });
   const step = fc.oneof(
@@ -260,7 +260,7 @@ test('a large flow does not hold up a small one', () => {
   expect(order.slice(0, 2)).toEqual(['large', 'small']);
 });
 
-test('HD14: many queues that do not move share the budget, and one alone gets its whole bound', () => {
+test('HD14: many stalled queues share the budget, and a single queue gets its whole bound', () => {
   const limits = { queueBytes: 8 * MiB, queueTotalBytes: 24 * MiB };
   const fill = ({ queue, transport }: { queue: OutboundQueue; transport: FakeTransport }): void => {
     transport.bufferedBytes = FULL;

@@ -85,7 +85,7 @@ test.each(STEPS)(
   },
 );
 
-test('HD26: connections that never attach are closed 4.8 s after their opening, each in its turn', async () => {
+test('HD26: connections that never attach are closed 4.8 s after they opened, one by one', async () => {
   const { clock, open } = running();
   const opened: FakeTransport[] = [];
   for (let n = 0; n < 5; n++) {
@@ -104,7 +104,7 @@ test('HD26: connections that never attach are closed 4.8 s after their opening, 
   }
 });
 
-test('HD26: there is no timer of admission while no connection waits for it', async () => {
+test('HD26: admission sets no timer while no connection waits to attach', async () => {
   const { attach, clock, open } = running();
   const idle = clock.timerCount;
   attach('node');
@@ -127,7 +127,7 @@ test('HD26: a silent node is closed after 30 to 32 s, whenever its last message 
   }
 });
 
-test('HD26: a queue that stands is found within 10 s, whenever it began to stand', async () => {
+test('HD26: a stalled queue is found within 10 s, whenever it stalled', async () => {
   for (let offset = 0; offset < 2_000; offset += 250) {
     const { attach, clock, run } = running();
     const slow = attach('slow');
@@ -143,7 +143,7 @@ test('HD26: a queue that stands is found within 10 s, whenever it began to stand
   }
 });
 
-test('a sentinel that was stopped or blocked for a minute closes no node for it', async () => {
+test('a sentinel that was stopped or blocked for a minute closes no node because of it', async () => {
   const { attach, clock, run, sweeper } = running();
   const node = attach('node');
   // No timer fires meanwhile; then the first sweep comes before the messages that have arrived are read.

@@ -86,7 +86,7 @@ describe('KeyedQueue', () => {
     expect(log).toEqual(['+x', '+a1', '-x', '+a2', '-a1', '+a3']);
   });
 
-  test('a job that waits for its key takes no place from others', () => {
+  test('a job that waits for its key takes no slot from others', () => {
     const queue = new KeyedQueue({ maxRunning: 2 });
     const log: string[] = [];
     for (const job of [jobOf(log, '1', 'k'), jobOf(log, '2', 'k'), jobOf(log, 'free')]) queue.add(job);

@@ -55,7 +55,7 @@ describe('caller', () => {
   it.each([
     ['a refusal', { ok: false, principal: LOCAL }],
     ['no principal', { ok: true }],
-    ['a principal that is none', { ok: true, principal: 'local' as never }],
+    ['an invalid principal', { ok: true, principal: 'local' as never }],
     ['roles that are none', { ok: true, principal: { id: 'local', roles: 'admin' } as never }],
     ['an empty id', { ok: true, principal: { id: '', roles: [] } }],
   ])('is anonymous after %s', async (_name, ack) => {

@@ -453,7 +453,7 @@ describe('HD8: open calls', () => {
     expect(agent.counts.serving).toBe(0);
   });
 
-  it('go on if the sentinel still has the session', async () => {
+  it('continue if the sentinel still has the session', async () => {
     const calls: IncomingCall[] = [];
     const clock = new ManualClock();
     const { request, sentinel, agent } = await served(

@@ -362,7 +362,7 @@ describe('ended tasks', () => {
     expect((await send('t1')).result).toBeDefined();
   });
 
-  it('HD11: are forgotten in time though the clock was set back', async () => {
+  it('HD11: are removed in time although the clock was set back', async () => {
     await send('t1');
     finish();
     await settle();

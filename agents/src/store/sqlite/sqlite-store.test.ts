@@ -274,7 +274,7 @@ describe('a store in a file', () => {
     const FIXTURE = new URL('../../../../test/fixtures/journal-0.1.0/open-turns.db', import.meta.url);
     const ids = (db: DatabaseSync): unknown[] => db.prepare('SELECT id FROM conversation ORDER BY id').all();
 
-    test('opens with all conversations, as those of local', async () => {
+    test('opens with all conversations, which then belong to local', async () => {
       copyFileSync(FIXTURE, path);
       const before = new DatabaseSync(path);
       const known = ids(before).length;
@@ -310,7 +310,7 @@ describe('a store in a file', () => {
       expect(await again.record(record!.id, { inTrash: true })).toBeDefined();
     });
 
-    test('opens after its migration was cut off, and migrates again', async () => {
+    test('opens after an interrupted migration, and migrates again', async () => {
       copyFileSync(FIXTURE, path);
       const cut = new DatabaseSync(path);
       const known = ids(cut);
@@ -323,7 +323,7 @@ describe('a store in a file', () => {
     });
   });
 
-  test('a store of a newer version with additive migrations only opens', async () => {
+  test('a store of a newer version opens if its migrations are additive', async () => {
     const migrations = [...MIGRATIONS, { version: 3, sql: 'CREATE TABLE later (x)', isAdditive: true }];
     openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations }).close();
     await create(await open(), 'c');
