@@ -1,7 +1,7 @@
 // A file with the session of a node at its sentinel. The next process of the node resumes the session: its path, its addresses and
 // its queued messages.
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { makeDirectory } from './data-dir.ts';
 import { newId } from './ids.ts';
@@ -43,6 +43,6 @@ export function writeSession(file: string, session: StoredSession): void {
     writeFileSync(fresh, JSON.stringify(session), { mode: 0o600, flag: 'wx' });
     renameSync(fresh, file);
   } finally {
-    if (existsSync(fresh)) rmSync(fresh);
+    rmSync(fresh, { force: true });
   }
 }
