@@ -17,7 +17,7 @@ import {
   tryParseAddress,
   type WhoIs,
 } from '@fame-fabric/shared';
-import { isUnder } from '@fame-fabric/shared/router';
+import { isUnder, locationOf } from '@fame-fabric/shared/router';
 import type { AddressChallenge } from './address-challenge.ts';
 import type { Bindings } from './bindings.ts';
 import type { TraceTap } from './http/trace.ts';
@@ -272,7 +272,7 @@ export class Control {
   // another node while messages of its last one still wait. This sentinel does not know the nodes behind others.
   #whoIs(from: Session, envelope: Envelope, { address, corrId }: WhoIs): void {
     const { calls, table } = this.#deps;
-    const caller = table.byPath(address.slice(address.lastIndexOf('@') + 1));
+    const caller = table.byPath(locationOf(address));
     const call = caller?.kind === 'node' ? calls.findMade(caller, corrId, address) : undefined;
     const ok = call?.callee === from;
     this.#answer(from, envelope, {

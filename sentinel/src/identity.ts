@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Logger, newId, REPLY_PREFIX, SYSTEM_PARTICIPANT } from '@fame-fabric/shared';
-import { makeDirectory, sidOf } from '@fame-fabric/shared/router';
+import { locationOf, makeDirectory, sidOf } from '@fame-fabric/shared/router';
 
 /** `name/version`, as attach acks state it. */
 export const SOFTWARE = 'fame-fabric/0.2.0';
@@ -63,7 +63,6 @@ export function assignPath(root: string, systemId: string, isTaken: (path: strin
 
 /** Number of addresses whose destinations are cached. */
 const MAX_CACHED = 4_096;
-const SLASH = 47;
 
 /** Destination of a message, as the router needs it. */
 export interface Destination {
@@ -91,9 +90,8 @@ export class DestinationCache {
 }
 
 function destinationOf(address: string): Destination {
-  const at = address.lastIndexOf('@') + 1;
-  if (address.charCodeAt(at) !== SLASH) return LOGICAL;
-  const path = address.slice(at);
+  const path = locationOf(address);
+  if (!path.startsWith('/')) return LOGICAL;
   if (address.startsWith(REPLY_PREFIX)) return { path, mailbox: 'reply' };
   return { path, mailbox: address.startsWith(`${SYSTEM_PARTICIPANT}@`) ? 'system' : 'none' };
 }

@@ -2,6 +2,7 @@
 // It answers for open calls only, because a path may belong to another node by the time a call is handled.
 import { ANONYMOUS, type Caller, type Principal, readPrincipal } from '../access/principal.ts';
 import { isFabricError } from '../errors/error.ts';
+import { locationOf } from '../protocol/address.ts';
 import type { WhoIsAck } from '../protocol/envelope.ts';
 import type { Control } from './control.ts';
 import type { Neighbor } from './neighbor.ts';
@@ -36,7 +37,7 @@ export class Callers {
     // A call of this node to itself does not pass its sentinel.
     const isFromHere = neighbor !== this.#deps.uplink;
     const { id, roles } = (isFromHere ? this.own : await this.#ask(call)) ?? ANONYMOUS;
-    return { principal: id, roles, path: replyTo.slice(replyTo.lastIndexOf('@') + 1) };
+    return { principal: id, roles, path: locationOf(replyTo) };
   }
 
   // After a lost connection the sentinel still knows the open calls of a session that was resumed, so ask once more.
