@@ -520,7 +520,7 @@ async function measurePressure(): Promise<void> {
   stopRig(rig);
 }
 
-/** Goal 12b: bursts of large calls by our link are answered, and slow no bystander down. */
+/** Goal 12b: bursts of large calls by our link are answered, and do not slow down a bystander. */
 async function measureBurstLoad(): Promise<void> {
   const { aloneMs, besideMs, calls, failed } = await measureBursts(quick ? 2 : 5);
   print(

@@ -1,10 +1,10 @@
-// Bursts of large calls through our sentinel by our link, and the delay of a bystander beside them: a small call to another agent.
+// Bursts of large calls by our link through our sentinel, and the delay of a bystander: a small call to another agent meanwhile.
 // The agent, the callers of the bursts and the bystander are processes of their own.
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { OURS, start } from './contestants.ts';
 
-/** Calls at once of each of several callers, with the sizes of their texts in bytes. */
+/** Concurrent calls of each of several callers, with the sizes of their texts in bytes. */
 interface Burst {
   readonly callers: number;
   readonly calls: number;
@@ -67,7 +67,7 @@ export async function measureBursts(rounds: number): Promise<BurstFigures> {
     await startChild('agent');
     const bystander = await startChild('bystander');
     const callers = await startChild('callers');
-    // Once without a measurement, so that the code of all processes is compiled.
+    // A warm-up round without a measurement, so that the code of all processes is compiled.
     for (const burst of BURSTS) await callers.request(burst);
     const delays = { alone: 0, beside: 0 };
     await bystander.request({ cmd: 'begin' });

@@ -71,7 +71,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./verbs/team.ts'),
   },
   conversations: {
-    about: 'list, show, export, remove or restore the conversations kept on this machine',
+    about: 'list, show, export, remove or restore the conversations stored on this machine',
     usage:
       'npx fame conversations [ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now]] [--json]',
     examples: [

@@ -1,4 +1,4 @@
-// HD32: what is installed, built and run is pinned, by hash where there is one, and runs no code of others at install time.
+// HD32: what is installed, built and run is pinned, by hash where there is one, and runs no third-party code at install time.
 import { execFileSync } from 'node:child_process';
 import { globSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';

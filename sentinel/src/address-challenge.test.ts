@@ -61,7 +61,7 @@ describe('a lost node', () => {
     expect(reached(CHAT, rivals)).toBe('first');
   });
 
-  test('HD7: its calls fall neither to a pool nor to a peer', async () => {
+  test('HD7: neither a pool nor a peer gets its calls', async () => {
     const { attach, bind, pass, reached } = fabric();
     const agent = attach('agent');
     agent.bind(CHAT);
@@ -91,7 +91,7 @@ describe('a lost node', () => {
     expect(reached(CHAT, [back, rival])).toBe('agent');
   });
 
-  test('returns without an address that it had: that is free when a window has passed', async () => {
+  test('returns without binding its address again: the address is free after one more window', async () => {
     const { attach, bind, late, pass } = fabric();
     const agent = attach('agent');
     agent.bind(CHAT);

@@ -10,7 +10,7 @@ import { makeTestParts } from './testing/sentinel-parts.ts';
 const session = (path: string, kind: SessionKind = 'node', state: SessionState = 'attached'): Session =>
   ({ path, kind, state, terms: { principal: ANONYMOUS } }) as Session;
 
-/** The least time of five runs, in ms. `prepare` is not measured. */
+/** The shortest of five runs, in ms. `prepare` is not measured. */
 function leastMs<T>(prepare: () => T, run: (prepared: T) => void): number {
   const times = Array.from({ length: 5 }, () => {
     const prepared = prepare();
@@ -99,7 +99,7 @@ test('HD3: 60 nodes with 1,000 pools each leave without delaying the router', ()
   });
   expect(table.size).toBe(0);
   expect(bindings.hasPools).toBe(false);
-  // Coarse: a node takes about a millisecond. It took half a second when pools lay in a list.
+  // Coarse: a node takes about a millisecond. It took half a second when pools were kept in a list.
   expect(times.reduce((sum, ms) => sum + ms)).toBeLessThan(1_500);
 });
 
@@ -142,7 +142,7 @@ class NaivePools {
     return [...(this.#find(participant, pattern)?.members ?? [])].some(({ kind }) => kind === 'node');
   }
 
-  /** The members of which a message to this host may reach one. */
+  /** The members of which one may receive a message to this host. */
   candidates(participant: string, host: string, except: Session): Session[] {
     for (const pool of this.pools) {
       if (pool.participant !== participant || !poolMatches(pool.pattern, host)) continue;
@@ -159,7 +159,7 @@ class NaivePools {
 
 const label = fc.constantFrom('a', 'b', 'ab', 'fame');
 const hostOf = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.'));
-/** Hosts as nodes write them, and texts that are none. */
+/** Hosts as nodes write them, and texts that are not hosts. */
 const anyHost = fc.oneof(
   hostOf,
   fc.array(fc.oneof(label, fc.constantFrom('', '*')), { maxLength: 5 }).map((labels) => labels.join('.')),

@@ -44,7 +44,7 @@ const ack = (ok: boolean, refId: string) => ({ type: 'DeliveryAck', ok, refId })
 /** Sends one envelope. */
 const put = ({ session, transport }: FakeNode, frame: Frame, header: Partial<Envelope> = {}): void =>
   transport.receive(makeEnvelope(frame, { flowId: `f-${session.systemId}`, ...header }));
-/** Takes what a node has received, but for credit and heartbeats. */
+/** Takes the messages that a node has received, except credit and heartbeats. */
 const received = ({ transport }: FakeNode): Envelope[] =>
   transport.take().filter(({ frame: { type } }) => type !== 'CreditUpdate' && type !== 'NodeHeartbeatAck');
 const answersOf = (node: FakeNode): Envelope[] => received(node).filter(({ to }) => to !== undefined);
@@ -98,7 +98,7 @@ describe('HD5: a mailbox admits only messages with a grant', () => {
       put(stranger, ack(false, 'x'), { to, corrId: 'c1' });
     }
     expect(received(caller)).toEqual([]);
-    // The corrId of no open call is an ordinary message.
+    // A message whose corrId has no open call is an ordinary message.
     put(stranger, { type: 'Data', payload: 'hello' }, { to: 'caller@fame.fabric', corrId: 'mine' });
     expect(received(caller)).toHaveLength(1);
   });

@@ -104,7 +104,7 @@ test('HD22: a sid that is not that of the sender is refused, whatever the shape 
   child.send({ type: 'Data', payload: 1 }, { to: 'math@fame.fabric', sid: below.sid });
   expect(agent.transport.take()).toHaveLength(2);
   expect(counters.refused.SID_FORGED).toBe(14);
-  // Or as it announces the address of that node.
+  // A bind of an address of that node shows its path too.
   const other = attach('other');
   const physicalPath = '/S/other/node';
   other.send({ type: 'AddressBind', address: 'below@fame.fabric', physicalPath }, { corrId: 'b' });

@@ -1,5 +1,5 @@
-// Faults deep inside of a text of a payload. The sentinel does not parse payloads and hands them on, so the receiver reports them:
-// nothing waits for its timeout.
+// Faults deep inside a text of a payload. The sentinel forwards payloads without parsing them. So the receiver reports the fault,
+// and no call waits for its timeout.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { closeLinks, connectLink, mathService } from '../kit/our-node.ts';
 import { stopAll } from '../kit/processes.ts';

@@ -74,7 +74,7 @@ test('HD5: a link of ours takes no answer and no refusal at any other of its add
   expect(await call).toBe('the answer');
 });
 
-test('HD5: calls, streams and refusals between links of ours need nothing new', async () => {
+test('HD5: calls, streams and refusals between our links work as before', async () => {
   const profiles = ['at-most-once', 'at-least-once'] as const;
   for (const [n, deliveryProfile] of profiles.entries()) {
     const callee = await connectLink(sentinel.url, { deliveryProfile });
@@ -134,7 +134,7 @@ test('HD18: two agents that call each other end after 8 hops, and serve others m
   const client = await connectLink(sentinel.url);
   await expect(client.call('ping@fame.fabric', 'volley')).rejects.toMatchObject({ code: 'HOPS_EXCEEDED' });
   expect(calls).toBe(9);
-  // More circles than places: each of them ends with its caller's time, so the agents serve again.
+  // More circles than slots. Each circle ends at the deadline of its caller, so the agents serve again.
   const circles = Array.from({ length: 16 }, () =>
     client
       .call('ping@fame.fabric', 'volley', {}, { timeoutMs: 1_500, deadlineMs: 1_500 })

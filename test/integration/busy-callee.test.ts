@@ -52,7 +52,7 @@ test('HD10: an operation that ran is not repeated, although it failed with NODE_
     agentLink,
   );
   await expect(caller.call('front@fame.fabric', 'work')).rejects.toMatchObject({ code: 'NODE_BUSY' });
-  // The call has ended, so nothing is left that could repeat it.
+  // The call has ended, so no link can repeat it.
   await expect(caller.call('front@fame.fabric', 'missing')).rejects.toMatchObject({
     code: 'METHOD_NOT_FOUND',
   });

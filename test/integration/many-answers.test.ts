@@ -1,4 +1,4 @@
-// HD2, HD10: many callers fetch large answers from one agent at once. Each is answered, and a bystander is not held up.
+// HD2, HD10: many callers fetch large answers from one agent at once. Each call is answered, and a bystander is not delayed.
 import { isFabricError } from '@fame-fabric/shared';
 import { afterAll, expect, test } from 'vitest';
 import { CHAT, converse, openClient, startStack, stopStack } from '../kit/stack.ts';

@@ -1,5 +1,5 @@
-// X7: an agent that is killed and starts again at once, in the same or in another process, costs its callers no error that a
-// repeat does not mend, and never loses its address. FAME_RESTARTS sets the number of restarts: `.ci/long restarts` makes 50.
+// X7: an agent that is killed and starts again at once, in the same or in another process, causes no error that its callers cannot
+// solve by a retry, and never loses its address. FAME_RESTARTS sets the number of restarts: `.ci/long restarts` makes 50.
 import { afterAll, describe, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
 import { startPeerAgent } from '../kit/naylence.ts';

@@ -320,12 +320,12 @@ export const webSocketDialers = (tree: SourceTree): string[] =>
 
 // --- Time ----------------------------------------------------------------------------------------------------------------
 
-/** Products that read wall time: that of a clock, or that of the machine without one. */
+/** Product files that read wall time, from a clock or directly from the machine. */
 export const wallTimeReaders = (tree: SourceTree): string[] =>
   productsOf(tree).filter((file) =>
     /\bDate\.now\b|[cC]lock\.now\b|\bnew Date\(\)/.test(tree.code.get(file)!),
   );
 
-/** Products that set timers without a clock. */
+/** Product files that set timers without a clock. */
 export const timerSetters = (tree: SourceTree): string[] =>
   productsOf(tree).filter((file) => /(?<![.\w])set(?:Timeout|Interval)\(/.test(tree.code.get(file)!));

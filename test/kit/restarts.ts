@@ -1,4 +1,4 @@
-// X7: an agent process is killed and started again at once, again and again, while a caller calls it and repeats what fails with
+// X7: kills an agent process and restarts it at once, several times. Meanwhile a caller calls it and repeats calls that failed with
 // a retryable code, as docs/errors.md advises.
 import { setTimeout as delay } from 'node:timers/promises';
 import { isFabricError, type Link } from '@fame-fabric/shared';

@@ -1,4 +1,4 @@
-// HD12: strangers cannot keep the door shut, neither with silent connections nor with sessions.
+// HD12: strangers cannot block admission, neither with silent connections nor with sessions.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';

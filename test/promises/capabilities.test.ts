@@ -32,7 +32,7 @@ test('HD23: a node advertises capabilities only for an address that it serves, a
     expect(frame.payload.result).toBe('agent');
   }
 
-  // naylence nodes with a pool advertise for an address in the pool, which they never bind.
+  // naylence nodes with a pool advertise capabilities for an address in the pool, which they never bind.
   const own = ['chat@*.fame.fabric', 'chat@one.fame.fabric', `chat@${stranger.path}`];
   for (const address of own)
     expect((await stranger.advertise(address, ['other'])).frame.ok, address).toBe(true);

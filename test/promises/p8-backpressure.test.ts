@@ -1,5 +1,5 @@
-// Backpressure: senders that honor their credit are slowed and not refused, whatever they send at once; a reader that reads is
-// never closed; and all queues of the sentinel together have a bound.
+// Backpressure: senders that honor their credit are slowed and not refused, however much they send at once. A node that reads
+// is never closed. All queues of the sentinel together have a bound.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { closeLinks, connectLink, serviceOf } from '../kit/our-node.ts';
 import { stopAll } from '../kit/processes.ts';

@@ -1,4 +1,4 @@
-// HD7: an address belongs to its node while that is away for a moment, or does not answer. The sentinel runs in this process on
+// HD7: an address belongs to its node while the node is briefly away or does not answer. The sentinel runs in this process on
 // a manual clock; the connections are real.
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';

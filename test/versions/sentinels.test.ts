@@ -69,7 +69,7 @@ describe.each(pairs)('X8: parent $one, child $other', ({ first, second }) => {
 
 describe.each(pairs)('X8: a peer $one that dials $other', ({ first, second }) => {
   test('calls, streams and conversations in both directions', async () => {
-    // 0.1.0 lets every peer in, and ignores the variable.
+    // 0.1.0 admits every peer, and ignores the variable.
     const env = { ...WINDOW, FAME_PEER_IDS: 'dialing' };
     const listens = await startSentinel(second, { env });
     const url = listens.url.replace(/downstream$/, 'peer');

@@ -78,7 +78,7 @@ describe('Access', () => {
     expect(new Access(undefined).authenticate(bearer('x')).ok).toBe(false);
   });
 
-  test('a rotated key is in force at once, and the old one no longer', () => {
+  test('a rotated key is valid at once, and the old one no longer is', () => {
     const access = open();
     const old = key();
     const before = access.authenticate(bearer(old));
@@ -90,7 +90,7 @@ describe('Access', () => {
     expect(isRevoked(ANONYMOUS)).toBe(false);
   });
 
-  test('a touched file is the same key; without its file, or with another text in it, a key stays in force', () => {
+  test('a touched file is the same key; a key stays valid if its file is removed or has another text', () => {
     const access = open();
     const token = key();
     const before = access.authenticate(bearer(token));

@@ -52,7 +52,7 @@ describe('KeyedQueue', () => {
     expect(queue.has('k')).toBe(false);
   });
 
-  test('runs as many jobs of one key at once as its limit says, and other keys in their turns', async () => {
+  test('runs at most the limit of jobs of one key at once, and the keys in turn', async () => {
     const queue = new KeyedQueue({ maxRunning: 3, maxRunningPerKey: 2 });
     const log: string[] = [];
     const jobs = ['a1', 'a2', 'a3', 'a4', 'b1', 'b2'].map((name) => jobOf(log, name, name[0]));
@@ -170,7 +170,7 @@ describe('KeyedQueue', () => {
     expect(log).toEqual(['+b', '-b']);
   });
 
-  test('never runs too many, in all and of a key, and starts all in the order of their key', async () => {
+  test('never exceeds its limits in all and per key, and starts the jobs of a key in order', async () => {
     const keyLists = fc.array(fc.constantFrom(undefined, 'a', 'b', 'c'), { maxLength: 40 });
     await fc.assert(
       fc.asyncProperty(

@@ -1,4 +1,4 @@
-// Answers to a caller that does not read them: bounded, never lost in silence, and without an effect on other callers.
+// Answers to a caller that does not read them: bounded, never lost without an error, and without an effect on other callers.
 import { describe, expect, it } from 'vitest';
 import { FabricError } from '../errors/error.ts';
 import { type DataFrame, type Envelope, type EnvelopeHeader, makeEnvelope } from '../protocol/envelope.ts';

@@ -29,7 +29,7 @@ async function fabric(principal: Principal | 'none' = LOCAL) {
 }
 
 describe('caller', () => {
-  it('is asked for when it is read, once a call', async () => {
+  it('is requested when it is first read, once per call', async () => {
     const { arrive, asked } = await fabric();
     const unread = await arrive('c1');
     unread.reply(1);
@@ -42,7 +42,7 @@ describe('caller', () => {
     ]);
   });
 
-  it('is anonymous at a sentinel that does not answer WhoIs, without a question', async () => {
+  it('is anonymous at a sentinel that does not answer WhoIs, without a request', async () => {
     const { arrive, asked } = await fabric('none');
     expect(await (await arrive('c')).caller).toEqual({
       principal: 'anonymous',
@@ -68,7 +68,7 @@ describe('caller', () => {
     expect((await (await arrive('c')).caller)?.principal).toBe('anonymous');
   });
 
-  it('is asked for again after a lost connection, and is anonymous after a cancel or a close', async () => {
+  it('is requested again after a lost connection, and is anonymous after a cancel or a close', async () => {
     const { sentinel, agent, arrive, asked } = await fabric();
     sentinel.intercept = ({ frame }) => (frame.type === 'WhoIs' ? false : undefined);
     const [resumed, cancelled] = [await arrive('c1'), await arrive('c2')];

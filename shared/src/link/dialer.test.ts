@@ -315,7 +315,7 @@ describe('HD31: the delays of a sentinel that stays away', () => {
     expect(await dialsWhileAway(false)).toBeLessThanOrEqual(26);
   });
 
-  it('HD31: obey the option in both cases', async () => {
+  it('HD31: follow the option in both cases', async () => {
     expect(await dialsWhileAway(true, { backoffMaxMs: 10_000 })).toBeLessThanOrEqual(26);
     expect(await dialsWhileAway(false, { backoffMaxMs: 1_000 })).toBeGreaterThanOrEqual(80);
   });

@@ -43,7 +43,7 @@ describe('credit by bytes', () => {
   const sendAll = (neighbor: Neighbor): boolean[] =>
     sizes.map((size) => neighbor.sendEncoded(neighbor.main, message(), new Uint8Array(size)));
 
-  it('HD10: a flow waits for credit above the window in bytes, and goes on when the credit of its first messages returns', () => {
+  it('HD10: a flow waits for credit above the window in bytes, and continues when the credit of its first messages returns', () => {
     const neighbor = neighborWithPairs();
     neighbor.byteWindow = 600_000;
     expect(sendAll(neighbor)).toEqual([true, true, false, false, false]);
@@ -66,7 +66,7 @@ describe('credit by bytes', () => {
     expect(neighbor.main.inFlightBytes).toBe(0);
   });
 
-  it('knows no bytes at a sentinel that grants by messages only', () => {
+  it('counts no bytes at a sentinel that grants credit by messages only', () => {
     const neighbor = neighborWithPairs();
     expect(sendAll(neighbor)).toEqual([true, true, true, true, true]);
     expect(neighbor.main.inFlightBytes).toBe(0);

@@ -8,7 +8,7 @@ import { ManualClock, settle } from '../testing/manual-clock.ts';
 import { ScriptedSentinel } from '../testing/scripted-sentinel.ts';
 import type { LinkOptions } from './link-types.ts';
 
-// Fixed delays, so that no attempt is on its way at the deadline.
+// Fixed delays, so that no attempt is in flight at the deadline.
 beforeEach(() => {
   vi.spyOn(Math, 'random').mockReturnValue(0.5);
 });

@@ -628,7 +628,7 @@ describe('HD27: a payload that is no request', () => {
     message([{ jsonrpc: '2.0', id: 'c', result: 1 }], mailbox);
     await settle();
     expect([...answers, ...acks]).toEqual([]);
-    // The answer to a message has no replyTo: two handlers would answer each other without end.
+    // The answer to a message has no replyTo: two handlers would answer each other endlessly.
     message('ping', awaited);
     await settle();
     expect(answers).toHaveLength(1);
