@@ -1,6 +1,6 @@
 // Stops reading the socket of a node that sent more messages than it was granted, until its receivers caught up, for two
 // seconds at most. Nodes that honor their credit are never paused: their CreditUpdates must not wait behind their messages,
-// or two nodes that send to each other would wait for ever. Nor are sentinels, which speak for many nodes.
+// or two nodes that send to each other would wait forever. Nor are sentinels, which speak for many nodes.
 import type { Clock, Logger } from '@fame-fabric/shared';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';

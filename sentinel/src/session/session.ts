@@ -131,7 +131,7 @@ export class Session implements SessionIdentity {
     return true;
   }
 
-  /** True for a parent, a peer, and a child sentinel that passed on a message: it speaks for many nodes. */
+  /** True for a parent, a peer, and a child sentinel that has forwarded a message: they carry messages of many nodes. */
   get isSentinel(): boolean {
     return this.#isSentinel;
   }

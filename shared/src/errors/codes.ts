@@ -104,7 +104,7 @@ export const ERRORS = Object.freeze({
     'admission',
     true,
     'A limit was reached: addresses, capabilities or open calls of a node, or of all nodes without the local key together; tasks or subscribers of an agent; or readers of the trace. An idle open call also ends with this code, to make room for a new one.',
-    'Wait for answers, release what is not needed, attach with the local key, or raise the limit of the sentinel.',
+    'Wait for answers, release unused resources, attach with the local key, or raise the limit of the sentinel.',
   ),
   NO_ROUTE: entry(
     'route',
