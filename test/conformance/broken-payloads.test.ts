@@ -1,22 +1,11 @@
 // Faults deep inside a text of a payload. The sentinel forwards payloads without parsing them. So the receiver reports the fault,
 // and no call waits for its timeout.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { closeLinks, connectLink, mathService } from '../kit/our-node.ts';
-import { stopAll } from '../kit/processes.ts';
-import { id, type Json, type RawNode, RawNodes } from '../kit/raw-node.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { expect, test } from 'vitest';
+import { connectLink, mathService } from '../kit/our-node.ts';
+import { id, type Json, type RawNode } from '../kit/raw-node.ts';
+import { startWire } from '../kit/wire.ts';
 
-let sentinel: OurSentinel;
-beforeAll(async () => {
-  sentinel = await startOurSentinel();
-});
-afterAll(stopAll);
-
-const nodes = new RawNodes(() => sentinel.url);
-afterEach(async () => {
-  await closeLinks();
-  await nodes.closeAll();
-});
+const { sentinel, nodes } = startWire();
 
 /** Sends a Data envelope with a text of 600 characters, whose last one makes it invalid JSON. */
 function sendBroken(node: RawNode, header: Json, payload: Json, fault: string): void {

@@ -1,6 +1,5 @@
 // The core-wire suite against the sentinel at FAME_CONFORMANCE_URL, by default ours.
-import { afterAll, beforeAll } from 'vitest';
-import { stopAll } from '../kit/processes.ts';
+import { beforeAll } from 'vitest';
 import { startOurSentinel } from '../kit/sentinel.ts';
 import { coreWire, PEER_ID, type Target } from './core-wire.ts';
 
@@ -10,6 +9,5 @@ let target: Target;
 beforeAll(async () => {
   target = given ? { url: given } : await startOurSentinel({ env: { FAME_PEER_IDS: PEER_ID } });
 });
-afterAll(stopAll);
 
 coreWire(given ?? 'our sentinel', () => target);

@@ -9,7 +9,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { runFame, startOurAgent } from '../kit/commands.ts';
 import { closeLinks, connectLink, mathService, serviceOf } from '../kit/our-node.ts';
 import { percentile } from '../kit/percentile.ts';
-import { fameArgs, freePort, ROOT, startNode, stopAll } from '../kit/processes.ts';
+import { fameArgs, freePort, ROOT, startNode } from '../kit/processes.ts';
 import { id, type Json, RawNodes } from '../kit/raw-node.ts';
 import { listNodes, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 
@@ -26,10 +26,7 @@ beforeAll(async () => {
   ]);
   await agent.bind('math@fame.fabric', mathService());
 });
-afterAll(async () => {
-  await closeLinks();
-  await stopAll();
-});
+afterAll(closeLinks);
 const nodes = new RawNodes(() => sentinel.url);
 afterEach(() => nodes.closeAll());
 

@@ -8,10 +8,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decode, FabricError } from '@fame-fabric/shared';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { ROOT, stopAll } from '../kit/processes.ts';
-import { type Json, type RawNode, RawNodes } from '../kit/raw-node.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { describe, expect, test } from 'vitest';
+import { ROOT } from '../kit/processes.ts';
+import type { Json, RawNode } from '../kit/raw-node.ts';
+import { startWire } from '../kit/wire.ts';
 
 interface Fixture {
   file: string;
@@ -63,13 +63,7 @@ describe('decode', () => {
 });
 
 describe('a live sentinel', () => {
-  let sentinel: OurSentinel;
-  beforeAll(async () => {
-    sentinel = await startOurSentinel();
-  });
-  afterAll(stopAll);
-  const nodes = new RawNodes(() => sentinel.url);
-  afterEach(() => nodes.closeAll());
+  const { nodes } = startWire();
 
   let count = 0;
   const pair = async (): Promise<{ node: RawNode; server: RawNode; names: Record<string, string> }> => {

@@ -3,10 +3,10 @@
 // to be valid are handled as usual. FAME_FUZZ_FRAMES and FAME_FUZZ_SEED select others. A frame that fails becomes a fixture.
 import { createInterface } from 'node:readline';
 import { decode } from '@fame-fabric/shared';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { stopAll } from '../kit/processes.ts';
-import { type Json, RawNode, RawNodes } from '../kit/raw-node.ts';
-import { listNodes, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { beforeAll, expect, test } from 'vitest';
+import { type Json, RawNode } from '../kit/raw-node.ts';
+import { listNodes, type OurSentinel } from '../kit/sentinel.ts';
+import { startWire } from '../kit/wire.ts';
 import { nextMessage, randomOf, validEnvelopes } from './fuzz-frames.ts';
 
 const FRAMES = Number(process.env.FAME_FUZZ_FRAMES ?? 20_000);
@@ -29,15 +29,9 @@ interface WrittenLog {
   mostOfNode: number;
 }
 
-let sentinel: OurSentinel;
 const written: WrittenLog = { bytes: 0, lines: 0, mostInSecond: 0, mostOfNode: 0 };
-beforeAll(async () => {
-  sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '0', FAME_LOG_LEVEL: 'info' } });
-  readLog(sentinel, written);
-});
-afterAll(stopAll);
-const nodes = new RawNodes(() => sentinel.url);
-afterEach(() => nodes.closeAll());
+const { sentinel, nodes } = startWire({ env: { FAME_RESUME_WINDOW_MS: '0', FAME_LOG_LEVEL: 'info' } });
+beforeAll(() => readLog(sentinel, written));
 
 /** Counts the lines by the second of their own time. */
 function readLog({ proc }: OurSentinel, log: WrittenLog): void {

@@ -1,23 +1,13 @@
 // Response grants on the wire: who may write to a mailbox. The cases of the router are in sentinel/src/grants.test.ts.
 import { defineAgent, operation } from '@fame-fabric/agents';
 import { sidOf } from '@fame-fabric/shared/node';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { closeLinks, connectLink, mathService, serviceOf } from '../kit/our-node.ts';
-import { stopAll } from '../kit/processes.ts';
-import { id, type Json, RawNodes } from '../kit/raw-node.ts';
-import { fetchWithKey, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { expect, test } from 'vitest';
+import { connectLink, mathService, serviceOf } from '../kit/our-node.ts';
+import { id, type Json } from '../kit/raw-node.ts';
+import { metric } from '../kit/sentinel.ts';
+import { startWire } from '../kit/wire.ts';
 
-let sentinel: OurSentinel;
-beforeAll(async () => {
-  sentinel = await startOurSentinel();
-});
-afterAll(stopAll);
-
-const nodes = new RawNodes(() => sentinel.url);
-afterEach(async () => {
-  await closeLinks();
-  await nodes.closeAll();
-});
+const { sentinel, nodes } = startWire();
 
 const reply = (corrId: string, result: Json): Json => ({
   type: 'Data',
@@ -31,10 +21,7 @@ const nack = (refId: string): Json => ({
   refId,
 });
 
-const ungranted = async (): Promise<number> => {
-  const text = await (await fetchWithKey(sentinel, '/metrics')).text();
-  return Number(/^fame_ungranted_total (\d+)$/m.exec(text)?.[1]);
-};
+const ungranted = (): Promise<number> => metric(sentinel, 'fame_ungranted_total');
 
 test('HD5: a node that knows corrId and mailbox of a call can neither answer nor refuse it', async () => {
   const agent = await nodes.attached();

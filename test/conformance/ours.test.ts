@@ -1,20 +1,13 @@
 // The behaviour of our sentinel beyond the core wire, and where the wire format leaves a choice. Black box, like the core-wire
 // suite: bytes in, bytes out. Names in capitals are error codes.
 import { connect } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { stopAll } from '../kit/processes.ts';
-import { id, type Json, RawNode, RawNodes } from '../kit/raw-node.ts';
-import { fetchWithKey, findNode, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { describe, expect, test } from 'vitest';
+import { id, type Json, RawNode } from '../kit/raw-node.ts';
+import { fetchWithKey, findNode, startOurSentinel } from '../kit/sentinel.ts';
+import { startWire } from '../kit/wire.ts';
 
 const RESUME_MS = 600;
-let sentinel: OurSentinel;
-beforeAll(async () => {
-  sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: String(RESUME_MS) } });
-});
-afterAll(stopAll);
-
-const nodes = new RawNodes(() => sentinel.url);
-afterEach(() => nodes.closeAll());
+const { sentinel, nodes } = startWire({ env: { FAME_RESUME_WINDOW_MS: String(RESUME_MS) } });
 
 let count = 0;
 const address = (participant = 'svc'): string => `${participant}-${++count}-${id()}@fame.fabric`;

@@ -1,7 +1,7 @@
 // A conversation survives `make stop` and `make start`: it is started with the command, left, and resumed after both processes
 // were stopped and started.
 import { afterAll, expect, test } from 'vitest';
-import { fameArgs, freePort, startNode, stopAll } from '../kit/processes.ts';
+import { fameArgs, freePort, startNode } from '../kit/processes.ts';
 import { temporaryDirectory } from '../kit/sentinel.ts';
 import '../kit/stack.ts';
 
@@ -22,10 +22,7 @@ async function fame(args: readonly string[], input = '') {
   return { code, out, all: proc.output };
 }
 
-afterAll(async () => {
-  await fame(['local', 'stop']);
-  await stopAll();
-});
+afterAll(() => fame(['local', 'stop']));
 
 test('a conversation is resumed after make stop and make start', { timeout: 60_000 }, async () => {
   port = await freePort();

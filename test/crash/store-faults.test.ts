@@ -6,11 +6,10 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { storePath } from '@fame-fabric/agents/internal';
 import type { Client, Conversation } from '@fame-fabric/client';
-import { localKeyFile } from '@fame-fabric/shared/node';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { fameArgs, Proc, startNode } from '../kit/processes.ts';
-import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { localKey, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import {
   API_KEY,
   converse,
@@ -31,7 +30,7 @@ let model: Awaited<ReturnType<typeof startModel>>;
 beforeAll(async () => {
   const sentinel = await startOurSentinel();
   url = sentinel.url;
-  token = readFileSync(localKeyFile(sentinel.dataDir), 'utf8').trim();
+  token = localKey(sentinel.dataDir);
   model = await startModel({ respond: (request) => `re: ${lastUserText(request).slice(0, 40)}` });
 });
 afterAll(stopStack);

@@ -5,7 +5,7 @@ import { gate, stall } from '@fame-fabric/agents/testing';
 import type { Client } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
 import { afterAll, describe, expect, test } from 'vitest';
-import { fetchWithKey, startOurSentinel } from '../kit/sentinel.ts';
+import { metric, startOurSentinel } from '../kit/sentinel.ts';
 import { CHAT, converse, openClient, startAgent, startModel, stopStack } from '../kit/stack.ts';
 
 const GRACE_MS = 2_000;
@@ -83,9 +83,6 @@ describe.each([
       expect(ms).toBeGreaterThanOrEqual(windowMs - ROUNDING_MS);
       expect(ms).toBeLessThanOrEqual(windowMs + GRACE_MS);
     }
-    const openCalls = (await (await fetchWithKey(sentinel, '/metrics')).text()).match(
-      /^fame_open_calls (\d+)/m,
-    );
-    expect(openCalls?.[1]).toBe('0');
+    expect(await metric(sentinel, 'fame_open_calls')).toBe(0);
   });
 });

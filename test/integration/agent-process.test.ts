@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Link, type TaskEvent } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fameArgs, freePort, type Proc, ROOT, startNode, stopAll } from '../kit/processes.ts';
+import { fameArgs, freePort, type Proc, ROOT, startNode } from '../kit/processes.ts';
 import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 let sentinel: OurSentinel;
@@ -14,10 +14,7 @@ beforeAll(async () => {
   client = new Link({ url: sentinel.url, dial: wsDial });
   await client.connect();
 });
-afterAll(async () => {
-  await client.close();
-  await stopAll();
-});
+afterAll(() => client.close());
 
 const agent = (names: readonly string[], env: Record<string, string> = {}): Proc =>
   startNode(fameArgs('agent', ...names), {

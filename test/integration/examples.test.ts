@@ -2,9 +2,9 @@
 // Also runs the programs that guides only mention.
 import { chmodSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
-import { fameArgs, Proc, ROOT, startNode, stopAll } from '../kit/processes.ts';
+import { fameArgs, Proc, ROOT, startNode } from '../kit/processes.ts';
 import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 
 let sentinel: OurSentinel;
@@ -19,7 +19,6 @@ beforeAll(async () => {
     FAME_DATA_DIR: temporaryDirectory(),
   };
 });
-afterAll(stopAll);
 
 /** Makes a directory with an `npx` that runs `node` and `fame` from the sources. */
 function commands(): string {

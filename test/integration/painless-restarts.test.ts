@@ -4,17 +4,13 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
 import { startPeerAgent } from '../kit/naylence.ts';
 import { closeLinks } from '../kit/our-node.ts';
-import { stopAll } from '../kit/processes.ts';
 import { restartAgent } from '../kit/restarts.ts';
 import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 
 const ROUNDS = Number(process.env.FAME_RESTARTS ?? 2);
 const ADDRESS = 'math@fame.fabric';
 
-afterAll(async () => {
-  await closeLinks();
-  await stopAll();
-});
+afterAll(closeLinks);
 
 const dataDir = temporaryDirectory();
 const cases: [string, (sentinel: OurSentinel, round: number) => ReturnType<typeof startOurAgent>][] = [

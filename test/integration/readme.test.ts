@@ -1,9 +1,9 @@
 // Replays the sessions in the README: the same input must give the same answers.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { runFame, startOurAgent } from '../kit/commands.ts';
-import { cleanEnv, ROOT, startNode, stopAll } from '../kit/processes.ts';
+import { cleanEnv, ROOT, startNode } from '../kit/processes.ts';
 import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 const sessions = [
@@ -16,7 +16,6 @@ beforeAll(async () => {
   sentinel = await startOurSentinel();
   await startOurAgent(sentinel);
 });
-afterAll(stopAll);
 
 test('the first conversation', async () => {
   const lines = conversation.split('\n');

@@ -16,7 +16,7 @@ import {
 import type { Link, Task } from '@fame-fabric/shared';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { closeLinks, connectLink } from '../kit/our-node.ts';
-import { fameArgs, type Proc, ROOT, startNode, stopAll } from '../kit/processes.ts';
+import { fameArgs, type Proc, ROOT, startNode } from '../kit/processes.ts';
 import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 
 let sentinel: OurSentinel;
@@ -30,10 +30,7 @@ beforeAll(async () => {
 afterEach(async () => {
   for (const serving of servings.splice(0)) await serving.close();
 });
-afterAll(async () => {
-  await closeLinks();
-  await stopAll();
-});
+afterAll(closeLinks);
 
 const serve = async (agent: Agent): Promise<void> => {
   servings.push(await agent.serve(await connectLink(sentinel.url)));

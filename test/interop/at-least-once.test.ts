@@ -4,7 +4,6 @@ import { type IncomingCall, Link } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent } from '../kit/naylence.ts';
-import { stopAll } from '../kit/processes.ts';
 import { admissionUrl, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
 
@@ -38,7 +37,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await ours.close();
   await proxy.close();
-  await stopAll();
 });
 
 test('our link calls an agent of the peer, and reads a stream', async () => {

@@ -1,16 +1,13 @@
 // Conversations between our nodes and those of the peer, each in its own process: clients of both, our chat agent with its
 // offline model and the peer's, on both sentinels. A turn is only answered correctly if the earlier turns arrived.
 import { EXIT } from '@fame-fabric/shared/internal';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { runFame, startOurAgent } from '../kit/commands.ts';
 import { PeerClient, startPeerAgent, startPeerSentinel } from '../kit/naylence.ts';
-import { stopAll } from '../kit/processes.ts';
 import { startOurSentinel } from '../kit/sentinel.ts';
 
 const OURS = 'chat@fame.fabric';
 const THEIRS = 'peer-chat@fame.fabric';
-
-afterAll(stopAll);
 
 const SENTINELS = [
   ['our sentinel', startOurSentinel],

@@ -1,8 +1,8 @@
 // An unmodified client of the peer and our agents: all forms of calls, streams, background tasks with cancel and notifications,
 // and a conversation. N10, N11 and N15.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent } from '../kit/naylence.ts';
-import { fameArgs, type Proc, startNode, stopAll } from '../kit/processes.ts';
+import { fameArgs, type Proc, startNode } from '../kit/processes.ts';
 import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 const MATH = 'math@fame.fabric';
@@ -22,7 +22,6 @@ beforeAll(async () => {
     agents.waitFor(/math@fame\.fabric is served/),
   ]);
 }, 120_000);
-afterAll(stopAll);
 
 describe('calls', () => {
   test('positional, named and mixed parameters are the same call', async () => {

@@ -3,7 +3,6 @@ import type { Link } from '@fame-fabric/shared';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent } from '../kit/naylence.ts';
 import { closeLinks, connectLink, mathService, serviceOf } from '../kit/our-node.ts';
-import { stopAll } from '../kit/processes.ts';
 import { RawNodes } from '../kit/raw-node.ts';
 import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
@@ -24,10 +23,7 @@ beforeAll(async () => {
   ]);
   await agent.bind(OURS, mathService());
 }, 120_000);
-afterAll(async () => {
-  await closeLinks();
-  await stopAll();
-});
+afterAll(closeLinks);
 const nodes = new RawNodes(() => sentinel.url);
 afterEach(() => nodes.closeAll());
 

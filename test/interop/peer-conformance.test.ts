@@ -1,13 +1,11 @@
 // The core-wire suite against the unmodified peer: it fulfils what we require of any Fame sentinel.
-import { afterAll, beforeAll } from 'vitest';
+import { beforeAll } from 'vitest';
 import { coreWire } from '../conformance/core-wire.ts';
 import { type PeerSentinel, startPeerSentinel } from '../kit/naylence.ts';
-import { stopAll } from '../kit/processes.ts';
 
 let peer: PeerSentinel;
 beforeAll(async () => {
   peer = await startPeerSentinel();
 }, 120_000);
-afterAll(stopAll);
 
 coreWire('unmodified peer', () => peer);

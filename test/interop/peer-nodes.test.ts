@@ -1,7 +1,7 @@
 // Unmodified agents and clients of the peer on our sentinel: they must work without a change.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent } from '../kit/naylence.ts';
-import { type Proc, stopAll } from '../kit/processes.ts';
+import type { Proc } from '../kit/processes.ts';
 import { RawNodes } from '../kit/raw-node.ts';
 import { listNodes, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
@@ -22,7 +22,6 @@ beforeAll(async () => {
   // The last test awaits the outcome and reports a failure.
   restarted.catch(() => {});
 }, 120_000);
-afterAll(stopAll);
 
 const nodes = new RawNodes(() => sentinel.url);
 afterEach(() => nodes.closeAll());

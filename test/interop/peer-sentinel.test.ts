@@ -3,7 +3,6 @@ import type { Link } from '@fame-fabric/shared';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PeerClient, type PeerSentinel, startPeerAgent, startPeerSentinel } from '../kit/naylence.ts';
 import { closeLinks, connectLink, mathService } from '../kit/our-node.ts';
-import { stopAll } from '../kit/processes.ts';
 
 const MATH = 'math@fame.fabric';
 const OURS = 'ours@fame.fabric';
@@ -23,10 +22,7 @@ beforeAll(async () => {
   const agent = await connectLink(peer.url);
   await agent.bind(OURS, mathService(), { capabilities: ['fame.capability.ours'] });
 }, 120_000);
-afterAll(async () => {
-  await closeLinks();
-  await stopAll();
-});
+afterAll(closeLinks);
 
 const collect = async (items: AsyncIterable<unknown>): Promise<unknown[]> => {
   const seen: unknown[] = [];

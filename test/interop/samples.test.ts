@@ -1,10 +1,10 @@
 // The TypeScript sample in docs/naylence.md: an unmodified client of naylence and our chat agent. `npm run interop-python` runs
 // the Python sample, which needs a version of Python that not every machine has.
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
 import { ensureInstalled } from '../kit/naylence.ts';
-import { cleanEnv, Proc, ROOT, stopAll } from '../kit/processes.ts';
+import { cleanEnv, Proc, ROOT } from '../kit/processes.ts';
 import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 const SAMPLES = join(ROOT, 'test/interop/samples');
@@ -14,7 +14,6 @@ beforeAll(async () => {
   sentinel = await startOurSentinel();
   await startOurAgent(sentinel);
 }, 120_000);
-afterAll(stopAll);
 
 async function answersOf(command: string, sample: string): Promise<string[]> {
   const env = cleanEnv({ FAME_DIRECT_ADMISSION_URL: sentinel.url }) as Record<string, string>;

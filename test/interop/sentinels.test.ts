@@ -1,5 +1,5 @@
 // Sentinels of both kinds as parents and children, and ours as peers of each other.
-import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent, startPeerSentinel } from '../kit/naylence.ts';
 import { closeLinks, connectLink, mathService } from '../kit/our-node.ts';
 import { stopAll } from '../kit/processes.ts';
@@ -9,7 +9,6 @@ afterEach(async () => {
   await closeLinks();
   await stopAll();
 });
-afterAll(stopAll);
 
 /** Calls until it succeeds: a bind takes a moment to reach the next sentinel. */
 const reaches = (call: () => Promise<unknown>): Promise<void> =>

@@ -1,9 +1,8 @@
 // The three styles of agents, for a client of the peer: `start_task`, `run_turn`, `run_turn_stream` and `end_conversation` do
 // the same for a chat agent, a refining dialogue and a team, on our sentinel and on the peer's. All use the offline model.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
 import { PeerClient, startPeerSentinel } from '../kit/naylence.ts';
-import { stopAll } from '../kit/processes.ts';
 import { startOurSentinel } from '../kit/sentinel.ts';
 
 interface Event {
@@ -11,8 +10,6 @@ interface Event {
   text?: string;
   name?: string;
 }
-
-afterAll(stopAll);
 
 describe.each([
   ['our sentinel', startOurSentinel],

@@ -170,7 +170,7 @@ export class Proc {
 export const startNode = (args: readonly string[], options: StartOptions = {}): Proc =>
   new Proc(process.execPath, args, options);
 
-/** Ends every process that is still running, by pid. For `afterAll`. */
+/** Ends every process that is still running, by pid. After each test file `clean-up.ts` calls it. */
 export async function stopAll(): Promise<void> {
   await Promise.all([...running].map((proc) => proc.kill()));
 }

@@ -42,11 +42,19 @@ export function temporaryDirectory(): string {
   return directory;
 }
 
-export async function startOurSentinel(options: OurSentinelOptions = {}): Promise<OurSentinel> {
+export const startOurSentinel = (options: OurSentinelOptions = {}): Promise<OurSentinel> =>
+  startSentinelOf({ name: 'sentinel', args: fameArgs('sentinel') }, options);
+
+/** Starts the sentinel of any version with the arguments of Node, in its data directory, and waits until it is ready. */
+export async function startSentinelOf(
+  { name, args }: { name: string; args: readonly string[] },
+  options: OurSentinelOptions,
+): Promise<OurSentinel> {
   const port = options.port ?? (await freePort());
   const dataDir = options.dataDir ?? temporaryDirectory();
-  const proc = startNode(fameArgs('sentinel'), {
-    name: 'sentinel',
+  const proc = startNode(args, {
+    name,
+    cwd: dataDir,
     env: { FAME_LISTENER_PORT: String(port), FAME_DATA_DIR: dataDir, FAME_LOG_LEVEL: 'warn', ...options.env },
   });
   const http = `http://127.0.0.1:${port}`;
@@ -73,11 +81,28 @@ export const fetchWithKey = (
 ): Promise<Response> =>
   fetch(`${http}${path}`, { ...options, headers: { ...options.headers, ...keyHeader(dataDir) } });
 
+/** The local key of a data directory. */
+export const localKey = (dataDir: string): string => readTokenFile(localKeyFile(dataDir));
+
 /** The header with the local key of a data directory. Sentinels of older versions have none. */
-export const keyHeader = (dataDir: string): Record<string, string> => {
-  const file = localKeyFile(dataDir);
-  return existsSync(file) ? { authorization: `Bearer ${readTokenFile(file)}` } : {};
-};
+export const keyHeader = (dataDir: string): Record<string, string> =>
+  existsSync(localKeyFile(dataDir)) ? { authorization: `Bearer ${localKey(dataDir)}` } : {};
+
+/**
+ * The sum of all lines of a metric. A counter with labels has none before it counts, and is then `absent`.
+ * @throws if there is no line and no `absent`
+ */
+export async function metric(
+  sentinel: Pick<OurSentinel, 'http' | 'dataDir'>,
+  name: string,
+  absent?: number,
+): Promise<number> {
+  const text = await (await fetchWithKey(sentinel, '/metrics')).text();
+  const lines = [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\d+)$`, 'gm'))];
+  if (lines.length > 0) return lines.reduce((sum, [, value]) => sum + Number(value), 0);
+  if (absent === undefined) throw new Error(`The sentinel has no metric ${name}`);
+  return absent;
+}
 
 /** The nodes that a sentinel lists. */
 export async function listNodes(sentinel: Pick<OurSentinel, 'http' | 'dataDir'>): Promise<ListedNode[]> {

@@ -1,24 +1,16 @@
 // HD12: strangers cannot block admission, neither with silent connections nor with sessions.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
-import { closeSentinels, startEmbedded } from '../kit/embedded-sentinel.ts';
-import { type RawNode, RawNodes, type RawOptions } from '../kit/raw-node.ts';
-import { temporaryDirectory } from '../kit/sentinel.ts';
+import { expect, test } from 'vitest';
+import { embeddedSentinels } from '../kit/embedded-sentinel.ts';
+import type { RawNode, RawOptions } from '../kit/raw-node.ts';
+import { keyHeader, temporaryDirectory } from '../kit/sentinel.ts';
 
-let url = '';
+const { start, nodes } = embeddedSentinels();
 let keyed: RawOptions = {};
-const nodes = new RawNodes(() => url);
-afterEach(async () => {
-  await nodes.closeAll();
-  await closeSentinels();
-});
 
-async function start(maxSessions = 2_000): Promise<void> {
+async function startKeyed(maxSessions = 2_000): Promise<void> {
   const dataDir = temporaryDirectory();
-  url = (await startEmbedded({ dataDir, maxSessions })).url;
-  const key = readFileSync(join(dataDir, 'token'), 'utf8').trim();
-  keyed = { ws: { headers: { authorization: `Bearer ${key}` } } };
+  await start({ dataDir, maxSessions });
+  keyed = { ws: { headers: keyHeader(dataDir) } };
 }
 
 /** Opens connections that do not attach. */
@@ -31,7 +23,7 @@ async function silent(count: number): Promise<RawNode[]> {
 }
 
 test('HD12: a node attaches beside 1,024 silent connections: the oldest makes room for each new one', async () => {
-  await start();
+  await startKeyed();
   const waiting = await nodes.open(keyed);
   const strangers = await silent(1_024);
   await expect.poll(() => strangers.filter(({ isClosed }) => !isClosed).length).toBeLessThanOrEqual(768);
@@ -44,7 +36,7 @@ test('HD12: a node attaches beside 1,024 silent connections: the oldest makes ro
 });
 
 test('HD12: a quarter of the sessions is reserved for nodes with the key', async () => {
-  await start(8);
+  await startKeyed(8);
   for (let n = 0; n < 6; n++) await nodes.attached();
   const extra = await nodes.open();
   await expect(extra.attach()).rejects.toThrow(
@@ -57,7 +49,7 @@ test('HD12: a quarter of the sessions is reserved for nodes with the key', async
 });
 
 test('HD12: a session without a connection makes room for a new node; those with the key and with addresses go last', async () => {
-  await start(8);
+  await startKeyed(8);
   const ours = await nodes.attached(keyed);
   await ours.serve('ours@fame.fabric');
   const agent = await nodes.attached();

@@ -1,19 +1,13 @@
 // HD23: a capability belongs to the node that serves its address.
-import { afterEach, expect, test } from 'vitest';
-import { closeSentinels, startEmbedded } from '../kit/embedded-sentinel.ts';
-import { RawNodes } from '../kit/raw-node.ts';
+import { expect, test } from 'vitest';
+import { embeddedSentinels } from '../kit/embedded-sentinel.ts';
 
-let url = '';
-const nodes = new RawNodes(() => url);
-afterEach(async () => {
-  await nodes.closeAll();
-  await closeSentinels();
-});
+const { start, nodes } = embeddedSentinels();
 
 const CHAT = 'chat@fame.fabric';
 
 test('HD23: a node advertises capabilities only for an address that it serves, a pool of its own included', async () => {
-  url = (await startEmbedded()).url;
+  await start();
   const agent = await nodes.attached();
   await agent.serve(CHAT, (request) => agent.answer(request, 'agent'));
   const stranger = await nodes.attached();

@@ -1,22 +1,16 @@
 // HD13 at the wire: a program without the key fills the store of an agent. Every call is answered, and only its own conversations go.
-import { readFileSync } from 'node:fs';
-import { localKeyFile } from '@fame-fabric/shared/node';
 import { afterAll, expect, test } from 'vitest';
 import { runFame, startOurAgent } from '../kit/commands.ts';
-import { stopAll } from '../kit/processes.ts';
-import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { localKey, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { CHAT, openClient, stopStack } from '../kit/stack.ts';
 
-afterAll(async () => {
-  await stopStack();
-  await stopAll();
-});
+afterAll(stopStack);
 
 test('HD13: a stranger that fills the store neither removes an open conversation of the owner nor blocks new turns', async () => {
   const { url, dataDir: keyDir } = await startOurSentinel();
   const env = { FAME_DATA_DIR: temporaryDirectory(), FAME_STORE_MAX_BYTES: '2097152' };
   const agent = await startOurAgent({ url, env });
-  const owner = await openClient(url, { token: readFileSync(localKeyFile(keyDir), 'utf8').trim() });
+  const owner = await openClient(url, { token: localKey(keyDir) });
   const stranger = await openClient(url);
   const start = (client: typeof owner, id: string, system_prompt: string) =>
     client.call(CHAT, 'start_task', { id, payload: { system_prompt } });

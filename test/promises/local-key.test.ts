@@ -1,32 +1,33 @@
 // The local key of a sentinel at the wire: what it opens, and what a node may do without it.
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { defineAgent, operation } from '@fame-fabric/agents';
 import { type Dial, Link, webDial } from '@fame-fabric/shared';
 import { localKeyFile, rotateLocalKey, sidOf, wsDial } from '@fame-fabric/shared/node';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runFame, startOurAgent } from '../kit/commands.ts';
-import { RawNode, type RawOptions } from '../kit/raw-node.ts';
-import { fetchWithKey, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { RawNodes, type RawOptions } from '../kit/raw-node.ts';
+import {
+  fetchWithKey,
+  localKey,
+  type OurSentinel,
+  startOurSentinel,
+  temporaryDirectory,
+} from '../kit/sentinel.ts';
 
 const WRONG = `fk_local_${'W'.repeat(43)}`;
 
 let sentinel: OurSentinel;
-const nodes: RawNode[] = [];
+const nodes = new RawNodes(() => sentinel.url);
 beforeEach(async () => {
   sentinel = await startOurSentinel();
 });
 afterEach(async () => {
-  for (const node of nodes.splice(0)) node.socket.terminate();
+  await nodes.closeAll();
   await sentinel.proc.stop();
 });
 
-const key = (): string => readFileSync(localKeyFile(sentinel.dataDir), 'utf8').trim();
+const key = (): string => localKey(sentinel.dataDir);
 const header = (token: string): RawOptions => ({ ws: { headers: { authorization: `Bearer ${token}` } } });
-const attached = async (options: RawOptions = {}): Promise<RawNode> => {
-  const node = await RawNode.attached(sentinel.url, options);
-  nodes.push(node);
-  return node;
-};
 
 test('a start writes a private key, and a restart keeps it', async () => {
   const before = key();
@@ -39,12 +40,12 @@ test('a start writes a private key, and a restart keeps it', async () => {
 
 describe('at an attach', () => {
   test('no key attaches', async () => {
-    expect((await attached()).ack.frame.ok).toBe(true);
+    expect((await nodes.attached()).ack.frame.ok).toBe(true);
   });
 
   test('the key attaches as a header, and as a subprotocol, which is answered by its name alone', async () => {
-    expect((await attached(header(key()))).ack.frame.ok).toBe(true);
-    const page = await attached({ protocols: ['bearer', key()] });
+    expect((await nodes.attached(header(key()))).ack.frame.ok).toBe(true);
+    const page = await nodes.attached({ protocols: ['bearer', key()] });
     expect(page.socket.protocol).toBe('bearer');
   });
 
@@ -55,8 +56,7 @@ describe('at an attach', () => {
     ['a JWT of another issuer', { protocols: ['bearer', 'eyJhbGciOiJub25lIn0.e30.'] }],
     ['a subprotocol without a token', { protocols: ['bearer'] }],
   ])('%s is refused with a code, a fix and 1008', async (_name, options) => {
-    const node = await RawNode.open(sentinel.url, options);
-    nodes.push(node);
+    const node = await nodes.open(options);
     const refused = node.attach();
     await expect(refused).rejects.toThrow(/AUTH_INVALID/);
     expect(node.ack.frame).toMatchObject({ ok: false, code: 'AUTH_INVALID' });
@@ -68,11 +68,11 @@ describe('at an attach', () => {
 
 test('a rotation is seen by a running sentinel: old sessions end with 4410 within 5 s, the new key attaches', async () => {
   const old = key();
-  const [holder, stranger] = await Promise.all([attached(header(old)), attached()]);
+  const [holder, stranger] = await Promise.all([nodes.attached(header(old)), nodes.attached()]);
   const startedAt = performance.now();
   rotateLocalKey(sentinel.dataDir);
-  await expect(attached(header(old))).rejects.toThrow(/AUTH_INVALID/);
-  expect((await attached(header(key()))).ack.frame.ok).toBe(true);
+  await expect(nodes.attached(header(old))).rejects.toThrow(/AUTH_INVALID/);
+  expect((await nodes.attached(header(key()))).ack.frame.ok).toBe(true);
   expect((await holder.closed).code).toBe(4410);
   expect(performance.now() - startedAt).toBeLessThan(5_000);
   expect(stranger.isClosed).toBe(false);
@@ -129,13 +129,13 @@ describe('over HTTP', () => {
     const trace = await fetchWithKey(sentinel, '/fame/v1/trace');
     const text = trace.text();
     rotateLocalKey(sentinel.dataDir);
-    const node = await attached();
+    const node = await nodes.attached();
     await node.serve('late@fame.fabric');
     expect(await text).toBe('');
   });
 
   test('the list of nodes shows the principal of each session', async () => {
-    const [holder, stranger] = await Promise.all([attached(header(key())), attached()]);
+    const [holder, stranger] = await Promise.all([nodes.attached(header(key())), nodes.attached()]);
     const { nodes: listed } = (await (await fetchWithKey(sentinel, '/fame/v1/nodes')).json()) as {
       nodes: { path: string; principal: string }[];
     };
@@ -279,7 +279,7 @@ describe('context.caller', () => {
 
   test('is not taken over with the path of a caller', async () => {
     await whoAgent.serve(await connect());
-    const stranger = await attached({ systemId: 'shared-name' });
+    const stranger = await nodes.attached({ systemId: 'shared-name' });
     // The stranger names a longer path below its own: it has no session there.
     const answer = await stranger.call(
       'who@fame.fabric',
@@ -290,7 +290,7 @@ describe('context.caller', () => {
     expect(answer.frame.payload.result.principal).toBe('anonymous');
     await stranger.cut();
     // In its resume window the session belongs to its principal: the holder gets another path.
-    const holder = await attached({ systemId: 'shared-name', ...header(key()) });
+    const holder = await nodes.attached({ systemId: 'shared-name', ...header(key()) });
     expect(holder.path).not.toBe(stranger.path);
     expect((await holder.call('who@fame.fabric', 'who', {})).frame.payload.result.principal).toBe('local');
   });

@@ -1,8 +1,8 @@
 // P10: an agent keeps serving after each of 28 hostile messages. The agent is our chat agent as a process; the messages reach
 // it through the sentinel, each followed by an ordinary call.
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
-import { type Proc, stopAll } from '../kit/processes.ts';
+import type { Proc } from '../kit/processes.ts';
 import { type Json, RawNode } from '../kit/raw-node.ts';
 import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
@@ -14,7 +14,6 @@ beforeAll(async () => {
   sentinel = await startOurSentinel();
   [agent, node] = await Promise.all([startOurAgent(sentinel), RawNode.attached(sentinel.url)]);
 });
-afterAll(stopAll);
 
 const rpc = (fields: Json): Json => ({ jsonrpc: '2.0', id: 'h', ...fields });
 const nested = (depth: number): Json => JSON.parse(`${'{"a":'.repeat(depth)}null${'}'.repeat(depth)}`);

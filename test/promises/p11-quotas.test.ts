@@ -1,18 +1,12 @@
 // P11: the state of one node is bounded, is removed when the node leaves, and slows no other node down.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { percentile } from '../kit/percentile.ts';
-import { stopAll } from '../kit/processes.ts';
-import { type Json, RawNodes } from '../kit/raw-node.ts';
-import { listNodes, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import type { Json } from '../kit/raw-node.ts';
+import { listNodes } from '../kit/sentinel.ts';
+import { startWire } from '../kit/wire.ts';
 
-let sentinel: OurSentinel;
-beforeAll(async () => {
-  const quotas = { FAME_MAX_ADDRESSES_PER_NODE: '64', FAME_MAX_SESSIONS: '20' };
-  sentinel = await startOurSentinel({ env: { ...quotas, FAME_RESUME_WINDOW_MS: '500' } });
-});
-afterAll(stopAll);
-const nodes = new RawNodes(() => sentinel.url);
-afterEach(() => nodes.closeAll());
+const QUOTAS = { FAME_MAX_ADDRESSES_PER_NODE: '64', FAME_MAX_SESSIONS: '20' };
+const { sentinel, nodes } = startWire({ env: { ...QUOTAS, FAME_RESUME_WINDOW_MS: '500' } });
 
 test('P11: 20,000 binds of one node stop at its quota with QUOTA_EXCEEDED, and others stay fast', async () => {
   await nodes.echo('p11@fame.fabric');

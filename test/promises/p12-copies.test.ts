@@ -1,17 +1,10 @@
 // P12: one hundred clients with the same systemId, as copies of one script on one host have: no client is evicted, no call lost.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { stopAll } from '../kit/processes.ts';
-import { id, RawNodes } from '../kit/raw-node.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { expect, test } from 'vitest';
+import { id } from '../kit/raw-node.ts';
+import { startWire } from '../kit/wire.ts';
 
 const COPIES = 100;
-let sentinel: OurSentinel;
-beforeAll(async () => {
-  sentinel = await startOurSentinel();
-});
-afterAll(stopAll);
-const nodes = new RawNodes(() => sentinel.url);
-afterEach(() => nodes.closeAll());
+const { nodes } = startWire();
 
 test('P12, Q9: 100 copies with one systemId make 2,000 calls at once and lose none', async () => {
   await nodes.echo('p12@fame.fabric');

@@ -1,7 +1,6 @@
 // P15: SIGTERM drains the sentinel. The readiness page fails at once, no new node is admitted, calls in flight finish, every
 // node is closed with 1001, and the process exits with 0. A second signal ends it at once.
-import { afterAll, beforeEach, expect, test } from 'vitest';
-import { stopAll } from '../kit/processes.ts';
+import { beforeEach, expect, test } from 'vitest';
 import { RawNode } from '../kit/raw-node.ts';
 import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
@@ -14,7 +13,6 @@ beforeEach(async () => {
   await server.serve('p15@fame.fabric');
   caller = await RawNode.attached(sentinel.url);
 });
-afterAll(stopAll);
 
 const readiness = async (): Promise<number> =>
   (await fetch(`${sentinel.http}/readyz`, { headers: { connection: 'close' } })).status;

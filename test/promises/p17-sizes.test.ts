@@ -2,8 +2,7 @@
 // fragments exceed the limit, and the socket closes with 1009. The conformance suite tests the replies.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { stopAll } from '../kit/processes.ts';
+import { beforeAll, expect, test } from 'vitest';
 import { RawNode } from '../kit/raw-node.ts';
 import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
@@ -12,7 +11,6 @@ let sentinel: OurSentinel;
 beforeAll(async () => {
   sentinel = await startOurSentinel();
 });
-afterAll(stopAll);
 
 /** Opens a TCP connection and upgrades it to a WebSocket. */
 async function upgraded(): Promise<Socket> {

@@ -1,18 +1,14 @@
 // P18: plain HTTP on the port of the sentinel, with slow, large, malformed and half-open requests.
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { stopAll } from '../kit/processes.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { RawNode } from '../kit/raw-node.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { fetchWithKey, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 let sentinel: OurSentinel;
 beforeAll(async () => {
   sentinel = await startOurSentinel();
 });
-afterAll(stopAll);
 
 function open(text: string): Socket {
   const socket = connect(sentinel.port, '127.0.0.1');
@@ -98,10 +94,7 @@ describe('P18: slow connections are closed', () => {
   });
 
   test.concurrent('P18: a trace is open for longer than that, without an entry', async () => {
-    const key = readFileSync(join(sentinel.dataDir, 'token'), 'utf8').trim();
-    const trace = await fetch(`${sentinel.http}/fame/v1/trace`, {
-      headers: { authorization: `Bearer ${key}` },
-    });
+    const trace = await fetchWithKey(sentinel, '/fame/v1/trace');
     expect(trace.status).toBe(200);
     await answerTo('GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ');
     const silent = await RawNode.open(sentinel.url);

@@ -2,12 +2,10 @@
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { fameArgs, freePort, startNode, stopAll } from '../kit/processes.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { fameArgs, freePort, startNode } from '../kit/processes.ts';
 import { RawNode } from '../kit/raw-node.ts';
 import { fetchWithKey, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
-
-afterAll(stopAll);
 
 /** An address of this machine that other machines could use. */
 const outside = Object.values(networkInterfaces())

@@ -1,41 +1,20 @@
 // P5 for nodes that die silently: a silent node is closed, one that sends heartbeats stays. The sentinel runs in this process on
 // a manual clock; the connections are real.
-import { type RunningSentinel, startSentinel } from '@fame-fabric/sentinel';
+import type { RunningSentinel } from '@fame-fabric/sentinel';
 import { ManualClock } from '@fame-fabric/shared/testing';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Json, RawNodes } from '../kit/raw-node.ts';
+import { beforeEach, expect, test } from 'vitest';
+import { embeddedSentinels } from '../kit/embedded-sentinel.ts';
+import type { Json } from '../kit/raw-node.ts';
 import { findNode, temporaryDirectory } from '../kit/sentinel.ts';
 
+const { start, nodes } = embeddedSentinels();
 let clock: ManualClock;
 let sentinel: RunningSentinel;
 let dataDir: string;
 beforeEach(async () => {
   clock = new ManualClock(Date.now());
   dataDir = temporaryDirectory();
-  sentinel = await startSentinel({
-    dataDir,
-    port: 0,
-    host: '127.0.0.1',
-    resumeWindowMs: 5_000,
-    drainMs: 1_000,
-    maxSessions: 100,
-    maxAddressesPerNode: 100,
-    maxOpenCallsPerNode: 100,
-    queueBytes: 8_388_608,
-    queueTotalBytes: 50_331_648,
-    memoryLimitBytes: 1_000_000_000,
-    allowedOrigins: [],
-    allowedHosts: [],
-    parentUrl: undefined,
-    peerUrls: [],
-    connectTimeoutMs: 1_000,
-    clock,
-  });
-});
-const nodes = new RawNodes(() => sentinel.url);
-afterEach(async () => {
-  await nodes.closeAll();
-  await sentinel.close();
+  sentinel = await start({ clock, dataDir });
 });
 
 const goneFor =

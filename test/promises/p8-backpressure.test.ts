@@ -1,33 +1,18 @@
 // Backpressure: senders that honor their credit are slowed and not refused, however much they send at once. A node that reads
 // is never closed. All queues of the sentinel together have a bound.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { closeLinks, connectLink, serviceOf } from '../kit/our-node.ts';
-import { stopAll } from '../kit/processes.ts';
-import { id, type RawNode, RawNodes } from '../kit/raw-node.ts';
-import { fetchWithKey, findNode, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { afterEach, describe, expect, test } from 'vitest';
+import { connectLink, serviceOf } from '../kit/our-node.ts';
+import { id, type RawNode } from '../kit/raw-node.ts';
+import { findNode, metric } from '../kit/sentinel.ts';
+import { startWire } from '../kit/wire.ts';
 
 const MiB = 1_048_576;
-let sentinel: OurSentinel;
-beforeAll(async () => {
-  sentinel = await startOurSentinel();
-});
-afterAll(stopAll);
-const nodes = new RawNodes(() => sentinel.url);
-afterEach(async () => {
-  await closeLinks();
-  await nodes.closeAll();
-  // The queues of lost nodes are kept for the resume window, and leave little room for others.
-  await expect.poll(() => metric('fame_queued_bytes')).toBe(0);
-});
+// The queues of lost nodes are kept for the resume window, and leave little room for others. Registered before the hooks of the
+// set-up, so it runs after them.
+afterEach(() => expect.poll(() => counted('fame_queued_bytes')).toBe(0));
+const { sentinel, nodes } = startWire();
 
-/** The sum of all lines of a metric. */
-async function metric(name: string): Promise<number> {
-  const text = await (await fetchWithKey(sentinel, '/metrics')).text();
-  return [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\d+)$`, 'gm'))].reduce(
-    (sum, [, n]) => sum + Number(n),
-    0,
-  );
-}
+const counted = (name: string): Promise<number> => metric(sentinel, name, 0);
 
 /** An agent that answers with `params.bytes` characters, and its bystander at another address. */
 async function agents(): Promise<void> {
@@ -67,7 +52,7 @@ describe('all calls at once are answered, none is refused, and no node is closed
     ['20 callers with 40 answers of 150 KB each', 20, 40, 10, 150 * KB],
   ])('HD10, X2: %s', async (_name, callers, calls, request, answer) => {
     await agents();
-    const before = { refused: await metric('fame_refused_total'), rss: sentinel.proc.rssBytes() };
+    const before = { refused: await counted('fame_refused_total'), rss: sentinel.proc.rssBytes() };
     const bystander = await connectLink(sentinel.url);
     let isOver = false;
     const beside = (async () => {
@@ -80,20 +65,20 @@ describe('all calls at once are answered, none is refused, and no node is closed
     isOver = true;
     expect(errors).toEqual([]);
     expect(await beside).toBeGreaterThan(0);
-    expect((await metric('fame_refused_total')) - before.refused).toBe(0);
-    expect(await metric('fame_closed_slow_total')).toBe(0);
-    expect(await metric('fame_closed_overrun_total')).toBe(0);
-    expect(await metric('fame_queued_bytes')).toBe(0);
-    expect(await metric('fame_withheld_grants')).toBe(0);
+    expect((await counted('fame_refused_total')) - before.refused).toBe(0);
+    expect(await counted('fame_closed_slow_total')).toBe(0);
+    expect(await counted('fame_closed_overrun_total')).toBe(0);
+    expect(await counted('fame_queued_bytes')).toBe(0);
+    expect(await counted('fame_withheld_grants')).toBe(0);
   });
 });
 
 describe('nodes that do not read', () => {
   const text = 'x'.repeat(64_000);
   const gauges = async () => ({
-    queued: await metric('fame_queued_bytes'),
-    held: await metric('fame_socket_bytes'),
-    total: await metric('fame_queue_total_limit_bytes'),
+    queued: await counted('fame_queued_bytes'),
+    held: await counted('fame_socket_bytes'),
+    total: await counted('fame_queue_total_limit_bytes'),
   });
 
   test('HD14, X2: 93 of them let the sentinel grow by at most 64 MB', async () => {
@@ -157,11 +142,11 @@ describe('a node that ignores its credit', () => {
     const reader = await nodes.attached({ credits: false });
     await reader.serve('later@fame.fabric');
     const hasty = await nodes.attached({ attach });
-    const paused = await metric('fame_paused_total');
+    const paused = await counted('fame_paused_total');
     const sent = Array.from({ length: 100 }, () =>
       hasty.sendCall('later@fame.fabric', 'm', ['x'.repeat(60_000)]),
     );
-    await expect.poll(() => metric('fame_paused_total')).toBe(paused + 1);
+    await expect.poll(() => counted('fame_paused_total')).toBe(paused + 1);
     const flowId = hasty.flowId;
     const grant = { flowFlags: 2, flowId, frame: { type: 'CreditUpdate', flowId, credits: 32 } };
     const received: string[] = [];
@@ -181,7 +166,7 @@ describe('a node that ignores its credit', () => {
     const flooding = overrun(hostile, 'slow@fame.fabric');
     expect((await hostile.closed).code).toBe(4008);
     await flooding;
-    expect(await metric('fame_paused_total')).toBeGreaterThan(0);
+    expect(await counted('fame_paused_total')).toBeGreaterThan(0);
     expect((await findNode(sentinel, reader))?.state).toBe('attached');
     expect((await caller.call('other@fame.fabric', 'echo', ['after'])).frame.payload.result).toEqual([
       'after',

@@ -1,21 +1,15 @@
 // P8: a node that does not read costs bounded memory, is closed with 4008, and slows no other node down.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { percentile } from '../kit/percentile.ts';
-import { stopAll } from '../kit/processes.ts';
-import { id, type RawNode, RawNodes } from '../kit/raw-node.ts';
-import { findNode, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { id, type RawNode } from '../kit/raw-node.ts';
+import { findNode } from '../kit/sentinel.ts';
+import { startWire } from '../kit/wire.ts';
 
 const MiB = 1_048_576;
 const BURST = 16;
 /** A call is read and written four times on its way, each time possibly after a burst that arrived before it. */
 const MAX_BURSTS = 8;
-let sentinel: OurSentinel;
-beforeAll(async () => {
-  sentinel = await startOurSentinel();
-});
-afterAll(stopAll);
-const nodes = new RawNodes(() => sentinel.url);
-afterEach(() => nodes.closeAll());
+const { sentinel, nodes } = startWire();
 
 /** Bursts of the flood that have been routed. */
 let bursts = 0;

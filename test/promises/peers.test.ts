@@ -1,20 +1,14 @@
 // HD1: only configured sentinels attach as peers, and a peer takes no address that another one announced.
-import { afterEach, expect, test } from 'vitest';
-import { closeSentinels, startEmbedded } from '../kit/embedded-sentinel.ts';
-import { RawNode, RawNodes } from '../kit/raw-node.ts';
+import { expect, test } from 'vitest';
+import { embeddedSentinels } from '../kit/embedded-sentinel.ts';
+import { RawNode } from '../kit/raw-node.ts';
 
-let url = '';
-const nodes = new RawNodes(() => url);
-afterEach(async () => {
-  await nodes.closeAll();
-  await closeSentinels();
-});
+const { start, nodes } = embeddedSentinels();
 
 const peer = (systemId: string) => nodes.attached({ kind: 'peer', systemId });
 
 test('HD1: a stranger cannot attach as a peer at either URL; the refusal names the fix', async () => {
-  const sentinel = await startEmbedded({ peerIds: ['friend'] });
-  url = sentinel.url;
+  await start({ peerIds: ['friend'] });
   const stranger = await nodes.open({ kind: 'peer', systemId: 'stranger' });
   await expect(stranger.attach()).rejects.toThrow(/ADMIT_REFUSED "stranger" .*FAME_PEER_IDS/);
   expect((await stranger.closed).code).toBe(1008);
@@ -32,7 +26,7 @@ test('HD1: a stranger cannot attach as a peer at either URL; the refusal names t
 });
 
 test('HD1: a second node under the id of an attached peer is refused, and the peer may return', async () => {
-  url = (await startEmbedded({ peerIds: ['friend'] })).url;
+  await start({ peerIds: ['friend'] });
   const friend = await peer('friend');
   await expect(peer('friend')).rejects.toThrow(/ADMIT_REFUSED Peer "friend" is attached already/);
   await friend.cut();
@@ -40,7 +34,7 @@ test('HD1: a second node under the id of an attached peer is refused, and the pe
 });
 
 test('HD1: a peer does not take the address of another peer, and serves it once that one has left', async () => {
-  url = (await startEmbedded({ peerIds: ['first', 'second'] })).url;
+  await start({ peerIds: ['first', 'second'] });
   const [first, second, caller] = [await peer('first'), await peer('second'), await nodes.attached()];
   for (const node of [first, second]) {
     node.send({ frame: { type: 'AddressBind', address: 'chat@fame.fabric', physicalPath: node.path } });
@@ -68,11 +62,11 @@ test('HD1: a peer does not take the address of another peer, and serves it once 
 });
 
 test('two sentinels that have only the URL of each other become peers', async () => {
-  const first = await startEmbedded({ nodeId: 'one' });
-  const second = await startEmbedded({ nodeId: 'two', peerUrls: [first.url.replace(/downstream$/, 'peer')] });
+  const first = await start({ nodeId: 'one' });
+  const second = await start({ nodeId: 'two', peerUrls: [first.url.replace(/downstream$/, 'peer')] });
   await first.close();
   const { port } = first;
-  await startEmbedded({ nodeId: 'one', port, peerUrls: [second.url.replace(/downstream$/, 'peer')] });
+  await start({ nodeId: 'one', port, peerUrls: [second.url.replace(/downstream$/, 'peer')] });
   const server = await RawNode.attached(second.url);
   const caller = await RawNode.attached(first.url);
   try {

@@ -1,22 +1,18 @@
 // HD7: an address belongs to its node while the node is briefly away or does not answer. The sentinel runs in this process on
 // a manual clock; the connections are real.
 import { ManualClock } from '@fame-fabric/shared/testing';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { closeSentinels, startEmbedded } from '../kit/embedded-sentinel.ts';
+import { beforeEach, expect, test } from 'vitest';
+import { embeddedSentinels } from '../kit/embedded-sentinel.ts';
 import { livingBytes } from '../kit/heap.ts';
-import { id, type Json, type RawNode, RawNodes } from '../kit/raw-node.ts';
+import { id, type Json, type RawNode } from '../kit/raw-node.ts';
+import { lose } from '../kit/wire.ts';
 
 const CHAT = 'chat@fame.fabric';
-let url = '';
+const { start, nodes } = embeddedSentinels();
 let clock: ManualClock;
-const nodes = new RawNodes(() => url);
 beforeEach(async () => {
   clock = new ManualClock(Date.now());
-  url = (await startEmbedded({ clock, peerIds: ['peer'] })).url;
-});
-afterEach(async () => {
-  await nodes.closeAll();
-  await closeSentinels();
+  await start({ clock, peerIds: ['peer'] });
 });
 
 /** Lets time pass in steps, between which messages and pongs arrive. */
@@ -25,18 +21,6 @@ async function pass(ms: number, node: RawNode): Promise<void> {
     clock.advance(500);
     await node.heartbeat();
   }
-}
-
-/** Cuts the connection, and waits until the sentinel has noticed. */
-async function lose(node: RawNode, other: RawNode): Promise<void> {
-  await node.cut();
-  await expect
-    .poll(async () => {
-      const { corrId } = other.sendCall(`x@${node.path}`, 'any');
-      await other.heartbeat();
-      return other.inbox.find((m) => m.corrId === corrId)?.frame.code;
-    })
-    .toBe('NODE_GONE');
 }
 
 /** A bind that is sent now. `isAnswered` is true once its ack has arrived. */

@@ -1,29 +1,13 @@
 // HD6: the session of a lost node belongs to its process, and to the holder of its resume token.
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { closeSentinels, startEmbedded } from '../kit/embedded-sentinel.ts';
-import { type Json, type RawNode, RawNodes } from '../kit/raw-node.ts';
+import { beforeEach, expect, test } from 'vitest';
+import { embeddedSentinels } from '../kit/embedded-sentinel.ts';
+import type { Json } from '../kit/raw-node.ts';
+import { lose } from '../kit/wire.ts';
 
-let url = '';
-const nodes = new RawNodes(() => url);
+const { start, nodes } = embeddedSentinels();
 beforeEach(async () => {
-  url = (await startEmbedded()).url;
+  await start();
 });
-afterEach(async () => {
-  await nodes.closeAll();
-  await closeSentinels();
-});
-
-/** Cuts the connection, and waits until the sentinel has noticed. */
-async function lose(node: RawNode, other: RawNode): Promise<void> {
-  await node.cut();
-  await expect
-    .poll(async () => {
-      const { corrId } = other.sendCall(`x@${node.path}`, 'any');
-      await other.heartbeat();
-      return other.inbox.find((m) => m.corrId === corrId)?.frame.code;
-    })
-    .toBe('NODE_GONE');
-}
 
 test('HD6: a stranger with the system id of a lost node gets neither its path, its messages nor its calls', async () => {
   const agent = await nodes.attached();

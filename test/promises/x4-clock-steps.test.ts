@@ -1,15 +1,16 @@
-// X4: the clocks of a sentinel, an agent and a client are set while they run, and are wrong when they start. No node is
-// disconnected, every call ends, and every conversation is kept. The monotonic clock is left alone, as it is by an operator or
-// by NTP. `sweeper.test.ts`, `pending.test.ts` and others step the clock of each part alone.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { gate } from '@fame-fabric/agents/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { FakeWallClock, hasFaketime } from '../kit/faketime.ts';
 import { fameArgs, type Proc, startNode } from '../kit/processes.ts';
 import { RawNodes } from '../kit/raw-node.ts';
-import { listNodes, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import {
+  listNodes,
+  metric,
+  type OurSentinel,
+  startOurSentinel,
+  temporaryDirectory,
+} from '../kit/sentinel.ts';
 import { converse, lastUserText, openClient, startAgent, startModel, stopStack } from '../kit/stack.ts';
 
 const HOUR = 3_600;
@@ -32,15 +33,7 @@ const startChat = (url: string, clock: FakeWallClock, dataDir = temporaryDirecto
     env: { FAME_DIRECT_ADMISSION_URL: url, FAME_DATA_DIR: dataDir, ...SHOWN, ...clock.env },
   });
 
-/** The local key of a sentinel. */
-const keyOf = ({ dataDir }: OurSentinel): Record<string, string> => ({
-  authorization: `Bearer ${readFileSync(join(dataDir, 'token'), 'utf8').trim()}`,
-});
-
-async function detached(sentinel: OurSentinel): Promise<number> {
-  const text = await (await fetch(`${sentinel.http}/metrics`, { headers: keyOf(sentinel) })).text();
-  return Number(/^fame_detached_total (\d+)$/m.exec(text)![1]);
-}
+const detached = (sentinel: OurSentinel): Promise<number> => metric(sentinel, 'fame_detached_total');
 
 const heartbeats = ({ output }: Proc): number => output.match(/NodeHeartbeatAck/g)?.length ?? 0;
 

@@ -1,30 +1,22 @@
 // X5: what a program without the key can do on this machine. SECURITY.md lists these abilities; each is refused here, or
 // allowed with the reason that is given there. The fabric has the key: its agent holds it, as that of `make start` does.
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { localKeyFile } from '@fame-fabric/shared/node';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { startOurAgent } from '../kit/commands.ts';
 import { eventually } from '../kit/eventually.ts';
-import { stopAll } from '../kit/processes.ts';
-import { id, type Json, RawNodes } from '../kit/raw-node.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { id, type Json } from '../kit/raw-node.ts';
+import { keyHeader } from '../kit/sentinel.ts';
+import { startWire } from '../kit/wire.ts';
 
 const CHAT = 'chat@fame.fabric';
 
-let sentinel: OurSentinel;
-const nodes = new RawNodes(() => sentinel.url);
-/** Header of a node that has the key. */
-const withKey = () => ({
-  ws: { headers: { authorization: `Bearer ${readFileSync(localKeyFile(sentinel.dataDir), 'utf8').trim()}` } },
-});
+const { sentinel, nodes } = startWire({ env: { FAME_RESUME_WINDOW_MS: '2000' } });
+/** Options of a node that has the key. */
+const withKey = () => ({ ws: { headers: keyHeader(sentinel.dataDir) } });
 
 beforeAll(async () => {
-  sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '2000' } });
   await startOurAgent({ url: sentinel.url, env: { FAME_DATA_DIR: sentinel.dataDir } }, 'chat');
 });
-afterEach(() => nodes.closeAll());
-afterAll(stopAll);
 
 describe('X5: a stranger may not', () => {
   test.each(['/fame/v1/nodes', '/fame/v1/trace', '/metrics'])('list or watch: %s', async (path) => {

@@ -1,13 +1,8 @@
 // Processes of any installed version: sentinels, agents, the `fame` command, and clients driven line by line.
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type Exit, freePort, healthy, type Proc, startNode } from '../kit/processes.ts';
-import {
-  admissionUrl,
-  type OurSentinel,
-  type OurSentinelOptions,
-  temporaryDirectory,
-} from '../kit/sentinel.ts';
+import { type Exit, type Proc, startNode } from '../kit/processes.ts';
+import { type OurSentinel, type OurSentinelOptions, startSentinelOf } from '../kit/sentinel.ts';
 import { API_KEY } from '../kit/stack.ts';
 import type { Action } from './client-program.ts';
 import type { Installed } from './releases.ts';
@@ -19,18 +14,8 @@ const fame = ({ root }: Installed, ...args: readonly string[]): string[] => [
 ];
 
 /** Starts a sentinel and waits until it is ready. */
-export async function startSentinel(of: Installed, options: OurSentinelOptions = {}): Promise<OurSentinel> {
-  const port = options.port ?? (await freePort());
-  const dataDir = options.dataDir ?? temporaryDirectory();
-  const proc = startNode(fame(of, 'sentinel'), {
-    name: `sentinel ${of.version}`,
-    cwd: dataDir,
-    env: { FAME_LISTENER_PORT: String(port), FAME_DATA_DIR: dataDir, FAME_LOG_LEVEL: 'warn', ...options.env },
-  });
-  const http = `http://127.0.0.1:${port}`;
-  await healthy(`${http}/readyz`, proc);
-  return { proc, port, url: admissionUrl(port), http, dataDir };
-}
+export const startSentinel = (of: Installed, options: OurSentinelOptions = {}): Promise<OurSentinel> =>
+  startSentinelOf({ name: `sentinel ${of.version}`, args: fame(of, 'sentinel') }, options);
 
 export interface AgentOptions {
   dataDir: string;

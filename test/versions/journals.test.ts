@@ -2,11 +2,9 @@
 // this version and continues, its open turns included. On the way back, the release either continues too, or refuses the file with
 // STORE_SCHEMA and leaves it as it was.
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { gate } from '@fame-fabric/agents/testing';
 import { afterAll, describe, expect, test } from 'vitest';
-import { temporaryDirectory } from '../kit/sentinel.ts';
+import { localKey, temporaryDirectory } from '../kit/sentinel.ts';
 import { lastUserText, startModel, stopStack } from '../kit/stack.ts';
 import { LibraryClient, runFame, spawnAgent, startAgent, startSentinel } from './fabric.ts';
 import { type Installed, RELEASES, thisVersion, unpack } from './releases.ts';
@@ -85,7 +83,7 @@ describe.each(RELEASES)('X8: a journal of %s', (version) => {
     const refused = spawnAgent(release, sentinel.url, { dataDir });
     expect((await refused.exited).code).toBe(1);
     expect(refused.output).toContain('ADDRESS_IN_USE');
-    const env = { FAME_ADMISSION_TOKEN: readFileSync(join(dataDir, 'token'), 'utf8').trim() };
+    const env = { FAME_ADMISSION_TOKEN: localKey(dataDir) };
     const agent = await startAgent(release, sentinel.url, { dataDir, env });
     await agent.kill();
     await startAgent(release, sentinel.url, { dataDir, env });

@@ -5,7 +5,7 @@ import { gate, stall } from '@fame-fabric/agents/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import type { Proc } from '../kit/processes.ts';
-import { fetchWithKey, type OurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { metric, type OurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { lastUserText, startModel, stopStack } from '../kit/stack.ts';
 import { LibraryClient, runFame, startAgent, startSentinel } from './fabric.ts';
 import { type Installed, RELEASES, thisVersion, unpack } from './releases.ts';
@@ -178,7 +178,4 @@ describe.each(combinations)('X8: client $client, agent $agent, sentinel $sentine
   });
 });
 
-async function openCalls(sentinel: OurSentinel): Promise<number> {
-  const text = await (await fetchWithKey(sentinel, '/metrics')).text();
-  return Number(/^fame_open_calls (\d+)/m.exec(text)?.[1]);
-}
+const openCalls = (sentinel: OurSentinel): Promise<number> => metric(sentinel, 'fame_open_calls');
