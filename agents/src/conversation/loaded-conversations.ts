@@ -71,7 +71,11 @@ export class LoadedConversations {
     return this.acquire(id, this.#options.leaseWaitMs);
   }
 
-  /** Acquires the conversation. Concurrent calls share one acquisition, which waits until the latest of their deadlines. */
+  /**
+   * Acquires the conversation from the store. While another process holds it, tries again for `waitMs`. Concurrent calls share one
+   * acquisition, which ends for all of them when the longest of their waits is over.
+   * @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} when another process does not release it in time
+   */
   acquire(id: string, waitMs: number): Promise<Conversation> {
     const until = this.#deps.clock.monotonic() + waitMs;
     const current = this.#loading.get(id);

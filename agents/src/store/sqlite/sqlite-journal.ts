@@ -6,6 +6,7 @@ import {
   type EventKind,
   endOfTurn,
   type Fence,
+  isEndedState,
   type ListOptions,
   MAX_LEASE_MS,
   type ReadOptions,
@@ -460,7 +461,7 @@ export class SqliteJournal {
       if (trashChars >= share) break;
       this.#moveToTrash(row, now);
       trashChars += row.chars;
-      if (row.state === 'completed' || row.state === 'canceled') moved.ended += 1;
+      if (isEndedState(row.state)) moved.ended += 1;
       else moved.idle += 1;
     }
     for (const { key } of this.#oldestTrash(MAX_ROOM)) {
@@ -593,21 +594,17 @@ export class SqliteJournal {
     return this.#get<TimeRow>('SELECT * FROM store_time')!;
   }
 
-  /**
-   * True if a live writer works on the conversation, so that it must not be removed. The lease alone does not tell: after a
-   * forward jump of the wall clock it seems expired until the writer renews it.
-   */
-  #isHeld(row: Row, now: number): boolean {
-    return (isLeased(row, now) || this.#hasOpenTurn(row)) && !this.#options.isDead(row.holder);
-  }
-
   #hasOpenTurn({ key, lease_until }: Row): boolean {
     if (lease_until === 0) return false;
     const open = `SELECT 1 FROM turn WHERE conversation = ? AND state = 'open' LIMIT 1`;
     return this.#get(open, key) !== undefined;
   }
 
-  /** `isHeld` for many rows. Each holder is checked once, because a check opens a file. */
+  /**
+   * Returns a check: true if a live writer works on the conversation, so that it must not be removed. The lease alone does not tell:
+   * after a forward jump of the wall clock it seems expired until the writer renews it. The check looks up each holder once, because
+   * a look-up opens a file.
+   */
   #heldAt(now: number): (row: Row) => boolean {
     const dead = new Map<string, boolean>();
     return (row) => {
@@ -619,7 +616,7 @@ export class SqliteJournal {
   }
 
   #assertFree(row: Row, now: number): void {
-    if (!this.#isHeld(row, now)) return;
+    if (!this.#heldAt(now)(row)) return;
     throw new StoreFault(
       'STORE_CONFLICT',
       'An agent holds this conversation. End the conversation first, or stop the agent.',

@@ -4,7 +4,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { RoomReport } from '../store.ts';
 import { DiskReserve } from './disk-reserve.ts';
-import { RoomMaker } from './room.ts';
+import { RoomMaker } from './room-maker.ts';
 import {
   isBusy,
   isDiskFull,
