@@ -26,6 +26,7 @@ export {
   readTokenSettings,
   type TokenSettings,
 } from './link/admission-url.ts';
+export { CALL_TIMEOUT_MS } from './link/calls.ts';
 export {
   AGENT_CAPABILITY,
   BYTE_CREDIT_CAPABILITY,

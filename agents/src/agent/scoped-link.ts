@@ -1,12 +1,11 @@
 // The link of one call. Calls made through it carry the remaining hops and time of that call. So a circle of agents that call each
 // other ends, and no agent works longer than its caller waits.
 import type { CallOptions, CallTarget } from '@fame-fabric/shared';
+import { CALL_TIMEOUT_MS } from '@fame-fabric/shared/internal';
 import type { Outbound } from './operation.ts';
 
 /** Hops of a call that has no parent call, or whose parent call does not count its hops. */
 export const FIRST_TTL = 8;
-/** Default time limit of a call, as in the link. */
-const CALL_TIMEOUT_MS = 30_000;
 
 export class ScopedLink implements Outbound {
   readonly #link: Outbound;

@@ -73,7 +73,7 @@ export class LoadedConversations {
 
   /**
    * Acquires the conversation from the store. While another process holds it, tries again for `waitMs`. Concurrent calls share one
-   * acquisition, which ends for all of them when the longest of their waits is over.
+   * acquisition, which ends for all of them when the last of their waits is over.
    * @throws {CONVERSATION_UNKNOWN} @throws {STORE_CONFLICT} when another process does not release it in time
    */
   acquire(id: string, waitMs: number): Promise<Conversation> {

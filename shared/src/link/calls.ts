@@ -27,7 +27,8 @@ import { type CallOwner, type OpenCall, targetText, UnaryCall } from './open-cal
 import { Pending } from './pending.ts';
 import { StreamCall } from './stream-call.ts';
 
-const CALL_TIMEOUT_MS = 30_000;
+/** Default time limit of a call. */
+export const CALL_TIMEOUT_MS = 30_000;
 
 /** Delays before a request is repeated that was refused with NODE_BUSY. */
 const REPEAT_DELAYS = Object.freeze({ minMs: 20, maxMs: 1_000 });
