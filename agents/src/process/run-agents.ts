@@ -83,12 +83,15 @@ async function run(
     }
     const agents = named.map(({ agent }) => agent);
     const session = new SessionFile(config, agents, log);
-    const link = new Link({ ...linkOptions(config, log), ...session.linkOptions() });
+    const token = new AdmissionToken(config.admissionUrl, config.admissionToken, (message) =>
+      log.warn(message),
+    );
+    const link = new Link({ ...linkOptions(config, log), token, ...session.linkOptions() });
     const worker = new AgentWorker(agents, { link, log, maxConcurrent: config.maxConcurrent });
     try {
       await worker.start({ signal: stop });
     } catch (error) {
-      throw tokenOf(config, log).explain(error);
+      throw token.explain(error);
     }
     session.keep(link.systemId);
     for (const { agent, note } of named) {
@@ -105,12 +108,8 @@ async function run(
   }
 }
 
-const tokenOf = ({ admissionUrl, admissionToken }: AgentConfig, log: Logger): AdmissionToken =>
-  new AdmissionToken(admissionUrl, admissionToken, (message) => log.warn(message));
-
-/** The options of the link that serves the agents. */
+/** The options of the link that serves the agents, without its token and session. */
 export function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
-  const token = tokenOf(config, log);
   return {
     url: config.admissionUrl,
     dial: wsDial,
@@ -122,7 +121,6 @@ export function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
     deliveryProfile: config.deliveryProfile,
     queueBytes: config.queueBytes,
     systemId: config.nodeId,
-    token,
     trace: config.showEnvelopes ? envelopeLog(log) : undefined,
   };
 }
