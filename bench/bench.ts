@@ -104,6 +104,12 @@ interface Row {
 const ADDRESS = 'echo@fame.fabric';
 const WARM_MESSAGES = quick ? 15_000 : 40_000;
 
+/** The sentinels of the option `--sentinel`. */
+const GIVEN = flags.sentinel.map((text): StartCommand => {
+  const [name = 'other', command = ''] = text.split(/=(.*)/s);
+  return { name, command: command.split(' ') };
+});
+
 async function startRig(command: StartCommand): Promise<Rig> {
   const contestant = await start(command);
   const agent = new Driver();
@@ -237,10 +243,7 @@ async function steadyCells(): Promise<void> {
     const rigs = [await startRig(B2), await startRig(OURS)];
     // Only shown for scale, so one process and some of the cells are enough.
     if (!quick && set === 0) rigs.push(await startRig(B2_NATIVE), await startRig(B1));
-    for (const text of flags.sentinel) {
-      const [name = 'other', command = ''] = text.split(/=(.*)/s);
-      rigs.push(await startRig({ name, command: command.split(' ') }));
-    }
+    for (const command of GIVEN) rigs.push(await startRig(command));
     await warmUp(rigs);
     const compared = rigs.filter(({ contestant }) => !/^b1$|^b2\+/.test(contestant.name));
     for (const [i, { cell }] of measured.entries()) {
@@ -261,12 +264,8 @@ async function steadyCells(): Promise<void> {
 
 /** Goal 21: the cost of a message that has every optional field that routers read or pass on. */
 async function measureFields(): Promise<void> {
-  const names = ['fame-fabric', ...flags.sentinel.map((text) => text.split('=')[0]!)];
-  const rigs = [await startRig(OURS)];
-  for (const text of flags.sentinel) {
-    const [name = 'other', command = ''] = text.split(/=(.*)/s);
-    rigs.push(await startRig({ name, command: command.split(' ') }));
-  }
+  const rigs: Rig[] = [];
+  for (const command of [OURS, ...GIVEN]) rigs.push(await startRig(command));
   await warmUp(rigs);
   const plain: Cell = { size: 256, open: 16, connections: 16 };
   const full: Cell = { ...plain, hasAllFields: true };
@@ -281,8 +280,10 @@ async function measureFields(): Promise<void> {
       if (round >= 2) ratios[i]!.push(us.get(full)! / us.get(plain)!);
     }
   }
-  for (const [i, name] of names.entries()) {
-    print(`256 B c16, all fields  ${name} ${median(ratios[i]!).toFixed(2)} of the message without them`);
+  for (const [i, { contestant }] of rigs.entries()) {
+    print(
+      `256 B c16, all fields  ${contestant.name} ${median(ratios[i]!).toFixed(2)} of the message without them`,
+    );
   }
   recordGoal(21, 'CPU per message with all fields, to the one without', median(ratios[0]!), 1.1);
   for (const rig of rigs) stopRig(rig);

@@ -18,7 +18,7 @@ import {
   trashConversation,
 } from '@fame-fabric/agents/internal';
 import { readAgentConfig } from '@fame-fabric/agents/process';
-import { FabricError, isFabricError } from '@fame-fabric/shared';
+import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
 import {
   closestMatch,
   cutText,
@@ -154,17 +154,14 @@ async function sweep(
   emptiesTrash: boolean,
   { json, print, write }: Output,
 ): Promise<void> {
-  const expiredBefore = ttlDays > 0 ? Date.now() - ttlDays * DAY_MS : undefined;
+  const expiredBefore = ttlDays > 0 ? systemClock.now() - ttlDays * DAY_MS : undefined;
   const { moved, deleted } = await sweepConversations(store, { expiredBefore, emptiesTrash });
   if (json) {
     await print(`${printableJson({ moved, deleted })}\n`);
     return;
   }
-  if (ttlDays === 0) write('FAME_CONVERSATION_TTL_DAYS is 0, so no conversation expires.');
-  else
-    write(
-      `Moved ${countText(moved, 'conversation')} to the trash, last changed more than ${countText(ttlDays, 'day')} ago.`,
-    );
+  const movedText = `Moved ${countText(moved, 'conversation')} to the trash, last changed more than ${countText(ttlDays, 'day')} ago.`;
+  write(ttlDays === 0 ? 'FAME_CONVERSATION_TTL_DAYS is 0, so no conversation expires.' : movedText);
   if (emptiesTrash) write(`Deleted ${countText(deleted, 'conversation')} from the trash.`);
 }
 

@@ -130,6 +130,7 @@ function reportDataDir({ dataDir }: ClientConfig, report: Report): void {
 /** Returns true if a sentinel answers. */
 async function checkSentinel(config: ClientConfig, report: Report): Promise<boolean> {
   const { httpUrl, url } = config;
+  const http = sentinelOf(config);
   const { hostname, port: portText, protocol } = new URL(url);
   const port = Number(portText || (protocol === 'wss:' ? 443 : 80));
   const host = hostname.replace(/^\[|\]$/g, '');
@@ -144,11 +145,11 @@ async function checkSentinel(config: ClientConfig, report: Report): Promise<bool
   const owner = isLocal ? portOwner(port) : undefined;
   const name = owner ? `${owner.command} (pid ${owner.pid})` : 'a program';
   try {
-    const { sentinel, nodes } = await getNodes(sentinelOf(config));
+    const { sentinel, nodes } = await getNodes(http);
     const attached = nodes.filter(({ state }) => state === 'attached').length;
     const text = `${sentinel.id} (${sentinel.version}), ${attached} attached; port ${port}: ${name}`;
     report('sentinel', true, escapeLine(text));
-    report('key', true, sentinelOf(config).token.source ?? 'not needed by this sentinel');
+    report('key', true, http.token.source ?? 'not needed by this sentinel');
   } catch (error) {
     if (!isFabricError(error)) throw error;
     if (isAuthError(error)) {
@@ -173,11 +174,7 @@ async function checkAgent(
   const token = new AdmissionToken(url, settings);
   const before = performance.now();
   try {
-    await using client = await connect({
-      url,
-      connectTimeoutMs: ATTACH_TIMEOUT_MS,
-      token,
-    });
+    await using client = await connect({ url, connectTimeoutMs: ATTACH_TIMEOUT_MS, token });
     report('attach', true, escapeLine(`${client.path ?? ''} in ${millisSince(before)} ms`));
     const calledAt = performance.now();
     let model = '';

@@ -65,8 +65,9 @@ const FRAME_FIELDS = (
 ).split(' ');
 
 /** Returns an envelope without its content: header, frame fields, and the method and sizes of a payload. */
-function envelopeMetadata({ frame, ...header }: Envelope): Record<string, unknown> {
-  const shown = shownHeader({ frame, ...header });
+function envelopeMetadata(envelope: Envelope): Record<string, unknown> {
+  const { frame, ...header } = envelope;
+  const shown = shownHeader(envelope);
   return {
     ...shown,
     ...otherFields(header, shown),
