@@ -4,7 +4,7 @@
 // corrId, and must come from the callee. Messages that request an ack, and plain messages with a replyTo, have an entry too.
 //
 // Invariants: I1 an entry is in the chain of its corrId, in one list of its caller, and in the list of its callee. I2 an entry that
-// has ended is in no list. I3 no entry lasts longer than its time limit: their number is bounded for each
+// has ended is in no list. I3 no entry lasts longer than its time limit. I4 the number of entries is bounded for each
 // caller, and for all nodes without a key together.
 import { LIMITS, RTYPE } from '@fame-fabric/shared';
 import { isStranger, type Session } from './session/session.ts';

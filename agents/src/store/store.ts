@@ -139,7 +139,7 @@ export interface ReadOptions {
 
 export interface ListOptions {
   readonly agent?: string | undefined;
-  /** Lists the trash, or the conversations outside it. @default false */
+  /** True lists the trash, false the other conversations. @default false */
   readonly inTrash?: boolean | undefined;
   /** @default 100 */
   readonly limit?: number | undefined;

@@ -3,7 +3,7 @@
 //
 // Invariants: I1 messages of one flow leave in the order in which they were enqueued. I2 a message that was accepted is never
 // dropped while the session lasts. I3 a withheld grant is made at the latest when its flow is empty, or the queue detaches or
-// closes. I4 flows that have credit share the socket by bytes: a flow with much to send does not hold up a small one.
+// closes. I4 flows that have credit share the socket by bytes: a flow with much to send does not delay a small one.
 import { FLOW, LIMITS, newId } from '@fame-fabric/shared';
 import type { CoarseClock } from './coarse-clock.ts';
 import { type CreditGranter, type Flow, FlowTable, MESSAGE_COST } from './flow.ts';
@@ -13,7 +13,7 @@ import type { QueueRoom } from './queue-budget.ts';
 /** Bounds of one flow and of the sentinel's own messages. The bounds of a queue in bytes are in `QueueBudget`. */
 export const QUEUE = Object.freeze({
   /**
-   * Above it, the senders of a flow get no further credit; below half of it, they do. A slow stream holds up only itself.
+   * Queued messages of a flow above which its senders get no credit, until half of them are left. A slow stream delays only itself.
    * Two windows keep both ends busy; more would only wait here long enough to be promoted to the old generation.
    */
   highMessages: 64,
@@ -38,7 +38,7 @@ const MAX_ALLOWANCE = 32 * LIMITS.creditWindow;
 
 /** Declarations of a node about the credit that it spends. */
 export interface CreditTerms {
-  /** It spends credit for each message of a flow, and for nothing else. */
+  /** True if the node spends credit for each message of a flow, and for nothing else. */
   readonly hasPairFlows: boolean;
   readonly hasByteCredit: boolean;
 }
@@ -49,7 +49,7 @@ export class OutboundQueue implements CreditGranter {
   /** The connection; absent while detached. */
   #transport: NodeTransport | undefined;
   #flows: FlowTable | undefined;
-  /** Flows with messages and credit, which wait for the socket only, in the order of their turns. */
+  /** Flows with messages and credit, which wait only for the socket, in the order of their turns. */
   #ready: Set<Flow> | undefined;
   #messages = 0;
   #bytes = 0;

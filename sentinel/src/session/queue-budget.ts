@@ -4,7 +4,7 @@
 
 /** Bytes that a socket may hold before messages wait in the queue instead. */
 const SOCKET_BYTES = 98_304;
-/** The same while the budget is used up. Above the size of a gather buffer, which is no sign of a slow reader. */
+/** The same while the budget is used up. Larger than a gather buffer, because a full one does not show a slow reader. */
 const SHORT_SOCKET_BYTES = 32_768;
 
 /** Share of the total that is reserved for the queues of nodes with a key, and of sentinels. */
@@ -25,7 +25,7 @@ export class QueueBudget implements QueueLimits {
   readonly queueTotalBytes: number;
   /** The budget as the queues of nodes without a key see it. */
   readonly open: QueueRoom;
-  /** Bytes that wait in queues, with the overhead of each message. */
+  /** Queued bytes, with the overhead of each message. */
   #queued = 0;
   /** Bytes that sockets hold because the system has not accepted them. */
   #held = 0;

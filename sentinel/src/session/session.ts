@@ -27,7 +27,7 @@ export interface SessionIdentity {
 
 /** Declarations of a node at an attach, and the epoch that it is assigned. */
 export interface AttachTerms {
-  /** Owner of the session, by the credential that the node sent. That of a parent sentinel is unknown, hence anonymous. */
+  /** Owner of the session, identified by the node's credential. `anonymous` for a parent sentinel, whose owner is unknown. */
   readonly principal: Principal;
   readonly instanceId: string;
   /** Routing epoch: a new one makes the node bind its addresses again, so its heartbeat acks must repeat it. */
@@ -42,7 +42,7 @@ export interface AttachTerms {
   readonly hasByteCredit: boolean;
 }
 
-/** True for a node without a key. What such nodes may occupy together is bounded. */
+/** True for a node without a key. The resources of all such nodes together are bounded. */
 export const isStranger = ({ kind, terms }: Pick<Session, 'kind' | 'terms'>): boolean =>
   kind === 'node' && !isKeyed(terms.principal);
 
