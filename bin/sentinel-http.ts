@@ -108,7 +108,10 @@ export async function isServed(sentinel: SentinelHttp, address: string): Promise
 export const isAuthError = (error: unknown): error is FabricError =>
   isFabricError(error, 'AUTH_MISSING') || isFabricError(error, 'AUTH_INVALID');
 
-/** Yields the lines of the live trace until `signal` aborts or the sentinel ends it. Calls `onOpen` when the trace begins. */
+/**
+ * Yields the lines of the live trace until `signal` aborts, the sentinel ends it, or the connection breaks. Calls `onOpen` when the
+ * trace begins.
+ */
 export async function* traceLines(
   sentinel: SentinelHttp,
   signal: AbortSignal,
@@ -118,10 +121,20 @@ export async function* traceLines(
   if (!response.body) return;
   onOpen();
   let rest = '';
-  for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + piece).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) if (line.trim() !== '') yield JSON.parse(line) as TraceLine;
+  const pieces = response.body.pipeThrough(new TextDecoderStream()).values();
+  try {
+    for (;;) {
+      const { done, value } = await pieces.next().catch((error: unknown) => {
+        if (signal.aborted) throw error;
+        return { done: true, value: undefined } as const; // the sentinel was killed
+      });
+      if (done) return;
+      const lines = (rest + value).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) if (line.trim() !== '') yield JSON.parse(line) as TraceLine;
+    }
+  } finally {
+    await pieces.return?.().catch(() => undefined);
   }
 }
 

@@ -97,6 +97,7 @@ test('rm moves to the trash, which is listed, shown, restored and deleted', asyn
   expect((await run('ls')).messages).toMatch(
     /^There are no .*\nThe trash has more: npx fame conversations ls --trash$/,
   );
+  expect((await run('show c1')).out).toMatch(/, in the trash since .*Z\n/);
   expect((await run('ls --trash')).out).toMatch(/^CONVERSATION .* TRASHED\nc1 .*Z\n$/);
   expect(JSON.parse((await run('ls --trash', true)).out)).toMatchObject([
     { id: 'c1', principal: 'local', trashedAt: expect.any(String) },

@@ -216,9 +216,10 @@ function tableOf(conversations: readonly ListedConversation[], inTrash: boolean)
 const stateText = (state: ListedConversation['state']): string => (state === 'working' ? 'open' : state);
 
 function transcriptOf(shown: ShownConversation): string {
-  const { id, agent, state, turns, modelCalls, tokens, options, transcript } = shown;
+  const { id, agent, state, turns, modelCalls, tokens, options, transcript, trashedAt } = shown;
   const counts = [countText(turns, 'turn'), countText(modelCalls, 'model call'), countText(tokens, 'token')];
-  const head = escapeLine(`${id} at ${agent}: ${[stateText(state), ...counts].join(', ')}`);
+  const trash = trashedAt === undefined ? [] : [`in the trash since ${trashedAt}`];
+  const head = escapeLine(`${id} at ${agent}: ${[stateText(state), ...counts, ...trash].join(', ')}`);
   const system = options.systemPrompt === '' ? [] : [indent('S> ', options.systemPrompt)];
   return [head, ...system, ...transcript.map(turnText)].join('\n\n');
 }

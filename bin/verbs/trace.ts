@@ -1,7 +1,9 @@
 // `fame trace`: the metadata of every envelope that passes through the sentinel, live, one line each, until Ctrl-C.
+import { isFabricError } from '@fame-fabric/shared';
 import {
   createStyle,
   EXIT,
+  errorMessage,
   escapeLine,
   FRAME_TYPES,
   printableJson,
@@ -12,18 +14,19 @@ import { readClientConfig, sentinelOf } from '../config.ts';
 import { textFlag } from '../flags.ts';
 import { onInterrupt } from '../interrupt.ts';
 import { onStdoutClosed, writeNote, writeOut } from '../output.ts';
-import { type TraceLine, traceLines } from '../sentinel-http.ts';
+import { getNodes, type SentinelHttp, type TraceLine, traceLines } from '../sentinel-http.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
 
 export async function run(input: VerbInput): Promise<number> {
   const config = readClientConfig(input.env);
   const style = createStyle(Boolean(process.stdout.isTTY) && config.hasColours);
   const matches = filterOf(input);
+  const sentinel = sentinelOf(config);
   const interrupt = onInterrupt();
   onStdoutClosed(() => process.exit(EXIT.ok));
   const onOpen = (): void => writeNote(`Tracing ${redactUrl(config.url)}. Ctrl-C ends the trace.\n`);
   try {
-    for await (const line of traceLines(sentinelOf(config), interrupt.signal, onOpen)) {
+    for await (const line of traceLines(sentinel, interrupt.signal, onOpen)) {
       if (line.missed !== undefined) writeNote(missedText(line.missed));
       else if (matches(line)) writeOut(`${input.flags.json ? printableJson(line) : lineText(line, style)}\n`);
     }
@@ -33,8 +36,20 @@ export async function run(input: VerbInput): Promise<number> {
     interrupt.release();
   }
   if (interrupt.signal.aborted) return EXIT.interrupted;
-  writeNote('The sentinel ended the trace.\n');
+  writeNote(`${await endReason(sentinel)}\n`);
   return EXIT.failure;
+}
+
+/** Finds out why the sentinel ended the trace: its key was replaced, or it stopped. */
+async function endReason(sentinel: SentinelHttp): Promise<string> {
+  try {
+    await getNodes(sentinel);
+    return 'The sentinel ended the trace, as it does when its local key is replaced. Start the trace again.';
+  } catch (error) {
+    return isFabricError(error, 'LINK_TIMEOUT')
+      ? 'The sentinel stopped, so the trace ended.'
+      : `The sentinel ended the trace. ${errorMessage(error)}`;
+  }
 }
 
 const missedText = (count: number): string =>

@@ -90,6 +90,23 @@ describe('the token', () => {
     expect(new AdmissionToken(LOCAL, settings({ tokenFile: join(root, 'token') })).onRefused()).toBe(false);
   });
 
+  test('that was found and cannot be read is left out, with one message', () => {
+    mkdirSync(join(root, 'token'));
+    const dropped: string[] = [];
+    const found = new AdmissionToken(LOCAL, settings({ dataDir: root }), (message) => dropped.push(message));
+    expect([found.read(), found.read()]).toEqual([undefined, undefined]);
+    expect(dropped).toEqual([
+      `The key in ${join(root, 'token')} cannot be read (it is not a file); attaching without a key`,
+    ]);
+    expect(found.refusal('AUTH_MISSING').message).toContain('cannot be read (it is not a file)');
+  });
+
+  test('that is missing is explained by the place where it was looked for', () => {
+    const found = new AdmissionToken(LOCAL, settings({ dataDir: root }));
+    expect(found.read()).toBeUndefined();
+    expect(found.refusal('AUTH_MISSING').message).toContain(`there is no file ${join(root, 'token')}`);
+  });
+
   test.each<[string, (file: string) => void, string]>([
     ['is missing', () => {}, 'there is no such file'],
     ['is empty', (file) => writeFileSync(file, '\n'), 'it is empty'],

@@ -18,10 +18,12 @@ export class AdmissionToken implements TokenSource {
   /** True if the next `read` leaves out a found key, which the sentinel has just refused. */
   #leavesOut = false;
   #hasNotified = false;
+  /** The reason why a found key could not be read, such as `EACCES`. */
+  #unreadable: string | undefined;
 
   /**
-   * `url` is the admission URL of the sentinel. `onDropped` receives a message for people when the sentinel refused a key that was
-   * only found: it is that of another sentinel, and the node attaches without a key.
+   * `url` is the admission URL of the sentinel. `onDropped` receives a message for people when a key that was only found is left
+   * out: it could not be read, or it is that of another sentinel. The node then attaches without a key.
    */
   constructor(url: string, settings: TokenSettings, onDropped: (message: string) => void = () => {}) {
     this.#url = url;
@@ -47,11 +49,7 @@ export class AdmissionToken implements TokenSource {
     const { token, tokenFile } = this.#settings;
     if (token !== undefined || tokenFile !== undefined) return false;
     this.#leavesOut = true;
-    if (!this.#hasNotified)
-      this.#onDropped(
-        `The key in ${this.#foundFile()} is not that of this sentinel; attaching without a key`,
-      );
-    this.#hasNotified = true;
+    this.#notify(`The key in ${this.#foundFile()} is not that of this sentinel; attaching without a key`);
     return true;
   }
 
@@ -68,10 +66,7 @@ export class AdmissionToken implements TokenSource {
     const { fix } = ERRORS[code];
     if (code === 'AUTH_INVALID')
       return new FabricError(code, `${sentinel} refused the key from ${this.source}. ${fix}`);
-    const found = isLoopbackUrl(this.#url)
-      ? 'none was found'
-      : 'the local key of this machine is not sent to another one';
-    return new FabricError(code, `${sentinel} needs its key for this, and ${found}. ${fix}`);
+    return new FabricError(code, `${sentinel} needs its key for this, and ${this.#reasonForNone()}. ${fix}`);
   }
 
   /** Returns the error of an attach, or a clearer one if the sentinel refused the token. */
@@ -81,11 +76,31 @@ export class AdmissionToken implements TokenSource {
 
   #readFound(): string | undefined {
     const file = this.#foundFile();
+    this.#unreadable = undefined;
+    if (file === undefined) return undefined;
     try {
-      return file && readTokenFile(file);
-    } catch {
-      return undefined; // it was just removed
+      return readTokenFile(file);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return undefined; // it was just removed
+      this.#unreadable = code ?? message;
+      this.#notify(`The key in ${file} cannot be read (${this.#unreadable}); attaching without a key`);
+      return undefined;
     }
+  }
+
+  #reasonForNone(): string {
+    if (!isLoopbackUrl(this.#url)) return 'the local key of this machine is not sent to another one';
+    if (this.#unreadable !== undefined) return `${this.#foundFile()} cannot be read (${this.#unreadable})`;
+    const { dataDir } = this.#settings;
+    return dataDir === undefined
+      ? 'no file .fame/token was found in this directory or those above'
+      : `there is no file ${localKeyFile(dataDir)}`;
+  }
+
+  #notify(message: string): void {
+    if (!this.#hasNotified) this.#onDropped(message);
+    this.#hasNotified = true;
   }
 
   #foundFile(): string | undefined {
