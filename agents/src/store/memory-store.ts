@@ -7,6 +7,7 @@ import {
   type ConversationStore,
   type EventBody,
   endOfTurn,
+  type HistoryOptions,
   isEndedState,
   type JournalEvent,
   type ListOptions,
@@ -86,7 +87,7 @@ export class MemoryStore implements ConversationStore {
     const existing = this.#conversations.get(conversation.id);
     if (existing) return { created: false, record: { ...existing.record } };
     this.#assertNotFull(conversation.id);
-    const { id, agent, startCallId, started, historyTurns, principal = 'local' } = conversation;
+    const { id, agent, startCallId, started, historyTurns, principal = 'local', forkedFrom } = conversation;
     this.#freeId(id);
     const event = toStored(started, 1);
     const record = {
@@ -102,6 +103,7 @@ export class MemoryStore implements ConversationStore {
       chars: event.json.length,
       totals: copy(conversation.totals),
       trashedAt: 0,
+      ...(forkedFrom ? { forkedFrom } : {}),
     };
     this.#conversations.set(id, {
       record,
@@ -224,10 +226,13 @@ export class MemoryStore implements ConversationStore {
       .map(toEvent);
   }
 
-  async history(conversationId: string): Promise<readonly (readonly JournalEvent[])[]> {
+  async history(
+    conversationId: string,
+    { until }: HistoryOptions = {},
+  ): Promise<readonly (readonly JournalEvent[])[]> {
     this.#assertOpen();
     const stored = this.#conversations.get(conversationId);
-    return stored ? history(stored) : [];
+    return stored ? history(stored, until) : [];
   }
 
   async unfinished(agent: string, limit: number): Promise<readonly string[]> {
@@ -456,9 +461,9 @@ const eventsOf = (stored: StoredConversation, turnId: string): StoredEvent[] => 
     .filter((event) => event.turnId === turnId);
 };
 
-const history = (stored: StoredConversation): JournalEvent[][] =>
+const history = (stored: StoredConversation, until = Number.POSITIVE_INFINITY): JournalEvent[][] =>
   [...stored.turns.values()]
-    .filter((turn) => turn.inHistory)
+    .filter((turn) => turn.inHistory && turn.endedSeq <= until)
     .sort((a, b) => a.endedSeq - b.endedSeq)
     .slice(-Math.max(1, stored.historyTurns))
     .map((turn) =>

@@ -254,6 +254,32 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.history('c')).toEqual(acquired.history);
     });
 
+    test('the history is returned as it was after an earlier event', async () => {
+      const { fence } = await begin('c');
+      for (const [i, turn] of ['t1', 't2', 't3', 't4'].entries())
+        await append('c', fence, 1 + 4 * i, wholeTurn(turn, turn !== 't3'));
+      const until = async (seq: number): Promise<unknown[]> =>
+        (await store.history('c', { until: seq })).map((turn) => turn[0]!.turnId);
+      const ended = async (turnId: string): Promise<number> =>
+        (await store.peek('c', turnId))!.turn!.endedSeq;
+      expect(await until(await ended('t1'))).toEqual(['t1']);
+      expect(await until((await ended('t2')) - 1)).toEqual(['t1']);
+      expect(await until(await ended('t2'))).toEqual(['t1', 't2']);
+      expect(await until(await ended('t3'))).toEqual(['t1', 't2']);
+      expect(await until(await ended('t4'))).toEqual(['t2', 't4']);
+      expect(await until(1)).toEqual([]);
+    });
+
+    test('the origin of a fork is part of its record', async () => {
+      const forkedFrom = { conversationId: 'c', turnId: 't' };
+      await begin('c');
+      await begin('fork', { forkedFrom });
+      expect((await store.record('c'))!.forkedFrom).toBeUndefined();
+      expect(await store.record('fork')).toMatchObject({ forkedFrom });
+      expect((await store.list()).find(({ id }) => id === 'fork')).toMatchObject({ forkedFrom });
+      expect(await (await bench.another()).record('fork')).toMatchObject({ forkedFrom });
+    });
+
     test('peek returns a turn by its id', async () => {
       const { fence } = await begin('c');
       await append('c', fence, 1, wholeTurn('t'));

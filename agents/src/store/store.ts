@@ -60,6 +60,14 @@ export interface ConversationRecord {
   readonly totals: EventBody;
   /** Time of the move to the trash, in ms since the epoch; 0 if the conversation is not there. */
   readonly trashedAt: number;
+  /** The turn that the conversation was forked at. Its conversation may be gone. */
+  readonly forkedFrom?: ForkPoint | undefined;
+}
+
+/** A turn of another conversation, the last one that a fork took over. */
+export interface ForkPoint {
+  readonly conversationId: string;
+  readonly turnId: string;
 }
 
 export type TurnState = 'open' | 'completed' | 'failed' | 'cancelled';
@@ -83,6 +91,7 @@ export interface NewConversation {
   /** Length of the history, in turns. `acquire` returns that many. */
   readonly historyTurns: number;
   readonly totals: EventBody;
+  readonly forkedFrom?: ForkPoint | undefined;
   /** Becomes seq 1. */
   readonly started: NewEvent;
 }
@@ -135,6 +144,11 @@ export interface ReadOptions {
   readonly turnId?: string | undefined;
   /** Limit of returned events. @default 500 */
   readonly limit?: number | undefined;
+}
+
+export interface HistoryOptions {
+  /** Returns the history as it was after this seq. @default as it is now */
+  readonly until?: number | undefined;
 }
 
 export interface ListOptions {
@@ -218,7 +232,7 @@ export interface ConversationStore {
   /** Returns events in order, at most `limit`. Reads the trash too. */
   read(conversationId: string, options?: ReadOptions): Promise<readonly JournalEvent[]>;
   /** Returns the history as in `AcquiredConversation`, without acquiring the conversation. */
-  history(conversationId: string): Promise<readonly (readonly JournalEvent[])[]>;
+  history(conversationId: string, options?: HistoryOptions): Promise<readonly (readonly JournalEvent[])[]>;
   /** Returns conversations of the agent that have open turns and no live holder. */
   unfinished(agent: string, limit: number): Promise<readonly string[]>;
   /** Returns records, latest change first. */

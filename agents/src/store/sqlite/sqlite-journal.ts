@@ -6,6 +6,8 @@ import {
   type EventKind,
   endOfTurn,
   type Fence,
+  type ForkPoint,
+  type HistoryOptions,
   isEndedState,
   type ListOptions,
   MAX_LEASE_MS,
@@ -55,6 +57,7 @@ export interface RawRecord {
   chars: number;
   totals: string;
   trashedAt: number;
+  forkedFrom?: ForkPoint;
 }
 export interface RawCreate {
   id: string;
@@ -63,6 +66,7 @@ export interface RawCreate {
   startCallId: string;
   historyTurns: number;
   totals: string;
+  forkedFrom?: ForkPoint | undefined;
   started: RawNewEvent;
 }
 export interface RawAppend {
@@ -93,6 +97,8 @@ interface Row {
   fence: number;
   principal: string;
   trashed_at: number;
+  forked_from: string;
+  forked_at: string;
 }
 interface TimeRow {
   wall_at: number;
@@ -145,8 +151,8 @@ export class SqliteJournal {
     const { body, at } = given.started;
     const { lastInsertRowid } = this.#prepare(
       `INSERT INTO conversation (id, agent, start_call, state, history_turns, started_at, changed_at, last_seq, turns,
-         chars, totals, holder, lease_until, fence, principal)
-       VALUES (?, ?, ?, 'working', ?, ?, ?, 1, 0, ?, ?, '', 0, 0, ?)`,
+         chars, totals, holder, lease_until, fence, principal, forked_from, forked_at)
+       VALUES (?, ?, ?, 'working', ?, ?, ?, 1, 0, ?, ?, '', 0, 0, ?, ?, ?)`,
     ).run(
       given.id,
       given.agent,
@@ -157,6 +163,8 @@ export class SqliteJournal {
       body.length,
       given.totals,
       given.principal ?? 'local',
+      given.forkedFrom?.conversationId ?? '',
+      given.forkedFrom?.turnId ?? '',
     );
     this.#insertEvent(Number(lastInsertRowid), 1, given.started);
     return { created: true, record: recordOf(this.#row(given.id)!) };
@@ -294,9 +302,9 @@ export class SqliteJournal {
     return rows.map((event) => this.#event(row.key, event));
   }
 
-  history(id: string): RawEvent[][] {
+  history(id: string, { until }: HistoryOptions = {}): RawEvent[][] {
     const row = this.#row(id);
-    return row ? this.#history(row) : [];
+    return row ? this.#history(row, until) : [];
   }
 
   unfinished(now: number, agent: string, limit: number): string[] {
@@ -472,10 +480,12 @@ export class SqliteJournal {
     return { ...moved, deleted, bytes: usedBytes(this.#db) };
   }
 
-  #history(row: Row): RawEvent[][] {
+  #history(row: Row, until: number = Number.MAX_SAFE_INTEGER): RawEvent[][] {
     const turns = this.#all<TurnRow>(
-      'SELECT * FROM turn WHERE conversation = ? AND in_history = 1 ORDER BY ended_seq DESC LIMIT ?',
+      `SELECT * FROM turn WHERE conversation = ? AND in_history = 1 AND ended_seq <= ?
+       ORDER BY ended_seq DESC LIMIT ?`,
       row.key,
+      until,
       Math.max(1, row.history_turns),
     );
     return turns
@@ -674,6 +684,9 @@ const recordOf = (row: Row): RawRecord => ({
   chars: row.chars,
   totals: row.totals,
   trashedAt: row.trashed_at,
+  ...(row.forked_from === ''
+    ? {}
+    : { forkedFrom: { conversationId: row.forked_from, turnId: row.forked_at } }),
 });
 
 const recordOfTime = (row: TimeRow) => ({

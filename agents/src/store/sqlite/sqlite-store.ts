@@ -11,6 +11,7 @@ import type {
   ConversationStore,
   EventBody,
   Fence,
+  HistoryOptions,
   JournalEvent,
   ListOptions,
   NewConversation,
@@ -154,8 +155,11 @@ export class SqliteStore implements ConversationStore {
     return (await this.#request<RawEvent[]>('read', conversationId, options)).map(eventOf);
   }
 
-  async history(conversationId: string): Promise<readonly (readonly JournalEvent[])[]> {
-    const turns = await this.#request<RawEvent[][]>('history', conversationId);
+  async history(
+    conversationId: string,
+    options: HistoryOptions = {},
+  ): Promise<readonly (readonly JournalEvent[])[]> {
+    const turns = await this.#request<RawEvent[][]>('history', conversationId, options);
     return turns.map((turn) => turn.map(eventOf));
   }
 

@@ -159,7 +159,7 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
       case 'read':
         return journal.read(...(args as [never, never]));
       case 'history':
-        return journal.history(...(args as [never]));
+        return journal.history(...(args as [never, never]));
       case 'list':
         return journal.list(...(args as [never]));
       case 'close':

@@ -2,6 +2,7 @@
 // file usable for programs that do not know it: they ignore its tables and columns. Any other migration locks them out.
 import { sql as journal } from './0001-journal.ts';
 import { sql as trash } from './0002-trash.ts';
+import { sql as operations } from './0003-operations.ts';
 
 export interface Migration {
   /** Counts up from 1 without gaps. */
@@ -14,4 +15,5 @@ export interface Migration {
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, sql: journal },
   { version: 2, sql: trash, isAdditive: true },
+  { version: 3, sql: operations, isAdditive: true },
 ];
