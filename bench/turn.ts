@@ -91,7 +91,14 @@ async function engine(): Promise<string> {
     { role: 'user', content: 'hello' },
   ] as const;
   const { signal } = new AbortController();
-  const common = { conversationId: 'c', turnId: 't', userMessage: 'hello', state: undefined, payload: {} };
+  const common = {
+    conversationId: 'c',
+    turnId: 't',
+    userMessage: 'hello',
+    state: undefined,
+    options: {},
+    payload: {},
+  };
   const { ask, makeCall } = actions;
   const emitText: UnrecordedActions['emitText'] = (text, source) => actions.emitText(text, source);
   await turns.run({ ...common, messages, signal, ask, makeCall, emitText, text: '' });

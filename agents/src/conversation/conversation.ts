@@ -1,8 +1,10 @@
 // Types of a conversation that the host, the operations and other rooms share: its options, the events that callers see, and the
 // outcome of a turn.
 import { FabricError, isErrorCode } from '@fame-fabric/shared';
-import type { Usage } from '../model/model.ts';
+import type { Cost } from '../model/cost.ts';
+import type { ToolCall, Usage } from '../model/model.ts';
 import { MAX_SHOWN_ARGUMENT_CHARS } from '../turn/journaled-tools.ts';
+import type { TurnFinish } from '../turn/turn-options.ts';
 import type { TurnPolicy } from './inbox.ts';
 
 /** Limits on input and output of callers, in UTF-16 code units; at three bytes each they still fit one envelope. */
@@ -43,8 +45,8 @@ export type ConversationEvent =
     }
   | { type: 'tool_result'; seq: number; turn_id: string; id: string; name: string; ok: boolean }
   | { type: 'restart'; seq: number; turn_id: string; keep: number }
-  | { type: 'done'; seq: number; turn_id: string; text: string; usage: Usage; model: string }
-  | {
+  | (CompletedFigures & { type: 'done'; seq: number; turn_id: string; text: string })
+  | (TurnFigures & {
       type: 'error';
       seq: number;
       turn_id: string;
@@ -53,13 +55,32 @@ export type ConversationEvent =
       retryable: boolean;
       /** The text before the error. */
       text: string;
-    };
+    });
 
 /** Outcome of a turn. Every caller gets the same one, at any time. */
 export type TurnOutcome =
-  | { state: 'completed'; text: string; usage: Usage; model: string }
-  | { state: 'failed'; error: OutcomeFault; text: string; usage: Usage }
-  | { state: 'cancelled'; error: OutcomeFault; text: string; usage: Usage };
+  | (CompletedFigures & { state: 'completed'; text: string })
+  | (TurnFigures & { state: 'failed' | 'cancelled'; error: OutcomeFault; text: string });
+
+/** Figures of a turn that has ended. */
+export interface TurnFigures {
+  usage: Usage;
+  /** Cost of the answered model calls. */
+  cost: Cost;
+  /** The model that answered, or was asked last; `null` if none was. */
+  model: string | null;
+  /** From the acceptance of the turn to the first text or call of a model, in ms; `null` without one. */
+  first_token_ms: number | null;
+  /** From the acceptance of the turn to its end, in ms; `null` in journals of 0.1.0. */
+  duration_ms: number | null;
+}
+
+export interface CompletedFigures extends TurnFigures {
+  model: string;
+  finish: TurnFinish;
+  /** Calls that the caller has to make, where `finish` is `tool_calls`. */
+  tool_calls?: readonly ToolCall[];
+}
 
 /** A FabricError as plain JSON. */
 export interface OutcomeFault {

@@ -180,7 +180,7 @@ export class ConversationHost {
       turn_policy: options.turnPolicy,
       ...(options.payload ? { payload: options.payload } : {}),
     };
-    const totals: Totals = { usage: noUsage(), spent: noSpending() };
+    const totals: Totals = { usage: noUsage(), spent: noSpending(), cost: this.#budget.noCost };
     const { created, record } = await this.#store.create({
       id,
       agent: this.#agent,
@@ -245,8 +245,9 @@ export class ConversationHost {
     const { userMessage, turnId } = request;
     const { turnPolicy } = conversation.options;
     this.#inbox.check(conversation.id, turnPolicy);
-    const deadline = this.#clock.monotonic() + this.#turnTimeoutMs;
-    const turn = new LiveTurn({ id: turnId, userMessage, deadline });
+    const acceptedAt = this.#clock.monotonic();
+    const deadline = acceptedAt + this.#turnTimeoutMs;
+    const turn = new LiveTurn({ id: turnId, userMessage, acceptedAt, deadline });
     conversation.turns.set(turnId, turn);
     const { replyTo = '', callId = '', isStream = false } = request.answerTo ?? {};
     const body = {

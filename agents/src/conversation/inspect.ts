@@ -6,8 +6,8 @@ import type { ConversationRecord, ConversationStore, JournalEvent, TurnState } f
 import { sweepPages } from '../store/sweeper.ts';
 import type { ConversationOptions, OutcomeFault, TurnOutcome } from './conversation.ts';
 import { acceptedOf, optionsOfStart, outcomeOf } from './journal.ts';
-import { recordedTurn } from './recorded-turn.ts';
 import type { Spending } from './spending.ts';
+import { textSoFar } from './turn-report.ts';
 
 /** Row of `fame conversations ls`. */
 export interface ListedConversation {
@@ -206,14 +206,6 @@ function showTurn(events: readonly JournalEvent[]): ShownTurn {
     acceptedAt: new Date(first.at).toISOString(),
     endedAt: outcome ? new Date(last.at).toISOString() : undefined,
   };
-}
-
-// An open turn: the text of whole replies, and the text since.
-function textSoFar(events: readonly JournalEvent[]): string {
-  const { text } = recordedTurn(events);
-  const from = events.findLastIndex(({ kind }) => kind === 'turn_resumed' || kind === 'model_replied');
-  const rest = events.slice(from + 1).map(({ kind, body }) => (kind === 'text' ? String(body.text) : ''));
-  return text + rest.join('');
 }
 
 const unknown = (id: string): FabricError =>

@@ -2,7 +2,8 @@
 // `recorded-turn.ts` reads the events of an unfinished turn.
 
 import type { Clock } from '@fame-fabric/shared';
-import type { AssistantMessage, FinishReason, ModelMessage, Usage } from '../model/model.ts';
+import type { Cost } from '../model/cost.ts';
+import type { AssistantMessage, FinishReason, ModelMessage, ToolCall, Usage } from '../model/model.ts';
 import type {
   ConversationStore,
   EventBody,
@@ -13,11 +14,14 @@ import type {
   StoredState,
 } from '../store/store.ts';
 import type { TextSource } from '../turn/turn.ts';
+import type { ToolResult, TurnFinish, TurnOptions } from '../turn/turn-options.ts';
 import {
+  type CompletedFigures,
   type ConversationEvent,
   type ConversationOptions,
   errorOfFault,
   type OutcomeFault,
+  type TurnFigures,
   type TurnOutcome,
 } from './conversation.ts';
 import type { Spending } from './spending.ts';
@@ -39,6 +43,10 @@ export interface Bodies {
     stream: boolean;
     /** Time at which the turn times out, in ms since the epoch. */
     deadline: number;
+    options?: TurnOptions;
+    /** Results of the calls that the turn before handed to the caller. */
+    tool_results?: readonly ToolResult[];
+    retry_key?: string;
   };
   turn_resumed: {
     /** 0 when no process died: the turn diverged from its record. */
@@ -75,12 +83,20 @@ export interface Bodies {
     message: AssistantMessage;
     finish: FinishReason;
     usage: Usage | null;
+    cost?: Cost;
+    /** Of the turn, in its first reply with a text or a call. */
+    first_token_ms?: number | undefined;
     /** Text that came after the arguments of calls, by call id. */
     trailing?: Readonly<Record<string, string>>;
   };
   tool_started: CallBody & { args?: EventBody };
   tool_finished: CallBody & { ok: boolean; content: string };
-  turn_completed: OutcomeBody & { model: string; messages?: readonly ModelMessage[] };
+  turn_completed: OutcomeBody & {
+    model: string;
+    messages?: readonly ModelMessage[];
+    finish?: TurnFinish;
+    tool_calls?: readonly ToolCall[];
+  };
   turn_failed: OutcomeBody & { error: OutcomeFault };
   turn_cancelled: OutcomeBody & { error: OutcomeFault };
   conversation_ended: { state: StoredState };
@@ -99,6 +115,10 @@ interface OutcomeBody {
   /** Characters of `text` that belong to whole replies; the rest was cut short. */
   whole_chars: number;
   usage: Usage;
+  cost?: Cost;
+  model?: string | null;
+  first_token_ms?: number | null;
+  duration_ms?: number | null;
   in_history: boolean;
   /** State of the runner for the next turn. */
   state?: unknown;
@@ -195,12 +215,39 @@ export const acceptedOf = (events: readonly JournalEvent[]): Bodies['turn_accept
 /** Reads the outcome of a turn from its last event. */
 export function outcomeOf(last: JournalEvent): TurnOutcome | undefined {
   if (last.kind === 'turn_completed') {
-    const { text, usage, model } = bodyOf(last, 'turn_completed');
-    return { state: 'completed', text, usage, model };
+    const body = bodyOf(last, 'turn_completed');
+    return { state: 'completed', text: body.text, ...completedFiguresOf(body) };
   }
   if (last.kind !== 'turn_failed' && last.kind !== 'turn_cancelled') return undefined;
-  const { text, usage, error } = bodyOf(last, 'turn_failed');
-  return { state: last.kind === 'turn_failed' ? 'failed' : 'cancelled', error, text, usage };
+  const body = bodyOf(last, 'turn_failed');
+  const state = last.kind === 'turn_failed' ? 'failed' : 'cancelled';
+  return { state, error: body.error, text: body.text, ...figuresOf(body) };
+}
+
+const figuresOf = ({ usage, cost, model, first_token_ms, duration_ms }: OutcomeBody): TurnFigures => ({
+  usage,
+  cost: cost ?? 'unknown',
+  model: model ?? null,
+  first_token_ms: first_token_ms ?? null,
+  duration_ms: duration_ms ?? null,
+});
+
+const completedFiguresOf = (body: Bodies['turn_completed']): CompletedFigures => ({
+  ...figuresOf(body),
+  model: body.model,
+  finish: body.finish ?? 'stop',
+  ...(body.tool_calls ? { tool_calls: body.tool_calls } : {}),
+});
+
+/** Converts the outcome of a turn to its last event. */
+export function lastEvent(outcome: TurnOutcome, seq: number, turnId: string): ConversationEvent {
+  if (outcome.state === 'completed') {
+    const { state: _, ...done } = outcome;
+    return { type: 'done', seq, turn_id: turnId, ...done };
+  }
+  const { state: _, error, ...figures } = outcome;
+  const { code, message, retryable } = errorOfFault(error);
+  return { type: 'error', seq, turn_id: turnId, code, message, retryable, ...figures };
 }
 
 /** Converts an event for followers of the turn; `undefined` for internal ones. */
@@ -219,18 +266,10 @@ export function viewOf(event: JournalEvent): ConversationEvent | undefined {
       const { call_id: id, name, ok } = bodyOf(event, 'tool_finished');
       return { type: 'tool_result', seq, turn_id, id, name, ok };
     }
-    case 'turn_completed': {
-      const { text, usage, model } = bodyOf(event, 'turn_completed');
-      return { type: 'done', seq, turn_id, text, usage, model };
+    default: {
+      const outcome = outcomeOf(event);
+      return outcome && lastEvent(outcome, seq, turn_id);
     }
-    case 'turn_failed':
-    case 'turn_cancelled': {
-      const { error, text } = bodyOf(event, 'turn_failed');
-      const { code, message, retryable } = errorOfFault(error);
-      return { type: 'error', seq, turn_id, code, message, retryable, text };
-    }
-    default:
-      return undefined;
   }
 }
 

@@ -2,6 +2,7 @@
 // A follower that leaves does not affect the turn.
 import { FabricError } from '@fame-fabric/shared';
 import { Broadcast } from '@fame-fabric/shared/internal';
+import type { TurnOptions } from '../turn/turn-options.ts';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
 import type { RecordedTurn } from './recorded-turn.ts';
 
@@ -15,6 +16,9 @@ type State =
 export class LiveTurn {
   readonly id: string;
   readonly userMessage: string;
+  readonly options: TurnOptions;
+  /** Monotonic time at which the turn was accepted, in ms. */
+  readonly acceptedAt: number;
   /** Monotonic time at which the turn times out, in ms. The journal has it as wall time, for a later process. */
   readonly deadline: number;
   /** Record of an earlier process. */
@@ -31,6 +35,8 @@ export class LiveTurn {
   constructor(of: {
     id: string;
     userMessage: string;
+    options?: TurnOptions | undefined;
+    acceptedAt: number;
     deadline: number;
     recorded?: RecordedTurn | undefined;
     /** Its events so far. */
@@ -40,6 +46,8 @@ export class LiveTurn {
   }) {
     this.id = of.id;
     this.userMessage = of.userMessage;
+    this.options = of.options ?? {};
+    this.acceptedAt = of.acceptedAt;
     this.deadline = of.deadline;
     this.recorded = of.recorded;
     this.#events = new Broadcast(of.events);

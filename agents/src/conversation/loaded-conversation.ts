@@ -1,6 +1,7 @@
 // A conversation in memory: its options, history and open turns as the journal has them, ready for the next turn.
 
 import type { Clock } from '@fame-fabric/shared';
+import type { Cost } from '../model/cost.ts';
 import type { Usage } from '../model/model.ts';
 import {
   type AcquiredConversation,
@@ -19,6 +20,8 @@ import type { Spending } from './spending.ts';
 export interface Totals {
   readonly usage: Usage;
   readonly spent: Spending;
+  /** Cost of the answered model calls; absent in conversations of 0.1.0. */
+  cost?: Cost;
 }
 
 /** Number of ended turns that stay in memory, for callers that repeat a request soon after. */
@@ -101,12 +104,16 @@ export function historyOf(
  * the clock the turn times out early. After a backward step it has at most its whole time limit once more.
  */
 export function turnOf(events: readonly JournalEvent[], clock: Clock, recorded?: RecordedTurn): LiveTurn {
-  const { user_message, deadline } = acceptedOf(events);
+  const { user_message, deadline, options } = acceptedOf(events);
+  const now = clock.monotonic();
   const ended = outcomeOf(events.at(-1)!);
   return new LiveTurn({
     id: events[0]!.turnId!,
     userMessage: user_message,
-    deadline: clock.monotonic() + Math.min(deadline - clock.now(), deadline - events[0]!.at),
+    options,
+    // A backward step of the clock must not accept a turn in the future.
+    acceptedAt: now - Math.max(0, clock.now() - events[0]!.at),
+    deadline: now + Math.min(deadline - clock.now(), deadline - events[0]!.at),
     events: events.flatMap((event) => viewOf(event) ?? []),
     ended,
     recorded,

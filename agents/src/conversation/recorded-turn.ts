@@ -1,6 +1,7 @@
 // Reads the record of a turn from its events: the steps that a resumed turn replays, the text that is kept, and the cost of model
 // calls that got no reply. Reads journals of 0.1.0 too: their rows have no source of a text, and call ids are those of the model
 // server.
+import type { Cost } from '../model/cost.ts';
 import type { Usage } from '../model/model.ts';
 import type { JournalEvent } from '../store/store.ts';
 import type { History, TurnDraft } from '../turn/history.ts';
@@ -21,7 +22,10 @@ export interface RecordedTurn {
     readonly usage: Usage | undefined;
     /** Cost of the reply if the server reported no usage. */
     readonly reserved: Spending;
+    readonly cost: Cost;
   }[];
+  /** From the acceptance of the turn to the first text or call of a recorded reply, in ms. */
+  readonly firstTokenMs: number | undefined;
   /** Ids of the calls that were started, finished or not. */
   readonly startedCalls: ReadonlySet<string>;
   /** Reservations of model calls that got no reply. */
@@ -50,6 +54,7 @@ class RecordReader {
   #reserved: Spending | undefined;
   readonly #lost = noSpending();
   readonly #replies: RecordedTurn['replies'][number][] = [];
+  #firstTokenMs: number | undefined;
   readonly #startedCalls = new Set<string>();
 
   read(event: JournalEvent): void {
@@ -91,6 +96,7 @@ class RecordReader {
       text: this.#text.slice(0, this.#textEnd),
       fruitlessResumes: this.#fruitlessResumes,
       replies: this.#replies,
+      firstTokenMs: this.#firstTokenMs,
       startedCalls: this.#startedCalls,
       lost: this.#lost,
       unsettled,
@@ -136,7 +142,9 @@ class RecordReader {
   }
 
   #readReply(event: JournalEvent): void {
-    const { message, finish, model, usage, trailing } = bodyOf(event, 'model_replied');
+    const body = bodyOf(event, 'model_replied');
+    const { message, finish, model, usage, trailing, cost = 'unknown' } = body;
+    this.#firstTokenMs ??= body.first_token_ms;
     this.#textEnd = this.#text.length;
     this.#steps.push({
       message,
@@ -148,7 +156,8 @@ class RecordReader {
       textEnd: this.#textEnd,
       calls: this.#early,
     });
-    this.#replies.push({ model, usage: usage ?? undefined, reserved: this.#reserved ?? noSpending() });
+    const reserved = this.#reserved ?? noSpending();
+    this.#replies.push({ model, usage: usage ?? undefined, reserved, cost });
     this.#early = new Map();
     this.#question = undefined;
     this.#reserved = undefined;

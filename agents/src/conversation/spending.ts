@@ -1,7 +1,8 @@
 // Spending limits of turns and conversations. An estimate is reserved before a model call and replaced by the real cost after it.
 // The reservation of a call that got no reply stays spent, because the call may have been billed.
 import { FabricError } from '@fame-fabric/shared';
-import { costOf, type PriceTable } from '../model/budget.ts';
+import { costOf, type Price, type PriceTable } from '../model/budget.ts';
+import type { Cost } from '../model/cost.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import { roughTokens } from '../model/tokens.ts';
 
@@ -66,11 +67,26 @@ export class ConversationBudget {
     return reserved;
   }
 
-  /** Computes the cost of a call. */
+  /** Computes what a call counts towards the limits. */
   spent(model: string, usage: Usage): Spending {
-    const prices = this.#limits.prices ?? {};
-    const price = Object.hasOwn(prices, model) ? prices[model] : undefined;
+    const price = this.#priceOf(model);
     return { calls: 1, tokens: usage.total_tokens, usd: price ? costOf(usage, price) : 0 };
+  }
+
+  /** The cost of no call. */
+  get noCost(): Cost {
+    return this.#limits.prices ? { amount: 0, currency: 'USD' } : 'unknown';
+  }
+
+  /** Computes the cost of an answered call. */
+  cost(model: string, usage: Usage | undefined): Cost {
+    const price = this.#priceOf(model);
+    return price && usage ? { amount: costOf(usage, price), currency: 'USD' } : 'unknown';
+  }
+
+  #priceOf(model: string): Price | undefined {
+    const { prices = {} } = this.#limits;
+    return Object.hasOwn(prices, model) ? prices[model] : undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 // The account of one turn: the usage and cost of its model calls, which count towards its conversation too.
+import { addCost, type Cost } from '../model/cost.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import { addUsage, noUsage } from '../model/usage.ts';
 import type { Totals } from './loaded-conversation.ts';
@@ -13,16 +14,24 @@ export class TurnAccount {
   /** Set while a model call is in flight. */
   #reserved: Spending | undefined;
   readonly usage = noUsage();
+  #cost: Cost;
 
   /** `recorded` is the record of earlier processes; the totals include the cost of its replies. */
   constructor(budget: ConversationBudget, totals: Totals, recorded: RecordedTurn | undefined) {
     this.#budget = budget;
     this.#totals = totals;
     this.#recorded = recorded;
-    for (const { model, usage, reserved } of recorded?.replies ?? []) {
+    this.#cost = budget.noCost;
+    for (const { model, usage, reserved, cost } of recorded?.replies ?? []) {
+      this.#cost = addCost(this.#cost, cost);
       if (usage) addUsage(this.usage, usage);
       addSpending(this.#spent, usage ? budget.spent(model, usage) : reserved);
     }
+  }
+
+  /** Cost of the answered calls. */
+  get cost(): Cost {
+    return this.#cost;
   }
 
   /** Charges the reservations of earlier processes for calls that got no reply: they may have been billed. */
@@ -38,12 +47,17 @@ export class TurnAccount {
     return this.#reserved;
   }
 
-  /** Charges a call that was answered: its real cost, or its reservation if the server reported no usage. */
-  chargeAnswered(model: string, usage: Usage | undefined): void {
+  /** Charges a call that was answered: its real cost, or its reservation if the server reported no usage. Returns the real cost. */
+  chargeAnswered(model: string, usage: Usage | undefined): Cost {
+    const cost = this.#budget.cost(model, usage);
+    this.#cost = addCost(this.#cost, cost);
+    this.#totals.cost = addCost(this.#totals.cost ?? 'unknown', cost);
     this.#charge(usage ? this.#budget.spent(model, usage) : (this.#reserved ?? noSpending()));
-    if (!usage) return;
-    addUsage(this.usage, usage);
-    addUsage(this.#totals.usage, usage);
+    if (usage) {
+      addUsage(this.usage, usage);
+      addUsage(this.#totals.usage, usage);
+    }
+    return cost;
   }
 
   /** Charges the call in flight as failed: one call, or its reservation if a part of the answer arrived and was most likely billed. */

@@ -7,9 +7,10 @@ import { JournaledModel } from '../turn/journaled-model.ts';
 import { JournaledTools } from '../turn/journaled-tools.ts';
 import { Steps } from '../turn/steps.ts';
 import type { TurnContext, TurnResult, TurnRunner } from '../turn/turn.ts';
+import { finishOf } from '../turn/turn-options.ts';
 import { TurnText } from '../turn/turn-text.ts';
-import { CONVERSATION_LIMITS, type ConversationEvent, faultOf, type TurnOutcome } from './conversation.ts';
-import type { Entry } from './journal.ts';
+import { CONVERSATION_LIMITS, faultOf, type TurnFigures, type TurnOutcome } from './conversation.ts';
+import { type Entry, lastEvent } from './journal.ts';
 import { type LiveTurn, TurnReleased } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
 import { addSteps } from './recorded-turn.ts';
@@ -119,6 +120,7 @@ export class TurnRun {
       userMessage,
       messages: this.#draft.request(),
       state,
+      options: this.#turn.options,
       payload: options.payload ?? {},
       signal,
       ask: model.ask,
@@ -129,23 +131,30 @@ export class TurnRun {
       },
     });
     await model.finish();
-    return result;
+    return { ...result, finish: result.finish ?? finishOf(model.lastFinish) };
   }
 
   async #complete(result: TurnResult): Promise<void> {
-    const { usage, model, state, taskState } = result;
+    const { usage, model, finish = 'stop', toolCalls, state, taskState } = result;
     this.#writer.close(new Error('The turn has ended.'));
     const text = this.#text.value;
     const messages = result.messages ?? this.#messagesWithoutReply(text);
     this.#draft.commit(messages);
-    const outcome: TurnOutcome = { state: 'completed', text, usage, model };
+    const figures = {
+      ...this.#figures(),
+      usage,
+      model,
+      finish,
+      ...(toolCalls ? { tool_calls: toolCalls } : {}),
+    };
+    const outcome: TurnOutcome = { state: 'completed', text, ...figures };
     if (state !== undefined) this.#conversation.runnerState = state;
     await this.#settle(
       outcome,
       (end) => ({
         kind: 'turn_completed',
         turnId: this.#turn.id,
-        body: { ...end, text, whole_chars: text.length, usage, model, ...(messages ? { messages } : {}) },
+        body: { ...end, text, whole_chars: text.length, ...figures, ...(messages ? { messages } : {}) },
       }),
       true,
       taskState ?? 'working',
@@ -169,24 +178,31 @@ export class TurnRun {
     // The history must have the recorded steps that the runner did not reach.
     addSteps(this.#draft, this.#steps.remaining);
     const { value: text, replyEnd } = this.#text;
-    const { usage } = this.#account;
+    const figures = this.#figures();
     const { startedCalls } = this.#writer;
     const inHistory = this.#draft.interrupt(text.slice(replyEnd), startedCalls, this.#options.failedTurns);
     const state = error.code === 'TURN_CANCELLED' ? 'cancelled' : 'failed';
     const fault = faultOf(error);
     try {
       await this.#settle(
-        { state, error: fault, text, usage },
+        { state, error: fault, text, ...figures },
         (end) => ({
           kind: state === 'cancelled' ? 'turn_cancelled' : 'turn_failed',
           turnId: this.#turn.id,
-          body: { ...end, text, whole_chars: replyEnd, usage, error: fault },
+          body: { ...end, text, whole_chars: replyEnd, ...figures, error: fault },
         }),
         inHistory,
       );
     } catch (caught) {
       this.#release(isFabricError(caught) ? caught : error);
     }
+  }
+
+  #figures(): TurnFigures {
+    const { usage, cost } = this.#account;
+    const { model, firstTokenMs } = this.#writer;
+    const duration = this.#deps.clock.monotonic() - this.#turn.acceptedAt;
+    return { usage, cost, model, first_token_ms: firstTokenMs ?? null, duration_ms: Math.round(duration) };
   }
 
   async #settle(
@@ -217,8 +233,12 @@ export class TurnRun {
     // When several appends fail together, the first failure is the cause of the others.
     const { failure } = this.#conversation.journal;
     const error = isFabricError(failure) ? failure : reason;
-    const { usage } = this.#account;
-    const outcome: TurnOutcome = { state: 'failed', error: faultOf(error), text: this.#text.value, usage };
+    const outcome: TurnOutcome = {
+      state: 'failed',
+      error: faultOf(error),
+      text: this.#text.value,
+      ...this.#figures(),
+    };
     this.#turn.release(outcome, lastEvent(outcome, this.#conversation.journal.lastSeq + 1, this.#turn.id));
   }
 
@@ -256,13 +276,4 @@ export class TurnRun {
     });
     return new FabricError('INTERNAL', `The turn failed. See log id ${logId} in the log of the agent.`);
   }
-}
-
-function lastEvent(outcome: TurnOutcome, seq: number, turnId: string): ConversationEvent {
-  if (outcome.state === 'completed') {
-    const { text, usage, model } = outcome;
-    return { type: 'done', seq, turn_id: turnId, text, usage, model };
-  }
-  const { code, message, retryable } = outcome.error;
-  return { type: 'error', seq, turn_id: turnId, code, message, retryable, text: outcome.text };
 }

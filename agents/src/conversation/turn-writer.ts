@@ -42,13 +42,22 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   #lastWriteAt = Number.NEGATIVE_INFINITY;
   #flushTimer: Timer | undefined;
   readonly startedCalls: Set<string>;
+  /** The model that was asked last; `null` if none was. */
+  model: string | null;
+  /** From the acceptance of the turn to its first text or call of a model, in ms. */
+  firstTokenMs: number | undefined;
+  /** True from the first token of the turn until its reply is recorded. */
+  #isFirstToken = false;
   /** Set once the turn has ended. Later entries of a runner that ignores its signal are refused. */
   #closed: { reason: unknown } | undefined;
 
   constructor(deps: WriterDeps) {
     this.#deps = deps;
     this.#turnId = deps.turn.id;
-    this.startedCalls = new Set(deps.turn.recorded?.startedCalls);
+    const { recorded } = deps.turn;
+    this.startedCalls = new Set(recorded?.startedCalls);
+    this.model = recorded?.replies.at(-1)?.model ?? null;
+    this.firstTokenMs = recorded?.firstTokenMs;
   }
 
   /** Charges a model call that failed, if one was in flight. */
@@ -90,6 +99,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     // A runner may ask again after a model call that failed.
     this.chargeFailedCall();
     const reserved = account.reserve(model, messages);
+    this.model = model;
     const body: Body<'model_called'> = {
       step,
       model,
@@ -111,7 +121,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     this.#checkOpen();
     const { step, model, usage, reply } = replied;
     const { account, conversation, text } = this.#deps;
-    account.chargeAnswered(model, usage);
+    const cost = account.chargeAnswered(model, usage);
     const { message, finish, trailing } = reply;
     const body: Body<'model_replied'> = {
       step,
@@ -119,11 +129,21 @@ export class TurnWriter implements ModelJournal, ToolJournal {
       message,
       finish,
       usage: usage ?? null,
+      cost,
+      ...(this.#isFirstToken ? { first_token_ms: this.firstTokenMs } : {}),
       ...(trailing ? { trailing: Object.fromEntries(trailing) } : {}),
     };
     const written = this.#write({ kind: 'model_replied', body }, undefined, { ...conversation.totals });
     text.endReply();
+    this.#isFirstToken = false;
     return written;
+  }
+
+  tokenReceived(): void {
+    if (this.firstTokenMs !== undefined) return;
+    const { clock, turn } = this.#deps;
+    this.firstTokenMs = Math.round(clock.monotonic() - turn.acceptedAt);
+    this.#isFirstToken = true;
   }
 
   toolStarted(call: CallEntry, args: Readonly<Record<string, unknown>> | undefined): Promise<void> {

@@ -5,6 +5,7 @@ import { JournaledModel, type ModelJournal } from '../turn/journaled-model.ts';
 import { JournaledTools, type ToolJournal } from '../turn/journaled-tools.ts';
 import { type RecordedStep, Steps } from '../turn/steps.ts';
 import type { TurnContext } from '../turn/turn.ts';
+import type { TurnOptions } from '../turn/turn-options.ts';
 import { TurnText } from '../turn/turn-text.ts';
 
 export interface RunnerKitOptions {
@@ -15,6 +16,7 @@ export interface RunnerKitOptions {
   text?: string;
   state?: unknown;
   payload?: Readonly<Record<string, unknown>>;
+  options?: TurnOptions;
   signal?: AbortSignal;
 }
 
@@ -43,6 +45,7 @@ export function runnerKit(options: RunnerKitOptions = {}): RunnerKit {
   const journal: ModelJournal & ToolJournal = {
     modelCalled: ({ step }) => note(`model_called ${step}`),
     modelReplied: ({ step }) => note(`model_replied ${step}`),
+    tokenReceived: () => {},
     recordDropped: ({ fromStep, keep }) => note(`dropped from ${fromStep}, keep ${keep}`),
     toolStarted: ({ step, index }) => note(`start ${step}.${index}`),
     toolFinished: ({ step, index }, { ok }) => note(`finish ${step}.${index} ${ok}`),
@@ -62,6 +65,7 @@ export function runnerKit(options: RunnerKitOptions = {}): RunnerKit {
     userMessage,
     messages: draft.request(),
     state,
+    options: options.options ?? {},
     payload,
     signal,
     ask: model.ask,

@@ -3,7 +3,7 @@
 // one, the rest of the record is dropped and the turn continues with live requests.
 import type { Logger } from '@fame-fabric/shared';
 import { type AskModel, type AskModelOptions, askModel, type Reply } from '../model/ask-model.ts';
-import type { ModelMessage, Usage } from '../model/model.ts';
+import type { FinishReason, ModelMessage, Usage } from '../model/model.ts';
 import { parseCall } from '../model/stream/parse-arguments.ts';
 import type { TurnDraft } from './history.ts';
 import { callId, type Question, questionOf, type RecordedStep, type Steps } from './steps.ts';
@@ -25,6 +25,8 @@ export interface ModelJournal {
     usage: Usage | undefined;
     reply: Reply;
   }): Promise<unknown>;
+  /** Called at the first text and the first call of every reply, when it arrives. */
+  tokenReceived(): void;
   /** Drops the record from `fromStep` on, and the text after `keep` characters. */
   recordDropped(drop: { fromStep: number; keep: number }): Promise<unknown>;
 }
@@ -40,9 +42,15 @@ export interface JournaledModelDeps {
 
 export class JournaledModel {
   readonly #deps: JournaledModelDeps;
+  #lastFinish: FinishReason | undefined;
 
   constructor(deps: JournaledModelDeps) {
     this.#deps = deps;
+  }
+
+  /** The reason why the last reply finished; `undefined` before the first. */
+  get lastFinish(): FinishReason | undefined {
+    return this.#lastFinish;
   }
 
   readonly ask: AskModel = async (model, request, options = {}) => {
@@ -61,11 +69,12 @@ export class JournaledModel {
       await journal.modelCalled({ step, model: model.name, messages: request.messages, question });
       options.signal?.throwIfAborted();
       const reply = await askModel(model, request, {
-        ...options,
+        ...notifyOnce(options, () => journal.tokenReceived()),
         check: undefined,
         callId: (index) => callId(steps.turnId, step, index),
       });
       draft.assistant(reply.message);
+      this.#lastFinish = reply.finish;
       const written = journal.modelReplied({ step, model: model.name, usage: reply.usage, reply });
       // A reply without calls is written together with the end of the turn, which follows at once.
       if (reply.message.tool_calls?.length) await written;
@@ -87,6 +96,7 @@ export class JournaledModel {
   #replay({ message, finish, usage, trailing, calls }: RecordedStep, options: AskModelOptions): Reply {
     const { draft, text } = this.#deps;
     text.confirm();
+    this.#lastFinish = finish;
     draft.assistant(message);
     for (const [id, { result }] of calls) if (result) draft.tool(id, result.content);
     for (const [index, call] of (message.tool_calls ?? []).entries()) {
@@ -112,6 +122,28 @@ export class JournaledModel {
     await journal.recordDropped({ fromStep, keep });
     for (const one of skipped) await emitText(one.text, one.source);
   }
+}
+
+/** Calls `onToken` at the first text or call of a reply. */
+function notifyOnce(options: AskModelOptions, onToken: () => void): AskModelOptions {
+  const { onText, onCall } = options;
+  let hasToken = false;
+  const notify = (): void => {
+    if (hasToken) return;
+    hasToken = true;
+    onToken();
+  };
+  return {
+    ...options,
+    onText(text) {
+      notify();
+      return onText?.(text);
+    },
+    onCall(call) {
+      notify();
+      onCall?.(call);
+    },
+  };
 }
 
 /** Names of the functions whose calls were started in a recorded step. */

@@ -3,8 +3,9 @@
 // calls and emits text through its context only, and the context records all three. After a crash the runner starts again from
 // the beginning, and the context answers from the record.
 import type { AskModel } from '../model/ask-model.ts';
-import type { ModelMessage, Usage } from '../model/model.ts';
+import type { ModelMessage, ToolCall, Usage } from '../model/model.ts';
 import type { MakeCall } from '../tools/make-call.ts';
+import type { TurnFinish, TurnOptions } from './turn-options.ts';
 
 /** Runs the turns of a conversation. */
 export interface TurnRunner {
@@ -45,6 +46,8 @@ export interface TurnContext extends RunnerActions {
   readonly messages: readonly ModelMessage[];
   /** The `state` of the last turn's result. */
   readonly state: unknown;
+  /** Options of this turn, checked and within the bounds of the agent. */
+  readonly options: TurnOptions;
   /** Start parameters beyond the settings that all conversations have. */
   readonly payload: Readonly<Record<string, unknown>>;
   /** Aborts when the turn is cancelled, exceeds its time limit, or is released to another process. */
@@ -59,6 +62,10 @@ export interface TurnResult {
   messages?: readonly ModelMessage[];
   /** Passed as `state` to the next turn of the conversation. Plain JSON. */
   state?: unknown;
+  /** @default the finish of the last reply; `stop` for one whose calls were all made */
+  finish?: TurnFinish;
+  /** Calls that the caller has to make. Their results come with the next turn. */
+  toolCalls?: readonly ToolCall[];
   /** State of the conversation's task from now on. @default 'working' */
   taskState?: 'working' | 'input-required' | 'completed';
 }

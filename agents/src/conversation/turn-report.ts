@@ -1,0 +1,141 @@
+// The report of a turn: its state, times, outcome and steps, built from its events in the journal.
+import { addCost, type Cost } from '../model/cost.ts';
+import type { ToolCall, Usage } from '../model/model.ts';
+import { addUsage, noUsage } from '../model/usage.ts';
+import type { JournalEvent } from '../store/store.ts';
+import type { TurnFinish } from '../turn/turn-options.ts';
+import type { TurnOutcome } from './conversation.ts';
+import { type Bodies, bodyOf, outcomeOf } from './journal.ts';
+import { recordedTurn } from './recorded-turn.ts';
+
+/** Report of a turn on the wire. */
+export interface TurnReport {
+  conversation_id: string;
+  turn_id: string;
+  state: 'open' | 'input-required' | 'completed' | 'failed' | 'cancelled';
+  /** ISO 8601. */
+  accepted_at: string;
+  ended_at: string | null;
+  duration_ms: number | null;
+  /** From the acceptance to the first text or call of a model. */
+  first_token_ms: number | null;
+  /** Text of the turn so far, also of one that did not complete. */
+  text: string;
+  finish: TurnFinish | null;
+  /** Calls that the caller has to make. */
+  tool_calls?: readonly ToolCall[];
+  usage: Usage;
+  cost: Cost;
+  /** The model that answered, or was asked last. */
+  model: string | null;
+  error?: { code: string; message: string; retryable: boolean };
+  steps: StepReport[];
+}
+
+/** One model call and the calls of its reply. */
+export interface StepReport {
+  /** From 1. */
+  step: number;
+  model: string;
+  /** `null` without a reply, here and below. */
+  finish: string | null;
+  usage: Usage | null;
+  cost: Cost;
+  /** SHA-256 of the messages of the request as JSON, in hex. */
+  digest: string;
+  /** `ok` is null for a call without a result. */
+  calls: { id: string; name: string; ok: boolean | null }[];
+}
+
+/** Builds the report of a turn from all of its events. */
+export function turnReport(conversationId: string, events: readonly JournalEvent[]): TurnReport {
+  const first = events[0]!;
+  const last = events.at(-1)!;
+  const outcome = outcomeOf(last);
+  const end = outcome ? endOf(outcome) : openEnd(events);
+  return {
+    conversation_id: conversationId,
+    turn_id: first.turnId!,
+    accepted_at: new Date(first.at).toISOString(),
+    ended_at: outcome ? new Date(last.at).toISOString() : null,
+    ...end,
+    duration_ms: outcome ? (end.duration_ms ?? Math.max(0, last.at - first.at)) : null,
+    steps: stepsOf(events),
+  };
+}
+
+type End = Omit<TurnReport, 'conversation_id' | 'turn_id' | 'accepted_at' | 'ended_at' | 'steps'>;
+
+function endOf(outcome: TurnOutcome): End {
+  if (outcome.state === 'completed') return outcome;
+  const { error, ...rest } = outcome;
+  const { code, message, retryable } = error;
+  return { ...rest, finish: null, error: { code, message, retryable } };
+}
+
+function openEnd(events: readonly JournalEvent[]): End {
+  const { replies, firstTokenMs } = recordedTurn(events);
+  const usage = noUsage();
+  for (const reply of replies) if (reply.usage) addUsage(usage, reply.usage);
+  const costs = replies.map(({ cost }) => cost);
+  const asked = events.findLast(({ kind }) => kind === 'model_called');
+  return {
+    state: 'open',
+    duration_ms: null,
+    first_token_ms: firstTokenMs ?? null,
+    text: textSoFar(events),
+    finish: null,
+    usage,
+    cost: costs.length > 0 ? costs.reduce(addCost) : 'unknown',
+    model: asked ? bodyOf(asked, 'model_called').model : null,
+  };
+}
+
+/** The text of an open turn: that of whole replies, and the text since. */
+export function textSoFar(events: readonly JournalEvent[]): string {
+  const { text } = recordedTurn(events);
+  const from = events.findLastIndex(({ kind }) => kind === 'turn_resumed' || kind === 'model_replied');
+  const rest = events.slice(from + 1).map(({ kind, body }) => (kind === 'text' ? String(body.text) : ''));
+  return text + rest.join('');
+}
+
+function stepsOf(events: readonly JournalEvent[]): StepReport[] {
+  const steps = new Map<number, StepReport>();
+  const results = new Map<string, boolean>();
+  for (const event of events) {
+    switch (event.kind) {
+      case 'turn_resumed': {
+        const { from_step: from = Number.POSITIVE_INFINITY } = bodyOf(event, 'turn_resumed');
+        for (const step of steps.keys()) if (step >= from) steps.delete(step);
+        break;
+      }
+      case 'model_called': {
+        const { step, model, digest } = bodyOf(event, 'model_called');
+        steps.set(step, { step, model, finish: null, usage: null, cost: 'unknown', digest, calls: [] });
+        break;
+      }
+      case 'model_replied':
+        addReply(steps, bodyOf(event, 'model_replied'));
+        break;
+      case 'tool_finished': {
+        const { call_id, ok } = bodyOf(event, 'tool_finished');
+        results.set(call_id, ok);
+      }
+    }
+  }
+  for (const { calls } of steps.values()) for (const call of calls) call.ok = results.get(call.id) ?? null;
+  return [...steps.values()];
+}
+
+function addReply(steps: ReadonlyMap<number, StepReport>, replied: Bodies['model_replied']): void {
+  const step = steps.get(replied.step);
+  if (!step) return;
+  step.finish = replied.finish;
+  step.usage = replied.usage;
+  step.cost = replied.cost ?? 'unknown';
+  step.calls = (replied.message.tool_calls ?? []).map(({ id, function: { name } }) => ({
+    id,
+    name,
+    ok: null,
+  }));
+}

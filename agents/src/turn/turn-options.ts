@@ -1,0 +1,46 @@
+// Parameters of one turn beside its message: options for the requests to the model, results of calls that the caller made, and the
+// reason why a turn finished.
+import type { FinishReason, ToolChoice, ToolSpec } from '../model/model.ts';
+
+/** Reason why a completed turn finished. `tool_calls`: the caller has to make the calls of the outcome. */
+export type TurnFinish = 'stop' | 'length' | 'content_filter' | 'tool_calls' | 'refusal';
+
+/** Format of the replies of a turn, as in the Chat Completions API. */
+export type ResponseFormat =
+  | { type: 'text' }
+  | { type: 'json_object' }
+  | {
+      type: 'json_schema';
+      json_schema: {
+        name: string;
+        description?: string | undefined;
+        schema?: Readonly<Record<string, unknown>> | undefined;
+        strict?: boolean | null | undefined;
+      };
+    };
+
+/** Options of a turn for the requests to its model. Keys are those of the wire, because the journal stores them. */
+export interface TurnOptions {
+  /** Tools of the caller. The model may call them; the turn then ends, and the caller makes the calls. */
+  readonly tools?: readonly ToolSpec[] | undefined;
+  /** Applies to the first reply of the turn if it demands a call, otherwise to all. */
+  readonly tool_choice?: ToolChoice | undefined;
+  readonly response_format?: ResponseFormat | undefined;
+  readonly temperature?: number | undefined;
+  /** Maximum tokens of one reply; never more than the agent's own limit. */
+  readonly max_tokens?: number | undefined;
+  /** Texts that end a reply. */
+  readonly stop?: string | readonly string[] | undefined;
+  /** Name of the model, out of the agent's list. */
+  readonly model?: string | undefined;
+}
+
+/** Result of a call that the caller made. */
+export interface ToolResult {
+  readonly tool_call_id: string;
+  readonly content: string;
+}
+
+/** The finish of a turn whose last reply finished for `reason`, and whose calls were all made. */
+export const finishOf = (reason: FinishReason | undefined): TurnFinish =>
+  reason === 'length' || reason === 'content_filter' ? reason : 'stop';
