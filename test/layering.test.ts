@@ -113,6 +113,8 @@ const SINGLES: readonly Single[] = [
     name: 'broadcast',
     pattern: /\basync \*follow\(|\?\?= Promise\.withResolvers/,
     home: 'shared/src/async/broadcast.ts',
+    // Follows the events of an agent over the wire.
+    also: ['client/src/conversations.ts'],
   },
   {
     name: 'keyed queue',

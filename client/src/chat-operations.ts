@@ -1,6 +1,7 @@
 // The operations of a chat agent for one conversation, as defined in docs/protocol.md. Chat agents of other Fame
 // implementations lack some of them, so this class records which ones the agent lacks.
-import { type CallOptions, isFabricError, type LinkState } from '@fame-fabric/shared';
+import { type CallOptions, FabricError, isFabricError, type LinkState } from '@fame-fabric/shared';
+import type { ModelMessage, ModelOptions, ToolResult } from './conversation-types.ts';
 
 /** The part of a client that a conversation uses. */
 export interface Caller {
@@ -21,12 +22,39 @@ export interface ChatAgentDescription {
   model?: string;
   system_prompt?: string;
   max_history_length?: number;
+  /** Names of the `options` that turns accept; absent if the agent accepts none, nor tool results and retry keys. */
+  turn_options?: string[];
+}
+
+/** Settings of a conversation, as the agent receives them. */
+export interface StartSettings {
+  system_prompt?: string | undefined;
+  max_history_length?: number | undefined;
+  messages?: readonly ModelMessage[] | undefined;
+  ephemeral?: boolean | undefined;
+  on_budget?: 'fail' | 'ask' | undefined;
+}
+
+/** The part of a turn that agents of version 0.1 and other implementations ignore. */
+export interface TurnExtras {
+  options?: ModelOptions | undefined;
+  tool_results?: readonly ToolResult[] | undefined;
+  retry_key?: string | undefined;
+  retry_count?: number | undefined;
+}
+
+/** A person's answer to an approval. */
+export interface ApprovalAnswer {
+  approve: boolean;
+  /** Shown to the model. */
+  note?: string | undefined;
 }
 
 /** A turn to start or to continue. */
 export interface TurnRequest {
   text: string;
   turnId: string;
+  extras: TurnExtras;
   timeoutMs: number;
   signal: AbortSignal;
 }
@@ -44,6 +72,7 @@ export class ChatOperations {
   readonly #address: string;
   readonly #id: string;
   #hasAnswered: boolean;
+  #acceptsExtras: boolean | undefined;
 
   /** @param isKnown true if the agent already has the conversation */
   constructor(caller: Caller, address: string, id: string, isKnown: boolean) {
@@ -63,30 +92,39 @@ export class ChatOperations {
   }
 
   /** Starts the conversation. Use one `callId` for all attempts: the agent starts the conversation once for each id. */
-  async start(
-    callId: string,
-    options: { system_prompt?: string | undefined; max_history_length?: number | undefined },
-  ): Promise<void> {
+  async start(callId: string, settings: StartSettings): Promise<void> {
+    const { messages, ephemeral, on_budget } = settings;
+    if (messages ?? ephemeral ?? on_budget) {
+      await this.#requireExtras('`messages`, `ephemeral` and `onBudget` of a conversation');
+    }
     const params = {
       id: this.#id,
       sessionId: this.#id,
-      message: { role: 'user', parts: [{ type: 'data', data: options }] },
+      message: { role: 'user', parts: [{ type: 'data', data: settings }] },
     };
     await this.#call('tasks/send', params, START_TIMEOUT_MS, callId);
   }
 
+  /** @throws {METHOD_NOT_FOUND} if the turn has extras, which the agent would ignore */
+  async checkExtras(extras: TurnExtras): Promise<void> {
+    if (Object.values(extras).every((extra) => extra === undefined)) return;
+    await this.#requireExtras('`options`, `toolResults` and `retryKey` of a turn');
+  }
+
   /** Runs or continues a turn, and yields its events after position `after`: the recorded ones, then new ones. */
   async *runTurnStream(
-    { text, turnId, timeoutMs, signal }: TurnRequest,
+    { text, turnId, extras, timeoutMs, signal }: TurnRequest,
     after: number,
   ): AsyncGenerator<unknown> {
     const params = {
       conversation_id: this.#id,
       user_message: text,
       turn_id: turnId,
+      ...extras,
       ...(after > 0 ? { after } : {}),
     };
-    const options = { timeoutMs, resend: true, signal };
+    // After the first item this class requests the rest itself: an agent may repeat text in larger pieces than the first time.
+    const options = { timeoutMs, resend: 'until-item', signal } as const;
     for await (const item of this.#caller.stream(this.#address, 'run_turn_stream', params, options)) {
       this.#hasAnswered = true;
       yield item;
@@ -106,6 +144,16 @@ export class ChatOperations {
     await this.#call('cancel_turn', { args }, CANCEL_TIMEOUT_MS);
   }
 
+  /** Answers an approval that a turn waits for. The same answer again has no effect. */
+  async answerApproval(callId: string, { approve, note }: ApprovalAnswer): Promise<void> {
+    const params = { conversation_id: this.#id, call_id: callId, approve, note };
+    await required(
+      this.#address,
+      'answer_approval',
+      this.#call('answer_approval', params, CONTROL_TIMEOUT_MS),
+    );
+  }
+
   /** Requests the agent's description of itself. Returns an empty one if the agent has none. */
   async describe(): Promise<ChatAgentDescription> {
     const description = await this.#callOptional('describe', {});
@@ -123,6 +171,14 @@ export class ChatOperations {
     await this.#call('end_conversation', { args: [this.#id] }, timeoutMs);
   }
 
+  // An agent that does not know these parameters ignores them, so it has to declare that it does. Asked once.
+  async #requireExtras(what: string): Promise<void> {
+    this.#acceptsExtras ??= Array.isArray((await this.describe()).turn_options);
+    if (this.#acceptsExtras) return;
+    this.#acceptsExtras = undefined; // the agent may be updated
+    throw notSupported(this.#address, what);
+  }
+
   // Repeating any of these operations is harmless, so a reconnected link resends them.
   async #call(method: string, params: unknown, timeoutMs: number, id?: string): Promise<unknown> {
     const options = { timeoutMs, resend: true, id };
@@ -138,6 +194,23 @@ export class ChatOperations {
       if (!isFabricError(error, 'METHOD_NOT_FOUND')) throw error;
       return undefined;
     }
+  }
+}
+
+/** Builds the error for an operation or a parameter that the agent lacks. */
+export const notSupported = (address: string, what: string, cause?: unknown): FabricError =>
+  new FabricError(
+    'METHOD_NOT_FOUND',
+    `The agent ${address} does not support ${what}. Agents of Fame Fabric 0.2 and later do.`,
+    { cause },
+  );
+
+/** Waits for the answer of an operation that agents of other versions lack. @throws {METHOD_NOT_FOUND} naming it */
+export async function required<T>(address: string, method: string, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    throw isFabricError(error, 'METHOD_NOT_FOUND') ? notSupported(address, method, error) : error;
   }
 }
 

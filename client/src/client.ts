@@ -8,6 +8,7 @@ import {
   type LinkState,
 } from '@fame-fabric/shared';
 import { Conversation, type ConversationOptions } from './conversation.ts';
+import { Conversations, type ConversationsOptions } from './conversations.ts';
 
 export interface ClientOptions extends LinkOptions {
   /** Cancels the attempt to connect. */
@@ -73,6 +74,11 @@ export class Client {
   /** Creates a conversation with the chat agent at `address`. It starts with its first turn, or with `start()`. */
   conversation(address: string, options?: ConversationOptions): Conversation {
     return new Conversation(this, address, options);
+  }
+
+  /** Returns a handle for all conversations of the chat agent at `address`. Sends nothing. */
+  conversations(address: string, options?: ConversationsOptions): Conversations {
+    return new Conversations(this, address, options);
   }
 
   /** Closes the connection. Open calls fail with LINK_CLOSED. */

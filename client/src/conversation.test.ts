@@ -1,43 +1,10 @@
-import { type CallOptions, type ErrorCode, FabricError, type LinkState } from '@fame-fabric/shared';
+import { type ErrorCode, FabricError, type LinkState } from '@fame-fabric/shared';
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import { describe, expect, test, vi } from 'vitest';
 import type { Caller } from './chat-operations.ts';
 import { Conversation, type ConversationOptions, type TurnOptions } from './conversation.ts';
+import { items, scriptedAgent } from './testing/scripted-agent.ts';
 import { isUndecided, type TurnEvent } from './turn-event.ts';
-
-interface Request {
-  method: string;
-  params: unknown;
-  options: CallOptions | undefined;
-}
-
-// An agent in this process, which computes its answers from the parameters and records its calls.
-function agent(answers: Record<string, (params: unknown, options?: CallOptions) => unknown>) {
-  const requests: Request[] = [];
-  const answer = (method: string, params: unknown, options?: CallOptions): unknown => {
-    requests.push({ method, params, options });
-    const known: typeof answers = {
-      'tasks/send': () => ({}),
-      end_conversation: () => null,
-      cancel_turn: () => true,
-      ...answers,
-    };
-    const operation = known[method];
-    if (!operation) throw new FabricError('METHOD_NOT_FOUND', `There is no operation ${method}`);
-    return operation(params, options);
-  };
-  const caller: Caller = {
-    call: async (_address, method, params, options) => answer(method, params, options),
-    async *stream(_address, method, params, options) {
-      yield* answer(method, params, options) as AsyncIterable<unknown>;
-    },
-  };
-  return { caller, requests, methods: () => requests.map(({ method }) => method) };
-}
-
-async function* items(...list: unknown[]): AsyncGenerator<unknown> {
-  yield* list;
-}
 
 const collect = async (events: AsyncIterable<TurnEvent>): Promise<TurnEvent[]> => {
   const all: TurnEvent[] = [];
@@ -46,7 +13,7 @@ const collect = async (events: AsyncIterable<TurnEvent>): Promise<TurnEvent[]> =
 };
 
 test('the first turn starts the conversation, once, with its system prompt', async () => {
-  const { caller, requests, methods } = agent({
+  const { caller, requests, methods } = scriptedAgent({
     run_turn_stream: () => items({ type: 'text', text: 'Hi' }, { type: 'done', text: 'Hi' }),
   });
   const chat = new Conversation(caller, 'chat@fame.fabric', {
@@ -70,7 +37,7 @@ test('the next turn retries a start that failed', async () => {
   const start = vi.fn().mockImplementationOnce(() => {
     throw new FabricError('NO_ROUTE', 'No node serves chat@fame.fabric');
   });
-  const { caller } = agent({
+  const { caller } = scriptedAgent({
     'tasks/send': start,
     run_turn_stream: () => items({ type: 'done', text: 'ok' }),
   });
@@ -80,7 +47,7 @@ test('the next turn retries a start that failed', async () => {
 });
 
 test('for an agent without run_turn_stream, this and later turns use run_turn', async () => {
-  const { caller, methods } = agent({ run_turn: () => 'whole answer' });
+  const { caller, methods } = scriptedAgent({ run_turn: () => 'whole answer' });
   const chat = new Conversation(caller, 'chat@fame.fabric');
   expect(await collect(chat.stream('a'))).toEqual([{ type: 'done', text: 'whole answer' }]);
   expect(await chat.ask('b')).toBe('whole answer');
@@ -88,7 +55,7 @@ test('for an agent without run_turn_stream, this and later turns use run_turn', 
 });
 
 test('events that are repeated after a reconnect are yielded once', async () => {
-  const { caller } = agent({
+  const { caller } = scriptedAgent({
     run_turn_stream: () =>
       items(
         { type: 'text', seq: 1, text: 'a' },
@@ -108,7 +75,7 @@ describe('an agent that is lost during a turn', () => {
   // Each attempt yields some events; all but the last then fail.
   const attempts = (...list: { yields: unknown[]; fails?: FabricError }[]) => {
     const waiting = [...list];
-    return agent({
+    return scriptedAgent({
       run_turn_stream: () =>
         (async function* () {
           const { yields, fails } = waiting.shift()!;
@@ -214,10 +181,21 @@ describe('an agent that is lost during a turn', () => {
     const start = () => {
       throw gone('NO_ROUTE');
     };
-    const { caller, requests } = agent({ 'tasks/send': start });
+    const { caller, requests } = scriptedAgent({ 'tasks/send': start });
     const { reading } = await turn(caller);
     await expect(reading).rejects.toMatchObject({ code: 'NO_ROUTE' });
     expect(requests).toHaveLength(1);
+  });
+
+  test('is not reported as away after a mere loss of the connection to the sentinel', async () => {
+    const { caller } = attempts(
+      { yields: [{ type: 'text', seq: 1, text: 'a' }], fails: gone('LINK_CLOSED') },
+      { yields: [{ type: 'done', seq: 2, text: 'ab' }] },
+    );
+    const onAway = vi.fn();
+    const { reading } = await turn(caller, {}, { onAway });
+    await reading;
+    expect(onAway).not.toHaveBeenCalled();
   });
 
   test('is not requested again after the signal aborted', async () => {
@@ -235,7 +213,7 @@ describe('a connection that is lost during a turn', () => {
   const silent = (state: LinkState = 'attached') => {
     const clock = new ManualClock();
     const next = Promise.withResolvers<unknown>();
-    const { caller, methods } = agent({
+    const { caller, methods } = scriptedAgent({
       run_turn_stream: (_params, options) =>
         (async function* () {
           options?.signal?.throwIfAborted();
@@ -313,14 +291,16 @@ test('some errors leave the turn undecided', () => {
 });
 
 test('a resumed conversation is not started again', async () => {
-  const { caller, methods } = agent({ run_turn_stream: () => items({ type: 'done', seq: 9, text: 'x' }) });
+  const { caller, methods } = scriptedAgent({
+    run_turn_stream: () => items({ type: 'done', seq: 9, text: 'x' }),
+  });
   const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', isResumed: true });
   await collect(chat.stream('x', { turnId: 't1', after: 7 }));
   expect(methods()).toEqual(['run_turn_stream']);
 });
 
 test('a turn whose events were all received yields its last event again', async () => {
-  const { caller, requests } = agent({
+  const { caller, requests } = scriptedAgent({
     run_turn_stream: (params) =>
       (params as { after?: number }).after
         ? items()
@@ -334,7 +314,7 @@ test('a turn whose events were all received yields its last event again', async 
 });
 
 test('a stream that ends without `done` yields its text, with restarts applied', async () => {
-  const { caller } = agent({
+  const { caller } = scriptedAgent({
     run_turn_stream: () =>
       items({ type: 'text', text: 'one two' }, { type: 'restart', keep: 4 }, { type: 'text', text: 'three' }),
   });
@@ -343,7 +323,7 @@ test('a stream that ends without `done` yields its text, with restarts applied',
 });
 
 test('an error event rejects with that error and cancels nothing', async () => {
-  const { caller, methods } = agent({
+  const { caller, methods } = scriptedAgent({
     run_turn_stream: () =>
       items({ type: 'text', text: 'x' }, { type: 'error', code: 'MODEL_AUTH', message: 'Wrong key' }),
   });
@@ -354,7 +334,7 @@ test('an error event rejects with that error and cancels nothing', async () => {
 });
 
 test('leaving the loop cancels that turn only', async () => {
-  const { caller, requests } = agent({
+  const { caller, requests } = scriptedAgent({
     run_turn_stream: () => items({ type: 'text', text: 'a' }, { type: 'text', text: 'b' }),
   });
   const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1' });
@@ -364,7 +344,7 @@ test('leaving the loop cancels that turn only', async () => {
 
 test('aborting the signal cancels the turn at the agent and rejects', async () => {
   const controller = new AbortController();
-  const { caller, methods } = agent({
+  const { caller, methods } = scriptedAgent({
     run_turn_stream: (_params, options) =>
       (async function* () {
         yield { type: 'text', text: 'a' };
@@ -382,7 +362,7 @@ test('aborting the signal cancels the turn at the agent and rejects', async () =
 });
 
 test('history returns the messages of users and the model that the agent remembers', async () => {
-  const { caller } = agent({
+  const { caller } = scriptedAgent({
     get_history: () => [
       { role: 'system', content: 'rules' },
       { role: 'user', content: 'Q' },
@@ -400,7 +380,7 @@ test('history returns the messages of users and the model that the agent remembe
 });
 
 test('a second end sends nothing, and no turn can follow', async () => {
-  const { caller, methods } = agent({ run_turn_stream: () => items({ type: 'done', text: 'x' }) });
+  const { caller, methods } = scriptedAgent({ run_turn_stream: () => items({ type: 'done', text: 'x' }) });
   {
     await using chat = new Conversation(caller, 'chat@fame.fabric');
     await chat.ask('x');
@@ -411,7 +391,125 @@ test('a second end sends nothing, and no turn can follow', async () => {
 });
 
 test('a conversation that never started sends no end', async () => {
-  const { caller, requests } = agent({});
+  const { caller, requests } = scriptedAgent({});
   await new Conversation(caller, 'chat@fame.fabric').end();
   expect(requests).toEqual([]);
+});
+
+describe('a turn that waits for an approval', () => {
+  const approval = {
+    type: 'approval',
+    seq: 2,
+    id: 'call_1',
+    kind: 'tool',
+    name: 'send',
+    args: { to: 'Ada' },
+  };
+  const timeout = () => new FabricError('CALL_TIMEOUT', 'No item');
+
+  /** One stream for each list; a list that ends with an error fails with it. */
+  const streams = (...lists: unknown[][]) => {
+    const waiting = [...lists];
+    return scriptedAgent({
+      run_turn_stream: () =>
+        (async function* () {
+          for (const item of waiting.shift()!) {
+            if (item instanceof Error) throw item;
+            yield item;
+          }
+        })(),
+      answer_approval: () => null,
+    });
+  };
+
+  test('outlasts its silence, however often, and is not cancelled', async () => {
+    const answered = { type: 'approval_answer', seq: 3, id: 'call_1', approve: true };
+    const { caller, requests } = streams(
+      [{ type: 'text', seq: 1, text: 'a' }, approval, timeout()],
+      [timeout()],
+      [answered, { type: 'done', seq: 4, text: 'a', finish: 'stop' }],
+    );
+    const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', isResumed: true });
+    const events = await collect(chat.stream('x', { turnId: 't1' }));
+    expect(events.map(({ type }) => type)).toEqual(['text', 'approval', 'approval_answer', 'done']);
+    expect(requests.map(({ params }) => (params as { after?: number }).after)).toEqual([undefined, 2, 2]);
+  });
+
+  test('has its time limit again after the answer', async () => {
+    const answered = { type: 'approval_answer', seq: 3, id: 'call_1', approve: true };
+    const { caller, methods } = streams([approval, answered, timeout()]);
+    const chat = new Conversation(caller, 'chat@fame.fabric', { isResumed: true });
+    await expect(chat.ask('x')).rejects.toMatchObject({ code: 'CALL_TIMEOUT' });
+    expect(methods()).toEqual(['run_turn_stream', 'cancel_turn']);
+  });
+
+  test('gets the answer', async () => {
+    const { caller, requests } = streams();
+    const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', isResumed: true });
+    await chat.answerApproval('call_1', { approve: false, note: 'Not to her' });
+    expect(requests).toMatchObject([
+      {
+        method: 'answer_approval',
+        params: { conversation_id: 'c1', call_id: 'call_1', approve: false, note: 'Not to her' },
+        options: { resend: true },
+      },
+    ]);
+  });
+});
+
+describe('options of a turn', () => {
+  const call = { id: 'call_1', type: 'function', function: { name: 'look', arguments: '{}' } };
+  const done = { type: 'done', text: '', finish: 'tool_calls', tool_calls: [call] };
+
+  test('travel with the turn, and its end has the calls', async () => {
+    const { caller, requests, methods } = scriptedAgent({
+      describe: () => ({ turn_options: ['tools', 'temperature'] }),
+      run_turn_stream: () => items(done),
+    });
+    const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', isResumed: true });
+    const options = { temperature: 0, tools: [] };
+    expect(await chat.runTurn('x', { options, turnId: 't1', retryKey: 'k', retryCount: 1 })).toEqual(done);
+    const toolResults = [{ tool_call_id: 'call_1', content: '42' }];
+    await chat.ask('', { toolResults, turnId: 't2' });
+    const same = { conversation_id: 'c1' };
+    expect(requests.filter(({ method }) => method === 'run_turn_stream').map(({ params }) => params)).toEqual(
+      [
+        { ...same, user_message: 'x', turn_id: 't1', options, retry_key: 'k', retry_count: 1 },
+        { ...same, user_message: '', turn_id: 't2', tool_results: toolResults },
+      ],
+    );
+    expect(methods().filter((method) => method === 'describe')).toHaveLength(1);
+  });
+
+  test.each([
+    ['of version 0.1', { describe: () => ({ model: 'offline' }) }],
+    ['of another implementation', {}],
+  ])('fail for an agent %s, which would ignore them', async (_which, answers) => {
+    const { caller, methods } = scriptedAgent({
+      ...answers,
+      run_turn: () => 'x',
+      run_turn_stream: () => items(done),
+    });
+    const chat = new Conversation(caller, 'chat@fame.fabric', { isResumed: true });
+    await expect(chat.ask('x', { options: { temperature: 0 } })).rejects.toMatchObject({
+      code: 'METHOD_NOT_FOUND',
+      message: expect.stringMatching(/^The agent chat@fame.fabric does not support `options`/),
+    });
+    await expect(chat.ask('x', { retryKey: 'k' })).rejects.toMatchObject({ code: 'METHOD_NOT_FOUND' });
+    const begun = new Conversation(caller, 'chat@fame.fabric', {
+      messages: [{ role: 'user', content: 'Hi' }],
+    });
+    await expect(begun.ask('x')).rejects.toMatchObject({ code: 'METHOD_NOT_FOUND' });
+    expect(new Set(methods())).toEqual(new Set(['describe']));
+  });
+});
+
+test('a conversation starts with its messages and settings', async () => {
+  const { caller, requests } = scriptedAgent({ describe: () => ({ turn_options: [] }) });
+  const messages = [{ role: 'user', content: 'Hi' }] as const;
+  const chat = new Conversation(caller, 'chat@fame.fabric', { messages, isEphemeral: true, onBudget: 'ask' });
+  await chat.start();
+  expect(requests.at(-1)?.params).toMatchObject({
+    message: { parts: [{ type: 'data', data: { messages, ephemeral: true, on_budget: 'ask' } }] },
+  });
 });

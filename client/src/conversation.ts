@@ -2,14 +2,16 @@
 // id. `chat-operations.ts` makes the requests; `turn-reader.ts` reads a turn across lost connections.
 import { type Clock, FabricError, isFabricError, newId, systemClock } from '@fame-fabric/shared';
 import {
+  type ApprovalAnswer,
   type Caller,
   type ChatAgentDescription,
   ChatOperations,
   CONTROL_TIMEOUT_MS,
   type ConversationMessage,
 } from './chat-operations.ts';
+import type { ModelMessage, ModelOptions, ToolResult } from './conversation-types.ts';
 import { ReconnectDeadline } from './reconnect-deadline.ts';
-import type { TurnEvent } from './turn-event.ts';
+import type { DoneEvent, TurnEvent } from './turn-event.ts';
 import { TurnReader } from './turn-reader.ts';
 
 export interface ConversationOptions {
@@ -21,7 +23,13 @@ export interface ConversationOptions {
   systemPrompt?: string | undefined;
   /** Number of turns that the model sees. @default the agent's own, 10 */
   maxHistoryLength?: number | undefined;
-  /** Longest duration of a turn, and longest silence of a streamed turn, in ms. @default 600_000 */
+  /** Messages that the conversation begins with: of users, assistants and tools. @default none */
+  messages?: readonly ModelMessage[] | undefined;
+  /** True if lists omit the conversation, and the agent deletes it 15 minutes after its end. @default false */
+  isEphemeral?: boolean | undefined;
+  /** `ask` pauses a turn whose budget is used up until a person approves more. @default 'fail' */
+  onBudget?: 'fail' | 'ask' | undefined;
+  /** Longest silence of a turn, in ms; the time in which it waits for an approval does not count. @default 600_000 */
   turnTimeoutMs?: number | undefined;
   /** Longest time that a turn waits for a lost agent, or for a lost connection to the sentinel, in ms. @default 60_000 */
   reconnectTimeoutMs?: number | undefined;
@@ -33,8 +41,16 @@ export interface TurnOptions {
   signal?: AbortSignal | undefined;
   /** Id of the turn. With an id that was used before, that turn continues and does not run twice. @default a new id */
   turnId?: string | undefined;
-  /** Yields only the events after this `seq`. @default 0 */
+  /** Yields only the events after this cursor, the `seq` of an event. @default 0 */
   after?: number | undefined;
+  /** Settings of the model for this turn. */
+  options?: ModelOptions | undefined;
+  /** Results of the calls that the last turn returned: one for each. The text may be empty. */
+  toolResults?: readonly ToolResult[] | undefined;
+  /** A key of the caller for this request, at most 128 characters; the agent keeps it for 24 hours. @default none */
+  retryKey?: string | undefined;
+  /** 0 runs a turn. A larger number joins the latest turn with the same `retryKey`, if there is one. @default 0 */
+  retryCount?: number | undefined;
   /** Called once each time that the turn starts to wait for the agent or the sentinel to return. */
   onAway?: ((party: 'agent' | 'sentinel') => void) | undefined;
 }
@@ -48,7 +64,7 @@ export class Conversation {
   readonly address: string;
   readonly systemPrompt: string | undefined;
   readonly #operations: ChatOperations;
-  readonly #maxHistoryLength: number | undefined;
+  readonly #options: ConversationOptions;
   readonly #turnTimeoutMs: number;
   readonly #reconnectTimeoutMs: number;
   readonly #clock: Clock;
@@ -63,7 +79,7 @@ export class Conversation {
     this.address = address;
     this.systemPrompt = options.systemPrompt;
     this.#operations = new ChatOperations(caller, address, id, isResumed);
-    this.#maxHistoryLength = options.maxHistoryLength;
+    this.#options = options;
     this.#turnTimeoutMs = options.turnTimeoutMs ?? DEFAULT_TURN_TIMEOUT_MS;
     this.#reconnectTimeoutMs = options.reconnectTimeoutMs ?? DEFAULT_RECONNECT_TIMEOUT_MS;
     this.#clock = options.clock ?? systemClock;
@@ -72,8 +88,15 @@ export class Conversation {
 
   /** Starts the conversation at the agent. The first turn calls it, too. Further calls have no effect. */
   start(): Promise<void> {
-    const options = { system_prompt: this.systemPrompt, max_history_length: this.#maxHistoryLength };
-    this.#started ??= this.#operations.start(this.#startCallId, options).catch((error: unknown) => {
+    const { systemPrompt, maxHistoryLength, messages, isEphemeral, onBudget } = this.#options;
+    const settings = {
+      system_prompt: systemPrompt,
+      max_history_length: maxHistoryLength,
+      messages,
+      ephemeral: isEphemeral,
+      on_budget: onBudget,
+    };
+    this.#started ??= this.#operations.start(this.#startCallId, settings).catch((error: unknown) => {
       this.#started = undefined; // a later turn tries again
       throw error;
     });
@@ -91,9 +114,14 @@ export class Conversation {
    * connection was lost for longer than `reconnectTimeoutMs`. After an error that `isUndecided` the turn may still run.
    */
   async ask(text: string, options: TurnOptions = {}): Promise<string> {
-    let answer = '';
-    for await (const event of this.stream(text, options)) if (event.type === 'done') answer = event.text;
-    return answer;
+    return (await this.runTurn(text, options)).text;
+  }
+
+  /** Sends a message and returns the last event of the turn: the answer, the calls of the caller's tools, usage and cost. */
+  async runTurn(text: string, options: TurnOptions = {}): Promise<DoneEvent> {
+    let done: DoneEvent = { type: 'done', text: '' };
+    for await (const event of this.stream(text, options)) if (event.type === 'done') done = event;
+    return done;
   }
 
   /** Sends a message and yields the answer as it arrives; the last event is `done`. Leaving the loop cancels the turn. */
@@ -101,6 +129,13 @@ export class Conversation {
     if (this.#hasEnded) throw new FabricError('CONVERSATION_UNKNOWN', 'This conversation has ended');
     await this.start();
     const { turnId = newId(), after = 0, signal, onAway } = options;
+    const extras = {
+      options: options.options,
+      tool_results: options.toolResults,
+      retry_key: options.retryKey,
+      retry_count: options.retryCount,
+    };
+    await this.#operations.checkExtras(extras);
     const deadline = new ReconnectDeadline({
       connection: this.#operations.connection,
       timeoutMs: this.#reconnectTimeoutMs,
@@ -110,6 +145,7 @@ export class Conversation {
     const turn = {
       text,
       turnId,
+      extras,
       timeoutMs: this.#turnTimeoutMs,
       signal: signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal,
     };
@@ -143,6 +179,14 @@ export class Conversation {
   /** Cancels the turn at the agent, by default the running one. Has no effect if no turn is running. */
   cancel(turnId?: string): Promise<void> {
     return this.#operations.cancelTurn(turnId);
+  }
+
+  /**
+   * Answers an approval that a turn waits for; `callId` is the `id` of its event. The same answer again has no effect.
+   * @throws {APPROVAL_UNKNOWN | APPROVAL_ANSWERED} APPROVAL_ANSWERED if another answer was given before
+   */
+  answerApproval(callId: string, answer: ApprovalAnswer): Promise<void> {
+    return this.#operations.answerApproval(callId, answer);
   }
 
   /** Returns the messages that the model still sees, oldest first. If the agent does not return them: those of this object. */

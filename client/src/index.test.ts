@@ -8,6 +8,7 @@ test('the package exports these names and no others', () => {
   expect(Object.keys(client).sort()).toEqual([
     'Client',
     'Conversation',
+    'Conversations',
     'connect',
     'createEnvelopePrinter',
     'isUndecided',

@@ -2,15 +2,55 @@
 import { webDial } from '@fame-fabric/shared';
 import { type Client, type ClientOptions, connectWith } from './client.ts';
 
-export type { Caller, ChatAgentDescription, ConversationMessage } from './chat-operations.ts';
+export type {
+  ApprovalAnswer,
+  Caller,
+  ChatAgentDescription,
+  ConversationMessage,
+} from './chat-operations.ts';
 export { type Agent, Client, type ClientOptions } from './client.ts';
 export { Conversation, type ConversationOptions, type TurnOptions } from './conversation.ts';
+export type {
+  ConversationPage,
+  ConversationState,
+  ConversationSummary,
+  Cost,
+  FinishReason,
+  ForkOrigin,
+  ModelMessage,
+  ModelOptions,
+  PendingApproval,
+  PromptReport,
+  ToolCall,
+  ToolResult,
+  ToolSpec,
+  TurnReport,
+  TurnState,
+  TurnStep,
+  TurnUsage,
+} from './conversation-types.ts';
+export {
+  Conversations,
+  type ConversationsOptions,
+  type FollowOptions,
+  type ForkOptions,
+  type ListOptions,
+  type ReadOptions,
+} from './conversations.ts';
 export {
   createEnvelopePrinter,
   type EnvelopePrinterOptions,
   type EnvelopeTrace,
 } from './envelope-printer.ts';
-export { isUndecided, type TurnEvent, type TurnUsage } from './turn-event.ts';
+export {
+  type ApprovalAnswerEvent,
+  type ApprovalEvent,
+  type ConversationEvent,
+  type DoneEvent,
+  type EventPage,
+  isUndecided,
+  type TurnEvent,
+} from './turn-event.ts';
 
 /** Options of `connect`; only `url` is required. */
 export type ConnectOptions = Omit<ClientOptions, 'dial'> & Partial<Pick<ClientOptions, 'dial'>>;

@@ -1,15 +1,54 @@
-// The events of a turn, and the errors after which it may still run.
+// The events of turns and conversations, and the errors after which a turn may still run.
 import { isFabricError } from '@fame-fabric/shared';
+import type {
+  ConversationState,
+  Cost,
+  FinishReason,
+  ForkOrigin,
+  ModelMessage,
+  ToolCall,
+  ToolResult,
+  TurnUsage,
+} from './conversation-types.ts';
 
-export interface TurnUsage {
-  prompt_tokens?: number;
-  completion_tokens?: number;
-  total_tokens?: number;
+/** The end of a turn that completed. */
+export interface DoneEvent {
+  type: 'done';
+  /** The whole answer. */
+  text: string;
+  usage?: TurnUsage;
+  model?: string;
+  finish?: FinishReason;
+  /** With `finish: 'tool_calls'`: calls of the caller's tools. The next turn must bring a result for each. */
+  tool_calls?: ToolCall[];
+  /** From the acceptance of the turn to the first text or call of a model, in ms. */
+  first_token_ms?: number | null;
+  cost?: Cost;
+  seq?: number;
+}
+
+/** The turn waits for a person. Answer with `Conversation.answerApproval(event.id, ...)`. */
+export interface ApprovalEvent {
+  type: 'approval';
+  id: string;
+  /** `tool`: `args` are the arguments of the call. `budget`: `args` has the used-up limit. */
+  kind: 'tool' | 'budget';
+  name: string;
+  args?: Record<string, unknown>;
+  seq?: number;
+}
+
+export interface ApprovalAnswerEvent {
+  type: 'approval_answer';
+  id: string;
+  approve: boolean;
+  note?: string;
+  seq?: number;
 }
 
 /**
- * An event of a streamed turn: pieces of text as they arrive, and at the end `done` with the whole text. `seq` is the position
- * of the event in the journal of the conversation, for agents that keep one.
+ * An event of a streamed turn: pieces of text as they arrive, and at the end `done` with the whole text. `seq` is the cursor of
+ * the event: a number that rises over the events of a conversation, for agents that keep a journal.
  */
 export type TurnEvent =
   | { type: 'text'; text: string; seq?: number }
@@ -17,7 +56,45 @@ export type TurnEvent =
   | { type: 'tool_result'; id?: string; name?: string; ok?: boolean; seq?: number }
   /** The agent restarts its answer; only the first `keep` characters of the text so far remain valid. */
   | { type: 'restart'; keep: number; seq?: number }
-  | { type: 'done'; text: string; usage?: TurnUsage; model?: string; seq?: number };
+  | ApprovalEvent
+  | ApprovalAnswerEvent
+  | DoneEvent;
+
+/** Fields of every event of a conversation. `at` is ISO 8601. */
+interface Recorded {
+  seq: number;
+  at: string;
+}
+
+/** An event of a conversation: those of its turns, with the id of the turn, and its start and end. */
+export type ConversationEvent = Recorded &
+  (
+    | {
+        type: 'started';
+        /** Messages that the conversation began with. */
+        messages?: ModelMessage[];
+        forked_from?: ForkOrigin;
+        [field: string]: unknown;
+      }
+    | { type: 'turn'; turn_id: string; user_message: string; tool_results?: ToolResult[] }
+    | (TurnEvent & { turn_id: string })
+    | {
+        type: 'error';
+        turn_id: string;
+        code: string;
+        message: string;
+        retryable?: boolean;
+        /** The text before the error. */
+        text?: string;
+      }
+    | { type: 'ended'; state: ConversationState }
+  );
+
+/** A page of events. `next` is the `after` of the following page. */
+export interface EventPage {
+  events: ConversationEvent[];
+  next: number;
+}
 
 /** Codes for a temporarily lost agent or connection: the same request may succeed later. */
 const AWAY: ReadonlySet<string> = new Set(['NODE_GONE', 'LINK_CLOSED', 'LINK_DRAINING', 'STORE_CONFLICT']);

@@ -1,9 +1,9 @@
 // Reads one turn to its end, in several attempts if necessary. After a loss of the agent or the sentinel it requests the same
 // turn id from the last event on, so no event is yielded twice and no work is done twice.
 import { type Clock, FabricError, isErrorCode, isFabricError } from '@fame-fabric/shared';
-import { Backoff, pause } from '@fame-fabric/shared/internal';
+import { AwayRetry } from './away-retry.ts';
 import type { ChatOperations, TurnRequest } from './chat-operations.ts';
-import { isAwayCode, type TurnEvent } from './turn-event.ts';
+import type { DoneEvent, TurnEvent } from './turn-event.ts';
 
 export interface TurnReaderOptions {
   /** `seq` of the last event that the caller already has. */
@@ -15,25 +15,28 @@ export interface TurnReaderOptions {
   onAgentAway: () => void;
 }
 
-const RETRY_MIN_MS = 100;
-const RETRY_MAX_MS = 2_000;
-
 /** The reader of one turn. */
 export class TurnReader {
   readonly #operations: ChatOperations;
   readonly #request: TurnRequest;
-  readonly #options: TurnReaderOptions;
-  readonly #backoff = new Backoff({ minMs: RETRY_MIN_MS, maxMs: RETRY_MAX_MS });
+  readonly #retry: AwayRetry;
   #text = '';
   /** `seq` of the last event. Stays 0 for agents that do not number events. */
   #lastSeq: number;
-  #awaySince: number | undefined;
+  /** Ids of the approvals that the turn waits for. */
+  readonly #approvals = new Set<string>();
 
   constructor(operations: ChatOperations, request: TurnRequest, options: TurnReaderOptions) {
     this.#operations = operations;
     this.#request = request;
-    this.#options = options;
     this.#lastSeq = options.after;
+    this.#retry = new AwayRetry({
+      connection: operations.connection,
+      hasAnswered: () => operations.hasAnswered,
+      reconnectTimeoutMs: options.reconnectTimeoutMs,
+      clock: options.clock,
+      onAway: options.onAgentAway,
+    });
   }
 
   /** Yields the events of the turn; the last one is `done`. @throws the error that ended the turn, or the last attempt */
@@ -47,7 +50,7 @@ export class TurnReader {
         this.#operations.canStream = false;
       }
     }
-    yield { type: 'done', text: await this.#operations.runTurn(this.#request) };
+    yield { type: 'done', text: await this.#operations.runTurn(this.#request) } satisfies DoneEvent;
   }
 
   async *#streamedEvents(): AsyncGenerator<TurnEvent, void> {
@@ -59,36 +62,13 @@ export class TurnReader {
         if (hasEnded) return;
         // No event follows the last one, so the turn has ended, but `done` was not received. Request the whole turn again.
         after = 0;
-        continue;
       } catch (error) {
-        this.#checkRetry(error, this.#lastSeq !== seqBefore);
         after = this.#lastSeq;
+        // A person may take days to answer. The turn waits as long, so its silence does not end it.
+        if (this.#approvals.size > 0 && isFabricError(error, 'CALL_TIMEOUT')) continue;
+        await this.#retry.wait(error, this.#lastSeq !== seqBefore, this.#request.signal);
       }
-      await pause(this.#options.clock, this.#backoff.nextDelayMs(), this.#request.signal);
     }
-  }
-
-  /** @throws `error` if another attempt is pointless */
-  #checkRetry(error: unknown, hasProgressed: boolean): void {
-    const { clock, reconnectTimeoutMs, onAgentAway } = this.#options;
-    const now = clock.monotonic();
-    if (hasProgressed || this.#awaySince === undefined) {
-      this.#awaySince = now;
-      this.#backoff.reset();
-    }
-    if (!this.#isAway(error, hasProgressed) || now - this.#awaySince >= reconnectTimeoutMs) throw error;
-    if (this.#backoff.attempt === 0) onAgentAway();
-  }
-
-  // True if the agent, or the connection to it, is temporarily lost.
-  #isAway(error: unknown, hasProgressed: boolean): boolean {
-    if (!isFabricError(error)) return false;
-    const { connection, hasAnswered } = this.#operations;
-    if (connection.state === 'closed' || connection.state === 'draining') return false;
-    if (error.code === 'NO_ROUTE') return hasAnswered;
-    // An agent of version 0.1 also reports NODE_BUSY for a reader that is too slow. Another attempt would not make it faster.
-    if (error.code === 'NODE_BUSY') return hasAnswered && !hasProgressed;
-    return isAwayCode(error.code);
   }
 
   /**
@@ -112,6 +92,8 @@ export class TurnReader {
         if (event.type === 'restart' && typeof event.keep === 'number') {
           this.#text = this.#text.slice(0, event.keep);
         }
+        if (event.type === 'approval') this.#approvals.add(String(event.id));
+        if (event.type === 'approval_answer') this.#approvals.delete(String(event.id));
         isDone ||= event.type === 'done';
         yield event as TurnEvent;
       }

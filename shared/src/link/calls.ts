@@ -305,7 +305,7 @@ export class Calls implements CallOwner {
     const { uplink } = this.#deps;
     for (const call of [...this.#open.values()]) {
       if (call.neighbor !== uplink || call.isQueued) continue;
-      if (call.request.options.resend) {
+      if (call.mayBeResent) {
         this.#send(call, uplink);
       } else if (isSessionLost) {
         call.fail(new FabricError('LINK_CLOSED', 'The call was lost because the sentinel restarted'));

@@ -76,6 +76,12 @@ export abstract class OpenCall implements Waiter, Sender {
   abstract onReply(reply: RpcReply, size: number, envelope: Envelope): void;
   protected abstract settle(error: unknown): void;
 
+  /** True if a reconnected link sends the request again. */
+  get mayBeResent(): boolean {
+    const { resend } = this.request.options;
+    return resend === true || (resend === 'until-item' && !this.hasReceived);
+  }
+
   /** Ends the call with an error. With `cancelReason`, cancels it at the callee. */
   fail(error: unknown, cancelReason?: string): void {
     if (this.isOver) return;
@@ -100,7 +106,7 @@ export abstract class OpenCall implements Waiter, Sender {
 
   onDropped(error: Error): void {
     this.isQueued = false;
-    if (!this.request.options.resend) this.fail(error);
+    if (!this.mayBeResent) this.fail(error);
   }
 
   onDue(): void {
