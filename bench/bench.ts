@@ -2,12 +2,13 @@
 // take turns. Each cell uses fresh connections, the order rotates, and ratios are paired within one alternation. The benchmark
 // prints their median. Absolute microseconds depend more on the load of the machine than on the code.
 //
-//   node bench/bench.ts            all goals, under 8 minutes
-//   node bench/bench.ts --quick    goals 1, 2, 7, 12, 12b, 14 and 21 as gates, under 110 s
+//   node bench/bench.ts            all goals, under 10 minutes
+//   node bench/bench.ts --quick    goals 1, 2, 7, 12, 12b, 14, 18b, 19 and 21 as gates, under 125 s
 //   node bench/bench.ts --sentinel 'NAME=COMMAND ...'   one more Fame sentinel, started by its command
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { measureApplication } from './application.ts';
 import { measureBursts } from './bursts.ts';
 import {
   B1,
@@ -602,6 +603,7 @@ await measureFields();
 await measureGrowth();
 await measurePressure();
 await measureBurstLoad();
+const application = await measureApplication({ print, goal: recordGoal }, quick);
 if (!quick) {
   await measureIdleNodes();
   await measureLinkCost();
@@ -627,6 +629,7 @@ writeFileSync(
       seconds,
       goals,
       cells,
+      application,
     },
     null,
     2,

@@ -1,9 +1,10 @@
 // The contestants: starts routers, and reads their CPU time and memory from /proc.
-import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { Child } from './child.ts';
 import type { Command } from './driver.ts';
 import { attach } from './fame-node.ts';
 
@@ -114,35 +115,8 @@ export const rssKb = (pid: number): number =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
 
 /** A process that runs `driver.ts`. */
-export class Driver {
-  readonly #child: ChildProcess;
-  readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
-  #nextId = 0;
-
+export class Driver extends Child<Command> {
   constructor() {
-    this.#child = fork(here('driver.ts'), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-    this.#child.on('message', (message: { id: number; result?: unknown; error?: string }) => {
-      const waiter = this.#waiting.get(message.id);
-      this.#waiting.delete(message.id);
-      if (message.error === undefined) waiter?.resolve(message.result as never);
-      else waiter?.reject(new Error(message.error));
-    });
-  }
-
-  get pid(): number {
-    return this.#child.pid!;
-  }
-
-  /** Runs a command and resolves to its result. */
-  request<T = void>(command: Command): Promise<T> {
-    const id = this.#nextId++;
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
-    this.#waiting.set(id, { resolve: resolve as never, reject });
-    this.#child.send({ id, command });
-    return promise;
-  }
-
-  stop(): void {
-    this.#child.kill('SIGKILL');
+    super(here('driver.ts'));
   }
 }

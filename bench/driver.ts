@@ -2,6 +2,7 @@
 // window that the command sets.
 import { randomBytes } from 'node:crypto';
 import { sidOf } from '@fame-fabric/shared/router';
+import { answerCommands } from './child.ts';
 import { attach, type FameNode, payloadAround } from './fame-node.ts';
 
 export type Command =
@@ -214,10 +215,4 @@ async function run(command: Command): Promise<unknown> {
   }
 }
 
-process.on('message', ({ id, command }: { id: number; command: Command }) => {
-  run(command).then(
-    (result) => process.send?.({ id, result }),
-    (error: unknown) => process.send?.({ id, error: String(error) }),
-  );
-});
-process.on('disconnect', () => process.exit(0));
+answerCommands(run);

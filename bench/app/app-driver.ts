@@ -1,0 +1,177 @@
+// The users of the application bench: a process with many conversations, each on a connection of its own, with the plain server
+// or with our fabric. It sends the turns, checks every answer, and measures delays.
+import { randomUUID } from 'node:crypto';
+import { Agent, request } from 'node:http';
+import { connect } from '@fame-fabric/client/node';
+import { answerCommands } from '../child.ts';
+import type { Order } from './model-server.ts';
+import { nowUs } from './time.ts';
+
+export type AppCommand =
+  | { cmd: 'open'; kind: 'plain' | 'fabric'; url: string; conversations: number }
+  | ({ cmd: 'run'; turnsEach: number; spreadMs: number } & Order)
+  | { cmd: 'close' };
+
+/** Times in ms, at the client. */
+export interface RunFigures {
+  readonly turns: number;
+  readonly failed: number;
+  readonly turnP50: number;
+  /** From the request to the first text. */
+  readonly firstP50: number;
+  readonly firstP99: number;
+  /** From the model server to the client, for each chunk. */
+  readonly delayP50: number;
+  readonly delayP99: number;
+  /** Events with text per turn. */
+  readonly events: number;
+}
+
+interface Chat {
+  /** Sends a message; resolves to the whole answer. */
+  ask(message: string, onText: (text: string) => void): Promise<string>;
+  close(): Promise<void>;
+}
+
+const OPENED_AT_ONCE = 50;
+
+function plainChat(url: string): Chat {
+  const agent = new Agent({ keepAlive: true });
+  const conversation = randomUUID();
+  return {
+    ask: (message, onText) =>
+      new Promise((resolve, reject) => {
+        const sending = request(url, {
+          method: 'POST',
+          agent,
+          headers: { 'content-type': 'application/json' },
+        });
+        sending.on('error', reject);
+        sending.on('response', (response) => {
+          let buffered = '';
+          response.setEncoding('utf8');
+          response.on('data', (data: string) => {
+            const events = (buffered + data).split('\n\n');
+            buffered = events.pop()!;
+            for (const event of events) {
+              const { type, text, message } = JSON.parse(event.slice('data: '.length));
+              if (type === 'text') onText(text);
+              else if (type === 'done') resolve(text);
+              else reject(new Error(message));
+            }
+          });
+          response.on('end', () => reject(new Error('The answer ended early.')));
+        });
+        sending.end(JSON.stringify({ conversation, message }));
+      }),
+    close: async () => agent.destroy(),
+  };
+}
+
+async function fabricChat(url: string): Promise<Chat> {
+  const client = await connect({ url });
+  const conversation = client.conversation('chat@fame.fabric', { systemPrompt: 'Be brief.' });
+  try {
+    await conversation.start();
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+  return {
+    async ask(message, onText) {
+      let answer = '';
+      for await (const event of conversation.stream(message)) {
+        if (event.type === 'text') onText(event.text);
+        else if (event.type === 'done') answer = event.text;
+      }
+      return answer;
+    },
+    async close() {
+      await conversation.end();
+      await client.close();
+    },
+  };
+}
+
+const chats: Chat[] = [];
+
+async function open({ kind, url, conversations }: Extract<AppCommand, { cmd: 'open' }>): Promise<void> {
+  while (chats.length < conversations) {
+    const missing = Math.min(OPENED_AT_ONCE, conversations - chats.length);
+    const make = async (): Promise<Chat> => (kind === 'plain' ? plainChat(url) : await fabricChat(url));
+    chats.push(...(await Promise.all(Array.from({ length: missing }, make))));
+  }
+}
+
+async function run(command: Extract<AppCommand, { cmd: 'run' }>): Promise<RunFigures> {
+  const { chunks, perSecond, turnsEach, spreadMs } = command;
+  const message = JSON.stringify({ chunks, perSecond } satisfies Order);
+  const turns: number[] = [];
+  const firsts: number[] = [];
+  const delays: number[] = [];
+  let failed = 0;
+  let events = 0;
+  const turn = async (chat: Chat): Promise<void> => {
+    const from = nowUs();
+    let text = '';
+    let partialStamp = '';
+    const answer = await chat.ask(message, (more) => {
+      const now = nowUs();
+      if (text === '') firsts.push((now - from) / 1_000);
+      const stamps = (partialStamp + more).split(' ');
+      partialStamp = stamps.pop()!;
+      for (const stamp of stamps) delays.push((now - Number(stamp)) / 1_000);
+      text += more;
+      events += 1;
+    });
+    turns.push((nowUs() - from) / 1_000);
+    if (answer !== text || text.split(' ').length !== chunks + 1)
+      throw new Error('The answer is incomplete.');
+  };
+  await Promise.all(
+    chats.map(async (chat, i) => {
+      await new Promise((resolve) => setTimeout(resolve, (i / chats.length) * spreadMs));
+      for (let n = 0; n < turnsEach; n += 1) {
+        try {
+          await turn(chat);
+        } catch (error) {
+          if (failed === 0) console.error(`A turn failed: ${error}`);
+          failed += 1;
+        }
+      }
+    }),
+  );
+  const at = (times: number[], p: number): number =>
+    times.sort((a, b) => a - b)[Math.min(times.length - 1, Math.floor(times.length * p))] ?? Number.NaN;
+  return {
+    turns: turns.length,
+    failed,
+    turnP50: at(turns, 0.5),
+    firstP50: at(firsts, 0.5),
+    firstP99: at(firsts, 0.99),
+    delayP50: at(delays, 0.5),
+    delayP99: at(delays, 0.99),
+    events: events / turns.length,
+  };
+}
+
+async function close(): Promise<void> {
+  for (
+    let closing = chats.splice(0, OPENED_AT_ONCE);
+    closing.length > 0;
+    closing = chats.splice(0, OPENED_AT_ONCE)
+  ) {
+    await Promise.all(closing.map((chat) => chat.close()));
+  }
+}
+
+answerCommands<AppCommand>((command) => {
+  switch (command.cmd) {
+    case 'open':
+      return open(command);
+    case 'run':
+      return run(command);
+    case 'close':
+      return close();
+  }
+});

@@ -1,0 +1,60 @@
+// The contestant of the fabric: a chat server as one would write it without us. Fastify, the `openai` package and server-sent
+// events; the history of the conversations is in a Map.
+import type { AddressInfo } from 'node:net';
+import Fastify from 'fastify';
+import { OpenAI } from 'openai';
+import { answerCommands } from '../child.ts';
+
+type Message = { role: 'system' | 'user' | 'assistant'; content: string };
+
+/** As many turns as an agent of ours keeps by default. */
+const MAX_TURNS = 10;
+
+const client = new OpenAI({ apiKey: 'none', baseURL: process.argv[2]!, maxRetries: 0 });
+const histories = new Map<string, Message[]>();
+const app = Fastify({ keepAliveTimeout: 600_000 });
+
+app.post('/chat', async (request, reply) => {
+  const { conversation, message } = request.body as { conversation: string; message: string };
+  reply.hijack();
+  const { raw } = reply;
+  raw.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' });
+  const send = (event: object): boolean => raw.write(`data: ${JSON.stringify(event)}\n\n`);
+  const aborted = new AbortController();
+  raw.on('close', () => aborted.abort());
+  const history = histories.get(conversation) ?? [];
+  const user: Message = { role: 'user', content: message };
+  try {
+    const stream = await client.chat.completions.create(
+      {
+        model: 'bench',
+        messages: [{ role: 'system', content: 'Be brief.' }, ...history, user],
+        max_completion_tokens: 4_096,
+        stream: true,
+        stream_options: { include_usage: true },
+      },
+      { signal: aborted.signal },
+    );
+    let text = '';
+    let usage: unknown;
+    for await (const chunk of stream) {
+      usage = chunk.usage ?? usage;
+      const piece = chunk.choices[0]?.delta.content;
+      if (!piece) continue;
+      text += piece;
+      send({ type: 'text', text: piece });
+    }
+    history.push(user, { role: 'assistant', content: text });
+    histories.set(conversation, history.slice(-2 * MAX_TURNS));
+    send({ type: 'done', text, usage });
+  } catch (error) {
+    send({ type: 'error', message: String(error) });
+  }
+  raw.end();
+});
+
+const listening = app.listen({ port: 0, host: '127.0.0.1' });
+answerCommands(async () => {
+  await listening;
+  return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}/chat`;
+});

@@ -1,0 +1,295 @@
+// The application bench: whole chat turns through our fabric (sentinel, chat agent with a journal on disk, clients over the wire)
+// beside a plain server that keeps its histories in a Map. Both run at the same time, use one model server, and take turns.
+// Run: node bench/application.ts [--quick]
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { AppCommand, RunFigures } from './app/app-driver.ts';
+import type { ModelCommand } from './app/model-server.ts';
+import { Child } from './child.ts';
+import { type Contestant, cpuUs, OURS, ROOT, rssKb, start } from './contestants.ts';
+import { median } from './median.ts';
+
+const program = (name: string): string => fileURLToPath(new URL(`app/${name}.ts`, import.meta.url));
+
+export interface AppCell {
+  readonly conversations: number;
+  readonly chunks: number;
+  /** 0 for as fast as the model server can. */
+  readonly perSecond: number;
+  readonly turnsEach: number;
+  /** Time over which the conversations begin their turns, in ms. */
+  readonly spreadMs: number;
+  /** Number of runs of each contestant. */
+  readonly alternations: number;
+}
+
+export interface AppRow extends RunFigures {
+  /** CPU time of all server processes per turn, in us. */
+  readonly cpuUs: number;
+  /** Resident memory of all server processes after the run, in MB. */
+  readonly rssMb: number;
+  /** Maximum number of requests that were open at the model server at once. */
+  readonly peak: number;
+}
+
+/** The rows of each contestant; those with the same index belong to one alternation. */
+export interface AppRows {
+  readonly plain: AppRow[];
+  readonly fabric: AppRow[];
+}
+
+/** A contestant: its server processes and their users. */
+interface Server {
+  readonly kind: 'plain' | 'fabric';
+  readonly url: string;
+  readonly pids: readonly number[];
+  readonly users: Child<AppCommand>;
+}
+
+/** The contestants and their model server. Close it with `stop`. */
+export class ApplicationBench {
+  readonly #model = new Child<ModelCommand>(program('model-server'));
+  readonly #children: { stop(): void }[] = [this.#model];
+  readonly #directory: string;
+  #servers: readonly Server[] = [];
+  #agentExit: Promise<unknown> | undefined;
+
+  private constructor() {
+    mkdirSync(join(ROOT, '.fame'), { recursive: true });
+    this.#directory = mkdtempSync(join(ROOT, '.fame/bench-app-'));
+  }
+
+  static async start(): Promise<ApplicationBench> {
+    const bench = new ApplicationBench();
+    try {
+      const modelUrl = await bench.#model.request<string>({ cmd: 'url' });
+      bench.#servers = [await bench.#startPlain(modelUrl), await bench.#startFabric(modelUrl)];
+      return bench;
+    } catch (error) {
+      await bench.stop();
+      throw error;
+    }
+  }
+
+  async #startPlain(modelUrl: string): Promise<Server> {
+    const server = this.#child(new Child<'url'>(program('plain-server'), [modelUrl]));
+    return {
+      kind: 'plain',
+      url: await server.request<string>('url'),
+      pids: [server.pid],
+      users: this.#users(),
+    };
+  }
+
+  async #startFabric(modelUrl: string): Promise<Server> {
+    const env = { ...OURS.env, FAME_DATA_DIR: this.#directory };
+    const sentinel: Contestant = this.#child(await start({ ...OURS, env }));
+    const { url } = sentinel;
+    const agent: ChildProcess = spawn(process.execPath, [...agentFlags(), 'dist/fame.js', 'agent', 'chat'], {
+      cwd: ROOT,
+      env: {
+        ...process.env,
+        ...env,
+        FAME_DIRECT_ADMISSION_URL: url,
+        FAME_TOOLS: 'none',
+        OPENAI_API_KEY: 'none',
+        OPENAI_BASE_URL: modelUrl,
+        MODEL_NAME: 'bench',
+      },
+      stdio: ['ignore', 'ignore', process.env.BENCH_STDERR ? 'inherit' : 'ignore'],
+    });
+    this.#agentExit = once(agent, 'exit');
+    // A profile is written at a graceful exit.
+    this.#children.push({ stop: () => void agent.kill(process.env.BENCH_PROFILE ? 'SIGTERM' : 'SIGKILL') });
+    const users = this.#users();
+    await untilAttached(users, url);
+    return { kind: 'fabric', url, pids: [sentinel.pid, agent.pid!], users };
+  }
+
+  #users(): Child<AppCommand> {
+    return this.#child(new Child<AppCommand>(program('app-driver')));
+  }
+
+  #child<T extends { stop(): void }>(child: T): T {
+    this.#children.push(child);
+    return child;
+  }
+
+  /** Runs a cell with both contestants in turn. */
+  async run(cell: AppCell): Promise<AppRows> {
+    const { alternations, conversations, ...turns } = cell;
+    const rows: AppRows = { plain: [], fabric: [] };
+    for (let round = 0; round < alternations; round++) {
+      for (const server of round % 2 === 0 ? this.#servers : this.#servers.toReversed()) {
+        const { kind, url, pids, users } = server;
+        await users.request({ cmd: 'open', kind, url, conversations });
+        await this.#model.request({ cmd: 'resetPeak' });
+        const sum = (figure: (pid: number) => number): number =>
+          pids.reduce((total, pid) => total + figure(pid), 0);
+        const before = sum(cpuUs);
+        const figures = await users.request<RunFigures>({ cmd: 'run', ...turns });
+        const cpu = sum(cpuUs) - before;
+        const rssMb = sum(rssKb) / 1_024;
+        const peak = await this.#model.request<number>({ cmd: 'peak' });
+        await users.request({ cmd: 'close' });
+        rows[kind].push({ ...figures, cpuUs: cpu / Math.max(1, figures.turns), rssMb, peak });
+      }
+    }
+    return rows;
+  }
+
+  async stop(): Promise<void> {
+    for (const child of this.#children.toReversed()) child.stop();
+    await this.#agentExit;
+    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 10 });
+  }
+}
+
+/** `BENCH_PROFILE=DIRECTORY` writes a CPU profile of the agent there. */
+const agentFlags = (): string[] =>
+  process.env.BENCH_PROFILE ? ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`] : [];
+
+/** Waits until the agent serves its address. */
+async function untilAttached(users: Child<AppCommand>, url: string): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  for (;;) {
+    try {
+      await users.request({ cmd: 'open', kind: 'fabric', url, conversations: 1 });
+      await users.request({ cmd: 'close' });
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+/** Median of the ratios of fabric to plain, paired within one alternation. */
+export const ratioOf = ({ plain, fabric }: AppRows, figure: keyof AppRow): number =>
+  median(fabric.map((row, i) => row[figure] / plain[i]![figure]));
+/** Median of what the fabric adds to a figure, paired within one alternation. */
+export const addedOf = ({ plain, fabric }: AppRows, figure: keyof AppRow): number =>
+  median(fabric.map((row, i) => row[figure] - plain[i]![figure]));
+export const medianOf = (rows: readonly AppRow[], figure: keyof AppRow): number =>
+  median(rows.map((row) => row[figure]));
+
+/** Receives the figures. */
+export interface Report {
+  print(line: string): void;
+  goal(number: number, label: string, value: number, limit: number, unit: string, gate: number): void;
+}
+
+const PER_SECOND = 50;
+/** Goal 18: a model that sends 50 chunks/s, with the limit of the CPU time to plain. */
+const PACED_CELLS = [
+  { conversations: 1, chunks: 75, spreadMs: 0, alternations: 3, limit: 1.6 },
+  { conversations: 10, chunks: 75, spreadMs: 200, alternations: 4, limit: 1.4 },
+  { conversations: 100, chunks: 75, spreadMs: 1_000, alternations: 3, limit: 1 },
+  { conversations: 400, chunks: 125, spreadMs: 1_500, alternations: 2, limit: 0.9 },
+] as const;
+/** The short form of goals 18b and 19. */
+const QUICK_CELLS = [
+  { conversations: 10, chunks: 50, spreadMs: 200, alternations: 2, limit: 1.4 },
+  { conversations: 400, chunks: 75, spreadMs: 750, alternations: 1, limit: 0.9 },
+] as const;
+/** Goal 18b: as many turns as an agent runs at once. */
+const MANY = {
+  conversations: 2_000,
+  chunks: 24,
+  perSecond: 4,
+  turnsEach: 1,
+  spreadMs: 3_000,
+  alternations: 1,
+};
+/** Goal 17: a model as fast as it can be, with the limit of the CPU time to plain. */
+const FAST_CELLS = [
+  { conversations: 1, turnsEach: 40, limit: 1.2 },
+  { conversations: 16, turnsEach: 8, limit: 0.8 },
+  { conversations: 128, turnsEach: 2, limit: 0.7 },
+] as const;
+const FAST = { chunks: 200, perSecond: 0, spreadMs: 0, alternations: 5 };
+
+/** Measures goals 17 to 19, or 18b and 19 briefly. Only 18b and 19 count; the others are printed beside their goals. */
+export async function measureApplication(report: Report, quick: boolean): Promise<Record<string, AppRows>> {
+  const bench = await ApplicationBench.start();
+  const results: Record<string, AppRows> = {};
+  const run = async (name: string, cell: AppCell): Promise<AppRows> => {
+    const rows = await bench.run(cell);
+    results[name] = rows;
+    printCell(report, name, rows);
+    return rows;
+  };
+  try {
+    // Compiles the code of all processes.
+    await bench.run({ ...FAST, conversations: 16, turnsEach: quick ? 4 : 10, alternations: 1 });
+    for (const { limit, ...cell } of quick ? QUICK_CELLS : PACED_CELLS) {
+      const { conversations } = cell;
+      const name = `${conversations} at ${PER_SECOND}/s`;
+      const rows = await run(name, { ...cell, perSecond: PER_SECOND, turnsEach: 1 });
+      printFigure(report, `18   CPU, ${name}, to plain`, ratioOf(rows, 'cpuUs'), limit);
+      if (conversations === 10) recordDelay(report, rows);
+      if (conversations < 400) continue;
+      printFigure(report, `18c  memory, ${name}, to plain`, ratioOf(rows, 'rssMb'), 1.2);
+      recordPlaces(report, rows, conversations);
+    }
+    if (quick) return results;
+    recordPlaces(report, await run(`${MANY.conversations} at ${MANY.perSecond}/s`, MANY), MANY.conversations);
+    for (const { limit, ...cell } of FAST_CELLS) {
+      const name = `${cell.conversations} at any speed`;
+      const rows = await run(name, { ...FAST, ...cell });
+      printFigure(report, `17   CPU of a turn, ${name}, to plain`, ratioOf(rows, 'cpuUs'), limit);
+      if (cell.conversations === 1) {
+        printFigure(report, `17   p50 of a turn, ${name}, beyond plain`, addedOf(rows, 'turnP50'), 2, 'ms');
+      }
+    }
+    return results;
+  } finally {
+    await bench.stop();
+  }
+}
+
+const ms = (value: number): string => `${value.toFixed(1)} ms`;
+
+function printCell({ print }: Report, name: string, rows: AppRows): void {
+  for (const kind of ['plain', 'fabric'] as const) {
+    const at = (figure: keyof AppRow): number => medianOf(rows[kind], figure);
+    print(
+      `${(kind === 'plain' ? `turns, ${name}` : '').padEnd(22)} ${kind.padEnd(6)} ${at('cpuUs').toFixed(0)} us CPU/turn | turn ${ms(at('turnP50'))} | first text ${ms(at('firstP50'))}, p99 ${ms(at('firstP99'))} | chunk ${ms(at('delayP50'))}, p99 ${ms(at('delayP99'))} | ${at('events').toFixed(0)} events | ${at('peak')} at once | ${at('rssMb').toFixed(0)} MB`,
+    );
+  }
+}
+
+/** Prints a figure whose goal does not count yet. */
+function printFigure({ print }: Report, label: string, value: number, limit: number, unit = 'x'): void {
+  print(`  figure   ${label.padEnd(57)} ${value.toFixed(2).padStart(9)}${unit}  (goal <= ${limit}${unit})`);
+}
+
+/** Goal 19. */
+function recordDelay({ goal }: Report, rows: AppRows): void {
+  goal(19, 'delay added to a chunk, p50, 10 at 50/s', addedOf(rows, 'delayP50'), 3, 'ms', 12);
+  goal(19, 'delay added to a chunk, p99, 10 at 50/s', addedOf(rows, 'delayP99'), 15, 'ms', 40);
+  goal(19, 'delay added to the first chunk, p50, 10 at 50/s', addedOf(rows, 'firstP50'), 5, 'ms', 15);
+}
+
+/** Goal 18b. */
+function recordPlaces({ goal }: Report, { plain, fabric }: AppRows, conversations: number): void {
+  const failed = fabric.reduce((sum, row) => sum + row.failed, 0);
+  goal(18, `18b: failed turns, ${conversations} at once`, failed, 0, '', 0);
+  const waiting = Math.max(...fabric.map(({ peak }) => conversations - peak));
+  goal(18, `18b: turns that wait for a place, ${conversations} at once`, waiting, 0, '', 0);
+  const first = ratioOf({ plain, fabric }, 'firstP50');
+  goal(18, `18b: p50 of the first chunk, ${conversations} at once, to plain`, first, 2, 'x', 8);
+}
+
+if (import.meta.main) {
+  const from = performance.now();
+  const goal: Report['goal'] = (number, label, value, limit, unit) =>
+    console.log(
+      `  goal ${number}  ${label.padEnd(58)} ${value.toFixed(2).padStart(8)}${unit}  (<= ${limit}${unit}) ${value <= limit ? 'met' : 'MISSED'}`,
+    );
+  await measureApplication({ print: console.log, goal }, process.argv.includes('--quick'));
+  console.log(`in ${((performance.now() - from) / 1_000).toFixed(0)} s`);
+}
