@@ -49,6 +49,47 @@ async function fill(): Promise<{ host: ConversationHost; store: SqliteStore }> {
   return { host, store };
 }
 
+test('shows where a fork comes from, and the messages that it started with', async () => {
+  const { host, store } = await fill();
+  await host.fork({ conversationId: 'c1', at: 'Hi', id: 'c2\u001b', callId: 'f' });
+  expect((await run('show c2\u001b')).out).toBe(
+    `c2␛ at chat@fame.fabric: open, 0 turns, 0 model calls, 0 tokens, forked from c1 at turn Hi
+
+S> Be kind.
+
+   [started with 2 messages]
+Q> Hi
+A> Hello
+   there ␛[31mred
+`,
+  );
+  const options = { systemPrompt: '', maxHistoryLength: 10, turnPolicy: 'queue' as const };
+  const call = { id: 'a', type: 'function' as const, function: { name: 'look', arguments: '{}' } };
+  await host.start({
+    id: 'c3',
+    callId: 's',
+    options,
+    messages: [
+      { role: 'user', content: 'Look.\nNow.' },
+      { role: 'assistant', content: null, tool_calls: [call] },
+      { role: 'tool', tool_call_id: 'a', content: 'secret' },
+      { role: 'assistant', content: 'Seen.' },
+    ],
+  });
+  expect((await run('show c3')).out).toContain(`
+   [started with 4 messages]
+Q> Look.
+   Now.
+   [tool look]
+A> Seen.
+`);
+  expect(JSON.parse((await run('ls', true)).out)).toContainEqual(
+    expect.objectContaining({ id: 'c2\u001b', forkedFrom: { conversationId: 'c1', turnId: 'Hi' } }),
+  );
+  await host.close();
+  await store.close();
+});
+
 test('lists, shows, exports and removes while an agent runs', async () => {
   const { host, store } = await fill();
   const listed = await run('ls');

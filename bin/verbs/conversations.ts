@@ -216,12 +216,30 @@ function tableOf(conversations: readonly ListedConversation[], inTrash: boolean)
 const stateText = (state: ListedConversation['state']): string => (state === 'working' ? 'open' : state);
 
 function transcriptOf(shown: ShownConversation): string {
-  const { id, agent, state, turns, modelCalls, tokens, options, transcript, trashedAt } = shown;
+  const { id, agent, state, turns, modelCalls, tokens, options, transcript, trashedAt, forkedFrom } = shown;
   const counts = [countText(turns, 'turn'), countText(modelCalls, 'model call'), countText(tokens, 'token')];
   const trash = trashedAt === undefined ? [] : [`in the trash since ${trashedAt}`];
-  const head = escapeLine(`${id} at ${agent}: ${[stateText(state), ...counts, ...trash].join(', ')}`);
+  const fork = forkedFrom ? [`forked from ${forkedFrom.conversationId} at turn ${forkedFrom.turnId}`] : [];
+  const facts = [stateText(state), ...counts, ...fork, ...trash];
+  const head = escapeLine(`${id} at ${agent}: ${facts.join(', ')}`);
   const system = options.systemPrompt === '' ? [] : [indent('S> ', options.systemPrompt)];
-  return [head, ...system, ...transcript.map(turnText)].join('\n\n');
+  const start = startText(shown.messages);
+  return [head, ...system, ...start, ...transcript.map(turnText)].join('\n\n');
+}
+
+/** The messages that the conversation started with, as one paragraph. Results of tools are left out, as in turns. */
+function startText(messages: ShownConversation['messages']): string[] {
+  if (messages.length === 0) return [];
+  const lines = [`   [started with ${countText(messages.length, 'message')}]`];
+  for (const message of messages) {
+    if (message.role === 'tool') continue;
+    if (message.content) lines.push(indent(message.role === 'user' ? 'Q> ' : 'A> ', message.content));
+    if (message.role !== 'assistant') continue;
+    for (const { function: tool } of message.tool_calls ?? []) {
+      lines.push(`   [tool ${escapeLine(tool.name)}]`);
+    }
+  }
+  return [lines.join('\n')];
 }
 
 function turnText({ user, text, tools, state, error, resumes }: ShownTurn): string {

@@ -25,6 +25,7 @@ import type { FailedTurnRule } from '../turn/history.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
 import { EndWaiters } from './end-waiters.ts';
+import { startOfFork } from './fork.ts';
 import { Inbox, type InboxEntry, type InboxOptions, superseded } from './inbox.ts';
 import { acceptedOf, type Bodies } from './journal.ts';
 import { LiveTurn, TurnReleased } from './live-turn.ts';
@@ -72,6 +73,15 @@ export interface StartRequest {
   callId: string;
   /** Id of the principal that starts it. @default 'local' */
   principal?: string | undefined;
+  /** Messages that the history begins with. @default none */
+  messages?: readonly ModelMessage[] | undefined;
+}
+
+export interface ForkRequest extends Omit<StartRequest, 'options' | 'messages'> {
+  /** The origin. */
+  conversationId: string;
+  /** The last turn to take over; it has ended. */
+  at: string;
 }
 
 export interface TurnRequest {
@@ -172,22 +182,42 @@ export class ConversationHost {
   }
 
   /** @throws {CONVERSATION_EXISTS} when another call started one with that id @throws {PARAMS_INVALID} */
-  async start({ id, options, callId, principal }: StartRequest): Promise<ConversationView> {
-    mustBeText(id);
-    const body: Bodies['conversation_started'] = {
+  async start({ options, messages = [], ...request }: StartRequest): Promise<ConversationView> {
+    return this.#create(request, {
       system_prompt: options.systemPrompt,
       max_history_length: options.maxHistoryLength,
       turn_policy: options.turnPolicy,
       ...(options.payload ? { payload: options.payload } : {}),
-    };
+      ...(messages.length > 0 ? { messages } : {}),
+    });
+  }
+
+  /**
+   * Starts a conversation with the settings of another one and with its history up to one of its turns. Later turns of either do
+   * not affect the other.
+   * @throws {CONVERSATION_UNKNOWN | TURN_UNKNOWN} @throws {PARAMS_INVALID} while the turn is open
+   * @throws {CONVERSATION_EXISTS} when another call started one with that id
+   */
+  async fork({ conversationId, at, ...request }: ForkRequest): Promise<ConversationView> {
+    const { turn } = await this.#peek(conversationId, at);
+    return this.#create(request, await startOfFork(this.#store, conversationId, turn));
+  }
+
+  async #create(
+    { id, callId, principal }: Pick<StartRequest, 'id' | 'callId' | 'principal'>,
+    body: Bodies['conversation_started'],
+  ): Promise<ConversationView> {
+    mustBeText(id);
     const totals: Totals = { usage: noUsage(), spent: noSpending(), cost: this.#budget.noCost };
+    const { forked_from: from } = body;
     const { created, record } = await this.#store.create({
       id,
       agent: this.#agent,
       startCallId: callId,
       principal,
-      historyTurns: options.maxHistoryLength,
+      historyTurns: body.max_history_length,
       totals: { ...totals },
+      forkedFrom: from && { conversationId: from.conversation_id, turnId: from.turn_id },
       started: { kind: 'conversation_started', at: this.#clock.now(), body: { ...body } },
     });
     if (!created && !(record.startCallId === callId && record.agent === this.#agent)) {

@@ -1,11 +1,17 @@
 // The functions behind `fame conversations`: list conversations, show a transcript, export a journal, remove and restore a
 // conversation, sweep. They work on the store, so no agent has to run.
 import { FabricError } from '@fame-fabric/shared';
-import type { Usage } from '../model/model.ts';
-import type { ConversationRecord, ConversationStore, JournalEvent, TurnState } from '../store/store.ts';
+import type { ModelMessage, Usage } from '../model/model.ts';
+import type {
+  ConversationRecord,
+  ConversationStore,
+  ForkPoint,
+  JournalEvent,
+  TurnState,
+} from '../store/store.ts';
 import { sweepPages } from '../store/sweeper.ts';
 import type { ConversationOptions, OutcomeFault, TurnOutcome } from './conversation.ts';
-import { acceptedOf, optionsOfStart, outcomeOf } from './journal.ts';
+import { acceptedOf, bodyOf, optionsOfStart, outcomeOf } from './journal.ts';
 import type { Spending } from './spending.ts';
 import { textSoFar } from './turn-report.ts';
 
@@ -26,6 +32,8 @@ export interface ListedConversation {
   usd: number;
   /** ISO 8601; absent if it is not in the trash. */
   trashedAt?: string;
+  /** The turn that a fork was made at. Its conversation may be gone. */
+  forkedFrom?: ForkPoint;
 }
 
 /** Turn in the output of `fame conversations show`. */
@@ -46,6 +54,8 @@ export interface ShownTurn {
 
 export interface ShownConversation extends ListedConversation {
   options: ConversationOptions;
+  /** Messages that the history begins with. */
+  messages: readonly ModelMessage[];
   transcript: ShownTurn[];
 }
 
@@ -83,17 +93,22 @@ export async function listConversations(
 export async function showConversation(store: ConversationStore, id: string): Promise<ShownConversation> {
   const record = (await store.record(id)) ?? (await store.record(id, { inTrash: true }));
   if (!record) throw unknown(id);
-  let options: ConversationOptions | undefined;
+  let started: JournalEvent | undefined;
   const turns = new Map<string, JournalEvent[]>();
   for await (const event of journalOf(store, id)) {
-    if (event.kind === 'conversation_started') options = optionsOfStart(event);
+    started ??= event;
     if (event.turnId === undefined) continue;
     const events = turns.get(event.turnId);
     if (events) events.push(event);
     else turns.set(event.turnId, [event]);
   }
-  if (!options) throw unknown(id);
-  return { ...listedOf(record), options, transcript: [...turns.values()].map(showTurn) };
+  if (!started) throw unknown(id);
+  return {
+    ...listedOf(record),
+    options: optionsOfStart(started),
+    messages: bodyOf(started, 'conversation_started').messages ?? [],
+    transcript: [...turns.values()].map(showTurn),
+  };
 }
 
 /** Yields every event of a conversation as a line of JSON, in order. @throws {CONVERSATION_UNKNOWN} */
@@ -179,6 +194,7 @@ function listedOf(record: ConversationRecord): ListedConversation {
     modelCalls: spent?.calls ?? 0,
     usd: spent?.usd ?? 0,
     ...(record.trashedAt > 0 ? { trashedAt: new Date(record.trashedAt).toISOString() } : {}),
+    ...(record.forkedFrom ? { forkedFrom: record.forkedFrom } : {}),
   };
 }
 

@@ -34,6 +34,12 @@ export interface Bodies {
     turn_policy: ConversationOptions['turnPolicy'];
     /** Further start parameters. */
     payload?: EventBody;
+    /** Messages before the first turn; they begin the history. */
+    messages?: readonly ModelMessage[];
+    /** State of the runner for the first turn. */
+    state?: unknown;
+    /** The last turn whose history a fork took over. */
+    forked_from?: { conversation_id: string; turn_id: string };
   };
   turn_accepted: {
     user_message: string;
@@ -273,8 +279,8 @@ export function viewOf(event: JournalEvent): ConversationEvent | undefined {
   }
 }
 
-/** The runner's `state` after the last turn that ended. */
-export function runnerStateOf(history: readonly (readonly JournalEvent[])[]): unknown {
+/** The runner's `state` after the last turn of the history, or the one that the conversation started with. */
+export function runnerStateOf(started: JournalEvent, history: readonly (readonly JournalEvent[])[]): unknown {
   const last = history.at(-1)?.at(-1);
-  return last && bodyOf(last, 'turn_completed').state;
+  return last ? bodyOf(last, 'turn_completed').state : bodyOf(started, 'conversation_started').state;
 }

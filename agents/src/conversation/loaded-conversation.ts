@@ -11,7 +11,7 @@ import {
 } from '../store/store.ts';
 import { History } from '../turn/history.ts';
 import type { ConversationOptions } from './conversation.ts';
-import { acceptedOf, Journal, optionsOfStart, outcomeOf, runnerStateOf, viewOf } from './journal.ts';
+import { acceptedOf, bodyOf, Journal, optionsOfStart, outcomeOf, runnerStateOf, viewOf } from './journal.ts';
 import { LiveTurn } from './live-turn.ts';
 import { addToHistory, type RecordedTurn, recordedTurn } from './recorded-turn.ts';
 import type { Spending } from './spending.ts';
@@ -53,7 +53,7 @@ export class Conversation {
     this.journal = new Journal(store, { id: this.id, fence, lastSeq: record.lastSeq, leaseMs, clock });
     this.totals = structuredClone(record.totals) as unknown as Totals;
     this.history = historyOf(started, acquired.history, of.maxWindowTokens);
-    this.runnerState = runnerStateOf(acquired.history);
+    this.runnerState = runnerStateOf(started, acquired.history);
     for (const events of acquired.open) {
       const turn = turnOf(events, clock, recordedTurn(events));
       this.turns.set(turn.id, turn);
@@ -95,6 +95,7 @@ export function historyOf(
     maxTurns: maxHistoryLength,
     maxTokens,
   });
+  history.addStart(bodyOf(started, 'conversation_started').messages ?? []);
   for (const events of turns) addToHistory(history, events);
   return history;
 }

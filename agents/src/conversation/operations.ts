@@ -13,6 +13,7 @@ import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
 import { type Operation, type OperationContext, operation } from '../agent/operation.ts';
 import { taskQueryParams, taskSendParams } from '../agent/tasks/task-methods.ts';
+import type { ModelMessage } from '../model/model.ts';
 import { newestThatFit } from '../turn/newest-that-fit.ts';
 import {
   CONVERSATION_LIMITS,
@@ -22,6 +23,7 @@ import {
 } from './conversation.ts';
 import type { ConversationHost } from './host.ts';
 import type { LiveTurn } from './live-turn.ts';
+import { messagesOf } from './start-messages.ts';
 import {
   conversationId,
   optionsOf,
@@ -68,6 +70,7 @@ export function conversationOperations(
       historyLength?: number | null | undefined;
       sessionId?: string | null | undefined;
       history: Message[];
+      messages?: ModelMessage[];
     },
     context: OperationContext,
   ): Promise<Task> => {
@@ -75,8 +78,9 @@ export function conversationOperations(
     const received = options.received?.(context);
     const settings = optionsOf({ ...given, ...received }, more.historyLength, options.defaults);
     const principal = (await context.caller)?.principal ?? ANONYMOUS.id;
-    const view = await host.start({ id, callId, principal, options: settings });
-    const task = { sessionId: more.sessionId, history: more.history };
+    const { messages, sessionId, history } = more;
+    const view = await host.start({ id, callId, principal, options: settings, messages });
+    const task = { sessionId, history };
     const userMessage = options.opening?.(settings.payload ?? {});
     if (userMessage === undefined) return taskOf(view, task);
     const turn = await host.turn({ conversationId: id, userMessage, turnId: `start-${callId}` });
@@ -107,7 +111,22 @@ export function conversationOperations(
       run(params, context) {
         const given = { ...params.payload, ...definedOf(params) } as StartPayload;
         const { historyLength, sessionId } = params;
-        return start(params.id ?? context.callId, given, { historyLength, sessionId, history: [] }, context);
+        const messages = messagesOf(params.messages ?? []);
+        const more = { historyLength, sessionId, history: [], messages };
+        return start(params.id ?? context.callId, given, more, context);
+      },
+    }),
+    fork: operation({
+      immediate,
+      description:
+        'Starts a conversation with the history of another one up to one of its turns, and answers with its task.',
+      params: z.object({ conversation_id: conversationId, at: turnId, id: conversationId.nullish() }),
+      async run({ conversation_id, at, id }, context) {
+        const { callId } = context;
+        const principal = (await context.caller)?.principal ?? ANONYMOUS.id;
+        return taskOf(
+          await host.fork({ conversationId: conversation_id, at, id: id ?? callId, callId, principal }),
+        );
       },
     }),
     run_turn: operation({

@@ -12,6 +12,7 @@ import type { ModelMessage } from '../model/model.ts';
 import { OPENING_REQUEST } from '../turn/history.ts';
 import { CONVERSATION_LIMITS, type ConversationOptions } from './conversation.ts';
 import type { ConversationView } from './host.ts';
+import { startMessages } from './start-messages.ts';
 
 const { maxIdChars, maxSystemPromptChars, maxHistoryLength } = CONVERSATION_LIMITS;
 
@@ -30,6 +31,7 @@ export const startTaskParams = z.object({
   id: conversationId.nullish(),
   payload: payload.nullish(),
   ...settings,
+  messages: startMessages.nullish(),
   historyLength: z.int().min(0).max(maxHistoryLength).nullish(),
   sessionId: z.string().max(maxIdChars).nullish(),
 });

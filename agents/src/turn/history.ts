@@ -70,7 +70,26 @@ export class History {
   add(messages: readonly ModelMessage[]): void {
     const fault = transcriptFault(messages);
     if (fault) throw new Error(`The turn cannot be added to the history: ${fault}.`);
-    const turn = closeCalls(messages);
+    this.#push(closeCalls(messages));
+  }
+
+  /**
+   * Adds the messages that a conversation starts with, split into turns at each message of the user that follows one of another
+   * role. The first turn may begin with the assistant.
+   */
+  addStart(messages: readonly ModelMessage[]): void {
+    let turn: ModelMessage[] = [];
+    for (const [i, message] of messages.entries()) {
+      if (message.role === 'user' && i > 0 && messages[i - 1]!.role !== 'user') {
+        this.#push(turn);
+        turn = [];
+      }
+      turn.push(message);
+    }
+    if (turn.length > 0) this.#push(turn);
+  }
+
+  #push(turn: readonly ModelMessage[]): void {
     this.#turns.push(turn);
     this.#chars += charsOf(turn);
     if (this.#turns.length <= this.#maxTurns) return;

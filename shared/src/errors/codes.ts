@@ -241,6 +241,12 @@ export const ERRORS = Object.freeze({
     'A turn id was used again with a different message.',
     'Give each message its own turn id.',
   ),
+  TURN_UNKNOWN: entry(
+    'conversation',
+    false,
+    'The conversation has no turn with that id.',
+    'Check the id of the turn.',
+  ),
   TURN_TIMEOUT: entry(
     'turn',
     true,
