@@ -28,6 +28,8 @@ export interface ChatAgentOptions
   description?: string | undefined;
   /** The model that answers. Give this, or `turns`. */
   model?: ChatModel | undefined;
+  /** Names of models that callers may choose beside `model`, on the same server. @default none */
+  models?: readonly string[] | undefined;
   /** Tools that the model may call. */
   tools?: ToolSet | undefined;
   /** Runs the turns instead of the plain chat loop. */
@@ -64,17 +66,18 @@ export class ChatAgent extends DeclaredAgent {
 
   #host({ clock, log }: ServeOptions, link?: AgentLink): ConversationHost {
     const agent = this.#options.address ?? CHAT_ADDRESS;
-    return new ConversationHost(
+    const host: ConversationHost = new ConversationHost(
       {
         runner: this.#turns,
         store: this.#store,
         agent,
         clock,
         log: log?.with({ agent }),
-        onRecovered: link && ((turn) => answerLate(link, turn, log ?? silentLog)),
+        onRecovered: link && ((turn) => void answerLate(host, link, turn, log ?? silentLog)),
       },
       this.#options,
     );
+    return host;
   }
 
   // Each serving has its own host and declaration.
@@ -100,11 +103,14 @@ export class ChatAgent extends DeclaredAgent {
         ...conversationOperations(host, { defaults, opening, received }),
         describe: operation({
           immediate: true,
-          description: 'Returns the model that answers, and the default settings of a conversation.',
+          description:
+            'Returns the model that answers, the models and options that a turn may choose, and the default settings of a conversation.',
           params: z.object({}),
           run: () => ({
             address,
             model: this.#turns.modelName,
+            models: this.#turns.accepts?.models ?? [this.#turns.modelName],
+            options: this.#turns.accepts?.takes ?? [],
             offline: this.#turns.modelName === 'offline',
             system_prompt: defaults.systemPrompt,
             max_history_length: defaults.maxHistoryLength,
@@ -120,21 +126,28 @@ export class ChatAgent extends DeclaredAgent {
 
 // The caller of a turn that an earlier process accepted may still be waiting. The reader of a stream gets no answer here: it
 // already has part of the text and asks again for the rest.
-function answerLate(link: AgentLink, turn: RecoveredTurn, log: Logger): void {
-  const { replyTo, callId: corrId, isStream } = turn.answerTo;
+async function answerLate(
+  host: ConversationHost,
+  link: AgentLink,
+  { conversationId, turnId, answerTo, outcome }: RecoveredTurn,
+  log: Logger,
+): Promise<void> {
+  const { replyTo, callId: corrId, isStream, answer: form } = answerTo;
   if (isStream) return;
   try {
-    const { outcome } = turn;
-    const done = outcome.state === 'completed';
-    const answer = done ? rpcResult(corrId, outcome.text) : rpcError(corrId, errorOfFault(outcome.error));
+    const answer =
+      form === 'outcome'
+        ? rpcResult(corrId, await host.report(conversationId, turnId))
+        : outcome.state === 'completed'
+          ? rpcResult(corrId, outcome.text)
+          : rpcError(corrId, errorOfFault(outcome.error));
     link.send(replyTo, answer, { corrId });
   } catch (error) {
-    const { conversationId, turnId } = turn;
     log.debug('the caller of a recovered turn could not be answered', { conversationId, turnId, error });
   }
 }
 
-function runnerOf({ model, tools, maxSteps, maxAnswerTokens }: ChatAgentOptions): TurnRunner {
+function runnerOf({ model, models, tools, maxSteps, maxAnswerTokens }: ChatAgentOptions): TurnRunner {
   if (!model) throw new TypeError('A chat agent needs `model` or `turns`, and neither is set.');
-  return new ChatTurns({ model, tools, maxSteps, maxAnswerTokens });
+  return new ChatTurns({ model, models, tools, maxSteps, maxAnswerTokens });
 }

@@ -18,6 +18,15 @@ export const CONVERSATION_LIMITS = Object.freeze({
   maxTurnChars: 65_536,
   /** Longest piece of text in one event. */
   maxTextEventChars: 16_384,
+  /** Maximum number of tools of the caller in one turn, of their calls and of results. */
+  maxTools: 128,
+  /** Maximum size of the tools of the caller as JSON. */
+  maxToolsChars: 65_536,
+  /** Maximum size of `response_format` as JSON. */
+  maxFormatChars: 65_536,
+  /** Longest result of a call of the caller, and of all results of a turn together. */
+  maxToolResultChars: 65_536,
+  maxToolResultsChars: 196_608,
   /** Longest arguments in a `tool_call` event; longer ones are left out. */
   maxToolArgsChars: MAX_SHOWN_ARGUMENT_CHARS,
 });

@@ -25,7 +25,7 @@ export async function startOfFork(
   const { messages: _messages, state: _state, ...settings } = bodyOf(started, 'conversation_started');
   return {
     ...settings,
-    messages: historyOf(started, turns).turns.flat(),
+    messages: historyOf(started, turns).messages,
     ...(state === undefined ? {} : { state }),
     forked_from: { conversation_id: conversationId, turn_id: turn.turnId },
   };

@@ -1,6 +1,7 @@
 // Hosts the conversations of an agent: one outcome for each turn id, one turn at a time in each conversation, every queue
 // bounded, everything durable before it is shown. The runner decides what a turn does (`turn/turn.ts`), `turn-run.ts` carries it
 // out, and the agent decides which callers it serves.
+import { isDeepStrictEqual } from 'node:util';
 import {
   type Clock,
   FabricError,
@@ -21,8 +22,11 @@ import {
   type Peek,
   type StoredState,
 } from '../store/store.ts';
+import { resultsFault } from '../turn/foreign-calls.ts';
 import type { FailedTurnRule } from '../turn/history.ts';
+import { checkOptions, NO_OPTIONS } from '../turn/option-bounds.ts';
 import type { TurnRunner } from '../turn/turn.ts';
+import type { ToolResult, TurnOptions } from '../turn/turn-options.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
 import { EndWaiters } from './end-waiters.ts';
 import { startOfFork } from './fork.ts';
@@ -33,6 +37,7 @@ import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conv
 import { LoadedConversations, unknownConversation } from './loaded-conversations.ts';
 import { Recovery } from './recovery.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
+import { type TurnReport, turnReport } from './turn-report.ts';
 import { TurnRun } from './turn-run.ts';
 
 export interface HostDeps {
@@ -89,14 +94,27 @@ export interface TurnRequest {
   userMessage: string;
   /** A repeated id is the same turn. */
   turnId: string;
+  options?: TurnOptions | undefined;
+  /** Results of the calls that the turn before handed to the caller. */
+  toolResults?: readonly ToolResult[] | undefined;
   /** Receiver of the answer if this process dies first. */
-  answerTo?: { replyTo: string; callId: string; isStream: boolean };
+  answerTo?: AnswerTo;
+}
+
+/** Form of an answer other than the text of the turn: the report of the turn. */
+export type Answer = 'outcome';
+
+export interface AnswerTo {
+  replyTo: string;
+  callId: string;
+  isStream: boolean;
+  answer?: Answer;
 }
 
 export interface RecoveredTurn {
   conversationId: string;
   turnId: string;
-  answerTo: { replyTo: string; callId: string; isStream: boolean };
+  answerTo: AnswerTo;
   outcome: TurnOutcome;
 }
 
@@ -241,7 +259,7 @@ export class ConversationHost {
     mustBeText(id, turnId);
     const held = this.#conversations.get(id);
     const live = held?.turns.get(turnId);
-    if (live) return sameMessage(live, request);
+    if (live) return sameRequest(live, request);
     const isReady = held && held.open.length === 0 && held.phase === 'open';
     if (isReady && held.journal.failure === undefined) {
       // The fast path: the conversation is idle and in memory. The store refuses the turn if its id exists or if another process
@@ -249,16 +267,17 @@ export class ConversationHost {
       try {
         return await this.#accept(held, request);
       } catch (error) {
-        if (!isFabricError(error, 'STORE_CONFLICT')) throw error;
+        // The results may answer calls that another process has recorded.
+        if (!isFabricError(error, 'STORE_CONFLICT') && !isFabricError(error, 'PARAMS_INVALID')) throw error;
       }
     }
     const peek = await this.#peek(id, turnId);
     if (peek.turn && peek.turn.state !== 'open')
-      return sameMessage(await this.#endedTurn(id, turnId), request);
+      return sameRequest(await this.#endedTurn(id, turnId), request);
     if (isEndedState(peek.state)) throw unknownConversation();
     const conversation = await this.#conversations.current(id, peek.epoch);
     const known = conversation.turns.get(turnId);
-    if (known) return sameMessage(known, request);
+    if (known) return sameRequest(known, request);
     // A refused append would break the journal for the turns that run in this conversation: their numbers follow.
     if (peek.isFull && conversation.open.length > 0) {
       throw new FabricError(
@@ -272,20 +291,24 @@ export class ConversationHost {
   async #accept(conversation: Conversation, request: TurnRequest): Promise<LiveTurn> {
     this.#mustBeOpen();
     if (conversation.phase !== 'open') throw unknownConversation();
-    const { userMessage, turnId } = request;
+    const { userMessage, turnId, options = {}, toolResults = [] } = request;
     const { turnPolicy } = conversation.options;
+    this.#checkInput(conversation, options, toolResults);
     this.#inbox.check(conversation.id, turnPolicy);
     const acceptedAt = this.#clock.monotonic();
     const deadline = acceptedAt + this.#turnTimeoutMs;
-    const turn = new LiveTurn({ id: turnId, userMessage, acceptedAt, deadline });
+    const turn = new LiveTurn({ id: turnId, userMessage, options, toolResults, acceptedAt, deadline });
     conversation.turns.set(turnId, turn);
-    const { replyTo = '', callId = '', isStream = false } = request.answerTo ?? {};
+    const { replyTo = '', callId = '', isStream = false, answer } = request.answerTo ?? {};
     const body = {
       user_message: userMessage,
       reply_to: replyTo,
       corr_id: callId,
       stream: isStream,
+      ...(answer ? { answer } : {}),
       deadline: this.#clock.now() + this.#turnTimeoutMs,
+      ...(Object.keys(options).length > 0 ? { options } : {}),
+      ...(toolResults.length > 0 ? { tool_results: toolResults } : {}),
     };
     // The turn starts while its acceptance is written: its own entries follow in the same journal, so one commit serves both.
     const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, body }]);
@@ -299,6 +322,20 @@ export class ConversationHost {
       throw error;
     }
     return turn;
+  }
+
+  // A turn that waits for another one is checked again when it runs: that one may call tools of the caller.
+  #checkInput(conversation: Conversation, options: TurnOptions, results: readonly ToolResult[]): void {
+    checkOptions(options, this.#runner.accepts ?? NO_OPTIONS);
+    if (options.tools?.length && conversation.options.maxHistoryLength === 0) {
+      throw new FabricError(
+        'PARAMS_INVALID',
+        'options.tools: The conversation has max_history_length 0, so the next turn could not bring the results of calls.',
+      );
+    }
+    if (conversation.open.length > 0) return;
+    const fault = resultsFault(conversation.history.openCalls, results);
+    if (fault) throw fault;
   }
 
   /**
@@ -377,7 +414,7 @@ export class ConversationHost {
     await this.#peek(id);
     const [started] = await this.#store.read(id, { limit: 1 });
     if (!started) throw unknownConversation();
-    return historyOf(started, await this.#store.history(id)).turns.flat();
+    return historyOf(started, await this.#store.history(id)).messages;
   }
 
   /** Loads conversations with open turns that no process holds. Resolves when their turns have been started. */
@@ -463,12 +500,12 @@ export class ConversationHost {
   }
 
   #resume(conversation: Conversation, turn: LiveTurn, events: readonly JournalEvent[]): void {
-    const { reply_to: replyTo, corr_id: callId, stream: isStream } = acceptedOf(events);
+    const { reply_to: replyTo, corr_id: callId, stream: isStream, answer } = acceptedOf(events);
     const { id: conversationId } = conversation;
     void turn.outcome.then((outcome) => {
       // A released turn is answered by the process that continues it.
       if (replyTo === '' || turn.isReleased) return;
-      const answerTo = { replyTo, callId, isStream };
+      const answerTo = { replyTo, callId, isStream, ...(answer ? { answer } : {}) };
       this.#onRecovered?.({ conversationId, turnId: turn.id, answerTo, outcome });
     });
     this.#put(conversation, turn, 'queue');
@@ -484,7 +521,16 @@ export class ConversationHost {
     return reading;
   }
 
+  /** Returns the report of a turn. @throws {CONVERSATION_UNKNOWN} */
+  async report(conversationId: string, turnId: string): Promise<TurnReport> {
+    return turnReport(conversationId, await this.#eventsOf(conversationId, turnId));
+  }
+
   async #readEndedTurn(conversationId: string, turnId: string): Promise<LiveTurn> {
+    return turnOf(await this.#eventsOf(conversationId, turnId), this.#clock);
+  }
+
+  async #eventsOf(conversationId: string, turnId: string): Promise<readonly JournalEvent[]> {
     const events: JournalEvent[] = [];
     for (let after = 0; ; after = events.at(-1)!.seq) {
       const page = await this.#store.read(conversationId, { turnId, after, limit: 500 });
@@ -492,7 +538,7 @@ export class ConversationHost {
       if (page.length < 500) break;
     }
     if (events.length === 0) throw unknownConversation();
-    return turnOf(events, this.#clock);
+    return events;
   }
 
   async #peek(id: string, turnId?: string): Promise<Peek> {
@@ -516,11 +562,15 @@ export class ConversationHost {
   }
 }
 
-function sameMessage(turn: LiveTurn, { userMessage }: TurnRequest): LiveTurn {
-  if (turn.userMessage === userMessage) return turn;
+function sameRequest(turn: LiveTurn, { userMessage, options = {}, toolResults = [] }: TurnRequest): LiveTurn {
+  const isSame =
+    turn.userMessage === userMessage &&
+    isDeepStrictEqual(turn.options, options) &&
+    isDeepStrictEqual(turn.toolResults, toolResults);
+  if (isSame) return turn;
   throw new FabricError(
     'TURN_CONFLICT',
-    'The turn id is already used for another message. Use a new turn id.',
+    'The turn id is already used for another message, or for other options or results. Use a new turn id.',
   );
 }
 

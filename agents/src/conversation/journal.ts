@@ -47,6 +47,8 @@ export interface Bodies {
     corr_id: string;
     /** True if the caller asked for a stream. */
     stream: boolean;
+    /** What a caller of `run_turn` is answered. @default 'text' */
+    answer?: 'outcome';
     /** Time at which the turn times out, in ms since the epoch. */
     deadline: number;
     options?: TurnOptions;
@@ -126,6 +128,8 @@ interface OutcomeBody {
   first_token_ms?: number | null;
   duration_ms?: number | null;
   in_history: boolean;
+  /** For a turn that brought results of calls: the question and the calls that they answer. */
+  lead?: readonly ModelMessage[];
   /** State of the runner for the next turn. */
   state?: unknown;
 }

@@ -2,7 +2,7 @@
 // A follower that leaves does not affect the turn.
 import { FabricError } from '@fame-fabric/shared';
 import { Broadcast } from '@fame-fabric/shared/internal';
-import type { TurnOptions } from '../turn/turn-options.ts';
+import type { ToolResult, TurnOptions } from '../turn/turn-options.ts';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
 import type { RecordedTurn } from './recorded-turn.ts';
 
@@ -17,6 +17,8 @@ export class LiveTurn {
   readonly id: string;
   readonly userMessage: string;
   readonly options: TurnOptions;
+  /** Results of the calls that the turn before handed to the caller. */
+  readonly toolResults: readonly ToolResult[];
   /** Monotonic time at which the turn was accepted, in ms. */
   readonly acceptedAt: number;
   /** Monotonic time at which the turn times out, in ms. The journal has it as wall time, for a later process. */
@@ -36,6 +38,7 @@ export class LiveTurn {
     id: string;
     userMessage: string;
     options?: TurnOptions | undefined;
+    toolResults?: readonly ToolResult[] | undefined;
     acceptedAt: number;
     deadline: number;
     recorded?: RecordedTurn | undefined;
@@ -47,6 +50,7 @@ export class LiveTurn {
     this.id = of.id;
     this.userMessage = of.userMessage;
     this.options = of.options ?? {};
+    this.toolResults = of.toolResults ?? [];
     this.acceptedAt = of.acceptedAt;
     this.deadline = of.deadline;
     this.recorded = of.recorded;
@@ -55,6 +59,14 @@ export class LiveTurn {
     this.outcome = promise;
     this.#settle = resolve;
     if (of.ended) this.#close({ kind: 'ended', outcome: of.ended });
+  }
+
+  /** Rough size of its input in memory, in characters. */
+  get inputChars(): number {
+    let chars = this.userMessage.length;
+    for (const { content } of this.toolResults) chars += content.length;
+    if (this.options.tools || this.options.response_format) chars += JSON.stringify(this.options).length;
+    return chars;
   }
 
   /** Aborts when the turn is cancelled, times out or is released. The reason is a FabricError. */

@@ -69,8 +69,8 @@ export class Conversation {
   get chars(): number {
     let chars = this.options.systemPrompt.length + this.history.chars;
     // The text of a turn is in its events and in its outcome.
-    for (const { userMessage, outcomeHere } of this.turns.values()) {
-      chars += userMessage.length + 2 * (outcomeHere?.text.length ?? 0);
+    for (const { inputChars, outcomeHere } of this.turns.values()) {
+      chars += inputChars + 2 * (outcomeHere?.text.length ?? 0);
     }
     return chars;
   }
@@ -105,13 +105,14 @@ export function historyOf(
  * the clock the turn times out early. After a backward step it has at most its whole time limit once more.
  */
 export function turnOf(events: readonly JournalEvent[], clock: Clock, recorded?: RecordedTurn): LiveTurn {
-  const { user_message, deadline, options } = acceptedOf(events);
+  const { user_message, deadline, options, tool_results } = acceptedOf(events);
   const now = clock.monotonic();
   const ended = outcomeOf(events.at(-1)!);
   return new LiveTurn({
     id: events[0]!.turnId!,
     userMessage: user_message,
     options,
+    toolResults: tool_results,
     // A backward step of the clock must not accept a turn in the future.
     acceptedAt: now - Math.max(0, clock.now() - events[0]!.at),
     deadline: now + Math.min(deadline - clock.now(), deadline - events[0]!.at),

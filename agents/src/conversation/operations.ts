@@ -15,13 +15,8 @@ import { type Operation, type OperationContext, operation } from '../agent/opera
 import { taskQueryParams, taskSendParams } from '../agent/tasks/task-methods.ts';
 import type { ModelMessage } from '../model/model.ts';
 import { newestThatFit } from '../turn/newest-that-fit.ts';
-import {
-  CONVERSATION_LIMITS,
-  type ConversationEvent,
-  type ConversationOptions,
-  textOf,
-} from './conversation.ts';
-import type { ConversationHost } from './host.ts';
+import { type ConversationEvent, type ConversationOptions, textOf } from './conversation.ts';
+import type { Answer, ConversationHost } from './host.ts';
 import type { LiveTurn } from './live-turn.ts';
 import { messagesOf } from './start-messages.ts';
 import {
@@ -33,16 +28,10 @@ import {
   taskOf,
   visibleMessages,
 } from './task-view.ts';
+import { type TurnParams, turnId, turnParams } from './turn-params.ts';
 
 /** Maximum bytes of messages in an answer, which must fit one envelope. The oldest messages are left out. */
 const MAX_HISTORY_BYTES = 196_608;
-
-const turnId = z.string().min(1).max(CONVERSATION_LIMITS.maxIdChars);
-const turnParams = z.object({
-  conversation_id: conversationId,
-  user_message: z.string().max(CONVERSATION_LIMITS.maxUserMessageChars).default(''),
-  turn_id: turnId.optional(),
-});
 
 export interface OperationsOptions {
   /** Options of a conversation where the caller gives none. */
@@ -132,11 +121,15 @@ export function conversationOperations(
     run_turn: operation({
       immediate,
       mayTakeLong,
-      description: 'Sends a message to a conversation and answers with the whole reply.',
-      params: turnParams,
-      async run(params, context) {
-        const turn = await acceptTurn(host, params, context);
-        return textOf(await outcomeFor(host, params.conversation_id, turn, context.signal));
+      description:
+        'Sends a message to a conversation and answers with the whole reply, or with the report of the turn.',
+      params: turnParams.extend({ answer: z.enum(['text', 'outcome']).default('text') }),
+      async run({ answer, ...params }, context) {
+        const id = params.conversation_id;
+        const turn = await acceptTurn(host, params, context, answer === 'outcome' ? answer : undefined);
+        const outcome = await outcomeFor(host, id, turn, context.signal);
+        // A turn that goes on in another process has no report yet, only the error that says so.
+        return answer === 'outcome' && !turn.isReleased ? host.report(id, turn.id) : textOf(outcome);
       },
     }),
     run_turn_stream: operation({
@@ -237,23 +230,19 @@ export function conversationOperations(
   };
 }
 
-/** Parameters of a turn on the wire. */
-interface CallParams {
-  conversation_id: string;
-  user_message: string;
-  turn_id?: string | undefined;
-}
-
 const acceptTurn = (
   host: ConversationHost,
-  params: CallParams,
+  params: TurnParams,
   { callId, replyTo, isStream }: OperationContext,
+  answer?: Answer,
 ): Promise<LiveTurn> =>
   host.turn({
     conversationId: params.conversation_id,
     userMessage: params.user_message,
     turnId: params.turn_id ?? callId,
-    answerTo: { replyTo, callId, isStream },
+    options: params.options,
+    toolResults: params.tool_results,
+    answerTo: { replyTo, callId, isStream, ...(answer ? { answer } : {}) },
   });
 
 // A caller that cancels its call cancels the turn, unless another caller follows it. A lost connection does not, because the caller

@@ -194,10 +194,17 @@ export function addSteps(draft: TurnDraft, steps: readonly RecordedStep[]): void
 
 /** Adds a turn that has ended to the history, from its events. */
 export function addToHistory(history: History, events: readonly JournalEvent[]): void {
-  const draft = history.begin(acceptedOf(events).user_message);
+  const { user_message, tool_results } = acceptedOf(events);
+  const last = events.at(-1)!;
+  const { lead, tool_calls: handedOut } = bodyOf(last, 'turn_completed');
+  const draft = history.begin(user_message, tool_results, lead);
   const { steps, startedCalls } = recordedTurn(events);
   addSteps(draft, steps);
-  const last = events.at(-1)!;
-  if (last.kind === 'turn_completed') draft.commit(bodyOf(last, 'turn_completed').messages);
-  else draft.interrupt(partialOf(bodyOf(last, 'turn_failed')), startedCalls, 'keep');
+  if (last.kind === 'turn_completed') {
+    const { messages } = bodyOf(last, 'turn_completed');
+    draft.commit(
+      messages,
+      handedOut?.map(({ id }) => id),
+    );
+  } else draft.interrupt(partialOf(bodyOf(last, 'turn_failed')), startedCalls, 'keep');
 }

@@ -130,7 +130,6 @@ describe('messages that a model server would refuse', () => {
     ['a result without its call', [user('a'), result('c1')], 'messages.1: answers no open call'],
     ['a second result', [user('a'), calls('c1'), result('c1'), result('c1')], 'messages.3: answers no open'],
     ['an open call', [user('a'), calls('c1', 'c2'), result('c1'), user('b')], 'messages.3: comes before'],
-    ['an open call at the end', [user('a'), calls('c1')], 'messages.1: leaves the call c1'],
     ['a call id twice', [user('a'), calls('c1', 'c1')], 'messages.1: uses a call id twice'],
     ['the user at the end', [user('a'), assistant('A'), user('b')], 'messages.2: must be of the assistant'],
     ['a result at the end', [user('a'), calls('c1'), result('c1')], 'messages.2: must be of the assistant'],

@@ -5,6 +5,7 @@ import type { ModelMessage } from '../model/model.ts';
 import type { FailedTurnRule, TurnDraft } from '../turn/history.ts';
 import { JournaledModel } from '../turn/journaled-model.ts';
 import { JournaledTools } from '../turn/journaled-tools.ts';
+import { checkOptions, NO_OPTIONS } from '../turn/option-bounds.ts';
 import { Steps } from '../turn/steps.ts';
 import type { TurnContext, TurnResult, TurnRunner } from '../turn/turn.ts';
 import { finishOf } from '../turn/turn-options.ts';
@@ -52,7 +53,7 @@ export class TurnRun {
     this.#conversation = conversation;
     this.#turn = turn;
     const { recorded } = turn;
-    this.#draft = conversation.history.begin(turn.userMessage);
+    this.#draft = conversation.history.begin(turn.userMessage, turn.toolResults);
     this.#steps = new Steps(turn.id, recorded?.steps);
     this.#text = new TurnText(this.#steps, recorded?.text, CONVERSATION_LIMITS.maxTurnChars);
     const { budget, clock } = deps;
@@ -73,6 +74,7 @@ export class TurnRun {
       this.#account.chargeLostCalls();
       if (turn.deadline <= clock.monotonic()) timeout();
       turn.signal.throwIfAborted();
+      if (this.#draft.fault) throw this.#draft.fault;
       await this.#resume();
       const result = await this.#orAborted(this.#drive());
       await this.#complete(result);
@@ -109,6 +111,7 @@ export class TurnRun {
     const text = this.#text;
     const writer = this.#writer;
     const log = this.#deps.log.with({ conversationId, turnId });
+    checkOptions(this.#turn.options, this.#deps.runner.accepts ?? NO_OPTIONS);
     const emitText: TurnContext['emitText'] = (more, source) =>
       text.add(more, source) ? writer.textAdded() : undefined;
     const parts = { steps: this.#steps, journal: writer, draft: this.#draft, emitText };
@@ -139,7 +142,8 @@ export class TurnRun {
     this.#writer.close(new Error('The turn has ended.'));
     const text = this.#text.value;
     const messages = result.messages ?? this.#messagesWithoutReply(text);
-    this.#draft.commit(messages);
+    const openCalls = toolCalls?.map(({ id }) => id);
+    this.#draft.commit(messages, openCalls);
     const figures = {
       ...this.#figures(),
       usage,
@@ -192,6 +196,8 @@ export class TurnRun {
           body: { ...end, text, whole_chars: replyEnd, ...figures, error: fault },
         }),
         inHistory,
+        // The kept turn has used up the results that it brought, so the caller owes none.
+        inHistory && this.#turn.toolResults.length > 0 ? 'working' : undefined,
       );
     } catch (caught) {
       this.#release(isFabricError(caught) ? caught : error);
@@ -207,7 +213,7 @@ export class TurnRun {
 
   async #settle(
     outcome: TurnOutcome,
-    entryOf: (end: { in_history: boolean; state?: unknown }) => Entry,
+    entryOf: (end: { in_history: boolean; lead?: readonly ModelMessage[]; state?: unknown }) => Entry,
     inHistory: boolean,
     taskState?: 'working' | 'input-required' | 'completed',
   ): Promise<void> {
@@ -215,6 +221,7 @@ export class TurnRun {
     const unwritten = this.#writer.flush();
     const entry = entryOf({
       in_history: inHistory,
+      ...(inHistory && this.#draft.lead.length > 0 ? { lead: this.#draft.lead } : {}),
       ...(runnerState === undefined ? {} : { state: runnerState }),
     });
     const seq = journal.append([entry], {

@@ -15,17 +15,39 @@ export type ModelMessage = SystemMessage | UserMessage | AssistantMessage | Tool
 
 export interface ToolSpec {
   type: 'function';
-  function: { name: string; description?: string | undefined; parameters: Record<string, unknown> };
+  function: {
+    name: string;
+    description?: string | undefined;
+    parameters: Record<string, unknown>;
+    strict?: boolean | null | undefined;
+  };
 }
 export type ToolChoice = 'auto' | 'none' | 'required' | { type: 'function'; function: { name: string } };
+
+/** Format of an answer. */
+export type ResponseFormat =
+  | { type: 'text' }
+  | { type: 'json_object' }
+  | {
+      type: 'json_schema';
+      json_schema: {
+        name: string;
+        description?: string | undefined;
+        schema?: Record<string, unknown> | undefined;
+        strict?: boolean | null | undefined;
+      };
+    };
 
 export interface ModelRequest {
   messages: readonly ModelMessage[];
   tools?: readonly ToolSpec[] | undefined;
   tool_choice?: ToolChoice | undefined;
+  response_format?: ResponseFormat | undefined;
   temperature?: number | undefined;
   /** Maximum tokens of the answer. */
   max_tokens?: number | undefined;
+  /** Texts that end the answer. They are not part of it. */
+  stop?: string | readonly string[] | undefined;
   /** Overrides the model's own name. */
   model?: string | undefined;
 }
@@ -36,7 +58,8 @@ export interface Usage {
   total_tokens: number;
   cached_tokens?: number | undefined;
 }
-export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'function_call';
+/** `refusal`: the model declined to answer, and its text says so. */
+export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'function_call' | 'refusal';
 
 export interface ToolCallDelta {
   index?: number | undefined;
@@ -47,7 +70,12 @@ export interface ToolCallDelta {
 export interface ModelChunk {
   choices: readonly {
     index?: number | undefined;
-    delta: { content?: string | null | undefined; tool_calls?: readonly ToolCallDelta[] | undefined };
+    delta: {
+      content?: string | null | undefined;
+      /** Text of a model that declines to answer, in place of `content`. */
+      refusal?: string | null | undefined;
+      tool_calls?: readonly ToolCallDelta[] | undefined;
+    };
     finish_reason?: FinishReason | null | undefined;
   }[];
   usage?: Usage | null | undefined;

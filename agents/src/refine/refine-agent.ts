@@ -11,6 +11,7 @@ export interface RefineAgentOptions
   extends Omit<
       ChatAgentOptions,
       | 'model'
+      | 'models'
       | 'tools'
       | 'turns'
       | 'systemPrompt'

@@ -6,6 +6,7 @@ import { costOf, type PriceTable } from '../model/budget.ts';
 import type { ModelMessage } from '../model/model.ts';
 import { modelOf } from '../model/model-classes.ts';
 import { noUsage } from '../model/usage.ts';
+import { askWithOptions, REQUEST_OPTIONS } from '../turn/ask-with-options.ts';
 import type { TextSource, TurnContext, TurnResult, TurnRunner } from '../turn/turn.ts';
 import {
   type RefinedGoals,
@@ -44,6 +45,8 @@ export class RefineTurns implements TurnRunner {
     this.#options = options;
   }
 
+  readonly accepts = REQUEST_OPTIONS;
+
   get modelName(): string {
     return modelOf(this.#options.models, 'smart').name;
   }
@@ -71,7 +74,8 @@ export class RefineTurns implements TurnRunner {
 
   #step(state: RefineState | undefined, turn: TurnContext): Promise<RefineStep> {
     const { models, maxIterations, finishWords, retry, log } = this.#options;
-    const { messages, ask, signal } = turn;
+    const { messages, signal } = turn;
+    const ask = askWithOptions(turn.ask, turn.options);
     const note = messages
       .flatMap((message) => (message.role === 'system' ? [message.content] : []))
       .join('\n');

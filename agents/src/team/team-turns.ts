@@ -5,6 +5,7 @@ import { HANDOFF, HANDOFF_META, type RemoteCall, readMeta } from '../handoff/han
 import type { ModelMessage, Usage } from '../model/model.ts';
 import { noUsage, type Spent } from '../model/usage.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
+import { askWithOptions, REQUEST_OPTIONS } from '../turn/ask-with-options.ts';
 import type { TurnContext, TurnResult, TurnRunner } from '../turn/turn.ts';
 import type { Team } from './team.ts';
 
@@ -35,6 +36,8 @@ export class TeamTurns implements TurnRunner {
     this.#options = options;
   }
 
+  readonly accepts = REQUEST_OPTIONS;
+
   get modelName(): string {
     return this.#team.defaultModel.name;
   }
@@ -53,7 +56,14 @@ export class TeamTurns implements TurnRunner {
       meta: readMeta(payload[HANDOFF_META]),
       remote,
       address,
-      actions: turn,
+      actions: {
+        ask: askWithOptions(turn.ask, turn.options),
+        makeCall: turn.makeCall,
+        emitText: (text, source) => turn.emitText(text, source),
+        get text() {
+          return turn.text;
+        },
+      },
     }).result;
     return {
       usage: usageOf(result.usage.total),

@@ -26,6 +26,7 @@ type Report = (param: string, fault: string) => void;
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const MAX_CALL_ID = 40;
 const MAX_TOOLS = 128;
+const MAX_STOPS = 4;
 
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -52,6 +53,8 @@ export function checkTranscript(request: unknown, options: CheckOptions = {}): V
   checkMessages(request.messages, options, report);
   checkTools(request, report);
   checkNumbers(request, report);
+  checkFormat(request.response_format, report);
+  checkStop(request.stop, report);
   return found;
 }
 
@@ -248,6 +251,33 @@ function checkNumbers(request: Json, report: Report): void {
   if (streamOptions !== undefined && streamOptions !== null && stream !== true) {
     report('stream_options', 'is only allowed when stream is true');
   }
+}
+
+function checkFormat(format: unknown, report: Report): void {
+  if (format === undefined || format === null) return;
+  const type = isObject(format) ? format.type : undefined;
+  if (!isObject(format) || !['text', 'json_object', 'json_schema'].includes(String(type))) {
+    report('response_format.type', 'must be text, json_object or json_schema');
+    return;
+  }
+  if (type !== 'json_schema') return;
+  const schema = format.json_schema;
+  if (!isObject(schema)) report('response_format.json_schema', 'must be an object');
+  else {
+    checkName(schema.name ?? null, 'response_format.json_schema.name', report);
+    if (schema.schema !== undefined && !isObject(schema.schema))
+      report('response_format.json_schema.schema', 'must be a JSON Schema');
+  }
+}
+
+function checkStop(stop: unknown, report: Report): void {
+  if (stop === undefined || stop === null || typeof stop === 'string') return;
+  const isValid =
+    Array.isArray(stop) &&
+    stop.length >= 1 &&
+    stop.length <= MAX_STOPS &&
+    stop.every((one) => typeof one === 'string');
+  if (!isValid) report('stop', `must be a text or a list of 1 to ${MAX_STOPS} texts`);
 }
 
 /** Assembles the argument texts of a streamed answer. `texts` has those of all calls so far. */

@@ -26,6 +26,8 @@ export interface ExecuteOptions {
   budget?: Budget | undefined;
   /** Receives the text that tools show to the user. */
   emit?: ((text: string, call: ParsedToolCall) => void) | undefined;
+  /** Names of tools that the caller of the turn runs. The run refuses their calls, which have invalid arguments. */
+  foreignNames?: ReadonlySet<string> | undefined;
   /** Makes each call; may return a recorded result. @default runs the tool */
   makeCall?: MakeCall | undefined;
 }
@@ -164,8 +166,9 @@ export class ToolRun {
 
   /** The fault of a call that cannot run. */
   #refusal(call: ParsedToolCall): ToolFault | undefined {
-    if (!this.#tools.has(call.name)) {
-      const names = [...this.#tools.keys()];
+    const { foreignNames = new Set<string>() } = this.#options;
+    if (!this.#tools.has(call.name) && !foreignNames.has(call.name)) {
+      const names = [...this.#tools.keys(), ...foreignNames];
       const near = closestMatch(call.name, names);
       return {
         code: 'unknown_tool',

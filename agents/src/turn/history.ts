@@ -1,9 +1,12 @@
 // The history of a conversation for the model: a bounded window of whole turns. A turn enters it in one step, complete and in the
-// order that model servers accept (each call followed by its results), or not at all. The full record is the journal
-// (`conversation/journal.ts`).
+// order that model servers accept (each call followed by its results), or not at all. A turn that called tools of its caller ends
+// with open calls; the turn after it begins with their results. The full record is the journal (`conversation/journal.ts`).
+import type { FabricError } from '@fame-fabric/shared';
 import type { AssistantMessage, ModelMessage, ToolMessage } from '../model/model.ts';
 import { charsOf, roughTokens, type TokenCounter } from '../model/tokens.ts';
 import { faultContent } from '../tools/tool-outcome.ts';
+import { openCallsOf, resultsFault } from './foreign-calls.ts';
+import type { ToolResult } from './turn-options.ts';
 
 /** Replaces an empty user message. */
 export const OPENING_REQUEST = 'Please open our conversation: greet me, and ask how you can help.';
@@ -25,12 +28,19 @@ export interface HistoryOptions {
   count?: TokenCounter | undefined;
 }
 
+/** A turn in the history. */
+interface PastTurn {
+  readonly messages: readonly ModelMessage[];
+  /** For a turn that begins with results of calls: the messages that must precede it if the turn before is left out. */
+  readonly lead: readonly ModelMessage[];
+}
+
 export class History {
   readonly #system: string | undefined;
   readonly #maxTurns: number;
   readonly #maxTokens: number;
   readonly #count: TokenCounter;
-  #turns: (readonly ModelMessage[])[] = [];
+  #turns: PastTurn[] = [];
   #chars = 0;
 
   constructor(options: HistoryOptions = {}) {
@@ -40,25 +50,58 @@ export class History {
     this.#count = options.count ?? roughTokens;
   }
 
-  /** Starts a turn. It enters the history with `commit`. */
-  begin(userText: string): TurnDraft {
-    const content = userText.trim() === '' ? OPENING_REQUEST : userText;
-    return new TurnDraft(this, content);
+  /**
+   * Starts a turn. It enters the history with `commit`. `results` are those of the open calls. `lead` is that of a turn in the
+   * journal; without one, the turn has to answer the open calls of the last turn.
+   */
+  begin(userText: string, results: readonly ToolResult[] = [], lead?: readonly ModelMessage[]): TurnDraft {
+    const messages: ModelMessage[] = results.map((result) => ({ role: 'tool', ...result }));
+    const isBlank = userText.trim() === '';
+    if (!isBlank || results.length === 0) {
+      messages.push({ role: 'user', content: isBlank ? OPENING_REQUEST : userText });
+    }
+    return new TurnDraft(this, {
+      messages,
+      resultCount: results.length,
+      lead: lead ?? this.#nextLead(results),
+      fault: lead ? undefined : resultsFault(this.openCalls, results),
+    });
+  }
+
+  /** Ids of the calls that the last turn handed to its caller. */
+  get openCalls(): readonly string[] {
+    return openCallsOf(this.#turns.at(-1)?.messages ?? []);
+  }
+
+  // The question and the calls that the results answer.
+  #nextLead(results: readonly ToolResult[]): readonly ModelMessage[] {
+    const last = this.#turns.at(-1);
+    if (!last || results.length === 0) return [];
+    const before = [...last.lead, ...last.messages];
+    const question = before.findLast((message) => message.role === 'user');
+    const calls = before.slice(before.findLastIndex((message) => message.role === 'assistant'));
+    return [question ?? { role: 'user', content: OPENING_REQUEST }, ...calls];
   }
 
   /** `[system]` and the last turns that fit, oldest first, cut between turns. A fresh array; the messages are shared. */
-  window(): ModelMessage[] {
-    const messages: ModelMessage[] = [];
+  window(next?: PastTurn): ModelMessage[] {
+    const turns = this.#turns.slice(this.#firstThatFits());
+    if (next) turns.push(next);
+    const messages = messagesOf(turns);
     if (this.#system !== undefined && this.#system !== '') {
-      messages.push({ role: 'system', content: this.#system });
+      messages.unshift({ role: 'system', content: this.#system });
     }
-    for (const turn of this.#turns.slice(this.#firstThatFits())) messages.push(...turn);
     return messages;
+  }
+
+  /** The messages of all turns, oldest first, without the system message. */
+  get messages(): ModelMessage[] {
+    return messagesOf(this.#turns);
   }
 
   /** The turns in the history, oldest first. */
   get turns(): readonly (readonly ModelMessage[])[] {
-    return this.#turns;
+    return this.#turns.map(({ messages }) => messages);
   }
 
   /** Characters of the turns in the history. */
@@ -66,11 +109,18 @@ export class History {
     return this.#chars;
   }
 
-  /** Adds a whole turn. @throws {Error} when no model server would accept its messages: a fault of the caller. */
-  add(messages: readonly ModelMessage[]): void {
-    const fault = transcriptFault(messages);
+  /**
+   * Adds a whole turn. `lead` precedes its messages where they begin with results; `openCalls` are the calls that it hands to its
+   * caller. @throws {Error} when no model server would accept its messages: a fault of the caller.
+   */
+  add(
+    messages: readonly ModelMessage[],
+    lead: readonly ModelMessage[] = [],
+    openCalls: readonly string[] = [],
+  ): void {
+    const fault = transcriptFault(messages, lead, openCalls);
     if (fault) throw new Error(`The turn cannot be added to the history: ${fault}.`);
-    this.#push(closeCalls(messages));
+    this.#push({ messages: sortResults(messages), lead });
   }
 
   /**
@@ -81,19 +131,20 @@ export class History {
     let turn: ModelMessage[] = [];
     for (const [i, message] of messages.entries()) {
       if (message.role === 'user' && i > 0 && messages[i - 1]!.role !== 'user') {
-        this.#push(turn);
+        this.#push({ messages: turn, lead: [] });
         turn = [];
       }
       turn.push(message);
     }
-    if (turn.length > 0) this.#push(turn);
+    if (turn.length > 0) this.#push({ messages: turn, lead: [] });
   }
 
-  #push(turn: readonly ModelMessage[]): void {
+  #push(turn: PastTurn): void {
     this.#turns.push(turn);
-    this.#chars += charsOf(turn);
+    this.#chars += charsOfTurn(turn);
     if (this.#turns.length <= this.#maxTurns) return;
-    for (const old of this.#turns.splice(0, this.#turns.length - this.#maxTurns)) this.#chars -= charsOf(old);
+    for (const old of this.#turns.splice(0, this.#turns.length - this.#maxTurns))
+      this.#chars -= charsOfTurn(old);
   }
 
   #firstThatFits(): number {
@@ -101,7 +152,7 @@ export class History {
     let left = this.#maxTokens;
     let first = this.#turns.length;
     while (first > 0) {
-      for (const message of this.#turns[first - 1]!) left -= this.#count(message);
+      for (const message of this.#turns[first - 1]!.messages) left -= this.#count(message);
       if (left < 0) break;
       first -= 1;
     }
@@ -109,22 +160,45 @@ export class History {
   }
 }
 
-/** A running turn: the user's message, and the replies and results so far. */
+// The results of the caller's calls follow those of the agent's own, in another turn.
+function messagesOf(turns: readonly PastTurn[]): ModelMessage[] {
+  const messages = [...(turns[0]?.lead ?? [])];
+  for (const turn of turns) messages.push(...turn.messages);
+  return turns.some(({ lead }) => lead.length > 0) ? sortResults(messages) : messages;
+}
+
+const charsOfTurn = ({ messages, lead }: PastTurn): number => charsOf(messages) + charsOf(lead);
+
+/** A running turn: results of the calls of the turn before, the user's message, and the replies and results so far. */
 export class TurnDraft {
   readonly #history: History;
   readonly #messages: ModelMessage[];
+  readonly #resultCount: number;
+  /** The messages that must precede it if the turn before is left out; empty unless it begins with results. */
+  readonly lead: readonly ModelMessage[];
+  /** PARAMS_INVALID if the turn does not answer the open calls. Such a turn cannot enter the history. */
+  readonly fault: FabricError | undefined;
   #state: 'open' | 'settled' = 'open';
 
-  constructor(history: History, userText: string) {
+  constructor(
+    history: History,
+    of: {
+      messages: ModelMessage[];
+      resultCount: number;
+      lead: readonly ModelMessage[];
+      fault: FabricError | undefined;
+    },
+  ) {
     this.#history = history;
-    this.#messages = [{ role: 'user', content: userText }];
+    this.#messages = of.messages;
+    this.#resultCount = of.resultCount;
+    this.lead = of.lead;
+    this.fault = of.fault;
   }
 
   /** The messages of the next request: the window, then this turn. */
   request(): ModelMessage[] {
-    const messages = this.#history.window();
-    for (const message of this.#messages) messages.push(message);
-    return messages;
+    return this.#history.window({ messages: this.#messages, lead: this.lead });
   }
 
   get messages(): readonly ModelMessage[] {
@@ -148,11 +222,14 @@ export class TurnDraft {
     this.#messages.splice(at, 0, { role: 'tool', tool_call_id: callId, content });
   }
 
-  /** Adds the turn to the history, with `messages` in place of its own if given. Further calls have no effect. */
-  commit(messages: readonly ModelMessage[] = this.#messages): void {
+  /**
+   * Adds the turn to the history, with `messages` in place of its own if given. `openCalls` are the calls that it hands to its
+   * caller. Further calls have no effect.
+   */
+  commit(messages: readonly ModelMessage[] = this.#messages, openCalls: readonly string[] = []): void {
     if (this.#state === 'settled') return;
     this.#state = 'settled';
-    if (messages.length > 1) this.#history.add([...messages]);
+    if (messages.length > 1) this.#history.add([...messages], this.lead, openCalls);
   }
 
   /**
@@ -161,14 +238,15 @@ export class TurnDraft {
    * Returns true if the turn was kept.
    */
   interrupt(partialText: string, startedCalls: ReadonlySet<string>, rule: FailedTurnRule = 'auto'): boolean {
-    if (this.#state === 'settled') return false;
+    if (this.#state === 'settled' || this.fault) return false;
     this.#state = 'settled';
-    const toolRan = startedCalls.size > 0 || this.#messages.some((message) => message.role === 'tool');
+    const own = this.#messages.slice(this.#resultCount);
+    const toolRan = startedCalls.size > 0 || own.some((message) => message.role === 'tool');
     if (rule === 'discard' || (rule === 'auto' && !toolRan)) return false;
     const kept = closeCalls(this.#messages);
     const text = partialText === '' ? INTERRUPTED_MARK : `${partialText} ${INTERRUPTED_MARK}`;
     kept.push({ role: 'assistant', content: text });
-    this.#history.add(kept);
+    this.#history.add(kept, this.lead);
     return true;
   }
 }
@@ -180,24 +258,45 @@ const abortedCall = (callId: string): ToolMessage => ({
   content: faultContent({ code: 'aborted', message: 'This call did not finish: the turn was interrupted.' }),
 });
 
-// Answers every call that has no tool message, and puts the tool messages in the order of their calls.
-function closeCalls(messages: readonly ModelMessage[]): ModelMessage[] {
-  const answers = new Map<string, ToolMessage>();
-  for (const message of messages) if (message.role === 'tool') answers.set(message.tool_call_id, message);
-  const closed: ModelMessage[] = [];
-  for (const message of messages) {
-    if (message.role === 'tool') continue;
-    closed.push(message);
-    if (message.role !== 'assistant') continue;
-    for (const call of message.tool_calls ?? []) closed.push(answers.get(call.id) ?? abortedCall(call.id));
+/** Answers every call that has no tool message, and puts the tool messages in the order of their calls. */
+const closeCalls = (messages: readonly ModelMessage[]): ModelMessage[] => sortResults(messages, abortedCall);
+
+// Puts the tool messages in the order of their calls, in place of those that come later. Results at the beginning, whose calls are
+// in an earlier turn, stay there.
+function sortResults(
+  messages: readonly ModelMessage[],
+  missing?: (callId: string) => ToolMessage,
+): ModelMessage[] {
+  const sorted: ModelMessage[] = [];
+  for (let at = 0; at < messages.length; ) {
+    const message = messages[at++]!;
+    sorted.push(message);
+    if (message.role !== 'assistant' || !message.tool_calls) continue;
+    const answers = new Map<string, ToolMessage>();
+    for (let next = messages[at]; next?.role === 'tool'; next = messages[++at])
+      answers.set(next.tool_call_id, next);
+    for (const { id } of message.tool_calls) {
+      const answer = answers.get(id) ?? missing?.(id);
+      if (answer) sorted.push(answer);
+    }
   }
-  return closed;
+  return sorted;
 }
 
-/** The reason why a model server would refuse these messages as one turn; `undefined` if it would not. */
-export function transcriptFault(messages: readonly ModelMessage[]): string | undefined {
+/**
+ * The reason why a model server would refuse these messages as one turn; `undefined` if it would not. `lead` is the question and
+ * the calls that a turn with results continues; `openCalls` may stay without a result.
+ */
+export function transcriptFault(
+  turn: readonly ModelMessage[],
+  lead: readonly ModelMessage[] = [],
+  openCalls: readonly string[] = [],
+): string | undefined {
+  const messages = [...lead, ...turn];
   if (messages[0]?.role !== 'user') return 'it does not start with the user';
-  if (messages.at(-1)?.role !== 'assistant') return 'it does not end with the assistant';
+  if (openCalls.length === 0 && turn.at(-1)?.role !== 'assistant')
+    return 'it does not end with the assistant';
+  const brought = lead.length + turn.findIndex((message) => message.role !== 'tool');
   let open: string[] = [];
   for (const [index, message] of messages.entries()) {
     if (message.role === 'tool') {
@@ -207,11 +306,13 @@ export function transcriptFault(messages: readonly ModelMessage[]): string | und
     }
     if (open.length > 0) return `call ${open[0]} is not answered before message ${index}`;
     if (message.role === 'system') return `message ${index} is a system message`;
-    if (message.role === 'user' && index > 0) return `message ${index} is a second user message`;
+    if (message.role === 'user' && index > 0 && (lead.length === 0 || index !== brought))
+      return `message ${index} is a second user message`;
     if (message.role === 'assistant') {
       open = (message.tool_calls ?? []).map((call) => call.id);
       if (new Set(open).size !== open.length) return `message ${index} uses a call id twice`;
     }
   }
-  return open.length > 0 ? `call ${open[0]} is not answered` : undefined;
+  const lost = open.find((id) => !openCalls.includes(id)) ?? openCalls.find((id) => !open.includes(id));
+  return lost === undefined ? undefined : `call ${lost} is not answered, or answered and handed out`;
 }

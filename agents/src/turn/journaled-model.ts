@@ -66,7 +66,8 @@ export class JournaledModel {
     steps.awaitReply(replied.promise);
     try {
       options.check?.();
-      await journal.modelCalled({ step, model: model.name, messages: request.messages, question });
+      const name = request.model ?? model.name;
+      await journal.modelCalled({ step, model: name, messages: request.messages, question });
       options.signal?.throwIfAborted();
       const reply = await askModel(model, request, {
         ...notifyOnce(options, () => journal.tokenReceived()),
@@ -75,7 +76,7 @@ export class JournaledModel {
       });
       draft.assistant(reply.message);
       this.#lastFinish = reply.finish;
-      const written = journal.modelReplied({ step, model: model.name, usage: reply.usage, reply });
+      const written = journal.modelReplied({ step, model: name, usage: reply.usage, reply });
       // A reply without calls is written together with the end of the turn, which follows at once.
       if (reply.message.tool_calls?.length) await written;
       else written.catch(() => {});

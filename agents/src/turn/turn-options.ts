@@ -1,23 +1,9 @@
 // Parameters of one turn beside its message: options for the requests to the model, results of calls that the caller made, and the
 // reason why a turn finished.
-import type { FinishReason, ToolChoice, ToolSpec } from '../model/model.ts';
+import type { FinishReason, ResponseFormat, ToolChoice, ToolSpec } from '../model/model.ts';
 
 /** Reason why a completed turn finished. `tool_calls`: the caller has to make the calls of the outcome. */
 export type TurnFinish = 'stop' | 'length' | 'content_filter' | 'tool_calls' | 'refusal';
-
-/** Format of the replies of a turn, as in the Chat Completions API. */
-export type ResponseFormat =
-  | { type: 'text' }
-  | { type: 'json_object' }
-  | {
-      type: 'json_schema';
-      json_schema: {
-        name: string;
-        description?: string | undefined;
-        schema?: Readonly<Record<string, unknown>> | undefined;
-        strict?: boolean | null | undefined;
-      };
-    };
 
 /** Options of a turn for the requests to its model. Keys are those of the wire, because the journal stores them. */
 export interface TurnOptions {
@@ -43,4 +29,4 @@ export interface ToolResult {
 
 /** The finish of a turn whose last reply finished for `reason`, and whose calls were all made. */
 export const finishOf = (reason: FinishReason | undefined): TurnFinish =>
-  reason === 'length' || reason === 'content_filter' ? reason : 'stop';
+  reason === 'length' || reason === 'content_filter' || reason === 'refusal' ? reason : 'stop';

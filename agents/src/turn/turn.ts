@@ -5,12 +5,15 @@
 import type { AskModel } from '../model/ask-model.ts';
 import type { ModelMessage, ToolCall, Usage } from '../model/model.ts';
 import type { MakeCall } from '../tools/make-call.ts';
+import type { OptionBounds } from './option-bounds.ts';
 import type { TurnFinish, TurnOptions } from './turn-options.ts';
 
 /** Runs the turns of a conversation. */
 export interface TurnRunner {
   /** The model that `describe` names. */
   readonly modelName: string;
+  /** Options of turns that it takes. @default none */
+  readonly accepts?: OptionBounds | undefined;
   /** Runs one turn. Given the same context it must ask the same models in the same order. */
   run(turn: TurnContext): Promise<TurnResult>;
 }

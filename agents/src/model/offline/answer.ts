@@ -1,7 +1,8 @@
 // The answer of the offline model, a pure function of the request without streaming or time.
-import type { ModelRequest } from '../model.ts';
-import { callId, clauses, readConversation } from './conversation.ts';
+import type { ModelRequest, ResponseFormat } from '../model.ts';
+import { type Conversation, callId, clauses, readConversation } from './conversation.ts';
 import { describeResults } from './describe-results.ts';
+import { fillArguments } from './fill.ts';
 import { inPersona } from './persona.ts';
 import { contextOf, opening, replyTo } from './talk.ts';
 import { type PlannedCall, planTools } from './tool-use.ts';
@@ -9,6 +10,21 @@ import { type PlannedCall, planTools } from './tool-use.ts';
 export interface OfflineAnswer {
   readonly text: string;
   readonly calls: readonly (PlannedCall & { readonly id: string })[];
+}
+
+/** Writes an answer as JSON: by the schema of the request, or as `{"answer": …}`; undefined for plain text. */
+function inFormat(
+  format: ResponseFormat | undefined,
+  conversation: Conversation,
+  text: string,
+): string | undefined {
+  if (!format || format.type === 'text') return undefined;
+  if (format.type === 'json_schema' && format.json_schema.schema?.type === 'object') {
+    const { name: tool, schema } = format.json_schema;
+    const context = { conversation, text: conversation.last, forced: true, tool };
+    return JSON.stringify(fillArguments(schema, context).args);
+  }
+  return JSON.stringify({ answer: text });
 }
 
 /** Answers a request. Deterministic. */
@@ -33,6 +49,8 @@ export function answer(request: ModelRequest): OfflineAnswer {
     return conversation.last ? replyTo(context, plan.rest) : opening(context);
   };
   const text = plain();
+  const json = inFormat(request.response_format, conversation, text);
+  if (json !== undefined) return { text: json, calls: [] };
   return {
     text: context.persona.exactly
       ? text

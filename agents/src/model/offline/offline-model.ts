@@ -30,12 +30,20 @@ function usageOf(request: ModelRequest, written: number): Usage {
   return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
 }
 
-/** Yields the chunks of an answer without pauses. `max_tokens` cuts text, never a tool call. */
+/** Cuts a text before the first of the `stop` texts. */
+function cutAtStop(text: string, stop: ModelRequest['stop']): string {
+  const stops = (typeof stop === 'string' ? [stop] : (stop ?? [])).filter((one) => one !== '');
+  const ends = stops.map((one) => text.indexOf(one)).filter((at) => at >= 0);
+  return text.slice(0, Math.min(text.length, ...ends));
+}
+
+/** Yields the chunks of an answer without pauses. `max_tokens` and `stop` cut text, never a tool call. */
 function* offlineChunks(request: ModelRequest): Generator<ModelChunk, void> {
   const reply: OfflineAnswer = answer(request);
   const limit = (request.max_tokens ?? Number.POSITIVE_INFINITY) * CHARS_PER_TOKEN;
-  const cut = reply.text.length > limit;
-  const text = cut ? cutText(reply.text, limit, '') : reply.text;
+  const whole = cutAtStop(reply.text, request.stop);
+  const cut = whole.length > limit;
+  const text = cut ? cutText(whole, limit, '') : whole;
   const part = (
     delta: ModelChunk['choices'][number]['delta'],
     finish_reason: FinishReason | null = null,

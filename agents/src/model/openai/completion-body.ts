@@ -104,11 +104,12 @@ function readChunk(raw: unknown): ModelChunk | undefined {
   const { choices, usage, model, error } = (raw ?? {}) as Loose;
   if (error) throw streamError(error);
   const read = (Array.isArray(choices) ? (choices as Loose[]) : []).map((choice, i) => {
-    const { content, tool_calls } = (choice.delta ?? {}) as Loose;
+    const { content, refusal, tool_calls } = (choice.delta ?? {}) as Loose;
     return {
       index: asNumber(choice.index) ?? i,
       delta: {
         content: typeof content === 'string' ? content : undefined,
+        ...(typeof refusal === 'string' ? { refusal } : {}),
         tool_calls:
           Array.isArray(tool_calls) && tool_calls.length > 0
             ? (tool_calls as Loose[]).map(readCall)

@@ -44,6 +44,7 @@ const usageObject = ({ cached_tokens, ...usage }: Usage): Record<string, unknown
 /** Assembles a whole `chat.completion` from its chunks. */
 export function completionObject(chunks: Iterable<ModelChunk>, ids: WireIds): Record<string, unknown> {
   let content = '';
+  let refusal = '';
   let finish: FinishReason = 'stop';
   let usage: Usage | undefined;
   let { model } = ids;
@@ -53,6 +54,7 @@ export function completionObject(chunks: Iterable<ModelChunk>, ids: WireIds): Re
     model = chunk.model ?? model;
     for (const { delta, finish_reason } of chunk.choices) {
       content += delta.content ?? '';
+      refusal += delta.refusal ?? '';
       finish = finish_reason ?? finish;
       for (const { index = Math.max(0, calls.length - 1), id, function: fn } of delta.tool_calls ?? []) {
         calls[index] ??= { id: id ?? '', type: 'function', function: { name: '', arguments: '' } };
@@ -63,8 +65,8 @@ export function completionObject(chunks: Iterable<ModelChunk>, ids: WireIds): Re
   }
   const message = {
     role: 'assistant',
-    content: content === '' && calls.length > 0 ? null : content,
-    refusal: null,
+    content: content === '' && (calls.length > 0 || refusal !== '') ? null : content,
+    refusal: refusal === '' ? null : refusal,
     ...(calls.length > 0 ? { tool_calls: calls } : {}),
   };
   return {

@@ -21,7 +21,7 @@ export const standardDialect = (): Dialect => ({
 
 /** Builds the body of a request in the dialect of its server. */
 export function requestBody(request: ModelRequest, model: string, dialect: Dialect) {
-  const { messages, tool_choice, temperature, max_tokens } = request;
+  const { messages, tool_choice, response_format, temperature, max_tokens, stop } = request;
   const omitsTools = !request.tools?.length || (dialect.noTools && isOptional(tool_choice));
   const limit = dialect.maxCompletionTokens ? 'max_completion_tokens' : 'max_tokens';
   // Undefined fields do not reach the wire: the body is JSON.
@@ -32,6 +32,8 @@ export function requestBody(request: ModelRequest, model: string, dialect: Diale
     stream_options: dialect.noStreamOptions ? undefined : { include_usage: true },
     tools: omitsTools ? undefined : request.tools,
     tool_choice: omitsTools ? undefined : tool_choice,
+    response_format,
+    stop,
     temperature: dialect.noTemperature ? undefined : temperature,
     [limit]: max_tokens,
   };

@@ -53,6 +53,7 @@ export class ReplySplitter {
   #heldContent = '';
   readonly #slots: CallSlots;
   #finish: FinishReason | undefined;
+  #isRefusal = false;
   #usage: Usage | undefined;
   #nextIndex = 0;
   readonly #ready = new Map<number, ParsedToolCall>();
@@ -85,12 +86,16 @@ export class ReplySplitter {
     for (let position = 0; position < choices.length; position += 1) {
       const choice = choices[position]!;
       if ((choice.index ?? position) !== this.#options.choice) continue;
-      const { content, tool_calls: calls } = choice.delta ?? {};
+      const { content, refusal, tool_calls: calls } = choice.delta ?? {};
       if (this.#finish !== undefined) {
-        if (content || calls?.length) this.#warnLate();
+        if (content || refusal || calls?.length) this.#warnLate();
         continue;
       }
       if (content) this.#addContent(content);
+      if (refusal) {
+        this.#isRefusal = true;
+        this.#addContent(refusal);
+      }
       if (calls) for (let n = 0; n < calls.length; n += 1) this.#addCall(calls[n]!);
       if (choice.finish_reason) this.#close(choice.finish_reason);
     }
@@ -120,7 +125,7 @@ export class ReplySplitter {
     const trailing = calls.filter((call) => call.trailing.trim() !== '');
     return {
       message,
-      finish: this.#finish,
+      finish: this.#isRefusal && this.#finish === 'stop' ? 'refusal' : this.#finish,
       usage: this.#usage,
       trailing: trailing.length > 0 ? new Map(trailing.map((call) => [call.id, call.trailing])) : undefined,
     };

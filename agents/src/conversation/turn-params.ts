@@ -1,0 +1,102 @@
+// Parameters of a turn on the wire, with their limits.
+import { z } from 'zod';
+import { CONVERSATION_LIMITS } from './conversation.ts';
+import { conversationId } from './task-view.ts';
+
+const {
+  maxIdChars,
+  maxUserMessageChars,
+  maxTools,
+  maxToolsChars,
+  maxToolResultChars,
+  maxToolResultsChars,
+  maxFormatChars,
+} = CONVERSATION_LIMITS;
+
+/** Limits the size of a value as JSON. */
+const maxJson = (limit: number) => ({
+  check: (value: unknown) => JSON.stringify(value).length <= limit,
+  error: `Longer than ${limit} characters as JSON.`,
+});
+const toolsSize = maxJson(maxToolsChars);
+const formatSize = maxJson(maxFormatChars);
+
+const toolName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'Use 1 to 64 letters, digits, "_" and "-".');
+const objectSchema = z.looseObject({ type: z.literal('object') });
+
+const tools = z
+  .array(
+    z.strictObject({
+      type: z.literal('function'),
+      function: z.strictObject({
+        name: toolName,
+        description: z.string().optional(),
+        parameters: objectSchema.default({ type: 'object', properties: {} }),
+        strict: z.boolean().nullish(),
+      }),
+    }),
+  )
+  .max(maxTools)
+  .refine(toolsSize.check, toolsSize.error)
+  .refine(
+    (all) => new Set(all.map((tool) => tool.function.name)).size === all.length,
+    'Two tools have the same name.',
+  );
+
+const responseFormat = z
+  .discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('text') }),
+    z.strictObject({ type: z.literal('json_object') }),
+    z.strictObject({
+      type: z.literal('json_schema'),
+      json_schema: z.strictObject({
+        name: toolName,
+        description: z.string().optional(),
+        schema: z.looseObject({}).optional(),
+        strict: z.boolean().nullish(),
+      }),
+    }),
+  ])
+  .refine(formatSize.check, formatSize.error);
+
+const stopText = z.string().min(1).max(256);
+
+const options = z.strictObject({
+  tools: tools.optional(),
+  tool_choice: z
+    .union([
+      z.enum(['auto', 'none', 'required']),
+      z.strictObject({ type: z.literal('function'), function: z.strictObject({ name: toolName }) }),
+    ])
+    .optional(),
+  response_format: responseFormat.optional(),
+  temperature: z.number().min(0).max(2).optional(),
+  max_tokens: z.int().min(1).max(1_000_000).optional(),
+  stop: z.union([stopText, z.array(stopText).min(1).max(4)]).optional(),
+  model: z.string().min(1).max(maxIdChars).optional(),
+});
+
+const toolResults = z
+  .array(
+    z.strictObject({
+      tool_call_id: z.string().min(1).max(maxIdChars),
+      content: z.string().max(maxToolResultChars),
+    }),
+  )
+  .max(maxTools)
+  .refine(
+    (all) => all.reduce((sum, { content }) => sum + content.length, 0) <= maxToolResultsChars,
+    `Longer than ${maxToolResultsChars} characters together.`,
+  );
+
+export const turnId = z.string().min(1).max(maxIdChars);
+
+/** Parameters that `run_turn` and `run_turn_stream` share. */
+export const turnParams = z.object({
+  conversation_id: conversationId,
+  user_message: z.string().max(maxUserMessageChars).default(''),
+  turn_id: turnId.optional(),
+  options: options.optional(),
+  tool_results: toolResults.optional(),
+});
+export type TurnParams = z.output<typeof turnParams>;
