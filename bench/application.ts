@@ -22,6 +22,8 @@ export interface AppCell {
   readonly turnsEach: number;
   /** Time over which the conversations begin their turns, in ms. */
   readonly spreadMs: number;
+  /** True if no turn ends before all have begun. @default false */
+  readonly isTogether?: boolean;
   /** Number of runs of each contestant. */
   readonly alternations: number;
 }
@@ -31,6 +33,9 @@ export interface AppRow extends RunFigures {
   readonly cpuUs: number;
   /** Resident memory of all server processes after the run, in MB. */
   readonly rssMb: number;
+  /** Parts of the sentinel in both; 0 for plain. */
+  readonly sentinelCpuUs: number;
+  readonly sentinelRssMb: number;
   /** Maximum number of requests that were open at the model server at once. */
   readonly peak: number;
 }
@@ -45,6 +50,7 @@ export interface AppRows {
 interface Server {
   readonly kind: 'plain' | 'fabric';
   readonly url: string;
+  /** Its server processes, that of the sentinel last. */
   readonly pids: readonly number[];
   readonly users: Child<AppCommand>;
 }
@@ -106,7 +112,7 @@ export class ApplicationBench {
     this.#children.push({ stop: () => void agent.kill(process.env.BENCH_PROFILE ? 'SIGTERM' : 'SIGKILL') });
     const users = this.#users();
     await untilAttached(users, url);
-    return { kind: 'fabric', url, pids: [sentinel.pid, agent.pid!], users };
+    return { kind: 'fabric', url, pids: [agent.pid!, sentinel.pid], users };
   }
 
   #users(): Child<AppCommand> {
@@ -120,22 +126,28 @@ export class ApplicationBench {
 
   /** Runs a cell with both contestants in turn. */
   async run(cell: AppCell): Promise<AppRows> {
-    const { alternations, conversations, ...turns } = cell;
+    const { alternations, conversations, isTogether, ...turns } = cell;
+    const together = isTogether ? conversations : 1;
     const rows: AppRows = { plain: [], fabric: [] };
     for (let round = 0; round < alternations; round++) {
       for (const server of round % 2 === 0 ? this.#servers : this.#servers.toReversed()) {
         const { kind, url, pids, users } = server;
         await users.request({ cmd: 'open', kind, url, conversations });
         await this.#model.request({ cmd: 'resetPeak' });
-        const sum = (figure: (pid: number) => number): number =>
-          pids.reduce((total, pid) => total + figure(pid), 0);
-        const before = sum(cpuUs);
-        const figures = await users.request<RunFigures>({ cmd: 'run', ...turns });
-        const cpu = sum(cpuUs) - before;
-        const rssMb = sum(rssKb) / 1_024;
+        const before = pids.map(cpuUs);
+        const figures = await users.request<RunFigures>({ cmd: 'run', together, ...turns });
+        const cpu = pids.map((pid, i) => (cpuUs(pid) - before[i]!) / Math.max(1, figures.turns));
+        const rss = pids.map((pid) => rssKb(pid) / 1_024);
         const peak = await this.#model.request<number>({ cmd: 'peak' });
         await users.request({ cmd: 'close' });
-        rows[kind].push({ ...figures, cpuUs: cpu / Math.max(1, figures.turns), rssMb, peak });
+        rows[kind].push({
+          ...figures,
+          cpuUs: sum(cpu),
+          rssMb: sum(rss),
+          sentinelCpuUs: sum(cpu.slice(1)),
+          sentinelRssMb: sum(rss.slice(1)),
+          peak,
+        });
       }
     }
     return rows;
@@ -151,6 +163,8 @@ export class ApplicationBench {
 /** `BENCH_PROFILE=DIRECTORY` writes a CPU profile of the agent there. */
 const agentFlags = (): string[] =>
   process.env.BENCH_PROFILE ? ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`] : [];
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
 /** Waits until the agent serves its address. */
 async function untilAttached(users: Child<AppCommand>, url: string): Promise<void> {
@@ -228,7 +242,7 @@ export async function measureApplication(report: Report, quick: boolean): Promis
     for (const { limit, ...cell } of quick ? QUICK_CELLS : PACED_CELLS) {
       const { conversations } = cell;
       const name = `${conversations} at ${PER_SECOND}/s`;
-      const rows = await run(name, { ...cell, perSecond: PER_SECOND, turnsEach: 1 });
+      const rows = await run(name, { ...cell, perSecond: PER_SECOND, turnsEach: 1, isTogether: true });
       printFigure(report, `18   CPU, ${name}, to plain`, ratioOf(rows, 'cpuUs'), limit);
       if (conversations === 10) recordDelay(report, rows);
       if (conversations < 400) continue;
@@ -251,13 +265,21 @@ export async function measureApplication(report: Report, quick: boolean): Promis
   }
 }
 
-const ms = (value: number): string => `${value.toFixed(1)} ms`;
-
 function printCell({ print }: Report, name: string, rows: AppRows): void {
   for (const kind of ['plain', 'fabric'] as const) {
-    const at = (figure: keyof AppRow): number => medianOf(rows[kind], figure);
+    const at = (figure: keyof AppRow, digits = 0): string => medianOf(rows[kind], figure).toFixed(digits);
+    const ms = (figure: keyof AppRow): string => `${at(figure, 1)} ms`;
+    const part = (figure: keyof AppRow): string => (kind === 'plain' ? '' : ` (sentinel ${at(figure)})`);
     print(
-      `${(kind === 'plain' ? `turns, ${name}` : '').padEnd(22)} ${kind.padEnd(6)} ${at('cpuUs').toFixed(0)} us CPU/turn | turn ${ms(at('turnP50'))} | first text ${ms(at('firstP50'))}, p99 ${ms(at('firstP99'))} | chunk ${ms(at('delayP50'))}, p99 ${ms(at('delayP99'))} | ${at('events').toFixed(0)} events | ${at('peak')} at once | ${at('rssMb').toFixed(0)} MB`,
+      [
+        `${(kind === 'plain' ? `turns, ${name}` : '').padEnd(22)} ${kind.padEnd(6)} CPU ${at('cpuUs')} us/turn${part('sentinelCpuUs')}`,
+        `turn ${ms('turnP50')}`,
+        `first chunk ${ms('firstP50')}, p99 ${ms('firstP99')}`,
+        `chunk ${ms('delayP50')}, p99 ${ms('delayP99')}`,
+        `${at('events')} events`,
+        `${at('peak')} at once`,
+        `${at('rssMb')} MB${part('sentinelRssMb')}`,
+      ].join(' | '),
     );
   }
 }

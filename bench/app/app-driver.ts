@@ -104,8 +104,8 @@ async function open({ kind, url, conversations }: Extract<AppCommand, { cmd: 'op
 }
 
 async function run(command: Extract<AppCommand, { cmd: 'run' }>): Promise<RunFigures> {
-  const { chunks, perSecond, turnsEach, spreadMs } = command;
-  const message = JSON.stringify({ chunks, perSecond } satisfies Order);
+  const { chunks, perSecond, together, turnsEach, spreadMs } = command;
+  const message = JSON.stringify({ chunks, perSecond, ...(together ? { together } : {}) } satisfies Order);
   const turns: number[] = [];
   const firsts: number[] = [];
   const delays: number[] = [];

@@ -1,5 +1,6 @@
-// The model server of the application bench, for both contestants. The user's message says how many chunks to stream, and how
-// many per second. The text of a chunk is the time at which it was sent, so that its reader can measure the delay.
+// The model server of the application bench, for both contestants. The user's message says how many chunks to stream, how many
+// per second, and how many requests are open at once. The text of a chunk is the time at which it was sent, so that its reader
+// can measure the delay.
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { answerCommands } from '../child.ts';
@@ -10,32 +11,68 @@ export interface Order {
   readonly chunks: number;
   /** 0 for as fast as possible: one chunk in each turn of the event loop. */
   readonly perSecond: number;
+  /** The last chunk waits until this number of requests has been open at once, or for `TOGETHER_MS`. @default 1 */
+  readonly together?: number;
 }
 
-/** Resets the peak, or returns it. */
+/** `peak` returns the maximum number of requests that were open at once since `resetPeak`. */
 export type ModelCommand = { cmd: 'url' } | { cmd: 'resetPeak' } | { cmd: 'peak' };
+
+/** Longer than a busy machine needs to start all turns. */
+const TOGETHER_MS = 20_000;
 
 let open = 0;
 let peak = 0;
+/** Streams that wait for their last chunk, with the peak that they wait for. */
+const waiting = new Map<() => void, number>();
+
+/** Calls `send` once `together` requests have been open at once. */
+function whenTogether(together: number, send: () => void): void {
+  if (peak >= together) {
+    send();
+    return;
+  }
+  const sendOnce = (): void => {
+    clearTimeout(timer);
+    if (waiting.delete(sendOnce)) send();
+  };
+  const timer = setTimeout(sendOnce, TOGETHER_MS);
+  waiting.set(sendOnce, together);
+}
+
+function opened(): void {
+  open += 1;
+  peak = Math.max(peak, open);
+  for (const [send, together] of waiting) if (peak >= together) send();
+}
 
 const HEAD = { id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1, model: 'bench' };
 const event = (body: object): string => `data: ${JSON.stringify({ ...HEAD, ...body })}\n\n`;
 const chunk = (delta: object, finish_reason: string | null = null): string =>
   event({ choices: [{ index: 0, delta, logprobs: null, finish_reason }] });
 
-function stream(response: ServerResponse, { chunks, perSecond }: Order): void {
+function stream(response: ServerResponse, { chunks, perSecond, together = 1 }: Order): void {
   response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
   let sent = 0;
-  // Returns false after the last chunk.
-  const sendNext = (): boolean => {
+  const send = (): void => {
     const delta = { content: `${nowUs()} ` };
     response.write(chunk(sent === 0 ? { role: 'assistant', ...delta } : delta));
     sent += 1;
-    if (sent < chunks) return true;
+  };
+  const sendLast = (): void => {
+    send();
     response.write(chunk({}, 'stop'));
     const usage = { prompt_tokens: 10, completion_tokens: chunks, total_tokens: chunks + 10 };
     response.write(event({ choices: [], usage }));
     response.end('data: [DONE]\n\n');
+  };
+  // Returns false after the last chunk.
+  const sendNext = (): boolean => {
+    if (sent < chunks - 1) {
+      send();
+      return true;
+    }
+    whenTogether(together, sendLast);
     return false;
   };
   if (perSecond > 0) {
@@ -43,7 +80,7 @@ function stream(response: ServerResponse, { chunks, perSecond }: Order): void {
       if (!sendNext()) clearInterval(timer);
     }, 1_000 / perSecond);
     response.on('close', () => clearInterval(timer));
-    if (!sendNext()) clearInterval(timer);
+    sendNext();
     return;
   }
   const pump = (): void => {
@@ -62,8 +99,7 @@ const server = createServer((request, response) => {
   });
   request.on('end', () => {
     const { messages } = JSON.parse(body) as { messages: { content: string }[] };
-    open += 1;
-    peak = Math.max(peak, open);
+    opened();
     response.on('close', () => {
       open -= 1;
     });
