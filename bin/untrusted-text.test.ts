@@ -9,7 +9,7 @@ import { createEnvelopePrinter, type TurnEvent } from '@fame-fabric/client';
 import { chooseConversation, Repl, type ReplConversation, type ReplInput } from '@fame-fabric/client/repl';
 import { type ErrorCode, FabricError, makeEnvelope, systemClock } from '@fame-fabric/shared';
 import { configInvalid, createStyle, explainError } from '@fame-fabric/shared/internal';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, expect, test, vi } from 'vitest';
 import { showLogs } from './local/logs.ts';
 import { ManagedProcess } from './local/managed-process.ts';
 import type { NodeList, TraceLine } from './sentinel-http.ts';
@@ -41,12 +41,17 @@ async function promptOutput(text: string): Promise<string> {
   const input: ReplInput = {
     onInterrupt: undefined,
     read: async () => lines.shift(),
+    question: async (question) => {
+      output += question;
+      return 'n';
+    },
     note: (note) => {
       output += note;
     },
     close: () => {},
   };
   let turns = 0;
+  let approvals = 0;
   const conversation: ReplConversation = {
     id: 'c1',
     address: 'chat@fame.fabric',
@@ -58,11 +63,24 @@ async function promptOutput(text: string): Promise<string> {
       { role: 'assistant', text },
     ],
     end: async () => {},
+    answerApproval: async () => {
+      if (approvals++ > 0) throw new FabricError('MODEL_REFUSED', text);
+    },
     async *stream(): AsyncGenerator<TurnEvent> {
       if (turns++ > 0) throw new FabricError('MODEL_REFUSED', text);
       yield { type: 'text', text: HOSTILE };
       yield { type: 'tool_call', name: text, args: { city: text, list: [text] } };
       yield { type: 'tool_result', name: text, ok: false };
+      yield { type: 'approval', id: 'a', kind: 'tool', name: text, args: { city: text, list: [text] } };
+      yield { type: 'approval', id: 'b', kind: 'tool', name: text };
+      yield {
+        type: 'approval',
+        id: 'c',
+        kind: 'budget',
+        name: text,
+        args: { limit: text, unit: text, spent: text },
+      };
+      await vi.waitFor(() => expect(approvals).toBe(3));
       yield { type: 'done', text: HOSTILE };
     },
   };

@@ -24,6 +24,8 @@ export class Answer {
   #hasBegun = false;
   /** True after the line of the answer was ended for a note. The next piece begins a new line. */
   #isInterrupted = false;
+  /** True while a question is shown: nothing is written then. */
+  #isPaused = false;
   #ticker: Timer | undefined;
 
   constructor(options: AnswerOptions) {
@@ -34,7 +36,20 @@ export class Answer {
   /** Appends a piece of text. */
   add(piece: string): void {
     this.#text += piece;
-    if (!this.#options.isHeld) this.#writeUpTo(this.#safeEnd());
+    this.#writeStreamed();
+  }
+
+  /** Keeps further text back until `resume`, and ends the current line. */
+  pause(): void {
+    this.interrupt(() => {
+      this.#isPaused = true;
+    });
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#startIndicator();
+    this.#writeStreamed();
   }
 
   /** Ends the current line and calls `writeNote`, so that the note is on a separate line. */
@@ -53,7 +68,7 @@ export class Answer {
     this.#endLine();
     this.#hasBegun = this.#isInterrupted = false;
     this.#written = 0;
-    if (!this.#options.isHeld) this.#writeUpTo(this.#safeEnd());
+    this.#writeStreamed();
   }
 
   /** Ends the answer. `whole` is its text if no piece was streamed. */
@@ -69,6 +84,10 @@ export class Answer {
     this.#stopIndicator();
     this.#writeUpTo(this.#text.length);
     this.#endLine();
+  }
+
+  #writeStreamed(): void {
+    if (!this.#options.isHeld && !this.#isPaused) this.#writeUpTo(this.#safeEnd());
   }
 
   #endLine(): void {
@@ -101,7 +120,7 @@ export class Answer {
 
   #startIndicator(): void {
     const { indicator, style } = this.#options;
-    if (!indicator) return;
+    if (!indicator || this.#isPaused || this.#ticker) return;
     let turn = 0;
     this.#ticker = indicator.clock.every(FRAME_MS, () => {
       indicator.write(`\r${style.dim(FRAMES[turn++ % FRAMES.length]!)}`);

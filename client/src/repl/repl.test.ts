@@ -1,6 +1,6 @@
 import { FabricError, systemClock } from '@fame-fabric/shared';
-import { createStyle } from '@fame-fabric/shared/internal';
-import { expect, test, vi } from 'vitest';
+import { createStyle, untilAborted } from '@fame-fabric/shared/internal';
+import { describe, expect, test, vi } from 'vitest';
 import type { TurnEvent } from '../turn-event.ts';
 import { Repl, type ReplConversation, type ReplOptions } from './repl.ts';
 import type { ReplInput } from './repl-input.ts';
@@ -20,14 +20,20 @@ function stage(
     turn?: Turn;
     model?: string;
     resumes?: { turnId: string; text: string };
+    /** Replies to questions. */
+    replies?: (string | (() => void))[];
+    /** Called with each answer to an approval. */
+    answerApproval?: (id: string, count: number) => void;
   } = {},
 ) {
-  const { turn = echo, model = 'test-model', resumes, ...options } = setting;
+  const { turn = echo, model = 'test-model', resumes, answerApproval, ...options } = setting;
+  const replies = [...(setting.replies ?? [])];
   const screen = { answers: '', notes: '' };
   const conversations: { systemPrompt: string | undefined; asked: string[]; ended: number }[] = [];
   const turnIds: string[] = [];
   const away: { now: ((who: 'agent' | 'sentinel') => void) | undefined } = { now: undefined };
   const kept: string[] = [];
+  const given: { id: string; approve: boolean; note?: string | undefined }[] = [];
   const saved = {
     messageSent: (id: string, _address: string, { text }: { text: string }) =>
       void kept.push(`${id} asked ${text}`),
@@ -50,6 +56,16 @@ function stage(
     note: (text) => {
       screen.notes += text;
     },
+    question: async (text, { isReply, signal }) => {
+      screen.notes += text;
+      while (replies.length > 0) {
+        const reply = replies.shift()!;
+        if (typeof reply === 'function') reply();
+        else if (isReply(reply)) return reply;
+        if (signal.aborted) return undefined;
+      }
+      return undefined;
+    },
     close: () => close(undefined),
   };
   const newConversation = (systemPrompt: string | undefined): ReplConversation => {
@@ -66,6 +82,10 @@ function stage(
         turnIds.push(turnId!);
         away.now = onAway;
         yield* turn(text, signal!);
+      },
+      answerApproval: async (id, answer) => {
+        given.push({ id, ...answer });
+        answerApproval?.(id, given.length);
       },
       history: async () => own.asked.map((text) => ({ role: 'user', text })),
       end: async () => {
@@ -92,7 +112,7 @@ function stage(
       ...options,
     },
   );
-  return { repl, screen, conversations, trace, input, kept, turnIds, away };
+  return { repl, screen, conversations, trace, input, kept, turnIds, away, given };
 }
 const interrupts = (): void => {};
 
@@ -475,4 +495,184 @@ test('an answer that begins after a tool call gets its prompt after the call', a
   await repl.run();
   expect(screen.notes).toMatch(/ {2}\[odd␛\[2J x{70,100}…\]\n/);
   expect(screen.answers).toBe('A> Done.\n');
+});
+
+describe('approvals', () => {
+  const approval = (id: string, more = {}): TurnEvent => ({
+    type: 'approval',
+    id,
+    kind: 'tool',
+    name: 'send_mail',
+    args: { to: 'ada@example.com' },
+    ...more,
+  });
+  const answered = (id: string, approve = true): TurnEvent => ({ type: 'approval_answer', id, approve });
+
+  /** A turn that waits for the approvals. `until` resolves when the agent has received `count` answers. */
+  function scene(approvals: readonly TurnEvent[], options: Parameters<typeof stage>[1] = {}) {
+    const done = Promise.withResolvers<void>();
+    const turn: Turn = async function* (text, signal) {
+      if (text !== 'send') return yield* echo(text);
+      yield { type: 'text', text: 'Let me see.' };
+      yield* approvals;
+      yield { type: 'text', text: ' Done.' };
+      await untilAborted(done.promise, signal);
+      yield { type: 'done', text: 'Let me see. Done.' };
+    };
+    const answerApproval = (id: string, count: number): void => {
+      options.answerApproval?.(id, count);
+      done.resolve();
+    };
+    return stage(['send', 'next'], { isInteractive: true, turn, ...options, answerApproval });
+  }
+
+  test('a y/n question shows the call; the answer goes to the agent, and the turn goes on', async () => {
+    const { repl, screen, given } = scene([approval('a')], { replies: ['what?', 'Y'] });
+    expect(await repl.run()).toBe(0);
+    expect(given).toEqual([{ id: 'a', approve: true, note: undefined }]);
+    expect(screen.notes).toContain(
+      'send_mail asks for approval:\n  {\n    "to": "ada@example.com"\n  }\nApprove? (y/n) ',
+    );
+    expect(screen.answers).toBe('A> Let me see. Done.\nA> You said next\n');
+  });
+
+  test('text that arrives while the question is open is written after it, on a line of its own', async () => {
+    const asked = Promise.withResolvers<void>();
+    const shown = Promise.withResolvers<void>();
+    const turn: Turn = async function* () {
+      yield { type: 'text', text: 'Let me see.' };
+      yield approval('a');
+      await asked.promise;
+      yield { type: 'text', text: ' Done.' };
+      seen = screen.answers;
+      shown.resolve();
+      await vi.waitFor(() => expect(given).toHaveLength(1));
+      yield { type: 'done', text: 'Let me see. Done.' };
+    };
+    let seen = '';
+    const { repl, screen, given, input } = stage(['send'], { turn, isInteractive: true });
+    input.question = async () => {
+      asked.resolve();
+      await shown.promise;
+      return 'y';
+    };
+    await repl.run();
+    expect(seen).toBe('A> Let me see.\n');
+    expect(screen.answers).toBe('A> Let me see.\n Done.\n');
+  });
+
+  test.each([
+    ['n', { approve: false, note: undefined }],
+    ['NO', { approve: false, note: undefined }],
+    ['n Not to her', { approve: false, note: 'Not to her' }],
+    ['yes', { approve: true, note: undefined }],
+  ])('the reply %j', async (reply, expected) => {
+    const { repl, given } = scene([approval('a')], { replies: [reply] });
+    await repl.run();
+    expect(given).toEqual([{ id: 'a', ...expected }]);
+  });
+
+  test.each(['yes, but not now', 'y not?', 'nope', 'yn', ''])('%j is no reply', async (text) => {
+    const { repl, given } = scene([approval('a')], { replies: [text, 'n'] });
+    await repl.run();
+    expect(given).toEqual([{ id: 'a', approve: false, note: undefined }]);
+  });
+
+  test('two approvals are two questions, one after the other', async () => {
+    const turn: Turn = async function* () {
+      yield* [approval('a'), approval('b')];
+      await vi.waitFor(() => expect(given).toHaveLength(2));
+      yield { type: 'done', text: 'x' };
+    };
+    const { repl, given } = stage(['send'], { turn, isInteractive: true, replies: ['n', 'y'] });
+    await repl.run();
+    expect(given).toMatchObject([
+      { id: 'a', approve: false },
+      { id: 'b', approve: true },
+    ]);
+  });
+
+  test('Ctrl-C at the question cancels the turn, and the prompt continues', async () => {
+    const { repl, screen, given, conversations, input } = scene([approval('a')], {
+      replies: [() => input.onInterrupt?.()],
+    });
+    expect(await repl.run()).toBe(0);
+    expect(given).toEqual([]);
+    expect(screen.notes).toContain('Stopped.');
+    expect(conversations[0]?.asked).toEqual(['send', 'next']);
+  });
+
+  test('the end of the input at the question cancels the turn', async () => {
+    const { repl, screen, given } = scene([approval('a')]);
+    await repl.run();
+    expect(given).toEqual([]);
+    expect(screen.notes).toContain('Stopped.');
+  });
+
+  test('an answer of someone else withdraws the question', async () => {
+    const asked = Promise.withResolvers<void>();
+    const turn: Turn = async function* () {
+      yield approval('a');
+      await asked.promise;
+      yield answered('a', false);
+      yield { type: 'done', text: 'x' };
+    };
+    const { repl, screen, given, input } = stage(['send'], { turn, isInteractive: true });
+    input.question = (_text, { signal }) => {
+      asked.resolve();
+      return new Promise((resolve) => signal.addEventListener('abort', () => resolve(undefined)));
+    };
+    expect(await repl.run()).toBe(0);
+    expect(given).toEqual([]);
+    expect(screen.notes).toContain('Refused by someone else.');
+  });
+
+  test('a resumed turn whose approval was answered before asks nothing', async () => {
+    const { repl, given, screen } = stage([], {
+      turn: async function* () {
+        yield* [approval('a'), answered('a'), { type: 'done', text: 'x' } as const];
+      },
+      isInteractive: true,
+      resumes: { turnId: 't', text: 'send' },
+    });
+    await repl.run();
+    expect(given).toEqual([]);
+    expect(screen.notes).not.toContain('Approve?');
+  });
+
+  test('an answer that did not arrive is asked for again', async () => {
+    const { repl, screen, given } = scene([approval('a')], {
+      replies: ['y', 'y'],
+      answerApproval: (_id, count) => {
+        if (count === 1) throw new FabricError('NODE_GONE', 'The agent left');
+      },
+    });
+    await repl.run();
+    expect(given).toHaveLength(2);
+    expect(screen.notes).toMatch(/! The agent left.*\nApprove\? \(y\/n\) /);
+  });
+
+  test('a pipe answers with its next line; without y or n the call is refused', async () => {
+    const piped = scene([approval('a')], { replies: ['y'], isInteractive: false });
+    await piped.repl.run();
+    expect(piped.given).toMatchObject([{ approve: true }]);
+    const silent = scene([approval('a')], { isInteractive: false });
+    await silent.repl.run();
+    expect(silent.given).toMatchObject([{ approve: false }]);
+    expect(silent.screen.notes).toContain('Refused, because the next line of the input is not y or n.');
+    expect(silent.screen.answers).toContain('You said next');
+  });
+
+  test('a used-up budget and long arguments are described', async () => {
+    const { repl, screen } = scene(
+      [
+        approval('a', { kind: 'budget', name: 'budget', args: { limit: 5, unit: 'calls', spent: 5 } }),
+        approval('b', { args: undefined }),
+        approval('c', { args: { text: 'x'.repeat(10_000) } }),
+      ],
+      { replies: ['y', 'y', 'y'] },
+    );
+    await repl.run();
+    expect(screen.notes).toContain('The budget is used up: 5 of 5 calls. If you approve, as much is added.');
+  });
 });

@@ -6,6 +6,7 @@ import { EXIT, escapeLine, type Style } from '@fame-fabric/shared/internal';
 import type { Conversation } from '../conversation.ts';
 import { isUndecided, type TurnEvent } from '../turn-event.ts';
 import { Answer, type AnswerOptions } from './answer.ts';
+import { ApprovalQuestions } from './approvals.ts';
 import { type CommandName, helpText, parseLine } from './commands.ts';
 import { connectionText } from './connection-text.ts';
 import type { ReplInput } from './repl-input.ts';
@@ -15,7 +16,7 @@ import { failureText, historyText, modelText, toolCallText, toolFailureText } fr
 /** The part of a conversation that the loop uses. */
 export type ReplConversation = Pick<
   Conversation,
-  'id' | 'address' | 'systemPrompt' | 'start' | 'describe' | 'stream' | 'history' | 'end'
+  'id' | 'address' | 'systemPrompt' | 'start' | 'describe' | 'stream' | 'answerApproval' | 'history' | 'end'
 >;
 
 export interface ReplDeps {
@@ -48,6 +49,7 @@ export interface ReplOptions {
 interface RunningTurn {
   readonly controller: AbortController;
   readonly answer: Answer;
+  readonly approvals: ApprovalQuestions;
 }
 
 /** Longest time to wait for the agent to end the conversation. */
@@ -207,7 +209,7 @@ export class Repl {
   async #runTurn(text: string, turnId = newId()): Promise<void> {
     const { saved } = this.#deps;
     const { id, address } = this.#conversation;
-    const turn = { controller: new AbortController(), answer: this.#openAnswer() };
+    const turn = this.#openTurn();
     this.#turn = turn;
     this.#lastMessage = { text };
     saved?.messageSent(id, address, { turnId, text });
@@ -218,7 +220,7 @@ export class Repl {
       );
     try {
       for await (const event of this.#conversation.stream(text, { turnId, onAway, signal })) {
-        this.#show(event, turn.answer);
+        this.#show(event, turn);
       }
       saved?.messageSettled(id);
     } catch (error) {
@@ -229,8 +231,27 @@ export class Repl {
       if (signal.aborted) this.#dimNote('Stopped.');
       else this.#fail(error);
     } finally {
+      turn.approvals.close();
       this.#turn = undefined;
     }
+  }
+
+  #openTurn(): RunningTurn {
+    const { input, clock } = this.#deps;
+    const controller = new AbortController();
+    const answer = this.#openAnswer();
+    const approvals = new ApprovalQuestions({
+      input,
+      clock,
+      conversation: this.#conversation,
+      isInteractive: this.#options.isInteractive,
+      note: (text) => this.#noteBesideAnswer(text),
+      fail: (error) => answer.interrupt(() => this.#fail(error)),
+      hold: () => answer.pause(),
+      resume: () => answer.resume(),
+      cancel: () => controller.abort(stopped()),
+    });
+    return { controller, answer, approvals };
   }
 
   #openAnswer(): Answer {
@@ -240,11 +261,13 @@ export class Repl {
     return new Answer({ write, style, isHeld, indicator: isHeld ? undefined : indicator });
   }
 
-  #show(event: TurnEvent, answer: Answer): void {
+  #show(event: TurnEvent, { answer, approvals }: RunningTurn): void {
     const { isInteractive } = this.#options;
     if (event.type === 'text') answer.add(event.text);
     else if (event.type === 'restart') answer.restart(event.keep);
     else if (event.type === 'done') answer.end(event.text);
+    else if (event.type === 'approval') approvals.ask(event);
+    else if (event.type === 'approval_answer') approvals.answered(event);
     else if (!isInteractive) return;
     else if (event.type === 'tool_call') this.#noteBesideAnswer(`  ${toolCallText(event)}`);
     else if (event.type === 'tool_result' && event.ok === false) {

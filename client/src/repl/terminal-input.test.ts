@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import type { Clock } from '@fame-fabric/shared';
-import { expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { TerminalInput } from './terminal-input.ts';
 
 function terminal(history: string[] = []) {
@@ -139,4 +139,63 @@ test('the arrow key recalls lines of earlier runs', async () => {
   await type('\u001b[A\u001b[A\r');
   expect(await message).toBe('older');
   input.close();
+});
+
+describe('a question', () => {
+  const isReply = (text: string): boolean => /^[yn]$/.test(text);
+
+  test('takes the next line that is a reply; the history and the messages omit it', async () => {
+    const { input, type, shown, lines } = terminal();
+    const reply = input.question('Sure? ', { isReply, signal: new AbortController().signal });
+    await type('maybe\r');
+    await type('y\r');
+    expect(await reply).toBe('y');
+    expect(shown().match(/Sure\? /g)).toHaveLength(2);
+    const message = input.read();
+    await type('\u001b[A'); // the line before, of which there is none
+    await type('hi\r');
+    expect(await message).toBe('hi');
+    expect(lines).toEqual(['hi']);
+    input.close();
+  });
+
+  test('leaves what was typed ahead for the next message', async () => {
+    const { input, type } = terminal();
+    await type('first\ry');
+    const reply = input.question('Sure? ', { isReply, signal: new AbortController().signal });
+    await type('n\r');
+    expect(await reply).toBe('n');
+    expect(await input.read()).toBe('first');
+    const next = input.read();
+    await type('es please\r');
+    expect(await next).toBe('yes please');
+    input.close();
+  });
+
+  test('takes no pasted text as its reply', async () => {
+    const { input, type } = terminal();
+    const reply = input.question('Sure? ', { isReply, signal: new AbortController().signal });
+    await type('\u001b[200~y\u001b[201~\r');
+    await type('n\r');
+    expect(await reply).toBe('n');
+    expect(await input.read()).toBe('y');
+    input.close();
+  });
+
+  test('ends when it is withdrawn, at Ctrl-C through the caller, and with the input', async () => {
+    const { input, type, shown } = terminal();
+    const stop = new AbortController();
+    input.onInterrupt = () => stop.abort();
+    const reply = input.question('Sure? ', { isReply, signal: stop.signal });
+    await type('ye\u0003');
+    expect(await reply).toBe(undefined);
+    const message = input.read();
+    await type('hi\r');
+    expect(await message).toBe('hi');
+    const last = input.question('Sure? ', { isReply, signal: new AbortController().signal });
+    await type('\u0004');
+    expect(await last).toBe(undefined);
+    expect(await input.question('Sure? ', { isReply, signal: new AbortController().signal })).toBe(undefined);
+    expect(shown().endsWith('\n')).toBe(true);
+  });
 });

@@ -3,7 +3,8 @@
 import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from 'node:readline';
 import { Writable } from 'node:stream';
 import { type Clock, systemClock, type Timer } from '@fame-fabric/shared';
-import type { ReplInput } from './repl-input.ts';
+import { onAbort } from '@fame-fabric/shared/internal';
+import type { QuestionOptions, ReplInput } from './repl-input.ts';
 
 export interface TerminalInputOptions {
   input: NodeJS.ReadableStream;
@@ -36,6 +37,8 @@ export class TerminalInput implements ReplInput {
   #hasPasted = false;
   #flush: Timer | undefined;
   #waiter: ((message: string | undefined) => void) | undefined;
+  /** A question to the user that waits for its reply. */
+  #question: { isReply: (text: string) => boolean; end: (reply: string | undefined) => void } | undefined;
   #isClosed = false;
 
   constructor(options: TerminalInputOptions) {
@@ -54,6 +57,8 @@ export class TerminalInput implements ReplInput {
       tabSize: 2,
     });
     this.#editor.on('line', (line) => this.#onLine(line));
+    // Replies to questions are not messages, so the history omits them.
+    this.#editor.on('history', (lines: string[]) => this.#question && lines.shift());
     this.#editor.on('SIGINT', () => this.#onInterrupt());
     this.#editor.on('close', () => this.#onClose());
     options.input.on('keypress', this.#onKey);
@@ -76,6 +81,33 @@ export class TerminalInput implements ReplInput {
         resolve(next);
       };
     });
+  }
+
+  question(text: string, { isReply, signal }: QuestionOptions): Promise<string | undefined> {
+    if (this.#isClosed || signal.aborted) return Promise.resolve(undefined);
+    // Text that was typed ahead belongs to the next message, and must not become a part of the reply.
+    const typedAhead = this.#takeLine();
+    this.#screen.isMuted = false;
+    this.#editor.setPrompt(text);
+    this.#editor.prompt();
+    const { promise, resolve } = Promise.withResolvers<string | undefined>();
+    const withdraw = (): void => {
+      this.#takeLine();
+      this.#options.output.write('\n');
+      this.#question?.end(undefined);
+    };
+    const stopListening = onAbort(signal, withdraw);
+    this.#question = {
+      isReply,
+      end: (reply) => {
+        stopListening();
+        this.#question = undefined;
+        this.#screen.isMuted = true;
+        if (!this.#isClosed) this.#editor.write(typedAhead);
+        resolve(reply);
+      },
+    };
+    return promise;
   }
 
   note(text: string): void {
@@ -106,7 +138,20 @@ export class TerminalInput implements ReplInput {
     else if (key?.name === 'paste-end') this.#isPasting = false;
   };
 
+  // Clears the line that is being edited and returns it.
+  #takeLine(): string {
+    const { line } = this.#editor;
+    this.#editor.write(null, { ctrl: true, name: 'e' });
+    this.#editor.write(null, { ctrl: true, name: 'u' });
+    return line;
+  }
+
   #onLine(line: string): void {
+    if (this.#question && !this.#isPasting && !this.#hasPasted) {
+      if (this.#question.isReply(line)) this.#question.end(line);
+      else this.#editor.prompt();
+      return;
+    }
     this.#options.onLine?.(line);
     this.#lines.push(line);
     if (this.#isPasting) {
@@ -137,7 +182,9 @@ export class TerminalInput implements ReplInput {
   }
 
   #onInterrupt(): void {
-    const isTyping = !this.#screen.isMuted && (this.#editor.line !== '' || this.#lines.length > 0);
+    // At a question Ctrl-C cancels the turn, whatever was typed.
+    const isTyping =
+      !this.#question && !this.#screen.isMuted && (this.#editor.line !== '' || this.#lines.length > 0);
     if (!isTyping) {
       this.onInterrupt?.();
       return;
@@ -145,8 +192,7 @@ export class TerminalInput implements ReplInput {
     this.#flush?.stop();
     this.#lines = [];
     this.#hasPasted = this.#isPasting = false;
-    this.#editor.write(null, { ctrl: true, name: 'e' });
-    this.#editor.write(null, { ctrl: true, name: 'u' });
+    this.#takeLine();
     this.#options.output.write('\n');
     this.#editor.setPrompt(this.#options.prompt);
     this.#editor.prompt();
@@ -159,10 +205,10 @@ export class TerminalInput implements ReplInput {
     if (this.#lines.length > 0) this.#take();
     this.#options.output.write(PASTE_OFF);
     const waiter = this.#waiter;
-    if (!waiter) return;
     this.#waiter = undefined;
-    this.#options.output.write('\n'); // end the line of the prompt
-    waiter(undefined);
+    if (waiter || this.#question) this.#options.output.write('\n'); // end the line of the prompt
+    waiter?.(undefined);
+    this.#question?.end(undefined);
   }
 }
 
