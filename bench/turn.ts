@@ -101,7 +101,7 @@ async function engine(): Promise<string> {
   };
   const { ask, makeCall } = actions;
   const emitText: UnrecordedActions['emitText'] = (text, source) => actions.emitText(text, source);
-  await turns.run({ ...common, messages, signal, ask, makeCall, emitText, text: '' });
+  await turns.run({ ...common, messages, signal, ask, makeCall, emitText, assertLive() {}, text: '' });
   return actions.text;
 }
 

@@ -133,9 +133,12 @@ export interface TurnReport {
 
 /** The messages of one model call, rebuilt from the journal. */
 export interface PromptReport {
-  messages: ModelMessage[];
+  /** Null if the agent has changed since, so that it does not make that call any more. */
+  messages: ModelMessage[] | null;
   /** SHA-256 that was recorded with the call, in hex. */
   digest: string;
   /** True if the rebuilt messages have that digest. */
   verified: boolean;
+  /** Number of messages that are left out after the system message, because the answer would not fit one envelope. */
+  left_out?: number;
 }

@@ -35,6 +35,7 @@ import { acceptedOf, type Bodies } from './journal.ts';
 import { LiveTurn, TurnReleased } from './live-turn.ts';
 import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conversation.ts';
 import { LoadedConversations, unknownConversation } from './loaded-conversations.ts';
+import { type PromptReport, promptOf } from './prompt-replay.ts';
 import { Recovery } from './recovery.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
 import { type TurnReport, turnReport } from './turn-report.ts';
@@ -415,6 +416,29 @@ export class ConversationHost {
     const [started] = await this.#store.read(id, { limit: 1 });
     if (!started) throw unknownConversation();
     return historyOf(started, await this.#store.history(id)).messages;
+  }
+
+  /**
+   * Rebuilds the messages that a model received in one step of a turn.
+   * @throws {CONVERSATION_UNKNOWN | TURN_UNKNOWN} @throws {PARAMS_INVALID} with the number of steps if there is no such step
+   */
+  async prompt(id: string, turnId: string, step: number, signal: AbortSignal): Promise<PromptReport> {
+    const { turn } = await this.#peek(id, turnId);
+    if (!turn) throw new FabricError('TURN_UNKNOWN', 'The conversation has no turn with that id.');
+    const [[started], events] = await Promise.all([
+      this.#store.read(id, { limit: 1 }),
+      this.#eventsOf(id, turnId),
+    ]);
+    if (!started) throw unknownConversation();
+    const until = events.find(({ kind }) => kind === 'model_called')?.seq ?? 0;
+    const history = await this.#store.history(id, { until });
+    const { maxWindowTokens } = this.#options;
+    const runner = this.#runner;
+    return promptOf({ conversationId: id, started, history, events }, step, {
+      runner,
+      maxWindowTokens,
+      signal,
+    });
   }
 
   /** Loads conversations with open turns that no process holds. Resolves when their turns have been started. */

@@ -168,6 +168,13 @@ export function conversationOperations(
       run: async ({ conversation_id }) =>
         newestThatFit(await host.messages(conversation_id), MAX_HISTORY_BYTES),
     }),
+    get_prompt: operation({
+      immediate,
+      description: 'Rebuilds the messages that a model received in one step of a turn.',
+      params: z.object({ conversation_id: conversationId, turn_id: turnId, step: z.int().min(1) }),
+      run: ({ conversation_id, turn_id, step }, { signal }) =>
+        host.prompt(conversation_id, turn_id, step, signal),
+    }),
     'tasks/send': operation({
       immediate,
       mayTakeLong,

@@ -99,7 +99,8 @@ export function textSoFar(events: readonly JournalEvent[]): string {
   return text + rest.join('');
 }
 
-function stepsOf(events: readonly JournalEvent[]): StepReport[] {
+/** The model calls of a turn, from all of its events; those of a dropped record are left out. */
+export function stepsOf(events: readonly JournalEvent[]): StepReport[] {
   const steps = new Map<number, StepReport>();
   const results = new Map<string, boolean>();
   for (const event of events) {

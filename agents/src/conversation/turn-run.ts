@@ -129,6 +129,7 @@ export class TurnRun {
       ask: model.ask,
       makeCall: tools.makeCall,
       emitText,
+      assertLive() {},
       get text() {
         return text.value;
       },

@@ -89,6 +89,7 @@ export class RefineTurns implements TurnRunner {
   async #handoff(goals: RefinedGoals, turn: TurnContext): Promise<void> {
     const { handoffTo, remote } = this.#options;
     if (!handoffTo) return;
+    turn.assertLive();
     if (!remote)
       throw new FabricError(
         'ROUTE_UNKNOWN',

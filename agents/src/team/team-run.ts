@@ -327,7 +327,8 @@ export class TeamRun {
 
   // The answer of an agent on another node ends the turn.
   async #askRemote(target: string, extras: JsonObject): Promise<TeamResult> {
-    const { remote, conversationId = '', turnId, budget, signal, emit } = this.#input;
+    const { remote, conversationId = '', turnId, budget, signal, actions, emit } = this.#input;
+    actions.assertLive();
     if (!remote) {
       const what = `The route leads to ${target}, and this team cannot reach other nodes. Serve it with a link or set \`remote\`.`;
       throw this.#error('ROUTE_UNKNOWN', what);

@@ -60,6 +60,7 @@ export class TeamTurns implements TurnRunner {
         ask: askWithOptions(turn.ask, turn.options),
         makeCall: turn.makeCall,
         emitText: (text, source) => turn.emitText(text, source),
+        assertLive: () => turn.assertLive(),
         get text() {
           return turn.text;
         },

@@ -71,6 +71,7 @@ export function runnerKit(options: RunnerKitOptions = {}): RunnerKit {
     ask: model.ask,
     makeCall: tools.makeCall,
     emitText,
+    assertLive() {},
     get text() {
       return text.value;
     },

@@ -36,6 +36,11 @@ export interface RunnerActions {
   readonly makeCall: MakeCall;
   /** Emits text to the user. If it returns a promise, await it before emitting more. */
   emitText(text: string, source: TextSource): Promise<void> | undefined;
+  /**
+   * Call it before an effect that is not recorded, such as a call of another agent. Throws in a replay that only rebuilds the
+   * messages of a model call.
+   */
+  assertLive(): void;
   /** The text of the turn so far, line breaks included. */
   readonly text: string;
 }

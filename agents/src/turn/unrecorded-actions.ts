@@ -23,6 +23,8 @@ export class UnrecordedActions implements RunnerActions {
     if (this.#text.add(text, source)) this.#onText(this.#text.value.slice(from));
   }
 
+  assertLive(): void {}
+
   get text(): string {
     return this.#text.value;
   }
