@@ -1,5 +1,7 @@
 // In-memory `ConversationStore`: the full contract except durability. For tests and ephemeral agents.
 import { type Clock, FabricError, newId, systemClock } from '@fame-fabric/shared';
+import { find } from './find.ts';
+import { joins, RETRY_MS, type RetriedTurn } from './retry.ts';
 import {
   type AcquiredConversation,
   type Append,
@@ -7,6 +9,8 @@ import {
   type ConversationStore,
   type EventBody,
   endOfTurn,
+  type FindOptions,
+  type FoundPage,
   type HistoryOptions,
   isEndedState,
   type JournalEvent,
@@ -15,10 +19,12 @@ import {
   type NewEvent,
   type Peek,
   type ReadOptions,
+  type RetryRequest,
   type RoomReport,
   type StoredState,
   type SweepOptions,
   type SweepReport,
+  type TurnPlace,
   type TurnRecord,
 } from './store.ts';
 import { NO_TIME, readTime, type StoreTime, type TimeRecord, timeOf } from './store-time.ts';
@@ -40,11 +46,17 @@ interface StoredConversation {
   trashedRunningMs: number;
 }
 
+interface StoredRetry extends RetriedTurn {
+  readonly stored: StoredConversation;
+}
+
 /** State of the store that its writers share. */
 interface Shared {
   readonly conversations: Map<string, StoredConversation>;
   readonly trash: Map<string, StoredConversation>;
   readonly living: Set<string>;
+  /** The latest turn of each retry key, by agent, principal and key. */
+  readonly retries: Map<string, StoredRetry>;
   time: TimeRecord;
   keeper: string;
 }
@@ -76,7 +88,14 @@ export class MemoryStore implements ConversationStore {
     this.#onRoom = options.onRoom;
     this.#shared = options.sharedWith
       ? options.sharedWith.#shared
-      : { conversations: new Map(), trash: new Map(), living: new Set(), time: NO_TIME, keeper: '' };
+      : {
+          conversations: new Map(),
+          trash: new Map(),
+          living: new Set(),
+          retries: new Map(),
+          time: NO_TIME,
+          keeper: '',
+        };
     this.#conversations = this.#shared.conversations;
     this.#trash = this.#shared.trash;
     this.#shared.living.add(this.#holder);
@@ -87,7 +106,8 @@ export class MemoryStore implements ConversationStore {
     const existing = this.#conversations.get(conversation.id);
     if (existing) return { created: false, record: { ...existing.record } };
     this.#assertNotFull(conversation.id);
-    const { id, agent, startCallId, started, historyTurns, principal = 'local', forkedFrom } = conversation;
+    const { id, agent, startCallId, started, historyTurns, forkedFrom } = conversation;
+    const { principal = 'local', isEphemeral = false } = conversation;
     this.#freeId(id);
     const event = toStored(started, 1);
     const record = {
@@ -104,6 +124,8 @@ export class MemoryStore implements ConversationStore {
       totals: copy(conversation.totals),
       trashedAt: 0,
       ...(forkedFrom ? { forkedFrom } : {}),
+      lastOutcome: undefined,
+      isEphemeral,
     };
     this.#conversations.set(id, {
       record,
@@ -172,6 +194,7 @@ export class MemoryStore implements ConversationStore {
         throw new FabricError('STORE_CONFLICT', 'The conversation has a turn with that id already.');
       }
     }
+    if (append.retry) this.#keepRetry(stored, append.retry);
     const { record } = stored;
     for (const event of append.events) {
       record.lastSeq += 1;
@@ -188,6 +211,7 @@ export class MemoryStore implements ConversationStore {
       const turn = state && stored.turns.get(event.turnId!);
       if (turn?.state === 'open') {
         Object.assign(turn, { state, endedSeq: one.seq, inHistory: event.body.in_history === true });
+        record.lastOutcome = state;
       }
     }
     record.changedAt = this.#clock.now();
@@ -246,12 +270,68 @@ export class MemoryStore implements ConversationStore {
       .map((record) => record.id);
   }
 
+  async retried(request: RetryRequest): Promise<TurnPlace | undefined> {
+    this.#assertOpen();
+    const { conversationId, turnId, count } = request;
+    const own = this.#conversations.get(conversationId);
+    if (own?.record.agent === request.agent && own.turns.has(turnId)) return { conversationId, turnId };
+    const turn = this.#retriedTurn(request);
+    if (!turn) return undefined;
+    if (count === 0) this.#shared.retries.set(retryKeyOf(request), { ...turn, joinedBy: turnId });
+    return { conversationId: turn.stored.record.id, turnId: turn.turnId };
+  }
+
+  /** Makes a turn the latest one of its retry key. @throws {STORE_CONFLICT} if the request joins another one */
+  #keepRetry(stored: StoredConversation, request: RetryRequest): void {
+    if (this.#retriedTurn(request)) {
+      throw new FabricError('STORE_CONFLICT', 'There is a turn with that retry key.', {
+        details: { isRetry: true },
+      });
+    }
+    const { turnId, count } = request;
+    const turn = { stored, turnId, at: this.#clock.now(), isByRetry: count > 0, joinedBy: '' };
+    this.#shared.retries.set(retryKeyOf(request), turn);
+  }
+
+  /** The turn of its retry key that a request joins. */
+  #retriedTurn(request: RetryRequest): StoredRetry | undefined {
+    const turn = this.#shared.retries.get(retryKeyOf(request));
+    const isThere = turn !== undefined && this.#conversations.get(turn.stored.record.id) === turn.stored;
+    return isThere && joins(turn, request, this.#clock.now()) ? turn : undefined;
+  }
+
+  async find(options: FindOptions): Promise<FoundPage> {
+    this.#assertOpen();
+    const { from } = options;
+    const isFrom = (stored: StoredConversation): boolean => {
+      const order = from ? oldestFirst(stored.record, from) : -1;
+      return order < 0 || (order === 0 && from?.turnId !== undefined);
+    };
+    const { rows, next } = find(options, {
+      rows: (limit) =>
+        byChange(this.#conversations)
+          .reverse()
+          .filter(isFrom)
+          .slice(0, limit)
+          .map((stored) => ({
+            ...stored.record,
+            lastOutcome: stored.record.lastOutcome ?? '',
+            isTrashed: false,
+            stored,
+          })),
+      userEvents: ({ stored }, after) => userEvents(stored, after),
+    });
+    const records = rows.map(({ stored: { record } }) => ({ ...record, totals: copy(record.totals) }));
+    return { records, next };
+  }
+
   async list(options: ListOptions = {}): Promise<readonly ConversationRecord[]> {
     this.#assertOpen();
     const { agent, inTrash = false, limit = 100, before } = options;
     return [...(inTrash ? this.#trash : this.#conversations).values()]
       .map((stored) => stored.record)
       .filter((record) => agent === undefined || record.agent === agent)
+      .filter((record) => inTrash || !record.isEphemeral)
       .filter((record) => !before || oldestFirst(record, before) < 0)
       .sort((a, b) => oldestFirst(b, a))
       .slice(0, limit)
@@ -287,7 +367,7 @@ export class MemoryStore implements ConversationStore {
 
   async sweep(options: SweepOptions): Promise<SweepReport> {
     this.#assertOpen();
-    const { expiredBefore, trashedBefore, maxBytes = 0, limit = 200 } = options;
+    const { expiredBefore, trashedBefore, ephemeralMs, maxBytes = 0, limit = 200 } = options;
     const trashed: { id: string; state: StoredState }[] = [];
     let excess = maxBytes > 0 && this.#bytes() > maxBytes ? charsIn(this.#conversations) - maxBytes : 0;
     for (const stored of byChange(this.#conversations)) {
@@ -300,6 +380,22 @@ export class MemoryStore implements ConversationStore {
       trashed.push({ id, state });
     }
     let deleted = 0;
+    const now = this.#clock.now();
+    if (ephemeralMs !== undefined) {
+      for (const stored of [...this.#conversations.values(), ...this.#trash.values()]) {
+        const { id, isEphemeral, state, trashedAt, changedAt } = stored.record;
+        if (deleted >= limit) break;
+        const isOver = isEndedState(state) || trashedAt > 0;
+        if (!isEphemeral || !isOver || this.#isHeld(stored)) continue;
+        // After a backward step of the clock the change is in the future.
+        if (Math.abs(now - changedAt) < ephemeralMs) continue;
+        (trashedAt > 0 ? this.#trash : this.#conversations).delete(id);
+        deleted += 1;
+      }
+    }
+    for (const [key, { at }] of this.#shared.retries) {
+      if (at <= now - RETRY_MS) this.#shared.retries.delete(key);
+    }
     if (trashedBefore) {
       for (const [id, { record, trashedRunningMs }] of this.#trash) {
         if (deleted >= limit) break;
@@ -352,9 +448,9 @@ export class MemoryStore implements ConversationStore {
   #freeId(id: string): void {
     const stored = this.#trash.get(id);
     if (!stored) return;
-    const renamed = { ...stored.record, id: `${id}~${newId()}` };
     this.#trash.delete(id);
-    this.#trash.set(renamed.id, { ...stored, record: renamed });
+    stored.record.id = `${id}~${newId()}`;
+    this.#trash.set(stored.record.id, stored);
   }
 
   /** Deletes conversations until the store is below its limit, as a store in a file does. Returns false if it is still full. */
@@ -444,6 +540,19 @@ const oldestFirst = (
 
 const byChange = (conversations: ReadonlyMap<string, StoredConversation>): StoredConversation[] =>
   [...conversations.values()].sort((a, b) => oldestFirst(a.record, b.record));
+
+const retryKeyOf = ({ agent, principal, key }: RetryRequest): string =>
+  JSON.stringify([agent, principal, key]);
+
+function* userEvents(stored: StoredConversation, after: string | undefined) {
+  const [started] = stored.events;
+  if (after === undefined) yield { kind: started!.kind, turnId: '', body: started!.json };
+  const turns = [...stored.turns.values()].sort((a, b) => (a.turnId < b.turnId ? -1 : 1));
+  for (const { turnId, acceptedSeq } of turns) {
+    const { kind, json: body } = stored.events[acceptedSeq - 1]!;
+    if (after === undefined || turnId > after) yield { kind, turnId, body };
+  }
+}
 
 const hasOpenTurn = ({ turns }: StoredConversation): boolean =>
   turns.values().some((turn) => turn.state === 'open');

@@ -8,8 +8,10 @@ import type {
   Append,
   ConversationStore,
   Fence,
+  FindOptions,
   NewConversation,
   NewEvent,
+  RetryRequest,
   RoomReport,
 } from './store.ts';
 
@@ -341,6 +343,259 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(ids(page)).toEqual(['d', 'c']);
       expect(ids(await store.list({ limit: 2, before: page[1]! }))).toEqual(['b', 'a']);
       expect(ids(await store.list({ agent: 'other@fame.fabric' }))).toEqual(['b']);
+    });
+
+    describe('find', () => {
+      const options = { agent: 'chat@fame.fabric', limit: 50 };
+      /** The ids of all pages, and the number of pages. */
+      const all = async (more: Partial<FindOptions> = {}) => {
+        const ids: string[] = [];
+        let { from } = more;
+        for (let pages = 1; ; pages++) {
+          const page = await store.find({ ...options, ...more, from });
+          ids.push(...page.records.map(({ id }) => id));
+          if (!page.next) return { ids, pages };
+          from = page.next;
+        }
+      };
+      const turn = (turnId: string, text: string, end: NewEvent['kind'] = 'turn_completed'): NewEvent[] => [
+        event('turn_accepted', turnId, { user_message: text }),
+        event(end, turnId, { in_history: true }),
+      ];
+
+      test('returns the latest changed first, page by page, of one agent and without ephemeral ones', async () => {
+        for (const id of ['a', 'b', 'c', 'd', 'e']) {
+          const more = id === 'b' ? { agent: 'other@fame.fabric' } : { isEphemeral: id === 'd' };
+          await store.create(conversation(id, more));
+          if (id !== 'c') clock.advance(1);
+        }
+        expect(await all()).toEqual({ ids: ['e', 'c', 'a'], pages: 1 });
+        expect(await all({ limit: 1 })).toEqual({ ids: ['e', 'c', 'a'], pages: 4 });
+        expect((await store.list()).map(({ id }) => id)).toEqual(['e', 'c', 'b', 'a']);
+        await store.trash('c');
+        await store.trash('d');
+        expect((await all()).ids).toEqual(['e', 'a']);
+        expect((await store.list({ inTrash: true })).map(({ id }) => id).sort()).toEqual(['c', 'd']);
+      });
+
+      test('filters by state and by the outcome of the last turn', async () => {
+        for (const [id, end, state] of [
+          ['fresh', undefined, 'working'],
+          ['failed', 'turn_failed', 'input-required'],
+          ['cancelled', 'turn_cancelled', 'working'],
+          ['better', 'turn_failed', 'completed'],
+        ] as const) {
+          const { fence } = await begin(id);
+          if (end) await append(id, fence, 1, turn('t1', 'one', end), { state });
+          if (id === 'better') await append(id, fence, 3, turn('t2', 'two'), { state });
+          clock.advance(1);
+        }
+        const outcomes = (await store.list()).map(({ lastOutcome }) => lastOutcome);
+        expect(outcomes).toEqual(['completed', 'cancelled', 'failed', undefined]);
+        expect((await all({ failed: true })).ids).toEqual(['failed']);
+        expect((await all({ failed: false })).ids).toEqual(['better', 'cancelled', 'fresh']);
+        expect((await all({ state: 'working' })).ids).toEqual(['cancelled', 'fresh']);
+        expect((await all({ state: 'completed', failed: true })).ids).toEqual([]);
+        expect((await all({ state: 'completed', limit: 1 })).ids).toEqual(['better']);
+      });
+
+      test('searches ids and the texts of users, in any case', async () => {
+        for (const id of ['Needle-id', 'text', 'start', 'none']) {
+          const messages = [
+            { role: 'assistant', content: 'needle' },
+            { role: 'user', content: id === 'start' ? 'A NEEDLE here' : 'hay' },
+          ];
+          const started = event('conversation_started', undefined, { system_prompt: 'needle', messages });
+          const { fence } = await begin(id, { started });
+          const long = `${'é'.repeat(40_000)} neEdle`;
+          await append(id, fence, 1, [...turn('t1', 'hay'), ...turn('t2', id === 'text' ? long : 'hay')]);
+          await append(id, fence, 5, [event('turn_accepted', 't3', { user_message: 'hay' })]);
+          await append(id, fence, 6, [event('text', 't3', { text: 'needle' })]);
+          clock.advance(1);
+        }
+        expect((await all({ search: 'nEEdle' })).ids).toEqual(['start', 'text', 'Needle-id']);
+        expect((await all({ search: 'ÉÉ NEEDLE' })).ids).toEqual(['text']);
+        expect((await all({ search: '%' })).ids).toEqual([]);
+      });
+
+      test('one call does a bounded amount of work and continues where it stopped', async () => {
+        for (const [id, count, chars] of [
+          ['many', 4_500, 3],
+          ['large', 100, 60_000],
+        ] as const) {
+          const { fence } = await begin(id);
+          const turns = Array.from({ length: count }, (_, n) => turn(`t${n}`, 'x'.repeat(chars)));
+          await append(id, fence, 1, turns.flat());
+          const last = turn('t9999', `the last of ${id}`);
+          await append(id, fence, 1 + 2 * count, last);
+          clock.advance(1);
+        }
+        expect(await all({ search: 'no such' })).toEqual({ ids: [], pages: 5 });
+        expect((await all({ search: 'the last of' })).ids).toEqual(['large', 'many']);
+        // A conversation that changed meanwhile comes first in a new search.
+        const { next } = await store.find({ ...options, search: 'the last of large' });
+        expect(next).toMatchObject({ id: 'large', turnId: expect.any(String) });
+        await store.acquire('large', LEASE).then((one) => append('large', one!.fence, 203, turn('new', 'x')));
+        expect(await all({ search: 'the last of', from: next! })).toEqual({ ids: ['many'], pages: 3 });
+      });
+
+      test('one call passes over a bounded number of conversations of other agents', async () => {
+        const others = Array.from({ length: 2_100 }, (_, n) =>
+          store.create(conversation(`c${n}`, { agent: 'other@fame.fabric' })),
+        );
+        await Promise.all(others);
+        clock.stepWall(-1);
+        await store.create(conversation('mine'));
+        clock.stepWall(1);
+        expect(await all()).toEqual({ ids: ['mine'], pages: 2 });
+      });
+    });
+
+    describe('retry keys', () => {
+      const LATE = 600_000;
+      const request = (turnId: string, n: number, more: Partial<RetryRequest> = {}): RetryRequest => ({
+        agent: 'chat@fame.fabric',
+        principal: 'local',
+        key: 'k',
+        count: n,
+        conversationId: turnId[0]!,
+        turnId,
+        lateMs: LATE,
+        ...more,
+      });
+      /** Accepts a turn in the conversation that its first letter names. */
+      const accept = async (turnId: string, n: number, more: Partial<RetryRequest> = {}) => {
+        const id = turnId[0]!;
+        const { fence, record } = await begin(id);
+        const retry = request(turnId, n, more);
+        await append(id, fence, record.lastSeq, [event('turn_accepted', turnId)], { retry });
+      };
+      const isRetry = expect.objectContaining({ code: 'STORE_CONFLICT', details: { isRetry: true } });
+      const place = (turnId: string) => ({ conversationId: turnId[0]!, turnId });
+
+      test('a retry joins the latest turn of its key, in any conversation, and a first request runs one', async () => {
+        await begin('b');
+        expect(await store.retried(request('b1', 1))).toBeUndefined();
+        await accept('a1', 0);
+        expect(await store.retried(request('b1', 1))).toEqual(place('a1'));
+        expect(await store.retried(request('b1', 2))).toEqual(place('a1'));
+        await expect(accept('b1', 1)).rejects.toEqual(isRetry);
+        expect(await store.read('b')).toHaveLength(1);
+        expect(await store.retried(request('b1', 0))).toBeUndefined();
+        await accept('b1', 0);
+        expect(await store.retried(request('c1', 1))).toEqual(place('b1'));
+        // A repeated message is the turn with its id, whatever its key has become.
+        expect(await store.retried(request('a1', 0))).toEqual(place('a1'));
+      });
+
+      test('keys belong to an agent and a principal', async () => {
+        await accept('a1', 0);
+        expect(await store.retried(request('b1', 1, { principal: 'anonymous' }))).toBeUndefined();
+        expect(await store.retried(request('b1', 1, { agent: 'other@fame.fabric' }))).toBeUndefined();
+        expect(await store.retried(request('b1', 1, { key: 'K' }))).toBeUndefined();
+      });
+
+      test('a delayed first request joins the turn of its retry, once', async () => {
+        await accept('b1', 1);
+        await expect(accept('a1', 0)).rejects.toEqual(isRetry);
+        expect(await store.retried(request('a1', 0))).toEqual(place('b1'));
+        // Its message arrives again.
+        expect(await store.retried(request('a1', 0))).toEqual(place('b1'));
+        expect(await store.retried(request('c1', 0))).toBeUndefined();
+        await accept('c1', 0);
+        expect(await store.retried(request('d1', 1))).toEqual(place('c1'));
+      });
+
+      test('a first request after the time limit of turns runs a turn', async () => {
+        await accept('b1', 1);
+        clock.advance(LATE - 1);
+        const other = request('a1', 0, { key: 'other' });
+        expect(await store.retried(other)).toBeUndefined();
+        clock.advance(1);
+        expect(await store.retried(request('a1', 0))).toBeUndefined();
+      });
+
+      test('a key is kept for 24 hours, and a sweep deletes it afterwards', async () => {
+        await accept('a1', 0);
+        clock.advance(DAY - 1);
+        await store.sweep({});
+        expect(await store.retried(request('b1', 1))).toEqual(place('a1'));
+        clock.advance(1);
+        expect(await store.retried(request('b1', 1))).toBeUndefined();
+        await store.sweep({});
+        clock.stepWall(-1);
+        expect(await store.retried(request('b1', 1))).toBeUndefined();
+        clock.stepWall(1);
+      });
+
+      test('a turn that is in the trash or deleted is not joined', async () => {
+        await accept('a1', 0);
+        clock.advance(LEASE);
+        const { fence, record } = (await store.acquire('a', LEASE))!;
+        await append('a', fence, record.lastSeq, [event('turn_completed', 'a1')], { leaseMs: 0 });
+        await store.trash('a');
+        expect(await store.retried(request('b1', 1))).toBeUndefined();
+        await store.restore('a');
+        expect(await store.retried(request('b1', 1))).toEqual(place('a1'));
+        await store.remove('a');
+        expect(await store.retried(request('b1', 1))).toBeUndefined();
+        await begin('a');
+        expect(await store.retried(request('b1', 1))).toBeUndefined();
+        await accept('b1', 1);
+      });
+
+      test('of two writers that accept a turn of one key at once, one does', async () => {
+        const other = await bench.another();
+        const a = await begin('a');
+        await store.create(conversation('b'));
+        const b = (await other.acquire('b', LEASE))!;
+        const of = (turnId: string, { fence }: AcquiredConversation, n: number): Append => ({
+          conversationId: turnId[0]!,
+          fence,
+          after: 1,
+          events: [event('turn_accepted', turnId)],
+          leaseMs: LEASE,
+          retry: request(turnId, n),
+        });
+        const results = await Promise.allSettled([
+          store.append(of('a1', a, 1)),
+          other.append(of('b1', b, 2)),
+        ]);
+        expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+        const winner = results[0]!.status === 'fulfilled' ? 'a1' : 'b1';
+        expect(await store.retried(request('c1', 1))).toEqual(place(winner));
+      });
+    });
+
+    test('a sweep deletes ephemeral conversations some time after their end, also from the trash', async () => {
+      for (const id of ['ended', 'open', 'trashed', 'normal', 'held']) {
+        const { fence } = await begin(id, { isEphemeral: id !== 'normal' });
+        const state = id === 'open' || id === 'trashed' ? 'working' : 'completed';
+        await append(id, fence, 1, wholeTurn('t'), { leaseMs: id === 'held' ? 600_000 : 0, state });
+      }
+      await store.trash('trashed');
+      clock.advance(999);
+      expect(await store.sweep({ ephemeralMs: 1_000 })).toMatchObject({ deleted: 0 });
+      clock.advance(1);
+      expect(await store.sweep({})).toMatchObject({ deleted: 0 });
+      expect(await store.sweep({ ephemeralMs: 1_000, limit: 1 })).toMatchObject({
+        deleted: 1,
+        isDone: false,
+      });
+      expect(await store.sweep({ ephemeralMs: 1_000 })).toMatchObject({ deleted: 1, trashed: [] });
+      const left = await Promise.all(['ended', 'open', 'normal', 'held'].map((id) => store.record(id)));
+      expect(left.map((one) => one !== undefined)).toEqual([false, true, true, true]);
+      expect(await store.record('open')).toMatchObject({ isEphemeral: true });
+      expect(await store.list({ inTrash: true })).toEqual([]);
+      expect(await store.read('ended')).toEqual([]);
+    });
+
+    test('HD11: a sweep deletes ephemeral conversations that ended before the clock was set back', async () => {
+      const { fence } = await begin('c', { isEphemeral: true });
+      await append('c', fence, 1, wholeTurn('t'), { leaseMs: 0, state: 'completed' });
+      clock.stepWall(-DAY);
+      expect(await store.sweep({ ephemeralMs: 1_000 })).toMatchObject({ deleted: 1 });
+      clock.stepWall(DAY);
     });
 
     test('remove deletes a conversation with its events, unless it is held', async () => {

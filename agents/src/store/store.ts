@@ -60,6 +60,10 @@ export interface ConversationRecord {
   readonly totals: EventBody;
   /** Time of the move to the trash, in ms since the epoch; 0 if the conversation is not there. */
   readonly trashedAt: number;
+  /** State of the turn that ended last; undefined before the first one has ended. */
+  readonly lastOutcome: EndedTurnState | undefined;
+  /** True if no list has it, and a sweep deletes it soon after its end. */
+  readonly isEphemeral: boolean;
   /** The turn that the conversation was forked at. Its conversation may be gone. */
   readonly forkedFrom?: ForkPoint | undefined;
 }
@@ -70,6 +74,7 @@ export interface ForkPoint {
   readonly turnId: string;
 }
 
+export type EndedTurnState = Exclude<TurnState, 'open'>;
 export type TurnState = 'open' | 'completed' | 'failed' | 'cancelled';
 
 export interface TurnRecord {
@@ -90,6 +95,8 @@ export interface NewConversation {
   readonly principal?: string | undefined;
   /** Length of the history, in turns. `acquire` returns that many. */
   readonly historyTurns: number;
+  /** @default false */
+  readonly isEphemeral?: boolean | undefined;
   readonly totals: EventBody;
   readonly forkedFrom?: ForkPoint | undefined;
   /** Becomes seq 1. */
@@ -113,6 +120,28 @@ export interface Append {
   readonly state?: StoredState | undefined;
   /** Renews the lease for this long, in ms; 0 releases it. The fence stays valid until another writer acquires the conversation. */
   readonly leaseMs: number;
+  /** Makes the accepted turn the latest one of its retry key. */
+  readonly retry?: RetryRequest | undefined;
+}
+
+/** A turn that its caller sends again, under the same key, when it does not know what became of it. */
+export interface RetryRequest {
+  /** Address of the agent. Keys belong to an agent and a principal, and turns of every conversation share them. */
+  readonly agent: string;
+  readonly principal: string;
+  readonly key: string;
+  /** 0 for the first request, which runs a turn. A later one joins the latest turn of its key, of the last 24 hours. */
+  readonly count: number;
+  readonly conversationId: string;
+  readonly turnId: string;
+  /** A first request joins the turn that one of its retries started less than this ago, in ms: its message was delayed. */
+  readonly lateMs: number;
+}
+
+/** Place of a turn. */
+export interface TurnPlace {
+  readonly conversationId: string;
+  readonly turnId: string;
 }
 
 /** Everything that is needed to continue a conversation. Its size does not grow with the conversation. */
@@ -161,7 +190,34 @@ export interface ListOptions {
   readonly before?: Pick<ConversationRecord, 'changedAt' | 'id'> | undefined;
 }
 
+/** Place in the list of conversations: after a conversation, or after one of its turns if its texts are being searched. */
+export interface FindCursor extends Pick<ConversationRecord, 'changedAt' | 'id'> {
+  readonly turnId?: string | undefined;
+}
+
+export interface FindOptions {
+  readonly agent: string;
+  readonly state?: StoredState | undefined;
+  /** True finds conversations whose last turn failed, false the others. */
+  readonly failed?: boolean | undefined;
+  /** Part of an id or of a text of the user, in any case. */
+  readonly search?: string | undefined;
+  readonly limit: number;
+  readonly from?: FindCursor | undefined;
+}
+
+export interface FoundPage {
+  readonly records: readonly ConversationRecord[];
+  /** Undefined at the end of the list. */
+  readonly next: FindCursor | undefined;
+}
+
 export interface SweepOptions {
+  /**
+   * Deletes ephemeral conversations that ended, or were moved to the trash, and did not change for this long, in ms.
+   * @default none
+   */
+  readonly ephemeralMs?: number | undefined;
   /** Moves conversations to the trash whose last change is earlier, in ms since the epoch. @default none expire */
   readonly expiredBefore?: number | undefined;
   /** Deletes conversations that were moved to the trash before both of these. @default none */
@@ -175,7 +231,7 @@ export interface SweepOptions {
 export interface SweepReport {
   /** Conversations that were moved to the trash. */
   readonly trashed: readonly { readonly id: string; readonly state: StoredState }[];
-  /** Number of conversations that were deleted. */
+  /** Number of conversations that were deleted, ephemeral ones included. */
   readonly deleted: number;
   /** False if more conversations match, or if the file can shrink further. */
   readonly isDone: boolean;
@@ -219,7 +275,8 @@ export interface ConversationStore {
   peek(conversationId: string, turnId?: string): Promise<Peek | undefined>;
   /**
    * Appends events, all or none, in the order of the calls.
-   * @throws {STORE_CONFLICT} if the fence is not the latest, `after` is not the last seq, or an accepted turn's id exists
+   * @throws {STORE_CONFLICT} if the fence is not the latest, `after` is not the last seq, or an accepted turn's id exists; with
+   * `details.isRetry` if `retried` finds a turn for its retry
    */
   append(append: Append): Promise<void>;
   /** Renews leases by `leaseMs`. Returns the conversations that are still held. */
@@ -235,7 +292,17 @@ export interface ConversationStore {
   history(conversationId: string, options?: HistoryOptions): Promise<readonly (readonly JournalEvent[])[]>;
   /** Returns conversations of the agent that have open turns and no live holder. */
   unfinished(agent: string, limit: number): Promise<readonly string[]>;
-  /** Returns records, latest change first. */
+  /**
+   * Returns the turn that a request joins: the one with its id, or the latest one of its retry key. Resolves to `undefined` if the
+   * request runs a turn. A first request that joined a turn joins it again, and no other one does.
+   */
+  retried(request: RetryRequest): Promise<TurnPlace | undefined>;
+  /**
+   * Finds conversations, latest change first, without ephemeral ones. One call does a bounded amount of work, so a page may be short
+   * or empty although it has a `next`.
+   */
+  find(options: FindOptions): Promise<FoundPage>;
+  /** Returns records, latest change first, without ephemeral ones unless they are in the trash. */
   list(options?: ListOptions): Promise<readonly ConversationRecord[]>;
   /**
    * Moves a conversation to the trash, where only `list`, `record`, `read`, `restore` and `remove` find it. Its id is free for

@@ -1,5 +1,5 @@
 // Retention: keeps the time of the store, moves expired conversations to the trash, and ended ones while the store is nearly full,
-// and deletes what has been in the trash for long enough. It logs what it did. After a jump of the wall clock it only keeps time
+// and deletes what has been in the trash for long enough. Deletes ephemeral conversations soon after their end. It logs what it did. After a jump of the wall clock it only keeps time
 // (`store-time.ts`).
 import { type Clock, type Logger, silentLog, systemClock, type Timer } from '@fame-fabric/shared';
 import { type ConversationStore, isEndedState, type SweepOptions, type SweepReport } from './store.ts';
@@ -12,6 +12,8 @@ export interface SweeperOptions {
   maxBytes?: number | undefined;
   /** Interval of sweeps and of records of the time, in ms. @default 600_000 */
   everyMs?: number | undefined;
+  /** Interval of deletions of ephemeral conversations, in ms. @default 60_000 */
+  ephemeralEveryMs?: number | undefined;
   clock?: Clock | undefined;
   log?: Logger | undefined;
 }
@@ -20,6 +22,8 @@ const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 /** Fill level at which ended conversations are moved to the trash. At `maxBytes` itself the store deletes its trash. */
 const HIGH_WATER = 0.9;
+/** Time that an ephemeral conversation stays after its end, in ms. */
+export const EPHEMERAL_MS = 900_000;
 /** Pages of one sweep. The next sweep continues. */
 const MAX_PAGES = 256;
 
@@ -28,19 +32,22 @@ export class Sweeper {
   readonly #ttlMs: number;
   readonly #maxBytes: number;
   readonly #everyMs: number;
+  readonly #ephemeralEveryMs: number;
   readonly #clock: Clock;
   readonly #log: Logger;
   /** Monotonic time up to which the running time is recorded, in ms. */
   #keptUntil: number;
-  #timer: Timer | undefined;
+  #timers: readonly Timer[] = [];
   #isStopping = false;
   #sweeping: Promise<number> | undefined;
+  #sweepingEphemeral: Promise<void> | undefined;
 
   constructor(store: ConversationStore, options: SweeperOptions = {}) {
     this.#store = store;
     this.#ttlMs = (options.ttlDays ?? 30) * DAY_MS;
     this.#maxBytes = (options.maxBytes ?? 0) * HIGH_WATER;
     this.#everyMs = options.everyMs ?? 600_000;
+    this.#ephemeralEveryMs = options.ephemeralEveryMs ?? 60_000;
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log ?? silentLog;
     this.#keptUntil = this.#clock.monotonic();
@@ -48,18 +55,21 @@ export class Sweeper {
 
   /** Sweeps now and then at each interval. */
   start(): void {
-    if (this.#timer) return;
-    this.#timer = this.#clock.every(this.#everyMs, () => void this.#sweepQuietly());
+    if (this.#timers.length > 0) return;
+    this.#timers = [
+      this.#clock.every(this.#everyMs, () => void this.#sweepQuietly()),
+      this.#clock.every(this.#ephemeralEveryMs, () => void this.#sweepEphemeral()),
+    ];
     void this.#sweepQuietly();
   }
 
   /** Stops sweeping, after the current page of a sweep, and records the running time. */
   async stop(): Promise<void> {
-    const isRunning = this.#timer !== undefined;
+    const isRunning = this.#timers.length > 0;
     this.#isStopping = true;
-    this.#timer?.stop();
-    this.#timer = undefined;
-    await this.#sweeping?.catch(() => undefined);
+    for (const timer of this.#timers) timer.stop();
+    this.#timers = [];
+    await Promise.all([this.#sweeping?.catch(() => undefined), this.#sweepingEphemeral]);
     this.#isStopping = false;
     if (isRunning) await this.#keepTime().catch(() => undefined);
   }
@@ -115,6 +125,24 @@ export class Sweeper {
       this.#log.warn('the conversation store is nearly full and has no conversation to remove', {
         storeBytes: bytes,
       });
+    }
+  }
+
+  /** Every process of a store does this, and no jump of the clock holds it: nobody looks for these conversations. */
+  #sweepEphemeral(): Promise<void> {
+    this.#sweepingEphemeral ??= this.#deleteEphemeral().finally(() => {
+      this.#sweepingEphemeral = undefined;
+    });
+    return this.#sweepingEphemeral;
+  }
+
+  async #deleteEphemeral(): Promise<void> {
+    try {
+      const options = { ephemeralMs: EPHEMERAL_MS };
+      const { deleted } = await sweepPages(this.#store, options, () => this.#isStopping);
+      if (deleted > 0) this.#log.debug('ephemeral conversations removed', { removed: deleted });
+    } catch (error) {
+      this.#log.warn('cannot sweep the conversation store', { error });
     }
   }
 

@@ -2,24 +2,32 @@
 // throws StoreFault has written nothing, so the other operations of its commit succeed. Bodies are JSON texts here.
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { charBoundary } from '@fame-fabric/shared/internal';
+import { type FindRow, find, type UserEvent } from '../find.ts';
+import { joins, RETRY_MS } from '../retry.ts';
 import {
+  type EndedTurnState,
   type EventKind,
   endOfTurn,
   type Fence,
+  type FindCursor,
+  type FindOptions,
   type ForkPoint,
   type HistoryOptions,
   isEndedState,
   type ListOptions,
   MAX_LEASE_MS,
   type ReadOptions,
+  type RetryRequest,
   type RoomReport,
   type StoredState,
   type SweepOptions,
   type SweepReport,
+  type TurnPlace,
   type TurnState,
 } from '../store.ts';
 import { readTime, type StoreTime, timeOf } from '../store-time.ts';
 import { freePages, StoreFault, usedBytes } from './sqlite-database.ts';
+import { Statements } from './statements.ts';
 
 /** Longest body that is stored in its row, in bytes. Longer rows would slow down scans. */
 const MAX_ROW_BYTES = 65_536;
@@ -27,6 +35,8 @@ const MAX_ROW_BYTES = 65_536;
 const PART_CHARS = 16_384;
 /** Characters after which one sweep deletes no more, so that turns wait for milliseconds only. */
 const MAX_DELETED_CHARS = 8_388_608;
+/** Retry keys that one sweep deletes. */
+const MAX_DELETED_RETRIES = 1_000;
 /** Free pages that one sweep returns to the file system. */
 const SHRINK_PAGES = 128;
 /** Conversations that `makeRoom` moves to the trash, and those that it deletes, in one call. */
@@ -58,6 +68,8 @@ export interface RawRecord {
   totals: string;
   trashedAt: number;
   forkedFrom?: ForkPoint;
+  lastOutcome: EndedTurnState | undefined;
+  isEphemeral: boolean;
 }
 export interface RawCreate {
   id: string;
@@ -65,6 +77,7 @@ export interface RawCreate {
   principal?: string | undefined;
   startCallId: string;
   historyTurns: number;
+  isEphemeral?: boolean | undefined;
   totals: string;
   forkedFrom?: ForkPoint | undefined;
   started: RawNewEvent;
@@ -77,6 +90,7 @@ export interface RawAppend {
   totals?: string | undefined;
   state?: StoredState | undefined;
   leaseMs: number;
+  retry?: RetryRequest | undefined;
 }
 
 interface Row {
@@ -99,6 +113,15 @@ interface Row {
   trashed_at: number;
   forked_from: string;
   forked_at: string;
+  is_ephemeral: number;
+  last_outcome: EndedTurnState | '';
+}
+interface RetryRow {
+  id: string;
+  turn_id: string;
+  at: number;
+  is_by_retry: number;
+  joined_by: string;
 }
 interface TimeRow {
   wall_at: number;
@@ -136,10 +159,11 @@ const EVENT_COLUMNS = 'seq, at, kind, turn_id, body, parts';
 export class SqliteJournal {
   readonly #db: DatabaseSync;
   readonly #options: JournalOptions;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #sql: Statements;
 
   constructor(db: DatabaseSync, options: JournalOptions) {
     this.#db = db;
+    this.#sql = new Statements(db);
     this.#options = options;
   }
 
@@ -151,8 +175,8 @@ export class SqliteJournal {
     const { body, at } = given.started;
     const { lastInsertRowid } = this.#prepare(
       `INSERT INTO conversation (id, agent, start_call, state, history_turns, started_at, changed_at, last_seq, turns,
-         chars, totals, holder, lease_until, fence, principal, forked_from, forked_at)
-       VALUES (?, ?, ?, 'working', ?, ?, ?, 1, 0, ?, ?, '', 0, 0, ?, ?, ?)`,
+         chars, totals, holder, lease_until, fence, principal, forked_from, forked_at, is_ephemeral)
+       VALUES (?, ?, ?, 'working', ?, ?, ?, 1, 0, ?, ?, '', 0, 0, ?, ?, ?, ?)`,
     ).run(
       given.id,
       given.agent,
@@ -165,6 +189,7 @@ export class SqliteJournal {
       given.principal ?? 'local',
       given.forkedFrom?.conversationId ?? '',
       given.forkedFrom?.turnId ?? '',
+      given.isEphemeral ? 1 : 0,
     );
     this.#insertEvent(Number(lastInsertRowid), 1, given.started);
     return { created: true, record: recordOf(this.#row(given.id)!) };
@@ -242,6 +267,7 @@ export class SqliteJournal {
         throw new StoreFault('STORE_CONFLICT', 'The conversation has a turn with that id already.');
       }
     }
+    if (given.retry) this.#keepRetry(now, row.key, given.retry);
     let seq = row.last_seq;
     let { turns, chars } = row;
     for (const event of given.events) {
@@ -329,11 +355,95 @@ export class SqliteJournal {
     ).map(({ id }) => id);
   }
 
+  retried(now: number, request: RetryRequest): TurnPlace | undefined {
+    const { conversationId, turnId } = request;
+    const row = this.#row(conversationId);
+    if (row?.agent === request.agent && this.#turn(row.key, turnId)) return { conversationId, turnId };
+    const turn = this.#retryRow(request);
+    if (!turn || !joins(retriedTurnOf(turn), request, now)) return undefined;
+    if (request.count === 0 && turn.joined_by === '') {
+      const { agent, principal, key } = request;
+      const sql = 'UPDATE retry SET joined_by = ? WHERE agent = ? AND principal = ? AND key = ?';
+      this.#sql.run(sql, turnId, agent, principal, key);
+    }
+    return { conversationId: turn.id, turnId: turn.turn_id };
+  }
+
+  /** Makes a turn the latest one of its retry key. @throws {StoreFault} if the request joins another one */
+  #keepRetry(now: number, conversation: number, request: RetryRequest): void {
+    const { agent, principal, key, turnId, count } = request;
+    const turn = this.#retryRow(request);
+    if (turn && joins(retriedTurnOf(turn), request, now)) {
+      throw new StoreFault('STORE_CONFLICT', 'There is a turn with that retry key.', { isRetry: true });
+    }
+    const sql = `INSERT OR REPLACE INTO retry VALUES (?, ?, ?, ?, ?, ?, ?, '')`;
+    this.#sql.run(sql, agent, principal, key, conversation, turnId, now, count > 0 ? 1 : 0);
+  }
+
+  #retryRow({ agent, principal, key }: RetryRequest): RetryRow | undefined {
+    return this.#sql.get<RetryRow>(
+      `SELECT id, turn_id, at, is_by_retry, joined_by FROM retry
+       JOIN conversation ON conversation.key = retry.conversation AND trashed_at = 0
+       WHERE retry.agent = ? AND retry.principal = ? AND retry.key = ?`,
+      agent,
+      principal,
+      key,
+    );
+  }
+
+  find(options: FindOptions): { records: RawRecord[]; next: FindCursor | undefined } {
+    const { from } = options;
+    const { rows, next } = find<Row & FindRow>(options, {
+      rows: (limit) => this.#findRows(from, limit),
+      userEvents: (row, after) => this.#userEvents(row.key, after),
+    });
+    return { records: rows.map(recordOf), next };
+  }
+
+  *#findRows(from: FindCursor | undefined, limit: number): Iterable<Row & FindRow> {
+    const isContinued = from?.turnId !== undefined;
+    const rows = this.#sql.iterate<Row>(
+      `SELECT * FROM conversation ${from ? `WHERE (changed_at, id) ${isContinued ? '<=' : '<'} (?, ?)` : ''}
+       ORDER BY changed_at DESC, id DESC LIMIT ?`,
+      ...(from ? [from.changedAt, from.id] : []),
+      limit,
+    );
+    for (const row of rows) {
+      yield {
+        ...row,
+        changedAt: row.changed_at,
+        lastOutcome: row.last_outcome,
+        isEphemeral: row.is_ephemeral === 1,
+        isTrashed: row.trashed_at > 0,
+      };
+    }
+  }
+
+  *#userEvents(key: number, after: string | undefined): Iterable<UserEvent> {
+    if (after === undefined) {
+      const started = this.#sql.get<EventRow>(
+        `SELECT ${EVENT_COLUMNS} FROM event WHERE conversation = ? AND seq = 1`,
+        key,
+      )!;
+      yield { kind: started.kind, turnId: '', body: this.#event(key, started).body };
+    }
+    const accepted = this.#sql.iterate<EventRow>(
+      `SELECT ${EVENT_COLUMNS.replaceAll(/\w+/g, 'event.$&')} FROM turn
+       CROSS JOIN event ON event.conversation = turn.conversation AND event.seq = turn.accepted_seq
+       WHERE turn.conversation = ? AND turn.turn_id > ? ORDER BY turn.turn_id`,
+      key,
+      after ?? '',
+    );
+    for (const row of accepted) {
+      yield { kind: row.kind, turnId: row.turn_id!, body: this.#event(key, row).body };
+    }
+  }
+
   list({ agent, inTrash = false, limit = 100, before }: ListOptions): RawRecord[] {
     const nextPage = before ? 'AND (changed_at, id) < (?, ?)' : '';
     const ofAgent = agent === undefined ? '' : 'AND agent = ?';
     const rows = this.#all<Row>(
-      `SELECT * FROM conversation WHERE trashed_at ${inTrash ? '> 0' : '= 0'} ${ofAgent} ${nextPage}
+      `SELECT * FROM conversation WHERE ${inTrash ? 'trashed_at > 0' : 'trashed_at = 0 AND is_ephemeral = 0'} ${ofAgent} ${nextPage}
        ORDER BY changed_at DESC, id DESC LIMIT ?`,
       ...(agent === undefined ? [] : [agent]),
       ...(before ? [before.changedAt, before.id] : []),
@@ -366,7 +476,8 @@ export class SqliteJournal {
     return true;
   }
 
-  sweep(now: number, { expiredBefore, trashedBefore, maxBytes = 0, limit = 200 }: SweepOptions): SweepReport {
+  sweep(now: number, options: SweepOptions): SweepReport {
+    const { expiredBefore, trashedBefore, ephemeralMs, maxBytes = 0, limit = 200 } = options;
     const trashed: { id: string; state: StoredState }[] = [];
     const isHeld = this.#heldAt(now);
     const trashUntil = (rows: Row[], isEnough: (row: Row) => boolean): void => {
@@ -396,6 +507,17 @@ export class SqliteJournal {
     }
     let deleted = 0;
     let deletedChars = 0;
+    const remove = (rows: readonly Row[]): void => {
+      for (const row of rows) {
+        if (deletedChars >= MAX_DELETED_CHARS || deleted >= limit) break;
+        this.#remove(row.key);
+        deleted += 1;
+        deletedChars += row.chars;
+      }
+    };
+    if (ephemeralMs !== undefined) {
+      remove(this.#ephemeralRows(now, ephemeralMs, limit * 2).filter((row) => !isHeld(row)));
+    }
     if (trashedBefore) {
       const rows = this.#all<Row>(
         `SELECT * FROM conversation WHERE trashed_at > 0 AND trashed_at < ? AND trashed_running_ms < ?
@@ -404,13 +526,13 @@ export class SqliteJournal {
         trashedBefore.runningMs,
         limit,
       );
-      for (const row of rows) {
-        if (deletedChars >= MAX_DELETED_CHARS) break;
-        this.#remove(row.key);
-        deleted += 1;
-        deletedChars += row.chars;
-      }
+      remove(rows);
     }
+    this.#sql.run(
+      'DELETE FROM retry WHERE (agent, principal, key) IN (SELECT agent, principal, key FROM retry WHERE at <= ? LIMIT ?)',
+      now - RETRY_MS,
+      MAX_DELETED_RETRIES,
+    );
     const isDone = trashed.length < limit && deleted < limit && deletedChars < MAX_DELETED_CHARS;
     return { trashed, deleted, isDone, bytes: usedBytes(this.#db) };
   }
@@ -579,6 +701,18 @@ export class SqliteJournal {
     );
   }
 
+  /** Ephemeral conversations that ended, or are in the trash, `ms` ago. After a backward step of the clock a change is in the future. */
+  #ephemeralRows(now: number, ms: number, limit: number): Row[] {
+    return this.#all<Row>(
+      `SELECT * FROM conversation WHERE is_ephemeral = 1 AND (changed_at <= ? OR changed_at >= ?)
+         AND (trashed_at > 0 OR state IN ('completed', 'canceled'))
+       ORDER BY changed_at LIMIT ?`,
+      now - ms,
+      now + ms,
+      limit,
+    );
+  }
+
   /** Conversations that a full store may remove, in order: ended ones, then idle ones of `anonymous`. */
   #victims(now: number, except: ReadonlySet<string>, limit: number): Row[] {
     const isHeld = this.#heldAt(now);
@@ -654,20 +788,15 @@ export class SqliteJournal {
   }
 
   #get<T>(sql: string, ...values: (string | number)[]): T | undefined {
-    return this.#prepare(sql).get(...values) as T | undefined;
+    return this.#sql.get<T>(sql, ...values);
   }
 
   #all<T>(sql: string, ...values: (string | number)[]): T[] {
-    return this.#prepare(sql).all(...values) as T[];
+    return this.#sql.all<T>(sql, ...values);
   }
 
   #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (!statement) {
-      statement = this.#db.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
+    return this.#sql.prepare(sql);
   }
 }
 
@@ -687,6 +816,15 @@ const recordOf = (row: Row): RawRecord => ({
   ...(row.forked_from === ''
     ? {}
     : { forkedFrom: { conversationId: row.forked_from, turnId: row.forked_at } }),
+  lastOutcome: row.last_outcome || undefined,
+  isEphemeral: row.is_ephemeral === 1,
+});
+
+const retriedTurnOf = (row: RetryRow) => ({
+  turnId: row.turn_id,
+  at: row.at,
+  isByRetry: row.is_by_retry === 1,
+  joinedBy: row.joined_by,
 });
 
 const recordOfTime = (row: TimeRow) => ({

@@ -310,6 +310,54 @@ describe('a store in a file', () => {
       expect(await again.record(record!.id, { inTrash: true })).toBeDefined();
     });
 
+    test('has the outcome of the last turn of each conversation, also of turns that 0.1.0 ends afterwards', async () => {
+      copyFileSync(FIXTURE, path);
+      const outcomes = `SELECT c.key, last_outcome, coalesce((SELECT state FROM turn WHERE conversation = c.key
+        AND state <> 'open' ORDER BY ended_seq DESC LIMIT 1), '') AS expected FROM conversation c`;
+      const before = new DatabaseSync(path);
+      before.exec(`UPDATE turn SET state = 'completed', ended_seq = 9998 WHERE conversation % 2 = 0`);
+      before.close();
+      await (await open()).close();
+      const old = openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations: MIGRATIONS.slice(0, 1) });
+      const check = (): Set<unknown> => {
+        const rows = old.prepare(outcomes).all();
+        for (const { last_outcome, expected } of rows) expect(last_outcome).toBe(expected);
+        return new Set(rows.map(({ last_outcome }) => last_outcome));
+      };
+      expect(check()).toContain('completed');
+      // The statement of 0.1.0.
+      old.exec(`UPDATE turn SET state = 'failed', ended_seq = 9999, in_history = 0 WHERE state = 'open'`);
+      expect(check()).toContain('failed');
+      old.close();
+    });
+
+    test('loses the retry keys of conversations that 0.1.0 deletes', async () => {
+      const store = await open();
+      await create(store, 'c');
+      const { fence } = (await store.acquire('c', 1))!;
+      const place = { conversationId: 'c', turnId: 't' };
+      const retry = {
+        agent: 'chat@fame.fabric',
+        principal: 'local',
+        key: 'k',
+        count: 0,
+        lateMs: 1,
+        ...place,
+      };
+      const events = [{ kind: 'turn_accepted' as const, at: 0, turnId: 't', body: {} }];
+      await store.append({ conversationId: 'c', fence, after: 1, events, leaseMs: 0, retry });
+      const other = { ...retry, count: 1, conversationId: 'd', turnId: 'u' };
+      expect(await store.retried(other)).toEqual(place);
+      const old = openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations: MIGRATIONS.slice(0, 1) });
+      const key = `(SELECT key FROM conversation WHERE id = 'c')`;
+      for (const table of ['part', 'event', 'turn'])
+        old.exec(`DELETE FROM ${table} WHERE conversation = ${key}`);
+      old.exec(`DELETE FROM conversation WHERE id = 'c'`);
+      old.close();
+      await create(store, 'c');
+      expect(await store.retried(other)).toBeUndefined();
+    });
+
     test('opens after an interrupted migration, and migrates again', async () => {
       copyFileSync(FIXTURE, path);
       const cut = new DatabaseSync(path);

@@ -11,6 +11,9 @@ import type {
   ConversationStore,
   EventBody,
   Fence,
+  FindCursor,
+  FindOptions,
+  FoundPage,
   HistoryOptions,
   JournalEvent,
   ListOptions,
@@ -18,9 +21,11 @@ import type {
   NewEvent,
   Peek,
   ReadOptions,
+  RetryRequest,
   RoomReport,
   SweepOptions,
   SweepReport,
+  TurnPlace,
 } from '../store.ts';
 import type { StoreTime } from '../store-time.ts';
 import type { RawEvent, RawRecord } from './sqlite-journal.ts';
@@ -165,6 +170,18 @@ export class SqliteStore implements ConversationStore {
 
   unfinished(agent: string, limit: number): Promise<readonly string[]> {
     return this.#request('unfinished', agent, limit);
+  }
+
+  retried(request: RetryRequest): Promise<TurnPlace | undefined> {
+    return this.#request('retried', request);
+  }
+
+  async find(options: FindOptions): Promise<FoundPage> {
+    const { records, next } = await this.#request<{ records: RawRecord[]; next: FindCursor | undefined }>(
+      'find',
+      options,
+    );
+    return { records: records.map(recordOf), next };
   }
 
   async list(options: ListOptions = {}): Promise<readonly ConversationRecord[]> {

@@ -45,6 +45,7 @@ const WRITES = [
   'create',
   'acquire',
   'append',
+  'retried',
   'renew',
   'trash',
   'restore',
@@ -54,7 +55,7 @@ const WRITES = [
   'keepTime',
   'endHold',
 ] as const;
-const READS = ['peek', 'record', 'read', 'history', 'unfinished', 'list', 'time'] as const;
+const READS = ['peek', 'record', 'read', 'history', 'unfinished', 'find', 'list', 'time'] as const;
 export type Operation = (typeof WRITES)[number] | (typeof READS)[number] | 'close';
 /** Writes that free space. On a full disk they use the reserve, and never make room by other conversations. */
 const FREEING: ReadonlySet<Operation> = new Set(['trash', 'remove', 'sweep']);
@@ -131,6 +132,8 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
         return journal.acquire(now, ...(args as [never, never]));
       case 'append':
         return journal.append(now, ...(args as [never]));
+      case 'retried':
+        return journal.retried(now, ...(args as [never]));
       case 'renew':
         return journal.renew(now, ...(args as [never, never]));
       case 'trash':
@@ -160,6 +163,8 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
         return journal.read(...(args as [never, never]));
       case 'history':
         return journal.history(...(args as [never, never]));
+      case 'find':
+        return journal.find(...(args as [never]));
       case 'list':
         return journal.list(...(args as [never]));
       case 'close':
