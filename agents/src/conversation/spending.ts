@@ -1,7 +1,7 @@
 // Spending limits of turns and conversations. An estimate is reserved before a model call and replaced by the real cost after it.
 // The reservation of a call that got no reply stays spent, because the call may have been billed.
 import { FabricError } from '@fame-fabric/shared';
-import { costOf, type Price, type PriceTable } from '../model/budget.ts';
+import { costOf, type Price, type PriceTable, priceOf } from '../model/budget.ts';
 import type { Cost } from '../model/cost.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import { roughTokens } from '../model/tokens.ts';
@@ -23,8 +23,10 @@ export interface SpendingLimits {
 export interface BudgetLimits {
   turn?: SpendingLimits | undefined;
   conversation?: SpendingLimits | undefined;
-  /** USD for a million tokens, by the name of the model. A model that is not listed costs nothing. */
+  /** Prices of models, in `currency`. A model that is not listed does not count towards `maxUsd`, and its cost is unknown. @default none */
   prices?: PriceTable | undefined;
+  /** ISO 4217. @default 'USD' */
+  currency?: string | undefined;
   /** Expected tokens of a reply, for the estimate. @default 1_000 */
   answerTokens?: number | undefined;
 }
@@ -40,9 +42,19 @@ export function addSpending(sum: Spending, more: Spending): void {
 
 export class ConversationBudget {
   readonly #limits: BudgetLimits;
+  readonly #currency: string;
 
+  /** @throws {CONFIG_INVALID} for a limit in USD with prices in another currency */
   constructor(limits: BudgetLimits = {}) {
     this.#limits = limits;
+    this.#currency = limits.currency ?? 'USD';
+    const hasUsdLimit = limits.turn?.maxUsd !== undefined || limits.conversation?.maxUsd !== undefined;
+    if (hasUsdLimit && this.#currency !== 'USD') {
+      throw new FabricError(
+        'CONFIG_INVALID',
+        `The budget has a limit in USD, and the prices are in ${this.#currency}. Give prices in USD.`,
+      );
+    }
   }
 
   /**
@@ -70,23 +82,23 @@ export class ConversationBudget {
   /** Computes what a call counts towards the limits. */
   spent(model: string, usage: Usage): Spending {
     const price = this.#priceOf(model);
-    return { calls: 1, tokens: usage.total_tokens, usd: price ? costOf(usage, price) : 0 };
+    const usd = price && this.#currency === 'USD' ? costOf(usage, price) : 0;
+    return { calls: 1, tokens: usage.total_tokens, usd };
   }
 
   /** The cost of no call. */
   get noCost(): Cost {
-    return this.#limits.prices ? { amount: 0, currency: 'USD' } : 'unknown';
+    return this.#limits.prices ? { amount: 0, currency: this.#currency } : 'unknown';
   }
 
   /** Computes the cost of an answered call. */
   cost(model: string, usage: Usage | undefined): Cost {
     const price = this.#priceOf(model);
-    return price && usage ? { amount: costOf(usage, price), currency: 'USD' } : 'unknown';
+    return price && usage ? { amount: costOf(usage, price), currency: this.#currency } : 'unknown';
   }
 
   #priceOf(model: string): Price | undefined {
-    const { prices = {} } = this.#limits;
-    return Object.hasOwn(prices, model) ? prices[model] : undefined;
+    return priceOf(this.#limits.prices ?? {}, model);
   }
 }
 

@@ -10,6 +10,7 @@ import { ChatTurns } from '../turn/chat-turns.ts';
 import type { ConversationEvent } from './conversation.ts';
 import { ConversationHost, type HostOptions } from './host.ts';
 import { viewOf } from './journal.ts';
+import { ConversationBudget } from './spending.ts';
 import { turnReport } from './turn-report.ts';
 
 const hosts: ConversationHost[] = [];
@@ -104,6 +105,17 @@ describe('the figures of a turn', () => {
       first_token_ms: 0,
       duration_ms: 1_000,
     });
+  });
+
+  it('have the currency of the prices', async () => {
+    const { host } = await started(['ab'], {
+      budget: { prices: { 'script*': { input: 1, output: 2 } }, currency: 'EUR' },
+    });
+    const outcome = await (await host.turn(request)).outcome;
+    expect(outcome).toMatchObject({ cost: { amount: 0.000_02, currency: 'EUR' } });
+    expect(() => new ConversationBudget({ prices, currency: 'EUR', turn: { maxUsd: 1 } })).toThrow(
+      /limit in USD, and the prices are in EUR/,
+    );
   });
 
   it('are unknown in cost without a usage report, and say how a reply finished', async () => {

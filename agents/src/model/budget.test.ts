@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { Budget, costOf } from './budget.ts';
+import { Budget, costOf, priceOf } from './budget.ts';
 
 const prices = { fast: { input: 1, output: 10, cached_input: 0.25 }, smart: { input: 10, output: 100 } };
 const usage = (prompt: number, completion: number, cached?: number) => ({
@@ -81,6 +81,27 @@ describe('Budget', () => {
   it('prices cached prompt tokens at their own price', () => {
     expect(costOf(usage(1_000_000, 0, 400_000), prices.fast)).toBeCloseTo(0.6 + 0.1);
     expect(costOf(usage(1_000_000, 0, 400_000), prices.smart)).toBeCloseTo(10);
+  });
+
+  it('takes the first price whose pattern matches the name of the model', () => {
+    const of = (input: number) => ({ input, output: 0 });
+    const table = { 'gpt-*-mini': of(1), 'gpt-*': of(2), 'a*b*c': of(3), exact: of(4), 'x*x': of(5) };
+    const priced = Object.entries({
+      'gpt-4.1-mini': 1,
+      'gpt-mini': 2,
+      'gpt-': 2,
+      abc: 3,
+      'a-b-b-c': 3,
+      'a-c': undefined,
+      exact: 4,
+      exactly: undefined,
+      x: undefined,
+      xx: 5,
+      toString: undefined,
+    });
+    for (const [model, input] of priced) expect(priceOf(table, model)?.input, model).toBe(input);
+    expect(priceOf({ '*': of(6) }, 'any')?.input).toBe(6);
+    expect(priceOf({ '*a*': of(7) }, 'b'.repeat(100_000))).toBeUndefined();
   });
 
   it('adds reported spending to itself and its parents', () => {

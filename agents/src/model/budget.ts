@@ -4,14 +4,14 @@ import { FabricError } from '@fame-fabric/shared';
 import type { Usage } from './model.ts';
 import { type Spent, spentOf, UsageLedger, type UsageReport } from './usage.ts';
 
-/** USD for a million tokens. */
+/** Price of a million tokens. */
 export interface Price {
   input: number;
   output: number;
   /** For prompt tokens that the provider had in its cache. @default input */
   cached_input?: number | undefined;
 }
-/** Prices by the name of the model. */
+/** Prices in USD by the name of the model. A name may contain `*` for any characters; the first that matches counts. */
 export type PriceTable = Readonly<Record<string, Price>>;
 
 export interface BudgetOptions {
@@ -30,7 +30,27 @@ export interface BudgetOptions {
 
 const MILLION = 1_000_000;
 
-/** Returns the cost of `usage` in USD. Cached tokens are part of the prompt tokens. */
+/** Returns the first price that matches the name of a model. */
+export function priceOf(prices: PriceTable, model: string): Price | undefined {
+  for (const [pattern, price] of Object.entries(prices)) if (matches(pattern, model)) return price;
+  return undefined;
+}
+
+function matches(pattern: string, model: string): boolean {
+  const [first = '', ...rest] = pattern.split('*');
+  const last = rest.pop();
+  if (last === undefined) return pattern === model;
+  if (!model.startsWith(first)) return false;
+  let at = first.length;
+  for (const part of rest) {
+    const found = model.indexOf(part, at);
+    if (found < 0) return false;
+    at = found + part.length;
+  }
+  return model.length - last.length >= at && model.endsWith(last);
+}
+
+/** Returns the cost of `usage` in the currency of the price. Cached tokens are part of the prompt tokens. */
 export function costOf(usage: Usage, price: Price): number {
   const cached = Math.min(usage.cached_tokens ?? 0, usage.prompt_tokens);
   const input = (usage.prompt_tokens - cached) * price.input + cached * (price.cached_input ?? price.input);
@@ -101,8 +121,7 @@ export class Budget {
   }
 
   #priceOf(model: string): Price | undefined {
-    const { prices } = this.#options;
-    return Object.hasOwn(prices, model) ? prices[model] : undefined;
+    return priceOf(this.#options.prices, model);
   }
 
   #record(write: (ledger: UsageLedger) => void): void {

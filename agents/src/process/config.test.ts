@@ -36,6 +36,8 @@ const DEFAULTS = {
   tools: 'standard',
   maxConcurrent: 64,
   queueBytes: 8_388_608,
+  pricesFile: undefined,
+  models: [],
   model: {
     name: 'gpt-4.1-mini',
     apiKey: undefined,
@@ -92,6 +94,8 @@ describe('readAgentConfig', () => {
       OPENAI_PROJECT_ID: 'proj',
       FAME_DELIVERY_PROFILE: 'AT-LEAST-ONCE',
       FAME_MODEL_TIMEOUT_MS: '1000',
+      FAME_MODELS: 'gpt-4.1, llama',
+      FAME_PRICES_FILE: 'prices.yaml',
     });
     expect(config).toEqual({
       admissionUrl: 'wss://fabric.example.com/fame/v1/attach/ws/downstream',
@@ -112,6 +116,8 @@ describe('readAgentConfig', () => {
       tools: 'none',
       maxConcurrent: 8,
       queueBytes: 1_048_576,
+      models: ['gpt-4.1', 'llama'],
+      pricesFile: 'prices.yaml',
       model: {
         name: 'llama',
         apiKey: 'sk-x',

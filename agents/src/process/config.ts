@@ -42,6 +42,10 @@ export interface AgentConfig {
   readonly maxConcurrent: number;
   /** Maximum bytes of queued answers to one caller, and of queued requests to one callee. */
   readonly queueBytes: number;
+  /** File with the prices of models. */
+  readonly pricesFile: string | undefined;
+  /** Models that callers of the chat agent may choose beside its own. */
+  readonly models: readonly string[];
   readonly model: ModelConfig;
 }
 
@@ -186,6 +190,19 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
   },
   { name: 'MODEL_NAME', type: 'text', default: 'gpt-4.1-mini', description: 'Model to request.' },
   {
+    name: 'FAME_MODELS',
+    type: 'list',
+    default: '',
+    description:
+      'Further models of the same server that a turn may choose with options.model, separated by commas; at most 64.',
+  },
+  {
+    name: 'FAME_PRICES_FILE',
+    type: 'path',
+    default: '',
+    description: 'YAML file with the prices of models. Without it the cost of a turn is unknown.',
+  },
+  {
     name: 'OPENAI_ORG_ID',
     type: 'text',
     default: '',
@@ -251,6 +268,8 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
       }),
       maxConcurrent: reader.integer('FAME_MAX_CONCURRENT', 64, 1, 10_000),
       queueBytes: reader.integer('FAME_QUEUE_BYTES', 8_388_608, 1_048_576, 67_108_864),
+      pricesFile: reader.text('FAME_PRICES_FILE'),
+      models: modelNames(reader),
       model: {
         name: reader.text('MODEL_NAME') ?? 'gpt-4.1-mini',
         apiKey: reader.secret('OPENAI_API_KEY'),
@@ -270,6 +289,20 @@ function nodeId(reader: EnvReader): string | undefined {
   const expected = '1 to 64 letters, digits, dots, underscores and hyphens';
   if (id !== undefined) reader.check('FAME_NODE_ID', id, NODE_ID.test(id), expected);
   return id;
+}
+
+function modelNames(reader: EnvReader): string[] {
+  const text = reader.text('FAME_MODELS');
+  if (text === undefined) return [];
+  const names = reader.list('FAME_MODELS');
+  const isValid = names.length <= 64 && names.every((name) => name.length <= 256);
+  reader.check(
+    'FAME_MODELS',
+    text,
+    isValid,
+    'at most 64 names of models of 1 to 256 characters, separated by commas',
+  );
+  return names;
 }
 
 function chatAddress(reader: EnvReader): string {

@@ -16,6 +16,15 @@ it.each([
   expect(lines).toEqual([`${message} Known agents: chat, refine, team, echo, math`]);
 });
 
+it('a file of prices that cannot be read ends the process at its start', async () => {
+  const { code, lines } = await run(['chat'], {
+    FAME_PRICES_FILE: '/nowhere/prices.yaml',
+    OPENAI_BASE_URL: 'http://127.0.0.1:9/v1',
+  });
+  expect(code).toBe(2);
+  expect(lines).toEqual([expect.stringMatching(/^FAME_PRICES_FILE cannot be read: ENOENT/)]);
+});
+
 it('every fault of the configuration is reported once', async () => {
   const { code, lines } = await run([], { FAME_TOOLS: 'some', FAME_MAX_CONCURRENT: 'many' });
   expect(code).toBe(2);

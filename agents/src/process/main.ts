@@ -8,6 +8,7 @@ import type { OpenedStore } from '../store/open-store.ts';
 import type { ConversationStore } from '../store/store.ts';
 import type { ToolSet } from '../tools/tool-set.ts';
 import { AGENT_NAMES, readAgentConfig } from './config.ts';
+import type { Prices } from './prices-file.ts';
 import type { AgentSource, ProcessContext, RunOptions } from './run-agents.ts';
 import { runAgents, writeStderr } from './run-agents.ts';
 
@@ -16,26 +17,31 @@ interface ConversationDeps {
   readonly context: ProcessContext;
   readonly model: ChatModel;
   readonly store: ConversationStore;
+  /** Prices of models, for the cost of turns; empty without FAME_PRICES_FILE. */
+  readonly prices: Partial<Prices>;
 }
 
 /** Agents with conversations. They serve the same operations, so one client works with all of them. */
 const CONVERSATION_AGENTS: Readonly<Record<string, (deps: ConversationDeps) => Promise<Agent>>> = {
-  async chat({ context: { config }, model, store }) {
+  async chat({ context: { config }, model, store, prices }) {
     const { ChatAgent } = await import('../conversation/chat-agent.ts');
     const { chatAddress: address, conversationMaxTokens: maxTokens, maxAnswerTokens } = config;
-    const budget = maxTokens > 0 ? { conversation: { maxTokens } } : {};
-    return new ChatAgent({ address, model, store, budget, maxAnswerTokens, tools: await toolsOf(config) });
+    const budget = { ...prices, ...(maxTokens > 0 ? { conversation: { maxTokens } } : {}) };
+    // The built-in model has one name.
+    const models = model.name === 'offline' ? [] : config.models;
+    const tools = await toolsOf(config);
+    return new ChatAgent({ address, model, models, store, budget, maxAnswerTokens, tools });
   },
-  async refine({ model, store }) {
+  async refine({ model, store, prices }) {
     const { RefineAgent } = await import('../refine/refine-agent.ts');
-    return new RefineAgent({ models: { default: model, smart: model }, store });
+    return new RefineAgent({ models: { default: model, smart: model }, store, prices });
   },
-  async team({ context: { log }, model, store }) {
+  async team({ context: { log }, model, store, prices }) {
     const { loadTeam } = await import('../team/load-team.ts');
     const { TeamAgent } = await import('../team/team-agent.ts');
     // The file may name several models, but this process has one.
     const team = await loadTeam(SUPPORT_TEAM, { models: () => model, log });
-    return new TeamAgent({ team, store, address: 'team@fame.fabric' });
+    return new TeamAgent({ team, store, address: 'team@fame.fabric', budget: prices });
   },
 };
 
@@ -83,9 +89,10 @@ const conversationAgent =
   (name: string, open: StoreSource): AgentSource =>
   async (context) => {
     const model = await defaultModel(context);
+    const prices = await pricesOf(context.config);
     const { store, close } = await open(context);
     try {
-      const agent = await CONVERSATION_AGENTS[name]!({ context, model, store });
+      const agent = await CONVERSATION_AGENTS[name]!({ context, model, store, prices });
       return { agent, note: `model: ${model.name}`, close };
     } catch (error) {
       await close();
@@ -113,6 +120,11 @@ function sharedStore(): StoreSource {
       },
     };
   };
+}
+
+async function pricesOf({ pricesFile }: ProcessContext['config']): Promise<Partial<Prices>> {
+  if (pricesFile === undefined) return {};
+  return (await import('./prices-file.ts')).readPricesFile(pricesFile);
 }
 
 async function toolsOf({ tools }: ProcessContext['config']): Promise<ToolSet | undefined> {

@@ -3,6 +3,7 @@
 import type { Agent, AgentLink, ServeOptions, Serving } from '../agent/agent-types.ts';
 import { DeclaredAgent } from '../agent/declared-agent.ts';
 import { ChatAgent, type ChatAgentOptions } from '../conversation/chat-agent.ts';
+import type { BudgetLimits } from '../conversation/spending.ts';
 import { fabricCall } from '../handoff/fabric-call.ts';
 import type { PriceTable } from '../model/budget.ts';
 import { RefineTurns, type RefineTurnsOptions } from './refine-turns.ts';
@@ -28,6 +29,8 @@ export interface RefineAgentOptions
     > {
   /** Limit on the cost of one dialogue, and the fraction at which a warning is logged. @default no limit; warnAt 0.8 */
   budget?: { limitUsd: number; warnAt?: number | undefined; prices: PriceTable } | undefined;
+  /** Prices for the cost of turns. @default those of `budget` */
+  prices?: Pick<BudgetLimits, 'prices' | 'currency'> | undefined;
 }
 
 const REFINE_ADDRESS = 'refine@fame.fabric';
@@ -56,6 +59,7 @@ export class RefineAgent extends DeclaredAgent {
       handoffTo,
       greeting,
       budget,
+      prices,
       ...options
     } = this.#options;
     const turns = new RefineTurns({
@@ -78,7 +82,7 @@ export class RefineAgent extends DeclaredAgent {
       // The model has to see the whole dialogue.
       maxHistoryLength: Math.min(200, maxIterations + 2),
       opening: ({ objective }) => (typeof objective === 'string' && objective.trim() ? objective : undefined),
-      budget: budget && { conversation: { maxUsd: budget.limitUsd }, prices: budget.prices },
+      budget: budget ? { conversation: { maxUsd: budget.limitUsd }, prices: budget.prices } : prices,
     });
   }
 }

@@ -2,7 +2,7 @@
 // loses no question.
 import { FabricError, type Logger, silentLog } from '@fame-fabric/shared';
 import type { RemoteCall } from '../handoff/handoff.ts';
-import { costOf, type PriceTable } from '../model/budget.ts';
+import { costOf, type PriceTable, priceOf } from '../model/budget.ts';
 import type { ModelMessage } from '../model/model.ts';
 import { modelOf } from '../model/model-classes.ts';
 import { noUsage } from '../model/usage.ts';
@@ -117,8 +117,7 @@ export class RefineTurns implements TurnRunner {
   /** Returns the cost of the conversation so far; logs a warning at the threshold. */
   #warn(before: number, step: RefineStep, turn: TurnContext): number {
     const { warning, log = silentLog } = this.#options;
-    const price =
-      warning && Object.hasOwn(warning.prices, step.model) ? warning.prices[step.model] : undefined;
+    const price = warning && priceOf(warning.prices, step.model);
     const usd = before + (price ? costOf(step.usage, price) : 0);
     if (warning && before < warning.atUsd && usd >= warning.atUsd) {
       log.warn('a conversation is close to its budget', { conversationId: turn.conversationId, usd });

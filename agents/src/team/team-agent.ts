@@ -43,6 +43,7 @@ export class TeamAgent extends DeclaredAgent {
       address,
       description: description ?? team.description ?? 'A team of agents that share the work.',
       systemPrompt: note ?? '',
+      budget: { ...(team.prices ? { prices: team.prices } : {}), ...options.budget },
       turns: new TeamTurns(team, { address, ...more, greeting }),
       // The counters of a handoff arrive in the metadata of the call; with the start they become part of the journal.
       received: ({ meta, log }) => {

@@ -174,6 +174,11 @@ export class Team {
     return Object.hasOwn(models, wanted) ? modelOf(models, wanted, log) : modelOf(models, id, log);
   }
 
+  /** The prices in the team file; `undefined` without any. */
+  get prices(): PriceTable | undefined {
+    return this.#config.prices && pricesOf(this.#config);
+  }
+
   /** The smaller of the team's limit for a turn and the remaining budget of the node before. */
   #budget(handedUsd: number | undefined): Budget {
     const limits = [this.#config.limits?.max_usd, handedUsd].filter((usd) => usd !== undefined);
