@@ -40,6 +40,7 @@ export async function runSentinelProcess({ env, companion }: ProcessOptions = {}
       `The sentinel listens on ${sentinel.url} (id ${sentinel.id}, http://${config.host}:${sentinel.port}/healthz)\n`,
     );
     setTimeout(load, LOAD_LOG_AFTER_MS).unref();
+    if (!companion) keepYoungGenerationSmall();
     const drain = (): void => {
       sentinel.drain().then(
         () => end(EXIT.ok),
@@ -68,6 +69,13 @@ export async function runSentinelProcess({ env, companion }: ProcessOptions = {}
     return error.code === 'LINK_TIMEOUT' ? EXIT.unreachable : EXIT.failure;
   }
   return ended;
+}
+
+// Keeps the young generation at the size that it reached during the start, some 4 MB. V8 would let it grow to 32 MB with the
+// sessions of attached nodes: that is 5 KB a node at 5,000 nodes, and pauses of 50 ms. Messages are short-lived, so a larger one
+// saves no time.
+function keepYoungGenerationSmall(): void {
+  setFlagsFromString('--semi-space-growth-factor=1');
 }
 
 // Loads pino after the port is open: at the first line, or half a second later if there is none. Loading blocks the router
