@@ -1,5 +1,5 @@
 import { settle } from '@fame-fabric/shared/testing';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { ANONYMOUS_CALLER } from '../access/access.ts';
 import { FakeTransport } from '../testing/fake-transport.ts';
 import { makeTestParts } from '../testing/sentinel-parts.ts';
@@ -141,6 +141,29 @@ test('HD26: a stalled queue is found within 10 s, whenever it stalled', async ()
     await run(2_000);
     expect(slow.transport.closed?.code).toBe(4008);
   }
+});
+
+test('a node that sends a heartbeat every 15 s is never pinged, and one that misses a heartbeat is', async () => {
+  for (let offset = 0; offset < 2_000; offset += 250) {
+    const { attach, clock, run } = running();
+    clock.advance(offset);
+    const node = attach('node');
+    for (let beat = 0; beat < 4; beat++) {
+      await run(15_000);
+      node.send({ type: 'NodeHeartbeat' }, { corrId: 'beat' });
+    }
+    expect(node.transport.pings).toBe(0);
+    await run(19_000);
+    expect(node.transport.pings).toBe(1);
+  }
+});
+
+test('without a rotated key a sweep does not look at the keys of sessions', async () => {
+  const { attach, run } = running();
+  const { session } = attach('node');
+  const terms = vi.spyOn(session, 'terms', 'get');
+  await run(10_000);
+  expect(terms).not.toHaveBeenCalled();
 });
 
 test('a sentinel that was stopped or blocked for a minute closes no node because of it', async () => {

@@ -14,8 +14,8 @@ import type { Session } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 import type { Sessions } from './sessions.ts';
 
-/** Silence after which a node is pinged. */
-const PING_AFTER_MS = 15_000;
+/** Silence after which a node is pinged: longer than the 15 s between heartbeats, so that only nodes that miss one are pinged. */
+const PING_AFTER_MS = 17_000;
 /** Silence after which a node is closed. */
 const CLOSE_AFTER_MS = 31_000;
 /** Time without progress of a queue after which its node is closed. */
@@ -42,12 +42,13 @@ export interface SweeperDeps {
 export class Sweeper {
   readonly #deps: SweeperDeps;
   #timer: Timer | undefined;
-  #revocations: Revocations | undefined;
+  #revocations: Revocations;
   /** Time until which sessions of rotated keys may still appear. */
-  #revokeUntil = 0;
+  #revokeUntil = Number.NEGATIVE_INFINITY;
 
   constructor(deps: SweeperDeps) {
     this.#deps = deps;
+    this.#revocations = deps.access.revocations();
   }
 
   start(): void {
