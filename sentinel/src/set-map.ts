@@ -3,7 +3,7 @@
 /** Adds a value to the set of a key. */
 export function addTo<Key, Value>(sets: Map<Key, Set<Value>>, key: Key, value: Value): void {
   const values = sets.get(key);
-  if (values === undefined) sets.set(key, new Set([value]));
+  if (values === undefined) sets.set(key, new Set<Value>().add(value));
   else values.add(value);
 }
 

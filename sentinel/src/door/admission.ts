@@ -31,7 +31,8 @@ import type { MemoryCeiling } from '../memory-ceiling.ts';
 import { answer } from '../replies.ts';
 import type { Router } from '../route.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
-import { type AttachTerms, type Session, type SessionKind, tokenDigest } from '../session/session.ts';
+import { tokenDigest } from '../session/resume-token.ts';
+import type { AttachTerms, Session, SessionKind } from '../session/session.ts';
 import type { SessionTable } from '../session/session-table.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { PeerIds } from '../uplink/peer-ids.ts';
@@ -299,23 +300,26 @@ export class Admission {
     }
   }
 
-  // Resumes the session that this node had, or opens a new one. The instance is known to its own process alone. The token proves
-  // that another process is the successor; it resumes a session without a connection, and never a live one. Any other node
-  // with this system id gets a path of its own: the queue and the calls of the session belong to its node.
-  #openOrResume(
-    transport: NodeTransport,
-    { systemId, kind, terms, tokenDigest: digest }: AttachRequest,
-  ): { session: Session; isResumed: boolean } {
-    const { identity, sessions, table } = this.#deps;
-    const copies = [...table.ofSystem(systemId)].filter(
+  // Finds the session that this node had. The instance is known to its own process alone. The token proves that another process
+  // is the successor; it resumes a session without a connection, and never a live one. Any other node with this system id gets
+  // a path of its own: the queue and the calls of the session belong to its node.
+  #sessionOf({ systemId, kind, terms, tokenDigest: digest }: AttachRequest): Session | undefined {
+    let succeeded: Session | undefined;
+    for (const session of this.#deps.table.ofSystem(systemId)) {
       // A session belongs to the principal that opened it.
-      (session) => session.kind === kind && session.terms.principal.id === terms.principal.id,
-    );
-    const own =
-      copies.find((session) => session.terms.instanceId === terms.instanceId) ??
-      (digest === undefined
-        ? undefined
-        : copies.find((session) => session.state === 'detached' && session.acceptsToken(digest)));
+      if (session.kind !== kind || session.terms.principal.id !== terms.principal.id) continue;
+      if (session.terms.instanceId === terms.instanceId) return session;
+      const isSucceeded =
+        digest !== undefined && session.state === 'detached' && session.acceptsToken(digest);
+      if (isSucceeded) succeeded ??= session;
+    }
+    return succeeded;
+  }
+
+  #openOrResume(transport: NodeTransport, request: AttachRequest): { session: Session; isResumed: boolean } {
+    const { identity, sessions, table } = this.#deps;
+    const { systemId, kind, terms } = request;
+    const own = this.#sessionOf(request);
     if (own !== undefined) {
       const isResumed = own.terms.instanceId === terms.instanceId;
       sessions.resume(own, transport, terms);

@@ -76,7 +76,9 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #reader = new FrameReader(this, MAX_UNATTACHED_BYTES);
-  readonly #pings: Pings;
+  readonly #clock: Clock;
+  /** Absent until the first ping, which most nodes never need. */
+  #pings: Pings | undefined;
   readonly #wsOnData: (chunk: Buffer) => void;
   /** Bytes that `ws` may still receive before the node attaches. */
   #earlyBytes = MAX_UNATTACHED_BYTES;
@@ -88,13 +90,13 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   #isHolding = false;
 
   constructor(ws: WebSocket, socket: Socket, { budget, clock, hasHead }: NodeSocketOptions) {
-    this.#pings = new Pings(clock);
+    this.#clock = clock;
     this.#ws = ws;
     this.#socket = socket;
     this.#budget = budget;
     ws.on('message', (data) => this.onMessage?.(data as Buffer));
     ws.on('pong', () => {
-      this.#pings.pong();
+      this.#pings?.pong();
       this.onPong?.();
     });
     // `ws` closes a connection after every protocol error by itself, with the code of RFC 6455.
@@ -233,6 +235,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
 
   ping(timeoutMs: number): Promise<boolean> {
     if (this.#ws.readyState !== WebSocket.OPEN) return Promise.resolve(false);
+    this.#pings ??= new Pings(this.#clock);
     const pong = this.#pings.wait(timeoutMs);
     this.#ws.ping();
     return pong;

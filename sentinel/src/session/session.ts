@@ -1,7 +1,6 @@
 // One attached node as the router sees it: its path, its connection and its outbound queue. A session outlives its
 // connection by the resume window: then it is `detached`, keeps its queue, and a connection of the same node resumes it.
 // Not here: admission (`door/admission.ts`), addresses (`bindings.ts`), calls (`open-calls.ts`).
-import { hash, randomBytes } from 'node:crypto';
 import { type Principal, tryParseAddress } from '@fame-fabric/shared';
 import { isUnder } from '@fame-fabric/shared/router';
 import { isKeyed } from '../access/access.ts';
@@ -9,11 +8,9 @@ import type { CoarseClock } from './coarse-clock.ts';
 import type { NodeTransport } from './node-transport.ts';
 import { OutboundQueue } from './outbound-queue.ts';
 import type { QueueBudget } from './queue-budget.ts';
+import { newToken, tokenDigest } from './resume-token.ts';
 
 const MINUTE_MS = 60_000;
-
-/** Digest of a resume token, as a compact string, because each idle session keeps one. */
-export const tokenDigest = (token: string): string => hash('sha256', token, 'buffer').toString('latin1');
 
 export type SessionKind = 'node' | 'peer' | 'parent';
 export type SessionState = 'attached' | 'detached' | 'gone';
@@ -173,7 +170,7 @@ export class Session implements SessionIdentity {
 
   /** Replaces the resume token and returns the new one. `used` is the digest of the attach's token, if it had one. */
   rotateToken(used: string | undefined): string {
-    const token = randomBytes(16).toString('base64url');
+    const token = newToken();
     this.#usedTokenDigest = used !== undefined && this.acceptsToken(used) ? used : undefined;
     this.#tokenDigest = tokenDigest(token);
     return token;

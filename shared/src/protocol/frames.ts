@@ -67,13 +67,13 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
 };
 
 // Some nodes send NodeAttach with snake_case keys. All other frames are camelCase on the wire.
-const SNAKE_CASE_KEYS: Record<string, string> = {
+const SNAKE_CASE_KEYS = Object.entries({
   origin_type: 'originType',
   system_id: 'systemId',
   instance_id: 'instanceId',
   assigned_path: 'assignedPath',
   accepted_logicals: 'acceptedLogicals',
-};
+});
 
 export const isFrameType = (type: unknown): type is FrameType =>
   typeof type === 'string' && Object.hasOwn(FRAMES, type);
@@ -96,8 +96,8 @@ export function checkFrame(value: unknown): Frame {
     );
   }
   if (type === 'NodeAttach') {
-    for (const [from, to] of Object.entries(SNAKE_CASE_KEYS)) {
-      if (frame[to] === undefined) frame[to] = frame[from];
+    for (const [from, to] of SNAKE_CASE_KEYS) {
+      if (frame[to] === undefined && frame[from] !== undefined) frame[to] = frame[from];
     }
   }
   const checks = FRAMES[type];
