@@ -37,6 +37,8 @@ export interface ConversationOptions {
   /** Turns that the model sees. */
   readonly maxHistoryLength: number;
   readonly turnPolicy: TurnPolicy;
+  /** Model of the turns that name none. @default the agent's own */
+  readonly model?: string;
   /** Further start parameters, for agents of other kinds. */
   readonly payload?: Readonly<Record<string, unknown>>;
 }

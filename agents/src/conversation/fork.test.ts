@@ -179,6 +179,86 @@ test('what cannot be forked is refused', async () => {
   expect((await store.list()).map(({ id }) => id)).toEqual(['origin']);
 });
 
+describe('the model of a fork', () => {
+  const naming = (request: ModelRequest): string => request.model ?? 'its own';
+  const names = () =>
+    scriptedModel(
+      Array.from({ length: 9 }, () => naming),
+      { name: 'small' },
+    );
+
+  test('answers the turns that name none, also in forks of the fork and after a restart', async () => {
+    const store = new MemoryStore();
+    const first = await chat(names(), { models: ['large', 'huge'], store });
+    await first.start({ id: 'origin' });
+    await first.say('origin', 'a');
+    await first.call('fork', { conversation_id: 'origin', at: 'a', id: 'fork', model: 'large' });
+    expect(await first.say('fork', 'b')).toBe('large');
+    expect(await first.say('origin', 'b')).toBe('its own');
+    await first.close();
+    const second = await chat(names(), { models: ['large', 'huge'], store });
+    const params = { conversation_id: 'fork', user_message: 'c', options: { model: 'huge' } };
+    expect(await second.call('run_turn', params)).toBe('huge');
+    await second.call('fork', { conversation_id: 'fork', at: 'b', id: 'third' });
+    expect(await second.say('third', 'd')).toBe('large');
+    await second.call('fork', { conversation_id: 'fork', at: 'b', id: 'last', model: 'small' });
+    expect(await second.say('last', 'e')).toBe('small');
+    const { verified } = await second.call<{ verified: boolean }>('get_prompt', {
+      conversation_id: 'third',
+      turn_id: 'd',
+      step: 1,
+    });
+    expect(verified).toBe(true);
+  });
+
+  test('is one that the agent offers', async () => {
+    const store = new MemoryStore();
+    const one = await chat(names(), { models: ['large'], store });
+    await one.start({ id: 'origin' });
+    await one.say('origin', 'a');
+    const fork = (model: unknown) =>
+      one.call('fork', { conversation_id: 'origin', at: 'a', id: 'fork', model });
+    await expect(fork('huge')).rejects.toMatchObject({
+      code: 'PARAMS_INVALID',
+      message: 'model: This agent does not offer "huge". Choose one of: small, large.',
+    });
+    await expect(fork('')).rejects.toEqual(code('PARAMS_INVALID'));
+    await expect(fork('x'.repeat(257))).rejects.toEqual(code('PARAMS_INVALID'));
+    await fork('large');
+    await one.close();
+    // An agent that no longer offers it says so, and answers with no other model.
+    const later = await chat(names(), { store });
+    await expect(later.say('fork', 'b')).rejects.toMatchObject({
+      code: 'PARAMS_INVALID',
+      message: expect.stringContaining('"large"'),
+    });
+    expect(
+      await later.call('run_turn', {
+        conversation_id: 'fork',
+        user_message: 'c',
+        options: { model: 'small' },
+      }),
+    ).toBe('small');
+  });
+
+  test('cannot be chosen for a team', async () => {
+    const model = scriptedModel(['A']);
+    const team = await loadTeam(
+      { start: 'a', agents: { a: { system_directives: 'A.' } } },
+      { models: { default: model } },
+    );
+    const one = await serve(new TeamAgent({ team }));
+    await one.start({ id: 'origin' });
+    await one.say('origin', 'a');
+    await expect(
+      one.call('fork', { conversation_id: 'origin', at: 'a', model: 'scripted' }),
+    ).rejects.toMatchObject({
+      code: 'PARAMS_INVALID',
+      message: 'model: This agent does not offer "scripted".',
+    });
+  });
+});
+
 test('an ended conversation can be forked', async () => {
   const one = await chat(recalls());
   await one.start({ id: 'origin' });

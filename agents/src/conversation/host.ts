@@ -22,11 +22,11 @@ import {
   type Peek,
   type StoredState,
 } from '../store/store.ts';
-import { resultsFault } from '../turn/foreign-calls.ts';
+import { openCallsOf, resultsFault } from '../turn/foreign-calls.ts';
 import type { FailedTurnRule } from '../turn/history.ts';
-import { checkOptions, NO_OPTIONS } from '../turn/option-bounds.ts';
+import { checkModel, checkOptions, NO_OPTIONS } from '../turn/option-bounds.ts';
 import type { TurnRunner } from '../turn/turn.ts';
-import type { ToolResult, TurnOptions } from '../turn/turn-options.ts';
+import { type ToolResult, type TurnOptions, withModel } from '../turn/turn-options.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
 import { EndWaiters } from './end-waiters.ts';
 import { startOfFork } from './fork.ts';
@@ -88,6 +88,8 @@ export interface ForkRequest extends Omit<StartRequest, 'options' | 'messages'> 
   conversationId: string;
   /** The last turn to take over; it has ended. */
   at: string;
+  /** Model of the turns that name none. @default that of the origin */
+  model?: string | undefined;
 }
 
 export interface TurnRequest {
@@ -214,12 +216,15 @@ export class ConversationHost {
   /**
    * Starts a conversation with the settings of another one and with its history up to one of its turns. Later turns of either do
    * not affect the other.
-   * @throws {CONVERSATION_UNKNOWN | TURN_UNKNOWN} @throws {PARAMS_INVALID} while the turn is open
+   * @throws {CONVERSATION_UNKNOWN | TURN_UNKNOWN}
+   * @throws {PARAMS_INVALID} while the turn is open, and for a model that the agent does not offer
    * @throws {CONVERSATION_EXISTS} when another call started one with that id
    */
-  async fork({ conversationId, at, ...request }: ForkRequest): Promise<ConversationView> {
+  async fork({ conversationId, at, model, ...request }: ForkRequest): Promise<ConversationView> {
+    if (model !== undefined) checkModel(model, this.#runner.accepts ?? NO_OPTIONS, 'model');
     const { turn } = await this.#peek(conversationId, at);
-    return this.#create(request, await startOfFork(this.#store, conversationId, turn));
+    const start = await startOfFork(this.#store, conversationId, turn);
+    return this.#create(request, model === undefined ? start : { ...start, model });
   }
 
   async #create(
@@ -228,7 +233,7 @@ export class ConversationHost {
   ): Promise<ConversationView> {
     mustBeText(id);
     const totals: Totals = { usage: noUsage(), spent: noSpending(), cost: this.#budget.noCost };
-    const { forked_from: from } = body;
+    const { messages = [], forked_from: from } = body;
     const { created, record } = await this.#store.create({
       id,
       agent: this.#agent,
@@ -236,6 +241,8 @@ export class ConversationHost {
       principal,
       historyTurns: body.max_history_length,
       totals: { ...totals },
+      // The caller owes the results of calls that the messages leave open.
+      state: openCallsOf(messages).length > 0 ? 'input-required' : 'working',
       forkedFrom: from && { conversationId: from.conversation_id, turnId: from.turn_id },
       started: { kind: 'conversation_started', at: this.#clock.now(), body: { ...body } },
     });
@@ -327,7 +334,8 @@ export class ConversationHost {
 
   // A turn that waits for another one is checked again when it runs: that one may call tools of the caller.
   #checkInput(conversation: Conversation, options: TurnOptions, results: readonly ToolResult[]): void {
-    checkOptions(options, this.#runner.accepts ?? NO_OPTIONS);
+    const { model } = conversation.options;
+    checkOptions(withModel(options, model), this.#runner.accepts ?? NO_OPTIONS);
     if (options.tools?.length && conversation.options.maxHistoryLength === 0) {
       throw new FabricError(
         'PARAMS_INVALID',

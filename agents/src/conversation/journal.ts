@@ -34,6 +34,8 @@ export interface Bodies {
     turn_policy: ConversationOptions['turnPolicy'];
     /** Further start parameters. */
     payload?: EventBody;
+    /** Model of the turns that name none. */
+    model?: string;
     /** Messages before the first turn; they begin the history. */
     messages?: readonly ModelMessage[];
     /** State of the runner for the first turn. */
@@ -213,6 +215,7 @@ export const optionsOfStart = (started: JournalEvent): ConversationOptions => {
     maxHistoryLength: body.max_history_length,
     turnPolicy: body.turn_policy,
     ...(body.payload ? { payload: body.payload } : {}),
+    ...(body.model === undefined ? {} : { model: body.model }),
   };
 };
 

@@ -28,7 +28,7 @@ import {
   taskOf,
   visibleMessages,
 } from './task-view.ts';
-import { type TurnParams, turnId, turnParams } from './turn-params.ts';
+import { forkParams, type TurnParams, turnId, turnParams } from './turn-params.ts';
 
 /** Maximum bytes of messages in an answer, which must fit one envelope. The oldest messages are left out. */
 const MAX_HISTORY_BYTES = 196_608;
@@ -109,12 +109,19 @@ export function conversationOperations(
       immediate,
       description:
         'Starts a conversation with the history of another one up to one of its turns, and answers with its task.',
-      params: z.object({ conversation_id: conversationId, at: turnId, id: conversationId.nullish() }),
-      async run({ conversation_id, at, id }, context) {
+      params: forkParams,
+      async run({ conversation_id, at, id, model }, context) {
         const { callId } = context;
         const principal = (await context.caller)?.principal ?? ANONYMOUS.id;
         return taskOf(
-          await host.fork({ conversationId: conversation_id, at, id: id ?? callId, callId, principal }),
+          await host.fork({
+            conversationId: conversation_id,
+            at,
+            id: id ?? callId,
+            callId,
+            principal,
+            model: model ?? undefined,
+          }),
         );
       },
     }),

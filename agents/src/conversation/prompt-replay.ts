@@ -10,6 +10,7 @@ import { JournaledTools, type ToolJournal } from '../turn/journaled-tools.ts';
 import { newestThatFit } from '../turn/newest-that-fit.ts';
 import { Steps } from '../turn/steps.ts';
 import type { TurnContext, TurnRunner } from '../turn/turn.ts';
+import { withModel } from '../turn/turn-options.ts';
 import { TurnText } from '../turn/turn-text.ts';
 import { acceptedOf, optionsOfStart, runnerStateOf } from './journal.ts';
 import { historyOf } from './loaded-conversation.ts';
@@ -79,6 +80,7 @@ async function replay(
   // The digest decides whether the replay is right, so questions are not compared on the way.
   const before = recorded.steps.slice(0, step - 1).map((one) => ({ ...one, question: undefined }));
   const { user_message: userMessage, options = {}, tool_results: results } = acceptedOf(events);
+  const settings = optionsOfStart(started);
   const turnId = events[0]!.turnId!;
   const steps = new Steps(turnId, before);
   const text = new TurnText(steps, recorded.text.slice(0, before.at(-1)?.textEnd ?? 0));
@@ -96,8 +98,8 @@ async function replay(
     userMessage,
     messages: draft.request(),
     state: runnerStateOf(started, history),
-    options,
-    payload: optionsOfStart(started).payload ?? {},
+    options: withModel(options, settings.model),
+    payload: settings.payload ?? {},
     signal: stop.signal,
     ask: new JournaledModel({ ...parts, text, log: silentLog }).ask,
     makeCall: new JournaledTools(parts).makeCall,

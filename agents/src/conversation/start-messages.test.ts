@@ -104,6 +104,26 @@ describe('a conversation that starts with messages', () => {
     expect(model.requests[0]!.messages.slice(1, 3)).toEqual([user('a'), assistant('A')]);
   });
 
+  test('may leave calls of the caller open, whose results come with the first turn', async () => {
+    const model = echoes();
+    const { start, say, call } = await serve(model);
+    const messages = [user('a'), calls('c1', 'c2'), result('c1')];
+    expect(await start({ id: 'c', messages })).toMatchObject({ status: { state: 'input-required' } });
+    await expect(say('c', 'two')).rejects.toMatchObject({
+      code: 'PARAMS_INVALID',
+      details: { calls: ['c2'] },
+    });
+    const tool_results = [{ tool_call_id: 'c2', content: 'opened' }];
+    const turn = { conversation_id: 'c', turn_id: 't', tool_results };
+    expect(await call('run_turn', turn)).toBe('5 messages');
+    expect(model.requests[0]!.messages.slice(1)).toEqual([...messages, result('c2', 'opened')]);
+    expect(await call('get_prompt', { conversation_id: 'c', turn_id: 't', step: 1 })).toMatchObject({
+      messages: model.requests[0]!.messages,
+      verified: true,
+    });
+    expect(await call('tasks/get', { id: 'c' })).toMatchObject({ status: { state: 'working' } });
+  });
+
   test('takes 400 messages', async () => {
     const { start, call } = await serve(echoes());
     const messages = Array.from({ length: 400 }, (_, i) => (i % 2 ? assistant('A') : user('a')));

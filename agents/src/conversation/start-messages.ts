@@ -86,7 +86,7 @@ function orderFault(messages: readonly GivenMessage[]): { index: number; message
   // The first turn brings the results of open calls.
   if (open.size > 0) return undefined;
   if (index >= 0 && messages[index]!.role !== 'assistant')
-    return { index, message: 'must be of the assistant, because it is the last one' };
+    return { index, message: 'must be of the assistant, or leave a call open, because it is the last one' };
   return undefined;
 }
 

@@ -99,4 +99,11 @@ export const turnParams = z.object({
   options: options.optional(),
   tool_results: toolResults.optional(),
 });
+/** Parameters of `fork`. */
+export const forkParams = z.object({
+  conversation_id: conversationId,
+  at: turnId,
+  id: conversationId.nullish(),
+  model: z.string().min(1).max(maxIdChars).nullish(),
+});
 export type TurnParams = z.output<typeof turnParams>;

@@ -8,7 +8,7 @@ import { JournaledTools } from '../turn/journaled-tools.ts';
 import { checkOptions, NO_OPTIONS } from '../turn/option-bounds.ts';
 import { Steps } from '../turn/steps.ts';
 import type { TurnContext, TurnResult, TurnRunner } from '../turn/turn.ts';
-import { finishOf } from '../turn/turn-options.ts';
+import { finishOf, withModel } from '../turn/turn-options.ts';
 import { TurnText } from '../turn/turn-text.ts';
 import { CONVERSATION_LIMITS, faultOf, type TurnFigures, type TurnOutcome } from './conversation.ts';
 import { type Entry, lastEvent } from './journal.ts';
@@ -106,12 +106,13 @@ export class TurnRun {
   }
 
   async #drive(): Promise<TurnResult> {
-    const { id: conversationId, runnerState: state, options } = this.#conversation;
+    const { id: conversationId, runnerState: state, options: settings } = this.#conversation;
     const { id: turnId, userMessage, signal } = this.#turn;
+    const options = withModel(this.#turn.options, settings.model);
     const text = this.#text;
     const writer = this.#writer;
     const log = this.#deps.log.with({ conversationId, turnId });
-    checkOptions(this.#turn.options, this.#deps.runner.accepts ?? NO_OPTIONS);
+    checkOptions(options, this.#deps.runner.accepts ?? NO_OPTIONS);
     const emitText: TurnContext['emitText'] = (more, source) =>
       text.add(more, source) ? writer.textAdded() : undefined;
     const parts = { steps: this.#steps, journal: writer, draft: this.#draft, emitText };
@@ -123,8 +124,8 @@ export class TurnRun {
       userMessage,
       messages: this.#draft.request(),
       state,
-      options: this.#turn.options,
-      payload: options.payload ?? {},
+      options,
+      payload: settings.payload ?? {},
       signal,
       ask: model.ask,
       makeCall: tools.makeCall,

@@ -115,7 +115,7 @@ export class MemoryStore implements ConversationStore {
       agent,
       principal,
       startCallId,
-      state: 'working' as const,
+      state: conversation.state ?? 'working',
       startedAt: started.at,
       changedAt: this.#clock.now(),
       lastSeq: 1,

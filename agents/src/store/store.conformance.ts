@@ -272,6 +272,12 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await until(1)).toEqual([]);
     });
 
+    test('a conversation is created in the given state', async () => {
+      const { record } = await store.create(conversation('c', { state: 'input-required' }));
+      expect(record.state).toBe('input-required');
+      expect((await store.peek('c'))!.state).toBe('input-required');
+    });
+
     test('the origin of a fork is part of its record', async () => {
       const forkedFrom = { conversationId: 'c', turnId: 't' };
       await begin('c');

@@ -98,6 +98,8 @@ export interface NewConversation {
   /** @default false */
   readonly isEphemeral?: boolean | undefined;
   readonly totals: EventBody;
+  /** @default 'working' */
+  readonly state?: StoredState | undefined;
   readonly forkedFrom?: ForkPoint | undefined;
   /** Becomes seq 1. */
   readonly started: NewEvent;

@@ -16,7 +16,7 @@ export const NO_OPTIONS: OptionBounds = Object.freeze({ takes: [] });
 
 /** Checks options against the bounds of an agent. @throws {PARAMS_INVALID} naming the option and its bound */
 export function checkOptions(options: TurnOptions, bounds: OptionBounds): void {
-  const { takes, models = [], ownTools = [] } = bounds;
+  const { takes, ownTools = [] } = bounds;
   const given = (Object.keys(options) as (keyof TurnOptions)[]).filter((key) => options[key] !== undefined);
   const refused = given.find((key) => !takes.includes(key));
   if (refused) {
@@ -24,9 +24,7 @@ export function checkOptions(options: TurnOptions, bounds: OptionBounds): void {
     throw invalid(refused, `This agent does not take it. It takes ${others}.`);
   }
   const { model, tools = [], tool_choice: choice } = options;
-  if (model !== undefined && !models.includes(model)) {
-    throw invalid('model', `This agent does not offer "${model}". Choose one of: ${models.join(', ')}.`);
-  }
+  if (model !== undefined) checkModel(model, bounds, 'options.model');
   const names = tools.map((tool) => tool.function.name);
   const taken = names.find((name) => ownTools.includes(name));
   if (taken) throw invalid('tools', `The agent has a tool "${taken}" itself. Rename yours.`);
@@ -36,6 +34,15 @@ export function checkOptions(options: TurnOptions, bounds: OptionBounds): void {
   if (choice !== 'required' && !all.includes(choice.function.name)) {
     throw invalid('tool_choice', `There is no tool "${choice.function.name}".`);
   }
+}
+
+/** Checks the name of a model. @throws {PARAMS_INVALID} naming the parameter and the bound */
+export function checkModel(model: string, { takes, models = [] }: OptionBounds, parameter: string): void {
+  if (takes.includes('model') && models.includes(model)) return;
+  const offer = takes.includes('model') ? ` Choose one of: ${models.join(', ')}.` : '';
+  throw new FabricError('PARAMS_INVALID', `${parameter}: This agent does not offer "${model}".${offer}`, {
+    details: { option: 'model' },
+  });
 }
 
 const invalid = (option: keyof TurnOptions, fault: string): FabricError =>

@@ -21,6 +21,10 @@ export interface TurnOptions {
   readonly model?: string | undefined;
 }
 
+/** The options of a turn, with `model` if they name none. */
+export const withModel = (options: TurnOptions, model: string | undefined): TurnOptions =>
+  model === undefined || options.model !== undefined ? options : { ...options, model };
+
 /** Result of a call that the caller made. */
 export interface ToolResult {
   readonly tool_call_id: string;

@@ -79,6 +79,7 @@ export interface RawCreate {
   historyTurns: number;
   isEphemeral?: boolean | undefined;
   totals: string;
+  state?: StoredState | undefined;
   forkedFrom?: ForkPoint | undefined;
   started: RawNewEvent;
 }
@@ -176,11 +177,12 @@ export class SqliteJournal {
     const { lastInsertRowid } = this.#prepare(
       `INSERT INTO conversation (id, agent, start_call, state, history_turns, started_at, changed_at, last_seq, turns,
          chars, totals, holder, lease_until, fence, principal, forked_from, forked_at, is_ephemeral)
-       VALUES (?, ?, ?, 'working', ?, ?, ?, 1, 0, ?, ?, '', 0, 0, ?, ?, ?, ?)`,
+       VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, '', 0, 0, ?, ?, ?, ?)`,
     ).run(
       given.id,
       given.agent,
       given.startCallId,
+      given.state ?? 'working',
       given.historyTurns,
       at,
       now,
