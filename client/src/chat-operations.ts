@@ -22,8 +22,10 @@ export interface ChatAgentDescription {
   model?: string;
   system_prompt?: string;
   max_history_length?: number;
-  /** Names of the `options` that turns accept; absent if the agent accepts none, nor tool results and retry keys. */
-  turn_options?: string[];
+  /** Models that a turn may choose. */
+  models?: string[];
+  /** Names of the `options` that turns take. Absent in agents of version 0.1, which have no `tool_results` and `retry_key` either. */
+  options?: string[];
 }
 
 /** Settings of a conversation, as the agent receives them. */
@@ -95,12 +97,16 @@ export class ChatOperations {
   async start(callId: string, settings: StartSettings): Promise<void> {
     const { messages, ephemeral, on_budget } = settings;
     if (messages ?? ephemeral ?? on_budget) {
-      await this.#requireExtras('`messages`, `ephemeral` and `onBudget` of a conversation');
+      await this.#requireExtras('`messages`, `isEphemeral` and `onBudget` of a conversation');
+      await this.#call('start_task', { id: this.#id, ...settings }, START_TIMEOUT_MS, callId);
+      return;
     }
+    // Chat agents of other implementations have the task method.
+    const { system_prompt, max_history_length } = settings;
     const params = {
       id: this.#id,
       sessionId: this.#id,
-      message: { role: 'user', parts: [{ type: 'data', data: settings }] },
+      message: { role: 'user', parts: [{ type: 'data', data: { system_prompt, max_history_length } }] },
     };
     await this.#call('tasks/send', params, START_TIMEOUT_MS, callId);
   }
@@ -173,7 +179,7 @@ export class ChatOperations {
 
   // An agent that does not know these parameters ignores them, so it has to declare that it does. Asked once.
   async #requireExtras(what: string): Promise<void> {
-    this.#acceptsExtras ??= Array.isArray((await this.describe()).turn_options);
+    this.#acceptsExtras ??= Array.isArray((await this.describe()).options);
     if (this.#acceptsExtras) return;
     this.#acceptsExtras = undefined; // the agent may be updated
     throw notSupported(this.#address, what);

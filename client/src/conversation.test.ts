@@ -463,7 +463,7 @@ describe('options of a turn', () => {
 
   test('travel with the turn, and its end has the calls', async () => {
     const { caller, requests, methods } = scriptedAgent({
-      describe: () => ({ turn_options: ['tools', 'temperature'] }),
+      describe: () => ({ options: ['tools', 'temperature'] }),
       run_turn_stream: () => items(done),
     });
     const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', isResumed: true });
@@ -505,11 +505,16 @@ describe('options of a turn', () => {
 });
 
 test('a conversation starts with its messages and settings', async () => {
-  const { caller, requests } = scriptedAgent({ describe: () => ({ turn_options: [] }) });
+  const { caller, requests } = scriptedAgent({
+    describe: () => ({ options: [] }),
+    start_task: () => ({}),
+  });
   const messages = [{ role: 'user', content: 'Hi' }] as const;
   const chat = new Conversation(caller, 'chat@fame.fabric', { messages, isEphemeral: true, onBudget: 'ask' });
   await chat.start();
-  expect(requests.at(-1)?.params).toMatchObject({
-    message: { parts: [{ type: 'data', data: { messages, ephemeral: true, on_budget: 'ask' } }] },
+  expect(requests.at(-1)).toMatchObject({
+    method: 'start_task',
+    params: { id: chat.id, messages, ephemeral: true, on_budget: 'ask' },
+    options: { resend: true },
   });
 });

@@ -23,6 +23,8 @@ export interface DoneEvent {
   tool_calls?: ToolCall[];
   /** From the acceptance of the turn to the first text or call of a model, in ms. */
   first_token_ms?: number | null;
+  /** From the acceptance of the turn to its end, in ms. */
+  duration_ms?: number | null;
   cost?: Cost;
   seq?: number;
 }

@@ -48,8 +48,6 @@ export function payloadOf(params: TaskSendParams): StartPayload {
 }
 
 /** Combines the given settings with the defaults. */
-/** Combines the given settings with the defaults. */
-/** Combines the given settings with the defaults. */
 export function optionsOf(
   given: StartPayload,
   historyLength: number | null | undefined,
