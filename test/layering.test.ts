@@ -113,8 +113,12 @@ const SINGLES: readonly Single[] = [
     name: 'broadcast',
     pattern: /\basync \*follow\(|\?\?= Promise\.withResolvers/,
     home: 'shared/src/async/broadcast.ts',
-    // Follows the events of an agent over the wire.
-    also: ['client/src/conversations.ts'],
+    also: [
+      // Follows the events of an agent over the wire.
+      'client/src/conversations.ts',
+      // Joins the pieces of a text, which followers of a broadcast would get one by one.
+      'agents/src/conversation/live-turn.ts',
+    ],
   },
   {
     name: 'keyed queue',
@@ -206,7 +210,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'agents/src/agent/tasks/task-table.ts': 'the time stamp of a state, a field of A2A',
   'agents/src/conversation/host.ts':
     'time stamps and the deadline of a turn in the journal, for a later process',
-  'agents/src/conversation/journal.ts': 'time stamps in the journal',
+  'agents/src/conversation/journal-writer.ts': 'time stamps in the journal',
   'agents/src/conversation/loaded-conversation.ts': 'the rest of the time of a turn of an earlier process',
   'agents/src/model/offline/offline-server.ts': 'the field `created` of an answer',
   'agents/src/model/openai/openai-model.ts': 'Retry-After with a date',

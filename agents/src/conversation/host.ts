@@ -14,6 +14,7 @@ import {
 import { errorMessage } from '@fame-fabric/shared/internal';
 import type { ModelMessage } from '../model/model.ts';
 import { noUsage } from '../model/usage.ts';
+import { fenceOf } from '../store/cursor.ts';
 import {
   type ConversationRecord,
   type ConversationStore,
@@ -100,6 +101,8 @@ export interface TurnRequest {
   options?: TurnOptions | undefined;
   /** Results of the calls that the turn before handed to the caller. */
   toolResults?: readonly ToolResult[] | undefined;
+  /** Cursor from which the caller will follow the turn. @default 0 */
+  after?: number | undefined;
   /** Receiver of the answer if this process dies first. */
   answerTo?: AnswerTo;
 }
@@ -266,9 +269,11 @@ export class ConversationHost {
     this.#mustBeOpen();
     mustBeText(id, turnId);
     const held = this.#conversations.get(id);
-    const live = held?.turns.get(turnId);
+    // A caller with a later cursor has followed another process, which has acquired the conversation since.
+    const isCurrent = held && fenceOf(request.after ?? 0) <= held.journal.epoch;
+    const live = isCurrent ? held.turns.get(turnId) : undefined;
     if (live) return sameRequest(live, request);
-    const isReady = held && held.open.length === 0 && held.phase === 'open';
+    const isReady = isCurrent && held.open.length === 0 && held.phase === 'open';
     if (isReady && held.journal.failure === undefined) {
       // The fast path: the conversation is idle and in memory. The store refuses the turn if its id exists or if another process
       // has written meanwhile. Then nothing was written, and the slow path below finds the reason.
@@ -281,7 +286,7 @@ export class ConversationHost {
     }
     const peek = await this.#peek(id, turnId);
     if (peek.turn && peek.turn.state !== 'open')
-      return sameRequest(await this.#endedTurn(id, turnId), request);
+      return sameRequest(await this.#endedTurn(id, turnId, peek.epoch), request);
     if (isEndedState(peek.state)) throw unknownConversation();
     const conversation = await this.#conversations.current(id, peek.epoch);
     const known = conversation.turns.get(turnId);
@@ -305,7 +310,8 @@ export class ConversationHost {
     this.#inbox.check(conversation.id, turnPolicy);
     const acceptedAt = this.#clock.monotonic();
     const deadline = acceptedAt + this.#turnTimeoutMs;
-    const turn = new LiveTurn({ id: turnId, userMessage, options, toolResults, acceptedAt, deadline });
+    const { epoch } = conversation.journal;
+    const turn = new LiveTurn({ id: turnId, userMessage, options, toolResults, acceptedAt, deadline, epoch });
     conversation.turns.set(turnId, turn);
     const { replyTo = '', callId = '', isStream = false, answer } = request.answerTo ?? {};
     const body = {
@@ -543,11 +549,13 @@ export class ConversationHost {
     this.#put(conversation, turn, 'queue');
   }
 
-  #endedTurn(conversationId: string, turnId: string): Promise<LiveTurn> {
+  #endedTurn(conversationId: string, turnId: string, epoch: number): Promise<LiveTurn> {
     const key = JSON.stringify([conversationId, turnId]);
     let reading = this.#endedTurns.get(key);
     if (!reading) {
-      reading = this.#readEndedTurn(conversationId, turnId).finally(() => this.#endedTurns.delete(key));
+      reading = this.#readEndedTurn(conversationId, turnId, epoch).finally(() =>
+        this.#endedTurns.delete(key),
+      );
       this.#endedTurns.set(key, reading);
     }
     return reading;
@@ -558,8 +566,8 @@ export class ConversationHost {
     return turnReport(conversationId, await this.#eventsOf(conversationId, turnId));
   }
 
-  async #readEndedTurn(conversationId: string, turnId: string): Promise<LiveTurn> {
-    return turnOf(await this.#eventsOf(conversationId, turnId), this.#clock);
+  async #readEndedTurn(conversationId: string, turnId: string, epoch: number): Promise<LiveTurn> {
+    return turnOf(await this.#eventsOf(conversationId, turnId), { clock: this.#clock, epoch });
   }
 
   async #eventsOf(conversationId: string, turnId: string): Promise<readonly JournalEvent[]> {

@@ -1,4 +1,5 @@
 import { FabricError } from '@fame-fabric/shared';
+import { ManualClock } from '@fame-fabric/shared/testing';
 import { expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { MemoryStore } from '../store/memory-store.ts';
@@ -16,7 +17,8 @@ async function collect(lines: AsyncIterable<string>): Promise<string[]> {
 }
 
 async function filled() {
-  const store = new MemoryStore();
+  const clock = new ManualClock();
+  const store = new MemoryStore({ clock });
   const hold = gate();
   const look = tool({ name: 'look', description: 'x', parameters: z.object({}), execute: () => 'seen' });
   const model = scriptedModel([
@@ -26,7 +28,7 @@ async function filled() {
     ['half', hold],
   ]);
   const runner = new ChatTurns({ model, tools: new ToolSet([look]) });
-  const host = new ConversationHost({ runner, store, agent: 'chat@fame.fabric' });
+  const host = new ConversationHost({ runner, store, agent: 'chat@fame.fabric', clock });
   const options = { systemPrompt: 'Be brief.', maxHistoryLength: 10, turnPolicy: 'queue' as const };
   await host.start({ id: 'c', callId: 's', options });
   const say = (userMessage: string) => host.turn({ conversationId: 'c', userMessage, turnId: userMessage });
@@ -34,6 +36,7 @@ async function filled() {
   await (await say('two')).outcome;
   await say('three');
   await hold.reached;
+  clock.advance(1_000);
   await vi.waitFor(async () => expect((await store.read('c')).at(-1)!.kind).toBe('text'));
   return { store, host };
 }

@@ -1,18 +1,9 @@
-// The journal of a conversation: the bodies of its events, the append, and the conversion of events into outcomes and caller events.
-// `recorded-turn.ts` reads the events of an unfinished turn.
+// The journal of a conversation: the bodies of its events, and the conversion of events into outcomes and caller events.
+// `journal-writer.ts` appends them. `recorded-turn.ts` reads the events of an unfinished turn.
 
-import type { Clock } from '@fame-fabric/shared';
 import type { Cost } from '../model/cost.ts';
 import type { AssistantMessage, FinishReason, ModelMessage, ToolCall, Usage } from '../model/model.ts';
-import type {
-  ConversationStore,
-  EventBody,
-  EventKind,
-  Fence,
-  JournalEvent,
-  NewEvent,
-  StoredState,
-} from '../store/store.ts';
+import type { EventBody, EventKind, JournalEvent, StoredState } from '../store/store.ts';
 import type { TextSource } from '../turn/turn.ts';
 import type { ToolResult, TurnFinish, TurnOptions } from '../turn/turn-options.ts';
 import {
@@ -141,73 +132,6 @@ export type Entry = { [K in EventKind]: { kind: K; turnId?: string; body: Bodies
 export const bodyOf = <K extends EventKind>(event: JournalEvent, _kind: K): Bodies[K] =>
   event.body as unknown as Bodies[K];
 
-/** Appends to one conversation. Sequence numbers are assigned at once; the store confirms or refuses them later. */
-export class Journal {
-  readonly #store: ConversationStore;
-  readonly #id: string;
-  readonly #fence: Fence;
-  readonly #leaseMs: number;
-  readonly #clock: Clock;
-  #lastSeq: number;
-  #failure: unknown;
-
-  constructor(
-    store: ConversationStore,
-    of: { id: string; fence: Fence; lastSeq: number; leaseMs: number; clock: Clock },
-  ) {
-    this.#store = store;
-    this.#id = of.id;
-    this.#fence = of.fence;
-    this.#lastSeq = of.lastSeq;
-    this.#leaseMs = of.leaseMs;
-    this.#clock = of.clock;
-  }
-
-  get lastSeq(): number {
-    return this.#lastSeq;
-  }
-
-  /** Epoch of the acquisition that this journal writes under. */
-  get epoch(): number {
-    return this.#fence.epoch;
-  }
-
-  /** Failure of an append. After it the conversation has to be loaded again. */
-  get failure(): unknown {
-    return this.#failure;
-  }
-
-  /**
-   * Adds entries and resolves with the seq of the first once they are durable. Appends keep the order they were made in.
-   * @throws {STORE_CONFLICT | STORE_UNAVAILABLE | STORE_FULL} and from then on always
-   */
-  async append(
-    entries: readonly Entry[],
-    more: { totals?: EventBody | undefined; state?: StoredState | undefined; release?: boolean } = {},
-  ): Promise<number> {
-    if (this.#failure !== undefined) throw this.#failure;
-    const after = this.#lastSeq;
-    this.#lastSeq += entries.length;
-    const at = this.#clock.now();
-    const events = entries.map((entry) => ({ at, ...entry }) as unknown as NewEvent);
-    try {
-      await this.#store.append({
-        conversationId: this.#id,
-        fence: this.#fence,
-        after,
-        events,
-        leaseMs: more.release ? 0 : this.#leaseMs,
-        ...(more.totals ? { totals: more.totals } : {}),
-        ...(more.state ? { state: more.state } : {}),
-      });
-    } catch (error) {
-      this.#failure ??= error;
-      throw error;
-    }
-    return after + 1;
-  }
-}
-
 export const optionsOfStart = (started: JournalEvent): ConversationOptions => {
   const body = bodyOf(started, 'conversation_started');
   return {
@@ -265,7 +189,7 @@ export function lastEvent(outcome: TurnOutcome, seq: number, turnId: string): Co
 
 /** Converts an event for followers of the turn; `undefined` for internal ones. */
 export function viewOf(event: JournalEvent): ConversationEvent | undefined {
-  const { seq, turnId: turn_id = '' } = event;
+  const { cursor: seq, turnId: turn_id = '' } = event;
   switch (event.kind) {
     case 'text':
       return { type: 'text', seq, turn_id, text: bodyOf(event, 'text').text };

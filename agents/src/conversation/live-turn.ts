@@ -1,9 +1,12 @@
 // A turn in memory: its events so far, its outcome, and its followers. A late follower first receives the events that it missed.
 // A follower that leaves does not affect the turn.
 import { FabricError } from '@fame-fabric/shared';
-import { Broadcast } from '@fame-fabric/shared/internal';
+import { ChangeSignal, onAbort } from '@fame-fabric/shared/internal';
+import { cursorAt, fenceOf, NO_ACQUISITION } from '../store/cursor.ts';
+import type { JournalEvent } from '../store/store.ts';
 import type { ToolResult, TurnOptions } from '../turn/turn-options.ts';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
+import { lastEvent, viewOf } from './journal.ts';
 import type { RecordedTurn } from './recorded-turn.ts';
 
 /** Reason to stop a turn in this process without ending it: the turn stays open in the journal. */
@@ -12,6 +15,12 @@ export class TurnReleased extends FabricError {}
 type State =
   | { readonly kind: 'open' }
   | { readonly kind: 'ended' | 'released'; readonly outcome: TurnOutcome };
+
+/** An event, and the row of the journal that it is in. The pieces of a text are joined, so a slow follower gets them as one. */
+interface Item {
+  readonly row: number;
+  event: ConversationEvent;
+}
 
 export class LiveTurn {
   readonly id: string;
@@ -30,7 +39,12 @@ export class LiveTurn {
   /** Never rejects. */
   readonly outcome: Promise<TurnOutcome>;
   readonly #abort = new AbortController();
-  readonly #events: Broadcast<ConversationEvent>;
+  /** The latest acquisition of the conversation that this process knows. */
+  readonly #epoch: number;
+  readonly #items: Item[] = [];
+  /** Notified of each event and of the end. */
+  readonly #change = new ChangeSignal();
+  #isWakeScheduled = false;
   readonly #settle: (outcome: TurnOutcome) => void;
   #state: State = { kind: 'open' };
 
@@ -41,9 +55,10 @@ export class LiveTurn {
     toolResults?: readonly ToolResult[] | undefined;
     acceptedAt: number;
     deadline: number;
+    epoch: number;
     recorded?: RecordedTurn | undefined;
     /** Its events so far. */
-    events?: readonly ConversationEvent[];
+    events?: readonly JournalEvent[];
     /** Its outcome, if it has ended. */
     ended?: TurnOutcome | undefined;
   }) {
@@ -53,12 +68,13 @@ export class LiveTurn {
     this.toolResults = of.toolResults ?? [];
     this.acceptedAt = of.acceptedAt;
     this.deadline = of.deadline;
+    this.#epoch = of.epoch;
     this.recorded = of.recorded;
-    this.#events = new Broadcast(of.events);
     const { promise, resolve } = Promise.withResolvers<TurnOutcome>();
     this.outcome = promise;
     this.#settle = resolve;
-    if (of.ended) this.#close({ kind: 'ended', outcome: of.ended });
+    for (const event of of.events ?? []) this.receive(event);
+    if (of.ended) this.end(of.ended);
   }
 
   /** Rough size of its input in memory, in characters. */
@@ -88,36 +104,91 @@ export class LiveTurn {
     if (this.#state.kind === 'open') this.#abort.abort(reason);
   }
 
-  /** Publishes an event to all followers. */
-  publish(event: ConversationEvent): void {
-    this.#events.publish(event);
+  /** Receives an event of the turn from the feed of its conversation. */
+  receive(event: JournalEvent): void {
+    if (this.#state.kind !== 'open') return;
+    const view = viewOf(event);
+    if (!view) return;
+    const last = this.#items.at(-1);
+    if (view.type === 'text' && last?.event.type === 'text' && last.row === event.seq) {
+      last.event = { ...view, text: last.event.text + view.text };
+    } else {
+      this.#items.push({ row: event.seq, event: view });
+    }
+    // Pieces of text that arrive together become one event.
+    if (view.type === 'text') this.#wakeSoon();
+    else this.#change.notify();
   }
 
-  /** Ends the turn, once; `last` is its last event. */
-  end(outcome: TurnOutcome, last: ConversationEvent): void {
-    this.#close({ kind: 'ended', outcome }, last);
+  /** Ends the turn, once. Its last event was received. */
+  end(outcome: TurnOutcome): void {
+    this.#close({ kind: 'ended', outcome });
   }
 
   /** Ends the turn for its callers in this process only; in the journal it stays open, for another process. */
-  release(outcome: TurnOutcome, last: ConversationEvent): void {
-    this.#close({ kind: 'released', outcome }, last);
+  release(outcome: TurnOutcome): void {
+    this.#close({ kind: 'released', outcome });
   }
 
-  #close(state: Exclude<State, { kind: 'open' }>, last?: ConversationEvent): void {
+  #close(state: Exclude<State, { kind: 'open' }>): void {
     if (this.#state.kind !== 'open') return;
-    if (last) this.#events.publish(last);
-    this.#events.end();
     this.#state = state;
+    this.#change.notify();
     this.#settle(state.outcome);
   }
 
   /**
-   * Iterates over the events after `after`, past and future, up to the last one or the abort of `signal`. Leaving does not
-   * affect the turn.
+   * Iterates over the events after the cursor `after`, past and future, up to the last one or the abort of `signal`. Leaving does not
+   * affect the turn. A cursor of an acquisition that the store never had, such as one from before the store was restored from a
+   * backup, starts the turn over.
    */
-  follow(after = 0, signal?: AbortSignal): AsyncGenerator<ConversationEvent, void, void> {
-    const { items } = this.#events;
-    const from = items.findIndex(({ seq }) => seq > after);
-    return this.#events.follow({ from: from < 0 ? items.length : from, signal });
+  async *follow(after = 0, signal?: AbortSignal): AsyncGenerator<ConversationEvent, void, void> {
+    let cursor = this.#startAfter(after);
+    if (cursor === undefined) {
+      yield { type: 'restart', seq: 0, turn_id: this.id, keep: 0 };
+      cursor = 0;
+    }
+    const stopListening = onAbort(signal, () => this.#change.notify());
+    try {
+      for (let next = 0; ; ) {
+        const event = this.#items[next]?.event;
+        if (event && event.seq > cursor) {
+          const rest = restAfter(event, cursor);
+          cursor = event.seq;
+          yield rest;
+        } else if (next < this.#items.length - 1) next += 1;
+        else if (this.#state.kind !== 'open' || signal?.aborted) break;
+        else {
+          await this.#change.next();
+        }
+      }
+    } finally {
+      stopListening();
+    }
+    // The turn continues in another process, so the position of the reader stays as it is.
+    if (this.#state.kind === 'released') yield lastEvent(this.#state.outcome, cursor, this.id);
   }
+
+  /** Returns the cursor of a position. A seq of an earlier version becomes that of its row. */
+  #startAfter(after: number): number | undefined {
+    if (fenceOf(after) > this.#epoch) return undefined;
+    if (fenceOf(after) > 0) return after;
+    return this.#items.findLast(({ row }) => row <= after)?.event.seq ?? cursorAt(NO_ACQUISITION, after);
+  }
+
+  #wakeSoon(): void {
+    if (this.#isWakeScheduled || !this.#change.isAwaited) return;
+    this.#isWakeScheduled = true;
+    setImmediate(() => {
+      this.#isWakeScheduled = false;
+      this.#change.notify();
+    });
+  }
+}
+
+/** Returns an event without the text up to `cursor`. */
+function restAfter(event: ConversationEvent, cursor: number): ConversationEvent {
+  const missing = event.seq - cursor;
+  if (event.type !== 'text' || fenceOf(cursor) === 0 || missing >= event.text.length) return event;
+  return { ...event, text: event.text.slice(-missing) };
 }

@@ -11,7 +11,8 @@ import {
 } from '../store/store.ts';
 import { History } from '../turn/history.ts';
 import type { ConversationOptions } from './conversation.ts';
-import { acceptedOf, bodyOf, Journal, optionsOfStart, outcomeOf, runnerStateOf, viewOf } from './journal.ts';
+import { acceptedOf, bodyOf, optionsOfStart, outcomeOf, runnerStateOf } from './journal.ts';
+import { JournalWriter } from './journal-writer.ts';
 import { LiveTurn } from './live-turn.ts';
 import { addToHistory, type RecordedTurn, recordedTurn } from './recorded-turn.ts';
 import type { Spending } from './spending.ts';
@@ -30,7 +31,7 @@ const KEPT_TURNS = 16;
 export class Conversation {
   readonly id: string;
   readonly options: ConversationOptions;
-  readonly journal: Journal;
+  readonly journal: JournalWriter;
   readonly history: History;
   readonly totals: Totals;
   /** Turns that have not ended, and the last ones that have. */
@@ -50,14 +51,15 @@ export class Conversation {
     this.phase = isEndedState(record.state) ? 'ended' : 'open';
     this.options = optionsOfStart(started);
     const { leaseMs, clock } = of;
-    this.journal = new Journal(store, { id: this.id, fence, lastSeq: record.lastSeq, leaseMs, clock });
+    this.journal = new JournalWriter(store, { id: this.id, fence, lastSeq: record.lastSeq, leaseMs, clock });
     this.totals = structuredClone(record.totals) as unknown as Totals;
     this.history = historyOf(started, acquired.history, of.maxWindowTokens);
     this.runnerState = runnerStateOf(started, acquired.history);
     for (const events of acquired.open) {
-      const turn = turnOf(events, clock, recordedTurn(events));
+      const turn = turnOf(events, { clock, epoch: fence.epoch, recorded: recordedTurn(events) });
       this.turns.set(turn.id, turn);
     }
+    this.journal.feed.subscribe({ event: (event) => this.turns.get(event.turnId ?? '')?.receive(event) });
   }
 
   /** Turns that run or wait. */
@@ -104,7 +106,10 @@ export function historyOf(
  * Reads a turn from its events. A deadline that an earlier process recorded is wall time. After a forward step of
  * the clock the turn times out early. After a backward step it has at most its whole time limit once more.
  */
-export function turnOf(events: readonly JournalEvent[], clock: Clock, recorded?: RecordedTurn): LiveTurn {
+export function turnOf(
+  events: readonly JournalEvent[],
+  { clock, epoch, recorded }: { clock: Clock; epoch: number; recorded?: RecordedTurn },
+): LiveTurn {
   const { user_message, deadline, options, tool_results } = acceptedOf(events);
   const now = clock.monotonic();
   const ended = outcomeOf(events.at(-1)!);
@@ -116,7 +121,8 @@ export function turnOf(events: readonly JournalEvent[], clock: Clock, recorded?:
     // A backward step of the clock must not accept a turn in the future.
     acceptedAt: now - Math.max(0, clock.now() - events[0]!.at),
     deadline: now + Math.min(deadline - clock.now(), deadline - events[0]!.at),
-    events: events.flatMap((event) => viewOf(event) ?? []),
+    epoch,
+    events,
     ended,
     recorded,
   });

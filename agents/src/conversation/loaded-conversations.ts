@@ -139,12 +139,14 @@ export class LoadedConversations {
   drop(conversation: Conversation): void {
     if (this.#loaded.get(conversation.id) !== conversation) return;
     this.#loaded.delete(conversation.id);
+    conversation.journal.close();
     this.#count(conversation, 0);
   }
 
   /** Evicts the least recently used idle ones beyond `maxIdle` and `maxIdleChars`, after a turn of `changed` has ended. */
   evict(changed: Conversation): void {
     const { maxIdle, maxIdleChars } = this.#options;
+    if (changed.journal.isSpent && changed.open.length === 0) this.drop(changed);
     if (this.#loaded.get(changed.id) === changed) this.#count(changed, changed.chars);
     if (this.#loaded.size <= maxIdle && this.#chars <= maxIdleChars) return;
     for (const conversation of this.#loaded.values()) {
@@ -192,6 +194,7 @@ export class LoadedConversations {
         }
       }),
     );
+    for (const { journal } of this.#loaded.values()) journal.close();
     this.#loaded.clear();
   }
 }

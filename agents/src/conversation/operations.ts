@@ -133,7 +133,7 @@ export function conversationOperations(
       params: turnParams.extend({ answer: z.enum(['text', 'outcome']).default('text') }),
       async run({ answer, ...params }, context) {
         const id = params.conversation_id;
-        const turn = await acceptTurn(host, params, context, answer === 'outcome' ? answer : undefined);
+        const turn = await acceptTurn(host, params, context, answer === 'outcome' ? { answer } : {});
         const outcome = await outcomeFor(host, id, turn, context.signal);
         // A turn that goes on in another process has no report yet, only the error that says so.
         return answer === 'outcome' && !turn.isReleased ? host.report(id, turn.id) : textOf(outcome);
@@ -144,7 +144,7 @@ export function conversationOperations(
       description: 'Sends a message to a conversation and streams the reply as events.',
       params: turnParams.extend({ after: z.int().min(0).optional() }),
       async *run(params, context): AsyncGenerator<ConversationEvent, void> {
-        const turn = await acceptTurn(host, params, context);
+        const turn = await acceptTurn(host, params, context, { after: params.after });
         const leaving = onLeave(host, params.conversation_id, turn, context.signal);
         try {
           yield* turn.follow(params.after ?? 0, context.signal);
@@ -248,12 +248,13 @@ const acceptTurn = (
   host: ConversationHost,
   params: TurnParams,
   { callId, replyTo, isStream }: OperationContext,
-  answer?: Answer,
+  { answer, after }: { answer?: Answer; after?: number | undefined } = {},
 ): Promise<LiveTurn> =>
   host.turn({
     conversationId: params.conversation_id,
     userMessage: params.user_message,
     turnId: params.turn_id ?? callId,
+    after,
     options: params.options,
     toolResults: params.tool_results,
     answerTo: { replyTo, callId, isStream, ...(answer ? { answer } : {}) },

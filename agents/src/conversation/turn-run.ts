@@ -11,7 +11,7 @@ import type { TurnContext, TurnResult, TurnRunner } from '../turn/turn.ts';
 import { finishOf, withModel } from '../turn/turn-options.ts';
 import { TurnText } from '../turn/turn-text.ts';
 import { CONVERSATION_LIMITS, faultOf, type TurnFigures, type TurnOutcome } from './conversation.ts';
-import { type Entry, lastEvent } from './journal.ts';
+import type { Entry } from './journal.ts';
 import { type LiveTurn, TurnReleased } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
 import { addSteps } from './recorded-turn.ts';
@@ -72,10 +72,11 @@ export class TurnRun {
     const deadline = clock.after(Math.max(0, turn.deadline - clock.monotonic()), timeout);
     try {
       this.#account.chargeLostCalls();
+      // First of all, because callers may have seen text that the journal does not have.
+      await this.#resume();
       if (turn.deadline <= clock.monotonic()) timeout();
       turn.signal.throwIfAborted();
       if (this.#draft.fault) throw this.#draft.fault;
-      await this.#resume();
       const result = await this.#orAborted(this.#drive());
       await this.#complete(result);
     } catch (caught) {
@@ -87,16 +88,17 @@ export class TurnRun {
   }
 
   async #resume(): Promise<void> {
-    const { recorded } = this.#turn;
-    if (!recorded) return;
+    const { recorded, signal } = this.#turn;
+    if (!recorded || signal.reason instanceof TurnReleased) return;
     const attempt = recorded.fruitlessResumes + 1;
+    await this.#writer.resumed(attempt);
     if (attempt >= MAX_RESUMES) {
       throw new FabricError(
         'TURN_CRASH_LOOP',
         `The turn was interrupted ${MAX_RESUMES} times in a row without progress, so it is not resumed again. Look for crashes in the log of the agent.`,
       );
     }
-    await this.#writer.resumed(attempt);
+    if (signal.aborted) return;
     this.#deps.log.info('turn resumed', {
       conversationId: this.#conversation.id,
       turnId: this.#turn.id,
@@ -113,8 +115,7 @@ export class TurnRun {
     const writer = this.#writer;
     const log = this.#deps.log.with({ conversationId, turnId });
     checkOptions(options, this.#deps.runner.accepts ?? NO_OPTIONS);
-    const emitText: TurnContext['emitText'] = (more, source) =>
-      text.add(more, source) ? writer.textAdded() : undefined;
+    const emitText: TurnContext['emitText'] = (more, source) => writer.emitText(more, source);
     const parts = { steps: this.#steps, journal: writer, draft: this.#draft, emitText };
     const model = new JournaledModel({ ...parts, text, log });
     const tools = new JournaledTools(parts);
@@ -220,21 +221,18 @@ export class TurnRun {
     taskState?: 'working' | 'input-required' | 'completed',
   ): Promise<void> {
     const { runnerState, totals, journal } = this.#conversation;
-    const unwritten = this.#writer.flush();
     const entry = entryOf({
       in_history: inHistory,
       ...(inHistory && this.#draft.lead.length > 0 ? { lead: this.#draft.lead } : {}),
       ...(runnerState === undefined ? {} : { state: runnerState }),
     });
-    const seq = journal.append([entry], {
+    await journal.append([entry], {
       totals: { ...totals },
       release: this.#options.isLast(),
       state: taskState,
     });
-    // Both are awaited together, so that neither rejection is unhandled.
-    const [, at] = await Promise.all([unwritten, seq]);
     if (taskState === 'completed') this.#conversation.phase = 'ended';
-    this.#turn.end(outcome, lastEvent(outcome, at, this.#turn.id));
+    this.#turn.end(outcome);
   }
 
   // The callers in this process have to ask again. The turn itself continues elsewhere.
@@ -248,7 +246,7 @@ export class TurnRun {
       text: this.#text.value,
       ...this.#figures(),
     };
-    this.#turn.release(outcome, lastEvent(outcome, this.#conversation.journal.lastSeq + 1, this.#turn.id));
+    this.#turn.release(outcome);
   }
 
   // A runner that ignores its signal has `graceMs` after an abort. Then the turn ends without it.

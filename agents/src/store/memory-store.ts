@@ -1,5 +1,6 @@
 // In-memory `ConversationStore`: the full contract except durability. For tests and ephemeral agents.
 import { type Clock, FabricError, newId, systemClock } from '@fame-fabric/shared';
+import { type Acquisition, acquisitionOf, cursorOf, eventsAfter, fenceOf, seqBefore } from './cursor.ts';
 import { find } from './find.ts';
 import { joins, RETRY_MS, type RetriedTurn } from './retry.ts';
 import {
@@ -30,7 +31,7 @@ import {
 import { NO_TIME, readTime, type StoreTime, type TimeRecord, timeOf } from './store-time.ts';
 
 /** An event with its body as JSON. Reads parse it, so they return copies, as those of any other store. */
-type StoredEvent = Omit<JournalEvent, 'body'> & { json: string };
+type StoredEvent = Omit<JournalEvent, 'body' | 'cursor'> & { json: string };
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 interface StoredConversation {
@@ -38,6 +39,7 @@ interface StoredConversation {
   historyTurns: number;
   events: StoredEvent[];
   turns: Map<string, Mutable<TurnRecord>>;
+  acquisitions: Acquisition[];
   holder: string;
   /** Monotonic: the stores that share a conversation are of one process. */
   leaseUntil: number;
@@ -132,6 +134,7 @@ export class MemoryStore implements ConversationStore {
       historyTurns,
       events: [event],
       turns: new Map(),
+      acquisitions: [],
       holder: '',
       leaseUntil: 0,
       epoch: 0,
@@ -151,15 +154,16 @@ export class MemoryStore implements ConversationStore {
       });
     }
     stored.epoch += 1;
+    stored.acquisitions.push({ fence: stored.epoch, firstSeq: stored.record.lastSeq + 1 });
     stored.holder = this.#holder;
     stored.leaseUntil = now + leaseMs;
     const open = [...stored.turns.values()].filter((turn) => turn.state === 'open');
     return {
       record: { ...stored.record, totals: copy(stored.record.totals) },
       fence: { holder: this.#holder, epoch: stored.epoch },
-      started: toEvent(stored.events[0]!),
+      started: toEvent(stored, stored.events[0]!),
       history: history(stored),
-      open: open.map((turn) => eventsOf(stored, turn.turnId).map(toEvent)),
+      open: open.map((turn) => eventsOf(stored, turn.turnId).map((event) => toEvent(stored, event))),
     };
   }
 
@@ -241,13 +245,17 @@ export class MemoryStore implements ConversationStore {
 
   async read(conversationId: string, options: ReadOptions = {}): Promise<readonly JournalEvent[]> {
     this.#assertOpen();
-    const { after = 0, limit = 500, turnId } = options;
+    const { afterCursor, limit = 500, turnId } = options;
     const stored = this.#conversations.get(conversationId) ?? this.#trash.get(conversationId);
-    return (stored?.events ?? [])
+    if (!stored) return [];
+    const after = afterCursor === undefined ? (options.after ?? 0) : seqBeforeCursor(stored, afterCursor);
+    const events = stored.events
       .slice(after)
       .filter((event) => turnId === undefined || event.turnId === turnId)
-      .slice(0, limit)
-      .map(toEvent);
+      // The reader may have the whole first one already.
+      .slice(0, limit + 1)
+      .map((event) => toEvent(stored, event));
+    return afterCursor === undefined ? events.slice(0, limit) : eventsAfter(events, afterCursor, limit);
   }
 
   async history(
@@ -528,10 +536,17 @@ const toStored = ({ body, ...event }: NewEvent, seq: number): StoredEvent => ({
   seq,
   json: JSON.stringify(body),
 });
-const toEvent = ({ json, ...event }: StoredEvent): JournalEvent => ({
-  ...event,
-  body: JSON.parse(json) as EventBody,
-});
+const toEvent = ({ acquisitions }: StoredConversation, { json, ...stored }: StoredEvent): JournalEvent => {
+  const event = { ...stored, body: JSON.parse(json) as EventBody };
+  return { ...event, cursor: cursorOf(acquisitionOf(acquisitions, event.seq), event) };
+};
+
+function seqBeforeCursor({ acquisitions, record }: StoredConversation, cursor: number): number {
+  const fence = fenceOf(cursor);
+  const next = acquisitions.find((acquisition) => acquisition.fence > fence);
+  const own = acquisitions.find((acquisition) => acquisition.fence === fence);
+  return seqBefore(cursor, own, next ? next.firstSeq - 1 : record.lastSeq);
+}
 
 const oldestFirst = (
   a: Pick<ConversationRecord, 'changedAt' | 'id'>,
@@ -578,5 +593,5 @@ const history = (stored: StoredConversation, until = Number.POSITIVE_INFINITY): 
     .map((turn) =>
       eventsOf(stored, turn.turnId)
         .filter((event) => event.kind !== 'text')
-        .map(toEvent),
+        .map((event) => toEvent(stored, event)),
     );

@@ -105,6 +105,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         seq: 2,
         kind: 'turn_accepted',
         turnId: 't',
+        cursor: expect.any(Number),
         at: clock.now(),
         body: { text: odd.text, list: odd.list },
       });

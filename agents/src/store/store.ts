@@ -34,6 +34,8 @@ export interface NewEvent {
 export interface JournalEvent extends NewEvent {
   /** Position in the conversation, from 1, without gaps. */
   readonly seq: number;
+  /** Position for readers, after the whole event: see `cursor.ts`. */
+  readonly cursor: number;
 }
 
 export type StoredState = 'working' | 'input-required' | 'completed' | 'canceled';
@@ -170,8 +172,10 @@ export interface Peek {
 }
 
 export interface ReadOptions {
-  /** @default 0 */
+  /** A seq. @default 0 */
   readonly after?: number | undefined;
+  /** A cursor, instead of `after`. If it is inside a text, that event comes first, with the rest of its text. */
+  readonly afterCursor?: number | undefined;
   readonly turnId?: string | undefined;
   /** Limit of returned events. @default 500 */
   readonly limit?: number | undefined;

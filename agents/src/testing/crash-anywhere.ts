@@ -23,13 +23,26 @@ export class CrashingStore extends MemoryStore {
   }
 }
 
-/** Makes a clock that advances by 50 ms with each reading, so that each piece of text is written on its own. */
+/** Makes a clock that advances by 50 ms with each reading, and whose timers expire at once, so that each piece of text is a row. */
 export function tickingClock(): ManualClock {
   const clock = new ManualClock();
   const [now, monotonic] = [clock.now.bind(clock), clock.monotonic.bind(clock)];
   let readings = 0;
   clock.now = () => now() + 50 * readings++;
   clock.monotonic = () => monotonic() + 50 * readings++;
+  const after = clock.after.bind(clock);
+  clock.after = (ms, job) => {
+    if (ms > 1_000) return after(ms, job);
+    let isStopped = false;
+    queueMicrotask(() => {
+      if (!isStopped) job();
+    });
+    return {
+      stop: () => {
+        isStopped = true;
+      },
+    };
+  };
   return clock;
 }
 

@@ -54,7 +54,7 @@ export function runnerKit(options: RunnerKitOptions = {}): RunnerKit {
   const text = new TurnText(steps, options.text);
   const emitText: TurnContext['emitText'] = (more, source) => {
     const from = text.length;
-    if (text.add(more, source)) seen.push(`text ${text.value.slice(from)}`);
+    if (text.add(more, source).length > 0) seen.push(`text ${text.value.slice(from)}`);
     return undefined;
   };
   const model = new JournaledModel({ steps, journal, draft, text, emitText, log: silentLog });

@@ -19,8 +19,8 @@ export class UnrecordedActions implements RunnerActions {
     execute((text) => void this.emitText(text, { from: 'tool', step: 0, index, speaker }));
 
   emitText(text: string, source: TextSource): undefined {
-    const from = this.#text.length;
-    if (this.#text.add(text, source)) this.#onText(this.#text.value.slice(from));
+    const added = this.#text.add(text, source);
+    if (added.length > 0) this.#onText(added.map((piece) => piece.text).join(''));
   }
 
   assertLive(): void {}

@@ -2,6 +2,7 @@
 // throws StoreFault has written nothing, so the other operations of its commit succeed. Bodies are JSON texts here.
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { charBoundary } from '@fame-fabric/shared/internal';
+import { type Acquisition, acquisitionOf, fenceOf, NO_ACQUISITION, seqBefore } from '../cursor.ts';
 import { type FindRow, find, type UserEvent } from '../find.ts';
 import { joins, RETRY_MS } from '../retry.ts';
 import {
@@ -51,7 +52,7 @@ export interface RawNewEvent {
   /** JSON. */
   body: string;
 }
-export interface RawEvent extends RawNewEvent {
+export interface RawEvent extends RawNewEvent, Acquisition {
   seq: number;
 }
 export interface RawRecord {
@@ -213,6 +214,7 @@ export class SqliteJournal {
       epoch,
       row.key,
     );
+    this.#prepare('INSERT INTO acquisition VALUES (?, ?, ?)').run(row.key, epoch, row.last_seq + 1);
     const open = this.#all<TurnRow>(
       `SELECT * FROM turn WHERE conversation = ? AND state = 'open' ORDER BY accepted_seq`,
       row.key,
@@ -226,10 +228,11 @@ export class SqliteJournal {
           `SELECT ${EVENT_COLUMNS} FROM event WHERE conversation = ? AND seq = 1`,
           row.key,
         )!,
+        NO_ACQUISITION,
       ),
       history: this.#history(row),
       open: open.map((turn) =>
-        this.#events(row.key, turn.turn_id, turn.accepted_seq, Number.MAX_SAFE_INTEGER, true),
+        this.#events(row.key, this.#turnRows(row.key, turn, Number.MAX_SAFE_INTEGER, true)),
       ),
     };
   }
@@ -317,7 +320,8 @@ export class SqliteJournal {
   read(id: string, options: ReadOptions): RawEvent[] {
     const row = this.#row(id) ?? this.#trashedRow(id);
     if (!row) return [];
-    const { after = 0, limit = 500, turnId } = options;
+    const { afterCursor, limit = 500, turnId } = options;
+    const after = afterCursor === undefined ? (options.after ?? 0) : this.#seqBefore(row, afterCursor);
     const ofTurn = turnId === undefined ? '' : 'AND turn_id = ?';
     const values = turnId === undefined ? [] : [turnId];
     const rows = this.#all<EventRow>(
@@ -325,9 +329,10 @@ export class SqliteJournal {
       row.key,
       after,
       ...values,
-      limit,
+      // A reader at a cursor may have the whole first one already.
+      afterCursor === undefined ? limit : limit + 1,
     );
-    return rows.map((event) => this.#event(row.key, event));
+    return this.#events(row.key, rows);
   }
 
   history(id: string, { until }: HistoryOptions = {}): RawEvent[][] {
@@ -427,7 +432,7 @@ export class SqliteJournal {
         `SELECT ${EVENT_COLUMNS} FROM event WHERE conversation = ? AND seq = 1`,
         key,
       )!;
-      yield { kind: started.kind, turnId: '', body: this.#event(key, started).body };
+      yield { kind: started.kind, turnId: '', body: this.#body(key, started) };
     }
     const accepted = this.#sql.iterate<EventRow>(
       `SELECT ${EVENT_COLUMNS.replaceAll(/\w+/g, 'event.$&')} FROM turn
@@ -437,7 +442,7 @@ export class SqliteJournal {
       after ?? '',
     );
     for (const row of accepted) {
-      yield { kind: row.kind, turnId: row.turn_id!, body: this.#event(key, row).body };
+      yield { kind: row.kind, turnId: row.turn_id!, body: this.#body(key, row) };
     }
   }
 
@@ -614,33 +619,62 @@ export class SqliteJournal {
     );
     return turns
       .reverse()
-      .map((turn) => this.#events(row.key, turn.turn_id, turn.accepted_seq, turn.ended_seq, false));
+      .map((turn) => this.#events(row.key, this.#turnRows(row.key, turn, turn.ended_seq, false)));
   }
 
-  #events(key: number, turnId: string, from: number, to: number, withText: boolean): RawEvent[] {
-    const rows = this.#all<EventRow>(
+  #turnRows(key: number, turn: TurnRow, to: number, withText: boolean): EventRow[] {
+    return this.#all<EventRow>(
       `SELECT ${EVENT_COLUMNS} FROM event WHERE conversation = ? AND seq BETWEEN ? AND ? AND turn_id = ?
        ${withText ? '' : `AND kind <> 'text'`} ORDER BY seq`,
       key,
-      from,
+      turn.accepted_seq,
       to,
-      turnId,
+      turn.turn_id,
     );
-    return rows.map((event) => this.#event(key, event));
   }
 
-  #event(key: number, row: EventRow): RawEvent {
-    const { seq, at, kind, turn_id: turnId } = row;
-    let { body } = row;
-    if (row.parts > 0) {
-      const parts = this.#all<{ text: string }>(
-        'SELECT text FROM part WHERE conversation = ? AND seq = ? ORDER BY n',
+  /** Reads the bodies of rows, which are in order, and the acquisitions that wrote them. */
+  #events(key: number, rows: readonly EventRow[]): RawEvent[] {
+    const last = rows.at(-1);
+    if (!last) return [];
+    const acquisitions = this.#all<Acquisition>(
+      `SELECT fence, first_seq AS firstSeq FROM acquisition WHERE conversation = ? AND first_seq <= ? AND first_seq >=
+         (SELECT coalesce(max(first_seq), 0) FROM acquisition WHERE conversation = ? AND first_seq <= ?)
+       ORDER BY first_seq, fence`,
+      key,
+      last.seq,
+      key,
+      rows[0]!.seq,
+    );
+    return rows.map((row) => this.#event(key, row, acquisitionOf(acquisitions, row.seq)));
+  }
+
+  /** Returns the seq after which a reader at `cursor` continues. */
+  #seqBefore({ key, last_seq: lastSeq }: Row, cursor: number): number {
+    const fence = fenceOf(cursor);
+    const one = (sql: string): Acquisition | undefined =>
+      this.#get<Acquisition>(
+        `SELECT fence, first_seq AS firstSeq FROM acquisition WHERE conversation = ? AND ${sql}`,
         key,
-        seq,
+        fence,
       );
-      body = parts.map((part) => part.text).join('');
-    }
-    return { seq, at, kind, body, turnId: turnId ?? undefined };
+    const next = one('fence > ? ORDER BY fence LIMIT 1');
+    return seqBefore(cursor, one('fence = ?'), next ? next.firstSeq - 1 : lastSeq);
+  }
+
+  #event(key: number, row: EventRow, { fence, firstSeq }: Acquisition): RawEvent {
+    const { seq, at, kind, turn_id: turnId } = row;
+    return { seq, at, kind, body: this.#body(key, row), turnId: turnId ?? undefined, fence, firstSeq };
+  }
+
+  #body(key: number, { seq, parts, body }: EventRow): string {
+    if (parts === 0) return body;
+    const texts = this.#all<{ text: string }>(
+      'SELECT text FROM part WHERE conversation = ? AND seq = ? ORDER BY n',
+      key,
+      seq,
+    );
+    return texts.map(({ text }) => text).join('');
   }
 
   #insertEvent(key: number, seq: number, event: RawNewEvent): void {

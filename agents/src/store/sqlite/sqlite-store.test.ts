@@ -362,7 +362,11 @@ describe('a store in a file', () => {
       copyFileSync(FIXTURE, path);
       const cut = new DatabaseSync(path);
       const known = ids(cut);
-      cut.exec(`BEGIN IMMEDIATE; ${MIGRATIONS[1]!.sql}`);
+      cut.exec(
+        `BEGIN IMMEDIATE; ${MIGRATIONS.slice(1)
+          .map(({ sql }) => sql)
+          .join('')}`,
+      );
       cut.close();
       const db = openDatabase({ path, busyMs: 0, hardMaxBytes: 0 });
       expect(ids(db)).toEqual(known);

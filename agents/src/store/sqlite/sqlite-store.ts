@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Clock, type ErrorCode, FabricError, newId, systemClock } from '@fame-fabric/shared';
 import { makeDirectory } from '@fame-fabric/shared/node';
+import { cursorOf, eventsAfter } from '../cursor.ts';
 import type {
   AcquiredConversation,
   Append,
@@ -157,7 +158,9 @@ export class SqliteStore implements ConversationStore {
   }
 
   async read(conversationId: string, options: ReadOptions = {}): Promise<readonly JournalEvent[]> {
-    return (await this.#request<RawEvent[]>('read', conversationId, options)).map(eventOf);
+    const events = (await this.#request<RawEvent[]>('read', conversationId, options)).map(eventOf);
+    const { afterCursor, limit = 500 } = options;
+    return afterCursor === undefined ? events : eventsAfter(events, afterCursor, limit);
   }
 
   async history(
@@ -287,10 +290,10 @@ const errorOf = ({ code, message, details, cause }: NonNullable<WorkerAnswer['fa
   });
 
 const rawEvent = ({ body, ...event }: NewEvent) => ({ ...event, body: JSON.stringify(body) });
-const eventOf = ({ body, ...event }: RawEvent): JournalEvent => ({
-  ...event,
-  body: JSON.parse(body) as EventBody,
-});
+function eventOf({ body: json, fence, firstSeq, ...raw }: RawEvent): JournalEvent {
+  const event = { ...raw, body: JSON.parse(json) as EventBody };
+  return { ...event, cursor: cursorOf({ fence, firstSeq }, event) };
+}
 const recordOf = ({ totals, ...record }: RawRecord): ConversationRecord => ({
   ...record,
   totals: JSON.parse(totals) as EventBody,

@@ -37,4 +37,16 @@ CREATE INDEX retry_of_conversation ON retry (conversation);
 CREATE TRIGGER retries_deleted AFTER DELETE ON conversation BEGIN
   DELETE FROM retry WHERE conversation = old.key;
 END;
+
+-- The acquisitions of a conversation: the rows from first_seq on were written under the fence, up to the next acquisition.
+CREATE TABLE acquisition (
+  conversation INTEGER NOT NULL,
+  fence INTEGER NOT NULL,
+  first_seq INTEGER NOT NULL,
+  PRIMARY KEY (conversation, fence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX acquisition_by_seq ON acquisition (conversation, first_seq);
+CREATE TRIGGER acquisitions_deleted AFTER DELETE ON conversation BEGIN
+  DELETE FROM acquisition WHERE conversation = old.key;
+END;
 `;
