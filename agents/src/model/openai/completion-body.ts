@@ -50,13 +50,13 @@ export class CompletionBody {
     return this.#read(end >= 0 ? events.slice(0, end) : events);
   }
 
-  /** Returns the chunks before a fault first; the next call throws the fault. */
+  /** Returns the chunks before a fault first; the next call throws the fault. Text that arrived together becomes one chunk. */
   #read(texts: readonly string[], convert: (raw: Loose) => unknown = (raw) => raw): ModelChunk[] {
     const chunks: ModelChunk[] = [];
     for (const text of texts) {
       try {
         const chunk = readChunk(convert(JSON.parse(text)));
-        if (chunk) chunks.push(chunk);
+        if (chunk && !joinText(chunks.at(-1), chunk)) chunks.push(chunk);
       } catch (error) {
         if (chunks.length === 0) throw error;
         this.#failure = error as Error;
@@ -126,6 +126,23 @@ function readChunk(raw: unknown): ModelChunk | undefined {
     model: typeof model === 'string' && model ? model : undefined,
   };
 }
+
+/** Adds the text of `next` to `last`. Returns false if either is more than the text of one choice. */
+function joinText(last: ModelChunk | undefined, next: ModelChunk): boolean {
+  if (!last || !isTextOnly(last) || !isTextOnly(next)) return false;
+  const [choice] = last.choices;
+  const [more] = next.choices;
+  if (choice!.index !== more!.index || last.model !== next.model) return false;
+  choice!.delta.content! += more!.delta.content!;
+  return true;
+}
+
+const isTextOnly = ({ choices, usage }: ModelChunk): boolean => {
+  const [choice] = choices;
+  if (choices.length !== 1 || usage || choice!.finish_reason) return false;
+  const { content, refusal, tool_calls } = choice!.delta;
+  return Boolean(content) && refusal === undefined && tool_calls === undefined;
+};
 
 function readCall(call: Loose): ToolCallDelta {
   const fn = (call.function ?? {}) as Loose;

@@ -1,14 +1,7 @@
 // Model client for the OpenAI Chat Completions API and compatible servers. It always streams. It retries only before the first
 // chunk, because a delivered chunk cannot be withdrawn. It closes the HTTP request as soon as the reader aborts or leaves. The
 // `openai` package builds the request and its errors; docs/decisions/0015 lists the parts that it does not do.
-import {
-  type Clock,
-  FabricError,
-  type Logger,
-  silentLog,
-  systemClock,
-  type Timer,
-} from '@fame-fabric/shared';
+import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
 import { LONGEST_TIMER_MS, onAbort, pause, untilAborted } from '@fame-fabric/shared/internal';
 import type { OpenAI } from 'openai';
 import type { ChatModel, ModelChunk, ModelRequest } from '../model.ts';
@@ -19,6 +12,7 @@ import { type FailureContext, modelFailure } from './model-failure.ts';
 import { delayMs, MAX_ATTEMPTS } from './model-retry.ts';
 import { nodeFetch } from './node-fetch.ts';
 import { learnDialect, requestBody, standardDialect } from './request-body.ts';
+import { SilenceTimer } from './silence-timer.ts';
 
 /** Longest wait for the usage report after the finish reason, and for the end of the body after that. */
 const TRAILER_TIMEOUT_MS = 2_000;
@@ -138,17 +132,12 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
     const stopListening = onAbort(signal, () => connection.abort(signal.reason));
     let phase: 'sent' | 'answering' | 'finished' = 'sent';
     let isSilent = false;
-    let timer: Timer | undefined;
-    const awaitServer = (): void => {
-      timer = clock.after(
-        phase === 'finished' ? Math.min(timeoutMs, TRAILER_TIMEOUT_MS) : timeoutMs,
-        () => {
-          isSilent = true;
-          connection.abort();
-        },
-        { keepAlive: true },
-      );
-    };
+    const silence = new SilenceTimer(clock, () => {
+      isSilent = true;
+      connection.abort();
+    });
+    const awaitServer = (): void =>
+      silence.expect(phase === 'finished' ? Math.min(timeoutMs, TRAILER_TIMEOUT_MS) : timeoutMs);
     // After an abort the package throws an error of its own; this throws the reason of the abort instead.
     const checkAborted = (): void => {
       signal.throwIfAborted();
@@ -171,7 +160,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
       body = new CompletionBody(response);
       for (let chunks = await body.next(); chunks; chunks = await body.next()) {
         // A read without chunks resets the timer too: servers send comments as heartbeats.
-        timer?.stop();
+        silence.received();
         checkAborted();
         for (const chunk of chunks) {
           if (phase === 'sent') phase = 'answering';
@@ -188,7 +177,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
       // A finished answer stays valid when its connection breaks afterwards.
       if (phase !== 'finished') throw error;
     } finally {
-      timer?.stop();
+      silence.stop();
       stopListening();
       if (body?.complete) body.readToEnd(clock, TRAILER_TIMEOUT_MS, connection);
       else connection.abort();
