@@ -1,7 +1,6 @@
 // The bindings: exact addresses, pools (`w@*.fame.fabric`) and capabilities, each with the nodes that serve it. The tables
 // change only when a node binds, unbinds or leaves. The router reads them for every message, and copies nothing.
-import { LIMITS } from '@fame-fabric/shared';
-import { poolMatches } from '@fame-fabric/shared/router';
+import { LIMITS, poolMatches } from '@fame-fabric/shared/router';
 import { isKeyed } from './access/access.ts';
 import { isStranger, type Session } from './session/session.ts';
 import { addTo, removeFrom } from './set-map.ts';

@@ -1,7 +1,8 @@
 // Configuration of the sentinel. No other file of the package reads the environment. A test compares docs/configuration.md
 // with SENTINEL_VARIABLES.
-import { LOG_LEVELS, type LogLevel } from '@fame-fabric/shared';
+import type { LogLevel } from '@fame-fabric/shared';
 import { type Environment, readEnv, type Variable } from '@fame-fabric/shared/internal';
+import { LOG_LEVELS } from '@fame-fabric/shared/router';
 import { isNodeId, isSystemId } from './identity.ts';
 import { systemMemoryBytes } from './memory-ceiling.ts';
 

@@ -1,23 +1,26 @@
 // Link-local frames: the requests of a node to the sentinel itself. Binds, capabilities, heartbeats, credits and cancels.
 // Every request gets its ack with the same corrId. Credit is added at once, so that it never waits behind messages.
+import type {
+  AddressBind,
+  AddressBindAck,
+  AddressUnbind,
+  CallCancel,
+  CapabilityAdvertise,
+  CapabilityAdvertiseAck,
+  CapabilityWithdraw,
+  Envelope,
+  EnvelopeHeader,
+  ErrorCode,
+  Frame,
+  WhoIs,
+} from '@fame-fabric/shared';
 import {
-  type AddressBind,
-  type AddressBindAck,
-  type AddressUnbind,
-  type CallCancel,
-  type CapabilityAdvertise,
-  type CapabilityAdvertiseAck,
-  type CapabilityWithdraw,
-  type Envelope,
-  type EnvelopeHeader,
-  type ErrorCode,
-  type Frame,
+  isUnder,
+  locationOf,
   REPLY_PREFIX,
   SYSTEM_PARTICIPANT,
   tryParseAddress,
-  type WhoIs,
-} from '@fame-fabric/shared';
-import { isUnder, locationOf } from '@fame-fabric/shared/router';
+} from '@fame-fabric/shared/router';
 import type { AddressChallenge } from './address-challenge.ts';
 import type { Bindings } from './bindings.ts';
 import type { TraceTap } from './http/trace.ts';

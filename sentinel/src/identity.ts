@@ -3,8 +3,15 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Logger, newId, REPLY_PREFIX, SYSTEM_PARTICIPANT } from '@fame-fabric/shared';
-import { locationOf, makeDirectory, sidOf } from '@fame-fabric/shared/router';
+import type { Logger } from '@fame-fabric/shared';
+import {
+  locationOf,
+  makeDirectory,
+  newId,
+  REPLY_PREFIX,
+  SYSTEM_PARTICIPANT,
+  sidOf,
+} from '@fame-fabric/shared/router';
 
 /** `name/version`, as attach acks state it. */
 export const SOFTWARE = 'fame-fabric/0.2.0';

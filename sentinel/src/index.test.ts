@@ -41,3 +41,25 @@ test('an import has no side effect', () => {
   );
   expect(JSON.parse(output)).toEqual({ isUnchanged: true, flags: [] });
 });
+
+test('an import loads neither the link nor the uplinks, so that a sentinel starts fast', () => {
+  const program = `
+    const files = [];
+    (await import('node:module')).registerHooks({
+      load(url, context, nextLoad) {
+        files.push(url);
+        return nextLoad(url, context);
+      },
+    });
+    await import(${JSON.stringify(new URL('./index.ts', import.meta.url).href)});
+    console.log(JSON.stringify(files));
+  `;
+  const output = execFileSync(
+    process.execPath,
+    ['--conditions=fame-source', '--input-type=module', '--eval', program],
+    { encoding: 'utf8' },
+  );
+  const files = JSON.parse(output) as string[];
+  expect(files.some((file) => file.endsWith('/sentinel/src/route.ts'))).toBe(true);
+  expect(files.filter((file) => /\/(?:link\/link|link\/calls|uplink\/uplink)\.ts$/.test(file))).toEqual([]);
+});

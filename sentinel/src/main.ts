@@ -1,7 +1,8 @@
 // The sentinel as a process: configuration, start, signals, exit code.
 import { setFlagsFromString } from 'node:v8';
-import { isFabricError, type Logger } from '@fame-fabric/shared';
+import type { Logger } from '@fame-fabric/shared';
 import { type Environment, EXIT, escapeControls } from '@fame-fabric/shared/internal';
+import { isFabricError } from '@fame-fabric/shared/router';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
 import { storedNodeId } from './identity.ts';
 import { type RunningSentinel, startSentinel } from './sentinel.ts';

@@ -6,7 +6,7 @@
 // Invariants: I1 an entry is in the chain of its corrId, in one list of its caller, and in the list of its callee. I2 an entry that
 // has ended is in no list. I3 no entry lasts longer than its time limit. I4 the number of entries is bounded for each
 // caller, and for all nodes without a key together.
-import { LIMITS, RTYPE } from '@fame-fabric/shared';
+import { LIMITS, RTYPE } from '@fame-fabric/shared/router';
 import { isStranger, type Session } from './session/session.ts';
 
 /** Time for which a settled grant still admits repeated answers and acks, in ms. */

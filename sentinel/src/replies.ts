@@ -1,16 +1,6 @@
 // The sentinel's own envelopes: acks, NACKs, cancels and announcements, each with the header fields that nodes match on.
-import {
-  type DeliveryAck,
-  type EnvelopeHeader,
-  type ErrorCode,
-  encode,
-  FLOW,
-  type Frame,
-  makeEnvelope,
-  newId,
-  RTYPE,
-  SYSTEM_PARTICIPANT,
-} from '@fame-fabric/shared';
+import type { DeliveryAck, EnvelopeHeader, ErrorCode, Frame } from '@fame-fabric/shared';
+import { encode, FLOW, makeEnvelope, newId, RTYPE, SYSTEM_PARTICIPANT } from '@fame-fabric/shared/router';
 import type { Identity } from './identity.ts';
 
 /** The fields that identify a refused message to its sender; missing ones are empty. */

@@ -3,21 +3,23 @@
 // only the header is read, and its bytes are forwarded unchanged. Any other message is decoded first and then takes the same
 // path. Step 6, the write at the end of the event loop's turn, is in `door/node-socket.ts`. Link-local frames branch off to
 // `control.ts`; admission is in `door/admission.ts`.
+import type { Envelope, ErrorCode, FrameType, Logger } from '@fame-fabric/shared';
+import { parsePartialHeader } from '@fame-fabric/shared/internal';
 import {
+  Credit,
   decode,
-  type Envelope,
-  type ErrorCode,
   encode,
   FabricError,
-  type FrameType,
+  Header,
   isFabricError,
+  isUnder,
   LIMITS,
-  type Logger,
   RTYPE,
+  readCredit,
+  readHeader,
+  timeoutOf,
   tryParseAddress,
-} from '@fame-fabric/shared';
-import { parsePartialHeader } from '@fame-fabric/shared/internal';
-import { Credit, Header, isUnder, readCredit, readHeader, timeoutOf } from '@fame-fabric/shared/router';
+} from '@fame-fabric/shared/router';
 import type { Bindings } from './bindings.ts';
 import { CLOSE } from './close-codes.ts';
 import type { Control } from './control.ts';

@@ -1,4 +1,5 @@
-// Primitives for our own workspaces, without a promise to users. Loads in a browser.
+// Primitives for our own workspaces, without a promise to users. Loads in a browser, and without the link: `fame` and a sentinel
+// start faster without it.
 export { ANONYMOUS } from './access/principal.ts';
 export { onAbort, pause, untilAborted } from './async/abort.ts';
 export { Backoff, type BackoffOptions, backoffDelayMs } from './async/backoff.ts';
@@ -26,7 +27,6 @@ export {
   readTokenSettings,
   type TokenSettings,
 } from './link/admission-url.ts';
-export { CALL_TIMEOUT_MS } from './link/calls.ts';
 export {
   AGENT_CAPABILITY,
   BYTE_CREDIT_CAPABILITY,
@@ -36,9 +36,6 @@ export {
   PAIR_FLOWS_CAPABILITY,
   STREAM_FLOWS_CAPABILITY,
 } from './link/capabilities.ts';
-export { Dialer, type DialerDeps, type DialerOptions } from './link/dialer.ts';
-export { Heartbeat, type HeartbeatDeps, type HeartbeatOptions } from './link/heartbeat.ts';
-export { SERVING_BACKOFF_MAX_MS } from './link/link.ts';
 export { timeoutOf } from './protocol/deadline.ts';
 export { FRAME_TYPES, isFrameType } from './protocol/frames.ts';
 export { type PartialHeader, parsePartialHeader } from './protocol/partial-header.ts';

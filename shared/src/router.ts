@@ -1,9 +1,25 @@
-// The parts that only a router needs: matching of paths and pools, and reading the header of an envelope without its payload.
-// Repeats `makeDirectory` and `sidOf` of `node.ts`, because a router starts faster without loading pino and `ws`.
+// The parts that a router needs: the envelope and its codec, matching of paths and pools, and reading the header of an envelope
+// without its payload. Repeats names of `index.ts` and `node.ts`, because a router starts faster without loading the link, pino
+// and `ws`.
 export { ensureLocalKey, isLocalKey, readTokenFile } from './access/local-key-file.ts';
+export { systemClock } from './async/clock.ts';
 export { makeDirectory } from './data-dir.ts';
-export { isUnder, locationOf, poolMatches } from './protocol/address.ts';
+export { ERRORS, isErrorCode } from './errors/codes.ts';
+export { FabricError, isFabricError } from './errors/error.ts';
+export { newId } from './ids.ts';
+export { LOG_LEVELS, silentLog } from './log.ts';
+export {
+  isUnder,
+  locationOf,
+  poolMatches,
+  REPLY_PREFIX,
+  SYSTEM_PARTICIPANT,
+  tryParseAddress,
+} from './protocol/address.ts';
+export { decode, encode } from './protocol/codec.ts';
 export { timeoutOf } from './protocol/deadline.ts';
+export { FLOW, makeEnvelope, RTYPE } from './protocol/envelope.ts';
+export { LIMITS } from './protocol/limits.ts';
 export { Credit, Header, readCredit, readHeader } from './protocol/router/header.ts';
 export { readSession, sessionFile, writeSession } from './session-file.ts';
 export { sidOf } from './sid.ts';

@@ -1,7 +1,7 @@
 // The link of one call. Calls made through it carry the remaining hops and time of that call. So a circle of agents that call each
 // other ends, and no agent works longer than its caller waits.
 import type { CallOptions, CallTarget } from '@fame-fabric/shared';
-import { CALL_TIMEOUT_MS } from '@fame-fabric/shared/internal';
+import { CALL_TIMEOUT_MS } from '@fame-fabric/shared/link';
 import type { Outbound } from './operation.ts';
 
 /** Hops of a call that has no parent call, or whose parent call does not count its hops. */

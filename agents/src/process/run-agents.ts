@@ -7,9 +7,9 @@ import {
   exitCodeOf,
   onAbort,
   redactUrl,
-  SERVING_BACKOFF_MAX_MS,
   shownHeader,
 } from '@fame-fabric/shared/internal';
+import { SERVING_BACKOFF_MAX_MS } from '@fame-fabric/shared/link';
 import { AdmissionToken, createLog, sidOf, wsDial } from '@fame-fabric/shared/node';
 import type { Agent } from '../agent/agent-types.ts';
 import { AgentWorker } from '../agent/worker.ts';

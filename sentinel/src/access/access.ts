@@ -1,7 +1,8 @@
 // The check of credentials, for WebSocket upgrades and HTTP requests alike. A request without a credential is anonymous. A
 // credential that is wrong or cannot be read is refused, so that a mistake is noticed.
-import { FabricError, type Principal } from '@fame-fabric/shared';
+import type { Principal } from '@fame-fabric/shared';
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
+import { FabricError } from '@fame-fabric/shared/router';
 import { type CredentialHeaders, credentialOf } from './credential.ts';
 import type { LocalKey } from './local-key.ts';
 

@@ -2,8 +2,8 @@
 // digest of the key stays in memory.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { statSync } from 'node:fs';
-import { isFabricError, type Logger, type Principal } from '@fame-fabric/shared';
-import { ensureLocalKey, isLocalKey, readTokenFile } from '@fame-fabric/shared/router';
+import type { Logger, Principal } from '@fame-fabric/shared';
+import { ensureLocalKey, isFabricError, isLocalKey, readTokenFile } from '@fame-fabric/shared/router';
 
 interface LoadedKey {
   /** Identity of the file version that was read. */

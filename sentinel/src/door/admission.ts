@@ -1,20 +1,14 @@
 // Admission: turns a new connection into a session. Its first message must be NodeAttach, within 5 s. The sentinel assigns
 // the path. A returning node resumes its session. A twin, a second copy of a running script, gets a path of its own and never
 // evicts the first. Messages of an attached connection go straight to the router.
-import {
-  type Clock,
-  decode,
-  type Envelope,
-  type ErrorCode,
-  FabricError,
-  FLOW,
-  isFabricError,
-  LIMITS,
-  type Logger,
-  type NodeAttach,
-  type NodeAttachAck,
-  newId,
-  type Timer,
+import type {
+  Clock,
+  Envelope,
+  ErrorCode,
+  Logger,
+  NodeAttach,
+  NodeAttachAck,
+  Timer,
 } from '@fame-fabric/shared';
 import {
   BYTE_CREDIT_CAPABILITY,
@@ -23,6 +17,7 @@ import {
   PAIR_FLOWS_CAPABILITY,
   STREAM_FLOWS_CAPABILITY,
 } from '@fame-fabric/shared/internal';
+import { decode, FabricError, FLOW, isFabricError, LIMITS, newId } from '@fame-fabric/shared/router';
 import { type Authentication, isKeyed } from '../access/access.ts';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';

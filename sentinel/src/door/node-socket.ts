@@ -3,7 +3,8 @@
 // one node in a turn of the event loop leave by one write: the write system call is more than half of a router's time.
 // Handshake, pings and closing are left to `ws`; `ws-check.ts` lists the internals of `ws` that this file relies on.
 import type { Socket } from 'node:net';
-import { type Clock, LIMITS } from '@fame-fabric/shared';
+import type { Clock } from '@fame-fabric/shared';
+import { LIMITS } from '@fame-fabric/shared/router';
 import { WebSocket } from 'ws';
 import { CLOSE, closeReason } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';

@@ -2,7 +2,8 @@
 // that imports fastify. It is loaded after the port listens, so that nodes can attach before the web framework is ready.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import { type Clock, FabricError, type Principal } from '@fame-fabric/shared';
+import type { Clock, Principal } from '@fame-fabric/shared';
+import { FabricError } from '@fame-fabric/shared/router';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
 import { type Access, KEY_ADVICE } from '../access/access.ts';
 import type { Bindings } from '../bindings.ts';

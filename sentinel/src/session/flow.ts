@@ -1,6 +1,7 @@
 // Credit of one flow on one connection, in both directions, and the messages of it that wait for credit.
-import { LIMITS } from '@fame-fabric/shared';
+
 import { Fifo } from '@fame-fabric/shared/internal';
+import { LIMITS } from '@fame-fabric/shared/router';
 
 /**
  * Memory overhead of a queued message. It also bounds the number of messages in a queue of small ones.

@@ -4,7 +4,7 @@
 // Invariants: I1 messages of one flow leave in the order in which they were enqueued. I2 a message that was accepted is never
 // dropped while the session lasts. I3 a withheld grant is made at the latest when its flow is empty, or the queue detaches or
 // closes. I4 flows that have credit share the socket by bytes: a flow with much to send does not delay a small one.
-import { FLOW, LIMITS, newId } from '@fame-fabric/shared';
+import { FLOW, LIMITS, newId } from '@fame-fabric/shared/router';
 import type { CoarseClock } from './coarse-clock.ts';
 import { type CreditGranter, type Flow, FlowTable, MESSAGE_COST } from './flow.ts';
 import type { NodeTransport } from './node-transport.ts';

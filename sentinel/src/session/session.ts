@@ -1,8 +1,8 @@
 // One attached node as the router sees it: its path, its connection and its outbound queue. A session outlives its
 // connection by the resume window: then it is `detached`, keeps its queue, and a connection of the same node resumes it.
 // Not here: admission (`door/admission.ts`), addresses (`bindings.ts`), calls (`open-calls.ts`).
-import { type Principal, tryParseAddress } from '@fame-fabric/shared';
-import { isUnder } from '@fame-fabric/shared/router';
+import type { Principal } from '@fame-fabric/shared';
+import { isUnder, tryParseAddress } from '@fame-fabric/shared/router';
 import { isKeyed } from '../access/access.ts';
 import type { CoarseClock } from './coarse-clock.ts';
 import type { NodeTransport } from './node-transport.ts';

@@ -1,14 +1,8 @@
 // Announces the bindings of nodes below this sentinel: addresses to the parent and to all peers, capabilities to the parent
 // only. A new parent or peer receives all current bindings. Announcements that the parent refused for now are retried with
 // every heartbeat.
-import {
-  type AddressBindAck,
-  type CapabilityAdvertiseAck,
-  ERRORS,
-  type Frame,
-  isErrorCode,
-  type Logger,
-} from '@fame-fabric/shared';
+import type { AddressBindAck, CapabilityAdvertiseAck, Frame, Logger } from '@fame-fabric/shared';
+import { ERRORS, isErrorCode } from '@fame-fabric/shared/router';
 import type { Bindings, RemovedBindings } from '../bindings.ts';
 import type { Announcer } from '../control.ts';
 import type { Identity } from '../identity.ts';

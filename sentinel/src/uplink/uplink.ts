@@ -1,26 +1,22 @@
 // A connection that this sentinel opens: to its parent or to a peer. It attaches like any node, and is then a session like
 // any other, so the router does not know uplinks. Dialing and heartbeats are those of every link (`shared/src/link`).
-import {
-  type Clock,
-  type Dial,
-  type Envelope,
-  FabricError,
-  FLOW,
-  type Logger,
-  makeEnvelope,
-  type NodeAttach,
-  type NodeAttachAck,
-  newId,
-  type Transport,
+import type {
+  Clock,
+  Dial,
+  Envelope,
+  Logger,
+  NodeAttach,
+  NodeAttachAck,
+  Transport,
 } from '@fame-fabric/shared';
 import {
   ANONYMOUS,
-  Dialer,
-  Heartbeat,
   isOwnSoftware,
   NODE_CAPABILITIES,
   PAIR_FLOWS_CAPABILITY,
 } from '@fame-fabric/shared/internal';
+import { Dialer, Heartbeat } from '@fame-fabric/shared/link';
+import { FabricError, FLOW, makeEnvelope, newId } from '@fame-fabric/shared/router';
 import { CLOSE } from '../close-codes.ts';
 import type { Identity } from '../identity.ts';
 import type { OpenCall, OpenCalls } from '../open-calls.ts';
