@@ -10,6 +10,10 @@ import type { TurnPolicy } from './inbox.ts';
 /** Limits on input and output of callers, in UTF-16 code units; at three bytes each they still fit one envelope. */
 export const CONVERSATION_LIMITS = Object.freeze({
   maxIdChars: 256,
+  maxRetryKeyChars: 128,
+  maxSearchChars: 200,
+  /** Conversations in one page of a list. */
+  maxListed: 200,
   maxUserMessageChars: 65_536,
   maxSystemPromptChars: 65_536,
   /** Maximum of `max_history_length`, in turns. */

@@ -4,7 +4,7 @@ import { FabricError } from '@fame-fabric/shared';
 import type { ConversationStore, TurnRecord } from '../store/store.ts';
 import { type Bodies, bodyOf, runnerStateOf } from './journal.ts';
 import { historyOf } from './loaded-conversation.ts';
-import { unknownConversation } from './loaded-conversations.ts';
+import { unknownConversation, unknownTurn } from './loaded-conversations.ts';
 
 /** @throws {TURN_UNKNOWN} @throws {PARAMS_INVALID} while the turn is open @throws {CONVERSATION_UNKNOWN} */
 export async function startOfFork(
@@ -12,7 +12,7 @@ export async function startOfFork(
   conversationId: string,
   turn: TurnRecord | undefined,
 ): Promise<Bodies['conversation_started']> {
-  if (!turn) throw new FabricError('TURN_UNKNOWN', 'The conversation has no turn with that id.');
+  if (!turn) throw unknownTurn();
   if (turn.state === 'open') {
     throw new FabricError('PARAMS_INVALID', 'at: The turn has not ended. Wait for its end, or cancel it.');
   }

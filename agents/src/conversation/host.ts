@@ -18,10 +18,14 @@ import { fenceOf } from '../store/cursor.ts';
 import {
   type ConversationRecord,
   type ConversationStore,
+  type FindOptions,
+  type FoundPage,
   isEndedState,
   type JournalEvent,
   type Peek,
+  type RetryRequest,
   type StoredState,
+  type TurnRecord,
 } from '../store/store.ts';
 import { openCallsOf, resultsFault } from '../turn/foreign-calls.ts';
 import type { FailedTurnRule } from '../turn/history.ts';
@@ -35,9 +39,10 @@ import { Inbox, type InboxEntry, type InboxOptions, superseded } from './inbox.t
 import { acceptedOf, type Bodies } from './journal.ts';
 import { LiveTurn, TurnReleased } from './live-turn.ts';
 import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conversation.ts';
-import { LoadedConversations, unknownConversation } from './loaded-conversations.ts';
+import { LoadedConversations, unknownConversation, unknownTurn } from './loaded-conversations.ts';
 import { type PromptReport, promptOf } from './prompt-replay.ts';
 import { Recovery } from './recovery.ts';
+import { type RetryKey, RetryKeys } from './retry-keys.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
 import { type TurnReport, turnReport } from './turn-report.ts';
 import { TurnRun } from './turn-run.ts';
@@ -82,9 +87,11 @@ export interface StartRequest {
   principal?: string | undefined;
   /** Messages that the history begins with. @default none */
   messages?: readonly ModelMessage[] | undefined;
+  /** True if no list has it, and the store deletes it 15 minutes after its end. @default false */
+  isEphemeral?: boolean | undefined;
 }
 
-export interface ForkRequest extends Omit<StartRequest, 'options' | 'messages'> {
+export interface ForkRequest extends Omit<StartRequest, 'options' | 'messages' | 'isEphemeral'> {
   /** The origin. */
   conversationId: string;
   /** The last turn to take over; it has ended. */
@@ -98,6 +105,8 @@ export interface TurnRequest {
   userMessage: string;
   /** A repeated id is the same turn. */
   turnId: string;
+  /** Key of the request, if it may be a retry of another one. */
+  retry?: RetryKey | undefined;
   options?: TurnOptions | undefined;
   /** Results of the calls that the turn before handed to the caller. */
   toolResults?: readonly ToolResult[] | undefined;
@@ -147,6 +156,7 @@ export class ConversationHost {
   /** Ends in progress, by conversation. */
   readonly #endings = new Map<string, Promise<void>>();
   readonly #endWaiters = new EndWaiters();
+  readonly #retryKeys = new RetryKeys();
   #timers: Timer[] = [];
   #state: 'open' | 'closed' = 'open';
 
@@ -231,7 +241,7 @@ export class ConversationHost {
   }
 
   async #create(
-    { id, callId, principal }: Pick<StartRequest, 'id' | 'callId' | 'principal'>,
+    { id, callId, principal, isEphemeral }: Omit<StartRequest, 'options' | 'messages'>,
     body: Bodies['conversation_started'],
   ): Promise<ConversationView> {
     mustBeText(id);
@@ -242,6 +252,7 @@ export class ConversationHost {
       agent: this.#agent,
       startCallId: callId,
       principal,
+      isEphemeral,
       historyTurns: body.max_history_length,
       totals: { ...totals },
       // The caller owes the results of calls that the messages leave open.
@@ -259,21 +270,29 @@ export class ConversationHost {
   }
 
   /**
-   * Accepts a turn, joins the one with that id, or returns it as it ended. The turn is durable when the promise resolves.
+   * Accepts a turn, joins the one with that id or of its retry key, or returns it as it ended. The turn is durable when the promise
+   * resolves.
    * @throws {CONVERSATION_UNKNOWN | TURN_CONFLICT | TURN_IN_PROGRESS | TURN_QUEUE_FULL | PARAMS_INVALID} before the
    * turn was accepted
    * @throws {STORE_CONFLICT} when another process holds the conversation; and what else the store throws
    */
   async turn(request: TurnRequest): Promise<LiveTurn> {
-    const { conversationId: id, turnId } = request;
+    const { conversationId: id, turnId, retry } = request;
     this.#mustBeOpen();
-    mustBeText(id, turnId);
+    mustBeText(id, turnId, retry?.key ?? '');
+    if (!retry) return this.#acceptOrJoin(request);
+    return this.#retryKeys.run(retry, () => this.#acceptOrJoin(request));
+  }
+
+  async #acceptOrJoin(request: TurnRequest): Promise<LiveTurn> {
+    const { conversationId: id, turnId, retry } = request;
     const held = this.#conversations.get(id);
     // A caller with a later cursor has followed another process, which has acquired the conversation since.
     const isCurrent = held && fenceOf(request.after ?? 0) <= held.journal.epoch;
     const live = isCurrent ? held.turns.get(turnId) : undefined;
     if (live) return sameRequest(live, request);
-    const isReady = isCurrent && held.open.length === 0 && held.phase === 'open';
+    const isRetry = retry !== undefined && retry.count > 0;
+    const isReady = isCurrent && held.open.length === 0 && held.phase === 'open' && !isRetry;
     if (isReady && held.journal.failure === undefined) {
       // The fast path: the conversation is idle and in memory. The store refuses the turn if its id exists or if another process
       // has written meanwhile. Then nothing was written, and the slow path below finds the reason.
@@ -284,11 +303,16 @@ export class ConversationHost {
         if (!isFabricError(error, 'STORE_CONFLICT') && !isFabricError(error, 'PARAMS_INVALID')) throw error;
       }
     }
-    const peek = await this.#peek(id, turnId);
-    if (peek.turn && peek.turn.state !== 'open')
-      return sameRequest(await this.#endedTurn(id, turnId, peek.epoch), request);
+    const retried = retry && this.#store.retried(this.#retryOf(request, retry));
+    const [peek, place] = await Promise.all([this.#peek(id, turnId), retried]);
+    const joined =
+      peek.turn || !place
+        ? await this.#join(id, turnId, peek)
+        : await this.#join(place.conversationId, place.turnId);
+    if (joined) return sameRequest(joined, request);
     if (isEndedState(peek.state)) throw unknownConversation();
     const conversation = await this.#conversations.current(id, peek.epoch);
+    // Another call may have sent the turn meanwhile.
     const known = conversation.turns.get(turnId);
     if (known) return sameRequest(known, request);
     // A refused append would break the journal for the turns that run in this conversation: their numbers follow.
@@ -301,17 +325,43 @@ export class ConversationHost {
     return this.#accept(conversation, request);
   }
 
+  /** Returns a turn that the store has, running or ended, or undefined if it has none with that id. */
+  async #join(id: string, turnId: string, peeked?: Peek): Promise<LiveTurn | undefined> {
+    const peek = peeked ?? (await this.#store.peek(id, turnId));
+    if (!peek?.turn) return undefined;
+    if (peek.turn.state === 'open') {
+      const conversation = await this.#conversations.current(id, peek.epoch);
+      const open = conversation.turns.get(turnId);
+      if (open) return open;
+    }
+    return this.#endedTurn(id, peek.turn, peek.epoch);
+  }
+
+  #retryOf({ conversationId, turnId }: TurnRequest, retry: RetryKey): RetryRequest {
+    return { ...retry, agent: this.#agent, conversationId, turnId, lateMs: this.#turnTimeoutMs };
+  }
+
   async #accept(conversation: Conversation, request: TurnRequest): Promise<LiveTurn> {
     this.#mustBeOpen();
     if (conversation.phase !== 'open') throw unknownConversation();
-    const { userMessage, turnId, options = {}, toolResults = [] } = request;
+    const { userMessage, turnId, options = {}, toolResults = [], retry } = request;
     const { turnPolicy } = conversation.options;
     this.#checkInput(conversation, options, toolResults);
     this.#inbox.check(conversation.id, turnPolicy);
     const acceptedAt = this.#clock.monotonic();
     const deadline = acceptedAt + this.#turnTimeoutMs;
+    const { id: conversationId } = conversation;
     const { epoch } = conversation.journal;
-    const turn = new LiveTurn({ id: turnId, userMessage, options, toolResults, acceptedAt, deadline, epoch });
+    const turn = new LiveTurn({
+      id: turnId,
+      conversationId,
+      userMessage,
+      options,
+      toolResults,
+      acceptedAt,
+      deadline,
+      epoch,
+    });
     conversation.turns.set(turnId, turn);
     const { replyTo = '', callId = '', isStream = false, answer } = request.answerTo ?? {};
     const body = {
@@ -323,9 +373,12 @@ export class ConversationHost {
       deadline: this.#clock.now() + this.#turnTimeoutMs,
       ...(Object.keys(options).length > 0 ? { options } : {}),
       ...(toolResults.length > 0 ? { tool_results: toolResults } : {}),
+      ...(retry ? { retry_key: retry.key } : {}),
     };
     // The turn starts while its acceptance is written: its own entries follow in the same journal, so one commit serves both.
-    const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, body }]);
+    const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, body }], {
+      retry: retry && this.#retryOf({ ...request, conversationId: conversation.id }, retry),
+    });
     this.#put(conversation, turn, turnPolicy);
     try {
       await accepted;
@@ -438,10 +491,10 @@ export class ConversationHost {
    */
   async prompt(id: string, turnId: string, step: number, signal: AbortSignal): Promise<PromptReport> {
     const { turn } = await this.#peek(id, turnId);
-    if (!turn) throw new FabricError('TURN_UNKNOWN', 'The conversation has no turn with that id.');
+    if (!turn) throw unknownTurn();
     const [[started], events] = await Promise.all([
       this.#store.read(id, { limit: 1 }),
-      this.#eventsOf(id, turnId),
+      this.#eventsOf(id, turn),
     ]);
     if (!started) throw unknownConversation();
     const until = events.find(({ kind }) => kind === 'model_called')?.seq ?? 0;
@@ -549,31 +602,43 @@ export class ConversationHost {
     this.#put(conversation, turn, 'queue');
   }
 
-  #endedTurn(conversationId: string, turnId: string, epoch: number): Promise<LiveTurn> {
-    const key = JSON.stringify([conversationId, turnId]);
+  #endedTurn(conversationId: string, turn: TurnRecord, epoch: number): Promise<LiveTurn> {
+    const key = JSON.stringify([conversationId, turn.turnId]);
     let reading = this.#endedTurns.get(key);
     if (!reading) {
-      reading = this.#readEndedTurn(conversationId, turnId, epoch).finally(() =>
-        this.#endedTurns.delete(key),
-      );
+      reading = this.#readEndedTurn(conversationId, turn, epoch).finally(() => this.#endedTurns.delete(key));
       this.#endedTurns.set(key, reading);
     }
     return reading;
   }
 
-  /** Returns the report of a turn. @throws {CONVERSATION_UNKNOWN} */
+  /** Finds conversations of the agent, latest change first, without ephemeral ones. */
+  async find(options: Omit<FindOptions, 'agent'>): Promise<FoundPage> {
+    this.#mustBeOpen();
+    return this.#store.find({ ...options, agent: this.#agent });
+  }
+
+  /** Returns the report of a turn. @throws {CONVERSATION_UNKNOWN | TURN_UNKNOWN} */
   async report(conversationId: string, turnId: string): Promise<TurnReport> {
-    return turnReport(conversationId, await this.#eventsOf(conversationId, turnId));
+    const { turn } = await this.#peek(conversationId, turnId);
+    if (!turn) throw unknownTurn();
+    return turnReport(conversationId, await this.#eventsOf(conversationId, turn));
   }
 
-  async #readEndedTurn(conversationId: string, turnId: string, epoch: number): Promise<LiveTurn> {
-    return turnOf(await this.#eventsOf(conversationId, turnId), { clock: this.#clock, epoch });
+  async #readEndedTurn(conversationId: string, turn: TurnRecord, epoch: number): Promise<LiveTurn> {
+    const events = await this.#eventsOf(conversationId, turn);
+    return turnOf(conversationId, events, { clock: this.#clock, epoch });
   }
 
-  async #eventsOf(conversationId: string, turnId: string): Promise<readonly JournalEvent[]> {
+  async #eventsOf(
+    conversationId: string,
+    { turnId, acceptedSeq, endedSeq }: TurnRecord,
+  ): Promise<readonly JournalEvent[]> {
     const events: JournalEvent[] = [];
-    for (let after = 0; ; after = events.at(-1)!.seq) {
-      const page = await this.#store.read(conversationId, { turnId, after, limit: 500 });
+    // An open turn ends, if at all, with the conversation.
+    const until = endedSeq || undefined;
+    for (let after = acceptedSeq - 1; ; after = events.at(-1)!.seq) {
+      const page = await this.#store.read(conversationId, { turnId, after, until, limit: 500 });
       events.push(...page);
       if (page.length < 500) break;
     }
@@ -610,7 +675,7 @@ function sameRequest(turn: LiveTurn, { userMessage, options = {}, toolResults = 
   if (isSame) return turn;
   throw new FabricError(
     'TURN_CONFLICT',
-    'The turn id is already used for another message, or for other options or results. Use a new turn id.',
+    'The turn id, or the retry key, is already used for another message, or for other options or results. Use a new one.',
   );
 }
 

@@ -14,6 +14,7 @@ import type {
   Fence,
   JournalEvent,
   NewEvent,
+  RetryRequest,
   StoredState,
 } from '../store/store.ts';
 import { isSameSource, type TextPiece } from '../turn/turn-text.ts';
@@ -119,7 +120,12 @@ export class JournalWriter {
    */
   async append(
     entries: readonly Entry[],
-    more: { totals?: EventBody | undefined; state?: StoredState | undefined; release?: boolean } = {},
+    more: {
+      totals?: EventBody | undefined;
+      state?: StoredState | undefined;
+      retry?: RetryRequest | undefined;
+      release?: boolean;
+    } = {},
   ): Promise<readonly JournalEvent[]> {
     if (this.#failure !== undefined) throw this.#failure;
     const { id, fence, leaseMs, clock } = this.#options;
@@ -146,6 +152,7 @@ export class JournalWriter {
         leaseMs: more.release ? 0 : leaseMs,
         ...(more.totals ? { totals: more.totals } : {}),
         ...(more.state ? { state: more.state } : {}),
+        ...(more.retry ? { retry: more.retry } : {}),
       });
       this.#appended = Promise.allSettled([earlier, appended]);
       await appended;

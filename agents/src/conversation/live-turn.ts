@@ -24,6 +24,7 @@ interface Item {
 
 export class LiveTurn {
   readonly id: string;
+  readonly conversationId: string;
   readonly userMessage: string;
   readonly options: TurnOptions;
   /** Results of the calls that the turn before handed to the caller. */
@@ -50,6 +51,7 @@ export class LiveTurn {
 
   constructor(of: {
     id: string;
+    conversationId: string;
     userMessage: string;
     options?: TurnOptions | undefined;
     toolResults?: readonly ToolResult[] | undefined;
@@ -63,6 +65,7 @@ export class LiveTurn {
     ended?: TurnOutcome | undefined;
   }) {
     this.id = of.id;
+    this.conversationId = of.conversationId;
     this.userMessage = of.userMessage;
     this.options = of.options ?? {};
     this.toolResults = of.toolResults ?? [];

@@ -56,7 +56,7 @@ export class Conversation {
     this.history = historyOf(started, acquired.history, of.maxWindowTokens);
     this.runnerState = runnerStateOf(started, acquired.history);
     for (const events of acquired.open) {
-      const turn = turnOf(events, { clock, epoch: fence.epoch, recorded: recordedTurn(events) });
+      const turn = turnOf(this.id, events, { clock, epoch: fence.epoch, recorded: recordedTurn(events) });
       this.turns.set(turn.id, turn);
     }
     this.journal.feed.subscribe({ event: (event) => this.turns.get(event.turnId ?? '')?.receive(event) });
@@ -107,6 +107,7 @@ export function historyOf(
  * the clock the turn times out early. After a backward step it has at most its whole time limit once more.
  */
 export function turnOf(
+  conversationId: string,
   events: readonly JournalEvent[],
   { clock, epoch, recorded }: { clock: Clock; epoch: number; recorded?: RecordedTurn },
 ): LiveTurn {
@@ -115,6 +116,7 @@ export function turnOf(
   const ended = outcomeOf(events.at(-1)!);
   return new LiveTurn({
     id: events[0]!.turnId!,
+    conversationId,
     userMessage: user_message,
     options,
     toolResults: tool_results,

@@ -207,3 +207,6 @@ const takenOver = (): TurnReleased =>
 
 export const unknownConversation = (): FabricError =>
   new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation with that id, or it has ended.');
+
+export const unknownTurn = (): FabricError =>
+  new FabricError('TURN_UNKNOWN', 'The conversation has no turn with that id.');

@@ -18,6 +18,7 @@ import { newestThatFit } from '../turn/newest-that-fit.ts';
 import { type ConversationEvent, type ConversationOptions, textOf } from './conversation.ts';
 import type { Answer, ConversationHost } from './host.ts';
 import type { LiveTurn } from './live-turn.ts';
+import { readingOperations } from './reading.ts';
 import { messagesOf } from './start-messages.ts';
 import {
   conversationId,
@@ -60,15 +61,16 @@ export function conversationOperations(
       sessionId?: string | null | undefined;
       history: Message[];
       messages?: ModelMessage[];
+      isEphemeral?: boolean;
     },
     context: OperationContext,
   ): Promise<Task> => {
     const { callId } = context;
     const received = options.received?.(context);
     const settings = optionsOf({ ...given, ...received }, more.historyLength, options.defaults);
-    const principal = (await context.caller)?.principal ?? ANONYMOUS.id;
-    const { messages, sessionId, history } = more;
-    const view = await host.start({ id, callId, principal, options: settings, messages });
+    const principal = await principalOf(context);
+    const { messages, isEphemeral, sessionId, history } = more;
+    const view = await host.start({ id, callId, principal, options: settings, messages, isEphemeral });
     const task = { sessionId, history };
     const userMessage = options.opening?.(settings.payload ?? {});
     if (userMessage === undefined) return taskOf(view, task);
@@ -101,7 +103,8 @@ export function conversationOperations(
         const given = { ...params.payload, ...definedOf(params) } as StartPayload;
         const { historyLength, sessionId } = params;
         const messages = messagesOf(params.messages ?? []);
-        const more = { historyLength, sessionId, history: [], messages };
+        const isEphemeral = params.ephemeral ?? false;
+        const more = { historyLength, sessionId, history: [], messages, isEphemeral };
         return start(params.id ?? context.callId, given, more, context);
       },
     }),
@@ -112,7 +115,7 @@ export function conversationOperations(
       params: forkParams,
       async run({ conversation_id, at, id, model }, context) {
         const { callId } = context;
-        const principal = (await context.caller)?.principal ?? ANONYMOUS.id;
+        const principal = await principalOf(context);
         return taskOf(
           await host.fork({
             conversationId: conversation_id,
@@ -132,11 +135,12 @@ export function conversationOperations(
         'Sends a message to a conversation and answers with the whole reply, or with the report of the turn.',
       params: turnParams.extend({ answer: z.enum(['text', 'outcome']).default('text') }),
       async run({ answer, ...params }, context) {
-        const id = params.conversation_id;
         const turn = await acceptTurn(host, params, context, answer === 'outcome' ? { answer } : {});
-        const outcome = await outcomeFor(host, id, turn, context.signal);
+        const outcome = await outcomeFor(host, turn, context.signal);
         // A turn that goes on in another process has no report yet, only the error that says so.
-        return answer === 'outcome' && !turn.isReleased ? host.report(id, turn.id) : textOf(outcome);
+        return answer === 'outcome' && !turn.isReleased
+          ? host.report(turn.conversationId, turn.id)
+          : textOf(outcome);
       },
     }),
     run_turn_stream: operation({
@@ -145,7 +149,7 @@ export function conversationOperations(
       params: turnParams.extend({ after: z.int().min(0).optional() }),
       async *run(params, context): AsyncGenerator<ConversationEvent, void> {
         const turn = await acceptTurn(host, params, context, { after: params.after });
-        const leaving = onLeave(host, params.conversation_id, turn, context.signal);
+        const leaving = onLeave(host, turn, context.signal);
         try {
           yield* turn.follow(params.after ?? 0, context.signal);
         } finally {
@@ -182,6 +186,7 @@ export function conversationOperations(
       run: ({ conversation_id, turn_id, step }, { signal }) =>
         host.prompt(conversation_id, turn_id, step, signal),
     }),
+    ...readingOperations(host),
     'tasks/send': operation({
       immediate,
       mayTakeLong,
@@ -244,25 +249,32 @@ export function conversationOperations(
   };
 }
 
-const acceptTurn = (
+async function acceptTurn(
   host: ConversationHost,
   params: TurnParams,
-  { callId, replyTo, isStream }: OperationContext,
+  context: OperationContext,
   { answer, after }: { answer?: Answer; after?: number | undefined } = {},
-): Promise<LiveTurn> =>
-  host.turn({
+): Promise<LiveTurn> {
+  const { callId, replyTo, isStream } = context;
+  const { retry_key: key, retry_count: count } = params;
+  return host.turn({
     conversationId: params.conversation_id,
     userMessage: params.user_message,
     turnId: params.turn_id ?? callId,
     after,
     options: params.options,
     toolResults: params.tool_results,
+    retry: key === undefined ? undefined : { principal: await principalOf(context), key, count },
     answerTo: { replyTo, callId, isStream, ...(answer ? { answer } : {}) },
   });
+}
+
+const principalOf = async ({ caller }: OperationContext): Promise<string> =>
+  (await caller)?.principal ?? ANONYMOUS.id;
 
 // A caller that cancels its call cancels the turn, unless another caller follows it. A lost connection does not, because the caller
 // may return for its answer. The end of this agent does not either: the next process finishes the turn.
-function onLeave(host: ConversationHost, id: string, turn: LiveTurn, signal: AbortSignal): { stop(): void } {
+function onLeave(host: ConversationHost, turn: LiveTurn, signal: AbortSignal): { stop(): void } {
   turn.listeners += 1;
   let isListening = true;
   const stop = (): void => {
@@ -273,7 +285,8 @@ function onLeave(host: ConversationHost, id: string, turn: LiveTurn, signal: Abo
   const left = (): void => {
     const isCancelled = isCancelledByCaller(signal.reason);
     stop();
-    if (isCancelled && turn.listeners === 0) host.cancelTurn(id, turn.id).catch(() => undefined);
+    if (isCancelled && turn.listeners === 0)
+      host.cancelTurn(turn.conversationId, turn.id).catch(() => undefined);
   };
   if (signal.aborted) left();
   else signal.addEventListener('abort', left, { once: true });
@@ -290,8 +303,8 @@ function isCancelledByCaller(reason: unknown): boolean {
   return reason.code === 'CALL_CANCELLED' && !LOSSES.has(reason.details?.reason);
 }
 
-async function outcomeFor(host: ConversationHost, id: string, turn: LiveTurn, signal: AbortSignal) {
-  const leaving = onLeave(host, id, turn, signal);
+async function outcomeFor(host: ConversationHost, turn: LiveTurn, signal: AbortSignal) {
+  const leaving = onLeave(host, turn, signal);
   try {
     return await turn.outcome;
   } finally {

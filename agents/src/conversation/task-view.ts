@@ -32,6 +32,7 @@ export const startTaskParams = z.object({
   payload: payload.nullish(),
   ...settings,
   messages: startMessages.nullish(),
+  ephemeral: z.boolean().nullish(),
   historyLength: z.int().min(0).max(maxHistoryLength).nullish(),
   sessionId: z.string().max(maxIdChars).nullish(),
 });

@@ -11,6 +11,7 @@ const {
   maxToolResultChars,
   maxToolResultsChars,
   maxFormatChars,
+  maxRetryKeyChars,
 } = CONVERSATION_LIMITS;
 
 /** Limits the size of a value as JSON. */
@@ -98,6 +99,10 @@ export const turnParams = z.object({
   turn_id: turnId.optional(),
   options: options.optional(),
   tool_results: toolResults.optional(),
+  /** Key under which the caller sends a turn again if it does not know what became of it. */
+  retry_key: z.string().min(1).max(maxRetryKeyChars).optional(),
+  /** 0 runs a turn. A larger number joins the latest turn of the key, of the last 24 hours. */
+  retry_count: z.int().min(0).max(1_000_000).default(0),
 });
 /** Parameters of `fork`. */
 export const forkParams = z.object({

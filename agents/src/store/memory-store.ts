@@ -245,12 +245,12 @@ export class MemoryStore implements ConversationStore {
 
   async read(conversationId: string, options: ReadOptions = {}): Promise<readonly JournalEvent[]> {
     this.#assertOpen();
-    const { afterCursor, limit = 500, turnId } = options;
+    const { afterCursor, until, limit = 500, turnId } = options;
     const stored = this.#conversations.get(conversationId) ?? this.#trash.get(conversationId);
     if (!stored) return [];
     const after = afterCursor === undefined ? (options.after ?? 0) : seqBeforeCursor(stored, afterCursor);
     const events = stored.events
-      .slice(after)
+      .slice(after, until)
       .filter((event) => turnId === undefined || event.turnId === turnId)
       // The reader may have the whole first one already.
       .slice(0, limit + 1)

@@ -110,6 +110,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         body: { text: odd.text, list: odd.list },
       });
       expect((await store.read('c', { after: 2, limit: 1 })).map((one) => one.seq)).toEqual([3]);
+      expect((await store.read('c', { after: 1, until: 3 })).map((one) => one.seq)).toEqual([2, 3]);
       expect(await store.read('c', { turnId: 'other' })).toEqual([]);
       expect(await store.read('unknown')).toEqual([]);
     });

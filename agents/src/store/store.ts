@@ -176,6 +176,8 @@ export interface ReadOptions {
   readonly after?: number | undefined;
   /** A cursor, instead of `after`. If it is inside a text, that event comes first, with the rest of its text. */
   readonly afterCursor?: number | undefined;
+  /** The seq of the last event to return. @default the last one of the conversation */
+  readonly until?: number | undefined;
   readonly turnId?: string | undefined;
   /** Limit of returned events. @default 500 */
   readonly limit?: number | undefined;

@@ -79,8 +79,8 @@ export const ERRORS = Object.freeze({
   AUTH_FORBIDDEN: entry(
     'auth',
     false,
-    'The Origin or Host of a request is not allowed.',
-    'Add the name to FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS.',
+    'The Origin or Host of a request is not allowed, or a caller without the local key asked for the list of conversations.',
+    'Add the name to FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS. For the list, set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
   ),
   ADMIT_REFUSED: entry(
     'admission',

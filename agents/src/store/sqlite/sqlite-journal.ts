@@ -320,14 +320,15 @@ export class SqliteJournal {
   read(id: string, options: ReadOptions): RawEvent[] {
     const row = this.#row(id) ?? this.#trashedRow(id);
     if (!row) return [];
-    const { afterCursor, limit = 500, turnId } = options;
+    const { afterCursor, until = Number.MAX_SAFE_INTEGER, limit = 500, turnId } = options;
     const after = afterCursor === undefined ? (options.after ?? 0) : this.#seqBefore(row, afterCursor);
     const ofTurn = turnId === undefined ? '' : 'AND turn_id = ?';
     const values = turnId === undefined ? [] : [turnId];
     const rows = this.#all<EventRow>(
-      `SELECT ${EVENT_COLUMNS} FROM event WHERE conversation = ? AND seq > ? ${ofTurn} ORDER BY seq LIMIT ?`,
+      `SELECT ${EVENT_COLUMNS} FROM event WHERE conversation = ? AND seq > ? AND seq <= ? ${ofTurn} ORDER BY seq LIMIT ?`,
       row.key,
       after,
+      until,
       ...values,
       // A reader at a cursor may have the whole first one already.
       afterCursor === undefined ? limit : limit + 1,

@@ -1,0 +1,176 @@
+import { FabricError } from '@fame-fabric/shared';
+import { ManualClock } from '@fame-fabric/shared/testing';
+import { afterEach, describe, expect, test } from 'vitest';
+import { MemoryStore } from '../store/memory-store.ts';
+import { Sweeper } from '../store/sweeper.ts';
+import { type ServedChat, servedChat } from '../testing/served-chat.ts';
+import { failing, type Scripted, scriptedModel } from '../testing.ts';
+import { ChatAgent, type ChatAgentOptions } from './chat-agent.ts';
+import type { ConversationList } from './reading.ts';
+
+const closing: ServedChat[] = [];
+afterEach(async () => {
+  for (const chat of closing.splice(0)) await chat.close();
+});
+const local = { principal: 'local' };
+const code = (expected: string, message?: RegExp) =>
+  expect.objectContaining({
+    code: expected,
+    ...(message ? { message: expect.stringMatching(message) } : {}),
+  });
+
+async function chat(more: Partial<ChatAgentOptions> & { replies?: Scripted[]; clock?: ManualClock } = {}) {
+  const { replies = [], clock = new ManualClock(), ...options } = more;
+  const model = scriptedModel(replies);
+  const served = await servedChat(new ChatAgent({ model, systemPrompt: 'Be brief.', ...options }), { clock });
+  closing.push(served);
+  const list = (params: object = {}) => served.call<ConversationList>('list_conversations', params, local);
+  return { ...served, clock, list };
+}
+const idsOf = ({ conversations }: ConversationList): string[] => conversations.map(({ id }) => id);
+
+describe('list_conversations', () => {
+  test('returns what a caller needs to choose one, latest change first, page by page', async () => {
+    const clock = new ManualClock();
+    const store = new MemoryStore({ clock });
+    const { start, say, list } = await chat({
+      clock,
+      store,
+      replies: ['Hello.', failing(new FabricError('MODEL_REFUSED', 'no'))],
+    });
+    for (const id of ['a', 'b', 'c']) {
+      await start({ id });
+      clock.advance(1_000);
+    }
+    const created = clock.now() - 3_000;
+    await say('a', 'hi');
+    clock.advance(1_000);
+    await expect(say('b', 'hi')).rejects.toThrow();
+    const page = await list({ limit: 2 });
+    expect(page).toEqual({
+      conversations: [
+        expect.objectContaining({ id: 'b', last_outcome: 'failed' }),
+        {
+          id: 'a',
+          state: 'working',
+          owner: 'anonymous',
+          turns: 1,
+          created_at: new Date(created).toISOString(),
+          changed_at: new Date(created + 3_000).toISOString(),
+          usage: expect.objectContaining({ total_tokens: expect.any(Number) }),
+          cost: 'unknown',
+          last_outcome: 'completed',
+        },
+      ],
+      next: expect.any(String),
+    });
+    const rest = await list({ limit: 2, before: page.next });
+    expect(rest).toMatchObject({ conversations: [{ id: 'c', turns: 0, last_outcome: null }], next: null });
+    expect(idsOf(await list({ failed: true }))).toEqual(['b']);
+    expect(idsOf(await list({ search: 'HI' }))).toEqual(['b', 'a']);
+    expect(idsOf(await list({ search: '' }))).toEqual(['b', 'a', 'c']);
+    expect(idsOf(await list({ state: 'completed' }))).toEqual([]);
+  });
+
+  test('tells nobody without the local key an id', async () => {
+    const { start, call } = await chat();
+    await start({ id: 'secret-id' });
+    for (const principal of ['anonymous', 'Local', 'somebody']) {
+      const refused = call('list_conversations', {}, { principal });
+      await expect(refused).rejects.toEqual(code('AUTH_FORBIDDEN', /local key/));
+      await expect(refused).rejects.not.toThrow('secret-id');
+    }
+  });
+
+  test('is the list of this agent only, and without ephemeral conversations', async () => {
+    const store = new MemoryStore();
+    const other = await chat({ store, address: 'other@fame.fabric' });
+    const { start, list } = await chat({ store });
+    await other.start({ id: 'theirs' });
+    await start({ id: 'mine' });
+    await start({ id: 'passing', ephemeral: true });
+    expect(idsOf(await list())).toEqual(['mine']);
+    expect(idsOf(await list({ search: 'passing' }))).toEqual([]);
+    expect(idsOf(await other.list())).toEqual(['theirs']);
+  });
+
+  test('fits one envelope with the longest ids', async () => {
+    const { start, list } = await chat();
+    const expected = new Set<string>();
+    for (let n = 0; n < 200; n++) {
+      const id = `${n}`.padEnd(256, '\u0001');
+      expected.add(id);
+      await start({ id });
+    }
+    const seen: string[] = [];
+    let before: string | undefined;
+    do {
+      const page: ConversationList = await list({ limit: 200, ...(before ? { before } : {}) });
+      expect(Buffer.byteLength(JSON.stringify(page))).toBeLessThan(210_000);
+      seen.push(...idsOf(page));
+      before = page.next ?? undefined;
+    } while (before);
+    expect(seen).toHaveLength(200);
+    expect(new Set(seen)).toEqual(expected);
+  });
+
+  test.each([
+    [{ limit: 0 }, 'limit'],
+    [{ limit: 201 }, 'limit'],
+    [{ search: 'x'.repeat(201) }, 'search'],
+    [{ state: 'open' }, 'state'],
+    [{ before: 'x' }, 'before'],
+    [{ before: 'x'.repeat(10_000) }, 'before'],
+    [{ before: Buffer.from('[1]').toString('base64url') }, 'before'],
+    [{ before: Buffer.from(`[1,"${'x'.repeat(300)}"]`).toString('base64url') }, 'before'],
+    [{ before: Buffer.from('[-1,"c"]').toString('base64url') }, 'before'],
+    [{ after: 1 }, 'after'],
+  ])('refuses %j', async (params, name) => {
+    const { list } = await chat();
+    await expect(list(params)).rejects.toEqual(code('PARAMS_INVALID', new RegExp(`^${name}`)));
+  });
+});
+
+test('an ephemeral conversation works like others, and is gone 15 minutes after its end', async () => {
+  const clock = new ManualClock();
+  const store = new MemoryStore({ clock });
+  const sweeper = new Sweeper(store, { clock });
+  sweeper.start();
+  const { start, say, call } = await chat({ clock, store, replies: ['Hello.', 'Again.'] });
+  await start({ id: 'passing', ephemeral: true });
+  await start({ id: 'staying' });
+  expect(await say('passing', 'hi')).toBe('Hello.');
+  await clock.run(3_600_000);
+  expect(await say('passing', 'still there?')).toBe('Again.');
+  for (const conversation_id of ['passing', 'staying']) await call('end_conversation', { conversation_id });
+  const turn = { conversation_id: 'passing', turn_id: 'hi' };
+  await clock.run(899_000);
+  expect(await call('get_turn', turn)).toMatchObject({ text: 'Hello.' });
+  await clock.run(61_000);
+  await expect(call('get_turn', turn)).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
+  expect((await store.list()).map(({ id }) => id)).toEqual(['staying']);
+  expect(await store.list({ inTrash: true })).toEqual([]);
+  await sweeper.stop();
+  expect(clock.timerCount).toBeLessThan(4);
+});
+
+describe('get_turn', () => {
+  test('returns the report of a turn, and says which id is unknown', async () => {
+    const { start, say, call } = await chat({ replies: ['Hello.', 'Good.'] });
+    await start({ id: 'c' });
+    await say('c', 'hi');
+    await say('c', 'how are you?');
+    expect(await call('get_turn', { conversation_id: 'c', turn_id: 'hi' })).toMatchObject({
+      conversation_id: 'c',
+      turn_id: 'hi',
+      state: 'completed',
+      text: 'Hello.',
+      finish: 'stop',
+      steps: [{ step: 1, finish: 'stop' }],
+    });
+    const unknown = call('get_turn', { conversation_id: 'c', turn_id: 'no' });
+    await expect(unknown).rejects.toEqual(code('TURN_UNKNOWN'));
+    const nobody = call('get_turn', { conversation_id: 'no', turn_id: 'hi' });
+    await expect(nobody).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
+  });
+});

@@ -1,0 +1,140 @@
+// The operations that read conversations: the list of an agent, and reports of turns. Whoever knows the id of a conversation may
+// read it, so only a caller with the local key gets the list.
+import { FabricError } from '@fame-fabric/shared';
+import { z } from 'zod';
+import { type Operation, type OperationContext, operation } from '../agent/operation.ts';
+import type { Cost } from '../model/cost.ts';
+import type { Usage } from '../model/model.ts';
+import { noUsage } from '../model/usage.ts';
+import type { ConversationRecord, EndedTurnState, FindCursor, StoredState } from '../store/store.ts';
+import { CONVERSATION_LIMITS } from './conversation.ts';
+import type { ConversationHost } from './host.ts';
+import { conversationId } from './task-view.ts';
+import { turnId } from './turn-params.ts';
+
+const { maxIdChars, maxSearchChars, maxListed } = CONVERSATION_LIMITS;
+/** Maximum bytes of a page, which must fit one envelope. */
+const MAX_PAGE_BYTES = 196_608;
+/** Searches of the store for one page. Each does a bounded amount of work, and other requests run in between. */
+const MAX_FINDS = 8;
+/** Longest cursor: two ids of four bytes a character, as base64. */
+const MAX_CURSOR_CHARS = 8_192;
+
+/** One conversation in the list. Times are ISO 8601. */
+export interface ConversationEntry {
+  id: string;
+  state: StoredState;
+  /** Id of the principal that started it. */
+  owner: string;
+  turns: number;
+  created_at: string;
+  changed_at: string;
+  usage: Usage;
+  cost: Cost;
+  /** State of the turn that ended last. */
+  last_outcome: EndedTurnState | null;
+  forked_from?: { conversation_id: string; turn_id: string };
+}
+
+export interface ConversationList {
+  conversations: ConversationEntry[];
+  /** The `before` of the next page; null at the end. A page may be short or empty although it has one. */
+  next: string | null;
+}
+
+const listParams = z.object({
+  state: z.enum(['working', 'input-required', 'completed', 'canceled']).optional(),
+  failed: z.boolean().optional(),
+  search: z.string().max(maxSearchChars).optional(),
+  before: z.string().min(1).max(MAX_CURSOR_CHARS).optional(),
+  limit: z.int().min(1).max(maxListed).default(50),
+});
+
+export const readingOperations = (host: ConversationHost): Record<string, Operation> => ({
+  list_conversations: operation({
+    immediate: true,
+    description: 'Lists the conversations of this agent, latest change first. Needs the local key.',
+    params: listParams,
+    async run(params, context): Promise<ConversationList> {
+      await mustBeLocal(context);
+      return list(host, params);
+    },
+  }),
+  get_turn: operation({
+    immediate: true,
+    description: 'Returns the report of a turn: its state, times, outcome, cost and steps.',
+    params: z.object({ conversation_id: conversationId, turn_id: turnId }),
+    run: ({ conversation_id, turn_id }) => host.report(conversation_id, turn_id),
+  }),
+});
+
+async function mustBeLocal({ caller }: OperationContext): Promise<void> {
+  if ((await caller)?.principal === 'local') return;
+  throw new FabricError(
+    'AUTH_FORBIDDEN',
+    'The list of conversations needs the local key. Set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file "token" in it.',
+  );
+}
+
+async function list(
+  host: ConversationHost,
+  { before, limit, search, ...filter }: z.output<typeof listParams>,
+): Promise<ConversationList> {
+  const conversations: ConversationEntry[] = [];
+  let bytes = 0;
+  let from = before === undefined ? undefined : readCursor(before);
+  for (let finds = 0; finds < MAX_FINDS; finds++) {
+    const { records, next } = await host.find({
+      ...filter,
+      // No text contains nothing.
+      search: search || undefined,
+      limit: limit - conversations.length,
+      from,
+    });
+    for (const record of records) {
+      const entry = entryOf(record);
+      bytes += Buffer.byteLength(JSON.stringify(entry));
+      if (bytes > MAX_PAGE_BYTES) return { conversations, next: from ? writeCursor(from) : null };
+      conversations.push(entry);
+      from = { changedAt: record.changedAt, id: record.id };
+    }
+    from = next;
+    if (!next || conversations.length >= limit) break;
+  }
+  return { conversations, next: from ? writeCursor(from) : null };
+}
+
+function entryOf(record: ConversationRecord): ConversationEntry {
+  const { usage = noUsage(), cost = 'unknown' } = record.totals as { usage?: Usage; cost?: Cost };
+  const { forkedFrom } = record;
+  return {
+    id: record.id,
+    state: record.state,
+    owner: record.principal,
+    turns: record.turns,
+    created_at: new Date(record.startedAt).toISOString(),
+    changed_at: new Date(record.changedAt).toISOString(),
+    usage,
+    cost,
+    last_outcome: record.lastOutcome ?? null,
+    ...(forkedFrom
+      ? { forked_from: { conversation_id: forkedFrom.conversationId, turn_id: forkedFrom.turnId } }
+      : {}),
+  };
+}
+
+const writeCursor = ({ changedAt, id, turnId }: FindCursor): string =>
+  Buffer.from(JSON.stringify([changedAt, id, ...(turnId === undefined ? [] : [turnId])])).toString(
+    'base64url',
+  );
+
+const cursor = z.tuple([z.int().min(0), z.string().max(maxIdChars)], z.string().max(maxIdChars));
+
+function readCursor(text: string): FindCursor {
+  try {
+    const [changedAt, id, turnId] = cursor.parse(JSON.parse(Buffer.from(text, 'base64url').toString()));
+    return { changedAt, id, ...(turnId === undefined ? {} : { turnId }) };
+  } catch (cause) {
+    throw new FabricError('PARAMS_INVALID', 'before: It is not the `next` of a page.', { cause });
+  }
+}
