@@ -71,16 +71,25 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./verbs/team.ts'),
   },
   conversations: {
-    about: 'list, show, export, remove or restore the conversations stored on this machine',
+    about: 'list, show, export, remove or restore conversations, of this machine or of a running agent',
     usage:
-      'npx fame conversations [ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now]] [--json]',
+      'npx fame conversations [ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now]] [--from ADDRESS] [--json]',
     examples: [
       'npx fame conversations ls',
       'npx fame conversations show 3H6Tq9wYb2LkPz7d',
       'npx fame conversations export 3H6Tq9wYb2LkPz7d > journal.jsonl',
       'npx fame conversations rm 3H6Tq9wYb2LkPz7d --now',
+      'npx fame conversations ls --from chat@fame.fabric --failed',
+      'npx fame conversations show 3H6Tq9wYb2LkPz7d --from chat@fame.fabric',
     ],
     flags: {
+      from: {
+        type: 'string',
+        value: 'ADDRESS',
+        about: 'ls, show, export: ask the running agent at this address instead of the store',
+      },
+      failed: { type: 'boolean', about: 'ls --from: only conversations whose last turn failed' },
+      search: { type: 'string', value: 'TEXT', about: 'ls --from: only conversations with this text' },
       trash: { type: 'boolean', about: 'list the trash' },
       now: { type: 'boolean', about: 'rm: skip the trash; sweep: also empty the trash' },
       json,

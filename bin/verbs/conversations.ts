@@ -1,5 +1,5 @@
 // `fame conversations ls | show ID | export ID | rm ID | restore ID | sweep`: works on the store of this machine, even while an
-// agent uses it. Data goes to stdout, messages to stderr. Texts of models and users are escaped before they are printed.
+// agent uses it. With --from it asks a running agent instead. Data goes to stdout, messages to stderr. Texts of models and users are escaped before they are printed.
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import {
@@ -9,8 +9,6 @@ import {
   listConversations,
   removeConversation,
   restoreConversation,
-  type ShownConversation,
-  type ShownTurn,
   SqliteStore,
   showConversation,
   storePath,
@@ -30,11 +28,17 @@ import {
   printableJson,
 } from '@fame-fabric/shared/internal';
 import { countText } from '../count-text.ts';
+import { textFlag } from '../flags.ts';
 import { onStdoutClosed, writeMessage } from '../output.ts';
 import type { VerbInput } from '../verb.ts';
-
-/** Writes data. The caller awaits a returned promise before it writes more. */
-type Print = (text: string) => unknown;
+import {
+  type Output,
+  openRemoteConversations,
+  type Print,
+  type RemoteConversations,
+  readRemote,
+} from './remote-conversations.ts';
+import { stateText, transcriptOf } from './transcript-text.ts';
 
 export interface ConversationsOptions {
   json: boolean;
@@ -42,54 +46,79 @@ export interface ConversationsOptions {
   trash?: boolean | undefined;
   /** Skips the trash, or empties it. @default false */
   now?: boolean | undefined;
+  /** Address of a running agent to read from instead of the store. */
+  from?: string | undefined;
+  /** Only conversations of `from` whose last turn failed. @default false */
+  failed?: boolean | undefined;
+  /** Only conversations of `from` with this text. */
+  search?: string | undefined;
   env: Environment;
   /** Receives data. @default stdout */
   print?: Print | undefined;
   /** Receives messages for people. @default stderr */
   write?: ((message: string) => void) | undefined;
+  /** Opens the conversations of `from`. @default by attaching to the sentinel */
+  openRemote?: (() => Promise<RemoteConversations>) | undefined;
 }
 
-interface Output {
-  json: boolean;
-  print: Print;
-  write: (message: string) => void;
-}
+type Flag = 'trash' | 'now' | 'from' | 'failed' | 'search';
 
-/** Arguments of each action: an id or none, and the flag that it takes. */
-const ACTIONS: Readonly<Record<string, { takesId: boolean; flag?: 'trash' | 'now' }>> = {
-  ls: { takesId: false, flag: 'trash' },
-  show: { takesId: true },
-  export: { takesId: true },
-  rm: { takesId: true, flag: 'now' },
-  restore: { takesId: true },
-  sweep: { takesId: false, flag: 'now' },
+/** Arguments of each action: an id or none, and the flags that it takes. */
+const ACTIONS: Readonly<Record<string, { takesId: boolean; flags: readonly Flag[] }>> = {
+  ls: { takesId: false, flags: ['trash', 'from', 'failed', 'search'] },
+  show: { takesId: true, flags: ['from'] },
+  export: { takesId: true, flags: ['from'] },
+  rm: { takesId: true, flags: ['now'] },
+  restore: { takesId: true, flags: [] },
+  sweep: { takesId: false, flags: ['now'] },
 };
+const FLAGS: readonly Flag[] = ['trash', 'now', 'from', 'failed', 'search'];
 const USAGE =
-  'Usage: npx fame conversations ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now] [--json]';
+  'Usage: npx fame conversations ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now] [--json]\n' +
+  '       npx fame conversations ls [--failed] [--search TEXT] | show ID | export ID, each with --from ADDRESS [--json]';
 const MAX_LISTED = 1_000;
 const DAY_MS = 86_400_000;
 
-export const run = ({ positionals, flags, env }: VerbInput): Promise<number> =>
-  runConversations(positionals, {
+export function run(input: VerbInput): Promise<number> {
+  const { positionals, flags, env } = input;
+  return runConversations(positionals, {
     json: flags.json === true,
     trash: flags.trash === true,
     now: flags.now === true,
+    from: textFlag(input, 'from'),
+    failed: flags.failed === true,
+    search: textFlag(input, 'search'),
     env,
   });
+}
 
 /** Runs one action. Resolves to its exit code: 0, 1 for a failure, 2 for wrong usage or configuration. */
 export async function runConversations(
   words: readonly string[],
   options: ConversationsOptions,
 ): Promise<number> {
-  const { json, trash = false, now = false, env, print = stdoutPrint(), write = writeMessage } = options;
+  const {
+    json,
+    trash = false,
+    now = false,
+    from,
+    env,
+    print = stdoutPrint(),
+    write = writeMessage,
+  } = options;
   const [action = 'ls', id, ...more] = words;
-  const fault = usageFault(action, id, more) ?? flagFault(action, { trash, now });
+  const fault = usageFault(action, id, more) ?? flagFault(action, options);
   if (fault !== undefined) {
     write(`${fault}\n${USAGE}`);
     return EXIT.usage;
   }
   const output = { json, print, write };
+  if (from !== undefined) {
+    const { failed, search, openRemote = () => openRemoteConversations(env, from) } = options;
+    await using remote = await openRemote();
+    await readRemote(remote.conversations, { action, id, failed, search }, output);
+    return EXIT.ok;
+  }
   let store: SqliteStore | undefined;
   try {
     const config = readAgentConfig(env);
@@ -122,12 +151,14 @@ function usageFault(action: string, id: string | undefined, more: readonly strin
   return extra === undefined ? undefined : `conversations ${action} takes no argument ${quoted(extra)}.`;
 }
 
-function flagFault(action: string, flags: { trash: boolean; now: boolean }): string | undefined {
-  for (const flag of ['trash', 'now'] as const) {
-    if (flags[flag] && ACTIONS[action]!.flag !== flag)
-      return `conversations ${action} takes no flag --${flag}.`;
-  }
-  return undefined;
+function flagFault(action: string, options: ConversationsOptions): string | undefined {
+  const given = FLAGS.filter((flag) => options[flag] !== undefined && options[flag] !== false);
+  const wrong = given.find((flag) => !ACTIONS[action]!.flags.includes(flag));
+  if (wrong) return `conversations ${action} takes no flag --${wrong}.`;
+  if (given.includes('from'))
+    return given.includes('trash') ? 'An agent does not list its trash.' : undefined;
+  const lonely = given.find((flag) => flag === 'failed' || flag === 'search');
+  return lonely && `--${lonely} needs --from ADDRESS.`;
 }
 
 async function list(
@@ -211,51 +242,3 @@ function tableOf(conversations: readonly ListedConversation[], inTrash: boolean)
   const columns = ['CONVERSATION', 'AGENT', 'STATE', 'TURNS', 'TOKENS', 'CHANGED'];
   return formatTable(inTrash ? [...columns, 'TRASHED'] : columns, rows);
 }
-
-// The store has the state of the conversation's A2A task, which is `working` until the conversation ends.
-const stateText = (state: ListedConversation['state']): string => (state === 'working' ? 'open' : state);
-
-function transcriptOf(shown: ShownConversation): string {
-  const { id, agent, state, turns, modelCalls, tokens, options, transcript, trashedAt, forkedFrom } = shown;
-  const counts = [countText(turns, 'turn'), countText(modelCalls, 'model call'), countText(tokens, 'token')];
-  const trash = trashedAt === undefined ? [] : [`in the trash since ${trashedAt}`];
-  const fork = forkedFrom ? [`forked from ${forkedFrom.conversationId} at turn ${forkedFrom.turnId}`] : [];
-  const facts = [stateText(state), ...counts, ...fork, ...trash];
-  const head = escapeLine(`${id} at ${agent}: ${facts.join(', ')}`);
-  const system = options.systemPrompt === '' ? [] : [indent('S> ', options.systemPrompt)];
-  const start = startText(shown.messages);
-  return [head, ...system, ...start, ...transcript.map(turnText)].join('\n\n');
-}
-
-/** The messages that the conversation started with, as one paragraph. Results of tools are left out, as in turns. */
-function startText(messages: ShownConversation['messages']): string[] {
-  if (messages.length === 0) return [];
-  const lines = [`   [started with ${countText(messages.length, 'message')}]`];
-  for (const message of messages) {
-    if (message.role === 'tool') continue;
-    if (message.content) lines.push(indent(message.role === 'user' ? 'Q> ' : 'A> ', message.content));
-    if (message.role !== 'assistant') continue;
-    for (const { function: tool } of message.tool_calls ?? []) {
-      lines.push(`   [tool ${escapeLine(tool.name)}]`);
-    }
-  }
-  return [lines.join('\n')];
-}
-
-function turnText({ user, text, tools, state, error, resumes }: ShownTurn): string {
-  const lines = [indent('Q> ', user)];
-  for (const { name, ok } of tools) {
-    const outcome = ok === undefined ? 'not finished' : ok ? 'ok' : 'failed';
-    lines.push(`   [tool ${escapeLine(name)}: ${outcome}]`);
-  }
-  if (text !== '') lines.push(indent('A> ', text));
-  if (state !== 'completed') {
-    lines.push(`   [${escapeLine(`${state}${error ? `: ${error.message} (${error.code})` : ''}`)}]`);
-  }
-  if (resumes > 0) lines.push(`   [resumed ${countText(resumes, 'time')}]`);
-  return lines.join('\n');
-}
-
-// Indents all lines but the first, so that no text can look like the next turn.
-const indent = (mark: string, text: string): string =>
-  mark + escapeControls(text).replaceAll(/[\n\u2028\u2029]/g, '\n   ');
