@@ -23,6 +23,8 @@ import type { Bodies, Entry } from './journal.ts';
 
 /** Longest time between the display of text and its write, in ms. */
 const TEXT_MS = 1_000;
+/** All conversations write at multiples of this time, in ms, so that many of them share a commit. */
+const TEXT_GRID_MS = 100;
 /** Unwritten characters that cause a write at once. */
 const TEXT_CHARS = 8_192;
 /** Characters in writes that are not durable yet, beyond which the model has to wait. */
@@ -109,7 +111,11 @@ export class JournalWriter {
     }
     this.#unwrittenChars += text.length;
     if (this.#unwrittenChars >= TEXT_CHARS) return this.#writeText();
-    this.#textTimer ??= this.#options.clock.after(TEXT_MS, () => void this.#writeText());
+    if (!this.#textTimer) {
+      const { clock } = this.#options;
+      const delayMs = TEXT_MS - (clock.monotonic() % TEXT_GRID_MS);
+      this.#textTimer = clock.after(delayMs, () => void this.#writeText());
+    }
     return undefined;
   }
 

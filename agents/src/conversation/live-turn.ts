@@ -20,6 +20,8 @@ type State =
 interface Item {
   readonly row: number;
   event: ConversationEvent;
+  /** The end of a text that no follower has read, and the cursor before it. Slicing the whole text would copy it for each piece. */
+  unread: { readonly after: number; text: string } | undefined;
 }
 
 export class LiveTurn {
@@ -45,7 +47,9 @@ export class LiveTurn {
   readonly #items: Item[] = [];
   /** Notified of each event and of the end. */
   readonly #change = new ChangeSignal();
-  #isWakeScheduled = false;
+  /** True until the end of this turn of the event loop, once followers were notified of text. */
+  #isGathering = false;
+  #hasGathered = false;
   readonly #settle: (outcome: TurnOutcome) => void;
   #state: State = { kind: 'open' };
 
@@ -114,12 +118,13 @@ export class LiveTurn {
     if (!view) return;
     const last = this.#items.at(-1);
     if (view.type === 'text' && last?.event.type === 'text' && last.row === event.seq) {
+      if (last.unread) last.unread.text += view.text;
+      else last.unread = { after: last.event.seq, text: view.text };
       last.event = { ...view, text: last.event.text + view.text };
     } else {
-      this.#items.push({ row: event.seq, event: view });
+      this.#items.push({ row: event.seq, event: view, unread: undefined });
     }
-    // Pieces of text that arrive together become one event.
-    if (view.type === 'text') this.#wakeSoon();
+    if (view.type === 'text') this.#notifyOfText();
     else this.#change.notify();
   }
 
@@ -154,10 +159,11 @@ export class LiveTurn {
     const stopListening = onAbort(signal, () => this.#change.notify());
     try {
       for (let next = 0; ; ) {
-        const event = this.#items[next]?.event;
-        if (event && event.seq > cursor) {
-          const rest = restAfter(event, cursor);
-          cursor = event.seq;
+        const item = this.#items[next];
+        if (item && item.event.seq > cursor) {
+          const rest = restAfter(item, cursor);
+          cursor = item.event.seq;
+          item.unread = undefined;
           yield rest;
         } else if (next < this.#items.length - 1) next += 1;
         else if (this.#state.kind !== 'open' || signal?.aborted) break;
@@ -179,18 +185,26 @@ export class LiveTurn {
     return this.#items.findLast(({ row }) => row <= after)?.event.seq ?? cursorAt(NO_ACQUISITION, after);
   }
 
-  #wakeSoon(): void {
-    if (this.#isWakeScheduled || !this.#change.isAwaited) return;
-    this.#isWakeScheduled = true;
+  // Followers get the first text in a turn of the event loop at once, and the others in it together, as one event.
+  #notifyOfText(): void {
+    if (!this.#change.isAwaited) return;
+    if (this.#isGathering) {
+      this.#hasGathered = true;
+      return;
+    }
+    this.#change.notify();
+    this.#isGathering = true;
     setImmediate(() => {
-      this.#isWakeScheduled = false;
-      this.#change.notify();
+      this.#isGathering = false;
+      if (this.#hasGathered) this.#change.notify();
+      this.#hasGathered = false;
     });
   }
 }
 
 /** Returns an event without the text up to `cursor`. */
-function restAfter(event: ConversationEvent, cursor: number): ConversationEvent {
+function restAfter({ event, unread }: Item, cursor: number): ConversationEvent {
+  if (event.type === 'text' && unread?.after === cursor) return { ...event, text: unread.text };
   const missing = event.seq - cursor;
   if (event.type !== 'text' || fenceOf(cursor) === 0 || missing >= event.text.length) return event;
   return { ...event, text: event.text.slice(-missing) };
