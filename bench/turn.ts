@@ -98,6 +98,7 @@ async function engine(): Promise<string> {
     state: undefined,
     options: {},
     payload: {},
+    acceptedAt: 0,
   };
   const { ask, makeCall } = actions;
   const emitText: UnrecordedActions['emitText'] = (text, source) => actions.emitText(text, source);

@@ -350,6 +350,7 @@ export class ConversationHost {
     this.#inbox.check(conversation.id, turnPolicy);
     const acceptedAt = this.#clock.monotonic();
     const deadline = acceptedAt + this.#turnTimeoutMs;
+    const date = this.#clock.now();
     const { id: conversationId } = conversation;
     const { epoch } = conversation.journal;
     const turn = new LiveTurn({
@@ -359,6 +360,7 @@ export class ConversationHost {
       options,
       toolResults,
       acceptedAt,
+      date,
       deadline,
       epoch,
     });
@@ -370,13 +372,13 @@ export class ConversationHost {
       corr_id: callId,
       stream: isStream,
       ...(answer ? { answer } : {}),
-      deadline: this.#clock.now() + this.#turnTimeoutMs,
+      deadline: date + this.#turnTimeoutMs,
       ...(Object.keys(options).length > 0 ? { options } : {}),
       ...(toolResults.length > 0 ? { tool_results: toolResults } : {}),
       ...(retry ? { retry_key: retry.key } : {}),
     };
     // The turn starts while its acceptance is written: its own entries follow in the same journal, so one commit serves both.
-    const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, body }], {
+    const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, at: date, body }], {
       retry: retry && this.#retryOf({ ...request, conversationId: conversation.id }, retry),
     });
     this.#put(conversation, turn, turnPolicy);

@@ -157,6 +157,11 @@ test.each([
     expect(new Set(runs).size, id).toBe(runs.length);
     model!.assertValid();
     expect(of(await journalOf(id), 'turn_completed'), id).toHaveLength(1);
+    // Every prompt can be rebuilt, also those that 0.1.0 sent.
+    for (let step = 1; step <= steps; step++) {
+      const { verified } = await host.prompt(id, 't', step, AbortSignal.timeout(10_000));
+      expect({ id, step, verified }).toEqual({ id, step, verified: true });
+    }
     await host.close();
   }
 });

@@ -127,7 +127,10 @@ interface OutcomeBody {
   state?: unknown;
 }
 
-export type Entry = { [K in EventKind]: { kind: K; turnId?: string; body: Bodies[K] } }[EventKind];
+/** An entry to append. `at` is in ms since the epoch; by default the time of the append. */
+export type Entry = {
+  [K in EventKind]: { kind: K; turnId?: string; at?: number; body: Bodies[K] };
+}[EventKind];
 
 export const bodyOf = <K extends EventKind>(event: JournalEvent, _kind: K): Bodies[K] =>
   event.body as unknown as Bodies[K];

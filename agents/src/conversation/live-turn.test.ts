@@ -14,6 +14,7 @@ function turnWithText(row = 1) {
     conversationId: 'c',
     userMessage: 'hi',
     acceptedAt: 0,
+    date: 0,
     deadline: 1_000,
     epoch: 1,
   });

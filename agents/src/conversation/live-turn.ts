@@ -33,6 +33,8 @@ export class LiveTurn {
   readonly toolResults: readonly ToolResult[];
   /** Monotonic time at which the turn was accepted, in ms. */
   readonly acceptedAt: number;
+  /** The same as wall time, as the journal has it, in ms since the epoch. */
+  readonly date: number;
   /** Monotonic time at which the turn times out, in ms. The journal has it as wall time, for a later process. */
   readonly deadline: number;
   /** Record of an earlier process. */
@@ -60,6 +62,7 @@ export class LiveTurn {
     options?: TurnOptions | undefined;
     toolResults?: readonly ToolResult[] | undefined;
     acceptedAt: number;
+    date: number;
     deadline: number;
     epoch: number;
     recorded?: RecordedTurn | undefined;
@@ -74,6 +77,7 @@ export class LiveTurn {
     this.options = of.options ?? {};
     this.toolResults = of.toolResults ?? [];
     this.acceptedAt = of.acceptedAt;
+    this.date = of.date;
     this.deadline = of.deadline;
     this.#epoch = of.epoch;
     this.recorded = of.recorded;

@@ -122,6 +122,7 @@ export function turnOf(
     toolResults: tool_results,
     // A backward step of the clock must not accept a turn in the future.
     acceptedAt: now - Math.max(0, clock.now() - events[0]!.at),
+    date: events[0]!.at,
     deadline: now + Math.min(deadline - clock.now(), deadline - events[0]!.at),
     epoch,
     events,

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { FabricError } from '@fame-fabric/shared';
+import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import type { ModelRequest } from '../model/model.ts';
@@ -26,8 +27,11 @@ const served: ServedChat[] = [];
 afterEach(async () => {
   for (const one of served.splice(0)) await one.close();
 });
-const serve = async (agent: ChatAgent | TeamAgent | RefineAgent): Promise<ServedChat> => {
-  const one = await servedChat(agent);
+const serve = async (
+  agent: ChatAgent | TeamAgent | RefineAgent,
+  clock?: ManualClock,
+): Promise<ServedChat> => {
+  const one = await servedChat(agent, { clock });
   served.push(one);
   return one;
 };
@@ -328,6 +332,56 @@ test('the prompt of a refining dialogue is that of each attempt', async () => {
     ['I need a site', 2],
     ['For me', 1],
   ]);
+});
+
+describe('a prompt with a date', () => {
+  const DAY = 86_400_000;
+  const at = (day: number): ManualClock => {
+    const clock = new ManualClock();
+    clock.stepWall(Date.UTC(2026, 0, day, 12) - clock.now());
+    return clock;
+  };
+
+  test('of a refining dialogue has that of its turn', async () => {
+    const asks = callTools({
+      name: 'refine_requirements',
+      arguments: { reformulated_goal: 'A site', questions: ['For whom?'] },
+    });
+    const store = new MemoryStore();
+    const model = scriptedModel([asks]);
+    const agent = () => new RefineAgent({ models: { default: model, smart: model }, store });
+    const first = await serve(agent(), at(1));
+    await first.start({ id: 'c' });
+    await first.say('c', 'I need a site');
+    await first.close();
+    const second = await serve(agent(), at(3));
+    const { messages, verified } = await promptOf(second, 'I need a site', 1);
+    expect(messages![0]!.content).toContain('Today is 2026-01-01.');
+    expect(verified).toBe(true);
+  });
+
+  test('of a team has that of its turn, also when the turn is resumed on another day', async () => {
+    const hold = gate();
+    const clock = at(1);
+    const store = new MemoryStore({ clock });
+    const model = scriptedModel([[hold], 'Late.']);
+    const agents = { a: { system_directives: 'Today is %{today}.' } };
+    const team = await loadTeam({ start: 'a', agents }, { models: { default: model } });
+    const agent = (of: MemoryStore) => new TeamAgent({ team, store: of, turnTimeoutMs: 9 * DAY });
+    const first = await serve(agent(store), clock);
+    await first.start({ id: 'c' });
+    void first.say('c', 'one').catch(() => undefined);
+    await hold.reached;
+    await first.close();
+    clock.stepWall(DAY);
+    const second = await serve(agent(new MemoryStore({ clock, sharedWith: store })), clock);
+    expect(await second.say('c', 'one')).toBe('Late.');
+    expect(model.requests.map(({ messages }) => messages[0]!.content)).toEqual([
+      'Today is 2026-01-01.',
+      'Today is 2026-01-01.',
+    ]);
+    expect(await promptOf(second, 'one', 1)).toMatchObject({ verified: true });
+  });
 });
 
 describe('an agent that has changed since', () => {

@@ -99,6 +99,7 @@ async function replay(
     messages: draft.request(),
     state: runnerStateOf(started, history),
     options: withModel(options, settings.model),
+    acceptedAt: events[0]!.at,
     payload: settings.payload ?? {},
     signal: stop.signal,
     ask: new JournaledModel({ ...parts, text, log: silentLog }).ask,

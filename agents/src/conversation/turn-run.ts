@@ -126,6 +126,7 @@ export class TurnRun {
       messages: this.#draft.request(),
       state,
       options,
+      acceptedAt: this.#turn.date,
       payload: settings.payload ?? {},
       signal,
       ask: model.ask,

@@ -82,7 +82,17 @@ export class RefineTurns implements TurnRunner {
     return refineStep(
       state,
       messages.filter((message) => message.role !== 'system'),
-      { models, note, askModel: ask, signal, maxIterations, finishWords, retry, ...(log ? { log } : {}) },
+      {
+        models,
+        note,
+        now: turn.acceptedAt,
+        askModel: ask,
+        signal,
+        maxIterations,
+        finishWords,
+        retry,
+        ...(log ? { log } : {}),
+      },
     );
   }
 

@@ -26,6 +26,8 @@ export interface RefineOptions {
   note?: string;
   /** Asks the model. @default askModel */
   askModel?: AskModel | undefined;
+  /** Date of the prompt, in ms since the epoch. @default the current time */
+  now?: number | undefined;
   clock?: Clock;
   log?: Logger;
 }

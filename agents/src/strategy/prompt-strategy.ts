@@ -67,6 +67,8 @@ export interface ExecuteOptions<S = unknown> {
   models: ModelClasses;
   /** @default the strategy's initial state */
   state?: S;
+  /** Date of the prompt, in ms since the epoch. @default the current time */
+  now?: number | undefined;
   budget?: Budget | undefined;
   signal?: AbortSignal | undefined;
   retry?: RetryPolicy | undefined;
@@ -168,7 +170,7 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
     given: unknown,
     options: ExecuteOptions<never>,
   ): Promise<ChatModelResponse<FunctionCall, unknown>> {
-    const { budget, signal, retry, askModel, clock = systemClock } = options;
+    const { budget, signal, retry, askModel, clock = systemClock, now = clock.now() } = options;
     const checked = strategy.input.safeParse(given);
     if (!checked.success) {
       const issue = checked.error.issues[0]!;
@@ -177,7 +179,7 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
     }
     let state: unknown = options.state === undefined ? strategy.initialState?.() : options.state;
     const env = {
-      now: new Date(clock.now()),
+      now: new Date(now),
       remainingBudget: budget?.remaining ?? Number.POSITIVE_INFINITY,
     };
     const prompt: ChatPrompt = await strategy.build(checked.data, state, env);

@@ -51,6 +51,7 @@ export class TeamTurns implements TurnRunner {
     const result = await this.#team.run([...history, ...turn.messages], {
       conversationId,
       turnId,
+      now: turn.acceptedAt,
       signal,
       extras,
       meta: readMeta(payload[HANDOFF_META]),

@@ -48,6 +48,8 @@ export interface TeamRunOptions extends ModelSettings {
   extras?: JsonObject | undefined;
   /** Id of the turn in its conversation. @default a new one */
   turnId?: string | undefined;
+  /** Date of the prompts, in ms since the epoch. @default the current time */
+  now?: number | undefined;
   /** Asks models, makes calls and emits text. @default without a journal */
   actions?: RunnerActions | undefined;
   /** Reaches agents on other nodes. @default that of the team */
@@ -132,7 +134,7 @@ export class Team {
         interpolations ?? {},
         this.#deps.interpolations ?? {},
         this.#config.interpolations ?? {},
-        { today: () => new Date(this.#runDeps.clock.now()).toISOString().slice(0, 10) },
+        { today: () => new Date(options.now ?? this.#runDeps.clock.now()).toISOString().slice(0, 10) },
       ],
       budget: this.#budget(meta?.budgetUsd),
       settings: { model, temperature, max_tokens },

@@ -16,6 +16,8 @@ export interface RunnerKitOptions {
   text?: string;
   state?: unknown;
   payload?: Readonly<Record<string, unknown>>;
+  /** @default 0 */
+  acceptedAt?: number;
   options?: TurnOptions;
   signal?: AbortSignal;
 }
@@ -67,6 +69,7 @@ export function runnerKit(options: RunnerKitOptions = {}): RunnerKit {
     state,
     options: options.options ?? {},
     payload,
+    acceptedAt: options.acceptedAt ?? 0,
     signal,
     ask: model.ask,
     makeCall: tools.makeCall,

@@ -56,6 +56,8 @@ export interface TurnContext extends RunnerActions {
   readonly state: unknown;
   /** Options of this turn, checked and within the bounds of the agent. */
   readonly options: TurnOptions;
+  /** Time of the acceptance, in ms since the epoch. Prompts take their date from it, so that a resumed turn builds the same ones. */
+  readonly acceptedAt: number;
   /** Start parameters beyond the settings that all conversations have. */
   readonly payload: Readonly<Record<string, unknown>>;
   /** Aborts when the turn is cancelled, exceeds its time limit, or is released to another process. */
