@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ChatAgent } from './conversation/chat-agent.ts';
-import type { AgentKind, StoreKind } from './conversation/conformance/subject.conformance.ts';
+import type { AgentKind, AgentParts, StoreKind } from './conversation/conformance/subject.conformance.ts';
 import { operationsConformance } from './conversation/operations.conformance.ts';
 import { RefineAgent } from './refine/refine-agent.ts';
 import { MemoryStore } from './store/memory-store.ts';
@@ -12,13 +12,19 @@ import { loadTeam } from './team/load-team.ts';
 import { TeamAgent } from './team/team-agent.ts';
 import { callTools, reply } from './testing/script.ts';
 
-const limits = ({ maxCalls }: { maxCalls?: number | undefined }) =>
-  maxCalls === undefined ? {} : { budget: { conversation: { maxModelCalls: maxCalls } } };
+const budgetOf = ({ prices, hasOneCall }: AgentParts) => ({
+  budget: { ...(prices ? { prices } : {}), ...(hasOneCall ? { conversation: { maxModelCalls: 1 } } : {}) },
+});
+/** A model call reserves the price of 1,000 tokens, which is all of the limit. */
+const ONE_CALL = { limitUsd: 1, prices: { scripted: { input: 0, output: 1_000 } } };
 
 const chat: AgentKind = {
   name: 'chat',
   address: 'chat@fame.fabric',
-  build: ({ maxCalls, ...parts }) => new ChatAgent({ ...parts, ...limits({ maxCalls }) }),
+  build: (parts) => {
+    const { model, store, tools, models } = parts;
+    return new ChatAgent({ model, store, tools, models, ...budgetOf(parts) });
+  },
   says: reply,
   answer: (text) => text,
   restState: 'working',
@@ -29,10 +35,11 @@ const chat: AgentKind = {
 const team: AgentKind = {
   name: 'team',
   address: 'team@fame.fabric',
-  async build({ model, store, maxCalls }) {
+  async build(parts) {
+    const { model, store } = parts;
     const agents = { first: { system_directives: 'You answer.' } };
     const loaded = await loadTeam({ start: 'first', agents }, { models: { default: model } });
-    return new TeamAgent({ team: loaded, store, ...limits({ maxCalls }) });
+    return new TeamAgent({ team: loaded, store, ...budgetOf(parts) });
   },
   says: reply,
   answer: (text) => text,
@@ -44,8 +51,13 @@ const team: AgentKind = {
 const refine: AgentKind = {
   name: 'refine',
   address: 'refine@fame.fabric',
-  build: ({ model, store }) =>
-    new RefineAgent({ models: { default: model, smart: model }, store, maxIterations: 100 }),
+  build: ({ model, store, prices, hasOneCall }) =>
+    new RefineAgent({
+      models: { default: model, smart: model },
+      store,
+      maxIterations: 100,
+      budget: hasOneCall ? ONE_CALL : prices && { limitUsd: 1_000_000, prices },
+    }),
   says: (text) =>
     callTools({ name: 'refine_requirements', arguments: { reformulated_goal: text, questions: ['And?'] } }),
   answer: (text) => `${text}\n\n1. And?`,

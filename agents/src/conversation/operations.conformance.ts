@@ -1,9 +1,11 @@
 // The operations of agents with conversations, as callers see them. Every kind of agent on every kind of store must pass.
-// Part of the contract of docs/protocol.md.
-
 import { describe } from 'vitest';
+import { callerToolsConformance } from './conformance/caller-tools.conformance.ts';
 import { forksConformance } from './conformance/forks.conformance.ts';
 import { hostileConformance } from './conformance/hostile-input.conformance.ts';
+import { listsConformance } from './conformance/lists.conformance.ts';
+import { reportsConformance } from './conformance/reports.conformance.ts';
+import { retriesConformance } from './conformance/retries.conformance.ts';
 import { startsConformance } from './conformance/starts.conformance.ts';
 import type { AgentKind, StoreKind } from './conformance/subject.conformance.ts';
 import { turnsConformance } from './conformance/turns.conformance.ts';
@@ -12,7 +14,11 @@ export function operationsConformance(kind: AgentKind, store: StoreKind): void {
   describe(`${kind.name}, ${store.name}`, () => {
     startsConformance(kind, store);
     turnsConformance(kind, store);
+    reportsConformance(kind, store);
+    listsConformance(kind, store);
+    retriesConformance(kind, store);
     forksConformance(kind, store);
+    if (kind.takes.includes('tools')) callerToolsConformance(kind, store);
     hostileConformance(kind, store);
   });
 }

@@ -10,7 +10,7 @@ export function forksConformance(kind: AgentKind, store: StoreKind): void {
     let origin: string;
     let first: string;
     beforeAll(async () => {
-      subject = await Subject.open(kind, store);
+      subject = await Subject.open(kind, store, { models: ['second'] });
     });
     beforeEach(async () => {
       origin = await subject.begin();
@@ -59,6 +59,21 @@ export function forksConformance(kind: AgentKind, store: StoreKind): void {
       await expect(subject.call('fork', params, { id: 'other' })).rejects.toMatchObject({
         code: 'CONVERSATION_EXISTS',
       });
+    });
+
+    test('a fork takes the models that turns may choose, and no others', async () => {
+      const params = { conversation_id: origin, at: first };
+      const refused = subject.call('fork', { ...params, model: 'unknown' });
+      await expect(refused).rejects.toMatchObject({
+        code: 'PARAMS_INVALID',
+        message: expect.stringContaining('model'),
+      });
+      if (!kind.takes.includes('model')) return;
+      const { id } = await subject.call<{ id: string }>('fork', { ...params, id: newId(), model: 'second' });
+      await subject.turn(id, 'x', 'X');
+      await subject.restart();
+      await subject.turn(id, 'y', 'Y');
+      expect(subject.model.requests.slice(-2)).toMatchObject([{ model: 'second' }, { model: 'second' }]);
     });
 
     test('an unknown conversation, an unknown turn and an open turn are refused', async () => {

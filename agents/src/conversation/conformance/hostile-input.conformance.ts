@@ -12,6 +12,8 @@ const TURN_PARAMS: Record<string, Field> = {
   turn_id: ID,
   options: { kind: 'object' },
   tool_results: { kind: 'list' },
+  retry_key: { kind: 'id', max: 128 },
+  retry_count: { kind: 'int', min: 0, max: 1_000_000 },
 };
 
 /** The parameters of each operation. */
@@ -23,13 +25,16 @@ const OPERATIONS: Record<string, Record<string, Field>> = {
     turn_policy: { kind: 'enum' },
     messages: { kind: 'list' },
     payload: { kind: 'object' },
+    ephemeral: { kind: 'boolean' },
   },
   run_turn: { ...TURN_PARAMS, answer: { kind: 'enum' } },
   run_turn_stream: { ...TURN_PARAMS, after: { kind: 'int', min: 0 } },
   cancel_turn: { ...CONVERSATION, turn_id: ID },
   end_conversation: CONVERSATION,
   get_history: CONVERSATION,
-  fork: { ...CONVERSATION, at: ID, id: ID },
+  fork: { ...CONVERSATION, at: ID, id: ID, model: { kind: 'id', max: 256 } },
+  get_turn: { ...CONVERSATION, turn_id: ID },
+  get_prompt: { ...CONVERSATION, turn_id: ID, step: { kind: 'int', min: 1 } },
 };
 
 const without = (params: Record<string, unknown>, name: string): Record<string, unknown> =>

@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { FabricError, isErrorCode, newId } from '@fame-fabric/shared';
 import type { AgentLink, ServeOptions, Serving } from '../../agent/agent-types.ts';
+import type { PriceTable } from '../../model/budget.ts';
 import type { ConversationStore } from '../../store/store.ts';
 import { FakeLink } from '../../testing/fake-link.ts';
 import type { ScriptReply } from '../../testing/script.ts';
@@ -22,8 +23,10 @@ export interface AgentParts {
   tools?: ToolSet | undefined;
   /** Names of models that turns may choose besides the agent's own; only for kinds that take the option. */
   models?: readonly string[] | undefined;
-  /** Maximum model calls of a conversation. */
-  maxCalls?: number | undefined;
+  /** USD for a million tokens, by the name of the model. */
+  prices?: PriceTable | undefined;
+  /** True if the budget of a conversation is used up after one model call. */
+  hasOneCall?: boolean | undefined;
 }
 
 /** A kind of agent with conversations. */
@@ -159,8 +162,7 @@ export class Subject {
 
   /** Starts a conversation and returns its id. */
   async begin(params: Record<string, unknown> = {}, more?: CallMore): Promise<string> {
-    const id = newId();
-    await this.call('start_task', { id, ...params }, more);
+    const { id } = await this.call<{ id: string }>('start_task', { id: newId(), ...params }, more);
     return id;
   }
 
