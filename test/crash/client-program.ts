@@ -1,6 +1,7 @@
 // The client that crash tests kill: sends the messages that it reads on stdin, and prints each event of each turn as a line of
 // JSON. It has no state: a restarted client gets the conversation, the turn and the last received event on stdin.
 import { createInterface } from 'node:readline';
+import type { ModelOptions, ToolResult } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { isFabricError } from '@fame-fabric/shared';
 
@@ -9,6 +10,8 @@ export interface TurnRequest {
   conversationId: string;
   turnId: string;
   text: string;
+  options?: ModelOptions | undefined;
+  toolResults?: readonly ToolResult[] | undefined;
   /** Sequence number of the last event that an earlier process received. */
   after: number;
   /** True if the conversation exists already. */
@@ -18,10 +21,11 @@ export interface TurnRequest {
 const client = await connect({ url: process.argv[2]! });
 const print = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
-async function runTurn({ conversationId, turnId, text, after, isResumed }: TurnRequest): Promise<void> {
+async function runTurn({ conversationId, isResumed, text, ...turn }: TurnRequest): Promise<void> {
+  const { turnId } = turn;
   const conversation = client.conversation('chat@fame.fabric', { id: conversationId, isResumed });
   try {
-    for await (const event of conversation.stream(text, { turnId, after })) print({ turnId, event });
+    for await (const event of conversation.stream(text, turn)) print({ turnId, event });
   } catch (error) {
     print({ turnId, error: isFabricError(error) ? error.code : 'INTERNAL', message: String(error) });
   }

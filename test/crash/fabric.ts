@@ -12,7 +12,7 @@ import {
   type ServerReply,
   type WireRequest,
 } from '@fame-fabric/agents/testing';
-import type { TurnEvent } from '@fame-fabric/client';
+import type { ModelOptions, ToolResult, TurnEvent } from '@fame-fabric/client';
 import { newId } from '@fame-fabric/shared';
 import { type Proc, startNode } from '../kit/processes.ts';
 import { admissionUrl, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
@@ -44,6 +44,12 @@ export interface UserTurn {
   readonly turnId: string;
   readonly nonce: string;
   readonly text: string;
+  /** The text of the whole answer. */
+  readonly answer: string;
+  /** The steps in which the model is called for it and for the turns that it continues. */
+  readonly steps: readonly (1 | 2)[];
+  readonly options?: ModelOptions | undefined;
+  readonly toolResults?: readonly ToolResult[] | undefined;
   readonly gates: Gates;
   /** Every event that a client received, in order of arrival. */
   events: TurnEvent[];
@@ -66,7 +72,8 @@ export const answerOf = (
   nonce: string,
   tool: 'look' | 'pay' = 'look',
   result = `${tool} of ${nonce}`,
-): string => `Let me ${tool} first, ${nonce}.\n${secondText(nonce, result)}`;
+): string => `${firstText(nonce, tool)}\n${secondText(nonce, result)}`;
+const firstText = (nonce: string, tool = 'look'): string => `Let me ${tool} first, ${nonce}.`;
 export const secondText = (nonce: string, result: string): string =>
   `The tool said "${result}". So this is the answer to ${nonce}: ${'word after word, '.repeat(8)}done.`;
 
@@ -144,7 +151,9 @@ export class Fabric {
   }
 
   /** A turn that has not been sent yet. */
-  turn(options: { conversationId?: string; gates?: Gates; tool?: 'look' | 'pay' | 'none' } = {}): UserTurn {
+  turn(
+    options: { conversationId?: string; gates?: Gates; tool?: 'look' | 'pay' | 'none' | 'foreign' } = {},
+  ): UserTurn {
     const { conversationId = newId(), gates = {}, tool = 'look' } = options;
     const nonce = newId().replace(/[^0-9A-Za-z]/g, 'x');
     const turn: UserTurn = {
@@ -152,6 +161,9 @@ export class Fabric {
       turnId: newId(),
       nonce,
       text: `nonce ${nonce} with ${tool}`,
+      ...(tool === 'foreign'
+        ? { answer: firstText(nonce), steps: [1], options: { tools: [FOREIGN_TOOL] } }
+        : { answer: answerOf(nonce), steps: [1, 2] }),
       gates,
       events: [],
       error: undefined,
@@ -162,13 +174,34 @@ export class Fabric {
     return turn;
   }
 
+  /** The turn that brings the results of the calls that `before` handed to its caller. It has not been sent yet. */
+  continuation(before: UserTurn, gates: Gates = {}): UserTurn {
+    const done = before.events.at(-1);
+    const calls = (done?.type === 'done' && done.tool_calls) || [];
+    if (calls.length === 0) throw new Error(`Turn ${before.turnId} called no tool of its caller`);
+    const turn: UserTurn = {
+      ...before,
+      turnId: newId(),
+      text: '',
+      answer: secondText(before.nonce, FOREIGN_RESULT),
+      steps: [1, 2],
+      toolResults: calls.map(({ id }) => ({ tool_call_id: id, content: FOREIGN_RESULT })),
+      gates,
+      events: [],
+      isDone: false,
+    };
+    this.#gates.set(turn.nonce, gates);
+    this.#turns.set(turn.turnId, turn);
+    return turn;
+  }
+
   /** Sends the turn, or sends it again for the events that did not arrive. */
   send(turn: UserTurn, isResumed = false): void {
-    const { conversationId, turnId, text } = turn;
+    const { conversationId, turnId, text, options, toolResults } = turn;
     const after = turn.events.at(-1)?.seq ?? 0;
     turn.isDone = false;
     turn.error = undefined;
-    const line: TurnRequest = { conversationId, turnId, text, after, isResumed };
+    const line: TurnRequest = { conversationId, turnId, text, options, toolResults, after, isResumed };
     this.#client?.write(JSON.stringify(line));
   }
 
@@ -254,17 +287,30 @@ export class Fabric {
   #answer(request: WireRequest) {
     const nonce = nonceOf(request);
     const { first, half } = this.#gates.get(nonce) ?? {};
-    const tool = /with (look|pay)/.exec(lastUserText(request))?.[1];
+    const tool = /with (look|pay|foreign)/.exec(lastUserText(request))?.[1];
+    if (tool === 'foreign' && stepOf(request) === 1) {
+      const calls = [
+        { name: FOREIGN_TOOL.function.name, arguments: { about: nonce } },
+        { name: 'look', arguments: { about: nonce } },
+      ];
+      const reply = callTools(calls, { text: firstText(nonce) });
+      return first ? { ...reply, steps: [first, ...reply.steps] } : reply;
+    }
     if (tool && stepOf(request) === 1) {
       const call = { name: tool, arguments: { about: nonce }, id: `call_${nonce}` };
-      const reply = callTools(call, { text: `Let me ${tool} first, ${nonce}.` });
+      const reply = callTools(call, { text: firstText(nonce, tool) });
       return first ? { ...reply, steps: [first, ...reply.steps] } : reply;
     }
     const last = request.messages.at(-1);
     const whole =
-      tool && last?.role === 'tool' ? secondText(nonce, last.content) : `A plain answer to ${nonce}.`;
+      tool === 'foreign'
+        ? secondText(nonce, resultOf(request))
+        : tool && last?.role === 'tool'
+          ? secondText(nonce, last.content)
+          : `A plain answer to ${nonce}.`;
     const parts = pieces(whole, 12);
     const middle = Math.floor(parts.length / 2);
+    if (tool === 'foreign') return first ? [first, ...parts] : parts;
     const gateAt = tool ? half : (half ?? first);
     return gateAt ? [...parts.slice(0, middle), gateAt, ...parts.slice(middle)] : parts;
   }
@@ -276,6 +322,19 @@ export class Fabric {
     await this.#model.close();
   }
 }
+
+/** A tool of the caller, and the result of its calls. */
+const FOREIGN_TOOL = {
+  type: 'function',
+  function: { name: 'open', parameters: { type: 'object', properties: { about: { type: 'string' } } } },
+} as const;
+const FOREIGN_RESULT = 'the caller opened it';
+
+/** The result that the caller brought. It comes before that of the agent's tool, which the model called second. */
+const resultOf = ({ messages }: WireRequest): string => {
+  const from = messages.findLastIndex(({ role }) => role === 'assistant');
+  return messages.slice(from + 1).map(({ content }) => content)[0] ?? '';
+};
 
 const SENTINEL_ENV = { FAME_RESUME_WINDOW_MS: '1000' };
 

@@ -2,7 +2,7 @@
 // have had exactly one effect. A point is recognized from outside: by the journal on the disk, the requests to the model server,
 // the events at the client, or the bytes that the proxy holds. A round whose kill came too late is repeated.
 import type { ConversationMessage } from '@fame-fabric/client';
-import { answerOf, type Fabric, gate, textOf, type UserTurn, type Victim } from './fabric.ts';
+import { type Fabric, gate, textOf, type UserTurn, type Victim } from './fabric.ts';
 
 export const VICTIMS: readonly Victim[] = ['agent', 'sentinel', 'client'];
 export const POINTS = [
@@ -13,6 +13,8 @@ export const POINTS = [
   'model replied',
   'tool started',
   'tool finished',
+  'foreign tools handed out',
+  'results brought',
   'before the answer is sent',
   'after',
 ] as const;
@@ -63,7 +65,14 @@ export async function crashRound(fabric: Fabric, victim: Victim, point: Point): 
       check(fabric, other, { ...kill, point: 'model called' });
     }
     check(fabric, turn, kill);
-    await checkNext(fabric, turn);
+    let last = turn;
+    if (point === 'foreign tools handed out') {
+      last = fabric.continuation(turn);
+      fabric.send(last, true);
+      await fabric.answered(last);
+      check(fabric, last, { ...kill, point: 'after', isHit: true });
+    }
+    await checkNext(fabric, last);
     if (isHit) return { recoveryMs, missed };
   }
   throw new Error(`${MAX_MISSES} kills at "${point}" came too late`);
@@ -132,6 +141,27 @@ async function stage(fabric: Fabric, point: Point): Promise<Scene> {
       await fabric.until('the result is recorded', atOrPast('tool_finished', turn));
       return { turn, lastKind: 'tool_finished', release: nothing };
     }
+    case 'foreign tools handed out': {
+      const first = gate();
+      const turn = fabric.turn({ tool: 'foreign', gates: { first } });
+      fabric.send(turn);
+      await first.reached;
+      proxy.hold('up');
+      first.open();
+      await fabric.until('the turn is over in the journal', at('turn_completed', turn));
+      if (turn.isDone) throw new Error('The calls got past the proxy although it holds back its bytes');
+      return { turn, lastKind: 'turn_completed', release: () => proxy.release('up') };
+    }
+    case 'results brought': {
+      const before = fabric.turn({ tool: 'foreign' });
+      fabric.send(before);
+      await fabric.answered(before);
+      const first = gate();
+      const turn = fabric.continuation(before, { first });
+      fabric.send(turn, true);
+      await first.reached;
+      return { turn, lastKind: 'model_called', release: () => first.open() };
+    }
     case 'before the answer is sent': {
       const turn = await halfway(fabric);
       proxy.hold('up');
@@ -163,7 +193,7 @@ async function halfway(fabric: Fabric): Promise<UserTurn> {
   const turn = fabric.turn({ gates: { half } });
   fabric.send(turn);
   await half.reached;
-  const soFar = answerOf(turn.nonce).indexOf('So this is the answer');
+  const soFar = turn.answer.indexOf('So this is the answer');
   await fabric.until('the client has half of the answer', () => textOf(turn.events).length > soFar);
   // The last text in the journal and the last text at the client are the same piece.
   await fabric.until('the text is recorded', () => fabric.journal.lastKind(turn.turnId) === 'text');
@@ -178,10 +208,14 @@ interface Kill {
 }
 
 /** Points at which a kill of the agent loses a model call, each with the step of that call. */
-const CALL_IN_FLIGHT: Partial<Record<Point, 1 | 2>> = { 'model called': 1, 'mid-stream': 2 };
+const CALL_IN_FLIGHT: Partial<Record<Point, 1 | 2>> = {
+  'model called': 1,
+  'mid-stream': 2,
+  'results brought': 2,
+};
 
 function check(fabric: Fabric, turn: UserTurn, { victim, point, isHit }: Kill): void {
-  const expected = answerOf(turn.nonce);
+  const expected = turn.answer;
   const fail = (what: string): never => {
     throw new Error(`${victim} killed at "${point}": ${what}`);
   };
@@ -207,7 +241,7 @@ function check(fabric: Fabric, turn: UserTurn, { victim, point, isHit }: Kill): 
   const mostStarts = victim === 'agent' && (point === 'tool started' || !isHit) ? 2 : 1;
   runs('started') <= mostStarts || fail(`the tool was started ${runs('started')} times`);
   runs('finished') === 1 || fail(`the tool finished ${runs('finished')} times`);
-  for (const step of [1, 2] as const) {
+  for (const step of turn.steps) {
     const calls = fabric.requests(turn.nonce, step);
     const most = victim === 'agent' && (CALL_IN_FLIGHT[point] === step || !isHit) ? 2 : 1;
     (calls >= 1 && calls <= most) || fail(`the model was called ${calls} times in step ${step}`);
@@ -232,9 +266,11 @@ async function checkNext(fabric: Fabric, turn: UserTurn): Promise<void> {
     if ((role === 'user' || role === 'assistant') && typeof content === 'string')
       messages.push({ role, text: content });
   }
+  // A turn that brings results continues the question of the turn before.
+  const question = turn.text || `nonce ${turn.nonce} with foreign`;
   const countOf = (text: string): number => messages.filter((one) => one.text === text).length;
-  if (countOf(turn.text) !== 1 || countOf(next.text) !== 1) {
-    throw new Error(`After "${turn.text}" the model received ${JSON.stringify(messages)}`);
+  if (countOf(question) !== 1 || countOf(next.text) !== 1) {
+    throw new Error(`After "${question}" the model received ${JSON.stringify(messages)}`);
   }
 }
 
