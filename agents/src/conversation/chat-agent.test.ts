@@ -472,7 +472,9 @@ describe('HD9: many calls at once', () => {
       open(i % 2 ? 'run_turn' : 'run_turn_stream', { args: [id, 'hi'] }, i % 2 === 0),
     );
     const subscriptions = ids.map((id) => stream('tasks/resubscribe', { id }));
-    await vi.waitFor(() => expect(subscriptions.every(({ items }) => items.length === 1)).toBe(true));
+    await vi.waitFor(() => expect(subscriptions.every(({ items }) => items.length === 1)).toBe(true), {
+      timeout: 10_000,
+    });
     expect(await call('get_history', { args: ['c1'] })).toEqual([]);
     expect(await call('cancel_turn', { args: ['c999'] })).toBe(true);
     hold.open();

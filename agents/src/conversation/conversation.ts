@@ -3,6 +3,7 @@
 import { FabricError, isErrorCode } from '@fame-fabric/shared';
 import type { Cost } from '../model/cost.ts';
 import type { ToolCall, Usage } from '../model/model.ts';
+import { MAX_APPROVABLE_CHARS } from '../turn/approval.ts';
 import { MAX_SHOWN_ARGUMENT_CHARS } from '../turn/journaled-tools.ts';
 import type { TurnFinish } from '../turn/turn-options.ts';
 import type { TurnPolicy } from './inbox.ts';
@@ -33,6 +34,10 @@ export const CONVERSATION_LIMITS = Object.freeze({
   maxToolResultsChars: 196_608,
   /** Longest arguments in a `tool_call` event; longer ones are left out. */
   maxToolArgsChars: MAX_SHOWN_ARGUMENT_CHARS,
+  /** Longest arguments in an `approval` event, as JSON; calls with longer ones are refused. */
+  maxApprovalArgsChars: MAX_APPROVABLE_CHARS,
+  /** Longest note of an answer to an approval. */
+  maxNoteChars: 2_000,
 });
 
 /** Settings of a conversation. They never change. */
@@ -59,6 +64,18 @@ export type ConversationEvent =
       args?: Readonly<Record<string, unknown>>;
     }
   | { type: 'tool_result'; seq: number; turn_id: string; id: string; name: string; ok: boolean }
+  | {
+      /** The turn waits for `answer_approval` with this `id`, which the `approval_answer` event reports. */
+      type: 'approval';
+      seq: number;
+      turn_id: string;
+      id: string;
+      kind: 'tool' | 'budget';
+      /** Name of the tool, or `budget`. */
+      name: string;
+      args?: Readonly<Record<string, unknown>>;
+    }
+  | { type: 'approval_answer'; seq: number; turn_id: string; id: string; approve: boolean; note?: string }
   | { type: 'restart'; seq: number; turn_id: string; keep: number }
   | (CompletedFigures & { type: 'done'; seq: number; turn_id: string; text: string })
   | (TurnFigures & {

@@ -11,7 +11,7 @@ import {
   systemClock,
   type Timer,
 } from '@fame-fabric/shared';
-import { errorMessage } from '@fame-fabric/shared/internal';
+import { errorMessage, untilAborted } from '@fame-fabric/shared/internal';
 import type { ModelMessage } from '../model/model.ts';
 import { noUsage } from '../model/usage.ts';
 import { fenceOf } from '../store/cursor.ts';
@@ -32,6 +32,13 @@ import type { FailedTurnRule } from '../turn/history.ts';
 import { checkModel, checkOptions, NO_OPTIONS } from '../turn/option-bounds.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 import { type ToolResult, type TurnOptions, withModel } from '../turn/turn-options.ts';
+import {
+  type AnswerRequest,
+  checkMayAnswer,
+  checkRecordedAnswer,
+  recordAnswer,
+  unknownApproval,
+} from './answer-approval.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
 import { EndWaiters } from './end-waiters.ts';
 import { startOfFork } from './fork.ts';
@@ -210,7 +217,10 @@ export class ConversationHost {
     await this.#store.unfinished(this.#agent, 1);
     void this.#recoverLater();
     this.#timers = [
-      this.#clock.every(this.#leaseMs / 3, () => void this.#conversations.renew()),
+      this.#clock.every(this.#leaseMs / 3, () => {
+        void this.#conversations.renew();
+        this.#conversations.releaseDormant();
+      }),
       this.#clock.every(this.#leaseMs, () => void this.#recoverLater()),
     ];
   }
@@ -416,7 +426,7 @@ export class ConversationHost {
     const peek = await this.#peek(conversationId, turnId);
     if (isEndedState(peek.state)) throw unknownConversation();
     const conversation =
-      peek.turn?.state === 'open'
+      peek.turn?.state === 'open' || peek.isDormant
         ? await this.#conversations.current(conversationId, peek.epoch)
         : this.#conversations.get(conversationId);
     const turn =
@@ -427,6 +437,30 @@ export class ConversationHost {
     turn.abort(new FabricError('TURN_CANCELLED', 'The turn was cancelled.', { details: { by: 'caller' } }));
     await turn.outcome;
     return true;
+  }
+
+  /**
+   * Answers a question of a turn. The answer is durable when the promise resolves. The same answer again has no effect.
+   * @throws {CONVERSATION_UNKNOWN | APPROVAL_UNKNOWN | APPROVAL_ANSWERED}
+   * @throws {AUTH_FORBIDDEN} if the principal neither started the conversation nor is `local`
+   */
+  async answerApproval(request: AnswerRequest): Promise<void> {
+    const { conversationId: id, callId } = request;
+    await this.#peek(id);
+    mustBeText(callId);
+    const record = await this.#store.record(id);
+    if (!record) throw unknownConversation();
+    checkMayAnswer(request, record);
+    const turnId = await this.#store.turnOfApproval(id, callId);
+    if (turnId === undefined) throw unknownApproval();
+    const { turn, epoch } = await this.#peek(id, turnId);
+    if (!turn) throw unknownApproval();
+    if (turn.state === 'open') {
+      const conversation = await this.#conversations.current(id, epoch);
+      const live = conversation.turns.get(turnId);
+      if (live) return recordAnswer(conversation, live, request);
+    }
+    await checkRecordedAnswer(await this.#endedTurn(id, turn, epoch), request);
   }
 
   /** Ends a conversation and its running turn. Has no effect if it has ended or the id is unknown. */
@@ -533,19 +567,24 @@ export class ConversationHost {
     const run = async (): Promise<void> => {
       turn.signal.removeEventListener('abort', onAbort);
       conversation.running = turn;
-      await this.#runOf(conversation, turn).run();
+      await this.#runOf(conversation, turn, entry).run();
       conversation.running = undefined;
       this.#afterTurn(conversation);
     };
     // A turn that is aborted while it waits ends at once.
     const endNow = (): void =>
-      void this.#runOf(conversation, turn)
+      void this.#runOf(conversation, turn, entry)
         .run()
         .then(() => this.#afterTurn(conversation));
     const onAbort = (): void => {
       if (this.#inbox.withdraw(entry)) endNow();
     };
-    const entry: InboxEntry = { key: id, run, cancel: (reason) => turn.abort(reason) };
+    const entry: InboxEntry = {
+      key: id,
+      weight: conversation.chars + turn.userMessage.length,
+      run,
+      cancel: (reason) => turn.abort(reason),
+    };
     if (turn.signal.aborted) {
       endNow();
       return;
@@ -554,7 +593,7 @@ export class ConversationHost {
     this.#inbox.put(entry, policy);
   }
 
-  #runOf(conversation: Conversation, turn: LiveTurn): TurnRun {
+  #runOf(conversation: Conversation, turn: LiveTurn, entry: InboxEntry): TurnRun {
     return new TurnRun(
       { runner: this.#runner, budget: this.#budget, clock: this.#clock, log: this.#log },
       conversation,
@@ -564,6 +603,11 @@ export class ConversationHost {
         graceMs: this.#options.graceMs ?? 2_000,
         failedTurns: this.#options.failedTurns ?? 'auto',
         isLast: () => !conversation.open.some((other) => other !== turn),
+        onIdle: () => {
+          this.#inbox.suspend(entry);
+          conversation.firstWait.resolve();
+        },
+        onBusy: () => untilAborted(this.#inbox.resume(entry), turn.signal),
       },
     );
   }

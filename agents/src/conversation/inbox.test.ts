@@ -7,6 +7,7 @@ function turnOf(name: string, log: string[], inbox: Inbox, box = 'c') {
   let end: () => void = () => {};
   const turn: InboxEntry & { end(): void } = {
     key: box,
+    weight: 1,
     run() {
       log.push(`${name} runs`);
       return new Promise((resolve) => {
@@ -74,7 +75,7 @@ describe('one conversation', () => {
   test('a turn that throws does not stop the turns after it', async () => {
     const inbox = new Inbox();
     const log: string[] = [];
-    inbox.put({ key: 'c', run: () => Promise.reject(new Error('broken')), cancel: () => {} });
+    inbox.put({ key: 'c', weight: 1, run: () => Promise.reject(new Error('broken')), cancel: () => {} });
     inbox.put(turnOf('b', log, inbox));
     await soon();
     expect(log).toEqual(['b runs']);

@@ -9,10 +9,12 @@ export type TurnPolicy = 'queue' | 'reject' | 'interrupt';
 export interface InboxOptions {
   /**
    * Maximum turns that run at once, each in a conversation of its own. A turn mostly waits for its model, so memory is the bound
-   * and not CPU.
-   * @default 256
+   * and not CPU. A turn that waits for a person does not count.
+   * @default 2_000
    */
   maxRunning?: number | undefined;
+  /** Maximum size of the windows of the turns that run at once, in characters. A larger one runs alone. @default 268_435_456 */
+  maxRunningChars?: number | undefined;
   /** Maximum turns that wait in one conversation. @default 16 */
   maxWaitingEach?: number | undefined;
   /** Maximum turns that wait in all conversations together. @default 4_096 */
@@ -22,6 +24,8 @@ export interface InboxOptions {
 /** A turn in the inbox. Its key is the conversation; `run` must settle soon after `cancel` was called. */
 export interface InboxEntry extends KeyedJob {
   readonly key: string;
+  /** Size of the window that the turn starts with, in characters. */
+  readonly weight: number;
   /** Ends the turn early, running or waiting. */
   cancel(reason: FabricError): void;
 }
@@ -32,8 +36,10 @@ export class Inbox {
   /** Bounded by `check`: a resumed turn is taken without one, because it was accepted already. */
   readonly #queue: KeyedQueue<InboxEntry>;
 
-  constructor({ maxRunning = 256, maxWaitingEach = 16, maxWaiting = 4_096 }: InboxOptions = {}) {
-    this.#queue = new KeyedQueue({ maxRunning });
+  constructor(options: InboxOptions = {}) {
+    const { maxRunning = 2_000, maxRunningChars = 268_435_456 } = options;
+    const { maxWaitingEach = 16, maxWaiting = 4_096 } = options;
+    this.#queue = new KeyedQueue({ maxRunning, maxRunningWeight: maxRunningChars });
     this.#maxWaitingEach = maxWaitingEach;
     this.#maxWaiting = maxWaiting;
   }
@@ -87,6 +93,16 @@ export class Inbox {
       this.#queue.runningOf(entry.key)?.cancel(reason);
     }
     this.#queue.add(entry);
+  }
+
+  /** Gives the place of a running turn to others, but not to those of its conversation. */
+  suspend(entry: InboxEntry): void {
+    this.#queue.suspend(entry);
+  }
+
+  /** Resolves when a suspended turn has a place again. */
+  resume(entry: InboxEntry): Promise<void> {
+    return this.#queue.resume(entry);
   }
 
   /** Removes a waiting turn. Returns false if it already runs or is unknown. */

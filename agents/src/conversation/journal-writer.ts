@@ -131,6 +131,7 @@ export class JournalWriter {
       state?: StoredState | undefined;
       retry?: RetryRequest | undefined;
       release?: boolean;
+      isDormant?: boolean;
     } = {},
   ): Promise<readonly JournalEvent[]> {
     if (this.#failure !== undefined) throw this.#failure;
@@ -159,6 +160,7 @@ export class JournalWriter {
         ...(more.totals ? { totals: more.totals } : {}),
         ...(more.state ? { state: more.state } : {}),
         ...(more.retry ? { retry: more.retry } : {}),
+        ...(more.isDormant ? { isDormant: true } : {}),
       });
       this.#appended = Promise.allSettled([earlier, appended]);
       await appended;

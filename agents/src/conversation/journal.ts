@@ -4,6 +4,7 @@
 import type { Cost } from '../model/cost.ts';
 import type { AssistantMessage, FinishReason, ModelMessage, ToolCall, Usage } from '../model/model.ts';
 import type { EventBody, EventKind, JournalEvent, StoredState } from '../store/store.ts';
+import type { ApprovalRequest } from '../turn/approval.ts';
 import type { TextSource } from '../turn/turn.ts';
 import type { ToolResult, TurnFinish, TurnOptions } from '../turn/turn-options.ts';
 import {
@@ -49,6 +50,8 @@ export interface Bodies {
     tool_results?: readonly ToolResult[];
     retry_key?: string;
   };
+  /** The turn waited behind one that asked a person, so its time limit starts when it runs. */
+  turn_extended: Record<string, never>;
   turn_resumed: {
     /** 0 when no process died: the turn diverged from its record. */
     attempt: number;
@@ -92,6 +95,22 @@ export interface Bodies {
   };
   tool_started: CallBody & { args?: EventBody };
   tool_finished: CallBody & { ok: boolean; content: string };
+  approval_requested: {
+    /** Id for the answer. */
+    call_id: string;
+    name: string;
+    kind: ApprovalRequest['kind'];
+    args?: EventBody | undefined;
+    step: number;
+    index: number;
+  };
+  approval_answered: {
+    call_id: string;
+    approve: boolean;
+    note?: string | undefined;
+    /** Id of the principal that answered. */
+    principal: string;
+  };
   turn_completed: OutcomeBody & {
     model: string;
     messages?: readonly ModelMessage[];
@@ -205,6 +224,14 @@ export function viewOf(event: JournalEvent): ConversationEvent | undefined {
     case 'tool_finished': {
       const { call_id: id, name, ok } = bodyOf(event, 'tool_finished');
       return { type: 'tool_result', seq, turn_id, id, name, ok };
+    }
+    case 'approval_requested': {
+      const { call_id: id, kind, name, args } = bodyOf(event, 'approval_requested');
+      return { type: 'approval', seq, turn_id, id, kind, name, ...(args ? { args } : {}) };
+    }
+    case 'approval_answered': {
+      const { call_id: id, approve, note } = bodyOf(event, 'approval_answered');
+      return { type: 'approval_answer', seq, turn_id, id, approve, ...(note === undefined ? {} : { note }) };
     }
     default: {
       const outcome = outcomeOf(event);

@@ -5,6 +5,7 @@ import { ChangeSignal, onAbort } from '@fame-fabric/shared/internal';
 import { cursorAt, fenceOf, NO_ACQUISITION } from '../store/cursor.ts';
 import type { JournalEvent } from '../store/store.ts';
 import type { ToolResult, TurnOptions } from '../turn/turn-options.ts';
+import { Approvals } from './approvals.ts';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
 import { lastEvent, viewOf } from './journal.ts';
 import type { RecordedTurn } from './recorded-turn.ts';
@@ -36,7 +37,13 @@ export class LiveTurn {
   /** The same as wall time, as the journal has it, in ms since the epoch. */
   readonly date: number;
   /** Monotonic time at which the turn times out, in ms. The journal has it as wall time, for a later process. */
-  readonly deadline: number;
+  deadline: number;
+  /** Questions to people, and their answers. */
+  readonly approvals: Approvals;
+  /** True once it has run, in this process or in an earlier one. */
+  hasBegun: boolean;
+  /** True while it waits for a person and none of its calls runs. */
+  isIdle = false;
   /** Record of an earlier process. */
   readonly recorded: RecordedTurn | undefined;
   /** Number of callers that follow the turn now. */
@@ -66,6 +73,9 @@ export class LiveTurn {
     deadline: number;
     epoch: number;
     recorded?: RecordedTurn | undefined;
+    approvals?: Approvals | undefined;
+    /** @default false */
+    hasBegun?: boolean | undefined;
     /** Its events so far. */
     events?: readonly JournalEvent[];
     /** Its outcome, if it has ended. */
@@ -81,6 +91,8 @@ export class LiveTurn {
     this.deadline = of.deadline;
     this.#epoch = of.epoch;
     this.recorded = of.recorded;
+    this.approvals = of.approvals ?? new Approvals();
+    this.hasBegun = of.hasBegun ?? false;
     const { promise, resolve } = Promise.withResolvers<TurnOutcome>();
     this.outcome = promise;
     this.#settle = resolve;

@@ -6,10 +6,12 @@ import type { Usage } from '../model/model.ts';
 import {
   type AcquiredConversation,
   type ConversationStore,
+  type EventKind,
   isEndedState,
   type JournalEvent,
 } from '../store/store.ts';
 import { History } from '../turn/history.ts';
+import { Approvals } from './approvals.ts';
 import type { ConversationOptions } from './conversation.ts';
 import { acceptedOf, bodyOf, optionsOfStart, outcomeOf, runnerStateOf } from './journal.ts';
 import { JournalWriter } from './journal-writer.ts';
@@ -40,6 +42,10 @@ export class Conversation {
   running: LiveTurn | undefined;
   /** `ended`: by its caller, or by a turn that completed the task. Only an open one takes turns. */
   phase: 'open' | 'ending' | 'ended';
+  /** Monotonic time at which a turn that asked a person ended, in ms. The turns that waited behind it get their time limit anew. */
+  askedUntil = Number.NEGATIVE_INFINITY;
+  /** Resolves when a turn waits for a person. */
+  readonly firstWait = Promise.withResolvers<void>();
 
   constructor(
     acquired: AcquiredConversation,
@@ -65,6 +71,19 @@ export class Conversation {
   /** Turns that run or wait. */
   get open(): LiveTurn[] {
     return [...this.turns.values()].filter((turn) => !turn.outcomeHere);
+  }
+
+  /**
+   * True if its turns wait for a person and nobody follows them. It may wait for days, so no process has to keep it in memory, and
+   * any of them can load it for the answer.
+   */
+  get isDormant(): boolean {
+    const { running, open } = this;
+    return (
+      running?.isIdle === true &&
+      !running.approvals.isWriting &&
+      open.every(({ listeners }) => listeners === 0)
+    );
   }
 
   /** Rough size in memory, in characters. */
@@ -102,17 +121,15 @@ export function historyOf(
   return history;
 }
 
-/**
- * Reads a turn from its events. A deadline that an earlier process recorded is wall time. After a forward step of
- * the clock the turn times out early. After a backward step it has at most its whole time limit once more.
- */
+/** Reads a turn from its events. */
 export function turnOf(
   conversationId: string,
   events: readonly JournalEvent[],
   { clock, epoch, recorded }: { clock: Clock; epoch: number; recorded?: RecordedTurn },
 ): LiveTurn {
-  const { user_message, deadline, options, tool_results } = acceptedOf(events);
+  const { user_message, options, tool_results } = acceptedOf(events);
   const now = clock.monotonic();
+  const approvals = new Approvals(events);
   const ended = outcomeOf(events.at(-1)!);
   return new LiveTurn({
     id: events[0]!.turnId!,
@@ -123,10 +140,27 @@ export function turnOf(
     // A backward step of the clock must not accept a turn in the future.
     acceptedAt: now - Math.max(0, clock.now() - events[0]!.at),
     date: events[0]!.at,
-    deadline: now + Math.min(deadline - clock.now(), deadline - events[0]!.at),
+    deadline: now + timeLeft(events, approvals, clock),
+    approvals,
+    hasBegun: events.length > 1,
     epoch,
     events,
     ended,
     recorded,
   });
+}
+
+/**
+ * Remaining time of a turn that an earlier process accepted, in ms. The recorded deadline is wall time. After a forward step of the
+ * clock the turn times out early. After a backward step it has at most its whole time limit once more. The limit starts anew with
+ * each answer to an approval, and a turn that waits for one has all of it.
+ */
+const RENEWS: ReadonlySet<EventKind> = new Set(['approval_answered', 'turn_extended']);
+
+function timeLeft(events: readonly JournalEvent[], approvals: Approvals, clock: Clock): number {
+  const acceptedAt = events[0]!.at;
+  const limit = acceptedOf(events).deadline - acceptedAt;
+  if (approvals.pending.length > 0) return limit;
+  const since = events.findLast(({ kind }) => RENEWS.has(kind))?.at ?? acceptedAt;
+  return Math.min(limit - (clock.now() - since), limit);
 }

@@ -136,6 +136,15 @@ export class LoadedConversations {
     this.drop(conversation);
   }
 
+  /** Releases the conversations that wait for a person while nobody follows them. */
+  releaseDormant(): void {
+    for (const conversation of this.busy) {
+      if (!conversation.isDormant) continue;
+      this.releaseTurns(conversation);
+      void this.#release(conversation, true);
+    }
+  }
+
   drop(conversation: Conversation): void {
     if (this.#loaded.get(conversation.id) !== conversation) return;
     this.#loaded.delete(conversation.id);
@@ -180,22 +189,24 @@ export class LoadedConversations {
   async close(): Promise<void> {
     this.#state = 'closed';
     const { busy } = this;
+    // Nobody can answer while no process runs.
+    const dormant = new Set(busy.filter(({ running }) => running?.isIdle && !running.approvals.isWriting));
     const open = busy.flatMap((conversation) => conversation.open);
     const reason = new TurnReleased('NODE_GONE', 'The agent stopped. Ask again with the same turn id.');
     for (const turn of open) turn.abort(reason);
     await Promise.all(open.map((turn) => turn.outcome));
-    await Promise.all(
-      busy.map(async ({ id: conversationId, journal }) => {
-        try {
-          await journal.append([], { release: true });
-        } catch (error) {
-          const message = 'a conversation was not released; its lease expires by itself';
-          this.#deps.log.debug(message, { conversationId, error });
-        }
-      }),
-    );
+    await Promise.all(busy.map((conversation) => this.#release(conversation, dormant.has(conversation))));
     for (const { journal } of this.#loaded.values()) journal.close();
     this.#loaded.clear();
+  }
+
+  async #release({ id: conversationId, journal }: Conversation, isDormant: boolean): Promise<void> {
+    try {
+      await journal.append([], { release: true, isDormant });
+    } catch (error) {
+      const message = 'a conversation was not released; its lease expires by itself';
+      this.#deps.log.debug(message, { conversationId, error });
+    }
   }
 }
 

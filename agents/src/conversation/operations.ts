@@ -15,7 +15,12 @@ import { type Operation, type OperationContext, operation } from '../agent/opera
 import { taskQueryParams, taskSendParams } from '../agent/tasks/task-methods.ts';
 import type { ModelMessage } from '../model/model.ts';
 import { newestThatFit } from '../turn/newest-that-fit.ts';
-import { type ConversationEvent, type ConversationOptions, textOf } from './conversation.ts';
+import {
+  CONVERSATION_LIMITS,
+  type ConversationEvent,
+  type ConversationOptions,
+  textOf,
+} from './conversation.ts';
 import type { Answer, ConversationHost } from './host.ts';
 import type { LiveTurn } from './live-turn.ts';
 import { readingOperations } from './reading.ts';
@@ -165,6 +170,29 @@ export function conversationOperations(
       params: z.object({ conversation_id: conversationId, turn_id: turnId.optional() }),
       run: ({ conversation_id, turn_id }) => host.cancelTurn(conversation_id, turn_id),
     }),
+    answer_approval: operation({
+      immediate,
+      mayTakeLong,
+      description:
+        'Approves or refuses a call that a turn asks about. The answer is durable when it returns.',
+      params: z.object({
+        conversation_id: conversationId,
+        call_id: z.string().min(1).max(CONVERSATION_LIMITS.maxIdChars),
+        approve: z.boolean(),
+        note: z.string().max(CONVERSATION_LIMITS.maxNoteChars).optional(),
+      }),
+      async run({ conversation_id, call_id, approve, note }, context) {
+        const principal = (await context.caller)?.principal ?? ANONYMOUS.id;
+        await host.answerApproval({
+          conversationId: conversation_id,
+          callId: call_id,
+          approve,
+          note: note === '' ? undefined : note,
+          principal,
+        });
+        return null;
+      },
+    }),
     end_conversation: operation({
       immediate,
       mayTakeLong,
@@ -237,7 +265,7 @@ export function conversationOperations(
       async run({ id }) {
         try {
           const { state } = await host.get(id);
-          if (state !== 'working')
+          if (isFinalState(state))
             throw new FabricError('TASK_NOT_CANCELABLE', `The task is ${state} already.`);
           await host.end(id, 'canceled');
           return taskOf(await host.get(id));
@@ -283,7 +311,9 @@ function onLeave(host: ConversationHost, turn: LiveTurn, signal: AbortSignal): {
     signal.removeEventListener('abort', left);
   };
   const left = (): void => {
-    const isCancelled = isCancelledByCaller(signal.reason);
+    // People may take longer to approve than their calls may last.
+    const hasTimedOut = isFabricError(signal.reason, 'CALL_TIMEOUT');
+    const isCancelled = isCancelledByCaller(signal.reason) && !(hasTimedOut && turn.approvals.size > 0);
     stop();
     if (isCancelled && turn.listeners === 0)
       host.cancelTurn(turn.conversationId, turn.id).catch(() => undefined);

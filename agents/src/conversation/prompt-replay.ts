@@ -5,6 +5,7 @@ import { FabricError, silentLog } from '@fame-fabric/shared';
 import { untilAborted } from '@fame-fabric/shared/internal';
 import type { ModelMessage } from '../model/model.ts';
 import type { JournalEvent } from '../store/store.ts';
+import type { Approver } from '../turn/approval.ts';
 import { JournaledModel, type ModelJournal } from '../turn/journaled-model.ts';
 import { JournaledTools, type ToolJournal } from '../turn/journaled-tools.ts';
 import { newestThatFit } from '../turn/newest-that-fit.ts';
@@ -103,7 +104,7 @@ async function replay(
     payload: settings.payload ?? {},
     signal: stop.signal,
     ask: new JournaledModel({ ...parts, text, log: silentLog }).ask,
-    makeCall: new JournaledTools(parts).makeCall,
+    makeCall: new JournaledTools({ ...parts, approver: approverOf(journal) }).makeCall,
     emitText,
     assertLive: () => journal.refuse(),
     get text() {
@@ -158,6 +159,13 @@ class ReplayJournal implements ModelJournal, ToolJournal {
     throw ended;
   }
 }
+
+/** A call without a result ends the replay, so nobody is asked to approve it. */
+const approverOf = (journal: ReplayJournal): Approver => ({
+  hasAsked: () => false,
+  decide: async () => journal.refuse(),
+  running: (work) => work(),
+});
 
 /** Leaves out the oldest messages after the system message, as far as needed. */
 function cut(messages: readonly ModelMessage[]): Pick<PromptReport, 'messages' | 'left_out'> {

@@ -51,6 +51,8 @@ class RecordReader {
   #question: RecordedStep['question'];
   /** Calls of eager tools, which start before the reply they belong to is recorded. */
   #early = new Map<string, Call>();
+  /** Questions to people without an answer, with their steps. A turn that waits may be interrupted any number of times. */
+  readonly #pendingApprovals = new Map<string, number>();
   #reserved: Spending | undefined;
   readonly #lost = noSpending();
   readonly #replies: RecordedTurn['replies'][number][] = [];
@@ -61,6 +63,13 @@ class RecordReader {
     switch (event.kind) {
       case 'turn_resumed':
         this.#readResume(event);
+        break;
+      case 'approval_requested':
+        this.#readApprovalRequest(event);
+        break;
+      case 'approval_answered':
+        this.#pendingApprovals.delete(bodyOf(event, 'approval_answered').call_id);
+        this.#fruitlessResumes = 0;
         break;
       case 'model_called':
         this.#readModelCall(event);
@@ -108,17 +117,24 @@ class RecordReader {
     this.#early = new Map();
     this.#loseReservation();
     if (fromStep === undefined) {
-      this.#fruitlessResumes += 1;
+      if (this.#pendingApprovals.size === 0) this.#fruitlessResumes += 1;
       this.#text = this.#text.slice(0, this.#textEnd);
       for (const { calls } of this.#steps)
         for (const call of calls.values()) call.hasTextOfEarlierProcess = true;
       return;
     }
+    for (const [id, step] of this.#pendingApprovals) if (step >= fromStep) this.#pendingApprovals.delete(id);
     this.#steps = this.#steps.slice(0, fromStep - 1);
     const last = this.#steps.pop();
     if (last) this.#steps.push({ ...last, isDivergent: true });
     this.#text = this.#text.slice(0, keep);
     this.#textEnd = Math.min(this.#textEnd, this.#steps.at(-1)?.textEnd ?? 0);
+  }
+
+  #readApprovalRequest(event: JournalEvent): void {
+    const { call_id, step } = bodyOf(event, 'approval_requested');
+    this.#pendingApprovals.set(call_id, step);
+    this.#fruitlessResumes = 0;
   }
 
   #readModelCall(event: JournalEvent): void {

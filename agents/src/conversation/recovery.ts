@@ -83,7 +83,9 @@ export class Recovery {
       this.#leave();
       return false;
     }
-    void Promise.all(conversation.open.map((turn) => turn.outcome)).then(() => this.#leave());
+    const ended = Promise.all(conversation.open.map((turn) => turn.outcome));
+    // A turn that waits for a person may wait for days.
+    void Promise.race([ended, conversation.firstWait.promise]).then(() => this.#leave());
     return true;
   }
 

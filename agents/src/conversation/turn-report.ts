@@ -4,6 +4,7 @@ import type { ToolCall, Usage } from '../model/model.ts';
 import { addUsage, noUsage } from '../model/usage.ts';
 import type { JournalEvent } from '../store/store.ts';
 import type { TurnFinish } from '../turn/turn-options.ts';
+import { Approvals } from './approvals.ts';
 import type { TurnOutcome } from './conversation.ts';
 import { type Bodies, bodyOf, outcomeOf } from './journal.ts';
 import { recordedTurn } from './recorded-turn.ts';
@@ -29,7 +30,21 @@ export interface TurnReport {
   /** The model that answered, or was asked last. */
   model: string | null;
   error?: { code: string; message: string; retryable: boolean };
+  /** Questions that wait for `answer_approval`, for a turn in `input-required`. */
+  approvals?: ApprovalReport[];
   steps: StepReport[];
+}
+
+/** A question to the people of a conversation. */
+export interface ApprovalReport {
+  /** Id for `answer_approval`. */
+  call_id: string;
+  kind: 'tool' | 'budget';
+  /** Name of the tool, or `budget`. */
+  name: string;
+  args?: Readonly<Record<string, unknown>>;
+  /** ISO 8601. */
+  asked_at: string;
 }
 
 /** One model call and the calls of its reply. */
@@ -78,9 +93,11 @@ function openEnd(events: readonly JournalEvent[]): End {
   const usage = noUsage();
   for (const reply of replies) if (reply.usage) addUsage(usage, reply.usage);
   const costs = replies.map(({ cost }) => cost);
+  const approvals = approvalsOf(events);
   const asked = events.findLast(({ kind }) => kind === 'model_called');
   return {
-    state: 'open',
+    state: approvals.length > 0 ? 'input-required' : 'open',
+    ...(approvals.length > 0 ? { approvals } : {}),
     duration_ms: null,
     first_token_ms: firstTokenMs ?? null,
     text: textSoFar(events),
@@ -89,6 +106,18 @@ function openEnd(events: readonly JournalEvent[]): End {
     cost: costs.length > 0 ? costs.reduce(addCost) : 'unknown',
     model: asked ? bodyOf(asked, 'model_called').model : null,
   };
+}
+
+/** The questions of an open turn that wait for an answer. */
+function approvalsOf(events: readonly JournalEvent[]): ApprovalReport[] {
+  const pending = new Set(new Approvals(events).pending.map(({ request }) => request.id));
+  return events
+    .filter(({ kind, body }) => kind === 'approval_requested' && pending.has(String(body.call_id)))
+    .map((event) => {
+      const { call_id, kind, name, args } = bodyOf(event, 'approval_requested');
+      const asked_at = new Date(event.at).toISOString();
+      return { call_id, kind, name, ...(args ? { args } : {}), asked_at };
+    });
 }
 
 /** The text of an open turn: that of whole replies, and the text since. */

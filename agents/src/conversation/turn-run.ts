@@ -10,6 +10,7 @@ import { Steps } from '../turn/steps.ts';
 import type { TurnContext, TurnResult, TurnRunner } from '../turn/turn.ts';
 import { finishOf, withModel } from '../turn/turn-options.ts';
 import { TurnText } from '../turn/turn-text.ts';
+import { TurnApprover } from './approver.ts';
 import { CONVERSATION_LIMITS, faultOf, type TurnFigures, type TurnOutcome } from './conversation.ts';
 import type { Entry } from './journal.ts';
 import { type LiveTurn, TurnReleased } from './live-turn.ts';
@@ -17,6 +18,7 @@ import type { Conversation } from './loaded-conversation.ts';
 import { addSteps } from './recorded-turn.ts';
 import type { ConversationBudget } from './spending.ts';
 import { TurnAccount } from './turn-account.ts';
+import { TurnDeadline } from './turn-deadline.ts';
 import { TurnWriter } from './turn-writer.ts';
 
 /** Number of the resume without progress at which a turn fails. So a step asks its model three times at most. */
@@ -34,6 +36,10 @@ export interface RunOptions {
   failedTurns: FailedTurnRule;
   /** True if no other turn of the conversation is open. */
   isLast(): boolean;
+  /** Called when the turn waits for a person, with nothing else to do. */
+  onIdle(): void;
+  /** Called before an idle turn goes on. Resolves when it may. */
+  onBusy(): Promise<void>;
 }
 
 export class TurnRun {
@@ -46,6 +52,8 @@ export class TurnRun {
   readonly #text: TurnText;
   readonly #account: TurnAccount;
   readonly #writer: TurnWriter;
+  readonly #deadline: TurnDeadline;
+  readonly #approver: TurnApprover;
 
   constructor(deps: RunDeps, conversation: Conversation, turn: LiveTurn, options: RunOptions) {
     this.#deps = deps;
@@ -59,6 +67,21 @@ export class TurnRun {
     const { budget, clock } = deps;
     this.#account = new TurnAccount(budget, conversation.totals, recorded);
     this.#writer = new TurnWriter({ conversation, turn, text: this.#text, account: this.#account, clock });
+    this.#deadline = new TurnDeadline(turn, clock, options.turnTimeoutMs);
+    this.#approver = new TurnApprover({
+      turn,
+      ask: (request) => this.#writer.approvalRequested(request),
+      onIdle: () => {
+        turn.isIdle = true;
+        this.#deadline.stop();
+        options.onIdle();
+      },
+      onBusy: async () => {
+        turn.isIdle = false;
+        await options.onBusy();
+        this.#deadline.renew();
+      },
+    });
   }
 
   /** Never rejects. */
@@ -69,8 +92,9 @@ export class TurnRun {
       turn.abort(
         new FabricError('TURN_TIMEOUT', `The turn ran longer than ${this.#options.turnTimeoutMs} ms.`),
       );
-    const deadline = clock.after(Math.max(0, turn.deadline - clock.monotonic()), timeout);
+    this.#deadline.start(timeout);
     try {
+      await this.#extend();
       this.#account.chargeLostCalls();
       // First of all, because callers may have seen text that the journal does not have.
       await this.#resume();
@@ -83,8 +107,20 @@ export class TurnRun {
       this.#writer.close(caught);
       await this.#fail(this.#errorOf(caught));
     } finally {
-      deadline.stop();
+      this.#deadline.stop();
+      if (turn.approvals.size > 0) this.#conversation.askedUntil = clock.monotonic();
     }
+  }
+
+  /** Gives the turn its whole time limit if it waited behind a turn that asked a person. */
+  async #extend(): Promise<void> {
+    const turn = this.#turn;
+    const { askedUntil, journal } = this.#conversation;
+    const isFirstRun = !turn.hasBegun;
+    turn.hasBegun = true;
+    if (!isFirstRun || askedUntil <= turn.acceptedAt || turn.signal.aborted) return;
+    this.#deadline.renew();
+    await journal.append([{ kind: 'turn_extended', turnId: turn.id, body: {} }]);
   }
 
   async #resume(): Promise<void> {
@@ -118,7 +154,7 @@ export class TurnRun {
     const emitText: TurnContext['emitText'] = (more, source) => writer.emitText(more, source);
     const parts = { steps: this.#steps, journal: writer, draft: this.#draft, emitText };
     const model = new JournaledModel({ ...parts, text, log });
-    const tools = new JournaledTools(parts);
+    const tools = new JournaledTools({ ...parts, approver: this.#approver });
     const result = await this.#deps.runner.run({
       conversationId,
       turnId,
@@ -230,7 +266,8 @@ export class TurnRun {
     await journal.append([entry], {
       totals: { ...totals },
       release: this.#options.isLast(),
-      state: taskState,
+      // A turn that ends early while it waits for a person leaves no question.
+      state: taskState ?? (this.#turn.approvals.pending.length > 0 ? 'working' : undefined),
     });
     if (taskState === 'completed') this.#conversation.phase = 'ended';
     this.#turn.end(outcome);

@@ -4,8 +4,9 @@ import { hash } from 'node:crypto';
 import type { Clock } from '@fame-fabric/shared';
 import type { Reply } from '../model/ask-model.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
-import type { EventBody } from '../store/store.ts';
+import type { EventBody, StoredState } from '../store/store.ts';
 import type { CallResult } from '../tools/make-call.ts';
+import type { ApprovalRequest } from '../turn/approval.ts';
 import type { ModelJournal } from '../turn/journaled-model.ts';
 import type { CallEntry, ToolJournal } from '../turn/journaled-tools.ts';
 import type { Question } from '../turn/steps.ts';
@@ -68,6 +69,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
 
   recordDropped({ fromStep, keep }: { fromStep: number; keep: number }): Promise<unknown> {
     this.#checkOpen();
+    this.#deps.turn.approvals.drop(fromStep);
     const body = { attempt: 0, keep, from_step: fromStep };
     return this.#write({ kind: 'turn_resumed', body });
   }
@@ -142,6 +144,13 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     return this.#write({ kind: 'tool_finished', body: { ...bodyOf(call), ok, content } });
   }
 
+  approvalRequested({ id, kind, name, args, step, index }: ApprovalRequest): Promise<unknown> {
+    this.#checkOpen();
+    this.#deps.turn.approvals.add({ id, kind, name, args, step, index });
+    const body = { call_id: id, name, kind, ...(args ? { args } : {}), step, index };
+    return this.#write({ kind: 'approval_requested', body }, undefined, 'input-required');
+  }
+
   /** Emits text of the runner. Returns a promise only if the store is so far behind that the model must wait. */
   emitText(text: string, source: TextSource): Promise<void> | undefined {
     this.#checkOpen();
@@ -156,9 +165,10 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   #write(
     entry: { [K in Entry['kind']]: { kind: K; body: Body<K> } }[Entry['kind']],
     totals?: EventBody,
+    state?: StoredState,
   ): Promise<unknown> {
     const { journal } = this.#deps.conversation;
-    return journal.append([{ ...entry, turnId: this.#turnId } as Entry], { totals });
+    return journal.append([{ ...entry, turnId: this.#turnId } as Entry], { totals, state });
   }
 
   #checkOpen(): void {

@@ -44,6 +44,8 @@ interface StoredConversation {
   /** Monotonic: the stores that share a conversation are of one process. */
   leaseUntil: number;
   epoch: number;
+  /** Epoch of the writer that left it dormant. */
+  dormantEpoch: number;
   /** Running time of the store at the move to the trash. */
   trashedRunningMs: number;
 }
@@ -138,6 +140,7 @@ export class MemoryStore implements ConversationStore {
       holder: '',
       leaseUntil: 0,
       epoch: 0,
+      dormantEpoch: -1,
       trashedRunningMs: 0,
     });
     return { created: true, record: { ...record } };
@@ -174,7 +177,8 @@ export class MemoryStore implements ConversationStore {
     const turn = turnId === undefined ? undefined : stored.turns.get(turnId);
     const { agent, state, lastSeq } = stored.record;
     const isFull = this.#isFull() && !this.#makeRoom(conversationId);
-    return { agent, state, lastSeq, epoch: stored.epoch, isFull, turn: turn && { ...turn } };
+    const isDormant = isDormantNow(stored);
+    return { agent, state, lastSeq, epoch: stored.epoch, isFull, isDormant, turn: turn && { ...turn } };
   }
 
   async append(append: Append): Promise<void> {
@@ -221,6 +225,7 @@ export class MemoryStore implements ConversationStore {
     record.changedAt = this.#clock.now();
     if (append.state) record.state = append.state;
     if (append.totals) record.totals = copy(append.totals);
+    if (append.isDormant) stored.dormantEpoch = epoch;
     stored.leaseUntil = append.leaseMs > 0 ? this.#clock.monotonic() + append.leaseMs : 0;
   }
 
@@ -267,10 +272,18 @@ export class MemoryStore implements ConversationStore {
     return stored ? history(stored, until) : [];
   }
 
+  async turnOfApproval(conversationId: string, callId: string): Promise<string | undefined> {
+    this.#assertOpen();
+    const stored = this.#conversations.get(conversationId);
+    return stored?.events
+      .filter(({ kind }) => kind === 'approval_requested')
+      .find(({ json }) => (JSON.parse(json) as EventBody).call_id === callId)?.turnId;
+  }
+
   async unfinished(agent: string, limit: number): Promise<readonly string[]> {
     this.#assertOpen();
     return [...this.#conversations.values()]
-      .filter((stored) => stored.record.agent === agent && !this.#isLeased(stored))
+      .filter((stored) => stored.record.agent === agent && !this.#isLeased(stored) && !isDormantNow(stored))
       .filter((stored) => [...stored.turns.values()].some((turn) => turn.state === 'open'))
       .map((stored) => stored.record)
       .sort(oldestFirst)
@@ -474,7 +487,7 @@ export class MemoryStore implements ConversationStore {
     const victims = [
       ...ended.filter(isAnonymous),
       ...ended.filter((stored) => !isAnonymous(stored)),
-      ...oldest.filter((stored) => !isEnded(stored) && isAnonymous(stored) && !hasOpenTurn(stored)),
+      ...oldest.filter((stored) => !isEnded(stored) && isAnonymous(stored) && isIdle(stored)),
     ];
     while (this.#isFull()) {
       const [inTrash] = this.#trash.keys();
@@ -571,6 +584,11 @@ function* userEvents(stored: StoredConversation, after: string | undefined) {
 
 const hasOpenTurn = ({ turns }: StoredConversation): boolean =>
   turns.values().some((turn) => turn.state === 'open');
+
+/** True if its open turns wait for a person and no writer has acquired it since. */
+const isDormantNow = ({ dormantEpoch, epoch }: StoredConversation): boolean => dormantEpoch === epoch;
+
+const isIdle = (stored: StoredConversation): boolean => !hasOpenTurn(stored) || isDormantNow(stored);
 
 function charsIn(conversations: ReadonlyMap<string, StoredConversation>): number {
   let sum = 0;

@@ -300,6 +300,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         lastSeq: 6,
         epoch: fence.epoch,
         isFull: false,
+        isDormant: false,
         turn: { turnId: 't', state: 'completed', acceptedSeq: 2, endedSeq: 5, inHistory: true },
       });
       expect((await store.peek('c', 'o'))!.turn).toMatchObject({ state: 'open', endedSeq: 0 });
@@ -320,6 +321,39 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.record('c')).toMatchObject({ totals: { tokens: 7 }, state: 'input-required' });
       await append('c', fence, 5, [event('conversation_ended')], { state: 'completed' });
       expect(await store.record('c')).toMatchObject({ totals: { tokens: 7 }, state: 'completed' });
+    });
+
+    test('the turn of an approval is found by the id of its question', async () => {
+      const { fence } = await begin('c');
+      const question = (id: string, turnId: string) => event('approval_requested', turnId, { call_id: id });
+      await append('c', fence, 1, [
+        event('turn_accepted', 't1'),
+        question('a', 't1'),
+        event('approval_answered', 't1', { call_id: 'a' }),
+        event('turn_completed', 't1', { in_history: true }),
+        event('turn_accepted', 't2'),
+        event('tool_started', 't2', { call_id: 'b' }),
+        question(`'"$.\u0000`, 't2'),
+      ]);
+      expect(await store.turnOfApproval('c', 'a')).toBe('t1');
+      expect(await store.turnOfApproval('c', `'"$.\u0000`)).toBe('t2');
+      expect(await store.turnOfApproval('c', 'b')).toBeUndefined();
+      expect(await store.turnOfApproval('unknown', 'a')).toBeUndefined();
+    });
+
+    test('a dormant conversation is not unfinished until it is acquired', async () => {
+      const { fence } = await begin('c');
+      await append('c', fence, 1, [event('turn_accepted', 't')]);
+      await append('c', fence, 2, [], { leaseMs: 0, isDormant: true });
+      const other = await bench.another();
+      expect(await other.unfinished('chat@fame.fabric', 10)).toEqual([]);
+      expect(await other.peek('c')).toMatchObject({ isDormant: true });
+      const again = (await other.acquire('c', LEASE))!;
+      expect(await store.peek('c')).toMatchObject({ isDormant: false });
+      clock.advance(LEASE + 1);
+      expect(await store.unfinished('chat@fame.fabric', 10)).toEqual(['c']);
+      await other.append({ conversationId: 'c', fence: again.fence, after: 2, events: [], leaseMs: 0 });
+      expect(await store.peek('c')).toMatchObject({ isDormant: false });
     });
 
     test('unfinished lists conversations with open turns and no live holder', async () => {
@@ -791,6 +825,20 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         expect(sum('idle')).toBeGreaterThanOrEqual(oldest);
         expect(sum('deleted')).toBe(2 + oldest);
         expect(reports.at(-1)!.bytes).toBeLessThan(1_048_576);
+      });
+
+      test('removes dormant conversations of anonymous like idle ones', async () => {
+        for (const principal of ['local', 'anonymous']) {
+          const body = { system_prompt: 'x'.repeat(60_000) };
+          const started = event('conversation_started', undefined, body);
+          const { fence } = await begin(principal, { started, principal });
+          await append(principal, fence, 1, [event('turn_accepted', 't')], { leaseMs: 0, isDormant: true });
+          clock.advance(1);
+        }
+        for (let i = 0; i < 30; i++) await add(`idle-${i}`, { principal: 'anonymous' });
+        const kept = [...(await ids()), ...(await ids(true))];
+        expect(kept).toContain('local');
+        expect(kept).not.toContain('anonymous');
       });
 
       test('deletes its trash first', async () => {

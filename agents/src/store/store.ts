@@ -8,12 +8,15 @@ import type { StoreTime } from './store-time.ts';
 export type EventKind =
   | 'conversation_started'
   | 'turn_accepted'
+  | 'turn_extended'
   | 'turn_resumed'
   | 'model_called'
   | 'text'
   | 'model_replied'
   | 'tool_started'
   | 'tool_finished'
+  | 'approval_requested'
+  | 'approval_answered'
   | 'turn_completed'
   | 'turn_failed'
   | 'turn_cancelled'
@@ -126,6 +129,11 @@ export interface Append {
   readonly leaseMs: number;
   /** Makes the accepted turn the latest one of its retry key. */
   readonly retry?: RetryRequest | undefined;
+  /**
+   * Marks the conversation as dormant until it is acquired again: its open turns wait for a person, so no process has to continue
+   * them. @default false
+   */
+  readonly isDormant?: boolean | undefined;
 }
 
 /** A turn that its caller sends again, under the same key, when it does not know what became of it. */
@@ -168,6 +176,8 @@ export interface Peek {
   readonly epoch: number;
   /** True if the store is full and new turns are refused. */
   readonly isFull: boolean;
+  /** True if its open turns wait for a person and no process has it in memory. */
+  readonly isDormant: boolean;
   readonly turn?: TurnRecord | undefined;
 }
 
@@ -266,7 +276,7 @@ export interface RoomReport {
 
 /**
  * Durable store of conversations. Every method may reject with `STORE_UNAVAILABLE`, and writes with `STORE_FULL`. A full store
- * first deletes its trash, then ended conversations, then idle ones of `anonymous`, oldest first.
+ * first deletes its trash, then ended conversations, then idle and dormant ones of `anonymous`, oldest first.
  */
 export interface ConversationStore {
   /** Location of the store, for logs: a path, or `memory`. */
@@ -298,7 +308,9 @@ export interface ConversationStore {
   read(conversationId: string, options?: ReadOptions): Promise<readonly JournalEvent[]>;
   /** Returns the history as in `AcquiredConversation`, without acquiring the conversation. */
   history(conversationId: string, options?: HistoryOptions): Promise<readonly (readonly JournalEvent[])[]>;
-  /** Returns conversations of the agent that have open turns and no live holder. */
+  /** Returns the turn that asked for an approval, by the id of the question. */
+  turnOfApproval(conversationId: string, callId: string): Promise<string | undefined>;
+  /** Returns conversations of the agent that have open turns and no live holder, without the dormant ones. */
   unfinished(agent: string, limit: number): Promise<readonly string[]>;
   /**
    * Returns the turn that a request joins: the one with its id, or the latest one of its retry key. Resolves to `undefined` if the

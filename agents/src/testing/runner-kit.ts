@@ -1,5 +1,6 @@
 // A turn for tests of runners: the context that a conversation provides, and a journal that records its entries as short lines.
 import { silentLog } from '@fame-fabric/shared';
+import type { ApprovalAnswer, Approver } from '../turn/approval.ts';
 import { History, type TurnDraft } from '../turn/history.ts';
 import { JournaledModel, type ModelJournal } from '../turn/journaled-model.ts';
 import { JournaledTools, type ToolJournal } from '../turn/journaled-tools.ts';
@@ -20,6 +21,8 @@ export interface RunnerKitOptions {
   acceptedAt?: number;
   options?: TurnOptions;
   signal?: AbortSignal;
+  /** Answer to every question. @default approved */
+  approval?: ApprovalAnswer;
 }
 
 export interface RunnerKit {
@@ -60,7 +63,15 @@ export function runnerKit(options: RunnerKitOptions = {}): RunnerKit {
     return undefined;
   };
   const model = new JournaledModel({ steps, journal, draft, text, emitText, log: silentLog });
-  const tools = new JournaledTools({ steps, journal, draft, emitText });
+  const approver: Approver = {
+    hasAsked: () => false,
+    async decide({ name }) {
+      await note(`ask ${name}`);
+      return options.approval ?? { approve: true };
+    },
+    running: (work) => work(),
+  };
+  const tools = new JournaledTools({ steps, journal, draft, emitText, approver });
   const turn: TurnContext = {
     conversationId: 'c',
     turnId: 't',

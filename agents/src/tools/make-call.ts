@@ -15,6 +15,8 @@ export interface CallToMake {
   readonly willRun: boolean;
   /** False if the call must not be made again after a crash interrupted it. @default true */
   readonly isIdempotent?: boolean | undefined;
+  /** True if a person must approve the call. Not asked for a recorded call. @default none must */
+  needsApproval?(): boolean;
   /** Name of the speaker of the function's text. A change of speaker starts a new line. @default none */
   readonly speaker?: string | undefined;
   /** Runs the function. `emit` shows text to the user while it runs. */

@@ -23,6 +23,8 @@ export type ToolFaultCode =
   | 'not_json'
   /** Another call of the reply was invalid, so none of them ran. */
   | 'not_run'
+  /** A person refused the call. */
+  | 'refused'
   /** Another call of the reply hands the message over already. */
   | 'only_one_handoff';
 

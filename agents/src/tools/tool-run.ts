@@ -158,6 +158,7 @@ export class ToolRun {
           call,
           willRun: !fault && !this.#isStopped,
           isIdempotent: this.#tools.get(call.name)?.idempotent,
+          needsApproval: () => this.#needsApproval(call),
           execute,
         })
       : await execute((text) => emitText?.(text, call));
@@ -186,6 +187,26 @@ export class ToolRun {
     return { code: codes[call.error.code], message: call.error.message };
   }
 
+  /** A call with invalid arguments needs none: it does not run the tool. */
+  #needsApproval(call: ParsedToolCall): boolean {
+    const { approval } = this.#tools.get(call.name) ?? {};
+    if (approval === undefined) return false;
+    try {
+      const checked = this.#checkedArguments(call);
+      return checked.ok && (approval === 'always' || approval(checked.value));
+    } catch (error) {
+      this.#logger.warn('the approval rule of a tool failed; a person is asked', { tool: call.name, error });
+      return true;
+    }
+  }
+
+  #checkedArguments(call: ParsedToolCall) {
+    const def = this.#tools.get(call.name)!;
+    const given = { ...(call.ok ? call.args : {}) };
+    if (def.toUser) delete given[this.#limits.toUserKey];
+    return checkArguments(def.parameters, def.schema, given);
+  }
+
   /** Waits for a free slot; returns at once if the run has stopped. */
   async #acquireSlot(): Promise<void> {
     this.#running += 1;
@@ -202,11 +223,9 @@ export class ToolRun {
 
   async #execute(call: ParsedToolCall, emit: (text: string) => void): Promise<Verdict> {
     const def = this.#tools.get(call.name)!;
-    const given = { ...(call.ok ? call.args : {}) };
-    if (def.toUser) delete given[this.#limits.toUserKey];
     let args: unknown;
     try {
-      const checked = checkArguments(def.parameters, def.schema, given);
+      const checked = this.#checkedArguments(call);
       if (!checked.ok) return fail('invalid_args', checked.error.message);
       args = checked.value;
     } catch (error) {

@@ -38,12 +38,20 @@ export interface ToolOptions {
   readonly kit?: string | undefined;
 }
 
+/**
+ * Calls that need the approval of a person before they run: all of them, or those for whose arguments the function returns true.
+ * If it throws, the call needs approval. The turn waits until `answer_approval` is called, for days if necessary.
+ */
+export type ApprovalRule<Args = unknown> = 'always' | ((args: Args) => boolean);
+
 export interface ToolDef<S extends z.ZodObject = z.ZodObject, R = unknown> extends ToolOptions {
   readonly name: string;
   readonly description: string;
   readonly parameters: S;
   /** The parameters as JSON Schema, without the text for the user. */
   readonly schema: JsonSchemaObject;
+  /** @default no call needs approval */
+  readonly approval?: ApprovalRule<z.output<S>> | undefined;
   execute(args: z.output<S>, ctx: ToolContext): Promise<R> | R;
 }
 
@@ -71,6 +79,7 @@ export function tool<S extends z.ZodObject, R extends JsonValue | string | null 
     name: string;
     description: string;
     parameters: S;
+    approval?: ApprovalRule<z.output<S>> | undefined;
     execute(args: z.output<S>, ctx: ToolContext): Promise<R> | R;
   },
 ): ToolDef<S, R> {

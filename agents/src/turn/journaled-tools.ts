@@ -1,9 +1,10 @@
 // Makes the calls of a turn through its journal. A finished call is not made again: its result and its text come from the
 // record. A call that was started and not finished is made again, unless its function is not idempotent: then its result is the
-// fault `aborted`.
+// fault `aborted`. A call that needs approval waits for it before it is recorded as started.
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 import type { CallResult, CallToMake, MakeCall } from '../tools/make-call.ts';
-import { faultContent, INTERRUPTED } from '../tools/tool-outcome.ts';
+import { faultContent, INTERRUPTED, type ToolFault } from '../tools/tool-outcome.ts';
+import { type Approver, MAX_APPROVABLE_CHARS } from './approval.ts';
 import type { TurnDraft } from './history.ts';
 import type { Steps } from './steps.ts';
 import type { RunnerActions, TextSource } from './turn.ts';
@@ -30,6 +31,7 @@ export interface JournaledToolsDeps {
   journal: ToolJournal;
   draft: TurnDraft;
   emitText: RunnerActions['emitText'];
+  approver: Approver;
 }
 
 export class JournaledTools {
@@ -39,8 +41,9 @@ export class JournaledTools {
     this.#deps = deps;
   }
 
-  readonly makeCall: MakeCall = async ({ call, willRun, isIdempotent, speaker, execute }: CallToMake) => {
-    const { steps, journal, emitText } = this.#deps;
+  readonly makeCall: MakeCall = async (given: CallToMake) => {
+    const { call, willRun, isIdempotent, speaker, execute } = given;
+    const { steps, journal, emitText, approver } = this.#deps;
     const recorded = steps.request(call.id);
     const step = steps.number;
     const entry: CallEntry = { step, index: call.index, callId: call.id, name: call.name };
@@ -53,16 +56,33 @@ export class JournaledTools {
       await emitText(recorded.text, source);
       return this.#finished(entry, { ok: false, content: faultContent(INTERRUPTED) });
     }
-    if (willRun) await journal.toolStarted(entry, shownArguments(call));
-    let written: Promise<void> | undefined;
-    const result = await execute((text) => {
-      written = emitText(text, source) ?? written;
+    const refusal = willRun && !recorded ? await this.#refusal(given, entry) : undefined;
+    if (refusal) return this.#finished(entry, { ok: false, content: faultContent(refusal) });
+    return approver.running(async () => {
+      if (willRun) await journal.toolStarted(entry, shownArguments(call));
+      let written: Promise<void> | undefined;
+      const result = await execute((text) => {
+        written = emitText(text, source) ?? written;
+      });
+      await written;
+      // An eager tool may finish before its reply is recorded.
+      await steps.whenReplied();
+      return this.#finished(entry, result);
     });
-    await written;
-    // An eager tool may finish before its reply is recorded.
-    await steps.whenReplied();
-    return this.#finished(entry, result);
   };
+
+  /** Asks for approval if the call needs it. Returns the fault if it must not run. */
+  async #refusal({ call, needsApproval }: CallToMake, entry: CallEntry): Promise<ToolFault | undefined> {
+    const { steps, approver } = this.#deps;
+    const { step, index, callId: id, name } = entry;
+    const place = { kind: 'tool', step, index } as const;
+    if (!approver.hasAsked(place) && !needsApproval?.()) return undefined;
+    if (!call.ok || call.rawArguments.length > MAX_APPROVABLE_CHARS) return TOO_LONG_TO_APPROVE;
+    // A person is not asked about a reply that may still fail.
+    await steps.whenReplied();
+    const { approve, note } = await approver.decide({ ...place, id, name, args: call.args });
+    return approve ? undefined : refused(note);
+  }
 
   async #finished(entry: CallEntry, result: CallResult): Promise<CallResult> {
     const { journal, draft } = this.#deps;
@@ -71,6 +91,16 @@ export class JournaledTools {
     return result;
   }
 }
+
+const refused = (note: string | undefined): ToolFault => ({
+  code: 'refused',
+  message: note ? `A person refused this call: ${note}` : 'A person refused this call.',
+});
+
+const TOO_LONG_TO_APPROVE: ToolFault = Object.freeze({
+  code: 'too_large',
+  message: `The call needs approval, and its arguments are longer than the ${MAX_APPROVABLE_CHARS} characters that can be shown for it.`,
+});
 
 const shownArguments = (call: ParsedToolCall): Readonly<Record<string, unknown>> | undefined =>
   call.ok && call.rawArguments.length <= MAX_SHOWN_ARGUMENT_CHARS ? call.args : undefined;

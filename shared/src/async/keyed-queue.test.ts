@@ -170,6 +170,93 @@ describe('KeyedQueue', () => {
     expect(log).toEqual(['+b', '-b']);
   });
 
+  test('runs jobs up to a sum of weights, in order, and a job above the limit alone', async () => {
+    const queue = new KeyedQueue({ maxRunning: 10, maxRunningWeight: 10 });
+    const log: string[] = [];
+    const [a, b, c, heavy, d] = [6, 6, 4, 99, 1].map((weight, n) => ({
+      ...jobOf(log, 'abchd'[n]!, 'abchd'[n]!),
+      weight,
+    }));
+    expect(queue.add(a!)).toBe('running');
+    expect(queue.add(b!)).toBe('waiting');
+    // It has room, but b came first.
+    expect(queue.add(c!)).toBe('waiting');
+    for (const job of [heavy, d]) queue.add(job!);
+    a!.end();
+    await settle();
+    expect(log).toEqual(['+a', '-a', '+b', '+c']);
+    b!.end();
+    await settle();
+    expect(log.at(-1)).toBe('-b');
+    c!.end();
+    await settle();
+    expect(log.at(-1)).toBe('+h');
+    heavy!.end();
+    await settle();
+    expect(log.at(-1)).toBe('+d');
+    d!.end();
+    await queue.idle();
+  });
+
+  test('starts the next jobs when one that waits for more room is removed', () => {
+    const queue = new KeyedQueue({ maxRunning: 10, maxRunningWeight: 10 });
+    const log: string[] = [];
+    const [a, heavy, b] = [6, 9, 4].map((weight, n) => ({ ...jobOf(log, 'ahb'[n]!), weight }));
+    for (const job of [a, heavy, b]) queue.add(job!);
+    queue.remove(heavy!);
+    expect(log).toEqual(['+a', '+b']);
+  });
+
+  test('a suspended job gives its place to another key, keeps that of its key, and comes first when it resumes', async () => {
+    const queue = new KeyedQueue({ maxRunning: 1 });
+    const log: string[] = [];
+    const [a, behind, b, c] = [
+      jobOf(log, 'a', 'k'),
+      jobOf(log, 'behind', 'k'),
+      jobOf(log, 'b', 'l'),
+      jobOf(log, 'c'),
+    ];
+    for (const job of [a, behind, b, c]) queue.add(job);
+    queue.suspend(a);
+    queue.suspend(a);
+    expect(log).toEqual(['+a', '+b']);
+    expect([queue.running, queue.waiting, queue.runningOf('k')]).toEqual([1, 2, a]);
+    let isBack = false;
+    void queue.resume(a).then(() => {
+      isBack = true;
+    });
+    await settle();
+    expect(isBack).toBe(false);
+    b.end();
+    await settle();
+    expect([isBack, queue.running, log]).toEqual([true, 1, ['+a', '+b', '-b']]);
+    for (const job of [a, behind, c]) job.end();
+    await queue.idle();
+    expect(log.slice(3)).toEqual(['-a', '+c', '-c', '+behind', '-behind']);
+  });
+
+  test('a job that ends while it is suspended frees no second place', async () => {
+    const queue = new KeyedQueue({ maxRunning: 1 });
+    const log: string[] = [];
+    const [a, b, c] = [jobOf(log, 'a'), jobOf(log, 'b'), jobOf(log, 'c')];
+    for (const job of [a, b, c]) queue.add(job);
+    queue.suspend(a);
+    // It waits for a place and ends without one.
+    void queue.resume(a);
+    a.end();
+    await settle();
+    expect([queue.running, queue.waiting, log]).toEqual([1, 1, ['+a', '+b', '-a']]);
+    let isIdle = false;
+    void queue.idle().then(() => {
+      isIdle = true;
+    });
+    await settle();
+    expect(isIdle).toBe(false);
+    b.end();
+    c.end();
+    await queue.idle();
+  });
+
   test('never exceeds its limits in all and per key, and starts the jobs of a key in order', async () => {
     const keyLists = fc.array(fc.constantFrom(undefined, 'a', 'b', 'c'), { maxLength: 40 });
     await fc.assert(

@@ -1,11 +1,14 @@
 // Starts the jobs of one key in order and runs the jobs of different keys in parallel, with limits on running and waiting jobs.
 // Keys take turns: a key with many waiting jobs runs one of them before the next key's turn, so it cannot starve the others.
+// A running job may give its place to others while it only waits. It keeps its turn among the jobs of its key.
 import { Waiters } from './waiters.ts';
 
 /** A unit of work for a `KeyedQueue`. */
 export interface KeyedJob {
   /** Jobs with the same key start in order, by default one after the other. A job without a key is independent of all others. */
   readonly key?: string | undefined;
+  /** Its share of `maxRunningWeight`. Must not change. @default 0 */
+  readonly weight?: number | undefined;
   /** Does the work. The queue ignores a rejection: the job reports its own failures. */
   run(): Promise<void>;
 }
@@ -13,6 +16,8 @@ export interface KeyedJob {
 export interface KeyedQueueOptions {
   /** Maximum number of jobs that run at the same time. */
   readonly maxRunning: number;
+  /** Maximum sum of the weights of running jobs. A job that is heavier runs alone. @default unlimited */
+  readonly maxRunningWeight?: number | undefined;
   /** Maximum number of jobs with the same key that run at the same time. @default 1 */
   readonly maxRunningPerKey?: number | undefined;
   /** Maximum number of waiting jobs. @default unlimited */
@@ -36,18 +41,26 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   readonly #readyLanes = new Set<Lane<Job>>();
   #running = 0;
   #waiting = 0;
+  /** Sum of the weights of running jobs. */
+  #weight = 0;
+  /** Jobs that have given up their places. */
+  readonly #suspended = new Set<Job>();
+  /** Suspended jobs that wait for a place, in order, each with the function that lets it go on. */
+  readonly #returning = new Map<Job, () => void>();
   readonly #idleWaiters = new Waiters();
 
   constructor(options: KeyedQueueOptions) {
-    const { maxRunning, maxRunningPerKey, maxWaiting, maxWaitingPerKey } = options;
+    const { maxRunning, maxRunningWeight, maxRunningPerKey, maxWaiting, maxWaitingPerKey } = options;
     this.#options = {
       maxRunning,
+      maxRunningWeight: maxRunningWeight ?? Number.POSITIVE_INFINITY,
       maxRunningPerKey: maxRunningPerKey ?? 1,
       maxWaiting: maxWaiting ?? Number.POSITIVE_INFINITY,
       maxWaitingPerKey: maxWaitingPerKey ?? Number.POSITIVE_INFINITY,
     };
   }
 
+  /** Number of jobs that run and have not given up their places. */
   get running(): number {
     return this.#running;
   }
@@ -79,8 +92,9 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   add(job: Job): 'running' | 'waiting' | 'full' | 'key-full' {
     const id = job.key ?? job;
     const lane = this.#lanes.get(id);
-    const mayStart = !lane || (lane.waiting.size === 0 && this.#hasPlace(lane));
-    if (mayStart && this.#running < this.#options.maxRunning) {
+    const isNext = this.#readyLanes.size === 0 && this.#returning.size === 0;
+    const mayStart = isNext && (!lane || (lane.waiting.size === 0 && this.#hasPlace(lane)));
+    if (mayStart && this.#hasRoom(job)) {
       // A job without a key needs no lane: no other job waits for it.
       this.#start(job, job.key === undefined ? undefined : (lane ?? this.#addLane(id)));
       return 'running';
@@ -101,13 +115,32 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     if (!lane?.waiting.delete(job)) return false;
     this.#waiting--;
     this.#dropIfEmpty(lane);
+    // The job may have waited for more room than the next ones need.
+    this.#startNext();
     this.#notifyIfIdle();
     return true;
   }
 
+  /** Gives the place of a running job to others until `resume`. The next job of its key does not start. */
+  suspend(job: Job): void {
+    if (this.#suspended.has(job)) return;
+    this.#suspended.add(job);
+    this.#leave(job);
+    this.#startNext();
+  }
+
+  /** Resolves when a suspended job has a place again. Such jobs come before those that have not started. */
+  resume(job: Job): Promise<void> {
+    if (!this.#suspended.has(job)) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#returning.set(job, resolve);
+    this.#startNext();
+    return promise;
+  }
+
   /** Resolves when no job is running or waiting. */
   idle(): Promise<void> {
-    return this.#running === 0 && this.#waiting === 0 ? Promise.resolve() : this.#idleWaiters.wait();
+    return this.#isIdle ? Promise.resolve() : this.#idleWaiters.wait();
   }
 
   #addLane(id: string | Job): Lane<Job> {
@@ -117,14 +150,15 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   }
 
   #start(job: Job, lane: Lane<Job> | undefined): void {
-    this.#running++;
+    this.#enter(job);
     lane?.running.add(job);
     const ended = (): void => this.#ended(job, lane);
     job.run().then(ended, ended);
   }
 
   #ended(job: Job, lane: Lane<Job> | undefined): void {
-    this.#running--;
+    this.#returning.delete(job);
+    if (!this.#suspended.delete(job)) this.#leave(job);
     if (lane) {
       lane.running.delete(job);
       // Added at the end, so that other keys get their turn first.
@@ -136,10 +170,17 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   }
 
   #startNext(): void {
+    for (const [job, goOn] of this.#returning) {
+      if (!this.#hasRoom(job)) return;
+      this.#returning.delete(job);
+      this.#suspended.delete(job);
+      this.#enter(job);
+      goOn();
+    }
     for (const lane of this.#readyLanes) {
-      if (this.#running >= this.#options.maxRunning) return;
-      this.#readyLanes.delete(lane);
       const [job] = lane.waiting;
+      if (job && this.#hasPlace(lane) && !this.#hasRoom(job)) return;
+      this.#readyLanes.delete(lane);
       if (!job || !this.#hasPlace(lane)) continue;
       lane.waiting.delete(job);
       this.#waiting--;
@@ -147,6 +188,22 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
       // Added at the end: this loop reaches it again after the turns of the other keys.
       if (lane.waiting.size > 0 && this.#hasPlace(lane)) this.#readyLanes.add(lane);
     }
+  }
+
+  #enter({ weight = 0 }: Job): void {
+    this.#running++;
+    this.#weight += weight;
+  }
+
+  #leave({ weight = 0 }: Job): void {
+    this.#running--;
+    this.#weight -= weight;
+  }
+
+  #hasRoom({ weight = 0 }: Job): boolean {
+    const { maxRunning, maxRunningWeight } = this.#options;
+    if (this.#running >= maxRunning) return false;
+    return this.#weight === 0 || this.#weight + weight <= maxRunningWeight;
   }
 
   #hasPlace(lane: Lane<Job>): boolean {
@@ -159,7 +216,11 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
     this.#readyLanes.delete(lane);
   }
 
+  get #isIdle(): boolean {
+    return this.#running === 0 && this.#waiting === 0 && this.#suspended.size === 0;
+  }
+
   #notifyIfIdle(): void {
-    if (this.#running === 0 && this.#waiting === 0) this.#idleWaiters.release();
+    if (this.#isIdle) this.#idleWaiters.release();
   }
 }

@@ -254,6 +254,18 @@ export const ERRORS = Object.freeze({
     'Send the message again, or ask for less.',
   ),
   TURN_CANCELLED: entry('turn', false, 'The turn was cancelled.', 'Nothing to do.'),
+  APPROVAL_UNKNOWN: entry(
+    'turn',
+    false,
+    'An answer to an approval names a call that does not wait for one: the id is wrong, or its turn has ended.',
+    'Use the `id` of the `approval` event.',
+  ),
+  APPROVAL_ANSWERED: entry(
+    'turn',
+    false,
+    'The call was approved or refused before, with another answer or note.',
+    'Nothing: the first answer counts.',
+  ),
   TURN_STEP_LIMIT: entry(
     'turn',
     false,

@@ -93,6 +93,7 @@ export interface RawAppend {
   state?: StoredState | undefined;
   leaseMs: number;
   retry?: RetryRequest | undefined;
+  isDormant?: boolean | undefined;
 }
 
 interface Row {
@@ -111,6 +112,7 @@ interface Row {
   holder: string;
   lease_until: number;
   fence: number;
+  dormant_fence: number;
   principal: string;
   trashed_at: number;
   forked_from: string;
@@ -247,6 +249,7 @@ export class SqliteJournal {
       lastSeq: row.last_seq,
       epoch: row.fence,
       isFull: this.isFull,
+      isDormant: row.dormant_fence === row.fence,
       turn: turn && {
         turnId: turn.turn_id,
         state: turn.state,
@@ -292,8 +295,8 @@ export class SqliteJournal {
       }
     }
     this.#prepare(
-      `UPDATE conversation SET state = ?, changed_at = ?, last_seq = ?, turns = ?, chars = ?, totals = ?, lease_until = ?
-       WHERE key = ?`,
+      `UPDATE conversation SET state = ?, changed_at = ?, last_seq = ?, turns = ?, chars = ?, totals = ?, lease_until = ?,
+         dormant_fence = ? WHERE key = ?`,
     ).run(
       given.state ?? row.state,
       now,
@@ -302,6 +305,7 @@ export class SqliteJournal {
       chars,
       given.totals ?? row.totals,
       given.leaseMs > 0 ? now + given.leaseMs : 0,
+      given.isDormant ? epoch : row.dormant_fence,
       row.key,
     );
   }
@@ -341,8 +345,20 @@ export class SqliteJournal {
     return row ? this.#history(row, until) : [];
   }
 
+  turnOfApproval(id: string, callId: string): string | undefined {
+    const row = this.#row(id);
+    if (!row) return undefined;
+    // The condition is that of its index.
+    return this.#get<{ turn_id: string }>(
+      `SELECT turn_id FROM event
+       WHERE conversation = ? AND json_extract(body, '$.call_id') = ? AND kind = 'approval_requested' AND parts = 0`,
+      row.key,
+      callId,
+    )?.turn_id;
+  }
+
   unfinished(now: number, agent: string, limit: number): string[] {
-    const candidates = `FROM conversation WHERE agent = ? AND trashed_at = 0
+    const candidates = `FROM conversation WHERE agent = ? AND trashed_at = 0 AND dormant_fence <> fence
       AND key IN (SELECT conversation FROM turn WHERE state = 'open')`;
     // Few writers hold all of them, so check each writer once and filter in SQL.
     const holders = this.#all<{ holder: string }>(
@@ -750,7 +766,7 @@ export class SqliteJournal {
     );
   }
 
-  /** Conversations that a full store may remove, in order: ended ones, then idle ones of `anonymous`. */
+  /** Conversations that a full store may remove, in order: ended ones, then idle and dormant ones of `anonymous`. */
   #victims(now: number, except: ReadonlySet<string>, limit: number): Row[] {
     const isHeld = this.#heldAt(now);
     const isFree = (row: Row): boolean => !except.has(row.id) && !isHeld(row);
@@ -759,7 +775,8 @@ export class SqliteJournal {
     const idle = this.#all<Row>(
       `SELECT * FROM conversation
        WHERE principal = 'anonymous' AND trashed_at = 0 AND state NOT IN ('completed', 'canceled')
-         AND NOT EXISTS (SELECT 1 FROM turn WHERE turn.conversation = conversation.key AND turn.state = 'open')
+         AND (dormant_fence = fence
+           OR NOT EXISTS (SELECT 1 FROM turn WHERE turn.conversation = conversation.key AND turn.state = 'open'))
        ORDER BY changed_at LIMIT ?`,
       limit + except.size,
     );

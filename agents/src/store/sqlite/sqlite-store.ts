@@ -171,6 +171,10 @@ export class SqliteStore implements ConversationStore {
     return turns.map((turn) => turn.map(eventOf));
   }
 
+  turnOfApproval(conversationId: string, callId: string): Promise<string | undefined> {
+    return this.#request('turnOfApproval', conversationId, callId);
+  }
+
   unfinished(agent: string, limit: number): Promise<readonly string[]> {
     return this.#request('unfinished', agent, limit);
   }

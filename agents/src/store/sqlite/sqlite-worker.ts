@@ -55,7 +55,17 @@ const WRITES = [
   'keepTime',
   'endHold',
 ] as const;
-const READS = ['peek', 'record', 'read', 'history', 'unfinished', 'find', 'list', 'time'] as const;
+const READS = [
+  'peek',
+  'record',
+  'read',
+  'history',
+  'turnOfApproval',
+  'unfinished',
+  'find',
+  'list',
+  'time',
+] as const;
 export type Operation = (typeof WRITES)[number] | (typeof READS)[number] | 'close';
 /** Writes that free space. On a full disk they use the reserve, and never make room by other conversations. */
 const FREEING: ReadonlySet<Operation> = new Set(['trash', 'remove', 'sweep']);
@@ -153,6 +163,8 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
         return journal.time();
       case 'endHold':
         return journal.endHold();
+      case 'turnOfApproval':
+        return journal.turnOfApproval(...(args as [never, never]));
       case 'unfinished':
         return journal.unfinished(now, ...(args as [never, never]));
       case 'peek':

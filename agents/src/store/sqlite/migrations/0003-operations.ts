@@ -49,4 +49,10 @@ CREATE INDEX acquisition_by_seq ON acquisition (conversation, first_seq);
 CREATE TRIGGER acquisitions_deleted AFTER DELETE ON conversation BEGIN
   DELETE FROM acquisition WHERE conversation = old.key;
 END;
+
+-- Fence of the writer that left the conversation dormant: its open turns wait for a person. An acquisition ends it.
+ALTER TABLE conversation ADD COLUMN dormant_fence INTEGER NOT NULL DEFAULT -1;
+-- Finds the turn of an approval. Such bodies are never in parts.
+CREATE INDEX event_approval ON event (conversation, json_extract(body, '$.call_id'))
+  WHERE kind = 'approval_requested' AND parts = 0;
 `;

@@ -1,0 +1,67 @@
+// Records the answer of a person to a question of a turn. The turn goes on by itself when the answer is durable.
+import { FabricError } from '@fame-fabric/shared';
+import type { ConversationRecord } from '../store/store.ts';
+import type { ApprovalAnswer } from '../turn/approval.ts';
+import type { LiveTurn } from './live-turn.ts';
+import type { Conversation } from './loaded-conversation.ts';
+
+export interface AnswerRequest extends ApprovalAnswer {
+  readonly conversationId: string;
+  /** Id of the question: `id` of the `approval` event. */
+  readonly callId: string;
+  /** Id of the principal that answers. */
+  readonly principal: string;
+}
+
+/** @throws {AUTH_FORBIDDEN} */
+export function checkMayAnswer({ principal }: AnswerRequest, conversation: ConversationRecord): void {
+  if (principal === 'local' || principal === conversation.principal) return;
+  throw new FabricError(
+    'AUTH_FORBIDDEN',
+    'Only the principal that started the conversation, or a caller with the local key, may answer for it.',
+  );
+}
+
+/** Resolves when the answer is durable. @throws {APPROVAL_ANSWERED | APPROVAL_UNKNOWN} and what the store throws */
+export async function recordAnswer(
+  { journal }: Conversation,
+  turn: LiveTurn,
+  request: AnswerRequest,
+): Promise<void> {
+  const { callId: id, approve, note, principal } = request;
+  const { approvals } = turn;
+  const { pending } = approvals;
+  const isPending = pending.some((one) => one.request.id === id);
+  if (!isPending || turn.signal.aborted || turn.outcomeHere) {
+    await checkRecordedAnswer(turn, request);
+    return;
+  }
+  const answer = note === undefined ? { approve } : { approve, note };
+  const written = journal.append(
+    [{ kind: 'approval_answered', turnId: turn.id, body: { call_id: id, ...answer, principal } }],
+    pending.length === 1 ? { state: 'working' } : {},
+  );
+  approvals.answer(id, answer, written);
+  await written;
+}
+
+/**
+ * Resolves when the answer that was given first is durable.
+ * @throws {APPROVAL_ANSWERED} if it is another one @throws {APPROVAL_UNKNOWN} if there is none, and the turn no longer needs one
+ */
+export async function checkRecordedAnswer(
+  { approvals }: LiveTurn,
+  { callId, approve, note }: AnswerRequest,
+): Promise<void> {
+  const answered = approvals.get(callId)?.answered;
+  if (!answered) throw unknownApproval();
+  const { answer: first, written } = answered;
+  if (first.approve !== approve || first.note !== note) {
+    const done = first.approve ? 'approved' : 'refused';
+    throw new FabricError('APPROVAL_ANSWERED', `The call was ${done} already.`);
+  }
+  await written;
+}
+
+export const unknownApproval = (): FabricError =>
+  new FabricError('APPROVAL_UNKNOWN', 'The conversation has no call with that id that needs an answer.');
