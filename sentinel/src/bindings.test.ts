@@ -10,9 +10,9 @@ import { makeTestParts } from './testing/sentinel-parts.ts';
 const session = (path: string, kind: SessionKind = 'node', state: SessionState = 'attached'): Session =>
   ({ path, kind, state, terms: { principal: ANONYMOUS } }) as Session;
 
-/** The shortest of five runs, in ms. `prepare` is not measured. */
+/** The shortest of 25 runs, in ms: on a busy machine most are interrupted. `prepare` is not measured. */
 function leastMs<T>(prepare: () => T, run: (prepared: T) => void): number {
-  const times = Array.from({ length: 5 }, () => {
+  const times = Array.from({ length: 25 }, () => {
     const prepared = prepare();
     const began = performance.now();
     run(prepared);
