@@ -109,7 +109,8 @@ export class Conversations {
       try {
         for await (const event of this.#events(id, after, signal)) {
           hasAnswered = true;
-          if (event.seq <= after) continue;
+          // After the agent was restored from a backup, a restart begins at an earlier cursor.
+          if (event.seq <= after && event.type !== 'restart') continue;
           after = event.seq;
           yield event;
         }

@@ -15,6 +15,8 @@ export const CONVERSATION_LIMITS = Object.freeze({
   maxSearchChars: 200,
   /** Conversations in one page of a list. */
   maxListed: 200,
+  /** Events in one page of a conversation. */
+  maxEvents: 500,
   maxUserMessageChars: 65_536,
   maxSystemPromptChars: 65_536,
   /** Maximum of `max_history_length`, in turns. */

@@ -40,6 +40,7 @@ import {
   unknownApproval,
 } from './answer-approval.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
+import { ConversationFollower, type EventPage, readPage } from './conversation-follower.ts';
 import { EndWaiters } from './end-waiters.ts';
 import { startOfFork } from './fork.ts';
 import { Inbox, type InboxEntry, type InboxOptions, superseded } from './inbox.ts';
@@ -48,6 +49,7 @@ import { LiveTurn, TurnReleased } from './live-turn.ts';
 import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conversation.ts';
 import { LoadedConversations, unknownConversation, unknownTurn } from './loaded-conversations.ts';
 import { type PromptReport, promptOf } from './prompt-replay.ts';
+import type { RecordedEvent } from './recorded-event.ts';
 import { Recovery } from './recovery.ts';
 import { type RetryKey, RetryKeys } from './retry-keys.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
@@ -662,6 +664,26 @@ export class ConversationHost {
   async find(options: Omit<FindOptions, 'agent'>): Promise<FoundPage> {
     this.#mustBeOpen();
     return this.#store.find({ ...options, agent: this.#agent });
+  }
+
+  /** Returns a page of events. @throws {CONVERSATION_UNKNOWN} */
+  async events(id: string, page: { after: number; limit: number; maxBytes: number }): Promise<EventPage> {
+    this.#mustBeOpen();
+    mustBeText(id);
+    return readPage({ store: this.#store, agent: this.#agent }, id, page);
+  }
+
+  /** Yields the events after a cursor, past and future. @throws {CONVERSATION_UNKNOWN | READER_TOO_SLOW} */
+  follow(id: string, after: number, signal: AbortSignal): AsyncGenerator<RecordedEvent, void> {
+    this.#mustBeOpen();
+    mustBeText(id);
+    const deps = {
+      store: this.#store,
+      agent: this.#agent,
+      conversations: this.#conversations,
+      clock: this.#clock,
+    };
+    return new ConversationFollower(deps, id, after, signal).events();
   }
 
   /** Returns the report of a turn. @throws {CONVERSATION_UNKNOWN | TURN_UNKNOWN} */

@@ -38,6 +38,8 @@ export class LoadedConversations {
   readonly #counted = new WeakMap<Conversation, number>();
   /** Acquisitions in progress. Each waits for another process until `until`, in monotonic ms. */
   readonly #loading = new Map<string, { until: number; readonly loaded: Promise<Conversation> }>();
+  /** Callers that wait until a conversation is loaded, by its id. */
+  readonly #watchers = new Map<string, Set<() => void>>();
   #state: 'open' | 'closed' = 'open';
 
   constructor(deps: LoadedDeps, options: LoadedOptions) {
@@ -124,7 +126,18 @@ export class LoadedConversations {
     this.#loaded.set(id, conversation);
     this.#count(conversation, conversation.chars);
     onLoaded(conversation, acquired);
+    for (const watcher of this.#watchers.get(id) ?? []) watcher();
     return conversation;
+  }
+
+  /** Calls `watcher` each time that the conversation is loaded. Returns the function that removes it. */
+  onLoad(id: string, watcher: () => void): () => void {
+    const watchers = this.#watchers.get(id) ?? new Set();
+    this.#watchers.set(id, watchers.add(watcher));
+    return () => {
+      watchers.delete(watcher);
+      if (watchers.size === 0 && this.#watchers.get(id) === watchers) this.#watchers.delete(id);
+    };
   }
 
   /**

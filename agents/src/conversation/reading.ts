@@ -1,4 +1,4 @@
-// The operations that read conversations: the list of an agent, and reports of turns. Whoever knows the id of a conversation may
+// The operations that read conversations: the list of an agent, events of a conversation, and reports of turns. Whoever knows the id of a conversation may
 // read it, so only a caller with the local key gets the list.
 import { FabricError } from '@fame-fabric/shared';
 import { z } from 'zod';
@@ -12,7 +12,7 @@ import type { ConversationHost } from './host.ts';
 import { conversationId } from './task-view.ts';
 import { turnId } from './turn-params.ts';
 
-const { maxIdChars, maxSearchChars, maxListed } = CONVERSATION_LIMITS;
+const { maxIdChars, maxSearchChars, maxListed, maxEvents } = CONVERSATION_LIMITS;
 /** Maximum bytes of a page, which must fit one envelope. */
 const MAX_PAGE_BYTES = 196_608;
 /** Searches of the store for one page. Each does a bounded amount of work, and other requests run in between. */
@@ -58,6 +58,23 @@ export const readingOperations = (host: ConversationHost): Record<string, Operat
     async run(params, context): Promise<ConversationList> {
       await mustBeLocal(context);
       return list(host, params);
+    },
+  }),
+  read_events: operation({
+    immediate: true,
+    mayTakeLong: true,
+    description:
+      'Returns the events of a conversation after a cursor, or streams them with `follow`, past and future ones.',
+    params: z.object({
+      conversation_id: conversationId,
+      after: z.int().min(0).default(0),
+      limit: z.int().min(1).max(maxEvents).default(100),
+      follow: z.boolean().default(false),
+    }),
+    run({ conversation_id, after, limit, follow }, { isStream, signal }) {
+      if (!follow) return host.events(conversation_id, { after, limit, maxBytes: MAX_PAGE_BYTES });
+      if (isStream) return host.follow(conversation_id, after, signal);
+      throw new FabricError('PARAMS_INVALID', 'follow: Only a call that asks for a stream can follow.');
     },
   }),
   get_turn: operation({

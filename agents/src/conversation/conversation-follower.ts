@@ -1,0 +1,262 @@
+// A reader of a whole conversation: the recorded events from the store, then live ones from the feed of this process, text that is
+// not written yet included. While no process here has the conversation, the store is asked now and then, because another process may
+// write it. The cursor of the reader decides what it has seen, so changes between store and feed leave no gap and no repeat.
+import { type Clock, FabricError } from '@fame-fabric/shared';
+import { ChangeSignal, onAbort } from '@fame-fabric/shared/internal';
+import { eventAfter, fenceOf } from '../store/cursor.ts';
+import { type ConversationStore, isEndedState, type JournalEvent, type Peek } from '../store/store.ts';
+import type { LoadedConversations } from './loaded-conversations.ts';
+import { unknownConversation } from './loaded-conversations.ts';
+import { endedEvent, isoTime, type RecordedEvent, recordedEvent } from './recorded-event.ts';
+
+export interface FollowerDeps {
+  readonly store: ConversationStore;
+  readonly agent: string;
+  readonly conversations: LoadedConversations;
+  readonly clock: Clock;
+}
+
+/** Rows of one read of the store. */
+const PAGE = 100;
+/** Unread characters of live events at which a reader is too slow. */
+const MAX_UNREAD_CHARS = 1_048_576;
+/** First and longest pause between two looks at the store, in ms. */
+const POLL_MS = 1_000;
+const MAX_POLL_MS = 8_000;
+
+export interface EventPage {
+  events: RecordedEvent[];
+  /** The `after` of the next page. */
+  next: number;
+}
+
+/**
+ * Reads the events after a cursor, at most `limit`, and at most `maxBytes` as JSON. An empty page is the end for now.
+ * @throws {CONVERSATION_UNKNOWN}
+ */
+export async function readPage(
+  deps: Pick<FollowerDeps, 'store' | 'agent'>,
+  id: string,
+  { after, limit, maxBytes }: { after: number; limit: number; maxBytes: number },
+): Promise<EventPage> {
+  const { store } = deps;
+  const { state, epoch } = await peekAt(deps, id);
+  const page: EventPage = { events: [], next: after };
+  if (fenceOf(after) > epoch) {
+    const restart = await restartOf(store, id);
+    page.next = restart.cursor;
+    page.events.push(...restart.events);
+  }
+  let bytes = 0;
+  for (;;) {
+    const rows = await store.read(id, { afterCursor: page.next, limit: PAGE });
+    for (const row of rows) {
+      const event = recordedEvent(row);
+      if (event) {
+        bytes += Buffer.byteLength(JSON.stringify(event));
+        if (page.events.length > 0 && (bytes > maxBytes || page.events.length >= limit)) return page;
+        page.events.push(event);
+      }
+      page.next = row.cursor;
+    }
+    if (rows.length < PAGE) {
+      const last = rows.at(-1);
+      // A turn may have ended the conversation.
+      const isOver = last && isEndedState(state) && last.kind !== 'conversation_ended';
+      if (isOver) page.events.push(endedEvent(page.next, last.at, state));
+      return page;
+    }
+  }
+}
+
+export class ConversationFollower {
+  readonly #deps: FollowerDeps;
+  readonly #id: string;
+  readonly #signal: AbortSignal;
+  readonly #change = new ChangeSignal();
+  #cursor: number;
+  #unread: JournalEvent[] = [];
+  #unreadChars = 0;
+  #feed: 'none' | 'open' | 'closed' = 'none';
+  #isWakeScheduled = false;
+  #hasEnded = false;
+
+  constructor(deps: FollowerDeps, id: string, after: number, signal: AbortSignal) {
+    this.#deps = deps;
+    this.#id = id;
+    this.#cursor = after;
+    this.#signal = signal;
+  }
+
+  /**
+   * Yields events until the conversation ends or the signal aborts.
+   * @throws {CONVERSATION_UNKNOWN} @throws {READER_TOO_SLOW} while too many live events wait for the reader
+   */
+  async *events(): AsyncGenerator<RecordedEvent, void> {
+    const { store } = this.#deps;
+    const stopListening = onAbort(this.#signal, () => this.#change.notify());
+    try {
+      const { epoch } = await peekAt(this.#deps, this.#id);
+      if (fenceOf(this.#cursor) > epoch) {
+        const restart = await restartOf(store, this.#id);
+        this.#cursor = restart.cursor;
+        yield* restart.events;
+      }
+      let pollMs = POLL_MS / 2;
+      for (;;) {
+        const before = this.#cursor;
+        yield* this.#recorded();
+        yield* this.#live();
+        if (this.#isOver) return;
+        const record = await store.record(this.#id);
+        if (!record) throw unknownConversation();
+        // The end may have been written after the last read.
+        yield* this.#recorded();
+        if (this.#isOver) return;
+        if (isEndedState(record.state)) {
+          yield endedEvent(this.#cursor, record.changedAt, record.state);
+          return;
+        }
+        pollMs = this.#cursor === before ? Math.min(2 * pollMs, MAX_POLL_MS) : POLL_MS;
+        await this.#untilLoaded(pollMs);
+      }
+    } finally {
+      stopListening();
+    }
+  }
+
+  get #isOver(): boolean {
+    return this.#hasEnded || this.#signal.aborted;
+  }
+
+  /** Yields what the store has after the cursor. */
+  async *#recorded(): AsyncGenerator<RecordedEvent, void> {
+    while (!this.#isOver) {
+      const rows = await this.#deps.store.read(this.#id, { afterCursor: this.#cursor, limit: PAGE });
+      yield* this.#views(rows);
+      if (rows.length < PAGE) return;
+    }
+  }
+
+  /** Yields the events of the feed, until it closes. Yields nothing if this process does not have the conversation. */
+  async *#live(): AsyncGenerator<RecordedEvent, void> {
+    const journal = this.#deps.conversations.get(this.#id)?.journal;
+    if (!journal || journal.failure !== undefined) return;
+    this.#feed = 'open';
+    const unsubscribe = journal.feed.subscribe({
+      event: (event) => this.#receive(event),
+      closed: () => {
+        this.#feed = 'closed';
+        this.#change.notify();
+      },
+    });
+    try {
+      // What became durable before the subscription is in the store.
+      yield* this.#recorded();
+      for (;;) {
+        if (this.#unreadChars > MAX_UNREAD_CHARS) throw tooSlow();
+        const unread = this.#unread;
+        this.#unread = [];
+        this.#unreadChars = 0;
+        yield* this.#views(unread);
+        if (this.#unread.length > 0) continue;
+        if (this.#isOver || this.#feed !== 'open') return;
+        await this.#change.next();
+      }
+    } finally {
+      unsubscribe();
+      this.#unread = [];
+      this.#unreadChars = 0;
+      this.#feed = 'none';
+    }
+  }
+
+  #receive(event: JournalEvent): void {
+    // The reader ends at its next event.
+    if (this.#unreadChars > MAX_UNREAD_CHARS) return;
+    const { text } = event.body;
+    const isText = event.kind === 'text' && typeof text === 'string';
+    this.#unreadChars += isText ? text.length : JSON.stringify(event.body).length;
+    const last = this.#unread.at(-1);
+    if (isText && last?.kind === 'text' && last.seq === event.seq) {
+      this.#unread[this.#unread.length - 1] = {
+        ...event,
+        body: { ...last.body, text: last.body.text + text },
+      };
+    } else {
+      this.#unread.push(event);
+    }
+    // Pieces of text that arrive together become one event.
+    if (isText) this.#wakeSoon();
+    else this.#change.notify();
+  }
+
+  *#views(events: readonly JournalEvent[]): Generator<RecordedEvent, void> {
+    for (const event of events) {
+      const rest = eventAfter(event, this.#cursor);
+      if (!rest) continue;
+      this.#cursor = event.cursor;
+      const view = recordedEvent(rest);
+      if (event.kind === 'conversation_ended') this.#hasEnded = true;
+      if (view) yield view;
+      if (this.#isOver) return;
+    }
+  }
+
+  /** Waits until this process loads the conversation, but at most for `ms`. */
+  async #untilLoaded(ms: number): Promise<void> {
+    const { conversations, clock } = this.#deps;
+    const wake = (): void => this.#change.notify();
+    const stopWatching = conversations.onLoad(this.#id, wake);
+    const timer = clock.after(ms, wake);
+    try {
+      const journal = conversations.get(this.#id)?.journal;
+      const isLoaded = journal !== undefined && journal.failure === undefined;
+      if (!isLoaded && !this.#isOver) await this.#change.next();
+    } finally {
+      timer.stop();
+      stopWatching();
+    }
+  }
+
+  #wakeSoon(): void {
+    if (this.#isWakeScheduled || !this.#change.isAwaited) return;
+    this.#isWakeScheduled = true;
+    setImmediate(() => {
+      this.#isWakeScheduled = false;
+      this.#change.notify();
+    });
+  }
+}
+
+async function peekAt({ store, agent }: Pick<FollowerDeps, 'store' | 'agent'>, id: string): Promise<Peek> {
+  const peek = await store.peek(id);
+  if (peek?.agent !== agent) throw unknownConversation();
+  return peek;
+}
+
+/**
+ * Where a reader continues whose cursor is of an acquisition that the store never had, such as one from before the store was restored
+ * from a backup: at the start of the latest turn, which it is told to forget.
+ */
+async function restartOf(
+  store: ConversationStore,
+  id: string,
+): Promise<{ cursor: number; events: RecordedEvent[] }> {
+  const lastSeq = (await store.peek(id))?.lastSeq ?? 0;
+  const [last] = await store.read(id, { after: lastSeq - 1, limit: 1 });
+  if (!last) throw unknownConversation();
+  const { turnId } = last;
+  if (turnId === undefined) return { cursor: last.cursor, events: [] };
+  const accepted = (await store.peek(id, turnId))?.turn?.acceptedSeq ?? lastSeq;
+  const [before] = await store.read(id, { after: accepted - 2, limit: 1 });
+  const cursor = before?.cursor ?? 0;
+  const restart = { type: 'restart' as const, seq: cursor, turn_id: turnId, keep: 0, at: isoTime(last.at) };
+  return { cursor, events: [restart] };
+}
+
+const tooSlow = (): FabricError =>
+  new FabricError(
+    'READER_TOO_SLOW',
+    `More than ${MAX_UNREAD_CHARS} characters of events wait for the reader. Read on from the last seq.`,
+  );
