@@ -425,6 +425,24 @@ test('the next process answers the waiting caller of a process that died', async
   expect(model.count).toBe(2);
 });
 
+test('the next process answers a waiting caller of the outcome with the report of the turn', async () => {
+  const hold = gate();
+  const first = new MemoryStore();
+  const { call } = await serve(scriptedModel([[hold]]), { store: first });
+  await call('start_task', { id: 'c' });
+  const params = { conversation_id: 'c', user_message: 'hi', answer: 'outcome' };
+  void call('run_turn', params, 'id-1').catch(() => undefined);
+  await hold.reached;
+  await first.close();
+  const next = await serve(scriptedModel(['whole']), { store: new MemoryStore({ sharedWith: first }) });
+  await vi.waitFor(() => expect(next.late).toHaveLength(1));
+  const report = await next.call('run_turn', params, 'id-1');
+  expect(report).toMatchObject({ turn_id: 'id-1', state: 'completed', text: 'whole', steps: [{ step: 1 }] });
+  expect(next.late).toEqual([
+    ['__rpc__@/s/caller', { jsonrpc: '2.0', id: 'id-1', result: report }, { corrId: 'id-1' }],
+  ]);
+});
+
 test('closing the agent ends running calls with a clear error', async () => {
   const hold = gate();
   const { call, serving } = await serve(scriptedModel([['a', hold]]));

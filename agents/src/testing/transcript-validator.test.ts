@@ -135,6 +135,23 @@ describe('the transcript validator refuses', () => {
     ['an unknown choice', { messages: [user], tools: [tool()], tool_choice: 'must' }, 'tool_choice'],
     ['a temperature of 3', { messages: [user], temperature: 3 }, 'temperature'],
     ['half a token', { messages: [user], max_tokens: 0.5 }, 'max_tokens'],
+    [
+      'a format of another type',
+      { messages: [user], response_format: { type: 'xml' } },
+      'response_format.type',
+    ],
+    [
+      'a format without its schema',
+      { messages: [user], response_format: { type: 'json_schema' } },
+      'response_format.json_schema',
+    ],
+    [
+      'a schema without a name',
+      { messages: [user], response_format: { type: 'json_schema', json_schema: { schema: {} } } },
+      'response_format.json_schema.name',
+    ],
+    ['five stop texts', { messages: [user], stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop'],
+    ['a stop that is no text', { messages: [user], stop: 1 }, 'stop'],
     ['stream options without a stream', { messages: [user], stream_options: {} }, 'stream_options'],
   ])('%s', (_name, request, param) => {
     expect(params(request).join(' ')).toBe(param);

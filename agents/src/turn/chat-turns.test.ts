@@ -46,6 +46,43 @@ describe('a turn', () => {
     model.done();
   });
 
+  test('sends the options of the turn, with its own tools first and within its own limit of tokens', async () => {
+    const open = { type: 'function' as const, function: { name: 'open', parameters: { type: 'object' } } };
+    const options = {
+      tools: [open],
+      tool_choice: 'none' as const,
+      response_format: { type: 'json_object' as const },
+      temperature: 0,
+      max_tokens: 10_000,
+      stop: 'END',
+      model: 'scripted',
+    };
+    const { run, model } = begin(['{}'], { options });
+    expect(await run()).toMatchObject({ model: 'scripted' });
+    const { messages: _, ...request } = model.requests[0]!;
+    expect(request).toMatchObject({
+      ...options,
+      tools: [{ function: { name: 'weather' } }, open],
+      max_tokens: 4_096,
+    });
+    const less = begin(['ok'], { options: { max_tokens: 7 } });
+    await less.run();
+    expect(less.model.requests[0]).toMatchObject({ max_tokens: 7 });
+    expect(less.model.requests[0]).not.toHaveProperty('temperature');
+  });
+
+  test('demands a call in its first reply only', async () => {
+    const tool_choice = { type: 'function' as const, function: { name: 'weather' } };
+    const rome = () => callTools({ name: 'weather', arguments: { city: 'Rome' } });
+    const { run, model } = begin([rome(), rome(), 'Sunny.'], { options: { tool_choice } });
+    await run();
+    expect(model.requests.map((request) => request.tool_choice)).toEqual([tool_choice, undefined, undefined]);
+    const without = begin(['ok'], { tools: new ToolSet([]), options: { tool_choice: 'none' } });
+    await without.run();
+    expect(without.model.requests[0]).not.toHaveProperty('tool_choice');
+    without.model.done();
+  });
+
   test('HI-5: text for the user and calls are in one message, followed by the results in order', async () => {
     const { turn, run, seen, model, draft, history } = begin([
       callTools(

@@ -195,6 +195,35 @@ describe('the stream of the offline model', () => {
     expect(chunks.at(-2)?.choices[0]?.finish_reason).toBe('length');
   });
 
+  it('ends before the first of its stop texts', async () => {
+    const ask = (stop: ModelRequest['stop']) =>
+      read({ messages: [{ role: 'user', content: 'count to 9' }], stop });
+    expect(textOf(await ask('4'))).toBe('1, 2, 3, ');
+    const chunks = await ask(['7', ', 6']);
+    expect(textOf(chunks)).toBe('1, 2, 3, 4, 5');
+    expect(chunks.at(-2)?.choices[0]?.finish_reason).toBe('stop');
+    expect(textOf(await ask('none of it'))).toBe('1, 2, 3, 4, 5, 6, 7, 8, 9.');
+  });
+
+  it('answers in the format of the request', async () => {
+    const messages: ModelMessage[] = [{ role: 'user', content: 'What is the weather in Paris?' }];
+    const json = async (response_format: ModelRequest['response_format']) =>
+      JSON.parse(textOf(await read({ messages, response_format })));
+    expect(await json({ type: 'json_object' })).toEqual({ answer: expect.any(String) });
+    const schema = {
+      type: 'object',
+      properties: { city: { type: 'string' }, days: { type: 'integer' } },
+      required: ['city', 'days'],
+    };
+    expect(await json({ type: 'json_schema', json_schema: { name: 'forecast', schema } })).toEqual({
+      city: 'Paris',
+      days: expect.any(Number),
+    });
+    expect(textOf(await read({ messages, response_format: { type: 'text' } }))).toBe(
+      textOf(await read({ messages })),
+    );
+  });
+
   it('pauses between chunks, and stops at once on an abort without leaving a timer', async () => {
     const clock = new ManualClock();
     const abort = new AbortController();

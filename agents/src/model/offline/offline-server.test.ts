@@ -106,6 +106,13 @@ describe('the offline server', () => {
     ['a message that is not an object', '{"model":"m","messages":[1]}', 400],
     ['tools without a name', '{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{}]}', 400],
     ['a list', '[]', 400],
+    ['a stop that is no text', '{"messages":[{"role":"user","content":"x"}],"stop":[1]}', 400],
+    [
+      'a format without its schema',
+      '{"messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema"}}',
+      400,
+    ],
+    ['an unknown format', '{"messages":[{"role":"user","content":"x"}],"response_format":"json"}', 400],
   ])('refuses %s in the shape of the API', async (_name, body, status) => {
     const response = await post(await start(), body);
     expect(response.status).toBe(status);

@@ -158,7 +158,7 @@ function faultOf(body: unknown): { message: string; param: string | null } | und
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     return { message: 'The body must be a JSON object.', param: null };
   }
-  const { messages, tools } = body as { messages?: unknown; tools?: unknown };
+  const { messages, tools, stop, response_format: format } = body as Record<string, unknown>;
   if (!Array.isArray(messages) || messages.length === 0 || messages.length > MAX_MESSAGES) {
     return { message: `messages must be a list of 1 to ${MAX_MESSAGES} messages.`, param: 'messages' };
   }
@@ -172,7 +172,23 @@ function faultOf(body: unknown): { message: string; param: string | null } | und
   if (tools !== undefined && tools !== null && !(Array.isArray(tools) && tools.every(named))) {
     return { message: 'tools must be a list of functions with a name.', param: 'tools' };
   }
+  const isText = (one: unknown): boolean => typeof one === 'string';
+  if (stop !== undefined && stop !== null && !isText(stop) && !(Array.isArray(stop) && stop.every(isText))) {
+    return { message: 'stop must be a text or a list of texts.', param: 'stop' };
+  }
+  if (format !== undefined && format !== null && !isFormat(format)) {
+    return {
+      message: 'response_format must be an object with a type and its schema.',
+      param: 'response_format',
+    };
+  }
   return undefined;
+}
+
+function isFormat(format: unknown): boolean {
+  const { type, json_schema: schema } = format as { type?: unknown; json_schema?: unknown };
+  if (type === 'text' || type === 'json_object') return true;
+  return type === 'json_schema' && typeof schema === 'object' && schema !== null;
 }
 
 const refuse = (

@@ -11,7 +11,9 @@ import {
 } from '../../testing/openai-server.ts';
 import { callTools, gate, reply, stall } from '../../testing/script.ts';
 import type { ModelChunk, ModelRequest } from '../model.ts';
+import { readReply } from '../stream/read-reply.ts';
 import { type OpenAIModelOptions, openaiModel } from './openai-model.ts';
+import { completionObject } from './openai-wire.ts';
 
 const KEY = 'sk-test-0123456789abcdef';
 const servers: FakeOpenAI[] = [];
@@ -86,8 +88,10 @@ describe('the OpenAI model', () => {
         ask('hi', {
           tools: [tool],
           tool_choice: { type: 'function', function: { name: 'add' } },
+          response_format: { type: 'json_schema', json_schema: { name: 'sum', schema: { type: 'object' } } },
           temperature: 0.5,
           max_tokens: 9,
+          stop: ['END', '###'],
           model: 'other',
         }),
       ),
@@ -100,11 +104,36 @@ describe('the OpenAI model', () => {
       stream_options: { include_usage: true },
       tools: [tool],
       tool_choice: { type: 'function', function: { name: 'add' } },
+      response_format: { type: 'json_schema', json_schema: { name: 'sum', schema: { type: 'object' } } },
       temperature: 0.5,
       max_tokens: 9,
+      stop: ['END', '###'],
     });
     expect(request.headers['openai-organization']).toBe('org-1');
     expect(request.headers['openai-project']).toBe('proj-1');
+    server.done();
+  });
+
+  it.each([true, false])('reads a refusal as the text of the answer, streamed: %s', async (isStream) => {
+    const refusal: ModelChunk = { choices: [{ index: 0, delta: { refusal: 'I cannot help with that.' } }] };
+    const body = completionObject([refusal, { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }], {
+      id: 'c',
+      created: 0,
+      model: 'm',
+    });
+    const headers = { 'content-type': 'application/json' };
+    const whole = { steps: [], http: { status: 200, headers, body: JSON.stringify(body) } };
+    const server = await serve({ replies: [isStream ? [refusal] : whole] });
+    const texts: string[] = [];
+    const { message, finish } = await readReply(modelOf(server).stream(ask('hi')), {
+      onText: (text) => {
+        texts.push(text);
+        return undefined;
+      },
+    });
+    expect(finish).toBe('refusal');
+    expect(message).toEqual({ role: 'assistant', content: 'I cannot help with that.' });
+    expect(texts.join('')).toBe('I cannot help with that.');
     server.done();
   });
 
