@@ -194,6 +194,36 @@ describe('the prompt of a step', () => {
     }
   });
 
+  test('is there while a call waits for approval, and asks for none again', async () => {
+    const execute = vi.fn(() => 'paid');
+    const parameters = z.object({});
+    const pay = tool({ name: 'pay', description: 'x', parameters, approval: 'always', execute });
+    const calls = callTools([
+      { name: 'pay', id: 'yes', arguments: {} },
+      { name: 'pay', id: 'no', arguments: {} },
+    ]);
+    const model = scriptedModel([calls, 'Done.']);
+    const one = await chat({ model, tools: new ToolSet([pay]) });
+    await one.start({ id: 'c' });
+    const done = one.say('c', 'one');
+    type Report = { approvals?: { call_id: string }[] };
+    const turn = { conversation_id: 'c', turn_id: 'one' };
+    const open = await vi.waitFor(async () => {
+      const { approvals = [] } = await one.call<Report>('get_turn', turn);
+      expect(approvals).toHaveLength(2);
+      return approvals;
+    });
+    await expectPrompts(one, model, [['one', 1]]);
+    for (const [i, { call_id }] of open.entries())
+      await one.call('answer_approval', { conversation_id: 'c', call_id, approve: i === 0 });
+    expect(await done).toBe('Done.');
+    await expectPrompts(one, model, [
+      ['one', 1],
+      ['one', 2],
+    ]);
+    expect(execute).toHaveBeenCalledTimes(1);
+  });
+
   test('is there for a fork, whose messages are part of it', async () => {
     const model = scriptedModel(['A', 'B', 'X']);
     const one = await chat({ model });
