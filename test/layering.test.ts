@@ -116,8 +116,6 @@ const SINGLES: readonly Single[] = [
     also: [
       // Follows the events of an agent over the wire.
       'client/src/conversations.ts',
-      // Joins the pieces of a text, which followers of a broadcast would get one by one.
-      'agents/src/conversation/live-turn.ts',
     ],
   },
   {

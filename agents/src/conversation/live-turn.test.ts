@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { cursorAt } from '../store/cursor.ts';
-import type { ConversationEvent } from './conversation.ts';
+import { noUsage } from '../model/usage.ts';
 import { LiveTurn } from './live-turn.ts';
 
 const afterMicrotasks = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
@@ -52,7 +52,7 @@ it('shows the first text before the next turn of the event loop, and the texts t
   expect(texts).toEqual(['a', 'bcd']);
 });
 
-it('gives each follower every character once, however far it has read', async () => {
+it('gives each follower the same events, and from inside a text its rest first', async () => {
   const { turn, add } = turnWithText();
   const early = follow(turn);
   for (const text of ['one ', 'two ']) {
@@ -66,21 +66,23 @@ it('gives each follower every character once, however far it has read', async ()
     add(text);
     await nextTurn();
   }
-  expect(early).toEqual(['one ', 'two ', 'three ', 'four']);
-  expect(second).toEqual(['one two ', 'three ', 'four']);
-  expect(inside.join('')).toBe('wo three four');
+  for (const texts of [early, second, follow(turn)]) {
+    await nextTurn();
+    expect(texts).toEqual(['one ', 'two ', 'three ', 'four']);
+  }
+  expect(inside).toEqual(['wo ', 'three ', 'four']);
 });
 
-it('joins what a slow follower has missed, from its own position', async () => {
+it('gives every follower of a released turn the reason, at the position of its last event', async () => {
   const { turn, add } = turnWithText();
-  const slow = turn.follow();
   add('a');
-  const seen: ConversationEvent[] = [(await slow.next()).value as ConversationEvent];
-  add('b');
-  await nextTurn();
-  add('c');
-  seen.push((await slow.next()).value as ConversationEvent);
-  expect(seen.map((event) => (event as { text: string }).text)).toEqual(['a', 'bc']);
-  expect(seen.map(({ seq }) => seq)).toEqual([cursorAt(FIRST, 1, 1), cursorAt(FIRST, 1, 3)]);
-  await slow.return();
+  const figures = { usage: noUsage(), cost: 'unknown', model: null, first_token_ms: null, duration_ms: null } as const;
+  const error = { code: 'NODE_GONE', message: 'The agent stopped.', retryable: true };
+  turn.release({ state: 'failed', error, text: 'a', ...figures });
+  const position = cursorAt(FIRST, 1, 1);
+  for (const after of [0, position]) {
+    const events = await Array.fromAsync(turn.follow(after));
+    expect(events.at(-1)).toMatchObject({ type: 'error', seq: position, code: 'NODE_GONE' });
+    expect(events).toHaveLength(after === 0 ? 2 : 1);
+  }
 });

@@ -1,8 +1,8 @@
 // A turn in memory: its events so far, its outcome, and its followers. A late follower first receives the events that it missed.
 // A follower that leaves does not affect the turn.
 import { FabricError } from '@fame-fabric/shared';
-import { ChangeSignal, onAbort } from '@fame-fabric/shared/internal';
-import { cursorAt, fenceOf, NO_ACQUISITION } from '../store/cursor.ts';
+import { Broadcast } from '@fame-fabric/shared/internal';
+import { fenceOf } from '../store/cursor.ts';
 import type { JournalEvent } from '../store/store.ts';
 import type { ToolResult, TurnOptions } from '../turn/turn-options.ts';
 import { Approvals } from './approvals.ts';
@@ -17,12 +17,10 @@ type State =
   | { readonly kind: 'open' }
   | { readonly kind: 'ended' | 'released'; readonly outcome: TurnOutcome };
 
-/** An event, and the row of the journal that it is in. The pieces of a text are joined, so a slow follower gets them as one. */
-interface Item {
+/** A text that is not published yet. */
+interface FreshText {
   readonly row: number;
-  event: ConversationEvent;
-  /** The end of a text that no follower has read, and the cursor before it. Slicing the whole text would copy it for each piece. */
-  unread: { readonly after: number; text: string } | undefined;
+  event: Extract<ConversationEvent, { type: 'text' }>;
 }
 
 export class LiveTurn {
@@ -53,12 +51,12 @@ export class LiveTurn {
   readonly #abort = new AbortController();
   /** The latest acquisition of the conversation that this process knows. */
   readonly #epoch: number;
-  readonly #items: Item[] = [];
-  /** Notified of each event and of the end. */
-  readonly #change = new ChangeSignal();
-  /** True until the end of this turn of the event loop, once followers were notified of text. */
+  readonly #events = new Broadcast<ConversationEvent>();
+  /** The row of the journal of each event. */
+  readonly #rows: number[] = [];
+  /** True until the end of this turn of the event loop, once a text was published in it. */
   #isGathering = false;
-  #hasGathered = false;
+  #fresh: FreshText | undefined;
   readonly #settle: (outcome: TurnOutcome) => void;
   #state: State = { kind: 'open' };
 
@@ -96,7 +94,10 @@ export class LiveTurn {
     const { promise, resolve } = Promise.withResolvers<TurnOutcome>();
     this.outcome = promise;
     this.#settle = resolve;
-    for (const event of of.events ?? []) this.receive(event);
+    for (const event of of.events ?? []) {
+      const view = viewOf(event);
+      if (view) this.#publish(event.seq, view);
+    }
     if (of.ended) this.end(of.ended);
   }
 
@@ -127,21 +128,53 @@ export class LiveTurn {
     if (this.#state.kind === 'open') this.#abort.abort(reason);
   }
 
+  /** Number of its events in memory. */
+  get size(): number {
+    return this.#rows.length;
+  }
+
   /** Receives an event of the turn from the feed of its conversation. */
   receive(event: JournalEvent): void {
     if (this.#state.kind !== 'open') return;
     const view = viewOf(event);
-    if (!view) return;
-    const last = this.#items.at(-1);
-    if (view.type === 'text' && last?.event.type === 'text' && last.row === event.seq) {
-      if (last.unread) last.unread.text += view.text;
-      else last.unread = { after: last.event.seq, text: view.text };
-      last.event = { ...view, text: last.event.text + view.text };
-    } else {
-      this.#items.push({ row: event.seq, event: view, unread: undefined });
+    if (view?.type === 'text') this.#addText(event.seq, view);
+    else if (view) {
+      this.#publishText();
+      this.#publish(event.seq, view);
     }
-    if (view.type === 'text') this.#notifyOfText();
-    else this.#change.notify();
+  }
+
+  /**
+   * The first text in a turn of the event loop is published at once, and the others in it together. An event is the same for all
+   * followers: a link of version 0.1.0 asks again for a stream, and skips as many events as it has received.
+   */
+  #addText(row: number, event: FreshText['event']): void {
+    if (!this.#isGathering) {
+      this.#publish(row, event);
+      this.#isGathering = true;
+      setImmediate(() => {
+        this.#isGathering = false;
+        this.#publishText();
+      });
+      return;
+    }
+    if (this.#fresh?.row === row) {
+      this.#fresh.event = { ...event, text: this.#fresh.event.text + event.text };
+    } else {
+      this.#publishText();
+      this.#fresh = { row, event };
+    }
+  }
+
+  #publishText(): void {
+    const fresh = this.#fresh;
+    this.#fresh = undefined;
+    if (fresh) this.#publish(fresh.row, fresh.event);
+  }
+
+  #publish(row: number, event: ConversationEvent): void {
+    this.#rows.push(row);
+    this.#events.publish(event);
   }
 
   /** Ends the turn, once. Its last event was received. */
@@ -151,13 +184,17 @@ export class LiveTurn {
 
   /** Ends the turn for its callers in this process only; in the journal it stays open, for another process. */
   release(outcome: TurnOutcome): void {
+    if (this.#state.kind !== 'open') return;
+    this.#publishText();
+    const position = this.#events.items.at(-1)?.seq ?? 0;
+    this.#publish(0, lastEvent(outcome, position, this.id));
     this.#close({ kind: 'released', outcome });
   }
 
   #close(state: Exclude<State, { kind: 'open' }>): void {
     if (this.#state.kind !== 'open') return;
+    this.#events.end();
     this.#state = state;
-    this.#change.notify();
     this.#settle(state.outcome);
   }
 
@@ -166,62 +203,41 @@ export class LiveTurn {
    * affect the turn. A cursor of an acquisition that the store never had, such as one from before the store was restored from a
    * backup, starts the turn over.
    */
-  async *follow(after = 0, signal?: AbortSignal): AsyncGenerator<ConversationEvent, void, void> {
-    let cursor = this.#startAfter(after);
-    if (cursor === undefined) {
-      yield { type: 'restart', seq: 0, turn_id: this.id, keep: 0 };
-      cursor = 0;
+  follow(after = 0, signal?: AbortSignal): AsyncGenerator<ConversationEvent, void, void> {
+    if (fenceOf(after) > this.#epoch) {
+      const restart = { type: 'restart', seq: 0, turn_id: this.id, keep: 0 } as const;
+      return startingWith(restart, this.#events.follow({ signal }));
     }
-    const stopListening = onAbort(signal, () => this.#change.notify());
-    try {
-      for (let next = 0; ; ) {
-        const item = this.#items[next];
-        if (item && item.event.seq > cursor) {
-          const rest = restAfter(item, cursor);
-          cursor = item.event.seq;
-          item.unread = undefined;
-          yield rest;
-        } else if (next < this.#items.length - 1) next += 1;
-        else if (this.#state.kind !== 'open' || signal?.aborted) break;
-        else {
-          await this.#change.next();
-        }
-      }
-    } finally {
-      stopListening();
-    }
-    // The turn continues in another process, so the position of the reader stays as it is.
-    if (this.#state.kind === 'released') yield lastEvent(this.#state.outcome, cursor, this.id);
+    const from = this.#indexAfter(after);
+    const first = this.#events.items[from];
+    if (first?.type !== 'text' || fenceOf(after) === 0) return this.#events.follow({ from, signal });
+    const missing = first.seq - after;
+    if (missing >= first.text.length) return this.#events.follow({ from, signal });
+    const rest = { ...first, text: first.text.slice(-missing) };
+    return startingWith(rest, this.#events.follow({ from: from + 1, signal }));
   }
 
-  /** Returns the cursor of a position. A seq of an earlier version becomes that of its row. */
-  #startAfter(after: number): number | undefined {
-    if (fenceOf(after) > this.#epoch) return undefined;
-    if (fenceOf(after) > 0) return after;
-    return this.#items.findLast(({ row }) => row <= after)?.event.seq ?? cursorAt(NO_ACQUISITION, after);
-  }
-
-  // Followers get the first text in a turn of the event loop at once, and the others in it together, as one event.
-  #notifyOfText(): void {
-    if (!this.#change.isAwaited) return;
-    if (this.#isGathering) {
-      this.#hasGathered = true;
-      return;
-    }
-    this.#change.notify();
-    this.#isGathering = true;
-    setImmediate(() => {
-      this.#isGathering = false;
-      if (this.#hasGathered) this.#change.notify();
-      this.#hasGathered = false;
-    });
+  /** Returns the index of the first event after the cursor `after`, or after a seq of an earlier version. */
+  #indexAfter(after: number): number {
+    const { items } = this.#events;
+    const index =
+      fenceOf(after) > 0
+        ? items.findIndex(({ seq }) => seq > after)
+        : this.#rows.findIndex((row) => row > after);
+    if (index >= 0) return index;
+    // The last event of a released turn is for every follower.
+    return this.isReleased ? items.length - 1 : items.length;
   }
 }
 
-/** Returns an event without the text up to `cursor`. */
-function restAfter({ event, unread }: Item, cursor: number): ConversationEvent {
-  if (event.type === 'text' && unread?.after === cursor) return { ...event, text: unread.text };
-  const missing = event.seq - cursor;
-  if (event.type !== 'text' || fenceOf(cursor) === 0 || missing >= event.text.length) return event;
-  return { ...event, text: event.text.slice(-missing) };
+async function* startingWith<T>(
+  first: T,
+  rest: AsyncGenerator<T, void, void>,
+): AsyncGenerator<T, void, void> {
+  try {
+    yield first;
+    yield* rest;
+  } finally {
+    await rest.return();
+  }
 }

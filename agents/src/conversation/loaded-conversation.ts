@@ -29,6 +29,10 @@ export interface Totals {
 
 /** Number of ended turns that stay in memory, for callers that repeat a request soon after. */
 const KEPT_TURNS = 16;
+/** Number of their events beyond which only the last turn stays. */
+const KEPT_EVENTS = 512;
+/** Rough size of an event, in characters. */
+const EVENT_CHARS = 64;
 
 export class Conversation {
   readonly id: string;
@@ -90,17 +94,21 @@ export class Conversation {
   get chars(): number {
     let chars = this.options.systemPrompt.length + this.history.chars;
     // The text of a turn is in its events and in its outcome.
-    for (const { inputChars, outcomeHere } of this.turns.values()) {
-      chars += inputChars + 2 * (outcomeHere?.text.length ?? 0);
+    for (const { inputChars, outcomeHere, size } of this.turns.values()) {
+      chars += inputChars + 2 * (outcomeHere?.text.length ?? 0) + EVENT_CHARS * size;
     }
     return chars;
   }
 
   /** Drops the oldest ended turns beyond a few. */
   trim(): void {
+    let events = 0;
+    for (const turn of this.turns.values()) events += turn.size;
     for (const [id, turn] of this.turns) {
-      if (this.turns.size <= KEPT_TURNS) return;
-      if (turn.outcomeHere) this.turns.delete(id);
+      if (this.turns.size <= KEPT_TURNS && (events <= KEPT_EVENTS || this.turns.size === 1)) return;
+      if (!turn.outcomeHere) continue;
+      this.turns.delete(id);
+      events -= turn.size;
     }
   }
 }
