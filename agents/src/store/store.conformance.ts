@@ -3,6 +3,7 @@
 import type { Clock } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { cursorConformance } from './cursors.conformance.ts';
 import type {
   AcquiredConversation,
   Append,
@@ -75,6 +76,8 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       event('model_replied', turnId, { message: { role: 'assistant', content: turnId } }),
       event('turn_completed', turnId, { text: turnId, in_history: inHistory }),
     ];
+
+    describe('cursors', () => cursorConformance({ store: () => store, begin, append, event }));
 
     test('creating a conversation again returns the existing one', async () => {
       const first = await store.create(conversation('c'));
