@@ -17,6 +17,7 @@ export { startOfflineServer } from './model/offline/offline-server.ts';
 export { ReplySplitter } from './model/stream/reply-splitter.ts';
 export { noUsage } from './model/usage.ts';
 export { loadRefineAgent, readRefineFile, refineKeysAt } from './refine/refine-file.ts';
+export { MemoryStore } from './store/memory-store.ts';
 export { type OpenedStore, openStore, storePath } from './store/open-store.ts';
 export { SqliteStore } from './store/sqlite/sqlite-store.ts';
 export type { ConversationStore } from './store/store.ts';

@@ -4,6 +4,7 @@ import { AwayRetry } from './away-retry.ts';
 import { type ApprovalAnswer, type Caller, notSupported, required } from './chat-operations.ts';
 import { Conversation, type ConversationOptions } from './conversation.ts';
 import type { ConversationPage, ConversationState, PromptReport, TurnReport } from './conversation-types.ts';
+import { eventAfter } from './cursor.ts';
 import type { ConversationEvent, EventPage } from './turn-event.ts';
 
 export interface ConversationsOptions {
@@ -110,9 +111,10 @@ export class Conversations {
         for await (const event of this.#events(id, after, signal)) {
           hasAnswered = true;
           // After the agent was restored from a backup, a restart begins at an earlier cursor.
-          if (event.seq <= after && event.type !== 'restart') continue;
-          after = event.seq;
-          yield event;
+          const unread = event.type === 'restart' ? event : eventAfter(event, after);
+          if (!unread) continue;
+          after = unread.seq;
+          yield unread;
         }
         return;
       } catch (error) {

@@ -3,10 +3,11 @@
 import { type Clock, FabricError, isErrorCode, isFabricError } from '@fame-fabric/shared';
 import { AwayRetry } from './away-retry.ts';
 import type { ChatOperations, TurnRequest } from './chat-operations.ts';
+import { eventAfter, isReset } from './cursor.ts';
 import type { DoneEvent, TurnEvent } from './turn-event.ts';
 
 export interface TurnReaderOptions {
-  /** `seq` of the last event that the caller already has. */
+  /** Cursor of the last event that the caller already has. */
   after: number;
   /** Longest absence of the agent, in ms. */
   reconnectTimeoutMs: number;
@@ -15,13 +16,18 @@ export interface TurnReaderOptions {
   onAgentAway: () => void;
 }
 
+interface WireEvent {
+  readonly type?: unknown;
+  readonly [field: string]: unknown;
+}
+
 /** The reader of one turn. */
 export class TurnReader {
   readonly #operations: ChatOperations;
   readonly #request: TurnRequest;
   readonly #retry: AwayRetry;
   #text = '';
-  /** `seq` of the last event. Stays 0 for agents that do not number events. */
+  /** Cursor of the last event. Stays 0 for agents that do not number events. */
   #lastSeq: number;
   /** Ids of the approvals that the turn waits for. */
   readonly #approvals = new Set<string>();
@@ -81,13 +87,11 @@ export class TurnReader {
     let count = 0;
     try {
       for await (const item of this.#operations.runTurnStream(this.#request, after)) {
-        const event = item as { type?: unknown; [field: string]: unknown };
+        const event = this.#unread(item as WireEvent);
         count++;
+        if (!event) continue;
         if (event.type === 'error') throw errorOf(event);
-        if (typeof event.seq === 'number') {
-          if (event.seq <= this.#lastSeq && event.type !== 'done') continue;
-          this.#lastSeq = event.seq;
-        }
+        if (typeof event.seq === 'number') this.#lastSeq = event.seq;
         if (event.type === 'text' && typeof event.text === 'string') this.#text += event.text;
         if (event.type === 'restart' && typeof event.keep === 'number') {
           this.#text = this.#text.slice(0, event.keep);
@@ -104,6 +108,13 @@ export class TurnReader {
     if (count === 0 && this.#lastSeq > 0) return false;
     yield { type: 'done', text: this.#text };
     return true;
+  }
+
+  /** Returns the part of an event that the caller does not have. Agents of other implementations do not number their events. */
+  #unread(event: WireEvent): WireEvent | undefined {
+    const { type, seq } = event;
+    if (typeof seq !== 'number' || type === 'error' || type === 'done' || isReset(event)) return event;
+    return eventAfter({ ...event, seq }, this.#lastSeq);
   }
 }
 
