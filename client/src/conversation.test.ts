@@ -71,6 +71,58 @@ test('events that are repeated after a reconnect are yielded once', async () => 
   expect(events.flatMap((event) => (event.type === 'text' ? [event.text] : [])).join('')).toBe('abc');
 });
 
+test('the part of a text that was received before is not yielded again', async () => {
+  const start = 3 * 2 ** 32 + 5 * 2 ** 14;
+  const attempts = [
+    [{ type: 'text', seq: start + 3, text: 'abc' }],
+    [
+      { type: 'text', seq: start + 3, text: 'abc' },
+      { type: 'text', seq: start + 8, text: 'abcdefgh' },
+      { type: 'text', seq: start + 2 ** 14 + 1, text: 'i' },
+      { type: 'restart', seq: 4 * 2 ** 32 + 2 ** 14, keep: 2 },
+      { type: 'text', seq: 4 * 2 ** 32 + 2 ** 14 + 9, text: 'CDEFGHIJK' },
+      { type: 'done', seq: 4 * 2 ** 32 + 3 * 2 ** 14, text: 'abCDEFGHIJK' },
+    ],
+  ];
+  const { caller } = scriptedAgent({
+    run_turn_stream: () => {
+      const [first] = attempts;
+      return (async function* () {
+        yield* attempts.shift()!;
+        if (first!.length === 1) throw new FabricError('LINK_CLOSED', 'lost');
+      })();
+    },
+  });
+  const clock = new ManualClock();
+  const events = collect(new Conversation(caller, 'chat@fame.fabric', { clock }).stream('x'));
+  await clock.run(5_000);
+  expect((await events).flatMap((event) => (event.type === 'text' ? [event.text] : []))).toEqual([
+    'abc',
+    'defgh',
+    'i',
+    'CDEFGHIJK',
+  ]);
+});
+
+test('a turn starts over where the agent does not know the cursor, such as after its store was restored', async () => {
+  const afters: unknown[] = [];
+  const { caller } = scriptedAgent({
+    run_turn_stream: (params) => {
+      const { after } = params as { after?: number };
+      afters.push(after);
+      return items(
+        { type: 'restart', seq: 0, keep: 0 },
+        { type: 'text', seq: 2 * 2 ** 32 + 2 ** 14 + 5, text: 'Hello' },
+        { type: 'done', seq: 2 * 2 ** 32 + 3 * 2 ** 14, text: 'Hello' },
+      );
+    },
+  });
+  const after = 9 * 2 ** 32 + 7;
+  const events = await collect(new Conversation(caller, 'chat@fame.fabric').stream('x', { after }));
+  expect(afters).toEqual([after]);
+  expect(events.map(({ type }) => type)).toEqual(['restart', 'text', 'done']);
+});
+
 describe('an agent that is lost during a turn', () => {
   // Each attempt yields some events; all but the last then fail.
   const attempts = (...list: { yields: unknown[]; fails?: FabricError }[]) => {

@@ -1338,6 +1338,47 @@ describe('late answers of the store, outdated copies and other processes', () =>
     expect(await next).toBe('next');
   });
 
+  test('a reader with a cursor of a later owner makes an outdated copy be loaded again', async () => {
+    const clock = new ManualClock();
+    const one = new MemoryStore({ clock });
+    const two = new MemoryStore({ clock, sharedWith: one });
+    const hold = gate();
+    const first = hostOf({ store: one, clock, model: scriptedModel([['old', hold], 'fresh']) });
+    await start(first);
+    await first.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    await hold.reached;
+    clock.advance(1_000);
+    await settle();
+    clock.advance(15_001);
+    const second = hostOf({ store: two, clock, model: scriptedModel([['new', gate()]]) });
+    const running = await second.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    const seen: ConversationEvent[] = [];
+    for await (const event of running.follow()) {
+      seen.push(event);
+      if (textSeen(seen) === 'new') break;
+    }
+    await two.close();
+    hosts.pop();
+    const { seq: after } = seen.at(-1)!;
+    // Without the cursor the caller gets the copy, which hangs.
+    const turn = await first.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't', after });
+    for await (const event of turn.follow(after)) seen.push(event);
+    expect(textSeen(seen)).toBe('fresh');
+    expect(seen.map(({ seq }) => seq)).toEqual(seen.map(({ seq }) => seq).toSorted((a, b) => a - b));
+  });
+
+  test('a reader with a cursor that the store never had gets the turn from its beginning', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel(['Hello']) });
+    await start(host);
+    const whole = await eventsOf(host, 'hi', 't');
+    // The store was restored from a backup, which has fewer acquisitions.
+    const restarted = [{ type: 'restart', seq: 0, turn_id: 't', keep: 0 }, ...whole];
+    expect(await eventsOf(host, 'hi', 't', 9 * 2 ** 32 + 70_000)).toEqual(restarted);
+    const later = hostOf({ store: new MemoryStore({ sharedWith: store }), model: scriptedModel([]) });
+    expect(await eventsOf(later, 'hi', 't', 9 * 2 ** 32 + 70_000)).toEqual(restarted);
+  });
+
   test('cancelling without an id reaches a turn that waits to run', async () => {
     const busy = gate();
     const host = hostOf({ model: scriptedModel([[busy]]), options: { maxRunning: 1 } });

@@ -151,6 +151,13 @@ test.each([
     for await (const event of turn.follow()) events.push(event);
     expect(events.at(-1), id).toMatchObject({ type: 'done', text: answer });
     expect(textSeen(events), id).toBe(answer);
+    // A client of 0.1.0 continues from the seq of the last event that it received.
+    for (const { seq } of before) {
+      const rest: ConversationEvent[] = [];
+      for await (const event of turn.follow(seq)) rest.push(event);
+      const had = events.filter((event) => event.seq <= seq);
+      expect([...had, ...rest], `${id} after ${seq}`).toEqual(events);
+    }
     expect(model!.count, id).toBe(steps - replied);
     for (const name of finished) expect(runs, id).not.toContain(name);
     if (replied > 0 && started.includes('pay')) expect(runs, id).not.toContain('pay');

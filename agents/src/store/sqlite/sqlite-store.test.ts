@@ -310,6 +310,47 @@ describe('a store in a file', () => {
       expect(await again.record(record!.id, { inTrash: true })).toBeDefined();
     });
 
+    test('has rising cursors, also of rows that 0.1.0 writes between those of this version', async () => {
+      copyFileSync(FIXTURE, path);
+      const text = { kind: 'text' as const, at: 1, turnId: 't', body: { text: 'abc', offset: 0 } };
+      const write = async (times: number): Promise<string> => {
+        const store = await open();
+        const { id } = (await store.list())[0]!;
+        for (let i = 0; i < times; i++) {
+          const { fence, record } = (await store.acquire(id, 1_000))!;
+          await store.append({
+            conversationId: id,
+            fence,
+            after: record.lastSeq,
+            events: [text],
+            leaseMs: 0,
+          });
+        }
+        await store.close();
+        return id;
+      };
+      const store = await open();
+      const { id, lastSeq } = (await store.list())[0]!;
+      await store.close();
+      await write(4);
+      // A program of 0.1.0 records none of its acquisitions.
+      const old = openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations: MIGRATIONS.slice(0, 1) });
+      old.exec(
+        'DELETE FROM acquisition WHERE fence IN (SELECT fence FROM acquisition ORDER BY fence LIMIT 2 OFFSET 1)',
+      );
+      old.close();
+      await write(2);
+      const again = await open();
+      const events = await again.read(id);
+      const cursors = events.map(({ cursor }) => cursor);
+      expect(cursors.slice(0, lastSeq)).toEqual(events.slice(0, lastSeq).map(({ seq }) => seq));
+      expect(cursors).toHaveLength(lastSeq + 6);
+      expect(cursors).toEqual([...new Set(cursors)].sort((a, b) => a - b));
+      for (const [index, cursor] of cursors.entries()) {
+        expect(await again.read(id, { afterCursor: cursor })).toEqual(events.slice(index + 1));
+      }
+    });
+
     test('has the outcome of the last turn of each conversation, also of turns that 0.1.0 ends afterwards', async () => {
       copyFileSync(FIXTURE, path);
       const outcomes = `SELECT c.key, last_outcome, coalesce((SELECT state FROM turn WHERE conversation = c.key
