@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { cursorAt } from '../store/cursor.ts';
 import { noUsage } from '../model/usage.ts';
+import { cursorAt } from '../store/cursor.ts';
+import type { ConversationEvent } from './conversation.ts';
 import { LiveTurn } from './live-turn.ts';
 
 const afterMicrotasks = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
@@ -76,12 +77,19 @@ it('gives each follower the same events, and from inside a text its rest first',
 it('gives every follower of a released turn the reason, at the position of its last event', async () => {
   const { turn, add } = turnWithText();
   add('a');
-  const figures = { usage: noUsage(), cost: 'unknown', model: null, first_token_ms: null, duration_ms: null } as const;
+  const figures = {
+    usage: noUsage(),
+    cost: 'unknown',
+    model: null,
+    first_token_ms: null,
+    duration_ms: null,
+  } as const;
   const error = { code: 'NODE_GONE', message: 'The agent stopped.', retryable: true };
   turn.release({ state: 'failed', error, text: 'a', ...figures });
   const position = cursorAt(FIRST, 1, 1);
   for (const after of [0, position]) {
-    const events = await Array.fromAsync(turn.follow(after));
+    const events: ConversationEvent[] = [];
+    for await (const event of turn.follow(after)) events.push(event);
     expect(events.at(-1)).toMatchObject({ type: 'error', seq: position, code: 'NODE_GONE' });
     expect(events).toHaveLength(after === 0 ? 2 : 1);
   }
