@@ -9,12 +9,34 @@ export interface FollowOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Lets any number of followers wait for the next change. */
+export class ChangeSignal {
+  /** Shared by all waiting followers, and created by the first of them. */
+  #change: PromiseWithResolvers<void> | undefined;
+
+  /** True if a follower waits. */
+  get isAwaited(): boolean {
+    return this.#change !== undefined;
+  }
+
+  /** Resolves at the next `notify`. */
+  next(): Promise<void> {
+    this.#change ??= Promise.withResolvers();
+    return this.#change.promise;
+  }
+
+  notify(): void {
+    const change = this.#change;
+    this.#change = undefined;
+    change?.resolve();
+  }
+}
+
 /** A sequence of items that any number of followers read. */
 export class Broadcast<T> implements AsyncIterable<T> {
   readonly #items: T[];
   #end: { readonly error?: unknown; readonly hasFailed: boolean } | undefined;
-  /** Resolves at the next item or at the end. Shared by all waiting followers, and created by the first of them. */
-  #change: PromiseWithResolvers<void> | undefined;
+  readonly #change = new ChangeSignal();
 
   /** `items` are delivered before everything that is published. */
   constructor(items: Iterable<T> = []) {
@@ -35,31 +57,30 @@ export class Broadcast<T> implements AsyncIterable<T> {
   publish(item: T): void {
     if (this.#end) return;
     this.#items.push(item);
-    this.#wakeFollowers();
+    this.#change.notify();
   }
 
   /** Ends the iteration of every follower once it has received all items. */
   end(): void {
     this.#end ??= { hasFailed: false };
-    this.#wakeFollowers();
+    this.#change.notify();
   }
 
   /** As `end`, but followers receive the error after the last item. */
   fail(error: unknown): void {
     this.#end ??= { error, hasFailed: true };
-    this.#wakeFollowers();
+    this.#change.notify();
   }
 
   /** Iterates over past and future items. Leaving the loop does not affect the producer or other followers. */
   async *follow({ from = 0, signal }: FollowOptions = {}): AsyncGenerator<T, void, void> {
-    const stopListening = onAbort(signal, () => this.#wakeFollowers());
+    const stopListening = onAbort(signal, () => this.#change.notify());
     try {
       for (let next = from; ; ) {
         while (next < this.#items.length) yield this.#items[next++]!;
         if (this.#end?.hasFailed) throw this.#end.error;
         if (this.#end || signal?.aborted) return;
-        this.#change ??= Promise.withResolvers();
-        await this.#change.promise;
+        await this.#change.next();
       }
     } finally {
       stopListening();
@@ -68,11 +89,5 @@ export class Broadcast<T> implements AsyncIterable<T> {
 
   [Symbol.asyncIterator](): AsyncGenerator<T, void, void> {
     return this.follow();
-  }
-
-  #wakeFollowers(): void {
-    const change = this.#change;
-    this.#change = undefined;
-    change?.resolve();
   }
 }
