@@ -281,6 +281,21 @@ describe('tools of the caller', () => {
     model.done();
   });
 
+  it('fail the turn where their calls do not fit the envelope that returns them', async () => {
+    const model = scriptedModel([
+      callTools({ name: 'open', arguments: { door: 'x'.repeat(240_000) } }),
+      callTools({ name: 'open', arguments: { door: 'x'.repeat(200_000) } }),
+    ]);
+    const host = hostOf(model);
+    await begin(host);
+    expect(await run(host, 't1', 'open the door')).toMatchObject({
+      state: 'failed',
+      error: { code: 'BUFFER_OVERFLOW', message: expect.stringContaining('larger than 229376 bytes') },
+    });
+    expect(callsOf(await run(host, 't2', 'open the door'))).toHaveLength(1);
+    model.done();
+  });
+
   it('need a conversation that remembers the turn before', async () => {
     const host = hostOf(scriptedModel([]));
     await begin(host, 0);

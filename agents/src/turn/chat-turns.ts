@@ -1,7 +1,7 @@
 // The path of a chat turn: ask the model, stream its text and run its tools concurrently, and ask again while the reply had calls.
 // `journaled-model.ts` and `journaled-tools.ts` record the turn below this loop.
 import { FabricError, type Logger, silentLog } from '@fame-fabric/shared';
-import type { ChatModel, ModelRequest } from '../model/model.ts';
+import type { ChatModel, ModelRequest, ToolCall } from '../model/model.ts';
 import { addUsage, noUsage } from '../model/usage.ts';
 import { toolMessage } from '../tools/tool-outcome.ts';
 import { ToolSet } from '../tools/tool-set.ts';
@@ -20,6 +20,9 @@ export interface ChatTurnsOptions {
   maxAnswerTokens?: number | undefined;
   log?: Logger | undefined;
 }
+
+/** Maximum bytes, as JSON, of the text of a turn and the calls that it hands out: one envelope carries both. */
+const MAX_HANDED_OUT_BYTES = 229_376;
 
 /** The turns of a chat agent: one model, and the tools that it may call. */
 export class ChatTurns implements TurnRunner {
@@ -57,7 +60,7 @@ export class ChatTurns implements TurnRunner {
 
   /**
    * @throws {TURN_STEP_LIMIT} when the model still calls tools in its last allowed reply
-   * @throws {BUFFER_OVERFLOW} when the text of the turn grows too long; and what the model throws
+   * @throws {BUFFER_OVERFLOW} when the text of the turn grows too long, or the calls for its caller; and what the model throws
    */
   async run(turn: TurnContext): Promise<TurnResult> {
     const messages = [...turn.messages];
@@ -68,6 +71,7 @@ export class ChatTurns implements TurnRunner {
       const { reply, outcomes, handedOut } = await this.#step(turn, { ...request, messages }, step);
       if (reply.usage) addUsage(usage, reply.usage);
       if (handedOut.length > 0) {
+        mustFitEnvelope(turn.text, handedOut);
         return { usage, model, finish: 'tool_calls', toolCalls: handedOut, taskState: 'input-required' };
       }
       if (outcomes.length === 0) return { usage, model };
@@ -133,4 +137,12 @@ export class ChatTurns implements TurnRunner {
       throw await run.fail(error);
     }
   }
+}
+
+function mustFitEnvelope(text: string, calls: readonly ToolCall[]): void {
+  if (Buffer.byteLength(JSON.stringify([text, calls])) <= MAX_HANDED_OUT_BYTES) return;
+  throw new FabricError(
+    'BUFFER_OVERFLOW',
+    `The text of the turn and the calls for its caller are larger than ${MAX_HANDED_OUT_BYTES} bytes. Ask for smaller arguments.`,
+  );
 }
