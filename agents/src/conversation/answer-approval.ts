@@ -2,8 +2,9 @@
 import { FabricError } from '@fame-fabric/shared';
 import type { ConversationRecord } from '../store/store.ts';
 import type { ApprovalAnswer } from '../turn/approval.ts';
+import { type Approval, extendedUnit } from './approvals.ts';
 import type { LiveTurn } from './live-turn.ts';
-import type { Conversation } from './loaded-conversation.ts';
+import type { Conversation, Totals } from './loaded-conversation.ts';
 
 export interface AnswerRequest extends ApprovalAnswer {
   readonly conversationId: string;
@@ -24,25 +25,36 @@ export function checkMayAnswer({ principal }: AnswerRequest, conversation: Conve
 
 /** Resolves when the answer is durable. @throws {APPROVAL_ANSWERED | APPROVAL_UNKNOWN} and what the store throws */
 export async function recordAnswer(
-  { journal }: Conversation,
+  { journal, totals }: Conversation,
   turn: LiveTurn,
   request: AnswerRequest,
 ): Promise<void> {
   const { callId: id, approve, note, principal } = request;
   const { approvals } = turn;
   const { pending } = approvals;
-  const isPending = pending.some((one) => one.request.id === id);
-  if (!isPending || turn.signal.aborted || turn.outcomeHere) {
+  const question = pending.find(({ request: { id: asked } }) => asked === id);
+  if (!question || turn.signal.aborted || turn.outcomeHere) {
     await checkRecordedAnswer(turn, request);
     return;
   }
   const answer = note === undefined ? { approve } : { approve, note };
   const written = journal.append(
     [{ kind: 'approval_answered', turnId: turn.id, body: { call_id: id, ...answer, principal } }],
-    pending.length === 1 ? { state: 'working' } : {},
+    {
+      ...(pending.length === 1 ? { state: 'working' } : {}),
+      ...(approve && extend(totals, question) ? { totals: { ...totals } } : {}),
+    },
   );
   approvals.answer(id, answer, written);
   await written;
+}
+
+/** Extends the limit of the conversation that the question is about. Returns false if it is about something else. */
+function extend(totals: Totals, { request }: Approval): boolean {
+  const unit = extendedUnit(request, 'conversation');
+  if (!unit) return false;
+  totals.extensions = { ...totals.extensions, [unit]: (totals.extensions?.[unit] ?? 0) + 1 };
+  return true;
 }
 
 /**

@@ -493,3 +493,100 @@ describe('a turn that waits for a person', () => {
     expect(paid).toEqual([500]);
   });
 });
+
+describe("a used-up budget with on_budget: 'ask'", () => {
+  const options: HostOptions = { budget: { turn: { maxModelCalls: 1 } } };
+  const free = (): boolean => false;
+
+  test('asks, and an approval adds the limit once more', async () => {
+    const store = new MemoryStore();
+    const { host } = hostOf({ store, options, approval: free, replies: [ask(1), ask(2), 'Done.'] });
+    await start(host, { onBudget: 'ask' });
+    const turn = await send(host);
+    const [first] = await asked(turn);
+    expect(first).toMatchObject({
+      kind: 'budget',
+      name: 'budget',
+      args: { of: 'turn', limit: 1, unit: 'model calls', spent: 1 },
+    });
+    await answer(host, first!.id, true);
+    await expect.poll(() => turn.approvals.size, { interval: 1 }).toBe(2);
+    const [second] = await asked(turn);
+    expect(second).toMatchObject({ args: { limit: 2, spent: 2 } });
+    await answer(host, second!.id, true);
+    expect(await turn.outcome).toMatchObject({ state: 'completed', text: 'Done.' });
+  });
+
+  test('fails with BUDGET_EXCEEDED when it is refused, or by default', async () => {
+    const { host } = hostOf({ options, approval: free, replies: [ask(1)] });
+    await start(host, { onBudget: 'ask' });
+    const turn = await send(host);
+    const [question] = await asked(turn);
+    await answer(host, question!.id, false);
+    expect(await turn.outcome).toMatchObject({ state: 'failed', error: code('BUDGET_EXCEEDED') });
+    expect(await host.get('c')).toMatchObject({ state: 'working' });
+    const other = hostOf({ options, approval: free, replies: [ask(1)] });
+    await start(other.host);
+    expect(await (await send(other.host)).outcome).toMatchObject({ error: code('BUDGET_EXCEEDED') });
+  });
+
+  test('asks again for the same call until the limit is enough', async () => {
+    const { host } = hostOf({ options: { budget: { turn: { maxTokens: 4 } } }, replies: ['Done.'] });
+    await start(host, { onBudget: 'ask' });
+    const turn = await send(host, 'a message of some more tokens than the budget has');
+    for (let n = 1; turn.outcomeHere === undefined && n < 20; n++) {
+      const [question] = turn.approvals.pending;
+      if (question) await answer(host, question.request.id, true);
+      await settle();
+    }
+    expect(turn.approvals.size).toBeGreaterThan(1);
+    expect(await turn.outcome).toMatchObject({ text: 'Done.' });
+  });
+
+  test('an extension of the conversation holds for its next turns, in every process', async () => {
+    const store = new MemoryStore();
+    const budget = { conversation: { maxModelCalls: 2 } };
+    const { host } = hostOf({ store, options: { budget }, replies: ['1', '2', '3'] });
+    await start(host, { onBudget: 'ask' });
+    for (const id of ['1', '2'])
+      expect(await (await send(host, 'hi', id)).outcome).toMatchObject({ text: id });
+    const turn = await send(host, 'hi', '3');
+    const [question] = await asked(turn);
+    expect(question).toMatchObject({ args: { of: 'conversation', limit: 2, spent: 2 } });
+    await answer(host, question!.id, true);
+    expect(await turn.outcome).toMatchObject({ text: '3' });
+    await host.close();
+    const next = hostOf({
+      store: new MemoryStore({ sharedWith: store }),
+      options: { budget },
+      replies: ['4'],
+    });
+    expect(await (await send(next.host, 'hi', '4')).outcome).toMatchObject({ text: '4' });
+    const last = await send(next.host, 'hi', '5');
+    expect(await asked(last)).toMatchObject([{ args: { limit: 4, spent: 4 } }]);
+  });
+
+  test('the question and its answer survive the process', async () => {
+    const store = new MemoryStore();
+    const first = hostOf({ store, options, approval: free, replies: [ask(1)] });
+    await start(first.host, { onBudget: 'ask' });
+    const [question] = await asked(await send(first.host));
+    await first.host.close();
+    const next = new MemoryStore({ sharedWith: store });
+    const second = hostOf({ store: next, options, approval: free, replies: [ask(2)] });
+    await answer(second.host, question!.id, true);
+    const turn = await send(second.host);
+    await expect.poll(() => turn.approvals.size, { interval: 1 }).toBe(2);
+    const [again] = await asked(turn);
+    expect(again).toMatchObject({ args: { limit: 2, spent: 2 } });
+    await second.host.close();
+    const third = hostOf({
+      store: new MemoryStore({ sharedWith: next }),
+      options,
+      approval: free,
+      replies: ['Done.'],
+    });
+    await answer(third.host, again!.id, true);
+    expect(await (await send(third.host)).outcome).toMatchObject({ text: 'Done.' });
+  });
+});

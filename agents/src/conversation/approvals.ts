@@ -3,6 +3,7 @@
 import type { JournalEvent } from '../store/store.ts';
 import type { ApprovalAnswer, ApprovalRequest } from '../turn/approval.ts';
 import { bodyOf } from './journal.ts';
+import type { BudgetUnit, Extensions } from './spending.ts';
 
 type Place = Pick<ApprovalRequest, 'kind' | 'step' | 'index'>;
 
@@ -19,6 +20,14 @@ interface Entry extends Approval {
   isDropped: boolean;
   isDurable: boolean;
   readonly settled: PromiseWithResolvers<ApprovalAnswer>;
+}
+
+/** Returns the unit of the limit that a question would extend, if it is a limit of that kind. */
+export function extendedUnit(
+  { kind, args }: ApprovalRequest,
+  of: 'turn' | 'conversation',
+): BudgetUnit | undefined {
+  return kind === 'budget' && args?.of === of ? (args.unit as BudgetUnit) : undefined;
 }
 
 export class Approvals {
@@ -49,6 +58,16 @@ export class Approvals {
   /** Questions without an answer. */
   get pending(): readonly Approval[] {
     return [...this.#entries.values()].filter((entry) => !entry.answered && !entry.isDropped);
+  }
+
+  /** The approved extensions of the turn's own limits. */
+  get extensions(): Extensions {
+    const extensions: Extensions = {};
+    for (const { request, answered } of this.#entries.values()) {
+      const unit = answered?.answer.approve ? extendedUnit(request, 'turn') : undefined;
+      if (unit) extensions[unit] = (extensions[unit] ?? 0) + 1;
+    }
+    return extensions;
   }
 
   /** True while an answer is being written. */

@@ -48,6 +48,8 @@ export interface ConversationOptions {
   /** Turns that the model sees. */
   readonly maxHistoryLength: number;
   readonly turnPolicy: TurnPolicy;
+  /** What a used-up budget does: the turn fails, or it asks a person. @default 'fail' */
+  readonly onBudget?: 'fail' | 'ask';
   /** Model of the turns that name none. @default the agent's own */
   readonly model?: string;
   /** Further start parameters, for agents of other kinds. */

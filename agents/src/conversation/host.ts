@@ -233,6 +233,7 @@ export class ConversationHost {
       system_prompt: options.systemPrompt,
       max_history_length: options.maxHistoryLength,
       turn_policy: options.turnPolicy,
+      ...(options.onBudget === 'ask' ? { on_budget: options.onBudget } : {}),
       ...(options.payload ? { payload: options.payload } : {}),
       ...(messages.length > 0 ? { messages } : {}),
     });

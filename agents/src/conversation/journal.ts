@@ -24,6 +24,7 @@ export interface Bodies {
     system_prompt: string;
     max_history_length: number;
     turn_policy: ConversationOptions['turnPolicy'];
+    on_budget?: 'ask';
     /** Further start parameters. */
     payload?: EventBody;
     /** Model of the turns that name none. */
@@ -160,6 +161,7 @@ export const optionsOfStart = (started: JournalEvent): ConversationOptions => {
     systemPrompt: body.system_prompt,
     maxHistoryLength: body.max_history_length,
     turnPolicy: body.turn_policy,
+    ...(body.on_budget ? { onBudget: body.on_budget } : {}),
     ...(body.payload ? { payload: body.payload } : {}),
     ...(body.model === undefined ? {} : { model: body.model }),
   };

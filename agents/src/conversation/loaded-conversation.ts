@@ -17,7 +17,7 @@ import { acceptedOf, bodyOf, optionsOfStart, outcomeOf, runnerStateOf } from './
 import { JournalWriter } from './journal-writer.ts';
 import { LiveTurn } from './live-turn.ts';
 import { addToHistory, type RecordedTurn, recordedTurn } from './recorded-turn.ts';
-import type { Spending } from './spending.ts';
+import type { Extensions, Spending } from './spending.ts';
 
 /** Running totals of a conversation. */
 export interface Totals {
@@ -25,6 +25,8 @@ export interface Totals {
   readonly spent: Spending;
   /** Cost of the answered model calls; absent in conversations of 0.1.0. */
   cost?: Cost;
+  /** Extensions of the conversation's limits. */
+  extensions?: Extensions;
 }
 
 /** Number of ended turns that stay in memory, for callers that repeat a request soon after. */

@@ -344,7 +344,7 @@ async function outcomeFor(host: ConversationHost, turn: LiveTurn, signal: AbortS
 
 const definedOf = (params: z.output<typeof startTaskParams>): Partial<StartPayload> =>
   Object.fromEntries(
-    (['system_prompt', 'max_history_length', 'turn_policy'] as const)
+    (['system_prompt', 'max_history_length', 'turn_policy', 'on_budget'] as const)
       .map((key) => [key, params[key]] as const)
       .filter(([, value]) => value !== undefined && value !== null),
   );

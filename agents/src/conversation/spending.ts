@@ -31,6 +31,12 @@ export interface BudgetLimits {
   answerTokens?: number | undefined;
 }
 
+/** Times that a person has added a limit once more, by its unit. */
+export type Extensions = Partial<Record<BudgetUnit, number>>;
+
+/** Units of limits, as texts and questions have them. */
+export type BudgetUnit = 'model calls' | 'tokens' | 'USD';
+
 export const noSpending = (): Spending => ({ calls: 0, tokens: 0, usd: 0 });
 
 /** Adds `more` to `sum`. */
@@ -38,6 +44,12 @@ export function addSpending(sum: Spending, more: Spending): void {
   sum.calls += more.calls;
   sum.tokens += more.tokens;
   sum.usd += more.usd;
+}
+
+/** What was spent of limits. */
+export interface Account {
+  readonly spent: Spending;
+  readonly extensions: Extensions;
 }
 
 export class ConversationBudget {
@@ -61,12 +73,7 @@ export class ConversationBudget {
    * Estimates the cost of a call.
    * @throws {BUDGET_EXCEEDED} when the turn or the conversation has reached a limit, or this call would exceed it
    */
-  reserve(
-    model: string,
-    messages: readonly ModelMessage[],
-    turn: Spending,
-    conversation: Spending,
-  ): Spending {
+  reserve(model: string, messages: readonly ModelMessage[], turn: Account, conversation: Account): Spending {
     let prompt = 0;
     for (const message of messages) prompt += roughTokens(message);
     const answer = this.#limits.answerTokens ?? 1_000;
@@ -102,21 +109,19 @@ export class ConversationBudget {
   }
 }
 
-function check(of: string, limits: SpendingLimits | undefined, spent: Spending, next: Spending): void {
-  if (!limits) return;
-  const { maxTokens, maxModelCalls, maxUsd } = limits;
-  const over = (limit: number | undefined, now: number, more: number): limit is number =>
-    limit !== undefined && (now >= limit || now + more > limit);
-  const refuse = (unit: string, limit: number, used: number): never => {
+function check(of: string, limits: SpendingLimits | undefined, account: Account, next: Spending): void {
+  const { spent, extensions } = account;
+  const checkUnit = (unit: BudgetUnit, limit: number | undefined, used: number, more: number): void => {
+    if (limit === undefined) return;
+    const extended = limit * (1 + (extensions[unit] ?? 0));
+    if (used < extended && used + more <= extended) return;
     throw new FabricError(
       'BUDGET_EXCEEDED',
-      `The ${of} has reached its budget of ${limit} ${unit}. Raise the budget or shorten the ${of}.`,
-      {
-        details: { of, limit, unit, spent: used },
-      },
+      `The ${of} has reached its budget of ${extended} ${unit}. Raise the budget or shorten the ${of}.`,
+      { details: { of, limit: extended, unit, spent: used } },
     );
   };
-  if (over(maxModelCalls, spent.calls, next.calls)) refuse('model calls', maxModelCalls, spent.calls);
-  if (over(maxTokens, spent.tokens, next.tokens)) refuse('tokens', maxTokens, spent.tokens);
-  if (over(maxUsd, spent.usd, next.usd)) refuse('USD', maxUsd, spent.usd);
+  checkUnit('model calls', limits?.maxModelCalls, spent.calls, next.calls);
+  checkUnit('tokens', limits?.maxTokens, spent.tokens, next.tokens);
+  checkUnit('USD', limits?.maxUsd, spent.usd, next.usd);
 }

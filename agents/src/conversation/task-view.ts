@@ -22,6 +22,7 @@ const settings = {
   system_prompt: z.string().max(maxSystemPromptChars).nullish(),
   max_history_length: z.int().min(0).max(maxHistoryLength).nullish(),
   turn_policy: z.enum(['queue', 'reject', 'interrupt']).nullish(),
+  on_budget: z.enum(['fail', 'ask']).nullish(),
 };
 const payload = z.looseObject(settings);
 export type StartPayload = z.output<typeof payload>;
@@ -54,7 +55,7 @@ export function optionsOf(
   historyLength: number | null | undefined,
   defaults: ConversationOptions,
 ): ConversationOptions {
-  const { system_prompt, max_history_length, turn_policy, ...payload } = given;
+  const { system_prompt, max_history_length, turn_policy, on_budget, ...payload } = given;
   return {
     systemPrompt: system_prompt ?? defaults.systemPrompt,
     maxHistoryLength: Math.min(
@@ -62,6 +63,7 @@ export function optionsOf(
       maxHistoryLength,
     ),
     turnPolicy: turn_policy ?? defaults.turnPolicy,
+    onBudget: on_budget ?? defaults.onBudget ?? 'fail',
     ...(Object.keys(payload).length > 0 ? { payload } : {}),
   };
 }

@@ -2,6 +2,8 @@
 import { addCost, type Cost } from '../model/cost.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import { addUsage, noUsage } from '../model/usage.ts';
+import type { Approvals } from './approvals.ts';
+import type { LiveTurn } from './live-turn.ts';
 import type { Totals } from './loaded-conversation.ts';
 import type { RecordedTurn } from './recorded-turn.ts';
 import { addSpending, type ConversationBudget, noSpending, type Spending } from './spending.ts';
@@ -10,6 +12,7 @@ export class TurnAccount {
   readonly #budget: ConversationBudget;
   readonly #totals: Totals;
   readonly #recorded: RecordedTurn | undefined;
+  readonly #approvals: Approvals;
   readonly #spent: Spending = noSpending();
   /** Set while a model call is in flight. */
   #reserved: Spending | undefined;
@@ -17,8 +20,13 @@ export class TurnAccount {
   #cost: Cost;
 
   /** `recorded` is the record of earlier processes; the totals include the cost of its replies. */
-  constructor(budget: ConversationBudget, totals: Totals, recorded: RecordedTurn | undefined) {
+  constructor(
+    budget: ConversationBudget,
+    totals: Totals,
+    { recorded, approvals }: Pick<LiveTurn, 'recorded' | 'approvals'>,
+  ) {
     this.#budget = budget;
+    this.#approvals = approvals;
     this.#totals = totals;
     this.#recorded = recorded;
     this.#cost = budget.noCost;
@@ -43,7 +51,9 @@ export class TurnAccount {
 
   /** Reserves the estimated cost of a model call. @throws {BUDGET_EXCEEDED} */
   reserve(model: string, messages: readonly ModelMessage[]): Spending {
-    this.#reserved = this.#budget.reserve(model, messages, this.#spent, this.#totals.spent);
+    const { spent, extensions = {} } = this.#totals;
+    const turn = { spent: this.#spent, extensions: this.#approvals.extensions };
+    this.#reserved = this.#budget.reserve(model, messages, turn, { spent, extensions });
     return this.#reserved;
   }
 

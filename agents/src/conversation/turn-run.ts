@@ -11,6 +11,7 @@ import type { TurnContext, TurnResult, TurnRunner } from '../turn/turn.ts';
 import { finishOf, withModel } from '../turn/turn-options.ts';
 import { TurnText } from '../turn/turn-text.ts';
 import { TurnApprover } from './approver.ts';
+import { BudgetQuestions } from './budget-questions.ts';
 import { CONVERSATION_LIMITS, faultOf, type TurnFigures, type TurnOutcome } from './conversation.ts';
 import type { Entry } from './journal.ts';
 import { type LiveTurn, TurnReleased } from './live-turn.ts';
@@ -65,7 +66,7 @@ export class TurnRun {
     this.#steps = new Steps(turn.id, recorded?.steps);
     this.#text = new TurnText(this.#steps, recorded?.text, CONVERSATION_LIMITS.maxTurnChars);
     const { budget, clock } = deps;
-    this.#account = new TurnAccount(budget, conversation.totals, recorded);
+    this.#account = new TurnAccount(budget, conversation.totals, turn);
     this.#writer = new TurnWriter({ conversation, turn, text: this.#text, account: this.#account, clock });
     this.#deadline = new TurnDeadline(turn, clock, options.turnTimeoutMs);
     this.#approver = new TurnApprover({
@@ -153,8 +154,11 @@ export class TurnRun {
     checkOptions(options, this.#deps.runner.accepts ?? NO_OPTIONS);
     const emitText: TurnContext['emitText'] = (more, source) => writer.emitText(more, source);
     const parts = { steps: this.#steps, journal: writer, draft: this.#draft, emitText };
-    const model = new JournaledModel({ ...parts, text, log });
-    const tools = new JournaledTools({ ...parts, approver: this.#approver });
+    const approver = this.#approver;
+    const journal =
+      settings.onBudget === 'ask' ? new BudgetQuestions({ journal: writer, approver, turnId }) : writer;
+    const model = new JournaledModel({ ...parts, journal, text, log });
+    const tools = new JournaledTools({ ...parts, approver });
     const result = await this.#deps.runner.run({
       conversationId,
       turnId,

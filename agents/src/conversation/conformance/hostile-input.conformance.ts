@@ -23,6 +23,7 @@ const OPERATIONS: Record<string, Record<string, Field>> = {
     system_prompt: { kind: 'text', max: 65_536 },
     max_history_length: { kind: 'int', min: 0, max: 200 },
     turn_policy: { kind: 'enum' },
+    on_budget: { kind: 'enum' },
     messages: { kind: 'list' },
     payload: { kind: 'object' },
     ephemeral: { kind: 'boolean' },
@@ -30,6 +31,12 @@ const OPERATIONS: Record<string, Record<string, Field>> = {
   run_turn: { ...TURN_PARAMS, answer: { kind: 'enum' } },
   run_turn_stream: { ...TURN_PARAMS, after: { kind: 'int', min: 0 } },
   cancel_turn: { ...CONVERSATION, turn_id: ID },
+  answer_approval: {
+    ...CONVERSATION,
+    call_id: ID,
+    approve: { kind: 'boolean' },
+    note: { kind: 'text', max: 2_000 },
+  },
   end_conversation: CONVERSATION,
   get_history: CONVERSATION,
   fork: { ...CONVERSATION, at: ID, id: ID, model: { kind: 'id', max: 256 } },
@@ -54,7 +61,13 @@ export function hostileConformance(kind: AgentKind, store: StoreKind): void {
       await subject.close();
       store.remove();
     });
-    const valid = (): Record<string, unknown> => ({ conversation_id: id, turn_id: turnId, at: turnId });
+    const valid = (): Record<string, unknown> => ({
+      conversation_id: id,
+      turn_id: turnId,
+      at: turnId,
+      call_id: 'call',
+      approve: true,
+    });
     const known = (method: string): Record<string, unknown> =>
       Object.fromEntries(Object.entries(valid()).filter(([name]) => OPERATIONS[method]![name]));
 
