@@ -3,7 +3,7 @@
 import { FabricError, isErrorCode } from '@fame-fabric/shared';
 import type { Cost } from '../model/cost.ts';
 import type { ToolCall, Usage } from '../model/model.ts';
-import { MAX_APPROVABLE_CHARS } from '../turn/approval.ts';
+import { MAX_APPROVABLE_BYTES } from '../turn/approval.ts';
 import { MAX_SHOWN_ARGUMENT_CHARS } from '../turn/journaled-tools.ts';
 import type { TurnFinish } from '../turn/turn-options.ts';
 import type { TurnPolicy } from './inbox.ts';
@@ -36,8 +36,8 @@ export const CONVERSATION_LIMITS = Object.freeze({
   maxToolResultsChars: 196_608,
   /** Longest arguments in a `tool_call` event; longer ones are left out. */
   maxToolArgsChars: MAX_SHOWN_ARGUMENT_CHARS,
-  /** Longest arguments in an `approval` event, as JSON; calls with longer ones are refused. */
-  maxApprovalArgsChars: MAX_APPROVABLE_CHARS,
+  /** Longest arguments in an `approval` event, in bytes of JSON; calls with longer ones are refused. */
+  maxApprovalArgsBytes: MAX_APPROVABLE_BYTES,
   /** Longest note of an answer to an approval. */
   maxNoteChars: 2_000,
 });

@@ -39,6 +39,8 @@ export interface AgentConfig {
   readonly agents: readonly string[];
   /** Tools that the chat agent offers its model. */
   readonly tools: 'standard' | 'none';
+  /** Tools of the chat agent that need the approval of a person. */
+  readonly approveTools: readonly string[];
   readonly maxConcurrent: number;
   /** Maximum bytes of queued answers to one caller, and of queued requests to one callee. */
   readonly queueBytes: number;
@@ -160,6 +162,13 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
       'Tools that the chat agent offers its model: standard (the weather of three cities, a clock, a calculator) or none.',
   },
   {
+    name: 'FAME_APPROVE_TOOLS',
+    type: 'list',
+    default: 'none',
+    description:
+      'Tools of the chat agent that run only after a person has approved the call, such as clock,calculator; separated by commas.',
+  },
+  {
     name: 'FAME_MAX_CONCURRENT',
     type: 'integer',
     unit: 'calls',
@@ -266,6 +275,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
         standard: 'standard',
         none: 'none',
       }),
+      approveTools: reader.text('FAME_APPROVE_TOOLS') === undefined ? [] : reader.list('FAME_APPROVE_TOOLS'),
       maxConcurrent: reader.integer('FAME_MAX_CONCURRENT', 64, 1, 10_000),
       queueBytes: reader.integer('FAME_QUEUE_BYTES', 8_388_608, 1_048_576, 67_108_864),
       pricesFile: reader.text('FAME_PRICES_FILE'),

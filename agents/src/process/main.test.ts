@@ -1,5 +1,11 @@
-import { expect, it } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
 import { runAgentProcess } from './main.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'fame-main-'));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 async function run(args: string[], env: Record<string, string> = {}) {
   const lines: string[] = [];
@@ -30,4 +36,18 @@ it('every fault of the configuration is reported once', async () => {
   expect(code).toBe(2);
   expect(lines).toHaveLength(1);
   expect(lines[0]).toMatch(/2 faults:\n.*FAME_TOOLS is "some".*\n.*FAME_MAX_CONCURRENT is "many"/);
+});
+
+it.each([
+  ['standard', 'Tools: get_current_weather, clock, calculator.'],
+  ['none', 'Tools: none.'],
+])('a tool that needs approval must exist, with FAME_TOOLS=%s', async (tools, names) => {
+  const { code, lines } = await run(['chat'], {
+    FAME_TOOLS: tools,
+    FAME_APPROVE_TOOLS: 'clok',
+    FAME_DATA_DIR: directory,
+    FAME_LOG_LEVEL: 'silent',
+  });
+  expect(code).toBe(2);
+  expect(lines).toEqual([`FAME_APPROVE_TOOLS names "clok", which is not a tool of the chat agent. ${names}`]);
 });

@@ -1,6 +1,7 @@
 // Wiring of the built-in agents. `fame agent [NAME...]` serves the named ones, or those of FAME_AGENTS. Only this file selects the
 // model, tools and store of an agent. `run-agents.ts` handles signals and exit codes.
 import { fileURLToPath } from 'node:url';
+import { FabricError } from '@fame-fabric/shared';
 import { closestMatch, cutText, EXIT } from '@fame-fabric/shared/internal';
 import type { Agent } from '../agent/agent-types.ts';
 import type { ChatModel } from '../model/model.ts';
@@ -127,11 +128,23 @@ async function pricesOf({ pricesFile }: ProcessContext['config']): Promise<Parti
   return (await import('./prices-file.ts')).readPricesFile(pricesFile);
 }
 
-async function toolsOf({ tools }: ProcessContext['config']): Promise<ToolSet | undefined> {
-  if (tools === 'none') return undefined;
+/** @throws {CONFIG_INVALID} when a tool that needs approval does not exist */
+async function toolsOf({ tools, approveTools }: ProcessContext['config']): Promise<ToolSet | undefined> {
   const { ToolSet } = await import('../tools/tool-set.ts');
   const { standardTools } = await import('../tools/standard/standard-tools.ts');
-  return new ToolSet(standardTools());
+  const all = tools === 'none' ? [] : standardTools();
+  const unknown = approveTools.find((name) => !all.some((one) => one.name === name));
+  if (unknown !== undefined) {
+    const names = all.map(({ name }) => name).join(', ') || 'none';
+    throw new FabricError(
+      'CONFIG_INVALID',
+      `FAME_APPROVE_TOOLS names "${cutText(unknown, 64)}", which is not a tool of the chat agent. Tools: ${names}.`,
+    );
+  }
+  if (all.length === 0) return undefined;
+  return new ToolSet(
+    all.map((one) => (approveTools.includes(one.name) ? { ...one, approval: 'always' as const } : one)),
+  );
 }
 
 /** Returns the model of the configuration. */

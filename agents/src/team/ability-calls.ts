@@ -1,10 +1,11 @@
 // Runs the functions that one reply calls, concurrently up to a limit. Each call goes through `makeCall`, which may return a
 // recorded result.
 import type { Clock, Logger } from '@fame-fabric/shared';
+import { needsApproval } from '../tools/approval-rule.ts';
 import type { MakeCall } from '../tools/make-call.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
 import { runAbility } from './ability.ts';
-import { type Answer, type AnswerDeps, answerAfterRun, outcomeOfContent } from './answers.ts';
+import { type Answer, type AnswerDeps, answerAfterRun, answerOfRecord } from './answers.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
 import type { CallPlan } from './routing.ts';
 
@@ -59,6 +60,11 @@ async function runOne(agent: CompiledAgent, { plan, name, args }: AbilityCall, d
     call,
     willRun: true,
     isIdempotent: ability?.idempotent,
+    needsApproval: () =>
+      needsApproval(ability?.approval, args, (error) =>
+        deps.log.warn('an approval rule failed; a person is asked', { ability: name, error }),
+      ),
+    runs: name,
     speaker: `${call.id} says`,
     async execute(emit) {
       const log = deps.log.with({ agent: agent.name, ability: name });
@@ -72,5 +78,5 @@ async function runOne(agent: CompiledAgent, { plan, name, args }: AbilityCall, d
       return { ok: answer.effect.kind !== 'error', content: answer.content };
     },
   });
-  onAnswer(answer ?? { ...answerAfterRun(agent, plan, outcomeOfContent(content), deps.answers), content });
+  onAnswer(answer ?? answerOfRecord(agent, plan, content, deps.answers));
 }

@@ -4,6 +4,7 @@
 import { type Clock, isFabricError, type Logger } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
+import type { ApprovalRule } from '../tools/approval-rule.ts';
 import type { JsonObject, JsonValue } from '../tools/schema/json-schema.ts';
 import type { ToolFaultCode } from '../tools/tool-outcome.ts';
 
@@ -58,6 +59,9 @@ export interface AbilityDef {
   readonly timeoutMs?: number;
   /** False if a call that was interrupted by a crash must not be repeated. @default true */
   readonly idempotent?: boolean;
+  /** @default no call needs approval */
+  // biome-ignore lint/suspicious/noExplicitAny: arguments are checked against the agent file before the call
+  readonly approval?: ApprovalRule<any>;
   execute: AbilityFn;
 }
 

@@ -3,7 +3,7 @@
 import type { Logger } from '@fame-fabric/shared';
 import { z } from 'zod';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
-import { faultContent } from '../tools/tool-outcome.ts';
+import { faultContent, faultOfContent } from '../tools/tool-outcome.ts';
 import type { AbilityOutcome } from './ability.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
 import type { CallPlan } from './routing.ts';
@@ -127,8 +127,20 @@ const written = z.union([
     .transform(({ error }) => ({ kind: 'error' as const, ...error })),
 ]);
 
+/** Answers a call whose function did not run here: its result is recorded, or the call was refused. */
+export function answerOfRecord(
+  agent: CompiledAgent,
+  plan: CallPlan,
+  content: string,
+  deps: AnswerDeps,
+): Answer {
+  const code = faultOfContent(content)?.code;
+  if (code === 'refused' || code === 'too_large') return { plan, effect: { kind: 'error' }, content };
+  return { ...answerAfterRun(agent, plan, outcomeOfContent(content), deps), content };
+}
+
 /** Reads back the outcome that `answerAfterRun` wrote as `content`. */
-export function outcomeOfContent(content: string): AbilityOutcome {
+function outcomeOfContent(content: string): AbilityOutcome {
   const read = written.safeParse(JSON.parse(content));
   return read.success ? read.data : { kind: 'data', json: content };
 }

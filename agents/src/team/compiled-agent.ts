@@ -1,15 +1,17 @@
 // A compiled agent of a team: its functions with their schemas, and its routes by value.
 
 import type { ToolChoice } from '../model/model.ts';
+import type { ApprovalRule } from '../tools/approval-rule.ts';
 import { type CompletionFunction, functionFromJsonSchema } from '../tools/schema/completion-function.ts';
 import { type JsonObject, schemaOfZod } from '../tools/schema/json-schema.ts';
 import { type AbilityDef, type AbilityFn, DEFAULT_TIMEOUT_MS } from './ability.ts';
-import type { AgentConfigT, RouteConfig } from './team-config.ts';
+import type { AgentConfigT, FunctionConfig, RouteConfig } from './team-config.ts';
 
 export interface CompiledAbility {
   readonly run: AbilityFn;
   readonly timeoutMs: number;
   readonly idempotent: boolean;
+  readonly approval: ApprovalRule<JsonObject> | undefined;
 }
 
 export interface CompiledAgent {
@@ -34,17 +36,21 @@ export function compileAgent(
   const { functions = [], state_map: map, function_call: call } = config;
   const own = new Map<string, CompletionFunction<string, JsonObject>>();
   const runs = new Map<string, CompiledAbility>();
-  const addAbility = (name: string, timeoutMs?: number): void => {
+  const addAbility = (
+    name: string,
+    { timeout_ms: timeoutMs, approval }: Partial<FunctionConfig> = {},
+  ): void => {
     const ability = abilities.get(name);
     if (!ability) return;
     runs.set(
       name,
       typeof ability === 'function'
-        ? { run: ability, timeoutMs: timeoutMs ?? DEFAULT_TIMEOUT_MS, idempotent: true }
+        ? { run: ability, timeoutMs: timeoutMs ?? DEFAULT_TIMEOUT_MS, idempotent: true, approval }
         : {
             run: (args, context) => ability.execute(args, context),
             timeoutMs: timeoutMs ?? ability.timeoutMs ?? DEFAULT_TIMEOUT_MS,
             idempotent: ability.idempotent ?? true,
+            approval: approval ?? ability.approval,
           },
     );
   };
@@ -62,13 +68,16 @@ export function compileAgent(
           (def ? schemaOfZod(fn.name, def.parameters) : { type: 'object' as const, properties: {} }),
       }),
     );
-    if (fn.name !== map?.function_name) addAbility(fn.name, fn.timeout_ms);
+    if (fn.name !== map?.function_name) addAbility(fn.name, fn);
   }
   const routes = map ? [...Object.values(map.values_map), ...(map.otherwise ? [map.otherwise] : [])] : [];
   for (const route of routes) {
     const name = route.function;
     if (name !== undefined && !runs.has(name)) {
-      addAbility(name, functions.find((fn) => fn.name === map?.function_name)?.timeout_ms);
+      addAbility(
+        name,
+        functions.find((fn) => fn.name === map?.function_name),
+      );
     }
   }
   const forced = typeof call === 'object' ? { type: 'function' as const, function: call } : call;

@@ -45,6 +45,8 @@ const functionShape = {
     })
     .optional(),
   timeout_ms: z.int().min(1).optional(),
+  /** Every call needs the approval of a person. */
+  approval: z.literal('always').optional(),
 };
 
 const forcedShape = { name: functionName };

@@ -286,4 +286,65 @@ describe('TeamTurns', () => {
       code: 'PARAMS_INVALID',
     });
   });
+
+  describe('approval', () => {
+    const asking = {
+      ...agents,
+      shop: {
+        ...agents.shop,
+        functions: [{ name: 'stock', approval: 'always' as const }, { name: 'hours' }],
+      },
+    };
+    const load = (stock: () => { left: number }, rule?: 'throw', of = model()) => {
+      const shop = rule ? { ...asking.shop, on_ability_error: rule } : asking.shop;
+      return loadTeam(
+        { start: 'switchboard', agents: { ...asking, shop } },
+        { models: { default: of }, abilities: [{ stock, hours: () => 'Nine to five.' }] },
+      );
+    };
+
+    it('a function that needs it runs when it is approved', async () => {
+      const stock = vi.fn(() => ({ left: 3 }));
+      const { seen, text } = await play(await load(stock));
+      expect(text).toBe(ANSWER);
+      expect(stock).toHaveBeenCalledTimes(1);
+      expect(seen.indexOf('ask stock')).toBeLessThan(seen.indexOf('start 2.0'));
+    });
+
+    it.each(['throw', undefined] as const)(
+      'the agent learns of a refusal, with on_ability_error: %s',
+      async (rule) => {
+        const stock = vi.fn(() => ({ left: 3 }));
+        const yielding = scriptedModel([answer, answer, 'As you like.']);
+        const refusing = load(stock, rule, yielding);
+        const { turn, seen } = runnerKit({
+          userMessage: 'How many?',
+          approval: { approve: false, note: 'not today' },
+        });
+        await new TeamTurns(await refusing).run(turn);
+        expect(turn.text).toBe('Let me look. \nNine to five.\nAs you like.');
+        expect(stock).not.toHaveBeenCalled();
+        expect(seen).toContain('finish 2.0 false');
+        const content = JSON.stringify(yielding.requests[2]!.messages);
+        expect(content).toContain('A person refused this call: not today');
+      },
+    );
+
+    it('a function with a rule of its own is asked about by its arguments', async () => {
+      const execute = vi.fn(() => ({ left: 3 }));
+      const rule = vi.fn(() => true);
+      const stock = { name: 'stock', description: '', parameters: z.object({}), approval: rule, execute };
+      const team = await loadShop(model(), { ...abilities, stock });
+      const { seen } = await play(team);
+      expect(seen).toContain('ask stock');
+      expect(rule).toHaveBeenCalledWith({});
+    });
+
+    it('a team outside a conversation refuses the call', async () => {
+      const stock = vi.fn(() => ({ left: 3 }));
+      const run = (await load(stock)).run('How many?');
+      await expect(run.result).rejects.toThrow();
+      expect(stock).not.toHaveBeenCalled();
+    });
+  });
 });

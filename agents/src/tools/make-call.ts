@@ -17,6 +17,8 @@ export interface CallToMake {
   readonly isIdempotent?: boolean | undefined;
   /** True if a person must approve the call. Not asked for a recorded call. @default none must */
   needsApproval?(): boolean;
+  /** Name of the function for the person, if the call has another one. @default the name of the call */
+  readonly runs?: string | undefined;
   /** Name of the speaker of the function's text. A change of speaker starts a new line. @default none */
   readonly speaker?: string | undefined;
   /** Runs the function. `emit` shows text to the user while it runs. */

@@ -45,8 +45,20 @@ export const INTERRUPTED: ToolFault = Object.freeze({
   message: 'The call was interrupted. It is not known whether it had an effect.',
 });
 
+/** Fault of a call that needs approval and is made outside a conversation. */
+export const NOBODY_TO_ASK: ToolFault = Object.freeze({
+  code: 'refused',
+  message: 'The call needs the approval of a person, and only a conversation can ask for it.',
+});
+
+/** Fault of a call that a person refused. */
+export const refused = (note: string | undefined): ToolFault => ({
+  code: 'refused',
+  message: note ? `A person refused this call: ${note}` : 'A person refused this call.',
+});
+
 /** Reads the fault out of the content of a tool message; `undefined` if it reports none. */
-function faultOfContent(content: string): ToolFault | undefined {
+export function faultOfContent(content: string): ToolFault | undefined {
   try {
     const { error } = JSON.parse(content) as { error?: Partial<ToolFault> };
     return typeof error?.code === 'string' && typeof error.message === 'string'

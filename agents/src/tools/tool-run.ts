@@ -5,12 +5,14 @@ import { type Clock, FabricError, type Logger } from '@fame-fabric/shared';
 import { closestMatch, LONGEST_TIMER_MS } from '@fame-fabric/shared/internal';
 import type { Budget } from '../model/budget.ts';
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
+import { needsApproval } from './approval-rule.ts';
 import type { CallResult, MakeCall } from './make-call.ts';
 import { checkArguments } from './schema/completion-function.ts';
 import type { AnyTool, ToolContext } from './tool.ts';
 import {
   asJson,
   cutResult,
+  NOBODY_TO_ASK,
   outcomeContent,
   outcomeOfResult,
   safeText,
@@ -145,8 +147,9 @@ export class ToolRun {
     let outcome: ToolOutcome | undefined;
     const execute = async (emit: (text: string) => void): Promise<CallResult> => {
       const started = this.#clock.monotonic();
-      const verdict: Verdict = fault
-        ? { ok: false, error: fault }
+      const refusal = fault ?? (!makeCall && this.#needsApproval(call) ? NOBODY_TO_ASK : undefined);
+      const verdict: Verdict = refusal
+        ? { ok: false, error: refusal }
         : this.#isStopped
           ? aborted
           : await this.#execute(call, emit);
@@ -191,11 +194,13 @@ export class ToolRun {
   #needsApproval(call: ParsedToolCall): boolean {
     const { approval } = this.#tools.get(call.name) ?? {};
     if (approval === undefined) return false;
+    const onError = (error: unknown): void =>
+      this.#logger.warn('an approval rule failed; a person is asked', { tool: call.name, error });
     try {
       const checked = this.#checkedArguments(call);
-      return checked.ok && (approval === 'always' || approval(checked.value));
+      return checked.ok && needsApproval(approval, checked.value, onError);
     } catch (error) {
-      this.#logger.warn('the approval rule of a tool failed; a person is asked', { tool: call.name, error });
+      onError(error);
       return true;
     }
   }

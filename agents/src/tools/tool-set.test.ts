@@ -539,3 +539,13 @@ describe('ToolSet', () => {
     expect(remove).toHaveBeenCalledTimes(add.mock.calls.length);
   });
 });
+
+describe('a tool that needs approval', () => {
+  it('is refused where no conversation can ask for it', async () => {
+    const execute = vi.fn(() => 'paid');
+    const pay = simple('pay', execute, { approval: 'always' });
+    const [outcome] = await run(new ToolSet([pay]), [call(0, 'pay')]);
+    expect(outcome).toMatchObject({ ok: false, error: { code: 'refused' } });
+    expect(execute).not.toHaveBeenCalled();
+  });
+});

@@ -4,6 +4,7 @@ import type { Logger } from '@fame-fabric/shared';
 import type { z } from 'zod';
 import type { Budget } from '../model/budget.ts';
 import type { ToolSpec } from '../model/model.ts';
+import type { ApprovalRule } from './approval-rule.ts';
 import { type JsonSchemaObject, type JsonValue, schemaOfZod } from './schema/json-schema.ts';
 
 /** Context of one call. */
@@ -37,12 +38,6 @@ export interface ToolOptions {
   /** Groups tools, for `ToolSet.kit`. */
   readonly kit?: string | undefined;
 }
-
-/**
- * Calls that need the approval of a person before they run: all of them, or those for whose arguments the function returns true.
- * If it throws, the call needs approval. The turn waits until `answer_approval` is called, for days if necessary.
- */
-export type ApprovalRule<Args = unknown> = 'always' | ((args: Args) => boolean);
 
 export interface ToolDef<S extends z.ZodObject = z.ZodObject, R = unknown> extends ToolOptions {
   readonly name: string;

@@ -30,5 +30,5 @@ export interface Approver {
   running<T>(work: () => Promise<T>): Promise<T>;
 }
 
-/** Longest arguments that a person is asked to approve, in characters of JSON. Calls with longer ones are refused. */
-export const MAX_APPROVABLE_CHARS = 32_768;
+/** Longest arguments that a person is asked to approve, in bytes of JSON. Calls with longer ones are refused. */
+export const MAX_APPROVABLE_BYTES = 32_768;

@@ -3,8 +3,8 @@
 // fault `aborted`. A call that needs approval waits for it before it is recorded as started.
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 import type { CallResult, CallToMake, MakeCall } from '../tools/make-call.ts';
-import { faultContent, INTERRUPTED, type ToolFault } from '../tools/tool-outcome.ts';
-import { type Approver, MAX_APPROVABLE_CHARS } from './approval.ts';
+import { faultContent, INTERRUPTED, refused, type ToolFault } from '../tools/tool-outcome.ts';
+import { type Approver, MAX_APPROVABLE_BYTES } from './approval.ts';
 import type { TurnDraft } from './history.ts';
 import type { Steps } from './steps.ts';
 import type { RunnerActions, TextSource } from './turn.ts';
@@ -72,15 +72,18 @@ export class JournaledTools {
   };
 
   /** Asks for approval if the call needs it. Returns the fault if it must not run. */
-  async #refusal({ call, needsApproval }: CallToMake, entry: CallEntry): Promise<ToolFault | undefined> {
+  async #refusal(
+    { call, needsApproval, runs }: CallToMake,
+    entry: CallEntry,
+  ): Promise<ToolFault | undefined> {
     const { steps, approver } = this.#deps;
     const { step, index, callId: id, name } = entry;
     const place = { kind: 'tool', step, index } as const;
     if (!approver.hasAsked(place) && !needsApproval?.()) return undefined;
-    if (!call.ok || call.rawArguments.length > MAX_APPROVABLE_CHARS) return TOO_LONG_TO_APPROVE;
+    if (!call.ok || Buffer.byteLength(JSON.stringify(call.args)) > MAX_APPROVABLE_BYTES) return TOO_LONG;
     // A person is not asked about a reply that may still fail.
     await steps.whenReplied();
-    const { approve, note } = await approver.decide({ ...place, id, name, args: call.args });
+    const { approve, note } = await approver.decide({ ...place, id, name: runs ?? name, args: call.args });
     return approve ? undefined : refused(note);
   }
 
@@ -92,14 +95,9 @@ export class JournaledTools {
   }
 }
 
-const refused = (note: string | undefined): ToolFault => ({
-  code: 'refused',
-  message: note ? `A person refused this call: ${note}` : 'A person refused this call.',
-});
-
-const TOO_LONG_TO_APPROVE: ToolFault = Object.freeze({
+const TOO_LONG: ToolFault = Object.freeze({
   code: 'too_large',
-  message: `The call needs approval, and its arguments are longer than the ${MAX_APPROVABLE_CHARS} characters that can be shown for it.`,
+  message: `The call needs approval, and its arguments are longer than the ${MAX_APPROVABLE_BYTES} bytes that can be shown for it.`,
 });
 
 const shownArguments = (call: ParsedToolCall): Readonly<Record<string, unknown>> | undefined =>

@@ -1,6 +1,7 @@
 // The actions of a turn without a journal: for a team that runs on its own, outside a conversation.
 import { askModel } from '../model/ask-model.ts';
 import type { MakeCall } from '../tools/make-call.ts';
+import { faultContent, NOBODY_TO_ASK } from '../tools/tool-outcome.ts';
 import type { RunnerActions, TextSource } from './turn.ts';
 import { TurnText } from './turn-text.ts';
 
@@ -15,8 +16,10 @@ export class UnrecordedActions implements RunnerActions {
 
   readonly ask = askModel;
 
-  readonly makeCall: MakeCall = ({ call: { index }, speaker, execute }) =>
-    execute((text) => void this.emitText(text, { from: 'tool', step: 0, index, speaker }));
+  readonly makeCall: MakeCall = async ({ call: { index }, speaker, needsApproval, execute }) => {
+    if (needsApproval?.()) return { ok: false, content: faultContent(NOBODY_TO_ASK) };
+    return execute((text) => void this.emitText(text, { from: 'tool', step: 0, index, speaker }));
+  };
 
   emitText(text: string, source: TextSource): undefined {
     const added = this.#text.add(text, source);
