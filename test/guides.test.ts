@@ -13,6 +13,7 @@ const MAX_LINES = 30;
 
 test('there is a guide for each style of agents', () => {
   expect(GUIDES.map((file) => file.slice('docs/guides/'.length))).toEqual([
+    'approval.md',
     'conversation.md',
     'strategies.md',
     'task-tree.md',

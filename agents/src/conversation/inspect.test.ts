@@ -93,3 +93,32 @@ test('lists page by page, and removes a conversation that no agent holds', async
   });
   await host.close();
 });
+
+test('shows the questions that a turn waits for', async () => {
+  const store = new MemoryStore();
+  const pay = tool({
+    name: 'pay',
+    description: 'x',
+    parameters: z.object({ usd: z.number() }),
+    approval: 'always',
+    execute: () => 'paid',
+  });
+  const model = scriptedModel([callTools({ name: 'pay', arguments: { usd: 5 } })]);
+  const runner = new ChatTurns({ model, tools: new ToolSet([pay]) });
+  const host = new ConversationHost({ runner, store, agent: 'chat@fame.fabric' });
+  const options = { systemPrompt: '', maxHistoryLength: 10, turnPolicy: 'queue' as const };
+  await host.start({ id: 'c', callId: 's', options });
+  const turn = await host.turn({ conversationId: 'c', userMessage: 'pay', turnId: 't' });
+  await vi.waitFor(() => expect(turn.isIdle).toBe(true));
+  const approvals = [{ kind: 'tool', name: 'pay', args: { usd: 5 } }];
+  expect(await showConversation(store, 'c')).toMatchObject({
+    state: 'input-required',
+    transcript: [{ state: 'input-required', approvals }],
+  });
+  await host.cancelTurn('c');
+  expect(await showConversation(store, 'c')).toMatchObject({
+    state: 'working',
+    transcript: [{ state: 'cancelled', approvals: [] }],
+  });
+  await host.close();
+});

@@ -13,7 +13,7 @@ import { sweepPages } from '../store/sweeper.ts';
 import type { ConversationOptions, OutcomeFault, TurnOutcome } from './conversation.ts';
 import { acceptedOf, bodyOf, optionsOfStart, outcomeOf } from './journal.ts';
 import type { Spending } from './spending.ts';
-import { textSoFar } from './turn-report.ts';
+import { type ApprovalReport, approvalsOf, textSoFar } from './turn-report.ts';
 
 /** Row of `fame conversations ls`. */
 export interface ListedConversation {
@@ -39,11 +39,14 @@ export interface ListedConversation {
 /** Turn in the output of `fame conversations show`. */
 export interface ShownTurn {
   turnId: string;
-  state: TurnState;
+  /** `input-required`: it waits for the answers to `approvals`. */
+  state: TurnState | 'input-required';
   user: string;
   /** The text of the turn, also of one that did not complete. */
   text: string;
   tools: { name: string; ok: boolean | undefined }[];
+  /** Questions of an open turn that wait for an answer. */
+  approvals: ApprovalReport[];
   /** Number of resumes after crashes. */
   resumes: number;
   usage: Usage | undefined;
@@ -208,13 +211,15 @@ function showTurn(events: readonly JournalEvent[]): ShownTurn {
     if (kind === 'tool_finished')
       tools.set(String(body.call_id), { name: String(body.name), ok: body.ok === true });
   }
+  const approvals = outcome ? [] : approvalsOf(events);
   const error = outcome && outcome.state !== 'completed' ? outcome.error : undefined;
   return {
     turnId: first.turnId!,
-    state: outcome?.state ?? 'open',
+    state: outcome?.state ?? (approvals.length > 0 ? 'input-required' : 'open'),
     user: acceptedOf(events).user_message,
     text: outcome?.text ?? textSoFar(events),
     tools: [...tools.values()],
+    approvals,
     resumes: events.filter(({ kind, body }) => kind === 'turn_resumed' && body.from_step === undefined)
       .length,
     usage: outcome?.usage,

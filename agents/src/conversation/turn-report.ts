@@ -109,7 +109,7 @@ function openEnd(events: readonly JournalEvent[]): End {
 }
 
 /** The questions of an open turn that wait for an answer. */
-function approvalsOf(events: readonly JournalEvent[]): ApprovalReport[] {
+export function approvalsOf(events: readonly JournalEvent[]): ApprovalReport[] {
   const pending = new Set(new Approvals(events).pending.map(({ request }) => request.id));
   return events
     .filter(({ kind, body }) => kind === 'approval_requested' && pending.has(String(body.call_id)))
