@@ -919,6 +919,25 @@ describe('limits', () => {
     ]);
   });
 
+  test('busy conversations do not evict idle ones, and are not evicted', async () => {
+    const store = new MemoryStore();
+    const acquire = vi.spyOn(store, 'acquire');
+    const busy = gate();
+    const model = scriptedModel([['one', busy], ['two', busy], 'three', 'four']);
+    const host = hostOf({ store, model, options: { maxIdle: 1 } });
+    for (const id of ['c', 'd', 'e']) await start(host, id);
+    const running = ['c', 'd'].map((conversationId) =>
+      host.turn({ conversationId, userMessage: 'a', turnId: 't1' }),
+    );
+    await busy.reached;
+    await say(host, 'b', 't1', 'e');
+    await settle();
+    await say(host, 'b', 't2', 'e');
+    busy.open();
+    for (const turn of running) expect(await (await turn).outcome).toMatchObject({ state: 'completed' });
+    expect(acquire.mock.calls.map(([id]) => id)).toEqual(['c', 'd', 'e']);
+  });
+
   test('a few long idle conversations are evicted too', async () => {
     const store = new MemoryStore();
     const wake = vi.spyOn(store, 'acquire');

@@ -31,8 +31,9 @@ const POLL_MS = 250;
 export class LoadedConversations {
   readonly #deps: LoadedDeps;
   readonly #options: LoadedOptions;
-  /** The least recently used first. */
   readonly #loaded = new Map<string, Conversation>();
+  /** Conversations without open turns, the least recently used first. Some may have become busy since. */
+  readonly #idle = new Set<Conversation>();
   /** Characters of all loaded conversations, and each one's share of them. */
   #chars = 0;
   readonly #counted = new WeakMap<Conversation, number>();
@@ -64,9 +65,7 @@ export class LoadedConversations {
   async current(id: string, epoch: number): Promise<Conversation> {
     const loaded = this.#loaded.get(id);
     if (loaded && loaded.journal.epoch >= epoch && loaded.journal.failure === undefined) {
-      // Keep the map in order of use, the most recent last.
-      this.#loaded.delete(id);
-      this.#loaded.set(id, loaded);
+      if (this.#idle.delete(loaded)) this.#idle.add(loaded);
       return loaded;
     }
     if (loaded) this.releaseTurns(loaded);
@@ -124,6 +123,7 @@ export class LoadedConversations {
     const older = this.#loaded.get(id);
     if (older) this.drop(older);
     this.#loaded.set(id, conversation);
+    this.#idle.add(conversation);
     this.#count(conversation, conversation.chars);
     onLoaded(conversation, acquired);
     for (const watcher of this.#watchers.get(id) ?? []) watcher();
@@ -161,6 +161,7 @@ export class LoadedConversations {
   drop(conversation: Conversation): void {
     if (this.#loaded.get(conversation.id) !== conversation) return;
     this.#loaded.delete(conversation.id);
+    this.#idle.delete(conversation);
     conversation.journal.close();
     this.#count(conversation, 0);
   }
@@ -169,11 +170,17 @@ export class LoadedConversations {
   evict(changed: Conversation): void {
     const { maxIdle, maxIdleChars } = this.#options;
     if (changed.journal.isSpent && changed.open.length === 0) this.drop(changed);
-    if (this.#loaded.get(changed.id) === changed) this.#count(changed, changed.chars);
-    if (this.#loaded.size <= maxIdle && this.#chars <= maxIdleChars) return;
-    for (const conversation of this.#loaded.values()) {
+    if (this.#loaded.get(changed.id) === changed) {
+      this.#count(changed, changed.chars);
+      this.#idle.delete(changed);
+      if (changed.open.length === 0) this.#idle.add(changed);
+    }
+    // Not a search of all loaded ones: most of them may be busy.
+    for (const conversation of this.#idle) {
+      if (this.#idle.size <= maxIdle && this.#chars <= maxIdleChars) return;
       if (conversation.open.length === 0) this.drop(conversation);
-      if (this.#loaded.size <= maxIdle && this.#chars <= maxIdleChars) return;
+      // It comes back at the end of its turn.
+      else this.#idle.delete(conversation);
     }
   }
 
