@@ -33,6 +33,8 @@ export interface AppRow extends RunFigures {
   readonly cpuUs: number;
   /** Resident memory of all server processes after the run, in MB. */
   readonly rssMb: number;
+  /** The part of it that is not mapped from files. Most of the rest is the binary of Node, which the processes share. */
+  readonly anonMb: number;
   /** Parts of the sentinel in both; 0 for plain. */
   readonly sentinelCpuUs: number;
   readonly sentinelRssMb: number;
@@ -134,16 +136,18 @@ export class ApplicationBench {
         const { kind, url, pids, users } = server;
         await users.request({ cmd: 'open', kind, url, conversations });
         await this.#model.request({ cmd: 'resetPeak' });
-        const before = pids.map(cpuUs);
+        const before = pids.map((pid) => cpuUs(pid));
         const figures = await users.request<RunFigures>({ cmd: 'run', together, ...turns });
         const cpu = pids.map((pid, i) => (cpuUs(pid) - before[i]!) / Math.max(1, figures.turns));
         const rss = pids.map((pid) => rssKb(pid) / 1_024);
+        const anonMb = sum(pids.map((pid) => rssKb(pid, 'RssAnon') / 1_024));
         const peak = await this.#model.request<number>({ cmd: 'peak' });
         await users.request({ cmd: 'close' });
         rows[kind].push({
           ...figures,
           cpuUs: sum(cpu),
           rssMb: sum(rss),
+          anonMb,
           sentinelCpuUs: sum(cpu.slice(1)),
           sentinelRssMb: sum(rss.slice(1)),
           peak,
@@ -278,7 +282,7 @@ function printCell({ print }: Report, name: string, rows: AppRows): void {
         `chunk ${ms('delayP50')}, p99 ${ms('delayP99')}`,
         `${at('events')} events`,
         `${at('peak')} at once`,
-        `${at('rssMb')} MB${part('sentinelRssMb')}`,
+        `${at('rssMb')} MB${part('sentinelRssMb')}, ${at('anonMb')} MB without files`,
       ].join(' | '),
     );
   }

@@ -110,9 +110,9 @@ export function pin(pid: number, core: number): void {
   }
 }
 
-/** Returns the resident memory of a process, in KB. */
-export const rssKb = (pid: number): number =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
+/** Returns the resident memory of a process, or the part of it that is not mapped from files, in KB. */
+export const rssKb = (pid: number, part: 'VmRSS' | 'RssAnon' = 'VmRSS'): number =>
+  Number(new RegExp(`${part}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
 
 /** A process that runs `driver.ts`. */
 export class Driver extends Child<Command> {
