@@ -9,6 +9,8 @@ import { LIMITS } from '@fame-fabric/shared/router';
 export const MESSAGE_COST = 256;
 /** Smaller messages are kept as text of one byte a character. A small Buffer would pin the 8 KB slab that it is a slice of. */
 const MIN_BUFFER_BYTES = 4_096;
+/** Holds a small message while it is sent. A transport copies what it sends. */
+const unqueued = Buffer.alloc(MIN_BUFFER_BYTES);
 
 /** The side that grants a sender its credit again. */
 export interface CreditGranter {
@@ -67,11 +69,14 @@ export class Flow {
     this.#queuedBytes += byteLength + MESSAGE_COST;
   }
 
+  /** Removes and returns the oldest message. Its bytes are valid until the next call, of any flow. */
   shift(): Uint8Array | undefined {
     const message = this.#queue?.shift();
     if (message === undefined) return undefined;
     this.#queuedBytes -= message.length + MESSAGE_COST;
-    return typeof message === 'string' ? Buffer.from(message, 'latin1') : message;
+    if (typeof message !== 'string') return message;
+    unqueued.write(message, 'latin1');
+    return unqueued.subarray(0, message.length);
   }
 }
 
