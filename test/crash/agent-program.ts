@@ -1,4 +1,4 @@
-// The agent that crash tests kill: our chat agent with two tools. They note their start and end in a file, and wait in between
+// The agent that crash tests kill: our chat agent with three tools. They note their start and end in a file, and wait in between
 // while a file named `hold` exists in their directory. Arguments: that directory, and the duration of a lease in ms.
 import { appendFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,13 +31,20 @@ const pay = tool({
   idempotent: false,
   execute: (args) => work('pay', args.about),
 });
+const send = tool({
+  name: 'send',
+  description: 'Sends something, after a person has approved it.',
+  parameters: about,
+  approval: 'always',
+  execute: (args) => work('send', args.about),
+});
 
 process.exitCode = await runAgents([
   async ({ config, log }) => {
     const { name, apiKey, baseUrl, timeoutMs } = config.model;
     const model = openaiModel({ model: name, apiKey, baseURL: baseUrl, timeoutMs, log });
     const { store, close } = await openStore(config, log);
-    const tools = new ToolSet([look, pay]);
+    const tools = new ToolSet([look, pay, send]);
     return { agent: new ChatAgent({ address: config.chatAddress, model, tools, store, leaseMs }), close };
   },
 ]);

@@ -18,7 +18,14 @@ export interface TurnRequest {
   isResumed: boolean;
 }
 
+/** Another line: approves a call that a turn waits for. */
+export interface ApprovalLine {
+  conversationId: string;
+  approve: string;
+}
+
 const client = await connect({ url: process.argv[2]! });
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const print = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
 async function runTurn({ conversationId, isResumed, text, ...turn }: TurnRequest): Promise<void> {
@@ -31,7 +38,22 @@ async function runTurn({ conversationId, isResumed, text, ...turn }: TurnRequest
   }
 }
 
+async function approve({ conversationId, approve: callId }: ApprovalLine): Promise<void> {
+  const conversation = client.conversation('chat@fame.fabric', { id: conversationId, isResumed: true });
+  for (;;) {
+    try {
+      return await conversation.answerApproval(callId, { approve: true });
+    } catch (error) {
+      // The agent died before it answered, so it is not known whether the answer counts.
+      if (!isFabricError(error) || !error.retryable) throw error;
+      await pause(50);
+    }
+  }
+}
+
 print({ ready: true });
-for await (const line of createInterface({ input: process.stdin }))
-  void runTurn(JSON.parse(line) as TurnRequest);
+for await (const line of createInterface({ input: process.stdin })) {
+  const request = JSON.parse(line) as TurnRequest | ApprovalLine;
+  void ('approve' in request ? approve(request) : runTurn(request));
+}
 process.exit(0);

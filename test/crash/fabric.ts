@@ -18,7 +18,7 @@ import { type Proc, startNode } from '../kit/processes.ts';
 import { admissionUrl, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { API_KEY, lastUserText, startModel } from '../kit/stack.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
-import type { TurnRequest } from './client-program.ts';
+import type { ApprovalLine, TurnRequest } from './client-program.ts';
 import { JournalView } from './journal-view.ts';
 
 export type Victim = 'agent' | 'sentinel' | 'client';
@@ -70,7 +70,7 @@ export const textOf = (events: readonly TurnEvent[]): string =>
 /** The complete answer to a turn, with the result of its tool. */
 export const answerOf = (
   nonce: string,
-  tool: 'look' | 'pay' = 'look',
+  tool: 'look' | 'pay' | 'send' = 'look',
   result = `${tool} of ${nonce}`,
 ): string => `${firstText(nonce, tool)}\n${secondText(nonce, result)}`;
 const firstText = (nonce: string, tool = 'look'): string => `Let me ${tool} first, ${nonce}.`;
@@ -152,7 +152,11 @@ export class Fabric {
 
   /** A turn that has not been sent yet. */
   turn(
-    options: { conversationId?: string; gates?: Gates; tool?: 'look' | 'pay' | 'none' | 'foreign' } = {},
+    options: {
+      conversationId?: string;
+      gates?: Gates;
+      tool?: 'look' | 'pay' | 'send' | 'none' | 'foreign';
+    } = {},
   ): UserTurn {
     const { conversationId = newId(), gates = {}, tool = 'look' } = options;
     const nonce = newId().replace(/[^0-9A-Za-z]/g, 'x');
@@ -163,7 +167,7 @@ export class Fabric {
       text: `nonce ${nonce} with ${tool}`,
       ...(tool === 'foreign'
         ? { answer: firstText(nonce), steps: [1], options: { tools: [FOREIGN_TOOL] } }
-        : { answer: answerOf(nonce), steps: [1, 2] }),
+        : { answer: answerOf(nonce, tool === 'send' ? tool : 'look'), steps: [1, 2] }),
       gates,
       events: [],
       error: undefined,
@@ -202,6 +206,14 @@ export class Fabric {
     turn.isDone = false;
     turn.error = undefined;
     const line: TurnRequest = { conversationId, turnId, text, options, toolResults, after, isResumed };
+    this.#client?.write(JSON.stringify(line));
+  }
+
+  /** Approves the call that the turn waits for. */
+  approve({ conversationId, events }: UserTurn): void {
+    const asked = events.findLast(({ type }) => type === 'approval');
+    if (asked?.type !== 'approval') throw new Error('The client was not asked for an approval');
+    const line: ApprovalLine = { conversationId, approve: asked.id };
     this.#client?.write(JSON.stringify(line));
   }
 
@@ -287,7 +299,7 @@ export class Fabric {
   #answer(request: WireRequest) {
     const nonce = nonceOf(request);
     const { first, half } = this.#gates.get(nonce) ?? {};
-    const tool = /with (look|pay|foreign)/.exec(lastUserText(request))?.[1];
+    const tool = /with (look|pay|send|foreign)/.exec(lastUserText(request))?.[1];
     if (tool === 'foreign' && stepOf(request) === 1) {
       const calls = [
         { name: FOREIGN_TOOL.function.name, arguments: { about: nonce } },

@@ -11,6 +11,8 @@ export const POINTS = [
   'model called',
   'mid-stream',
   'model replied',
+  'approval waiting',
+  'approval given',
   'tool started',
   'tool finished',
   'foreign tools handed out',
@@ -34,6 +36,8 @@ interface Scene {
   lastKind: string | undefined;
   /** Opens gates and releases held bytes; called after the kill. */
   release(): void;
+  /** Sends what the turn waits for; called after the restart. */
+  continue?(): void;
   others?: UserTurn[];
 }
 
@@ -57,6 +61,7 @@ export async function crashRound(fabric: Fabric, victim: Victim, point: Point): 
     await fabric.restart(victim);
     if (victim === 'client') for (const one of [turn, ...(scene.others ?? [])]) fabric.send(one, true);
     else if (point === 'after') fabric.send(turn, true);
+    scene.continue?.();
     await fabric.answered(turn);
     const recoveryMs = performance.now() - killedAt;
     const kill = { victim, point, isHit };
@@ -125,6 +130,20 @@ async function stage(fabric: Fabric, point: Point): Promise<Scene> {
       await fabric.until('the reply is recorded', atOrPast('model_replied', turn));
       return { turn, lastKind: 'model_replied', release: nothing };
     }
+    case 'approval waiting': {
+      const turn = await waiting(fabric);
+      return { turn, lastKind: 'approval_requested', release: nothing, continue: () => fabric.approve(turn) };
+    }
+    case 'approval given': {
+      const turn = await waiting(fabric);
+      fabric.holdTools();
+      fabric.approve(turn);
+      await fabric.until(
+        'the answer is recorded',
+        () => journal.lastKind(turn.turnId) !== 'approval_requested',
+      );
+      return { turn, lastKind: 'approval_answered', release: () => fabric.releaseTools() };
+    }
     case 'tool started': {
       const turn = fabric.turn();
       fabric.holdTools();
@@ -185,6 +204,14 @@ async function startConversation(fabric: Fabric, { conversationId }: UserTurn): 
   const greeting = fabric.turn({ conversationId, tool: 'none' });
   fabric.send(greeting);
   await fabric.answered(greeting);
+}
+
+/** A turn that waits for an approval, about which the client knows. */
+async function waiting(fabric: Fabric): Promise<UserTurn> {
+  const turn = fabric.turn({ tool: 'send' });
+  fabric.send(turn);
+  await fabric.until('the client is asked', () => turn.events.at(-1)?.type === 'approval');
+  return turn;
 }
 
 /** A turn whose last answer waits in the middle, after the client has received the first half. */
