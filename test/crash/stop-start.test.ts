@@ -1,9 +1,10 @@
 // A conversation survives `make stop` and `make start`: it is started with the command, left, and resumed after both processes
-// were stopped and started.
+// were stopped and started. A turn that waits for an approval survives them too.
+import { connect } from '@fame-fabric/client/node';
 import { afterAll, expect, test } from 'vitest';
 import { fameArgs, freePort, startNode } from '../kit/processes.ts';
-import { temporaryDirectory } from '../kit/sentinel.ts';
-import '../kit/stack.ts';
+import { admissionUrl, temporaryDirectory } from '../kit/sentinel.ts';
+import { CHAT } from '../kit/stack.ts';
 
 const dataDir = temporaryDirectory();
 let port = 0;
@@ -11,7 +12,7 @@ let port = 0;
 async function fame(args: readonly string[], input = '') {
   const proc = startNode(fameArgs(...args), {
     name: `fame ${args.join(' ')}`,
-    env: { FAME_LISTENER_PORT: String(port), FAME_DATA_DIR: dataDir },
+    env: { FAME_LISTENER_PORT: String(port), FAME_DATA_DIR: dataDir, FAME_APPROVE_TOOLS: 'calculator' },
   });
   let out = '';
   proc.child.stdout?.on('data', (text: string) => {
@@ -47,4 +48,31 @@ test('a conversation is resumed after make stop and make start', { timeout: 60_0
   const third = await fame(['chat', '--resume']);
   expect(third.code).toBe(1);
   expect(third.all).toContain('There is no conversation to resume');
+});
+
+test('a turn that waits for an approval survives make stop, and its tool runs when it is approved', {
+  timeout: 60_000,
+}, async () => {
+  const question = ['What is 6 times 7?', { turnId: 'sum' }] as const;
+  let client = await connect({ url: admissionUrl(port) });
+  let conversation = client.conversation(CHAT, { id: 'waiting' });
+  let id = '';
+  for await (const event of conversation.stream(...question)) {
+    if (event.type !== 'approval') continue;
+    id = event.id;
+    // Closing the client is a lost connection: it does not cancel the turn.
+    await client.close();
+    break;
+  }
+  for (let n = 0; n < 3; n++) {
+    expect((await fame(['local', 'stop'])).code).toBe(0);
+    const [listed] = JSON.parse((await fame(['conversations', 'ls', '--json'])).out);
+    expect(listed).toMatchObject({ id: 'waiting', state: 'input-required' });
+    expect((await fame(['local', 'start', '--mode', 'local'])).code).toBe(0);
+  }
+  client = await connect({ url: admissionUrl(port) });
+  conversation = client.conversation(CHAT, { id: 'waiting', isResumed: true });
+  await conversation.answerApproval(id, { approve: true });
+  expect(await conversation.ask(...question)).toBe('6 * 7 = 42.');
+  await client.close();
 });
