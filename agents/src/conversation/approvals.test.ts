@@ -1,14 +1,17 @@
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import type { Serving } from '../agent/agent-types.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import type { ConversationStore, JournalEvent } from '../store/store.ts';
+import { FakeLink } from '../testing/fake-link.ts';
 import { callTools, gate, type Scripted, scriptedModel } from '../testing.ts';
 import type { ApprovalRule } from '../tools/approval-rule.ts';
 import { tool } from '../tools/tool.ts';
 import { ToolSet } from '../tools/tool-set.ts';
 import { ChatTurns } from '../turn/chat-turns.ts';
 import type { TurnRunner } from '../turn/turn.ts';
+import { ChatAgent } from './chat-agent.ts';
 import type { ConversationEvent } from './conversation.ts';
 import { ConversationHost, type HostOptions } from './host.ts';
 import type { LiveTurn } from './live-turn.ts';
@@ -589,5 +592,74 @@ describe("a used-up budget with on_budget: 'ask'", () => {
     });
     await answer(third.host, again!.id, true);
     expect(await (await send(third.host)).outcome).toMatchObject({ text: 'Done.' });
+  });
+});
+
+describe('callers', () => {
+  const served: Serving[] = [];
+  afterEach(async () => {
+    for (const serving of served.splice(0)) await serving.close();
+  });
+
+  /** A served agent, and a call of a turn that waits for approval. */
+  async function waiting() {
+    const clock = new ManualClock();
+    const store = new MemoryStore({ clock });
+    const paid: number[] = [];
+    const pay = tool({
+      name: 'pay',
+      description: 'Pays',
+      parameters: z.object({ usd: z.number() }),
+      approval: 'always',
+      execute({ usd }) {
+        paid.push(usd);
+      },
+    });
+    const link = new FakeLink();
+    const model = scriptedModel([ask(5), 'Done.']);
+    const agent = new ChatAgent({ model, tools: new ToolSet([pay]), store });
+    served.push(await agent.serve(link, { clock }));
+    const principal = 'ada';
+    await link.start(AGENT, 'start_task', { id: 'c' }, { principal }).done;
+    const params = { conversation_id: 'c', user_message: 'pay', turn_id: 't' };
+    const meta = { 'timeout-ms': 60_000 };
+    const first = link.start(AGENT, 'run_turn', params, { principal, meta });
+    await expect.poll(() => kinds(store), { interval: 1 }).toContain('approval_requested');
+    await settle();
+    const { body } = (await journal(store)).find(({ kind }) => kind === 'approval_requested')!;
+    const approve = (by: string) =>
+      link.start(
+        AGENT,
+        'answer_approval',
+        { conversation_id: 'c', call_id: body.call_id, approve: true },
+        { principal: by },
+      ).done;
+    const again = () => link.start(AGENT, 'run_turn', params, { principal }).done;
+    return { clock, store, paid, first, approve, again };
+  }
+
+  test.each([
+    ['whose call times out', 'timeout'],
+    ['that lost its connection', 'link-closed'],
+  ])('a caller %s does not cancel the turn', async (_, how) => {
+    const { clock, store, paid, first, approve, again } = await waiting();
+    if (how === 'timeout') clock.advance(60_000);
+    else first.cancel(how);
+    await settle();
+    expect((await store.peek('c', 't'))!.turn).toMatchObject({ state: 'open' });
+    expect(await approve('anonymous')).toMatchObject({ error: { data: { code: 'AUTH_FORBIDDEN' } } });
+    expect(await approve('ada')).toMatchObject({ result: null });
+    expect(await again()).toMatchObject({ result: 'Done.' });
+    expect(paid).toEqual([5]);
+  });
+
+  test('a caller that cancels its call cancels the turn', async () => {
+    const { store, paid, first, approve } = await waiting();
+    first.cancel('left');
+    await expect
+      .poll(async () => (await store.peek('c', 't'))!.turn!.state, { interval: 1 })
+      .toBe('cancelled');
+    expect(await approve('ada')).toMatchObject({ error: { data: { code: 'APPROVAL_UNKNOWN' } } });
+    expect(paid).toEqual([]);
   });
 });

@@ -145,3 +145,28 @@ describe('across conversations', () => {
     expect(() => inbox.check('new', 'queue')).toThrow(expect.objectContaining({ code: 'TURN_QUEUE_FULL' }));
   });
 });
+
+describe('many conversations', () => {
+  test('2,000 turns run at once, the others wait', () => {
+    const inbox = new Inbox();
+    for (let i = 0; i < 2_010; i++) inbox.put(turnOf(`${i}`, [], inbox, `c${i}`));
+    expect([inbox.running, inbox.waiting]).toEqual([2_000, 10]);
+  });
+
+  test('turns whose windows are too large together wait, and one that is too large alone runs alone', async () => {
+    const inbox = new Inbox({ maxRunningChars: 10 });
+    const log: string[] = [];
+    const [a, b, large] = [6, 5, 99].map((weight, i) => {
+      const name = 'abl'[i]!;
+      return Object.assign(turnOf(name, log, inbox, name), { weight });
+    });
+    for (const turn of [a!, b!, large!]) inbox.put(turn);
+    expect(log).toEqual(['a runs']);
+    a!.end();
+    await soon();
+    b!.end();
+    await soon();
+    expect(log).toEqual(['a runs', 'a ends', 'b runs', 'b ends', 'l runs']);
+    expect(inbox.running).toBe(1);
+  });
+});
