@@ -99,6 +99,68 @@ describe('a turn whose tools show text', () => {
   }
 });
 
+test('a turn whose tools need approval loses nothing after a crash at any event, and pays once at most', async () => {
+  const live = async (crashesAt: readonly number[], isDurable: boolean) => {
+    const runs: string[] = [];
+    const named = (name: string, more: object = {}) =>
+      tool({
+        name,
+        description: 'x',
+        parameters: z.object({}),
+        approval: 'always',
+        execute: (_, { emit }) => {
+          runs.push(name);
+          emit(`<${name}>`);
+          return `${name} done`;
+        },
+        ...more,
+      });
+    const survived = await surviveCrashes({
+      runner: () => {
+        const model = scriptedModel([
+          {
+            ...callTools(['look', 'pay'].map((name) => ({ name, arguments: {} }))),
+            when: ({ messages }) => messages.at(-1)!.role === 'user',
+            times: forever,
+          },
+          { ...reply('All done.'), when: ({ messages }) => messages.at(-1)!.role === 'tool', times: forever },
+        ]);
+        return new ChatTurns({
+          model,
+          tools: new ToolSet([named('look', { eager: true }), named('pay', { idempotent: false })]),
+        });
+      },
+      userMessage: 'Please.',
+      crashesAt,
+      isDurable,
+    });
+    return { ...survived, runs };
+  };
+  for (const isDurable of [false, true]) {
+    const whole = await live([], isDurable);
+    expect(of(whole, 'approval_requested')).toHaveLength(2);
+    for (let death = 1; death < whole.journal.length; death++) {
+      for (const crashesAt of [[death], [death, 2], [death, 3], [death, 5]]) {
+        const survived = await live(crashesAt, isDurable);
+        const where = `crashes at ${crashesAt.join(', ')}, ${isDurable}`;
+        expect(survived.streamed, where).toBe(survived.recorded);
+        expect(survived.recorded.endsWith('All done.'), where).toBe(true);
+        expect(of(survived, 'approval_requested'), where).toHaveLength(2);
+        expect(of(survived, 'approval_answered'), where).toHaveLength(2);
+        expect(of(survived, 'tool_finished'), where).toHaveLength(2);
+        expect(survived.runs.filter((name) => name === 'pay').length, where).toBeLessThanOrEqual(1);
+        // No call starts before its answer.
+        for (const { seq, body } of of(survived, 'tool_started')) {
+          const answered = of(survived, 'approval_answered').find(
+            (one) => one.body.call_id === body.call_id,
+          )!;
+          expect(answered.seq, where).toBeLessThan(seq);
+        }
+      }
+    }
+  }
+}, 90_000);
+
 test('a turn of the refining dialogue gives the same answer after a crash at any event, and asks nothing twice', async () => {
   const asks = callTools({
     name: 'refine_requirements',

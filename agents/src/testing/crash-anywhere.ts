@@ -66,10 +66,11 @@ export interface Survived {
   readonly messages: readonly unknown[];
 }
 
-/** Runs a turn through the crashes. @throws {Error} when the turn does not complete, or its events have a gap */
+/** Runs a turn through the crashes, and approves what it asks about. @throws {Error} when the turn does not complete, or its events have a gap */
 export async function surviveCrashes(options: CrashOptions): Promise<Survived> {
   const { runner, userMessage, crashesAt, isDurable } = options;
   const seen: ConversationEvent[] = [];
+  const asked = new Set<string>();
   let store = new CrashingStore();
   for (const [process, eventsLeft] of [...crashesAt, Number.POSITIVE_INFINITY].entries()) {
     const host = new ConversationHost(
@@ -86,9 +87,19 @@ export async function surviveCrashes(options: CrashOptions): Promise<Survived> {
     const follow = async (): Promise<void> => {
       await host.recover();
       const turn = await host.turn({ conversationId: 'c', userMessage, turnId: 't' });
+      const approve = (callId: string): void => {
+        const answer = { conversationId: 'c', callId, approve: true, principal: 'local' };
+        // An answer that was lost with a process is given again to the next one.
+        void host.answerApproval(answer).catch(() => undefined);
+      };
+      for (const callId of asked) approve(callId);
       for await (const event of turn.follow(seen.at(-1)?.seq ?? 0)) {
         // A crashed process sends nothing. The error that its host sends here is an artifact of the test.
-        if (current.eventsLeft > 0 && event.type !== 'error') seen.push(event);
+        if (current.eventsLeft <= 0 || event.type === 'error') continue;
+        seen.push(event);
+        if (event.type !== 'approval') continue;
+        asked.add(event.id);
+        approve(event.id);
       }
     };
     if (process < crashesAt.length) {
