@@ -348,9 +348,9 @@ export class SqliteJournal {
   turnOfApproval(id: string, callId: string): string | undefined {
     const row = this.#row(id);
     if (!row) return undefined;
-    // The condition is that of its index.
+    // Without statistics SQLite would read all events of the conversation.
     return this.#get<{ turn_id: string }>(
-      `SELECT turn_id FROM event
+      `SELECT turn_id FROM event INDEXED BY event_approval
        WHERE conversation = ? AND json_extract(body, '$.call_id') = ? AND kind = 'approval_requested' AND parts = 0`,
       row.key,
       callId,
