@@ -38,6 +38,8 @@ export interface AgentOptions {
   onMessage?(payload: unknown, envelope: Envelope, context: AgentContext): unknown;
   /** Runs before the address is bound. If it throws, the agent is not served. */
   onStart?(context: AgentContext): void | Promise<void>;
+  /** Runs when the agent refuses new calls and waits for the running ones. Ends calls that might last for days. */
+  onDrain?(): void;
   /** Runs once, after the address was released and every call ended. Closes the resources that `onStart` opened. */
   onStop?(): void | Promise<void>;
   /** Limit of running calls; others wait in order. @default 64 */

@@ -204,6 +204,7 @@ export class ServedAgent implements Serving, Service {
 
   async drain(timeoutMs: number): Promise<void> {
     if (this.#state === 'open') this.#state = 'draining';
+    this.#options.onDrain?.();
     // Release the address first: the other members of a pool, or a successor, take over the new calls.
     const unbound = this.#unbind();
     const late = Promise.withResolvers<void>();

@@ -653,6 +653,14 @@ describe('callers', () => {
     expect(paid).toEqual([5]);
   });
 
+  test('an agent that stops does not wait for the answer', async () => {
+    const { store, paid, first } = await waiting();
+    await served.pop()!.drain(60_000);
+    expect(await first.done).toMatchObject({ error: { data: { code: 'NODE_GONE', retryable: true } } });
+    expect(await store.peek('c', 't')).toMatchObject({ isDormant: true, turn: { state: 'open' } });
+    expect(paid).toEqual([]);
+  });
+
   test('a caller that cancels its call cancels the turn', async () => {
     const { store, paid, first, approve } = await waiting();
     first.cancel('left');

@@ -119,6 +119,7 @@ export class ChatAgent extends DeclaredAgent {
       },
       immediateLimits,
       onStart: () => host.open(),
+      onDrain: () => host.drain(),
       onStop: () => host.close(),
     });
   }

@@ -168,6 +168,8 @@ export class ConversationHost {
   readonly #retryKeys = new RetryKeys();
   #timers: Timer[] = [];
   #state: 'open' | 'closed' = 'open';
+  /** True while the agent waits for its running calls. */
+  #isDraining = false;
 
   constructor(deps: HostDeps, options: HostOptions = {}) {
     this.#runner = deps.runner;
@@ -552,6 +554,12 @@ export class ConversationHost {
     return this.#recovery.run();
   }
 
+  /** Releases the turns that wait for a person, now and from now on: nobody can answer an agent that stops. */
+  drain(): void {
+    this.#isDraining = true;
+    this.#conversations.releaseWaiting();
+  }
+
   /** Releases running turns: they stay open in the journal, for the next process that opens the store. */
   async close(): Promise<void> {
     this.#state = 'closed';
@@ -609,6 +617,7 @@ export class ConversationHost {
         onIdle: () => {
           this.#inbox.suspend(entry);
           conversation.firstWait.resolve();
+          if (this.#isDraining) this.#conversations.releaseWaiting();
         },
         onBusy: () => untilAborted(this.#inbox.resume(entry), turn.signal),
       },

@@ -79,17 +79,14 @@ export class Conversation {
     return [...this.turns.values()].filter((turn) => !turn.outcomeHere);
   }
 
-  /**
-   * True if its turns wait for a person and nobody follows them. It may wait for days, so no process has to keep it in memory, and
-   * any of them can load it for the answer.
-   */
-  get isDormant(): boolean {
-    const { running, open } = this;
-    return (
-      running?.isIdle === true &&
-      !running.approvals.isWriting &&
-      open.every(({ listeners }) => listeners === 0)
-    );
+  /** True if its running turn waits for a person, with nothing else to do. */
+  get isWaiting(): boolean {
+    return this.running?.isIdle === true && !this.running.approvals.isWriting;
+  }
+
+  /** True if a caller follows one of its turns. */
+  get isFollowed(): boolean {
+    return this.open.some(({ listeners }) => listeners > 0);
   }
 
   /** Rough size in memory, in characters. */

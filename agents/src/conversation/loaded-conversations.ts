@@ -149,13 +149,26 @@ export class LoadedConversations {
     this.drop(conversation);
   }
 
-  /** Releases the conversations that wait for a person while nobody follows them. */
+  /**
+   * Releases the conversations that wait for a person while nobody follows them. They may wait for days, and any process can load
+   * them for the answer.
+   */
   releaseDormant(): void {
     for (const conversation of this.busy) {
-      if (!conversation.isDormant) continue;
-      this.releaseTurns(conversation);
-      void this.#release(conversation, true);
+      if (conversation.isWaiting && !conversation.isFollowed) this.#releaseWaiting(conversation);
     }
+  }
+
+  /** Releases all conversations that wait for a person. Their callers are told that the agent stops. */
+  releaseWaiting(): void {
+    for (const conversation of this.busy) {
+      if (conversation.isWaiting) this.#releaseWaiting(conversation, stopped());
+    }
+  }
+
+  #releaseWaiting(conversation: Conversation, reason?: TurnReleased): void {
+    this.releaseTurns(conversation, reason);
+    void this.#release(conversation, true);
   }
 
   drop(conversation: Conversation): void {
@@ -210,10 +223,9 @@ export class LoadedConversations {
     this.#state = 'closed';
     const { busy } = this;
     // Nobody can answer while no process runs.
-    const dormant = new Set(busy.filter(({ running }) => running?.isIdle && !running.approvals.isWriting));
+    const dormant = new Set(busy.filter(({ isWaiting }) => isWaiting));
     const open = busy.flatMap((conversation) => conversation.open);
-    const reason = new TurnReleased('NODE_GONE', 'The agent stopped. Ask again with the same turn id.');
-    for (const turn of open) turn.abort(reason);
+    for (const turn of open) turn.abort(stopped());
     await Promise.all(open.map((turn) => turn.outcome));
     await Promise.all(busy.map((conversation) => this.#release(conversation, dormant.has(conversation))));
     for (const { journal } of this.#loaded.values()) journal.close();
@@ -229,6 +241,9 @@ export class LoadedConversations {
     }
   }
 }
+
+const stopped = (): TurnReleased =>
+  new TurnReleased('NODE_GONE', 'The agent stopped. Ask again with the same turn id.');
 
 const takenOver = (): TurnReleased =>
   new TurnReleased(
