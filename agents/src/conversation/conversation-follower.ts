@@ -4,7 +4,13 @@
 import { type Clock, FabricError } from '@fame-fabric/shared';
 import { ChangeSignal, onAbort } from '@fame-fabric/shared/internal';
 import { eventAfter, fenceOf } from '../store/cursor.ts';
-import { type ConversationStore, isEndedState, type JournalEvent, type Peek } from '../store/store.ts';
+import {
+  type ConversationStore,
+  isEndedState,
+  type JournalEvent,
+  type Peek,
+  type StoredState,
+} from '../store/store.ts';
 import type { LoadedConversations } from './loaded-conversations.ts';
 import { unknownConversation } from './loaded-conversations.ts';
 import { endedEvent, isoTime, type RecordedEvent, recordedEvent } from './recorded-event.ts';
@@ -59,13 +65,13 @@ export async function readPage(
       }
       page.next = row.cursor;
     }
-    if (rows.length < PAGE) {
-      const last = rows.at(-1);
-      // A turn may have ended the conversation.
-      const isOver = last && isEndedState(state) && last.kind !== 'conversation_ended';
-      if (isOver) page.events.push(endedEvent(page.next, last.at, state));
-      return page;
+    if (rows.length === PAGE) continue;
+    const end = page.events.length < limit ? await endByTurn(store, id, state, page.next) : undefined;
+    if (end) {
+      page.events.push(end);
+      page.next = end.seq;
     }
+    return page;
   }
 }
 
@@ -114,7 +120,8 @@ export class ConversationFollower {
         yield* this.#recorded();
         if (this.#isOver) return;
         if (isEndedState(record.state)) {
-          yield endedEvent(this.#cursor, record.changedAt, record.state);
+          const end = await endByTurn(store, this.#id, record.state, this.#cursor);
+          if (end) yield end;
           return;
         }
         pollMs = this.#cursor === before ? Math.min(2 * pollMs, MAX_POLL_MS) : POLL_MS;
@@ -227,6 +234,20 @@ export class ConversationFollower {
       this.#change.notify();
     });
   }
+}
+
+/** The end of a conversation that its last turn ended, for a reader that has that turn and nothing after it. */
+async function endByTurn(
+  store: ConversationStore,
+  id: string,
+  state: StoredState,
+  cursor: number,
+): Promise<RecordedEvent | undefined> {
+  if (!isEndedState(state)) return undefined;
+  const lastSeq = (await store.peek(id))?.lastSeq ?? 0;
+  const [last] = await store.read(id, { after: lastSeq - 1, limit: 1 });
+  if (last?.cursor !== cursor || last.kind === 'conversation_ended') return undefined;
+  return endedEvent(cursor + 1, last.at, state);
 }
 
 async function peekAt({ store, agent }: Pick<FollowerDeps, 'store' | 'agent'>, id: string): Promise<Peek> {
