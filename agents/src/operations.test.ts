@@ -15,8 +15,8 @@ import { callTools, reply } from './testing/script.ts';
 const budgetOf = ({ prices, hasOneCall }: AgentParts) => ({
   budget: { ...(prices ? { prices } : {}), ...(hasOneCall ? { conversation: { maxModelCalls: 1 } } : {}) },
 });
-/** A model call reserves the price of 1,000 tokens, which is all of the limit. */
-const ONE_CALL = { limitUsd: 1, prices: { scripted: { input: 0, output: 1_000 } } };
+/** The limit is the price of one reply of the scripted model. */
+const ONE_CALL = { limitUsd: 0.005, prices: { scripted: { input: 0, output: 1_000 } } };
 
 const chat: AgentKind = {
   name: 'chat',
@@ -48,6 +48,8 @@ const team: AgentKind = {
   hasTools: false,
 };
 
+const calls = (name: string, args: Record<string, unknown>) => callTools({ name, arguments: args });
+const asks = (goal: string) => calls('refine_requirements', { reformulated_goal: goal, questions: ['And?'] });
 const refine: AgentKind = {
   name: 'refine',
   address: 'refine@fame.fabric',
@@ -58,9 +60,13 @@ const refine: AgentKind = {
       maxIterations: 100,
       budget: hasOneCall ? ONE_CALL : prices && { limitUsd: 1_000_000, prices },
     }),
-  says: (text) =>
-    callTools({ name: 'refine_requirements', arguments: { reformulated_goal: text, questions: ['And?'] } }),
+  says: asks,
   answer: (text) => `${text}\n\n1. And?`,
+  ending: [
+    ['A site', asks('A site')],
+    ['A small one', calls('request_confirmation', { reformulated_goal: 'A small site', question: 'Right?' })],
+    ['yes', calls('validate_requirements', { goal_sentence: 'Build a small site', goals: ['A page'] })],
+  ],
   restState: 'input-required',
   takes: ['temperature', 'max_tokens'],
   hasTools: false,

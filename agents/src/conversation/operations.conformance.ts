@@ -1,6 +1,9 @@
 // The operations of agents with conversations, as callers see them. Every kind of agent on every kind of store must pass.
 import { describe } from 'vitest';
+import { approvalsConformance } from './conformance/approvals.conformance.ts';
+import { budgetsConformance } from './conformance/budgets.conformance.ts';
 import { callerToolsConformance } from './conformance/caller-tools.conformance.ts';
+import { eventsConformance } from './conformance/events.conformance.ts';
 import { forksConformance } from './conformance/forks.conformance.ts';
 import { hostileConformance } from './conformance/hostile-input.conformance.ts';
 import { listsConformance } from './conformance/lists.conformance.ts';
@@ -14,11 +17,14 @@ export function operationsConformance(kind: AgentKind, store: StoreKind): void {
   describe(`${kind.name}, ${store.name}`, () => {
     startsConformance(kind, store);
     turnsConformance(kind, store);
+    eventsConformance(kind, store);
     reportsConformance(kind, store);
     listsConformance(kind, store);
     retriesConformance(kind, store);
     forksConformance(kind, store);
     if (kind.takes.includes('tools')) callerToolsConformance(kind, store);
+    if (kind.hasTools) approvalsConformance(kind, store);
+    budgetsConformance(kind, store);
     hostileConformance(kind, store);
   });
 }

@@ -40,6 +40,12 @@ const OPERATIONS: Record<string, Record<string, Field>> = {
   end_conversation: CONVERSATION,
   get_history: CONVERSATION,
   fork: { ...CONVERSATION, at: ID, id: ID, model: { kind: 'id', max: 256 } },
+  read_events: {
+    ...CONVERSATION,
+    after: { kind: 'int', min: 0 },
+    limit: { kind: 'int', min: 1, max: 500 },
+    follow: { kind: 'boolean' },
+  },
   get_turn: { ...CONVERSATION, turn_id: ID },
   get_prompt: { ...CONVERSATION, turn_id: ID, step: { kind: 'int', min: 1 } },
 };
@@ -67,6 +73,7 @@ export function hostileConformance(kind: AgentKind, store: StoreKind): void {
       at: turnId,
       call_id: 'call',
       approve: true,
+      step: 1,
     });
     const known = (method: string): Record<string, unknown> =>
       Object.fromEntries(Object.entries(valid()).filter(([name]) => OPERATIONS[method]![name]));

@@ -38,6 +38,8 @@ export interface AgentKind {
   says(text: string): ScriptReply;
   /** The agent's answer for `says(text)`. */
   answer(text: string): string;
+  /** Messages and replies that end the conversation by themselves, if turns of this kind can do so. */
+  ending?: readonly (readonly [message: string, reply: ScriptReply])[];
   /** State of a conversation between its turns. */
   restState: 'working' | 'input-required';
   /** Options of a turn that the agent takes. */
