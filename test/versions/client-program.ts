@@ -50,10 +50,15 @@ async function run({ id, ...action }: Request, signal: AbortSignal): Promise<unk
         isResumed: !action.isNew,
       });
       let text = '';
+      let streamed = '';
       for await (const event of conversation.stream(action.text, { signal })) {
         print({ id, event: event.type });
+        if (event.type === 'text') streamed += event.text;
+        if (event.type === 'restart') streamed = streamed.slice(0, event.keep);
         if (event.type === 'done') text = event.text;
       }
+      if (streamed !== text)
+        throw new Error(`The stream has ${streamed.length} characters of ${text.length}`);
       return text;
     }
     case 'history': {
