@@ -110,7 +110,7 @@ test('show prints the transcript of a conversation of a running agent', async ()
   const agent = remote([], EVENTS);
   expect(
     (await run(agent, 'show c1')).out,
-  ).toBe(`c1 at chat@fame.fabric: open, 3 turns, forked from c0 at turn t0
+  ).toBe(`c1 at chat@fame.fabric: input-required, 3 turns, forked from c0 at turn t0
 
 S> Be kind.
 

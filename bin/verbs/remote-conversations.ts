@@ -138,6 +138,7 @@ async function show(conversations: RemoteConversations['conversations'], id: str
   }
   for (const { turn_id, tools, waits, ...turn } of turns.values()) {
     const state = turn.state === 'open' && waits.size > 0 ? 'input-required' : turn.state;
+    if (state === 'input-required') shown.state = state;
     shown.transcript.push({ ...turn, state, tools: [...tools.values()] });
   }
   shown.turns = turns.size;

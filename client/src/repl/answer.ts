@@ -26,6 +26,7 @@ export class Answer {
   #isInterrupted = false;
   /** True while a question is shown: nothing is written then. */
   #isPaused = false;
+  #isOver = false;
   #ticker: Timer | undefined;
 
   constructor(options: AnswerOptions) {
@@ -46,7 +47,9 @@ export class Answer {
     });
   }
 
+  /** Continues after `pause`. Has no effect once the answer has ended. */
   resume(): void {
+    if (this.#isOver) return;
     this.#isPaused = false;
     this.#startIndicator();
     this.#writeStreamed();
@@ -73,6 +76,7 @@ export class Answer {
 
   /** Ends the answer. `whole` is its text if no piece was streamed. */
   end(whole: string): void {
+    this.#isOver = true;
     if (this.#text === '') this.#text = whole;
     this.#begin();
     this.#writeUpTo(this.#text.length);
@@ -81,6 +85,7 @@ export class Answer {
 
   /** Ends an incomplete answer. */
   abandon(): void {
+    this.#isOver = true;
     this.#stopIndicator();
     this.#writeUpTo(this.#text.length);
     this.#endLine();

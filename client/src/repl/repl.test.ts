@@ -1,5 +1,6 @@
 import { FabricError, systemClock } from '@fame-fabric/shared';
 import { createStyle, untilAborted } from '@fame-fabric/shared/internal';
+import { ManualClock } from '@fame-fabric/shared/testing';
 import { describe, expect, test, vi } from 'vitest';
 import type { TurnEvent } from '../turn-event.ts';
 import { Repl, type ReplConversation, type ReplOptions } from './repl.ts';
@@ -590,6 +591,37 @@ describe('approvals', () => {
       { id: 'a', approve: false },
       { id: 'b', approve: true },
     ]);
+  });
+
+  test('a question that ends with its turn leaves no indicator and no prompt behind', async () => {
+    const clock = new ManualClock();
+    let shown = '';
+    const write = (text: string): void => {
+      shown += text;
+    };
+    const indicator = { write, clock };
+    const order: string[] = [];
+    const { repl, input } = scene([approval('a')], { indicator });
+    input.question = (_text, { signal }) => {
+      queueMicrotask(() => input.onInterrupt?.());
+      return new Promise((resolve) =>
+        signal.addEventListener('abort', () => {
+          order.push('withdrawn');
+          resolve(undefined);
+        }),
+      );
+    };
+    const { note } = input;
+    input.note = (text) => {
+      if (text.includes('Stopped.')) order.push('stopped');
+      note(text);
+    };
+    await repl.run();
+    expect(order).toEqual(['withdrawn', 'stopped']);
+    const before = shown;
+    await clock.run(2_000, 100);
+    expect(shown).toBe(before);
+    expect(clock.timerCount).toBe(0);
   });
 
   test('Ctrl-C at the question cancels the turn, and the prompt continues', async () => {

@@ -224,6 +224,7 @@ export class Repl {
       }
       saved?.messageSettled(id);
     } catch (error) {
+      turn.approvals.close();
       turn.answer.abandon();
       // A turn without an outcome may still run at the agent. /retry or the next --resume requests its answer.
       if (isUndecided(error)) this.#lastMessage = { text, turnId };
