@@ -24,7 +24,8 @@ export interface ApprovalQuestionsDeps {
 
 /** A resumed turn repeats its events: an answer that was given earlier follows within this time. */
 const REPLAY_MS = 50;
-const MAX_ARGS_CHARS = 4_000;
+/** Longer than arguments that an agent of ours lets a person approve. */
+const MAX_ARGS_CHARS = 65_536;
 /** `n`, `no`, `n because of this`, `y` and `yes`. */
 const REPLY = /^\s*(?:(y|yes)|(?:n|no)(?:\s+(\S.*))?)\s*$/i;
 
