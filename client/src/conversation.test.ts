@@ -533,6 +533,25 @@ describe('options of a turn', () => {
     expect(methods().filter((method) => method === 'describe')).toHaveLength(1);
   });
 
+  test('wait for an agent that is away before it is asked', async () => {
+    const clock = new ManualClock();
+    const describe = vi.fn(() => ({ options: [] }));
+    for (let attempt = 0; attempt < 3; attempt++) {
+      describe.mockImplementationOnce(() => {
+        throw new FabricError('NODE_GONE', 'away');
+      });
+    }
+    const { caller } = scriptedAgent({
+      describe,
+      run_turn_stream: () => items({ type: 'done', text: 'ok' }),
+    });
+    const chat = new Conversation(caller, 'chat@fame.fabric', { isResumed: true, clock });
+    const asking = chat.ask('x', { retryKey: 'k' });
+    await clock.run(10_000, 100);
+    expect(await asking).toBe('ok');
+    expect(describe).toHaveBeenCalledTimes(4);
+  });
+
   test.each([
     ['of version 0.1', { describe: () => ({ model: 'offline' }) }],
     ['of another implementation', {}],

@@ -135,7 +135,6 @@ export class Conversation {
       retry_key: options.retryKey,
       retry_count: options.retryCount,
     };
-    await this.#operations.checkExtras(extras);
     const deadline = new ReconnectDeadline({
       connection: this.#operations.connection,
       timeoutMs: this.#reconnectTimeoutMs,
