@@ -9,6 +9,8 @@ export type Action =
   | { do: 'stream'; address: string; method: string; params?: unknown; first?: number }
   | { do: 'turn'; conversation: string; text: string; isNew?: boolean }
   | { do: 'history'; conversation: string }
+  /** Uses the operations of this version on the conversation. The value has the outcome of each: `ok` or the code of its error. */
+  | { do: 'operations'; conversation: string }
   /** Aborts the request with the id `target`. */
   | { do: 'abort'; target: number };
 
@@ -64,10 +66,42 @@ async function run({ id, ...action }: Request, signal: AbortSignal): Promise<unk
     case 'history': {
       return client.call('chat@fame.fabric', 'get_history', { args: [action.conversation] }, options);
     }
+    case 'operations':
+      return operationsOf(action.conversation);
     case 'abort':
       open.get(action.target)?.abort();
       return undefined;
   }
+}
+
+async function operationsOf(id: string): Promise<Record<string, string>> {
+  const all = client.conversations('chat@fame.fabric');
+  const conversation = client.conversation('chat@fame.fabric', { id, isResumed: true });
+  const turnId = crypto.randomUUID();
+  await conversation.ask('for the operations', { turnId });
+  const follow = async () => {
+    for await (const event of all.follow(id)) if (event.type === 'done') return;
+  };
+  const attempts: Record<string, () => Promise<unknown>> = {
+    list: () => all.list(),
+    readEvents: () => all.readEvents(id),
+    follow,
+    turn: () => all.turn(id, turnId),
+    prompt: () => all.prompt(id, turnId, 1),
+    fork: async () => (await all.fork(id, { at: turnId })).ask('in the fork'),
+    answerApproval: () => all.answerApproval(id, 'unknown', { approve: true }),
+    options: () => conversation.ask('with options', { options: { temperature: 0 } }),
+    retryKey: () => conversation.ask('with a key', { retryKey: turnId }),
+    messages: () =>
+      client
+        .conversation('chat@fame.fabric', { messages: [{ role: 'assistant', content: 'Hello' }] })
+        .ask('with messages'),
+  };
+  const outcomes: Record<string, string> = {};
+  for (const [name, attempt] of Object.entries(attempts)) {
+    outcomes[name] = await attempt().then(() => 'ok', codeOf);
+  }
+  return outcomes;
 }
 
 print({ ready: client.path });

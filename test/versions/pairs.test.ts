@@ -42,6 +42,8 @@ describe.each(combinations)('X8: client $client, agent $agent, sentinel $sentine
   /** Of all processes, as with `make start`: the agents and commands of this version find the key of the sentinel there. */
   const dataDir = temporaryDirectory();
   const held = new Map<string, ReturnType<typeof gate>>();
+  /** Gates between the pieces of the answer to `stepwise`. They hold the first request only. */
+  const stepwise: ReturnType<typeof gate>[] = [];
   let model: Awaited<ReturnType<typeof startModel>>;
   let hub: OurSentinel;
   let agents: Proc;
@@ -60,6 +62,13 @@ describe.each(combinations)('X8: client $client, agent $agent, sentinel $sentine
         const text = lastUserText(request);
         const one = held.get(text);
         held.delete(text);
+        if (text === 'stepwise') {
+          const gates = stepwise.splice(0);
+          return Array.from({ length: 20 }, (_, i) => [
+            `${i} ${LONG.piece}`,
+            ...gates.slice(i, i + 1),
+          ]).flat();
+        }
         if (one) return ['The beginning', one, ' and the end'];
         if (text.startsWith('continue')) return 'The beginning and the end';
         if (text === 'stall') return ['The beginning', stall()];
@@ -126,6 +135,19 @@ describe.each(combinations)('X8: client $client, agent $agent, sentinel $sentine
     await eventually(async () => expect(await openCalls(hub)).toBe(0));
   });
 
+  test.runIf(client === latest)('operations of this version work, or name what the agent lacks', async () => {
+    const conversation = randomUUID();
+    await library.ask({ do: 'turn', conversation, text: 'hi', isNew: true });
+    const names = ['readEvents', 'follow', 'turn', 'prompt', 'fork', 'options', 'retryKey', 'messages'];
+    const every = (code: string) => Object.fromEntries(names.map((name) => [name, code]));
+    expect(await library.ask({ do: 'operations', conversation })).toEqual(
+      agent === latest
+        ? { ...every('ok'), list: 'AUTH_FORBIDDEN', answerApproval: 'APPROVAL_UNKNOWN' }
+        : { ...every('METHOD_NOT_FOUND'), list: 'METHOD_NOT_FOUND', answerApproval: 'METHOD_NOT_FOUND' },
+    );
+    expect(await library.ask({ do: 'turn', conversation, text: 'next' })).toMatch(/^re: next/);
+  });
+
   test('a cancelled turn ends at the agent, and the conversation continues', async () => {
     const conversation = randomUUID();
     const turn = library.send({ do: 'turn', conversation, text: 'stall', isNew: true });
@@ -160,6 +182,23 @@ describe.each(combinations)('X8: client $client, agent $agent, sentinel $sentine
     expect(await library.ask({ do: 'turn', conversation, text: 'next' })).toBe('re: next (3)');
     const add = { do: 'call', address: MATH, method: 'add', params: { x: 1, y: 2 } } as const;
     await eventually(async () => expect(await library.ask(add)).toBe(3));
+  });
+
+  test('a stream of many pieces outlives its agent and its sentinel, which are killed together', async () => {
+    const conversation = randomUUID();
+    const gates = Array.from({ length: 8 }, () => gate());
+    stepwise.push(...gates);
+    const turn = library.send({ do: 'turn', conversation, text: 'stepwise', isNew: true });
+    for (const one of gates) {
+      expect(await turn.nextEvent()).toBe('text');
+      if (one !== gates.at(-1)) one.open();
+    }
+    await agents.kill();
+    await restartSentinel();
+    agents = await startAgent(agent, hub.url, { dataDir, modelUrl: model.url });
+    const whole = Array.from({ length: 20 }, (_, i) => `${i} ${LONG.piece}`).join('');
+    expect(await turn.outcome).toMatchObject({ value: whole });
+    expect(await library.ask({ do: 'turn', conversation, text: 'next' })).toBe('re: next (3)');
   });
 
   test('with at-least-once delivery all calls are answered although the sentinel is killed meanwhile', async () => {
