@@ -3,14 +3,22 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ChatAgent } from './conversation/chat-agent.ts';
-import type { AgentKind, AgentParts, StoreKind } from './conversation/conformance/subject.conformance.ts';
+import type {
+  AgentKind,
+  AgentParts,
+  OwnTool,
+  StoreKind,
+} from './conversation/conformance/subject.conformance.ts';
 import { operationsConformance } from './conversation/operations.conformance.ts';
 import { RefineAgent } from './refine/refine-agent.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import { SqliteStore } from './store/sqlite/sqlite-store.ts';
+import { type AbilityDef, reply as forModel } from './team/ability.ts';
 import { loadTeam } from './team/load-team.ts';
 import { TeamAgent } from './team/team-agent.ts';
 import { callTools, reply } from './testing/script.ts';
+import { tool } from './tools/tool.ts';
+import { ToolSet } from './tools/tool-set.ts';
 
 const budgetOf = ({ prices, hasOneCall }: AgentParts) => ({
   budget: { ...(prices ? { prices } : {}), ...(hasOneCall ? { conversation: { maxModelCalls: 1 } } : {}) },
@@ -23,7 +31,13 @@ const chat: AgentKind = {
   address: 'chat@fame.fabric',
   build: (parts) => {
     const { model, store, tools, models } = parts;
-    return new ChatAgent({ model, store, tools, models, ...budgetOf(parts) });
+    return new ChatAgent({
+      model,
+      store,
+      tools: tools && new ToolSet(tools.map((one) => tool(one))),
+      models,
+      ...budgetOf(parts),
+    });
   },
   says: reply,
   answer: (text) => text,
@@ -36,16 +50,22 @@ const team: AgentKind = {
   name: 'team',
   address: 'team@fame.fabric',
   async build(parts) {
-    const { model, store } = parts;
-    const agents = { first: { system_directives: 'You answer.' } };
-    const loaded = await loadTeam({ start: 'first', agents }, { models: { default: model } });
+    const { model, store, tools = [] } = parts;
+    const functions = tools.map(({ name }) => ({ name }));
+    const agents = { first: { system_directives: 'You answer.', functions } };
+    const ability = ({ execute, ...more }: OwnTool): AbilityDef => ({
+      ...more,
+      execute: (args) => forModel.data(execute(args)),
+    });
+    const abilities = [Object.fromEntries(tools.map((one) => [one.name, ability(one)]))];
+    const loaded = await loadTeam({ start: 'first', agents }, { models: { default: model }, abilities });
     return new TeamAgent({ team: loaded, store, ...budgetOf(parts) });
   },
   says: reply,
   answer: (text) => text,
   restState: 'working',
   takes: ['temperature', 'max_tokens'],
-  hasTools: false,
+  hasTools: true,
 };
 
 const calls = (name: string, args: Record<string, unknown>) => callTools({ name, arguments: args });

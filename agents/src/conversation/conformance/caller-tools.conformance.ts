@@ -3,26 +3,24 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { callTools, reply } from '../../testing/script.ts';
-import { tool } from '../../tools/tool.ts';
-import { ToolSet } from '../../tools/tool-set.ts';
-import { type AgentKind, type StoreKind, Subject } from './subject.conformance.ts';
+import { type AgentKind, type OwnTool, type StoreKind, Subject } from './subject.conformance.ts';
 
 export function callerToolsConformance(kind: AgentKind, store: StoreKind): void {
   describe('tools of the caller', () => {
     let subject: Subject;
     let id: string;
     const looked: string[] = [];
-    const look = tool({
+    const look: OwnTool = {
       name: 'look',
       description: 'Looks',
       parameters: z.object({ at: z.string() }),
       execute: ({ at }) => {
-        looked.push(at);
+        looked.push(String(at));
         return `saw ${at}`;
       },
-    });
+    };
     beforeAll(async () => {
-      subject = await Subject.open(kind, store, { tools: new ToolSet([look]) });
+      subject = await Subject.open(kind, store, { tools: [look] });
     });
     beforeEach(async () => {
       id = await subject.begin();

@@ -2,17 +2,27 @@
 // restarted on the same store.
 import { isDeepStrictEqual } from 'node:util';
 import { FabricError, isErrorCode, newId } from '@fame-fabric/shared';
+import type { z } from 'zod';
 import type { AgentLink, ServeOptions, Serving } from '../../agent/agent-types.ts';
 import type { PriceTable } from '../../model/budget.ts';
 import type { ConversationStore } from '../../store/store.ts';
 import { FakeLink } from '../../testing/fake-link.ts';
 import type { ScriptReply } from '../../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../../testing/scripted-model.ts';
-import type { ToolSet } from '../../tools/tool-set.ts';
 import type { TurnOptions } from '../../turn/turn-options.ts';
 
 export interface Served {
   serve(link: AgentLink, options?: ServeOptions): Promise<Serving>;
+}
+
+/** A tool of the agent itself. */
+export interface OwnTool {
+  name: string;
+  description: string;
+  parameters: z.ZodObject;
+  approval?: (args: Record<string, unknown>) => boolean;
+  /** Returns the result for the model. */
+  execute(args: Record<string, unknown>): string;
 }
 
 /** What the suite asks an agent to be built from. */
@@ -20,7 +30,7 @@ export interface AgentParts {
   model: ScriptedModel;
   store: ConversationStore;
   /** The agent's own tools; only for kinds that have tools. */
-  tools?: ToolSet | undefined;
+  tools?: readonly OwnTool[] | undefined;
   /** Names of models that turns may choose besides the agent's own; only for kinds that take the option. */
   models?: readonly string[] | undefined;
   /** USD for a million tokens, by the name of the model. */
