@@ -252,9 +252,14 @@ export async function measureApplication(report: Report, quick: boolean): Promis
       if (conversations < 400) continue;
       printFigure(report, `18c  memory, ${name}, to plain`, ratioOf(rows, 'rssMb'), 1.2);
       recordPlaces(report, rows, conversations);
+      printFigure(report, `18b  p50 of the first chunk, ${name}, to plain`, ratioOf(rows, 'firstP50'), 2);
     }
     if (quick) return results;
-    recordPlaces(report, await run(`${MANY.conversations} at ${MANY.perSecond}/s`, MANY), MANY.conversations);
+    const many = `${MANY.conversations} at ${MANY.perSecond}/s`;
+    const rows = await run(many, MANY);
+    recordPlaces(report, rows, MANY.conversations);
+    // 400 conversations at 50 chunks/s use all of a machine of two cores, so only this figure counts.
+    report.goal(18, `18b: p50 of the first chunk, ${many}, to plain`, ratioOf(rows, 'firstP50'), 2, 'x', 8);
     for (const { limit, ...cell } of FAST_CELLS) {
       const name = `${cell.conversations} at any speed`;
       const rows = await run(name, { ...FAST, ...cell });
@@ -301,13 +306,11 @@ function recordDelay({ goal }: Report, rows: AppRows): void {
 }
 
 /** Goal 18b. */
-function recordPlaces({ goal }: Report, { plain, fabric }: AppRows, conversations: number): void {
+function recordPlaces({ goal }: Report, { fabric }: AppRows, conversations: number): void {
   const failed = fabric.reduce((sum, row) => sum + row.failed, 0);
   goal(18, `18b: failed turns, ${conversations} at once`, failed, 0, '', 0);
   const waiting = Math.max(...fabric.map(({ peak }) => conversations - peak));
   goal(18, `18b: turns that wait for a place, ${conversations} at once`, waiting, 0, '', 0);
-  const first = ratioOf({ plain, fabric }, 'firstP50');
-  goal(18, `18b: p50 of the first chunk, ${conversations} at once, to plain`, first, 2, 'x', 8);
 }
 
 if (import.meta.main) {
