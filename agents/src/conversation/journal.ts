@@ -73,6 +73,8 @@ export interface Bodies {
     turn_digest?: string;
     /** Reserved from the budget until the reply reports its cost. */
     reserved: Spending;
+    /** Turns that this request and all later ones leave out, if it is answered: 1 is the turn before. */
+    left_out?: readonly number[];
   };
   text: {
     text: string;

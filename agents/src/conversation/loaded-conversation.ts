@@ -50,6 +50,8 @@ export class Conversation {
   phase: 'open' | 'ending' | 'ended';
   /** Monotonic time at which a turn that asked a person ended, in ms. The turns that waited behind it get their time limit anew. */
   askedUntil = Number.NEGATIVE_INFINITY;
+  /** True if the model server refused the last turn. */
+  wasRefused = false;
   /** Resolves when a turn waits for a person. */
   readonly firstWait = Promise.withResolvers<void>();
 

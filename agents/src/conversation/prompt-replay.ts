@@ -85,7 +85,9 @@ async function replay(
   const turnId = events[0]!.turnId!;
   const steps = new Steps(turnId, before);
   const text = new TurnText(steps, recorded.text.slice(0, before.at(-1)?.textEnd ?? 0));
-  const draft = historyOf(started, history, maxWindowTokens).begin(userMessage, results);
+  const past = historyOf(started, history, maxWindowTokens);
+  past.leaveOut(recorded.leftOut);
+  const draft = past.begin(userMessage, results);
   const journal = new ReplayJournal(stop);
   const emitText: TurnContext['emitText'] = (more, source) => {
     stop.signal.throwIfAborted();

@@ -28,6 +28,8 @@ export interface RecordedTurn {
   readonly firstTokenMs: number | undefined;
   /** Ids of the calls that were started, finished or not. */
   readonly startedCalls: ReadonlySet<string>;
+  /** Turns that its requests leave out from then on, as `History.leaveOut` takes them. */
+  readonly leftOut: readonly number[];
   /** Reservations of model calls that got no reply. */
   readonly lost: Spending;
   /** The part of `lost` that the totals of the conversation do not include yet. */
@@ -54,6 +56,8 @@ class RecordReader {
   /** Questions to people without an answer, with their steps. A turn that waits may be interrupted any number of times. */
   readonly #pendingApprovals = new Map<string, number>();
   #reserved: Spending | undefined;
+  #askedWithout: readonly number[] = [];
+  #leftOut: readonly number[] = [];
   readonly #lost = noSpending();
   readonly #replies: RecordedTurn['replies'][number][] = [];
   #firstTokenMs: number | undefined;
@@ -107,6 +111,7 @@ class RecordReader {
       replies: this.#replies,
       firstTokenMs: this.#firstTokenMs,
       startedCalls: this.#startedCalls,
+      leftOut: this.#leftOut,
       lost: this.#lost,
       unsettled,
     };
@@ -138,7 +143,8 @@ class RecordReader {
   }
 
   #readModelCall(event: JournalEvent): void {
-    const { scope, turn_digest: digest, reserved } = bodyOf(event, 'model_called');
+    const { scope, turn_digest: digest, reserved, left_out: leftOut = [] } = bodyOf(event, 'model_called');
+    this.#askedWithout = leftOut;
     this.#loseReservation();
     this.#reserved = reserved;
     this.#question = digest === undefined ? undefined : { scope: scope ?? '', digest };
@@ -162,6 +168,7 @@ class RecordReader {
     const { message, finish, model, usage, trailing, cost = 'unknown' } = body;
     this.#firstTokenMs ??= body.first_token_ms;
     this.#textEnd = this.#text.length;
+    if (this.#askedWithout.length > 0) this.#leftOut = this.#askedWithout;
     this.#steps.push({
       message,
       finish,
@@ -213,8 +220,9 @@ export function addToHistory(history: History, events: readonly JournalEvent[]):
   const { user_message, tool_results } = acceptedOf(events);
   const last = events.at(-1)!;
   const { lead, tool_calls: handedOut } = bodyOf(last, 'turn_completed');
+  const { steps, startedCalls, leftOut } = recordedTurn(events);
+  history.leaveOut(leftOut);
   const draft = history.begin(user_message, tool_results, lead);
-  const { steps, startedCalls } = recordedTurn(events);
   addSteps(draft, steps);
   if (last.kind === 'turn_completed') {
     const { messages } = bodyOf(last, 'turn_completed');

@@ -62,6 +62,7 @@ export class TurnRun {
     this.#conversation = conversation;
     this.#turn = turn;
     const { recorded } = turn;
+    if (recorded) conversation.history.leaveOut(recorded.leftOut);
     this.#draft = conversation.history.begin(turn.userMessage, turn.toolResults);
     this.#steps = new Steps(turn.id, recorded?.steps);
     this.#text = new TurnText(this.#steps, recorded?.text, CONVERSATION_LIMITS.maxTurnChars);
@@ -157,7 +158,13 @@ export class TurnRun {
     const approver = this.#approver;
     const journal =
       settings.onBudget === 'ask' ? new BudgetQuestions({ journal: writer, approver, turnId }) : writer;
-    const model = new JournaledModel({ ...parts, journal, text, log });
+    const model = new JournaledModel({
+      ...parts,
+      journal,
+      text,
+      log,
+      mayReduce: this.#conversation.wasRefused,
+    });
     const tools = new JournaledTools({ ...parts, approver });
     const result = await this.#deps.runner.run({
       conversationId,
@@ -188,6 +195,7 @@ export class TurnRun {
     const messages = result.messages ?? this.#messagesWithoutReply(text);
     const openCalls = toolCalls?.map(({ id }) => id);
     this.#draft.commit(messages, openCalls);
+    this.#conversation.wasRefused = false;
     const figures = {
       ...this.#figures(),
       usage,
@@ -231,6 +239,7 @@ export class TurnRun {
     const inHistory = this.#draft.interrupt(text.slice(replyEnd), startedCalls, this.#options.failedTurns);
     const state = error.code === 'TURN_CANCELLED' ? 'cancelled' : 'failed';
     const fault = faultOf(error);
+    if (state === 'failed') this.#conversation.wasRefused = error.code === 'MODEL_REFUSED';
     try {
       await this.#settle(
         { state, error: fault, text, ...figures },

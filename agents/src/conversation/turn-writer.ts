@@ -79,9 +79,10 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     model: string;
     messages: readonly ModelMessage[];
     question: Question;
+    leftOut?: readonly number[] | undefined;
   }): Promise<unknown> {
     this.#checkOpen();
-    const { step, model, messages, question } = call;
+    const { step, model, messages, question, leftOut } = call;
     const { account, conversation } = this.#deps;
     // A runner may ask again after a model call that failed.
     this.chargeFailedCall();
@@ -95,6 +96,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
       ...(question.scope === '' ? {} : { scope: question.scope }),
       turn_digest: question.digest,
       reserved,
+      ...(leftOut ? { left_out: leftOut } : {}),
     };
     return this.#write({ kind: 'model_called', body }, { ...conversation.totals });
   }

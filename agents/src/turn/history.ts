@@ -31,6 +31,8 @@ export interface HistoryOptions {
 /** A turn in the history. */
 interface PastTurn {
   readonly messages: readonly ModelMessage[];
+  /** Number of the turn among those that entered the history, from 1; 0 for the running one. */
+  readonly number: number;
   /** For a turn that begins with results of calls: the messages that must precede it if the turn before is left out. */
   readonly lead: readonly ModelMessage[];
 }
@@ -41,6 +43,7 @@ export class History {
   readonly #maxTokens: number;
   readonly #count: TokenCounter;
   #turns: PastTurn[] = [];
+  #entered = 0;
   #chars = 0;
 
   constructor(options: HistoryOptions = {}) {
@@ -62,7 +65,6 @@ export class History {
     }
     return new TurnDraft(this, {
       messages,
-      resultCount: results.length,
       lead: lead ?? this.#nextLead(results),
       fault: lead ? undefined : resultsFault(this.openCalls, results),
     });
@@ -85,13 +87,38 @@ export class History {
 
   /** `[system]` and the last turns that fit, oldest first, cut between turns. A fresh array; the messages are shared. */
   window(next?: PastTurn): ModelMessage[] {
-    const turns = this.#turns.slice(this.#firstThatFits());
-    if (next) turns.push(next);
-    const messages = messagesOf(turns);
+    return this.#windowOf(this.#turns.slice(this.#firstThatFits()), next);
+  }
+
+  #windowOf(turns: readonly PastTurn[], next?: PastTurn): ModelMessage[] {
+    const messages = messagesOf(next ? [...turns, next] : turns);
     if (this.#system !== undefined && this.#system !== '') {
       messages.unshift({ role: 'system', content: this.#system });
     }
     return messages;
+  }
+
+  /** Windows with fewer turns, smallest loss first, for a request whose history a model server refuses. */
+  *reducedWindows(next: PastTurn): Generator<ReducedWindow> {
+    const turns = this.#turns.slice(this.#firstThatFits());
+    const tried = new Set(['']);
+    for (const kept of reductionsOf(turns, next)) {
+      const out = turns.filter((turn) => !kept.includes(turn));
+      const leftOut = out.map(({ number }) => this.#entered + 1 - number);
+      if (tried.has(leftOut.join())) continue;
+      tried.add(leftOut.join());
+      yield { messages: this.#windowOf(kept, next), leftOut };
+    }
+  }
+
+  /** Leaves turns out of all further windows. A turn is given by its distance from the next one: 1 is the last turn. */
+  leaveOut(distances: readonly number[]): void {
+    const numbers = new Set(distances.map((distance) => this.#entered + 1 - distance));
+    this.#turns = this.#turns.filter((turn) => {
+      const isOut = numbers.has(turn.number);
+      if (isOut) this.#chars -= charsOfTurn(turn);
+      return !isOut;
+    });
   }
 
   /** The messages of all turns, oldest first, without the system message. */
@@ -120,7 +147,7 @@ export class History {
   ): void {
     const fault = transcriptFault(messages, lead, openCalls);
     if (fault) throw new Error(`The turn cannot be added to the history: ${fault}.`);
-    this.#push({ messages: sortResults(messages), lead });
+    this.#push(sortResults(messages), lead);
   }
 
   /**
@@ -131,15 +158,17 @@ export class History {
     let turn: ModelMessage[] = [];
     for (const [i, message] of messages.entries()) {
       if (message.role === 'user' && i > 0 && messages[i - 1]!.role !== 'user') {
-        this.#push({ messages: turn, lead: [] });
+        this.#push(turn, []);
         turn = [];
       }
       turn.push(message);
     }
-    if (turn.length > 0) this.#push({ messages: turn, lead: [] });
+    if (turn.length > 0) this.#push(turn, []);
   }
 
-  #push(turn: PastTurn): void {
+  #push(messages: readonly ModelMessage[], lead: readonly ModelMessage[]): void {
+    this.#entered += 1;
+    const turn: PastTurn = { messages, lead, number: this.#entered };
     this.#turns.push(turn);
     this.#chars += charsOfTurn(turn);
     if (this.#turns.length <= this.#maxTurns) return;
@@ -160,6 +189,33 @@ export class History {
   }
 }
 
+/** A window without some turns of the history. */
+export interface ReducedWindow {
+  /** The messages of the request. */
+  readonly messages: ModelMessage[];
+  /** The turns that it lacks, for `History.leaveOut`. */
+  readonly leftOut: readonly number[];
+}
+
+// The last turn is the first suspect, because the request before it was accepted. Then come turns with calls, of which servers
+// check most, then the length. Turns that continue the calls of the turn before stay with it.
+function reductionsOf(turns: readonly PastTurn[], next: PastTurn): PastTurn[][] {
+  const exchanges: PastTurn[][] = [];
+  for (const turn of [...turns, next]) {
+    if (turn.lead.length > 0 && exchanges.length > 0) exchanges.at(-1)!.push(turn);
+    else exchanges.push([turn]);
+  }
+  const last = exchanges.pop()!.slice(0, -1);
+  const hasCalls = (exchange: readonly PastTurn[]): boolean =>
+    exchange.some(({ messages }) => messages.some(({ role }) => role === 'tool'));
+  return [
+    ...(last.length > 0 ? [] : [exchanges.slice(0, -1).flat()]),
+    [...exchanges.filter((exchange) => !hasCalls(exchange)).flat(), ...last],
+    turns.slice(Math.ceil(turns.length / 2)),
+    [],
+  ];
+}
+
 // The results of the caller's calls follow those of the agent's own, in another turn.
 function messagesOf(turns: readonly PastTurn[]): ModelMessage[] {
   const messages = [...(turns[0]?.lead ?? [])];
@@ -167,13 +223,13 @@ function messagesOf(turns: readonly PastTurn[]): ModelMessage[] {
   return turns.some(({ lead }) => lead.length > 0) ? sortResults(messages) : messages;
 }
 
-const charsOfTurn = ({ messages, lead }: PastTurn): number => charsOf(messages) + charsOf(lead);
+const charsOfTurn = ({ messages, lead }: Pick<PastTurn, 'messages' | 'lead'>): number =>
+  charsOf(messages) + charsOf(lead);
 
 /** A running turn: results of the calls of the turn before, the user's message, and the replies and results so far. */
 export class TurnDraft {
   readonly #history: History;
   readonly #messages: ModelMessage[];
-  readonly #resultCount: number;
   /** The messages that must precede it if the turn before is left out; empty unless it begins with results. */
   readonly lead: readonly ModelMessage[];
   /** PARAMS_INVALID if the turn does not answer the open calls. Such a turn cannot enter the history. */
@@ -184,21 +240,33 @@ export class TurnDraft {
     history: History,
     of: {
       messages: ModelMessage[];
-      resultCount: number;
       lead: readonly ModelMessage[];
       fault: FabricError | undefined;
     },
   ) {
     this.#history = history;
     this.#messages = of.messages;
-    this.#resultCount = of.resultCount;
     this.lead = of.lead;
     this.fault = of.fault;
   }
 
   /** The messages of the next request: the window, then this turn. */
   request(): ModelMessage[] {
-    return this.#history.window({ messages: this.#messages, lead: this.lead });
+    return this.#history.window(this.#asTurn());
+  }
+
+  /** Requests with fewer turns of the history, smallest loss first, for one that a model server refuses. */
+  reducedRequests(): Generator<ReducedWindow> {
+    return this.#history.reducedWindows(this.#asTurn());
+  }
+
+  /** Leaves turns out of all further requests. */
+  leaveOut(distances: readonly number[]): void {
+    this.#history.leaveOut(distances);
+  }
+
+  #asTurn(): PastTurn {
+    return { messages: this.#messages, lead: this.lead, number: 0 };
   }
 
   get messages(): readonly ModelMessage[] {
@@ -234,15 +302,14 @@ export class TurnDraft {
 
   /**
    * Ends a turn that failed or was cancelled. If a tool was started, the exchange is kept and its open calls are answered, so that
-   * the model sees it in the next turn. Otherwise the history does not change. `startedCalls` includes calls without an outcome.
+   * the model sees it in the next turn. Otherwise the history does not change: an exchange whose calls were all refused may be the
+   * reason of the failure. `startedCalls` includes calls without an outcome.
    * Returns true if the turn was kept.
    */
   interrupt(partialText: string, startedCalls: ReadonlySet<string>, rule: FailedTurnRule = 'auto'): boolean {
     if (this.#state === 'settled' || this.fault) return false;
     this.#state = 'settled';
-    const own = this.#messages.slice(this.#resultCount);
-    const toolRan = startedCalls.size > 0 || own.some((message) => message.role === 'tool');
-    if (rule === 'discard' || (rule === 'auto' && !toolRan)) return false;
+    if (rule === 'discard' || (rule === 'auto' && startedCalls.size === 0)) return false;
     const kept = closeCalls(this.#messages);
     const text = partialText === '' ? INTERRUPTED_MARK : `${partialText} ${INTERRUPTED_MARK}`;
     kept.push({ role: 'assistant', content: text });

@@ -1,9 +1,11 @@
 // Asks models through the journal of a turn. A recorded reply comes back without a request, a budget check or a reservation.
 // A new request is recorded before it is sent, and its reply before the runner receives it. If a question differs from the recorded
 // one, the rest of the record is dropped and the turn continues with live requests.
-import type { Logger } from '@fame-fabric/shared';
+// Servers check the history of a request too. A conversation whose last turn was refused asks again with less of its history if the
+// next request is refused as well, so that one bad answer cannot end it.
+import { type FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import { type AskModel, type AskModelOptions, askModel, type Reply } from '../model/ask-model.ts';
-import type { FinishReason, ModelMessage, Usage } from '../model/model.ts';
+import type { ChatModel, FinishReason, ModelMessage, ModelRequest, Usage } from '../model/model.ts';
 import { parseCall } from '../model/stream/parse-arguments.ts';
 import type { TurnDraft } from './history.ts';
 import { callId, type Question, questionOf, type RecordedStep, type Steps } from './steps.ts';
@@ -18,6 +20,8 @@ export interface ModelJournal {
     model: string;
     messages: readonly ModelMessage[];
     question: Question;
+    /** Turns that the request leaves out, as `History.leaveOut` takes them. */
+    leftOut?: readonly number[] | undefined;
   }): Promise<unknown>;
   modelReplied(reply: {
     step: number;
@@ -38,14 +42,25 @@ export interface JournaledModelDeps {
   text: TurnText;
   emitText: RunnerActions['emitText'];
   log: Logger;
+  /** True if a refused request may be sent again with less history: the model refused the turn before too. @default false */
+  mayReduce?: boolean | undefined;
 }
+
+/** Text that tells the user that the model no longer sees some turns. */
+export const LEFT_OUT_NOTICE =
+  '(The model server refused this conversation as it was. The model no longer sees some of the earlier turns.)';
 
 export class JournaledModel {
   readonly #deps: JournaledModelDeps;
+  /** The history and the message of the user, as they stand in each request of the turn. */
+  readonly #window: readonly ModelMessage[];
+  /** The messages in their place, once a server refused them. */
+  #reduced: readonly ModelMessage[] | undefined;
   #lastFinish: FinishReason | undefined;
 
   constructor(deps: JournaledModelDeps) {
     this.#deps = deps;
+    this.#window = withoutSystem(deps.draft.request());
   }
 
   /** The reason why the last reply finished; `undefined` before the first. */
@@ -61,22 +76,19 @@ export class JournaledModel {
     const recorded = steps.advance();
     if (recorded) return this.#replay(recorded, options);
 
-    const step = steps.number;
     const replied = Promise.withResolvers<void>();
     steps.awaitReply(replied.promise);
     try {
       options.check?.();
-      const name = request.model ?? model.name;
-      await journal.modelCalled({ step, model: name, messages: request.messages, question });
-      options.signal?.throwIfAborted();
-      const reply = await askModel(model, request, {
-        ...notifyOnce(options, () => journal.tokenReceived()),
-        check: undefined,
-        callId: (index) => callId(steps.turnId, step, index),
-      });
+      const reply = await this.#answerOf(model, this.#withReduced(request), { options, question });
       draft.assistant(reply.message);
       this.#lastFinish = reply.finish;
-      const written = journal.modelReplied({ step, model: name, usage: reply.usage, reply });
+      const written = journal.modelReplied({
+        step: steps.number,
+        model: request.model ?? model.name,
+        usage: reply.usage,
+        reply,
+      });
       // A reply without calls is written together with the end of the turn, which follows at once.
       if (reply.message.tool_calls?.length) await written;
       else written.catch(() => {});
@@ -88,6 +100,69 @@ export class JournaledModel {
       throw error;
     }
   };
+
+  /** Asks the model, and again with less history where that may help. */
+  async #answerOf(model: ChatModel, request: ModelRequest, asked: Asked): Promise<Reply> {
+    try {
+      return await this.#request(model, request, asked);
+    } catch (error) {
+      if (!this.#deps.mayReduce || this.#lastFinish !== undefined || !isFabricError(error, 'MODEL_REFUSED'))
+        throw error;
+      return this.#askWithLess(model, request, asked, error);
+    }
+  }
+
+  /** @throws {MODEL_REFUSED} `refusal`, if no request with less history is accepted */
+  async #askWithLess(
+    model: ChatModel,
+    request: ModelRequest,
+    asked: Asked,
+    refusal: FabricError,
+  ): Promise<Reply> {
+    const { draft, emitText, log } = this.#deps;
+    for (const { messages, leftOut } of draft.reducedRequests()) {
+      const window = withoutSystem(messages);
+      const reduced = replacePart(request.messages, this.#window, window);
+      if (!reduced) break;
+      try {
+        const reply = await this.#request(model, { ...request, messages: reduced }, { ...asked, leftOut });
+        this.#reduced = window;
+        draft.leaveOut(leftOut);
+        log.warn('the model server refused the history; turns are left out from now on', {
+          turns: leftOut.length,
+          reason: refusal.message,
+        });
+        await emitText(`\n\n${LEFT_OUT_NOTICE}`, { from: 'runner' });
+        return reply;
+      } catch (error) {
+        if (!isFabricError(error, 'MODEL_REFUSED')) throw error;
+      }
+    }
+    throw refusal;
+  }
+
+  #withReduced(request: ModelRequest): ModelRequest {
+    if (!this.#reduced) return request;
+    const messages = replacePart(request.messages, this.#window, this.#reduced);
+    return messages ? { ...request, messages } : request;
+  }
+
+  async #request(
+    model: ChatModel,
+    request: ModelRequest,
+    { options, question, leftOut }: Asked,
+  ): Promise<Reply> {
+    const { steps, journal } = this.#deps;
+    const step = steps.number;
+    const { messages } = request;
+    await journal.modelCalled({ step, model: request.model ?? model.name, messages, question, leftOut });
+    options.signal?.throwIfAborted();
+    return askModel(model, request, {
+      ...notifyOnce(options, () => journal.tokenReceived()),
+      check: undefined,
+      callId: (index) => callId(steps.turnId, step, index),
+    });
+  }
 
   /** Call it when the runner has finished. Drops recorded steps that the runner did not reach. */
   finish(): Promise<void> {
@@ -123,6 +198,27 @@ export class JournaledModel {
     await journal.recordDropped({ fromStep, keep });
     for (const one of skipped) await emitText(one.text, one.source);
   }
+}
+
+/** A question of the runner. */
+interface Asked {
+  readonly options: AskModelOptions;
+  readonly question: Question;
+  readonly leftOut?: readonly number[] | undefined;
+}
+
+const withoutSystem = (messages: readonly ModelMessage[]): readonly ModelMessage[] =>
+  messages[0]?.role === 'system' ? messages.slice(1) : messages;
+
+/** Puts `by` in place of `part`. Returns undefined if the messages do not hold it. */
+function replacePart(
+  messages: readonly ModelMessage[],
+  part: readonly ModelMessage[],
+  by: readonly ModelMessage[],
+): readonly ModelMessage[] | undefined {
+  const from = part.length > 0 ? messages.indexOf(part[0]!) : -1;
+  if (from < 0 || !part.every((message, i) => messages[from + i] === message)) return undefined;
+  return [...messages.slice(0, from), ...by, ...messages.slice(from + part.length)];
 }
 
 /** Calls `onToken` at the first text or call of a reply. */
