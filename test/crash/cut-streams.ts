@@ -61,10 +61,10 @@ export async function runCutStreams(options: CutOptions): Promise<CutReport> {
   };
 
   const runTurns = async (conversation: Conversation): Promise<void> => {
+    let lastSeq = 0;
     for (let n = 0; !isOver; n++) {
       const nonce = `${conversation.id.replace(/\W/g, 'x')}x${n}`;
       const events = [];
-      let lastSeq = 0;
       try {
         const onAway = (who: 'agent' | 'sentinel'): void => {
           if (who === 'agent') report.repeatedRequests++;

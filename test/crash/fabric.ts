@@ -3,6 +3,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { ConversationEvent } from '@fame-fabric/agents/internal';
 import {
   type ControlledGate,
   callTools,
@@ -61,7 +62,7 @@ const programPath = (name: string): string => fileURLToPath(new URL(`./${name}-p
 const FLAGS = ['--disable-warning=ExperimentalWarning'];
 
 /** The text of a turn, put together from its events as a client does. */
-export const textOf = (events: readonly TurnEvent[]): string =>
+export const textOf = (events: readonly (TurnEvent | ConversationEvent)[]): string =>
   events.reduce((text, event) => {
     if (event.type === 'text') return text + event.text;
     return event.type === 'restart' ? text.slice(0, event.keep) : text;

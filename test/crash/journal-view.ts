@@ -6,6 +6,8 @@ import { storePath } from '@fame-fabric/agents/internal';
 /** One event, which is one row. */
 export interface JournalRow {
   seq: number;
+  /** Position of a reader after the whole row. */
+  cursor: number;
   kind: string;
   turnId: string | null;
   body: Record<string, unknown>;
@@ -36,20 +38,22 @@ export class JournalView {
   }
 
   events(conversationId: string): JournalRow[] {
-    const sql = `SELECT seq, kind, turn_id, body FROM event
-      WHERE conversation = (SELECT key FROM conversation WHERE id = ?) ORDER BY seq`;
-    const rows = this.#open().prepare(sql).all(conversationId) as {
-      seq: number;
-      kind: string;
-      turn_id: string | null;
+    const sql = `SELECT seq, kind, turn_id AS turnId, body,
+        (SELECT fence * 4294967296 + (event.seq - first_seq) * 16384 FROM acquisition
+         WHERE conversation = event.conversation AND first_seq <= event.seq ORDER BY fence DESC LIMIT 1) AS start
+      FROM event WHERE conversation = (SELECT key FROM conversation WHERE id = ?) ORDER BY seq`;
+    const rows = this.#open().prepare(sql).all(conversationId) as (Pick<
+      JournalRow,
+      'seq' | 'kind' | 'turnId'
+    > & {
       body: string;
-    }[];
-    return rows.map(({ seq, kind, turn_id: turnId, body }) => ({
-      seq,
-      kind,
-      turnId,
-      body: JSON.parse(body),
-    }));
+      start: number | null;
+    })[];
+    return rows.map(({ body: json, start, ...row }) => {
+      const body = JSON.parse(json) as JournalRow['body'];
+      const length = row.kind === 'text' ? String(body.text).length : 16_384;
+      return { ...row, body, cursor: start === null ? row.seq : start + length };
+    });
   }
 
   /** The turns of a retry key, in whatever conversation. */

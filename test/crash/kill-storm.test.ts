@@ -15,10 +15,11 @@ test.each([
   async ({ promise, ...options }) => {
     const report = await runStorm(options);
     console.info(
-      `${promise}: ${report.kills} kills, ${report.turns} turns, ${report.resumed} resumed, ${report.givenUp} given up, at most ${report.mostAttempts} model calls a step, ${report.seconds} s`,
+      `${promise}: ${report.kills} kills, ${report.turns} turns, ${report.resumed} resumed, ${report.restarts} texts taken back, ${report.givenUp} given up, at most ${report.mostAttempts} model calls a step, ${report.seconds} s`,
     );
     expect(report.faults).toEqual([]);
     expect(report.turns).toBeGreaterThan(report.conversations);
+    if (options.victim === 'agent') expect(report.restarts).toBeGreaterThan(0);
     expect(report.mostAttempts).toBeLessThanOrEqual(3);
   },
 );

@@ -9,6 +9,7 @@ export const POINTS = [
   'before accepted',
   'accepted',
   'model called',
+  'text shown and not journaled',
   'mid-stream',
   'model replied',
   'approval waiting',
@@ -120,8 +121,13 @@ async function stage(fabric: Fabric, point: Point): Promise<Scene> {
       await turn.gates.first?.reached;
       return { turn, lastKind: 'model_called', release: () => turn.gates.first?.open() };
     }
+    case 'text shown and not journaled': {
+      const turn = await halfway(fabric);
+      return { turn, lastKind: 'model_called', release: () => turn.gates.half?.open() };
+    }
     case 'mid-stream': {
       const turn = await halfway(fabric);
+      await fabric.until('the text is recorded', at('text', turn));
       return { turn, lastKind: 'text', release: () => turn.gates.half?.open() };
     }
     case 'model replied': {
@@ -222,8 +228,6 @@ async function halfway(fabric: Fabric): Promise<UserTurn> {
   await half.reached;
   const soFar = turn.answer.indexOf('So this is the answer');
   await fabric.until('the client has half of the answer', () => textOf(turn.events).length > soFar);
-  // The last text in the journal and the last text at the client are the same piece.
-  await fabric.until('the text is recorded', () => fabric.journal.lastKind(turn.turnId) === 'text');
   return turn;
 }
 
@@ -237,6 +241,7 @@ interface Kill {
 /** Points at which a kill of the agent loses a model call, each with the step of that call. */
 const CALL_IN_FLIGHT: Partial<Record<Point, 1 | 2>> = {
   'model called': 1,
+  'text shown and not journaled': 2,
   'mid-stream': 2,
   'results brought': 2,
 };
@@ -251,6 +256,11 @@ function check(fabric: Fabric, turn: UserTurn, { victim, point, isHit }: Kill): 
     fail(`the answer is ${JSON.stringify(done)}, not ${expected}`);
   const streamed = textOf(turn.events);
   if (streamed !== expected) fail(`the streamed text is ${JSON.stringify(streamed)}, not ${expected}`);
+  // The text of the interrupted reply was shown, recorded or not, and the reply was made again.
+  const isTakenBack =
+    isHit && victim === 'agent' && (point === 'mid-stream' || point === 'text shown and not journaled');
+  if (isTakenBack && !turn.events.some(({ type }) => type === 'restart'))
+    fail('no restart took the shown text back');
   isAscending(turn.events.map(({ seq = 0 }) => seq)) ||
     fail('the client received events twice or out of order');
 

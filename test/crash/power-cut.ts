@@ -1,7 +1,8 @@
 // P3: simulates power cuts without a file system that drops unsynced pages. The agent is frozen (SIGSTOP) at random moments
 // during conversations, and its database is copied in that state. The copy then loses what a power cut could lose: bytes of
 // the write-ahead log after the last sync, and pages of the database file that a checkpoint has written since the log began.
-// The copy must open, be consistent, and contain every event that a client has received.
+// The copy must open, be consistent, and contain every event that a client has received, but for text that was still being streamed.
+// An agent that starts on the copy must take such text back, and lead every client to the whole answer.
 import {
   copyFileSync,
   existsSync,
@@ -12,18 +13,30 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { SqliteStore, storePath } from '@fame-fabric/agents/internal';
-import { pieces, seeded, type WireRequest } from '@fame-fabric/agents/testing';
+import {
+  ChatTurns,
+  type ConversationEvent,
+  ConversationHost,
+  SqliteStore,
+  storePath,
+} from '@fame-fabric/agents/internal';
+import { pieces, reply, scriptedModel, seeded, type WireRequest } from '@fame-fabric/agents/testing';
 import { connect } from '@fame-fabric/client/node';
+import { newId } from '@fame-fabric/shared';
 import { temporaryDirectory } from '../kit/sentinel.ts';
 import { CHAT, pause } from '../kit/stack.ts';
-import { Fabric, nonceOf } from './fabric.ts';
+import { Fabric, nonceOf, textOf } from './fabric.ts';
 import { JournalView } from './journal-view.ts';
+import { Received } from './received.ts';
 
 export interface PowerCutReport {
   rounds: number;
   /** Conversations of which a client had received an event, summed over the rounds. */
   checked: number;
+  /** Turns that a client continued on a copy. */
+  continued: number;
+  /** Those whose client had text that was lost, which `restart` took back. */
+  takenBack: number;
   /** Rounds in which the log had an unsynced tail. */
   tornTails: number;
   /** Rounds in which pages written by a checkpoint were undone. */
@@ -63,21 +76,27 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
   const report: PowerCutReport = {
     rounds: options.rounds,
     checked: 0,
+    continued: 0,
+    takenBack: 0,
     tornTails: 0,
     oldPages: 0,
     faults: [],
   };
   const fabric = await Fabric.start({ hasClient: false, respond: answer });
   const client = await connect({ url: fabric.url });
-  /** The last seq of each conversation that a client received. */
-  const received = new Map<string, number>();
+  const received = new Map<string, Received>();
   let isOver = false;
   const runConversations = async (): Promise<void> => {
     while (!isOver) {
       const conversation = client.conversation(CHAT);
+      const log = new Received();
+      received.set(conversation.id, log);
       for (let n = 0; n < TURNS_A_CONVERSATION && !isOver; n++) {
-        for await (const { seq = 0 } of conversation.stream(`nonce ${conversation.id}x${n}`)) {
-          received.set(conversation.id, seq);
+        const turn = { turnId: newId(), text: `nonce ${conversation.id}x${n}` };
+        log.begin(turn);
+        for await (const event of conversation.stream(turn.text, { turnId: turn.turnId })) {
+          const fault = log.add(event);
+          if (fault) report.faults.push(`${conversation.id}: ${fault}`);
         }
       }
     }
@@ -91,7 +110,7 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
     await freeze(fabric.agent.pid, () => fabric.agent.child.kill('SIGSTOP'));
     // Frames that the agent sent before it was frozen may still be on their way here.
     await sleep(20);
-    const atFreeze = new Map(received);
+    const atFreeze = new Map([...received].map(([id, log]) => [id, log.copy()]));
     const copy = storePath(join(copies, String(round)));
     mkdirSync(dirname(copy), { recursive: true });
     for (const end of ['', '-wal']) copyFileSync(path + end, copy + end);
@@ -108,14 +127,17 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
     const size = readFileSync(`${copy}-wal`).length;
     const synced = endOf(state, state.frames);
     if (size > synced) report.tornTails++;
-    const faults = await Promise.all([
-      // Only unsynced bytes are lost: no received event may be missing.
-      checkCopy(cutLog(copy, 'tail', between(random, synced, size)), atFreeze),
-      // Synced turns are lost too, as by a broken disk: the rest must still be consistent.
-      checkCopy(cutLog(copy, 'log', between(random, endOf(state, state.copied), size)), new Map()),
-    ]);
-    report.faults.push(...faults.flat().map((fault) => `round ${round}: ${fault}`));
-    report.checked += atFreeze.size;
+    const faults: string[] = [];
+    // Only unsynced bytes are lost: no received event may be missing.
+    const tail = cutLog(copy, 'tail', between(random, synced, size));
+    faults.push(...(await checkCopy(tail, atFreeze)), ...(await continueOn(tail, atFreeze, report)));
+    rmSync(dirname(dirname(tail)), { recursive: true });
+    // Synced turns are lost too, as by a broken disk: the rest must still be consistent.
+    const log = cutLog(copy, 'log', between(random, endOf(state, state.copied), size));
+    faults.push(...(await checkCopy(log, new Map())));
+    rmSync(dirname(dirname(log)), { recursive: true });
+    report.faults.push(...faults.map((fault) => `round ${round}: ${fault}`));
+    for (const log of atFreeze.values()) if (log.count > 0) report.checked++;
     rmSync(dirname(dirname(copy)), { recursive: true });
   }
   isOver = true;
@@ -151,7 +173,7 @@ function cutLog(copy: string, name: string, at: number): string {
 }
 
 /** Opens a copy as an agent would, and compares it with the events that clients had received. */
-async function checkCopy(path: string, atFreeze: ReadonlyMap<string, number>): Promise<string[]> {
+async function checkCopy(path: string, atFreeze: ReadonlyMap<string, Received>): Promise<string[]> {
   const dataDir = dirname(dirname(path));
   const faults: string[] = [];
   let ids: string[];
@@ -167,12 +189,47 @@ async function checkCopy(path: string, atFreeze: ReadonlyMap<string, number>): P
   for (const id of new Set([...ids, ...atFreeze.keys()])) {
     const events = view.events(id);
     if (!events.every(({ seq }, index) => seq === index + 1)) faults.push(`conversation ${id} has gaps`);
-    const last = atFreeze.get(id) ?? 0;
-    if (events.length < last)
-      faults.push(`a client received event ${last} of ${id}, the copy ends at ${events.length}`);
+    for (const fault of atFreeze.get(id)?.faults(events) ?? []) faults.push(`conversation ${id}: ${fault}`);
   }
   view.close();
-  rmSync(dataDir, { recursive: true });
+  return faults;
+}
+
+/** Runs an agent on a copy. Each client continues the turn that it followed from its cursor, and must get the rest of one answer. */
+async function continueOn(
+  path: string,
+  atFreeze: ReadonlyMap<string, Received>,
+  report: PowerCutReport,
+): Promise<string[]> {
+  const faults: string[] = [];
+  // It answers in other words, so that text which is neither kept nor taken back is noticed.
+  const model = scriptedModel([{ ...reply('The same in other words.'), times: Number.POSITIVE_INFINITY }]);
+  const store = await SqliteStore.open({ path });
+  const host = new ConversationHost({ runner: new ChatTurns({ model }), store, agent: CHAT });
+  const followed = [...atFreeze].flatMap(([id, { running }]) => (running ? [{ id, ...running }] : []));
+  await Promise.all(
+    followed.map(async ({ id, turnId, text: userMessage, events, after }) => {
+      const turn = await host.turn({ conversationId: id, userMessage, turnId, after });
+      const rest: ConversationEvent[] = [];
+      for await (const event of turn.follow(after)) rest.push(event);
+      const done = rest.at(-1);
+      const whole = textOf([...events, ...rest]);
+      if (done?.type !== 'done' || done.text !== whole) {
+        faults.push(
+          `turn ${turnId}: a client has ${JSON.stringify(whole)} at the end, ${JSON.stringify(done)}`,
+        );
+      }
+      const cursors = [after, ...rest.map(({ seq }) => seq)];
+      if (cursors.some((cursor, index) => cursor <= (cursors[index - 1] ?? 0))) {
+        faults.push(`turn ${turnId}: the cursors are ${cursors.join()}`);
+      }
+      report.continued++;
+      const restart = rest.find(({ type }) => type === 'restart');
+      if (restart?.type === 'restart' && restart.keep < textOf(events).length) report.takenBack++;
+    }),
+  );
+  await host.close();
+  await store.close();
   return faults;
 }
 

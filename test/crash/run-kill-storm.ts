@@ -30,10 +30,10 @@ for (const victim of ['agent', 'sentinel'] as const) {
     },
   });
   faults += report.faults.length;
-  const { turns, resumed, givenUp, mostAttempts, seconds } = report;
+  const { turns, restarts, resumed, givenUp, mostAttempts, seconds } = report;
   process.stdout.write(
     `${victim}: ${kills} kills, ${turns} turns in ${report.conversations} conversations at once, ${report.faults.length} lost or doubled; ` +
-      `${resumed} turns resumed, ${givenUp} given up, at most ${mostAttempts} model calls a step; ${seconds} s\n`,
+      `${resumed} turns resumed, ${restarts} texts taken back, ${givenUp} given up, at most ${mostAttempts} model calls a step; ${seconds} s\n`,
   );
   for (const fault of report.faults.slice(0, 20)) process.stdout.write(`  ${fault}\n`);
 }

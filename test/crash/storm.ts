@@ -26,6 +26,8 @@ export interface StormReport {
   turns: number;
   /** Turns that the agent gave up because it was killed in them too often. */
   givenUp: number;
+  /** Texts that were taken back at a client. */
+  restarts: number;
   /** Turns that one process resumed from another. */
   resumed: number;
   /** Most model calls of one step of a turn. */
@@ -61,6 +63,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
   });
   const client = await connect({ url: fabric.url, backoffMaxMs: 500 });
   let isOver = false;
+  let restarts = 0;
 
   const runConversations = async (): Promise<void> => {
     while (!isOver) {
@@ -73,13 +76,21 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
         ))
       )
         return;
+      let lastSeq = 0;
       for (let n = 0; n < TURNS_A_CONVERSATION && !isOver; n++) {
         const turn = newTurn(conversation.id, random);
         sentTurns.push(turn);
         const events: TurnEvent[] = [];
         try {
           const text = `nonce ${turn.nonce} with ${turn.expected.includes('look of') ? 'look' : 'none'}`;
-          for await (const event of conversation.stream(text, { turnId: turn.turnId })) events.push(event);
+          for await (const event of conversation.stream(text, { turnId: turn.turnId })) {
+            const { seq = 0, type } = event;
+            if (seq <= lastSeq)
+              faults.push(`turn ${turn.turnId}: the cursor of a ${type} went from ${lastSeq} to ${seq}`);
+            lastSeq = seq;
+            if (type === 'restart') restarts++;
+            events.push(event);
+          }
         } catch (error) {
           if (!isFabricError(error, 'TURN_CRASH_LOOP')) {
             faults.push(`turn ${turn.turnId}: the client received ${String(error)}`);
@@ -118,6 +129,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     conversations,
     turns: sentTurns.filter(({ outcome }) => outcome !== undefined).length,
     givenUp: sentTurns.filter(({ outcome }) => outcome === 'TURN_CRASH_LOOP').length,
+    restarts,
     ...checked,
     faults,
     seconds: Math.round((performance.now() - beganAt) / 1000),

@@ -1,0 +1,92 @@
+// What a client received of one conversation, and its comparison with a journal: every event but text that was still being streamed
+// must be there, and every text that is there must be the one that the client has.
+import type { TurnEvent } from '@fame-fabric/client';
+import type { JournalRow } from './journal-view.ts';
+
+/** Characters of one row of text at most. */
+const ROW = 2 ** 14;
+
+/** A turn that a client has sent. */
+export interface SentTurn {
+  readonly turnId: string;
+  readonly text: string;
+}
+
+/** A turn that a client follows, and what it has of it. */
+export interface FollowedTurn extends SentTurn {
+  readonly events: readonly TurnEvent[];
+  /** Cursor of the last event. */
+  readonly after: number;
+}
+
+export class Received {
+  #events: TurnEvent[] = [];
+  /** Index of the first event of the turn that runs. */
+  #from = 0;
+  #turn: SentTurn | undefined;
+
+  /** What the client has received up to now. */
+  copy(): Received {
+    const copy = new Received();
+    copy.#events = [...this.#events];
+    copy.#from = this.#from;
+    copy.#turn = this.#turn;
+    return copy;
+  }
+
+  begin(turn: SentTurn): void {
+    this.#turn = turn;
+    this.#from = this.#events.length;
+  }
+
+  /** Returns a fault if the cursor of the event is not above all earlier ones. */
+  add(event: TurnEvent): string | undefined {
+    const last = this.#events.at(-1)?.seq ?? 0;
+    this.#events.push(event);
+    const { seq = 0, type } = event;
+    return seq > last ? undefined : `the cursor of a ${type} went from ${last} to ${seq}`;
+  }
+
+  get count(): number {
+    return this.#events.length;
+  }
+
+  /** The turn that runs, if the client has received some of it. */
+  get running(): FollowedTurn | undefined {
+    const events = this.#events.slice(this.#from);
+    const last = events.at(-1);
+    if (!this.#turn || !last || last.type === 'done') return undefined;
+    return { ...this.#turn, events, after: last.seq ?? 0 };
+  }
+
+  /** Compares with the rows of the conversation in a journal. */
+  faults(rows: readonly JournalRow[]): string[] {
+    const faults: string[] = [];
+    const byCursor = new Map(rows.map((row) => [row.cursor, row]));
+    const byStart = new Map(
+      rows.flatMap((row) =>
+        row.kind === 'text' ? [[row.cursor - textOf(row).length, textOf(row)] as const] : [],
+      ),
+    );
+    const lastDurable = this.#events.findLastIndex(({ type }) => type !== 'text');
+    for (const [index, event] of this.#events.entries()) {
+      const { type, seq = 0 } = event;
+      if (type !== 'text') {
+        if (!byCursor.has(seq))
+          faults.push(`a client received ${type} at ${seq}, which is not in the journal`);
+        continue;
+      }
+      const start = Math.floor((seq - 1) / ROW) * ROW;
+      const row = byStart.get(start);
+      const isStreamed = index > lastDurable;
+      if (row === undefined && isStreamed) continue;
+      const end = seq - start;
+      const stored = row?.slice(end - event.text.length, end);
+      if (stored !== event.text)
+        faults.push(`a client received ${JSON.stringify(event)}, the journal has ${stored}`);
+    }
+    return faults;
+  }
+}
+
+const textOf = ({ body }: JournalRow): string => String(body.text);
