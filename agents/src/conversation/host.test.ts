@@ -752,6 +752,48 @@ describe('two processes on one store', () => {
     expect(await running).toBe('done');
   });
 
+  test('a process that is closed writes the text that it has shown', async () => {
+    const { clock, one } = pair();
+    const hold = gate();
+    const host = hostOf({ store: one, clock, model: scriptedModel([['shown', hold]]) });
+    await start(host);
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't' });
+    const seen: ConversationEvent[] = [];
+    for await (const event of turn.follow()) {
+      seen.push(event);
+      if (seen.length === 1) void host.close();
+    }
+    expect(seen).toMatchObject([
+      { type: 'text', text: 'shown' },
+      { type: 'error', code: 'NODE_GONE' },
+    ]);
+    expect(await one.read('c', { after: 3 })).toMatchObject([
+      { kind: 'text', cursor: seen[0]!.seq, body: { text: 'shown' } },
+    ]);
+  });
+
+  test('a conversation that has written most rows of its acquisition is acquired anew after a turn', async () => {
+    const store = new MemoryStore();
+    const rows = 50_001;
+    const runner: TurnRunner = {
+      modelName: 'none',
+      async run(turn) {
+        // Texts of different calls are rows of their own.
+        for (let i = 0; i < rows; i++) await turn.emitText('x', { from: 'tool', step: 1, index: i % 2 });
+        return { usage: noUsage(), model: 'none' };
+      },
+    };
+    const host = hostOf({ store, runner });
+    await start(host);
+    const epochs: number[] = [];
+    for (const turnId of ['t1', 't2', 't3', 't4', 't5']) {
+      expect(await say(host, 'hi', turnId)).toHaveLength(rows);
+      epochs.push((await store.peek('c'))!.epoch);
+      await settle();
+    }
+    expect(epochs).toEqual([1, 1, 1, 1, 2]);
+  });
+
   test('another process resumes at once the turn of a process that was closed', async () => {
     const { clock, one, two } = pair();
     const hold = gate();
