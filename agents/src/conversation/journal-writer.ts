@@ -66,7 +66,7 @@ export class JournalWriter {
   #undurableChars = 0;
   #textTimer: Timer | undefined;
   /** Settles after the latest append. */
-  #appended: Promise<unknown> = Promise.resolve();
+  #appended: Promise<void> = Promise.resolve();
 
   constructor(store: ConversationStore, options: JournalWriterOptions) {
     this.#store = store;
@@ -162,7 +162,8 @@ export class JournalWriter {
         ...(more.retry ? { retry: more.retry } : {}),
         ...(more.isDormant ? { isDormant: true } : {}),
       });
-      this.#appended = Promise.allSettled([earlier, appended]);
+      // Without its value, which would hold those of all earlier appends.
+      this.#appended = Promise.allSettled([earlier, appended]).then(() => undefined);
       await appended;
       // An answer may overtake an earlier one.
       await earlier;
