@@ -163,7 +163,6 @@ const LIBRARIES = {
   ],
   fastify: ['sentinel/src/http/http.ts'],
   openai: ['agents/src/model/openai/openai-model.ts'],
-  'eventsource-parser': ['agents/src/model/openai/event-parser.ts'],
   pino: ['shared/src/pino-log.ts'],
   nanoid: ['shared/src/ids.ts'],
   bufferutil: ['sentinel/src/door/unmask.ts'],

@@ -28,6 +28,7 @@ export const askModel = async (
   signal?.throwIfAborted();
   options.check?.();
   const reply = await readReply(model.stream(request, { signal }), options);
+  if (reply.message.provider) reply.message.provider.model = request.model ?? model.name;
   options.onReply?.(reply);
   return reply;
 };

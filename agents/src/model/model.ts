@@ -1,6 +1,18 @@
 // The port to a language model. Its shapes are those of the OpenAI Chat Completions API, which keeps adapters thin and
 // familiar. Implementations: `openai/openai-model.ts`, `offline/offline-model.ts` and the scripted model of the tests.
 
+/**
+ * Fields that a model server added to a message with calls. Some servers refuse the next request without them. They go back to
+ * the model that sent them, and to no other.
+ */
+export interface ProviderFields {
+  /** The model of the request. */
+  model?: string;
+  /** Fields of the message, such as its reasoning. They go back within the same turn only. */
+  message?: Record<string, unknown>;
+  /** Fields of the calls. `sentId` is the server's id of the call, where it has a meaning for the model. */
+  calls?: { id: string; sentId?: string; fields?: Record<string, unknown> }[];
+}
 export interface ToolCall {
   id: string;
   type: 'function';
@@ -9,7 +21,13 @@ export interface ToolCall {
 }
 export type SystemMessage = { role: 'system'; content: string };
 export type UserMessage = { role: 'user'; content: string };
-export type AssistantMessage = { role: 'assistant'; content: string | null; tool_calls?: ToolCall[] };
+export type AssistantMessage = {
+  role: 'assistant';
+  content: string | null;
+  tool_calls?: ToolCall[];
+  /** Present if the server sent more with the message than the API has. */
+  provider?: ProviderFields;
+};
 export type ToolMessage = { role: 'tool'; tool_call_id: string; content: string };
 export type ModelMessage = SystemMessage | UserMessage | AssistantMessage | ToolMessage;
 
@@ -65,6 +83,8 @@ export interface ToolCallDelta {
   index?: number | undefined;
   id?: string | undefined;
   function?: { name?: string | undefined; arguments?: string | undefined } | undefined;
+  /** Fields of the call that the API does not have. */
+  extra?: Record<string, unknown> | undefined;
 }
 /** One piece of a streamed answer: the fields of a `chat.completion.chunk` that we read. */
 export interface ModelChunk {
@@ -74,6 +94,10 @@ export interface ModelChunk {
       content?: string | null | undefined;
       /** Text of a model that declines to answer, in place of `content`. */
       refusal?: string | null | undefined;
+      /** Text that the model wrote before its answer. It is not part of the answer. */
+      reasoning?: string | undefined;
+      /** Fields of the message that the API does not have. A text continues the text of the pieces before. */
+      extra?: Record<string, unknown> | undefined;
       tool_calls?: readonly ToolCallDelta[] | undefined;
     };
     finish_reason?: FinishReason | null | undefined;

@@ -165,7 +165,7 @@ describe('execute', () => {
   });
 
   it('ST-12 asks again for single quotes and for two objects', async () => {
-    for (const text of ["{'questions': []}", '{"questions":[]}{"questions":[]}']) {
+    for (const text of ["{'questions': []}", '{"questions":[]}{"questions":["a"]}']) {
       const model = scriptedModel([callTools({ name: 'refine_requirements', arguments: text }), ask([])]);
       expect((await run(model, {})).attempts).toHaveLength(2);
     }

@@ -267,9 +267,10 @@ describe('ToolSet', () => {
 
   it('TL-6 starts an eager tool while the model writes, a default tool after the finish chunk', async () => {
     const log: string[] = [];
+    const parameters = z.object({ n: z.number() });
     const set = new ToolSet([
-      simple('eager', () => void log.push('eager starts'), { eager: true }),
-      simple('default', () => void log.push('default starts')),
+      simple('eager', () => void log.push('eager starts'), { eager: true, parameters }),
+      simple('default', () => void log.push('default starts'), { parameters }),
     ]);
     const note = (text: string) => async () => {
       await new Promise((next) => setImmediate(next));
@@ -277,10 +278,10 @@ describe('ToolSet', () => {
     };
     const stream = splitToolStream(
       sourceOf([
-        ...callChunks(0, 'a', 'default', ['{}']),
-        ...callChunks(1, 'b', 'eager', ['{}']),
+        ...callChunks(0, 'a', 'default', ['{"n":1}']),
+        ...callChunks(1, 'b', 'eager', ['{"n":1}']),
         note('first two complete'),
-        ...callChunks(2, 'c', 'default', ['{', '}']),
+        ...callChunks(2, 'c', 'default', ['{"n":', '1}']),
         note('before finish'),
         finishChunk('tool_calls'),
       ]),
@@ -306,15 +307,15 @@ describe('ToolSet', () => {
       tool({
         name: 'eager',
         description: '',
-        parameters: z.object({}),
+        parameters: z.object({ n: z.number() }),
         eager: true,
         execute: (_args, { signal }) =>
           new Promise<string>(() => signal.addEventListener('abort', () => aborted(signal.reason))),
       }),
     ]);
     const chunks: (ModelChunk | (() => void))[] = [
-      ...callChunks(0, 'a', 'default', ['{}']),
-      ...callChunks(1, 'b', 'eager', ['{}']),
+      ...callChunks(0, 'a', 'default', ['{"n":1}']),
+      ...callChunks(1, 'b', 'eager', ['{"n":1}']),
       () => {
         throw failure;
       },

@@ -168,7 +168,7 @@ export class History {
 
   #push(messages: readonly ModelMessage[], lead: readonly ModelMessage[]): void {
     this.#entered += 1;
-    const turn: PastTurn = { messages, lead, number: this.#entered };
+    const turn: PastTurn = { messages: messages.map(withoutReasoning), lead, number: this.#entered };
     this.#turns.push(turn);
     this.#chars += charsOfTurn(turn);
     if (this.#turns.length <= this.#maxTurns) return;
@@ -221,6 +221,14 @@ function messagesOf(turns: readonly PastTurn[]): ModelMessage[] {
   const messages = [...(turns[0]?.lead ?? [])];
   for (const turn of turns) messages.push(...turn.messages);
   return turns.some(({ lead }) => lead.length > 0) ? sortResults(messages) : messages;
+}
+
+/** Servers take the reasoning of a message within its turn only. */
+function withoutReasoning(message: ModelMessage): ModelMessage {
+  if (message.role !== 'assistant' || !message.provider?.message) return message;
+  const { message: _reasoning, ...provider } = message.provider;
+  const { provider: _all, ...plain } = message;
+  return provider.calls ? { ...plain, provider } : plain;
 }
 
 const charsOfTurn = ({ messages, lead }: Pick<PastTurn, 'messages' | 'lead'>): number =>

@@ -176,7 +176,7 @@ export class JournaledModel {
     draft.assistant(message);
     for (const [id, { result }] of calls) if (result) draft.tool(id, result.content);
     for (const [index, call] of (message.tool_calls ?? []).entries()) {
-      options.onCall?.(parseCall(call, index, options.toUserKey));
+      options.onCall?.(parseCall(call, index, options.toUserKey, finish));
     }
     return { message, finish, ...(usage ? { usage } : {}), ...(trailing ? { trailing } : {}) };
   }

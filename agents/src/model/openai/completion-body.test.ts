@@ -11,8 +11,7 @@ async function read(pieces: readonly string[]): Promise<ModelChunk[][]> {
   async function* bytes(): AsyncGenerator<Uint8Array> {
     for (const piece of pieces) yield new TextEncoder().encode(piece);
   }
-  const headers = new Headers({ 'content-type': 'text/event-stream' });
-  const body = new CompletionBody({ headers, body: bytes(), text: async () => '' });
+  const body = new CompletionBody({ body: bytes() });
   const reads: ModelChunk[][] = [];
   for (let chunks = await body.next(); chunks; chunks = await body.next()) reads.push(chunks);
   return reads;

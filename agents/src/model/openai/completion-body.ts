@@ -2,18 +2,18 @@
 // or spell differently.
 import type { Clock } from '@fame-fabric/shared';
 import type { FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model.ts';
-import { EventParser } from './event-parser.ts';
+import { EventParser, type WireEvent } from './event-parser.ts';
 
 /** The part of a response that is read here. The platform's `Response` and `NodeResponse` both have it. */
 interface CompletionResponse {
-  readonly headers: { get(name: string): string | null };
   readonly body: AsyncIterable<Uint8Array> | null;
-  text(): Promise<string>;
 }
 
-/** The chunks of one response. A body that is read to its end returns its connection for the next request. */
+/**
+ * The chunks of one response: of an event stream or of one JSON object, whatever its content type says. A body that is read to
+ * its end returns its connection for the next request.
+ */
 export class CompletionBody {
-  readonly #response: CompletionResponse;
   readonly #reader: AsyncIterator<Uint8Array> | undefined;
   readonly #decoder = new TextDecoder();
   readonly #parser = new EventParser();
@@ -21,12 +21,10 @@ export class CompletionBody {
   complete = false;
   #ended = false;
   #failure: Error | undefined;
+  readonly #progress: Progress = { hasChoice: false, hasAnswer: false, hasCalls: false, hasFinish: false };
 
   constructor(response: CompletionResponse) {
-    this.#response = response;
-    // A server that does not stream answers with one JSON object. A web page is read the same way and fails to parse.
-    const isStream = !/\b(?:json|html)\b/i.test(response.headers.get('content-type') ?? '');
-    this.#reader = isStream ? response.body?.[Symbol.asyncIterator]() : undefined;
+    this.#reader = response.body?.[Symbol.asyncIterator]();
   }
 
   /**
@@ -35,28 +33,30 @@ export class CompletionBody {
    */
   async next(): Promise<ModelChunk[] | undefined> {
     if (this.#failure) throw this.#failure;
-    if (this.complete || this.#ended) return undefined;
-    if (!this.#reader) {
-      this.#ended = true;
-      return this.#read([await this.#response.text()], asChunk);
-    }
+    if (this.complete || this.#ended || !this.#reader) return undefined;
     const { done, value } = await this.#reader.next();
     this.#ended = done === true;
-    const events = done
-      ? this.#parser.end()
-      : this.#parser.push(this.#decoder.decode(value, { stream: true }));
-    const end = events.indexOf('[DONE]');
-    this.complete = end >= 0;
-    return this.#read(end >= 0 ? events.slice(0, end) : events);
+    if (!done) return this.#read(this.#parser.push(this.#decoder.decode(value, { stream: true })));
+    return this.#read([...this.#parser.push(this.#decoder.decode()), ...this.#parser.end()]);
   }
 
   /** Returns the chunks before a fault first; the next call throws the fault. Text that arrived together becomes one chunk. */
-  #read(texts: readonly string[], convert: (raw: Loose) => unknown = (raw) => raw): ModelChunk[] {
+  #read(events: readonly WireEvent[]): ModelChunk[] {
     const chunks: ModelChunk[] = [];
-    for (const text of texts) {
+    const add = (value: unknown): void => {
+      const chunk = readChunk(value, this.#progress);
+      if (chunk && !joinText(chunks.at(-1), chunk)) chunks.push(chunk);
+    };
+    for (const event of events) {
       try {
-        const chunk = readChunk(convert(JSON.parse(text)));
-        if (chunk && !joinText(chunks.at(-1), chunk)) chunks.push(chunk);
+        if (event.kind === 'fault') throw event.error;
+        if (event.kind === 'done') {
+          this.complete = true;
+          this.#finish(chunks);
+          break;
+        }
+        if (Array.isArray(event.value)) event.value.forEach(add);
+        else add(event.value);
       } catch (error) {
         if (chunks.length === 0) throw error;
         this.#failure = error as Error;
@@ -64,6 +64,14 @@ export class CompletionBody {
       }
     }
     return chunks;
+  }
+
+  /** With `[DONE]` a server says that its answer is whole. Some send no finish reason before it. */
+  #finish(chunks: ModelChunk[]): void {
+    const { hasChoice, hasCalls, hasFinish } = this.#progress;
+    if (!hasChoice || hasFinish) return;
+    const finish_reason = hasCalls ? 'tool_calls' : 'stop';
+    chunks.push({ choices: [{ index: 0, delta: {}, finish_reason }] });
   }
 
   /** Reads the rest of the body, so that its connection can carry the next request. Aborts `request` after `withinMs`. */
@@ -84,47 +92,135 @@ export class CompletionBody {
 
 type Loose = Record<string, unknown>;
 
-/** Converts a whole `chat.completion` to one chunk. */
-const asChunk = (whole: Loose): unknown => ({
-  ...whole,
-  choices: (Array.isArray(whole.choices) ? (whole.choices as Loose[]) : []).map((choice) => ({
-    ...choice,
-    delta: choice.message ?? {},
-  })),
-});
+/** What the chunks of a body have brought so far. */
+interface Progress {
+  hasChoice: boolean;
+  /** Text or calls. */
+  hasAnswer: boolean;
+  hasCalls: boolean;
+  hasFinish: boolean;
+}
 
 const asText = (value: unknown): string | undefined => {
   if (value === undefined || value === null) return undefined;
   return typeof value === 'string' ? value : JSON.stringify(value);
 };
+const asLoose = (value: unknown): Loose =>
+  typeof value === 'object' && value !== null ? (value as Loose) : {};
 const asNumber = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
 
-/** Reads the fields of a chunk that we use; returns undefined for a chunk without any. */
-function readChunk(raw: unknown): ModelChunk | undefined {
-  const { choices, usage, model, error } = (raw ?? {}) as Loose;
+/** Reads the fields of a chunk that we use; returns undefined for a chunk without any. @throws an error that the server sent */
+function readChunk(raw: unknown, progress: Progress): ModelChunk | undefined {
+  const chunk = asLoose(raw);
+  const { choices, usage, model } = chunk;
+  const list = Array.isArray(choices) ? choices.map(asLoose) : [];
+  const error = chunk.error || (list.length === 0 && !usage && errorOf(chunk));
   if (error) throw streamError(error);
-  const read = (Array.isArray(choices) ? (choices as Loose[]) : []).map((choice, i) => {
-    const { content, refusal, tool_calls } = (choice.delta ?? {}) as Loose;
-    return {
-      index: asNumber(choice.index) ?? i,
-      delta: {
-        content: typeof content === 'string' ? content : undefined,
-        ...(typeof refusal === 'string' ? { refusal } : {}),
-        tool_calls:
-          Array.isArray(tool_calls) && tool_calls.length > 0
-            ? (tool_calls as Loose[]).map(readCall)
-            : undefined,
-      },
-      finish_reason: ((choice.finish_reason as FinishReason | '' | null | undefined) ||
-        null) as FinishReason | null,
-    };
-  });
-  if (read.length === 0 && !usage) return undefined;
+  if (list.length === 0 && !usage) return undefined;
   return {
-    choices: read,
+    choices: list.map((choice, i) => readChoice(choice, i, progress)),
     usage: usage ? readUsage(usage as Loose) : undefined,
     model: typeof model === 'string' && model ? model : undefined,
   };
+}
+
+/** An error that is not under `error`: that of vLLM, FastAPI and some gateways. */
+function errorOf(chunk: Loose): unknown {
+  const { object, message, detail, msg } = chunk;
+  return object === 'error' || message || detail || msg ? chunk : undefined;
+}
+
+function readChoice(choice: Loose, i: number, progress: Progress): ModelChunk['choices'][number] {
+  const { error } = choice;
+  if (error) throw streamError(error);
+  let delta = readDelta(asLoose(choice.delta));
+  // Servers that do not stream send a message. At the end of a stream a message repeats the whole answer.
+  if (!delta && !progress.hasAnswer) delta = readDelta(asLoose(choice.message ?? { content: choice.text }));
+  const finish_reason = readFinish(choice.finish_reason);
+  progress.hasChoice = true;
+  if (delta?.content || delta?.refusal || delta?.tool_calls) progress.hasAnswer = true;
+  if (delta?.tool_calls) progress.hasCalls = true;
+  if (finish_reason) progress.hasFinish = true;
+  return { index: asNumber(choice.index) ?? i, delta: delta ?? {}, finish_reason };
+}
+
+/** Reads a delta or a message; returns undefined for one without content. */
+function readDelta(raw: Loose): ModelChunk['choices'][number]['delta'] | undefined {
+  let content: string | undefined;
+  let refusal: string | undefined;
+  let reasoning: string | undefined;
+  let calls: ToolCallDelta[] | undefined;
+  let extra: Loose | undefined;
+  for (const key in raw) {
+    const value = raw[key];
+    if (value === null || value === undefined || value === '') continue;
+    if (key === 'content') {
+      if (typeof value === 'string') content = value;
+      else ({ content, reasoning = undefined } = readParts(value));
+    } else if (key === 'refusal') refusal = asText(value);
+    else if (key === 'tool_calls') calls = readCalls(value);
+    else if (key === 'function_call') calls ??= readCalls({ function: value });
+    else if (key !== 'role' && !isEmpty(value)) {
+      extra ??= {};
+      extra[key] = value;
+      if (typeof value === 'string' && REASONING_KEYS.has(key)) reasoning ??= value;
+    }
+  }
+  if (!content && !refusal && !reasoning && !calls && !extra) return undefined;
+  return {
+    content,
+    ...(refusal ? { refusal } : {}),
+    ...(reasoning ? { reasoning } : {}),
+    ...(extra ? { extra } : {}),
+    tool_calls: calls,
+  };
+}
+
+/** Names under which servers send the text before the answer. */
+const REASONING_KEYS = new Set(['reasoning_content', 'reasoning', 'reasoning_text', 'thinking']);
+
+/** Reads content in parts: the texts of text parts, and those of thinking parts apart. */
+function readParts(value: unknown): { content: string | undefined; reasoning?: string | undefined } {
+  let content = '';
+  let reasoning = '';
+  for (const part of Array.isArray(value) ? value : [value]) {
+    if (typeof part === 'string') content += part;
+    else {
+      const { type, text, refusal, thinking, reasoning: reason } = asLoose(part);
+      const thought = thinking ?? reason;
+      if (thought) reasoning += typeof thought === 'string' ? thought : (readParts(thought).content ?? '');
+      else if (type === 'thinking' || type === 'reasoning') reasoning += asText(text) ?? '';
+      else content += asText(text) ?? asText(refusal) ?? '';
+    }
+  }
+  return { content: content || undefined, reasoning: reasoning || undefined };
+}
+
+const isEmpty = (value: unknown): boolean =>
+  typeof value === 'object' && Object.keys(value as object).length === 0;
+
+/** Finish reasons of other APIs, which some servers pass on. */
+const FINISH_REASONS: Readonly<Record<string, FinishReason>> = Object.freeze({
+  end_turn: 'stop',
+  eos: 'stop',
+  eos_token: 'stop',
+  stop_sequence: 'stop',
+  complete: 'stop',
+  max_tokens: 'length',
+  model_length: 'length',
+  max_output_tokens: 'length',
+  tool_use: 'tool_calls',
+  tool_call: 'tool_calls',
+  safety: 'content_filter',
+});
+
+/** Some servers send "" or the text "null" for no reason. @throws for the reason `error` */
+function readFinish(reason: unknown): FinishReason | null {
+  if (typeof reason !== 'string' || reason === '') return null;
+  const name = reason.toLowerCase();
+  if (name === 'null' || name === 'none') return null;
+  if (name === 'error') throw streamError('the server ended its answer with an error');
+  return FINISH_REASONS[name] ?? (name as FinishReason);
 }
 
 /** Adds the text of `next` to `last`. Returns false if either is more than the text of one choice. */
@@ -140,17 +236,37 @@ function joinText(last: ModelChunk | undefined, next: ModelChunk): boolean {
 const isTextOnly = ({ choices, usage }: ModelChunk): boolean => {
   const [choice] = choices;
   if (choices.length !== 1 || usage || choice!.finish_reason) return false;
-  const { content, refusal, tool_calls } = choice!.delta;
-  return Boolean(content) && refusal === undefined && tool_calls === undefined;
+  const { content, refusal, reasoning, extra, tool_calls } = choice!.delta;
+  return Boolean(content) && !refusal && !reasoning && !extra && !tool_calls;
 };
 
+function readCalls(value: unknown): ToolCallDelta[] | undefined {
+  const calls = (Array.isArray(value) ? value : [value]).filter(
+    (call) => typeof call === 'object' && call !== null,
+  );
+  return calls.length > 0 ? (calls as Loose[]).map(readCall) : undefined;
+}
+
 function readCall(call: Loose): ToolCallDelta {
-  const fn = (call.function ?? {}) as Loose;
+  const { index, id, type: _type, function: nested, ...rest } = call;
+  // Some servers send the name and the arguments without the object around them.
+  const {
+    name,
+    arguments: args,
+    ...others
+  } = nested === undefined || nested === null ? rest : asLoose(nested);
+  const extra = nested === undefined || nested === null ? others : rest;
   return {
-    index: asNumber(call.index),
-    id: typeof call.id === 'string' && call.id ? call.id : undefined,
-    function: { name: asText(fn.name) || undefined, arguments: asText(fn.arguments) },
+    index: asNumber(index),
+    id: typeof id === 'string' && id ? id : undefined,
+    function: { name: asText(name) || undefined, arguments: asText(args) },
+    ...(hasContent(extra) ? { extra } : {}),
   };
+}
+
+function hasContent(fields: Loose): boolean {
+  for (const key in fields) if (fields[key] !== null && fields[key] !== undefined) return true;
+  return false;
 }
 
 function readUsage(usage: Loose): Usage {
@@ -170,7 +286,8 @@ function readUsage(usage: Loose): Usage {
 /** Converts an error inside the stream to the shape of the library's errors with a status. */
 function streamError(raw: unknown): Error {
   const error: Loose = typeof raw === 'object' && raw !== null ? (raw as Loose) : { message: String(raw) };
-  const { message, code, type, param } = error;
+  const { message, msg, detail, code, type, param } = error;
+  const text = asText(message ?? msg ?? detail) ?? JSON.stringify(error);
   // Some gateways send the HTTP status as the code.
-  return Object.assign(new Error(String(message)), { error, code, type, param, status: asNumber(code) });
+  return Object.assign(new Error(text), { error, code, type, param, status: asNumber(code) });
 }

@@ -1,35 +1,65 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { EventParser } from './event-parser.ts';
+import { EventParser, type WireEvent } from './event-parser.ts';
 
-const all = (...parts: readonly string[]): string[] => {
+const all = (...parts: readonly string[]): unknown[] => {
   const parser = new EventParser();
-  return [...parts.flatMap((part) => parser.push(part)), ...parser.end()];
+  return [...parts.flatMap((part) => parser.push(part)), ...parser.end()].map(shown);
 };
+const shown = (event: WireEvent): unknown => (event.kind === 'data' ? event.value : event.kind);
 
 describe('the event parser', () => {
   it('reads events with every line ending, comments and other fields', () => {
-    expect(all('data: a\n\n: ping\n\nevent: x\nid: 1\ndata:b\r\n\r\ndata: c\r\rdata: d\n\n')).toEqual([
-      'a',
-      'b',
-      'c',
-      'd',
+    expect(
+      all(
+        'data: 1\n\ndata: [1]\n\n: ping\n\nevent: x\nid: 1\ndata:{"b":1}\r\n\r\ndata: ["c"]\r\rdata: [DONE]\n\n',
+      ),
+    ).toEqual(['fault', [1], { b: 1 }, ['c'], 'done']);
+  });
+
+  it('joins the data lines of a value that is not whole', () => {
+    expect(all('data: {"a":\ndata:  "b"\ndata: }\n\n')).toEqual([{ a: 'b' }]);
+    expect(all('data: {"a":\n\ndata: {"a":1}\n\n')).toEqual(['fault', { a: 1 }]);
+  });
+
+  it('reads events without a blank line between or after them', () => {
+    expect(all('data: {"a":1}\ndata: {"a":2}\ndata: [DONE]')).toEqual([{ a: 1 }, { a: 2 }, 'done']);
+    const parser = new EventParser();
+    expect(parser.push('data: {"a":1}\n').map(shown)).toEqual([{ a: 1 }]);
+  });
+
+  it('skips empty data', () => {
+    expect(all('data:\n\ndata: \n\ndata\n\ndata: {"a":1}\n\ndata:\n\n')).toEqual([{ a: 1 }]);
+  });
+
+  it('reads JSON without data lines: whole, over several lines, and one value a line', () => {
+    expect(all('{"a":1}')).toEqual([{ a: 1 }]);
+    expect(all('\n{\n  "a": [\n\n 1]\n}\n\ndata: [DONE]\n\n')).toEqual([{ a: [1] }, 'done']);
+    expect(all('{"a":1}\n{"a":2}\n')).toEqual([{ a: 1 }, { a: 2 }]);
+    expect(all('[{"a":1},\n{"a":2}]')).toEqual([[{ a: 1 }, { a: 2 }]]);
+  });
+
+  it('reads errors that are a field or an event of that name', () => {
+    expect(all('error: {"code":400,"message":"no"}\n\n')).toEqual([{ error: { code: 400, message: 'no' } }]);
+    expect(all('error: it broke\n\n')).toEqual([{ error: 'it broke' }]);
+    expect(all('event: error\ndata: {"message":"no"}\n\ndata: {"a":1}\n\n')).toEqual([
+      { error: { message: 'no' } },
+      { a: 1 },
     ]);
+    expect(all('event: error\ndata: {"error":{"message":"no"}}\n\n')).toEqual([{ error: { message: 'no' } }]);
   });
 
-  it('joins the data lines of one event', () => {
-    expect(all('data: a\ndata:  b\ndata\n\n')).toEqual(['a\n b\n']);
-  });
-
-  it('returns the last event without a blank line after it', () => {
-    expect(all('data: a\n\ndata: b')).toEqual(['a', 'b']);
+  it('reports pages and texts', () => {
+    expect(all('<!doctype html><title>Welcome</title>\n')).toEqual(['fault']);
+    expect(all('Bad gateway')).toEqual(['fault']);
+    expect(all('')).toEqual([]);
   });
 
   it('returns the same events for every split of the text', () => {
     const stream =
-      ': hi\r\n\r\ndata: {"a":1}\r\n\r\ndata: é😀\n\nevent: e\ndata: x\ndata: y\n\ndata: [DONE]\r\n\r\n';
+      '\ufeff: hi\r\n\r\ndata: {"a":1}\r\n\r\ndata: "é😀"\n\nevent: e\ndata: {"x":\ndata: "y"}\n\r\ndata: {"b":\rdata: 2}\r\rdata: [DONE]\r\n\r\n';
     const whole = all(stream);
-    expect(whole).toEqual(['{"a":1}', 'é😀', 'x\ny', '[DONE]']);
+    expect(whole).toEqual([{ a: 1 }, 'fault', { x: 'y' }, { b: 2 }, 'done']);
     for (let size = 1; size <= stream.length; size += 1) {
       const parts = Array.from({ length: Math.ceil(stream.length / size) }, (_, i) =>
         stream.slice(i * size, (i + 1) * size),
@@ -45,11 +75,12 @@ describe('the event parser', () => {
   });
 
   it('rejects an event above the size limit', () => {
-    const parser = new EventParser();
     const part = 'x'.repeat(1024 * 1024);
-    parser.push(`data: ${part}`);
-    expect(() => {
-      for (let i = 0; i < 5; i += 1) parser.push(part);
-    }).toThrow(RangeError);
+    for (const line of ['', '\n', '\ndata: ']) {
+      const parser = new EventParser();
+      expect(() => {
+        for (let i = 0; i < 5; i += 1) parser.push(`data: {${part}${line}`);
+      }).toThrow(RangeError);
+    }
   });
 });

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { type Duplex, pipeline, type Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { onAbort } from '@fame-fabric/shared/internal';
 
 /** Time to open a connection, TLS included. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -94,9 +95,16 @@ function send({ url, method, headers, body }: Outgoing, signal?: AbortSignal): P
     const request = (url.protocol === 'https:' ? secureRequest : plainRequest)(
       url,
       // A compressed stream arrives in bursts.
-      { method, headers: { 'accept-encoding': 'identity', ...Object.fromEntries(headers) }, signal },
+      { method, headers: { 'accept-encoding': 'identity', ...Object.fromEntries(headers) } },
       (response) => resolve(new NodeResponse(url, response)),
     );
+    // The option `signal` destroys the socket with an error. After a whole response nobody listens for it, and it would end the
+    // process.
+    const stopListening = onAbort(signal, () => {
+      reject(new DOMException('The request was aborted.', 'AbortError'));
+      request.destroy();
+    });
+    request.once('close', stopListening);
     request.on('error', reject);
     request.once('socket', (socket) => limitConnecting(socket, url));
     request.end(body);

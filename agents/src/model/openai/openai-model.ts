@@ -131,6 +131,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
     const connection = new AbortController();
     const stopListening = onAbort(signal, () => connection.abort(signal.reason));
     let phase: 'sent' | 'answering' | 'finished' = 'sent';
+    let hasFinish = false;
     let isSilent = false;
     const silence = new SilenceTimer(clock, () => {
       isSilent = true;
@@ -164,14 +165,21 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
         checkAborted();
         for (const chunk of chunks) {
           if (phase === 'sent') phase = 'answering';
-          if (chunk.choices.some((choice) => choice.finish_reason)) phase = 'finished';
+          for (const { index = 0, delta, finish_reason } of chunk.choices) {
+            if (index !== 0) continue;
+            if (finish_reason) phase = 'finished';
+            // Some servers send a finish reason before the answer.
+            else if (phase === 'finished' && (delta.content || delta.refusal || delta.tool_calls))
+              phase = 'answering';
+            hasFinish ||= phase === 'finished';
+          }
           yield chunk;
           checkAborted();
         }
         awaitServer();
       }
       checkAborted();
-      if (phase !== 'finished') throw brokenOff(server.url, phase);
+      if (phase !== 'finished' && !hasFinish) throw brokenOff(server.url, phase);
     } catch (error) {
       checkAborted();
       // A finished answer stays valid when its connection breaks afterwards.

@@ -17,15 +17,17 @@ export const chunkObject = (chunk: ModelChunk, ids: WireIds, first: boolean): Re
   object: 'chat.completion.chunk',
   created: ids.created,
   model: chunk.model ?? ids.model,
-  choices: chunk.choices.map((choice, i) => ({
+  choices: chunk.choices.map(({ delta: { extra, reasoning, ...delta }, ...choice }, i) => ({
     index: choice.index ?? i,
     delta: {
       ...(first ? { role: 'assistant' } : {}),
-      ...choice.delta,
-      ...(choice.delta.tool_calls
+      ...delta,
+      ...(reasoning ? { reasoning_content: reasoning } : {}),
+      ...extra,
+      ...(delta.tool_calls
         ? {
-            tool_calls: choice.delta.tool_calls.map((call) =>
-              call.id ? { type: 'function', ...call } : call,
+            tool_calls: delta.tool_calls.map(({ extra: fields, ...call }) =>
+              call.id ? { type: 'function', ...call, ...fields } : { ...call, ...fields },
             ),
           }
         : {}),

@@ -1,6 +1,7 @@
 // The body of a Chat Completions request. Servers of this API accept different fields, so the dialect of a server is learned
 // from its refusals.
 import type { ModelRequest, ToolChoice } from '../model.ts';
+import { wireMessages } from './message-form.ts';
 
 /** The request fields that a server refuses. */
 interface Dialect {
@@ -27,7 +28,7 @@ export function requestBody(request: ModelRequest, model: string, dialect: Diale
   // Undefined fields do not reach the wire: the body is JSON.
   return {
     model: request.model ?? model,
-    messages,
+    messages: wireMessages(messages, request.model ?? model),
     stream: true as const,
     stream_options: dialect.noStreamOptions ? undefined : { include_usage: true },
     tools: omitsTools ? undefined : request.tools,

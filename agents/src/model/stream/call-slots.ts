@@ -1,6 +1,7 @@
 // Assigns each piece of a streamed tool call to its call. OpenAI numbers calls by `index` and sends each `id` once. Other
-// servers of the same API omit the index, use 0 for every call, repeat the id in every piece, send it empty, or use the
-// same id for two calls. In all of these cases every call gets one slot.
+// servers of the same API omit the index or the id, use 0 for every call, repeat the id in every piece, send a new id in every
+// piece, or use the same id for two calls. The state of the arguments decides then: a piece without a name continues an open
+// object, and a new name, or a named object after a closed one, begins the next call.
 import { newId } from '@fame-fabric/shared';
 import type { ToolCallDelta } from '../model.ts';
 import { JsonTap } from './json-tap.ts';
@@ -17,13 +18,15 @@ export interface CallSlot {
   name: string;
   /** The argument text so far. */
   raw: TextBuilder;
-  readonly tap: JsonTap;
+  tap: JsonTap;
   /** The text for the user so far. */
   toUser: TextBuilder;
   /** Text for the user that is held back until the call whose text is streamed now has ended. */
   heldText: string;
   tooLarge: boolean;
   ended: boolean;
+  /** Fields that the API does not have. */
+  extra: Record<string, unknown> | undefined;
   /** Text after the complete arguments, which is not part of them. */
   trailing: string;
 }
@@ -41,17 +44,10 @@ export class CallSlots {
   #last: CallSlot | undefined;
   #lastWire: number | undefined;
   readonly #key: string | null;
-  readonly #onReplaced: (slot: CallSlot) => void;
   readonly #callId: ((index: number) => string) | undefined;
 
-  /** `onReplaced` gets each slot whose wire index another call took: it receives no more pieces. */
-  constructor(
-    key: string | null,
-    onReplaced: (slot: CallSlot) => void,
-    callId: ((index: number) => string) | undefined,
-  ) {
+  constructor(key: string | null, callId: ((index: number) => string) | undefined) {
     this.#key = key;
-    this.#onReplaced = onReplaced;
     this.#callId = callId;
   }
 
@@ -64,32 +60,32 @@ export class CallSlots {
     const id = present(delta.id);
     const name = present(delta.function?.name);
     const wire = typeof delta.index === 'number' ? delta.index : undefined;
-    let slot = wire === undefined ? this.#withoutIndex(id) : this.#byWire.get(wire);
-    if (slot !== undefined && this.#isAnother(slot, id, name, text)) {
-      if (wire !== undefined) this.#onReplaced(slot);
-      slot = undefined;
-    }
-    slot ??= this.#open(wire, id);
+    const before = this.#slotAt(wire, id);
+    const isNext = before === undefined || isNextCall(before, delta, id, name, text);
+    const slot = isNext ? this.#open(wire, id) : before;
     if (slot.wireId === undefined && id !== undefined) {
       slot.wireId = id;
       if (!this.#callId) slot.id = this.#unique(id);
     }
-    if (slot.name === '' && name !== undefined) slot.name = name;
+    if (name !== undefined && (slot.name === '' || isNamePart(slot, delta, name))) slot.name += name;
     this.#last = slot;
     this.#lastWire = wire;
     return slot;
   }
 
-  #withoutIndex(id: string | undefined): CallSlot | undefined {
-    if (id === undefined || this.#last?.wireId === id) return this.#last;
-    return this.all.findLast((slot) => slot.wireId === id);
+  /** Empties the arguments of a slot, for a server that sends them again. */
+  restart(slot: CallSlot): void {
+    slot.tap = new JsonTap(this.#key);
+    slot.raw = new TextBuilder();
   }
 
-  /** True if a piece for the slot's wire index begins another call. */
-  #isAnother(slot: CallSlot, id: string | undefined, name: string | undefined, text: string): boolean {
-    if (id !== undefined && slot.wireId !== undefined && id !== slot.wireId) return true;
-    // Servers that send whole calls repeat the id, with a name and a new object after the first one was closed.
-    return id !== undefined && name !== undefined && slot.tap.closed && text.trimStart().startsWith('{');
+  /** The slot that a piece belongs to, unless the piece begins another call. */
+  #slotAt(wire: number | undefined, id: string | undefined): CallSlot | undefined {
+    const slot = wire === undefined ? this.#last : this.#byWire.get(wire);
+    if (id === undefined || slot === undefined || slot.wireId === id) return slot;
+    return (
+      this.all.findLast((other) => other.wireId === id && (wire === undefined || !other.tap.closed)) ?? slot
+    );
   }
 
   #open(wire: number | undefined, id: string | undefined): CallSlot {
@@ -107,6 +103,7 @@ export class CallSlots {
       heldText: '',
       tooLarge: false,
       ended: false,
+      extra: undefined,
       trailing: '',
     };
     this.all.push(slot);
@@ -122,3 +119,30 @@ export class CallSlots {
     return unique;
   }
 }
+
+/** True if a piece for the slot's place begins another call. */
+function isNextCall(
+  slot: CallSlot,
+  delta: ToolCallDelta,
+  id: string | undefined,
+  name: string | undefined,
+  text: string,
+): boolean {
+  const begun = text.trimStart();
+  const opensObject = begun.startsWith('{');
+  const hasNewId = id !== undefined && slot.wireId !== undefined && id !== slot.wireId;
+  // Some servers make a new id for every piece, so an id without a name begins a call only where none is open.
+  if (name === undefined) return hasNewId && slot.tap.closed && opensObject;
+  // Some servers send the name after the arguments.
+  if (slot.name === '') return slot.tap.closed && (opensObject || hasNewId);
+  if (slot.tap.isInside && begun !== '' && !opensObject) return false;
+  if (hasNewId) return true;
+  if (name !== slot.name) return !isNamePart(slot, delta, name);
+  if (!opensObject || slot.raw.length === 0 || slot.tap.isInside) return false;
+  // The last piece of some servers repeats the whole call.
+  return id === undefined || slot.raw.toString().trim() !== begun.trimEnd();
+}
+
+/** True if a piece continues the name of a call: it has nothing else, and the arguments have not begun. */
+const isNamePart = (slot: CallSlot, { id, function: fn }: ToolCallDelta, name: string): boolean =>
+  slot.raw.length === 0 && !id && fn?.arguments == null && slot.name !== '' && name !== slot.name;

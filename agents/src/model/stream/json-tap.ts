@@ -79,6 +79,11 @@ export class JsonTap {
     this.#key = key;
   }
 
+  /** True between the first and the last character of an object, an array or a string. */
+  get isInside(): boolean {
+    return this.#depth > 0 || this.#mode !== OUTSIDE;
+  }
+
   /** Scans the next piece and returns the decoded text that it adds to the member, in whole characters. */
   feed(text: string): string {
     const end = text.length;

@@ -1,6 +1,7 @@
 // Parses the complete argument text of one tool call. A fault has its offset and the expected token: the model receives them
 // and repeats the call.
-import type { ToolCall } from '../model.ts';
+import type { FinishReason, ToolCall } from '../model.ts';
+import { JsonTap } from './json-tap.ts';
 
 export type ParsedToolCall =
   | {
@@ -27,14 +28,23 @@ export type ParsedToolCall =
       error: ArgumentsFault;
     };
 
-/** Parses a call of a whole reply. `toUserKey` names the argument with the text for the user, which is left out. */
+/**
+ * Parses a call of a whole reply. `toUserKey` names the argument with the text for the user, which is left out. `finish` is that
+ * of the reply: one that was cut off may have a call whose arguments are incomplete.
+ */
 export function parseCall(
   { id, function: { name, arguments: rawArguments } }: ToolCall,
   index: number,
   toUserKey?: string | null,
+  finish?: FinishReason,
 ): ParsedToolCall {
-  const parsed = parseArguments(rawArguments);
   const common = { index, id, name, rawArguments };
+  if (finish === 'length' || finish === 'content_filter') {
+    const scan = new JsonTap(null);
+    scan.feed(rawArguments);
+    if (!scan.closed) return { ok: false, ...common, error: truncatedFault(rawArguments) };
+  }
+  const parsed = parseArguments(rawArguments);
   if (!parsed.ok) return { ok: false, ...common, error: parsed.error };
   if (toUserKey) delete parsed.args[toUserKey];
   return { ok: true, ...common, args: parsed.args };
@@ -47,6 +57,16 @@ export interface ArgumentsFault {
   at?: number;
 }
 
+/** The fault of a call that the reply ended in. */
+export const truncatedFault = (rawArguments: string): ArgumentsFault => ({
+  code: 'truncated',
+  message:
+    rawArguments.trim() === ''
+      ? 'The reply was cut off before the arguments'
+      : `The reply was cut off inside the arguments, after ${rawArguments.length} characters`,
+  at: rawArguments.length,
+});
+
 /** Deepest nesting of arguments. Code that walks them recursively cannot exhaust the stack. */
 export const MAX_ARGUMENT_DEPTH = 64;
 
@@ -55,8 +75,8 @@ export const MAX_ARGUMENT_DEPTH = 64;
 const ESCAPE_IN_KEY = /\\.[^"\\]*"[ \t\r\n]*:/s;
 
 /**
- * Parses the argument text of a call. An empty text means no arguments. A caller that knows `hasEscapedKey` saves a scan of
- * the text.
+ * Parses the argument text of a call. An empty text and `null` mean no arguments; a JSON string that holds an object is that
+ * object. A caller that knows `hasEscapedKey` saves a scan of the text.
  */
 export function parseArguments(
   text: string,
@@ -68,11 +88,26 @@ export function parseArguments(
     const message = `The arguments are not valid JSON at ${read.at}: expected ${read.expected}`;
     return { ok: false, error: { code: 'invalid_json', message, at: read.at } };
   }
-  const { value } = read;
+  const value = read.value === null ? {} : unwrapped(read.value);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return { ok: false, error: { code: 'not_an_object', message: 'The arguments must be one JSON object' } };
   }
   return { ok: true, args: value as Record<string, unknown> };
+}
+
+/** Some servers encode the arguments twice. */
+function unwrapped(value: unknown): unknown {
+  if (typeof value !== 'string') return value;
+  if (value.trim() === '') return {};
+  const inner = parseJson(value);
+  return inner.ok && !isTooDeep(value) ? inner.value : value;
+}
+
+/** The scanner of the outer text does not see the nesting of an inner one. */
+function isTooDeep(text: string): boolean {
+  const scan = new JsonTap(null);
+  scan.feed(text);
+  return scan.deepest > MAX_ARGUMENT_DEPTH;
 }
 
 /** Parses JSON like JSON.parse, but explains faults, and reads escaped keys correctly. */

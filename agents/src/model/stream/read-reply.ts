@@ -21,6 +21,8 @@ export interface ReadReplyOptions {
   signal?: AbortSignal | undefined;
   /** Receives text for the user. The next chunk is read once a promise that it returns has settled. */
   onText?: ((text: string) => Promise<unknown> | undefined) | undefined;
+  /** Receives what the model wrote before its answer, where the server sends it. */
+  onReasoning?: ((text: string) => void) | undefined;
   /** Receives each call as soon as it is complete, in the order of the indexes. */
   onCall?: ((call: ParsedToolCall) => void) | undefined;
   /** Receives faults of the model server that the reply survived. */
@@ -31,7 +33,7 @@ export interface ReadReplyOptions {
 export interface ReplyReader extends ReplySink {
   /** Called after each chunk; the next one is read once the promise has settled. */
   ready?(): Promise<unknown> | undefined;
-  /** Called after the last text and call: at the finish reason, or at the end of the source. */
+  /** Called after the last text and call, at the end of the source. */
   complete?(): void;
   /** Called instead of `complete`, or after it, when the reading fails or is cancelled. */
   fail?(error: unknown): void;
@@ -84,8 +86,6 @@ export function startReading(
       if (isSettled) return;
       if (step.done) break;
       splitter.push(step.value);
-      // Only the usage may follow the finish reason.
-      if (splitter.finish !== undefined) reader.complete?.();
       const pending = reader.ready?.();
       if (pending) await pending;
       if (isSettled) return;
@@ -108,13 +108,14 @@ export function startReading(
  * @throws the errors of `Reading.reply` and of the callbacks
  */
 export function readReply(source: AsyncIterable<ModelChunk>, options: ReadReplyOptions = {}): Promise<Reply> {
-  const { signal, onText, onCall, onWarning } = options;
+  const { signal, onText, onReasoning, onCall, onWarning } = options;
   if (signal?.aborted) return Promise.reject(signal.reason);
   let pending: Promise<unknown> | undefined;
   const reader: ReplyReader = {
     text: ({ text }) => {
       pending = onText?.(text) ?? pending;
     },
+    reasoning: (text) => onReasoning?.(text),
     call: (call) => onCall?.(call),
     warning: (warning) => onWarning?.(warning),
     ready: () => {

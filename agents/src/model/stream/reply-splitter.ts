@@ -4,8 +4,15 @@ import { FabricError } from '@fame-fabric/shared';
 import { isHighSurrogate } from '@fame-fabric/shared/internal';
 import type { AssistantMessage, FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model.ts';
 import { type CallSlot, CallSlots } from './call-slots.ts';
-import { MAX_ARGUMENT_DEPTH, type ParsedToolCall, parseArguments } from './parse-arguments.ts';
+import {
+  MAX_ARGUMENT_DEPTH,
+  type ParsedToolCall,
+  parseArguments,
+  truncatedFault,
+} from './parse-arguments.ts';
+import { ProviderRecord } from './provider-fields.ts';
 import { TextBuilder } from './text-builder.ts';
+import { ThinkTags } from './think-tags.ts';
 
 export interface UserText {
   text: string;
@@ -24,6 +31,8 @@ export interface ProtocolWarning {
 
 export interface ReplySink {
   text(item: UserText): void;
+  /** Receives what the model wrote before its answer. It is not part of the answer. */
+  reasoning?(text: string): void;
   call(call: ParsedToolCall): void;
   warning(warning: ProtocolWarning): void;
 }
@@ -47,12 +56,24 @@ export interface Reply {
   trailing?: ReadonlyMap<string, string> | undefined;
 }
 
+const EMPTY_OBJECT = /^\s*\{\s*\}\s*$/;
+
 export class ReplySplitter {
   readonly #content = new TextBuilder();
   /** A high surrogate at the end of the content whose low surrogate has not arrived. */
   #heldContent = '';
   readonly #slots: CallSlots;
+  /** The last finish reason. Some servers send one before the answer, so it counts only at the end of the source. */
   #finish: FinishReason | undefined;
+  /** True if text or calls came after the last finish reason. */
+  #hasMore = false;
+  #isClosed = false;
+  readonly #think: ThinkTags;
+  #thinkChars = 0;
+  readonly #provider: ProviderRecord;
+  #extra: Record<string, unknown> | undefined;
+  /** A call with the arguments `{}`, for which some servers send the real ones in the next piece. */
+  #provisional: CallSlot | undefined;
   #isRefusal = false;
   #usage: Usage | undefined;
   #nextIndex = 0;
@@ -60,19 +81,28 @@ export class ReplySplitter {
   /** The call whose text is streamed now; the texts of other calls are held back until it ends. */
   #streaming: CallSlot | undefined;
   #anyToolText = false;
-  #warnedLate = false;
   readonly #options: ReplyOptions;
   readonly #sink: ReplySink;
 
   constructor(options: ReplyOptions, sink: ReplySink) {
     this.#options = options;
     this.#sink = sink;
-    this.#slots = new CallSlots(options.toUserKey, (slot) => this.#end(slot, false), options.callId);
+    this.#slots = new CallSlots(options.toUserKey, options.callId);
+    this.#provider = new ProviderRecord(() =>
+      sink.warning({
+        type: 'protocol_warning',
+        message: 'The fields that the server added to its message are too large, so they are not sent back',
+      }),
+    );
+    this.#think = new ThinkTags({
+      text: (text) => this.#addText(text),
+      reasoning: (text) => sink.reasoning?.(text),
+    });
   }
 
-  /** The first finish reason so far. */
+  /** The finish reason, if nothing came after it. */
   get finish(): FinishReason | undefined {
-    return this.#finish;
+    return this.#hasMore ? undefined : this.#finish;
   }
 
   /**
@@ -86,29 +116,45 @@ export class ReplySplitter {
     for (let position = 0; position < choices.length; position += 1) {
       const choice = choices[position]!;
       if ((choice.index ?? position) !== this.#options.choice) continue;
-      const { content, refusal, tool_calls: calls } = choice.delta ?? {};
-      if (this.#finish !== undefined) {
-        if (content || refusal || calls?.length) this.#warnLate();
-        continue;
-      }
+      const { content, refusal, reasoning, extra, tool_calls: calls } = choice.delta ?? {};
       if (content) this.#addContent(content);
       if (refusal) {
         this.#isRefusal = true;
         this.#addContent(refusal);
       }
+      if (reasoning) this.#sink.reasoning?.(reasoning);
+      if (extra) this.#extra = this.#provider.add(this.#extra, extra);
       if (calls) for (let n = 0; n < calls.length; n += 1) this.#addCall(calls[n]!);
-      if (choice.finish_reason) this.#close(choice.finish_reason);
+      if (choice.finish_reason) this.#finishWith(choice.finish_reason);
     }
   }
 
-  /** Ends the reply. Without a finish reason the open calls are emitted as truncated. */
-  sourceEnded(): void {
-    if (this.#finish === undefined) this.#close(undefined);
+  #finishWith(reason: FinishReason): void {
+    // A second reason says less than the first one, unless the first one came too early.
+    if (this.#finish === undefined || this.#finish === 'stop' || this.#hasMore) this.#finish = reason;
+    this.#hasMore = false;
   }
 
-  /** Returns the whole reply, or undefined before the finish reason. */
+  /** Ends the reply and every open call, by index. Without a finish reason the open calls are emitted as truncated. */
+  sourceEnded(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#think.end(this.#finish === 'stop' && this.#slots.all.length === 0);
+    this.#flushContent();
+    const finish = this.#finish;
+    const truncated = finish === undefined || finish === 'length' || finish === 'content_filter';
+    const byIndex = this.#slots.all.toSorted((a, b) => a.index - b.index);
+    for (const slot of byIndex) this.#end(slot, truncated);
+    // The indexes of some servers have gaps: emit the calls after a gap.
+    const waiting = [...this.#ready.values()].toSorted((a, b) => a.index - b.index);
+    this.#ready.clear();
+    for (const call of waiting) this.#sink.call(call);
+  }
+
+  /** Returns the whole reply, or undefined if the source has not ended or ended without a finish reason. */
   reply(): Reply | undefined {
-    if (this.#finish === undefined) return undefined;
+    if (!this.#isClosed || this.#finish === undefined) return undefined;
+    const finish = this.#finish;
     const calls = this.#slots.all.toSorted((a, b) => a.index - b.index);
     const message: AssistantMessage = {
       role: 'assistant',
@@ -118,27 +164,47 @@ export class ReplySplitter {
     if (calls.length > 0) {
       message.tool_calls = calls.map(({ id, name, raw }) => {
         const text = raw.toString();
-        // Some model servers parse the arguments in the history and refuse an empty text.
-        return { id, type: 'function', function: { name, arguments: text.trim() === '' ? '{}' : text } };
+        // No arguments are `{}`, unless the reply was cut off before them.
+        const isEmpty = text.trim() === '' && finish !== 'length' && finish !== 'content_filter';
+        return { id, type: 'function', function: { name, arguments: isEmpty ? '{}' : text } };
       });
+      const provider = this.#provider.of(this.#extra, calls);
+      if (provider) message.provider = provider;
     }
-    const trailing = calls.filter((call) => call.trailing.trim() !== '');
+    // The last piece of some servers repeats the arguments.
+    const trailing = calls.filter(
+      (call) => call.trailing.trim() !== '' && call.trailing.trim() !== call.raw.toString().trim(),
+    );
     return {
       message,
-      finish: this.#isRefusal && this.#finish === 'stop' ? 'refusal' : this.#finish,
+      finish: this.#isRefusal && finish === 'stop' ? 'refusal' : finish,
       usage: this.#usage,
       trailing: trailing.length > 0 ? new Map(trailing.map((call) => [call.id, call.trailing])) : undefined,
     };
   }
 
   #addContent(content: string): void {
-    this.#content.add(content);
-    if (this.#content.length > this.#options.maxContentChars) {
-      throw new FabricError(
-        'BUFFER_OVERFLOW',
-        `The reply is longer than ${this.#options.maxContentChars} characters`,
-      );
+    this.#hasMore = true;
+    if (this.#think.isOver) {
+      this.#addText(content);
+      return;
     }
+    this.#thinkChars += content.length;
+    this.#checkLength(this.#thinkChars);
+    this.#think.add(content);
+  }
+
+  #checkLength(chars: number): void {
+    if (chars <= this.#options.maxContentChars) return;
+    throw new FabricError(
+      'BUFFER_OVERFLOW',
+      `The reply is longer than ${this.#options.maxContentChars} characters`,
+    );
+  }
+
+  #addText(content: string): void {
+    this.#content.add(content);
+    this.#checkLength(this.#content.length);
     let text = this.#heldContent === '' ? content : this.#heldContent + content;
     this.#heldContent = '';
     if (isHighSurrogate(text.charCodeAt(text.length - 1))) {
@@ -159,14 +225,21 @@ export class ReplySplitter {
     // Some servers that imitate the API send the arguments as an object.
     const text = typeof given === 'string' ? given : given == null ? '' : JSON.stringify(given);
     const slot = this.#slots.slotOf(delta, text);
+    this.#hasMore = true;
+    if (delta.extra) slot.extra = this.#provider.add(slot.extra, delta.extra);
+    if (this.#provisional !== undefined) this.#settleProvisional(slot, text);
     if (this.#slots.all.length > this.#options.maxCalls) {
       throw new FabricError(
         'BUFFER_OVERFLOW',
         `The reply has more than ${this.#options.maxCalls} tool calls`,
       );
     }
-    if (text === '' || slot.tooLarge) return;
+    if (text === '' || slot.tooLarge) {
+      this.#endIfWhole(slot);
+      return;
+    }
     if (slot.tap.closed || slot.ended) {
+      this.#endIfWhole(slot);
       this.#warnTrailing(slot, text);
       return;
     }
@@ -179,9 +252,24 @@ export class ReplySplitter {
       slot.raw = new TextBuilder(slot.raw.toString().slice(0, this.#options.maxArgumentChars));
     }
     if (slot.tap.closed) {
-      this.#end(slot, false);
+      if (EMPTY_OBJECT.test(slot.raw.toString())) this.#provisional = slot;
+      else this.#endIfWhole(slot);
       if (taken < text.length) this.#warnTrailing(slot, text.slice(taken));
     }
+  }
+
+  /** Ends a call whose arguments are complete. One without a name waits for it: some servers send it last. */
+  #endIfWhole(slot: CallSlot): void {
+    if (slot.tap.closed && slot.name !== '' && slot !== this.#provisional) this.#end(slot, false);
+  }
+
+  /** Ends the call with the arguments `{}`, unless the next piece brings its real ones. */
+  #settleProvisional(next: CallSlot, text: string): void {
+    const slot = this.#provisional!;
+    if (next === slot && text.trim() === '') return;
+    this.#provisional = undefined;
+    if (next === slot && text.trimStart().startsWith('{')) this.#slots.restart(slot);
+    else this.#endIfWhole(slot);
   }
 
   #addToolText(slot: CallSlot, text: string): void {
@@ -242,31 +330,26 @@ export class ReplySplitter {
       const message = `The arguments are longer than ${this.#options.maxArgumentChars} characters`;
       return { ok: false, ...common, error: { code: 'too_large', message } };
     }
-    if (truncated && !slot.tap.closed && rawArguments.trim() !== '') {
-      const message = `The reply was cut off inside the arguments, after ${rawArguments.length} characters`;
-      return { ok: false, ...common, error: { code: 'truncated', message, at: rawArguments.length } };
-    }
+    if (truncated && !slot.tap.closed) return { ok: false, ...common, error: truncatedFault(rawArguments) };
     if (slot.tap.deepest > MAX_ARGUMENT_DEPTH) {
       const message = `The arguments are nested deeper than ${MAX_ARGUMENT_DEPTH} levels`;
       return { ok: false, ...common, error: { code: 'too_large', message } };
     }
     const parsed = parseArguments(rawArguments, slot.tap.hasEscapedKey);
     if (!parsed.ok) return { ok: false, ...common, error: parsed.error };
-    if (this.#options.toUserKey !== null) delete parsed.args[this.#options.toUserKey];
-    return { ok: true, ...common, args: parsed.args };
-  }
-
-  /** Ends the reply and every open call, by index. `finish` is undefined if the source ended without a finish reason. */
-  #close(finish: FinishReason | undefined): void {
-    this.#finish = finish;
-    this.#flushContent();
-    const truncated = finish === undefined || finish === 'length' || finish === 'content_filter';
-    const byIndex = this.#slots.all.toSorted((a, b) => a.index - b.index);
-    for (const slot of byIndex) this.#end(slot, truncated);
-    // The indexes of some servers have gaps: emit the calls after a gap.
-    const waiting = [...this.#ready.values()].toSorted((a, b) => a.index - b.index);
-    this.#ready.clear();
-    for (const call of waiting) this.#sink.call(call);
+    const { args } = parsed;
+    const key = this.#options.toUserKey;
+    if (key !== null && Object.hasOwn(args, key)) {
+      // The text of arguments that are encoded twice was not streamed.
+      const text = args[key];
+      if (streamed === '' && typeof text === 'string' && text !== '') {
+        common.toUser = text;
+        this.#addToolText(slot, text);
+        if (this.#streaming === slot) this.#streaming = undefined;
+      }
+      delete args[key];
+    }
+    return { ok: true, ...common, args };
   }
 
   #warnTrailing(slot: CallSlot, text: string): void {
@@ -275,14 +358,5 @@ export class ReplySplitter {
     if (!wasBlank || text.trim() === '') return;
     const message = 'Text after the complete arguments of a tool call was ignored';
     this.#sink.warning({ type: 'protocol_warning', message, toolCallId: slot.id });
-  }
-
-  #warnLate(): void {
-    if (this.#warnedLate) return;
-    this.#warnedLate = true;
-    this.#sink.warning({
-      type: 'protocol_warning',
-      message: 'Text after the finish reason was ignored',
-    });
   }
 }

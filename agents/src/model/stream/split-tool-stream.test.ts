@@ -613,23 +613,14 @@ describe('streams', () => {
     expect(({} as { evil?: boolean }).evil).toBeUndefined();
   });
 
-  it('warns once about text after the arguments and after the finish reason', async () => {
+  it('warns once about text after the arguments', async () => {
     const warnings: string[] = [];
     const { calls } = await split(
-      [
-        ...callChunks(0, 'a', 'f', ['{"x":1}  \n', '} oops', ' more']),
-        finishChunk('tool_calls'),
-        contentChunk('late'),
-        contentChunk('later'),
-        finishChunk('stop'),
-      ],
+      [...callChunks(0, 'a', 'f', ['{"x":1}  \n', '} oops', ' more']), finishChunk('tool_calls')],
       { onWarning: (warning) => warnings.push(`${warning.toolCallId ?? '-'} ${warning.message}`) },
     );
     expect(calls).toMatchObject([{ ok: true, args: { x: 1 }, rawArguments: '{"x":1}' }]);
-    expect(warnings).toEqual([
-      'a Text after the complete arguments of a tool call was ignored',
-      '- Text after the finish reason was ignored',
-    ]);
+    expect(warnings).toEqual(['a Text after the complete arguments of a tool call was ignored']);
   });
 
   it('emits a call before the answer is complete, and before a later call is', async () => {

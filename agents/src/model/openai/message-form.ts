@@ -1,0 +1,66 @@
+// The messages of a request in the form that servers accept. History keeps what the model wrote; servers refuse a request whose
+// history has a name or arguments that they would not take, and some require the fields that they added to a message.
+import { cutText } from '@fame-fabric/shared/internal';
+import type { AssistantMessage, ModelMessage, ToolCall } from '../model.ts';
+import { parseArguments } from '../stream/parse-arguments.ts';
+
+/** Characters of invalid arguments that the model sees again. */
+const MAX_RAW_CHARS = 2_000;
+
+/** Name of a function for a call whose name cannot be sent. */
+const NAMELESS = 'unknown_function';
+
+/** Returns the messages for a request to `model`. */
+export function wireMessages(messages: readonly ModelMessage[], model: string): readonly object[] {
+  // Reasoning goes back within its turn only.
+  const turnStart = messages.findLastIndex(({ role }) => role === 'user');
+  const sentIds = new Map<string, string>();
+  return messages.map((message, i) => {
+    if (message.role === 'tool') {
+      const sentId = sentIds.get(message.tool_call_id);
+      return sentId === undefined ? message : { ...message, tool_call_id: sentId };
+    }
+    if (message.role !== 'assistant' || !(message.tool_calls || message.provider)) return message;
+    return wireAssistant(message, { model, isOfThisTurn: i > turnStart, sentIds });
+  });
+}
+
+function wireAssistant(
+  { provider, ...message }: AssistantMessage,
+  { model, isOfThisTurn, sentIds }: { model: string; isOfThisTurn: boolean; sentIds: Map<string, string> },
+): object {
+  const own = provider?.model === model ? provider : undefined;
+  const calls = message.tool_calls?.map((call) => {
+    const { sentId, fields } = own?.calls?.find((one) => one.id === call.id) ?? {};
+    if (sentId !== undefined) sentIds.set(call.id, sentId);
+    return { ...fields, ...wireCall(call), id: sentId ?? call.id };
+  });
+  return {
+    ...(isOfThisTurn ? own?.message : undefined),
+    ...message,
+    ...(calls ? { tool_calls: calls } : {}),
+  };
+}
+
+function wireCall({ id, function: { name, arguments: text } }: ToolCall): ToolCall {
+  return { id, type: 'function', function: { name: wireName(name), arguments: wireArguments(text) } };
+}
+
+const NAME = /^[a-zA-Z0-9_-]{1,64}$/;
+
+/** Models write a namespace before a name, or special tokens behind it. */
+export function wireName(name: string): string {
+  if (NAME.test(name)) return name;
+  const bare = name.replace(/<.*$/s, '').trim().split(/[.:/]/).at(-1) ?? '';
+  return NAME.test(bare) ? bare : NAMELESS;
+}
+
+/** Servers parse the arguments in the history, so they must be one JSON object. */
+function wireArguments(text: string): string {
+  const parsed = parseArguments(text);
+  if (!parsed.ok) {
+    const raw = cutText(text, MAX_RAW_CHARS).toWellFormed();
+    return raw.trim() === '' ? '{}' : JSON.stringify({ _raw: raw });
+  }
+  return text.trimStart().startsWith('{') ? text : JSON.stringify(parsed.args);
+}
