@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { ModelMessage } from '../model/model.ts';
 import { ChatMessage } from '../strategy/chat-message.ts';
 import { ChatPrompt } from '../strategy/chat-prompt.ts';
+import { localDay } from '../strategy/local-day.ts';
 import { defineStrategy } from '../strategy/prompt-strategy.ts';
 import { defineFunction } from '../tools/schema/completion-function.ts';
 
@@ -90,7 +91,7 @@ export const refineStrategy = defineStrategy({
   exactlyOne: true,
   initialState: newRefineState,
   build({ messages, confirmed, note }, state, env) {
-    const today = env.now.toISOString().slice(0, 10);
+    const today = localDay(env.now);
     return new ChatPrompt({
       messages: [
         ChatMessage.system(`${DIRECTIVE}\nToday is ${today}.${note ? `\nKeep in mind: ${note}` : ''}`),

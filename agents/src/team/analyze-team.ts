@@ -1,6 +1,6 @@
 // Checks a team before it runs: unknown names, values without a route, unreachable agents, and cycles. A cycle without an exit would
 // call models for ever, so it is an error.
-import { tidySchema, undeclaredRequired, zodOfSchema } from '../tools/schema/json-schema.ts';
+import { mistypedEnums, tidySchema, undeclaredRequired, zodOfSchema } from '../tools/schema/json-schema.ts';
 import type { ConfigPath, Diagnostic, DiagnosticCode } from '../yaml/diagnostic.ts';
 import { hasToRoute } from './compiled-agent.ts';
 import { HANDOFF_PREFIX, tokensIn } from './interpolation.ts';
@@ -92,8 +92,15 @@ class Analysis {
       const message = `"${fn.name}" requires "${missing}", which is not among its properties; it is left out`;
       this.#report('TEAM_REQUIRED_UNDECLARED', 'warning', agent, [...path, 'required'], message);
     }
+    const schema = tidySchema(fn.parameters);
+    for (const { path: keys, value, type } of mistypedEnums(schema)) {
+      const message = `the enum of "${keys.join('.')}" has the ${typeof value} ${JSON.stringify(value)}, but its type is ${type}`;
+      const advice = type === 'string' ? '; put the value in quotes' : '';
+      const inner = keys.flatMap((key) => ['properties', key]);
+      this.#report('TEAM_VALUE', 'error', agent, [...path, ...inner, 'enum'], message + advice);
+    }
     try {
-      zodOfSchema(fn.name, tidySchema(fn.parameters));
+      zodOfSchema(fn.name, schema);
     } catch (error) {
       this.#report('TEAM_VALUE', 'error', agent, path, (error as Error).message);
     }

@@ -60,6 +60,20 @@ export function answerWithoutRun(plan: CallPlan): Answer | undefined {
   return { plan, effect, content: JSON.stringify({ handed_over_to: route.agent }) };
 }
 
+const routingResult = z.union([
+  z.strictObject({ handed_over_to: z.string() }),
+  z.strictObject({ ignored: z.string() }),
+]);
+
+/** True for the result of a call that handed the message over or ignored it. */
+export function isRoutingResult(content: string): boolean {
+  try {
+    return routingResult.safeParse(JSON.parse(content)).success;
+  } catch {
+    return false;
+  }
+}
+
 const handed = (route: RouteConfig, extras: JsonObject): JsonObject =>
   Object.fromEntries(Object.entries(extras).filter(([name]) => route.with?.includes(name)));
 

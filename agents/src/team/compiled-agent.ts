@@ -4,8 +4,9 @@ import type { ToolChoice } from '../model/model.ts';
 import type { ApprovalRule } from '../tools/approval-rule.ts';
 import { type CompletionFunction, functionFromJsonSchema } from '../tools/schema/completion-function.ts';
 import { type JsonObject, schemaOfZod } from '../tools/schema/json-schema.ts';
+import { nearestOf } from '../tools/schema/near-enum.ts';
 import { type AbilityDef, type AbilityFn, DEFAULT_TIMEOUT_MS } from './ability.ts';
-import type { AgentConfigT, FunctionConfig, RouteConfig } from './team-config.ts';
+import type { AgentConfigT, FunctionConfig } from './team-config.ts';
 
 export interface CompiledAbility {
   readonly run: AbilityFn;
@@ -24,8 +25,8 @@ export interface CompiledAgent {
   readonly choice: ToolChoice | undefined;
   /** True if the agent can only choose a route. */
   readonly mustRoute: boolean;
-  /** The route of a value; `undefined` when there is none. */
-  routeOf(value: string): RouteConfig | undefined;
+  /** The key of the route of a value; `undefined` when there is none. Without `enum`, case and blanks may differ. */
+  routeKeyOf(value: string): string | undefined;
 }
 
 /** Compiles an agent. The analysis has checked that `abilities` has every function that the agent names. */
@@ -88,7 +89,11 @@ export function compileAgent(
     abilities: runs,
     choice: own.size > 0 ? (forced ?? 'auto') : undefined,
     mustRoute: hasToRoute(config),
-    routeOf: (value) => (map && Object.hasOwn(map.values_map, value) ? map.values_map[value] : undefined),
+    routeKeyOf(value) {
+      if (!map || Object.hasOwn(map.values_map, value)) return map && value;
+      const argument = own.get(map.function_name)?.schema.properties[map.argument_name];
+      return argument?.enum ? undefined : nearestOf(value, Object.keys(map.values_map));
+    },
   };
 }
 

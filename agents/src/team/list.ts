@@ -51,6 +51,13 @@ export async function list<S extends z.ZodType>(o: ListOptions<S>): Promise<z.ou
 
 const MAX_REPAIRS = 1;
 
+/** Models wrap the list in an object, such as `{"items": [...]}`. The only list in it is meant. */
+function listIn(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  const lists = Object.values(value).filter(Array.isArray);
+  return lists.length === 1 ? lists[0] : value;
+}
+
 async function once<S extends z.ZodType>(o: Common<S>): Promise<z.output<S>[]> {
   const items = z.array(o.item);
   const { $schema: _, ...schema } = z.toJSONSchema(items, { io: 'input' });
@@ -64,7 +71,7 @@ async function once<S extends z.ZodType>(o: Common<S>): Promise<z.output<S>[]> {
       signal: o.signal,
     });
     const json = parseLenientJson(asked.text ?? '', 'array');
-    const checked = json.ok ? items.safeParse(json.value) : undefined;
+    const checked = json.ok ? items.safeParse(listIn(json.value)) : undefined;
     if (checked?.success) return checked.data;
     const issues = checked
       ? checked.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message }))

@@ -77,7 +77,7 @@ describe('loadTeam', () => {
     ).toEqual([
       'agents/a.yaml:1:1 error TEAM_VALUE: model: Invalid input: expected string, received number',
       'agents/a.yaml:2:1 error TEAM_KEY: unknown key "sytem_directives"; did you mean "system_directives"?',
-      'agents/a.yaml:5:5 error TEAM_SYNTAX: duplicate key',
+      'agents/a.yaml:5:5 error TEAM_SYNTAX: the key "name" occurs twice; it is also in line 4',
       'agents/a.yaml:6:5 error TEAM_KEY: unknown key "parametres"; did you mean "parameters"?',
       'agents/b.yaml:1:1 error TEAM_VALUE: function_call: must be auto, none, required or { name: a function }',
       'agents/b.yaml:6:5 error TEAM_VALUE: state_map.values_map.x: must name one of agent, function and ignore',
@@ -221,7 +221,9 @@ describe('loadTeam', () => {
 
   it('TM-20 finds keys that differ in their colon only, and leaves colons in quotes alone', () => {
     const { diagnostics } = parseAgentFile('a', 'a.yaml', ':model: x\nmodel: y\n');
-    expect(diagnostics.map(formatDiagnostic)).toEqual(['a.yaml:2:1 error TEAM_SYNTAX: duplicate key']);
+    expect(diagnostics.map(formatDiagnostic)).toEqual([
+      'a.yaml:2:1 error TEAM_SYNTAX: the key "model" occurs twice; it is also in line 1',
+    ]);
     expect(parseAgentFile('a', 'a.yaml', 'system_directives: ":quoted"\n').agent?.system_directives).toBe(
       ':quoted',
     );

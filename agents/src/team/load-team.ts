@@ -172,6 +172,9 @@ export function parseAgentFile(
   return { agent: undefined, file, diagnostics };
 }
 
+/** Not the hidden files that macOS (`._desk.yaml`) and editors write beside a file. */
+const AGENT_FILE = /^[^.].*\.ya?ml$/i;
+
 async function readAgentFiles(
   folder: string,
   agents: string,
@@ -181,7 +184,7 @@ async function readAgentFiles(
   const path = join(folder, agents);
   let names: string[];
   try {
-    names = (await readdir(path)).filter((name) => /\.ya?ml$/.test(name)).sort();
+    names = (await readdir(path)).filter((name) => AGENT_FILE.test(name)).sort();
   } catch {
     found.push(withPlace(fault('TEAM_FILE', ['agents'], `the folder ${path} cannot be read`), files));
     return [];

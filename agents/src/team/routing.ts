@@ -3,6 +3,7 @@
 import type { ParsedToolCall } from '../model/stream/split-tool-stream.ts';
 import { checkArguments } from '../tools/schema/completion-function.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
+import { isScalar, withNearEnums } from '../tools/schema/near-enum.ts';
 import type { ToolFault } from '../tools/tool-outcome.ts';
 import type { CompiledAgent } from './compiled-agent.ts';
 import type { RouteConfig } from './team-config.ts';
@@ -22,7 +23,8 @@ export interface NoRoute {
 
 /**
  * Plans the calls of a reply, in their order. At most one of them routes. While `mayRepair`, a routing call that does not fit is
- * refused, so that the model can correct it; after that the route `otherwise` applies.
+ * refused with the valid values, so that the model can correct it; after that the route `otherwise` applies. A value that fits the
+ * schema and has no route takes `otherwise` at once.
  */
 export function planCalls(
   agent: CompiledAgent,
@@ -44,17 +46,15 @@ export function planCalls(
       continue;
     }
     const checked = planOf(agent, call);
-    const chosen = call.ok ? scalarOf(call.args[map.argument_name]) : undefined;
-    const mapped = chosen === undefined ? undefined : agent.routeOf(chosen);
-    if (checked.kind === 'run' && mapped && chosen !== undefined) {
+    const chosen = scalarOf(argsOf(agent, checked)[map.argument_name]);
+    const key = chosen === undefined ? undefined : agent.routeKeyOf(chosen);
+    // A value without `enum` may be meant for `otherwise`.
+    const fits = checked.kind === 'run' && chosen !== undefined && map.otherwise !== undefined;
+    if (checked.kind === 'run' && key !== undefined) {
       const { [map.argument_name]: _, ...extras } = checked.args;
-      plans.push({ kind: 'route', call, route: mapped, value: chosen, extras });
-    } else if (checked.kind === 'refuse' && mayRepair && (chosen === undefined || mapped)) {
-      plans.push({ ...checked, isRouting });
-      continue;
-    } else if (checked.kind === 'run' && chosen === undefined && mayRepair) {
-      const message = `${map.argument_name}: must be one of ${Object.keys(map.values_map).join(', ')}`;
-      plans.push({ kind: 'refuse', call, isRouting, fault: { code: 'invalid_args', message } });
+      plans.push({ kind: 'route', call, route: map.values_map[key]!, value: key, extras });
+    } else if (mayRepair && !fits) {
+      plans.push({ kind: 'refuse', call, isRouting, fault: faultOfRoute(agent, checked, key !== undefined) });
       continue;
     } else if (map.otherwise) {
       plans.push({ kind: 'route', call, route: map.otherwise, value: chosen ?? null, extras: {} });
@@ -66,10 +66,29 @@ export function planCalls(
   return plans;
 }
 
-const scalarOf = (value: unknown): string | undefined =>
-  typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
-    ? String(value)
-    : undefined;
+/** The fault of a routing call that does not fit. It names the valid values if the value is at fault. */
+function faultOfRoute(
+  { config, functions }: CompiledAgent,
+  checked: Extract<CallPlan, { kind: 'run' | 'refuse' }>,
+  hasRoute: boolean,
+): ToolFault {
+  if (checked.kind === 'refuse' && (hasRoute || checked.fault.code !== 'invalid_args')) return checked.fault;
+  const { function_name, argument_name, values_map } = config.state_map!;
+  const { enum: values } = functions.get(function_name)?.schema.properties[argument_name] ?? {};
+  const valid = Array.isArray(values) ? values : Object.keys(values_map);
+  return { code: 'invalid_args', message: `${argument_name}: must be one of ${valid.join(', ')}` };
+}
+
+function argsOf(
+  { functions }: CompiledAgent,
+  plan: Extract<CallPlan, { kind: 'run' | 'refuse' }>,
+): JsonObject {
+  if (plan.kind === 'run') return plan.args;
+  const { schema } = functions.get(plan.call.name) ?? {};
+  return plan.call.ok && schema ? (withNearEnums(schema, plan.call.args) as JsonObject) : {};
+}
+
+const scalarOf = (value: unknown): string | undefined => (isScalar(value) ? String(value) : undefined);
 
 /** Checks a call against the function that it names. */
 function planOf(agent: CompiledAgent, call: ParsedToolCall): Extract<CallPlan, { kind: 'run' | 'refuse' }> {

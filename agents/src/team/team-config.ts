@@ -23,15 +23,14 @@ const route = z.strictObject(routeShape).superRefine((value, context) => {
   }
 });
 
-const schemaObject = z.custom<JsonSchemaObject>(
-  (value) =>
-    typeof value === 'object' &&
-    value !== null &&
-    (value as { type?: unknown }).type === 'object' &&
-    typeof (value as { properties?: unknown }).properties === 'object' &&
-    (value as { properties?: unknown }).properties !== null,
-  'must be a JSON Schema of type object with properties, or a list of { name, type }',
-);
+const PARAMETERS = 'must be a JSON Schema of type object, or a list of { name, type }';
+/** `properties` may be missing or empty, as in the schemas of MCP tools without arguments. */
+const schemaObject = z
+  .looseObject({
+    type: z.literal('object'),
+    properties: z.record(z.string(), z.record(z.string(), z.unknown())).nullish(),
+  })
+  .transform((schema): JsonSchemaObject => ({ ...schema, properties: schema.properties ?? {} }));
 const propertyList = z
   .array(z.looseObject({ name, type: z.string() }))
   .transform((list) => schemaOfList(list as unknown as PropertyDef[]));
@@ -39,11 +38,7 @@ const propertyList = z
 const functionShape = {
   name: functionName,
   description: z.string().optional(),
-  parameters: z
-    .union([propertyList, schemaObject], {
-      error: 'must be a JSON Schema of type object with properties, or a list of { name, type }',
-    })
-    .optional(),
+  parameters: z.union([propertyList, schemaObject], { error: PARAMETERS }).optional(),
   timeout_ms: z.int().min(1).optional(),
   /** Every call needs the approval of a person. */
   approval: z.literal('always').optional(),

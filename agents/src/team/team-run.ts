@@ -6,10 +6,12 @@ import type { Clock, ErrorCode, Logger } from '@fame-fabric/shared';
 import type { HandoffMeta, RemoteCall } from '../handoff/handoff.ts';
 import type { Budget } from '../model/budget.ts';
 import type { AssistantMessage, ChatModel, ModelMessage, ModelRequest, ToolSpec } from '../model/model.ts';
+import { withoutCalls } from '../model/plain-messages.ts';
 import { type ParsedToolCall, parseCall } from '../model/stream/parse-arguments.ts';
 import { roughUsage } from '../model/usage.ts';
 import { askForCall } from '../strategy/ask-with-repair.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
+import { faultOfContent } from '../tools/tool-outcome.ts';
 import type { RunnerActions } from '../turn/turn.ts';
 import { type AbilityCall, runAbilities } from './ability-calls.ts';
 import {
@@ -17,6 +19,7 @@ import {
   type AnswerDeps,
   answerWithoutRun,
   decide,
+  isRoutingResult,
   type Next,
   withOneHandoff,
 } from './answers.ts';
@@ -156,7 +159,7 @@ export class TeamRun {
       const mustRoute = agent.mustRoute && !hasData;
       const ask = (): Promise<{ message: AssistantMessage }> =>
         this.#askModel(agent, model, mustRoute, {
-          messages: [...system, ...this.#messages],
+          messages: [...system, ...(tools.length > 0 ? this.#messages : this.#plainMessages())],
           ...(tools.length > 0 ? { tools } : {}),
           ...(choice ? { tool_choice: choice } : {}),
         });
@@ -188,6 +191,19 @@ export class TeamRun {
       if (next !== 'again') return next;
       hasData ||= answers.some((answer) => answer.effect.kind === 'data');
     }
+  }
+
+  // The history for an agent without functions: what functions returned, and nothing of the routing.
+  #plainMessages(): readonly ModelMessage[] {
+    const routing = new Set<string>();
+    for (const { config } of this.#deps.agents.values()) {
+      if (config.state_map) routing.add(config.state_map.function_name);
+    }
+    return withoutCalls(
+      this.#messages,
+      ({ name, result }) =>
+        isRoutingResult(result) || (routing.has(name) && faultOfContent(result) !== undefined),
+    );
   }
 
   async #prompt(agent: CompiledAgent, extras: JsonObject): Promise<{ directive: string; tools: ToolSpec[] }> {
@@ -439,7 +455,8 @@ const emptyCall = (agent: CompiledAgent, step: number): AssistantMessage => ({
   content: null,
   tool_calls: [
     {
-      id: `no_choice_${step}`,
+      // Nine letters and digits, which every model server accepts.
+      id: `none${String(step).padStart(5, '0')}`,
       type: 'function',
       function: { name: agent.config.state_map?.function_name ?? '', arguments: '{}' },
     },

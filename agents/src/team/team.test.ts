@@ -105,17 +105,22 @@ describe('routes', () => {
     expect(second.filter((message) => message.role === 'system')).toEqual([
       { role: 'system', content: 'You know orders.' },
     ]);
-    expect(second[1]).toEqual({ role: 'user', content: 'Where is my order?' });
-    expect(second.slice(2).map((message) => message.role)).toEqual(['assistant', 'tool']);
+    // Without functions of its own it gets no calls: servers refuse them in a request without `tools`.
+    expect(second.slice(1)).toEqual([{ role: 'user', content: 'Where is my order?' }]);
     expect(model.requests[1]!.tools).toBeUndefined();
     model.done();
   });
 
   it('TM-1 leaves the routing call out under `record_routing: false`', async () => {
-    const silent: Agents = { ...agents, switchboard: { ...agents.switchboard, record_routing: false } };
-    const model = scriptedModel([chooses('order'), 'It ships.']);
-    await (await team(silent, model, { abilities: [{ thanks }] })).run('Where?').result;
-    expect(contents(model.requests[1])).toEqual(['You know orders.', 'Where?']);
+    const orders = topic('You know orders.', { functions: [{ name: 'thanks' }] });
+    for (const isRecorded of [true, false]) {
+      const switchboard = { ...agents.switchboard, record_routing: isRecorded };
+      const model = scriptedModel([chooses('order'), 'It ships.']);
+      const loaded = await team({ ...agents, switchboard, orders }, model, { abilities: [{ thanks }] });
+      await loaded.run('Where?').result;
+      const roles = model.requests[1]!.messages.map(({ role }) => role);
+      expect(roles).toEqual(['system', 'user', ...(isRecorded ? ['assistant', 'tool'] : [])]);
+    }
   });
 
   it('TM-2 calls the mapped function once, with the extras, and shows its text', async () => {
@@ -165,7 +170,7 @@ describe('routes', () => {
     expect(contents(model.requests[1])![0]).toBe('The customer feels fine.');
   });
 
-  it('TM-10 routes an unknown value to `otherwise`, or fails with the known values', async () => {
+  it('TM-10 routes an unknown value to `otherwise`; without it asks once more, then fails with the known values', async () => {
     const open: Agents = {
       switchboard: {
         ...switchboard({ order: { agent: 'orders' } }),
@@ -174,12 +179,13 @@ describe('routes', () => {
       orders: topic('Orders.'),
       desk: topic('Desk.'),
     };
-    const without = scriptedModel([chooses('weather')]);
+    const without = scriptedModel([chooses('weather'), chooses('weather')]);
     const error = await failure((await team(open, without)).run('x'));
     expect(error).toMatchObject({
       code: 'ROUTE_UNKNOWN',
       details: { agent: 'switchboard', value: 'weather', known: ['order'] },
     });
+    expect(without.requests[1]!.messages.at(-1)!.content).toContain('topic: must be one of order');
     open.switchboard!.state_map!.otherwise = { agent: 'desk' };
     const model = scriptedModel([chooses('weather'), 'The desk here.']);
     expect(await (await team(open, model)).run('x').result).toMatchObject({ path: ['switchboard', 'desk'] });
@@ -187,7 +193,11 @@ describe('routes', () => {
 
   it('TM-10 never resolves a route from the prototype of Object', async () => {
     const error = await failure(
-      (await team(agents, scriptedModel([chooses('constructor')]), { abilities: [{ thanks }] })).run('x'),
+      (
+        await team(agents, scriptedModel([chooses('constructor'), chooses('__proto__')]), {
+          abilities: [{ thanks }],
+        })
+      ).run('x'),
     );
     expect(error.code).toBe('ROUTE_UNKNOWN');
   });
@@ -237,7 +247,7 @@ describe('routes', () => {
     const model = scriptedModel([both, 'ok']);
     const result = await (await team(agents, model, { abilities: [{ thanks }] })).run('x').result;
     expect(result.path).toEqual(['switchboard', 'orders']);
-    expect(contents(model.requests[1])!.at(-1)).toContain('only_one_handoff');
+    expect(result.history.map(({ content }) => content).join()).toContain('only_one_handoff');
   });
 });
 

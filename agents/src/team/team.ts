@@ -6,6 +6,7 @@ import type { HandoffMeta, RemoteCall } from '../handoff/handoff.ts';
 import { Budget, type PriceTable } from '../model/budget.ts';
 import type { ChatModel, ModelMessage } from '../model/model.ts';
 import { type ModelClasses, modelOf } from '../model/model-classes.ts';
+import { localDay } from '../strategy/local-day.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
 import type { RunnerActions } from '../turn/turn.ts';
 import { UnrecordedActions } from '../turn/unrecorded-actions.ts';
@@ -134,7 +135,7 @@ export class Team {
         interpolations ?? {},
         this.#deps.interpolations ?? {},
         this.#config.interpolations ?? {},
-        { today: () => new Date(options.now ?? this.#runDeps.clock.now()).toISOString().slice(0, 10) },
+        { today: () => localDay(new Date(options.now ?? this.#runDeps.clock.now())) },
       ],
       budget: this.#budget(meta?.budgetUsd),
       settings: { model, temperature, max_tokens },

@@ -36,18 +36,24 @@ export class YamlFile {
   constructor(name: string, text: string, options: { rubySpelling?: boolean | undefined } = {}) {
     this.name = name;
     this.#text = text.length > MAX_YAML_CHARS ? '' : text;
-    this.#document = parseDocument(this.#text, { lineCounter: this.#lines, prettyErrors: false });
-    const faults = this.#document.errors.map((error) => {
-      const [first = ''] = error.message.split('\n');
-      return this.#fault(error.code === 'DUPLICATE_KEY' ? 'duplicate key' : first, error.pos[0]);
+    this.#document = parseDocument(this.#text, {
+      lineCounter: this.#lines,
+      prettyErrors: false,
+      // `<<: *base`, as in YAML 1.1: people share settings of agents with it.
+      merge: true,
     });
+    const faults = this.#document.errors
+      .filter((error) => error.code !== 'DUPLICATE_KEY')
+      .map((error) => this.#fault(error.message.split('\n')[0]!, error.pos[0]));
+    if (faults.length > 0) faults.push(...this.#strangeBlanks());
     if (text.length > MAX_YAML_CHARS) {
       faults.push(this.#fault(`the file is longer than ${MAX_YAML_CHARS} characters`, 0));
     }
     // With duplicate keys the rest of the file can still be checked.
     this.isReadable =
       text.length <= MAX_YAML_CHARS && this.#document.errors.every((error) => error.code === 'DUPLICATE_KEY');
-    if (options.rubySpelling && this.isReadable) faults.push(...this.#dropColons());
+    if (options.rubySpelling && this.isReadable) this.#dropColons();
+    if (this.isReadable) faults.push(...this.#keyFaults());
     this.data = this.isReadable ? this.#read(faults) : null;
     this.faults = faults;
   }
@@ -99,26 +105,70 @@ export class YamlFile {
     }
   }
 
-  #dropColons(): Diagnostic[] {
-    const faults: Diagnostic[] = [];
+  #dropColons(): void {
     visit(this.#document, {
       Scalar: (_, node) => {
         if (node.type === 'PLAIN' && typeof node.value === 'string') node.value = withoutColon(node.value);
       },
     });
+  }
+
+  /** Keys that occur twice, and keys that YAML reads as something else than is written. */
+  #keyFaults(): Diagnostic[] {
+    const faults: Diagnostic[] = [];
     visit(this.#document, {
       Map: (_, map) => {
-        const seen = new Set<string>();
+        const first = new Map<string, number>();
         for (const item of map.items) {
           const key = keyOf(item);
-          const isReported = this.#document.errors.some((error) => error.pos[0] === rangeOf(item.key));
-          if (seen.has(key) && !isReported) faults.push(this.#fault('duplicate key', rangeOf(item.key) ?? 0));
-          seen.add(key);
+          const offset = rangeOf(item.key) ?? rangeOf(map) ?? 0;
+          const before = first.get(key);
+          if (before !== undefined) {
+            const { line } = this.#at(before);
+            faults.push(this.#fault(`the key "${key}" occurs twice; it is also in line ${line}`, offset));
+            continue;
+          }
+          first.set(key, offset);
+          const misread = misreadKey(item.key);
+          if (misread !== undefined) faults.push(this.#fault(misread, offset));
         }
       },
     });
     return faults;
   }
+
+  /** Blanks that look like a space and are none, where YAML needs a space. Pasted text has them. */
+  #strangeBlanks(): Diagnostic[] {
+    return [...this.#text.matchAll(STRANGE_BLANK)].slice(0, MAX_STRANGE_BLANKS).map((found) => {
+      const offset = found.index + found[0].length - 1;
+      return this.#fault(`${nameOfBlank(found[0].at(-1)!)} is in the place of a space`, offset);
+    });
+  }
+}
+
+const MAX_STRANGE_BLANKS = 10;
+/** The last character is a blank that YAML does not know, in the indentation or behind a colon or a dash. */
+const STRANGE_BLANK = /(?:^[ \t]*|[:-][ \t]*)[\u00a0\u1680\u2000-\u200d\u202f\u205f\u2060\u3000\ufeff]/gm;
+const IN_KEY = /[\u00a0\u1680\u2000-\u200d\u202f\u205f\u2060\u3000\ufeff]/;
+
+const nameOfBlank = (char: string): string => {
+  const code = `U+${char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`;
+  return char === '\u00a0' ? `a no-break space (${code})` : `an invisible character (${code})`;
+};
+
+/** Describes a key that is not what it looks like; `undefined` for other keys. */
+function misreadKey(key: unknown): string | undefined {
+  const { value, source } = isScalar(key) ? key : { value: key, source: undefined };
+  if (value === null || value === undefined) {
+    return source
+      ? `the key ${source} means no value in YAML; write "${source}"`
+      : 'a key is missing before ":"';
+  }
+  if (typeof value === 'number' && source !== undefined && source !== String(value)) {
+    return `the key ${source} is the number ${value} in YAML; write "${source}"`;
+  }
+  const blank = typeof value === 'string' ? IN_KEY.exec(value) : null;
+  return blank ? `the key "${value as string}" has ${nameOfBlank(blank[0])}` : undefined;
 }
 
 // Matches `:word`, `:words with blanks` and `:"quoted"`. A lone colon and `::` stay unchanged.

@@ -13,6 +13,7 @@ import {
   zodOfSchema,
 } from './json-schema.ts';
 import { parseLenientJson } from './lenient-json.ts';
+import { withNearEnums } from './near-enum.ts';
 
 /** Fault of arguments. `message` names paths and positions, never values: it goes to the model and to logs. */
 export interface ArgumentsError {
@@ -50,12 +51,16 @@ const pathOf = (path: readonly PropertyKey[]): string =>
     .join('')
     .replace(/^\./, '');
 
-/** Checks parsed arguments. Unknown keys are refused unless the schema allows them. */
+/**
+ * Checks parsed arguments. Unknown keys are refused unless the schema allows them. A value that misses an `enum` only by case or
+ * blanks is corrected.
+ */
 export function checkArguments<A>(
   parameters: z.ZodObject,
   schema: JsonSchemaObject,
-  args: Record<string, unknown>,
+  given: Record<string, unknown>,
 ): ParsedArguments<A> {
+  const args = withNearEnums(schema, given);
   const result = parameters.safeParse(args);
   const issues = result.success
     ? []

@@ -36,18 +36,34 @@ const TYPES: Readonly<Record<string, string>> = {
   dict: 'object',
 };
 
-const withKnownTypes = (schema: Record<string, unknown>): Record<string, unknown> => {
-  const out: Record<string, unknown> = { ...schema };
-  if (typeof out.type === 'string') out.type = TYPES[out.type] ?? out.type;
-  if (typeof out.items === 'object' && out.items !== null && !Array.isArray(out.items)) {
-    out.items = withKnownTypes(out.items as Record<string, unknown>);
-  }
-  if (typeof out.properties === 'object' && out.properties !== null) {
-    const entries = Object.entries(out.properties as Record<string, Record<string, unknown>>);
-    out.properties = Object.fromEntries(entries.map(([key, value]) => [key, withKnownTypes(value)]));
-  }
-  return out;
-};
+/** Keywords whose value is a schema or a list of schemas, and keywords whose value has schemas by name. */
+const SCHEMA_KEYWORDS = new Set(
+  'items prefixItems contains additionalProperties anyOf oneOf allOf not if then else'.split(' '),
+);
+const NAMED_SCHEMA_KEYWORDS = new Set(
+  'properties patternProperties dependentSchemas $defs definitions'.split(' '),
+);
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const knownType = (type: unknown): unknown =>
+  typeof type === 'string' && Object.hasOwn(TYPES, type) ? TYPES[type] : type;
+
+/** Translates the names of types in a schema and all schemas inside it. */
+function withKnownTypes(schema: Record<string, unknown>): Record<string, unknown> {
+  const inner = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(inner);
+    return isObject(value) ? withKnownTypes(value) : value;
+  };
+  const entries = Object.entries(schema).map(([key, value]): [string, unknown] => {
+    if (key === 'type') return [key, Array.isArray(value) ? value.map(knownType) : knownType(value)];
+    if (SCHEMA_KEYWORDS.has(key)) return [key, inner(value)];
+    if (!NAMED_SCHEMA_KEYWORDS.has(key) || !isObject(value)) return [key, value];
+    return [key, Object.fromEntries(Object.entries(value).map(([name, one]) => [name, inner(one)]))];
+  });
+  return Object.fromEntries(entries);
+}
 
 /** Builds the JSON Schema of a list of parameters. */
 export function schemaOfList(list: readonly PropertyDef[]): JsonSchemaObject {
@@ -62,13 +78,15 @@ export function schemaOfList(list: readonly PropertyDef[]): JsonSchemaObject {
 
 /** Returns the names in `required` that are not declared as properties. */
 export const undeclaredRequired = (schema: JsonSchemaObject): string[] =>
-  (schema.required ?? []).filter((name) => !Object.hasOwn(schema.properties, name));
+  (schema.required ?? []).filter((name) => !Object.hasOwn(schema.properties ?? {}, name));
 
 /** Normalizes a schema for the wire: known type names, and `required` without undeclared names. */
 export function tidySchema(schema: JsonSchemaObject): JsonSchemaObject {
-  const { required, $schema: _, ...rest } = withKnownTypes(schema) as JsonSchemaObject;
-  const declared = (required ?? []).filter((name) => Object.hasOwn(rest.properties, name));
-  return { ...rest, ...(declared.length > 0 ? { required: declared } : {}) } as JsonSchemaObject;
+  const known = withKnownTypes(schema) as JsonSchemaObject;
+  // Schemas of MCP tools without arguments have no properties.
+  const { required, $schema: _, properties = {}, ...rest } = known as Partial<JsonSchemaObject>;
+  const declared = (required ?? []).filter((name) => Object.hasOwn(properties, name));
+  return { ...rest, properties, ...(declared.length > 0 ? { required: declared } : {}) } as JsonSchemaObject;
 }
 
 /**
@@ -85,6 +103,28 @@ export function schemaOfZod(name: string, parameters: z.ZodObject): JsonSchemaOb
     );
   }
 }
+
+/** Values of enums that do not have the type of their property, by path. YAML reads 1.10 as the number 1.1. */
+export function mistypedEnums(schema: JsonSchemaObject): { path: string[]; value: unknown; type: string }[] {
+  const found: { path: string[]; value: unknown; type: string }[] = [];
+  const walk = (one: unknown, path: string[]): void => {
+    if (!isObject(one)) return;
+    const { type, enum: values, properties, items } = one;
+    if (typeof type === 'string' && Array.isArray(values)) {
+      for (const value of values) if (!hasType(value, type)) found.push({ path, value, type });
+    }
+    walk(items, path);
+    if (isObject(properties))
+      for (const [key, inner] of Object.entries(properties)) walk(inner, [...path, key]);
+  };
+  walk(schema, []);
+  return found;
+}
+
+const hasType = (value: unknown, type: string): boolean => {
+  if (type === 'integer' || type === 'number') return typeof value === 'number';
+  return type === 'string' || type === 'boolean' ? typeof value === type : true;
+};
 
 /** Builds the zod object that validates against a JSON Schema. @throws {TypeError} when the schema uses what zod cannot check */
 export function zodOfSchema(name: string, schema: JsonSchemaObject): z.ZodObject {
