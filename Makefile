@@ -3,7 +3,7 @@
 # Node for, the installed one must be Node 24 or newer.
 
 NODE   = $(shell test -x node_modules/.bin/node && echo node_modules/.bin/node || echo node)
-FAME   = $(NODE) --disable-warning=ExperimentalWarning dist/fame.js
+FAME   = bin/fame
 STAMP := dist/.made
 
 # An installed node_modules is as new as its lock file; a build is as new as the newest source.
@@ -24,7 +24,7 @@ help: ## show this list
 	@echo 'MODE=local|docker (make start) and the others of docs/configuration.md.'
 
 start: $(STAMP) ## start a sentinel and the chat agent in the background
-	@$(FAME) local start --mode '$(or $(MODE),auto)'
+	@$(FAME) local start $(if $(MODE),--mode '$(MODE)')
 
 run: $(STAMP) ## talk to the chat agent
 	@$(FAME) chat

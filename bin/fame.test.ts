@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -162,4 +163,30 @@ test('a verb ends silently when its reader, such as head, closes the pipe', asyn
   });
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
   expect({ code, err }).toEqual({ code: 0, err: '' });
+});
+
+test('D2: bin/fame becomes the process, so that a signal reaches it', async () => {
+  const root = join(cwd, 'a clone');
+  mkdirSync(join(root, 'bin'), { recursive: true });
+  copyFileSync(fileURLToPath(new URL('./fame', import.meta.url)), join(root, 'bin', 'fame'));
+  symlinkSync(join('a clone', 'bin', 'fame'), join(cwd, 'link'));
+  const env = { PATH: `${join(process.execPath, '..')}:${process.env.PATH}` };
+
+  const unbuilt = spawn(join(cwd, 'link'), ['ps'], { env });
+  let err = '';
+  unbuilt.stderr.on('data', (chunk: Buffer) => {
+    err += chunk;
+  });
+  expect((await once(unbuilt, 'close'))[0]).toBe(1);
+  expect(err).toContain('npm ci && npm run build');
+
+  mkdirSync(join(root, 'dist'));
+  const script =
+    'console.log(JSON.stringify([process.pid, ...process.argv.slice(2)])); setInterval(() => {}, 1000);';
+  writeFileSync(join(root, 'dist', 'fame.js'), script);
+  const child = spawn(join(cwd, 'link'), ['call', 'two words'], { env });
+  const [line] = await once(child.stdout, 'data');
+  expect(JSON.parse(String(line))).toEqual([child.pid, 'call', 'two words']);
+  child.kill('SIGTERM');
+  expect(await once(child, 'exit')).toEqual([null, 'SIGTERM']);
 });

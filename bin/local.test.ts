@@ -285,21 +285,49 @@ test('verbose prints envelopes on stderr, without the text of messages', async (
   expect(err).not.toContain('canary');
 });
 
-test('with a Docker engine, start and stop use docker compose', async () => {
-  // A fake docker command, which succeeds and records its arguments.
+/** Puts a docker command on the PATH that succeeds and records its arguments. Returns the commands so far. */
+function fakeDocker(): () => string[] {
   const commands = join(cwd, 'commands');
   writeFileSync(join(cwd, 'docker'), `#!/bin/sh\necho "$@" >> '${commands}'\n`);
   chmodSync(join(cwd, 'docker'), 0o755);
   writeFileSync(join(cwd, 'docker-compose.yml'), 'services: {}\n');
   env.PATH = `${cwd}:${process.env.PATH}`;
+  return () => (existsSync(commands) ? readFileSync(commands, 'utf8').trim().split('\n') : []);
+}
+
+test('D3: start runs local processes, also with a Docker engine', async () => {
+  const commands = fakeDocker();
+  const start = await fame('local', 'start');
+  expect(start).toMatchObject({ code: 0, err: '' });
+  expect(await status()).toMatchObject({ mode: 'local', agent: { isAttached: true } });
+  const docker = await fame('local', 'start', '--mode', 'docker');
+  expect(docker).toMatchObject({ code: 1, out: '' });
+  expect(docker.err).toContain('already runs as local processes. Run `make stop` first.');
+  expect(commands()).toEqual([]);
+});
+
+test('D3: a model server on loopback is refused with MODE=docker, with the address that works', async () => {
+  const commands = fakeDocker();
+  env.OPENAI_BASE_URL = 'http://127.0.0.1:11434/v1';
+  const { code, err } = await fame('local', 'start', '--mode', 'docker');
+  expect(code).toBe(1);
+  expect(err).toContain('Set it to http://host.docker.internal:11434/v1');
+  expect(commands()).toEqual(['info', 'compose version']);
+});
+
+test('with MODE=docker, start, status and stop use docker compose', async () => {
+  const commands = fakeDocker();
   const up = begin(['up']); // what compose would have started
   await printed(up, 'chat@fame.fabric');
-  const start = await fame('local', 'start', '--mode', 'auto');
+  const start = await fame('local', 'start', '--mode', 'docker');
   expect(start).toMatchObject({ code: 0, err: '' });
   expect(start.out).toContain('Docker');
   expect((await fame('local', 'status')).code).toBe(0);
+  const local = await fame('local', 'start', '--mode', 'local');
+  expect(local).toMatchObject({ code: 1, out: '' });
+  expect(local.err).toContain('already runs in Docker');
   expect((await fame('local', 'stop')).out).toContain('docker compose');
-  expect(readFileSync(commands, 'utf8').trim().split('\n')).toEqual([
+  expect(commands()).toEqual([
     'info',
     'compose version',
     'compose up --detach --build --wait',
@@ -310,8 +338,55 @@ test('with a Docker engine, start and stop use docker compose', async () => {
   expect(up.exitCode).toBeNull();
 });
 
-test('MODE=docker without an engine is an error that names MODE=local', async () => {
+test('MODE=docker without an engine is an error that names the way without Docker', async () => {
   const { code, err } = await fame('local', 'start', '--mode', 'docker');
   expect(code).toBe(1);
-  expect(err).toContain('MODE=local');
+  expect(err).toContain('`make start` without MODE needs no Docker');
+});
+
+test('D5: start restarts the agent if its settings changed, and the sentinel stays', async () => {
+  await fame('local', 'start');
+  const before = await status();
+  env.OPENAI_API_KEY = 'sk-secret-of-this-test';
+  env.FAME_MAX_SESSIONS = '77';
+  const again = await fame('local', 'start');
+  expect(again).toMatchObject({ code: 0, err: '' });
+  expect(again.out).toContain('restarts, because these settings changed: OPENAI_API_KEY');
+  expect(again.out).toContain('`make stop start` applies FAME_MAX_SESSIONS');
+  const after = await status();
+  expect(after.sentinel.pid).toBe(before.sentinel.pid);
+  expect(after.agent.pid).not.toBe(before.agent.pid);
+  expect(isAlive(before.agent.pid)).toBe(false);
+  const described = JSON.parse((await fame('call', 'chat@fame.fabric', 'describe', '--json')).out);
+  expect(described.model).toBe('gpt-4.1-mini');
+  for (const name of ['sentinel', 'chat-agent']) {
+    expect(readFileSync(join(cwd, '.fame', 'run', `${name}.json`), 'utf8')).not.toContain('sk-secret');
+  }
+  expect((await fame('local', 'start')).out).toContain('Already running');
+  expect((await status()).agent.pid).toBe(after.agent.pid);
+});
+
+test('start waits for the agents of FAME_AGENTS, not for a chat agent that is not among them', async () => {
+  env.FAME_AGENTS = 'math,echo';
+  const start = await fame('local', 'start');
+  expect(start).toMatchObject({ code: 0, err: '' });
+  expect(start.out).toContain('math@fame.fabric, echo@fame.fabric');
+  expect(start.out).toContain('Next: npx fame ps');
+  expect((await fame('local', 'status')).out).toContain('attached as math@fame.fabric, echo@fame.fabric');
+});
+
+test('D12: a start that fails shows only lines of this start; logs too', async () => {
+  await fame('local', 'start');
+  await fame('local', 'stop');
+  const log = join(cwd, '.fame', 'logs', 'chat-agent.log');
+  const earlier = readFileSync(log, 'utf8').split('\n')[0]!;
+  const journal = join(cwd, '.fame', 'conversations', 'journal.db');
+  for (const file of [`${journal}-wal`, `${journal}-shm`]) rmSync(file, { force: true });
+  writeFileSync(journal, 'Dear diary, '.repeat(1_000));
+  const { code, err } = await fame('local', 'start');
+  expect(code).toBe(1);
+  expect(err).toContain('STORE_');
+  expect(err).not.toContain(earlier);
+  expect((await fame('local', 'logs')).out).not.toContain(earlier);
+  expect(readFileSync(`${log}.1`, 'utf8')).toContain(earlier);
 });

@@ -94,10 +94,15 @@ export async function isReady(origin: string): Promise<boolean> {
 }
 
 /** True if an attached node serves `address`. @throws {AUTH_MISSING | AUTH_INVALID} without the key of the sentinel */
-export async function isServed(sentinel: SentinelHttp, address: string): Promise<boolean> {
+export const isServed = (sentinel: SentinelHttp, address: string): Promise<boolean> =>
+  areServed(sentinel, [address]);
+
+/** True if attached nodes serve all `addresses`. @throws {AUTH_MISSING | AUTH_INVALID} without the key of the sentinel */
+export async function areServed(sentinel: SentinelHttp, addresses: readonly string[]): Promise<boolean> {
   try {
     const { nodes } = await getNodes(sentinel);
-    return nodes.some((node) => node.state === 'attached' && node.addresses.includes(address));
+    const served = new Set(nodes.flatMap((node) => (node.state === 'attached' ? node.addresses : [])));
+    return addresses.every((address) => served.has(address));
   } catch (error) {
     if (isAuthError(error)) throw error;
     return false; // not started yet

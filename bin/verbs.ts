@@ -215,7 +215,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       mode: {
         type: 'string',
         value: 'MODE',
-        about: 'local or docker (default: docker if a Docker engine answers)',
+        about: 'start: local processes, or docker for docker compose (default local)',
       },
       follow: { type: 'boolean', short: 'f', about: 'logs: follow the logs' },
       json,

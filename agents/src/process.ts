@@ -4,6 +4,7 @@ export { OPENAI_BASE_URL } from './model/openai/base-url.ts';
 export {
   AGENT_VARIABLES,
   type AgentConfig,
+  addressesOf,
   type ModelConfig,
   readAgentConfig,
 } from './process/config.ts';

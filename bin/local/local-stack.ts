@@ -1,12 +1,21 @@
 // A sentinel and a chat agent as background processes on this machine. `stop` ends only the processes that `start` started.
 // Pid files and logs are in the data directory. Readiness is checked at the sentinel's HTTP endpoints.
+import { AGENT_VARIABLES, addressesOf, readAgentConfig } from '@fame-fabric/agents/process';
+import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { systemClock } from '@fame-fabric/shared';
-import { type Environment, escapeControls, escapeLine, pause } from '@fame-fabric/shared/internal';
+import {
+  type Environment,
+  escapeControls,
+  escapeLine,
+  pause,
+  type Variable,
+} from '@fame-fabric/shared/internal';
 import { type ClientConfig, type LocalSentinel, localSentinel, localSentinelOf } from '../config.ts';
-import { getNodes, isAuthError, isReady, isServed } from '../sentinel-http.ts';
+import { areServed, getNodes, isAuthError, isReady, isServed } from '../sentinel-http.ts';
 import { localAgentEnv } from '../settings.ts';
 import { ManagedProcess, type ProcessRecord } from './managed-process.ts';
 import { isPortTaken, portOwner } from './port-owner.ts';
+import { changedSettings, digestSettings } from './settings-digest.ts';
 
 export interface LocalStackOptions {
   config: ClientConfig;
@@ -23,7 +32,7 @@ export class LocalError extends Error {
 export interface LocalStatus {
   url: string;
   sentinel: { pid: number; startedAt: number; isReady: boolean } | undefined;
-  agent: { pid: number; startedAt: number; isAttached: boolean } | undefined;
+  agent: { pid: number; startedAt: number; isAttached: boolean; addresses: readonly string[] } | undefined;
 }
 
 const START_TIMEOUT_MS = 30_000;
@@ -33,6 +42,16 @@ const IDENTIFY_TIMEOUT_MS = 1_000;
 /** Time between the end of the drain and SIGKILL. */
 const STOP_GRACE_MS = 10_000;
 const LOG_LINES_SHOWN = 12;
+
+/** Settings of the sentinel. The port has its own check, and agents share the variables of their admission. */
+const OWN_SENTINEL_VARIABLES = SENTINEL_VARIABLES.filter(({ name }) => name !== 'FAME_LISTENER_PORT');
+
+/** Names of the settings that changed since the process was started. None for a record of an older version. */
+const changesOf = (
+  { settings }: ProcessRecord,
+  env: Environment,
+  variables: readonly Variable[],
+): readonly string[] => (settings ? changedSettings(settings, env, variables) : []);
 
 /** The processes of `make start`. */
 export class LocalStack {
@@ -56,8 +75,11 @@ export class LocalStack {
     return localSentinel(local.host, this.sentinel.recorded()?.port ?? local.port);
   }
 
-  /** Starts the processes that do not run yet, and waits until the chat agent can be called. @throws {LocalError} */
-  async start(): Promise<void> {
+  /**
+   * Starts the processes that do not run yet, and waits until the agents can be called. Restarts the agents if their settings
+   * changed. Returns the addresses of the agents. @throws {LocalError}
+   */
+  async start(): Promise<readonly string[]> {
     const { config, writeLine } = this.#options;
     const started: ManagedProcess[] = [];
     try {
@@ -67,11 +89,8 @@ export class LocalStack {
       for (const part of started.reverse()) await part.stop(this.#stopGraceMs); // start both or neither
       throw error;
     }
-    if (started.length === 0) {
-      writeLine(
-        `Already running at ${config.local.url}. To apply changed settings, run \`make stop\` first.`,
-      );
-    }
+    if (started.length === 0) writeLine(`Already running at ${config.local.url}`);
+    return this.agent.recorded()?.addresses ?? [config.chatAddress];
   }
 
   async #startSentinel(): Promise<boolean> {
@@ -79,13 +98,21 @@ export class LocalStack {
     const { host, port, url, httpUrl } = config.local;
     const running = this.sentinel.running();
     if (running) {
+      const changed = changesOf(running, env, OWN_SENTINEL_VARIABLES);
+      if (changed.length > 0) {
+        writeLine(`The sentinel keeps its settings; \`make stop start\` applies ${changed.join(', ')}.`);
+      }
       if (running.port === port) return false;
       throw new LocalError(
         `The sentinel already runs on port ${running.port}. To start it on port ${port}, run \`make stop\` first.`,
       );
     }
     if (await isPortTaken(host, port)) throw new LocalError(await this.#portTakenText());
-    const record = this.sentinel.start(['sentinel'], { ...env, FAME_LISTENER_PORT: String(port) }, port);
+    const record = this.sentinel.start(['sentinel'], {
+      env: { ...env, FAME_LISTENER_PORT: String(port) },
+      port,
+      settings: digestSettings(env, OWN_SENTINEL_VARIABLES),
+    });
     await this.#waitUntil(this.sentinel, record, 'ready', () => isReady(httpUrl));
     writeLine(`sentinel    pid ${record.pid}, ${url}`);
     return true;
@@ -95,20 +122,27 @@ export class LocalStack {
     const { config, env, writeLine } = this.#options;
     const { port, url } = config.local;
     const sentinel = localSentinelOf(config, config.local);
-    if (this.agent.running()) return false;
-    if (await isServed(sentinel, config.chatAddress)) {
+    const agentEnv = { ...localAgentEnv(env, port), FAME_DIRECT_ADMISSION_URL: url };
+    const running = this.agent.running();
+    if (running) {
+      const changed = changesOf(running, agentEnv, AGENT_VARIABLES);
+      if (changed.length === 0) return false;
+      writeLine(`chat agent  restarts, because these settings changed: ${changed.join(', ')}`);
+      await this.agent.stop(this.#stopGraceMs);
+    }
+    const addresses = addressesOf(readAgentConfig(agentEnv));
+    const taken = [];
+    for (const address of addresses) if (await isServed(sentinel, address)) taken.push(address);
+    if (taken.length > 0) {
       writeLine(
-        `chat agent  ${config.chatAddress} is already served by an agent that \`make start\` did not start`,
+        `chat agent  ${taken.join(', ')} is already served by an agent that \`make start\` did not start`,
       );
       return false;
     }
-    const record = this.agent.start(
-      ['agent'],
-      { ...localAgentEnv(env, port), FAME_DIRECT_ADMISSION_URL: url },
-      port,
-    );
-    await this.#waitUntil(this.agent, record, 'attached', () => isServed(sentinel, config.chatAddress));
-    writeLine(`chat agent  pid ${record.pid}, ${config.chatAddress}`);
+    const settings = digestSettings(agentEnv, AGENT_VARIABLES);
+    const record = this.agent.start(['agent'], { env: agentEnv, port, settings, addresses });
+    await this.#waitUntil(this.agent, record, 'attached', () => areServed(sentinel, addresses));
+    writeLine(`chat agent  pid ${record.pid}, ${addresses.join(', ')}`);
     return true;
   }
 
@@ -176,7 +210,11 @@ export class LocalStack {
       agent: agent && {
         pid: agent.pid,
         startedAt: agent.startedAt,
-        isAttached: await isServed(localSentinelOf(config, location), config.chatAddress),
+        addresses: agent.addresses ?? [config.chatAddress],
+        isAttached: await areServed(
+          localSentinelOf(config, location),
+          agent.addresses ?? [config.chatAddress],
+        ),
       },
     };
   }

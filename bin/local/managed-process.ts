@@ -1,12 +1,13 @@
 // A background process of `fame local start`, with a pid file and a log. The pid file is valid only while its pid belongs to
 // the process that was started, so no other process is ever signalled.
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemClock } from '@fame-fabric/shared';
 import { type Environment, pause } from '@fame-fabric/shared/internal';
 import { dataDirFault, makeDirectory } from '@fame-fabric/shared/node';
 import { processIdentity } from './process-identity.ts';
+import type { SettingsDigest } from './settings-digest.ts';
 
 /** Content of a pid file. */
 export interface ProcessRecord {
@@ -16,9 +17,18 @@ export interface ProcessRecord {
   port: number;
   /** ms since the epoch. */
   startedAt: number;
+  /** Settings that the process was started with. Absent in records of older versions. */
+  settings?: SettingsDigest | undefined;
+  /** Addresses that the process serves. Absent in records of older versions, and of a sentinel. */
+  addresses?: readonly string[] | undefined;
 }
 
-const LOG_ROTATE_BYTES = 10_485_760;
+export interface StartOptions extends Pick<ProcessRecord, 'port' | 'settings' | 'addresses'> {
+  env: Environment;
+}
+
+/** Number of logs of earlier starts that are kept, as `NAME.log.1` (the latest) and so on. */
+const OLD_LOGS = 4;
 const POLL_MS = 50;
 
 export class ManagedProcess {
@@ -52,11 +62,11 @@ export class ManagedProcess {
     }
   }
 
-  /** Starts `fame ARGS` in the background. Its output goes to the log. */
-  start(args: readonly string[], env: Environment, port: number): ProcessRecord {
+  /** Starts `fame ARGS` in the background. Its output goes to a new log, so that the log contains only this start. */
+  start(args: readonly string[], { env, ...more }: StartOptions): ProcessRecord {
     makeDirectory(dirname(this.logFile));
     makeDirectory(dirname(this.#pidFile));
-    this.#rotateLog();
+    this.#rotateLogs();
     const log = openSync(this.logFile, 'a', 0o600);
     const fame = [...process.execArgv, process.argv[1]!, ...args];
     const child = spawn(process.execPath, fame, { detached: true, stdio: ['ignore', log, log], env });
@@ -66,7 +76,7 @@ export class ManagedProcess {
     if (child.pid === undefined || identity === undefined) {
       throw new Error(`The ${this.name} did not start; see ${this.logFile}`);
     }
-    const record = { name: this.name, pid: child.pid, identity, port, startedAt: systemClock.now() };
+    const record = { name: this.name, pid: child.pid, identity, startedAt: systemClock.now(), ...more };
     writeFileSync(this.#pidFile, `${JSON.stringify(record)}\n`, { mode: 0o600 });
     return record;
   }
@@ -79,11 +89,10 @@ export class ManagedProcess {
     return record !== undefined;
   }
 
-  #rotateLog(): void {
-    try {
-      if (statSync(this.logFile).size > LOG_ROTATE_BYTES) renameSync(this.logFile, `${this.logFile}.1`);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  #rotateLogs(): void {
+    for (let age = OLD_LOGS; age > 0; age--) {
+      const newer = age === 1 ? this.logFile : `${this.logFile}.${age - 1}`;
+      if (existsSync(newer)) renameSync(newer, `${this.logFile}.${age}`);
     }
   }
 

@@ -1,7 +1,8 @@
-// `fame local start|stop|status|logs`: the implementation of `make start`, `stop`, `status` and `logs`, with docker compose or
-// local processes. `stop` ends only what `start` started.
+// `fame local start|stop|status|logs`: the implementation of `make start`, `stop`, `status` and `logs`, with local processes or,
+// on request, docker compose. `stop` ends only what `start` started.
+import { readAgentConfig } from '@fame-fabric/agents/process';
 import { systemClock } from '@fame-fabric/shared';
-import { closestMatch, EXIT } from '@fame-fabric/shared/internal';
+import { closestMatch, EXIT, isLoopbackHost, redactUrl } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
 import { readClientConfig } from '../config.ts';
 import { durationText } from '../duration.ts';
@@ -13,7 +14,7 @@ import { showLogs } from '../local/logs.ts';
 import { isPortTaken } from '../local/port-owner.ts';
 import { writeJson, writeNote, writeOut } from '../output.ts';
 import { isReady } from '../sentinel-http.ts';
-import { checkSettings } from '../settings.ts';
+import { checkSettings, localAgentEnv } from '../settings.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
 
 const ACTIONS = { start, stop, status, logs };
@@ -45,33 +46,56 @@ const openLocal = ({ env }: VerbInput) => {
   };
 };
 
-function modeOf(input: VerbInput): 'local' | 'docker' {
-  const mode = textFlag(input, 'mode') || 'auto';
-  if (mode === 'local') return 'local';
-  if (mode !== 'docker' && mode !== 'auto') throw new UsageError(`MODE is local or docker, not "${mode}"`);
-  const fault = dockerFault();
-  if (fault === undefined) return 'docker';
-  if (mode === 'docker') throw new LocalError(`MODE=docker, but ${fault}. MODE=local needs no Docker.`);
-  return 'local';
+/** Returns the mode of `--mode`, or undefined without it. @throws {UsageError} for another mode */
+function modeIn(input: VerbInput): 'local' | 'docker' | undefined {
+  const mode = textFlag(input, 'mode') || undefined;
+  if (mode === undefined || mode === 'local' || mode === 'docker') return mode;
+  throw new UsageError(`MODE is local or docker, not "${mode}"`);
 }
 
 async function start(input: VerbInput): Promise<number> {
   const { config, stack, docker } = openLocal(input);
   const { port, url } = config.local;
+  const wanted = modeIn(input);
+  const running = docker.isSet ? 'docker' : stack.sentinel.running() ? 'local' : undefined;
+  if (wanted !== undefined && running !== undefined && wanted !== running) {
+    const place = running === 'docker' ? 'in Docker' : 'as local processes';
+    throw new LocalError(`MODE=${wanted}, but the fabric already runs ${place}. Run \`make stop\` first.`);
+  }
   checkDataDir(config.dataDir);
-  if (docker.isSet || (!stack.sentinel.running() && modeOf(input) === 'docker')) {
-    docker.set();
-    if (compose('up', '--detach', '--build', '--wait') !== 0) {
-      throw new LocalError('docker compose failed; see its output. `make start MODE=local` needs no Docker.');
-    }
+  checkSettings(input.env);
+  let chatAddress: string | undefined = config.chatAddress;
+  if ((running ?? wanted) === 'docker') {
+    startInDocker(input.env, docker);
     writeLine(`Running in Docker at ${url}`);
   } else {
-    checkSettings(input.env);
-    await stack.start();
+    const addresses = await stack.start();
+    if (!addresses.includes(config.chatAddress)) chatAddress = undefined;
   }
   const withPort = port === 8000 ? '' : ` (with FAME_LISTENER_PORT=${port})`;
-  writeLine(`\nNext: make run${withPort}; also make run-verbose, status, logs, stop`);
+  const next = chatAddress === undefined ? 'npx fame ps' : 'make run';
+  writeLine(`\nNext: ${next}${withPort}; also make run-verbose, status, logs, stop`);
   return EXIT.ok;
+}
+
+/** @throws {LocalError} when Docker cannot be used, or these settings cannot work in it */
+function startInDocker(env: VerbInput['env'], docker: DockerMark): void {
+  const fault = dockerFault();
+  if (fault !== undefined) {
+    throw new LocalError(`MODE=docker, but ${fault}. \`make start\` without MODE needs no Docker.`);
+  }
+  const { baseUrl } = readAgentConfig(localAgentEnv(env, '')).model;
+  if (baseUrl !== undefined && isLoopbackHost(new URL(baseUrl).hostname)) {
+    const fromContainer = new URL(baseUrl);
+    fromContainer.hostname = 'host.docker.internal';
+    throw new LocalError(
+      `OPENAI_BASE_URL is ${redactUrl(baseUrl)}, which means the container itself to an agent in Docker. Set it to ${redactUrl(fromContainer.href)}, and let that server listen beyond 127.0.0.1; or start without MODE=docker.`,
+    );
+  }
+  docker.set();
+  if (compose('up', '--detach', '--build', '--wait') !== 0) {
+    throw new LocalError('docker compose failed; see its output. `make start` without MODE needs no Docker.');
+  }
 }
 
 async function stop(input: VerbInput): Promise<number> {
@@ -111,7 +135,11 @@ async function status(input: VerbInput): Promise<number> {
     writeLine(statusLine('sentinel', sentinel, sentinel?.isReady ? `ready at ${now.url}` : 'not ready'));
     const isAttached = agent?.isAttached === true;
     writeLine(
-      statusLine('chat agent', agent, isAttached ? `attached as ${config.chatAddress}` : 'not attached'),
+      statusLine(
+        'chat agent',
+        agent,
+        isAttached ? `attached as ${agent?.addresses.join(', ')}` : 'not attached',
+      ),
     );
   }
   return !isStarted || isHealthy ? EXIT.ok : EXIT.failure;

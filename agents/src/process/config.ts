@@ -64,6 +64,10 @@ export interface ModelConfig {
 /** Built-in agents. `main.ts` creates them. */
 export const AGENT_NAMES: readonly string[] = Object.freeze(['chat', 'refine', 'team', 'echo', 'math']);
 
+/** Returns the addresses of the agents that a process serves when its command names none. */
+export const addressesOf = ({ agents, chatAddress }: AgentConfig): string[] =>
+  [...new Set(agents)].map((name) => (name === 'chat' ? chatAddress : `${name}@fame.fabric`));
+
 /** Every variable that agent processes read. */
 export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
   ...ADMISSION_VARIABLES,

@@ -657,6 +657,18 @@ describe('HD27: a payload that is no request', () => {
 });
 
 describe('an at-least-once peer', () => {
+  it('MS29: is answered when another node has used the same envelope id', async () => {
+    const { request, answers } = await served(serve((call) => call.reply(call.params)));
+    request('add', { id: '1', corrId: '1', rtype: 3 }, [1]);
+    request('add', { id: '1', corrId: '1', rtype: 3, replyTo: '__rpc__other@/S/other' }, [2]);
+    request('add', { id: '1', corrId: '1', rtype: 3 }, [1]); // resent, because its acknowledgement was lost
+    await settle();
+    expect(answers.map((answer) => [answer.to, payloadOf(answer).result])).toEqual([
+      [CALLER, [1]],
+      ['__rpc__other@/S/other', [2]],
+    ]);
+  });
+
   it('gets an acknowledgement for each repetition, and is served once', async () => {
     const onMessage = vi.fn();
     const calls: IncomingCall[] = [];

@@ -96,7 +96,8 @@ export class Serving implements IncomingOwner {
   acknowledge(neighbor: Neighbor, envelope: Envelope): boolean {
     const { id, replyTo } = envelope;
     this.#sendTo(neighbor, envelope, replyTo, { type: 'DeliveryAck', ok: true, refId: id });
-    return id === '' || this.#seen.add(id);
+    // Ids are unique per sender only. A resent message has the same mailbox.
+    return id === '' || this.#seen.add(`${replyTo} ${id}`);
   }
 
   #onRequest(binding: Binding, call: Incoming, size: number): void {
