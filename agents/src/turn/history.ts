@@ -318,6 +318,9 @@ export class TurnDraft {
     if (this.#state === 'settled' || this.fault) return false;
     this.#state = 'settled';
     if (rule === 'discard' || (rule === 'auto' && startedCalls.size === 0)) return false;
+    const last = this.#messages.at(-1);
+    // A reply without anything in it.
+    if (last?.role === 'assistant' && !last.content && !last.tool_calls) this.#messages.pop();
     const kept = closeCalls(this.#messages);
     const text = partialText === '' ? INTERRUPTED_MARK : `${partialText} ${INTERRUPTED_MARK}`;
     kept.push({ role: 'assistant', content: text });

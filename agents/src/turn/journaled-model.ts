@@ -7,6 +7,7 @@ import { type FabricError, isFabricError, type Logger } from '@fame-fabric/share
 import { type AskModel, type AskModelOptions, askModel, type Reply } from '../model/ask-model.ts';
 import type { ChatModel, FinishReason, ModelMessage, ModelRequest, Usage } from '../model/model.ts';
 import { parseCall } from '../model/stream/parse-arguments.ts';
+import { checkAnswer } from './check-answer.ts';
 import type { TurnDraft } from './history.ts';
 import { callId, type Question, questionOf, type RecordedStep, type Steps } from './steps.ts';
 import type { RunnerActions } from './turn.ts';
@@ -76,11 +77,12 @@ export class JournaledModel {
     const recorded = steps.advance();
     if (recorded) return this.#replay(recorded, options);
 
+    let reply: Reply;
     const replied = Promise.withResolvers<void>();
     steps.awaitReply(replied.promise);
     try {
       options.check?.();
-      const reply = await this.#answerOf(model, this.#withReduced(request), { options, question });
+      reply = await this.#answerOf(model, this.#withReduced(request), { options, question });
       draft.assistant(reply.message);
       this.#lastFinish = reply.finish;
       const written = journal.modelReplied({
@@ -93,12 +95,13 @@ export class JournaledModel {
       if (reply.message.tool_calls?.length) await written;
       else written.catch(() => {});
       replied.resolve();
-      return reply;
     } catch (error) {
       steps.retreat();
       replied.reject(error);
       throw error;
     }
+    checkAnswer(reply);
+    return reply;
   };
 
   /** Asks the model, and again with less history where that may help. */
@@ -174,6 +177,7 @@ export class JournaledModel {
     text.confirm();
     this.#lastFinish = finish;
     draft.assistant(message);
+    checkAnswer({ message, finish });
     for (const [id, { result }] of calls) if (result) draft.tool(id, result.content);
     for (const [index, call] of (message.tool_calls ?? []).entries()) {
       options.onCall?.(parseCall(call, index, options.toUserKey, finish));

@@ -314,6 +314,12 @@ export const ERRORS = Object.freeze({
     'The model server refused the request.',
     'Correct the request; the message names the reason.',
   ),
+  MODEL_ANSWER_EMPTY: entry(
+    'model',
+    false,
+    'The answer of the model has no text and no calls: its tokens were used up before the text, or a content filter removed it.',
+    'Raise FAME_MAX_ANSWER_TOKENS, or change the message; the message of the error says which.',
+  ),
   TOOL_UNKNOWN: entry(
     'tool',
     false,

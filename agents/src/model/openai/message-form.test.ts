@@ -68,3 +68,13 @@ it('leaves all other messages as they are', () => {
   ];
   expect(wireMessages(messages, 'm')).toEqual(messages);
 });
+
+it('gives a message without text a text, because some servers refuse an empty one', () => {
+  const empty = (message: ModelMessage) => (wireMessages([user, message], 'm')[1] as ModelMessage).content;
+  expect(empty({ role: 'assistant', content: '' })).toBe('(empty)');
+  expect(empty({ role: 'assistant', content: null })).toBe('(empty)');
+  expect(empty({ role: 'user', content: ' \n' })).toBe('(empty)');
+  expect(empty({ role: 'tool', tool_call_id: 'id1', content: '' })).toBe('(empty)');
+  expect(empty(calling('f', '{}', { content: '' }))).toBeNull();
+  expect(empty(calling('f', '{}', { content: 'Let me look.' }))).toBe('Let me look.');
+});

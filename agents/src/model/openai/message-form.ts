@@ -10,12 +10,15 @@ const MAX_RAW_CHARS = 2_000;
 /** Name of a function for a call whose name cannot be sent. */
 const NAMELESS = 'unknown_function';
 
+/** Text of a message that has none: some servers refuse an empty one. */
+const EMPTY = '(empty)';
+
 /** Returns the messages for a request to `model`. */
 export function wireMessages(messages: readonly ModelMessage[], model: string): readonly object[] {
   // Reasoning goes back within its turn only.
   const turnStart = messages.findLastIndex(({ role }) => role === 'user');
   const sentIds = new Map<string, string>();
-  return messages.map((message, i) => {
+  return messages.map(withText).map((message, i) => {
     if (message.role === 'tool') {
       const sentId = sentIds.get(message.tool_call_id);
       return sentId === undefined ? message : { ...message, tool_call_id: sentId };
@@ -23,6 +26,12 @@ export function wireMessages(messages: readonly ModelMessage[], model: string): 
     if (message.role !== 'assistant' || !(message.tool_calls || message.provider)) return message;
     return wireAssistant(message, { model, isOfThisTurn: i > turnStart, sentIds });
   });
+}
+
+function withText(message: ModelMessage): ModelMessage {
+  if (message.role === 'system' || (message.content ?? '').trim() !== '') return message;
+  if (message.role !== 'assistant' || !message.tool_calls) return { ...message, content: EMPTY };
+  return message.content === null ? message : { ...message, content: null };
 }
 
 function wireAssistant(

@@ -3,6 +3,7 @@
 import { type ErrorCode, FabricError } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import { type HeaderSource, retryAfterMs } from './model-retry.ts';
+import { readServerError, type ServerError } from './server-error.ts';
 
 export interface FailureContext {
   /** The server's URL without credentials. */
@@ -28,8 +29,6 @@ interface Caught {
   message?: unknown;
   status?: unknown;
   code?: unknown;
-  type?: unknown;
-  param?: unknown;
   requestID?: unknown;
   error?: unknown;
   headers?: unknown;
@@ -53,10 +52,9 @@ const quotesConversation = (message: string, { texts }: FailureContext): boolean
   texts.some((one) => one.length >= 4 && message.includes(one));
 
 /** Returns the server's own reason in one short line, or an empty text if it quotes the conversation. */
-function reasonOf(caught: Caught, context: FailureContext): string {
-  const own = text((caught.error as { message?: unknown } | undefined)?.message);
-  if (quotesConversation(own, context)) return '';
-  const line = redact(own, context.apiKey).replace(/\s+/g, ' ').trim();
+function reasonOf({ reason }: ServerError, context: FailureContext): string {
+  if (quotesConversation(reason, context)) return '';
+  const line = redact(reason, context.apiKey).replace(/\s+/g, ' ').trim();
   return cutText(line, MAX_REASON_CHARS).replace(/[.\s]+$/, '');
 }
 
@@ -103,7 +101,7 @@ export function modelFailure(thrown: unknown, context: FailureContext, delivered
   const { code, message, isTransient } =
     status === undefined && !caught.error
       ? networkFailure(thrown, context, delivered)
-      : serverFailure(caught, context);
+      : serverFailure(readServerError(thrown), context);
 
   const cause = new Error(cutText(redact(text(caught.message), context.apiKey), MAX_CAUSE_CHARS));
   cause.name = text(caught.name) || 'Error';
@@ -154,7 +152,7 @@ function networkFailure(thrown: unknown, { url }: FailureContext, delivered: boo
   if (isNoEventStream(thrown)) {
     return {
       code: 'MODEL_UNAVAILABLE',
-      message: `The model server at ${url} did not send an event stream: check OPENAI_BASE_URL, which usually ends in /v1.`,
+      message: `The model server at ${url} sent something that is not an event stream: check OPENAI_BASE_URL, which usually ends in /v1.`,
       isTransient: false,
     };
   }
@@ -168,79 +166,146 @@ function networkFailure(thrown: unknown, { url }: FailureContext, delivered: boo
   };
 }
 
+/** A kind of refusal. The first one that matches counts. */
+interface RefusalKind {
+  readonly matches: (error: ServerError, context: FailureContext) => boolean;
+  readonly code: ErrorCode;
+  /** What the server did. Status and reason follow it. */
+  readonly what: (context: FailureContext, error: ServerError) => string;
+  readonly hint: (context: FailureContext, error: ServerError) => string;
+  /** @default false */
+  readonly isTransient?: boolean;
+}
+
 const CONTEXT_TOO_LONG =
-  /context.{0,3}(?:length|window)|maximum context|too many tokens|prompt is too long|input is too long/i;
+  /context.{0,3}(?:length|window|size)|maximum context|too many tokens|(?:prompt|input|request) is too (?:long|large)|exceeds? the (?:maximum|limit).{0,20}tokens/i;
+const ANSWER_TOO_LONG =
+  /max_(?:completion_|new_)?tokens|in the completion|completion tokens|output tokens|maximum allowed number of output/i;
+const NO_CREDIT =
+  /insufficient[_ ](?:quota|balance|credit|funds)|billing|out of credits|requires? more credits|exceeded your current quota|payment required/i;
+const UNKNOWN_MODEL =
+  /model_not_found|\bmodels?\b[^.]{0,120}\b(?:not found|not exist|not available|unknown|not supported|invalid|is not served|could not be found)|(?:unknown|invalid|unsupported|no such|not find) model/i;
+const FILTERED = /content_filter|content_policy|content management policy|moderation|flagged/i;
 
-function serverFailure(caught: Caught, context: FailureContext): Classified {
-  const { url, model } = context;
-  const status = typeof caught.status === 'number' ? caught.status : undefined;
-  const code = text(caught.code);
-  const kind = `${code} ${text(caught.type)}`;
-  const own = text((caught.error as { message?: unknown } | undefined)?.message);
-  const reason = reasonOf(caught, context);
-  const because = reason ? ` (${reason})` : '';
+const all = ({ kind, reason }: ServerError): string => `${kind} ${reason}`;
+const isAzure = ({ url }: FailureContext): boolean => /\.azure\.com\b|\/openai\/deployments\//i.test(url);
 
-  if (code === 'model_not_found' || status === 404) {
-    const aboutModel = code === 'model_not_found' || /model/i.test(own);
-    return {
-      code: 'MODEL_NOT_FOUND',
-      message: aboutModel
-        ? `The model server at ${url} does not know the model "${model}": set MODEL_NAME to a model that your key may use.`
-        : `There is no Chat Completions API at ${url}: check OPENAI_BASE_URL, which usually ends in /v1, and MODEL_NAME ("${model}").`,
-      isTransient: false,
-    };
-  }
-  if (status === 401 || /invalid_api_key|authentication_error/.test(kind)) {
-    return {
-      code: 'MODEL_AUTH',
-      message: `The model server at ${url} refused the key: set OPENAI_API_KEY to a valid key.`,
-      isTransient: false,
-    };
-  }
-  if (status === 403) {
-    return {
-      code: 'MODEL_AUTH',
-      message: `The model server at ${url} does not let this key use the model "${model}": check the rights of OPENAI_API_KEY, its organization and its project.`,
-      isTransient: false,
-    };
-  }
-  if (status === 429 || /insufficient_quota|rate_limit/.test(kind)) {
-    return /insufficient_quota|billing/.test(kind)
-      ? {
-          code: 'MODEL_RATE_LIMITED',
-          message: `The quota of the key is used up at ${url}: check the plan and billing of the account.`,
-          isTransient: false,
-        }
-      : {
-          code: 'MODEL_RATE_LIMITED',
-          message: `The model server at ${url} limits the rate of requests: wait and try again, or raise the limits of the account.`,
-          isTransient: true,
-        };
-  }
-  if (status === 408) {
-    return {
-      code: 'MODEL_TIMEOUT',
-      message: `The model server at ${url} timed out: try again.`,
-      isTransient: true,
-    };
-  }
-  if (CONTEXT_TOO_LONG.test(`${kind} ${own}`) || status === 413) {
-    return {
-      code: 'MODEL_REFUSED',
-      message: `The conversation is too long for the model "${model}": lower max_history_length, or set MODEL_NAME to a model with a larger context.`,
-      isTransient: false,
-    };
-  }
-  if (status === undefined || status >= 500 || status === 409) {
-    return {
-      code: 'MODEL_UNAVAILABLE',
-      message: `The model server at ${url} failed${status ? ` with status ${status}` : ''}${because}: try again later.`,
-      isTransient: true,
-    };
-  }
-  return {
+const KINDS: readonly RefusalKind[] = [
+  {
+    matches: ({ status }) => status !== undefined && status >= 300 && status < 400,
+    code: 'MODEL_UNAVAILABLE',
+    what: ({ url }) => `The model server at ${url} redirects requests`,
+    hint: (_, { location }) =>
+      `set OPENAI_BASE_URL to the address that it redirects to${location ? `, ${baseOf(location)}` : ''}`,
+  },
+  {
+    matches: (error) => error.status === 402 || NO_CREDIT.test(all(error)),
+    code: 'MODEL_RATE_LIMITED',
+    what: ({ url }) => `The quota or credit of the key is used up at ${url}`,
+    hint: () => 'check the plan and billing of the account',
+  },
+  {
+    matches: (error) => error.status === 401 || /invalid_api_key|authentication_error/.test(error.kind),
+    code: 'MODEL_AUTH',
+    what: ({ url }) => `The model server at ${url} refused the key`,
+    hint: () => 'set OPENAI_API_KEY to a valid key',
+  },
+  {
+    matches: (error) => error.status === 403 && !FILTERED.test(all(error)),
+    code: 'MODEL_AUTH',
+    what: ({ url, model }) => `The model server at ${url} does not let this key use the model "${model}"`,
+    hint: () => 'check the rights of OPENAI_API_KEY, its organization and its project',
+  },
+  {
+    matches: (error) =>
+      /model_not_found/.test(error.kind) || (error.status === 404 && UNKNOWN_MODEL.test(error.reason)),
+    code: 'MODEL_NOT_FOUND',
+    what: ({ url, model }) => `The model server at ${url} does not know the model "${model}"`,
+    hint: () => 'set MODEL_NAME to a model that your key may use',
+  },
+  {
+    // A wrong path has no reason, or one of the web server.
+    matches: ({ status, reason }) =>
+      (status === 404 || status === 405) && (reason.length < 40 || /not found|unknown path/i.test(reason)),
+    code: 'MODEL_NOT_FOUND',
+    what: ({ url }) => `There is no Chat Completions API at ${url}`,
+    hint: (context) =>
+      isAzure(context)
+        ? 'check the name of the deployment in OPENAI_BASE_URL, which needs ?api-version=... at its end'
+        : `check OPENAI_BASE_URL, which usually ends in /v1, and MODEL_NAME ("${context.model}")`,
+  },
+  {
+    matches: ({ status }) => status === 404,
+    code: 'MODEL_NOT_FOUND',
+    what: ({ url, model }) => `The model server at ${url} cannot serve the model "${model}"`,
+    hint: () => 'check the settings of the account, or set MODEL_NAME to another model',
+  },
+  {
+    matches: (error) => error.status === 429 || /rate_limit/.test(error.kind),
+    code: 'MODEL_RATE_LIMITED',
+    what: ({ url }) => `The model server at ${url} limits the rate of requests`,
+    hint: () => 'wait and try again, or raise the limits of the account',
+    isTransient: true,
+  },
+  {
+    matches: ({ status }) => status === 408,
+    code: 'MODEL_TIMEOUT',
+    what: ({ url }) => `The model server at ${url} timed out`,
+    hint: () => 'try again',
+    isTransient: true,
+  },
+  {
+    matches: (error) => CONTEXT_TOO_LONG.test(all(error)) || error.status === 413,
     code: 'MODEL_REFUSED',
-    message: `The model server at ${url} refused the request with status ${status}${because}: correct the request, or set MODEL_NAME to a model that takes it.`,
-    isTransient: false,
+    what: ({ model }) => `The conversation is too long for the model "${model}"`,
+    hint: (_, error) =>
+      `${ANSWER_TOO_LONG.test(all(error)) ? 'lower FAME_MAX_ANSWER_TOKENS' : 'lower max_history_length'}, or set MODEL_NAME to a model with a larger context`,
+  },
+  {
+    matches: ({ status }) => status === undefined || status >= 500 || status === 409 || status === 425,
+    code: 'MODEL_UNAVAILABLE',
+    what: ({ url }) => `The model server at ${url} failed`,
+    hint: () => 'try again later',
+    isTransient: true,
+  },
+  {
+    matches: (error) => FILTERED.test(all(error)),
+    code: 'MODEL_REFUSED',
+    what: ({ url }) => `The content filter of the model server at ${url} refused the request`,
+    hint: () => 'change the message',
+  },
+  {
+    matches: (error) => isFailedSample(error),
+    code: 'MODEL_REFUSED',
+    what: ({ model }) => `The model "${model}" wrote a tool call that its server could not read`,
+    hint: () => 'ask again, or set MODEL_NAME to a model that is better at calling tools',
+  },
+  {
+    matches: () => true,
+    code: 'MODEL_REFUSED',
+    what: ({ url }) => `The model server at ${url} refused the request`,
+    hint: () => 'correct the request, or set MODEL_NAME to a model that takes it',
+  },
+];
+
+/** True for the refusal of a server that could not read what its model wrote. The same request may succeed. */
+export const isFailedSample = (error: ServerError): boolean =>
+  /tool_use_failed|failed to call a function|failed_generation|tool call validation failed/i.test(all(error));
+
+/** The base URL behind a redirected request, without its query and credentials. */
+function baseOf(location: string): string {
+  const bare = location.replace(/[?#].*$/s, '').replace(/\/\/[^/\s@]+@/, '//');
+  return cutText(bare.replace(/\/chat\/completions\/?$/, ''), MAX_REASON_CHARS);
+}
+
+function serverFailure(error: ServerError, context: FailureContext): Classified {
+  const kind = KINDS.find(({ matches }) => matches(error, context))!;
+  const reason = reasonOf(error, context);
+  const because = reason ? ` (${reason})` : '';
+  const status = error.status === undefined ? '' : ` with status ${error.status}`;
+  return {
+    code: kind.code,
+    message: `${kind.what(context, error)}${status}${because}: ${kind.hint(context, error)}.`,
+    isTransient: kind.isTransient === true,
   };
 }

@@ -84,9 +84,6 @@ describe('the fetch over node:http', () => {
   });
 
   it.each([
-    [301, 'GET', ''],
-    [302, 'GET', ''],
-    [303, 'GET', ''],
     [307, 'POST', '{"a":"é"}'],
     [308, 'POST', '{"a":"é"}'],
   ])('follows a redirect with status %i as %s', async (status, method, body) => {
@@ -97,6 +94,14 @@ describe('the fetch over node:http', () => {
     const response = await post(`${url}/old`);
     expect(response.url).toBe(`${url}/new`);
     expect(await response.json()).toEqual([method, 'Bearer key', body]);
+  });
+
+  it.each([301, 302, 303])('returns a redirect with status %i, which would lose the body', async (status) => {
+    const url = await serve((_, response) => response.writeHead(status, { location: '/new' }).end('moved'));
+    const response = await post(`${url}/old`);
+    expect(response.status).toBe(status);
+    expect(response.headers.get('location')).toBe('/new');
+    expect(await response.text()).toBe('moved');
   });
 
   it('sends no credentials to the origin of a redirect', async () => {

@@ -126,22 +126,19 @@ function limitConnecting(socket: Socket, url: URL): void {
 }
 
 /**
- * Returns the request that follows a redirect, or undefined without one. By the rules of the Fetch standard, 307 and
- * 308 repeat the request, other redirects turn a POST into a GET, and another origin receives no credentials.
+ * Returns the request that follows a redirect, or undefined without one. By the rules of the Fetch standard, 307 and 308 repeat the
+ * request, and another origin receives no credentials. Other redirects would turn a POST into a GET, which no model server answers, so
+ * they are the answer.
  */
 function redirected({ url, method, headers, body }: Outgoing, response: NodeResponse): Outgoing | undefined {
   const location = response.headers.get('location');
   if (location === null || ![301, 302, 303, 307, 308].includes(response.status)) return undefined;
+  if (response.status < 307 && method === 'POST') return undefined;
   const target = new URL(location, url);
   if (!/^https?:$/.test(target.protocol)) throw new Error('A redirect leaves HTTP.');
   const next = new Headers(headers);
   if (target.origin !== url.origin) {
     for (const name of ['authorization', 'proxy-authorization', 'cookie', 'host']) next.delete(name);
   }
-  const isRepeated = response.status >= 307 || method !== 'POST';
-  if (isRepeated) return { url: target, method, headers: next, body };
-  for (const name of ['content-type', 'content-length', 'content-encoding', 'content-language']) {
-    next.delete(name);
-  }
-  return { url: target, method: 'GET', headers: next, body: undefined };
+  return { url: target, method, headers: next, body };
 }

@@ -238,6 +238,49 @@ describe('the OpenAI model', () => {
     },
   );
 
+  it('offers tools again after ten minutes', async () => {
+    const server = await serve({
+      respond: ({ tools }) => (tools ? httpError(400, { message: 'does not support tools' }) : 'Hello.'),
+    });
+    const clock = new ManualClock();
+    const model = modelOf(server, { clock });
+    const sayHi = () => read(model.stream(ask('Hi', { tools: [tool] })));
+    await sayHi();
+    clock.advance(600_000);
+    await sayHi();
+    expect(server.requests.map(({ body }) => Boolean(body.tools))).toEqual([true, false, true, false]);
+  });
+
+  it('samples again once where the server could not read a call of its model', async () => {
+    const failed = httpError(400, { message: 'Failed to call a function.', code: 'tool_use_failed' });
+    const server = await serve({ replies: [failed, 'Hello.', failed, failed] });
+    const model = modelOf(server);
+    expect(textOf(await read(model.stream(ask('Hi'))))).toBe('Hello.');
+    expect((await failure(read(model.stream(ask('Hi'))))).code).toBe('MODEL_REFUSED');
+    server.done();
+  });
+
+  it('asks for as many tokens as a small context has left', async () => {
+    const message =
+      "This model's maximum context length is 4096 tokens. However, you requested 4120 tokens (24 in the messages, 4096 in the completion).";
+    const server = await serve({ replies: [httpError(400, { message }), 'Hello.'] });
+    expect(textOf(await read(modelOf(server).stream(ask('Hi', { max_tokens: 4_096 }))))).toBe('Hello.');
+    expect(server.requests.map(({ body }) => body.max_tokens)).toEqual([4_096, 4_072]);
+  });
+
+  it('stops correcting a request that is refused in ever new ways', async () => {
+    let limit = 4_096;
+    const server = await serve({
+      respond: () => {
+        limit -= 1;
+        return httpError(400, { message: `max_tokens must be less than or equal to ${limit}` });
+      },
+    });
+    const error = await failure(read(modelOf(server).stream(ask('Hi', { max_tokens: 4_096 }))));
+    expect(error.code).toBe('MODEL_REFUSED');
+    expect(server.count).toBe(9);
+  });
+
   it('reads an answer that is not streamed', async () => {
     const body = JSON.stringify({
       model: 'whole',

@@ -6,16 +6,21 @@ import { LONGEST_TIMER_MS, onAbort, pause, untilAborted } from '@fame-fabric/sha
 import type { OpenAI } from 'openai';
 import type { ChatModel, ModelChunk, ModelRequest } from '../model.ts';
 import { modelStream } from '../model-stream.ts';
+import { allowedTokens } from './answer-limit.ts';
 import { OPENAI_BASE_URL } from './base-url.ts';
 import { CompletionBody } from './completion-body.ts';
-import { type FailureContext, modelFailure } from './model-failure.ts';
+import { Dialects } from './dialect.ts';
+import { type FailureContext, isFailedSample, modelFailure } from './model-failure.ts';
 import { delayMs, MAX_ATTEMPTS } from './model-retry.ts';
 import { nodeFetch } from './node-fetch.ts';
-import { learnDialect, requestBody, standardDialect } from './request-body.ts';
+import { requestBody } from './request-body.ts';
+import { readServerError } from './server-error.ts';
 import { SilenceTimer } from './silence-timer.ts';
 
 /** Longest wait for the usage report after the finish reason, and for the end of the body after that. */
 const TRAILER_TIMEOUT_MS = 2_000;
+/** Times that one request is corrected after a refusal. */
+const MAX_CORRECTIONS = 8;
 /** The package's own timer is longer than ours: ours counts the server's silence, the package's the whole request. */
 const NO_TIMEOUT_MS = LONGEST_TIMER_MS;
 
@@ -56,7 +61,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
     );
   }
   const server = readUrl(options.baseURL || OPENAI_BASE_URL);
-  const dialect = standardDialect();
+  const dialects = new Dialects(() => clock.monotonic());
 
   // The package takes a tenth of a second to load, so the first request loads it.
   let client: Promise<OpenAI> | undefined;
@@ -75,8 +80,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
           timeout: NO_TIMEOUT_MS,
           logLevel: 'off',
           defaultQuery: server.query,
-          defaultHeaders:
-            server.authorization && !apiKey ? { Authorization: server.authorization } : undefined,
+          defaultHeaders: headersOf(server, apiKey),
           fetch,
         }),
     );
@@ -91,8 +95,30 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
     texts: request.messages.map((message) => message.content ?? ''),
   });
 
+  /** Returns the request to send after a refusal: in the dialect that it taught, or with fewer tokens. */
+  function corrected(request: ModelRequest, thrown: unknown): ModelRequest | undefined {
+    const name = request.model ?? model;
+    const error = readServerError(thrown);
+    const trait = dialects.learn(name, error, request);
+    if (trait) {
+      log.warn(
+        trait === 'noTools'
+          ? 'the model cannot call tools, so requests omit them for some minutes'
+          : 'the model server refuses a part of requests, so they omit it for some minutes',
+        { model: name, trait },
+      );
+      return request;
+    }
+    const { max_tokens: asked } = request;
+    const allowed = asked === undefined ? undefined : allowedTokens(error.reason, asked);
+    return allowed === undefined ? undefined : { ...request, max_tokens: allowed };
+  }
+
   /** Sends the request until it is answered, refused for good, or out of attempts. */
-  async function* answer(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelChunk, void> {
+  async function* answer(original: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelChunk, void> {
+    let request = original;
+    let corrections = 0;
+    let hasSampledAgain = false;
     for (let attempt = 1; ; ) {
       signal.throwIfAborted();
       let delivered = false;
@@ -104,11 +130,14 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
         return;
       } catch (thrown) {
         if (signal.aborted) throw signal.reason;
-        const hadTools = !dialect.noTools;
-        if (!delivered && learnDialect(dialect, thrown, request)) {
-          if (hadTools && dialect.noTools) {
-            log.warn('the model cannot call tools, so requests omit them from now on', { model });
-          }
+        const next = delivered || corrections >= MAX_CORRECTIONS ? undefined : corrected(request, thrown);
+        if (next) {
+          request = next;
+          corrections += 1;
+          continue;
+        }
+        if (!delivered && !hasSampledAgain && isFailedSample(readServerError(thrown))) {
+          hasSampledAgain = true;
           continue;
         }
         const failure = modelFailure(thrown, contextOf(request), delivered);
@@ -149,7 +178,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
     const params = requestBody(
       request,
       model,
-      dialect,
+      dialects.of(request.model ?? model),
     ) as unknown as OpenAI.ChatCompletionCreateParamsStreaming;
     let body: CompletionBody | undefined;
     try {
@@ -203,6 +232,8 @@ interface Server {
   readonly url: string;
   readonly query: Record<string, string>;
   readonly authorization: string | undefined;
+  /** True for Azure OpenAI, which takes the key in a header of its own. */
+  readonly isAzure: boolean;
 }
 
 function readUrl(text: string): Server {
@@ -218,8 +249,14 @@ function readUrl(text: string): Server {
   return {
     url: `${url.origin}${url.pathname.replace(/\/+$/, '')}`,
     query: Object.fromEntries(url.searchParams),
+    isAzure: /\.azure\.com$/i.test(url.hostname) || url.pathname.includes('/openai/deployments/'),
     authorization: username || password ? `Basic ${Buffer.from(login).toString('base64')}` : undefined,
   };
+}
+
+function headersOf({ isAzure, authorization }: Server, apiKey: string | undefined) {
+  if (apiKey) return isAzure ? { 'api-key': apiKey, Authorization: null } : undefined;
+  return authorization ? { Authorization: authorization } : undefined;
 }
 
 const timedOut = (url: string, timeoutMs: number, phase: 'sent' | 'answering'): FabricError =>

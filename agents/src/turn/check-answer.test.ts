@@ -1,0 +1,47 @@
+import { expect, it } from 'vitest';
+import { runnerKit } from '../testing/runner-kit.ts';
+import { callTools, reply, scriptedModel } from '../testing.ts';
+import { ChatTurns } from './chat-turns.ts';
+import { History, INTERRUPTED_MARK } from './history.ts';
+
+const run = (replies: Parameters<typeof scriptedModel>[0], history = new History()) => {
+  const kit = runnerKit({ history });
+  return { ...kit, result: new ChatTurns({ model: scriptedModel(replies) }).run(kit.turn) };
+};
+
+it.each([
+  ['length', 'FAME_MAX_ANSWER_TOKENS'],
+  ['content_filter', 'content filter'],
+] as const)(
+  'an answer that is empty with the finish %s is an error with its reason',
+  async (finish, words) => {
+    for (const steps of [[], [' \n']]) {
+      const { result, seen } = run([{ steps, finish }]);
+      await expect(result).rejects.toMatchObject({ code: 'MODEL_ANSWER_EMPTY' });
+      await expect(result).rejects.toThrow(words);
+      // The tokens are paid for.
+      expect(seen).toContain('model_replied 1');
+    }
+  },
+);
+
+it('an answer that is cut has a finish, and an empty one that is whole is an answer', async () => {
+  await expect(run([reply('Half of', { finish: 'length' })]).result).resolves.toBeDefined();
+  await expect(run([reply('')]).result).resolves.toBeDefined();
+});
+
+it('an empty reply does not stand in the history of a turn that is kept', async () => {
+  const history = new History();
+  const { result, draft } = run(
+    [callTools({ name: 'nothing', arguments: {} }), { steps: [], finish: 'length' }],
+    history,
+  );
+  await expect(result).rejects.toMatchObject({ code: 'MODEL_ANSWER_EMPTY' });
+  draft.interrupt('', new Set(['x']), 'keep');
+  expect(history.window().map(({ role, content }) => `${role} ${content?.slice(0, 10)}`)).toEqual([
+    'user hi',
+    'assistant undefined',
+    expect.stringMatching(/^tool /),
+    `assistant ${INTERRUPTED_MARK.slice(0, 10)}`,
+  ]);
+});
