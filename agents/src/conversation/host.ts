@@ -378,7 +378,6 @@ export class ConversationHost {
       date,
       deadline,
       epoch,
-      clock: this.#clock,
     });
     conversation.turns.set(turnId, turn);
     const { replyTo = '', callId = '', isStream = false, answer } = request.answerTo ?? {};

@@ -1,6 +1,6 @@
 // A turn in memory: its events so far, its outcome, and its followers. A late follower first receives the events that it missed.
 // A follower that leaves does not affect the turn.
-import { type Clock, FabricError, type Timer } from '@fame-fabric/shared';
+import { FabricError } from '@fame-fabric/shared';
 import { Broadcast } from '@fame-fabric/shared/internal';
 import { fenceOf } from '../store/cursor.ts';
 import type { JournalEvent } from '../store/store.ts';
@@ -16,9 +16,6 @@ export class TurnReleased extends FabricError {}
 type State =
   | { readonly kind: 'open' }
   | { readonly kind: 'ended' | 'released'; readonly outcome: TurnOutcome };
-
-/** Shortest time between two events with text, in ms. Readers do not notice it, and models that write for them rarely reach it. */
-const TEXT_GAP_MS = 4;
 
 /** A text that is not published yet. */
 interface FreshText {
@@ -54,13 +51,11 @@ export class LiveTurn {
   readonly #abort = new AbortController();
   /** The latest acquisition of the conversation that this process knows. */
   readonly #epoch: number;
-  readonly #clock: Clock;
   readonly #events = new Broadcast<ConversationEvent>();
   /** The row of the journal of each event. */
   readonly #rows: number[] = [];
-  /** Monotonic time before which texts are gathered, in ms. */
-  #gatherUntil = Number.NEGATIVE_INFINITY;
-  #gatherTimer: Timer | undefined;
+  /** True until the end of this turn of the event loop, once a text was published in it. */
+  #isGathering = false;
   #fresh: FreshText | undefined;
   readonly #settle: (outcome: TurnOutcome) => void;
   #state: State = { kind: 'open' };
@@ -75,7 +70,6 @@ export class LiveTurn {
     date: number;
     deadline: number;
     epoch: number;
-    clock: Clock;
     recorded?: RecordedTurn | undefined;
     approvals?: Approvals | undefined;
     /** @default false */
@@ -86,7 +80,6 @@ export class LiveTurn {
     ended?: TurnOutcome | undefined;
   }) {
     this.id = of.id;
-    this.#clock = of.clock;
     this.conversationId = of.conversationId;
     this.userMessage = of.userMessage;
     this.options = of.options ?? {};
@@ -152,31 +145,31 @@ export class LiveTurn {
   }
 
   /**
-   * A text is published at once, and those that arrive soon after it together: a fast model sends many pieces, and each event costs
-   * as much as several of them. An event is the same for all followers: a link of version 0.1.0 asks again for a stream, and skips as
-   * many events as it has received.
+   * The first text in a turn of the event loop is published at once, and the others in it together. An event is the same for all
+   * followers: a link of version 0.1.0 asks again for a stream, and skips as many events as it has received.
    */
   #addText(row: number, event: FreshText['event']): void {
-    if (!this.#fresh && this.#clock.monotonic() >= this.#gatherUntil) {
-      this.#gatherUntil = this.#clock.monotonic() + TEXT_GAP_MS;
+    if (!this.#isGathering) {
       this.#publish(row, event);
-    } else if (this.#fresh?.row === row) {
+      this.#isGathering = true;
+      setImmediate(() => {
+        this.#isGathering = false;
+        this.#publishText();
+      });
+      return;
+    }
+    if (this.#fresh?.row === row) {
       this.#fresh.event = { ...event, text: this.#fresh.event.text + event.text };
     } else {
       this.#publishText();
       this.#fresh = { row, event };
-      this.#gatherTimer ??= this.#clock.after(TEXT_GAP_MS, () => this.#publishText());
     }
   }
 
   #publishText(): void {
-    this.#gatherTimer?.stop();
-    this.#gatherTimer = undefined;
     const fresh = this.#fresh;
     this.#fresh = undefined;
-    if (!fresh) return;
-    this.#gatherUntil = this.#clock.monotonic() + TEXT_GAP_MS;
-    this.#publish(fresh.row, fresh.event);
+    if (fresh) this.#publish(fresh.row, fresh.event);
   }
 
   #publish(row: number, event: ConversationEvent): void {

@@ -150,7 +150,6 @@ export function turnOf(
     acceptedAt: now - Math.max(0, clock.now() - events[0]!.at),
     date: events[0]!.at,
     deadline: now + timeLeft(events, approvals, clock),
-    clock,
     approvals,
     hasBegun: events.length > 1,
     epoch,
