@@ -220,6 +220,7 @@ const MANY = {
   perSecond: 4,
   turnsEach: 1,
   spreadMs: 3_000,
+  isTogether: true,
   alternations: 1,
 };
 /** Goal 17: a model as fast as it can be, with the limit of the CPU time to plain. */
