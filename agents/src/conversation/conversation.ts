@@ -21,7 +21,7 @@ export const CONVERSATION_LIMITS = Object.freeze({
   maxSystemPromptChars: 65_536,
   /** Maximum of `max_history_length`, in turns. */
   maxHistoryLength: 200,
-  /** Longest text of one turn; beyond it the turn fails with BUFFER_OVERFLOW. */
+  /** Longest text of one turn. A reply is stopped there, with the finish reason `length`. */
   maxTurnChars: 65_536,
   /** Longest piece of text in one event. */
   maxTextEventChars: 16_384,

@@ -185,7 +185,8 @@ export class TurnRun {
       },
     });
     await model.finish();
-    return { ...result, finish: result.finish ?? finishOf(model.lastFinish) };
+    const finish = result.finish ?? finishOf(model.lastFinish);
+    return { ...result, finish: finish === 'stop' && text.isCut ? 'length' : finish };
   }
 
   async #complete(result: TurnResult): Promise<void> {

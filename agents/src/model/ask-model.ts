@@ -6,7 +6,7 @@ import type { Reply } from './stream/reply-splitter.ts';
 
 export type { Reply } from './stream/reply-splitter.ts';
 
-export interface AskModelOptions extends Omit<ReadReplyOptions, 'callId'> {
+export interface AskModelOptions extends Omit<ReadReplyOptions, 'callId' | 'maxTextChars'> {
   /** Name of the caller, such as an agent of a team. A resumed turn compares it with its record. */
   scope?: string | undefined;
   /** Runs before the request; what it throws refuses the request. A recorded reply needs no request, so no check. */
@@ -22,7 +22,7 @@ export type AskModel = (model: ChatModel, request: ModelRequest, options?: AskMo
 export const askModel = async (
   model: ChatModel,
   request: ModelRequest,
-  options: AskModelOptions & Pick<ReadReplyOptions, 'callId'> = {},
+  options: AskModelOptions & Pick<ReadReplyOptions, 'callId' | 'maxTextChars'> = {},
 ): Promise<Reply> => {
   const { signal } = options;
   signal?.throwIfAborted();

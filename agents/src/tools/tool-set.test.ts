@@ -335,6 +335,36 @@ describe('ToolSet', () => {
     expect(results).toEqual([{ id: 'b', ok: false, content: expect.stringContaining('"aborted"') }]);
   });
 
+  it('takes null for an absent optional argument, where the schema refuses null', async () => {
+    const seen: unknown[] = [];
+    const set = new ToolSet([
+      tool({
+        name: 'find',
+        description: '',
+        parameters: z.object({
+          city: z.string(),
+          unit: z.enum(['a', 'b']).optional(),
+          near: z.object({ km: z.number().optional(), to: z.string().nullable() }).optional(),
+        }),
+        execute: (args) => void seen.push(args),
+      }),
+    ]);
+    const made = (index: number, args: Record<string, unknown>): ParsedToolCall => ({
+      ok: true,
+      index,
+      id: `c${index}`,
+      name: 'find',
+      args,
+      rawArguments: JSON.stringify(args),
+    });
+    const outcomes = await run(set, [
+      made(0, { city: 'Lima', unit: null, near: { km: null, to: null } }),
+      made(1, { city: null, unit: null }),
+    ]);
+    expect(seen).toEqual([{ city: 'Lima', near: { to: null } }]);
+    expect(outcomes.map(toolMessage)[1]!.content).toMatch(/city: .*expected string/);
+  });
+
   it('TL-7 never runs more calls at once than allowed', async () => {
     let running = 0;
     let most = 0;

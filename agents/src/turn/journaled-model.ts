@@ -163,6 +163,7 @@ export class JournaledModel {
     return askModel(model, request, {
       ...notifyOnce(options, () => journal.tokenReceived()),
       check: undefined,
+      maxTextChars: this.#deps.text.room,
       callId: (index) => callId(steps.turnId, step, index),
     });
   }

@@ -1,6 +1,6 @@
 // The text of a turn, assembled from the texts of models, tools and the runner, with line breaks between them. After a crash the
 // runner emits everything again from the beginning. Text that the record already has is skipped here.
-import { FabricError } from '@fame-fabric/shared';
+import { cutText } from '@fame-fabric/shared/internal';
 import type { Steps } from './steps.ts';
 import type { TextSource } from './turn.ts';
 
@@ -25,6 +25,7 @@ export class TurnText {
   /** Texts skipped since the last replayed reply, because the record has them. */
   #skipped: EmittedText[] = [];
   #replyEnd: number;
+  #isCut = false;
 
   /** `recorded` is the text up to the last whole reply. */
   constructor(steps: Pick<Steps, 'isReplaying'>, recorded = '', maxChars = Number.POSITIVE_INFINITY) {
@@ -47,18 +48,22 @@ export class TurnText {
     return this.#replyEnd;
   }
 
-  /** Adds a text. Returns its pieces, or none if the record already has it. @throws {BUFFER_OVERFLOW} when the text of the turn grows too long */
+  /** Characters that a reply may add, with room for a line break before it. */
+  get room(): number {
+    return Math.max(0, this.#maxChars - this.#text.length - 1);
+  }
+
+  /** True if text was cut off because the turn has reached its longest text. */
+  get isCut(): boolean {
+    return this.#isCut;
+  }
+
+  /** Adds a text. Returns its pieces, or none if the record already has it. Text beyond the limit of the turn is cut off. */
   add(text: string, source: TextSource): readonly TextPiece[] {
     if (text === '') return [];
     if (this.#steps.isReplaying) {
       this.#skipped.push({ text, source });
       return [];
-    }
-    if (this.#text.length + text.length > this.#maxChars) {
-      throw new FabricError(
-        'BUFFER_OVERFLOW',
-        `The text of the turn exceeds its limit of ${this.#maxChars} characters.`,
-      );
     }
     const pieces: TextPiece[] = [];
     const { speaker } = source;
@@ -66,17 +71,20 @@ export class TurnText {
       this.#speaker = speaker;
       if (this.#text !== '' && !this.#text.endsWith('\n')) {
         // The break is not part of the tool's text, which a resumed turn may repeat at another position.
-        pieces.push(this.#append('\n', source.from === 'tool' ? { from: 'runner' } : source));
+        this.#append(pieces, '\n', source.from === 'tool' ? { from: 'runner' } : source);
       }
     }
-    pieces.push(this.#append(text, source));
+    this.#append(pieces, text, source);
     return pieces;
   }
 
-  #append(text: string, source: TextSource): TextPiece {
+  #append(pieces: TextPiece[], given: string, source: TextSource): void {
     const offset = this.#text.length;
+    const text = cutText(given, this.#maxChars - offset, '');
+    if (text.length < given.length) this.#isCut = true;
+    if (text === '') return;
     this.#text += text;
-    return { text, offset, source };
+    pieces.push({ text, offset, source });
   }
 
   /** Marks the end of a whole reply. */
@@ -92,6 +100,7 @@ export class TurnText {
   /** Cuts the text back to `keep` characters. Returns the skipped texts after them, which must be emitted again. */
   restart(keep: number): readonly EmittedText[] {
     this.#text = this.#text.slice(0, keep);
+    this.#isCut = false;
     this.#replyEnd = Math.min(this.#replyEnd, keep);
     this.#speaker = undefined;
     const skipped = this.#skipped;

@@ -15,6 +15,8 @@ import {
 export interface ReadReplyOptions {
   /** The argument whose text goes to the user while it arrives. @default none */
   toUserKey?: string | null | undefined;
+  /** Length of the text at which the reply is stopped, with the finish reason `length`. @default none */
+  maxTextChars?: number | undefined;
   /** Returns the id of the call at an index of the reply. @default the server's id, made unique */
   callId?: ((index: number) => string) | undefined;
   /** Rejects with its reason and closes the source. */
@@ -86,6 +88,11 @@ export function startReading(
       if (isSettled) return;
       if (step.done) break;
       splitter.push(step.value);
+      if (splitter.isFull) {
+        // A source that waits for its next chunk would delay the end.
+        iterator.return?.().catch(() => {});
+        break;
+      }
       const pending = reader.ready?.();
       if (pending) await pending;
       if (isSettled) return;
@@ -124,7 +131,8 @@ export function readReply(source: AsyncIterable<ModelChunk>, options: ReadReplyO
       return written;
     },
   };
-  const settings = { ...REPLY_DEFAULTS, toUserKey: options.toUserKey ?? null, callId: options.callId };
+  const { toUserKey = null, callId, maxTextChars } = options;
+  const settings = { ...REPLY_DEFAULTS, toUserKey, callId, maxTextChars };
   return startReading(source, reader, settings, signal).reply;
 }
 

@@ -1,7 +1,7 @@
 // Parses one streamed reply of a model: emits text for the user at once and each tool call as soon as it is complete, and
 // assembles the assistant message. Synchronous and without timers. `read-reply.ts` and `split-tool-stream.ts` feed it.
 import { FabricError } from '@fame-fabric/shared';
-import { isHighSurrogate } from '@fame-fabric/shared/internal';
+import { cutText, isHighSurrogate } from '@fame-fabric/shared/internal';
 import type { AssistantMessage, FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model.ts';
 import { type CallSlot, CallSlots } from './call-slots.ts';
 import {
@@ -44,6 +44,8 @@ export interface ReplyOptions {
   maxArgumentChars: number;
   maxContentChars: number;
   maxCalls: number;
+  /** Length of the text at which the reply is stopped, as if the server had stopped it. @default none */
+  maxTextChars?: number | undefined;
   /** Returns the id of the call at an index of the reply. @default the server's id, made unique */
   callId?: ((index: number) => string) | undefined;
 }
@@ -59,6 +61,8 @@ export interface Reply {
 const EMPTY_OBJECT = /^\s*\{\s*\}\s*$/;
 
 export class ReplySplitter {
+  /** True once the text has reached `maxTextChars`. The reply has the finish reason `length` then. */
+  isFull = false;
   readonly #content = new TextBuilder();
   /** A high surrogate at the end of the content whose low surrogate has not arrived. */
   #heldContent = '';
@@ -139,6 +143,7 @@ export class ReplySplitter {
   sourceEnded(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    if (this.isFull) this.#finish = 'length';
     this.#think.end(this.#finish === 'stop' && this.#slots.all.length === 0);
     this.#flushContent();
     const finish = this.#finish;
@@ -202,7 +207,14 @@ export class ReplySplitter {
     );
   }
 
-  #addText(content: string): void {
+  #addText(given: string): void {
+    if (this.isFull) return;
+    let content = given;
+    const { maxTextChars } = this.#options;
+    if (maxTextChars !== undefined && this.#content.length + content.length > maxTextChars) {
+      this.isFull = true;
+      content = cutText(content, Math.max(0, maxTextChars - this.#content.length), '');
+    }
     this.#content.add(content);
     this.#checkLength(this.#content.length);
     let text = this.#heldContent === '' ? content : this.#heldContent + content;

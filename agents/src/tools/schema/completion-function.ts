@@ -53,7 +53,7 @@ const pathOf = (path: readonly PropertyKey[]): string =>
 
 /**
  * Checks parsed arguments. Unknown keys are refused unless the schema allows them. A value that misses an `enum` only by case or
- * blanks is corrected.
+ * blanks is corrected. A `null` that the schema refuses means that the model left an optional parameter out.
  */
 export function checkArguments<A>(
   parameters: z.ZodObject,
@@ -61,7 +61,12 @@ export function checkArguments<A>(
   given: Record<string, unknown>,
 ): ParsedArguments<A> {
   const args = withNearEnums(schema, given);
-  const result = parameters.safeParse(args);
+  let result = parameters.safeParse(args);
+  if (!result.success) {
+    const present = withoutNulls(args, result.error.issues);
+    const again = present && parameters.safeParse(present);
+    if (again?.success) result = again;
+  }
   const issues = result.success
     ? []
     : result.error.issues.map((issue) => ({ path: pathOf(issue.path), message: issue.message }));
@@ -78,6 +83,29 @@ export function checkArguments<A>(
     .join('; ');
   return { ok: false, error: { code: 'invalid_args', message, issues } };
 }
+
+/** Returns a copy without the members that are `null` where the schema refuses it, or undefined if there are none. */
+function withoutNulls(
+  args: Record<string, unknown>,
+  issues: readonly { readonly path: readonly PropertyKey[] }[],
+): Record<string, unknown> | undefined {
+  const copy = structuredClone(args);
+  let hasRemoved = false;
+  for (const { path } of issues) {
+    let parent: unknown = copy;
+    for (const key of path.slice(0, -1)) parent = memberOf(parent, key);
+    const last = path.at(-1);
+    if (last === undefined || Array.isArray(parent) || memberOf(parent, last) !== null) continue;
+    delete (parent as Record<PropertyKey, unknown>)[last];
+    hasRemoved = true;
+  }
+  return hasRemoved ? copy : undefined;
+}
+
+const memberOf = (value: unknown, key: PropertyKey): unknown =>
+  typeof value === 'object' && value !== null && Object.hasOwn(value, key)
+    ? (value as Record<PropertyKey, unknown>)[key]
+    : undefined;
 
 function completionFunction<N extends string, A>(
   name: N,
