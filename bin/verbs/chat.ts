@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import { type Client, createEnvelopePrinter, type EnvelopeTrace } from '@fame-fabric/client';
 import {
   chooseConversation,
+  completeCommand,
   HistoryFile,
   PipedInput,
   Repl,
@@ -168,7 +169,8 @@ class ChatProcess {
       prompt: this.#style.cyan('Q> '),
       continuation: this.#style.dim('.. '),
       history: history.load(),
-      onLine: (line) => history.add(line),
+      onMessage: (message) => history.add(message),
+      complete: completeCommand,
     });
   }
 

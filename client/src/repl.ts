@@ -1,5 +1,6 @@
 // The parts of the prompt of `fame chat`: the loop, its inputs, and its files. For Node.
 export { chooseConversation } from './repl/choose-conversation.ts';
+export { completeCommand } from './repl/commands.ts';
 export { HistoryFile } from './repl/history-file.ts';
 export { PipedInput } from './repl/piped-input.ts';
 export { Repl, type ReplConversation, type ReplDeps, type ReplOptions } from './repl/repl.ts';

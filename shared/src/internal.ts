@@ -15,6 +15,7 @@ export { EXIT, exitCodeOf } from './cli/exit-codes.ts';
 export { explainError } from './cli/explain-error.ts';
 export { createStyle, type Style } from './cli/style.ts';
 export { formatTable } from './cli/table.ts';
+export { graphemes, graphemeWidth, textWidth } from './cli/text-width.ts';
 export { BOOLEANS, configInvalid, EnvReader, readEnv, type UrlOptions } from './env/read-env.ts';
 export type { Environment, Variable } from './env/variable.ts';
 export { errorMessage } from './errors/error-message.ts';

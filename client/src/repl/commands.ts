@@ -39,6 +39,10 @@ export function parseLine(input: string): Line {
   return { kind: 'unknown', name: word, suggestion: closestMatch(name, NAMES) };
 }
 
+/** Returns the commands that begin with `text`. */
+export const completeCommand = (text: string): string[] =>
+  NAMES.map((name) => `/${name}`).filter((name) => name.startsWith(text.toLowerCase()));
+
 /** Returns the output of `/help`. */
 export function helpText(): string {
   const rows = COMMANDS.map((command) => {
@@ -47,5 +51,7 @@ export function helpText(): string {
   });
   return `${rows.join('\n')}
   Ctrl-C stops the running answer; twice leaves.
-  Several lines can be pasted as one message. A message that begins with "/" is written "//".`;
+  Alt-Enter, Ctrl-J or a backslash at the end of the line begins a new line of the message. A paste is one message.
+  Tab completes commands, Ctrl-R searches earlier messages, Ctrl-Z suspends.
+  A message that begins with "/" is written "//".`;
 }

@@ -24,6 +24,27 @@ test('returns lines newest first, from a file that only its owner may read', () 
   expect(statSync(dataDir).mode & 0o777).toBe(0o700);
 });
 
+test('a message of several lines is one entry', () => {
+  const messages = ['one\n\n  two\\', '"quoted"', 'plain \\n'];
+  const history = new HistoryFile(dir, fail);
+  for (const message of messages) history.add(message);
+  expect(new HistoryFile(dir, fail).load()).toEqual(messages.toReversed());
+});
+
+test('a line of an earlier version that begins with a quotation mark is kept', () => {
+  writeFileSync(join(dir, 'history'), '"no end\n');
+  expect(new HistoryFile(dir, fail).load()).toEqual(['"no end']);
+});
+
+test('the file is cut to its newest messages', () => {
+  const history = new HistoryFile(dir, fail);
+  for (let i = 0; i < 40; i++) history.add(`${i} ${'x'.repeat(60_000)}`);
+  const loaded = new HistoryFile(dir, fail).load();
+  expect(loaded.length).toBe(33);
+  expect(loaded[0]).toMatch(/^39 /);
+  expect(statSync(join(dir, 'history')).size).toBeLessThanOrEqual(2_000_000);
+});
+
 test('the next line makes a readable file private', () => {
   writeFileSync(join(dir, 'history'), 'old\n');
   chmodSync(join(dir, 'history'), 0o644);

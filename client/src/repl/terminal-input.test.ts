@@ -1,9 +1,9 @@
 import { PassThrough } from 'node:stream';
 import type { Clock } from '@fame-fabric/shared';
 import { describe, expect, test, vi } from 'vitest';
-import { TerminalInput } from './terminal-input.ts';
+import { TerminalInput, type TerminalInputOptions } from './terminal-input.ts';
 
-function terminal(history: string[] = []) {
+function terminal(history: string[] = [], more: Partial<TerminalInputOptions> = {}) {
   const keys = new PassThrough();
   const output = Object.assign(new PassThrough(), { columns: 80, rows: 24 });
   let shown = '';
@@ -28,8 +28,9 @@ function terminal(history: string[] = []) {
     prompt: 'Q> ',
     continuation: '.. ',
     history,
-    onLine: (line) => lines.push(line),
+    onMessage: (line) => lines.push(line),
     clock,
+    ...more,
   });
   const type = async (text: string): Promise<void> => {
     keys.write(text);
@@ -37,7 +38,7 @@ function terminal(history: string[] = []) {
     for (const fn of [...due]) fn();
     due.clear();
   };
-  return { input, type, keys, lines, shown: () => shown, wipe: () => (shown = '') };
+  return { input, type, keys, lines, output, shown: () => shown, wipe: () => (shown = '') };
 }
 
 test('a typed line is a message, behind the prompt', async () => {
@@ -127,7 +128,7 @@ test('a note is written above the line that is being typed', async () => {
   wipe();
   input.note('Reconnecting...\n');
   await new Promise(setImmediate);
-  expect(shown()).toMatch(/Reconnecting\.\.\.\n[\s\S]*Q> hel/);
+  expect(shown()).toBe('\r\u001b[JReconnecting...\nQ> hel\r\u001b[6C');
   await type('lo\r');
   expect(await message).toBe('hello');
   input.close();
@@ -141,6 +142,154 @@ test('the arrow key recalls lines of earlier runs', async () => {
   input.close();
 });
 
+test.each([
+  ['Alt-Enter', 'one\u001b\rtwo\r', 'one\ntwo'],
+  ['a backslash at the end', 'one\\\rtwo\r', 'one\ntwo'],
+  ['two backslashes at the end, which begin no line', 'one\\\\\r', 'one\\\\'],
+  ['a line feed of a line that was typed before the start', 'one\n', 'one'],
+])('%s', async (_name, keys, expected) => {
+  const { input, type, lines } = terminal();
+  const message = input.read();
+  await type(keys);
+  expect(await message).toBe(expected);
+  expect(lines).toEqual([expected]);
+  input.close();
+});
+
+test('Ctrl-J begins a line, Up moves to the line above, and Up recalls the whole message', async () => {
+  const { input, type } = terminal(['older']);
+  const message = input.read();
+  await type('one');
+  await type('\n');
+  await type('two');
+  await type('\u001b[A');
+  await type('X\r');
+  expect(await message).toBe('oneX\ntwo');
+  const again = input.read();
+  await type('\u001b[A\r');
+  expect(await again).toBe('oneX\ntwo');
+  input.close();
+});
+
+test('a paste of 600 lines is one message and one entry of the history, blank lines included', async () => {
+  const { input, type, lines, shown } = terminal();
+  const text = Array.from({ length: 600 }, (_, i) => (i % 7 === 0 ? '' : `line ${i}\twith some words`)).join(
+    '\n',
+  );
+  const message = input.read();
+  const began = performance.now();
+  await type(`\u001b[200~${text.replaceAll('\n', '\r')}\u001b[201~`);
+  for (const key of 'the end') await type(key);
+  await type('\r');
+  expect(await message).toBe(`${text}the end`);
+  expect(performance.now() - began).toBeLessThan(10_000);
+  expect(lines).toHaveLength(1);
+  expect(shown()).toContain('.. (590 more lines)\n');
+  const again = input.read();
+  await type('\u001b[A\r');
+  expect(await again).toBe(`${text}the end`);
+  input.close();
+});
+
+test('Tab completes commands', async () => {
+  const names = ['/help', '/history', '/new'];
+  const complete = (text: string) => names.filter((name) => name.startsWith(text));
+  const { input, type, shown, wipe } = terminal([], { complete });
+  const message = input.read();
+  await type('/n\t\r');
+  expect(await message).toBe('/new ');
+  const second = input.read();
+  await type('/\t');
+  expect(shown()).toContain('/help  /history  /new\n');
+  wipe();
+  await type('h\t');
+  expect(shown()).toContain('/help  /history\n');
+  await type('i\t\r');
+  expect(await second).toBe('/history ');
+  input.close();
+});
+
+test('Ctrl-R searches the history, again for the next older one; Enter sends, another key edits', async () => {
+  const { input, type, shown } = terminal(['third apple', 'second pear', 'first Apple pie']);
+  const message = input.read();
+  await type('\u0012app');
+  expect(shown()).toContain('(search) app: third apple');
+  await type('\u0012');
+  expect(shown()).toContain('(search) app: first Apple pie');
+  await type('\r');
+  expect(await message).toBe('first Apple pie');
+  const second = input.read();
+  await type('\u0012pear');
+  await type('\u0005!\r');
+  expect(await second).toBe('second pear!');
+  const third = input.read();
+  await type('typed\u0012zzz');
+  expect(shown()).toContain('(nothing found) zzz: ');
+  await type('\u0007\r');
+  expect(await third).toBe('typed');
+  input.close();
+});
+
+test('Ctrl-Z gives the terminal back, and drawing starts again when the process continues', async () => {
+  const modes: boolean[] = [];
+  const keys = Object.assign(new PassThrough(), { setRawMode: (isRaw: boolean) => modes.push(isRaw) });
+  const suspend = vi.fn();
+  const { input, type, shown, wipe } = terminal([], { input: keys, suspend });
+  const message = input.read();
+  keys.write('half');
+  await type('');
+  keys.write('\u001a');
+  await new Promise(setImmediate);
+  expect(suspend).toHaveBeenCalledTimes(1);
+  expect(modes).toEqual([true, false]);
+  expect(shown()).toContain('Q> half');
+  expect(shown()).toMatch(/\n\u001b\[\?2004l$/);
+  wipe();
+  process.emit('SIGCONT');
+  expect(modes).toEqual([true, false, true]);
+  expect(shown()).toBe('\u001b[?2004hQ> half\r\u001b[7C');
+  keys.write(' done\r');
+  await type('');
+  expect(await message).toBe('half done');
+  input.close();
+  expect(modes.at(-1)).toBe(false);
+});
+
+test('a Ctrl-Z that stops nothing leaves the prompt usable', async () => {
+  const suspend = vi.fn();
+  const { input, type } = terminal([], { suspend });
+  const message = input.read();
+  await type('\u001a');
+  await type('hi\r');
+  expect(await message).toBe('hi');
+  input.close();
+});
+
+test('wide characters, tabs and control characters keep the cursor in place', async () => {
+  const { input, type, shown, wipe } = terminal();
+  const message = input.read();
+  await type('a你\u001b[200~\t\u001b[201~👨‍👩‍👧');
+  wipe();
+  await type('\u001b[D\u001b[D');
+  expect(shown()).toBe('\r\u001b[JQ> a你    👨‍👩‍👧\r\u001b[6C');
+  await type('\u007f你\r');
+  expect(await message).toBe('a你\t👨‍👩‍👧');
+  input.close();
+});
+
+test('a narrower terminal draws the text again in its width', async () => {
+  const { input, type, shown, wipe, output } = terminal();
+  const message = input.read();
+  await type('x'.repeat(60));
+  wipe();
+  output.columns = 41;
+  output.emit('resize');
+  expect(shown()).toBe(`\u001b[1A\r\u001b[JQ> ${'x'.repeat(37)}\n${'x'.repeat(23)}\r\u001b[23C`);
+  await type('\r');
+  expect(await message).toBe('x'.repeat(60));
+  input.close();
+});
+
 describe('a question', () => {
   const isReply = (text: string): boolean => /^[yn]$/.test(text);
 
@@ -150,7 +299,11 @@ describe('a question', () => {
     await type('maybe\r');
     await type('y\r');
     expect(await reply).toBe('y');
-    expect(shown().match(/Sure\? /g)).toHaveLength(2);
+    expect(
+      shown()
+        .split('\n')
+        .filter((row) => row.includes('Sure? ')),
+    ).toHaveLength(2);
     const message = input.read();
     await type('\u001b[A'); // the line before, of which there is none
     await type('hi\r');
@@ -178,7 +331,9 @@ describe('a question', () => {
     await type('\u001b[200~y\u001b[201~\r');
     await type('n\r');
     expect(await reply).toBe('n');
-    expect(await input.read()).toBe('y');
+    const message = input.read();
+    await type('\r');
+    expect(await message).toBe('y');
     input.close();
   });
 

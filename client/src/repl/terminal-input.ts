@@ -1,83 +1,90 @@
-// Messages typed on a terminal. node:readline edits lines and keeps the history. Several pasted lines are one message. The
-// prompt is hidden while an answer is written; input typed meanwhile appears at the next prompt.
-import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from 'node:readline';
-import { Writable } from 'node:stream';
+// Messages typed on a terminal, with an editor for messages of several lines. The prompt is hidden while an answer is written;
+// input typed meanwhile appears at the next prompt.
+import { emitKeypressEvents } from 'node:readline';
 import { type Clock, systemClock, type Timer } from '@fame-fabric/shared';
 import { onAbort } from '@fame-fabric/shared/internal';
+import { EditorScreen, type TerminalOutput } from './editor-screen.ts';
+import { type Key, LineEditor } from './line-editor.ts';
 import type { QuestionOptions, ReplInput } from './repl-input.ts';
 
 export interface TerminalInputOptions {
-  input: NodeJS.ReadableStream;
-  output: NodeJS.WritableStream & { columns?: number; rows?: number };
+  input: NodeJS.ReadableStream & { setRawMode?: ((isRaw: boolean) => unknown) | undefined };
+  output: TerminalOutput;
   prompt: string;
-  /** Prompt of all lines of a pasted message but the first. */
+  /** Prompt of all lines of a message but the first. */
   continuation: string;
-  /** Earlier lines, newest first, as readline expects them. */
+  /** Earlier messages, newest first. */
   history?: readonly string[] | undefined;
-  /** Called with every entered line. */
-  onLine?: ((line: string) => void) | undefined;
+  /** Called with every entered message. */
+  onMessage?: ((message: string) => void) | undefined;
+  /** Returns the commands that begin with `text`. */
+  complete?: ((text: string) => readonly string[]) | undefined;
+  /** Stops this process, and those that the user started it with. @default SIGTSTP to the process group */
+  suspend?: (() => void) | undefined;
   clock?: Clock | undefined;
+}
+
+interface Question {
+  readonly isReply: (text: string) => boolean;
+  readonly end: (reply: string | undefined) => void;
 }
 
 const PASTE_ON = '\u001b[?2004h';
 const PASTE_OFF = '\u001b[?2004l';
 /** Terminals without bracketed paste deliver pasted lines faster than a person types. */
 const FAST_INPUT_MS = 20;
-const HISTORY_SIZE = 1_000;
+/** Time for SIGTSTP to stop this process. The kernel ignores it where no shell could continue the process. */
+const SUSPEND_MS = 50;
+
+// npx and make wait for their child, so the shell gets the terminal back only if they stop as well.
+const suspendGroup = (): void => void process.kill(0, 'SIGTSTP');
 
 export class TerminalInput implements ReplInput {
   onInterrupt: (() => void) | undefined;
   readonly #options: TerminalInputOptions;
-  readonly #editor: Interface;
-  readonly #screen: Screen;
+  readonly #editor: LineEditor;
+  readonly #screen: EditorScreen;
   readonly #clock: Clock;
   readonly #messages: string[] = [];
   #lines: string[] = [];
-  #isPasting = false;
-  #hasPasted = false;
+  /** Pieces of a bracketed paste that has not ended. */
+  #paste: string[] | undefined;
   #flush: Timer | undefined;
   #waiter: ((message: string | undefined) => void) | undefined;
-  /** A question to the user that waits for its reply. */
-  #question: { isReply: (text: string) => boolean; end: (reply: string | undefined) => void } | undefined;
+  #question: Question | undefined;
+  /** True if the last chunk of input was a line feed alone: Ctrl-J, and not a line typed before the terminal was raw. */
+  #isLineFeed = false;
   #isClosed = false;
 
   constructor(options: TerminalInputOptions) {
+    const { input, output, history, complete } = options;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#screen = new Screen(options.output);
-    this.#screen.isMuted = true; // until the first read
-    this.#editor = createInterface({
-      input: options.input,
-      output: this.#screen,
-      terminal: true,
-      prompt: options.prompt,
-      history: [...(options.history ?? [])],
-      historySize: HISTORY_SIZE,
-      removeHistoryDuplicates: true,
-      tabSize: 2,
-    });
-    this.#editor.on('line', (line) => this.#onLine(line));
-    // Replies to questions are not messages, so the history omits them.
-    this.#editor.on('history', (lines: string[]) => this.#question && lines.shift());
-    this.#editor.on('SIGINT', () => this.#onInterrupt());
-    this.#editor.on('close', () => this.#onClose());
-    options.input.on('keypress', this.#onKey);
-    options.output.write(PASTE_ON);
+    this.#editor = new LineEditor({ history, complete });
+    this.#screen = new EditorScreen(output, this.#editor, options.continuation);
+    input.on('data', this.#onData); // before the listener of the next line
+    emitKeypressEvents(input);
+    input.on('keypress', this.#onKey);
+    input.on('end', this.#onEnd);
+    output.on('resize', this.#onResize);
+    process.on('SIGCONT', this.#onContinue);
+    input.setRawMode?.(true);
+    input.resume();
+    output.write(PASTE_ON);
   }
 
   read(): Promise<string | undefined> {
     const message = this.#messages.shift();
     if (message !== undefined) {
-      this.#show(message);
+      // It was typed while nothing was shown. Questions and answers alternate on the screen.
+      this.#screen.writeMessage(this.#options.prompt, message);
       return Promise.resolve(message);
     }
     if (this.#isClosed) return Promise.resolve(undefined);
-    this.#screen.isMuted = false;
-    this.#editor.setPrompt(this.#options.prompt);
-    this.#editor.prompt(true);
+    this.#screen.show(this.#options.prompt);
     return new Promise((resolve) => {
       this.#waiter = (next) => {
-        this.#screen.isMuted = true;
+        this.#screen.hide();
         resolve(next);
       };
     });
@@ -86,24 +93,18 @@ export class TerminalInput implements ReplInput {
   question(text: string, { isReply, signal }: QuestionOptions): Promise<string | undefined> {
     if (this.#isClosed || signal.aborted) return Promise.resolve(undefined);
     // Text that was typed ahead belongs to the next message, and must not become a part of the reply.
-    const typedAhead = this.#takeLine();
-    this.#screen.isMuted = false;
-    this.#editor.setPrompt(text);
-    this.#editor.prompt();
+    const endReply = this.#editor.beginReply();
+    this.#screen.show(text);
     const { promise, resolve } = Promise.withResolvers<string | undefined>();
-    const withdraw = (): void => {
-      this.#takeLine();
-      this.#options.output.write('\n');
-      this.#question?.end(undefined);
-    };
-    const stopListening = onAbort(signal, withdraw);
+    const stopListening = onAbort(signal, () => this.#question?.end(undefined));
     this.#question = {
       isReply,
       end: (reply) => {
         stopListening();
         this.#question = undefined;
-        this.#screen.isMuted = true;
-        if (!this.#isClosed) this.#editor.write(typedAhead);
+        if (reply === undefined) this.#screen.leaveLine();
+        this.#screen.hide();
+        endReply();
         resolve(reply);
       },
     };
@@ -111,128 +112,141 @@ export class TerminalInput implements ReplInput {
   }
 
   note(text: string): void {
-    const { output } = this.#options;
-    if (this.#screen.isMuted || this.#isClosed) {
-      output.write(text);
-      return;
-    }
-    moveCursor(output, 0, -this.#editor.getCursorPos().rows);
-    cursorTo(output, 0);
-    clearScreenDown(output);
-    output.write(text);
-    this.#editor.prompt(true);
+    this.#screen.writeAbove(text);
   }
 
   close(): void {
-    if (!this.#isClosed) this.#editor.close();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const { input, output } = this.#options;
+    input.removeListener('data', this.#onData);
+    input.removeListener('keypress', this.#onKey);
+    input.removeListener('end', this.#onEnd);
+    output.removeListener('resize', this.#onResize);
+    process.removeListener('SIGCONT', this.#onContinue);
+    if (this.#lines.length > 0) this.#take();
+    output.write(PASTE_OFF);
+    input.setRawMode?.(false);
+    input.pause();
+    const waiter = this.#waiter;
+    this.#waiter = undefined;
+    if (waiter) this.#screen.leaveLine();
+    waiter?.(undefined);
+    this.#question?.end(undefined);
   }
 
-  // Shows a message that was typed ahead when it is sent, so that questions and answers alternate on the screen.
-  #show(message: string): void {
-    const { output, prompt, continuation } = this.#options;
-    output.write(`${prompt}${message.split('\n').join(`\n${continuation}`)}\n`);
-  }
-
-  readonly #onKey = (_text: string | undefined, key: { name?: string } | undefined): void => {
-    if (key?.name === 'paste-start') this.#isPasting = this.#hasPasted = true;
-    else if (key?.name === 'paste-end') this.#isPasting = false;
+  readonly #onData = (chunk: Buffer | string): void => {
+    this.#isLineFeed = chunk.toString() === '\n';
   };
 
-  // Clears the line that is being edited and returns it.
-  #takeLine(): string {
-    const { line } = this.#editor;
-    this.#editor.write(null, { ctrl: true, name: 'e' });
-    this.#editor.write(null, { ctrl: true, name: 'u' });
-    return line;
+  readonly #onEnd = (): void => this.close();
+
+  readonly #onResize = (): void => this.#screen.draw();
+
+  readonly #onContinue = (): void => {
+    this.#options.input.setRawMode?.(true);
+    this.#options.output.write(PASTE_ON);
+    this.#screen.isPaused = false;
+    this.#screen.drawAnew();
+  };
+
+  readonly #onKey = (text: string | undefined, key: Key): void => {
+    if (this.#isClosed) return;
+    if (key.name === 'paste-start') this.#paste = [];
+    else if (key.name === 'paste-end') this.#endPaste();
+    else if (this.#paste) this.#paste.push(text ?? key.sequence ?? '');
+    else this.#press(text, key);
+    this.#screen.drawSoon();
+  };
+
+  #endPaste(): void {
+    const text = this.#paste?.join('').replace(/\r\n?/g, '\n') ?? '';
+    this.#paste = undefined;
+    this.#editor.paste(text);
   }
 
-  #onLine(line: string): void {
-    if (this.#question && !this.#isPasting && !this.#hasPasted) {
-      if (this.#question.isReply(line)) this.#question.end(line);
-      else this.#editor.prompt();
-      return;
+  #press(text: string | undefined, key: Key): void {
+    if (key.ctrl && key.name === 'c') this.#interrupt();
+    else if (key.ctrl && key.name === 'z') this.#suspend();
+    else if (key.ctrl && key.name === 'l') this.#screen.clear();
+    else if (key.ctrl && key.name === 'd' && this.#editor.isEmpty) this.close();
+    else if (key.name === 'return') this.#pressEnter(key.meta === true);
+    else if (key.name === 'enter') this.#pressEnter(key.meta === true || this.#isLineFeed);
+    else {
+      const completions = this.#editor.press(text, key);
+      if (completions) this.note(`${completions.join('  ')}\n`);
     }
-    this.#options.onLine?.(line);
+  }
+
+  #pressEnter(isNewLine: boolean): void {
+    if (this.#question) this.#reply(this.#question);
+    else if (isNewLine && !this.#editor.isEmpty) this.#editor.insert('\n');
+    else if (!this.#editor.continueLine()) this.#enter();
+  }
+
+  #reply(question: Question): void {
+    this.#screen.leaveLine();
+    const text = this.#editor.take();
+    if (question.isReply(text)) question.end(text);
+    else this.#screen.draw();
+  }
+
+  #enter(): void {
+    this.#editor.endSearch();
+    const isShown = this.#waiter !== undefined && this.#lines.length === 0;
+    const line = this.#editor.take();
+    if (isShown) this.#screen.writeMessage(this.#options.prompt, line);
+    else if (this.#waiter) this.#screen.writeMessage(this.#options.continuation, line);
+    this.#screen.hide();
     this.#lines.push(line);
-    if (this.#isPasting) {
-      this.#editor.setPrompt(this.#options.continuation);
-      this.#editor.prompt();
-      return;
-    }
     this.#flush?.stop();
-    this.#flush = undefined;
-    if (this.#hasPasted) this.#take();
-    else this.#flush = this.#clock.after(FAST_INPUT_MS, () => this.#take());
+    this.#flush = this.#clock.after(FAST_INPUT_MS, () => this.#take());
   }
 
   #take(): void {
     this.#flush?.stop();
     this.#flush = undefined;
     const lines = this.#lines;
-    const wasPasted = this.#hasPasted;
     this.#lines = [];
-    this.#hasPasted = false;
-    // Commands that arrive fast, such as from a script, remain separate lines. A bracketed paste is always one message.
-    const isSeparate = !wasPasted && lines.some((line) => /^\s*(?:exit|quit|\/[a-z]+.*)\s*$/i.test(line));
-    for (const message of isSeparate ? lines : [lines.join('\n')]) this.#messages.push(message);
+    // Commands that arrive fast, such as from a script, remain separate lines.
+    const isSeparate =
+      lines.length > 1 && lines.some((line) => /^\s*(?:exit|quit|\/[a-z]+.*)\s*$/i.test(line));
+    for (const message of isSeparate ? lines : [lines.join('\n')]) {
+      this.#messages.push(message);
+      this.#editor.history.add(message);
+      this.#options.onMessage?.(message);
+    }
     const waiter = this.#waiter;
     if (!waiter) return;
     this.#waiter = undefined;
     waiter(this.#messages.shift());
   }
 
-  #onInterrupt(): void {
+  #interrupt(): void {
     // At a question Ctrl-C cancels the turn, whatever was typed.
-    const isTyping =
-      !this.#question && !this.#screen.isMuted && (this.#editor.line !== '' || this.#lines.length > 0);
+    const isTyping = !this.#question && this.#waiter && (!this.#editor.isEmpty || this.#lines.length > 0);
     if (!isTyping) {
       this.onInterrupt?.();
       return;
     }
     this.#flush?.stop();
     this.#lines = [];
-    this.#hasPasted = this.#isPasting = false;
-    this.#takeLine();
-    this.#options.output.write('\n');
-    this.#editor.setPrompt(this.#options.prompt);
-    this.#editor.prompt();
+    this.#screen.leaveLine();
+    this.#editor.cancel();
+    this.#screen.show(this.#options.prompt);
   }
 
-  #onClose(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#options.input.removeListener('keypress', this.#onKey);
-    if (this.#lines.length > 0) this.#take();
-    this.#options.output.write(PASTE_OFF);
-    const waiter = this.#waiter;
-    this.#waiter = undefined;
-    if (waiter || this.#question) this.#options.output.write('\n'); // end the line of the prompt
-    waiter?.(undefined);
-    this.#question?.end(undefined);
-  }
-}
-
-// The output of the editor. It is muted while an answer is written, so that keys typed meanwhile do not appear in the answer.
-class Screen extends Writable {
-  isMuted = false;
-  readonly #output: TerminalInputOptions['output'];
-
-  constructor(output: TerminalInputOptions['output']) {
-    super({ decodeStrings: false });
-    this.#output = output;
-    output.on('resize', () => this.emit('resize'));
-  }
-
-  get columns(): number {
-    return this.#output.columns ?? 80;
-  }
-
-  get rows(): number {
-    return this.#output.rows ?? 24;
-  }
-
-  override _write(chunk: string | Buffer, _encoding: BufferEncoding, done: () => void): void {
-    if (!this.isMuted) this.#output.write(chunk);
-    done();
+  #suspend(): void {
+    if (process.platform === 'win32') return; // it has no job control
+    const { input, output, suspend = suspendGroup } = this.#options;
+    this.#screen.leaveLine();
+    this.#screen.isPaused = true;
+    output.write(PASTE_OFF);
+    input.setRawMode?.(false);
+    suspend();
+    // SIGCONT comes earlier, unless the process was not stopped.
+    this.#clock.after(SUSPEND_MS, () => {
+      if (!this.#isClosed) this.#onContinue();
+    });
   }
 }

@@ -1,0 +1,170 @@
+// The text that the user is typing, and the cursor in it. Positions are indices of UTF-16 units; the cursor moves by graphemes.
+// A message of several lines is one text with line feeds.
+import { graphemes } from '@fame-fabric/shared/internal';
+
+const WORD = /[\p{L}\p{N}_]/u;
+
+export class EditBuffer {
+  #text = '';
+  #cursor = 0;
+  /** The text that was last cut, for `yank`. */
+  #cut = '';
+
+  get text(): string {
+    return this.#text;
+  }
+
+  get cursor(): number {
+    return this.#cursor;
+  }
+
+  /** Replaces the text, and moves the cursor to its end. */
+  set(text: string): void {
+    this.#text = text;
+    this.#cursor = text.length;
+  }
+
+  /** Empties the buffer. Returns the text that it had. */
+  take(): string {
+    const text = this.#text;
+    this.set('');
+    return text;
+  }
+
+  insert(text: string): void {
+    this.#text = this.#text.slice(0, this.#cursor) + text + this.#text.slice(this.#cursor);
+    this.#cursor += text.length;
+  }
+
+  left(): void {
+    this.#cursor = this.#before();
+  }
+
+  right(): void {
+    this.#cursor = this.#after();
+  }
+
+  wordLeft(): void {
+    this.#cursor = this.#wordStart();
+  }
+
+  wordRight(): void {
+    this.#cursor = this.#wordEnd();
+  }
+
+  lineStart(): void {
+    this.#cursor = this.#startOfLine();
+  }
+
+  lineEnd(): void {
+    this.#cursor = this.#endOfLine();
+  }
+
+  /** Moves to the line above. Returns false in the first line. */
+  up(): boolean {
+    const start = this.#startOfLine();
+    if (start === 0) return false;
+    const above = this.#text.lastIndexOf('\n', start - 2) + 1;
+    this.#cursor = this.#snap(Math.min(above + this.#cursor - start, start - 1));
+    return true;
+  }
+
+  /** Moves to the line below. Returns false in the last line. */
+  down(): boolean {
+    const end = this.#endOfLine();
+    if (end === this.#text.length) return false;
+    const below = this.#text.indexOf('\n', end + 1);
+    const limit = below < 0 ? this.#text.length : below;
+    this.#cursor = this.#snap(Math.min(end + 1 + this.#cursor - this.#startOfLine(), limit));
+    return true;
+  }
+
+  deleteLeft(): void {
+    this.#delete(this.#before(), this.#cursor);
+  }
+
+  deleteRight(): void {
+    this.#delete(this.#cursor, this.#after());
+  }
+
+  cutWordLeft(): void {
+    this.#cutOut(this.#wordStart(), this.#cursor);
+  }
+
+  cutWordRight(): void {
+    this.#cutOut(this.#cursor, this.#wordEnd());
+  }
+
+  cutToLineStart(): void {
+    this.#cutOut(this.#startOfLine(), this.#cursor);
+  }
+
+  cutToLineEnd(): void {
+    this.#cutOut(this.#cursor, this.#endOfLine());
+  }
+
+  /** Inserts the text that was last cut. */
+  yank(): void {
+    this.insert(this.#cut);
+  }
+
+  #cutOut(start: number, end: number): void {
+    if (start < end) this.#cut = this.#text.slice(start, end);
+    this.#delete(start, end);
+  }
+
+  #delete(start: number, end: number): void {
+    this.#text = this.#text.slice(0, start) + this.#text.slice(end);
+    this.#cursor = start;
+  }
+
+  #startOfLine(): number {
+    return this.#cursor === 0 ? 0 : this.#text.lastIndexOf('\n', this.#cursor - 1) + 1;
+  }
+
+  #endOfLine(): number {
+    const end = this.#text.indexOf('\n', this.#cursor);
+    return end < 0 ? this.#text.length : end;
+  }
+
+  #before(): number {
+    const start = this.#startOfLine();
+    if (start === this.#cursor) return Math.max(0, start - 1);
+    return this.#cursor - graphemes(this.#text.slice(start, this.#cursor)).at(-1)!.length;
+  }
+
+  #after(): number {
+    const end = this.#endOfLine();
+    if (end === this.#cursor) return Math.min(end + 1, this.#text.length);
+    return this.#cursor + graphemes(this.#text.slice(this.#cursor, end))[0]!.length;
+  }
+
+  #wordStart(): number {
+    let at = this.#cursor;
+    while (at > 0 && !WORD.test(this.#text[at - 1]!)) at--;
+    while (at > 0 && WORD.test(this.#text[at - 1]!)) at--;
+    return at;
+  }
+
+  #wordEnd(): number {
+    let at = this.#cursor;
+    while (at < this.#text.length && !WORD.test(this.#text[at]!)) at++;
+    while (at < this.#text.length && WORD.test(this.#text[at]!)) at++;
+    return at;
+  }
+
+  // The nearest start of a grapheme at or before `position`.
+  #snap(position: number): number {
+    let at = this.#text.lastIndexOf('\n', position - 1) + 1;
+    for (const grapheme of graphemes(this.#text.slice(at, this.#endFrom(position)))) {
+      if (at + grapheme.length > position) break;
+      at += grapheme.length;
+    }
+    return at;
+  }
+
+  #endFrom(position: number): number {
+    const end = this.#text.indexOf('\n', position);
+    return end < 0 ? this.#text.length : end;
+  }
+}
