@@ -27,10 +27,10 @@ start: $(STAMP) ## start a sentinel and the chat agent in the background
 	@$(FAME) local start $(if $(MODE),--mode '$(MODE)')
 
 run: $(STAMP) ## talk to the chat agent
-	@$(FAME) chat
+	@$(FAME) chat $(ARGS) || { code=$$?; test $$code -eq 130 || exit $$code; }
 
 run-verbose: $(STAMP) ## like run, and print the metadata of every envelope
-	@FAME_SHOW_ENVELOPES=$(or $(FAME_SHOW_ENVELOPES),true) $(FAME) chat
+	@FAME_SHOW_ENVELOPES=$(or $(FAME_SHOW_ENVELOPES),true) $(FAME) chat $(ARGS) || { code=$$?; test $$code -eq 130 || exit $$code; }
 
 stop: $(STAMP) ## stop what `make start` started
 	@$(FAME) local stop

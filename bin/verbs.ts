@@ -98,14 +98,24 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   chat: {
     about: 'talk to a chat agent',
-    usage: 'npx fame chat [ADDRESS] [--system TEXT] [--resume [ID]]',
+    usage: 'npx fame chat [ADDRESS] [-m TEXT] [--lines] [--json] [--system TEXT] [--resume [ID]]',
     examples: [
       'npx fame chat',
       'npx fame chat --resume',
       'npx fame chat --system "Answer in one sentence."',
-      "printf 'Hello\\nexit\\n' | npx fame chat",
+      'npx fame chat -m "What is 2+2?"',
+      'npx fame chat -m "Summarize this." < notes.txt',
+      "printf 'My name is Ada.\\nWhat is my name?\\n' | npx fame chat --lines",
     ],
     flags: {
+      message: {
+        type: 'string',
+        short: 'm',
+        value: 'TEXT',
+        about: 'send this message, print the answer and leave; text of a pipe or file is added to it',
+      },
+      lines: { type: 'boolean', about: 'a pipe has one message per line, instead of one as a whole' },
+      json: { type: 'boolean', about: 'with -m or a pipe: print each answer as a line of JSON' },
       system: { type: 'string', value: 'TEXT', about: 'system prompt (FAME_SYSTEM_PROMPT)' },
       resume: {
         type: 'boolean',

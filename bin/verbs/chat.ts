@@ -1,10 +1,15 @@
-// `fame chat [ADDRESS]`: runs the client's prompt on the terminal or the pipe of this process.
+// `fame chat [ADDRESS]`: runs the client's prompt on the terminal of this process, or sends one message: that of `-m`, or the
+// whole of a pipe.
+import { existsSync, fstatSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { type Client, createEnvelopePrinter, type EnvelopeTrace } from '@fame-fabric/client';
 import {
   chooseConversation,
   completeCommand,
   HistoryFile,
+  MessageInput,
   PipedInput,
   Repl,
   type ReplInput,
@@ -26,7 +31,30 @@ import { describeNodes } from './ps.ts';
 export async function run(input: VerbInput): Promise<number> {
   const config = readClientConfig(input.env);
   const target = readTarget(input);
-  return new ChatProcess(config, textFlag(input, 'system') ?? config.systemPrompt).run(target);
+  const mode = readMode(input);
+  return new ChatProcess(config, mode, textFlag(input, 'system') ?? config.systemPrompt).run(target);
+}
+
+/** How messages come in and answers go out. */
+interface Mode {
+  /** The message of `-m`. */
+  message: string | undefined;
+  /** True if each line of the pipe is a message. */
+  hasLines: boolean;
+  isJson: boolean;
+}
+
+/** @throws {UsageError} */
+function readMode(input: VerbInput): Mode {
+  const message = textFlag(input, 'message');
+  const hasLines = input.flags.lines === true;
+  const isJson = input.flags.json === true;
+  if (message?.trim() === '') throw new UsageError('-m takes a message, not an empty text');
+  if (hasLines && message !== undefined) throw new UsageError('-m sends one message, --lines many: use one');
+  if (message === undefined && process.stdin.isTTY && (hasLines || isJson)) {
+    throw new UsageError(`--${hasLines ? 'lines' : 'json'} needs a pipe${isJson ? ' or -m TEXT' : ''}`);
+  }
+  return { message, hasLines, isJson };
 }
 
 /** The conversation that the command line selects. */
@@ -45,6 +73,11 @@ function readTarget({ positionals, flags }: VerbInput): Target {
   const id = positionals.find((word) => word !== address);
   const hasExtra = id !== undefined && (!isResumed || positionals.length - (address ? 1 : 0) > 1);
   if (hasExtra) throw new UsageError(`chat takes no argument "${positionals.at(-1)}"`);
+  if (address !== undefined && !isResumed && !address.includes('@')) {
+    throw new UsageError(
+      `"${address}" is not an address. To send it as a message: -m ${JSON.stringify(address)}`,
+    );
+  }
   return { address, isResumed, id };
 }
 
@@ -54,8 +87,10 @@ class ChatProcess {
   readonly #config: ClientConfig;
   readonly #systemPrompt: string | undefined;
   readonly #screen = process.stdout.isTTY ? process.stdout : process.stderr;
-  readonly #isInteractive = Boolean(process.stdin.isTTY && this.#screen.isTTY);
+  readonly #mode: Mode;
+  readonly #isInteractive: boolean;
   readonly #style: Style;
+  readonly #answerStyle: Style;
   readonly #noteStyle: Style;
   readonly #saved: SavedConversations;
   readonly #trace: { isOn: boolean };
@@ -64,10 +99,14 @@ class ChatProcess {
   #client: Client | undefined;
   #repl: Repl | undefined;
 
-  constructor(config: ClientConfig, systemPrompt: string | undefined) {
+  constructor(config: ClientConfig, mode: Mode, systemPrompt: string | undefined) {
     this.#config = config;
+    this.#mode = mode;
     this.#systemPrompt = systemPrompt;
+    this.#isInteractive = Boolean(process.stdin.isTTY && this.#screen.isTTY && mode.message === undefined);
     this.#style = createStyle(this.#isInteractive && config.hasColours);
+    // The screen of the prompt may be stderr, with answers going to a file.
+    this.#answerStyle = createStyle(Boolean(process.stdout.isTTY) && this.#style.isOn);
     this.#noteStyle = createStyle(Boolean(process.stderr.isTTY) && config.hasColours);
     this.#trace = { isOn: config.showEnvelopes !== 'off' };
     this.#saved = new SavedConversations(config.dataDir, (reason) =>
@@ -76,21 +115,17 @@ class ChatProcess {
   }
 
   async run(target: Target): Promise<number> {
-    const resumed = target.isResumed ? await this.#chooseConversation(target) : undefined;
-    const address = target.address ?? resumed?.address ?? this.#config.chatAddress;
-    parseAddress(address); // throws ADDRESS_INVALID
+    parseAddress(target.address ?? this.#config.chatAddress); // throws ADDRESS_INVALID
+    if (target.isResumed && target.id === undefined) this.#requireSaved();
     const releaseSignals = this.#handleSignals();
     try {
       this.#client = await this.#attach();
+      const resumed = target.isResumed ? await this.#chooseConversation(this.#client, target) : undefined;
+      const address = target.address ?? resumed?.address ?? this.#config.chatAddress;
       this.#input = this.#openInput();
       onStdoutClosed(() => this.#input?.close());
       this.#repl = this.#openRepl(this.#client, this.#input, address, resumed);
       return await this.#repl.run();
-    } catch (error) {
-      if (!resumed || !isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
-      this.#saved.remove(resumed.id);
-      const text = `${address} has no conversation "${resumed.id}": it was ended or removed, or the id is wrong. \`npx fame chat --resume\` lists the conversations of this machine`;
-      throw new FabricError('CONVERSATION_UNKNOWN', text, { cause: error });
     } finally {
       this.#input?.close();
       releaseSignals();
@@ -103,16 +138,62 @@ class ChatProcess {
     else writeNote(text);
   }
 
-  #chooseConversation({ id, address }: Target): Promise<Resumed> {
-    return chooseConversation({
-      saved: this.#saved.list(),
+  /** @throws {CONVERSATION_UNKNOWN} */
+  #requireSaved(): void {
+    if (this.#saved.list().length > 0) return;
+    throw new FabricError(
+      'CONVERSATION_UNKNOWN',
+      'This machine has no conversation to resume. `npx fame chat` starts one',
+    );
+  }
+
+  async #chooseConversation(client: Client, { id, address }: Target): Promise<Resumed> {
+    const all = this.#saved.list().filter((one) => address === undefined || one.address === address);
+    const candidates = id === undefined ? all : [];
+    const states = await Promise.all(candidates.map((one) => this.#isOpen(client, one)));
+    const chosen = await chooseConversation({
+      saved: id === undefined ? all.filter((_, index) => states[index] !== false) : all,
       id,
       address,
       defaultAddress: this.#config.chatAddress,
       now: systemClock.now(),
       writeNote,
-      prompt: this.#isInteractive ? (question) => promptOnce(this.#screen, question) : undefined,
+      prompt: this.#isInteractive ? (question) => this.#promptOnce(question) : undefined,
     });
+    if (id !== undefined && (await this.#isOpen(client, chosen)) === false) {
+      const text = `The conversation "${id}" at ${chosen.address} was ended or removed, or the id is wrong. \`npx fame chat --resume\` lists those that can go on, \`npx fame conversations show ${id}\` prints one that has ended`;
+      throw new FabricError('CONVERSATION_UNKNOWN', text);
+    }
+    return chosen;
+  }
+
+  /** Returns false, and forgets the conversation, if it has ended or the agent does not know it. `undefined`: not known. */
+  async #isOpen(
+    client: Client,
+    { id, address }: Pick<Resumed, 'id' | 'address'>,
+  ): Promise<boolean | undefined> {
+    try {
+      const state = await client.conversation(address, { id, isResumed: true }).state();
+      if (state === undefined || state === 'working' || state === 'input-required') return state && true;
+    } catch (error) {
+      if (!isFabricError(error)) throw error;
+      if (error.code !== 'CONVERSATION_UNKNOWN') return undefined; // the agent is away
+    }
+    this.#saved.remove(id);
+    return false;
+  }
+
+  async #promptOnce(question: string): Promise<string> {
+    const lines = createInterface({ input: process.stdin, output: this.#screen });
+    const leave = (): void => this.#leaving.abort(interrupted());
+    lines.once('SIGINT', leave).once('close', leave);
+    try {
+      return await lines.question(question, { signal: this.#leaving.signal });
+    } catch (error) {
+      throw this.#leaving.signal.aborted ? interrupted() : error;
+    } finally {
+      lines.removeListener('close', leave).close();
+    }
   }
 
   /** Installs the signal handlers. Returns a function that removes them. */
@@ -140,6 +221,11 @@ class ChatProcess {
     };
   }
 
+  get #answers(): 'prompt' | 'plain' | 'json' {
+    if (this.#mode.isJson) return 'json';
+    return this.#isInteractive || this.#mode.hasLines ? 'prompt' : 'plain';
+  }
+
   #attach(): Promise<Client> {
     const print = createEnvelopePrinter({
       write: (block) => this.#note(block),
@@ -159,7 +245,12 @@ class ChatProcess {
   }
 
   #openInput(): ReplInput {
-    if (!this.#isInteractive) return new PipedInput(process.stdin, writeNote);
+    const { message, hasLines } = this.#mode;
+    if (!this.#isInteractive) {
+      if (hasLines) return new PipedInput(process.stdin, writeNote);
+      const source = message === undefined || hasPipedText() ? process.stdin : undefined;
+      return new MessageInput({ text: message, source, writeNote });
+    }
     const history = new HistoryFile(this.#config.dataDir, (reason) =>
       this.#note(`The history is not kept: ${reason}\n`),
     );
@@ -184,12 +275,19 @@ class ChatProcess {
         newConversation: (systemPrompt) => client.conversation(address, { turnTimeoutMs, systemPrompt }),
         saved: this.#saved,
         listAgents: async () => describeNodes(await getNodes(sentinelOf(this.#config))),
+        fork: (id, at) => client.conversations(address).fork(id, { at }, { turnTimeoutMs }),
+        saveFile: (path, text) => writeFile(path, text, { flag: 'wx', mode: 0o600 }),
         trace: this.#trace,
         style: this.#style,
+        answerStyle: this.#answerStyle,
         clock: systemClock,
       },
       {
         isInteractive: this.#isInteractive,
+        answers: this.#answers,
+        farewell: existsSync(join(this.#config.dataDir, 'run', 'sentinel.json'))
+          ? 'The fabric runs on in the background; `make stop` ends it.'
+          : undefined,
         systemPrompt: this.#systemPrompt,
         resumed: resumed && {
           conversation: client.conversation(address, { turnTimeoutMs, id: resumed.id, isResumed: true }),
@@ -201,11 +299,12 @@ class ChatProcess {
   }
 }
 
-async function promptOnce(output: NodeJS.WritableStream, question: string): Promise<string> {
-  const lines = createInterface({ input: process.stdin, output });
+// With -m a program may leave stdin open without ever writing: node gives its children a socket. Pipes of shells and files end.
+function hasPipedText(): boolean {
   try {
-    return await lines.question(question);
-  } finally {
-    lines.close();
+    const stat = fstatSync(0);
+    return stat.isFIFO() || stat.isFile();
+  } catch {
+    return false; // stdin is closed
   }
 }

@@ -1,7 +1,7 @@
 // The operations of a chat agent for one conversation, as defined in docs/protocol.md. Chat agents of other Fame
 // implementations lack some of them, so this class records which ones the agent lacks.
 import { type CallOptions, FabricError, isFabricError, type LinkState } from '@fame-fabric/shared';
-import type { ModelMessage, ModelOptions, ToolResult } from './conversation-types.ts';
+import type { ConversationState, ModelMessage, ModelOptions, ToolResult } from './conversation-types.ts';
 
 /** The part of a client that a conversation uses. */
 export interface Caller {
@@ -170,6 +170,17 @@ export class ChatOperations {
   async history(): Promise<ConversationMessage[] | undefined> {
     const messages = await this.#callOptional('get_history', { conversation_id: this.#id });
     return Array.isArray(messages) ? messages.flatMap(messageOf) : undefined;
+  }
+
+  /** Requests the state of the conversation. Returns `undefined` if the agent has no tasks. @throws {CONVERSATION_UNKNOWN} */
+  async state(): Promise<ConversationState | undefined> {
+    try {
+      const task = await this.#callOptional('tasks/get', { id: this.#id });
+      return (task as { status?: { state?: ConversationState } } | undefined)?.status?.state;
+    } catch (error) {
+      if (!isFabricError(error, 'TASK_UNKNOWN')) throw error;
+      throw new FabricError('CONVERSATION_UNKNOWN', error.message, { cause: error });
+    }
   }
 
   /** Ends the conversation. */

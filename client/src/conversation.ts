@@ -9,7 +9,7 @@ import {
   CONTROL_TIMEOUT_MS,
   type ConversationMessage,
 } from './chat-operations.ts';
-import type { ModelMessage, ModelOptions, ToolResult } from './conversation-types.ts';
+import type { ConversationState, ModelMessage, ModelOptions, ToolResult } from './conversation-types.ts';
 import { ReconnectDeadline } from './reconnect-deadline.ts';
 import type { DoneEvent, TurnEvent } from './turn-event.ts';
 import { TurnReader } from './turn-reader.ts';
@@ -192,6 +192,11 @@ export class Conversation {
   async history(): Promise<readonly ConversationMessage[]> {
     if (!this.#started) return [];
     return (await this.#operations.history()) ?? [...this.#transcript];
+  }
+
+  /** Returns the state of the conversation; `undefined` if the agent has no states. @throws {CONVERSATION_UNKNOWN} */
+  state(): Promise<ConversationState | undefined> {
+    return this.#operations.state();
   }
 
   /** Ends the conversation. The agent keeps its journal until retention removes it. Further calls have no effect. */

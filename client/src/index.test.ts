@@ -16,11 +16,13 @@ test('the package exports these names and no others', () => {
   expect(Object.keys(node)).toEqual(['connect']);
   expect(Object.keys(repl).sort()).toEqual([
     'HistoryFile',
+    'MessageInput',
     'PipedInput',
     'Repl',
     'SavedConversations',
     'TerminalInput',
     'chooseConversation',
+    'completeCommand',
   ]);
   expect(Object.keys(internal)).toEqual(['connectionText']);
 });

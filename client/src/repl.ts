@@ -2,6 +2,7 @@
 export { chooseConversation } from './repl/choose-conversation.ts';
 export { completeCommand } from './repl/commands.ts';
 export { HistoryFile } from './repl/history-file.ts';
+export { MessageInput } from './repl/message-input.ts';
 export { PipedInput } from './repl/piped-input.ts';
 export { Repl, type ReplConversation, type ReplDeps, type ReplOptions } from './repl/repl.ts';
 export type { ReplInput } from './repl/repl-input.ts';

@@ -18,7 +18,7 @@ afterAll(stopStack);
 /** Starts `fame chat` on a pipe. */
 function startChat(url: string): Proc {
   const env = { FAME_DIRECT_ADMISSION_URL: url, FAME_DATA_DIR: temporaryDirectory() };
-  return startNode(fameArgs('chat'), { name: 'fame chat', env });
+  return startNode(fameArgs('chat', '--lines'), { name: 'fame chat', env });
 }
 
 /** The one line that reports a failed turn. */

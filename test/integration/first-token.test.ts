@@ -51,7 +51,7 @@ function report(what: string, figures: readonly number[]): void {
 
 test('A7: the first piece of an answer is on the screen before the model has sent its last', async () => {
   held = gate();
-  const chat = startNode(fameArgs('chat'), chatOptions());
+  const chat = startNode(fameArgs('chat', '--lines'), chatOptions());
   const before = stack.model.count;
   chat.write('two halves');
   const request = await stack.model.arrival(before + 1);
@@ -130,7 +130,7 @@ test('A7: a second Ctrl-C exits with 130, and the client is removed from the sen
 });
 
 test('A7: SIGINT during an answer in a pipe closes the socket of the model too, and exits with 130', async () => {
-  const chat = startNode(fameArgs('chat'), chatOptions());
+  const chat = startNode(fameArgs('chat', '--lines'), chatOptions());
   const before = stack.model.count;
   chat.write('endless');
   await chat.waitFor(/^A> It begins$/m);

@@ -59,7 +59,7 @@ test('A1: start, run, status, start again, stop, stop again', async () => {
   const startMs = performance.now() - began;
   const pids = [pidOf('sentinel'), pidOf('chat-agent')];
 
-  const run = await make('run', env, 'My name is Ada.\nWhat is my name?\nexit\n');
+  const run = await make('run', { ...env, ARGS: '--lines' }, 'My name is Ada.\nWhat is my name?\nexit\n');
   expect(run.code).toBe(0);
   const answers = run.out.trimEnd().split('\n');
   expect(answers).toHaveLength(2);

@@ -75,7 +75,7 @@ test('A5: a turn during which the sentinel is killed is answered once and comple
 test('A5: `fame chat` prints two notes about the lost connection, and continues', async () => {
   const stack = await startStack();
   const env = { FAME_DIRECT_ADMISSION_URL: stack.sentinel.url, FAME_DATA_DIR: temporaryDirectory() };
-  const chat = startNode(fameArgs('chat'), { name: 'fame chat', env });
+  const chat = startNode(fameArgs('chat', '--lines'), { name: 'fame chat', env });
   chat.write('before');
   await chat.waitFor(/^A> re: before\n/m); // the newline shows that the turn is over
   await stack.sentinel.proc.kill();

@@ -104,7 +104,7 @@ describe.each(STYLES)('$address', ({ address, calls }) => {
   });
 
   test('FB-10 answers `fame chat` with its address', async () => {
-    const chat = startNode(fameArgs('chat', address), {
+    const chat = startNode(fameArgs('chat', address, '--lines'), {
       name: 'fame chat',
       env: { FAME_DIRECT_ADMISSION_URL: stack.sentinel.url, FAME_DATA_DIR: temporaryDirectory() },
     });

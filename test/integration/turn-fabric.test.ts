@@ -172,7 +172,7 @@ test('FB-8 holds 100 conversations of 10 turns without mixing them, in bounded m
 });
 
 test('FB-9 prints envelopes on request, without their payloads', async () => {
-  const chat = startNode(fameArgs('chat', '--system', 'planted-system'), {
+  const chat = startNode(fameArgs('chat', '--lines', '--system', 'planted-system'), {
     name: 'fame chat',
     env: {
       FAME_DIRECT_ADMISSION_URL: stack.sentinel.url,

@@ -28,7 +28,7 @@ afterAll(stopStack);
 const SHOWN = { FAME_SHOW_ENVELOPES: 'true' };
 
 const startChat = (url: string, clock: FakeWallClock, dataDir = temporaryDirectory()): Proc =>
-  startNode(fameArgs('chat'), {
+  startNode(fameArgs('chat', '--lines'), {
     name: 'chat',
     env: { FAME_DIRECT_ADMISSION_URL: url, FAME_DATA_DIR: dataDir, ...SHOWN, ...clock.env },
   });

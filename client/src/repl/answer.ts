@@ -1,4 +1,4 @@
-// Writes one answer as it streams: `A> `, then the text with control characters escaped. On a terminal an indicator moves
+// Writes one answer as it streams: a prefix such as `A> `, then the text with control characters escaped. On a terminal an indicator moves
 // until the first piece arrives. Surrogate pairs that the stream split are joined before they are written.
 import type { Clock, Timer } from '@fame-fabric/shared';
 import { escapeControls, isHighSurrogate, type Style } from '@fame-fabric/shared/internal';
@@ -9,6 +9,8 @@ export interface AnswerOptions {
   /** Output of the waiting indicator; `undefined` if the prompt is not interactive. */
   indicator?: { write: (text: string) => void; clock: Clock } | undefined;
   style: Style;
+  /** Written before the answer. */
+  prefix: string;
   /** True if the text is held until the end, because other output is written meanwhile. */
   isHeld: boolean;
 }
@@ -78,7 +80,7 @@ export class Answer {
   end(whole: string): void {
     this.#isOver = true;
     if (this.#text === '') this.#text = whole;
-    this.#begin();
+    this.#stopIndicator();
     this.#writeUpTo(this.#text.length);
     this.#endLine();
   }
@@ -120,7 +122,8 @@ export class Answer {
     this.#stopIndicator();
     if (this.#hasBegun) return;
     this.#hasBegun = true;
-    this.#options.write(this.#options.style.green('A> '));
+    const { write, style, prefix } = this.#options;
+    if (prefix !== '') write(style.green(prefix));
   }
 
   #startIndicator(): void {

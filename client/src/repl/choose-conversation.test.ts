@@ -37,9 +37,10 @@ test('prints the list; the user picks by number or id, and Enter picks the lates
   expect(listed.notes()).not.toContain('\u001b');
   expect(await choose({ prompt: async () => '' }).chosen).toMatchObject({ id: 'b' });
   expect(await choose({ prompt: async () => 'a' }).chosen).toMatchObject({ id: 'a' });
-  await expect(choose({ prompt: async () => '7' }).chosen).rejects.toMatchObject({
-    code: 'CONVERSATION_UNKNOWN',
-  });
+  const replies = ['7', '0', ' 1 '];
+  const wrong = choose({ prompt: async () => replies.shift()! });
+  expect(await wrong.chosen).toMatchObject({ id: 'b' });
+  expect(wrong.notes()).toContain('"7" is not in the list: 1 to 2, or an id.\n"0" is not in the list');
 });
 
 test('without a terminal it picks the latest, of the address if one was given', async () => {

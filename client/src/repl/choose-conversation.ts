@@ -20,7 +20,7 @@ export interface ChooseOptions {
   prompt?: ((question: string) => Promise<string>) | undefined;
 }
 
-/** Chooses a conversation. @throws {CONVERSATION_UNKNOWN} if none was saved, or if the reply is not in the list */
+/** Chooses a conversation. @throws {CONVERSATION_UNKNOWN} if none was saved */
 export async function chooseConversation(
   options: ChooseOptions,
 ): Promise<Pick<SavedConversation, 'id' | 'address' | 'open'>> {
@@ -31,17 +31,23 @@ export async function chooseConversation(
     return list.find((one) => one.id === id) ?? { id, address: address ?? defaultAddress };
   }
   const latest = list[0];
-  if (!latest) throw new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation to resume');
+  if (!latest)
+    throw new FabricError(
+      'CONVERSATION_UNKNOWN',
+      'There is no conversation to resume. `npx fame chat` starts one',
+    );
   if (!prompt) return latest;
   for (const [index, one] of list.entries()) {
     const state = one.open ? ', answer pending' : '';
     const text = `${one.title} (${ago(now - one.changedAt)}${state}) ${one.id}`;
     writeNote(`${String(index + 1).padStart(3)}  ${escapeLine(text)}\n`);
   }
-  const reply = (await prompt('Which one? (Enter: 1) ')).trim();
-  const chosen = reply === '' ? latest : (list[Number(reply) - 1] ?? list.find((one) => one.id === reply));
-  if (!chosen) throw new FabricError('CONVERSATION_UNKNOWN', `"${reply}" is not in the list`);
-  return chosen;
+  for (;;) {
+    const reply = (await prompt('Which one? (Enter: 1) ')).trim();
+    const chosen = reply === '' ? latest : (list[Number(reply) - 1] ?? list.find((one) => one.id === reply));
+    if (chosen) return chosen;
+    writeNote(`${escapeLine(`"${reply}" is not in the list: 1 to ${list.length}, or an id.`)}\n`);
+  }
 }
 
 function ago(ms: number): string {

@@ -5,13 +5,16 @@ const COMMANDS = [
   { name: 'help', about: 'show this list' },
   { name: 'system', argument: 'TEXT', about: 'start a new conversation with this system prompt' },
   { name: 'new', about: 'start a new conversation' },
-  { name: 'retry', about: 'send the last message again' },
-  { name: 'history', about: 'show this conversation' },
-  { name: 'model', about: 'show which model answers' },
+  { name: 'retry', about: 'replace the last answer: send the last message again' },
+  { name: 'history', argument: '[N]', about: 'show this conversation, or its last N messages' },
+  { name: 'save', argument: 'FILE', about: 'write this conversation to a new file' },
+  { name: 'model', argument: '[NAME]', about: 'show which model answers, or choose one of the agent' },
+  { name: 'tokens', about: 'show the tokens of the turns since the start of the prompt' },
   { name: 'agents', about: 'list the attached nodes' },
   { name: 'trace', argument: 'on|off', about: 'print the metadata of every envelope' },
-  { name: 'leave', about: 'leave; npx fame chat --resume continues the conversation' },
-  { name: 'exit', about: 'end the conversation (also exit, quit or Ctrl-D)' },
+  { name: 'leave', about: 'leave; keeps the conversation, also in a pipe' },
+  { name: 'end', about: 'end the conversation and leave' },
+  { name: 'exit', about: 'leave (also exit, quit or Ctrl-D); --resume continues the conversation' },
 ] as const satisfies readonly { name: string; argument?: string; about: string }[];
 
 export type CommandName = (typeof COMMANDS)[number]['name'];
@@ -38,6 +41,10 @@ export function parseLine(input: string): Line {
   if (isCommand(name)) return { kind: 'command', name, argument: argument.trim() };
   return { kind: 'unknown', name: word, suggestion: closestMatch(name, NAMES) };
 }
+
+/** True if the command takes an argument. */
+export const takesArgument = (name: CommandName): boolean =>
+  COMMANDS.some((command) => command.name === name && 'argument' in command);
 
 /** Returns the commands that begin with `text`. */
 export const completeCommand = (text: string): string[] =>

@@ -2,6 +2,7 @@ import { FabricError, systemClock } from '@fame-fabric/shared';
 import { createStyle, untilAborted } from '@fame-fabric/shared/internal';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { describe, expect, test, vi } from 'vitest';
+import type { ConversationMessage } from '../chat-operations.ts';
 import type { TurnEvent } from '../turn-event.ts';
 import { Repl, type ReplConversation, type ReplOptions } from './repl.ts';
 import type { ReplInput } from './repl-input.ts';
@@ -23,19 +24,26 @@ function stage(
     resumes?: { turnId: string; text: string };
     /** Replies to questions. */
     replies?: (string | (() => void))[];
+    /** @default true */
+    hasForks?: boolean;
+    /** @default the messages that were sent */
+    messages?: ConversationMessage[];
     /** Called with each answer to an approval. */
     answerApproval?: (id: string, count: number) => void;
   } = {},
 ) {
   const { turn = echo, model = 'test-model', resumes, answerApproval, ...options } = setting;
+  const forks: [id: string, atMessage: string | undefined][] = [];
+  const saved: Record<string, string> = {};
   const replies = [...(setting.replies ?? [])];
   const screen = { answers: '', notes: '' };
   const conversations: { systemPrompt: string | undefined; asked: string[]; ended: number }[] = [];
   const turnIds: string[] = [];
+  const textOf = new Map<string, string>();
   const away: { now: ((who: 'agent' | 'sentinel') => void) | undefined } = { now: undefined };
   const kept: string[] = [];
   const given: { id: string; approve: boolean; note?: string | undefined }[] = [];
-  const saved = {
+  const savedConversations = {
     messageSent: (id: string, _address: string, { text }: { text: string }) =>
       void kept.push(`${id} asked ${text}`),
     messageSettled: (id: string) => void kept.push(`${id} answered`),
@@ -80,6 +88,7 @@ function stage(
       describe: async () => ({ model }),
       async *stream(text, { signal, turnId, onAway } = {}) {
         own.asked.push(text);
+        textOf.set(turnId!, text);
         turnIds.push(turnId!);
         away.now = onAway;
         yield* turn(text, signal!);
@@ -88,7 +97,7 @@ function stage(
         given.push({ id, ...answer });
         answerApproval?.(id, given.length);
       },
-      history: async () => own.asked.map((text) => ({ role: 'user', text })),
+      history: async () => setting.messages ?? own.asked.map((text) => ({ role: 'user' as const, text })),
       end: async () => {
         own.ended++;
       },
@@ -101,7 +110,16 @@ function stage(
         screen.answers += text;
       },
       newConversation,
-      saved,
+      saved: savedConversations,
+      fork: async (id, at) => {
+        if (setting.hasForks === false) throw new FabricError('METHOD_NOT_FOUND', 'no fork');
+        forks.push([id, textOf.get(at)]);
+        return newConversation(undefined);
+      },
+      saveFile: async (path, text) => {
+        if (path === 'taken') throw new Error('exists');
+        saved[path] = text;
+      },
       listAgents: async () => 'chat@fame.fabric',
       trace,
       style: createStyle(false),
@@ -113,7 +131,7 @@ function stage(
       ...options,
     },
   );
-  return { repl, screen, conversations, trace, input, kept, turnIds, away, given };
+  return { repl, screen, conversations, trace, input, kept, turnIds, away, given, forks, saved };
 }
 const interrupts = (): void => {};
 
@@ -238,6 +256,175 @@ test('/leave keeps the conversation and prints how to continue it', async () => 
   expect(kept).toEqual(['c1 asked one', 'c1 answered']);
 });
 
+test.each(['exit', '/exit', 'quit', '/leave', undefined])(
+  'on a terminal, %s keeps the conversation',
+  async (word) => {
+    const { repl, conversations, screen, kept } = stage(['one', ...(word ? [word] : [])], {
+      isInteractive: true,
+      farewell: 'The fabric runs on.',
+    });
+    expect(await repl.run()).toBe(0);
+    expect(conversations[0]).toMatchObject({ asked: ['one'], ended: 0 });
+    expect(screen.notes).toMatch(
+      /To continue this conversation: npx fame chat --resume c1\nThe fabric runs on\.\n$/,
+    );
+    expect(kept).toEqual(['c1 asked one', 'c1 answered']);
+  },
+);
+
+test('/end ends the conversation; one without messages ends in any case, without a note', async () => {
+  const ended = stage(['one', '/end', 'two'], { isInteractive: true });
+  await ended.repl.run();
+  expect(ended.conversations[0]).toMatchObject({ asked: ['one'], ended: 1 });
+  expect(ended.kept.at(-1)).toBe('c1 forgotten');
+  const empty = stage(['exit'], { isInteractive: true });
+  await empty.repl.run();
+  expect(empty.conversations[0]?.ended).toBe(1);
+  expect(empty.screen.notes).not.toContain('--resume');
+});
+
+test('on a terminal, /new keeps the conversation before', async () => {
+  const { repl, conversations, screen } = stage(['a', '/new', '/new', 'b'], { isInteractive: true });
+  await repl.run();
+  expect(conversations.map(({ ended }) => ended)).toEqual([0, 1, 0]);
+  expect(screen.notes).toContain('To continue this conversation: npx fame chat --resume c1\nStarted a new');
+});
+
+test.each([
+  [
+    'length',
+    'This answer is cut because it ran ou',
+    '(cut off at the limit of tokens; FAME_MAX_ANSWER_TOKENS sets it)',
+  ],
+  ['length', 'x'.repeat(65_536), '(cut off at 65,536 characters)'],
+  [
+    'length',
+    '',
+    '(no answer: the model used all its tokens before it; FAME_MAX_ANSWER_TOKENS sets the limit)',
+  ],
+  ['content_filter', 'One', '(stopped by the content filter)'],
+  ['refusal', 'I cannot do that.', '(the model refused)'],
+  ['refusal', '', '(the model refused to answer)'],
+  ['stop', ' ', '(no answer: the model sent no text)'],
+  [undefined, '', '(no answer: the model sent no text)'],
+] as const)('an answer that ends by %s with the text %j is marked', async (finish, text, mark) => {
+  const turn: Turn = async function* () {
+    if (text !== '') yield { type: 'text', text };
+    yield { type: 'done', text, ...(finish && { finish }) };
+  };
+  const { repl, screen } = stage(['one'], { turn });
+  await repl.run();
+  expect(screen.notes).toContain(`${mark}\n`);
+  if (text === '') expect(screen.answers).toBe('');
+});
+
+test('a message that the agent finds too long is described in its characters', async () => {
+  const turn: Turn = async function* () {
+    yield* [];
+    throw new FabricError(
+      'PARAMS_INVALID',
+      'user_message: Too big: expected string to have <=65536 characters',
+    );
+  };
+  const { repl, screen } = stage(['x'.repeat(70_000)], { turn });
+  await repl.run();
+  expect(screen.notes).toContain(
+    '! Your message has 70,000 characters; 65,536 are allowed. Send it in parts.\n',
+  );
+});
+
+test('an agent without conversations ends the prompt at the first message', async () => {
+  const turn: Turn = async function* () {
+    yield* [];
+    throw new FabricError('METHOD_NOT_FOUND', 'math@fame.fabric has no run_turn; it has add, multiply');
+  };
+  const { repl, screen } = stage(['one', 'two'], { turn, isInteractive: true });
+  expect(await repl.run()).toBe(1);
+  expect(screen.notes).toContain(
+    '! chat@fame.fabric holds no conversations. math@fame.fabric has no run_turn; it has add, multiply\n',
+  );
+});
+
+test('/retry continues from before the last answer, in a fork', async () => {
+  const { repl, conversations, forks } = stage(['a', 'b', '/retry', 'c', '/retry'], { isInteractive: true });
+  await repl.run();
+  expect(conversations.map(({ asked }) => asked)).toEqual([['a', 'b'], ['b', 'c'], ['c']]);
+  expect(conversations.map(({ ended }) => ended)).toEqual([1, 1, 0]);
+  expect(forks).toEqual([
+    ['c1', 'a'],
+    ['c2', 'b'],
+  ]);
+});
+
+test('/retry of a failed turn, and at an agent without forks, sends the message again', async () => {
+  let turns = 0;
+  const turn: Turn = async function* (text) {
+    if (turns++ === 0) throw new FabricError('MODEL_REFUSED', 'no');
+    yield* echo(text);
+  };
+  const failed = stage(['a', '/retry'], { turn, isInteractive: true });
+  await failed.repl.run();
+  expect(failed.conversations.map(({ asked }) => asked)).toEqual([['a', 'a']]);
+  const old = stage(['a', 'b', '/retry'], { isInteractive: true, hasForks: false });
+  await old.repl.run();
+  expect(old.conversations.map(({ asked }) => asked)).toEqual([['a', 'b', 'b']]);
+});
+
+test('commands refuse what they do not take, and /history takes a number', async () => {
+  const { repl, screen, saved } = stage(
+    [
+      'a',
+      'b',
+      '/history 1',
+      '/history x',
+      '/new extra',
+      '/model other',
+      '/model test-model',
+      '/save talk.txt',
+      '/save taken',
+      '/tokens',
+    ],
+    { isInteractive: true },
+  );
+  await repl.run();
+  expect(screen.notes).toContain('\nQ> b\n');
+  expect(screen.notes).not.toContain('Q> a');
+  for (const text of [
+    'Use /history or /history N',
+    '/new takes no argument.',
+    'The agent has no model other. It has: test-model.',
+    'test-model answers from now on.',
+    'Saved as talk.txt.',
+    'Not saved: exists',
+    '0 tokens in, 0 tokens out',
+  ])
+    expect(screen.notes).toContain(text);
+  expect(saved).toEqual({ 'talk.txt': 'Q> a\nQ> b\n' });
+});
+
+test('a resumed conversation shows its last three turns, long messages cut', async () => {
+  const messages = Array.from({ length: 10 }, (_, i) => ({
+    role: i % 2 ? ('assistant' as const) : ('user' as const),
+    text: i === 9 ? 'long '.repeat(1_000) : `message ${i}`,
+  }));
+  const { repl, screen } = stage([], { resumes: { turnId: 't', text: 'x' }, isInteractive: true, messages });
+  await repl.run();
+  expect(screen.notes).toContain('Q> message 4\n');
+  expect(screen.notes).not.toContain('message 3');
+  expect(screen.notes).toContain('(4 earlier messages; /history shows all)');
+  expect(screen.notes.length).toBeLessThan(2_000);
+});
+
+test.each([
+  ['plain', 'You said one'],
+  ['json', '{"conversation_id":"c1","type":"done","text":"You said one"}'],
+] as const)('answers are %s', async (answers, expected) => {
+  const { repl, screen } = stage(['one'], { answers });
+  await repl.run();
+  expect(screen.answers).toBe(`${expected}\n`);
+  expect(screen.notes).toBe('');
+});
+
 test('a conversation that ended is removed from the saved ones', async () => {
   const { repl, kept } = stage(['one', 'exit']);
   await repl.run();
@@ -257,9 +444,9 @@ test('a resumed conversation shows its history, then the missing answer', async 
 
 test.each([
   [[], 0],
-  [['exit'], 1],
-  [['/new'], 1], // and the new one, which it began
-])('a pipe keeps a conversation that it resumed, unless it sends %j', async (lines, ended) => {
+  [['exit'], 0],
+  [['/end'], 1],
+])('a pipe keeps a conversation that it resumed, unless it ends it: %j', async (lines, ended) => {
   const resumes = { turnId: 't1', text: 'left open' };
   const { repl, conversations, screen } = stage(['next', ...lines], { resumes });
   await repl.run();
@@ -355,7 +542,7 @@ test('/system and /new start a conversation and end the previous one', async () 
 test('/retry sends the last message again; // begins a message with a slash', async () => {
   const { repl, conversations, screen } = stage(['/retry', 'a', '/retry', '//etc/hosts']);
   await repl.run();
-  expect(conversations[0]?.asked).toEqual(['a', 'a', '/etc/hosts']);
+  expect(conversations.map(({ asked }) => asked)).toEqual([['a'], ['a', '/etc/hosts']]);
   expect(screen.notes).toContain('There is no message to send again.');
 });
 
@@ -471,7 +658,7 @@ test('in a terminal, tool calls are printed on separate lines', async () => {
   const { repl, screen, input } = stage(['weather?'], { turn: withTools, isInteractive: true });
   input.note = (text) => lines.push(`${JSON.stringify(screen.answers)} ${text}`);
   await repl.run();
-  expect(lines.slice(-3)).toEqual([
+  expect(lines.slice(-4, -1)).toEqual([
     '"A> One moment.\\n"   [get_current_weather Paris]\n',
     '"A> One moment.\\n"   [count 3, [1]]\n',
     '"A> One moment.\\n"   [count failed]\n',

@@ -2,16 +2,25 @@
 // conversations are passed in, so that a terminal, a pipe and a test run the same loop. After a failed turn the loop reports
 // the error and continues; only the user or the end of the input ends it.
 import { type Clock, FabricError, isFabricError, newId } from '@fame-fabric/shared';
-import { EXIT, escapeLine, type Style } from '@fame-fabric/shared/internal';
+import { EXIT, errorMessage, escapeLine, printableJson, type Style } from '@fame-fabric/shared/internal';
 import type { Conversation } from '../conversation.ts';
-import { isUndecided, type TurnEvent } from '../turn-event.ts';
+import { type DoneEvent, isUndecided, type TurnEvent } from '../turn-event.ts';
 import { Answer, type AnswerOptions } from './answer.ts';
 import { ApprovalQuestions } from './approvals.ts';
-import { type CommandName, helpText, parseLine } from './commands.ts';
+import { type CommandName, helpText, parseLine, takesArgument } from './commands.ts';
 import { connectionText } from './connection-text.ts';
 import type { ReplInput } from './repl-input.ts';
 import type { OpenTurn, SavedConversations } from './saved-conversations.ts';
-import { failureText, historyText, modelText, toolCallText, toolFailureText } from './texts.ts';
+import {
+  failureText,
+  finishText,
+  historyText,
+  modelText,
+  resumedText,
+  tokensText,
+  toolCallText,
+  toolFailureText,
+} from './texts.ts';
 
 /** The part of a conversation that the loop uses. */
 export type ReplConversation = Pick<
@@ -25,22 +34,37 @@ export interface ReplDeps {
   write: (text: string) => void;
   /** Creates a conversation without starting it. */
   newConversation: (systemPrompt: string | undefined) => ReplConversation;
+  /** Starts a conversation that continues another one after its turn `at`. @default an answer cannot be replaced */
+  fork?: ((id: string, at: string) => Promise<ReplConversation>) | undefined;
+  /** Writes a new file. @throws if the file exists */
+  saveFile?: ((path: string, text: string) => Promise<void>) | undefined;
   /** Keeps conversations that the user left without ending them. @default none are kept */
   saved?: Pick<SavedConversations, 'messageSent' | 'messageSettled' | 'remove'> | undefined;
   /** Describes the attached nodes. */
   listAgents: () => Promise<string>;
   /** The switch of envelope tracing. */
   trace: { isOn: boolean };
+  /** Style of notes. */
   style: Style;
+  /** Style of answers. @default that of notes */
+  answerStyle?: Style | undefined;
   clock: Clock;
 }
 
 export interface ReplOptions {
   /** True on a terminal; otherwise answers go to a file or a program. */
   isInteractive: boolean;
+  /**
+   * How answers are written: after `A> `, alone, or as one line of JSON each. Without `A> ` the prompt also omits the model from
+   * its notes, unless it is the offline one.
+   * @default 'prompt'
+   */
+  answers?: 'prompt' | 'plain' | 'json' | undefined;
   systemPrompt?: string | undefined;
   /** A conversation to continue, and its message without an answer. */
   resumed?: { conversation: ReplConversation; open?: OpenTurn | undefined } | undefined;
+  /** Printed when the user leaves. */
+  farewell?: string | undefined;
   /** Output of the waiting indicator. */
   indicator?: AnswerOptions['indicator'];
 }
@@ -62,9 +86,16 @@ export class Repl {
   #conversation: ReplConversation;
   #turn: RunningTurn | undefined;
   /** The last message, with its turn id while the outcome of that turn is unknown. */
-  #lastMessage: { text: string; turnId?: string } | undefined;
+  #lastMessage: { text: string; turnId?: string; isAnswered?: boolean } | undefined;
+  /** Turns of this conversation that completed, oldest first. `undefined` stands for turns of an earlier program. */
+  #turnIds: (string | undefined)[];
+  /** The model that the user chose. */
+  #model: string | undefined;
+  readonly #usage = { prompt_tokens: 0, completion_tokens: 0 };
   /** True if the agent keeps the conversation after this program ends. */
   #isKept: boolean;
+  /** True if the agent can hold no conversation. */
+  #isUnfit = false;
   /** True if Ctrl-C was pressed once since the last input. */
   #isWarned = false;
   #isInterrupted = false;
@@ -74,18 +105,19 @@ export class Repl {
     this.#deps = deps;
     this.#options = options;
     this.#conversation = options.resumed?.conversation ?? deps.newConversation(options.systemPrompt);
+    this.#turnIds = options.resumed ? [undefined] : [];
     // The end of a pipe ends the conversation only if the pipe started it.
-    this.#isKept = options.resumed !== undefined && !options.isInteractive;
+    this.#isKept = options.resumed !== undefined || options.isInteractive;
   }
 
   /**
-   * Runs until the input ends. Returns the exit code: 0; 130 if interrupted; 1 if a turn failed and the prompt is not
-   * interactive.
+   * Runs until the input ends. Returns the exit code: 0; 130 if interrupted; 1 if the agent holds no conversations, or if a
+   * turn failed and the prompt is not interactive.
    * @throws the error of starting the first conversation, such as {NO_ROUTE}
    */
   async run(): Promise<number> {
     const { input } = this.#deps;
-    const { isInteractive, resumed } = this.#options;
+    const { isInteractive, resumed, answers = 'prompt' } = this.#options;
     input.onInterrupt = () => this.#interrupt();
     const started = this.#conversation.start().then(() => this.#showBanner());
     await Promise.race([started, this.#left.promise]); // the user may leave before a slow agent answers
@@ -94,9 +126,12 @@ export class Repl {
       const text = await input.read();
       if (text === undefined || !(await this.#handle(text))) break;
     }
-    if (this.#isKept) this.#dimNote(`To continue it: npx fame chat --resume ${this.#conversation.id}`);
-    else await this.#endConversation();
+    if (this.#isKept && this.#hasMessages) {
+      if (answers === 'prompt') this.#noteHowToResume();
+    } else await this.#endConversation();
+    if (isInteractive && this.#options.farewell) this.#dimNote(this.#options.farewell);
     if (this.#isInterrupted) return EXIT.interrupted;
+    if (this.#isUnfit) return EXIT.failure;
     return this.#hasFailed && !isInteractive ? EXIT.failure : EXIT.ok;
   }
 
@@ -125,10 +160,8 @@ export class Repl {
     if (!isInteractive) this.#leave(); // no further input can be expected
   }
 
-  // On a terminal the user can continue the conversation later.
   #leave(): void {
     this.#isInterrupted = true;
-    if (this.#options.isInteractive) this.#isKept = true;
     this.#left.resolve();
     this.#deps.input.close();
   }
@@ -137,16 +170,25 @@ export class Repl {
   async #handle(input: string): Promise<boolean> {
     this.#isWarned = false;
     const line = parseLine(input);
-    if (line.kind === 'message') await this.#runTurn(line.text);
+    if (line.kind === 'message') {
+      await this.#runTurn(line.text);
+      return !this.#isUnfit;
+    }
     if (line.kind === 'unknown') {
       const hint = line.suggestion ? `Did you mean /${line.suggestion}?` : '/help lists the commands.';
       this.#note(escapeLine(`There is no command /${line.name}. ${hint}`));
     }
     if (line.kind !== 'command') return true;
-    if (line.name === 'exit' || line.name === 'leave') {
-      this.#isKept = line.name === 'leave';
-      return false;
+    if (line.argument !== '' && !takesArgument(line.name)) {
+      this.#note(`/${line.name} takes no argument.`);
+      return true;
     }
+    if (line.name === 'leave') this.#isKept = true;
+    if (line.name === 'end') {
+      this.#isKept = false;
+      this.#dimNote('The conversation has ended.');
+    }
+    if (line.name === 'exit' || line.name === 'leave' || line.name === 'end') return false;
     try {
       await this.#runCommand(line.name, line.argument);
     } catch (error) {
@@ -155,7 +197,7 @@ export class Repl {
     return true;
   }
 
-  async #runCommand(name: Exclude<CommandName, 'exit' | 'leave'>, argument: string): Promise<void> {
+  async #runCommand(name: Exclude<CommandName, 'exit' | 'leave' | 'end'>, argument: string): Promise<void> {
     const { systemPrompt } = this.#conversation;
     switch (name) {
       case 'help':
@@ -166,14 +208,17 @@ export class Repl {
         if (argument !== '') return this.#startAnew(argument);
         return this.#note(systemPrompt ?? "The agent's own system prompt. /system TEXT sets another.");
       case 'model':
-        return this.#note(modelText(await this.#conversation.describe()));
+        return this.#chooseModel(argument);
       case 'history':
-        return this.#note(historyText(await this.#conversation.history()));
+        return this.#showHistory(argument);
+      case 'save':
+        return this.#save(argument);
+      case 'tokens':
+        return this.#note(tokensText(this.#usage));
       case 'agents':
         return this.#note(await this.#deps.listAgents());
       case 'retry':
-        if (this.#lastMessage === undefined) return this.#note('There is no message to send again.');
-        return this.#runTurn(this.#lastMessage.text, this.#lastMessage.turnId);
+        return this.#retry();
       case 'trace':
         return this.#setTrace(argument);
     }
@@ -186,14 +231,84 @@ export class Repl {
     this.#note(`Envelope tracing is ${trace.isOn ? 'on' : 'off'}.`);
   }
 
+  async #chooseModel(name: string): Promise<void> {
+    const description = await this.#conversation.describe();
+    if (name === '') return this.#note(modelText(description, this.#model));
+    const { model, models = [] } = description;
+    const known = [...new Set([...(model === undefined ? [] : [model]), ...models])];
+    if (!known.includes(name)) {
+      return this.#note(escapeLine(`The agent has no model ${name}. It has: ${known.join(', ') || 'one'}.`));
+    }
+    this.#model = name === model ? undefined : name;
+    this.#dimNote(escapeLine(`${name} answers from now on.`));
+  }
+
+  async #showHistory(argument: string): Promise<void> {
+    const isCount = /^[1-9]\d{0,8}$/.test(argument);
+    if (argument !== '' && !isCount) return this.#note('Use /history or /history N, the number of messages.');
+    const messages = await this.#conversation.history();
+    this.#note(historyText(isCount ? messages.slice(-Number(argument)) : messages));
+  }
+
+  async #save(path: string): Promise<void> {
+    const { saveFile } = this.#deps;
+    if (path === '' || !saveFile) return this.#note('Use /save FILE.');
+    const text = historyText(await this.#conversation.history());
+    try {
+      await saveFile(path, `${text}\n`);
+    } catch (error) {
+      return this.#note(escapeLine(`Not saved: ${errorMessage(error)}`));
+    }
+    this.#note(escapeLine(`Saved as ${path}.`));
+  }
+
+  // A new answer replaces the last one: the message is sent in a fork from before it. A turn that failed left nothing to replace.
+  async #retry(): Promise<void> {
+    const last = this.#lastMessage;
+    if (last === undefined) return this.#note('There is no message to send again.');
+    if (last.isAnswered) await this.#dropLastTurn();
+    return this.#runTurn(last.text, last.turnId);
+  }
+
+  async #dropLastTurn(): Promise<void> {
+    const { fork, newConversation } = this.#deps;
+    const isFirst = this.#turnIds.length === 1;
+    const before = this.#turnIds.at(-2);
+    if (!isFirst && (before === undefined || !fork)) return;
+    const previous = this.#conversation;
+    let next: ReplConversation;
+    try {
+      if (isFirst) {
+        next = newConversation(previous.systemPrompt);
+        await next.start();
+      } else next = await fork!(previous.id, before!);
+    } catch (error) {
+      if (!isFabricError(error, 'METHOD_NOT_FOUND')) throw error;
+      return; // an agent without forks keeps both answers
+    }
+    await this.#endConversation();
+    this.#conversation = next;
+    this.#turnIds.pop();
+  }
+
   async #startAnew(systemPrompt: string | undefined): Promise<void> {
     const next = this.#deps.newConversation(systemPrompt);
     await next.start();
-    await this.#endConversation();
-    this.#isKept = false;
+    if (this.#hasMessages && this.#isKept) this.#noteHowToResume();
+    else await this.#endConversation();
+    this.#isKept = this.#options.isInteractive;
     this.#conversation = next;
     this.#lastMessage = undefined;
+    this.#turnIds = [];
     this.#dimNote('Started a new conversation.');
+  }
+
+  get #hasMessages(): boolean {
+    return this.#lastMessage !== undefined || this.#turnIds.length > 0;
+  }
+
+  #noteHowToResume(): void {
+    this.#dimNote(`To continue this conversation: npx fame chat --resume ${this.#conversation.id}`);
   }
 
   async #endConversation(): Promise<void> {
@@ -219,9 +334,12 @@ export class Repl {
         party === 'sentinel' ? connectionText(false) : 'Waiting for the agent to return...',
       );
     try {
-      for await (const event of this.#conversation.stream(text, { turnId, onAway, signal })) {
+      const options = this.#model === undefined ? undefined : { model: this.#model };
+      for await (const event of this.#conversation.stream(text, { turnId, onAway, signal, options })) {
         this.#show(event, turn);
       }
+      this.#turnIds.push(turnId);
+      this.#lastMessage = { text, isAnswered: true };
       saved?.messageSettled(id);
     } catch (error) {
       turn.approvals.close();
@@ -230,7 +348,9 @@ export class Repl {
       if (isUndecided(error)) this.#lastMessage = { text, turnId };
       else saved?.messageSettled(id);
       if (signal.aborted) this.#dimNote('Stopped.');
-      else this.#fail(error);
+      else if (isFabricError(error, 'METHOD_NOT_FOUND') && this.#turnIds.length === 0 && !this.#model)
+        this.#refuse(error);
+      else this.#fail(error, text);
     } finally {
       turn.approvals.close();
       this.#turn = undefined;
@@ -256,17 +376,25 @@ export class Repl {
   }
 
   #openAnswer(): Answer {
-    const { write, style, trace } = this.#deps;
-    const { isInteractive, indicator } = this.#options;
+    const { style, answerStyle = style, trace } = this.#deps;
+    const { isInteractive, indicator, answers = 'prompt' } = this.#options;
     const isHeld = trace.isOn && isInteractive;
-    return new Answer({ write, style, isHeld, indicator: isHeld ? undefined : indicator });
+    const write = answers === 'json' ? () => {} : this.#deps.write;
+    const prefix = answers === 'prompt' ? 'A> ' : '';
+    return new Answer({
+      write,
+      style: answerStyle,
+      prefix,
+      isHeld,
+      indicator: isHeld ? undefined : indicator,
+    });
   }
 
   #show(event: TurnEvent, { answer, approvals }: RunningTurn): void {
     const { isInteractive } = this.#options;
     if (event.type === 'text') answer.add(event.text);
     else if (event.type === 'restart') answer.restart(event.keep);
-    else if (event.type === 'done') answer.end(event.text);
+    else if (event.type === 'done') this.#end(event, answer);
     else if (event.type === 'approval') approvals.ask(event);
     else if (event.type === 'approval_answer') approvals.answered(event);
     else if (!isInteractive) return;
@@ -276,18 +404,40 @@ export class Repl {
     }
   }
 
-  #fail(error: unknown): void {
+  #end(event: DoneEvent, answer: Answer): void {
+    answer.end(event.text);
+    if (this.#options.answers === 'json') {
+      const { id } = this.#conversation;
+      this.#deps.write(`${printableJson({ conversation_id: id, ...event })}\n`);
+    }
+    const finish = finishText(event);
+    if (finish !== undefined) this.#dimNote(finish);
+    this.#usage.prompt_tokens += event.usage?.prompt_tokens ?? 0;
+    this.#usage.completion_tokens += event.usage?.completion_tokens ?? 0;
+  }
+
+  // Agents without conversations accept a task all the same, so only the first turn shows that they lack turns.
+  #refuse(error: FabricError): void {
+    this.#isUnfit = true;
+    const { address } = this.#conversation;
+    const text = escapeLine(`${address} holds no conversations. ${error.message}`);
+    this.#note(`${this.#deps.style.red('!')} ${text}`);
+  }
+
+  #fail(error: unknown, message?: string): void {
     this.#hasFailed = true;
     const canRetry = this.#options.isInteractive && isFabricError(error) && error.retryable;
     const hint = canRetry ? ' /retry sends it again.' : '';
-    this.#note(`${this.#deps.style.red('!')} ${failureText(error)}${hint}`);
+    this.#note(`${this.#deps.style.red('!')} ${failureText(error, message)}${hint}`);
   }
 
   async #showBanner(): Promise<void> {
-    this.#dimNote(modelText(await this.#conversation.describe()));
-    if (this.#options.resumed) this.#dimNote(historyText(await this.#conversation.history()));
-    if (this.#options.isInteractive)
-      this.#dimNote('Type exit to end, /leave to continue later, /help for more.');
+    const { answers = 'prompt' } = this.#options;
+    const description = await this.#conversation.describe();
+    if (answers === 'prompt' || description.model === 'offline') this.#dimNote(modelText(description));
+    if (answers !== 'prompt') return;
+    if (this.#options.resumed) this.#dimNote(resumedText(await this.#conversation.history()));
+    if (this.#options.isInteractive) this.#dimNote('Type exit to leave, /help for more.');
   }
 
   #note(text: string): void {

@@ -2,6 +2,8 @@
 import { type ErrorCode, isFabricError } from '@fame-fabric/shared';
 import { cutText, escapeControls, escapeLine, explainError } from '@fame-fabric/shared/internal';
 import type { ChatAgentDescription, ConversationMessage } from '../chat-operations.ts';
+import type { TurnUsage } from '../conversation-types.ts';
+import type { DoneEvent } from '../turn-event.ts';
 
 /** Explanations for users of the prompt. Those of the error table are for programmers. */
 const HINTS: Partial<Record<ErrorCode, string>> = {
@@ -12,15 +14,67 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
 
 const MAX_TOOL_CHARS = 100;
 
-/** Describes the failure of a turn or a command. */
-export const failureText = (error: unknown): string =>
-  (isFabricError(error) && HINTS[error.code]) || explainError(error);
+/** Describes the failure of a turn or a command. `message` is the user's, if it was sent. */
+export function failureText(error: unknown, message = ''): string {
+  if (!isFabricError(error)) return explainError(error);
+  const [, allowed] = TOO_LONG.exec(error.message) ?? [];
+  if (error.code === 'PARAMS_INVALID' && allowed !== undefined) {
+    return `Your message has ${count(message.length)} characters; ${count(Number(allowed))} are allowed. Send it in parts.`;
+  }
+  return HINTS[error.code] ?? explainError(error);
+}
+
+/** How an agent refuses a message that is too long. */
+const TOO_LONG = /\buser_message: Too big: expected string to have <=(\d+) characters/;
+
+const count = (number: number): string => number.toLocaleString('en-US');
+
+/** Describes an end of a turn that the answer itself does not show; `undefined` if the answer is whole. */
+export function finishText({ text, finish, model }: DoneEvent): string | undefined {
+  const isEmpty = text.trim() === '';
+  switch (finish) {
+    case 'length':
+      if (isEmpty)
+        return '(no answer: the model used all its tokens before it; FAME_MAX_ANSWER_TOKENS sets the limit)';
+      return text.length >= MAX_ANSWER_CHARS
+        ? `(cut off at ${count(MAX_ANSWER_CHARS)} characters)`
+        : '(cut off at the limit of tokens; FAME_MAX_ANSWER_TOKENS sets it)';
+    case 'content_filter':
+      return '(stopped by the content filter)';
+    case 'refusal':
+      return isEmpty ? '(the model refused to answer)' : '(the model refused)';
+    default:
+      return isEmpty ? `(no answer${model === 'offline' ? '' : ': the model sent no text'})` : undefined;
+  }
+}
+
+/** Longest answer of an agent, in characters. */
+const MAX_ANSWER_CHARS = 65_536;
+
+/** Describes the tokens of turns. */
+export const tokensText = ({ prompt_tokens = 0, completion_tokens = 0 }: TurnUsage): string =>
+  `${count(prompt_tokens)} tokens in, ${count(completion_tokens)} tokens out`;
 
 /** Describes the model of the agent. */
-export function modelText({ model }: ChatAgentDescription): string {
+export function modelText({ model, models = [] }: ChatAgentDescription, chosen?: string): string {
   if (typeof model !== 'string') return 'The agent does not name its model.';
-  if (model !== 'offline') return escapeLine(`Model: ${model}`);
+  const others = models.filter((name) => name !== (chosen ?? model));
+  const choice = others.length > 0 ? `. /model NAME chooses another: ${others.join(', ')}` : '';
+  if (chosen !== undefined || model !== 'offline') return escapeLine(`Model: ${chosen ?? model}${choice}`);
   return 'Model: offline, a small built-in one. For a real one, set OPENAI_API_KEY and restart the agent.';
+}
+
+const RESUMED_MESSAGES = 6;
+const MAX_RESUMED_CHARS = 1_000;
+
+/** Lists the end of a resumed conversation: the last three turns, and of long messages the beginning. */
+export function resumedText(messages: readonly ConversationMessage[]): string {
+  const last = messages.slice(-RESUMED_MESSAGES);
+  const hasLong = last.some(({ text }) => text.length > MAX_RESUMED_CHARS);
+  const shown = historyText(last.map(({ role, text }) => ({ role, text: cutText(text, MAX_RESUMED_CHARS) })));
+  if (!hasLong && last.length === messages.length) return shown;
+  const earlier = messages.length - last.length;
+  return `${shown}\n(${earlier > 0 ? `${earlier} earlier messages; ` : ''}/history shows all)`;
 }
 
 /** Lists the messages of the conversation. */
