@@ -357,12 +357,13 @@ describe('a follower', () => {
     expect((await follow.next()).value).toMatchObject({ type: 'started' });
     opened.open();
     await (await say('0')).outcome;
-    expect((await follow.next()).value).toMatchObject({ type: 'turn', turn_id: '0' });
-    const slow = follow.next();
-    await slow;
-    for (let n = 1; n < 12; n++) await (await say(`${n}`)).outcome;
     const seen: RecordedEvent[] = [];
+    while (seen.at(-1)?.type !== 'done') seen.push((await follow.next()).value!);
+    const live = follow.next();
+    await settleMore();
+    for (let n = 1; n < 12; n++) await (await say(`${n}`)).outcome;
     const read = (async () => {
+      seen.push((await live).value!);
       for await (const event of follow) seen.push(event);
     })();
     await expect(read).rejects.toEqual(code('READER_TOO_SLOW'));
@@ -453,5 +454,32 @@ describe('read_events', () => {
     const { error } = await start({ conversation_id: 'c', ...params }).done;
     expect(error).toMatchObject({ message: expect.stringContaining(name), data: { code: 'PARAMS_INVALID' } });
     await close();
+  });
+});
+
+describe('an agent that stops', () => {
+  test('ends its followers at once, and another process goes on for them', async () => {
+    const held = gate();
+    const clock = new ManualClock();
+    const store = new MemoryStore({ clock });
+    const { host, begin, say } = hostOf({ replies: [['Hel', held, 'lo']], clock, store });
+    await begin();
+    const early = reader(host);
+    const turn = await say('one');
+    await held.reached;
+    const live = reader(host);
+    await settleMore();
+    expect(textOf(live.events)).toBe('Hel');
+    host.drain();
+    for (const { done } of [early, live]) await expect(done).rejects.toEqual(code('NODE_GONE'));
+    await expect(reader(host).done).rejects.toEqual(code('NODE_GONE'));
+    held.open();
+    expect(await turn.outcome).toMatchObject({ state: 'completed', text: 'Hello' });
+    const other = hostOf({ clock, store: new MemoryStore({ sharedWith: store, clock }) });
+    const rest = reader(other.host, live.events.at(-1)!.seq);
+    await settleMore();
+    await other.host.end('c');
+    await rest.done;
+    expect(textOf([...live.events, ...rest.events])).toBe('Hello');
   });
 });

@@ -6,6 +6,7 @@ import { ChangeSignal, onAbort } from '@fame-fabric/shared/internal';
 import { eventAfter, fenceOf } from '../store/cursor.ts';
 import {
   type ConversationStore,
+  type EventBody,
   isEndedState,
   type JournalEvent,
   type Peek,
@@ -20,10 +21,12 @@ export interface FollowerDeps {
   readonly agent: string;
   readonly conversations: LoadedConversations;
   readonly clock: Clock;
+  /** Aborts when the agent begins to stop. */
+  readonly stopping: AbortSignal;
 }
 
-/** Rows of one read of the store. */
-const PAGE = 100;
+/** Limits of one read of the store. Thousands of readers may hold a page each while their callers take their time. */
+const PAGE = { limit: 100, maxChars: 65_536 } as const;
 /** Unread characters of live events at which a reader is too slow. */
 const MAX_UNREAD_CHARS = 1_048_576;
 /** First and longest pause between two looks at the store, in ms. */
@@ -55,7 +58,7 @@ export async function readPage(
   }
   let bytes = 0;
   for (;;) {
-    const rows = await store.read(id, { afterCursor: page.next, limit: PAGE });
+    const rows = await store.read(id, { afterCursor: page.next, ...PAGE });
     for (const row of rows) {
       const event = recordedEvent(row);
       if (event) {
@@ -65,7 +68,7 @@ export async function readPage(
       }
       page.next = row.cursor;
     }
-    if (rows.length === PAGE) continue;
+    if (rows.length > 0) continue;
     const end = page.events.length < limit ? await endByTurn(store, id, state, page.next) : undefined;
     if (end) {
       page.events.push(end);
@@ -97,10 +100,12 @@ export class ConversationFollower {
   /**
    * Yields events until the conversation ends or the signal aborts.
    * @throws {CONVERSATION_UNKNOWN} @throws {READER_TOO_SLOW} while too many live events wait for the reader
+   * @throws {NODE_GONE} when the agent begins to stop: a reader may stay for days, and must not delay the stop
    */
   async *events(): AsyncGenerator<RecordedEvent, void> {
-    const { store } = this.#deps;
-    const stopListening = onAbort(this.#signal, () => this.#change.notify());
+    const { store, stopping } = this.#deps;
+    const wake = (): void => this.#change.notify();
+    const stopListening = [onAbort(this.#signal, wake), onAbort(stopping, wake)];
     try {
       const { epoch } = await peekAt(this.#deps, this.#id);
       if (fenceOf(this.#cursor) > epoch) {
@@ -114,6 +119,7 @@ export class ConversationFollower {
         yield* this.#recorded();
         yield* this.#live();
         if (this.#isOver) return;
+        stopping.throwIfAborted();
         const record = await store.record(this.#id);
         if (!record) throw unknownConversation();
         // The end may have been written after the last read.
@@ -128,7 +134,7 @@ export class ConversationFollower {
         await this.#untilLoaded(pollMs);
       }
     } finally {
-      stopListening();
+      for (const stop of stopListening) stop();
     }
   }
 
@@ -139,9 +145,9 @@ export class ConversationFollower {
   /** Yields what the store has after the cursor. */
   async *#recorded(): AsyncGenerator<RecordedEvent, void> {
     while (!this.#isOver) {
-      const rows = await this.#deps.store.read(this.#id, { afterCursor: this.#cursor, limit: PAGE });
+      const rows = await this.#deps.store.read(this.#id, { afterCursor: this.#cursor, ...PAGE });
+      if (rows.length === 0) return;
       yield* this.#views(rows);
-      if (rows.length < PAGE) return;
     }
   }
 
@@ -167,7 +173,7 @@ export class ConversationFollower {
         this.#unreadChars = 0;
         yield* this.#views(unread);
         if (this.#unread.length > 0) continue;
-        if (this.#isOver || this.#feed !== 'open') return;
+        if (this.#isOver || this.#feed !== 'open' || this.#deps.stopping.aborted) return;
         await this.#change.next();
       }
     } finally {
@@ -183,7 +189,7 @@ export class ConversationFollower {
     if (this.#unreadChars > MAX_UNREAD_CHARS) return;
     const { text } = event.body;
     const isText = event.kind === 'text' && typeof text === 'string';
-    this.#unreadChars += isText ? text.length : JSON.stringify(event.body).length;
+    this.#unreadChars += isText ? text.length : charsOf(event.body);
     const last = this.#unread.at(-1);
     if (isText && last?.kind === 'text' && last.seq === event.seq) {
       this.#unread[this.#unread.length - 1] = {
@@ -212,14 +218,14 @@ export class ConversationFollower {
 
   /** Waits until this process loads the conversation, but at most for `ms`. */
   async #untilLoaded(ms: number): Promise<void> {
-    const { conversations, clock } = this.#deps;
+    const { conversations, clock, stopping } = this.#deps;
     const wake = (): void => this.#change.notify();
     const stopWatching = conversations.onLoad(this.#id, wake);
     const timer = clock.after(ms, wake);
     try {
       const journal = conversations.get(this.#id)?.journal;
       const isLoaded = journal !== undefined && journal.failure === undefined;
-      if (!isLoaded && !this.#isOver) await this.#change.next();
+      if (!isLoaded && !this.#isOver && !stopping.aborted) await this.#change.next();
     } finally {
       timer.stop();
       stopWatching();
@@ -234,6 +240,18 @@ export class ConversationFollower {
       this.#change.notify();
     });
   }
+}
+
+const bodyChars = new WeakMap<EventBody, number>();
+
+/** Length of a body as JSON. Followers share the bodies, so it is computed once for all of them. */
+function charsOf(body: EventBody): number {
+  let chars = bodyChars.get(body);
+  if (chars === undefined) {
+    chars = JSON.stringify(body).length;
+    bodyChars.set(body, chars);
+  }
+  return chars;
 }
 
 /** The end of a conversation that its last turn ended, for a reader that has that turn and nothing after it. */

@@ -168,8 +168,8 @@ export class ConversationHost {
   readonly #retryKeys = new RetryKeys();
   #timers: Timer[] = [];
   #state: 'open' | 'closed' = 'open';
-  /** True while the agent waits for its running calls. */
-  #isDraining = false;
+  /** Aborts when the agent begins to stop and waits for its running calls. */
+  readonly #stopping = new AbortController();
 
   constructor(deps: HostDeps, options: HostOptions = {}) {
     this.#runner = deps.runner;
@@ -326,7 +326,12 @@ export class ConversationHost {
         : await this.#join(place.conversationId, place.turnId);
     if (joined) return sameRequest(joined, request);
     if (isEndedState(peek.state)) throw unknownConversation();
-    const conversation = await this.#conversations.current(id, peek.epoch);
+    let conversation: Conversation;
+    do conversation = await this.#conversations.current(id, peek.epoch);
+    while (
+      // The end of another turn may have evicted it before this code went on.
+      this.#conversations.get(id) !== conversation
+    );
     // Another call may have sent the turn meanwhile.
     const known = conversation.turns.get(turnId);
     if (known) return sameRequest(known, request);
@@ -337,7 +342,13 @@ export class ConversationHost {
         'The store of conversations has no room for another turn; remove conversations or raise FAME_STORE_MAX_BYTES.',
       );
     }
-    return this.#accept(conversation, request);
+    try {
+      return await this.#accept(conversation, request);
+    } catch (error) {
+      // It was loaded for this turn, and no turn ends.
+      this.#conversations.evict(conversation);
+      throw error;
+    }
   }
 
   /** Returns a turn that the store has, running or ended, or undefined if it has none with that id. */
@@ -554,9 +565,9 @@ export class ConversationHost {
     return this.#recovery.run();
   }
 
-  /** Releases the turns that wait for a person, now and from now on: nobody can answer an agent that stops. */
+  /** Releases the turns that wait for a person, now and from now on, because an agent that stops takes no answer. Ends all followers. */
   drain(): void {
-    this.#isDraining = true;
+    this.#stopping.abort(stopped());
     this.#conversations.releaseWaiting();
   }
 
@@ -617,7 +628,7 @@ export class ConversationHost {
         onIdle: () => {
           this.#inbox.suspend(entry);
           conversation.firstWait.resolve();
-          if (this.#isDraining) this.#conversations.releaseWaiting();
+          if (this.#stopping.signal.aborted) this.#conversations.releaseWaiting();
         },
         onBusy: () => untilAborted(this.#inbox.resume(entry), turn.signal),
       },
@@ -683,7 +694,7 @@ export class ConversationHost {
     return readPage({ store: this.#store, agent: this.#agent }, id, page);
   }
 
-  /** Yields the events after a cursor, past and future. @throws {CONVERSATION_UNKNOWN | READER_TOO_SLOW} */
+  /** Yields the events after a cursor, past and future. @throws {CONVERSATION_UNKNOWN | READER_TOO_SLOW | NODE_GONE} */
   follow(id: string, after: number, signal: AbortSignal): AsyncGenerator<RecordedEvent, void> {
     this.#mustBeOpen();
     mustBeText(id);
@@ -692,6 +703,7 @@ export class ConversationHost {
       agent: this.#agent,
       conversations: this.#conversations,
       clock: this.#clock,
+      stopping: this.#stopping.signal,
     };
     return new ConversationFollower(deps, id, after, signal).events();
   }
@@ -756,6 +768,9 @@ function sameRequest(turn: LiveTurn, { userMessage, options = {}, toolResults = 
     'The turn id, or the retry key, is already used for another message, or for other options or results. Use a new one.',
   );
 }
+
+const stopped = (): FabricError =>
+  new FabricError('NODE_GONE', 'The agent stopped. Read on from the last seq.');
 
 // A lone surrogate becomes another character in a UTF-8 store, which would change the id.
 function mustBeText(...ids: string[]): void {

@@ -85,6 +85,32 @@ export function cursorConformance({ store, begin, append, event }: CursorBench):
     expect(rest!.body).toEqual({ text: 'llo', offset: 2 });
   });
 
+  test('a page ends early when its bodies are long, and has one event at least', async () => {
+    const events = await written();
+    const sizes = events.map(({ body }) => JSON.stringify(body).length);
+    const [, second, third] = sizes;
+    for (const [maxChars, count] of [
+      [1, 1],
+      [second!, 1],
+      [second! + third!, 2],
+      [1_000, events.length - 1],
+    ] as const) {
+      expect(await store().read('c', { after: 1, maxChars })).toEqual(events.slice(1, 1 + count));
+    }
+    // Page by page, a reader gets everything from any cursor on.
+    for (const { cursor, kind } of events) {
+      for (const from of kind === 'text' ? [cursor - 1, cursor] : [cursor]) {
+        const pages: JournalEvent[] = [];
+        for (let after = from; ; after = pages.at(-1)!.cursor) {
+          const page = await store().read('c', { afterCursor: after, maxChars: 1 });
+          if (page.length === 0) break;
+          pages.push(...page);
+        }
+        expect(pages).toEqual(await store().read('c', { afterCursor: from }));
+      }
+    }
+  });
+
   test('a reader that is ahead of what its acquisition wrote continues with the next one', async () => {
     const whole = contentOf(await written());
     const next = whole.slice(whole.indexOf('<turn_resumed>'));

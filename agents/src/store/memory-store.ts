@@ -250,16 +250,17 @@ export class MemoryStore implements ConversationStore {
 
   async read(conversationId: string, options: ReadOptions = {}): Promise<readonly JournalEvent[]> {
     this.#assertOpen();
-    const { afterCursor, until, limit = 500, turnId } = options;
+    const { afterCursor, until, limit = 500, turnId, maxChars } = options;
     const stored = this.#conversations.get(conversationId) ?? this.#trash.get(conversationId);
     if (!stored) return [];
     const after = afterCursor === undefined ? (options.after ?? 0) : seqBeforeCursor(stored, afterCursor);
-    const events = stored.events
+    const found = stored.events
       .slice(after, until)
       .filter((event) => turnId === undefined || event.turnId === turnId)
       // The reader may have the whole first one already.
-      .slice(0, limit + 1)
-      .map((event) => toEvent(stored, event));
+      .slice(0, limit + 1);
+    const first = afterCursor === undefined ? 1 : 2;
+    const events = upTo(maxChars, first, found).map((event) => toEvent(stored, event));
     return afterCursor === undefined ? events.slice(0, limit) : eventsAfter(events, afterCursor, limit);
   }
 
@@ -553,6 +554,20 @@ const toEvent = ({ acquisitions }: StoredConversation, { json, ...stored }: Stor
   const event = { ...stored, body: JSON.parse(json) as EventBody };
   return { ...event, cursor: cursorOf(acquisitionOf(acquisitions, event.seq), event) };
 };
+
+/** The first events whose bodies have up to `maxChars` characters together, at least `min` of them. */
+function upTo(
+  maxChars = Number.POSITIVE_INFINITY,
+  min: number,
+  events: readonly StoredEvent[],
+): readonly StoredEvent[] {
+  let chars = 0;
+  const end = events.findIndex(({ json }, i) => {
+    chars += json.length;
+    return chars > maxChars && i >= min;
+  });
+  return end < 0 ? events : events.slice(0, end);
+}
 
 function seqBeforeCursor({ acquisitions, record }: StoredConversation, cursor: number): number {
   const fence = fenceOf(cursor);

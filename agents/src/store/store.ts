@@ -191,6 +191,8 @@ export interface ReadOptions {
   readonly turnId?: string | undefined;
   /** Limit of returned events. @default 500 */
   readonly limit?: number | undefined;
+  /** Bodies that are longer together end the page early, in characters. A page has one event at least. @default no limit */
+  readonly maxChars?: number | undefined;
 }
 
 export interface HistoryOptions {

@@ -325,18 +325,27 @@ export class SqliteJournal {
     const row = this.#row(id) ?? this.#trashedRow(id);
     if (!row) return [];
     const { afterCursor, until = Number.MAX_SAFE_INTEGER, limit = 500, turnId } = options;
+    const { maxChars = Number.POSITIVE_INFINITY } = options;
     const after = afterCursor === undefined ? (options.after ?? 0) : this.#seqBefore(row, afterCursor);
     const ofTurn = turnId === undefined ? '' : 'AND turn_id = ?';
     const values = turnId === undefined ? [] : [turnId];
-    const rows = this.#all<EventRow>(
+    // A reader at a cursor may have the whole first one already.
+    const extra = afterCursor === undefined ? 0 : 1;
+    const found = this.#sql.iterate<EventRow>(
       `SELECT ${EVENT_COLUMNS} FROM event WHERE conversation = ? AND seq > ? AND seq <= ? ${ofTurn} ORDER BY seq LIMIT ?`,
       row.key,
       after,
       until,
       ...values,
-      // A reader at a cursor may have the whole first one already.
-      afterCursor === undefined ? limit : limit + 1,
+      limit + extra,
     );
+    const rows: EventRow[] = [];
+    let chars = 0;
+    for (const event of found) {
+      chars += event.parts > 0 ? event.parts * PART_CHARS : event.body.length;
+      if (chars > maxChars && rows.length > extra) break;
+      rows.push(event);
+    }
     return this.#events(row.key, rows);
   }
 
@@ -552,12 +561,16 @@ export class SqliteJournal {
       );
       remove(rows);
     }
-    this.#sql.run(
+    const deletedRetries = this.#sql.run(
       'DELETE FROM retry WHERE (agent, principal, key) IN (SELECT agent, principal, key FROM retry WHERE at <= ? LIMIT ?)',
       now - RETRY_MS,
       MAX_DELETED_RETRIES,
     );
-    const isDone = trashed.length < limit && deleted < limit && deletedChars < MAX_DELETED_CHARS;
+    const isDone =
+      trashed.length < limit &&
+      deleted < limit &&
+      deletedChars < MAX_DELETED_CHARS &&
+      deletedRetries < MAX_DELETED_RETRIES;
     return { trashed, deleted, isDone, bytes: usedBytes(this.#db) };
   }
 

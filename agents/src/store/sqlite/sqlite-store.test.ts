@@ -61,6 +61,20 @@ describe('a store in a file', () => {
   const create = (store: SqliteStore, id: string) =>
     store.create({ id, agent: 'a@fame.fabric', startCallId: id, historyTurns: 10, totals: {}, started });
 
+  test('a sweep goes on until all old retry keys are deleted', async () => {
+    const clock = new ManualClock();
+    const store = await open({ clock });
+    await create(store, 'a');
+    const db = new DatabaseSync(path);
+    db.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+      INSERT INTO retry SELECT 'a@fame.fabric', 'anonymous', i, 1, 't', ${clock.now()}, 0, '' FROM n`);
+    clock.advance(86_400_000);
+    expect(await store.sweep({})).toMatchObject({ isDone: false });
+    expect(await store.sweep({})).toMatchObject({ isDone: true });
+    expect(db.prepare('SELECT count(*) AS count FROM retry').get()).toEqual({ count: 0 });
+    db.close();
+  });
+
   test('a lock of another process delays a batch once, and does not block reads', async () => {
     const busyMs = 100;
     const store = await open({ busyMs });
