@@ -980,6 +980,35 @@ describe('limits', () => {
     expect(acquire.mock.calls.map(([id]) => id)).toEqual(['c', 'd', 'e']);
   });
 
+  test('conversations whose turns were all refused are evicted too', async () => {
+    const store = new MemoryStore();
+    const acquire = vi.spyOn(store, 'acquire');
+    const host = hostOf({ store, model: scriptedModel(['one']), options: { maxIdle: 1 } });
+    for (const id of ['c', 'd']) await start(host, id);
+    const toolResults = [{ tool_call_id: 'unknown', content: '' }];
+    for (const conversationId of ['c', 'd', 'c']) {
+      const turn = host.turn({ conversationId, userMessage: 'a', turnId: 't0', toolResults });
+      await expect(turn).rejects.toMatchObject({ code: 'PARAMS_INVALID' });
+    }
+    expect(acquire.mock.calls.map(([id]) => id)).toEqual(['c', 'd', 'c']);
+    expect(await say(host, 'a', 't1')).toBe('one');
+  });
+
+  test('turns of conversations that evict each other while they are loaded have all of their events', async () => {
+    const ids = Array.from({ length: 20 }, (_, i) => `c${i}`);
+    const model = scriptedModel([{ steps: ['Hello'], times: ids.length }]);
+    const host = hostOf({ model, options: { maxIdle: 0 } });
+    for (const id of ids) await start(host, id);
+    const turns = await Promise.all(
+      ids.map((conversationId) => host.turn({ conversationId, userMessage: 'a', turnId: 't' })),
+    );
+    for (const turn of turns) {
+      const types: string[] = [];
+      for await (const { type } of turn.follow()) types.push(type);
+      expect(types).toEqual(['text', 'done']);
+    }
+  });
+
   test('a few long idle conversations are evicted too', async () => {
     const store = new MemoryStore();
     const wake = vi.spyOn(store, 'acquire');

@@ -179,7 +179,7 @@ export class LoadedConversations {
     this.#count(conversation, 0);
   }
 
-  /** Evicts the least recently used idle ones beyond `maxIdle` and `maxIdleChars`, after a turn of `changed` has ended. */
+  /** Evicts the least recently used idle ones beyond `maxIdle` and `maxIdleChars`. Call it when a turn of `changed` ended or was refused. */
   evict(changed: Conversation): void {
     const { maxIdle, maxIdleChars } = this.#options;
     if (changed.journal.isSpent && changed.open.length === 0) this.drop(changed);

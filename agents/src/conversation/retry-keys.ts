@@ -11,30 +11,38 @@ export interface RetryKey {
   readonly count: number;
 }
 
-interface Request {
-  readonly isRetry: boolean;
-  /** Resolves when its turn is accepted, or it failed. */
-  readonly settled: Promise<void>;
+/** The requests of one key that wait or are being accepted. A promise resolves when its request is accepted, or has failed. */
+interface Requests {
+  open: number;
+  /** The latest retry, which waited for all requests before it. */
+  retry: Promise<void> | undefined;
+  /** The first requests since then. */
+  readonly firsts: Set<Promise<void>>;
 }
 
 /** Times that a request is refused because another process accepted a turn of its key just then. */
 const MAX_REFUSALS = 4;
 
 export class RetryKeys {
-  readonly #requests = new Map<string, Set<Request>>();
+  readonly #requests = new Map<string, Requests>();
 
   /** Runs `accept`, which asks the store for a turn to join or accepts one, until the store does not refuse it. */
   async run<T>({ principal, key, count }: RetryKey, accept: () => Promise<T>): Promise<T> {
     const name = JSON.stringify([principal, key]);
-    const requests = this.#requests.get(name) ?? new Set();
+    const requests = this.#requests.get(name) ?? { open: 0, retry: undefined, firsts: new Set() };
     this.#requests.set(name, requests);
-    const isRetry = count > 0;
-    const earlier = [...requests].filter((other) => isRetry || other.isRetry);
+    requests.open += 1;
     const { promise: settled, resolve: settle } = Promise.withResolvers<void>();
-    const request = { isRetry, settled };
-    requests.add(request);
+    const earlier = [requests.retry];
+    if (count > 0) {
+      earlier.push(...requests.firsts);
+      requests.firsts.clear();
+      requests.retry = settled;
+    } else {
+      requests.firsts.add(settled);
+    }
     try {
-      await Promise.all(earlier.map((other) => other.settled));
+      await Promise.all(earlier);
       for (let refusals = 0; ; refusals++) {
         try {
           return await accept();
@@ -44,8 +52,9 @@ export class RetryKeys {
       }
     } finally {
       settle();
-      requests.delete(request);
-      if (requests.size === 0) this.#requests.delete(name);
+      requests.firsts.delete(settled);
+      requests.open -= 1;
+      if (requests.open === 0) this.#requests.delete(name);
     }
   }
 }
