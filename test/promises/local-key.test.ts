@@ -162,7 +162,7 @@ describe('commands', () => {
   test.each([['ps'], ['trace']])('%s elsewhere names the fix, and exits with 1', async (verb) => {
     const none = await run([verb]);
     expect(none.output).toMatch(
-      /needs its key for this, and none was found.*FAME_DATA_DIR.*\(AUTH_MISSING\)/,
+      /needs its key for this, and there is no file \S+\/token\..*FAME_DATA_DIR.*\(AUTH_MISSING\)/,
     );
     expect(none.code).toBe(1);
     const wrong = await run([verb], { FAME_ADMISSION_TOKEN: WRONG });
