@@ -425,6 +425,22 @@ test('the next process answers the waiting caller of a process that died', async
   expect(model.count).toBe(2);
 });
 
+test('a link that repeats its call at the next process is refused, and its client continues with a new call', async () => {
+  const hold = gate();
+  const first = new MemoryStore();
+  const link = 'AbCdEfGhIjKlMnOp';
+  const { call, stream } = await serve(scriptedModel([['half', hold]]), { store: first });
+  await call('start_task', { id: 'c' });
+  const turn = { conversation_id: 'c', user_message: 'hi', turn_id: 't' };
+  void stream('run_turn_stream', turn, link).result.catch(() => undefined);
+  await hold.reached;
+  await first.close();
+  const next = await serve(scriptedModel(['whole']), { store: new MemoryStore({ sharedWith: first }) });
+  await expect(next.stream('run_turn_stream', turn, link).result).rejects.toEqual(code('NODE_GONE'));
+  const items = (await next.stream('run_turn_stream', turn, 'ZyXwVuTsRqPoNmLk').result) as { type: string }[];
+  expect(items.at(-1)).toMatchObject({ type: 'done', text: 'whole' });
+});
+
 test('the next process answers a waiting caller of the outcome with the report of the turn', async () => {
   const hold = gate();
   const first = new MemoryStore();

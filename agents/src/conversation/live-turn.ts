@@ -26,6 +26,8 @@ interface FreshText {
 export class LiveTurn {
   readonly id: string;
   readonly conversationId: string;
+  /** Id of the call that streams the turn since an earlier process accepted it. */
+  readonly streamCallId: string | undefined;
   readonly userMessage: string;
   readonly options: TurnOptions;
   /** Results of the calls that the turn before handed to the caller. */
@@ -63,6 +65,7 @@ export class LiveTurn {
   constructor(of: {
     id: string;
     conversationId: string;
+    streamCallId?: string | undefined;
     userMessage: string;
     options?: TurnOptions | undefined;
     toolResults?: readonly ToolResult[] | undefined;
@@ -81,6 +84,7 @@ export class LiveTurn {
   }) {
     this.id = of.id;
     this.conversationId = of.conversationId;
+    this.streamCallId = of.streamCallId;
     this.userMessage = of.userMessage;
     this.options = of.options ?? {};
     this.toolResults = of.toolResults ?? [];

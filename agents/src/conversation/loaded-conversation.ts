@@ -136,13 +136,14 @@ export function turnOf(
   events: readonly JournalEvent[],
   { clock, epoch, recorded }: { clock: Clock; epoch: number; recorded?: RecordedTurn },
 ): LiveTurn {
-  const { user_message, options, tool_results } = acceptedOf(events);
+  const { user_message, options, tool_results, stream, corr_id } = acceptedOf(events);
   const now = clock.monotonic();
   const approvals = new Approvals(events);
   const ended = outcomeOf(events.at(-1)!);
   return new LiveTurn({
     id: events[0]!.turnId!,
     conversationId,
+    streamCallId: stream ? corr_id : undefined,
     userMessage: user_message,
     options,
     toolResults: tool_results,

@@ -154,6 +154,7 @@ export function conversationOperations(
       params: turnParams.extend({ after: z.int().min(0).optional() }),
       async *run(params, context): AsyncGenerator<ConversationEvent, void> {
         const turn = await acceptTurn(host, params, context, { after: params.after });
+        if (isRepeatedByLink(turn, params, context)) throw streamLost();
         const leaving = onLeave(host, turn, context.signal);
         try {
           yield* turn.follow(params.after ?? 0, context.signal);
@@ -276,6 +277,22 @@ export function conversationOperations(
     }),
   };
 }
+
+/** Ids of links. */
+const LINK_CALL_ID = /^[0-9A-Za-z]{16}$/;
+
+/**
+ * True if a link of version 0.1.0 sends its call again after an earlier process died. It skips as many items as it has received, but
+ * the items of this process are others. Its client then continues from its cursor with a new call.
+ */
+const isRepeatedByLink = (turn: LiveTurn, { turn_id }: TurnParams, { callId }: OperationContext): boolean =>
+  turn.streamCallId === callId && turn_id !== undefined && turn_id !== callId && LINK_CALL_ID.test(callId);
+
+const streamLost = (): FabricError =>
+  new FabricError(
+    'NODE_GONE',
+    'The agent was restarted during the stream. Ask again with the last `seq` as `after`.',
+  );
 
 async function acceptTurn(
   host: ConversationHost,

@@ -223,7 +223,9 @@ export class Incoming implements IncomingCall {
         corrId: this.corrId,
         rtype: this.#owner.deliveries ? Deliveries.mark(0) : undefined,
         flowId: flow.id,
-        seqId: this.isStream ? flow.seq : undefined,
+        // A repeated call may have received items of an earlier process. An error in place of all items has no number, so it ends the
+        // call anyway.
+        seqId: this.isStream && !(payload.error && flow.seq === 0) ? flow.seq : undefined,
       }),
     );
   }
