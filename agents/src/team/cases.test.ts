@@ -1,15 +1,23 @@
-// Cases that users of agent frameworks have reported, about team files, routes and typed answers. Each test is named by the id of
+// Cases that users of agent frameworks have reported, about tools, team files, routes and typed answers. Each test is named by the id of
 // its case; the tests after it are siblings of the same fault.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
-import type { ChatModel, ModelMessage } from '../model/model.ts';
+import { ChatAgent } from '../conversation/chat-agent.ts';
+import type { ChatModel, ModelMessage, ModelRequest } from '../model/model.ts';
+import { openaiModel } from '../model/openai/openai-model.ts';
+import { readReply } from '../model/stream/read-reply.ts';
+import { callChunk, finishChunk, sourceOf } from '../testing/chunks.ts';
+import { fakeOpenAI, httpError } from '../testing/openai-server.ts';
 import { callTools, type Scripted } from '../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
+import { servedChat } from '../testing/served-chat.ts';
 import { defineFunction, functionFromJsonSchema } from '../tools/schema/completion-function.ts';
 import type { JsonSchemaObject } from '../tools/schema/json-schema.ts';
+import { tool } from '../tools/tool.ts';
+import { ToolSet } from '../tools/tool-set.ts';
 import { formatDiagnostic } from '../yaml/diagnostic.ts';
 import { YamlFile } from '../yaml/yaml-file.ts';
 import { choose } from './choose.ts';
@@ -95,6 +103,130 @@ async function route(
 /** The last tool message of a request. */
 const toolResult = (model: ScriptedModel, request: number): string =>
   model.requests[request]!.messages.at(-1)!.content ?? '';
+
+describe('tools', () => {
+  const sent: unknown[] = [];
+  const send = (name: string, toUser: boolean) =>
+    tool({
+      name,
+      description: 'Sends a message.',
+      parameters: toUser
+        ? z.object({ text: z.string() })
+        : z.object({ to_user: z.string(), text: z.string() }),
+      toUser,
+      execute: (args) => {
+        sent.push(args);
+        return 'sent';
+      },
+    });
+  /** Runs a turn of a chat agent; returns its text. */
+  const chat = async (tools: ToolSet, ...steps: Scripted[]): Promise<string> => {
+    sent.length = 0;
+    const served = await servedChat(new ChatAgent({ model: scriptedModel(steps), tools }));
+    const { id } = await served.start();
+    const text = await served.say(id, 'Hi');
+    await served.close();
+    return text;
+  };
+  const message = { to_user: 'Ada', text: 'Hi' };
+
+  test('a31 a tool whose parameter is called to_user', async () => {
+    const tools = new ToolSet([send('send_message', false)]);
+    expect(await chat(tools, callTools({ name: 'send_message', arguments: message }), 'Done.')).toBe('Done.');
+    expect(sent).toEqual([message]);
+  });
+
+  test('a31 siblings: both kinds of tools in one reply, and a key of their own', async () => {
+    const both = [send('send_message', false), send('tell', true)];
+    const calls = callTools([
+      { name: 'send_message', arguments: message },
+      { name: 'tell', arguments: message },
+    ]);
+    expect(await chat(new ToolSet(both), calls, 'Done.')).toBe('Ada\nDone.');
+    expect(sent).toEqual([message, { text: 'Hi' }]);
+    const say = { say: 'Moment.', text: 'Hi' };
+    const renamed = new ToolSet([send('tell', true)], { toUserKey: 'say' });
+    expect(await chat(renamed, callTools({ name: 'tell', arguments: say }), 'Done.')).toBe('Moment.\nDone.');
+    expect(sent).toEqual([{ text: 'Hi' }]);
+  });
+
+  test('a31 siblings: arguments before the name lose no text', async () => {
+    for (const [name, shown, left] of [
+      ['tell', 'Ada', { text: 'Hi' }],
+      ['send_message', '', message],
+    ] as const) {
+      let text = '';
+      const made: unknown[] = [];
+      const pieces = [{ arguments: JSON.stringify(message) }, { name }];
+      await readReply(
+        sourceOf([
+          ...pieces.map((piece) => callChunk({ index: 0, id: 'c1', function: piece })),
+          finishChunk('tool_calls'),
+        ]),
+        {
+          toUserKey: 'to_user',
+          toUserTools: new Set(['tell']),
+          onText: (more) => {
+            text += more;
+            return undefined;
+          },
+          onCall: (call) => made.push(call.ok && call.args),
+        },
+      );
+      expect({ text, made }).toEqual({ text: shown, made: [left] });
+    }
+  });
+
+  test('a31 siblings: a tool cannot have the parameter and declare `toUser`', () => {
+    const parameters = z.object({ to_user: z.string() });
+    const def = { name: 'f', description: 'd', parameters, execute: () => 'ok' };
+    expect(() => tool({ ...def, toUser: true })).toThrow(/"f" has a parameter "to_user"/);
+    const other = tool({ ...def, parameters: z.object({ say: z.string() }), toUser: true });
+    expect(() => new ToolSet([other], { toUserKey: 'say' })).toThrow(/"f" has a parameter "say"/);
+    expect(new ToolSet([other]).toUserTools).toEqual(new Set(['f']));
+  });
+
+  test('c28 siblings: a request of a chat agent without tools has no calls in its messages', async () => {
+    const request: ModelRequest = {
+      messages: [
+        { role: 'user', content: 'Weather?' },
+        {
+          role: 'assistant',
+          content: null,
+          tool_calls: [
+            {
+              id: 'aaaaaaaa1',
+              type: 'function',
+              function: { name: 'weather', arguments: '{"city":"Lima"}' },
+            },
+            { id: 'aaaaaaaa2', type: 'function', function: { name: 'clock', arguments: '{}' } },
+          ],
+        },
+        { role: 'tool', tool_call_id: 'aaaaaaaa1', content: 'sun' },
+        { role: 'tool', tool_call_id: 'aaaaaaaa2', content: '12:00' },
+        { role: 'assistant', content: 'Sunny at noon.' },
+        { role: 'user', content: 'Thanks' },
+      ],
+    };
+    const seen = [
+      {
+        role: 'user',
+        content: 'Weather?\n\n[weather({"city":"Lima"}) returned sun]\n\n[clock({}) returned 12:00]',
+      },
+      { role: 'assistant', content: 'Sunny at noon.' },
+      { role: 'user', content: 'Thanks' },
+    ];
+    const server = await fakeOpenAI({
+      respond: ({ tools }) =>
+        tools ? httpError(400, { message: 'this model does not support tools' }) : 'You are welcome.',
+    });
+    const model = openaiModel({ model: 'm', baseURL: server.url, apiKey: 'sk-test' });
+    const tools = new ToolSet([send('tell', true)]).specs();
+    for (const one of [request, { ...request, tools }]) await readReply(model.stream(one));
+    expect(server.requests.map(({ body }) => body.messages)).toEqual([seen, request.messages, seen]);
+    await server.close();
+  });
+});
 
 describe('YAML', () => {
   test('c01 enum [yes, no] and keys yes:, no: without quotes', async () => {

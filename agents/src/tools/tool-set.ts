@@ -4,7 +4,7 @@ import { closestMatch, untilAborted } from '@fame-fabric/shared/internal';
 import type { ToolSpec } from '../model/model.ts';
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 import { signatureOf } from './schema/json-schema.ts';
-import { type AnyTool, specOf } from './tool.ts';
+import { type AnyTool, checkToUser, specOf } from './tool.ts';
 import type { ToolOutcome } from './tool-outcome.ts';
 import { type ExecuteOptions, ToolRun } from './tool-run.ts';
 
@@ -17,7 +17,7 @@ export interface ToolSetOptions {
   defaultTimeoutMs?: number | undefined;
   /** Longest result in characters, unless its tool sets a limit. @default 65_536 */
   maxResultChars?: number | undefined;
-  /** The parameter that holds the text for the user. The splitter needs the same value. @default 'to_user' */
+  /** The parameter that holds the text for the user, of tools that declare `toUser`. @default 'to_user' */
   toUserKey?: string | undefined;
   logger?: Logger | undefined;
   clock?: Clock | undefined;
@@ -26,16 +26,24 @@ export interface ToolSetOptions {
 export class ToolSet {
   readonly #tools: ReadonlyMap<string, AnyTool>;
   readonly #options: ToolSetOptions;
+  /** The parameter that holds the text for the user. */
+  readonly toUserKey: string;
+  /** Names of the tools that have it. */
+  readonly toUserTools: ReadonlySet<string>;
 
-  /** @throws {TypeError} when two tools have one name */
+  /** @throws {TypeError} when two tools have one name, or a tool has a parameter of its own where the text for the user goes */
   constructor(tools: readonly AnyTool[] = [], options: ToolSetOptions = {}) {
+    const { toUserKey = 'to_user' } = options;
     const byName = new Map<string, AnyTool>();
     for (const def of tools) {
+      checkToUser(def, toUserKey);
       if (byName.has(def.name)) throw new TypeError(`Two tools are named "${def.name}". Rename one of them.`);
       byName.set(def.name, def);
     }
     this.#tools = byName;
     this.#options = options;
+    this.toUserKey = toUserKey;
+    this.toUserTools = new Set(tools.filter((def) => def.toUser).map((def) => def.name));
   }
 
   get names(): readonly string[] {
@@ -52,7 +60,7 @@ export class ToolSet {
 
   /** Builds the definitions for a request. */
   specs(): ToolSpec[] {
-    return [...this.#tools.values()].map((def) => specOf(def, this.#options.toUserKey));
+    return [...this.#tools.values()].map((def) => specOf(def, this.toUserKey));
   }
 
   /** Returns the tools of one kit. @throws {TOOL_UNKNOWN} when no tool belongs to it */
@@ -78,14 +86,9 @@ export class ToolSet {
 
   /** Starts the run of one reply's calls. Add each call as it arrives. */
   start(options: ExecuteOptions): ToolRun {
-    const {
-      maxParallel = 8,
-      defaultTimeoutMs = 30_000,
-      maxResultChars = 65_536,
-      toUserKey = 'to_user',
-    } = this.#options;
+    const { maxParallel = 8, defaultTimeoutMs = 30_000, maxResultChars = 65_536 } = this.#options;
     const { clock = systemClock, logger = silentLog } = this.#options;
-    const limits = { maxParallel, defaultTimeoutMs, maxResultChars, toUserKey };
+    const limits = { maxParallel, defaultTimeoutMs, maxResultChars, toUserKey: this.toUserKey };
     return new ToolRun({ tools: this.#tools, clock, logger }, limits, options);
   }
 

@@ -31,7 +31,10 @@ export interface ToolOptions {
    * reply may still fail, and then the call is in no history. @default false
    */
   readonly eager?: boolean | undefined;
-  /** Adds an optional text for the user to the parameters; it is streamed while the arguments arrive. @default false */
+  /**
+   * Adds an optional text for the user, `to_user`, to the parameters; it is streamed while the arguments arrive. Without it the
+   * tool may have a parameter of that name. @default false
+   */
   readonly toUser?: boolean | undefined;
   /** False if a call that was interrupted by a crash must not be repeated. @default true */
   readonly idempotent?: boolean | undefined;
@@ -67,7 +70,19 @@ export class ToolError extends Error {
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
-/** Declares a tool. @throws {TypeError} when model servers would refuse the name, or the schema cannot be sent */
+/** Refuses a tool with `toUser` that has a parameter of its own for it: its value would be shown and taken away. @throws {TypeError} */
+export function checkToUser({ name, toUser, schema }: AnyTool, toUserKey: string): void {
+  if (!toUser || !Object.hasOwn(schema.properties, toUserKey)) return;
+  throw new TypeError(
+    `"${name}" has a parameter "${toUserKey}", which \`toUser\` adds by itself. Rename the parameter, or leave \`toUser\` out.`,
+  );
+}
+
+/**
+ * Declares a tool.
+ * @throws {TypeError} when model servers would refuse the name, the schema cannot be sent, or a tool with `toUser` has a parameter
+ * `to_user`
+ */
 // biome-ignore lint/suspicious/noConfusingVoidType: a tool may return nothing, also from an async function.
 export function tool<S extends z.ZodObject, R extends JsonValue | string | null | void>(
   d: ToolOptions & {
@@ -81,7 +96,9 @@ export function tool<S extends z.ZodObject, R extends JsonValue | string | null 
   if (!NAME.test(d.name)) {
     throw new TypeError(`"${d.name}" is not a valid tool name. Use 1 to 64 letters, digits, "_" and "-".`);
   }
-  return Object.freeze({ ...d, schema: schemaOfZod(d.name, d.parameters) });
+  const def = { ...d, schema: schemaOfZod(d.name, d.parameters) };
+  checkToUser(def, 'to_user');
+  return Object.freeze(def);
 }
 
 const TO_USER = {

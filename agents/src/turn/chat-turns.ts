@@ -121,7 +121,8 @@ export class ChatTurns implements TurnRunner {
     try {
       const reply = await turn.ask(this.#model, request, {
         signal: run.signal,
-        toUserKey: 'to_user',
+        toUserKey: this.#tools.toUserKey,
+        toUserTools: this.#tools.toUserTools,
         onText: (text) => turn.emitText(text, source),
         onCall: (call) => {
           if (call.ok && foreign.has(call.name)) handedOut.add(call.id);

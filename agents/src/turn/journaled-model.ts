@@ -7,6 +7,7 @@ import { type FabricError, isFabricError, type Logger } from '@fame-fabric/share
 import { type AskModel, type AskModelOptions, askModel, type Reply } from '../model/ask-model.ts';
 import type { ChatModel, FinishReason, ModelMessage, ModelRequest, Usage } from '../model/model.ts';
 import { parseCall } from '../model/stream/parse-arguments.ts';
+import { userTextKey } from '../model/stream/user-text.ts';
 import { checkAnswer } from './check-answer.ts';
 import type { TurnDraft } from './history.ts';
 import { callId, type Question, questionOf, type RecordedStep, type Steps } from './steps.ts';
@@ -181,7 +182,7 @@ export class JournaledModel {
     checkAnswer({ message, finish });
     for (const [id, { result }] of calls) if (result) draft.tool(id, result.content);
     for (const [index, call] of (message.tool_calls ?? []).entries()) {
-      options.onCall?.(parseCall(call, index, options.toUserKey, finish));
+      options.onCall?.(parseCall(call, index, userTextKey(options, call.function.name), finish));
     }
     return { message, finish, ...(usage ? { usage } : {}), ...(trailing ? { trailing } : {}) };
   }

@@ -1,5 +1,6 @@
 // The body of a Chat Completions request in the dialect of its server.
 import type { ModelMessage, ModelRequest } from '../model.ts';
+import { withoutCalls } from '../plain-messages.ts';
 import { isOptional, type Trait } from './dialect.ts';
 import { wireMessages } from './message-form.ts';
 
@@ -13,7 +14,7 @@ export function requestBody(request: ModelRequest, model: string, traits: Readon
   // Undefined fields do not reach the wire: the body is JSON.
   return wellFormed({
     model: request.model ?? model,
-    messages: wireMessages(messages, request.model ?? model),
+    messages: wireMessages(omitsTools ? withoutCalls(messages) : messages, request.model ?? model),
     stream: true as const,
     stream_options: traits.has('noStreamOptions') ? undefined : { include_usage: true },
     tools: omitsTools ? undefined : request.tools,

@@ -43,11 +43,12 @@ export class CallSlots {
   #nextFree = 0;
   #last: CallSlot | undefined;
   #lastWire: number | undefined;
-  readonly #key: string | null;
+  readonly #keyOf: (tool: string) => string | null;
   readonly #callId: ((index: number) => string) | undefined;
 
-  constructor(key: string | null, callId: ((index: number) => string) | undefined) {
-    this.#key = key;
+  /** `keyOf` returns the argument of a tool that holds text for the user. */
+  constructor(keyOf: (tool: string) => string | null, callId: ((index: number) => string) | undefined) {
+    this.#keyOf = keyOf;
     this.#callId = callId;
   }
 
@@ -67,7 +68,11 @@ export class CallSlots {
       slot.wireId = id;
       if (!this.#callId) slot.id = this.#unique(id);
     }
-    if (name !== undefined && (slot.name === '' || isNamePart(slot, delta, name))) slot.name += name;
+    if (name !== undefined && (slot.name === '' || isNamePart(slot, delta, name))) {
+      slot.name += name;
+      // The text of arguments that came before the name is emitted when the call is whole.
+      if (slot.raw.length === 0) this.restart(slot);
+    }
     this.#last = slot;
     this.#lastWire = wire;
     return slot;
@@ -75,7 +80,7 @@ export class CallSlots {
 
   /** Empties the arguments of a slot, for a server that sends them again. */
   restart(slot: CallSlot): void {
-    slot.tap = new JsonTap(this.#key);
+    slot.tap = new JsonTap(this.#keyOf(slot.name));
     slot.raw = new TextBuilder();
   }
 
@@ -98,7 +103,7 @@ export class CallSlots {
       wireId: id,
       name: '',
       raw: new TextBuilder(),
-      tap: new JsonTap(this.#key),
+      tap: new JsonTap(this.#keyOf('')),
       toUser: new TextBuilder(),
       heldText: '',
       tooLarge: false,

@@ -11,10 +11,9 @@ import {
   type ReplySink,
   ReplySplitter,
 } from './reply-splitter.ts';
+import type { UserTextOptions } from './user-text.ts';
 
-export interface ReadReplyOptions {
-  /** The argument whose text goes to the user while it arrives. @default none */
-  toUserKey?: string | null | undefined;
+export interface ReadReplyOptions extends UserTextOptions {
   /** Length of the text at which the reply is stopped, with the finish reason `length`. @default none */
   maxTextChars?: number | undefined;
   /** Returns the id of the call at an index of the reply. @default the server's id, made unique */
@@ -131,8 +130,8 @@ export function readReply(source: AsyncIterable<ModelChunk>, options: ReadReplyO
       return written;
     },
   };
-  const { toUserKey = null, callId, maxTextChars } = options;
-  const settings = { ...REPLY_DEFAULTS, toUserKey, callId, maxTextChars };
+  const { toUserKey = null, toUserTools, callId, maxTextChars } = options;
+  const settings = { ...REPLY_DEFAULTS, toUserKey, toUserTools, callId, maxTextChars };
   return startReading(source, reader, settings, signal).reply;
 }
 

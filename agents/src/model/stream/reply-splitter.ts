@@ -13,6 +13,7 @@ import {
 import { ProviderRecord } from './provider-fields.ts';
 import { TextBuilder } from './text-builder.ts';
 import { ThinkTags } from './think-tags.ts';
+import { userTextKey } from './user-text.ts';
 
 export interface UserText {
   text: string;
@@ -39,6 +40,7 @@ export interface ReplySink {
 
 export interface ReplyOptions {
   toUserKey: string | null;
+  toUserTools?: ReadonlySet<string> | undefined;
   separator: string;
   choice: number;
   maxArgumentChars: number;
@@ -91,7 +93,7 @@ export class ReplySplitter {
   constructor(options: ReplyOptions, sink: ReplySink) {
     this.#options = options;
     this.#sink = sink;
-    this.#slots = new CallSlots(options.toUserKey, options.callId);
+    this.#slots = new CallSlots((tool) => userTextKey(options, tool), options.callId);
     this.#provider = new ProviderRecord(() =>
       sink.warning({
         type: 'protocol_warning',
@@ -350,9 +352,9 @@ export class ReplySplitter {
     const parsed = parseArguments(rawArguments, slot.tap.hasEscapedKey);
     if (!parsed.ok) return { ok: false, ...common, error: parsed.error };
     const { args } = parsed;
-    const key = this.#options.toUserKey;
+    const key = userTextKey(this.#options, name);
     if (key !== null && Object.hasOwn(args, key)) {
-      // The text of arguments that are encoded twice was not streamed.
+      // The text of arguments that are encoded twice, or that came before the name, was not streamed.
       const text = args[key];
       if (streamed === '' && typeof text === 'string' && text !== '') {
         common.toUser = text;

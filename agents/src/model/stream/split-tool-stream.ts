@@ -14,6 +14,8 @@ export type { ProtocolWarning, Reply, UserText } from './reply-splitter.ts';
 export interface SplitOptions {
   /** The argument whose text is streamed to the user; null for none. @default 'to_user' */
   toUserKey?: string | null | undefined;
+  /** Tools that have this argument; that of others is left alone. @default all tools */
+  toUserTools?: ReadonlySet<string> | undefined;
   /** Separates the texts of different calls. @default '\n' */
   separator?: string | undefined;
   /** Index of the choice that is read. @default 0 */
@@ -87,6 +89,7 @@ export function splitToolStream(source: AsyncIterable<ModelChunk>, options: Spli
     reader,
     {
       toUserKey: options.toUserKey === undefined ? 'to_user' : options.toUserKey,
+      toUserTools: options.toUserTools,
       separator: options.separator ?? REPLY_DEFAULTS.separator,
       choice: options.choice ?? REPLY_DEFAULTS.choice,
       maxArgumentChars: options.maxArgumentChars ?? REPLY_DEFAULTS.maxArgumentChars,
