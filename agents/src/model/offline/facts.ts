@@ -29,7 +29,8 @@ const ABOUT_ME: readonly (readonly [RegExp, string])[] = [
   [/\bI have\s+((?:an?|one|two|three|\d+)\s+[^.!?,\n;]{1,80})/i, 'have'],
 ];
 
-const isQuestion = (text: string): boolean =>
+/** True if a sentence asks something. */
+export const isQuestion = (text: string): boolean =>
   /\?\s*$/.test(text) || /^(?:what|who|where|when|which|how|do|does|can|could|is|are)\b/i.test(text);
 
 /** Normalizes a key for lookups. */
@@ -45,6 +46,10 @@ const normalizeKey = (key: string): string =>
 const tidy = (value: string): string =>
   value
     .replace(/\s+(?:and|but)\s+(?:my|i|what|please|can|who)\b.*$/i, '')
+    .replace(
+      /(?:,|\s+and|\s+so)?\s+(?:please\s+)?(?:remember|don['’]t forget|do not forget|keep in mind|note)\b.*$/i,
+      '',
+    )
     .replace(/[\s,]+$/, '')
     .trim();
 

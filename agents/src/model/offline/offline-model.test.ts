@@ -84,6 +84,75 @@ describe('the offline model in conversation', () => {
     expect(await last('How many questions have I asked so far?')).toContain('1 message,');
   });
 
+  // A window may have cut off the beginning of a conversation, and the model cannot know.
+  it('claims no more than it sees', async () => {
+    for (const question of [
+      'What did I say first?',
+      'How many messages have I sent?',
+      'How often did you answer?',
+    ]) {
+      expect(await last('a', 'b', question)).toContain('as far back as I see');
+    }
+  });
+
+  it.each([
+    '?',
+    '🙂',
+    'write a haiku about the sea',
+    'write python code for a server',
+    'translate hello to french',
+    'write a python function',
+    'the meeting went badly',
+    '明天天气怎么样',
+    'صباح',
+  ])('says who answers, what it can do and how to get a real model: %s', async (text) => {
+    const answer = await last(text);
+    expect(answer).toMatch(/offline model.*small set of rules.*do sums.*OPENAI_API_KEY=sk-/);
+    expect(answer).not.toContain(text);
+    const second = await last(text, text);
+    expect(second).toBe('I have no rule for that: I am only the offline model. Ask "What can you do?".');
+  });
+
+  it.each([
+    ['What can you do?', /"What is 12% of 80\?".*"My name is Ada".*"Tell me a story about the sea"/],
+    ['help', /Three things to try/],
+    ['How do I add a tool?', /tool\(\{.*ToolSet.*Three things to try/],
+    ['how can I write my own tools', /Three things to try/],
+  ])('points to three things to try: %s', async (question, answer) => {
+    expect(await last(question)).toMatch(answer);
+  });
+
+  it('can do the three things that it points to', async () => {
+    expect(await last('What is 12% of 80?')).toContain('9.6');
+    expect(await last('My name is Ada', 'What is my name?')).toContain('Ada');
+    expect(await last('Tell me a story about the sea')).toContain('story about the sea');
+  });
+
+  it.each([
+    ['你好', 'Hello!'],
+    ['привет', 'Hello!'],
+    ['Olá', 'Hello!'],
+    ['I am sad today', 'I am sorry to hear that.'],
+    ["I'm so happy", 'I am glad to hear that.'],
+    ['write: The quick fox', 'The quick fox'],
+    ['Write "hello world"', 'hello world'],
+  ])('answers: %s', async (text, answer) => {
+    expect(await last(text)).toContain(answer);
+  });
+
+  it('leaves the request to remember out of what it remembers', async () => {
+    for (const statement of [
+      'My favorite color is green, remember that',
+      'My favourite colour is green and please remember it.',
+      "My favorite color is green, don't forget!",
+    ]) {
+      expect(await last(statement)).toBe('Noted: your favourite colour is green.');
+      expect(await last(statement, 'hi', 'What is my favorite color?')).toBe(
+        'Your favourite colour is green.',
+      );
+    }
+  });
+
   it('repeats a text or a message', async () => {
     expect(await last('Repeat after me: The quick. Brown fox!')).toBe('The quick. Brown fox!');
     expect(await last('one potato', 'repeat what I said')).toContain('"one potato"');

@@ -1,6 +1,7 @@
 // Answers a question with the sentence of the system prompt or of an earlier message that shares the most words with it, so a
 // specialized agent can answer from its instructions.
 import type { Conversation } from './conversation.ts';
+import { isQuestion } from './facts.ts';
 import { wordsOf } from './words.ts';
 
 const sentences = (text: string): string[] =>
@@ -28,6 +29,8 @@ export function recall(question: string, conversation: Conversation): string | u
     ),
     (s) => s,
   );
+  // A message that asks nothing is not answered with an earlier one like it.
+  if (!isQuestion(question)) return best?.text;
   offer(
     earlier.flatMap(sentences).filter((sentence) => !sentence.endsWith('?')),
     (sentence) => `You told me: "${sentence}"`,

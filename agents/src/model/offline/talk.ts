@@ -19,7 +19,13 @@ export interface ReplyContext {
 type Rule = (clause: string, context: ReplyContext) => string | undefined;
 
 const SELF_DESCRIPTION =
-  'I am the offline model of Fame Fabric: a set of rules in this process, without a network or a language model. Set OPENAI_API_KEY (or OPENAI_BASE_URL) to use a real model.';
+  'I am the offline model of Fame Fabric: a small set of rules that is built in, without a network or a language model.';
+const REAL_MODEL =
+  'For a real model, set OPENAI_API_KEY (or OPENAI_BASE_URL) and restart the agent: OPENAI_API_KEY=sk-... make stop start run';
+const TO_TRY =
+  'Three things to try: "What is 12% of 80?", "My name is Ada" and then "What is my name?", or "Tell me a story about the sea".';
+const ABILITIES =
+  'I remember what you tell me in this conversation, do sums, count, repeat, tell stories and jokes, and call the tools of my agent.';
 
 const ORDINALS = 'first second third fourth fifth sixth seventh eighth ninth tenth'.split(' ');
 
@@ -29,7 +35,7 @@ const plural = (n: number, word: string): string => `${n} ${word}${n === 1 ? '' 
 /** Rules for the whole message, whose text may contain several sentences. */
 const WHOLE: readonly Rule[] = [
   (text) =>
-    /^(?:please\s+|can you\s+|could you\s+)?(?:repeat after me|repeat this|echo|say|write)\s*(?::|,)?\s+(?!something|it\b|that\b|again|a\b|an\b|me\b|what\b|hello to\b|one\b|two\b|\d+ (?:words|sentences|lines))(?:exactly\s*:?\s*)?([\s\S]+)$/i
+    /^(?:please\s+|can you\s+|could you\s+)?(?:(?:repeat after me|repeat this|echo|say)|write(?=\s*:|\s+["“']))\s*(?::|,)?\s+(?!something|it\b|that\b|again|a\b|an\b|me\b|what\b|hello to\b|one\b|two\b|\d+ (?:words|sentences|lines))(?:exactly\s*:?\s*)?([\s\S]+)$/i
       .exec(text)?.[1]
       ?.replace(/^["“']([\s\S]*)["”']\.?$/, '$1'),
   (text) => /(?:^|[.,;!]\s+|\bplease\s+)repeat\s*:\s*([\s\S]+)$/i.exec(text)?.[1],
@@ -58,10 +64,10 @@ const RULES: readonly Rule[] = [
       /\b(?:you|your)\b[^?]{0,30}\b(?:answer|repl|said|say)/i.test(clause) &&
       !/\bI\b|\bmy\b/.test(clause)
     ) {
-      return `I have given ${plural(conversation.assistantTexts.length, 'answer')} so far.`;
+      return `I have given ${plural(conversation.assistantTexts.length, 'answer')}, as far back as I see.`;
     }
     if (!/\b(?:turn|message|question|time|thing)s?\b|\bhow often\b/i.test(clause)) return undefined;
-    return `You have sent ${plural(earlier.length + 1, 'message')}, including this one.`;
+    return `You have sent ${plural(earlier.length + 1, 'message')}, including this one, as far back as I see.`;
   },
   (clause, { earlier }) => {
     if (!asksBack.test(clause) && !/\bmy\b[^?.]{0,30}\b(?:message|question)\b/i.test(clause))
@@ -72,7 +78,8 @@ const RULES: readonly Rule[] = [
     const message = which >= 0 ? earlier[which] : earlier.at(-1);
     if (message !== undefined) {
       return which >= 0
-        ? `Your ${ORDINALS[which]} message was: ${quote(message)}`
+        ? // Older messages may have left the window, and nothing in the request tells.
+          `Your ${ORDINALS[which]} message, as far back as I see, was: ${quote(message)}`
         : `Your last message was: ${quote(message)}`;
     }
     return earlier.length === 0
@@ -151,11 +158,19 @@ const RULES: readonly Rule[] = [
     const name = persona.givenName;
     const what = name ? SELF_DESCRIPTION.replace('I am', `I am ${name}, played by`) : SELF_DESCRIPTION;
     const role = persona.role ? ` In this conversation I play ${persona.role}.` : '';
-    return `${what}${role}`;
+    return `${what}${role} ${REAL_MODEL}`;
   },
   (clause) =>
-    /\bwhat can you do\b|^help\b|\bhow can you help\b/i.test(clause)
-      ? 'I can remember what you tell me in this conversation, repeat your first or last question, do arithmetic, count, tell a story, and call my tools. I am the offline model, without a language model: set OPENAI_API_KEY to use one.'
+    /\bwhat (?:else )?can you do\b|\bwhat are you (?:able to do|good at|for)\b|^help\b|\bhow can you help\b|\bcan you help me\b/i.test(
+      clause,
+    )
+      ? `${ABILITIES} ${TO_TRY} ${SELF_DESCRIPTION} ${REAL_MODEL}`
+      : undefined,
+  (clause) =>
+    /\bhow\b[^?.]{0,20}\b(?:add|make|write|create|define|give you|get|use)\b[^?.]{0,30}\btools?\b|^(?:add|create|write|make)\b[^?.]{0,20}\btools?\b/i.test(
+      clause,
+    )
+      ? `A tool is a function in the code of an agent: tool({ name, description, parameters, execute }) in a ToolSet. docs/guides/conversation.md shows a whole agent. ${TO_TRY}`
       : undefined,
   (clause) =>
     /\bhow are you\b|\bhow(?:['’]s| is) it going\b/i.test(clause)
@@ -169,18 +184,23 @@ const RULES: readonly Rule[] = [
       : undefined,
 ];
 
+const GREETING =
+  /^(?:hi|hello|hey|howdy|ahoy|good (?:morning|evening|afternoon|day)|greetings|hola|bonjour|salut|hallo|guten (?:tag|morgen|abend)|ciao|ol[áa]|hej|merhaba|你好|您好|こんにちは|안녕(?:하세요)?|привет|здравствуйте|γειά?|नमस्ते|مرحبا|שלום)(?![\p{L}\p{M}])/iu;
+const SAD =
+  /^i(?:['’]m| am| feel)\s+(?:(?:so|very|really|a bit|a little)\s+)?(?:sad|tired|unhappy|lonely|angry|upset|ill|sick|worried|afraid|bored|depressed)\b/i;
+const GLAD =
+  /^i(?:['’]m| am| feel)\s+(?:(?:so|very|really)\s+)?(?:happy|glad|fine|good|great|well|excited)\b/i;
+
 /** Rules for a clause that states no fact. */
 const SMALL_TALK: readonly Rule[] = [
   (clause, { facts }) => {
-    if (
-      !/^(?:hi|hello|hey|howdy|ahoy|good (?:morning|evening|afternoon|day)|greetings|hola|bonjour|hallo|ciao)\b/i.test(
-        clause,
-      )
-    )
-      return undefined;
+    if (!GREETING.test(clause)) return undefined;
     const name = lookUp(facts, 'name', 'my')?.value;
     return `Hello${name ? `, ${name}` : ''}! What would you like to talk about?`;
   },
+  (clause) =>
+    SAD.test(clause) ? 'I am sorry to hear that. I can tell a story or a joke, if you like.' : undefined,
+  (clause) => (GLAD.test(clause) ? 'I am glad to hear that.' : undefined),
   (clause) => (/^(?:many )?(?:thanks|thank you|thx|cheers)\b/i.test(clause) ? 'You are welcome.' : undefined),
   (clause) =>
     /^(?:bye|goodbye|good night|see you|farewell)\b/i.test(clause)
@@ -231,12 +251,16 @@ const answerClause = (clause: string, context: ReplyContext): string | undefined
 const isQuestion = (text: string): boolean =>
   /\?\s*$/.test(text) || /^(?:what|who|where|when|which|why|how)\b/i.test(text);
 
+/** Says that no rule fits; the first time also who answers and what works. Never repeats the message as if that were an answer. */
 const doNotKnow = (text: string, { conversation }: ReplyContext): string => {
   const explained = conversation.assistantTexts.some((message) => message.includes('OPENAI_API_KEY'));
-  if (!isQuestion(text)) return `You said: ${quote(text)}${explained ? '' : ` ${SELF_DESCRIPTION}`}`;
-  return explained
-    ? 'I have no rule for that: I am only the offline model.'
-    : `I do not know that. ${SELF_DESCRIPTION}`;
+  if (explained) return 'I have no rule for that: I am only the offline model. Ask "What can you do?".';
+  const what = !/[\p{L}\p{N}]/u.test(text)
+    ? 'I see no words in that.'
+    : isQuestion(text)
+      ? 'I do not know that.'
+      : 'I have no answer to that.';
+  return `${what} ${SELF_DESCRIPTION} ${ABILITIES} ${REAL_MODEL}`;
 };
 
 /** Replies in plain words, without the persona's style. `parts` are the clauses to answer. */
