@@ -112,8 +112,10 @@ const asNumber = (value: unknown): number | undefined => (typeof value === 'numb
 /** Reads the fields of a chunk that we use; returns undefined for a chunk without any. @throws an error that the server sent */
 function readChunk(raw: unknown, progress: Progress): ModelChunk | undefined {
   const chunk = asLoose(raw);
-  const { choices, usage, model } = chunk;
+  const { choices, model } = chunk;
   const list = Array.isArray(choices) ? choices.map(asLoose) : [];
+  // Moonshot and Groq send the usage in places of their own.
+  const usage = chunk.usage ?? list[0]?.usage ?? asLoose(chunk.x_groq).usage;
   const error = chunk.error || (list.length === 0 && !usage && errorOf(chunk));
   if (error) throw streamError(error);
   if (list.length === 0 && !usage) return undefined;
@@ -160,7 +162,10 @@ function readDelta(raw: Loose): ModelChunk['choices'][number]['delta'] | undefin
     } else if (key === 'refusal') refusal = asText(value);
     else if (key === 'tool_calls') calls = readCalls(value);
     else if (key === 'function_call') calls ??= readCalls({ function: value });
-    else if (key !== 'role' && !isEmpty(value)) {
+    else if (
+      key !== 'role' &&
+      (typeof value === 'string' || (typeof value === 'object' && !isEmpty(value)))
+    ) {
       extra ??= {};
       extra[key] = value;
       if (typeof value === 'string' && REASONING_KEYS.has(key)) reasoning ??= value;
@@ -196,8 +201,7 @@ function readParts(value: unknown): { content: string | undefined; reasoning?: s
   return { content: content || undefined, reasoning: reasoning || undefined };
 }
 
-const isEmpty = (value: unknown): boolean =>
-  typeof value === 'object' && Object.keys(value as object).length === 0;
+const isEmpty = (value: object): boolean => Object.keys(value).length === 0;
 
 /** Finish reasons of other APIs, which some servers pass on. */
 const FINISH_REASONS: Readonly<Record<string, FinishReason>> = Object.freeze({
