@@ -53,7 +53,12 @@ export async function attach(options: AttachOptions): Promise<Client> {
 
 function explainAttachError(error: unknown, { url, connectTimeoutMs }: ClientConfig): unknown {
   if (isFabricError(error, 'LINK_REFUSED') && error.details?.status !== undefined) {
-    const text = `The server at ${redactUrl(url)} is not a sentinel, or has no such path: HTTP ${error.details.status}. Check FAME_DIRECT_ADMISSION_URL and FAME_LISTENER_PORT; \`npx fame doctor\` shows more`;
+    const { reason, status } = error.details;
+    if (typeof reason === 'string') {
+      const refusal = `The server at ${redactUrl(url)} refused the connection (HTTP ${status}): ${reason}`;
+      return new FabricError('LINK_REFUSED', refusal, { cause: error });
+    }
+    const text = `The server at ${redactUrl(url)} is not a sentinel, or has no such path: HTTP ${status}. Check FAME_DIRECT_ADMISSION_URL and FAME_LISTENER_PORT; \`npx fame doctor\` shows more`;
     return new FabricError('LINK_REFUSED', text, { cause: error });
   }
   if (!isFabricError(error, 'LINK_TIMEOUT')) return error;

@@ -78,7 +78,7 @@ export interface LocalSentinel {
 export interface ClientConfig {
   /** Admission URL. */
   readonly url: string;
-  /** HTTP origin of the same sentinel. */
+  /** URL of the HTTP side of the same sentinel, without a slash at its end. */
   readonly httpUrl: string;
   readonly local: LocalSentinel;
   readonly token: TokenSettings;
@@ -120,7 +120,7 @@ export const readClientConfig = (env: Environment): ClientConfig =>
     reader.check('FAME_CHAT_ADDRESS', chatAddress, isAddress, 'an address such as chat@fame.fabric');
     return {
       url,
-      httpUrl: httpOrigin(url),
+      httpUrl: httpUrlOf(url),
       local,
       token: readTokenSettings(reader),
       connectTimeoutMs: reader.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, DAY_MS),
@@ -158,11 +158,14 @@ export const wantsColours = (env: Environment): boolean => !env.NO_COLOR?.trim()
 /** Derives the URLs of a sentinel on this machine from its host and port. */
 export function localSentinel(host: string, port: number): LocalSentinel {
   const url = admissionUrl(host, port);
-  return Object.freeze({ host, port, url, httpUrl: httpOrigin(url) });
+  return Object.freeze({ host, port, url, httpUrl: httpUrlOf(url) });
 }
 
-// A sentinel serves HTTP on the host and port of its WebSocket. The origin of an invalid URL is empty; `readEnv` reports it.
-function httpOrigin(url: string): string {
+// A sentinel serves HTTP on the host and port of its WebSocket. A proxy may serve both below a path. The result for an invalid
+// URL is empty; `readEnv` reports it.
+function httpUrlOf(url: string): string {
   const parsed = URL.parse(url);
-  return parsed ? `${parsed.protocol === 'wss:' ? 'https:' : 'http:'}//${parsed.host}` : '';
+  if (!parsed) return '';
+  const base = /^(.*?)\/fame\/v1\/attach\//.exec(parsed.pathname)?.[1] ?? '';
+  return `${parsed.protocol === 'wss:' ? 'https:' : 'http:'}//${parsed.host}${base}`;
 }

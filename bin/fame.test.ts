@@ -1,6 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -74,6 +82,13 @@ test.each([
   [['call', 'not-an-address', 'x'], 'ADDRESS_INVALID'],
   [['call', 'chat@fame.fabric', 'x', '{'], 'is not JSON'],
   [['call', 'chat@fame.fabric', 'x', '--timeout', 'soon'], '30s'],
+  [['help', 'bogus'], '`npx fame help` lists the commands'],
+  [['help', 'chta'], 'Did you mean `npx fame chat`?'],
+  [
+    ['call', 'chat@fame.fabric', 'x', '--timeout', '-5'],
+    '--timeout takes a value that does not begin with a dash',
+  ],
+  [['ps', '--json=1'], '--json takes no value'],
   [['local', 'strat'], 'did you mean start?'],
   [['offline-model', '--port', 'x'], '--port takes a port'],
   [['up', '--port', 'abc'], '--port takes a port, a whole number from 0 to 65535, not "abc"'],
@@ -134,6 +149,42 @@ test('a server on the port that is not a sentinel is recognized', async () => {
   } finally {
     server.close();
   }
+});
+
+test('D8: a port in use is exit code 1 for every command that listens', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const port = String((server.address() as { port: number }).port);
+  try {
+    for (const verb of ['sentinel', 'up', 'offline-model']) {
+      expect(await fame([verb, '--port', port])).toMatchObject({ code: 1, out: '' });
+    }
+  } finally {
+    server.close();
+  }
+});
+
+test('doctor creates no data directory', async () => {
+  const { out } = await fame(['doctor'], {
+    FAME_LISTENER_PORT: String(await freePort()),
+    FAME_DATA_DIR: 'none',
+  });
+  expect(out).toContain('none, which the first start creates');
+  expect(existsSync(join(cwd, 'none'))).toBe(false);
+});
+
+test('O9: a sentinel whose limit of open files is too low for its sessions says so', async () => {
+  const command = `ulimit -n 64; exec "$0" --conditions=fame-source "${FAME}" sentinel --port 0`;
+  const env = { PATH: process.env.PATH, FAME_DATA_DIR: join(cwd, 'few') };
+  const child = spawn('sh', ['-c', command, process.execPath], { cwd, env });
+  let err = '';
+  for await (const chunk of child.stderr) {
+    err += chunk;
+    if (err.includes('ulimit -n') && err.includes('listens on')) break;
+  }
+  expect(err).toMatch(/"openFiles":64,"maxSessions":20000,"sessions":32/);
+  child.kill('SIGTERM');
+  await once(child, 'exit');
 });
 
 test('version, as text and as JSON', async () => {

@@ -19,16 +19,13 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
     );
   }
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
-    const text = rest[0] !== undefined && Object.hasOwn(VERBS, rest[0]) ? verbHelp(rest[0]) : overview();
-    process.stdout.write(text);
+    const [about] = rest;
+    if (about !== undefined && !Object.hasOwn(VERBS, about)) return unknownCommand(about);
+    process.stdout.write(about === undefined ? overview() : verbHelp(about));
     return EXIT.ok;
   }
   const word = name === '--version' || name === '-v' ? 'version' : name;
-  if (!Object.hasOwn(VERBS, word)) {
-    const match = closestMatch(word, Object.keys(VERBS));
-    const hint = match ? `Did you mean \`npx fame ${match}\`?` : '`npx fame help` lists the commands.';
-    return fail(`fame has no command "${word}". ${hint}`);
-  }
+  if (!Object.hasOwn(VERBS, word)) return unknownCommand(word);
   const verb = VERBS[word]!;
   try {
     const input = readInput(word, verb, rest);
@@ -44,6 +41,12 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
     }
     return fail(explainError(error), exitCodeOf(error));
   }
+}
+
+function unknownCommand(word: string): number {
+  const match = closestMatch(word, Object.keys(VERBS));
+  const hint = match ? `Did you mean \`npx fame ${match}\`?` : '`npx fame help` lists the commands.';
+  return fail(`fame has no command "${word}". ${hint}`);
 }
 
 function fail(message: string, code: number = EXIT.usage): number {
@@ -76,6 +79,15 @@ function readInput(word: string, verb: Verb, args: readonly string[]): VerbInput
 // The message of parseArgs about an unknown flag is long, and suggests no flag.
 function flagErrorText(error: unknown, known: readonly string[]): string {
   const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE') {
+    const flag = /'(?:-\w, )?(--[\w-]+)/.exec(message)?.[1];
+    if (flag === undefined) return message;
+    return /ambiguous/.test(message)
+      ? `${flag} takes a value that does not begin with a dash. To pass such a value, write ${flag}=VALUE`
+      : /does not take/.test(message)
+        ? `${flag} takes no value`
+        : `${flag} takes a value`;
+  }
   if (code !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION') return message;
   const given = /'(-[^']+)'/.exec(message)?.[1] ?? '';
   const match = closestMatch(given.replace(/^-+/, ''), known);

@@ -265,6 +265,10 @@ test('up runs both in one process; ps, call and trace reach it; SIGTERM ends it 
   expect(line).toMatchObject({ type: 'Data', to: 'chat@fame.fabric' });
   trace.kill('SIGINT');
   expect(await once(trace, 'exit')).toEqual([130, null]);
+  const second = begin(['trace']);
+  await printed(second, 'Tracing ws://127.0.0.1:');
+  second.kill('SIGTERM');
+  expect(await once(second, 'exit')).toEqual([143, null]); // D8
 
   const missing = await fame('call', 'chat@fame.fabric', 'nothing');
   expect(missing).toMatchObject({ code: 1, out: '' });

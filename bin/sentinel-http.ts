@@ -1,11 +1,12 @@
 // A client for the HTTP endpoints of a sentinel: attached nodes, readiness, live trace. It does not retry, because commands
 // report an unreachable sentinel at once. It does not validate replies, so escape their texts before printing.
 import { FabricError, isFabricError } from '@fame-fabric/shared';
+import { cutText, tlsFault } from '@fame-fabric/shared/internal';
 import type { AdmissionToken } from '@fame-fabric/shared/node';
 
 /** The sentinel to ask. */
 export interface SentinelHttp {
-  /** HTTP origin. */
+  /** HTTP origin, followed by the path of a proxy before the sentinel, without a slash at its end. */
   readonly httpUrl: string;
   readonly token: AdmissionToken;
 }
@@ -21,7 +22,23 @@ export interface NodeList {
     queues?: { queuedBytes: number; socketBytes: number; limitBytes: number; totalLimitBytes: number };
   };
   nodes: readonly AttachedNode[];
+  /** Connections to a parent and to peers. Absent in lists of older sentinels. */
+  uplinks?: readonly Uplink[] | undefined;
 }
+
+export interface Uplink {
+  /** `parent` or `peer`. */
+  kind: string;
+  url: string;
+  /** `attached` or `connecting`. */
+  state: string;
+  /** Why the last attempt failed. */
+  reason?: string | undefined;
+}
+
+/** Describes an uplink in a line. Escape it before printing. */
+export const uplinkText = ({ url, state, reason }: Uplink): string =>
+  state === 'attached' ? `${url}, attached` : `${url}, not reached${reason ? `: ${reason}` : ''}`;
 
 export interface AttachedNode {
   id: string;
@@ -82,10 +99,10 @@ export async function getNodes(sentinel: SentinelHttp, timeoutMs = REPLY_TIMEOUT
 }
 
 /** True if the sentinel admits nodes. */
-export async function isReady(origin: string): Promise<boolean> {
+export async function isReady(httpUrl: string): Promise<boolean> {
   try {
     const signal = AbortSignal.timeout(READY_TIMEOUT_MS);
-    const response = await fetch(new URL('/readyz', origin), { signal });
+    const response = await fetch(`${httpUrl}/readyz`, { signal });
     await response.body?.cancel();
     return response.ok;
   } catch {
@@ -110,7 +127,7 @@ export async function areServed(sentinel: SentinelHttp, addresses: readonly stri
 }
 
 /** True if a sentinel answered, and did not accept the key or its absence. */
-export const isAuthError = (error: unknown): error is FabricError =>
+export const isAuthError = (error: unknown): boolean =>
   isFabricError(error, 'AUTH_MISSING') || isFabricError(error, 'AUTH_INVALID');
 
 /**
@@ -152,15 +169,41 @@ async function request(
   const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
   let response: Response;
   try {
-    response = await fetch(new URL(path, httpUrl), { headers, signal });
+    response = await fetch(`${httpUrl}${path}`, { headers, signal });
   } catch (cause) {
+    const fault = tlsFault(cause);
+    if (fault !== undefined) throw new FabricError('LINK_REFUSED', `${httpUrl}: ${fault}`, { cause });
     throw new FabricError('LINK_TIMEOUT', `No sentinel answers at ${httpUrl}`, { cause });
   }
   if (response.ok) return response;
-  await response.body?.cancel();
+  const refusal = await refusalIn(response);
   if (response.status === 401) throw token.refusal(key === undefined ? 'AUTH_MISSING' : 'AUTH_INVALID');
+  if (refusal !== undefined && response.status !== 404) {
+    const { code, message } = refusal;
+    const text = `The sentinel at ${httpUrl} refused ${path} (${response.status} ${code}): ${message}`;
+    throw new FabricError('LINK_REFUSED', text, { details: { status: response.status, code } });
+  }
   throw new FabricError(
     'LINK_REFUSED',
     `The server at ${httpUrl} is not a sentinel of this version: it answered ${response.status} to ${path}`,
   );
+}
+
+const MAX_REFUSAL_BYTES = 65_536;
+const MAX_REASON_CHARS = 300;
+
+/** Reads the body of a refusal by a sentinel, `{ error: { code, message } }`. Returns undefined for any other body. */
+async function refusalIn(response: Response): Promise<{ code: string; message: string } | undefined> {
+  let text = '';
+  try {
+    for await (const piece of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      text += piece;
+      if (text.length > MAX_REFUSAL_BYTES) return undefined;
+    }
+    const { error } = JSON.parse(text) as { error?: { code?: unknown; message?: unknown } };
+    if (typeof error?.code !== 'string' || typeof error.message !== 'string') return undefined;
+    return { code: cutText(error.code, 64), message: cutText(error.message, MAX_REASON_CHARS) };
+  } catch {
+    return undefined; // not JSON, or the connection broke
+  }
 }

@@ -1,8 +1,16 @@
 // Checks the settings of a sentinel and a chat agent on this machine, for `fame up`, `make start` and `fame doctor`.
-import { readAgentConfig } from '@fame-fabric/agents/process';
-import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
+import { AGENT_VARIABLES, readAgentConfig } from '@fame-fabric/agents/process';
+import { readSentinelConfig, SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { isFabricError } from '@fame-fabric/shared';
-import { configInvalid, type Environment } from '@fame-fabric/shared/internal';
+import { configInvalid, type Environment, type Variable } from '@fame-fabric/shared/internal';
+import { CLIENT_VARIABLES } from './config.ts';
+
+/** Every variable of the fabric. */
+export const ALL_VARIABLES: readonly Variable[] = [
+  ...AGENT_VARIABLES,
+  ...CLIENT_VARIABLES,
+  ...SENTINEL_VARIABLES,
+];
 
 /** Checks all settings of both. @throws {CONFIG_INVALID} with the faults of both, each variable once */
 export function checkSettings(env: Environment): void {

@@ -44,6 +44,10 @@ export async function run(input: VerbInput): Promise<number> {
       }
     }
     return EXIT.ok;
+  } catch (error) {
+    if (!interrupt.signal.aborted) throw error;
+    writeNote('Interrupted\n');
+    return interrupt.exitCode;
   } finally {
     interrupt.release();
   }

@@ -207,3 +207,18 @@ test('wrong usage exits with 2', async () => {
     expect(await run(words)).toMatchObject({ code: 2, out: '', messages: expect.stringContaining('Usage') });
   }
 });
+
+test('D13: show and export take the beginning of an id, if it is that of one conversation', async () => {
+  const { host } = await fill();
+  const options = { systemPrompt: '', maxHistoryLength: 10, turnPolicy: 'queue' as const };
+  await host.start({ id: 'other-1', callId: 'o1', options });
+  await host.start({ id: 'other-22', callId: 'o2', options });
+  expect((await run('show c')).out).toContain('c1 at chat@fame.fabric');
+  expect((await run('export other-2')).out).toContain('"conversation_started"');
+  const several = await run('show other');
+  expect(several).toMatchObject({ code: 1, out: '' });
+  expect(several.messages).toContain('2 conversations begin with "other": ');
+  expect((await run('show none')).messages).toContain('CONVERSATION_UNKNOWN');
+  expect((await run('rm c')).code).toBe(1);
+  await host.close();
+});

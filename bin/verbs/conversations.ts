@@ -1,7 +1,6 @@
 // `fame conversations ls | show ID | export ID | rm ID | restore ID | sweep`: works on the store of this machine, even while an
 // agent uses it. With --from it asks a running agent instead. Data goes to stdout, messages to stderr. Texts of models and users are escaped before they are printed.
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import {
   type ConversationStore,
   exportConversation,
@@ -28,7 +27,9 @@ import {
   printableJson,
 } from '@fame-fabric/shared/internal';
 import { countText } from '../count-text.ts';
+import { findStore } from '../find-store.ts';
 import { textFlag } from '../flags.ts';
+import { DockerMark } from '../local/docker.ts';
 import { onStdoutClosed, writeMessage } from '../output.ts';
 import type { VerbInput } from '../verb.ts';
 import {
@@ -76,7 +77,10 @@ const FLAGS: readonly Flag[] = ['trash', 'now', 'from', 'failed', 'search'];
 const USAGE =
   'Usage: npx fame conversations ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now] [--json]\n' +
   '       npx fame conversations ls [--failed] [--search TEXT] | show ID | export ID, each with --from ADDRESS [--json]';
+const IN_DOCKER =
+  'The fabric runs in Docker and has its store there. To ask its agent: npx fame conversations ls --from chat@fame.fabric';
 const MAX_LISTED = 1_000;
+const MAX_IDS_SHOWN = 5;
 const DAY_MS = 86_400_000;
 
 export function run(input: VerbInput): Promise<number> {
@@ -122,10 +126,12 @@ export async function runConversations(
   let store: SqliteStore | undefined;
   try {
     const config = readAgentConfig(env);
-    const path = storePath(config.dataDir);
-    if (existsSync(path)) store = await SqliteStore.open({ path }); // `open` would create a missing store
+    const found = findStore(env);
+    const path = found ?? storePath(config.dataDir);
+    if (found) store = await SqliteStore.open({ path: found }); // `open` would create a missing store
+    if (!found && new DockerMark(config.dataDir).isSet) write(IN_DOCKER);
     if (action === 'ls') await list(store, path, trash, output);
-    else if (!store) throw new FabricError('CONVERSATION_UNKNOWN', `There are no conversations in ${path}.`);
+    else if (!store) throw new FabricError('CONVERSATION_UNKNOWN', `There is no store ${path}.`);
     else if (action === 'sweep') await sweep(store, config.conversationTtlDays, now, output);
     else await runOnOne(store, action, id!, now, output);
     return EXIT.ok;
@@ -173,7 +179,8 @@ async function list(
     return;
   }
   const where = inTrash ? 'the trash of ' : '';
-  if (conversations.length === 0) write(`There are no conversations in ${where}${path}.`);
+  if (!store) write(`There is no store ${path}, so there are no conversations.`);
+  else if (conversations.length === 0) write(`There are no conversations in ${where}${path}.`);
   else await print(`${tableOf(conversations, inTrash)}\n`);
   const hasTrash = !inTrash && store && (await store.list({ inTrash: true, limit: 1 })).length > 0;
   if (hasTrash) write('The trash has more: npx fame conversations ls --trash');
@@ -204,7 +211,7 @@ async function runOnOne(
   { json, print, write }: Output,
 ): Promise<void> {
   if (action === 'export') {
-    for await (const line of exportConversation(store, id))
+    for await (const line of exportConversation(store, await wholeId(store, id)))
       await print(`${printableJson(JSON.parse(line))}\n`);
   } else if (action === 'rm') {
     await (now ? removeConversation(store, id) : trashConversation(store, id));
@@ -217,9 +224,24 @@ async function runOnOne(
     if (json) await print(`${printableJson({ restored: id })}\n`);
     else write(`Restored ${escapeLine(id)}.`);
   } else {
-    const shown = await showConversation(store, id);
+    const shown = await showConversation(store, await wholeId(store, id));
     await print(json ? `${printableJson(shown, 2)}\n` : `${transcriptOf(shown)}\n`);
   }
+}
+
+/** Completes the beginning of an id, if it is that of one conversation. @throws {CONVERSATION_UNKNOWN} if it is that of several */
+async function wholeId(store: ConversationStore, start: string): Promise<string> {
+  const ids = [];
+  for (const inTrash of [false, true]) {
+    for (const { id } of await store.list({ inTrash, limit: MAX_LISTED }))
+      if (id.startsWith(start)) ids.push(id);
+  }
+  if (ids.length <= 1 || ids.includes(start)) return ids.length === 1 ? ids[0]! : start;
+  const shown = ids.slice(0, MAX_IDS_SHOWN).join(', ') + (ids.length > MAX_IDS_SHOWN ? ', ...' : '');
+  throw new FabricError(
+    'CONVERSATION_UNKNOWN',
+    `${countText(ids.length, 'conversation')} begin with "${start}": ${shown}.`,
+  );
 }
 
 // Waits for a reader that is slower than the store, and exits when the reader is gone, as after `head`.

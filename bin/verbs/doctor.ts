@@ -1,10 +1,9 @@
 // `fame doctor`: checks the requirements of `make run` one after the other, and prints a fix for each failed check.
-import { AGENT_VARIABLES, type ModelConfig, readAgentConfig } from '@fame-fabric/agents/process';
+import { SqliteStore } from '@fame-fabric/agents/internal';
+import { type ModelConfig, readAgentConfig } from '@fame-fabric/agents/process';
 import { connect } from '@fame-fabric/client/node';
-import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { isFabricError } from '@fame-fabric/shared';
 import {
-  closestMatch,
   createStyle,
   type Environment,
   EXIT,
@@ -13,21 +12,18 @@ import {
   explainError,
   redactUrl,
   type Style,
+  tlsFault,
 } from '@fame-fabric/shared/internal';
-import { AdmissionToken, checkDataDir } from '@fame-fabric/shared/node';
-import {
-  CLIENT_VARIABLES,
-  type ClientConfig,
-  readClientConfig,
-  sentinelOf,
-  wantsColours,
-} from '../config.ts';
+import { AdmissionToken, probeDataDir } from '@fame-fabric/shared/node';
+import { type ClientConfig, readClientConfig, sentinelOf, wantsColours } from '../config.ts';
+import { findStore } from '../find-store.ts';
 import { isPortTaken, portOwner } from '../local/port-owner.ts';
+import { misspeltVariables } from '../misspelt.ts';
 import { probeModel } from '../model-probe.ts';
 import { isNodeRecent, MIN_NODE_VERSION } from '../node-version.ts';
 import { writeJson, writeOut } from '../output.ts';
-import { getNodes, isAuthError, isReady } from '../sentinel-http.ts';
-import { checkSettings, localAgentEnv } from '../settings.ts';
+import { getNodes, isAuthError, isReady, uplinkText } from '../sentinel-http.ts';
+import { ALL_VARIABLES, checkSettings, localAgentEnv } from '../settings.ts';
 import type { VerbInput } from '../verb.ts';
 
 /** The result of one check. */
@@ -41,7 +37,6 @@ export interface Finding {
 type Report = (check: string, ok: boolean, found: string, fix?: string) => void;
 
 const ATTACH_TIMEOUT_MS = 3_000;
-const MAX_TYPOS = 2;
 
 export async function run({ flags, env }: VerbInput): Promise<number> {
   const findings: Finding[] = [];
@@ -74,6 +69,7 @@ async function checkAll(env: Environment, report: Report): Promise<number> {
   const server = await probeModel(model);
   if (server) report('model server', server.ok, server.found, server.fix);
   reportDataDir(config, report);
+  await checkStore(env, report);
   if (!(await checkSentinel(config, report))) return EXIT.unreachable;
   await checkAgent(config, report);
   return EXIT.failure;
@@ -100,13 +96,9 @@ function readSettings(
   }
 }
 
-// A misspelt variable has no effect, and no process reports it. A name that resembles none of ours may belong to another program.
 function checkVariableNames(env: Environment, report: Report): void {
-  const known = [...AGENT_VARIABLES, ...CLIENT_VARIABLES, ...SENTINEL_VARIABLES].map(({ name }) => name);
-  for (const name of Object.keys(env)) {
-    if (!/^(FAME|OPENAI|MODEL)_/.test(name) || known.includes(name)) continue;
-    const match = closestMatch(name, known, MAX_TYPOS);
-    if (match) report('variable', false, `${name} is set, and nothing reads it`, `Did you mean ${match}?`);
+  for (const { name, meant } of misspeltVariables(env, ALL_VARIABLES)) {
+    report('variable', false, `${name} is set, and nothing reads it`, `Did you mean ${meant}?`);
   }
 }
 
@@ -119,11 +111,24 @@ function modelText({ name, apiKey, baseUrl }: ModelConfig): string {
 
 function reportDataDir({ dataDir }: ClientConfig, report: Report): void {
   try {
-    checkDataDir(dataDir);
-    report('data directory', true, dataDir);
+    const exists = probeDataDir(dataDir);
+    report('data directory', true, exists ? dataDir : `${dataDir}, which the first start creates`);
   } catch (error) {
     if (!isFabricError(error)) throw error;
     report('data directory', false, error.message);
+  }
+}
+
+async function checkStore(env: Environment, report: Report): Promise<void> {
+  try {
+    const path = findStore(env);
+    if (path === undefined) return; // no agent has written one yet
+    const store = await SqliteStore.open({ path });
+    await store.close();
+    report('conversations', true, path);
+  } catch (error) {
+    if (!isFabricError(error)) throw error;
+    report('conversations', false, error.message);
   }
 }
 
@@ -145,16 +150,26 @@ async function checkSentinel(config: ClientConfig, report: Report): Promise<bool
   const owner = isLocal ? portOwner(port) : undefined;
   const name = owner ? `${owner.command} (pid ${owner.pid})` : 'a program';
   try {
-    const { sentinel, nodes } = await getNodes(http);
+    const { sentinel, nodes, uplinks = [] } = await getNodes(http);
     const attached = nodes.filter(({ state }) => state === 'attached').length;
     const text = `${sentinel.id} (${sentinel.version}), ${attached} attached; port ${port}: ${name}`;
     report('sentinel', true, escapeLine(text));
     report('key', true, http.token.source ?? 'not needed by this sentinel');
+    for (const uplink of uplinks) {
+      const fix = `Start that sentinel, or correct ${uplink.kind === 'parent' ? 'FAME_PARENT_URL' : 'FAME_PEER_URLS'} and start this one again.`;
+      report(uplink.kind, uplink.state === 'attached', escapeLine(uplinkText(uplink)), fix);
+    }
   } catch (error) {
     if (!isFabricError(error)) throw error;
     if (isAuthError(error)) {
       report('sentinel', true, `port ${port}: ${name}`);
       report('key', false, error.message);
+    } else if (error.details?.status !== undefined || tlsFault(error) !== undefined) {
+      report('sentinel', false, error.message);
+      return false;
+    } else if (!isLocal) {
+      report('sentinel', false, error.message, 'Check FAME_DIRECT_ADMISSION_URL.');
+      return false;
     } else {
       const fix =
         'Stop that program, or set FAME_LISTENER_PORT to another port for the sentinel and the client.';

@@ -12,9 +12,10 @@ import { compose, DockerMark, dockerFault } from '../local/docker.ts';
 import { LocalError, LocalStack } from '../local/local-stack.ts';
 import { showLogs } from '../local/logs.ts';
 import { isPortTaken } from '../local/port-owner.ts';
-import { writeJson, writeNote, writeOut } from '../output.ts';
+import { warnOfMisspelt } from '../misspelt.ts';
+import { writeJson, writeMessage, writeNote, writeOut } from '../output.ts';
 import { isReady } from '../sentinel-http.ts';
-import { checkSettings, localAgentEnv } from '../settings.ts';
+import { ALL_VARIABLES, checkSettings, localAgentEnv } from '../settings.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
 
 const ACTIONS = { start, stop, status, logs };
@@ -64,6 +65,7 @@ async function start(input: VerbInput): Promise<number> {
   }
   checkDataDir(config.dataDir);
   checkSettings(input.env);
+  warnOfMisspelt(input.env, ALL_VARIABLES, writeMessage);
   let chatAddress: string | undefined = config.chatAddress;
   if ((running ?? wanted) === 'docker') {
     startInDocker(input.env, docker);

@@ -27,3 +27,18 @@ test('the list of an older sentinel has no bounds', () => {
   expect(text).not.toContain('Queues');
   expect(text).toContain('2 (1500 B) ');
 });
+
+test('D10: agents are marked, and a node with many addresses shows the first four', () => {
+  const addresses = Array.from({ length: 60 }, (_, nth) => `a${nth}@fame.fabric`);
+  const capabilities = ['fame.capability.agent', 'fame.cancel', 'weather'];
+  const text = describeNodes({ sentinel, nodes: [{ ...node, addresses, capabilities }] });
+  expect(text).toContain('a3@fame.fabric and 56 more  agent, weather');
+  expect(text).not.toContain('a4@');
+});
+
+test('a peer that is not reached is listed with the reason', () => {
+  const uplinks = [{ kind: 'peer', url: 'ws://b/peer', state: 'connecting', reason: 'ECONNREFUSED' }];
+  expect(describeNodes({ sentinel, nodes: [], uplinks })).toContain(
+    'peer ws://b/peer, not reached: ECONNREFUSED',
+  );
+});

@@ -3,7 +3,7 @@ import { escapeLine, formatTable } from '@fame-fabric/shared/internal';
 import { readClientConfig, sentinelOf } from '../config.ts';
 import { durationText } from '../duration.ts';
 import { writeJson, writeOut } from '../output.ts';
-import { getNodes, type NodeList } from '../sentinel-http.ts';
+import { getNodes, type NodeList, uplinkText } from '../sentinel-http.ts';
 import type { VerbInput } from '../verb.ts';
 
 export async function run({ flags, env }: VerbInput): Promise<number> {
@@ -13,20 +13,38 @@ export async function run({ flags, env }: VerbInput): Promise<number> {
   return 0;
 }
 
+const MAX_LISTED = 4;
+
+/** Joins names, at most four of them: a node may have a thousand addresses. `--json` has all. */
+function listText(names: readonly string[]): string {
+  const rest = names.length - MAX_LISTED;
+  const shown = names.slice(0, MAX_LISTED).join(', ');
+  return rest > 0 ? `${shown} and ${rest} more` : shown || '-';
+}
+
+/** Shortens `fame.capability.agent` to `agent`. Capabilities of the protocol itself are not shown. */
+const shownCapability = (name: string): string =>
+  name.startsWith('fame.capability.')
+    ? name.slice('fame.capability.'.length)
+    : name.startsWith('fame.')
+      ? ''
+      : name;
+
 /** The list as a table, safe to print. Addresses and capabilities of the protocol itself are left out. */
-export function describeNodes({ sentinel, nodes }: NodeList): string {
+export function describeNodes({ sentinel, nodes, uplinks = [] }: NodeList): string {
   const attached = nodes.filter(({ state }) => state === 'attached').length;
   const head = escapeLine(
     `Sentinel ${sentinel.id} (${sentinel.version}), up ${durationText(sentinel.uptimeMs)}, ${attached} attached`,
   );
-  if (nodes.length === 0) return `${head}. Agents attach with \`npx fame agent\`.`;
+  const links = uplinks.map((uplink) => `\n${escapeLine(`${uplink.kind} ${uplinkText(uplink)}`)}`).join('');
+  if (nodes.length === 0) return `${head}. Agents attach with \`npx fame agent\`.${links}`;
   const rows = nodes.map((node) => [
     node.path,
     node.kind,
     node.state,
     node.principal ?? '-',
-    node.addresses.filter((address) => !address.startsWith('__')).join(', ') || '-',
-    node.capabilities.filter((name) => !name.startsWith('fame.')).join(', ') || '-',
+    listText(node.addresses.filter((address) => !address.startsWith('__'))),
+    listText(node.capabilities.map(shownCapability).filter((name) => name !== '')),
     `${node.queuedMessages} (${node.queuedBytes} B)${node.withheldGrants ? `, ${node.withheldGrants} slowed` : ''}`,
     String(node.openCalls),
   ]);
@@ -39,5 +57,5 @@ export function describeNodes({ sentinel, nodes }: NodeList): string {
           `Queues: ${queues.queuedBytes} B queued, ${queues.socketBytes} B in sockets, of at most ${queues.totalLimitBytes} B (${queues.limitBytes} B a node)`,
         )}`;
   const columns = ['NODE', 'KIND', 'STATE', 'PRINCIPAL', 'ADDRESSES', 'CAPABILITIES', 'QUEUED', 'CALLS'];
-  return `${head}${bounds}\n\n${formatTable(columns, rows)}`;
+  return `${head}${bounds}${links}\n\n${formatTable(columns, rows)}`;
 }

@@ -35,7 +35,7 @@ export async function run(input: VerbInput): Promise<number> {
   } finally {
     interrupt.release();
   }
-  if (interrupt.signal.aborted) return EXIT.interrupted;
+  if (interrupt.signal.aborted) return interrupt.exitCode;
   writeNote(`${await endReason(sentinel)}\n`);
   return EXIT.failure;
 }

@@ -44,6 +44,38 @@ test('P24: any interface but loopback must be confirmed', () => {
   ).toBe('0.0.0.0');
 });
 
+test.each([
+  'http://localhost:8470/',
+  'localhost:8470',
+  '*',
+  'http://localhost:*',
+  'http://*.example.org',
+  'https://app.example/path',
+])('A6: the origin %s is refused, since no page has it', (origin) => {
+  const [fault] = faultsOf({ FAME_ALLOWED_ORIGINS: `https://app.example,${origin}` });
+  expect(fault).toContain(`FAME_ALLOWED_ORIGINS is "${origin}"`);
+  expect(fault).toContain('such as http://localhost:5173');
+});
+
+test.each(['http://fame.example.org', 'fame.example.org:8000', '*', '[::1]:80'])(
+  'O4: the host %s is refused, since no request matches it',
+  (host) => {
+    expect(faultsOf({ FAME_ALLOWED_HOSTS: host })[0]).toContain(
+      'host names without a scheme, port or wildcard',
+    );
+  },
+);
+
+test('origins and hosts in their usual forms are accepted', () => {
+  const config = readSentinelConfig({
+    FAME_ALLOWED_ORIGINS:
+      'http://localhost:5173, https://App.example, http://[::1]:80, chrome-extension://abcdef',
+    FAME_ALLOWED_HOSTS: 'fame.example.org, sentinel, 192.168.1.5, [2001:db8::1]',
+  });
+  expect(config.allowedOrigins).toHaveLength(4);
+  expect(config.allowedHosts).toHaveLength(4);
+});
+
 test('accepts the log level names of other Fame nodes', () => {
   expect(readSentinelConfig({ FAME_LOG_LEVEL: 'WARNING' }).logLevel).toBe('warn');
 });

@@ -3,6 +3,7 @@
 import type { LogLevel } from '@fame-fabric/shared';
 import { type Environment, readEnv, type Variable } from '@fame-fabric/shared/internal';
 import { LOG_LEVELS } from '@fame-fabric/shared/router';
+import { isHostName, isOrigin } from './door/origin.ts';
 import { isNodeId, isSystemId } from './identity.ts';
 import { systemMemoryBytes } from './memory-ceiling.ts';
 
@@ -215,6 +216,18 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       );
     }
     const peerUrls = env.list('FAME_PEER_URLS');
+    const allowedOrigins = env.list('FAME_ALLOWED_ORIGINS');
+    for (const origin of allowedOrigins) {
+      const expected =
+        'origins without a path and without wildcards, separated by commas, such as http://localhost:5173';
+      env.check('FAME_ALLOWED_ORIGINS', origin, isOrigin(origin), expected);
+    }
+    const allowedHosts = env.list('FAME_ALLOWED_HOSTS');
+    for (const name of allowedHosts) {
+      const expected =
+        'host names without a scheme, port or wildcard, separated by commas, such as fame.example.org';
+      env.check('FAME_ALLOWED_HOSTS', name, isHostName(name), expected);
+    }
     const queueBytes = env.integer('FAME_QUEUE_BYTES', 8 * MiB, MiB, 64 * MiB);
     const memoryLimitBytes = env.integer(
       'FAME_MEMORY_LIMIT_BYTES',
@@ -253,8 +266,8 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       queueBytes,
       queueTotalBytes: Math.min(queueTotalBytes, Math.floor(memoryLimitBytes / 4)),
       memoryLimitBytes,
-      allowedOrigins: env.list('FAME_ALLOWED_ORIGINS'),
-      allowedHosts: env.list('FAME_ALLOWED_HOSTS'),
+      allowedOrigins,
+      allowedHosts,
       parentUrl: env.url('FAME_PARENT_URL', admission('/downstream')),
       peerUrls,
       peerIds,

@@ -5,6 +5,7 @@ import { type Environment, EXIT, escapeControls } from '@fame-fabric/shared/inte
 import { isFabricError } from '@fame-fabric/shared/router';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
 import { storedNodeId } from './identity.ts';
+import { openFileLimit } from './open-files.ts';
 import { type RunningSentinel, startSentinel } from './sentinel.ts';
 
 const LOAD_LOG_AFTER_MS = 500;
@@ -30,17 +31,20 @@ export async function runSentinelProcess({ env, companion }: ProcessOptions = {}
     return EXIT.usage;
   }
   const { log, load } = lazyLog(config);
+  const openFiles = openFileLimit();
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   try {
     const sentinel = await startSentinel({
       ...config,
+      maxSessions: sessionsWithin(openFiles, config),
       nodeId: config.nodeId ?? storedNodeId(config, log),
       log,
     });
     process.stderr.write(
-      `The sentinel listens on ${sentinel.url} (id ${sentinel.id}, http://${config.host}:${sentinel.port}/healthz)\n`,
+      `The sentinel listens on ${sentinel.url} (id ${sentinel.id}, http://${new URL(sentinel.url).host}/healthz)\n`,
     );
     setTimeout(load, LOAD_LOG_AFTER_MS).unref();
+    if (openFiles < config.maxSessions) warnOfOpenFiles(log, openFiles, config);
     if (!companion) keepYoungGenerationSmall();
     const drain = (): void => {
       sentinel.drain().then(
@@ -70,6 +74,23 @@ export async function runSentinelProcess({ env, companion }: ProcessOptions = {}
     return error.code === 'LINK_TIMEOUT' ? EXIT.unreachable : EXIT.failure;
   }
   return ended;
+}
+
+/** Descriptors that a sentinel needs beside those of its sessions: files, connections that are not attached yet, HTTP requests. */
+const RESERVED_DESCRIPTORS = 32;
+
+// Without a free descriptor, connections are accepted and closed without a word, and nothing reports it. Beyond a session limit
+// below that, nodes are refused with a code.
+const sessionsWithin = (openFiles: number, { maxSessions }: SentinelConfig): number =>
+  Math.max(1, Math.min(maxSessions, openFiles - RESERVED_DESCRIPTORS));
+
+function warnOfOpenFiles(log: Logger, openFiles: number, config: SentinelConfig): void {
+  const { maxSessions } = config;
+  log.warn('the limit of open files allows fewer sessions than FAME_MAX_SESSIONS; raise it (ulimit -n)', {
+    openFiles,
+    maxSessions,
+    sessions: sessionsWithin(openFiles, config),
+  });
 }
 
 // Keeps the young generation at the size that it reached during the start, some 4 MB. V8 would let it grow to 32 MB with the

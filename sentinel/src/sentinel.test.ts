@@ -77,6 +77,8 @@ describe('HTTP', () => {
     ['/metrics', 403],
     ['/metrics?/health', 403],
     ['/nothing/health', 403],
+    ['/', 403],
+    ['/version', 403],
     ['/healthz', 200],
     ['/healthz?probe=1', 200],
     ['/readyz', 200],

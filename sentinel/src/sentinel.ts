@@ -78,11 +78,14 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
   const parts = { access, clock, ...makeParts({ access, clock, log: baseLog }, partsOptions) };
   const { admission, calls, identity, log, router, sessions, sweeper, table } = parts;
-  const onRequest = lazyHttp({ ...parts, startedAt, isReady: () => isReady }, options, log);
+  const uplinks: Uplink[] = [];
+  const onRequest = lazyHttp({ ...parts, startedAt, isReady: () => isReady, uplinks }, options, log);
   const listener = new Listener({ ...parts, onRequest }, options);
   const { parent, peers } = await makeUplinks(parts, options);
+  if (parent) uplinks.push(parent);
+  uplinks.push(...peers);
   const closeUplinks = (): void => {
-    for (const uplink of [parent, ...peers]) uplink?.close();
+    for (const uplink of uplinks) uplink.close();
   };
 
   let port: number;

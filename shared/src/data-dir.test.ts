@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { checkDataDir, makeDirectory } from './data-dir.ts';
+import { checkDataDir, makeDirectory, probeDataDir } from './data-dir.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -21,6 +21,15 @@ test('a usable data directory stays unchanged', () => {
   const path = join(dir, 'data');
   checkDataDir(path);
   expect(readdirSync(path)).toEqual([]);
+});
+
+test('a probe creates nothing', () => {
+  const path = join(dir, 'far', 'below');
+  expect(probeDataDir(path)).toBe(false);
+  expect(readdirSync(dir)).toEqual([]);
+  expect(probeDataDir(dir)).toBe(true);
+  writeFileSync(join(dir, 'file'), '');
+  expect(() => probeDataDir(join(dir, 'file', 'below'))).toThrow('FAME_DATA_DIR');
 });
 
 const refusal = (path: string) => () => checkDataDir(path);

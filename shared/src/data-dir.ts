@@ -1,5 +1,5 @@
 // The data directory of a process: created if it is missing, and checked at startup.
-import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { FabricError } from './errors/error.ts';
 
@@ -28,6 +28,26 @@ export function checkDataDir(dataDir: string): void {
     const testFile = join(dataDir, `.test-${process.pid}`);
     writeFileSync(testFile, '', { mode: 0o600 });
     rmSync(testFile);
+  } catch (error) {
+    throw dataDirFault(dataDir, error);
+  }
+}
+
+/**
+ * Checks the data directory without creating it. Returns false if it does not exist yet.
+ * @throws {CONFIG_INVALID} when it cannot be written, or not be created
+ */
+export function probeDataDir(dataDir: string): boolean {
+  if (existsSync(dataDir)) {
+    checkDataDir(dataDir);
+    return true;
+  }
+  let above = resolve(dataDir);
+  while (!existsSync(above)) above = dirname(above);
+  try {
+    statSync(`${above}/.`); // throws ENOTDIR if it is a file
+    accessSync(above, constants.W_OK | constants.X_OK);
+    return false;
   } catch (error) {
     throw dataDirFault(dataDir, error);
   }

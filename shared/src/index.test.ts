@@ -54,6 +54,7 @@ describe('the exports', () => {
       'findLocalKey',
       'localKeyFile',
       'makeDirectory',
+      'probeDataDir',
       'readSession',
       'readTokenFile',
       'rotateLocalKey',

@@ -37,6 +37,7 @@ export {
   PAIR_FLOWS_CAPABILITY,
   STREAM_FLOWS_CAPABILITY,
 } from './link/capabilities.ts';
+export { tlsFault } from './link/tls-fault.ts';
 export { timeoutOf } from './protocol/deadline.ts';
 export { FRAME_TYPES, isFrameType } from './protocol/frames.ts';
 export { type PartialHeader, parsePartialHeader } from './protocol/partial-header.ts';

@@ -30,7 +30,7 @@ test('the first conversation', async () => {
 
 test('the example agent, called from the command line', async () => {
   const [start, ...calls] = ownAgent.split(/^\$ /m).slice(1);
-  const script = /^npx node (\S+) &\n/.exec(start!)?.[1];
+  const script = /^node_modules\/\.bin\/node (\S+) &\n/.exec(start!)?.[1];
   const env = cleanEnv({ FAME_DIRECT_ADMISSION_URL: sentinel.url }) as Record<string, string>;
   const agent = startNode(
     ['--conditions=fame-source', '--disable-warning=ExperimentalWarning', join(ROOT, script!)],

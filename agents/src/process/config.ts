@@ -285,7 +285,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
       pricesFile: reader.text('FAME_PRICES_FILE'),
       models: modelNames(reader),
       model: {
-        name: reader.text('MODEL_NAME') ?? 'gpt-4.1-mini',
+        name: reader.unquoted('MODEL_NAME') ?? 'gpt-4.1-mini',
         apiKey: reader.secret('OPENAI_API_KEY'),
         baseUrl: reader.url('OPENAI_BASE_URL', {
           protocols: ['https:', 'http:'],

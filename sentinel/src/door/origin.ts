@@ -40,6 +40,16 @@ function parseOrigin(origin: string): URL | undefined {
   return host === undefined ? undefined : parseHost(host, scheme);
 }
 
+/** True for an origin as browsers send it: a scheme, a host and no path, such as `http://localhost:5173`. */
+export const isOrigin = (text: string): boolean =>
+  WEB_ORIGIN.test(text)
+    ? parseOrigin(text) !== undefined
+    : /^[a-z][a-z\d+.-]*:\/\/[\w.-]+(?::\d{1,5})?$/i.test(text);
+
+/** True for a host name or address without a scheme, port or path. */
+export const isHostName = (text: string): boolean =>
+  parseHost(text)?.port === '' && !/:\d+$/.test(text.replace(/^\[.*\]/, ''));
+
 /** True if other machines cannot reach a listener on `address`, an interface or `localhost`. */
 export const isLoopback = (address: string): boolean =>
   isLoopbackHost(address.includes(':') ? `[${address}]` : address);

@@ -15,7 +15,9 @@ import type { MemoryCeiling } from '../memory-ceiling.ts';
 import type { OpenCalls } from '../open-calls.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { SessionTable } from '../session/session-table.ts';
+import type { UplinkStatus } from '../uplink/uplink.ts';
 import { renderMetrics } from './metrics.ts';
+import { PAGE_HEADERS, pageHtml } from './page.ts';
 import type { TraceTap } from './trace.ts';
 
 /** Backlog of one trace reader beyond which it misses entries. */
@@ -24,6 +26,9 @@ const MAX_TRACE_READERS = 8;
 
 /** Routes for health checks, which may use any host name. Their answers contain no names. */
 const PROBES = new Set(['/healthz', '/readyz', '/fame/v1/attach/health', '/fame/v1/ingress/health']);
+
+/** Routes that need no key. Their answers contain nothing about the fabric. */
+const PUBLIC = new Set(['/', '/version']);
 
 export interface HttpDeps {
   access: Access;
@@ -36,12 +41,24 @@ export interface HttpDeps {
   memory: MemoryCeiling;
   trace: TraceTap;
   isReady: () => boolean;
+  /** Connections to a parent and to peers. */
+  uplinks: readonly { readonly status: UplinkStatus }[];
   clock: Clock;
   /** Monotonic time of the start, in ms. */
   startedAt: number;
 }
 
 const isAdmin = ({ roles }: Principal): boolean => roles.includes('admin');
+
+const versionOf = ({ software }: Identity): string => software.replace(/^fame-fabric\//, '');
+
+// Agents whose OPENAI_BASE_URL is the URL of the sentinel show this text as that of their model server.
+function noRouteText(method: string, url: string): string {
+  const text = `There is no route ${method} ${url.slice(0, 120)}`;
+  return /\/(?:chat\/completions|models)\b/.test(url)
+    ? `${text}: this is a Fame Fabric sentinel, not a model server. Check OPENAI_BASE_URL`
+    : text;
+}
 
 const KEY_MISSING = new FabricError('AUTH_MISSING', `This page needs a key. ${KEY_ADVICE}`);
 
@@ -78,16 +95,14 @@ export async function createHttp(
     if (PROBES.has(request.routeOptions.url ?? '')) return;
     const fault = originFault(request.headers, options);
     if (fault !== undefined) return reply.code(403).send(refusalBody('AUTH_FORBIDDEN', fault));
-    if (request.is404) return;
+    if (request.is404 || PUBLIC.has(request.routeOptions.url ?? '')) return;
     const authentication = access.authenticate(request.headers);
     if (authentication.ok && isAdmin(authentication.principal)) return;
     const { code, message } = authentication.ok ? KEY_MISSING : authentication.fault;
     return reply.code(401).header('www-authenticate', 'Bearer').send(refusalBody(code, message));
   });
   app.setNotFoundHandler(async (request, reply) =>
-    reply
-      .code(404)
-      .send(refusalBody('NO_ROUTE', `There is no route ${request.method} ${request.url.slice(0, 120)}`)),
+    reply.code(404).send(refusalBody('NO_ROUTE', noRouteText(request.method, request.url))),
   );
   app.setErrorHandler<FastifyError>(async (error, _request, reply) => {
     const { statusCode = 500, message } = error;
@@ -106,6 +121,13 @@ export async function createHttp(
     listenerType: 'WebSocketListener',
     listener_type: 'WebSocketListener',
   });
+  app.get('/', async (_request, reply) =>
+    reply
+      .headers(PAGE_HEADERS)
+      .type('text/html; charset=utf-8')
+      .send(pageHtml(versionOf(identity))),
+  );
+  app.get('/version', async () => ({ name: 'fame-fabric', version: versionOf(identity) }));
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) =>
     deps.isReady() ? { status: 'ready' } : reply.code(503).send({ status: 'draining' }),
@@ -143,6 +165,7 @@ export async function createHttp(
         totalLimitBytes: budget.queueTotalBytes,
       },
     },
+    uplinks: deps.uplinks.map(({ status }) => status),
     nodes: [...table.all()].map((session) => ({
       id: session.systemId,
       path: session.path,

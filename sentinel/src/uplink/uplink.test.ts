@@ -220,6 +220,24 @@ test('HD20: an announcement is encoded once for all peers', () => {
   expect(new Set(received.flat()).size).toBe(1);
 });
 
+test('its status shows whether the other sentinel is attached, else why not, without credentials', async () => {
+  const parts = makeTestParts();
+  const peer = otherSide('/P/peer');
+  let isThere = false;
+  const dial = () =>
+    isThere ? peer.dial() : Promise.reject(new Error('Cannot reach ws://ada:pw@peer: refused'));
+  const uplink = new Uplink({ ...parts, dial }, { url: 'ws://ada:pw@peer', kind: 'peer' });
+  const shown = { kind: 'peer', url: 'ws://peer' };
+  expect(uplink.status).toEqual({ ...shown, state: 'connecting' });
+  uplink.connectInBackground();
+  await settle();
+  expect(uplink.status).toEqual({ ...shown, state: 'connecting', reason: 'Cannot reach ws://peer: refused' });
+  isThere = true;
+  await parts.clock.run(5_000, 100);
+  expect(uplink.status).toEqual({ ...shown, state: 'attached' });
+  uplink.close();
+});
+
 describe('announcements that the parent refuses', () => {
   async function attachedNode() {
     const { parts, parent, uplink, connect } = childSentinel('/S', { maxAddressesPerNode: 1_000 });

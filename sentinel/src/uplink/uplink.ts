@@ -11,9 +11,12 @@ import type {
 } from '@fame-fabric/shared';
 import {
   ANONYMOUS,
+  cutText,
+  errorMessage,
   isOwnSoftware,
   NODE_CAPABILITIES,
   PAIR_FLOWS_CAPABILITY,
+  redactUrl,
 } from '@fame-fabric/shared/internal';
 import { Dialer, Heartbeat } from '@fame-fabric/shared/link';
 import { FabricError, FLOW, makeEnvelope, newId } from '@fame-fabric/shared/router';
@@ -29,6 +32,11 @@ import type { PeerIds } from './peer-ids.ts';
 import { UplinkTransport } from './uplink-transport.ts';
 
 const HEARTBEAT_MS = 15_000;
+const MAX_REASON_CHARS = 300;
+
+// The message of an error repeats the URL, which may contain credentials.
+const redactedMessage = (error: unknown, url: string): string =>
+  errorMessage(error).replaceAll(url, redactUrl(url));
 
 export interface UplinkDeps {
   identity: Identity;
@@ -52,6 +60,16 @@ export interface UplinkOptions {
   readonly onResumeToken?: ((token: string) => void) | undefined;
 }
 
+/** State of an uplink, for people. */
+export interface UplinkStatus {
+  readonly kind: 'parent' | 'peer';
+  /** Without credentials. */
+  readonly url: string;
+  readonly state: 'attached' | 'connecting';
+  /** Why the last attempt failed; absent while attached. */
+  readonly reason?: string | undefined;
+}
+
 export class Uplink {
   readonly #deps: UplinkDeps;
   readonly #url: string;
@@ -63,6 +81,7 @@ export class Uplink {
   readonly #onResumeToken: ((token: string) => void) | undefined;
   #resumeToken: string | undefined;
   #session: Session | undefined;
+  #reason: string | undefined;
   /** Calls of the other side that were open when the connection was lost. Their callers are notified after the reattach. */
   #lostCalls: readonly OpenCall[] = [];
 
@@ -81,6 +100,9 @@ export class Uplink {
         makeAttach: () => this.#makeAttach(),
         onAttached: (transport, ack) => this.#onAttached(transport, ack),
         onRefused: (ack) => this.#learnPeer(ack),
+        onFailed: (error) => {
+          this.#reason = cutText(redactedMessage(error, url), MAX_REASON_CHARS);
+        },
       },
       {
         url: `${url}/${identity.id}`,
@@ -94,6 +116,12 @@ export class Uplink {
       { clock, beat: () => this.#beat(), onSilence: () => {} },
       { intervalMs: HEARTBEAT_MS, silentAfterMs: Number.POSITIVE_INFINITY },
     );
+  }
+
+  get status(): UplinkStatus {
+    const [kind, url] = [this.#kind, redactUrl(this.#url)];
+    if (this.#session) return { kind, url, state: 'attached' };
+    return { kind, url, state: 'connecting', ...(this.#reason && { reason: this.#reason }) };
   }
 
   /**
@@ -163,6 +191,7 @@ export class Uplink {
       },
     );
     this.#session = session;
+    this.#reason = undefined;
     transport.onMessage = (bytes) => router.receive(session, bytes as Buffer);
     transport.onDrain = () => session.outbound.flush();
     transport.onClose = (code) => this.#onLost(session, transport, code);

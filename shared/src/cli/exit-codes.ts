@@ -28,5 +28,9 @@ const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
 };
 
 /** Returns the exit code of a process that ends because of `error`. */
-export const exitCodeOf = (error: unknown): number =>
-  isFabricError(error) ? (EXIT_CODES[error.code] ?? EXIT.failure) : EXIT.failure;
+export function exitCodeOf(error: unknown): number {
+  if (!isFabricError(error)) return EXIT.failure;
+  // The setting is valid, and another process has the port now.
+  if (error.details?.reason === 'port-taken') return EXIT.failure;
+  return EXIT_CODES[error.code] ?? EXIT.failure;
+}

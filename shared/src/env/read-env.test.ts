@@ -91,6 +91,21 @@ describe('EnvReader', () => {
     expect(faults.join('\n')).not.toMatch(/abcdef|password|secret|with blank/);
   });
 
+  test('c96: quotes around a value are taken off, but not those of a free text', () => {
+    const { faults } = read(
+      { A: '"5"', B: "'wss://host/downstream'", C: '"key"', D: '"Hi"', E: '"x', F: '""' },
+      (env) => {
+        expect(env.integer('A', 1, 1, 9)).toBe(5);
+        expect(env.url('B', WEB_SOCKET)).toBe('wss://host/downstream');
+        expect(env.secret('C')).toBe('key');
+        expect(env.text('D')).toBe('"Hi"');
+        expect(env.unquoted('E')).toBe('"x');
+        expect(env.unquoted('F')).toBeUndefined();
+      },
+    );
+    expect(faults).toEqual([]);
+  });
+
   test('a fault cuts a long value', () => {
     const { faults } = read({ A: 'x y '.repeat(1_000) }, (env) => env.integer('A', 1, 1, 2));
     expect(faults[0]!.length).toBeLessThan(200);

@@ -40,9 +40,17 @@ export class EnvReader {
     return this.#env[name]?.trim() || undefined;
   }
 
+  /** Reads a text without the pair of quotes around it, which `docker --env-file` keeps. Returns `undefined` if unset. */
+  unquoted(name: string): string | undefined {
+    const value = this.text(name);
+    const [, inner] =
+      /^(?:"([^"]*)"|'([^']*)')$/.exec(value ?? '')?.filter((part) => part !== undefined) ?? [];
+    return inner === undefined ? value : inner.trim() || undefined;
+  }
+
   /** Reads a whole number from `min` to `max`, in digits. */
   integer(name: string, fallback: number, min: number, max: number): number {
-    const value = this.text(name);
+    const value = this.unquoted(name);
     if (value === undefined) return fallback;
     const number = Number(value);
     if (/^\d+$/.test(value) && number >= min && number <= max) return number;
@@ -57,7 +65,7 @@ export class EnvReader {
     choices: Readonly<Record<string, T>>,
     expected = `one of ${Object.keys(choices).join(', ')}`,
   ): T {
-    const value = this.text(name);
+    const value = this.unquoted(name);
     if (value === undefined) return fallback;
     const key = value.toLowerCase();
     if (Object.hasOwn(choices, key)) return choices[key]!;
@@ -72,7 +80,7 @@ export class EnvReader {
 
   /** Reads the items between separators, trimmed, without empty ones. @default separator a comma */
   list(name: string, separator: string | RegExp = ','): string[] {
-    return (this.text(name) ?? '')
+    return (this.unquoted(name) ?? '')
       .split(separator)
       .map((item) => item.trim())
       .filter((item) => item !== '');
@@ -80,7 +88,7 @@ export class EnvReader {
 
   /** Reads a URL. Returns `undefined` if unset or faulty. */
   url(name: string, options: UrlOptions): string | undefined {
-    const value = this.text(name);
+    const value = this.unquoted(name);
     return value !== undefined && this.checkUrl(name, value, options) ? value : undefined;
   }
 
@@ -101,7 +109,7 @@ export class EnvReader {
 
   /** Reads a key or token: printable ASCII without blanks, since it goes into an HTTP header. Faults never quote its value. */
   secret(name: string): string | undefined {
-    const value = this.text(name);
+    const value = this.unquoted(name);
     if (value === undefined || /^[\x21-\x7e]+$/.test(value)) return value;
     this.faults.push(`${name} contains a blank, a line break or a non-ASCII character; copy it again`);
     return undefined;

@@ -37,6 +37,8 @@ export interface DialerDeps {
   /** Called with the ack of each refused attempt. */
   readonly onRefused?: ((ack: NodeAttachAck) => void) | undefined;
   readonly trace?: ((direction: 'sent' | 'received', envelope: Envelope) => void) | undefined;
+  /** Called with the error of each failed attempt that is repeated. */
+  readonly onFailed?: ((error: unknown) => void) | undefined;
 }
 
 export interface DialerOptions {
@@ -98,6 +100,7 @@ export class Dialer {
         // The token may come from a file that the configuration names and that cannot be read.
         if (isFabricError(error, 'CONFIG_INVALID')) throw error;
         if (isFabricError(error, 'LINK_REFUSED') && !retriesRefusal) throw error;
+        this.#deps.onFailed?.(error);
         const delayMs = this.#backoff.nextDelayMs();
         if (clock.monotonic() + delayMs >= deadline) throw this.#unreachable(timeoutMs, error);
         if (isFirst)
@@ -120,6 +123,7 @@ export class Dialer {
         return;
       } catch (error) {
         signal.throwIfAborted();
+        this.#deps.onFailed?.(error);
         if (isFirst) {
           log.warn(`cannot reattach to the ${this.#peer}, retrying`, { url, reason: errorMessage(error) });
         }

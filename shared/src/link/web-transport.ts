@@ -55,6 +55,14 @@ const bytesOf = (data: unknown): Uint8Array =>
 /** Characters of a subprotocol. A browser would quote a token with another one in its error. */
 const PROTOCOL = /^[\w!#$%&'*+.^`|~-]+$/;
 
+/** Other reason for a connection that did not open, which browsers do not report. Empty outside of pages. */
+function originHint(): string {
+  const { origin } = (globalThis as { location?: { origin?: string } }).location ?? {};
+  return origin === undefined
+    ? ''
+    : `. No sentinel answers there, or its FAME_ALLOWED_ORIGINS does not list the origin of this page, ${origin}`;
+}
+
 /**
  * Opens a WebSocket in a browser.
  * @throws {LINK_TIMEOUT} when it did not open, or the server refused; browsers do not report which
@@ -94,7 +102,9 @@ export const webDial: Dial = (url, { timeoutMs, token, signal }) =>
       resolve(new WebTransport(socket));
     };
     socket.onerror = socket.onclose = () =>
-      fail(new FabricError('LINK_TIMEOUT', `Cannot reach ${url}: the connection did not open`));
+      fail(
+        new FabricError('LINK_TIMEOUT', `Cannot reach ${url}: the connection did not open${originHint()}`),
+      );
     if (signal?.aborted) onAbort();
     else signal?.addEventListener('abort', onAbort);
   });

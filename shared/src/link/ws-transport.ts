@@ -1,12 +1,22 @@
 // Transport over `ws`, for Node processes. All writes of one turn of the event loop share one system call, because that call
 // is the larger part of a message's cost. With one message at a time the added delay is not measurable.
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import WebSocket from 'ws';
+import { systemClock } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { LIMITS } from '../protocol/limits.ts';
+import { cutText } from '../text/cut-text.ts';
+import { tlsFault } from './tls-fault.ts';
 import { type Dial, isToken, type Transport } from './transport.ts';
 
 const BINARY = Object.freeze({ binary: true });
+
+/** Size of the body of a refusal that is read at most, in bytes. */
+const MAX_REFUSAL_BYTES = 4_096;
+/** Time in which that body must arrive, in ms. */
+const REFUSAL_WITHIN_MS = 1_000;
+const MAX_REASON_CHARS = 300;
 
 class WsTransport implements Transport {
   onMessage: ((bytes: Uint8Array) => void) | undefined;
@@ -108,23 +118,55 @@ export const wsDial: Dial = (url, { timeoutMs, token, signal }) =>
       done();
       resolve(new WsTransport(ws));
     });
-    ws.once('error', (cause: Error) =>
-      fail(new FabricError('LINK_TIMEOUT', `Cannot reach ${url}: ${reason(cause)}`, { cause })),
-    );
-    ws.once('unexpected-response', (_request, response) => {
+    ws.once('error', (cause: Error) => {
+      const fault = tlsFault(cause);
+      fail(
+        fault === undefined
+          ? new FabricError('LINK_TIMEOUT', `Cannot reach ${url}: ${reason(cause)}`, { cause })
+          : new FabricError('LINK_REFUSED', `Cannot reach ${url}. ${fault}`, { cause }),
+      );
+    });
+    ws.once('unexpected-response', async (_request, response) => {
       const status = response.statusCode ?? 0;
-      response.resume();
+      const why = await reasonIn(response);
       fail(
         new FabricError(
           status >= 400 && status < 500 && status !== 429 ? 'LINK_REFUSED' : 'LINK_TIMEOUT',
-          `${url} answered HTTP ${status} ${response.statusMessage ?? ''}`.trim(),
-          { details: { status } },
+          `${url} answered HTTP ${status} ${response.statusMessage ?? ''}`.trim() + (why ? `: ${why}` : ''),
+          { details: { status, ...(why && { reason: why }) } },
         ),
       );
     });
     if (signal?.aborted) onAbort();
     else signal?.addEventListener('abort', onAbort);
   });
+
+/** Reads the reason in the body of a refusal, `{ error: { message } }`. Returns undefined if there is none. */
+function reasonIn(response: IncomingMessage): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    let body = '';
+    const finish = (): void => {
+      timer.stop();
+      resolve(errorMessageOf(body));
+    };
+    const timer = systemClock.after(REFUSAL_WITHIN_MS, finish);
+    response.setEncoding('utf8');
+    response.on('data', (chunk: string) => {
+      body += chunk;
+      if (body.length > MAX_REFUSAL_BYTES) finish();
+    });
+    for (const event of ['end', 'close', 'error']) response.once(event, finish);
+  });
+}
+
+function errorMessageOf(body: string): string | undefined {
+  try {
+    const { message } = (JSON.parse(body) as { error: { message?: unknown } }).error;
+    return typeof message === 'string' ? cutText(message, MAX_REASON_CHARS) : undefined;
+  } catch {
+    return undefined; // not the body of a refusal by a sentinel
+  }
+}
 
 // A refused connection to a host with several addresses is reported as an AggregateError with an empty message.
 const reason = (error: Error & { code?: string; errors?: Error[] }): string =>

@@ -79,6 +79,7 @@ async function listen(http: Server, port: number, host: string): Promise<void> {
     reject(
       new FabricError('CONFIG_INVALID', `Cannot listen on ${host}:${port} (${why}): choose another port.`, {
         cause: error,
+        details: { reason: error.code === 'EADDRINUSE' ? 'port-taken' : 'listen' },
       }),
     );
   };

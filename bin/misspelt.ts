@@ -1,0 +1,31 @@
+// Finds misspelt environment variables. They have no effect, and no process reads them.
+import { closestMatch, type Environment, type Variable } from '@fame-fabric/shared/internal';
+
+const MAX_TYPOS = 2;
+
+/**
+ * Finds variables that nothing reads because their names are misspelt, with the name that was probably meant. A name that
+ * resembles none of `known` may belong to another program.
+ */
+export function misspeltVariables(
+  env: Environment,
+  known: readonly Variable[],
+): { name: string; meant: string }[] {
+  const names = known.map(({ name }) => name);
+  return Object.keys(env).flatMap((name) => {
+    if (!/^(FAME|OPENAI|MODEL)_/.test(name) || names.includes(name)) return [];
+    const meant = closestMatch(name, names, MAX_TYPOS);
+    return meant ? [{ name, meant }] : [];
+  });
+}
+
+/** Writes a line for each misspelt variable. */
+export function warnOfMisspelt(
+  env: Environment,
+  known: readonly Variable[],
+  write: (line: string) => void,
+): void {
+  for (const { name, meant } of misspeltVariables(env, known)) {
+    write(`${name} is set, and nothing reads it. Did you mean ${meant}?`);
+  }
+}
