@@ -199,6 +199,7 @@ const ENVIRONMENT = {
 
 /** The files that read wall time, which jumps, each with what it is for. Intervals use `Clock.monotonic`. */
 const WALL_TIME: Readonly<Record<string, string>> = {
+  'shared/src/cli/log-format.ts': 'the time of a line of the log',
   'shared/src/async/clock.ts': 'the clock itself',
   'shared/src/protocol/envelope.ts': 'the field `ts` of an envelope',
   'sentinel/src/http/http.ts': 'the time stamp of missed trace entries',

@@ -7,5 +7,5 @@ import type { VerbInput } from '../verb.ts';
 
 export function run({ positionals, env }: VerbInput): Promise<number> {
   warnOfMisspelt(env, ALL_VARIABLES, writeMessage);
-  return runAgentProcess(positionals, { env, write: writeMessage });
+  return runAgentProcess(positionals, { env });
 }

@@ -30,7 +30,7 @@ export async function run(input: VerbInput): Promise<number> {
   const sentinelCode = await runSentinelProcess({
     env,
     companion: (sentinel) => {
-      agents = runAgentProcess([], { env: localAgentEnv(env, sentinel.port), write: writeMessage });
+      agents = runAgentProcess([], { env: localAgentEnv(env, sentinel.port) });
       return agents;
     },
   });

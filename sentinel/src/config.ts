@@ -1,7 +1,13 @@
 // Configuration of the sentinel. No other file of the package reads the environment. A test compares docs/configuration.md
 // with SENTINEL_VARIABLES.
 import type { LogLevel } from '@fame-fabric/shared';
-import { type Environment, readEnv, type Variable } from '@fame-fabric/shared/internal';
+import {
+  type Environment,
+  LOG_FORMATS,
+  type LogFormat,
+  readEnv,
+  type Variable,
+} from '@fame-fabric/shared/internal';
 import { LOG_LEVELS } from '@fame-fabric/shared/router';
 import { isHostName, isOrigin } from './door/origin.ts';
 import { isNodeId, isSystemId } from './identity.ts';
@@ -14,6 +20,7 @@ export interface SentinelConfig {
   readonly nodeId: string | undefined;
   readonly dataDir: string;
   readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
   readonly resumeWindowMs: number;
   /** Time for which an address without a node belongs to the key of its last holder. */
   readonly addressHoldMs: number;
@@ -72,6 +79,12 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     default: 'info',
     description:
       'trace, debug, info, warn, error or silent; the upper-case names of other Fame nodes work too.',
+  },
+  {
+    name: 'FAME_LOG_FORMAT',
+    type: 'choice',
+    default: 'auto',
+    description: 'json, text, or auto: text on a terminal, else one JSON object a line.',
   },
   {
     name: 'FAME_RESUME_WINDOW_MS',
@@ -257,6 +270,7 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       nodeId,
       dataDir: env.text('FAME_DATA_DIR') ?? '.fame',
       logLevel: env.choice<LogLevel>('FAME_LOG_LEVEL', 'info', LOG_LEVELS),
+      logFormat: env.choice<LogFormat>('FAME_LOG_FORMAT', 'auto', LOG_FORMATS),
       resumeWindowMs: Math.min(env.integer('FAME_RESUME_WINDOW_MS', 5_000, 0, 600_000), MAX_RESUME_WINDOW_MS),
       addressHoldMs: env.integer('FAME_ADDRESS_HOLD_MS', DEFAULT_ADDRESS_HOLD_MS, 0, 3_600_000),
       drainMs: env.integer('FAME_DRAIN_MS', 10_000, 0, 600_000),

@@ -1,7 +1,7 @@
 // The sentinel as a process: configuration, start, signals, exit code.
 import { setFlagsFromString } from 'node:v8';
 import type { Logger } from '@fame-fabric/shared';
-import { type Environment, EXIT, escapeControls } from '@fame-fabric/shared/internal';
+import { type Environment, EXIT, escapeControls, isJsonLog, lifeLine } from '@fame-fabric/shared/internal';
 import { isFabricError } from '@fame-fabric/shared/router';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
 import { storedNodeId } from './identity.ts';
@@ -32,6 +32,10 @@ export async function runSentinelProcess({ env, companion }: ProcessOptions = {}
   }
   const { log, load } = lazyLog(config);
   const openFiles = openFileLimit();
+  const asJson = isJsonLog(config.logFormat, process.stderr.isTTY);
+  const writeLife = (text: string): void => {
+    process.stderr.write(lifeLine('sentinel', text, asJson));
+  };
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   try {
     const sentinel = await startSentinel({
@@ -40,8 +44,8 @@ export async function runSentinelProcess({ env, companion }: ProcessOptions = {}
       nodeId: config.nodeId ?? storedNodeId(config, log),
       log,
     });
-    process.stderr.write(
-      `The sentinel listens on ${sentinel.url} (id ${sentinel.id}, http://${new URL(sentinel.url).host}/healthz)\n`,
+    writeLife(
+      `The sentinel listens on ${sentinel.url} (id ${sentinel.id}, http://${new URL(sentinel.url).host}/healthz)`,
     );
     setTimeout(load, LOAD_LOG_AFTER_MS).unref();
     if (openFiles < config.maxSessions) warnOfOpenFiles(log, openFiles, config);
@@ -63,7 +67,7 @@ export async function runSentinelProcess({ env, companion }: ProcessOptions = {}
     let signals = 0;
     const stop = (signal: NodeJS.Signals): void => {
       if (++signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143);
-      process.stderr.write('The sentinel is draining; a second signal ends it at once\n');
+      writeLife('The sentinel is draining; a second signal ends it at once');
       drain();
     };
     process.on('SIGTERM', stop);
@@ -106,7 +110,7 @@ function lazyLog(config: SentinelConfig): { log: Logger; load: () => void } {
   let loading: Promise<Logger> | undefined;
   const load = (): Promise<Logger> => {
     loading ??= import('@fame-fabric/shared/node').then(({ createLog }) =>
-      createLog('sentinel', config.logLevel),
+      createLog('sentinel', config.logLevel, undefined, config.logFormat),
     );
     return loading;
   };

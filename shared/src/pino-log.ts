@@ -1,7 +1,9 @@
-// Logging through pino: JSON lines on stderr, secrets masked by field name, long texts cut, controls escaped. The only file that
+// Logging through pino: JSON lines on stderr, or text on a terminal, secrets masked by field name, long texts cut, controls escaped. The only file that
 // imports pino.
+import { isatty } from 'node:tty';
 import { pino } from 'pino';
 import { escapeJson } from './cli/escape-controls.ts';
+import { isJsonLog, type LogFormat, textOfLogLine } from './cli/log-format.ts';
 import type { LogFields, Logger, LogLevel } from './log.ts';
 import { cutText } from './text/cut-text.ts';
 
@@ -33,8 +35,9 @@ const cutFields = (fields: LogFields): LogFields => {
   return safe;
 };
 
-/** Creates a logger that writes JSON lines to `fd`. @default fd 2 (stderr) */
-export function createLog(name: string, level: LogLevel, fd = 2): Logger {
+/** Creates a logger that writes lines to `fd`. @default fd 2 (stderr) @default format text on a terminal, else JSON */
+export function createLog(name: string, level: LogLevel, fd = 2, format: LogFormat = 'auto'): Logger {
+  const toLine = isJsonLog(format, isatty(fd)) ? escapeJson : textOfLogLine;
   const destination = pino.destination({ fd, sync: true });
   const root = pino(
     {
@@ -42,10 +45,11 @@ export function createLog(name: string, level: LogLevel, fd = 2): Logger {
       level,
       base: { name, pid: process.pid },
       timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
       redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: '[secret]' },
     },
     // Lines are escaped whole: names of fields, child fields and messages alike.
-    { write: (line: string) => void destination.write(escapeJson(line)) },
+    { write: (line: string) => void destination.write(toLine(line)) },
   );
   const wrap = (log: pino.Logger): Logger => ({
     debug: (message, fields) => log.debug(fields ? cutFields(fields) : {}, message),

@@ -17,6 +17,7 @@ beforeAll(async () => {
     PATH: `${commands()}${delimiter}${process.env.PATH}`,
     FAME_LISTENER_PORT: String(sentinel.port),
     FAME_DATA_DIR: temporaryDirectory(),
+    FAME_LOG_FORMAT: 'text', // as on a terminal
   };
 });
 

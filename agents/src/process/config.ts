@@ -7,6 +7,8 @@ import {
   BOOLEANS,
   type Environment,
   type EnvReader,
+  LOG_FORMATS,
+  type LogFormat,
   readEnv,
   readLocalListener,
   readTokenSettings,
@@ -25,6 +27,7 @@ export interface AgentConfig {
   readonly drainMs: number;
   readonly deliveryProfile: 'at-most-once' | 'at-least-once';
   readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
   readonly showEnvelopes: boolean;
   readonly dataDir: string;
   /** Retention of a conversation after its last change, in days; 0 keeps it forever. */
@@ -103,6 +106,12 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     default: 'info',
     description:
       'trace, debug, info, warn, error or silent; the upper-case names of other Fame nodes work too.',
+  },
+  {
+    name: 'FAME_LOG_FORMAT',
+    type: 'choice',
+    default: 'auto',
+    description: 'json, text, or auto: text on a terminal, else one JSON object a line.',
   },
   {
     name: 'FAME_SHOW_ENVELOPES',
@@ -262,6 +271,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
         },
       ),
       logLevel: reader.choice('FAME_LOG_LEVEL', 'info', LOG_LEVELS),
+      logFormat: reader.choice<LogFormat>('FAME_LOG_FORMAT', 'auto', LOG_FORMATS),
       showEnvelopes: reader.choice(
         'FAME_SHOW_ENVELOPES',
         false,

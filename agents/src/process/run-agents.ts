@@ -5,6 +5,8 @@ import {
   EXIT,
   escapeControls,
   exitCodeOf,
+  isJsonLog,
+  lifeLine,
   onAbort,
   redactUrl,
   shownHeader,
@@ -57,7 +59,7 @@ export async function runAgents(sources: readonly AgentSource[], options: RunOpt
   process.on('SIGINT', onSignal);
   try {
     const config = readAgentConfig(options.env ?? process.env);
-    return await run(sources, config, stop.signal, write);
+    return await run(sources, config, stop.signal, options.write ?? lifeWriter(config));
   } catch (error) {
     if (stop.signal.aborted) return EXIT.ok;
     if (!isFabricError(error)) throw error;
@@ -69,13 +71,19 @@ export async function runAgents(sources: readonly AgentSource[], options: RunOpt
   }
 }
 
+/** Writes the lines about the start and the end of the process in the format of its log. */
+function lifeWriter({ logFormat }: AgentConfig): (line: string) => void {
+  const asJson = isJsonLog(logFormat, process.stderr.isTTY);
+  return (line) => void process.stderr.write(lifeLine('agents', line, asJson));
+}
+
 async function run(
   sources: readonly AgentSource[],
   config: AgentConfig,
   stop: AbortSignal,
   write: (line: string) => void,
 ): Promise<number> {
-  const log = createLog('agents', config.logLevel);
+  const log = createLog('agents', config.logLevel, undefined, config.logFormat);
   const named: NamedAgent[] = [];
   try {
     for (const source of sources) {

@@ -1,0 +1,39 @@
+// The format of log lines: text for people at a terminal, JSON for files and supervisors.
+import { systemClock } from '../async/clock.ts';
+import { escapeControls, escapeJson, escapeLine } from './escape-controls.ts';
+
+/** `auto` is text on a terminal, and JSON elsewhere. */
+export type LogFormat = 'auto' | 'json' | 'text';
+
+/** Formats by the values that FAME_LOG_FORMAT accepts. */
+export const LOG_FORMATS: Readonly<Record<string, LogFormat>> = Object.freeze({
+  auto: 'auto',
+  json: 'json',
+  text: 'text',
+});
+
+/** True if lines are written as JSON to a stream that is a terminal or not. */
+export const isJsonLog = (format: LogFormat, isTerminal: boolean): boolean =>
+  format === 'json' || (format === 'auto' && !isTerminal);
+
+/** Formats a line about the start or end of a process. It is written at every log level. */
+export function lifeLine(name: string, text: string, asJson: boolean): string {
+  if (!asJson) return `${escapeControls(text)}\n`;
+  const time = new Date(systemClock.now()).toISOString();
+  return escapeJson(`${JSON.stringify({ level: 'info', time, name, pid: process.pid, msg: text })}\n`);
+}
+
+/** Formats a JSON line of the log as text: time, level, message and fields. */
+export function textOfLogLine(line: string): string {
+  const { level, time, name: _name, pid: _pid, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const shown = Object.entries(fields).map(([key, value]) => `${key}=${fieldText(value)}`);
+  const head = `${String(time).slice(11, 23)} ${String(level).toUpperCase().padEnd(5)}`;
+  return `${escapeControls(head)} ${escapeLine([String(msg), ...shown].join(' '))}\n`;
+}
+
+// The stack of an error is for files.
+function fieldText(value: unknown): string {
+  if (typeof value === 'string') return /\s/.test(value) ? JSON.stringify(value) : value;
+  const { message, stack } = (value ?? {}) as { message?: unknown; stack?: unknown };
+  return JSON.stringify(typeof stack === 'string' ? message : value);
+}
