@@ -526,6 +526,22 @@ describe('routes', () => {
     const ids = model.requests[2]!.messages.flatMap((one) => (one.role === 'tool' ? [one.tool_call_id] : []));
     expect(ids).toEqual([expect.stringMatching(/^[A-Za-z0-9]{9}$/)]);
   });
+
+  test('c30 a temperature that the server refuses without naming the parameter is left out', async () => {
+    const server = await fakeOpenAI({
+      respond: ({ temperature }) =>
+        temperature === undefined
+          ? HELLO
+          : httpError(400, { message: 'invalid temperature: only 1 is allowed for this model' }),
+    });
+    const model = openaiModel({ model: 'm', baseURL: server.url, apiKey: 'sk-test' });
+    const agents = { a: { temperature: 0.2, system_directives: 'Hi' } };
+    const team = await loadTeam({ start: 'a', agents }, { models: { default: model } });
+    expect(await team.run('Hi').result).toMatchObject({ kind: 'text', text: HELLO });
+    expect(await team.run('Hi').result).toMatchObject({ kind: 'text', text: HELLO });
+    expect(server.requests.map(({ body }) => body.temperature)).toEqual([0.2, undefined, undefined]);
+    await server.close();
+  });
 });
 
 describe('typed answers', () => {

@@ -1,0 +1,157 @@
+// Cases that users of agent frameworks have reported, about conversations. Each test is named by the id of its case.
+import { afterEach, expect, test } from 'vitest';
+import { z } from 'zod';
+import type { ModelMessage } from '../model/model.ts';
+import { openaiModel } from '../model/openai/openai-model.ts';
+import { type FakeOpenAI, fakeOpenAI, httpError, type WireRequest } from '../testing/openai-server.ts';
+import { callTools, reply, type Scripted } from '../testing/script.ts';
+import { type ServedChat, servedChat } from '../testing/served-chat.ts';
+import { tool } from '../tools/tool.ts';
+import { ToolSet } from '../tools/tool-set.ts';
+import { ChatAgent } from './chat-agent.ts';
+
+const open: { close(): Promise<unknown> }[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close();
+});
+
+/** Serves a chat agent whose model server answers with `respond`. */
+async function serve(
+  respond: (request: WireRequest, index: number) => Scripted,
+  tools?: ToolSet,
+): Promise<{ chat: ServedChat; server: FakeOpenAI }> {
+  const server = await fakeOpenAI({ respond });
+  const model = openaiModel({ model: 'm', apiKey: 'sk-test', baseURL: server.url });
+  const chat = await servedChat(new ChatAgent({ model, ...(tools ? { tools } : {}) }));
+  open.push(server, chat);
+  return { chat, server };
+}
+/** The messages of a request without those of the system. */
+const seen = (server: FakeOpenAI, index: number) =>
+  server.requests[index]!.body.messages.filter(({ role }) => role !== 'system');
+const lastOf = (request: WireRequest): string => request.messages.at(-1)?.content ?? '';
+const turn = (chat: ServedChat, id: string, user_message: string): Promise<string> =>
+  chat.call('run_turn', { conversation_id: id, user_message });
+
+/** Ids of calls whose results do not follow at once, in order, and of results without a call. */
+function callsWithoutResult(messages: readonly ModelMessage[]): string[] {
+  const faults: string[] = [];
+  let due: string[] = [];
+  for (const message of messages) {
+    if (message.role === 'tool') {
+      if (due.shift() !== message.tool_call_id) faults.push(message.tool_call_id);
+      continue;
+    }
+    faults.push(...due);
+    due = message.role === 'assistant' ? (message.tool_calls ?? []).map((call) => call.id) : [];
+  }
+  return [...faults, ...due];
+}
+
+test('c60 six messages at once in one conversation: one after the other, none lost', async () => {
+  const { chat, server } = await serve((request) => reply(`re ${lastOf(request)}`));
+  const { id } = await chat.start({ payload: { turn_policy: 'queue' } });
+  const numbers = ['1', '2', '3', '4', '5', '6'];
+  expect(await Promise.all(numbers.map((n) => turn(chat, id, n)))).toEqual(numbers.map((n) => `re ${n}`));
+  expect(seen(server, 5).map(({ content }) => content)).toEqual(
+    numbers.flatMap((n) => (n === '6' ? [n] : [n, `re ${n}`])),
+  );
+});
+
+test.each([
+  '__proto__',
+  'constructor',
+  'a/b\\c',
+  '../../etc/passwd',
+  'ü😀',
+  ' ',
+  '%00',
+  "x' OR 1=1;--",
+  'x'.repeat(256),
+  'a\nb',
+])('c62 conversation ids with odd characters: %j', async (id) => {
+  const { chat } = await serve(() => 'Hello.');
+  expect((await chat.start({ id })).id).toBe(id);
+  expect(await turn(chat, id, 'Hi')).toBe('Hello.');
+  expect(await turn(chat, id, 'Again')).toBe('Hello.');
+  await chat.call('end_conversation', { conversation_id: id });
+  await expect(turn(chat, id, 'More')).rejects.toMatchObject({
+    code: expect.stringMatching(/^CONVERSATION/),
+  });
+});
+
+test('c63 half of a surrogate pair in a message: the server gets well-formed text', async () => {
+  const { chat, server } = await serve(() => 'Hello.');
+  const { id } = await chat.start();
+  expect(await turn(chat, id, 'cut here \ud83d')).toBe('Hello.');
+  expect(seen(server, 0)).toEqual([{ role: 'user', content: 'cut here \ufffd' }]);
+});
+
+test('c65 NUL, CRLF, bidi marks and zero-width characters in a message stay as they are', async () => {
+  const text = 'a\u0000b\r\nc\u202e\u200b👩‍👩‍👧';
+  const { chat, server } = await serve(() => 'Hello.');
+  const { id } = await chat.start();
+  await turn(chat, id, text);
+  expect(seen(server, 0)).toEqual([{ role: 'user', content: text }]);
+  expect(JSON.stringify(await chat.call('get_history', { conversation_id: id }))).toContain(
+    JSON.stringify(text),
+  );
+});
+
+test('c66 max_history_length 1 with tool turns: every call keeps its result, the system prompt stays', async () => {
+  const weather = tool({
+    name: 'get_weather',
+    description: 'Weather of a city',
+    parameters: z.object({ city: z.string() }),
+    execute: ({ city }) => ({ city, sky: 'sun' }),
+  });
+  const calls = callTools([
+    { name: 'get_weather', arguments: { city: 'Lima' } },
+    { name: 'get_weather', arguments: { city: 'Oslo' } },
+  ]);
+  const { chat, server } = await serve(
+    (request) => (request.messages.at(-1)!.role === 'user' ? calls : 'Done.'),
+    new ToolSet([weather]),
+  );
+  const { id } = await chat.start({ payload: { system_prompt: 'Be kind.', max_history_length: 1 } });
+  for (const text of ['1', '2', '3']) expect(await turn(chat, id, text)).toBe('Done.');
+  expect(server.count).toBe(6);
+  for (const { body } of server.requests) {
+    expect(body.messages[0]).toEqual({ role: 'system', content: 'Be kind.' });
+    expect(callsWithoutResult(body.messages)).toEqual([]);
+  }
+});
+
+test('c67 max_history_length 0: only the message itself', async () => {
+  const { chat, server } = await serve(() => 'Hello.');
+  const { id } = await chat.start({ payload: { max_history_length: 0 } });
+  for (const text of ['1', '2']) await turn(chat, id, text);
+  expect(seen(server, 1)).toEqual([{ role: 'user', content: '2' }]);
+});
+
+test('c68 a very long single word, and one that is too long', async () => {
+  const { chat, server } = await serve((request) => String(lastOf(request).length));
+  const { id } = await chat.start();
+  expect(await turn(chat, id, 'x'.repeat(65_536))).toBe('65536');
+  await expect(turn(chat, id, 'x'.repeat(65_537))).rejects.toMatchObject({
+    message: expect.stringMatching(/65.?536/),
+  });
+  expect(server.count).toBe(1);
+});
+
+test('c70 after a failed turn the conversation goes on and roles alternate', async () => {
+  const { chat, server } = await serve((request, index) => {
+    const roles = request.messages.filter(({ role }) => role !== 'system').map(({ role }) => role);
+    if (roles.some((role, i) => role !== (i % 2 ? 'assistant' : 'user'))) {
+      return httpError(400, {
+        message: 'Conversation roles must alternate user/assistant/user/assistant/...',
+      });
+    }
+    return index === 1 ? httpError(400, { message: 'no' }) : 'Hello.';
+  });
+  const { id } = await chat.start();
+  expect(await turn(chat, id, '1')).toBe('Hello.');
+  await expect(turn(chat, id, '2')).rejects.toMatchObject({ code: 'MODEL_REFUSED' });
+  expect(await turn(chat, id, '3')).toBe('Hello.');
+  expect(seen(server, 2).at(-1)).toEqual({ role: 'user', content: '3' });
+});
