@@ -208,7 +208,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'agents/src/agent/tasks/task-table.ts': 'the time stamp of a state, a field of A2A',
   'agents/src/conversation/host.ts':
     'time stamps and the deadline of a turn in the journal, for a later process',
-  'agents/src/conversation/journal-writer.ts': 'time stamps in the journal',
+  'agents/src/conversation/journal/journal-writer.ts': 'time stamps in the journal',
   'agents/src/conversation/loaded-conversation.ts': 'the rest of the time of a turn of an earlier process',
   'agents/src/model/offline/offline-server.ts': 'the field `created` of an answer',
   'agents/src/model/openai/openai-model.ts': 'Retry-After with a date',

@@ -12,7 +12,7 @@ export {
   showConversation,
   sweepConversations,
   trashConversation,
-} from './conversation/inspect.ts';
+} from './conversation/reading/inspect.ts';
 export { startOfflineServer } from './model/offline/offline-server.ts';
 export { ReplySplitter } from './model/stream/reply-splitter.ts';
 export { noUsage } from './model/usage.ts';

@@ -138,7 +138,7 @@ async function answerLate(
   try {
     const answer =
       form === 'outcome'
-        ? rpcResult(corrId, await host.report(conversationId, turnId))
+        ? rpcResult(corrId, await host.reads.report(conversationId, turnId))
         : outcome.state === 'completed'
           ? rpcResult(corrId, outcome.text)
           : rpcError(corrId, errorOfFault(outcome.error));

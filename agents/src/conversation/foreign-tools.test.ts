@@ -90,11 +90,11 @@ describe('tools of the caller', () => {
         { type: 'function', function: { name: 'close', arguments: '{}' } },
       ],
     });
-    expect(await host.get('c')).toMatchObject({ state: 'input-required' });
+    expect(await host.reads.get('c')).toMatchObject({ state: 'input-required' });
     const second = await run(host, 't2', '', { toolResults: answersTo(first).toReversed() });
     expect(second).toMatchObject({ text: 'The door is open.', finish: 'stop' });
     expect(second).not.toHaveProperty('tool_calls');
-    expect(await host.get('c')).toMatchObject({ state: 'working' });
+    expect(await host.reads.get('c')).toMatchObject({ state: 'working' });
     const [opened, closed] = callsOf(first).map(({ id }) => id);
     expect(model.requests[1]!.messages.slice(1)).toEqual([
       { role: 'user', content: 'open the door' },

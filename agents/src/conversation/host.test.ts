@@ -302,7 +302,7 @@ describe('exactly one effect', () => {
     await host.end('c');
     expect(await say(host, 'hi', 't')).toBe('Hello');
     await expect(say(host, 'hi', 't2')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
-    expect(await host.get('c')).toMatchObject({ state: 'completed', turns: 1 });
+    expect(await host.reads.get('c')).toMatchObject({ state: 'completed', turns: 1 });
   });
 
   test('conversations of other agents in the same store are unknown', async () => {
@@ -317,7 +317,7 @@ describe('exactly one effect', () => {
     });
     hosts.push(other);
     await expect(say(other, 'hi', 't')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
-    await expect(other.get('c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    await expect(other.reads.get('c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
     await expect(start(other)).rejects.toMatchObject({ code: 'CONVERSATION_EXISTS' });
   });
 });
@@ -526,7 +526,7 @@ describe('after a crash', () => {
       ['t2', 'call-t2', { text: 'two' }],
       ['t3', 'call-t3', { text: 'three' }],
     ]);
-    expect((await host.messages('c')).map((message) => message.content)).toEqual([
+    expect((await host.reads.messages('c')).map((message) => message.content)).toEqual([
       't1',
       'one',
       't2',
@@ -551,7 +551,7 @@ describe('after a crash', () => {
       await next.recover();
       if (i === 3) {
         await expect(say(next, 'hi', 't')).rejects.toMatchObject({ code: 'TURN_CRASH_LOOP' });
-        expect(await next.get('c')).toMatchObject({ totals: { spent: { calls: 3 } } });
+        expect(await next.reads.get('c')).toMatchObject({ totals: { spent: { calls: 3 } } });
       }
     }
     // The third one too: callers may have text that is not in the journal.
@@ -661,7 +661,12 @@ describe('two processes on one store', () => {
     expect(await running).toBe('ab');
     await clock.run(1_000, 100);
     expect(await later).toBe('c');
-    expect((await second.messages('c')).map((message) => message.content)).toEqual(['hi', 'ab', 'and', 'c']);
+    expect((await second.reads.messages('c')).map((message) => message.content)).toEqual([
+      'hi',
+      'ab',
+      'and',
+      'c',
+    ]);
     // The first one notices that its own copy is old.
     expect((await eventsOf(first, 'and', 't2')).at(-1)).toMatchObject({ text: 'c' });
   });
@@ -918,7 +923,7 @@ describe('limits', () => {
       details: { of: 'turn', unit: 'USD', spent: 6 },
     });
     expect(model.count).toBe(1);
-    expect(await host.get('c')).toMatchObject({
+    expect(await host.reads.get('c')).toMatchObject({
       totals: { spent: { calls: 1, tokens: 1_500_000, usd: 6 } },
     });
   });
@@ -928,9 +933,9 @@ describe('limits', () => {
     const host = hostOf({ model: scriptedModel([failing(broken), failing(broken, 'half')]) });
     await start(host);
     await expect(say(host, 'a', 't1')).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
-    expect(await host.get('c')).toMatchObject({ totals: { spent: { calls: 1, tokens: 0 } } });
+    expect(await host.reads.get('c')).toMatchObject({ totals: { spent: { calls: 1, tokens: 0 } } });
     await expect(say(host, 'b', 't2')).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
-    const { totals } = await host.get('c');
+    const { totals } = await host.reads.get('c');
     expect(totals.spent.calls).toBe(2);
     expect(totals.spent.tokens).toBeGreaterThan(1_000);
   });
@@ -942,7 +947,7 @@ describe('limits', () => {
     await say(host, 'a', 't1');
     await expect(say(host, 'b', 't2')).rejects.toMatchObject({ code: 'STORE_FULL' });
     expect(await say(host, 'a', 't1')).toHaveLength(3_000);
-    expect(await host.messages('c')).toHaveLength(2);
+    expect(await host.reads.messages('c')).toHaveLength(2);
   });
 
   test('idle conversations are evicted and loaded again unchanged', async () => {
@@ -1041,7 +1046,7 @@ describe('limits', () => {
     const first = hostOf({ store, runner: counting });
     await start(first);
     expect(await say(first, 'a', 't1')).toBe('turn 1');
-    expect(await first.get('c')).toMatchObject({ state: 'input-required' });
+    expect(await first.reads.get('c')).toMatchObject({ state: 'input-required' });
     await first.close();
     const second = hostOf({ store: new MemoryStore({ sharedWith: store }), runner: counting });
     expect(await say(second, 'b', 't2')).toBe('turn 2');
@@ -1131,7 +1136,7 @@ describe('a full store, a crash loop and a failing end', () => {
     expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     store.append = append;
     await host.end('c');
-    expect(await host.get('c')).toMatchObject({ state: 'completed' });
+    expect(await host.reads.get('c')).toMatchObject({ state: 'completed' });
   });
 });
 
@@ -1283,7 +1288,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     await next.end('c');
     late.resolve();
     await expect(second).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
-    expect(await next.get('c')).toMatchObject({ state: 'completed', turns: 1 });
+    expect(await next.reads.get('c')).toMatchObject({ state: 'completed', turns: 1 });
   });
 
   test('a caller that waits for the end does not miss one during the query of the store', async () => {
@@ -1330,7 +1335,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     expect(await last.outcome).toMatchObject({ state: 'completed' });
     expect(await waiting.outcome).toMatchObject({ state: 'failed', error: { code: 'CONVERSATION_UNKNOWN' } });
     expect(runs).toEqual(['last']);
-    expect(await host.get('c')).toMatchObject({ state: 'completed' });
+    expect(await host.reads.get('c')).toMatchObject({ state: 'completed' });
   });
 
   test('the turn of a dead process is resumed also where an old copy of its conversation is in memory', async () => {
@@ -1359,9 +1364,9 @@ describe('late answers of the store, outdated copies and other processes', () =>
     await start(first);
     await say(first, 'a', 't1');
     await say(second, 'b', 't2');
-    expect((await first.messages('c')).map((message) => message.content)).toEqual(['a', 'x', 'b', 'y']);
+    expect((await first.reads.messages('c')).map((message) => message.content)).toEqual(['a', 'x', 'b', 'y']);
     await one.remove('c');
-    await expect(second.messages('c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    await expect(second.reads.messages('c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
   });
 
   test('a conversation that was removed and started again under its id can be ended', async () => {
@@ -1372,7 +1377,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     await store.remove('c');
     await start(host);
     await host.end('c');
-    expect(await host.get('c')).toMatchObject({ state: 'completed', turns: 0 });
+    expect(await host.reads.get('c')).toMatchObject({ state: 'completed', turns: 0 });
   });
 
   test('a resumed turn that is cancelled while waiting still charges calls that may have been billed', async () => {
@@ -1395,7 +1400,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     await busy.reached;
     await host.recover();
     expect(await host.cancelTurn('c', 't1')).toBe(true);
-    expect(await host.get('c')).toMatchObject({ totals: { spent: { calls: 1 } } });
+    expect(await host.reads.get('c')).toMatchObject({ totals: { spent: { calls: 1 } } });
   });
 
   test('a turn whose deadline passed before it ran asks no model', async () => {

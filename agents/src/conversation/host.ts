@@ -16,15 +16,11 @@ import type { ModelMessage } from '../model/model.ts';
 import { noUsage } from '../model/usage.ts';
 import { fenceOf } from '../store/cursor.ts';
 import {
-  type ConversationRecord,
   type ConversationStore,
-  type FindOptions,
-  type FoundPage,
   isEndedState,
   type JournalEvent,
   type Peek,
   type RetryRequest,
-  type StoredState,
   type TurnRecord,
 } from '../store/store.ts';
 import { openCallsOf, resultsFault } from '../turn/foreign-calls.ts';
@@ -38,22 +34,24 @@ import {
   checkRecordedAnswer,
   recordAnswer,
   unknownApproval,
-} from './answer-approval.ts';
+} from './approval/answer-approval.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
-import { ConversationFollower, type EventPage, readPage } from './conversation-follower.ts';
 import { EndWaiters } from './end-waiters.ts';
-import { startOfFork } from './fork.ts';
 import { Inbox, type InboxEntry, type InboxOptions, superseded } from './inbox.ts';
-import { acceptedOf, type Bodies } from './journal.ts';
+import { acceptedOf, type Bodies } from './journal/journal.ts';
 import { LiveTurn, TurnReleased } from './live-turn.ts';
-import { type Conversation, historyOf, type Totals, turnOf } from './loaded-conversation.ts';
-import { LoadedConversations, unknownConversation, unknownTurn } from './loaded-conversations.ts';
-import { type PromptReport, promptOf } from './prompt-replay.ts';
-import type { RecordedEvent } from './recorded-event.ts';
+import { type Conversation, type Totals, turnOf } from './loaded-conversation.ts';
+import { LoadedConversations, unknownConversation } from './loaded-conversations.ts';
+import {
+  ConversationReader,
+  type ConversationView,
+  mustBeText,
+  viewOf,
+} from './reading/conversation-reader.ts';
 import { Recovery } from './recovery.ts';
 import { type RetryKey, RetryKeys } from './retry-keys.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
-import { type TurnReport, turnReport } from './turn-report.ts';
+import { startOfFork } from './start/fork.ts';
 import { TurnRun } from './turn-run.ts';
 
 export interface HostDeps {
@@ -142,12 +140,9 @@ export interface RecoveredTurn {
   outcome: TurnOutcome;
 }
 
-/** View of a conversation for its callers. */
-export interface ConversationView extends Pick<ConversationRecord, 'id' | 'state' | 'changedAt' | 'turns'> {
-  readonly totals: Totals;
-}
-
 export class ConversationHost {
+  /** Reads conversations without acquiring them. */
+  readonly reads: ConversationReader;
   readonly #runner: TurnRunner;
   readonly #store: ConversationStore;
   readonly #agent: string;
@@ -207,6 +202,16 @@ export class ConversationHost {
         maxWindowTokens: options.maxWindowTokens,
       },
     );
+    this.reads = new ConversationReader({
+      store: this.#store,
+      agent: this.#agent,
+      runner: this.#runner,
+      conversations: this.#conversations,
+      clock: this.#clock,
+      maxWindowTokens: options.maxWindowTokens,
+      stopping: this.#stopping.signal,
+      checkOpen: () => this.#mustBeOpen(),
+    });
     this.#recovery = new Recovery({
       store: this.#store,
       agent: this.#agent,
@@ -250,7 +255,7 @@ export class ConversationHost {
    */
   async fork({ conversationId, at, model, ...request }: ForkRequest): Promise<ConversationView> {
     if (model !== undefined) checkModel(model, this.#runner.accepts ?? NO_OPTIONS, 'model');
-    const { turn } = await this.#peek(conversationId, at);
+    const { turn } = await this.reads.peek(conversationId, at);
     const start = await startOfFork(this.#store, conversationId, turn);
     return this.#create(request, model === undefined ? start : { ...start, model });
   }
@@ -319,7 +324,7 @@ export class ConversationHost {
       }
     }
     const retried = retry && this.#store.retried(this.#retryOf(request, retry));
-    const [peek, place] = await Promise.all([this.#peek(id, turnId), retried]);
+    const [peek, place] = await Promise.all([this.reads.peek(id, turnId), retried]);
     const joined =
       peek.turn || !place
         ? await this.#join(id, turnId, peek)
@@ -439,7 +444,7 @@ export class ConversationHost {
    * @throws {CONVERSATION_UNKNOWN}
    */
   async cancelTurn(conversationId: string, turnId?: string): Promise<boolean> {
-    const peek = await this.#peek(conversationId, turnId);
+    const peek = await this.reads.peek(conversationId, turnId);
     if (isEndedState(peek.state)) throw unknownConversation();
     const conversation =
       peek.turn?.state === 'open' || peek.isDormant
@@ -462,14 +467,11 @@ export class ConversationHost {
    */
   async answerApproval(request: AnswerRequest): Promise<void> {
     const { conversationId: id, callId } = request;
-    await this.#peek(id);
     mustBeText(callId);
-    const record = await this.#store.record(id);
-    if (!record) throw unknownConversation();
-    checkMayAnswer(request, record);
+    checkMayAnswer(request, await this.reads.record(id));
     const turnId = await this.#store.turnOfApproval(id, callId);
     if (turnId === undefined) throw unknownApproval();
-    const { turn, epoch } = await this.#peek(id, turnId);
+    const { turn, epoch } = await this.reads.peek(id, turnId);
     if (!turn) throw unknownApproval();
     if (turn.state === 'open') {
       const conversation = await this.#conversations.current(id, epoch);
@@ -517,46 +519,8 @@ export class ConversationHost {
   /** Waits for the end of a conversation. Resolves with false if `signal` aborted first. @throws {CONVERSATION_UNKNOWN} */
   async whenEnded(id: string, signal: AbortSignal): Promise<boolean> {
     return await this.#endWaiters.wait(id, signal, async () => {
-      if (isEndedState((await this.#peek(id)).state)) return true;
+      if (isEndedState((await this.reads.peek(id)).state)) return true;
       return signal.aborted || this.#state === 'closed' ? false : undefined;
-    });
-  }
-
-  /** Returns a conversation, also one that has ended. @throws {CONVERSATION_UNKNOWN} */
-  async get(id: string): Promise<ConversationView> {
-    const record = await this.#store.record(id);
-    if (record?.agent !== this.#agent) throw unknownConversation();
-    return viewOf(record);
-  }
-
-  /** The history as the model sees it, oldest first, without the system message. @throws {CONVERSATION_UNKNOWN} */
-  async messages(id: string): Promise<ModelMessage[]> {
-    await this.#peek(id);
-    const [started] = await this.#store.read(id, { limit: 1 });
-    if (!started) throw unknownConversation();
-    return historyOf(started, await this.#store.history(id)).messages;
-  }
-
-  /**
-   * Rebuilds the messages that a model received in one step of a turn.
-   * @throws {CONVERSATION_UNKNOWN | TURN_UNKNOWN} @throws {PARAMS_INVALID} with the number of steps if there is no such step
-   */
-  async prompt(id: string, turnId: string, step: number, signal: AbortSignal): Promise<PromptReport> {
-    const { turn } = await this.#peek(id, turnId);
-    if (!turn) throw unknownTurn();
-    const [[started], events] = await Promise.all([
-      this.#store.read(id, { limit: 1 }),
-      this.#eventsOf(id, turn),
-    ]);
-    if (!started) throw unknownConversation();
-    const until = events.find(({ kind }) => kind === 'model_called')?.seq ?? 0;
-    const history = await this.#store.history(id, { until });
-    const { maxWindowTokens } = this.#options;
-    const runner = this.#runner;
-    return promptOf({ conversationId: id, started, history, events }, step, {
-      runner,
-      maxWindowTokens,
-      signal,
     });
   }
 
@@ -681,67 +645,9 @@ export class ConversationHost {
     return reading;
   }
 
-  /** Finds conversations of the agent, latest change first, without ephemeral ones. */
-  async find(options: Omit<FindOptions, 'agent'>): Promise<FoundPage> {
-    this.#mustBeOpen();
-    return this.#store.find({ ...options, agent: this.#agent });
-  }
-
-  /** Returns a page of events. @throws {CONVERSATION_UNKNOWN} */
-  async events(id: string, page: { after: number; limit: number; maxBytes: number }): Promise<EventPage> {
-    this.#mustBeOpen();
-    mustBeText(id);
-    return readPage({ store: this.#store, agent: this.#agent }, id, page);
-  }
-
-  /** Yields the events after a cursor, past and future. @throws {CONVERSATION_UNKNOWN | READER_TOO_SLOW | NODE_GONE} */
-  follow(id: string, after: number, signal: AbortSignal): AsyncGenerator<RecordedEvent, void> {
-    this.#mustBeOpen();
-    mustBeText(id);
-    const deps = {
-      store: this.#store,
-      agent: this.#agent,
-      conversations: this.#conversations,
-      clock: this.#clock,
-      stopping: this.#stopping.signal,
-    };
-    return new ConversationFollower(deps, id, after, signal).events();
-  }
-
-  /** Returns the report of a turn. @throws {CONVERSATION_UNKNOWN | TURN_UNKNOWN} */
-  async report(conversationId: string, turnId: string): Promise<TurnReport> {
-    const { turn } = await this.#peek(conversationId, turnId);
-    if (!turn) throw unknownTurn();
-    return turnReport(conversationId, await this.#eventsOf(conversationId, turn));
-  }
-
   async #readEndedTurn(conversationId: string, turn: TurnRecord, epoch: number): Promise<LiveTurn> {
-    const events = await this.#eventsOf(conversationId, turn);
+    const events = await this.reads.eventsOf(conversationId, turn);
     return turnOf(conversationId, events, { clock: this.#clock, epoch });
-  }
-
-  async #eventsOf(
-    conversationId: string,
-    { turnId, acceptedSeq, endedSeq }: TurnRecord,
-  ): Promise<readonly JournalEvent[]> {
-    const events: JournalEvent[] = [];
-    // An open turn ends, if at all, with the conversation.
-    const until = endedSeq || undefined;
-    for (let after = acceptedSeq - 1; ; after = events.at(-1)!.seq) {
-      const page = await this.#store.read(conversationId, { turnId, after, until, limit: 500 });
-      events.push(...page);
-      if (page.length < 500) break;
-    }
-    if (events.length === 0) throw unknownConversation();
-    return events;
-  }
-
-  async #peek(id: string, turnId?: string): Promise<Peek> {
-    this.#mustBeOpen();
-    mustBeText(id, turnId ?? '');
-    const peek = await this.#store.peek(id, turnId);
-    if (peek?.agent !== this.#agent) throw unknownConversation();
-    return peek;
   }
 
   async #recoverLater(): Promise<void> {
@@ -771,17 +677,3 @@ function sameRequest(turn: LiveTurn, { userMessage, options = {}, toolResults = 
 
 const stopped = (): FabricError =>
   new FabricError('NODE_GONE', 'The agent stopped. Read on from the last seq.');
-
-// A lone surrogate becomes another character in a UTF-8 store, which would change the id.
-function mustBeText(...ids: string[]): void {
-  if (ids.every((id) => id.isWellFormed())) return;
-  throw new FabricError('PARAMS_INVALID', 'An id of a conversation or a turn is not well-formed text.');
-}
-
-const viewOf = (record: ConversationRecord): ConversationView => ({
-  id: record.id,
-  state: record.state satisfies StoredState,
-  changedAt: record.changedAt,
-  turns: record.turns,
-  totals: record.totals as unknown as Totals,
-});

@@ -5,10 +5,10 @@ import { Broadcast } from '@fame-fabric/shared/internal';
 import { fenceOf } from '../store/cursor.ts';
 import type { JournalEvent } from '../store/store.ts';
 import type { ToolResult, TurnOptions } from '../turn/turn-options.ts';
-import { Approvals } from './approvals.ts';
+import { Approvals } from './approval/approvals.ts';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
-import { lastEvent, viewOf } from './journal.ts';
-import type { RecordedTurn } from './recorded-turn.ts';
+import { lastEvent, viewOf } from './journal/journal.ts';
+import type { RecordedTurn } from './journal/recorded-turn.ts';
 
 /** Reason to stop a turn in this process without ending it: the turn stays open in the journal. */
 export class TurnReleased extends FabricError {}

@@ -11,12 +11,12 @@ import {
   type JournalEvent,
 } from '../store/store.ts';
 import { History } from '../turn/history.ts';
-import { Approvals } from './approvals.ts';
+import { Approvals } from './approval/approvals.ts';
 import type { ConversationOptions } from './conversation.ts';
-import { acceptedOf, bodyOf, optionsOfStart, outcomeOf, runnerStateOf } from './journal.ts';
-import { JournalWriter } from './journal-writer.ts';
+import { acceptedOf, bodyOf, optionsOfStart, outcomeOf, runnerStateOf } from './journal/journal.ts';
+import { JournalWriter } from './journal/journal-writer.ts';
+import { addToHistory, type RecordedTurn, recordedTurn } from './journal/recorded-turn.ts';
 import { LiveTurn } from './live-turn.ts';
-import { addToHistory, type RecordedTurn, recordedTurn } from './recorded-turn.ts';
 import type { Extensions, Spending } from './spending.ts';
 
 /** Running totals of a conversation. */

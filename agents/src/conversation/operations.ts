@@ -23,8 +23,8 @@ import {
 } from './conversation.ts';
 import type { Answer, ConversationHost } from './host.ts';
 import type { LiveTurn } from './live-turn.ts';
-import { readingOperations } from './reading.ts';
-import { messagesOf } from './start-messages.ts';
+import { readingOperations } from './reading/reading-operations.ts';
+import { messagesOf } from './start/start-messages.ts';
 import {
   conversationId,
   optionsOf,
@@ -81,7 +81,7 @@ export function conversationOperations(
     if (userMessage === undefined) return taskOf(view, task);
     const turn = await host.turn({ conversationId: id, userMessage, turnId: `start-${callId}` });
     const text = textOf(await turn.outcome);
-    return taskOf(await host.get(id), { ...task, text });
+    return taskOf(await host.reads.get(id), { ...task, text });
   };
 
   const sendTask = async (params: TaskSendParams, context: OperationContext): Promise<Task> => {
@@ -90,12 +90,12 @@ export function conversationOperations(
   };
 
   async function* subscribe(id: string, signal: AbortSignal): AsyncGenerator<TaskStatusUpdateEvent, void> {
-    const first = taskOf(await host.get(id));
+    const first = taskOf(await host.reads.get(id));
     if (!isFinalState(first.status.state)) {
       yield { id, status: first.status, final: false, metadata: null };
       if (!(await host.whenEnded(id, signal))) return;
     }
-    yield { id, status: taskOf(await host.get(id)).status, final: true, metadata: null };
+    yield { id, status: taskOf(await host.reads.get(id)).status, final: true, metadata: null };
   }
 
   return {
@@ -144,7 +144,7 @@ export function conversationOperations(
         const outcome = await outcomeFor(host, turn, context.signal);
         // A turn that goes on in another process has no report yet, only the error that says so.
         return answer === 'outcome' && !turn.isReleased
-          ? host.report(turn.conversationId, turn.id)
+          ? host.reads.report(turn.conversationId, turn.id)
           : textOf(outcome);
       },
     }),
@@ -206,14 +206,14 @@ export function conversationOperations(
       description: 'Returns the messages of a conversation that the model still receives.',
       params: z.object({ conversation_id: conversationId }),
       run: async ({ conversation_id }) =>
-        newestThatFit(await host.messages(conversation_id), MAX_HISTORY_BYTES),
+        newestThatFit(await host.reads.messages(conversation_id), MAX_HISTORY_BYTES),
     }),
     get_prompt: operation({
       immediate,
       description: 'Rebuilds the messages that a model received in one step of a turn.',
       params: z.object({ conversation_id: conversationId, turn_id: turnId, step: z.int().min(1) }),
       run: ({ conversation_id, turn_id, step }, { signal }) =>
-        host.prompt(conversation_id, turn_id, step, signal),
+        host.reads.prompt(conversation_id, turn_id, step, signal),
     }),
     ...readingOperations(host),
     'tasks/send': operation({
@@ -248,9 +248,9 @@ export function conversationOperations(
       params: taskQueryParams,
       async run({ id, historyLength }) {
         try {
-          const view = await host.get(id);
+          const view = await host.reads.get(id);
           const history = visibleMessages(
-            newestThatFit(await host.messages(id), MAX_HISTORY_BYTES),
+            newestThatFit(await host.reads.messages(id), MAX_HISTORY_BYTES),
             historyLength ?? 0,
           );
           return taskOf(view, { history });
@@ -265,11 +265,11 @@ export function conversationOperations(
       params: taskQueryParams,
       async run({ id }) {
         try {
-          const { state } = await host.get(id);
+          const { state } = await host.reads.get(id);
           if (isFinalState(state))
             throw new FabricError('TASK_NOT_CANCELABLE', `The task is ${state} already.`);
           await host.end(id, 'canceled');
-          return taskOf(await host.get(id));
+          return taskOf(await host.reads.get(id));
         } catch (error) {
           throw asTaskError(error);
         }

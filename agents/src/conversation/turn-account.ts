@@ -2,10 +2,10 @@
 import { addCost, type Cost } from '../model/cost.ts';
 import type { ModelMessage, Usage } from '../model/model.ts';
 import { addUsage, noUsage } from '../model/usage.ts';
-import type { Approvals } from './approvals.ts';
+import type { Approvals } from './approval/approvals.ts';
+import type { RecordedTurn } from './journal/recorded-turn.ts';
 import type { LiveTurn } from './live-turn.ts';
 import type { Totals } from './loaded-conversation.ts';
-import type { RecordedTurn } from './recorded-turn.ts';
 import { addSpending, type ConversationBudget, noSpending, type Spending } from './spending.ts';
 
 export class TurnAccount {

@@ -12,7 +12,7 @@ import type { CallEntry, ToolJournal } from '../turn/journaled-tools.ts';
 import type { Question } from '../turn/steps.ts';
 import type { TextSource } from '../turn/turn.ts';
 import type { TurnText } from '../turn/turn-text.ts';
-import type { Entry } from './journal.ts';
+import type { Entry } from './journal/journal.ts';
 import { type LiveTurn, TurnReleased } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
 import type { TurnAccount } from './turn-account.ts';

@@ -22,7 +22,7 @@ export type EventKind =
   | 'turn_cancelled'
   | 'conversation_ended';
 
-/** Plain JSON. `conversation/journal.ts` defines its shape. */
+/** Plain JSON. `conversation/journal/journal.ts` defines its shape. */
 export type EventBody = Readonly<Record<string, unknown>>;
 
 export interface NewEvent {

@@ -111,7 +111,7 @@ export async function surviveCrashes(options: CrashOptions): Promise<Survived> {
     }
     await follow();
     const journal = await store.read('c', { limit: 10_000 });
-    const messages = await host.messages('c');
+    const messages = await host.reads.messages('c');
     await host.close();
     const last = seen.at(-1);
     if (last?.type !== 'done')

@@ -1,4 +1,4 @@
-// The port between an action that needs the consent of a person and the conversation that asks for it. `conversation/approver.ts`
+// The port between an action that needs the consent of a person and the conversation that asks for it. `conversation/approval/approver.ts`
 // implements it: the question and the answer are recorded, and the turn waits between them for as long as it takes.
 
 /** A question to the people of a conversation: may this call run, or may more be spent. */

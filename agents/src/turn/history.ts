@@ -1,6 +1,6 @@
 // The history of a conversation for the model: a bounded window of whole turns. A turn enters it in one step, complete and in the
 // order that model servers accept (each call followed by its results), or not at all. A turn that called tools of its caller ends
-// with open calls; the turn after it begins with their results. The full record is the journal (`conversation/journal.ts`).
+// with open calls; the turn after it begins with their results. The full record is the journal (`conversation/journal/journal.ts`).
 import type { FabricError } from '@fame-fabric/shared';
 import type { AssistantMessage, ModelMessage, ToolMessage } from '../model/model.ts';
 import { charsOf, roughTokens, type TokenCounter } from '../model/tokens.ts';

@@ -1,10 +1,10 @@
 // Records the answer of a person to a question of a turn. The turn goes on by itself when the answer is durable.
 import { FabricError } from '@fame-fabric/shared';
-import type { ConversationRecord } from '../store/store.ts';
-import type { ApprovalAnswer } from '../turn/approval.ts';
+import type { ConversationRecord } from '../../store/store.ts';
+import type { ApprovalAnswer } from '../../turn/approval.ts';
+import type { LiveTurn } from '../live-turn.ts';
+import type { Conversation, Totals } from '../loaded-conversation.ts';
 import { type Approval, extendedUnit } from './approvals.ts';
-import type { LiveTurn } from './live-turn.ts';
-import type { Conversation, Totals } from './loaded-conversation.ts';
 
 export interface AnswerRequest extends ApprovalAnswer {
   readonly conversationId: string;

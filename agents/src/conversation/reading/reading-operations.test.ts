@@ -1,12 +1,12 @@
 import { FabricError } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, describe, expect, test } from 'vitest';
-import { MemoryStore } from '../store/memory-store.ts';
-import { Sweeper } from '../store/sweeper.ts';
-import { type ServedChat, servedChat } from '../testing/served-chat.ts';
-import { failing, type Scripted, scriptedModel } from '../testing.ts';
-import { ChatAgent, type ChatAgentOptions } from './chat-agent.ts';
-import type { ConversationList } from './reading.ts';
+import { MemoryStore } from '../../store/memory-store.ts';
+import { Sweeper } from '../../store/sweeper.ts';
+import { type ServedChat, servedChat } from '../../testing/served-chat.ts';
+import { failing, type Scripted, scriptedModel } from '../../testing.ts';
+import { ChatAgent, type ChatAgentOptions } from '../chat-agent.ts';
+import type { ConversationList } from './reading-operations.ts';
 
 const closing: ServedChat[] = [];
 afterEach(async () => {

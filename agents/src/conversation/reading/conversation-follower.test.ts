@@ -4,16 +4,16 @@ import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { MemoryStore } from '../store/memory-store.ts';
-import { FakeLink } from '../testing/fake-link.ts';
-import { callTools, failing, gate, type Scripted, scriptedModel } from '../testing.ts';
-import { tool } from '../tools/tool.ts';
-import { ToolSet } from '../tools/tool-set.ts';
-import { ChatTurns } from '../turn/chat-turns.ts';
-import type { TurnRunner } from '../turn/turn.ts';
-import { ChatAgent } from './chat-agent.ts';
+import { MemoryStore } from '../../store/memory-store.ts';
+import { FakeLink } from '../../testing/fake-link.ts';
+import { callTools, failing, gate, type Scripted, scriptedModel } from '../../testing.ts';
+import { tool } from '../../tools/tool.ts';
+import { ToolSet } from '../../tools/tool-set.ts';
+import { ChatTurns } from '../../turn/chat-turns.ts';
+import type { TurnRunner } from '../../turn/turn.ts';
+import { ChatAgent } from '../chat-agent.ts';
+import { ConversationHost, type HostOptions, type StartRequest } from '../host.ts';
 import type { EventPage } from './conversation-follower.ts';
-import { ConversationHost, type HostOptions, type StartRequest } from './host.ts';
 import type { RecordedEvent } from './recorded-event.ts';
 
 const hosts: ConversationHost[] = [];
@@ -51,7 +51,7 @@ function hostOf({ replies = [], clock = new ManualClock(), ...more }: Setup = {}
   const begin = (more: Partial<StartRequest> = {}) =>
     host.start({ id: 'c', callId: 's', options: settings, ...more });
   const say = (message: string) => host.turn({ conversationId: 'c', turnId: message, userMessage: message });
-  const page = (after = 0, limit = 100) => host.events('c', { after, limit, maxBytes: 200_000 });
+  const page = (after = 0, limit = 100) => host.reads.events('c', { after, limit, maxBytes: 200_000 });
   return { host, store, clock, model, begin, say, page };
 }
 
@@ -60,7 +60,7 @@ function reader(host: ConversationHost, after = 0) {
   const abort = new AbortController();
   const events: RecordedEvent[] = [];
   const done = (async () => {
-    for await (const event of host.follow('c', after, abort.signal)) events.push(event);
+    for await (const event of host.reads.follow('c', after, abort.signal)) events.push(event);
   })();
   done.catch(() => undefined);
   return { events, done, leave: () => abort.abort(new FabricError('CALL_CANCELLED', 'left')) };
@@ -203,7 +203,7 @@ describe('a page of events', () => {
   test('of an unknown conversation, or of another agent, is an error', async () => {
     const { host, begin, store, clock } = hostOf();
     await begin();
-    await expect(host.events('no', { after: 0, limit: 1, maxBytes: 1 })).rejects.toEqual(
+    await expect(host.reads.events('no', { after: 0, limit: 1, maxBytes: 1 })).rejects.toEqual(
       code('CONVERSATION_UNKNOWN'),
     );
     const other = new ConversationHost({
@@ -213,10 +213,10 @@ describe('a page of events', () => {
       clock,
     });
     hosts.push(other);
-    await expect(other.events('c', { after: 0, limit: 1, maxBytes: 1 })).rejects.toEqual(
+    await expect(other.reads.events('c', { after: 0, limit: 1, maxBytes: 1 })).rejects.toEqual(
       code('CONVERSATION_UNKNOWN'),
     );
-    await expect(other.follow('c', 0, new AbortController().signal).next()).rejects.toEqual(
+    await expect(other.reads.follow('c', 0, new AbortController().signal).next()).rejects.toEqual(
       code('CONVERSATION_UNKNOWN'),
     );
   });
@@ -253,7 +253,7 @@ describe('a follower', () => {
     await late.done;
     expect(types(live.events).slice(-2)).toEqual(['done', 'ended']);
     expect(textOf(live.events)).toBe('Hello.One two');
-    const recorded = await host.events('c', { after: 0, limit: 100, maxBytes: 100_000 });
+    const recorded = await host.reads.events('c', { after: 0, limit: 100, maxBytes: 100_000 });
     expect(textOf(recorded.events)).toBe('Hello.One two');
     expect(recorded.next).toBe(live.events.at(-1)!.seq);
   });
@@ -353,7 +353,7 @@ describe('a follower', () => {
       replies: Array.from({ length: 30 }, () => ({ steps: [opened, ...pieces] })),
     });
     await begin();
-    const follow = host.follow('c', 0, new AbortController().signal);
+    const follow = host.reads.follow('c', 0, new AbortController().signal);
     expect((await follow.next()).value).toMatchObject({ type: 'started' });
     opened.open();
     await (await say('0')).outcome;
@@ -389,7 +389,7 @@ describe('a follower', () => {
             for (const stop of [...stops, Number.POSITIVE_INFINITY]) {
               const abort = new AbortController();
               let count = 0;
-              for await (const event of host.follow('c', after, abort.signal)) {
+              for await (const event of host.reads.follow('c', after, abort.signal)) {
                 events.push(event);
                 after = event.seq;
                 if (++count <= stop) continue;

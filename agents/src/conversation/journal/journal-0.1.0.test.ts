@@ -6,21 +6,23 @@ import { fileURLToPath } from 'node:url';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { RefineTurns } from '../refine/refine-turns.ts';
-import { SqliteStore } from '../store/sqlite/sqlite-store.ts';
-import type { JournalEvent } from '../store/store.ts';
-import { loadTeam } from '../team/load-team.ts';
-import { TeamTurns } from '../team/team-turns.ts';
-import { textSeen } from '../testing/crash-anywhere.ts';
-import { callTools, reply, type Scripted, type ScriptedModel, scriptedModel } from '../testing.ts';
-import { tool } from '../tools/tool.ts';
-import { ToolSet } from '../tools/tool-set.ts';
-import { ChatTurns } from '../turn/chat-turns.ts';
-import type { TurnRunner } from '../turn/turn.ts';
-import type { ConversationEvent } from './conversation.ts';
-import { ConversationHost } from './host.ts';
+import { RefineTurns } from '../../refine/refine-turns.ts';
+import { SqliteStore } from '../../store/sqlite/sqlite-store.ts';
+import type { JournalEvent } from '../../store/store.ts';
+import { loadTeam } from '../../team/load-team.ts';
+import { TeamTurns } from '../../team/team-turns.ts';
+import { textSeen } from '../../testing/crash-anywhere.ts';
+import { callTools, reply, type Scripted, type ScriptedModel, scriptedModel } from '../../testing.ts';
+import { tool } from '../../tools/tool.ts';
+import { ToolSet } from '../../tools/tool-set.ts';
+import { ChatTurns } from '../../turn/chat-turns.ts';
+import type { TurnRunner } from '../../turn/turn.ts';
+import type { ConversationEvent } from '../conversation.ts';
+import { ConversationHost } from '../host.ts';
 
-const FIXTURE = fileURLToPath(new URL('../../../test/fixtures/journal-0.1.0/open-turns.db', import.meta.url));
+const FIXTURE = fileURLToPath(
+  new URL('../../../../test/fixtures/journal-0.1.0/open-turns.db', import.meta.url),
+);
 let directory: string;
 let store: SqliteStore;
 beforeAll(async () => {
@@ -166,7 +168,7 @@ test.each([
     expect(of(await journalOf(id), 'turn_completed'), id).toHaveLength(1);
     // Every prompt can be rebuilt, also those that 0.1.0 sent.
     for (let step = 1; step <= steps; step++) {
-      const { verified } = await host.prompt(id, 't', step, AbortSignal.timeout(10_000));
+      const { verified } = await host.reads.prompt(id, 't', step, AbortSignal.timeout(10_000));
       expect({ id, step, verified }).toEqual({ id, step, verified: true });
     }
     await host.close();

@@ -1,9 +1,9 @@
 // The approvals of one turn: the questions in its journal and their answers. An answer may come before the turn runs again after a
 // restart, so answers are kept here and not by the code that waits for them (`approver.ts`).
-import type { JournalEvent } from '../store/store.ts';
-import type { ApprovalAnswer, ApprovalRequest } from '../turn/approval.ts';
-import { bodyOf } from './journal.ts';
-import type { BudgetUnit, Extensions } from './spending.ts';
+import type { JournalEvent } from '../../store/store.ts';
+import type { ApprovalAnswer, ApprovalRequest } from '../../turn/approval.ts';
+import { bodyOf } from '../journal/journal.ts';
+import type { BudgetUnit, Extensions } from '../spending.ts';
 
 type Place = Pick<ApprovalRequest, 'kind' | 'step' | 'index'>;
 

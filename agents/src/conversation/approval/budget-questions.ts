@@ -1,8 +1,8 @@
 // Asks a person when a turn has used up a budget, in conversations with `on_budget: 'ask'`. Each approval adds the limit once more.
 import { isFabricError } from '@fame-fabric/shared';
-import type { Approver } from '../turn/approval.ts';
-import type { ModelJournal } from '../turn/journaled-model.ts';
-import { callId } from '../turn/steps.ts';
+import type { Approver } from '../../turn/approval.ts';
+import type { ModelJournal } from '../../turn/journaled-model.ts';
+import { callId } from '../../turn/steps.ts';
 
 /** Records the model calls of a turn, and asks before each call that exceeds a budget. */
 export class BudgetQuestions implements ModelJournal {

@@ -2,12 +2,12 @@ import { FabricError } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { expect, test, vi } from 'vitest';
 import { z } from 'zod';
-import { MemoryStore } from '../store/memory-store.ts';
-import { callTools, failing, gate, scriptedModel } from '../testing.ts';
-import { tool } from '../tools/tool.ts';
-import { ToolSet } from '../tools/tool-set.ts';
-import { ChatTurns } from '../turn/chat-turns.ts';
-import { ConversationHost } from './host.ts';
+import { MemoryStore } from '../../store/memory-store.ts';
+import { callTools, failing, gate, scriptedModel } from '../../testing.ts';
+import { tool } from '../../tools/tool.ts';
+import { ToolSet } from '../../tools/tool-set.ts';
+import { ChatTurns } from '../../turn/chat-turns.ts';
+import { ConversationHost } from '../host.ts';
 import { exportConversation, listConversations, removeConversation, showConversation } from './inspect.ts';
 
 async function collect(lines: AsyncIterable<string>): Promise<string[]> {

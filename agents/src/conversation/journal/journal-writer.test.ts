@@ -1,10 +1,10 @@
 import { FabricError } from '@fame-fabric/shared';
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { MAX_ACQUISITION_ROWS } from '../store/cursor.ts';
-import { MemoryStore } from '../store/memory-store.ts';
-import type { Append, JournalEvent } from '../store/store.ts';
-import type { TextPiece } from '../turn/turn-text.ts';
+import { MAX_ACQUISITION_ROWS } from '../../store/cursor.ts';
+import { MemoryStore } from '../../store/memory-store.ts';
+import type { Append, JournalEvent } from '../../store/store.ts';
+import type { TextPiece } from '../../turn/turn-text.ts';
 import type { Entry } from './journal.ts';
 import { JournalWriter } from './journal-writer.ts';
 

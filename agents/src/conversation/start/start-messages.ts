@@ -1,6 +1,6 @@
 // The messages that a caller starts a conversation with, checked as a model server would check them. They may end with open calls.
 import { z } from 'zod';
-import type { ModelMessage } from '../model/model.ts';
+import type { ModelMessage } from '../../model/model.ts';
 
 /** Limits on the messages of one start. */
 export const START_MESSAGES = Object.freeze({

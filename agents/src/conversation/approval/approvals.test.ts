@@ -1,21 +1,21 @@
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import type { Serving } from '../agent/agent-types.ts';
-import { MemoryStore } from '../store/memory-store.ts';
-import type { ConversationStore, JournalEvent } from '../store/store.ts';
-import { FakeLink } from '../testing/fake-link.ts';
-import { callTools, gate, type Scripted, scriptedModel } from '../testing.ts';
-import type { ApprovalRule } from '../tools/approval-rule.ts';
-import { tool } from '../tools/tool.ts';
-import { ToolSet } from '../tools/tool-set.ts';
-import { ChatTurns } from '../turn/chat-turns.ts';
-import type { TurnRunner } from '../turn/turn.ts';
-import { ChatAgent } from './chat-agent.ts';
-import type { ConversationEvent } from './conversation.ts';
-import { ConversationHost, type HostOptions } from './host.ts';
-import type { LiveTurn } from './live-turn.ts';
-import { turnReport } from './turn-report.ts';
+import type { Serving } from '../../agent/agent-types.ts';
+import { MemoryStore } from '../../store/memory-store.ts';
+import type { ConversationStore, JournalEvent } from '../../store/store.ts';
+import { FakeLink } from '../../testing/fake-link.ts';
+import { callTools, gate, type Scripted, scriptedModel } from '../../testing.ts';
+import type { ApprovalRule } from '../../tools/approval-rule.ts';
+import { tool } from '../../tools/tool.ts';
+import { ToolSet } from '../../tools/tool-set.ts';
+import { ChatTurns } from '../../turn/chat-turns.ts';
+import type { TurnRunner } from '../../turn/turn.ts';
+import { ChatAgent } from '../chat-agent.ts';
+import type { ConversationEvent } from '../conversation.ts';
+import { ConversationHost, type HostOptions } from '../host.ts';
+import type { LiveTurn } from '../live-turn.ts';
+import { turnReport } from '../reading/turn-report.ts';
 
 const AGENT = 'chat@fame.fabric';
 const DAY_MS = 86_400_000;
@@ -97,7 +97,7 @@ describe('a tool that needs approval', () => {
     const [question] = await asked(turn);
     expect(question).toMatchObject({ kind: 'tool', name: 'pay', args: { usd: 5 } });
     expect(paid).toEqual([]);
-    expect(await host.get('c')).toMatchObject({ state: 'input-required' });
+    expect(await host.reads.get('c')).toMatchObject({ state: 'input-required' });
     const events = (await journal(store)).filter(({ turnId }) => turnId === 't');
     expect(turnReport('c', events)).toMatchObject({
       state: 'input-required',
@@ -108,7 +108,7 @@ describe('a tool that needs approval', () => {
     expect((await journal(store)).some(({ kind }) => kind === 'approval_answered')).toBe(true);
     expect(await turn.outcome).toMatchObject({ state: 'completed', text: 'Done.' });
     expect(paid).toEqual([5]);
-    expect(await host.get('c')).toMatchObject({ state: 'working' });
+    expect(await host.reads.get('c')).toMatchObject({ state: 'working' });
     expect(await kinds(store)).toEqual([
       'conversation_started',
       'turn_accepted',
@@ -172,11 +172,11 @@ describe('a tool that needs approval', () => {
     expect(paid).toEqual([5]);
     await answer(host, questions[1]!.id, true);
     await expect.poll(() => paid, { interval: 1 }).toEqual([5, 20]);
-    expect(await host.get('c')).toMatchObject({ state: 'input-required' });
+    expect(await host.reads.get('c')).toMatchObject({ state: 'input-required' });
     await answer(host, questions[0]!.id, false);
     expect(await turn.outcome).toMatchObject({ state: 'completed' });
     expect(paid).toEqual([5, 20]);
-    expect(await host.get('c')).toMatchObject({ state: 'working' });
+    expect(await host.reads.get('c')).toMatchObject({ state: 'working' });
   });
 
   test('calls with invalid or very long arguments are not shown to a person', async () => {
@@ -377,7 +377,7 @@ describe('a turn that waits for a person', () => {
       }
       await stop(host);
       expect((await store.peek('c', 't'))!.turn).toMatchObject({ state: 'cancelled' });
-      expect(await host.get('c')).not.toMatchObject({ state: 'input-required' });
+      expect(await host.reads.get('c')).not.toMatchObject({ state: 'input-required' });
       await expect(answer(host, question!.id, true)).rejects.toEqual(code('APPROVAL_UNKNOWN'));
       expect(paid).toEqual([]);
     }
@@ -528,7 +528,7 @@ describe("a used-up budget with on_budget: 'ask'", () => {
     const [question] = await asked(turn);
     await answer(host, question!.id, false);
     expect(await turn.outcome).toMatchObject({ state: 'failed', error: code('BUDGET_EXCEEDED') });
-    expect(await host.get('c')).toMatchObject({ state: 'working' });
+    expect(await host.reads.get('c')).toMatchObject({ state: 'working' });
     const other = hostOf({ options, approval: free, replies: [ask(1)] });
     await start(other.host);
     expect(await (await send(other.host)).outcome).toMatchObject({ error: code('BUDGET_EXCEEDED') });

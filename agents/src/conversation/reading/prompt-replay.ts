@@ -3,19 +3,19 @@
 import { hash } from 'node:crypto';
 import { FabricError, silentLog } from '@fame-fabric/shared';
 import { untilAborted } from '@fame-fabric/shared/internal';
-import type { ModelMessage } from '../model/model.ts';
-import type { JournalEvent } from '../store/store.ts';
-import type { Approver } from '../turn/approval.ts';
-import { JournaledModel, type ModelJournal } from '../turn/journaled-model.ts';
-import { JournaledTools, type ToolJournal } from '../turn/journaled-tools.ts';
-import { newestThatFit } from '../turn/newest-that-fit.ts';
-import { Steps } from '../turn/steps.ts';
-import type { TurnContext, TurnRunner } from '../turn/turn.ts';
-import { withModel } from '../turn/turn-options.ts';
-import { TurnText } from '../turn/turn-text.ts';
-import { acceptedOf, optionsOfStart, runnerStateOf } from './journal.ts';
-import { historyOf } from './loaded-conversation.ts';
-import { recordedTurn } from './recorded-turn.ts';
+import type { ModelMessage } from '../../model/model.ts';
+import type { JournalEvent } from '../../store/store.ts';
+import type { Approver } from '../../turn/approval.ts';
+import { JournaledModel, type ModelJournal } from '../../turn/journaled-model.ts';
+import { JournaledTools, type ToolJournal } from '../../turn/journaled-tools.ts';
+import { newestThatFit } from '../../turn/newest-that-fit.ts';
+import { Steps } from '../../turn/steps.ts';
+import type { TurnContext, TurnRunner } from '../../turn/turn.ts';
+import { withModel } from '../../turn/turn-options.ts';
+import { TurnText } from '../../turn/turn-text.ts';
+import { acceptedOf, optionsOfStart, runnerStateOf } from '../journal/journal.ts';
+import { recordedTurn } from '../journal/recorded-turn.ts';
+import { historyOf } from '../loaded-conversation.ts';
 import { stepsOf } from './turn-report.ts';
 
 /** Maximum bytes of messages in an answer, which must fit one envelope. */

@@ -3,7 +3,7 @@
 // write it. The cursor of the reader decides what it has seen, so changes between store and feed leave no gap and no repeat.
 import { type Clock, FabricError } from '@fame-fabric/shared';
 import { ChangeSignal, onAbort } from '@fame-fabric/shared/internal';
-import { eventAfter, fenceOf } from '../store/cursor.ts';
+import { eventAfter, fenceOf } from '../../store/cursor.ts';
 import {
   type ConversationStore,
   type EventBody,
@@ -11,9 +11,9 @@ import {
   type JournalEvent,
   type Peek,
   type StoredState,
-} from '../store/store.ts';
-import type { LoadedConversations } from './loaded-conversations.ts';
-import { unknownConversation } from './loaded-conversations.ts';
+} from '../../store/store.ts';
+import type { LoadedConversations } from '../loaded-conversations.ts';
+import { unknownConversation } from '../loaded-conversations.ts';
 import { endedEvent, isoTime, type RecordedEvent, recordedEvent } from './recorded-event.ts';
 
 export interface FollowerDeps {

@@ -2,15 +2,15 @@
 // read it, so only a caller with the local key gets the list.
 import { FabricError } from '@fame-fabric/shared';
 import { z } from 'zod';
-import { type Operation, type OperationContext, operation } from '../agent/operation.ts';
-import type { Cost } from '../model/cost.ts';
-import type { Usage } from '../model/model.ts';
-import { noUsage } from '../model/usage.ts';
-import type { ConversationRecord, EndedTurnState, FindCursor, StoredState } from '../store/store.ts';
-import { CONVERSATION_LIMITS } from './conversation.ts';
-import type { ConversationHost } from './host.ts';
-import { conversationId } from './task-view.ts';
-import { turnId } from './turn-params.ts';
+import { type Operation, type OperationContext, operation } from '../../agent/operation.ts';
+import type { Cost } from '../../model/cost.ts';
+import type { Usage } from '../../model/model.ts';
+import { noUsage } from '../../model/usage.ts';
+import type { ConversationRecord, EndedTurnState, FindCursor, StoredState } from '../../store/store.ts';
+import { CONVERSATION_LIMITS } from '../conversation.ts';
+import type { ConversationHost } from '../host.ts';
+import { conversationId } from '../task-view.ts';
+import { turnId } from '../turn-params.ts';
 
 const { maxIdChars, maxSearchChars, maxListed, maxEvents } = CONVERSATION_LIMITS;
 /** Maximum bytes of a page, which must fit one envelope. */
@@ -72,8 +72,8 @@ export const readingOperations = (host: ConversationHost): Record<string, Operat
       follow: z.boolean().default(false),
     }),
     run({ conversation_id, after, limit, follow }, { isStream, signal }) {
-      if (!follow) return host.events(conversation_id, { after, limit, maxBytes: MAX_PAGE_BYTES });
-      if (isStream) return host.follow(conversation_id, after, signal);
+      if (!follow) return host.reads.events(conversation_id, { after, limit, maxBytes: MAX_PAGE_BYTES });
+      if (isStream) return host.reads.follow(conversation_id, after, signal);
       throw new FabricError('PARAMS_INVALID', 'follow: Only a call that asks for a stream can follow.');
     },
   }),
@@ -81,7 +81,7 @@ export const readingOperations = (host: ConversationHost): Record<string, Operat
     immediate: true,
     description: 'Returns the report of a turn: its state, times, outcome, cost and steps.',
     params: z.object({ conversation_id: conversationId, turn_id: turnId }),
-    run: ({ conversation_id, turn_id }) => host.report(conversation_id, turn_id),
+    run: ({ conversation_id, turn_id }) => host.reads.report(conversation_id, turn_id),
   }),
 });
 
@@ -101,7 +101,7 @@ async function list(
   let bytes = 0;
   let from = before === undefined ? undefined : readCursor(before);
   for (let finds = 0; finds < MAX_FINDS; finds++) {
-    const { records, next } = await host.find({
+    const { records, next } = await host.reads.find({
       ...filter,
       // No text contains nothing.
       search: search || undefined,

@@ -1,13 +1,13 @@
 // Reads the record of a turn from its events: the steps that a resumed turn replays, the text that is kept, and the cost of model
 // calls that got no reply. Reads journals of 0.1.0 too: their rows have no source of a text, and call ids are those of the model
 // server.
-import type { Cost } from '../model/cost.ts';
-import type { Usage } from '../model/model.ts';
-import type { JournalEvent } from '../store/store.ts';
-import type { History, TurnDraft } from '../turn/history.ts';
-import type { RecordedCall, RecordedStep } from '../turn/steps.ts';
+import type { Cost } from '../../model/cost.ts';
+import type { Usage } from '../../model/model.ts';
+import type { JournalEvent } from '../../store/store.ts';
+import type { History, TurnDraft } from '../../turn/history.ts';
+import type { RecordedCall, RecordedStep } from '../../turn/steps.ts';
+import { addSpending, noSpending, type Spending } from '../spending.ts';
 import { acceptedOf, bodyOf, partialOf } from './journal.ts';
-import { addSpending, noSpending, type Spending } from './spending.ts';
 
 /** Record of an unfinished turn. */
 export interface RecordedTurn {

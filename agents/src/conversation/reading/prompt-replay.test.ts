@@ -3,24 +3,24 @@ import { FabricError } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
-import type { ModelRequest } from '../model/model.ts';
-import { parseCall } from '../model/stream/parse-arguments.ts';
-import { noUsage } from '../model/usage.ts';
-import { RefineAgent } from '../refine/refine-agent.ts';
-import { MemoryStore } from '../store/memory-store.ts';
-import type { JournalEvent } from '../store/store.ts';
-import { loadTeam } from '../team/load-team.ts';
-import { TeamAgent } from '../team/team-agent.ts';
-import { TeamTurns } from '../team/team-turns.ts';
-import { surviveCrashes } from '../testing/crash-anywhere.ts';
-import { type ServedChat, servedChat } from '../testing/served-chat.ts';
-import { callTools, failing, gate, type Scripted, type ScriptedModel, scriptedModel } from '../testing.ts';
-import { tool } from '../tools/tool.ts';
-import { ToolSet } from '../tools/tool-set.ts';
-import { ChatTurns } from '../turn/chat-turns.ts';
-import type { TurnRunner } from '../turn/turn.ts';
-import { ChatAgent, type ChatAgentOptions } from './chat-agent.ts';
-import { ConversationHost } from './host.ts';
+import type { ModelRequest } from '../../model/model.ts';
+import { parseCall } from '../../model/stream/parse-arguments.ts';
+import { noUsage } from '../../model/usage.ts';
+import { RefineAgent } from '../../refine/refine-agent.ts';
+import { MemoryStore } from '../../store/memory-store.ts';
+import type { JournalEvent } from '../../store/store.ts';
+import { loadTeam } from '../../team/load-team.ts';
+import { TeamAgent } from '../../team/team-agent.ts';
+import { TeamTurns } from '../../team/team-turns.ts';
+import { surviveCrashes } from '../../testing/crash-anywhere.ts';
+import { type ServedChat, servedChat } from '../../testing/served-chat.ts';
+import { callTools, failing, gate, type Scripted, type ScriptedModel, scriptedModel } from '../../testing.ts';
+import { tool } from '../../tools/tool.ts';
+import { ToolSet } from '../../tools/tool-set.ts';
+import { ChatTurns } from '../../turn/chat-turns.ts';
+import type { TurnRunner } from '../../turn/turn.ts';
+import { ChatAgent, type ChatAgentOptions } from '../chat-agent.ts';
+import { ConversationHost } from '../host.ts';
 import type { PromptReport } from './prompt-replay.ts';
 
 const served: ServedChat[] = [];
@@ -178,7 +178,7 @@ describe('the prompt of a step', () => {
       const host = new ConversationHost({ runner: runner(), store, agent: 'crash@fame.fabric' });
       const { signal } = new AbortController();
       for (const step of [1, 2]) {
-        const { messages, digest, verified } = await host.prompt('c', 't', step, signal);
+        const { messages, digest, verified } = await host.reads.prompt('c', 't', step, signal);
         expect({
           crashAt,
           step,
@@ -494,7 +494,7 @@ describe('an agent that has changed since', () => {
     };
     const host = new ConversationHost({ runner, store, agent: 'chat@fame.fabric' });
     const controller = new AbortController();
-    const prompt = host.prompt('c', 'one', 1, controller.signal);
+    const prompt = host.reads.prompt('c', 'one', 1, controller.signal);
     controller.abort(new FabricError('CALL_CANCELLED', 'gone'));
     await expect(prompt).rejects.toMatchObject({ code: 'CALL_CANCELLED' });
     expect(isStopped).toBe(true);

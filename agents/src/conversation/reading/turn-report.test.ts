@@ -1,16 +1,16 @@
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { MemoryStore } from '../store/memory-store.ts';
-import type { ConversationStore, JournalEvent } from '../store/store.ts';
-import { callTools, failing, gate, reply, type Scripted, scriptedModel } from '../testing.ts';
-import { tool } from '../tools/tool.ts';
-import { ToolSet } from '../tools/tool-set.ts';
-import { ChatTurns } from '../turn/chat-turns.ts';
-import type { ConversationEvent } from './conversation.ts';
-import { ConversationHost, type HostOptions } from './host.ts';
-import { viewOf } from './journal.ts';
-import { ConversationBudget } from './spending.ts';
+import { MemoryStore } from '../../store/memory-store.ts';
+import type { ConversationStore, JournalEvent } from '../../store/store.ts';
+import { callTools, failing, gate, reply, type Scripted, scriptedModel } from '../../testing.ts';
+import { tool } from '../../tools/tool.ts';
+import { ToolSet } from '../../tools/tool-set.ts';
+import { ChatTurns } from '../../turn/chat-turns.ts';
+import type { ConversationEvent } from '../conversation.ts';
+import { ConversationHost, type HostOptions } from '../host.ts';
+import { viewOf } from '../journal/journal.ts';
+import { ConversationBudget } from '../spending.ts';
 import { turnReport } from './turn-report.ts';
 
 const hosts: ConversationHost[] = [];

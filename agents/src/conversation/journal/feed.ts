@@ -1,6 +1,6 @@
 // The feed of a loaded conversation: its events for followers in this process, in the order of the journal. Text is shown at once
 // and becomes durable later. Every other event is shown once it is durable, and so is what follows it in the journal.
-import type { JournalEvent } from '../store/store.ts';
+import type { JournalEvent } from '../../store/store.ts';
 
 /** Receives the events of a feed. A text may come in several pieces; the cursor of each is that of its end. */
 export interface FeedListener {

@@ -1,13 +1,13 @@
 // The report of a turn: its state, times, outcome and steps, built from its events in the journal.
-import { addCost, type Cost } from '../model/cost.ts';
-import type { ToolCall, Usage } from '../model/model.ts';
-import { addUsage, noUsage } from '../model/usage.ts';
-import type { JournalEvent } from '../store/store.ts';
-import type { TurnFinish } from '../turn/turn-options.ts';
-import { Approvals } from './approvals.ts';
-import type { TurnOutcome } from './conversation.ts';
-import { type Bodies, bodyOf, outcomeOf } from './journal.ts';
-import { recordedTurn } from './recorded-turn.ts';
+import { addCost, type Cost } from '../../model/cost.ts';
+import type { ToolCall, Usage } from '../../model/model.ts';
+import { addUsage, noUsage } from '../../model/usage.ts';
+import type { JournalEvent } from '../../store/store.ts';
+import type { TurnFinish } from '../../turn/turn-options.ts';
+import { Approvals } from '../approval/approvals.ts';
+import type { TurnOutcome } from '../conversation.ts';
+import { type Bodies, bodyOf, outcomeOf } from '../journal/journal.ts';
+import { recordedTurn } from '../journal/recorded-turn.ts';
 
 /** Report of a turn on the wire. */
 export interface TurnReport {

@@ -7,7 +7,7 @@
 //    of its characters, is known when it is shown.
 import { type Clock, FabricError, type Timer } from '@fame-fabric/shared';
 import { charBoundary } from '@fame-fabric/shared/internal';
-import { cursorAt, cursorOf, MAX_ACQUISITION_ROWS, MAX_ROW_CHARS } from '../store/cursor.ts';
+import { cursorAt, cursorOf, MAX_ACQUISITION_ROWS, MAX_ROW_CHARS } from '../../store/cursor.ts';
 import type {
   ConversationStore,
   EventBody,
@@ -16,8 +16,8 @@ import type {
   NewEvent,
   RetryRequest,
   StoredState,
-} from '../store/store.ts';
-import { isSameSource, type TextPiece } from '../turn/turn-text.ts';
+} from '../../store/store.ts';
+import { isSameSource, type TextPiece } from '../../turn/turn-text.ts';
 import { Feed } from './feed.ts';
 import type { Bodies, Entry } from './journal.ts';
 

@@ -1,18 +1,18 @@
 // The functions behind `fame conversations`: list conversations, show a transcript, export a journal, remove and restore a
 // conversation, sweep. They work on the store, so no agent has to run.
 import { FabricError } from '@fame-fabric/shared';
-import type { ModelMessage, Usage } from '../model/model.ts';
+import type { ModelMessage, Usage } from '../../model/model.ts';
 import type {
   ConversationRecord,
   ConversationStore,
   ForkPoint,
   JournalEvent,
   TurnState,
-} from '../store/store.ts';
-import { sweepPages } from '../store/sweeper.ts';
-import type { ConversationOptions, OutcomeFault, TurnOutcome } from './conversation.ts';
-import { acceptedOf, bodyOf, optionsOfStart, outcomeOf } from './journal.ts';
-import type { Spending } from './spending.ts';
+} from '../../store/store.ts';
+import { sweepPages } from '../../store/sweeper.ts';
+import type { ConversationOptions, OutcomeFault, TurnOutcome } from '../conversation.ts';
+import { acceptedOf, bodyOf, optionsOfStart, outcomeOf } from '../journal/journal.ts';
+import type { Spending } from '../spending.ts';
 import { type ApprovalReport, approvalsOf, textSoFar } from './turn-report.ts';
 
 /** Row of `fame conversations ls`. */

@@ -1,10 +1,10 @@
 // Builds the start of a fork: the settings of its origin, with the history and the runner's state that the origin had after one of
 // its turns. It reads the start and the window of the origin, so its work does not grow with the origin.
 import { FabricError } from '@fame-fabric/shared';
-import type { ConversationStore, TurnRecord } from '../store/store.ts';
-import { type Bodies, bodyOf, runnerStateOf } from './journal.ts';
-import { historyOf } from './loaded-conversation.ts';
-import { unknownConversation, unknownTurn } from './loaded-conversations.ts';
+import type { ConversationStore, TurnRecord } from '../../store/store.ts';
+import { type Bodies, bodyOf, runnerStateOf } from '../journal/journal.ts';
+import { historyOf } from '../loaded-conversation.ts';
+import { unknownConversation, unknownTurn } from '../loaded-conversations.ts';
 
 /** @throws {TURN_UNKNOWN} @throws {PARAMS_INVALID} while the turn is open @throws {CONVERSATION_UNKNOWN} */
 export async function startOfFork(

@@ -1,11 +1,11 @@
 // The events of a conversation for its readers: those of its turns as followers of a turn see them, and around them the start of the
 // conversation, the messages of the user, and the end. Each fits one envelope.
-import type { ModelMessage } from '../model/model.ts';
-import type { JournalEvent, StoredState } from '../store/store.ts';
-import { newestThatFit } from '../turn/newest-that-fit.ts';
-import type { ToolResult } from '../turn/turn-options.ts';
-import { CONVERSATION_LIMITS, type ConversationEvent } from './conversation.ts';
-import { bodyOf, viewOf } from './journal.ts';
+import type { ModelMessage } from '../../model/model.ts';
+import type { JournalEvent, StoredState } from '../../store/store.ts';
+import { newestThatFit } from '../../turn/newest-that-fit.ts';
+import type { ToolResult } from '../../turn/turn-options.ts';
+import { CONVERSATION_LIMITS, type ConversationEvent } from '../conversation.ts';
+import { bodyOf, viewOf } from '../journal/journal.ts';
 
 /** An event of `read_events`. `seq` is its cursor, `at` is ISO 8601. */
 export type RecordedEvent = { at: string } & (ConversationEvent | StartedEvent | TurnEvent | EndedEvent);

@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import type { ModelMessage, ModelRequest } from '../model/model.ts';
-import { MemoryStore } from '../store/memory-store.ts';
-import { type ServedChat, servedChat } from '../testing/served-chat.ts';
-import { type ScriptedModel, scriptedModel } from '../testing.ts';
-import { ChatAgent, type ChatAgentOptions } from './chat-agent.ts';
-import { showConversation } from './inspect.ts';
+import type { ModelMessage, ModelRequest } from '../../model/model.ts';
+import { MemoryStore } from '../../store/memory-store.ts';
+import { type ServedChat, servedChat } from '../../testing/served-chat.ts';
+import { type ScriptedModel, scriptedModel } from '../../testing.ts';
+import { ChatAgent, type ChatAgentOptions } from '../chat-agent.ts';
+import { showConversation } from '../reading/inspect.ts';
 
 const served: ServedChat[] = [];
 afterEach(async () => {

@@ -1,12 +1,12 @@
 // The journal of a conversation: the bodies of its events, and the conversion of events into outcomes and caller events.
 // `journal-writer.ts` appends them. `recorded-turn.ts` reads the events of an unfinished turn.
 
-import type { Cost } from '../model/cost.ts';
-import type { AssistantMessage, FinishReason, ModelMessage, ToolCall, Usage } from '../model/model.ts';
-import type { EventBody, EventKind, JournalEvent, StoredState } from '../store/store.ts';
-import type { ApprovalRequest } from '../turn/approval.ts';
-import type { TextSource } from '../turn/turn.ts';
-import type { ToolResult, TurnFinish, TurnOptions } from '../turn/turn-options.ts';
+import type { Cost } from '../../model/cost.ts';
+import type { AssistantMessage, FinishReason, ModelMessage, ToolCall, Usage } from '../../model/model.ts';
+import type { EventBody, EventKind, JournalEvent, StoredState } from '../../store/store.ts';
+import type { ApprovalRequest } from '../../turn/approval.ts';
+import type { TextSource } from '../../turn/turn.ts';
+import type { ToolResult, TurnFinish, TurnOptions } from '../../turn/turn-options.ts';
 import {
   type CompletedFigures,
   type ConversationEvent,
@@ -15,8 +15,8 @@ import {
   type OutcomeFault,
   type TurnFigures,
   type TurnOutcome,
-} from './conversation.ts';
-import type { Spending } from './spending.ts';
+} from '../conversation.ts';
+import type { Spending } from '../spending.ts';
 
 /** Bodies of the events. Keys are never renamed; optional ones are absent in journals of 0.1.0. */
 export interface Bodies {
