@@ -129,6 +129,8 @@ export interface TurnReport {
   error?: { code: string; message: string; retryable: boolean };
   approvals?: PendingApproval[];
   steps: TurnStep[];
+  /** True if parts of the report are left out, because it would not fit one envelope. */
+  is_cut?: true;
 }
 
 /** The messages of one model call, rebuilt from the journal. */

@@ -15,7 +15,7 @@ import { ChatTurns } from '../turn/chat-turns.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 import { type ConversationOptions, errorOfFault } from './conversation.ts';
 import { ConversationHost, type HostOptions, type RecoveredTurn } from './host.ts';
-import { conversationOperations, type OperationsOptions } from './operations.ts';
+import { conversationOperations, type OperationsOptions } from './operations/operations.ts';
 
 const CHAT_ADDRESS = 'chat@fame.fabric';
 

@@ -1,6 +1,6 @@
 // Retention: keeps the time of the store, moves expired conversations to the trash, and ended ones while the store is nearly full,
-// and deletes what has been in the trash for long enough. Deletes ephemeral conversations soon after their end. It logs what it did. After a jump of the wall clock it only keeps time
-// (`store-time.ts`).
+// and deletes what has been in the trash for long enough. It deletes ephemeral conversations soon after their end, and logs its
+// actions. After a jump of the wall clock it only keeps time (`store-time.ts`).
 import { type Clock, type Logger, silentLog, systemClock, type Timer } from '@fame-fabric/shared';
 import { type ConversationStore, isEndedState, type SweepOptions, type SweepReport } from './store.ts';
 import { type StoreTime, TRASH_MS, TRASH_RUNNING_MS } from './store-time.ts';
@@ -128,7 +128,7 @@ export class Sweeper {
     }
   }
 
-  /** Every process of a store does this, and no jump of the clock holds it: nobody looks for these conversations. */
+  /** Every process of a store does this, and no jump of the clock holds it, because no list shows these conversations. */
   #sweepEphemeral(): Promise<void> {
     this.#sweepingEphemeral ??= this.#deleteEphemeral().finally(() => {
       this.#sweepingEphemeral = undefined;

@@ -1,6 +1,7 @@
-// A reader of a whole conversation: the recorded events from the store, then live ones from the feed of this process, text that is
-// not written yet included. While no process here has the conversation, the store is asked now and then, because another process may
-// write it. The cursor of the reader decides what it has seen, so changes between store and feed leave no gap and no repeat.
+// A reader of a whole conversation: first the recorded events from the store, then live ones from the feed of this process, which
+// include text that is not written yet. While this process has not loaded the conversation, the reader polls the store, because another
+// process may write to it. Each event is compared with the reader's cursor, so a change between store and feed leaves no gap and no
+// repeat.
 import { type Clock, FabricError } from '@fame-fabric/shared';
 import { ChangeSignal, onAbort } from '@fame-fabric/shared/internal';
 import { eventAfter, fenceOf } from '../../store/cursor.ts';
@@ -29,7 +30,7 @@ export interface FollowerDeps {
 const PAGE = { limit: 100, maxChars: 65_536 } as const;
 /** Unread characters of live events at which a reader is too slow. */
 const MAX_UNREAD_CHARS = 1_048_576;
-/** First and longest pause between two looks at the store, in ms. */
+/** First and longest pause between two polls of the store, in ms. */
 const POLL_MS = 1_000;
 const MAX_POLL_MS = 8_000;
 
@@ -275,8 +276,8 @@ async function peekAt({ store, agent }: Pick<FollowerDeps, 'store' | 'agent'>, i
 }
 
 /**
- * Where a reader continues whose cursor is of an acquisition that the store never had, such as one from before the store was restored
- * from a backup: at the start of the latest turn, which it is told to forget.
+ * Returns the position and the first events of a reader whose cursor is of an acquisition that the store never had, such as one from
+ * before the store was restored from a backup. The reader starts the latest turn over.
  */
 async function restartOf(
   store: ConversationStore,

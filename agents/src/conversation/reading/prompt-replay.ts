@@ -8,7 +8,7 @@ import type { JournalEvent } from '../../store/store.ts';
 import type { Approver } from '../../turn/approval.ts';
 import { JournaledModel, type ModelJournal } from '../../turn/journaled-model.ts';
 import { JournaledTools, type ToolJournal } from '../../turn/journaled-tools.ts';
-import { newestThatFit } from '../../turn/newest-that-fit.ts';
+import { MAX_ANSWER_BYTES, newestThatFit } from '../../turn/newest-that-fit.ts';
 import { Steps } from '../../turn/steps.ts';
 import type { TurnContext, TurnRunner } from '../../turn/turn.ts';
 import { withModel } from '../../turn/turn-options.ts';
@@ -17,9 +17,6 @@ import { acceptedOf, optionsOfStart, runnerStateOf } from '../journal/journal.ts
 import { recordedTurn } from '../journal/recorded-turn.ts';
 import { historyOf } from '../loaded-conversation.ts';
 import { stepsOf } from './turn-report.ts';
-
-/** Maximum bytes of messages in an answer, which must fit one envelope. */
-const MAX_PROMPT_BYTES = 196_608;
 
 /** Messages of a model call, on the wire. */
 export interface PromptReport {
@@ -174,7 +171,7 @@ function cut(messages: readonly ModelMessage[]): Pick<PromptReport, 'messages' |
   const systemCount = messages.findIndex(({ role }) => role !== 'system');
   const head = systemCount < 0 ? messages : messages.slice(0, systemCount);
   const rest = messages.slice(head.length);
-  const kept = newestThatFit(rest, MAX_PROMPT_BYTES - Buffer.byteLength(JSON.stringify(head)));
+  const kept = newestThatFit(rest, MAX_ANSWER_BYTES - Buffer.byteLength(JSON.stringify(head)));
   const leftOut = rest.length - kept.length;
   return leftOut === 0 ? { messages } : { messages: [...head, ...kept], left_out: leftOut };
 }

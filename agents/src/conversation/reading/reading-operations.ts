@@ -1,5 +1,5 @@
-// The operations that read conversations: the list of an agent, events of a conversation, and reports of turns. Whoever knows the id of a conversation may
-// read it, so only a caller with the local key gets the list.
+// The operations that read conversations: the list of an agent, the events of a conversation, and the reports of turns. A caller that
+// knows the id of a conversation may read it, so only a caller with the local key gets the list.
 import { FabricError } from '@fame-fabric/shared';
 import { z } from 'zod';
 import { type Operation, type OperationContext, operation } from '../../agent/operation.ts';
@@ -7,14 +7,13 @@ import type { Cost } from '../../model/cost.ts';
 import type { Usage } from '../../model/model.ts';
 import { noUsage } from '../../model/usage.ts';
 import type { ConversationRecord, EndedTurnState, FindCursor, StoredState } from '../../store/store.ts';
+import { MAX_ANSWER_BYTES } from '../../turn/newest-that-fit.ts';
 import { CONVERSATION_LIMITS } from '../conversation.ts';
 import type { ConversationHost } from '../host.ts';
-import { conversationId } from '../task-view.ts';
-import { turnId } from '../turn-params.ts';
+import { conversationId } from '../operations/task-view.ts';
+import { turnId } from '../operations/turn-params.ts';
 
 const { maxIdChars, maxSearchChars, maxListed, maxEvents } = CONVERSATION_LIMITS;
-/** Maximum bytes of a page, which must fit one envelope. */
-const MAX_PAGE_BYTES = 196_608;
 /** Searches of the store for one page. Each does a bounded amount of work, and other requests run in between. */
 const MAX_FINDS = 8;
 /** Longest cursor: two ids of four bytes a character, as base64. */
@@ -72,7 +71,7 @@ export const readingOperations = (host: ConversationHost): Record<string, Operat
       follow: z.boolean().default(false),
     }),
     run({ conversation_id, after, limit, follow }, { isStream, signal }) {
-      if (!follow) return host.reads.events(conversation_id, { after, limit, maxBytes: MAX_PAGE_BYTES });
+      if (!follow) return host.reads.events(conversation_id, { after, limit, maxBytes: MAX_ANSWER_BYTES });
       if (isStream) return host.reads.follow(conversation_id, after, signal);
       throw new FabricError('PARAMS_INVALID', 'follow: Only a call that asks for a stream can follow.');
     },
@@ -103,7 +102,7 @@ async function list(
   for (let finds = 0; finds < MAX_FINDS; finds++) {
     const { records, next } = await host.reads.find({
       ...filter,
-      // No text contains nothing.
+      // An empty text filters nothing.
       search: search || undefined,
       limit: limit - conversations.length,
       from,
@@ -111,7 +110,7 @@ async function list(
     for (const record of records) {
       const entry = entryOf(record);
       bytes += Buffer.byteLength(JSON.stringify(entry));
-      if (bytes > MAX_PAGE_BYTES) return { conversations, next: from ? writeCursor(from) : null };
+      if (bytes > MAX_ANSWER_BYTES) return { conversations, next: from ? writeCursor(from) : null };
       conversations.push(entry);
       from = { changedAt: record.changedAt, id: record.id };
     }

@@ -194,3 +194,82 @@ describe('the report of a turn', () => {
     });
   });
 });
+
+describe('a report that would not fit one envelope', () => {
+  const at = 1;
+  const accepted: JournalEvent = {
+    kind: 'turn_accepted',
+    seq: 1,
+    cursor: 1,
+    turnId: 't',
+    at,
+    body: { user_message: 'hi', reply_to: '', corr_id: '', stream: false, deadline: 2 },
+  };
+  const fitsEnvelope = (report: object): boolean => Buffer.byteLength(JSON.stringify(report)) < 262_144;
+
+  it('leaves out the arguments of questions first', () => {
+    const questions = Array.from(
+      { length: 10 },
+      (_, i): JournalEvent => ({
+        kind: 'approval_requested',
+        seq: i + 2,
+        cursor: i + 2,
+        turnId: 't',
+        at,
+        body: {
+          call_id: `${i}`,
+          name: 'pay',
+          kind: 'tool',
+          args: { note: 'x'.repeat(30_000) },
+          step: 1,
+          index: i,
+        },
+      }),
+    );
+    const whole = turnReport('c', [accepted, ...questions.slice(0, 7)]);
+    expect(whole.approvals![6]!.args).toEqual({ note: 'x'.repeat(30_000) });
+    expect(whole).not.toHaveProperty('is_cut');
+    const report = turnReport('c', [accepted, ...questions]);
+    expect(report).toMatchObject({ state: 'input-required', is_cut: true });
+    expect(report.approvals!.map(({ call_id, name }) => [call_id, name])).toEqual(
+      questions.map((_, i) => [`${i}`, 'pay']),
+    );
+    expect(report.approvals!.every((approval) => approval.args === undefined)).toBe(true);
+    expect(fitsEnvelope(report)).toBe(true);
+  });
+
+  it('leaves out the calls of its steps, then the end of a text full of escapes', () => {
+    const tool_calls = Array.from({ length: 128 }, (_, i) => ({
+      id: `call-${i}`,
+      type: 'function',
+      function: { name: 'n'.repeat(64), arguments: '{}' },
+    }));
+    const steps = Array.from({ length: 20 }, (_, i): JournalEvent[] => {
+      const place = { turnId: 't', at, seq: 2 * i + 2, cursor: 2 * i + 2 };
+      const message = { role: 'assistant', content: null, tool_calls };
+      return [
+        { ...place, kind: 'model_called', body: { step: i + 1, model: 'm', messages: 1, digest: 'd' } },
+        {
+          ...place,
+          kind: 'model_replied',
+          body: { step: i + 1, model: 'm', message, finish: 'stop', usage: null },
+        },
+      ];
+    }).flat();
+    const end = (text: string): JournalEvent => ({
+      kind: 'turn_completed',
+      seq: 99,
+      cursor: 99,
+      turnId: 't',
+      at,
+      body: { text, whole_chars: text.length, usage: {}, model: 'm', in_history: true },
+    });
+    const report = turnReport('c', [accepted, ...steps, end('Hello')]);
+    expect(report).toMatchObject({ text: 'Hello', is_cut: true });
+    expect(report.steps).toHaveLength(20);
+    expect(fitsEnvelope(report)).toBe(true);
+    const escapes = turnReport('c', [accepted, end('\u0001'.repeat(65_536))]);
+    expect(escapes).toMatchObject({ text: '\u0001'.repeat(16_384), is_cut: true });
+    expect(fitsEnvelope(escapes)).toBe(true);
+  });
+});

@@ -5,7 +5,7 @@ import { addUsage, noUsage } from '../../model/usage.ts';
 import type { JournalEvent } from '../../store/store.ts';
 import type { TurnFinish } from '../../turn/turn-options.ts';
 import { Approvals } from '../approval/approvals.ts';
-import type { TurnOutcome } from '../conversation.ts';
+import { CONVERSATION_LIMITS, type TurnOutcome } from '../conversation.ts';
 import { type Bodies, bodyOf, outcomeOf } from '../journal/journal.ts';
 import { recordedTurn } from '../journal/recorded-turn.ts';
 
@@ -33,7 +33,12 @@ export interface TurnReport {
   /** Questions that wait for `answer_approval`, for a turn in `input-required`. */
   approvals?: ApprovalReport[];
   steps: StepReport[];
+  /** True if arguments of questions, calls of steps or the end of the text are left out, because the report would not fit one envelope. */
+  is_cut?: true;
 }
+
+/** Maximum bytes of a report as JSON, so that it fits one envelope. */
+const MAX_REPORT_BYTES = 245_760;
 
 /** A question to the people of a conversation. */
 export interface ApprovalReport {
@@ -68,7 +73,7 @@ export function turnReport(conversationId: string, events: readonly JournalEvent
   const last = events.at(-1)!;
   const outcome = outcomeOf(last);
   const end = outcome ? endOf(outcome) : openEnd(events);
-  return {
+  return bounded({
     conversation_id: conversationId,
     turn_id: first.turnId!,
     accepted_at: new Date(first.at).toISOString(),
@@ -76,7 +81,23 @@ export function turnReport(conversationId: string, events: readonly JournalEvent
     ...end,
     duration_ms: outcome ? (end.duration_ms ?? Math.max(0, last.at - first.at)) : null,
     steps: stepsOf(events),
-  };
+  });
+}
+
+/** Parts of a report to leave out, in order. */
+const CUTS: readonly ((report: TurnReport) => Partial<TurnReport>)[] = [
+  ({ approvals }) => (approvals ? { approvals: approvals.map(({ args: _, ...rest }) => rest) } : {}),
+  ({ steps }) => ({ steps: steps.map((step) => ({ ...step, calls: [] })) }),
+  ({ text }) => ({ text: text.slice(0, CONVERSATION_LIMITS.maxTextEventChars) }),
+];
+
+function bounded(report: TurnReport): TurnReport {
+  let shown = report;
+  for (const cut of CUTS) {
+    if (Buffer.byteLength(JSON.stringify(shown)) <= MAX_REPORT_BYTES) break;
+    shown = { ...shown, ...cut(shown), is_cut: true };
+  }
+  return shown;
 }
 
 type End = Omit<TurnReport, 'conversation_id' | 'turn_id' | 'accepted_at' | 'ended_at' | 'steps'>;

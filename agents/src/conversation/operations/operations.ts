@@ -1,30 +1,20 @@
 // The operations of every agent that has conversations, and the equivalent task methods. They are immediate, so they do not count
 // towards the agent's limit on calls, because the host's inbox decides when a turn runs.
-import {
-  FabricError,
-  isFabricError,
-  isFinalState,
-  type Message,
-  type Task,
-  type TaskSendParams,
-  type TaskStatusUpdateEvent,
-} from '@fame-fabric/shared';
-import { ANONYMOUS } from '@fame-fabric/shared/internal';
+import type { Message, Task, TaskSendParams } from '@fame-fabric/shared';
 import { z } from 'zod';
-import { type Operation, type OperationContext, operation } from '../agent/operation.ts';
-import { taskQueryParams, taskSendParams } from '../agent/tasks/task-methods.ts';
-import type { ModelMessage } from '../model/model.ts';
-import { newestThatFit } from '../turn/newest-that-fit.ts';
+import { type Operation, type OperationContext, operation } from '../../agent/operation.ts';
+import type { ModelMessage } from '../../model/model.ts';
+import { MAX_ANSWER_BYTES, newestThatFit } from '../../turn/newest-that-fit.ts';
 import {
   CONVERSATION_LIMITS,
   type ConversationEvent,
   type ConversationOptions,
   textOf,
-} from './conversation.ts';
-import type { Answer, ConversationHost } from './host.ts';
-import type { LiveTurn } from './live-turn.ts';
-import { readingOperations } from './reading/reading-operations.ts';
-import { messagesOf } from './start/start-messages.ts';
+} from '../conversation.ts';
+import type { ConversationHost } from '../host.ts';
+import { readingOperations } from '../reading/reading-operations.ts';
+import { messagesOf } from '../start/start-messages.ts';
+import { taskOperations } from './task-operations.ts';
 import {
   conversationId,
   optionsOf,
@@ -32,12 +22,9 @@ import {
   type StartPayload,
   startTaskParams,
   taskOf,
-  visibleMessages,
 } from './task-view.ts';
-import { forkParams, type TurnParams, turnId, turnParams } from './turn-params.ts';
-
-/** Maximum bytes of messages in an answer, which must fit one envelope. The oldest messages are left out. */
-const MAX_HISTORY_BYTES = 196_608;
+import { acceptTurn, isRepeatedByLink, onLeave, outcomeFor, principalOf, streamLost } from './turn-calls.ts';
+import { forkParams, turnId, turnParams } from './turn-params.ts';
 
 export interface OperationsOptions {
   /** Options of a conversation where the caller gives none. */
@@ -88,15 +75,6 @@ export function conversationOperations(
     const { id, historyLength, sessionId, message } = params;
     return start(id, payloadOf(params), { historyLength, sessionId, history: [message] }, context);
   };
-
-  async function* subscribe(id: string, signal: AbortSignal): AsyncGenerator<TaskStatusUpdateEvent, void> {
-    const first = taskOf(await host.reads.get(id));
-    if (!isFinalState(first.status.state)) {
-      yield { id, status: first.status, final: false, metadata: null };
-      if (!(await host.whenEnded(id, signal))) return;
-    }
-    yield { id, status: taskOf(await host.reads.get(id)).status, final: true, metadata: null };
-  }
 
   return {
     start_task: operation({
@@ -183,7 +161,7 @@ export function conversationOperations(
         note: z.string().max(CONVERSATION_LIMITS.maxNoteChars).optional(),
       }),
       async run({ conversation_id, call_id, approve, note }, context) {
-        const principal = (await context.caller)?.principal ?? ANONYMOUS.id;
+        const principal = await principalOf(context);
         await host.answerApproval({
           conversationId: conversation_id,
           callId: call_id,
@@ -206,7 +184,7 @@ export function conversationOperations(
       description: 'Returns the messages of a conversation that the model still receives.',
       params: z.object({ conversation_id: conversationId }),
       run: async ({ conversation_id }) =>
-        newestThatFit(await host.reads.messages(conversation_id), MAX_HISTORY_BYTES),
+        newestThatFit(await host.reads.messages(conversation_id), MAX_ANSWER_BYTES),
     }),
     get_prompt: operation({
       immediate,
@@ -216,147 +194,8 @@ export function conversationOperations(
         host.reads.prompt(conversation_id, turn_id, step, signal),
     }),
     ...readingOperations(host),
-    'tasks/send': operation({
-      immediate,
-      mayTakeLong,
-      params: taskSendParams,
-      run: (params, context) => sendTask(params as TaskSendParams, context),
-    }),
-    'tasks/sendSubscribe': operation({
-      immediate,
-      params: taskSendParams,
-      async *run(params, context) {
-        try {
-          await sendTask(params as TaskSendParams, context);
-        } catch (error) {
-          // Clients subscribe after tasks/send to the conversation that it started.
-          if (!isFabricError(error, 'CONVERSATION_EXISTS')) throw error;
-        }
-        yield* subscribe(params.id, context.signal);
-      },
-    }),
-    'tasks/resubscribe': operation({
-      immediate,
-      params: taskQueryParams,
-      async *run({ id }, { signal }) {
-        yield* asTask(subscribe(id, signal));
-      },
-    }),
-    'tasks/sendUnsubscribe': operation({ immediate, params: taskQueryParams, run: () => null }),
-    'tasks/get': operation({
-      immediate,
-      params: taskQueryParams,
-      async run({ id, historyLength }) {
-        try {
-          const view = await host.reads.get(id);
-          const history = visibleMessages(
-            newestThatFit(await host.reads.messages(id), MAX_HISTORY_BYTES),
-            historyLength ?? 0,
-          );
-          return taskOf(view, { history });
-        } catch (error) {
-          throw asTaskError(error);
-        }
-      },
-    }),
-    'tasks/cancel': operation({
-      immediate,
-      mayTakeLong,
-      params: taskQueryParams,
-      async run({ id }) {
-        try {
-          const { state } = await host.reads.get(id);
-          if (isFinalState(state))
-            throw new FabricError('TASK_NOT_CANCELABLE', `The task is ${state} already.`);
-          await host.end(id, 'canceled');
-          return taskOf(await host.reads.get(id));
-        } catch (error) {
-          throw asTaskError(error);
-        }
-      },
-    }),
+    ...taskOperations(host, sendTask),
   };
-}
-
-/** Ids of links. */
-const LINK_CALL_ID = /^[0-9A-Za-z]{16}$/;
-
-/**
- * True if a link of version 0.1.0 sends its call again after an earlier process died. It skips as many items as it has received, but
- * the items of this process are others. Its client then continues from its cursor with a new call.
- */
-const isRepeatedByLink = (turn: LiveTurn, { turn_id }: TurnParams, { callId }: OperationContext): boolean =>
-  turn.streamCallId === callId && turn_id !== undefined && turn_id !== callId && LINK_CALL_ID.test(callId);
-
-const streamLost = (): FabricError =>
-  new FabricError(
-    'NODE_GONE',
-    'The agent was restarted during the stream. Ask again with the last `seq` as `after`.',
-  );
-
-async function acceptTurn(
-  host: ConversationHost,
-  params: TurnParams,
-  context: OperationContext,
-  { answer, after }: { answer?: Answer; after?: number | undefined } = {},
-): Promise<LiveTurn> {
-  const { callId, replyTo, isStream } = context;
-  const { retry_key: key, retry_count: count } = params;
-  return host.turn({
-    conversationId: params.conversation_id,
-    userMessage: params.user_message,
-    turnId: params.turn_id ?? callId,
-    after,
-    options: params.options,
-    toolResults: params.tool_results,
-    retry: key === undefined ? undefined : { principal: await principalOf(context), key, count },
-    answerTo: { replyTo, callId, isStream, ...(answer ? { answer } : {}) },
-  });
-}
-
-const principalOf = async ({ caller }: OperationContext): Promise<string> =>
-  (await caller)?.principal ?? ANONYMOUS.id;
-
-// A caller that cancels its call cancels the turn, unless another caller follows it. A lost connection does not, because the caller
-// may return for its answer. The end of this agent does not either: the next process finishes the turn.
-function onLeave(host: ConversationHost, turn: LiveTurn, signal: AbortSignal): { stop(): void } {
-  turn.listeners += 1;
-  let isListening = true;
-  const stop = (): void => {
-    if (isListening) turn.listeners -= 1;
-    isListening = false;
-    signal.removeEventListener('abort', left);
-  };
-  const left = (): void => {
-    // People may take longer to approve than their calls may last.
-    const hasTimedOut = isFabricError(signal.reason, 'CALL_TIMEOUT');
-    const isCancelled = isCancelledByCaller(signal.reason) && !(hasTimedOut && turn.approvals.size > 0);
-    stop();
-    if (isCancelled && turn.listeners === 0)
-      host.cancelTurn(turn.conversationId, turn.id).catch(() => undefined);
-  };
-  if (signal.aborted) left();
-  else signal.addEventListener('abort', left, { once: true });
-  return { stop };
-}
-
-/** Abort reasons of lost connections and lost items, after which the caller may return for the rest. */
-const LOSSES: ReadonlySet<unknown> = new Set(['caller-gone', 'link-closed', 'items-lost', 'bad-reply']);
-
-/** True if the caller cancelled the call or its deadline has passed, false if its connection was lost or this agent stops. */
-function isCancelledByCaller(reason: unknown): boolean {
-  if (!isFabricError(reason)) return !LOSSES.has(reason);
-  if (reason.code === 'CALL_TIMEOUT') return true;
-  return reason.code === 'CALL_CANCELLED' && !LOSSES.has(reason.details?.reason);
-}
-
-async function outcomeFor(host: ConversationHost, turn: LiveTurn, signal: AbortSignal) {
-  const leaving = onLeave(host, turn, signal);
-  try {
-    return await turn.outcome;
-  } finally {
-    leaving.stop();
-  }
 }
 
 const definedOf = (params: z.output<typeof startTaskParams>): Partial<StartPayload> =>
@@ -365,16 +204,3 @@ const definedOf = (params: z.output<typeof startTaskParams>): Partial<StartPaylo
       .map((key) => [key, params[key]] as const)
       .filter(([, value]) => value !== undefined && value !== null),
   );
-
-const asTaskError = (error: unknown): unknown =>
-  isFabricError(error, 'CONVERSATION_UNKNOWN')
-    ? new FabricError('TASK_UNKNOWN', 'There is no task with that id.')
-    : error;
-
-async function* asTask<T>(events: AsyncGenerator<T, void>): AsyncGenerator<T, void> {
-  try {
-    yield* events;
-  } catch (error) {
-    throw asTaskError(error);
-  }
-}

@@ -8,11 +8,11 @@ import {
   textMessage,
 } from '@fame-fabric/shared';
 import { z } from 'zod';
-import type { ModelMessage } from '../model/model.ts';
-import { OPENING_REQUEST } from '../turn/history.ts';
-import { CONVERSATION_LIMITS, type ConversationOptions } from './conversation.ts';
-import type { ConversationView } from './reading/conversation-reader.ts';
-import { startMessages } from './start/start-messages.ts';
+import type { ModelMessage } from '../../model/model.ts';
+import { OPENING_REQUEST } from '../../turn/history.ts';
+import { CONVERSATION_LIMITS, type ConversationOptions } from '../conversation.ts';
+import type { ConversationView } from '../reading/conversation-reader.ts';
+import { startMessages } from '../start/start-messages.ts';
 
 const { maxIdChars, maxSystemPromptChars, maxHistoryLength } = CONVERSATION_LIMITS;
 

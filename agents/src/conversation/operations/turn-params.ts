@@ -1,6 +1,6 @@
 // Parameters of a turn on the wire, with their limits.
 import { z } from 'zod';
-import { CONVERSATION_LIMITS } from './conversation.ts';
+import { CONVERSATION_LIMITS } from '../conversation.ts';
 import { conversationId } from './task-view.ts';
 
 const {

@@ -1,0 +1,99 @@
+// The calls that run or follow a turn: acceptance on behalf of a caller, and what becomes of the turn when the caller leaves.
+import { FabricError, isFabricError } from '@fame-fabric/shared';
+import { ANONYMOUS } from '@fame-fabric/shared/internal';
+import type { OperationContext } from '../../agent/operation.ts';
+import type { Answer, ConversationHost } from '../host.ts';
+import type { LiveTurn } from '../live-turn.ts';
+import type { TurnParams } from './turn-params.ts';
+
+/** Accepts the turn of a call, or joins it. */
+export async function acceptTurn(
+  host: ConversationHost,
+  params: TurnParams,
+  context: OperationContext,
+  { answer, after }: { answer?: Answer; after?: number | undefined } = {},
+): Promise<LiveTurn> {
+  const { callId, replyTo, isStream } = context;
+  const { retry_key: key, retry_count: count } = params;
+  return host.turn({
+    conversationId: params.conversation_id,
+    userMessage: params.user_message,
+    turnId: params.turn_id ?? callId,
+    after,
+    options: params.options,
+    toolResults: params.tool_results,
+    retry: key === undefined ? undefined : { principal: await principalOf(context), key, count },
+    answerTo: { replyTo, callId, isStream, ...(answer ? { answer } : {}) },
+  });
+}
+
+/** Id of the principal that calls. */
+export const principalOf = async ({ caller }: OperationContext): Promise<string> =>
+  (await caller)?.principal ?? ANONYMOUS.id;
+
+/**
+ * Counts the call among the followers of a turn until `stop`. A caller that cancels its call cancels the turn, unless another caller
+ * follows it. A lost connection does not, because the caller may return for its answer. The end of this agent does not either: the
+ * next process finishes the turn.
+ */
+export function onLeave(host: ConversationHost, turn: LiveTurn, signal: AbortSignal): { stop(): void } {
+  turn.listeners += 1;
+  let isListening = true;
+  const stop = (): void => {
+    if (isListening) turn.listeners -= 1;
+    isListening = false;
+    signal.removeEventListener('abort', left);
+  };
+  const left = (): void => {
+    // People may take longer to approve than their calls may last.
+    const hasTimedOut = isFabricError(signal.reason, 'CALL_TIMEOUT');
+    const isCancelled = isCancelledByCaller(signal.reason) && !(hasTimedOut && turn.approvals.size > 0);
+    stop();
+    if (isCancelled && turn.listeners === 0)
+      host.cancelTurn(turn.conversationId, turn.id).catch(() => undefined);
+  };
+  if (signal.aborted) left();
+  else signal.addEventListener('abort', left, { once: true });
+  return { stop };
+}
+
+/** Abort reasons of lost connections and lost items, after which the caller may return for the rest. */
+const LOSSES: ReadonlySet<unknown> = new Set(['caller-gone', 'link-closed', 'items-lost', 'bad-reply']);
+
+/** True if the caller cancelled the call or its deadline has passed, false if its connection was lost or this agent stops. */
+function isCancelledByCaller(reason: unknown): boolean {
+  if (!isFabricError(reason)) return !LOSSES.has(reason);
+  if (reason.code === 'CALL_TIMEOUT') return true;
+  return reason.code === 'CALL_CANCELLED' && !LOSSES.has(reason.details?.reason);
+}
+
+/** Waits for the outcome of a turn on behalf of a call. */
+export async function outcomeFor(host: ConversationHost, turn: LiveTurn, signal: AbortSignal) {
+  const leaving = onLeave(host, turn, signal);
+  try {
+    return await turn.outcome;
+  } finally {
+    leaving.stop();
+  }
+}
+
+/** Form of the call ids of links. */
+const LINK_CALL_ID = /^[0-9A-Za-z]{16}$/;
+
+/**
+ * True if a link of version 0.1.0 sends its call again after an earlier process died. It skips as many items as it has received, but
+ * the items of this process are others. Its client then continues from its cursor with a new call.
+ */
+export const isRepeatedByLink = (
+  turn: LiveTurn,
+  { turn_id }: TurnParams,
+  { callId }: OperationContext,
+): boolean =>
+  turn.streamCallId === callId && turn_id !== undefined && turn_id !== callId && LINK_CALL_ID.test(callId);
+
+/** The error for such a call. */
+export const streamLost = (): FabricError =>
+  new FabricError(
+    'NODE_GONE',
+    'The agent was restarted during the stream. Ask again with the last `seq` as `after`.',
+  );
