@@ -2,7 +2,8 @@ import { settle } from '@fame-fabric/shared/testing';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { ToolCall, ToolSpec } from '../model/model.ts';
+import type { ModelRequest, ToolCall, ToolSpec } from '../model/model.ts';
+import { wireMessages } from '../model/openai/message-form.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import type { ConversationStore } from '../store/store.ts';
 import { CrashingStore } from '../testing/crash-anywhere.ts';
@@ -422,8 +423,9 @@ describe('any sequence of own and foreign calls', () => {
         fc.integer({ min: 1, max: 4 }),
         async (moves, maxHistoryLength) => {
           const inMemory = await play(moves, maxHistoryLength, false);
-          for (const request of inMemory as { messages: unknown[] }[]) {
-            expect(checkTranscript(request)).toEqual([]);
+          for (const request of inMemory as ModelRequest[]) {
+            const messages = wireMessages(request.messages, 'm');
+            expect(checkTranscript({ ...request, messages })).toEqual([]);
           }
           expect(await play(moves, maxHistoryLength, true)).toEqual(inMemory);
         },

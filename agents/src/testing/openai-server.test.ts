@@ -133,7 +133,7 @@ describe('the fake OpenAI server', () => {
     const server = await serve({ replies: ['unused'] });
     const response = await post(server.url, {
       model: 'm',
-      messages: [{ role: 'tool', tool_call_id: 'x', content: '' }],
+      messages: [{ role: 'tool', tool_call_id: 'x', content: 'ok' }],
     });
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ error: { param: 'messages[0].tool_call_id' } });

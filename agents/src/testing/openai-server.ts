@@ -1,6 +1,6 @@
 // Fake OpenAI server on loopback: real HTTP, real server-sent events, scripted answers. It can misbehave on the wire as real
 // servers do (split characters, CRLF, comments, joined events, errors, cut connections, silence). It records requests and
-// disconnects, and refuses requests that the OpenAI API would refuse.
+// disconnects, and refuses requests that the strictest servers would refuse.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { ModelChunk, ModelRequest } from '../model/model.ts';
@@ -19,7 +19,7 @@ import {
 } from '../model/openai/openai-wire.ts';
 import { ReplyQueue } from './reply-queue.ts';
 import { asReply, play, type Scripted, type ScriptReply } from './script.ts';
-import { ArgumentRecorder, checkTranscript, type Violation } from './transcript-validator.ts';
+import { checkTranscript, type Violation } from './transcript-validator.ts';
 
 /** Encoding of the events of a stream. */
 export interface Framing {
@@ -81,7 +81,6 @@ export class FakeOpenAI {
   readonly #http: Server;
   readonly #replies = new ReplyQueue<ServerReply>();
   readonly #requests: RecordedRequest[] = [];
-  readonly #written = new Set<string>();
   #waiting: { count: number; resolve: () => void }[] = [];
   #connections = 0;
 
@@ -210,25 +209,15 @@ export class FakeOpenAI {
       );
     }
     if (reply.http) return answerHttp(response, reply.http);
-    const recorder = new ArgumentRecorder();
     try {
       const ids = { id: `chatcmpl-${index + 1}`, created: 1_700_000_000, model: body.model };
       const framing = { ...this.#options.framing, ...reply.framing };
       cut =
-        (await (body.stream ? sendStream : sendWhole)(
-          response,
-          reply,
-          ids,
-          body,
-          framing,
-          gone.signal,
-          recorder,
-        )) === 'cut';
+        (await (body.stream ? sendStream : sendWhole)(response, reply, ids, body, framing, gone.signal)) ===
+        'cut';
       if (cut) response.destroy();
     } catch (error) {
       if (!gone.signal.aborted) throw error;
-    } finally {
-      for (const text of recorder.texts) this.#written.add(text);
     }
   }
 
@@ -237,7 +226,7 @@ export class FakeOpenAI {
     if (apiKey !== undefined && request.headers.authorization !== `Bearer ${apiKey}`) {
       return { status: 401, message: 'Incorrect API key provided.', code: 'invalid_api_key' };
     }
-    const found = checkTranscript(body, { written: this.#written, wire: true });
+    const found = checkTranscript(body, { wire: true });
     this.#replies.violations.push(...found);
     if (found[0]) return { status: 400, message: found[0].message, param: found[0].param };
     if (models && !models.includes(body.model)) {
@@ -300,10 +289,9 @@ type Send = (
   body: WireRequest,
   framing: Framing,
   signal: AbortSignal,
-  recorder: ArgumentRecorder,
 ) => Promise<'sent' | 'cut'>;
 
-const sendStream: Send = async (response, reply, ids, body, framing, signal, recorder) => {
+const sendStream: Send = async (response, reply, ids, body, framing, signal) => {
   const { crlf = false, comments = false, splitBytes, joinEvents = 1, done = true } = framing;
   let buffered: string[] = [];
   const flush = async (): Promise<void> => {
@@ -326,7 +314,6 @@ const sendStream: Send = async (response, reply, ids, body, framing, signal, rec
   for await (const step of play(reply, signal, flush)) {
     begin();
     if ('chunk' in step) {
-      recorder.note(step.chunk);
       if (step.chunk.usage && step.chunk.choices.length === 0 && !body.stream_options?.include_usage)
         continue;
       await send(chunkObject(step.chunk, ids, first));
@@ -351,11 +338,10 @@ const sendStream: Send = async (response, reply, ids, body, framing, signal, rec
   return 'sent';
 };
 
-const sendWhole: Send = async (response, reply, ids, _body, _framing, signal, recorder) => {
+const sendWhole: Send = async (response, reply, ids, _body, _framing, signal) => {
   const chunks: ModelChunk[] = [];
   for await (const step of play(reply, signal)) {
     if ('chunk' in step) {
-      recorder.note(step.chunk);
       chunks.push(step.chunk);
     } else if ('fail' in step) {
       sendJson(response, 500, errorObject({ message: step.fail.message, type: 'server_error' }));

@@ -129,26 +129,16 @@ describe('the scripted model', () => {
     expect(() => model.assertValid()).toThrow('messages[0].tool_call_id');
   });
 
-  it('accepts arguments that are not JSON in the history if it sent them itself', async () => {
-    const model = scriptedModel([
-      callTools({ id: 'c1', name: 'f', arguments: '{"x": ' }, { chunkChars: 3 }),
-      'sorry',
-      'never',
-    ]);
-    await read(model, ask('go'));
-    const history = (text: string): ModelRequest => ({
-      messages: [
-        { role: 'user', content: 'go' },
-        {
-          role: 'assistant',
-          content: null,
-          tool_calls: [{ id: 'c1', type: 'function', function: { name: 'f', arguments: text } }],
-        },
-        { role: 'tool', tool_call_id: 'c1', content: 'bad JSON' },
-      ],
-    });
-    expect(textOf(await read(model, history('{"x": ')))).toBe('sorry');
-    await expect(read(model, history('{"y": '))).rejects.toThrow('not valid JSON');
+  it('checks requests in the form that a client sends them in', async () => {
+    const model = scriptedModel(['sorry', 'never']);
+    const call = { id: 'c1', type: 'function' as const, function: { name: 'f', arguments: '{"x": ' } };
+    const messages: ModelRequest['messages'] = [
+      { role: 'user', content: 'go' },
+      { role: 'assistant', content: null, tool_calls: [call] },
+      { role: 'tool', tool_call_id: 'c1', content: '' },
+    ];
+    expect(textOf(await read(model, { messages }))).toBe('sorry');
+    await expect(read(model, { messages: messages.slice(0, 2) })).rejects.toThrow('answer is missing');
   });
 
   it('keeps a copy of each request', async () => {

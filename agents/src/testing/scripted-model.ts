@@ -3,9 +3,10 @@
 import { FabricError } from '@fame-fabric/shared';
 import type { ChatModel, ModelChunk, ModelRequest } from '../model/model.ts';
 import { modelStream } from '../model/model-stream.ts';
+import { requestBody } from '../model/openai/request-body.ts';
 import { ReplyQueue } from './reply-queue.ts';
 import { play, type Scripted } from './script.ts';
-import { ArgumentRecorder, checkTranscript, type Violation } from './transcript-validator.ts';
+import { checkTranscript, type Violation } from './transcript-validator.ts';
 
 /** One request and the state of its stream. */
 export interface ScriptedRequest {
@@ -25,8 +26,6 @@ export class ScriptedModel implements ChatModel {
   readonly name: string;
   readonly #replies = new ReplyQueue();
   readonly #calls: ScriptedRequest[] = [];
-  /** Argument texts of this model's own calls, which are valid in a history even if they are not JSON. */
-  readonly #written = new Set<string>();
 
   constructor(replies: readonly Scripted[] = [], options: ScriptedModelOptions = {}) {
     this.name = options.name ?? 'scripted';
@@ -69,7 +68,6 @@ export class ScriptedModel implements ChatModel {
     const request = structuredClone(original);
     const call: ScriptedRequest = { request, chunks: 0, state: 'streaming' };
     this.#calls.push(call);
-    const recorder = new ArgumentRecorder();
     try {
       this.#check(request);
       const script = this.#replies.take(request, this.count - 1);
@@ -78,7 +76,6 @@ export class ScriptedModel implements ChatModel {
         if ('fail' in step) throw step.fail;
         if ('disconnect' in step) throw new FabricError('MODEL_UNAVAILABLE', 'The script cut the stream.');
         if ('bytes' in step) throw new Error('A script with raw bytes needs the fake OpenAI server.');
-        recorder.note(step.chunk);
         call.chunks += 1;
         yield step.chunk;
         signal.throwIfAborted();
@@ -89,14 +86,15 @@ export class ScriptedModel implements ChatModel {
       throw error;
     } finally {
       if (call.state === 'streaming') call.state = 'left';
-      for (const text of recorder.texts) this.#written.add(text);
     }
   }
 
   #check(request: ModelRequest): void {
-    const found = checkTranscript(request, { written: this.#written });
+    // As the client of a server would send them.
+    const { stream_options: _, ...body } = requestBody(request, this.name, new Set());
+    const found = checkTranscript(body);
     this.#replies.violations.push(...found);
-    if (found[0]) throw new FabricError('MODEL_REFUSED', `The OpenAI API would refuse: ${found[0].message}`);
+    if (found[0]) throw new FabricError('MODEL_REFUSED', `A strict server would refuse: ${found[0].message}`);
   }
 
   /** Throws if a request was invalid for the OpenAI API. */

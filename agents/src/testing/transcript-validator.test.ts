@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ArgumentRecorder, checkTranscript } from './transcript-validator.ts';
+import { checkTranscript } from './transcript-validator.ts';
 
 const user = { role: 'user', content: 'hi' };
 const call = (id: string, args = '{}', name = 'f') => ({
@@ -19,9 +19,8 @@ describe('the transcript validator accepts', () => {
   it.each([
     [
       'a plain conversation',
-      { messages: [{ role: 'system', content: 's' }, user, { role: 'assistant', content: '' }, user] },
+      { messages: [{ role: 'system', content: 's' }, user, { role: 'assistant', content: 'a' }, user] },
     ],
-    ['an empty user message', { messages: [{ role: 'user', content: '' }] }],
     [
       'calls and their results, in any order',
       { messages: [user, calling(call('a'), call('b')), result('b'), result('a'), user] },
@@ -32,7 +31,7 @@ describe('the transcript validator accepts', () => {
     ],
     [
       'the same id in a later turn',
-      { messages: [user, calling(call('a')), result('a'), user, calling(call('a')), result('a')] },
+      { messages: [user, calling(call('a')), result('a'), calling(call('a')), result('a')] },
     ],
     ['parts', { messages: [{ role: 'user', content: [{ type: 'text', text: 'hi' }] }] }],
     [
@@ -49,6 +48,35 @@ describe('the transcript validator refuses', () => {
     ['no messages', { messages: [] }, 'messages'],
     ['a body that is not an object', 7, 'body'],
     ['an unknown role', { messages: [{ role: 'bot', content: 'x' }] }, 'messages[0].role'],
+    ['an empty message of the user', { messages: [{ role: 'user', content: ' ' }] }, 'messages[0].content'],
+    ['an empty answer', { messages: [user, { role: 'assistant', content: '' }] }, 'messages[1].content'],
+    [
+      'an empty text beside calls',
+      { messages: [user, { ...calling(call('a')), content: '' }, result('a')] },
+      'messages[1].content',
+    ],
+    [
+      'an empty result',
+      { messages: [user, calling(call('a')), { ...result('a'), content: '' }] },
+      'messages[2].content',
+    ],
+    ['half of a character', { messages: [{ role: 'user', content: 'a \ud83d' }] }, 'messages[0].content'],
+    ['two messages of the user in a row', { messages: [user, user] }, 'messages[1].role'],
+    [
+      'two answers in a row',
+      { messages: [user, { role: 'assistant', content: 'a' }, { role: 'assistant', content: 'b' }] },
+      'messages[2].role',
+    ],
+    [
+      'arguments that are no object',
+      { messages: [user, calling(call('a', '[1]')), result('a')] },
+      'messages[1].tool_calls[0].function.arguments',
+    ],
+    [
+      'our own record of fields',
+      { messages: [user, { role: 'assistant', content: 'a', provider: {} }] },
+      'messages[1].provider',
+    ],
     ['content that is null', { messages: [{ role: 'user', content: null }] }, 'messages[0].content'],
     ['content that is a number', { messages: [{ role: 'user', content: 5 }] }, 'messages[0].content'],
     [
@@ -168,19 +196,5 @@ describe('the transcript validator refuses', () => {
       'messages[2].tool_call_id answers b, which the preceding assistant message did not call.',
       'temperature must be a number from 0 to 2.',
     ]);
-  });
-});
-
-describe('the argument recorder', () => {
-  it('assembles texts by index and by id', () => {
-    const recorder = new ArgumentRecorder();
-    const delta = (one: object) => recorder.note({ choices: [{ delta: { tool_calls: [one] } }] });
-    delta({ index: 0, id: 'a', function: { name: 'f', arguments: '{"a' } });
-    delta({ index: 1, id: 'b', function: { name: 'g', arguments: '{' } });
-    delta({ index: 0, function: { arguments: '":1}' } });
-    delta({ index: 1, function: { arguments: '}' } });
-    delta({ index: 0, id: 'c', function: { name: 'h', arguments: '[' } });
-    delta({ function: { arguments: ']' } });
-    expect(recorder.texts.toSorted()).toEqual(['[]', '{"a":1}', '{}']);
   });
 });

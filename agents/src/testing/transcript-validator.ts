@@ -1,7 +1,6 @@
-// Validates a Chat Completions request as the OpenAI API does: the order of roles, one result for every tool call right after it,
-// names and types of the API reference. The scripted model and the fake server validate every request, so a history that a
-// real provider would refuse fails a test.
-import type { ModelChunk } from '../model/model.ts';
+// Validates a Chat Completions request as the strictest servers of this API do: roles that alternate, one result for every tool call
+// right after it, arguments that are JSON objects, texts that are not empty, names and types of the API reference. The scripted model
+// and the fake server validate every request, so a history that a real provider would refuse fails a test.
 
 export interface Violation {
   /** Such as `messages[3].tool_call_id`. */
@@ -11,11 +10,6 @@ export interface Violation {
 }
 
 interface CheckOptions {
-  /**
-   * Argument texts that the model itself wrote. The API accepts those even if they are not JSON, since models can write
-   * such texts. Any other text that is not JSON is a fault of the sender.
-   */
-  written?: ReadonlySet<string> | undefined;
   /** True if `model` is required, as over HTTP. @default false */
   wire?: boolean | undefined;
 }
@@ -30,10 +24,9 @@ const MAX_STOPS = 4;
 
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-const isJson = (text: string): boolean => {
+const isJsonObject = (text: string): boolean => {
   try {
-    JSON.parse(text);
-    return true;
+    return isObject(JSON.parse(text));
   } catch {
     return false;
   }
@@ -50,7 +43,7 @@ export function checkTranscript(request: unknown, options: CheckOptions = {}): V
   if (options.wire && (typeof request.model !== 'string' || !request.model)) {
     report('model', 'must name a model');
   }
-  checkMessages(request.messages, options, report);
+  checkMessages(request.messages, report);
   checkTools(request, report);
   checkNumbers(request, report);
   checkFormat(request.response_format, report);
@@ -58,7 +51,7 @@ export function checkTranscript(request: unknown, options: CheckOptions = {}): V
   return found;
 }
 
-function checkMessages(messages: unknown, options: CheckOptions, report: Report): void {
+function checkMessages(messages: unknown, report: Report): void {
   if (!Array.isArray(messages) || messages.length === 0) {
     report('messages', 'must be a list of at least one message');
     return;
@@ -85,7 +78,10 @@ function checkMessages(messages: unknown, options: CheckOptions, report: Report)
     }
     reportOpenCalls();
     answered.clear();
-    if (role === 'assistant') checkAssistant(message, at, open, options, report);
+    const before = messages[i - 1] as unknown;
+    if ((role === 'user' || role === 'assistant') && isObject(before) && before.role === role)
+      report(`${at}.role`, `is ${role} twice in a row`);
+    if (role === 'assistant') checkAssistant(message, at, open, report);
     else if (role === 'system' || role === 'developer' || role === 'user') {
       checkContent(message.content, `${at}.content`, report);
       if (message.tool_calls !== undefined) report(`${at}.tool_calls`, 'belongs to assistant messages only');
@@ -112,14 +108,9 @@ function checkToolMessage(
   else answered.add(id);
 }
 
-function checkAssistant(
-  message: Json,
-  at: string,
-  open: Map<string, string>,
-  options: CheckOptions,
-  report: Report,
-): void {
+function checkAssistant(message: Json, at: string, open: Map<string, string>, report: Report): void {
   const { content, tool_calls: calls } = message;
+  if (message.provider !== undefined) report(`${at}.provider`, 'is not a field of the API');
   if (calls === undefined) {
     if (content === null || content === undefined) report(at, 'must have content or tool_calls');
     else checkContent(content, `${at}.content`, report);
@@ -149,14 +140,17 @@ function checkAssistant(
     checkName(fn.name ?? null, `${place}.function.name`, report);
     const text = fn.arguments;
     if (typeof text !== 'string') report(`${place}.function.arguments`, 'must be JSON as a text');
-    else if (!isJson(text) && !options.written?.has(text))
-      report(`${place}.function.arguments`, 'is not valid JSON');
+    else if (!isJsonObject(text)) report(`${place}.function.arguments`, 'is not a JSON object');
   }
 }
 
 /** Checks a content: a string, or a list of typed parts. */
 function checkContent(content: unknown, at: string, report: Report): void {
-  if (typeof content === 'string') return;
+  if (typeof content === 'string') {
+    if (content.trim() === '') report(at, 'must not be empty');
+    else if (!content.isWellFormed()) report(at, 'has half of a surrogate pair');
+    return;
+  }
   if (!Array.isArray(content) || content.length === 0) {
     report(at, 'must be a text or a list of parts');
     return;
@@ -278,28 +272,4 @@ function checkStop(stop: unknown, report: Report): void {
     stop.length <= MAX_STOPS &&
     stop.every((one) => typeof one === 'string');
   if (!isValid) report('stop', `must be a text or a list of 1 to ${MAX_STOPS} texts`);
-}
-
-/** Assembles the argument texts of a streamed answer. `texts` has those of all calls so far. */
-export class ArgumentRecorder {
-  readonly #open = new Map<number, { id: string | undefined; text: string }>();
-  readonly #closed: string[] = [];
-  #last = 0;
-
-  note(chunk: ModelChunk): void {
-    for (const { delta } of chunk.choices) {
-      for (const { index = this.#last, id, function: fn } of delta.tool_calls ?? []) {
-        const slot = this.#open.get(index);
-        if (!slot || (id && slot.id && id !== slot.id)) {
-          if (slot) this.#closed.push(slot.text);
-          this.#open.set(index, { id, text: fn?.arguments ?? '' });
-        } else slot.text += fn?.arguments ?? '';
-        this.#last = index;
-      }
-    }
-  }
-
-  get texts(): readonly string[] {
-    return [...this.#closed, ...[...this.#open.values()].map((slot) => slot.text)];
-  }
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { AssistantMessage, ModelMessage } from '../model/model.ts';
+import { wireMessages } from '../model/openai/message-form.ts';
 import { checkTranscript } from '../testing.ts';
 import { History, INTERRUPTED_MARK, OPENING_REQUEST, transcriptFault } from './history.ts';
 
@@ -183,7 +184,7 @@ test('HI: the OpenAI API accepts the window after any completed and failed turns
           draft.commit();
         }
         const window = history.window();
-        expect(checkTranscript({ messages: window })).toEqual([]);
+        expect(checkTranscript({ messages: wireMessages(window, 'm') })).toEqual([]);
         expect(window[0]!.role).toBe('system');
         expect(window.length === 1 || window[1]!.role === 'user').toBe(true);
         expect(history.turns.length).toBeLessThanOrEqual(maxTurns);
@@ -196,4 +197,4 @@ test('HI: the OpenAI API accepts the window after any completed and failed turns
 
 // A failed turn may have open calls here. It is never sent in that form.
 const faultOfRequest = (messages: ModelMessage[], mayBeOpen: boolean): unknown[] =>
-  mayBeOpen ? [] : checkTranscript({ messages });
+  mayBeOpen ? [] : checkTranscript({ messages: wireMessages(messages, 'm') });

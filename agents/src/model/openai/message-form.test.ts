@@ -70,11 +70,29 @@ it('leaves all other messages as they are', () => {
 });
 
 it('gives a message without text a text, because some servers refuse an empty one', () => {
-  const empty = (message: ModelMessage) => (wireMessages([user, message], 'm')[1] as ModelMessage).content;
+  const empty = (message: ModelMessage) => wireMessages([message], 'm')[0]!.content;
   expect(empty({ role: 'assistant', content: '' })).toBe('(empty)');
   expect(empty({ role: 'assistant', content: null })).toBe('(empty)');
   expect(empty({ role: 'user', content: ' \n' })).toBe('(empty)');
   expect(empty({ role: 'tool', tool_call_id: 'id1', content: '' })).toBe('(empty)');
   expect(empty(calling('f', '{}', { content: '' }))).toBeNull();
   expect(empty(calling('f', '{}', { content: 'Let me look.' }))).toBe('Let me look.');
+});
+
+it('joins texts of one role in a row, because templates of some models take alternating roles only', () => {
+  const say = (content: string): ModelMessage => ({ role: 'assistant', content });
+  expect(wireMessages([user, user, say('a'), say('b'), user], 'm')).toEqual([
+    { role: 'user', content: 'Hi\n\nHi' },
+    { role: 'assistant', content: 'a\n\nb' },
+    user,
+  ]);
+  const called = wireMessages([user, say('a'), calling('f', '{}'), result, calling('f', '{}'), result], 'm');
+  expect(called.map(({ role, content }) => `${role} ${content}`)).toEqual([
+    'user Hi',
+    'assistant a',
+    'tool ok',
+    'assistant null',
+    'tool ok',
+  ]);
+  expect(called[1]!.tool_calls).toHaveLength(1);
 });

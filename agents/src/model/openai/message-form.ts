@@ -14,18 +14,30 @@ const NAMELESS = 'unknown_function';
 const EMPTY = '(empty)';
 
 /** Returns the messages for a request to `model`. */
-export function wireMessages(messages: readonly ModelMessage[], model: string): readonly object[] {
+export function wireMessages(messages: readonly ModelMessage[], model: string): readonly Json[] {
   // Reasoning goes back within its turn only.
   const turnStart = messages.findLastIndex(({ role }) => role === 'user');
   const sentIds = new Map<string, string>();
-  return messages.map(withText).map((message, i) => {
+  const wire: Json[] = [];
+  for (const [i, given] of messages.entries()) {
+    const message = withText(given);
     if (message.role === 'tool') {
       const sentId = sentIds.get(message.tool_call_id);
-      return sentId === undefined ? message : { ...message, tool_call_id: sentId };
-    }
-    if (message.role !== 'assistant' || !(message.tool_calls || message.provider)) return message;
-    return wireAssistant(message, { model, isOfThisTurn: i > turnStart, sentIds });
-  });
+      wire.push(sentId === undefined ? message : { ...message, tool_call_id: sentId });
+    } else if (message.role !== 'assistant') add(wire, message);
+    else add(wire, wireAssistant(message, { model, isOfThisTurn: i > turnStart, sentIds }));
+  }
+  return wire;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** Adds a message. Templates of some models take roles that alternate only, so texts of one role become one message. */
+function add(wire: Json[], message: Json): void {
+  const last = wire.at(-1);
+  const { role, content } = message;
+  if (!last || last.role !== role || (role !== 'user' && role !== 'assistant') || last.tool_calls) wire.push(message);
+  else wire[wire.length - 1] = { ...message, content: [last.content, content].filter(Boolean).join('\n\n') };
 }
 
 function withText(message: ModelMessage): ModelMessage {
@@ -37,7 +49,7 @@ function withText(message: ModelMessage): ModelMessage {
 function wireAssistant(
   { provider, ...message }: AssistantMessage,
   { model, isOfThisTurn, sentIds }: { model: string; isOfThisTurn: boolean; sentIds: Map<string, string> },
-): object {
+): Json {
   const own = provider?.model === model ? provider : undefined;
   const calls = message.tool_calls?.map((call) => {
     const { sentId, fields } = own?.calls?.find((one) => one.id === call.id) ?? {};
