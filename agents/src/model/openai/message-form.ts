@@ -7,6 +7,9 @@ import { parseArguments } from '../stream/parse-arguments.ts';
 /** Characters of invalid arguments that the model sees again. */
 const MAX_RAW_CHARS = 2_000;
 
+/** Longest id of a call that OpenAI takes. */
+const MAX_ID_CHARS = 40;
+
 /** Name of a function for a call whose name cannot be sent. */
 const NAMELESS = 'unknown_function';
 
@@ -36,7 +39,8 @@ type Json = Readonly<Record<string, unknown>>;
 function add(wire: Json[], message: Json): void {
   const last = wire.at(-1);
   const { role, content } = message;
-  if (!last || last.role !== role || (role !== 'user' && role !== 'assistant') || last.tool_calls) wire.push(message);
+  if (!last || last.role !== role || (role !== 'user' && role !== 'assistant') || last.tool_calls)
+    wire.push(message);
   else wire[wire.length - 1] = { ...message, content: [last.content, content].filter(Boolean).join('\n\n') };
 }
 
@@ -51,10 +55,15 @@ function wireAssistant(
   { model, isOfThisTurn, sentIds }: { model: string; isOfThisTurn: boolean; sentIds: Map<string, string> },
 ): Json {
   const own = provider?.model === model ? provider : undefined;
+  const used = new Set<string>();
   const calls = message.tool_calls?.map((call) => {
     const { sentId, fields } = own?.calls?.find((one) => one.id === call.id) ?? {};
-    if (sentId !== undefined) sentIds.set(call.id, sentId);
-    return { ...fields, ...wireCall(call), id: sentId ?? call.id };
+    // A server that names one id twice would refuse it twice.
+    const isUsable = sentId !== undefined && sentId.length <= MAX_ID_CHARS && !used.has(sentId);
+    const id = isUsable ? sentId : call.id;
+    used.add(id);
+    if (isUsable) sentIds.set(call.id, id);
+    return { ...fields, ...wireCall(call), id };
   });
   return {
     ...(isOfThisTurn ? own?.message : undefined),
