@@ -193,6 +193,7 @@ const TRAILER_MS = 2_000;
 const clock: Clock = {
   now: () => systemClock.now(),
   monotonic: () => systemClock.monotonic(),
+  every: (ms, run) => systemClock.every(ms, run),
   after: (ms, run) => systemClock.after(ms < TIMEOUT_MS && ms !== TRAILER_MS ? 0 : ms, run),
 };
 
