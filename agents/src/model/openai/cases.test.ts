@@ -1,669 +1,381 @@
-// Quirks of model servers that were reported in public, by number. Each case is one answer of a server, and what a turn makes of it.
-import { expect, test } from 'vitest';
-import {
-  callOf,
-  chunk,
-  type RawOptions,
-  type RawOutcome,
-  type RawServe,
-  raw,
-  runRaw,
-  USAGE,
-} from '../../testing/raw-completions.ts';
+// Public reports of servers that refuse requests, answer with errors or cut their answers. Each test has the id of its case.
+import { describe, expect, test } from 'vitest';
+import { type CaseOptions, type CaseRequest, call, chunk, runCase } from '../../testing/model-case.ts';
 
-type Loose = Record<string, unknown>;
-
-const W = (city: string): string => `get_weather{"city":"${city}"}`;
-const weather = (city: string, id?: string, index?: number): Loose =>
-  callOf('get_weather', { city }, id, index);
-/** A piece of a call with these fields. */
-const piece = (index: number | undefined, id: unknown, name: unknown, args?: unknown): Loose => ({
-  ...(index === undefined ? {} : { index }),
-  ...(id === undefined ? {} : { id }),
-  function: { ...(name === undefined ? {} : { name }), ...(args === undefined ? {} : { arguments: args }) },
-});
-
-/** First `serve`, then a plain answer. */
-const thenDone =
-  (serve: RawServe): RawServe =>
-  (answer) =>
-    answer.n === 1 ? serve(answer) : answer.say('Done.');
-
-async function expectRan(serve: RawServe, ran: readonly string[]): Promise<RawOutcome> {
-  const outcome = await runRaw(thenDone(serve));
-  expect(outcome.turns).toMatchObject([{ error: undefined }]);
-  expect(outcome.ran).toEqual(ran);
-  return outcome;
-}
-
-/** The calls run, and the turn goes on with a plain answer. */
-const callsRun = (deltas: readonly Loose[], ran: readonly string[], finish?: string) =>
-  expectRan((answer) => answer.calls(deltas, finish), ran);
-
-async function expectText(serve: RawServe, text: string, options?: RawOptions): Promise<RawOutcome> {
-  const outcome = await runRaw(serve, options);
-  expect(outcome.turns.at(-1)).toMatchObject({ text, error: undefined });
-  return outcome;
-}
-const streamGives = (items: readonly (Loose | string)[], text: string, headers?: Record<string, string>) =>
-  expectText((answer) => answer.stream(items, headers), text);
-
-async function expectError(serve: RawServe, pattern: RegExp): Promise<void> {
-  expect((await runRaw(serve)).turns[0]!.error).toMatch(pattern);
-}
-
-const HELLO = [
-  chunk({ role: 'assistant', content: '' }),
-  chunk({ content: 'Hello.' }),
-  chunk({}, 'stop'),
-  { choices: [], usage: USAGE },
-  '[DONE]',
-];
-const asText = (item: Loose | string): string => (typeof item === 'string' ? item : JSON.stringify(item));
-
-test('a01 an index is missing, and the id is in the first piece only', () =>
-  callsRun(
-    [
-      piece(undefined, 'c1', 'get_weather', ''),
-      piece(undefined, undefined, undefined, '{"city":'),
-      piece(undefined, undefined, undefined, '"Lima"}'),
-    ],
-    [W('Lima')],
-  ));
-
-test('a03 index 0 for every call, with different ids', () =>
-  callsRun([weather('Lima', 'c1', 0), weather('Oslo', 'c2', 0)], [W('Lima'), W('Oslo')]));
-
-test('a05 index 0 for every call, without ids', () =>
-  callsRun(
-    [piece(0, undefined, 'get_weather', '{"city":"Lima"}'), piece(0, undefined, 'get_time', '{}')],
-    [W('Lima'), 'get_time{}'],
-  ));
-
-test('a07 index 0 and an empty id for every call', () =>
-  callsRun(
-    [piece(0, '', 'get_weather', '{"city":"Lima"}'), piece(0, '', 'get_weather', '{"city":"Oslo"}')],
-    [W('Lima'), W('Oslo')],
-  ));
-
-test('a08 a new id in every piece of one call', () =>
-  callsRun(
-    [
-      piece(0, 'call_a', 'get_weather', ''),
-      piece(0, 'call_b', undefined, '{"city":'),
-      piece(0, 'call_c', undefined, '"Lima"}'),
-    ],
-    [W('Lima')],
-  ));
-
-test('a10 the id and the name in every piece', () =>
-  callsRun(
-    [
-      piece(0, 'c', 'get_weather', ''),
-      piece(0, 'c', 'get_weather', '{"city":'),
-      piece(0, 'c', 'get_weather', '"Lima"}'),
-    ],
-    [W('Lima')],
-  ));
-
-test('a11 an empty and a null name, null arguments', () =>
-  callsRun(
-    [piece(0, 'c', 'get_weather', null), piece(0, null, '', '{"city":'), piece(0, '', null, '"Lima"}')],
-    [W('Lima')],
-  ));
-
-test('a12 arguments as an object', () =>
-  callsRun([piece(0, 'c', 'get_weather', { city: 'Lima' })], [W('Lima')]));
-
-test('a13 empty arguments of a tool without parameters', async () => {
-  const { requests } = await callsRun([piece(0, 'c', 'get_time', '')], ['get_time{}']);
-  expect(requests[1]!.body.messages.find((one) => one.tool_calls)!.tool_calls![0]!.function.arguments).toBe(
-    '{}',
-  );
-});
-
-test('a14 arguments null', () => callsRun([piece(0, 'c', 'get_time', 'null')], ['get_time{}']));
-
-test('a15 arguments that are encoded twice', () =>
-  callsRun([piece(0, 'c', 'get_weather', JSON.stringify('{"city":"Lima"}'))], [W('Lima')]));
-
-test('a16 the finish reason stop with calls', () => callsRun([weather('Lima')], [W('Lima')], 'stop'));
-
-test('a18 the last piece of the arguments together with the finish reason', () =>
-  expectRan(
-    (answer) =>
-      answer.stream([
-        chunk({ tool_calls: [piece(0, 'c', 'get_weather', '{"city":')] }),
-        chunk({ tool_calls: [piece(0, undefined, undefined, '"Lima"}')] }, 'tool_calls'),
-        '[DONE]',
-      ]),
-    [W('Lima')],
-  ));
-
-test('a19 pieces of two calls that interleave', () =>
-  callsRun(
-    [
-      piece(0, 'c1', 'get_weather', ''),
-      piece(1, 'c2', 'get_weather', ''),
-      piece(0, undefined, undefined, '{"city":'),
-      piece(1, undefined, undefined, '{"city":'),
-      piece(0, undefined, undefined, '"Lima"}'),
-      piece(1, undefined, undefined, '"Oslo"}'),
-    ],
-    [W('Lima'), W('Oslo')],
-  ));
-
-test('a20 indexes from 1', () =>
-  callsRun([weather('Lima', 'c1', 1), weather('Oslo', 'c2', 2)], [W('Lima'), W('Oslo')]));
-
-/** Refuses requests whose history has a call that `isBad` refuses; the first answer is `first`. */
-const strict =
-  (first: RawServe, isBad: (name: string, args: string) => boolean): RawServe =>
-  (answer) => {
-    const calls = answer.messages.flatMap((one) => one.tool_calls ?? []);
-    if (calls.some((call) => isBad(call.function.name, call.function.arguments)))
-      answer.error(400, 'Invalid messages[2]');
-    else if (answer.n === 1) first(answer);
-    else answer.say('Done.');
-  };
-const twoTurns = { texts: ['Weather?', 'And now something else'] };
-
-test('a22 a name with a namespace, which the server refuses in the history', () =>
-  expectText(
-    strict(
-      (answer) => answer.calls([callOf('functions.get_weather', { city: 'Lima' })]),
-      (name) => !/^[a-zA-Z0-9_-]{1,64}$/.test(name),
-    ),
-    'Done.',
-    twoTurns,
-  ).then(({ turns }) => expect(turns.map((turn) => turn.error)).toEqual([undefined, undefined])));
-
-test('a24 arguments that are not JSON, which the server refuses in the history', () =>
-  expectText(
-    strict(
-      (answer) => answer.calls([callOf('get_weather', '{"city": "Lima",}')]),
-      (_name, args) => !isJson(args),
-    ),
-    'Done.',
-    twoTurns,
-  ).then(({ turns }) => expect(turns.map((turn) => turn.error)).toEqual([undefined, undefined])));
-
-test('a26 an empty name, which the server refuses in the history', () =>
-  expectText(
-    strict(
-      (answer) => answer.calls([piece(0, 'c', undefined, '{"city":"Lima"}')]),
-      (name) => name === '',
-    ),
-    'Done.',
-    twoTurns,
-  ).then(({ turns }) => expect(turns.map((turn) => turn.error)).toEqual([undefined, undefined])));
-
-const isJson = (text: string): boolean => {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
+type Serve = (r: CaseRequest) => void;
+const errorOf = async (serve: Serve, options: CaseOptions = {}): Promise<string> => {
+  const { turns, faults } = await runCase(serve, options);
+  expect(faults).toEqual([]);
+  return turns.at(-1)!.error ?? `no error, but ${JSON.stringify(turns.at(-1))}`;
 };
+const answersOf = async (serve: Serve, options: CaseOptions = {}): Promise<(string | undefined)[]> => {
+  const { turns, faults } = await runCase(serve, options);
+  expect(faults).toEqual([]);
+  return turns.map(({ answer, error }) => answer ?? error);
+};
+const HELLO = ['Hello.'];
+const TWO = { turns: ['Weather?', 'And now something else'] };
+const calls = (r: CaseRequest) => r.messages.flatMap((message) => message.tool_calls ?? []);
+const lima = (id?: string) => call('get_weather', { city: 'Lima' }, id);
 
-test('a27 a signature of a call that has to come back', () =>
-  expectText((answer) => {
-    const call = answer.messages.flatMap((one) => one.tool_calls ?? [])[0];
-    const extra_content = { google: { thought_signature: 'c2ln' } };
-    if (answer.n === 1) answer.calls([{ ...weather('Lima', 'function-call-1'), extra_content }]);
-    else if (JSON.stringify(call?.extra_content) !== JSON.stringify(extra_content))
-      answer.error(400, 'no thought_signature');
-    else answer.say('Done.');
-  }, 'Done.'));
-
-test('a28 the reasoning of a message with calls, which has to come back within the turn', async () => {
-  const { requests } = await expectText(
-    (answer) => {
-      if (answer.n === 1) {
-        answer.stream([
-          chunk({ role: 'assistant', reasoning_content: 'Let me ' }),
-          chunk({ reasoning_content: 'look.' }),
-          chunk({ tool_calls: [weather('Lima')] }),
-          chunk({}, 'tool_calls'),
-          '[DONE]',
-        ]);
-      } else answer.say('Done.');
-    },
-    'Done.',
-    twoTurns,
-  );
-  const reasoning = requests.map(
-    ({ body }) => body.messages.find((one) => one.tool_calls)?.reasoning_content,
-  );
-  expect(reasoning).toEqual([undefined, 'Let me look.', undefined]);
-});
-
-test('a29 no reasoning is sent where none came', async () => {
-  const { requests } = await callsRun([weather('Lima')], [W('Lima')]);
-  expect(requests.some(({ body }) => body.messages.some((one) => 'reasoning_content' in one))).toBe(false);
-});
-
-test('a30 deltas of function_call', () =>
-  expectRan(
-    (answer) =>
-      answer.stream([
-        chunk({ role: 'assistant', content: null, function_call: { name: 'get_weather', arguments: '' } }),
-        chunk({ function_call: { arguments: '{"city":"Lima"}' } }),
-        chunk({}, 'function_call'),
-        '[DONE]',
-      ]),
-    [W('Lima')],
-  ));
-
-test('a32 null for an optional argument', () =>
-  callsRun([callOf('get_weather', { city: 'Lima', unit: null })], [W('Lima')]));
-
-test('a33 numbers as texts: the model is told', async () => {
-  const { results, ran } = await runRaw((answer) => {
-    if (answer.n === 1) answer.calls([callOf('add', { a: '1', b: '2' })]);
-    else if (answer.n === 2) answer.calls([callOf('add', { a: 1, b: 2 })]);
-    else answer.say('Done.');
-  });
-  expect(results[0]).toMatch(/number/);
-  expect(ran).toEqual(['add{"a":1,"b":2}']);
-});
-
-test('a34 {} before the real arguments', () =>
-  callsRun(
-    [piece(0, 'c', 'get_weather', '{}'), piece(0, undefined, undefined, '{"city":"Lima"}')],
-    [W('Lima')],
-  ));
-
-test('a35 text and a call in one answer', async () => {
-  const { turns } = await expectRan(
-    (answer) =>
-      answer.stream([
-        chunk({ content: 'Let me look.' }),
-        chunk({ tool_calls: [weather('Lima')] }),
-        chunk({}, 'tool_calls'),
-        '[DONE]',
-      ]),
-    [W('Lima')],
-  );
-  expect(turns[0]!.text).toBe('Let me look.\nDone.');
-});
-
-test('a36 a call after a finish reason', () =>
-  expectRan(
-    (answer) =>
-      answer.stream([
-        chunk({ content: '' }, 'stop'),
-        chunk({ tool_calls: [weather('Lima')] }),
-        chunk({}, 'tool_calls'),
-        '[DONE]',
-      ]),
-    [W('Lima')],
-  ));
-
-test('a37 a finish reason in the first chunk', () =>
-  streamGives(
-    [
-      chunk({ content: '' }, 'stop'),
-      chunk({ content: 'Hello ' }),
-      chunk({ content: 'there.' }),
-      chunk({}, 'stop'),
-      '[DONE]',
-    ],
-    'Hello there.',
-  ));
-
-test.each(['', 'null'])('a39 the finish reason "%s" until the end', async (none) => {
-  const items = [
-    chunk({ content: 'Hello ' }, none),
-    chunk({ content: 'there.' }, none),
-    chunk({}, 'stop'),
-    '[DONE]',
-  ];
-  await streamGives(items, 'Hello there.');
-});
-
-test('a41 no finish reason, but [DONE]', () =>
-  streamGives([chunk({ content: 'Hello ' }), chunk({ content: 'there.' }), '[DONE]'], 'Hello there.'));
-
-test('a41 a call without a finish reason, but [DONE]', () =>
-  expectRan((answer) => answer.stream([chunk({ tool_calls: [weather('Lima')] }), '[DONE]']), [W('Lima')]));
-
-test('a41 neither a finish reason nor [DONE] is a broken answer', () =>
-  expectError((answer) => answer.stream([chunk({ content: 'Hello ' })]), /^MODEL_UNAVAILABLE: .*broke off/));
-
-test('a43 a finish reason without [DONE]', () =>
-  streamGives([chunk({ content: 'Hello.' }), chunk({}, 'stop')], 'Hello.'));
-
-test('a45 content in parts', () =>
-  streamGives(
-    [
-      chunk({ content: [{ type: 'thinking', thinking: [{ type: 'text', text: 'Hmm.' }] }] }),
-      chunk({ content: [{ type: 'text', text: 'Hello ' }] }),
-      chunk({ content: 'there.' }),
-      chunk({}, 'stop'),
-      '[DONE]',
-    ],
-    'Hello there.',
-  ));
-
-test('a47 reasoning is not the answer', () =>
-  streamGives(
-    [
-      chunk({ content: null, reasoning_content: 'Hmm' }),
-      chunk({ reasoning: 'hmm', reasoning_details: [{ type: 'reasoning.text', text: 'hmm' }] }),
-      chunk({ content: 'Hello.' }),
-      chunk({}, 'stop'),
-      '[DONE]',
-    ],
-    'Hello.',
-  ));
-
-test('a52 roles and contents that are missing, empty or null', () =>
-  streamGives(
-    [
-      chunk({ content: null }),
-      chunk({ role: '', content: 'Hello ' }),
-      chunk({ role: null, content: '' }),
-      chunk({ content: 'there.' }),
-      chunk({ content: null }, 'stop'),
-      '[DONE]',
-    ],
-    'Hello there.',
-  ));
-
-test('a53 deltas and choices that are missing or null', () =>
-  streamGives(
-    [
-      { id: 'x', object: 'chat.completion.chunk' },
-      { choices: null },
-      chunk(null),
-      chunk({ content: 'Hello.' }),
-      { choices: [{ index: 0, finish_reason: 'stop' }] },
-      '[DONE]',
-    ],
-    'Hello.',
-  ));
-
-test('a54 results of content filters around the answer', () =>
-  streamGives(
-    [
-      {
-        id: '',
-        model: '',
-        choices: [],
-        prompt_filter_results: [{ prompt_index: 0, content_filter_results: {} }],
-      },
-      chunk({ content: 'Hello.' }),
-      chunk({}, 'stop'),
-      {
-        choices: [{ index: 0, finish_reason: null, content_filter_offsets: {}, content_filter_results: {} }],
-      },
-      '[DONE]',
-    ],
-    'Hello.',
-  ));
-
-test('a56 of usage in every chunk the last one counts', async () => {
-  const part = { prompt_tokens: 5, completion_tokens: 1, total_tokens: 6 };
-  const { turns } = await streamGives(
-    [
-      chunk({ content: 'Hel' }, null, { usage: part }),
-      chunk({ content: 'lo.' }, null, { usage: part }),
-      chunk({}, 'stop', { usage: USAGE }),
-      '[DONE]',
-    ],
-    'Hello.',
-  );
-  expect(turns[0]!.usage).toEqual(USAGE);
-});
-
-test('a57 two choices', () =>
-  streamGives(
-    [
-      { choices: [{ index: 1, delta: { content: 'Wrong' }, finish_reason: null }] },
-      { choices: [{ index: 0, delta: { content: 'Right' }, finish_reason: null }] },
-      { choices: [{ index: 1, delta: {}, finish_reason: 'stop' }] },
-      { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] },
-      '[DONE]',
-    ],
-    'Right',
-  ));
-
-test('a59 empty data as a heartbeat', () =>
-  streamGives(
-    [
-      raw('data:\n\n'),
-      chunk({ content: 'Hello ' }),
-      raw('data: \n\n'),
-      chunk({ content: 'there.' }),
-      chunk({}, 'stop'),
-      '[DONE]',
-    ],
-    'Hello there.',
-  ));
-
-test('a60 other fields of event streams', () =>
-  streamGives(
-    [
-      raw('retry: 3000\n\n'),
-      raw('event: message\n\n'),
-      raw('id: 7\n'),
-      chunk({ content: 'Hello.' }),
-      raw('event: ping\ndata: {"type":"ping"}\n\n'),
-      chunk({}, 'stop'),
-      '[DONE]',
-    ],
-    'Hello.',
-  ));
-
-test('a61 a byte order mark, CRLF, and data without a blank', () =>
-  streamGives([raw('\ufeff'), ...HELLO.map((item) => raw(`data:${asText(item)}\r\n\r\n`))], 'Hello.'));
-
-test('a62 characters that are split over writes', () =>
-  expectText(async ({ response }) => {
-    response.writeHead(200, { 'content-type': 'text/event-stream' });
-    response.socket!.setNoDelay(true);
-    const text = [chunk({ content: 'Grüße 👩‍👩‍👧 漢字.' }), chunk({}, 'stop'), '[DONE]'].map(
-      (item) => `data: ${asText(item)}\n\n`,
+describe('names and arguments in the history', () => {
+  test('a21 a namespace before the name of a tool: the model is told the name', async () => {
+    const { requests, ran } = await runCase((r) =>
+      r.n === 1 ? r.calls(call('functions.get_weather', { city: 'Lima' })) : r.say('Done.'),
     );
-    for (const byte of Buffer.from(text.join(''))) {
-      await new Promise((resolve) => response.write(Buffer.from([byte]), resolve));
-    }
-    response.end();
-  }, 'Grüße 👩‍👩‍👧 漢字.'));
+    expect(requests[1]!.results.join()).toContain('get_weather');
+    expect(ran).toEqual([]);
+  });
 
-test('a64 an event stream under the type of JSON', () =>
-  streamGives(HELLO, 'Hello.', { 'content-type': 'application/json' }));
+  test.each([
+    ['a22', call('functions.get_weather', { city: 'Lima' })],
+    ['a26', { index: 0, id: 'c', function: { arguments: '{"city":"Lima"}' } }],
+    ['a22 sibling: special tokens', call('get_weather<|channel|>commentary', { city: 'Lima' })],
+    ['a22 sibling: 100 characters', call('x'.repeat(100), {})],
+  ])('%s a name that the server refuses does not end the conversation', async (_, bad) => {
+    const serve: Serve = (r) => {
+      const isBad = calls(r).some((one) => !/^[a-zA-Z0-9_-]{1,64}$/.test(one.function.name));
+      if (isBad) r.refuse(400, "Invalid 'messages[2].tool_calls[0].function.name'");
+      else if (r.n === 1) r.calls(bad);
+      else r.say('Done.');
+    };
+    expect(await answersOf(serve, TWO)).toEqual(['Done.', 'Done.']);
+  });
 
-test('a66 an event stream without a type', () => streamGives(HELLO, 'Hello.', {}));
+  test('a24 a server that parses the arguments in the history', async () => {
+    const serve: Serve = (r) => {
+      for (const one of calls(r)) JSON.parse(one.function.arguments);
+      if (r.n === 1) r.calls(call('get_weather', '{"city": "Lima",}'));
+      else r.say('Done.');
+    };
+    expect(await answersOf(serve, TWO)).toEqual(['Done.', 'Done.']);
+  });
 
-const WHOLE = {
-  object: 'chat.completion',
-  model: 'm',
-  choices: [{ index: 0, message: { role: 'assistant', content: 'Hello.' }, finish_reason: 'stop' }],
-  usage: USAGE,
-};
+  test('b06 an empty answer does not stand in later requests', async () => {
+    const serve: Serve = (r) => {
+      if (r.messages.some(({ role, content }) => role === 'assistant' && !content))
+        r.refuse(400, 'empty content');
+      else r.say(r.n === 1 ? '' : 'Hello.');
+    };
+    expect(await answersOf(serve, TWO)).toEqual(['', 'Hello.']);
+  });
 
-test('a67 an answer that is not streamed', () => expectText((answer) => answer.json(200, WHOLE), 'Hello.'));
+  test('b10 the same call id in every answer: the results of two steps stay apart', async () => {
+    const { requests, faults } = await runCase((r) => {
+      if (r.n === 1) r.calls(lima('0'));
+      else if (r.n === 2) r.calls(call('get_weather', { city: 'Oslo' }, '0'));
+      else r.say('Done.');
+    }, TWO);
+    expect(requests[3]!.results.map((content) => JSON.parse(content).city)).toEqual(['Lima', 'Oslo']);
+    expect(faults).toEqual([]);
+  });
 
-test('a68 JSON under the type of event streams, with [DONE] behind it', () =>
-  streamGives([raw(`${JSON.stringify(WHOLE)}\n\ndata: [DONE]\n\n`)], 'Hello.'));
+  test('b18 arguments with a trailing comma: the model is told, and calls again', async () => {
+    const serve: Serve = (r) => {
+      if (r.n === 1) r.calls(call('get_weather', '{"city":"Lima",}'));
+      else if (r.n === 2 && r.results[0]!.includes('invalid_json')) r.calls(lima('c2'));
+      else r.say('Done.');
+    };
+    const { ran, turns } = await runCase(serve);
+    expect([ran, turns[0]!.answer]).toEqual([['get_weather{"city":"Lima"}'], 'Done.']);
+  });
 
-test('a69 a message in place of a delta', () => streamGives([WHOLE, '[DONE]'], 'Hello.'));
+  test('b20 unknown arguments: the model is told, and calls again', async () => {
+    const serve: Serve = (r) => {
+      if (r.n === 1) r.calls(call('get_weather', { city: 'Lima', reasoning: 'asked' }));
+      else if (r.n === 2 && r.results[0]!.includes('No such parameter')) r.calls(lima('c2'));
+      else r.say('Done.');
+    };
+    expect((await runCase(serve)).ran).toEqual(['get_weather{"city":"Lima"}']);
+  });
 
-test('a69 a message at the end does not repeat the answer', () =>
-  streamGives([chunk({ content: 'Hello.' }), WHOLE, '[DONE]'], 'Hello.'));
+  test('c63 half of a character in a message and in a result', async () => {
+    const { requests } = await runCase((r) => (r.n === 1 ? r.calls(call('cut_text', {})) : r.say('Hello.')), {
+      turns: ['cut here \ud83d'],
+    });
+    expect(requests[0]!.messages.at(-1)!.content).toBe('cut here \ufffd');
+    expect(requests[1]!.results).toEqual(['ab\ufffd']);
+  });
 
-test('a71 HTTP/1.0, whose body ends with the connection', () =>
-  expectText(({ response }) => {
-    const socket = response.socket!;
-    response.detachSocket(socket);
-    socket.write('HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n');
-    socket.end(HELLO.map((item) => `data: ${asText(item)}\n\n`).join(''));
-  }, 'Hello.'));
+  test('c65 NUL, CRLF, bidi marks and zero-width characters stay as they are', async () => {
+    const text = 'a\u0000b\r\nc\u202e\u200b👩‍👩‍👧';
+    const { requests } = await runCase((r) => r.say('Hello.'), { turns: [text] });
+    expect(requests[0]!.messages.at(-1)!.content).toBe(text);
+  });
+});
 
-test('a72 a web page', () =>
-  expectError(({ response }) => {
-    response.writeHead(200, { 'content-type': 'text/html' });
-    response.end('<!doctype html><title>Welcome</title>');
-  }, /^MODEL_UNAVAILABLE: .*event stream.*\/v1/));
+describe('the window', () => {
+  test('c60 six messages at once are answered one after the other', async () => {
+    const turns = ['1', '2', '3', '4', '5', '6'];
+    const { turns: done, requests } = await runCase((r) => r.say(`re ${r.messages.at(-1)!.content}`), {
+      turns,
+      isSequential: false,
+    });
+    expect(done.map(({ answer }) => answer)).toEqual(turns.map((text) => `re ${text}`));
+    expect(requests.at(-1)!.messages.filter(({ role }) => role !== 'system')).toHaveLength(11);
+  });
 
-test('a76 an error in a field of that name', () =>
-  expectError(
-    (answer) => answer.stream([raw('error: {"code":400,"message":"the context is too small"}\n\n')]),
-    /context is too small/,
-  ));
+  test.each([
+    ['c66', 1, 5],
+    ['c67', 0, 1],
+  ])('%s max_history_length %i with calls', async (_, max_history_length, most) => {
+    const { turns, requests, faults } = await runCase(
+      (r) => (r.messages.at(-1)!.role === 'user' ? r.calls(lima(`a${r.n}`)) : r.say('Done.')),
+      { turns: ['1', '2', '3'], start: { max_history_length, system_prompt: 'Be kind.' } },
+    );
+    expect([turns.map(({ answer }) => answer), faults]).toEqual([['Done.', 'Done.', 'Done.'], []]);
+    for (const { messages } of requests) expect(messages[0]!.content).toBe('Be kind.');
+    const last = requests.at(-2)!.messages.slice(1);
+    expect([last.length, last.at(-1)!.content]).toEqual([most, '3']);
+  });
 
-test('a77 an event that is an error', () =>
-  expectError(
-    (answer) => answer.stream([{ object: 'error', message: 'The engine is dead', code: 400 }, '[DONE]']),
-    /engine is dead/,
-  ));
+  test.each([
+    '__proto__',
+    'constructor',
+    'a/b\\c',
+    '../../etc/passwd',
+    'ü😀',
+    ' ',
+    '%00',
+    "x' OR 1=1;--",
+    'x'.repeat(256),
+    'a\nb',
+  ])('c62 a conversation with the id %j', async (id) => {
+    expect(await answersOf((r) => r.say('Hello.'), { id })).toEqual(HELLO);
+  });
 
-test('a79 an answer that ends with an error', () =>
-  expectError(
-    (answer) =>
-      answer.stream([
-        chunk({ content: 'Half of' }),
-        {
-          choices: [
-            {
-              index: 0,
-              delta: { content: '' },
-              finish_reason: 'error',
-              error: { code: 502, message: 'Upstream died' },
-            },
-          ],
-        },
-        '[DONE]',
-      ]),
-    /Upstream died/,
-  ));
+  test('c68 a very long single word', async () => {
+    const { turns } = await runCase((r) => r.say(String(r.messages.at(-1)!.content!.length)), {
+      turns: ['x'.repeat(65_536), 'x'.repeat(65_537)],
+    });
+    expect(turns[0]!.answer).toBe('65536');
+    expect(turns[1]!.error).toMatch(/^PARAMS_INVALID: .*65.?536/);
+  });
 
-test('b07 the whole stream in one write, without the last blank line', () =>
-  streamGives(
+  test('c70 after a failed turn the conversation goes on, and roles alternate', async () => {
+    const serve: Serve = (r) => (r.n === 2 ? r.refuse(400, 'no') : r.say('Hello.'));
+    const answers = await answersOf(serve, { turns: ['1', '2', '3'] });
+    expect(answers).toEqual(['Hello.', expect.stringContaining('MODEL_REFUSED'), 'Hello.']);
+  });
+});
+
+describe('answers that are cut or fail', () => {
+  test('a48 the token limit is used up by reasoning', async () => {
+    const serve: Serve = (r) =>
+      r.events(chunk({ content: '', reasoning_content: 'Thinking' }), chunk({}, 'length'), '[DONE]');
+    expect(await errorOf(serve)).toMatch(/^MODEL_ANSWER_EMPTY: .*FAME_MAX_ANSWER_TOKENS/);
+  });
+
+  test('a50 a content filter removed the answer', async () => {
+    const serve: Serve = (r) => r.events(chunk({ content: '' }), chunk({}, 'content_filter'), '[DONE]');
+    expect(await errorOf(serve)).toMatch(/^MODEL_ANSWER_EMPTY: .*content filter/);
+  });
+
+  test.each(['length', 'content_filter'])(
+    'a48, a50 sibling: a part with the finish %s is kept',
+    async (finish) => {
+      const { turns } = await runCase((r) => r.say('Half of', finish));
+      expect(turns).toEqual([{ answer: 'Half of', finish }]);
+    },
+  );
+
+  test('a79 finish_reason "error" in the middle of the text', async () => {
+    const error = { code: 502, message: 'Upstream died' };
+    const choice = { index: 0, delta: { content: '' }, finish_reason: 'error', error };
+    const serve: Serve = (r) => r.events(chunk({ content: 'Half of' }), { choices: [choice] }, '[DONE]');
+    expect(await errorOf(serve)).toMatch(/^MODEL_UNAVAILABLE: .*Upstream died/);
+  });
+
+  test('a72 a web page with status 200', async () => {
+    const serve: Serve = (r) => {
+      r.response.writeHead(200, { 'content-type': 'text/html' });
+      r.response.end('<!doctype html><title>Welcome</title>');
+    };
+    expect(await errorOf(serve)).toMatch(/^MODEL_UNAVAILABLE: .*not an event stream.*\/v1/);
+  });
+
+  test('a76 an error under a field "error:" of the stream', async () => {
+    const raw = 'error: {"code":400,"message":"the request exceeds the available context size"}\n\n';
+    expect(await errorOf((r) => r.events({ raw }))).toContain('available context size');
+  });
+
+  test('a77 an error object as an event', async () => {
+    const error = { object: 'error', message: 'Bad engine', type: 'BadRequestError', param: null, code: 400 };
+    expect(await errorOf((r) => r.events(error, '[DONE]'))).toContain('Bad engine');
+  });
+
+  test('b13 an error object with status 200', async () => {
+    const serve: Serve = (r) => r.json(200, { error: { code: 400, message: 'Provider returned error' } });
+    expect(await errorOf(serve)).toContain('Provider returned error');
+  });
+});
+
+describe('what a server refuses is left out', () => {
+  const hello =
+    (isRefused: (r: CaseRequest) => boolean, status: number, body: object | string): Serve =>
+    (r) => {
+      if (isRefused(r)) r.json(status, body);
+      else r.say('Hello.');
+    };
+  const error = (message: string, more: object = {}) => ({ error: { message, ...more } });
+  const hasTools = (r: CaseRequest) => Boolean(r.body.tools);
+  const hasSystem = (r: CaseRequest) => r.messages.some(({ role }) => role === 'system');
+
+  test.each([
     [
-      raw(
-        HELLO.map((item) => `data: ${asText(item)}\n\n`)
-          .join('')
-          .trimEnd(),
+      'a81 stream_options',
+      (r: CaseRequest) => Boolean(r.body.stream_options),
+      400,
+      error('Unrecognized request argument supplied: stream_options'),
+    ],
+    [
+      'a82 stream_options, as FastAPI says it',
+      (r: CaseRequest) => Boolean(r.body.stream_options),
+      422,
+      {
+        detail: [
+          { type: 'extra_forbidden', loc: ['body', 'stream_options'], msg: 'Extra inputs are not permitted' },
+        ],
+      },
+    ],
+    [
+      'a84 max_tokens',
+      (r: CaseRequest) => 'max_tokens' in r.body,
+      400,
+      error(
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+        { param: 'max_tokens' },
       ),
     ],
-    'Hello.',
-  ));
-
-test('b08 one line feed between events', () =>
-  streamGives(
-    HELLO.map((item) => raw(`data: ${asText(item)}\n`)),
-    'Hello.',
-  ));
-
-test('b10 the same call id in every answer', async () => {
-  const { requests } = await expectText(
-    (answer) => {
-      if (answer.n === 1) answer.calls([weather('Lima', '0')]);
-      else if (answer.n === 2) answer.calls([weather('Oslo', '0')]);
-      else answer.say('Done.');
-    },
-    'Done.',
-    twoTurns,
-  );
-  const results = requests[3]!.body.messages.flatMap((one) =>
-    one.role === 'tool' ? [JSON.parse(one.content).city] : [],
-  );
-  expect(results).toEqual(['Lima', 'Oslo']);
-});
-
-test('b11 calls in an answer that is not streamed', () =>
-  expectRan(
-    (answer) =>
-      answer.json(200, {
-        choices: [
-          {
-            index: 0,
-            message: {
-              role: 'assistant',
-              content: null,
-              tool_calls: [weather('Lima', 'c1'), callOf('get_time', '{}', 'c2', 1)],
-            },
-            finish_reason: 'tool_calls',
-          },
-        ],
+    [
+      'a85 more tokens than the context has',
+      (r: CaseRequest) => r.body.max_tokens! > 4_000 && r.n < 3,
+      400,
+      {
+        object: 'error',
+        message:
+          "This model's maximum context length is 3096 tokens. However, you requested 4120 tokens (24 in the messages, 4096 in the completion).",
+      },
+    ],
+    [
+      'a88 tools (OpenRouter)',
+      hasTools,
+      404,
+      error('No endpoints found that support tool use. To learn more, visit: https://openrouter.ai/docs', {
+        code: 404,
       }),
-    [W('Lima'), 'get_time{}'],
-  ));
-
-test('b13 an error with the status 200', () =>
-  expectError(
-    (answer) => answer.json(200, { error: { code: 400, message: 'Provider returned error' } }),
-    /Provider returned error/,
-  ));
-
-test('b15 half of a surrogate pair in each of two deltas', () =>
-  streamGives(
-    [
-      raw('data: {"choices":[{"index":0,"delta":{"content":"ok \\ud83d"}}]}\n\n'),
-      raw('data: {"choices":[{"index":0,"delta":{"content":"\\ude00!"}}]}\n\n'),
-      chunk({}, 'stop'),
-      '[DONE]',
     ],
-    'ok 😀!',
-  ));
-
-test('b16 arguments that are repeated at the end', () =>
-  callsRun([weather('Lima', 'c'), piece(0, undefined, undefined, '{"city":"Lima"}')], [W('Lima')]));
-
-test('b18 a trailing comma in the arguments: the model is told', async () => {
-  const { results, ran } = await runRaw((answer) => {
-    if (answer.n === 1) answer.calls([callOf('get_weather', '{"city":"Lima",}')]);
-    else if (answer.n === 2) answer.calls([weather('Lima')]);
-    else answer.say('Done.');
-  });
-  expect(results[0]).toMatch(/invalid_json/);
-  expect(ran).toEqual([W('Lima')]);
-});
-
-test('b20 an unknown argument: the model is told', async () => {
-  const { results } = await runRaw((answer) => {
-    if (answer.n === 1) answer.calls([callOf('get_weather', { city: 'Lima', reasoning: 'asked' })]);
-    else answer.say('Done.');
-  });
-  expect(results[0]).toMatch(/No such parameter/);
-});
-
-test('b24 the arguments before the name', () =>
-  callsRun(
     [
-      piece(0, 'c', undefined, '{"city":'),
-      piece(0, undefined, undefined, '"Lima"}'),
-      piece(0, undefined, 'get_weather'),
+      'a89 tools (Gemini)',
+      hasTools,
+      400,
+      [error('Function calling is not enabled for models/gemma-3-27b-it', { code: 400 })],
     ],
-    [W('Lima')],
-  ));
-
-test('b26 a call that the token limit cut off before its arguments', async () => {
-  const { results } = await callsRun([piece(0, 'c', 'get_time', '')], [], 'length');
-  expect(results[0]).toMatch(/cut off/);
+    [
+      'a91 tools (vLLM)',
+      hasTools,
+      400,
+      {
+        object: 'error',
+        message: '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+        code: 400,
+      },
+    ],
+    [
+      'a92 system messages',
+      hasSystem,
+      400,
+      error('Developer instruction is not enabled for models/gemma-3-27b-it'),
+    ],
+    [
+      'a93 a failed sample of a call',
+      (r: CaseRequest) => r.n === 1,
+      400,
+      error('Failed to call a function. Please adjust your prompt.', { code: 'tool_use_failed' }),
+    ],
+    [
+      'c30 a temperature without its parameter',
+      (r: CaseRequest) => 'temperature' in r.body,
+      400,
+      error('invalid temperature: only 1 is allowed for this model'),
+    ],
+  ])('%s', async (_, isRefused, status, body) => {
+    const options = { turns: ['Hi', 'Hi'], systemPrompt: 'Be brief.', options: { temperature: 0.2 } };
+    const { turns, requests } = await runCase(hello(isRefused, status, body), options);
+    expect(turns.map(({ answer, error }) => answer ?? error)).toEqual(['Hello.', 'Hello.']);
+    expect(JSON.stringify(requests.at(-1)!.messages)).toContain('Be brief.');
+  });
 });
 
-test('c72 an answer beyond the longest text of a turn is stopped and kept', async () => {
-  let isClosed: Promise<unknown> | undefined;
-  const { turns, requests } = await runRaw(
-    async (answer) => {
-      if (answer.n === 2) return answer.say('Done.');
-      // This server never ends by itself.
-      isClosed = new Promise((resolve) => answer.response.once('close', resolve));
-      answer.response.writeHead(200, { 'content-type': 'text/event-stream' });
-      for (let n = 0; n < 70; n += 1)
-        answer.response.write(`data: ${asText(chunk({ content: 'x'.repeat(1_000) }))}\n\n`);
-    },
-    { texts: ['Hi', 'Again'] },
-  );
-  expect(turns[0]).toMatchObject({ text: 'x'.repeat(65_535), finish: 'length' });
-  expect(requests[1]!.body.messages.at(-2)).toEqual({ role: 'assistant', content: 'x'.repeat(65_535) });
-  await isClosed;
-});
+describe('errors say what the server said', () => {
+  test.each([
+    [
+      'a94',
+      404,
+      { error: { message: 'No endpoints found matching your data policy', code: 404 } },
+      /data policy/,
+      /does not know/,
+    ],
+    [
+      'a96',
+      400,
+      { error: 'Template error: bad roles', error_type: 'template_error' },
+      /^MODEL_REFUSED: .*bad roles/,
+      /x{9}/,
+    ],
+    [
+      'a97',
+      400,
+      [{ error: { code: 400, message: 'Unknown name "foo"' } }],
+      /^MODEL_REFUSED: .*Unknown name/,
+      /x{9}/,
+    ],
+    [
+      'b02',
+      402,
+      { error: { message: 'Insufficient Balance' } },
+      /Insufficient Balance.*billing/,
+      /correct the request/,
+    ],
+    [
+      'b22',
+      400,
+      { error: { message: 'Your organization must be verified to stream this model.', param: 'stream' } },
+      /must be verified/,
+      /x{9}/,
+    ],
+  ])('%s status %i', async (_, status, body, says, doesNotSay) => {
+    const text = await errorOf((r) => r.json(status, body));
+    expect(text).toMatch(says);
+    expect(text).not.toMatch(doesNotSay);
+  });
 
-test('c73 long text with pairs of code units', () =>
-  expectText((answer) => answer.say('ab😀'.repeat(5_000)), 'ab😀'.repeat(5_000)));
+  test('a73 a redirect with status 307 is followed', async () => {
+    const serve: Serve = (r) => {
+      if (r.request.url!.endsWith('/moved')) r.say('Hello.');
+      else r.response.writeHead(307, { location: `${r.request.url}/moved` }).end();
+    };
+    expect(await answersOf(serve)).toEqual(HELLO);
+  });
+
+  test('a74 a redirect that loses the body is named', async () => {
+    const serve: Serve = (r) => void r.response.writeHead(301, { location: 'https://new.example/v1' }).end();
+    expect(await errorOf(serve)).toMatch(/redirects.*status 301.*https:\/\/new\.example\/v1/);
+  });
+
+  test('b00 a server that loads its model', async () => {
+    const serve: Serve = (r) => (r.n < 2 ? r.refuse(503, 'Loading model') : r.say('Hello.'));
+    expect(await answersOf(serve)).toEqual(HELLO);
+  });
+
+  test('b14 Azure takes its key in the header api-key, and the query of the URL', async () => {
+    const path = '/openai/deployments/gpt-4o?api-version=2024-10-21';
+    const serve: Serve = (r) => {
+      const isRight = r.request.url === '/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21';
+      const { 'api-key': key, authorization } = r.request.headers;
+      if (isRight && key === 'abc123' && authorization === undefined) r.say('Hello.');
+      else r.refuse(401, 'Access denied due to missing subscription key.');
+    };
+    expect(await answersOf(serve, { path, apiKey: 'abc123' })).toEqual(HELLO);
+  });
+});
