@@ -13,6 +13,8 @@ const read = (model: ChatModel, request: ModelRequest): Promise<ModelChunk[]> =>
 const textOf = (chunks: readonly ModelChunk[]): string =>
   chunks.flatMap((chunk) => chunk.choices.map((choice) => choice.delta.content ?? '')).join('');
 
+const spec = { type: 'function' as const, function: { name: 'f', parameters: { type: 'object' } } };
+
 describe('the scripted model', () => {
   it('plays text, finish reason and usage', async () => {
     const model = scriptedModel([reply('Hello world', { chunkChars: 4 })]);
@@ -124,7 +126,10 @@ describe('the scripted model', () => {
 
   it('refuses a request that the OpenAI API would refuse, and records it', async () => {
     const model = scriptedModel(['unused']);
-    const bad: ModelRequest = { messages: [{ role: 'tool', tool_call_id: 'c', content: 'x' }] };
+    const bad: ModelRequest = {
+      messages: [{ role: 'tool', tool_call_id: 'c', content: 'x' }],
+      tools: [spec],
+    };
     await expect(read(model, bad)).rejects.toMatchObject({ code: 'MODEL_REFUSED' });
     expect(() => model.assertValid()).toThrow('messages[0].tool_call_id');
   });
@@ -137,8 +142,9 @@ describe('the scripted model', () => {
       { role: 'assistant', content: null, tool_calls: [call] },
       { role: 'tool', tool_call_id: 'c1', content: '' },
     ];
-    expect(textOf(await read(model, { messages }))).toBe('sorry');
-    await expect(read(model, { messages: messages.slice(0, 2) })).rejects.toThrow('answer is missing');
+    expect(textOf(await read(model, { messages, tools: [spec] }))).toBe('sorry');
+    const unanswered = read(model, { messages: messages.slice(0, 2), tools: [spec] });
+    await expect(unanswered).rejects.toThrow('answer is missing');
   });
 
   it('keeps a copy of each request', async () => {
