@@ -285,6 +285,7 @@ class ChatProcess {
       {
         isInteractive: this.#isInteractive,
         answers: this.#answers,
+        columns: this.#isInteractive && process.stdout.isTTY ? () => process.stdout.columns || 80 : undefined,
         farewell: existsSync(join(this.#config.dataDir, 'run', 'sentinel.json'))
           ? 'The fabric runs on in the background; `make stop` ends it.'
           : undefined,

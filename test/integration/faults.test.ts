@@ -123,7 +123,7 @@ describe('A10: a missing agent or sentinel', () => {
   };
 
   test.each([
-    ['chat', ['chat'], 'hello\n'],
+    ['chat', ['chat', '--lines'], 'hello\n'],
     ['call', ['call', 'chat@fame.fabric', 'describe'], ''],
     ['ps', ['ps'], ''],
   ])('no sentinel: `fame %s` prints how to start one, and exits with 69', async (_, args, input) => {
@@ -134,7 +134,7 @@ describe('A10: a missing agent or sentinel', () => {
   });
 
   test('no agent: `fame chat` reports that the address is not served, and exits with 69', async () => {
-    const done = await runFame({ url: sentinel.url }, ['chat'], 'hello\n');
+    const done = await runFame({ url: sentinel.url }, ['chat', '--lines'], 'hello\n');
     expectOneMessage(done, 69, /No node serves chat@fame\.fabric.*\(NO_ROUTE\)/);
   });
 });

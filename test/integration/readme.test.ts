@@ -23,7 +23,7 @@ test('the first conversation', async () => {
   const answers = lines.filter((line) => line.startsWith('A> '));
   expect(questions.at(-1)).toBe('exit');
   expect(answers.length).toBeGreaterThan(2);
-  const { code, stdout } = await runFame(sentinel, ['chat'], `${questions.join('\n')}\n`);
+  const { code, stdout } = await runFame(sentinel, ['chat', '--lines'], `${questions.join('\n')}\n`);
   expect(stdout.trim().split('\n')).toEqual(answers);
   expect(code).toBe(0);
 });

@@ -59,7 +59,11 @@ describe.each(SENTINELS)('through %s', (_name, start) => {
   });
 
   test('our client has a conversation with our agent', async () => {
-    const { code, stdout } = await runFame(sentinel, ['chat'], 'My name is Grace.\nWhat is my name?\nexit\n');
+    const { code, stdout } = await runFame(
+      sentinel,
+      ['chat', '--lines'],
+      'My name is Grace.\nWhat is my name?\nexit\n',
+    );
     expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringContaining('Grace') });
   });
 

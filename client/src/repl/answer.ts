@@ -1,7 +1,8 @@
 // Writes one answer as it streams: a prefix such as `A> `, then the text with control characters escaped. On a terminal an indicator moves
-// until the first piece arrives. Surrogate pairs that the stream split are joined before they are written.
+// while no text arrives. Surrogate pairs that the stream split are joined before they are written.
 import type { Clock, Timer } from '@fame-fabric/shared';
 import { escapeControls, isHighSurrogate, type Style } from '@fame-fabric/shared/internal';
+import { AnswerText } from './answer-text.ts';
 
 export interface AnswerOptions {
   /** Receives the answer: stdout. */
@@ -11,12 +12,16 @@ export interface AnswerOptions {
   style: Style;
   /** Written before the answer. */
   prefix: string;
+  /** Width of the terminal that the answer is written to; `undefined` for a file or a program, which gets the text as it is. */
+  columns?: (() => number) | undefined;
   /** True if the text is held until the end, because other output is written meanwhile. */
   isHeld: boolean;
 }
 
 const FRAMES = ['·  ', '·· ', '···', ' ··', '  ·', '   '];
 const FRAME_MS = 160;
+/** Wait after which the indicator shows the time. */
+const PATIENCE_MS = 3_000;
 
 /** The output of one answer. */
 export class Answer {
@@ -30,9 +35,14 @@ export class Answer {
   #isPaused = false;
   #isOver = false;
   #ticker: Timer | undefined;
+  #layout: AnswerText | undefined;
+  /** Width of the indicator that stands behind the text. */
+  #stallWidth = 0;
+  readonly #startedAt: number;
 
   constructor(options: AnswerOptions) {
     this.#options = options;
+    this.#startedAt = options.indicator?.clock.monotonic() ?? 0;
     this.#startIndicator();
   }
 
@@ -61,6 +71,7 @@ export class Answer {
   interrupt(writeNote: () => void): void {
     this.#stopIndicator();
     this.#endLine();
+    this.#layout?.breakRow();
     this.#isInterrupted = this.#hasBegun;
     writeNote();
     this.#startIndicator();
@@ -70,10 +81,12 @@ export class Answer {
   restart(keep: number): void {
     this.#text = this.#text.slice(0, keep);
     if (this.#written <= keep) return;
+    this.#stopIndicator();
     this.#endLine();
     this.#hasBegun = this.#isInterrupted = false;
     this.#written = 0;
     this.#writeStreamed();
+    this.#startIndicator();
   }
 
   /** Ends the answer. `whole` is its text if no piece was streamed. */
@@ -98,6 +111,8 @@ export class Answer {
   }
 
   #endLine(): void {
+    const rest = this.#layout?.flush() ?? '';
+    if (rest !== '') this.#options.write(rest);
     if (this.#hasBegun && !this.#isInterrupted) this.#options.write('\n');
   }
 
@@ -114,31 +129,62 @@ export class Answer {
     // The line break at the start of the piece has already been written.
     if (this.#isInterrupted && text.startsWith('\n')) text = text.slice(1);
     this.#isInterrupted = false;
-    this.#options.write(escapeControls(text));
+    const output = escapeControls(text);
+    this.#options.write(this.#layout ? this.#layout.add(output) : output);
     this.#written = end;
+    this.#startIndicator();
   }
 
   #begin(): void {
     this.#stopIndicator();
     if (this.#hasBegun) return;
     this.#hasBegun = true;
-    const { write, style, prefix } = this.#options;
+    const { write, style, prefix, columns } = this.#options;
+    if (columns) this.#layout = new AnswerText({ columns, style, column: prefix.length });
     if (prefix !== '') write(style.green(prefix));
   }
 
+  // Before the text: moving dots, soon with the time. In the text: the time, once nothing has arrived for a while.
   #startIndicator(): void {
-    const { indicator, style } = this.#options;
-    if (!indicator || this.#isPaused || this.#ticker) return;
+    const { indicator } = this.#options;
+    if (!indicator || this.#isPaused || this.#isOver || this.#ticker) return;
+    if (this.#hasBegun && !this.#layout) return;
+    const { clock } = indicator;
+    const since = this.#hasBegun ? clock.monotonic() : this.#startedAt;
     let turn = 0;
-    this.#ticker = indicator.clock.every(FRAME_MS, () => {
-      indicator.write(`\r${style.dim(FRAMES[turn++ % FRAMES.length]!)}`);
+    this.#ticker = clock.every(FRAME_MS, () => {
+      const frame = FRAMES[turn++ % FRAMES.length]!;
+      const waitedMs = clock.monotonic() - since;
+      const time = waitedMs < PATIENCE_MS ? '' : ` ${Math.floor(waitedMs / 1_000)} s (Ctrl-C stops)`;
+      if (!this.#hasBegun) this.#writeIndicator(`\r`, `${frame}${time}`);
+      else if (time !== '') this.#writeStall(` ${frame}${time}`);
     });
+  }
+
+  #writeIndicator(before: string, text: string): void {
+    const { indicator, style } = this.#options;
+    indicator?.write(`${before}${style.dim(text)}`);
+  }
+
+  // Behind the text, if the row has room for it.
+  #writeStall(text: string): void {
+    const { columns } = this.#options;
+    if (!columns || !this.#layout || this.#layout.column + text.length >= columns()) return;
+    this.#writeIndicator(this.#stallEraser(), text);
+    this.#stallWidth = text.length;
+  }
+
+  #stallEraser(): string {
+    const width = this.#stallWidth;
+    this.#stallWidth = 0;
+    return width > 0 ? `\u001b[${width}D\u001b[K` : '';
   }
 
   #stopIndicator(): void {
     if (!this.#ticker) return;
     this.#ticker.stop();
     this.#ticker = undefined;
-    this.#options.indicator?.write('\r\u001b[K');
+    const eraser = this.#hasBegun ? this.#stallEraser() : '\r\u001b[K';
+    if (eraser !== '') this.#options.indicator?.write(eraser);
   }
 }

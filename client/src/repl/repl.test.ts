@@ -599,6 +599,49 @@ test('an indicator shows until the first piece arrives, then disappears', async 
   expect(stop).toHaveBeenCalledTimes(1);
 });
 
+test('a long wait shows its seconds, before the text and in the middle of it', async () => {
+  const clock = new ManualClock();
+  const screen = { text: '' };
+  const write = (text: string): void => {
+    screen.text += text;
+  };
+  const turn: Turn = async function* () {
+    await clock.run(12_100, 100);
+    expect(screen.text).toMatch(/\r[· ]{3} 12 s \(Ctrl-C stops\)$/);
+    yield { type: 'text', text: 'Half' };
+    screen.text = '';
+    await clock.run(2_000, 100);
+    expect(screen.text).toBe('');
+    await clock.run(3_000, 100);
+    expect(screen.text).toMatch(/\u001b\[23D\u001b\[K [· ]{3} 4 s \(Ctrl-C stops\)$/);
+    yield { type: 'text', text: ' whole' };
+    yield { type: 'done', text: 'Half whole' };
+  };
+  const { repl, screen: shown } = stage(['x'], {
+    turn,
+    isInteractive: true,
+    indicator: { write, clock },
+    columns: () => 80,
+  });
+  await repl.run();
+  expect(shown.notes).not.toContain('!');
+  expect(screen.text).toMatch(/\u001b\[\d+D\u001b\[K$/);
+  expect(shown.answers).toBe('A> Half whole\n');
+  expect(clock.timerCount).toBe(0);
+});
+
+test('answers on a terminal break between words', async () => {
+  const turn: Turn = async function* () {
+    yield { type: 'text', text: 'one two th' };
+    yield { type: 'tool_call', id: 'a', name: 'clock', args: {} };
+    yield { type: 'text', text: 'ree four' };
+    yield { type: 'done', text: 'one two three four' };
+  };
+  const { repl, screen } = stage(['x'], { turn, isInteractive: true, columns: () => 10 });
+  await repl.run();
+  expect(screen.answers).toBe('A> one tw\u001b[2D\u001b[K\ntwo th\nree four\n');
+});
+
 test('a missing agent ends the loop before any message is read', async () => {
   const { input, conversations } = stage(['x']);
   const repl = new Repl(

@@ -65,6 +65,8 @@ export interface ReplOptions {
   resumed?: { conversation: ReplConversation; open?: OpenTurn | undefined } | undefined;
   /** Printed when the user leaves. */
   farewell?: string | undefined;
+  /** Width of the terminal that answers are written to. @default answers go to a file or a program */
+  columns?: (() => number) | undefined;
   /** Output of the waiting indicator. */
   indicator?: AnswerOptions['indicator'];
 }
@@ -377,7 +379,7 @@ export class Repl {
 
   #openAnswer(): Answer {
     const { style, answerStyle = style, trace } = this.#deps;
-    const { isInteractive, indicator, answers = 'prompt' } = this.#options;
+    const { isInteractive, indicator, columns, answers = 'prompt' } = this.#options;
     const isHeld = trace.isOn && isInteractive;
     const write = answers === 'json' ? () => {} : this.#deps.write;
     const prefix = answers === 'prompt' ? 'A> ' : '';
@@ -385,6 +387,7 @@ export class Repl {
       write,
       style: answerStyle,
       prefix,
+      columns,
       isHeld,
       indicator: isHeld ? undefined : indicator,
     });
