@@ -135,18 +135,20 @@ describe.each(combinations)('X8: client $client, agent $agent, sentinel $sentine
     await eventually(async () => expect(await openCalls(hub)).toBe(0));
   });
 
-  test.runIf(client === latest)('operations of this version work, or name what the agent lacks', async () => {
-    const conversation = randomUUID();
-    await library.ask({ do: 'turn', conversation, text: 'hi', isNew: true });
-    const names = ['readEvents', 'follow', 'turn', 'prompt', 'fork', 'options', 'retryKey', 'messages'];
-    const every = (code: string) => Object.fromEntries(names.map((name) => [name, code]));
-    expect(await library.ask({ do: 'operations', conversation })).toEqual(
-      agent === latest
-        ? { ...every('ok'), list: 'AUTH_FORBIDDEN', answerApproval: 'APPROVAL_UNKNOWN' }
-        : { ...every('METHOD_NOT_FOUND'), list: 'METHOD_NOT_FOUND', answerApproval: 'METHOD_NOT_FOUND' },
-    );
-    expect(await library.ask({ do: 'turn', conversation, text: 'next' })).toMatch(/^re: next/);
-  });
+  // The client of an earlier version lacks them.
+  if (client === latest)
+    test('operations of this version work, or name what the agent lacks', async () => {
+      const conversation = randomUUID();
+      await library.ask({ do: 'turn', conversation, text: 'hi', isNew: true });
+      const names = ['readEvents', 'follow', 'turn', 'prompt', 'fork', 'options', 'retryKey', 'messages'];
+      const every = (code: string) => Object.fromEntries(names.map((name) => [name, code]));
+      expect(await library.ask({ do: 'operations', conversation })).toEqual(
+        agent === latest
+          ? { ...every('ok'), list: 'AUTH_FORBIDDEN', answerApproval: 'APPROVAL_UNKNOWN' }
+          : { ...every('METHOD_NOT_FOUND'), list: 'METHOD_NOT_FOUND', answerApproval: 'METHOD_NOT_FOUND' },
+      );
+      expect(await library.ask({ do: 'turn', conversation, text: 'next' })).toMatch(/^re: next/);
+    });
 
   test('a cancelled turn ends at the agent, and the conversation continues', async () => {
     const conversation = randomUUID();

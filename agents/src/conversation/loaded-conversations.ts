@@ -150,8 +150,8 @@ export class LoadedConversations {
   }
 
   /**
-   * Releases the conversations that wait for a person while nobody follows them. They may wait for days, and any process can load
-   * them for the answer.
+   * Releases the conversations that wait for a person and have no follower. They may wait for days, and any process can load them for
+   * the answer.
    */
   releaseDormant(): void {
     for (const conversation of this.busy) {
@@ -159,7 +159,7 @@ export class LoadedConversations {
     }
   }
 
-  /** Releases all conversations that wait for a person. Their callers are told that the agent stops. */
+  /** Releases all conversations that wait for a person. Their callers get the error that the agent stops. */
   releaseWaiting(): void {
     for (const conversation of this.busy) {
       if (conversation.isWaiting) this.#releaseWaiting(conversation, stopped());
@@ -222,7 +222,7 @@ export class LoadedConversations {
   async close(): Promise<void> {
     this.#state = 'closed';
     const { busy } = this;
-    // Nobody can answer while no process runs.
+    // No answer can arrive while no process runs.
     const dormant = new Set(busy.filter(({ isWaiting }) => isWaiting));
     const open = busy.flatMap((conversation) => conversation.open);
     for (const turn of open) turn.abort(stopped());

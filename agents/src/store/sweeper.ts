@@ -23,7 +23,7 @@ const HOUR_MS = 3_600_000;
 /** Fill level at which ended conversations are moved to the trash. At `maxBytes` itself the store deletes its trash. */
 const HIGH_WATER = 0.9;
 /** Time that an ephemeral conversation stays after its end, in ms. */
-export const EPHEMERAL_MS = 900_000;
+const EPHEMERAL_MS = 900_000;
 /** Pages of one sweep. The next sweep continues. */
 const MAX_PAGES = 256;
 

@@ -1,4 +1,4 @@
-// Asks people for approval on behalf of a running turn, and tells the conversation when the turn is idle: while it waits for an
+// Asks people for approval on behalf of a running turn, and notifies the conversation when the turn is idle: while it waits for an
 // answer and none of its calls runs. An idle turn has no time limit and needs no place among the running turns.
 import { untilAborted } from '@fame-fabric/shared/internal';
 import type { ApprovalAnswer, ApprovalRequest, Approver } from '../../turn/approval.ts';

@@ -159,7 +159,7 @@ class ReplayJournal implements ModelJournal, ToolJournal {
   }
 }
 
-/** A call without a result ends the replay, so nobody is asked to approve it. */
+/** A call without a result ends the replay, so no person is asked to approve it. */
 const approverOf = (journal: ReplayJournal): Approver => ({
   hasAsked: () => false,
   decide: async () => journal.refuse(),

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { ModelMessage } from '../../model/model.ts';
 
 /** Limits on the messages of one start. */
-export const START_MESSAGES = Object.freeze({
+const START_MESSAGES = Object.freeze({
   max: 400,
   /** Of all messages as JSON. A caller on the fabric is limited by its envelope first. */
   maxBytes: 1_048_576,
