@@ -13,7 +13,12 @@ const tool = (name = 'f', parameters: unknown = { type: 'object', properties: {}
   type: 'function',
   function: { name, parameters },
 });
-const params = (request: unknown): string[] => checkTranscript(request).map((violation) => violation.param);
+/** Checks a request, with a tool if it has none. */
+const check = (request: unknown) =>
+  checkTranscript(
+    JSON.stringify(request).includes('tool_calls') ? { tools: [tool()], ...(request as object) } : request,
+  );
+const params = (request: unknown): string[] => check(request).map((violation) => violation.param);
 
 describe('the transcript validator accepts', () => {
   it.each([
@@ -39,7 +44,7 @@ describe('the transcript validator accepts', () => {
       { messages: [user], tools: [tool()], tool_choice: { type: 'function', function: { name: 'f' } } },
     ],
   ])('%s', (_name, request) => {
-    expect(checkTranscript(request)).toEqual([]);
+    expect(check(request)).toEqual([]);
   });
 });
 
@@ -183,6 +188,12 @@ describe('the transcript validator refuses', () => {
     ['stream options without a stream', { messages: [user], stream_options: {} }, 'stream_options'],
   ])('%s', (_name, request, param) => {
     expect(params(request).join(' ')).toBe(param);
+  });
+
+  it('calls in the messages of a request without tools', () => {
+    const messages = [user, calling(call('a')), result('a')];
+    expect(checkTranscript({ messages })[0]?.param).toBe('tools');
+    expect(checkTranscript({ messages, tools: [tool()] })).toEqual([]);
   });
 
   it('a request over the wire without a model', () => {

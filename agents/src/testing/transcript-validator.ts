@@ -44,12 +44,17 @@ export function checkTranscript(request: unknown, options: CheckOptions = {}): V
     report('model', 'must name a model');
   }
   checkMessages(request.messages, report);
+  if (request.tools === undefined && hasCalls(request.messages))
+    report('tools', 'must be sent with messages that have calls');
   checkTools(request, report);
   checkNumbers(request, report);
   checkFormat(request.response_format, report);
   checkStop(request.stop, report);
   return found;
 }
+
+const hasCalls = (messages: unknown): boolean =>
+  Array.isArray(messages) && messages.some((one) => isObject(one) && one.tool_calls !== undefined);
 
 function checkMessages(messages: unknown, report: Report): void {
   if (!Array.isArray(messages) || messages.length === 0) {

@@ -10,6 +10,7 @@ const say = (history: History, user: string, answer: string): void => {
   draft.assistant({ role: 'assistant', content: answer });
   draft.commit();
 };
+const tools = [{ type: 'function', function: { name: 'look', parameters: { type: 'object' } } }];
 const calls = (...ids: string[]): AssistantMessage => ({
   role: 'assistant',
   content: null,
@@ -106,7 +107,7 @@ describe('a turn', () => {
     expect(JSON.parse(first!.content!)).toMatchObject({ error: { code: 'aborted' } });
     expect(second).toEqual({ role: 'tool', tool_call_id: 'c2', content: '"done"' });
     expect(last).toEqual({ role: 'assistant', content: `I have ${INTERRUPTED_MARK}` });
-    expect(checkTranscript({ messages: history.window() })).toEqual([]);
+    expect(checkTranscript({ messages: history.window(), tools })).toEqual([]);
   });
 
   test('HI-3: `discard` and `keep` force one behaviour', () => {
@@ -184,7 +185,7 @@ test('HI: the OpenAI API accepts the window after any completed and failed turns
           draft.commit();
         }
         const window = history.window();
-        expect(checkTranscript({ messages: wireMessages(window, 'm') })).toEqual([]);
+        expect(checkTranscript({ messages: wireMessages(window, 'm'), tools })).toEqual([]);
         expect(window[0]!.role).toBe('system');
         expect(window.length === 1 || window[1]!.role === 'user').toBe(true);
         expect(history.turns.length).toBeLessThanOrEqual(maxTurns);
@@ -197,4 +198,4 @@ test('HI: the OpenAI API accepts the window after any completed and failed turns
 
 // A failed turn may have open calls here. It is never sent in that form.
 const faultOfRequest = (messages: ModelMessage[], mayBeOpen: boolean): unknown[] =>
-  mayBeOpen ? [] : checkTranscript({ messages: wireMessages(messages, 'm') });
+  mayBeOpen ? [] : checkTranscript({ messages: wireMessages(messages, 'm'), tools });
