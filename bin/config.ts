@@ -4,6 +4,8 @@ import {
   ADMISSION_VARIABLES,
   admissionUrl,
   type Environment,
+  isJsonLog,
+  LOG_FORMATS,
   readEnv,
   readLocalListener,
   readTokenSettings,
@@ -151,6 +153,13 @@ export const localSentinelOf = (
   httpUrl,
   token: new AdmissionToken(url, { token: undefined, tokenFile: undefined, dataDir }),
 });
+
+/** True if a process with this environment logs JSON. A faulty FAME_LOG_FORMAT, which the process reports, counts as unset. */
+export const logsJson = (env: Environment): boolean =>
+  isJsonLog(
+    LOG_FORMATS[env.FAME_LOG_FORMAT?.trim().toLowerCase() ?? ''] ?? 'auto',
+    Boolean(process.stderr.isTTY),
+  );
 
 /** True unless the user has switched colours off. */
 export const wantsColours = (env: Environment): boolean => !env.NO_COLOR?.trim() && env.TERM !== 'dumb';

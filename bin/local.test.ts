@@ -379,6 +379,19 @@ test('start waits for the agents of FAME_AGENTS, not for a chat agent that is no
   expect((await fame('local', 'status')).out).toContain('attached as math@fame.fabric, echo@fame.fabric');
 });
 
+test('a peer that is not reached, and a variable that is misspelt, show up', async () => {
+  env.FAME_PEER_URLS = `ws://127.0.0.1:${await freePort()}/fame/v1/attach/ws/peer`;
+  env.FAME_PEER_URL = env.FAME_PEER_URLS;
+  const start = await fame('local', 'start');
+  expect(start.code).toBe(0);
+  expect(start.err).toBe('FAME_PEER_URL is set, and nothing reads it. Did you mean FAME_PEER_URLS?\n');
+  for (const args of [['local', 'status'], ['ps'], ['doctor']]) {
+    expect((await run(args)).out, args.join(' ')).toMatch(
+      /peer +ws:\/\/127\.0\.0\.1:\d+\/fame\/v1\/attach\/ws\/peer, not reached: .*ECONNREFUSED/,
+    );
+  }
+});
+
 test('D12: a start that fails shows only lines of this start; logs too', async () => {
   await fame('local', 'start');
   await fame('local', 'stop');

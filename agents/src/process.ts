@@ -4,7 +4,6 @@ export { OPENAI_BASE_URL } from './model/openai/base-url.ts';
 export {
   AGENT_VARIABLES,
   type AgentConfig,
-  addressesOf,
   type ModelConfig,
   readAgentConfig,
 } from './process/config.ts';

@@ -1,6 +1,7 @@
 // A sentinel and a chat agent as background processes on this machine. `stop` ends only the processes that `start` started.
 // Pid files and logs are in the data directory. Readiness is checked at the sentinel's HTTP endpoints.
-import { AGENT_VARIABLES, addressesOf, readAgentConfig } from '@fame-fabric/agents/process';
+import { addressesOf } from '@fame-fabric/agents/internal';
+import { AGENT_VARIABLES, readAgentConfig } from '@fame-fabric/agents/process';
 import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { systemClock } from '@fame-fabric/shared';
 import {
@@ -11,7 +12,15 @@ import {
   type Variable,
 } from '@fame-fabric/shared/internal';
 import { type ClientConfig, type LocalSentinel, localSentinel, localSentinelOf } from '../config.ts';
-import { areServed, getNodes, isAuthError, isReady, isServed } from '../sentinel-http.ts';
+import {
+  areServed,
+  getNodes,
+  isAuthError,
+  isReady,
+  isServed,
+  type SentinelHttp,
+  type Uplink,
+} from '../sentinel-http.ts';
 import { localAgentEnv } from '../settings.ts';
 import { ManagedProcess, type ProcessRecord } from './managed-process.ts';
 import { isPortTaken, portOwner } from './port-owner.ts';
@@ -33,6 +42,8 @@ export interface LocalStatus {
   url: string;
   sentinel: { pid: number; startedAt: number; isReady: boolean } | undefined;
   agent: { pid: number; startedAt: number; isAttached: boolean; addresses: readonly string[] } | undefined;
+  /** Connections of the sentinel to a parent and to peers. Empty if it does not answer. */
+  uplinks: readonly Uplink[];
 }
 
 const START_TIMEOUT_MS = 30_000;
@@ -45,6 +56,14 @@ const LOG_LINES_SHOWN = 12;
 
 /** Settings of the sentinel. The port has its own check, and agents share the variables of their admission. */
 const OWN_SENTINEL_VARIABLES = SENTINEL_VARIABLES.filter(({ name }) => name !== 'FAME_LISTENER_PORT');
+
+async function uplinksOf(sentinel: SentinelHttp): Promise<readonly Uplink[]> {
+  try {
+    return (await getNodes(sentinel)).uplinks ?? [];
+  } catch {
+    return []; // the other lines of the status report a sentinel that does not answer
+  }
+}
 
 /** Names of the settings that changed since the process was started. None for a record of an older version. */
 const changesOf = (
@@ -207,6 +226,7 @@ export class LocalStack {
         startedAt: sentinel.startedAt,
         isReady: await isReady(httpUrl),
       },
+      uplinks: sentinel ? await uplinksOf(localSentinelOf(config, location)) : [],
       agent: agent && {
         pid: agent.pid,
         startedAt: agent.startedAt,

@@ -1,11 +1,13 @@
 // `fame agent [NAME...]`: runs agents until a signal ends them.
 import { runAgentProcess } from '@fame-fabric/agents/process';
+import { lifeLine } from '@fame-fabric/shared/internal';
+import { logsJson } from '../config.ts';
 import { warnOfMisspelt } from '../misspelt.ts';
-import { writeMessage } from '../output.ts';
+import { writeNote } from '../output.ts';
 import { ALL_VARIABLES } from '../settings.ts';
 import type { VerbInput } from '../verb.ts';
 
 export function run({ positionals, env }: VerbInput): Promise<number> {
-  warnOfMisspelt(env, ALL_VARIABLES, writeMessage);
+  warnOfMisspelt(env, ALL_VARIABLES, (line) => writeNote(lifeLine('agents', line, logsJson(env), 'warn')));
   return runAgentProcess(positionals, { env });
 }

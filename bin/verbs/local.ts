@@ -2,7 +2,7 @@
 // on request, docker compose. `stop` ends only what `start` started.
 import { readAgentConfig } from '@fame-fabric/agents/process';
 import { systemClock } from '@fame-fabric/shared';
-import { closestMatch, EXIT, isLoopbackHost, redactUrl } from '@fame-fabric/shared/internal';
+import { closestMatch, EXIT, escapeLine, isLoopbackHost, redactUrl } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
 import { readClientConfig } from '../config.ts';
 import { durationText } from '../duration.ts';
@@ -14,7 +14,7 @@ import { showLogs } from '../local/logs.ts';
 import { isPortTaken } from '../local/port-owner.ts';
 import { warnOfMisspelt } from '../misspelt.ts';
 import { writeJson, writeMessage, writeNote, writeOut } from '../output.ts';
-import { isReady } from '../sentinel-http.ts';
+import { isReady, uplinkText } from '../sentinel-http.ts';
 import { ALL_VARIABLES, checkSettings, localAgentEnv } from '../settings.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
 
@@ -135,6 +135,9 @@ async function status(input: VerbInput): Promise<number> {
   else if (!isStarted) writeLine('Nothing runs. `make start` starts a sentinel and a chat agent.');
   else {
     writeLine(statusLine('sentinel', sentinel, sentinel?.isReady ? `ready at ${now.url}` : 'not ready'));
+    for (const uplink of now.uplinks) {
+      writeLine(`${escapeLine(uplink.kind).padEnd(11)} ${escapeLine(uplinkText(uplink))}`);
+    }
     const isAttached = agent?.isAttached === true;
     writeLine(
       statusLine(

@@ -13,6 +13,7 @@ const files = globSync(
   [
     'LICENSE',
     'package.json',
+    'bin/fame',
     'dist/*.js',
     'dist/{verbs,local}/**/*.js',
     `{${WORKSPACES}}/package.json`,

@@ -17,10 +17,15 @@ export const isJsonLog = (format: LogFormat, isTerminal: boolean): boolean =>
   format === 'json' || (format === 'auto' && !isTerminal);
 
 /** Formats a line about the start or end of a process. It is written at every log level. */
-export function lifeLine(name: string, text: string, asJson: boolean): string {
+export function lifeLine(
+  name: string,
+  text: string,
+  asJson: boolean,
+  level: 'info' | 'warn' = 'info',
+): string {
   if (!asJson) return `${escapeControls(text)}\n`;
   const time = new Date(systemClock.now()).toISOString();
-  return escapeJson(`${JSON.stringify({ level: 'info', time, name, pid: process.pid, msg: text })}\n`);
+  return escapeJson(`${JSON.stringify({ level, time, name, pid: process.pid, msg: text })}\n`);
 }
 
 /** Formats a JSON line of the log as text: time, level, message and fields. */

@@ -12,6 +12,23 @@ import type { Dial, Transport } from './transport.ts';
 import { webDial } from './web-transport.ts';
 import { wsDial } from './ws-transport.ts';
 
+it('A5: a page is told that its origin may be missing in FAME_ALLOWED_ORIGINS', async () => {
+  const server = createServer((socket: Socket) => socket.destroy()).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  try {
+    expect((await errorOf(webDial(url, { timeoutMs: 5_000 }))).message).not.toContain('origin');
+    vi.stubGlobal('location', { origin: 'http://localhost:5173' });
+    const { message } = await errorOf(webDial(url, { timeoutMs: 5_000 }));
+    expect(message).toContain(
+      'FAME_ALLOWED_ORIGINS does not list the origin of this page, http://localhost:5173',
+    );
+  } finally {
+    vi.unstubAllGlobals();
+    server.close();
+  }
+});
+
 interface TestServer {
   url: string;
   close(): Promise<void>;
