@@ -31,7 +31,7 @@ describe('fame agent', () => {
   it('serves the named agents and prints them', async () => {
     const proc = agent(['chat', 'echo', 'math']);
     await proc.waitFor(/math@fame\.fabric is served through ws:/);
-    expect(proc.output).toMatch(/^chat@fame\.fabric is served through \S+ \(model: offline\)$/m);
+    expect(proc.output).toMatch(/chat@fame\.fabric is served through \S+ \(model: offline\)/);
     expect(await client.call('echo@fame.fabric', 'echo', { args: ['hi'] })).toBe('hi');
     expect(await client.call({ capabilities: ['fame.capability.math'] }, 'add', { x: 2, y: 3 })).toBe(5);
     expect(await client.call('chat@fame.fabric', 'describe')).toMatchObject({ model: 'offline' });
@@ -131,7 +131,7 @@ it('the example agent of the README runs', async () => {
   const proc = startNode(['--conditions=fame-source', join(ROOT, 'agents/examples/weather-agent.ts')], {
     env: { FAME_DIRECT_ADMISSION_URL: sentinel.url },
   });
-  await proc.waitFor(/^weather@fame\.fabric is served through/m);
+  await proc.waitFor(/weather@fame\.fabric is served through/);
   expect(await client.call('weather@fame.fabric', 'forecast', { city: 'Lima' })).toEqual({
     day: 1,
     city: 'Lima',

@@ -348,7 +348,7 @@ describe('fame team run', () => {
   it('serves the team, and continues its conversations after a kill', async () => {
     const dataDir = temporaryDirectory();
     const first = start(dataDir);
-    await first.waitFor(/^support@fame\.fabric is served through \S+ \(model: offline\)$/m);
+    await first.waitFor(/support@fame\.fabric is served through \S+ \(model: offline\)/);
     const say = (user_message: string) =>
       client.call(
         'support@fame.fabric',
