@@ -44,13 +44,15 @@ describe('A10: faults of the model server', () => {
     {
       name: 'a wrong key',
       fail: (model) => model.push(httpError(401, { message: 'Incorrect API key', code: 'invalid_api_key' })),
-      message: /refused the key: set OPENAI_API_KEY to a valid key\. \(MODEL_AUTH\)$/,
+      message:
+        /refused the key \(status 401: Incorrect API key\): set OPENAI_API_KEY to a valid key\. \(MODEL_AUTH\)$/,
     },
     {
       name: 'a model that the server does not know',
       env: { MODEL_NAME: 'gpt-nonesuch' },
       fail: (model) => model.push(httpError(404, { message: 'No such model', code: 'model_not_found' })),
-      message: /does not know the model "gpt-nonesuch": set MODEL_NAME .*\(MODEL_NOT_FOUND\)$/,
+      message:
+        /does not know the model "gpt-nonesuch" \(status 404: No such model\): set MODEL_NAME .*\(MODEL_NOT_FOUND\)$/,
     },
     {
       name: 'a server that is down',

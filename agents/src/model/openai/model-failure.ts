@@ -301,11 +301,13 @@ function baseOf(location: string): string {
 function serverFailure(error: ServerError, context: FailureContext): Classified {
   const kind = KINDS.find(({ matches }) => matches(error, context))!;
   const reason = reasonOf(error, context);
-  const because = reason ? ` (${reason})` : '';
-  const status = error.status === undefined ? '' : ` with status ${error.status}`;
+  const cause = [error.status === undefined ? '' : `status ${error.status}`, reason]
+    .filter(Boolean)
+    .join(': ');
+  const because = cause === '' ? '' : ` (${cause})`;
   return {
     code: kind.code,
-    message: `${kind.what(context, error)}${status}${because}: ${kind.hint(context, error)}.`,
+    message: `${kind.what(context, error)}${because}: ${kind.hint(context, error)}.`,
     isTransient: kind.isTransient === true,
   };
 }
