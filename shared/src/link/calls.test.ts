@@ -428,23 +428,29 @@ describe('when the connection is lost', () => {
     expect(await result).toBe('once');
   });
 
-  it('a stream with resend until-item is sent again before its first item, and fails after it', async () => {
-    const { sentinel, requests, clock, client, drop } = await broken({ resumed: false });
-    const stream = client.stream('a@fame.fabric', 'turn', {}, { resend: 'until-item', timeoutMs: 60_000 });
-    const items = stream[Symbol.asyncIterator]();
-    const first = items.next();
-    await settle();
-    await drop();
-    await clock.run(500, 50);
-    expect(requests).toHaveLength(2);
-    answer(sentinel, requests[1]!, { result: 'one' });
-    expect(await first).toEqual({ done: false, value: 'one' });
-    const second = errorOf(items.next());
-    await drop();
-    await clock.run(500, 50);
-    expect(requests).toHaveLength(2);
-    expect(await second).toMatchObject({ code: 'LINK_CLOSED', retryable: true });
-  });
+  it.each([
+    ['began a new session', false],
+    ['resumed the session', true],
+  ])(
+    'a stream with resend until-item is sent again before its first item, and fails after it, when the sentinel %s',
+    async (_why, resumed) => {
+      const { sentinel, requests, clock, client, drop } = await broken({ resumed });
+      const stream = client.stream('a@fame.fabric', 'turn', {}, { resend: 'until-item', timeoutMs: 60_000 });
+      const items = stream[Symbol.asyncIterator]();
+      const first = items.next();
+      await settle();
+      await drop();
+      await clock.run(500, 50);
+      expect(requests).toHaveLength(2);
+      answer(sentinel, requests[1]!, { result: 'one' });
+      expect(await first).toEqual({ done: false, value: 'one' });
+      const second = errorOf(items.next());
+      await drop();
+      await clock.run(500, 50);
+      expect(requests).toHaveLength(2);
+      expect(await second).toMatchObject({ code: 'LINK_CLOSED', retryable: true });
+    },
+  );
 
   it('a repeated request that was still queued is sent once', async () => {
     for (const id of ['S', 'T']) {

@@ -299,7 +299,9 @@ export class Calls implements CallOwner {
 
   /**
    * Resumes after a reconnect. Resends the requests that allow it. If the session was lost, fails the others, because their
-   * answers can no longer arrive. `isSessionLost` is true if the path changed, or if the sentinel no longer had the session.
+   * answers can no longer arrive. A stream that its caller continues by a new call fails in any case: its last items, and its
+   * end, may have been lost with the connection. `isSessionLost` is true if the path changed, or if the sentinel no longer had
+   * the session.
    */
   reattached(isSessionLost: boolean): void {
     const { uplink } = this.#deps;
@@ -309,6 +311,9 @@ export class Calls implements CallOwner {
         this.#send(call, uplink);
       } else if (isSessionLost) {
         call.fail(new FabricError('LINK_CLOSED', 'The call was lost because the sentinel restarted'));
+      } else if (call.request.options.resend === 'until-item') {
+        const text = 'Items of the stream may have been lost with the connection';
+        call.fail(new FabricError('LINK_CLOSED', text), 'items-lost');
       }
     }
   }

@@ -78,8 +78,8 @@ export interface CallOptions {
   /**
    * True if the same request (same id) is resent after each reconnect until it is answered. For operations that are
    * idempotent by id; other calls fail when their answer can no longer arrive. A resent stream must yield the same items from
-   * the start; the link skips those that it has received. `until-item` resends a stream only until its first item: later its
-   * caller gets LINK_CLOSED if the session was lost, and continues from the last item by a new call. @default false
+   * the start; the link skips those that it has received. `until-item` resends a stream only until its first item: after a later
+   * reconnect its caller gets LINK_CLOSED, and continues from the last item by a new call. @default false
    */
   resend?: boolean | 'until-item' | undefined;
 }
