@@ -89,7 +89,7 @@ test('start, chat, start again, stop: answers in order, no second process, no pr
   expect(sentinel).toMatchObject({ isReady: true });
   expect(agent).toMatchObject({ isAttached: true });
 
-  const chat = await run(['chat'], 'My name is Ada.\n\nWhat is my name?\nexit\nnever asked\n');
+  const chat = await run(['chat', '--lines'], 'My name is Ada.\n\nWhat is my name?\nexit\nnever asked\n');
   expect(chat.code).toBe(0);
   const answers = chat.out.split('\n').filter(Boolean);
   expect(answers).toHaveLength(2);
@@ -100,8 +100,10 @@ test('start, chat, start again, stop: answers in order, no second process, no pr
 
   const unknown = await fame('chat', '--resume', 'zzz');
   expect(unknown).toMatchObject({ code: 1, out: '' });
-  expect(unknown.err).toContain('chat@fame.fabric has no conversation "zzz": it was ended or removed');
-  await run(['chat'], 'My name is Bob.\n/leave\n');
+  expect(unknown.err).toContain(
+    'The conversation "zzz" at chat@fame.fabric was ended or removed, or the id is wrong.',
+  );
+  await run(['chat', '--lines'], 'My name is Bob.\n/leave\n');
   for (let round = 0; round < 2; round++) {
     const resumed = await run(['chat', '--resume'], 'What is my name?\n');
     expect(resumed).toMatchObject({ code: 0, out: expect.stringContaining('Bob') });
@@ -281,7 +283,7 @@ test('verbose prints envelopes on stderr, without the text of messages', async (
   await fame('local', 'start', '--mode', 'local');
   env.FAME_SHOW_ENVELOPES = 'true';
   env.FAME_SYSTEM_PROMPT = 'canary-system';
-  const { code, out, err } = await run(['chat'], 'canary-user\n');
+  const { code, out, err } = await run(['chat'], 'My name is canary-user.\n');
   expect(code).toBe(0);
   expect(out).toContain('canary-user');
   expect(err).toContain('Sent envelope → Data request run_turn_stream to chat@fame.fabric');

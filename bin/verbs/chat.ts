@@ -141,10 +141,7 @@ class ChatProcess {
   /** @throws {CONVERSATION_UNKNOWN} */
   #requireSaved(): void {
     if (this.#saved.list().length > 0) return;
-    throw new FabricError(
-      'CONVERSATION_UNKNOWN',
-      'This machine has no conversation to resume. `npx fame chat` starts one',
-    );
+    throw new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation to resume');
   }
 
   async #chooseConversation(client: Client, { id, address }: Target): Promise<Resumed> {

@@ -231,7 +231,10 @@ describe('the image', () => {
     expect(await check(ps, { environment: { FAME_LISTENER_PORT: 8000 } })).toBe(1);
 
     const [node = '', ...entry] = image.entrypoint.map(here);
-    const chat = new Proc(node, [...entry, 'chat'], { env: environment(agentService), cwd: directory });
+    const chat = new Proc(node, [...entry, 'chat', '--lines'], {
+      env: environment(agentService),
+      cwd: directory,
+    });
     chat.child.stdin?.end('My name is Ada.\nWhat is my name?\nexit\n');
     expect((await chat.exited).code).toBe(0);
     expect(chat.output.split('\n').filter((line) => line.startsWith('A> '))[1]).toContain('Ada');

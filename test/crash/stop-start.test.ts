@@ -28,7 +28,7 @@ afterAll(() => fame(['local', 'stop']));
 test('a conversation is resumed after make stop and make start', { timeout: 60_000 }, async () => {
   port = await freePort();
   expect((await fame(['local', 'start', '--mode', 'local'])).code).toBe(0);
-  const first = await fame(['chat'], 'My name is Ada.\n/leave\n');
+  const first = await fame(['chat', '--lines'], 'My name is Ada.\n/leave\n');
   expect(first.code).toBe(0);
   const id = /fame chat --resume (\S+)/.exec(first.all)?.[1] ?? '';
   expect(id).not.toBe('');
@@ -39,12 +39,12 @@ test('a conversation is resumed after make stop and make start', { timeout: 60_0
   expect(JSON.stringify(listed)).toContain(id);
 
   expect((await fame(['local', 'start', '--mode', 'local'])).code).toBe(0);
-  const second = await fame(['chat', '--resume'], 'What is my name?\nexit\n');
+  const second = await fame(['chat', '--resume', '--lines'], 'What is my name?\n/end\n');
   expect(second.code).toBe(0);
   expect(second.all).toContain('Q> My name is Ada.');
   expect(second.out).toContain('Ada');
 
-  // `exit` has ended it, so there is no conversation to resume.
+  // `/end` has ended it, so there is no conversation to resume.
   const third = await fame(['chat', '--resume']);
   expect(third.code).toBe(1);
   expect(third.all).toContain('There is no conversation to resume');

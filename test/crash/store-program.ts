@@ -26,8 +26,9 @@ const note = (line: string): void => appendFileSync(notes, `${line}\n`);
 
 const model: ChatModel = {
   name: 'echo',
-  async *stream({ messages }: ModelRequest): AsyncGenerator<ModelChunk> {
-    for (const { message } of checkTranscript({ messages })) note(`invalid ${message}`);
+  async *stream(request: ModelRequest): AsyncGenerator<ModelChunk> {
+    const { messages } = request;
+    for (const { message } of checkTranscript(request)) note(`invalid ${message}`);
     const last = messages.findLast((message) => message.role === 'user')!.content;
     const isSecond = messages.at(-1)!.role === 'tool';
     note(`model ${last} ${isSecond ? 2 : 1}`);

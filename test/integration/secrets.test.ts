@@ -105,6 +105,7 @@ describe.each(['trace', 'debug', 'info', 'warn', 'error'])('A9: at log level %s'
         FAME_DATA_DIR: clientData,
         FAME_SYSTEM_PROMPT: `You are ${PLANTED.systemPrompt}.`,
         FAME_SHOW_ENVELOPES: '', // the make target sets it
+        ARGS: '--lines',
       },
       `Hello ${PLANTED.userText}\nNow ${PLANTED.failingText}\nexit\n`,
     );

@@ -111,10 +111,12 @@ describe.each(combinations)('X8: client $client, agent $agent, sentinel $sentine
   });
 
   test('a conversation from a pipe is resumed after a restart of the agent', async () => {
-    const first = await fame(['chat'], 'one\ntwo\n/leave\n');
+    // 0.1.0 takes each line of a pipe as a message without a flag.
+    const lines = client === latest ? ['--lines'] : [];
+    const first = await fame(['chat', ...lines], 'one\ntwo\n/leave\n');
     expect(first).toMatchObject({ code: 0, stdout: expect.stringContaining('re: two (3)') });
     await restartAgent();
-    const second = await fame(['chat', '--resume'], 'three\nexit\n');
+    const second = await fame(['chat', '--resume', ...lines], 'three\nexit\n');
     expect(second).toMatchObject({ code: 0, stdout: expect.stringContaining('re: three (5)') });
   });
 

@@ -31,11 +31,7 @@ export async function chooseConversation(
     return list.find((one) => one.id === id) ?? { id, address: address ?? defaultAddress };
   }
   const latest = list[0];
-  if (!latest)
-    throw new FabricError(
-      'CONVERSATION_UNKNOWN',
-      'There is no conversation to resume. `npx fame chat` starts one',
-    );
+  if (!latest) throw new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation to resume');
   if (!prompt) return latest;
   for (const [index, one] of list.entries()) {
     const state = one.open ? ', answer pending' : '';
