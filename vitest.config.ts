@@ -51,7 +51,7 @@ export default defineConfig({
           globalSetup: ['test/kit/install-before-tests.ts'],
           include: [
             processes,
-            'test/{conformance,interop,compose,integration,mermaid,promises,versions}/**/*.test.ts',
+            'test/{conformance,interop,compose,integration,mermaid,promises}/**/*.test.ts',
           ],
           exclude: [...exclude, ...punctual, autobahn],
           maxWorkers: 3,
@@ -72,10 +72,11 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Minutes of kills and of random frames: `npm run test-crash`, a step of its own in continuous integration.
+          // Minutes of kills, of random frames and of mixed versions: `npm run test-crash`, a step of its own in continuous
+          // integration.
           name: 'crash',
           setupFiles,
-          include: ['test/crash/**/*.test.ts', 'test/conformance/fuzz.test.ts', autobahn],
+          include: ['test/{crash,versions}/**/*.test.ts', 'test/conformance/fuzz.test.ts', autobahn],
           exclude,
           env: { FAME_FUZZ_FRAMES: '100000' },
           maxWorkers: 1,
