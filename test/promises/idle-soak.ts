@@ -18,6 +18,8 @@ const nodeCount = Number(values.nodes);
 if (!(minutes > 0) || !(nodeCount >= 0)) throw new Error('usage: idle-soak [--minutes N] [--nodes N]');
 
 const HEARTBEAT_MS = 15_000;
+/** A sentinel closes connections that have not attached when there are too many of them. */
+const ATTACHED_AT_ONCE = 200;
 /** A run has 120 samples, 20 of them after a garbage collection. */
 const SAMPLE_MS = (minutes * 60_000) / 120;
 const HOUR_MS = 3_600_000;
@@ -110,7 +112,11 @@ async function main(): Promise<number> {
   await healthy(`http://127.0.0.1:${port}/readyz`, sentinel);
   const agent = startObserved('agent', { FAME_DIRECT_ADMISSION_URL: url });
   await agent.waitFor(/ is served through /);
-  const nodes = await Promise.all(Array.from({ length: nodeCount }, () => RawNode.attached(url)));
+  const nodes: RawNode[] = [];
+  while (nodes.length < nodeCount) {
+    const length = Math.min(ATTACHED_AT_ONCE, nodeCount - nodes.length);
+    nodes.push(...(await Promise.all(Array.from({ length }, () => RawNode.attached(url)))));
+  }
   const beats = nodes.map((node, n) =>
     setTimeout(
       () => {
