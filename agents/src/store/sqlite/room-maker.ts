@@ -4,8 +4,8 @@ import { statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import type { RoomReport } from '../store.ts';
 import type { DiskReserve } from './disk-reserve.ts';
+import type { Removal } from './removal.ts';
 import { usedBytes } from './sqlite-database.ts';
-import type { SqliteJournal } from './sqlite-journal.ts';
 
 /** Space that is freed in one step, unless the store is small. */
 const STEP_BYTES = 1_048_576;
@@ -18,7 +18,7 @@ export interface RoomMakerDeps {
   /** Path of the database. */
   readonly path: string;
   readonly db: DatabaseSync;
-  readonly journal: SqliteJournal;
+  readonly removal: Removal;
   readonly reserve: DiskReserve;
   /** Size limit of the store, in bytes; 0 for no limit. */
   readonly maxBytes: number;
@@ -62,8 +62,8 @@ export class RoomMaker {
 
   /** Removes conversations from a store on a full disk. Returns false if it found none to remove. */
   onDisk(now: number, except: ReadonlySet<string>): boolean {
-    const { db, journal } = this.#deps;
-    if (!journal.hasRemovable(now, except)) return false;
+    const { db, removal } = this.#deps;
+    if (!removal.hasRemovable(now, except)) return false;
     const bytes = usedBytes(db);
     return this.withReserve(() => this.#make(now, bytes - stepOf(bytes), except), 1);
   }
@@ -73,7 +73,7 @@ export class RoomMaker {
    * again.
    */
   withReserve<T>(free: () => T, maxSteps: number): T {
-    const { journal, reserve } = this.#deps;
+    const { removal, reserve } = this.#deps;
     reserve.release();
     this.#emptyLog();
     try {
@@ -82,7 +82,7 @@ export class RoomMaker {
       this.#emptyLog();
       try {
         for (let step = 0; step < maxSteps; step++) {
-          const { isDone } = journal.shrink();
+          const { isDone } = removal.shrink();
           this.#emptyLog();
           if (isDone) break;
         }
@@ -110,11 +110,11 @@ export class RoomMaker {
   }
 
   #make(now: number, targetBytes: number, except: ReadonlySet<string>): boolean {
-    const { db, journal, onRoom } = this.#deps;
+    const { db, removal, onRoom } = this.#deps;
     let report: RoomReport;
     db.exec('BEGIN IMMEDIATE');
     try {
-      report = journal.makeRoom(now, targetBytes, except);
+      report = removal.makeRoom(now, targetBytes, except);
       db.exec('COMMIT');
     } catch (error) {
       if (db.isTransaction) db.exec('ROLLBACK');

@@ -496,7 +496,7 @@ describe('a store in a file', () => {
     const journal = journalOf('me');
     expect(journal.unfinished(2, 'a', 10)).toEqual(['dead1', 'dead2', 'dead3']);
     expect(asked.splice(0).sort()).toEqual(['dead', 'living']);
-    const { trashed } = journal.sweep(2, { expiredBefore: 2 });
+    const { trashed } = journal.removal.sweep(2, { expiredBefore: 2 });
     expect(trashed.map(({ id }) => id)).toEqual(['dead1', 'dead2', 'dead3']);
     expect(asked.sort()).toEqual(['dead', 'living']);
     db.close();

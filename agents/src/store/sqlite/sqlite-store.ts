@@ -29,7 +29,8 @@ import type {
   TurnPlace,
 } from '../store.ts';
 import type { StoreTime } from '../store-time.ts';
-import type { RawEvent, RawRecord } from './sqlite-journal.ts';
+import type { RawRecord } from './conversation-row.ts';
+import type { RawEvent } from './sqlite-journal.ts';
 import type { Operation, WorkerAnswer, WorkerRequest, WorkerSetup } from './sqlite-worker.ts';
 
 export interface SqliteStoreOptions {

@@ -120,7 +120,11 @@ function open() {
     port.postMessage([{ id: 0, room: report } satisfies WorkerAnswer]);
   };
   const { path, maxBytes } = setup;
-  return { db, journal, room: new RoomMaker({ path, db, journal, reserve, maxBytes, onRoom }) };
+  return {
+    db,
+    journal,
+    room: new RoomMaker({ path, db, removal: journal.removal, reserve, maxBytes, onRoom }),
+  };
 }
 
 /** Id of the conversation that a request names; empty if it names none. */
@@ -147,15 +151,15 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
       case 'renew':
         return journal.renew(now, ...(args as [never, never]));
       case 'trash':
-        return journal.trash(now, ...(args as [never]));
+        return journal.removal.trash(now, ...(args as [never]));
       case 'restore':
-        return journal.restore(...(args as [never]));
+        return journal.removal.restore(...(args as [never]));
       case 'remove':
-        return journal.remove(now, ...(args as [never]));
+        return journal.removal.remove(now, ...(args as [never]));
       case 'sweep':
-        return journal.sweep(now, ...(args as [never]));
+        return journal.removal.sweep(now, ...(args as [never]));
       case 'shrink':
-        return journal.shrink();
+        return journal.removal.shrink();
       case 'keepTime':
         reserve.take();
         return journal.keepTime(now, ...(args as [never]));
