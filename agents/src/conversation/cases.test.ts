@@ -98,7 +98,8 @@ test('c65 NUL, CRLF, bidi marks and zero-width characters in a message stay as t
   );
 });
 
-test('c66 max_history_length 1 with tool turns: every call keeps its result, the system prompt stays', async () => {
+/** Runs three turns, each with two calls and then the answer. Returns the server. */
+async function turnsWithCalls(max_history_length: number): Promise<FakeOpenAI> {
   const weather = tool({
     name: 'get_weather',
     description: 'Weather of a city',
@@ -113,20 +114,25 @@ test('c66 max_history_length 1 with tool turns: every call keeps its result, the
     (request) => (request.messages.at(-1)!.role === 'user' ? calls : 'Done.'),
     new ToolSet([weather]),
   );
-  const { id } = await chat.start({ payload: { system_prompt: 'Be kind.', max_history_length: 1 } });
+  const { id } = await chat.start({ payload: { system_prompt: 'Be kind.', max_history_length } });
   for (const text of ['1', '2', '3']) expect(await turn(chat, id, text)).toBe('Done.');
   expect(server.count).toBe(6);
   for (const { body } of server.requests) {
     expect(body.messages[0]).toEqual({ role: 'system', content: 'Be kind.' });
     expect(callsWithoutResult(body.messages)).toEqual([]);
   }
+  return server;
+}
+
+test('c66 max_history_length 1 with tool turns: every call keeps its result, the system prompt stays', async () => {
+  const messages = seen(await turnsWithCalls(1), 4);
+  const roles = ['user', 'assistant', 'tool', 'tool', 'assistant', 'user'];
+  expect(messages.map(({ role }) => role)).toEqual(roles);
+  expect(messages.at(-1)).toEqual({ role: 'user', content: '3' });
 });
 
 test('c67 max_history_length 0: only the message itself', async () => {
-  const { chat, server } = await serve(() => 'Hello.');
-  const { id } = await chat.start({ payload: { max_history_length: 0 } });
-  for (const text of ['1', '2']) await turn(chat, id, text);
-  expect(seen(server, 1)).toEqual([{ role: 'user', content: '2' }]);
+  expect(seen(await turnsWithCalls(0), 4)).toEqual([{ role: 'user', content: '3' }]);
 });
 
 test('c68 a very long single word, and one that is too long', async () => {
@@ -134,6 +140,7 @@ test('c68 a very long single word, and one that is too long', async () => {
   const { id } = await chat.start();
   expect(await turn(chat, id, 'x'.repeat(65_536))).toBe('65536');
   await expect(turn(chat, id, 'x'.repeat(65_537))).rejects.toMatchObject({
+    code: 'PARAMS_INVALID',
     message: expect.stringMatching(/65.?536/),
   });
   expect(server.count).toBe(1);

@@ -1,5 +1,5 @@
-// One case of a model server's behaviour: a raw HTTP server with one handler, a chat agent with small tools that asks it, and a
-// caller. Requests are checked as the strictest servers do.
+// Runs a chat agent with small tools against a model server that a test scripts: a raw HTTP server with one handler. Requests are
+// checked as the strictest servers check them.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { isFabricError } from '@fame-fabric/shared';
@@ -102,14 +102,8 @@ export interface CaseOptions {
   path?: string;
   apiKey?: string;
   systemPrompt?: string;
-  /** Id of the conversation. @default c */
-  id?: string;
-  /** Further parameters of `start_task`. */
-  start?: object;
   /** Options of every turn. */
   options?: object;
-  /** False to send all turns at once. @default true */
-  isSequential?: boolean;
 }
 
 export interface CaseTurn {
@@ -140,16 +134,7 @@ export interface CaseResult {
 /** Runs the turns of a case. */
 export async function runCase(
   serve: (request: CaseRequest) => void,
-  {
-    turns = ['Hi'],
-    id = 'c',
-    path = '/v1',
-    apiKey,
-    systemPrompt,
-    start = {},
-    options,
-    isSequential = true,
-  }: CaseOptions = {},
+  { turns = ['Hi'], path = '/v1', apiKey, systemPrompt, options }: CaseOptions = {},
 ): Promise<CaseResult> {
   const requests: CaseRequest[] = [];
   const faults: string[] = [];
@@ -172,7 +157,7 @@ export async function runCase(
   });
   const chat = await servedChat(agent);
   try {
-    await chat.start({ id, ...start });
+    const { id } = await chat.start();
     const say = async (message: string, i: number): Promise<CaseTurn> => {
       try {
         const params = { conversation_id: id, user_message: message, turn_id: `t${i}`, answer: 'outcome' };
@@ -189,8 +174,7 @@ export async function runCase(
       }
     };
     const done: CaseTurn[] = [];
-    if (isSequential) for (const [i, text] of turns.entries()) done.push(await say(text, i));
-    else done.push(...(await Promise.all(turns.map(say))));
+    for (const [i, text] of turns.entries()) done.push(await say(text, i));
     return { turns: done, requests, ran, faults };
   } finally {
     await chat.close();
