@@ -1,4 +1,4 @@
-// Decides if a read that failed is attempted again, and when: while the agent, or the connection to it, is temporarily lost.
+// Decides whether and when a failed read is repeated: while the agent, or the connection to it, is temporarily lost.
 import { type Clock, isFabricError } from '@fame-fabric/shared';
 import { Backoff, pause } from '@fame-fabric/shared/internal';
 import type { Caller } from './chat-operations.ts';

@@ -37,7 +37,7 @@ export interface StartSettings {
   on_budget?: 'fail' | 'ask' | undefined;
 }
 
-/** The part of a turn that agents of version 0.1 and other implementations ignore. */
+/** The parameters of a turn that agents of version 0.1 and of other implementations ignore. */
 export interface TurnExtras {
   options?: ModelOptions | undefined;
   tool_results?: readonly ToolResult[] | undefined;
@@ -96,7 +96,7 @@ export class ChatOperations {
   /** Starts the conversation. Use one `callId` for all attempts: the agent starts the conversation once for each id. */
   async start(callId: string, settings: StartSettings): Promise<void> {
     const { messages, ephemeral, on_budget } = settings;
-    if (messages ?? ephemeral ?? on_budget) {
+    if (messages || ephemeral || on_budget) {
       await this.#requireExtras('`messages`, `isEphemeral` and `onBudget` of a conversation');
       await this.#call('start_task', { id: this.#id, ...settings }, START_TIMEOUT_MS, callId);
       return;
@@ -188,7 +188,7 @@ export class ChatOperations {
     await this.#call('end_conversation', { args: [this.#id] }, timeoutMs);
   }
 
-  // An agent that does not know these parameters ignores them, so it has to declare that it does. Asked once.
+  // An agent that does not know these parameters ignores them, so the agent must declare them in its description. It is asked once.
   async #requireExtras(what: string): Promise<void> {
     this.#acceptsExtras ??= Array.isArray((await this.describe()).options);
     if (this.#acceptsExtras) return;

@@ -129,18 +129,18 @@ export interface TurnReport {
   error?: { code: string; message: string; retryable: boolean };
   approvals?: PendingApproval[];
   steps: TurnStep[];
-  /** True if parts of the report are left out, because it would not fit one envelope. */
+  /** True if parts of the report are left out, because the whole would not fit in one envelope. */
   is_cut?: true;
 }
 
 /** The messages of one model call, rebuilt from the journal. */
 export interface PromptReport {
-  /** Null if the agent has changed since, so that it does not make that call any more. */
+  /** Null if the agent has changed since and no longer makes that call. */
   messages: ModelMessage[] | null;
   /** SHA-256 that was recorded with the call, in hex. */
   digest: string;
   /** True if the rebuilt messages have that digest. */
   verified: boolean;
-  /** Number of messages that are left out after the system message, because the answer would not fit one envelope. */
+  /** Number of messages that are left out after the system message, because all would not fit in one envelope. */
   left_out?: number;
 }

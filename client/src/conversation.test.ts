@@ -589,3 +589,12 @@ test('a conversation starts with its messages and settings', async () => {
     options: { resend: true },
   });
 });
+
+test('`isEphemeral: false` does not hide the settings beside it', async () => {
+  const { caller, requests } = scriptedAgent({
+    describe: () => ({ options: ['model'] }),
+    start_task: () => ({}),
+  });
+  await new Conversation(caller, 'chat@fame.fabric', { isEphemeral: false, onBudget: 'ask' }).start();
+  expect(requests.at(-1)).toMatchObject({ method: 'start_task', params: { on_budget: 'ask' } });
+});

@@ -20,7 +20,7 @@ export interface ListOptions {
   failed?: boolean | undefined;
   /** Only conversations with this text in their id or in a message of their user. At most 200 characters. */
   search?: string | undefined;
-  /** `next` of the page before. */
+  /** `next` of the previous page. */
   before?: string | undefined;
   /** At most 200. @default 50 */
   limit?: number | undefined;
@@ -42,7 +42,7 @@ export interface FollowOptions {
 }
 
 export interface ForkOptions {
-  /** Id of the last turn that the new conversation keeps. It has to be over. */
+  /** Id of the last turn that the new conversation keeps. The turn must have ended. */
   at: string;
   /** Id of the new conversation. @default a new random id */
   id?: string | undefined;
@@ -91,7 +91,7 @@ export class Conversations {
 
   /**
    * Yields the events of a conversation, past and future, until the conversation ends. Continues after lost connections. A
-   * `restart` event takes back text that was yielded before.
+   * `restart` event withdraws text that was yielded before.
    * @throws {CONVERSATION_UNKNOWN | NODE_GONE | ...} the last error if the agent does not return within `reconnectTimeoutMs`
    */
   async *follow(id: string, options: FollowOptions = {}): AsyncGenerator<ConversationEvent, void> {
@@ -144,7 +144,7 @@ export class Conversations {
   /**
    * Starts a conversation that continues another one after its turn `at`. The two are independent from then on. `options` apply
    * to the returned handle.
-   * @throws {CONVERSATION_UNKNOWN | TURN_UNKNOWN | PARAMS_INVALID} PARAMS_INVALID if the turn is not over
+   * @throws {CONVERSATION_UNKNOWN | TURN_UNKNOWN | PARAMS_INVALID} PARAMS_INVALID if the turn has not ended
    */
   async fork(
     id: string,

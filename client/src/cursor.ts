@@ -1,8 +1,9 @@
-// Cursors of the events of a conversation: the field `seq`. It rises from event to event. From 2^32 on, the cursor of a text is that of
-// its last character, and characters of one text are one apart. Smaller ones come from agents of version 0.1, where events are not cut.
+// Cursors of the events of a conversation: the field `seq`. It rises from event to event. From 2^32 on, the cursor of a text is
+// that of its last character, and the characters of one text are one apart. Smaller cursors come from agents of version 0.1, which
+// never split an event.
 const FIRST_CURSOR = 2 ** 32;
 
-/** True if the cursors of the agent start again: it does not know the reader's one, and sends everything from the beginning. */
+/** True if the agent's cursors start again: it does not know the cursor of the reader, and sends all events from the beginning. */
 export const isReset = ({ type, seq }: { type?: unknown; seq?: unknown }): boolean =>
   type === 'restart' && seq === 0;
 

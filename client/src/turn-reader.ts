@@ -121,11 +121,11 @@ export class TurnReader {
     return true;
   }
 
-  /** Returns the part of an event that the caller does not have. Agents of other implementations do not number their events. */
+  /** Returns the part of an event that the caller does not have. Events of other implementations have no numbers. */
   #unread(event: WireEvent): WireEvent | undefined {
     const { type, seq } = event;
     if (typeof seq !== 'number' || type === 'error' || type === 'done' || isReset(event)) return event;
-    return eventAfter({ ...event, seq }, this.#lastSeq);
+    return eventAfter(event as WireEvent & { readonly seq: number }, this.#lastSeq);
   }
 }
 

@@ -1,5 +1,5 @@
-// Writes one answer as it streams: a prefix such as `A> `, then the text with control characters escaped. On a terminal an indicator moves
-// while no text arrives. Surrogate pairs that the stream split are joined before they are written.
+// Writes one answer as it streams: a prefix such as `A> `, then the text with control characters escaped. On a terminal an
+// indicator moves while no text arrives. Surrogate pairs that the stream split are joined before they are written.
 import type { Clock, Timer } from '@fame-fabric/shared';
 import { escapeControls, isHighSurrogate, type Style } from '@fame-fabric/shared/internal';
 import { AnswerText } from './answer-text.ts';

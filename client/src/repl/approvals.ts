@@ -24,7 +24,7 @@ export interface ApprovalQuestionsDeps {
 
 /** A resumed turn repeats its events: an answer that was given earlier follows within this time. */
 const REPLAY_MS = 50;
-/** Longer than arguments that an agent of ours lets a person approve. */
+/** Our agents send only shorter arguments for approval. */
 const MAX_ARGS_CHARS = 65_536;
 /** `n`, `no`, `n because of this`, `y` and `yes`. */
 const REPLY = /^\s*(?:(y|yes)|(?:n|no)(?:\s+(\S.*))?)\s*$/i;
@@ -124,12 +124,12 @@ export class ApprovalQuestions {
   }
 }
 
-/** Describes what waits for approval. All of it is text of unknown origin. */
+/** Describes the request that waits for approval. A model wrote its text, so it is escaped. */
 function approvalText({ kind, name, args }: ApprovalEvent): string {
   if (kind === 'budget') {
     const { limit, unit, spent } = args ?? {};
     return escapeLine(
-      `The budget is used up: ${spent} of ${limit} ${unit}. If you approve, as much is added.`,
+      `The budget is used up: ${spent} of ${limit} ${unit}. If you approve, the same amount is added.`,
     );
   }
   if (!args) return escapeLine(`${name} asks for approval. Its arguments are too long to be shown here.`);

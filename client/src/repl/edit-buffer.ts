@@ -53,29 +53,28 @@ export class EditBuffer {
   }
 
   lineStart(): void {
-    this.#cursor = this.#startOfLine();
+    this.#cursor = this.#lineStart();
   }
 
   lineEnd(): void {
-    this.#cursor = this.#endOfLine();
+    this.#cursor = this.#lineEnd();
   }
 
   /** Moves to the line above. Returns false in the first line. */
   up(): boolean {
-    const start = this.#startOfLine();
+    const start = this.#lineStart();
     if (start === 0) return false;
-    const above = this.#text.lastIndexOf('\n', start - 2) + 1;
+    const above = this.#lineStart(start - 1);
     this.#cursor = this.#snap(Math.min(above + this.#cursor - start, start - 1));
     return true;
   }
 
   /** Moves to the line below. Returns false in the last line. */
   down(): boolean {
-    const end = this.#endOfLine();
+    const end = this.#lineEnd();
     if (end === this.#text.length) return false;
-    const below = this.#text.indexOf('\n', end + 1);
-    const limit = below < 0 ? this.#text.length : below;
-    this.#cursor = this.#snap(Math.min(end + 1 + this.#cursor - this.#startOfLine(), limit));
+    const below = end + 1;
+    this.#cursor = this.#snap(Math.min(below + this.#cursor - this.#lineStart(), this.#lineEnd(below)));
     return true;
   }
 
@@ -96,11 +95,11 @@ export class EditBuffer {
   }
 
   cutToLineStart(): void {
-    this.#cutOut(this.#startOfLine(), this.#cursor);
+    this.#cutOut(this.#lineStart(), this.#cursor);
   }
 
   cutToLineEnd(): void {
-    this.#cutOut(this.#cursor, this.#endOfLine());
+    this.#cutOut(this.#cursor, this.#lineEnd());
   }
 
   /** Inserts the text that was last cut. */
@@ -118,23 +117,24 @@ export class EditBuffer {
     this.#cursor = start;
   }
 
-  #startOfLine(): number {
-    return this.#cursor === 0 ? 0 : this.#text.lastIndexOf('\n', this.#cursor - 1) + 1;
+  /** Start of the line of `position`. */
+  #lineStart(position = this.#cursor): number {
+    return position === 0 ? 0 : this.#text.lastIndexOf('\n', position - 1) + 1;
   }
 
-  #endOfLine(): number {
-    const end = this.#text.indexOf('\n', this.#cursor);
+  #lineEnd(position = this.#cursor): number {
+    const end = this.#text.indexOf('\n', position);
     return end < 0 ? this.#text.length : end;
   }
 
   #before(): number {
-    const start = this.#startOfLine();
+    const start = this.#lineStart();
     if (start === this.#cursor) return Math.max(0, start - 1);
     return this.#cursor - graphemes(this.#text.slice(start, this.#cursor)).at(-1)!.length;
   }
 
   #after(): number {
-    const end = this.#endOfLine();
+    const end = this.#lineEnd();
     if (end === this.#cursor) return Math.min(end + 1, this.#text.length);
     return this.#cursor + graphemes(this.#text.slice(this.#cursor, end))[0]!.length;
   }
@@ -155,16 +155,11 @@ export class EditBuffer {
 
   // The nearest start of a grapheme at or before `position`.
   #snap(position: number): number {
-    let at = this.#text.lastIndexOf('\n', position - 1) + 1;
-    for (const grapheme of graphemes(this.#text.slice(at, this.#endFrom(position)))) {
+    let at = this.#lineStart(position);
+    for (const grapheme of graphemes(this.#text.slice(at, this.#lineEnd(position)))) {
       if (at + grapheme.length > position) break;
       at += grapheme.length;
     }
     return at;
-  }
-
-  #endFrom(position: number): number {
-    const end = this.#text.indexOf('\n', position);
-    return end < 0 ? this.#text.length : end;
   }
 }

@@ -1,5 +1,5 @@
 // Edits a message by keys: those of readline and Emacs, the history with the arrow keys, search in it with Ctrl-R, and
-// completion of commands with Tab. Has no output; `view` is what to draw.
+// completion of commands with Tab. It writes nothing: the screen draws `view`.
 import { EditBuffer } from './edit-buffer.ts';
 import { InputHistory } from './input-history.ts';
 
@@ -57,7 +57,7 @@ const KEYS: Readonly<Record<string, (buffer: EditBuffer) => void>> = {
 
 const keyName = ({ name = '', ctrl, meta }: Key): string => `${ctrl ? 'C-' : ''}${meta ? 'M-' : ''}${name}`;
 
-// One printable character. Everything else that arrives is a key without an action here.
+// True for a printable character. Any other input is a key without an action here.
 const isText = (text: string | undefined, { ctrl, meta }: Key): text is string =>
   text !== undefined && !ctrl && !meta && !/^[\u0000-\u001f\u007f]/.test(text);
 

@@ -34,7 +34,7 @@ export class MessageInput implements ReplInput {
     return [text, read.trimEnd()].filter(Boolean).join('\n\n');
   }
 
-  /** Nobody can reply: the whole input is the message. */
+  /** Resolves to no reply, because the whole input is the message. */
   question(): Promise<undefined> {
     return Promise.resolve(undefined);
   }

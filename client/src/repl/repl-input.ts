@@ -1,6 +1,7 @@
 // The input port of the prompt. Implemented by a terminal (terminal-input.ts), a pipe (piped-input.ts) and, in tests, a list.
 
 export interface QuestionOptions {
+  /** True for a line that answers the question. */
   isReply: (text: string) => boolean;
   /** Withdraws the question. */
   signal: AbortSignal;

@@ -935,6 +935,8 @@ describe('approvals', () => {
       { replies: ['y', 'y', 'y'] },
     );
     await repl.run();
-    expect(screen.notes).toContain('The budget is used up: 5 of 5 calls. If you approve, as much is added.');
+    expect(screen.notes).toContain(
+      'The budget is used up: 5 of 5 calls. If you approve, the same amount is added.',
+    );
   });
 });

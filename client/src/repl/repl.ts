@@ -87,7 +87,7 @@ export class Repl {
   readonly #left = Promise.withResolvers<void>();
   #conversation: ReplConversation;
   #turn: RunningTurn | undefined;
-  /** The last message, with its turn id while the outcome of that turn is unknown. */
+  /** The last message, with its turn id while the outcome of that turn is unknown. `isAnswered` is true once it completed. */
   #lastMessage: { text: string; turnId?: string; isAnswered?: boolean } | undefined;
   /** Turns of this conversation that completed, oldest first. `undefined` stands for turns of an earlier program. */
   #turnIds: (string | undefined)[];

@@ -62,7 +62,7 @@ export class TerminalInput implements ReplInput {
     this.#clock = options.clock ?? systemClock;
     this.#editor = new LineEditor({ history, complete });
     this.#screen = new EditorScreen(output, this.#editor, options.continuation);
-    input.on('data', this.#onData); // before the listener of the next line
+    input.on('data', this.#onData); // must run before the listener that emitKeypressEvents adds
     emitKeypressEvents(input);
     input.on('keypress', this.#onKey);
     input.on('end', this.#onEnd);
@@ -76,7 +76,7 @@ export class TerminalInput implements ReplInput {
   read(): Promise<string | undefined> {
     const message = this.#messages.shift();
     if (message !== undefined) {
-      // It was typed while nothing was shown. Questions and answers alternate on the screen.
+      // It was typed while the prompt was hidden. It is shown now, so that messages and answers alternate on the screen.
       this.#screen.writeMessage(this.#options.prompt, message);
       return Promise.resolve(message);
     }
@@ -130,8 +130,10 @@ export class TerminalInput implements ReplInput {
     input.pause();
     const waiter = this.#waiter;
     this.#waiter = undefined;
-    if (waiter) this.#screen.leaveLine();
-    waiter?.(undefined);
+    if (waiter) {
+      this.#screen.leaveLine();
+      waiter(undefined);
+    }
     this.#question?.end(undefined);
   }
 
@@ -193,10 +195,9 @@ export class TerminalInput implements ReplInput {
 
   #enter(): void {
     this.#editor.endSearch();
-    const isShown = this.#waiter !== undefined && this.#lines.length === 0;
+    const { prompt, continuation } = this.#options;
     const line = this.#editor.take();
-    if (isShown) this.#screen.writeMessage(this.#options.prompt, line);
-    else if (this.#waiter) this.#screen.writeMessage(this.#options.continuation, line);
+    if (this.#waiter) this.#screen.writeMessage(this.#lines.length === 0 ? prompt : continuation, line);
     this.#screen.hide();
     this.#lines.push(line);
     this.#flush?.stop();

@@ -13,6 +13,13 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
 };
 
 const MAX_TOOL_CHARS = 100;
+/** Longest answer of an agent. */
+const MAX_ANSWER_CHARS = 65_536;
+const RESUMED_MESSAGES = 6;
+const MAX_RESUMED_CHARS = 1_000;
+
+/** The reason of an agent that refuses a message because of its length. */
+const TOO_LONG = /\buser_message: Too big: expected string to have <=(\d+) characters/;
 
 /** Describes the failure of a turn or a command. `message` is the user's, if it was sent. */
 export function failureText(error: unknown, message = ''): string {
@@ -23,9 +30,6 @@ export function failureText(error: unknown, message = ''): string {
   }
   return HINTS[error.code] ?? explainError(error);
 }
-
-/** How an agent refuses a message that is too long. */
-const TOO_LONG = /\buser_message: Too big: expected string to have <=(\d+) characters/;
 
 const count = (number: number): string => number.toLocaleString('en-US');
 
@@ -48,9 +52,6 @@ export function finishText({ text, finish, model }: DoneEvent): string | undefin
   }
 }
 
-/** Longest answer of an agent, in characters. */
-const MAX_ANSWER_CHARS = 65_536;
-
 /** Describes the tokens of turns. */
 export const tokensText = ({ prompt_tokens = 0, completion_tokens = 0 }: TurnUsage): string =>
   `${count(prompt_tokens)} tokens in, ${count(completion_tokens)} tokens out`;
@@ -63,9 +64,6 @@ export function modelText({ model, models = [] }: ChatAgentDescription, chosen?:
   if (chosen !== undefined || model !== 'offline') return escapeLine(`Model: ${chosen ?? model}${choice}`);
   return 'Model: offline, a small built-in one. For a real one, set OPENAI_API_KEY and restart the agent.';
 }
-
-const RESUMED_MESSAGES = 6;
-const MAX_RESUMED_CHARS = 1_000;
 
 /** Lists the end of a resumed conversation: the last three turns, and of long messages the beginning. */
 export function resumedText(messages: readonly ConversationMessage[]): string {
