@@ -45,10 +45,10 @@ export const CONVERSATION_LIMITS = Object.freeze({
 /** Settings of a conversation. They never change. */
 export interface ConversationOptions {
   readonly systemPrompt: string;
-  /** Turns that the model sees. */
+  /** Number of turns that the model receives. */
   readonly maxHistoryLength: number;
   readonly turnPolicy: TurnPolicy;
-  /** What a used-up budget does: the turn fails, or it asks a person. @default 'fail' */
+  /** Action when a budget is used up: fail the turn, or ask a person. @default 'fail' */
   readonly onBudget?: 'fail' | 'ask';
   /** Model of the turns that name none. @default the agent's own */
   readonly model?: string;

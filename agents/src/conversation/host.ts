@@ -1,6 +1,6 @@
-// Hosts the conversations of an agent: one outcome for each turn id, one turn at a time in each conversation, every queue
-// bounded, everything durable before it is shown. The runner decides what a turn does (`turn/turn.ts`), `turn-run.ts` carries it
-// out, and the agent decides which callers it serves.
+// Hosts the conversations of an agent: one outcome for each turn id, one turn at a time in each conversation, every queue bounded,
+// and every event except text durable before it is shown. The runner does the work of a turn (`turn/turn.ts`), `turn-run.ts` runs
+// it from start to end, and the agent decides which callers it serves.
 import { isDeepStrictEqual } from 'node:util';
 import {
   type Clock,
@@ -70,7 +70,7 @@ export interface HostOptions extends InboxOptions {
   turnTimeoutMs?: number | undefined;
   /** Time that a cancelled turn has to stop by itself, in ms. @default 2_000 */
   graceMs?: number | undefined;
-  /** The part of a failed turn that stays in the history. @default 'auto' */
+  /** Rule for keeping failed turns in the history. @default 'auto' */
   failedTurns?: FailedTurnRule | undefined;
   /** Maximum tokens of the window. @default no limit */
   maxWindowTokens?: number | undefined;
@@ -94,14 +94,14 @@ export interface StartRequest {
   principal?: string | undefined;
   /** Messages that the history begins with. @default none */
   messages?: readonly ModelMessage[] | undefined;
-  /** True if no list has it, and the store deletes it 15 minutes after its end. @default false */
+  /** True to leave it out of lists and delete it 15 minutes after its end. @default false */
   isEphemeral?: boolean | undefined;
 }
 
 export interface ForkRequest extends Omit<StartRequest, 'options' | 'messages' | 'isEphemeral'> {
-  /** The origin. */
+  /** Id of the origin. */
   conversationId: string;
-  /** The last turn to take over; it has ended. */
+  /** Id of the last turn to copy. The turn must have ended. */
   at: string;
   /** Model of the turns that name none. @default that of the origin */
   model?: string | undefined;
@@ -115,7 +115,7 @@ export interface TurnRequest {
   /** Key of the request, if it may be a retry of another one. */
   retry?: RetryKey | undefined;
   options?: TurnOptions | undefined;
-  /** Results of the calls that the turn before handed to the caller. */
+  /** Results of the calls that the previous turn handed to the caller. */
   toolResults?: readonly ToolResult[] | undefined;
   /** Cursor from which the caller will follow the turn. @default 0 */
   after?: number | undefined;
@@ -123,7 +123,7 @@ export interface TurnRequest {
   answerTo?: AnswerTo;
 }
 
-/** Form of an answer other than the text of the turn: the report of the turn. */
+/** Form of an answer, if it is not the text of the turn. `outcome` is the report of the turn. */
 export type Answer = 'outcome';
 
 export interface AnswerTo {
@@ -290,11 +290,11 @@ export class ConversationHost {
   }
 
   /**
-   * Accepts a turn, joins the one with that id or of its retry key, or returns it as it ended. The turn is durable when the promise
+   * Accepts a turn, or joins the one that has its id or its retry key, running or ended. The turn is durable when the promise
    * resolves.
    * @throws {CONVERSATION_UNKNOWN | TURN_CONFLICT | TURN_IN_PROGRESS | TURN_QUEUE_FULL | PARAMS_INVALID} before the
    * turn was accepted
-   * @throws {STORE_CONFLICT} when another process holds the conversation; and what else the store throws
+   * @throws {STORE_CONFLICT} when another process holds the conversation; and other errors of the store
    */
   async turn(request: TurnRequest): Promise<LiveTurn> {
     const { conversationId: id, turnId, retry } = request;
@@ -334,7 +334,7 @@ export class ConversationHost {
     let conversation: Conversation;
     do conversation = await this.#conversations.current(id, peek.epoch);
     while (
-      // The end of another turn may have evicted it before this code went on.
+      // The end of another turn may have evicted it before this code continued.
       this.#conversations.get(id) !== conversation
     );
     // Another call may have sent the turn meanwhile.
@@ -350,7 +350,7 @@ export class ConversationHost {
     try {
       return await this.#accept(conversation, request);
     } catch (error) {
-      // It was loaded for this turn, and no turn ends.
+      // It may have been loaded for this turn only, so the end of a turn will not evict it.
       this.#conversations.evict(conversation);
       throw error;
     }
@@ -529,7 +529,7 @@ export class ConversationHost {
     return this.#recovery.run();
   }
 
-  /** Releases the turns that wait for a person, now and from now on, because an agent that stops takes no answer. Ends all followers. */
+  /** Releases turns that wait for a person, now and until the end, because a stopping agent accepts no answers. Ends all followers. */
   drain(): void {
     this.#stopping.abort(stopped());
     this.#conversations.releaseWaiting();

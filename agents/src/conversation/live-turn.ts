@@ -30,11 +30,11 @@ export class LiveTurn {
   readonly streamCallId: string | undefined;
   readonly userMessage: string;
   readonly options: TurnOptions;
-  /** Results of the calls that the turn before handed to the caller. */
+  /** Results of the calls that the previous turn handed to the caller. */
   readonly toolResults: readonly ToolResult[];
   /** Monotonic time at which the turn was accepted, in ms. */
   readonly acceptedAt: number;
-  /** The same as wall time, as the journal has it, in ms since the epoch. */
+  /** The same time as recorded in the journal: wall time, in ms since the epoch. */
   readonly date: number;
   /** Monotonic time at which the turn times out, in ms. The journal has it as wall time, for a later process. */
   deadline: number;
@@ -181,12 +181,12 @@ export class LiveTurn {
     this.#events.publish(event);
   }
 
-  /** Ends the turn, once. Its last event was received. */
+  /** Ends the turn, once. Call it after the last event of the turn was received. */
   end(outcome: TurnOutcome): void {
     this.#close({ kind: 'ended', outcome });
   }
 
-  /** Ends the turn for its callers in this process only; in the journal it stays open, for another process. */
+  /** Ends the turn for its callers in this process only. It stays open in the journal, for another process. */
   release(outcome: TurnOutcome): void {
     if (this.#state.kind !== 'open') return;
     this.#publishText();

@@ -81,7 +81,7 @@ export class Conversation {
     return [...this.turns.values()].filter((turn) => !turn.outcomeHere);
   }
 
-  /** True if its running turn waits for a person, with nothing else to do. */
+  /** True if its running turn waits for a person and has nothing else to do. */
   get isWaiting(): boolean {
     return this.running?.isIdle === true && !this.running.approvals.isWriting;
   }
@@ -160,17 +160,18 @@ export function turnOf(
   });
 }
 
+/** Events after which a turn has its whole time limit again. */
+const RENEWALS: ReadonlySet<EventKind> = new Set(['approval_answered', 'turn_extended']);
+
 /**
  * Remaining time of a turn that an earlier process accepted, in ms. The recorded deadline is wall time. After a forward step of the
  * clock the turn times out early. After a backward step it has at most its whole time limit once more. The limit starts anew with
  * each answer to an approval, and a turn that waits for one has all of it.
  */
-const RENEWS: ReadonlySet<EventKind> = new Set(['approval_answered', 'turn_extended']);
-
 function timeLeft(events: readonly JournalEvent[], approvals: Approvals, clock: Clock): number {
   const acceptedAt = events[0]!.at;
   const limit = acceptedOf(events).deadline - acceptedAt;
   if (approvals.pending.length > 0) return limit;
-  const since = events.findLast(({ kind }) => RENEWS.has(kind))?.at ?? acceptedAt;
+  const since = events.findLast(({ kind }) => RENEWALS.has(kind))?.at ?? acceptedAt;
   return Math.min(limit - (clock.now() - since), limit);
 }

@@ -188,11 +188,11 @@ export class LoadedConversations {
       this.#idle.delete(changed);
       if (changed.open.length === 0) this.#idle.add(changed);
     }
-    // Not a search of all loaded ones: most of them may be busy.
+    // Search the idle ones only, because most of the loaded ones may be busy.
     for (const conversation of this.#idle) {
       if (this.#idle.size <= maxIdle && this.#chars <= maxIdleChars) return;
       if (conversation.open.length === 0) this.drop(conversation);
-      // It comes back at the end of its turn.
+      // It is added again at the end of its turn.
       else this.#idle.delete(conversation);
     }
   }

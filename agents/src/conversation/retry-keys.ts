@@ -20,7 +20,7 @@ interface Requests {
   readonly firsts: Set<Promise<void>>;
 }
 
-/** Times that a request is refused because another process accepted a turn of its key just then. */
+/** Maximum refusals of one request, each because another process accepted a turn of its key in the meantime. */
 const MAX_REFUSALS = 4;
 
 export class RetryKeys {

@@ -31,10 +31,10 @@ export interface BudgetLimits {
   answerTokens?: number | undefined;
 }
 
-/** Times that a person has added a limit once more, by its unit. */
+/** Number of times that a person has extended a limit by its full amount, by the unit of the limit. */
 export type Extensions = Partial<Record<BudgetUnit, number>>;
 
-/** Units of limits, as texts and questions have them. */
+/** Units of limits, as they appear in error messages and questions. */
 export type BudgetUnit = 'model calls' | 'tokens' | 'USD';
 
 export const noSpending = (): Spending => ({ calls: 0, tokens: 0, usd: 0 });
@@ -46,7 +46,7 @@ export function addSpending(sum: Spending, more: Spending): void {
   sum.usd += more.usd;
 }
 
-/** What was spent of limits. */
+/** Spending of a turn or a conversation, and the extensions of its limits. */
 export interface Account {
   readonly spent: Spending;
   readonly extensions: Extensions;
@@ -86,14 +86,14 @@ export class ConversationBudget {
     return reserved;
   }
 
-  /** Computes what a call counts towards the limits. */
+  /** Computes the spending that a call counts towards the limits. */
   spent(model: string, usage: Usage): Spending {
     const price = this.#priceOf(model);
     const usd = price && this.#currency === 'USD' ? costOf(usage, price) : 0;
     return { calls: 1, tokens: usage.total_tokens, usd };
   }
 
-  /** The cost of no call. */
+  /** The cost before the first call. */
   get noCost(): Cost {
     return this.#limits.prices ? { amount: 0, currency: this.#currency } : 'unknown';
   }

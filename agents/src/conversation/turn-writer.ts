@@ -33,7 +33,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   readonly startedCalls: Set<string>;
   /** The model that was asked last; `null` if none was. */
   model: string | null;
-  /** From the acceptance of the turn to its first text or call of a model, in ms. */
+  /** Time from the acceptance of the turn to its first text or call of a model, in ms. */
   firstTokenMs: number | undefined;
   /** True from the first token of the turn until its reply is recorded. */
   #isFirstToken = false;

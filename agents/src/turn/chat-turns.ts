@@ -60,7 +60,7 @@ export class ChatTurns implements TurnRunner {
 
   /**
    * @throws {TURN_STEP_LIMIT} when the model still calls tools in its last allowed reply
-   * @throws {BUFFER_OVERFLOW} when the text of the turn grows too long, or the calls for its caller; and what the model throws
+   * @throws {BUFFER_OVERFLOW} when the text of the turn grows too long, or the calls for its caller; and errors of the model
    */
   async run(turn: TurnContext): Promise<TurnResult> {
     const messages = [...turn.messages];

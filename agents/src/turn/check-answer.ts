@@ -1,4 +1,4 @@
-// An answer without text and calls may be what the model meant. If the server cut it, it is a fault, and the user learns why.
+// The model may intend an answer without text and calls. If the server cut it off, it is an error that tells the user the reason.
 import { FabricError } from '@fame-fabric/shared';
 import type { Reply } from '../model/ask-model.ts';
 

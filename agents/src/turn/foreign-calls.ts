@@ -35,7 +35,7 @@ export function resultsFault(
   const ids = [...left];
   const shown = ids.slice(0, SHOWN_IDS).join(', ');
   const more = ids.length > SHOWN_IDS ? ` and ${ids.length - SHOWN_IDS} more` : '';
-  return invalid(`tool_results: The turn before called tools of the caller. Answer ${shown}${more}.`, open);
+  return invalid(`tool_results: The previous turn called tools of the caller. Answer ${shown}${more}.`, open);
 }
 
 const invalid = (fault: string, calls: readonly string[]): FabricError =>

@@ -33,7 +33,7 @@ interface PastTurn {
   readonly messages: readonly ModelMessage[];
   /** Number of the turn among those that entered the history, from 1; 0 for the running one. */
   readonly number: number;
-  /** For a turn that begins with results of calls: the messages that must precede it if the turn before is left out. */
+  /** For a turn that begins with results of calls: the messages that must precede it if the previous turn is left out. */
   readonly lead: readonly ModelMessage[];
 }
 
@@ -197,8 +197,8 @@ export interface ReducedWindow {
   readonly leftOut: readonly number[];
 }
 
-// The last turn is the first suspect, because the request before it was accepted. Then come turns with calls, of which servers
-// check most, then the length. Turns that continue the calls of the turn before stay with it.
+// The last turn is the first suspect, because the request before it was accepted. Then come turns with calls, which servers check
+// most strictly, then the length. Turns that continue the calls of the previous turn stay with it.
 function reductionsOf(turns: readonly PastTurn[], next: PastTurn): PastTurn[][] {
   const exchanges: PastTurn[][] = [];
   for (const turn of [...turns, next]) {
@@ -223,7 +223,7 @@ function messagesOf(turns: readonly PastTurn[]): ModelMessage[] {
   return turns.some(({ lead }) => lead.length > 0) ? sortResults(messages) : messages;
 }
 
-/** Servers take the reasoning of a message within its turn only. */
+/** Servers accept the reasoning of a message only within its turn. */
 function withoutReasoning(message: ModelMessage): ModelMessage {
   if (message.role !== 'assistant' || !message.provider?.message) return message;
   const { message: _reasoning, ...provider } = message.provider;
@@ -234,11 +234,11 @@ function withoutReasoning(message: ModelMessage): ModelMessage {
 const charsOfTurn = ({ messages, lead }: Pick<PastTurn, 'messages' | 'lead'>): number =>
   charsOf(messages) + charsOf(lead);
 
-/** A running turn: results of the calls of the turn before, the user's message, and the replies and results so far. */
+/** A running turn: results of the calls of the previous turn, the user's message, and the replies and results so far. */
 export class TurnDraft {
   readonly #history: History;
   readonly #messages: ModelMessage[];
-  /** The messages that must precede it if the turn before is left out; empty unless it begins with results. */
+  /** The messages that must precede it if the previous turn is left out; empty unless it begins with results. */
   readonly lead: readonly ModelMessage[];
   /** PARAMS_INVALID if the turn does not answer the open calls. Such a turn cannot enter the history. */
   readonly fault: FabricError | undefined;

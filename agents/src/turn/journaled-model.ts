@@ -14,7 +14,7 @@ import { callId, type Question, questionOf, type RecordedStep, type Steps } from
 import type { RunnerActions } from './turn.ts';
 import type { TurnText } from './turn-text.ts';
 
-/** Where the model calls of a turn are recorded. Each method resolves when its entry is durable. */
+/** Journal of the model calls of a turn. Each method resolves when its entry is durable. */
 export interface ModelJournal {
   /** Also reserves the cost of the call. @throws {BUDGET_EXCEEDED} */
   modelCalled(call: {
@@ -22,7 +22,7 @@ export interface ModelJournal {
     model: string;
     messages: readonly ModelMessage[];
     question: Question;
-    /** Turns that the request leaves out, as `History.leaveOut` takes them. */
+    /** Turns that the request leaves out, in the form of `History.leaveOut`. */
     leftOut?: readonly number[] | undefined;
   }): Promise<unknown>;
   modelReplied(reply: {
@@ -44,7 +44,7 @@ export interface JournaledModelDeps {
   text: TurnText;
   emitText: RunnerActions['emitText'];
   log: Logger;
-  /** True if a refused request may be sent again with less history: the model refused the turn before too. @default false */
+  /** True if a refused request may be sent again with less history: the model refused the previous turn too. @default false */
   mayReduce?: boolean | undefined;
 }
 
@@ -56,7 +56,7 @@ export class JournaledModel {
   readonly #deps: JournaledModelDeps;
   /** The history and the message of the user, as they stand in each request of the turn. */
   readonly #window: readonly ModelMessage[];
-  /** The messages in their place, once a server refused them. */
+  /** Replaces `#window` in all requests, once a server has refused it. */
   #reduced: readonly ModelMessage[] | undefined;
   #lastFinish: FinishReason | undefined;
 
@@ -105,7 +105,7 @@ export class JournaledModel {
     return reply;
   };
 
-  /** Asks the model, and again with less history where that may help. */
+  /** Asks the model. If it refuses, asks again with less history where that may help. */
   async #answerOf(model: ChatModel, request: ModelRequest, asked: Asked): Promise<Reply> {
     try {
       return await this.#request(model, request, asked);
@@ -216,7 +216,7 @@ interface Asked {
 const withoutSystem = (messages: readonly ModelMessage[]): readonly ModelMessage[] =>
   messages[0]?.role === 'system' ? messages.slice(1) : messages;
 
-/** Puts `by` in place of `part`. Returns undefined if the messages do not hold it. */
+/** Replaces `part` with `by`. Returns undefined if the messages do not contain it. */
 function replacePart(
   messages: readonly ModelMessage[],
   part: readonly ModelMessage[],

@@ -20,7 +20,7 @@ export interface CallEntry {
   readonly name: string;
 }
 
-/** Where the calls of a turn are recorded. Each method resolves when its entry is durable. */
+/** Journal of the tool calls of a turn. Each method resolves when its entry is durable. */
 export interface ToolJournal {
   toolStarted(call: CallEntry, args: Readonly<Record<string, unknown>> | undefined): Promise<unknown>;
   toolFinished(call: CallEntry, result: CallResult): Promise<unknown>;

@@ -23,7 +23,7 @@ export function checkMayAnswer({ principal }: AnswerRequest, conversation: Conve
   );
 }
 
-/** Resolves when the answer is durable. @throws {APPROVAL_ANSWERED | APPROVAL_UNKNOWN} and what the store throws */
+/** Resolves when the answer is durable. @throws {APPROVAL_ANSWERED | APPROVAL_UNKNOWN} and errors of the store */
 export async function recordAnswer(
   { journal, totals }: Conversation,
   turn: LiveTurn,

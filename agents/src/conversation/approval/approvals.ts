@@ -107,12 +107,12 @@ export class Approvals {
     });
   }
 
-  /** Takes the answer to a question. The code that waits for it goes on when it is written. */
+  /** Records the answer to a question. The code that waits for it continues when it is written. */
   answer(id: string, answer: ApprovalAnswer, written: Promise<unknown>): void {
     const entry = this.#entries.get(id);
     if (!entry || entry.answered) return;
     entry.answered = { answer, written };
-    // A failed write fails the turn, because its journal takes no more entries.
+    // A failed write fails the turn, because its journal accepts no more entries.
     written.then(
       () => {
         entry.isDurable = true;

@@ -1,5 +1,5 @@
 // The feed of a loaded conversation: its events for followers in this process, in the order of the journal. Text is shown at once
-// and becomes durable later. Every other event is shown once it is durable, and so is what follows it in the journal.
+// and becomes durable later. Every other event is shown once it is durable, and the events after it wait until then.
 import type { JournalEvent } from '../../store/store.ts';
 
 /** Receives the events of a feed. A text may come in several pieces; the cursor of each is that of its end. */
@@ -70,5 +70,5 @@ export class Feed {
   }
 }
 
-// Its writer extends a text.
+// The writer extends the body of a text in place.
 const copyOf = (text: JournalEvent): JournalEvent => ({ ...text, body: { ...text.body } });

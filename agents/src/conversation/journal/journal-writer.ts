@@ -162,10 +162,10 @@ export class JournalWriter {
         ...(more.retry ? { retry: more.retry } : {}),
         ...(more.isDormant ? { isDormant: true } : {}),
       });
-      // Without its value, which would hold those of all earlier appends.
+      // Drop the value, because it would retain those of all earlier appends.
       this.#appended = Promise.allSettled([earlier, appended]).then(() => undefined);
       await appended;
-      // An answer may overtake an earlier one.
+      // The store may answer a later append before an earlier one.
       await earlier;
       if (this.#failure !== undefined) throw this.#failure;
     } catch (error) {

@@ -42,12 +42,12 @@ export interface Bodies {
     corr_id: string;
     /** True if the caller asked for a stream. */
     stream: boolean;
-    /** What a caller of `run_turn` is answered. @default 'text' */
+    /** Form of the answer to a caller of `run_turn`. @default 'text' */
     answer?: 'outcome';
     /** Time at which the turn times out, in ms since the epoch. */
     deadline: number;
     options?: TurnOptions;
-    /** Results of the calls that the turn before handed to the caller. */
+    /** Results of the calls that the previous turn handed to the caller. */
     tool_results?: readonly ToolResult[];
     retry_key?: string;
   };
@@ -73,7 +73,7 @@ export interface Bodies {
     turn_digest?: string;
     /** Reserved from the budget until the reply reports its cost. */
     reserved: Spending;
-    /** Turns that this request and all later ones leave out, if it is answered: 1 is the turn before. */
+    /** Turns that this request and all later ones leave out, if it is answered: 1 is the previous turn. */
     left_out?: readonly number[];
   };
   text: {
@@ -91,7 +91,7 @@ export interface Bodies {
     finish: FinishReason;
     usage: Usage | null;
     cost?: Cost;
-    /** Of the turn, in its first reply with a text or a call. */
+    /** `first_token_ms` of the turn; only in the first reply that has a text or a call. */
     first_token_ms?: number | undefined;
     /** Text that came after the arguments of calls, by call id. */
     trailing?: Readonly<Record<string, string>>;

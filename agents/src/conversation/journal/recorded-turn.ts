@@ -28,7 +28,7 @@ export interface RecordedTurn {
   readonly firstTokenMs: number | undefined;
   /** Ids of the calls that were started, finished or not. */
   readonly startedCalls: ReadonlySet<string>;
-  /** Turns that its requests leave out from then on, as `History.leaveOut` takes them. */
+  /** Turns that its further requests leave out, in the form of `History.leaveOut`. */
   readonly leftOut: readonly number[];
   /** Reservations of model calls that got no reply. */
   readonly lost: Spending;

@@ -1,4 +1,4 @@
-// The calls that run or follow a turn: acceptance on behalf of a caller, and what becomes of the turn when the caller leaves.
+// Calls that run or follow a turn: the acceptance on behalf of a caller, and the cancellation when the caller leaves.
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import type { OperationContext } from '../../agent/operation.ts';
@@ -45,7 +45,7 @@ export function onLeave(host: ConversationHost, turn: LiveTurn, signal: AbortSig
     signal.removeEventListener('abort', left);
   };
   const left = (): void => {
-    // People may take longer to approve than their calls may last.
+    // A person may take longer to approve than a call may last.
     const hasTimedOut = isFabricError(signal.reason, 'CALL_TIMEOUT');
     const isCancelled = isCancelledByCaller(signal.reason) && !(hasTimedOut && turn.approvals.size > 0);
     stop();
@@ -91,7 +91,7 @@ export const isRepeatedByLink = (
 ): boolean =>
   turn.streamCallId === callId && turn_id !== undefined && turn_id !== callId && LINK_CALL_ID.test(callId);
 
-/** The error for such a call. */
+/** Error for a call that `isRepeatedByLink`. */
 export const streamLost = (): FabricError =>
   new FabricError(
     'NODE_GONE',

@@ -99,9 +99,9 @@ export const turnParams = z.object({
   turn_id: turnId.optional(),
   options: options.optional(),
   tool_results: toolResults.optional(),
-  /** Key under which the caller sends a turn again if it does not know what became of it. */
+  /** Key with which the caller repeats a turn whose outcome it does not know. */
   retry_key: z.string().min(1).max(maxRetryKeyChars).optional(),
-  /** 0 runs a turn. A larger number joins the latest turn of the key, of the last 24 hours. */
+  /** 0 runs a turn. A larger number joins the latest turn of the key, if that is at most 24 hours old. */
   retry_count: z.int().min(0).max(1_000_000).default(0),
 });
 /** Parameters of `fork`. */

@@ -26,7 +26,7 @@ export interface FollowerDeps {
   readonly stopping: AbortSignal;
 }
 
-/** Limits of one read of the store. Thousands of readers may hold a page each while their callers take their time. */
+/** Limits of one read of the store. Thousands of readers may each hold a page for a slow caller. */
 const PAGE = { limit: 100, maxChars: 65_536 } as const;
 /** Unread characters of live events at which a reader is too slow. */
 const MAX_UNREAD_CHARS = 1_048_576;
@@ -143,7 +143,7 @@ export class ConversationFollower {
     return this.#hasEnded || this.#signal.aborted;
   }
 
-  /** Yields what the store has after the cursor. */
+  /** Yields the events in the store after the cursor. */
   async *#recorded(): AsyncGenerator<RecordedEvent, void> {
     while (!this.#isOver) {
       const rows = await this.#deps.store.read(this.#id, { afterCursor: this.#cursor, ...PAGE });
@@ -165,7 +165,7 @@ export class ConversationFollower {
       },
     });
     try {
-      // What became durable before the subscription is in the store.
+      // Events that became durable before the subscription are in the store.
       yield* this.#recorded();
       for (;;) {
         if (this.#unreadChars > MAX_UNREAD_CHARS) throw tooSlow();
@@ -255,7 +255,7 @@ function charsOf(body: EventBody): number {
   return chars;
 }
 
-/** The end of a conversation that its last turn ended, for a reader that has that turn and nothing after it. */
+/** Returns the end of a conversation that its last turn ended, if `cursor` is that of the last event of the turn. */
 async function endByTurn(
   store: ConversationStore,
   id: string,

@@ -1,5 +1,5 @@
-// The events of a conversation for its readers: those of its turns as followers of a turn see them, and around them the start of the
-// conversation, the messages of the user, and the end. Each fits one envelope.
+// The events of a conversation for its readers: the events that followers of its turns receive, the start of the conversation, the
+// messages of the user, and the end. Each fits one envelope.
 import type { ModelMessage } from '../../model/model.ts';
 import type { JournalEvent, StoredState } from '../../store/store.ts';
 import { newestThatFit } from '../../turn/newest-that-fit.ts';

@@ -65,7 +65,7 @@ export const messagesOf = (given: readonly GivenMessage[]): ModelMessage[] =>
       : one,
   );
 
-/** The first message that a model server would refuse where it stands. */
+/** The first message that a model server would refuse in its position. */
 function orderFault(messages: readonly GivenMessage[]): { index: number; message: string } | undefined {
   let open = new Set<string>();
   for (const [index, one] of messages.entries()) {
