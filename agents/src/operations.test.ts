@@ -1,4 +1,4 @@
-// The operations of every agent with conversations that this package has, on every store.
+// The operations of every agent of this package that has conversations, on every store.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ import { ToolSet } from './tools/tool-set.ts';
 const budgetOf = ({ prices, hasOneCall }: AgentParts) => ({
   budget: { ...(prices ? { prices } : {}), ...(hasOneCall ? { conversation: { maxModelCalls: 1 } } : {}) },
 });
-/** The limit is the price of one reply of the scripted model. */
+/** A budget whose limit is the price of one reply of the scripted model. */
 const ONE_CALL = { limitUsd: 0.005, prices: { scripted: { input: 0, output: 1_000 } } };
 
 const chat: AgentKind = {

@@ -26,7 +26,7 @@ async function serve(
   open.push(server, chat);
   return { chat, server };
 }
-/** The messages of a request without those of the system. */
+/** The messages of a request without the system message. */
 const seen = (server: FakeOpenAI, index: number) =>
   server.requests[index]!.body.messages.filter(({ role }) => role !== 'system');
 const lastOf = (request: WireRequest): string => request.messages.at(-1)?.content ?? '';

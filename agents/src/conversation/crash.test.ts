@@ -17,7 +17,7 @@ const forever = Number.POSITIVE_INFINITY;
 const count = (text: string, part: string): number => text.split(part).length - 1;
 const of = ({ journal }: Survived, kind: string) => journal.filter((event) => event.kind === kind);
 
-describe('a turn whose tools show text', () => {
+describe('a turn whose tools emit text', () => {
   const talking = (name: string, runs: string[], more: object = {}) =>
     tool({
       name,
@@ -86,7 +86,7 @@ describe('a turn whose tools show text', () => {
           );
           expect(recorded.endsWith('\nAll done.'), where).toBe(true);
           const paid = of(survived, 'tool_finished').find(({ body }) => body.name === 'pay')!;
-          // A call that was interrupted may have been cut short, but what it said stays.
+          // An interrupted call may have been cut short, but the text that it emitted stays.
           const said = paid.body.ok ? 1 : Math.min(1, survived.runs.filter((name) => name === 'pay').length);
           expect(count(recorded, '<pay>'), where).toBeLessThanOrEqual(said);
           if (paid.body.ok) expect(count(recorded, '</pay>'), where).toBe(1);

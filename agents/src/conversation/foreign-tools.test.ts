@@ -78,7 +78,7 @@ const mixed = () =>
   ]);
 
 describe('tools of the caller', () => {
-  it('are handed out after the own calls of the reply, and their results continue the turn', async () => {
+  it('are handed out after the agent has made its own calls, and their results continue the turn', async () => {
     const model = scriptedModel([mixed(), 'The door is open.']);
     const host = hostOf(model);
     await begin(host);
@@ -118,7 +118,7 @@ describe('tools of the caller', () => {
     model.done();
   });
 
-  it('refuses a turn without their results, with other results, or with a result twice', async () => {
+  it('need their results: a turn without them, with others or with one twice is refused', async () => {
     const model = scriptedModel([mixed(), 'Fine.']);
     const host = hostOf(model);
     await begin(host);
@@ -145,7 +145,7 @@ describe('tools of the caller', () => {
     model.done();
   });
 
-  it('fails a turn that waited behind the one that called them, and keeps its results open', async () => {
+  it('fail a turn that waited behind the one that called them, and still need their results', async () => {
     const hold = gate();
     const model = scriptedModel([{ ...mixed(), steps: [hold, ...mixed().steps] }, 'Fine.']);
     const host = hostOf(model, new MemoryStore(), { failedTurns: 'keep' });
@@ -162,7 +162,7 @@ describe('tools of the caller', () => {
     model.done();
   });
 
-  it('are the same turn only with the same options and results', async () => {
+  it('join a turn only with the same options and results', async () => {
     const model = scriptedModel([mixed(), 'Fine.']);
     const store = new MemoryStore();
     const host = hostOf(model, store);
@@ -183,7 +183,7 @@ describe('tools of the caller', () => {
     }
   });
 
-  it('are answered at another process that has an older copy of the conversation in memory', async () => {
+  it('may be answered in another process that has an older copy of the conversation in memory', async () => {
     const store = new MemoryStore();
     const a = hostOf(scriptedModel(['Hello.', 'Fine.']), store, { leaseMs: 1 });
     const b = hostOf(scriptedModel([mixed()]), new MemoryStore({ sharedWith: store }), { leaseMs: 1 });
@@ -195,7 +195,7 @@ describe('tools of the caller', () => {
     });
   });
 
-  it('get only calls with valid arguments; the model is told of the others', async () => {
+  it('receive only calls with valid arguments, and the model receives a fault for each of the others', async () => {
     const model = scriptedModel([
       callTools({ name: 'open', arguments: '{"door":' }),
       callTools([
@@ -219,7 +219,7 @@ describe('tools of the caller', () => {
     model.done();
   });
 
-  it('keep the question and the calls where the turn before is out of the window', async () => {
+  it('keep the question and the calls when the previous turn is out of the window', async () => {
     const model = scriptedModel([mixed(), mixed(), mixed(), 'Fine.', 'Hello.']);
     const store = new MemoryStore();
     const host = hostOf(model, store);
@@ -282,7 +282,7 @@ describe('tools of the caller', () => {
     model.done();
   });
 
-  it('fail the turn where their calls do not fit the envelope that returns them', async () => {
+  it('fail the turn if their calls do not fit the envelope that returns them', async () => {
     const model = scriptedModel([
       callTools({ name: 'open', arguments: { door: 'x'.repeat(240_000) } }),
       callTools({ name: 'open', arguments: { door: 'x'.repeat(200_000) } }),
@@ -297,7 +297,7 @@ describe('tools of the caller', () => {
     model.done();
   });
 
-  it('need a conversation that remembers the turn before', async () => {
+  it('need a conversation that remembers the previous turn', async () => {
     const host = hostOf(scriptedModel([]));
     await begin(host, 0);
     await expect(run(host, 't1', 'open')).rejects.toMatchObject({
@@ -306,7 +306,7 @@ describe('tools of the caller', () => {
     });
   });
 
-  it('run nothing twice and lose no call, wherever the process crashes', async () => {
+  it('lose no call and repeat none, wherever the process crashes', async () => {
     const replies = (): ScriptReply[] => [
       { ...mixed(), when: ({ messages }) => messages.at(-1)!.role === 'user', times: Infinity },
       { steps: ['Fine.'], when: ({ messages }) => messages.at(-1)!.role === 'tool', times: Infinity },

@@ -1423,7 +1423,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     const stale = await host.turn({ conversationId: 'c', userMessage: 'a', turnId: 't1' });
     await hold.reached;
     clock.advance(15_001);
-    // Another process took the conversation and died.
+    // Another process acquired the conversation and died.
     await two.acquire('c', 15_000);
     await two.close();
     const next = say(host, 'b', 't2');
@@ -1433,7 +1433,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     expect(await next).toBe('next');
   });
 
-  test('a reader with a cursor of a later owner makes an outdated copy be loaded again', async () => {
+  test('an outdated copy is loaded again for a reader with a cursor of a later acquisition', async () => {
     const clock = new ManualClock();
     const one = new MemoryStore({ clock });
     const two = new MemoryStore({ clock, sharedWith: one });

@@ -1,5 +1,5 @@
 // Random conversations with a model server that sends hostile answers and checks every request as the strictest servers do. After the
-// last hostile answer the conversation must work, and no text that a person saw may be gone.
+// last hostile answer the conversation must work, and no text that a person saw may be lost.
 import { type Clock, systemClock } from '@fame-fabric/shared';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
@@ -14,10 +14,10 @@ import { LEFT_OUT_NOTICE } from '../turn/journaled-model.ts';
 import { ConversationHost } from './host.ts';
 import type { LiveTurn } from './live-turn.ts';
 
-/** Sequences in each of the tests. Both together are 2,000. */
+/** Number of sequences in each of the two tests. */
 const SEQUENCES = 1_000;
 const MAX_TURNS = 20;
-/** Sequences that run at once: a turn waits for timers now and then. */
+/** Number of sequences that run at once, because turns wait for timers. */
 const AT_ONCE = 20;
 
 type Random = () => number;
@@ -157,10 +157,10 @@ function hostile(random: Random): Answer {
   return kind < 0.5 ? calls(random) : kind < 0.8 ? text(random) : pick(random, REFUSALS);
 }
 
-/** A server in memory. It answers with `script` as long as there is some, and refuses what a strict server would. */
+/** A server in memory. It sends the answers of `script`, then a plain one, and refuses the requests that a strict server would refuse. */
 class StrictServer {
   script: Answer[] = [];
-  /** A text that makes it refuse every request with it. */
+  /** The server refuses every request that contains this text. */
   poison: string | undefined;
   faults: string[] = [];
   last = '';
@@ -197,7 +197,7 @@ const clock: Clock = {
   after: (ms, run) => systemClock.after(ms < TIMEOUT_MS && ms !== TRAILER_MS ? 0 : ms, run),
 };
 
-/** What a person sees of a turn. */
+/** Returns the text of a turn that a person sees at its end. */
 async function shownOf(turn: LiveTurn): Promise<string> {
   let shown = '';
   for await (const one of turn.follow()) {
@@ -254,7 +254,7 @@ async function converse(seed: number, isPoisoned: boolean): Promise<void> {
       const again = await host.turn({ conversationId: 'c', turnId: id, userMessage: id });
       const { state, text: kept } = await again.outcome;
       expect(kept, `seed ${seed}, ${id}`).toBe(seen);
-      // The model sees the turns that the person saw to their end, unless the person was told.
+      // The model receives every turn that completed, unless the notice told the person that turns are left out.
       if (!isReduced && state === 'completed') expect(server.last, at).toContain(id);
     }
   } finally {
@@ -266,7 +266,7 @@ test.each([
   ['a strict server', false],
   ['a strict server that refuses an earlier message', true],
 ])(
-  '%s: after any hostile answers the conversation works, and no text is gone',
+  '%s: after any hostile answers the conversation works, and no text is lost',
   async (_, isPoisoned) => {
     const first = isPoisoned ? SEQUENCES : 0;
     for (let seed = first; seed < first + SEQUENCES; seed += AT_ONCE) {

@@ -153,7 +153,7 @@ describe('many conversations', () => {
     expect([inbox.running, inbox.waiting]).toEqual([2_000, 10]);
   });
 
-  test('turns whose windows are too large together wait, and one that is too large alone runs alone', async () => {
+  test('turns wait while the windows of the running ones are too large together, and a turn with a too large window runs alone', async () => {
     const inbox = new Inbox({ maxRunningChars: 10 });
     const log: string[] = [];
     const [a, b, large] = [6, 5, 99].map((weight, i) => {

@@ -76,7 +76,7 @@ describe('a history that the model server refuses', () => {
     expect(lastRequest(model).slice(0, 4)).toEqual(['Be brief.', 'one', 'fine', 'four']);
   });
 
-  test('turns with calls are left out where the last turn is not the reason', async () => {
+  test('turns with calls are left out if the last turn is not the reason', async () => {
     const refused: string[] = [];
     const model = pickyModel(refused, [callTools({ name: 'look', arguments: { at: 'poison' } })]);
     const { host, say } = await chat(model);

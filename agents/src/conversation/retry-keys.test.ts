@@ -1,4 +1,4 @@
-// Turns with a retry key, on hosts whose stores share their conversations like processes share a file.
+// Turns with a retry key, on hosts whose stores share their conversations as processes share a file.
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { MemoryStore } from '../store/memory-store.ts';
@@ -44,7 +44,7 @@ function hostOf(model: ScriptedModel, store: MemoryStore, more: HostOptions & { 
 }
 
 describe('a retry', () => {
-  test('joins the running turn, and the ended one, of whatever conversation', async () => {
+  test('joins the running turn, and the ended one, in any conversation', async () => {
     const held = gate();
     const model = always(held, 'the answer');
     const { start, turn } = hostOf(model, new MemoryStore());

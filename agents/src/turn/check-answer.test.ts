@@ -12,25 +12,22 @@ const run = (replies: Parameters<typeof scriptedModel>[0], history = new History
 it.each([
   ['length', 'FAME_MAX_ANSWER_TOKENS'],
   ['content_filter', 'content filter'],
-] as const)(
-  'an answer that is empty with the finish %s is an error with its reason',
-  async (finish, words) => {
-    for (const steps of [[], [' \n']]) {
-      const { result, seen } = run([{ steps, finish }]);
-      await expect(result).rejects.toMatchObject({ code: 'MODEL_ANSWER_EMPTY' });
-      await expect(result).rejects.toThrow(words);
-      // The tokens are paid for.
-      expect(seen).toContain('model_replied 1');
-    }
-  },
-);
+] as const)('an empty answer with the finish %s is an error that names the reason', async (finish, words) => {
+  for (const steps of [[], [' \n']]) {
+    const { result, seen } = run([{ steps, finish }]);
+    await expect(result).rejects.toMatchObject({ code: 'MODEL_ANSWER_EMPTY' });
+    await expect(result).rejects.toThrow(words);
+    // The tokens are paid for.
+    expect(seen).toContain('model_replied 1');
+  }
+});
 
-it('an answer that is cut has a finish, and an empty one that is whole is an answer', async () => {
+it('a cut answer has its finish, and an empty answer that the server did not cut is valid', async () => {
   await expect(run([reply('Half of', { finish: 'length' })]).result).resolves.toBeDefined();
   await expect(run([reply('')]).result).resolves.toBeDefined();
 });
 
-it('an empty reply does not stand in the history of a turn that is kept', async () => {
+it('an empty reply is not in the history of a kept turn', async () => {
   const history = new History();
   const { result, draft } = run(
     [callTools({ name: 'nothing', arguments: {} }), { steps: [], finish: 'length' }],

@@ -209,7 +209,7 @@ describe('a tool that needs approval', () => {
     expect(paid).toEqual([5]);
   });
 
-  test('its answer counts once: the same again has no effect, another one is refused', async () => {
+  test('is answered once: the same answer again has no effect, and another one is refused', async () => {
     const paid: number[] = [];
     const store = new MemoryStore();
     const { host } = hostOf({ store, paid, replies: [ask(5), 'Done.'] });
@@ -290,7 +290,7 @@ describe('a turn that waits for a person', () => {
     await start(first.host);
     const [question] = await asked(await send(first.host));
     for (let n = 0; n < 20; n++) {
-      // A dead process writes nothing more.
+      // A dead process makes no further writes.
       await store.close();
       store = new MemoryStore({ sharedWith: store });
       const { host } = hostOf({ store, paid });
@@ -306,7 +306,7 @@ describe('a turn that waits for a person', () => {
     expect((await kinds(store)).filter((kind) => kind === 'turn_resumed').length).toBeGreaterThan(3);
   });
 
-  test('is released from memory when nobody follows it, and the answer loads it again', async () => {
+  test('is released from memory while no caller follows it, and loaded again for the answer', async () => {
     const clock = new ManualClock();
     const store = new MemoryStore({ clock });
     const paid: number[] = [];
@@ -324,7 +324,7 @@ describe('a turn that waits for a person', () => {
     await settle();
     expect(turn.isReleased).toBe(true);
     expect(await store.peek('c')).toMatchObject({ isDormant: true, turn: undefined });
-    // The search for unfinished turns leaves it alone.
+    // The search for unfinished turns does not load it.
     const reads = (await journal(store)).length;
     clock.advance(60_000);
     await settle();
@@ -383,7 +383,7 @@ describe('a turn that waits for a person', () => {
     }
   });
 
-  test('takes no place among the running turns, and waits for one after the answer', async () => {
+  test('takes no slot of the running turns, and waits for one after the answer', async () => {
     const hold = gate();
     const options = { maxRunning: 1 };
     const { host } = hostOf({ options, replies: [ask(5), [hold, 'Other.'], 'Done.'] });
@@ -460,7 +460,7 @@ describe('a turn that waits for a person', () => {
     expect(paid).toEqual([]);
   });
 
-  test('an answer to a question of a dropped record is not taken for another call', async () => {
+  test('an answer to a question of a dropped record does not count for another call', async () => {
     const paid: number[] = [];
     const store = new MemoryStore();
     const first = hostOf({ store, paid, replies: [ask(5)] });

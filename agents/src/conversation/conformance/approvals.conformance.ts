@@ -112,7 +112,7 @@ export function approvalsConformance(kind: AgentKind, store: StoreKind): void {
       expect(sent).toEqual(['me']);
     });
 
-    test('the question outlives callers and restarts, and the answer the time before the next start', async () => {
+    test('a question outlives its callers and restarts, and its answer outlives a restart', async () => {
       const { following, call } = await ask();
       following.leave('caller-gone');
       for (let round = 0; round < 3; round++) {
@@ -157,7 +157,7 @@ export function approvalsConformance(kind: AgentKind, store: StoreKind): void {
       await answer(call, true, undefined, { principal: 'ada' });
     });
 
-    test('unknown calls and conversations, and values outside of their bounds, are refused', async () => {
+    test('unknown calls and conversations, and values out of bounds, are refused', async () => {
       await expect(answer('unknown', true)).rejects.toMatchObject({ code: 'APPROVAL_UNKNOWN' });
       const params = { conversation_id: newId(), call_id: 'x', approve: true };
       await expect(subject.call('answer_approval', params)).rejects.toMatchObject({

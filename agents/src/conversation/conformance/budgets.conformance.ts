@@ -27,7 +27,7 @@ export function budgetsConformance(kind: AgentKind, store: StoreKind): void {
       expect((await turn(id).ended).at(-1)).toMatchObject({ type: 'error', code: 'BUDGET_EXCEEDED' });
     });
 
-    test('asks with on_budget: ask, also after a restart; approved, the limit counts once more', async () => {
+    test('with on_budget: ask it asks, also after a restart, and an approval extends the limit', async () => {
       const id = await begin({ on_budget: 'ask' });
       const first = turn(id);
       const approval = await first.until({ type: 'approval' });
@@ -45,7 +45,7 @@ export function budgetsConformance(kind: AgentKind, store: StoreKind): void {
       expect((await second.ended).at(-1)).toMatchObject({ type: 'done', text: kind.answer('Fine') });
     });
 
-    test('refused, the turn fails', async () => {
+    test('a refusal fails the turn', async () => {
       const id = await begin({ on_budget: 'ask' });
       const following = turn(id);
       const approval = await following.until({ type: 'approval' });

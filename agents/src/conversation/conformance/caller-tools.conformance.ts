@@ -64,7 +64,7 @@ export function callerToolsConformance(kind: AgentKind, store: StoreKind): void 
       return done.tool_calls;
     }
 
-    test('the own call runs, the others are returned, and their results continue the turn, also after restarts', async () => {
+    test('the own call of the agent runs, the others are returned, and their results continue the turn, also after restarts', async () => {
       const calls = await handOut();
       expect(looked).toEqual(['it']);
       expect(await state()).toBe('input-required');
@@ -122,7 +122,7 @@ export function callerToolsConformance(kind: AgentKind, store: StoreKind): void 
       ).toMatchObject({ text: 'Fine.' });
     });
 
-    test('a tool with the name of an own one is refused', async () => {
+    test('a tool with the name of a tool of the agent is refused', async () => {
       const options = { tools: [{ ...open, function: { ...open.function, name: 'look' } }] };
       await expect(run({ user_message: 'x', options })).rejects.toMatchObject({
         code: 'PARAMS_INVALID',
@@ -130,20 +130,17 @@ export function callerToolsConformance(kind: AgentKind, store: StoreKind): void 
       });
     });
 
-    test.each(['stop', 'length', 'content_filter'] as const)(
-      'a turn says that it finished by %s',
-      async (finish) => {
-        subject.model.push(reply('Text', { finish }));
-        const events = await subject.stream('run_turn_stream', {
-          conversation_id: id,
-          user_message: 'x',
-          turn_id: 't',
-        }).ended;
-        expect(events.at(-1)).toMatchObject({ type: 'done', finish });
-        expect(await subject.call('get_turn', { conversation_id: id, turn_id: 't' })).toMatchObject({
-          finish,
-        });
-      },
-    );
+    test.each(['stop', 'length', 'content_filter'] as const)('a turn has the finish %s', async (finish) => {
+      subject.model.push(reply('Text', { finish }));
+      const events = await subject.stream('run_turn_stream', {
+        conversation_id: id,
+        user_message: 'x',
+        turn_id: 't',
+      }).ended;
+      expect(events.at(-1)).toMatchObject({ type: 'done', finish });
+      expect(await subject.call('get_turn', { conversation_id: id, turn_id: 't' })).toMatchObject({
+        finish,
+      });
+    });
   });
 }

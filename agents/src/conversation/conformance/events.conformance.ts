@@ -1,4 +1,4 @@
-// read_events: pages of the past, and followers of the present.
+// read_events: pages of recorded events, and followers.
 import { newId } from '@fame-fabric/shared';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { gate } from '../../testing/script.ts';
@@ -65,7 +65,7 @@ export function eventsConformance(kind: AgentKind, store: StoreKind): void {
       }
     });
 
-    test('a follower gets the past, then what happens, and ends with the conversation', async () => {
+    test('a follower receives recorded events, then live ones, and ends with the conversation', async () => {
       await subject.turn(id, 'one', 'First');
       const early = follow();
       await early.until({ type: 'done' });
@@ -110,7 +110,7 @@ export function eventsConformance(kind: AgentKind, store: StoreKind): void {
       }
     });
 
-    test('a follower sees text before the reply is complete, and its leave does not end the turn', async () => {
+    test('a follower sees text before the reply is complete, and does not end the turn when it leaves', async () => {
       const half = gate();
       const reply = kind.says('Half and rest');
       const isStreamed = kind.answer('x') === 'x';
@@ -155,7 +155,7 @@ export function eventsConformance(kind: AgentKind, store: StoreKind): void {
       ]);
     });
 
-    test('cursors that the agent never gave are harmless', async () => {
+    test('cursors that the agent never issued are harmless', async () => {
       await subject.turn(id, 'one', 'First');
       const check = async (after: number): Promise<void> => {
         const { events, next } = await page({ after });
@@ -164,7 +164,7 @@ export function eventsConformance(kind: AgentKind, store: StoreKind): void {
       };
       // Those of an earlier version, which count rows.
       for (const after of [1, 2, 16_383, 2 ** 32 - 1]) await check(after);
-      // Those of a journal that is newer than this one: the reader has to forget what this one does not have.
+      // Those of a journal that is newer than this one: the reader has to drop the events that this one does not have.
       for (const after of [2 ** 45 + 77, Number.MAX_SAFE_INTEGER]) {
         await check(after);
         const following = follow(after);

@@ -1,4 +1,4 @@
-// fork: two conversations that share a past and nothing else.
+// fork: two conversations with the same history up to a turn, and independent turns after it.
 import { newId } from '@fame-fabric/shared';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { stall } from '../../testing/script.ts';
@@ -61,7 +61,7 @@ export function forksConformance(kind: AgentKind, store: StoreKind): void {
       });
     });
 
-    test('a fork takes the models that turns may choose, and no others', async () => {
+    test('a fork accepts the models that turns may choose, and no others', async () => {
       const params = { conversation_id: origin, at: first };
       const refused = subject.call('fork', { ...params, model: 'unknown' });
       await expect(refused).rejects.toMatchObject({

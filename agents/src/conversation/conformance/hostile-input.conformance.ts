@@ -1,5 +1,5 @@
-// Every operation with every parameter set to hostile values: each call is refused with PARAMS_INVALID naming the parameter, or
-// works; none changes the conversation, and the agent goes on.
+// Every operation with every parameter set to hostile values: each call works, or is refused with PARAMS_INVALID naming the
+// parameter. No call changes the conversation, and the agent continues to work.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { badValues, deep, type Field, ODD_TEXTS } from './hostile.conformance.ts';
 import { type AgentKind, type StoreKind, Subject } from './subject.conformance.ts';
@@ -104,7 +104,7 @@ export function hostileConformance(kind: AgentKind, store: StoreKind): void {
       await subject.turn(id, 'More', 'Fine');
     });
 
-    test('parameters that are no object, and unknown ones, are refused', async () => {
+    test('parameters that are not an object, and unknown ones, are refused', async () => {
       for (const method of Object.keys(OPERATIONS)) {
         for (const params of [7, 'x', true, [[]], { args: 'x' }, { args: [deep()] }]) {
           await expectRefused(method, params);

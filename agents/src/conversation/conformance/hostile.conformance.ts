@@ -10,7 +10,7 @@ export type Field =
 /** JSON nested as deep as an envelope may be. */
 export const deep = (depth = 60): unknown => (depth === 0 ? 'end' : { inner: deep(depth - 1) });
 
-/** Values that the field must refuse. `null` is none of them: it means that the parameter is absent. */
+/** Values that the field must refuse. `null` is not included, because it means that the parameter is absent. */
 export function badValues(field: Field): unknown[] {
   const wrong: Record<Field['kind'], unknown[]> = {
     id: ['', 7, true, [], ['x'], {}, deep()],
@@ -29,7 +29,7 @@ export function badValues(field: Field): unknown[] {
   return values;
 }
 
-/** Texts that are valid, and that a careless reader would break on. */
+/** Valid texts that careless code would mishandle. */
 export const ODD_TEXTS = [
   '\u0000',
   '\u202e\u001b[2J',

@@ -87,7 +87,7 @@ export function listsConformance(kind: AgentKind, store: StoreKind): void {
       for (const limit of [1, 2, 200]) expect(await ids({ limit })).toEqual(all);
     });
 
-    test('only callers with the local key get it', async () => {
+    test('only callers with the local key receive it', async () => {
       for (const principal of ['anonymous', 'someone']) {
         await expect(subject.call('list_conversations', {}, { principal })).rejects.toMatchObject({
           code: 'AUTH_FORBIDDEN',
@@ -96,7 +96,7 @@ export function listsConformance(kind: AgentKind, store: StoreKind): void {
       }
     });
 
-    test('values outside of their bounds are refused by name', async () => {
+    test('values out of bounds are refused by name', async () => {
       for (const [name, values] of Object.entries({
         limit: [0, -1, 201, 1.5, '1', 1e308],
         search: ['x'.repeat(201), 7, [], {}],
@@ -116,7 +116,7 @@ export function listsConformance(kind: AgentKind, store: StoreKind): void {
       }
     });
 
-    test('an ephemeral conversation is read by its id', async () => {
+    test('an ephemeral conversation can be read by its id', async () => {
       const id = await subject.begin({ ephemeral: true });
       const turn = await subject.turn(id, 'Hi', 'Hello');
       expect(await subject.call('get_turn', { conversation_id: id, turn_id: turn })).toMatchObject({

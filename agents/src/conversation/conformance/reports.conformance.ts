@@ -1,4 +1,4 @@
-// get_turn and get_prompt: the record of a turn, and what its model received.
+// get_turn and get_prompt: the record of a turn, and the messages that its model received.
 import { FabricError, newId } from '@fame-fabric/shared';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { failing, stall } from '../../testing/script.ts';
@@ -22,7 +22,7 @@ export function reportsConformance(kind: AgentKind, store: StoreKind): void {
     const prompt = (turn_id: string, step = 1) =>
       subject.call('get_prompt', { conversation_id: id, turn_id, step });
 
-    test('get_turn answers the report that run_turn answers, also after a restart', async () => {
+    test('get_turn returns the same report as run_turn, also after a restart', async () => {
       const turn = await subject.turn(id, 'Hi', 'Hello');
       const params = { conversation_id: id, user_message: 'Hi', turn_id: turn, answer: 'outcome' };
       const expected = await subject.call('run_turn', params);
@@ -59,7 +59,7 @@ export function reportsConformance(kind: AgentKind, store: StoreKind): void {
       });
     });
 
-    test('get_prompt answers what the model received in every turn, and its digest, also after a restart', async () => {
+    test('get_prompt returns the messages that the model received in every turn, and their digest, also after a restart', async () => {
       const first = subject.model.count;
       const turns: string[] = [];
       for (const text of ['one', 'two', 'three']) turns.push(await subject.turn(id, text, `re ${text}`));

@@ -44,14 +44,14 @@ export function retriesConformance(kind: AgentKind, store: StoreKind): void {
       expect(await run(7)).toEqual(second);
     });
 
-    test('without a turn to join, it runs one', async () => {
+    test('a larger number runs a turn if there is none to join', async () => {
       subject.says('One');
       const first = await run(3);
       expect(first).toMatchObject({ text: kind.answer('One') });
       expect(await run(4)).toEqual(first);
     });
 
-    test('it joins a turn of another conversation, and a running one, by call and by stream', async () => {
+    test('a larger number joins a turn of another conversation, and a running one, by call and by stream', async () => {
       const half = gate();
       subject.model.push({ ...kind.says('One'), steps: [half, ...kind.says('One').steps] });
       const first = run(0);

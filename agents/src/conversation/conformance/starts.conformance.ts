@@ -13,7 +13,7 @@ export function startsConformance(kind: AgentKind, store: StoreKind): void {
       store.remove();
     });
 
-    test('start_task answers a task; the same call again the same one; the same id again is refused', async () => {
+    test('start_task returns a task, and the same one for a repeated call; a taken id is refused', async () => {
       const task = await subject.call('start_task', { id: 'c' }, { id: 'call' });
       expect(task).toMatchObject({ id: 'c', status: { state: 'working' } });
       expect(await subject.call('start_task', { id: 'c' }, { id: 'call' })).toEqual(task);
@@ -22,7 +22,7 @@ export function startsConformance(kind: AgentKind, store: StoreKind): void {
       });
     });
 
-    test('a conversation begins with its messages, which the model sees and history shows, also after a restart', async () => {
+    test('a conversation begins with its messages, which the model receives and get_history returns, also after a restart', async () => {
       const messages = [
         { role: 'user', content: 'My name is Ada.' },
         { role: 'assistant', content: 'Hello Ada.' },
@@ -62,7 +62,7 @@ export function startsConformance(kind: AgentKind, store: StoreKind): void {
       });
     });
 
-    test('an ended conversation takes no turn', async () => {
+    test('an ended conversation accepts no turn', async () => {
       const id = await subject.begin();
       await subject.call('end_conversation', { conversation_id: id });
       await expect(

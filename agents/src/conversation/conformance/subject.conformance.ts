@@ -1,4 +1,4 @@
-// The agent under test: served on a link in memory, with a scripted model and a store, and called as from the wire. It can be
+// The agent under test: served on a link in memory, with a scripted model and a store, and called as on the wire. It can be
 // restarted on the same store.
 import { isDeepStrictEqual } from 'node:util';
 import { FabricError, isErrorCode, newId } from '@fame-fabric/shared';
@@ -25,7 +25,7 @@ export interface OwnTool {
   execute(args: Record<string, unknown>): string;
 }
 
-/** What the suite asks an agent to be built from. */
+/** Parts from which an agent under test is built. */
 export interface AgentParts {
   model: ScriptedModel;
   store: ConversationStore;
@@ -60,11 +60,11 @@ export interface AgentKind {
 
 export interface StoreKind {
   name: string;
-  /** Opens a store; with `isAgain` the one that was opened before. */
+  /** Opens a new store, or with `isAgain` the one that was opened before. */
   open(isAgain: boolean): Promise<ConversationStore>;
   /** True if a restart closes the store. */
   isDurable: boolean;
-  /** Removes what `open` made. */
+  /** Removes the files of the store. */
   remove(): void;
 }
 

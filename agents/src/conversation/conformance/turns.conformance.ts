@@ -64,7 +64,7 @@ export function turnsConformance(kind: AgentKind, store: StoreKind): void {
       ...more,
     });
 
-    test('run_turn answers the text, or the report on request, for the same turn id the same one', async () => {
+    test('run_turn returns the text, or the report on request, and the same again for the same turn id', async () => {
       subject.says('Hello');
       const text = kind.answer('Hello');
       expect(await subject.call('run_turn', params('Hi'))).toBe(text);
@@ -137,25 +137,28 @@ export function turnsConformance(kind: AgentKind, store: StoreKind): void {
       }
     });
 
-    test.each(Object.entries(OPTIONS))('the option %s is taken or refused by name', async (name, value) => {
-      const options = { [name]: value, ...(name === 'tool_choice' ? { tools: OPTIONS.tools } : {}) };
-      if (!kind.takes.includes(name as keyof TurnOptions)) {
-        await expect(subject.call('run_turn', params('Hi', { options }))).rejects.toMatchObject({
-          code: 'PARAMS_INVALID',
-          message: expect.stringContaining(name === 'tool_choice' ? 'tool' : name),
-        });
-        return;
-      }
-      subject.says('Hello');
-      expect(await subject.call('run_turn', params('Hi', { options }))).toBe(kind.answer('Hello'));
-      const request = subject.model.requests[asked] as unknown as Record<string, unknown>;
-      expect(request[name]).toEqual(value);
-      // They hold for this turn only.
-      await subject.turn(id, 'More', 'Again');
-      expect(subject.model.requests.at(-1)).not.toHaveProperty(name, value);
-    });
+    test.each(Object.entries(OPTIONS))(
+      'the option %s is accepted, or refused by name',
+      async (name, value) => {
+        const options = { [name]: value, ...(name === 'tool_choice' ? { tools: OPTIONS.tools } : {}) };
+        if (!kind.takes.includes(name as keyof TurnOptions)) {
+          await expect(subject.call('run_turn', params('Hi', { options }))).rejects.toMatchObject({
+            code: 'PARAMS_INVALID',
+            message: expect.stringContaining(name === 'tool_choice' ? 'tool' : name),
+          });
+          return;
+        }
+        subject.says('Hello');
+        expect(await subject.call('run_turn', params('Hi', { options }))).toBe(kind.answer('Hello'));
+        const request = subject.model.requests[asked] as unknown as Record<string, unknown>;
+        expect(request[name]).toEqual(value);
+        // They hold for this turn only.
+        await subject.turn(id, 'More', 'Again');
+        expect(subject.model.requests.at(-1)).not.toHaveProperty(name, value);
+      },
+    );
 
-    test('options outside of their bounds are refused by name, and nothing is accepted', async () => {
+    test('options out of bounds are refused by name, and no turn is accepted', async () => {
       for (const [name, values] of Object.entries(BAD_OPTIONS)) {
         for (const value of values) {
           const refused = subject.call('run_turn', params('Hi', { options: { [name]: value } }));
@@ -169,14 +172,14 @@ export function turnsConformance(kind: AgentKind, store: StoreKind): void {
       expect(subject.model.count).toBe(asked);
     });
 
-    test('results that nobody waits for are refused', async () => {
+    test('results without open calls are refused', async () => {
       const tool_results = [{ tool_call_id: 'x', content: 'y' }];
       await expect(subject.call('run_turn', params('Hi', { tool_results }))).rejects.toMatchObject({
         code: 'PARAMS_INVALID',
       });
     });
 
-    test('cancel_turn ends the running turn as cancelled, and says if there was one', async () => {
+    test('cancel_turn ends the running turn as cancelled, and returns whether there was one', async () => {
       subject.model.push([stall()]);
       const turn = subject.stream('run_turn_stream', params('Hi'));
       await expect.poll(() => subject.model.count).toBe(asked + 1);

@@ -101,7 +101,7 @@ describe('the order of the feed', () => {
     expect(stored.map(({ body }) => body.offset)).toEqual([0, 3, undefined, 7, undefined, undefined]);
   });
 
-  test('an answer of the store that overtakes an earlier one changes no order', async () => {
+  test('answers of the store in another order do not change the order of the feed', async () => {
     const first = journal.append([called]);
     const second = journal.append([{ ...called, kind: 'model_replied' } as Entry]);
     await settle();
@@ -113,7 +113,7 @@ describe('the order of the feed', () => {
     expect(shown()).toBe('<model_called>|<model_replied>');
   });
 
-  test('a listener that joins receives the shown text that is not durable, and then the rest', async () => {
+  test('a new listener receives the shown text that is not durable, and then the rest', async () => {
     say('a');
     const written = journal.append([]);
     say('b', 1);

@@ -55,7 +55,7 @@ function hostOf({ replies = [], clock = new ManualClock(), ...more }: Setup = {}
   return { host, store, clock, model, begin, say, page };
 }
 
-/** Reads what a follower receives in the background. */
+/** Collects the events of a follower in the background. */
 function reader(host: ConversationHost, after = 0) {
   const abort = new AbortController();
   const events: RecordedEvent[] = [];
@@ -93,7 +93,7 @@ describe('a page of events', () => {
     return setup;
   };
 
-  test('has everything that readers may see, in order, with a time and a rising cursor', async () => {
+  test('has every event for readers, in order, each with a time and a rising cursor', async () => {
     const { host, page, clock } = await conversation();
     await host.end('c');
     const { events, next } = await page();
@@ -275,7 +275,7 @@ describe('a follower', () => {
     expect(clock.timerCount).toBe(0);
   });
 
-  test('sees what another process writes, and the end', async () => {
+  test('receives the events that another process writes, and the end', async () => {
     const clock = new ManualClock();
     const store = new MemoryStore({ clock });
     const here = hostOf({ clock, store });
@@ -297,7 +297,7 @@ describe('a follower', () => {
     expect(types(live.events).at(-1)).toBe('ended');
   });
 
-  test('takes back text that died with its process', async () => {
+  test('retracts text that was lost with its process', async () => {
     const clock = new ManualClock();
     const store = new MemoryStore({ clock });
     const held = gate();
@@ -326,7 +326,7 @@ describe('a follower', () => {
     expect((await second.page(after)).events[0]).toMatchObject({ type: 'restart', keep: 0 });
   });
 
-  test('starts the last turn over if its cursor is of a journal that was not restored', async () => {
+  test('restarts the last turn if its cursor is of a journal that was not restored', async () => {
     const { host, begin, say, page } = hostOf({ replies: ['Hello.', 'Again.'] });
     await begin();
     await (await say('a')).outcome;
@@ -346,7 +346,7 @@ describe('a follower', () => {
     await live.done;
   });
 
-  test('that does not read ends, and continues from its cursor', async () => {
+  test('that does not read is ended, and continues from its cursor', async () => {
     const pieces = Array.from({ length: 5 }, (_, n) => `${n}`.repeat(12_000));
     const opened = gate();
     const { host, begin, say } = hostOf({

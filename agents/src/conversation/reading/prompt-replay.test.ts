@@ -109,7 +109,7 @@ describe('the prompt of a step', () => {
     expect(execute).toHaveBeenCalledTimes(6);
   });
 
-  test('is not changed by what is read', async () => {
+  test('is rebuilt without a change of the record or its lease', async () => {
     const store = new MemoryStore();
     const one = await chat({ model: scriptedModel([looks(), 'Found.']), tools: look(), store });
     await one.start({ id: 'c' });
@@ -120,7 +120,7 @@ describe('the prompt of a step', () => {
     expect(await store.peek('c')).toMatchObject({ epoch: 1 });
   });
 
-  test('is there for a failed turn, and for a call that failed', async () => {
+  test('is available for a failed turn, and for a call that failed', async () => {
     const replies: Scripted[] = ['Hi.', looks(), failing(new FabricError('MODEL_REFUSED', 'no')), 'Well.'];
     const model = scriptedModel(replies);
     const one = await chat({ model, tools: look() });
@@ -136,7 +136,7 @@ describe('the prompt of a step', () => {
     ]);
   });
 
-  test('is there for an open turn, and for one that waited for it', async () => {
+  test('is available for an open turn, and for one that waited for it', async () => {
     const hold = gate();
     const execute = vi.fn(() => 'seen');
     const model = scriptedModel([looks(), [hold, 'Found.'], 'Yes.']);
@@ -160,7 +160,7 @@ describe('the prompt of a step', () => {
     expect(execute).toHaveBeenCalledTimes(2);
   });
 
-  test('is there after a restart, and for a turn that an earlier process began', async () => {
+  test('is available after a restart, and for a turn that an earlier process began', async () => {
     for (let crashAt = 2; crashAt <= 9; crashAt++) {
       const requests: ModelRequest[] = [];
       const answer = (request: ModelRequest) => {
@@ -194,7 +194,7 @@ describe('the prompt of a step', () => {
     }
   });
 
-  test('is there while a call waits for approval, and asks for none again', async () => {
+  test('is available while a call waits for approval, and asks for no approval again', async () => {
     const execute = vi.fn(() => 'paid');
     const parameters = z.object({});
     const pay = tool({ name: 'pay', description: 'x', parameters, approval: 'always', execute });
@@ -224,7 +224,7 @@ describe('the prompt of a step', () => {
     expect(execute).toHaveBeenCalledTimes(1);
   });
 
-  test('is there for a fork, whose messages are part of it', async () => {
+  test('is available for a fork, and contains the messages of the fork', async () => {
     const model = scriptedModel(['A', 'B', 'X']);
     const one = await chat({ model });
     await one.start({ id: 'c' });
@@ -372,7 +372,7 @@ describe('a prompt with a date', () => {
     return clock;
   };
 
-  test('of a refining dialogue has that of its turn', async () => {
+  test('of a refining dialogue has the date of its turn', async () => {
     const asks = callTools({
       name: 'refine_requirements',
       arguments: { reformulated_goal: 'A site', questions: ['For whom?'] },
@@ -390,7 +390,7 @@ describe('a prompt with a date', () => {
     expect(verified).toBe(true);
   });
 
-  test('of a team has that of its turn, also when the turn is resumed on another day', async () => {
+  test('of a team has the date of its turn, also when the turn is resumed on another day', async () => {
     const hold = gate();
     const clock = at(1);
     const store = new MemoryStore({ clock });
@@ -502,7 +502,7 @@ describe('an agent that has changed since', () => {
   });
 });
 
-test('what has no prompt is refused', async () => {
+test('requests for unknown or invalid steps, turns and conversations are refused', async () => {
   const one = await chat({ model: scriptedModel([looks(), 'Found.']), tools: look() });
   await one.start({ id: 'c' });
   await one.say('c', 'one');

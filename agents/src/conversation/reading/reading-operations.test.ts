@@ -30,7 +30,7 @@ async function chat(more: Partial<ChatAgentOptions> & { replies?: Scripted[]; cl
 const idsOf = ({ conversations }: ConversationList): string[] => conversations.map(({ id }) => id);
 
 describe('list_conversations', () => {
-  test('returns what a caller needs to choose one, latest change first, page by page', async () => {
+  test('returns the fields for a choice among conversations, latest change first, page by page', async () => {
     const clock = new ManualClock();
     const store = new MemoryStore({ clock });
     const { start, say, list } = await chat({
@@ -72,7 +72,7 @@ describe('list_conversations', () => {
     expect(idsOf(await list({ state: 'completed' }))).toEqual([]);
   });
 
-  test('tells nobody without the local key an id', async () => {
+  test('shows ids only to callers with the local key', async () => {
     const { start, call } = await chat();
     await start({ id: 'secret-id' });
     for (const principal of ['anonymous', 'Local', 'somebody']) {
@@ -155,7 +155,7 @@ test('an ephemeral conversation works like others, and is gone 15 minutes after 
 });
 
 describe('get_turn', () => {
-  test('returns the report of a turn, and says which id is unknown', async () => {
+  test('returns the report of a turn, or an error for the unknown id', async () => {
     const { start, say, call } = await chat({ replies: ['Hello.', 'Good.'] });
     await start({ id: 'c' });
     await say('c', 'hi');
@@ -168,9 +168,9 @@ describe('get_turn', () => {
       finish: 'stop',
       steps: [{ step: 1, finish: 'stop' }],
     });
-    const unknown = call('get_turn', { conversation_id: 'c', turn_id: 'no' });
-    await expect(unknown).rejects.toEqual(code('TURN_UNKNOWN'));
-    const nobody = call('get_turn', { conversation_id: 'no', turn_id: 'hi' });
-    await expect(nobody).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
+    const unknownTurn = call('get_turn', { conversation_id: 'c', turn_id: 'no' });
+    await expect(unknownTurn).rejects.toEqual(code('TURN_UNKNOWN'));
+    const unknownConversation = call('get_turn', { conversation_id: 'unknown', turn_id: 'hi' });
+    await expect(unknownConversation).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
   });
 });

@@ -118,7 +118,7 @@ describe('the figures of a turn', () => {
     );
   });
 
-  it('are unknown in cost without a usage report, and say how a reply finished', async () => {
+  it('have an unknown cost without a usage report, and the finish of the last reply', async () => {
     const { host } = await started([reply('ab', { finish: 'length', usage: null })], { budget: { prices } });
     expect(await (await host.turn(request)).outcome).toMatchObject({ finish: 'length', cost: 'unknown' });
   });

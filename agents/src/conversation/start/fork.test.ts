@@ -49,7 +49,7 @@ describe.each<[string, () => Promise<ConversationStore>]>([
   ['in memory', async () => new MemoryStore()],
   ['in SQLite', sqlite],
 ])('a fork %s', (_, open) => {
-  test('has the history up to its turn, and stays apart from its origin', async () => {
+  test('has the history up to its turn, and is independent of its origin', async () => {
     const store = await open();
     const one = await chat(recalls(), { store });
     await one.start({ id: 'origin' });
@@ -65,7 +65,7 @@ describe.each<[string, () => Promise<ConversationStore>]>([
     expect(await one.say('fork', 'z')).toBe('a b x y z');
   });
 
-  test('has a turn of the same id as its origin', async () => {
+  test('may use the id of a turn of its origin', async () => {
     const one = await chat(recalls(), { store: await open() });
     await one.start({ id: 'origin' });
     for (const message of ['a', 'b']) await one.say('origin', message);
@@ -108,7 +108,7 @@ describe.each<[string, () => Promise<ConversationStore>]>([
     });
   });
 
-  test('at a failed turn has what the model remembers of it', async () => {
+  test('at a failed turn has the part of the turn that is in the history', async () => {
     const store = await open();
     const replies: Scripted[] = [recall, failing(new FabricError('MODEL_REFUSED', 'no'), 'I can'), recall];
     const one = await chat(scriptedModel(replies), { store });
@@ -137,7 +137,7 @@ test('a repeated call is the same fork, and belongs to its caller', async () => 
   expect(await store.record('origin')).toMatchObject({ principal: 'anonymous', turns: 1 });
 });
 
-test('what cannot be forked is refused', async () => {
+test('forks of unknown conversations and turns, of open turns, and under taken ids are refused', async () => {
   const store = new MemoryStore();
   const hold = gate();
   const one = await chat(scriptedModel([recall, [hold, 'late']]), { store });
@@ -211,7 +211,7 @@ describe('the model of a fork', () => {
     expect(verified).toBe(true);
   });
 
-  test('is one that the agent offers', async () => {
+  test('must be one that the agent offers', async () => {
     const store = new MemoryStore();
     const one = await chat(names(), { models: ['large'], store });
     await one.start({ id: 'origin' });
@@ -309,7 +309,7 @@ test('a fork of a refining dialogue continues from the state of its turn', async
   const one = await serve(new RefineAgent({ models: { default: model, smart: model } }));
   await one.start({ id: 'origin' });
   for (const message of ['A site', 'For me']) await one.say('origin', message);
-  // The origin completes; the fork takes another way from the same question.
+  // The origin completes; the fork answers the same question in another way.
   expect(await one.say('origin', 'yes')).toContain('- A site');
   await one.call('fork', { conversation_id: 'origin', at: 'For me', id: 'fork' });
   await one.call('fork', { conversation_id: 'origin', at: 'For me', id: 'other' });
@@ -399,7 +399,7 @@ describe('the work of a fork does not grow with its origin', () => {
     const short = work('short', 't9');
     const middle = work('long', 't5000');
     expect(middle.rows).toBe(short.rows);
-    // Every statement finds its rows by an index; none scans a table, or sorts what it found.
+    // Every statement finds its rows by an index; none scans a table or sorts its rows.
     for (const sql of middle.statements) {
       if (!/^\s*SELECT/.test(sql)) continue;
       const values = Array.from({ length: sql.split('?').length - 1 }, () => 1);
@@ -408,7 +408,7 @@ describe('the work of a fork does not grow with its origin', () => {
     }
   });
 
-  test('an agent asks its store for as much at 300 turns as at 30', async () => {
+  test('a fork reads as much from the store at 300 turns as at 30', async () => {
     class CountingStore extends MemoryStore {
       events = 0;
       override async read(...args: Parameters<MemoryStore['read']>) {

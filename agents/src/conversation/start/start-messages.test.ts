@@ -67,7 +67,7 @@ describe('a conversation that starts with messages', () => {
     expect(await second.call('get_history', { conversation_id: 'c' })).toHaveLength(7);
   });
 
-  test('remembers their last turns only, cut before a message of the user', async () => {
+  test('keeps their last turns only, and cuts before a message of the user', async () => {
     const model = echoes();
     const { start, say } = await serve(model);
     const messages = [assistant('Welcome!'), user('a'), assistant('A'), user('b'), user('c'), assistant('C')];
@@ -92,7 +92,7 @@ describe('a conversation that starts with messages', () => {
     expect((await showConversation(store, 'plain')).messages).toEqual([]);
   });
 
-  test('takes what chat clients send: fields of other APIs and empty ones', async () => {
+  test('accepts the messages of chat clients, with fields of other APIs and empty fields', async () => {
     const model = echoes();
     const { start, say } = await serve(model);
     const messages = [
