@@ -89,7 +89,7 @@ export const keyHeader = (dataDir: string): Record<string, string> =>
   existsSync(localKeyFile(dataDir)) ? { authorization: `Bearer ${localKey(dataDir)}` } : {};
 
 /**
- * The sum of all lines of a metric. A counter with labels has none before it counts, and is then `absent`.
+ * The sum of all lines of a metric. A counter with labels has no line before its first count; `absent` is its value until then.
  * @throws if there is no line and no `absent`
  */
 export async function metric(

@@ -1,3 +1,6 @@
+// X4: the clocks of a sentinel, an agent and a client are set while they run, or are wrong when they start. No node is
+// disconnected, every call ends, and every conversation is kept. The monotonic clock stays correct, as it does when an operator
+// or NTP sets the time. `sweeper.test.ts`, `pending.test.ts` and others step the clock of each part alone.
 import { gate } from '@fame-fabric/agents/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
