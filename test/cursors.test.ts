@@ -1,6 +1,5 @@
-// Property: whatever is cut, killed or taken over during a turn, its readers get one text, without a gap or a repeat, and cursors that
-// only rise. The client and the agent are the real ones; the test is the network between them.
-
+// Property: after any cuts, kills and takeovers during a turn, its readers have one text, without a gap or a repeat, and rising
+// cursors. The client and the agent are real; the test is the network between them.
 import { ToolSet, tool } from '@fame-fabric/agents';
 import {
   ChatTurns,
@@ -21,20 +20,14 @@ import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
+import { textOf } from './kit/streamed-text.ts';
 
 const ADDRESS = 'chat@fame.fabric';
 const TURN = { conversationId: 'c', userMessage: 'hi', turnId: 't' };
 const LEASE_MS = 15_000;
 const PIECES = 8;
 
-/** The text of a reader, with restarts applied. */
-const textSeen = (events: readonly (TurnEvent | ConversationEvent)[]): string =>
-  events.reduce((text, event) => {
-    if (event.type === 'text') return text + event.text;
-    return event.type === 'restart' ? text.slice(0, event.keep) : text;
-  }, '');
-
-/** A process of the agent. Its model waits at a gate before each piece, and its texts have its number in them. */
+/** A process of the agent. Its model waits at a gate before each piece. Its texts contain the number of the process. */
 class Process {
   /** Stands still while the process hangs. */
   readonly clock = new ManualClock();
@@ -87,14 +80,14 @@ class Process {
     this.#cuts.clear();
   }
 
-  /** Ends the process as a power cut does: nothing that waits for its write is written. */
+  /** Ends the process as a power cut does: pending writes are lost. */
   async kill(): Promise<void> {
     this.cut();
     await this.store.close();
   }
 }
 
-/** A turn of one client, and the processes of its agent, of which the last one gets new requests. */
+/** A turn of one client, and the processes of its agent. The last process gets new requests. */
 class Scene {
   readonly #storeClock = new ManualClock();
   readonly #clientClock = new ManualClock();
@@ -131,7 +124,7 @@ class Scene {
     await this.settle();
   }
 
-  /** Waits until nothing moves, the retries of the client included. */
+  /** Waits until all pending work has run, the retries of the client included. */
   async settle(): Promise<void> {
     await settle();
     await this.#clientClock.run(5_000, 2_500);
@@ -142,7 +135,7 @@ class Scene {
     await this.current.host.open();
   }
 
-  /** Another process takes over because the current one hangs. That one shows text until its clock runs again. */
+  /** Another process takes over because the current one hangs. The current one shows text until its clock runs again. */
   async takeOver(): Promise<void> {
     this.#storeClock.advance(LEASE_MS + 1);
     await this.next();
@@ -197,7 +190,7 @@ const script = fc.array(
   { maxLength: 24 },
 );
 
-test('a reader gets one text and rising cursors, from any cursor that it had', async () => {
+test('a reader gets one text and rising cursors, also when it continues from an earlier cursor', async () => {
   let restarts = 0;
   await fc.assert(
     fc.asyncProperty(script, fc.boolean(), async (list, settles) => {
@@ -210,20 +203,20 @@ test('a reader gets one text and rising cursors, from any cursor that it had', a
       }
       await scene.finish();
       const { seen, error } = scene;
-      // A turn may fail, for too many kills in a row. Then its client has the text of the recorded failure.
+      // A turn fails after too many kills in a row. Its client then has the text of the recorded failure.
       if (error !== undefined) expect(error).toMatchObject({ code: 'TURN_CRASH_LOOP' });
       const turn = await scene.current.host.turn(TURN);
       const { text } = await turn.outcome;
-      expect(textSeen(seen)).toBe(text);
+      expect(textOf(seen)).toBe(text);
       const cursors = seen.map(({ seq }) => seq!);
       expect(cursors).toEqual([...new Set(cursors)].sort((a, b) => a - b));
       restarts += seen.filter(({ type }) => type === 'restart').length;
 
-      // A later reader continues from any cursor of the first one, with what that one had there.
+      // A later reader continues from each cursor of the first one, with the text that the first one had there.
       for (const [index, { seq }] of seen.entries()) {
         const rest: ConversationEvent[] = [];
         for await (const event of turn.follow(seq)) rest.push(event);
-        expect(textSeen([...seen.slice(0, index + 1), ...rest])).toBe(text);
+        expect(textOf([...seen.slice(0, index + 1), ...rest])).toBe(text);
         for (const event of rest) expect(event.seq).toBeGreaterThan(seq!);
       }
       const events = await scene.current.store.read('c', { turnId: 't' });

@@ -44,7 +44,7 @@ async function approve({ conversationId, approve: callId }: ApprovalLine): Promi
     try {
       return await conversation.answerApproval(callId, { approve: true });
     } catch (error) {
-      // The agent died before it answered, so it is not known whether the answer counts.
+      // The agent died before it replied, so its journal may lack the approval.
       if (!isFabricError(error) || !error.retryable) throw error;
       await pause(50);
     }

@@ -2,7 +2,8 @@
 // `npm run crash-matrix` runs more rounds and prints the table of docs/guarantees.md.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stopStack } from '../kit/stack.ts';
-import { answerOf, Fabric, textOf } from './fabric.ts';
+import { textOf } from '../kit/streamed-text.ts';
+import { answerOf, Fabric } from './fabric.ts';
 import { crashRound, POINTS, VICTIMS } from './matrix.ts';
 
 let fabric: Fabric;

@@ -5,8 +5,9 @@ import type { Conversation } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { admissionUrl } from '../kit/sentinel.ts';
 import { CHAT, pause } from '../kit/stack.ts';
+import { textOf } from '../kit/streamed-text.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
-import { Fabric, nonceOf, textOf } from './fabric.ts';
+import { Fabric, nonceOf } from './fabric.ts';
 
 export interface CutOptions {
   seconds: number;

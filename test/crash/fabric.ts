@@ -3,13 +3,13 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { ConversationEvent } from '@fame-fabric/agents/internal';
 import {
   type ControlledGate,
   callTools,
   gate,
   pieces,
   type Scripted,
+  type ScriptStep,
   type ServerReply,
   type WireRequest,
 } from '@fame-fabric/agents/testing';
@@ -17,7 +17,7 @@ import type { ModelOptions, ToolResult, TurnEvent } from '@fame-fabric/client';
 import { newId } from '@fame-fabric/shared';
 import { type Proc, startNode } from '../kit/processes.ts';
 import { admissionUrl, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
-import { API_KEY, lastUserText, startModel } from '../kit/stack.ts';
+import { API_KEY, lastUserText, pause, startModel } from '../kit/stack.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
 import type { ApprovalLine, TurnRequest } from './client-program.ts';
 import { JournalView } from './journal-view.ts';
@@ -26,7 +26,7 @@ export type Victim = 'agent' | 'sentinel' | 'client';
 
 /** Gates at which the model's answers to one turn wait. */
 export interface Gates {
-  /** Before the first byte of the first answer. */
+  /** Before the first byte of each answer. */
   first?: ControlledGate;
   /** In the middle of the last answer. */
   half?: ControlledGate;
@@ -39,15 +39,20 @@ export interface FabricOptions {
   hasClient?: boolean;
 }
 
+/** A tool of the agent. */
+type AgentTool = 'look' | 'pay' | 'send';
+/** The tool that a turn uses: `foreign` is one of the caller, beside `look`. */
+type TurnTool = AgentTool | 'none' | 'foreign';
+
 /** One turn as its user sees it: the message and the outcome, over all processes of the client. */
 export interface UserTurn {
   readonly conversationId: string;
   readonly turnId: string;
   readonly nonce: string;
   readonly text: string;
-  /** The text of the whole answer. */
+  /** The text of the whole answer, if the tool is not interrupted. */
   readonly answer: string;
-  /** The steps in which the model is called for it and for the turns that it continues. */
+  /** The steps in which the model is called, for this turn and the turns that it continues. */
   readonly steps: readonly (1 | 2)[];
   readonly options?: ModelOptions | undefined;
   readonly toolResults?: readonly ToolResult[] | undefined;
@@ -61,20 +66,11 @@ export interface UserTurn {
 const programPath = (name: string): string => fileURLToPath(new URL(`./${name}-program.ts`, import.meta.url));
 const FLAGS = ['--disable-warning=ExperimentalWarning'];
 
-/** The text of a turn, put together from its events as a client does. */
-export const textOf = (events: readonly (TurnEvent | ConversationEvent)[]): string =>
-  events.reduce((text, event) => {
-    if (event.type === 'text') return text + event.text;
-    return event.type === 'restart' ? text.slice(0, event.keep) : text;
-  }, '');
-
 /** The complete answer to a turn, with the result of its tool. */
-export const answerOf = (
-  nonce: string,
-  tool: 'look' | 'pay' | 'send' = 'look',
-  result = `${tool} of ${nonce}`,
-): string => `${firstText(nonce, tool)}\n${secondText(nonce, result)}`;
+export const answerOf = (nonce: string, tool: AgentTool = 'look', result = `${tool} of ${nonce}`): string =>
+  `${firstText(nonce, tool)}\n${secondText(nonce, result)}`;
 const firstText = (nonce: string, tool = 'look'): string => `Let me ${tool} first, ${nonce}.`;
+const plainText = (nonce: string): string => `A plain answer to ${nonce}.`;
 export const secondText = (nonce: string, result: string): string =>
   `The tool said "${result}". So this is the answer to ${nonce}: ${'word after word, '.repeat(8)}done.`;
 
@@ -152,23 +148,15 @@ export class Fabric {
   }
 
   /** A turn that has not been sent yet. */
-  turn(
-    options: {
-      conversationId?: string;
-      gates?: Gates;
-      tool?: 'look' | 'pay' | 'send' | 'none' | 'foreign';
-    } = {},
-  ): UserTurn {
+  turn(options: { conversationId?: string; gates?: Gates; tool?: TurnTool } = {}): UserTurn {
     const { conversationId = newId(), gates = {}, tool = 'look' } = options;
-    const nonce = newId().replace(/[^0-9A-Za-z]/g, 'x');
+    const nonce = newNonce();
     const turn: UserTurn = {
       conversationId,
       turnId: newId(),
       nonce,
       text: `nonce ${nonce} with ${tool}`,
-      ...(tool === 'foreign'
-        ? { answer: firstText(nonce), steps: [1], options: { tools: [FOREIGN_TOOL] } }
-        : { answer: answerOf(nonce, tool === 'send' ? tool : 'look'), steps: [1, 2] }),
+      ...expectationOf(nonce, tool),
       gates,
       events: [],
       error: undefined,
@@ -301,31 +289,19 @@ export class Fabric {
     const nonce = nonceOf(request);
     const { first, half } = this.#gates.get(nonce) ?? {};
     const tool = /with (look|pay|send|foreign)/.exec(lastUserText(request))?.[1];
-    if (tool === 'foreign' && stepOf(request) === 1) {
-      const calls = [
-        { name: FOREIGN_TOOL.function.name, arguments: { about: nonce } },
-        { name: 'look', arguments: { about: nonce } },
-      ];
-      const reply = callTools(calls, { text: firstText(nonce) });
-      return first ? { ...reply, steps: [first, ...reply.steps] } : reply;
-    }
+    const start = first ? [first] : [];
     if (tool && stepOf(request) === 1) {
-      const call = { name: tool, arguments: { about: nonce }, id: `call_${nonce}` };
-      const reply = callTools(call, { text: firstText(nonce, tool) });
-      return first ? { ...reply, steps: [first, ...reply.steps] } : reply;
+      const args = { about: nonce };
+      const isForeign = tool === 'foreign';
+      const calls = isForeign
+        ? [FOREIGN_TOOL.function, { name: 'look' }].map(({ name }) => ({ name, arguments: args }))
+        : { name: tool, arguments: args, id: `call_${nonce}` };
+      const reply = callTools(calls, { text: firstText(nonce, isForeign ? 'look' : tool) });
+      return { ...reply, steps: [...start, ...reply.steps] };
     }
-    const last = request.messages.at(-1);
-    const whole =
-      tool === 'foreign'
-        ? secondText(nonce, resultOf(request))
-        : tool && last?.role === 'tool'
-          ? secondText(nonce, last.content)
-          : `A plain answer to ${nonce}.`;
-    const parts = pieces(whole, 12);
+    const parts = pieces(tool ? secondText(nonce, resultOf(request)) : plainText(nonce), 12);
     const middle = Math.floor(parts.length / 2);
-    if (tool === 'foreign') return first ? [first, ...parts] : parts;
-    const gateAt = tool ? half : (half ?? first);
-    return gateAt ? [...parts.slice(0, middle), gateAt, ...parts.slice(middle)] : parts;
+    return [...start, ...parts.slice(0, middle), ...(half ? [half] : []), ...parts.slice(middle)];
   }
 
   async stop(): Promise<void> {
@@ -343,15 +319,39 @@ const FOREIGN_TOOL = {
 } as const;
 const FOREIGN_RESULT = 'the caller opened it';
 
-/** The result that the caller brought. It comes before that of the agent's tool, which the model called second. */
-const resultOf = ({ messages }: WireRequest): string => {
-  const from = messages.findLastIndex(({ role }) => role === 'assistant');
-  return messages.slice(from + 1).map(({ content }) => content)[0] ?? '';
-};
+/** The result of the first call. The tool of the caller is called before that of the agent. */
+const resultOf = ({ messages }: WireRequest): string =>
+  messages[messages.findLastIndex(({ role }) => role === 'assistant') + 1]?.content ?? '';
+
+function expectationOf(nonce: string, tool: TurnTool): Pick<UserTurn, 'answer' | 'steps' | 'options'> {
+  switch (tool) {
+    case 'none':
+      return { answer: plainText(nonce), steps: [1] };
+    case 'foreign':
+      return { answer: firstText(nonce), steps: [1], options: { tools: [FOREIGN_TOOL] } };
+    default:
+      return { answer: answerOf(nonce, tool), steps: [1, 2] };
+  }
+}
 
 const SENTINEL_ENV = { FAME_RESUME_WINDOW_MS: '1000' };
 
 export const nonceOf = (request: WireRequest): string => /nonce (\w+)/.exec(lastUserText(request))?.[1] ?? '';
 export const stepOf = ({ messages }: WireRequest): 1 | 2 => (messages.at(-1)?.role === 'tool' ? 2 : 1);
+
+/** An id without the characters that end a word. */
+export const newNonce = (): string => newId().replace(/[^0-9A-Za-z]/g, 'x');
+
+/** A text in pieces with pauses between them, so that processes are killed in the middle of it. */
+export const slowly = (text: string, random: () => number): ScriptStep[] =>
+  pieces(text, 24).flatMap((piece) => [pause(10 + random() * 60), piece]);
+
+/** The slow answers to a turn with `look`. */
+export function lookSlowly(request: WireRequest, random: () => number): ScriptStep[] {
+  const nonce = nonceOf(request);
+  if (stepOf(request) === 2) return slowly(secondText(nonce, resultOf(request)), random);
+  const call = callTools({ name: 'look', arguments: { about: nonce }, id: `call_${nonce}` });
+  return [...slowly(firstText(nonce), random), ...call.steps];
+}
 
 export { gate };

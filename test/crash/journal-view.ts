@@ -56,7 +56,7 @@ export class JournalView {
     });
   }
 
-  /** The turns of a retry key, in whatever conversation. */
+  /** The turns of a retry key, in any conversation. */
   turnsOfKey(retryKey: string): { conversationId: string; turnId: string }[] {
     const sql = `SELECT id AS conversationId, turn_id AS turnId FROM event
       JOIN conversation ON conversation.key = event.conversation

@@ -2,7 +2,8 @@
 // have had exactly one effect. A point is recognized from outside: by the journal on the disk, the requests to the model server,
 // the events at the client, or the bytes that the proxy holds. A round whose kill came too late is repeated.
 import type { ConversationMessage } from '@fame-fabric/client';
-import { type Fabric, gate, textOf, type UserTurn, type Victim } from './fabric.ts';
+import { textOf } from '../kit/streamed-text.ts';
+import { type Fabric, gate, type UserTurn, type Victim } from './fabric.ts';
 
 export const VICTIMS: readonly Victim[] = ['agent', 'sentinel', 'client'];
 export const POINTS = [
@@ -212,7 +213,7 @@ async function startConversation(fabric: Fabric, { conversationId }: UserTurn): 
   await fabric.answered(greeting);
 }
 
-/** A turn that waits for an approval, about which the client knows. */
+/** A turn that waits for an approval, after the client was asked for it. */
 async function waiting(fabric: Fabric): Promise<UserTurn> {
   const turn = fabric.turn({ tool: 'send' });
   fabric.send(turn);
@@ -260,7 +261,7 @@ function check(fabric: Fabric, turn: UserTurn, { victim, point, isHit }: Kill): 
   const isTakenBack =
     isHit && victim === 'agent' && (point === 'mid-stream' || point === 'text shown and not journaled');
   if (isTakenBack && !turn.events.some(({ type }) => type === 'restart'))
-    fail('no restart took the shown text back');
+    fail('no restart took back the text that was shown');
   isAscending(turn.events.map(({ seq = 0 }) => seq)) ||
     fail('the client received events twice or out of order');
 

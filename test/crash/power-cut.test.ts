@@ -5,7 +5,7 @@ import { runPowerCuts } from './power-cut.ts';
 
 afterAll(stopStack);
 
-test('P3: all but streamed text that a client has received is on the disk, and such text is taken back, whenever the power is cut', {
+test('P3: after a power cut the disk has every event that a client received, except streamed text, which is taken back', {
   timeout: 60_000,
   retry: 0,
 }, async () => {

@@ -1,8 +1,8 @@
 // P3: simulates power cuts without a file system that drops unsynced pages. The agent is frozen (SIGSTOP) at random moments
 // during conversations, and its database is copied in that state. The copy then loses what a power cut could lose: bytes of
 // the write-ahead log after the last sync, and pages of the database file that a checkpoint has written since the log began.
-// The copy must open, be consistent, and contain every event that a client has received, but for text that was still being streamed.
-// An agent that starts on the copy must take such text back, and lead every client to the whole answer.
+// The copy must open, be consistent, and contain every event that a client has received, except text that was still being
+// streamed. An agent that starts on the copy must take such text back, and every client must get the whole answer.
 import {
   copyFileSync,
   existsSync,
@@ -25,7 +25,8 @@ import { connect } from '@fame-fabric/client/node';
 import { newId } from '@fame-fabric/shared';
 import { temporaryDirectory } from '../kit/sentinel.ts';
 import { CHAT, pause } from '../kit/stack.ts';
-import { Fabric, nonceOf, textOf } from './fabric.ts';
+import { textOf } from '../kit/streamed-text.ts';
+import { Fabric, nonceOf } from './fabric.ts';
 import { JournalView } from './journal-view.ts';
 import { Received } from './received.ts';
 
@@ -35,7 +36,7 @@ export interface PowerCutReport {
   checked: number;
   /** Turns that a client continued on a copy. */
   continued: number;
-  /** Those whose client had text that was lost, which `restart` took back. */
+  /** Continued turns in which `restart` took back text that was lost. */
   takenBack: number;
   /** Rounds in which the log had an unsynced tail. */
   tornTails: number;
@@ -133,9 +134,9 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
     faults.push(...(await checkCopy(tail, atFreeze)), ...(await continueOn(tail, atFreeze, report)));
     rmSync(dirname(dirname(tail)), { recursive: true });
     // Synced turns are lost too, as by a broken disk: the rest must still be consistent.
-    const log = cutLog(copy, 'log', between(random, endOf(state, state.copied), size));
-    faults.push(...(await checkCopy(log, new Map())));
-    rmSync(dirname(dirname(log)), { recursive: true });
+    const shorter = cutLog(copy, 'log', between(random, endOf(state, state.copied), size));
+    faults.push(...(await checkCopy(shorter, new Map())));
+    rmSync(dirname(dirname(shorter)), { recursive: true });
     report.faults.push(...faults.map((fault) => `round ${round}: ${fault}`));
     for (const log of atFreeze.values()) if (log.count > 0) report.checked++;
     rmSync(dirname(dirname(copy)), { recursive: true });
@@ -195,14 +196,14 @@ async function checkCopy(path: string, atFreeze: ReadonlyMap<string, Received>):
   return faults;
 }
 
-/** Runs an agent on a copy. Each client continues the turn that it followed from its cursor, and must get the rest of one answer. */
+/** Runs an agent on a copy. Each client continues its turn from its cursor, and must get the rest of one answer. */
 async function continueOn(
   path: string,
   atFreeze: ReadonlyMap<string, Received>,
   report: PowerCutReport,
 ): Promise<string[]> {
   const faults: string[] = [];
-  // It answers in other words, so that text which is neither kept nor taken back is noticed.
+  // Its answer differs from that of the first agent, so that text is noticed which is neither kept nor taken back.
   const model = scriptedModel([{ ...reply('The same in other words.'), times: Number.POSITIVE_INFINITY }]);
   const store = await SqliteStore.open({ path });
   const host = new ConversationHost({ runner: new ChatTurns({ model }), store, agent: CHAT });

@@ -1,9 +1,9 @@
-// What a client received of one conversation, and its comparison with a journal: every event but text that was still being streamed
-// must be there, and every text that is there must be the one that the client has.
+// The events that a client received of one conversation, and their comparison with a journal. The journal must have every event
+// except text that was still being streamed, and its texts must be those of the client.
 import type { TurnEvent } from '@fame-fabric/client';
 import type { JournalRow } from './journal-view.ts';
 
-/** Characters of one row of text at most. */
+/** Maximum characters of one row of text. */
 const ROW = 2 ** 14;
 
 /** A turn that a client has sent. */
@@ -12,7 +12,7 @@ export interface SentTurn {
   readonly text: string;
 }
 
-/** A turn that a client follows, and what it has of it. */
+/** A turn that a client follows, with the events that have arrived. */
 export interface FollowedTurn extends SentTurn {
   readonly events: readonly TurnEvent[];
   /** Cursor of the last event. */
@@ -21,11 +21,11 @@ export interface FollowedTurn extends SentTurn {
 
 export class Received {
   #events: TurnEvent[] = [];
-  /** Index of the first event of the turn that runs. */
+  /** Index of the first event of the running turn. */
   #from = 0;
   #turn: SentTurn | undefined;
 
-  /** What the client has received up to now. */
+  /** A snapshot. */
   copy(): Received {
     const copy = new Received();
     copy.#events = [...this.#events];
@@ -51,7 +51,7 @@ export class Received {
     return this.#events.length;
   }
 
-  /** The turn that runs, if the client has received some of it. */
+  /** The running turn, if the client has received an event of it. */
   get running(): FollowedTurn | undefined {
     const events = this.#events.slice(this.#from);
     const last = events.at(-1);
@@ -65,7 +65,7 @@ export class Received {
     const byCursor = new Map(rows.map((row) => [row.cursor, row]));
     const byStart = new Map(
       rows.flatMap((row) =>
-        row.kind === 'text' ? [[row.cursor - textOf(row).length, textOf(row)] as const] : [],
+        row.kind === 'text' ? [[row.cursor - rowText(row).length, rowText(row)] as const] : [],
       ),
     );
     const lastDurable = this.#events.findLastIndex(({ type }) => type !== 'text');
@@ -89,4 +89,4 @@ export class Received {
   }
 }
 
-const textOf = ({ body }: JournalRow): string => String(body.text);
+const rowText = ({ body }: JournalRow): string => String(body.text);

@@ -11,7 +11,7 @@ test.each([
   { requests: 3, rounds: 3 },
   { requests: 50, rounds: 2 },
 ])(
-  'O3: $requests requests of one turn, sent around kills of agent and sentinel, are one turn with one answer',
+  'O3: $requests requests under one retry key, sent while agent and sentinel are killed, are one turn with one answer',
   { timeout: 180_000, retry: 0 },
   async (options) => {
     const report = await runRetries(options);

@@ -1,29 +1,27 @@
-// Retried turns: several clients send one turn again and again under one retry key, in conversations of their own and in a common one,
-// while the agent and the sentinel are killed. All of them must get the one answer of one turn.
-import { callTools, pieces, type ScriptStep, seeded, type WireRequest } from '@fame-fabric/agents/testing';
+// Retried turns: several clients send one turn repeatedly under one retry key, in separate conversations and in a shared one, while
+// the agent and the sentinel are killed. Every request must get the answer of the same turn.
+import { seeded } from '@fame-fabric/agents/testing';
 import type { Client } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { newId } from '@fame-fabric/shared';
-import { CHAT, pause } from '../kit/stack.ts';
-import { answerOf, Fabric, nonceOf, secondText, stepOf } from './fabric.ts';
+import { CHAT } from '../kit/stack.ts';
+import { answerOf, Fabric, lookSlowly, newNonce } from './fabric.ts';
 
 export interface RetryOptions {
   /** Requests of one turn; the first one has the count 0. */
   requests: number;
   rounds: number;
   seed?: number;
-  onRound?: (round: number) => void;
 }
 
 export interface RetryReport {
-  rounds: number;
   /** Answered requests. */
   answers: number;
   kills: number;
   resumed: number;
   /** Most model calls of one step of a turn. */
   mostAttempts: number;
-  /** Empty if each key had one turn and all requests got its answer. */
+  /** Empty if each key had one turn, and every request got its answer. */
   faults: string[];
   seconds: number;
 }
@@ -38,12 +36,11 @@ export async function runRetries(options: RetryOptions): Promise<RetryReport> {
   const { rounds } = options;
   const random = seeded(options.seed ?? 1);
   const beganAt = performance.now();
-  const fabric = await Fabric.start({ hasClient: false, respond: (request) => respond(request, random) });
+  const fabric = await Fabric.start({ hasClient: false, respond: (request) => lookSlowly(request, random) });
   const clients = await Promise.all(
     Array.from({ length: CLIENTS }, () => connect({ url: fabric.url, backoffMaxMs: 500 })),
   );
   const report: RetryReport = {
-    rounds,
     answers: 0,
     kills: 0,
     resumed: 0,
@@ -51,9 +48,8 @@ export async function runRetries(options: RetryOptions): Promise<RetryReport> {
     faults: [],
     seconds: 0,
   };
-  for (let round = 1; round <= rounds; round++) {
+  for (let round = 0; round < rounds; round++) {
     await runRound(fabric, clients, options.requests, random, report);
-    options.onRound?.(round);
   }
   await Promise.all(clients.map((client) => client.close()));
   if (fabric.journal.integrity() !== 'ok')
@@ -72,23 +68,24 @@ async function runRound(
   random: () => number,
   report: RetryReport,
 ): Promise<void> {
-  const nonce = newId().replace(/[^0-9A-Za-z]/g, 'x');
+  const nonce = newNonce();
   const retryKey = `key of ${nonce}`;
-  const common = newId();
+  const shared = newId();
   const opened = new Set<string>();
   const handles = Array.from({ length: requests }, (_, count) => {
-    // The others are sent to a conversation of their own, as by a caller that starts again.
-    const id = random() < 0.3 ? common : newId();
+    // A caller that starts again has a new conversation.
+    const id = random() < 0.3 ? shared : newId();
     const isResumed = opened.has(id);
     opened.add(id);
     const handle = clients[count % CLIENTS]!.conversation(CHAT, { id, isResumed });
     return { count, handle, isResumed };
   });
   await Promise.all(handles.filter(({ isResumed }) => !isResumed).map(({ handle }) => handle.start()));
-  const after = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, random() * WINDOW_MS));
+  const randomDelay = (): Promise<void> =>
+    new Promise((resolve) => setTimeout(resolve, random() * WINDOW_MS));
   const expected = answerOf(nonce);
   const ask = async ({ count, handle }: (typeof handles)[number]): Promise<void> => {
-    await after();
+    await randomDelay();
     try {
       const text = await handle.ask(`nonce ${nonce} with look`, { retryKey, retryCount: count });
       report.answers += 1;
@@ -99,7 +96,7 @@ async function runRound(
   };
   const kill = async (victim: 'agent' | 'sentinel', times: number): Promise<void> => {
     for (let n = 0; n < times; n++) {
-      await after();
+      await randomDelay();
       await fabric.kill(victim);
       report.kills += 1;
       await fabric.restart(victim);
@@ -133,15 +130,4 @@ function check(fabric: Fabric, nonce: string, retryKey: string, report: RetryRep
         report.faults.push(`step ${step} of ${nonce} asked the model ${asked} times in ${resumes} resumes`);
     }
   }
-}
-
-/** Answers in pieces with pauses, so that the processes are killed in the middle of them. */
-function respond(request: WireRequest, random: () => number) {
-  const nonce = nonceOf(request);
-  const slowly = (text: string): ScriptStep[] =>
-    pieces(text, 24).flatMap((piece) => [pause(10 + random() * 80), piece]);
-  const last = request.messages.at(-1);
-  if (stepOf(request) === 2 && last?.role === 'tool') return slowly(secondText(nonce, last.content));
-  const call = callTools({ name: 'look', arguments: { about: nonce }, id: `call_${nonce}` });
-  return [...slowly(`Let me look first, ${nonce}.`), ...call.steps];
 }

@@ -30,7 +30,7 @@ const cells = await runMatrix(fabric, {
       round instanceof Error ? `FAILED ${round.message}` : `${(round.recoveryMs / 1000).toFixed(1)} s`;
     const misses =
       round instanceof Error || round.missed === 0 ? '' : ` (${round.missed} kills came too late)`;
-    process.stderr.write(`${victim.padEnd(9)} ${point.padEnd(26)} ${outcome}${misses}\n`);
+    process.stderr.write(`${victim.padEnd(9)} ${point.padEnd(28)} ${outcome}${misses}\n`);
   },
 });
 await fabric.stop();

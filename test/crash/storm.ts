@@ -1,11 +1,12 @@
 // The kill storm: one process is killed at random moments, again and again, while turns of many conversations run. All turns and
 // their answers are kept here, and compared with the journal at the end: no turn may be lost or doubled.
-import { callTools, pieces, type ScriptStep, seeded, type WireRequest } from '@fame-fabric/agents/testing';
+import { seeded, type WireRequest } from '@fame-fabric/agents/testing';
 import type { TurnEvent } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { isFabricError, newId } from '@fame-fabric/shared';
-import { CHAT, lastUserText, pause } from '../kit/stack.ts';
-import { answerOf, Fabric, nonceOf, secondText, stepOf, textOf } from './fabric.ts';
+import { CHAT, lastUserText } from '../kit/stack.ts';
+import { textOf } from '../kit/streamed-text.ts';
+import { answerOf, Fabric, lookSlowly, newNonce, nonceOf, slowly, stepOf } from './fabric.ts';
 import type { JournalRow } from './journal-view.ts';
 
 export interface StormOptions {
@@ -137,26 +138,20 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
 }
 
 function newTurn(conversationId: string, random: () => number): SentTurn {
-  const nonce = newId().replace(/[^0-9A-Za-z]/g, 'x');
+  const nonce = newNonce();
   const expected = random() < 0.5 ? answerOf(nonce) : plainAnswer(nonce);
   return { conversationId, turnId: newId(), nonce, expected, outcome: undefined };
 }
 
 const plainAnswer = (nonce: string): string => `A plain answer to ${nonce}: ${'and so on, '.repeat(8)}done.`;
 
-/** Answers in pieces with pauses between them, so that many calls are in flight at any moment. */
+/** Answers slowly, so that many calls are in flight at any moment. */
 function respond(request: WireRequest, random: () => number, faults: string[]) {
-  const nonce = nonceOf(request);
   const users = request.messages.filter(({ role }) => role === 'user').map(({ content }) => content);
   if (new Set(users).size !== users.length) faults.push(`a model call has a message twice: ${users.join()}`);
   if (users.length > WINDOW + 1) faults.push(`a model call has ${users.length} turns`);
-  const slowly = (text: string): ScriptStep[] =>
-    pieces(text, 24).flatMap((piece) => [pause(10 + random() * 60), piece]);
-  if (!lastUserText(request).endsWith('look')) return slowly(plainAnswer(nonce));
-  const last = request.messages.at(-1);
-  if (stepOf(request) === 2 && last?.role === 'tool') return slowly(secondText(nonce, last.content));
-  const call = callTools({ name: 'look', arguments: { about: nonce }, id: `call_${nonce}` });
-  return [...slowly(`Let me look first, ${nonce}.`), ...call.steps];
+  const usesTool = lastUserText(request).endsWith('look');
+  return usesTool ? lookSlowly(request, random) : slowly(plainAnswer(nonceOf(request)), random);
 }
 
 /** Starts a conversation, retrying while the agent is unreachable, which is not a fault. Returns `false` if it could not. */

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Proc, startNode } from '../kit/processes.ts';
 import { startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { API_KEY, CHAT, lastUserText, openClient, pause, startModel, stopStack } from '../kit/stack.ts';
-import { textOf } from './fabric.ts';
+import { textOf } from '../kit/streamed-text.ts';
 import { JournalView } from './journal-view.ts';
 
 const LEASE_MS = 1_500;
