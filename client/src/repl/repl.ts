@@ -2,25 +2,17 @@
 // conversations are passed in, so that a terminal, a pipe and a test run the same loop. After a failed turn the loop reports
 // the error and continues; only the user or the end of the input ends it.
 import { type Clock, FabricError, isFabricError, newId } from '@fame-fabric/shared';
-import { EXIT, errorMessage, escapeLine, printableJson, type Style } from '@fame-fabric/shared/internal';
+import { EXIT, escapeLine, printableJson, type Style } from '@fame-fabric/shared/internal';
 import type { Conversation } from '../conversation.ts';
 import { type DoneEvent, isUndecided, type TurnEvent } from '../turn-event.ts';
 import { Answer, type AnswerOptions } from './answer.ts';
 import { ApprovalQuestions } from './approvals.ts';
-import { type CommandName, helpText, parseLine, takesArgument } from './commands.ts';
+import { type CommandName, parseLine, takesArgument } from './commands.ts';
 import { connectionText } from './connection-text.ts';
+import { PromptCommands, type PromptCommandsDeps } from './prompt-commands.ts';
 import type { ReplInput } from './repl-input.ts';
 import type { OpenTurn, SavedConversations } from './saved-conversations.ts';
-import {
-  failureText,
-  finishText,
-  historyText,
-  modelText,
-  resumedText,
-  tokensText,
-  toolCallText,
-  toolFailureText,
-} from './texts.ts';
+import { failureText, finishText, modelText, resumedText, toolCallText, toolFailureText } from './texts.ts';
 
 /** The part of a conversation that the loop uses. */
 export type ReplConversation = Pick<
@@ -28,7 +20,7 @@ export type ReplConversation = Pick<
   'id' | 'address' | 'systemPrompt' | 'start' | 'describe' | 'stream' | 'answerApproval' | 'history' | 'end'
 >;
 
-export interface ReplDeps {
+export interface ReplDeps extends PromptCommandsDeps {
   input: ReplInput;
   /** Receives answers: stdout. */
   write: (text: string) => void;
@@ -36,16 +28,8 @@ export interface ReplDeps {
   newConversation: (systemPrompt: string | undefined) => ReplConversation;
   /** Starts a conversation that continues another one after its turn `at`. @default an answer cannot be replaced */
   fork?: ((id: string, at: string) => Promise<ReplConversation>) | undefined;
-  /** Writes a new file. @throws if the file exists */
-  saveFile?: ((path: string, text: string) => Promise<void>) | undefined;
   /** Keeps conversations that the user left without ending them. @default none are kept */
   saved?: Pick<SavedConversations, 'messageSent' | 'messageSettled' | 'remove'> | undefined;
-  /** Describes the attached nodes. */
-  listAgents: () => Promise<string>;
-  /** The switch of envelope tracing. */
-  trace: { isOn: boolean };
-  /** Style of notes. */
-  style: Style;
   /** Style of answers. @default that of notes */
   answerStyle?: Style | undefined;
   clock: Clock;
@@ -84,6 +68,8 @@ const END_TIMEOUT_MS = 2_000;
 export class Repl {
   readonly #deps: ReplDeps;
   readonly #options: ReplOptions;
+  readonly #answers: 'prompt' | 'plain' | 'json';
+  readonly #commands: PromptCommands;
   readonly #left = Promise.withResolvers<void>();
   #conversation: ReplConversation;
   #turn: RunningTurn | undefined;
@@ -91,9 +77,6 @@ export class Repl {
   #lastMessage: { text: string; turnId?: string; isAnswered?: boolean } | undefined;
   /** Turns of this conversation that completed, oldest first. `undefined` stands for turns of an earlier program. */
   #turnIds: (string | undefined)[];
-  /** The model that the user chose. */
-  #model: string | undefined;
-  readonly #usage = { prompt_tokens: 0, completion_tokens: 0 };
   /** True if the agent keeps the conversation after this program ends. */
   #isKept: boolean;
   /** True if the agent can hold no conversation. */
@@ -106,6 +89,8 @@ export class Repl {
   constructor(deps: ReplDeps, options: ReplOptions) {
     this.#deps = deps;
     this.#options = options;
+    this.#answers = options.answers ?? 'prompt';
+    this.#commands = new PromptCommands(deps);
     this.#conversation = options.resumed?.conversation ?? deps.newConversation(options.systemPrompt);
     this.#turnIds = options.resumed ? [undefined] : [];
     // The end of a pipe ends the conversation only if the pipe started it.
@@ -119,7 +104,7 @@ export class Repl {
    */
   async run(): Promise<number> {
     const { input } = this.#deps;
-    const { isInteractive, resumed, answers = 'prompt' } = this.#options;
+    const { isInteractive, resumed } = this.#options;
     input.onInterrupt = () => this.#interrupt();
     const started = this.#conversation.start().then(() => this.#showBanner());
     await Promise.race([started, this.#left.promise]); // the user may leave before a slow agent answers
@@ -129,7 +114,7 @@ export class Repl {
       if (text === undefined || !(await this.#handle(text))) break;
     }
     if (this.#isKept && this.#hasMessages) {
-      if (answers === 'prompt') this.#noteHowToResume();
+      if (this.#answers === 'prompt') this.#noteHowToResume();
     } else await this.#endConversation();
     if (isInteractive && this.#options.farewell) this.#dimNote(this.#options.farewell);
     if (this.#isInterrupted) return EXIT.interrupted;
@@ -202,66 +187,16 @@ export class Repl {
   async #runCommand(name: Exclude<CommandName, 'exit' | 'leave' | 'end'>, argument: string): Promise<void> {
     const { systemPrompt } = this.#conversation;
     switch (name) {
-      case 'help':
-        return this.#note(helpText());
       case 'new':
         return this.#startAnew(systemPrompt);
       case 'system':
         if (argument !== '') return this.#startAnew(argument);
         return this.#note(systemPrompt ?? "The agent's own system prompt. /system TEXT sets another.");
-      case 'model':
-        return this.#chooseModel(argument);
-      case 'history':
-        return this.#showHistory(argument);
-      case 'save':
-        return this.#save(argument);
-      case 'tokens':
-        return this.#note(tokensText(this.#usage));
-      case 'agents':
-        return this.#note(await this.#deps.listAgents());
       case 'retry':
         return this.#retry();
-      case 'trace':
-        return this.#setTrace(argument);
+      default:
+        return this.#commands.run(name, argument, this.#conversation);
     }
-  }
-
-  #setTrace(argument: string): void {
-    const { trace } = this.#deps;
-    if (argument === 'on' || argument === 'off') trace.isOn = argument === 'on';
-    else if (argument !== '') this.#note('Use /trace on or /trace off.');
-    this.#note(`Envelope tracing is ${trace.isOn ? 'on' : 'off'}.`);
-  }
-
-  async #chooseModel(name: string): Promise<void> {
-    const description = await this.#conversation.describe();
-    if (name === '') return this.#note(modelText(description, this.#model));
-    const { model, models = [] } = description;
-    const known = [...new Set([...(model === undefined ? [] : [model]), ...models])];
-    if (!known.includes(name)) {
-      return this.#note(escapeLine(`The agent has no model ${name}. It has: ${known.join(', ') || 'one'}.`));
-    }
-    this.#model = name === model ? undefined : name;
-    this.#dimNote(escapeLine(`${name} answers from now on.`));
-  }
-
-  async #showHistory(argument: string): Promise<void> {
-    const isCount = /^[1-9]\d{0,8}$/.test(argument);
-    if (argument !== '' && !isCount) return this.#note('Use /history or /history N, the number of messages.');
-    const messages = await this.#conversation.history();
-    this.#note(historyText(isCount ? messages.slice(-Number(argument)) : messages));
-  }
-
-  async #save(path: string): Promise<void> {
-    const { saveFile } = this.#deps;
-    if (path === '' || !saveFile) return this.#note('Use /save FILE.');
-    const text = historyText(await this.#conversation.history());
-    try {
-      await saveFile(path, `${text}\n`);
-    } catch (error) {
-      return this.#note(escapeLine(`Not saved: ${errorMessage(error)}`));
-    }
-    this.#note(escapeLine(`Saved as ${path}.`));
   }
 
   // A new answer replaces the last one: the message is sent in a fork from before it. A turn that failed left nothing to replace.
@@ -336,7 +271,8 @@ export class Repl {
         party === 'sentinel' ? connectionText(false) : 'Waiting for the agent to return...',
       );
     try {
-      const options = this.#model === undefined ? undefined : { model: this.#model };
+      const { model } = this.#commands;
+      const options = model === undefined ? undefined : { model };
       for await (const event of this.#conversation.stream(text, { turnId, onAway, signal, options })) {
         this.#show(event, turn);
       }
@@ -350,7 +286,11 @@ export class Repl {
       if (isUndecided(error)) this.#lastMessage = { text, turnId };
       else saved?.messageSettled(id);
       if (signal.aborted) this.#dimNote('Stopped.');
-      else if (isFabricError(error, 'METHOD_NOT_FOUND') && this.#turnIds.length === 0 && !this.#model)
+      else if (
+        isFabricError(error, 'METHOD_NOT_FOUND') &&
+        this.#turnIds.length === 0 &&
+        !this.#commands.model
+      )
         this.#refuse(error);
       else this.#fail(error, text);
     } finally {
@@ -379,10 +319,10 @@ export class Repl {
 
   #openAnswer(): Answer {
     const { style, answerStyle = style, trace } = this.#deps;
-    const { isInteractive, indicator, columns, answers = 'prompt' } = this.#options;
+    const { isInteractive, indicator, columns } = this.#options;
     const isHeld = trace.isOn && isInteractive;
-    const write = answers === 'json' ? () => {} : this.#deps.write;
-    const prefix = answers === 'prompt' ? 'A> ' : '';
+    const write = this.#answers === 'json' ? () => {} : this.#deps.write;
+    const prefix = this.#answers === 'prompt' ? 'A> ' : '';
     return new Answer({
       write,
       style: answerStyle,
@@ -409,14 +349,13 @@ export class Repl {
 
   #end(event: DoneEvent, answer: Answer): void {
     answer.end(event.text);
-    if (this.#options.answers === 'json') {
+    if (this.#answers === 'json') {
       const { id } = this.#conversation;
       this.#deps.write(`${printableJson({ conversation_id: id, ...event })}\n`);
     }
     const finish = finishText(event);
     if (finish !== undefined) this.#dimNote(finish);
-    this.#usage.prompt_tokens += event.usage?.prompt_tokens ?? 0;
-    this.#usage.completion_tokens += event.usage?.completion_tokens ?? 0;
+    if (event.usage) this.#commands.addUsage(event.usage);
   }
 
   // Agents without conversations accept a task all the same, so only the first turn shows that they lack turns.
@@ -435,10 +374,9 @@ export class Repl {
   }
 
   async #showBanner(): Promise<void> {
-    const { answers = 'prompt' } = this.#options;
     const description = await this.#conversation.describe();
-    if (answers === 'prompt' || description.model === 'offline') this.#dimNote(modelText(description));
-    if (answers !== 'prompt') return;
+    if (this.#answers === 'prompt' || description.model === 'offline') this.#dimNote(modelText(description));
+    if (this.#answers !== 'prompt') return;
     if (this.#options.resumed) this.#dimNote(resumedText(await this.#conversation.history()));
     if (this.#options.isInteractive) this.#dimNote('Type exit to leave, /help for more.');
   }
