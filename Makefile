@@ -4,6 +4,8 @@
 
 NODE   = $(shell test -x node_modules/.bin/node && echo node_modules/.bin/node || echo node)
 FAME   = bin/fame
+# 130 is the end by Ctrl-C, which is no error of make.
+CHAT   = $(FAME) chat $(ARGS) || { code=$$?; test $$code -eq 130 || exit $$code; }
 STAMP := dist/.made
 
 # An installed node_modules is as new as its lock file; a build is as new as the newest source.
@@ -27,10 +29,10 @@ start: $(STAMP) ## start a sentinel and the chat agent in the background
 	@$(FAME) local start $(if $(MODE),--mode '$(MODE)')
 
 run: $(STAMP) ## talk to the chat agent
-	@$(FAME) chat $(ARGS) || { code=$$?; test $$code -eq 130 || exit $$code; }
+	@$(CHAT)
 
 run-verbose: $(STAMP) ## like run, and print the metadata of every envelope
-	@FAME_SHOW_ENVELOPES=$(or $(FAME_SHOW_ENVELOPES),true) $(FAME) chat $(ARGS) || { code=$$?; test $$code -eq 130 || exit $$code; }
+	@FAME_SHOW_ENVELOPES=$(or $(FAME_SHOW_ENVELOPES),true) $(CHAT)
 
 stop: $(STAMP) ## stop what `make start` started
 	@$(FAME) local stop
@@ -50,7 +52,7 @@ test: node_modules/.package-lock.json ## build and run every test
 bench: node_modules/.package-lock.json ## build and measure
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run bench
 
-bench-quick: node_modules/.package-lock.json ## measure the gates of continuous integration, in 90 seconds
+bench-quick: node_modules/.package-lock.json ## measure the gates of continuous integration, in 2 minutes
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run bench-quick
 
 interop-python: node_modules/.package-lock.json ## run Python naylence nodes against our sentinel (downloads them)

@@ -14,7 +14,7 @@ import { median } from './median.ts';
 
 const program = (name: string): string => fileURLToPath(new URL(`app/${name}.ts`, import.meta.url));
 
-export interface AppCell {
+interface AppCell {
   readonly conversations: number;
   readonly chunks: number;
   /** 0 for as fast as the model server can. */
@@ -28,14 +28,14 @@ export interface AppCell {
   readonly alternations: number;
 }
 
-export interface AppRow extends RunFigures {
+interface AppRow extends RunFigures {
   /** CPU time of all server processes per turn, in us. */
   readonly cpuUs: number;
   /** Resident memory of all server processes after the run, in MB. */
   readonly rssMb: number;
-  /** The part of it that is not mapped from files. Most of the rest is the binary of Node, which the processes share. */
+  /** The part of `rssMb` that is not mapped from files. Most of the rest is the binary of Node, which the processes share. */
   readonly anonMb: number;
-  /** Parts of the sentinel in both; 0 for plain. */
+  /** The sentinel's share of CPU time and memory; 0 for plain. */
   readonly sentinelCpuUs: number;
   readonly sentinelRssMb: number;
   /** Maximum number of requests that were open at the model server at once. */
@@ -43,22 +43,22 @@ export interface AppRow extends RunFigures {
 }
 
 /** The rows of each contestant; those with the same index belong to one alternation. */
-export interface AppRows {
+interface AppRows {
   readonly plain: AppRow[];
   readonly fabric: AppRow[];
 }
 
-/** A contestant: its server processes and their users. */
+/** A contestant: its server processes and its users. */
 interface Server {
   readonly kind: 'plain' | 'fabric';
   readonly url: string;
-  /** Its server processes, that of the sentinel last. */
+  /** The server processes; the sentinel is the last one. */
   readonly pids: readonly number[];
   readonly users: Child<AppCommand>;
 }
 
 /** The contestants and their model server. Close it with `stop`. */
-export class ApplicationBench {
+class ApplicationBench {
   readonly #model = new Child<ModelCommand>(program('model-server'));
   readonly #children: { stop(): void }[] = [this.#model];
   readonly #directory: string;
@@ -110,7 +110,7 @@ export class ApplicationBench {
       stdio: ['ignore', 'ignore', process.env.BENCH_STDERR ? 'inherit' : 'ignore'],
     });
     this.#agentExit = once(agent, 'exit');
-    // A profile is written at a graceful exit.
+    // Node writes the profile only at a graceful exit.
     this.#children.push({ stop: () => void agent.kill(process.env.BENCH_PROFILE ? 'SIGTERM' : 'SIGKILL') });
     const users = this.#users();
     await untilAttached(users, url);
@@ -186,16 +186,16 @@ async function untilAttached(users: Child<AppCommand>, url: string): Promise<voi
 }
 
 /** Median of the ratios of fabric to plain, paired within one alternation. */
-export const ratioOf = ({ plain, fabric }: AppRows, figure: keyof AppRow): number =>
+const ratioOf = ({ plain, fabric }: AppRows, figure: keyof AppRow): number =>
   median(fabric.map((row, i) => row[figure] / plain[i]![figure]));
 /** Median of what the fabric adds to a figure, paired within one alternation. */
-export const addedOf = ({ plain, fabric }: AppRows, figure: keyof AppRow): number =>
+const addedOf = ({ plain, fabric }: AppRows, figure: keyof AppRow): number =>
   median(fabric.map((row, i) => row[figure] - plain[i]![figure]));
-export const medianOf = (rows: readonly AppRow[], figure: keyof AppRow): number =>
+const medianOf = (rows: readonly AppRow[], figure: keyof AppRow): number =>
   median(rows.map((row) => row[figure]));
 
 /** Receives the figures. */
-export interface Report {
+interface Report {
   print(line: string): void;
   goal(number: number, label: string, value: number, limit: number, unit: string, gate: number): void;
 }
@@ -213,7 +213,7 @@ const QUICK_CELLS = [
   { conversations: 10, chunks: 50, spreadMs: 200, alternations: 2, limit: 1.4 },
   { conversations: 400, chunks: 75, spreadMs: 750, alternations: 1, limit: 0.9 },
 ] as const;
-/** Goal 18b: as many turns as an agent runs at once. */
+/** Goal 18b: the number of turns that an agent runs at once by default. */
 const MANY = {
   conversations: 2_000,
   chunks: 24,
@@ -223,7 +223,7 @@ const MANY = {
   isTogether: true,
   alternations: 1,
 };
-/** Goal 17: a model as fast as it can be, with the limit of the CPU time to plain. */
+/** Goal 17: a model at full speed, with the limit of the CPU time to plain. */
 const FAST_CELLS = [
   { conversations: 1, turnsEach: 40, limit: 1.2 },
   { conversations: 16, turnsEach: 8, limit: 0.8 },
@@ -231,7 +231,7 @@ const FAST_CELLS = [
 ] as const;
 const FAST = { chunks: 200, perSecond: 0, spreadMs: 0, alternations: 5 };
 
-/** Measures goals 17 to 19, or 18b and 19 briefly. Only 18b and 19 count; the others are printed beside their goals. */
+/** Measures goals 17 to 19, or briefly 18b and 19. Goals 17, 18 and 18c are only printed: they do not count yet. */
 export async function measureApplication(report: Report, quick: boolean): Promise<Record<string, AppRows>> {
   const bench = await ApplicationBench.start();
   const results: Record<string, AppRows> = {};
@@ -242,7 +242,7 @@ export async function measureApplication(report: Report, quick: boolean): Promis
     return rows;
   };
   try {
-    // Compiles the code of all processes.
+    // A warm-up round, so that the code of all processes is compiled.
     await bench.run({ ...FAST, conversations: 16, turnsEach: quick ? 4 : 10, alternations: 1 });
     for (const { limit, ...cell } of quick ? QUICK_CELLS : PACED_CELLS) {
       const { conversations } = cell;

@@ -1,8 +1,9 @@
 // Bursts of large calls by our link through our sentinel, and the delay of a bystander: a small call to another agent meanwhile.
 // The agent, the callers of the bursts and the bystander are processes of their own.
-import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { answerCommands, Child } from './child.ts';
 import { OURS, start } from './contestants.ts';
+import { percentile } from './median.ts';
 
 /** Concurrent calls of each of several callers, with the sizes of their texts in bytes. */
 interface Burst {
@@ -29,38 +30,18 @@ const BURSTS: readonly Burst[] = [
 ];
 const ALONE_MS = 1_500;
 
+type BurstCommand = { cmd: 'ready' } | { cmd: 'begin' } | { cmd: 'end' } | ({ cmd: 'burst' } & Burst);
+
 const here = fileURLToPath(import.meta.url);
-
-class Child {
-  readonly #process: ChildProcess;
-
-  constructor(role: string, url: string) {
-    this.#process = fork(here, [role, url], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-  }
-
-  next<T>(): Promise<T> {
-    return new Promise((resolve) => this.#process.once('message', (message) => resolve(message as T)));
-  }
-
-  request<T>(message: object): Promise<T> {
-    const answer = this.next<T>();
-    this.#process.send(message);
-    return answer;
-  }
-
-  stop(): void {
-    this.#process.kill('SIGKILL');
-  }
-}
 
 /** Runs each burst `rounds` times. */
 export async function measureBursts(rounds: number): Promise<BurstFigures> {
   const sentinel = await start(OURS);
-  const children: Child[] = [];
-  const startChild = async (role: string): Promise<Child> => {
-    const child = new Child(role, sentinel.url);
+  const children: Child<BurstCommand>[] = [];
+  const startChild = async (role: string): Promise<Child<BurstCommand>> => {
+    const child = new Child<BurstCommand>(here, [role, sentinel.url]);
     children.push(child);
-    await child.next();
+    await child.request({ cmd: 'ready' });
     return child;
   };
   try {
@@ -68,7 +49,7 @@ export async function measureBursts(rounds: number): Promise<BurstFigures> {
     const bystander = await startChild('bystander');
     const callers = await startChild('callers');
     // A warm-up round without a measurement, so that the code of all processes is compiled.
-    for (const burst of BURSTS) await callers.request(burst);
+    for (const burst of BURSTS) await callers.request({ cmd: 'burst', ...burst });
     const delays = { alone: 0, beside: 0 };
     await bystander.request({ cmd: 'begin' });
     await new Promise((resolve) => setTimeout(resolve, ALONE_MS));
@@ -78,7 +59,7 @@ export async function measureBursts(rounds: number): Promise<BurstFigures> {
     let calls = 0;
     for (let round = 0; round < rounds; round++) {
       for (const burst of BURSTS) {
-        failed += await callers.request<number>(burst);
+        failed += await callers.request<number>({ cmd: 'burst', ...burst });
         calls += burst.callers * burst.calls;
       }
     }
@@ -90,7 +71,8 @@ export async function measureBursts(rounds: number): Promise<BurstFigures> {
   }
 }
 
-async function child(role: string, url: string): Promise<void> {
+/** Connects to the sentinel at `url`, and returns the answers to the commands of a process with this role. */
+async function startRole(role: string, url: string): Promise<(command: BurstCommand) => unknown> {
   const { Link } = await import('@fame-fabric/shared');
   const { wsDial } = await import('@fame-fabric/shared/node');
   const connect = async () => {
@@ -104,9 +86,14 @@ async function child(role: string, url: string): Promise<void> {
       onCall: (call) => call.reply('x'.repeat((call.params as { answer: number }).answer)),
     });
   };
-  if (role === 'agent') await serve('burst@fame.fabric');
-  else if (role === 'callers') {
-    process.on('message', async ({ callers, calls, request, answer }: Burst) => {
+  if (role === 'agent') {
+    await serve('burst@fame.fabric');
+    return () => undefined;
+  }
+  if (role === 'callers') {
+    return async (command) => {
+      if (command.cmd !== 'burst') return undefined;
+      const { callers, calls, request, answer } = command;
       const params = { answer, text: 'x'.repeat(request) };
       const links = await Promise.all(Array.from({ length: callers }, connect));
       const settled = await Promise.allSettled(
@@ -115,30 +102,24 @@ async function child(role: string, url: string): Promise<void> {
         ),
       );
       await Promise.all(links.map((link) => link.close()));
-      process.send?.(settled.filter(({ status }) => status === 'rejected').length);
-    });
-  } else {
-    await serve('bystander@fame.fabric');
-    const caller = await connect();
-    let delays: number[] = [];
-    process.on('message', ({ cmd }: { cmd: 'begin' | 'end' }) => {
-      const sorted = delays.toSorted((a, b) => a - b);
-      delays = [];
-      process.send?.(cmd === 'begin' ? 0 : sorted[Math.floor(sorted.length * 0.99)]);
-    });
-    void (async () => {
-      for (;;) {
-        const from = performance.now();
-        await caller.call('bystander@fame.fabric', 'echo', { answer: 10 });
-        delays.push(performance.now() - from);
-        await new Promise((resolve) => setTimeout(resolve, 1));
-      }
-    })();
+      return settled.filter(({ status }) => status === 'rejected').length;
+    };
   }
-  process.send?.('ready');
+  await serve('bystander@fame.fabric');
+  const caller = await connect();
+  const delays: number[] = [];
+  void (async () => {
+    for (;;) {
+      const from = performance.now();
+      await caller.call('bystander@fame.fabric', 'echo', { answer: 10 });
+      delays.push(performance.now() - from);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  })();
+  return () => percentile(delays.splice(0), 0.99);
 }
 
 if (process.argv[1] === here && process.argv[2] && process.argv[3]) {
-  process.on('disconnect', () => process.exit(0));
-  await child(process.argv[2], process.argv[3]);
+  const role = startRole(process.argv[2], process.argv[3]);
+  answerCommands<BurstCommand>(async (command) => (await role)(command));
 }

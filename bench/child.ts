@@ -51,7 +51,7 @@ export class Child<Command> {
   }
 }
 
-/** The other side: answers the commands of the parent, and exits with it. */
+/** Called in the child process: answers the commands of the parent, and exits with it. */
 export function answerCommands<Command>(run: (command: Command) => unknown): void {
   process.on('message', async ({ id, command }: Request<Command>) => {
     let answer: Answer;

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ChatModel, type ConversationStore, MemoryStore, SqliteStore } from '@fame-fabric/agents';
 import { ConversationHost, noUsage, Sweeper, type TurnRunner } from '@fame-fabric/agents/internal';
+import { percentile } from './median.ts';
 
 const GOALS = { acceptedPerSecond: 3_000, addedP50Ms: 1, addedP99Ms: 5, loadFactor: 2 };
 const SOAK_TURNS = 10_000;
@@ -40,8 +41,6 @@ const runTurn = async (host: ConversationHost, id: string, n: number): Promise<v
   const turn = await host.turn({ conversationId: id, userMessage: `message ${n}`, turnId: `t${n}` });
   await turn.outcome;
 };
-const percentile = (times: number[], p: number): number =>
-  times.toSorted((a, b) => a - b)[Math.min(times.length - 1, Math.floor(times.length * p))] ?? 0;
 
 /** Measures the rate at which turns of many conversations are accepted, that is, on disk. None of them is answered. */
 async function acceptedPerSecond(): Promise<number> {

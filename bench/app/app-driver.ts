@@ -1,9 +1,10 @@
-// The users of the application bench: a process with many conversations, each on a connection of its own, with the plain server
-// or with our fabric. It sends the turns, checks every answer, and measures delays.
+// The users of the application bench: a process that has many conversations with the plain server or with our fabric, each on its
+// own connection. It sends the turns, checks every answer, and measures delays.
 import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import { connect } from '@fame-fabric/client/node';
 import { answerCommands } from '../child.ts';
+import { percentile } from '../median.ts';
 import type { Order } from './model-server.ts';
 import { nowUs } from './time.ts';
 
@@ -14,6 +15,7 @@ export type AppCommand =
 
 /** Times in ms, at the client. */
 export interface RunFigures {
+  /** Turns with a complete answer. */
   readonly turns: number;
   readonly failed: number;
   readonly turnP50: number;
@@ -124,9 +126,10 @@ async function run(command: Extract<AppCommand, { cmd: 'run' }>): Promise<RunFig
       text += more;
       events += 1;
     });
-    turns.push((nowUs() - from) / 1_000);
+    const ms = (nowUs() - from) / 1_000;
     if (answer !== text || text.split(' ').length !== chunks + 1)
       throw new Error('The answer is incomplete.');
+    turns.push(ms);
   };
   await Promise.all(
     chats.map(async (chat, i) => {
@@ -141,16 +144,14 @@ async function run(command: Extract<AppCommand, { cmd: 'run' }>): Promise<RunFig
       }
     }),
   );
-  const at = (times: number[], p: number): number =>
-    times.sort((a, b) => a - b)[Math.min(times.length - 1, Math.floor(times.length * p))] ?? Number.NaN;
   return {
     turns: turns.length,
     failed,
-    turnP50: at(turns, 0.5),
-    firstP50: at(firsts, 0.5),
-    firstP99: at(firsts, 0.99),
-    delayP50: at(delays, 0.5),
-    delayP99: at(delays, 0.99),
+    turnP50: percentile(turns, 0.5),
+    firstP50: percentile(firsts, 0.5),
+    firstP99: percentile(firsts, 0.99),
+    delayP50: percentile(delays, 0.5),
+    delayP99: percentile(delays, 0.99),
     events: events / turns.length,
   };
 }

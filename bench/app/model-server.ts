@@ -1,6 +1,6 @@
-// The model server of the application bench, for both contestants. The user's message says how many chunks to stream, how many
-// per second, and how many requests are open at once. The text of a chunk is the time at which it was sent, so that its reader
-// can measure the delay.
+// The model server of the application bench, for both contestants. The user's message sets the number of chunks, their rate, and
+// the number of requests that must be open at once. The text of a chunk is the time at which it was sent, so that its reader can
+// measure the delay.
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { answerCommands } from '../child.ts';
@@ -23,7 +23,7 @@ const TOGETHER_MS = 20_000;
 
 let open = 0;
 let peak = 0;
-/** Streams that wait for their last chunk, with the peak that they wait for. */
+/** Streams that wait to send their last chunk, with the peak that they wait for. */
 const waiting = new Map<() => void, number>();
 
 /** Calls `send` once `together` requests have been open at once. */

@@ -1,5 +1,5 @@
-// The contestant of the fabric: a chat server as one would write it without us. Fastify, the `openai` package and server-sent
-// events; the history of the conversations is in a Map.
+// The contestant of the fabric: a chat server as one would write it without our packages, with Fastify, the `openai` package and
+// server-sent events. A Map has the histories of the conversations.
 import type { AddressInfo } from 'node:net';
 import Fastify from 'fastify';
 import { OpenAI } from 'openai';
@@ -7,7 +7,7 @@ import { answerCommands } from '../child.ts';
 
 type Message = { role: 'system' | 'user' | 'assistant'; content: string };
 
-/** As many turns as an agent of ours keeps by default. */
+/** The number of turns that our agents keep by default. */
 const MAX_TURNS = 10;
 
 const client = new OpenAI({ apiKey: 'none', baseURL: process.argv[2]!, maxRetries: 0 });
