@@ -15,7 +15,8 @@ ${columns(listed.map(([name, { about }]) => [name, about]))}
 \`npx fame COMMAND --help\` shows flags and examples. Settings are environment variables, or lines of a .env file in the
 current directory; docs/configuration.md lists them.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 69 cannot reach, 124 timed out, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 69 cannot reach, 124 timed out,
+130 or 143 ended by a signal.
 `;
 }
 

@@ -71,7 +71,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./verbs/team.ts'),
   },
   conversations: {
-    about: 'list, show, export, remove or restore conversations, of this machine or of a running agent',
+    about: 'list, show, export, remove or restore conversations of this machine or of a running agent',
     usage:
       'npx fame conversations [ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now]] [--from ADDRESS] [--json]',
     examples: [
@@ -89,8 +89,12 @@ export const VERBS: Readonly<Record<string, Verb>> = {
         about: 'ls, show, export: ask the running agent at this address instead of the store',
       },
       failed: { type: 'boolean', about: 'ls --from: only conversations whose last turn failed' },
-      search: { type: 'string', value: 'TEXT', about: 'ls --from: only conversations with this text' },
-      trash: { type: 'boolean', about: 'list the trash' },
+      search: {
+        type: 'string',
+        value: 'TEXT',
+        about: 'ls --from: only conversations that contain this text',
+      },
+      trash: { type: 'boolean', about: 'ls: list the trash' },
       now: { type: 'boolean', about: 'rm: skip the trash; sweep: also empty the trash' },
       json,
     },
@@ -112,9 +116,12 @@ export const VERBS: Readonly<Record<string, Verb>> = {
         type: 'string',
         short: 'm',
         value: 'TEXT',
-        about: 'send this message, print the answer and leave; text of a pipe or file is added to it',
+        about: 'send this message, print the answer and exit; the text of a pipe or file is appended',
       },
-      lines: { type: 'boolean', about: 'a pipe has one message per line, instead of one as a whole' },
+      lines: {
+        type: 'boolean',
+        about: 'send each line of a pipe as a message, instead of the whole pipe as one',
+      },
       json: { type: 'boolean', about: 'with -m or a pipe: print each answer as a line of JSON' },
       system: { type: 'string', value: 'TEXT', about: 'system prompt (FAME_SYSTEM_PROMPT)' },
       resume: {
@@ -225,7 +232,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       mode: {
         type: 'string',
         value: 'MODE',
-        about: 'start: local processes, or docker for docker compose (default local)',
+        about: 'start: local for processes, docker for docker compose (default local)',
       },
       follow: { type: 'boolean', short: 'f', about: 'logs: follow the logs' },
       json,

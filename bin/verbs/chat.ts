@@ -284,7 +284,7 @@ class ChatProcess {
         answers: this.#answers,
         columns: this.#isInteractive && process.stdout.isTTY ? () => process.stdout.columns || 80 : undefined,
         farewell: existsSync(join(this.#config.dataDir, 'run', 'sentinel.json'))
-          ? 'The fabric runs on in the background; `make stop` ends it.'
+          ? 'The fabric keeps running in the background; `make stop` stops it.'
           : undefined,
         systemPrompt: this.#systemPrompt,
         resumed: resumed && {

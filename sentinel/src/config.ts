@@ -84,7 +84,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     name: 'FAME_LOG_FORMAT',
     type: 'choice',
     default: 'auto',
-    description: 'json, text, or auto: text on a terminal, else one JSON object a line.',
+    description: 'json, text, or auto: text on a terminal, else one JSON object per line.',
   },
   {
     name: 'FAME_RESUME_WINDOW_MS',
@@ -142,7 +142,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     unit: 'bytes',
     default: '33554432, or twice FAME_QUEUE_BYTES if that is more',
     description:
-      'Maximum size of all outbound queues together, with the bytes that their sockets hold; at most a quarter of FAME_MEMORY_LIMIT_BYTES. One queue gets at most what the others leave. A quarter is reserved for nodes with the local key.',
+      'Maximum size of all outbound queues together, including the bytes in their sockets; at most a quarter of FAME_MEMORY_LIMIT_BYTES. One queue can use only the space that the others leave. A quarter is reserved for nodes with the local key.',
   },
   {
     name: 'FAME_MEMORY_LIMIT_BYTES',

@@ -111,7 +111,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     name: 'FAME_LOG_FORMAT',
     type: 'choice',
     default: 'auto',
-    description: 'json, text, or auto: text on a terminal, else one JSON object a line.',
+    description: 'json, text, or auto: text on a terminal, else one JSON object per line.',
   },
   {
     name: 'FAME_SHOW_ENVELOPES',
@@ -131,7 +131,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     unit: 'days',
     default: '30',
     description:
-      'Retention of a conversation after its last change; then it stays in the trash for 7 days. 0 keeps it forever.',
+      'How long a conversation is kept after its last change. It then stays in the trash for 7 days. 0 keeps it forever.',
   },
   {
     name: 'FAME_STORE_MAX_BYTES',
@@ -177,9 +177,9 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
   {
     name: 'FAME_APPROVE_TOOLS',
     type: 'list',
-    default: 'none',
+    default: '',
     description:
-      'Tools of the chat agent that run only after a person has approved the call, such as clock,calculator; separated by commas.',
+      'Tools of the chat agent that run only after a person has approved the call, separated by commas, such as clock,calculator.',
   },
   {
     name: 'FAME_MAX_CONCURRENT',
@@ -216,7 +216,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     type: 'list',
     default: '',
     description:
-      'Further models of the same server that a turn may choose with options.model, separated by commas; at most 64.',
+      'Further models of the same server, which a turn may choose with options.model; separated by commas, at most 64.',
   },
   {
     name: 'FAME_PRICES_FILE',

@@ -79,8 +79,8 @@ export const ERRORS = Object.freeze({
   AUTH_FORBIDDEN: entry(
     'auth',
     false,
-    'The Origin or Host of a request is not allowed, or a caller without the local key asked for the list of conversations.',
-    'Add the name to FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS. For the list, set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
+    'The Origin or Host of a request is not allowed. Or a caller without the local key requested the list of conversations, or answered an approval in a conversation that another principal started.',
+    'Add the name to FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS. For conversations, set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
   ),
   ADMIT_REFUSED: entry(
     'admission',
@@ -238,7 +238,7 @@ export const ERRORS = Object.freeze({
   TURN_CONFLICT: entry(
     'conversation',
     false,
-    'A turn id was used again with a different message.',
+    'A turn id or retry key was used again with a different message, or with different options or results.',
     'Give each message its own turn id.',
   ),
   TURN_UNKNOWN: entry(
@@ -257,14 +257,14 @@ export const ERRORS = Object.freeze({
   APPROVAL_UNKNOWN: entry(
     'turn',
     false,
-    'An answer to an approval names a call that does not wait for one: the id is wrong, or its turn has ended.',
+    'No call with that id waits for approval: the id is wrong, or the turn has ended.',
     'Use the `id` of the `approval` event.',
   ),
   APPROVAL_ANSWERED: entry(
     'turn',
     false,
-    'The call was approved or refused before, with another answer or note.',
-    'Nothing: the first answer counts.',
+    'The call was already approved or refused, with a different answer or note.',
+    'Nothing to do. The first answer counts.',
   ),
   TURN_STEP_LIMIT: entry(
     'turn',
@@ -317,8 +317,8 @@ export const ERRORS = Object.freeze({
   MODEL_ANSWER_EMPTY: entry(
     'model',
     false,
-    'The answer of the model has no text and no calls: its tokens were used up before the text, or a content filter removed it.',
-    'Raise FAME_MAX_ANSWER_TOKENS, or change the message; the message of the error says which.',
+    'The answer of the model has no text and no calls: the token limit was reached before the first text, or a content filter removed it.',
+    'Raise FAME_MAX_ANSWER_TOKENS, or change the message; the error names the cause.',
   ),
   TOOL_UNKNOWN: entry(
     'tool',

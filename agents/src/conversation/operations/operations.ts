@@ -80,7 +80,7 @@ export function conversationOperations(
     start_task: operation({
       immediate,
       mayTakeLong,
-      description: 'Starts a conversation and answers with its task.',
+      description: 'Starts a conversation and returns its task.',
       params: startTaskParams,
       run(params, context) {
         const given = { ...params.payload, ...definedOf(params) } as StartPayload;
@@ -94,7 +94,7 @@ export function conversationOperations(
     fork: operation({
       immediate,
       description:
-        'Starts a conversation with the history of another one up to one of its turns, and answers with its task.',
+        'Starts a conversation with the history of another one, up to one of its turns, and returns its task.',
       params: forkParams,
       async run({ conversation_id, at, id, model }, context) {
         const { callId } = context;
@@ -115,7 +115,7 @@ export function conversationOperations(
       immediate,
       mayTakeLong,
       description:
-        'Sends a message to a conversation and answers with the whole reply, or with the report of the turn.',
+        'Sends a message to a conversation and returns the whole reply, or the report of the turn.',
       params: turnParams.extend({ answer: z.enum(['text', 'outcome']).default('text') }),
       async run({ answer, ...params }, context) {
         const turn = await acceptTurn(host, params, context, answer === 'outcome' ? { answer } : {});
@@ -153,7 +153,7 @@ export function conversationOperations(
       immediate,
       mayTakeLong,
       description:
-        'Approves or refuses a call that a turn asks about. The answer is durable when it returns.',
+        'Approves or refuses a call that waits for approval. The answer is durable when the operation returns.',
       params: z.object({
         conversation_id: conversationId,
         call_id: z.string().min(1).max(CONVERSATION_LIMITS.maxIdChars),

@@ -63,7 +63,7 @@ export const readingOperations = (host: ConversationHost): Record<string, Operat
     immediate: true,
     mayTakeLong: true,
     description:
-      'Returns the events of a conversation after a cursor, or streams them with `follow`, past and future ones.',
+      'Returns the events of a conversation after a cursor. With `follow`, streams past and future events.',
     params: z.object({
       conversation_id: conversationId,
       after: z.int().min(0).default(0),
