@@ -29,6 +29,8 @@ export interface CallSlot {
   extra: Record<string, unknown> | undefined;
   /** Text after the complete arguments, which is not part of them. */
   trailing: string;
+  /** True if `trailing` is not blank. */
+  hasTrailing: boolean;
 }
 
 const present = (text: string | null | undefined): string | undefined =>
@@ -110,6 +112,7 @@ export class CallSlots {
       ended: false,
       extra: undefined,
       trailing: '',
+      hasTrailing: false,
     };
     this.all.push(slot);
     if (wire !== undefined) this.#byWire.set(wire, slot);

@@ -4,12 +4,12 @@ import type { ProviderFields } from '../model.ts';
 import type { CallSlot } from './call-slots.ts';
 import { MAX_ARGUMENT_DEPTH } from './parse-arguments.ts';
 
-/** Most characters of all fields of a message. Beyond it they are dropped. */
+/** Maximum characters of all fields of a message. Beyond it they are dropped. */
 const MAX_PROVIDER_CHARS = 1_048_576;
 
 type Fields = Record<string, unknown>;
 
-/** Names of texts that arrive in pieces. */
+/** Names of fields whose texts arrive in pieces. */
 const REASONING = /^(?:reasoning|thinking)/;
 
 /** Collects the fields of one reply. */
@@ -17,7 +17,7 @@ export class ProviderRecord {
   #left = MAX_PROVIDER_CHARS;
   readonly #onDropped: () => void;
 
-  /** `onDropped` is called when the fields are too large. They are dropped then: a part of them would be refused. */
+  /** Calls `onDropped` when the fields are too large. They are then dropped as a whole: a server would refuse a part of them. */
   constructor(onDropped: () => void) {
     this.#onDropped = onDropped;
   }
@@ -45,7 +45,7 @@ export class ProviderRecord {
   }
 }
 
-/** Texts of reasoning continue, lists grow, objects merge; of all others the last value counts. */
+/** Merges fields into `fields`: reasoning texts and lists are appended, objects are merged, other values are replaced. */
 function addFields(fields: Fields | undefined, more: Fields): Fields {
   const merged: Fields = fields ?? {};
   for (const [key, value] of Object.entries(more)) put(merged, key, joined(key, get(merged, key), value));
@@ -55,14 +55,14 @@ function addFields(fields: Fields | undefined, more: Fields): Fields {
 function joined(key: string, before: unknown, value: unknown): unknown {
   if (typeof before === 'string' && typeof value === 'string')
     return REASONING.test(key) ? before + value : value;
-  if (Array.isArray(before) && Array.isArray(value)) return addItems(before, value);
-  if (isFields(before) && isFields(value)) return addFields({ ...before }, value);
+  // Copies: the record grows in place, and a chunk belongs to its source.
+  if (Array.isArray(value)) return Array.isArray(before) ? addItems(before, value) : [...value];
+  if (isFields(value)) return addFields(isFields(before) ? before : {}, value);
   return value;
 }
 
-/** Items with the place and the type of the last one continue it. */
-function addItems(before: readonly unknown[], more: readonly unknown[]): unknown[] {
-  const items = [...before];
+/** Appends items. An item with the index and the type of the last one continues it. */
+function addItems(items: unknown[], more: readonly unknown[]): unknown[] {
   for (const item of more) {
     const last = items.at(-1);
     if (
@@ -89,7 +89,7 @@ function continued(last: Fields, item: Fields): Fields {
   return whole;
 }
 
-/** Characters of a value as JSON, about; endless for one that is nested too deeply to be written. */
+/** Approximate length of a value as JSON; infinite if it is nested too deeply. */
 function charsOf(value: unknown, depth: number): number {
   if (typeof value === 'string') return value.length + 2;
   if (typeof value !== 'object' || value === null) return 8;

@@ -180,7 +180,7 @@ export class ReplySplitter {
     }
     // The last piece of some servers repeats the arguments.
     const trailing = calls.filter(
-      (call) => call.trailing.trim() !== '' && call.trailing.trim() !== call.raw.toString().trim(),
+      (call) => call.hasTrailing && call.trailing.trim() !== call.raw.toString().trim(),
     );
     return {
       message,
@@ -367,9 +367,9 @@ export class ReplySplitter {
   }
 
   #warnTrailing(slot: CallSlot, text: string): void {
-    const wasBlank = slot.trailing.trim() === '';
     if (slot.trailing.length < this.#options.maxArgumentChars) slot.trailing += text;
-    if (!wasBlank || text.trim() === '') return;
+    if (slot.hasTrailing || text.trim() === '') return;
+    slot.hasTrailing = true;
     const message = 'Text after the complete arguments of a tool call was ignored';
     this.#sink.warning({ type: 'protocol_warning', message, toolCallId: slot.id });
   }

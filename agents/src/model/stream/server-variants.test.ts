@@ -291,6 +291,12 @@ describe('reasoning', () => {
     expect(await answer('<think>on and on', 3, 'length')).toEqual(['on and on', '']);
   });
 
+  it('takes linear time for a long run of blanks before the answer', { timeout: 10_000 }, async () => {
+    const blanks = Array.from({ length: 200_000 }, () => contentChunk('\n'));
+    const { text } = await read([...blanks, contentChunk('Hello.'), finishChunk('stop')]);
+    expect(text).toBe(`${'\n'.repeat(200_000)}Hello.`);
+  });
+
   it('counts for the limit of the reply', async () => {
     const chunks = Array.from({ length: 50 }, () => contentChunk('x'.repeat(100_000)));
     await expect(read([contentChunk('<think>'), ...chunks, finishChunk('stop')])).rejects.toMatchObject({
@@ -338,6 +344,14 @@ describe('fields that the API does not have', () => {
         },
       ],
     });
+  });
+
+  it('are joined without a change to the chunks of the source', async () => {
+    const fields = { list: [{ a: 1 }], meta: { list: [1] } };
+    const chunks = [extra(fields), extra({ list: [{ b: 2 }], meta: { list: [2] } }), call()];
+    const { reply } = await read([...chunks, finishChunk('tool_calls')]);
+    expect(reply.message.provider?.message).toEqual({ list: [{ a: 1 }, { b: 2 }], meta: { list: [1, 2] } });
+    expect(fields).toEqual({ list: [{ a: 1 }], meta: { list: [1] } });
   });
 
   it('are not kept without calls, or beyond their limit', async () => {

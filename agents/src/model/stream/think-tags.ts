@@ -11,6 +11,8 @@ export interface ThinkSink {
 export class ThinkTags {
   /** True once the answer has begun: all further text is part of it. */
   isOver = false;
+  /** Blanks before a tag or before the answer. Kept apart from `#held`, so that a long run of them is scanned once. */
+  #blanks = '';
   /** Text that may be the beginning of a tag. */
   #held = '';
   /** The closing tag, inside reasoning. */
@@ -28,12 +30,14 @@ export class ThinkTags {
     while (rest !== '') {
       if (this.#closing === undefined) {
         const start = rest.trimStart();
+        this.#blanks += rest.slice(0, rest.length - start.length);
         const tag = TAGS.find((one) => start.startsWith(one));
         if (tag === undefined) {
-          if (TAGS.some((one) => one.startsWith(start))) this.#held = rest;
-          else this.#begin(this.#reasoning.length > 0 ? start : rest);
+          if (TAGS.some((one) => one.startsWith(start))) this.#held = start;
+          else this.#begin(this.#reasoning.length > 0 ? start : this.#blanks + start);
           return;
         }
+        this.#blanks = '';
         this.#closing = `</${tag.slice(1)}`;
         rest = start.slice(tag.length);
       } else {
@@ -55,8 +59,9 @@ export class ThinkTags {
     if (this.isOver) return;
     this.isOver = true;
     if (this.#closing === undefined) {
-      const isBlank = this.#reasoning.length > 0 && this.#held.trim() === '';
-      if (this.#held !== '' && !isBlank) this.#sink.text(this.#held);
+      const isBlank = this.#reasoning.length > 0 && this.#held === '';
+      const text = this.#blanks + this.#held;
+      if (text !== '' && !isBlank) this.#sink.text(text);
     } else if (isAnswer) {
       this.#sink.text(this.#reasoning.join('') + this.#held);
     } else if (this.#held !== '') {
