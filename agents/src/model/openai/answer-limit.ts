@@ -1,11 +1,11 @@
-// Models limit the tokens of an answer, and of the request and the answer together. A server refuses a request for more and says how
-// many it has, so the request can be sent again with a limit that fits.
+// A model limits the tokens of an answer, and those of the request and the answer together. A server that refuses a request for more
+// names its limit, so the request can be sent again with a lower `max_tokens`.
 
-/** Fewest tokens that are worth an answer. */
+/** Minimum tokens for a useful answer. */
 const MIN_TOKENS = 16;
 
-/** Limits of the answer alone, with the number. */
-const OF_ANSWER = [
+/** Refusals that name the limit of the answer. */
+const ANSWER_LIMITS = [
   // OpenAI
   /supports at most (\d+) completion tokens/i,
   // DeepSeek
@@ -15,8 +15,8 @@ const OF_ANSWER = [
   // Groq
   /max_tokens`? must be less than or equal to `?(\d+)/i,
 ];
-/** Limits of request and answer together: the tokens of the context, then those of the request. */
-const OF_BOTH = [
+/** Refusals that name the tokens of the context, then those of the request. */
+const CONTEXT_LIMITS = [
   // OpenAI, vLLM, LiteLLM
   /maximum context length is (\d+) tokens.{0,80}\((\d+) in the messages/is,
   // vLLM
@@ -31,8 +31,16 @@ const OF_BOTH = [
 
 /** Returns the number of answer tokens that a refusal allows; undefined if it names none below `asked`, or too few. */
 export function allowedTokens(reason: string, asked: number): number | undefined {
-  const ofAnswer = OF_ANSWER.map((pattern) => pattern.exec(reason)?.[1]).find((one) => one !== undefined);
-  const ofBoth = OF_BOTH.map((pattern) => pattern.exec(reason)).find((match) => match !== null);
-  const left = ofAnswer ? Number(ofAnswer) : ofBoth ? Number(ofBoth[1]) - Number(ofBoth[2]) : undefined;
+  const ofAnswer = firstMatch(ANSWER_LIMITS, reason);
+  const ofBoth = ofAnswer ? undefined : firstMatch(CONTEXT_LIMITS, reason);
+  const left = ofAnswer ? Number(ofAnswer[1]) : ofBoth ? Number(ofBoth[1]) - Number(ofBoth[2]) : undefined;
   return left !== undefined && left >= MIN_TOKENS && left < asked ? left : undefined;
+}
+
+function firstMatch(patterns: readonly RegExp[], text: string): RegExpExecArray | undefined {
+  for (const pattern of patterns) {
+    const match = pattern.exec(text);
+    if (match) return match;
+  }
+  return undefined;
 }

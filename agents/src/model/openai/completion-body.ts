@@ -66,7 +66,7 @@ export class CompletionBody {
     return chunks;
   }
 
-  /** With `[DONE]` a server says that its answer is whole. Some send no finish reason before it. */
+  /** Adds the finish reason that some servers omit. `[DONE]` marks a complete answer. */
   #finish(chunks: ModelChunk[]): void {
     const { hasChoice, hasCalls, hasFinish } = this.#progress;
     if (!hasChoice || hasFinish) return;
@@ -92,7 +92,7 @@ export class CompletionBody {
 
 type Loose = Record<string, unknown>;
 
-/** What the chunks of a body have brought so far. */
+/** Parts of the answer that have arrived so far. */
 interface Progress {
   hasChoice: boolean;
   /** Text or calls. */
@@ -158,7 +158,7 @@ function readDelta(raw: Loose): ModelChunk['choices'][number]['delta'] | undefin
     if (value === null || value === undefined || value === '') continue;
     if (key === 'content') {
       if (typeof value === 'string') content = value;
-      else ({ content, reasoning = undefined } = readParts(value));
+      else ({ content, reasoning } = readParts(value));
     } else if (key === 'refusal') refusal = asText(value);
     else if (key === 'tool_calls') calls = readCalls(value);
     else if (key === 'function_call') calls ??= readCalls({ function: value });
@@ -172,20 +172,14 @@ function readDelta(raw: Loose): ModelChunk['choices'][number]['delta'] | undefin
     }
   }
   if (!content && !refusal && !reasoning && !calls && !extra) return undefined;
-  return {
-    content,
-    ...(refusal ? { refusal } : {}),
-    ...(reasoning ? { reasoning } : {}),
-    ...(extra ? { extra } : {}),
-    tool_calls: calls,
-  };
+  return { content, refusal, reasoning, extra, tool_calls: calls };
 }
 
-/** Names under which servers send the text before the answer. */
+/** Fields in which servers send reasoning. */
 const REASONING_KEYS = new Set(['reasoning_content', 'reasoning', 'reasoning_text', 'thinking']);
 
-/** Reads content in parts: the texts of text parts, and those of thinking parts apart. */
-function readParts(value: unknown): { content: string | undefined; reasoning?: string | undefined } {
+/** Reads content that is a list of parts. Separates the text from the reasoning. */
+function readParts(value: unknown): { content: string | undefined; reasoning: string | undefined } {
   let content = '';
   let reasoning = '';
   for (const part of Array.isArray(value) ? value : [value]) {
@@ -203,7 +197,7 @@ function readParts(value: unknown): { content: string | undefined; reasoning?: s
 
 const isEmpty = (value: object): boolean => Object.keys(value).length === 0;
 
-/** Finish reasons of other APIs, which some servers pass on. */
+/** Finish reasons of other APIs, which some servers forward. */
 const FINISH_REASONS: Readonly<Record<string, FinishReason>> = Object.freeze({
   end_turn: 'stop',
   eos: 'stop',
@@ -218,7 +212,7 @@ const FINISH_REASONS: Readonly<Record<string, FinishReason>> = Object.freeze({
   safety: 'content_filter',
 });
 
-/** Some servers send "" or the text "null" for no reason. @throws for the reason `error` */
+/** Some servers send "" or "null" while the answer continues. @throws for the reason `error` */
 function readFinish(reason: unknown): FinishReason | null {
   if (typeof reason !== 'string' || reason === '') return null;
   const name = reason.toLowerCase();
@@ -227,7 +221,7 @@ function readFinish(reason: unknown): FinishReason | null {
   return FINISH_REASONS[name] ?? (name as FinishReason);
 }
 
-/** Adds the text of `next` to `last`. Returns false if either is more than the text of one choice. */
+/** Appends the text of `next` to `last`. Returns false if one of them has more than the text of one choice. */
 function joinText(last: ModelChunk | undefined, next: ModelChunk): boolean {
   if (!last || !isTextOnly(last) || !isTextOnly(next)) return false;
   const [choice] = last.choices;

@@ -1,9 +1,9 @@
 // Servers of the Chat Completions API accept different requests. The dialect of a model on a server is learned from its refusals, and
-// forgotten after some minutes: an operator may have changed the server, and one odd refusal must not take the tools away for good.
+// forgotten after some minutes: an operator may have changed the server, and one misread refusal must not remove the tools for good.
 import type { ModelRequest, ToolChoice } from '../model.ts';
 import type { ServerError } from './server-error.ts';
 
-/** Something that a server or its model refuses. */
+/** A part of requests that a server or its model refuses, or takes in another form. */
 export type Trait =
   | 'noStreamOptions'
   | 'noTemperature'
@@ -30,7 +30,7 @@ const NO_SYSTEM =
 const IS_REFUSED =
   /unsupported|not support|unrecognized|unknown|unexpected|not permitted|not allowed|invalid|only .{0,20}(?:allowed|supported)|must be|deprecated|forbidden/i;
 
-/** What the models of one server refuse. */
+/** Traits of the models of one server. */
 export class Dialects {
   readonly #now: () => number;
   readonly #byModel = new Map<string, Map<Trait, number>>();

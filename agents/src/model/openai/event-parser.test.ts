@@ -17,7 +17,7 @@ describe('the event parser', () => {
     ).toEqual(['fault', [1], { b: 1 }, ['c'], 'done']);
   });
 
-  it('joins the data lines of a value that is not whole', () => {
+  it('joins the data lines of an incomplete value', () => {
     expect(all('data: {"a":\ndata:  "b"\ndata: }\n\n')).toEqual([{ a: 'b' }]);
     expect(all('data: {"a":\n\ndata: {"a":1}\n\n')).toEqual(['fault', { a: 1 }]);
   });

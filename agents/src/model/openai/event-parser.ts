@@ -1,6 +1,6 @@
 // Reads the text of a Chat Completions body in pieces of any size. The standard form is server-sent events with one JSON value
 // each. Servers and proxies depart from it: they drop the blank lines, send empty data as heartbeats, send JSON without `data:`,
-// or write an error as a field. Therefore each line is read on its own: a line with a whole JSON value is an event.
+// or write an error as a field. Therefore each line is parsed on its own: a line with a complete JSON value is an event.
 
 /** Longest event in characters. A server that sends a longer one is not a Chat Completions server. */
 const MAX_EVENT_CHARS = 4_194_304;
@@ -13,19 +13,20 @@ export type WireEvent =
 
 export class EventParser {
   #events: WireEvent[] = [];
-  /** The beginning of a line. */
+  /** Beginning of a line whose end has not arrived. */
   #line = '';
   /** True after a carriage return, which a line feed may complete. */
   #skipsLineFeed = false;
   #isFirstLine = true;
-  /** Data lines of an event whose JSON value is not whole. */
+  /** Data lines of an event whose JSON value is incomplete. */
   #data: string[] = [];
-  /** Lines of a JSON value that is sent without `data:`. */
+  /** Lines of an incomplete JSON value that is sent without `data:`. */
   #bare: string[] = [];
+  /** Characters of `#data` and `#bare`. */
   #heldChars = 0;
   /** True if the next data is an error. */
   #isError = false;
-  /** A line that is no field of an event stream. */
+  /** First line that is not a field of an event stream. */
   #unknown: string | undefined;
   #hasEvents = false;
 
@@ -114,7 +115,7 @@ export class EventParser {
     this.#heldChars += line.length;
   }
 
-  /** Emits the event of a text that is whole. */
+  /** Emits the event of a complete JSON value or of `[DONE]`. Returns false for any other text. */
   #readWhole(text: string): boolean {
     const first = text.trimStart()[0];
     if (first === '[' && text.trim() === '[DONE]') {
@@ -152,7 +153,7 @@ export class EventParser {
   }
 
   #fault(): void {
-    this.#emit({ kind: 'fault', error: new SyntaxError('The body is no event stream and no JSON.') });
+    this.#emit({ kind: 'fault', error: new SyntaxError('The body is neither an event stream nor JSON.') });
   }
 
   #emit(event: WireEvent): void {
@@ -161,7 +162,7 @@ export class EventParser {
   }
 }
 
-/** Marks a value as an error, unless it says so itself. */
+/** Wraps a value as an error, unless it already has the form of an error or a chunk. */
 const asError = (value: unknown): unknown =>
   typeof value === 'object' && value !== null && ('error' in value || 'choices' in value)
     ? value

@@ -1,5 +1,5 @@
 // The messages of a request in the form that servers accept. History keeps what the model wrote; servers refuse a request whose
-// history has a name or arguments that they would not take, and some require the fields that they added to a message.
+// history has a name or arguments that they do not accept, and some require the fields that they added to a message.
 import { cutText } from '@fame-fabric/shared/internal';
 import type { AssistantMessage, ModelMessage, ToolCall } from '../model.ts';
 import { parseArguments } from '../stream/parse-arguments.ts';
@@ -7,13 +7,13 @@ import { parseArguments } from '../stream/parse-arguments.ts';
 /** Characters of invalid arguments that the model sees again. */
 const MAX_RAW_CHARS = 2_000;
 
-/** Longest id of a call that OpenAI takes. */
+/** Longest id of a call that OpenAI accepts. */
 const MAX_ID_CHARS = 40;
 
-/** Name of a function for a call whose name cannot be sent. */
+/** Function name of a call whose own name cannot be sent. */
 const NAMELESS = 'unknown_function';
 
-/** Text of a message that has none: some servers refuse an empty one. */
+/** Text of a message without text, because some servers refuse an empty one. */
 const EMPTY = '(empty)';
 
 /** Returns the messages for a request to `model`. */
@@ -35,7 +35,7 @@ export function wireMessages(messages: readonly ModelMessage[], model: string): 
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Adds a message. Templates of some models take roles that alternate only, so texts of one role become one message. */
+/** Appends a message. Chat templates of some models require alternating roles, so texts of one role in a row become one message. */
 function add(wire: Json[], message: Json): void {
   const last = wire.at(-1);
   const { role, content } = message;
@@ -58,7 +58,7 @@ function wireAssistant(
   const used = new Set<string>();
   const calls = message.tool_calls?.map((call) => {
     const { sentId, fields } = own?.calls?.find((one) => one.id === call.id) ?? {};
-    // A server that names one id twice would refuse it twice.
+    // Servers refuse a message with one id twice, even if they sent it.
     const isUsable = sentId !== undefined && sentId.length <= MAX_ID_CHARS && !used.has(sentId);
     const id = isUsable ? sentId : call.id;
     used.add(id);
@@ -78,7 +78,7 @@ function wireCall({ id, function: { name, arguments: text } }: ToolCall): ToolCa
 
 const NAME = /^[a-zA-Z0-9_-]{1,64}$/;
 
-/** Models write a namespace before a name, or special tokens behind it. */
+/** Removes the namespace or the special tokens that some models add to a name. */
 export function wireName(name: string): string {
   if (NAME.test(name)) return name;
   const bare = name.replace(/<.*$/s, '').trim().split(/[.:/]/).at(-1) ?? '';

@@ -19,7 +19,7 @@ import { SilenceTimer } from './silence-timer.ts';
 
 /** Longest wait for the usage report after the finish reason, and for the end of the body after that. */
 const TRAILER_TIMEOUT_MS = 2_000;
-/** Times that one request is corrected after a refusal. */
+/** Maximum corrections of one request. Each follows a refusal. */
 const MAX_CORRECTIONS = 8;
 /** The package's own timer is longer than ours: ours counts the server's silence, the package's the whole request. */
 const NO_TIMEOUT_MS = LONGEST_TIMER_MS;
@@ -95,7 +95,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
     texts: request.messages.map((message) => message.content ?? ''),
   });
 
-  /** Returns the request to send after a refusal: in the dialect that it taught, or with fewer tokens. */
+  /** Returns the request to send after a refusal, in the learned dialect or with fewer tokens; undefined if neither helps. */
   function corrected(request: ModelRequest, thrown: unknown): ModelRequest | undefined {
     const name = request.model ?? model;
     const error = readServerError(thrown);
@@ -104,7 +104,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
       log.warn(
         trait === 'noTools'
           ? 'the model cannot call tools, so requests omit them for some minutes'
-          : 'the model server refuses a part of requests, so they omit it for some minutes',
+          : 'the model server refuses a part of the request, so requests omit it for some minutes',
         { model: name, trait },
       );
       return request;

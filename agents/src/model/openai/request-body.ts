@@ -4,7 +4,7 @@ import { withoutCalls } from '../plain-messages.ts';
 import { isOptional, type Trait } from './dialect.ts';
 import { wireMessages } from './message-form.ts';
 
-/** Builds the body of a request to a model with these traits. Its texts are well-formed: servers in Python fail at half a character. */
+/** Builds the body of a request to a model with these traits. Replaces lone surrogates, because Python servers fail on them. */
 export function requestBody(request: ModelRequest, model: string, traits: ReadonlySet<Trait>) {
   const { tool_choice, response_format, temperature, max_tokens, stop } = request;
   const omitsTools = !request.tools?.length || (traits.has('noTools') && isOptional(tool_choice));
@@ -26,7 +26,7 @@ export function requestBody(request: ModelRequest, model: string, traits: Readon
   });
 }
 
-/** Puts the text of system messages before that of the first message of the user. */
+/** Moves the text of system messages to the front of the first user message. */
 function withoutSystem(messages: readonly ModelMessage[]): readonly ModelMessage[] {
   const instructions = messages.flatMap((message) => (message.role === 'system' ? [message.content] : []));
   const others = messages.filter(({ role }) => role !== 'system');
@@ -38,7 +38,7 @@ function withoutSystem(messages: readonly ModelMessage[]): readonly ModelMessage
     : [{ role: 'user', content: text }, ...others];
 }
 
-/** Replaces halves of surrogate pairs in all texts of a value. Returns the value itself if there are none. */
+/** Replaces lone surrogates in all texts of a value. Returns the value itself if there are none. */
 function wellFormed<T>(value: T): T {
   if (typeof value === 'string') return (value.isWellFormed() ? value : value.toWellFormed()) as T;
   if (typeof value !== 'object' || value === null) return value;

@@ -46,7 +46,7 @@ function bodyOf({ error, message, status }: Loose): unknown {
   if (error !== undefined && error !== null) return error;
   const text = textOf(message).replace(new RegExp(`^${textOf(status)} `), '');
   if (/^(?:\d+ )?status code \(no body\)$/.test(text)) return undefined;
-  // Of a page only its title is worth a line.
+  // The title says enough about an HTML page.
   return /^\s*</.test(text) ? (/<title[^>]*>([^<]*)</i.exec(text)?.[1]?.trim() ?? '') : text;
 }
 

@@ -1,14 +1,14 @@
-// Limits the silence of a model server. The limit starts anew at each read, and a new timer each time would cost as much as the
-// parsing of a chunk. So one timer keeps running, and looks at its end if the server was silent.
+// Limits the silence of a model server. The limit restarts with each read, and a new timer for each read would cost as much as
+// parsing a chunk. So one timer keeps running and checks the deadline when it fires.
 import type { Clock, Timer } from '@fame-fabric/shared';
 
 export class SilenceTimer {
   readonly #clock: Clock;
   readonly #onSilent: () => void;
-  /** Monotonic time at which the server was silent for too long, in ms; `undefined` while nothing is expected from it. */
+  /** Monotonic time by which the server must send something, in ms; `undefined` while nothing is expected. */
   #deadline: number | undefined;
   #timer: Timer | undefined;
-  /** Monotonic time at which the timer fires. */
+  /** Monotonic time at which the timer fires, in ms. */
   #firesAt = 0;
 
   constructor(clock: Clock, onSilent: () => void) {
@@ -16,7 +16,7 @@ export class SilenceTimer {
     this.#onSilent = onSilent;
   }
 
-  /** Expects something from the server within `ms`. */
+  /** Starts the limit: the server must send something within `ms`. */
   expect(ms: number): void {
     const deadline = this.#clock.monotonic() + ms;
     this.#deadline = deadline;
@@ -25,7 +25,7 @@ export class SilenceTimer {
     this.#set(deadline, ms);
   }
 
-  /** Ends the expectation: the server has sent something. */
+  /** Ends the limit, because the server has sent something. */
   received(): void {
     this.#deadline = undefined;
   }
