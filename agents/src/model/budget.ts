@@ -96,7 +96,7 @@ export class Budget {
         details: { limit_tokens: limitTokens, spent_tokens: total_tokens },
       });
     }
-    if (model !== undefined && limitUsd !== undefined && !this.#priceOf(model)) {
+    if (model !== undefined && limitUsd !== undefined && !priceOf(this.#options.prices, model)) {
       if ((this.#options.withoutPrice ?? 'error') === 'error') {
         throw new FabricError(
           'PRICE_UNKNOWN',
@@ -109,7 +109,7 @@ export class Budget {
 
   /** Charges a call that was made. Returns its tokens and cost. */
   charge(model: string, usage: Usage, agent?: string): Spent {
-    const price = this.#priceOf(model);
+    const price = priceOf(this.#options.prices, model);
     const spent = spentOf(usage, price ? costOf(usage, price) : 0);
     this.#record((ledger) => ledger.add(spent, model, agent));
     return spent;
@@ -118,10 +118,6 @@ export class Budget {
   /** Adds spending that was reported from elsewhere, such as a team on another node. */
   absorb(report: UsageReport): void {
     this.#record((ledger) => ledger.absorb(report));
-  }
-
-  #priceOf(model: string): Price | undefined {
-    return priceOf(this.#options.prices, model);
   }
 
   #record(write: (ledger: UsageLedger) => void): void {

@@ -2,6 +2,7 @@
 // in the cause, which is logged. The server's own words appear only if they do not quote the conversation.
 import { type ErrorCode, FabricError } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
+import { isAzure } from './base-url.ts';
 import { type HeaderSource, retryAfterMs } from './model-retry.ts';
 import { readServerError, type ServerError } from './server-error.ts';
 
@@ -23,7 +24,7 @@ interface ModelFailure {
   readonly retryAfterMs?: number | undefined;
 }
 
-/** The fields of an error that are read here. It comes from the `openai` package, the network or an event in the stream. */
+/** The fields of an error that are read here. The error comes from the `openai` package, the network or an event in the stream. */
 interface Caught {
   name?: unknown;
   message?: unknown;
@@ -188,7 +189,6 @@ const UNKNOWN_MODEL =
 const FILTERED = /content_filter|content_policy|content management policy|moderation|flagged/i;
 
 const all = ({ kind, reason }: ServerError): string => `${kind} ${reason}`;
-const isAzure = ({ url }: FailureContext): boolean => /\.azure\.com\b|\/openai\/deployments\//i.test(url);
 
 const KINDS: readonly RefusalKind[] = [
   {
@@ -230,7 +230,7 @@ const KINDS: readonly RefusalKind[] = [
     code: 'MODEL_NOT_FOUND',
     what: ({ url }) => `There is no Chat Completions API at ${url}`,
     hint: (context) =>
-      isAzure(context)
+      isAzure(context.url)
         ? 'check the name of the deployment in OPENAI_BASE_URL, which needs ?api-version=... at its end'
         : `check OPENAI_BASE_URL, which usually ends in /v1, and MODEL_NAME ("${context.model}")`,
   },
@@ -277,7 +277,7 @@ const KINDS: readonly RefusalKind[] = [
   {
     matches: (error) => isFailedSample(error),
     code: 'MODEL_REFUSED',
-    what: ({ model }) => `The model "${model}" wrote a tool call that its server could not read`,
+    what: ({ model }) => `The model "${model}" wrote a tool call that its server could not parse`,
     hint: () => 'ask again, or set MODEL_NAME to a model that is better at calling tools',
   },
   {
@@ -288,7 +288,7 @@ const KINDS: readonly RefusalKind[] = [
   },
 ];
 
-/** True for the refusal of a server that could not read what its model wrote. The same request may succeed. */
+/** True if the server could not parse the tool call that its model wrote. The same request may succeed. */
 export const isFailedSample = (error: ServerError): boolean =>
   /tool_use_failed|failed to call a function|failed_generation|tool call validation failed/i.test(all(error));
 

@@ -7,7 +7,7 @@ import type { OpenAI } from 'openai';
 import type { ChatModel, ModelChunk, ModelRequest } from '../model.ts';
 import { modelStream } from '../model-stream.ts';
 import { allowedTokens } from './answer-limit.ts';
-import { OPENAI_BASE_URL } from './base-url.ts';
+import { isAzure, OPENAI_BASE_URL } from './base-url.ts';
 import { CompletionBody } from './completion-body.ts';
 import { Dialects } from './dialect.ts';
 import { type FailureContext, isFailedSample, modelFailure } from './model-failure.ts';
@@ -232,8 +232,6 @@ interface Server {
   readonly url: string;
   readonly query: Record<string, string>;
   readonly authorization: string | undefined;
-  /** True for Azure OpenAI, which takes the key in a header of its own. */
-  readonly isAzure: boolean;
 }
 
 function readUrl(text: string): Server {
@@ -249,13 +247,12 @@ function readUrl(text: string): Server {
   return {
     url: `${url.origin}${url.pathname.replace(/\/+$/, '')}`,
     query: Object.fromEntries(url.searchParams),
-    isAzure: /\.azure\.com$/i.test(url.hostname) || url.pathname.includes('/openai/deployments/'),
     authorization: username || password ? `Basic ${Buffer.from(login).toString('base64')}` : undefined,
   };
 }
 
-function headersOf({ isAzure, authorization }: Server, apiKey: string | undefined) {
-  if (apiKey) return isAzure ? { 'api-key': apiKey, Authorization: null } : undefined;
+function headersOf({ url, authorization }: Server, apiKey: string | undefined) {
+  if (apiKey) return isAzure(url) ? { 'api-key': apiKey, Authorization: null } : undefined;
   return authorization ? { Authorization: authorization } : undefined;
 }
 
