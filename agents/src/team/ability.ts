@@ -49,7 +49,11 @@ export interface AbilityContext {
 
 export type AbilityReturn = string | null | undefined | JsonValue | Reply;
 // biome-ignore lint/suspicious/noExplicitAny: arguments are checked against the agent file before the call
-export type AbilityFn = (args: any, context: AbilityContext) => AbilityReturn | Promise<AbilityReturn>;
+type AbilityArgs = any;
+export type AbilityFn = (
+  args: AbilityArgs,
+  context: AbilityContext,
+) => AbilityReturn | Promise<AbilityReturn>;
 
 /** An ability with its own definition, so that an agent file needs only its name. */
 export interface AbilityDef {
@@ -60,8 +64,7 @@ export interface AbilityDef {
   /** False if a call that was interrupted by a crash must not be repeated. @default true */
   readonly idempotent?: boolean;
   /** @default no call needs approval */
-  // biome-ignore lint/suspicious/noExplicitAny: arguments are checked against the agent file before the call
-  readonly approval?: ApprovalRule<any>;
+  readonly approval?: ApprovalRule<AbilityArgs>;
   execute: AbilityFn;
 }
 

@@ -45,8 +45,8 @@ export const INTERRUPTED: ToolFault = Object.freeze({
   message: 'The call was interrupted. It is not known whether it had an effect.',
 });
 
-/** Fault of a call that needs approval and is made outside a conversation. */
-export const NOBODY_TO_ASK: ToolFault = Object.freeze({
+/** Fault of a call that needs approval outside a conversation. */
+export const APPROVAL_UNAVAILABLE: ToolFault = Object.freeze({
   code: 'refused',
   message: 'The call needs the approval of a person, and only a conversation can ask for it.',
 });

@@ -10,9 +10,9 @@ import type { CallResult, MakeCall } from './make-call.ts';
 import { checkArguments } from './schema/completion-function.ts';
 import type { AnyTool, ToolContext } from './tool.ts';
 import {
+  APPROVAL_UNAVAILABLE,
   asJson,
   cutResult,
-  NOBODY_TO_ASK,
   outcomeContent,
   outcomeOfResult,
   safeText,
@@ -28,7 +28,7 @@ export interface ExecuteOptions {
   budget?: Budget | undefined;
   /** Receives the text that tools show to the user. */
   emit?: ((text: string, call: ParsedToolCall) => void) | undefined;
-  /** Names of tools that the caller of the turn runs. The run refuses their calls, which have invalid arguments. */
+  /** Names of tools that the caller of the turn runs. Only their calls with invalid arguments reach the run, which refuses them. */
   foreignNames?: ReadonlySet<string> | undefined;
   /** Makes each call; may return a recorded result. @default runs the tool */
   makeCall?: MakeCall | undefined;
@@ -147,7 +147,7 @@ export class ToolRun {
     let outcome: ToolOutcome | undefined;
     const execute = async (emit: (text: string) => void): Promise<CallResult> => {
       const started = this.#clock.monotonic();
-      const refusal = fault ?? (!makeCall && this.#needsApproval(call) ? NOBODY_TO_ASK : undefined);
+      const refusal = fault ?? (!makeCall && this.#needsApproval(call) ? APPROVAL_UNAVAILABLE : undefined);
       const verdict: Verdict = refusal
         ? { ok: false, error: refusal }
         : this.#isStopped
@@ -170,9 +170,9 @@ export class ToolRun {
 
   /** The fault of a call that cannot run. */
   #refusal(call: ParsedToolCall): ToolFault | undefined {
-    const { foreignNames = new Set<string>() } = this.#options;
-    if (!this.#tools.has(call.name) && !foreignNames.has(call.name)) {
-      const names = [...this.#tools.keys(), ...foreignNames];
+    const { foreignNames } = this.#options;
+    if (!this.#tools.has(call.name) && !foreignNames?.has(call.name)) {
+      const names = [...this.#tools.keys(), ...(foreignNames ?? [])];
       const near = closestMatch(call.name, names);
       return {
         code: 'unknown_tool',
@@ -190,7 +190,7 @@ export class ToolRun {
     return { code: codes[call.error.code], message: call.error.message };
   }
 
-  /** A call with invalid arguments needs none: it does not run the tool. */
+  /** True if a person must approve the call. Never for invalid arguments, because such a call does not run its tool. */
   #needsApproval(call: ParsedToolCall): boolean {
     const { approval } = this.#tools.get(call.name) ?? {};
     if (approval === undefined) return false;

@@ -1,7 +1,7 @@
 // The actions of a turn without a journal: for a team that runs on its own, outside a conversation.
 import { askModel } from '../model/ask-model.ts';
 import type { MakeCall } from '../tools/make-call.ts';
-import { faultContent, NOBODY_TO_ASK } from '../tools/tool-outcome.ts';
+import { APPROVAL_UNAVAILABLE, faultContent } from '../tools/tool-outcome.ts';
 import type { RunnerActions, TextSource } from './turn.ts';
 import { TurnText } from './turn-text.ts';
 
@@ -17,7 +17,7 @@ export class UnrecordedActions implements RunnerActions {
   readonly ask = askModel;
 
   readonly makeCall: MakeCall = async ({ call: { index }, speaker, needsApproval, execute }) => {
-    if (needsApproval?.()) return { ok: false, content: faultContent(NOBODY_TO_ASK) };
+    if (needsApproval?.()) return { ok: false, content: faultContent(APPROVAL_UNAVAILABLE) };
     return execute((text) => void this.emitText(text, { from: 'tool', step: 0, index, speaker }));
   };
 
