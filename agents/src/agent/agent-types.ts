@@ -38,7 +38,7 @@ export interface AgentOptions {
   onMessage?(payload: unknown, envelope: Envelope, context: AgentContext): unknown;
   /** Runs before the address is bound. If it throws, the agent is not served. */
   onStart?(context: AgentContext): void | Promise<void>;
-  /** Runs when the agent refuses new calls and waits for the running ones. Ends calls that might last for days. */
+  /** Runs when the agent stops accepting calls and waits for the running ones. Ends those that might last for days. */
   onDrain?(): void;
   /** Runs once, after the address was released and every call ended. Closes the resources that `onStart` opened. */
   onStop?(): void | Promise<void>;

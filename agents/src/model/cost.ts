@@ -1,4 +1,4 @@
-// Cost of model calls, as outcomes and reports have it.
+// Cost of model calls in outcomes and reports.
 
 /** `unknown` if a model has no price or a server reported no usage. */
 export type Cost = { readonly amount: number; readonly currency: string } | 'unknown';

@@ -25,7 +25,7 @@ export type AssistantMessage = {
   role: 'assistant';
   content: string | null;
   tool_calls?: ToolCall[];
-  /** Present if the server sent more with the message than the API has. */
+  /** Present if the server sent fields that the API does not have. */
   provider?: ProviderFields;
 };
 export type ToolMessage = { role: 'tool'; tool_call_id: string; content: string };
@@ -94,9 +94,9 @@ export interface ModelChunk {
       content?: string | null | undefined;
       /** Text of a model that declines to answer, in place of `content`. */
       refusal?: string | null | undefined;
-      /** Text that the model wrote before its answer. It is not part of the answer. */
+      /** Reasoning of the model before its answer. It is not part of the answer. */
       reasoning?: string | undefined;
-      /** Fields of the message that the API does not have. A text continues the text of the pieces before. */
+      /** Fields of the message that the API does not have. Reasoning texts continue those of earlier chunks. */
       extra?: Record<string, unknown> | undefined;
       tool_calls?: readonly ToolCallDelta[] | undefined;
     };

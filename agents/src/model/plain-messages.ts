@@ -1,13 +1,13 @@
-// The history for a request without tools. Model servers refuse one that has calls in its messages and no `tools`, and a model
-// that is offered no tool should not imitate calls.
+// The history for a request without tools. Model servers refuse a request that has calls in its messages and no `tools`, and a
+// model without tools should not imitate calls.
 import type { ModelMessage } from './model.ts';
 
-/** Returns true for a call that the model need not see. */
+/** True for a call that the model does not have to see. */
 export type IsLeftOut = (call: { name: string; result: string }) => boolean;
 
 /**
- * Returns the messages with calls and their results as text of the user message before them, so that roles still alternate. The
- * same list if there are no calls.
+ * Returns the messages with calls and their results as text of the user message before them, so that roles still alternate. Returns
+ * the same list if there are no calls.
  */
 export function withoutCalls(
   messages: readonly ModelMessage[],

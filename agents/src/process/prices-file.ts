@@ -1,4 +1,4 @@
-// The file of FAME_PRICES_FILE: what models cost.
+// Reads FAME_PRICES_FILE, the file with the prices of models.
 import { readFile } from 'node:fs/promises';
 import { FabricError } from '@fame-fabric/shared';
 import { errorMessage } from '@fame-fabric/shared/internal';
@@ -7,7 +7,7 @@ import type { PriceTable } from '../model/budget.ts';
 import type { Diagnostic } from '../yaml/diagnostic.ts';
 import { schemaFaults, YamlFile } from '../yaml/yaml-file.ts';
 
-/** Prices of models, as `BudgetLimits` has them. */
+/** Prices of models, in the form of `BudgetLimits`. */
 export interface Prices {
   readonly prices: PriceTable;
   readonly currency: string;

@@ -51,7 +51,7 @@ export async function list<S extends z.ZodType>(o: ListOptions<S>): Promise<z.ou
 
 const MAX_REPAIRS = 1;
 
-/** Models wrap the list in an object, such as `{"items": [...]}`. The only list in it is meant. */
+/** Some models wrap the list in an object, such as `{"items": [...]}`. Returns the only list in the object. */
 function listIn(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   const lists = Object.values(value).filter(Array.isArray);

@@ -172,7 +172,7 @@ export function parseAgentFile(
   return { agent: undefined, file, diagnostics };
 }
 
-/** Not the hidden files that macOS (`._desk.yaml`) and editors write beside a file. */
+/** Excludes the hidden files that macOS (`._desk.yaml`) and editors create. */
 const AGENT_FILE = /^[^.].*\.ya?ml$/i;
 
 async function readAgentFiles(

@@ -24,7 +24,7 @@ export interface NoRoute {
 /**
  * Plans the calls of a reply, in their order. At most one of them routes. While `mayRepair`, a routing call that does not fit is
  * refused with the valid values, so that the model can correct it; after that the route `otherwise` applies. A value that fits the
- * schema and has no route takes `otherwise` at once.
+ * schema but has no route takes `otherwise` at once.
  */
 export function planCalls(
   agent: CompiledAgent,
@@ -48,7 +48,7 @@ export function planCalls(
     const checked = planOf(agent, call);
     const chosen = scalarOf(argsOf(agent, checked)[map.argument_name]);
     const key = chosen === undefined ? undefined : agent.routeKeyOf(chosen);
-    // A value without `enum` may be meant for `otherwise`.
+    // `otherwise` is the route of valid values that have no route of their own.
     const fits = checked.kind === 'run' && chosen !== undefined && map.otherwise !== undefined;
     if (checked.kind === 'run' && key !== undefined) {
       const { [map.argument_name]: _, ...extras } = checked.args;
@@ -66,7 +66,7 @@ export function planCalls(
   return plans;
 }
 
-/** The fault of a routing call that does not fit. It names the valid values if the value is at fault. */
+/** Fault of a routing call that does not fit. It lists the valid values if the value is wrong. */
 function faultOfRoute(
   { config, functions }: CompiledAgent,
   checked: Extract<CallPlan, { kind: 'run' | 'refuse' }>,

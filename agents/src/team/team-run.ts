@@ -193,7 +193,7 @@ export class TeamRun {
     }
   }
 
-  // The history for an agent without functions: what functions returned, and nothing of the routing.
+  // The history for an agent without functions: with the results of functions, without the routing.
   #plainMessages(): readonly ModelMessage[] {
     const routing = new Set<string>();
     for (const { config } of this.#deps.agents.values()) {
@@ -455,7 +455,7 @@ const emptyCall = (agent: CompiledAgent, step: number): AssistantMessage => ({
   content: null,
   tool_calls: [
     {
-      // Nine letters and digits, which every model server accepts.
+      // Every model server accepts an id of nine letters and digits.
       id: `none${String(step).padStart(5, '0')}`,
       type: 'function',
       function: { name: agent.config.state_map?.function_name ?? '', arguments: '{}' },

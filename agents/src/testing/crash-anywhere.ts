@@ -23,7 +23,7 @@ export class CrashingStore extends MemoryStore {
   }
 }
 
-/** Makes a clock that advances by 50 ms with each reading, and whose timers expire at once, so that each piece of text is a row. */
+/** Makes a clock that advances by 50 ms with each reading, and whose short timers fire at once, so that each piece of text is a row. */
 export function tickingClock(): ManualClock {
   const clock = new ManualClock();
   const [now, monotonic] = [clock.now.bind(clock), clock.monotonic.bind(clock)];
@@ -66,7 +66,7 @@ export interface Survived {
   readonly messages: readonly unknown[];
 }
 
-/** Runs a turn through the crashes, and approves what it asks about. @throws {Error} when the turn does not complete, or its events have a gap */
+/** Runs a turn through the crashes, and approves its calls. @throws {Error} when the turn does not complete, or its events have a gap */
 export async function surviveCrashes(options: CrashOptions): Promise<Survived> {
   const { runner, userMessage, crashesAt, isDurable } = options;
   const seen: ConversationEvent[] = [];
@@ -89,7 +89,7 @@ export async function surviveCrashes(options: CrashOptions): Promise<Survived> {
       const turn = await host.turn({ conversationId: 'c', userMessage, turnId: 't' });
       const approve = (callId: string): void => {
         const answer = { conversationId: 'c', callId, approve: true, principal: 'local' };
-        // An answer that was lost with a process is given again to the next one.
+        // An answer that a crash lost is given again to the next process.
         void host.answerApproval(answer).catch(() => undefined);
       };
       for (const callId of asked) approve(callId);

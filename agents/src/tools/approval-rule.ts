@@ -1,7 +1,7 @@
 // Rules that decide which calls of a function need the approval of a person.
 
 /**
- * Calls that need the approval of a person before they run: all of them, or those for whose arguments the function returns true.
+ * Selects the calls that need the approval of a person: all calls, or those for whose arguments the function returns true.
  * If it throws, the call needs approval. The turn waits until `answer_approval` is called, for days if necessary.
  */
 export type ApprovalRule<Args = unknown> = 'always' | ((args: Args) => boolean);

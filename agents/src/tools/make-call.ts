@@ -15,9 +15,9 @@ export interface CallToMake {
   readonly willRun: boolean;
   /** False if the call must not be made again after a crash interrupted it. @default true */
   readonly isIdempotent?: boolean | undefined;
-  /** True if a person must approve the call. Not asked for a recorded call. @default none must */
+  /** True if a person must approve the call. Not evaluated for a recorded call. @default no approval */
   needsApproval?(): boolean;
-  /** Name of the function for the person, if the call has another one. @default the name of the call */
+  /** Name of the function that runs, for the person who approves the call. @default the name of the call */
   readonly runs?: string | undefined;
   /** Name of the speaker of the function's text. A change of speaker starts a new line. @default none */
   readonly speaker?: string | undefined;

@@ -31,7 +31,7 @@ export class ToolSet {
   /** Names of the tools that have it. */
   readonly toUserTools: ReadonlySet<string>;
 
-  /** @throws {TypeError} when two tools have one name, or a tool has a parameter of its own where the text for the user goes */
+  /** @throws {TypeError} when two tools have one name, or a tool with `toUser` declares the parameter itself */
   constructor(tools: readonly AnyTool[] = [], options: ToolSetOptions = {}) {
     const { toUserKey = 'to_user' } = options;
     const byName = new Map<string, AnyTool>();

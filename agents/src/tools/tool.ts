@@ -70,7 +70,10 @@ export class ToolError extends Error {
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
-/** Refuses a tool with `toUser` that has a parameter of its own for it: its value would be shown and taken away. @throws {TypeError} */
+/**
+ * Refuses a tool with `toUser` that declares the parameter itself: its value would be shown to the user and removed from the arguments.
+ * @throws {TypeError}
+ */
 export function checkToUser({ name, toUser, schema }: AnyTool, toUserKey: string): void {
   if (!toUser || !Object.hasOwn(schema.properties, toUserKey)) return;
   throw new TypeError(

@@ -39,7 +39,7 @@ export class YamlFile {
     this.#document = parseDocument(this.#text, {
       lineCounter: this.#lines,
       prettyErrors: false,
-      // `<<: *base`, as in YAML 1.1: people share settings of agents with it.
+      // `<<: *base` of YAML 1.1, with which people share settings between agents.
       merge: true,
     });
     const faults = this.#document.errors
@@ -113,7 +113,7 @@ export class YamlFile {
     });
   }
 
-  /** Keys that occur twice, and keys that YAML reads as something else than is written. */
+  /** Reports duplicate keys, and keys that YAML reads differently from how they are written. */
   #keyFaults(): Diagnostic[] {
     const faults: Diagnostic[] = [];
     visit(this.#document, {
@@ -137,7 +137,7 @@ export class YamlFile {
     return faults;
   }
 
-  /** Blanks that look like a space and are none, where YAML needs a space. Pasted text has them. */
+  /** Reports characters that look like a space where YAML requires a space. They come from pasted text. */
   #strangeBlanks(): Diagnostic[] {
     return [...this.#text.matchAll(STRANGE_BLANK)].slice(0, MAX_STRANGE_BLANKS).map((found) => {
       const offset = found.index + found[0].length - 1;
@@ -147,7 +147,7 @@ export class YamlFile {
 }
 
 const MAX_STRANGE_BLANKS = 10;
-/** The last character is a blank that YAML does not know, in the indentation or behind a colon or a dash. */
+/** A match ends with a blank that YAML does not know, in the indentation or after a colon or a dash. */
 const STRANGE_BLANK = /(?:^[ \t]*|[:-][ \t]*)[\u00a0\u1680\u2000-\u200d\u202f\u205f\u2060\u3000\ufeff]/gm;
 const IN_KEY = /[\u00a0\u1680\u2000-\u200d\u202f\u205f\u2060\u3000\ufeff]/;
 
@@ -156,7 +156,7 @@ const nameOfBlank = (char: string): string => {
   return char === '\u00a0' ? `a no-break space (${code})` : `an invisible character (${code})`;
 };
 
-/** Describes a key that is not what it looks like; `undefined` for other keys. */
+/** Describes a key that YAML reads differently from how it looks; `undefined` for other keys. */
 function misreadKey(key: unknown): string | undefined {
   const { value, source } = isScalar(key) ? key : { value: key, source: undefined };
   if (value === null || value === undefined) {

@@ -29,7 +29,7 @@ const ABOUT_ME: readonly (readonly [RegExp, string])[] = [
   [/\bI have\s+((?:an?|one|two|three|\d+)\s+[^.!?,\n;]{1,80})/i, 'have'],
 ];
 
-/** True if a sentence asks something. */
+/** True if a sentence is a question. */
 export const isQuestion = (text: string): boolean =>
   /\?\s*$/.test(text) || /^(?:what|who|where|when|which|how|do|does|can|could|is|are)\b/i.test(text);
 

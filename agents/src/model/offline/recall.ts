@@ -29,7 +29,7 @@ export function recall(question: string, conversation: Conversation): string | u
     ),
     (s) => s,
   );
-  // A message that asks nothing is not answered with an earlier one like it.
+  // A statement is not answered with a similar earlier message.
   if (!isQuestion(question)) return best?.text;
   offer(
     earlier.flatMap(sentences).filter((sentence) => !sentence.endsWith('?')),

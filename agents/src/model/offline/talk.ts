@@ -78,7 +78,7 @@ const RULES: readonly Rule[] = [
     const message = which >= 0 ? earlier[which] : earlier.at(-1);
     if (message !== undefined) {
       return which >= 0
-        ? // Older messages may have left the window, and nothing in the request tells.
+        ? // The window may have dropped older messages, and the request does not show it.
           `Your ${ORDINALS[which]} message, as far back as I see, was: ${quote(message)}`
         : `Your last message was: ${quote(message)}`;
     }
@@ -251,7 +251,7 @@ const answerClause = (clause: string, context: ReplyContext): string | undefined
 const isQuestion = (text: string): boolean =>
   /\?\s*$/.test(text) || /^(?:what|who|where|when|which|why|how)\b/i.test(text);
 
-/** Says that no rule fits; the first time also who answers and what works. Never repeats the message as if that were an answer. */
+/** Replies that no rule applies. The first such reply also introduces the offline model. Never echoes the message as an answer. */
 const doNotKnow = (text: string, { conversation }: ReplyContext): string => {
   const explained = conversation.assistantTexts.some((message) => message.includes('OPENAI_API_KEY'));
   if (explained) return 'I have no rule for that: I am only the offline model. Ask "What can you do?".';

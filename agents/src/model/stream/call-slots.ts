@@ -128,7 +128,7 @@ export class CallSlots {
   }
 }
 
-/** True if a piece for the slot's place begins another call. */
+/** True if a piece at the place of this slot begins another call. */
 function isNextCall(
   slot: CallSlot,
   delta: ToolCallDelta,
@@ -151,6 +151,6 @@ function isNextCall(
   return id === undefined || slot.raw.toString().trim() !== begun.trimEnd();
 }
 
-/** True if a piece continues the name of a call: it has nothing else, and the arguments have not begun. */
+/** True if a piece continues the name of a call: it has only a name, and the arguments have not begun. */
 const isNamePart = (slot: CallSlot, { id, function: fn }: ToolCallDelta, name: string): boolean =>
   slot.raw.length === 0 && !id && fn?.arguments == null && slot.name !== '' && name !== slot.name;

@@ -57,7 +57,7 @@ export interface ArgumentsFault {
   at?: number;
 }
 
-/** The fault of a call that the reply ended in. */
+/** Fault of a call in which the reply ended. */
 export const truncatedFault = (rawArguments: string): ArgumentsFault => ({
   code: 'truncated',
   message:
@@ -103,7 +103,7 @@ function unwrapped(value: unknown): unknown {
   return inner.ok && !isTooDeep(value) ? inner.value : value;
 }
 
-/** The scanner of the outer text does not see the nesting of an inner one. */
+/** The scanner of the outer text does not see the nesting of the inner text. */
 function isTooDeep(text: string): boolean {
   const scan = new JsonTap(null);
   scan.feed(text);

@@ -22,7 +22,7 @@ export interface ReadReplyOptions extends UserTextOptions {
   signal?: AbortSignal | undefined;
   /** Receives text for the user. The next chunk is read once a promise that it returns has settled. */
   onText?: ((text: string) => Promise<unknown> | undefined) | undefined;
-  /** Receives what the model wrote before its answer, where the server sends it. */
+  /** Receives the reasoning before the answer, if the server sends it. */
   onReasoning?: ((text: string) => void) | undefined;
   /** Receives each call as soon as it is complete, in the order of the indexes. */
   onCall?: ((call: ParsedToolCall) => void) | undefined;

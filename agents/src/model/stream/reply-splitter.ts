@@ -32,7 +32,7 @@ export interface ProtocolWarning {
 
 export interface ReplySink {
   text(item: UserText): void;
-  /** Receives what the model wrote before its answer. It is not part of the answer. */
+  /** Receives the reasoning before the answer. It is not part of the answer. */
   reasoning?(text: string): void;
   call(call: ParsedToolCall): void;
   warning(warning: ProtocolWarning): void;
@@ -71,14 +71,14 @@ export class ReplySplitter {
   readonly #slots: CallSlots;
   /** The last finish reason. Some servers send one before the answer, so it counts only at the end of the source. */
   #finish: FinishReason | undefined;
-  /** True if text or calls came after the last finish reason. */
+  /** True if text or calls arrived after the last finish reason. */
   #hasMore = false;
   #isClosed = false;
   readonly #think: ThinkTags;
   #thinkChars = 0;
   readonly #provider: ProviderRecord;
   #extra: Record<string, unknown> | undefined;
-  /** A call with the arguments `{}`, for which some servers send the real ones in the next piece. */
+  /** A call with the arguments `{}`. Some servers send its real arguments in the next piece. */
   #provisional: CallSlot | undefined;
   #isRefusal = false;
   #usage: Usage | undefined;
@@ -106,7 +106,7 @@ export class ReplySplitter {
     });
   }
 
-  /** The finish reason, if nothing came after it. */
+  /** The finish reason, if nothing arrived after it. */
   get finish(): FinishReason | undefined {
     return this.#hasMore ? undefined : this.#finish;
   }
@@ -136,7 +136,7 @@ export class ReplySplitter {
   }
 
   #finishWith(reason: FinishReason): void {
-    // A second reason says less than the first one, unless the first one came too early.
+    // The first reason is more precise than a second one, unless text or calls followed it.
     if (this.#finish === undefined || this.#finish === 'stop' || this.#hasMore) this.#finish = reason;
     this.#hasMore = false;
   }
@@ -272,7 +272,7 @@ export class ReplySplitter {
     }
   }
 
-  /** Ends a call whose arguments are complete. One without a name waits for it: some servers send it last. */
+  /** Ends a call whose arguments are complete. A call without a name stays open, because some servers send the name last. */
   #endIfWhole(slot: CallSlot): void {
     if (slot.tap.closed && slot.name !== '' && slot !== this.#provisional) this.#end(slot, false);
   }

@@ -52,8 +52,8 @@ const pathOf = (path: readonly PropertyKey[]): string =>
     .replace(/^\./, '');
 
 /**
- * Checks parsed arguments. Unknown keys are refused unless the schema allows them. A value that misses an `enum` only by case or
- * blanks is corrected. A `null` that the schema refuses means that the model left an optional parameter out.
+ * Checks parsed arguments. Unknown keys are refused unless the schema allows them. A value that differs from an `enum` only in case or
+ * blanks is corrected. A `null` that the schema refuses counts as an omitted parameter.
  */
 export function checkArguments<A>(
   parameters: z.ZodObject,

@@ -36,10 +36,11 @@ const TYPES: Readonly<Record<string, string>> = {
   dict: 'object',
 };
 
-/** Keywords whose value is a schema or a list of schemas, and keywords whose value has schemas by name. */
+/** Keywords whose value is a schema or a list of schemas. */
 const SCHEMA_KEYWORDS = new Set(
   'items prefixItems contains additionalProperties anyOf oneOf allOf not if then else'.split(' '),
 );
+/** Keywords whose value maps names to schemas. */
 const NAMED_SCHEMA_KEYWORDS = new Set(
   'properties patternProperties dependentSchemas $defs definitions'.split(' '),
 );
@@ -104,7 +105,7 @@ export function schemaOfZod(name: string, parameters: z.ZodObject): JsonSchemaOb
   }
 }
 
-/** Values of enums that do not have the type of their property, by path. YAML reads 1.10 as the number 1.1. */
+/** Finds enum values that do not have the type of their property. YAML reads 1.10 as the number 1.1. */
 export function mistypedEnums(schema: JsonSchemaObject): { path: string[]; value: unknown; type: string }[] {
   const found: { path: string[]; value: unknown; type: string }[] = [];
   const walk = (one: unknown, path: string[]): void => {

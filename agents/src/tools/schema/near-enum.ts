@@ -1,14 +1,14 @@
-// Corrects values that miss an `enum` by case, by blanks or by type, such as "Celsius " for "celsius" or "2" for 2. A value is
-// replaced only if exactly one of the allowed values is that near.
+// Corrects values that differ from an `enum` only in case, blanks or type, such as "Celsius " for "celsius" or "2" for 2. A value
+// is replaced only if exactly one allowed value matches.
 import type { JsonSchemaObject } from './json-schema.ts';
 
-/** Form in which two spellings of a value are compared. */
+/** Normalizes a value for comparison. */
 const foldValue = (value: string | number | boolean): string => String(value).trim().toLowerCase();
 
 export const isScalar = (value: unknown): value is string | number | boolean =>
   typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
 
-/** Returns the only one of `values` that equals `value` up to case and blanks; the same spelling comes first. */
+/** Returns the only one of `values` that equals `value` except for case and blanks. An exact match takes precedence. */
 export function nearestOf<T extends string | number | boolean>(
   value: unknown,
   values: readonly T[],
