@@ -272,7 +272,7 @@ export class Control {
   }
 
   // Only the callee of an open call may ask who made it. The call and not its path identifies the caller: a path may be given to
-  // another node while messages of its last one still wait. This sentinel does not know the nodes behind others.
+  // another node while messages of its last one still wait. This sentinel does not know the nodes behind other sentinels.
   #whoIs(from: Session, envelope: Envelope, { address, corrId }: WhoIs): void {
     const { calls, table } = this.#deps;
     const caller = table.byPath(locationOf(address));

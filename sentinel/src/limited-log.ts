@@ -7,10 +7,10 @@ export interface LogLimits {
   readonly perKind: number;
   /** Lines about the same node: the same `path`, or the same `remote` of a connection that has not attached. */
   readonly perNode: number;
-  readonly inSum: number;
+  readonly total: number;
 }
 
-const LOG_LIMITS: LogLimits = Object.freeze({ perKind: 10, perNode: 10, inSum: 30 });
+const LOG_LIMITS: LogLimits = Object.freeze({ perKind: 10, perNode: 10, total: 30 });
 
 const WINDOW_MS = 1_000;
 /** A node is recognized by the end of its path: lines about bad frames have no more of it. */
@@ -28,7 +28,7 @@ class Window {
   take(message: string, node: string | undefined, limits: LogLimits): boolean {
     const ofKind = this.byKind.get(message) ?? 0;
     const ofNode = node === undefined ? 0 : (this.byNode.get(node) ?? 0);
-    if (ofKind >= limits.perKind || ofNode >= limits.perNode || this.sum >= limits.inSum) {
+    if (ofKind >= limits.perKind || ofNode >= limits.perNode || this.sum >= limits.total) {
       this.suppressed.set(message, (this.suppressed.get(message) ?? 0) + 1);
       return false;
     }

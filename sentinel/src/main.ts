@@ -80,11 +80,11 @@ export async function runSentinelProcess({ env, companion }: ProcessOptions = {}
   return ended;
 }
 
-/** Descriptors that a sentinel needs beside those of its sessions: files, connections that are not attached yet, HTTP requests. */
+/** Descriptors for everything but sessions: files, connections that are not attached yet, HTTP requests. */
 const RESERVED_DESCRIPTORS = 32;
 
-// Without a free descriptor, connections are accepted and closed without a word, and nothing reports it. Beyond a session limit
-// below that, nodes are refused with a code.
+// Without a free descriptor, Node accepts connections and closes them at once, and reports no error. A session limit below the
+// limit of open files refuses nodes with a code instead.
 const sessionsWithin = (openFiles: number, { maxSessions }: SentinelConfig): number =>
   Math.max(1, Math.min(maxSessions, openFiles - RESERVED_DESCRIPTORS));
 

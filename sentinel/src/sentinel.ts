@@ -78,12 +78,10 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
   const parts = { access, clock, ...makeParts({ access, clock, log: baseLog }, partsOptions) };
   const { admission, calls, identity, log, router, sessions, sweeper, table } = parts;
-  const uplinks: Uplink[] = [];
+  const { parent, peers } = await makeUplinks(parts, options);
+  const uplinks = parent ? [parent, ...peers] : peers;
   const onRequest = lazyHttp({ ...parts, startedAt, isReady: () => isReady, uplinks }, options, log);
   const listener = new Listener({ ...parts, onRequest }, options);
-  const { parent, peers } = await makeUplinks(parts, options);
-  if (parent) uplinks.push(parent);
-  uplinks.push(...peers);
   const closeUplinks = (): void => {
     for (const uplink of uplinks) uplink.close();
   };

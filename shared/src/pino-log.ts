@@ -1,5 +1,5 @@
-// Logging through pino: JSON lines on stderr, or text on a terminal, secrets masked by field name, long texts cut, controls escaped. The only file that
-// imports pino.
+// Logging through pino: JSON lines on stderr, or text on a terminal. Masks secrets by field name, cuts long texts and escapes
+// controls. The only file that imports pino.
 import { isatty } from 'node:tty';
 import { pino } from 'pino';
 import { escapeJson } from './cli/escape-controls.ts';

@@ -13,14 +13,14 @@ export type Authentication =
 export type Revocations = (principal: Principal) => boolean;
 
 export const ANONYMOUS_CALLER: Authentication = Object.freeze({ ok: true, principal: ANONYMOUS });
-/** Where the key is. */
+/** Tells the user how to send the key. */
 export const KEY_ADVICE =
   "Send the key in the file `token` of this sentinel's data directory (FAME_DATA_DIR, .fame by default) as `Authorization: Bearer KEY`";
 
 export class Access {
   readonly #localKey: LocalKey | undefined;
   #local: Principal | undefined;
-  #isRevoked = revocationsBeside(undefined);
+  #isRevoked = revokedExcept(undefined);
 
   constructor(localKey: LocalKey | undefined) {
     this.#localKey = localKey;
@@ -38,20 +38,21 @@ export class Access {
   }
 
   /**
-   * Reads the current keys. Returns a function that is true for the principal of a revoked key. It returns the same function until
-   * a key is rotated.
+   * Reads the current key. Returns a check that is true for the principal of a revoked key. It is the same function until the key
+   * is rotated.
    */
   revocations(): Revocations {
     const local = this.#localKey?.principal;
     if (local !== this.#local) {
       this.#local = local;
-      this.#isRevoked = revocationsBeside(local);
+      this.#isRevoked = revokedExcept(local);
     }
     return this.#isRevoked;
   }
 }
 
-const revocationsBeside =
+/** Returns a check that is true for each key other than `local`. */
+const revokedExcept =
   (local: Principal | undefined): Revocations =>
   (principal) =>
     principal !== ANONYMOUS && principal !== local;

@@ -52,7 +52,7 @@ const isAdmin = ({ roles }: Principal): boolean => roles.includes('admin');
 
 const versionOf = ({ software }: Identity): string => software.replace(/^fame-fabric\//, '');
 
-// Agents whose OPENAI_BASE_URL is the URL of the sentinel show this text as that of their model server.
+// An agent whose OPENAI_BASE_URL points to a sentinel shows this text as the error of its model server.
 function noRouteText(method: string, url: string): string {
   const text = `There is no route ${method} ${url.slice(0, 120)}`;
   return /\/(?:chat\/completions|models)\b/.test(url)

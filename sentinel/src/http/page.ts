@@ -1,4 +1,4 @@
-// The page at `/`, for whoever opens the port of the sentinel in a browser. It is the same for every visitor and contains nothing
+// The page at `/`, for people who open the port of the sentinel in a browser. It is the same for every visitor and contains nothing
 // about the fabric, because it needs no key.
 import { createHash } from 'node:crypto';
 import { ATTACH_PATH } from '@fame-fabric/shared/internal';
@@ -32,7 +32,7 @@ export const pageHtml = (version: string): string => `<!doctype html>
 <body>
 <h1>Fame Fabric sentinel</h1>
 <p>Version ${version}</p>
-<p>A sentinel routes messages between agents and their callers. It runs. Type in a terminal, in the folder of Fame Fabric:</p>
+<p>A sentinel routes messages between agents and their callers. This one is running. In a terminal, in the folder of Fame Fabric, type:</p>
 <dl>
 <dt><code>npx fame chat</code></dt><dd>talk to the chat agent</dd>
 <dt><code>npx fame ps</code></dt><dd>list the attached nodes and their addresses</dd>

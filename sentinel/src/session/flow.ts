@@ -1,5 +1,4 @@
-// Credit of one flow on one connection, in both directions, and the messages of it that wait for credit.
-
+// Credit of one flow on one connection, in both directions, and its messages that wait for credit.
 import { Fifo } from '@fame-fabric/shared/internal';
 import { LIMITS } from '@fame-fabric/shared/router';
 

@@ -22,7 +22,10 @@ const CLOSE_AFTER_MS = 31_000;
 const STALLED_MS = 9_000;
 /** Time limit of a pong. Silence is measured separately, so this only ends the wait. */
 const PONG_MS = 10_000;
-/** A key is checked when its connection opens, and the node attaches up to 5 s later. */
+/**
+ * Time after a rotation in which sessions of the old key may still appear: a key is checked when the connection opens, and the node
+ * attaches up to 5 s later.
+ */
 const REVOKE_FOR_MS = 6_000;
 /** Closing a node with a smaller queue would free too little memory. */
 const MIN_SHED_BYTES = 65_536;
@@ -42,8 +45,8 @@ export interface SweeperDeps {
 export class Sweeper {
   readonly #deps: SweeperDeps;
   #timer: Timer | undefined;
+  /** The check of the last sweep. A different one means that a key was rotated. */
   #revocations: Revocations;
-  /** Time until which sessions of rotated keys may still appear. */
   #revokeUntil = Number.NEGATIVE_INFINITY;
 
   constructor(deps: SweeperDeps) {

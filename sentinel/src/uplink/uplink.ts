@@ -66,7 +66,7 @@ export interface UplinkStatus {
   /** Without credentials. */
   readonly url: string;
   readonly state: 'attached' | 'connecting';
-  /** Why the last attempt failed; absent while attached. */
+  /** Why the last attempt failed; absent while attached and before the first failure. */
   readonly reason?: string | undefined;
 }
 
@@ -81,6 +81,7 @@ export class Uplink {
   readonly #onResumeToken: ((token: string) => void) | undefined;
   #resumeToken: string | undefined;
   #session: Session | undefined;
+  /** Why the last attempt failed. */
   #reason: string | undefined;
   /** Calls of the other side that were open when the connection was lost. Their callers are notified after the reattach. */
   #lostCalls: readonly OpenCall[] = [];
@@ -119,9 +120,10 @@ export class Uplink {
   }
 
   get status(): UplinkStatus {
-    const [kind, url] = [this.#kind, redactUrl(this.#url)];
-    if (this.#session) return { kind, url, state: 'attached' };
-    return { kind, url, state: 'connecting', ...(this.#reason && { reason: this.#reason }) };
+    const uplink = { kind: this.#kind, url: redactUrl(this.#url) };
+    return this.#session
+      ? { ...uplink, state: 'attached' }
+      : { ...uplink, state: 'connecting', reason: this.#reason };
   }
 
   /**

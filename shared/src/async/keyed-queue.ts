@@ -45,7 +45,7 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   #weight = 0;
   /** Jobs that have given up their places. */
   readonly #suspended = new Set<Job>();
-  /** Suspended jobs that wait for a place, in order, each with the function that lets it go on. */
+  /** Suspended jobs that wait for a place, in order, each with the function that resumes it. */
   readonly #returning = new Map<Job, () => void>();
   readonly #idleWaiters = new Waiters();
 
@@ -170,12 +170,12 @@ export class KeyedQueue<Job extends KeyedJob = KeyedJob> {
   }
 
   #startNext(): void {
-    for (const [job, goOn] of this.#returning) {
+    for (const [job, resume] of this.#returning) {
       if (!this.#hasRoom(job)) return;
       this.#returning.delete(job);
       this.#suspended.delete(job);
       this.#enter(job);
-      goOn();
+      resume();
     }
     for (const lane of this.#readyLanes) {
       const [job] = lane.waiting;

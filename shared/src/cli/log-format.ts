@@ -12,11 +12,11 @@ export const LOG_FORMATS: Readonly<Record<string, LogFormat>> = Object.freeze({
   text: 'text',
 });
 
-/** True if lines are written as JSON to a stream that is a terminal or not. */
+/** True if log lines are written as JSON. `isTerminal` is true if they go to a terminal. */
 export const isJsonLog = (format: LogFormat, isTerminal: boolean): boolean =>
   format === 'json' || (format === 'auto' && !isTerminal);
 
-/** Formats a line about the start or end of a process. It is written at every log level. */
+/** Formats a line about the start or end of a process. Such lines do not depend on the log level. */
 export function lifeLine(
   name: string,
   text: string,
@@ -36,7 +36,7 @@ export function textOfLogLine(line: string): string {
   return `${escapeControls(head)} ${escapeLine([String(msg), ...shown].join(' '))}\n`;
 }
 
-// The stack of an error is for files.
+// Omits the stack of an error, which is for files.
 function fieldText(value: unknown): string {
   if (typeof value === 'string') return /\s/.test(value) ? JSON.stringify(value) : value;
   const { message, stack } = (value ?? {}) as { message?: unknown; stack?: unknown };

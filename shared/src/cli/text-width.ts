@@ -1,4 +1,4 @@
-// Columns that text takes on a terminal. Control characters must be escaped before.
+// Columns that text takes on a terminal. Escape control characters first.
 
 const segmenter = new Intl.Segmenter();
 const ASCII = /^[\u0020-\u007e]*$/;

@@ -1,6 +1,7 @@
 // Reads the configuration of a process from its environment: every variable is checked, all faults are reported at once, and
 // the result is frozen. Values are trimmed, and an empty value counts as unset, so that `VAR=` means the default.
 import { FabricError } from '../errors/error.ts';
+import { isToken } from '../link/transport.ts';
 import { cutText } from '../text/cut-text.ts';
 import { redactUrl } from '../text/redact-url.ts';
 import type { Environment } from './variable.ts';
@@ -110,7 +111,7 @@ export class EnvReader {
   /** Reads a key or token: printable ASCII without blanks, since it goes into an HTTP header. Faults never quote its value. */
   secret(name: string): string | undefined {
     const value = this.unquoted(name);
-    if (value === undefined || /^[\x21-\x7e]+$/.test(value)) return value;
+    if (value === undefined || isToken(value)) return value;
     this.faults.push(`${name} contains a blank, a line break or a non-ASCII character; copy it again`);
     return undefined;
   }

@@ -1,4 +1,4 @@
-// Faults of TLS, which no retry repairs: a certificate that is not trusted, or a server that does not speak TLS.
+// TLS faults that no retry repairs: a certificate that is not trusted, or a server that does not speak TLS.
 
 /** Codes of OpenSSL and Node, with the cause in words. */
 const CAUSES: Readonly<Record<string, string>> = {
@@ -14,7 +14,7 @@ const CAUSES: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: 'it was issued for another host name',
 };
 
-/** Returns the fault of TLS behind `error` with its fix, as a sentence without a full stop; undefined for any other error. */
+/** Returns the TLS fault that caused `error`, with its fix, as a sentence without a full stop; undefined for any other error. */
 export function tlsFault(error: unknown): string | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code = '' } = cause as NodeJS.ErrnoException;

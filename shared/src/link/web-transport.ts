@@ -55,7 +55,7 @@ const bytesOf = (data: unknown): Uint8Array =>
 /** Characters of a subprotocol. A browser would quote a token with another one in its error. */
 const PROTOCOL = /^[\w!#$%&'*+.^`|~-]+$/;
 
-/** Other reason for a connection that did not open, which browsers do not report. Empty outside of pages. */
+/** Names likely causes of a connection that did not open, because browsers report none. Empty outside of pages. */
 function originHint(): string {
   const { origin } = (globalThis as { location?: { origin?: string } }).location ?? {};
   return origin === undefined

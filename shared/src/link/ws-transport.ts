@@ -12,8 +12,8 @@ import { type Dial, isToken, type Transport } from './transport.ts';
 
 const BINARY = Object.freeze({ binary: true });
 
-/** Size of the body of a refusal that is read at most, in bytes. */
-const MAX_REFUSAL_BYTES = 4_096;
+/** Maximum size of a refusal's body, in characters. Longer ones have no reason. */
+const MAX_REFUSAL_CHARS = 4_096;
 /** Time in which that body must arrive, in ms. */
 const REFUSAL_WITHIN_MS = 1_000;
 const MAX_REASON_CHARS = 300;
@@ -153,7 +153,7 @@ function reasonIn(response: IncomingMessage): Promise<string | undefined> {
     response.setEncoding('utf8');
     response.on('data', (chunk: string) => {
       body += chunk;
-      if (body.length > MAX_REFUSAL_BYTES) finish();
+      if (body.length > MAX_REFUSAL_CHARS) finish();
     });
     for (const event of ['end', 'close', 'error']) response.once(event, finish);
   });

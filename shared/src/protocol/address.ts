@@ -53,7 +53,7 @@ export function tryParseAddress(text: string): Address | undefined {
   return { participant, host: host || undefined, path: path || undefined };
 }
 
-/** The text behind the last `@` of an address, whether or not the address follows the grammar. */
+/** The text after the last `@` of an address, whether or not the address follows the grammar. */
 export const locationOf = (address: string): string => address.slice(address.lastIndexOf('@') + 1);
 
 /** True if `path` is `root` or lies below it. */
