@@ -32,6 +32,8 @@ export class LiveTurn {
   readonly options: TurnOptions;
   /** Results of the calls that the previous turn handed to the caller. */
   readonly toolResults: readonly ToolResult[];
+  /** Rough size of its input in memory, in characters. */
+  readonly inputChars: number;
   /** Monotonic time at which the turn was accepted, in ms. */
   readonly acceptedAt: number;
   /** The same time as recorded in the journal: wall time, in ms since the epoch. */
@@ -88,6 +90,7 @@ export class LiveTurn {
     this.userMessage = of.userMessage;
     this.options = of.options ?? {};
     this.toolResults = of.toolResults ?? [];
+    this.inputChars = charsOfInput(of.userMessage, this.options, this.toolResults);
     this.acceptedAt = of.acceptedAt;
     this.date = of.date;
     this.deadline = of.deadline;
@@ -103,14 +106,6 @@ export class LiveTurn {
       if (view) this.#publish(event.seq, view);
     }
     if (of.ended) this.end(of.ended);
-  }
-
-  /** Rough size of its input in memory, in characters. */
-  get inputChars(): number {
-    let chars = this.userMessage.length;
-    for (const { content } of this.toolResults) chars += content.length;
-    if (this.options.tools || this.options.response_format) chars += JSON.stringify(this.options).length;
-    return chars;
   }
 
   /** Aborts when the turn is cancelled, times out or is released. The reason is a FabricError. */
@@ -232,6 +227,13 @@ export class LiveTurn {
     // The last event of a released turn is for every follower.
     return this.isReleased ? items.length - 1 : items.length;
   }
+}
+
+function charsOfInput(message: string, options: TurnOptions, results: readonly ToolResult[]): number {
+  let chars = message.length;
+  for (const { content } of results) chars += content.length;
+  if (options.tools || options.response_format) chars += JSON.stringify(options).length;
+  return chars;
 }
 
 async function* startingWith<T>(
