@@ -1,11 +1,11 @@
 // Cases that users of agent frameworks have reported, about conversations. Each test is named by the id of its case.
 import { afterEach, expect, test } from 'vitest';
 import { z } from 'zod';
-import type { ModelMessage } from '../model/model.ts';
 import { openaiModel } from '../model/openai/openai-model.ts';
 import { type FakeOpenAI, fakeOpenAI, httpError, type WireRequest } from '../testing/openai-server.ts';
 import { callTools, reply, type Scripted } from '../testing/script.ts';
 import { type ServedChat, servedChat } from '../testing/served-chat.ts';
+import { checkTranscript } from '../testing/transcript-validator.ts';
 import { tool } from '../tools/tool.ts';
 import { ToolSet } from '../tools/tool-set.ts';
 import { ChatAgent } from './chat-agent.ts';
@@ -32,21 +32,6 @@ const seen = (server: FakeOpenAI, index: number) =>
 const lastOf = (request: WireRequest): string => request.messages.at(-1)?.content ?? '';
 const turn = (chat: ServedChat, id: string, user_message: string): Promise<string> =>
   chat.call('run_turn', { conversation_id: id, user_message });
-
-/** Ids of calls whose results do not follow at once, in order, and of results without a call. */
-function callsWithoutResult(messages: readonly ModelMessage[]): string[] {
-  const faults: string[] = [];
-  let due: string[] = [];
-  for (const message of messages) {
-    if (message.role === 'tool') {
-      if (due.shift() !== message.tool_call_id) faults.push(message.tool_call_id);
-      continue;
-    }
-    faults.push(...due);
-    due = message.role === 'assistant' ? (message.tool_calls ?? []).map((call) => call.id) : [];
-  }
-  return [...faults, ...due];
-}
 
 test('c60 six messages at once in one conversation: one after the other, none lost', async () => {
   const { chat, server } = await serve((request) => reply(`re ${lastOf(request)}`));
@@ -119,7 +104,7 @@ async function turnsWithCalls(max_history_length: number): Promise<FakeOpenAI> {
   expect(server.count).toBe(6);
   for (const { body } of server.requests) {
     expect(body.messages[0]).toEqual({ role: 'system', content: 'Be kind.' });
-    expect(callsWithoutResult(body.messages)).toEqual([]);
+    expect(checkTranscript(body, { wire: true })).toEqual([]);
   }
   return server;
 }
