@@ -70,6 +70,12 @@ const looks = (text = '') =>
     { text },
   );
 
+/** A reply of the refining dialogue with a question. */
+const asks = callTools({
+  name: 'refine_requirements',
+  arguments: { reformulated_goal: 'A site', questions: ['For whom?'] },
+});
+
 /** A store with this journal of the conversation `c`. */
 async function restored([started, ...events]: readonly JournalEvent[]): Promise<MemoryStore> {
   const store = new MemoryStore();
@@ -264,6 +270,13 @@ describe('the prompt of a step', () => {
 });
 
 describe('the prompt of a team', () => {
+  /** An agent that routes a topic to another agent. */
+  const switchboard = (topic: string, agent: string) => ({
+    functions: [{ name: 'route', parameters: [{ name: 'topic', type: 'string' }] }],
+    function_call: { name: 'route' },
+    state_map: { function_name: 'route', argument_name: 'topic', values_map: { [topic]: { agent } } },
+  });
+
   test('is that of each agent, with handoffs and functions', async () => {
     const stock = vi.fn(() => ({ left: 3 }));
     const answer = (request: ModelRequest) => {
@@ -274,15 +287,7 @@ describe('the prompt of a team', () => {
         : callTools({ name: 'stock', arguments: {} }, { text: 'Let me see.' });
     };
     const agents = {
-      switchboard: {
-        functions: [{ name: 'route', parameters: [{ name: 'topic', type: 'string' }] }],
-        function_call: { name: 'route' },
-        state_map: {
-          function_name: 'route',
-          argument_name: 'topic',
-          values_map: { shop: { agent: 'shop' } },
-        },
-      },
+      switchboard: switchboard('shop', 'shop'),
       shop: { system_directives: 'Shop.', functions: [{ name: 'stock' }] },
     };
     const model = scriptedModel(Array.from({ length: 6 }, () => answer));
@@ -308,17 +313,7 @@ describe('the prompt of a team', () => {
     const remote = vi.fn(async function* () {
       yield { type: 'done' as const, text: 'Far away.' };
     });
-    const agents = {
-      switchboard: {
-        functions: [{ name: 'route', parameters: [{ name: 'topic', type: 'string' }] }],
-        function_call: { name: 'route' },
-        state_map: {
-          function_name: 'route',
-          argument_name: 'topic',
-          values_map: { far: { agent: 'far@fame.fabric' } },
-        },
-      },
-    };
+    const agents = { switchboard: switchboard('far', 'far@fame.fabric') };
     const routes = callTools({ name: 'route', arguments: { topic: 'far' } });
     const store = new MemoryStore();
     const team = await loadTeam({ start: 'switchboard', agents }, { models: { default: scriptedModel([]) } });
@@ -345,10 +340,6 @@ describe('the prompt of a team', () => {
 });
 
 test('the prompt of a refining dialogue is that of each attempt', async () => {
-  const asks = callTools({
-    name: 'refine_requirements',
-    arguments: { reformulated_goal: 'A site', questions: ['For whom?'] },
-  });
   const confirms = callTools({
     name: 'request_confirmation',
     arguments: { reformulated_goal: 'A site', question: 'Right?' },
@@ -373,10 +364,6 @@ describe('a prompt with a date', () => {
   };
 
   test('of a refining dialogue has the date of its turn', async () => {
-    const asks = callTools({
-      name: 'refine_requirements',
-      arguments: { reformulated_goal: 'A site', questions: ['For whom?'] },
-    });
     const store = new MemoryStore();
     const model = scriptedModel([asks]);
     const agent = () => new RefineAgent({ models: { default: model, smart: model }, store });
