@@ -1,5 +1,5 @@
 // The conversation agent: people and programs start a conversation and get answers from a model that receives the last turns. This
-// file is the wiring. Operations are in `operations.ts`, conversations in `host.ts`, the turn loop in `turn/chat-turns.ts`.
+// file is the wiring. Operations are in `operations/operations.ts`, conversations in `host.ts`, the turn loop in `turn/chat-turns.ts`.
 
 import { type Logger, rpcError, rpcResult, silentLog } from '@fame-fabric/shared';
 import { z } from 'zod';
@@ -49,12 +49,14 @@ export interface ChatAgentOptions
 export class ChatAgent extends DeclaredAgent {
   protected readonly declaration: Agent;
   readonly #options: ChatAgentOptions;
+  readonly #address: string;
   readonly #turns: TurnRunner;
   readonly #store: ConversationStore;
 
   constructor(options: ChatAgentOptions) {
     super();
     this.#options = options;
+    this.#address = options.address ?? CHAT_ADDRESS;
     this.#turns = options.turns ?? runnerOf(options);
     this.#store = options.store ?? new MemoryStore();
     this.declaration = this.#declare(this.#host({}));
@@ -65,7 +67,7 @@ export class ChatAgent extends DeclaredAgent {
   }
 
   #host({ clock, log }: ServeOptions, link?: AgentLink): ConversationHost {
-    const agent = this.#options.address ?? CHAT_ADDRESS;
+    const agent = this.#address;
     const host: ConversationHost = new ConversationHost(
       {
         runner: this.#turns,
@@ -88,7 +90,7 @@ export class ChatAgent extends DeclaredAgent {
       maxHistoryLength: this.#options.maxHistoryLength ?? 10,
       turnPolicy: 'queue',
     };
-    const address = this.#options.address ?? CHAT_ADDRESS;
+    const address = this.#address;
     return defineAgent({
       address,
       description: this.#options.description ?? 'Holds conversations with a language model.',

@@ -12,6 +12,7 @@ import type { ModelMessage } from '../../model/model.ts';
 import { OPENING_REQUEST } from '../../turn/history.ts';
 import { CONVERSATION_LIMITS, type ConversationOptions } from '../conversation.ts';
 import type { ConversationView } from '../reading/conversation-reader.ts';
+import { isoTime } from '../reading/recorded-event.ts';
 import { startMessages } from '../start/start-messages.ts';
 
 const { maxIdChars, maxSystemPromptChars, maxHistoryLength } = CONVERSATION_LIMITS;
@@ -83,7 +84,7 @@ export function taskOf(
         parts: [{ type: 'text', text: extra.text ?? '', metadata: null }],
         metadata: null,
       },
-      timestamp: new Date(view.changedAt).toISOString(),
+      timestamp: isoTime(view.changedAt),
     },
     artifacts: null,
     history: extra.history ? [...extra.history] : null,

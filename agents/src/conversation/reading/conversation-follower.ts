@@ -13,8 +13,8 @@ import {
   type Peek,
   type StoredState,
 } from '../../store/store.ts';
-import type { LoadedConversations } from '../loaded-conversations.ts';
-import { unknownConversation } from '../loaded-conversations.ts';
+import type { JournalWriter } from '../journal/journal-writer.ts';
+import { type LoadedConversations, unknownConversation } from '../loaded-conversations.ts';
 import { endedEvent, isoTime, type RecordedEvent, recordedEvent } from './recorded-event.ts';
 
 export interface FollowerDeps {
@@ -143,6 +143,12 @@ export class ConversationFollower {
     return this.#hasEnded || this.#signal.aborted;
   }
 
+  /** The journal of the conversation, if this process has loaded it and can write it. */
+  get #journal(): JournalWriter | undefined {
+    const journal = this.#deps.conversations.get(this.#id)?.journal;
+    return journal?.failure === undefined ? journal : undefined;
+  }
+
   /** Yields the events in the store after the cursor. */
   async *#recorded(): AsyncGenerator<RecordedEvent, void> {
     while (!this.#isOver) {
@@ -154,8 +160,8 @@ export class ConversationFollower {
 
   /** Yields the events of the feed, until it closes. Yields nothing if this process does not have the conversation. */
   async *#live(): AsyncGenerator<RecordedEvent, void> {
-    const journal = this.#deps.conversations.get(this.#id)?.journal;
-    if (!journal || journal.failure !== undefined) return;
+    const journal = this.#journal;
+    if (!journal) return;
     this.#feed = 'open';
     const unsubscribe = journal.feed.subscribe({
       event: (event) => this.#receive(event),
@@ -224,9 +230,7 @@ export class ConversationFollower {
     const stopWatching = conversations.onLoad(this.#id, wake);
     const timer = clock.after(ms, wake);
     try {
-      const journal = conversations.get(this.#id)?.journal;
-      const isLoaded = journal !== undefined && journal.failure === undefined;
-      if (!isLoaded && !this.#isOver && !stopping.aborted) await this.#change.next();
+      if (!this.#journal && !this.#isOver && !stopping.aborted) await this.#change.next();
     } finally {
       timer.stop();
       stopWatching();
@@ -263,10 +267,15 @@ async function endByTurn(
   cursor: number,
 ): Promise<RecordedEvent | undefined> {
   if (!isEndedState(state)) return undefined;
-  const lastSeq = (await store.peek(id))?.lastSeq ?? 0;
-  const [last] = await store.read(id, { after: lastSeq - 1, limit: 1 });
+  const last = await lastEventOf(store, id);
   if (last?.cursor !== cursor || last.kind === 'conversation_ended') return undefined;
   return endedEvent(cursor + 1, last.at, state);
+}
+
+async function lastEventOf(store: ConversationStore, id: string): Promise<JournalEvent | undefined> {
+  const lastSeq = (await store.peek(id))?.lastSeq ?? 0;
+  const [last] = await store.read(id, { after: lastSeq - 1, limit: 1 });
+  return last;
 }
 
 async function peekAt({ store, agent }: Pick<FollowerDeps, 'store' | 'agent'>, id: string): Promise<Peek> {
@@ -283,12 +292,11 @@ async function restartOf(
   store: ConversationStore,
   id: string,
 ): Promise<{ cursor: number; events: RecordedEvent[] }> {
-  const lastSeq = (await store.peek(id))?.lastSeq ?? 0;
-  const [last] = await store.read(id, { after: lastSeq - 1, limit: 1 });
+  const last = await lastEventOf(store, id);
   if (!last) throw unknownConversation();
   const { turnId } = last;
   if (turnId === undefined) return { cursor: last.cursor, events: [] };
-  const accepted = (await store.peek(id, turnId))?.turn?.acceptedSeq ?? lastSeq;
+  const accepted = (await store.peek(id, turnId))?.turn?.acceptedSeq ?? last.seq;
   const [before] = await store.read(id, { after: accepted - 2, limit: 1 });
   const cursor = before?.cursor ?? 0;
   const restart = { type: 'restart' as const, seq: cursor, turn_id: turnId, keep: 0, at: isoTime(last.at) };

@@ -1,6 +1,5 @@
 // Reads the conversations of an agent from its store: records, histories, events, reports and prompts. It acquires none of them.
-import type { Clock } from '@fame-fabric/shared';
-import { FabricError } from '@fame-fabric/shared';
+import { type Clock, FabricError } from '@fame-fabric/shared';
 import type { ModelMessage } from '../../model/model.ts';
 import type {
   ConversationRecord,
@@ -9,7 +8,6 @@ import type {
   FoundPage,
   JournalEvent,
   Peek,
-  StoredState,
   TurnRecord,
 } from '../../store/store.ts';
 import type { TurnRunner } from '../../turn/turn.ts';
@@ -153,7 +151,7 @@ export function mustBeText(...ids: string[]): void {
 
 export const viewOf = (record: ConversationRecord): ConversationView => ({
   id: record.id,
-  state: record.state satisfies StoredState,
+  state: record.state,
   changedAt: record.changedAt,
   turns: record.turns,
   totals: record.totals as unknown as Totals,

@@ -13,6 +13,7 @@ import { sweepPages } from '../../store/sweeper.ts';
 import type { ConversationOptions, OutcomeFault, TurnOutcome } from '../conversation.ts';
 import { acceptedOf, bodyOf, optionsOfStart, outcomeOf } from '../journal/journal.ts';
 import type { Spending } from '../spending.ts';
+import { isoTime } from './recorded-event.ts';
 import { type ApprovalReport, approvalsOf, textSoFar } from './turn-report.ts';
 
 /** Row of `fame conversations ls`. */
@@ -190,13 +191,13 @@ function listedOf(record: ConversationRecord): ListedConversation {
     principal: record.principal,
     state: record.state,
     turns: record.turns,
-    startedAt: new Date(record.startedAt).toISOString(),
-    changedAt: new Date(record.changedAt).toISOString(),
+    startedAt: isoTime(record.startedAt),
+    changedAt: isoTime(record.changedAt),
     chars: record.chars,
     tokens: spent?.tokens ?? 0,
     modelCalls: spent?.calls ?? 0,
     usd: spent?.usd ?? 0,
-    ...(record.trashedAt > 0 ? { trashedAt: new Date(record.trashedAt).toISOString() } : {}),
+    ...(record.trashedAt > 0 ? { trashedAt: isoTime(record.trashedAt) } : {}),
     ...(record.forkedFrom ? { forkedFrom: record.forkedFrom } : {}),
   };
 }
@@ -224,8 +225,8 @@ function showTurn(events: readonly JournalEvent[]): ShownTurn {
       .length,
     usage: outcome?.usage,
     error,
-    acceptedAt: new Date(first.at).toISOString(),
-    endedAt: outcome ? new Date(last.at).toISOString() : undefined,
+    acceptedAt: isoTime(first.at),
+    endedAt: outcome ? isoTime(last.at) : undefined,
   };
 }
 

@@ -30,8 +30,8 @@ export interface PromptReport {
   left_out?: number;
 }
 
-/** A turn in the journal, with what came before it. */
-export interface TurnRecordOfPrompt {
+/** A turn in the journal, with the start and the history of its conversation. */
+export interface JournaledTurn {
   readonly conversationId: string;
   readonly started: JournalEvent;
   /** The history when the turn called its first model. */
@@ -48,7 +48,7 @@ export interface ReplayOptions {
 
 /** Rebuilds the messages of one step. @throws {PARAMS_INVALID} with the number of steps if the turn has no such step */
 export async function promptOf(
-  turn: TurnRecordOfPrompt,
+  turn: JournaledTurn,
   step: number,
   options: ReplayOptions,
 ): Promise<PromptReport> {
@@ -69,7 +69,7 @@ export async function promptOf(
 
 /** Runs the runner until it asks at `step`. Resolves with the messages; `undefined` if it does not ask there. */
 async function replay(
-  { conversationId, started, history, events }: TurnRecordOfPrompt,
+  { conversationId, started, history, events }: JournaledTurn,
   step: number,
   { runner, maxWindowTokens, signal }: ReplayOptions,
 ): Promise<readonly ModelMessage[] | undefined> {

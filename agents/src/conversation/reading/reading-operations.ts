@@ -12,6 +12,7 @@ import { CONVERSATION_LIMITS } from '../conversation.ts';
 import type { ConversationHost } from '../host.ts';
 import { conversationId } from '../operations/task-view.ts';
 import { turnId } from '../operations/turn-params.ts';
+import { isoTime } from './recorded-event.ts';
 
 const { maxIdChars, maxSearchChars, maxListed, maxEvents } = CONVERSATION_LIMITS;
 /** Searches of the store for one page. Each does a bounded amount of work, and other requests run in between. */
@@ -128,8 +129,8 @@ function entryOf(record: ConversationRecord): ConversationEntry {
     state: record.state,
     owner: record.principal,
     turns: record.turns,
-    created_at: new Date(record.startedAt).toISOString(),
-    changed_at: new Date(record.changedAt).toISOString(),
+    created_at: isoTime(record.startedAt),
+    changed_at: isoTime(record.changedAt),
     usage,
     cost,
     last_outcome: record.lastOutcome ?? null,

@@ -8,6 +8,7 @@ import { Approvals } from '../approval/approvals.ts';
 import { CONVERSATION_LIMITS, type TurnOutcome } from '../conversation.ts';
 import { type Bodies, bodyOf, outcomeOf } from '../journal/journal.ts';
 import { recordedTurn } from '../journal/recorded-turn.ts';
+import { isoTime } from './recorded-event.ts';
 
 /** Report of a turn on the wire. */
 export interface TurnReport {
@@ -76,8 +77,8 @@ export function turnReport(conversationId: string, events: readonly JournalEvent
   return bounded({
     conversation_id: conversationId,
     turn_id: first.turnId!,
-    accepted_at: new Date(first.at).toISOString(),
-    ended_at: outcome ? new Date(last.at).toISOString() : null,
+    accepted_at: isoTime(first.at),
+    ended_at: outcome ? isoTime(last.at) : null,
     ...end,
     duration_ms: outcome ? (end.duration_ms ?? Math.max(0, last.at - first.at)) : null,
     steps: stepsOf(events),
@@ -136,8 +137,7 @@ export function approvalsOf(events: readonly JournalEvent[]): ApprovalReport[] {
     .filter(({ kind, body }) => kind === 'approval_requested' && pending.has(String(body.call_id)))
     .map((event) => {
       const { call_id, kind, name, args } = bodyOf(event, 'approval_requested');
-      const asked_at = new Date(event.at).toISOString();
-      return { call_id, kind, name, ...(args ? { args } : {}), asked_at };
+      return { call_id, kind, name, ...(args ? { args } : {}), asked_at: isoTime(event.at) };
     });
 }
 
