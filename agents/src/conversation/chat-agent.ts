@@ -14,8 +14,9 @@ import type { ToolSet } from '../tools/tool-set.ts';
 import { ChatTurns } from '../turn/chat-turns.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 import { type ConversationOptions, errorOfFault } from './conversation.ts';
-import { ConversationHost, type HostOptions, type RecoveredTurn } from './host.ts';
+import { ConversationHost, type HostOptions } from './host.ts';
 import { conversationOperations, type OperationsOptions } from './operations/operations.ts';
+import type { RecoveredTurn } from './requests.ts';
 
 const CHAT_ADDRESS = 'chat@fame.fabric';
 

@@ -22,7 +22,8 @@ import { ToolSet } from '../tools/tool-set.ts';
 import { ChatTurns } from '../turn/chat-turns.ts';
 import type { TurnOptions } from '../turn/turn-options.ts';
 import type { TurnOutcome } from './conversation.ts';
-import { ConversationHost, type HostOptions, type TurnRequest } from './host.ts';
+import { ConversationHost, type HostOptions } from './host.ts';
+import type { TurnRequest } from './requests.ts';
 
 const AGENT = 'chat@fame.fabric';
 const hosts: ConversationHost[] = [];

@@ -15,7 +15,8 @@ import { INTERRUPTED_MARK } from '../turn/history.ts';
 import { callId } from '../turn/steps.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 import { type ConversationEvent, textOf } from './conversation.ts';
-import { ConversationHost, type HostOptions, type RecoveredTurn } from './host.ts';
+import { ConversationHost, type HostOptions } from './host.ts';
+import type { RecoveredTurn } from './requests.ts';
 
 const AGENT = 'chat@fame.fabric';
 const hosts: ConversationHost[] = [];

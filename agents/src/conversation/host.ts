@@ -1,6 +1,6 @@
 // Hosts the conversations of an agent: one outcome for each turn id, one turn at a time in each conversation, every queue bounded,
 // and every event except text durable before it is shown. The runner does the work of a turn (`turn/turn.ts`), `turn-run.ts` runs
-// it from start to end, and the agent decides which callers it serves.
+// it from start to end, `turn-scheduler.ts` decides when, and the agent decides which callers it serves.
 import { isDeepStrictEqual } from 'node:util';
 import {
   type Clock,
@@ -11,8 +11,7 @@ import {
   systemClock,
   type Timer,
 } from '@fame-fabric/shared';
-import { errorMessage, untilAborted } from '@fame-fabric/shared/internal';
-import type { ModelMessage } from '../model/model.ts';
+import { errorMessage } from '@fame-fabric/shared/internal';
 import { noUsage } from '../model/usage.ts';
 import { fenceOf } from '../store/cursor.ts';
 import {
@@ -24,7 +23,6 @@ import {
   type TurnRecord,
 } from '../store/store.ts';
 import { openCallsOf, resultsFault } from '../turn/foreign-calls.ts';
-import type { FailedTurnRule } from '../turn/history.ts';
 import { checkModel, checkOptions, NO_OPTIONS } from '../turn/option-bounds.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 import { type ToolResult, type TurnOptions, withModel } from '../turn/turn-options.ts';
@@ -35,9 +33,8 @@ import {
   recordAnswer,
   unknownApproval,
 } from './approval/answer-approval.ts';
-import type { ConversationOptions, TurnOutcome } from './conversation.ts';
 import { EndWaiters } from './end-waiters.ts';
-import { Inbox, type InboxEntry, type InboxOptions, superseded } from './inbox.ts';
+import { superseded } from './inbox.ts';
 import { acceptedOf, type Bodies } from './journal/journal.ts';
 import { LiveTurn, TurnReleased } from './live-turn.ts';
 import { type Conversation, type Totals, turnOf } from './loaded-conversation.ts';
@@ -49,10 +46,11 @@ import {
   viewOf,
 } from './reading/conversation-reader.ts';
 import { Recovery } from './recovery.ts';
+import type { ForkRequest, RecoveredTurn, StartRequest, TurnRequest } from './requests.ts';
 import { type RetryKey, RetryKeys } from './retry-keys.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
 import { startOfFork } from './start/fork.ts';
-import { TurnRun } from './turn-run.ts';
+import { type SchedulerOptions, TurnScheduler } from './turn-scheduler.ts';
 
 export interface HostDeps {
   runner: TurnRunner;
@@ -65,13 +63,7 @@ export interface HostDeps {
   onRecovered?: ((turn: RecoveredTurn) => void) | undefined;
 }
 
-export interface HostOptions extends InboxOptions {
-  /** Time limit of one turn, in ms. @default 600_000 */
-  turnTimeoutMs?: number | undefined;
-  /** Time that a cancelled turn has to stop by itself, in ms. @default 2_000 */
-  graceMs?: number | undefined;
-  /** Rule for keeping failed turns in the history. @default 'auto' */
-  failedTurns?: FailedTurnRule | undefined;
+export interface HostOptions extends SchedulerOptions {
   /** Maximum tokens of the window. @default no limit */
   maxWindowTokens?: number | undefined;
   budget?: BudgetLimits | undefined;
@@ -85,61 +77,6 @@ export interface HostOptions extends InboxOptions {
   leaseWaitMs?: number | undefined;
 }
 
-export interface StartRequest {
-  id: string;
-  options: ConversationOptions;
-  /** Id of the call. A repeated call gets the same answer. */
-  callId: string;
-  /** Id of the principal that starts it. @default 'local' */
-  principal?: string | undefined;
-  /** Messages that the history begins with. @default none */
-  messages?: readonly ModelMessage[] | undefined;
-  /** True to leave it out of lists and delete it 15 minutes after its end. @default false */
-  isEphemeral?: boolean | undefined;
-}
-
-export interface ForkRequest extends Omit<StartRequest, 'options' | 'messages' | 'isEphemeral'> {
-  /** Id of the origin. */
-  conversationId: string;
-  /** Id of the last turn to copy. The turn must have ended. */
-  at: string;
-  /** Model of the turns that name none. @default that of the origin */
-  model?: string | undefined;
-}
-
-export interface TurnRequest {
-  conversationId: string;
-  userMessage: string;
-  /** A repeated id is the same turn. */
-  turnId: string;
-  /** Key of the request, if it may be a retry of another one. */
-  retry?: RetryKey | undefined;
-  options?: TurnOptions | undefined;
-  /** Results of the calls that the previous turn handed to the caller. */
-  toolResults?: readonly ToolResult[] | undefined;
-  /** Cursor from which the caller will follow the turn. @default 0 */
-  after?: number | undefined;
-  /** Receiver of the answer if this process dies first. */
-  answerTo?: AnswerTo;
-}
-
-/** Form of an answer, if it is not the text of the turn. `outcome` is the report of the turn. */
-export type Answer = 'outcome';
-
-export interface AnswerTo {
-  replyTo: string;
-  callId: string;
-  isStream: boolean;
-  answer?: Answer;
-}
-
-export interface RecoveredTurn {
-  conversationId: string;
-  turnId: string;
-  answerTo: AnswerTo;
-  outcome: TurnOutcome;
-}
-
 export class ConversationHost {
   /** Reads conversations without acquiring them. */
   readonly reads: ConversationReader;
@@ -149,11 +86,10 @@ export class ConversationHost {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #onRecovered: HostDeps['onRecovered'];
-  readonly #options: HostOptions;
   readonly #leaseMs: number;
   readonly #budget: ConversationBudget;
-  readonly #inbox: Inbox;
   readonly #conversations: LoadedConversations;
+  readonly #scheduler: TurnScheduler;
   readonly #recovery: Recovery;
   /** Reads of ended turns in progress, by conversation and turn: callers that repeat a request at once share one. */
   readonly #endedTurns = new Map<string, Promise<LiveTurn>>();
@@ -173,10 +109,8 @@ export class ConversationHost {
     this.#clock = deps.clock ?? systemClock;
     this.#log = deps.log ?? silentLog;
     this.#onRecovered = deps.onRecovered;
-    this.#options = options;
     this.#leaseMs = options.leaseMs ?? 15_000;
     this.#budget = new ConversationBudget(options.budget);
-    this.#inbox = new Inbox(options);
     this.#conversations = new LoadedConversations(
       {
         store: this.#store,
@@ -201,6 +135,18 @@ export class ConversationHost {
         maxIdleChars: options.maxIdleChars ?? 67_108_864,
         maxWindowTokens: options.maxWindowTokens,
       },
+    );
+    this.#scheduler = new TurnScheduler(
+      {
+        runner: this.#runner,
+        budget: this.#budget,
+        conversations: this.#conversations,
+        clock: this.#clock,
+        log: this.#log,
+        stopping: this.#stopping.signal,
+        onEnded: (id) => this.#notifyEnded(id),
+      },
+      options,
     );
     this.reads = new ConversationReader({
       store: this.#store,
@@ -369,7 +315,7 @@ export class ConversationHost {
   }
 
   #retryOf({ conversationId, turnId }: TurnRequest, retry: RetryKey): RetryRequest {
-    return { ...retry, agent: this.#agent, conversationId, turnId, lateMs: this.#turnTimeoutMs };
+    return { ...retry, agent: this.#agent, conversationId, turnId, lateMs: this.#scheduler.turnTimeoutMs };
   }
 
   async #accept(conversation: Conversation, request: TurnRequest): Promise<LiveTurn> {
@@ -378,9 +324,9 @@ export class ConversationHost {
     const { userMessage, turnId, options = {}, toolResults = [], retry } = request;
     const { turnPolicy } = conversation.options;
     this.#checkInput(conversation, options, toolResults);
-    this.#inbox.check(conversation.id, turnPolicy);
+    this.#scheduler.check(conversation.id, turnPolicy);
     const acceptedAt = this.#clock.monotonic();
-    const deadline = acceptedAt + this.#turnTimeoutMs;
+    const deadline = acceptedAt + this.#scheduler.turnTimeoutMs;
     const date = this.#clock.now();
     const { id: conversationId } = conversation;
     const { epoch } = conversation.journal;
@@ -403,7 +349,7 @@ export class ConversationHost {
       corr_id: callId,
       stream: isStream,
       ...(answer ? { answer } : {}),
-      deadline: date + this.#turnTimeoutMs,
+      deadline: date + this.#scheduler.turnTimeoutMs,
       ...(Object.keys(options).length > 0 ? { options } : {}),
       ...(toolResults.length > 0 ? { tool_results: toolResults } : {}),
       ...(retry ? { retry_key: retry.key } : {}),
@@ -412,7 +358,7 @@ export class ConversationHost {
     const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, at: date, body }], {
       retry: retry && this.#retryOf({ ...request, conversationId: conversation.id }, retry),
     });
-    this.#put(conversation, turn, turnPolicy);
+    this.#scheduler.schedule(conversation, turn, turnPolicy);
     try {
       await accepted;
     } catch (error) {
@@ -513,7 +459,11 @@ export class ConversationHost {
     } finally {
       this.#conversations.drop(conversation);
     }
-    this.#endWaiters.notify(conversation.id, this.#state === 'open');
+    this.#notifyEnded(conversation.id);
+  }
+
+  #notifyEnded(id: string): void {
+    this.#endWaiters.notify(id, this.#state === 'open');
   }
 
   /** Waits for the end of a conversation. Resolves with false if `signal` aborted first. @throws {CONVERSATION_UNKNOWN} */
@@ -544,85 +494,6 @@ export class ConversationHost {
     this.#endWaiters.close();
   }
 
-  get #turnTimeoutMs(): number {
-    return this.#options.turnTimeoutMs ?? 600_000;
-  }
-
-  #put(conversation: Conversation, turn: LiveTurn, policy: ConversationOptions['turnPolicy']): void {
-    const { id } = conversation;
-    const run = async (): Promise<void> => {
-      turn.signal.removeEventListener('abort', onAbort);
-      conversation.running = turn;
-      await this.#runOf(conversation, turn, entry).run();
-      conversation.running = undefined;
-      this.#afterTurn(conversation);
-    };
-    // A turn that is aborted while it waits ends at once.
-    const endNow = (): void =>
-      void this.#runOf(conversation, turn, entry)
-        .run()
-        .then(() => this.#afterTurn(conversation));
-    const onAbort = (): void => {
-      if (this.#inbox.withdraw(entry)) endNow();
-    };
-    const entry: InboxEntry = {
-      key: id,
-      weight: conversation.chars + turn.userMessage.length,
-      run,
-      cancel: (reason) => turn.abort(reason),
-    };
-    if (turn.signal.aborted) {
-      endNow();
-      return;
-    }
-    turn.signal.addEventListener('abort', onAbort, { once: true });
-    this.#inbox.put(entry, policy);
-  }
-
-  #runOf(conversation: Conversation, turn: LiveTurn, entry: InboxEntry): TurnRun {
-    return new TurnRun(
-      { runner: this.#runner, budget: this.#budget, clock: this.#clock, log: this.#log },
-      conversation,
-      turn,
-      {
-        turnTimeoutMs: this.#turnTimeoutMs,
-        graceMs: this.#options.graceMs ?? 2_000,
-        failedTurns: this.#options.failedTurns ?? 'auto',
-        isLast: () => !conversation.open.some((other) => other !== turn),
-        onIdle: () => {
-          this.#inbox.suspend(entry);
-          conversation.firstWait.resolve();
-          if (this.#stopping.signal.aborted) this.#conversations.releaseWaiting();
-        },
-        onBusy: () => untilAborted(this.#inbox.resume(entry), turn.signal),
-      },
-    );
-  }
-
-  #afterTurn(conversation: Conversation): void {
-    conversation.trim();
-    if (conversation.phase === 'ended') {
-      const { open } = conversation;
-      // The task is completed, so the turns that still wait are refused.
-      for (const turn of open) turn.abort(unknownConversation());
-      if (open.length > 0) return;
-      this.#conversations.drop(conversation);
-      this.#endWaiters.notify(conversation.id, this.#state === 'open');
-      return;
-    }
-    if (conversation.journal.failure !== undefined) {
-      const { failure: error } = conversation.journal;
-      const fields = { conversationId: conversation.id, error };
-      // A conflict means an old turn id or another process. The next request loads the conversation again.
-      if (isFabricError(error, 'STORE_CONFLICT'))
-        this.#log.debug('a conversation will be loaded again', fields);
-      else this.#log.error('a conversation could not be written', fields);
-      this.#conversations.drop(conversation);
-      return;
-    }
-    this.#conversations.evict(conversation);
-  }
-
   #resume(conversation: Conversation, turn: LiveTurn, events: readonly JournalEvent[]): void {
     const { reply_to: replyTo, corr_id: callId, stream: isStream, answer } = acceptedOf(events);
     const { id: conversationId } = conversation;
@@ -632,7 +503,7 @@ export class ConversationHost {
       const answerTo = { replyTo, callId, isStream, ...(answer ? { answer } : {}) };
       this.#onRecovered?.({ conversationId, turnId: turn.id, answerTo, outcome });
     });
-    this.#put(conversation, turn, 'queue');
+    this.#scheduler.schedule(conversation, turn, 'queue');
   }
 
   #endedTurn(conversationId: string, turn: TurnRecord, epoch: number): Promise<LiveTurn> {

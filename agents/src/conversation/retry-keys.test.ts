@@ -6,8 +6,9 @@ import { FakeLink } from '../testing/fake-link.ts';
 import { gate, type ScriptedModel, type ScriptStep, scriptedModel } from '../testing.ts';
 import { ChatTurns } from '../turn/chat-turns.ts';
 import { ChatAgent } from './chat-agent.ts';
-import { ConversationHost, type HostOptions, type TurnRequest } from './host.ts';
+import { ConversationHost, type HostOptions } from './host.ts';
 import type { LiveTurn } from './live-turn.ts';
+import type { TurnRequest } from './requests.ts';
 
 const hosts: ConversationHost[] = [];
 afterEach(async () => {

@@ -2,8 +2,9 @@
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import type { OperationContext } from '../../agent/operation.ts';
-import type { Answer, ConversationHost } from '../host.ts';
+import type { ConversationHost } from '../host.ts';
 import type { LiveTurn } from '../live-turn.ts';
+import type { Answer } from '../requests.ts';
 import type { TurnParams } from './turn-params.ts';
 
 /** Accepts the turn of a call, or joins it. */

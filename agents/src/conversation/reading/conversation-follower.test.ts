@@ -12,7 +12,8 @@ import { ToolSet } from '../../tools/tool-set.ts';
 import { ChatTurns } from '../../turn/chat-turns.ts';
 import type { TurnRunner } from '../../turn/turn.ts';
 import { ChatAgent } from '../chat-agent.ts';
-import { ConversationHost, type HostOptions, type StartRequest } from '../host.ts';
+import { ConversationHost, type HostOptions } from '../host.ts';
+import type { StartRequest } from '../requests.ts';
 import type { EventPage } from './conversation-follower.ts';
 import type { RecordedEvent } from './recorded-event.ts';
 
