@@ -1,7 +1,7 @@
 // Every operation with every parameter set to hostile values: each call works, or is refused with PARAMS_INVALID naming the
 // parameter. No call changes the conversation, and the agent continues to work.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { badValues, deep, type Field, ODD_TEXTS } from './hostile.conformance.ts';
+import { badValues, deep, type Field, ODD_TEXTS } from './hostile-values.conformance.ts';
 import { type AgentKind, type StoreKind, Subject } from './subject.conformance.ts';
 
 const ID: Field = { kind: 'id', max: 256 };

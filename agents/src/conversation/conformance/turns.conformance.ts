@@ -3,7 +3,7 @@ import { FabricError, newId } from '@fame-fabric/shared';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { failing, stall } from '../../testing/script.ts';
 import type { TurnOptions } from '../../turn/turn-options.ts';
-import { deep } from './hostile.conformance.ts';
+import { deep } from './hostile-values.conformance.ts';
 import { type AgentKind, type StoreKind, Subject } from './subject.conformance.ts';
 
 const OPTIONS: Required<TurnOptions> = {
