@@ -74,12 +74,10 @@ export class TurnRun {
       turn,
       ask: (request) => this.#writer.approvalRequested(request),
       onIdle: () => {
-        turn.isIdle = true;
         this.#deadline.stop();
         options.onIdle();
       },
       onBusy: async () => {
-        turn.isIdle = false;
         await options.onBusy();
         this.#deadline.renew();
       },

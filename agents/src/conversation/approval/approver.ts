@@ -1,5 +1,5 @@
-// Asks people for approval on behalf of a running turn, and notifies the conversation when the turn is idle: while it waits for an
-// answer and none of its calls runs. An idle turn has no time limit and needs no place among the running turns.
+// Asks people for approval on behalf of a running turn, and keeps track of whether the turn is idle: it waits for an answer, and none
+// of its calls runs. An idle turn has no time limit and needs no place among the running turns.
 import { untilAborted } from '@fame-fabric/shared/internal';
 import type { ApprovalAnswer, ApprovalRequest, Approver } from '../../turn/approval.ts';
 import type { LiveTurn } from '../live-turn.ts';
@@ -18,7 +18,6 @@ export class TurnApprover implements Approver {
   readonly #deps: ApproverDeps;
   #waiting = 0;
   #running = 0;
-  #isIdle = false;
   /** Settles when the turn may go on. */
   #resumed: Promise<void> = Promise.resolve();
 
@@ -63,10 +62,10 @@ export class TurnApprover implements Approver {
 
   #update(): Promise<void> {
     const { turn, onIdle, onBusy } = this.#deps;
+    const isIdle = this.#waiting > 0 && this.#running === 0;
     // An aborted turn only has to end.
-    const isIdle = this.#waiting > 0 && this.#running === 0 && !turn.signal.aborted;
-    if (isIdle === this.#isIdle || turn.signal.aborted) return this.#resumed;
-    this.#isIdle = isIdle;
+    if (isIdle === turn.isIdle || turn.signal.aborted) return this.#resumed;
+    turn.isIdle = isIdle;
     if (isIdle) onIdle();
     else this.#resumed = onBusy();
     return this.#resumed;
