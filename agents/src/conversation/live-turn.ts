@@ -7,7 +7,7 @@ import type { JournalEvent } from '../store/store.ts';
 import type { ToolResult, TurnOptions } from '../turn/turn-options.ts';
 import { Approvals } from './approval/approvals.ts';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
-import { lastEvent, viewOf } from './journal/journal.ts';
+import { lastEvent, turnEvent } from './journal/journal.ts';
 import type { RecordedTurn } from './journal/recorded-turn.ts';
 
 /** Reason to stop a turn in this process without ending it: the turn stays open in the journal. */
@@ -102,8 +102,8 @@ export class LiveTurn {
     this.outcome = promise;
     this.#settle = resolve;
     for (const event of of.events ?? []) {
-      const view = viewOf(event);
-      if (view) this.#publish(event.seq, view);
+      const shown = turnEvent(event);
+      if (shown) this.#publish(event.seq, shown);
     }
     if (of.ended) this.end(of.ended);
   }
@@ -135,11 +135,11 @@ export class LiveTurn {
   /** Receives an event of the turn from the feed of its conversation. */
   receive(event: JournalEvent): void {
     if (this.#state.kind !== 'open') return;
-    const view = viewOf(event);
-    if (view?.type === 'text') this.#addText(event.seq, view);
-    else if (view) {
+    const shown = turnEvent(event);
+    if (shown?.type === 'text') this.#addText(event.seq, shown);
+    else if (shown) {
       this.#publishText();
-      this.#publish(event.seq, view);
+      this.#publish(event.seq, shown);
     }
   }
 

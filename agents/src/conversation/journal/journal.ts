@@ -214,7 +214,7 @@ export function lastEvent(outcome: TurnOutcome, seq: number, turnId: string): Co
 }
 
 /** Converts an event for followers of the turn; `undefined` for internal ones. */
-export function viewOf(event: JournalEvent): ConversationEvent | undefined {
+export function turnEvent(event: JournalEvent): ConversationEvent | undefined {
   const { cursor: seq, turnId: turn_id = '' } = event;
   switch (event.kind) {
     case 'text':

@@ -5,7 +5,7 @@ import type { JournalEvent, StoredState } from '../../store/store.ts';
 import { newestThatFit } from '../../turn/newest-that-fit.ts';
 import type { ToolResult } from '../../turn/turn-options.ts';
 import { CONVERSATION_LIMITS, type ConversationEvent } from '../conversation.ts';
-import { bodyOf, viewOf } from '../journal/journal.ts';
+import { bodyOf, turnEvent } from '../journal/journal.ts';
 
 /** An event of `read_events`. `seq` is its cursor, `at` is ISO 8601. */
 export type RecordedEvent = { at: string } & (ConversationEvent | StartedEvent | TurnEvent | EndedEvent);
@@ -41,8 +41,8 @@ const MAX_EVENT_BYTES = 229_376;
 
 /** Converts an event of the journal; `undefined` for internal ones. */
 export function recordedEvent(event: JournalEvent): RecordedEvent | undefined {
-  const view = viewFor(event);
-  return view && bounded({ ...view, at: isoTime(event.at) } as RecordedEvent);
+  const shown = unboundedEvent(event);
+  return shown && bounded({ ...shown, at: isoTime(event.at) } as RecordedEvent);
 }
 
 /** The end of a conversation that a turn ended, which has no row of its own. */
@@ -55,7 +55,9 @@ export const endedEvent = (seq: number, at: number, state: StoredState): Recorde
 
 export const isoTime = (at: number): string => new Date(at).toISOString();
 
-function viewFor(event: JournalEvent): ConversationEvent | StartedEvent | TurnEvent | EndedEvent | undefined {
+function unboundedEvent(
+  event: JournalEvent,
+): ConversationEvent | StartedEvent | TurnEvent | EndedEvent | undefined {
   const { cursor: seq, turnId: turn_id = '' } = event;
   switch (event.kind) {
     case 'conversation_started': {
@@ -77,7 +79,7 @@ function viewFor(event: JournalEvent): ConversationEvent | StartedEvent | TurnEv
     case 'conversation_ended':
       return { type: 'ended', seq, state: bodyOf(event, 'conversation_ended').state };
     default:
-      return viewOf(event);
+      return turnEvent(event);
   }
 }
 

@@ -9,7 +9,7 @@ import { ToolSet } from '../../tools/tool-set.ts';
 import { ChatTurns } from '../../turn/chat-turns.ts';
 import type { ConversationEvent } from '../conversation.ts';
 import { ConversationHost, type HostOptions } from '../host.ts';
-import { viewOf } from '../journal/journal.ts';
+import { turnEvent } from '../journal/journal.ts';
 import { ConversationBudget } from '../spending.ts';
 import { turnReport } from './turn-report.ts';
 
@@ -71,7 +71,7 @@ describe('the figures of a turn', () => {
     await following;
     const { state: _, ...figures } = outcome;
     expect(live.at(-1)).toMatchObject({ type: 'done', turn_id: 't', ...figures });
-    expect(viewOf((await eventsOf(store)).at(-1)!)).toEqual(live.at(-1));
+    expect(turnEvent((await eventsOf(store)).at(-1)!)).toEqual(live.at(-1));
     expect(await store.record('c')).toMatchObject({
       totals: { cost: { amount: 0.000_04, currency: 'USD' } },
     });
