@@ -1,5 +1,6 @@
 // The conversation agent: people and programs start a conversation and get answers from a model that receives the last turns. This
-// file is the wiring. Operations are in `operations/operations.ts`, conversations in `host.ts`, the turn loop in `turn/chat-turns.ts`.
+// file is the wiring. Operations are in `operations/operations.ts`, conversations in `host.ts`, and the turn loop is in
+// `turn/chat-turns.ts`.
 
 import { type Logger, rpcError, rpcResult, silentLog } from '@fame-fabric/shared';
 import { z } from 'zod';

@@ -400,7 +400,7 @@ describe('any sequence of own and foreign calls', () => {
         expect((await run(host, `f${i}`, userMessage, { toolResults })).state).toBe('failed');
       }
       model.push(scripted(one));
-      // A reply without a call of the caller's goes on; the script then ends the turn.
+      // A reply that calls no tool of the caller continues the turn; the script then ends it.
       if (one.calls.length > 0 && !one.calls.some((name) => name === 'open' || name === 'close')) {
         model.push('Fine.');
       }

@@ -1357,7 +1357,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     expect(kinds(await journal(one)).filter((kind) => kind === 'turn_completed')).toHaveLength(2);
   });
 
-  test('the messages of a conversation are those of the store, also when it was removed or another process went on', async () => {
+  test('the messages of a conversation are those of the store, also when it was removed or another process continued it', async () => {
     const one = new MemoryStore();
     const two = new MemoryStore({ sharedWith: one });
     const first = hostOf({ store: one, model: scriptedModel(['x']) });

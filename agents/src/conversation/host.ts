@@ -479,7 +479,7 @@ export class ConversationHost {
     return this.#recovery.run();
   }
 
-  /** Releases turns that wait for a person, now and until the end, because a stopping agent accepts no answers. Ends all followers. */
+  /** Releases turns that wait for a person, now and later, because a stopping agent accepts no answers. Ends all followers. */
   drain(): void {
     this.#stopping.abort(stopped());
     this.#conversations.releaseWaiting();

@@ -1,5 +1,5 @@
-// Random conversations with a model server that sends hostile answers and checks every request as the strictest servers do. After the
-// last hostile answer the conversation must work, and no text that a person saw may be lost.
+// Random conversations with a model server that sends hostile answers and checks every request as the strictest servers do. After
+// the last hostile answer the conversation must work, and no text that a person saw may be lost.
 import { type Clock, systemClock } from '@fame-fabric/shared';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
@@ -157,7 +157,7 @@ function hostile(random: Random): Answer {
   return kind < 0.5 ? calls(random) : kind < 0.8 ? text(random) : pick(random, REFUSALS);
 }
 
-/** A server in memory. It sends the answers of `script`, then a plain one, and refuses the requests that a strict server would refuse. */
+/** A server in memory. It sends the answers of `script`, then plain ones, and refuses what a strict server would refuse. */
 class StrictServer {
   script: Answer[] = [];
   /** The server refuses every request that contains this text. */

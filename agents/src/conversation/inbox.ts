@@ -95,12 +95,12 @@ export class Inbox {
     this.#queue.add(entry);
   }
 
-  /** Gives the place of a running turn to others, but not to those of its conversation. */
+  /** Frees the slot of a running turn, but not for other turns of its conversation. */
   suspend(entry: InboxEntry): void {
     this.#queue.suspend(entry);
   }
 
-  /** Resolves when a suspended turn has a place again. */
+  /** Resolves when a suspended turn has a slot again. */
   resume(entry: InboxEntry): Promise<void> {
     return this.#queue.resume(entry);
   }

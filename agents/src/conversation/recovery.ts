@@ -1,5 +1,5 @@
-// Recovery of the turns that earlier processes left open. It runs beside new turns: it loads few conversations at a time and loads
-// the next when their turns have ended, so thousands of open turns neither delay the agent nor fill its memory.
+// Recovery of the turns that earlier processes left open. It runs concurrently with new turns. It loads few conversations at a time,
+// and the next ones when their turns have ended, so thousands of open turns neither delay the agent nor fill its memory.
 import type { Logger } from '@fame-fabric/shared';
 import type { ConversationStore } from '../store/store.ts';
 import type { Conversation } from './loaded-conversation.ts';

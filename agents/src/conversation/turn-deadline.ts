@@ -1,4 +1,4 @@
-// The time limit of a turn. It stops while the turn waits for a person, and starts anew when the turn goes on.
+// The time limit of a turn. It stops while the turn waits for a person, and starts anew when the turn continues.
 import type { Clock, Timer } from '@fame-fabric/shared';
 import type { LiveTurn } from './live-turn.ts';
 

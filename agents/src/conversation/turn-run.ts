@@ -39,7 +39,7 @@ export interface RunOptions {
   isLast(): boolean;
   /** Called when the turn waits for a person, with nothing else to do. */
   onIdle(): void;
-  /** Called before an idle turn goes on. Resolves when it may. */
+  /** Called before an idle turn continues. Resolves when it may. */
   onBusy(): Promise<void>;
 }
 

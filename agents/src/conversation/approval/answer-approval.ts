@@ -1,4 +1,4 @@
-// Records the answer of a person to a question of a turn. The turn goes on by itself when the answer is durable.
+// Records the answer of a person to a question of a turn. The turn continues by itself when the answer is durable.
 import { FabricError } from '@fame-fabric/shared';
 import type { ConversationRecord } from '../../store/store.ts';
 import type { ApprovalAnswer } from '../../turn/approval.ts';

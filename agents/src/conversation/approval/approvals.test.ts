@@ -24,7 +24,6 @@ afterEach(async () => {
   for (const host of hosts.splice(0)) await host.close();
 });
 
-/** A process of the agent. Its tool `pay` records its runs in `paid`. */
 interface Setup {
   store?: ConversationStore;
   replies?: readonly Scripted[];
@@ -36,6 +35,7 @@ interface Setup {
 }
 const ask = (...usd: number[]) =>
   callTools(usd.map((amount) => ({ name: 'pay', arguments: { usd: amount } })));
+/** Creates a process of the agent. Its tool `pay` records its runs in `paid`. */
 function hostOf({ store = new MemoryStore(), replies = [], clock, options, paid = [], ...rest }: Setup) {
   const pay = tool({
     name: 'pay',

@@ -1,5 +1,5 @@
-// Asks people for approval on behalf of a running turn, and keeps track of whether the turn is idle: it waits for an answer, and none
-// of its calls runs. An idle turn has no time limit and needs no place among the running turns.
+// Asks people for approval on behalf of a running turn, and tracks whether the turn is idle: it waits for an answer, and none of its
+// calls runs. An idle turn has no time limit and takes no slot of the running turns.
 import { untilAborted } from '@fame-fabric/shared/internal';
 import type { ApprovalAnswer, ApprovalRequest, Approver } from '../../turn/approval.ts';
 import type { LiveTurn } from '../live-turn.ts';
@@ -10,7 +10,7 @@ export interface ApproverDeps {
   ask(request: ApprovalRequest): Promise<unknown>;
   /** Called when the turn becomes idle. */
   onIdle(): void;
-  /** Called when an idle turn goes on. It does so when the promise resolves. */
+  /** Called before an idle turn continues. It waits for the promise. */
   onBusy(): Promise<void>;
 }
 
@@ -18,7 +18,7 @@ export class TurnApprover implements Approver {
   readonly #deps: ApproverDeps;
   #waiting = 0;
   #running = 0;
-  /** Settles when the turn may go on. */
+  /** Settles when the turn may continue. */
   #resumed: Promise<void> = Promise.resolve();
 
   constructor(deps: ApproverDeps) {

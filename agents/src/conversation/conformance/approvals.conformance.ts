@@ -69,7 +69,7 @@ export function approvalsConformance(kind: AgentKind, store: StoreKind): void {
       return { following, call: approval.id };
     }
 
-    test('an approved call runs once, and the turn goes on', async () => {
+    test('an approved call runs once, and the turn continues', async () => {
       const { following, call } = await ask();
       expect(sent).toEqual([]);
       expect(await state()).toBe('input-required');

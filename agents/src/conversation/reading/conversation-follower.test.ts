@@ -1,4 +1,4 @@
-// Readers of whole conversations: pages of recorded events, and followers that go on live.
+// Readers of whole conversations: pages of recorded events, and followers that continue with live events.
 import { FabricError } from '@fame-fabric/shared';
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import fc from 'fast-check';
@@ -459,7 +459,7 @@ describe('read_events', () => {
 });
 
 describe('an agent that stops', () => {
-  test('ends its followers at once, and another process goes on for them', async () => {
+  test('ends its followers at once, and they continue in another process', async () => {
     const held = gate();
     const clock = new ManualClock();
     const store = new MemoryStore({ clock });
