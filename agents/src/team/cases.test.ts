@@ -257,7 +257,7 @@ describe('YAML', () => {
     expect(await route(['2'], options)).toMatchObject({ agent: 'products', text: HELLO });
   });
 
-  test('c04 an enum of texts that YAML reads as numbers, and keys that are not what they look like', async () => {
+  test('c04 an enum of texts that YAML reads as numbers, and misread keys', async () => {
     const values = {
       values: 'enum: [1.9, 1.10]',
       routes: '  "1.9": { agent: orders }\n  "1.10": { agent: products }\n',
@@ -324,7 +324,7 @@ describe('YAML', () => {
     );
   });
 
-  test('c10 siblings: other blanks, in other places; in text they are welcome', () => {
+  test('c10 siblings: other blanks, in other places; text may contain them', () => {
     const faults = (text: string): string[] => new YamlFile('a.yaml', text).faults.map(formatDiagnostic);
     expect(faults('a: 1\n\u200bb:\n- x\n')).toEqual([
       'a.yaml:2:1 error TEAM_SYNTAX: the key "\u200bb" has an invisible character (U+200B)',
@@ -344,7 +344,7 @@ describe('YAML', () => {
     expect((await check(files)).join()).toContain('“desk”');
   });
 
-  test('c12 hidden files beside the agents are no agents, and endings in upper case are', async () => {
+  test('c12 hidden files in the folder of the agents are ignored, and endings in upper case are accepted', async () => {
     const mac = '\u0000\u0005\u0016\u0007\u0000\u0002\u0000\u0000Mac OS X        \u0000\u0002';
     const files = { 'team.yaml': TEAM, 'agents/._desk.yaml': mac, 'agents/.#desk.yaml': mac };
     expect(await check({ ...files, 'agents/desk.yaml': LEAF })).toEqual([]);
@@ -360,7 +360,7 @@ describe('YAML', () => {
     expect(await route(['products'], { routes })).toMatchObject({ agent: 'orders', text: HELLO });
   });
 
-  test('c17 %{today} is the day where the process runs', async () => {
+  test('c17 %{today} is the local day of the process', async () => {
     const today = async (zone: string, now: string): Promise<string | null> => {
       vi.stubEnv('TZ', zone);
       const model = scriptedModel(['ok']);
@@ -374,7 +374,7 @@ describe('YAML', () => {
     expect(await today('UTC', '2025-03-09T23:59:59Z')).toBe('Today is 2025-03-09.');
   });
 
-  test('a key without a value, or that means none', () => {
+  test('a missing key, and a key that YAML reads as null', () => {
     const faults = (text: string): string[] => new YamlFile('a.yaml', text).faults.map(formatDiagnostic);
     expect(faults('a:\n  null: 1\n')).toEqual([
       'a.yaml:2:3 error TEAM_SYNTAX: the key null means no value in YAML; write "null"',
@@ -421,7 +421,7 @@ describe('routes', () => {
     expect((await route(['US'], options)).agent).toBe('products');
   });
 
-  test('c22 the model invents a value: it is told the valid ones once', async () => {
+  test('c22 the model invents a value: it receives the valid values once', async () => {
     const { model, agent, text } = await route(['billing', 'orders']);
     expect({ agent, text }).toEqual({ agent: 'orders', text: HELLO });
     expect(toolResult(model, 1)).toContain('to: must be one of orders, products');
@@ -439,7 +439,7 @@ describe('routes', () => {
     }
   });
 
-  test('c24 a near miss or an invented value is not thrown into `otherwise` at once', async () => {
+  test('c24 a near miss or an invented value does not take `otherwise` at once', async () => {
     const otherwise = '  otherwise: { ignore: unclear }\n';
     expect((await route(['Orders'], { otherwise })).agent).toBe('orders');
     const invented = await route(['billing', 'Products'], { otherwise });
@@ -460,7 +460,7 @@ describe('routes', () => {
     }
   });
 
-  test('c26 the next agent sees what was said before', async () => {
+  test('c26 the next agent sees the earlier messages', async () => {
     const { model } = await route(['orders'], {}, [
       { role: 'user', content: 'My name is Ada' },
       { role: 'assistant', content: 'Hello Ada' },
@@ -479,7 +479,7 @@ describe('routes', () => {
     ]);
   });
 
-  test('c28 siblings: an agent without functions sees what functions returned, and roles alternate', async () => {
+  test('c28 siblings: an agent without functions sees the results of functions, and roles alternate', async () => {
     const model = scriptedModel([
       callTools({ name: 'stock', arguments: { id: 7 } }, { text: 'Let me look.' }),
       chooses('orders'),
@@ -513,7 +513,7 @@ describe('routes', () => {
     ]);
   });
 
-  test('c28 siblings: the id of a call that the team makes itself is one that every server accepts', async () => {
+  test('c28 siblings: every server accepts the id of a call that the team makes itself', async () => {
     const otherwise = '  otherwise: { agent: orders }\n';
     const functions = 'functions:\n- name: ping\n  parameters: { type: object }\n';
     const files = { ...filesOf({ otherwise }), 'agents/orders.yaml': LEAF + functions };

@@ -335,7 +335,7 @@ describe('ToolSet', () => {
     expect(results).toEqual([{ id: 'b', ok: false, content: expect.stringContaining('"aborted"') }]);
   });
 
-  it('takes null for an absent optional argument, where the schema refuses null', async () => {
+  it('treats null as an absent optional argument where the schema refuses null', async () => {
     const seen: unknown[] = [];
     const set = new ToolSet([
       tool({

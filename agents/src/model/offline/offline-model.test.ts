@@ -85,13 +85,13 @@ describe('the offline model in conversation', () => {
   });
 
   // A window may have cut off the beginning of a conversation, and the model cannot know.
-  it('claims no more than it sees', async () => {
+  it('does not claim to see more than the request has', async () => {
     for (const question of [
       'What did I say first?',
       'How many messages have I sent?',
       'How often did you answer?',
     ]) {
-      expect(await last('a', 'b', question)).toContain('as far back as I see');
+      expect(await last('a', 'b', question)).toContain('as far back as I can see');
     }
   });
 
@@ -122,7 +122,7 @@ describe('the offline model in conversation', () => {
     expect(await last(question)).toMatch(answer);
   });
 
-  it('can do the three things that it points to', async () => {
+  it('can do the three things that it suggests', async () => {
     expect(await last('What is 12% of 80?')).toContain('9.6');
     expect(await last('My name is Ada', 'What is my name?')).toContain('Ada');
     expect(await last('Tell me a story about the sea')).toContain('story about the sea');
@@ -140,7 +140,7 @@ describe('the offline model in conversation', () => {
     expect(await last(text)).toContain(answer);
   });
 
-  it('leaves the request to remember out of what it remembers', async () => {
+  it('does not store the request to remember as part of a fact', async () => {
     for (const statement of [
       'My favorite color is green, remember that',
       'My favourite colour is green and please remember it.',

@@ -64,10 +64,10 @@ const RULES: readonly Rule[] = [
       /\b(?:you|your)\b[^?]{0,30}\b(?:answer|repl|said|say)/i.test(clause) &&
       !/\bI\b|\bmy\b/.test(clause)
     ) {
-      return `I have given ${plural(conversation.assistantTexts.length, 'answer')}, as far back as I see.`;
+      return `I have given ${plural(conversation.assistantTexts.length, 'answer')}, as far back as I can see.`;
     }
     if (!/\b(?:turn|message|question|time|thing)s?\b|\bhow often\b/i.test(clause)) return undefined;
-    return `You have sent ${plural(earlier.length + 1, 'message')}, including this one, as far back as I see.`;
+    return `You have sent ${plural(earlier.length + 1, 'message')}, including this one, as far back as I can see.`;
   },
   (clause, { earlier }) => {
     if (!asksBack.test(clause) && !/\bmy\b[^?.]{0,30}\b(?:message|question)\b/i.test(clause))
@@ -79,7 +79,7 @@ const RULES: readonly Rule[] = [
     if (message !== undefined) {
       return which >= 0
         ? // The window may have dropped older messages, and the request does not show it.
-          `Your ${ORDINALS[which]} message, as far back as I see, was: ${quote(message)}`
+          `Your ${ORDINALS[which]} message, as far back as I can see, was: ${quote(message)}`
         : `Your last message was: ${quote(message)}`;
     }
     return earlier.length === 0

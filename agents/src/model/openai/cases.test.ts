@@ -19,7 +19,7 @@ const calls = (r: CaseRequest) => r.messages.flatMap((message) => message.tool_c
 const lima = (id?: string) => call('get_weather', { city: 'Lima' }, id);
 
 describe('names and arguments in the history', () => {
-  test('a21 a namespace before the name of a tool: the model is told the name', async () => {
+  test('a21 a namespace before the name of a tool: the result names the tool', async () => {
     const { requests, ran } = await runCase((r) =>
       r.n === 1 ? r.calls(call('functions.get_weather', { city: 'Lima' })) : r.say('Done.'),
     );
@@ -51,7 +51,7 @@ describe('names and arguments in the history', () => {
     expect(await answersOf(serve, TWO)).toEqual(['Done.', 'Done.']);
   });
 
-  test('b06 an empty answer does not stand in later requests', async () => {
+  test('b06 later requests do not contain an empty answer', async () => {
     const serve: Serve = (r) => {
       if (r.messages.some(({ role, content }) => role === 'assistant' && !content))
         r.refuse(400, 'empty content');
@@ -70,7 +70,7 @@ describe('names and arguments in the history', () => {
     expect(faults).toEqual([]);
   });
 
-  test('b18 arguments with a trailing comma: the model is told, and calls again', async () => {
+  test('b18 arguments with a trailing comma: the model gets an error result and calls again', async () => {
     const serve: Serve = (r) => {
       if (r.n === 1) r.calls(call('get_weather', '{"city":"Lima",}'));
       else if (r.n === 2 && r.results[0]!.includes('invalid_json')) r.calls(lima('c2'));
@@ -80,7 +80,7 @@ describe('names and arguments in the history', () => {
     expect([ran, turns[0]!.answer]).toEqual([['get_weather{"city":"Lima"}'], 'Done.']);
   });
 
-  test('b20 unknown arguments: the model is told, and calls again', async () => {
+  test('b20 unknown arguments: the model gets an error result and calls again', async () => {
     const serve: Serve = (r) => {
       if (r.n === 1) r.calls(call('get_weather', { city: 'Lima', reasoning: 'asked' }));
       else if (r.n === 2 && r.results[0]!.includes('No such parameter')) r.calls(lima('c2'));
@@ -146,7 +146,7 @@ describe('answers that are cut or fail', () => {
   });
 });
 
-describe('what a server refuses is left out', () => {
+describe('refused parts of a request are left out', () => {
   const hello =
     (isRefused: (r: CaseRequest) => boolean, status: number, body: object | string): Serve =>
     (r) => {
@@ -165,7 +165,7 @@ describe('what a server refuses is left out', () => {
       error('Unrecognized request argument supplied: stream_options'),
     ],
     [
-      'a82 stream_options, as FastAPI says it',
+      'a82 stream_options, in the words of FastAPI',
       (r: CaseRequest) => Boolean(r.body.stream_options),
       422,
       {
@@ -243,7 +243,7 @@ describe('what a server refuses is left out', () => {
   });
 });
 
-describe('errors say what the server said', () => {
+describe('errors contain the reason of the server', () => {
   test.each([
     [
       'a94',

@@ -62,7 +62,7 @@ describe('the dialect of a server', () => {
     expect(new Dialects(() => 0).learn('m', errorOf(reason), request)).toBeUndefined();
   });
 
-  it('learns nothing about what the request did not have, or what its caller demands', () => {
+  it('learns nothing about parts that the request did not have, or that its caller requires', () => {
     const plain: ModelRequest = { messages: [{ role: 'user', content: 'Hi' }] };
     const learn = (reason: string, of: ModelRequest) => new Dialects(() => 0).learn('m', errorOf(reason), of);
     for (const reason of ['does not support tools', 'System role not supported', 'invalid temperature'])
@@ -70,7 +70,7 @@ describe('the dialect of a server', () => {
     expect(learn('does not support tools', { ...request, tool_choice: 'required' })).toBeUndefined();
   });
 
-  it('forgets after ten minutes, and the oldest of many models', () => {
+  it('forgets traits after ten minutes, and the oldest model beyond the limit', () => {
     let now = 0;
     const dialects = new Dialects(() => now);
     dialects.learn('m', errorOf('does not support tools'), request);

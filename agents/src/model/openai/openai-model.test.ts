@@ -251,7 +251,7 @@ describe('the OpenAI model', () => {
     expect(server.requests.map(({ body }) => Boolean(body.tools))).toEqual([true, false, true, false]);
   });
 
-  it('samples again once where the server could not read a call of its model', async () => {
+  it('samples once more when the server could not parse a call of its model', async () => {
     const failed = httpError(400, { message: 'Failed to call a function.', code: 'tool_use_failed' });
     const server = await serve({ replies: [failed, 'Hello.', failed, failed] });
     const model = modelOf(server);
@@ -260,7 +260,7 @@ describe('the OpenAI model', () => {
     server.done();
   });
 
-  it('asks for as many tokens as a small context has left', async () => {
+  it('lowers max_tokens to the rest of a small context', async () => {
     const message =
       "This model's maximum context length is 4096 tokens. However, you requested 4120 tokens (24 in the messages, 4096 in the completion).";
     const server = await serve({ replies: [httpError(400, { message }), 'Hello.'] });

@@ -46,7 +46,7 @@ describe('the reason of a server', () => {
     },
   );
 
-  it('is empty where the server gave none, and does not follow a value without end', () => {
+  it('is empty if the server gave none, and stops in a deeply nested value', () => {
     expect(
       readServerError(Object.assign(new Error('400 status code (no body)'), { status: 400 })).reason,
     ).toBe('');

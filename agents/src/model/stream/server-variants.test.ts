@@ -242,7 +242,7 @@ describe('the end of an answer', () => {
     expect(late.reply.finish).toBe('tool_calls');
   });
 
-  it('keeps a reason that says more than the second one', async () => {
+  it('keeps a first reason that is more precise than the second one', async () => {
     expect((await read([contentChunk('a'), finishChunk('length'), finishChunk('stop')])).reply.finish).toBe(
       'length',
     );
