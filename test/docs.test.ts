@@ -200,8 +200,10 @@ describe('commands', () => {
 
   test.each(DOCUMENTS)('%s shows commands that exist', (file) => {
     const text = read(file);
-    const code = [...text.matchAll(/```(?:sh|console|text)?\n([\s\S]*?)```|`([^`\n]+)`/g)]
-      .map(([, block, inline]) => block ?? inline ?? '')
+    // Blocks of other languages match too: their fences must not count as the fences of a block of commands.
+    const code = [...text.matchAll(/^```(\w*)[^\n]*\n([\s\S]*?)^```|`([^`\n]+)`/gm)]
+      .filter(([, language]) => ['', 'sh', 'console', 'text', undefined].includes(language))
+      .map(([, , block, inline]) => block ?? inline ?? '')
       .flatMap((snippet) => snippet.split('\n'))
       .map((line) =>
         line
