@@ -291,7 +291,7 @@ function check(fabric: Fabric, turn: UserTurn, { victim, point, isHit }: Kill): 
 const isAscending = (seqs: readonly number[]): boolean =>
   seqs.every((seq, index) => seq > (seqs[index - 1] ?? 0));
 
-/** Checks that the next turn works, and that its model call contains the turn before it once. */
+/** Checks that the next turn works, and that its model call contains the previous turn once. */
 async function checkNext(fabric: Fabric, turn: UserTurn): Promise<void> {
   const next = fabric.turn({ conversationId: turn.conversationId, tool: 'none' });
   fabric.send(next, true);
@@ -304,7 +304,7 @@ async function checkNext(fabric: Fabric, turn: UserTurn): Promise<void> {
     if ((role === 'user' || role === 'assistant') && typeof content === 'string')
       messages.push({ role, text: content });
   }
-  // A turn that brings results continues the question of the turn before.
+  // A turn that brings results continues the question of the previous turn.
   const question = turn.text || `nonce ${turn.nonce} with foreign`;
   const countOf = (text: string): number => messages.filter((one) => one.text === text).length;
   if (countOf(question) !== 1 || countOf(next.text) !== 1) {
