@@ -29,7 +29,7 @@ export interface RefineAgentOptions
     > {
   /** Limit on the cost of one dialogue, and the fraction at which a warning is logged. @default no limit; warnAt 0.8 */
   budget?: { limitUsd: number; warnAt?: number | undefined; prices: PriceTable } | undefined;
-  /** Prices for the cost of turns. @default those of `budget` */
+  /** Prices for the cost of turns without a limit. Ignored with `budget`, which has its own. */
   prices?: Pick<BudgetLimits, 'prices' | 'currency'> | undefined;
 }
 

@@ -144,7 +144,7 @@ describe('TeamTurns', () => {
       crashesAt: [],
       isDurable: true,
     });
-    // It dies when the functions of the shop have finished, with what the shop said before them shown.
+    // The process dies after the functions of the shop have finished. The text before them is already shown.
     const death = journal.findLastIndex(({ kind }) => kind === 'tool_finished');
     for (const again of [[], [3], [4]]) {
       const asked = scriptedModel(
@@ -312,7 +312,7 @@ describe('TeamTurns', () => {
     });
 
     it.each(['throw', undefined] as const)(
-      'the agent learns of a refusal, with on_ability_error: %s',
+      'the agent receives a refusal as a result, with on_ability_error: %s',
       async (rule) => {
         const stock = vi.fn(() => ({ left: 3 }));
         const yielding = scriptedModel([answer, answer, 'As you like.']);
@@ -330,7 +330,7 @@ describe('TeamTurns', () => {
       },
     );
 
-    it('a function with a rule of its own is asked about by its arguments', async () => {
+    it('the rule of a function decides by its arguments if a person is asked', async () => {
       const execute = vi.fn(() => ({ left: 3 }));
       const rule = vi.fn(() => true);
       const stock = { name: 'stock', description: '', parameters: z.object({}), approval: rule, execute };

@@ -1,4 +1,4 @@
-// The messages of a request in the form that servers accept. History keeps what the model wrote; servers refuse a request whose
+// The messages of a request in the form that servers accept. History keeps the text of the model; servers refuse a request whose
 // history has a name or arguments that they do not accept, and some require the fields that they added to a message.
 import { cutText } from '@fame-fabric/shared/internal';
 import type { AssistantMessage, ModelMessage, ToolCall } from '../model.ts';

@@ -167,11 +167,11 @@ function networkFailure(thrown: unknown, { url }: FailureContext, delivered: boo
   };
 }
 
-/** A kind of refusal. The first one that matches counts. */
+/** A kind of refusal. The first match counts. */
 interface RefusalKind {
   readonly matches: (error: ServerError, context: FailureContext) => boolean;
   readonly code: ErrorCode;
-  /** What the server did. Status and reason follow it. */
+  /** First part of the message. The status and the reason follow it. */
   readonly what: (context: FailureContext, error: ServerError) => string;
   readonly hint: (context: FailureContext, error: ServerError) => string;
   /** @default false */

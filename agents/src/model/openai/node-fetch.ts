@@ -98,7 +98,7 @@ function send({ url, method, headers, body }: Outgoing, signal?: AbortSignal): P
       { method, headers: { 'accept-encoding': 'identity', ...Object.fromEntries(headers) } },
       (response) => resolve(new NodeResponse(url, response)),
     );
-    // The option `signal` destroys the socket with an error. After a whole response nobody listens for it, and it would end the
+    // The option `signal` destroys the socket with an error. After a complete response that error has no listener and would end the
     // process.
     const stopListening = onAbort(signal, () => {
       reject(new DOMException('The request was aborted.', 'AbortError'));

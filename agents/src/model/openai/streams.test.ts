@@ -1,5 +1,5 @@
 // Replays streams of model servers, in the form of published traces, cut at every byte. `streams/*.txt` are the bodies, and
-// `streams/expected.json` says what a turn reads from each.
+// `streams/expected.json` has the expected reading of each.
 import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
