@@ -153,7 +153,7 @@ describe('a model server, as doctor sees it', () => {
   });
 });
 
-describe('what a browser finds', () => {
+describe('the pages for browsers', () => {
   test('O8: the page at / needs no key, loads nothing, runs no script and names nothing of the fabric', async () => {
     await using client = await connect({ url: sentinel.url, systemId: 'a-secret-node' });
     expect(client.state).toBe('attached');

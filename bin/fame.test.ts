@@ -173,7 +173,7 @@ test('doctor creates no data directory', async () => {
   expect(existsSync(join(cwd, 'none'))).toBe(false);
 });
 
-test('O9: a sentinel whose limit of open files is too low for its sessions says so', async () => {
+test('O9: a sentinel whose limit of open files is too low for its sessions logs a warning', async () => {
   const command = `ulimit -n 64; exec "$0" --conditions=fame-source "${FAME}" sentinel --port 0`;
   const env = { PATH: process.env.PATH, FAME_DATA_DIR: join(cwd, 'few') };
   const child = spawn('sh', ['-c', command, process.execPath], { cwd, env });

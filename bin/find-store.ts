@@ -1,23 +1,21 @@
 // Finds the conversation store of this user, as commands find the local key: in FAME_DATA_DIR, or without it in the nearest `.fame`
 // of the current directory and those above.
 import { statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
 import { storePath } from '@fame-fabric/agents/internal';
 import { FabricError } from '@fame-fabric/shared';
 import type { Environment } from '@fame-fabric/shared/internal';
+import { searchDataDirs } from '@fame-fabric/shared/node';
 
 /**
  * Returns the path of the store, or undefined if there is none.
  * @throws {STORE_UNAVAILABLE} if this user may not see whether there is one
  */
-export function findStore(env: Environment, from = '.'): string | undefined {
-  const dataDir = env.FAME_DATA_DIR?.trim();
-  if (dataDir) return isThere(storePath(dataDir)) ? storePath(dataDir) : undefined;
-  for (let at = resolve(from); ; at = dirname(at)) {
-    const path = storePath(join(at, '.fame'));
-    if (isThere(path)) return path;
-    if (at === dirname(at)) return undefined;
-  }
+export function findStore(env: Environment, from?: string): string | undefined {
+  const pathIn = (dataDir: string): string | undefined => {
+    const path = storePath(dataDir);
+    return isThere(path) ? path : undefined;
+  };
+  return searchDataDirs(env.FAME_DATA_DIR?.trim(), pathIn, from);
 }
 
 function isThere(path: string): boolean {

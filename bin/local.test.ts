@@ -344,7 +344,7 @@ test('with MODE=docker, start, status and stop use docker compose', async () => 
   expect(up.exitCode).toBeNull();
 });
 
-test('MODE=docker without an engine is an error that names the way without Docker', async () => {
+test('MODE=docker without an engine is an error that says how to start without Docker', async () => {
   const { code, err } = await fame('local', 'start', '--mode', 'docker');
   expect(code).toBe(1);
   expect(err).toContain('`make start` without MODE needs no Docker');
@@ -381,7 +381,7 @@ test('start waits for the agents of FAME_AGENTS, not for a chat agent that is no
   expect((await fame('local', 'status')).out).toContain('attached as math@fame.fabric, echo@fame.fabric');
 });
 
-test('a peer that is not reached, and a variable that is misspelt, show up', async () => {
+test('a peer that is not reached and a misspelt variable are reported', async () => {
   env.FAME_PEER_URLS = `ws://127.0.0.1:${await freePort()}/fame/v1/attach/ws/peer`;
   env.FAME_PEER_URL = env.FAME_PEER_URLS;
   const start = await fame('local', 'start');

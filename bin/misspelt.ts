@@ -1,11 +1,11 @@
-// Finds misspelt environment variables. They have no effect, and no process reads them.
+// Finds misspelt environment variables, which have no effect.
 import { closestMatch, type Environment, type Variable } from '@fame-fabric/shared/internal';
 
 const MAX_TYPOS = 2;
 
 /**
- * Finds variables that nothing reads because their names are misspelt, with the name that was probably meant. A name that
- * resembles none of `known` may belong to another program.
+ * Finds variables with misspelt names, with the name that was probably meant. Omits a name that resembles none of `known`: it may
+ * belong to another program.
  */
 export function misspeltVariables(
   env: Environment,

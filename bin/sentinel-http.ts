@@ -110,21 +110,21 @@ export async function isReady(httpUrl: string): Promise<boolean> {
   }
 }
 
-/** True if an attached node serves `address`. @throws {AUTH_MISSING | AUTH_INVALID} without the key of the sentinel */
-export const isServed = (sentinel: SentinelHttp, address: string): Promise<boolean> =>
-  areServed(sentinel, [address]);
-
-/** True if attached nodes serve all `addresses`. @throws {AUTH_MISSING | AUTH_INVALID} without the key of the sentinel */
-export async function areServed(sentinel: SentinelHttp, addresses: readonly string[]): Promise<boolean> {
+/** Returns those of `addresses` that attached nodes serve. @throws {AUTH_MISSING | AUTH_INVALID} without the key of the sentinel */
+export async function servedOf(sentinel: SentinelHttp, addresses: readonly string[]): Promise<string[]> {
   try {
     const { nodes } = await getNodes(sentinel);
     const served = new Set(nodes.flatMap((node) => (node.state === 'attached' ? node.addresses : [])));
-    return addresses.every((address) => served.has(address));
+    return addresses.filter((address) => served.has(address));
   } catch (error) {
     if (isAuthError(error)) throw error;
-    return false; // not started yet
+    return []; // not started yet
   }
 }
+
+/** True if attached nodes serve all `addresses`. @throws {AUTH_MISSING | AUTH_INVALID} without the key of the sentinel */
+export const areServed = async (sentinel: SentinelHttp, addresses: readonly string[]): Promise<boolean> =>
+  (await servedOf(sentinel, addresses)).length === addresses.length;
 
 /** True if a sentinel answered, and did not accept the key or its absence. */
 export const isAuthError = (error: unknown): boolean =>

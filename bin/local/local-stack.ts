@@ -17,8 +17,8 @@ import {
   getNodes,
   isAuthError,
   isReady,
-  isServed,
   type SentinelHttp,
+  servedOf,
   type Uplink,
 } from '../sentinel-http.ts';
 import { localAgentEnv } from '../settings.ts';
@@ -150,8 +150,7 @@ export class LocalStack {
       await this.agent.stop(this.#stopGraceMs);
     }
     const addresses = addressesOf(readAgentConfig(agentEnv));
-    const taken = [];
-    for (const address of addresses) if (await isServed(sentinel, address)) taken.push(address);
+    const taken = await servedOf(sentinel, addresses);
     if (taken.length > 0) {
       writeLine(
         `chat agent  ${taken.join(', ')} is already served by an agent that \`make start\` did not start`,
@@ -219,6 +218,7 @@ export class LocalStack {
     const { config } = this.#options;
     const location = this.location();
     const { url, httpUrl } = location;
+    const addresses = agent?.addresses ?? [config.chatAddress];
     return {
       url,
       sentinel: sentinel && {
@@ -230,11 +230,8 @@ export class LocalStack {
       agent: agent && {
         pid: agent.pid,
         startedAt: agent.startedAt,
-        addresses: agent.addresses ?? [config.chatAddress],
-        isAttached: await areServed(
-          localSentinelOf(config, location),
-          agent.addresses ?? [config.chatAddress],
-        ),
+        addresses,
+        isAttached: await areServed(localSentinelOf(config, location), addresses),
       },
     };
   }

@@ -146,10 +146,9 @@ class ChatProcess {
 
   async #chooseConversation(client: Client, { id, address }: Target): Promise<Resumed> {
     const all = this.#saved.list().filter((one) => address === undefined || one.address === address);
-    const candidates = id === undefined ? all : [];
-    const states = await Promise.all(candidates.map((one) => this.#isOpen(client, one)));
+    const areOpen = id === undefined ? await Promise.all(all.map((one) => this.#isOpen(client, one))) : [];
     const chosen = await chooseConversation({
-      saved: id === undefined ? all.filter((_, index) => states[index] !== false) : all,
+      saved: all.filter((_, index) => areOpen[index] !== false),
       id,
       address,
       defaultAddress: this.#config.chatAddress,
@@ -164,14 +163,15 @@ class ChatProcess {
     return chosen;
   }
 
-  /** Returns false, and forgets the conversation, if it has ended or the agent does not know it. `undefined`: not known. */
+  /** Returns false, and forgets the conversation, if it has ended or the agent does not know it; `undefined` if that is unknown. */
   async #isOpen(
     client: Client,
     { id, address }: Pick<Resumed, 'id' | 'address'>,
   ): Promise<boolean | undefined> {
     try {
       const state = await client.conversation(address, { id, isResumed: true }).state();
-      if (state === undefined || state === 'working' || state === 'input-required') return state && true;
+      if (state === undefined) return undefined; // the agent has no states
+      if (state === 'working' || state === 'input-required') return true;
     } catch (error) {
       if (!isFabricError(error)) throw error;
       if (error.code !== 'CONVERSATION_UNKNOWN') return undefined; // the agent is away

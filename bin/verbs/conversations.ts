@@ -1,5 +1,6 @@
 // `fame conversations ls | show ID | export ID | rm ID | restore ID | sweep`: works on the store of this machine, even while an
-// agent uses it. With --from it asks a running agent instead. Data goes to stdout, messages to stderr. Texts of models and users are escaped before they are printed.
+// agent uses it. With --from it asks a running agent instead. Data goes to stdout, messages to stderr. Texts of models and users
+// are escaped before they are printed.
 import { once } from 'node:events';
 import {
   type ConversationStore,
@@ -62,7 +63,8 @@ export interface ConversationsOptions {
   openRemote?: (() => Promise<RemoteConversations>) | undefined;
 }
 
-type Flag = 'trash' | 'now' | 'from' | 'failed' | 'search';
+const FLAGS = ['trash', 'now', 'from', 'failed', 'search'] as const;
+type Flag = (typeof FLAGS)[number];
 
 /** Arguments of each action: an id or none, and the flags that it takes. */
 const ACTIONS: Readonly<Record<string, { takesId: boolean; flags: readonly Flag[] }>> = {
@@ -73,7 +75,6 @@ const ACTIONS: Readonly<Record<string, { takesId: boolean; flags: readonly Flag[
   restore: { takesId: true, flags: [] },
   sweep: { takesId: false, flags: ['now'] },
 };
-const FLAGS: readonly Flag[] = ['trash', 'now', 'from', 'failed', 'search'];
 const USAGE =
   'Usage: npx fame conversations ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now] [--json]\n' +
   '       npx fame conversations ls [--failed] [--search TEXT] | show ID | export ID, each with --from ADDRESS [--json]';
@@ -163,8 +164,8 @@ function flagFault(action: string, options: ConversationsOptions): string | unde
   if (wrong) return `conversations ${action} takes no flag --${wrong}.`;
   if (given.includes('from'))
     return given.includes('trash') ? 'An agent does not list its trash.' : undefined;
-  const lonely = given.find((flag) => flag === 'failed' || flag === 'search');
-  return lonely && `--${lonely} needs --from ADDRESS.`;
+  const remoteOnly = given.find((flag) => flag === 'failed' || flag === 'search');
+  return remoteOnly && `--${remoteOnly} needs --from ADDRESS.`;
 }
 
 async function list(

@@ -9,7 +9,7 @@ export interface TranscriptTurn extends Pick<ShownTurn, 'user' | 'text' | 'tools
   error: { code: string; message: string } | undefined;
 }
 
-/** A conversation as its transcript shows it. A store knows more of it than a running agent sends. */
+/** A conversation as its transcript shows it. Only a store knows `modelCalls` and `tokens`. */
 export interface Transcript
   extends Pick<ShownConversation, 'id' | 'agent' | 'turns' | 'messages' | 'forkedFrom' | 'trashedAt'>,
     Partial<Pick<ShownConversation, 'modelCalls' | 'tokens'>> {
@@ -18,7 +18,7 @@ export interface Transcript
   transcript: TranscriptTurn[];
 }
 
-// The store has the state of the conversation's A2A task, which is `working` until the conversation ends.
+// The state is that of the conversation's A2A task, which is `working` until the conversation ends.
 export const stateText = (state: string): string => (state === 'working' ? 'open' : state);
 
 /** Formats a conversation. */

@@ -53,6 +53,22 @@ export function probeDataDir(dataDir: string): boolean {
   }
 }
 
+/**
+ * Searches `dataDir`, or without one the `.fame` of the directory `from` and of those above, the nearest first. Returns the first
+ * result of `find`.
+ */
+export function searchDataDirs<T>(
+  dataDir: string | undefined,
+  find: (dataDir: string) => T | undefined,
+  from = '.',
+): T | undefined {
+  if (dataDir) return find(dataDir);
+  for (let at = resolve(from); ; at = dirname(at)) {
+    const found = find(join(at, '.fame'));
+    if (found !== undefined || at === dirname(at)) return found;
+  }
+}
+
 /** Creates the error for an unusable data directory. */
 export function dataDirFault(dataDir: string, cause: unknown): FabricError {
   const { code = '', message } = cause as NodeJS.ErrnoException;

@@ -58,6 +58,7 @@ describe('the exports', () => {
       'readSession',
       'readTokenFile',
       'rotateLocalKey',
+      'searchDataDirs',
       'sessionFile',
       'sidOf',
       'writeSession',

@@ -1,7 +1,7 @@
 // The parts of shared that need Node: data directories, pino logs, sids, and WebSockets through `ws`.
 export { AdmissionToken, findLocalKey } from './access/admission-token.ts';
 export { ensureLocalKey, localKeyFile, readTokenFile, rotateLocalKey } from './access/local-key-file.ts';
-export { checkDataDir, dataDirFault, makeDirectory, probeDataDir } from './data-dir.ts';
+export { checkDataDir, dataDirFault, makeDirectory, probeDataDir, searchDataDirs } from './data-dir.ts';
 export { wsDial } from './link/ws-transport.ts';
 export { createLog, SECRET_FIELDS } from './pino-log.ts';
 export { readSession, sessionFile, writeSession } from './session-file.ts';

@@ -370,7 +370,7 @@ test('/retry of a failed turn, and at an agent without forks, sends the message 
   expect(old.conversations.map(({ asked }) => asked)).toEqual([['a', 'b', 'b']]);
 });
 
-test('commands refuse what they do not take, and /history takes a number', async () => {
+test('commands refuse arguments that they do not take, and /history takes a number', async () => {
   const { repl, screen, saved } = stage(
     [
       'a',
@@ -803,7 +803,7 @@ describe('approvals', () => {
     expect(given).toEqual([{ id: 'a', ...expected }]);
   });
 
-  test.each(['yes, but not now', 'y not?', 'nope', 'yn', ''])('%j is no reply', async (text) => {
+  test.each(['yes, but not now', 'y not?', 'nope', 'yn', ''])('%j is not a reply', async (text) => {
     const { repl, given } = scene([approval('a')], { replies: [text, 'n'] });
     await repl.run();
     expect(given).toEqual([{ id: 'a', approve: false, note: undefined }]);

@@ -1,7 +1,7 @@
 // The token that a node or a command of this machine sends to its sentinel, and where it comes from. It is read for each attempt
 // to attach, so a rotated key is found without a restart.
 import { statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { searchDataDirs } from '../data-dir.ts';
 import { printable } from '../env/read-env.ts';
 import { ERRORS } from '../errors/codes.ts';
 import { FabricError } from '../errors/error.ts';
@@ -112,13 +112,8 @@ export class AdmissionToken implements TokenSource {
  * Finds the local key of this user: in `dataDir`, or without one in the nearest `.fame` of the directory `from` and those above.
  * Files of other users are ignored.
  */
-export function findLocalKey(dataDir: string | undefined, from = '.'): string | undefined {
-  if (dataDir !== undefined) return ownFile(localKeyFile(dataDir));
-  for (let at = resolve(from); ; at = dirname(at)) {
-    const file = ownFile(localKeyFile(join(at, '.fame')));
-    if (file !== undefined || at === dirname(at)) return file;
-  }
-}
+export const findLocalKey = (dataDir: string | undefined, from?: string): string | undefined =>
+  searchDataDirs(dataDir, (directory) => ownFile(localKeyFile(directory)), from);
 
 function ownFile(file: string): string | undefined {
   try {

@@ -16,7 +16,7 @@ test('O5: a certificate that is not accepted is named, with the variable that ac
   expect(expired).not.toContain('NODE_EXTRA_CA_CERTS');
 });
 
-test('other errors are no faults of TLS', () => {
+test('other errors are not TLS faults', () => {
   expect(tlsFault(failed('ECONNREFUSED'))).toBeUndefined();
   expect(tlsFault('ECONNREFUSED')).toBeUndefined();
   expect(tlsFault(undefined)).toBeUndefined();
