@@ -188,7 +188,7 @@ async function untilAttached(users: Child<AppCommand>, url: string): Promise<voi
 /** Median of the ratios of fabric to plain, paired within one alternation. */
 const ratioOf = ({ plain, fabric }: AppRows, figure: keyof AppRow): number =>
   median(fabric.map((row, i) => row[figure] / plain[i]![figure]));
-/** Median of what the fabric adds to a figure, paired within one alternation. */
+/** Median of the differences of fabric and plain, paired within one alternation. */
 const addedOf = ({ plain, fabric }: AppRows, figure: keyof AppRow): number =>
   median(fabric.map((row, i) => row[figure] - plain[i]![figure]));
 const medianOf = (rows: readonly AppRow[], figure: keyof AppRow): number =>

@@ -29,7 +29,7 @@ const PIECES = 8;
 
 /** A process of the agent. Its model waits at a gate before each piece. Its texts contain the number of the process. */
 class Process {
-  /** Stands still while the process hangs. */
+  /** Does not advance while the process hangs. */
   readonly clock = new ManualClock();
   readonly store: MemoryStore;
   readonly host: ConversationHost;
@@ -56,7 +56,7 @@ class Process {
     this.host = new ConversationHost({ runner, store, agent: ADDRESS, clock }, { leaseMs: LEASE_MS });
   }
 
-  /** Lets the model send the next pieces. */
+  /** Opens the gates of the next pieces. */
   emit(count: number): void {
     const role = this.#model.requests.some(({ messages }) => messages.at(-1)!.role === 'tool')
       ? 'tool'

@@ -197,9 +197,9 @@ const ENVIRONMENT = {
   whole: /^bin\/fame\.ts$|\/main\.ts$|\/config\.ts$|^agents\/src\/process\//,
 };
 
-/** The files that read wall time, which jumps, each with what it is for. Intervals use `Clock.monotonic`. */
+/** The files that read wall time, which jumps, each with its purpose. Intervals use `Clock.monotonic`. */
 const WALL_TIME: Readonly<Record<string, string>> = {
-  'shared/src/cli/log-format.ts': 'the time of a line of the log',
+  'shared/src/cli/log-format.ts': 'the timestamp of a log line',
   'shared/src/async/clock.ts': 'the clock itself',
   'shared/src/protocol/envelope.ts': 'the field `ts` of an envelope',
   'sentinel/src/http/http.ts': 'the time stamp of missed trace entries',

@@ -41,7 +41,7 @@ test('HD5: a node that knows corrId and mailbox of a call can neither answer nor
   expect(answer.frame.payload.result).toBe('the answer');
 });
 
-test('HD5: a link of ours takes no answer and no refusal at any other of its addresses', async () => {
+test('HD5: our link accepts answers and refusals only at the mailbox of the call', async () => {
   const link = await connectLink(sentinel.url);
   const agent = await nodes.attached();
   await agent.serve('slow@fame.fabric');

@@ -5,7 +5,7 @@ import { runCutStreams } from './cut-streams.ts';
 
 afterAll(stopStack);
 
-test('P6: streams have no gap and no repeat while their connections are cut again and again', {
+test('P6: streams have no gap and no repeat while their connections are cut repeatedly', {
   timeout: 120_000,
   retry: 0,
 }, async () => {

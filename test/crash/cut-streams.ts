@@ -1,4 +1,4 @@
-// P6: many clients stream while their connections, and the agent's, are cut at random again and again. Every text must arrive
+// P6: many clients stream while their connections, and the agent's, are cut repeatedly, at random. Every text must arrive
 // without a gap and without a repeat: the streamed text must equal the answer of the model.
 import { pieces, seeded, type WireRequest } from '@fame-fabric/agents/testing';
 import type { Conversation } from '@fame-fabric/client';

@@ -1,4 +1,4 @@
-// P1 and P2, short form: 0 lost and 0 doubled turns while the agent, and then the sentinel, is killed again and again.
+// P1 and P2, short form: 0 lost and 0 doubled turns while the agent, and then the sentinel, is killed repeatedly.
 // `npm run kill-storm` kills it a thousand times.
 import { afterAll, expect, test } from 'vitest';
 import { stopStack } from '../kit/stack.ts';

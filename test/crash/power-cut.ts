@@ -55,7 +55,7 @@ interface LogState {
   frames: number;
   /** Frames that a checkpoint has copied into the database file, or was about to copy. */
   copied: number;
-  /** Changes whenever the log begins anew. */
+  /** Changes whenever the log starts again. */
   salt: string;
 }
 

@@ -1,4 +1,4 @@
-// P1 for a conversation host alone: its process is killed again and again, and every turn ends exactly once.
+// P1 for a conversation host alone: its process is killed repeatedly, and every turn ends exactly once.
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// The kill storm: one process is killed at random moments, again and again, while turns of many conversations run. All turns and
+// The kill storm: one process is killed repeatedly, at random moments, while turns of many conversations run. All turns and
 // their answers are kept here, and compared with the journal at the end: no turn may be lost or doubled.
 import { seeded, type WireRequest } from '@fame-fabric/agents/testing';
 import type { TurnEvent } from '@fame-fabric/client';
@@ -27,7 +27,7 @@ export interface StormReport {
   turns: number;
   /** Turns that the agent gave up because it was killed in them too often. */
   givenUp: number;
-  /** Texts that were taken back at a client. */
+  /** `restart` events at the clients, which take back text. */
   restarts: number;
   /** Turns that one process resumed from another. */
   resumed: number;

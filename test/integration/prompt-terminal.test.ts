@@ -44,7 +44,7 @@ async function openPrompt(...args: string[]) {
 }
 
 describe('Ctrl-Z', () => {
-  test('suspends `make run`; the shell has the terminal; fg continues with the text that was typed', async () => {
+  test('suspends `make run` and returns to the shell; fg continues with the typed text', async () => {
     const { screen } = await openShell();
     screen.type(`make --no-print-directory --old-file=dist/.made run${enter}`);
     await screen.waitFor(/^Q> $/m);
@@ -60,10 +60,10 @@ describe('Ctrl-Z', () => {
     await screen.waitFor(/^A> re: half a message\n+Q> $/m);
     screen.type(`${ctrlC}${ctrlC}`);
     await screen.waitFor(/--resume \S+\n\$ $/);
-    expect(screen.text).not.toMatch(/Error \d/); // an ordinary end is no error of make
+    expect(screen.text).not.toMatch(/Error \d/); // make reports no error after an ordinary end
   });
 
-  test('in the middle of an answer: the answer goes on after fg', async () => {
+  test('in the middle of an answer: the answer continues after fg', async () => {
     held = gate();
     const { screen } = await openPrompt();
     screen.type(`hold${enter}`);
@@ -76,7 +76,7 @@ describe('Ctrl-Z', () => {
   });
 });
 
-test('a paste of 600 lines is one message, one turn and one entry of the history, in the next program as well', async () => {
+test('a paste of 600 lines is one message, one turn and one entry of the history, also in the next process', async () => {
   const { screen, dataDir } = await openPrompt();
   const text = Array.from({ length: 600 }, (_, line) =>
     line % 5 === 3 ? '' : `line ${line} of the paste`,
@@ -115,7 +115,7 @@ test.each([
   await screen.waitFor(/Q> first\n\.\. second$/);
 });
 
-test('Tab completes commands, and lists them if there are several', async () => {
+test('Tab completes a command, or lists the commands if several match', async () => {
   const { screen } = await openPrompt();
   screen.type(`/he${tab}`);
   await screen.waitFor(/^Q> \/help $/m);
@@ -139,7 +139,7 @@ test('Ctrl-R finds earlier messages', async () => {
   await screen.waitFor(/Q> the red lamp\nA> re: the red lamp\n+Q> $/);
 });
 
-test('after the terminal became narrower and wider, the text that is being typed stands there once', async () => {
+test('after the terminal became narrower and wider, it shows the typed text once', async () => {
   const { screen } = await openPrompt();
   const text = Array.from({ length: 14 }, (_, n) => `word${n}`).join(' ');
   screen.type(text);
@@ -153,7 +153,7 @@ test('after the terminal became narrower and wider, the text that is being typed
   await screen.waitFor(new RegExp(`A> re: ${text}!\\n+Q> $`));
 });
 
-test('an answer that was cut off carries a mark', async () => {
+test('an answer that was cut off is marked', async () => {
   const { screen } = await openPrompt();
   screen.type(`cut${enter}`);
   await screen.waitFor(
@@ -161,7 +161,7 @@ test('an answer that was cut off carries a mark', async () => {
   );
 });
 
-test('one-shot and pipes print the answer alone', async () => {
+test('a single message and pipes print only the answer', async () => {
   const { screen } = await openShell();
   screen.type(`${fame('chat', '-m', 'What is 2+2?')} | sed s/^/out:/${enter}`);
   await screen.waitFor(/^out:re: What is 2\+2\?\n\$ $/m);
@@ -202,7 +202,7 @@ test('leaving keeps the conversation; /end ends it, and --resume refuses it', as
   await screen.waitFor(/no conversation to resume[\s\S]*\n\$ $/);
 });
 
-test('kill -9 of sentinel and agent in mid-answer: the answer is completed, and the prompt goes on', async () => {
+test('kill -9 of sentinel and agent during an answer: the answer is completed, and the prompt continues', async () => {
   const half = gate();
   let requests = 0;
   const model = await startModel({

@@ -1,4 +1,4 @@
-// Nodes of ours inside the test process: links over real WebSockets, and a small service that answers by operation name.
+// Our nodes inside the test process: links over real WebSockets, and a small service that answers by operation name.
 import { type IncomingCall, Link, type LinkOptions, readParams, type Service } from '@fame-fabric/shared';
 import { sidOf, wsDial } from '@fame-fabric/shared/node';
 
@@ -53,7 +53,7 @@ async function answer(call: IncomingCall, operation: Operation | undefined): Pro
   }
 }
 
-/** The operations of the peer's math agent, served by a node of ours. */
+/** The operations of the peer's math agent, served by our node. */
 export const mathService = (): Service =>
   serviceOf({
     add: ([x, y]) => (typeof x === 'object' ? (x as Pair).x + (x as Pair).y : (x as number) + (y as number)),

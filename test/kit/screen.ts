@@ -1,4 +1,4 @@
-// A shell in a pseudo terminal, and the screen that a user of it sees. `script` of util-linux makes the terminal: every Linux
+// A shell in a pseudo terminal, and the screen that its user sees. `script` of util-linux provides the terminal: every Linux
 // machine has it, unlike tmux. xterm.js interprets the output, as in the terminals of editors.
 import { spawnSync } from 'node:child_process';
 import xterm from '@xterm/headless'; // CommonJS
@@ -52,7 +52,7 @@ export class ShellScreen {
     return screen;
   }
 
-  /** The rows of the screen and of what has scrolled off it, down to the cursor. The last row ends at the cursor. */
+  /** The rows of the screen and those above it that have scrolled off, down to the cursor. The last row ends at the cursor. */
   get text(): string {
     const { active } = this.#emulator.buffer;
     const end = active.baseY + active.cursorY;
@@ -73,7 +73,7 @@ export class ShellScreen {
     this.type(bracketedPasteMode ? `\u001b[200~${keys}\u001b[201~` : keys);
   }
 
-  /** Forgets everything on the screen but the row of the cursor. */
+  /** Clears the screen except the row of the cursor. */
   clear(): void {
     this.#emulator.clear();
   }

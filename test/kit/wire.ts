@@ -1,4 +1,4 @@
-// Set-up of test files at the wire: one sentinel of ours for the file, with hand-written nodes and links that live for one test.
+// Set-up of test files at the wire: our sentinel for the whole file, with hand-written nodes and links that live for one test.
 // `embedded-sentinel.ts` is the set-up with sentinels inside the test process.
 import { afterEach, beforeAll, expect } from 'vitest';
 import { closeLinks } from './our-node.ts';

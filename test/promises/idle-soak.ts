@@ -18,7 +18,7 @@ const nodeCount = Number(values.nodes);
 if (!(minutes > 0) || !(nodeCount >= 0)) throw new Error('usage: idle-soak [--minutes N] [--nodes N]');
 
 const HEARTBEAT_MS = 15_000;
-/** A sentinel closes connections that have not attached when there are too many of them. */
+/** A sentinel closes the oldest unattached connections when there are too many. */
 const ATTACHED_AT_ONCE = 200;
 /** A run has 120 samples, 20 of them after a garbage collection. */
 const SAMPLE_MS = (minutes * 60_000) / 120;

@@ -1,4 +1,4 @@
-// The local key of a sentinel at the wire: what it opens, and what a node may do without it.
+// The local key of a sentinel at the wire: the rights of nodes with and without it.
 import { existsSync, statSync } from 'node:fs';
 import { defineAgent, operation } from '@fame-fabric/agents';
 import { type Dial, Link, webDial } from '@fame-fabric/shared';

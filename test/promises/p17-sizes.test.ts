@@ -1,4 +1,4 @@
-// P17: a message over the size limit costs the sentinel next to nothing. It is refused by its announced size, or once its
+// P17: a message over the size limit costs the sentinel almost no memory. It is refused by its announced size, or once its
 // fragments exceed the limit, and the socket closes with 1009. The conformance suite tests the replies.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';

@@ -7,8 +7,8 @@ import { findNode, metric } from '../kit/sentinel.ts';
 import { startWire } from '../kit/wire.ts';
 
 const MiB = 1_048_576;
-// The queues of lost nodes are kept for the resume window, and leave little room for others. Registered before the hooks of the
-// set-up, so it runs after them.
+// The queues of lost nodes are kept for the resume window, and leave little room for others. This hook is registered before those
+// of the set-up, so it runs after them.
 afterEach(() => expect.poll(() => read('fame_queued_bytes')).toBe(0));
 const { sentinel, nodes } = startWire();
 
@@ -109,9 +109,9 @@ describe('nodes that do not read', () => {
     expect(caller.isClosed).toBe(false);
   });
 
-  test('HD14: what their sockets hold counts, until they are closed', async () => {
+  test('HD14: the bytes in their sockets are counted until they are closed', async () => {
     const agent = await nodes.attached();
-    // Each answer has a flow of its own, so that the socket is full before the window is used up.
+    // Each answer has its own flow, so that the socket is full before the window is used up.
     await agent.serve('held@fame.fabric', (request) =>
       agent.answer(request, request.frame.payload.params, { flowId: id() }),
     );

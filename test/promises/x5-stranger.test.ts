@@ -1,4 +1,4 @@
-// X5: what a program without the key can do on this machine. SECURITY.md lists these abilities; each is refused here, or
+// X5: the abilities of a program without the key on this machine. SECURITY.md lists them; each is refused here, or
 // allowed with the reason that is given there. The fabric has the key: its agent holds it, as that of `make start` does.
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';

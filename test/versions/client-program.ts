@@ -9,7 +9,7 @@ export type Action =
   | { do: 'stream'; address: string; method: string; params?: unknown; first?: number }
   | { do: 'turn'; conversation: string; text: string; isNew?: boolean }
   | { do: 'history'; conversation: string }
-  /** Uses the operations of this version on the conversation. The value has the outcome of each: `ok` or the code of its error. */
+  /** Calls each operation of this version on the conversation. The value has `ok` or an error code for each. */
   | { do: 'operations'; conversation: string }
   /** Aborts the request with the id `target`. */
   | { do: 'abort'; target: number };
