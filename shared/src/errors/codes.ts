@@ -239,7 +239,7 @@ export const ERRORS = Object.freeze({
     'conversation',
     false,
     'A turn id or retry key was used again with a different message, or with different options or results.',
-    'Give each message its own turn id.',
+    'Give each message its own turn id and retry key.',
   ),
   TURN_UNKNOWN: entry(
     'conversation',
