@@ -255,11 +255,24 @@ test('Ctrl-Z gives the terminal back, and drawing starts again when the process 
   expect(modes.at(-1)).toBe(false);
 });
 
+test('a process that continues draws the prompt once, also if its timers run before the event SIGCONT', async () => {
+  const { input, type, shown } = terminal([], { suspend: vi.fn() });
+  void input.read();
+  await type('half');
+  await type('\u001a'); // runs the timers
+  process.emit('SIGCONT');
+  await new Promise(setImmediate);
+  const continued = shown().split('\u001b[?2004l')[1];
+  expect(continued).toBe('\u001b[?2004hQ> half\r\u001b[7C');
+  input.close();
+});
+
 test('a Ctrl-Z that stops nothing leaves the prompt usable', async () => {
   const suspend = vi.fn();
   const { input, type } = terminal([], { suspend });
   const message = input.read();
   await type('\u001a');
+  await new Promise(setImmediate);
   await type('hi\r');
   expect(await message).toBe('hi');
   input.close();

@@ -245,9 +245,12 @@ export class TerminalInput implements ReplInput {
     output.write(PASTE_OFF);
     input.setRawMode?.(false);
     suspend();
-    // SIGCONT comes earlier, unless the process was not stopped.
-    this.#clock.after(SUSPEND_MS, () => {
-      if (!this.#isClosed) this.#onContinue();
-    });
+    // SIGCONT continues the prompt, unless the process was not stopped. After a stop the timer is overdue, and its callback runs
+    // before that of the signal, which is then due in this iteration of the event loop.
+    this.#clock.after(SUSPEND_MS, () =>
+      setImmediate(() => {
+        if (this.#screen.isPaused && !this.#isClosed) this.#onContinue();
+      }),
+    );
   }
 }
