@@ -365,6 +365,14 @@ test('D5: start restarts the agent if its settings changed, and the sentinel sta
   expect(isAlive(before.agent.pid)).toBe(false);
   const described = JSON.parse((await fame('call', 'chat@fame.fabric', 'describe', '--json')).out);
   expect(described.model).toBe('gpt-4.1-mini');
+  env.FAME_PRICES_FILE = join(cwd, 'none.yaml');
+  expect(await fame('local', 'start')).toMatchObject({
+    code: 2,
+    out: '',
+    err: expect.stringContaining('FAME_PRICES_FILE cannot be read'),
+  });
+  expect((await status()).agent).toMatchObject({ pid: after.agent.pid, isAttached: true });
+  delete env.FAME_PRICES_FILE;
   for (const name of ['sentinel', 'chat-agent']) {
     expect(readFileSync(join(cwd, '.fame', 'run', `${name}.json`), 'utf8')).not.toContain('sk-secret');
   }

@@ -1,5 +1,5 @@
 // Checks the settings of a sentinel and a chat agent on this machine, for `fame up`, `make start` and `fame doctor`.
-import { AGENT_VARIABLES, readAgentConfig } from '@fame-fabric/agents/process';
+import { AGENT_VARIABLES, readAgentConfig, readPricesFile } from '@fame-fabric/agents/process';
 import { readSentinelConfig, SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { isFabricError } from '@fame-fabric/shared';
 import { configInvalid, type Environment, type Variable } from '@fame-fabric/shared/internal';
@@ -20,6 +20,12 @@ export function checkSettings(env: Environment): void {
   const agentFaults = faultsOf(() => readAgentConfig(localAgentEnv(env, '')));
   const faults = [...sentinelFaults, ...agentFaults.filter((fault) => !reported.includes(variableOf(fault)))];
   if (faults.length > 0) throw configInvalid(faults);
+}
+
+/** Checks the files that settings name, before a running agent is restarted for them. @throws {CONFIG_INVALID} */
+export async function checkSettingsFiles(env: Environment): Promise<void> {
+  const { pricesFile } = readAgentConfig(localAgentEnv(env, ''));
+  if (pricesFile !== undefined) await readPricesFile(pricesFile);
 }
 
 /**

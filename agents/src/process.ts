@@ -8,6 +8,7 @@ export {
   readAgentConfig,
 } from './process/config.ts';
 export { modelsOf, runAgentProcess } from './process/main.ts';
+export { readPricesFile } from './process/prices-file.ts';
 export {
   type AgentSource,
   type NamedAgent,

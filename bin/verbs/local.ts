@@ -15,7 +15,7 @@ import { isPortTaken } from '../local/port-owner.ts';
 import { warnOfMisspelt } from '../misspelt.ts';
 import { writeJson, writeMessage, writeNote, writeOut } from '../output.ts';
 import { isReady, uplinkText } from '../sentinel-http.ts';
-import { ALL_VARIABLES, checkSettings, localAgentEnv } from '../settings.ts';
+import { ALL_VARIABLES, checkSettings, checkSettingsFiles, localAgentEnv } from '../settings.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
 
 const ACTIONS = { start, stop, status, logs };
@@ -71,6 +71,7 @@ async function start(input: VerbInput): Promise<number> {
     startInDocker(input.env, docker);
     writeLine(`Running in Docker at ${url}`);
   } else {
+    await checkSettingsFiles(input.env);
     const addresses = await stack.start();
     if (!addresses.includes(config.chatAddress)) chatAddress = undefined;
   }

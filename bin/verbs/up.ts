@@ -9,13 +9,14 @@ import { envWithPort } from '../flags.ts';
 import { ManagedProcess } from '../local/managed-process.ts';
 import { warnOfMisspelt } from '../misspelt.ts';
 import { writeMessage, writeNote } from '../output.ts';
-import { ALL_VARIABLES, checkSettings, localAgentEnv } from '../settings.ts';
+import { ALL_VARIABLES, checkSettings, checkSettingsFiles, localAgentEnv } from '../settings.ts';
 import type { VerbInput } from '../verb.ts';
 
 /** Runs both until a signal ends them. @throws {CONFIG_INVALID} before either is started */
 export async function run(input: VerbInput): Promise<number> {
   const env = envWithPort(input);
   checkSettings(env);
+  await checkSettingsFiles(env);
   warnOfMisspelt(env, ALL_VARIABLES, writeMessage);
   const { dataDir, port } = readSentinelConfig(env);
   checkDataDir(dataDir); // for the agent's journal

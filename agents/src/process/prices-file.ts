@@ -1,6 +1,6 @@
 // Reads FAME_PRICES_FILE, the file with the prices of models.
 import { readFile } from 'node:fs/promises';
-import { FabricError } from '@fame-fabric/shared';
+import { FabricError, type FabricErrorOptions } from '@fame-fabric/shared';
 import { errorMessage } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
 import type { PriceTable } from '../model/budget.ts';
@@ -58,7 +58,8 @@ export async function readPricesFile(path: string): Promise<Prices> {
     seen.add(model);
   }
   if (faults.length > 0) {
-    throw invalid(`FAME_PRICES_FILE has faults:\n${faults.map(line).join('\n')}`);
+    const lines = faults.map(line);
+    throw invalid(`FAME_PRICES_FILE has faults:\n${lines.join('\n')}`, { details: { faults: lines } });
   }
   const entries = prices.map(({ model, input, output, cached }) => {
     return [model, { input, output, ...(cached === undefined ? {} : { cached_input: cached }) }] as const;
@@ -71,4 +72,5 @@ const DUPLICATE = { code: 'TEAM_VALUE', level: 'error', path: [] } as const;
 const line = ({ place, message }: Diagnostic): string =>
   place ? `${place.file}:${place.line}:${place.column} ${message}` : message;
 
-const invalid = (message: string): FabricError => new FabricError('CONFIG_INVALID', message);
+const invalid = (message: string, options?: FabricErrorOptions): FabricError =>
+  new FabricError('CONFIG_INVALID', message, options);
