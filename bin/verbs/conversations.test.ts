@@ -219,6 +219,9 @@ test('D13: show and export take the beginning of an id, if it is that of one con
   expect(several).toMatchObject({ code: 1, out: '' });
   expect(several.messages).toContain('2 conversations begin with "other": ');
   expect((await run('show none')).messages).toContain('CONVERSATION_UNKNOWN');
-  expect((await run('rm c')).code).toBe(1);
+  for (const action of ['rm', 'rm --now', 'restore']) {
+    const text = `${action.split(' ')[0]} takes a whole id, and "c" is the beginning of c1. (CONVERSATION_UNKNOWN)`;
+    expect(await run(`${action} c`)).toMatchObject({ code: 1, messages: text });
+  }
   await host.close();
 });

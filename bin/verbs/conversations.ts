@@ -121,8 +121,7 @@ export async function runConversations(
   if (from !== undefined) {
     const { failed, search, openRemote = () => openRemoteConversations(env, from) } = options;
     await using remote = await openRemote();
-    await readRemote(remote.conversations, { action, id, failed, search }, output);
-    return EXIT.ok;
+    return await readRemote(remote.conversations, { action, id, failed, search }, output);
   }
   let store: SqliteStore | undefined;
   try {
@@ -134,7 +133,12 @@ export async function runConversations(
     if (action === 'ls') await list(store, path, trash, output);
     else if (!store) throw new FabricError('CONVERSATION_UNKNOWN', `There is no store ${path}.`);
     else if (action === 'sweep') await sweep(store, config.conversationTtlDays, now, output);
-    else await runOnOne(store, action, id!, now, output);
+    else {
+      const opened = store;
+      await runOnOne(opened, action, id!, now, output).catch((error) =>
+        explainUnknown(error, opened, action, id!),
+      );
+    }
     return EXIT.ok;
   } catch (error) {
     if (!isFabricError(error)) throw error;
@@ -228,6 +232,20 @@ async function runOnOne(
     const shown = await showConversation(store, await wholeId(store, id));
     await print(json ? `${printableJson(shown, 2)}\n` : `${transcriptOf(shown)}\n`);
   }
+}
+
+/** Adds to the error about an unknown id that the action takes no beginning of one. @throws always */
+async function explainUnknown(
+  error: unknown,
+  store: ConversationStore,
+  action: string,
+  id: string,
+): Promise<never> {
+  if (!isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
+  const whole = await wholeId(store, id);
+  if (whole === id) throw error;
+  const text = `${action} takes a whole id, and "${id}" is the beginning of ${whole}.`;
+  throw new FabricError('CONVERSATION_UNKNOWN', text);
 }
 
 /** Completes the beginning of an id, if it is that of one conversation. @throws {CONVERSATION_UNKNOWN} if it is that of several */

@@ -146,9 +146,15 @@ test('export prints the events as lines of JSON', async () => {
   ).toEqual(EVENTS);
 });
 
-test('the errors of the agent reach the caller, and the connection is closed', async () => {
+test('an unknown id is reported, and the connection is closed', async () => {
   const agent = remote([]);
-  await expect(run(agent, 'show unknown')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+  for (const action of ['show', 'export'])
+    expect(await run(agent, `${action} c`)).toMatchObject({
+      code: 1,
+      messages: expect.stringMatching(
+        /^chat@fame.fabric has no conversation "c". Write the whole id;.*\(CONVERSATION_UNKNOWN\)$/,
+      ),
+    });
   expect(agent.isClosed()).toBe(true);
 });
 

@@ -1,8 +1,8 @@
 // `fame conversations ls | show ID | export ID --from ADDRESS`: asks a running agent over the fabric.
 import type { ConversationEvent, ConversationSummary, Conversations, Cost } from '@fame-fabric/client';
 import { connectionText } from '@fame-fabric/client/internal';
-import { parseAddress } from '@fame-fabric/shared';
-import { type Environment, formatTable, printableJson } from '@fame-fabric/shared/internal';
+import { isFabricError, parseAddress } from '@fame-fabric/shared';
+import { type Environment, EXIT, escapeLine, formatTable, printableJson } from '@fame-fabric/shared/internal';
 import { attach } from '../attach.ts';
 import { readClientConfig } from '../config.ts';
 import { onInterrupt } from '../interrupt.ts';
@@ -51,15 +51,35 @@ export async function openRemoteConversations(
   return { conversations: client.conversations(address), [Symbol.asyncDispose]: () => client.close() };
 }
 
-/** Runs `ls`, `show` or `export`. @throws the errors of the agent, such as {METHOD_NOT_FOUND | AUTH_FORBIDDEN} */
+/** Runs `ls`, `show` or `export`. Returns its exit code. @throws the errors of the agent, such as {METHOD_NOT_FOUND | AUTH_FORBIDDEN} */
 export async function readRemote(
   conversations: RemoteConversations['conversations'],
   request: RemoteRequest,
   output: Output,
-): Promise<void> {
+): Promise<number> {
   const { action, id = '' } = request;
-  if (action === 'ls') await list(conversations, request, output);
-  else if (action === 'export') {
+  try {
+    if (action === 'ls') await list(conversations, request, output);
+    else await readOne(conversations, action, id, output);
+    return EXIT.ok;
+  } catch (error) {
+    // The fix of this code is about starting a conversation.
+    if (!isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
+    const { address } = conversations;
+    output.write(
+      `${address} has no conversation "${escapeLine(id)}". Write the whole id; \`npx fame conversations ls --from ${address}\` lists them. (${error.code})`,
+    );
+    return EXIT.failure;
+  }
+}
+
+async function readOne(
+  conversations: RemoteConversations['conversations'],
+  action: string,
+  id: string,
+  output: Output,
+): Promise<void> {
+  if (action === 'export') {
     for await (const event of eventsOf(conversations, id)) await output.print(`${printableJson(event)}\n`);
   } else {
     const shown = await show(conversations, id);
