@@ -274,7 +274,7 @@ describe.skipIf(!canMount)('a disk that is full (needs unshare and mount)', () =
       client.call('chat@fame.fabric', 'run_turn', { args: [conversation.id, text, id] });
     await expect(turn('full', 'two')).rejects.toMatchObject({
       code: 'STORE_FULL',
-      message: expect.stringMatching(/it is full; free disk space/),
+      message: expect.stringMatching(/it is full\. Free space/),
     });
     expect((await conversation.history()).map(({ text }) => text)).toEqual(['one', 're: one']);
     await expect(converse(client)).rejects.toMatchObject({ code: 'STORE_FULL' });

@@ -108,7 +108,9 @@ export class ApprovalQuestions {
         this.#withdraw(question);
         return;
       }
-      note('Refused, because the next line of the input is not y or n.');
+      note(
+        'Refused: the input does not answer y or n. Approve calls at the prompt of a terminal, or with --lines.',
+      );
     }
     const [, yes, reason] = REPLY.exec(reply ?? 'n')!;
     question.isSending = true;

@@ -101,7 +101,9 @@ export class PromptCommands {
     try {
       await saveFile(path, `${text}\n`);
     } catch (error) {
-      return this.#note(escapeLine(`Not saved: ${errorMessage(error)}`));
+      const isTaken = (error as NodeJS.ErrnoException).code === 'EEXIST';
+      const reason = isTaken ? `${path} exists already. Choose another name.` : errorMessage(error);
+      return this.#note(escapeLine(`Not saved: ${reason}`));
     }
     this.#note(escapeLine(`Saved as ${path}.`));
   }

@@ -117,7 +117,8 @@ function stage(
         return newConversation(undefined);
       },
       saveFile: async (path, text) => {
-        if (path === 'taken') throw new Error('exists');
+        if (path === 'taken') throw Object.assign(new Error('EEXIST: file exists'), { code: 'EEXIST' });
+        if (path === 'none/talk') throw new Error('no such directory');
         saved[path] = text;
       },
       listAgents: async () => 'chat@fame.fabric',
@@ -382,6 +383,7 @@ test('commands refuse arguments that they do not take, and /history takes a numb
       '/model test-model',
       '/save talk.txt',
       '/save taken',
+      '/save none/talk',
       '/tokens',
     ],
     { isInteractive: true },
@@ -395,7 +397,8 @@ test('commands refuse arguments that they do not take, and /history takes a numb
     'The agent has no model other. It has: test-model.',
     'test-model answers from now on.',
     'Saved as talk.txt.',
-    'Not saved: exists',
+    'Not saved: taken exists already. Choose another name.',
+    'Not saved: no such directory',
     '0 tokens in, 0 tokens out',
   ])
     expect(screen.notes).toContain(text);
@@ -921,7 +924,7 @@ describe('approvals', () => {
     const silent = scene([approval('a')], { isInteractive: false });
     await silent.repl.run();
     expect(silent.given).toMatchObject([{ approve: false }]);
-    expect(silent.screen.notes).toContain('Refused, because the next line of the input is not y or n.');
+    expect(silent.screen.notes).toContain('Refused: the input does not answer y or n.');
     expect(silent.screen.answers).toContain('You said next');
   });
 

@@ -2,6 +2,7 @@
 // own thread (`sqlite-worker.ts`), so it does not import the rest of the project.
 import { chmodSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
+import { ERRORS } from '@fame-fabric/shared';
 import { MIGRATIONS, type Migration } from './migrations/migrations.ts';
 
 /** Marks the file as ours: `FAME` in ASCII. */
@@ -135,10 +136,7 @@ const FAULTS: Readonly<Record<number, readonly [FaultCode, string]>> = {
     'STORE_UNAVAILABLE',
     'its file is damaged; restore it from a backup, or move it away to start with an empty store',
   ],
-  13: [
-    'STORE_FULL',
-    'it is full; free disk space, remove conversations (npx fame conversations rm ID --now), or raise FAME_STORE_MAX_BYTES',
-  ],
+  13: ['STORE_FULL', `it is full. ${ERRORS.STORE_FULL.fix.replace(/\.$/, '')}`],
   14: ['STORE_UNAVAILABLE', 'its file cannot be opened; check that the directory exists and is writable'],
   26: ['STORE_SCHEMA', 'it is not a database; move the file away or set FAME_DATA_DIR to another directory'],
 };
