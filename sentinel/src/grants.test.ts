@@ -276,6 +276,22 @@ describe('a grant admits what a call needs', () => {
     expect(calls.count).toBe(0);
   });
 
+  test('c89 two callers with the same envelope id and corrId get their own answers', () => {
+    const { agent, caller, stranger } = trio();
+    const ids = { id: '1' };
+    caller.call('math@fame.fabric', '1', ids);
+    stranger.call('math@fame.fabric', '1', { ...ids, replyTo: `__rpc__x@${stranger.path}` });
+    const [first, second] = received(agent);
+    agent.reply(second!, 'to the second');
+    agent.reply(first!, 'to the first');
+    for (const [node, result] of [
+      [caller, 'to the first'],
+      [stranger, 'to the second'],
+    ] as const) {
+      expect(answersOf(node).map(({ frame }) => frame)).toMatchObject([{ payload: { result } }]);
+    }
+  });
+
   test('a cancel names one of two calls with equal corrIds by its mailbox', () => {
     const { agent, calls, child, second } = grandchildren();
     put(child, { type: 'CallCancel', corrId: 'same' }, { replyTo: second.replyTo! });

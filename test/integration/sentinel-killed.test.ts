@@ -47,6 +47,21 @@ test('A5: repeated kills of the sentinel delay turns and lose none', async () =>
   expect(stack.model.count).toBe(3);
 });
 
+test('c91 40 nodes are attached again within 15 s after a kill -9 of the sentinel', async () => {
+  const sentinel = await startOurSentinel();
+  const clients = await Promise.all(Array.from({ length: 40 }, () => openClient(sentinel.url)));
+  const paths = clients.map(({ path }) => path);
+  await sentinel.proc.kill();
+  await eventually(() =>
+    expect(new Set(clients.map(({ state }) => state))).toEqual(new Set(['reconnecting'])),
+  );
+  await startOurSentinel(sentinel);
+  const startedAt = performance.now();
+  await eventually(() => expect(new Set(clients.map(({ state }) => state))).toEqual(new Set(['attached'])));
+  expect(performance.now() - startedAt).toBeLessThan(15_000);
+  expect(clients.map(({ path }) => path)).toEqual(paths);
+});
+
 test('A5: a turn during which the sentinel is killed is answered once and completely', async () => {
   const half = gate();
   const stack = await startStack({ model: { respond: () => ['first half, ', half, 'second half'] } });

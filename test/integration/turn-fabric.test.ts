@@ -98,7 +98,7 @@ test('FB-3 closes the request to the model within a second when the client leave
   expect(request.disconnectedAt! - leftAt).toBeLessThan(1_000);
 });
 
-test('FB-5 keeps the order of events over a cut connection, and delivers none twice', async () => {
+test('FB-5, c98: keeps the order of events over a cut connection, and delivers none twice', async () => {
   const proxy = await TcpProxy.to(stack.sentinel.port);
   const url = stack.sentinel.url.replace(`:${stack.sentinel.port}/`, `:${proxy.port}/`);
   const conversation = await converse(await openClient(url));

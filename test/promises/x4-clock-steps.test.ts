@@ -106,7 +106,7 @@ describe.skipIf(!hasFaketime())('X4: clock steps', () => {
       await stepAndWait(-DAY);
     });
 
-    test('X4: the turn that ran meanwhile ends, and the conversation continues', async () => {
+    test('X4, c99: the turn that ran meanwhile ends, and the conversation continues', async () => {
       held.open();
       await chat.waitFor(/ended/);
       chat.write('again');

@@ -1,7 +1,11 @@
 // Cases that users of agent frameworks have reported, about conversations. Each test is named by the id of its case.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { openaiModel } from '../model/openai/openai-model.ts';
+import { SqliteStore } from '../store/sqlite/sqlite-store.ts';
 import { type FakeOpenAI, fakeOpenAI, httpError, type WireRequest } from '../testing/openai-server.ts';
 import { callTools, reply, type Scripted } from '../testing/script.ts';
 import { type ServedChat, servedChat } from '../testing/served-chat.ts';
@@ -146,4 +150,38 @@ test('c70 after a failed turn the conversation goes on and roles alternate', asy
   await expect(turn(chat, id, '2')).rejects.toMatchObject({ code: 'MODEL_REFUSED' });
   expect(await turn(chat, id, '3')).toBe('Hello.');
   expect(seen(server, 2).at(-1)).toEqual({ role: 'user', content: '3' });
+});
+
+test('c72 an answer that is longer than 65,536 characters is cut there and kept', async () => {
+  const { chat } = await serve(() => reply('x'.repeat(70_000), { chunkChars: 1_000 }));
+  const { id } = await chat.start();
+  expect(await turn(chat, id, 'Hi')).toHaveLength(65_535); // with room for a line break
+  expect(await chat.call('get_history', { conversation_id: id })).toHaveLength(2);
+});
+
+test('c73 emoji in a long answer, cut through characters by the server, without a stream', async () => {
+  const text = 'ab😀'.repeat(5_000);
+  const { chat } = await serve(() => reply(text, { chunkChars: 3 }));
+  const { id } = await chat.start();
+  expect(await turn(chat, id, 'Hi')).toBe(text);
+});
+
+test('c95 the same turn id after a restart, with half a surrogate pair in the message: one turn', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'fame-cases-'));
+  const server = await fakeOpenAI({ respond: () => 'Hello.' });
+  open.push({ close: async () => rmSync(folder, { recursive: true }) }, server);
+  const params = { conversation_id: 'k1', turn_id: 't1', user_message: 'cut \ud83d' };
+  for (const isFirst of [true, false]) {
+    const store = await SqliteStore.open({ path: join(folder, 'conversations.db') });
+    const model = openaiModel({ model: 'm', baseURL: server.url });
+    const chat = await servedChat(new ChatAgent({ model, store }));
+    try {
+      if (isFirst) await chat.start({ id: 'k1' });
+      expect(await chat.call('run_turn', params)).toBe('Hello.');
+    } finally {
+      await chat.close();
+      await store.close();
+    }
+  }
+  expect(server.count).toBe(1);
 });

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { isFabricError } from '@fame-fabric/shared';
 import { z } from 'zod';
 import { ChatAgent } from '../conversation/chat-agent.ts';
+import type { Usage } from '../model/model.ts';
 import { openaiModel } from '../model/openai/openai-model.ts';
 import { EVENT_STREAM_HEADERS, event, readJson, sendJson } from '../model/openai/openai-wire.ts';
 import { MemoryStore } from '../store/memory-store.ts';
@@ -120,11 +121,14 @@ interface Outcome {
   text: string;
   finish: string;
   error: { code: string; message: string };
+  usage: Usage;
 }
 
 export interface CaseResult {
   readonly turns: readonly CaseTurn[];
   readonly requests: readonly CaseRequest[];
+  /** Tokens of each turn. */
+  readonly usages: readonly Usage[];
   /** Calls that ran, such as `get_weather{"city":"Lima"}`. */
   readonly ran: readonly string[];
   /** Messages of the requests that a strict server would refuse. */
@@ -138,6 +142,7 @@ export async function runCase(
 ): Promise<CaseResult> {
   const requests: CaseRequest[] = [];
   const faults: string[] = [];
+  const usages: Usage[] = [];
   const http = createServer(async (request, response) => {
     const body = request.method === 'POST' ? await readJson(request, 4_194_304) : {};
     if (request.method === 'POST')
@@ -161,10 +166,11 @@ export async function runCase(
     const say = async (message: string, i: number): Promise<CaseTurn> => {
       try {
         const params = { conversation_id: id, user_message: message, turn_id: `t${i}`, answer: 'outcome' };
-        const { state, text, finish, error } = await chat.call<Outcome>('run_turn', {
+        const { state, text, finish, error, usage } = await chat.call<Outcome>('run_turn', {
           ...params,
           ...(options ? { options } : {}),
         });
+        usages.push(usage);
         return state === 'completed'
           ? { answer: text, finish }
           : { error: `${error.code}: ${error.message}`, text };
@@ -175,7 +181,7 @@ export async function runCase(
     };
     const done: CaseTurn[] = [];
     for (const [i, text] of turns.entries()) done.push(await say(text, i));
-    return { turns: done, requests, ran, faults };
+    return { turns: done, requests, usages, ran, faults };
   } finally {
     await chat.close();
     http.closeAllConnections();
@@ -202,6 +208,15 @@ const toolsOf = (ran: string[]): ToolSet => {
       execute: (args) => {
         note('get_time', args);
         return { time: '12:00' };
+      },
+    }),
+    tool({
+      name: 'add',
+      description: 'The sum of two numbers',
+      parameters: z.object({ a: z.number(), b: z.number() }),
+      execute: (args) => {
+        note('add', args);
+        return { sum: args.a + args.b };
       },
     }),
     tool({

@@ -28,10 +28,10 @@ export class MessageInput implements ReplInput {
     if (this.#isRead) return undefined;
     this.#isRead = true;
     const { text, source } = this.#options;
-    if (!source) return text;
+    if (!source) return text === undefined ? undefined : withLineFeeds(text);
     const read = await Promise.race([readAll(source), this.#closed.promise]);
     if (read === undefined) return undefined;
-    return [text, read.trimEnd()].filter(Boolean).join('\n\n');
+    return withLineFeeds([text, read.replace(/^\ufeff/, '').trimEnd()].filter(Boolean).join('\n\n'));
   }
 
   /** Resolves to no reply, because the whole input is the message. */
@@ -48,6 +48,9 @@ export class MessageInput implements ReplInput {
     this.#options.source?.destroy();
   }
 }
+
+/** Programs of Windows end lines with CRLF. A pasted message has line feeds as well. */
+const withLineFeeds = (text: string): string => text.replace(/\r\n?/g, '\n');
 
 async function readAll(source: AsyncIterable<Buffer | string>): Promise<string> {
   const chunks: Buffer[] = [];

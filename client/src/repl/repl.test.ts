@@ -197,6 +197,21 @@ test('escape sequences of a model become visible, and a split surrogate pair is 
   expect(screen.answers).toBe('A> ␛[2J👋\n');
 });
 
+test('c88 escape sequences in the arguments, the name and the answer of a call do not reach the terminal', async () => {
+  const bad = '\u001b]0;x\u0007\u009b31m\u202e';
+  const turn: Turn = async function* () {
+    yield { type: 'tool_call', id: 'a', name: `calc${bad}`, args: { expression: `1+1${bad}` } };
+    yield { type: 'tool_result', id: 'a', name: `calc${bad}`, ok: false };
+    yield { type: 'text', text: `A\u001b[2JB\u0007C${bad}` };
+    yield { type: 'done', text: `A\u001b[2JB\u0007C${bad}` };
+  };
+  const { repl, screen } = stage(['Hello', '/history'], { turn, isInteractive: true });
+  await repl.run();
+  expect(`${screen.answers}${screen.notes}`).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+  expect(screen.answers).toContain('A␛[2JB␇C');
+  expect(screen.notes).toContain('[calc');
+});
+
 test('an answer without text events is printed from its end', async () => {
   const turn: Turn = async function* () {
     yield { type: 'done', text: 'whole' };
@@ -297,7 +312,7 @@ test.each([
     'This answer is cut because it ran ou',
     '(cut off at the limit of tokens; FAME_MAX_ANSWER_TOKENS sets it)',
   ],
-  ['length', 'x'.repeat(65_536), '(cut off at 65,536 characters)'],
+  ['length', 'x'.repeat(65_534), '(cut off at 65,536 characters)'],
   [
     'length',
     '',

@@ -13,7 +13,7 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
 };
 
 const MAX_TOOL_CHARS = 100;
-/** Longest answer of an agent. */
+/** Longest answer of an agent. It cuts up to two characters earlier: for a line break, and not within a surrogate pair. */
 const MAX_ANSWER_CHARS = 65_536;
 const RESUMED_MESSAGES = 6;
 const MAX_RESUMED_CHARS = 1_000;
@@ -40,7 +40,7 @@ export function finishText({ text, finish, model }: DoneEvent): string | undefin
     case 'length':
       if (isEmpty)
         return '(no answer: the model used all its tokens before it; FAME_MAX_ANSWER_TOKENS sets the limit)';
-      return text.length >= MAX_ANSWER_CHARS
+      return text.length >= MAX_ANSWER_CHARS - 2
         ? `(cut off at ${count(MAX_ANSWER_CHARS)} characters)`
         : '(cut off at the limit of tokens; FAME_MAX_ANSWER_TOKENS sets it)';
     case 'content_filter':

@@ -78,6 +78,17 @@ describe('a link', () => {
     expect(sentinel.dials).toBe(1);
   });
 
+  it('c93 is never silent for 20 s, so that a proxy with that limit keeps its connection', async () => {
+    const sentinel = new ScriptedSentinel();
+    const clock = new ManualClock();
+    await attach(sentinel, { clock });
+    for (let twenties = 1; twenties <= 5; twenties++) {
+      await clock.run(20_000, 1_000);
+      expect(sentinel.framesOf('NodeHeartbeat').length).toBeGreaterThanOrEqual(twenties);
+    }
+    expect(sentinel.dials).toBe(1);
+  });
+
   it('terminates a silent connection and reattaches', async () => {
     const sentinel = new ScriptedSentinel();
     const clock = new ManualClock();

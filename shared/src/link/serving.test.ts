@@ -658,7 +658,7 @@ describe('HD27: a payload that is no request', () => {
 });
 
 describe('an at-least-once peer', () => {
-  it('MS29: is answered when another node has used the same envelope id', async () => {
+  it('c89, MS29: is answered when another node has used the same envelope id', async () => {
     const { request, answers } = await served(serve((call) => call.reply(call.params)));
     request('add', { id: '1', corrId: '1', rtype: 3 }, [1]);
     request('add', { id: '1', corrId: '1', rtype: 3, replyTo: '__rpc__other@/S/other' }, [2]);

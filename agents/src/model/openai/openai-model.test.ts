@@ -528,6 +528,26 @@ describe('silence', () => {
     expect(error.message).toContain('stopped in the middle');
   });
 
+  it('a58 comments restart the time limit', async () => {
+    const clock = new ManualClock();
+    const comments = Array<string>(5).fill(': OPENROUTER PROCESSING\n\n');
+    const body = [...comments, 'data: {"choices":[{"delta":{"content":"ok"},"finish_reason":"stop"}]}\n\n'];
+    // Called when the model reads further.
+    const pull = (controller: ReadableStreamDefaultController<Uint8Array>): void => {
+      clock.advance(900);
+      const next = body.shift();
+      if (next === undefined) controller.close();
+      else controller.enqueue(new TextEncoder().encode(next));
+    };
+    const stream = new ReadableStream({ pull }, { highWaterMark: 0 });
+    const headers = { 'content-type': 'text/event-stream' };
+    const model = modelOf(
+      { url: 'http://127.0.0.1:9/v1' },
+      { clock, timeoutMs: 1_000, fetch: async () => new Response(stream, { headers }) },
+    );
+    expect(textOf(await read(model.stream(ask('hi'))))).toBe('ok');
+  });
+
   it('does not count the time that the reader takes', async () => {
     const clock = new ManualClock();
     const server = await serve({ replies: [['a', 'b']] });
