@@ -454,17 +454,17 @@ async function measureIdleNodes(): Promise<void> {
   recordGoal(10, 'attach 1,000 nodes: CPU per node, to b2', ratio(attachCpu), 1.3);
   recordGoal(10, 'attach 1,000 nodes: wall, to b2', ratio(attachWall), 1.3);
 
-  const cold: Record<string, number[]> = { b2: [], 'fame-fabric': [] };
+  const commands = [B2, OURS, ...GIVEN];
+  const cold: Record<string, number[]> = Object.fromEntries(commands.map(({ name }) => [name, []]));
   for (let round = 0; round < 7; round++) {
-    for (const command of round % 2 === 0 ? [B2, OURS] : [OURS, B2]) {
+    for (const command of round % 2 === 0 ? commands : commands.toReversed()) {
       const c = await start(command);
       cold[c.name]!.push(c.coldStartMs);
       c.stop();
     }
   }
-  print(
-    `cold start to attach   b2 ${median(cold.b2!).toFixed(0)} ms | fame-fabric ${median(cold['fame-fabric']!).toFixed(0)} ms`,
-  );
+  const coldText = Object.entries(cold).map(([name, times]) => `${name} ${median(times).toFixed(0)} ms`);
+  print(`cold start to attach   ${coldText.join(' | ')}`);
   recordGoal(11, 'cold start to first attach, to b2', ratio(cold), 1.5);
 }
 

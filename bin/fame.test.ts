@@ -187,6 +187,24 @@ test('O9: a sentinel whose limit of open files is too low for its sessions logs 
   await once(child, 'exit');
 });
 
+test('a sentinel listens before it has loaded pino or the link', async () => {
+  const hooks = `import { registerHooks } from 'node:module';
+    registerHooks({ load: (url, context, next) => { process.stderr.write(url + '\\n'); return next(url, context); } });`;
+  const args = ['--import', `data:text/javascript,${encodeURIComponent(hooks)}`, '--conditions=fame-source'];
+  const env = { PATH: process.env.PATH, FAME_DATA_DIR: join(cwd, 'cold') };
+  const child = spawn(process.execPath, [...args, FAME, 'sentinel', '--port', '0'], { cwd, env });
+  let err = '';
+  for await (const chunk of child.stderr) {
+    err += chunk;
+    if (err.includes('pino.js')) break;
+  }
+  const [first = ''] = err.split('listens on');
+  expect(first).toContain('/sentinel/src/sentinel.ts\n');
+  expect(first.match(/.*\/(pino|link\/link)\..*/g)).toBeNull();
+  child.kill('SIGTERM');
+  await once(child, 'exit');
+});
+
 test('version, as text and as JSON', async () => {
   const { version } = JSON.parse((await fame(['version', '--json'])).out);
   expect(version).toMatch(/^\d+\.\d+\.\d+/);

@@ -19,13 +19,8 @@ export function misspeltVariables(
   });
 }
 
-/** Writes a line for each misspelt variable. */
-export function warnOfMisspelt(
-  env: Environment,
-  known: readonly Variable[],
-  write: (line: string) => void,
-): void {
-  for (const { name, meant } of misspeltVariables(env, known)) {
-    write(`${name} is set, and nothing reads it. Did you mean ${meant}?`);
-  }
-}
+/** Returns a line for each misspelt variable. */
+export const misspeltWarnings = (env: Environment, known: readonly Variable[]): string[] =>
+  misspeltVariables(env, known).map(
+    ({ name, meant }) => `${name} is set, and nothing reads it. Did you mean ${meant}?`,
+  );

@@ -12,7 +12,7 @@ import { compose, DockerMark, dockerFault } from '../local/docker.ts';
 import { LocalError, LocalStack } from '../local/local-stack.ts';
 import { showLogs } from '../local/logs.ts';
 import { isPortTaken } from '../local/port-owner.ts';
-import { warnOfMisspelt } from '../misspelt.ts';
+import { misspeltWarnings } from '../misspelt.ts';
 import { writeJson, writeMessage, writeNote, writeOut } from '../output.ts';
 import { isReady, uplinkText } from '../sentinel-http.ts';
 import { ALL_VARIABLES, checkSettings, checkSettingsFiles, localAgentEnv } from '../settings.ts';
@@ -65,7 +65,7 @@ async function start(input: VerbInput): Promise<number> {
   }
   checkDataDir(config.dataDir);
   checkSettings(input.env);
-  warnOfMisspelt(input.env, ALL_VARIABLES, writeMessage);
+  for (const line of misspeltWarnings(input.env, ALL_VARIABLES)) writeMessage(line);
   let chatAddress: string | undefined = config.chatAddress;
   if ((running ?? wanted) === 'docker') {
     startInDocker(input.env, docker);

@@ -7,7 +7,7 @@ import { EXIT } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
 import { envWithPort } from '../flags.ts';
 import { ManagedProcess } from '../local/managed-process.ts';
-import { warnOfMisspelt } from '../misspelt.ts';
+import { misspeltWarnings } from '../misspelt.ts';
 import { writeMessage, writeNote } from '../output.ts';
 import { ALL_VARIABLES, checkSettings, checkSettingsFiles, localAgentEnv } from '../settings.ts';
 import type { VerbInput } from '../verb.ts';
@@ -17,7 +17,7 @@ export async function run(input: VerbInput): Promise<number> {
   const env = envWithPort(input);
   checkSettings(env);
   await checkSettingsFiles(env);
-  warnOfMisspelt(env, ALL_VARIABLES, writeMessage);
+  for (const line of misspeltWarnings(env, ALL_VARIABLES)) writeMessage(line);
   const { dataDir, port } = readSentinelConfig(env);
   checkDataDir(dataDir); // for the agent's journal
   const running = new ManagedProcess('sentinel', dataDir).running();

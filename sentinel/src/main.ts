@@ -13,12 +13,18 @@ const LOAD_LOG_AFTER_MS = 500;
 export interface ProcessOptions {
   /** @default process.env */
   env?: Environment | undefined;
+  /** Lines for the operator, written as warnings at the start. @default none */
+  warnings?: readonly string[] | undefined;
   /** Runs in the same process once nodes may attach, and handles the signals. The sentinel drains when it settles. */
   companion?: ((sentinel: RunningSentinel) => Promise<unknown>) | undefined;
 }
 
 /** Runs a sentinel until a signal ends it; resolves to the exit code. The environment configures it. */
-export async function runSentinelProcess({ env, companion }: ProcessOptions = {}): Promise<number> {
+export async function runSentinelProcess({
+  env,
+  warnings = [],
+  companion,
+}: ProcessOptions = {}): Promise<number> {
   // The young generation of a router is small. Waking V8's helper threads for it, and waiting for them on busy cores, costs
   // more than it saves: a tenth of the time to attach a node.
   setFlagsFromString('--no-parallel-scavenge');
@@ -27,15 +33,16 @@ export async function runSentinelProcess({ env, companion }: ProcessOptions = {}
     config = readSentinelConfig(env ?? process.env);
   } catch (error) {
     if (!isFabricError(error, 'CONFIG_INVALID')) throw error;
-    process.stderr.write(`${escapeControls(error.message)}\n`);
+    process.stderr.write(`${escapeControls([...warnings, error.message].join('\n'))}\n`);
     return EXIT.usage;
   }
   const { log, load } = lazyLog(config);
   const openFiles = openFileLimit();
   const asJson = isJsonLog(config.logFormat, process.stderr.isTTY);
-  const writeLife = (text: string): void => {
-    process.stderr.write(lifeLine('sentinel', text, asJson));
+  const writeLife = (text: string, level?: 'warn'): void => {
+    process.stderr.write(lifeLine('sentinel', text, asJson, level));
   };
+  for (const warning of warnings) writeLife(warning, 'warn');
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   try {
     const sentinel = await startSentinel({
