@@ -48,7 +48,7 @@ const LISTS = {
   `,
   process: `
     AGENT_VARIABLES AgentConfig AgentSource ModelConfig NamedAgent OPENAI_BASE_URL
-    ProcessContext RunOptions modelsOf readAgentConfig runAgentProcess runAgents
+    ProcessContext RunOptions modelsOf readAgentConfig readPricesFile runAgentProcess runAgents
   `,
   testing: `
     ControlledGate Cut DEFAULT_USAGE FakeOpenAI FakeOpenAIOptions Framing Gate RecordedRequest
