@@ -15,6 +15,7 @@ import { ManagedProcess } from './local/managed-process.ts';
 import type { NodeList, TraceLine } from './sentinel-http.ts';
 import { resultText } from './verbs/call.ts';
 import { runConversations } from './verbs/conversations.ts';
+import { descriptionText } from './verbs/description-text.ts';
 import { findingText } from './verbs/doctor.ts';
 import { describeNodes } from './verbs/ps.ts';
 import { runTeamCommand } from './verbs/team.ts';
@@ -236,8 +237,46 @@ const traceLine = (text: string): TraceLine => ({
   code: text,
 });
 
+/** The text of a description whose fields are all `text`. */
+function descriptionOutput(text: string): string {
+  const schema = { type: text, default: text, enum: [text] };
+  const params = {
+    properties: { [text]: schema, b: { const: text }, c: { anyOf: [{ type: [text] }] } },
+    required: [text],
+  };
+  const operations = [{ name: text, description: text, params, streams: false }];
+  return descriptionText('a@fame.fabric', { address: text, description: text, operations });
+}
+
+/** The output of a prompt that refuses an agent with these operations. */
+async function refusalOutput(text: string): Promise<string> {
+  let output = '';
+  const input: ReplInput = {
+    onInterrupt: undefined,
+    read: async () => undefined,
+    question: async () => undefined,
+    note: (note) => {
+      output += note;
+    },
+    close: () => {},
+  };
+  const operations = [{ name: text, params: {}, streams: false }];
+  const conversation = {
+    address: 'a@fame.fabric',
+    describe: async () => ({ address: text, operations }),
+  } as unknown as ReplConversation;
+  const deps = { input, write: () => {}, newConversation: () => conversation, trace: { isOn: false } };
+  await new Repl(
+    { ...deps, listAgents: async () => '', style, clock: systemClock },
+    { isInteractive: true },
+  ).run();
+  return output;
+}
+
 const printers: readonly [name: string, print: (text: string) => string | Promise<string>][] = [
   ['the prompt: answers, tools, model, history, nodes, errors', promptOutput],
+  ['the prompt: the operations of an agent without conversations', refusalOutput],
+  ['the description of an agent', descriptionOutput],
   ['the list of conversations to resume', savedOutput],
   ['fame ps', (text) => describeNodes(nodesOf(text))],
   ['fame trace', (text) => lineText(traceLine(text), style)],

@@ -155,6 +155,17 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     maxPositionals: 3,
     load: () => import('./verbs/call.ts'),
   },
+  describe: {
+    about: 'show what an agent can do: its operations and their parameters',
+    usage: 'npx fame-fabric describe ADDRESS [--json]',
+    examples: [
+      'npx fame-fabric describe math@fame.fabric',
+      "npx fame-fabric describe chat@fame.fabric --json | jq '.operations[].name'",
+    ],
+    flags: { json: { type: 'boolean', about: 'print JSON, with the whole JSON Schema of the parameters' } },
+    maxPositionals: 1,
+    load: () => import('./verbs/describe.ts'),
+  },
   ps: {
     about: 'list nodes, addresses, capabilities and queues',
     usage: 'npx fame ps [--json]',

@@ -1,6 +1,12 @@
 // The operations of a chat agent for one conversation, as defined in docs/protocol.md. Chat agents of other Fame
 // implementations lack some of them, so this class records which ones the agent lacks.
-import { type CallOptions, FabricError, isFabricError, type LinkState } from '@fame-fabric/shared';
+import {
+  type AgentDescription,
+  type CallOptions,
+  FabricError,
+  isFabricError,
+  type LinkState,
+} from '@fame-fabric/shared';
 import type { ConversationState, ModelMessage, ModelOptions, ToolResult } from './conversation-types.ts';
 
 /** The part of a client that a conversation uses. */
@@ -16,8 +22,8 @@ export interface ConversationMessage {
   text: string;
 }
 
-/** A chat agent's description of itself. */
-export interface ChatAgentDescription {
+/** A chat agent's description of itself. Agents of version 0.1 and of other software lack some of its fields. */
+export interface ChatAgentDescription extends Partial<AgentDescription> {
   /** The model that answers; `offline` is the built-in one. */
   model?: string;
   system_prompt?: string;

@@ -26,6 +26,7 @@ export {
   tryParseAddress,
 } from './protocol/address.ts';
 export { decode, encode } from './protocol/codec.ts';
+export type { AgentDescription, OperationDescription } from './protocol/description.ts';
 export {
   type AddressBind,
   type AddressBindAck,

@@ -18,6 +18,7 @@ import { createSafeFetch } from '../net/safe-fetch.ts';
 import type { Agent, AgentContext, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
 import { answer } from './answer.ts';
 import { CallScope } from './call-scope.ts';
+import { describeMethod } from './describe.ts';
 import { ImmediateCalls } from './immediate-calls.ts';
 import type { Operation } from './operation.ts';
 import { Scheduler } from './scheduler.ts';
@@ -67,7 +68,11 @@ export class ServedAgent implements Serving, Service {
       this.#tasks = new TaskTable(options.tasks, { link, notifier, clock: this.#clock, log: this.#log });
     }
     this.#operations = new Map(
-      Object.entries({ ...taskMethods(agent.card, this.#tasks), ...options.operations }),
+      Object.entries({
+        ...taskMethods(agent.card, this.#tasks),
+        describe: describeMethod(options),
+        ...options.operations,
+      }),
     );
     this.#immediate = new ImmediateCalls(this.#operations.values(), options.immediateLimits);
     this.#context = {
@@ -107,7 +112,13 @@ export class ServedAgent implements Serving, Service {
       throw new FabricError('LINK_DRAINING', `${this.agent.address} is stopping and accepts no new calls`);
     }
     const operation = this.#operations.get(call.method);
-    if (!operation) throw unknownMethod(call.method, this.#operations.keys());
+    if (!operation) {
+      throw unknownMethod(
+        call.method,
+        [...this.#operations.keys()],
+        Object.keys(this.#options.operations ?? {}),
+      );
+    }
     const args = operation.read(call.params);
     const key = operation.keyOf(args);
     const scope = new CallScope(call, { link: this.#link, log: this.#log, clock: this.#clock });
@@ -242,11 +253,10 @@ export class ServedAgent implements Serving, Service {
   }
 }
 
-function unknownMethod(method: string, names: Iterable<string>): FabricError {
-  const known = [...names];
+/** `known` has all operations, `declared` those that the agent declares itself. */
+function unknownMethod(method: string, known: readonly string[], declared: readonly string[]): FabricError {
   const near = closestMatch(method, known);
-  // Without the operations that every agent has.
-  const own = known.filter((name) => !/[/.]/.test(name));
+  const own = declared.filter((name) => !name.includes('/'));
   const more = own.length > MAX_LISTED ? ', ...' : '';
   const all = own.length > 0 ? `. There are: ${own.slice(0, MAX_LISTED).join(', ')}${more}` : '';
   const hint = near ? `; did you mean ${near}?` : all;

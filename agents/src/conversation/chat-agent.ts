@@ -3,11 +3,10 @@
 // `turn/chat-turns.ts`.
 
 import { type Logger, rpcError, rpcResult, silentLog } from '@fame-fabric/shared';
-import { z } from 'zod';
 import { defineAgent } from '../agent/agent.ts';
 import type { Agent, AgentLink, AgentOptions, ServeOptions, Serving } from '../agent/agent-types.ts';
 import { DeclaredAgent } from '../agent/declared-agent.ts';
-import { operation } from '../agent/operation.ts';
+import { describeMethod } from '../agent/describe.ts';
 import type { ChatModel } from '../model/model.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import type { ConversationStore } from '../store/store.ts';
@@ -93,9 +92,11 @@ export class ChatAgent extends DeclaredAgent {
       turnPolicy: 'queue',
     };
     const address = this.#address;
+    const description = this.#options.description ?? 'Holds conversations with a language model.';
+    const operations = conversationOperations(host, { defaults, opening, received });
     return defineAgent({
       address,
-      description: this.#options.description ?? 'Holds conversations with a language model.',
+      description,
       ...(name ? { name } : {}),
       ...(version ? { version } : {}),
       ...(capabilities ? { capabilities } : {}),
@@ -104,22 +105,15 @@ export class ChatAgent extends DeclaredAgent {
         ...card,
       },
       operations: {
-        ...conversationOperations(host, { defaults, opening, received }),
-        describe: operation({
-          immediate: true,
-          description:
-            'Returns the model that answers, the models and options that a turn may choose, and the default settings of a conversation.',
-          params: z.object({}),
-          run: () => ({
-            address,
-            model: this.#turns.modelName,
-            models: this.#turns.accepts?.models ?? [this.#turns.modelName],
-            options: this.#turns.accepts?.takes ?? [],
-            offline: this.#turns.modelName === 'offline',
-            system_prompt: defaults.systemPrompt,
-            max_history_length: defaults.maxHistoryLength,
-          }),
-        }),
+        ...operations,
+        describe: describeMethod({ address, description, operations }, () => ({
+          model: this.#turns.modelName,
+          models: this.#turns.accepts?.models ?? [this.#turns.modelName],
+          options: this.#turns.accepts?.takes ?? [],
+          offline: this.#turns.modelName === 'offline',
+          system_prompt: defaults.systemPrompt,
+          max_history_length: defaults.maxHistoryLength,
+        })),
       },
       immediateLimits,
       onStart: () => host.open(),

@@ -1,4 +1,4 @@
-import { FabricError, systemClock } from '@fame-fabric/shared';
+import { FabricError, type OperationDescription, systemClock } from '@fame-fabric/shared';
 import { createStyle, untilAborted } from '@fame-fabric/shared/internal';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { describe, expect, test, vi } from 'vitest';
@@ -21,6 +21,8 @@ function stage(
   setting: Partial<ReplOptions> & {
     turn?: Turn;
     model?: string;
+    /** Operations in the description of the agent. @default none are listed */
+    operations?: OperationDescription[];
     resumes?: { turnId: string; text: string };
     /** Replies to questions. */
     replies?: (string | (() => void))[];
@@ -32,7 +34,7 @@ function stage(
     answerApproval?: (id: string, count: number) => void;
   } = {},
 ) {
-  const { turn = echo, model = 'test-model', resumes, answerApproval, ...options } = setting;
+  const { turn = echo, model = 'test-model', operations, resumes, answerApproval, ...options } = setting;
   const forks: [id: string, atMessage: string | undefined][] = [];
   const saved: Record<string, string> = {};
   const replies = [...(setting.replies ?? [])];
@@ -85,7 +87,7 @@ function stage(
       address: 'chat@fame.fabric',
       systemPrompt,
       start: async () => {},
-      describe: async () => ({ model }),
+      describe: async () => ({ model, ...(operations ? { operations } : {}) }),
       async *stream(text, { signal, turnId, onAway } = {}) {
         own.asked.push(text);
         textOf.set(turnId!, text);
@@ -349,7 +351,32 @@ test('a message that the agent finds too long is described in its characters', a
   );
 });
 
-test('an agent without conversations ends the prompt at the first message', async () => {
+test.each([
+  [['add', 'multiply'], '; it has add, multiply. `npx fame-fabric describe chat@fame.fabric` shows them'],
+  [
+    ['a', 'b', 'c', 'd', 'e', 'f', 'g'],
+    '; it has a, b, c, d, e and 2 more. `npx fame-fabric describe chat@fame.fabric` shows them',
+  ],
+  [[], '; it has no operations'],
+])(
+  'R22: an agent with the operations %j is refused before the prompt reads a message',
+  async (names, text) => {
+    const operations = names.map((name) => ({ name, params: {}, streams: false }));
+    const { repl, screen, conversations } = stage(['one'], { operations, isInteractive: true });
+    expect(await repl.run()).toBe(1);
+    expect(screen.notes).toBe(`! chat@fame.fabric holds no conversations${text}\n`);
+    expect(conversations).toEqual([{ systemPrompt: undefined, asked: [], ended: 0 }]);
+  },
+);
+
+test('an agent that lists run_turn among its operations is not refused', async () => {
+  const operations = [{ name: 'run_turn', params: {}, streams: false }];
+  const { repl, conversations } = stage(['one'], { operations });
+  expect(await repl.run()).toBe(0);
+  expect(conversations[0]?.asked).toEqual(['one']);
+});
+
+test('an agent of version 0.1 without conversations ends the prompt at the first message', async () => {
   const turn: Turn = async function* () {
     yield* [];
     throw new FabricError('METHOD_NOT_FOUND', 'math@fame.fabric has no run_turn; it has add, multiply');
@@ -662,16 +689,14 @@ test('answers on a terminal break between words', async () => {
 
 test('a missing agent ends the loop before any message is read', async () => {
   const { input, conversations } = stage(['x']);
+  const missing = async (): Promise<never> => {
+    throw new FabricError('NO_ROUTE', 'No node serves chat@fame.fabric');
+  };
   const repl = new Repl(
     {
       input,
       write: () => {},
-      newConversation: () =>
-        ({
-          start: async () => {
-            throw new FabricError('NO_ROUTE', 'No node serves chat@fame.fabric');
-          },
-        }) as unknown as ReplConversation,
+      newConversation: () => ({ start: missing, describe: missing }) as unknown as ReplConversation,
       listAgents: async () => '',
       trace: { isOn: false },
       style: createStyle(false),

@@ -3,6 +3,7 @@
 // the error and continues; only the user or the end of the input ends it.
 import { type Clock, FabricError, isFabricError, newId } from '@fame-fabric/shared';
 import { EXIT, escapeLine, printableJson, type Style } from '@fame-fabric/shared/internal';
+import type { ChatAgentDescription } from '../chat-operations.ts';
 import type { Conversation } from '../conversation.ts';
 import { type DoneEvent, isUndecided, type TurnEvent } from '../turn-event.ts';
 import { Answer, type AnswerOptions } from './answer.ts';
@@ -12,7 +13,15 @@ import { connectionText } from './connection-text.ts';
 import { PromptCommands, type PromptCommandsDeps } from './prompt-commands.ts';
 import type { ReplInput } from './repl-input.ts';
 import type { OpenTurn, SavedConversations } from './saved-conversations.ts';
-import { failureText, finishText, modelText, resumedText, toolCallText, toolFailureText } from './texts.ts';
+import {
+  failureText,
+  finishText,
+  modelText,
+  resumedText,
+  toolCallText,
+  toolFailureText,
+  unfitOperationsText,
+} from './texts.ts';
 
 /** The part of a conversation that the loop uses. */
 export type ReplConversation = Pick<
@@ -106,8 +115,8 @@ export class Repl {
     const { input } = this.#deps;
     const { isInteractive, resumed } = this.#options;
     input.onInterrupt = () => this.#interrupt();
-    const started = this.#conversation.start().then(() => this.#showBanner());
-    await Promise.race([started, this.#left.promise]); // the user may leave before a slow agent answers
+    await Promise.race([this.#begin(), this.#left.promise]); // the user may leave before a slow agent answers
+    if (this.#isUnfit) return EXIT.failure;
     if (resumed?.open && !this.#isInterrupted) await this.#runTurn(resumed.open.text, resumed.open.turnId);
     while (!this.#isInterrupted) {
       const text = await input.read();
@@ -291,7 +300,7 @@ export class Repl {
         this.#turnIds.length === 0 &&
         !this.#commands.model
       )
-        this.#refuse(error);
+        this.#refuse(`. ${error.message}`);
       else this.#fail(error, text);
     } finally {
       turn.approvals.close();
@@ -358,11 +367,29 @@ export class Repl {
     if (event.usage) this.#commands.addUsage(event.usage);
   }
 
-  // Agents without conversations accept a task all the same, so only the first turn shows that they lack turns.
-  #refuse(error: FabricError): void {
+  /** Starts the conversation, unless the agent lists its operations and has no turns. */
+  async #begin(): Promise<void> {
+    const description = await this.#describeEarly();
+    const operations = description && unfitOperationsText(this.#conversation.address, description);
+    if (operations !== undefined) return this.#refuse(operations);
+    await this.#conversation.start();
+    await this.#showBanner(description ?? (await this.#conversation.describe()));
+  }
+
+  /** Returns `undefined` if the agent does not answer: the start of the conversation then fails with its reason. */
+  async #describeEarly(): Promise<ChatAgentDescription | undefined> {
+    try {
+      return await this.#conversation.describe();
+    } catch (error) {
+      if (!isFabricError(error)) throw error;
+      return undefined;
+    }
+  }
+
+  // An agent of version 0.1 does not list its operations, and accepts a task all the same. Its first turn shows that it has none.
+  #refuse(reason: string): void {
     this.#isUnfit = true;
-    const { address } = this.#conversation;
-    const text = escapeLine(`${address} holds no conversations. ${error.message}`);
+    const text = escapeLine(`${this.#conversation.address} holds no conversations${reason}`);
     this.#note(`${this.#deps.style.red('!')} ${text}`);
   }
 
@@ -373,8 +400,7 @@ export class Repl {
     this.#note(`${this.#deps.style.red('!')} ${failureText(error, message)}${hint}`);
   }
 
-  async #showBanner(): Promise<void> {
-    const description = await this.#conversation.describe();
+  async #showBanner(description: ChatAgentDescription): Promise<void> {
     if (this.#answers === 'prompt' || description.model === 'offline') this.#dimNote(modelText(description));
     if (this.#answers !== 'prompt') return;
     if (this.#options.resumed) this.#dimNote(resumedText(await this.#conversation.history()));

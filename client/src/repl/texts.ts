@@ -33,6 +33,25 @@ export function failureText(error: unknown, message = ''): string {
 
 const count = (number: number): string => number.toLocaleString('en-US');
 
+const MAX_OPERATIONS = 5;
+
+/**
+ * Describes what the agent has instead of turns. Returns `undefined` if it has turns, or if its description does not list all of its
+ * operations, as that of version 0.1 and of other software.
+ */
+export function unfitOperationsText(
+  address: string,
+  { operations, truncated }: ChatAgentDescription,
+): string | undefined {
+  if (!Array.isArray(operations) || truncated) return undefined;
+  const names = operations.map((one: { name?: unknown } | null) => String(one?.name));
+  if (names.some((name) => name === 'run_turn' || name === 'run_turn_stream')) return undefined;
+  if (names.length === 0) return '; it has no operations';
+  const rest = names.length - MAX_OPERATIONS;
+  const more = rest > 0 ? ` and ${rest} more` : '';
+  return `; it has ${names.slice(0, MAX_OPERATIONS).join(', ')}${more}. \`npx fame-fabric describe ${address}\` shows them`;
+}
+
 /** Describes an end of a turn that the answer itself does not show; `undefined` if the answer is whole. */
 export function finishText({ text, finish, model }: DoneEvent): string | undefined {
   const isEmpty = text.trim() === '';

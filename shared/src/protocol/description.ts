@@ -1,0 +1,27 @@
+// The answer to `describe`, which every agent of this software has: its operations and their parameters. Agents of other software may
+// answer with anything, or have no such operation.
+
+/** One operation in the answer to `describe`. */
+export interface OperationDescription {
+  name: string;
+  description?: string;
+  /** JSON Schema of the parameters: an object, or an array for parameters that have positions only. */
+  params: Record<string, unknown>;
+  /** True if the operation yields items. */
+  streams: boolean;
+  /** Present if the operation does not count towards the agent's limit on calls. */
+  immediate?: true;
+  /** Present if the schema was larger than the limit. `params` then has only its type and the names of the parameters. */
+  truncated?: true;
+}
+
+/** The answer to `describe`. Agents with conversations add their model and their settings. */
+export interface AgentDescription {
+  address: string;
+  description?: string;
+  operations: OperationDescription[];
+  /** Present if there was no room for all operations. */
+  truncated?: true;
+  /** Present if the agent runs tasks: it has `tasks/send`, `tasks/get` and the other task methods. */
+  tasks?: true;
+}
