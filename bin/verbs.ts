@@ -71,14 +71,16 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./verbs/team.ts'),
   },
   conversations: {
-    about: 'list, show, export, remove or restore conversations of this machine or of a running agent',
+    about:
+      'list, show, export, remove, restore or back up conversations of this machine or of a running agent',
     usage:
-      'npx fame conversations [ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now]] [--from ADDRESS] [--json]',
+      'npx fame conversations [ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now] | backup FILE | restore-backup FILE] [--from ADDRESS] [--json]',
     examples: [
       'npx fame conversations ls',
       'npx fame conversations show 3H6Tq9wYb2LkPz7d',
       'npx fame conversations export 3H6Tq9wYb2LkPz7d > journal.jsonl',
       'npx fame conversations rm 3H6Tq9wYb2LkPz7d --now',
+      'npx fame conversations backup /backup/fame-2026-11-29.db',
       'npx fame conversations ls --from chat@fame.fabric --failed',
       'npx fame conversations show 3H6Tq9wYb2LkPz7d --from chat@fame.fabric',
     ],

@@ -20,6 +20,7 @@ export { addressesOf } from './process/config.ts';
 export { loadRefineAgent, readRefineFile, refineKeysAt } from './refine/refine-file.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export { type OpenedStore, openStore, storePath } from './store/open-store.ts';
+export { type BackupReport, backUpStore, restoreStore } from './store/sqlite/backup.ts';
 export { SqliteStore } from './store/sqlite/sqlite-store.ts';
 export type { ConversationStore } from './store/store.ts';
 export { Sweeper } from './store/sweeper.ts';

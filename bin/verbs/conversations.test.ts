@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -163,6 +163,38 @@ test('rm moves to the trash, which is listed, shown, restored and deleted', asyn
   await store.close();
 });
 
+test('backup writes a file while an agent runs, and restore-backup makes a store from it', async () => {
+  const { host, store } = await fill();
+  const file = join(dataDir, 'backup.db');
+  const made = await run(`backup ${file}`);
+  expect(made.messages).toMatch(
+    /^Backed up 1 conversation \(\d\.\d MB\) to \S+backup\.db\. The backup was checked\.$/,
+  );
+  expect(made).toMatchObject({ code: 0, out: '' });
+  expect(await run(`backup ${file}`)).toMatchObject({
+    code: 1,
+    messages: `The file ${file} exists and is not overwritten. (FILE_EXISTS)`,
+  });
+  expect(await run(`restore-backup ${file}`)).toMatchObject({
+    code: 1,
+    messages: expect.stringContaining(`There is a store: ${storePath(dataDir)} exists.`),
+  });
+  const shown = (await run('show c1')).out;
+  await host.close();
+  await store.close();
+  renameSync(join(dataDir, 'conversations'), join(dataDir, 'damaged'));
+  expect(await run(`backup ${file}2`)).toMatchObject({
+    code: 1,
+    messages: `There is no store ${storePath(dataDir)}. (STORE_UNAVAILABLE)`,
+  });
+  expect(JSON.parse((await run(`restore-backup ${file}`, true)).out)).toMatchObject({
+    path: storePath(dataDir),
+    conversations: 1,
+    openTurns: 0,
+  });
+  expect((await run('show c1')).out).toBe(shown);
+});
+
 test('sweep moves expired conversations at once, ends a hold, and empties the trash with --now', async () => {
   const { host, store } = await fill();
   await host.close();
@@ -198,6 +230,9 @@ test.each([
   ['ls --now', 'conversations ls takes no flag --now.'],
   ['rm c1 --trash', 'conversations rm takes no flag --trash.'],
   ['sweep c1', 'conversations sweep takes no argument "c1".'],
+  ['backup', 'conversations backup takes the name of a file.'],
+  ['backup a b', 'conversations backup takes no argument "b".'],
+  ['restore-backup a --now', 'conversations restore-backup takes no flag --now.'],
 ])('%s is wrong usage, and the message names the fault', async (words, fault) => {
   expect((await run(words)).messages.startsWith(`${fault}\nUsage: `)).toBe(true);
 });

@@ -1,6 +1,6 @@
-// `fame conversations ls | show ID | export ID | rm ID | restore ID | sweep`: works on the store of this machine, even while an
-// agent uses it. With --from it asks a running agent instead. Data goes to stdout, messages to stderr. Texts of models and users
-// are escaped before they are printed.
+// `fame conversations ls | show ID | export ID | rm ID | restore ID | sweep | backup FILE | restore-backup FILE`: works on the
+// store of this machine, even while an agent uses it. With --from it asks a running agent instead. Data goes to stdout, messages
+// to stderr. Texts of models and users are escaped before they are printed.
 import { once } from 'node:events';
 import {
   type ConversationStore,
@@ -33,6 +33,7 @@ import { textFlag } from '../flags.ts';
 import { DockerMark } from '../local/docker.ts';
 import { onStdoutClosed, writeMessage } from '../output.ts';
 import type { VerbInput } from '../verb.ts';
+import { runBackup, runRestoreBackup } from './backup-conversations.ts';
 import {
   type Output,
   openRemoteConversations,
@@ -66,17 +67,21 @@ export interface ConversationsOptions {
 const FLAGS = ['trash', 'now', 'from', 'failed', 'search'] as const;
 type Flag = (typeof FLAGS)[number];
 
-/** Arguments of each action: an id or none, and the flags that it takes. */
-const ACTIONS: Readonly<Record<string, { takesId: boolean; flags: readonly Flag[] }>> = {
-  ls: { takesId: false, flags: ['trash', 'from', 'failed', 'search'] },
-  show: { takesId: true, flags: ['from'] },
-  export: { takesId: true, flags: ['from'] },
-  rm: { takesId: true, flags: ['now'] },
-  restore: { takesId: true, flags: [] },
-  sweep: { takesId: false, flags: ['now'] },
+/** The argument of each action, and the flags that it takes. */
+const ACTIONS: Readonly<Record<string, { takes: 'id' | 'file' | undefined; flags: readonly Flag[] }>> = {
+  ls: { takes: undefined, flags: ['trash', 'from', 'failed', 'search'] },
+  show: { takes: 'id', flags: ['from'] },
+  export: { takes: 'id', flags: ['from'] },
+  rm: { takes: 'id', flags: ['now'] },
+  restore: { takes: 'id', flags: [] },
+  sweep: { takes: undefined, flags: ['now'] },
+  backup: { takes: 'file', flags: [] },
+  'restore-backup': { takes: 'file', flags: [] },
 };
+const MISSING_ARGUMENTS = { id: 'the id of a conversation', file: 'the name of a file' };
 const USAGE =
   'Usage: npx fame conversations ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now] [--json]\n' +
+  '       npx fame conversations backup FILE | restore-backup FILE [--json]\n' +
   '       npx fame conversations ls [--failed] [--search TEXT] | show ID | export ID, each with --from ADDRESS [--json]';
 const IN_DOCKER =
   'The fabric runs in Docker and has its store there. To ask its agent: npx fame conversations ls --from chat@fame.fabric';
@@ -111,8 +116,8 @@ export async function runConversations(
     print = stdoutPrint(),
     write = writeMessage,
   } = options;
-  const [action = 'ls', id, ...more] = words;
-  const fault = usageFault(action, id, more) ?? flagFault(action, options);
+  const [action = 'ls', argument, ...more] = words;
+  const fault = usageFault(action, argument, more) ?? flagFault(action, options);
   if (fault !== undefined) {
     write(`${fault}\n${USAGE}`);
     return EXIT.usage;
@@ -121,22 +126,24 @@ export async function runConversations(
   if (from !== undefined) {
     const { failed, search, openRemote = () => openRemoteConversations(env, from) } = options;
     await using remote = await openRemote();
-    return await readRemote(remote.conversations, { action, id, failed, search }, output);
+    return await readRemote(remote.conversations, { action, id: argument, failed, search }, output);
   }
   let store: SqliteStore | undefined;
   try {
     const config = readAgentConfig(env);
     const found = findStore(env);
     const path = found ?? storePath(config.dataDir);
-    if (found) store = await SqliteStore.open({ path: found }); // `open` would create a missing store
     if (!found && new DockerMark(config.dataDir).isSet) write(IN_DOCKER);
+    if (action === 'backup') return await runBackup(found, path, argument!, output);
+    if (action === 'restore-backup') return await runRestoreBackup(path, argument!, output);
+    if (found) store = await SqliteStore.open({ path: found }); // `open` would create a missing store
     if (action === 'ls') await list(store, path, trash, output);
     else if (!store) throw new FabricError('CONVERSATION_UNKNOWN', `There is no store ${path}.`);
     else if (action === 'sweep') await sweep(store, config.conversationTtlDays, now, output);
     else {
       const opened = store;
-      await runOnOne(opened, action, id!, now, output).catch((error) =>
-        explainUnknown(error, opened, action, id!),
+      await runOnOne(opened, action, argument!, now, output).catch((error) =>
+        explainUnknown(error, opened, action, argument!),
       );
     }
     return EXIT.ok;
@@ -150,15 +157,19 @@ export async function runConversations(
   }
 }
 
-function usageFault(action: string, id: string | undefined, more: readonly string[]): string | undefined {
+function usageFault(
+  action: string,
+  argument: string | undefined,
+  more: readonly string[],
+): string | undefined {
   const quoted = (word: string): string => `"${escapeLine(cutText(word, 64))}"`;
   if (!Object.hasOwn(ACTIONS, action)) {
     const match = closestMatch(action, Object.keys(ACTIONS));
     return `conversations has no action ${quoted(action)}.${match ? ` Did you mean ${match}?` : ''}`;
   }
-  const { takesId } = ACTIONS[action]!;
-  if (takesId && id === undefined) return `conversations ${action} takes the id of a conversation.`;
-  const extra = takesId ? more[0] : id;
+  const { takes } = ACTIONS[action]!;
+  if (takes && argument === undefined) return `conversations ${action} takes ${MISSING_ARGUMENTS[takes]}.`;
+  const extra = takes ? more[0] : argument;
   return extra === undefined ? undefined : `conversations ${action} takes no argument ${quoted(extra)}.`;
 }
 

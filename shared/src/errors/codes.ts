@@ -357,6 +357,12 @@ export const ERRORS = Object.freeze({
     'The disk is full, or the store has reached FAME_STORE_MAX_BYTES.',
     'Free space, remove conversations (`npx fame conversations rm ID --now`), or raise FAME_STORE_MAX_BYTES.',
   ),
+  FILE_EXISTS: entry(
+    'store',
+    false,
+    'A backup or a restore would overwrite a file.',
+    'Choose another name, or move the file away.',
+  ),
   LINK_CLOSED: entry('link', true, 'The link closed while the call waited.', 'Connect again.'),
   LINK_DRAINING: entry('link', true, 'The link is draining and accepts no new calls.', 'Use another link.'),
   LINK_TIMEOUT: entry(

@@ -54,22 +54,18 @@ export function openDatabase(options: DatabaseOptions): DatabaseSync {
 
 function prepare(db: DatabaseSync, options: DatabaseOptions): void {
   const migrations = options.migrations ?? MIGRATIONS;
-  // Keep this order: another process that creates the file writes both in one commit, which may happen between the reads.
-  const isEmpty = number(db, 'schema_version') === 0;
-  const applicationId = number(db, 'application_id');
-  if (applicationId !== APPLICATION_ID && !isEmpty) {
+  const newest = migrations.at(-1)?.version ?? 0;
+  const { isEmpty, isForeign, version } = schemaOf(db);
+  if (isForeign) {
     throw new StoreFault(
       'STORE_SCHEMA',
       'it is a database of another program; set FAME_DATA_DIR to another directory',
     );
   }
-  const newest = migrations.at(-1)?.version ?? 0;
-  // Additive migrations of a newer program do not count here.
-  const version = number(db, 'user_version');
   if (version > newest) {
     throw new StoreFault(
       'STORE_SCHEMA',
-      `its schema is version ${version}, and this program supports versions up to ${newest}; run the newer version, or set FAME_DATA_DIR to another directory`,
+      `${newerSchema(version, newest)}; run the newer version, or set FAME_DATA_DIR to another directory`,
     );
   }
   // Return freed pages to the file system; otherwise a store at its limit would never shrink.
@@ -98,6 +94,26 @@ function prepare(db: DatabaseSync, options: DatabaseOptions): void {
   db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
   db.exec('COMMIT');
 }
+
+/** Owner and version of a file's schema. */
+export interface Schema {
+  /** True if the file has no tables yet. */
+  readonly isEmpty: boolean;
+  /** True if it is a database of another program. */
+  readonly isForeign: boolean;
+  /** Version that a program must know to open the file. Additive migrations of a newer program do not count. */
+  readonly version: number;
+}
+
+export function schemaOf(db: DatabaseSync): Schema {
+  // Keep this order: another process that creates the file writes both in one commit, which may happen between the reads.
+  const isEmpty = number(db, 'schema_version') === 0;
+  const isForeign = number(db, 'application_id') !== APPLICATION_ID && !isEmpty;
+  return { isEmpty, isForeign, version: number(db, 'user_version') };
+}
+
+export const newerSchema = (version: number, newest: number): string =>
+  `its schema is version ${version}, and this program supports versions up to ${newest}`;
 
 /** Additive migrations that ran. `user_version` is the newest other one, which a program must know to open the file. */
 const CREATE_MIGRATION = 'CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY) STRICT';
@@ -141,7 +157,8 @@ const FAULTS: Readonly<Record<number, readonly [FaultCode, string]>> = {
   26: ['STORE_SCHEMA', 'it is not a database; move the file away or set FAME_DATA_DIR to another directory'],
 };
 
-const resultCode = (error: unknown): number | undefined => {
+/** Primary result code of an error of SQLite; undefined for any other error. */
+export const resultCode = (error: unknown): number | undefined => {
   const code = (error as { errcode?: unknown } | undefined)?.errcode;
   return typeof code === 'number' ? code & 0xff : undefined;
 };
