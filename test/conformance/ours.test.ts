@@ -1,5 +1,6 @@
 // The behaviour of our sentinel beyond the core wire, and where the wire format leaves a choice. Black box, like the core-wire
 // suite: bytes in, bytes out. Names in capitals are error codes.
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { id, type Json, RawNode } from '../kit/raw-node.ts';
@@ -28,6 +29,21 @@ async function openCall(options: { attach?: Json; rtype?: number } = {}) {
 /** Waits until the sentinel has noticed that the connection of a node is lost. */
 const isDetached = (node: RawNode): Promise<void> =>
   expect.poll(async () => (await findNode(sentinel, node))?.state).toBe('detached');
+
+test.each(['', ' '])('NF4: an upgrade with the empty list of subprotocols "%s" is accepted', async (list) => {
+  const socket = connect(sentinel.port, '127.0.0.1');
+  try {
+    socket.write(
+      'GET /fame/v1/attach/ws/peer/python HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+        `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol:${list}\r\n\r\n`,
+    );
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 101 /);
+    expect(answer.toString()).not.toMatch(/Sec-WebSocket-Protocol/i);
+  } finally {
+    socket.destroy();
+  }
+});
 
 test('a NodeAttach in the same packet as the upgrade is answered', async () => {
   const attach = JSON.stringify({

@@ -118,6 +118,9 @@ export class Listener {
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { access, admission, budget, clock, log } = this.#deps;
+    // Python sentinels of naylence attach with an empty list of subprotocols, which `ws` refuses.
+    if (request.headers['sec-websocket-protocol']?.trim() === '')
+      delete request.headers['sec-websocket-protocol'];
     const url = request.url ?? '';
     const query = url.indexOf('?');
     const match = ADMISSION_PATHS.exec(query < 0 ? url : url.slice(0, query));

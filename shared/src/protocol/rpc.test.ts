@@ -75,6 +75,16 @@ describe('requests and replies', () => {
     }
   });
 
+  it('NF1: have params, also for a call without any', () => {
+    expect(rpcRequest('1', 'list', undefined)).toEqual({
+      jsonrpc: '2.0',
+      id: '1',
+      method: 'list',
+      params: {},
+    });
+    expect(rpcRequest('1', 'add', [1, 2]).params).toEqual([1, 2]);
+  });
+
   it('represent a missing result as null', () => {
     expect(rpcResult(1, undefined)).toEqual({ jsonrpc: '2.0', id: 1, result: null });
   });
@@ -89,6 +99,14 @@ describe('an error', () => {
       const got = errorOfReply(error);
       expect(got).toMatchObject({ code, message: `about ${code}`, retryable: true, details: { n: 1 } });
     }
+  });
+
+  it('NF3: includes the text that a Python node has in data', () => {
+    const error = errorOfReply({ code: -32603, message: 'Internal error', data: 'no such city: Atlantis' });
+    expect(error.message).toBe('Internal error: no such city: Atlantis');
+    expect(errorOfReply({ code: -32603, message: 'Internal error', data: '' }).message).toBe(
+      'Internal error',
+    );
   });
 
   it('that is not a FabricError reveals only the id of its log entry', () => {

@@ -82,11 +82,12 @@ export function rpcIdOf(payload: unknown): string | number | undefined {
   return typeof id === 'string' || typeof id === 'number' ? id : undefined;
 }
 
+/** Creates a request. It always has `params`: a Python node of naylence does not answer a request without them. */
 export const rpcRequest = (id: string | number, method: string, params: unknown): RpcRequest => ({
   jsonrpc: '2.0',
   id,
   method,
-  params,
+  params: params ?? {},
 });
 export const rpcResult = (id: string | number, result: unknown): RpcReply => ({
   jsonrpc: '2.0',
@@ -135,8 +136,9 @@ export const isRefusal = ({ data }: RpcErrorBody): boolean => fieldsOf(data).exe
 export function errorOfReply(error: RpcErrorBody): FabricError {
   const data = fieldsOf(error.data);
   const code = isErrorCode(data.code) ? data.code : (CODE_OF_NUMBER.get(error.code) ?? 'INTERNAL');
-  // The reply comes from another node, so the message may have any type.
-  const message = typeof error.message === 'string' ? error.message : ERRORS[code].when;
+  // The reply comes from another node, so the message may have any type. A Python node of naylence has the cause as text in `data`.
+  const text = typeof error.message === 'string' ? error.message : ERRORS[code].when;
+  const message = typeof error.data === 'string' && error.data ? `${text}: ${error.data}` : text;
   return new FabricError(code, message, {
     retryable: typeof data.retryable === 'boolean' ? data.retryable : ERRORS[code].retryable,
     details: { rpcCode: error.code, ...fieldsOf(data.details) },
