@@ -32,7 +32,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['{shared,sentinel,agents,client,bin,bench}/**/*.test.ts', 'test/*.test.ts'],
+          include: ['{shared,sentinel,agents,client,packages,bin,bench}/**/*.test.ts', 'test/*.test.ts'],
           exclude: [...exclude, processes],
           maxWorkers: '100%',
           // Files share the modules of their process, which saves a third of the time; spies are taken back after each test.

@@ -24,9 +24,11 @@ const { VERBS } = (await import(join(ROOT, 'bin/verbs.ts'))) as {
   VERBS: Readonly<Record<string, { about: string; isHidden?: boolean }>>;
 };
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
-const DOCUMENTS = ['*.md', 'docs/**/*.md', '{bench,test,agents,client,sentinel,shared}/**/*.md'].flatMap(
-  (pattern) => globSync(pattern, { cwd: ROOT, exclude: ['**/node_modules/**'] }),
-);
+const DOCUMENTS = [
+  '*.md',
+  'docs/**/*.md',
+  '{bench,test,agents,client,sentinel,shared,packages}/**/*.md',
+].flatMap((pattern) => globSync(pattern, { cwd: ROOT, exclude: ['**/node_modules/**'] }));
 describe('tables of the code', () => {
   test.each(DOC_TABLES.map((table) => [table.file, table.heading, table] as const))(
     '%s, %s: `npm run docs` would change nothing',
@@ -130,7 +132,7 @@ describe('links and names', () => {
   });
 
   const sourceNames = new Set(
-    globSync('{shared,sentinel,agents,client,bin,test,bench,.ci}/**/*.{ts,mjs,json,py}', {
+    globSync('{shared,sentinel,agents,client,packages,bin,test,bench,.ci}/**/*.{ts,tsx,mjs,json,py,html}', {
       cwd: ROOT,
       exclude: ['**/node_modules/**', '**/dist/**'],
     }).map((file) => basename(file)),

@@ -28,13 +28,16 @@ export interface SourceTree {
 const SCOPE = '@fame-fabric/';
 const WILDCARD = './*';
 
-/** The workspace of a file: the first folder of its path. */
-export const workspaceOf = (file: string): string => file.slice(0, file.indexOf('/'));
+/** The workspace of a file: the first folder of its path, or the first two below `packages`. */
+export const workspaceOf = (file: string): string => /^(?:packages\/)?[^/]+/.exec(file)![0];
+/** The folder of a workspace by the last part of its package name. */
+const folderOf = (room: string, packages: SourceTree['packages']): string =>
+  packages[`packages/${room}`] ? `packages/${room}` : room;
 const isTest = (file: string): boolean => file.endsWith('.test.ts') || /^(?:test|bench)\//.test(file);
 /** True for suites and programs that only tests use; they may do what products may not. */
 const isKit = (file: string): boolean => /\/testing\/|\/testing\.ts$|\.conformance\.ts$/.test(file);
 /** True for programs on top of the packages; they may import any of them. */
-const isExample = (file: string): boolean => /^\w+\/examples\//.test(file);
+const isExample = (file: string): boolean => /^(?:packages\/)?\w+\/examples\//.test(file);
 const isProduct = (file: string): boolean => !isTest(file) && !isKit(file) && !isExample(file);
 
 export const productsOf = (tree: SourceTree): string[] => [...tree.sources.keys()].filter(isProduct).sort();
@@ -74,9 +77,10 @@ function resolve(file: string, name: string, packages: SourceTree['packages']): 
   if (name.startsWith('.')) return join(dirname(file), name);
   const [, room, path] = /^@fame-fabric\/([^/]+)(?:\/(.*))?$/.exec(name) ?? [];
   if (room) {
-    const entry = packages[room]?.exports?.[path === undefined ? '.' : `./${path}`];
+    const folder = folderOf(room, packages);
+    const entry = packages[folder]?.exports?.[path === undefined ? '.' : `./${path}`];
     const source = typeof entry === 'object' ? entry['fame-source'] : undefined;
-    return join(room, source ?? `src/${path ?? 'index'}.ts`);
+    return join(folder, source ?? `src/${path ?? 'index'}.ts`);
   }
   return isBuiltin(name)
     ? `node:${name.replace(/^node:/, '')}`
@@ -87,7 +91,7 @@ function resolve(file: string, name: string, packages: SourceTree['packages']): 
 const allImports = (tree: SourceTree): (Import & { readonly from: string })[] =>
   [...tree.imports].flatMap(([from, list]) => list.map((entry) => ({ from, ...entry })));
 
-const OURS = /^(?:shared|sentinel|agents|client|bin|test|bench)\//;
+const OURS = /^(?:shared|sentinel|agents|client|packages|bin|test|bench)\//;
 
 export const missingImports = (tree: SourceTree): string[] =>
   allImports(tree)
@@ -223,7 +227,7 @@ export const deepImports = (tree: SourceTree): string[] =>
       if (!name.startsWith(SCOPE)) return false;
       const [room, ...path] = name.slice(SCOPE.length).split('/');
       const key = path.length === 0 ? '.' : `./${path.join('/')}`;
-      return tree.packages[room!]?.exports?.[key] === undefined;
+      return tree.packages[folderOf(room!, tree.packages)]?.exports?.[key] === undefined;
     })
     .map(({ from, name }) => `${from} imports ${name}`);
 
