@@ -54,7 +54,7 @@ const LISTS = {
     ControlledGate Cut DEFAULT_USAGE FakeOpenAI FakeOpenAIOptions Framing Gate RecordedRequest
     ScriptReply ScriptStep Scripted ScriptedCall ScriptedModel ScriptedModelOptions ScriptedRequest
     ServerReply Violation WireRequest allCuts asReply callChunks callTools checkTranscript cutAt
-    everyChars failing fakeOpenAI gate httpError lastUser pieces randomCuts rechunk reply scriptedModel
+    everyChars failing fakeOpenAI gate httpError lastUser pieces randomCuts reasoning rechunk reply scriptedModel
     seeded stall system
   `,
 };

@@ -22,6 +22,7 @@ export {
   gate,
   lastUser,
   pieces,
+  reasoning,
   reply,
   type Scripted,
   type ScriptedCall,

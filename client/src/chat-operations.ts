@@ -7,7 +7,9 @@ import {
   isFabricError,
   type LinkState,
 } from '@fame-fabric/shared';
+import { untilAborted } from '@fame-fabric/shared/internal';
 import type { ConversationState, ModelMessage, ModelOptions, ToolResult } from './conversation-types.ts';
+import type { ProgressEvent } from './turn-event.ts';
 
 /** The part of a client that a conversation uses. */
 export interface Caller {
@@ -32,6 +34,8 @@ export interface ChatAgentDescription extends Partial<AgentDescription> {
   models?: string[];
   /** Names of the `options` that turns take. Absent in agents of version 0.1, which have no `tool_results` and `retry_key` either. */
   options?: string[];
+  /** The types of events that `include` may name. Absent in agents that send none of them. */
+  include?: string[];
 }
 
 /** Settings of a conversation, as the agent receives them. */
@@ -63,6 +67,8 @@ export interface TurnRequest {
   text: string;
   turnId: string;
   extras: TurnExtras;
+  /** Types of further events. Those that the agent does not send are left out of the request. */
+  include: readonly ProgressEvent['type'][];
   timeoutMs: number;
   signal: AbortSignal;
 }
@@ -81,6 +87,8 @@ export class ChatOperations {
   readonly #id: string;
   #hasAnswered: boolean;
   #acceptsExtras: boolean | undefined;
+  /** The types that `include` may name at this agent; `undefined` if they are unknown. */
+  #offered: readonly unknown[] | undefined;
 
   /** @param isKnown true if the agent already has the conversation */
   constructor(caller: Caller, address: string, id: string, isKnown: boolean) {
@@ -125,21 +133,28 @@ export class ChatOperations {
 
   /** Runs or continues a turn, and yields its events after position `after`: the recorded ones, then new ones. */
   async *runTurnStream(
-    { text, turnId, extras, timeoutMs, signal }: TurnRequest,
+    { text, turnId, extras, include, timeoutMs, signal }: TurnRequest,
     after: number,
   ): AsyncGenerator<unknown> {
+    const included = await this.#includable(include, signal);
     const params = {
       conversation_id: this.#id,
       user_message: text,
       turn_id: turnId,
       ...extras,
+      ...(included.length > 0 ? { include: included } : {}),
       ...(after > 0 ? { after } : {}),
     };
     // After the first item this class requests the rest itself: an agent may repeat text in larger pieces than the first time.
     const options = { timeoutMs, resend: 'until-item', signal } as const;
-    for await (const item of this.#caller.stream(this.#address, 'run_turn_stream', params, options)) {
-      this.#hasAnswered = true;
-      yield item;
+    try {
+      for await (const item of this.#caller.stream(this.#address, 'run_turn_stream', params, options)) {
+        this.#hasAnswered = true;
+        yield item;
+      }
+    } catch (error) {
+      this.#offered = undefined; // the next attempt may reach an agent of another version
+      throw error;
     }
   }
 
@@ -168,8 +183,10 @@ export class ChatOperations {
 
   /** Requests the agent's description of itself. Returns an empty one if the agent has none. */
   async describe(): Promise<ChatAgentDescription> {
-    const description = await this.#callOptional('describe', {});
-    return typeof description === 'object' && description !== null ? description : {};
+    const answer = await this.#callOptional('describe', {});
+    const description: ChatAgentDescription = typeof answer === 'object' && answer !== null ? answer : {};
+    this.#offered = Array.isArray(description.include) ? description.include : [];
+    return description;
   }
 
   /** Requests the messages of the user and the model, oldest first. Returns `undefined` if the agent has no `get_history`. */
@@ -192,6 +209,16 @@ export class ChatOperations {
   /** Ends the conversation. */
   async end(timeoutMs: number): Promise<void> {
     await this.#call('end_conversation', { args: [this.#id] }, timeoutMs);
+  }
+
+  // Agents that do not know `include` refuse it, and a turn is complete without its events.
+  async #includable(
+    include: TurnRequest['include'],
+    signal: AbortSignal,
+  ): Promise<readonly ProgressEvent['type'][]> {
+    if (include.length === 0) return include;
+    if (!this.#offered) await untilAborted(this.describe(), signal);
+    return include.filter((type) => this.#offered?.includes(type));
   }
 
   // An agent that does not know these parameters ignores them, so the agent must declare them in its description. It is asked once.

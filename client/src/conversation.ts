@@ -11,7 +11,7 @@ import {
 } from './chat-operations.ts';
 import type { ConversationState, ModelMessage, ModelOptions, ToolResult } from './conversation-types.ts';
 import { ReconnectDeadline } from './reconnect-deadline.ts';
-import type { DoneEvent, TurnEvent } from './turn-event.ts';
+import { checkInclude, type DoneEvent, type ProgressEvent, type TurnEvent } from './turn-event.ts';
 import { TurnReader } from './turn-reader.ts';
 
 export interface ConversationOptions {
@@ -51,6 +51,11 @@ export interface TurnOptions {
   retryKey?: string | undefined;
   /** 0 runs a turn. A larger number joins the latest turn with the same `retryKey`, if there is one. @default 0 */
   retryCount?: number | undefined;
+  /**
+   * Types of events to yield beside the others: the reasoning of the model, and the waits before a request to the model server is
+   * repeated. An agent that cannot send them, such as one of version 0.1, runs the turn without them. @default none
+   */
+  include?: readonly ProgressEvent['type'][] | undefined;
   /** Called once each time that the turn starts to wait for the agent or the sentinel to return. */
   onAway?: ((party: 'agent' | 'sentinel') => void) | undefined;
 }
@@ -126,9 +131,10 @@ export class Conversation {
 
   /** Sends a message and yields the answer as it arrives; the last event is `done`. Leaving the loop cancels the turn. */
   async *stream(text: string, options: TurnOptions = {}): AsyncGenerator<TurnEvent, void, undefined> {
+    const { turnId = newId(), after = 0, signal, onAway, include = [] } = options;
+    checkInclude(include);
     if (this.#hasEnded) throw new FabricError('CONVERSATION_UNKNOWN', 'This conversation has ended');
     await this.start();
-    const { turnId = newId(), after = 0, signal, onAway } = options;
     const extras = {
       options: options.options,
       tool_results: options.toolResults,
@@ -145,6 +151,7 @@ export class Conversation {
       text,
       turnId,
       extras,
+      include,
       timeoutMs: this.#turnTimeoutMs,
       signal: signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal,
     };

@@ -49,7 +49,10 @@ export {
   type DoneEvent,
   type EventPage,
   isUndecided,
+  type ProgressEvent,
+  type ReasoningEvent,
   type TurnEvent,
+  type WaitingEvent,
 } from './turn-event.ts';
 
 /** Options of `connect`; only `url` is required. */

@@ -1,5 +1,5 @@
 // The events of turns and conversations, and the errors after which a turn may still run.
-import { isFabricError } from '@fame-fabric/shared';
+import { FabricError, isFabricError } from '@fame-fabric/shared';
 import type {
   ConversationState,
   Cost,
@@ -48,11 +48,53 @@ export interface ApprovalAnswerEvent {
   seq?: number;
 }
 
+/** A piece of the model's reasoning. It is not part of the answer. A slow reader misses reasoning, because the agent keeps little of it. */
+export interface ReasoningEvent {
+  type: 'reasoning';
+  text: string;
+  seq?: undefined;
+}
+
+/** The model server did not answer a request. The agent waits, and then sends the request again. */
+export interface WaitingEvent {
+  type: 'waiting';
+  /** Other versions of the agent may have further reasons. */
+  reason: 'rate_limited' | 'server_failed' | 'timed_out' | 'unreachable';
+  /** Duration of the wait, in ms. */
+  retry_in_ms: number;
+  /** Number of the next attempt, from 2. */
+  attempt: number;
+  /** Maximum number of attempts. */
+  attempts: number;
+  /** The server's own reason in one line of at most 200 characters. */
+  message?: string;
+  seq?: undefined;
+}
+
+/** An event that only a turn with its type in `include` yields. It has no cursor, because the agent does not record it. */
+export type ProgressEvent = ReasoningEvent | WaitingEvent;
+
+const PROGRESS_TYPES: readonly string[] = ['reasoning', 'waiting'] satisfies ProgressEvent['type'][];
+
+/** True for an event that only a turn with its type in `include` yields. */
+export const isProgress = ({ type }: { readonly type?: unknown }): boolean =>
+  typeof type === 'string' && PROGRESS_TYPES.includes(type);
+
+/** Checks the `include` of a turn. @throws {PARAMS_INVALID} */
+export function checkInclude(include: readonly string[]): void {
+  const unknown = include.find((type) => !PROGRESS_TYPES.includes(type));
+  if (unknown === undefined) return;
+  const known = PROGRESS_TYPES.join(', ');
+  throw new FabricError('PARAMS_INVALID', `include: there are no events "${unknown}"; there are: ${known}`);
+}
+
 /**
  * An event of a streamed turn: pieces of text as they arrive, and at the end `done` with the whole text. `seq` is the cursor of
  * the event: a number that rises over the events of a conversation, for agents that keep a journal.
  */
-export type TurnEvent =
+export type TurnEvent = RecordedTurnEvent | ProgressEvent;
+
+type RecordedTurnEvent =
   | { type: 'text'; text: string; seq?: number }
   | { type: 'tool_call'; id?: string; name?: string; args?: Record<string, unknown>; seq?: number }
   | { type: 'tool_result'; id?: string; name?: string; ok?: boolean; seq?: number }
@@ -79,7 +121,7 @@ export type ConversationEvent = Recorded &
         [field: string]: unknown;
       }
     | { type: 'turn'; turn_id: string; user_message: string; tool_results?: ToolResult[] }
-    | (TurnEvent & { turn_id: string })
+    | (RecordedTurnEvent & { turn_id: string })
     | {
         type: 'error';
         turn_id: string;

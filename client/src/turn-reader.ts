@@ -4,7 +4,7 @@ import { type Clock, FabricError, isErrorCode, isFabricError } from '@fame-fabri
 import { AwayRetry } from './away-retry.ts';
 import type { ChatOperations, TurnRequest } from './chat-operations.ts';
 import { eventAfter, isReset } from './cursor.ts';
-import type { DoneEvent, TurnEvent } from './turn-event.ts';
+import { type DoneEvent, isProgress, type TurnEvent } from './turn-event.ts';
 
 export interface TurnReaderOptions {
   /** Cursor of the last event that the caller already has. */
@@ -99,8 +99,15 @@ export class TurnReader {
     try {
       for await (const item of this.#operations.runTurnStream(this.#request, after)) {
         const event = this.#unread(item as WireEvent);
+        if (!event) {
+          count++;
+          continue;
+        }
+        if (isProgress(event)) {
+          yield event as TurnEvent;
+          continue;
+        }
         count++;
-        if (!event) continue;
         if (event.type === 'error') throw errorOf(event);
         if (typeof event.seq === 'number') this.#lastSeq = event.seq;
         if (event.type === 'text' && typeof event.text === 'string') this.#text += event.text;

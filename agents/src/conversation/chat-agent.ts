@@ -17,6 +17,7 @@ import { type ConversationOptions, errorOfFault } from './conversation.ts';
 import { ConversationHost, type HostOptions } from './host.ts';
 import { conversationOperations, type OperationsOptions } from './operations/operations.ts';
 import type { RecoveredTurn } from './requests.ts';
+import { PROGRESS_KINDS } from './turn-progress.ts';
 
 const CHAT_ADDRESS = 'chat@fame.fabric';
 
@@ -110,6 +111,7 @@ export class ChatAgent extends DeclaredAgent {
           model: this.#turns.modelName,
           models: this.#turns.accepts?.models ?? [this.#turns.modelName],
           options: this.#turns.accepts?.takes ?? [],
+          include: PROGRESS_KINDS,
           offline: this.#turns.modelName === 'offline',
           system_prompt: defaults.systemPrompt,
           max_history_length: defaults.maxHistoryLength,

@@ -1,12 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { noUsage } from '../model/usage.ts';
 import { cursorAt } from '../store/cursor.ts';
-import type { ConversationEvent } from './conversation.ts';
+import type { ConversationEvent, TurnOutcome } from './conversation.ts';
 import { LiveTurn } from './live-turn.ts';
 
 const afterMicrotasks = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
 const FIRST = { fence: 1, firstSeq: 1 };
+
+const OUTCOME = { state: 'completed', text: '' } as TurnOutcome;
 
 /** A turn, and a function that adds text to one row of its conversation. */
 function turnWithText(row = 1) {
@@ -93,4 +95,87 @@ it('gives every follower of a released turn the reason, at the position of its l
     expect(events.at(-1)).toMatchObject({ type: 'error', seq: position, code: 'NODE_GONE' });
     expect(events).toHaveLength(after === 0 ? 2 : 1);
   }
+});
+
+describe('progress', () => {
+  /** Follows a turn with its reasoning; stops reading while `isSlow`. */
+  function followAll(turn: LiveTurn) {
+    const texts: string[] = [];
+    const reader = turn.follow(0, undefined, ['reasoning', 'waiting']);
+    const readAll = async (): Promise<void> => {
+      for await (const event of reader) {
+        if (event.type === 'text') texts.push(event.text);
+        if (event.type === 'reasoning') texts.push(`(${event.text})`);
+        if (event.type === 'waiting') texts.push(`[${event.attempt}]`);
+      }
+    };
+    return { texts, reader, readAll };
+  }
+
+  it('keeps its place between the events, also for a reader that is behind', async () => {
+    const { turn, add } = turnWithText();
+    const fast = followAll(turn);
+    const slow = followAll(turn);
+    void fast.readAll();
+    void slow.reader.next(); // begins to follow
+    await nextTurn();
+    const retry = { reason: 'unreachable', waitMs: 500, attempts: 4 } as const;
+    turn.progress.waiting({ ...retry, attempt: 2 });
+    turn.progress.waiting({ ...retry, attempt: 3 });
+    turn.progress.reasoning('one ');
+    turn.progress.reasoning('two');
+    add('a');
+    add('b');
+    turn.progress.reasoning('three');
+    add('c');
+    await nextTurn();
+    await nextTurn();
+    expect(fast.texts.join(' ')).toBe('[3] (one two) a bc (three)');
+    void slow.readAll();
+    await nextTurn();
+    expect(slow.texts.join(' ')).toBe('(one two) a bc (three)'); // the wait went to the first read
+  });
+
+  it('is dropped beyond a limit for a slow reader, which gets the whole text', async () => {
+    const { turn, add } = turnWithText();
+    const { texts, reader, readAll } = followAll(turn);
+    void reader.next();
+    await nextTurn();
+    add('a');
+    await nextTurn();
+    const megabyte = 'x'.repeat(1_048_576);
+    for (let at = 0; at < megabyte.length; at += 1_000)
+      turn.progress.reasoning(megabyte.slice(at, at + 1_000));
+    for (let n = 0; n < 100; n++) {
+      add('b');
+      turn.progress.reasoning('y');
+    }
+    await nextTurn();
+    turn.end(OUTCOME);
+    await readAll();
+    const shown = texts.filter((text) => text.startsWith('(')).join('');
+    expect(shown.length).toBeLessThanOrEqual(16_384 + 2);
+    expect(shown.length).toBeGreaterThan(16_000);
+    expect(texts.filter((text) => !text.startsWith('(')).join('')).toBe('b'.repeat(100));
+  });
+
+  it('ends with the turn, and a reader that leaves is no longer served', async () => {
+    const { turn } = turnWithText();
+    const { texts, readAll } = followAll(turn);
+    const leaver = followAll(turn);
+    void leaver.reader.next();
+    const leaving = new AbortController();
+    const aborted = turn.follow(0, leaving.signal, ['reasoning']);
+    const last = aborted.next();
+    const all = readAll();
+    await nextTurn();
+    leaving.abort();
+    expect(await last).toEqual({ done: true, value: undefined });
+    turn.progress.reasoning('one');
+    await nextTurn();
+    expect(await leaver.reader.return()).toMatchObject({ done: true });
+    turn.end(OUTCOME);
+    await all;
+    expect(texts).toEqual(['(one)']);
+  });
 });

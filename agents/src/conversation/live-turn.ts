@@ -9,6 +9,7 @@ import { Approvals } from './approval/approvals.ts';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
 import { lastEvent, turnEvent } from './journal/journal.ts';
 import type { RecordedTurn } from './journal/recorded-turn.ts';
+import { type ProgressEvent, type ProgressKind, TurnProgress } from './turn-progress.ts';
 
 /** Reason to stop a turn in this process without ending it: the turn stays open in the journal. */
 export class TurnReleased extends FabricError {}
@@ -52,6 +53,8 @@ export class LiveTurn {
   listeners = 0;
   /** Never rejects. */
   readonly outcome: Promise<TurnOutcome>;
+  /** Reasoning and waits, for the callers that ask for them. */
+  readonly progress: TurnProgress;
   readonly #abort = new AbortController();
   /** The latest acquisition of the conversation that this process knows. */
   readonly #epoch: number;
@@ -85,6 +88,7 @@ export class LiveTurn {
     ended?: TurnOutcome | undefined;
   }) {
     this.id = of.id;
+    this.progress = new TurnProgress(of.id);
     this.conversationId = of.conversationId;
     this.streamCallId = of.streamCallId;
     this.userMessage = of.userMessage;
@@ -103,7 +107,9 @@ export class LiveTurn {
     this.#settle = resolve;
     for (const event of of.events ?? []) {
       const shown = turnEvent(event);
-      if (shown) this.#publish(event.seq, shown);
+      if (!shown) continue;
+      this.progress.position = shown.seq;
+      this.#publish(event.seq, shown);
     }
     if (of.ended) this.end(of.ended);
   }
@@ -136,6 +142,7 @@ export class LiveTurn {
   receive(event: JournalEvent): void {
     if (this.#state.kind !== 'open') return;
     const shown = turnEvent(event);
+    if (shown) this.progress.position = shown.seq;
     if (shown?.type === 'text') this.#addText(event.seq, shown);
     else if (shown) {
       this.#publishText();
@@ -200,9 +207,24 @@ export class LiveTurn {
   /**
    * Iterates over the events after the cursor `after`, past and future, up to the last one or the abort of `signal`. Leaving does not
    * affect the turn. A cursor of an acquisition that the store never had, such as one from before the store was restored from a
-   * backup, starts the turn over.
+   * backup, starts the turn over. The progress that `include` names comes between the events.
    */
-  follow(after = 0, signal?: AbortSignal): AsyncGenerator<ConversationEvent, void, void> {
+  follow(after?: number, signal?: AbortSignal): AsyncGenerator<ConversationEvent, void, void>;
+  follow(
+    after: number,
+    signal: AbortSignal | undefined,
+    include: readonly ProgressKind[],
+  ): AsyncGenerator<ConversationEvent | ProgressEvent, void, void>;
+  follow(
+    after = 0,
+    signal?: AbortSignal,
+    include: readonly ProgressKind[] = [],
+  ): AsyncGenerator<ConversationEvent | ProgressEvent, void, void> {
+    if (include.length === 0) return this.#follow(after, signal);
+    return this.progress.between((left) => this.#follow(after, left), { include, after, signal });
+  }
+
+  #follow(after: number, signal: AbortSignal | undefined): AsyncGenerator<ConversationEvent, void, void> {
     if (fenceOf(after) > this.#epoch) {
       const restart = { type: 'restart', seq: 0, turn_id: this.id, keep: 0 } as const;
       return startingWith(restart, this.#events.follow({ signal }));

@@ -7,6 +7,7 @@ import { eventsConformance } from './conformance/events.conformance.ts';
 import { forksConformance } from './conformance/forks.conformance.ts';
 import { hostileConformance } from './conformance/hostile-input.conformance.ts';
 import { listsConformance } from './conformance/lists.conformance.ts';
+import { progressConformance } from './conformance/progress.conformance.ts';
 import { reportsConformance } from './conformance/reports.conformance.ts';
 import { retriesConformance } from './conformance/retries.conformance.ts';
 import { startsConformance } from './conformance/starts.conformance.ts';
@@ -18,6 +19,7 @@ export function operationsConformance(kind: AgentKind, store: StoreKind): void {
     startsConformance(kind, store);
     turnsConformance(kind, store);
     eventsConformance(kind, store);
+    progressConformance(kind, store);
     reportsConformance(kind, store);
     listsConformance(kind, store);
     retriesConformance(kind, store);

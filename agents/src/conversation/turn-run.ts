@@ -161,6 +161,7 @@ export class TurnRun {
       journal,
       text,
       log,
+      progress: this.#turn.progress,
       mayReduce: this.#conversation.wasRefused,
     });
     const tools = new JournaledTools({ ...parts, approver });

@@ -1,6 +1,6 @@
 // One request to a model and its whole reply. Strategies and runners take an `AskModel`: the plain one in this file, or the one
 // that replays the journal of a turn (`turn/journaled-model.ts`).
-import type { ChatModel, ModelRequest } from './model.ts';
+import type { ChatModel, ModelRequest, ModelWait } from './model.ts';
 import { type ReadReplyOptions, readReply } from './stream/read-reply.ts';
 import type { Reply } from './stream/reply-splitter.ts';
 
@@ -13,6 +13,8 @@ export interface AskModelOptions extends Omit<ReadReplyOptions, 'callId' | 'maxT
   check?: (() => void) | undefined;
   /** Runs when the reply is whole, before it is recorded. Not called for a recorded reply. */
   onReply?: ((reply: Reply) => void) | undefined;
+  /** Called at the start of each wait before a failed request is sent again. */
+  onWait?: ((wait: ModelWait) => void) | undefined;
 }
 
 /** Asks a model once. */
@@ -24,10 +26,10 @@ export const askModel = async (
   request: ModelRequest,
   options: AskModelOptions & Pick<ReadReplyOptions, 'callId' | 'maxTextChars'> = {},
 ): Promise<Reply> => {
-  const { signal } = options;
+  const { signal, onWait } = options;
   signal?.throwIfAborted();
   options.check?.();
-  const reply = await readReply(model.stream(request, { signal }), options);
+  const reply = await readReply(model.stream(request, { signal, onWait }), options);
   if (reply.message.provider) reply.message.provider.model = request.model ?? model.name;
   options.onReply?.(reply);
   return reply;

@@ -106,6 +106,30 @@ export interface ModelChunk {
   model?: string | undefined;
 }
 
+/** Reason for a wait before a request to a model server is repeated. */
+export type WaitReason = 'rate_limited' | 'server_failed' | 'timed_out' | 'unreachable';
+
+/** A wait before a failed request is sent again. */
+export interface ModelWait {
+  readonly reason: WaitReason;
+  /** Duration of the wait, in ms. */
+  readonly waitMs: number;
+  /** Number of the next attempt, from 2. */
+  readonly attempt: number;
+  /** Maximum number of attempts. */
+  readonly attempts: number;
+  /** The server's own reason in one line, without keys and texts of the conversation. */
+  readonly message?: string | undefined;
+}
+
+/** Options of one request. */
+export interface ModelStreamOptions {
+  /** Closes the request. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called at the start of each wait before the request is sent again. */
+  readonly onWait?: ((wait: ModelWait) => void) | undefined;
+}
+
 export interface ChatModel {
   /** The name in replies and usage reports; `offline` for the built-in model. */
   readonly name: string;
@@ -113,5 +137,5 @@ export interface ChatModel {
    * Streams one answer. Aborting `signal`, or leaving the iteration, closes the request to the model server.
    * @throws {MODEL_UNAVAILABLE | MODEL_TIMEOUT | MODEL_AUTH | MODEL_NOT_FOUND | MODEL_RATE_LIMITED | MODEL_REFUSED}
    */
-  stream(request: ModelRequest, options?: { signal?: AbortSignal | undefined }): AsyncIterable<ModelChunk>;
+  stream(request: ModelRequest, options?: ModelStreamOptions): AsyncIterable<ModelChunk>;
 }

@@ -326,10 +326,10 @@ const sendStream: Send = async (response, reply, ids, body, framing, signal) => 
       await flush();
       response.end();
       return 'sent';
-    } else {
+    } else if ('disconnect' in step) {
       await flush();
       return 'cut';
-    }
+    } else throw new Error('A script with `retry` needs the scripted model.');
   }
   begin();
   if (done) await send('[DONE]');

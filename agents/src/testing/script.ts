@@ -1,7 +1,7 @@
 // Scripted answers, for the scripted model (in memory) and the fake OpenAI server (real bytes): a list of steps, played in order.
 // A script waits at gates that the test opens; it uses no timers.
 import { untilAborted } from '@fame-fabric/shared/internal';
-import type { FinishReason, ModelChunk, ModelRequest, Usage } from '../model/model.ts';
+import type { FinishReason, ModelChunk, ModelRequest, ModelWait, Usage } from '../model/model.ts';
 
 /** A point where the script waits for the test. */
 export interface Gate {
@@ -28,6 +28,11 @@ export function gate(): ControlledGate {
   };
 }
 
+/** Makes a piece of reasoning. */
+export const reasoning = (text: string): ModelChunk => ({
+  choices: [{ index: 0, delta: { reasoning: text } }],
+});
+
 /** Makes a gate that never opens: the stream is silent until the reader leaves. */
 export const stall = (): ScriptStep => ({ wait: new Promise(() => {}) });
 
@@ -42,6 +47,8 @@ export type ScriptStep =
   | { readonly fail: Error }
   /** Cuts the connection. */
   | { readonly disconnect: true }
+  /** Reports a wait before the request is repeated, for the scripted model only. The fake server answers with an error instead. */
+  | { readonly retry: ModelWait }
   /** Raw bytes of the response body, for the fake server only. */
   | { readonly bytes: Uint8Array | string };
 
@@ -151,7 +158,12 @@ export const system =
   (request: ModelRequest): boolean =>
     request.messages.some((message) => message.role === 'system' && message.content.includes(text));
 
-type Played = { chunk: ModelChunk } | { fail: Error } | { disconnect: true } | { bytes: Uint8Array | string };
+type Played =
+  | { chunk: ModelChunk }
+  | { fail: Error }
+  | { disconnect: true }
+  | { retry: ModelWait }
+  | { bytes: Uint8Array | string };
 
 /** Normalizes a script to a reply. */
 export const asReply = <Reply extends ScriptReply>(
@@ -189,7 +201,7 @@ export async function* play(
       await untilAborted(step.wait, signal);
     } else {
       yield step;
-      if (!('bytes' in step)) return;
+      if (!('bytes' in step || 'retry' in step)) return;
     }
   }
   if (!finished) {

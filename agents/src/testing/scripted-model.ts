@@ -1,7 +1,7 @@
 // Scripted `ChatModel` for tests. It answers each request with the first unused reply that matches, validates every request as
 // the OpenAI API would, and records it. `done()` at the end of a test proves that the expected requests came, and no others.
 import { FabricError } from '@fame-fabric/shared';
-import type { ChatModel, ModelChunk, ModelRequest } from '../model/model.ts';
+import type { ChatModel, ModelChunk, ModelRequest, ModelStreamOptions } from '../model/model.ts';
 import { modelStream } from '../model/model-stream.ts';
 import { requestBody } from '../model/openai/request-body.ts';
 import { ReplyQueue } from './reply-queue.ts';
@@ -56,14 +56,15 @@ export class ScriptedModel implements ChatModel {
     return this.#replies.violations;
   }
 
-  stream(
-    request: ModelRequest,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): AsyncIterable<ModelChunk> {
-    return modelStream(options.signal, (signal) => this.#answer(request, signal));
+  stream(request: ModelRequest, { signal, onWait }: ModelStreamOptions = {}): AsyncIterable<ModelChunk> {
+    return modelStream(signal, (inner) => this.#answer(request, inner, onWait));
   }
 
-  async *#answer(original: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelChunk, void> {
+  async *#answer(
+    original: ModelRequest,
+    signal: AbortSignal,
+    onWait: ModelStreamOptions['onWait'],
+  ): AsyncGenerator<ModelChunk, void> {
     signal.throwIfAborted();
     const request = structuredClone(original);
     const call: ScriptedRequest = { request, chunks: 0, state: 'streaming' };
@@ -76,6 +77,10 @@ export class ScriptedModel implements ChatModel {
         if ('fail' in step) throw step.fail;
         if ('disconnect' in step) throw new FabricError('MODEL_UNAVAILABLE', 'The script cut the stream.');
         if ('bytes' in step) throw new Error('A script with raw bytes needs the fake OpenAI server.');
+        if ('retry' in step) {
+          onWait?.(step.retry);
+          continue;
+        }
         call.chunks += 1;
         yield step.chunk;
         signal.throwIfAborted();

@@ -5,7 +5,14 @@
 // next request is refused as well, so that one bad answer cannot end it.
 import { type FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import { type AskModel, type AskModelOptions, askModel, type Reply } from '../model/ask-model.ts';
-import type { ChatModel, FinishReason, ModelMessage, ModelRequest, Usage } from '../model/model.ts';
+import type {
+  ChatModel,
+  FinishReason,
+  ModelMessage,
+  ModelRequest,
+  ModelWait,
+  Usage,
+} from '../model/model.ts';
 import { parseCall } from '../model/stream/parse-arguments.ts';
 import { userTextKey } from '../model/stream/user-text.ts';
 import { checkAnswer } from './check-answer.ts';
@@ -37,6 +44,12 @@ export interface ModelJournal {
   recordDropped(drop: { fromStep: number; keep: number }): Promise<unknown>;
 }
 
+/** Receives the progress of model calls, which is not recorded. */
+export interface ModelProgress {
+  reasoning(text: string): void;
+  waiting(wait: ModelWait): void;
+}
+
 export interface JournaledModelDeps {
   steps: Steps;
   journal: ModelJournal;
@@ -44,6 +57,8 @@ export interface JournaledModelDeps {
   text: TurnText;
   emitText: RunnerActions['emitText'];
   log: Logger;
+  /** @default the progress is dropped */
+  progress?: ModelProgress | undefined;
   /** True if a refused request may be sent again with less history: the model refused the previous turn too. @default false */
   mayReduce?: boolean | undefined;
 }
@@ -156,13 +171,14 @@ export class JournaledModel {
     request: ModelRequest,
     { options, question, leftOut }: Asked,
   ): Promise<Reply> {
-    const { steps, journal } = this.#deps;
+    const { steps, journal, progress } = this.#deps;
     const step = steps.number;
     const { messages } = request;
     await journal.modelCalled({ step, model: request.model ?? model.name, messages, question, leftOut });
     options.signal?.throwIfAborted();
     return askModel(model, request, {
       ...notifyOnce(options, () => journal.tokenReceived()),
+      ...(progress ? withProgress(options, progress) : {}),
       check: undefined,
       maxTextChars: this.#deps.text.room,
       callId: (index) => callId(steps.turnId, step, index),
@@ -248,6 +264,19 @@ function notifyOnce(options: AskModelOptions, onToken: () => void): AskModelOpti
     },
   };
 }
+
+/** Passes the reasoning and the waits of a model call to `progress` as well. */
+const withProgress = ({ onReasoning, onWait }: AskModelOptions, progress: ModelProgress) =>
+  ({
+    onReasoning(text) {
+      progress.reasoning(text);
+      onReasoning?.(text);
+    },
+    onWait(wait) {
+      progress.waiting(wait);
+      onWait?.(wait);
+    },
+  }) satisfies AskModelOptions;
 
 /** Names of the functions whose calls were started in a recorded step. */
 const startedCallsOf = ({ message, calls }: RecordedStep): string[] =>

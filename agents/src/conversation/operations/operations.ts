@@ -14,6 +14,7 @@ import {
 import type { ConversationHost } from '../host.ts';
 import { readingOperations } from '../reading/reading-operations.ts';
 import { messagesOf } from '../start/start-messages.ts';
+import type { ProgressEvent } from '../turn-progress.ts';
 import { taskOperations } from './task-operations.ts';
 import {
   conversationId,
@@ -24,7 +25,7 @@ import {
   taskOf,
 } from './task-view.ts';
 import { acceptTurn, isRepeatedByLink, onLeave, outcomeFor, principalOf, streamLost } from './turn-calls.ts';
-import { forkParams, turnId, turnParams } from './turn-params.ts';
+import { forkParams, include, turnId, turnParams } from './turn-params.ts';
 
 export interface OperationsOptions {
   /** Options of a conversation where the caller gives none. */
@@ -129,13 +130,13 @@ export function conversationOperations(
     run_turn_stream: operation({
       immediate,
       description: 'Sends a message to a conversation and streams the reply as events.',
-      params: turnParams.extend({ after: z.int().min(0).optional() }),
-      async *run(params, context): AsyncGenerator<ConversationEvent, void> {
+      params: turnParams.extend({ after: z.int().min(0).optional(), include: include.optional() }),
+      async *run(params, context): AsyncGenerator<ConversationEvent | ProgressEvent, void> {
         const turn = await acceptTurn(host, params, context, { after: params.after });
         if (isRepeatedByLink(turn, params, context)) throw streamLost();
         const leaving = onLeave(host, turn, context.signal);
         try {
-          yield* turn.follow(params.after ?? 0, context.signal);
+          yield* turn.follow(params.after ?? 0, context.signal, params.include ?? []);
         } finally {
           leaving.stop();
         }

@@ -1,6 +1,7 @@
 // Parameters of a turn on the wire, with their limits.
 import { z } from 'zod';
 import { CONVERSATION_LIMITS } from '../conversation.ts';
+import { PROGRESS_KINDS } from '../turn-progress.ts';
 import { conversationId } from './task-view.ts';
 
 const {
@@ -104,6 +105,8 @@ export const turnParams = z.object({
   /** 0 runs a turn. A larger number joins the latest turn of the key, if that is at most 24 hours old. */
   retry_count: z.int().min(0).max(1_000_000).default(0),
 });
+/** Events that `run_turn_stream` adds for callers that ask for them. */
+export const include = z.array(z.enum(PROGRESS_KINDS)).max(PROGRESS_KINDS.length);
 /** Parameters of `fork`. */
 export const forkParams = z.object({
   conversation_id: conversationId,

@@ -2,6 +2,7 @@
 // in the cause, which is logged. The server's own words appear only if they do not quote the conversation.
 import { type ErrorCode, FabricError } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
+import type { WaitReason } from '../model.ts';
 import { isAzure } from './base-url.ts';
 import { type HeaderSource, retryAfterMs } from './model-retry.ts';
 import { readServerError, type ServerError } from './server-error.ts';
@@ -22,6 +23,10 @@ interface ModelFailure {
   readonly isTransient: boolean;
   /** The wait that the server asked for. */
   readonly retryAfterMs?: number | undefined;
+  /** The kind of failure, for those who wait for the next attempt. */
+  readonly reason: WaitReason;
+  /** The server's own reason in one line. */
+  readonly message?: string | undefined;
 }
 
 /** The fields of an error that are read here. The error comes from the `openai` package, the network or an event in the stream. */
@@ -88,7 +93,7 @@ const NETWORK: Readonly<Record<string, string>> = {
 export function modelFailure(thrown: unknown, context: FailureContext, delivered: boolean): ModelFailure {
   // Our own errors: a broken answer may be requested again; a silent server has already used its time limit.
   if (thrown instanceof FabricError) {
-    return { error: thrown, isTransient: thrown.code === 'MODEL_UNAVAILABLE' };
+    return { error: thrown, isTransient: thrown.code === 'MODEL_UNAVAILABLE', reason: 'unreachable' };
   }
   const caught = (
     typeof thrown === 'object' && thrown !== null ? thrown : { message: String(thrown) }
@@ -99,10 +104,10 @@ export function modelFailure(thrown: unknown, context: FailureContext, delivered
       ? (caught.headers as HeaderSource)
       : undefined;
   const requestedWaitMs = retryAfterMs(headers, context.nowMs);
-  const { code, message, isTransient } =
-    status === undefined && !caught.error
-      ? networkFailure(thrown, context, delivered)
-      : serverFailure(readServerError(thrown), context);
+  const isOfNetwork = status === undefined && !caught.error;
+  const { code, message, isTransient, why } = isOfNetwork
+    ? networkFailure(thrown, context, delivered)
+    : serverFailure(readServerError(thrown), context);
 
   const cause = new Error(cutText(redact(text(caught.message), context.apiKey), MAX_CAUSE_CHARS));
   cause.name = text(caught.name) || 'Error';
@@ -120,8 +125,19 @@ export function modelFailure(thrown: unknown, context: FailureContext, delivered
     retryable: code === 'MODEL_RATE_LIMITED' && !isTransient ? false : undefined,
   });
   const refusesRetry = headers?.get('x-should-retry') === 'false';
-  return { error, isTransient: isTransient && !refusesRetry, retryAfterMs: requestedWaitMs };
+  return {
+    error,
+    isTransient: isTransient && !refusesRetry,
+    retryAfterMs: requestedWaitMs,
+    reason: isOfNetwork ? 'unreachable' : (WAIT_REASONS[code] ?? 'server_failed'),
+    message: why || undefined,
+  };
 }
+
+const WAIT_REASONS: Partial<Record<ErrorCode, WaitReason>> = {
+  MODEL_RATE_LIMITED: 'rate_limited',
+  MODEL_TIMEOUT: 'timed_out',
+};
 
 /** True for the errors of the JSON and event parsers. */
 const isNoEventStream = (thrown: unknown): boolean =>
@@ -132,6 +148,8 @@ interface Classified {
   code: ErrorCode;
   message: string;
   isTransient: boolean;
+  /** The reason in the words of the server or the network, if it has one. */
+  why?: string;
 }
 
 function networkFailure(thrown: unknown, { url }: FailureContext, delivered: boolean): Classified {
@@ -164,6 +182,7 @@ function networkFailure(thrown: unknown, { url }: FailureContext, delivered: boo
       ? `The model server at ${url} broke off in the middle of its answer (${why}): ask again.`
       : `The model server at ${url} cannot be reached (${why}): check OPENAI_BASE_URL and that the server runs.`,
     isTransient: true,
+    why,
   };
 }
 
@@ -309,5 +328,6 @@ function serverFailure(error: ServerError, context: FailureContext): Classified 
     code: kind.code,
     message: `${kind.what(context, error)}${because}: ${kind.hint(context, error)}.`,
     isTransient: kind.isTransient === true,
+    why: reason,
   };
 }

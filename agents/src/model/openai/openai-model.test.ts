@@ -10,7 +10,7 @@ import {
   httpError,
 } from '../../testing/openai-server.ts';
 import { callTools, gate, reply, stall } from '../../testing/script.ts';
-import type { ModelChunk, ModelRequest } from '../model.ts';
+import type { ModelChunk, ModelRequest, ModelWait } from '../model.ts';
 import { readReply } from '../stream/read-reply.ts';
 import { type OpenAIModelOptions, openaiModel } from './openai-model.ts';
 import { completionObject } from './openai-wire.ts';
@@ -443,6 +443,37 @@ describe('retrying', () => {
     const server = await serve({ replies: [httpError(429, {}, headers as Record<string, string>), 'ok'] });
     await read(modelOf(server, { clock }).stream(ask('hi')));
     expect(waits[0]).toBe(expected);
+  });
+
+  it('reports each wait with its reason, its duration and the next attempt', async () => {
+    const { clock } = instantClock();
+    const waits: ModelWait[] = [];
+    const onWait = (wait: ModelWait) => void waits.push(wait);
+    const server = await serve({
+      replies: [
+        httpError(429, { message: `Slow down, ${KEY}.` }, { 'retry-after': '3' }),
+        httpError(503, { message: 'You said hello there: overloaded' }),
+        [{ disconnect: true }],
+        'ok',
+      ],
+    });
+    const source = modelOf(server, { clock }).stream(ask('hello there'), { onWait });
+    expect(textOf(await read(source))).toBe('ok');
+    expect(waits).toEqual([
+      { reason: 'rate_limited', waitMs: 3_000, attempt: 2, attempts: 4, message: 'Slow down, [key]' },
+      { reason: 'server_failed', waitMs: 500, attempt: 3, attempts: 4, message: undefined },
+      { reason: 'unreachable', waitMs: 1_000, attempt: 4, attempts: 4, message: 'connection reset' },
+    ]);
+  });
+
+  it('reports a timeout of the server, and no wait for a request that is not sent again', async () => {
+    const { clock } = instantClock();
+    const onWait = vi.fn();
+    const server = await serve({ replies: [httpError(408), 'ok', httpError(401)] });
+    await read(modelOf(server, { clock }).stream(ask('hi'), { onWait }));
+    expect(onWait.mock.calls).toMatchObject([[{ reason: 'timed_out', attempt: 2 }]]);
+    await failure(read(modelOf(server, { clock }).stream(ask('hi'), { onWait })));
+    expect(onWait).toHaveBeenCalledTimes(1);
   });
 
   it.each([400, 401, 403, 404, 422])('ST-16 does not try again after %i', async (status) => {

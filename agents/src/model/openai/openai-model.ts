@@ -4,7 +4,7 @@
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
 import { LONGEST_TIMER_MS, onAbort, pause, untilAborted } from '@fame-fabric/shared/internal';
 import type { OpenAI } from 'openai';
-import type { ChatModel, ModelChunk, ModelRequest } from '../model.ts';
+import type { ChatModel, ModelChunk, ModelRequest, ModelStreamOptions } from '../model.ts';
 import { modelStream } from '../model-stream.ts';
 import { allowedTokens } from './answer-limit.ts';
 import { isAzure, OPENAI_BASE_URL } from './base-url.ts';
@@ -115,7 +115,11 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
   }
 
   /** Sends the request until it is answered, refused for good, or out of attempts. */
-  async function* answer(original: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelChunk, void> {
+  async function* answer(
+    original: ModelRequest,
+    signal: AbortSignal,
+    onWait: ModelStreamOptions['onWait'],
+  ): AsyncGenerator<ModelChunk, void> {
     let request = original;
     let corrections = 0;
     let hasSampledAgain = false;
@@ -149,8 +153,10 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
           attempt,
           waitMs: Math.round(waitMs),
         });
-        await pause(clock, waitMs, signal);
         attempt += 1;
+        const { reason, message } = failure;
+        onWait?.({ reason, waitMs: Math.round(waitMs), attempt, attempts: MAX_ATTEMPTS, message });
+        await pause(clock, waitMs, signal);
       }
     }
   }
@@ -223,7 +229,8 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
 
   return {
     name: model,
-    stream: (request, { signal } = {}) => modelStream(signal, (inner) => answer(request, inner)),
+    stream: (request, { signal, onWait } = {}) =>
+      modelStream(signal, (inner) => answer(request, inner, onWait)),
   };
 }
 
