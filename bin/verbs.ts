@@ -41,6 +41,14 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     maxPositionals: 0,
     load: () => import('./verbs/up.ts'),
   },
+  dev: {
+    about: 'run the agents of files, and restart them when a file changes',
+    usage: 'npx fame-fabric dev FILE... [--port PORT]',
+    examples: ['npx fame-fabric dev agent.ts', 'npx fame-fabric dev shop.ts stock.ts --port 8001'],
+    flags: { port },
+    isHelpAlone: true,
+    load: () => import('./verbs/dev.ts'),
+  },
   sentinel: {
     about: 'run a sentinel, which nodes attach to',
     usage: 'npx fame sentinel [--port PORT]',

@@ -1,4 +1,5 @@
 // Runs agents as a process: configuration, link, signals, exit code. Used by `fame agent` and by programs of users.
+import { channel } from 'node:diagnostics_channel';
 import { FabricError, isFabricError, Link, type LinkOptions, type Logger } from '@fame-fabric/shared';
 import {
   type Environment,
@@ -41,6 +42,9 @@ export interface RunOptions {
   write?: (line: string) => void;
 }
 
+/** Reports the start and the served agents within this process, for `fame dev`. */
+const reports = channel('fame-fabric.agents');
+
 /** Writes one line to stderr. Escapes control characters, because other nodes may have sent the text. */
 export const writeStderr = (line: string): void => void process.stderr.write(`${escapeControls(line)}\n`);
 
@@ -57,6 +61,7 @@ export async function runAgents(sources: readonly AgentSource[], options: RunOpt
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
+  reports.publish({ state: 'started', agents: [] });
   try {
     const config = readAgentConfig(options.env ?? process.env);
     return await run(sources, config, stop.signal, options.write ?? lifeWriter(config));
@@ -106,6 +111,7 @@ async function run(
       const about = note ? ` (${note})` : '';
       write(`${agent.address} is served through ${redactUrl(config.admissionUrl)}${about}`);
     }
+    reports.publish({ state: 'served', agents });
     await new Promise<void>((resolve) => onAbort(stop, resolve));
     write(`Stopping: running calls have ${config.drainMs / 1_000} s to finish; a second signal ends them`);
     await worker.drain(config.drainMs);
