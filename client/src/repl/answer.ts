@@ -29,6 +29,8 @@ export class Answer {
   #text = '';
   #written = 0;
   #hasBegun = false;
+  /** Text on the screen from before a restart, until the new text differs from it or goes beyond it. */
+  #earlier: string | undefined;
   /** True after the line of the answer was ended for a note. The next piece begins a new line. */
   #isInterrupted = false;
   /** True while a question is shown: nothing is written then. */
@@ -77,16 +79,14 @@ export class Answer {
     this.#startIndicator();
   }
 
-  /** Discards the text after its first `keep` characters. If discarded text was written, writes the kept text again. */
+  /**
+   * Discards the text after its first `keep` characters. What is on the screen stays there as long as the new text repeats it, so
+   * that a repeated answer continues where it stopped. A text that differs is written again from its beginning.
+   */
   restart(keep: number): void {
+    const onScreen = this.#earlier ?? this.#text.slice(0, this.#written);
     this.#text = this.#text.slice(0, keep);
-    if (this.#written <= keep) return;
-    this.#stopIndicator();
-    this.#endLine();
-    this.#hasBegun = this.#isInterrupted = false;
-    this.#written = 0;
-    this.#writeStreamed();
-    this.#startIndicator();
+    if (onScreen.length > keep) this.#earlier = onScreen;
   }
 
   /** Ends the answer. `whole` is its text if no piece was streamed. */
@@ -95,6 +95,10 @@ export class Answer {
     if (this.#text === '') this.#text = whole;
     this.#stopIndicator();
     this.#writeUpTo(this.#text.length);
+    if (this.#earlier !== undefined) {
+      this.#beginAgain(); // the new text is shorter
+      this.#writeUpTo(this.#text.length);
+    }
     this.#endLine();
   }
 
@@ -122,12 +126,28 @@ export class Answer {
     return isHighSurrogate(this.#text.charCodeAt(length - 1)) ? length - 1 : length;
   }
 
+  #compareWithEarlier(end: number): void {
+    const earlier = this.#earlier!;
+    const shared = Math.min(end, earlier.length);
+    if (this.#text.slice(0, shared) !== earlier.slice(0, shared)) this.#beginAgain();
+    else if (shared === earlier.length) this.#earlier = undefined;
+  }
+
+  #beginAgain(): void {
+    this.#stopIndicator();
+    this.#endLine();
+    this.#earlier = undefined;
+    this.#hasBegun = this.#isInterrupted = false;
+    this.#written = 0;
+  }
+
   #writeUpTo(end: number): void {
+    if (this.#earlier !== undefined) this.#compareWithEarlier(end);
     if (end <= this.#written) return;
     this.#begin();
     let text = this.#text.slice(this.#written, end);
-    // The line break at the start of the piece has already been written.
-    if (this.#isInterrupted && text.startsWith('\n')) text = text.slice(1);
+    // After a note the text is on a new line already.
+    if (this.#isInterrupted) text = text.replace(/^[\n ]/, '');
     this.#isInterrupted = false;
     const output = escapeControls(text);
     this.#options.write(this.#layout ? this.#layout.add(output) : output);

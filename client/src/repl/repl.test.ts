@@ -223,6 +223,22 @@ test('an answer without text events is printed from its end', async () => {
   expect(screen.answers).toBe('A> whole\n');
 });
 
+test.each([
+  ['continues where it stopped if it repeats its text', ['one ', 'two', ' three'], 'A> one two three\n'],
+  ['is printed again if its text differs', ['one ', 'four'], 'A> one two\nA> one four\n'],
+  ['is printed again if its text is shorter', ['one'], 'A> one two\nA> one\n'],
+])('a restarted answer %s', async (_name, pieces, answers) => {
+  const turn: Turn = async function* () {
+    yield { type: 'text', text: 'one two' };
+    yield { type: 'restart', keep: 0 };
+    for (const text of pieces) yield { type: 'text', text };
+    yield { type: 'done', text: pieces.join('') };
+  };
+  const { repl, screen } = stage(['x'], { turn });
+  await repl.run();
+  expect(screen.answers).toBe(answers);
+});
+
 test('a restarted answer is printed again from the text that remains', async () => {
   const turn: Turn = async function* () {
     yield { type: 'text', text: 'one two' };
@@ -832,7 +848,7 @@ describe('approvals', () => {
     };
     await repl.run();
     expect(seen).toBe('A> Let me see.\n');
-    expect(screen.answers).toBe('A> Let me see.\n Done.\n');
+    expect(screen.answers).toBe('A> Let me see.\nDone.\n');
   });
 
   test.each([
