@@ -5,8 +5,12 @@ import xterm from '@xterm/headless'; // CommonJS
 import { cleanEnv, Proc } from './processes.ts';
 import { WAIT_LIMIT_MS } from './wait-limit.ts';
 
-const COLUMNS = 80;
-const ROWS = 24;
+/** Size of a terminal in cells. */
+export interface ScreenSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+const SIZE: ScreenSize = { columns: 80, rows: 24 };
 
 /** Keys as a terminal sends them. */
 export const KEYS = {
@@ -22,16 +26,12 @@ export const KEYS = {
 
 export class ShellScreen {
   readonly proc: Proc;
-  readonly #emulator = new xterm.Terminal({
-    cols: COLUMNS,
-    rows: ROWS,
-    scrollback: 5_000,
-    allowProposedApi: true,
-  });
+  readonly #emulator: xterm.Terminal;
   readonly #watchers = new Set<() => void>();
   #tty = '';
 
-  private constructor(env: Record<string, string>) {
+  private constructor(env: Record<string, string>, { columns, rows }: ScreenSize) {
+    this.#emulator = new xterm.Terminal({ cols: columns, rows, scrollback: 5_000, allowProposedApi: true });
     const shell = 'exec bash --norc --noprofile -i';
     this.proc = new Proc('script', ['-qefc', shell, '/dev/null'], {
       name: 'shell',
@@ -43,11 +43,11 @@ export class ShellScreen {
     void this.proc.exited.then(() => this.#notify());
   }
 
-  /** Opens a shell of 80 columns and 24 rows. Its first line on the screen is the name of its terminal. */
-  static async open(env: Record<string, string>): Promise<ShellScreen> {
-    const screen = new ShellScreen(env);
+  /** Opens a shell, by default of 80 columns and 24 rows. Its first line on the screen is the name of its terminal. */
+  static async open(env: Record<string, string>, size = SIZE): Promise<ShellScreen> {
+    const screen = new ShellScreen(env, size);
     await screen.waitFor(/\$ $/);
-    screen.type(`stty cols ${COLUMNS} rows ${ROWS}; clear; tty\r`);
+    screen.type(`stty cols ${size.columns} rows ${size.rows}; clear; tty\r`);
     [screen.#tty] = await screen.waitFor(/^\/dev\/\S+/);
     return screen;
   }
@@ -86,6 +86,17 @@ export class ShellScreen {
       encoding: 'utf8',
     });
     if (status !== 0) throw new Error(`stty failed: ${stderr}`);
+  }
+
+  /** The active buffer of the emulator, with colours and the cursor. */
+  get buffer(): xterm.IBuffer {
+    return this.#emulator.buffer.active;
+  }
+
+  /** Calls `listener` after each change of the screen. Returns a function that removes the listener. */
+  onChange(listener: () => void): () => void {
+    this.#watchers.add(listener);
+    return () => void this.#watchers.delete(listener);
   }
 
   /** Waits until the text of the screen matches. */
