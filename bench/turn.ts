@@ -100,9 +100,9 @@ async function engine(): Promise<string> {
     payload: {},
     acceptedAt: 0,
   };
-  const { ask, makeCall } = actions;
+  const { ask, makeCall, link } = actions;
   const emitText: UnrecordedActions['emitText'] = (text, source) => actions.emitText(text, source);
-  await turns.run({ ...common, messages, signal, ask, makeCall, emitText, assertLive() {}, text: '' });
+  await turns.run({ ...common, messages, signal, ask, makeCall, link, emitText, assertLive() {}, text: '' });
   return actions.text;
 }
 

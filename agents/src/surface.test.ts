@@ -53,9 +53,9 @@ const LISTS = {
   testing: `
     ControlledGate Cut DEFAULT_USAGE FakeOpenAI FakeOpenAIOptions Framing Gate RecordedRequest
     ScriptReply ScriptStep Scripted ScriptedCall ScriptedModel ScriptedModelOptions ScriptedRequest
-    ServerReply Violation WireRequest allCuts asReply callChunks callTools checkTranscript cutAt
-    everyChars failing fakeOpenAI gate httpError lastUser pieces randomCuts reasoning rechunk reply scriptedModel
-    seeded stall system
+    ServerReply TestFabric Violation WireRequest allCuts asReply callChunks callTools checkTranscript cutAt
+    everyChars failing fakeOpenAI gate httpError lastUser pieces randomCuts reasoning rechunk reply
+    scriptedModel seeded stall system testFabric
   `,
 };
 

@@ -1,4 +1,4 @@
-// Public exports of the test kit for agent authors: scripted models, a fake OpenAI server over real HTTP, streams cut at any
+// Public exports of the test kit for agent authors: a fabric in memory, scripted models, a fake OpenAI server over real HTTP, streams cut at any
 // offset, and a validator of model requests.
 export {
   FakeOpenAI,
@@ -37,4 +37,5 @@ export {
   type ScriptedRequest,
   scriptedModel,
 } from './testing/scripted-model.ts';
+export { type TestFabric, testFabric } from './testing/test-fabric.ts';
 export { checkTranscript, type Violation } from './testing/transcript-validator.ts';

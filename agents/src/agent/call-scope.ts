@@ -10,7 +10,7 @@ import {
 } from '@fame-fabric/shared';
 import { cutText, LONGEST_TIMER_MS, timeoutOf } from '@fame-fabric/shared/internal';
 import type { OperationContext, Outbound } from './operation.ts';
-import { ScopedLink } from './scoped-link.ts';
+import { type LinkScope, ScopedLink } from './scoped-link.ts';
 
 export interface CallScopeDeps {
   link: Outbound;
@@ -18,7 +18,7 @@ export interface CallScopeDeps {
   clock: Clock;
 }
 
-export class CallScope implements OperationContext {
+export class CallScope implements OperationContext, LinkScope {
   readonly #call: IncomingCall;
   readonly #deps: CallScopeDeps;
   /** Monotonic, in ms. Infinity if the call has no deadline. */
@@ -44,9 +44,12 @@ export class CallScope implements OperationContext {
   }
 
   get link(): Outbound {
-    const { clock, link } = this.#deps;
-    this.#link ??= new ScopedLink(link, this.#call.ttl, () => this.#deadline - clock.monotonic());
+    this.#link ??= new ScopedLink(this.#deps.link, this);
     return this.#link;
+  }
+
+  leftMs(): number {
+    return this.#deadline - this.#deps.clock.monotonic();
   }
 
   get callId(): string {
@@ -54,6 +57,9 @@ export class CallScope implements OperationContext {
   }
   get traceId(): string | undefined {
     return this.#call.traceId;
+  }
+  get ttl(): number | undefined {
+    return this.#call.ttl;
   }
   get meta(): Readonly<Record<string, unknown>> | undefined {
     return this.#call.meta;

@@ -34,6 +34,8 @@ export interface OperationContext {
   /** The JSON-RPC id. A repeated id means the same call. */
   readonly callId: string;
   readonly traceId: string | undefined;
+  /** Remaining hops of the call; undefined if it does not count them. */
+  readonly ttl?: number | undefined;
   /** Metadata of the request's envelope. */
   readonly meta: Readonly<Record<string, unknown>> | undefined;
   /** The address that was called. */
@@ -49,8 +51,8 @@ export interface OperationContext {
   readonly isStream: boolean;
   readonly log: Logger;
   /**
-   * Calls other agents. Pass `signal` and `traceId` on, so that cancellation and traces reach them. The calls carry the remaining
-   * hops and time of this one.
+   * Calls other agents. The calls carry the trace id, the remaining hops and the remaining time of this one, and are cancelled when
+   * `signal` aborts.
    */
   readonly link: Outbound;
 }

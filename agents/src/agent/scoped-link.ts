@@ -1,26 +1,31 @@
-// The link of one call. Calls made through it carry the remaining hops and time of that call. So a circle of agents that call each
-// other ends, and no agent works longer than its caller waits.
-import type { CallOptions, CallTarget } from '@fame-fabric/shared';
+// The link of one call, turn or tool call. Calls made through it carry the remaining hops, the remaining time and the trace id of
+// that work, and end when it is cancelled. So a circle of agents that call each other ends, and no agent works longer than its
+// caller waits.
+import { type CallOptions, type CallTarget, FabricError } from '@fame-fabric/shared';
 import { CALL_TIMEOUT_MS } from '@fame-fabric/shared/link';
 import type { Outbound } from './operation.ts';
 
 /** Hops of a call that has no parent call, or whose parent call does not count its hops. */
 export const FIRST_TTL = 8;
 
+/** The work that calls are made for. Read at each call. */
+export interface LinkScope {
+  /** Remaining hops of the received message. @default it counts none */
+  readonly ttl?: number | undefined;
+  readonly traceId?: string | undefined;
+  /** Cancels the calls when it aborts. @default never */
+  readonly signal?: AbortSignal | undefined;
+  /** Remaining time, in ms. @default no limit */
+  leftMs?(): number;
+}
+
 export class ScopedLink implements Outbound {
   readonly #link: Outbound;
-  readonly #ttl: number;
-  readonly #leftMs: () => number;
+  readonly #scope: LinkScope;
 
-  /** `receivedTtl` is that of the message that the calls belong to; `leftMs` is its remaining time. */
-  constructor(
-    link: Outbound,
-    receivedTtl?: number | undefined,
-    leftMs: () => number = () => Number.POSITIVE_INFINITY,
-  ) {
+  constructor(link: Outbound, scope: LinkScope = {}) {
     this.#link = link;
-    this.#ttl = receivedTtl === undefined ? FIRST_TTL : Math.max(0, receivedTtl - 1);
-    this.#leftMs = leftMs;
+    this.#scope = scope;
   }
 
   call(target: CallTarget, method: string, params?: unknown, options: CallOptions = {}): Promise<unknown> {
@@ -41,15 +46,53 @@ export class ScopedLink implements Outbound {
     this.#link.send(to, payload, { ttl: this.#ttl, ...options });
   }
 
-  /** The same hops without the time limit, for work that outlives its call. */
+  /** The same hops and trace id without the time limit and the cancellation, for work that outlives its call. */
   detached(): ScopedLink {
-    return new ScopedLink(this.#link, this.#ttl + 1);
+    const { ttl, traceId } = this.#scope;
+    return new ScopedLink(this.#link, { ttl, traceId });
+  }
+
+  get #ttl(): number {
+    const { ttl } = this.#scope;
+    return ttl === undefined ? FIRST_TTL : Math.max(0, ttl - 1);
   }
 
   #optionsOf(options: CallOptions, timeoutMs: number): CallOptions {
-    const leftMs = Math.max(1, this.#leftMs());
+    const { traceId, signal } = this.#scope;
+    const leftMs = Math.max(1, this.#scope.leftMs?.() ?? Number.POSITIVE_INFINITY);
     const deadlineMs = Math.min(leftMs, timeoutMs, options.deadlineMs ?? Number.POSITIVE_INFINITY);
-    const ttl = Math.min(this.#ttl, options.ttl ?? this.#ttl);
-    return Number.isFinite(deadlineMs) ? { ...options, ttl, deadlineMs } : { ...options, ttl };
+    return {
+      ...options,
+      ttl: Math.min(this.#ttl, options.ttl ?? this.#ttl),
+      ...(traceId === undefined ? {} : { traceId: options.traceId ?? traceId }),
+      ...(signal ? { signal: bothSignals(signal, options.signal) } : {}),
+      ...(Number.isFinite(deadlineMs) ? { deadlineMs } : {}),
+    };
   }
 }
+
+const bothSignals = (scope: AbortSignal, own: AbortSignal | undefined): AbortSignal =>
+  own && own !== scope ? AbortSignal.any([scope, own]) : scope;
+
+/** A link that refuses every use with the error of `fault`, for work that has no link. */
+export function refusingLink(fault: () => Error): Outbound {
+  const refuse = (): never => {
+    throw fault();
+  };
+  return {
+    call: async () => refuse(),
+    stream: refuse,
+    send: refuse,
+  };
+}
+
+/** The link of tools and functions that run without an agent on a link. */
+export const noLink: Outbound = Object.freeze(
+  refusingLink(
+    () =>
+      new FabricError(
+        'LINK_MISSING',
+        'This function calls another agent and runs without a link. Serve its agent, or pass `link` to the run; `testFabric` of @fame-fabric/agents/testing has one for tests.',
+      ),
+  ),
+);

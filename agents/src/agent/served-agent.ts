@@ -196,7 +196,7 @@ export class ServedAgent implements Serving, Service {
       }
       const { ttl } = envelope;
       const context =
-        ttl === undefined ? this.#context : { ...this.#context, link: new ScopedLink(this.#link, ttl) };
+        ttl === undefined ? this.#context : { ...this.#context, link: new ScopedLink(this.#link, { ttl }) };
       const run = async (): Promise<void> => {
         try {
           resolve(await onMessage.call(this.#options, payload, envelope, context));

@@ -75,6 +75,7 @@ export class ChatAgent extends DeclaredAgent {
         runner: this.#turns,
         store: this.#store,
         agent,
+        link,
         clock,
         log: log?.with({ agent }),
         onRecovered: link && ((turn) => void answerLate(host, link, turn, log ?? silentLog)),

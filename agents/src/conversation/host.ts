@@ -12,6 +12,8 @@ import {
   type Timer,
 } from '@fame-fabric/shared';
 import { errorMessage } from '@fame-fabric/shared/internal';
+import type { Outbound } from '../agent/operation.ts';
+import { noLink } from '../agent/scoped-link.ts';
 import { noUsage } from '../model/usage.ts';
 import { fenceOf } from '../store/cursor.ts';
 import {
@@ -57,6 +59,8 @@ export interface HostDeps {
   store: ConversationStore;
   /** Address of the agent; conversations of others in the same store are not touched. */
   agent: string;
+  /** Calls other agents for the tools. @default each use fails with LINK_MISSING */
+  link?: Outbound | undefined;
   clock?: Clock | undefined;
   log?: Logger | undefined;
   /** Called with the outcome of a turn that an earlier process accepted. */
@@ -139,6 +143,7 @@ export class ConversationHost {
     this.#scheduler = new TurnScheduler(
       {
         runner: this.#runner,
+        link: deps.link ?? noLink,
         budget: this.#budget,
         conversations: this.#conversations,
         clock: this.#clock,
@@ -321,7 +326,7 @@ export class ConversationHost {
   async #accept(conversation: Conversation, request: TurnRequest): Promise<LiveTurn> {
     this.#mustBeOpen();
     if (conversation.phase !== 'open') throw unknownConversation();
-    const { userMessage, turnId, options = {}, toolResults = [], retry } = request;
+    const { userMessage, turnId, options = {}, toolResults = [], retry, traceId, ttl } = request;
     const { turnPolicy } = conversation.options;
     this.#checkInput(conversation, options, toolResults);
     this.#scheduler.check(conversation.id, turnPolicy);
@@ -339,6 +344,8 @@ export class ConversationHost {
       acceptedAt,
       date,
       deadline,
+      traceId,
+      ttl,
       epoch,
     });
     conversation.turns.set(turnId, turn);
@@ -353,6 +360,8 @@ export class ConversationHost {
       ...(Object.keys(options).length > 0 ? { options } : {}),
       ...(toolResults.length > 0 ? { tool_results: toolResults } : {}),
       ...(retry ? { retry_key: retry.key } : {}),
+      ...(traceId === undefined ? {} : { trace_id: traceId }),
+      ...(ttl === undefined ? {} : { ttl }),
     };
     // The turn starts while its acceptance is written: its own entries follow in the same journal, so one commit serves both.
     const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, at: date, body }], {

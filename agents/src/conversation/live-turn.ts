@@ -31,6 +31,9 @@ export class LiveTurn {
   readonly streamCallId: string | undefined;
   readonly userMessage: string;
   readonly options: TurnOptions;
+  /** Trace id and remaining hops of the call that brought it. */
+  readonly traceId: string | undefined;
+  readonly ttl: number | undefined;
   /** Results of the calls that the previous turn handed to the caller. */
   readonly toolResults: readonly ToolResult[];
   /** Rough size of its input in memory, in characters. */
@@ -77,6 +80,8 @@ export class LiveTurn {
     acceptedAt: number;
     date: number;
     deadline: number;
+    traceId?: string | undefined;
+    ttl?: number | undefined;
     epoch: number;
     recorded?: RecordedTurn | undefined;
     approvals?: Approvals | undefined;
@@ -98,6 +103,8 @@ export class LiveTurn {
     this.acceptedAt = of.acceptedAt;
     this.date = of.date;
     this.deadline = of.deadline;
+    this.traceId = of.traceId;
+    this.ttl = of.ttl;
     this.#epoch = of.epoch;
     this.recorded = of.recorded;
     this.approvals = of.approvals ?? new Approvals();

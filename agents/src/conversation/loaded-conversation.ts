@@ -136,7 +136,7 @@ export function turnOf(
   events: readonly JournalEvent[],
   { clock, epoch, recorded }: { clock: Clock; epoch: number; recorded?: RecordedTurn },
 ): LiveTurn {
-  const { user_message, options, tool_results, stream, corr_id } = acceptedOf(events);
+  const { user_message, options, tool_results, stream, corr_id, trace_id, ttl } = acceptedOf(events);
   const now = clock.monotonic();
   const approvals = new Approvals(events);
   const ended = outcomeOf(events.at(-1)!);
@@ -151,6 +151,8 @@ export function turnOf(
     acceptedAt: now - Math.max(0, clock.now() - events[0]!.at),
     date: events[0]!.at,
     deadline: now + timeLeft(events, approvals, clock),
+    traceId: trace_id,
+    ttl,
     approvals,
     hasBegun: events.length > 1,
     epoch,

@@ -38,6 +38,9 @@ export interface TurnRequest {
   toolResults?: readonly ToolResult[] | undefined;
   /** Cursor from which the caller will follow the turn. @default 0 */
   after?: number | undefined;
+  /** Trace id and remaining hops of the call, for the calls of the turn's tools. */
+  traceId?: string | undefined;
+  ttl?: number | undefined;
   /** Receiver of the answer if this process dies first. */
   answerTo?: AnswerTo;
 }

@@ -1,6 +1,8 @@
 // Runs one turn from start to end: gives the runner its context, enforces the deadline, and settles the outcome. If the outcome
 // cannot be written, the turn stays open in the journal, and the next process that loads the conversation continues it.
 import { type Clock, FabricError, isFabricError, type Logger, newId } from '@fame-fabric/shared';
+import type { Outbound } from '../agent/operation.ts';
+import { ScopedLink } from '../agent/scoped-link.ts';
 import type { ModelMessage } from '../model/model.ts';
 import type { FailedTurnRule, TurnDraft } from '../turn/history.ts';
 import { JournaledModel } from '../turn/journaled-model.ts';
@@ -27,6 +29,8 @@ const MAX_RESUMES = 3;
 
 export interface RunDeps {
   runner: TurnRunner;
+  /** Link of the agent. */
+  link: Outbound;
   budget: ConversationBudget;
   clock: Clock;
   log: Logger;
@@ -179,6 +183,7 @@ export class TurnRun {
       makeCall: tools.makeCall,
       emitText,
       assertLive() {},
+      link: this.#link(),
       get text() {
         return text.value;
       },
@@ -186,6 +191,13 @@ export class TurnRun {
     await model.finish();
     const finish = result.finish ?? finishOf(model.lastFinish);
     return { ...result, finish: finish === 'stop' && text.isCut ? 'length' : finish };
+  }
+
+  #link(): Outbound {
+    const { link, clock } = this.#deps;
+    const turn = this.#turn;
+    const { ttl, traceId, signal } = turn;
+    return new ScopedLink(link, { ttl, traceId, signal, leftMs: () => turn.deadline - clock.monotonic() });
   }
 
   async #complete(result: TurnResult): Promise<void> {

@@ -2,6 +2,7 @@
 // in memory.
 import { type Clock, isFabricError, type Logger } from '@fame-fabric/shared';
 import { untilAborted } from '@fame-fabric/shared/internal';
+import type { Outbound } from '../agent/operation.ts';
 import type { FailedTurnRule } from '../turn/history.ts';
 import type { TurnRunner } from '../turn/turn.ts';
 import { Inbox, type InboxEntry, type InboxOptions, type TurnPolicy } from './inbox.ts';
@@ -13,6 +14,8 @@ import { TurnRun } from './turn-run.ts';
 
 export interface SchedulerDeps {
   runner: TurnRunner;
+  /** Link of the agent. */
+  link: Outbound;
   budget: ConversationBudget;
   conversations: LoadedConversations;
   clock: Clock;

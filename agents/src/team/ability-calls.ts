@@ -1,6 +1,7 @@
 // Runs the functions that one reply calls, concurrently up to a limit. Each call goes through `makeCall`, which may return a
 // recorded result.
 import type { Clock, Logger } from '@fame-fabric/shared';
+import type { Outbound } from '../agent/operation.ts';
 import { needsApproval } from '../tools/approval-rule.ts';
 import type { MakeCall } from '../tools/make-call.ts';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
@@ -24,6 +25,7 @@ export interface AbilityDeps {
   signal: AbortSignal;
   conversationId: string | undefined;
   makeCall: MakeCall;
+  link: Outbound;
   answers: AnswerDeps;
   onStart(plan: CallPlan): void;
   onAnswer(answer: Answer): void;
@@ -51,7 +53,7 @@ export async function runAbilities(
 }
 
 async function runOne(agent: CompiledAgent, { plan, name, args }: AbilityCall, deps: AbilityDeps) {
-  const { clock, signal, conversationId, makeCall, onStart, onAnswer } = deps;
+  const { clock, signal, conversationId, makeCall, link, onStart, onAnswer } = deps;
   const { call } = plan;
   const ability = agent.abilities.get(name);
   let answer: Answer | undefined;
@@ -68,7 +70,7 @@ async function runOne(agent: CompiledAgent, { plan, name, args }: AbilityCall, d
     speaker: `${call.id} says`,
     async execute(emit) {
       const log = deps.log.with({ agent: agent.name, ability: name });
-      const context = { callId: call.id, agent: agent.name, conversationId, log, emit };
+      const context = { callId: call.id, agent: agent.name, conversationId, link, log, emit };
       const outcome = ability
         ? await runAbility(ability.run, args, context, { timeoutMs: ability.timeoutMs, clock, signal })
         : ({ kind: 'error', code: 'failed', message: 'the function does not exist' } as const);

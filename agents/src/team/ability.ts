@@ -1,9 +1,11 @@
 // An ability: a function that an agent may call. Its return value decides how the turn continues: a text is shown to the user, no
 // value means no reply, and any other JSON goes back to the agent, which is asked again. Running an ability never throws; a failure
 // is an outcome too.
-import { type Clock, isFabricError, type Logger } from '@fame-fabric/shared';
+import { type Clock, type ErrorCode, isFabricError, type Logger } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
+import type { Outbound } from '../agent/operation.ts';
+import { ScopedLink } from '../agent/scoped-link.ts';
 import type { ApprovalRule } from '../tools/approval-rule.ts';
 import type { JsonObject, JsonValue } from '../tools/schema/json-schema.ts';
 import type { ToolFaultCode } from '../tools/tool-outcome.ts';
@@ -42,6 +44,11 @@ export interface AbilityContext {
   /** The agent that called. */
   readonly agent: string;
   readonly conversationId: string | undefined;
+  /**
+   * Calls other agents over the link of this agent. The calls carry the trace id, the remaining hops and the remaining time of the
+   * turn, and are cancelled when `signal` aborts. Without an agent on a link, each use fails with LINK_MISSING.
+   */
+  readonly link: Outbound;
   readonly log: Logger;
   /** Shows a text to the user at once; it is not part of the result. */
   emit(text: string): void;
@@ -71,7 +78,9 @@ export interface AbilityDef {
 /** Abilities by name: a module whose exports are functions, or an object of them. */
 export type AbilityModule = Readonly<Record<string, AbilityFn | AbilityDef>>;
 
-export type AbilityFaultCode = Extract<ToolFaultCode, 'timeout' | 'failed' | 'not_json' | 'aborted'>;
+export type AbilityFaultCode =
+  | Extract<ToolFaultCode, 'timeout' | 'failed' | 'not_json' | 'aborted'>
+  | ErrorCode;
 
 export type AbilityOutcome =
   | { kind: 'text'; text: string }
@@ -101,6 +110,9 @@ export async function runAbility(
   const { timeoutMs, clock, signal: outer } = options;
   if (outer.aborted) return { kind: 'error', code: 'aborted', message: 'the turn was aborted' };
   const inner = new AbortController();
+  const endsAt = clock.monotonic() + timeoutMs;
+  const leftMs = (): number => endsAt - clock.monotonic();
+  const link = new ScopedLink(context.link, { signal: inner.signal, leftMs });
   const { promise: stopped, resolve: stop } = Promise.withResolvers<AbilityOutcome>();
   const onAbort = (): void => {
     inner.abort(outer.reason);
@@ -116,7 +128,8 @@ export async function runAbility(
   const emit = (text: string): void => {
     if (!isOver && text !== '') context.emit(text);
   };
-  const work = (async () => outcomeOf(await ability(args, { ...context, emit, signal: inner.signal })))();
+  const work = (async () =>
+    outcomeOf(await ability(args, { ...context, link, emit, signal: inner.signal })))();
   try {
     return await Promise.race([work.catch(failure), stopped]);
   } finally {
@@ -129,7 +142,7 @@ export async function runAbility(
 // The model reads the messages of our own errors. Any other error goes to the log only.
 const failure = (cause: unknown): AbilityOutcome => ({
   kind: 'error',
-  code: 'failed',
+  code: isFabricError(cause) ? cause.code : 'failed',
   message: isFabricError(cause) ? cause.message : 'the function failed',
   cause,
 });

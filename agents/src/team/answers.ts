@@ -1,6 +1,6 @@
 // Turns the calls of one model reply into tool results and a routing decision. It both writes an outcome for the agent and reads it
 // back from the journal.
-import type { Logger } from '@fame-fabric/shared';
+import { type ErrorCode, isErrorCode, type Logger } from '@fame-fabric/shared';
 import { z } from 'zod';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
 import { faultContent, faultOfContent } from '../tools/tool-outcome.ts';
@@ -134,7 +134,10 @@ const written = z.union([
   z
     .strictObject({
       error: z.strictObject({
-        code: z.enum(['timeout', 'failed', 'not_json', 'aborted']),
+        code: z.union([
+          z.enum(['timeout', 'failed', 'not_json', 'aborted']),
+          z.custom<ErrorCode>(isErrorCode),
+        ]),
         message: z.string(),
       }),
     })

@@ -309,6 +309,7 @@ export class TeamRun {
         signal,
         conversationId,
         makeCall: actions.makeCall,
+        link: actions.link,
         answers: deps,
         onStart: started,
         onAnswer: answered,

@@ -60,6 +60,7 @@ export class TeamTurns implements TurnRunner {
       actions: {
         ask: askWithOptions(turn.ask, turn.options),
         makeCall: turn.makeCall,
+        link: turn.link,
         emitText: (text, source) => turn.emitText(text, source),
         assertLive: () => turn.assertLive(),
         get text() {

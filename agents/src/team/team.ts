@@ -2,6 +2,7 @@
 // it can run any number of turns at once.
 import { type Clock, FabricError, type Logger, newId, silentLog, systemClock } from '@fame-fabric/shared';
 import { Broadcast } from '@fame-fabric/shared/internal';
+import type { Outbound } from '../agent/operation.ts';
 import type { HandoffMeta, RemoteCall } from '../handoff/handoff.ts';
 import { Budget, type PriceTable } from '../model/budget.ts';
 import type { ChatModel, ModelMessage } from '../model/model.ts';
@@ -53,6 +54,8 @@ export interface TeamRunOptions extends ModelSettings {
   now?: number | undefined;
   /** Asks models, makes calls and emits text. @default without a journal */
   actions?: RunnerActions | undefined;
+  /** Calls other agents for the functions, without `actions`. @default each use fails with LINK_MISSING */
+  link?: Outbound | undefined;
   /** Reaches agents on other nodes. @default that of the team */
   remote?: RemoteCall | undefined;
   /** Address of the team. @default that of the team file */
@@ -147,7 +150,10 @@ export class Team {
       address: options.address ?? this.address,
       actions:
         options.actions ??
-        new UnrecordedActions((text) => events.publish({ type: 'text', text, agent: run.agent })),
+        new UnrecordedActions(
+          (text) => events.publish({ type: 'text', text, agent: run.agent }),
+          options.link,
+        ),
       emit: (event) => events.publish(event),
     });
     const result = run.run();

@@ -1,5 +1,6 @@
 // A turn for tests of runners: the context that a conversation provides, and a journal that records its entries as short lines.
 import { silentLog } from '@fame-fabric/shared';
+import { noLink } from '../agent/scoped-link.ts';
 import type { ApprovalAnswer, Approver } from '../turn/approval.ts';
 import { History, type TurnDraft } from '../turn/history.ts';
 import { JournaledModel, type ModelJournal } from '../turn/journaled-model.ts';
@@ -86,6 +87,7 @@ export function runnerKit(options: RunnerKitOptions = {}): RunnerKit {
     makeCall: tools.makeCall,
     emitText,
     assertLive() {},
+    link: noLink,
     get text() {
       return text.value;
     },

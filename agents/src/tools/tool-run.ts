@@ -1,8 +1,10 @@
 // Runs the tool calls of one reply. Eager tools start at once, the others when the reply is whole. The number of concurrent calls is
 // limited, and each has a signal and a deadline. Outcomes are in the order of the calls. The late result of a tool that ignores its
 // signal is dropped.
-import { type Clock, FabricError, type Logger } from '@fame-fabric/shared';
+import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import { closestMatch, LONGEST_TIMER_MS } from '@fame-fabric/shared/internal';
+import type { Outbound } from '../agent/operation.ts';
+import { noLink, ScopedLink } from '../agent/scoped-link.ts';
 import type { Budget } from '../model/budget.ts';
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
 import { needsApproval } from './approval-rule.ts';
@@ -17,7 +19,6 @@ import {
   outcomeOfResult,
   safeText,
   type ToolFault,
-  type ToolFaultCode,
   type ToolOutcome,
 } from './tool-outcome.ts';
 
@@ -26,6 +27,8 @@ export interface ExecuteOptions {
   signal: AbortSignal;
   conversationId?: string | undefined;
   budget?: Budget | undefined;
+  /** Calls other agents for the tools. @default each use fails with LINK_MISSING */
+  link?: Outbound | undefined;
   /** Receives the text that tools show to the user. */
   emit?: ((text: string, call: ParsedToolCall) => void) | undefined;
   /** Names of tools that the caller of the turn runs. Only their calls with invalid arguments reach the run, which refuses them. */
@@ -266,11 +269,14 @@ export class ToolRun {
       if (!settle(failure(error))) return;
       logger.warn('tool failed', { error });
     };
-    const { conversationId, budget } = this.#options;
+    const { conversationId, budget, link = noLink } = this.#options;
+    const endsAt = this.#clock.monotonic() + timeoutMs;
+    const leftMs = (): number => endsAt - this.#clock.monotonic();
     const ctx: ToolContext = {
       signal: controller.signal,
       callId: call.id,
       index: call.index,
+      link: new ScopedLink(link, { signal: controller.signal, leftMs }),
       logger,
       emit: (text) => {
         if (!settled && text !== '') emit(text);
@@ -306,7 +312,7 @@ export class ToolRun {
   }
 }
 
-const fail = (code: ToolFaultCode, message: string, hint?: string): Verdict => ({
+const fail = (code: ToolFault['code'], message: string, hint?: string): Verdict => ({
   ok: false,
   error: { code, message, ...(hint === undefined ? {} : { hint }) },
 });
@@ -315,7 +321,7 @@ const aborted = fail('aborted', 'The call was cancelled before it ended');
 function failure(error: unknown): Verdict {
   const hint = (error as { hint?: unknown } | null | undefined)?.hint;
   return fail(
-    'failed',
+    isFabricError(error) ? error.code : 'failed',
     safeText(error),
     typeof hint === 'string' && hint !== '' ? safeText(hint) : undefined,
   );

@@ -113,9 +113,9 @@ export class ChatTurns implements TurnRunner {
    * with invalid arguments is answered with its fault, so the caller only gets calls that it can make.
    */
   async #step(turn: TurnContext, request: ModelRequest, step: number) {
-    const { conversationId, signal, makeCall } = turn;
+    const { conversationId, signal, makeCall, link } = turn;
     const foreign = new Set(turn.options.tools?.map((tool) => tool.function.name));
-    const run = this.#tools.start({ signal, conversationId, makeCall, foreignNames: foreign });
+    const run = this.#tools.start({ signal, conversationId, makeCall, link, foreignNames: foreign });
     const handedOut = new Set<string>();
     const source: TextSource = { from: 'model', speaker: `reply ${step}` };
     try {

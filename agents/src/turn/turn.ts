@@ -2,6 +2,7 @@
 // (`conversation/turn-run.ts`); `ChatTurns`, `TeamTurns` and `RefineTurns` implement `TurnRunner`. A runner asks models, makes
 // calls and emits text through its context only, and the context records all three. After a crash the runner starts again from
 // the beginning, and the context answers from the record.
+import type { Outbound } from '../agent/operation.ts';
 import type { AskModel } from '../model/ask-model.ts';
 import type { ModelMessage, ToolCall, Usage } from '../model/model.ts';
 import type { MakeCall } from '../tools/make-call.ts';
@@ -41,6 +42,11 @@ export interface RunnerActions {
    * messages of a model call.
    */
   assertLive(): void;
+  /**
+   * Calls other agents for the functions that `makeCall` runs. The calls carry the trace id, the remaining hops and the remaining
+   * time of the turn, and are cancelled with it.
+   */
+  readonly link: Outbound;
   /** The text of the turn so far, line breaks included. */
   readonly text: string;
 }

@@ -1,4 +1,6 @@
 // The actions of a turn without a journal: for a team that runs on its own, outside a conversation.
+import type { Outbound } from '../agent/operation.ts';
+import { noLink } from '../agent/scoped-link.ts';
 import { askModel } from '../model/ask-model.ts';
 import type { MakeCall } from '../tools/make-call.ts';
 import { APPROVAL_UNAVAILABLE, faultContent } from '../tools/tool-outcome.ts';
@@ -8,10 +10,12 @@ import { TurnText } from './turn-text.ts';
 export class UnrecordedActions implements RunnerActions {
   readonly #text = new TurnText({ isReplaying: false });
   readonly #onText: (text: string) => void;
+  readonly link: Outbound;
 
   /** `onText` receives each piece of text, line breaks included. */
-  constructor(onText: (text: string) => void) {
+  constructor(onText: (text: string) => void, link: Outbound = noLink) {
     this.#onText = onText;
+    this.link = link;
   }
 
   readonly ask = askModel;

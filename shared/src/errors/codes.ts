@@ -371,6 +371,12 @@ export const ERRORS = Object.freeze({
     'The sentinel could not be reached, or did not acknowledge the attach in time.',
     'Start the sentinel (`make start`) or check FAME_DIRECT_ADMISSION_URL.',
   ),
+  LINK_MISSING: entry(
+    'link',
+    false,
+    'A tool or a function of a team called another agent, and runs without an agent on a link.',
+    'Serve its agent, or pass `link` to the run. In tests, use the link of `testFabric`.',
+  ),
   LINK_REFUSED: entry('link', false, 'The sentinel refused the attach.', 'The message names the reason.'),
   CALL_TIMEOUT: entry(
     'link',

@@ -50,6 +50,9 @@ export interface Bodies {
     /** Results of the calls that the previous turn handed to the caller. */
     tool_results?: readonly ToolResult[];
     retry_key?: string;
+    /** Trace id and remaining hops of the call. */
+    trace_id?: string;
+    ttl?: number;
   };
   /** The turn waited behind one that asked a person, so its time limit starts when it runs. */
   turn_extended: Record<string, never>;

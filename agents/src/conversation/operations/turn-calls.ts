@@ -14,7 +14,7 @@ export async function acceptTurn(
   context: OperationContext,
   { answer, after }: { answer?: Answer; after?: number | undefined } = {},
 ): Promise<LiveTurn> {
-  const { callId, replyTo, isStream } = context;
+  const { callId, replyTo, isStream, traceId, ttl } = context;
   const { retry_key: key, retry_count: count } = params;
   return host.turn({
     conversationId: params.conversation_id,
@@ -24,6 +24,8 @@ export async function acceptTurn(
     options: params.options,
     toolResults: params.tool_results,
     retry: key === undefined ? undefined : { principal: await principalOf(context), key, count },
+    traceId,
+    ttl,
     answerTo: { replyTo, callId, isStream, ...(answer ? { answer } : {}) },
   });
 }

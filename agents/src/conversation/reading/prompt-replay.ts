@@ -3,6 +3,7 @@
 import { hash } from 'node:crypto';
 import { FabricError, silentLog } from '@fame-fabric/shared';
 import { untilAborted } from '@fame-fabric/shared/internal';
+import { refusingLink } from '../../agent/scoped-link.ts';
 import type { ModelMessage } from '../../model/model.ts';
 import type { JournalEvent } from '../../store/store.ts';
 import type { Approver } from '../../turn/approval.ts';
@@ -106,6 +107,7 @@ async function replay(
     makeCall: new JournaledTools({ ...parts, approver: approverOf(journal) }).makeCall,
     emitText,
     assertLive: () => journal.refuse(),
+    link: refusingLink(() => journal.end()),
     get text() {
       return text.value;
     },
@@ -153,9 +155,14 @@ class ReplayJournal implements ModelJournal, ToolJournal {
   toolFinished = async (): Promise<never> => this.refuse();
 
   refuse(): never {
+    throw this.end();
+  }
+
+  /** Stops the replay. Returns the error for its runner. */
+  end(): ReplayEnded {
     const ended = new ReplayEnded();
     this.#stop.abort(ended);
-    throw ended;
+    return ended;
   }
 }
 
