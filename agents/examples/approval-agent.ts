@@ -1,4 +1,4 @@
-import { ChatAgent, offlineModel, runAgents, ToolSet, tool } from '@fame-fabric/agents';
+import { ChatAgent, modelFromEnv, runAgents, ToolSet, tool } from '@fame-fabric/agents';
 import { z } from 'zod';
 
 const cancelOrder = tool({
@@ -13,7 +13,7 @@ const cancelOrder = tool({
 export const ordersAgent = new ChatAgent({
   address: 'orders@fame.fabric',
   systemPrompt: 'You help the customers of a lamp shop.',
-  model: offlineModel(),
+  model: modelFromEnv(),
   tools: new ToolSet([cancelOrder]),
 });
 

@@ -1,4 +1,4 @@
-import { ChatAgent, offlineModel, runAgents, ToolError, ToolSet, tool } from '@fame-fabric/agents';
+import { ChatAgent, modelFromEnv, runAgents, ToolError, ToolSet, tool } from '@fame-fabric/agents';
 import { z } from 'zod';
 
 const ORDERS = new Map([['1042', 'on its way']]);
@@ -18,7 +18,7 @@ const orderStatus = tool({
 export const shopAgent = new ChatAgent({
   address: 'shop@fame.fabric',
   systemPrompt: 'You help the customers of a lamp shop.',
-  model: offlineModel(),
+  model: modelFromEnv(),
   tools: new ToolSet([orderStatus]),
 });
 

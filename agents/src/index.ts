@@ -1,4 +1,4 @@
-// Public exports: the 30 names that most programs need to define an agent, give it a model, tools and a store, and serve it. It
+// Public exports: the names that most programs need to define an agent, give it a model, tools and a store, and serve it. It
 // includes a type only if users must name it, to implement a model, a store or an agent, or to annotate their own functions.
 // Teams, strategies, task trees, processes and the test kit have their own lists: `team.ts`,
 // `strategy.ts`, `workflow.ts`, `process.ts`, `testing.ts`. `surface.test.ts` pins them all.
@@ -13,6 +13,7 @@ export type { ChatModel, ModelChunk, ModelMessage, ModelRequest } from './model/
 export { offlineModel } from './model/offline/offline-model.ts';
 export { openaiModel } from './model/openai/openai-model.ts';
 export { createSafeFetch } from './net/safe-fetch.ts';
+export { type ModelFromEnvOptions, modelFromEnv } from './process/model-from-env.ts';
 export { runAgents } from './process/run-agents.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export { SqliteStore } from './store/sqlite/sqlite-store.ts';

@@ -1,6 +1,7 @@
 // Types of an agent: its declaration, and the state of serving it on a link.
 import type { AgentCard, BindOptions, Clock, Envelope, Logger, Service } from '@fame-fabric/shared';
 import type { SafeFetch } from '../net/safe-fetch.ts';
+import type { ConversationStore } from '../store/store.ts';
 import type { ImmediateLimits } from './immediate-calls.ts';
 import type { Operation, Outbound } from './operation.ts';
 import type { TaskHandler } from './tasks/task-types.ts';
@@ -59,6 +60,8 @@ export interface ServeOptions {
   maxConcurrent?: number | undefined;
   /** Delivers push notifications to https URLs. @default one that reaches public addresses only */
   safeFetch?: SafeFetch | undefined;
+  /** Opens the store of agents with conversations that were given none. @default in memory */
+  openStore?: (() => Promise<ConversationStore>) | undefined;
 }
 
 /** An agent, ready to be served on a link. */

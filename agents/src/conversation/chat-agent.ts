@@ -36,7 +36,10 @@ export interface ChatAgentOptions
   tools?: ToolSet | undefined;
   /** Runs the turns instead of the plain chat loop. */
   turns?: TurnRunner | undefined;
-  /** Store of the conversations; its creator closes it. @default in memory */
+  /**
+   * Store of the conversations; its creator closes it. `new MemoryStore()` keeps them in memory.
+   * @default with `runAgents` the store in FAME_DATA_DIR, else in memory
+   */
   store?: ConversationStore | undefined;
   /** @default 'You are a helpful assistant.' */
   systemPrompt?: string | undefined;
@@ -53,27 +56,34 @@ export class ChatAgent extends DeclaredAgent {
   readonly #options: ChatAgentOptions;
   readonly #address: string;
   readonly #turns: TurnRunner;
-  readonly #store: ConversationStore;
+  #memory: ConversationStore | undefined;
 
   constructor(options: ChatAgentOptions) {
     super();
     this.#options = options;
     this.#address = options.address ?? CHAT_ADDRESS;
     this.#turns = options.turns ?? runnerOf(options);
-    this.#store = options.store ?? new MemoryStore();
-    this.declaration = this.#declare(this.#host({}));
+    // A declaration answers no calls.
+    this.declaration = this.#declare(this.#host({}, this.#memoryStore()));
   }
 
-  serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {
-    return this.#declare(this.#host(options, link)).serve(link, options);
+  async serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {
+    const store = this.#options.store ?? (await options.openStore?.()) ?? this.#memoryStore();
+    return this.#declare(this.#host(options, store, link)).serve(link, options);
   }
 
-  #host({ clock, log }: ServeOptions, link?: AgentLink): ConversationHost {
+  /** The conversations of an agent without a store outlive one serving. */
+  #memoryStore(): ConversationStore {
+    this.#memory ??= new MemoryStore();
+    return this.#memory;
+  }
+
+  #host({ clock, log }: ServeOptions, store: ConversationStore, link?: AgentLink): ConversationHost {
     const agent = this.#address;
     const host: ConversationHost = new ConversationHost(
       {
         runner: this.#turns,
-        store: this.#store,
+        store,
         agent,
         link,
         clock,

@@ -17,6 +17,7 @@ import { AdmissionToken, createLog, sidOf, wsDial } from '@fame-fabric/shared/no
 import type { Agent } from '../agent/agent-types.ts';
 import { AgentWorker } from '../agent/worker.ts';
 import { type AgentConfig, readAgentConfig } from './config.ts';
+import { ProcessStore } from './process-store.ts';
 import { SessionFile } from './session-file.ts';
 
 /** Configuration and log for creating an agent. */
@@ -49,8 +50,8 @@ const reports = channel('fame-fabric.agents');
 export const writeStderr = (line: string): void => void process.stderr.write(`${escapeControls(line)}\n`);
 
 /**
- * Serves agents until SIGTERM or SIGINT, then drains for FAME_DRAIN_MS. A second signal ends the process at once. Resolves to
- * the exit code: 0 after a signal, 1 for a failure, 2 for a faulty configuration, 69 if no sentinel was reachable.
+ * Serves agents until SIGTERM or SIGINT, then drains for FAME_DRAIN_MS. A second signal ends the process at once. Agents with
+ * conversations that were given no `store` share the one in FAME_DATA_DIR. Resolves to the exit code: 0 after a signal, 1 for a failure, 2 for a faulty configuration, 69 if no sentinel was reachable.
  */
 export async function runAgents(sources: readonly AgentSource[], options: RunOptions = {}): Promise<number> {
   const write = options.write ?? writeStderr;
@@ -90,6 +91,7 @@ async function run(
 ): Promise<number> {
   const log = createLog('agents', config.logLevel, undefined, config.logFormat);
   const named: NamedAgent[] = [];
+  const store = new ProcessStore(config, log);
   try {
     for (const source of sources) {
       named.push(typeof source === 'function' ? await source({ config, log }) : { agent: source });
@@ -100,7 +102,12 @@ async function run(
       log.warn(message),
     );
     const link = new Link({ ...linkOptions(config, log), token, ...session.linkOptions() });
-    const worker = new AgentWorker(agents, { link, log, maxConcurrent: config.maxConcurrent });
+    const worker = new AgentWorker(agents, {
+      link,
+      log,
+      maxConcurrent: config.maxConcurrent,
+      openStore: store.open,
+    });
     try {
       await worker.start({ signal: stop });
     } catch (error) {
@@ -119,6 +126,7 @@ async function run(
     return EXIT.ok;
   } finally {
     for (const { close } of named.toReversed()) await close?.();
+    await store.close();
   }
 }
 
