@@ -2,7 +2,7 @@
 // includes a type only if users must name it, to implement a model, a store or an agent, or to annotate their own functions.
 // Teams, strategies, task trees, processes and the test kit have their own lists: `team.ts`,
 // `strategy.ts`, `workflow.ts`, `process.ts`, `testing.ts`. `surface.test.ts` pins them all.
-export { FabricError, isFabricError } from '@fame-fabric/shared';
+export { AgentError, FabricError, isFabricError } from '@fame-fabric/shared';
 export { defineAgent } from './agent/agent.ts';
 export type { Agent, AgentContext, AgentOptions, Serving } from './agent/agent-types.ts';
 export { type OperationContext, operation } from './agent/operation.ts';

@@ -18,7 +18,7 @@ function exportsOf(list: string): string[] {
 
 const LISTS = {
   index: `
-    Agent AgentContext AgentOptions AgentWorker ApprovalRule ChatAgent ChatAgentOptions ChatModel ConversationStore
+    Agent AgentContext AgentError AgentOptions AgentWorker ApprovalRule ChatAgent ChatAgentOptions ChatModel ConversationStore
     FabricError MemoryStore ModelChunk ModelFromEnvOptions ModelMessage ModelRequest OperationContext Serving SqliteStore
     TaskHandler ToolContext ToolError ToolSet createSafeFetch defineAgent isFabricError modelFromEnv offlineModel
     openaiModel operation runAgents standardTools taggedToolModel tool

@@ -1,6 +1,7 @@
 // Reads one turn to its end, in several attempts if necessary. After a loss of the agent or the sentinel it requests the same
 // turn id from the last event on, so no event is yielded twice and no work is done twice.
-import { type Clock, FabricError, isErrorCode, isFabricError } from '@fame-fabric/shared';
+import { type Clock, type FabricError, isFabricError } from '@fame-fabric/shared';
+import { errorOfCode } from '@fame-fabric/shared/internal';
 import { AwayRetry } from './away-retry.ts';
 import type { ChatOperations, TurnRequest } from './chat-operations.ts';
 import { eventAfter, isReset } from './cursor.ts';
@@ -137,6 +138,6 @@ export class TurnReader {
 }
 
 const errorOf = ({ code, message, retryable }: { [field: string]: unknown }): FabricError =>
-  new FabricError(isErrorCode(code) ? code : 'INTERNAL', String(message), {
+  errorOfCode(code, String(message), {
     retryable: typeof retryable === 'boolean' ? retryable : undefined,
   });

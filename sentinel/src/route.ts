@@ -17,6 +17,7 @@ import {
   RTYPE,
   readCredit,
   readHeader,
+  tableCode,
   timeoutOf,
   tryParseAddress,
 } from '@fame-fabric/shared/router';
@@ -171,7 +172,7 @@ export class Router {
       } catch (error) {
         // Encoding again can push an envelope over the size limit.
         const { code, message } = error as FabricError;
-        this.#refuse(from, header, code, message, bytes.length);
+        this.#refuse(from, header, tableCode(code), message, bytes.length);
         return;
       }
     }
@@ -523,7 +524,7 @@ export class Router {
   #refuseBadFrame(from: Session, bytes: Buffer, error: unknown): void {
     const { counters, identity, log, sessions } = this.#deps;
     const { path } = from;
-    const code = isFabricError(error) ? error.code : 'PROTO_MALFORMED';
+    const code = isFabricError(error) ? tableCode(error.code) : 'PROTO_MALFORMED';
     const reason = isFabricError(error) ? error.message : 'The message cannot be read';
     counters.badFrames++;
     const refused = refusedOf(bytes);

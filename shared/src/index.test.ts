@@ -10,6 +10,7 @@ import * as testing from './testing.ts';
 describe('the exports', () => {
   it('of index.ts are these', () => {
     expect(Object.keys(index).sort()).toEqual([
+      'AgentError',
       'ERRORS',
       'FLOW',
       'FabricError',

@@ -19,6 +19,8 @@ export { formatTable } from './cli/table.ts';
 export { graphemes, graphemeWidth, textWidth } from './cli/text-width.ts';
 export { BOOLEANS, configInvalid, EnvReader, readEnv, type UrlOptions } from './env/read-env.ts';
 export type { Environment, Variable } from './env/variable.ts';
+export { errorOfCode, isAgentCode } from './errors/agent-error.ts';
+export { tableCode } from './errors/codes.ts';
 export { errorMessage } from './errors/error-message.ts';
 export {
   ADMISSION_VARIABLES,

@@ -4,7 +4,7 @@
 export { ensureLocalKey, isLocalKey, readTokenFile } from './access/local-key-file.ts';
 export { systemClock } from './async/clock.ts';
 export { makeDirectory } from './data-dir.ts';
-export { ERRORS, isErrorCode } from './errors/codes.ts';
+export { ERRORS, isErrorCode, tableCode } from './errors/codes.ts';
 export { FabricError, isFabricError } from './errors/error.ts';
 export { newId } from './ids.ts';
 export { LOG_LEVELS, silentLog } from './log.ts';

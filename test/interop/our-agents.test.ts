@@ -1,7 +1,10 @@
 // An unmodified client of the peer and our agents: all forms of calls, streams, background tasks with cancel and notifications,
 // and a conversation. N10, N11 and N15.
-import { beforeAll, describe, expect, test } from 'vitest';
+
+import { AgentError, defineAgent, operation } from '@fame-fabric/agents';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent } from '../kit/naylence.ts';
+import { closeLinks, connectLink } from '../kit/our-node.ts';
 import { fameArgs, type Proc, startNode } from '../kit/processes.ts';
 import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
@@ -22,6 +25,8 @@ beforeAll(async () => {
     agents.waitFor(/math@fame\.fabric is served/),
   ]);
 }, 120_000);
+
+afterAll(closeLinks);
 
 describe('calls', () => {
   test('positional, named and mixed parameters are the same call', async () => {
@@ -49,6 +54,17 @@ describe('calls', () => {
     expect(wrong).toMatchObject({ ok: false, error: expect.stringMatching(/^x: /) });
     expect(await client.call(MATH, 'add', 1, 1)).toBe(2);
   });
+});
+
+test('an error with a code of the agent is an error with its message', async () => {
+  const link = await connectLink(sentinel.url);
+  const run = (): never => {
+    throw new AgentError('OUT_OF_STOCK', 'No lamps are left', { details: { left: 0 } });
+  };
+  const agent = defineAgent({ address: 'shop@fame.fabric', operations: { buy: operation({ run }) } });
+  await agent.serve(link);
+  const sold = await client.ask('call', { address: 'shop@fame.fabric', method: 'buy', args: [] });
+  expect(sold).toMatchObject({ ok: false, error: expect.stringContaining('No lamps are left') });
 });
 
 test('a stream arrives completely and ends', async () => {

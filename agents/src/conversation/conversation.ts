@@ -1,6 +1,7 @@
 // Types of a conversation that the host, the operations and other rooms share: its options, the events that callers see, and the
 // outcome of a turn.
-import { FabricError, isErrorCode } from '@fame-fabric/shared';
+import type { FabricError } from '@fame-fabric/shared';
+import { errorOfCode } from '@fame-fabric/shared/internal';
 import type { Cost } from '../model/cost.ts';
 import type { ToolCall, Usage } from '../model/model.ts';
 import { MAX_APPROVABLE_BYTES } from '../turn/approval.ts';
@@ -134,7 +135,7 @@ export const faultOf = (error: FabricError): OutcomeFault => ({
 });
 
 export const errorOfFault = (fault: OutcomeFault): FabricError =>
-  new FabricError(isErrorCode(fault.code) ? fault.code : 'INTERNAL', fault.message, {
+  errorOfCode(fault.code, fault.message, {
     retryable: fault.retryable,
     ...(fault.details ? { details: fault.details } : {}),
   });

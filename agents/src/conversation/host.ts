@@ -11,7 +11,7 @@ import {
   systemClock,
   type Timer,
 } from '@fame-fabric/shared';
-import { errorMessage } from '@fame-fabric/shared/internal';
+import { errorMessage, tableCode } from '@fame-fabric/shared/internal';
 import type { Outbound } from '../agent/operation.ts';
 import { noLink } from '../agent/scoped-link.ts';
 import { noUsage } from '../model/usage.ts';
@@ -372,7 +372,7 @@ export class ConversationHost {
       await accepted;
     } catch (error) {
       // This journal accepts no more entries, so its turns stop.
-      const code = isFabricError(error) ? error.code : 'STORE_UNAVAILABLE';
+      const code = isFabricError(error) ? tableCode(error.code) : 'STORE_UNAVAILABLE';
       this.#conversations.releaseTurns(conversation, new TurnReleased(code, errorMessage(error)));
       throw error;
     }

@@ -2,8 +2,8 @@
 // team can hand over to any conversation agent; another team also gets the counters and the history. Every id is derived from the
 // turn, so a resumed turn joins the same remote turn.
 import { createHash } from 'node:crypto';
-import { FabricError, isErrorCode } from '@fame-fabric/shared';
-import { onAbort } from '@fame-fabric/shared/internal';
+import { FabricError } from '@fame-fabric/shared';
+import { errorOfCode, onAbort } from '@fame-fabric/shared/internal';
 import type { Outbound } from '../agent/operation.ts';
 import type { ConversationEvent } from '../conversation/conversation.ts';
 import { TurnReleased } from '../conversation/live-turn.ts';
@@ -114,7 +114,7 @@ async function addressOf(link: Outbound, target: string, signal: AbortSignal): P
 }
 
 const errorOf = ({ code, message, retryable }: ConversationEvent & { type: 'error' }): FabricError =>
-  new FabricError(isErrorCode(code) ? code : 'INTERNAL', message, { retryable });
+  errorOfCode(code, message, { retryable });
 
 /** Returns the last whole turns that fit, so that every call keeps its result. */
 function recentHistory(history: readonly ModelMessage[]): ModelMessage[] {

@@ -1,7 +1,7 @@
 // An ability: a function that an agent may call. Its return value decides how the turn continues: a text is shown to the user, no
 // value means no reply, and any other JSON goes back to the agent, which is asked again. Running an ability never throws; a failure
 // is an outcome too.
-import { type Clock, type ErrorCode, isFabricError, type Logger } from '@fame-fabric/shared';
+import { type Clock, type FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
 import type { Outbound } from '../agent/operation.ts';
@@ -80,7 +80,7 @@ export type AbilityModule = Readonly<Record<string, AbilityFn | AbilityDef>>;
 
 export type AbilityFaultCode =
   | Extract<ToolFaultCode, 'timeout' | 'failed' | 'not_json' | 'aborted'>
-  | ErrorCode;
+  | FabricError['code'];
 
 export type AbilityOutcome =
   | { kind: 'text'; text: string }

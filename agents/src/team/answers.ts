@@ -1,6 +1,7 @@
 // Turns the calls of one model reply into tool results and a routing decision. It both writes an outcome for the agent and reads it
 // back from the journal.
-import { type ErrorCode, isErrorCode, type Logger } from '@fame-fabric/shared';
+import { isErrorCode, type Logger } from '@fame-fabric/shared';
+import { isAgentCode } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
 import type { JsonObject } from '../tools/schema/json-schema.ts';
 import { faultContent, faultOfContent } from '../tools/tool-outcome.ts';
@@ -123,6 +124,7 @@ function answerToError(
   return { plan, effect: { kind: 'text', text: `This did not work: ${message}.` }, content };
 }
 
+const isCode = (code: unknown): boolean => isErrorCode(code) || isAgentCode(code);
 const written = z.union([
   z
     .strictObject({ shown_to_user: z.string() })
@@ -134,10 +136,7 @@ const written = z.union([
   z
     .strictObject({
       error: z.strictObject({
-        code: z.union([
-          z.enum(['timeout', 'failed', 'not_json', 'aborted']),
-          z.custom<ErrorCode>(isErrorCode),
-        ]),
+        code: z.union([z.enum(['timeout', 'failed', 'not_json', 'aborted']), z.custom<string>(isCode)]),
         message: z.string(),
       }),
     })

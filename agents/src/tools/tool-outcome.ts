@@ -1,6 +1,5 @@
 // Outcomes of tool calls and the tool messages made of them. Every call gets exactly one outcome and one message, on success, error,
 // timeout and abort alike, so that the history stays valid for the next request.
-import type { ErrorCode } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import type { ToolMessage } from '../model/model.ts';
 import type { CallResult } from './make-call.ts';
@@ -30,8 +29,8 @@ export type ToolFaultCode =
   | 'only_one_handoff';
 
 export interface ToolFault {
-  /** The code of the FabricError that the function threw, if it threw one, such as `NODE_GONE`. */
-  code: ToolFaultCode | ErrorCode;
+  /** The code of the FabricError that the function threw, if it threw one, such as `NODE_GONE` or a code of its own. */
+  code: ToolFaultCode | (string & {});
   /** Safe to show to the model and to people: no stack. */
   message: string;
   /** Advice for the model. */

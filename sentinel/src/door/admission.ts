@@ -17,7 +17,15 @@ import {
   PAIR_FLOWS_CAPABILITY,
   STREAM_FLOWS_CAPABILITY,
 } from '@fame-fabric/shared/internal';
-import { decode, FabricError, FLOW, isFabricError, LIMITS, newId } from '@fame-fabric/shared/router';
+import {
+  decode,
+  FabricError,
+  FLOW,
+  isFabricError,
+  LIMITS,
+  newId,
+  tableCode,
+} from '@fame-fabric/shared/router';
 import { type Authentication, isKeyed } from '../access/access.ts';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
@@ -196,7 +204,7 @@ export class Admission {
       }
       return this.#attach(transport, claim, envelope, envelope.frame);
     } catch (error) {
-      const code = isFabricError(error) ? error.code : 'ADMIT_REFUSED';
+      const code = isFabricError(error) ? tableCode(error.code) : 'ADMIT_REFUSED';
       const reason = isFabricError(error) ? error.message : 'The attach could not be handled';
       this.#refuse(transport, envelope, code, reason);
       if (!isFabricError(error)) this.#deps.log.error('an attach failed', { error });

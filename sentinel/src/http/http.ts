@@ -3,7 +3,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Clock, Principal } from '@fame-fabric/shared';
-import { FabricError } from '@fame-fabric/shared/router';
+import { FabricError, tableCode } from '@fame-fabric/shared/router';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
 import { type Access, KEY_ADVICE } from '../access/access.ts';
 import type { Bindings } from '../bindings.ts';
@@ -99,7 +99,10 @@ export async function createHttp(
     const authentication = access.authenticate(request.headers);
     if (authentication.ok && isAdmin(authentication.principal)) return;
     const { code, message } = authentication.ok ? KEY_MISSING : authentication.fault;
-    return reply.code(401).header('www-authenticate', 'Bearer').send(refusalBody(code, message));
+    return reply
+      .code(401)
+      .header('www-authenticate', 'Bearer')
+      .send(refusalBody(tableCode(code), message));
   });
   app.setNotFoundHandler(async (request, reply) =>
     reply.code(404).send(refusalBody('NO_ROUTE', noRouteText(request.method, request.url))),

@@ -14,7 +14,7 @@ export const EXIT = Object.freeze({
 });
 
 /** Exit codes by error code. Every other error exits with `EXIT.failure`. */
-const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
+const EXIT_CODES: Partial<Record<ErrorCode | (string & {}), number>> = {
   CONFIG_INVALID: EXIT.usage,
   ADDRESS_INVALID: EXIT.usage,
   LINK_TIMEOUT: EXIT.unreachable,

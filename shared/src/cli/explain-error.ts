@@ -1,5 +1,5 @@
 // Error messages for people at a terminal.
-import { ERRORS } from '../errors/codes.ts';
+import { ERRORS, isErrorCode } from '../errors/codes.ts';
 import { isFabricError } from '../errors/error.ts';
 import { errorMessage } from '../errors/error-message.ts';
 import { escapeControls, escapeLine } from './escape-controls.ts';
@@ -23,8 +23,10 @@ export function explainError(error: unknown): string {
       ...faults.map((fault) => `  ${escapeLine(String(fault))}`),
     ].join('\n');
   }
-  const { area, fix } = ERRORS[code];
+  // The agent wrote the message of an error with a code of its own.
+  const { area, fix } = isErrorCode(code) ? ERRORS[code] : { area: undefined, fix: '' };
   // The message of a model error already names the fix for the agent's model server.
-  const hint = area === 'model' || EMPTY_FIX.test(fix) || message.includes(fix) ? '' : ` ${fix}`;
+  const isComplete = fix === '' || area === 'model' || EMPTY_FIX.test(fix) || message.includes(fix);
+  const hint = isComplete ? '' : ` ${fix}`;
   return `${/[.!?]$/.test(message) ? message : `${message}.`}${hint} (${code})`;
 }

@@ -525,3 +525,6 @@ export type ErrorCode = keyof typeof ERRORS;
 /** True if `code`, which may come from the wire, is in the table. */
 export const isErrorCode = (code: unknown): code is ErrorCode =>
   typeof code === 'string' && Object.hasOwn(ERRORS, code);
+
+/** Returns a code of the table: the given one, or INTERNAL for any other value. */
+export const tableCode = (code: unknown): ErrorCode => (isErrorCode(code) ? code : 'INTERNAL');

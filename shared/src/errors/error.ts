@@ -12,8 +12,9 @@ export interface FabricErrorOptions {
 
 /** Match `code`; `message` is for people. Stacks and causes are never sent to other nodes. */
 export class FabricError extends Error {
-  override readonly name = 'FabricError';
-  readonly code: ErrorCode;
+  override readonly name: string = 'FabricError';
+  /** A code of the table, or the agent's own code if this is an AgentError. */
+  readonly code: ErrorCode | (string & {});
   readonly retryable: boolean;
   readonly details?: Record<string, unknown>;
 

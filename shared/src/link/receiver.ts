@@ -1,6 +1,7 @@
 // The path of an incoming message: decode, book credit, then dispatch to outgoing calls, incoming calls or control requests. No
 // message can break the link. Unreadable messages are logged at a limited rate, and refused if their header can be read.
 import type { Clock } from '../async/clock.ts';
+import { tableCode } from '../errors/codes.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import type { Logger } from '../log.ts';
 import { decode } from '../protocol/codec.ts';
@@ -136,7 +137,7 @@ export class Receiver {
     if (header.flowId !== undefined) neighbor.received.count(header.flowId);
     if (header.to === serving.identity.replyAddress) {
       if (header.corrId !== undefined) calls.onBadReply(header.corrId, fault);
-    } else if (!header.isReply) serving.refuse(neighbor, header, fault.code, fault.message);
+    } else if (!header.isReply) serving.refuse(neighbor, header, tableCode(fault.code), fault.message);
   }
 
   #logBadMessage({ code, message: reason }: FabricError, size: number): void {

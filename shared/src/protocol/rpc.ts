@@ -1,5 +1,6 @@
 // JSON-RPC 2.0 over Fame: requests and replies are payloads of Data frames, matched by the envelope's corrId. Defines their
 // types, the five forms of parameters, and the mapping between FabricError codes and JSON-RPC numbers.
+import { errorOfCode, isAgentCode } from '../errors/agent-error.ts';
 import { ERRORS, type ErrorCode, isErrorCode } from '../errors/codes.ts';
 import { FabricError } from '../errors/error.ts';
 
@@ -22,7 +23,7 @@ export interface RpcReply {
 }
 
 // Numbers of JSON-RPC and of the A2A task methods. All other codes have the number -32000 and differ in `data.code`.
-const RPC_NUMBER: Partial<Record<ErrorCode, number>> = {
+const RPC_NUMBER: Partial<Record<string, number>> = {
   REQUEST_INVALID: -32600,
   METHOD_NOT_FOUND: -32601,
   PARAMS_INVALID: -32602,
@@ -135,13 +136,23 @@ export const isRefusal = ({ data }: RpcErrorBody): boolean => fieldsOf(data).exe
 /** Converts an error reply of any Fame node to a FabricError. */
 export function errorOfReply(error: RpcErrorBody): FabricError {
   const data = fieldsOf(error.data);
+  const details = fieldsOf(data.details);
+  const retryable = typeof data.retryable === 'boolean' ? data.retryable : undefined;
+  // The reply comes from another node, so the message may have any type.
+  const message = typeof error.message === 'string' ? error.message : undefined;
+  if (isAgentCode(data.code)) {
+    return errorOfCode(data.code, message ?? `The agent failed with ${data.code}.`, {
+      retryable,
+      ...(Object.keys(details).length > 0 ? { details } : {}),
+    });
+  }
   const code = isErrorCode(data.code) ? data.code : (CODE_OF_NUMBER.get(error.code) ?? 'INTERNAL');
-  // The reply comes from another node, so the message may have any type. A Python node of naylence has the cause as text in `data`.
-  const text = typeof error.message === 'string' ? error.message : ERRORS[code].when;
-  const message = typeof error.data === 'string' && error.data ? `${text}: ${error.data}` : text;
-  return new FabricError(code, message, {
-    retryable: typeof data.retryable === 'boolean' ? data.retryable : ERRORS[code].retryable,
-    details: { rpcCode: error.code, ...fieldsOf(data.details) },
+  const text = message ?? ERRORS[code].when;
+  // A Python node of naylence has the cause as text in `data`.
+  const cause = typeof error.data === 'string' && error.data ? `: ${error.data}` : '';
+  return new FabricError(code, text + cause, {
+    retryable,
+    details: { rpcCode: error.code, ...details },
   });
 }
 

@@ -1,7 +1,8 @@
 // The agent under test: served on a link in memory, with a scripted model and a store, and called as on the wire. It can be
 // restarted on the same store.
 import { isDeepStrictEqual } from 'node:util';
-import { FabricError, isErrorCode, newId } from '@fame-fabric/shared';
+import { type FabricError, newId } from '@fame-fabric/shared';
+import { errorOfCode } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
 import type { AgentLink, ServeOptions, Serving } from '../../agent/agent-types.ts';
 import type { PriceTable } from '../../model/budget.ts';
@@ -195,7 +196,7 @@ export class Subject {
 
 function errorOf({ message, data }: { message: string; data?: unknown }): FabricError {
   const { code, details } = (data ?? {}) as { code?: unknown; details?: Record<string, unknown> };
-  return new FabricError(isErrorCode(code) ? code : 'INTERNAL', message, details ? { details } : {});
+  return errorOfCode(code, message, details ? { details } : {});
 }
 
 const matches = (item: Record<string, unknown>, part: Record<string, unknown>): boolean =>
