@@ -1,6 +1,6 @@
 // A conversation with a model through typed classes, in five steps: messages, functions, a prompt, a strategy, and the typed
 // response. It runs with the built-in model: node agents/examples/afaas-walkthrough.ts
-import { type ChatModel, offlineModel } from '@fame-fabric/agents';
+import { type ChatModel, isMain, offlineModel } from '@fame-fabric/agents';
 import {
   ChatMessage,
   ChatPrompt,
@@ -65,7 +65,7 @@ export async function solve(question: string, model: ChatModel): Promise<{ text:
 export const QUADRATIC = 'Please solve the quadratic equation where a = 1, b = -3 and c = 2.';
 export const LINEAR = 'Please solve the linear equation where m = 2, b = 1 and x = 3.';
 
-if (import.meta.main) {
+if (isMain(import.meta)) {
   console.log(`${promptFor(QUADRATIC)}\n`);
   for (const question of [QUADRATIC, LINEAR]) console.log((await solve(question, offlineModel())).text);
 }

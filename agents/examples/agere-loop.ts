@@ -5,13 +5,12 @@
 import { createInterface } from 'node:readline';
 import {
   type ChatModel,
+  isMain,
   type ModelMessage,
-  offlineModel,
-  openaiModel,
+  modelFromEnv,
   standardTools,
   ToolSet,
 } from '@fame-fabric/agents';
-import { readAgentConfig } from '@fame-fabric/agents/process';
 import {
   Commander,
   defineHandler,
@@ -63,9 +62,7 @@ export const round: (chat: Chat) => JobRef = defineJob('round', (self, chat: Cha
   self.putJob(answerOf(chat));
 });
 
-if (import.meta.main) {
-  const { name, apiKey, baseUrl: baseURL } = readAgentConfig(process.env).model;
-  const model = apiKey || baseURL ? openaiModel({ model: name, apiKey, baseURL }) : offlineModel();
+if (isMain(import.meta)) {
   const terminal = createInterface({ input: process.stdin });
   const lines = terminal[Symbol.asyncIterator]();
   const ui = {
@@ -78,7 +75,7 @@ if (import.meta.main) {
   };
   const first = await ui.ask();
   const messages: ModelMessage[] = [{ role: 'user', content: first }];
-  const chat: Chat = { model, tools: new ToolSet(standardTools()), messages, ui };
+  const chat: Chat = { model: modelFromEnv(), tools: new ToolSet(standardTools()), messages, ui };
   console.log(first === 'exit' ? 'QUIT' : await new Commander().run(round(chat)));
   terminal.close();
 }

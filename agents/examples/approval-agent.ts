@@ -1,4 +1,4 @@
-import { ChatAgent, modelFromEnv, runAgents, ToolSet, tool } from '@fame-fabric/agents';
+import { ChatAgent, isMain, modelFromEnv, runAgents, ToolSet, tool } from '@fame-fabric/agents';
 import { z } from 'zod';
 
 const cancelOrder = tool({
@@ -17,4 +17,4 @@ export const ordersAgent = new ChatAgent({
   tools: new ToolSet([cancelOrder]),
 });
 
-if (import.meta.main) process.exitCode = await runAgents([ordersAgent]);
+if (isMain(import.meta)) process.exitCode = await runAgents([ordersAgent]);

@@ -1,4 +1,4 @@
-import { ChatAgent, modelFromEnv, runAgents, ToolError, ToolSet, tool } from '@fame-fabric/agents';
+import { ChatAgent, isMain, modelFromEnv, runAgents, ToolError, ToolSet, tool } from '@fame-fabric/agents';
 import { z } from 'zod';
 
 const ORDERS = new Map([['1042', 'on its way']]);
@@ -22,4 +22,4 @@ export const shopAgent = new ChatAgent({
   tools: new ToolSet([orderStatus]),
 });
 
-if (import.meta.main) process.exitCode = await runAgents([shopAgent]);
+if (isMain(import.meta)) process.exitCode = await runAgents([shopAgent]);

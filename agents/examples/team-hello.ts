@@ -1,3 +1,4 @@
+import { isMain } from '@fame-fabric/agents';
 import { loadTeam } from '@fame-fabric/agents/team';
 import { callTools, scriptedModel } from '@fame-fabric/agents/testing';
 
@@ -8,12 +9,10 @@ const switchboard = {
   state_map: { function_name: 'route', argument_name: 'to', values_map: { hello: { agent: 'greeter' } } },
 };
 const greeter = { system_directives: 'You greet every visitor.' };
+const models = { default: model };
 
-export const team = await loadTeam(
-  { start: 'switchboard', agents: { switchboard, greeter } },
-  { models: { default: model } },
-);
+export const team = await loadTeam({ start: 'switchboard', agents: { switchboard, greeter } }, { models });
 
-if (import.meta.main) {
+if (isMain(import.meta)) {
   for await (const event of team.run('Hi!')) if (event.type === 'text') console.log(event.text);
 }

@@ -1,4 +1,4 @@
-import { defineAgent, operation, runAgents } from '@fame-fabric/agents';
+import { defineAgent, isMain, operation, runAgents } from '@fame-fabric/agents';
 import { z } from 'zod';
 
 export const weatherAgent = defineAgent({
@@ -14,4 +14,4 @@ export const weatherAgent = defineAgent({
   },
 });
 
-if (import.meta.main) process.exitCode = await runAgents([weatherAgent]);
+if (isMain(import.meta)) process.exitCode = await runAgents([weatherAgent]);

@@ -13,6 +13,7 @@ export type { ChatModel, ModelChunk, ModelMessage, ModelRequest } from './model/
 export { offlineModel } from './model/offline/offline-model.ts';
 export { openaiModel } from './model/openai/openai-model.ts';
 export { createSafeFetch } from './net/safe-fetch.ts';
+export { isMain } from './process/is-main.ts';
 export { type ModelFromEnvOptions, modelFromEnv } from './process/model-from-env.ts';
 export { runAgents } from './process/run-agents.ts';
 export { MemoryStore } from './store/memory-store.ts';

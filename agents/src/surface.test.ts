@@ -20,7 +20,7 @@ const LISTS = {
   index: `
     Agent AgentContext AgentError AgentOptions AgentWorker ApprovalRule ChatAgent ChatAgentOptions ChatModel ConversationStore
     FabricError MemoryStore ModelChunk ModelFromEnvOptions ModelMessage ModelRequest OperationContext Serving SqliteStore
-    TaskHandler ToolContext ToolError ToolSet createSafeFetch defineAgent isFabricError modelFromEnv offlineModel
+    TaskHandler ToolContext ToolError ToolSet createSafeFetch defineAgent isFabricError isMain modelFromEnv offlineModel
     openaiModel operation runAgents standardTools taggedToolModel tool
   `,
   team: `

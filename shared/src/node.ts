@@ -1,4 +1,6 @@
 // The parts of shared that need Node: data directories, pino logs, sids, and WebSockets through `ws`.
+import './env/require-node.ts';
+
 export { AdmissionToken, findLocalKey } from './access/admission-token.ts';
 export { ensureLocalKey, localKeyFile, readTokenFile, rotateLocalKey } from './access/local-key-file.ts';
 export { checkDataDir, dataDirFault, makeDirectory, probeDataDir, searchDataDirs } from './data-dir.ts';

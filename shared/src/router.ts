@@ -1,6 +1,8 @@
 // The parts that a router needs: the envelope and its codec, matching of paths and pools, and reading the header of an envelope
 // without its payload. Repeats names of `index.ts` and `node.ts`, because a router starts faster without loading the link, pino
 // and `ws`.
+import './env/require-node.ts';
+
 export { ensureLocalKey, isLocalKey, readTokenFile } from './access/local-key-file.ts';
 export { systemClock } from './async/clock.ts';
 export { makeDirectory } from './data-dir.ts';
