@@ -176,7 +176,10 @@ const ADAPTERS = {
   'sentinel/src/http/http.ts': ['sentinel/src/sentinel.ts'],
   'shared/src/link/ws-transport.ts': ['shared/src/node.ts'],
   'shared/src/pino-log.ts': ['shared/src/node.ts'],
-  'agents/src/model/openai/openai-model.ts': ['agents/src/index.ts', 'agents/src/process/main.ts'],
+  'agents/src/model/openai/openai-model.ts': [
+    'agents/src/index.ts',
+    'agents/src/process/configured-models.ts',
+  ],
   'agents/src/store/sqlite/sqlite-store.ts': [
     'agents/src/index.ts',
     'agents/src/internal.ts',
