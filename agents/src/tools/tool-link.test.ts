@@ -1,4 +1,5 @@
 // Tools that call other agents over the link of their own agent.
+import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { defineAgent } from '../agent/agent.ts';
@@ -29,9 +30,8 @@ async function serve(...agents: Agent[]): Promise<TestFabric> {
 const stock = (count: (context: OperationContext) => unknown): Agent =>
   defineAgent({ address: STOCK, operations: { count: operation({ run: (_, context) => count(context) }) } });
 
-const lookUp = (execute: (ctx: ToolContext) => Promise<number | string>, more: Partial<AnyTool> = {}) =>
+const lookUp = (execute: (ctx: ToolContext) => Promise<number | string>) =>
   tool({
-    ...more,
     name: 'look_up',
     description: 'How many are in stock.',
     parameters: z.object({}),
@@ -134,21 +134,27 @@ describe('the link of a tool', () => {
   });
 
   test('cancels the call of a tool that has timed out', async () => {
-    const cancelled = gate();
-    const used = lookUp(async ({ link }) => (await link.call(STOCK, 'count')) as number, { timeoutMs: 20 });
-    const { agent, result } = shop(used);
+    const [isCalled, cancelled] = [gate(), gate()];
+    const clock = new ManualClock();
+    const used = lookUp(async ({ link }) => (await link.call(STOCK, 'count')) as number);
+    const model = scriptedModel([CALL, 'Done.']);
     const fabric = await serve(
-      agent,
+      new ChatAgent({ address: SHOP, model, tools: new ToolSet([used], { clock }) }),
       stock(async ({ signal }) => {
         signal.addEventListener('abort', () => cancelled.open());
-        if (signal.aborted) cancelled.open();
+        isCalled.open();
         await cancelled.wait;
       }),
     );
     await start(fabric);
-    expect(await fabric.link.call(SHOP, 'run_turn', TURN)).toBe('Done.');
+    const turn = fabric.link.call(SHOP, 'run_turn', TURN);
+    await isCalled.wait;
+    await clock.run(30_000);
+    expect(await turn).toBe('Done.');
     await cancelled.wait;
-    expect(result()).toMatchObject({ content: expect.stringContaining('"code":"timeout"') });
+    expect(model.requests[1]!.messages.at(-1)).toMatchObject({
+      content: expect.stringContaining('"code":"timeout"'),
+    });
   });
 
   test('reports the error of the called agent to the model, with its code', async () => {
