@@ -72,6 +72,18 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          // Pages in Chromium: `npm run test-browser`, a step of its own in continuous integration.
+          name: 'browser',
+          setupFiles,
+          include: ['test/browser/**/*.test.ts'],
+          exclude,
+          maxWorkers: 1,
+          sequence: { groupOrder: 4 },
+        },
+      },
+      {
+        extends: true,
+        test: {
           // Minutes of kills, of random frames and of mixed versions: `npm run test-crash`, a step of its own in continuous
           // integration.
           name: 'crash',

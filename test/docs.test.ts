@@ -239,7 +239,7 @@ test('docs/commands.md lists every command and every public make target', () => 
 describe('samples', () => {
   // ```ts agents/examples/weather-agent.ts: the words after the language name the file that the block is.
   const samples = DOCUMENTS.flatMap((file) =>
-    [...read(file).matchAll(/^```(?:ts|js|python|yaml) ([\w./-]+)\n([\s\S]*?)^```/gm)].map(
+    [...read(file).matchAll(/^```(?:ts|tsx|js|html|python|yaml) ([\w./-]+)\n([\s\S]*?)^```/gm)].map(
       ([, path, text]) => [`${path} in ${file}`, path!, text!] as const,
     ),
   );
@@ -248,10 +248,12 @@ describe('samples', () => {
     expect(text).toBe(read(path));
   });
 
-  test('the README shows an agent, and docs/naylence.md a client in both languages', () => {
+  test('the README shows an agent, the guide on web pages both pages, and docs/naylence.md a client in both languages', () => {
     const shown = samples.map(([name]) => name);
     for (const sample of [
       'agents/examples/weather-agent.ts in README.md',
+      'client/examples/page.html in docs/guides/web.md',
+      'packages/react/examples/web/src/app.tsx in docs/guides/web.md',
       'test/interop/samples/talk.mjs in docs/naylence.md',
       'test/interop/samples/talk.py in docs/naylence.md',
     ]) {

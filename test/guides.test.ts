@@ -11,24 +11,40 @@ const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 const GUIDES = globSync('docs/guides/*.md', { cwd: ROOT }).sort();
 const MAX_LINES = 30;
 
-test('there is a guide for each style of agents', () => {
+test('there is a guide for each style of agents, and for pages', () => {
   expect(GUIDES.map((file) => file.slice('docs/guides/'.length))).toEqual([
     'approval.md',
     'conversation.md',
     'strategies.md',
     'task-tree.md',
     'teams.md',
+    'web.md',
   ]);
 });
 
-test.each(GUIDES)('%s has a program of less than 30 lines with its output', (file) => {
-  const text = read(file);
-  const programs = [...text.matchAll(/^```ts (\S+)\n/gm)].map(([, path]) => path!);
-  expect(programs.length).toBeGreaterThan(0);
-  for (const path of programs) {
-    expect(read(path).trim().split('\n').length, path).toBeLessThan(MAX_LINES);
-    expect(text).toContain(`\n$ npx node ${path}`);
-  }
+/** The programs of this guide are pages, which `browser/pages.test.ts` runs. */
+const PAGES = 'docs/guides/web.md';
+
+test.each(GUIDES.filter((file) => file !== PAGES))(
+  '%s has a program of less than 30 lines with its output',
+  (file) => {
+    const text = read(file);
+    const programs = [...text.matchAll(/^```ts (\S+)\n/gm)].map(([, path]) => path!);
+    expect(programs.length).toBeGreaterThan(0);
+    for (const path of programs) {
+      expect(read(path).trim().split('\n').length, path).toBeLessThan(MAX_LINES);
+      expect(text).toContain(`\n$ npx node ${path}`);
+    }
+  },
+);
+
+test('the guide on web pages lists the events that there are', () => {
+  const [, types] = /^export type TurnEvent =([\s\S]*)/m.exec(read('client/src/turn-event.ts'))!;
+  const named = [...types!.matchAll(/\btype: '(\w+)'/g)].map(([, type]) => type!);
+  const events = [...named, 'approval', 'approval_answer', 'done'];
+  const [, section] = read(PAGES).split('\n## Events of a turn\n');
+  const rows = [...section!.matchAll(/^\| `(\w+)` \| `/gm)].map(([, type]) => type!);
+  expect(rows.toSorted()).toEqual([...new Set(events)].toSorted());
 });
 
 describe('docs/team-configuration.md', () => {
