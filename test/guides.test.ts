@@ -18,6 +18,7 @@ test('there is a guide for each style of agents, and for pages', () => {
     'strategies.md',
     'task-tree.md',
     'teams.md',
+    'typed-calls.md',
     'web.md',
   ]);
 });

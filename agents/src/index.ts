@@ -5,7 +5,7 @@
 export { AgentError, FabricError, isFabricError } from '@fame-fabric/shared';
 export { defineAgent } from './agent/agent.ts';
 export type { Agent, AgentContext, AgentOptions, Serving } from './agent/agent-types.ts';
-export { type OperationContext, operation } from './agent/operation.ts';
+export { type Operation, type OperationContext, operation } from './agent/operation.ts';
 export type { TaskHandler } from './agent/tasks/task-types.ts';
 export { AgentWorker } from './agent/worker.ts';
 export { ChatAgent, type ChatAgentOptions } from './conversation/chat-agent.ts';

@@ -19,7 +19,7 @@ function exportsOf(list: string): string[] {
 const LISTS = {
   index: `
     Agent AgentContext AgentError AgentOptions AgentWorker ApprovalRule ChatAgent ChatAgentOptions ChatModel ConversationStore
-    FabricError MemoryStore ModelChunk ModelFromEnvOptions ModelMessage ModelRequest OperationContext Serving SqliteStore
+    FabricError MemoryStore ModelChunk ModelFromEnvOptions ModelMessage ModelRequest Operation OperationContext Serving SqliteStore
     TaskHandler ToolContext ToolError ToolSet createSafeFetch defineAgent isFabricError isMain modelFromEnv offlineModel
     openaiModel operation runAgents standardTools taggedToolModel tool
   `,

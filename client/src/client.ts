@@ -1,12 +1,14 @@
 // A client: a node that calls others and serves no address. Its Link attaches, reconnects and matches replies; this class adds
 // agents and conversations.
 import {
+  type AgentHandle,
   type CallOptions,
   type CallTarget,
   Link,
   type LinkOptions,
   type LinkState,
 } from '@fame-fabric/shared';
+import { agentHandle } from '@fame-fabric/shared/link';
 import { Conversation, type ConversationOptions } from './conversation.ts';
 import { Conversations, type ConversationsOptions } from './conversations.ts';
 
@@ -15,14 +17,8 @@ export interface ClientOptions extends LinkOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** A caller's handle for the agent at one address. */
-export interface Agent {
-  readonly address: string;
-  /** `agent.call('add', { x: 1, y: 2 })`. @throws {NO_ROUTE | METHOD_NOT_FOUND | PARAMS_INVALID | CALL_TIMEOUT | ...} */
-  call(method: string, params?: unknown, options?: CallOptions): Promise<unknown>;
-  /** Yields the items of a streaming operation. Leaving the loop cancels it. */
-  stream(method: string, params?: unknown, options?: CallOptions): AsyncIterable<unknown>;
-}
+/** A caller's handle for the agent at one address. `Agent<typeof shopAgent>` has a method for each of its operations. */
+export type Agent<A = unknown> = AgentHandle<A>;
 
 /** A connected client. Close it with `close()` or `await using`. */
 export class Client {
@@ -47,28 +43,30 @@ export class Client {
     return this.#link.onState(listener);
   }
 
-  /** Calls `method` of the agent at `target`. @throws {NO_ROUTE | METHOD_NOT_FOUND | CALL_TIMEOUT | ...} */
-  call(target: CallTarget, method: string, params?: unknown, options?: CallOptions): Promise<unknown> {
-    return this.#link.call(target, method, params, options);
+  /**
+   * Calls `method` of the agent at `target`. `T` is the type that the caller expects; it is not checked.
+   * @throws {NO_ROUTE | METHOD_NOT_FOUND | CALL_TIMEOUT | ...}
+   */
+  call<T = unknown>(target: CallTarget, method: string, params?: unknown, options?: CallOptions): Promise<T> {
+    return this.#link.call(target, method, params, options) as Promise<T>;
   }
 
-  /** Calls a streaming operation. Leaving the loop cancels it. */
-  stream(
+  /** Calls a streaming operation. `T` is the expected type of its items. Leaving the loop cancels it. */
+  stream<T = unknown>(
     target: CallTarget,
     method: string,
     params?: unknown,
     options?: CallOptions,
-  ): AsyncIterable<unknown> {
-    return this.#link.stream(target, method, params, options);
+  ): AsyncIterable<T> {
+    return this.#link.stream(target, method, params, options) as AsyncIterable<T>;
   }
 
-  /** Returns a handle for the agent at `address`. Sends nothing. */
-  agent(address: string): Agent {
-    return {
-      address,
-      call: (method, params, options) => this.call(address, method, params, options),
-      stream: (method, params, options) => this.stream(address, method, params, options),
-    };
+  /**
+   * Returns a handle for the agent at `address`. Sends nothing. With the type of a declared agent, `agent<typeof shopAgent>(address)`,
+   * the handle has a method for each of its operations.
+   */
+  agent<A = unknown>(address: string): Agent<A> {
+    return agentHandle<A>(this, address);
   }
 
   /** Creates a conversation with the chat agent at `address`. It starts with its first turn, or with `start()`. */

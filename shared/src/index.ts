@@ -5,6 +5,7 @@ export { AgentError } from './errors/agent-error.ts';
 export { ERRORS, type ErrorCode, type ErrorEntry, isErrorCode } from './errors/codes.ts';
 export { FabricError, type FabricErrorOptions, isFabricError } from './errors/error.ts';
 export { newId } from './ids.ts';
+export type { AgentHandle, OperationTypes } from './link/agent-handle.ts';
 export { Link } from './link/link.ts';
 export type {
   BindOptions,

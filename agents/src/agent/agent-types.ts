@@ -3,7 +3,7 @@ import type { AgentCard, BindOptions, Clock, Envelope, Logger, Service } from '@
 import type { SafeFetch } from '../net/safe-fetch.ts';
 import type { ConversationStore } from '../store/store.ts';
 import type { ImmediateLimits } from './immediate-calls.ts';
-import type { Operation, Outbound } from './operation.ts';
+import type { ContextLink, Operation, Outbound } from './operation.ts';
 import type { TaskHandler } from './tasks/task-types.ts';
 
 /** Link that an agent is served on. `Link` of shared implements it. */
@@ -15,14 +15,17 @@ export interface AgentLink extends Outbound {
 /** Passed to the hooks of an agent. */
 export interface AgentContext {
   readonly address: string;
-  readonly link: Outbound;
+  readonly link: ContextLink;
   readonly log: Logger;
   readonly clock: Clock;
   /** Aborts when the agent closes. */
   readonly signal: AbortSignal;
 }
 
-export interface AgentOptions {
+/** Operations by name. */
+export type Operations = Readonly<Record<string, Operation>>;
+
+export interface AgentOptions<O extends Operations = Operations> {
   /** Such as `math@fame.fabric`. */
   address: string;
   /** @default the participant of the address */
@@ -32,7 +35,7 @@ export interface AgentOptions {
   /** Advertised in addition to `fame.capability.agent`. Callers may use them instead of the address. */
   capabilities?: readonly string[] | undefined;
   /** Operations by name. An operation with the name of a task method (`tasks/send`) replaces it. */
-  operations?: Readonly<Record<string, Operation>> | undefined;
+  operations?: O | undefined;
   /** Runs background tasks behind the task methods. */
   tasks?: TaskHandler | undefined;
   /** Receives messages that are not calls. Its result is sent to the message's replyTo, if it has one. */
@@ -64,8 +67,10 @@ export interface ServeOptions {
   openStore?: (() => Promise<ConversationStore>) | undefined;
 }
 
-/** An agent, ready to be served on a link. */
-export interface Agent {
+/** An agent, ready to be served on a link. `O` has the types of its operations, for callers that use `client.agent<typeof agent>()`. */
+export interface Agent<O = unknown> {
+  /** For the compiler only; never set. */
+  readonly '~operations'?: O | undefined;
   readonly address: string;
   readonly name: string;
   readonly description: string | undefined;

@@ -1,14 +1,16 @@
 // Declares an agent: an address, its operations, its tasks. A declaration does nothing by itself; `serve` binds it to a link, and
 // `served-agent.ts` answers the calls.
 import { type AgentCard, parseAddress } from '@fame-fabric/shared';
-import type { Agent, AgentOptions } from './agent-types.ts';
+import type { Agent, AgentOptions, Operations } from './agent-types.ts';
 import { ServedAgent } from './served-agent.ts';
 
 /** Declares an agent. @throws {ADDRESS_INVALID} if its address does not follow the grammar */
-export function defineAgent(options: AgentOptions): Agent {
+export function defineAgent<const O extends Operations = Record<never, never>>(
+  options: AgentOptions<O>,
+): Agent<O> {
   const { participant } = parseAddress(options.address);
   const card = cardOf(options, options.name ?? participant);
-  const agent: Agent = {
+  const agent: Agent<O> = {
     address: options.address,
     name: card.name,
     description: options.description,

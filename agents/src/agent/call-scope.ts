@@ -9,7 +9,7 @@ import {
   type Timer,
 } from '@fame-fabric/shared';
 import { cutText, LONGEST_TIMER_MS, timeoutOf } from '@fame-fabric/shared/internal';
-import type { OperationContext, Outbound } from './operation.ts';
+import type { ContextLink, OperationContext, Outbound } from './operation.ts';
 import { type LinkScope, ScopedLink } from './scoped-link.ts';
 
 export interface CallScopeDeps {
@@ -43,7 +43,7 @@ export class CallScope implements OperationContext, LinkScope {
     });
   }
 
-  get link(): Outbound {
+  get link(): ContextLink {
     this.#link ??= new ScopedLink(this.#deps.link, this);
     return this.#link;
   }

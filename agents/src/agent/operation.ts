@@ -2,11 +2,13 @@
 // `kwargs`, one object, a JSON-RPC array, or mixed); `read` turns each into the same typed arguments, or names the faulty
 // parameter. Calls are scheduled and answered in `served-agent.ts`.
 import {
+  type AgentHandle,
   type Caller,
   type CallOptions,
   type CallTarget,
   FabricError,
   type Logger,
+  type OperationTypes,
   readParams,
 } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
@@ -25,6 +27,12 @@ export interface Outbound {
     payload: unknown,
     options?: { corrId?: string | undefined; ttl?: number | undefined },
   ): void;
+}
+
+/** The link in the context of an operation. Its calls carry the remaining hops and time of the call that they serve. */
+export interface ContextLink extends Outbound {
+  /** Returns a handle for the agent at `address`; `agent<typeof shopAgent>(address)` has a method for each of its operations. */
+  agent<A = unknown>(address: string): AgentHandle<A>;
 }
 
 /** Context of one call of an operation. */
@@ -54,10 +62,10 @@ export interface OperationContext {
    * Calls other agents. The calls carry the trace id, the remaining hops and the remaining time of this one, and are cancelled when
    * `signal` aborts.
    */
-  readonly link: Outbound;
+  readonly link: ContextLink;
 }
 
-export interface OperationOptions<P extends ParamsSchema> {
+export interface OperationOptions<P extends ParamsSchema, R = unknown> {
   /** @default no parameters */
   params?: P | undefined;
   /** One sentence for the agent's card. */
@@ -80,11 +88,11 @@ export interface OperationOptions<P extends ParamsSchema> {
    * Returns the result, or yields items if it is an async generator. On the wire null ends a stream, so an item is never
    * null. A FabricError travels to the caller with its code; any other error becomes INTERNAL with a log id.
    */
-  run(args: z.output<P>, context: OperationContext): unknown;
+  run(args: z.output<P>, context: OperationContext): R;
 }
 
-/** An operation for `defineAgent({ operations })`. */
-export interface Operation {
+/** An operation for `defineAgent({ operations })`. `Input` and `Result` are the types that its callers see. */
+export interface Operation<Input = unknown, Result = unknown> extends OperationTypes<Input, Result> {
   readonly description: string | undefined;
   /** True if `run` is an async generator. */
   readonly streams: boolean;
@@ -101,9 +109,9 @@ const isPlainObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Declares an operation. */
-export function operation<P extends ParamsSchema = z.ZodObject<Record<never, never>>>(
-  options: OperationOptions<P>,
-): Operation {
+export function operation<P extends ParamsSchema = z.ZodObject<Record<never, never>>, R = unknown>(
+  options: OperationOptions<P, R>,
+): Operation<z.input<P>, R> {
   const params: ParamsSchema = options.params ?? z.object({});
   const read = params instanceof z.ZodTuple ? tupleReader(params) : objectReader(params);
   const streams = Object.prototype.toString.call(options.run) === '[object AsyncGeneratorFunction]';

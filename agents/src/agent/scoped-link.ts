@@ -1,9 +1,9 @@
 // The link of one call, turn or tool call. Calls made through it carry the remaining hops, the remaining time and the trace id of
 // that work, and end when it is cancelled. So a circle of agents that call each other ends, and no agent works longer than its
 // caller waits.
-import { type CallOptions, type CallTarget, FabricError } from '@fame-fabric/shared';
-import { CALL_TIMEOUT_MS } from '@fame-fabric/shared/link';
-import type { Outbound } from './operation.ts';
+import { type AgentHandle, type CallOptions, type CallTarget, FabricError } from '@fame-fabric/shared';
+import { agentHandle, CALL_TIMEOUT_MS } from '@fame-fabric/shared/link';
+import type { ContextLink, Outbound } from './operation.ts';
 
 /** Hops of a call that has no parent call, or whose parent call does not count its hops. */
 export const FIRST_TTL = 8;
@@ -19,7 +19,7 @@ export interface LinkScope {
   leftMs?(): number;
 }
 
-export class ScopedLink implements Outbound {
+export class ScopedLink implements ContextLink {
   readonly #link: Outbound;
   readonly #scope: LinkScope;
 
@@ -40,6 +40,10 @@ export class ScopedLink implements Outbound {
     options: CallOptions = {},
   ): AsyncIterable<unknown> {
     return this.#link.stream(target, method, params, this.#optionsOf(options, Number.POSITIVE_INFINITY));
+  }
+
+  agent<A = unknown>(address: string): AgentHandle<A> {
+    return agentHandle<A>(this, address);
   }
 
   send(to: string, payload: unknown, options: { corrId?: string | undefined } = {}): void {
@@ -75,19 +79,16 @@ const bothSignals = (scope: AbortSignal, own: AbortSignal | undefined): AbortSig
   own && own !== scope ? AbortSignal.any([scope, own]) : scope;
 
 /** A link that refuses every use with the error of `fault`, for work that has no link. */
-export function refusingLink(fault: () => Error): Outbound {
+export function refusingLink(fault: () => Error): ContextLink {
   const refuse = (): never => {
     throw fault();
   };
-  return {
-    call: async () => refuse(),
-    stream: refuse,
-    send: refuse,
-  };
+  const link: Outbound = { call: async () => refuse(), stream: refuse, send: refuse };
+  return { ...link, agent: (address) => agentHandle(link, address) };
 }
 
 /** The link of tools and functions that run without an agent on a link. */
-export const noLink: Outbound = Object.freeze(
+export const noLink: ContextLink = Object.freeze(
   refusingLink(
     () =>
       new FabricError(

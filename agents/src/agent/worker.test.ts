@@ -2,6 +2,7 @@ import { Link, makeEnvelope } from '@fame-fabric/shared';
 import { CaptureLog, ManualClock, ScriptedSentinel, settle } from '@fame-fabric/shared/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { defineAgent } from './agent.ts';
+import type { Agent } from './agent-types.ts';
 import { operation } from './operation.ts';
 import { AgentWorker } from './worker.ts';
 
@@ -18,8 +19,7 @@ const agentAt = (name: string, run: () => unknown = () => name) =>
     onStart: () => void steps.push(`start ${name}`),
     onStop: () => void steps.push(`stop ${name}`),
   });
-const workerOf = (link: Link, ...agents: ReturnType<typeof agentAt>[]) =>
-  new AgentWorker(agents, { link, log, clock });
+const workerOf = (link: Link, ...agents: Agent[]) => new AgentWorker(agents, { link, log, clock });
 
 async function caller(): Promise<Link> {
   const link = newLink();

@@ -4,7 +4,7 @@
 import { type Clock, type FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
-import type { Outbound } from '../agent/operation.ts';
+import type { ContextLink, Outbound } from '../agent/operation.ts';
 import { ScopedLink } from '../agent/scoped-link.ts';
 import type { ApprovalRule } from '../tools/approval-rule.ts';
 import type { JsonObject, JsonValue } from '../tools/schema/json-schema.ts';
@@ -48,7 +48,7 @@ export interface AbilityContext {
    * Calls other agents over the link of this agent. The calls carry the trace id, the remaining hops and the remaining time of the
    * turn, and are cancelled when `signal` aborts. Without an agent on a link, each use fails with LINK_MISSING.
    */
-  readonly link: Outbound;
+  readonly link: ContextLink;
   readonly log: Logger;
   /** Shows a text to the user at once; it is not part of the result. */
   emit(text: string): void;
@@ -104,7 +104,7 @@ export interface RunAbilityOptions {
 export async function runAbility(
   ability: AbilityFn,
   args: JsonObject,
-  context: Omit<AbilityContext, 'signal'>,
+  context: Omit<AbilityContext, 'signal' | 'link'> & { link: Outbound },
   options: RunAbilityOptions,
 ): Promise<AbilityOutcome> {
   const { timeoutMs, clock, signal: outer } = options;

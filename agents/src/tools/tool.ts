@@ -2,7 +2,7 @@
 // declared; `tool-set.ts` runs it.
 import type { Logger } from '@fame-fabric/shared';
 import type { z } from 'zod';
-import type { Outbound } from '../agent/operation.ts';
+import type { ContextLink } from '../agent/operation.ts';
 import type { Budget } from '../model/budget.ts';
 import type { ToolSpec } from '../model/model.ts';
 import type { ApprovalRule } from './approval-rule.ts';
@@ -21,7 +21,7 @@ export interface ToolContext {
    * Calls other agents over the link of this agent. The calls carry the trace id, the remaining hops and the remaining time of the
    * turn, and are cancelled when `signal` aborts. Without an agent on a link, each use fails with LINK_MISSING.
    */
-  readonly link: Outbound;
+  readonly link: ContextLink;
   readonly logger: Logger;
   /** Shows a text to the user while the tool runs; the model does not see it. */
   emit(text: string): void;

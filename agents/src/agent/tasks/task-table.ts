@@ -17,7 +17,7 @@ import {
   textMessage,
 } from '@fame-fabric/shared';
 import { cutText, onAbort } from '@fame-fabric/shared/internal';
-import type { OperationContext, Outbound } from '../operation.ts';
+import type { ContextLink, OperationContext, Outbound } from '../operation.ts';
 import { ScopedLink } from '../scoped-link.ts';
 import type { Notifier } from './push.ts';
 import { Subscriber } from './task-subscriber.ts';
@@ -42,7 +42,7 @@ interface Entry {
   readonly task: Task & { artifacts: Artifact[]; history: Message[] };
   readonly params: TaskSendParams;
   /** Link for the calls of the task. They continue the hop count of the call that started it. */
-  readonly link: Outbound;
+  readonly link: ContextLink;
   readonly controller: AbortController;
   readonly subscribers: Set<Subscriber>;
   push: PushNotificationConfig | undefined;

@@ -1,6 +1,6 @@
 // Types for authors of agents with background tasks. `task-table.ts` keeps the tasks, and `task-methods.ts` serves them.
 import type { Artifact, Message, Part, TaskSendParams, TaskState } from '@fame-fabric/shared';
-import type { OperationContext, Outbound } from '../operation.ts';
+import type { ContextLink, OperationContext } from '../operation.ts';
 
 /** Interface of a running task for its own code. Calls after the end of the task have no effect. */
 export interface TaskHandle {
@@ -10,7 +10,7 @@ export interface TaskHandle {
   /** Aborts on `tasks/cancel` and when the agent closes. */
   readonly signal: AbortSignal;
   readonly log: OperationContext['log'];
-  readonly link: Outbound;
+  readonly link: ContextLink;
   /** Publishes an artifact: text, data, or a whole artifact. `index` counts up unless given. */
   progress(artifact: string | Record<string, unknown> | (Partial<Artifact> & { parts: Part[] })): void;
   /** Publishes a state that is not final. A task ends by returning, by throwing or by cancellation. */
