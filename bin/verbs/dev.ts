@@ -10,14 +10,16 @@ import { readClientConfig } from '../config.ts';
 import { DevAgent } from '../dev/dev-agent.ts';
 import type { ServedAgent } from '../dev/dev-message.ts';
 import { envWithPort } from '../flags.ts';
+import { misspeltWarnings } from '../misspelt.ts';
 import { writeMessage } from '../output.ts';
 import { isReady } from '../sentinel-http.ts';
-import { checkSettings, localAgentEnv } from '../settings.ts';
+import { ALL_VARIABLES, checkSettings, localAgentEnv } from '../settings.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
 
 export async function run(input: VerbInput): Promise<number> {
   const files = readFiles(input.positionals);
   const env = envWithPort(input);
+  for (const line of misspeltWarnings(env, ALL_VARIABLES)) writeMessage(line);
   const { url, httpUrl, local } = readClientConfig(env);
   if (await isReady(httpUrl)) {
     writeMessage(`Using the sentinel at ${redactUrl(url)}`);
