@@ -58,7 +58,7 @@ function explainAttachError(error: unknown, { url, connectTimeoutMs }: ClientCon
       const refusal = `The server at ${redactUrl(url)} refused the connection (HTTP ${status}): ${reason}`;
       return new FabricError('LINK_REFUSED', refusal, { cause: error });
     }
-    const text = `The server at ${redactUrl(url)} is not a sentinel, or has no such path: HTTP ${status}. Check FAME_DIRECT_ADMISSION_URL and FAME_LISTENER_PORT; \`npx fame doctor\` shows more`;
+    const text = `The server at ${redactUrl(url)} is not a sentinel, or has no such path: HTTP ${status}. Check FAME_DIRECT_ADMISSION_URL and FAME_LISTENER_PORT; \`npx fame-fabric doctor\` shows more`;
     return new FabricError('LINK_REFUSED', text, { cause: error });
   }
   if (!isFabricError(error, 'LINK_TIMEOUT')) return error;

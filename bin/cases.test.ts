@@ -164,7 +164,7 @@ describe('the pages for browsers', () => {
       /^default-src 'none'; style-src 'sha256-[^']+'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'$/,
     );
     const html = await page.text();
-    expect(html).toContain('npx fame chat');
+    expect(html).toContain('npx fame-fabric chat');
     expect(html).not.toMatch(/<script|a-secret-node/);
     expect(html).not.toContain(sentinel.id);
     for (const [, link] of html.matchAll(/href="([^"]+)"/g)) {

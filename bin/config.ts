@@ -49,7 +49,7 @@ export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
     name: 'FAME_CHAT_ADDRESS',
     type: 'address',
     default: 'chat@fame.fabric',
-    description: 'The agent that `npx fame chat` talks to.',
+    description: 'The agent that `npx fame-fabric chat` talks to.',
   },
   {
     name: 'FAME_DRAIN_MS',

@@ -74,16 +74,16 @@ test.each(Object.keys(VERBS))(
 );
 
 test.each([
-  [['chta'], 'Did you mean `npx fame chat`?'],
-  [['kubernetes'], '`npx fame help` lists the commands'],
+  [['chta'], 'Did you mean `npx fame-fabric chat`?'],
+  [['kubernetes'], '`npx fame-fabric help` lists the commands'],
   [['ps', '--jsn'], 'Did you mean --json?'],
   [['ps', 'extra'], '"extra"'],
-  [['call', 'chat@fame.fabric'], 'Usage: npx fame call'],
+  [['call', 'chat@fame.fabric'], 'Usage: npx fame-fabric call'],
   [['call', 'not-an-address', 'x'], 'ADDRESS_INVALID'],
   [['call', 'chat@fame.fabric', 'x', '{'], 'is not JSON'],
   [['call', 'chat@fame.fabric', 'x', '--timeout', 'soon'], '30s'],
-  [['help', 'bogus'], '`npx fame help` lists the commands'],
-  [['help', 'chta'], 'Did you mean `npx fame chat`?'],
+  [['help', 'bogus'], '`npx fame-fabric help` lists the commands'],
+  [['help', 'chta'], 'Did you mean `npx fame-fabric chat`?'],
   [
     ['call', 'chat@fame.fabric', 'x', '--timeout', '-5'],
     '--timeout takes a value that does not begin with a dash',

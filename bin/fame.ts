@@ -37,7 +37,9 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
     return await run(input);
   } catch (error) {
     if (error instanceof UsageError) {
-      return fail(`${error.message}\nUsage: ${verb.usage}\nRun \`npx fame ${word} --help\` for details.`);
+      return fail(
+        `${error.message}\nUsage: ${verb.usage}\nRun \`npx fame-fabric ${word} --help\` for details.`,
+      );
     }
     return fail(explainError(error), exitCodeOf(error));
   }
@@ -45,7 +47,9 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
 
 function unknownCommand(word: string): number {
   const match = closestMatch(word, Object.keys(VERBS));
-  const hint = match ? `Did you mean \`npx fame ${match}\`?` : '`npx fame help` lists the commands.';
+  const hint = match
+    ? `Did you mean \`npx fame-fabric ${match}\`?`
+    : '`npx fame-fabric help` lists the commands.';
   return fail(`fame has no command "${word}". ${hint}`);
 }
 

@@ -9,10 +9,10 @@ const columns = (rows: readonly (readonly [string, string])[]): string => {
 /** Returns the output of `fame help`. */
 export function overview(): string {
   const listed = Object.entries(VERBS).filter(([, verb]) => !verb.isHidden);
-  return `Usage: npx fame COMMAND
+  return `Usage: npx fame-fabric COMMAND
 
 ${columns(listed.map(([name, { about }]) => [name, about]))}
-\`npx fame COMMAND --help\` shows flags and examples. Settings are environment variables, or lines of a .env file in the
+\`npx fame-fabric COMMAND --help\` shows flags and examples. Settings are environment variables, or lines of a .env file in the
 current directory; docs/configuration.md lists them.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 69 cannot reach, 124 timed out,

@@ -385,7 +385,7 @@ test('start waits for the agents of FAME_AGENTS, not for a chat agent that is no
   const start = await fame('local', 'start');
   expect(start).toMatchObject({ code: 0, err: '' });
   expect(start.out).toContain('math@fame.fabric, echo@fame.fabric');
-  expect(start.out).toContain('Next: npx fame ps');
+  expect(start.out).toContain('Next: npx fame-fabric ps');
   expect((await fame('local', 'status')).out).toContain('attached as math@fame.fabric, echo@fame.fabric');
 });
 

@@ -35,8 +35,8 @@ const port: Flag = {
 export const VERBS: Readonly<Record<string, Verb>> = {
   up: {
     about: 'run a sentinel and the chat agent in this process',
-    usage: 'npx fame up [--port PORT]',
-    examples: ['npx fame up', 'OPENAI_API_KEY=... npx fame up'],
+    usage: 'npx fame-fabric up [--port PORT]',
+    examples: ['npx fame-fabric up', 'OPENAI_API_KEY=... npx fame-fabric up'],
     flags: { port },
     maxPositionals: 0,
     load: () => import('./verbs/up.ts'),
@@ -51,30 +51,30 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   sentinel: {
     about: 'run a sentinel, which nodes attach to',
-    usage: 'npx fame sentinel [--port PORT]',
-    examples: ['npx fame sentinel', 'FAME_LOG_LEVEL=debug npx fame sentinel --port 8001'],
+    usage: 'npx fame-fabric sentinel [--port PORT]',
+    examples: ['npx fame-fabric sentinel', 'FAME_LOG_LEVEL=debug npx fame-fabric sentinel --port 8001'],
     flags: { port },
     maxPositionals: 0,
     load: () => import('./verbs/sentinel.ts'),
   },
   agent: {
     about: 'run the chat agent, or those named: chat, refine, team, echo, math',
-    usage: 'npx fame agent [NAME...]',
+    usage: 'npx fame-fabric agent [NAME...]',
     examples: [
-      'npx fame agent',
-      'npx fame agent chat math',
-      'OPENAI_API_KEY=... MODEL_NAME=gpt-4.1 npx fame agent',
+      'npx fame-fabric agent',
+      'npx fame-fabric agent chat math',
+      'OPENAI_API_KEY=... MODEL_NAME=gpt-4.1 npx fame-fabric agent',
     ],
     load: () => import('./verbs/agent.ts'),
   },
   team: {
     about: 'check, draw or run a team of agents from its file',
-    usage: 'npx fame team check|diagram|run FILE [MESSAGE]',
+    usage: 'npx fame-fabric team check|diagram|run FILE [MESSAGE]',
     examples: [
-      'npx fame team check agents/examples/support-team/team.yaml',
-      'npx fame team diagram agents/examples/support-team/team.yaml',
-      'npx fame team run agents/examples/support-team/team.yaml "Where is my order 1042?"',
-      'npx fame team run agents/examples/support-team/team.yaml',
+      'npx fame-fabric team check team.yaml',
+      'npx fame-fabric team diagram team.yaml',
+      'npx fame-fabric team run team.yaml "Where is my order 1042?"',
+      'npx fame-fabric team run team.yaml',
     ],
     load: () => import('./verbs/team.ts'),
   },
@@ -82,15 +82,15 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     about:
       'list, show, export, remove, restore or back up conversations of this machine or of a running agent',
     usage:
-      'npx fame conversations [ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now] | backup FILE | restore-backup FILE] [--from ADDRESS] [--json]',
+      'npx fame-fabric conversations [ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now] | backup FILE | restore-backup FILE] [--from ADDRESS] [--json]',
     examples: [
-      'npx fame conversations ls',
-      'npx fame conversations show 3H6Tq9wYb2LkPz7d',
-      'npx fame conversations export 3H6Tq9wYb2LkPz7d > journal.jsonl',
-      'npx fame conversations rm 3H6Tq9wYb2LkPz7d --now',
-      'npx fame conversations backup /backup/fame-2026-11-29.db',
-      'npx fame conversations ls --from chat@fame.fabric --failed',
-      'npx fame conversations show 3H6Tq9wYb2LkPz7d --from chat@fame.fabric',
+      'npx fame-fabric conversations ls',
+      'npx fame-fabric conversations show 3H6Tq9wYb2LkPz7d',
+      'npx fame-fabric conversations export 3H6Tq9wYb2LkPz7d > journal.jsonl',
+      'npx fame-fabric conversations rm 3H6Tq9wYb2LkPz7d --now',
+      'npx fame-fabric conversations backup /backup/fame-2026-11-29.db',
+      'npx fame-fabric conversations ls --from chat@fame.fabric --failed',
+      'npx fame-fabric conversations show 3H6Tq9wYb2LkPz7d --from chat@fame.fabric',
     ],
     flags: {
       from: {
@@ -112,14 +112,14 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   chat: {
     about: 'talk to a chat agent',
-    usage: 'npx fame chat [ADDRESS] [-m TEXT] [--lines] [--json] [--system TEXT] [--resume [ID]]',
+    usage: 'npx fame-fabric chat [ADDRESS] [-m TEXT] [--lines] [--json] [--system TEXT] [--resume [ID]]',
     examples: [
-      'npx fame chat',
-      'npx fame chat --resume',
-      'npx fame chat --system "Answer in one sentence."',
-      'npx fame chat -m "What is 2+2?"',
-      'npx fame chat -m "Summarize this." < notes.txt',
-      "printf 'My name is Ada.\\nWhat is my name?\\n' | npx fame chat --lines",
+      'npx fame-fabric chat',
+      'npx fame-fabric chat --resume',
+      'npx fame-fabric chat --system "Answer in one sentence."',
+      'npx fame-fabric chat -m "What is 2+2?"',
+      'npx fame-fabric chat -m "Summarize this." < notes.txt',
+      "printf 'My name is Ada.\\nWhat is my name?\\n' | npx fame-fabric chat --lines",
     ],
     flags: {
       message: {
@@ -144,11 +144,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   call: {
     about: 'call an operation of an agent and print its result',
-    usage: 'npx fame call ADDRESS METHOD [JSON] [--stream] [--timeout TIME] [--json]',
+    usage: 'npx fame-fabric call ADDRESS METHOD [JSON] [--stream] [--timeout TIME] [--json]',
     examples: [
-      'npx fame call chat@fame.fabric describe',
-      `npx fame call math@fame.fabric add '{"x": 1, "y": 2}'`,
-      `npx fame call math@fame.fabric fib_stream '{"n": 10}' --stream --timeout 5s`,
+      'npx fame-fabric call chat@fame.fabric describe',
+      `npx fame-fabric call math@fame.fabric add '{"x": 1, "y": 2}'`,
+      `npx fame-fabric call math@fame.fabric fib_stream '{"n": 10}' --stream --timeout 5s`,
     ],
     flags: {
       stream: {
@@ -178,19 +178,19 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   ps: {
     about: 'list nodes, addresses, capabilities and queues',
-    usage: 'npx fame ps [--json]',
-    examples: ['npx fame ps', "npx fame ps --json | jq '.nodes[].addresses'"],
+    usage: 'npx fame-fabric ps [--json]',
+    examples: ['npx fame-fabric ps', "npx fame-fabric ps --json | jq '.nodes[].addresses'"],
     flags: { json },
     maxPositionals: 0,
     load: () => import('./verbs/ps.ts'),
   },
   trace: {
     about: 'show live the envelopes that pass through the sentinel: metadata, never content',
-    usage: 'npx fame trace [--from TEXT] [--to TEXT] [--type TEXT] [--corr ID] [--errors] [--json]',
+    usage: 'npx fame-fabric trace [--from TEXT] [--to TEXT] [--type TEXT] [--corr ID] [--errors] [--json]',
     examples: [
-      'npx fame trace',
-      'npx fame trace --type data --to chat@fame.fabric',
-      'npx fame trace --errors --json',
+      'npx fame-fabric trace',
+      'npx fame-fabric trace --type data --to chat@fame.fabric',
+      'npx fame-fabric trace --errors --json',
     ],
     flags: {
       from: { type: 'string', value: 'TEXT', about: "only envelopes whose sender's path contains this" },
@@ -209,26 +209,26 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   key: {
     about: 'replace the local key, which `ps`, `trace` and metrics need',
-    usage: 'npx fame key rotate local',
-    examples: ['npx fame key rotate local'],
+    usage: 'npx fame-fabric key rotate local',
+    examples: ['npx fame-fabric key rotate local'],
     isHelpAlone: true,
     maxPositionals: 2,
     load: () => import('./verbs/key.ts'),
   },
   doctor: {
     about: 'check this machine and the connection, and print fixes',
-    usage: 'npx fame doctor [--json]',
-    examples: ['npx fame doctor'],
+    usage: 'npx fame-fabric doctor [--json]',
+    examples: ['npx fame-fabric doctor'],
     flags: { json },
     maxPositionals: 0,
     load: () => import('./verbs/doctor.ts'),
   },
   'offline-model': {
     about: 'serve the built-in model as an OpenAI-compatible endpoint',
-    usage: 'npx fame offline-model [--port PORT] [--host HOST]',
+    usage: 'npx fame-fabric offline-model [--port PORT] [--host HOST]',
     examples: [
-      'npx fame offline-model --port 8100',
-      'OPENAI_BASE_URL=http://127.0.0.1:8100/v1 npx fame agent',
+      'npx fame-fabric offline-model --port 8100',
+      'OPENAI_BASE_URL=http://127.0.0.1:8100/v1 npx fame-fabric agent',
     ],
     flags: {
       port: { type: 'string', value: 'PORT', about: 'listen on this port, 0 for a free one (default 8100)' },
@@ -239,16 +239,20 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   version: {
     about: 'print the version',
-    usage: 'npx fame version [--json]',
-    examples: ['npx fame version'],
+    usage: 'npx fame-fabric version [--json]',
+    examples: ['npx fame-fabric version'],
     flags: { json },
     maxPositionals: 0,
     load: () => import('./verbs/version.ts'),
   },
   local: {
     about: 'manage the background processes of `make start`',
-    usage: 'npx fame local start|stop|status|logs [--mode local|docker] [--follow] [--json]',
-    examples: ['npx fame local start --mode local', 'npx fame local status --json', 'npx fame local stop'],
+    usage: 'npx fame-fabric local start|stop|status|logs [--mode local|docker] [--follow] [--json]',
+    examples: [
+      'npx fame-fabric local start --mode local',
+      'npx fame-fabric local status --json',
+      'npx fame-fabric local stop',
+    ],
     flags: {
       mode: {
         type: 'string',

@@ -55,7 +55,8 @@ describe('tables of the code', () => {
 
   test('fixes of errors name commands that exist', () => {
     for (const [code, { fix }] of Object.entries(ERRORS)) {
-      for (const [, verb] of fix.matchAll(/`fame ([a-z-]+)/g)) expect(VERBS, code).toHaveProperty(verb!);
+      for (const [, verb] of fix.matchAll(/`npx fame-fabric ([a-z-]+)/g))
+        expect(VERBS, code).toHaveProperty(verb!);
     }
   });
 
@@ -229,7 +230,7 @@ describe('commands', () => {
 test('docs/commands.md lists every command and every public make target', () => {
   const text = read('docs/commands.md');
   for (const [name, { about, isHidden }] of Object.entries(VERBS)) {
-    if (!isHidden) expect(rowsOf(text)).toContain(`| \`npx fame ${name}\` | ${cell(about)} |`);
+    if (!isHidden) expect(rowsOf(text)).toContain(`| \`npx fame-fabric ${name}\` | ${cell(about)} |`);
   }
   for (const [, target] of read('Makefile').matchAll(/^([a-z-]+):.*## /gm)) {
     if (target !== 'help') expect(text).toContain(`make ${target}`);

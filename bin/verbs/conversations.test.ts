@@ -132,11 +132,11 @@ test('rm moves to the trash, which is listed, shown, restored and deleted', asyn
   expect(await run('rm c1')).toEqual({
     code: 0,
     out: '',
-    messages: 'Moved c1 to the trash. To free its space: npx fame conversations rm c1 --now',
+    messages: 'Moved c1 to the trash. To free its space: npx fame-fabric conversations rm c1 --now',
   });
   await expect(call('Later')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
   expect((await run('ls')).messages).toMatch(
-    /^There are no .*\nThe trash has more: npx fame conversations ls --trash$/,
+    /^There are no .*\nThe trash has more: npx fame-fabric conversations ls --trash$/,
   );
   expect((await run('show c1')).out).toMatch(/, in the trash since .*Z\n/);
   expect((await run('ls --trash')).out).toMatch(/^CONVERSATION .* TRASHED\nc1 .*Z\n$/);

@@ -80,11 +80,11 @@ const ACTIONS: Readonly<Record<string, { takes: 'id' | 'file' | undefined; flags
 };
 const MISSING_ARGUMENTS = { id: 'the id of a conversation', file: 'the name of a file' };
 const USAGE =
-  'Usage: npx fame conversations ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now] [--json]\n' +
-  '       npx fame conversations backup FILE | restore-backup FILE [--json]\n' +
-  '       npx fame conversations ls [--failed] [--search TEXT] | show ID | export ID, each with --from ADDRESS [--json]';
+  'Usage: npx fame-fabric conversations ls [--trash] | show ID | export ID | rm ID [--now] | restore ID | sweep [--now] [--json]\n' +
+  '       npx fame-fabric conversations backup FILE | restore-backup FILE [--json]\n' +
+  '       npx fame-fabric conversations ls [--failed] [--search TEXT] | show ID | export ID, each with --from ADDRESS [--json]';
 const IN_DOCKER =
-  'The fabric runs in Docker and has its store there. To ask its agent: npx fame conversations ls --from chat@fame.fabric';
+  'The fabric runs in Docker and has its store there. To ask its agent: npx fame-fabric conversations ls --from chat@fame.fabric';
 const MAX_LISTED = 1_000;
 const MAX_IDS_SHOWN = 5;
 const DAY_MS = 86_400_000;
@@ -199,7 +199,7 @@ async function list(
   else if (conversations.length === 0) write(`There are no conversations in ${where}${path}.`);
   else await print(`${tableOf(conversations, inTrash)}\n`);
   const hasTrash = !inTrash && store && (await store.list({ inTrash: true, limit: 1 })).length > 0;
-  if (hasTrash) write('The trash has more: npx fame conversations ls --trash');
+  if (hasTrash) write('The trash has more: npx fame-fabric conversations ls --trash');
 }
 
 async function sweep(
@@ -234,7 +234,10 @@ async function runOnOne(
     const shown = escapeLine(id);
     if (json) await print(`${printableJson({ removed: id, inTrash: !now })}\n`);
     else if (now) write(`Removed ${shown}.`);
-    else write(`Moved ${shown} to the trash. To free its space: npx fame conversations rm ${shown} --now`);
+    else
+      write(
+        `Moved ${shown} to the trash. To free its space: npx fame-fabric conversations rm ${shown} --now`,
+      );
   } else if (action === 'restore') {
     await restoreConversation(store, id);
     if (json) await print(`${printableJson({ restored: id })}\n`);

@@ -201,7 +201,8 @@ async function checkAgent(
       const isServed =
         isFabricError(error, 'METHOD_NOT_FOUND') || isFabricError(error, 'OPERATION_UNSUPPORTED');
       if (!isServed) {
-        const fix = '`make start`, or `npx fame agent`, starts one; `npx fame ps` lists the attached nodes.';
+        const fix =
+          '`make start`, or `npx fame-fabric agent`, starts one; `npx fame-fabric ps` lists the attached nodes.';
         report('chat agent', false, explainError(error), fix);
         return;
       }

@@ -76,7 +76,7 @@ async function start(input: VerbInput): Promise<number> {
     if (!addresses.includes(config.chatAddress)) chatAddress = undefined;
   }
   const withPort = port === 8000 ? '' : ` (with FAME_LISTENER_PORT=${port})`;
-  const next = chatAddress === undefined ? 'npx fame ps' : 'make run';
+  const next = chatAddress === undefined ? 'npx fame-fabric ps' : 'make run';
   writeLine(`\nNext: ${next}${withPort}; also make run-verbose, status, logs, stop`);
   return EXIT.ok;
 }

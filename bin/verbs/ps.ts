@@ -37,7 +37,7 @@ export function describeNodes({ sentinel, nodes, uplinks = [] }: NodeList): stri
     `Sentinel ${sentinel.id} (${sentinel.version}), up ${durationText(sentinel.uptimeMs)}, ${attached} attached`,
   );
   const links = uplinks.map((uplink) => `\n${escapeLine(`${uplink.kind} ${uplinkText(uplink)}`)}`).join('');
-  if (nodes.length === 0) return `${head}. Agents attach with \`npx fame agent\`.${links}`;
+  if (nodes.length === 0) return `${head}. Agents attach with \`npx fame-fabric agent\`.${links}`;
   const rows = nodes.map((node) => [
     node.path,
     node.kind,

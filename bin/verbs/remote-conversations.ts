@@ -67,7 +67,7 @@ export async function readRemote(
     if (!isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
     const { address } = conversations;
     output.write(
-      `${address} has no conversation "${escapeLine(id)}". Write the whole id; \`npx fame conversations ls --from ${address}\` lists them. (${error.code})`,
+      `${address} has no conversation "${escapeLine(id)}". Write the whole id; \`npx fame-fabric conversations ls --from ${address}\` lists them. (${error.code})`,
     );
     return EXIT.failure;
   }

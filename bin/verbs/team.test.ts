@@ -135,7 +135,7 @@ describe('fame team', () => {
     expect(await run([])).toEqual({
       code: 2,
       out: '',
-      err: 'team takes check, diagram or run, and the file of a team.\nUsage: npx fame team check|diagram|run FILE [MESSAGE]\n',
+      err: 'team takes check, diagram or run, and the file of a team.\nUsage: npx fame-fabric team check|diagram|run FILE [MESSAGE]\n',
     });
     expect((await run(['check'])).err).toContain('team check takes the file of a team.');
     expect((await run(['chek', EXAMPLE])).err).toContain('Did you mean check?');

@@ -53,7 +53,7 @@ type Deps = TeamCommandOptions & Required<Pick<TeamCommandOptions, 'print' | 'wr
 
 const ACTIONS = ['check', 'diagram', 'run'] as const;
 type Action = (typeof ACTIONS)[number];
-const USAGE = 'Usage: npx fame team check|diagram|run FILE [MESSAGE]';
+const USAGE = 'Usage: npx fame-fabric team check|diagram|run FILE [MESSAGE]';
 
 export const run = ({ positionals, env }: VerbInput): Promise<number> =>
   runTeamCommand(positionals, {

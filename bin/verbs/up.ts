@@ -23,7 +23,7 @@ export async function run(input: VerbInput): Promise<number> {
   const running = new ManagedProcess('sentinel', dataDir).running();
   if (running?.port === port) {
     writeNote(
-      `Port ${port} is in use by the fabric that \`make start\` started (pid ${running.pid}). \`make run\` talks to it, \`make stop\` ends it. To run another one: npx fame up --port ${port + 1}\n`,
+      `Port ${port} is in use by the fabric that \`make start\` started (pid ${running.pid}). \`make run\` talks to it, \`make stop\` ends it. To run another one: npx fame-fabric up --port ${port + 1}\n`,
     );
     return EXIT.failure;
   }

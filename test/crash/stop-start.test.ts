@@ -30,7 +30,7 @@ test('a conversation is resumed after make stop and make start', { timeout: 60_0
   expect((await fame(['local', 'start', '--mode', 'local'])).code).toBe(0);
   const first = await fame(['chat', '--lines'], 'My name is Ada.\n/leave\n');
   expect(first.code).toBe(0);
-  const id = /fame chat --resume (\S+)/.exec(first.all)?.[1] ?? '';
+  const id = /npx fame-fabric chat --resume (\S+)/.exec(first.all)?.[1] ?? '';
   expect(id).not.toBe('');
   expect((await fame(['local', 'stop'])).code).toBe(0);
 

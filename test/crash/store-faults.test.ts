@@ -351,7 +351,7 @@ describe.skipIf(!canMount)('HD13: on a full disk (needs unshare and mount)', () 
     fill(join(disk.outside, 'ballast'));
     await expect(ask(kept, (count) => count === 200)).rejects.toMatchObject({
       code: 'STORE_FULL',
-      message: expect.stringContaining('npx fame conversations rm ID --now'),
+      message: expect.stringContaining('npx fame-fabric conversations rm ID --now'),
     });
     expect(await disk.conversations('rm', 'one', '--now')).toBe('0 Removed one.');
     expect(await kept.ask('accepted')).toBe('re: accepted');

@@ -40,7 +40,7 @@ test('the example agent, called from the command line', async () => {
   expect(calls).toHaveLength(2);
   for (const call of calls) {
     const [, address, method, params, flag, output] =
-      /^npx fame call (\S+) (\S+) '([^']*)'(?: (--stream))?\n([\s\S]*)$/.exec(call) ?? [];
+      /^npx fame-fabric call (\S+) (\S+) '([^']*)'(?: (--stream))?\n([\s\S]*)$/.exec(call) ?? [];
     const args = ['call', address!, method!, params!, ...(flag ? [flag] : [])];
     const { stdout, code } = await runFame(sentinel, args);
     if (stdout === '') expect(code).toBe(1);

@@ -216,7 +216,7 @@ describe('commands', () => {
   });
 
   test('key alone prints its help, and makes no key where there is none', async () => {
-    expect((await run(['key'])).stdout).toContain('npx fame key rotate local');
+    expect((await run(['key'])).stdout).toContain('npx fame-fabric key rotate local');
     const empty = temporaryDirectory();
     const rotated = await run(['key', 'rotate', 'local'], { FAME_DATA_DIR: empty });
     expect(rotated.code).toBe(1);

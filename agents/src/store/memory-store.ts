@@ -539,7 +539,7 @@ export class MemoryStore implements ConversationStore {
     if (!this.#isFull() || this.#makeRoom(id)) return;
     throw new FabricError(
       'STORE_FULL',
-      `The conversation store has reached its limit of ${this.#maxBytes} bytes. Remove conversations (npx fame conversations rm ID --now) or raise FAME_STORE_MAX_BYTES.`,
+      `The conversation store has reached its limit of ${this.#maxBytes} bytes. Remove conversations (npx fame-fabric conversations rm ID --now) or raise FAME_STORE_MAX_BYTES.`,
     );
   }
 }

@@ -72,7 +72,7 @@ test.each([
   if (restarts) sweeper = start();
   await clock.run(23 * HOUR);
   expect(await count(store)).toBe(20);
-  expect(log.messages('warn')).toEqual([expect.stringContaining('"npx fame conversations sweep"')]);
+  expect(log.messages('warn')).toEqual([expect.stringContaining('"npx fame-fabric conversations sweep"')]);
   expect(log.lines[0]!.fields).toEqual({ jumpDays: 31, heldHours: 24, store: 'memory' });
   await clock.run(2 * HOUR);
   expect([await count(store), await count(store, true)]).toEqual([0, 20]);

@@ -112,7 +112,7 @@ export class Sweeper {
   #logHold({ jumpMs, heldMs }: StoreTime): void {
     const days = Math.round(jumpMs / DAY_MS);
     this.#log.warn(
-      'the clock is far ahead of the last record of this store, so no old conversation is removed for now; run "npx fame conversations sweep" to remove them at once',
+      'the clock is far ahead of the last record of this store, so no old conversation is removed for now; run "npx fame-fabric conversations sweep" to remove them at once',
       { jumpDays: days, heldHours: Math.ceil(heldMs / HOUR_MS), store: this.#store.place },
     );
   }

@@ -265,7 +265,7 @@ test('the first Ctrl-C stops the turn and the REPL continues; two in a row leave
   expect(await repl.run()).toBe(130);
   // A user who leaves with Ctrl-C may return.
   expect(conversations[0]).toMatchObject({ asked: ['long', 'short'], ended: 0 });
-  expect(screen.notes).toContain('fame chat --resume c1');
+  expect(screen.notes).toContain('fame-fabric chat --resume c1');
   expect(screen.answers).toBe('A> begun\nA> begun\n');
   expect(screen.notes).toContain('Stopped.');
   expect(screen.notes).toContain('Press Ctrl-C again to leave.');
@@ -286,7 +286,7 @@ test('/leave keeps the conversation and prints how to continue it', async () => 
   const { repl, conversations, screen, kept } = stage(['one', '/leave', 'two']);
   expect(await repl.run()).toBe(0);
   expect(conversations[0]).toMatchObject({ asked: ['one'], ended: 0 });
-  expect(screen.notes).toContain('fame chat --resume c1');
+  expect(screen.notes).toContain('fame-fabric chat --resume c1');
   expect(kept).toEqual(['c1 asked one', 'c1 answered']);
 });
 
@@ -300,7 +300,7 @@ test.each(['exit', '/exit', 'quit', '/leave', undefined])(
     expect(await repl.run()).toBe(0);
     expect(conversations[0]).toMatchObject({ asked: ['one'], ended: 0 });
     expect(screen.notes).toMatch(
-      /To continue this conversation: npx fame chat --resume c1\nThe fabric runs on\.\n$/,
+      /To continue this conversation: npx fame-fabric chat --resume c1\nThe fabric runs on\.\n$/,
     );
     expect(kept).toEqual(['c1 asked one', 'c1 answered']);
   },
@@ -321,7 +321,9 @@ test('on a terminal, /new keeps the conversation before', async () => {
   const { repl, conversations, screen } = stage(['a', '/new', '/new', 'b'], { isInteractive: true });
   await repl.run();
   expect(conversations.map(({ ended }) => ended)).toEqual([0, 1, 0]);
-  expect(screen.notes).toContain('To continue this conversation: npx fame chat --resume c1\nStarted a new');
+  expect(screen.notes).toContain(
+    'To continue this conversation: npx fame-fabric chat --resume c1\nStarted a new',
+  );
 });
 
 test.each([
@@ -512,7 +514,7 @@ test.each([
   const { repl, conversations, screen } = stage(['next', ...lines], { resumes });
   await repl.run();
   expect(conversations.map((one) => one.ended)).toEqual(conversations.map(() => ended));
-  expect(screen.notes.includes('fame chat --resume c1')).toBe(ended === 0);
+  expect(screen.notes.includes('fame-fabric chat --resume c1')).toBe(ended === 0);
 });
 
 test('a lost terminal cancels nothing: the running turn continues at the agent', async () => {

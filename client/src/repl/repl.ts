@@ -254,7 +254,7 @@ export class Repl {
   }
 
   #noteHowToResume(): void {
-    this.#dimNote(`To continue this conversation: npx fame chat --resume ${this.#conversation.id}`);
+    this.#dimNote(`To continue this conversation: npx fame-fabric chat --resume ${this.#conversation.id}`);
   }
 
   async #endConversation(): Promise<void> {

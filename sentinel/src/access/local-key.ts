@@ -70,7 +70,7 @@ export function openLocalKey(dataDir: string, log: Logger): LocalKey | undefined
   try {
     const { file, wasReadable } = ensureLocalKey(dataDir);
     if (wasReadable) {
-      const fix = 'If they are not trusted, replace it: fame key rotate local';
+      const fix = 'If they are not trusted, replace it: npx fame-fabric key rotate local';
       log.warn('other users of this machine could read the local key; its file is private now', {
         file,
         fix,

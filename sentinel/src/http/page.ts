@@ -34,10 +34,10 @@ export const pageHtml = (version: string): string => `<!doctype html>
 <p>Version ${version}</p>
 <p>A sentinel routes messages between agents and their callers. This one is running. In a terminal, in the folder of Fame Fabric, type:</p>
 <dl>
-<dt><code>npx fame chat</code></dt><dd>talk to the chat agent</dd>
-<dt><code>npx fame ps</code></dt><dd>list the attached nodes and their addresses</dd>
-<dt><code>npx fame trace</code></dt><dd>watch the messages that pass, without their content</dd>
-<dt><code>npx fame doctor</code></dt><dd>check this machine and the connection</dd>
+<dt><code>npx fame-fabric chat</code></dt><dd>talk to the chat agent</dd>
+<dt><code>npx fame-fabric ps</code></dt><dd>list the attached nodes and their addresses</dd>
+<dt><code>npx fame-fabric trace</code></dt><dd>watch the messages that pass, without their content</dd>
+<dt><code>npx fame-fabric doctor</code></dt><dd>check this machine and the connection</dd>
 </dl>
 <p>Programs attach to <code>${ATTACH_PATH}</code> over WebSocket.</p>
 <p>For monitoring: <a href="healthz">healthz</a>, <a href="readyz">readyz</a>, <a href="version">version</a>, and

@@ -110,7 +110,7 @@ export const ERRORS = Object.freeze({
     'route',
     true,
     'No node serves the address or the capabilities.',
-    'Check the address, and that the agent is attached (`npx fame ps`).',
+    'Check the address, and that the agent is attached (`npx fame-fabric ps`).',
   ),
   NODE_GONE: entry(
     'route',
@@ -215,7 +215,7 @@ export const ERRORS = Object.freeze({
     'conversation',
     false,
     'There is no conversation with that id, or it has ended.',
-    'Start a new one with `npx fame chat`, or with `start_task` in a program.',
+    'Start a new one with `npx fame-fabric chat`, or with `start_task` in a program.',
   ),
   CONVERSATION_EXISTS: entry(
     'conversation',
@@ -355,7 +355,7 @@ export const ERRORS = Object.freeze({
     'store',
     true,
     'The disk is full, or the store has reached FAME_STORE_MAX_BYTES.',
-    'Free space, remove conversations (`npx fame conversations rm ID --now`), or raise FAME_STORE_MAX_BYTES.',
+    'Free space, remove conversations (`npx fame-fabric conversations rm ID --now`), or raise FAME_STORE_MAX_BYTES.',
   ),
   FILE_EXISTS: entry(
     'store',
@@ -498,7 +498,7 @@ export const ERRORS = Object.freeze({
     'team',
     false,
     'The files of a team have faults; the message lists all of them with file, line and column.',
-    'Correct the files (`npx fame team check FILE`).',
+    'Correct the files (`npx fame-fabric team check FILE`).',
   ),
   ROUTE_UNKNOWN: entry(
     'team',
@@ -510,7 +510,7 @@ export const ERRORS = Object.freeze({
     'team',
     false,
     'A team exceeded its handoff limit.',
-    'Look for a loop in the state maps (`npx fame team diagram FILE`), or raise the limits.',
+    'Look for a loop in the state maps (`npx fame-fabric team diagram FILE`), or raise the limits.',
   ),
   MODEL_CALL_LIMIT: entry(
     'team',

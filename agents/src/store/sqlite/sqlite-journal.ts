@@ -570,7 +570,7 @@ export class SqliteJournal {
     if (!this.isFull) return;
     throw new StoreFault(
       'STORE_FULL',
-      `The conversation store has reached its limit of ${this.#options.maxBytes} bytes. Remove conversations (npx fame conversations rm ID --now) or raise FAME_STORE_MAX_BYTES.`,
+      `The conversation store has reached its limit of ${this.#options.maxBytes} bytes. Remove conversations (npx fame-fabric conversations rm ID --now) or raise FAME_STORE_MAX_BYTES.`,
     );
   }
 
