@@ -67,7 +67,7 @@ export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
   { name: 'NO_COLOR', type: 'text', default: '', description: 'Any value switches colours off.' },
 ] as const satisfies Variable[]);
 
-export type ShowEnvelopes = 'off' | 'metadata' | 'full';
+type ShowEnvelopes = 'off' | 'metadata' | 'full';
 
 /** Host, port and URLs of a sentinel on this machine. */
 export interface LocalSentinel {

@@ -40,7 +40,7 @@ export interface Uplink {
 export const uplinkText = ({ url, state, reason }: Uplink): string =>
   state === 'attached' ? `${url}, attached` : `${url}, not reached${reason ? `: ${reason}` : ''}`;
 
-export interface AttachedNode {
+interface AttachedNode {
   id: string;
   path: string;
   kind: string;

@@ -2,7 +2,7 @@
 // it. The file of a verb, and the workspaces that it imports, load only when the verb runs, so that each command starts fast.
 import type { VerbInput } from './verb.ts';
 
-export interface Flag {
+interface Flag {
   type: 'string' | 'boolean';
   short?: string;
   /** Placeholder for the value in the help. */

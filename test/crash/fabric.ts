@@ -71,7 +71,7 @@ export const answerOf = (nonce: string, tool: AgentTool = 'look', result = `${to
   `${firstText(nonce, tool)}\n${secondText(nonce, result)}`;
 const firstText = (nonce: string, tool = 'look'): string => `Let me ${tool} first, ${nonce}.`;
 const plainText = (nonce: string): string => `A plain answer to ${nonce}.`;
-export const secondText = (nonce: string, result: string): string =>
+const secondText = (nonce: string, result: string): string =>
   `The tool said "${result}". So this is the answer to ${nonce}: ${'word after word, '.repeat(8)}done.`;
 
 export class Fabric {

@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline';
 
 /** One line of stdin. Each gets lines with its `id`: `{event}` for every event of a turn, then `{value}` or `{error}`. */
-export type Request = { readonly id: number } & Action;
+type Request = { readonly id: number } & Action;
 export type Action =
   /** With `times`, the value counts the outcomes: `{ok: 9, NODE_BUSY: 1}`. */
   | { do: 'call'; address: string; method: string; params?: unknown; times?: number }

@@ -67,7 +67,7 @@ export async function runFame(
   return { ...(await proc.exited), stdout, output: proc.output };
 }
 
-export interface Outcome {
+interface Outcome {
   value?: unknown;
   /** Code or name of the error. */
   error?: string;

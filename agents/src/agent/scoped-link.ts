@@ -6,7 +6,7 @@ import { agentHandle, CALL_TIMEOUT_MS } from '@fame-fabric/shared/link';
 import type { ContextLink, Outbound } from './operation.ts';
 
 /** Hops of a call that has no parent call, or whose parent call does not count its hops. */
-export const FIRST_TTL = 8;
+const FIRST_TTL = 8;
 
 /** The work that calls are made for. Read at each call. */
 export interface LinkScope {

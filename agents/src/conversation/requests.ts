@@ -48,7 +48,7 @@ export interface TurnRequest {
 /** Form of an answer, if it is not the text of the turn. `outcome` is the report of the turn. */
 export type Answer = 'outcome';
 
-export interface AnswerTo {
+interface AnswerTo {
   replyTo: string;
   callId: string;
   isStream: boolean;

@@ -13,7 +13,7 @@ export interface Spending {
   usd: number;
 }
 
-export interface SpendingLimits {
+interface SpendingLimits {
   /** Prompt and completion tokens together. */
   maxTokens?: number | undefined;
   maxModelCalls?: number | undefined;

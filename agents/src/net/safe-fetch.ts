@@ -8,7 +8,7 @@ import { isIP, type LookupFunction } from 'node:net';
 import { type Clock, FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
 import { addressSet, isPublicAddress } from './public-address.ts';
 
-export interface SafeFetchRequest {
+interface SafeFetchRequest {
   /** @default 'GET' */
   method?: string | undefined;
   headers?: Record<string, string> | undefined;
@@ -16,7 +16,7 @@ export interface SafeFetchRequest {
   signal?: AbortSignal | undefined;
 }
 
-export interface SafeFetchResponse {
+interface SafeFetchResponse {
   status: number;
   /** Redirects are returned and not followed. */
   headers: Readonly<Record<string, string | string[] | undefined>>;

@@ -5,7 +5,7 @@ import type { CompletionFunction } from '../tools/schema/completion-function.ts'
 import { textOf } from './chat-message.ts';
 
 export type Functions = readonly CompletionFunction[];
-export type FunctionChoice<F extends Functions> = 'auto' | 'none' | 'required' | F[number]['name'];
+type FunctionChoice<F extends Functions> = 'auto' | 'none' | 'required' | F[number]['name'];
 
 export interface ChatPromptInit<F extends Functions> {
   messages: readonly ModelMessage[];

@@ -8,7 +8,7 @@ import { nearestOf } from '../tools/schema/near-enum.ts';
 import { type AbilityDef, type AbilityFn, DEFAULT_TIMEOUT_MS } from './ability.ts';
 import type { AgentConfigT, FunctionConfig } from './team-config.ts';
 
-export interface CompiledAbility {
+interface CompiledAbility {
   readonly run: AbilityFn;
   readonly timeoutMs: number;
   readonly idempotent: boolean;

@@ -10,7 +10,7 @@ export interface RunContext {
   readonly signal: AbortSignal;
 }
 
-export type InterpolationValue = string | number | boolean;
+type InterpolationValue = string | number | boolean;
 /** Values by token. A function is called only if its token occurs, once each time an agent gets its turn. */
 export type Interpolations = Readonly<
   Record<

@@ -79,7 +79,7 @@ const agentShape = {
 
 /** Content of an agent file. */
 export const AgentConfig = z.strictObject(agentShape);
-export type AgentFile = z.output<typeof AgentConfig>;
+type AgentFile = z.output<typeof AgentConfig>;
 /** An agent with its name, which is the name of its file. */
 export type AgentConfigT = AgentFile & { name: string };
 export type RouteConfig = z.output<typeof route>;

@@ -4,8 +4,8 @@ import { tryParseAddress } from '@fame-fabric/shared';
 import { CAPABILITY_PREFIX } from '../handoff/handoff.ts';
 import type { AgentConfigT, RouteConfig, TeamConfigT } from './team-config.ts';
 
-export type TargetKind = 'agent' | 'remote' | 'function' | 'ignore';
-export interface TeamNode {
+type TargetKind = 'agent' | 'remote' | 'function' | 'ignore';
+interface TeamNode {
   readonly kind: TargetKind;
   /** Of the agent or function; the address or capability of a remote one; the reason of an ignore. */
   readonly name: string;

@@ -107,7 +107,7 @@ export interface CaseOptions {
   options?: object;
 }
 
-export interface CaseTurn {
+interface CaseTurn {
   readonly answer?: string;
   /** Code and message. */
   readonly error?: string;

@@ -42,7 +42,7 @@ export interface CommanderOptions {
 const MAX_UNREAD_EVENTS = 10_000;
 
 /** Errors and aborts pass through the tree in nested calls. Deeper trees would exhaust the stack. */
-export const MAX_DEPTH = 1_000;
+const MAX_DEPTH = 1_000;
 
 // biome-ignore lint/suspicious/noExplicitAny: the results of first jobs are not the commander's.
 type FirstJob = JobRef<any>;

@@ -2,7 +2,7 @@
 import { type CallOptions, FabricError } from '@fame-fabric/shared';
 import type { Caller } from '../chat-operations.ts';
 
-export interface Request {
+interface Request {
   method: string;
   params: unknown;
   options: CallOptions | undefined;

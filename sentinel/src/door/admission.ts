@@ -90,7 +90,7 @@ interface AttachRequest {
 }
 
 /** Announces our bindings to a peer that has just attached. */
-export interface PeerAnnouncer {
+interface PeerAnnouncer {
   announceTo(peer: Session): void;
 }
 

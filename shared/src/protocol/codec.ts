@@ -34,7 +34,7 @@ export function encode(envelope: Envelope): Uint8Array {
 }
 
 /** Creates the error for an envelope of `size` bytes. */
-export const tooLarge = (size: number): FabricError =>
+const tooLarge = (size: number): FabricError =>
   new FabricError(
     'MESSAGE_TOO_LARGE',
     `The envelope has ${size} bytes; the limit is ${LIMITS.maxEnvelopeBytes}`,

@@ -12,7 +12,7 @@ import type { ScriptReply } from '../../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../../testing/scripted-model.ts';
 import type { TurnOptions } from '../../turn/turn-options.ts';
 
-export interface Served {
+interface Served {
   serve(link: AgentLink, options?: ServeOptions): Promise<Serving>;
 }
 

@@ -21,7 +21,7 @@ const MAX_FINDS = 8;
 const MAX_CURSOR_CHARS = 8_192;
 
 /** One conversation in the list. Times are ISO 8601. */
-export interface ConversationEntry {
+interface ConversationEntry {
   id: string;
   state: StoredState;
   /** Id of the principal that started it. */

@@ -8,8 +8,8 @@ import type { ParsedToolCall } from './parse-arguments.ts';
 import { REPLY_DEFAULTS, type ReplyReader, startReading } from './read-reply.ts';
 import type { ProtocolWarning, Reply, UserText } from './reply-splitter.ts';
 
-export type { ArgumentsFault, ParsedToolCall } from './parse-arguments.ts';
-export type { ProtocolWarning, Reply, UserText } from './reply-splitter.ts';
+export type { ParsedToolCall } from './parse-arguments.ts';
+export type { UserText } from './reply-splitter.ts';
 
 export interface SplitOptions {
   /** The argument whose text is streamed to the user; null for none. @default 'to_user' */

@@ -1,6 +1,8 @@
-// Functions of the support team. An agent can call those that its file lists.
+// Functions of the support team. An agent can call those that its file lists. JavaScript, because Node runs no TypeScript below
+// `node_modules`, where the published package is.
 
-const ORDERS: Readonly<Record<string, { status: string; arrives: string }>> = {
+/** @type {Readonly<Record<string, { status: string, arrives: string }>>} */
+const ORDERS = {
   1042: { status: 'on its way', arrives: 'tomorrow' },
   1043: { status: 'being packed', arrives: 'on Friday' },
 };
@@ -11,21 +13,30 @@ const PRODUCTS = [
   { name: 'Night light Pim', price: '19 EUR', words: ['night', 'child', 'bedroom', 'small'] },
 ];
 
-/** Returns data, from which the calling agent writes the answer. */
-export function order_status({ order_id }: { order_id: string }) {
+/**
+ * Returns data, from which the calling agent writes the answer.
+ * @param {{ order_id: string }} args
+ */
+export function order_status({ order_id }) {
   const order = ORDERS[order_id.replace(/\D/g, '')];
   return order ? { order_id, ...order } : { order_id, status: 'unknown: there is no order with this number' };
 }
 
-/** Returns the products that match a query, or else all of them. */
-export function find_products({ query }: { query: string }) {
-  const wanted: readonly string[] = query.toLowerCase().match(/\p{L}+/gu) ?? [];
+/**
+ * Returns the products that match a query, or else all of them.
+ * @param {{ query: string }} args
+ */
+export function find_products({ query }) {
+  const wanted = query.toLowerCase().match(/\p{L}+/gu) ?? [];
   const found = PRODUCTS.filter(({ words }) => words.some((word) => wanted.includes(word)));
   return { products: (found.length > 0 ? found : PRODUCTS).map(({ name, price }) => ({ name, price })) };
 }
 
-/** Returns a text, which the customer receives unchanged and without a model call. */
-export const thanks = ({ sentiment }: { sentiment?: string }) =>
+/**
+ * Returns a text, which the customer receives unchanged and without a model call.
+ * @param {{ sentiment?: string }} args
+ */
+export const thanks = ({ sentiment }) =>
   sentiment === 'bad' ? 'Thank you for telling us. We will do better.' : 'You are welcome!';
 
 export const what_we_do = () => 'I can look up your order or help you find a lamp. What can I do for you?';
