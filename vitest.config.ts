@@ -16,6 +16,9 @@ const punctual = [
 /** Tests of the command that start it as a process. */
 const processes = 'bin/{client,fame,local}.test.ts';
 
+/** Tests of the packed packages, which install them and the tools of `packaging`. */
+const packages = 'packaging/{published,workflows}.test.ts';
+
 export default defineConfig({
   // Tests read the TypeScript sources of every workspace, so a test run never sees a stale build; only tests that start
   // processes run what `npm run build` made.
@@ -32,8 +35,11 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['{shared,sentinel,agents,client,packages,bin,bench}/**/*.test.ts', 'test/*.test.ts'],
-          exclude: [...exclude, processes],
+          include: [
+            '{shared,sentinel,agents,client,packages,bin,bench,packaging}/**/*.test.ts',
+            'test/*.test.ts',
+          ],
+          exclude: [...exclude, processes, packages],
           maxWorkers: '100%',
           // Files share the modules of their process, which saves a third of the time; spies are taken back after each test.
           isolate: false,
@@ -51,6 +57,7 @@ export default defineConfig({
           globalSetup: ['test/kit/install-before-tests.ts'],
           include: [
             processes,
+            packages,
             'test/{conformance,interop,compose,integration,mermaid,promises}/**/*.test.ts',
           ],
           exclude: [...exclude, ...punctual, autobahn],

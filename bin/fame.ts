@@ -6,7 +6,7 @@ import module from 'node:module';
 import { parseArgs } from 'node:util';
 import { closestMatch, EXIT, escapeControls, exitCodeOf, explainError } from '@fame-fabric/shared/internal';
 import { overview, verbHelp } from './help.ts';
-import { isNodeRecent, MIN_NODE_VERSION } from './node-version.ts';
+import { isNodeRecent, MIN_NODE_VERSION, nodeAdvice } from './node-version.ts';
 import { UsageError, type VerbInput } from './verb.ts';
 import { VERBS, type Verb } from './verbs.ts';
 
@@ -15,7 +15,7 @@ module.enableCompileCache?.();
 async function main([name, ...rest]: readonly string[]): Promise<number> {
   if (!isNodeRecent()) {
     return fail(
-      `fame needs Node ${MIN_NODE_VERSION} or newer; this is ${process.versions.node}. \`make\` and \`npx node dist/fame.js\` use the Node that npm installed.`,
+      `fame needs Node ${MIN_NODE_VERSION} or newer; this is ${process.versions.node}. ${nodeAdvice()}`,
     );
   }
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {

@@ -60,6 +60,15 @@ describe('tables of the code', () => {
     }
   });
 
+  test('texts name the command as npx finds it: the package `fame` on npm is another project', () => {
+    const sources = globSync('{bin,shared,sentinel,agents,client}/**/*.{ts,yaml}', {
+      cwd: ROOT,
+      exclude: ['**/node_modules/**', '**/dist/**'],
+    });
+    const files = [...DOCUMENTS.filter((file) => file !== 'CHANGELOG.md'), ...sources];
+    expect(files.filter((file) => /npx\s+fame(?![-\w])/.test(read(file)))).toEqual([]);
+  });
+
   test('a variable that several processes read has one unit and one default', () => {
     const seen = new Map<string, ListedVariable>();
     for (const variable of VARIABLE_LISTS.flatMap(([, variables]) => variables)) {

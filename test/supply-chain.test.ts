@@ -23,7 +23,9 @@ const lockEntries = (file: string): [path: string, entry: LockEntry][] =>
   Object.entries((JSON.parse(read(file)) as { packages: Record<string, LockEntry> }).packages).filter(
     ([path, { link }]) => path.includes('node_modules/') && !link,
   );
-const LOCKS = globSync('{package-lock.json,test/*/package-lock.json}', { cwd: ROOT }).sort();
+const LOCKS = globSync('{package-lock.json,packaging/package-lock.json,test/*/package-lock.json}', {
+  cwd: ROOT,
+}).sort();
 const manifest = JSON.parse(read('package.json')) as {
   devDependencies: Record<string, string>;
   optionalDependencies: Record<string, string>;
@@ -34,6 +36,7 @@ describe('HD32: packages', () => {
   test('all lock files are checked', () => {
     expect(LOCKS).toEqual([
       'package-lock.json',
+      'packaging/package-lock.json',
       'test/interop/package-lock.json',
       'test/mermaid/package-lock.json',
     ]);

@@ -20,7 +20,7 @@ import { findStore } from '../find-store.ts';
 import { isPortTaken, portOwner } from '../local/port-owner.ts';
 import { misspeltVariables } from '../misspelt.ts';
 import { probeModel } from '../model-probe.ts';
-import { isNodeRecent, MIN_NODE_VERSION } from '../node-version.ts';
+import { isNodeRecent, MIN_NODE_VERSION, nodeAdvice } from '../node-version.ts';
 import { writeJson, writeOut } from '../output.ts';
 import { getNodes, isAuthError, isReady, uplinkText } from '../sentinel-http.ts';
 import { ALL_VARIABLES, checkSettings, localAgentEnv } from '../settings.ts';
@@ -76,7 +76,7 @@ async function checkAll(env: Environment, report: Report): Promise<number> {
 }
 
 function checkNodeVersion(report: Report): void {
-  const fix = `fame needs Node ${MIN_NODE_VERSION} or newer; \`make\` installs one into node_modules.`;
+  const fix = `fame needs Node ${MIN_NODE_VERSION} or newer. ${nodeAdvice()}`;
   report('Node', isNodeRecent(), process.versions.node, fix);
 }
 

@@ -54,7 +54,7 @@ function rowOf(screen: ShellScreen, line: number, columns: number): Row {
 }
 
 /** Reads the visible part of a terminal. */
-export function paneOf(screen: ShellScreen, { columns, rows }: ScreenSize): Pane {
+function paneOf(screen: ShellScreen, { columns, rows }: ScreenSize): Pane {
   const { baseY, cursorX, cursorY } = screen.buffer;
   return {
     rows: Array.from({ length: rows }, (_, y) => rowOf(screen, baseY + y, columns)),

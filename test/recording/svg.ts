@@ -19,7 +19,7 @@ const PALETTE = (
   '#6e7681 #ffa198 #56d364 #e3b341 #79c0ff #d2a8ff #56d4dd #ffffff'
 ).split(' ');
 
-export interface Terminal {
+interface Terminal {
   readonly title: string;
   readonly columns: number;
   readonly rows: number;

@@ -34,7 +34,7 @@ export function describeMethod(agent: Described, settings?: () => Record<string,
  * Describes an agent with its operations, in the order of their declaration. The task methods, whose names have a slash, are not
  * listed. Long texts are cut, large schemas are reduced, and operations for which there is no room are left out.
  */
-export function describeAgent({ address, description, operations = {}, tasks }: Described): AgentDescription {
+function describeAgent({ address, description, operations = {}, tasks }: Described): AgentDescription {
   const listed: OperationDescription[] = [];
   let left = MAX_BYTES;
   for (const [name, one] of Object.entries(operations)) {

@@ -78,7 +78,7 @@ export interface AbilityDef {
 /** Abilities by name: a module whose exports are functions, or an object of them. */
 export type AbilityModule = Readonly<Record<string, AbilityFn | AbilityDef>>;
 
-export type AbilityFaultCode =
+type AbilityFaultCode =
   | Extract<ToolFaultCode, 'timeout' | 'failed' | 'not_json' | 'aborted'>
   | FabricError['code'];
 
