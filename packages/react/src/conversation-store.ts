@@ -238,7 +238,9 @@ export class ConversationStore {
 const cancelled = (): FabricError =>
   new FabricError('TURN_CANCELLED', 'The message was cancelled before it was sent');
 
-const messageError = (error: unknown): MessageError => ({
-  code: isFabricError(error) ? error.code : 'INTERNAL',
-  message: errorMessage(error),
-});
+/** Describes an error. The outer message of a failed connection has advice for processes, so its cause is used. */
+function messageError(error: unknown): MessageError {
+  const { code, cause } = isFabricError(error) ? error : { code: 'INTERNAL', cause: undefined };
+  const source = code === 'LINK_TIMEOUT' && isFabricError(cause) ? cause : error;
+  return { code, message: errorMessage(source) };
+}

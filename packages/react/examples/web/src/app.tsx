@@ -3,7 +3,7 @@ import { useConversation } from '@fame-fabric/react';
 import { useState } from 'react';
 import { Composer } from './composer.tsx';
 import { MessageItem } from './message-item.tsx';
-import { Status } from './status.tsx';
+import { Notice, Status } from './status.tsx';
 
 const url = import.meta.env.VITE_FAME_URL ?? 'ws://127.0.0.1:8000/fame/v1/attach/ws/downstream';
 const address = import.meta.env.VITE_FAME_AGENT ?? 'chat@fame.fabric';
@@ -25,10 +25,13 @@ export function App() {
     <main className="page">
       <header className="bar">
         <h1>{address}</h1>
-        <Status status={chat.status} error={chat.error} onRetry={chat.retry} />
+        <Status status={chat.status} />
         <button type="button" className="quiet" onClick={() => setConversationId(newConversationId())}>
           New chat
         </button>
+        {chat.error && (
+          <Notice error={chat.error} onRetry={chat.status === 'failed' ? chat.retry : undefined} />
+        )}
       </header>
       <div className="scroller">
         <ol className="log" role="log" aria-label="Messages">

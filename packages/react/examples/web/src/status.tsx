@@ -8,31 +8,32 @@ const TEXTS: Record<ConversationStatus, string> = {
   failed: 'Failed',
 };
 
-export interface StatusProps {
-  status: ConversationStatus;
-  error: MessageError | undefined;
-  onRetry: () => void;
+/** The state of the connection. */
+export function Status({ status }: { status: ConversationStatus }) {
+  return (
+    <p className="status" role="status" data-status={status}>
+      {TEXTS[status]}
+    </p>
+  );
 }
 
-/** The state of the connection, and the reason if there is none. */
-export function Status({ status, error, onRetry }: StatusProps) {
+export interface NoticeProps {
+  error: MessageError;
+  onRetry: (() => void) | undefined;
+}
+
+/** Why there is no connection, or why an action failed. */
+export function Notice({ error, onRetry }: NoticeProps) {
   return (
-    <>
-      <p className="status" role="status" data-status={status}>
-        {TEXTS[status]}
+    <div className="notice" role="alert">
+      <p>
+        {error.message} <code>{error.code}</code>
       </p>
-      {error && (
-        <div className="notice" role="alert">
-          <p>
-            {error.message} <code>{error.code}</code>
-          </p>
-          {status === 'failed' && (
-            <button type="button" onClick={onRetry}>
-              Try again
-            </button>
-          )}
-        </div>
+      {onRetry && (
+        <button type="button" onClick={onRetry}>
+          Try again
+        </button>
       )}
-    </>
+    </div>
   );
 }
