@@ -4,8 +4,9 @@
 
 NODE   = $(shell test -x node_modules/.bin/node && echo node_modules/.bin/node || echo node)
 FAME   = bin/fame
-# 130 is the end by Ctrl-C, which is no error of make.
-CHAT   = $(FAME) chat $(ARGS) || { code=$$?; test $$code -eq 130 || exit $$code; }
+# On a terminal the command has printed why it ended, so make adds no error. Scripts get the exit code, except that of Ctrl-C.
+QUIETLY = || { code=$$?; test $$code -eq 130 || { test -t 0 && test -t 1; } || exit $$code; }
+CHAT   = $(FAME) chat $(ARGS) $(QUIETLY)
 STAMP := dist/.made
 
 # An installed node_modules is as new as its lock file; a build is as new as the newest source.
@@ -38,13 +39,13 @@ stop: $(STAMP) ## stop what `make start` started
 	@$(FAME) local stop
 
 status: $(STAMP) ## show the state of the background processes
-	@$(FAME) local status
+	@$(FAME) local status $(QUIETLY)
 
 logs: $(STAMP) ## show the logs of the background processes
-	@$(FAME) local logs
+	@$(FAME) local logs $(QUIETLY)
 
 doctor: $(STAMP) ## check this machine and print fixes
-	@$(FAME) doctor
+	@$(FAME) doctor $(QUIETLY)
 
 test: node_modules/.package-lock.json ## build and run every test
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm test

@@ -1,7 +1,7 @@
 // Checks that the configured model server answers, accepts the key and offers the model. The only request is `GET models`,
 // which costs nothing.
 import { type ModelConfig, OPENAI_BASE_URL } from '@fame-fabric/agents/process';
-import { escapeLine, redactUrl, tlsFault } from '@fame-fabric/shared/internal';
+import { escapeLine, redactUrl, timeText, tlsFault } from '@fame-fabric/shared/internal';
 
 const PROBE_TIMEOUT_MS = 3_000;
 const MAX_MODELS_SHOWN = 5;
@@ -112,5 +112,7 @@ const idsIn = (body: Body | undefined): string[] =>
 
 function causeOf(error: unknown): string {
   const { name, cause } = error as { name?: string; cause?: { code?: string } };
-  return name === 'TimeoutError' ? `no answer in ${PROBE_TIMEOUT_MS} ms` : (cause?.code ?? 'no connection');
+  return name === 'TimeoutError'
+    ? `no answer in ${timeText(PROBE_TIMEOUT_MS)}`
+    : (cause?.code ?? 'no connection');
 }

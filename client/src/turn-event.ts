@@ -21,6 +21,8 @@ export interface DoneEvent {
   finish?: FinishReason;
   /** With `finish: 'tool_calls'`: calls of the caller's tools. The next turn must bring a result for each. */
   tool_calls?: ToolCall[];
+  /** Reason for which a team ignored the message. The text is empty then. */
+  ignored?: string;
   /** From the acceptance of the turn to the first text or call of a model, in ms. */
   first_token_ms?: number | null;
   /** From the acceptance of the turn to its end, in ms. */

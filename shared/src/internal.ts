@@ -47,3 +47,4 @@ export { type PartialHeader, parsePartialHeader } from './protocol/partial-heade
 export { shownHeader, shownValue } from './protocol/shown-header.ts';
 export { charBoundary, cutText, isHighSurrogate } from './text/cut-text.ts';
 export { redactUrl } from './text/redact-url.ts';
+export { timeText } from './text/time-text.ts';

@@ -63,6 +63,19 @@ describe('Ctrl-Z', () => {
     expect(screen.text).not.toMatch(/Error \d/); // make reports no error after an ordinary end
   });
 
+  test('R13: without a fabric, `make run` and `make doctor` end without an error of make', async () => {
+    const { screen } = await openShell();
+    const unused = `FAME_DIRECT_ADMISSION_URL=ws://127.0.0.1:9/fame/v1/attach/ws/downstream FAME_CONNECT_TIMEOUT_MS=300`;
+    for (const target of ['run', 'doctor']) {
+      screen.clear();
+      screen.type(
+        `${unused} make --no-print-directory --old-file=dist/.made ${target}; echo "ended with $?"${enter}`,
+      );
+      await screen.waitFor(/make start[\s\S]*^ended with 0\n\$ $/m);
+      expect(screen.text).not.toMatch(/\*\*\*|Error \d/);
+    }
+  });
+
   test('in the middle of an answer: the answer continues after fg', async () => {
     held = gate();
     const { screen } = await openPrompt();

@@ -135,6 +135,24 @@ test('c68 a very long single word, and one that is too long', async () => {
   expect(server.count).toBe(1);
 });
 
+test('c68 sibling: maxMessageChars sets the limit, in the schema and in the error', async () => {
+  const server = await fakeOpenAI({ respond: (request) => String(lastOf(request).length) });
+  const model = openaiModel({ model: 'm', baseURL: server.url });
+  const chat = await servedChat(new ChatAgent({ model, maxMessageChars: 200_000 }));
+  open.push(server, chat);
+  const { id } = await chat.start();
+  expect(await turn(chat, id, 'x'.repeat(200_000))).toBe('200000');
+  await expect(turn(chat, id, 'x'.repeat(200_001))).rejects.toMatchObject({
+    code: 'PARAMS_INVALID',
+    message: expect.stringContaining(
+      'user_message: The message has 200,001 characters; 200,000 are allowed. FAME_MAX_MESSAGE_CHARS',
+    ),
+  });
+  for (const maxMessageChars of [0, 1.5, 200_001]) {
+    expect(() => new ChatAgent({ model, maxMessageChars })).toThrow(RangeError);
+  }
+});
+
 test('c70 after a failed turn the conversation goes on and roles alternate', async () => {
   const { chat, server } = await serve((request, index) => {
     const roles = request.messages.filter(({ role }) => role !== 'system').map(({ role }) => role);

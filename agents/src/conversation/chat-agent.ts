@@ -23,7 +23,7 @@ const CHAT_ADDRESS = 'chat@fame.fabric';
 
 export interface ChatAgentOptions
   extends HostOptions,
-    Pick<OperationsOptions, 'opening' | 'received'>,
+    Pick<OperationsOptions, 'opening' | 'received' | 'maxMessageChars'>,
     Pick<AgentOptions, 'name' | 'version' | 'capabilities' | 'card' | 'immediateLimits'> {
   /** @default 'chat@fame.fabric' */
   address?: string | undefined;
@@ -97,7 +97,8 @@ export class ChatAgent extends DeclaredAgent {
 
   // Each serving has its own host and declaration.
   #declare(host: ConversationHost): Agent {
-    const { name, version, capabilities, card, immediateLimits, opening, received } = this.#options;
+    const { name, version, capabilities, card, immediateLimits, opening, received, maxMessageChars } =
+      this.#options;
     const defaults: ConversationOptions = {
       systemPrompt: this.#options.systemPrompt ?? 'You are a helpful assistant.',
       maxHistoryLength: this.#options.maxHistoryLength ?? 10,
@@ -105,7 +106,7 @@ export class ChatAgent extends DeclaredAgent {
     };
     const address = this.#address;
     const description = this.#options.description ?? 'Holds conversations with a language model.';
-    const operations = conversationOperations(host, { defaults, opening, received });
+    const operations = conversationOperations(host, { defaults, opening, received, maxMessageChars });
     return defineAgent({
       address,
       description,

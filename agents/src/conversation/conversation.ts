@@ -18,7 +18,10 @@ export const CONVERSATION_LIMITS = Object.freeze({
   maxListed: 200,
   /** Events in one page of a conversation. */
   maxEvents: 500,
+  /** Longest message of a user, unless the agent has another limit. */
   maxUserMessageChars: 65_536,
+  /** Largest limit that an agent may have. A message of ASCII characters of that length fits one envelope. */
+  maxUserMessageLimit: 200_000,
   maxSystemPromptChars: 65_536,
   /** Maximum of `max_history_length`, in turns. */
   maxHistoryLength: 200,
@@ -117,6 +120,8 @@ export interface CompletedFigures extends TurnFigures {
   finish: TurnFinish;
   /** Calls that the caller has to make, where `finish` is `tool_calls`. */
   tool_calls?: readonly ToolCall[];
+  /** Reason for which a team ignored the message, if it did. */
+  ignored?: string;
 }
 
 /** A FabricError as plain JSON. */

@@ -1,6 +1,7 @@
 // Runs one turn from start to end: gives the runner its context, enforces the deadline, and settles the outcome. If the outcome
 // cannot be written, the turn stays open in the journal, and the next process that loads the conversation continues it.
 import { type Clock, FabricError, isFabricError, type Logger, newId } from '@fame-fabric/shared';
+import { timeText } from '@fame-fabric/shared/internal';
 import type { Outbound } from '../agent/operation.ts';
 import { ScopedLink } from '../agent/scoped-link.ts';
 import type { ModelMessage } from '../model/model.ts';
@@ -94,7 +95,7 @@ export class TurnRun {
     const turn = this.#turn;
     const timeout = (): void =>
       turn.abort(
-        new FabricError('TURN_TIMEOUT', `The turn ran longer than ${this.#options.turnTimeoutMs} ms.`),
+        new FabricError('TURN_TIMEOUT', `The turn ran longer than ${timeText(this.#options.turnTimeoutMs)}.`),
       );
     this.#deadline.start(timeout);
     try {
@@ -201,7 +202,7 @@ export class TurnRun {
   }
 
   async #complete(result: TurnResult): Promise<void> {
-    const { usage, model, finish = 'stop', toolCalls, state, taskState } = result;
+    const { usage, model, finish = 'stop', toolCalls, ignored, state, taskState } = result;
     this.#writer.close(new Error('The turn has ended.'));
     const text = this.#text.value;
     const messages = result.messages ?? this.#messagesWithoutReply(text);
@@ -214,6 +215,7 @@ export class TurnRun {
       model,
       finish,
       ...(toolCalls ? { tool_calls: toolCalls } : {}),
+      ...(ignored === undefined ? {} : { ignored }),
     };
     const outcome: TurnOutcome = { state: 'completed', text, ...figures };
     if (state !== undefined) this.#conversation.runnerState = state;

@@ -6,6 +6,7 @@ import { type IncomingMessage, Agent as PlainAgent, request as plainRequest } fr
 import { request as secureRequest, Agent as TlsAgent } from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
 import { type Clock, FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
+import { timeText } from '@fame-fabric/shared/internal';
 import { addressSet, isPublicAddress } from './public-address.ts';
 
 interface SafeFetchRequest {
@@ -137,7 +138,9 @@ export function createSafeFetch(options: SafeFetchOptions = {}): SafeFetch {
         settle(() => reject(isFabricError(error) ? error : failed('The URL could not be fetched', error)));
       };
       const onAbort = (): void => fail(new FabricError('CALL_CANCELLED', 'The fetch was cancelled'));
-      const timer = clock.after(timeoutMs, () => fail(failed(`The URL did not answer in ${timeoutMs} ms`)));
+      const timer = clock.after(timeoutMs, () =>
+        fail(failed(`The URL did not answer in ${timeText(timeoutMs)}`)),
+      );
       request.signal?.addEventListener('abort', onAbort, { once: true });
       outgoing.on('error', fail);
       outgoing.end(body);

@@ -37,6 +37,8 @@ export interface AgentConfig {
   /** Token budget of one conversation; 0 for no limit. */
   readonly conversationMaxTokens: number;
   readonly maxAnswerTokens: number;
+  /** Longest message of a user, in characters. */
+  readonly maxMessageChars: number;
   readonly chatAddress: string;
   /** Agents to serve when the command names none. */
   readonly agents: readonly string[];
@@ -154,6 +156,13 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     unit: 'tokens',
     default: '4096',
     description: 'Maximum tokens of one answer.',
+  },
+  {
+    name: 'FAME_MAX_MESSAGE_CHARS',
+    type: 'integer',
+    unit: 'characters',
+    default: '65536',
+    description: 'Longest message of a user; at most 200000.',
   },
   {
     name: 'FAME_CHAT_ADDRESS',
@@ -283,6 +292,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
       storeMaxBytes: reader.integer('FAME_STORE_MAX_BYTES', 1_073_741_824, 0, Number.MAX_SAFE_INTEGER),
       conversationMaxTokens: reader.integer('FAME_CONVERSATION_MAX_TOKENS', 0, 0, Number.MAX_SAFE_INTEGER),
       maxAnswerTokens: reader.integer('FAME_MAX_ANSWER_TOKENS', 4_096, 1, 1_000_000),
+      maxMessageChars: reader.integer('FAME_MAX_MESSAGE_CHARS', 65_536, 1, 200_000),
       chatAddress: chatAddress(reader),
       agents: agentNames(reader),
       tools: reader.choice<AgentConfig['tools']>('FAME_TOOLS', 'standard', {

@@ -23,23 +23,37 @@ interface ConversationDeps {
 const CONVERSATION_AGENTS: Readonly<Record<string, (deps: ConversationDeps) => Promise<Agent>>> = {
   async chat({ context: { config }, model, prices }) {
     const { ChatAgent } = await import('../conversation/chat-agent.ts');
-    const { chatAddress: address, conversationMaxTokens: maxTokens, maxAnswerTokens } = config;
+    const {
+      chatAddress: address,
+      conversationMaxTokens: maxTokens,
+      maxAnswerTokens,
+      maxMessageChars,
+    } = config;
     const budget = { ...prices, ...(maxTokens > 0 ? { conversation: { maxTokens } } : {}) };
     // The built-in model has one name.
     const models = model.name === 'offline' ? [] : config.models;
     const tools = await toolsOf(config);
-    return new ChatAgent({ address, model, models, budget, maxAnswerTokens, tools });
+    return new ChatAgent({ address, model, models, budget, maxAnswerTokens, maxMessageChars, tools });
   },
-  async refine({ model, prices }) {
+  async refine({ context: { config }, model, prices }) {
     const { RefineAgent } = await import('../refine/refine-agent.ts');
-    return new RefineAgent({ models: { default: model, smart: model }, prices });
+    return new RefineAgent({
+      models: { default: model, smart: model },
+      prices,
+      maxMessageChars: config.maxMessageChars,
+    });
   },
-  async team({ context: { log }, model, prices }) {
+  async team({ context: { config, log }, model, prices }) {
     const { loadTeam } = await import('../team/load-team.ts');
     const { TeamAgent } = await import('../team/team-agent.ts');
     // The file may name several models, but this process has one.
     const team = await loadTeam(SUPPORT_TEAM, { models: () => model, log });
-    return new TeamAgent({ team, address: 'team@fame.fabric', budget: prices });
+    return new TeamAgent({
+      team,
+      address: 'team@fame.fabric',
+      budget: prices,
+      maxMessageChars: config.maxMessageChars,
+    });
   },
 };
 

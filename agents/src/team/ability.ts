@@ -2,7 +2,7 @@
 // value means no reply, and any other JSON goes back to the agent, which is asked again. Running an ability never throws; a failure
 // is an outcome too.
 import { type Clock, type FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
-import { cutText } from '@fame-fabric/shared/internal';
+import { cutText, timeText } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
 import type { ContextLink, Outbound } from '../agent/operation.ts';
 import { ScopedLink } from '../agent/scoped-link.ts';
@@ -120,7 +120,7 @@ export async function runAbility(
   };
   outer.addEventListener('abort', onAbort, { once: true });
   const timer = clock.after(timeoutMs, () => {
-    const message = `timed out after ${timeoutMs} ms`;
+    const message = `timed out after ${timeText(timeoutMs)}`;
     inner.abort(new DOMException(message, 'TimeoutError'));
     stop({ kind: 'error', code: 'timeout', message });
   });

@@ -23,6 +23,7 @@ import { YamlFile } from '../yaml/yaml-file.ts';
 import { choose } from './choose.ts';
 import { list } from './list.ts';
 import { loadTeam, readTeam } from './load-team.ts';
+import { TeamAgent } from './team-agent.ts';
 
 const folders: string[] = [];
 afterEach(() => {
@@ -654,4 +655,19 @@ describe('typed answers', () => {
     });
     expect(f.parse('{"a":1.5,"b":[{"c":1}],"d":null,"type":"x"}').ok).toBe(true);
   });
+});
+
+test('R21: the end of a turn that a team ignored has the reason, also when it is read again', async () => {
+  const ignores = desk({ routes: '  orders: { ignore: attack }\n  products: { agent: products }\n' });
+  const path = write({ ...filesOf(), 'agents/desk.yaml': ignores });
+  const team = await loadTeam(path, { models: { default: scriptedModel([chooses('orders')]) } });
+  const chat = await servedChat(new TeamAgent({ team }));
+  const { id } = await chat.start();
+  const turn = { conversation_id: id, turn_id: 't1' };
+  const outcome = await chat.call('run_turn', { ...turn, user_message: 'Hi', answer: 'outcome' });
+  expect(outcome).toMatchObject({ state: 'completed', text: '', ignored: 'attack' });
+  expect(await chat.call('get_turn', turn)).toMatchObject({ text: '', ignored: 'attack' });
+  const { events } = await chat.call<{ events: object[] }>('read_events', { conversation_id: id });
+  expect(events.at(-1)).toMatchObject({ type: 'done', text: '', ignored: 'attack' });
+  await chat.close();
 });

@@ -72,6 +72,7 @@ export class TeamTurns implements TurnRunner {
       usage: usageOf(result.usage.total),
       model: result.model || this.modelName,
       messages: result.turn,
+      ...(result.kind === 'ignored' ? { ignored: result.reason } : {}),
     };
   }
 

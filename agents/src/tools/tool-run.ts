@@ -2,7 +2,7 @@
 // limited, and each has a signal and a deadline. Outcomes are in the order of the calls. The late result of a tool that ignores its
 // signal is dropped.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
-import { closestMatch, LONGEST_TIMER_MS } from '@fame-fabric/shared/internal';
+import { closestMatch, LONGEST_TIMER_MS, timeText } from '@fame-fabric/shared/internal';
 import type { Outbound } from '../agent/operation.ts';
 import { noLink, ScopedLink } from '../agent/scoped-link.ts';
 import type { Budget } from '../model/budget.ts';
@@ -259,7 +259,7 @@ export class ToolRun {
     };
     const timeoutMs = def.timeoutMs ?? this.#limits.defaultTimeoutMs;
     const onTimeout = (): void => {
-      const message = `The tool timed out after ${timeoutMs} ms`;
+      const message = `The tool timed out after ${timeText(timeoutMs)}`;
       if (settle(fail('timeout', message))) controller.abort(new FabricError('TOOL_TIMEOUT', message));
     };
     // A longer timeout than a timer can wait means none.

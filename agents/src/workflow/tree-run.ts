@@ -3,7 +3,7 @@
 // without polling; only bodies, callbacks and grace times take time. `commander.ts` is the public interface, and `tree-node.ts`
 // has the state of a node.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
-import { isThenable, LONGEST_TIMER_MS } from '@fame-fabric/shared/internal';
+import { isThenable, LONGEST_TIMER_MS, timeText } from '@fame-fabric/shared/internal';
 import { EdgeVisits } from './edges.ts';
 import { JobQueue } from './job-queue.ts';
 import { isInside, runCallback, runInside, runStage } from './stages.ts';
@@ -179,7 +179,7 @@ export class TreeRun implements NodeRun {
     const timeoutMs = node.ref?.work.timeoutMs;
     if (timeoutMs !== undefined && timeoutMs <= LONGEST_TIMER_MS) {
       node.workTimer = this.clock.after(timeoutMs, () => {
-        const message = `"${node.name}" ran longer than ${timeoutMs} ms`;
+        const message = `"${node.name}" ran longer than ${timeText(timeoutMs)}`;
         if (!node.isClosed && !node.cancel) this.#fail(node, new FabricError('NODE_TIMEOUT', message));
       });
     }

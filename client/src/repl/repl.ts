@@ -395,9 +395,10 @@ export class Repl {
 
   #fail(error: unknown, message?: string): void {
     this.#hasFailed = true;
-    const canRetry = this.#options.isInteractive && isFabricError(error) && error.retryable;
+    const { isInteractive } = this.#options;
+    const canRetry = isInteractive && isFabricError(error) && error.retryable;
     const hint = canRetry ? ' /retry sends it again.' : '';
-    this.#note(`${this.#deps.style.red('!')} ${failureText(error, message)}${hint}`);
+    this.#note(`${this.#deps.style.red('!')} ${failureText(error, { message, isInteractive })}${hint}`);
   }
 
   async #showBanner(description: ChatAgentDescription): Promise<void> {

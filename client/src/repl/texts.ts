@@ -1,5 +1,5 @@
 // Texts of the prompt about the agent and the conversation. They may contain text of unknown origin, escaped for printing.
-import { type ErrorCode, isFabricError } from '@fame-fabric/shared';
+import { type ErrorCode, FabricError, isFabricError } from '@fame-fabric/shared';
 import { cutText, escapeControls, escapeLine, explainError } from '@fame-fabric/shared/internal';
 import type { ChatAgentDescription, ConversationMessage } from '../chat-operations.ts';
 import type { TurnUsage } from '../conversation-types.ts';
@@ -18,15 +18,34 @@ const MAX_ANSWER_CHARS = 65_536;
 const RESUMED_MESSAGES = 6;
 const MAX_RESUMED_CHARS = 1_000;
 
-/** The reason of an agent that refuses a message because of its length. */
-const TOO_LONG = /\buser_message: Too big: expected string to have <=(\d+) characters/;
+/** The reason of an agent that refuses a message because of its length. Agents of version 0.1 have no setting for the limit. */
+const TOO_LONG =
+  /\buser_message: (?:Too big: expected string to have <=(\d+) characters|The message has [\d,]+ characters; ([\d,]+) are allowed)/;
 
-/** Describes the failure of a turn or a command. `message` is the user's, if it was sent. */
-export function failureText(error: unknown, message = ''): string {
+/** The advice of an agent about a conversation that is too long for its model. The prompt has no such setting. */
+const SHORTER_HISTORY = /^(The conversation is too long for the model .*): lower max_history_length, or /s;
+
+interface FailureContext {
+  /** The user's message, if it was sent. */
+  message?: string | undefined;
+  /** True if the user can type commands. */
+  isInteractive?: boolean | undefined;
+}
+
+/** Describes the failure of a turn or a command. */
+export function failureText(error: unknown, { message = '', isInteractive }: FailureContext = {}): string {
   if (!isFabricError(error)) return explainError(error);
-  const [, allowed] = TOO_LONG.exec(error.message) ?? [];
-  if (error.code === 'PARAMS_INVALID' && allowed !== undefined) {
-    return `Your message has ${count(message.length)} characters; ${count(Number(allowed))} are allowed. Send it in parts.`;
+  if (isInteractive && SHORTER_HISTORY.test(error.message)) {
+    const advice = error.message.replace(SHORTER_HISTORY, '$1: /new starts afresh, or ');
+    return explainError(new FabricError(error.code, advice));
+  }
+  const [isTooLong, fixed, adjustable] = TOO_LONG.exec(error.message) ?? [];
+  if (error.code === 'PARAMS_INVALID' && isTooLong !== undefined) {
+    const allowed = adjustable ?? count(Number(fixed));
+    const hint = adjustable
+      ? 'Send it in parts, or raise FAME_MAX_MESSAGE_CHARS of the agent.'
+      : 'Send it in parts.';
+    return `Your message has ${count(message.length)} characters; ${allowed} are allowed. ${hint}`;
   }
   return HINTS[error.code] ?? explainError(error);
 }
@@ -53,8 +72,9 @@ export function unfitOperationsText(
 }
 
 /** Describes an end of a turn that the answer itself does not show; `undefined` if the answer is whole. */
-export function finishText({ text, finish, model }: DoneEvent): string | undefined {
+export function finishText({ text, finish, model, ignored }: DoneEvent): string | undefined {
   const isEmpty = text.trim() === '';
+  if (isEmpty && ignored !== undefined) return escapeLine(`(no reply: ${ignored})`);
   switch (finish) {
     case 'length':
       if (isEmpty)

@@ -4,6 +4,7 @@
 // The coarse clock stamps a message with the start of its tick, which is up to one tick early. So the limits are odd numbers of
 // seconds, between two ticks: silence of 31 s is found at 32 s and is 30 to 32 s, a stall of 9 s is found at 10 s and is 8 to 10 s.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
+import { timeText } from '@fame-fabric/shared/internal';
 import type { Access, Revocations } from '../access/access.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
@@ -138,7 +139,7 @@ export class Sweeper {
       sessions.end(session, CLOSE.slowConsumer, 'the node does not read');
     } else if (transport !== undefined && silentMs >= CLOSE_AFTER_MS) {
       log.warn('closed a silent node', { path, silentMs });
-      sessions.end(session, CLOSE.goingAway, `no message and no pong for ${silentMs} ms`);
+      sessions.end(session, CLOSE.goingAway, `no message and no pong for ${timeText(silentMs)}`);
       transport.terminate();
     } else if (silentMs >= PING_AFTER_MS) {
       void session.ping(PONG_MS).then((isAlive) => {

@@ -164,7 +164,7 @@ describe('a call', () => {
     expect(client.counts.calls).toBe(2);
     await clock.run(600, 50);
     expect(await usual).toMatchObject({ code: 'CALL_TIMEOUT' });
-    expect((await usual).message).toBe('No answer from a@fame.fabric to m within 30000 ms');
+    expect((await usual).message).toBe('No answer from a@fame.fabric to m within 30 s');
     expect(sentinel.framesOf('CallCancel').map(({ frame }) => frame.reason)).toEqual(['timeout', 'timeout']);
     await clock.run(100_000, 5_000);
     expect(client.counts.calls).toBe(1);

@@ -4,6 +4,7 @@ import type { Clock } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { type Envelope, type Frame, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
+import { timeText } from '../text/time-text.ts';
 import type { Neighbor } from './neighbor.ts';
 import type { NodeIdentity } from './node-identity.ts';
 import { Pending, type Waiter } from './pending.ts';
@@ -33,7 +34,7 @@ class ControlRequest implements Waiter {
   }
 
   onDue(): void {
-    const message = `The sentinel did not acknowledge ${this.#frameType} within ${ACK_TIMEOUT_MS} ms`;
+    const message = `The sentinel did not acknowledge ${this.#frameType} within ${timeText(ACK_TIMEOUT_MS)}`;
     this.fail(new FabricError('LINK_TIMEOUT', message));
   }
 

@@ -102,7 +102,7 @@ describe('the first attach', () => {
     await clock.run(2_500, 20);
     const error = await failed;
     expect(error).toMatchObject({ code: 'LINK_TIMEOUT' });
-    expect(error.message).toMatch(/No sentinel at .* within 2000 ms: connect ECONNREFUSED\. Start it/);
+    expect(error.message).toMatch(/No sentinel at .* within 2 s: connect ECONNREFUSED\. Start it/);
     expect(link.state).toBe('idle');
     expect(clock.timerCount).toBe(0);
     sentinel.isDown = false;

@@ -9,6 +9,7 @@ import { errorMessage } from '../errors/error-message.ts';
 import type { Logger } from '../log.ts';
 import { decode, encode } from '../protocol/codec.ts';
 import type { Envelope, NodeAttach, NodeAttachAck } from '../protocol/envelope.ts';
+import { timeText } from '../text/time-text.ts';
 import type { Dial, TokenSource, Transport } from './transport.ts';
 
 const DIAL_TIMEOUT_MS = 5_000;
@@ -175,7 +176,9 @@ export class Dialer {
         reject(error);
       };
       const timer = clock.after(timeoutMs, () =>
-        fail(new FabricError('LINK_TIMEOUT', `${url} did not answer NodeAttach within ${timeoutMs} ms`)),
+        fail(
+          new FabricError('LINK_TIMEOUT', `${url} did not answer NodeAttach within ${timeText(timeoutMs)}`),
+        ),
       );
       transport.onClose = (code, reason) =>
         fail(
@@ -225,7 +228,7 @@ export class Dialer {
     const { url, advice = 'Start it (make start) or check FAME_DIRECT_ADMISSION_URL' } = this.#options;
     return new FabricError(
       'LINK_TIMEOUT',
-      `No ${this.#peer} at ${url} within ${timeoutMs} ms: ${errorMessage(cause)}. ${advice}`,
+      `No ${this.#peer} at ${url} within ${timeText(timeoutMs)}: ${errorMessage(cause)}. ${advice}`,
       { cause },
     );
   }

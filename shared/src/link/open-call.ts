@@ -3,6 +3,7 @@
 import { FabricError } from '../errors/error.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { errorOfReply, isRefusal, type RpcReply } from '../protocol/rpc.ts';
+import { timeText } from '../text/time-text.ts';
 import type { Sender } from './flow.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
 import type { Neighbor } from './neighbor.ts';
@@ -122,7 +123,7 @@ export abstract class OpenCall implements Waiter, Sender {
     this.fail(
       new FabricError(
         'CALL_TIMEOUT',
-        `No ${this.isStream ? 'item' : 'answer'} from ${targetText(target)} to ${method} within ${this.timeoutMs} ms`,
+        `No ${this.isStream ? 'item' : 'answer'} from ${targetText(target)} to ${method} within ${timeText(this.timeoutMs)}`,
         { details: { method, timeoutMs: this.timeoutMs } },
       ),
       'timeout',

@@ -1,6 +1,7 @@
 // Transport over the WebSocket global of browsers and other runtimes. It differs from `ws-transport.ts` where that API is
 // limited: no terminate, no status of a refused upgrade, and few close codes.
 import { FabricError } from '../errors/error.ts';
+import { timeText } from '../text/time-text.ts';
 import type { Dial, Transport } from './transport.ts';
 
 class WebTransport implements Transport {
@@ -94,7 +95,7 @@ export const webDial: Dial = (url, { timeoutMs, token, signal }) =>
     };
     const onAbort = (): void => fail(new FabricError('LINK_CLOSED', 'The dial was aborted'));
     const timer = setTimeout(
-      () => fail(new FabricError('LINK_TIMEOUT', `${url} did not answer within ${timeoutMs} ms`)),
+      () => fail(new FabricError('LINK_TIMEOUT', `${url} did not answer within ${timeText(timeoutMs)}`)),
       timeoutMs,
     );
     socket.onopen = () => {

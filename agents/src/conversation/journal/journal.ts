@@ -122,6 +122,7 @@ export interface Bodies {
     messages?: readonly ModelMessage[];
     finish?: TurnFinish;
     tool_calls?: readonly ToolCall[];
+    ignored?: string;
   };
   turn_failed: OutcomeBody & { error: OutcomeFault };
   turn_cancelled: OutcomeBody & { error: OutcomeFault };
@@ -203,6 +204,7 @@ const completedFiguresOf = (body: Bodies['turn_completed']): CompletedFigures =>
   model: body.model,
   finish: body.finish ?? 'stop',
   ...(body.tool_calls ? { tool_calls: body.tool_calls } : {}),
+  ...(body.ignored === undefined ? {} : { ignored: body.ignored }),
 });
 
 /** Converts the outcome of a turn to its last event. */

@@ -25,22 +25,32 @@ import {
   taskOf,
 } from './task-view.ts';
 import { acceptTurn, isRepeatedByLink, onLeave, outcomeFor, principalOf, streamLost } from './turn-calls.ts';
-import { forkParams, include, turnId, turnParams } from './turn-params.ts';
+import { forkParams, include, turnId, turnParamsOf } from './turn-params.ts';
 
 export interface OperationsOptions {
   /** Options of a conversation where the caller gives none. */
   defaults: ConversationOptions;
   /** Returns the first message of a conversation, sent on behalf of the caller at its start. The task has the answer. */
   opening?: ((payload: Readonly<Record<string, unknown>>) => string | undefined) | undefined;
+  /** Longest message of a user in characters, at most 200_000. @default 65_536 */
+  maxMessageChars?: number | undefined;
   /** Returns further payload from the call itself, such as counters in the envelope's metadata. */
   received?: ((context: OperationContext) => Readonly<Record<string, unknown>>) | undefined;
 }
 
-/** Builds the operations on the conversations of `host`. */
+/** Builds the operations on the conversations of `host`. @throws RangeError if `maxMessageChars` is out of range */
 export function conversationOperations(
   host: ConversationHost,
   options: OperationsOptions,
 ): Record<string, Operation> {
+  const { maxUserMessageChars, maxUserMessageLimit } = CONVERSATION_LIMITS;
+  const { maxMessageChars = maxUserMessageChars } = options;
+  if (!Number.isInteger(maxMessageChars) || maxMessageChars < 1 || maxMessageChars > maxUserMessageLimit) {
+    throw new RangeError(
+      `maxMessageChars is ${maxMessageChars}. It must be a whole number from 1 to ${maxUserMessageLimit}.`,
+    );
+  }
+  const turnParams = turnParamsOf(maxMessageChars);
   const immediate = true;
   // These wait: for a turn, for its end, or for another process that holds the conversation.
   const mayTakeLong = true;

@@ -6,7 +6,6 @@ import { conversationId } from './task-view.ts';
 
 const {
   maxIdChars,
-  maxUserMessageChars,
   maxTools,
   maxToolsChars,
   maxToolResultChars,
@@ -93,18 +92,29 @@ const toolResults = z
 
 export const turnId = z.string().min(1).max(maxIdChars);
 
+const count = (number: number): string => number.toLocaleString('en-US');
+
+/** Message of a user of at most `max` characters. */
+const userMessage = (max: number) =>
+  z.string().max(max, {
+    error: ({ input }) =>
+      `The message has ${count(String(input).length)} characters; ${count(max)} are allowed. FAME_MAX_MESSAGE_CHARS (maxMessageChars in a program) sets the limit.`,
+  });
+
 /** Parameters that `run_turn` and `run_turn_stream` share. */
-export const turnParams = z.object({
-  conversation_id: conversationId,
-  user_message: z.string().max(maxUserMessageChars).default(''),
-  turn_id: turnId.optional(),
-  options: options.optional(),
-  tool_results: toolResults.optional(),
-  /** Key with which the caller repeats a turn whose outcome it does not know. */
-  retry_key: z.string().min(1).max(maxRetryKeyChars).optional(),
-  /** 0 runs a turn. A larger number joins the latest turn of the key, if that is at most 24 hours old. */
-  retry_count: z.int().min(0).max(1_000_000).default(0),
-});
+export const turnParamsOf = (maxMessageChars: number) =>
+  z.object({
+    conversation_id: conversationId,
+    user_message: userMessage(maxMessageChars).default(''),
+    turn_id: turnId.optional(),
+    options: options.optional(),
+    tool_results: toolResults.optional(),
+    /** Key with which the caller repeats a turn whose outcome it does not know. */
+    retry_key: z.string().min(1).max(maxRetryKeyChars).optional(),
+    /** 0 runs a turn. A larger number joins the latest turn of the key, if that is at most 24 hours old. */
+    retry_count: z.int().min(0).max(1_000_000).default(0),
+  });
+
 /** Events that `run_turn_stream` adds for callers that ask for them. */
 export const include = z.array(z.enum(PROGRESS_KINDS)).max(PROGRESS_KINDS.length);
 /** Parameters of `fork`. */
@@ -114,4 +124,4 @@ export const forkParams = z.object({
   id: conversationId.nullish(),
   model: z.string().min(1).max(maxIdChars).nullish(),
 });
-export type TurnParams = z.output<typeof turnParams>;
+export type TurnParams = z.output<ReturnType<typeof turnParamsOf>>;

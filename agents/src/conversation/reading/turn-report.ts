@@ -26,6 +26,8 @@ export interface TurnReport {
   finish: TurnFinish | null;
   /** Calls that the caller has to make. */
   tool_calls?: readonly ToolCall[];
+  /** Reason for which a team ignored the message. */
+  ignored?: string;
   usage: Usage;
   cost: Cost;
   /** The model that answered, or was asked last. */

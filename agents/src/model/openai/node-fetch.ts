@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { type Duplex, pipeline, type Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
-import { onAbort } from '@fame-fabric/shared/internal';
+import { onAbort, timeText } from '@fame-fabric/shared/internal';
 
 /** Time to open a connection, TLS included. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -115,7 +115,7 @@ function send({ url, method, headers, body }: Outgoing, signal?: AbortSignal): P
 function limitConnecting(socket: Socket, url: URL): void {
   if (!socket.connecting) return;
   const onTimeout = (): void => {
-    const error = new Error(`Connecting to ${url.host} timed out after ${CONNECT_TIMEOUT_MS} ms.`);
+    const error = new Error(`Connecting to ${url.host} timed out after ${timeText(CONNECT_TIMEOUT_MS)}.`);
     socket.destroy(Object.assign(error, { code: 'ETIMEDOUT' }));
   };
   socket.setTimeout(CONNECT_TIMEOUT_MS, onTimeout);

@@ -541,7 +541,7 @@ describe('silence', () => {
     clock.advance(1);
     const error = await pending;
     expect(error.code).toBe('MODEL_TIMEOUT');
-    expect(error.message).toContain('did not answer for 5000 ms');
+    expect(error.message).toContain('did not answer for 5 s');
     expect(await request.ended).toBe('disconnected');
     expect(server.count).toBe(1);
   });

@@ -2,7 +2,7 @@
 // chunk, because a delivered chunk cannot be withdrawn. It closes the HTTP request as soon as the reader aborts or leaves. The
 // `openai` package builds the request and its errors; docs/decisions/0015 lists the parts that it does not do.
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
-import { LONGEST_TIMER_MS, onAbort, pause, untilAborted } from '@fame-fabric/shared/internal';
+import { LONGEST_TIMER_MS, onAbort, pause, timeText, untilAborted } from '@fame-fabric/shared/internal';
 import type { OpenAI } from 'openai';
 import type { ChatModel, ModelChunk, ModelRequest, ModelStreamOptions } from '../model.ts';
 import { modelStream } from '../model-stream.ts';
@@ -266,7 +266,7 @@ function headersOf({ url, authorization }: Server, apiKey: string | undefined) {
 const timedOut = (url: string, timeoutMs: number, phase: 'sent' | 'answering'): FabricError =>
   new FabricError(
     'MODEL_TIMEOUT',
-    `The model server at ${url} ${phase === 'sent' ? 'did not answer' : 'stopped in the middle of its answer'} for ${timeoutMs} ms: try again, or raise FAME_MODEL_TIMEOUT_MS.`,
+    `The model server at ${url} ${phase === 'sent' ? 'did not answer' : 'stopped in the middle of its answer'} for ${timeText(timeoutMs)}: try again, or raise FAME_MODEL_TIMEOUT_MS.`,
   );
 
 const brokenOff = (url: string, phase: 'sent' | 'answering'): FabricError =>
