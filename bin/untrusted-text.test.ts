@@ -59,6 +59,7 @@ async function promptOutput(text: string): Promise<string> {
     systemPrompt: undefined,
     start: async () => {},
     describe: async () => ({ model: text }),
+    state: async () => 'working' as const,
     history: async () => [
       { role: 'user', text },
       { role: 'assistant', text },

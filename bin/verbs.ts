@@ -112,7 +112,8 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   chat: {
     about: 'talk to a chat agent',
-    usage: 'npx fame-fabric chat [ADDRESS] [-m TEXT] [--lines] [--json] [--system TEXT] [--resume [ID]]',
+    usage:
+      'npx fame-fabric chat [ADDRESS] [-m TEXT] [--lines] [--json] [--system TEXT] [--model NAME] [--resume [ID]]',
     examples: [
       'npx fame-fabric chat',
       'npx fame-fabric chat --resume',
@@ -134,6 +135,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       },
       json: { type: 'boolean', about: 'with -m or a pipe: print each answer as a line of JSON' },
       system: { type: 'string', value: 'TEXT', about: 'system prompt (FAME_SYSTEM_PROMPT)' },
+      model: { type: 'string', value: 'NAME', about: 'the model of the turns, one that the agent offers' },
       resume: {
         type: 'boolean',
         about: 'continue an earlier conversation: the one with this ID, or one from a list',

@@ -225,6 +225,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'agents/src/team/team.ts': 'the date in a prompt',
   'agents/src/tools/standard/standard-tools.ts': 'the tool that tells the time',
   'client/src/envelope-printer.ts': 'the time of a printed envelope',
+  'client/src/repl/repl.ts': 'the age of earlier conversations, which is shown',
   'client/src/repl/saved-conversations.ts': 'the last change of a conversation, which is shown',
   'bin/local/managed-process.ts': 'the start of a process, for other processes',
   'bin/verbs/chat.ts': 'the age of conversations, which is shown',

@@ -13,6 +13,7 @@ import {
   PipedInput,
   Repl,
   type ReplInput,
+  readMessages,
   type SavedConversation,
   SavedConversations,
   TerminalInput,
@@ -42,6 +43,8 @@ interface Mode {
   /** True if each line of the pipe is a message. */
   hasLines: boolean;
   isJson: boolean;
+  /** The model of the turns; `undefined` for that of the agent. */
+  model: string | undefined;
 }
 
 /** @throws {UsageError} */
@@ -54,7 +57,9 @@ function readMode(input: VerbInput): Mode {
   if (message === undefined && process.stdin.isTTY && (hasLines || isJson)) {
     throw new UsageError(`--${hasLines ? 'lines' : 'json'} needs a pipe${isJson ? ' or -m TEXT' : ''}`);
   }
-  return { message, hasLines, isJson };
+  const model = textFlag(input, 'model');
+  if (model === '') throw new UsageError('--model takes the name of a model');
+  return { message, hasLines, isJson, model };
 }
 
 /** The conversation that the command line selects. */
@@ -93,7 +98,7 @@ class ChatProcess {
   readonly #answerStyle: Style;
   readonly #noteStyle: Style;
   readonly #saved: SavedConversations;
-  readonly #trace: { isOn: boolean };
+  readonly #trace: { isOn: boolean; isBrief?: boolean };
   readonly #leaving = new AbortController();
   #input: ReplInput | undefined;
   #client: Client | undefined;
@@ -224,13 +229,13 @@ class ChatProcess {
   }
 
   #attach(): Promise<Client> {
-    const print = createEnvelopePrinter({
-      write: (block) => this.#note(block),
-      mode: this.#config.showEnvelopes === 'full' ? 'full' : 'metadata',
-      style: this.#noteStyle,
-    });
+    const printer = (mode: 'line' | 'metadata' | 'full'): EnvelopeTrace =>
+      createEnvelopePrinter({ write: (block) => this.#note(block), mode, style: this.#noteStyle });
+    const printLine = printer('line');
+    const printBlock = printer(this.#config.showEnvelopes === 'full' ? 'full' : 'metadata');
     const trace: EnvelopeTrace = (direction, envelope) => {
-      if (this.#trace.isOn) print(direction, envelope);
+      const { isOn, isBrief } = this.#trace;
+      if (isOn) (isBrief ? printLine : printBlock)(direction, envelope);
     };
     return attach({
       config: this.#config,
@@ -271,6 +276,9 @@ class ChatProcess {
         write: writeOut,
         newConversation: (systemPrompt) => client.conversation(address, { turnTimeoutMs, systemPrompt }),
         saved: this.#saved,
+        openConversation: (id) => client.conversation(address, { turnTimeoutMs, id, isResumed: true }),
+        readMessages: (id) => readMessages(client.conversations(address), id),
+        model: this.#mode.model,
         listAgents: async () => describeNodes(await getNodes(sentinelOf(this.#config))),
         fork: (id, at) => client.conversations(address).fork(id, { at }, { turnTimeoutMs }),
         saveFile: (path, text) => writeFile(path, text, { flag: 'wx', mode: 0o600 }),

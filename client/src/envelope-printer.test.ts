@@ -30,7 +30,7 @@ const request = (): Envelope =>
     },
   );
 
-const printed = (envelope: Envelope, mode?: 'metadata' | 'full'): string => {
+const printed = (envelope: Envelope, mode?: 'line' | 'metadata' | 'full'): string => {
   let text = '';
   const print = createEnvelopePrinter({
     write: (block) => {
@@ -42,6 +42,19 @@ const printed = (envelope: Envelope, mode?: 'metadata' | 'full'): string => {
   print('sent', envelope);
   return text;
 };
+
+test('in the mode `line` an envelope is one line without its content', () => {
+  expect(printed(request(), 'line')).toMatch(
+    /^00:00:00\.000 → Data request run_turn to chat@fame\.fabric corr=r1 \d+ B\n$/,
+  );
+  const hostile = makeEnvelope(
+    { type: 'Data', payload: 'x' },
+    { to: 'a\u001b[2J\nb', corrId: 'y'.repeat(500) },
+  );
+  const line = printed(hostile, 'line');
+  expect(line.length).toBeLessThan(200);
+  expect(line.trimEnd()).not.toMatch(/[\u0000-\u001f]/);
+});
 
 test('a block has the time, direction, label, and metadata as JSON', () => {
   const text = printed(request());

@@ -1,5 +1,5 @@
-// Prints envelopes for debugging: `make run-verbose`, `/trace on`. Each envelope is a block with its time, direction, label,
-// and metadata as JSON. A payload is reduced to its method and size, and fields outside of the protocol to their size, so that
+// Prints envelopes for debugging: `make run-verbose`, `/trace on`. Each envelope is a line, or a block with its time, direction,
+// label, and metadata as JSON. A payload is reduced to its method and size, and fields outside of the protocol to their size, so that
 // neither user text nor secrets reach a terminal or a log. Known fields are cut. Only the mode `full` prints whole envelopes.
 import { type DataFrame, type Envelope, systemClock } from '@fame-fabric/shared';
 import {
@@ -13,10 +13,10 @@ import {
 } from '@fame-fabric/shared/internal';
 
 export interface EnvelopePrinterOptions {
-  /** Receives one block of lines for each envelope. */
+  /** Receives one line or one block of lines for each envelope. */
   write: (block: string) => void;
-  /** `full` prints whole envelopes, including user text. @default 'metadata' */
-  mode?: 'metadata' | 'full' | undefined;
+  /** `line` prints a line without metadata, `full` prints whole envelopes, including user text. @default 'metadata' */
+  mode?: 'line' | 'metadata' | 'full' | undefined;
   /** @default no colours */
   style?: Style | undefined;
   /** Wall time in ms since the epoch. @default that of the machine */
@@ -31,12 +31,23 @@ export type EnvelopeTrace = (direction: 'sent' | 'received', envelope: Envelope)
 export function createEnvelopePrinter(options: EnvelopePrinterOptions): EnvelopeTrace {
   const { write, mode = 'metadata', style = createStyle(false), now = systemClock.now } = options;
   return (direction, envelope) => {
-    const time = style.dim(new Date(now()).toISOString());
+    const at = new Date(now()).toISOString();
+    if (mode === 'line') {
+      const arrow = direction === 'sent' ? '→' : '←';
+      write(`${style.dim(at.slice(11, 23))} ${arrow} ${lineOf(envelope)}\n`);
+      return;
+    }
+    const time = style.dim(at);
     const prefix = direction === 'sent' ? 'Sent envelope →' : 'Received envelope ←';
     const label = style.blue(`${prefix} ${cutText(escapeLine(labelOf(envelope)), MAX_LABEL_CHARS)}`);
     const body = mode === 'full' ? envelope : envelopeMetadata(envelope);
     write(`\n${time} - ${label}\n${printableJson(body, 2)}\n`);
   };
+}
+
+function lineOf(envelope: Envelope): string {
+  const corr = envelope.corrId === undefined ? '' : ` corr=${envelope.corrId}`;
+  return cutText(escapeLine(`${labelOf(envelope)}${corr} ${sizeOf(envelope)} B`), MAX_LABEL_CHARS);
 }
 
 function labelOf({ frame, to }: Envelope): string {

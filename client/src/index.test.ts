@@ -23,6 +23,7 @@ test('the package exports these names and no others', () => {
     'TerminalInput',
     'chooseConversation',
     'completeCommand',
+    'readMessages',
   ]);
   expect(Object.keys(internal)).toEqual(['connectionText']);
 });

@@ -33,18 +33,30 @@ export async function chooseConversation(
   const latest = list[0];
   if (!latest) throw new FabricError('CONVERSATION_UNKNOWN', 'There is no conversation to resume');
   if (!prompt) return latest;
-  for (const [index, one] of list.entries()) {
-    const state = one.open ? ', answer pending' : '';
-    const text = `${one.title} (${ago(now - one.changedAt)}${state}) ${one.id}`;
-    writeNote(`${String(index + 1).padStart(3)}  ${escapeLine(text)}\n`);
-  }
+  writeNote(`${listText(list, now)}\n`);
   for (;;) {
     const reply = (await prompt('Which one? (Enter: 1) ')).trim();
-    const chosen = reply === '' ? latest : (list[Number(reply) - 1] ?? list.find((one) => one.id === reply));
+    const chosen = reply === '' ? latest : pick(list, reply);
     if (chosen) return chosen;
-    writeNote(`${escapeLine(`"${reply}" is not in the list: 1 to ${list.length}, or an id.`)}\n`);
+    writeNote(`${notInList(list, reply)}\n`);
   }
 }
+
+/** Lists conversations with their numbers, titles, times and ids. `now` is in ms since the epoch. */
+export const listText = (list: readonly SavedConversation[], now: number): string =>
+  list
+    .map(({ id, title, changedAt, open }, index) => {
+      const text = `${title} (${ago(now - changedAt)}${open ? ', answer pending' : ''}) ${id}`;
+      return `${String(index + 1).padStart(3)}  ${escapeLine(text)}`;
+    })
+    .join('\n');
+
+/** Finds a conversation by its number in the list, from 1, or by its id. */
+export const pick = (list: readonly SavedConversation[], reply: string): SavedConversation | undefined =>
+  list[Number(reply) - 1] ?? list.find(({ id }) => id === reply);
+
+export const notInList = (list: readonly SavedConversation[], reply: string): string =>
+  escapeLine(`"${reply}" is not in the list: 1 to ${list.length}, or an id.`);
 
 function ago(ms: number): string {
   const minutes = Math.round(ms / 60_000);

@@ -4,14 +4,15 @@ import { closestMatch } from '@fame-fabric/shared/internal';
 const COMMANDS = [
   { name: 'help', about: 'show this list' },
   { name: 'system', argument: 'TEXT', about: 'start a new conversation with this system prompt' },
-  { name: 'new', about: 'start a new conversation' },
+  { name: 'new', about: 'start a new conversation (also /clear)' },
+  { name: 'resume', argument: '[N|ID]', about: 'list earlier conversations, or continue one' },
   { name: 'retry', about: 'replace the last answer: send the last message again' },
   { name: 'history', argument: '[N]', about: 'show this conversation, or its last N messages' },
   { name: 'save', argument: 'FILE', about: 'write this conversation to a new file' },
   { name: 'model', argument: '[NAME]', about: 'show which model answers, or choose one of the agent' },
   { name: 'tokens', about: 'show the tokens of the turns since the start of the prompt' },
   { name: 'agents', about: 'list the attached nodes' },
-  { name: 'trace', argument: 'on|off', about: 'print the metadata of every envelope' },
+  { name: 'trace', argument: 'on|off', about: 'print a line for every envelope' },
   { name: 'leave', about: 'leave; keeps the conversation, also in a pipe' },
   { name: 'end', about: 'end the conversation and leave' },
   { name: 'exit', about: 'leave (also exit, quit or Ctrl-D); --resume continues the conversation' },
@@ -27,6 +28,13 @@ export type Line =
   | { kind: 'unknown'; name: string; suggestion: string | undefined };
 
 const NAMES: readonly string[] = COMMANDS.map(({ name }) => name);
+/** Names of other programs for the same commands. */
+const ALIASES: Readonly<Record<string, CommandName>> = {
+  quit: 'exit',
+  bye: 'exit',
+  clear: 'new',
+  '?': 'help',
+};
 const isCommand = (name: string): name is CommandName => NAMES.includes(name);
 
 /** Parses a line of input. */
@@ -37,7 +45,8 @@ export function parseLine(input: string): Line {
   if (!text.startsWith('/')) return { kind: 'message', text };
   if (text.startsWith('//')) return { kind: 'message', text: text.slice(1) };
   const [, word = '', argument = ''] = /^\/(\S*)\s*([\s\S]*)$/.exec(text) ?? [];
-  const name = word.toLowerCase() === 'quit' ? 'exit' : word.toLowerCase();
+  const typed = word.toLowerCase();
+  const name = Object.hasOwn(ALIASES, typed) ? ALIASES[typed]! : typed;
   if (isCommand(name)) return { kind: 'command', name, argument: argument.trim() };
   return { kind: 'unknown', name: word, suggestion: closestMatch(name, NAMES) };
 }

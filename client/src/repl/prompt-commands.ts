@@ -5,7 +5,7 @@ import type { Conversation } from '../conversation.ts';
 import type { TurnUsage } from '../conversation-types.ts';
 import { type CommandName, helpText } from './commands.ts';
 import type { ReplInput } from './repl-input.ts';
-import { historyText, modelText, tokensText } from './texts.ts';
+import { historyText, modelText, type ShownMessage, tokensText } from './texts.ts';
 
 export interface PromptCommandsDeps {
   /** Prints notes. */
@@ -14,14 +14,18 @@ export interface PromptCommandsDeps {
   saveFile?: ((path: string, text: string) => Promise<void>) | undefined;
   /** Describes the attached nodes. */
   listAgents: () => Promise<string>;
-  /** The switch of envelope tracing. */
-  trace: { isOn: boolean };
+  /** The switch of envelope tracing. `isBrief` is true if each envelope is a line. */
+  trace: { isOn: boolean; isBrief?: boolean };
+  /** Reads the messages of a conversation; `undefined` if its agent cannot. @default what the model still sees */
+  readMessages?: ((id: string) => Promise<readonly ShownMessage[] | undefined>) | undefined;
+  /** The model of the turns. @default that of the agent */
+  model?: string | undefined;
   /** Style of notes. */
   style: Style;
 }
 
 /** The part of a conversation that these commands use. */
-type ShownConversation = Pick<Conversation, 'describe' | 'history'>;
+type ShownConversation = Pick<Conversation, 'id' | 'describe' | 'history'>;
 
 export type PromptCommand = Extract<
   CommandName,
@@ -35,6 +39,12 @@ export class PromptCommands {
 
   constructor(deps: PromptCommandsDeps) {
     this.#deps = deps;
+    this.#model = deps.model;
+  }
+
+  /** Reads the messages of a conversation, oldest first. */
+  async messages(conversation: ShownConversation): Promise<readonly ShownMessage[]> {
+    return (await this.#deps.readMessages?.(conversation.id)) ?? conversation.history();
   }
 
   /** The model that the user chose; `undefined` for the agent's own. */
@@ -70,8 +80,11 @@ export class PromptCommands {
 
   #setTrace(argument: string): void {
     const { trace } = this.#deps;
-    if (argument === 'on' || argument === 'off') trace.isOn = argument === 'on';
-    else if (argument !== '') this.#note('Use /trace on or /trace off.');
+    if (argument === 'on' || argument === 'off') {
+      trace.isOn = argument === 'on';
+      trace.isBrief = true;
+    }
+    if (!['', 'on', 'off'].includes(argument)) this.#note('Use /trace on or /trace off.');
     this.#note(`Envelope tracing is ${trace.isOn ? 'on' : 'off'}.`);
   }
 
@@ -90,14 +103,14 @@ export class PromptCommands {
   async #showHistory(argument: string, conversation: ShownConversation): Promise<void> {
     const isCount = /^[1-9]\d{0,8}$/.test(argument);
     if (argument !== '' && !isCount) return this.#note('Use /history or /history N, the number of messages.');
-    const messages = await conversation.history();
+    const messages = await this.messages(conversation);
     this.#note(historyText(isCount ? messages.slice(-Number(argument)) : messages));
   }
 
   async #save(path: string, conversation: ShownConversation): Promise<void> {
     const { saveFile } = this.#deps;
     if (path === '' || !saveFile) return this.#note('Use /save FILE.');
-    const text = historyText(await conversation.history());
+    const text = historyText(await this.messages(conversation));
     try {
       await saveFile(path, `${text}\n`);
     } catch (error) {

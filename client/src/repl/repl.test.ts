@@ -6,6 +6,8 @@ import type { ConversationMessage } from '../chat-operations.ts';
 import type { TurnEvent } from '../turn-event.ts';
 import { Repl, type ReplConversation, type ReplOptions } from './repl.ts';
 import type { ReplInput } from './repl-input.ts';
+import type { SavedConversation } from './saved-conversations.ts';
+import type { ShownMessage } from './texts.ts';
 
 type Turn = (text: string, signal: AbortSignal) => AsyncIterable<TurnEvent>;
 
@@ -26,6 +28,14 @@ function stage(
     resumes?: { turnId: string; text: string };
     /** Replies to questions. */
     replies?: (string | (() => void))[];
+    /** Messages that the agent's events have. @default the agent cannot read its events */
+    read?: ShownMessage[];
+    /** The model of the command line. */
+    chosenModel?: string;
+    /** Saved conversations. @default none */
+    others?: SavedConversation[];
+    /** Those of them that have ended. @default none */
+    endedIds?: string[];
     /** @default true */
     hasForks?: boolean;
     /** @default the messages that were sent */
@@ -41,6 +51,7 @@ function stage(
   const screen = { answers: '', notes: '' };
   const conversations: { systemPrompt: string | undefined; asked: string[]; ended: number }[] = [];
   const turnIds: string[] = [];
+  const models: (string | undefined)[] = [];
   const textOf = new Map<string, string>();
   const away: { now: ((who: 'agent' | 'sentinel') => void) | undefined } = { now: undefined };
   const kept: string[] = [];
@@ -50,6 +61,7 @@ function stage(
       void kept.push(`${id} asked ${text}`),
     messageSettled: (id: string) => void kept.push(`${id} answered`),
     remove: (id: string) => void kept.push(`${id} forgotten`),
+    list: () => setting.others ?? [],
   };
   const trace = { isOn: false };
   const waiting = [...lines];
@@ -88,8 +100,9 @@ function stage(
       systemPrompt,
       start: async () => {},
       describe: async () => ({ model, ...(operations ? { operations } : {}) }),
-      async *stream(text, { signal, turnId, onAway } = {}) {
+      async *stream(text, { signal, turnId, onAway, options } = {}) {
         own.asked.push(text);
+        models.push(options?.model);
         textOf.set(turnId!, text);
         turnIds.push(turnId!);
         away.now = onAway;
@@ -100,6 +113,7 @@ function stage(
         answerApproval?.(id, given.length);
       },
       history: async () => setting.messages ?? own.asked.map((text) => ({ role: 'user' as const, text })),
+      state: async () => (own.ended > 0 ? 'completed' : 'working'),
       end: async () => {
         own.ended++;
       },
@@ -113,6 +127,14 @@ function stage(
       },
       newConversation,
       saved: savedConversations,
+      openConversation: (id) => {
+        const opened = newConversation(undefined);
+        return {
+          ...opened,
+          id,
+          state: async () => (setting.endedIds?.includes(id) ? 'completed' : 'working'),
+        };
+      },
       fork: async (id, at) => {
         if (setting.hasForks === false) throw new FabricError('METHOD_NOT_FOUND', 'no fork');
         forks.push([id, textOf.get(at)]);
@@ -125,6 +147,8 @@ function stage(
       },
       listAgents: async () => 'chat@fame.fabric',
       trace,
+      readMessages: async () => setting.read,
+      model: setting.chosenModel,
       style: createStyle(false),
       clock: systemClock,
     },
@@ -134,7 +158,7 @@ function stage(
       ...options,
     },
   );
-  return { repl, screen, conversations, trace, input, kept, turnIds, away, given, forks, saved };
+  return { repl, screen, conversations, trace, input, kept, turnIds, models, away, given, forks, saved };
 }
 const interrupts = (): void => {};
 
@@ -315,6 +339,94 @@ test('/end ends the conversation; one without messages ends in any case, without
   await empty.repl.run();
   expect(empty.conversations[0]?.ended).toBe(1);
   expect(empty.screen.notes).not.toContain('--resume');
+});
+
+describe('/resume', () => {
+  const saved = (id: string, more: Partial<SavedConversation> = {}): SavedConversation => ({
+    id,
+    address: 'chat@fame.fabric',
+    title: `About ${id}`,
+    changedAt: 0,
+    ...more,
+  });
+  const others = [
+    saved('first', { open: { turnId: 't', text: 'pending' } }),
+    saved('gone'),
+    saved('elsewhere', { address: 'b@x.y' }),
+  ];
+
+  test('lists the conversations with this agent, and continues one of them with its open message', async () => {
+    const { repl, screen, conversations, turnIds } = stage(['a', '/resume', '/resume 1', 'b'], {
+      isInteractive: true,
+      others,
+      messages: [{ role: 'user', text: 'pending' }],
+    });
+    await repl.run();
+    expect(screen.notes).toMatch(/ {2}1 {2}About first \(.*answer pending\) first\n {2}2 {2}About gone/);
+    expect(screen.notes).not.toContain('elsewhere');
+    expect(screen.notes).toContain('--resume c1\nQ> pending\n');
+    expect(conversations.map(({ asked, ended }) => [asked, ended])).toEqual([
+      [['a'], 0],
+      [['pending', 'b'], 0],
+    ]);
+    expect(turnIds[1]).toBe('t');
+    expect(screen.notes).toContain('--resume first\n');
+  });
+
+  test('refuses one that has ended, and what is not in the list', async () => {
+    const { repl, screen, conversations, kept } = stage(['/resume gone', '/resume 9', 'a'], {
+      isInteractive: true,
+      others,
+      endedIds: ['gone'],
+    });
+    await repl.run();
+    expect(screen.notes).toContain('This conversation was ended or removed.');
+    expect(screen.notes).toContain('"9" is not in the list: 1 to 2, or an id.');
+    expect(kept).toContain('gone forgotten');
+    expect(conversations[0]!.asked).toEqual(['a']);
+  });
+
+  test('without other conversations it says so', async () => {
+    const { repl, screen } = stage(['/resume'], { isInteractive: true });
+    await repl.run();
+    expect(screen.notes).toContain('There is no other conversation to continue.');
+  });
+});
+
+test('names of other programs: /clear starts a conversation, /? shows the help, /bye leaves', async () => {
+  const { repl, screen, conversations } = stage(['a', '/clear', '/?', '/bye', 'b'], { isInteractive: true });
+  await repl.run();
+  expect(conversations.map(({ asked }) => asked)).toEqual([['a'], []]);
+  expect(screen.notes).toContain('/history [N]');
+});
+
+test('R17: /exit and /end with an argument do nothing', async () => {
+  const { repl, screen, conversations } = stage(['/exit now', '/end now', 'a'], { isInteractive: true });
+  await repl.run();
+  expect(screen.notes).toContain('/exit takes no argument.\n/end takes no argument.\n');
+  expect(conversations[0]!.asked).toEqual(['a']);
+});
+
+test('a turn that was stopped is marked in /history and in the saved file', async () => {
+  const { repl, screen, saved } = stage(['/history', '/save talk'], {
+    isInteractive: true,
+    read: [
+      { role: 'user', text: 'one' },
+      { role: 'assistant', text: 'Half', note: '(stopped)' },
+      { role: 'user', text: 'two' },
+      { role: 'assistant', text: '', note: '(failed: MODEL_TIMEOUT)' },
+    ],
+  });
+  await repl.run();
+  const text = 'Q> one\nA> Half\n   (stopped)\nQ> two\nA> (failed: MODEL_TIMEOUT)\n';
+  expect(screen.notes).toContain(text);
+  expect(saved.talk).toBe(text);
+});
+
+test('a model of the command line answers all turns', async () => {
+  const { repl, models } = stage(['a', 'b'], { chosenModel: 'other' });
+  await repl.run();
+  expect(models).toEqual(['other', 'other']);
 });
 
 test('on a terminal, /new keeps the conversation before', async () => {
@@ -652,7 +764,7 @@ test('/help, /history, /model, /agents and /trace answer in notes, and a typo ge
     expect(screen.notes).toContain(text);
   expect(screen.notes).toContain('There is no command /histroy. Did you mean /history?');
   expect(screen.notes).toContain('There is no command /nothing. /help lists');
-  expect(trace.isOn).toBe(true);
+  expect(trace).toEqual({ isOn: true, isBrief: true });
   expect(conversations[0]?.asked).toEqual(['hello']);
   expect(screen.answers).toBe('A> You said hello\n');
 });

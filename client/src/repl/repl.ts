@@ -8,6 +8,7 @@ import type { Conversation } from '../conversation.ts';
 import { type DoneEvent, isUndecided, type TurnEvent } from '../turn-event.ts';
 import { Answer, type AnswerOptions } from './answer.ts';
 import { ApprovalQuestions } from './approvals.ts';
+import { listText, notInList, pick } from './choose-conversation.ts';
 import { type CommandName, parseLine, takesArgument } from './commands.ts';
 import { connectionText } from './connection-text.ts';
 import { PromptCommands, type PromptCommandsDeps } from './prompt-commands.ts';
@@ -26,7 +27,16 @@ import {
 /** The part of a conversation that the loop uses. */
 export type ReplConversation = Pick<
   Conversation,
-  'id' | 'address' | 'systemPrompt' | 'start' | 'describe' | 'stream' | 'answerApproval' | 'history' | 'end'
+  | 'id'
+  | 'address'
+  | 'systemPrompt'
+  | 'start'
+  | 'describe'
+  | 'stream'
+  | 'answerApproval'
+  | 'history'
+  | 'state'
+  | 'end'
 >;
 
 export interface ReplDeps extends PromptCommandsDeps {
@@ -38,7 +48,9 @@ export interface ReplDeps extends PromptCommandsDeps {
   /** Starts a conversation that continues another one after its turn `at`. @default an answer cannot be replaced */
   fork?: ((id: string, at: string) => Promise<ReplConversation>) | undefined;
   /** Keeps conversations that the user left without ending them. @default none are kept */
-  saved?: Pick<SavedConversations, 'messageSent' | 'messageSettled' | 'remove'> | undefined;
+  saved?: Pick<SavedConversations, 'messageSent' | 'messageSettled' | 'remove' | 'list'> | undefined;
+  /** Opens a saved conversation. @default `/resume` has no conversations */
+  openConversation?: ((id: string) => ReplConversation) | undefined;
   /** Style of answers. @default that of notes */
   answerStyle?: Style | undefined;
   clock: Clock;
@@ -203,6 +215,8 @@ export class Repl {
         return this.#note(systemPrompt ?? "The agent's own system prompt. /system TEXT sets another.");
       case 'retry':
         return this.#retry();
+      case 'resume':
+        return this.#resume(argument);
       default:
         return this.#commands.run(name, argument, this.#conversation);
     }
@@ -240,13 +254,38 @@ export class Repl {
   async #startAnew(systemPrompt: string | undefined): Promise<void> {
     const next = this.#deps.newConversation(systemPrompt);
     await next.start();
+    await this.#switchTo(next, []);
+    this.#isKept = this.#options.isInteractive;
+    this.#dimNote('Started a new conversation.');
+  }
+
+  async #switchTo(next: ReplConversation, turnIds: (string | undefined)[]): Promise<void> {
     if (this.#hasMessages && this.#isKept) this.#noteHowToResume();
     else await this.#endConversation();
-    this.#isKept = this.#options.isInteractive;
     this.#conversation = next;
     this.#lastMessage = undefined;
-    this.#turnIds = [];
-    this.#dimNote('Started a new conversation.');
+    this.#turnIds = turnIds;
+  }
+
+  /** Lists the other conversations with this agent, or continues the one with the number or id `wanted`. */
+  async #resume(wanted: string): Promise<void> {
+    const { saved, openConversation, clock } = this.#deps;
+    const { id, address } = this.#conversation;
+    const list = saved?.list().filter((one) => one.address === address && one.id !== id) ?? [];
+    if (!openConversation || list.length === 0)
+      return this.#note('There is no other conversation to continue.');
+    if (wanted === '') return this.#note(`${listText(list, clock.now())}\n/resume N continues one of them.`);
+    const chosen = pick(list, wanted);
+    if (!chosen) return this.#note(notInList(list, wanted));
+    const next = openConversation(chosen.id);
+    if (await hasEnded(next)) {
+      saved?.remove(chosen.id);
+      return this.#note('This conversation was ended or removed. /resume lists the others.');
+    }
+    await this.#switchTo(next, [undefined]);
+    this.#isKept = true;
+    this.#dimNote(resumedText(await this.#commands.messages(next)));
+    if (chosen.open) await this.#runTurn(chosen.open.text, chosen.open.turnId);
   }
 
   get #hasMessages(): boolean {
@@ -404,7 +443,7 @@ export class Repl {
   async #showBanner(description: ChatAgentDescription): Promise<void> {
     if (this.#answers === 'prompt' || description.model === 'offline') this.#dimNote(modelText(description));
     if (this.#answers !== 'prompt') return;
-    if (this.#options.resumed) this.#dimNote(resumedText(await this.#conversation.history()));
+    if (this.#options.resumed) this.#dimNote(resumedText(await this.#commands.messages(this.#conversation)));
     if (this.#options.isInteractive) this.#dimNote('Type exit to leave, /help for more.');
   }
 
@@ -420,6 +459,17 @@ export class Repl {
   #noteBesideAnswer(text: string): void {
     if (this.#turn) this.#turn.answer.interrupt(() => this.#dimNote(text));
     else this.#dimNote(text);
+  }
+}
+
+/** True if the agent does not know the conversation, or has ended it. */
+async function hasEnded(conversation: ReplConversation): Promise<boolean> {
+  try {
+    const state = await conversation.state();
+    return state !== undefined && state !== 'working' && state !== 'input-required';
+  } catch (error) {
+    if (isFabricError(error, 'CONVERSATION_UNKNOWN')) return true;
+    throw error;
   }
 }
 

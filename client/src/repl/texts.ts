@@ -104,22 +104,34 @@ export function modelText({ model, models = [] }: ChatAgentDescription, chosen?:
   return 'Model: offline, a small built-in one. For a real one, set OPENAI_API_KEY and restart the agent.';
 }
 
+/** A message, with a note about its turn if that did not simply complete. */
+export interface ShownMessage extends ConversationMessage {
+  note?: string | undefined;
+}
+
 /** Lists the end of a resumed conversation: the last three turns, and of long messages the beginning. */
-export function resumedText(messages: readonly ConversationMessage[]): string {
+export function resumedText(messages: readonly ShownMessage[]): string {
   const last = messages.slice(-RESUMED_MESSAGES);
   const hasLong = last.some(({ text }) => text.length > MAX_RESUMED_CHARS);
-  const shown = historyText(last.map(({ role, text }) => ({ role, text: cutText(text, MAX_RESUMED_CHARS) })));
+  const shown = historyText(
+    last.map((message) => ({ ...message, text: cutText(message.text, MAX_RESUMED_CHARS) })),
+  );
   if (!hasLong && last.length === messages.length) return shown;
   const earlier = messages.length - last.length;
   return `${shown}\n(${earlier > 0 ? `${earlier} earlier messages; ` : ''}/history shows all)`;
 }
 
-/** Lists the messages of the conversation. */
-export function historyText(messages: readonly ConversationMessage[]): string {
+/** Lists the messages of the conversation, each with its note. */
+export function historyText(messages: readonly ShownMessage[]): string {
   if (messages.length === 0) return 'This conversation has no messages yet.';
   // Indents all lines but the first, so that no text can look like the next message.
   const indented = (text: string): string => escapeControls(text).replace(/[\n\u2028\u2029]/g, '\n   ');
-  return messages.map(({ role, text }) => `${role === 'user' ? 'Q>' : 'A>'} ${indented(text)}`).join('\n');
+  return messages
+    .map(({ role, text, note }) => {
+      const parts = [indented(text), note === undefined ? '' : escapeLine(note)].filter(Boolean);
+      return `${role === 'user' ? 'Q>' : 'A>'} ${parts.join('\n   ')}`;
+    })
+    .join('\n');
 }
 
 /** Describes a tool call by the values of its arguments, cut to about a line: `[get_current_weather Paris]`. */
