@@ -130,6 +130,20 @@ describe('answers that are cut or fail', () => {
     expect(await errorOf(serve)).toMatch(/^MODEL_UNAVAILABLE: .*not an event stream.*\/v1/);
   });
 
+  test('a72 sibling: broken JSON after text does not blame the URL, and the text is kept', async () => {
+    const { turns } = await runCase((r) =>
+      r.events(
+        chunk({ content: 'Text that had come' }),
+        { raw: 'data: {"choices":[{"delta":\n\n' },
+        '[DONE]',
+      ),
+    );
+    expect(turns[0]!.error).toMatch(
+      /^MODEL_UNAVAILABLE: .*broken event in the middle of its answer: ask again/,
+    );
+    expect(turns[0]!.text).toBe('Text that had come');
+  });
+
   test('a76 an error under a field "error:" of the stream', async () => {
     const raw = 'error: {"code":400,"message":"the request exceeds the available context size"}\n\n';
     expect(await errorOf((r) => r.events({ raw }))).toContain('available context size');

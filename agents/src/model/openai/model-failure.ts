@@ -171,7 +171,9 @@ function networkFailure(thrown: unknown, { url }: FailureContext, delivered: boo
   if (isNoEventStream(thrown)) {
     return {
       code: 'MODEL_UNAVAILABLE',
-      message: `The model server at ${url} sent something that is not an event stream: check OPENAI_BASE_URL, which usually ends in /v1.`,
+      message: delivered
+        ? `The model server at ${url} sent a broken event in the middle of its answer: ask again.`
+        : `The model server at ${url} sent something that is not an event stream: check OPENAI_BASE_URL, which usually ends in /v1.`,
       isTransient: false,
     };
   }
