@@ -35,9 +35,9 @@ interface FailureContext {
 /** Describes the failure of a turn or a command. */
 export function failureText(error: unknown, { message = '', isInteractive }: FailureContext = {}): string {
   if (!isFabricError(error)) return explainError(error);
-  if (isInteractive && SHORTER_HISTORY.test(error.message)) {
+  if (isInteractive && error.code === 'MODEL_REFUSED' && SHORTER_HISTORY.test(error.message)) {
     const advice = error.message.replace(SHORTER_HISTORY, '$1: /new starts afresh, or ');
-    return explainError(new FabricError(error.code, advice));
+    return explainError(new FabricError('MODEL_REFUSED', advice));
   }
   const [isTooLong, fixed, adjustable] = TOO_LONG.exec(error.message) ?? [];
   if (error.code === 'PARAMS_INVALID' && isTooLong !== undefined) {
