@@ -9,25 +9,21 @@ import { ROOT } from './kit/processes.ts';
 
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 const GUIDES = globSync('docs/guides/*.md', { cwd: ROOT }).sort();
+const PAGES = globSync('docs/coming-from/*.md', { cwd: ROOT }).sort();
 const MAX_LINES = 30;
 
-test('there is a guide for each style of agents, and for pages', () => {
-  expect(GUIDES.map((file) => file.slice('docs/guides/'.length))).toEqual([
-    'approval.md',
-    'conversation.md',
-    'strategies.md',
-    'task-tree.md',
-    'teams.md',
-    'typed-calls.md',
-    'web.md',
-  ]);
+/** `npm run interop-python` runs the programs in Python, and `browser/pages.test.ts` the pages. */
+const OTHER_GUIDES = ['docs/guides/python.md', 'docs/guides/web.md'];
+
+test('there is a guide for each style of agents', () => {
+  const names = GUIDES.map((file) => file.slice('docs/guides/'.length));
+  for (const style of ['approval', 'conversation', 'strategies', 'task-tree', 'teams']) {
+    expect(names).toContain(`${style}.md`);
+  }
 });
 
-/** The programs of this guide are pages, which `browser/pages.test.ts` runs. */
-const PAGES = 'docs/guides/web.md';
-
-test.each(GUIDES.filter((file) => file !== PAGES))(
-  '%s has a program of less than 30 lines with its output',
+test.each(GUIDES.filter((file) => !OTHER_GUIDES.includes(file)))(
+  '%s has programs of less than 30 lines with their output',
   (file) => {
     const text = read(file);
     const programs = [...text.matchAll(/^```ts (\S+)\n/gm)].map(([, path]) => path!);
@@ -39,13 +35,35 @@ test.each(GUIDES.filter((file) => file !== PAGES))(
   },
 );
 
+test('the README links every guide', () => {
+  const readme = read('README.md');
+  for (const file of [...GUIDES, ...PAGES]) expect(readme).toContain(`](${file})`);
+});
+
 test('the guide on web pages lists the events that there are', () => {
   const [, types] = /^export type TurnEvent =([\s\S]*)/m.exec(read('client/src/turn-event.ts'))!;
   const named = [...types!.matchAll(/\btype: '(\w+)'/g)].map(([, type]) => type!);
   const events = [...named, 'approval', 'approval_answer', 'done'];
-  const [, section] = read(PAGES).split('\n## Events of a turn\n');
+  const [, section] = read('docs/guides/web.md').split('\n## Events of a turn\n');
   const rows = [...section!.matchAll(/^\| `(\w+)` \| `/gm)].map(([, type]) => type!);
   expect(rows.toSorted()).toEqual([...new Set(events)].toSorted());
+});
+
+describe('pages for users of other frameworks', () => {
+  test.each(PAGES)('%s shows lines of programs that run', (file) => {
+    const text = read(file);
+    const programs = [...text.matchAll(/\]\(\.\.\/\.\.\/(agents\/examples\/[\w/-]+\.ts)\)|^```ts (\S+)\n/gm)];
+    const lines = new Set(
+      programs.flatMap(([, linked, shown]) => read(linked ?? shown!).split('\n')).map((line) => line.trim()),
+    );
+    const shown = [...text.matchAll(/^\| .+ \| .+ \| `(.+)` \|$/gm)].map(([, line]) =>
+      line!.replaceAll('\\|', '|'),
+    );
+    expect(shown.length).toBeGreaterThan(5);
+    for (const line of shown) expect(lines).toContain(line);
+    // `integration/examples.test.ts` runs the programs.
+    for (const [, path] of text.matchAll(/^```ts (\S+)\n/gm)) expect(text).toContain(`\n$ npx node ${path}`);
+  });
 });
 
 describe('docs/team-configuration.md', () => {

@@ -1,5 +1,5 @@
-// Runs the commands of every `console` block in the guides, in order, with a sentinel and a chat agent, and compares the output.
-// Also runs the programs that guides only mention.
+// Runs the commands of every `console` block in the guides and in the pages for users of other frameworks, in order, with a
+// sentinel and a chat agent, and compares the output. Also runs the programs that guides only mention.
 import { chmodSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -26,7 +26,7 @@ function commands(): string {
   const directory = temporaryDirectory();
   const quoted = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(' ');
   const node = quoted([process.execPath, ...fameArgs().slice(0, -1)]);
-  const script = `#!/bin/sh\ncase "$1" in\nnode) shift; exec ${node} "$@";;\nfame) shift; exec ${quoted([process.execPath, ...fameArgs()])} "$@";;\nesac\nexit 2\n`;
+  const script = `#!/bin/sh\ncase "$1" in\nnode) shift; exec ${node} "$@";;\nfame|fame-fabric) shift; exec ${quoted([process.execPath, ...fameArgs()])} "$@";;\nesac\nexit 2\n`;
   writeFileSync(join(directory, 'npx'), script);
   chmodSync(join(directory, 'npx'), 0o755);
   return directory;
@@ -36,7 +36,7 @@ interface Typed {
   readonly command: string;
   readonly prints: string;
 }
-const blocks = globSync('docs/guides/*.md', { cwd: ROOT }).flatMap((file) =>
+const blocks = globSync('docs/{guides,coming-from}/*.md', { cwd: ROOT }).flatMap((file) =>
   [...readFileSync(join(ROOT, file), 'utf8').matchAll(/^```console\n([\s\S]*?)^```/gm)].map(([, text]) => {
     const typed = text!
       .split(/^\$ /m)
@@ -49,11 +49,22 @@ const blocks = globSync('docs/guides/*.md', { cwd: ROOT }).flatMap((file) =>
   }),
 );
 
-/** Replaces times and the port, which differ in every run. */
+/** Replaces times and the port, which differ in every run, and leaves out lines of the log. */
 const plain = (text: string): string =>
-  text.replace(/\b\d+ ms\b/g, 'N ms').replaceAll(`:${sentinel.port}/`, ':8000/');
+  text
+    .replace(/\b\d+ ms\b/g, 'N ms')
+    .replaceAll(`:${sentinel.port}/`, ':8000/')
+    .replace(/^\d\d:\d\d:\d\d\.\d{3} .*\n/gm, '');
 
-describe('the guides', () => {
+/** Runs a command such as `kill -9 %1`: the number is that of a job of the block. Returns false for other commands. */
+async function runKill(command: string, jobs: readonly Proc[]): Promise<boolean> {
+  const [, number] = /^kill -9 %(\d+)$/.exec(command) ?? [];
+  if (number === undefined) return false;
+  expect(await jobs[Number(number) - 1]!.kill()).toEqual({ code: null, signal: 'SIGKILL' });
+  return true;
+}
+
+describe('the guides and pages', () => {
   test('have commands', () => {
     expect(blocks.length).toBeGreaterThan(5);
   });
@@ -61,6 +72,7 @@ describe('the guides', () => {
   test.each(blocks)('%s', async (_name, typed) => {
     const background: Proc[] = [];
     for (const { command, prints } of typed) {
+      if (await runKill(command, background)) continue;
       const isBackground = command.endsWith(' &');
       const shell = isBackground ? `exec ${command.slice(0, -2)}` : command;
       const proc = new Proc('/bin/sh', ['-c', shell], { name: command, env });
@@ -70,7 +82,9 @@ describe('the guides', () => {
       } else expect(await proc.exited, proc.output).toEqual({ code: 0, signal: null });
       expect(plain(proc.output)).toBe(plain(prints));
     }
-    for (const proc of background) expect(await proc.stop()).toMatchObject({ code: 0 });
+    for (const proc of background.filter(({ alive }) => alive)) {
+      expect(await proc.stop()).toMatchObject({ code: 0 });
+    }
   });
 });
 

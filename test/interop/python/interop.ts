@@ -69,7 +69,11 @@ const startPython = (
 /** Two agents with one salt have the same id. */
 async function startPythonAgent(sentinel: OurSentinel, kind: string, salt?: string): Promise<Proc> {
   const address = `${kind}-py@fame.fabric`;
-  const agent = startPython(sentinel, 'agent.py', [kind, address], salt);
+  return startServed(sentinel, startPython(sentinel, 'agent.py', [kind, address], salt), address);
+}
+
+/** Waits until the agent is served at the address. */
+async function startServed(sentinel: OurSentinel, agent: Proc, address: string): Promise<Proc> {
   const deadline = Date.now() + 40_000;
   const isServed = async (): Promise<boolean> =>
     (await listNodes(sentinel)).some((node) => node.state === 'attached' && node.addresses.includes(address));
@@ -153,6 +157,18 @@ async function main(): Promise<number> {
   check('the Python sample in docs/naylence.md gets its two answers', () =>
     deepStrictEqual(answers?.length, 2),
   );
+  const greeter = await startServed(
+    sentinel,
+    startPython(sentinel, '../samples/greeter.py'),
+    'greeter@fame.fabric',
+  );
+  check('our link calls the Python agent in docs/guides/python.md', async () => {
+    deepStrictEqual(await link.call('greeter@fame.fabric', 'greet', { name: 'Ada' }), 'Hello, Ada!');
+    const items: unknown[] = [];
+    for await (const item of link.stream('greeter@fame.fabric', 'count', { to: 3 })) items.push(item);
+    deepStrictEqual(items, [1, 2, 3]);
+    ok(greeter.alive);
+  });
   check('a Python client follows a task of a Python agent', () => {
     deepStrictEqual(report.work.filter((event) => event === 'artifact').length, 3);
     deepStrictEqual(report.work.at(-1), 'completed');

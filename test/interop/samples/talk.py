@@ -1,4 +1,4 @@
-# pip install naylence-agent-sdk
+# Python 3.12 or newer: pip install naylence-agent-sdk
 import asyncio
 import uuid
 

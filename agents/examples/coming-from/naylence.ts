@@ -1,0 +1,12 @@
+import { connect } from '@fame-fabric/client/node';
+
+const port = process.env.FAME_LISTENER_PORT || '8000';
+await using client = await connect({ url: `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream` });
+
+console.log(await client.call('counter@fame.fabric', 'add', { x: 3, y: 4 }));
+for await (const item of client.stream('counter@fame.fabric', 'count', { to: 3 })) console.log(item);
+
+const conversation = client.conversation('chat@fame.fabric', { systemPrompt: 'You are concise.' });
+await conversation.start();
+console.log(await conversation.ask('My name is Ada.'));
+await conversation.end();

@@ -1,0 +1,15 @@
+import { connect } from '@fame-fabric/client/node';
+
+const [text = 'Hello', resume] = process.argv.slice(2);
+const port = process.env.FAME_LISTENER_PORT || '8000';
+const client = await connect({ url: `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream` });
+const conversation = client.conversation('guide@fame.fabric', {
+  id: 'trip-1',
+  isResumed: resume === 'again',
+});
+
+for await (const event of conversation.stream(text)) {
+  if (event.type === 'text') process.stdout.write(event.text);
+}
+console.log();
+await client.close();
