@@ -9,7 +9,7 @@ import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 const sessions = [
   ...readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(/^```console\n([\s\S]*?)^```/gm),
 ].map(([, text]) => text!);
-const [conversation = '', ownAgent = ''] = sessions;
+const [conversation = '', ownAgent = '', team = ''] = sessions;
 
 let sentinel: OurSentinel;
 beforeAll(async () => {
@@ -46,4 +46,12 @@ test('the example agent, called from the command line', async () => {
     if (stdout === '') expect(code).toBe(1);
     else expect(stdout).toBe(output);
   }
+});
+
+test('the team', async () => {
+  const [, file, message, output] = /^\$ npx fame-fabric team run (\S+) "(.*)"\n([\s\S]*)$/.exec(team) ?? [];
+  expect(await runFame(sentinel, ['team', 'run', join(ROOT, file!), message!])).toMatchObject({
+    code: 0,
+    output,
+  });
 });
