@@ -124,7 +124,8 @@ describe('docs/protocol.md', () => {
 describe('links and names', () => {
   test.each(DOCUMENTS)('%s links to what exists', (file) => {
     const text = read(file).replace(/^```[\s\S]*?^```/gm, '');
-    for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+    for (const [, linkTarget, image] of text.matchAll(/\]\(([^)\s]+)\)|<img src="([^"]+)"/g)) {
+      const target = linkTarget ?? image;
       if (/^[a-z]+:/.test(target!)) continue;
       const [path, anchor] = target!.split('#') as [string, string?];
       const linked = path === '' ? file : join(dirname(file), path);
