@@ -56,7 +56,7 @@ describe('pages for users of other frameworks', () => {
     const lines = new Set(
       programs.flatMap(([, linked, shown]) => read(linked ?? shown!).split('\n')).map((line) => line.trim()),
     );
-    const shown = [...text.matchAll(/^\| .+ \| .+ \| `(.+)` \|$/gm)].map(([, line]) =>
+    const shown = [...text.matchAll(/^\| .+ \| .+ \| (`{1,2}) ?(.+?) ?\1 \|$/gm)].map(([, , line]) =>
       line!.replaceAll('\\|', '|'),
     );
     expect(shown.length).toBeGreaterThan(5);
