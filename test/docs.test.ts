@@ -260,7 +260,7 @@ describe('samples', () => {
     expect(text).toBe(read(path));
   });
 
-  test('the README shows an agent, the guide on web pages both pages, and docs/naylence.md a client in both languages', () => {
+  test('the README, the guide on web pages and docs/naylence.md show their programs', () => {
     const shown = samples.map(([name]) => name);
     for (const sample of [
       'agents/examples/weather-agent.ts in README.md',
@@ -268,6 +268,7 @@ describe('samples', () => {
       'packages/react/examples/web/src/app.tsx in docs/guides/web.md',
       'test/interop/samples/talk.mjs in docs/naylence.md',
       'test/interop/samples/talk.py in docs/naylence.md',
+      'test/interop/samples/greeter.ts in docs/naylence.md',
     ]) {
       expect(shown).toContain(sample);
     }
