@@ -40,6 +40,12 @@ export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
       'true prints the metadata of every envelope on stderr; full prints whole envelopes, user text included.',
   },
   {
+    name: 'FAME_SHOW_REASONING',
+    type: 'boolean',
+    default: 'false',
+    description: 'true shows the reasoning of the model before its answers, false only that it thinks.',
+  },
+  {
     name: 'FAME_SYSTEM_PROMPT',
     type: 'text',
     default: '',
@@ -87,6 +93,7 @@ export interface ClientConfig {
   readonly connectTimeoutMs: number;
   readonly turnTimeoutMs: number;
   readonly showEnvelopes: ShowEnvelopes;
+  readonly showsReasoning: boolean;
   readonly systemPrompt: string | undefined;
   readonly chatAddress: string;
   readonly drainMs: number;
@@ -128,6 +135,7 @@ export const readClientConfig = (env: Environment): ClientConfig =>
       connectTimeoutMs: reader.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, DAY_MS),
       turnTimeoutMs: reader.integer('FAME_TURN_TIMEOUT_MS', 600_000, 1, DAY_MS),
       showEnvelopes: reader.choice('FAME_SHOW_ENVELOPES', 'off', SHOW_ENVELOPES, 'true, false or full'),
+      showsReasoning: reader.boolean('FAME_SHOW_REASONING', false),
       systemPrompt: reader.text('FAME_SYSTEM_PROMPT'),
       chatAddress,
       drainMs: reader.integer('FAME_DRAIN_MS', 10_000, 0, 600_000),

@@ -95,6 +95,7 @@ async function promptOutput(text: string): Promise<string> {
       newConversation: () => conversation,
       listAgents: async () => describeNodes(nodesOf(text)),
       trace: { isOn: false },
+      reasoning: { isOn: false },
       style,
       clock: systemClock,
     },
@@ -266,7 +267,13 @@ async function refusalOutput(text: string): Promise<string> {
     address: 'a@fame.fabric',
     describe: async () => ({ address: text, operations }),
   } as unknown as ReplConversation;
-  const deps = { input, write: () => {}, newConversation: () => conversation, trace: { isOn: false } };
+  const deps = {
+    input,
+    write: () => {},
+    newConversation: () => conversation,
+    trace: { isOn: false },
+    reasoning: { isOn: false },
+  };
   await new Repl(
     { ...deps, listAgents: async () => '', style, clock: systemClock },
     { isInteractive: true },

@@ -283,6 +283,7 @@ class ChatProcess {
         fork: (id, at) => client.conversations(address).fork(id, { at }, { turnTimeoutMs }),
         saveFile: (path, text) => writeFile(path, text, { flag: 'wx', mode: 0o600 }),
         trace: this.#trace,
+        reasoning: { isOn: this.#config.showsReasoning },
         style: this.#style,
         answerStyle: this.#answerStyle,
         clock: systemClock,

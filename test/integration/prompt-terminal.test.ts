@@ -1,7 +1,7 @@
 // The prompt as its user sees it: `fame chat` and `make run` in a shell on a real pseudo terminal, driven by keys.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ControlledGate, gate, reply } from '@fame-fabric/agents/testing';
+import { type ControlledGate, gate, httpError, reasoning, reply } from '@fame-fabric/agents/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fameArgs } from '../kit/processes.ts';
 import { KEYS, ShellScreen } from '../kit/screen.ts';
@@ -14,11 +14,16 @@ const fame = (...args: string[]): string => [process.execPath, ...fameArgs(...ar
 
 let stack: Stack;
 let held: ControlledGate;
+let thinkRequests = 0;
 beforeAll(async () => {
   stack = await startStack({
     model: {
       respond: (request) => {
         const text = lastUserText(request);
+        if (text === 'think' && thinkRequests++ % 2 === 0)
+          return httpError(429, { message: 'Slow down' }, { 'retry-after': '2' });
+        if (text === 'think') return [reasoning('Let me see.'), held, 'Yes.'];
+        if (text === 'tags') return ['<think>', 'A plan. ', held, 'Its end.</think>\n\nYes.'];
         if (text === 'hold') return ['It begins, ', held, 'and ends.'];
         if (text === 'cut') return reply('This answer is cut because it ran ou', { finish: 'length' });
         return `re: ${text}`;
@@ -172,6 +177,45 @@ test('an answer that was cut off is marked', async () => {
   await screen.waitFor(
     / it ran ou\n\(cut off at the limit of tokens; FAME_MAX_ANSWER_TOKENS sets it\)\n+Q> $/,
   );
+});
+
+describe('an answer that takes long', () => {
+  test('shows when a refused request is repeated, and that the model thinks', async () => {
+    held = gate();
+    const { screen } = await openPrompt();
+    screen.type(`think${enter}`);
+    await screen.waitFor(/\nrate limited, again in [123] s \(2\/4\)$/);
+    await screen.waitFor(/Q> think\nthinking [1-9]\d* s \(Ctrl-C stops\)$/);
+    held.open();
+    await screen.waitFor(/Q> think\nA> Yes\.\n+Q> $/);
+    expect(screen.text).not.toContain('Let me see');
+    held = gate();
+    screen.type(`/reasoning on${enter}think${enter}`);
+    await screen.waitFor(/\nrate limited, again in [123] s \(2\/4\)$/);
+    await screen.waitFor(/Q> think\nLet me see\.( .* s \(Ctrl-C stops\))?$/);
+    held.open();
+    await screen.waitFor(/Q> think\nLet me see\.\nA> Yes\.\n+Q> $/);
+  });
+
+  test('shows no tags of a model that thinks in its text; FAME_SHOW_REASONING shows its thoughts', async () => {
+    held = gate();
+    const { screen } = await openPrompt();
+    screen.type(`tags${enter}`);
+    await screen.waitFor(/Q> tags\nthinking \d+ s \(Ctrl-C stops\)$/);
+    held.open();
+    await screen.waitFor(/Q> tags\nA> Yes\.\n+Q> $/);
+    screen.type(ctrlD);
+    await screen.waitFor(/--resume \S+\n\$ $/);
+    screen.type(`FAME_SHOW_REASONING=true ${fame('chat')}${enter}`);
+    await screen.waitFor(/^Q> $/m);
+    screen.type(`tags${enter}`);
+    await screen.waitFor(/Q> tags\nA plan\. Its end\.\nA> Yes\.\n+Q> $/);
+    screen.type(ctrlD);
+    await screen.waitFor(/--resume \S+\n\$ $/);
+    screen.clear();
+    screen.type(`FAME_SHOW_REASONING=true ${fame('chat', '-m', 'tags')} | sed s/^/out:/${enter}`);
+    await screen.waitFor(/^out:Yes\.\n\$ $/m);
+  });
 });
 
 test('a single message and pipes print only the answer', async () => {

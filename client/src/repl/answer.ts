@@ -1,13 +1,16 @@
 // Writes one answer as it streams: a prefix such as `A> `, then the text with control characters escaped. On a terminal an
-// indicator moves while no text arrives. Surrogate pairs that the stream split are joined before they are written.
-import type { Clock, Timer } from '@fame-fabric/shared';
+// indicator moves while no text arrives, and the reasoning of the model is shown dimmed if the user wants that. Surrogate pairs that the stream split are joined before they are written.
+import type { Clock } from '@fame-fabric/shared';
 import { escapeControls, isHighSurrogate, type Style } from '@fame-fabric/shared/internal';
+import type { WaitingEvent } from '../turn-event.ts';
 import { AnswerText } from './answer-text.ts';
+import { ReasoningText } from './reasoning-text.ts';
+import { WaitIndicator } from './wait-indicator.ts';
 
 export interface AnswerOptions {
   /** Receives the answer: stdout. */
   write: (text: string) => void;
-  /** Output of the waiting indicator; `undefined` if the prompt is not interactive. */
+  /** Output of the waiting indicator and of reasoning; `undefined` if the prompt is not interactive. */
   indicator?: { write: (text: string) => void; clock: Clock } | undefined;
   style: Style;
   /** Written before the answer. */
@@ -16,12 +19,11 @@ export interface AnswerOptions {
   columns?: (() => number) | undefined;
   /** True if the text is held until the end, because other output is written meanwhile. */
   isHeld: boolean;
+  /** True to write the reasoning, false to show only that the model thinks. @default false */
+  showsReasoning?: boolean | undefined;
 }
 
-const FRAMES = ['·  ', '·· ', '···', ' ··', '  ·', '   '];
-const FRAME_MS = 160;
-/** Wait after which the indicator shows the time. */
-const PATIENCE_MS = 3_000;
+const DEFAULT_COLUMNS = 80;
 
 /** The output of one answer. */
 export class Answer {
@@ -36,15 +38,17 @@ export class Answer {
   /** True while a question is shown: nothing is written then. */
   #isPaused = false;
   #isOver = false;
-  #ticker: Timer | undefined;
   #layout: AnswerText | undefined;
-  /** Width of the indicator that stands behind the text. */
-  #stallWidth = 0;
+  /** The reasoning since the last text. */
+  #reasoning: ReasoningText | undefined;
+  readonly #indicator: WaitIndicator | undefined;
   readonly #startedAt: number;
 
   constructor(options: AnswerOptions) {
     this.#options = options;
-    this.#startedAt = options.indicator?.clock.monotonic() ?? 0;
+    const { indicator, style, columns = () => DEFAULT_COLUMNS } = options;
+    this.#indicator = indicator && new WaitIndicator({ ...indicator, style, columns });
+    this.#startedAt = indicator?.clock.monotonic() ?? 0;
     this.#startIndicator();
   }
 
@@ -52,6 +56,23 @@ export class Answer {
   add(piece: string): void {
     this.#text += piece;
     this.#writeStreamed();
+  }
+
+  /** True if reasoning and waits have an output. */
+  get showsProgress(): boolean {
+    return this.#indicator !== undefined;
+  }
+
+  /** Takes a piece of the model's reasoning. */
+  reason(piece: string): void {
+    if (this.#isPaused || this.#isOver) return;
+    if (this.#options.showsReasoning) this.#writeReasoning(piece);
+    else this.#indicator?.think();
+  }
+
+  /** Shows when the request to the model server is repeated. */
+  wait(event: WaitingEvent): void {
+    this.#indicator?.wait(event);
   }
 
   /** Keeps further text back until `resume`, and ends the current line. */
@@ -72,9 +93,9 @@ export class Answer {
   /** Ends the current line and calls `writeNote`, so that the note is on a separate line. */
   interrupt(writeNote: () => void): void {
     this.#stopIndicator();
-    this.#endLine();
-    this.#layout?.breakRow();
-    this.#isInterrupted = this.#hasBegun;
+    this.#indicator?.reset();
+    this.#endReasoning();
+    this.#leaveLine();
     writeNote();
     this.#startIndicator();
   }
@@ -99,19 +120,52 @@ export class Answer {
       this.#beginAgain(); // the new text is shorter
       this.#writeUpTo(this.#text.length);
     }
-    this.#endLine();
+    this.#finish();
   }
 
   /** Ends an incomplete answer. */
   abandon(): void {
     this.#isOver = true;
+    this.#finish();
+  }
+
+  #finish(): void {
     this.#stopIndicator();
     this.#writeUpTo(this.#text.length);
+    this.#endReasoning();
     this.#endLine();
+  }
+
+  // Reasoning has rows of its own, which begin with its first visible character.
+  #writeReasoning(piece: string): void {
+    const { indicator, style, columns = () => DEFAULT_COLUMNS } = this.#options;
+    if (!indicator) return;
+    this.#reasoning ??= new ReasoningText(columns, style);
+    const { isEmpty } = this.#reasoning;
+    const output = this.#reasoning.add(piece);
+    if (output === '') return;
+    this.#stopIndicator();
+    this.#indicator?.reset();
+    if (isEmpty) this.#leaveLine();
+    indicator.write(output);
+    this.#startIndicator();
+  }
+
+  #endReasoning(): void {
+    const output = this.#reasoning?.end() ?? '';
+    this.#reasoning = undefined;
+    if (output !== '') this.#options.indicator?.write(output);
   }
 
   #writeStreamed(): void {
     if (!this.#options.isHeld && !this.#isPaused) this.#writeUpTo(this.#safeEnd());
+  }
+
+  /** Ends the current line. Further text begins on a new one. */
+  #leaveLine(): void {
+    this.#endLine();
+    this.#layout?.breakRow();
+    this.#isInterrupted = this.#hasBegun;
   }
 
   #endLine(): void {
@@ -135,6 +189,7 @@ export class Answer {
 
   #beginAgain(): void {
     this.#stopIndicator();
+    this.#endReasoning();
     this.#endLine();
     this.#earlier = undefined;
     this.#hasBegun = this.#isInterrupted = false;
@@ -157,6 +212,8 @@ export class Answer {
 
   #begin(): void {
     this.#stopIndicator();
+    this.#indicator?.reset();
+    this.#endReasoning();
     if (this.#hasBegun) return;
     this.#hasBegun = true;
     const { write, style, prefix, columns } = this.#options;
@@ -164,47 +221,17 @@ export class Answer {
     if (prefix !== '') write(style.green(prefix));
   }
 
-  // Before the text: moving dots, soon with the time. In the text: the time, once nothing has arrived for a while.
+  // Before the text the status has a row of its own, in the text it stands behind it.
   #startIndicator(): void {
     const { indicator } = this.#options;
-    if (!indicator || this.#isPaused || this.#isOver || this.#ticker) return;
-    if (this.#hasBegun && !this.#layout) return;
-    const { clock } = indicator;
-    const since = this.#hasBegun ? clock.monotonic() : this.#startedAt;
-    let turn = 0;
-    this.#ticker = clock.every(FRAME_MS, () => {
-      const frame = FRAMES[turn++ % FRAMES.length]!;
-      const waitedMs = clock.monotonic() - since;
-      const time = waitedMs < PATIENCE_MS ? '' : ` ${Math.floor(waitedMs / 1_000)} s (Ctrl-C stops)`;
-      if (!this.#hasBegun) this.#writeIndicator(`\r`, `${frame}${time}`);
-      else if (time !== '') this.#writeStall(` ${frame}${time}`);
-    });
-  }
-
-  #writeIndicator(before: string, text: string): void {
-    const { indicator, style } = this.#options;
-    indicator?.write(`${before}${style.dim(text)}`);
-  }
-
-  // Behind the text, if the row has room for it.
-  #writeStall(text: string): void {
-    const { columns } = this.#options;
-    if (!columns || !this.#layout || this.#layout.column + text.length >= columns()) return;
-    this.#writeIndicator(this.#stallEraser(), text);
-    this.#stallWidth = text.length;
-  }
-
-  #stallEraser(): string {
-    const width = this.#stallWidth;
-    this.#stallWidth = 0;
-    return width > 0 ? `\u001b[${width}D\u001b[K` : '';
+    if (!indicator || this.#isPaused || this.#isOver) return;
+    const text = this.#hasBegun ? this.#layout : undefined;
+    const behind = this.#reasoning?.isEmpty === false ? this.#reasoning : text;
+    if (behind) this.#indicator?.start(indicator.clock.monotonic(), behind);
+    else if (!this.#hasBegun) this.#indicator?.start(this.#startedAt);
   }
 
   #stopIndicator(): void {
-    if (!this.#ticker) return;
-    this.#ticker.stop();
-    this.#ticker = undefined;
-    const eraser = this.#hasBegun ? this.#stallEraser() : '\r\u001b[K';
-    if (eraser !== '') this.#options.indicator?.write(eraser);
+    this.#indicator?.stop();
   }
 }

@@ -12,6 +12,7 @@ const COMMANDS = [
   { name: 'model', argument: '[NAME]', about: 'show which model answers, or choose one of the agent' },
   { name: 'tokens', about: 'show the tokens of the turns since the start of the prompt' },
   { name: 'agents', about: 'list the attached nodes' },
+  { name: 'reasoning', argument: 'on|off', about: 'show the reasoning of the model before its answers' },
   { name: 'trace', argument: 'on|off', about: 'print a line for every envelope' },
   { name: 'leave', about: 'leave; keeps the conversation, also in a pipe' },
   { name: 'end', about: 'end the conversation and leave' },
@@ -63,7 +64,7 @@ export const completeCommand = (text: string): string[] =>
 export function helpText(): string {
   const rows = COMMANDS.map((command) => {
     const usage = `/${command.name}${'argument' in command ? ` ${command.argument}` : ''}`;
-    return `  ${usage.padEnd(16)} ${command.about}`;
+    return `  ${usage.padEnd(18)} ${command.about}`;
   });
   return `${rows.join('\n')}
   Ctrl-C stops the running answer; twice leaves.

@@ -20,6 +20,8 @@ export interface PromptCommandsDeps {
   readMessages?: ((id: string) => Promise<readonly ShownMessage[] | undefined>) | undefined;
   /** The model of the turns. @default that of the agent */
   model?: string | undefined;
+  /** True to show the reasoning of the model, false to show only that it thinks. */
+  reasoning: { isOn: boolean };
   /** Style of notes. */
   style: Style;
 }
@@ -29,7 +31,7 @@ type ShownConversation = Pick<Conversation, 'id' | 'describe' | 'history'>;
 
 export type PromptCommand = Extract<
   CommandName,
-  'help' | 'model' | 'history' | 'save' | 'tokens' | 'agents' | 'trace'
+  'help' | 'model' | 'history' | 'save' | 'tokens' | 'agents' | 'reasoning' | 'trace'
 >;
 
 export class PromptCommands {
@@ -73,9 +75,18 @@ export class PromptCommands {
         return this.#note(tokensText(this.#usage));
       case 'agents':
         return this.#note(await this.#deps.listAgents());
+      case 'reasoning':
+        return this.#setReasoning(argument);
       case 'trace':
         return this.#setTrace(argument);
     }
+  }
+
+  #setReasoning(argument: string): void {
+    const { reasoning } = this.#deps;
+    if (argument === 'on' || argument === 'off') reasoning.isOn = argument === 'on';
+    else if (argument !== '') this.#note('Use /reasoning on or /reasoning off.');
+    this.#note(`The reasoning of the model is ${reasoning.isOn ? 'shown' : 'not shown'}.`);
   }
 
   #setTrace(argument: string): void {

@@ -64,6 +64,8 @@ function stage(
     list: () => setting.others ?? [],
   };
   const trace = { isOn: false };
+  const reasoning = { isOn: false };
+  const included: unknown[] = [];
   const waiting = [...lines];
   const { promise: closed, resolve: close } = Promise.withResolvers<undefined>();
   const input: ReplInput = {
@@ -100,7 +102,8 @@ function stage(
       systemPrompt,
       start: async () => {},
       describe: async () => ({ model, ...(operations ? { operations } : {}) }),
-      async *stream(text, { signal, turnId, onAway, options } = {}) {
+      async *stream(text, { signal, turnId, onAway, options, include } = {}) {
+        included.push(include);
         own.asked.push(text);
         models.push(options?.model);
         textOf.set(turnId!, text);
@@ -149,6 +152,7 @@ function stage(
       trace,
       readMessages: async () => setting.read,
       model: setting.chosenModel,
+      reasoning,
       style: createStyle(false),
       clock: systemClock,
     },
@@ -158,7 +162,22 @@ function stage(
       ...options,
     },
   );
-  return { repl, screen, conversations, trace, input, kept, turnIds, models, away, given, forks, saved };
+  return {
+    repl,
+    screen,
+    conversations,
+    trace,
+    reasoning,
+    included,
+    input,
+    kept,
+    turnIds,
+    models,
+    away,
+    given,
+    forks,
+    saved,
+  };
 }
 const interrupts = (): void => {};
 
@@ -838,6 +857,50 @@ test('a long wait shows its seconds, before the text and in the middle of it', a
   expect(clock.timerCount).toBe(0);
 });
 
+describe('reasoning and waits', () => {
+  const turn: Turn = async function* () {
+    yield { type: 'waiting', reason: 'rate_limited', retry_in_ms: 3_000, attempt: 2, attempts: 4 };
+    yield { type: 'reasoning', text: 'Let me think.' };
+    yield { type: 'text', text: 'Yes.' };
+    yield { type: 'done', text: 'Yes.' };
+  };
+  const indicator = () => {
+    const shown = { text: '' };
+    const write = (text: string): void => {
+      shown.text += text;
+    };
+    return { shown, indicator: { write, clock: new ManualClock() } };
+  };
+
+  test('are asked for at a prompt; /reasoning and its setting show the text', async () => {
+    const { shown, indicator: given } = indicator();
+    const lines = ['x', '/reasoning on', 'x', '/reasoning off', 'x', '/reasoning maybe'];
+    const { repl, screen, included } = stage(lines, { turn, isInteractive: true, indicator: given });
+    await repl.run();
+    expect(included).toEqual(Array.from({ length: 3 }, () => ['reasoning', 'waiting']));
+    expect(shown.text).toBe('Let me think.\n');
+    expect(screen.answers).toBe('A> Yes.\n'.repeat(3));
+    expect(screen.notes).toMatch(/is shown\.\n[\s\S]*is not shown\.\nUse \/reasoning on or/);
+    expect(given.clock.timerCount).toBe(0);
+  });
+
+  test.each(['prompt', 'plain', 'json'] as const)('are not asked for in a pipe (%s)', async (answers) => {
+    const { repl, screen, included, reasoning } = stage(['x'], { turn, answers });
+    reasoning.isOn = true;
+    await repl.run();
+    expect(included).toEqual([[]]);
+    expect(screen.answers + screen.notes).not.toMatch(/think|rate limited/);
+  });
+
+  test('are not asked for while envelopes are printed', async () => {
+    const { indicator: given } = indicator();
+    const { repl, included, trace } = stage(['x'], { turn, isInteractive: true, indicator: given });
+    trace.isOn = true;
+    await repl.run();
+    expect(included).toEqual([[]]);
+  });
+});
+
 test('answers on a terminal break between words', async () => {
   const turn: Turn = async function* () {
     yield { type: 'text', text: 'one two th' };
@@ -862,6 +925,7 @@ test('a missing agent ends the loop before any message is read', async () => {
       newConversation: () => ({ start: missing, describe: missing }) as unknown as ReplConversation,
       listAgents: async () => '',
       trace: { isOn: false },
+      reasoning: { isOn: false },
       style: createStyle(false),
       clock: systemClock,
     },
@@ -881,6 +945,7 @@ test('the user can leave while the agent does not answer the start', async () =>
         ({ start: () => new Promise(() => {}), end: async () => {} }) as unknown as ReplConversation,
       listAgents: async () => '',
       trace: { isOn: false },
+      reasoning: { isOn: false },
       style: createStyle(false),
       clock: systemClock,
     },

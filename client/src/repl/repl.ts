@@ -72,7 +72,7 @@ export interface ReplOptions {
   farewell?: string | undefined;
   /** Width of the terminal that answers are written to. @default answers go to a file or a program */
   columns?: (() => number) | undefined;
-  /** Output of the waiting indicator. */
+  /** Output of the waiting indicator and of reasoning. */
   indicator?: AnswerOptions['indicator'];
 }
 
@@ -83,6 +83,8 @@ interface RunningTurn {
   readonly approvals: ApprovalQuestions;
 }
 
+/** Events of a turn that show what happens before its text. */
+const PROGRESS = ['reasoning', 'waiting'] as const;
 /** Longest time to wait for the agent to end the conversation. */
 const END_TIMEOUT_MS = 2_000;
 
@@ -321,7 +323,9 @@ export class Repl {
     try {
       const { model } = this.#commands;
       const options = model === undefined ? undefined : { model };
-      for await (const event of this.#conversation.stream(text, { turnId, onAway, signal, options })) {
+      const include = turn.answer.showsProgress ? PROGRESS : [];
+      const settings = { turnId, onAway, signal, options, include };
+      for await (const event of this.#conversation.stream(text, settings)) {
         this.#show(event, turn);
       }
       this.#turnIds.push(turnId);
@@ -366,7 +370,7 @@ export class Repl {
   }
 
   #openAnswer(): Answer {
-    const { style, answerStyle = style, trace } = this.#deps;
+    const { style, answerStyle = style, trace, reasoning } = this.#deps;
     const { isInteractive, indicator, columns } = this.#options;
     const isHeld = trace.isOn && isInteractive;
     const write = this.#answers === 'json' ? () => {} : this.#deps.write;
@@ -377,6 +381,7 @@ export class Repl {
       prefix,
       columns,
       isHeld,
+      showsReasoning: reasoning.isOn,
       indicator: isHeld ? undefined : indicator,
     });
   }
@@ -385,6 +390,8 @@ export class Repl {
     const { isInteractive } = this.#options;
     if (event.type === 'text') answer.add(event.text);
     else if (event.type === 'restart') answer.restart(event.keep);
+    else if (event.type === 'reasoning') answer.reason(event.text);
+    else if (event.type === 'waiting') answer.wait(event);
     else if (event.type === 'done') this.#end(event, answer);
     else if (event.type === 'approval') approvals.ask(event);
     else if (event.type === 'approval_answer') approvals.answered(event);
