@@ -4,6 +4,7 @@ import { FabricError } from '@fame-fabric/shared';
 import { cutText, isHighSurrogate } from '@fame-fabric/shared/internal';
 import type { AssistantMessage, FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model.ts';
 import { type CallSlot, CallSlots } from './call-slots.ts';
+import { LoneClosingTag } from './lone-closing-tag.ts';
 import {
   MAX_ARGUMENT_DEPTH,
   type ParsedToolCall,
@@ -75,6 +76,7 @@ export class ReplySplitter {
   #hasMore = false;
   #isClosed = false;
   readonly #think: ThinkTags;
+  readonly #closingTag = new LoneClosingTag((text) => this.#addText(text));
   #thinkChars = 0;
   readonly #provider: ProviderRecord;
   #extra: Record<string, unknown> | undefined;
@@ -101,7 +103,7 @@ export class ReplySplitter {
       }),
     );
     this.#think = new ThinkTags({
-      text: (text) => this.#addText(text),
+      text: (text) => this.#closingTag.add(text),
       reasoning: (text) => sink.reasoning?.(text),
     });
   }
@@ -147,6 +149,7 @@ export class ReplySplitter {
     this.#isClosed = true;
     if (this.isFull) this.#finish = 'length';
     this.#think.end(this.#finish === 'stop' && this.#slots.all.length === 0);
+    this.#closingTag.end();
     this.#flushContent();
     const finish = this.#finish;
     const truncated = finish === undefined || finish === 'length' || finish === 'content_filter';
@@ -193,7 +196,7 @@ export class ReplySplitter {
   #addContent(content: string): void {
     this.#hasMore = true;
     if (this.#think.isOver) {
-      this.#addText(content);
+      this.#closingTag.add(content);
       return;
     }
     this.#thinkChars += content.length;

@@ -282,6 +282,12 @@ describe('reasoning', () => {
     ['<think>never closed', 'never closed', 'never closed'],
     ['<', '', '<'],
     ['<think>a</think>\n', 'a', ''],
+    ['<think></think>\n\nHello.', '', 'Hello.'],
+    ['</think>\n\nHello.', '', 'Hello.'],
+    ['\n</thought> <think>a</think>Hello.', 'a', 'Hello.'],
+    ['</think>', '', ''],
+    ['Hm, hello?\n</think>\n\nHello.\n</think>', '', 'Hm, hello?\n\n\nHello.\n</think>'],
+    ['Write `</think>`, or\n</thinker>\n</thi', '', 'Write `</think>`, or\n</thinker>\n</thi'],
   ])('%j', async (text, reasoning, rest) => {
     for (let size = 1; size <= text.length; size += 1)
       expect(await answer(text, size)).toEqual([reasoning, rest]);

@@ -1,7 +1,9 @@
 // Separates reasoning in tags from the answer. Models whose server does not separate it begin their text with `<think>`. Tags
-// count only at the beginning of a reply: later ones are text.
+// count only at the beginning of a reply: later ones are text. A closing tag without an opening one is left out there.
 
 const TAGS = ['<think>', '<thinking>', '<thought>'];
+export const CLOSING_TAGS: readonly string[] = TAGS.map((tag) => `</${tag.slice(1)}`);
+const ALL_TAGS = [...TAGS, ...CLOSING_TAGS];
 
 export interface ThinkSink {
   text(text: string): void;
@@ -18,6 +20,8 @@ export class ThinkTags {
   /** The closing tag, inside reasoning. */
   #closing: string | undefined;
   #reasoning: string[] = [];
+  /** True after the first tag. Blanks before the answer are left out then. */
+  #hasTag = false;
   readonly #sink: ThinkSink;
 
   constructor(sink: ThinkSink) {
@@ -31,14 +35,15 @@ export class ThinkTags {
       if (this.#closing === undefined) {
         const start = rest.trimStart();
         this.#blanks += rest.slice(0, rest.length - start.length);
-        const tag = TAGS.find((one) => start.startsWith(one));
+        const tag = ALL_TAGS.find((one) => start.startsWith(one));
         if (tag === undefined) {
-          if (TAGS.some((one) => one.startsWith(start))) this.#held = start;
-          else this.#begin(this.#reasoning.length > 0 ? start : this.#blanks + start);
+          if (ALL_TAGS.some((one) => one.startsWith(start))) this.#held = start;
+          else this.#begin(this.#hasTag ? start : this.#blanks + start);
           return;
         }
         this.#blanks = '';
-        this.#closing = `</${tag.slice(1)}`;
+        this.#hasTag = true;
+        if (!CLOSING_TAGS.includes(tag)) this.#closing = `</${tag.slice(1)}`;
         rest = start.slice(tag.length);
       } else {
         const end = rest.indexOf(this.#closing);
@@ -59,7 +64,7 @@ export class ThinkTags {
     if (this.isOver) return;
     this.isOver = true;
     if (this.#closing === undefined) {
-      const isBlank = this.#reasoning.length > 0 && this.#held === '';
+      const isBlank = this.#hasTag && this.#held === '';
       const text = this.#blanks + this.#held;
       if (text !== '' && !isBlank) this.#sink.text(text);
     } else if (isAnswer) {
