@@ -146,4 +146,29 @@ describe('the reasoning', () => {
     answer.reason('late');
     expect(screen.shown).toBe('A> Yes.\n');
   });
+
+  test('leaves an answer that goes to a file as it is', () => {
+    const written = { answer: '', screen: '' };
+    const answer = new Answer({
+      write: (text) => {
+        written.answer += text;
+      },
+      indicator: {
+        write: (text) => {
+          written.screen += text;
+        },
+        clock: new ManualClock(),
+      },
+      style: createStyle(false),
+      prefix: '',
+      isHeld: false,
+      showsReasoning: true,
+    });
+    answer.reason('Before.');
+    answer.add('Yes, ');
+    answer.reason('Between.');
+    answer.add(' and no.');
+    answer.end('Yes,  and no.');
+    expect(written).toEqual({ answer: 'Yes,  and no.\n', screen: 'Before.\nBetween.\n' });
+  });
 });

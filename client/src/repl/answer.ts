@@ -23,7 +23,7 @@ export interface AnswerOptions {
   showsReasoning?: boolean | undefined;
 }
 
-const DEFAULT_COLUMNS = 80;
+const DEFAULT_COLUMNS = (): number => 80;
 
 /** The output of one answer. */
 export class Answer {
@@ -46,7 +46,7 @@ export class Answer {
 
   constructor(options: AnswerOptions) {
     this.#options = options;
-    const { indicator, style, columns = () => DEFAULT_COLUMNS } = options;
+    const { indicator, style, columns = DEFAULT_COLUMNS } = options;
     this.#indicator = indicator && new WaitIndicator({ ...indicator, style, columns });
     this.#startedAt = indicator?.clock.monotonic() ?? 0;
     this.#startIndicator();
@@ -138,15 +138,16 @@ export class Answer {
 
   // Reasoning has rows of its own, which begin with its first visible character.
   #writeReasoning(piece: string): void {
-    const { indicator, style, columns = () => DEFAULT_COLUMNS } = this.#options;
+    const { indicator, style, columns } = this.#options;
     if (!indicator) return;
-    this.#reasoning ??= new ReasoningText(columns, style);
+    this.#reasoning ??= new ReasoningText(columns ?? DEFAULT_COLUMNS, style);
     const { isEmpty } = this.#reasoning;
     const output = this.#reasoning.add(piece);
     if (output === '') return;
     this.#stopIndicator();
     this.#indicator?.reset();
-    if (isEmpty) this.#leaveLine();
+    // A file with the answer gets no line break for reasoning on another output.
+    if (isEmpty && columns) this.#leaveLine();
     indicator.write(output);
     this.#startIndicator();
   }
