@@ -53,7 +53,10 @@ async function run({ id, ...action }: Request, signal: AbortSignal): Promise<unk
       });
       let text = '';
       let streamed = '';
-      for await (const event of conversation.stream(action.text, { signal })) {
+      for await (const event of conversation.stream(action.text, {
+        signal,
+        include: ['reasoning', 'waiting'],
+      })) {
         print({ id, event: event.type });
         if (event.type === 'text') streamed += event.text;
         if (event.type === 'restart') streamed = streamed.slice(0, event.keep);
