@@ -1,8 +1,10 @@
 # One image for every role; the command selects it: `sentinel`, `agent`, `up`, `chat`, `ps`. The image contains Node, the
 # compiled sources and the packages that they need, without compiler, tests and package cache. It runs as an unprivileged user
-# and writes only to /data, so its root file system may be read-only. Base images are pinned by digest; Dependabot renews them.
+# and writes only to /data and /tmp, so its root file system may be read-only. Base images are pinned by digest; Dependabot renews
+# them. The image is built for linux/amd64 and linux/arm64 (.github/workflows/image.yml).
 
-FROM node:24.19.0-slim@sha256:cd84903a12dbd26b46f1f3b8144a2568c41c5d37ddd0c7a80a34c7a19786b35f AS build
+# The result contains no machine code, so it is built once, on the platform of the builder, and copied into every image.
+FROM --platform=$BUILDPLATFORM node:24.19.0-slim@sha256:cd84903a12dbd26b46f1f3b8144a2568c41c5d37ddd0c7a80a34c7a19786b35f AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc tsconfig.base.json LICENSE ./
 COPY shared/package.json shared/
@@ -21,18 +23,28 @@ RUN node node_modules/typescript/bin/tsc -b bin
 RUN npm prune --omit=dev --ignore-scripts
 # The base image has Node.
 RUN rm -rf node_modules/node-linux-* node_modules/.bin/node
+RUN mv bin/healthy healthy
 RUN rm -rf */src */tsconfig.json bin tsconfig.base.json package-lock.json .npmrc
 RUN mkdir ../data
 
 FROM node:24.19.0-slim@sha256:cd84903a12dbd26b46f1f3b8144a2568c41c5d37ddd0c7a80a34c7a19786b35f
-ENV NODE_ENV=production FAME_DATA_DIR=/data
+ARG VERSION=0.2.0
+# The commit that the image was built from.
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Fame Fabric"
+LABEL org.opencontainers.image.description="A networked agent fabric: agents find each other, call, stream, cancel and survive crashes."
+LABEL org.opencontainers.image.licenses="Apache-2.0"
+LABEL org.opencontainers.image.source="https://github.com/fame-fabric/fame-fabric"
+LABEL org.opencontainers.image.version="$VERSION"
+LABEL org.opencontainers.image.revision="$REVISION"
+ENV NODE_ENV=production FAME_DATA_DIR=/data FAME_HEALTH_FILE=/tmp/healthy
 WORKDIR /app
 COPY --from=build /app /app
 COPY --from=build --chown=node:node /data /data
 USER node
 EXPOSE 8000
 VOLUME /data
-# Every role is healthy if its sentinel answers. docker-compose.yml has a stricter check for each role.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=20s CMD ["node", "/app/dist/fame.js", "ps"]
+# Agents are healthy while they are served, a sentinel while it is ready.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["/app/healthy"]
 ENTRYPOINT ["node", "--disable-warning=ExperimentalWarning", "/app/dist/fame.js"]
 CMD ["help"]

@@ -121,10 +121,20 @@ describe('HD32: images', () => {
   const PINNED = /^[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}$/;
 
   test('images of others are pinned by version and digest', () => {
-    const bases = [...read('Dockerfile').matchAll(/^FROM (\S+)/gm)].map(([, image]) => image!);
+    const bases = [...read('Dockerfile').matchAll(/^FROM (?:--platform=\S+ )?(\S+)/gm)].map(
+      ([, image]) => image!,
+    );
     expect(bases.length).toBeGreaterThan(0);
     const others = services.filter(([, { build }]) => !build).map(([, { image }]) => image!);
     for (const image of [...bases, ...others]) expect(image).toMatch(PINNED);
+  });
+
+  test('the image is published for two platforms, with the list of its packages', () => {
+    const workflow = read('.github/workflows/image.yml');
+    for (const flag of ['--platform linux/amd64,linux/arm64', '--sbom=true', '--provenance=mode=max'])
+      expect(workflow).toContain(flag);
+    // The final stage runs nothing, so that it needs no emulation.
+    expect(read('Dockerfile').split(/^FROM /m).at(-1)).not.toMatch(/^RUN/m);
   });
 
   test.each(services)('%s has limits, and a file system that is read-only', (_name, service) => {

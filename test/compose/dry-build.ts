@@ -17,12 +17,17 @@ export interface Image {
   command: string[];
   healthcheck: string[];
   volumes: string[];
+  labels: Record<string, string>;
 }
 
 interface Instruction {
   readonly word: string;
   readonly rest: string;
 }
+
+/** Build arguments with their defaults, by name. */
+const argsOf = (dockerfile: string): ReadonlyMap<string, string> =>
+  new Map([...dockerfile.matchAll(/^ARG (\w+)=(.*)$/gm)].map(([, name, value]) => [name!, value!]));
 
 const instructions = (dockerfile: string): Instruction[] =>
   dockerfile
@@ -71,10 +76,12 @@ export interface BuildOptions {
 /** Builds all stages and returns the last. @throws if the Dockerfile has an unsupported instruction or flag */
 export function dryBuild({ dockerfile, context, into, env }: BuildOptions): Image {
   const stages = new Map<string, Image>();
+  const args = argsOf(dockerfile);
   let image: Image | undefined;
   for (const { word, rest } of instructions(dockerfile)) {
     if (word === 'FROM') {
-      const [, base = '', name = `stage${stages.size}`] = /^(\S+)(?: AS (\S+))?$/i.exec(rest) ?? [];
+      const [, base = '', name = `stage${stages.size}`] =
+        /^(?:--platform=\S+ )?(\S+)(?: AS (\S+))?$/i.exec(rest) ?? [];
       image = emptyImage(join(into, name), base);
       stages.set(name, image);
       continue;
@@ -85,13 +92,14 @@ export function dryBuild({ dockerfile, context, into, env }: BuildOptions): Imag
       mkdirSync(join(image.root, rest), { recursive: true });
     } else if (word === 'COPY') copy(image, rest, context, stages);
     else if (word === 'RUN') run(image, rest, env);
+    else if (word === 'LABEL') Object.assign(image.labels, label(rest, args));
     else if (word === 'ENV') Object.assign(image.env, pairs(rest));
     else if (word === 'USER') image.user = rest;
     else if (word === 'VOLUME') image.volumes.push(rest);
     else if (word === 'ENTRYPOINT') image.entrypoint = execForm(rest);
     else if (word === 'CMD') image.command = execForm(rest);
     else if (word === 'HEALTHCHECK') image.healthcheck = execForm(/ CMD (.*)$/.exec(rest)?.[1] ?? '');
-    else if (word !== 'EXPOSE') throw new Error(`The dry build does not support ${word}`);
+    else if (word !== 'EXPOSE' && word !== 'ARG') throw new Error(`The dry build does not support ${word}`);
   }
   if (!image) throw new Error('The Dockerfile has no stage');
   return image;
@@ -119,7 +127,15 @@ function emptyImage(root: string, base: string): Image {
     command: [],
     healthcheck: [],
     volumes: [],
+    labels: {},
   };
+}
+
+function label(text: string, args: ReadonlyMap<string, string>): Record<string, string> {
+  const [, name, value] = /^([\w.]+)="(.*)"$/.exec(text) ?? [];
+  if (name === undefined || value === undefined)
+    throw new Error(`The dry build does not support LABEL ${text}`);
+  return { [name]: value.replace(/\$(\w+)/g, (_, arg: string) => args.get(arg) ?? '') };
 }
 
 const pairs = (text: string): Record<string, string> =>

@@ -30,6 +30,8 @@ export interface AgentConfig {
   readonly logFormat: LogFormat;
   readonly showEnvelopes: boolean;
   readonly dataDir: string;
+  /** File whose time of change shows that the agents are served; undefined for none. */
+  readonly healthFile: string | undefined;
   /** Retention of a conversation after its last change, in days; 0 keeps it forever. */
   readonly conversationTtlDays: number;
   /** Size limit of the conversation store, in bytes; 0 for no limit. */
@@ -126,6 +128,13 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     type: 'path',
     default: '.fame',
     description: 'Directory for data that outlives the process.',
+  },
+  {
+    name: 'FAME_HEALTH_FILE',
+    type: 'path',
+    default: '',
+    description:
+      'File that is written every 5 s while the agents are served, for health checks. It is unhealthy if it is missing or older than 30 s.',
   },
   {
     name: 'FAME_CONVERSATION_TTL_DAYS',
@@ -288,6 +297,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
         'true, false or full',
       ),
       dataDir: reader.text('FAME_DATA_DIR') ?? '.fame',
+      healthFile: reader.text('FAME_HEALTH_FILE'),
       conversationTtlDays: reader.integer('FAME_CONVERSATION_TTL_DAYS', 30, 0, 36_500),
       storeMaxBytes: reader.integer('FAME_STORE_MAX_BYTES', 1_073_741_824, 0, Number.MAX_SAFE_INTEGER),
       conversationMaxTokens: reader.integer('FAME_CONVERSATION_MAX_TOKENS', 0, 0, Number.MAX_SAFE_INTEGER),

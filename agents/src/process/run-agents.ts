@@ -17,6 +17,7 @@ import { AdmissionToken, createLog, sidOf, wsDial } from '@fame-fabric/shared/no
 import type { Agent } from '../agent/agent-types.ts';
 import { AgentWorker } from '../agent/worker.ts';
 import { type AgentConfig, readAgentConfig } from './config.ts';
+import { HealthFile } from './health-file.ts';
 import { ProcessStore } from './process-store.ts';
 import { SessionFile } from './session-file.ts';
 
@@ -114,12 +115,15 @@ async function run(
       throw token.explain(error);
     }
     session.keep(link.systemId);
+    const { healthFile } = config;
+    const health = healthFile === undefined ? undefined : new HealthFile(healthFile, { link, log });
     for (const { agent, note } of named) {
       const about = note ? ` (${note})` : '';
       write(`${agent.address} is served through ${redactUrl(config.admissionUrl)}${about}`);
     }
     reports.publish({ state: 'served', agents });
     await new Promise<void>((resolve) => onAbort(stop, resolve));
+    health?.remove();
     write(`Stopping: running calls have ${config.drainMs / 1_000} s to finish; a second signal ends them`);
     await worker.drain(config.drainMs);
     session.remove();

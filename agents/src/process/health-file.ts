@@ -1,0 +1,48 @@
+// The health file of an agent process, for health checks that start no Node process. Its time of change is recent while the agents
+// are served: the process runs its event loop, and the sentinel answers its heartbeats. A check compares that time with the clock.
+import { rmSync, writeFileSync } from 'node:fs';
+import { type Clock, type LinkState, type Logger, systemClock, type Timer } from '@fame-fabric/shared';
+
+/** Time between two writes, in ms. */
+const WRITE_MS = 5_000;
+
+export interface HealthFileDeps {
+  readonly link: { readonly state: LinkState };
+  readonly log: Logger;
+  readonly clock?: Clock | undefined;
+}
+
+export class HealthFile {
+  readonly #path: string;
+  readonly #link: HealthFileDeps['link'];
+  readonly #log: Logger;
+  readonly #timer: Timer;
+  #hasFailed = false;
+
+  /** Writes the file now, and then every 5 s while the link is attached. */
+  constructor(path: string, { link, log, clock = systemClock }: HealthFileDeps) {
+    this.#path = path;
+    this.#link = link;
+    this.#log = log;
+    this.#write();
+    this.#timer = clock.every(WRITE_MS, () => this.#write());
+  }
+
+  /** Stops and removes the file: the agents are no longer served. */
+  remove(): void {
+    this.#timer.stop();
+    rmSync(this.#path, { force: true });
+  }
+
+  #write(): void {
+    if (this.#link.state !== 'attached') return;
+    try {
+      writeFileSync(this.#path, `${process.pid}\n`, { mode: 0o600 });
+      this.#hasFailed = false;
+    } catch (error) {
+      if (!this.#hasFailed)
+        this.#log.warn('cannot write the health file (FAME_HEALTH_FILE)', { path: this.#path, error });
+      this.#hasFailed = true;
+    }
+  }
+}
