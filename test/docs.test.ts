@@ -251,7 +251,7 @@ test('docs/commands.md lists every command and every public make target', () => 
 describe('samples', () => {
   // ```ts agents/examples/weather-agent.ts: the words after the language name the file that the block is.
   const samples = DOCUMENTS.flatMap((file) =>
-    [...read(file).matchAll(/^```(?:ts|tsx|js|html|python|yaml) ([\w./-]+)\n([\s\S]*?)^```/gm)].map(
+    [...read(file).matchAll(/^```\w+ ([\w./-]+)\n([\s\S]*?)^```/gm)].map(
       ([, path, text]) => [`${path} in ${file}`, path!, text!] as const,
     ),
   );
@@ -269,6 +269,7 @@ describe('samples', () => {
       'test/interop/samples/talk.mjs in docs/naylence.md',
       'test/interop/samples/talk.py in docs/naylence.md',
       'test/interop/samples/greeter.ts in docs/naylence.md',
+      ...globSync('docs/operating/*', { cwd: ROOT }).map((file) => `${file} in docs/operating.md`),
     ]) {
       expect(shown).toContain(sample);
     }

@@ -134,7 +134,11 @@ describe('HD32: images', () => {
     for (const flag of ['--platform linux/amd64,linux/arm64', '--sbom=true', '--provenance=mode=max'])
       expect(workflow).toContain(flag);
     // The final stage runs nothing, so that it needs no emulation.
-    expect(read('Dockerfile').split(/^FROM /m).at(-1)).not.toMatch(/^RUN/m);
+    expect(
+      read('Dockerfile')
+        .split(/^FROM /m)
+        .at(-1),
+    ).not.toMatch(/^RUN/m);
   });
 
   test.each(services)('%s has limits, and a file system that is read-only', (_name, service) => {

@@ -3,10 +3,12 @@ import { ensureFaketime } from './faketime.ts';
 import { ensurePackagingTools } from './install-packages.ts';
 import { ensureMermaid } from './mermaid.ts';
 import { ensureInstalled } from './naylence.ts';
+import { ensureProxies } from './proxies.ts';
 
 export const setup = (): void => {
   ensureInstalled();
   ensureMermaid();
   ensurePackagingTools();
   ensureFaketime();
+  ensureProxies();
 };
