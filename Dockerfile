@@ -29,12 +29,13 @@ RUN mkdir ../data
 
 FROM node:24.19.0-slim@sha256:cd84903a12dbd26b46f1f3b8144a2568c41c5d37ddd0c7a80a34c7a19786b35f
 ARG VERSION=0.2.0
-# The commit that the image was built from.
+# The commit that the image was built from, and the URL of its repository.
 ARG REVISION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="Fame Fabric"
 LABEL org.opencontainers.image.description="A networked agent fabric: agents find each other, call, stream, cancel and survive crashes."
 LABEL org.opencontainers.image.licenses="Apache-2.0"
-LABEL org.opencontainers.image.source="https://github.com/fame-fabric/fame-fabric"
+LABEL org.opencontainers.image.source="$SOURCE"
 LABEL org.opencontainers.image.version="$VERSION"
 LABEL org.opencontainers.image.revision="$REVISION"
 ENV NODE_ENV=production FAME_DATA_DIR=/data FAME_HEALTH_FILE=/tmp/healthy

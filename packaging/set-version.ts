@@ -1,5 +1,5 @@
-// `npm run set-version -- X.Y.Z`: sets the version of all packages, of their dependencies on each other, of the sentinel and of the
-// lock file, and names the unreleased section of the changelog.
+// `npm run set-version -- X.Y.Z`: sets the version of all packages, of their dependencies on each other, of the sentinel, of the
+// image and of the lock file, and names the unreleased section of the changelog.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -32,6 +32,7 @@ function edit(file: string, change: (text: string) => string): void {
 if (import.meta.main) {
   const [version = ''] = process.argv.slice(2);
   if (!/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version)) throw new Error('Usage: npm run set-version -- X.Y.Z');
+  edit('Dockerfile', (text) => text.replace(/^ARG VERSION=.*$/m, `ARG VERSION=${version}`));
   edit('CHANGELOG.md', (text) => withRelease(text, version, new Date().toISOString().slice(0, 10)));
   const workspaces = readWorkspaces();
   const names = workspaces.map(({ manifest }) => manifest.name);
