@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { reachableFiles } from './reachable-files.ts';
+import { packageOf, reachableFiles } from './reachable-files.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -25,9 +25,9 @@ test('follows static and dynamic imports, and leaves out files that nothing impo
     'dist/c.js': "// import './comment.js'\n/* from './comment.js' */\n",
     'dist/a.test.js': '',
   });
-  const { files, packages } = reachableFiles(folder, ['dist/index.js']);
+  const { files, imports } = reachableFiles(folder, ['dist/index.js']);
   expect([...files].sort()).toEqual(['dist/a.js', 'dist/c.js', 'dist/deep/b.js', 'dist/index.js']);
-  expect([...packages].sort()).toEqual(['@scope/name', 'ws', 'zod']);
+  expect([...imports].sort()).toEqual(['@scope/name/sub', 'ws', 'zod/v4']);
 });
 
 test('in declarations an import means a declaration', () => {
@@ -36,9 +36,13 @@ test('in declarations an import means a declaration', () => {
     'dist/a.d.ts': "import type { C } from 'c';\n",
     'dist/b.d.ts': '',
   });
-  const { files, packages } = reachableFiles(folder, ['dist/index.d.ts']);
+  const { files, imports } = reachableFiles(folder, ['dist/index.d.ts']);
   expect([...files]).toEqual(['dist/index.d.ts', 'dist/a.d.ts', 'dist/b.d.ts']);
-  expect([...packages]).toEqual(['c']);
+  expect([...imports]).toEqual(['c']);
+});
+
+test('packageOf drops the entry point', () => {
+  expect(['zod/v4', '@scope/name/sub', 'ws'].map(packageOf)).toEqual(['zod', '@scope/name', 'ws']);
 });
 
 test('names the file that is missing and the file that needs it', () => {

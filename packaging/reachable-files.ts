@@ -10,14 +10,14 @@ const SPECIFIER = /(?:\bfrom|\bimport|\bimport\()\s*(['"])([\w@.:/-]+)\1/g;
 export interface Reachable {
   /** Relative to the folder of the package. */
   readonly files: ReadonlySet<string>;
-  /** Names of the packages that the files import, without Node's own modules. */
-  readonly packages: ReadonlySet<string>;
+  /** What the files import from packages, such as `zod` or `@scope/name/entry`, without Node's own modules. */
+  readonly imports: ReadonlySet<string>;
 }
 
 /** Follows the imports of `entries`. @throws an Error if a file is missing */
 export function reachableFiles(folder: string, entries: readonly string[]): Reachable {
   const files = new Set<string>();
-  const packages = new Set<string>();
+  const imports = new Set<string>();
   const visit = (file: string, importer: string): void => {
     if (files.has(file)) return;
     if (!existsSync(join(folder, file))) {
@@ -27,11 +27,11 @@ export function reachableFiles(folder: string, entries: readonly string[]): Reac
     if (!/\.(?:[cm]?js|d\.ts)$/.test(file)) return;
     for (const [, , specifier] of readCode(join(folder, file)).matchAll(SPECIFIER)) {
       if (/^\.{1,2}\//.test(specifier!)) visit(targetOf(file, specifier!), file);
-      else if (!isBuiltin(specifier!) && !specifier!.includes(':')) packages.add(packageOf(specifier!));
+      else if (!isBuiltin(specifier!) && !specifier!.includes(':')) imports.add(specifier!);
     }
   };
   for (const entry of entries) visit(entry, 'package.json');
-  return { files, packages };
+  return { files, imports };
 }
 
 /** The text of a file without its comments, whose examples import too. */
@@ -44,7 +44,8 @@ function targetOf(importer: string, specifier: string): string {
   return importer.endsWith('.d.ts') ? file.replace(/(?:\.d)?\.[jt]sx?$/, '.d.ts') : file;
 }
 
-const packageOf = (specifier: string): string =>
+/** The name of the package that an import means. */
+export const packageOf = (specifier: string): string =>
   specifier
     .split('/')
     .slice(0, specifier.startsWith('@') ? 2 : 1)

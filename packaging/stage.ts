@@ -11,9 +11,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { ROOT, readPackages, type SourcePackage } from './packages.ts';
+import { type Manifest, ROOT, readPackages, type SourcePackage } from './packages.ts';
 import { entryFiles, publishedManifest } from './published-manifest.ts';
-import { reachableFiles } from './reachable-files.ts';
+import { packageOf, reachableFiles } from './reachable-files.ts';
 import { withAbsoluteLinks } from './readme-links.ts';
 
 export interface StagedPackage {
@@ -32,22 +32,33 @@ export interface StageOptions {
 /** Stages every package, each after those that it depends on. @throws an Error if a package is not built or has a fault */
 export function stagePackages({ output, repository }: StageOptions): StagedPackage[] {
   rmSync(output, { recursive: true, force: true });
-  return readPackages().map((one) => stagePackage(one, output, repository));
+  const packages = readPackages();
+  const published = new Map(
+    packages.map(({ folder, manifest }) => [
+      manifest.name,
+      publishedManifest(manifest, { folder, repository }),
+    ]),
+  );
+  return packages.map((one) => stagePackage(one, published, { output, repository }));
 }
 
-function stagePackage(source: SourcePackage, output: string, repository: string | undefined): StagedPackage {
+function stagePackage(
+  source: SourcePackage,
+  manifests: ReadonlyMap<string, Manifest>,
+  { output, repository }: StageOptions,
+): StagedPackage {
   const { folder, manifest } = source;
   const { name, version } = manifest;
   const from = join(ROOT, folder);
   const to = join(output, name.replace('@', '').replace('/', '-'));
-  const published = publishedManifest(manifest, { folder, repository });
+  const published = manifests.get(name)!;
 
   const listed = listedFiles(source);
   const isBuilt = (file: string): boolean => file.startsWith('dist/');
-  const { files, packages } = reachableFiles(from, [...entryFiles(published), ...listed.filter(isBuilt)]);
-  const missing = [...packages].filter((one) => !isDeclared(one, source));
-  if (missing.length > 0)
-    throw new Error(`${name} imports packages that it does not depend on: ${missing.join(', ')}.`);
+  const { files, imports } = reachableFiles(from, [...entryFiles(published), ...listed.filter(isBuilt)]);
+  const faulty = faultyImports(imports, manifests, name);
+  if (faulty.length > 0)
+    throw new Error(`${name} has imports that fail once installed: ${faulty.join(', ')}.`);
 
   for (const file of [...files, ...listed]) copy(join(from, file), join(to, file));
   const readme = readFileSync(join(from, 'README.md'), 'utf8');
@@ -81,9 +92,20 @@ function filesBelow(cwd: string, entry: string): string[] {
   return readdirSync(join(cwd, entry)).flatMap((name) => filesBelow(cwd, join(entry, name)));
 }
 
-function isDeclared(imported: string, { manifest }: SourcePackage): boolean {
-  const { name, dependencies, peerDependencies, optionalDependencies } = manifest;
-  return imported === name || imported in { ...dependencies, ...peerDependencies, ...optionalDependencies };
+/** Imports of packages that `name` does not depend on, and of entry points of ours that are not published. */
+export function faultyImports(
+  imports: ReadonlySet<string>,
+  manifests: ReadonlyMap<string, Manifest>,
+  name: string,
+): string[] {
+  const { dependencies, peerDependencies, optionalDependencies } = manifests.get(name)!;
+  const declared = { ...dependencies, ...peerDependencies, ...optionalDependencies, [name]: '' };
+  return [...imports].filter((specifier) => {
+    const imported = packageOf(specifier);
+    const exports = manifests.get(imported)?.exports;
+    const isPublished = exports === undefined || `.${specifier.slice(imported.length)}` in Object(exports);
+    return !(imported in declared && isPublished);
+  });
 }
 
 /** Copies a file. The sources are not published, so source maps are left out, and declarations import declarations. */

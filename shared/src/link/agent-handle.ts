@@ -9,7 +9,7 @@ export interface OperationTypes<Input = unknown, Result = unknown> {
 }
 
 /** A handle of any agent. */
-export interface UntypedAgentHandle {
+interface UntypedAgentHandle {
   readonly address: string;
   /**
    * `agent.call('add', { x: 1, y: 2 })`. `T` is the type that the caller expects; it is not checked.
