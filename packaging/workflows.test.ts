@@ -8,8 +8,10 @@ import { ROOT } from './packages.ts';
 const WORKFLOWS = globSync('.github/workflows/*.yml', { cwd: ROOT }).sort();
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 
-test('there are workflows for tests, security and releases', () => {
-  expect(WORKFLOWS).toEqual(['ci', 'release', 'security'].map((name) => `.github/workflows/${name}.yml`));
+test('there are workflows for tests, security, images and releases', () => {
+  expect(WORKFLOWS).toEqual(
+    ['ci', 'image', 'release', 'security'].map((name) => `.github/workflows/${name}.yml`),
+  );
 });
 
 test.each(WORKFLOWS)('%s follows the schema', (file) => {
