@@ -253,7 +253,7 @@ test('leaving keeps the conversation; /end ends it, and --resume refuses it', as
   await screen.waitFor(/The conversation has ended\.\n[\s\S]*\$ $/);
   screen.clear();
   screen.type(`${fame('chat', '--resume', id!)}${enter}`);
-  await screen.waitFor(/was ended or removed[\s\S]*\(CONVERSATION_UNKNOWN\)\n\$ $/);
+  await screen.waitFor(/was ended or removed[\s\S]*\(\n?CONVERSATION_UNKNOWN\)\n\$ $/);
   screen.clear();
   screen.type(`${fame('chat', '--resume')}${enter}`);
   await screen.waitFor(/no conversation to resume[\s\S]*\n\$ $/);
