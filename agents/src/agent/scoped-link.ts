@@ -46,8 +46,12 @@ export class ScopedLink implements ContextLink {
     return agentHandle<A>(this, address);
   }
 
-  send(to: string, payload: unknown, options: { corrId?: string | undefined } = {}): void {
-    this.#link.send(to, payload, { ttl: this.#ttl, ...options });
+  send(
+    to: string,
+    payload: unknown,
+    options: { corrId?: string | undefined; ttl?: number | undefined } = {},
+  ): void {
+    this.#link.send(to, payload, { ...options, ttl: this.#ttlOf(options) });
   }
 
   /** The same hops and trace id without the time limit and the cancellation, for work that outlives its call. */
@@ -61,13 +65,18 @@ export class ScopedLink implements ContextLink {
     return ttl === undefined ? FIRST_TTL : Math.max(0, ttl - 1);
   }
 
+  /** The scope of a tool is inside that of its turn, so the smaller number counts. */
+  #ttlOf({ ttl }: { ttl?: number | undefined }): number {
+    return Math.min(this.#ttl, ttl ?? this.#ttl);
+  }
+
   #optionsOf(options: CallOptions, timeoutMs: number): CallOptions {
     const { traceId, signal } = this.#scope;
     const leftMs = Math.max(1, this.#scope.leftMs?.() ?? Number.POSITIVE_INFINITY);
     const deadlineMs = Math.min(leftMs, timeoutMs, options.deadlineMs ?? Number.POSITIVE_INFINITY);
     return {
       ...options,
-      ttl: Math.min(this.#ttl, options.ttl ?? this.#ttl),
+      ttl: this.#ttlOf(options),
       ...(traceId === undefined ? {} : { traceId: options.traceId ?? traceId }),
       ...(signal ? { signal: bothSignals(signal, options.signal) } : {}),
       ...(Number.isFinite(deadlineMs) ? { deadlineMs } : {}),

@@ -96,6 +96,20 @@ describe('the link of a tool', () => {
     expect(seen).toEqual(['trace-1', 4]);
   });
 
+  test('sends messages with one hop less than the turn', async () => {
+    const received = Promise.withResolvers<number | undefined>();
+    const report = lookUp(async ({ link }) => {
+      link.send(STOCK, 'sold');
+      return 'sent';
+    });
+    const { agent } = shop(report);
+    const inbox = defineAgent({ address: STOCK, onMessage: (_, { ttl }) => received.resolve(ttl) });
+    const fabric = await serve(agent, inbox);
+    await start(fabric);
+    await fabric.link.call(SHOP, 'run_turn', TURN, { ttl: 5 });
+    expect(await received.promise).toBe(4);
+  });
+
   test('cancels a stream when its turn is cancelled', async () => {
     const items: unknown[] = [];
     const cancelled = gate();
