@@ -159,6 +159,19 @@ describe('progress', () => {
     expect(texts.filter((text) => !text.startsWith('(')).join('')).toBe('b'.repeat(100));
   });
 
+  it('of an attempt that goes on after its turn was released is dropped', async () => {
+    const { turn } = turnWithText();
+    const error = { code: 'NODE_GONE', message: 'Another process continues.', retryable: true };
+    const reader = turn.follow(0, undefined, ['reasoning']);
+    const last = reader.next();
+    await nextTurn();
+    turn.release({ state: 'failed', error, usage: noUsage() } as TurnOutcome);
+    turn.progress.reasoning('late');
+    expect(await last).toMatchObject({ value: { type: 'error' } });
+    turn.progress.reasoning('later');
+    expect(await reader.next()).toEqual({ done: true, value: undefined });
+  });
+
   it('ends with the turn, and a reader that leaves is no longer served', async () => {
     const { turn } = turnWithText();
     const { texts, readAll } = followAll(turn);

@@ -206,6 +206,7 @@ export class LiveTurn {
 
   #close(state: Exclude<State, { kind: 'open' }>): void {
     if (this.#state.kind !== 'open') return;
+    this.progress.end();
     this.#events.end();
     this.#state = state;
     this.#settle(state.outcome);

@@ -44,18 +44,24 @@ export class TurnProgress implements ModelProgress {
   position = 0;
   readonly #turnId: string;
   readonly #readers = new Set<ProgressReader>();
+  #isOver = false;
 
   constructor(turnId: string) {
     this.#turnId = turnId;
   }
 
+  /** Drops the progress from now on: an attempt that is being aborted must not report after the last event of the turn. */
+  end(): void {
+    this.#isOver = true;
+  }
+
   reasoning(text: string): void {
-    if (this.#readers.size === 0) return;
+    if (this.#isOver) return;
     for (const reader of this.#readers) reader.addReasoning(this.#turnId, text, this.position);
   }
 
   waiting({ reason, waitMs, attempt, attempts, message }: ModelWait): void {
-    if (this.#readers.size === 0) return;
+    if (this.#isOver || this.#readers.size === 0) return;
     const event: ProgressEvent = {
       type: 'waiting',
       turn_id: this.#turnId,
