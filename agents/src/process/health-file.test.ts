@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LinkState } from '@fame-fabric/shared';
@@ -45,4 +45,12 @@ test('a file that cannot be written is logged once', () => {
   clock.advance(20_000);
   expect(log.messages('warn')).toEqual(['cannot write the health file (FAME_HEALTH_FILE)']);
   file.remove();
+});
+
+test('a file that cannot be removed is logged, so that the process goes on to drain', () => {
+  const log = new CaptureLog();
+  const file = new HealthFile(path, { link: { state: 'reconnecting' }, log, clock: new ManualClock() });
+  mkdirSync(path);
+  file.remove();
+  expect(log.messages('warn')).toEqual(['cannot remove the health file (FAME_HEALTH_FILE)']);
 });

@@ -1,4 +1,4 @@
-// The health file of an agent process, for health checks that start no Node process. Its time of change is recent while the agents
+// The health file of an agent process, for health checks that start no Node process. Its modification time is recent while the agents
 // are served: the process runs its event loop, and the sentinel answers its heartbeats. A check compares that time with the clock.
 import { rmSync, writeFileSync } from 'node:fs';
 import { type Clock, type LinkState, type Logger, systemClock, type Timer } from '@fame-fabric/shared';
@@ -28,10 +28,14 @@ export class HealthFile {
     this.#timer = clock.every(WRITE_MS, () => this.#write());
   }
 
-  /** Stops and removes the file: the agents are no longer served. */
+  /** Stops writing and removes the file: the agents are no longer served. A file that cannot be removed becomes too old. */
   remove(): void {
     this.#timer.stop();
-    rmSync(this.#path, { force: true });
+    try {
+      rmSync(this.#path, { force: true });
+    } catch (error) {
+      this.#log.warn('cannot remove the health file (FAME_HEALTH_FILE)', { path: this.#path, error });
+    }
   }
 
   #write(): void {

@@ -52,7 +52,8 @@ export const writeStderr = (line: string): void => void process.stderr.write(`${
 
 /**
  * Serves agents until SIGTERM or SIGINT, then drains for FAME_DRAIN_MS. A second signal ends the process at once. Agents with
- * conversations that were given no `store` share the one in FAME_DATA_DIR. Resolves to the exit code: 0 after a signal, 1 for a failure, 2 for a faulty configuration, 69 if no sentinel was reachable.
+ * conversations that were given no `store` share the one in FAME_DATA_DIR. Resolves to the exit code: 0 after a signal, 1 for a
+ * failure, 2 for a faulty configuration, 69 if no sentinel was reachable.
  */
 export async function runAgents(sources: readonly AgentSource[], options: RunOptions = {}): Promise<number> {
   const write = options.write ?? writeStderr;
@@ -129,8 +130,11 @@ async function run(
     session.remove();
     return EXIT.ok;
   } finally {
-    for (const { close } of named.toReversed()) await close?.();
-    await store.close();
+    try {
+      for (const { close } of named.toReversed()) await close?.();
+    } finally {
+      await store.close();
+    }
   }
 }
 
