@@ -32,8 +32,9 @@ const shopAgent = defineAgent({
         seen.push('ping');
       },
     }),
-    // A name that a handle has itself.
+    // A name that a handle has itself, and one that the language reads.
     call: operation({ run: () => 1 }),
+    toJSON: operation({ run: () => 2 }),
     relay: operation({
       run: (_, { link }) => link.agent<typeof otherAgent>('other@fame.fabric').double({ n: 4 }),
     }),
@@ -182,7 +183,9 @@ describe('A7: calls through a typed handle', () => {
     expect(seen).toEqual([]);
   });
 
-  test('an operation with the name of a method of the handle is called by its name', async () => {
+  test('an operation with a name that the handle cannot have is called by its name', async () => {
     expect(await shop.call<number>('call')).toBe(1);
+    expect(await shop.call<number>('toJSON')).toBe(2);
+    expectTypeOf<Shop>().not.toHaveProperty('toJSON');
   });
 });

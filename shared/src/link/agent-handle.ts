@@ -23,9 +23,11 @@ interface UntypedAgentHandle {
 /**
  * A handle with the operations of the declared agent `A`: `shop.order({ item: 'tea' }, { timeoutMs: 5_000 })`. A streaming operation
  * returns an async iterable. Results have the types that JSON gives them: a `Date` is a string, `undefined` is null. The types are those
- * of the declaration, not checked against the agent that answers. Operations named `call`, `stream` and `address` have no method.
+ * of the declaration, not checked against the agent that answers. Operations named `call`, `stream`, `address`, `then` and `toJSON` have
+ * no method.
  */
-export type AgentHandle<A = unknown> = UntypedAgentHandle & Omit<MethodsOf<A>, keyof UntypedAgentHandle>;
+export type AgentHandle<A = unknown> = UntypedAgentHandle &
+  Omit<MethodsOf<A>, keyof UntypedAgentHandle | Reserved>;
 
 type MethodsOf<A> = A extends { readonly '~operations'?: infer Operations }
   ? { readonly [Name in keyof NonNullable<Operations>]: MethodOf<NonNullable<Operations>[Name]> }
@@ -73,7 +75,8 @@ interface Requests {
 }
 
 /** Names that the language itself reads from a value. A promise of a handle must not call `then` of the agent. */
-const RESERVED = new Set(['then', 'toJSON']);
+type Reserved = 'then' | 'toJSON';
+const RESERVED: ReadonlySet<string> = new Set<Reserved>(['then', 'toJSON']);
 
 /** Returns a handle for the agent at `address`. Sends nothing. */
 export function agentHandle<A = unknown>(requests: Requests, address: string): AgentHandle<A> {
