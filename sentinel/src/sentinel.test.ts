@@ -127,6 +127,8 @@ describe('WebSocket', () => {
     [{ host: 'sentinel:8000' }, 101, 101],
     [{ host: 'localhost:8000', origin: 'http://localhost:8000' }, 101, 101],
     [{ host: 'sentinel:8000', origin: 'https://app.example' }, 101, 101],
+    // An empty list of subprotocols, as a Python sentinel of naylence sends it.
+    [{ host: 'localhost:8000', 'sec-websocket-protocol': '' }, 101, 101],
     // A program that uses another name of this machine needs an open interface, or FAME_ALLOWED_HOSTS.
     [{ host: 'evil.example:8000' }, 403, 101],
     [{ host: '192.168.1.5:8000' }, 403, 101],
