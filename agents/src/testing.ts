@@ -1,5 +1,5 @@
-// Public exports of the test kit for agent authors: a fabric in memory, scripted models, a fake OpenAI server over real HTTP, streams cut at any
-// offset, and a validator of model requests.
+// Public exports of the test kit for agent authors: a fabric in memory, scripted models, a fake OpenAI server over real HTTP,
+// streams cut at any offset, and a validator of model requests.
 export {
   FakeOpenAI,
   type FakeOpenAIOptions,

@@ -1,6 +1,5 @@
 // An unmodified client of the peer and our agents: all forms of calls, streams, background tasks with cancel and notifications,
 // and a conversation. N10, N11 and N15.
-
 import { AgentError, defineAgent, operation } from '@fame-fabric/agents';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent } from '../kit/naylence.ts';

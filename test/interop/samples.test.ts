@@ -1,6 +1,5 @@
 // The samples in docs/naylence.md that need no Python: an unmodified client of naylence and our chat agent, and an unmodified agent of
-// naylence and our client. `npm run interop-python` runs
-// the Python sample, which needs a version of Python that not every machine has.
+// naylence and our client. `npm run interop-python` runs the Python sample, which needs a version of Python that not every machine has.
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runFame, startOurAgent } from '../kit/commands.ts';

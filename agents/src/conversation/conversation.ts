@@ -120,7 +120,7 @@ export interface CompletedFigures extends TurnFigures {
   finish: TurnFinish;
   /** Calls that the caller has to make, where `finish` is `tool_calls`. */
   tool_calls?: readonly ToolCall[];
-  /** Reason for which a team ignored the message, if it did. */
+  /** The reason why a team ignored the message, if it did. */
   ignored?: string;
 }
 

@@ -134,7 +134,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     type: 'path',
     default: '',
     description:
-      'File that is written every 5 s while the agents are served, for health checks. It is unhealthy if it is missing or older than 30 s.',
+      'File that is written every 5 s while the agents are served. A health check fails if it is missing or older than 30 s.',
   },
   {
     name: 'FAME_CONVERSATION_TTL_DAYS',

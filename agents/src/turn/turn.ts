@@ -82,7 +82,7 @@ export interface TurnResult {
   finish?: TurnFinish;
   /** Calls that the caller has to make. Their results come with the next turn. */
   toolCalls?: readonly ToolCall[];
-  /** Reason for which a team ignored the message, if it did. Then the text is empty. */
+  /** The reason why a team ignored the message, if it did. Then the text is empty. */
   ignored?: string;
   /** State of the conversation's task from now on. @default 'working' */
   taskState?: 'working' | 'input-required' | 'completed';

@@ -18,7 +18,7 @@ export class AgentError extends FabricError {
   /**
    * `code` has 3 to 64 capital letters, digits and underscores, and begins with a letter.
    * @default retryable false
-   * @throws {TypeError} if `code` has another form, or is one of the table
+   * @throws {TypeError} if `code` has another form, or is in the table
    */
   constructor(code: string, message: string, options: FabricErrorOptions = {}) {
     if (!isAgentCode(code)) throw new TypeError(faultOf(code));

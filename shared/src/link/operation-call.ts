@@ -1,5 +1,5 @@
-// A call of an operation through a typed handle. The caller awaits its result or iterates its items; whether the operation streams is
-// known to the compiler only, so the request is sent when the caller has done one of both.
+// A call of an operation through a typed handle. The caller awaits its result or iterates over its items. Only the compiler knows whether
+// the operation streams, so the request is sent once the caller has done either.
 
 /** Sends the request in one of two forms. */
 export interface RequestForms {
@@ -10,8 +10,8 @@ export interface RequestForms {
 const ONCE = 'The result of this call is awaited already; call the operation again to read its items';
 
 /**
- * A promise and an iterable at once; one of both can be used. A call that is neither awaited nor iterated at once is sent as a stream,
- * which either use can read later: every agent answers a stream request to an operation with one result by one item.
+ * A promise and an iterable at once; a caller uses one of the two. A call that is not used at once is sent as a stream, which can be
+ * awaited or iterated later: every agent answers a stream request to an operation with one result by one item.
  */
 export class OperationCall implements PromiseLike<unknown>, AsyncIterable<unknown> {
   readonly [Symbol.toStringTag] = 'Promise';

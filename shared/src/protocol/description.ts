@@ -1,5 +1,5 @@
-// The answer to `describe`, which every agent of this software has: its operations and their parameters. Agents of other software may
-// answer with anything, or have no such operation.
+// The answer to `describe`: the operations of an agent and their parameters. Every agent of Fame Fabric answers it, unless it declares
+// an operation of that name. Agents of other implementations may answer with anything, or have no such operation.
 
 /** One operation in the answer to `describe`. */
 export interface OperationDescription {

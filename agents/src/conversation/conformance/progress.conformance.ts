@@ -47,7 +47,7 @@ export function progressConformance(kind: AgentKind, store: StoreKind): void {
     const types = (items: readonly Record<string, unknown>[]) =>
       items.map(({ type }) => type).filter((type, index, all) => type !== all[index - 1]);
 
-    test('comes to the callers that ask for it, each with the types that it names', async () => {
+    test('reaches the callers that ask for it, each with the types that it names', async () => {
       const held = gate();
       says('Hello', held, { retry: WAIT }, reasoning('Well, '), reasoning(SECRET));
       const turn_id = newId();
@@ -108,7 +108,7 @@ export function progressConformance(kind: AgentKind, store: StoreKind): void {
       expect(items[1]).toEqual({ type: 'reasoning', turn_id, text: SECRET });
     });
 
-    test('does not keep a caller that leaves', async () => {
+    test('does not keep a caller that leaves from cancelling the turn', async () => {
       says('lost', reasoning('Well, '), gate());
       const turn_id = newId();
       const leaver = stream(turn_id, { include: ['reasoning'] });

@@ -26,7 +26,7 @@ export interface TurnReport {
   finish: TurnFinish | null;
   /** Calls that the caller has to make. */
   tool_calls?: readonly ToolCall[];
-  /** Reason for which a team ignored the message. */
+  /** The reason why a team ignored the message, if it did. */
   ignored?: string;
   usage: Usage;
   cost: Cost;

@@ -23,7 +23,7 @@ interface ModelFailure {
   readonly isTransient: boolean;
   /** The wait that the server asked for. */
   readonly retryAfterMs?: number | undefined;
-  /** The kind of failure, for those who wait for the next attempt. */
+  /** The kind of failure, reported with the wait before the next attempt. */
   readonly reason: WaitReason;
   /** The server's own reason in one line. */
   readonly message?: string | undefined;
@@ -148,7 +148,7 @@ interface Classified {
   code: ErrorCode;
   message: string;
   isTransient: boolean;
-  /** The reason in the words of the server or the network, if it has one. */
+  /** The reason that the server or the network gave, if any. */
   why?: string;
 }
 

@@ -1,6 +1,6 @@
-// Removes a closing tag of reasoning that has no opening tag. Templates of some local models put the opening tag into the prompt, so their
-// reply begins with reasoning. It has been shown as text when the closing tag arrives, and stays text. The tag counts at the start of a
-// line only, and once.
+// Removes a closing tag of reasoning that has no opening tag. The templates of some local models put the opening tag into the prompt, so
+// the reply begins with reasoning. That reasoning was already emitted as text when the closing tag arrives, and it stays text. Only the
+// first closing tag at the start of a line is removed.
 import { CLOSING_TAGS } from './think-tags.ts';
 
 export class LoneClosingTag {

@@ -1,5 +1,5 @@
 // Separates reasoning in tags from the answer. Models whose server does not separate it begin their text with `<think>`. Tags
-// count only at the beginning of a reply: later ones are text. A closing tag without an opening one is left out there.
+// count only at the beginning of a reply: later ones are text. A closing tag without an opening one is removed there.
 
 const TAGS = ['<think>', '<thinking>', '<thought>'];
 export const CLOSING_TAGS: readonly string[] = TAGS.map((tag) => `</${tag.slice(1)}`);
