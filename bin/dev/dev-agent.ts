@@ -4,12 +4,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { relative } from 'node:path';
 import { type Clock, systemClock } from '@fame-fabric/shared';
 import { type Environment, onAbort } from '@fame-fabric/shared/internal';
-import type { DevMessage, ServedAgent } from './dev-message.ts';
+import { type DevMessage, isDevMessage, type ServedAgent } from './dev-message.ts';
 import { FileWatch } from './file-watch.ts';
 
 /** Drain time of a restart. A running call delays the reload that its author waits for. */
 const DRAIN_MS = 2_000;
-/** Time of a process to end after its drain time, before it is killed. */
+/** Time that a process has to end after its drain time, before it is killed. */
 const KILL_AFTER_MS = 7_000;
 
 const PRELOAD = new URL(import.meta.url.endsWith('.ts') ? './preload.ts' : './preload.js', import.meta.url)
@@ -40,6 +40,7 @@ export class DevAgent {
   readonly #watch: FileWatch;
   /** Resolves with the next change of a file. */
   #change = Promise.withResolvers<string>();
+  #child: ChildProcess | undefined;
   #hasServed = false;
 
   constructor(options: DevAgentOptions) {
@@ -47,7 +48,10 @@ export class DevAgent {
     this.#clock = options.clock ?? systemClock;
     this.#env = { ...options.env, FAME_DRAIN_MS: options.env.FAME_DRAIN_MS?.trim() || String(DRAIN_MS) };
     this.#name = relative('', options.file);
-    this.#watch = new FileWatch((path) => this.#change.resolve(path));
+    this.#watch = new FileWatch({
+      onChange: (path) => this.#change.resolve(path),
+      onError: ({ message }) => options.note(`Changes of ${this.#name} may go unnoticed: ${message}`),
+    });
   }
 
   /** Runs until `stop` aborts. Then the process has ended. */
@@ -58,6 +62,7 @@ export class DevAgent {
     try {
       while (!stop.aborted) {
         this.#change = Promise.withResolvers();
+        this.#watch.renew();
         const changed = this.#change.promise;
         const run = this.#start();
         const outcome = await Promise.race([run.ended, changed.then(() => undefined), stopped]);
@@ -73,6 +78,11 @@ export class DevAgent {
     }
   }
 
+  /** Kills the process at once. */
+  kill(): void {
+    this.#child?.kill('SIGKILL');
+  }
+
   #start(): Run {
     // Its own process group: Ctrl-C in the terminal must reach it once, through this process.
     const child = spawn(
@@ -83,8 +93,14 @@ export class DevAgent {
         `--import=${PRELOAD}`,
         this.#options.file,
       ],
-      { env: this.#env as NodeJS.ProcessEnv, stdio: ['ignore', 'inherit', 'inherit', 'ipc'], detached: true },
+      {
+        env: this.#env as NodeJS.ProcessEnv,
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+        detached: true,
+        windowsHide: true,
+      },
     );
+    this.#child = child;
     const startedAt = this.#clock.monotonic();
     const ended = new Promise<string>((resolve) => {
       child.once('error', (error) => resolve(`cannot be started: ${error.message}`));
@@ -93,7 +109,9 @@ export class DevAgent {
       );
     });
     const run = { child, ended, startedAt };
-    child.on('message', (message) => this.#receive(message as DevMessage, run));
+    child.on('message', (message) => {
+      if (isDevMessage(message)) this.#receive(message, run);
+    });
     return run;
   }
 

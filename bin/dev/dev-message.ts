@@ -8,3 +8,9 @@ export interface ServedAgent {
   /** True if `fame chat` can talk to it. */
   hasTurns: boolean;
 }
+
+/** True for a message of `preload.ts`. The author's own program may send others. */
+export function isDevMessage(message: unknown): message is DevMessage {
+  const { type, path, agents } = Object(message) as Record<string, unknown>;
+  return (type === 'file' && typeof path === 'string') || (type === 'served' && Array.isArray(agents));
+}

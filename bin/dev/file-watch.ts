@@ -6,21 +6,25 @@ import { type Clock, systemClock, type Timer } from '@fame-fabric/shared';
 
 const QUIET_MS = 80;
 
+export interface FileWatchOptions {
+  /** Receives the last file that changed. */
+  onChange: (path: string) => void;
+  /** Receives the error of a directory that cannot be watched. */
+  onError: (error: Error) => void;
+  clock?: Clock | undefined;
+}
+
 export class FileWatch {
-  readonly #onChange: (path: string) => void;
+  readonly #options: FileWatchOptions;
   readonly #clock: Clock;
   readonly #files = new Set<string>();
-  readonly #directories = new Map<string, FSWatcher>();
+  /** `undefined` for a directory that cannot be watched. */
+  readonly #directories = new Map<string, FSWatcher | undefined>();
   #timer: Timer | undefined;
 
-  /** `onChange` receives the last file that changed. */
-  constructor(onChange: (path: string) => void, clock: Clock = systemClock) {
-    this.#onChange = onChange;
-    this.#clock = clock;
-  }
-
-  get size(): number {
-    return this.#files.size;
+  constructor(options: FileWatchOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
   }
 
   /** Watches the file at an absolute path. A missing file is watched if its directory exists. */
@@ -31,17 +35,29 @@ export class FileWatch {
     if (this.#directories.has(directory)) return;
     try {
       const watcher = watch(directory, (_event, name) => this.#changed(directory, name));
-      watcher.on('error', () => this.#forget(directory)); // the directory is gone
+      watcher.on('error', (error) => this.#fail(directory, error));
       this.#directories.set(directory, watcher);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      this.#files.delete(path);
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') this.#files.delete(path);
+      else this.#fail(directory, error as Error);
     }
+  }
+
+  /**
+   * Drops the changes so far, and watches the same files anew. A directory that was removed and created again, for example by
+   * `git checkout`, needs a new watcher.
+   */
+  renew(): void {
+    const files = [...this.#files];
+    this.close();
+    for (const file of files) this.add(file);
   }
 
   close(): void {
     this.#timer?.stop();
-    for (const directory of [...this.#directories.keys()]) this.#forget(directory);
+    for (const watcher of this.#directories.values()) watcher?.close();
+    this.#directories.clear();
+    this.#files.clear();
   }
 
   #changed(directory: string, name: string | null): void {
@@ -50,11 +66,12 @@ export class FileWatch {
     );
     if (path === undefined) return;
     this.#timer?.stop();
-    this.#timer = this.#clock.after(QUIET_MS, () => this.#onChange(path));
+    this.#timer = this.#clock.after(QUIET_MS, () => this.#options.onChange(path));
   }
 
-  #forget(directory: string): void {
+  #fail(directory: string, error: Error): void {
     this.#directories.get(directory)?.close();
-    this.#directories.delete(directory);
+    this.#directories.set(directory, undefined);
+    this.#options.onError(error);
   }
 }

@@ -53,7 +53,7 @@ subscribe('fame-fabric.agents', (message) => {
   });
 });
 
-// `fame dev` has ended without a word, for example by SIGKILL. `runAgents` handles the signal, and other programs end.
+// `fame dev` has ended without stopping this process, for example by SIGKILL. `runAgents` handles the signal, and other programs end.
 process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
 // A listener keeps the channel open, and with it the process.
 process.channel?.unref();
@@ -74,7 +74,7 @@ async function serveExports(): Promise<void> {
     process.exitCode = 1;
     return;
   }
-  // The package as the file imports it: a project has its own copy.
+  // Resolve the package from the file, because a project has its own copy.
   const { runAgents } = (await import(
     pathToFileURL(createRequire(fileUrl).resolve('@fame-fabric/agents')).href
   )) as typeof import('@fame-fabric/agents');

@@ -31,11 +31,15 @@ export async function run(input: VerbInput): Promise<number> {
   checkSettings(env);
   checkDataDir(readSentinelConfig(env).dataDir);
   const configured = readSentinelConfig(input.env).port;
-  return runSentinelProcess({
+  let agents: Promise<number> | undefined;
+  const sentinelCode = await runSentinelProcess({
     env,
-    companion: ({ port }) =>
-      runFiles(files, localAgentEnv(env, port), port === configured ? undefined : port),
+    companion: ({ port }) => {
+      agents = runFiles(files, localAgentEnv(env, port), port === configured ? undefined : port);
+      return agents;
+    },
   });
+  return (await agents) || sentinelCode;
 }
 
 const SOURCE = /\.[cm]?[jt]s$/;
@@ -50,28 +54,27 @@ function readFiles(words: readonly string[]): string[] {
   });
 }
 
-/**
- * Runs the files until a signal ends them; a second signal kills them. `port` is that of the sentinel if other commands do not find it
- * by themselves.
- */
+/** Runs the files until a signal ends them; a second signal kills them. Other commands need `port`, if given, to find the sentinel. */
 async function runFiles(
   files: readonly string[],
   env: Environment,
   port: number | undefined,
 ): Promise<number> {
+  const onServed = (served: readonly ServedAgent[]): void => {
+    for (const agent of served) writeMessage(nextSteps(agent, port));
+  };
+  const agents = files.map((file) => new DevAgent({ file, env, note: writeMessage, onServed }));
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
-    // The agents end with their connection to this process.
-    if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? EXIT.interrupted : EXIT.terminated);
+    if (stop.signal.aborted) {
+      for (const agent of agents) agent.kill();
+      process.exit(signal === 'SIGINT' ? EXIT.interrupted : EXIT.terminated);
+    }
     stop.abort();
   };
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, onSignal);
-  const onServed = (agents: readonly ServedAgent[]): void => {
-    for (const agent of agents) writeMessage(nextSteps(agent, port));
-  };
   try {
-    const agents = files.map((file) => new DevAgent({ file, env, note: writeMessage, onServed }));
     await Promise.all(agents.map((agent) => agent.run(stop.signal)));
     return EXIT.ok;
   } finally {

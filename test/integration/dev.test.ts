@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Client } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { fameArgs, freePort, type Proc, ROOT, startNode } from '../kit/processes.ts';
 import { admissionUrl, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
@@ -116,6 +116,34 @@ test.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s leaves no process', asy
   const pid = (await (await attach()).call(SHOP, 'pid')) as number;
   expect(isAlive(pid)).toBe(true);
   await proc.stop(signal, 30_000);
+  await eventually(() => expect(isAlive(pid)).toBe(false));
+});
+
+test('a second signal kills an agent that is blocked, and messages of the agent itself are ignored', async () => {
+  write(
+    'busy.ts',
+    `import { defineAgent, operation } from '@fame-fabric/agents';
+    process.send?.('ready');
+    export const busy = defineAgent({
+      address: 'busy@fame.fabric',
+      operations: {
+        block: operation({
+          run() {
+            console.error('blocked', process.pid);
+            for (;;);
+          },
+        }),
+      },
+    });`,
+  );
+  const proc = dev('busy.ts');
+  await proc.waitFor(/npx fame-fabric describe/);
+  (await attach()).call('busy@fame.fabric', 'block').catch(() => {});
+  const pid = Number((await proc.waitFor(/blocked (\d+)/))[1]);
+  onTestFinished(() => void (isAlive(pid) && process.kill(pid, 'SIGKILL')));
+  proc.child.kill('SIGTERM');
+  proc.child.kill('SIGINT');
+  expect([130, 143]).toContain((await proc.exited).code);
   await eventually(() => expect(isAlive(pid)).toBe(false));
 });
 
