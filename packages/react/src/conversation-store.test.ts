@@ -1,9 +1,9 @@
 // The store against a real chat agent and real links, over a sentinel in memory that a test takes down.
-import { ChatAgent, defineAgent, MemoryStore, ToolSet, tool } from '@fame-fabric/agents';
+import { ChatAgent, defineAgent, MemoryStore, operation, ToolSet, tool } from '@fame-fabric/agents';
 import { callTools, gate, type Scripted, scriptedModel } from '@fame-fabric/agents/testing';
 import { type Client, connect } from '@fame-fabric/client';
 import { Link } from '@fame-fabric/shared';
-import { ScriptedSentinel } from '@fame-fabric/shared/testing';
+import { ManualClock, ScriptedSentinel } from '@fame-fabric/shared/testing';
 import { afterEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import {
@@ -245,6 +245,33 @@ test('an agent without conversations is a failure, and retry starts over', async
   await startAgent();
   store.retry();
   await until(({ messages }) => messages[1]?.state === 'completed');
+});
+
+test('an agent that ends each stream of events at once is asked again after a pause', async () => {
+  const { sentinel, open } = await startFabric();
+  const link = new Link({ url: URL, dial: sentinel.dial });
+  await link.connect();
+  closing.push(() => link.close());
+  let streams = 0;
+  const params = z.looseObject({ follow: z.boolean().optional() });
+  const readEvents = operation({
+    params,
+    async *run({ follow }) {
+      if (follow) streams += 1;
+      else yield { events: [], next: 0 };
+    },
+  });
+  await defineAgent({ address: ADDRESS, operations: { read_events: readEvents } }).serve(link);
+  const clock = new ManualClock();
+  const client = await open();
+  closing.push(() => client.close());
+  show({ connect: async () => client, isShared: true, clock });
+  await expect.poll(() => streams).toBe(1);
+  const roundTrip = (): Promise<unknown> => client.call(ADDRESS, 'read_events', {});
+  for (let trip = 0; trip < 10; trip++) await roundTrip();
+  expect(streams).toBe(1);
+  clock.advance(5_000);
+  await expect.poll(() => streams).toBe(2);
 });
 
 test('a listener that leaves and returns at once keeps the connection; after the last one it is closed', async () => {

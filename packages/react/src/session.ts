@@ -2,7 +2,7 @@
 // repeated until it succeeds, another attempt would fail too, or the session stops.
 import { type Client, type Conversation, isUndecided } from '@fame-fabric/client';
 import { type Clock, FabricError, isFabricError } from '@fame-fabric/shared';
-import { Backoff, pause, untilAborted } from '@fame-fabric/shared/internal';
+import { Backoff, onAbort, pause, untilAborted } from '@fame-fabric/shared/internal';
 import type { Messages } from './messages.ts';
 
 export interface SessionDeps {
@@ -37,7 +37,7 @@ export class Session {
 
   /** Connects, and reads until the conversation ends. Never rejects. */
   async run(): Promise<void> {
-    const { connect, isShared, messages, newConversation, onStatus } = this.#deps;
+    const { connect, isShared, newConversation, onStatus } = this.#deps;
     const { signal } = this.#stopped;
     try {
       // A client of the caller has connected or failed for good.
@@ -48,14 +48,14 @@ export class Session {
         if (state === 'reconnecting') onStatus('away');
         if (state === 'attached' && this.#hasRead) onStatus('ready');
       });
-      signal.addEventListener('abort', () => {
+      onAbort(signal, () => {
         stopListening();
         // Turns continue at the agent.
         if (!isShared) void client.close();
       });
       const conversation = newConversation(client);
       this.#connected.resolve({ client, conversation });
-      while (!messages.hasEnded) await this.#repeat(() => this.#read(client, conversation), client);
+      await this.#repeat(() => this.#read(client, conversation), client);
     } catch (error) {
       if (!signal.aborted) onStatus('failed', error);
     }
@@ -134,7 +134,7 @@ export class Session {
     try {
       return await untilAborted(connecting, signal);
     } catch (error) {
-      // Nobody else closes a client that connects after the stop.
+      // Close a client that connects after the stop.
       if (signal.aborted) connecting.then((client) => client.close()).catch(() => {});
       throw error;
     }
@@ -160,6 +160,8 @@ export class Session {
       messages.apply(event);
       onChange();
     }
+    // The next attempt waits first. An agent that ends each stream at once would get one request after the other.
+    if (!messages.hasEnded) throw new FabricError('LINK_CLOSED', 'The agent ended the stream of events');
   }
 
   #isRead(): void {
