@@ -108,6 +108,18 @@ test('a function of a team does the same', async () => {
   expect(JSON.parse(content)).toEqual({ error: { code: 'OUT_OF_STOCK', message: 'No lamps are left' } });
 });
 
+test('details that JSON cannot represent are left out of a turn, and the conversation goes on', async () => {
+  const stream = (): never => {
+    throw new AgentError('OUT_OF_STOCK', 'No lamps are left', { details: { left: 0n } });
+  };
+  const { link } = await serve(new ChatAgent({ address: SHOP, model: { name: 'own', stream } }));
+  await link.call(SHOP, 'start_task', { id: 'c1' });
+  for (const turn_id of ['t1', 't2']) {
+    const turn = { conversation_id: 'c1', user_message: 'A lamp', turn_id };
+    expect(await failureOf(link.call(SHOP, 'run_turn', turn))).toEqual({ ...SOLD_OUT, details: undefined });
+  }
+});
+
 test('a turn that its model fails with such an error ends with it, for later callers too', async () => {
   const model = { name: 'own', stream: soldOut };
   const { link } = await serve(new ChatAgent({ address: SHOP, model }));

@@ -136,8 +136,18 @@ export const faultOf = (error: FabricError): OutcomeFault => ({
   code: error.code,
   message: error.message,
   retryable: error.retryable,
-  ...(error.details ? { details: error.details } : {}),
+  ...plainDetails(error),
 });
+
+/** The journal takes JSON only: details that JSON cannot represent are left out, so that they cannot stop the conversation. */
+function plainDetails({ details }: FabricError): Pick<OutcomeFault, 'details'> {
+  if (!details) return {};
+  try {
+    return { details: JSON.parse(JSON.stringify(details)) };
+  } catch {
+    return {};
+  }
+}
 
 export const errorOfFault = (fault: OutcomeFault): FabricError =>
   errorOfCode(fault.code, fault.message, {
