@@ -131,13 +131,14 @@ async function writeNew(
   }
   try {
     const report = await write(partial);
-    sync(partial);
+    sync(partial, 'r+');
     if (existsSync(target)) throw exists(target);
     renameSync(partial, target);
-    sync(dirname(target));
+    // Windows cannot open a directory, and writes the new name by itself.
+    if (process.platform !== 'win32') sync(dirname(target), 'r');
     return { path: target, bytes: statSync(target).size, ...report };
   } catch (error) {
-    for (const file of [partial, `${partial}-journal`]) rmSync(file, { force: true });
+    for (const end of ['', '-journal', '-wal', '-shm']) rmSync(`${partial}${end}`, { force: true });
     throw error;
   }
 }
@@ -209,8 +210,9 @@ const FAULTS: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   26: ['STORE_SCHEMA', 'it is not a database'],
 };
 
-function sync(path: string): void {
-  const file = openSync(path, 'r');
+/** Flushes a file or a directory to the disk. Windows flushes a file only through a handle that may write, hence the mode. */
+function sync(path: string, mode: 'r' | 'r+'): void {
+  const file = openSync(path, mode);
   try {
     fsyncSync(file);
   } finally {
