@@ -14,7 +14,7 @@ export const EXIT = Object.freeze({
 });
 
 /** Exit codes by error code. Every other error exits with `EXIT.failure`. */
-const EXIT_CODES: Partial<Record<ErrorCode | (string & {}), number>> = {
+const EXIT_CODES: Partial<Record<string, number>> = {
   CONFIG_INVALID: EXIT.usage,
   ADDRESS_INVALID: EXIT.usage,
   LINK_TIMEOUT: EXIT.unreachable,
@@ -25,7 +25,7 @@ const EXIT_CODES: Partial<Record<ErrorCode | (string & {}), number>> = {
   CALL_TIMEOUT: EXIT.timeout,
   TURN_TIMEOUT: EXIT.timeout,
   CALL_CANCELLED: EXIT.interrupted,
-};
+} satisfies Partial<Record<ErrorCode, number>>;
 
 /** Returns the exit code of a process that ends because of `error`. */
 export function exitCodeOf(error: unknown): number {

@@ -34,7 +34,7 @@ const RPC_NUMBER: Partial<Record<string, number>> = {
   OPERATION_UNSUPPORTED: -32004,
   MODEL_RATE_LIMITED: -32029,
   QUOTA_EXCEEDED: -32029,
-};
+} satisfies Partial<Record<ErrorCode, number>>;
 const CODE_OF_NUMBER = new Map<number, ErrorCode>([
   [-32700, 'REQUEST_INVALID'],
   [-32600, 'REQUEST_INVALID'],
