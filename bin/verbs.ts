@@ -168,7 +168,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./verbs/call.ts'),
   },
   describe: {
-    about: 'show what an agent can do: its operations and their parameters',
+    about: 'show the operations of an agent and their parameters',
     usage: 'npx fame-fabric describe ADDRESS [--json]',
     examples: [
       'npx fame-fabric describe math@fame.fabric',

@@ -32,7 +32,7 @@ interface AreTheTypesWrong {
   checkPackage(contents: unknown): Promise<{ types: false | object; problems?: TypeProblem[] }>;
 }
 
-/** The ways of resolving that the packages, which are ES modules with `exports`, do not serve. */
+/** Module resolutions that the packages do not support, because they are ES modules with `exports`. */
 const UNSERVED = ['node10', 'node16-cjs'];
 
 /**

@@ -29,7 +29,7 @@ const SOURCE: Manifest = {
 const published = publishedManifest(SOURCE, { folder: 'packages/one' });
 
 describe('publishedManifest', () => {
-  test('keeps what consumers read, and drops what serves the repository', () => {
+  test('keeps the fields that consumers read, and drops those for the repository', () => {
     expect(published).toEqual({
       name: '@example/one',
       version: '1.2.3',

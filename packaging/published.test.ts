@@ -201,7 +201,7 @@ describe('the command in a folder that has installed it', () => {
     expect(npx.output).toContain(`fame-fabric ${version} `);
   });
 
-  test("the README's minute: start, chat, and call an agent of one's own", async () => {
+  test('the first steps of the README: start, chat, and call your own agent', async () => {
     const { url } = await startFabric();
     const env = { FAME_DIRECT_ADMISSION_URL: url };
     const chat = await finish(start(bin('fame-fabric'), ['chat', '-m', 'What is 6 times 7?'], env));

@@ -10,7 +10,7 @@ const SPECIFIER = /(?:\bfrom|\bimport|\bimport\()\s*(['"])([\w@.:/-]+)\1/g;
 export interface Reachable {
   /** Relative to the folder of the package. */
   readonly files: ReadonlySet<string>;
-  /** What the files import from packages, such as `zod` or `@scope/name/entry`, without Node's own modules. */
+  /** Imports of packages, such as `zod` or `@scope/name/entry`, without the built-in modules of Node. */
   readonly imports: ReadonlySet<string>;
 }
 

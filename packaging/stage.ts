@@ -74,8 +74,8 @@ function stagePackage(
 }
 
 /**
- * The files that `files` names: paths, folders or patterns. `dist` and `src` are left out: what is needed of `dist` is found from
- * the entry points.
+ * The files that `files` names: paths, folders or patterns. `dist` and `src` are left out: the needed files of `dist` are found
+ * from the entry points.
  */
 function listedFiles({ folder, manifest }: SourcePackage): string[] {
   const cwd = join(ROOT, folder);

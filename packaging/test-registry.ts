@@ -1,5 +1,5 @@
-// An npm registry in memory, for tests of publishing: it stores what `npm publish` sends, and serves it. It can send npm to the
-// public registry for packages of others.
+// An npm registry in memory, for tests of publishing: it stores and serves the packages that `npm publish` sends. It can redirect npm
+// to the public registry for all other packages.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
@@ -14,7 +14,7 @@ interface Document {
 export class Registry {
   /** Names of the published packages, in order. */
   readonly published: string[] = [];
-  /** Where npm finds packages that are not here. @default it does not find them */
+  /** URL of a registry that has the other packages. @default npm does not find them */
   upstream: string | undefined;
   readonly #documents = new Map<string, Document>();
   readonly #server: Server;

@@ -1,5 +1,5 @@
-// One file of `fame dev`: runs it in a process of its own, and restarts the process when a file that it imports changes. A process
-// that ends by itself is restarted at the next change.
+// Runs one file of `fame dev` in a separate process, and restarts the process when a file that it imports changes. A process that ends
+// by itself is restarted at the next change.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { relative } from 'node:path';
 import { type Clock, systemClock } from '@fame-fabric/shared';

@@ -53,7 +53,7 @@ For example: npx fame-fabric call shop@fame.fabric order '{"item":"text","size":
     );
   });
 
-  test('marks streams, and what was left out', () => {
+  test('marks streams, and reports omitted schemas and operations', () => {
     const text = descriptionText(SHOP, {
       ...described({ name: 'big', params: { type: 'object' }, streams: true, truncated: true }),
       truncated: true,

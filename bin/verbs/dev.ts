@@ -1,5 +1,5 @@
 // `fame dev FILE...`: serves the agents of files while their author works on them. Starts a sentinel in this process unless one
-// answers. Each file runs in a process of its own, which restarts when its files change.
+// answers. Each file runs in a separate process, which restarts when its files change.
 import { existsSync, realpathSync } from 'node:fs';
 import { runSentinelProcess } from '@fame-fabric/sentinel';
 import { readSentinelConfig } from '@fame-fabric/sentinel/internal';

@@ -71,7 +71,7 @@ test('an unknown type is refused before the agent is asked', async () => {
   expect(requests).toEqual([]);
 });
 
-test('the next process of the agent is asked for the events that follow, and for what it offers', async () => {
+test('the next process of the agent is asked for the following events, with the types that it offers', async () => {
   const attempts = [
     [ITEMS[1], { type: 'text', seq: 1, text: 'Hi' }],
     [

@@ -1,5 +1,5 @@
 // N3: the page of `packages/react/examples/web`, in React's strict mode, and the page without a build, in Chromium against a sentinel
-// and an agent as processes. Both pages run what ships: the packages' `dist`.
+// and an agent as processes. Both pages run the published code, the `dist` of the packages.
 import { join } from 'node:path';
 import { type ControlledGate, callTools, gate, type Scripted } from '@fame-fabric/agents/testing';
 import type { Browser, BrowserContext, Page, WebSocket } from 'playwright-core';
@@ -176,7 +176,7 @@ test('an answer during which the sentinel is killed arrives once and completely'
   expect(fabric.prompts()).toBe(1);
 });
 
-test('an answer during which the agent is killed goes on, and no word of it is shown twice', async () => {
+test('an answer during which the agent is killed continues, and no word of it is shown twice', async () => {
   const halves: ControlledGate[] = [gate(), gate()];
   const fabric = await startFabric((_text, index) => ['This sentence ', halves[index]!, 'goes on.']);
   const agent = await fabric.startAgent();
@@ -211,7 +211,7 @@ test('Stop and Escape cancel an answer, and a failed one can be sent again', asy
   await answered(page, 'Done.');
 });
 
-test('a page whose origin is not allowed says so', async () => {
+test('a page whose origin is not allowed reports it', async () => {
   await startFabric(() => 'never', { origin: 'http://localhost:1' });
   context = await browser.newContext();
   const page = await context.newPage();

@@ -51,7 +51,7 @@ test('the other agent sees the cancellation of a turn in the middle of a stream'
   expect(items).toEqual([1, 2, 3]);
 });
 
-test('the model is told in words and with a code that the other agent was killed', async () => {
+test('the model receives an error with a code and a message when the other agent is killed', async () => {
   const { stock, model, turn } = await start();
   await stock.kill();
   expect(await turn).toBe('The stock is away.');

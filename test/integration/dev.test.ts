@@ -70,7 +70,7 @@ async function next(proc: Proc, pattern: RegExp): Promise<void> {
   proc.output = '';
 }
 
-test('a change of an imported file restarts the agent, and a broken file is reported until it is mended', async () => {
+test('a change of an imported file restarts the agent, and a broken file is reported until it is repaired', async () => {
   writeShop();
   const proc = dev('shop.ts');
   await next(proc, /npx fame-fabric describe shop@fame\.fabric/);
@@ -89,7 +89,7 @@ test('a change of an imported file restarts the agent, and a broken file is repo
   expect(await proc.stop('SIGTERM', 30_000)).toEqual({ code: 0, signal: null });
 });
 
-test('a conversation goes on after a restart', async () => {
+test('a conversation continues after a restart', async () => {
   const source = (prompt: string): string => `
     import { ChatAgent, offlineModel, runAgents, SqliteStore } from '@fame-fabric/agents';
     const store = await SqliteStore.open({ path: 'conversations.db' });

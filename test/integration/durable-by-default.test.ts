@@ -34,7 +34,7 @@ async function start(example: string, address: string, dataDir: string): Promise
 const say = (address: string, text: string): Promise<unknown> =>
   client.call(address, 'run_turn', { args: ['c1', text] });
 
-test('a conversation goes on after kill -9, and the log has the path of the store', async () => {
+test('a conversation continues after kill -9, and the log has the path of the store', async () => {
   const dataDir = temporaryDirectory();
   const first = await start('conversation-agent.ts', SHOP, dataDir);
   expect(first.output).toContain('conversation store opened');

@@ -1,4 +1,4 @@
-// The agent in docs/guides/durable-chat-agent.md as it stands on the page, killed in the middle of an answer.
+// The agent that docs/guides/durable-chat-agent.md shows, killed in the middle of an answer.
 import { join } from 'node:path';
 import { offlineModel } from '@fame-fabric/agents';
 import { connect } from '@fame-fabric/client/node';

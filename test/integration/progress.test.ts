@@ -33,7 +33,7 @@ const include = ['reasoning', 'waiting'] as const;
 const thoughts = (events: readonly TurnEvent[]): string =>
   events.map((event) => (event.type === 'reasoning' ? event.text : '')).join('');
 
-test('a wait and the reasoning reach the caller that asks; a caller that does not receives the events of before', async () => {
+test('a caller that asks for waits and reasoning receives them; other callers receive the events without them', async () => {
   begun = open();
   held = open();
   const client = await openClient(stack.sentinel.url);

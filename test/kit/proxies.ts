@@ -1,5 +1,5 @@
-// nginx and Caddy as processes on a free port, with the configurations of docs/operating and TLS. A test replaces only what a
-// machine of its own would have: ports, paths of the certificate, and for Caddy the certificate itself.
+// nginx and Caddy as processes on a free port, with the configurations of docs/operating and TLS. A test replaces only the
+// settings that depend on the machine: ports, paths of the certificate, and for Caddy the certificate itself.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,10 +1,10 @@
-// The frames of a recording: what terminals showed, and when. A frame is taken when a terminal changes. Changes that follow each
+// The frames of a recording: the screens of terminals with their times. A frame is taken when a terminal changes. Changes that follow each
 // other within a few ms are one frame, because programs draw in several writes, and long pauses are shortened.
 import type { ScreenSize, ShellScreen } from '../kit/screen.ts';
 
 type Cell = NonNullable<ReturnType<NonNullable<ReturnType<ShellScreen['buffer']['getLine']>>['getCell']>>;
 
-/** Text of one look, from `column` on. Without `foreground` it has the colour of the terminal. */
+/** Text in one style, from `column` on. Without `foreground` it has the colour of the terminal. */
 export interface Run {
   readonly column: number;
   readonly text: string;
@@ -32,7 +32,7 @@ const lookOf = (cell: Cell): Omit<Run, 'column' | 'text'> => ({
   isBold: cell.isBold() !== 0,
 });
 
-/** Reads one row: runs of text of one look, without the blanks between them. */
+/** Reads one row: runs of text in one style, without the blanks between them. */
 function rowOf(screen: ShellScreen, line: number, columns: number): Row {
   const runs: Run[] = [];
   for (let column = 0; column < columns; column++) {

@@ -1,5 +1,6 @@
 // Writes one answer as it streams: a prefix such as `A> `, then the text with control characters escaped. On a terminal an
-// indicator moves while no text arrives, and the reasoning of the model is shown dimmed if the user wants that. Surrogate pairs that the stream split are joined before they are written.
+// indicator moves while no text arrives, and the reasoning of the model is shown dimmed if the user wants that. Surrogate pairs
+// that the stream split are joined before they are written.
 import type { Clock } from '@fame-fabric/shared';
 import { escapeControls, isHighSurrogate, type Style } from '@fame-fabric/shared/internal';
 import type { WaitingEvent } from '../turn-event.ts';
@@ -101,8 +102,8 @@ export class Answer {
   }
 
   /**
-   * Discards the text after its first `keep` characters. What is on the screen stays there as long as the new text repeats it, so
-   * that a repeated answer continues where it stopped. A text that differs is written again from its beginning.
+   * Discards the text after its first `keep` characters. The text on the screen stays as long as the new text repeats it, so that
+   * a repeated answer continues where it stopped. A text that differs is written again from its beginning.
    */
   restart(keep: number): void {
     const onScreen = this.#earlier ?? this.#text.slice(0, this.#written);

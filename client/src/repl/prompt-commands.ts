@@ -16,7 +16,7 @@ export interface PromptCommandsDeps {
   listAgents: () => Promise<string>;
   /** The switch of envelope tracing. `isBrief` is true if each envelope is a line. */
   trace: { isOn: boolean; isBrief?: boolean };
-  /** Reads the messages of a conversation; `undefined` if its agent cannot. @default what the model still sees */
+  /** Reads the messages of a conversation; `undefined` if its agent cannot. @default the messages that the model still sees */
   readMessages?: ((id: string) => Promise<readonly ShownMessage[] | undefined>) | undefined;
   /** The model of the turns. @default that of the agent */
   model?: string | undefined;

@@ -1,5 +1,5 @@
-// The messages of a conversation for `/history` and `/save`, read from its events. `get_history` has only what the model still
-// sees: it lacks earlier turns, and turns that were stopped or failed.
+// The messages of a conversation for `/history` and `/save`, read from its events. `get_history` has only the
+// messages that the model still sees: it lacks earlier turns, and turns that were stopped or failed.
 import { isFabricError } from '@fame-fabric/shared';
 import type { Conversations } from '../conversations.ts';
 import type { ConversationEvent } from '../turn-event.ts';

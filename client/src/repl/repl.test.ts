@@ -392,7 +392,7 @@ describe('/resume', () => {
     expect(screen.notes).toContain('--resume first\n');
   });
 
-  test('refuses one that has ended, and what is not in the list', async () => {
+  test('refuses one that has ended, and one that is not in the list', async () => {
     const { repl, screen, conversations, kept } = stage(['/resume gone', '/resume 9', 'a'], {
       isInteractive: true,
       others,
@@ -405,7 +405,7 @@ describe('/resume', () => {
     expect(conversations[0]!.asked).toEqual(['a']);
   });
 
-  test('without other conversations it says so', async () => {
+  test('without other conversations, reports that there are none', async () => {
     const { repl, screen } = stage(['/resume'], { isInteractive: true });
     await repl.run();
     expect(screen.notes).toContain('There is no other conversation to continue.');

@@ -83,7 +83,7 @@ interface RunningTurn {
   readonly approvals: ApprovalQuestions;
 }
 
-/** Events of a turn that show what happens before its text. */
+/** Types of the events that report progress before the text of a turn. */
 const PROGRESS = ['reasoning', 'waiting'] as const;
 /** Longest time to wait for the agent to end the conversation. */
 const END_TIMEOUT_MS = 2_000;

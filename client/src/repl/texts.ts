@@ -55,7 +55,7 @@ const count = (number: number): string => number.toLocaleString('en-US');
 const MAX_OPERATIONS = 5;
 
 /**
- * Describes what the agent has instead of turns. Returns `undefined` if it has turns, or if its description does not list all of its
+ * Describes the operations of an agent that has no turns. Returns `undefined` if it has turns, or if its description does not list all of its
  * operations, as that of version 0.1 and of other software.
  */
 export function unfitOperationsText(

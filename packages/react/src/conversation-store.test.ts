@@ -86,7 +86,7 @@ test('a message is shown at once, and its answer while it streams', async () => 
   expect(done.messages[0]).toBe(running.messages[0]);
 });
 
-test('another page with the same id shows the same, also what was said before it came', async () => {
+test('another page with the same id shows the same messages, earlier ones included', async () => {
   const { startAgent, open } = await startFabric(['One.', 'Two.', 'Three.']);
   await startAgent();
   const first = show({ connect: open, conversationId: 'c1' });
@@ -178,7 +178,7 @@ test('a message that waits can be cancelled before it is sent', async () => {
   expect(model.calls).toEqual([]);
 });
 
-test('while the agent is away the page says so, and then the answer continues', async () => {
+test('without an agent the status is away, and a message waits for the agent', async () => {
   const { startAgent, open } = await startFabric(['One.', 'Two.']);
   const stop = await startAgent();
   const { store, until } = show({ connect: open });

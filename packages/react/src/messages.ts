@@ -14,7 +14,7 @@ export interface UserMessage {
   readonly id: string;
   readonly turnId: string;
   readonly text: string;
-  /** `sending` until the agent has accepted the message. With `failed` it never did; `error` says why. */
+  /** `sending` until the agent has accepted the message. `failed` if it never will; `error` has the reason. */
   readonly state: 'sending' | 'sent' | 'failed';
   readonly error?: MessageError | undefined;
 }

@@ -72,7 +72,7 @@ export class Session {
   }
 
   /**
-   * Sends a turn until the agent has accepted it. Its events tell the rest.
+   * Sends a turn until the agent has accepted it. Its events report the rest.
    * @throws the error with which the agent refused it; the reason of `cancelled`; LINK_CLOSED when the session stops
    */
   async sendTurn(turnId: string, text: string, cancelled: AbortSignal): Promise<void> {
@@ -160,7 +160,7 @@ export class Session {
       messages.apply(event);
       onChange();
     }
-    // The next attempt waits first. An agent that ends each stream at once would get one request after the other.
+    // As an error, so that the next attempt waits: an agent may end each stream at once.
     if (!messages.hasEnded) throw new FabricError('LINK_CLOSED', 'The agent ended the stream of events');
   }
 

@@ -7,7 +7,7 @@ interface CommonOptions extends ConversationSettings {
   /** Address of a chat agent, such as `chat@fame.fabric`. */
   address: string;
   /**
-   * The conversation to show. Keep the id to show it again, in `localStorage` for example: whoever knows it can read the
+   * The conversation to show. Keep the id to show it again, in `localStorage` for example: anyone who knows it can read the
    * conversation. At most 256 characters. @default a new random id
    */
   conversationId?: string | undefined;
@@ -32,7 +32,7 @@ export interface UseConversation
   extends ConversationView,
     Pick<ConversationStore, 'send' | 'cancel' | 'answerApproval' | 'retry'> {}
 
-/** Time after which a page reports that it cannot connect, in ms. It goes on trying. */
+/** Time after which a page reports that it cannot connect, in ms. It keeps trying. */
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
